@@ -1,0 +1,33 @@
+/* core/base/threads.h - a persistent pool that runs `n` tasks and returns when all are done.
+ *
+ * Idea: workers are created once; the caller works too, so a pool of 1 has no thread and no lock. Which
+ * thread runs a task is unspecified; results must not depend on it.
+ *
+ *   threads  one run at a time on a pool; a task must not run the same pool again
+ */
+#ifndef LMB_CORE_BASE_THREADS_H
+#define LMB_CORE_BASE_THREADS_H
+
+#include "core/base/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_pool lmb_pool;
+typedef void (*lmb_task)(void *ctx, int task, int worker); /* worker in [0, size) */
+
+LMB_MUST_CHECK lmb_status lmb_pool_create(int size, lmb_pool **out, lmb_error *err);
+void lmb_pool_destroy(lmb_pool *p);
+int lmb_pool_size(const lmb_pool *p); /* NULL: 1 */
+void lmb_pool_run(lmb_pool *p, int n_tasks, lmb_task fn, void *ctx); /* p NULL: in the caller */
+
+/* Processors this process may use (affinity mask), at least 1. */
+int lmb_cpu_count(void);
+/* Monotonic seconds. */
+double lmb_seconds(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
