@@ -397,7 +397,7 @@ static lmb_status append_node(lmb_graph *g, const lmb_op *op, const char *name, 
 lmb_status lmb_graph_node(lmb_graph *g, const lmb_op *op, const char *name, const lmb_vid *in, int n_in,
                           const lmb_attr *attr, int n_attr, lmb_vid *out, int n_out, lmb_error *err)
 {
-    void *parsed;
+    void *parsed = NULL;
     lmb_status st;
 
     if (!name || !*name)
