@@ -61,8 +61,8 @@ static lmb_status read_idx(const char *dir, const char *name, int dims, uint8_t 
 static lmb_status open_idx(const void *c, lmb_part part, lmb_dataset **out, lmb_error *err)
 {
     const config *o = c;
-    uint8_t *pixels, *labels;
-    uint32_t image[3], label[3];
+    uint8_t *pixels = NULL, *labels = NULL;
+    uint32_t image[3] = { 0 }, label[3] = { 0 };
 
     LMB_TRY(read_idx(o->path, files[part][0], 3, &pixels, image, err));
     lmb_status st = read_idx(o->path, files[part][1], 1, &labels, label, err);
