@@ -42,10 +42,15 @@ static void invite_target(const uint8_t *data, size_t bytes)
     free(text);
 }
 
+#define KEY_AND_TOKEN ":7100:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8:AAECAwQFBgcICQoLDA0ODw"
+#define H50 "a.long.host.name.of.fifty.characters.in.all.and.o."
+
 START_TEST(invites)
 {
     static const fuzz_seed seeds[] = {
-        SEED("lmb1:fed.example.org:7100:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8:AAECAwQFBgcICQoLDA0ODw"),
+        /* hosts of 253 and 255 characters; the limit is 253 */
+        SEED("lmb1:" H50 H50 H50 H50 H50 "org" KEY_AND_TOKEN), SEED("lmb1:" H50 H50 H50 H50 H50 "a.org" KEY_AND_TOKEN),
+        SEED("lmb1:fed.example.org" KEY_AND_TOKEN),
         SEED("lmb1:[2001:db8::1]:1:_____________________________________________-8:_____________________w\n"),
         SEED("lmb1:[2001:db8::1]:65535:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8:AAECAwQFBgcICQoLDA0ODw\r\n"),
         SEED("lmb1:["),
@@ -91,17 +96,26 @@ static void wire_target(const uint8_t *data, size_t bytes)
 
 START_TEST(messages)
 {
-    static uint8_t a[4096], b[4096];
+    static uint8_t a[4096], b[4096], c[4096];
     static sample m;
+    static const char longer[] = "sixteen letters!";
+    size_t n;
     lmb_error err = LMB_ERROR_INIT;
-    fuzz_seed seeds[2] = { { a, 0 }, { b, 0 } };
+    fuzz_seed seeds[3] = { { a, 0 }, { b, 0 }, { c, 0 } };
 
     ck_ok(lmb_wire_write("sample", sample_rows, &m, a, sizeof a, &seeds[0].bytes, &err));
     m = (sample){ 3, 1ull << 40, -0.5, { 9 }, "client of five", "several\nlines", { 0 } };
     for (int i = 0; i < LMB_METRICS_MAX; i++)
         lmb_metrics_add(&m.metrics, i % 2 ? "loss" : "accuracy_on_the_validation_set", i / 3.0);
     ck_ok(lmb_wire_write("sample", sample_rows, &m, b, sizeof b, &seeds[1].bytes, &err));
-    fuzz_run(wire_target, seeds, 2, ROUNDS);
+    /* the same with a name one byte longer than its place, behind the four bytes of `count` */
+    lmb_put_u32(c, m.count);
+    lmb_put_u16(c + 4, sizeof m.name);
+    memcpy(c + 6, longer, sizeof m.name);
+    n = 6 + strlen(m.name);
+    memcpy(c + 6 + sizeof m.name, b + n, seeds[1].bytes - n);
+    seeds[2].bytes = 6 + sizeof m.name + seeds[1].bytes - n;
+    fuzz_run(wire_target, seeds, 3, ROUNDS);
 }
 END_TEST
 
@@ -298,8 +312,8 @@ static void record_client(const lmb_token *token, const uint8_t secret[32], uint
 START_TEST(first_flights)
 {
     static const uint8_t token[LMB_TOKEN_BYTES] = { 4, 8, 15, 16, 23, 42 };
-    static uint8_t ik[SCRIPT], xx[SCRIPT];
-    fuzz_seed seeds[2] = { { ik, 0 }, { xx, 0 } };
+    static uint8_t ik[SCRIPT], xx[SCRIPT], flood[2 * LMB_RECORD_FRAME] = "LMB1\1\xff\xff"; /* a message of 65,535 bytes */
+    fuzz_seed seeds[3] = { { ik, 0 }, { xx, 0 }, { flood, sizeof flood } };
     uint8_t client_secret[32], server_public[32];
 
     lmb_noise_keygen(world.server_secret, server_public);
@@ -307,7 +321,7 @@ START_TEST(first_flights)
     world.token = lmb_token_derive(token);
     record_client(NULL, client_secret, ik, &seeds[0].bytes);
     record_client(&world.token, client_secret, xx, &seeds[1].bytes);
-    fuzz_run(channel_target, seeds, 2, CHANNEL_ROUNDS);
+    fuzz_run(channel_target, seeds, 3, CHANNEL_ROUNDS);
 }
 END_TEST
 
