@@ -1,0 +1,509 @@
+/* core/base/config.c - libyaml events -> a tree that knows where each node stood. See config.h. */
+#include "core/base/config.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "core/base/file.h"
+#include "core/base/str.h"
+
+enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000 };
+
+typedef struct piece { struct piece *next; } piece; /* allocations of a document, freed together */
+struct lmb_config {
+    lmb_tree *root;
+    piece *pieces;
+    int nodes;
+};
+
+static void *keep(lmb_config *c, size_t bytes)
+{
+    piece *p = calloc(1, sizeof *p + bytes);
+    if (!p)
+        return NULL;
+    p->next = c->pieces;
+    c->pieces = p;
+    return p + 1;
+}
+
+static const char *keep_text(lmb_config *c, const char *s, size_t n)
+{
+    char *p = keep(c, n + 1);
+    return p ? memcpy(p, s, n) : NULL;
+}
+
+void lmb_config_destroy(lmb_config *c)
+{
+    if (!c)
+        return;
+    for (piece *p = c->pieces, *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
+    free(c);
+}
+
+const lmb_tree *lmb_config_root(const lmb_config *c) { return c->root; }
+
+lmb_status lmb_tree_fail(const lmb_tree *t, lmb_error *err, lmb_status s, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (!t || !t->file)
+        return LMB_FAIL(err, s, "%s", text);
+    return LMB_FAIL(err, s, "%s:%d:%d: %s", t->file, t->line, t->column, text);
+}
+
+/* ---- parsing ---- */
+
+typedef struct reader {
+    yaml_parser_t yaml;
+    lmb_config *c;
+    const char *file;
+    lmb_error *err;
+} reader;
+
+static lmb_tree *new_node(reader *r, lmb_tree_kind kind, const yaml_event_t *e)
+{
+    lmb_tree *t = ++r->c->nodes > MAX_NODES ? NULL : keep(r->c, sizeof *t);
+    if (!t) {
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s: more than %d nodes, or no memory for them", r->file, MAX_NODES);
+        return NULL;
+    }
+    t->kind = kind;
+    t->file = r->file;
+    t->line = (int)e->start_mark.line + 1;
+    t->column = (int)e->start_mark.column + 1;
+    t->owner = r->c;
+    return t;
+}
+
+static bool next_event(reader *r, yaml_event_t *e)
+{
+    if (yaml_parser_parse(&r->yaml, e))
+        return true;
+    LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: not valid YAML: %s", r->file, (int)r->yaml.problem_mark.line + 1,
+             (int)r->yaml.problem_mark.column + 1, r->yaml.problem ? r->yaml.problem : "unreadable");
+    return false;
+}
+
+static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth);
+
+static bool is_null(const char *s) { return !*s || !strcmp(s, "~") || !strcmp(s, "null"); }
+
+static lmb_tree *read_scalar(reader *r, const yaml_event_t *e)
+{
+    const char *text = (const char *)e->data.scalar.value;
+    size_t n = e->data.scalar.length;
+    lmb_tree *t = new_node(r, LMB_TREE_SCALAR, e);
+
+    if (!t)
+        return NULL;
+    if (memchr(text, 0, n)) {
+        lmb_tree_fail(t, r->err, LMB_E_FORMAT, "a NUL byte in a text");
+        return NULL;
+    }
+    t->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    t->text = keep_text(r->c, text, n);
+    if (t->text && !t->quoted && is_null(t->text))
+        t->kind = LMB_TREE_NULL;
+    return t->text ? t : NULL;
+}
+
+static lmb_tree *read_children(reader *r, lmb_tree *t, bool map, int depth)
+{
+    lmb_tree **tail = &t->child;
+
+    if (depth >= MAX_DEPTH) {
+        lmb_tree_fail(t, r->err, LMB_E_FORMAT, "nested deeper than %d levels", MAX_DEPTH);
+        return NULL;
+    }
+    for (;;) {
+        yaml_event_t e;
+        const char *key = NULL;
+        lmb_tree *child = NULL;
+        if (!next_event(r, &e))
+            return NULL;
+        if (e.type == YAML_SEQUENCE_END_EVENT || e.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&e);
+            return t;
+        }
+        if (map) {
+            lmb_tree *k = e.type == YAML_SCALAR_EVENT ? read_scalar(r, &e) : NULL;
+            if (!k && r->err && r->err->status == LMB_OK)
+                LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: a key must be plain text", r->file, (int)e.start_mark.line + 1);
+            yaml_event_delete(&e);
+            if (!k)
+                return NULL;
+            key = k->text;
+            if (lmb_tree_get(t, key)) {
+                lmb_tree_fail(k, r->err, LMB_E_FORMAT, "the key '%s' is there twice", key);
+                return NULL;
+            }
+            if (!next_event(r, &e))
+                return NULL;
+            child = read_node(r, &e, depth + 1);
+            if (child) {
+                child->line = k->line;
+                child->column = k->column;
+            }
+        } else {
+            child = read_node(r, &e, depth + 1);
+        }
+        yaml_event_delete(&e);
+        if (!child)
+            return NULL;
+        child->key = key;
+        *tail = child;
+        tail = &child->next;
+    }
+}
+
+static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth)
+{
+    lmb_tree *t;
+    switch (e->type) {
+    case YAML_SCALAR_EVENT: return read_scalar(r, e);
+    case YAML_SEQUENCE_START_EVENT:
+        t = new_node(r, LMB_TREE_LIST, e);
+        return t ? read_children(r, t, false, depth) : NULL;
+    case YAML_MAPPING_START_EVENT:
+        t = new_node(r, LMB_TREE_MAP, e);
+        return t ? read_children(r, t, true, depth) : NULL;
+    default:
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: anchors and aliases are not supported; write the value out", r->file,
+                 (int)e->start_mark.line + 1);
+        return NULL;
+    }
+}
+
+static lmb_tree *read_document(reader *r)
+{
+    lmb_tree *root = NULL;
+    for (;;) {
+        yaml_event_t e;
+        if (!next_event(r, &e))
+            return NULL;
+        yaml_event_type_t type = e.type;
+        if (type == YAML_SCALAR_EVENT || type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT ||
+            type == YAML_ALIAS_EVENT) {
+            if (root)
+                LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: more than one document", r->file, (int)e.start_mark.line + 1);
+            root = root ? NULL : read_node(r, &e, 0);
+            if (!root)
+                type = YAML_NO_EVENT;
+        }
+        if (type == YAML_STREAM_END_EVENT && !root) {
+            yaml_event_t at = e;
+            root = new_node(r, LMB_TREE_MAP, &at); /* an empty file is an empty mapping */
+        }
+        yaml_event_delete(&e);
+        if (type == YAML_NO_EVENT)
+            return NULL;
+        if (type == YAML_STREAM_END_EVENT)
+            return root;
+    }
+}
+
+static lmb_tree *parse_into(lmb_config *c, const char *text, size_t n, const char *name, lmb_error *err)
+{
+    reader r = { .c = c, .err = err };
+    lmb_tree *root = NULL;
+
+    r.file = keep_text(c, name, strlen(name));
+    if (!r.file || !yaml_parser_initialize(&r.yaml)) {
+        LMB_FAIL(err, LMB_E_NOMEM, "no memory to read %s", name);
+        return NULL;
+    }
+    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, n);
+    root = read_document(&r);
+    yaml_parser_delete(&r.yaml);
+    if (!root && err && err->status == LMB_OK)
+        LMB_FAIL(err, LMB_E_NOMEM, "no memory to read %s", name);
+    return root;
+}
+
+lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out, lmb_error *err)
+{
+    lmb_error local = LMB_ERROR_INIT, *e = err ? err : &local;
+    lmb_config *c;
+
+    if (n > MAX_TEXT)
+        return LMB_FAIL(e, LMB_E_FORMAT, "%s: %zu bytes; at most %d are read", name, n, MAX_TEXT);
+    c = calloc(1, sizeof *c);
+    if (!c)
+        return LMB_FAIL(e, LMB_E_NOMEM, "no memory to read %s", name);
+    c->root = parse_into(c, text, n, name, e);
+    if (!c->root) {
+        lmb_config_destroy(c);
+        return e->status;
+    }
+    *out = c;
+    return LMB_OK;
+}
+
+lmb_status lmb_config_read(const char *path, lmb_config **out, lmb_error *err)
+{
+    void *text;
+    size_t n;
+    LMB_TRY(lmb_file_read(path, MAX_TEXT, &text, &n, err));
+    lmb_status st = lmb_config_parse(text, n, path, out, err);
+    free(text);
+    return st;
+}
+
+/* ---- --set ---- */
+
+static lmb_tree *child_by_number(lmb_tree *t, const char *part)
+{
+    char *end;
+    long i = strtol(part, &end, 10);
+    lmb_tree *c = t->child;
+    if (*end || i < 0)
+        return NULL;
+    while (c && i-- > 0)
+        c = c->next;
+    return c;
+}
+
+lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
+{
+    const char *eq = strchr(assignment, '=');
+    lmb_error local = LMB_ERROR_INIT, *e = err ? err : &local;
+
+    if (!eq || eq == assignment)
+        return LMB_FAIL(e, LMB_E_ARG, "--set %s: write it as key=value, for example train.epochs=10", assignment);
+    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), "--set", e);
+    if (!value)
+        return lmb_error_context(e, "--set %s", assignment);
+    lmb_tree *at = c->root;
+    for (const char *p = assignment; at;) {
+        size_t n = strcspn(p, ".=");
+        const char *part = keep_text(c, p, n);
+        bool last = p[n] == '=';
+        if (!part || !*part)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %s: an empty name in the key", assignment);
+        if (at->kind == LMB_TREE_NULL)
+            at->kind = LMB_TREE_MAP;
+        if (at->kind == LMB_TREE_SCALAR) { /* `optimizer: sgd` becomes {name: sgd} */
+            lmb_tree *name = keep(c, sizeof *name);
+            if (!name)
+                return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
+            *name = *at;
+            name->key = "name";
+            name->next = NULL;
+            at->kind = LMB_TREE_MAP;
+            at->child = name;
+        }
+        lmb_tree *child = at->kind == LMB_TREE_LIST ? child_by_number(at, part) : (lmb_tree *)lmb_tree_get(at, part);
+        if (!child && at->kind == LMB_TREE_LIST)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %s: there is no item %s in the list", assignment, part);
+        if (!child) {
+            lmb_tree **tail = &at->child;
+            child = keep(c, sizeof *child);
+            if (!child)
+                return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
+            *child = (lmb_tree){ .kind = LMB_TREE_NULL, .key = part, .file = "--set", .line = 1, .column = 1, .owner = c };
+            while (*tail)
+                tail = &(*tail)->next;
+            *tail = child;
+        }
+        if (last) {
+            lmb_tree *next = child->next;
+            const char *key = child->key;
+            *child = *value;
+            child->next = next;
+            child->key = key;
+            return LMB_OK;
+        }
+        at = child;
+        p += n + 1;
+    }
+    return LMB_OK;
+}
+
+/* ---- reading values ---- */
+
+const lmb_tree *lmb_tree_get(const lmb_tree *t, const char *key)
+{
+    if (!t || t->kind != LMB_TREE_MAP)
+        return NULL;
+    for (const lmb_tree *c = t->child; c; c = c->next)
+        if (c->key && strcmp(c->key, key) == 0)
+            return c;
+    return NULL;
+}
+
+size_t lmb_tree_count(const lmb_tree *t)
+{
+    size_t n = 0;
+    for (const lmb_tree *c = t ? t->child : NULL; c; c = c->next)
+        n++;
+    return n;
+}
+
+static const char *label(const lmb_tree *t) { return t->key ? t->key : "the value"; }
+static const char *shown(const lmb_tree *t)
+{
+    return t->kind == LMB_TREE_SCALAR ? t->text : t->kind == LMB_TREE_LIST ? "a list" : t->kind == LMB_TREE_MAP
+           ? "a section" : "nothing";
+}
+
+lmb_status lmb_tree_real(const lmb_tree *t, double *out, lmb_error *err)
+{
+    char *end = NULL;
+    double v = 0;
+
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted) {
+        v = strtod(t->text, &end);
+        if (end != t->text && *end == '%' && !end[1]) {
+            v /= 100;
+            end++;
+        }
+    }
+    if (!end || end == t->text || *end || !isfinite(v))
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; a number is needed", label(t), shown(t));
+    *out = v;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_int(const lmb_tree *t, int64_t *out, lmb_error *err)
+{
+    char *end = NULL;
+    long long v = 0;
+
+    errno = 0;
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted)
+        v = strtoll(t->text, &end, 0);
+    if (!end || end == t->text || *end || errno)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; a whole number is needed", label(t), shown(t));
+    *out = v;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_bool(const lmb_tree *t, bool *out, lmb_error *err)
+{
+    static const char *const yes[] = { "true", "yes", "on" }, *const no[] = { "false", "no", "off" };
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted)
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(t->text, yes[i]) == 0)
+                return *out = true, LMB_OK;
+            if (strcmp(t->text, no[i]) == 0)
+                return *out = false, LMB_OK;
+        }
+    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; true or false is needed", label(t), shown(t));
+}
+
+lmb_status lmb_tree_text(const lmb_tree *t, const char **out, lmb_error *err)
+{
+    if (t->kind != LMB_TREE_SCALAR)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is %s; a text is needed", label(t), shown(t));
+    *out = t->text;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_name(const lmb_tree *t, const char **out, lmb_error *err)
+{
+    if (!t)
+        return LMB_FAIL(err, LMB_E_ARG, "a section with a 'name' is missing");
+    if (t->kind == LMB_TREE_SCALAR)
+        return lmb_tree_text(t, out, err);
+    const lmb_tree *name = lmb_tree_get(t, "name");
+    if (!name)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s needs a 'name'", label(t));
+    return lmb_tree_text(name, out, err);
+}
+
+/* ---- writing ---- */
+
+/* Text that would read back as something else, or not at all, is quoted. */
+static void dump_text(const char *s, bool quoted, lmb_str *out)
+{
+    bool plain = *s && !quoted && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+%") == strlen(s) &&
+                 *s != '-' && *s != '%';
+    if (plain || (*s == '-' && s[1] && strspn(s + 1, "0123456789.eE+-") == strlen(s + 1)))
+        lmb_str_add(out, s);
+    else
+        lmb_str_add_json(out, s);
+}
+
+lmb_status lmb_tree_dump(const lmb_tree *t, int indent, lmb_str *out)
+{
+    switch (t->kind) {
+    case LMB_TREE_NULL: lmb_str_add(out, " null\n"); break;
+    case LMB_TREE_SCALAR:
+        lmb_str_add(out, " ");
+        dump_text(t->text, t->quoted, out);
+        lmb_str_add(out, "\n");
+        break;
+    case LMB_TREE_LIST:
+    case LMB_TREE_MAP:
+        if (!t->child) {
+            lmb_str_add(out, t->kind == LMB_TREE_LIST ? " []\n" : " {}\n");
+            break;
+        }
+        lmb_str_add(out, "\n");
+        for (const lmb_tree *c = t->child; c; c = c->next) {
+            lmb_str_addf(out, "%*s", indent, "");
+            if (t->kind == LMB_TREE_LIST) {
+                lmb_str_add(out, "-");
+            } else {
+                dump_text(c->key, false, out);
+                lmb_str_add(out, ":");
+            }
+            LMB_TRY(lmb_tree_dump(c, indent + 2, out));
+        }
+        break;
+    }
+    return out->failed ? LMB_E_NOMEM : LMB_OK;
+}
+
+/* ---- suggestions ---- */
+
+/* Optimal string alignment distance: a swap of two neighbours counts one, as typing errors do. */
+static int distance(const char *a, const char *b)
+{
+    enum { MAX = 40 };
+    int d[MAX + 1][MAX + 1], n = (int)strlen(a), m = (int)strlen(b);
+
+    if (n > MAX || m > MAX)
+        return MAX;
+    for (int i = 0; i <= n; i++)
+        for (int j = 0; j <= m; j++) {
+            if (!i || !j) {
+                d[i][j] = i + j;
+                continue;
+            }
+            int v = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            v = d[i - 1][j] + 1 < v ? d[i - 1][j] + 1 : v;
+            v = d[i][j - 1] + 1 < v ? d[i][j - 1] + 1 : v;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < v)
+                v = d[i - 2][j - 2] + 1;
+            d[i][j] = v;
+        }
+    return d[n][m];
+}
+
+const char *lmb_nearest(const char *word, const char *const *names)
+{
+    const char *best = NULL;
+    int least = (int)strlen(word) / 3 + 2;
+
+    for (; *names; names++) {
+        int d = distance(word, *names);
+        if (d < least) {
+            least = d;
+            best = *names;
+        }
+    }
+    return best;
+}
