@@ -1,6 +1,7 @@
 /* comm/wire.c - see wire.h. */
 #include "comm/wire.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,13 +33,20 @@ static void put_real(writer *w, double v)
     put(w, b, sizeof b);
 }
 
+/* Text is shown to people and written to logs: a peer must not be able to start a line or a terminal sequence. */
+static bool is_control(uint8_t c)
+{
+    return c < 0x20 || c == 0x7f;
+}
+
 static void put_text(writer *w, const char *text, size_t limit)
 {
     size_t n = strnlen(text, limit - 1);
     uint8_t b[2];
     lmb_put_u16(b, (uint16_t)n);
     put(w, b, sizeof b);
-    put(w, text, n);
+    for (size_t i = 0; i < n; i++)
+        put(w, is_control((uint8_t)text[i]) ? "?" : text + i, 1);
 }
 
 static void put_metrics(writer *w, const lmb_metrics *m)
@@ -115,8 +123,10 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
         return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field, n,
                         limit - 1);
     LMB_TRY(need(r, n));
-    if (memchr(r->p + r->at, 0, n))
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a NUL byte", r->message, r->field);
+    for (size_t i = 0; i < n; i++)
+        if (is_control(r->p[r->at + i]))
+            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds the control character %u", r->message, r->field,
+                            r->p[r->at + i]);
     memcpy(out, r->p + r->at, n);
     out[n] = 0;
     r->at += n;

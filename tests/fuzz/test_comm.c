@@ -104,7 +104,7 @@ START_TEST(messages)
     fuzz_seed seeds[3] = { { a, 0 }, { b, 0 }, { c, 0 } };
 
     ck_ok(lmb_wire_write("sample", sample_rows, &m, a, sizeof a, &seeds[0].bytes, &err));
-    m = (sample){ 3, 1ull << 40, -0.5, { 9 }, "client of five", "several\nlines", { 0 } };
+    m = (sample){ 3, 1ull << 40, -0.5, { 9 }, "client of five", "a line\x1b[2J\nand another", { 0 } };
     for (int i = 0; i < LMB_METRICS_MAX; i++)
         lmb_metrics_add(&m.metrics, i % 2 ? "loss" : "accuracy_on_the_validation_set", i / 3.0);
     ck_ok(lmb_wire_write("sample", sample_rows, &m, b, sizeof b, &seeds[1].bytes, &err));
