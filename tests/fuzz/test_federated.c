@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ROUNDS = 20000, UPLOAD_ROUNDS = 3000, VALUES = 24, TYPES = 16 };
+enum { ROUNDS = 20000, UPLOAD_ROUNDS = 3000, VALUES = 24, POISON = 60, TYPES = 16 };
 
 typedef union any_message {
     lmb_hello hello;
@@ -87,8 +87,8 @@ static void take(void *state, size_t at, const float *values, size_t count, uint
 
 static float pick(unsigned which)
 {
-    static const float special[] = { NAN, INFINITY, -INFINITY, 8.5f, -1e30f, -8.0f, 0.0f, 1e-40f };
-    return which % 8 == 0 ? special[which / 8 % 8] : (float)which / 64;
+    static const float special[] = { 0.0f, INFINITY, NAN, 8.5f, -INFINITY, -8.0f, -1e30f, 1e-40f };
+    return which % 32 == 0 ? special[which / 32 % 8] : (float)which / 64;
 }
 
 static void upload_target(const uint8_t *data, size_t bytes)
@@ -96,12 +96,13 @@ static void upload_target(const uint8_t *data, size_t bytes)
     static const lmb_aggregator recorder = { .name = "recorder", .absorb = take };
     lmb_upload_rules rules = { .round = 3, .n = VALUES, .max_examples = 1000, .max_abs = 8 };
     lmb_update_message head = { .round = 3, .n = VALUES, .examples = 10, .blob = { .bytes = VALUES * sizeof(float) } };
-    float sent[VALUES], honest[VALUES];
+    float sent[VALUES], honest[VALUES], poisoned[VALUES]; /* one NaN, announced with its proper hash */
     lmb_upload u;
 
-    for (int i = 0; i < VALUES; i++)
+    for (unsigned i = 0; i < VALUES; i++) {
         honest[i] = (float)(i + 1) / 64;
-    head.blob.hash = lmb_hash_of(honest, sizeof honest);
+        poisoned[i] = pick(POISON + i);
+    }
     lmb_upload_init(&u);
     for (; bytes >= 8; data += 8, bytes -= 8) {
         lmb_error err = LMB_ERROR_INIT;
@@ -109,14 +110,16 @@ static void upload_target(const uint8_t *data, size_t bytes)
         lmb_record r = { .type = LMB_MSG_CHUNK, .offset = data[2] * sizeof(float), .body = (const uint8_t *)sent,
                          .bytes = data[1] % (VALUES + 1) * sizeof(float) + data[3] % 4u };
         lmb_status st = LMB_OK;
+        uint64_t had;
         bool complete;
 
         if (r.bytes > sizeof sent)
             r.bytes = sizeof sent;
         for (unsigned i = 0; i < VALUES; i++)
-            sent[i] = data[4] ? pick(data[4] + i) : honest[(data[2] + i) % VALUES];
+            sent[i] = data[4] ? pick(data[4] + data[2] + i) : honest[(data[2] + i) % VALUES];
         switch (data[0] % 4) {
         case 0:
+            m.blob.hash = lmb_hash_of(data[7] % 2 ? poisoned : honest, sizeof honest);
             m.examples += data[5] ? data[5] * 4u - 10u : 0;
             m.n += data[6] / 128;
             m.blob.bytes += (uint64_t)(data[7] / 64) << 33;
@@ -125,7 +128,11 @@ static void upload_target(const uint8_t *data, size_t bytes)
                                        m.blob.bytes == VALUES * sizeof(float)));
             break;
         case 3: lmb_upload_end(&u); break;
-        default: st = lmb_upload_chunk(&u, &r, &err); break;
+        default:
+            had = u.have;
+            st = lmb_upload_chunk(&u, &r, &err);
+            ck_assert(st != LMB_OK || (had == r.offset && u.have == had + r.bytes));
+            break;
         }
         ck_assert_uint_le(u.have, VALUES * sizeof(float));
         complete = lmb_upload_complete(&u);
@@ -153,7 +160,10 @@ START_TEST(uploads)
                                      1, 8, 10, 0, 0, 0, 0, 0, 1, 6, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
     static const uint8_t bad[] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 24, 0, 0, 8, 0, 0, 0, 1, 24, 0, 3, 0, 0, 0, 0,
                                    0, 0, 0, 0, 0, 1, 255, 255 };
-    static const fuzz_seed seeds[] = { { whole, sizeof whole }, { parts, sizeof parts }, { bad, sizeof bad } };
+    static const uint8_t poison[] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 24, 0, 0, POISON, 0, 0, 0 };
+    static const fuzz_seed seeds[] = {
+        { whole, sizeof whole }, { parts, sizeof parts }, { bad, sizeof bad }, { poison, sizeof poison },
+    };
     char dir[] = "/tmp/limbeck-fuzz-XXXXXX";
 
     ck_assert_ptr_nonnull(mkdtemp(dir));
