@@ -63,7 +63,7 @@ static lmb_status check_model(const lmb_graph *g, int *classes, lmb_error *err)
 lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                               lmb_program **out, lmb_error *err)
 {
-    int classes;
+    int classes = 0;
     LMB_TRY(check_model(model, &classes, err));
     lmb_program *p = calloc(1, sizeof *p);
     if (!p)
@@ -261,7 +261,7 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const
                                 lmb_predictor **out, lmb_error *err)
 {
     lmb_plan_options o = { .backends = backends };
-    int classes;
+    int classes = 0;
     LMB_TRY(check_model(model, &classes, err));
     lmb_predictor *p = calloc(1, sizeof *p);
     if (!p)
