@@ -341,7 +341,8 @@ static void farewell(lmb_server *s)
             m->told = true;
             lmbi_peer_farewell(m->peer, LMB_MSG_DONE, &note);
         }
-        untold |= !m->told || m->peer;
+        /* wait for words to leave, and for those who were here a moment ago */
+        untold |= m->peer || (!m->told && lmbi_now(s) - m->gone < s->cfg.reconnect_s);
     }
     if (!untold || lmbi_now(s) - s->phase_since > farewell_s)
         uv_stop(&s->loop);

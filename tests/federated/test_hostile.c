@@ -367,35 +367,36 @@ static void past_the_blob(world *w, raw *r)
 static const struct {
     void (*attack)(world *w, raw *r);
     const char *sentence;
+    double gather_s; /* 0: the attacker joins as third of three, and the round waits for it */
 } attacks[] = {
-    { not_enrolled, "is refused: this client is not enrolled; ask for an invite" },
-    { unknown_token, "is refused: the invite's token was never issued here" },
-    { wrong_token_key, "is refused: handshake message 3 does not authenticate" },
-    { used_token, "is refused: the invite was used already, by another client" },
-    { expired_token, "is refused: the invite expired" },
-    { replayed_flight, "recorded and replayed" },
-    { not_our_protocol, "is refused: the peer does not speak this protocol" },
-    { newer_version, "is refused: the client speaks version 2, this server 1" },
-    { more_values, "the update has 20001 values, the model has 20000" },
-    { other_layout, "the update is for a model of another layout" },
-    { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000" },
-    { no_examples, "the update claims 0 examples, allowed are 1 to 1048576" },
-    { many_examples, "the update claims 1099511627776 examples" },
-    { nan_metric, "the update's metric 'loss' is not finite" },
-    { old_round, "the update is for round 7, round 1 is under way" },
-    { odd_encoding, "the update is encoded as 9" },
-    { saw_nan, "value 19997 of the update is" },
-    { infinite, "value 19997 of the update is inf" },
-    { too_large, "value 19997 of the update is 9; values must be finite and at most 8" },
-    { wrong_hash, "the update is not what was announced: its hash differs" },
-    { out_of_order, "a chunk of 4000 bytes at 4 does not follow the 0 of 80000 bytes received" },
-    { too_much, "a chunk of 4000 bytes at 0 does not follow the 4000 of 80000 bytes received" },
-    { unasked, "a chunk arrived, but no upload was agreed" },
-    { flipped_bit, "a record does not authenticate" },
-    { replayed_record, "a record does not authenticate" },
-    { server_message, "message type 11 is not one a client sends" },
-    { cut_message, "message UPDATE ends inside 'round', after 5 bytes" },
-    { past_the_blob, "the client asks for byte 80001 of 80000" },
+    { not_enrolled, "is refused: this client is not enrolled; ask for an invite", 0.5 },
+    { unknown_token, "is refused: the invite's token was never issued here", 0.5 },
+    { wrong_token_key, "is refused: handshake message 3 does not authenticate", 0.5 },
+    { used_token, "is refused: the invite was used already, by another client", 0 },
+    { expired_token, "is refused: the invite expired", 4 },
+    { replayed_flight, "recorded and replayed", 0 },
+    { not_our_protocol, "is refused: the peer does not speak this protocol", 0.5 },
+    { newer_version, "is refused: the client speaks version 2, this server 1", 0.5 },
+    { more_values, "the update has 20001 values, the model has 20000", 0 },
+    { other_layout, "the update is for a model of another layout", 0 },
+    { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },
+    { no_examples, "the update claims 0 examples, allowed are 1 to 1048576", 0 },
+    { many_examples, "the update claims 1099511627776 examples", 0 },
+    { nan_metric, "the update's metric 'loss' is not finite", 0 },
+    { old_round, "the update is for round 7, round 1 is under way", 0 },
+    { odd_encoding, "the update is encoded as 9", 0 },
+    { saw_nan, "value 19997 of the update is", 0 },
+    { infinite, "value 19997 of the update is inf", 0 },
+    { too_large, "value 19997 of the update is 9; values must be finite and at most 8", 0 },
+    { wrong_hash, "the update is not what was announced: its hash differs", 0 },
+    { out_of_order, "a chunk of 4000 bytes at 4 does not follow the 0 of 80000 bytes received", 0 },
+    { too_much, "a chunk of 4000 bytes at 0 does not follow the 4000 of 80000 bytes received", 0 },
+    { unasked, "a chunk arrived, but no upload was agreed", 0 },
+    { flipped_bit, "a record does not authenticate", 0 },
+    { replayed_record, "a record does not authenticate", 0 },
+    { server_message, "message type 11 is not one a client sends", 0 },
+    { cut_message, "message UPDATE ends inside 'round', after 5 bytes", 0 },
+    { past_the_blob, "the client asks for byte 80001 of 80000", 0 },
 };
 
 START_TEST(refused_with_a_sentence_and_the_round_goes_on)
@@ -409,7 +410,7 @@ START_TEST(refused_with_a_sentence_and_the_round_goes_on)
     w.cfg.rounds = 1;
     w.cfg.minimum = 2;
     w.cfg.target = 3;
-    w.cfg.gather_s = _i < 8 ? 4 : 60; /* strangers never make it three */
+    w.cfg.gather_s = attacks[_i].gather_s > 0 ? attacks[_i].gather_s : 60;
     w.cfg.reconnect_s = 0.2;
     w.cfg.deadline_s = 20;
     world_start(&w);
