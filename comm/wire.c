@@ -1,6 +1,7 @@
 /* comm/wire.c - see wire.h. */
 #include "comm/wire.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,13 +33,16 @@ static void put_real(writer *w, double v)
     put(w, b, sizeof b);
 }
 
+static bool is_control(char c) { return (unsigned char)c < 0x20 || c == 0x7f; }
+
 static void put_text(writer *w, const char *text, size_t limit)
 {
     size_t n = strnlen(text, limit - 1);
     uint8_t b[2];
     lmb_put_u16(b, (uint16_t)n);
     put(w, b, sizeof b);
-    put(w, text, n);
+    for (size_t i = 0; i < n; i++)
+        put(w, is_control(text[i]) ? "?" : text + i, 1);
 }
 
 static void put_metrics(writer *w, const lmb_metrics *m)
@@ -115,8 +119,9 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
         return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field, n,
                         limit - 1);
     LMB_TRY(need(r, n));
-    if (memchr(r->p + r->at, 0, n))
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a NUL byte", r->message, r->field);
+    for (size_t i = 0; i < n; i++)
+        if (is_control((char)r->p[r->at + i]))
+            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a control character", r->message, r->field);
     memcpy(out, r->p + r->at, n);
     out[n] = 0;
     r->at += n;

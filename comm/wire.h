@@ -7,7 +7,8 @@
  *    U32, U64   little-endian
  *    REAL       IEEE 754 double, little-endian
  *    BYTES      exactly `limit` bytes
- *    TEXT       u16 length, then that many bytes without NUL; char[limit] in the struct, NUL-terminated
+ *    TEXT       u16 length, then that many bytes; char[limit] in the struct, NUL-terminated. No control characters:
+ *               texts end up in logs and terminals. The writer puts '?' for them, the reader refuses them
  *    METRICS    u16 count, then for each a TEXT name and a REAL; lmb_metrics in the struct
  *
  *   errors   E_FORMAT names the message, the field and the limit

@@ -191,14 +191,6 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     return LMB_OK;
 }
 
-/* Names come from outside and go to logs and reports. */
-static void tame(char *name)
-{
-    for (; *name; name++)
-        if ((unsigned char)*name < 0x20 || (unsigned char)*name >= 0x7f)
-            *name = '?';
-}
-
 static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 {
     lmb_server *s = p->server;
@@ -213,7 +205,6 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     LMB_TRY(lmb_message_read(r, &hello, err));
     if (hello.version != LMB_FED_VERSION)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one", hello.version, LMB_FED_VERSION);
-    tame(hello.name);
     if (lmb_channel_enrolling(p->channel))
         LMB_TRY(lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
     LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));

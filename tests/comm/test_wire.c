@@ -76,6 +76,7 @@ START_TEST(limits_hold)
     buf[28] = 0;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds a control character");
     buf[28] = 'v';
     buf[33] = 17;
     err = (lmb_error)LMB_ERROR_INIT;

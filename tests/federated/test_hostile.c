@@ -431,6 +431,66 @@ START_TEST(refused_with_a_sentence_and_the_round_goes_on)
 }
 END_TEST
 
+/* The connection breaks in the middle of an upload and of a download: both go on where they stopped. */
+START_TEST(broken_transfers_go_on)
+{
+    static float values[WORLD_N];
+    const uint64_t half = 4 * 1000;
+    world w;
+    world_client c;
+    raw r;
+    lmb_task_message t, again;
+    lmb_update_message u;
+    lmb_want have;
+    lmb_record rec, part = { LMB_MSG_CHUNK, 0, 0, (const uint8_t *)values, 4 * 1000 };
+
+    memset(&c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.rounds = 1;
+    w.cfg.target = w.cfg.minimum = 2;
+    world_start(&w);
+    world_client_start(&w, &c, 0, lmb_server_port(w.server));
+    t = join(&w, &r);
+    u = honest(&t, values);
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_UPDATE, &u, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_HAVE, &rec));
+    ck_ok(lmb_channel_send(r.channel, &part, &err));
+    raw_flush(&r);
+    raw_close(&r);
+
+    raw_open(&r, lmb_server_port(w.server), NULL, 5);
+    ck_assert(raw_shake(&r));
+    raw_hello(&r, LMB_FED_VERSION);
+    ck_assert(raw_wait(&r, LMB_MSG_TASK, &rec));
+    ck_ok(lmb_message_read(&rec, &again, &err));
+    ck_assert_uint_eq(again.round, t.round);
+    have = (lmb_want){ t.model, 70000 };
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_WANT, &have, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_CHUNK, &rec));
+    ck_assert_uint_eq(rec.offset, 70000);
+    ck_assert_uint_eq(rec.bytes, 10000);
+    ck_assert_mem_eq(rec.body, (const uint8_t *)w.initial + 70000, 10000);
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_UPDATE, &u, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_HAVE, &rec));
+    ck_ok(lmb_message_read(&rec, &have, &err));
+    ck_assert_uint_eq(have.offset, half);
+    for (uint64_t at = half; at < sizeof values; at += half) {
+        part.offset = at;
+        ck_ok(lmb_channel_send(r.channel, &part, &err));
+    }
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_ACCEPTED, &rec));
+    raw_close(&r);
+    world_join(&w);
+    ck_assert_uint_eq(w.reports[0].updates, 2);
+    world_client_join(&c);
+    world_close(&w);
+}
+END_TEST
+
 /* A client that is refused learns it in a sentence, and does not come back for ever. */
 START_TEST(a_refused_client_is_told)
 {
@@ -457,4 +517,4 @@ START_TEST(a_refused_client_is_told)
 END_TEST
 
 LMB_TEST_MAIN("federated/hostile", add_loop(refused_with_a_sentence_and_the_round_goes_on, sizeof attacks / sizeof *attacks);
-              add(a_refused_client_is_told);)
+              add(broken_transfers_go_on); add(a_refused_client_is_told);)
