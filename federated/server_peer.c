@@ -197,8 +197,8 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     const uint8_t *key = lmb_channel_peer(p->channel);
     lmb_journal_client client;
     lmb_hello hello;
-    member *m;
-    bool found;
+    member *m = NULL;
+    bool found = false;
 
     if (r->type != LMB_MSG_HELLO)
         return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
@@ -350,7 +350,7 @@ static lmb_status gate_fresh(void *ctx, const uint8_t key[LMB_NOISE_KEY], uint64
 {
     peer *p = ctx;
     lmb_journal_client client;
-    bool found;
+    bool found = false;
     LMB_TRY(lmb_journal_find_client(p->server->journal, key, &client, &found, err));
     if (time >= 1ull << 62 || (found && time <= client.last_time))
         return LMB_FAIL(err, LMB_E_DENIED, "its first message is one that client %" PRId64 " (%s) sent before: recorded and replayed, or the "
