@@ -95,7 +95,8 @@ typedef struct reader {
 static lmb_status need(const reader *r, size_t n)
 {
     if (r->n - r->at < n)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field, r->n);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field,
+                        r->n);
     return LMB_OK;
 }
 
@@ -116,8 +117,8 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
     n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (n >= limit)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field, n,
-                        limit - 1);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field,
+                        n, limit - 1);
     LMB_TRY(need(r, n));
     for (size_t i = 0; i < n; i++)
         if (is_control((char)r->p[r->at + i]))
@@ -134,8 +135,8 @@ static lmb_status get_metrics(reader *r, lmb_metrics *m)
     m->n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (m->n > LMB_METRICS_MAX)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field, m->n,
-                        LMB_METRICS_MAX);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field,
+                        m->n, LMB_METRICS_MAX);
     for (uint32_t i = 0; i < m->n; i++) {
         LMB_TRY(get_text(r, m->row[i].name, LMB_METRIC_NAME));
         LMB_TRY(get_real(r, &m->row[i].value));

@@ -34,9 +34,10 @@ static sample example(void)
 /* The bytes are a promise to other machines: written out by hand from the layout in wire.h. */
 START_TEST(bytes_are_fixed)
 {
-    static const uint8_t want[] = { 4, 3, 2, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0, 0, 0, 0xe0, 0xbf,
-                                    9, 8, 7, 6, 7, 0, 's', 'e', 'v', 'e', 'n', '7', '7', 1, 0, 4, 0, 'l', 'o', 's', 's',
-                                    0, 0, 0, 0, 0, 0, 0xd0, 0x3f };
+    static const uint8_t want[] = { 4,   3,   2,   1,   0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0,
+                                    0,   0,   0,   0,   0,    0xe0, 0xbf, 9,    8,    7,    6,    7,    0,
+                                    's', 'e', 'v', 'e', 'n',  '7',  '7',  1,    0,    4,    0,    'l',  'o',
+                                    's', 's', 0,   0,   0,    0,    0,    0,    0xd0, 0x3f };
     sample s = example(), back;
     uint8_t buf[128];
     size_t n;

@@ -131,8 +131,8 @@ START_TEST(overflow_is_refused_at_configuration)
     void *s;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_aggregators[0]->create(config, &big, &s, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "fedavg: 1000 clients of up to 1048576 examples with values up to 8192 leave 19 bits for fractions, 20 are "
-                              "needed; lower target, max_examples or max_abs");
+    ck_assert_str_eq(err.msg, "fedavg: 1000 clients of up to 1048576 examples with values up to 8192 leave 19 "
+                              "bits for fractions, 20 are needed; lower target, max_examples or max_abs");
 }
 END_TEST
 

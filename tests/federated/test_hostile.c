@@ -23,7 +23,9 @@ typedef struct raw {
 
 static int dial(int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct timeval limit = { 10, 0 };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_ge(fd, 0);
@@ -238,7 +240,11 @@ static lmb_task_message join(world *w, raw *r)
 
 static lmb_update_message honest(const lmb_task_message *t, const float *values)
 {
-    return (lmb_update_message){ .round = t->round, .layout = t->layout, .model = t->model.hash, .n = t->n, .examples = 5,
+    return (lmb_update_message){ .round = t->round,
+                                 .layout = t->layout,
+                                 .model = t->model.hash,
+                                 .n = t->n,
+                                 .examples = 5,
                                  .blob = { lmb_hash_of(values, t->n * sizeof *values), t->n * sizeof *values } };
 }
 
@@ -246,15 +252,32 @@ static void send_values(raw *r, const float *values, size_t n)
 {
     for (size_t at = 0; at < n * sizeof *values; at += LMB_RECORD_BODY) {
         size_t left = n * sizeof *values - at;
-        lmb_record c = { LMB_MSG_CHUNK, 0, at, (const uint8_t *)values + at, left < LMB_RECORD_BODY ? left : LMB_RECORD_BODY };
+        lmb_record c = { LMB_MSG_CHUNK, 0, at, (const uint8_t *)values + at,
+                         left < LMB_RECORD_BODY ? left : LMB_RECORD_BODY };
         if (lmb_channel_send(r->channel, &c, NULL) != LMB_OK)
             return;
     }
     raw_flush(r);
 }
 
-typedef enum { MORE_VALUES, OTHER_LAYOUT, TEN_GIGABYTES, NO_EXAMPLES, MANY_EXAMPLES, NAN_METRIC, OLD_ROUND, ODD_ENCODING, SAW_NAN,
-               INFINITE, TOO_LARGE, WRONG_HASH, OUT_OF_ORDER, TOO_MUCH, UNASKED, HEADS } lie;
+typedef enum {
+    MORE_VALUES,
+    OTHER_LAYOUT,
+    TEN_GIGABYTES,
+    NO_EXAMPLES,
+    MANY_EXAMPLES,
+    NAN_METRIC,
+    OLD_ROUND,
+    ODD_ENCODING,
+    SAW_NAN,
+    INFINITE,
+    TOO_LARGE,
+    WRONG_HASH,
+    OUT_OF_ORDER,
+    TOO_MUCH,
+    UNASKED,
+    HEADS
+} lie;
 
 static void lie_about(world *w, raw *r, lie what)
 {
@@ -417,7 +440,8 @@ START_TEST(refused_with_a_sentence_and_the_round_goes_on)
     for (int k = 0; k < 2; k++)
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
     attacks[_i].attack(&w, &r);
-    ck_assert_msg(world_says(&w, attacks[_i].sentence), "case %d: no '%s' in the log:\n%s", _i, attacks[_i].sentence, w.text);
+    ck_assert_msg(world_says(&w, attacks[_i].sentence), "case %d: no '%s' in the log:\n%s", _i, attacks[_i].sentence,
+                  w.text);
     ck_assert(!world_said(&w, "\x1b")); /* names cannot paint the terminal */
     raw_close(&r);
     world_join(&w);
@@ -506,7 +530,8 @@ START_TEST(a_refused_client_is_told)
     world_client_start(&w, &b, 1, lmb_server_port(w.server));
     world_client_join(&b);
     ck_assert_int_eq(b.status, LMB_E_DENIED);
-    ck_assert_str_eq(b.error.msg, "the server refuses this client: the invite was used already, by another client; each works once, ask for a new one");
+    ck_assert_str_eq(b.error.msg, "the server refuses this client: the invite was used already, by another "
+                                  "client; each works once, ask for a new one");
     lmb_server_stop(w.server);
     pthread_join(w.thread, NULL);
     lmb_client_stop(a.client);
@@ -516,5 +541,6 @@ START_TEST(a_refused_client_is_told)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/hostile", add_loop(refused_with_a_sentence_and_the_round_goes_on, sizeof attacks / sizeof *attacks);
+LMB_TEST_MAIN("federated/hostile",
+              add_loop(refused_with_a_sentence_and_the_round_goes_on, sizeof attacks / sizeof *attacks);
               add(broken_transfers_go_on); add(a_refused_client_is_told);)

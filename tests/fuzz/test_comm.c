@@ -102,7 +102,8 @@ static void try_message(unsigned type, const uint8_t *p, size_t n)
     if (lmb_message_read(&r, &u, NULL) != LMB_OK)
         return;
     /* one message has one spelling */
-    if (lmb_wire_write(name, rows, &u, again, sizeof again, &wrote, NULL) != LMB_OK || wrote != n || memcmp(again, p, n) != 0)
+    if (lmb_wire_write(name, rows, &u, again, sizeof again, &wrote, NULL) != LMB_OK || wrote != n ||
+        memcmp(again, p, n) != 0)
         abort();
 }
 
@@ -149,7 +150,8 @@ static size_t seed_input(unsigned parser, uint8_t *out)
     if (parser >= MESSAGES) { /* a first flight; for clients it is noise, framed as they expect it */
         lmb_token t = lmb_token_derive(token);
         lmb_channel *c;
-        ck_assert_int_eq(lmb_channel_client(client_secret, server_public, parser == MESSAGES + 2 ? &t : NULL, 5, &c, NULL), LMB_OK);
+        ck_assert_int_eq(
+            lmb_channel_client(client_secret, server_public, parser == MESSAGES + 2 ? &t : NULL, 5, &c, NULL), LMB_OK);
         const uint8_t *p = lmb_channel_output(c, &n);
         size_t skip = parser == MESSAGES ? 0 : 5;
         memcpy(out + 1, p + skip, n - skip);
