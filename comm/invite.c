@@ -139,7 +139,8 @@ static lmb_status create_key(const char *path, lmb_error *err)
 
     if (snprintf(tmp, sizeof tmp, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof tmp)
         return LMB_FAIL(err, LMB_E_ARG, "%.100s...: the path is too long", path);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(tmp); /* left by a killed process of the same number; anything else there (a link) fails the open below */
+    fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", tmp, strerror(errno));
     lmb_noise_keygen(secret, public_key);

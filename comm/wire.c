@@ -33,7 +33,11 @@ static void put_real(writer *w, double v)
     put(w, b, sizeof b);
 }
 
-static bool is_control(char c) { return (unsigned char)c < 0x20 || c == 0x7f; }
+/* Text is shown to people and written to logs: a peer must not be able to start a line or a terminal sequence. */
+static bool is_control(uint8_t c)
+{
+    return c < 0x20 || c == 0x7f;
+}
 
 static void put_text(writer *w, const char *text, size_t limit)
 {
@@ -42,7 +46,7 @@ static void put_text(writer *w, const char *text, size_t limit)
     lmb_put_u16(b, (uint16_t)n);
     put(w, b, sizeof b);
     for (size_t i = 0; i < n; i++)
-        put(w, is_control(text[i]) ? "?" : text + i, 1);
+        put(w, is_control((uint8_t)text[i]) ? "?" : text + i, 1);
 }
 
 static void put_metrics(writer *w, const lmb_metrics *m)
@@ -95,8 +99,7 @@ typedef struct reader {
 static lmb_status need(const reader *r, size_t n)
 {
     if (r->n - r->at < n)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field,
-                        r->n);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field, r->n);
     return LMB_OK;
 }
 
@@ -117,12 +120,13 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
     n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (n >= limit)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field,
-                        n, limit - 1);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field, n,
+                        limit - 1);
     LMB_TRY(need(r, n));
     for (size_t i = 0; i < n; i++)
-        if (is_control((char)r->p[r->at + i]))
-            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a control character", r->message, r->field);
+        if (is_control(r->p[r->at + i]))
+            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds the control character %u", r->message, r->field,
+                            r->p[r->at + i]);
     memcpy(out, r->p + r->at, n);
     out[n] = 0;
     r->at += n;
@@ -135,8 +139,8 @@ static lmb_status get_metrics(reader *r, lmb_metrics *m)
     m->n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (m->n > LMB_METRICS_MAX)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field,
-                        m->n, LMB_METRICS_MAX);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field, m->n,
+                        LMB_METRICS_MAX);
     for (uint32_t i = 0; i < m->n; i++) {
         LMB_TRY(get_text(r, m->row[i].name, LMB_METRIC_NAME));
         LMB_TRY(get_real(r, &m->row[i].value));

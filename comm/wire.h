@@ -7,8 +7,8 @@
  *    U32, U64   little-endian
  *    REAL       IEEE 754 double, little-endian
  *    BYTES      exactly `limit` bytes
- *    TEXT       u16 length, then that many bytes; char[limit] in the struct, NUL-terminated. No control characters:
- *               texts end up in logs and terminals. The writer puts '?' for them, the reader refuses them
+ *    TEXT       u16 length, then that many bytes; char[limit] in the struct, NUL-terminated. One line for people:
+ *               control characters are written as '?' and refused when read
  *    METRICS    u16 count, then for each a TEXT name and a REAL; lmb_metrics in the struct
  *
  *   errors   E_FORMAT names the message, the field and the limit
@@ -39,15 +39,7 @@ typedef struct lmb_metrics {
 /* Append; silently full at LMB_METRICS_MAX, long names are cut. */
 void lmb_metrics_add(lmb_metrics *m, const char *name, double value);
 
-typedef enum {
-    LMB_WIRE_END,
-    LMB_WIRE_U32,
-    LMB_WIRE_U64,
-    LMB_WIRE_REAL,
-    LMB_WIRE_BYTES,
-    LMB_WIRE_TEXT,
-    LMB_WIRE_METRICS
-} lmb_wire_kind;
+typedef enum { LMB_WIRE_END, LMB_WIRE_U32, LMB_WIRE_U64, LMB_WIRE_REAL, LMB_WIRE_BYTES, LMB_WIRE_TEXT, LMB_WIRE_METRICS } lmb_wire_kind;
 
 typedef struct lmb_wire_field {
     lmb_wire_kind kind;
@@ -62,6 +54,7 @@ typedef struct lmb_wire_field {
 /* E_ARG when `cap` does not hold it. */
 LMB_MUST_CHECK lmb_status lmb_wire_write(const char *message, const lmb_wire_field *rows, const void *in, uint8_t *out,
                                          size_t cap, size_t *bytes, lmb_error *err);
+/* On failure `out` holds the fields read so far: not to be used. */
 LMB_MUST_CHECK lmb_status lmb_wire_read(const char *message, const lmb_wire_field *rows, const uint8_t *in,
                                         size_t bytes, void *out, lmb_error *err);
 

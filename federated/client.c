@@ -19,6 +19,7 @@ const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, name, "", "how the server's log calls this client; the host name when empty"),
     LMB_TEXT(lmb_client_config, state_dir, "", "folder for the client's key; ~/.limbeck when empty"),
     LMB_INT(lmb_client_config, max_model_mib, 4096, 1, 1 << 20, "MiB", "greatest model this client accepts"),
+    LMB_REAL(lmb_client_config, connect_s, 30, 0.1, 3600, "s", "longest wait for a connection and its handshake"),
     LMB_REAL(lmb_client_config, retry_s, 30, 0.1, 3600, "s", "longest pause between two attempts to connect"),
     LMB_REAL(lmb_client_config, give_up_s, 0, 0, 1e7, "s", "end after so long without a server; 0: never"),
     LMB_FIELD_END,

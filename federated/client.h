@@ -25,7 +25,7 @@ extern "C" {
 typedef struct lmb_client_config {
     const char *name, *state_dir;
     int64_t max_model_mib;
-    double retry_s, give_up_s;
+    double connect_s, retry_s, give_up_s;
 } lmb_client_config;
 extern const lmb_field lmb_client_fields[];
 

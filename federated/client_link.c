@@ -13,7 +13,7 @@
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
 
-static const double connect_s = 10, alive_s = 5;
+static const double alive_s = 5;
 
 static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error *err)
 {
@@ -30,7 +30,7 @@ static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error
     if (connect(c->fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS)
         problem = errno;
     p = (struct pollfd){ c->fd, POLLOUT, 0 };
-    if (!problem && poll(&p, 1, (int)(connect_s * 1000)) <= 0)
+    if (!problem && poll(&p, 1, (int)(c->cfg.connect_s * 1000)) <= 0)
         problem = ETIMEDOUT;
     if (!problem && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n) != 0)
         problem = errno;
@@ -65,9 +65,9 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
     uint64_t time;
     c->greeted = c->heard = c->uploading = false;
     c->fetching = -1;
-    c->last_alive = lmb_seconds();
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
+    c->last_alive = lmb_seconds();
     return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel,
                               err);
 }
@@ -110,8 +110,12 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
 {
     double now = lmb_seconds();
     lmb_alive alive = { .round = c->work.round, .steps = atomic_load(&c->steps) };
-    if (!lmb_channel_ready(c->channel))
+    if (!lmb_channel_ready(c->channel)) {
+        if (now - c->last_alive > c->cfg.connect_s) /* since lmbi_link_open */
+            return LMB_FAIL(err, LMB_E_PEER, "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
+                            c->invite.host, c->invite.port, c->cfg.connect_s);
         return LMB_OK;
+    }
     if (!c->greeted) {
         lmb_hello hello = { .version = LMB_FED_VERSION };
         if (*c->cfg.name)

@@ -100,6 +100,10 @@ static void collect_training(lmb_client *c)
         return;
     pthread_join(c->thread, NULL);
     c->training = false;
+    if (atomic_load(&c->cancelled)) { /* cut short: the same task may come again, and is then trained anew */
+        drop_result(c);
+        return;
+    }
     c->has_result = true;
     if (c->result_status == LMB_OK) {
         c->result_id.bytes = c->work.n * sizeof(float);

@@ -311,8 +311,9 @@ lmb_status lmb_journal_enrol(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], con
     LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
     st = spend(j, id, client, name, now, err);
     if (st == LMB_OK)
-        return run(j, "COMMIT", err);
-    run(j, "ROLLBACK", NULL);
+        st = run(j, "COMMIT", err);
+    if (st != LMB_OK)
+        run(j, "ROLLBACK", NULL);
     return st;
 }
 

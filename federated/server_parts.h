@@ -38,12 +38,14 @@ enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOBS };
 typedef struct peer {
     uv_tcp_t tcp;
     uv_write_t write;
-    bool writing, closing, told; /* told: DONE or a final refusal is queued; close once it is flushed */
+    uv_shutdown_t shutdown;
+    /* told: DONE or a final refusal is queued; shut: it has left, the client hangs up when it has read it */
+    bool writing, closing, told, shut;
     lmb_server *server;
     lmb_channel *channel;
     member *member;              /* NULL until its HELLO was accepted */
     char address[64];
-    double since, heard;
+    double since, heard; /* when it came, or was told; when its last bytes came */
     const blob *sending;         /* the transfer under way, NULL: none */
     uint64_t send_at;
     uint32_t send_message;

@@ -13,7 +13,10 @@
 
 #include "federated/server_parts.h"
 
-enum { OUTPUT_MAX = 128 * 1024 }; /* bytes of a transfer waiting in a channel */
+enum {
+    OUTPUT_MAX = 128 * 1024, /* bytes of a transfer waiting in a channel */
+    ANSWERS_MAX = 512 * 1024 /* bytes of anything: whoever asks on and reads no answer is sent away */
+};
 static const double handshake_s = 10;
 
 static const char *who(const peer *p, char buf[160])
@@ -98,8 +101,13 @@ void lmbi_peer_flush(peer *p)
     }
     out = lmb_channel_output(p->channel, &n);
     if (!n) {
-        if (p->told)
-            lmbi_peer_close(p);
+        /* To close with unread bytes of the client at hand would reset the connection, and take the last words from
+         * it before it has read them: say that this was the end, and let it hang up. */
+        if (p->told && !p->shut) {
+            p->shut = true;
+            if (uv_shutdown(&p->shutdown, (uv_stream_t *)&p->tcp, NULL) != 0)
+                lmbi_peer_close(p);
+        }
         return;
     }
     if (n > p->wire_cap) {
@@ -143,17 +151,27 @@ void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *no
     }
     lmb_channel_close(p->channel);
     p->told = true;
+    p->since = lmbi_now(p->server);
     lmbi_peer_flush(p);
 }
 
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. When the fault is ours (a full disk), it
+ * may come again, and our paths are none of its business. */
 static void expel(peer *p, const lmb_error *e)
 {
+    bool ours = e->status == LMB_E_IO || e->status == LMB_E_NOMEM;
     char name[160];
-    lmb_round_note note = { .round = p->server->state.round + 1, .status = 1 };
-    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is refused: %s", who(p, name), e->msg);
-    snprintf(note.sentence, sizeof note.sentence, "%s", e->msg);
+    member *m = p->member;
+    lmb_round_note note = { .round = p->server->state.round + 1, .status = !ours };
+    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name), ours ? "sent away" : "refused", e->msg);
+    snprintf(note.sentence, sizeof note.sentence, "%s", ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
+    if (!m || m->peer != p || p->closing)
+        return;
+    m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
+    m->gone = lmbi_now(p->server);
+    if (!ours && m->status == MEMBER_SELECTED)
+        lmbi_member_out(p->server, m, "it was refused");
 }
 
 /* ---- messages ---- */
@@ -287,6 +305,15 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
 
 /* ---- reading ---- */
 
+static lmb_status check_answers(const peer *p, lmb_error *err)
+{
+    size_t waiting;
+    lmb_channel_output(p->channel, &waiting);
+    if (waiting > ANSWERS_MAX)
+        return LMB_FAIL(err, LMB_E_FORMAT, "it sends and does not read: %zu bytes of answers wait for it", waiting);
+    return LMB_OK;
+}
+
 static void work(peer *p, const uint8_t *data, size_t n)
 {
     lmb_error err = LMB_ERROR_INIT;
@@ -302,6 +329,8 @@ static void work(peer *p, const uint8_t *data, size_t n)
             st = lmb_channel_next(p->channel, &r, &got, &err);
             if (st == LMB_OK && got)
                 st = take_message(p, &r, &err);
+            if (st == LMB_OK && got && !p->closing)
+                st = check_answers(p, &err);
         } while (st == LMB_OK && got && !p->closing && !p->told);
     } while (st == LMB_OK && n && !p->closing && !p->told);
     if (p->closing)
@@ -329,7 +358,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0 || p->closing)
         return;
     if (n < 0) {
-        if (!p->member)
+        if (!p->member && !p->told)
             lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s hung up before it had proved its key",
                        who(p, name));
         else if (!p->told)
@@ -427,7 +456,9 @@ void lmbi_peers_check(lmb_server *s)
         next = p->next;
         if (p->closing)
             continue;
-        if (!p->member && !p->told && now - p->since > handshake_s) {
+        if (p->told && now - p->since > handshake_s) {
+            lmbi_peer_close(p); /* it had its time to read the last words, and holds a place */
+        } else if (!p->member && !p->told && now - p->since > handshake_s) {
             lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s did not prove a key within %g s", who(p, name),
                        handshake_s);
             lmbi_peer_close(p);

@@ -115,7 +115,7 @@ static void gather(lmb_server *s)
 static void note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence)
 {
     lmb_round_note note = { .round = round };
-    if (!m->peer)
+    if (!m->peer || m->peer->told)
         return;
     snprintf(note.sentence, sizeof note.sentence, "%s", sentence);
     if (lmb_message_send(m->peer->channel, type, &note, NULL) != LMB_OK)
@@ -273,7 +273,7 @@ static void excuse_silence(lmb_server *s)
 {
     uv_update_time(&s->loop);
     for (peer *p = s->peers; p; p = p->next)
-        p->heard = lmbi_now(s);
+        p->heard = p->since = lmbi_now(s);
 }
 
 static void finish_round(lmb_server *s)
@@ -358,6 +358,8 @@ static void farewell(lmb_server *s)
 
 void lmbi_round_tick(lmb_server *s)
 {
+    if (s->outcome != LMB_OK) /* the loop is about to end; nothing may be committed any more */
+        return;
     lmbi_peers_check(s);
     switch (s->phase) {
     case PHASE_GATHER: gather(s); break;

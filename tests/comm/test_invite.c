@@ -108,5 +108,35 @@ START_TEST(key_files)
 }
 END_TEST
 
+/* Where others may write, a link laid in the way must not lead the new key elsewhere. */
+START_TEST(a_new_key_follows_no_link)
+{
+    char dir[] = "/tmp/limbeck-key-XXXXXX", path[64], trap[96], victim[64], text[8] = "";
+    uint8_t a[32];
+    FILE *f;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/client.key", dir);
+    snprintf(trap, sizeof trap, "%s.%ld.tmp", path, (long)getpid());
+    snprintf(victim, sizeof victim, "%s/victim", dir);
+    f = fopen(victim, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("kept", f);
+    fclose(f);
+    ck_assert_int_eq(symlink(victim, trap), 0);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_key_file(path, a, &err));
+    f = fopen(victim, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(text, sizeof text, f));
+    fclose(f);
+    ck_assert_str_eq(text, "kept");
+    ck_assert_int_ne(access(trap, F_OK), 0);
+    unlink(path);
+    unlink(victim);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 LMB_TEST_MAIN("comm/invite", add_loop(round_trip, 4); add(every_cut_is_refused); add_loop(nonsense_is_refused, 14);
-              add(token_halves_differ_and_are_stable); add(key_files);)
+              add(token_halves_differ_and_are_stable); add(key_files);
+              add(a_new_key_follows_no_link);)

@@ -77,7 +77,7 @@ START_TEST(limits_hold)
     buf[28] = 0;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
-    ck_assert_str_eq(err.msg, "message sample: 'text' holds a control character");
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds the control character 0");
     buf[28] = 'v';
     buf[33] = 17;
     err = (lmb_error)LMB_ERROR_INIT;
@@ -90,4 +90,21 @@ START_TEST(limits_hold)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/wire", add(bytes_are_fixed); add(limits_hold);)
+/* A name with a line break could forge a line of the server's log. */
+START_TEST(text_is_one_line)
+{
+    sample s = example(), back;
+    uint8_t buf[128];
+    size_t n;
+    err = (lmb_error)LMB_ERROR_INIT;
+    memcpy(s.text, "a\nb\x1b[m", 7);
+    ck_ok(lmb_wire_write("sample", rows, &s, buf, sizeof buf, &n, &err));
+    ck_ok(lmb_wire_read("sample", rows, buf, n, &back, &err));
+    ck_assert_str_eq(back.text, "a?b?[m");
+    buf[27] = '\n';
+    ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds the control character 10");
+}
+END_TEST
+
+LMB_TEST_MAIN("comm/wire", add(bytes_are_fixed); add(limits_hold); add(text_is_one_line);)

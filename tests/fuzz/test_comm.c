@@ -1,219 +1,328 @@
-/* tests/fuzz/test_comm.c - hostile bytes for every parser that reads from the network or from a user's clipboard.
- *
- * Idea: one function takes any bytes; the first picks the parser. As a test, a corpus of good inputs made by our own
- * writers is mutated a few thousand times in a way that never changes (Philox); the sanitizers are the judge. Built
- * with -DLMB_FUZZ=ON and clang the same function is a libFuzzer target, fuzz_comm.
- */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* Mirrors comm/: every parser that meets bytes of a stranger, on thousands of mutated valid inputs. What is asked
+ * of each: it returns, with a sentence when it refuses; what it accepts says the same when written again; and no
+ * byte that was tampered with ever comes out of a channel. */
+#include "tests/fuzz/fuzz.h"
 
+#include "comm/bytes.h"
 #include "comm/channel.h"
-#include "core/base/random.h"
-#include "federated/messages.h"
+#include "comm/wire.h"
 
-enum { MESSAGES = 16, PARSERS = MESSAGES + 4, INPUT_MAX = 4096 };
+enum { ROUNDS = 20000, CHANNEL_ROUNDS = 4000, RECORDS = 5, SCRIPT = 4096 };
 
-static const uint8_t server_secret[32] = { 1, 2, 3 }, client_secret[32] = { 4, 5, 6 };
+#define SEED(text) { (const uint8_t *)(text), sizeof(text) - 1 }
 
-static lmb_status any_token(void *ctx, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[32], lmb_error *err)
+static void ck_refused(lmb_status st, const lmb_error *err)
 {
-    (void)ctx;
-    (void)err;
-    memset(psk, id[0], 32);
-    return LMB_OK;
+    ck_assert_int_eq(err->status, st);
+    ck_assert_msg(st == LMB_E_FORMAT || st == LMB_E_DENIED || st == LMB_E_ARG, "status %s", lmb_status_name(st));
+    ck_assert_msg(strlen(err->msg) > 10, "no sentence: '%s'", err->msg);
 }
 
-static lmb_status any_time(void *ctx, const uint8_t key[32], uint64_t time, lmb_error *err)
-{
-    (void)ctx;
-    (void)key;
-    (void)time;
-    (void)err;
-    return LMB_OK;
-}
+/* ---- invite ---- */
 
-/* Bytes to a channel in two pieces; nothing may come out of it as a record. */
-static void feed_channel(lmb_channel *c, const uint8_t *p, size_t n)
+static void invite_target(const uint8_t *data, size_t bytes)
 {
-    size_t cut = n ? p[0] % n : 0;
-    lmb_record r;
-    bool got;
-    for (int half = 0; half < 2; half++) {
-        const uint8_t *at = half ? p + cut : p;
-        size_t left = half ? n - cut : cut;
-        while (left) {
-            size_t used = lmb_channel_feed(c, at, left);
-            if (lmb_channel_next(c, &r, &got, NULL) != LMB_OK)
-                return;
-            if (got)
-                abort(); /* an unauthenticated record was believed */
-            at += used;
-            left -= used;
-        }
+    char *text = malloc(bytes + 1), again[LMB_INVITE_MAX];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_invite a, b;
+    lmb_status st;
+    memcpy(text, data, bytes);
+    text[bytes] = 0;
+    st = lmb_invite_parse(text, &a, &err);
+    if (st != LMB_OK) {
+        ck_refused(st, &err);
+    } else {
+        ck_ok(lmb_invite_format(&a, again, &err));
+        ck_ok(lmb_invite_parse(again, &b, &err));
+        ck_assert_str_eq(a.host, b.host);
+        ck_assert_uint_eq(a.port, b.port);
+        ck_assert_mem_eq(a.server_public, b.server_public, sizeof a.server_public);
+        ck_assert_mem_eq(a.token, b.token, sizeof a.token);
     }
+    free(text);
 }
 
-static void try_server(const uint8_t *p, size_t n)
+#define KEY_AND_TOKEN ":7100:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8:AAECAwQFBgcICQoLDA0ODw"
+#define H50 "a.long.host.name.of.fifty.characters.in.all.and.o."
+
+START_TEST(invites)
 {
-    lmb_channel_gate gate = { any_token, any_time, NULL };
-    lmb_channel *c;
-    if (lmb_channel_server(server_secret, &gate, &c, NULL) != LMB_OK)
-        abort();
-    feed_channel(c, p, n);
-    lmb_channel_destroy(c);
-}
-
-static void try_client(const uint8_t *p, size_t n, const lmb_token *token)
-{
-    uint8_t server_public[32];
-    lmb_channel *c;
-    lmb_noise_public(server_secret, server_public);
-    if (lmb_channel_client(client_secret, server_public, token, 1, &c, NULL) != LMB_OK)
-        abort();
-    feed_channel(c, p, n);
-    lmb_channel_destroy(c);
-}
-
-static void try_invite(const uint8_t *p, size_t n)
-{
-    char text[INPUT_MAX + 1], again[LMB_INVITE_MAX];
-    lmb_invite in;
-    memcpy(text, p, n);
-    text[n] = 0;
-    /* whatever is accepted can be written again */
-    if (lmb_invite_parse(text, &in, NULL) == LMB_OK && lmb_invite_format(&in, again, NULL) != LMB_OK)
-        abort();
-}
-
-static void try_message(unsigned type, const uint8_t *p, size_t n)
-{
-    union {
-        lmb_hello hello;
-        lmb_task_message task;
-        lmb_update_message update;
-        lmb_round_note note;
-    } u;
-    uint8_t again[INPUT_MAX];
-    const char *name = NULL;
-    const lmb_wire_field *rows = lmb_message_rows(type, &name);
-    lmb_record r = { (uint8_t)type, 0, 0, p, n };
-    size_t wrote = 0;
-    if (lmb_message_read(&r, &u, NULL) != LMB_OK)
-        return;
-    /* one message has one spelling */
-    if (lmb_wire_write(name, rows, &u, again, sizeof again, &wrote, NULL) != LMB_OK || wrote != n ||
-        memcmp(again, p, n) != 0)
-        abort();
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
-{
-    static const uint8_t token[LMB_TOKEN_BYTES] = { 9 };
-    lmb_token t = lmb_token_derive(token);
-    unsigned parser = n ? data[0] % PARSERS : 0;
-    if (n < 1 || n > INPUT_MAX)
-        return 0;
-    data++;
-    n--;
-    switch (parser) {
-    case MESSAGES: try_server(data, n); break;
-    case MESSAGES + 1: try_client(data, n, NULL); break;
-    case MESSAGES + 2: try_client(data, n, &t); break;
-    case MESSAGES + 3: try_invite(data, n); break;
-    default: try_message(parser, data, n); break;
-    }
-    return 0;
-}
-
-#ifndef LMB_LIBFUZZER
-#include "tests/check_main.h"
-
-enum { MUTATIONS = 1500 };
-
-/* A good input for each parser. */
-static size_t seed_input(unsigned parser, uint8_t *out)
-{
-    static const uint8_t token[LMB_TOKEN_BYTES] = { 9 };
-    uint8_t server_public[32];
-    size_t n = 0;
-    out[0] = (uint8_t)parser;
-    lmb_noise_public(server_secret, server_public);
-    if (parser == MESSAGES + 3) {
-        lmb_invite in = { "fed.example.org", 7100, { 1 }, { 2 } };
-        char text[LMB_INVITE_MAX];
-        ck_assert_int_eq(lmb_invite_format(&in, text, NULL), LMB_OK);
-        memcpy(out + 1, text, strlen(text));
-        return 1 + strlen(text);
-    }
-    if (parser >= MESSAGES) { /* a first flight; for clients it is noise, framed as they expect it */
-        lmb_token t = lmb_token_derive(token);
-        lmb_channel *c;
-        ck_assert_int_eq(
-            lmb_channel_client(client_secret, server_public, parser == MESSAGES + 2 ? &t : NULL, 5, &c, NULL), LMB_OK);
-        const uint8_t *p = lmb_channel_output(c, &n);
-        size_t skip = parser == MESSAGES ? 0 : 5;
-        memcpy(out + 1, p + skip, n - skip);
-        lmb_channel_destroy(c);
-        return 1 + n - skip;
-    }
-    union {
-        lmb_task_message task;
-        lmb_update_message update;
-        lmb_round_note note;
-        uint8_t bytes[2048];
-    } u = { .bytes = { 0 } };
-    const char *name = NULL;
-    const lmb_wire_field *rows = lmb_message_rows(parser, &name);
-    if (rows == lmb_update_rows)
-        for (int i = 0; i < 3; i++)
-            lmb_metrics_add(&u.update.metrics, "loss", i);
-    if (rows == lmb_note_rows)
-        strcpy(u.note.sentence, "a sentence");
-    if (rows)
-        ck_assert_int_eq(lmb_wire_write(name, rows, &u, out + 1, INPUT_MAX - 1, &n, NULL), LMB_OK);
-    return 1 + n;
-}
-
-/* Flip, overwrite, cut, grow or double; one to four times. */
-static size_t mutate(uint8_t *p, size_t n, const lmb_rand *r)
-{
-    uint32_t e = 0, times = 1 + lmb_rand_below(r, e++, 4);
-    for (uint32_t k = 0; k < times && n > 1; k++) {
-        size_t at = 1 + lmb_rand_below(r, e++, (uint32_t)n - 1);
-        uint32_t v = lmb_rand_u32(r, e++);
-        switch (lmb_rand_below(r, e++, 5)) {
-        case 0: p[at] ^= (uint8_t)(1u << (v % 8)); break;
-        case 1: p[at] = v & 1 ? 0xff : (uint8_t)(v >> 8); break;
-        case 2: n = at; break;
-        case 3:
-            for (uint32_t i = 0; i < v % 64 && n < INPUT_MAX; i++)
-                p[n++] = (uint8_t)lmb_rand_u32(r, e++);
-            break;
-        default:
-            if (n + (n - at) <= INPUT_MAX) {
-                memmove(p + n, p + at, n - at);
-                n += n - at;
-            }
-        }
-    }
-    return n;
-}
-
-START_TEST(mutated_inputs_do_no_harm)
-{
-    static uint8_t good[INPUT_MAX], bad[INPUT_MAX];
-    size_t n = seed_input((unsigned)_i, good);
-    int rounds = _i < MESSAGES || _i == MESSAGES + 3 ? MUTATIONS : MUTATIONS / 5; /* curves take their time */
-    LLVMFuzzerTestOneInput(good, n);
-    for (int k = 0; k < rounds; k++) {
-        lmb_rand r = lmb_rand_at(11, LMB_RAND_TEST, (uint32_t)_i, (uint64_t)k);
-        memcpy(bad, good, n);
-        LLVMFuzzerTestOneInput(bad, mutate(bad, n, &r));
-    }
+    static const fuzz_seed seeds[] = {
+        /* hosts of 253 and 255 characters; the limit is 253 */
+        SEED("lmb1:" H50 H50 H50 H50 H50 "org" KEY_AND_TOKEN), SEED("lmb1:" H50 H50 H50 H50 H50 "a.org" KEY_AND_TOKEN),
+        SEED("lmb1:fed.example.org" KEY_AND_TOKEN),
+        SEED("lmb1:[2001:db8::1]:1:_____________________________________________-8:_____________________w\n"),
+        SEED("lmb1:[2001:db8::1]:65535:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8:AAECAwQFBgcICQoLDA0ODw\r\n"),
+        SEED("lmb1:["),
+    };
+    fuzz_run(invite_target, seeds, sizeof seeds / sizeof *seeds, ROUNDS);
 }
 END_TEST
 
-LMB_TEST_MAIN("fuzz/comm", add_loop(mutated_inputs_do_no_harm, PARSERS);)
-#endif
+/* ---- wire ---- */
+
+typedef struct sample {
+    uint32_t count;
+    uint64_t size;
+    double value;
+    uint8_t hash[32];
+    char name[16], note[2000];
+    lmb_metrics metrics;
+} sample;
+
+static const lmb_wire_field sample_rows[] = {
+    LMB_WIRE(sample, count, U32, 0),      LMB_WIRE(sample, name, TEXT, 16),      LMB_WIRE(sample, size, U64, 0),
+    LMB_WIRE(sample, hash, BYTES, 32),    LMB_WIRE(sample, metrics, METRICS, 0), LMB_WIRE(sample, value, REAL, 0),
+    LMB_WIRE(sample, note, TEXT, 2000),   LMB_WIRE_LAST,
+};
+
+static void wire_target(const uint8_t *data, size_t bytes)
+{
+    static const size_t cap = 4096;
+    uint8_t *again = malloc(cap);
+    lmb_error err = LMB_ERROR_INIT;
+    sample m;
+    size_t n;
+    lmb_status st = lmb_wire_read("sample", sample_rows, data, bytes, &m, &err);
+    if (st != LMB_OK) {
+        ck_refused(st, &err);
+    } else {
+        ck_ok(lmb_wire_write("sample", sample_rows, &m, again, cap, &n, &err));
+        ck_assert_uint_eq(n, bytes);
+        ck_assert_mem_eq(again, data, n);
+    }
+    free(again);
+}
+
+START_TEST(messages)
+{
+    static uint8_t a[4096], b[4096], c[4096];
+    static sample m;
+    static const char longer[] = "sixteen letters!";
+    size_t n;
+    lmb_error err = LMB_ERROR_INIT;
+    fuzz_seed seeds[3] = { { a, 0 }, { b, 0 }, { c, 0 } };
+
+    ck_ok(lmb_wire_write("sample", sample_rows, &m, a, sizeof a, &seeds[0].bytes, &err));
+    m = (sample){ 3, 1ull << 40, -0.5, { 9 }, "client of five", "a line\x1b[2J\nand another", { 0 } };
+    for (int i = 0; i < LMB_METRICS_MAX; i++)
+        lmb_metrics_add(&m.metrics, i % 2 ? "loss" : "accuracy_on_the_validation_set", i / 3.0);
+    ck_ok(lmb_wire_write("sample", sample_rows, &m, b, sizeof b, &seeds[1].bytes, &err));
+    /* the same with a name one byte longer than its place, behind the four bytes of `count` */
+    lmb_put_u32(c, m.count);
+    lmb_put_u16(c + 4, sizeof m.name);
+    memcpy(c + 6, longer, sizeof m.name);
+    n = 6 + strlen(m.name);
+    memcpy(c + 6 + sizeof m.name, b + n, seeds[1].bytes - n);
+    seeds[2].bytes = 6 + sizeof m.name + seeds[1].bytes - n;
+    fuzz_run(wire_target, seeds, 3, ROUNDS);
+}
+END_TEST
+
+/* ---- record frames ---- */
+
+static void frame_target(const uint8_t *data, size_t bytes)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    size_t n = 0;
+    lmb_status st;
+    if (bytes < 4)
+        return;
+    st = lmb_record_frame(data, &n, &err);
+    if (st != LMB_OK)
+        ck_refused(st, &err);
+    else
+        ck_assert(n == lmb_get_u32(data) && n >= LMB_RECORD_HEAD + 17 && n <= LMB_RECORD_SEALED);
+}
+
+START_TEST(frames)
+{
+    static const fuzz_seed seeds[] = { SEED("\x21\x00\x00\x00"), SEED("\x21\x80\x00\x00"), SEED("\x00\x00\x01\x00") };
+    fuzz_run(frame_target, seeds, sizeof seeds / sizeof *seeds, ROUNDS);
+}
+END_TEST
+
+/* ---- record streams: whatever is done to one, what opens is a beginning of what was sealed ---- */
+
+static uint8_t stream_key[32];
+
+static void stream_record(uint32_t i, uint8_t body[200], lmb_record *r)
+{
+    memset(body, (int)('a' + i), 200);
+    *r = (lmb_record){ (uint8_t)(i + 1), i * 7, 1000ull * i, i ? body : NULL, i ? 40u * i : 0 };
+}
+
+static void stream_target(const uint8_t *data, size_t bytes)
+{
+    static uint8_t plain[LMB_RECORD_PLAIN];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_record_stream rx;
+    size_t at = LMB_RECORD_START, n;
+    lmb_status st;
+
+    if (bytes < LMB_RECORD_START)
+        return;
+    st = lmb_record_receiver(&rx, stream_key, data, &err);
+    for (uint32_t i = 0; st == LMB_OK && bytes - at >= 4; i++) {
+        uint8_t body[200];
+        lmb_record want, r;
+        bool final = false;
+        st = lmb_record_frame(data + at, &n, &err);
+        if (st != LMB_OK || bytes - at - 4 < n)
+            break;
+        st = lmb_record_open(&rx, data + at + 4, n, plain, &r, &final, &err);
+        at += 4 + n;
+        if (st != LMB_OK)
+            break;
+        ck_assert_uint_lt(i, RECORDS);
+        stream_record(i, body, &want);
+        ck_assert(r.type == want.type && r.message == want.message && r.offset == want.offset && r.bytes == want.bytes);
+        if (r.bytes)
+            ck_assert_mem_eq(r.body, want.body, r.bytes);
+        ck_assert_int_eq(final, i == RECORDS - 1);
+    }
+    if (st != LMB_OK)
+        ck_refused(st, &err);
+}
+
+START_TEST(record_streams)
+{
+    static uint8_t script[2][SCRIPT], frame[LMB_RECORD_FRAME];
+    fuzz_seed seeds[2] = { { script[0], 0 }, { script[1], 0 } };
+    lmb_error err = LMB_ERROR_INIT;
+
+    memset(stream_key, 5, sizeof stream_key);
+    for (int s = 0; s < 2; s++) { /* two sessions under one key: records of one must not open in the other */
+        lmb_record_stream tx;
+        size_t n, at = LMB_RECORD_START;
+        lmb_record_sender(&tx, stream_key, script[s]);
+        for (uint32_t i = 0; i < RECORDS; i++) {
+            uint8_t body[200];
+            lmb_record r;
+            stream_record(i, body, &r);
+            ck_ok(lmb_record_seal(&tx, &r, i == RECORDS - 1, frame, &n, &err));
+            ck_assert_uint_le(at + n, SCRIPT);
+            memcpy(script[s] + at, frame, n);
+            at += n;
+        }
+        seeds[s].bytes = at;
+    }
+    fuzz_run(stream_target, seeds, 2, CHANNEL_ROUNDS);
+}
+END_TEST
+
+/* ---- the channel as a server meets it: a stranger edits what an honest client says on its first flight ---- */
+
+typedef struct gate {
+    uint8_t server_secret[32], client_public[32];
+    lmb_token token;
+} gate;
+
+static gate world;
+
+static lmb_status gate_token(void *ctx, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[32], lmb_error *err)
+{
+    const gate *g = ctx;
+    if (memcmp(id, g->token.id, LMB_TOKEN_ID) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the token is not known");
+    memcpy(psk, g->token.psk, LMB_NOISE_KEY);
+    return LMB_OK;
+}
+
+static lmb_status gate_fresh(void *ctx, const uint8_t client[LMB_NOISE_KEY], uint64_t time, lmb_error *err)
+{
+    const gate *g = ctx;
+    if (time != 77 || memcmp(client, g->client_public, LMB_NOISE_KEY) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the client is not enrolled");
+    return LMB_OK;
+}
+
+/* Answers of the server depend on its fresh key, so nothing that was recorded can open a record here: the channel
+ * may finish its handshake (an IK first message can be replayed) and must never count as proven. */
+static void channel_target(const uint8_t *data, size_t bytes)
+{
+    lmb_channel_gate how = { gate_token, gate_fresh, &world };
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_channel *c;
+    lmb_status st = LMB_OK;
+    size_t queued;
+
+    ck_ok(lmb_channel_server(world.server_secret, &how, &c, &err));
+    for (size_t at = 0; st == LMB_OK && at < bytes;) {
+        lmb_record r;
+        bool got = false;
+        size_t piece = 1 + data[at] % 90, used;
+        used = lmb_channel_feed(c, data + at, bytes - at < piece ? bytes - at : piece);
+        ck_assert_uint_gt(used, 0);
+        at += used;
+        st = lmb_channel_next(c, &r, &got, &err);
+        ck_assert(!got && !lmb_channel_proven(c) && !lmb_channel_ended(c));
+    }
+    lmb_channel_output(c, &queued);
+    ck_assert_uint_le(queued, 4096); /* a stranger cannot make the server say much */
+    if (st != LMB_OK) {
+        ck_refused(st, &err);
+        ck_assert(!lmb_channel_ready(c));
+    }
+    lmb_channel_destroy(c);
+}
+
+/* What a client with `token` says to a server that answers, up to three records. */
+static void record_client(const lmb_token *token, const uint8_t secret[32], uint8_t script[SCRIPT], size_t *bytes)
+{
+    uint8_t server_public[32];
+    lmb_channel_gate how = { gate_token, gate_fresh, &world };
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_channel *client, *server;
+    lmb_record hello = { 1, 0, 0, (const uint8_t *)"hello", 5 }, r;
+    bool got, said = false;
+    size_t n;
+
+    lmb_noise_public(world.server_secret, server_public);
+    ck_ok(lmb_channel_server(world.server_secret, &how, &server, &err));
+    ck_ok(lmb_channel_client(secret, server_public, token, 77, &client, &err));
+    *bytes = 0;
+    for (int turn = 0; turn < 4; turn++) {
+        const void *p;
+        if (lmb_channel_ready(client) && !said) {
+            ck_ok(lmb_channel_send(client, &hello, &err));
+            lmb_channel_close(client);
+            said = true;
+        }
+        p = lmb_channel_output(client, &n);
+        ck_assert_uint_le(*bytes + n, SCRIPT);
+        if (n)
+            memcpy(script + *bytes, p, n);
+        *bytes += n;
+        ck_assert_uint_eq(lmb_channel_feed(server, p ? p : "", n), n);
+        lmb_channel_sent(client, n);
+        do
+            ck_ok(lmb_channel_next(server, &r, &got, &err));
+        while (got);
+        p = lmb_channel_output(server, &n);
+        ck_assert_uint_eq(lmb_channel_feed(client, p ? p : "", n), n);
+        lmb_channel_sent(server, n);
+        ck_ok(lmb_channel_next(client, &r, &got, &err));
+    }
+    ck_assert(lmb_channel_proven(server) && lmb_channel_ended(server)); /* the script is a good one */
+    lmb_channel_destroy(client);
+    lmb_channel_destroy(server);
+}
+
+START_TEST(first_flights)
+{
+    static const uint8_t token[LMB_TOKEN_BYTES] = { 4, 8, 15, 16, 23, 42 };
+    static uint8_t ik[SCRIPT], xx[SCRIPT], flood[2 * LMB_RECORD_FRAME] = "LMB1\1\xff\xff"; /* a message of 65,535 bytes */
+    fuzz_seed seeds[3] = { { ik, 0 }, { xx, 0 }, { flood, sizeof flood } };
+    uint8_t client_secret[32], server_public[32];
+
+    lmb_noise_keygen(world.server_secret, server_public);
+    lmb_noise_keygen(client_secret, world.client_public);
+    world.token = lmb_token_derive(token);
+    record_client(NULL, client_secret, ik, &seeds[0].bytes);
+    record_client(&world.token, client_secret, xx, &seeds[1].bytes);
+    fuzz_run(channel_target, seeds, 3, CHANNEL_ROUNDS);
+}
+END_TEST
+
+LMB_TEST_MAIN("fuzz/comm", add(invites); add(messages); add(frames); add(record_streams); add(first_flights);)
