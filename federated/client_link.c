@@ -37,7 +37,8 @@ static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error
     if (!problem)
         return LMB_OK;
     lmbi_link_close(c);
-    return LMB_FAIL(err, LMB_E_PEER, "cannot connect to %s port %u: %s", c->invite.host, c->invite.port, strerror(problem));
+    return LMB_FAIL(err, LMB_E_PEER, "cannot connect to %s port %u: %s", c->invite.host, c->invite.port,
+                    strerror(problem));
 }
 
 static lmb_status connect_any(lmb_client *c, lmb_error *err)
@@ -67,7 +68,8 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
     c->last_alive = lmb_seconds();
-    return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel, err);
+    return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel,
+                              err);
 }
 
 void lmbi_link_close(lmb_client *c)
@@ -110,7 +112,8 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
     lmb_alive alive = { .round = c->work.round, .steps = atomic_load(&c->steps) };
     if (!lmb_channel_ready(c->channel)) {
         if (now - c->last_alive > c->cfg.connect_s) /* since lmbi_link_open */
-            return LMB_FAIL(err, LMB_E_PEER, "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
+            return LMB_FAIL(err, LMB_E_PEER,
+                            "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
                             c->invite.host, c->invite.port, c->cfg.connect_s);
         return LMB_OK;
     }
@@ -172,9 +175,11 @@ static lmb_status receive(lmb_client *c, lmb_error *err)
         c->rejected++;
     if (!lmb_channel_ready(c->channel) || !c->heard)
         return LMB_FAIL(err, LMB_E_PEER, "the server broke off the handshake; if this goes on, %s",
-                        c->enrolled ? "this client's clock or key changed, or the server has a new key: ask for a new invite"
+                        c->enrolled ? "this client's clock or key changed, or the server has a new key: ask for a "
+                                      "new invite"
                                     : "the invite is wrong: ask for a new one");
-    return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word", n ? strerror(errno) : "");
+    return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word",
+                    n ? strerror(errno) : "");
 }
 
 static void drain_wake(lmb_client *c)
