@@ -64,7 +64,7 @@ END_TEST
 static const struct { size_t n, at; uint8_t value; const char *says; } damage[] = {
     { sizeof images - 1, 0, 0, "its header promises 12" }, { 10, 0, 0, "not an IDX file" }, { 0, 0, 0, "not an IDX file" },
     { sizeof images, 3, 1, "not an IDX file" }, { sizeof images, 7, 3, "its header promises 18" },
-    { sizeof images, 4, 255, "its header promises" },
+    { sizeof images, 4, 255, "its header says 4278190082" }, { sizeof images, 11, 0, "its header says 0" },
 };
 
 START_TEST(damaged_idx_is_refused)
@@ -73,7 +73,7 @@ START_TEST(damaged_idx_is_refused)
     lmb_dataset *d;
     setup_dir();
     memcpy(copy, images, sizeof copy);
-    if (damage[_i].value)
+    if (damage[_i].at)
         copy[damage[_i].at] = damage[_i].value;
     put("train-images-idx3-ubyte", copy, damage[_i].n);
     put("train-labels-idx1-ubyte", labels, sizeof labels);
@@ -92,7 +92,7 @@ START_TEST(missing_and_out_of_range)
     put("train-labels-idx1-ubyte", labels, sizeof labels);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(open_from("{name: idx, path: %s, classes: 3}", LMB_PART_TRAIN, &d), LMB_E_FORMAT);
-    ck_assert_str_eq(err.msg, "label 3 of sample 0; there are 3 classes");
+    ck_assert_ptr_nonnull(strstr(err.msg, "train-labels-idx1-ubyte: sample 0 has label 3, but there are 3 classes (labels 0 to 2)"));
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(open_from("{name: idy, path: %s}", LMB_PART_TRAIN, &d), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "did you mean idx"));
@@ -138,5 +138,5 @@ START_TEST(fashion_mnist_when_installed)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/readers", add(idx_is_read); add_loop(damaged_idx_is_refused, 6); add(missing_and_out_of_range);
+LMB_TEST_MAIN("datasets/readers", add(idx_is_read); add_loop(damaged_idx_is_refused, 7); add(missing_and_out_of_range);
               add(synthetic_is_a_function_of_its_seed); add(fashion_mnist_when_installed);)
