@@ -1,7 +1,7 @@
 /* datasets/readers/synthetic.c - made-up images, for tests, examples and trying a set-up without data.
  *
  * Idea: each class is a fixed random pattern of 4 x 4 patches; a sample is its class's pattern, shifted by up to
- * three pixels and mixed with noise. A sample is a function of (seed, part, index) alone, so any number of them needs no
+ * two pixels and mixed with noise. A sample is a function of (seed, part, index) alone, so any number of them needs no
  * memory and every rank makes the same. Classes take turns: index modulo classes.
  */
 #include <stdlib.h>
@@ -23,11 +23,11 @@ static const lmb_field fields[] = {
     LMB_FIELD_END
 };
 
-enum { PATCH = 4 };
+enum { PATCH = 4, SHIFTS = 3 };
 typedef struct state {
     config c;
     lmb_part part;
-    int64_t rows, columns; /* of a pattern, in patches: one more than an image needs, for the shift */
+    int64_t rows, columns; /* of a pattern, in patches, enough for the shift */
     uint8_t pattern[];     /* [classes, channels, rows, columns] */
 } state;
 
@@ -56,7 +56,7 @@ static lmb_status read_sample(const lmb_dataset *d, int64_t index, void *sample,
     LMB_TRY(lmb_dataset_check_index(d, index, err));
     *label = label_of(d, index);
     lmb_rand shift = lmb_rand_at((uint64_t)c->seed, LMB_RAND_SYNTHETIC, 1 + 2 * s->part, (uint64_t)index);
-    uint32_t dy = lmb_rand_below(&shift, 0, PATCH), dx = lmb_rand_below(&shift, 1, PATCH);
+    uint32_t dy = lmb_rand_below(&shift, 0, SHIFTS), dx = lmb_rand_below(&shift, 1, SHIFTS);
     random_bytes(lmb_rand_at((uint64_t)c->seed, LMB_RAND_SYNTHETIC, 2 + 2 * s->part, (uint64_t)index), out,
                  lmb_shape_count(&d->shape));
     for (int64_t ch = 0; ch < c->channels; ch++)
@@ -85,7 +85,7 @@ static lmb_hash hash_of(const config *c, lmb_part part)
 static lmb_status open_synthetic(const void *config_, lmb_part part, lmb_dataset **out, lmb_error *err)
 {
     const config *c = config_;
-    int64_t rows = (c->height + PATCH - 2) / PATCH + 1, columns = (c->width + PATCH - 2) / PATCH + 1;
+    int64_t rows = (c->height + SHIFTS - 2) / PATCH + 1, columns = (c->width + SHIFTS - 2) / PATCH + 1;
     int64_t bytes = c->classes * c->channels * rows * columns;
     lmb_dataset *d = malloc(sizeof *d);
     state *s = malloc(sizeof *s + (size_t)bytes);
