@@ -29,7 +29,7 @@ lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_d
     return LMB_OK;
 }
 
-/* Words of a sample's stream, so that options do not share any. Signals: one normal number a channel, then one a reading. */
+/* Words of a sample's stream, so that options do not share any. Signals: a normal number a channel, one a reading. */
 enum { E_CROP_Y, E_CROP_X, E_FLIP, E_CUT_Y, E_CUT_X, E_SCALE = 1 << 10, E_JITTER = 1 << 20 };
 
 /* Mirror a coordinate into [0, n) without repeating the edge. */

@@ -28,7 +28,8 @@ typedef struct lmb_augment {
 extern const lmb_field lmb_augment_fields[];
 
 /* E_ARG when an option that is on does not fit such samples: crops of signals, jitter of images. */
-LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype,
+                                            lmb_error *err);
 
 /* An image; scratch: at least C * H * W bytes. */
 void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *chw, uint64_t seed, uint32_t epoch,

@@ -17,8 +17,8 @@ static lmb_status no_such_format(const lmb_tree *tree, const char *name, lmb_err
         names[n] = lmb_dataset_formats[n]->name;
     names[n] = NULL;
     const char *near = lmb_nearest(name, names);
-    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no data set format '%s'%s%s; `limbeck list datasets` shows all",
-                         name, near ? "; did you mean " : "", near ? near : "");
+    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no data set format '%s'%s%s; `limbeck list datasets` shows "
+                         "all", name, near ? "; did you mean " : "", near ? near : "");
 }
 
 lmb_status lmb_dataset_open(const lmb_tree *tree, lmb_part part, lmb_dataset **out, lmb_error *err)
@@ -65,8 +65,8 @@ lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *e
 lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t index, lmb_error *err)
 {
     if (index < 0 || index >= d->n)
-        return LMB_FAIL(err, LMB_E_ARG, "sample %lld was asked for; the data set has samples 0 to %lld", (long long)index,
-                        (long long)d->n - 1);
+        return LMB_FAIL(err, LMB_E_ARG, "sample %lld was asked for; the data set has samples 0 to %lld",
+                        (long long)index, (long long)d->n - 1);
     return LMB_OK;
 }
 
@@ -98,13 +98,14 @@ static void memory_destroy(lmb_dataset *d)
 static lmb_status check_arrays(const lmb_dataset_arrays *a, const char *from, lmb_error *err)
 {
     if (a->n < 1 || a->n > INT32_MAX)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %lld samples; a data set has 1 to %d", from, (long long)a->n, INT32_MAX);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %lld samples; a data set has 1 to %d", from, (long long)a->n,
+                        INT32_MAX);
     if (lmb_shape_count(&a->shape) < 1)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: its samples are empty", from);
     for (int64_t i = 0; i < a->n; i++)
         if (a->labels[i] < 0 || a->labels[i] >= a->classes)
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: sample %lld has label %d, but there are %d classes (labels 0 to %d)", from,
-                            (long long)i, a->labels[i], a->classes, a->classes - 1);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: sample %lld has label %d, but there are %d classes (labels 0 to "
+                            "%d)", from, (long long)i, a->labels[i], a->classes, a->classes - 1);
     return LMB_OK;
 }
 

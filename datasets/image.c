@@ -18,9 +18,9 @@ lmb_status lmbi_image_allocate(uint64_t height, uint64_t width, int channels, co
 {
     if (height < 1 || width < 1 || height > LMB_IMAGE_MAX_SIDE || width > LMB_IMAGE_MAX_SIDE ||
         height * width > LMB_IMAGE_MAX_PIXELS)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: a picture of %llu x %llu pixels; sides must be in [1, %d] and the whole at most "
-                        "%d: make it smaller first", name, (unsigned long long)width, (unsigned long long)height,
-                        LMB_IMAGE_MAX_SIDE, LMB_IMAGE_MAX_PIXELS);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: a picture of %llu x %llu pixels; sides must be in [1, %d] and the "
+                        "whole at most %d: make it smaller first", name, (unsigned long long)width,
+                        (unsigned long long)height, LMB_IMAGE_MAX_SIDE, LMB_IMAGE_MAX_PIXELS);
     uint8_t *pixels = calloc(height * width, (size_t)channels);
     if (!pixels)
         return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %llu x %llu pixels", name, (unsigned long long)width,
@@ -33,7 +33,8 @@ lmb_status lmb_image_decode(const void *bytes, size_t n, const char *name, int c
                             int least_width, lmb_image *out, lmb_error *err)
 {
     if (channels != 1 && channels != 3)
-        return LMB_FAIL(err, LMB_E_ARG, "%s: a picture with %d channels; it must be 1 (grey) or 3 (colour)", name, channels);
+        return LMB_FAIL(err, LMB_E_ARG, "%s: a picture with %d channels; it must be 1 (grey) or 3 (colour)", name,
+                        channels);
     for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++)
         if (n >= decoders[i].n && memcmp(bytes, decoders[i].magic, decoders[i].n) == 0)
             return decoders[i].decode(bytes, n, name, channels, least_height, least_width, out, err);
@@ -133,8 +134,8 @@ static void filter_columns(const lmb_image *in, const filter *f, int height, int
 lmb_status lmb_image_fit(const lmb_image *in, int height, int width, uint8_t *out, lmb_error *err)
 {
     if (height < 1 || width < 1 || height > LMB_IMAGE_MAX_SIDE || width > LMB_IMAGE_MAX_SIDE)
-        return LMB_FAIL(err, LMB_E_ARG, "a picture cannot be scaled to %d x %d; sides must be in [1, %d]", width, height,
-                        LMB_IMAGE_MAX_SIDE);
+        return LMB_FAIL(err, LMB_E_ARG, "a picture cannot be scaled to %d x %d; sides must be in [1, %d]", width,
+                        height, LMB_IMAGE_MAX_SIDE);
     double sy = (double)in->height / height, sx = (double)in->width / width, scale = sy < sx ? sy : sx;
     filter rows = { 0 }, columns = { 0 };
     float *mid = malloc(sizeof *mid * (size_t)in->channels * (size_t)in->height * (size_t)width);

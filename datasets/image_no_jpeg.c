@@ -5,6 +5,6 @@ lmb_status lmbi_jpeg_decode(const void *bytes, size_t n, const char *name, int c
                             int least_width, lmb_image *out, lmb_error *err)
 {
     (void)bytes, (void)n, (void)channels, (void)least_height, (void)least_width, (void)out;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s: built without JPEG; install libjpeg-dev and build again, or convert it to PNG",
-                    name);
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s: built without JPEG; install libjpeg-dev and build again, or convert "
+                    "it to PNG", name);
 }

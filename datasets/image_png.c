@@ -5,8 +5,8 @@
 
 #include "datasets/image_decode.h"
 
-lmb_status lmbi_png_decode(const void *bytes, size_t n, const char *name, int channels, int least_height, int least_width,
-                           lmb_image *out, lmb_error *err)
+lmb_status lmbi_png_decode(const void *bytes, size_t n, const char *name, int channels, int least_height,
+                           int least_width, lmb_image *out, lmb_error *err)
 {
     png_image png = { .version = PNG_IMAGE_VERSION };
     const png_color black = { 0, 0, 0 };

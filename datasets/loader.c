@@ -175,8 +175,9 @@ static lmb_status check_options(const lmb_loader_options *o, lmb_error *err)
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return LMB_FAIL(err, LMB_E_ARG, "a loader with %d threads; it must be in [0, %d]", o->threads, MAX_THREADS);
     if ((o->dtype != LMB_F32 && o->dtype != LMB_U8) || (o->dtype == LMB_U8 && o->data->dtype != LMB_U8))
-        return LMB_FAIL(err, LMB_E_ARG, "%s batches of %s %s samples; f32 always fits, u8 fits u8 images", lmb_dtype_name(o->dtype),
-                        lmb_dtype_name(o->data->dtype), lmb_shape_text(&o->data->shape, text, sizeof text));
+        return LMB_FAIL(err, LMB_E_ARG, "%s batches of %s %s samples; f32 always fits, u8 fits u8 images",
+                        lmb_dtype_name(o->dtype), lmb_dtype_name(o->data->dtype),
+                        lmb_shape_text(&o->data->shape, text, sizeof text));
     return o->augment ? lmb_augment_check(o->augment, &o->data->shape, o->data->dtype, err) : LMB_OK;
 }
 
@@ -191,8 +192,8 @@ static lmb_status most_samples(const lmb_loader *l, int64_t *most, lmb_error *er
         lmb_sampler_batch(n, l->o.batch, last[i], &start, &total);
         range_of(l, total, &lo, &hi);
         if (lo < 0 || hi < lo || hi > total)
-            return LMB_FAIL(err, LMB_E_ARG, "positions [%lld, %lld) of a batch of %lld samples", (long long)lo, (long long)hi,
-                            (long long)total);
+            return LMB_FAIL(err, LMB_E_ARG, "positions [%lld, %lld) of a batch of %lld samples", (long long)lo,
+                            (long long)hi, (long long)total);
         *most = hi - lo > *most ? hi - lo : *most;
     }
     return LMB_OK;
@@ -221,8 +222,8 @@ static lmb_status allocate(lmb_loader *l, lmb_error *err)
         ok = s->x && s->y && s->sample;
     }
     if (!ok)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d batches of %lld samples; use smaller batches or fewer loader threads",
-                        l->depth, (long long)most);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d batches of %lld samples; use smaller batches or fewer "
+                        "loader threads", l->depth, (long long)most);
     return LMB_OK;
 }
 
@@ -274,8 +275,8 @@ lmb_status lmb_loader_begin(lmb_loader *l, uint32_t epoch, int64_t first, lmb_er
         producer *p = &l->producer[l->started];
         if (pthread_create(&p->thread, NULL, produce, p) != 0) {
             stop(l);
-            return LMB_FAIL(err, LMB_E_NOMEM, "thread %d of the loader's %d could not be started; use fewer", l->started + 1,
-                            l->threads);
+            return LMB_FAIL(err, LMB_E_NOMEM, "thread %d of the loader's %d could not be started; use fewer",
+                            l->started + 1, l->threads);
         }
     }
     l->begun = true;

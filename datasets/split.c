@@ -137,8 +137,9 @@ static lmb_status shards(job *j, lmb_error *err)
     lmb_rand r = lmb_rand_at(j->seed, LMB_RAND_PARTITION, 2, 0);
 
     if (total < 1 || total > n || j->alpha != floor(j->alpha))
-        return LMB_FAIL(err, LMB_E_ARG, "alpha is the number of shards a client gets: a whole number, at least 1 and together at "
-                        "most the %lld samples; it is %g for %d clients", (long long)n, j->alpha, j->clients);
+        return LMB_FAIL(err, LMB_E_ARG, "alpha is the number of shards a client gets: a whole number, at least 1 and "
+                        "together at most the %lld samples; it is %g for %d clients", (long long)n, j->alpha,
+                        j->clients);
     uint32_t *deal = malloc(sizeof *deal * (size_t)total);
     if (!deal)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld shards", (long long)total);
@@ -179,8 +180,8 @@ static lmb_status groups(job *j, lmb_error *err)
     }
     free(number);
     if (distinct < j->clients)
-        return LMB_FAIL(err, LMB_E_ARG, "%d clients, but the data set has %lld natural groups; ask for at most as many clients",
-                        j->clients, (long long)distinct);
+        return LMB_FAIL(err, LMB_E_ARG, "%d clients, but the data set has %lld natural groups; ask for at most as many "
+                        "clients", j->clients, (long long)distinct);
     return LMB_OK;
 }
 
@@ -227,8 +228,8 @@ static lmb_status check_least(const job *j, int64_t least, lmb_error *err)
         count[j->client[i]]++;
     for (int c = 0; c < j->clients && st == LMB_OK; c++)
         if (count[c] < least)
-            st = LMB_FAIL(err, LMB_E_ARG, "client %d would get %lld samples, fewer than %lld; use a larger alpha, another seed or "
-                          "fewer clients", c, (long long)count[c], (long long)least);
+            st = LMB_FAIL(err, LMB_E_ARG, "client %d would get %lld samples, fewer than %lld; use a larger alpha, "
+                          "another seed or fewer clients", c, (long long)count[c], (long long)least);
     free(count);
     return st;
 }
@@ -237,8 +238,8 @@ lmb_status lmb_partition(const lmb_dataset *d, lmb_partition_kind kind, int clie
                          int64_t least, int32_t *client, lmb_error *err)
 {
     if (clients < 1 || clients > d->n)
-        return LMB_FAIL(err, LMB_E_ARG, "%d clients for %lld samples; there must be at least one client and at most one for each "
-                        "sample", clients, (long long)d->n);
+        return LMB_FAIL(err, LMB_E_ARG, "%d clients for %lld samples; there must be at least one client and at most "
+                        "one for each sample", clients, (long long)d->n);
     if (kind == LMB_PARTITION_DIRICHLET && !(alpha > 0 && alpha < 1e9))
         return LMB_FAIL(err, LMB_E_ARG, "a Dirichlet partition with alpha %g; it must be above 0 and below 1e9", alpha);
     job j = { .d = d, .clients = clients, .alpha = alpha, .seed = seed, .client = client };

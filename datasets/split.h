@@ -19,7 +19,12 @@ void lmb_split(uint64_t seed, uint32_t n, uint32_t *out);
  * take one sample. out: [d->n] caller storage. */
 LMB_MUST_CHECK lmb_status lmb_split_stratified(const lmb_dataset *d, uint64_t seed, uint32_t *out, lmb_error *err);
 
-typedef enum { LMB_PARTITION_IID, LMB_PARTITION_DIRICHLET, LMB_PARTITION_SHARDS, LMB_PARTITION_GROUPS } lmb_partition_kind;
+typedef enum {
+    LMB_PARTITION_IID,
+    LMB_PARTITION_DIRICHLET,
+    LMB_PARTITION_SHARDS,
+    LMB_PARTITION_GROUPS
+} lmb_partition_kind;
 extern const char *const lmb_partition_names[]; /* by kind, NULL-terminated */
 
 /* client[i] in [0, clients) for each sample i of d; every sample goes to exactly one client.

@@ -32,8 +32,8 @@ static lmb_status read_batch(const char *dir, const char *name, uint8_t *pixels,
 
     LMB_TRY(lmb_path_join(path, sizeof path, dir, name, err));
     if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s here; unpack the binary version of CIFAR-10 and set the data set's "
-                        "path to its folder", dir, name);
+        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s here; unpack the binary version of CIFAR-10 and set the "
+                        "data set's path to its folder", dir, name);
     LMB_TRY(lmb_file_read(path, (size_t)1 << 28, &bytes, &n, err));
     if (n != (size_t)PER_FILE * RECORD) {
         free(bytes);

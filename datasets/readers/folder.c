@@ -1,7 +1,7 @@
 /* datasets/readers/folder.c - pictures in folders: <path>/train/<class>/NAME.png (.jpg, .jpeg), <path>/test/<class>/...
  *
- * Idea: the folder's names are the labels. Classes are the sub-folders of train/ in byte order, so that both parts agree;
- * pictures of a class come in byte order too. Nothing is decoded before it is asked for.
+ * Idea: the folder's names are the labels. Classes are the sub-folders of train/ in byte order, so that both parts
+ * agree; pictures of a class come in byte order too. Nothing is decoded before it is asked for.
  *
  *   note  the content hash covers names and file sizes, not pixels: it must not read a whole large set
  */
@@ -21,7 +21,7 @@ typedef struct config { const char *path; int64_t channels, height, width; } con
 static const lmb_field fields[] = {
     LMB_TEXT(config, path, "", "folder with train/<class>/ and test/<class>/"),
     LMB_INT(config, channels, 3, 1, 3, "", "1: grey, 3: colour"),
-    LMB_INT(config, height, 224, 1, 4096, "pixels", "pictures are cut to these proportions around their centre and scaled"),
+    LMB_INT(config, height, 224, 1, 4096, "pixels", "pictures are cut to these proportions and scaled"),
     LMB_INT(config, width, 224, 1, 4096, "pixels", "see height"),
     LMB_FIELD_END
 };
@@ -79,7 +79,7 @@ static bool is_folder(const char *path)
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
-/* Append prefix + each entry of the folder `dir`, sorted: its sub-folders, or its pictures. Hidden ones are left out. */
+/* Append prefix + each entry of the folder `dir`, sorted: its sub-folders, or its pictures, but no hidden ones. */
 static lmb_status list(const char *dir, bool folders, const char *prefix, names *out, lmb_error *err)
 {
     size_t first = out->n;
@@ -87,8 +87,8 @@ static lmb_status list(const char *dir, bool folders, const char *prefix, names 
     DIR *d = opendir(dir);
 
     if (!d)
-        return LMB_FAIL(err, LMB_E_IO, "%s: the folder cannot be read (%s); pictures are expected in <path>/train/<class>/ and "
-                        "<path>/test/<class>/", dir, strerror(errno));
+        return LMB_FAIL(err, LMB_E_IO, "%s: the folder cannot be read (%s); pictures are expected in "
+                        "<path>/train/<class>/ and <path>/test/<class>/", dir, strerror(errno));
     lmb_status st = LMB_OK;
     for (struct dirent *e; st == LMB_OK && (e = readdir(d));) {
         if (e->d_name[0] == '.')
@@ -133,8 +133,8 @@ static lmb_status check_classes(const state *s, lmb_error *err)
 
     for (size_t i = 0; i < here.n && st == LMB_OK; i++)
         if (!bsearch(&here.name[i], s->classes.name, s->classes.n, sizeof *s->classes.name, by_name))
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: class '%s' is not in the train folder; remove it or add pictures to train on",
-                          s->root, here.name[i]);
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: class '%s' is not in the train folder; remove it or add pictures to "
+                          "train on", s->root, here.name[i]);
     names_free(&here);
     return st;
 }
@@ -146,8 +146,8 @@ static lmb_status scan(state *s, const char *path, lmb_part part, lmb_error *err
     LMB_TRY(lmb_path_join(dir, sizeof dir, path, lmb_part_names[LMB_PART_TRAIN], err));
     LMB_TRY(list(dir, true, "", &s->classes, err));
     if (s->classes.n < 2 || s->classes.n > MAX_CLASSES)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu sub-folders; there must be one for each class, 2 to %d", dir, s->classes.n,
-                        MAX_CLASSES);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu sub-folders; there must be one for each class, 2 to %d", dir,
+                        s->classes.n, MAX_CLASSES);
     LMB_TRY(lmb_path_join(dir, sizeof dir, path, lmb_part_names[part], err));
     s->root = strdup(dir);
     if (!s->root)
@@ -212,7 +212,8 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
     lmb_hash hash;
 
     if (!*c->path)
-        return LMB_FAIL(err, LMB_E_ARG, "a folder data set needs its path: the folder that has train/<class>/ and test/<class>/");
+        return LMB_FAIL(err, LMB_E_ARG, "a folder data set needs its path: the folder that has train/<class>/ and "
+                        "test/<class>/");
     if (c->channels == 2)
         return LMB_FAIL(err, LMB_E_ARG, "%s: 2 channels; pictures have 1 (grey) or 3 (colour)", c->path);
     lmb_dataset *d = malloc(sizeof *d);

@@ -1,8 +1,8 @@
 /* datasets/readers/hapt.c - human activities from a phone at the waist: raw signals of 30 people, cut into windows.
  *
- * Idea: windows of `window` readings, `step` apart, lie wholly inside one labelled segment of one recording, so each has
- * one activity and one person. The person is the sample's group: a set that is federated by nature. The parts are people
- * too: those of `test_subjects` (by default the nine of the authors' own split) are the test part.
+ * Idea: windows of `window` readings, `step` apart, lie wholly inside one labelled segment of one recording, so each
+ * has one activity and one person. The person is the sample's group: a set that is federated by nature. The parts are
+ * people too: those of `test_subjects` (by default the nine of the authors' own split) are the test part.
  *
  *   shapes   f32 [6, window]: acceleration x y z in g, angular speed x y z in rad/s, 50 readings a second
  *   files    labels.txt: experiment, person, activity (1..12), first and last reading (1-based, inclusive);
@@ -34,9 +34,9 @@ static const lmb_field fields[] = {
 };
 
 enum { AXES = 3, CHANNELS = 6, BASIC = 6, ALL = 12, MAX_FILE = 64 << 20 };
-static const char *const class_names[ALL] = { "walking", "walking upstairs", "walking downstairs", "sitting", "standing",
-                                              "laying", "stand to sit", "sit to stand", "sit to lie", "lie to sit",
-                                              "stand to lie", "lie to stand" };
+static const char *const class_names[ALL] = { "walking", "walking upstairs", "walking downstairs", "sitting",
+                                              "standing", "laying", "stand to sit", "sit to stand", "sit to lie",
+                                              "lie to sit", "stand to lie", "lie to stand" };
 
 /* Numbers of a text file, `columns` a line. */
 typedef struct table { double *v; size_t rows; } table;
@@ -48,13 +48,14 @@ static lmb_status parse_line(const char *path, size_t row, int columns, char **t
         *text += strspn(*text, " \t");
         v[c] = strtod(*text, &end);
         if (strchr("\r\n", **text) || end == *text || !isfinite(v[c])) /* strtod itself would go on to the next line */
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu, column %d is no number; %d numbers a line are expected: fetch the "
-                            "file again", path, row + 1, c + 1, columns);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu, column %d is no number; %d numbers a line are expected: "
+                            "fetch the file again", path, row + 1, c + 1, columns);
         *text = end;
     }
     *text += strspn(*text, " \t\r");
     if (**text && **text != '\n')
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu has more than %d columns; fetch the file again", path, row + 1, columns);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu has more than %d columns; fetch the file again", path,
+                        row + 1, columns);
     *text += **text == '\n';
     return LMB_OK;
 }
@@ -76,7 +77,8 @@ static lmb_status read_table(const char *path, int columns, table *out, lmb_erro
         out->rows++;
     }
     if (st == LMB_OK && (text != (char *)bytes + n || out->rows == 0))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: %s; fetch the file again", path, out->rows ? "a zero byte in a text file" : "empty");
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: %s; fetch the file again", path,
+                      out->rows ? "a zero byte in a text file" : "empty");
     free(bytes);
     if (st != LMB_OK)
         free(out->v);
@@ -119,8 +121,8 @@ static lmb_status add_segment(windows *w, const double *row, const table *acc, c
     size_t window = (size_t)w->c->window, step = (size_t)w->c->step, first = (size_t)row[3] - 1, last = (size_t)row[4];
 
     if (last > acc->rows || last > gyro->rows)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: experiment %g has a label up to reading %zu, but its files have %zu and %zu "
-                        "readings; fetch them again", w->dir, row[0], last, acc->rows, gyro->rows);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: experiment %g has a label up to reading %zu, but its files have %zu "
+                        "and %zu readings; fetch them again", w->dir, row[0], last, acc->rows, gyro->rows);
     if (last - first < window || (row[2] > BASIC && !w->c->transitions))
         return LMB_OK;
     LMB_TRY(reserve(w, (last - first - window) / step + 1, err));
@@ -183,8 +185,9 @@ static lmb_status check_labels(const char *path, const table *labels, lmb_error 
         for (int c = 0; c < 5; c++)
             whole &= r[c] == floor(r[c]) && r[c] >= 1 && r[c] <= 1e9;
         if (!whole || r[0] > 999 || r[1] > 999 || r[2] > ALL || r[3] > r[4])
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu (%g %g %g %g %g) is not experiment, person, activity in [1, %d], "
-                            "first and last reading; fetch the file again", path, i + 1, r[0], r[1], r[2], r[3], r[4], ALL);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: line %zu (%g %g %g %g %g) is not experiment, person, activity in "
+                            "[1, %d], first and last reading; fetch the file again", path, i + 1, r[0], r[1], r[2],
+                            r[3], r[4], ALL);
     }
     return LMB_OK;
 }
@@ -200,8 +203,9 @@ static lmb_status find_dir(windows *w, char *labels, size_t cap, lmb_error *err)
         if (lmb_file_exists(labels))
             return LMB_OK;
     }
-    return LMB_FAIL(err, LMB_E_IO, "%s: there is no RawData/labels.txt here; unpack the UCI set 'Smartphone-Based Recognition of "
-                    "Human Activities and Postural Transitions' and set the data set's path", w->c->path);
+    return LMB_FAIL(err, LMB_E_IO, "%s: there is no RawData/labels.txt here; unpack the UCI set 'Smartphone-Based "
+                    "Recognition of Human Activities and Postural Transitions' and set the data set's path",
+                    w->c->path);
 }
 
 static lmb_status collect(windows *w, lmb_error *err)
@@ -216,8 +220,8 @@ static lmb_status collect(windows *w, lmb_error *err)
         st = add_experiment(w, labels.v + 5 * i, labels.rows - i, &used, err);
     free(labels.v);
     if (st == LMB_OK && w->n == 0)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: no window of %lld readings fits in the %s part's segments; use a shorter window, or "
-                      "other test_subjects", w->dir, (long long)w->c->window, lmb_part_names[w->part]);
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: no window of %lld readings fits in the %s part's segments; use a shorter "
+                      "window, or other test_subjects", w->dir, (long long)w->c->window, lmb_part_names[w->part]);
     return st;
 }
 

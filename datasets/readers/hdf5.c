@@ -49,8 +49,8 @@ static lmb_status open_array(hid_t file, const config *c, const char *name, arra
 {
     a->set = H5Dopen2(file, name, H5P_DEFAULT);
     if (a->set < 0)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: there is no array '%s' in it; name the arrays with train_samples, train_labels, "
-                        "test_samples, test_labels", c->path, name);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: there is no array '%s' in it; name the arrays with train_samples, "
+                        "train_labels, test_samples, test_labels", c->path, name);
     hid_t space = H5Dget_space(a->set), type = H5Dget_type(a->set);
     a->rank = H5Sget_simple_extent_ndims(space);
     if (a->rank >= 1 && a->rank <= MAX_RANK)
@@ -64,9 +64,9 @@ static lmb_status open_array(hid_t file, const config *c, const char *name, arra
         a->count = a->d[i] && a->count <= max_bytes / a->d[i] ? a->count * a->d[i] : 0;
     if (a->rank < 1 || a->rank > MAX_RANK || a->count == 0 || (a->kind != H5T_INTEGER && a->kind != H5T_FLOAT)) {
         H5Dclose(a->set);
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' has %d dimensions and %llu numbers; it must hold integers or floating "
-                        "point numbers in 1 to %d dimensions, none empty, up to %llu bytes", c->path, name, a->rank,
-                        (unsigned long long)a->count, MAX_RANK, (unsigned long long)max_bytes);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' has %d dimensions and %llu numbers; it must hold integers "
+                        "or floating point numbers in 1 to %d dimensions, none empty, up to %llu bytes", c->path, name,
+                        a->rank, (unsigned long long)a->count, MAX_RANK, (unsigned long long)max_bytes);
     }
     return LMB_OK;
 }
@@ -77,12 +77,12 @@ static lmb_status read_array(const array *a, hid_t type, size_t bytes, const con
     void *data = malloc(a->count * bytes);
 
     if (!data)
-        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for the %llu numbers of '%s'", c->path, (unsigned long long)a->count,
-                        name);
+        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for the %llu numbers of '%s'", c->path,
+                        (unsigned long long)a->count, name);
     if (H5Dread(a->set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
         free(data);
-        return LMB_FAIL(err, LMB_E_IO, "%s: array '%s' cannot be read; the file is damaged or needs a filter that is not "
-                        "installed: write it again", c->path, name);
+        return LMB_FAIL(err, LMB_E_IO, "%s: array '%s' cannot be read; the file is damaged or needs a filter that is "
+                        "not installed: write it again", c->path, name);
     }
     *out = data;
     return LMB_OK;
@@ -118,7 +118,8 @@ static lmb_status to_channels_first(void **data, const hsize_t d[4], size_t byte
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < channels; c++)
             for (size_t p = 0; p < pixels; p++)
-                memcpy(out + ((i * channels + c) * pixels + p) * bytes, in + ((i * pixels + p) * channels + c) * bytes, bytes);
+                memcpy(out + ((i * channels + c) * pixels + p) * bytes, in + ((i * pixels + p) * channels + c) * bytes,
+                       bytes);
     free(in);
     *data = out;
     return LMB_OK;
@@ -142,11 +143,11 @@ static lmb_status read_samples(hid_t file, const config *c, const char *name, lm
     bool image = a.kind == H5T_INTEGER;
     lmb_status st = LMB_OK;
     if (image && a.bytes != 1)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' holds integers of %zu bytes; images have one byte a pixel (0 to 255)",
-                      c->path, name, a.bytes);
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' holds integers of %zu bytes; images have one byte a pixel (0 "
+                      "to 255)", c->path, name, a.bytes);
     else if (a.rank < 3)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' has %d dimensions; images have 3 or 4 and signals 3", c->path, name,
-                      a.rank);
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: array '%s' has %d dimensions; images have 3 or 4 and signals 3", c->path,
+                      name, a.rank);
     out->dtype = image ? LMB_U8 : LMB_F32;
     size_t bytes = lmb_dtype_bytes(out->dtype);
     if (st == LMB_OK)
@@ -168,8 +169,8 @@ static lmb_status read_part(hid_t file, const config *c, lmb_part part, lmb_data
     LMB_TRY(read_samples(file, c, samples, a, err));
     LMB_TRY(read_labels(file, c, labels, &a->labels, &n, err));
     if (n != a->n)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: '%s' has %lld samples, but '%s' %lld labels", c->path, samples, (long long)a->n,
-                        labels, (long long)n);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: '%s' has %lld samples, but '%s' %lld labels", c->path, samples,
+                        (long long)a->n, labels, (long long)n);
     return LMB_OK;
 }
 

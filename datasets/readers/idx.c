@@ -43,8 +43,8 @@ static lmb_status find(const char *dir, const char *name, idx *f, lmb_error *err
     if (!lmb_file_exists(f->path))
         LMB_TRY(lmb_path_join(f->path, sizeof f->path, dir, gz, err));
     if (!lmb_file_exists(f->path))
-        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s or %s here; set the data set's path, or install the Debian package "
-                        "dataset-fashion-mnist", dir, name, gz);
+        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s or %s here; set the data set's path, or install the Debian "
+                        "package dataset-fashion-mnist", dir, name, gz);
     return LMB_OK;
 }
 
@@ -55,18 +55,19 @@ static lmb_status check_header(idx *f, size_t n, int dims, lmb_error *err)
 
     f->header = 4 + 4 * (size_t)dims;
     if (n < f->header || be32(p) != 0x800u + (uint32_t)dims)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: not an IDX file of bytes in %d dimension%s (it has %zu bytes and starts with "
-                        "%02x, not with 0000080%d); fetch the file again", f->path, dims, dims > 1 ? "s" : "", n, p[0], dims);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: not an IDX file of bytes in %d dimension%s (it has %zu bytes and "
+                        "starts with %02x, not with 0000080%d); fetch the file again", f->path, dims,
+                        dims > 1 ? "s" : "", n, p[0], dims);
     for (int i = 0; i < dims; i++) {
         f->size[i] = be32(p + 4 + 4 * i);
         if (f->size[i] == 0 || want > limit / f->size[i])
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: its header says %u in dimension %d; the data must have 1 to %zu bytes",
-                            f->path, f->size[i], i, limit);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: its header says %u in dimension %d; the data must have 1 to %zu "
+                            "bytes", f->path, f->size[i], i, limit);
         want *= f->size[i];
     }
     if (want != n - f->header)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu bytes of data, its header promises %zu; fetch the file again", f->path,
-                        n - f->header, want);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu bytes of data, its header promises %zu; fetch the file again",
+                        f->path, n - f->header, want);
     return LMB_OK;
 }
 
@@ -96,7 +97,8 @@ static lmb_status open_idx(const void *c, lmb_part part, lmb_dataset **out, lmb_
     uint32_t n = image.size[0];
     int32_t *labels = n == label.size[0] ? malloc(sizeof *labels * n) : NULL;
     if (n != label.size[0])
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: %u images, but %s has %u labels", image.path, n, label.path, label.size[0]);
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: %u images, but %s has %u labels", image.path, n, label.path,
+                      label.size[0]);
     else if (!labels)
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for %u labels", n);
     for (uint32_t i = 0; i < n && st == LMB_OK; i++)

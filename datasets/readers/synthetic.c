@@ -101,8 +101,9 @@ static lmb_status open_synthetic(const void *config_, lmb_part part, lmb_dataset
     s->columns = columns;
     random_bytes(lmb_rand_at((uint64_t)c->seed, LMB_RAND_SYNTHETIC, 0, 0), s->pattern, bytes);
     *d = (lmb_dataset){ .n = part == LMB_PART_TEST ? c->test : c->train,
-                        .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8, .classes = (int)c->classes,
-                        .hash = hash_of(c, part), .read = read_sample, .label = label_of, .destroy = destroy, .state = s };
+                        .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8,
+                        .classes = (int)c->classes, .hash = hash_of(c, part), .read = read_sample, .label = label_of,
+                        .destroy = destroy, .state = s };
     *out = d;
     return LMB_OK;
 }

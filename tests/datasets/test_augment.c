@@ -22,7 +22,8 @@ static void outcomes(const lmb_augment *a, const uint8_t (*want)[6], int n)
         lmb_augment_apply(a, image, &s, 1, 0, i, scratch);
         while (k < n && memcmp(image, want[k], 6) != 0)
             k++;
-        ck_assert_msg(k < n, "sample %d: %d %d %d / %d %d %d", (int)i, image[0], image[1], image[2], image[3], image[4], image[5]);
+        ck_assert_msg(k < n, "sample %d: %d %d %d / %d %d %d", (int)i, image[0], image[1], image[2], image[3],
+                      image[4], image[5]);
         seen[k]++;
     }
     for (int k = 0; k < n; k++) /* the binomial's five sigmas at 400 samples and n outcomes */
@@ -46,7 +47,7 @@ START_TEST(crop_by_hand)
     outcomes(&(lmb_augment){ .crop = 1 }, zeros, 9);
     lmb_shape s = LMB_SHAPE(1, 2, 3);
     uint8_t image[6], scratch[6];
-    for (uint64_t i = 0; i < 200; i++) { /* rows above and below two mirror to the same: not all outcomes are as likely */
+    for (uint64_t i = 0; i < 200; i++) { /* up and down mirror to the same: not all are as likely */
         int k = 0;
         memcpy(image, in, 6);
         lmb_augment_apply(&(lmb_augment){ .crop = 1, .reflect = true }, image, &s, 1, 0, i, scratch);
@@ -138,5 +139,6 @@ START_TEST(options_must_fit_the_samples)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/augment", add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand); add(same_sample_same_change);
+LMB_TEST_MAIN("datasets/augment",
+              add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand); add(same_sample_same_change);
               add(signals_are_scaled_and_jittered); add(options_must_fit_the_samples);)

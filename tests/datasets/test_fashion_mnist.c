@@ -55,4 +55,5 @@ static void skip_unless_there(void)
     }
 }
 
-LMB_TEST_MAIN("datasets/fashion_mnist", skip_unless_there(); add(counts_and_first_labels); add(a_stratified_split_in_three);)
+LMB_TEST_MAIN("datasets/fashion_mnist",
+              skip_unless_there(); add(counts_and_first_labels); add(a_stratified_split_in_three);)

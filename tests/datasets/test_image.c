@@ -125,9 +125,9 @@ END_TEST
 /* A header of 65,000 x 65,000 pixels must not be believed. */
 START_TEST(huge_pictures_are_refused)
 {
-    static const uint8_t header[] = { 0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 0xfd, 0xe8,
-                                      0, 0, 0xfd, 0xe8, 8, 2, 0, 0, 0, 0x2d, 0x35, 0x4e, 0x5d, 0, 0, 0, 0, 'I', 'D', 'A', 'T',
-                                      0x35, 0xaf, 0x06, 0x1e };
+    static const uint8_t header[] = { 0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 0xfd,
+                                      0xe8, 0, 0, 0xfd, 0xe8, 8, 2, 0, 0, 0, 0x2d, 0x35, 0x4e, 0x5d, 0, 0, 0, 0,
+                                      'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e };
     lmb_image image;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_image_decode(header, sizeof header, "huge.png", 3, 0, 0, &image, &err), LMB_E_FORMAT);

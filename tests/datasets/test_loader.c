@@ -213,7 +213,8 @@ START_TEST(starts_and_stops_at_any_moment)
     lmb_augment a = { .crop = 1 };
     open_data();
     for (int threads = 1; threads <= 4; threads++) {
-        lmb_loader_options o = { .data = data, .batch = 5, .seed = 1, .shuffle = true, .threads = threads, .augment = &a };
+        lmb_loader_options o = { .data = data, .batch = 5, .seed = 1, .shuffle = true, .threads = threads,
+                                 .augment = &a };
         ck_ok(lmb_loader_create(&o, &l, &err));
         for (uint32_t e = 0; e < 60; e++) {
             ck_ok(lmb_loader_begin(l, e, e % 22, &err));
@@ -269,7 +270,8 @@ START_TEST(impossible_options_are_refused)
     const lmb_batch *b;
     open_data();
     const lmb_loader_options bad[] = {
-        { .data = data, .batch = 0 }, { .data = data, .batch = 1, .threads = 65 }, { .data = data, .batch = 1, .threads = -1 },
+        { .data = data, .batch = 0 }, { .data = data, .batch = 1, .threads = 65 },
+        { .data = data, .batch = 1, .threads = -1 },
         { .data = data, .batch = 1, .dtype = LMB_S8 }, { .data = data, .batch = 1, .augment = &jitter },
         { .data = data, .batch = 1, .range = beyond }
     };

@@ -3,7 +3,8 @@
 
 #include "tests/datasets/temp_data.h"
 
-static const uint8_t images[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+static const uint8_t images[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+                                  11, 12 };
 static const uint8_t labels[] = { 0, 0, 8, 1, 0, 0, 0, 2, 3, 1 };
 
 static void check_idx(lmb_dataset *d)
@@ -59,7 +60,8 @@ END_TEST
 
 /* Each row damages the image file in one way. */
 static const struct { size_t n, at; uint8_t value; const char *says; } damage[] = {
-    { sizeof images - 1, 0, 0, "its header promises 12" }, { 10, 0, 0, "not an IDX file" }, { 0, 0, 0, "not an IDX file" },
+    { sizeof images - 1, 0, 0, "its header promises 12" }, { 10, 0, 0, "not an IDX file" },
+    { 0, 0, 0, "not an IDX file" },
     { sizeof images, 3, 1, "not an IDX file" }, { sizeof images, 7, 3, "its header promises 18" },
     { sizeof images, 4, 255, "its header says 4278190082" }, { sizeof images, 11, 0, "its header says 0" },
 };
@@ -174,7 +176,8 @@ START_TEST(synthetic_classes_can_be_told_apart)
     lmb_dataset *d;
     int32_t y;
     begin();
-    ck_ok(open_from("{name: synthetic, classes: 3, channels: 2, height: 9, width: 7, noise: 0, train: 600}", LMB_PART_TRAIN, &d));
+    ck_ok(open_from("{name: synthetic, classes: 3, channels: 2, height: 9, width: 7, noise: 0, train: 600}",
+                    LMB_PART_TRAIN, &d));
     for (int i = 0; i < N; i++) {
         int k = 0;
         ck_ok(d->read(d, i, x, &y, &err));

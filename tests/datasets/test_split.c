@@ -128,8 +128,8 @@ START_TEST(a_tiny_alpha_gives_a_class_to_one_client)
 }
 END_TEST
 
-/* Mean and variance of a client's share over many classes: Dirichlet(a, ..., a) with K parts has mean 1 / K and variance
- * (K - 1) / (K^2 (K a + 1)). K = 2, a = 0.5: 1/2 and 1/8; a = 2: 1/2 and 1/20. 1000 classes of 100 samples: the mean
+/* Mean and variance of a client's share over many classes: Dirichlet(a, ..., a) with K parts has mean 1 / K and
+ * variance (K - 1) / (K^2 (K a + 1)). K = 2, a = 0.5: 1/2 and 1/8; a = 2: 1/2 and 1/20. 1000 classes of 100 samples: the mean
  * errs by about 0.011, the variance by about 0.004. */
 START_TEST(shares_follow_dirichlet)
 {
@@ -160,16 +160,25 @@ END_TEST
 START_TEST(impossible_partitions_are_refused)
 {
     static int32_t client[3000];
-    static const struct { lmb_partition_kind kind; int clients; double alpha; int64_t least; const char *says; } bad[] = {
-        { LMB_PARTITION_GROUPS, 4, 1, 1, "no natural groups" }, { LMB_PARTITION_DIRICHLET, 4, 0.01, 700, "larger alpha" },
+    static const struct {
+        lmb_partition_kind kind;
+        int clients;
+        double alpha;
+        int64_t least;
+        const char *says;
+    } bad[] = {
+        { LMB_PARTITION_GROUPS, 4, 1, 1, "no natural groups" },
+        { LMB_PARTITION_DIRICHLET, 4, 0.01, 700, "larger alpha" },
         { LMB_PARTITION_DIRICHLET, 4, 0, 1, "alpha 0" }, { LMB_PARTITION_SHARDS, 4, 0.5, 1, "a whole number" },
-        { LMB_PARTITION_SHARDS, 4, 1.5, 1, "a whole number" }, { LMB_PARTITION_SHARDS, 4, 751, 1, "at most the 3000 samples" },
+        { LMB_PARTITION_SHARDS, 4, 1.5, 1, "a whole number" },
+        { LMB_PARTITION_SHARDS, 4, 751, 1, "at most the 3000 samples" },
         { LMB_PARTITION_IID, 0, 1, 1, "0 clients" }, { LMB_PARTITION_IID, 3001, 1, 1, "3001 clients" },
     };
     open_data();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err = (lmb_error)LMB_ERROR_INIT;
-        ck_assert_int_eq(lmb_partition(data, bad[i].kind, bad[i].clients, bad[i].alpha, 1, bad[i].least, client, &err), LMB_E_ARG);
+        ck_assert_int_eq(lmb_partition(data, bad[i].kind, bad[i].clients, bad[i].alpha, 1, bad[i].least, client, &err),
+                         LMB_E_ARG);
         ck_assert_msg(strstr(err.msg, bad[i].says) != NULL, "%s", err.msg);
     }
     lmb_dataset_destroy(data);
@@ -219,4 +228,5 @@ END_TEST
 LMB_TEST_MAIN("datasets/split", add_loop(every_sample_goes_to_one_client_and_the_same_each_time, 3);
               add(a_small_alpha_is_uneven); add(groups_stay_whole); add(shards_hold_few_classes);
               add(a_tiny_alpha_gives_a_class_to_one_client); add_loop(shares_follow_dirichlet, 2);
-              add(impossible_partitions_are_refused); add(splits_do_not_overlap); add(stratified_splits_keep_the_shares);)
+              add(impossible_partitions_are_refused); add(splits_do_not_overlap);
+              add(stratified_splits_keep_the_shares);)

@@ -7,7 +7,8 @@ static void put_signal(const char *name, int n, double sign)
     static char text[20000];
     size_t at = 0;
     for (int t = 1; t <= n; t++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%.1f %.1f %.1f\n", sign * t, sign * (t + 0.1), sign * (t + 0.2));
+        at += (size_t)snprintf(text + at, sizeof text - at, "%.1f %.1f %.1f\n", sign * t, sign * (t + 0.1),
+                               sign * (t + 0.2));
     put(name, text, at);
 }
 
