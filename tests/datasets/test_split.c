@@ -129,8 +129,8 @@ START_TEST(a_tiny_alpha_gives_a_class_to_one_client)
 END_TEST
 
 /* Mean and variance of a client's share over many classes: Dirichlet(a, ..., a) with K parts has mean 1 / K and
- * variance (K - 1) / (K^2 (K a + 1)). K = 2, a = 0.5: 1/2 and 1/8; a = 2: 1/2 and 1/20. 1000 classes of 100 samples: the mean
- * errs by about 0.011, the variance by about 0.004. */
+ * variance (K - 1) / (K^2 (K a + 1)). K = 2, a = 0.5: 1/2 and 1/8; a = 2: 1/2 and 1/20. With 1000 classes of 100
+ * samples the mean errs by about 0.011, the variance by about 0.004. */
 START_TEST(shares_follow_dirichlet)
 {
     static const struct { double alpha, variance; } rows[] = { { 0.5, 1.0 / 8 }, { 2, 1.0 / 20 } };
