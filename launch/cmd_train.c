@@ -8,6 +8,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "launch/job.h"
+#include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/model.h"
 
@@ -94,6 +95,12 @@ static lmb_status report(const lmb_job *j, const lmb_graph *model, const lmb_tra
     return st;
 }
 
+static void on_stall(void *ctx, const char *sentence)
+{
+    (void)ctx;
+    fprintf(stderr, "\nlimbeck train: %s\n", sentence);
+}
+
 static lmb_status train(lmb_job *j, lmb_comm *comm, lmb_error *err)
 {
     lmb_graph *model = NULL;
@@ -103,6 +110,8 @@ static lmb_status train(lmb_job *j, lmb_comm *comm, lmb_error *err)
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     watcher w = { .epochs = c->epochs, .rank = comm->rank };
     lmb_train_watch watch = { on_step, on_epoch, &w };
+    lmb_watch *board = NULL;
+    char path[LMB_STAGE_PATH];
     lmb_status st;
 
     LMB_TRY(agree(j, comm, err));
@@ -110,7 +119,13 @@ static lmb_status train(lmb_job *j, lmb_comm *comm, lmb_error *err)
     LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)c->seed, &model, err));
     lmb_progress_begin(&w.bar);
     LMB_TRY_GOTO(st, done, lmb_trainer_create(c, model, &loss, j->train, j->validation, comm, &t, err));
-    LMB_TRY_GOTO(st, done, lmb_trainer_run(t, &watch, err));
+    LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, j->stage_name, "ranks", err));
+    LMB_TRY_GOTO(st, done, lmb_watch_open(comm, path, c->stall_s, on_stall, NULL, &board, err));
+    lmb_trainer_watch(t, board);
+    st = lmb_trainer_run(t, &watch, err);
+    lmb_watch_close(board);
+    if (st != LMB_OK)
+        goto done;
     if (comm->rank == 0) {
         print_hash(t);
         st = report(j, model, t, err);
