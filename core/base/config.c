@@ -114,7 +114,7 @@ static void attach(reader *r, lmb_tree *node)
 
 static lmb_status new_node(reader *r, lmb_tree_kind kind, yaml_mark_t mark, lmb_tree **out, lmb_error *err)
 {
-    lmb_tree *t;
+    lmb_tree *t = NULL;
 
     if (++r->c->n_nodes > MAX_NODES)
         return PLACE_FAIL(r, mark, "more than 100000 values in one configuration");
@@ -154,7 +154,7 @@ static lmb_status on_scalar(reader *r, const yaml_event_t *e, lmb_error *err)
     size_t n = e->data.scalar.length;
     const level *l = r->depth ? &r->stack[r->depth - 1] : NULL;
     bool quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    lmb_tree *t;
+    lmb_tree *t = NULL;
 
     if (e->data.scalar.tag)
         return PLACE_FAIL(r, e->start_mark, "tags (!...) are not supported; remove the tag");
@@ -172,7 +172,7 @@ static lmb_status on_scalar(reader *r, const yaml_event_t *e, lmb_error *err)
 
 static lmb_status on_open(reader *r, lmb_tree_kind kind, const yaml_char_t *tag, yaml_mark_t mark, lmb_error *err)
 {
-    lmb_tree *t;
+    lmb_tree *t = NULL;
 
     if (tag)
         return PLACE_FAIL(r, mark, "tags (!...) are not supported; remove the tag");
@@ -352,7 +352,7 @@ static lmb_tree *child_named(lmb_tree *map, const char *key)
 static lmb_status add_child(reader *r, lmb_tree *map, const char *key, lmb_tree **out, lmb_error *err)
 {
     static const yaml_mark_t none = { 0, 0, 0 };
-    lmb_tree *t, **end = &map->child;
+    lmb_tree *t = NULL, **end = &map->child;
 
     r->depth = 0; /* attach() must not touch the tree: the node is hung in here */
     LMB_TRY(new_node(r, LMB_TREE_NULL, none, &t, err));
@@ -369,7 +369,7 @@ static lmb_status add_child(reader *r, lmb_tree *map, const char *key, lmb_tree 
 /* `optimizer: sgd` is short for `optimizer: {name: sgd}`: --set optimizer.lr=0.1 needs the long form. */
 static lmb_status open_up(reader *r, lmb_tree *t, lmb_error *err)
 {
-    lmb_tree *name, old = *t;
+    lmb_tree *name = NULL, old = *t;
 
     if (t->kind == LMB_TREE_NULL || t->kind == LMB_TREE_SCALAR) {
         t->kind = LMB_TREE_MAP;
@@ -390,7 +390,7 @@ static lmb_status open_up(reader *r, lmb_tree *t, lmb_error *err)
 
 static lmb_status step_into(reader *r, lmb_tree *at, const char *key, lmb_tree **out, lmb_error *err)
 {
-    lmb_tree *t;
+    lmb_tree *t = NULL;
 
     LMB_TRY(open_up(r, at, err));
     if (at->kind == LMB_TREE_LIST) {
