@@ -1,188 +1,134 @@
-/* core/base/config.c - YAML text to tree with libyaml's event parser, and --set. See config.h.
- *
- * Nodes and text come from an arena that lives as long as the document: nothing is freed one by one, so a
- * --set that replaces a subtree simply leaves the old one behind.
- */
+/* core/base/config.c - libyaml events -> a tree that knows where each node stood. See config.h. */
 #include "core/base/config.h"
 
-#include <stdint.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "core/base/file.h"
+#include "core/base/str.h"
 
-enum {
-    MAX_TEXT = 1 << 20,
-    MAX_DEPTH = 32,
-    MAX_NODES = 100000,
-    MAX_KEY = 200,
-    MAX_SETTING = 4096,
-    BLOCK = 16384
-};
+enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEY = 200 };
 
-typedef struct block {
-    struct block *next;
-    size_t used, cap;
-    _Alignas(16) unsigned char bytes[];
-} block;
-
+typedef struct piece { struct piece *next; } piece; /* allocations of a document, freed together */
 struct lmb_config {
     lmb_tree *root;
-    block *blocks;
-    int n_nodes;
+    piece *pieces;
+    int nodes;
 };
 
-static void *take(lmb_config *c, size_t n, lmb_error *err)
+static void *keep(lmb_config *c, size_t bytes)
 {
-    block *b = c->blocks;
-    size_t size = (n + 15) & ~(size_t)15;
+    piece *p = calloc(1, sizeof *p + bytes);
+    if (!p)
+        return NULL;
+    p->next = c->pieces;
+    c->pieces = p;
+    return p + 1;
+}
 
-    if (!b || b->cap - b->used < size) {
-        size_t cap = size > BLOCK ? size : BLOCK;
-        b = calloc(1, sizeof *b + cap);
-        if (!b) {
-            LMB_FAIL(err, LMB_E_NOMEM, "out of memory while reading a configuration");
-            return NULL;
-        }
-        b->cap = cap;
-        b->next = c->blocks;
-        c->blocks = b;
+static const char *keep_text(lmb_config *c, const char *s, size_t n)
+{
+    char *p = keep(c, n + 1);
+    return p ? memcpy(p, s, n) : NULL;
+}
+
+void lmb_config_destroy(lmb_config *c)
+{
+    if (!c)
+        return;
+    for (piece *p = c->pieces, *next; p; p = next) {
+        next = p->next;
+        free(p);
     }
-    b->used += size;
-    return b->bytes + b->used - size;
+    free(c);
 }
 
-static char *take_text(lmb_config *c, const char *text, size_t n, lmb_error *err)
+const lmb_tree *lmb_config_root(const lmb_config *c) { return c->root; }
+
+lmb_status lmb_tree_fail(const lmb_tree *t, lmb_error *err, lmb_status s, const char *fmt, ...)
 {
-    char *p = take(c, n + 1, err);
-    if (p)
-        memcpy(p, text, n); /* blocks are zeroed: the NUL is there */
-    return p;
+    char text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (!t || !t->file)
+        return LMB_FAIL(err, s, "%s", text);
+    return LMB_FAIL(err, s, "%s:%d:%d: %s", t->file, t->line, t->column, text);
 }
 
-/* One open list or mapping while parsing; `tail` makes appending constant time. */
-typedef struct level {
-    lmb_tree *node, *tail;
-    const char *key; /* MAP: the key that waits for its value */
-    int key_line, key_column;
-} level;
+/* ---- parsing ---- */
 
 typedef struct reader {
+    yaml_parser_t yaml;
     lmb_config *c;
     const char *file;
-    lmb_tree *root;
-    level stack[MAX_DEPTH];
-    int depth;
-    bool from_set; /* nodes carry no place: `file` is the whole setting */
+    lmb_error *err;
 } reader;
 
-#define PLACE_FAIL(r, mark, ...) place_fail(err, (r), (mark), __FILE__, __LINE__, __VA_ARGS__)
-static lmb_status place_fail(lmb_error *err, const reader *r, yaml_mark_t mark, const char *file, int line,
-                             const char *what)
+static lmb_tree *new_node(reader *r, lmb_tree_kind kind, const yaml_event_t *e)
 {
-    if (r->from_set)
-        return lmb_fail_at(err, LMB_E_FORMAT, file, line, "%s: %s", r->file, what);
-    return lmb_fail_at(err, LMB_E_FORMAT, file, line, "%s:%d:%d: %s", r->file, (int)mark.line + 1,
-                       (int)mark.column + 1, what);
-}
-
-/* Where the new node goes: into the innermost open collection, or to the root. */
-static void attach(reader *r, lmb_tree *node)
-{
-    level *l;
-
-    if (r->depth == 0) {
-        r->root = node;
-        return;
+    lmb_tree *t = ++r->c->nodes > MAX_NODES ? NULL : keep(r->c, sizeof *t);
+    if (!t) {
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s: more than %d nodes, or no memory for them", r->file, MAX_NODES);
+        return NULL;
     }
-    l = &r->stack[r->depth - 1];
-    if (l->node->kind == LMB_TREE_MAP) {
-        node->key = l->key;
-        /* An entry stands where its key stands: that is where a person looks. */
-        node->line = l->key_line;
-        node->column = l->key_column;
-        l->key = NULL;
-    }
-    if (l->tail)
-        l->tail->next = node;
-    else
-        l->node->child = node;
-    l->tail = node;
-}
-
-static lmb_status new_node(reader *r, lmb_tree_kind kind, yaml_mark_t mark, lmb_tree **out, lmb_error *err)
-{
-    lmb_tree *t = NULL;
-
-    if (++r->c->n_nodes > MAX_NODES)
-        return PLACE_FAIL(r, mark, "more than 100000 values in one configuration");
-    t = take(r->c, sizeof *t, err);
-    if (!t)
-        return LMB_E_NOMEM;
     t->kind = kind;
     t->file = r->file;
-    t->line = r->from_set ? 0 : (int)mark.line + 1;
-    t->column = r->from_set ? 0 : (int)mark.column + 1;
+    t->line = (int)e->start_mark.line + 1;
+    t->column = (int)e->start_mark.column + 1;
     t->owner = r->c;
-    *out = t;
-    attach(r, t);
-    return LMB_OK;
+    return t;
 }
 
-static bool is_null_text(const char *s)
+static bool next_event(reader *r, yaml_event_t *e)
 {
-    return !*s || !strcmp(s, "~") || !strcmp(s, "null") || !strcmp(s, "Null") || !strcmp(s, "NULL");
+    if (yaml_parser_parse(&r->yaml, e))
+        return true;
+    LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: not valid YAML: %s", r->file, (int)r->yaml.problem_mark.line + 1,
+             (int)r->yaml.problem_mark.column + 1, r->yaml.problem ? r->yaml.problem : "unreadable");
+    return false;
 }
 
-static lmb_status take_key(reader *r, const char *text, size_t n, yaml_mark_t mark, lmb_error *err)
-{
-    level *l = &r->stack[r->depth - 1];
+static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth);
 
-    if (n == 0 || n > MAX_KEY)
-        return PLACE_FAIL(r, mark, "a key must have 1 to 200 characters");
-    l->key = take_text(r->c, text, n, err);
-    l->key_line = r->from_set ? 0 : (int)mark.line + 1;
-    l->key_column = r->from_set ? 0 : (int)mark.column + 1;
-    return l->key ? LMB_OK : LMB_E_NOMEM;
+static bool is_null(const char *s) { return !*s || !strcmp(s, "~") || !strcmp(s, "null"); }
+
+/* What YAML has and configurations do not: one way to write a value is enough. */
+static bool refuse_extras(reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag)
+{
+    if (!anchor && !tag)
+        return false;
+    LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: %s are not supported; write the value out", r->file,
+             (int)e->start_mark.line + 1, (int)e->start_mark.column + 1, anchor ? "anchors (&name)" : "tags (!name)");
+    return true;
 }
 
-static lmb_status on_scalar(reader *r, const yaml_event_t *e, lmb_error *err)
+static lmb_tree *read_scalar(reader *r, const yaml_event_t *e)
 {
+    if (refuse_extras(r, e, e->data.scalar.anchor, e->data.scalar.tag))
+        return NULL;
     const char *text = (const char *)e->data.scalar.value;
     size_t n = e->data.scalar.length;
-    const level *l = r->depth ? &r->stack[r->depth - 1] : NULL;
-    bool quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    lmb_tree *t = NULL;
+    lmb_tree *t = new_node(r, LMB_TREE_SCALAR, e);
 
-    if (e->data.scalar.tag)
-        return PLACE_FAIL(r, e->start_mark, "tags (!...) are not supported; remove the tag");
-    if (memchr(text, 0, n))
-        return PLACE_FAIL(r, e->start_mark, "text with a NUL character");
-    if (l && l->node->kind == LMB_TREE_MAP && !l->key)
-        return take_key(r, text, n, e->start_mark, err);
-    if (!quoted && is_null_text(text))
-        return new_node(r, LMB_TREE_NULL, e->start_mark, &t, err);
-    LMB_TRY(new_node(r, LMB_TREE_SCALAR, e->start_mark, &t, err));
-    t->quoted = quoted;
-    t->text = take_text(r->c, text, n, err);
-    return t->text ? LMB_OK : LMB_E_NOMEM;
-}
-
-static lmb_status on_open(reader *r, lmb_tree_kind kind, const yaml_char_t *tag, yaml_mark_t mark, lmb_error *err)
-{
-    lmb_tree *t = NULL;
-
-    if (tag)
-        return PLACE_FAIL(r, mark, "tags (!...) are not supported; remove the tag");
-    if (r->depth > 0 && r->stack[r->depth - 1].node->kind == LMB_TREE_MAP && !r->stack[r->depth - 1].key)
-        return PLACE_FAIL(r, mark, "a key must be plain text, not a list or mapping");
-    if (r->depth == MAX_DEPTH)
-        return PLACE_FAIL(r, mark, "nested more than 32 levels deep");
-    LMB_TRY(new_node(r, kind, mark, &t, err));
-    r->stack[r->depth++] = (level){ .node = t };
-    return LMB_OK;
+    if (!t)
+        return NULL;
+    if (memchr(text, 0, n)) {
+        lmb_tree_fail(t, r->err, LMB_E_FORMAT, "a NUL byte in a text");
+        return NULL;
+    }
+    t->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    t->text = keep_text(r->c, text, n);
+    if (t->text && !t->quoted && is_null(t->text))
+        t->kind = LMB_TREE_NULL;
+    return t->text ? t : NULL;
 }
 
 static int by_key(const void *a, const void *b)
@@ -192,124 +138,158 @@ static int by_key(const void *a, const void *b)
     return d ? d : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
 }
 
-/* Sorted, so that a hostile file of 50,000 keys costs no quadratic time. */
-static lmb_status refuse_duplicates(const lmb_tree *map, lmb_error *err)
+/* Sorted, so that a hostile text of 50,000 keys costs no quadratic time. */
+static bool has_duplicates(reader *r, const lmb_tree *map)
 {
     size_t n = lmb_tree_count(map), i = 0;
-    const lmb_tree **keys;
-    lmb_status st = LMB_OK;
+    const lmb_tree **v = malloc((n + 1) * sizeof *v);
 
-    if (n < 2)
-        return LMB_OK;
-    keys = malloc(n * sizeof *keys);
-    if (!keys)
-        return LMB_FAIL(err, LMB_E_NOMEM, "out of memory while reading a configuration");
-    for (const lmb_tree *t = map->child; t; t = t->next)
-        keys[i++] = t;
-    qsort(keys, n, sizeof *keys, by_key);
-    for (i = 1; i < n && st == LMB_OK; i++)
-        if (!strcmp(keys[i]->key, keys[i - 1]->key))
-            st = lmb_tree_fail(keys[i], err, LMB_E_FORMAT, "the key '%s' is already on line %d; remove one of the two",
-                               keys[i]->key, keys[i - 1]->line);
-    free(keys);
-    return st;
+    if (!v)
+        return LMB_FAIL(r->err, LMB_E_NOMEM, "no memory to read %s", r->file) != LMB_OK;
+    for (const lmb_tree *c = map->child; c; c = c->next)
+        v[i++] = c;
+    qsort(v, n, sizeof *v, by_key);
+    for (i = 1; i < n && strcmp(v[i]->key, v[i - 1]->key) != 0;)
+        i++;
+    if (i < n)
+        lmb_tree_fail(v[i], r->err, LMB_E_FORMAT, "the key '%s' is already on line %d; remove one of the two",
+                      v[i]->key, v[i - 1]->line);
+    free(v);
+    return i < n;
 }
 
-static lmb_status on_close(reader *r, lmb_error *err)
+static lmb_tree *read_children(reader *r, lmb_tree *t, bool map, int depth)
 {
-    const lmb_tree *t = r->stack[--r->depth].node;
-    return t->kind == LMB_TREE_MAP ? refuse_duplicates(t, err) : LMB_OK;
-}
+    lmb_tree **tail = &t->child;
 
-static lmb_status on_event(reader *r, const yaml_event_t *e, int *documents, lmb_error *err)
-{
-    switch (e->type) {
-    case YAML_DOCUMENT_START_EVENT:
-        return ++*documents > 1 ? PLACE_FAIL(r, e->start_mark, "a second document; one file holds one") : LMB_OK;
-    case YAML_ALIAS_EVENT: return PLACE_FAIL(r, e->start_mark, "aliases (*name) are not supported; write the value out");
-    case YAML_SCALAR_EVENT:
-        if (e->data.scalar.anchor)
-            break;
-        return on_scalar(r, e, err);
-    case YAML_SEQUENCE_START_EVENT:
-        if (e->data.sequence_start.anchor)
-            break;
-        return on_open(r, LMB_TREE_LIST, e->data.sequence_start.tag, e->start_mark, err);
-    case YAML_MAPPING_START_EVENT:
-        if (e->data.mapping_start.anchor)
-            break;
-        return on_open(r, LMB_TREE_MAP, e->data.mapping_start.tag, e->start_mark, err);
-    case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: return on_close(r, err);
-    default: return LMB_OK;
+    if (depth >= MAX_DEPTH) {
+        lmb_tree_fail(t, r->err, LMB_E_FORMAT, "nested deeper than %d levels", MAX_DEPTH);
+        return NULL;
     }
-    return PLACE_FAIL(r, e->start_mark, "anchors (&name) are not supported; write the value out");
-}
-
-static lmb_status parse_failed(const reader *r, const yaml_parser_t *p, lmb_error *err)
-{
-    char what[200];
-
-    if (p->error == YAML_MEMORY_ERROR)
-        return LMB_FAIL(err, LMB_E_NOMEM, "out of memory while reading a configuration");
-    if (p->error == YAML_READER_ERROR) {
-        snprintf(what, sizeof what, "byte %zu is not UTF-8 text (%s)", p->problem_offset, p->problem);
-        return PLACE_FAIL(r, p->mark, what);
-    }
-    snprintf(what, sizeof what, "not valid YAML: %s%s%s", p->problem ? p->problem : "syntax error",
-             p->context ? " " : "", p->context ? p->context : "");
-    return PLACE_FAIL(r, p->problem_mark, what);
-}
-
-/* Parse `text` into nodes of `r->c`; r->root stays NULL for an empty document. */
-static lmb_status parse_into(reader *r, const char *text, size_t n, lmb_error *err)
-{
-    lmb_status st = LMB_OK;
-    yaml_parser_t parser;
-    int documents = 0;
-    bool more = true;
-
-    if (!yaml_parser_initialize(&parser))
-        return LMB_FAIL(err, LMB_E_NOMEM, "out of memory while reading a configuration");
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
-    while (st == LMB_OK && more) {
+    for (;;) {
         yaml_event_t e;
-        if (!yaml_parser_parse(&parser, &e)) {
-            st = parse_failed(r, &parser, err);
-            break;
+        const char *key = NULL;
+        lmb_tree *child = NULL;
+        if (!next_event(r, &e))
+            return NULL;
+        if (e.type == YAML_SEQUENCE_END_EVENT || e.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&e);
+            return map && has_duplicates(r, t) ? NULL : t;
         }
-        st = on_event(r, &e, &documents, err);
-        more = e.type != YAML_STREAM_END_EVENT;
+        if (map) {
+            lmb_tree *k = e.type == YAML_SCALAR_EVENT ? read_scalar(r, &e) : NULL;
+            if (!k && r->err && r->err->status == LMB_OK)
+                LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: a key must be plain text", r->file, (int)e.start_mark.line + 1);
+            yaml_event_delete(&e);
+            if (!k)
+                return NULL;
+            key = k->text;
+            if (!*key || strlen(key) > MAX_KEY) {
+                lmb_tree_fail(k, r->err, LMB_E_FORMAT, "a key must have 1 to %d characters", MAX_KEY);
+                return NULL;
+            }
+            if (!next_event(r, &e))
+                return NULL;
+            child = read_node(r, &e, depth + 1);
+            if (child) {
+                child->line = k->line;
+                child->column = k->column;
+            }
+        } else {
+            child = read_node(r, &e, depth + 1);
+        }
         yaml_event_delete(&e);
+        if (!child)
+            return NULL;
+        child->key = key;
+        *tail = child;
+        tail = &child->next;
     }
-    yaml_parser_delete(&parser);
-    return st;
+}
+
+static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth)
+{
+    lmb_tree *t;
+    switch (e->type) {
+    case YAML_SCALAR_EVENT: return read_scalar(r, e);
+    case YAML_SEQUENCE_START_EVENT:
+        if (refuse_extras(r, e, e->data.sequence_start.anchor, e->data.sequence_start.tag))
+            return NULL;
+        t = new_node(r, LMB_TREE_LIST, e);
+        return t ? read_children(r, t, false, depth) : NULL;
+    case YAML_MAPPING_START_EVENT:
+        if (refuse_extras(r, e, e->data.mapping_start.anchor, e->data.mapping_start.tag))
+            return NULL;
+        t = new_node(r, LMB_TREE_MAP, e);
+        return t ? read_children(r, t, true, depth) : NULL;
+    default:
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: aliases (*name) are not supported; write the value out", r->file,
+                 (int)e->start_mark.line + 1, (int)e->start_mark.column + 1);
+        return NULL;
+    }
+}
+
+static lmb_tree *read_document(reader *r)
+{
+    lmb_tree *root = NULL;
+    for (;;) {
+        yaml_event_t e;
+        if (!next_event(r, &e))
+            return NULL;
+        yaml_event_type_t type = e.type;
+        if (type == YAML_SCALAR_EVENT || type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT ||
+            type == YAML_ALIAS_EVENT) {
+            if (root)
+                LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: more than one document", r->file, (int)e.start_mark.line + 1);
+            root = root ? NULL : read_node(r, &e, 0);
+            if (!root)
+                type = YAML_NO_EVENT;
+        }
+        if (type == YAML_STREAM_END_EVENT && !root) {
+            yaml_event_t at = e;
+            root = new_node(r, LMB_TREE_MAP, &at); /* an empty file is an empty mapping */
+        }
+        yaml_event_delete(&e);
+        if (type == YAML_NO_EVENT)
+            return NULL;
+        if (type == YAML_STREAM_END_EVENT)
+            return root;
+    }
+}
+
+static lmb_tree *parse_into(lmb_config *c, const char *text, size_t n, const char *name, lmb_error *err)
+{
+    reader r = { .c = c, .err = err };
+    lmb_tree *root = NULL;
+
+    r.file = keep_text(c, name, strlen(name));
+    if (!r.file || !yaml_parser_initialize(&r.yaml)) {
+        LMB_FAIL(err, LMB_E_NOMEM, "no memory to read %s", name);
+        return NULL;
+    }
+    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, n);
+    root = read_document(&r);
+    yaml_parser_delete(&r.yaml);
+    if (!root && err && err->status == LMB_OK)
+        LMB_FAIL(err, LMB_E_NOMEM, "no memory to read %s", name);
+    return root;
 }
 
 lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out, lmb_error *err)
 {
-    static const yaml_mark_t start = { 0, 0, 0 };
+    lmb_error local = LMB_ERROR_INIT, *e = err ? err : &local;
     lmb_config *c;
-    reader r;
-    lmb_status st = LMB_OK;
 
     if (n > MAX_TEXT)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s has %zu bytes; a configuration may have %d", name, n, MAX_TEXT);
+        return LMB_FAIL(e, LMB_E_FORMAT, "%s: %zu bytes; at most %d are read", name, n, MAX_TEXT);
     c = calloc(1, sizeof *c);
     if (!c)
-        return LMB_FAIL(err, LMB_E_NOMEM, "out of memory while reading a configuration");
-    memset(&r, 0, sizeof r);
-    r.c = c;
-    r.file = take_text(c, name, strlen(name), err);
-    st = r.file ? parse_into(&r, text, n, err) : LMB_E_NOMEM;
-    if (st == LMB_OK && !r.root)
-        st = new_node(&r, LMB_TREE_NULL, start, &r.root, err);
-    if (st != LMB_OK) {
+        return LMB_FAIL(e, LMB_E_NOMEM, "no memory to read %s", name);
+    c->root = parse_into(c, text, n, name, e);
+    if (!c->root) {
         lmb_config_destroy(c);
-        return st;
+        return e->status;
     }
-    c->root = r.root;
     *out = c;
     return LMB_OK;
 }
@@ -318,155 +298,270 @@ lmb_status lmb_config_read(const char *path, lmb_config **out, lmb_error *err)
 {
     void *text;
     size_t n;
-    lmb_status st;
-
     LMB_TRY(lmb_file_read(path, MAX_TEXT, &text, &n, err));
-    st = lmb_config_parse(text, n, path, out, err);
+    lmb_status st = lmb_config_parse(text, n, path, out, err);
     free(text);
     return st;
 }
 
-void lmb_config_destroy(lmb_config *c)
+/* ---- --set ---- */
+
+static lmb_tree *child_by_number(lmb_tree *t, const char *part)
 {
-    if (!c)
-        return;
-    for (block *b = c->blocks, *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
-    free(c);
-}
-
-const lmb_tree *lmb_config_root(const lmb_config *c) { return c->root; }
-
-/* ---- --set ------------------------------------------------------------------------------------- */
-
-static lmb_tree *child_named(lmb_tree *map, const char *key)
-{
-    lmb_tree *t = map->child;
-    while (t && strcmp(t->key, key) != 0)
-        t = t->next;
-    return t;
-}
-
-static lmb_status add_child(reader *r, lmb_tree *map, const char *key, lmb_tree **out, lmb_error *err)
-{
-    static const yaml_mark_t none = { 0, 0, 0 };
-    lmb_tree *t = NULL, **end = &map->child;
-
-    r->depth = 0; /* attach() must not touch the tree: the node is hung in here */
-    LMB_TRY(new_node(r, LMB_TREE_NULL, none, &t, err));
-    t->key = take_text(r->c, key, strlen(key), err);
-    if (!t->key)
-        return LMB_E_NOMEM;
-    while (*end)
-        end = &(*end)->next;
-    *end = t;
-    *out = t;
-    return LMB_OK;
-}
-
-/* `optimizer: sgd` is short for `optimizer: {name: sgd}`: --set optimizer.lr=0.1 needs the long form. */
-static lmb_status open_up(reader *r, lmb_tree *t, lmb_error *err)
-{
-    lmb_tree *name = NULL, old = *t;
-
-    if (t->kind == LMB_TREE_NULL || t->kind == LMB_TREE_SCALAR) {
-        t->kind = LMB_TREE_MAP;
-        t->text = NULL;
-        t->quoted = false;
-    }
-    if (old.kind == LMB_TREE_SCALAR) {
-        LMB_TRY(add_child(r, t, "name", &name, err));
-        name->kind = LMB_TREE_SCALAR;
-        name->text = old.text;
-        name->quoted = old.quoted;
-        name->file = old.file;
-        name->line = old.line;
-        name->column = old.column;
-    }
-    return LMB_OK;
-}
-
-static lmb_status step_into(reader *r, lmb_tree *at, const char *key, lmb_tree **out, lmb_error *err)
-{
-    lmb_tree *t = NULL;
-
-    LMB_TRY(open_up(r, at, err));
-    if (at->kind == LMB_TREE_LIST) {
-        char *end;
-        unsigned long i = strtoul(key, &end, 10);
-        if (*key < '0' || *key > '9' || *end)
-            return LMB_FAIL(err, LMB_E_ARG, "%s: '%s' must be the number of a list item (0 is the first)", r->file,
-                            key);
-        for (t = at->child; t && i > 0; i--)
-            t = t->next;
-        if (!t)
-            return LMB_FAIL(err, LMB_E_ARG, "%s: item %s of a list of %zu", r->file, key, lmb_tree_count(at));
-        *out = t;
-        return LMB_OK;
-    }
-    t = child_named(at, key);
-    if (t) {
-        *out = t;
-        return LMB_OK;
-    }
-    return add_child(r, at, key, out, err);
+    char *end;
+    long i = strtol(part, &end, 10);
+    lmb_tree *c = t->child;
+    if (*end || i < 0)
+        return NULL;
+    while (c && i-- > 0)
+        c = c->next;
+    return c;
 }
 
 static int height(const lmb_tree *t)
 {
     int most = 0;
-    for (const lmb_tree *c = t ? t->child : NULL; c; c = c->next) {
+    for (const lmb_tree *c = t->child; c; c = c->next) {
         int h = height(c);
         most = h > most ? h : most;
     }
     return 1 + most;
 }
 
-/* Walk (and make) the way along `path`, which is cut up, then put `value` there. */
-static lmb_status put(reader *r, char *path, const lmb_tree *value, lmb_error *err)
+lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
 {
-    lmb_tree *at = r->c->root;
-    int depth = 0;
+    const char *eq = strchr(assignment, '=');
+    lmb_error local = LMB_ERROR_INIT, *e = err ? err : &local;
 
-    for (char *key = path, *dot; key; key = dot) {
-        dot = strchr(key, '.');
-        if (dot)
-            *dot++ = '\0';
-        if (!*key || strlen(key) > MAX_KEY)
-            return LMB_FAIL(err, LMB_E_ARG, "%s: a key between dots must have 1 to %d characters", r->file, MAX_KEY);
-        if (++depth + height(value) > MAX_DEPTH)
-            return LMB_FAIL(err, LMB_E_ARG, "%s: nested more than %d levels deep", r->file, MAX_DEPTH);
-        LMB_TRY(step_into(r, at, key, &at, err));
+    if (!eq || eq == assignment)
+        return LMB_FAIL(e, LMB_E_ARG, "--set %s: write it as key=value, for example train.epochs=10", assignment);
+    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), "--set", e);
+    if (!value)
+        return lmb_error_context(e, "--set %s", assignment);
+    lmb_tree *at = c->root;
+    int room = MAX_DEPTH - height(value);
+    for (const char *p = assignment; at;) {
+        size_t n = strcspn(p, ".=");
+        if (room-- <= 0 || n > MAX_KEY)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %.80s...: nested deeper than %d levels, or a key of more than %d "
+                            "characters", assignment, MAX_DEPTH, MAX_KEY);
+        const char *part = keep_text(c, p, n);
+        bool last = p[n] == '=';
+        if (!part || !*part)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %s: an empty name in the key", assignment);
+        if (at->kind == LMB_TREE_NULL)
+            at->kind = LMB_TREE_MAP;
+        if (at->kind == LMB_TREE_SCALAR) { /* `optimizer: sgd` becomes {name: sgd} */
+            lmb_tree *name = keep(c, sizeof *name);
+            if (!name)
+                return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
+            *name = *at;
+            name->key = "name";
+            name->next = NULL;
+            at->kind = LMB_TREE_MAP;
+            at->child = name;
+        }
+        lmb_tree *child = at->kind == LMB_TREE_LIST ? child_by_number(at, part) : (lmb_tree *)lmb_tree_get(at, part);
+        if (!child && at->kind == LMB_TREE_LIST)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %s: there is no item %s in the list", assignment, part);
+        if (!child) {
+            lmb_tree **tail = &at->child;
+            child = keep(c, sizeof *child);
+            if (!child)
+                return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
+            *child = (lmb_tree){ .kind = LMB_TREE_NULL, .key = part, .file = "--set", .line = 1, .column = 1, .owner = c };
+            while (*tail)
+                tail = &(*tail)->next;
+            *tail = child;
+        }
+        if (last) {
+            lmb_tree *next = child->next;
+            const char *key = child->key;
+            *child = *value;
+            child->next = next;
+            child->key = key;
+            return LMB_OK;
+        }
+        at = child;
+        p += n + 1;
     }
-    at->kind = value ? value->kind : LMB_TREE_NULL;
-    at->text = value ? value->text : NULL;
-    at->quoted = value && value->quoted;
-    at->child = value ? value->child : NULL;
-    at->file = r->file;
-    at->line = at->column = 0;
     return LMB_OK;
 }
 
-lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
-{
-    const char *equals = strchr(assignment, '=');
-    size_t n = strlen(assignment);
-    char name[MAX_SETTING + 8], *path;
-    reader r;
+/* ---- reading values ---- */
 
-    if (!equals || equals == assignment || n > MAX_SETTING)
-        return LMB_FAIL(err, LMB_E_ARG, "--set %.80s: write section.key=value, at most %d characters", assignment,
-                        MAX_SETTING);
-    memset(&r, 0, sizeof r);
-    r.c = c;
-    r.from_set = true;
-    snprintf(name, sizeof name, "--set %s", assignment);
-    r.file = take_text(c, name, strlen(name), err);
-    path = r.file ? take_text(c, assignment, (size_t)(equals - assignment), err) : NULL;
-    if (!path)
-        return LMB_E_NOMEM;
-    LMB_TRY(parse_into(&r, equals + 1, strlen(equals + 1), err));
-    return put(&r, path, r.root, err);
+const lmb_tree *lmb_tree_get(const lmb_tree *t, const char *key)
+{
+    if (!t || t->kind != LMB_TREE_MAP)
+        return NULL;
+    for (const lmb_tree *c = t->child; c; c = c->next)
+        if (c->key && strcmp(c->key, key) == 0)
+            return c;
+    return NULL;
+}
+
+size_t lmb_tree_count(const lmb_tree *t)
+{
+    size_t n = 0;
+    for (const lmb_tree *c = t ? t->child : NULL; c; c = c->next)
+        n++;
+    return n;
+}
+
+static const char *label(const lmb_tree *t) { return t->key ? t->key : "the value"; }
+static const char *shown(const lmb_tree *t)
+{
+    return t->kind == LMB_TREE_SCALAR ? t->text : t->kind == LMB_TREE_LIST ? "a list" : t->kind == LMB_TREE_MAP
+           ? "a section" : "nothing";
+}
+
+lmb_status lmb_tree_real(const lmb_tree *t, double *out, lmb_error *err)
+{
+    char *end = NULL;
+    double v = 0;
+
+    /* strtod also knows hexadecimal, "inf" and "nan", none of which belongs in a configuration. */
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted && !t->text[strspn(t->text, "0123456789+-.eE%")]) {
+        v = strtod(t->text, &end);
+        if (end != t->text && *end == '%' && !end[1]) {
+            v /= 100;
+            end++;
+        }
+    }
+    if (!end || end == t->text || *end || !isfinite(v))
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; a number is needed", label(t), shown(t));
+    *out = v;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_int(const lmb_tree *t, int64_t *out, lmb_error *err)
+{
+    char *end = NULL;
+    long long v = 0;
+
+    errno = 0;
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted)
+        v = strtoll(t->text, &end, t->text[0] == '0' && t->text[1] == 'x' ? 16 : 10); /* 010 is ten */
+    if (!end || end == t->text || *end || errno)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; a whole number is needed", label(t), shown(t));
+    *out = v;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_bool(const lmb_tree *t, bool *out, lmb_error *err)
+{
+    static const char *const yes[] = { "true", "yes", "on" }, *const no[] = { "false", "no", "off" };
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted)
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(t->text, yes[i]) == 0)
+                return *out = true, LMB_OK;
+            if (strcmp(t->text, no[i]) == 0)
+                return *out = false, LMB_OK;
+        }
+    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; true or false is needed", label(t), shown(t));
+}
+
+lmb_status lmb_tree_text(const lmb_tree *t, const char **out, lmb_error *err)
+{
+    if (t->kind != LMB_TREE_SCALAR)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s is %s; a text is needed", label(t), shown(t));
+    *out = t->text;
+    return LMB_OK;
+}
+
+lmb_status lmb_tree_name(const lmb_tree *t, const char **out, lmb_error *err)
+{
+    if (!t)
+        return LMB_FAIL(err, LMB_E_ARG, "a section with a 'name' is missing");
+    if (t->kind == LMB_TREE_SCALAR)
+        return lmb_tree_text(t, out, err);
+    const lmb_tree *name = lmb_tree_get(t, "name");
+    if (!name)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s needs a 'name'", label(t));
+    return lmb_tree_text(name, out, err);
+}
+
+/* ---- writing ---- */
+
+/* Text that would read back as something else, or not at all, is quoted. */
+static void dump_text(const char *s, bool quoted, lmb_str *out)
+{
+    bool plain = *s && !quoted && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+%") == strlen(s) &&
+                 *s != '-' && *s != '%';
+    if (plain || (!quoted && *s == '-' && s[1] && strspn(s + 1, "0123456789.eE+-") == strlen(s + 1)))
+        lmb_str_add(out, s);
+    else
+        lmb_str_add_json(out, s);
+}
+
+lmb_status lmb_tree_dump(const lmb_tree *t, int indent, lmb_str *out)
+{
+    switch (t->kind) {
+    case LMB_TREE_NULL: lmb_str_add(out, " null\n"); break;
+    case LMB_TREE_SCALAR:
+        lmb_str_add(out, " ");
+        dump_text(t->text, t->quoted, out);
+        lmb_str_add(out, "\n");
+        break;
+    case LMB_TREE_LIST:
+    case LMB_TREE_MAP:
+        if (!t->child) {
+            lmb_str_add(out, t->kind == LMB_TREE_LIST ? " []\n" : " {}\n");
+            break;
+        }
+        lmb_str_add(out, "\n");
+        for (const lmb_tree *c = t->child; c; c = c->next) {
+            lmb_str_addf(out, "%*s", indent, "");
+            if (t->kind == LMB_TREE_LIST) {
+                lmb_str_add(out, "-");
+            } else {
+                dump_text(c->key, false, out);
+                lmb_str_add(out, ":");
+            }
+            LMB_TRY(lmb_tree_dump(c, indent + 2, out));
+        }
+        break;
+    }
+    return out->failed ? LMB_E_NOMEM : LMB_OK;
+}
+
+/* ---- suggestions ---- */
+
+/* Optimal string alignment distance: a swap of two neighbours counts one, as typing errors do. */
+static int distance(const char *a, const char *b)
+{
+    enum { MAX = 40 };
+    int d[MAX + 1][MAX + 1], n = (int)strlen(a), m = (int)strlen(b);
+
+    if (n > MAX || m > MAX)
+        return MAX;
+    for (int i = 0; i <= n; i++)
+        for (int j = 0; j <= m; j++) {
+            if (!i || !j) {
+                d[i][j] = i + j;
+                continue;
+            }
+            int v = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            v = d[i - 1][j] + 1 < v ? d[i - 1][j] + 1 : v;
+            v = d[i][j - 1] + 1 < v ? d[i][j - 1] + 1 : v;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < v)
+                v = d[i - 2][j - 2] + 1;
+            d[i][j] = v;
+        }
+    return d[n][m];
+}
+
+const char *lmb_nearest(const char *word, const char *const *names)
+{
+    const char *best = NULL;
+    int least = (int)strlen(word) / 3 + 2;
+
+    for (; *names; names++) {
+        int d = distance(word, *names);
+        if (d < least) {
+            least = d;
+            best = *names;
+        }
+    }
+    return best;
 }

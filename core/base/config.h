@@ -5,8 +5,7 @@
  * vocabulary. JSON is read with the same function (it is a subset of YAML).
  *
  *   limits   1 MiB of text, depth 32, 100,000 nodes; aliases and anchors are refused; duplicate keys are
- *            refused. A file that breaks a limit is E_FORMAT with the place. Keys have 1 to 200 bytes; tags
- *            are refused; the values null, ~ and nothing at all are LMB_TREE_NULL.
+ *            refused. A file that breaks a limit is E_FORMAT with the place.
  *   owns     a tree owns all its nodes and text; nodes and strings handed out are borrowed from it
  */
 #ifndef LMB_CORE_BASE_CONFIG_H
@@ -29,8 +28,8 @@ typedef struct lmb_tree {
     const char *key;    /* name in the parent mapping, NULL in lists and at the root */
     const char *text;   /* SCALAR: its text                                          */
     bool quoted;        /* SCALAR: written in quotes, so never a number, bool or null */
-    const char *file;   /* name given to the reader; "--set a.b=c" for --set         */
-    int line, column;   /* 1-based, of the key in mappings; 0 for --set              */
+    const char *file;   /* "<set>" for --set                                         */
+    int line, column;   /* 1-based                                                   */
     struct lmb_tree *child, *next; /* first child; next sibling                      */
     struct lmb_config *owner;
 } lmb_tree;
@@ -41,9 +40,7 @@ LMB_MUST_CHECK lmb_status lmb_config_read(const char *path, lmb_config **out, lm
 LMB_MUST_CHECK lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out,
                                            lmb_error *err);
 /* Apply one "a.b.c=value" (value is YAML, e.g. 0.1, true, [1, 2], {name: adam}); creates what is
- * missing on the way. List items are addressed by number: layers.0.out=16. A plain name on the way opens
- * up: after `optimizer: sgd`, optimizer.lr=0.1 makes {name: sgd, lr: 0.1}. After a failure the document is
- * good for nothing but being destroyed. */
+ * missing on the way. List items are addressed by number: layers.0.out=16. */
 LMB_MUST_CHECK lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err);
 void lmb_config_destroy(lmb_config *c); /* NULL is a no-op */
 
@@ -64,8 +61,7 @@ lmb_status lmb_tree_fail(const lmb_tree *t, lmb_error *err, lmb_status s, const 
     LMB_PRINTF(4, 5);
 
 struct lmb_str;
-/* Append the node as YAML lines, each indented by `indent`; a scalar or a list of scalars is one line.
- * Reading it back gives the same tree. */
+/* Append the node as YAML text, indented; used for TREE fields of the resolved configuration. */
 lmb_status lmb_tree_dump(const lmb_tree *t, int indent, struct lmb_str *out);
 
 /* Of `names` (NULL-terminated) the one nearest to `word` by edit distance, or NULL if none is near. */

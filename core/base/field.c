@@ -1,187 +1,140 @@
-/* core/base/field.c - see field.h. */
+/* core/base/field.c - option rows: defaults, binding a tree, dumping, help. See field.h. */
 #include "core/base/field.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
 #include "core/base/str.h"
 
 static void *member(void *s, const lmb_field *f) { return (char *)s + f->offset; }
-static const void *member_of(const void *s, const lmb_field *f) { return (const char *)s + f->offset; }
+static const void *cmember(const void *s, const lmb_field *f) { return (const char *)s + f->offset; }
 
-/* ---- defaults ---------------------------------------------------------------------------------- */
-
-/* The default of a list is a literal in our own tables, "[1, 2]": no parser, no failure. */
-static int default_list(const char *text, double v[LMB_FIELD_MAX_LIST])
-{
-    int n = 0;
-
-    for (const char *p = text ? text : ""; *p && n < LMB_FIELD_MAX_LIST;) {
-        char *end;
-        double x = strtod(p, &end);
-        if (end == p) {
-            p++;
-            continue;
-        }
-        v[n++] = x;
-        p = end;
-    }
-    return n;
-}
-
-static void default_ints(const lmb_field *f, lmb_field_ints *out)
-{
-    double v[LMB_FIELD_MAX_LIST];
-    memset(out, 0, sizeof *out);
-    out->n = default_list(f->def_text, v);
-    for (int i = 0; i < out->n; i++)
-        out->v[i] = (int64_t)v[i];
-}
-
-static void default_reals(const lmb_field *f, lmb_field_reals *out)
-{
-    memset(out, 0, sizeof *out);
-    out->n = default_list(f->def_text, out->v);
-}
-
-static void default_one(const lmb_field *f, void *p)
-{
-    switch (f->kind) {
-    case LMB_FIELD_INT:
-    case LMB_FIELD_CHOICE: *(int64_t *)p = (int64_t)f->def; break;
-    case LMB_FIELD_REAL: *(double *)p = f->def; break;
-    case LMB_FIELD_BOOL: *(bool *)p = f->def != 0; break;
-    case LMB_FIELD_TEXT: *(const char **)p = f->def_text ? f->def_text : ""; break;
-    case LMB_FIELD_INTS: default_ints(f, p); break;
-    case LMB_FIELD_REALS: default_reals(f, p); break;
-    case LMB_FIELD_SECTION: lmb_fields_default(f->rows, p); break;
-    case LMB_FIELD_TREE: *(const lmb_tree **)p = NULL; break;
-    }
-}
+static lmb_status bind_list(const lmb_field *f, const lmb_tree *t, void *out, lmb_error *err);
 
 void lmb_fields_default(const lmb_field *rows, void *out)
 {
-    for (const lmb_field *f = rows; f->key; f++)
-        default_one(f, member(out, f));
+    for (const lmb_field *f = rows; f->key; f++) {
+        void *m = member(out, f);
+        switch (f->kind) {
+        case LMB_FIELD_INT:
+        case LMB_FIELD_CHOICE: *(int64_t *)m = (int64_t)f->def; break;
+        case LMB_FIELD_REAL: *(double *)m = f->def; break;
+        case LMB_FIELD_BOOL: *(bool *)m = f->def != 0; break;
+        case LMB_FIELD_TEXT: *(const char **)m = f->def_text ? f->def_text : ""; break;
+        case LMB_FIELD_INTS: memset(m, 0, sizeof(lmb_field_ints)); break;
+        case LMB_FIELD_REALS: memset(m, 0, sizeof(lmb_field_reals)); break;
+        case LMB_FIELD_SECTION: lmb_fields_default(f->rows, m); break;
+        case LMB_FIELD_TREE: *(const lmb_tree **)m = NULL; break;
+        }
+        if ((f->kind == LMB_FIELD_INTS || f->kind == LMB_FIELD_REALS) && f->def_text) {
+            lmb_config *c;
+            if (lmb_config_parse(f->def_text, strlen(f->def_text), f->key, &c, NULL) == LMB_OK) {
+                if (bind_list(f, lmb_config_root(c), m, NULL) != LMB_OK)
+                    memset(m, 0, f->kind == LMB_FIELD_INTS ? sizeof(lmb_field_ints) : sizeof(lmb_field_reals));
+                lmb_config_destroy(c);
+            }
+        }
+    }
 }
 
-/* ---- binding ----------------------------------------------------------------------------------- */
-
-static lmb_status out_of_range(const lmb_field *f, const lmb_tree *t, lmb_error *err)
+static lmb_status check_range(const lmb_field *f, const lmb_tree *t, double v, lmb_error *err)
 {
-    return lmb_tree_fail(t, err, LMB_E_ARG, "'%s' is %s%s%s; it must be in [%.10g, %.10g]", f->key, t->text,
-                         f->unit[0] ? " " : "", f->unit, f->lo, f->hi);
+    if (v >= f->lo && v <= f->hi)
+        return LMB_OK;
+    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is %g; it must be in [%g, %g]%s%s", f->key, v, f->lo, f->hi,
+                         f->unit && *f->unit ? " " : "", f->unit ? f->unit : "");
 }
 
-static lmb_status bind_int(const lmb_field *f, const lmb_tree *t, int64_t *out, lmb_error *err)
+static lmb_status bind_list(const lmb_field *f, const lmb_tree *t, void *out, lmb_error *err)
 {
-    LMB_TRY(lmb_tree_int(t, out, err));
-    return (double)*out < f->lo || (double)*out > f->hi ? out_of_range(f, t, err) : LMB_OK;
-}
+    lmb_field_ints ints = { 0 };
+    lmb_field_reals reals = { 0 };
+    /* a single number is a list of one */
+    const lmb_tree *item = t->kind == LMB_TREE_LIST ? t->child : t->kind == LMB_TREE_NULL ? NULL : t;
 
-static lmb_status bind_real(const lmb_field *f, const lmb_tree *t, double *out, lmb_error *err)
-{
-    LMB_TRY(lmb_tree_real(t, out, err));
-    return !(*out >= f->lo && *out <= f->hi) ? out_of_range(f, t, err) : LMB_OK;
+    if (t->kind == LMB_TREE_MAP)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s needs a list of numbers", f->key);
+    if (t->kind == LMB_TREE_LIST && lmb_tree_count(t) > LMB_FIELD_MAX_LIST)
+        return lmb_tree_fail(t, err, LMB_E_ARG, "%s has %zu numbers; at most %d are allowed", f->key, lmb_tree_count(t),
+                             LMB_FIELD_MAX_LIST);
+    for (; item; item = t->kind == LMB_TREE_LIST ? item->next : NULL) {
+        double v;
+        int64_t i;
+        if (f->kind == LMB_FIELD_INTS) {
+            LMB_TRY(lmb_tree_int(item, &i, err));
+            v = (double)i;
+            ints.v[ints.n++] = i;
+        } else {
+            LMB_TRY(lmb_tree_real(item, &v, err));
+            reals.v[reals.n++] = v;
+        }
+        LMB_TRY(check_range(f, item, v, err));
+    }
+    if (f->kind == LMB_FIELD_INTS)
+        *(lmb_field_ints *)out = ints;
+    else
+        *(lmb_field_reals *)out = reals;
+    return LMB_OK;
 }
 
 static lmb_status bind_choice(const lmb_field *f, const lmb_tree *t, int64_t *out, lmb_error *err)
 {
     char list[240] = "";
-    const char *word;
+    const char *text;
 
-    LMB_TRY(lmb_tree_text(t, &word, err));
-    for (int i = 0; f->choices[i]; i++)
-        if (!strcmp(f->choices[i], word)) {
+    LMB_TRY(lmb_tree_text(t, &text, err));
+    for (int i = 0; f->choices[i]; i++) {
+        if (strcmp(f->choices[i], text) == 0) {
             *out = i;
             return LMB_OK;
         }
-    for (int i = 0; f->choices[i]; i++) {
-        size_t at = strlen(list);
-        snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", f->choices[i]);
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", f->choices[i]);
     }
-    return lmb_tree_fail(t, err, LMB_E_ARG, "'%s' is '%.60s'; it must be one of %s", f->key, word, list);
+    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; it must be one of: %s", f->key, text, list);
 }
 
-static lmb_status check_list(const lmb_field *f, const lmb_tree *t, lmb_error *err)
+static lmb_status bind_one(const lmb_field *f, const lmb_tree *t, void *m, lmb_error *err)
 {
-    size_t n = lmb_tree_count(t);
+    double v;
 
-    if (t->kind != LMB_TREE_LIST)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "'%s' must be a list such as [1, 2]", f->key);
-    if (n > LMB_FIELD_MAX_LIST)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "'%s' has %zu items; at most %d are allowed", f->key, n,
-                             LMB_FIELD_MAX_LIST);
-    return LMB_OK;
-}
-
-static lmb_status bind_ints(const lmb_field *f, const lmb_tree *t, lmb_field_ints *out, lmb_error *err)
-{
-    LMB_TRY(check_list(f, t, err));
-    memset(out, 0, sizeof *out);
-    for (const lmb_tree *c = t->child; c; c = c->next)
-        LMB_TRY(bind_int(f, c, &out->v[out->n++], err));
-    return LMB_OK;
-}
-
-static lmb_status bind_reals(const lmb_field *f, const lmb_tree *t, lmb_field_reals *out, lmb_error *err)
-{
-    LMB_TRY(check_list(f, t, err));
-    memset(out, 0, sizeof *out);
-    for (const lmb_tree *c = t->child; c; c = c->next)
-        LMB_TRY(bind_real(f, c, &out->v[out->n++], err));
-    return LMB_OK;
-}
-
-static lmb_status bind_section(const lmb_field *f, const lmb_tree *t, void *out, lmb_error *err)
-{
-    if (t->kind != LMB_TREE_MAP)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "'%s' must be a mapping of options", f->key);
-    return lmb_fields_bind(f->rows, t, out, err);
-}
-
-static lmb_status bind_one(const lmb_field *f, const lmb_tree *t, void *p, lmb_error *err)
-{
-    if (t->kind == LMB_TREE_NULL)
-        return LMB_OK; /* nothing written: the default stands */
     switch (f->kind) {
-    case LMB_FIELD_INT: return bind_int(f, t, p, err);
-    case LMB_FIELD_REAL: return bind_real(f, t, p, err);
-    case LMB_FIELD_BOOL: return lmb_tree_bool(t, p, err);
-    case LMB_FIELD_TEXT: return lmb_tree_text(t, p, err);
-    case LMB_FIELD_CHOICE: return bind_choice(f, t, p, err);
-    case LMB_FIELD_INTS: return bind_ints(f, t, p, err);
-    case LMB_FIELD_REALS: return bind_reals(f, t, p, err);
-    case LMB_FIELD_SECTION: return bind_section(f, t, p, err);
-    case LMB_FIELD_TREE: *(const lmb_tree **)p = t; return LMB_OK;
+    case LMB_FIELD_INT:
+        LMB_TRY(lmb_tree_int(t, m, err));
+        return check_range(f, t, (double)*(int64_t *)m, err);
+    case LMB_FIELD_REAL:
+        LMB_TRY(lmb_tree_real(t, &v, err));
+        *(double *)m = v;
+        return check_range(f, t, v, err);
+    case LMB_FIELD_BOOL: return lmb_tree_bool(t, m, err);
+    case LMB_FIELD_TEXT:
+        if (t->kind == LMB_TREE_NULL)
+            return *(const char **)m = "", LMB_OK;
+        return lmb_tree_text(t, m, err);
+    case LMB_FIELD_CHOICE: return bind_choice(f, t, m, err);
+    case LMB_FIELD_INTS:
+    case LMB_FIELD_REALS: return bind_list(f, t, m, err);
+    case LMB_FIELD_SECTION: return lmb_fields_bind(f->rows, t, m, err);
+    case LMB_FIELD_TREE: *(const lmb_tree **)m = t->kind == LMB_TREE_NULL ? NULL : t; return LMB_OK;
     }
     return LMB_OK;
 }
 
-static const lmb_field *find(const lmb_field *rows, const char *key)
+static lmb_status unknown_key(const lmb_field *rows, const lmb_tree *t, lmb_error *err)
 {
-    for (const lmb_field *f = rows; f->key; f++)
-        if (!strcmp(f->key, key))
-            return f;
-    return NULL;
-}
-
-enum { MAX_ROWS = 128 };
-static lmb_status unknown(const lmb_field *rows, const lmb_tree *t, lmb_error *err)
-{
-    const char *names[MAX_ROWS + 1], *near;
+    const char *names[128];
     int n = 0;
 
-    for (const lmb_field *f = rows; f->key && n < MAX_ROWS; f++)
+    for (const lmb_field *f = rows; f->key && n < 127; f++)
         names[n++] = f->key;
     names[n] = NULL;
-    near = lmb_nearest(t->key, names);
+    const char *near = lmb_nearest(t->key, names);
     if (near)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "unknown key '%.100s'; did you mean '%s'?", t->key, near);
-    return lmb_tree_fail(t, err, LMB_E_ARG, "unknown key '%.100s'%s%s", t->key, n ? "; the first known key is " : "",
-                         n ? names[0] : "");
+        return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; did you mean '%s'?", t->key, near);
+    char list[300] = "";
+    for (int i = 0; i < n; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
+    return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; keys are: %s", t->key, list);
 }
 
 lmb_status lmb_fields_bind(const lmb_field *rows, const lmb_tree *node, void *out, lmb_error *err)
@@ -189,120 +142,100 @@ lmb_status lmb_fields_bind(const lmb_field *rows, const lmb_tree *node, void *ou
     lmb_fields_default(rows, out);
     if (!node || node->kind == LMB_TREE_NULL)
         return LMB_OK;
-    /* `optimizer: sgd` chose the rows and says nothing more; as a whole document it is a mistake. */
-    if (node->kind == LMB_TREE_SCALAR && node != lmb_config_root(node->owner))
-        return LMB_OK;
+    if (node->kind == LMB_TREE_SCALAR && !lmb_tree_get(node, "name")) {
+        /* `optimizer: sgd` where the name was all there is to say */
+        for (const lmb_field *f = rows; f->key; f++)
+            if (strcmp(f->key, "name") == 0)
+                return bind_one(f, node, member(out, f), err);
+        return node->key ? LMB_OK : lmb_tree_fail(node, err, LMB_E_ARG, "a section of 'key: value' lines is needed");
+    }
     if (node->kind != LMB_TREE_MAP)
-        return lmb_tree_fail(node, err, LMB_E_ARG, "%s%s%smust be a mapping of options", node->key ? "'" : "",
-                             node->key ? node->key : "", node->key ? "' " : "this ");
+        return lmb_tree_fail(node, err, LMB_E_ARG, "%s needs a section of 'key: value' lines",
+                             node->key ? node->key : "this");
     for (const lmb_tree *t = node->child; t; t = t->next) {
-        const lmb_field *f = find(rows, t->key);
-        if (f)
+        const lmb_field *f = rows;
+        while (f->key && strcmp(f->key, t->key) != 0)
+            f++;
+        if (f->key)
             LMB_TRY(bind_one(f, t, member(out, f), err));
         else if (strcmp(t->key, "name") != 0)
-            return unknown(rows, t, err);
+            return unknown_key(rows, t, err);
     }
     return LMB_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
-
-static void dump_tree(const lmb_tree *t, int indent, lmb_str *out)
+static void dump_numbers(const lmb_field *f, const void *m, lmb_str *out)
 {
-    if (!t) {
-        lmb_str_add(out, " null\n");
-    } else if (t->child) {
-        lmb_str_add(out, "\n");
-        lmb_tree_dump(t, indent + 2, out);
-    } else {
-        lmb_str_add(out, " ");
-        lmb_tree_dump(t, 0, out);
-    }
-}
+    const lmb_field_ints *a = m;
+    const lmb_field_reals *b = m;
+    int n = f->kind == LMB_FIELD_INTS ? a->n : b->n;
 
-static void dump_one(const lmb_field *f, const void *p, int indent, lmb_str *out)
-{
-    const lmb_field_ints *ints = p;
-    const lmb_field_reals *reals = p;
-
-    lmb_str_addf(out, "%*s%s:", indent, "", f->key);
-    switch (f->kind) {
-    case LMB_FIELD_INT: lmb_str_addf(out, " %lld\n", (long long)*(const int64_t *)p); break;
-    case LMB_FIELD_BOOL: lmb_str_add(out, *(const bool *)p ? " true\n" : " false\n"); break;
-    case LMB_FIELD_CHOICE: lmb_str_addf(out, " %s\n", f->choices[*(const int64_t *)p]); break;
-    case LMB_FIELD_REAL:
-        lmb_str_add(out, " ");
-        lmb_str_add_number(out, *(const double *)p);
-        lmb_str_add(out, "\n");
-        break;
-    case LMB_FIELD_TEXT:
-        lmb_str_add(out, " ");
-        lmb_str_add_json(out, *(const char *const *)p);
-        lmb_str_add(out, "\n");
-        break;
-    case LMB_FIELD_INTS:
-        lmb_str_add(out, " [");
-        for (int i = 0; i < ints->n; i++)
-            lmb_str_addf(out, "%s%lld", i ? ", " : "", (long long)ints->v[i]);
-        lmb_str_add(out, "]\n");
-        break;
-    case LMB_FIELD_REALS:
-        lmb_str_add(out, " [");
-        for (int i = 0; i < reals->n; i++) {
-            lmb_str_add(out, i ? ", " : "");
-            lmb_str_add_number(out, reals->v[i]);
-        }
-        lmb_str_add(out, "]\n");
-        break;
-    case LMB_FIELD_SECTION:
-        lmb_str_add(out, "\n");
-        lmb_fields_dump(f->rows, p, indent + 2, out);
-        break;
-    case LMB_FIELD_TREE: dump_tree(*(const lmb_tree *const *)p, indent, out); break;
+    lmb_str_add(out, " [");
+    for (int i = 0; i < n; i++) {
+        lmb_str_add(out, i ? ", " : "");
+        if (f->kind == LMB_FIELD_INTS)
+            lmb_str_addf(out, "%lld", (long long)a->v[i]);
+        else
+            lmb_str_add_number(out, b->v[i]);
     }
+    lmb_str_add(out, "]\n");
 }
 
 lmb_status lmb_fields_dump(const lmb_field *rows, const void *in, int indent, lmb_str *out)
 {
-    for (const lmb_field *f = rows; f->key; f++)
-        dump_one(f, member_of(in, f), indent, out);
-    return lmb_str_check(out, NULL);
-}
-
-static void help_default(const lmb_field *f, lmb_str *out)
-{
-    switch (f->kind) {
-    case LMB_FIELD_INT:
-    case LMB_FIELD_REAL:
-        lmb_str_add(out, "default ");
-        lmb_str_add_number(out, f->def);
-        lmb_str_addf(out, ", in [%.10g, %.10g]%s%s", f->lo, f->hi, f->unit[0] ? " " : "", f->unit);
-        break;
-    case LMB_FIELD_BOOL: lmb_str_addf(out, "default %s", f->def != 0 ? "true" : "false"); break;
-    case LMB_FIELD_TEXT: lmb_str_addf(out, "default \"%s\"", f->def_text ? f->def_text : ""); break;
-    case LMB_FIELD_CHOICE:
-        lmb_str_addf(out, "default %s, one of", f->choices[(int)f->def]);
-        for (int i = 0; f->choices[i]; i++)
-            lmb_str_addf(out, " %s", f->choices[i]);
-        break;
-    case LMB_FIELD_INTS:
-    case LMB_FIELD_REALS:
-        lmb_str_addf(out, "default %s, each in [%.10g, %.10g]%s%s", f->def_text ? f->def_text : "[]", f->lo, f->hi,
-                     f->unit[0] ? " " : "", f->unit);
-        break;
-    case LMB_FIELD_SECTION:
-    case LMB_FIELD_TREE: break;
+    for (const lmb_field *f = rows; f->key; f++) {
+        const void *m = cmember(in, f);
+        if (f->kind == LMB_FIELD_TREE && !*(const lmb_tree *const *)m)
+            continue;
+        lmb_str_addf(out, "%*s%s:", indent, "", f->key);
+        switch (f->kind) {
+        case LMB_FIELD_INT: lmb_str_addf(out, " %lld\n", (long long)*(const int64_t *)m); break;
+        case LMB_FIELD_REAL:
+            lmb_str_add(out, " ");
+            lmb_str_add_number(out, *(const double *)m);
+            lmb_str_add(out, "\n");
+            break;
+        case LMB_FIELD_BOOL: lmb_str_add(out, *(const bool *)m ? " true\n" : " false\n"); break;
+        case LMB_FIELD_TEXT:
+            lmb_str_add(out, " ");
+            lmb_str_add_json(out, *(const char *const *)m);
+            lmb_str_add(out, "\n");
+            break;
+        case LMB_FIELD_CHOICE: lmb_str_addf(out, " %s\n", f->choices[*(const int64_t *)m]); break;
+        case LMB_FIELD_INTS:
+        case LMB_FIELD_REALS: dump_numbers(f, m, out); break;
+        case LMB_FIELD_SECTION:
+            lmb_str_add(out, "\n");
+            LMB_TRY(lmb_fields_dump(f->rows, m, indent + 2, out));
+            break;
+        case LMB_FIELD_TREE: LMB_TRY(lmb_tree_dump(*(const lmb_tree *const *)m, indent + 2, out)); break;
+        }
     }
+    return out->failed ? LMB_E_NOMEM : LMB_OK;
 }
 
 void lmb_fields_help(const lmb_field *rows, int indent, lmb_str *out)
 {
-    static const char *const kinds[] = { "int",  "real",  "bool",    "text", "choice",
-                                         "ints", "reals", "section", "tree" };
+    static const char *const kinds[] = { "whole number", "number", "true/false", "text", "one of", "list", "list",
+                                         "section", "section" };
     for (const lmb_field *f = rows; f->key; f++) {
-        lmb_str_addf(out, "%*s%-*s %-7s ", indent, "", 26 - indent > 0 ? 26 - indent : 0, f->key, kinds[f->kind]);
-        help_default(f, out);
-        lmb_str_addf(out, "%s%s\n", f->kind < LMB_FIELD_SECTION ? "; " : "", f->help);
+        lmb_str_addf(out, "%*s%-*s %s", indent, "", 24 - indent, f->key, kinds[f->kind]);
+        switch (f->kind) {
+        case LMB_FIELD_INT:
+        case LMB_FIELD_REAL:
+            lmb_str_addf(out, ", default %g, in [%g, %g]%s%s", f->def, f->lo, f->hi, *f->unit ? " " : "", f->unit);
+            break;
+        case LMB_FIELD_BOOL: lmb_str_addf(out, ", default %s", f->def != 0 ? "true" : "false"); break;
+        case LMB_FIELD_TEXT: lmb_str_addf(out, ", default \"%s\"", f->def_text ? f->def_text : ""); break;
+        case LMB_FIELD_CHOICE:
+            for (int i = 0; f->choices[i]; i++)
+                lmb_str_addf(out, "%s %s%s", i ? "," : "", f->choices[i], i == (int)f->def ? " (default)" : "");
+            break;
+        case LMB_FIELD_INTS:
+        case LMB_FIELD_REALS: lmb_str_addf(out, ", default %s", f->def_text ? f->def_text : "[]"); break;
+        default: break;
+        }
+        lmb_str_addf(out, ": %s\n", f->help);
         if (f->kind == LMB_FIELD_SECTION)
             lmb_fields_help(f->rows, indent + 2, out);
     }

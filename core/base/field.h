@@ -75,8 +75,7 @@ struct lmb_tree;
  * default is a bug, caught by tests/core/base/test_config.c over every registered table. */
 void lmb_fields_default(const lmb_field *rows, void *out);
 
-/* Bind the mapping `node` (NULL: all defaults) to `out`. A key written without a value, or null, keeps its
- * default. A plain scalar that is not the whole document (`optimizer: sgd`) is a name alone: all defaults.
+/* Bind the mapping `node` (NULL: all defaults) to `out`.
  *   errors  E_ARG with "file:line:column: ..." for an unknown key (nearest key suggested), a wrong type,
  *           a value outside [lo, hi] or an unknown choice (choices listed); `out` is then unspecified
  *   note    the key "name" is ignored when `rows` has no such row (it selected the table entry) */

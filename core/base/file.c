@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static lmb_status io_fail(lmb_error *err, const char *verb, const char *path)
+static lmb_status io_error(lmb_error *err, const char *what, const char *path)
 {
-    return LMB_FAIL(err, LMB_E_IO, "cannot %s %s: %s", verb, path, strerror(errno));
+    int e = errno;
+    if (e == ENOENT)
+        return LMB_FAIL(err, LMB_E_IO, "%s: there is no such file or folder (%s failed)", path, what);
+    return LMB_FAIL(err, LMB_E_IO, "%s: %s failed: %s", path, what, strerror(e));
 }
 
 static lmb_status open_regular(const char *path, int *fd, uint64_t *size, lmb_error *err)
@@ -22,10 +26,10 @@ static lmb_status open_regular(const char *path, int *fd, uint64_t *size, lmb_er
     int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not wait for its writer */
 
     if (f < 0)
-        return io_fail(err, "open", path);
+        return io_error(err, "open", path);
     if (fstat(f, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(f);
-        return LMB_FAIL(err, LMB_E_IO, "%s is not a regular file", path);
+        return LMB_FAIL(err, LMB_E_IO, "%s: not a regular file", path);
     }
     *fd = f;
     *size = (uint64_t)st.st_size;
@@ -34,7 +38,7 @@ static lmb_status open_regular(const char *path, int *fd, uint64_t *size, lmb_er
 
 static lmb_status too_large(lmb_error *err, const char *path, size_t limit)
 {
-    return LMB_FAIL(err, LMB_E_FORMAT, "%s is larger than the limit of %zu bytes", path, limit);
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s: more than the %zu bytes that are read", path, limit);
 }
 
 lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n, lmb_error *err)
@@ -60,7 +64,7 @@ lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n,
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)
-            st = io_fail(err, "read", path);
+            st = io_error(err, "read", path);
         if (r <= 0)
             break; /* a file that shrank meanwhile is read as far as it goes */
         got += (size_t)r;
@@ -121,7 +125,7 @@ static lmb_status gunzip(const char *path, void *in, uInt n_in, size_t limit, vo
         if (rc == Z_STREAM_END && z.avail_in > 0)
             rc = inflateReset(&z);
         if (rc != Z_OK && rc != Z_STREAM_END)
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: damaged or truncated gzip data after %zu bytes", path, at);
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: the compressed file is damaged or ends in the middle; fetch it again", path);
     }
     inflateEnd(&z);
     if (st == LMB_OK && at > limit)
@@ -163,64 +167,51 @@ lmb_status lmb_file_read_gz(const char *path, size_t limit, void **data, size_t 
     return st;
 }
 
-/* Write everything; on failure names how much was wanted, because a full disk is the usual reason. */
 static lmb_status write_all(int fd, const char *path, const void *data, size_t n, lmb_error *err)
 {
     const char *p = data;
     size_t left = n;
 
-    while (left > 0) {
-        ssize_t w = write(fd, p, left);
-        if (w < 0 && errno == EINTR)
+    while (left) {
+        ssize_t k = write(fd, p, left > (1u << 30) ? 1u << 30 : left);
+        if (k < 0 && errno == EINTR)
             continue;
-        if (w < 0)
-            return LMB_FAIL(err, LMB_E_IO, "cannot write %zu bytes to %s: %s", n, path, strerror(errno));
-        p += w;
-        left -= (size_t)w;
+        if (k < 0 && errno == ENOSPC)
+            return LMB_FAIL(err, LMB_E_IO, "%s: no space left on the disk for %zu bytes; free some and start again",
+                            path, n);
+        if (k < 0)
+            return io_error(err, "write", path);
+        p += k;
+        left -= (size_t)k;
     }
     return LMB_OK;
 }
 
+/* A rename is only durable once the folder is. */
 static lmb_status sync_folder_of(const char *path, lmb_error *err)
 {
-    char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 0;
-    lmb_status st = LMB_OK;
-    int fd;
-
-    if (n >= sizeof dir)
-        return LMB_FAIL(err, LMB_E_ARG, "the path %s is too long", path);
-    if (!slash)
-        memcpy(dir, ".", 2);
-    else if (n == 0)
-        memcpy(dir, "/", 2);
-    else {
-        memcpy(dir, path, n);
-        dir[n] = '\0';
-    }
-    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return io_fail(err, "open folder", dir);
-    /* EINVAL: a file system that cannot sync folders, which is no failure of ours. */
-    if (fsync(fd) != 0 && errno != EINVAL)
-        st = io_fail(err, "sync folder", dir);
+        return io_error(err, "open of its folder", path);
+    int bad = fsync(fd);
     close(fd);
-    return st;
+    return bad && errno != EINVAL ? io_error(err, "sync of its folder", path) : LMB_OK;
 }
 
 lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
 {
-    lmb_status st = LMB_OK;
     int fd = open(tmp, O_RDONLY | O_CLOEXEC);
-
     if (fd < 0)
-        return io_fail(err, "open", tmp);
-    if (fsync(fd) != 0)
-        st = io_fail(err, "sync", tmp);
+        return io_error(err, "open", tmp);
+    int bad = fsync(fd);
     close(fd);
-    if (st == LMB_OK && rename(tmp, path) != 0)
-        st = LMB_FAIL(err, LMB_E_IO, "cannot rename %s to %s: %s", tmp, path, strerror(errno));
+    lmb_status st = LMB_OK;
+    if (bad)
+        st = io_error(err, "sync", tmp);
+    else if (rename(tmp, path) != 0)
+        st = io_error(err, "rename", path);
     if (st != LMB_OK) {
         unlink(tmp);
         return st;
@@ -231,34 +222,33 @@ lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
 lmb_status lmb_file_write(const char *path, const void *data, size_t n, lmb_error *err)
 {
     char tmp[PATH_MAX];
-    int fd, w = snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    lmb_status st;
-
-    if (w < 0 || (size_t)w >= sizeof tmp)
-        return LMB_FAIL(err, LMB_E_ARG, "the path %s is too long", path);
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if ((size_t)snprintf(tmp, sizeof tmp, "%s.tmp", path) >= sizeof tmp)
+        return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
-        return io_fail(err, "create", tmp);
-    st = write_all(fd, path, data, n, err);
+        return io_error(err, "create", tmp);
+    lmb_status st = write_all(fd, path, data, n, err);
+    if (st == LMB_OK && fsync(fd) != 0)
+        st = io_error(err, "sync", path);
     if (close(fd) != 0 && st == LMB_OK)
-        st = io_fail(err, "close", tmp);
+        st = io_error(err, "close", path);
+    if (st == LMB_OK && rename(tmp, path) != 0)
+        st = io_error(err, "rename", path);
     if (st != LMB_OK) {
         unlink(tmp);
         return st;
     }
-    return lmb_file_publish(tmp, path, err);
+    return sync_folder_of(path, err);
 }
 
 lmb_status lmb_file_append(const char *path, const void *data, size_t n, lmb_error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    lmb_status st;
-
     if (fd < 0)
-        return io_fail(err, "open for appending", path);
-    st = write_all(fd, path, data, n, err);
+        return io_error(err, "open", path);
+    lmb_status st = write_all(fd, path, data, n, err);
     if (close(fd) != 0 && st == LMB_OK)
-        st = io_fail(err, "close", path);
+        st = io_error(err, "close", path);
     return st;
 }
 
@@ -268,40 +258,38 @@ lmb_status lmb_file_size(const char *path, uint64_t *size, lmb_error *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
-        return io_fail(err, "look at", path);
+        return io_error(err, "open", path);
     *size = (uint64_t)st.st_size;
     return LMB_OK;
 }
 
 lmb_status lmb_file_make_dirs(const char *path, lmb_error *err)
 {
-    char dir[PATH_MAX];
-    size_t n = strlen(path);
+    char part[PATH_MAX];
     struct stat st;
 
-    if (n == 0 || n >= sizeof dir)
-        return LMB_FAIL(err, LMB_E_ARG, "'%s' is no folder name of 1 to %d characters", path, PATH_MAX - 1);
-    memcpy(dir, path, n + 1);
-    for (char *p = dir + 1; p <= dir + n; p++) {
-        char c = *p;
-        if (c != '/' && c != '\0')
+    if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
+        return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
+    for (char *p = part + 1;; p++) {
+        if (*p && *p != '/')
             continue;
-        *p = '\0';
-        if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-            return io_fail(err, "make folder", dir);
+        char c = *p;
+        *p = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return io_error(err, "create folder", part);
         *p = c;
+        if (!c)
+            break;
     }
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return LMB_FAIL(err, LMB_E_IO, "%s exists and is not a folder", path);
+        return LMB_FAIL(err, LMB_E_IO, "%s: exists and is no folder", path);
     return LMB_OK;
 }
 
 lmb_status lmb_path_join(char *out, size_t cap, const char *dir, const char *name, lmb_error *err)
 {
-    size_t n = strlen(dir);
-    int w = snprintf(out, cap, "%s%s%s", dir, n && dir[n - 1] != '/' ? "/" : "", name);
-
-    if (w < 0 || (size_t)w >= cap)
-        return LMB_FAIL(err, LMB_E_ARG, "the path %s/%s is longer than %zu characters", dir, name, cap ? cap - 1 : 0);
+    int n = snprintf(out, cap, "%s%s%s", dir, *dir && dir[strlen(dir) - 1] != '/' ? "/" : "", name);
+    if (n < 0 || (size_t)n >= cap)
+        return LMB_FAIL(err, LMB_E_ARG, "the path %.100s/%.100s is longer than %zu bytes", dir, name, cap);
     return LMB_OK;
 }

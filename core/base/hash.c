@@ -4,24 +4,16 @@
 #include <sodium.h>
 #include <string.h>
 
-_Static_assert(sizeof(crypto_generichash_state) <= sizeof(lmb_hasher), "lmb_hasher is too small");
-_Static_assert(_Alignof(crypto_generichash_state) <= _Alignof(lmb_hasher), "lmb_hasher is not aligned");
-
-static crypto_generichash_state *state(lmb_hasher *h) { return (crypto_generichash_state *)(void *)h->opaque; }
+_Static_assert(sizeof(crypto_generichash_state) <= sizeof(lmb_hasher), "lmb_hasher holds libsodium's state");
 
 void lmb_hash_begin(lmb_hasher *h)
 {
-    /* Picks the fastest implementation, once and under libsodium's own lock. A failure to find random
-     * bytes does not matter here: the portable code is in place before. */
-    int ready = sodium_init();
-    (void)ready;
-    crypto_generichash_init(state(h), NULL, 0, LMB_HASH_BYTES);
+    crypto_generichash_init((crypto_generichash_state *)h, NULL, 0, LMB_HASH_BYTES);
 }
 
 void lmb_hash_add(lmb_hasher *h, const void *data, size_t n)
 {
-    if (n)
-        crypto_generichash_update(state(h), data, n);
+    crypto_generichash_update((crypto_generichash_state *)h, data, n);
 }
 
 void lmb_hash_add_text(lmb_hasher *h, const char *text)
@@ -32,13 +24,13 @@ void lmb_hash_add_text(lmb_hasher *h, const char *text)
     for (int i = 0; i < 8; i++)
         prefix[i] = (uint8_t)(n >> (8 * i));
     lmb_hash_add(h, prefix, sizeof prefix);
-    lmb_hash_add(h, text, (size_t)n);
+    lmb_hash_add(h, text, n);
 }
 
 lmb_hash lmb_hash_end(lmb_hasher *h)
 {
     lmb_hash out;
-    crypto_generichash_final(state(h), out.b, sizeof out.b);
+    crypto_generichash_final((crypto_generichash_state *)h, out.b, sizeof out.b);
     return out;
 }
 

@@ -1,0 +1,302 @@
+/* comm/channel.c - see channel.h. */
+#include "comm/channel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/bytes.h"
+
+enum { PREAMBLE = 5, PROLOGUE = PREAMBLE + LMB_NOISE_KEY };
+
+typedef enum { WANT_PREAMBLE, WANT_HANDSHAKE, WANT_START, WANT_RECORDS, DEAD } phase;
+
+struct lmb_channel {
+    phase phase;
+    bool server, enrolling, sending, proven, ended;
+    lmb_channel_gate gate;
+    uint8_t secret[LMB_NOISE_KEY], server_public[LMB_NOISE_KEY], peer[LMB_NOISE_KEY];
+    uint8_t send_key[LMB_NOISE_KEY], receive_key[LMB_NOISE_KEY];
+    uint64_t time;
+    lmb_token token;
+    lmb_noise noise;
+    lmb_record_stream tx, rx;
+    uint8_t *out; /* bytes [out_at, out_n) are to be sent */
+    size_t out_at, out_n, out_cap;
+    size_t in_n; /* bytes of `in` filled */
+    uint8_t in[LMB_RECORD_FRAME], plain[LMB_RECORD_PLAIN];
+};
+
+static lmb_status reserve(lmb_channel *c, size_t more, lmb_error *err)
+{
+    size_t cap = c->out_cap ? c->out_cap : 1024;
+    uint8_t *p;
+    if (c->out_at) {
+        memmove(c->out, c->out + c->out_at, c->out_n - c->out_at);
+        c->out_n -= c->out_at;
+        c->out_at = 0;
+    }
+    while (cap < c->out_n + more)
+        cap *= 2;
+    if (cap == c->out_cap)
+        return LMB_OK;
+    p = realloc(c->out, cap);
+    if (!p)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes to be sent", cap);
+    c->out = p;
+    c->out_cap = cap;
+    return LMB_OK;
+}
+
+static lmb_status begin(lmb_channel *c, lmb_noise_pattern pattern, lmb_error *err)
+{
+    uint8_t prologue[PROLOGUE] = { 'L', 'M', 'B', '1', (uint8_t)pattern };
+    lmb_noise_setup setup = { .pattern = pattern, .initiator = !c->server, .prologue = prologue,
+                              .prologue_bytes = sizeof prologue, .secret = c->secret,
+                              .remote_public = c->server ? NULL : c->server_public };
+    memcpy(prologue + PREAMBLE, c->server_public, LMB_NOISE_KEY);
+    c->enrolling = pattern == LMB_NOISE_XXPSK3;
+    if (!c->server && c->enrolling)
+        setup.psk = c->token.psk;
+    LMB_TRY(lmb_noise_begin(&c->noise, &setup, err));
+    if (!c->server) {
+        LMB_TRY(reserve(c, PREAMBLE, err));
+        memcpy(c->out + c->out_n, prologue, PREAMBLE);
+        c->out_n += PREAMBLE;
+    }
+    c->phase = WANT_HANDSHAKE;
+    return LMB_OK;
+}
+
+/* When it is our turn write the handshake message; when the handshake is over open our direction. */
+static lmb_status advance(lmb_channel *c, lmb_error *err)
+{
+    if (lmb_noise_my_turn(&c->noise)) {
+        uint8_t payload[LMB_TOKEN_ID];
+        size_t n = 0, wrote;
+        if (!c->server && c->noise.message == 0) {
+            n = c->enrolling ? LMB_TOKEN_ID : 8;
+            lmb_put_u64(payload, c->time);
+            if (c->enrolling)
+                memcpy(payload, c->token.id, LMB_TOKEN_ID);
+        }
+        LMB_TRY(reserve(c, 2 + LMB_NOISE_MESSAGE, err));
+        LMB_TRY(lmb_noise_write(&c->noise, payload, n, c->out + c->out_n + 2, &wrote, err));
+        lmb_put_u16(c->out + c->out_n, (uint16_t)wrote);
+        c->out_n += 2 + wrote;
+    }
+    if (lmb_noise_finished(&c->noise)) {
+        lmb_noise_split(&c->noise, c->send_key, c->receive_key);
+        memcpy(c->peer, c->noise.rs, sizeof c->peer);
+        LMB_TRY(reserve(c, LMB_RECORD_START, err));
+        lmb_record_sender(&c->tx, c->send_key, c->out + c->out_n);
+        c->out_n += LMB_RECORD_START;
+        c->sending = true;
+        lmb_noise_wipe(&c->noise);
+        c->phase = WANT_START;
+    }
+    return LMB_OK;
+}
+
+static lmb_status take_preamble(lmb_channel *c, lmb_error *err)
+{
+    if (memcmp(c->in, "LMB1", 4) != 0)
+        return LMB_FAIL(err, LMB_E_FORMAT, "the peer does not speak this protocol (version 1)");
+    if (c->in[4] != LMB_NOISE_IK && c->in[4] != LMB_NOISE_XXPSK3)
+        return LMB_FAIL(err, LMB_E_FORMAT, "the peer asks for handshake %d, which is not known", c->in[4]);
+    return begin(c, (lmb_noise_pattern)c->in[4], err);
+}
+
+/* The first message reaches the server with a payload that picks the token or shows the time. */
+static lmb_status check_first(lmb_channel *c, const uint8_t *payload, size_t n, lmb_error *err)
+{
+    if (n != (c->enrolling ? (size_t)LMB_TOKEN_ID : 8u))
+        return LMB_FAIL(err, LMB_E_FORMAT, "the first handshake message carries %zu bytes of payload", n);
+    if (c->enrolling) {
+        memcpy(c->token.id, payload, LMB_TOKEN_ID);
+        LMB_TRY(c->gate.token(c->gate.ctx, c->token.id, c->token.psk, err));
+        lmb_noise_set_psk(&c->noise, c->token.psk);
+        return LMB_OK;
+    }
+    c->time = lmb_get_u64(payload);
+    return c->gate.fresh(c->gate.ctx, c->noise.rs, c->time, err);
+}
+
+static lmb_status take_handshake(lmb_channel *c, size_t n, lmb_error *err)
+{
+    uint8_t payload[LMB_NOISE_MESSAGE];
+    size_t got;
+    LMB_TRY(lmb_noise_read(&c->noise, c->in + 2, n, payload, &got, err));
+    if (c->server && c->noise.message == 1)
+        LMB_TRY(check_first(c, payload, got, err));
+    if (!c->server && memcmp(c->noise.rs, c->server_public, LMB_NOISE_KEY) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server proved another key than the invite names: wrong address, or someone in between");
+    return advance(c, err);
+}
+
+static lmb_status take_record(lmb_channel *c, size_t n, lmb_record *out, bool *got, lmb_error *err)
+{
+    bool final;
+    LMB_TRY(lmb_record_open(&c->rx, c->in + 4, n, c->plain, out, &final, err));
+    c->proven = true;
+    c->ended = final;
+    *got = !final;
+    return LMB_OK;
+}
+
+/* One step on the bytes at hand. *need: how many bytes the step wants; with fewer it does nothing. */
+static lmb_status step(lmb_channel *c, lmb_record *out, bool *got, size_t *need, lmb_error *err)
+{
+    size_t n;
+    switch (c->phase) {
+    case WANT_PREAMBLE:
+        *need = PREAMBLE;
+        return c->in_n < *need ? LMB_OK : take_preamble(c, err);
+    case WANT_HANDSHAKE:
+        *need = 2;
+        if (c->in_n < *need)
+            return LMB_OK;
+        n = lmb_get_u16(c->in);
+        if (n > LMB_NOISE_MESSAGE)
+            return LMB_FAIL(err, LMB_E_FORMAT, "a handshake message announces %zu bytes, the limit is %d", n,
+                            LMB_NOISE_MESSAGE);
+        *need += n;
+        return c->in_n < *need ? LMB_OK : take_handshake(c, n, err);
+    case WANT_START:
+        *need = LMB_RECORD_START;
+        if (c->in_n < *need)
+            return LMB_OK;
+        c->phase = WANT_RECORDS;
+        return lmb_record_receiver(&c->rx, c->receive_key, c->in, err);
+    case WANT_RECORDS:
+        *need = 4;
+        if (c->in_n < *need)
+            return LMB_OK;
+        LMB_TRY(lmb_record_frame(c->in, &n, err));
+        *need += n;
+        return c->in_n < *need ? LMB_OK : take_record(c, n, out, got, err);
+    case DEAD: break;
+    }
+    return LMB_FAIL(err, LMB_E_DENIED, "the channel is closed");
+}
+
+lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_error *err)
+{
+    *got = false;
+    for (;;) {
+        size_t need = 0;
+        lmb_status st = step(c, out, got, &need, err);
+        if (st != LMB_OK) {
+            c->phase = DEAD;
+            return st;
+        }
+        if (c->in_n < need)
+            return LMB_OK;
+        c->in_n -= need;
+        memmove(c->in, c->in + need, c->in_n);
+        if (*got)
+            return LMB_OK;
+    }
+}
+
+size_t lmb_channel_feed(lmb_channel *c, const void *data, size_t n)
+{
+    size_t room = sizeof c->in - c->in_n;
+    if (n > room)
+        n = room;
+    memcpy(c->in + c->in_n, data, n);
+    c->in_n += n;
+    return n;
+}
+
+lmb_status lmb_channel_send(lmb_channel *c, const lmb_record *r, lmb_error *err)
+{
+    size_t wrote;
+    if (!c->sending || c->phase == DEAD)
+        return LMB_FAIL(err, LMB_E_ARG, "the channel is not open");
+    LMB_TRY(reserve(c, LMB_RECORD_FRAME, err));
+    LMB_TRY(lmb_record_seal(&c->tx, r, false, c->out + c->out_n, &wrote, err));
+    c->out_n += wrote;
+    return LMB_OK;
+}
+
+void lmb_channel_close(lmb_channel *c)
+{
+    lmb_record last = { 0, 0, 0, NULL, 0 };
+    size_t wrote;
+    if (!c->sending || c->phase == DEAD || c->tx.closed || reserve(c, LMB_RECORD_FRAME, NULL) != LMB_OK)
+        return;
+    if (lmb_record_seal(&c->tx, &last, true, c->out + c->out_n, &wrote, NULL) == LMB_OK)
+        c->out_n += wrote;
+}
+
+const void *lmb_channel_output(const lmb_channel *c, size_t *n)
+{
+    *n = c->out_n - c->out_at;
+    return *n ? c->out + c->out_at : NULL;
+}
+
+void lmb_channel_sent(lmb_channel *c, size_t n)
+{
+    c->out_at += n;
+    if (c->out_at == c->out_n)
+        c->out_at = c->out_n = 0;
+}
+
+static lmb_status create(lmb_channel **out, lmb_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a channel");
+}
+
+lmb_status lmb_channel_server(const uint8_t secret[LMB_NOISE_KEY], const lmb_channel_gate *gate, lmb_channel **out,
+                              lmb_error *err)
+{
+    lmb_channel *c;
+    LMB_TRY(create(&c, err));
+    c->server = true;
+    c->gate = *gate;
+    memcpy(c->secret, secret, sizeof c->secret);
+    lmb_noise_public(secret, c->server_public);
+    *out = c;
+    return LMB_OK;
+}
+
+lmb_status lmb_channel_client(const uint8_t secret[LMB_NOISE_KEY], const uint8_t server_public[LMB_NOISE_KEY],
+                              const lmb_token *token, uint64_t time, lmb_channel **out, lmb_error *err)
+{
+    lmb_channel *c;
+    lmb_status st;
+    LMB_TRY(create(&c, err));
+    memcpy(c->secret, secret, sizeof c->secret);
+    memcpy(c->server_public, server_public, sizeof c->server_public);
+    c->time = time;
+    if (token)
+        c->token = *token;
+    st = begin(c, token ? LMB_NOISE_XXPSK3 : LMB_NOISE_IK, err);
+    if (st == LMB_OK)
+        st = advance(c, err);
+    if (st != LMB_OK) {
+        lmb_channel_destroy(c);
+        return st;
+    }
+    *out = c;
+    return LMB_OK;
+}
+
+void lmb_channel_destroy(lmb_channel *c)
+{
+    if (!c)
+        return;
+    free(c->out);
+    sodium_memzero(c, sizeof *c);
+    free(c);
+}
+
+bool lmb_channel_ready(const lmb_channel *c) { return c->sending && c->phase != DEAD; }
+bool lmb_channel_proven(const lmb_channel *c) { return c->proven; }
+bool lmb_channel_ended(const lmb_channel *c) { return c->ended; }
+bool lmb_channel_enrolling(const lmb_channel *c) { return c->enrolling; }
+const uint8_t *lmb_channel_peer(const lmb_channel *c) { return c->peer; }
+uint64_t lmb_channel_time(const lmb_channel *c) { return c->time; }
+const uint8_t *lmb_channel_token(const lmb_channel *c) { return c->token.id; }

@@ -1,0 +1,10 @@
+/* core/ops/batch_norm.h - attributes of BatchNormalization and its gradient, for backends and passes. */
+#ifndef LMB_CORE_OPS_BATCH_NORM_H
+#define LMB_CORE_OPS_BATCH_NORM_H
+
+#include "core/graph/op.h"
+
+typedef struct lmb_batch_norm_attr { float epsilon, momentum; int64_t training_mode; } lmb_batch_norm_attr;
+extern const lmb_attr_row lmb_batch_norm_rows[];
+
+#endif

@@ -1,0 +1,105 @@
+/* core/ops/common.c - see common.h. */
+#include "core/ops/common.h"
+
+#include <string.h>
+
+lmb_status lmbi_infer_same(const lmb_call *c, lmb_error *err)
+{
+    (void)err;
+    c->out[0].dtype = c->in[0].dtype;
+    c->out[0].shape = c->in[0].shape;
+    return LMB_OK;
+}
+
+lmb_status lmbi_want(const lmb_call *c, int i, lmb_dtype t, const char *what, lmb_error *err)
+{
+    if (c->in[i].dtype != t)
+        return LMB_FAIL(err, LMB_E_SHAPE, "%s has type %s; %s is needed", what, lmb_dtype_name(c->in[i].dtype),
+                        lmb_dtype_name(t));
+    return LMB_OK;
+}
+
+lmb_status lmbi_infer_broadcast(const lmb_call *c, lmb_error *err)
+{
+    if (c->in[0].dtype != c->in[1].dtype)
+        return LMB_FAIL(err, LMB_E_SHAPE, "operands have types %s and %s; they must agree",
+                        lmb_dtype_name(c->in[0].dtype), lmb_dtype_name(c->in[1].dtype));
+    c->out[0].dtype = c->in[0].dtype;
+    return lmb_shape_broadcast(&c->in[0].shape, &c->in[1].shape, &c->out[0].shape, err);
+}
+
+void lmbi_cost_elementwise(const lmb_call *c, lmb_cost *out)
+{
+    out->flops = (double)lmb_shape_count(&c->out[0].shape);
+}
+
+void lmbi_axes_same(const lmb_call *c, const lmb_axes *a)
+{
+    for (int i = 0; i < c->out[0].shape.n; i++)
+        a->tie(a->ctx, 0, i, LMB_OUT(c, 0), i, 0, 1);
+}
+
+void lmbi_axes_broadcast(const lmb_call *c, const lmb_axes *a)
+{
+    const lmb_shape *out = &c->out[0].shape;
+
+    for (int k = 0; k < c->n_in; k++)
+        for (int i = 0; i < c->in[k].shape.n; i++) {
+            int o = i + out->n - c->in[k].shape.n;
+            if (c->in[k].shape.d[i] == out->d[o])
+                a->tie(a->ctx, k, i, LMB_OUT(c, 0), o, 0, 1);
+        }
+}
+
+lmb_vid lmbi_sum_to_like(lmb_builder *b, lmb_vid v, lmb_vid like)
+{
+    if (b->status != LMB_OK || v == LMB_NONE)
+        return v;
+    const lmb_shape *from = &lmb_builder_value(b, v)->shape, *to = &lmb_builder_value(b, like)->shape;
+    if (lmb_shape_equal(from, to))
+        return v;
+    lmb_attr shape = { .name = "shape", .kind = LMB_ATTR_INTS };
+    shape.ints.n = to->n;
+    memcpy(shape.ints.v, to->d, sizeof(int64_t) * (size_t)to->n);
+    return lmb_emit(b, "SumTo", NULL, LMB_IN(v), &shape, 1);
+}
+
+lmb_status lmbi_unsupported(const char *op, lmb_dtype t, lmb_error *err)
+{
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s has no kernel for %s", op, lmb_dtype_name(t));
+}
+
+void lmbi_walk_begin(lmbi_walk *w, const lmb_shape *result, const lmb_shape *from)
+{
+    int64_t stride = 1;
+
+    memset(w, 0, sizeof *w);
+    w->n = result->n;
+    for (int i = result->n - 1, k = from->n - 1; i >= 0; i--, k--) {
+        w->d[i] = result->d[i];
+        if (k >= 0) {
+            w->stride[i] = from->d[k] == 1 ? 0 : stride;
+            stride *= from->d[k];
+        }
+    }
+}
+
+void lmbi_walk_next(lmbi_walk *w)
+{
+    for (int i = w->n - 1; i >= 0; i--) {
+        w->offset += w->stride[i];
+        if (++w->at[i] < w->d[i])
+            return;
+        w->offset -= w->stride[i] * w->d[i];
+        w->at[i] = 0;
+    }
+}
+
+lmb_status lmbi_axis(int64_t axis, int n, int *out, lmb_error *err)
+{
+    if (axis < -n || axis >= n)
+        return LMB_FAIL(err, LMB_E_ARG, "axis %lld of a tensor of %d dimensions; it must be in [%d, %d)",
+                        (long long)axis, n, -n, n);
+    *out = (int)(axis < 0 ? axis + n : axis);
+    return LMB_OK;
+}

@@ -1,0 +1,35 @@
+/* core/ops/common.h - what many ops share: type checks, broadcasting walks, gradient helpers. */
+#ifndef LMB_CORE_OPS_COMMON_H
+#define LMB_CORE_OPS_COMMON_H
+
+#include "core/graph/op.h"
+
+/* out[0] has the type of in[0]. */
+lmb_status lmbi_infer_same(const lmb_call *c, lmb_error *err);
+/* out[0] is the broadcast of in[0] and in[1], which must have one type. */
+lmb_status lmbi_infer_broadcast(const lmb_call *c, lmb_error *err);
+/* E_SHAPE unless operand `i` has type t; `what` names it. */
+lmb_status lmbi_want(const lmb_call *c, int i, lmb_dtype t, const char *what, lmb_error *err);
+/* FLOPs: `per` for each element of out[0]. */
+void lmbi_cost_elementwise(const lmb_call *c, lmb_cost *out);
+/* Every axis of in[0] goes with the same axis of out[0]. */
+void lmbi_axes_same(const lmb_call *c, const lmb_axes *a);
+/* The axes of broadcasting operands, aligned from the right; size-1 axes are left out. */
+void lmbi_axes_broadcast(const lmb_call *c, const lmb_axes *a);
+/* Sum v (gradient of a broadcast result) down to the shape of `like`; v itself when shapes agree. */
+lmb_vid lmbi_sum_to_like(lmb_builder *b, lmb_vid v, lmb_vid like);
+lmb_status lmbi_unsupported(const char *op, lmb_dtype t, lmb_error *err);
+
+/* A walk over a broadcast result: offset of element i of the result in an operand of shape `from`. */
+typedef struct lmbi_walk {
+    int n;
+    int64_t d[LMB_MAX_DIMS], stride[LMB_MAX_DIMS], at[LMB_MAX_DIMS];
+    int64_t offset;
+} lmbi_walk;
+void lmbi_walk_begin(lmbi_walk *w, const lmb_shape *result, const lmb_shape *from);
+void lmbi_walk_next(lmbi_walk *w); /* to the next element of the result, row-major */
+
+/* Normalise an axis attribute in [-n, n); E_ARG otherwise. */
+lmb_status lmbi_axis(int64_t axis, int n, int *out, lmb_error *err);
+
+#endif

@@ -1,0 +1,44 @@
+/* core/plan/backend.h - how a backend offers faster kernels for ops.
+ *
+ * Idea: a backend is an ordered list of kernels, each for one op. Compiling a plan asks them in order; a
+ * kernel accepts a call or says why not; the first that accepts is created for exactly these shapes and
+ * then only runs. The reference kernel of the op (core/graph/op.h) is the end of every list.
+ *
+ * Layout: a rank-4 activation may live as NCHW (plain) or NHWC. A kernel says what each operand must be; the
+ * planner carries layouts from step to step and converts only where two steps disagree.
+ */
+#ifndef LMB_CORE_PLAN_BACKEND_H
+#define LMB_CORE_PLAN_BACKEND_H
+
+#include "core/graph/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { LMB_LAYOUT_PLAIN, LMB_LAYOUT_NHWC } lmb_layout;
+
+typedef struct lmb_kernel {
+    const char *name; /* "onednn:conv"; shown in plans and traces */
+    const char *op, *domain;
+    /* true if it can run this call; otherwise *why is a static sentence. */
+    bool (*accepts)(const lmb_call *c, const char **why);
+    /* Layout of operand i (inputs first, then outputs; LMB_OUT); asked for rank-4 operands only. Tensors in
+     * lmb_run keep their NCHW shape; only the bytes are in the other order. NULL: plain. */
+    lmb_layout (*layout)(const lmb_call *c, int operand);
+    /* Prepare for these shapes. *state may stay NULL. *scratch: bytes wanted in lmb_run.scratch. */
+    lmb_status (*create)(const lmb_call *c, void **state, size_t *scratch, lmb_error *err); /* may be NULL */
+    lmb_status (*run)(void *state, const lmb_run *r, lmb_error *err);
+    void (*destroy)(void *state); /* NULL if create is NULL */
+    bool inplace;                 /* out[0] may share the memory of in[0] */
+} lmb_kernel;
+
+typedef struct lmb_backend {
+    const char *name, *summary;
+    const lmb_kernel *const *kernels; /* NULL-terminated, best first */
+} lmb_backend;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

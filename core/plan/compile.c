@@ -1,0 +1,477 @@
+/* core/plan/compile.c - graph -> steps: which kernel runs each node, in which layout, in which memory.
+ *
+ * One walk over the needed nodes in graph order:
+ *   1. choose a kernel: the backends' lists in order, the reference last; remember why better ones refused
+ *   2. make its operands have the layouts it wants, inserting a conversion where they do not (once each)
+ *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
+ * then lifetimes are known and memory.c places the storages.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/plan/internal.h"
+
+/* ---- growing arrays ---- */
+
+static int add_value(lmb_plan *p, const lmbi_pvalue *v)
+{
+    if (p->n_values == p->cap_values) {
+        int cap = p->cap_values * 2 + 64;
+        lmbi_pvalue *a = realloc(p->value, sizeof *a * (size_t)cap);
+        if (!a)
+            return -1;
+        p->value = a;
+        p->cap_values = cap;
+    }
+    p->value[p->n_values] = *v;
+    return p->n_values++;
+}
+
+static lmbi_step *add_step(lmb_plan *p, int n_in, int n_out)
+{
+    if (p->n_steps == p->cap_steps) {
+        int cap = p->cap_steps * 2 + 64;
+        lmbi_step *a = realloc(p->step, sizeof *a * (size_t)cap);
+        if (!a)
+            return NULL;
+        p->step = a;
+        p->cap_steps = cap;
+    }
+    lmbi_step *s = &p->step[p->n_steps];
+    memset(s, 0, sizeof *s);
+    s->n_in = n_in;
+    s->n_out = n_out;
+    s->in = malloc(sizeof *s->in * (size_t)(n_in + n_out + 1));
+    s->tensor = calloc((size_t)(n_in + n_out + 1), sizeof *s->tensor);
+    if (!s->in || !s->tensor) {
+        free(s->in);
+        free(s->tensor);
+        return NULL;
+    }
+    s->out = s->in + n_in;
+    p->n_steps++;
+    return s;
+}
+
+static int add_storage(lmb_plan *p, size_t bytes)
+{
+    lmbi_storage *a = p->storage;
+    if ((p->n_storage & (p->n_storage - 1)) == 0) { /* 0, 1, 2, 4, ...: full */
+        a = realloc(a, sizeof *a * (size_t)(p->n_storage ? p->n_storage * 2 : 1));
+        if (!a)
+            return -1;
+        p->storage = a;
+    }
+    a[p->n_storage] = (lmbi_storage){ .bytes = bytes, .first = 0, .last = 0 };
+    return p->n_storage++;
+}
+
+#define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a plan")
+
+/* ---- kernel choice ---- */
+
+static bool same_op(const lmb_kernel *k, const lmb_op *op)
+{
+    return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
+}
+
+/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined. */
+static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_kernel **out, void **state,
+                                size_t *scratch, char *reason, size_t cap, lmb_error *err)
+{
+    reason[0] = 0;
+    *out = NULL;
+    for (const lmb_backend *const *b = p->options.backends; b && *b; b++)
+        for (const lmb_kernel *const *k = (*b)->kernels; *k; k++) {
+            const char *why = "no reason given";
+            lmb_error local = LMB_ERROR_INIT;
+            lmb_status st = LMB_OK;
+            if (!same_op(*k, c->op))
+                continue;
+            if ((*k)->accepts && !(*k)->accepts(c, &why))
+                st = LMB_E_UNSUPPORTED;
+            else if ((*k)->create)
+                st = (*k)->create(c, state, scratch, &local);
+            if (st == LMB_OK) {
+                *out = *k;
+                return LMB_OK;
+            }
+            if (st != LMB_E_UNSUPPORTED)
+                return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);
+            if (!reason[0])
+                snprintf(reason, cap, "%s: %s", (*k)->name, local.msg[0] ? local.msg : why);
+        }
+    return LMB_OK;
+}
+
+/* A pointwise reference kernel runs on the bytes in any order, if all operands have the same order. */
+static bool order_free(const lmb_call *c)
+{
+    if (c->op->flags & LMB_OP_ORDER_FREE)
+        return true;
+    if (!(c->op->flags & (LMB_OP_ELEMENTWISE | LMB_OP_BROADCAST)))
+        return false;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i].present && lmb_shape_count(&c->in[i].shape) != 1 &&
+            !lmb_shape_equal(&c->in[i].shape, &c->out[0].shape))
+            return false;
+    return true;
+}
+
+/* ---- layouts ---- */
+
+static bool has_two_layouts(const lmbi_pvalue *v)
+{
+    return v->shape.n == 4;
+}
+
+/* The pvalue that holds v in the wanted layout, after appending a conversion step if need be. */
+static int in_layout(lmb_plan *p, int v, lmb_layout want, lmb_error *err)
+{
+    lmbi_pvalue *x = &p->value[v];
+
+    if (x->layout == want || !has_two_layouts(x))
+        return v;
+    if (x->converted >= 0)
+        return x->converted;
+    lmbi_pvalue copy = *x;
+    copy.layout = want;
+    copy.converted = v;
+    copy.fixed = copy.bindable = false;
+    copy.bound = NULL;
+    copy.first = copy.last = p->n_steps;
+    int id = add_value(p, &copy), storage = add_storage(p, copy.bytes);
+    lmbi_step *s = id < 0 || storage < 0 ? NULL : add_step(p, 1, 1);
+    if (!s) {
+        NOMEM(err);
+        return -1;
+    }
+    p->value[id].storage = storage;
+    p->value[v].converted = id;
+    s->label = "layout";
+    s->convert = true;
+    s->to_nhwc = want == LMB_LAYOUT_NHWC;
+    s->in[0] = v;
+    s->out[0] = id;
+    s->cost.bytes = 2.0 * (double)copy.bytes;
+    return id;
+}
+
+static lmb_layout wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand)
+{
+    return k && k->layout ? k->layout(c, operand) : LMB_LAYOUT_PLAIN;
+}
+
+/* The layout all operands of an order-free step take: that of its first rank-4 input. */
+static lmb_layout common_layout(const lmb_plan *p, const lmb_node *n)
+{
+    for (int i = 0; i < n->n_in; i++)
+        if (n->in[i] != LMB_NONE && has_two_layouts(&p->value[n->in[i]]) && p->value[n->in[i]].bytes > 8)
+            return p->value[n->in[i]].layout;
+    return LMB_LAYOUT_PLAIN;
+}
+
+/* ---- in place ---- */
+
+/* last_use[v]: index of the last needed node that reads v; n_nodes if v must survive. */
+static void find_last_uses(const lmb_graph *g, const bool *needed, int *last_use)
+{
+    for (int v = 0; v < g->n_values; v++)
+        last_use[v] = -1;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool runs = false;
+        for (int k = 0; k < n->n_out; k++)
+            runs |= needed[n->out[k]];
+        for (int k = 0; runs && k < n->n_in; k++)
+            if (n->in[k] != LMB_NONE)
+                last_use[n->in[k]] = i;
+    }
+    for (int v = 0; v < g->n_values; v++)
+        if (g->value[v].role != LMB_ROLE_ACTIVATION)
+            last_use[v] = g->n_nodes;
+    for (int i = 0; i < g->n_outputs; i++)
+        last_use[g->output[i].value] = g->n_nodes;
+    for (int v = 0; v < g->n_values; v++)
+        if (g->value[v].next != LMB_NONE)
+            last_use[g->value[v].next] = g->n_nodes;
+}
+
+/* May the output of node i take over the storage of pvalue `src`? Nothing may read it later. */
+static bool dies_here(const lmb_plan *p, int src, int i, const int *last_use)
+{
+    int storage = p->value[src].storage;
+    if (storage < 0 || p->storage[storage].external || p->storage[storage].fixed)
+        return false;
+    for (int v = 0; v < p->n_values; v++) {
+        if (p->value[v].storage != storage)
+            continue;
+        int last = v < p->g->n_values ? last_use[v] : last_use[p->value[v].converted];
+        if (last > i)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the walk ---- */
+
+static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
+{
+    const lmb_graph *g = p->g;
+    for (int v = 0; v < g->n_values; v++) {
+        const lmb_value *x = &g->value[v];
+        lmbi_pvalue pv = { .name = x->name, .dtype = x->dtype, .shape = x->shape,
+                           .bytes = lmb_shape_bytes(&x->shape, x->dtype), .storage = -1, .first = -1, .last = -1,
+                           .converted = -1 };
+        pv.fixed = pv.bindable = x->role == LMB_ROLE_INPUT || lmb_role_is_state(x->role);
+        int id = add_value(p, &pv);
+        if (id < 0)
+            return NOMEM(err);
+        if (x->role == LMB_ROLE_ACTIVATION || !needed[v])
+            continue;
+        int s = add_storage(p, pv.bytes);
+        if (s < 0)
+            return NOMEM(err);
+        p->value[id].storage = s;
+        p->storage[s].fixed = true;
+        p->storage[s].external = x->role != LMB_ROLE_INPUT;
+        p->storage[s].data = x->data;
+    }
+    for (int i = 0; i < g->n_outputs; i++)
+        p->value[g->output[i].value].fixed = p->value[g->output[i].value].bindable = true;
+    for (int v = 0; p->options.update_state && v < g->n_values; v++)
+        if (g->value[v].next != LMB_NONE)
+            p->value[g->value[v].next].fixed = p->value[g->value[v].next].bindable = true;
+    return LMB_OK;
+}
+
+/* Give output `v` of step i its memory: shared with `src` (>= 0) or its own. */
+static lmb_status give_storage(lmb_plan *p, int v, int src, lmb_error *err)
+{
+    lmbi_pvalue *x = &p->value[v];
+    if (src >= 0) {
+        x->storage = p->value[src].storage;
+        return LMB_OK;
+    }
+    int s = add_storage(p, x->bytes);
+    if (s < 0)
+        return NOMEM(err);
+    x->storage = s;
+    p->storage[s].fixed = x->fixed;
+    return LMB_OK;
+}
+
+/* Reshape and its kin: the bytes stay where they are, in plain order, unless the result is a graph output
+ * or its source can be rebound by the caller; then they are copied. */
+static lmb_status plan_view(lmb_plan *p, const lmb_node *n, lmb_error *err)
+{
+    int src = in_layout(p, n->in[0], LMB_LAYOUT_PLAIN, err), dst = n->out[0];
+    if (src < 0)
+        return LMB_E_NOMEM;
+    p->value[dst].first = p->n_steps - 1;
+    if (!p->value[dst].fixed && !p->value[src].fixed && !p->storage[p->value[src].storage].external) {
+        p->value[dst].first = p->value[src].first;
+        return give_storage(p, dst, src, err);
+    }
+    LMB_TRY(give_storage(p, dst, -1, err));
+    lmbi_step *s = add_step(p, 1, 1);
+    if (!s)
+        return NOMEM(err);
+    s->label = "copy";
+    s->in[0] = src;
+    s->out[0] = dst;
+    s->cost.bytes = 2.0 * (double)p->value[dst].bytes;
+    p->value[dst].first = p->n_steps - 1;
+    return LMB_OK;
+}
+
+static lmb_status keep_reason(lmb_plan *p, int step, const char *reason)
+{
+    size_t n = strlen(reason) + 1;
+    if (n == 1)
+        return LMB_OK;
+    char *copy = malloc(n);
+    if (!copy)
+        return LMB_OK; /* only a remark */
+    memcpy(copy, reason, n);
+    p->step[step].refused = copy;
+    return LMB_OK;
+}
+
+static void drop_state(const lmb_kernel *k, void *state)
+{
+    if (k && k->destroy)
+        k->destroy(state);
+}
+
+static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const int *last_use, lmb_error *err)
+{
+    const lmb_node *n = &p->g->node[index];
+    lmb_type in_types[LMB_MAX_IN], out_types[LMB_MAX_OUT];
+    lmb_call call;
+    char reason[200];
+    int operand[LMB_MAX_IN];
+
+    lmb_call_of(p->g, n, in_types, out_types, &call);
+    for (int k = 0; k < n->n_out; k++)
+        out_types[k].present = needed[n->out[k]];
+    if (n->op->flags & LMB_OP_VIEW)
+        return plan_view(p, n, err);
+
+    const lmb_kernel *kernel;
+    void *state = NULL;
+    size_t scratch = 0;
+    LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
+    bool free_order = !kernel && order_free(&call);
+    lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
+    for (int k = 0; k < n->n_in; k++) {
+        operand[k] = -1;
+        if (n->in[k] == LMB_NONE)
+            continue;
+        lmb_layout want = free_order ? common : wanted_layout(kernel, &call, k);
+        operand[k] = in_layout(p, n->in[k], want, err);
+        if (operand[k] < 0) {
+            drop_state(kernel, state);
+            return LMB_E_NOMEM;
+        }
+    }
+    lmbi_step *s = add_step(p, n->n_in, n->n_out);
+    if (!s) {
+        drop_state(kernel, state);
+        return NOMEM(err);
+    }
+    int at = p->n_steps - 1;
+    s->node = n;
+    s->kernel = kernel;
+    s->label = kernel ? kernel->name : "reference";
+    s->cost = lmb_call_cost(&call);
+    memcpy(s->in, operand, sizeof *operand * (size_t)n->n_in);
+    keep_reason(p, at, reason);
+    s->state = state;
+    s->scratch = kernel || !n->op->scratch ? scratch : n->op->scratch(&call);
+
+    bool inplace = kernel ? kernel->inplace : (n->op->flags & LMB_OP_INPLACE) != 0;
+    for (int k = 0; k < n->n_out; k++) {
+        int v = n->out[k];
+        s->out[k] = needed[v] ? v : -1;
+        if (!needed[v])
+            continue;
+        lmb_layout made = free_order ? common : wanted_layout(kernel, &call, LMB_OUT(&call, k));
+        p->value[v].layout = has_two_layouts(&p->value[v]) ? made : LMB_LAYOUT_PLAIN;
+        p->value[v].first = at;
+        int share = -1;
+        if (k == 0 && inplace && operand[0] >= 0 && !p->value[v].fixed && !p->options.no_reuse &&
+            p->value[operand[0]].bytes == p->value[v].bytes && p->value[operand[0]].layout == p->value[v].layout &&
+            dies_here(p, operand[0], index, last_use)) {
+            share = operand[0];
+            for (int j = 1; j < n->n_in; j++) /* the same value twice: x + x is fine, x * f(x) may not be */
+                if (operand[j] >= 0 && p->value[operand[j]].storage == p->value[share].storage)
+                    share = -1, j = n->n_in;
+        }
+        LMB_TRY(give_storage(p, v, share, err));
+    }
+    return LMB_OK;
+}
+
+/* Outputs that the caller may bind are plain: convert at the end what is not. The converted copy takes the
+ * place of the value for binding and reading. */
+static lmb_status plain_outputs(lmb_plan *p, lmb_error *err)
+{
+    for (int v = 0; v < p->g->n_values; v++)
+        if (p->value[v].bindable && p->value[v].storage >= 0 && p->value[v].layout != LMB_LAYOUT_PLAIN) {
+            int c = in_layout(p, v, LMB_LAYOUT_PLAIN, err);
+            if (c < 0)
+                return LMB_E_NOMEM;
+            p->value[c].fixed = true;
+            p->storage[p->value[c].storage].fixed = true;
+        }
+    return LMB_OK;
+}
+
+/* First and last step of each storage. */
+static void find_lifetimes(lmb_plan *p)
+{
+    for (int i = 0; i < p->n_storage; i++) {
+        p->storage[i].first = p->n_steps;
+        p->storage[i].last = -1;
+        if (p->storage[i].fixed) {
+            p->storage[i].first = -1;
+            p->storage[i].last = p->n_steps;
+        }
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        lmbi_step *s = &p->step[i];
+        for (int k = 0; k < s->n_in + s->n_out; k++) {
+            if (s->in[k] < 0)
+                continue;
+            lmbi_pvalue *x = &p->value[s->in[k]];
+            lmbi_storage *m = &p->storage[x->storage];
+            x->last = i;
+            m->first = i < m->first ? i : m->first;
+            m->last = i > m->last ? i : m->last;
+        }
+    }
+}
+
+static lmb_status compile(lmb_plan *p, bool *needed, int *last_use, lmb_error *err)
+{
+    const lmb_graph *g = p->g;
+
+    LMB_TRY(lmb_graph_needed(g, p->options.update_state, needed, err));
+    find_last_uses(g, needed, last_use);
+    LMB_TRY(make_values(p, needed, err));
+    for (int i = 0; i < g->n_nodes; i++) {
+        bool runs = false;
+        for (int k = 0; k < g->node[i].n_out; k++)
+            runs |= needed[g->node[i].out[k]];
+        if (runs)
+            LMB_TRY(plan_node(p, i, needed, last_use, err));
+    }
+    LMB_TRY(plain_outputs(p, err));
+    find_lifetimes(p);
+    return lmbi_plan_place(p, err);
+}
+
+lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_plan **out, lmb_error *err)
+{
+    lmb_plan *p = calloc(1, sizeof *p);
+    bool *needed = malloc(sizeof *needed * ((size_t)g->n_values + 1));
+    int *last_use = malloc(sizeof *last_use * ((size_t)g->n_values + 1));
+    lmb_status st;
+
+    if (!p || !needed || !last_use) {
+        st = NOMEM(err);
+    } else {
+        p->g = g;
+        if (o)
+            p->options = *o;
+        st = compile(p, needed, last_use, err);
+    }
+    free(needed);
+    free(last_use);
+    if (st != LMB_OK) {
+        lmb_plan_destroy(p);
+        return st;
+    }
+    *out = p;
+    return LMB_OK;
+}
+
+void lmb_plan_destroy(lmb_plan *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->n_steps; i++) {
+        lmbi_step *s = &p->step[i];
+        drop_state(s->kernel, s->state);
+        free((char *)s->refused);
+        free(s->in);
+        free(s->tensor);
+    }
+    free(p->step);
+    free(p->value);
+    free(p->storage);
+    free(p->arena);
+    free(p);
+}

@@ -1,0 +1,67 @@
+/* core/plan/internal.h - the inside of a plan, shared by compile, memory, run and print. */
+#ifndef LMB_CORE_PLAN_INTERNAL_H
+#define LMB_CORE_PLAN_INTERNAL_H
+
+#include "core/plan/plan.h"
+
+/* A plan value: each graph value has one with the same number; layout conversions append more. */
+typedef struct lmbi_pvalue {
+    const char *name;
+    lmb_dtype dtype;
+    lmb_shape shape;
+    size_t bytes;
+    lmb_layout layout;
+    int storage;       /* index of the memory it lives in, -1: nothing reads or makes it */
+    int first, last;   /* steps that make it and read it last; first -1: before step 0    */
+    int converted;     /* pvalue with the other layout, -1                                */
+    bool fixed;        /* lives for the whole plan: input, state, constant, output        */
+    bool bindable;
+    void *bound;       /* caller's memory                                                 */
+} lmbi_pvalue;
+
+/* A piece of memory; several values share one when they are views or made in place. */
+typedef struct lmbi_storage {
+    size_t bytes, offset; /* in the arena */
+    int first, last;
+    bool fixed, external; /* external: constants (graph memory) and state, never in the arena */
+    const void *data;     /* external: content unless bound                                    */
+} lmbi_storage;
+
+typedef struct lmbi_step {
+    const lmb_node *node;     /* NULL: layout conversion or copy */
+    const lmb_kernel *kernel; /* NULL: reference                 */
+    const char *label;        /* kernel name for people          */
+    void *state;
+    int n_in, n_out;
+    int *in, *out;            /* pvalues; -1: left out           */
+    lmb_tensor *tensor;       /* [n_in + n_out], data filled when pointers are resolved */
+    size_t scratch;
+    bool to_nhwc, convert;    /* node == NULL: transpose; otherwise plain copy */
+    lmb_cost cost;
+    double seconds;
+    long runs;
+    const char *refused;      /* "onednn:conv: why" of the best kernel that declined, or NULL */
+} lmbi_step;
+
+struct lmb_plan {
+    const lmb_graph *g;
+    lmb_plan_options options;
+    int n_values, cap_values;
+    lmbi_pvalue *value;
+    int n_storage;
+    lmbi_storage *storage;
+    int n_steps, cap_steps;
+    lmbi_step *step;
+    char *arena;
+    size_t arena_bytes, live_bytes, scratch_offset, scratch_bytes;
+    bool resolved, timing;
+    void (*on_step)(void *ctx, int step);
+    void *on_step_ctx;
+};
+
+/* memory.c: storages -> offsets in the arena. */
+lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err);
+/* layout.c: NCHW <-> NHWC of elements of `size` bytes. */
+void lmbi_transpose(const void *src, void *dst, const lmb_shape *nchw, size_t size, bool to_nhwc);
+
+#endif

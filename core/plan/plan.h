@@ -1,0 +1,76 @@
+/* core/plan/plan.h - decide, then run: a graph compiled into a flat list of steps.
+ *
+ * Idea: compiling chooses every kernel and layout and places every byte in one arena; running allocates
+ * nothing, decides nothing and fails only if a kernel does. A plan is one thread of execution with its own
+ * memory: to use two threads, compile two plans of the same graph.
+ *
+ *   bind      inputs, state and outputs may point at the caller's memory (the state vector is bound as a
+ *             whole). Unbound inputs and outputs live in the plan. Bound memory is plain (ONNX) layout.
+ *   owns      a plan borrows the graph, which must outlive it
+ *   threads   one run at a time on a plan; different plans are independent
+ */
+#ifndef LMB_CORE_PLAN_PLAN_H
+#define LMB_CORE_PLAN_PLAN_H
+
+#include "core/graph/state.h"
+#include "core/plan/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_plan lmb_plan;
+
+typedef struct lmb_plan_options {
+    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only      */
+    bool update_state;                  /* also compute the `next` of state (a training step)              */
+    size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
+    bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
+} lmb_plan_options;
+
+LMB_MUST_CHECK lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_plan **out,
+                                           lmb_error *err);
+void lmb_plan_destroy(lmb_plan *p);
+
+/* Point an INPUT, state value, graph output or `next` value at memory of the caller (plain layout, bytes of
+ * its type; 4-byte aligned is enough). NULL: back to the plan's own. */
+LMB_MUST_CHECK lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid v, void *memory, lmb_error *err);
+/* Bind every state value to its place in a state vector. */
+LMB_MUST_CHECK lmb_status lmb_plan_bind_state(lmb_plan *p, const lmb_state_layout *l, float *state, lmb_error *err);
+/* Where a value's bytes are (its own or bound memory); NULL if the plan does not hold it at the end. */
+void *lmb_plan_data(const lmb_plan *p, lmb_vid v);
+
+/* Run all steps. `step` may be NULL when the graph draws no random numbers. */
+LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
+/* Called after each step; a trainer starts reducing a bucket once its gradients are there. NULL: none. */
+void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx);
+int lmb_plan_steps(const lmb_plan *p);
+/* Index of the step after which value v is final; -1: before the first (inputs, state, constants). */
+int lmb_plan_ready(const lmb_plan *p, lmb_vid v);
+
+typedef struct lmb_plan_info {
+    size_t arena_bytes;    /* activations, own inputs and outputs, converted layouts */
+    size_t live_bytes;     /* lower bound: most bytes alive at one step              */
+    size_t scratch_bytes;  /* part of the arena: largest scratch of a kernel         */
+    size_t state_bytes;    /* state and constants                                    */
+    lmb_cost cost;         /* of all steps                                           */
+    int steps, conversions;/* steps; of these, layout conversions                    */
+} lmb_plan_info;
+lmb_plan_info lmb_plan_describe(const lmb_plan *p);
+
+struct lmb_str;
+/* Append one line a step: number, kernel, node, types, MACs, offset; refused kernels with their reason. */
+void lmb_plan_print(const lmb_plan *p, struct lmb_str *out);
+
+/* Time spent in each step since the last reset, for `limbeck inspect --time`; off by default. */
+void lmb_plan_timing(lmb_plan *p, bool on);
+
+/* Compile with reference kernels, bind nothing, run once, copy output `name` out: for folding constants,
+ * tests and small graphs. `out` is caller storage of the output's bytes. */
+LMB_MUST_CHECK lmb_status lmb_plan_eval(const lmb_graph *g, const char *output, void *out, size_t bytes,
+                                        lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,144 @@
+/* core/plan/run.c - binding memory and running the steps. See plan.h. */
+#include <string.h>
+
+#include "core/base/threads.h"
+#include "core/plan/internal.h"
+
+/* The pvalue that stands for v towards the caller: its plain copy if it was made in another layout. */
+static int outward(const lmb_plan *p, lmb_vid v)
+{
+    const lmbi_pvalue *x = &p->value[v];
+    return x->layout != LMB_LAYOUT_PLAIN && x->converted >= 0 ? x->converted : v;
+}
+
+static void *pointer(const lmb_plan *p, int v)
+{
+    const lmbi_pvalue *x = &p->value[v];
+    if (x->bound)
+        return x->bound;
+    if (x->storage < 0)
+        return NULL;
+    const lmbi_storage *s = &p->storage[x->storage];
+    return s->external ? (void *)s->data : p->arena + s->offset;
+}
+
+lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid v, void *memory, lmb_error *err)
+{
+    if (v < 0 || v >= p->g->n_values || !p->value[v].bindable)
+        return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
+                        v >= 0 && v < p->g->n_values ? p->value[v].name : "?");
+    p->value[outward(p, v)].bound = memory;
+    p->resolved = false;
+    return LMB_OK;
+}
+
+lmb_status lmb_plan_bind_state(lmb_plan *p, const lmb_state_layout *l, float *state, lmb_error *err)
+{
+    for (int i = 0; i < l->n; i++)
+        LMB_TRY(lmb_plan_bind(p, l->segment[i].value, state + l->segment[i].offset, err));
+    return LMB_OK;
+}
+
+void *lmb_plan_data(const lmb_plan *p, lmb_vid v)
+{
+    if (v < 0 || v >= p->g->n_values || !p->value[v].fixed)
+        return NULL;
+    return pointer(p, outward(p, v));
+}
+
+static void resolve(lmb_plan *p)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        lmbi_step *s = &p->step[i];
+        for (int k = 0; k < s->n_in + s->n_out; k++) {
+            if (s->in[k] < 0)
+                continue;
+            const lmbi_pvalue *x = &p->value[s->in[k]];
+            s->tensor[k] = (lmb_tensor){ x->dtype, x->shape, pointer(p, s->in[k]) };
+        }
+    }
+    p->resolved = true;
+}
+
+static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, lmb_error *err)
+{
+    const lmb_tensor *in = s->tensor, *out = s->tensor + s->n_in;
+
+    if (!s->node) {
+        if (s->convert)
+            lmbi_transpose(in[0].data, out[0].data, &in[0].shape, lmb_dtype_bytes(in[0].dtype), s->to_nhwc);
+        else
+            memmove(out[0].data, in[0].data, lmb_shape_bytes(&in[0].shape, in[0].dtype));
+        return LMB_OK;
+    }
+    lmb_run r = { s->node->attr, s->n_in, s->n_out, in, out, p->arena + p->scratch_offset, step };
+    lmb_status st = s->kernel ? s->kernel->run(s->state, &r, err) : s->node->op->run(&r, err);
+    if (st != LMB_OK)
+        lmb_error_context(err, "node %s (%s)", s->node->name, s->label);
+    return st;
+}
+
+lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
+{
+    static const lmb_step_info no_step = { 0, 0, NULL };
+
+    if (!p->resolved)
+        resolve(p);
+    for (int i = 0; i < p->n_steps; i++) {
+        double t = p->timing ? lmb_seconds() : 0;
+        LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
+        if (p->timing) {
+            p->step[i].seconds += lmb_seconds() - t;
+            p->step[i].runs++;
+        }
+        if (p->on_step)
+            p->on_step(p->on_step_ctx, i);
+    }
+    return LMB_OK;
+}
+
+void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx)
+{
+    p->on_step = fn;
+    p->on_step_ctx = ctx;
+}
+
+int lmb_plan_steps(const lmb_plan *p) { return p->n_steps; }
+
+int lmb_plan_ready(const lmb_plan *p, lmb_vid v)
+{
+    int x = outward(p, v), ready = -1;
+    for (int i = 0; i < p->n_steps; i++)
+        for (int k = 0; k < p->step[i].n_out; k++)
+            if (p->step[i].out[k] == x)
+                ready = i;
+    return ready;
+}
+
+void lmb_plan_timing(lmb_plan *p, bool on)
+{
+    p->timing = on;
+    for (int i = 0; i < p->n_steps; i++) {
+        p->step[i].seconds = 0;
+        p->step[i].runs = 0;
+    }
+}
+
+lmb_status lmb_plan_eval(const lmb_graph *g, const char *output, void *out, size_t bytes, lmb_error *err)
+{
+    lmb_vid v = lmb_graph_find_output(g, output);
+    lmb_plan *p = NULL;
+    lmb_status st;
+
+    if (v == LMB_NONE)
+        return LMB_FAIL(err, LMB_E_ARG, "the graph has no output '%s'", output);
+    if (lmb_shape_bytes(&g->value[v].shape, g->value[v].dtype) != bytes)
+        return LMB_FAIL(err, LMB_E_SHAPE, "output '%s' has %zu bytes, the caller expects %zu", output,
+                        lmb_shape_bytes(&g->value[v].shape, g->value[v].dtype), bytes);
+    LMB_TRY(lmb_plan_compile(g, NULL, &p, err));
+    st = lmb_plan_run(p, NULL, err);
+    if (st == LMB_OK && bytes)
+        memcpy(out, lmb_plan_data(p, v), bytes);
+    lmb_plan_destroy(p);
+    return st;
+}

@@ -1,0 +1,220 @@
+/* federated/client_link.c - the client's connection: sockets and poll() around a channel. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/threads.h"
+#include "federated/client_parts.h"
+
+static const double alive_s = 5;
+
+static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error *err)
+{
+    int one = 1, problem = 0, dead_ms = 60000;
+    socklen_t n = sizeof problem;
+    struct pollfd p;
+
+    c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0)
+        return LMB_FAIL(err, LMB_E_IO, "cannot make a socket: %s", strerror(errno));
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* A server that vanished without a word: what we send goes unanswered, and after a minute that is an error. */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
+    if (connect(c->fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS)
+        problem = errno;
+    p = (struct pollfd){ c->fd, POLLOUT, 0 };
+    if (!problem && poll(&p, 1, (int)(c->cfg.connect_s * 1000)) <= 0)
+        problem = ETIMEDOUT;
+    if (!problem && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n) != 0)
+        problem = errno;
+    if (!problem)
+        return LMB_OK;
+    lmbi_link_close(c);
+    return LMB_FAIL(err, LMB_E_PEER, "cannot connect to %s port %u: %s", c->invite.host, c->invite.port,
+                    strerror(problem));
+}
+
+static lmb_status connect_any(lmb_client *c, lmb_error *err)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
+    lmb_status st = LMB_E_PEER;
+    char port[8];
+    int rc;
+
+    snprintf(port, sizeof port, "%u", c->invite.port);
+    rc = getaddrinfo(c->invite.host, port, &hints, &list);
+    if (rc != 0)
+        return LMB_FAIL(err, LMB_E_PEER, "cannot find the server '%s': %s", c->invite.host, gai_strerror(rc));
+    for (a = list; a && st != LMB_OK; a = a->ai_next)
+        st = connect_one(c, a, err);
+    if (st == LMB_OK && err)
+        lmb_error_clear(err);
+    freeaddrinfo(list);
+    return st;
+}
+
+lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
+{
+    uint64_t time;
+    c->greeted = c->heard = c->uploading = false;
+    c->fetching = -1;
+    LMB_TRY(lmbi_client_clock(c, &time, err));
+    LMB_TRY(connect_any(c, err));
+    c->last_alive = lmb_seconds();
+    return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel,
+                              err);
+}
+
+void lmbi_link_close(lmb_client *c)
+{
+    size_t n;
+    const void *out;
+    if (c->channel && c->fd >= 0) { /* the last words, if they fit */
+        out = lmb_channel_output(c->channel, &n);
+        if (n && send(c->fd, out, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+            /* the connection is gone; nothing to be done */
+        }
+    }
+    lmb_channel_destroy(c->channel);
+    c->channel = NULL;
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+}
+
+static lmb_status flush(lmb_client *c, lmb_error *err)
+{
+    size_t n;
+    const void *out;
+    while ((out = lmb_channel_output(c->channel, &n)) != NULL) {
+        ssize_t sent = send(c->fd, out, n, MSG_NOSIGNAL);
+        if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+            return LMB_OK;
+        if (sent < 0)
+            return LMB_FAIL(err, LMB_E_PEER, "the connection broke: %s", strerror(errno));
+        lmb_channel_sent(c->channel, (size_t)sent);
+        LMB_TRY(lmbi_work_step(c, err)); /* more chunks, now that there is room */
+    }
+    return LMB_OK;
+}
+
+/* Greet as soon as the handshake is done; show life now and then. */
+static lmb_status greet(lmb_client *c, lmb_error *err)
+{
+    double now = lmb_seconds();
+    lmb_alive alive = { .round = c->work.round, .steps = atomic_load(&c->steps) };
+    if (!lmb_channel_ready(c->channel)) {
+        if (now - c->last_alive > c->cfg.connect_s) /* since lmbi_link_open */
+            return LMB_FAIL(err, LMB_E_PEER,
+                            "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
+                            c->invite.host, c->invite.port, c->cfg.connect_s);
+        return LMB_OK;
+    }
+    if (!c->greeted) {
+        lmb_hello hello = { .version = LMB_FED_VERSION };
+        if (*c->cfg.name)
+            snprintf(hello.name, sizeof hello.name, "%s", c->cfg.name);
+        else if (gethostname(hello.name, sizeof hello.name - 1) != 0)
+            snprintf(hello.name, sizeof hello.name, "client");
+        c->greeted = true;
+        return lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err);
+    }
+    if (now - c->last_alive < alive_s)
+        return LMB_OK;
+    c->last_alive = now;
+    return lmb_message_send(c->channel, LMB_MSG_ALIVE, &alive, err);
+}
+
+/* Bytes that do not authenticate may be an accident of the line: come back, but not for ever. */
+static lmb_status broken(lmb_client *c, lmb_error *err)
+{
+    c->rejected++;
+    if (err)
+        err->status = LMB_E_PEER;
+    return LMB_E_PEER;
+}
+
+static lmb_status handle(lmb_client *c, const uint8_t *data, size_t n, lmb_error *err)
+{
+    while (n) {
+        size_t used = lmb_channel_feed(c->channel, data, n);
+        bool got = true;
+        data += used;
+        n -= used;
+        while (got && !c->finished) {
+            lmb_record r;
+            if (lmb_channel_next(c->channel, &r, &got, err) != LMB_OK)
+                return broken(c, err);
+            if (got)
+                LMB_TRY(lmbi_work_message(c, &r, err));
+        }
+        if (c->finished)
+            return LMB_OK;
+        if (lmb_channel_ended(c->channel))
+            return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection");
+    }
+    return LMB_OK;
+}
+
+static lmb_status receive(lmb_client *c, lmb_error *err)
+{
+    uint8_t buf[65536];
+    ssize_t n = recv(c->fd, buf, sizeof buf, 0);
+    if (n > 0)
+        return handle(c, buf, (size_t)n, err);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return LMB_OK;
+    if (!c->heard)
+        c->rejected++;
+    if (!lmb_channel_ready(c->channel) || !c->heard)
+        return LMB_FAIL(err, LMB_E_PEER, "the server broke off the handshake; if this goes on, %s",
+                        c->enrolled ? "this client's clock or key changed, or the server has a new key: ask for a "
+                                      "new invite"
+                                    : "the invite is wrong: ask for a new one");
+    return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word",
+                    n ? strerror(errno) : "");
+}
+
+static void drain_wake(lmb_client *c)
+{
+    char buf[64];
+    while (read(c->wake[0], buf, sizeof buf) > 0)
+        ;
+}
+
+lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)
+{
+    struct pollfd p[2] = { { c->fd, POLLIN, 0 }, { c->wake[0], POLLIN, 0 } };
+    size_t waiting;
+
+    LMB_TRY(greet(c, err));
+    LMB_TRY(lmbi_work_step(c, err));
+    LMB_TRY(flush(c, err));
+    lmb_channel_output(c->channel, &waiting);
+    if (waiting)
+        p[0].events |= POLLOUT;
+    if (poll(p, 2, (int)(seconds * 1000)) < 0 && errno != EINTR)
+        return LMB_FAIL(err, LMB_E_IO, "poll: %s", strerror(errno));
+    if (p[1].revents)
+        drain_wake(c);
+    if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
+        return receive(c, err);
+    return LMB_OK;
+}
+
+void lmbi_link_pause(lmb_client *c, double seconds)
+{
+    double end = lmb_seconds() + seconds, left;
+    while ((left = end - lmb_seconds()) > 0 && !atomic_load(&c->stop)) {
+        struct pollfd p = { c->wake[0], POLLIN, 0 };
+        if (poll(&p, 1, (int)(left * 1000) + 1) > 0)
+            drain_wake(c);
+    }
+}

@@ -1,0 +1,324 @@
+/* federated/client_work.c - what a client does: fetch the task's blobs, train, upload.
+ *
+ * Idea: everything hangs on the last TASK. A TASK that came again after a lost connection finds the download, the
+ * training or the result of before and goes on with it; a new one cancels what it replaces.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "federated/client_parts.h"
+
+enum { OUTPUT_MAX = 128 * 1024, SETTINGS_MAX = 1 << 20 };
+
+static bool same_blob(const lmb_blob_id *a, const lmb_blob_id *b)
+{
+    return a->bytes == b->bytes && memcmp(&a->hash, &b->hash, sizeof a->hash) == 0;
+}
+
+static bool same_work(const lmb_task_message *a, const lmb_task_message *b)
+{
+    return a->round == b->round && same_blob(&a->model, &b->model) && same_blob(&a->settings, &b->settings) &&
+           same_blob(&a->graph, &b->graph);
+}
+
+static const lmb_blob_id *wanted(const lmb_client *c, int i)
+{
+    return i == DOWNLOAD_MODEL ? &c->task.model : i == DOWNLOAD_GRAPH ? &c->task.graph : &c->task.settings;
+}
+
+/* ---- training, on its own thread ---- */
+
+void lmb_client_progress(const lmb_train_task *task, uint64_t steps) { atomic_store(&task->client->steps, steps); }
+bool lmb_client_cancelled(const lmb_train_task *task) { return atomic_load(&task->client->cancelled); }
+
+static lmb_status check_result(const lmb_train_result *r, size_t n, lmb_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(r->delta[i]))
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "local training diverged: value %zu of the change is not finite; lower the learning rate",
+                            i);
+    if (!r->examples)
+        return LMB_FAIL(err, LMB_E_ARG, "local training saw no example");
+    return LMB_OK;
+}
+
+static void *train_thread(void *arg)
+{
+    lmb_client *c = arg;
+    c->result_status = c->trainer.train(c->trainer.ctx, &c->train_task, &c->result, &c->result_error);
+    if (c->result_status == LMB_OK)
+        c->result_status = check_result(&c->result, c->train_task.n, &c->result_error);
+    atomic_store(&c->trained, true);
+    if (write(c->wake[1], "t", 1) < 0) {
+        /* the pipe is full: the other side is awake */
+    }
+    return NULL;
+}
+
+static void drop_result(lmb_client *c)
+{
+    free(c->result.delta);
+    memset(&c->result, 0, sizeof c->result);
+    c->has_result = c->uploading = false;
+}
+
+static lmb_status start_training(lmb_client *c, lmb_error *err)
+{
+    drop_result(c);
+    c->work = c->task;
+    c->result.delta = calloc((size_t)c->work.n, sizeof(float));
+    if (!c->result.delta)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the change of %" PRIu64 " values", c->work.n);
+    c->train_task = (lmb_train_task){ .round = c->work.round,
+                                      .model = (const float *)(const void *)c->in[DOWNLOAD_MODEL].data,
+                                      .n = (size_t)c->work.n,
+                                      .layout = c->work.layout,
+                                      .graph = c->work.graph.bytes ? c->in[DOWNLOAD_GRAPH].data : NULL,
+                                      .graph_bytes = (size_t)c->work.graph.bytes,
+                                      .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data,
+                                      .client = c };
+    c->result_error = (lmb_error)LMB_ERROR_INIT;
+    atomic_store(&c->trained, false);
+    atomic_store(&c->steps, 0);
+    if (!atomic_load(&c->stop))
+        atomic_store(&c->cancelled, false);
+    if (pthread_create(&c->thread, NULL, train_thread, c) != 0)
+        return LMB_FAIL(err, LMB_E_NOMEM, "cannot start a thread to train on");
+    c->training = true;
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": training", c->work.round);
+    return LMB_OK;
+}
+
+static void collect_training(lmb_client *c)
+{
+    if (!c->training || !atomic_load(&c->trained))
+        return;
+    pthread_join(c->thread, NULL);
+    c->training = false;
+    if (atomic_load(&c->cancelled)) { /* cut short: the same task may come again, and is then trained anew */
+        drop_result(c);
+        return;
+    }
+    c->has_result = true;
+    if (c->result_status == LMB_OK) {
+        c->result_id.bytes = c->work.n * sizeof(float);
+        c->result_id.hash = lmb_hash_of(c->result.delta, (size_t)c->result_id.bytes);
+    } else {
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": %s", c->work.round, c->result_error.msg);
+    }
+}
+
+void lmbi_work_join(lmb_client *c)
+{
+    if (!c->training)
+        return;
+    atomic_store(&c->cancelled, true);
+    pthread_join(c->thread, NULL);
+    c->training = false;
+}
+
+void lmbi_work_free(lmb_client *c)
+{
+    drop_result(c);
+    for (int i = 0; i < DOWNLOADS; i++)
+        free(c->in[i].data);
+}
+
+/* ---- fetching ---- */
+
+static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb_error *err)
+{
+    uint64_t limit = (uint64_t)c->cfg.max_model_mib << 20;
+    if (t->n == 0 || t->n > limit / sizeof(float) || t->model.bytes != t->n * sizeof(float) || t->graph.bytes > limit ||
+        t->settings.bytes > SETTINGS_MAX)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes, "
+                        "a graph of %" PRIu64 " and settings of %" PRIu64
+                        "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
+                        t->n, t->model.bytes, t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
+    return LMB_OK;
+}
+
+/* Ask for the next blob that is missing; *all when none is. */
+static lmb_status fetch(lmb_client *c, bool *all, lmb_error *err)
+{
+    *all = false;
+    for (int i = 0; i < DOWNLOADS; i++) {
+        download *d = &c->in[i];
+        lmb_want want = { .blob = *wanted(c, i) };
+        lmb_hash empty;
+        if (!same_blob(&d->id, wanted(c, i)) || !d->data) {
+            free(d->data);
+            *d = (download){ .id = *wanted(c, i), .data = calloc(1, (size_t)wanted(c, i)->bytes + 1) };
+            if (!d->data)
+                return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %" PRIu64 " bytes from the server", d->id.bytes);
+        }
+        if (!d->complete && d->id.bytes == 0) {
+            empty = lmb_hash_of("", 0);
+            d->complete = memcmp(&empty, &d->id.hash, sizeof empty) == 0;
+        }
+        if (d->complete)
+            continue;
+        want.offset = d->have;
+        c->fetching = i;
+        return lmb_message_send(c->channel, LMB_MSG_WANT, &want, err);
+    }
+    c->fetching = -1;
+    *all = true;
+    return LMB_OK;
+}
+
+static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    download *d = c->fetching >= 0 ? &c->in[c->fetching] : NULL;
+    lmb_hash got;
+    if (!d)
+        return LMB_OK; /* of a task that was replaced */
+    if (r->message != 0 || r->offset != d->have || !r->bytes || r->bytes > d->id.bytes - d->have)
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "the server sent %zu bytes at %" PRIu64 ", %" PRIu64 " of %" PRIu64 " had arrived",
+                        r->bytes, r->offset, d->have, d->id.bytes);
+    memcpy(d->data + d->have, r->body, r->bytes);
+    d->have += r->bytes;
+    if (d->have < d->id.bytes)
+        return LMB_OK;
+    c->fetching = -1;
+    got = lmb_hash_of(d->data, (size_t)d->id.bytes);
+    if (memcmp(&got, &d->id.hash, sizeof got) != 0) {
+        d->have = 0;
+        return LMB_FAIL(err, LMB_E_FORMAT, "what the server sent does not have the hash it announced");
+    }
+    d->complete = true;
+    return LMB_OK;
+}
+
+/* ---- uploading ---- */
+
+static lmb_status offer(lmb_client *c, lmb_error *err)
+{
+    lmb_update_message u = { .round = c->work.round,
+                             .layout = c->work.layout,
+                             .model = c->work.model.hash,
+                             .n = c->work.n,
+                             .examples = c->result.examples,
+                             .encoding = LMB_ENCODING_F32,
+                             .blob = c->result_id,
+                             .metrics = c->result.metrics };
+    lmb_round_note note = { .round = c->work.round };
+    c->uploading = false;
+    c->has_task = false; /* until the server answers */
+    if (c->result_status == LMB_OK)
+        return lmb_message_send(c->channel, LMB_MSG_UPDATE, &u, err);
+    snprintf(note.sentence, sizeof note.sentence, "%.380s", c->result_error.msg);
+    return lmb_message_send(c->channel, LMB_MSG_FAILED, &note, err);
+}
+
+static lmb_status take_have(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    lmb_want have;
+    LMB_TRY(lmb_message_read(r, &have, err));
+    if (!c->has_result || !same_blob(&have.blob, &c->result_id))
+        return LMB_OK;
+    if (have.offset > c->result_id.bytes || have.offset % sizeof(float))
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server wants to go on at byte %" PRIu64 " of %" PRIu64, have.offset,
+                        c->result_id.bytes);
+    c->sent = have.offset;
+    c->uploading = true;
+    return LMB_OK;
+}
+
+static lmb_status pump(lmb_client *c, lmb_error *err)
+{
+    size_t waiting;
+    while (c->uploading && (lmb_channel_output(c->channel, &waiting), waiting < OUTPUT_MAX)) {
+        uint64_t left = c->result_id.bytes - c->sent;
+        lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, (const uint8_t *)c->result.delta + c->sent,
+                         left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
+        if (r.bytes)
+            LMB_TRY(lmb_channel_send(c->channel, &r, err));
+        c->sent += r.bytes;
+        c->uploading = c->sent < c->result_id.bytes;
+    }
+    return LMB_OK;
+}
+
+/* ---- messages ---- */
+
+static lmb_status take_task(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    lmb_task_message t;
+    LMB_TRY(lmb_message_read(r, &t, err));
+    LMB_TRY(check_task(c, &t, err));
+    c->task = t;
+    c->has_task = true;
+    c->fetching = -1;
+    c->uploading = false;
+    if (c->training && !same_work(&c->work, &t))
+        atomic_store(&c->cancelled, true);
+    return LMB_OK;
+}
+
+/* The round needs nothing more from this client. */
+static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *note)
+{
+    if (type == LMB_MSG_ACCEPTED)
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": update accepted", note->round);
+    else
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s",
+                   note->round, note->sentence);
+    if (note->round != c->task.round)
+        return;
+    c->has_task = c->uploading = false;
+    c->fetching = -1;
+    if (c->training)
+        atomic_store(&c->cancelled, true);
+    else
+        drop_result(c);
+}
+
+lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    lmb_round_note note = { 0 };
+
+    if (r->type == LMB_MSG_ACCEPTED || r->type == LMB_MSG_REFUSED || r->type == LMB_MSG_DONE)
+        LMB_TRY(lmb_message_read(r, &note, err));
+    if (r->type == LMB_MSG_REFUSED && note.status)
+        return LMB_FAIL(err, LMB_E_DENIED, "the server refuses this client: %s", note.sentence);
+    c->heard = true;
+    c->rejected = 0;
+    if (!c->enrolled)
+        LMB_TRY(lmbi_client_remember(c, err));
+    switch (r->type) {
+    case LMB_MSG_TASK: return take_task(c, r, err);
+    case LMB_MSG_CHUNK: return take_chunk(c, r, err);
+    case LMB_MSG_HAVE: return take_have(c, r, err);
+    case LMB_MSG_ACCEPTED:
+    case LMB_MSG_REFUSED: take_verdict(c, r->type, &note); return LMB_OK;
+    case LMB_MSG_DONE:
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the federation has ended after %" PRIu64 " rounds: %s",
+                   note.round, note.sentence);
+        c->finished = true;
+        return LMB_OK;
+    default: return LMB_FAIL(err, LMB_E_FORMAT, "message type %u is not one a server sends", r->type);
+    }
+}
+
+lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
+{
+    bool all;
+    collect_training(c);
+    if (!c->channel || !lmb_channel_ready(c->channel) || c->training || c->fetching >= 0)
+        return c->uploading ? pump(c, err) : LMB_OK;
+    if (c->has_task && c->has_result && same_work(&c->work, &c->task))
+        return offer(c, err);
+    if (c->has_task && !c->uploading) {
+        LMB_TRY(fetch(c, &all, err));
+        return all ? start_training(c, err) : LMB_OK;
+    }
+    return pump(c, err);
+}

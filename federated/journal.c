@@ -1,0 +1,345 @@
+/* federated/journal.c - see journal.h. */
+#include "federated/journal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+
+struct lmb_journal {
+    sqlite3 *db;
+    char dir[3800];
+};
+
+static const char schema[] =
+    "PRAGMA journal_mode = WAL;"
+    "PRAGMA synchronous = FULL;"
+    "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER, round INTEGER,"
+    " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
+    " best_score REAL);"
+    "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
+    " name TEXT NOT NULL, last_time INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
+    "BLOB);";
+
+static lmb_status fail(const lmb_journal *j, lmb_error *err)
+{
+    return LMB_FAIL(err, LMB_E_IO, "%s/journal.db: %s", j->dir, sqlite3_errmsg(j->db));
+}
+
+static lmb_status run(lmb_journal *j, const char *sql, lmb_error *err)
+{
+    return sqlite3_exec(j->db, sql, NULL, NULL, NULL) == SQLITE_OK ? LMB_OK : fail(j, err);
+}
+
+static lmb_status prepare(lmb_journal *j, const char *sql, sqlite3_stmt **st, lmb_error *err)
+{
+    return sqlite3_prepare_v2(j->db, sql, -1, st, NULL) == SQLITE_OK ? LMB_OK : fail(j, err);
+}
+
+/* Run to the first row or the end, and say which. */
+static lmb_status step(lmb_journal *j, sqlite3_stmt *st, bool *row, lmb_error *err)
+{
+    int rc = sqlite3_step(st);
+    *row = rc == SQLITE_ROW;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? LMB_OK : fail(j, err);
+}
+
+static lmb_status finish_write(lmb_journal *j, sqlite3_stmt *st, lmb_error *err)
+{
+    bool row;
+    lmb_status s = step(j, st, &row, err);
+    sqlite3_finalize(st);
+    return s;
+}
+
+/* A blob column of exactly n bytes; false when it is anything else (a damaged file). */
+static bool column_blob(sqlite3_stmt *st, int column, void *out, int n)
+{
+    const void *p = sqlite3_column_blob(st, column);
+    if (!p || sqlite3_column_bytes(st, column) != n)
+        return false;
+    memcpy(out, p, (size_t)n);
+    return true;
+}
+
+lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
+{
+    char path[4096];
+    lmb_journal *j;
+    lmb_status st;
+    int fd;
+
+    if (strlen(dir) >= sizeof j->dir || !*dir)
+        return LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof j->dir - 1);
+    LMB_TRY(lmb_file_make_dirs(dir, err));
+    j = calloc(1, sizeof *j);
+    if (!j)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the journal");
+    strcpy(j->dir, dir);
+    snprintf(path, sizeof path, "%s/journal.db", dir);
+    /* Tokens are as good as keys: SQLite gives its WAL files the mode of the database. */
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    if (sqlite3_open_v2(path, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK) {
+        st = LMB_FAIL(err, LMB_E_IO, "%s: %s", path, j->db ? sqlite3_errmsg(j->db) : "out of memory");
+    } else {
+        sqlite3_busy_timeout(j->db, 10000);
+        st = run(j, schema, err);
+    }
+    if (st != LMB_OK) {
+        lmb_journal_close(j);
+        return st;
+    }
+    *out = j;
+    return LMB_OK;
+}
+
+void lmb_journal_close(lmb_journal *j)
+{
+    if (!j)
+        return;
+    sqlite3_close(j->db);
+    free(j);
+}
+
+lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_journal_state got = { 0 };
+    lmb_status st;
+
+    LMB_TRY(prepare(j,
+                    "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, version"
+                    " FROM federation",
+                    &q, err));
+    st = step(j, q, found, err);
+    if (st == LMB_OK && *found) {
+        got.round = (uint64_t)sqlite3_column_int64(q, 0);
+        got.model_round = (uint64_t)sqlite3_column_int64(q, 1);
+        got.n = (uint64_t)sqlite3_column_int64(q, 3);
+        got.state_bytes = (uint64_t)sqlite3_column_int64(q, 6);
+        got.has_best = sqlite3_column_type(q, 7) != SQLITE_NULL;
+        got.best_round = (uint64_t)sqlite3_column_int64(q, 7);
+        got.best_score = sqlite3_column_double(q, 8);
+        if (sqlite3_column_int(q, 9) != 1)
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %d, this program reads 1", j->dir,
+                          sqlite3_column_int(q, 9));
+        else if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
+                 !column_blob(q, 5, &got.state, LMB_HASH_BYTES))
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: a hash is missing", j->dir);
+        else
+            *s = got;
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
+static lmb_status path_of(const lmb_journal *j, const char *kind, uint64_t round, const char *end, char *out,
+                          size_t cap, lmb_error *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-%" PRIu64 ".%s", kind, round, end);
+    return lmb_path_join(out, cap, j->dir, name, err);
+}
+
+lmb_status lmb_journal_model_path(const lmb_journal *j, uint64_t round, char *out, size_t cap, lmb_error *err)
+{
+    return path_of(j, "model", round, "f32", out, cap, err);
+}
+
+static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(prepare(j, "INSERT OR REPLACE INTO federation (one, version, round, model_round, layout, n, model, state,"
+                       " state_bytes, best_round, best_score) VALUES (1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", &q, err));
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)s->round);
+    sqlite3_bind_int64(q, 2, (sqlite3_int64)s->model_round);
+    sqlite3_bind_blob(q, 3, &s->layout, LMB_HASH_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 4, (sqlite3_int64)s->n);
+    sqlite3_bind_blob(q, 5, &s->model, LMB_HASH_BYTES, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 6, &s->state, LMB_HASH_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 7, (sqlite3_int64)s->state_bytes);
+    if (s->has_best) {
+        sqlite3_bind_int64(q, 8, (sqlite3_int64)s->best_round);
+        sqlite3_bind_double(q, 9, s->best_score);
+    }
+    return finish_write(j, q, err);
+}
+
+/* Files of a round that the old state needed and the new one does not. */
+static void forget(const lmb_journal *j, uint64_t round, const lmb_journal_state *s)
+{
+    char path[4096];
+    if (round != s->model_round && path_of(j, "state", round, "bin", path, sizeof path, NULL) == LMB_OK)
+        unlink(path);
+    if (round != s->model_round && !(s->has_best && round == s->best_round) &&
+        lmb_journal_model_path(j, round, path, sizeof path, NULL) == LMB_OK)
+        unlink(path);
+}
+
+lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state,
+                              lmb_error *err)
+{
+    lmb_journal_state old;
+    char path[4096];
+    bool had;
+
+    LMB_TRY(lmb_journal_load(j, &old, &had, err));
+    if (s->model_round == s->round && model) {
+        s->model = lmb_hash_of(model, (size_t)s->n * sizeof *model);
+        LMB_TRY(lmb_journal_model_path(j, s->round, path, sizeof path, err));
+        LMB_TRY(lmb_file_write(path, model, (size_t)s->n * sizeof *model, err));
+        s->state = lmb_hash_of(state, (size_t)s->state_bytes);
+        if (s->state_bytes) {
+            LMB_TRY(path_of(j, "state", s->round, "bin", path, sizeof path, err));
+            LMB_TRY(lmb_file_write(path, state, (size_t)s->state_bytes, err));
+        }
+    }
+    LMB_TRY(write_row(j, s, err));
+    if (had) {
+        forget(j, old.model_round, s);
+        if (old.has_best)
+            forget(j, old.best_round, s);
+    }
+    return LMB_OK;
+}
+
+static lmb_status read_exact(const char *path, void *out, size_t bytes, const lmb_hash *want, lmb_error *err)
+{
+    void *data;
+    size_t n;
+    lmb_hash got;
+    LMB_TRY(lmb_file_read(path, bytes, &data, &n, err));
+    got = lmb_hash_of(data, n);
+    if (n == bytes && memcmp(&got, want, sizeof got) == 0)
+        memcpy(out, data, n);
+    free(data);
+    if (n != bytes || memcmp(&got, want, sizeof got) != 0)
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s does not match the journal; restore it from a backup or begin in a new state_dir",
+                        path);
+    return LMB_OK;
+}
+
+lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *model, void *state, lmb_error *err)
+{
+    char path[4096];
+    LMB_TRY(lmb_journal_model_path(j, s->model_round, path, sizeof path, err));
+    LMB_TRY(read_exact(path, model, (size_t)s->n * sizeof *model, &s->model, err));
+    if (!s->state_bytes)
+        return LMB_OK;
+    LMB_TRY(path_of(j, "state", s->model_round, "bin", path, sizeof path, err));
+    return read_exact(path, state, (size_t)s->state_bytes, &s->state, err);
+}
+
+lmb_status lmb_journal_add_token(lmb_journal *j, const lmb_token *t, int64_t expires, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(prepare(j, "INSERT INTO tokens (id, psk, expires) VALUES (?, ?, ?)", &q, err));
+    sqlite3_bind_blob(q, 1, t->id, LMB_TOKEN_ID, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, t->psk, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, expires);
+    return finish_write(j, q, err);
+}
+
+lmb_status lmb_journal_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[LMB_NOISE_KEY], lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, "SELECT psk FROM tokens WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
+    st = step(j, q, &row, err);
+    if (st == LMB_OK && (!row || !column_blob(q, 0, psk, LMB_NOISE_KEY)))
+        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
+    sqlite3_finalize(q);
+    return st;
+}
+
+/* Who used it, and is it still good? */
+static lmb_status check_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
+                              int64_t now, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    uint8_t used_by[LMB_NOISE_KEY];
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, "SELECT expires, used_by FROM tokens WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
+    st = step(j, q, &row, err);
+    if (st == LMB_OK && !row)
+        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
+    if (st == LMB_OK && column_blob(q, 1, used_by, LMB_NOISE_KEY)) {
+        if (memcmp(used_by, client, LMB_NOISE_KEY) != 0)
+            st = LMB_FAIL(err, LMB_E_DENIED,
+                          "the invite was used already, by another client; each works once, ask for a new one");
+    } else if (st == LMB_OK && sqlite3_column_int64(q, 0) < now) {
+        st = LMB_FAIL(err, LMB_E_DENIED, "the invite expired %lld s ago; ask for a new one",
+                      (long long)(now - sqlite3_column_int64(q, 0)));
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
+static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
+                        const char *name, int64_t now, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(check_token(j, id, client, now, err));
+    LMB_TRY(prepare(j, "UPDATE tokens SET used_by = ? WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
+    LMB_TRY(finish_write(j, q, err));
+    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, name, last_time) VALUES (?, ?, 0)", &q, err));
+    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_text(q, 2, name, -1, SQLITE_STATIC);
+    return finish_write(j, q, err);
+}
+
+lmb_status lmb_journal_enrol(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
+                             const char *name, int64_t now, lmb_error *err)
+{
+    lmb_status st;
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
+    st = spend(j, id, client, name, now, err);
+    if (st == LMB_OK)
+        st = run(j, "COMMIT", err);
+    if (st != LMB_OK)
+        run(j, "ROLLBACK", NULL);
+    return st;
+}
+
+lmb_status lmb_journal_find_client(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], lmb_journal_client *out,
+                                   bool *found, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    LMB_TRY(prepare(j, "SELECT id, name, last_time FROM clients WHERE public = ?", &q, err));
+    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
+    st = step(j, q, found, err);
+    if (st == LMB_OK && *found) {
+        const char *name = (const char *)sqlite3_column_text(q, 1);
+        out->id = sqlite3_column_int64(q, 0);
+        snprintf(out->name, sizeof out->name, "%s", name ? name : "");
+        out->last_time = (uint64_t)sqlite3_column_int64(q, 2);
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
+lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], uint64_t time, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(prepare(j, "UPDATE clients SET last_time = max(last_time, ?) WHERE public = ?", &q, err));
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)time);
+    sqlite3_bind_blob(q, 2, client, LMB_NOISE_KEY, SQLITE_STATIC);
+    return finish_write(j, q, err);
+}

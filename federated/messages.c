@@ -1,0 +1,86 @@
+/* federated/messages.c - see messages.h. */
+#include "federated/messages.h"
+
+/* A blob's identity is two fields on the wire. */
+#define BLOB(S, m) { LMB_WIRE_BYTES, #m ".hash", offsetof(S, m.hash), LMB_HASH_BYTES }, \
+                   { LMB_WIRE_U64, #m ".bytes", offsetof(S, m.bytes), 0 }
+
+const lmb_wire_field lmb_hello_rows[] = {
+    LMB_WIRE(lmb_hello, version, U32, 0),
+    LMB_WIRE(lmb_hello, name, TEXT, LMB_FED_NAME),
+    LMB_WIRE_LAST,
+};
+const lmb_wire_field lmb_task_rows[] = {
+    LMB_WIRE(lmb_task_message, round, U64, 0),
+    LMB_WIRE(lmb_task_message, layout, BYTES, LMB_HASH_BYTES),
+    LMB_WIRE(lmb_task_message, n, U64, 0),
+    BLOB(lmb_task_message, model),
+    BLOB(lmb_task_message, graph),
+    BLOB(lmb_task_message, settings),
+    LMB_WIRE_LAST,
+};
+const lmb_wire_field lmb_want_rows[] = {
+    BLOB(lmb_want, blob),
+    LMB_WIRE(lmb_want, offset, U64, 0),
+    LMB_WIRE_LAST,
+};
+const lmb_wire_field lmb_alive_rows[] = {
+    LMB_WIRE(lmb_alive, round, U64, 0),
+    LMB_WIRE(lmb_alive, steps, U64, 0),
+    LMB_WIRE_LAST,
+};
+const lmb_wire_field lmb_update_rows[] = {
+    LMB_WIRE(lmb_update_message, round, U64, 0),
+    LMB_WIRE(lmb_update_message, layout, BYTES, LMB_HASH_BYTES),
+    LMB_WIRE(lmb_update_message, model, BYTES, LMB_HASH_BYTES),
+    LMB_WIRE(lmb_update_message, n, U64, 0),
+    LMB_WIRE(lmb_update_message, examples, U64, 0),
+    LMB_WIRE(lmb_update_message, encoding, U32, 0),
+    BLOB(lmb_update_message, blob),
+    LMB_WIRE(lmb_update_message, metrics, METRICS, 0),
+    LMB_WIRE_LAST,
+};
+const lmb_wire_field lmb_note_rows[] = {
+    LMB_WIRE(lmb_round_note, round, U64, 0),
+    LMB_WIRE(lmb_round_note, status, U32, 0),
+    LMB_WIRE(lmb_round_note, sentence, TEXT, LMB_FED_SENTENCE),
+    LMB_WIRE_LAST,
+};
+
+static const struct {
+    const char *name;
+    const lmb_wire_field *rows;
+} table[] = {
+    [LMB_MSG_HELLO] = { "HELLO", lmb_hello_rows },     [LMB_MSG_TASK] = { "TASK", lmb_task_rows },
+    [LMB_MSG_WANT] = { "WANT", lmb_want_rows },        [LMB_MSG_ALIVE] = { "ALIVE", lmb_alive_rows },
+    [LMB_MSG_UPDATE] = { "UPDATE", lmb_update_rows },  [LMB_MSG_HAVE] = { "HAVE", lmb_want_rows },
+    [LMB_MSG_ACCEPTED] = { "ACCEPTED", lmb_note_rows }, [LMB_MSG_REFUSED] = { "REFUSED", lmb_note_rows },
+    [LMB_MSG_FAILED] = { "FAILED", lmb_note_rows },    [LMB_MSG_DONE] = { "DONE", lmb_note_rows },
+};
+
+const lmb_wire_field *lmb_message_rows(unsigned type, const char **name)
+{
+    if (type >= sizeof table / sizeof *table)
+        return NULL;
+    *name = table[type].name;
+    return table[type].rows;
+}
+
+lmb_status lmb_message_send(lmb_channel *c, lmb_message_type type, const void *message, lmb_error *err)
+{
+    uint8_t buf[2048];
+    const char *name = NULL;
+    lmb_record r = { .type = (uint8_t)type, .body = buf };
+    const lmb_wire_field *rows = lmb_message_rows(type, &name);
+    LMB_TRY(lmb_wire_write(name, rows, message, buf, sizeof buf, &r.bytes, err));
+    return lmb_channel_send(c, &r, err);
+}
+
+lmb_status lmb_message_read(const lmb_record *r, void *message, lmb_error *err)
+{
+    const char *name = NULL;
+    const lmb_wire_field *rows = lmb_message_rows(r->type, &name);
+    if (!rows)
+        return LMB_FAIL(err, LMB_E_FORMAT, "message type %u is not known here", r->type);
+    return lmb_wire_read(name, rows, r->body, r->bytes, message, err);
+}

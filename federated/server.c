@@ -1,0 +1,379 @@
+/* federated/server.c - see server.h: options, opening and closing, the loop. */
+#include "federated/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/config.h"
+#include "core/base/file.h"
+#include "federated/server_parts.h"
+
+_Static_assert((int)LMB_SERVER_INVITE == (int)LMB_INVITE_MAX, "one size of invite");
+
+const lmb_field lmb_server_fields[] = {
+    LMB_TEXT(lmb_server_config, address, "0.0.0.0", "numeric address to listen on; :: for IPv6 as well"),
+    LMB_INT(lmb_server_config, port, 7100, 0, 65535, "", "TCP port; 0 lets the system choose"),
+    LMB_TEXT(lmb_server_config, state_dir, "", "folder for key, journal and models; the run directory when empty"),
+    LMB_INT(lmb_server_config, rounds, 10, 1, 1000000, "rounds", "how many rounds, abandoned ones included"),
+    LMB_INT(lmb_server_config, target, 10, 1, 100000, "clients", "clients in a round at most"),
+    LMB_INT(lmb_server_config, minimum, 2, 1, 100000, "clients", "updates without which a round is abandoned"),
+    LMB_INT(lmb_server_config, max_clients, 1000, 1, 100000, "clients", "open connections at most"),
+    LMB_REAL(lmb_server_config, gather_s, 10, 0, 86400, "s", "how long to wait for target once minimum are there"),
+    LMB_REAL(lmb_server_config, deadline_s, 300, 0.1, 86400, "s", "a client that shows no progress for so long is out"),
+    LMB_REAL(lmb_server_config, reconnect_s, 30, 0, 86400, "s", "a client that is gone for so long is out"),
+    LMB_REAL(lmb_server_config, round_limit_s, 86400, 0.1, 1e7, "s", "a round takes no longer, progress or not"),
+    LMB_REAL(lmb_server_config, idle_s, 60, 0.1, 86400, "s", "a connection silent for so long is closed"),
+    LMB_REAL(lmb_server_config, server_lr, 1, 1e-6, 1000, "", "step along the averaged change"),
+    LMB_INT(lmb_server_config, max_examples, 1 << 20, 1, 1 << 30, "examples", "greatest weight a client may claim"),
+    LMB_REAL(lmb_server_config, max_abs, 8, 1e-6, 1e6, "", "greatest size of one value of an update"),
+    LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
+    LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
+    LMB_FIELD_END,
+};
+
+/* ---- opening ---- */
+
+static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
+{
+    if (c->minimum > c->target)
+        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is greater than target (%lld): no round could ever succeed",
+                        (long long)c->minimum, (long long)c->target);
+    if (c->target > c->max_clients)
+        return LMB_FAIL(err, LMB_E_ARG, "target (%lld) is greater than max_clients (%lld)", (long long)c->target,
+                        (long long)c->max_clients);
+    if (!job->n)
+        return LMB_FAIL(err, LMB_E_ARG, "the model has no values");
+    for (size_t k = 0; k < job->n_segments; k++)
+        if (job->segments[k].at > job->n || job->segments[k].count > job->n - job->segments[k].at)
+            return LMB_FAIL(err, LMB_E_ARG, "segment %zu lies outside the model's %zu values", k, job->n);
+    return LMB_OK;
+}
+
+/* One server a state_dir: two would commit over each other. */
+static lmb_status take_lock(lmb_server *s, lmb_error *err)
+{
+    char path[4096];
+    LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.lock", err));
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock < 0)
+        return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
+        return LMB_FAIL(err, LMB_E_IO, "another server is running on %s; stop it or choose another state_dir",
+                        s->state_dir);
+    return LMB_OK;
+}
+
+static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
+{
+    lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.max_examples, s->cfg.max_abs };
+    const char *name = "fedavg";
+
+    if (s->cfg.aggregator)
+        LMB_TRY(lmb_tree_name(s->cfg.aggregator, &name, err));
+    LMB_TRY(lmb_aggregator_find(name, &s->aggregator, err));
+    s->aggregator_config = calloc(1, s->aggregator->config_bytes ? s->aggregator->config_bytes : 1);
+    if (!s->aggregator_config)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the aggregator");
+    if (s->aggregator->fields) {
+        const lmb_tree *t = s->cfg.aggregator;
+        LMB_TRY(
+            lmb_fields_bind(s->aggregator->fields, t && t->kind == LMB_TREE_MAP ? t : NULL, s->aggregator_config, err));
+    }
+    return s->aggregator->create(s->aggregator_config, &limits, &s->sum, err);
+}
+
+static lmb_status restore(lmb_server *s, lmb_error *err)
+{
+    size_t bytes = 0;
+    void *kept = NULL;
+    lmb_status st;
+
+    if (s->state.n != s->job.n || memcmp(&s->state.layout, &s->job.layout, sizeof s->job.layout) != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation of another model; choose a new state_dir", s->state_dir);
+    if (s->aggregator->save)
+        s->aggregator->save(s->sum, &bytes);
+    if (s->state.state_bytes != bytes && s->state.state_bytes)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s holds %llu bytes of aggregator state, the configuration has %zu; "
+                        "configure the aggregator as before",
+                        s->state_dir, (unsigned long long)s->state.state_bytes, bytes);
+    if (s->state.state_bytes && !(kept = malloc(bytes)))
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to restore the aggregator");
+    st = lmb_journal_model(s->journal, &s->state, s->model, kept, err);
+    if (st == LMB_OK && kept)
+        st = s->aggregator->load(s->sum, kept, bytes, err);
+    free(kept);
+    return st;
+}
+
+static lmb_status open_model(lmb_server *s, lmb_error *err)
+{
+    bool found;
+    s->model = malloc(s->job.n * sizeof *s->model);
+    s->delta = malloc(s->job.n * sizeof *s->delta);
+    if (!s->model || !s->delta)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu values", s->job.n);
+    LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
+    if (found) {
+        LMB_TRY(restore(s, err));
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "%s: going on after round %llu", s->state_dir,
+                   (unsigned long long)s->state.round);
+    } else {
+        memcpy(s->model, s->job.initial, s->job.n * sizeof *s->model);
+        s->state.n = s->job.n;
+        s->state.layout = s->job.layout;
+        LMB_TRY(lmb_journal_commit(s->journal, &s->state, s->model, NULL, err));
+    }
+    s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
+    s->blobs[BLOB_GRAPH] =
+        (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
+    s->blobs[BLOB_SETTINGS] =
+        (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
+                (const uint8_t *)s->job.settings };
+    return LMB_OK;
+}
+
+static void on_wake(uv_async_t *a)
+{
+    lmb_server *s = a->data;
+    s->stopping = true;
+    uv_stop(&s->loop);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    lmbi_round_tick(t->data);
+}
+
+static lmb_status open_loop(lmb_server *s, lmb_error *err)
+{
+    if (uv_loop_init(&s->loop) != 0)
+        return LMB_FAIL(err, LMB_E_IO, "no event loop: too many open files?");
+    s->loop_open = true;
+    s->listener.data = s->tick.data = s->wake.data = s;
+    uv_tcp_init(&s->loop, &s->listener);
+    uv_timer_init(&s->loop, &s->tick);
+    if (uv_async_init(&s->loop, &s->wake, on_wake) != 0)
+        return LMB_FAIL(err, LMB_E_IO, "no event loop: too many open files?");
+    return LMB_OK;
+}
+
+static lmb_status open_port(lmb_server *s, lmb_error *err)
+{
+    struct sockaddr_storage a;
+    int n = sizeof a, rc;
+
+    if (uv_ip4_addr(s->address, (int)s->cfg.port, (struct sockaddr_in *)&a) != 0 &&
+        uv_ip6_addr(s->address, (int)s->cfg.port, (struct sockaddr_in6 *)&a) != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "address '%.100s' is not numeric; use 0.0.0.0 for every interface", s->address);
+    rc = uv_tcp_bind(&s->listener, (struct sockaddr *)&a, 0);
+    if (rc == 0)
+        rc = uv_listen((uv_stream_t *)&s->listener, 128, lmbi_peer_accept);
+    if (rc == UV_EADDRINUSE)
+        return LMB_FAIL(err, LMB_E_IO, "port %lld on %s is in use by another program; choose another port",
+                        (long long)s->cfg.port, s->address);
+    if (rc != 0)
+        return LMB_FAIL(err, LMB_E_IO, "cannot listen on %s port %lld: %s", s->address, (long long)s->cfg.port,
+                        uv_strerror(rc));
+    if (uv_tcp_getsockname(&s->listener, (struct sockaddr *)&a, &n) == 0)
+        s->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                                : ((struct sockaddr_in *)&a)->sin_port);
+    return LMB_OK;
+}
+
+static lmb_status open_all(lmb_server *s, lmb_error *err)
+{
+    char path[4096];
+    LMB_TRY(lmb_file_make_dirs(s->spool, err));
+    LMB_TRY(take_lock(s, err));
+    LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
+    LMB_TRY(lmb_key_file(path, s->secret, err));
+    LMB_TRY(open_loop(s, err));
+    LMB_TRY(open_port(s, err));
+    LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
+    LMB_TRY(open_aggregator(s, err));
+    return open_model(s, err);
+}
+
+lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job *job, lmb_server **out, lmb_error *err)
+{
+    lmb_server *s;
+    lmb_status st;
+
+    LMB_TRY(check(cfg, job, err));
+    s = calloc(1, sizeof *s);
+    if (!s)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the server");
+    s->cfg = *cfg;
+    s->job = *job;
+    s->lock = -1;
+    if (!job->settings)
+        s->job.settings = "";
+    if (snprintf(s->address, sizeof s->address, "%s", cfg->address) >= (int)sizeof s->address || !*cfg->state_dir ||
+        snprintf(s->state_dir, sizeof s->state_dir, "%s", cfg->state_dir) >= (int)sizeof s->state_dir)
+        st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof s->state_dir - 1);
+    else {
+        snprintf(s->spool, sizeof s->spool, "%s/spool", s->state_dir);
+        st = open_all(s, err);
+    }
+    if (st != LMB_OK) {
+        lmb_server_destroy(s);
+        return st;
+    }
+    *out = s;
+    return LMB_OK;
+}
+
+/* ---- running ---- */
+
+void lmbi_server_fail(lmb_server *s, const lmb_error *error)
+{
+    s->outcome = error->status;
+    s->error = *error;
+    uv_stop(&s->loop);
+}
+
+/* A client that hangs up while we write raises SIGPIPE, which would end the process: keep it blocked on this thread
+ * and swallow what is pending, without touching how the process handles signals. */
+static void run_quietly(uv_loop_t *loop)
+{
+    static const struct timespec at_once = { 0, 0 };
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    uv_run(loop, UV_RUN_DEFAULT);
+    if (!sigismember(&before, SIGPIPE))
+        while (sigtimedwait(&pipe, NULL, &at_once) > 0)
+            ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
+{
+    if (s->state.round >= (uint64_t)s->cfg.rounds)
+        return LMB_OK;
+    s->phase = PHASE_GATHER;
+    uv_update_time(&s->loop);
+    s->phase_since = lmbi_now(s);
+    uv_timer_start(&s->tick, on_tick, 0, 50);
+    run_quietly(&s->loop);
+    if (s->outcome != LMB_OK) {
+        if (err && err->status == LMB_OK)
+            *err = s->error;
+        return s->outcome;
+    }
+    if (s->stopping)
+        return LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %llu; start again on the same state_dir to go on",
+                        (unsigned long long)s->state.round);
+    return LMB_OK;
+}
+
+void lmb_server_stop(lmb_server *s) { uv_async_send(&s->wake); }
+
+static void close_handle(uv_handle_t *h, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+void lmb_server_destroy(lmb_server *s)
+{
+    if (!s)
+        return;
+    while (s->peers)
+        lmbi_peer_close(s->peers);
+    if (s->loop_open) {
+        uv_walk(&s->loop, close_handle, NULL);
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&s->loop);
+    }
+    for (member *m = s->members, *next; m; m = next) {
+        next = m->next;
+        lmb_upload_end(&m->upload);
+        free(m);
+    }
+    if (s->aggregator)
+        s->aggregator->destroy(s->sum);
+    free(s->aggregator_config);
+    free(s->model);
+    free(s->delta);
+    lmb_journal_close(s->journal);
+    if (s->lock >= 0)
+        close(s->lock);
+    sodium_memzero(s->secret, sizeof s->secret);
+    free(s);
+}
+
+/* ---- looking ---- */
+
+int lmb_server_port(const lmb_server *s) { return s->port; }
+uint64_t lmb_server_round(const lmb_server *s) { return s->state.round; }
+const float *lmb_server_model(const lmb_server *s) { return s->model; }
+
+lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err)
+{
+    char path[4096];
+    void *data;
+    size_t n, want = s->job.n * sizeof *out;
+
+    if (!s->state.has_best || s->state.best_round == s->state.model_round) {
+        memcpy(out, s->model, want);
+    } else {
+        LMB_TRY(lmb_journal_model_path(s->journal, s->state.best_round, path, sizeof path, err));
+        LMB_TRY(lmb_file_read(path, want, &data, &n, err));
+        if (n == want)
+            memcpy(out, data, want);
+        free(data);
+        if (n != want)
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s has %zu bytes, %zu were written", path, n, want);
+    }
+    *round = s->state.has_best ? s->state.best_round : s->state.model_round;
+    *score = s->state.has_best ? s->state.best_score : NAN;
+    return LMB_OK;
+}
+
+lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
+                             char out[LMB_SERVER_INVITE], lmb_error *err)
+{
+    lmb_invite invite = { { 0 }, (uint16_t)port, { 0 }, { 0 } };
+    uint8_t secret[LMB_NOISE_KEY];
+    lmb_journal *j;
+    lmb_token token;
+    char path[4096], text[LMB_INVITE_MAX];
+    lmb_status st;
+
+    if (port < 1 || port > 65535 || !(ttl_s >= 1 && ttl_s <= 366.0 * 86400))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "an invite needs a port from 1 to 65535 and a life of 1 s to 366 days; got %d and %g s",
+                        port, ttl_s);
+    if (snprintf(invite.host, sizeof invite.host, "%s", host) >= (int)sizeof invite.host)
+        return LMB_FAIL(err, LMB_E_ARG, "the host name is too long");
+    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
+    LMB_TRY(lmb_journal_open(state_dir, &j, err));
+    st = lmb_key_file(path, secret, err);
+    if (st == LMB_OK) {
+        lmb_noise_public(secret, invite.server_public);
+        sodium_memzero(secret, sizeof secret);
+        randombytes_buf(invite.token, sizeof invite.token);
+        token = lmb_token_derive(invite.token);
+        st = lmb_invite_format(&invite, text, err);
+    }
+    if (st == LMB_OK)
+        st = lmb_journal_add_token(j, &token, (int64_t)time(NULL) + (int64_t)ttl_s, err);
+    if (st == LMB_OK)
+        memcpy(out, text, sizeof text);
+    lmb_journal_close(j);
+    sodium_memzero(&invite, sizeof invite);
+    return st;
+}

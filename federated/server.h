@@ -1,0 +1,104 @@
+/* federated/server.h - the server of a federation: one event loop, one model, rounds.
+ *
+ * Idea: a round is: select connected clients, give them the model, collect their changes, average, apply, evaluate,
+ * commit. The server knows nothing of networks: to it a model is float[n] with a layout hash, and what clients need
+ * to train it (graph, settings) are two opaque blobs.
+ *
+ * A round ends when every selected client has delivered or is out. A client is out when it is refused (with a
+ * sentence, to it and to the log), says that it failed, shows no progress for deadline_s, or is gone for
+ * reconnect_s. Progress is bytes moved or training steps reported, so a slow client is not a dead one. With at least
+ * `minimum` updates the round is committed, with fewer it is abandoned: the model stays, the next round begins.
+ *
+ * Killed at any time, a server on the same state_dir goes on from the last committed round, and because sums do not
+ * depend on the order of arrival (federated/aggregator.h) it arrives at the same bits.
+ *
+ *   memory   model + aggregator + one update's worth of scratch, and about 100 KiB a connection
+ *   owns     the job's pointers are borrowed until lmb_server_destroy
+ *   errors   what a client does is never an error of lmb_server_run
+ *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler
+ */
+#ifndef LMB_FEDERATED_SERVER_H
+#define LMB_FEDERATED_SERVER_H
+
+#include "comm/wire.h"
+#include "core/base/field.h"
+#include "core/base/hash.h"
+#include "core/base/log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_server_config {
+    const char *address, *state_dir;
+    int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
+    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs;
+    const struct lmb_tree *aggregator;
+} lmb_server_config;
+extern const lmb_field lmb_server_fields[];
+
+/* A run of values in the model and whether federation changes it (frozen statistics, observers: no). */
+typedef struct lmb_fed_segment {
+    size_t at, count;
+    bool aggregate;
+} lmb_fed_segment;
+
+typedef struct lmb_round_report {
+    uint64_t round, rounds;            /* round counts from 1 */
+    bool committed;                    /* false: abandoned, too few updates */
+    bool best;                         /* best score so far */
+    uint64_t selected, updates, examples;
+    uint64_t bytes_in, bytes_out;      /* on the wire, this round */
+    double seconds;
+    bool scored;
+    double score;
+    lmb_metrics metrics;               /* of `evaluate` */
+    lmb_metrics clients;               /* of the clients, averaged by examples; names of the first update absorbed */
+} lmb_round_report;
+
+typedef struct lmb_server_job {
+    size_t n;
+    const float *initial; /* (n) used when state_dir is new                             */
+    lmb_hash layout;      /* changes when the meaning of the n values does              */
+    const void *graph;    /* opaque to the federation                                   */
+    size_t graph_bytes;
+    const char *settings; /* text for the clients' local training                       */
+    const lmb_fed_segment *segments; /* n_segments 0: everything is aggregated          */
+    size_t n_segments;
+    /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
+    lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_metrics *metrics,
+                           lmb_error *err);
+    /* After a round is in the journal. May be NULL. */
+    void (*on_round)(void *ctx, const lmb_round_report *report);
+    void *ctx;
+    const lmb_log *log;
+} lmb_server_job;
+
+typedef struct lmb_server lmb_server;
+
+/* Open the journal, restore, and listen.
+ *   errors  E_IO when the port is taken, E_ARG when sums could overflow or the state_dir holds another model */
+LMB_MUST_CHECK lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job *job, lmb_server **out,
+                                            lmb_error *err);
+void lmb_server_destroy(lmb_server *s); /* NULL is a no-op */
+int lmb_server_port(const lmb_server *s);      /* the one in use; asks the system when the configuration says 0 */
+uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
+
+/* Serve until `rounds` are over. E_STOPPED after lmb_server_stop: the journal is up to date. */
+LMB_MUST_CHECK lmb_status lmb_server_run(lmb_server *s, lmb_error *err);
+void lmb_server_stop(lmb_server *s);
+
+/* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). */
+const float *lmb_server_model(const lmb_server *s);
+LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err);
+
+/* Print-ready invite for one client, good for ttl_s. Works beside a running server; makes the server's key on first
+ * use. `host` is what clients can reach. */
+enum { LMB_SERVER_INVITE = 400 };
+LMB_MUST_CHECK lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
+                                            char out[LMB_SERVER_INVITE], lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,473 @@
+/* federated/server_peer.c - one connection of the server: bytes, messages, and what to do with them.
+ *
+ * Idea: a peer is a stranger until its handshake is done and its HELLO has opened; only then is anything changed for
+ * it (a recorded first flight gets no further). Whatever it sends against the rules ends the connection with one
+ * sentence in the log and, if the channel stands, one to the client. Output is bounded: a transfer puts the next
+ * chunks into the channel only when what was there has left.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "federated/server_parts.h"
+
+enum {
+    OUTPUT_MAX = 128 * 1024, /* bytes of a transfer waiting in a channel */
+    ANSWERS_MAX = 512 * 1024 /* bytes of anything: whoever asks on and reads no answer is sent away */
+};
+static const double handshake_s = 10;
+
+static const char *who(const peer *p, char buf[160])
+{
+    if (p->member)
+        snprintf(buf, 160, "client %" PRId64 " (%s, %s)", p->member->id, p->member->name, p->address);
+    else
+        snprintf(buf, 160, "%s", p->address);
+    return buf;
+}
+
+/* ---- closing ---- */
+
+static void on_closed(uv_handle_t *h)
+{
+    peer *p = h->data;
+    lmb_channel_destroy(p->channel);
+    free(p->wire);
+    free(p);
+}
+
+void lmbi_peer_close(peer *p)
+{
+    lmb_server *s = p->server;
+    if (p->closing)
+        return;
+    p->closing = true;
+    if (p->member && p->member->peer == p) {
+        p->member->peer = NULL;
+        p->member->gone = lmbi_now(s);
+    }
+    if (p->previous)
+        p->previous->next = p->next;
+    else
+        s->peers = p->next;
+    if (p->next)
+        p->next->previous = p->previous;
+    s->n_peers--;
+    uv_close((uv_handle_t *)&p->tcp, on_closed);
+}
+
+/* ---- writing ---- */
+
+static void on_written(uv_write_t *w, int status)
+{
+    peer *p = w->data;
+    p->writing = false;
+    if (status < 0)
+        lmbi_peer_close(p);
+    else
+        lmbi_peer_flush(p);
+}
+
+/* Put the next chunks of the transfer into the channel. */
+static lmb_status pump(peer *p, lmb_error *err)
+{
+    size_t waiting;
+    while (p->sending && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+        uint64_t left = p->sending->id.bytes - p->send_at;
+        lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
+                         left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        p->send_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+        if (p->send_at == p->sending->id.bytes)
+            p->sending = NULL;
+    }
+    return LMB_OK;
+}
+
+void lmbi_peer_flush(peer *p)
+{
+    uv_buf_t buf;
+    size_t n;
+    const void *out;
+
+    if (p->closing || p->writing)
+        return;
+    if (pump(p, NULL) != LMB_OK) {
+        lmbi_peer_close(p);
+        return;
+    }
+    out = lmb_channel_output(p->channel, &n);
+    if (!n) {
+        /* To close with unread bytes of the client at hand would reset the connection, and take the last words from
+         * it before it has read them: say that this was the end, and let it hang up. */
+        if (p->told && !p->shut) {
+            p->shut = true;
+            if (uv_shutdown(&p->shutdown, (uv_stream_t *)&p->tcp, NULL) != 0)
+                lmbi_peer_close(p);
+        }
+        return;
+    }
+    if (n > p->wire_cap) {
+        uint8_t *grown = realloc(p->wire, n);
+        if (!grown) {
+            lmbi_peer_close(p);
+            return;
+        }
+        p->wire = grown;
+        p->wire_cap = n;
+    }
+    memcpy(p->wire, out, n);
+    lmb_channel_sent(p->channel, n);
+    p->server->report.bytes_out += n;
+    buf = uv_buf_init((char *)p->wire, (unsigned)n);
+    p->writing = true;
+    if (uv_write(&p->write, (uv_stream_t *)&p->tcp, &buf, 1, on_written) != 0) {
+        p->writing = false;
+        lmbi_peer_close(p);
+    }
+}
+
+static void say(peer *p, lmb_message_type type, const void *message)
+{
+    if (p->closing || p->told)
+        return;
+    if (lmb_message_send(p->channel, type, message, NULL) != LMB_OK)
+        lmbi_peer_close(p);
+    else
+        lmbi_peer_flush(p);
+}
+
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note)
+{
+    if (p->closing || p->told)
+        return;
+    p->sending = NULL;
+    if (!lmb_channel_ready(p->channel) || lmb_message_send(p->channel, type, note, NULL) != LMB_OK) {
+        lmbi_peer_close(p);
+        return;
+    }
+    lmb_channel_close(p->channel);
+    p->told = true;
+    p->since = lmbi_now(p->server);
+    lmbi_peer_flush(p);
+}
+
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. When the fault is ours (a full disk), it
+ * may come again, and our paths are none of its business. */
+static void expel(peer *p, const lmb_error *e)
+{
+    bool ours = e->status == LMB_E_IO || e->status == LMB_E_NOMEM;
+    char name[160];
+    member *m = p->member;
+    lmb_round_note note = { .round = p->server->state.round + 1, .status = !ours };
+    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name),
+               ours ? "sent away" : "refused", e->msg);
+    snprintf(note.sentence, sizeof note.sentence, "%s",
+             ours ? "the server has a problem of its own; try again later" : e->msg);
+    lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
+    if (!m || m->peer != p || p->closing)
+        return;
+    m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
+    m->gone = lmbi_now(p->server);
+    if (!ours && m->status == MEMBER_SELECTED)
+        lmbi_member_out(p->server, m, "it was refused");
+}
+
+/* ---- messages ---- */
+
+void lmbi_peer_task(peer *p)
+{
+    lmb_server *s = p->server;
+    lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
+                           .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
+                           .settings = s->blobs[BLOB_SETTINGS].id };
+    p->sending = NULL; /* of an earlier round */
+    say(p, LMB_MSG_TASK, &t);
+}
+
+static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
+                              lmb_error *err)
+{
+    size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
+    member *m;
+    for (m = s->members; m; m = m->next)
+        if (memcmp(m->public_key, key, LMB_NOISE_KEY) == 0) {
+            *out = m;
+            return LMB_OK;
+        }
+    m = aligned_alloc(align, bytes); /* the running hash inside wants 64 */
+    if (!m)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
+    memset(m, 0, bytes);
+    memcpy(m->public_key, key, LMB_NOISE_KEY);
+    m->id = c->id;
+    memcpy(m->name, c->name, sizeof m->name);
+    lmb_upload_init(&m->upload);
+    m->next = s->members;
+    s->members = m;
+    *out = m;
+    return LMB_OK;
+}
+
+static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    const uint8_t *key = lmb_channel_peer(p->channel);
+    lmb_journal_client client;
+    lmb_hello hello;
+    member *m = NULL;
+    bool found = false;
+
+    if (r->type != LMB_MSG_HELLO)
+        return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
+    LMB_TRY(lmb_message_read(r, &hello, err));
+    if (hello.version != LMB_FED_VERSION)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
+                        hello.version, LMB_FED_VERSION);
+    if (lmb_channel_enrolling(p->channel))
+        LMB_TRY(
+            lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
+    LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));
+    if (!found)
+        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    LMB_TRY(lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), err));
+    LMB_TRY(make_member(s, key, &client, &m, err));
+    if (m->peer) /* the old connection died unnoticed */
+        lmbi_peer_close(m->peer);
+    m->peer = p;
+    m->told = false;
+    p->member = m;
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
+               lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
+    if (m->status == MEMBER_SELECTED)
+        lmbi_peer_task(p);
+    return LMB_OK;
+}
+
+static lmb_status take_want(peer *p, const lmb_record *r, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    lmb_want want;
+    LMB_TRY(lmb_message_read(r, &want, err));
+    for (int i = 0; i < BLOBS; i++) {
+        const blob *b = &s->blobs[i];
+        if (memcmp(&b->id.hash, &want.blob.hash, sizeof b->id.hash) != 0 || b->id.bytes != want.blob.bytes)
+            continue;
+        if (want.offset > b->id.bytes)
+            return LMB_FAIL(err, LMB_E_FORMAT, "the client asks for byte %" PRIu64 " of %" PRIu64, want.offset,
+                            b->id.bytes);
+        p->sending = want.offset < b->id.bytes ? b : NULL;
+        p->send_at = want.offset;
+        p->send_message = r->message;
+        return LMB_OK;
+    }
+    return LMB_OK; /* of a round that is over: its TASK is on the way */
+}
+
+static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    member *m = p->member;
+    union {
+        lmb_alive alive;
+        lmb_update_message update;
+        lmb_round_note note;
+    } u;
+
+    if (!m)
+        return take_hello(p, r, err);
+    switch (r->type) {
+    case LMB_MSG_WANT: return take_want(p, r, err);
+    case LMB_MSG_ALIVE:
+        LMB_TRY(lmb_message_read(r, &u.alive, err));
+        if (u.alive.round == s->state.round + 1 && u.alive.steps > m->steps) {
+            m->steps = u.alive.steps;
+            m->progress = lmbi_now(s);
+        }
+        return LMB_OK;
+    case LMB_MSG_UPDATE:
+        LMB_TRY(lmb_message_read(r, &u.update, err));
+        lmbi_round_update(s, m, &u.update);
+        return LMB_OK;
+    case LMB_MSG_CHUNK: lmbi_round_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_FAILED:
+        LMB_TRY(lmb_message_read(r, &u.note, err));
+        if (u.note.round == s->state.round + 1 && m->status == MEMBER_SELECTED) {
+            char text[LMB_FED_SENTENCE + 32];
+            snprintf(text, sizeof text, "it could not train: %s", u.note.sentence);
+            lmbi_member_out(s, m, text);
+        }
+        return LMB_OK;
+    default: return LMB_FAIL(err, LMB_E_FORMAT, "message type %u is not one a client sends", r->type);
+    }
+}
+
+/* ---- reading ---- */
+
+static lmb_status check_answers(const peer *p, lmb_error *err)
+{
+    size_t waiting;
+    lmb_channel_output(p->channel, &waiting);
+    if (waiting > ANSWERS_MAX)
+        return LMB_FAIL(err, LMB_E_FORMAT, "it sends and does not read: %zu bytes of answers wait for it", waiting);
+    return LMB_OK;
+}
+
+static void work(peer *p, const uint8_t *data, size_t n)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_status st = LMB_OK;
+    bool got;
+
+    do {
+        size_t used = lmb_channel_feed(p->channel, data, n);
+        data += used;
+        n -= used;
+        do {
+            lmb_record r;
+            st = lmb_channel_next(p->channel, &r, &got, &err);
+            if (st == LMB_OK && got)
+                st = take_message(p, &r, &err);
+            if (st == LMB_OK && got && !p->closing)
+                st = check_answers(p, &err);
+        } while (st == LMB_OK && got && !p->closing && !p->told);
+    } while (st == LMB_OK && n && !p->closing && !p->told);
+    if (p->closing)
+        return;
+    if (st != LMB_OK)
+        expel(p, &err);
+    else if (lmb_channel_ended(p->channel))
+        lmbi_peer_close(p);
+    else
+        lmbi_peer_flush(p);
+}
+
+static void give_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    peer *p = h->data;
+    (void)suggested;
+    *buf = uv_buf_init((char *)p->inbox, sizeof p->inbox);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    peer *p = stream->data;
+    char name[160];
+    (void)buf;
+    if (n == 0 || p->closing)
+        return;
+    if (n < 0) {
+        if (!p->member && !p->told)
+            lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s hung up before it had proved its key",
+                       who(p, name));
+        else if (!p->told)
+            lmb_log_at(p->server->job.log, LMB_LOG_INFO, "federated", "%s: connection lost", who(p, name));
+        lmbi_peer_close(p);
+        return;
+    }
+    p->heard = lmbi_now(p->server);
+    p->server->report.bytes_in += (uint64_t)n;
+    if (!p->told)
+        work(p, p->inbox, (size_t)n);
+}
+
+/* ---- what the channel asks ---- */
+
+static lmb_status gate_token(void *ctx, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[LMB_NOISE_KEY], lmb_error *err)
+{
+    peer *p = ctx;
+    return lmb_journal_token(p->server->journal, id, psk, err);
+}
+
+static lmb_status gate_fresh(void *ctx, const uint8_t key[LMB_NOISE_KEY], uint64_t time, lmb_error *err)
+{
+    peer *p = ctx;
+    lmb_journal_client client;
+    bool found = false;
+    LMB_TRY(lmb_journal_find_client(p->server->journal, key, &client, &found, err));
+    if (time >= 1ull << 62 || (found && time <= client.last_time))
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "its first message is one that client %" PRId64 " (%s) sent before: "
+                        "recorded and replayed, or the client's clock went back",
+                        found ? client.id : 0, found ? client.name : "unknown");
+    return LMB_OK; /* a key that is not enrolled is told so once it has proved itself */
+}
+
+static void name_address(peer *p)
+{
+    struct sockaddr_storage a;
+    int n = sizeof a, port = 0;
+    char host[50] = "unknown address";
+    if (uv_tcp_getpeername(&p->tcp, (struct sockaddr *)&a, &n) == 0) {
+        if (a.ss_family == AF_INET6) {
+            uv_ip6_name((const struct sockaddr_in6 *)&a, host, sizeof host);
+            port = ntohs(((const struct sockaddr_in6 *)&a)->sin6_port);
+        } else {
+            uv_ip4_name((const struct sockaddr_in *)&a, host, sizeof host);
+            port = ntohs(((const struct sockaddr_in *)&a)->sin_port);
+        }
+    }
+    snprintf(p->address, sizeof p->address, "%s port %d", host, port);
+}
+
+void lmbi_peer_accept(uv_stream_t *listener, int status)
+{
+    lmb_server *s = listener->data;
+    peer *p;
+    lmb_channel_gate gate = { gate_token, gate_fresh, NULL };
+
+    if (status < 0 || !(p = calloc(1, sizeof *p)))
+        return;
+    gate.ctx = p;
+    p->server = s;
+    p->tcp.data = p->write.data = p;
+    p->since = p->heard = lmbi_now(s);
+    uv_tcp_init(&s->loop, &p->tcp);
+    p->next = s->peers;
+    if (s->peers)
+        s->peers->previous = p;
+    s->peers = p;
+    s->n_peers++;
+    if (uv_accept(listener, (uv_stream_t *)&p->tcp) != 0 ||
+        lmb_channel_server(s->secret, &gate, &p->channel, NULL) != LMB_OK) {
+        lmbi_peer_close(p);
+        return;
+    }
+    name_address(p);
+    if (s->n_peers > s->cfg.max_clients) {
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "%s is turned away: %lld connections are open (max_clients)",
+                   p->address, (long long)s->cfg.max_clients);
+        lmbi_peer_close(p);
+        return;
+    }
+    uv_tcp_nodelay(&p->tcp, 1);
+    if (uv_read_start((uv_stream_t *)&p->tcp, give_buffer, on_read) != 0)
+        lmbi_peer_close(p);
+}
+
+/* Hang up on the silent: strangers soon, clients that send no sign of life later. */
+void lmbi_peers_check(lmb_server *s)
+{
+    double now = lmbi_now(s);
+    for (peer *p = s->peers, *next; p; p = next) {
+        char name[160];
+        next = p->next;
+        if (p->closing)
+            continue;
+        if (p->told && now - p->since > handshake_s) {
+            lmbi_peer_close(p); /* it had its time to read the last words, and holds a place */
+        } else if (!p->member && !p->told && now - p->since > handshake_s) {
+            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s did not prove a key within %g s", who(p, name),
+                       handshake_s);
+            lmbi_peer_close(p);
+        } else if (now - p->heard > s->cfg.idle_s) {
+            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name),
+                       s->cfg.idle_s);
+            lmbi_peer_close(p);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+/* federated/server_round.c - the life of a round: gather, select, collect, average, evaluate, commit.
+ *
+ * Idea: time and messages only mark members (selected, delivered, out); a tick looks at the marks and moves the phase
+ * on. So there is one place where a round ends, whatever ended it.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/random.h"
+#include "federated/server_parts.h"
+
+static const double farewell_s = 10;
+
+static void on_soon(uv_timer_t *t)
+{
+    lmbi_round_tick(t->data);
+}
+
+/* Look at the marks in the next turn of the loop instead of waiting for the tick. */
+static void look_soon(lmb_server *s)
+{
+    uv_timer_start(&s->tick, on_soon, 0, 50);
+}
+
+static void enter(lmb_server *s, server_phase phase)
+{
+    s->phase = phase;
+    s->phase_since = lmbi_now(s);
+    look_soon(s);
+}
+
+/* ---- gather and select ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    const member *x = *(member *const *)a, *y = *(member *const *)b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static uint64_t connected(const lmb_server *s)
+{
+    uint64_t n = 0;
+    for (const member *m = s->members; m; m = m->next)
+        n += m->peer != NULL;
+    return n;
+}
+
+/* The first `target` of a permutation that depends on seed, round and who is there, not on who came first. */
+static lmb_status select_members(lmb_server *s, lmb_error *err)
+{
+    uint32_t n = (uint32_t)connected(s), i = 0;
+    uint32_t take = n < (uint64_t)s->cfg.target ? n : (uint32_t)s->cfg.target;
+    lmb_rand r = lmb_rand_at((uint64_t)s->cfg.seed, LMB_RAND_SELECT, 0, s->state.round + 1);
+    member **there = calloc(n, sizeof *there);
+    uint32_t *order = calloc(n, sizeof *order);
+
+    if (!there || !order) {
+        free(there);
+        free(order);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to select among %u clients", n);
+    }
+    for (member *m = s->members; m; m = m->next)
+        if (m->peer)
+            there[i++] = m;
+    qsort(there, n, sizeof *there, by_id);
+    for (i = 0; i < n; i++)
+        order[i] = i;
+    lmb_rand_shuffle(&r, order, n);
+    for (i = 0; i < take; i++) {
+        member *m = there[order[i]];
+        m->status = MEMBER_SELECTED;
+        m->steps = 0;
+        m->progress = lmbi_now(s);
+    }
+    s->report.selected = take;
+    free(there);
+    free(order);
+    return LMB_OK;
+}
+
+static void start_round(lmb_server *s)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    uint64_t in = s->report.bytes_in, out = s->report.bytes_out; /* moved while gathering: they count */
+
+    s->report = (lmb_round_report){ .round = s->state.round + 1, .rounds = (uint64_t)s->cfg.rounds, .bytes_in = in,
+                                    .bytes_out = out };
+    memset(s->metric_weight, 0, sizeof s->metric_weight);
+    s->aggregator->begin(s->sum);
+    if (select_members(s, &err) != LMB_OK) {
+        lmbi_server_fail(s, &err);
+        return;
+    }
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients",
+               s->report.round, s->report.selected);
+    enter(s, PHASE_ROUND);
+    for (member *m = s->members; m; m = m->next)
+        if (m->status == MEMBER_SELECTED && m->peer)
+            lmbi_peer_task(m->peer);
+}
+
+static void gather(lmb_server *s)
+{
+    uint64_t n = connected(s);
+    if (n >= (uint64_t)s->cfg.target ||
+        (n >= (uint64_t)s->cfg.minimum && lmbi_now(s) - s->phase_since >= s->cfg.gather_s))
+        start_round(s);
+}
+
+/* ---- collect ---- */
+
+static void note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence)
+{
+    lmb_round_note note = { .round = round };
+    if (!m->peer || m->peer->told)
+        return;
+    snprintf(note.sentence, sizeof note.sentence, "%s", sentence);
+    if (lmb_message_send(m->peer->channel, type, &note, NULL) != LMB_OK)
+        lmbi_peer_close(m->peer);
+    else
+        lmbi_peer_flush(m->peer);
+}
+
+void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
+{
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
+               s->report.round, m->id, m->name, sentence);
+    m->status = MEMBER_OUT;
+    lmb_upload_end(&m->upload);
+    note_to(m, LMB_MSG_REFUSED, s->report.round, sentence);
+    look_soon(s);
+}
+
+static void average_metrics(lmb_server *s, const lmb_update_message *u)
+{
+    lmb_metrics *sum = &s->report.clients;
+    for (uint32_t i = 0; i < u->metrics.n; i++) {
+        uint32_t k = 0;
+        while (k < sum->n && strcmp(sum->row[k].name, u->metrics.row[i].name) != 0)
+            k++;
+        if (k == sum->n) {
+            lmb_metrics_add(sum, u->metrics.row[i].name, 0);
+            if (k == sum->n)
+                return; /* full */
+        }
+        sum->row[k].value += (double)u->examples * u->metrics.row[i].value;
+        s->metric_weight[k] += (double)u->examples;
+    }
+}
+
+/* All bytes are here: absorb, and say so. */
+static void deliver(lmb_server *s, member *m)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_update_message head = m->upload.head;
+    lmb_status st = lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
+
+    if (st == LMB_E_IO) { /* part of it may be in the sum already: the round cannot be trusted */
+        lmbi_server_fail(s, &err);
+    } else if (st != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+    } else {
+        m->status = MEMBER_DELIVERED;
+        s->report.updates++;
+        s->report.examples += head.examples;
+        average_metrics(s, &head);
+        note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
+        look_soon(s);
+    }
+}
+
+void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
+{
+    lmb_upload_rules rules = { .round = s->state.round + 1,
+                               .n = s->job.n,
+                               .max_examples = (uint64_t)s->cfg.max_examples,
+                               .layout = s->job.layout,
+                               .model = s->blobs[BLOB_MODEL].id.hash,
+                               .max_abs = s->cfg.max_abs };
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_want have = { .blob = head->blob };
+
+    if (s->phase != PHASE_ROUND || m->status != MEMBER_SELECTED) {
+        note_to(m, LMB_MSG_REFUSED, head->round, "the round is over, or goes on without this client");
+        return;
+    }
+    if (lmb_upload_begin(&m->upload, s->spool, m->id, &rules, head, &err) != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+        return;
+    }
+    m->progress = lmbi_now(s);
+    if (lmb_upload_complete(&m->upload)) { /* the answer to the first time was lost */
+        deliver(s, m);
+        return;
+    }
+    have.offset = m->upload.have;
+    if (lmb_message_send(m->peer->channel, LMB_MSG_HAVE, &have, NULL) != LMB_OK)
+        lmbi_peer_close(m->peer);
+}
+
+void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    if (m->status != MEMBER_SELECTED)
+        return; /* on its way while we refused the rest */
+    if (lmb_upload_chunk(&m->upload, r, &err) != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+        return;
+    }
+    m->progress = lmbi_now(s);
+    if (lmb_upload_complete(&m->upload))
+        deliver(s, m);
+}
+
+/* ---- finish ---- */
+
+static lmb_status apply(lmb_server *s, lmb_error *err)
+{
+    LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
+    for (size_t k = 0; k < s->job.n_segments; k++)
+        if (!s->job.segments[k].aggregate)
+            memset(s->delta + s->job.segments[k].at, 0, s->job.segments[k].count * sizeof *s->delta);
+    for (size_t i = 0; i < s->job.n; i++) {
+        s->model[i] += (float)(s->cfg.server_lr * (double)s->delta[i]);
+        if (!isfinite(s->model[i]))
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "value %zu of the model is no longer finite; lower server_lr or max_abs",
+                            i);
+    }
+    return LMB_OK;
+}
+
+static lmb_status evaluate(lmb_server *s, lmb_error *err)
+{
+    lmb_round_report *r = &s->report;
+    if (!s->job.evaluate)
+        return LMB_OK;
+    LMB_TRY(s->job.evaluate(s->job.ctx, r->round, s->model, s->job.n, &r->score, &r->metrics, err));
+    r->scored = isfinite(r->score);
+    r->best = r->scored && (!s->state.has_best || r->score > s->state.best_score);
+    return LMB_OK;
+}
+
+static lmb_status commit(lmb_server *s, lmb_error *err)
+{
+    lmb_journal_state next = s->state;
+    const void *kept = NULL;
+
+    next.round = s->report.round;
+    if (s->report.committed) {
+        size_t bytes = 0;
+        next.model_round = next.round;
+        if (s->aggregator->save)
+            kept = s->aggregator->save(s->sum, &bytes);
+        next.state_bytes = bytes;
+    }
+    if (s->report.best) {
+        next.has_best = true;
+        next.best_round = next.round;
+        next.best_score = s->report.score;
+    }
+    LMB_TRY(lmb_journal_commit(s->journal, &next, s->report.committed ? s->model : NULL, kept, err));
+    s->state = next;
+    s->blobs[BLOB_MODEL].id.hash = next.model;
+    return LMB_OK;
+}
+
+/* Evaluation and disks take their time; nobody is to be blamed for it. */
+static void excuse_silence(lmb_server *s)
+{
+    uv_update_time(&s->loop);
+    for (peer *p = s->peers; p; p = p->next)
+        p->heard = p->since = lmbi_now(s);
+}
+
+static void finish_round(lmb_server *s)
+{
+    lmb_round_report *r = &s->report;
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_status st = LMB_OK;
+
+    for (peer *p = s->peers; p; p = p->next)
+        p->sending = NULL; /* the model is about to change */
+    for (member *m = s->members; m; m = m->next)
+        m->status = MEMBER_IDLE;
+    for (uint32_t k = 0; k < r->clients.n; k++)
+        r->clients.row[k].value /= s->metric_weight[k];
+    r->committed = r->updates >= (uint64_t)s->cfg.minimum;
+    if (r->committed) {
+        st = apply(s, &err);
+        if (st == LMB_OK)
+            st = evaluate(s, &err);
+    }
+    if (st == LMB_OK)
+        st = commit(s, &err);
+    if (st != LMB_OK) {
+        lmbi_server_fail(s, &err);
+        return;
+    }
+    excuse_silence(s);
+    r->seconds = lmbi_now(s) - s->phase_since;
+    if (!r->committed)
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
+                   "(minimum); the model stays as it was",
+                   r->round, r->updates, (long long)s->cfg.minimum);
+    if (s->job.on_round)
+        s->job.on_round(s->job.ctx, r);
+    r->bytes_in = r->bytes_out = 0;
+    enter(s, s->state.round >= (uint64_t)s->cfg.rounds ? PHASE_FAREWELL : PHASE_GATHER);
+}
+
+static void collect(lmb_server *s)
+{
+    double now = lmbi_now(s);
+    bool waiting = false, over = now - s->phase_since > s->cfg.round_limit_s;
+    char text[160];
+
+    for (member *m = s->members; m; m = m->next) {
+        if (m->status != MEMBER_SELECTED)
+            continue;
+        text[0] = 0;
+        if (over)
+            snprintf(text, sizeof text, "the round took %g s (round_limit_s)", s->cfg.round_limit_s);
+        else if (!m->peer && now - m->gone > s->cfg.reconnect_s)
+            snprintf(text, sizeof text, "it has been gone for %g s (reconnect_s)", s->cfg.reconnect_s);
+        else if (now - m->progress > s->cfg.deadline_s)
+            snprintf(text, sizeof text, "it showed no progress for %g s (deadline_s)", s->cfg.deadline_s);
+        if (text[0])
+            lmbi_member_out(s, m, text);
+        else
+            waiting = true;
+    }
+    if (!waiting)
+        finish_round(s);
+}
+
+/* ---- the end ---- */
+
+static void farewell(lmb_server *s)
+{
+    bool untold = false;
+    for (member *m = s->members; m; m = m->next) {
+        if (m->peer && !m->told) {
+            lmb_round_note note = { .round = s->state.round, .sentence = "all rounds are over; thank you" };
+            m->told = true;
+            lmbi_peer_farewell(m->peer, LMB_MSG_DONE, &note);
+        }
+        /* wait for words to leave, and for those who were here a moment ago */
+        untold |= m->peer || (!m->told && lmbi_now(s) - m->gone < s->cfg.reconnect_s);
+    }
+    if (!untold || lmbi_now(s) - s->phase_since > farewell_s)
+        uv_stop(&s->loop);
+}
+
+void lmbi_round_tick(lmb_server *s)
+{
+    if (s->outcome != LMB_OK) /* the loop is about to end; nothing may be committed any more */
+        return;
+    lmbi_peers_check(s);
+    switch (s->phase) {
+    case PHASE_GATHER: gather(s); break;
+    case PHASE_ROUND: collect(s); break;
+    case PHASE_FAREWELL: farewell(s); break;
+    }
+}

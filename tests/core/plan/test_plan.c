@@ -1,0 +1,166 @@
+/* Mirrors core/plan and core/graph/autodiff.c: a small residual network end to end. */
+#include "core/plan/plan.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/base/str.h"
+#include "core/graph/autodiff.h"
+#include "tests/check_main.h"
+
+static lmb_error err;
+
+typedef struct net { lmb_graph *g; lmb_vid x, w1, b1, w2, loss; } net;
+
+/* loss = sum(relu(conv(x)) + conv(relu(conv(x)))), with a skip connection so that gradients add up. */
+static net build(void)
+{
+    net n = { 0 };
+    float w1[4 * 2 * 3 * 3], b1[4], w2[4 * 4 * 3 * 3];
+    lmb_rand r = lmb_rand_at(3, LMB_RAND_TEST, 0, 0);
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    for (uint32_t i = 0; i < 72; i++)
+        w1[i] = lmb_rand_normal(&r, i) * 0.3f;
+    for (uint32_t i = 0; i < 4; i++)
+        b1[i] = lmb_rand_normal(&r, 100 + i) * 0.3f;
+    for (uint32_t i = 0; i < 144; i++)
+        w2[i] = lmb_rand_normal(&r, 200 + i) * 0.3f;
+    ck_ok(lmb_graph_create(&n.g, &err));
+    lmb_builder b = lmb_builder_of(n.g, &err);
+    n.x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(2, 2, 7, 6), NULL);
+    n.w1 = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w1", LMB_F32, LMB_SHAPE(4, 2, 3, 3), w1);
+    n.b1 = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "b1", LMB_F32, LMB_SHAPE(4), b1);
+    n.w2 = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w2", LMB_F32, LMB_SHAPE(4, 4, 3, 3), w2);
+    lmb_vid y = lmb_emit(&b, "Conv", "c1", LMB_IN(n.x, n.w1, n.b1),
+                         LMB_ATTRS(LMB_AINTS("pads", 1, 0, 1, 2), LMB_AINTS("strides", 2, 1)));
+    y = lmb_emit(&b, "Relu", "r1", LMB_IN(y), LMB_NO_ATTRS);
+    lmb_vid z = lmb_emit(&b, "Conv", "c2", LMB_IN(y, n.w2), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
+    z = lmb_emit(&b, "Add", "skip", LMB_IN(z, y), LMB_NO_ATTRS);
+    z = lmb_emit(&b, "Relu", "r2", LMB_IN(z), LMB_NO_ATTRS);
+    n.loss = lmb_emit(&b, "SumTo", "loss", LMB_IN(z), LMB_NO_ATTRS);
+    lmb_emit_output(&b, "loss", n.loss);
+    ck_ok(lmb_builder_status(&b));
+    return n;
+}
+
+static void fill(float *x, int n)
+{
+    lmb_rand r = lmb_rand_at(4, LMB_RAND_TEST, 0, 0);
+    for (int i = 0; i < n; i++)
+        x[i] = lmb_rand_normal(&r, (uint32_t)i);
+}
+
+START_TEST(gradients_agree_with_finite_differences)
+{
+    net n = build();
+    lmb_graph *t;
+    lmb_vid wrt[] = { n.w1, n.b1, n.w2 }, grad[3];
+    lmb_plan *fwd, *bwd;
+    lmb_state_layout *l;
+    float x[2 * 2 * 7 * 6], state[220], g[220];
+
+    ck_ok(lmb_autodiff(n.g, n.loss, wrt, 3, &t, grad, &err));
+    lmb_builder b = lmb_builder_of(t, &err);
+    lmb_emit_output(&b, "g1", grad[0]);
+    lmb_emit_output(&b, "g2", grad[1]);
+    lmb_emit_output(&b, "g3", grad[2]);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_state_layout_create(t, &l, &err));
+    ck_assert_uint_eq(l->count, 220);
+    lmb_state_from_graph(l, t, state);
+    fill(x, 168);
+    ck_ok(lmb_plan_compile(n.g, NULL, &fwd, &err));
+    ck_ok(lmb_plan_compile(t, NULL, &bwd, &err));
+    ck_ok(lmb_plan_bind_state(fwd, l, state, &err));
+    ck_ok(lmb_plan_bind_state(bwd, l, state, &err));
+    ck_ok(lmb_plan_bind(fwd, n.x, x, &err));
+    ck_ok(lmb_plan_bind(bwd, n.x, x, &err));
+    for (int i = 0; i < 3; i++)
+        ck_ok(lmb_plan_bind(bwd, grad[i], g + l->segment[i].offset, &err));
+    ck_ok(lmb_plan_run(bwd, NULL, &err));
+    for (int i = 0; i < 220; i += 3) {
+        const float h = 1e-3f, keep = state[i];
+        state[i] = keep + h;
+        ck_ok(lmb_plan_run(fwd, NULL, &err));
+        double up = *(float *)lmb_plan_data(fwd, n.loss);
+        state[i] = keep - h;
+        ck_ok(lmb_plan_run(fwd, NULL, &err));
+        double down = *(float *)lmb_plan_data(fwd, n.loss);
+        state[i] = keep;
+        double want = (up - down) / (2 * h);
+        ck_assert_msg(fabs(want - g[i]) < 0.02 * fabs(want) + 0.03, "state %d: %g, finite difference %g", i, g[i], want);
+    }
+    lmb_plan_destroy(fwd);
+    lmb_plan_destroy(bwd);
+    lmb_state_layout_destroy(l);
+    lmb_graph_destroy(t);
+    lmb_graph_destroy(n.g);
+}
+END_TEST
+
+START_TEST(memory_reuse_changes_no_bit_and_saves_memory)
+{
+    net n = build();
+    lmb_plan *a, *b;
+    float x[168];
+    lmb_plan_options apart = { .no_reuse = true };
+
+    fill(x, 168);
+    ck_ok(lmb_plan_compile(n.g, NULL, &a, &err));
+    ck_ok(lmb_plan_compile(n.g, &apart, &b, &err));
+    ck_ok(lmb_plan_bind(a, n.x, x, &err));
+    ck_ok(lmb_plan_bind(b, n.x, x, &err));
+    ck_ok(lmb_plan_run(a, NULL, &err));
+    ck_ok(lmb_plan_run(b, NULL, &err));
+    ck_assert_mem_eq(lmb_plan_data(a, n.loss), lmb_plan_data(b, n.loss), sizeof(float));
+    ck_assert_uint_lt(lmb_plan_describe(a).arena_bytes, lmb_plan_describe(b).arena_bytes);
+    ck_assert_uint_le(lmb_plan_describe(a).live_bytes, lmb_plan_describe(a).arena_bytes);
+    lmb_str s = LMB_STR_INIT;
+    lmb_plan_print(a, &s);
+    ck_assert_ptr_nonnull(strstr(s.text, "reference"));
+    lmb_str_free(&s);
+    lmb_plan_destroy(a);
+    lmb_plan_destroy(b);
+    lmb_graph_destroy(n.g);
+}
+END_TEST
+
+START_TEST(limits_and_wrong_bindings_are_sentences)
+{
+    net n = build();
+    lmb_plan *p = NULL;
+    lmb_plan_options tight = { .max_bytes = 100 };
+
+    ck_assert_int_eq(lmb_plan_compile(n.g, &tight, &p, &err), LMB_E_NOMEM);
+    ck_assert_ptr_nonnull(strstr(err.msg, "smaller batch"));
+    ck_assert_ptr_null(p);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_plan_compile(n.g, NULL, &p, &err));
+    ck_assert_int_eq(lmb_plan_bind(p, n.loss - 1, &p, &err), LMB_E_ARG);
+    lmb_plan_destroy(p);
+    lmb_graph_destroy(n.g);
+}
+END_TEST
+
+START_TEST(bad_nodes_are_refused_and_named)
+{
+    net n = build();
+    lmb_vid out;
+    int nodes = n.g->n_nodes;
+
+    ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Conv"), "stem", LMB_IN(n.x, n.w2), LMB_NO_ATTRS, &out, 1, &err),
+                     LMB_E_SHAPE);
+    ck_assert_str_eq(err.msg, "Conv node stem: 2 input channels in 1 groups, 4 output channels, w takes 4 a group");
+    ck_assert_int_eq(n.g->n_nodes, nodes);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Relu"), "r", LMB_IN(n.x), LMB_ATTRS(LMB_AINT("alpha", 1)),
+                                    &out, 1, &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "Relu node r: Relu has no attribute 'alpha'");
+    lmb_graph_destroy(n.g);
+}
+END_TEST
+
+LMB_TEST_MAIN("core/plan/plan", add(gradients_agree_with_finite_differences);
+              add(memory_reuse_changes_no_bit_and_saves_memory); add(limits_and_wrong_bindings_are_sentences);
+              add(bad_nodes_are_refused_and_named);)

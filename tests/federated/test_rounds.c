@@ -1,0 +1,308 @@
+/* Mirrors federated/server.c, server_round.c, client.c: whole federations over TCP on the loopback. */
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "core/base/config.h"
+#include "tests/federated/world.h"
+
+static lmb_error err;
+
+/* What four honest clients must arrive at, computed without any of the code under test. */
+static double expected(size_t i, int rounds, double momentum)
+{
+    double v = (double)((float)(i % 7) * 0.1f), mean = 0, weight = 0, velocity = 0;
+    for (int k = 0; k < 4; k++) {
+        mean += 10.0 * (k + 1) * (k + 1 + (double)(i % 3) * 0.01);
+        weight += 10.0 * (k + 1);
+    }
+    for (int r = 0; r < rounds; r++) {
+        velocity = momentum * velocity + 0.5 * (mean / weight - v);
+        v += velocity;
+    }
+    return v;
+}
+
+START_TEST(four_clients_converge)
+{
+    world w;
+    world_client c[4];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++) {
+        world_client_join(&c[k]);
+        ck_assert_msg(c[k].status == LMB_OK, "client %d: %s", k, c[k].error.msg);
+        ck_assert_int_eq(c[k].trained, 5);
+    }
+    for (size_t i = 0; i < WORLD_N; i++)
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], expected(i, 5, 0), 1e-5);
+    ck_assert_int_eq(w.n_reports, 5);
+    for (int r = 0; r < 5; r++) {
+        ck_assert(w.reports[r].committed && w.reports[r].scored && w.reports[r].best);
+        ck_assert_uint_eq(w.reports[r].updates, 4);
+        ck_assert_uint_eq(w.reports[r].examples, 100);
+        ck_assert_uint_gt(w.reports[r].bytes_in, 4 * WORLD_N * 4);
+        ck_assert_str_eq(w.reports[r].clients.row[0].name, "loss");
+        ck_assert_double_eq_tol(w.reports[r].clients.row[0].value, (0 * 10 + 1 * 20 + 2 * 30 + 3 * 40) / 100.0, 1e-12);
+    }
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(frozen_segments_stay)
+{
+    static const lmb_fed_segment segments[] = { { 0, 100, true }, { 100, 50, false }, { 150, WORLD_N - 150, true } };
+    world w;
+    world_client c[2];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.target = w.cfg.minimum = 2;
+    w.cfg.rounds = 1;
+    w.job.segments = segments;
+    w.job.n_segments = 3;
+    world_start(&w);
+    for (int k = 0; k < 2; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 2; k++)
+        world_client_join(&c[k]);
+    for (size_t i = 0; i < 200; i++)
+        ck_assert_int_eq(lmb_server_model(w.server)[i] == w.initial[i], i >= 100 && i < 150);
+    world_close(&w);
+}
+END_TEST
+
+/* One client trains for ever without a sign of progress, one slowly but lively: the first is out, the second is not. */
+START_TEST(the_deadline_runs_on_progress)
+{
+    world w;
+    world_client c[4];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.minimum = 3;
+    w.cfg.rounds = 1;
+    c[1].seconds = 60;
+    c[2].seconds = 7; /* longer than a heartbeat's interval */
+    c[2].lively = true;
+    w.cfg.deadline_s = 6;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    ck_assert(world_said(&w, "it showed no progress for 6 s (deadline_s)"));
+    ck_assert_uint_eq(w.reports[0].updates, 3);
+    ck_assert(w.reports[0].committed);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(too_few_updates_abandon_the_round)
+{
+    world w;
+    world_client c[2];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.target = w.cfg.minimum = 2;
+    w.cfg.rounds = 2;
+    w.cfg.deadline_s = 0.5;
+    c[1].seconds = 60;
+    world_start(&w);
+    for (int k = 0; k < 2; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    ck_assert_int_eq(w.n_reports, 2);
+    ck_assert(!w.reports[0].committed && !w.reports[1].committed);
+    ck_assert(world_said(&w, "round 1 is abandoned: 1 updates arrived, 2 are needed (minimum)"));
+    ck_assert_mem_eq(lmb_server_model(w.server), w.initial, WORLD_N * sizeof(float));
+    for (int k = 0; k < 2; k++)
+        world_client_join(&c[k]);
+    world_close(&w);
+}
+END_TEST
+
+/* ---- killed and started again ---- */
+
+enum { KILL_ROUNDS = 6 };
+
+static int free_port(void)
+{
+    world w;
+    int port;
+    world_open(&w);
+    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
+    port = lmb_server_port(w.server);
+    world_close(&w);
+    return port;
+}
+
+static void tell_round(void *ctx, const lmb_round_report *r)
+{
+    char byte = (char)r->round;
+    if (write(*(int *)ctx, &byte, 1) != 1)
+        _exit(3);
+}
+
+/* A server in a process of its own; it writes a byte to `fd` after every round. */
+static pid_t fork_server(world *w, int fd)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        lmb_server *s;
+        lmb_error e = LMB_ERROR_INIT;
+        w->job.on_round = tell_round;
+        w->job.ctx = &fd;
+        w->job.log = NULL;
+        if (lmb_server_create(&w->cfg, &w->job, &s, &e) != LMB_OK || lmb_server_run(s, &e) != LMB_OK) {
+            fprintf(stderr, "server process: %s\n", e.msg);
+            _exit(2);
+        }
+        lmb_server_destroy(s);
+        _exit(0);
+    }
+    return pid;
+}
+
+/* Run KILL_ROUNDS rounds; `kills` times the server is killed when a round was just reported. Final model to out. */
+static void federation_with_kills(int kills, float *out)
+{
+    world w;
+    world_client c[4];
+    uint64_t round;
+    double score;
+    int pipes[2], port = free_port(), done = 0, status;
+    pid_t pid;
+
+    static const char options[] = "{name: fedavg, momentum: 0.25}";
+    lmb_config *yaml;
+
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    ck_ok(lmb_config_parse(options, strlen(options), "test", &yaml, &err));
+    w.cfg.aggregator = lmb_config_root(yaml); /* with state of its own to be restored */
+    w.cfg.rounds = KILL_ROUNDS;
+    w.cfg.port = port;
+    ck_assert_int_eq(pipe(pipes), 0);
+    for (int k = 0; k < 4; k++) { /* invites first: a fork of a process with threads is no place for them */
+        c[k].seconds = 0.05;
+        ck_ok(lmb_server_invite(w.state, "127.0.0.1", port, 600, c[k].invite, &err));
+    }
+    pid = fork_server(&w, pipes[1]);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, port);
+    while (done < KILL_ROUNDS) {
+        char byte;
+        ck_assert_int_eq(read(pipes[0], &byte, 1), 1);
+        done = byte;
+        if (kills > 0 && done < KILL_ROUNDS) {
+            kills--;
+            usleep((useconds_t)(done * 17000)); /* another moment of the round each time */
+            ck_assert_int_eq(kill(pid, SIGKILL), 0);
+            waitpid(pid, &status, 0);
+            pid = fork_server(&w, pipes[1]);
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        world_client_join(&c[k]);
+        ck_assert_msg(c[k].status == LMB_OK, "client %d: %s", k, c[k].error.msg);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    w.cfg.port = 0;
+    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
+    ck_assert_uint_eq(lmb_server_round(w.server), KILL_ROUNDS);
+    ck_ok(lmb_server_run(w.server, &err)); /* nothing left to do */
+    memcpy(out, lmb_server_model(w.server), WORLD_N * sizeof *out);
+    ck_ok(lmb_server_best(w.server, out, &round, &score, &err));
+    ck_assert_uint_eq(round, KILL_ROUNDS);
+    ck_assert_mem_eq(out, lmb_server_model(w.server), WORLD_N * sizeof *out);
+    close(pipes[0]);
+    close(pipes[1]);
+    lmb_config_destroy(yaml);
+    world_close(&w);
+}
+
+START_TEST(a_killed_server_arrives_at_the_same_bits)
+{
+    float *whole = malloc(WORLD_N * sizeof *whole), *killed = malloc(WORLD_N * sizeof *killed);
+    err = (lmb_error)LMB_ERROR_INIT;
+    federation_with_kills(0, whole);
+    federation_with_kills(4, killed);
+    ck_assert_mem_eq(whole, killed, WORLD_N * sizeof *whole);
+    ck_assert_double_eq_tol(whole[1], expected(1, KILL_ROUNDS, 0.25), 1e-5);
+    free(whole);
+    free(killed);
+}
+END_TEST
+
+START_TEST(a_stopped_server_says_so)
+{
+    world w;
+    world_open(&w);
+    world_start(&w);
+    usleep(100000);
+    lmb_server_stop(w.server);
+    pthread_join(w.thread, NULL);
+    ck_assert_int_eq(w.status, LMB_E_STOPPED);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(refusals_at_the_start)
+{
+    world w;
+    lmb_server *second = NULL;
+    world_open(&w);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
+    /* the same folder */
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "another server is running on"));
+    /* the same port */
+    char other[128];
+    snprintf(other, sizeof other, "%s/other", w.dir);
+    w.cfg.state_dir = other;
+    w.cfg.port = lmb_server_port(w.server);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "is in use by another program; choose another port"));
+    /* sums that could overflow */
+    w.cfg.port = 0;
+    w.cfg.max_examples = 1 << 30;
+    w.cfg.max_abs = 1e6;
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "lower target, max_examples or max_abs"));
+    /* another model in the same folder */
+    lmb_fields_default(lmb_server_fields, &w.cfg);
+    lmb_server_destroy(w.server);
+    w.server = NULL;
+    w.cfg.address = "127.0.0.1";
+    w.cfg.port = 0;
+    w.cfg.state_dir = w.state;
+    w.job.layout = lmb_hash_of("other", 5);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "holds a federation of another model"));
+    /* a model file that is not what the journal says */
+    w.job.layout = lmb_hash_of("layout", 6);
+    snprintf(other, sizeof other, "%s/model-0.f32", w.state);
+    FILE *f = fopen(other, "r+b");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ne(fputc(77, f), EOF);
+    fclose(f);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "model-0.f32 does not match the journal"));
+    world_close(&w);
+}
+END_TEST
+
+LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(frozen_segments_stay);
+              add(a_killed_server_arrives_at_the_same_bits); add(too_few_updates_abandon_the_round);
+              add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)

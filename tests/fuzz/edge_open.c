@@ -1,0 +1,41 @@
+/* tests/fuzz/edge_open.c - libFuzzer: bytes of a .lmb file (clang, -DLMB_FUZZ=ON).
+ *
+ *     build/fuzz/tests/core/edge/fuzz_edge_open -max_len=4096
+ *
+ * An even first byte: the rest is the file. An odd one: the rest are patches { u16 offset, u8 value } of a valid
+ * small network, which gets deep without a corpus. Checksums are made right in both cases.
+ */
+#include <string.h>
+
+#include "tests/core/edge/hostile.h"
+#include "tests/core/edge/network.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void patch(uint8_t *file, size_t n, const uint8_t *data, size_t size)
+{
+    for (; size >= 3; data += 3, size -= 3)
+        file[(data[0] | (size_t)data[1] << 8) % n] = data[2];
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    lmb_edge_buffer file = { NULL, 0, 0 };
+    if (size < 2)
+        return 0;
+    if (data[0] & 1) {
+        if (small_network(&file, NULL, 0) != LMB_EDGE_OK)
+            abort();
+        patch(file.data, file.size, data + 1, size - 1);
+    } else {
+        file.size = size - 1;
+        file.data = malloc(file.size);
+        if (!file.data)
+            return 0;
+        memcpy(file.data, data + 1, file.size);
+    }
+    reseal(file.data, file.size);
+    try_file(file.data, file.size);
+    free(file.data);
+    return 0;
+}

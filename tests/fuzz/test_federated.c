@@ -1,0 +1,179 @@
+/* Mirrors federated/messages.c and upload.c: bytes of a client that is enrolled and hostile. A message that is
+ * accepted says the same when written again; an upload is absorbed only when each of its values was looked at. */
+#include "federated/upload.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { ROUNDS = 20000, UPLOAD_ROUNDS = 3000, VALUES = 24, POISON = 60, TYPES = 16 };
+
+typedef union any_message {
+    lmb_hello hello;
+    lmb_task_message task;
+    lmb_want want;
+    lmb_alive alive;
+    lmb_update_message update;
+    lmb_round_note note;
+} any_message;
+
+/* ---- messages: the first byte is the type, the others the body ---- */
+
+static void message_target(const uint8_t *data, size_t bytes)
+{
+    uint8_t again[2048];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_record r = { 0 };
+    any_message m;
+    const char *name = NULL;
+    size_t n;
+
+    if (!bytes)
+        return;
+    r.type = data[0];
+    r.body = bytes > 1 ? data + 1 : NULL;
+    r.bytes = bytes - 1;
+    if (lmb_message_read(&r, &m, &err) != LMB_OK) {
+        ck_assert_int_eq(err.status, LMB_E_FORMAT);
+        ck_assert_uint_gt(strlen(err.msg), 10);
+        return;
+    }
+    ck_ok(lmb_wire_write("again", lmb_message_rows(r.type, &name), &m, again, sizeof again, &n, &err));
+    ck_assert_uint_eq(n, r.bytes);
+    if (n)
+        ck_assert_mem_eq(again, r.body, n);
+}
+
+START_TEST(messages)
+{
+    static uint8_t bytes[TYPES][2048];
+    static any_message zero;
+    fuzz_seed seeds[TYPES];
+    lmb_error err = LMB_ERROR_INIT;
+    size_t k = 0;
+
+    for (unsigned type = 0; type < TYPES; type++) {
+        const char *name = NULL;
+        const lmb_wire_field *rows = lmb_message_rows(type, &name);
+        if (!rows)
+            continue;
+        bytes[k][0] = (uint8_t)type;
+        ck_ok(lmb_wire_write(name, rows, &zero, bytes[k] + 1, sizeof *bytes - 1, &seeds[k].bytes, &err));
+        seeds[k].data = bytes[k];
+        seeds[k++].bytes++;
+    }
+    ck_assert_uint_eq(k, 10); /* every message but CHUNK */
+    fuzz_run(message_target, seeds, k, ROUNDS);
+}
+END_TEST
+
+/* ---- uploads: a script of steps, eight bytes each: what, how many values, at which of them, which value ---- */
+
+static const char *spool;
+static double absorbed[VALUES];
+static uint64_t absorbed_weight;
+
+static void take(void *state, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight)
+{
+    (void)state;
+    ck_assert(at <= VALUES && count <= VALUES - at);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(isfinite(values[i]) && fabsf(values[i]) <= 8);
+        absorbed[at + i] = (double)values[i];
+    }
+    absorbed_weight += add_weight ? examples : 0;
+}
+
+static float pick(unsigned which)
+{
+    static const float special[] = { 0.0f, INFINITY, NAN, 8.5f, -INFINITY, -8.0f, -1e30f, 1e-40f };
+    return which % 32 == 0 ? special[which / 32 % 8] : (float)which / 64;
+}
+
+static void upload_target(const uint8_t *data, size_t bytes)
+{
+    static const lmb_aggregator recorder = { .name = "recorder", .absorb = take };
+    lmb_upload_rules rules = { .round = 3, .n = VALUES, .max_examples = 1000, .max_abs = 8 };
+    lmb_update_message head = { .round = 3, .n = VALUES, .examples = 10, .blob = { .bytes = VALUES * sizeof(float) } };
+    float sent[VALUES], honest[VALUES], poisoned[VALUES]; /* one NaN, announced with its proper hash */
+    lmb_upload u;
+
+    for (unsigned i = 0; i < VALUES; i++) {
+        honest[i] = (float)(i + 1) / 64;
+        poisoned[i] = pick(POISON + i);
+    }
+    lmb_upload_init(&u);
+    for (; bytes >= 8; data += 8, bytes -= 8) {
+        lmb_error err = LMB_ERROR_INIT;
+        lmb_update_message m = head;
+        lmb_record r = { .type = LMB_MSG_CHUNK, .offset = data[2] * sizeof(float), .body = (const uint8_t *)sent,
+                         .bytes = data[1] % (VALUES + 1) * sizeof(float) + data[3] % 4u };
+        lmb_status st = LMB_OK;
+        uint64_t had;
+        bool complete;
+
+        if (r.bytes > sizeof sent)
+            r.bytes = sizeof sent;
+        for (unsigned i = 0; i < VALUES; i++)
+            sent[i] = data[4] ? pick(data[4] + data[2] + i) : honest[(data[2] + i) % VALUES];
+        switch (data[0] % 4) {
+        case 0:
+            m.blob.hash = lmb_hash_of(data[7] % 2 ? poisoned : honest, sizeof honest);
+            m.examples += data[5] ? data[5] * 4u - 10u : 0;
+            m.n += data[6] / 128;
+            m.blob.bytes += (uint64_t)(data[7] / 64) << 33;
+            st = lmb_upload_begin(&u, spool, 1, &rules, &m, &err);
+            ck_assert(st != LMB_OK || (m.examples >= 1 && m.examples <= 1000 && m.n == VALUES &&
+                                       m.blob.bytes == VALUES * sizeof(float)));
+            break;
+        case 3: lmb_upload_end(&u); break;
+        default:
+            had = u.have;
+            st = lmb_upload_chunk(&u, &r, &err);
+            ck_assert(st != LMB_OK || (had == r.offset && u.have == had + r.bytes));
+            break;
+        }
+        ck_assert_uint_le(u.have, VALUES * sizeof(float));
+        complete = lmb_upload_complete(&u);
+        if (st == LMB_OK && complete) {
+            absorbed_weight = 0;
+            st = lmb_upload_absorb(&u, &recorder, NULL, &err);
+            ck_assert_int_eq(st == LMB_OK, absorbed_weight != 0);
+            for (int i = 0; st == LMB_OK && i < VALUES; i++)
+                ck_assert_double_eq(absorbed[i], (double)honest[i]);
+        }
+        if (st != LMB_OK) {
+            ck_assert_msg(st != LMB_E_IO, "%s", err.msg);
+            ck_assert_uint_gt(strlen(err.msg), 10);
+            lmb_upload_end(&u);
+        }
+    }
+    lmb_upload_end(&u);
+    ck_assert_int_ne(access(u.path[0] ? u.path : "/nonexistent", F_OK), 0);
+}
+
+START_TEST(uploads)
+{
+    static const uint8_t whole[] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 24, 0, 0, 0, 0, 0, 0 };
+    static const uint8_t parts[] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                     1, 8, 10, 0, 0, 0, 0, 0, 1, 6, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+    static const uint8_t bad[] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 24, 0, 0, 8, 0, 0, 0, 1, 24, 0, 3, 0, 0, 0, 0,
+                                   0, 0, 0, 0, 0, 1, 255, 255 };
+    static const uint8_t poison[] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 24, 0, 0, POISON, 0, 0, 0 };
+    static const fuzz_seed seeds[] = {
+        { whole, sizeof whole }, { parts, sizeof parts }, { bad, sizeof bad }, { poison, sizeof poison },
+    };
+    char dir[] = "/tmp/limbeck-fuzz-XXXXXX";
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    spool = dir;
+    absorbed_weight = 0;
+    upload_target(parts, sizeof parts);
+    ck_assert_uint_eq(absorbed_weight, 10); /* the seeds do reach the end */
+    fuzz_run(upload_target, seeds, sizeof seeds / sizeof *seeds, UPLOAD_ROUNDS);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
+LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads);)
