@@ -17,6 +17,7 @@ static const char usage[] =
     "Trains the model that the configuration describes on the training part of its split, chooses the best epoch on the\n"
     "validation part and reports the test part once, at the end.\n\n"
     "  --stage NAME       of a configuration with several stages\n"
+    "  --fresh            start over, whatever an earlier run has left\n"
     "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n\n"
     "`limbeck config keys` lists every key. Ctrl-C ends the epoch's step and stops with exit code 3.\n";
 
@@ -54,6 +55,30 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     return LMB_OK;
 }
 
+/* The final weights in a word: two runs with the same bits print the same line. */
+static void print_hash(lmb_trainer *t)
+{
+    const lmb_trainer_state *s = lmb_trainer_state_of(t);
+    lmb_hash h = lmb_hash_of(s->state, s->layout->count * sizeof *s->state);
+    char hex[LMB_HASH_HEX];
+
+    lmb_hash_hex(&h, hex);
+    printf("weights %.32s\n", hex);
+}
+
+/* All ranks must have been given the same configuration. */
+static lmb_status agree(const lmb_job *j, lmb_comm *comm, lmb_error *err)
+{
+    lmb_str s = LMB_STR_INIT;
+    lmb_status st = lmb_job_dump(j, &s, err);
+    if (st == LMB_OK) {
+        lmb_hash h = lmb_hash_of(s.text, s.n);
+        st = lmb_comm_agree(comm, "configuration", &h, sizeof h, err);
+    }
+    lmb_str_free(&s);
+    return st;
+}
+
 static lmb_status report(const lmb_job *j, const lmb_graph *model, const lmb_trainer *t, lmb_error *err)
 {
     lmb_metrics m;
@@ -80,13 +105,16 @@ static lmb_status train(lmb_job *j, lmb_comm *comm, lmb_error *err)
     lmb_train_watch watch = { on_step, on_epoch, &w };
     lmb_status st;
 
+    LMB_TRY(agree(j, comm, err));
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)c->seed, &model, err));
     lmb_progress_begin(&w.bar);
     LMB_TRY_GOTO(st, done, lmb_trainer_create(c, model, &loss, j->train, j->validation, comm, &t, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_run(t, &watch, err));
-    if (comm->rank == 0)
+    if (comm->rank == 0) {
+        print_hash(t);
         st = report(j, model, t, err);
+    }
 done:
     lmb_trainer_destroy(t);
     lmb_graph_destroy(model);
@@ -95,7 +123,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", NULL };
+    static const char *const known[] = { "stage", "!fresh", NULL };
     lmb_args a;
     lmb_job j;
     lmb_comm *comm = NULL;
