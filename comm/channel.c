@@ -129,7 +129,8 @@ static lmb_status take_handshake(lmb_channel *c, size_t n, lmb_error *err)
     if (c->server && c->noise.message == 1)
         LMB_TRY(check_first(c, payload, got, err));
     if (!c->server && memcmp(c->noise.rs, c->server_public, LMB_NOISE_KEY) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server proved another key than the invite names: wrong address, or someone in between");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server proved another key than the invite names: wrong address, or someone in between");
     return advance(c, err);
 }
 
@@ -157,7 +158,8 @@ static lmb_status step(lmb_channel *c, lmb_record *out, bool *got, size_t *need,
             return LMB_OK;
         n = lmb_get_u16(c->in);
         if (n > LMB_NOISE_MESSAGE)
-            return LMB_FAIL(err, LMB_E_FORMAT, "a handshake message announces %zu bytes, the limit is %d", n, LMB_NOISE_MESSAGE);
+            return LMB_FAIL(err, LMB_E_FORMAT, "a handshake message announces %zu bytes, the limit is %d", n,
+                            LMB_NOISE_MESSAGE);
         *need += n;
         return c->in_n < *need ? LMB_OK : take_handshake(c, n, err);
     case WANT_START:

@@ -68,7 +68,8 @@ lmb_status lmb_invite_parse(const char *text, lmb_invite *out, lmb_error *err)
     while (n && (text[n - 1] == '\n' || text[n - 1] == '\r' || text[n - 1] == ' '))
         n--;
     if (n >= LMB_INVITE_MAX || n < 5 || memcmp(text, "lmb1:", 5) != 0)
-        return LMB_FAIL(err, LMB_E_FORMAT, "an invite is one line that begins with 'lmb1:' and has at most %d characters",
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "an invite is one line that begins with 'lmb1:' and has at most %d characters",
                         LMB_INVITE_MAX - 1);
     host = text + 5;
     if (*host == '[') {
@@ -121,7 +122,8 @@ static lmb_status read_key(int fd, const char *path, uint8_t secret[LMB_NOISE_KE
     if (n != KEY_TEXT || sodium_hex2bin(secret, LMB_NOISE_KEY, text, KEY_TEXT - 1, NULL, &got, NULL) != 0 ||
         got != LMB_NOISE_KEY) {
         sodium_memzero(text, sizeof text);
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no secret key; a key file is one line of 64 hexadecimal digits", path);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no secret key; a key file is one line of 64 hexadecimal digits",
+                        path);
     }
     sodium_memzero(text, sizeof text);
     return LMB_OK;

@@ -307,7 +307,8 @@ lmb_status lmb_noise_read(lmb_noise *n, const uint8_t *message, size_t bytes, ui
     if (n->dead || lmb_noise_finished(n) || lmb_noise_my_turn(n))
         return LMB_FAIL(err, LMB_E_FORMAT, "a handshake message arrived out of turn");
     if (bytes > LMB_NOISE_MESSAGE)
-        return LMB_FAIL(err, LMB_E_FORMAT, "handshake message has %zu bytes, the limit is %d", bytes, LMB_NOISE_MESSAGE);
+        return LMB_FAIL(err, LMB_E_FORMAT, "handshake message has %zu bytes, the limit is %d", bytes,
+                        LMB_NOISE_MESSAGE);
     for (int i = 0; st == LMB_OK && i < MAX_TOKENS && p->messages[n->message][i] != END; i++)
         st = read_token(n, p->messages[n->message][i], message, bytes, &at, err);
     if (st == LMB_OK)

@@ -6,7 +6,8 @@
 #include "comm/bytes.h"
 
 _Static_assert(crypto_secretstream_xchacha20poly1305_ABYTES == 17, "the wire format counts on 17 bytes");
-_Static_assert(crypto_secretstream_xchacha20poly1305_HEADERBYTES == LMB_RECORD_START, "the wire format counts on 24 bytes");
+_Static_assert(crypto_secretstream_xchacha20poly1305_HEADERBYTES == LMB_RECORD_START,
+               "the wire format counts on 24 bytes");
 
 static const uint64_t rekey_after = 1ull << 30;
 
@@ -59,8 +60,8 @@ lmb_status lmb_record_frame(const uint8_t prefix[4], size_t *bytes, lmb_error *e
 {
     uint32_t n = lmb_get_u32(prefix);
     if (n < LMB_RECORD_HEAD + 17 || n > LMB_RECORD_SEALED)
-        return LMB_FAIL(err, LMB_E_FORMAT, "a record announces %u bytes; records have %d to %d", n, LMB_RECORD_HEAD + 17,
-                        LMB_RECORD_SEALED);
+        return LMB_FAIL(err, LMB_E_FORMAT, "a record announces %u bytes; records have %d to %d", n,
+                        LMB_RECORD_HEAD + 17, LMB_RECORD_SEALED);
     *bytes = n;
     return LMB_OK;
 }
@@ -76,7 +77,8 @@ lmb_status lmb_record_open(lmb_record_stream *s, const uint8_t *sealed, size_t b
     if (bytes < LMB_RECORD_HEAD + 17 || bytes > LMB_RECORD_SEALED ||
         crypto_secretstream_xchacha20poly1305_pull(&s->state, plain, &n, &tag, sealed, bytes, NULL, 0) != 0) {
         s->closed = true;
-        return LMB_FAIL(err, LMB_E_DENIED, "a record does not authenticate: it was changed, repeated or reordered on the way");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "a record does not authenticate: it was changed, repeated or reordered on the way");
     }
     if (plain[1] || plain[2] || plain[3]) {
         s->closed = true;

@@ -62,8 +62,9 @@ typedef struct lmb_client lmb_client;
 
 /* `invite` may be NULL or empty for a client that has enrolled before.
  *   owns  cfg's texts are borrowed until destroy */
-LMB_MUST_CHECK lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, const lmb_trainer *trainer,
-                                            const lmb_log *log, lmb_client **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite,
+                                            const lmb_trainer *trainer, const lmb_log *log, lmb_client **out,
+                                            lmb_error *err);
 void lmb_client_destroy(lmb_client *c); /* NULL is a no-op */
 /* Take part until the server says that it is over. */
 LMB_MUST_CHECK lmb_status lmb_client_run(lmb_client *c, lmb_error *err);

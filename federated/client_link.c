@@ -47,7 +47,8 @@ static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error
     if (!problem)
         return LMB_OK;
     lmbi_link_close(c);
-    return LMB_FAIL(err, LMB_E_PEER, "cannot connect to %s port %u: %s", c->invite.host, c->invite.port, strerror(problem));
+    return LMB_FAIL(err, LMB_E_PEER, "cannot connect to %s port %u: %s", c->invite.host, c->invite.port,
+                    strerror(problem));
 }
 
 static lmb_status connect_any(lmb_client *c, lmb_error *err)
@@ -77,7 +78,8 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
     c->last_alive = lmb_seconds();
-    return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel, err);
+    return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel,
+                              err);
 }
 
 void lmbi_link_close(lmb_client *c)
@@ -182,9 +184,11 @@ static lmb_status receive(lmb_client *c, lmb_error *err)
         c->rejected++;
     if (!lmb_channel_ready(c->channel) || !c->heard)
         return LMB_FAIL(err, LMB_E_PEER, "the server broke off the handshake; if this goes on, %s",
-                        c->enrolled ? "this client's clock or key changed, or the server has a new key: ask for a new invite"
+                        c->enrolled ? "this client's clock or key changed, or the server has a new key: ask for a "
+                                      "new invite"
                                     : "the invite is wrong: ask for a new one");
-    return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word", n ? strerror(errno) : "");
+    return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word",
+                    n ? strerror(errno) : "");
 }
 
 lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)

@@ -39,7 +39,9 @@ static lmb_status check_result(const lmb_train_result *r, size_t n, lmb_error *e
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(r->delta[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "local training diverged: value %zu of the change is not finite; lower the learning rate", i);
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "local training diverged: value %zu of the change is not finite; lower the learning rate",
+                            i);
     if (!r->examples)
         return LMB_FAIL(err, LMB_E_ARG, "local training saw no example");
     return LMB_OK;
@@ -72,11 +74,14 @@ static lmb_status start_training(lmb_client *c, lmb_error *err)
     c->result.delta = calloc((size_t)c->work.n, sizeof(float));
     if (!c->result.delta)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the change of %" PRIu64 " values", c->work.n);
-    c->train_task = (lmb_train_task){ .round = c->work.round, .model = (const float *)(const void *)c->in[DOWNLOAD_MODEL].data,
-                                      .n = (size_t)c->work.n, .layout = c->work.layout,
+    c->train_task = (lmb_train_task){ .round = c->work.round,
+                                      .model = (const float *)(const void *)c->in[DOWNLOAD_MODEL].data,
+                                      .n = (size_t)c->work.n,
+                                      .layout = c->work.layout,
                                       .graph = c->work.graph.bytes ? c->in[DOWNLOAD_GRAPH].data : NULL,
                                       .graph_bytes = (size_t)c->work.graph.bytes,
-                                      .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data, .client = c };
+                                      .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data,
+                                      .client = c };
     c->result_error = (lmb_error)LMB_ERROR_INIT;
     atomic_store(&c->trained, false);
     atomic_store(&c->steps, 0);
@@ -131,9 +136,11 @@ static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb
     uint64_t limit = (uint64_t)c->cfg.max_model_mib << 20;
     if (t->n == 0 || t->n > limit / sizeof(float) || t->model.bytes != t->n * sizeof(float) || t->graph.bytes > limit ||
         t->settings.bytes > SETTINGS_MAX)
-        return LMB_FAIL(err, LMB_E_ARG, "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes, a graph of %" PRIu64
-                        " and settings of %" PRIu64 "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings", t->n,
-                        t->model.bytes, t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes, "
+                        "a graph of %" PRIu64 " and settings of %" PRIu64
+                        "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
+                        t->n, t->model.bytes, t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
     return LMB_OK;
 }
 
@@ -173,8 +180,9 @@ static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (!d)
         return LMB_OK; /* of a task that was replaced */
     if (r->message != 0 || r->offset != d->have || !r->bytes || r->bytes > d->id.bytes - d->have)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the server sent %zu bytes at %" PRIu64 ", %" PRIu64 " of %" PRIu64 " had arrived", r->bytes,
-                        r->offset, d->have, d->id.bytes);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "the server sent %zu bytes at %" PRIu64 ", %" PRIu64 " of %" PRIu64 " had arrived",
+                        r->bytes, r->offset, d->have, d->id.bytes);
     memcpy(d->data + d->have, r->body, r->bytes);
     d->have += r->bytes;
     if (d->have < d->id.bytes)
@@ -193,8 +201,13 @@ static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
 
 static lmb_status offer(lmb_client *c, lmb_error *err)
 {
-    lmb_update_message u = { .round = c->work.round, .layout = c->work.layout, .model = c->work.model.hash, .n = c->work.n,
-                             .examples = c->result.examples, .encoding = LMB_ENCODING_F32, .blob = c->result_id,
+    lmb_update_message u = { .round = c->work.round,
+                             .layout = c->work.layout,
+                             .model = c->work.model.hash,
+                             .n = c->work.n,
+                             .examples = c->result.examples,
+                             .encoding = LMB_ENCODING_F32,
+                             .blob = c->result_id,
                              .metrics = c->result.metrics };
     lmb_round_note note = { .round = c->work.round };
     c->uploading = false;
@@ -212,7 +225,8 @@ static lmb_status take_have(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (!c->has_result || !same_blob(&have.blob, &c->result_id))
         return LMB_OK;
     if (have.offset > c->result_id.bytes || have.offset % sizeof(float))
-        return LMB_FAIL(err, LMB_E_FORMAT, "the server wants to go on at byte %" PRIu64 " of %" PRIu64, have.offset, c->result_id.bytes);
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server wants to go on at byte %" PRIu64 " of %" PRIu64, have.offset,
+                        c->result_id.bytes);
     c->sent = have.offset;
     c->uploading = true;
     return LMB_OK;
@@ -255,8 +269,8 @@ static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *not
     if (type == LMB_MSG_ACCEPTED)
         lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": update accepted", note->round);
     else
-        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s", note->round,
-                   note->sentence);
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s",
+                   note->round, note->sentence);
     if (note->round != c->task.round)
         return;
     c->has_task = c->uploading = false;
@@ -286,7 +300,8 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     case LMB_MSG_ACCEPTED:
     case LMB_MSG_REFUSED: take_verdict(c, r->type, &note); return LMB_OK;
     case LMB_MSG_DONE:
-        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the federation has ended after %" PRIu64 " rounds: %s", note.round, note.sentence);
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the federation has ended after %" PRIu64 " rounds: %s",
+                   note.round, note.sentence);
         c->finished = true;
         return LMB_OK;
     default: return LMB_FAIL(err, LMB_E_FORMAT, "message type %u is not one a server sends", r->type);

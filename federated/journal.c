@@ -25,7 +25,8 @@ static const char schema[] =
     " best_score REAL);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
     " name TEXT NOT NULL, last_time INTEGER NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by BLOB);";
+    "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
+    "BLOB);";
 
 static lmb_status fail(const lmb_journal *j, lmb_error *err)
 {
@@ -115,8 +116,10 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
     lmb_journal_state got = { 0 };
     lmb_status st;
 
-    LMB_TRY(prepare(j, "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, version"
-                       " FROM federation", &q, err));
+    LMB_TRY(prepare(j,
+                    "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, version"
+                    " FROM federation",
+                    &q, err));
     st = step(j, q, found, err);
     if (st == LMB_OK && *found) {
         got.round = (uint64_t)sqlite3_column_int64(q, 0);
@@ -127,7 +130,8 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
         got.best_round = (uint64_t)sqlite3_column_int64(q, 7);
         got.best_score = sqlite3_column_double(q, 8);
         if (sqlite3_column_int(q, 9) != 1)
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %d, this program reads 1", j->dir, sqlite3_column_int(q, 9));
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %d, this program reads 1", j->dir,
+                          sqlite3_column_int(q, 9));
         else if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
                  !column_blob(q, 5, &got.state, LMB_HASH_BYTES))
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: a hash is missing", j->dir);
@@ -138,8 +142,8 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
     return st;
 }
 
-static lmb_status path_of(const lmb_journal *j, const char *kind, uint64_t round, const char *end, char *out, size_t cap,
-                          lmb_error *err)
+static lmb_status path_of(const lmb_journal *j, const char *kind, uint64_t round, const char *end, char *out,
+                          size_t cap, lmb_error *err)
 {
     char name[64];
     snprintf(name, sizeof name, "%s-%" PRIu64 ".%s", kind, round, end);
@@ -181,7 +185,8 @@ static void forget(const lmb_journal *j, uint64_t round, const lmb_journal_state
         unlink(path);
 }
 
-lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state, lmb_error *err)
+lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state,
+                              lmb_error *err)
 {
     lmb_journal_state old;
     char path[4096];
@@ -218,7 +223,9 @@ static lmb_status read_exact(const char *path, void *out, size_t bytes, const lm
         memcpy(out, data, n);
     free(data);
     if (n != bytes || memcmp(&got, want, sizeof got) != 0)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s does not match the journal; restore it from a backup or begin in a new state_dir", path);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s does not match the journal; restore it from a backup or begin in a new state_dir",
+                        path);
     return LMB_OK;
 }
 
@@ -272,7 +279,8 @@ static lmb_status check_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], co
         st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
     if (st == LMB_OK && column_blob(q, 1, used_by, LMB_NOISE_KEY)) {
         if (memcmp(used_by, client, LMB_NOISE_KEY) != 0)
-            st = LMB_FAIL(err, LMB_E_DENIED, "the invite was used already, by another client; each works once, ask for a new one");
+            st = LMB_FAIL(err, LMB_E_DENIED,
+                          "the invite was used already, by another client; each works once, ask for a new one");
     } else if (st == LMB_OK && sqlite3_column_int64(q, 0) < now) {
         st = LMB_FAIL(err, LMB_E_DENIED, "the invite expired %lld s ago; ask for a new one",
                       (long long)(now - sqlite3_column_int64(q, 0)));
@@ -281,8 +289,8 @@ static lmb_status check_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], co
     return st;
 }
 
-static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY], const char *name,
-                        int64_t now, lmb_error *err)
+static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
+                        const char *name, int64_t now, lmb_error *err)
 {
     sqlite3_stmt *q;
     LMB_TRY(check_token(j, id, client, now, err));

@@ -53,8 +53,8 @@ LMB_MUST_CHECK lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s,
 /* Make `s` the state. When s->model_round == s->round, `model` (n floats) and `state` are written first; else the
  * round was abandoned and they are NULL. Files that are neither current nor best are removed afterwards.
  * Fills in s->model, s->state. */
-LMB_MUST_CHECK lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state,
-                                             lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model,
+                                             const void *state, lmb_error *err);
 /* Read the files of `round`; state may be NULL. */
 LMB_MUST_CHECK lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *model, void *state,
                                             lmb_error *err);

@@ -67,7 +67,8 @@ static lmb_status take_lock(lmb_server *s, lmb_error *err)
     if (s->lock < 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", path, strerror(errno));
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        return LMB_FAIL(err, LMB_E_IO, "another server is running on %s; stop it or choose another state_dir", s->state_dir);
+        return LMB_FAIL(err, LMB_E_IO, "another server is running on %s; stop it or choose another state_dir",
+                        s->state_dir);
     return LMB_OK;
 }
 
@@ -84,7 +85,8 @@ static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the aggregator");
     if (s->aggregator->fields) {
         const lmb_tree *t = s->cfg.aggregator;
-        LMB_TRY(lmb_fields_bind(s->aggregator->fields, t && t->kind == LMB_TREE_MAP ? t : NULL, s->aggregator_config, err));
+        LMB_TRY(
+            lmb_fields_bind(s->aggregator->fields, t && t->kind == LMB_TREE_MAP ? t : NULL, s->aggregator_config, err));
     }
     return s->aggregator->create(s->aggregator_config, &limits, &s->sum, err);
 }
@@ -100,7 +102,9 @@ static lmb_status restore(lmb_server *s, lmb_error *err)
     if (s->aggregator->save)
         s->aggregator->save(s->sum, &bytes);
     if (s->state.state_bytes != bytes && s->state.state_bytes)
-        return LMB_FAIL(err, LMB_E_ARG, "%s holds %llu bytes of aggregator state, the configuration has %zu; configure the aggregator as before",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s holds %llu bytes of aggregator state, the configuration has %zu; "
+                        "configure the aggregator as before",
                         s->state_dir, (unsigned long long)s->state.state_bytes, bytes);
     if (s->state.state_bytes && !(kept = malloc(bytes)))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to restore the aggregator");
@@ -130,9 +134,11 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
         LMB_TRY(lmb_journal_commit(s->journal, &s->state, s->model, NULL, err));
     }
     s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
-    s->blobs[BLOB_GRAPH] = (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
-    s->blobs[BLOB_SETTINGS] = (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
-                                      (const uint8_t *)s->job.settings };
+    s->blobs[BLOB_GRAPH] =
+        (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
+    s->blobs[BLOB_SETTINGS] =
+        (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
+                (const uint8_t *)s->job.settings };
     return LMB_OK;
 }
 
@@ -173,11 +179,14 @@ static lmb_status open_port(lmb_server *s, lmb_error *err)
     if (rc == 0)
         rc = uv_listen((uv_stream_t *)&s->listener, 128, lmbi_peer_accept);
     if (rc == UV_EADDRINUSE)
-        return LMB_FAIL(err, LMB_E_IO, "port %lld on %s is in use by another program; choose another port", (long long)s->cfg.port, s->address);
+        return LMB_FAIL(err, LMB_E_IO, "port %lld on %s is in use by another program; choose another port",
+                        (long long)s->cfg.port, s->address);
     if (rc != 0)
-        return LMB_FAIL(err, LMB_E_IO, "cannot listen on %s port %lld: %s", s->address, (long long)s->cfg.port, uv_strerror(rc));
+        return LMB_FAIL(err, LMB_E_IO, "cannot listen on %s port %lld: %s", s->address, (long long)s->cfg.port,
+                        uv_strerror(rc));
     if (uv_tcp_getsockname(&s->listener, (struct sockaddr *)&a, &n) == 0)
-        s->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+        s->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                                : ((struct sockaddr_in *)&a)->sin_port);
     return LMB_OK;
 }
 
@@ -334,8 +343,8 @@ lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *s
     return LMB_OK;
 }
 
-lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s, char out[LMB_SERVER_INVITE],
-                             lmb_error *err)
+lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
+                             char out[LMB_SERVER_INVITE], lmb_error *err)
 {
     lmb_invite invite = { { 0 }, (uint16_t)port, { 0 }, { 0 } };
     uint8_t secret[LMB_NOISE_KEY];
@@ -345,7 +354,9 @@ lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, 
     lmb_status st;
 
     if (port < 1 || port > 65535 || !(ttl_s >= 1 && ttl_s <= 366.0 * 86400))
-        return LMB_FAIL(err, LMB_E_ARG, "an invite needs a port from 1 to 65535 and a life of 1 s to 366 days; got %d and %g s", port, ttl_s);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "an invite needs a port from 1 to 65535 and a life of 1 s to 366 days; got %d and %g s",
+                        port, ttl_s);
     if (snprintf(invite.host, sizeof invite.host, "%s", host) >= (int)sizeof invite.host)
         return LMB_FAIL(err, LMB_E_ARG, "the host name is too long");
     LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));

@@ -186,7 +186,8 @@ void lmbi_peer_task(peer *p)
     say(p, LMB_MSG_TASK, &t);
 }
 
-static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err)
+static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
+                              lmb_error *err)
 {
     size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
     member *m;
@@ -209,31 +210,24 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     return LMB_OK;
 }
 
-/* Names come from outside and go to logs and reports. */
-static void tame(char *name)
-{
-    for (; *name; name++)
-        if ((unsigned char)*name < 0x20 || (unsigned char)*name >= 0x7f)
-            *name = '?';
-}
-
 static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 {
     lmb_server *s = p->server;
     const uint8_t *key = lmb_channel_peer(p->channel);
     lmb_journal_client client;
     lmb_hello hello;
-    member *m;
-    bool found;
+    member *m = NULL;
+    bool found = false;
 
     if (r->type != LMB_MSG_HELLO)
         return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
     LMB_TRY(lmb_message_read(r, &hello, err));
     if (hello.version != LMB_FED_VERSION)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one", hello.version, LMB_FED_VERSION);
-    tame(hello.name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
+                        hello.version, LMB_FED_VERSION);
     if (lmb_channel_enrolling(p->channel))
-        LMB_TRY(lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
+        LMB_TRY(
+            lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
     LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));
     if (!found)
         return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
@@ -261,7 +255,8 @@ static lmb_status take_want(peer *p, const lmb_record *r, lmb_error *err)
         if (memcmp(&b->id.hash, &want.blob.hash, sizeof b->id.hash) != 0 || b->id.bytes != want.blob.bytes)
             continue;
         if (want.offset > b->id.bytes)
-            return LMB_FAIL(err, LMB_E_FORMAT, "the client asks for byte %" PRIu64 " of %" PRIu64, want.offset, b->id.bytes);
+            return LMB_FAIL(err, LMB_E_FORMAT, "the client asks for byte %" PRIu64 " of %" PRIu64, want.offset,
+                            b->id.bytes);
         p->sending = want.offset < b->id.bytes ? b : NULL;
         p->send_at = want.offset;
         p->send_message = r->message;
@@ -364,7 +359,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     if (n < 0) {
         if (!p->member && !p->told)
-            lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s hung up before it had proved its key", who(p, name));
+            lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s hung up before it had proved its key",
+                       who(p, name));
         else if (!p->told)
             lmb_log_at(p->server->job.log, LMB_LOG_INFO, "federated", "%s: connection lost", who(p, name));
         lmbi_peer_close(p);
@@ -388,11 +384,13 @@ static lmb_status gate_fresh(void *ctx, const uint8_t key[LMB_NOISE_KEY], uint64
 {
     peer *p = ctx;
     lmb_journal_client client;
-    bool found;
+    bool found = false;
     LMB_TRY(lmb_journal_find_client(p->server->journal, key, &client, &found, err));
     if (time >= 1ull << 62 || (found && time <= client.last_time))
-        return LMB_FAIL(err, LMB_E_DENIED, "its first message is one that client %" PRId64 " (%s) sent before: recorded and replayed, or the "
-                        "client's clock went back", found ? client.id : 0, found ? client.name : "unknown");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "its first message is one that client %" PRId64 " (%s) sent before: "
+                        "recorded and replayed, or the client's clock went back",
+                        found ? client.id : 0, found ? client.name : "unknown");
     return LMB_OK; /* a key that is not enrolled is told so once it has proved itself */
 }
 
@@ -431,14 +429,16 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
         s->peers->previous = p;
     s->peers = p;
     s->n_peers++;
-    if (uv_accept(listener, (uv_stream_t *)&p->tcp) != 0 || lmb_channel_server(s->secret, &gate, &p->channel, NULL) != LMB_OK) {
+    if (uv_accept(listener, (uv_stream_t *)&p->tcp) != 0 ||
+        lmb_channel_server(s->secret, &gate, &p->channel, NULL) != LMB_OK) {
         lmbi_peer_close(p);
         return;
     }
     name_address(p);
     if (s->n_peers > s->cfg.max_clients) {
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s is turned away: %lld connections are open (max_clients)", p->address,
-                   (long long)s->cfg.max_clients);
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "%s is turned away: %lld connections are open (max_clients)",
+                   p->address, (long long)s->cfg.max_clients);
         lmbi_peer_close(p);
         return;
     }
@@ -459,10 +459,12 @@ void lmbi_peers_check(lmb_server *s)
         if (p->told && now - p->since > handshake_s) {
             lmbi_peer_close(p); /* it had its time to read the last words, and holds a place */
         } else if (!p->member && !p->told && now - p->since > handshake_s) {
-            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s did not prove a key within %g s", who(p, name), handshake_s);
+            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s did not prove a key within %g s", who(p, name),
+                       handshake_s);
             lmbi_peer_close(p);
         } else if (now - p->heard > s->cfg.idle_s) {
-            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name), s->cfg.idle_s);
+            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name),
+                       s->cfg.idle_s);
             lmbi_peer_close(p);
         }
     }

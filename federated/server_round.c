@@ -94,8 +94,8 @@ static void start_round(lmb_server *s)
         lmbi_server_fail(s, &err);
         return;
     }
-    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients", s->report.round,
-               s->report.selected);
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients",
+               s->report.round, s->report.selected);
     enter(s, PHASE_ROUND);
     for (member *m = s->members; m; m = m->next)
         if (m->status == MEMBER_SELECTED && m->peer)
@@ -126,8 +126,8 @@ static void note_to(member *m, lmb_message_type type, uint64_t round, const char
 
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
 {
-    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s", s->report.round,
-               m->id, m->name, sentence);
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
+               s->report.round, m->id, m->name, sentence);
     m->status = MEMBER_OUT;
     lmb_upload_end(&m->upload);
     note_to(m, LMB_MSG_REFUSED, s->report.round, sentence);
@@ -174,8 +174,12 @@ static void deliver(lmb_server *s, member *m)
 
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
 {
-    lmb_upload_rules rules = { .round = s->state.round + 1, .n = s->job.n, .max_examples = (uint64_t)s->cfg.max_examples,
-                               .layout = s->job.layout, .model = s->blobs[BLOB_MODEL].id.hash, .max_abs = s->cfg.max_abs };
+    lmb_upload_rules rules = { .round = s->state.round + 1,
+                               .n = s->job.n,
+                               .max_examples = (uint64_t)s->cfg.max_examples,
+                               .layout = s->job.layout,
+                               .model = s->blobs[BLOB_MODEL].id.hash,
+                               .max_abs = s->cfg.max_abs };
     lmb_error err = LMB_ERROR_INIT;
     lmb_want have = { .blob = head->blob };
 
@@ -222,7 +226,9 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
     for (size_t i = 0; i < s->job.n; i++) {
         s->model[i] += (float)(s->cfg.server_lr * (double)s->delta[i]);
         if (!isfinite(s->model[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the model is no longer finite; lower server_lr or max_abs", i);
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "value %zu of the model is no longer finite; lower server_lr or max_abs",
+                            i);
     }
     return LMB_OK;
 }
@@ -297,8 +303,10 @@ static void finish_round(lmb_server *s)
     excuse_silence(s);
     r->seconds = lmbi_now(s) - s->phase_since;
     if (!r->committed)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
-                   "(minimum); the model stays as it was", r->round, r->updates, (long long)s->cfg.minimum);
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
+                   "(minimum); the model stays as it was",
+                   r->round, r->updates, (long long)s->cfg.minimum);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
     r->bytes_in = r->bytes_out = 0;
@@ -341,7 +349,8 @@ static void farewell(lmb_server *s)
             m->told = true;
             lmbi_peer_farewell(m->peer, LMB_MSG_DONE, &note);
         }
-        untold |= !m->told || m->peer;
+        /* wait for words to leave, and for those who were here a moment ago */
+        untold |= m->peer || (!m->told && lmbi_now(s) - m->gone < s->cfg.reconnect_s);
     }
     if (!untold || lmbi_now(s) - s->phase_since > farewell_s)
         uv_stop(&s->loop);

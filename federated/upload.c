@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "models and updates travel as little-endian floats, unconverted");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "models and updates travel as little-endian floats, "
+                                                          "unconverted");
 
 enum { BLOCK = 16384 }; /* floats absorbed at a time */
 
@@ -22,7 +23,8 @@ void lmb_upload_init(lmb_upload *u)
 static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message *m, lmb_error *err)
 {
     if (m->round != r->round || memcmp(&m->model, &r->model, sizeof m->model) != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "the update is for round %" PRIu64 ", round %" PRIu64 " is under way", m->round, r->round);
+        return LMB_FAIL(err, LMB_E_ARG, "the update is for round %" PRIu64 ", round %" PRIu64 " is under way", m->round,
+                        r->round);
     if (memcmp(&m->layout, &r->layout, sizeof m->layout) != 0)
         return LMB_FAIL(err, LMB_E_SHAPE, "the update is for a model of another layout; update the client");
     if (m->n != r->n)
@@ -33,7 +35,8 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
         return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %" PRIu64,
                         m->blob.bytes, r->n, r->n * (uint64_t)sizeof(float));
     if (m->examples < 1 || m->examples > r->max_examples)
-        return LMB_FAIL(err, LMB_E_ARG, "the update claims %" PRIu64 " examples, allowed are 1 to %" PRIu64 " (max_examples)",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the update claims %" PRIu64 " examples, allowed are 1 to %" PRIu64 " (max_examples)",
                         m->examples, r->max_examples);
     for (uint32_t i = 0; i < m->metrics.n; i++)
         if (!isfinite(m->metrics.row[i].value))
@@ -67,8 +70,10 @@ static lmb_status check_values(const lmb_upload *u, const lmb_record *r, lmb_err
         float v;
         memcpy(&v, r->body + i, sizeof v);
         if (!(fabsf(v) <= (float)u->max_abs))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "value %" PRIu64 " of the update is %g; values must be finite and at most %g "
-                            "in size (max_abs)", (r->offset + i) / sizeof(float), (double)v, u->max_abs);
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "value %" PRIu64 " of the update is %g; values must be finite and at most %g "
+                            "in size (max_abs)",
+                            (r->offset + i) / sizeof(float), (double)v, u->max_abs);
     }
     return LMB_OK;
 }
@@ -79,8 +84,10 @@ lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
     if (u->fd < 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "a chunk arrived, but no upload was agreed");
     if (r->offset != u->have || r->bytes > u->head.blob.bytes - u->have || r->bytes == 0 || r->bytes % sizeof(float))
-        return LMB_FAIL(err, LMB_E_FORMAT, "a chunk of %zu bytes at %" PRIu64 " does not follow the %" PRIu64 " of %" PRIu64
-                        " bytes received", r->bytes, r->offset, u->have, u->head.blob.bytes);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "a chunk of %zu bytes at %" PRIu64 " does not follow the %" PRIu64 " "
+                        "of %" PRIu64 " bytes received",
+                        r->bytes, r->offset, u->have, u->head.blob.bytes);
     LMB_TRY(check_values(u, r, err));
     while (done < r->bytes) {
         ssize_t n = pwrite(u->fd, r->body + done, r->bytes - done, (off_t)(u->have + done));
@@ -99,7 +106,8 @@ static lmb_status read_block(const lmb_upload *u, float *out, size_t at, size_t 
     while (done < want) {
         ssize_t n = pread(u->fd, (char *)out + done, want - done, (off_t)(at * sizeof *out + done));
         if (n == 0 || (n < 0 && errno != EINTR))
-            return LMB_FAIL(err, LMB_E_IO, "%s: cannot read back: %s", u->path, n ? strerror(errno) : "the file was cut");
+            return LMB_FAIL(err, LMB_E_IO, "%s: cannot read back: %s", u->path,
+                            n ? strerror(errno) : "the file was cut");
         done += n > 0 ? (size_t)n : 0;
     }
     return LMB_OK;

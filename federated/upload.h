@@ -35,8 +35,9 @@ typedef struct lmb_upload {
 
 void lmb_upload_init(lmb_upload *u);
 /* Begin, or go on when the same blob was under way; u->have is where the client must continue. */
-LMB_MUST_CHECK lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, const lmb_upload_rules *rules,
-                                           const lmb_update_message *head, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client,
+                                           const lmb_upload_rules *rules, const lmb_update_message *head,
+                                           lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err);
 static inline bool lmb_upload_complete(const lmb_upload *u) { return u->fd >= 0 && u->have == u->head.blob.bytes; }
 /* Check the hash of a complete upload, then give it to the aggregator. Ends the upload if that worked. */

@@ -107,6 +107,7 @@ enum {
     LMB_OP_INPLACE = 2,     /* out[0] may share the memory of in[0] if the types agree              */
     LMB_OP_VIEW = 4,        /* out[0] is the bytes of in[0] with another shape                      */
     LMB_OP_RANDOM = 8,      /* reads lmb_run.step                                                   */
+    LMB_OP_ORDER_FREE = 32, /* the order of in[0]'s elements does not matter (minimum, maximum)       */
     LMB_OP_BROADCAST = 16   /* in[0], in[1] broadcast; elementwise when their shapes are equal      */
 };
 

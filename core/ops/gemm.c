@@ -11,11 +11,11 @@
 
 #include "core/base/compiler.h"
 #include "core/ops/common.h"
+#include "core/ops/gemm.h"
 
-typedef struct gemm_attr { float alpha, beta; int64_t transA, transB; } gemm_attr;
 static const lmb_attr_row gemm_rows[] = {
-    LMB_A_REAL(gemm_attr, alpha, 1.0f), LMB_A_REAL(gemm_attr, beta, 1.0f), LMB_A_INT(gemm_attr, transA, 0),
-    LMB_A_INT(gemm_attr, transB, 0), LMB_A_END
+    LMB_A_REAL(lmb_gemm_attr, alpha, 1.0f), LMB_A_REAL(lmb_gemm_attr, beta, 1.0f), LMB_A_INT(lmb_gemm_attr, transA, 0),
+    LMB_A_INT(lmb_gemm_attr, transB, 0), LMB_A_END
 };
 
 static lmb_status float_type(const lmb_call *c, lmb_error *err)
@@ -33,7 +33,7 @@ static lmb_status float_type(const lmb_call *c, lmb_error *err)
 
 static lmb_status gemm_infer(const lmb_call *c, lmb_error *err)
 {
-    const gemm_attr *a = c->attr;
+    const lmb_gemm_attr *a = c->attr;
     const lmb_shape *sa = &c->in[0].shape, *sb = &c->in[1].shape;
     lmb_shape both;
 
@@ -54,14 +54,14 @@ static lmb_status gemm_infer(const lmb_call *c, lmb_error *err)
 
 static void gemm_cost(const lmb_call *c, lmb_cost *out)
 {
-    const gemm_attr *a = c->attr;
+    const lmb_gemm_attr *a = c->attr;
     out->macs = (double)lmb_shape_count(&c->out[0].shape) * (double)c->in[0].shape.d[a->transA == 0];
     out->flops = 2 * out->macs;
 }
 
 static void gemm_axes(const lmb_call *c, const lmb_axes *a)
 {
-    const gemm_attr *t = c->attr;
+    const lmb_gemm_attr *t = c->attr;
     a->tie(a->ctx, 0, t->transA != 0, LMB_OUT(c, 0), 0, 0, 1);
     a->tie(a->ctx, 1, t->transB == 0, LMB_OUT(c, 0), 1, 0, 1);
     a->tie(a->ctx, 0, t->transA == 0, 1, t->transB != 0, 0, 1);
@@ -109,7 +109,7 @@ PRODUCT(product_f64, double, )
 
 static lmb_status gemm_run(const lmb_run *r, lmb_error *err)
 {
-    const gemm_attr *a = r->attr;
+    const lmb_gemm_attr *a = r->attr;
     int64_t m = r->out[0].shape.d[0], n = r->out[0].shape.d[1], k = r->in[0].shape.d[a->transA == 0];
 
     (void)err;
@@ -128,7 +128,7 @@ static lmb_vid gemm(lmb_grad *g, lmb_vid a, lmb_vid b, int ta, int tb, float alp
 
 static lmb_status gemm_grad(lmb_grad *g, lmb_error *err)
 {
-    const gemm_attr *a = g->node->attr;
+    const lmb_gemm_attr *a = g->node->attr;
     lmb_vid A = g->node->in[0], B = g->node->in[1], dy = g->dout[0];
 
     (void)err;
@@ -147,7 +147,7 @@ static lmb_status gemm_grad(lmb_grad *g, lmb_error *err)
 
 const lmb_op lmb_op_gemm = {
     .name = "Gemm", .domain = "", .summary = "y = alpha A B + beta C", .source = "ONNX Gemm-13", .since = 13,
-    .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .attr_size = sizeof(gemm_attr), .attrs = gemm_rows,
+    .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_gemm_attr), .attrs = gemm_rows,
     .infer = gemm_infer, .grad = gemm_grad, .cost = gemm_cost, .axes = gemm_axes, .run = gemm_run,
 };
 

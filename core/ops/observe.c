@@ -79,7 +79,7 @@ static lmb_status observe_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_observe_range = {
     .name = "ObserveRange", .domain = "limbeck", .summary = "running minimum and maximum of an activation",
     .source = "arXiv:1712.05877, section 3.1", .min_in = 3, .max_in = 3, .min_out = 2, .max_out = 2,
-    .attr_size = sizeof(observe_attr), .attrs = observe_rows, .infer = observe_infer, .grad = no_grad,
+    .flags = LMB_OP_ORDER_FREE, .attr_size = sizeof(observe_attr), .attrs = observe_rows, .infer = observe_infer, .grad = no_grad,
     .run = observe_run,
 };
 

@@ -6,6 +6,7 @@
  * The subgradient at 0 is taken as 0. NaN passes through.
  *   source  ONNX Relu-14; Nair and Hinton, ICML 2010
  */
+#include "core/base/compiler.h"
 #include "core/ops/common.h"
 
 static lmb_status relu_infer(const lmb_call *c, lmb_error *err)
@@ -14,6 +15,12 @@ static lmb_status relu_infer(const lmb_call *c, lmb_error *err)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "Relu of %s; f32 and f64 are supported",
                         lmb_dtype_name(c->in[0].dtype));
     return lmbi_infer_same(c, err);
+}
+
+LMB_HOT static void relu_f32(const float *x, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
 static lmb_status relu_run(const lmb_run *r, lmb_error *err)
@@ -27,10 +34,7 @@ static lmb_status relu_run(const lmb_run *r, lmb_error *err)
         for (int64_t i = 0; i < n; i++)
             y[i] = x[i] < 0.0 ? 0.0 : x[i];
     } else {
-        const float *x = r->in[0].data;
-        float *y = r->out[0].data;
-        for (int64_t i = 0; i < n; i++)
-            y[i] = x[i] < 0.0f ? 0.0f : x[i];
+        relu_f32(r->in[0].data, r->out[0].data, n);
     }
     return LMB_OK;
 }
@@ -58,15 +62,16 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
     return lmbi_infer_same(c, err);
 }
 
-static lmb_status grad_run(const lmb_run *r, lmb_error *err)
+LMB_HOT static void grad_f32(const float *dy, const float *y, float *dx, int64_t n)
 {
-    const float *dy = r->in[0].data, *y = r->in[1].data;
-    float *dx = r->out[0].data;
-    int64_t n = lmb_shape_count(&r->out[0].shape);
-
-    (void)err;
     for (int64_t i = 0; i < n; i++)
         dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
+}
+
+static lmb_status grad_run(const lmb_run *r, lmb_error *err)
+{
+    (void)err;
+    grad_f32(r->in[0].data, r->in[1].data, r->out[0].data, lmb_shape_count(&r->out[0].shape));
     return LMB_OK;
 }
 

@@ -76,25 +76,40 @@ static bool same_op(const lmb_kernel *k, const lmb_op *op)
     return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
 }
 
-static const lmb_kernel *choose_kernel(const lmb_plan *p, const lmb_call *c, char *reason, size_t cap)
+/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined. */
+static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_kernel **out, void **state,
+                                size_t *scratch, char *reason, size_t cap, lmb_error *err)
 {
     reason[0] = 0;
+    *out = NULL;
     for (const lmb_backend *const *b = p->options.backends; b && *b; b++)
         for (const lmb_kernel *const *k = (*b)->kernels; *k; k++) {
             const char *why = "no reason given";
+            lmb_error local = LMB_ERROR_INIT;
+            lmb_status st = LMB_OK;
             if (!same_op(*k, c->op))
                 continue;
-            if (!(*k)->accepts || (*k)->accepts(c, &why))
-                return *k;
+            if ((*k)->accepts && !(*k)->accepts(c, &why))
+                st = LMB_E_UNSUPPORTED;
+            else if ((*k)->create)
+                st = (*k)->create(c, state, scratch, &local);
+            if (st == LMB_OK) {
+                *out = *k;
+                return LMB_OK;
+            }
+            if (st != LMB_E_UNSUPPORTED)
+                return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);
             if (!reason[0])
-                snprintf(reason, cap, "%s: %s", (*k)->name, why);
+                snprintf(reason, cap, "%s: %s", (*k)->name, local.msg[0] ? local.msg : why);
         }
-    return NULL;
+    return LMB_OK;
 }
 
 /* A pointwise reference kernel runs on the bytes in any order, if all operands have the same order. */
 static bool order_free(const lmb_call *c)
 {
+    if (c->op->flags & LMB_OP_ORDER_FREE)
+        return true;
     if (!(c->op->flags & (LMB_OP_ELEMENTWISE | LMB_OP_BROADCAST)))
         return false;
     for (int i = 0; i < c->n_in; i++)
@@ -284,6 +299,12 @@ static lmb_status keep_reason(lmb_plan *p, int step, const char *reason)
     return LMB_OK;
 }
 
+static void drop_state(const lmb_kernel *k, void *state)
+{
+    if (k && k->destroy)
+        k->destroy(state);
+}
+
 static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const int *last_use, lmb_error *err)
 {
     const lmb_node *n = &p->g->node[index];
@@ -298,7 +319,10 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     if (n->op->flags & LMB_OP_VIEW)
         return plan_view(p, n, err);
 
-    const lmb_kernel *kernel = choose_kernel(p, &call, reason, sizeof reason);
+    const lmb_kernel *kernel;
+    void *state = NULL;
+    size_t scratch = 0;
+    LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
     bool free_order = !kernel && order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
@@ -307,12 +331,16 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
             continue;
         lmb_layout want = free_order ? common : wanted_layout(kernel, &call, k);
         operand[k] = in_layout(p, n->in[k], want, err);
-        if (operand[k] < 0)
+        if (operand[k] < 0) {
+            drop_state(kernel, state);
             return LMB_E_NOMEM;
+        }
     }
     lmbi_step *s = add_step(p, n->n_in, n->n_out);
-    if (!s)
+    if (!s) {
+        drop_state(kernel, state);
         return NOMEM(err);
+    }
     int at = p->n_steps - 1;
     s->node = n;
     s->kernel = kernel;
@@ -320,13 +348,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     s->cost = lmb_call_cost(&call);
     memcpy(s->in, operand, sizeof *operand * (size_t)n->n_in);
     keep_reason(p, at, reason);
-    if (kernel && kernel->create) {
-        lmb_status st = kernel->create(&call, &s->state, &s->scratch, err);
-        if (st != LMB_OK)
-            return lmb_error_context(err, "node %s, kernel %s", n->name, kernel->name), st;
-    } else if (!kernel && n->op->scratch) {
-        s->scratch = n->op->scratch(&call);
-    }
+    s->state = state;
+    s->scratch = kernel || !n->op->scratch ? scratch : n->op->scratch(&call);
 
     bool inplace = kernel ? kernel->inplace : (n->op->flags & LMB_OP_INPLACE) != 0;
     for (int k = 0; k < n->n_out; k++) {
@@ -441,8 +464,7 @@ void lmb_plan_destroy(lmb_plan *p)
         return;
     for (int i = 0; i < p->n_steps; i++) {
         lmbi_step *s = &p->step[i];
-        if (s->kernel && s->kernel->destroy)
-            s->kernel->destroy(s->state);
+        drop_state(s->kernel, s->state);
         free((char *)s->refused);
         free(s->in);
         free(s->tensor);

@@ -55,9 +55,11 @@ static lmb_status create(const void *cfg, const lmb_aggregator_limits *l, void *
     fedavg *s;
 
     if (bits < MIN_BITS)
-        return LMB_FAIL(err, LMB_E_ARG, "fedavg: %llu clients of up to %llu examples with values up to %g leave %d bits for "
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "fedavg: %llu clients of up to %llu examples with values up to %g leave %d bits for "
                         "fractions, %d are needed; lower target, max_examples or max_abs",
-                        (unsigned long long)l->max_updates, (unsigned long long)l->max_examples, l->max_abs, bits, MIN_BITS);
+                        (unsigned long long)l->max_updates, (unsigned long long)l->max_examples, l->max_abs, bits,
+                        MIN_BITS);
     s = calloc(1, sizeof *s);
     if (s) {
         s->n = l->n;
@@ -118,8 +120,10 @@ static lmb_status load(void *state, const void *saved, size_t bytes, lmb_error *
     size_t want;
     save(s, &want);
     if (bytes != want)
-        return LMB_FAIL(err, LMB_E_FORMAT, "fedavg: the journal holds %zu bytes of momentum, this configuration has %zu; "
-                        "set momentum as it was, or begin in a new state_dir", bytes, want);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "fedavg: the journal holds %zu bytes of momentum, this configuration has %zu; "
+                        "set momentum as it was, or begin in a new state_dir",
+                        bytes, want);
     if (bytes)
         memcpy(s->velocity, saved, bytes);
     return LMB_OK;

@@ -91,7 +91,8 @@ static void begin(pair *p, lmb_noise_pattern pattern)
 static void one_message(const vector *v, pair *p, int m)
 {
     uint8_t want[256], payload[64], wire[LMB_NOISE_MESSAGE], back[LMB_NOISE_MESSAGE];
-    size_t n_want = unhex(v->cipher[m], want, sizeof want), n = unhex(payloads[m], payload, sizeof payload), n_wire, n_back;
+    size_t n_want = unhex(v->cipher[m], want, sizeof want), n = unhex(payloads[m], payload, sizeof payload), n_wire,
+           n_back;
     lmb_noise *from = m % 2 ? &p->r : &p->i, *to = m % 2 ? &p->i : &p->r;
     ck_ok(lmb_noise_write(from, payload, n, wire, &n_wire, &err));
     ck_assert_uint_eq(n_wire, n_want);

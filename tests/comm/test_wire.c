@@ -34,9 +34,10 @@ static sample example(void)
 /* The bytes are a promise to other machines: written out by hand from the layout in wire.h. */
 START_TEST(bytes_are_fixed)
 {
-    static const uint8_t want[] = { 4, 3, 2, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0, 0, 0, 0xe0, 0xbf,
-                                    9, 8, 7, 6, 7, 0, 's', 'e', 'v', 'e', 'n', '7', '7', 1, 0, 4, 0, 'l', 'o', 's', 's',
-                                    0, 0, 0, 0, 0, 0, 0xd0, 0x3f };
+    static const uint8_t want[] = { 4,   3,   2,   1,   0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0,
+                                    0,   0,   0,   0,   0,    0xe0, 0xbf, 9,    8,    7,    6,    7,    0,
+                                    's', 'e', 'v', 'e', 'n',  '7',  '7',  1,    0,    4,    0,    'l',  'o',
+                                    's', 's', 0,   0,   0,    0,    0,    0,    0xd0, 0x3f };
     sample s = example(), back;
     uint8_t buf[128];
     size_t n;
@@ -76,6 +77,7 @@ START_TEST(limits_hold)
     buf[28] = 0;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds the control character 0");
     buf[28] = 'v';
     buf[33] = 17;
     err = (lmb_error)LMB_ERROR_INIT;

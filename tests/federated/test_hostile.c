@@ -23,7 +23,9 @@ typedef struct raw {
 
 static int dial(int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct timeval limit = { 10, 0 };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_ge(fd, 0);
@@ -238,7 +240,11 @@ static lmb_task_message join(world *w, raw *r)
 
 static lmb_update_message honest(const lmb_task_message *t, const float *values)
 {
-    return (lmb_update_message){ .round = t->round, .layout = t->layout, .model = t->model.hash, .n = t->n, .examples = 5,
+    return (lmb_update_message){ .round = t->round,
+                                 .layout = t->layout,
+                                 .model = t->model.hash,
+                                 .n = t->n,
+                                 .examples = 5,
                                  .blob = { lmb_hash_of(values, t->n * sizeof *values), t->n * sizeof *values } };
 }
 
@@ -246,15 +252,32 @@ static void send_values(raw *r, const float *values, size_t n)
 {
     for (size_t at = 0; at < n * sizeof *values; at += LMB_RECORD_BODY) {
         size_t left = n * sizeof *values - at;
-        lmb_record c = { LMB_MSG_CHUNK, 0, at, (const uint8_t *)values + at, left < LMB_RECORD_BODY ? left : LMB_RECORD_BODY };
+        lmb_record c = { LMB_MSG_CHUNK, 0, at, (const uint8_t *)values + at,
+                         left < LMB_RECORD_BODY ? left : LMB_RECORD_BODY };
         if (lmb_channel_send(r->channel, &c, NULL) != LMB_OK)
             return;
     }
     raw_flush(r);
 }
 
-typedef enum { MORE_VALUES, OTHER_LAYOUT, TEN_GIGABYTES, NO_EXAMPLES, MANY_EXAMPLES, NAN_METRIC, OLD_ROUND, ODD_ENCODING, SAW_NAN,
-               INFINITE, TOO_LARGE, WRONG_HASH, OUT_OF_ORDER, TOO_MUCH, UNASKED, HEADS } lie;
+typedef enum {
+    MORE_VALUES,
+    OTHER_LAYOUT,
+    TEN_GIGABYTES,
+    NO_EXAMPLES,
+    MANY_EXAMPLES,
+    NAN_METRIC,
+    OLD_ROUND,
+    ODD_ENCODING,
+    SAW_NAN,
+    INFINITE,
+    TOO_LARGE,
+    WRONG_HASH,
+    OUT_OF_ORDER,
+    TOO_MUCH,
+    UNASKED,
+    HEADS
+} lie;
 
 static void lie_about(world *w, raw *r, lie what)
 {
@@ -367,35 +390,36 @@ static void past_the_blob(world *w, raw *r)
 static const struct {
     void (*attack)(world *w, raw *r);
     const char *sentence;
+    double gather_s; /* 0: the attacker joins as third of three, and the round waits for it */
 } attacks[] = {
-    { not_enrolled, "is refused: this client is not enrolled; ask for an invite" },
-    { unknown_token, "is refused: the invite's token was never issued here" },
-    { wrong_token_key, "is refused: handshake message 3 does not authenticate" },
-    { used_token, "is refused: the invite was used already, by another client" },
-    { expired_token, "is refused: the invite expired" },
-    { replayed_flight, "recorded and replayed" },
-    { not_our_protocol, "is refused: the peer does not speak this protocol" },
-    { newer_version, "is refused: the client speaks version 2, this server 1" },
-    { more_values, "the update has 20001 values, the model has 20000" },
-    { other_layout, "the update is for a model of another layout" },
-    { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000" },
-    { no_examples, "the update claims 0 examples, allowed are 1 to 1048576" },
-    { many_examples, "the update claims 1099511627776 examples" },
-    { nan_metric, "the update's metric 'loss' is not finite" },
-    { old_round, "the update is for round 7, round 1 is under way" },
-    { odd_encoding, "the update is encoded as 9" },
-    { saw_nan, "value 19997 of the update is" },
-    { infinite, "value 19997 of the update is inf" },
-    { too_large, "value 19997 of the update is 9; values must be finite and at most 8" },
-    { wrong_hash, "the update is not what was announced: its hash differs" },
-    { out_of_order, "a chunk of 4000 bytes at 4 does not follow the 0 of 80000 bytes received" },
-    { too_much, "a chunk of 4000 bytes at 0 does not follow the 4000 of 80000 bytes received" },
-    { unasked, "a chunk arrived, but no upload was agreed" },
-    { flipped_bit, "a record does not authenticate" },
-    { replayed_record, "a record does not authenticate" },
-    { server_message, "message type 11 is not one a client sends" },
-    { cut_message, "message UPDATE ends inside 'round', after 5 bytes" },
-    { past_the_blob, "the client asks for byte 80001 of 80000" },
+    { not_enrolled, "is refused: this client is not enrolled; ask for an invite", 0.5 },
+    { unknown_token, "is refused: the invite's token was never issued here", 0.5 },
+    { wrong_token_key, "is refused: handshake message 3 does not authenticate", 0.5 },
+    { used_token, "is refused: the invite was used already, by another client", 0 },
+    { expired_token, "is refused: the invite expired", 4 },
+    { replayed_flight, "recorded and replayed", 0 },
+    { not_our_protocol, "is refused: the peer does not speak this protocol", 0.5 },
+    { newer_version, "is refused: the client speaks version 2, this server 1", 0.5 },
+    { more_values, "the update has 20001 values, the model has 20000", 0 },
+    { other_layout, "the update is for a model of another layout", 0 },
+    { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },
+    { no_examples, "the update claims 0 examples, allowed are 1 to 1048576", 0 },
+    { many_examples, "the update claims 1099511627776 examples", 0 },
+    { nan_metric, "the update's metric 'loss' is not finite", 0 },
+    { old_round, "the update is for round 7, round 1 is under way", 0 },
+    { odd_encoding, "the update is encoded as 9", 0 },
+    { saw_nan, "value 19997 of the update is", 0 },
+    { infinite, "value 19997 of the update is inf", 0 },
+    { too_large, "value 19997 of the update is 9; values must be finite and at most 8", 0 },
+    { wrong_hash, "the update is not what was announced: its hash differs", 0 },
+    { out_of_order, "a chunk of 4000 bytes at 4 does not follow the 0 of 80000 bytes received", 0 },
+    { too_much, "a chunk of 4000 bytes at 0 does not follow the 4000 of 80000 bytes received", 0 },
+    { unasked, "a chunk arrived, but no upload was agreed", 0 },
+    { flipped_bit, "a record does not authenticate", 0 },
+    { replayed_record, "a record does not authenticate", 0 },
+    { server_message, "message type 11 is not one a client sends", 0 },
+    { cut_message, "message UPDATE ends inside 'round', after 5 bytes", 0 },
+    { past_the_blob, "the client asks for byte 80001 of 80000", 0 },
 };
 
 START_TEST(refused_with_a_sentence_and_the_round_goes_on)
@@ -409,15 +433,16 @@ START_TEST(refused_with_a_sentence_and_the_round_goes_on)
     w.cfg.rounds = 1;
     w.cfg.minimum = 2;
     w.cfg.target = 3;
-    w.cfg.gather_s = _i < 8 ? 4 : 60; /* strangers never make it three */
+    w.cfg.gather_s = attacks[_i].gather_s > 0 ? attacks[_i].gather_s : 60;
     w.cfg.reconnect_s = 0.2;
     w.cfg.deadline_s = 20;
     world_start(&w);
     for (int k = 0; k < 2; k++)
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
     attacks[_i].attack(&w, &r);
-    ck_assert_msg(world_says(&w, attacks[_i].sentence), "case %d: no '%s' in the log:\n%s", _i, attacks[_i].sentence, w.text);
-    ck_assert_ptr_null(strchr(w.text, 27)); /* names cannot paint the terminal */
+    ck_assert_msg(world_says(&w, attacks[_i].sentence), "case %d: no '%s' in the log:\n%s", _i, attacks[_i].sentence,
+                  w.text);
+    ck_assert(!world_said(&w, "\x1b")); /* names cannot paint the terminal */
     raw_close(&r);
     world_join(&w);
     ck_assert_uint_eq(w.reports[0].updates, 2);
@@ -426,6 +451,66 @@ START_TEST(refused_with_a_sentence_and_the_round_goes_on)
         world_client_join(&c[k]);
         ck_assert_int_eq(c[k].status, LMB_OK);
     }
+    world_close(&w);
+}
+END_TEST
+
+/* The connection breaks in the middle of an upload and of a download: both go on where they stopped. */
+START_TEST(broken_transfers_go_on)
+{
+    static float values[WORLD_N];
+    const uint64_t half = 4 * 1000;
+    world w;
+    world_client c;
+    raw r;
+    lmb_task_message t, again;
+    lmb_update_message u;
+    lmb_want have;
+    lmb_record rec, part = { LMB_MSG_CHUNK, 0, 0, (const uint8_t *)values, 4 * 1000 };
+
+    memset(&c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.rounds = 1;
+    w.cfg.target = w.cfg.minimum = 2;
+    world_start(&w);
+    world_client_start(&w, &c, 0, lmb_server_port(w.server));
+    t = join(&w, &r);
+    u = honest(&t, values);
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_UPDATE, &u, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_HAVE, &rec));
+    ck_ok(lmb_channel_send(r.channel, &part, &err));
+    raw_flush(&r);
+    raw_close(&r);
+
+    raw_open(&r, lmb_server_port(w.server), NULL, 5);
+    ck_assert(raw_shake(&r));
+    raw_hello(&r, LMB_FED_VERSION);
+    ck_assert(raw_wait(&r, LMB_MSG_TASK, &rec));
+    ck_ok(lmb_message_read(&rec, &again, &err));
+    ck_assert_uint_eq(again.round, t.round);
+    have = (lmb_want){ t.model, 70000 };
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_WANT, &have, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_CHUNK, &rec));
+    ck_assert_uint_eq(rec.offset, 70000);
+    ck_assert_uint_eq(rec.bytes, 10000);
+    ck_assert_mem_eq(rec.body, (const uint8_t *)w.initial + 70000, 10000);
+    ck_ok(lmb_message_send(r.channel, LMB_MSG_UPDATE, &u, &err));
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_HAVE, &rec));
+    ck_ok(lmb_message_read(&rec, &have, &err));
+    ck_assert_uint_eq(have.offset, half);
+    for (uint64_t at = half; at < sizeof values; at += half) {
+        part.offset = at;
+        ck_ok(lmb_channel_send(r.channel, &part, &err));
+    }
+    raw_flush(&r);
+    ck_assert(raw_wait(&r, LMB_MSG_ACCEPTED, &rec));
+    raw_close(&r);
+    world_join(&w);
+    ck_assert_uint_eq(w.reports[0].updates, 2);
+    world_client_join(&c);
     world_close(&w);
 }
 END_TEST
@@ -445,7 +530,8 @@ START_TEST(a_refused_client_is_told)
     world_client_start(&w, &b, 1, lmb_server_port(w.server));
     world_client_join(&b);
     ck_assert_int_eq(b.status, LMB_E_DENIED);
-    ck_assert_str_eq(b.error.msg, "the server refuses this client: the invite was used already, by another client; each works once, ask for a new one");
+    ck_assert_str_eq(b.error.msg, "the server refuses this client: the invite was used already, by another "
+                                  "client; each works once, ask for a new one");
     lmb_server_stop(w.server);
     pthread_join(w.thread, NULL);
     lmb_client_stop(a.client);
@@ -455,5 +541,6 @@ START_TEST(a_refused_client_is_told)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/hostile", add_loop(refused_with_a_sentence_and_the_round_goes_on, sizeof attacks / sizeof *attacks);
-              add(a_refused_client_is_told);)
+LMB_TEST_MAIN("federated/hostile",
+              add_loop(refused_with_a_sentence_and_the_round_goes_on, sizeof attacks / sizeof *attacks);
+              add(broken_transfers_go_on); add(a_refused_client_is_told);)

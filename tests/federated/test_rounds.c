@@ -3,20 +3,23 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "core/base/config.h"
 #include "tests/federated/world.h"
 
 static lmb_error err;
 
 /* What four honest clients must arrive at, computed without any of the code under test. */
-static double expected(size_t i, int rounds)
+static double expected(size_t i, int rounds, double momentum)
 {
-    double v = (double)((float)(i % 7) * 0.1f), mean = 0, weight = 0;
+    double v = (double)((float)(i % 7) * 0.1f), mean = 0, weight = 0, velocity = 0;
     for (int k = 0; k < 4; k++) {
         mean += 10.0 * (k + 1) * (k + 1 + (double)(i % 3) * 0.01);
         weight += 10.0 * (k + 1);
     }
-    for (int r = 0; r < rounds; r++)
-        v += 0.5 * (mean / weight - v);
+    for (int r = 0; r < rounds; r++) {
+        velocity = momentum * velocity + 0.5 * (mean / weight - v);
+        v += velocity;
+    }
     return v;
 }
 
@@ -36,7 +39,7 @@ START_TEST(four_clients_converge)
         ck_assert_int_eq(c[k].trained, 5);
     }
     for (size_t i = 0; i < WORLD_N; i++)
-        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], expected(i, 5), 1e-5);
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], expected(i, 5, 0), 1e-5);
     ck_assert_int_eq(w.n_reports, 5);
     for (int r = 0; r < 5; r++) {
         ck_assert(w.reports[r].committed && w.reports[r].scored && w.reports[r].best);
@@ -82,7 +85,6 @@ START_TEST(the_deadline_runs_on_progress)
     world_open(&w);
     w.cfg.minimum = 3;
     w.cfg.rounds = 1;
-    w.cfg.deadline_s = 0.5;
     c[1].seconds = 60;
     c[2].seconds = 7; /* longer than a heartbeat's interval */
     c[2].lively = true;
@@ -176,8 +178,13 @@ static void federation_with_kills(int kills, float *out)
     int pipes[2], port = free_port(), done = 0, status;
     pid_t pid;
 
+    static const char options[] = "{name: fedavg, momentum: 0.25}";
+    lmb_config *yaml;
+
     memset(c, 0, sizeof c);
     world_open(&w);
+    ck_ok(lmb_config_parse(options, strlen(options), "test", &yaml, &err));
+    w.cfg.aggregator = lmb_config_root(yaml); /* with state of its own to be restored */
     w.cfg.rounds = KILL_ROUNDS;
     w.cfg.port = port;
     ck_assert_int_eq(pipe(pipes), 0);
@@ -216,6 +223,7 @@ static void federation_with_kills(int kills, float *out)
     ck_assert_mem_eq(out, lmb_server_model(w.server), WORLD_N * sizeof *out);
     close(pipes[0]);
     close(pipes[1]);
+    lmb_config_destroy(yaml);
     world_close(&w);
 }
 
@@ -226,7 +234,7 @@ START_TEST(a_killed_server_arrives_at_the_same_bits)
     federation_with_kills(0, whole);
     federation_with_kills(4, killed);
     ck_assert_mem_eq(whole, killed, WORLD_N * sizeof *whole);
-    ck_assert_double_eq_tol(whole[1], expected(1, KILL_ROUNDS), 1e-5);
+    ck_assert_double_eq_tol(whole[1], expected(1, KILL_ROUNDS, 0.25), 1e-5);
     free(whole);
     free(killed);
 }
@@ -281,6 +289,16 @@ START_TEST(refusals_at_the_start)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "holds a federation of another model"));
+    /* a model file that is not what the journal says */
+    w.job.layout = lmb_hash_of("layout", 6);
+    snprintf(other, sizeof other, "%s/model-0.f32", w.state);
+    FILE *f = fopen(other, "r+b");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ne(fputc(77, f), EOF);
+    fclose(f);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_server_create(&w.cfg, &w.job, &second, &err), LMB_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "model-0.f32 does not match the journal"));
     world_close(&w);
 }
 END_TEST

@@ -78,8 +78,8 @@ static inline bool world_says(world *w, const char *words)
     return world_said(w, words);
 }
 
-static inline lmb_status world_evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_metrics *m,
-                                 lmb_error *err)
+static inline lmb_status world_evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score,
+                                        lmb_metrics *m, lmb_error *err)
 {
     double sum = 0;
     (void)ctx;
@@ -118,9 +118,16 @@ static inline void world_open(world *w)
     w->initial = calloc(WORLD_N, sizeof *w->initial);
     for (int i = 0; i < WORLD_N; i++)
         w->initial[i] = (float)(i % 7) * 0.1f;
-    w->job = (lmb_server_job){ .n = WORLD_N, .initial = w->initial, .layout = lmb_hash_of("layout", 6), .graph = "a graph",
-                               .graph_bytes = 7, .settings = "lr: 0.1\n", .evaluate = world_evaluate,
-                               .on_round = world_round, .ctx = w, .log = &w->log };
+    w->job = (lmb_server_job){ .n = WORLD_N,
+                               .initial = w->initial,
+                               .layout = lmb_hash_of("layout", 6),
+                               .graph = "a graph",
+                               .graph_bytes = 7,
+                               .settings = "lr: 0.1\n",
+                               .evaluate = world_evaluate,
+                               .on_round = world_round,
+                               .ctx = w,
+                               .log = &w->log };
 }
 
 static inline void world_close(world *w)

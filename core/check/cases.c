@@ -1,0 +1,130 @@
+/* core/check/cases.c - the cases of every op. A new op adds at least one row; a test counts. */
+#include "core/check/check.h"
+
+#define S4(a, b, c, d) { 4, { a, b, c, d } }
+#define S3(a, b, c) { 3, { a, b, c } }
+#define S2(a, b) { 2, { a, b } }
+#define S1(a) { 1, { a } }
+#define S0 { 0, { 0 } }
+#define SMOOTH(shape) { LMB_CASE_SMOOTH, shape, -1, 1, { 0 } }
+#define RANGE(shape, lo, hi) { LMB_CASE_SMOOTH, shape, lo, hi, { 0 } }
+#define FIXED(shape, lo, hi) { LMB_CASE_FIXED, shape, lo, hi, { 0 } }
+#define SPREAD(shape) { LMB_CASE_SPREAD, shape, 0, 0, { 0 } }
+#define LABELS(shape, classes) { LMB_CASE_LABELS, shape, 0, classes, { 0 } }
+#define SCALAR(v) { LMB_CASE_SCALAR, S0, v, 0, { 0 } }
+#define FLAG(v) { LMB_CASE_BOOL, S0, v, 0, { 0 } }
+#define BYTES(shape, lo, hi) { LMB_CASE_BYTES, shape, lo, hi, { 0 } }
+#define INTS(...) { LMB_CASE_INTS, S0, 0, 0, { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / 8), { __VA_ARGS__ } } }
+#define NONE { LMB_CASE_NONE, S0, 0, 0, { 0 } }
+#define PADS(...) LMB_AINTS("pads", __VA_ARGS__)
+#define STRIDES(...) LMB_AINTS("strides", __VA_ARGS__)
+#define KERNEL(...) LMB_AINTS("kernel_shape", __VA_ARGS__)
+
+const lmb_op_case lmb_op_cases[] = {
+    { "Add", "same", { SMOOTH(S4(2, 3, 4, 5)), SMOOTH(S4(2, 3, 4, 5)) } },
+    { "Add", "broadcast", { SMOOTH(S4(2, 3, 4, 5)), SMOOTH(S3(3, 1, 1)) } },
+    { "Sub", "broadcast", { SMOOTH(S2(1, 5)), SMOOTH(S2(4, 1)) } },
+    { "Mul", "broadcast", { SMOOTH(S4(2, 3, 4, 5)), SMOOTH(S4(1, 3, 1, 5)) } },
+    { "Mul", "scalar", { SMOOTH(S4(2, 3, 4, 5)), SMOOTH(S0) } },
+    { "Div", "broadcast", { SMOOTH(S3(2, 3, 4)), RANGE(S2(3, 1), 1, 2) } },
+    { "Relu", "4d", { SPREAD(S4(2, 5, 3, 3)) } },
+    { "LeakyRelu", "alpha", { SPREAD(S2(4, 7)) }, { LMB_AREAL("alpha", 0.1f) } },
+    { "Sigmoid", "2d", { RANGE(S2(4, 7), -4, 4) } },
+    { "HardSigmoid", "inside", { RANGE(S2(4, 7), -2, 2) } },
+    { "HardSwish", "inside", { RANGE(S2(4, 7), -2.8f, 2.8f) } },
+    { "HardSwish", "outside", { RANGE(S2(2, 3), 3.1f, 5) } },
+    { "Tanh", "2d", { RANGE(S2(4, 7), -2, 2) } },
+    { "UnaryGrad", "tanh", { FIXED(S2(2, 3), -1, 1), FIXED(S2(2, 3), -1, 1), FIXED(S2(2, 3), -1, 1) },
+      { LMB_ATEXT("function", "Tanh") } },
+    { "ReluGrad", "2d", { FIXED(S2(2, 3), -1, 1), FIXED(S2(2, 3), -1, 1) } },
+    { "Clip", "relu6", { SPREAD(S4(2, 8, 3, 3)), SCALAR(0), SCALAR(6) } },
+    { "Clip", "max only", { SPREAD(S2(3, 5)), NONE, SCALAR(0.45f) } },
+    { "ClipGrad", "both", { FIXED(S2(2, 3), -1, 1), FIXED(S2(2, 3), -1, 1), SCALAR(-0.5f), SCALAR(0.5f) } },
+    { "Identity", "2d", { SMOOTH(S2(3, 4)) } },
+    { "BroadcastTo", "area", { SMOOTH(S4(2, 5, 1, 1)) }, { LMB_AINTS("shape", 2, 5, 3, 4) } },
+    { "BroadcastTo", "rank", { SMOOTH(S1(4)) }, { LMB_AINTS("shape", 3, 4) } },
+    { "SumTo", "channels", { SMOOTH(S4(2, 5, 3, 4)) }, { LMB_AINTS("shape", 5, 1, 1) } },
+    /* convolutions: the shapes that kernels like to get wrong */
+    { "Conv", "3x3", { SMOOTH(S4(2, 16, 8, 8)), SMOOTH(S4(32, 16, 3, 3)) }, { PADS(1, 1, 1, 1) } },
+    { "Conv", "stem", { SMOOTH(S4(2, 3, 9, 9)), SMOOTH(S4(16, 3, 3, 3)), SMOOTH(S1(16)) }, { PADS(1, 1, 1, 1), STRIDES(2, 2) } },
+    { "Conv", "grey", { SMOOTH(S4(3, 1, 10, 9)), SMOOTH(S4(8, 1, 5, 5)), SMOOTH(S1(8)) }, { PADS(2, 2, 2, 2) } },
+    { "Conv", "odd channels", { SMOOTH(S4(2, 13, 6, 7)), SMOOTH(S4(11, 13, 3, 3)) }, { PADS(1, 0, 0, 2), STRIDES(1, 2) } },
+    { "Conv", "1x1 stride 2", { SMOOTH(S4(2, 16, 8, 8)), SMOOTH(S4(32, 16, 1, 1)) }, { STRIDES(2, 2) } },
+    { "Conv", "depthwise", { SMOOTH(S4(2, 16, 7, 7)), SMOOTH(S4(16, 1, 3, 3)) }, { LMB_AINT("group", 16), PADS(1, 1, 1, 1) } },
+    { "Conv", "depthwise odd stride 2", { SMOOTH(S4(2, 9, 7, 8)), SMOOTH(S4(9, 1, 3, 3)), SMOOTH(S1(9)) },
+      { LMB_AINT("group", 9), PADS(1, 1, 1, 1), STRIDES(2, 2) } },
+    { "Conv", "multiplier 2", { SMOOTH(S4(1, 6, 5, 5)), SMOOTH(S4(12, 1, 3, 3)) }, { LMB_AINT("group", 6), PADS(1, 1, 1, 1) } },
+    { "Conv", "groups", { SMOOTH(S4(2, 12, 6, 6)), SMOOTH(S4(8, 3, 3, 3)) }, { LMB_AINT("group", 4), PADS(1, 1, 1, 1) } },
+    { "Conv", "dilated", { SMOOTH(S4(1, 4, 9, 9)), SMOOTH(S4(6, 4, 3, 3)) }, { LMB_AINTS("dilations", 2, 2), PADS(2, 2, 2, 2) } },
+    { "Conv", "same upper", { SMOOTH(S4(1, 4, 7, 6)), SMOOTH(S4(5, 4, 3, 2)) }, { LMB_ATEXT("auto_pad", "SAME_UPPER"), STRIDES(2, 2) } },
+    { "Conv", "1-D", { SMOOTH(S3(2, 3, 17)), SMOOTH(S3(4, 3, 5)), SMOOTH(S1(4)) }, { PADS(2, 1), STRIDES(2) } },
+    { "ConvGradData", "3x3", { FIXED(S4(2, 8, 5, 5), -1, 1), FIXED(S4(8, 4, 3, 3), -1, 1) }, { PADS(1, 1, 1, 1), LMB_AINTS("shape", 2, 4, 5, 5) } },
+    { "ConvGradWeights", "3x3", { FIXED(S4(2, 8, 5, 5), -1, 1), FIXED(S4(2, 4, 5, 5), -1, 1) }, { PADS(1, 1, 1, 1), LMB_AINTS("shape", 8, 4, 3, 3) }, 0, 3e-5f },
+    { "BiasGrad", "4d", { FIXED(S4(2, 8, 5, 5), -1, 1) } },
+    { "Gemm", "plain", { SMOOTH(S2(4, 6)), SMOOTH(S2(6, 5)) } },
+    { "Gemm", "linear layer", { SMOOTH(S2(4, 6)), SMOOTH(S2(5, 6)), SMOOTH(S1(5)) }, { LMB_AINT("transB", 1) } },
+    { "Gemm", "all transposed", { SMOOTH(S2(6, 4)), SMOOTH(S2(5, 6)), SMOOTH(S2(4, 1)) },
+      { LMB_AINT("transA", 1), LMB_AINT("transB", 1), LMB_AREAL("alpha", 0.5f), LMB_AREAL("beta", 2) } },
+    { "MatMul", "2d", { SMOOTH(S2(4, 6)), SMOOTH(S2(6, 5)) } },
+    { "MatMul", "batch", { SMOOTH(S4(2, 1, 3, 4)), SMOOTH(S3(3, 4, 2)) } },
+    { "MatMul", "vector left", { SMOOTH(S1(4)), SMOOTH(S2(4, 3)) } },
+    { "MatMul", "vector right", { SMOOTH(S3(2, 3, 4)), SMOOTH(S1(4)) } },
+    { "BatchNormalization", "training", { SMOOTH(S4(4, 6, 3, 3)), RANGE(S1(6), 0.5f, 1.5f), SMOOTH(S1(6)), FIXED(S1(6), -1, 1), FIXED(S1(6), 0.5f, 2) },
+      { LMB_AINT("training_mode", 1) }, 1 },
+    { "BatchNormalization", "running", { FIXED(S4(4, 6, 3, 3), -1, 1), FIXED(S1(6), 0.5f, 1.5f), FIXED(S1(6), -1, 1), FIXED(S1(6), -1, 1), FIXED(S1(6), 0.5f, 2) },
+      { LMB_AINT("training_mode", 1) }, 3 },
+    { "BatchNormalization", "inference", { SMOOTH(S4(4, 16, 3, 3)), RANGE(S1(16), 0.5f, 1.5f), SMOOTH(S1(16)), FIXED(S1(16), -1, 1), FIXED(S1(16), 0.5f, 2) } },
+    { "BatchNormalization", "2d", { SMOOTH(S2(8, 5)), RANGE(S1(5), 0.5f, 1.5f), SMOOTH(S1(5)), FIXED(S1(5), -1, 1), FIXED(S1(5), 0.5f, 2) },
+      { LMB_AINT("training_mode", 1) }, 1 },
+    { "BatchNormGrad", "training", { FIXED(S4(4, 6, 3, 3), -1, 1), FIXED(S4(4, 6, 3, 3), -1, 1), FIXED(S1(6), 0.5f, 1.5f), FIXED(S1(6), -1, 1), FIXED(S1(6), 0.5f, 2) },
+      { LMB_AINT("training_mode", 1) }, 3, 3e-5f },
+    { "MaxPool", "2x2", { SPREAD(S4(2, 3, 6, 6)) }, { KERNEL(2, 2), STRIDES(2, 2) } },
+    { "MaxPool", "3x3 padded ceil", { SPREAD(S4(1, 5, 7, 6)) }, { KERNEL(3, 3), STRIDES(2, 2), PADS(1, 1, 1, 1), LMB_AINT("ceil_mode", 1) } },
+    { "MaxPool", "1-D indices", { FIXED(S3(1, 2, 9), -1, 1) }, { KERNEL(3) }, 2 },
+    { "MaxPoolGrad", "2x2", { FIXED(S4(2, 3, 3, 3), -1, 1), FIXED(S4(2, 3, 6, 6), -1, 1) }, { KERNEL(2, 2), STRIDES(2, 2), LMB_AINTS("shape", 2, 3, 6, 6) } },
+    { "AveragePool", "2x2", { SMOOTH(S4(2, 3, 6, 6)) }, { KERNEL(2, 2), STRIDES(2, 2) } },
+    { "AveragePool", "3x3 padded", { SMOOTH(S4(1, 5, 7, 6)) }, { KERNEL(3, 3), STRIDES(2, 2), PADS(1, 1, 1, 1) } },
+    { "AveragePool", "3x3 counting pads", { SMOOTH(S4(1, 5, 7, 6)) }, { KERNEL(3, 3), PADS(1, 1, 1, 1), LMB_AINT("count_include_pad", 1) } },
+    { "AveragePoolGrad", "2x2", { FIXED(S4(2, 3, 3, 3), -1, 1) }, { KERNEL(2, 2), STRIDES(2, 2), LMB_AINTS("shape", 2, 3, 6, 6) } },
+    { "GlobalAveragePool", "4d", { SMOOTH(S4(2, 5, 3, 4)) } },
+    { "GlobalMaxPool", "4d", { SPREAD(S4(2, 5, 3, 4)) } },
+    { "GlobalMaxPoolGrad", "4d", { FIXED(S4(2, 5, 1, 1), -1, 1), FIXED(S4(2, 5, 3, 4), -1, 1) } },
+    { "Softmax", "last", { SMOOTH(S2(4, 7)) } },
+    { "Softmax", "middle", { SMOOTH(S3(2, 5, 3)) }, { LMB_AINT("axis", 1) } },
+    { "LogSoftmax", "last", { SMOOTH(S2(4, 7)) } },
+    { "SoftmaxGrad", "2d", { FIXED(S2(3, 4), -1, 1), FIXED(S2(3, 4), 0, 1) } },
+    { "LogSoftmaxGrad", "2d", { FIXED(S2(3, 4), -1, 1), FIXED(S2(3, 4), -2, 0) } },
+    { "SoftmaxCrossEntropyLoss", "mean", { SMOOTH(S2(6, 5)), LABELS(S1(6), 5) } },
+    { "SoftmaxCrossEntropyLoss", "weighted sum", { SMOOTH(S2(6, 5)), LABELS(S1(6), 5), FIXED(S1(5), 0.5f, 2) }, { LMB_ATEXT("reduction", "sum") } },
+    { "SoftmaxCrossEntropyLoss", "none, pixels", { SMOOTH(S4(2, 5, 2, 3)), LABELS(S3(2, 2, 3), 5) }, { LMB_ATEXT("reduction", "none"), LMB_AINT("ignore_index", 1) } },
+    { "SoftmaxCrossEntropyLossGrad", "mean", { FIXED(S0, 1, 1), FIXED(S2(6, 5), -1, 1), LABELS(S1(6), 5) } },
+    { "KLDivergence", "T 4", { RANGE(S2(6, 5), -3, 3), FIXED(S2(6, 5), -3, 3) }, { LMB_AREAL("temperature", 4) } },
+    { "KLDivergenceGrad", "T 1", { FIXED(S0, 1, 1), FIXED(S2(6, 5), -3, 3), FIXED(S2(6, 5), -3, 3) } },
+    { "Reshape", "infer", { SMOOTH(S4(2, 3, 4, 5)), INTS(0, -1, 10) } },
+    { "Flatten", "axis 1", { SMOOTH(S4(2, 3, 4, 5)) } },
+    { "Transpose", "4d", { SMOOTH(S4(2, 3, 4, 5)) }, { LMB_AINTS("perm", 0, 2, 3, 1) } },
+    { "Transpose", "reverse", { SMOOTH(S3(2, 3, 4)) } },
+    { "Concat", "channels", { SMOOTH(S4(2, 3, 2, 2)), SMOOTH(S4(2, 1, 2, 2)), SMOOTH(S4(2, 4, 2, 2)) }, { LMB_AINT("axis", 1) } },
+    { "Slice", "strided", { SMOOTH(S2(6, 7)), INTS(1, -1), INTS(6, 0), INTS(0, 1), INTS(2, -3) } },
+    { "SliceGrad", "2d", { FIXED(S2(2, 3), -1, 1) }, { LMB_AINTS("shape", 5, 7), LMB_AINTS("starts", 1, 6), LMB_AINTS("steps", 2, -3) } },
+    { "Pad", "constant", { SMOOTH(S3(2, 3, 4)), INTS(0, 1, 2, 0, 0, -1), SCALAR(0.5f) } },
+    { "Pad", "reflect", { SMOOTH(S2(3, 5)), INTS(1, 2, 2, 4) }, { LMB_ATEXT("mode", "reflect") } },
+    { "Pad", "edge", { SMOOTH(S2(3, 5)), INTS(1, 2, 3, 4) }, { LMB_ATEXT("mode", "edge") } },
+    { "PadGrad", "constant", { FIXED(S2(4, 5), -1, 1) }, { LMB_AINTS("shape", 3, 4), PADS(1, 0, 0, 1) } },
+    { "ReduceMean", "area", { SMOOTH(S4(2, 3, 4, 5)) }, { LMB_AINTS("axes", 2, -1), LMB_AINT("keepdims", 0) } },
+    { "ReduceMean", "all", { SMOOTH(S3(2, 3, 4)) } },
+    { "ReduceSum", "axes", { SMOOTH(S3(2, 3, 4)), INTS(0, 2) } },
+    { "ReduceSum", "noop", { SMOOTH(S2(2, 3)) }, { LMB_AINT("noop_with_empty_axes", 1) } },
+    { "Dropout", "training", { SMOOTH(S2(4, 50)), SCALAR(0.4f), FLAG(1) }, { LMB_AINT("seed", 3) } },
+    { "Dropout", "inference", { SMOOTH(S2(4, 5)), SCALAR(0.4f) } },
+    { "DropoutGrad", "2d", { FIXED(S2(4, 5), -1, 1) } },
+    { "QuantizeLinear", "u8", { FIXED(S2(4, 50), -1, 1), SCALAR(0.01f), BYTES(S0, 100, 101) } },
+    { "DequantizeLinear", "per axis", { BYTES(S4(4, 3, 2, 2), -127, 127), FIXED(S1(4), 0.1f, 1) }, { LMB_AINT("axis", 0) } },
+    { "FakeQuant", "u8", { FIXED(S4(2, 5, 6, 7), -1, 1), SCALAR(0.01f), SCALAR(100) } },
+    { "FakeQuant", "per channel", { FIXED(S4(8, 3, 3, 3), -1, 1), FIXED(S1(8), 0.005f, 0.02f) }, { LMB_AINT("lo", -127), LMB_AINT("hi", 127) } },
+    { "FakeQuantGrad", "u8", { FIXED(S2(4, 50), -1, 1), FIXED(S2(4, 50), -1, 1), SCALAR(0.005f), SCALAR(100) } },
+    { "ObserveRange", "average", { FIXED(S4(2, 3, 4, 5), -1, 2), SCALAR(-0.5f), SCALAR(0.5f) }, { LMB_AREAL("momentum", 0.9f) }, 2 },
+    { "RangeToScale", "both signs", { SCALAR(-0.5f), SCALAR(0.7f) }, { { 0 } }, 2 },
+    { "WeightScale", "rows", { FIXED(S4(8, 3, 3, 3), -1, 1) } },
+    { 0 },
+};

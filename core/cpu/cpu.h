@@ -1,0 +1,27 @@
+/* core/cpu/cpu.h - the CPU backends.
+ *
+ *   portable   our own C kernels over NHWC activations; always there
+ *   onednn     convolutions and matrix products by oneDNN, then the portable kernels; NULL in builds without it
+ *
+ * Kernels run on the calling thread only: parallelism is several plans side by side (train/trainer.h).
+ */
+#ifndef LMB_CORE_CPU_CPU_H
+#define LMB_CORE_CPU_CPU_H
+
+#include "core/plan/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+extern const lmb_backend lmb_backend_portable;
+const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN */
+
+/* The list for a plan: "onednn" (the best there is), "portable", "reference" (no backend: plain kernels).
+ * list: caller storage of 3. E_ARG names the choices. */
+LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

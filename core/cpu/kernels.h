@@ -1,0 +1,19 @@
+/* core/cpu/kernels.h - the kernels of core/cpu, one declaration each; table.c lists them. */
+#ifndef LMB_CORE_CPU_KERNELS_H
+#define LMB_CORE_CPU_KERNELS_H
+
+#include "core/cpu/cpu.h"
+
+extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_max_pool, lmbi_cpu_max_pool_grad,
+    lmbi_cpu_average_pool, lmbi_cpu_average_pool_grad, lmbi_cpu_global_average_pool, lmbi_cpu_broadcast_area,
+    lmbi_cpu_bias_grad;
+
+/* Every rank-4 operand in NHWC. */
+lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
+/* Operand i of a call, inputs first. */
+static inline const lmb_type *lmbi_operand(const lmb_call *c, int i)
+{
+    return i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
+}
+
+#endif

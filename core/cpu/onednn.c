@@ -1,0 +1,341 @@
+/* core/cpu/onednn.c - convolutions and matrix products by oneDNN 2 (C API).
+ *
+ * Idea: activations are NHWC in and out; weights stay in canonical OIHW order and are reordered into the
+ * layout the primitive likes at each run, which costs under a percent because weights are small. A primitive
+ * that would be oneDNN's own reference is refused: our portable kernels or the op's reference run instead.
+ * Primitives are made for one thread and run on the caller's; the library's OpenMP team is never woken.
+ *
+ * All of the oneDNN API is in this file: version 3 changed it.
+ *   source   oneDNN 2.6 C API reference
+ */
+#include <oneapi/dnnl/dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/kernels.h"
+#include "core/ops/conv.h"
+#include "core/ops/gemm.h"
+
+void omp_set_num_threads(int n); /* libgomp, which oneDNN links */
+
+enum { MAX_ARGS = 5 };
+
+/* One primitive with its operands. Operand k is either a plan tensor or lies in scratch (packed). */
+typedef struct operand {
+    int arg;               /* DNNL_ARG_*                        */
+    int tensor;            /* index into inputs then outputs    */
+    dnnl_memory_t plain;   /* as the plan has it                */
+    dnnl_memory_t packed;  /* as the primitive wants it or NULL */
+    dnnl_primitive_t pack; /* plain -> packed, or back          */
+    size_t offset;         /* of packed in scratch              */
+    bool output;
+} operand;
+
+typedef struct primitive {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_t p;
+    dnnl_memory_t pad;
+    size_t pad_offset, scratch;
+    int n;
+    operand op[MAX_ARGS];
+} primitive;
+
+static void destroy(void *state)
+{
+    primitive *s = state;
+    if (!s)
+        return;
+    for (int i = 0; i < s->n; i++) {
+        dnnl_memory_destroy(s->op[i].plain);
+        dnnl_memory_destroy(s->op[i].packed);
+        dnnl_primitive_destroy(s->op[i].pack);
+    }
+    dnnl_memory_destroy(s->pad);
+    dnnl_primitive_destroy(s->p);
+    dnnl_stream_destroy(s->stream);
+    dnnl_engine_destroy(s->engine);
+    free(s);
+}
+
+static size_t aligned(size_t n) { return (n + 63) & ~(size_t)63; }
+
+/* Add an operand: `have` is the plan's layout, `want` the primitive's. */
+static bool add_operand(primitive *s, int arg, int tensor, bool output, const dnnl_memory_desc_t *have,
+                        const dnnl_memory_desc_t *want)
+{
+    operand *o = &s->op[s->n++];
+    *o = (operand){ .arg = arg, .tensor = tensor, .output = output };
+    if (dnnl_memory_create(&o->plain, have, s->engine, DNNL_MEMORY_NONE) != dnnl_success)
+        return false;
+    if (dnnl_memory_desc_equal(have, want))
+        return true;
+    dnnl_primitive_desc_t pd;
+    const dnnl_memory_desc_t *from = output ? want : have, *to = output ? have : want;
+    if (dnnl_memory_create(&o->packed, want, s->engine, DNNL_MEMORY_NONE) != dnnl_success ||
+        dnnl_reorder_primitive_desc_create(&pd, from, s->engine, to, s->engine, NULL) != dnnl_success)
+        return false;
+    dnnl_status_t st = dnnl_primitive_create(&o->pack, pd);
+    dnnl_primitive_desc_destroy(pd);
+    o->offset = s->scratch;
+    s->scratch += aligned(dnnl_memory_desc_get_size(want));
+    return st == dnnl_success;
+}
+
+static const dnnl_memory_desc_t *desc(const_dnnl_primitive_desc_t pd, int arg)
+{
+    return dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg);
+}
+
+/* Make the primitive for an operation descriptor; false when only the library's reference would run it. */
+static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *pd)
+{
+    dnnl_primitive_attr_t attr;
+    const char *impl = "";
+
+    if (dnnl_primitive_attr_create(&attr) != dnnl_success)
+        return false;
+    dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    dnnl_status_t st = dnnl_primitive_desc_create(pd, op, attr, s->engine, hint);
+    dnnl_primitive_attr_destroy(attr);
+    if (st != dnnl_success)
+        return false;
+    dnnl_primitive_desc_query(*pd, dnnl_query_impl_info_str, 0, &impl);
+    if (strncmp(impl, "ref", 3) == 0 || dnnl_primitive_create(&s->p, *pd) != dnnl_success) {
+        dnnl_primitive_desc_destroy(*pd);
+        return false;
+    }
+    const dnnl_memory_desc_t *pad = desc(*pd, DNNL_ARG_SCRATCHPAD);
+    s->pad_offset = 0;
+    s->scratch = aligned(dnnl_memory_desc_get_size(pad));
+    return dnnl_memory_create(&s->pad, pad, s->engine, DNNL_MEMORY_NONE) == dnnl_success;
+}
+
+static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
+{
+    primitive *s = state;
+    dnnl_exec_arg_t args[MAX_ARGS + 1];
+    dnnl_status_t st = dnnl_success;
+
+    omp_set_num_threads(1);
+    for (int i = 0; i < s->n; i++) {
+        operand *o = &s->op[i];
+        const lmb_tensor *t = o->tensor < r->n_in ? &r->in[o->tensor] : &r->out[o->tensor - r->n_in];
+        dnnl_memory_set_data_handle(o->plain, t->data);
+        if (o->packed) {
+            dnnl_memory_set_data_handle(o->packed, (char *)r->scratch + o->offset);
+            if (!o->output) {
+                dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
+                st = dnnl_primitive_execute(o->pack, s->stream, 2, move);
+            }
+        }
+        args[i] = (dnnl_exec_arg_t){ o->arg, o->packed ? o->packed : o->plain };
+    }
+    dnnl_memory_set_data_handle(s->pad, (char *)r->scratch + s->pad_offset);
+    args[s->n] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, s->pad };
+    if (st == dnnl_success)
+        st = dnnl_primitive_execute(s->p, s->stream, s->n + 1, args);
+    for (int i = 0; i < s->n && st == dnnl_success; i++)
+        if (s->op[i].output && s->op[i].packed) {
+            dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, s->op[i].packed }, { DNNL_ARG_TO, s->op[i].plain } };
+            st = dnnl_primitive_execute(s->op[i].pack, s->stream, 2, move);
+        }
+    dnnl_stream_wait(s->stream);
+    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+}
+
+/* ---- convolution ---- */
+
+/* Descriptors of a convolution: as the plan has them, and open for the primitive to choose. */
+typedef struct conv_descs {
+    dnnl_memory_desc_t x, w, w_any, b, y;
+    dnnl_dims_t stride, dilation, before, after;
+} conv_descs;
+
+static void conv_descs_of(const lmb_conv *v, conv_descs *d)
+{
+    dnnl_dims_t x = { v->n, v->c, v->h, v->w }, y = { v->n, v->k, v->oh, v->ow }, b = { v->k };
+    dnnl_dims_t w4 = { v->k, v->c, v->kh, v->kw };
+    dnnl_dims_t w5 = { v->group, v->k / v->group, v->c / v->group, v->kh, v->kw };
+
+    dnnl_memory_desc_init_by_tag(&d->x, 4, x, dnnl_f32, dnnl_nhwc);
+    dnnl_memory_desc_init_by_tag(&d->y, 4, y, dnnl_f32, dnnl_nhwc);
+    dnnl_memory_desc_init_by_tag(&d->b, 1, b, dnnl_f32, dnnl_x);
+    if (v->group == 1) {
+        dnnl_memory_desc_init_by_tag(&d->w, 4, w4, dnnl_f32, dnnl_oihw);
+        dnnl_memory_desc_init_by_tag(&d->w_any, 4, w4, dnnl_f32, dnnl_format_tag_any);
+    } else {
+        dnnl_memory_desc_init_by_tag(&d->w, 5, w5, dnnl_f32, dnnl_goihw);
+        dnnl_memory_desc_init_by_tag(&d->w_any, 5, w5, dnnl_f32, dnnl_format_tag_any);
+    }
+    d->stride[0] = v->sh, d->stride[1] = v->sw;
+    d->dilation[0] = v->dh - 1, d->dilation[1] = v->dw - 1;
+    d->before[0] = v->ph, d->before[1] = v->pw;
+    /* the library wants pads that give exactly this output size */
+    d->after[0] = (v->oh - 1) * v->sh + (v->kh - 1) * v->dh + 1 - v->h - v->ph;
+    d->after[1] = (v->ow - 1) * v->sw + (v->kw - 1) * v->dw + 1 - v->w - v->pw;
+}
+
+static bool conv_ok(const lmb_call *c, const char **why)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only 2-D convolutions of non-empty tensors";
+    return c->in[0].shape.n == 4 && v.n > 0 && v.oh > 0 && v.ow > 0 && v.c > 0 && v.k > 0;
+}
+
+static primitive *begin(void)
+{
+    primitive *s = calloc(1, sizeof *s);
+    omp_set_num_threads(1);
+    if (s && (dnnl_engine_create(&s->engine, dnnl_cpu, 0) != dnnl_success ||
+              dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags) != dnnl_success)) {
+        destroy(s);
+        s = NULL;
+    }
+    return s;
+}
+
+static lmb_status finish(primitive *s, bool ok, void **state, size_t *scratch, lmb_error *err)
+{
+    if (!ok) {
+        destroy(s);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "oneDNN has no fast kernel for this shape");
+    }
+    *state = s;
+    *scratch = s->scratch;
+    return LMB_OK;
+}
+
+static lmb_status conv_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    bool bias = c->n_in > 2 && c->in[2].present, ok;
+    dnnl_convolution_desc_t op;
+    dnnl_primitive_desc_t pd;
+    conv_descs d;
+    primitive *s = begin();
+
+    conv_descs_of(&v, &d);
+    ok = s && dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d.x,
+                  &d.w_any, bias ? &d.b : NULL, &d.y, d.stride, d.dilation, d.before, d.after) == dnnl_success &&
+         make(s, &op, NULL, &pd);
+    if (ok) {
+        ok = add_operand(s, DNNL_ARG_SRC, 0, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
+             add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
+             (!bias || add_operand(s, DNNL_ARG_BIAS, 2, false, &d.b, &d.b)) &&
+             add_operand(s, DNNL_ARG_DST, LMB_OUT(c, 0), true, &d.y, desc(pd, DNNL_ARG_DST));
+        dnnl_primitive_desc_destroy(pd);
+    }
+    return finish(s, ok, state, scratch, err);
+}
+
+/* Backward primitives want a forward descriptor as a hint. */
+static bool forward_hint(primitive *s, const conv_descs *d, dnnl_primitive_desc_t *hint)
+{
+    dnnl_convolution_desc_t op;
+    return dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d->x,
+               &d->w_any, NULL, &d->y, d->stride, d->dilation, d->before, d->after) == dnnl_success &&
+           dnnl_primitive_desc_create(hint, &op, NULL, s->engine, NULL) == dnnl_success;
+}
+
+static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    dnnl_convolution_desc_t op;
+    dnnl_primitive_desc_t pd, hint = NULL;
+    conv_descs d;
+    primitive *s = begin();
+    bool ok;
+
+    conv_descs_of(&v, &d);
+    ok = s && forward_hint(s, &d, &hint) &&
+         dnnl_dilated_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, &d.y, d.stride,
+                                                          d.dilation, d.before, d.after) == dnnl_success &&
+         make(s, &op, hint, &pd);
+    if (ok) {
+        ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
+             add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
+             add_operand(s, DNNL_ARG_DIFF_SRC, LMB_OUT(c, 0), true, &d.x, desc(pd, DNNL_ARG_DIFF_SRC));
+        dnnl_primitive_desc_destroy(pd);
+    }
+    dnnl_primitive_desc_destroy(hint);
+    return finish(s, ok, state, scratch, err);
+}
+
+static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    dnnl_convolution_desc_t op;
+    dnnl_primitive_desc_t pd, hint = NULL;
+    conv_descs d;
+    primitive *s = begin();
+    bool ok;
+
+    conv_descs_of(&v, &d);
+    ok = s && forward_hint(s, &d, &hint) &&
+         dnnl_dilated_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, NULL, &d.y,
+                                                             d.stride, d.dilation, d.before, d.after) == dnnl_success &&
+         make(s, &op, hint, &pd);
+    if (ok) {
+        ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
+             add_operand(s, DNNL_ARG_SRC, 1, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
+             add_operand(s, DNNL_ARG_DIFF_WEIGHTS, LMB_OUT(c, 0), true, &d.w, desc(pd, DNNL_ARG_DIFF_WEIGHTS));
+        dnnl_primitive_desc_destroy(pd);
+    }
+    dnnl_primitive_desc_destroy(hint);
+    return finish(s, ok, state, scratch, err);
+}
+
+/* Activations are NHWC, weights and their gradients plain. */
+static lmb_layout conv_layout(const lmb_call *c, int k)
+{
+    bool weights = strcmp(c->op->name, "ConvGradWeights") == 0 ? k == LMB_OUT(c, 0) : k == 1;
+    return weights || lmbi_operand(c, k)->shape.n != 4 ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
+}
+
+static const lmb_kernel conv = { .name = "onednn:conv", .op = "Conv", .domain = "", .accepts = conv_ok,
+                                 .layout = conv_layout, .create = conv_create, .run = run, .destroy = destroy };
+static const lmb_kernel conv_data = { .name = "onednn:conv_data", .op = "ConvGradData", .domain = "limbeck",
+                                      .accepts = conv_ok, .layout = conv_layout, .create = data_create, .run = run,
+                                      .destroy = destroy };
+static const lmb_kernel conv_weights = { .name = "onednn:conv_weights", .op = "ConvGradWeights", .domain = "limbeck",
+                                         .accepts = conv_ok, .layout = conv_layout, .create = weights_create,
+                                         .run = run, .destroy = destroy };
+
+/* ---- Gemm ---- */
+
+
+static bool gemm_ok(const lmb_call *c, const char **why)
+{
+    *why = "only f32 with C a row";
+    if (c->in[0].dtype != LMB_F32 || lmb_shape_count(&c->out[0].shape) == 0)
+        return false;
+    if (c->n_in < 3 || !c->in[2].present)
+        return true;
+    const lmb_shape *s = &c->in[2].shape;
+    return lmb_shape_count(s) == c->out[0].shape.d[1] && s->n > 0 && s->d[s->n - 1] == c->out[0].shape.d[1];
+}
+
+static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_gemm_attr *a = r->attr;
+    const float *bias = r->n_in > 2 ? r->in[2].data : NULL;
+    float *y = r->out[0].data;
+    int64_t m = r->out[0].shape.d[0], n = r->out[0].shape.d[1], k = r->in[0].shape.d[a->transA == 0];
+
+    (void)state;
+    for (int64_t i = 0; bias && i < m; i++)
+        for (int64_t j = 0; j < n; j++)
+            y[i * n + j] = bias[j];
+    omp_set_num_threads(1);
+    dnnl_status_t st = dnnl_sgemm(a->transA ? 'T' : 'N', a->transB ? 'T' : 'N', m, n, k, a->alpha, r->in[0].data,
+                                  a->transA ? m : k, r->in[1].data, a->transB ? k : n, bias ? a->beta : 0, y, n);
+    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+}
+
+static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
+
+static const lmb_kernel *const kernels[] = { &conv, &conv_data, &conv_weights, &gemm, NULL };
+static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
+
+const lmb_backend *lmb_backend_onednn(void) { return &backend; }

@@ -1,0 +1,242 @@
+/* core/cpu/pool.c - pooling and its gradients over NHWC activations: loops run along the channels.
+ *
+ *   MaxPool, AveragePool (2-D, dilation 1), their gradients; GlobalAveragePool; BroadcastTo of one number a
+ *   channel over the area (its gradient); BiasGrad.
+ */
+#include "core/ops/pool.h"
+
+#include <string.h>
+
+#include "core/base/compiler.h"
+#include "core/cpu/kernels.h"
+
+static bool window_ok(const lmb_call *c, const char **why)
+{
+    const lmb_pool_attr *a = c->attr;
+    *why = "only f32, 2-D, without dilation or indices";
+    if (lmbi_operand(c, LMB_OUT(c, 0))->shape.n != 4 || c->in[0].dtype != LMB_F32 ||
+        (c->n_out > 1 && c->out[1].present))
+        return false;
+    for (int i = 0; i < a->dilations.n; i++)
+        if (a->dilations.v[i] != 1)
+            return false;
+    return true;
+}
+
+/* Rows and columns [y0, y1) x [x0, x1) of the input under window (oy, ox). */
+typedef struct window { int64_t y0, y1, x0, x1; double n; } window;
+
+static window window_at(const lmb_pooling *p, int64_t oy, int64_t ox, bool include_pad)
+{
+    int64_t y = oy * p->stride[1] - p->before[1], x = ox * p->stride[2] - p->before[2];
+    int64_t ye = y + p->kernel[1], xe = x + p->kernel[2];
+    int64_t ymax = p->in[1] + p->after[1], xmax = p->in[2] + p->after[2];
+    window w = { y < 0 ? 0 : y, ye > p->in[1] ? p->in[1] : ye, x < 0 ? 0 : x, xe > p->in[2] ? p->in[2] : xe, 0 };
+    w.n = include_pad ? (double)(((ye > ymax ? ymax : ye) - y) * ((xe > xmax ? xmax : xe) - x))
+                      : (double)((w.y1 - w.y0) * (w.x1 - w.x0));
+    return w;
+}
+
+LMB_HOT static void max_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        y[c] = x[c] > y[c] ? x[c] : y[c];
+}
+
+LMB_HOT static void add_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        y[c] += x[c];
+}
+
+LMB_HOT static void scale_row(float *y, float f, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        y[c] *= f;
+}
+
+LMB_HOT static void add_scaled(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, float f, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        y[c] += f * x[c];
+}
+
+#define EACH_WINDOW                                           \
+    for (int64_t n = 0; n < p.n; n++)                         \
+        for (int64_t oy = 0; oy < p.out[1]; oy++)             \
+            for (int64_t ox = 0; ox < p.out[2]; ox++)
+#define OUT_AT (((n * p.out[1] + oy) * p.out[2] + ox) * p.c)
+#define IN_AT(yy, xx) (((n * p.in[1] + (yy)) * p.in[2] + (xx)) * p.c)
+
+static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmb_pooling p;
+    const float *x = r->in[0].data;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
+    EACH_WINDOW {
+        float *y = (float *)r->out[0].data + OUT_AT;
+        window w = window_at(&p, oy, ox, false);
+        if (w.y0 >= w.y1 || w.x0 >= w.x1) {
+            memset(y, 0, sizeof *y * (size_t)p.c);
+            continue;
+        }
+        memcpy(y, x + IN_AT(w.y0, w.x0), sizeof *y * (size_t)p.c);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                max_rows(x + IN_AT(yy, xx), y, p.c);
+    }
+    return LMB_OK;
+}
+
+static lmb_status average_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_pool_attr *a = r->attr;
+    lmb_pooling p;
+    const float *x = r->in[0].data;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(a, &r->in[0].shape, &p, err));
+    EACH_WINDOW {
+        float *y = (float *)r->out[0].data + OUT_AT;
+        window w = window_at(&p, oy, ox, a->count_include_pad != 0);
+        memset(y, 0, sizeof *y * (size_t)p.c);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                add_rows(x + IN_AT(yy, xx), y, p.c);
+        scale_row(y, w.n > 0 ? (float)(1.0 / w.n) : 0, p.c);
+    }
+    return LMB_OK;
+}
+
+/* The first maximum of each window, channel by channel, takes dy. */
+static lmb_status max_grad_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmb_pooling p;
+    const float *x = r->in[1].data;
+    float *dx = r->out[0].data;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(r->attr, &r->out[0].shape, &p, err));
+    memset(dx, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
+    EACH_WINDOW {
+        const float *dy = (const float *)r->in[0].data + OUT_AT;
+        window w = window_at(&p, oy, ox, false);
+        for (int64_t c = 0; c < p.c; c++) {
+            int64_t best = -1;
+            for (int64_t yy = w.y0; yy < w.y1; yy++)
+                for (int64_t xx = w.x0; xx < w.x1; xx++)
+                    if (best < 0 || x[IN_AT(yy, xx) + c] > x[best])
+                        best = IN_AT(yy, xx) + c;
+            if (best >= 0)
+                dx[best] += dy[c];
+        }
+    }
+    return LMB_OK;
+}
+
+static lmb_status average_grad_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_pool_attr *a = r->attr;
+    lmb_pooling p;
+    float *dx = r->out[0].data;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(a, &r->out[0].shape, &p, err));
+    memset(dx, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
+    EACH_WINDOW {
+        const float *dy = (const float *)r->in[0].data + OUT_AT;
+        window w = window_at(&p, oy, ox, a->count_include_pad != 0);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                add_scaled(dy, dx + IN_AT(yy, xx), w.n > 0 ? (float)(1.0 / w.n) : 0, p.c);
+    }
+    return LMB_OK;
+}
+
+#define POOL(lower, text, Op, Domain, fn)                                                            \
+    const lmb_kernel lmbi_cpu_##lower = { .name = "nhwc:" text, .op = Op, .domain = Domain, .accepts = window_ok, \
+                                          .layout = lmbi_all_nhwc, .run = fn }
+POOL(max_pool, "max_pool", "MaxPool", "", max_run);
+POOL(max_pool_grad, "max_pool_grad", "MaxPoolGrad", "limbeck", max_grad_run);
+POOL(average_pool, "average_pool", "AveragePool", "", average_run);
+POOL(average_pool_grad, "average_pool_grad", "AveragePoolGrad", "limbeck", average_grad_run);
+
+static bool is_4d(const lmb_call *c, const char **why)
+{
+    *why = "only 4-D activations";
+    return c->in[0].shape.n == 4 && c->in[0].dtype == LMB_F32;
+}
+
+static lmb_status global_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *s = &r->in[0].shape;
+    int64_t C = s->d[1], area = s->d[2] * s->d[3];
+    (void)state, (void)err;
+    for (int64_t n = 0; n < s->d[0]; n++) {
+        float *y = (float *)r->out[0].data + n * C;
+        memset(y, 0, sizeof *y * (size_t)C);
+        for (int64_t i = 0; i < area; i++)
+            add_rows((const float *)r->in[0].data + (n * area + i) * C, y, C);
+        scale_row(y, 1.0f / (float)area, C);
+    }
+    return LMB_OK;
+}
+
+const lmb_kernel lmbi_cpu_global_average_pool = {
+    .name = "nhwc:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = is_4d,
+    .layout = lmbi_all_nhwc, .run = global_run,
+};
+
+static bool broadcast_ok(const lmb_call *c, const char **why)
+{
+    const lmb_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
+    *why = "only [N, C, 1, 1] to [N, C, H, W]";
+    return x->n == 4 && y->n == 4 && x->d[0] == y->d[0] && x->d[1] == y->d[1] && x->d[2] == 1 && x->d[3] == 1;
+}
+
+static lmb_status broadcast_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *s = &r->out[0].shape;
+    int64_t C = s->d[1], area = s->d[2] * s->d[3];
+    (void)state, (void)err;
+    for (int64_t n = 0; n < s->d[0]; n++)
+        for (int64_t i = 0; i < area; i++)
+            memcpy((float *)r->out[0].data + (n * area + i) * C, (const float *)r->in[0].data + n * C,
+                   sizeof(float) * (size_t)C);
+    return LMB_OK;
+}
+
+const lmb_kernel lmbi_cpu_broadcast_area = {
+    .name = "nhwc:broadcast", .op = "BroadcastTo", .domain = "limbeck", .accepts = broadcast_ok,
+    .layout = lmbi_all_nhwc, .run = broadcast_run,
+};
+
+static lmb_status bias_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    (void)state, (void)err;
+    *scratch = (size_t)c->in[0].shape.d[1] * sizeof(double);
+    return LMB_OK;
+}
+
+LMB_HOT static void add_to_double(const float *LMB_RESTRICT x, double *LMB_RESTRICT y, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++)
+        y[c] += x[c];
+}
+
+static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *s = &r->in[0].shape;
+    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    double *sum = r->scratch;
+    (void)state, (void)err;
+    memset(sum, 0, sizeof *sum * (size_t)C);
+    for (int64_t i = 0; i < rows; i++)
+        add_to_double((const float *)r->in[0].data + i * C, sum, C);
+    for (int64_t c = 0; c < C; c++)
+        ((float *)r->out[0].data)[c] = (float)sum[c];
+    return LMB_OK;
+}
+
+const lmb_kernel lmbi_cpu_bias_grad = {
+    .name = "nhwc:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = is_4d, .layout = lmbi_all_nhwc,
+    .create = bias_create, .run = bias_run,
+};

@@ -1,0 +1,31 @@
+/* core/cpu/table.c - which kernels a backend offers, best first. */
+#include <string.h>
+
+#include "core/cpu/kernels.h"
+
+static const lmb_kernel *const portable[] = {
+    &lmbi_cpu_batch_norm, &lmbi_cpu_batch_norm_grad, &lmbi_cpu_max_pool, &lmbi_cpu_max_pool_grad,
+    &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
+    &lmbi_cpu_bias_grad, NULL,
+};
+
+const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
+
+lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err)
+{
+    int n = 0;
+
+    if (strcmp(name, "onednn") == 0 || strcmp(name, "cpu") == 0) {
+        if (lmb_backend_onednn())
+            list[n++] = lmb_backend_onednn();
+        else if (strcmp(name, "onednn") == 0)
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend portable");
+        list[n++] = &lmb_backend_portable;
+    } else if (strcmp(name, "portable") == 0) {
+        list[n++] = &lmb_backend_portable;
+    } else if (strcmp(name, "reference") != 0) {
+        return LMB_FAIL(err, LMB_E_ARG, "backend '%s'; it must be cpu, onednn, portable or reference", name);
+    }
+    list[n] = NULL;
+    return LMB_OK;
+}

@@ -1,0 +1,9 @@
+/* core/ops/gemm.h - attributes of Gemm, for backends and passes. */
+#ifndef LMB_CORE_OPS_GEMM_H
+#define LMB_CORE_OPS_GEMM_H
+
+#include "core/graph/op.h"
+
+typedef struct lmb_gemm_attr { float alpha, beta; int64_t transA, transB; } lmb_gemm_attr;
+
+#endif

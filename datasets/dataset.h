@@ -1,0 +1,68 @@
+/* datasets/dataset.h - labelled samples, wherever they come from.
+ *
+ * Idea: a data set is a row in a table (name, option rows, open) and, once open, a count, a sample shape
+ * and a function that reads one sample as raw numbers. Images are u8 [C, H, W] and stay raw: normalisation
+ * is part of the model's graph. Views (subsets, splits, partitions) are data sets over others.
+ *
+ *   owns     whoever opens or wraps destroys; a view does not own what it looks at
+ *   threads  read() may be called from several threads at once
+ */
+#ifndef LMB_DATASETS_DATASET_H
+#define LMB_DATASETS_DATASET_H
+
+#include "core/base/field.h"
+#include "core/base/hash.h"
+#include "core/base/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_dataset lmb_dataset;
+struct lmb_dataset {
+    int64_t n;
+    lmb_shape shape;      /* of one sample: [C, H, W] or [C, T]           */
+    lmb_dtype dtype;      /* U8 for images, F32 for signals               */
+    int classes;
+    const char *const *class_names; /* NULL or [classes]                  */
+    lmb_hash hash;        /* of the content: what ranks agree on at start */
+    /* Sample `index` into `sample` (bytes of the shape) and its label in [0, classes). */
+    lmb_status (*read)(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err);
+    /* Natural group (writer, subject) of a sample, or -1; NULL: none. */
+    int32_t (*group)(const lmb_dataset *d, int64_t index);
+    void (*destroy)(lmb_dataset *d);
+    void *state;
+};
+
+typedef enum { LMB_PART_TRAIN, LMB_PART_TEST } lmb_part;
+
+typedef struct lmb_dataset_format {
+    const char *name, *summary, *source;
+    const lmb_field *fields;
+    size_t config_size;
+    lmb_status (*open)(const void *config, lmb_part part, lmb_dataset **out, lmb_error *err);
+} lmb_dataset_format;
+
+extern const lmb_dataset_format *const lmb_dataset_formats[]; /* NULL-terminated */
+const lmb_dataset_format *lmb_dataset_format_find(const char *name);
+
+struct lmb_tree;
+/* Open the data set that the section `tree` ({name: idx, path: ...}) describes. */
+LMB_MUST_CHECK lmb_status lmb_dataset_open(const struct lmb_tree *tree, lmb_part part, lmb_dataset **out,
+                                           lmb_error *err);
+void lmb_dataset_destroy(lmb_dataset *d); /* NULL is a no-op */
+
+/* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed. */
+LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_t *index, int64_t n,
+                                             lmb_dataset **out, lmb_error *err);
+/* All labels, [n] caller storage. */
+LMB_MUST_CHECK lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *err);
+
+/* In-memory images: takes `pixels` [n, shape] and `labels` [n] (malloc'd), checks labels, hashes. */
+LMB_MUST_CHECK lmb_status lmb_dataset_memory(uint8_t *pixels, uint8_t *labels, int64_t n, lmb_shape shape, int classes,
+                                             lmb_dataset **out, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

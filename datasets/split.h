@@ -1,0 +1,30 @@
+/* datasets/split.h - who gets which samples: splits and federated partitions, functions of a seed.
+ *
+ *   source  Dirichlet partition by label: Hsu, Qi, Brown 2019, arXiv:1909.06335; shards: McMahan et al. 2017
+ */
+#ifndef LMB_DATASETS_SPLIT_H
+#define LMB_DATASETS_SPLIT_H
+
+#include "datasets/dataset.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A random permutation of [0, n) cut into parts: out[0 .. size[0]) is part 0, and so on. Sizes add up to at
+ * most n. out: [n] caller storage, filled whole. */
+void lmb_split(uint64_t seed, uint32_t n, uint32_t *out);
+
+typedef enum { LMB_PARTITION_IID, LMB_PARTITION_DIRICHLET, LMB_PARTITION_SHARDS, LMB_PARTITION_GROUPS } lmb_partition_kind;
+extern const char *const lmb_partition_names[]; /* by kind, NULL-terminated */
+
+/* client[i] in [0, clients) for each sample of d; every sample goes to exactly one client.
+ *   alpha    DIRICHLET: concentration, > 0 (0.5 is quite uneven); SHARDS: shards a client (2)
+ *   errors   E_ARG for a client that would get fewer than `least` samples, naming what to change */
+LMB_MUST_CHECK lmb_status lmb_partition(const lmb_dataset *d, lmb_partition_kind kind, int clients, double alpha,
+                                        uint64_t seed, int64_t least, int32_t *client, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
