@@ -99,7 +99,8 @@ typedef struct reader {
 static lmb_status need(const reader *r, size_t n)
 {
     if (r->n - r->at < n)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field, r->n);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s ends inside '%s', after %zu bytes", r->message, r->field,
+                        r->n);
     return LMB_OK;
 }
 
@@ -120,13 +121,13 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
     n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (n >= limit)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field, n,
-                        limit - 1);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field,
+                        n, limit - 1);
     LMB_TRY(need(r, n));
     for (size_t i = 0; i < n; i++)
         if (is_control(r->p[r->at + i]))
-            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds the control character %u", r->message, r->field,
-                            r->p[r->at + i]);
+            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds the control character %u", r->message,
+                            r->field, r->p[r->at + i]);
     memcpy(out, r->p + r->at, n);
     out[n] = 0;
     r->at += n;
@@ -139,8 +140,8 @@ static lmb_status get_metrics(reader *r, lmb_metrics *m)
     m->n = lmb_get_u16(r->p + r->at);
     r->at += 2;
     if (m->n > LMB_METRICS_MAX)
-        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field, m->n,
-                        LMB_METRICS_MAX);
+        return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %u entries, the limit is %d", r->message, r->field,
+                        m->n, LMB_METRICS_MAX);
     for (uint32_t i = 0; i < m->n; i++) {
         LMB_TRY(get_text(r, m->row[i].name, LMB_METRIC_NAME));
         LMB_TRY(get_real(r, &m->row[i].value));

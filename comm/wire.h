@@ -39,7 +39,15 @@ typedef struct lmb_metrics {
 /* Append; silently full at LMB_METRICS_MAX, long names are cut. */
 void lmb_metrics_add(lmb_metrics *m, const char *name, double value);
 
-typedef enum { LMB_WIRE_END, LMB_WIRE_U32, LMB_WIRE_U64, LMB_WIRE_REAL, LMB_WIRE_BYTES, LMB_WIRE_TEXT, LMB_WIRE_METRICS } lmb_wire_kind;
+typedef enum {
+    LMB_WIRE_END,
+    LMB_WIRE_U32,
+    LMB_WIRE_U64,
+    LMB_WIRE_REAL,
+    LMB_WIRE_BYTES,
+    LMB_WIRE_TEXT,
+    LMB_WIRE_METRICS
+} lmb_wire_kind;
 
 typedef struct lmb_wire_field {
     lmb_wire_kind kind;

@@ -122,7 +122,8 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
     lmb_alive alive = { .round = c->work.round, .steps = atomic_load(&c->steps) };
     if (!lmb_channel_ready(c->channel)) {
         if (now - c->last_alive > c->cfg.connect_s) /* since lmbi_link_open */
-            return LMB_FAIL(err, LMB_E_PEER, "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
+            return LMB_FAIL(err, LMB_E_PEER,
+                            "%s port %u accepts connections and does not finish the handshake in %g s (connect_s)",
                             c->invite.host, c->invite.port, c->cfg.connect_s);
         return LMB_OK;
     }

@@ -163,8 +163,10 @@ static void expel(peer *p, const lmb_error *e)
     char name[160];
     member *m = p->member;
     lmb_round_note note = { .round = p->server->state.round + 1, .status = !ours };
-    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name), ours ? "sent away" : "refused", e->msg);
-    snprintf(note.sentence, sizeof note.sentence, "%s", ours ? "the server has a problem of its own; try again later" : e->msg);
+    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name),
+               ours ? "sent away" : "refused", e->msg);
+    snprintf(note.sentence, sizeof note.sentence, "%s",
+             ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
     if (!m || m->peer != p || p->closing)
         return;
