@@ -7,7 +7,7 @@
 
 #include "comm/bytes.h"
 
-void lmb_metrics_add(lmb_metrics *m, const char *name, double value)
+void lmb_figures_add(lmb_figures *m, const char *name, double value)
 {
     if (m->n >= LMB_METRICS_MAX)
         return;
@@ -49,7 +49,7 @@ static void put_text(writer *w, const char *text, size_t limit)
         put(w, is_control((uint8_t)text[i]) ? "?" : text + i, 1);
 }
 
-static void put_metrics(writer *w, const lmb_metrics *m)
+static void put_metrics(writer *w, const lmb_figures *m)
 {
     uint8_t b[2];
     lmb_put_u16(b, (uint16_t)m->n);
@@ -79,7 +79,7 @@ lmb_status lmb_wire_write(const char *message, const lmb_wire_field *rows, const
         case LMB_WIRE_REAL: put_real(&w, *(const double *)(const void *)at); break;
         case LMB_WIRE_BYTES: put(&w, at, f->limit); break;
         case LMB_WIRE_TEXT: put_text(&w, at, f->limit); break;
-        case LMB_WIRE_METRICS: put_metrics(&w, (const lmb_metrics *)(const void *)at); break;
+        case LMB_WIRE_METRICS: put_metrics(&w, (const lmb_figures *)(const void *)at); break;
         case LMB_WIRE_END: break;
         }
     }
@@ -134,7 +134,7 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
     return LMB_OK;
 }
 
-static lmb_status get_metrics(reader *r, lmb_metrics *m)
+static lmb_status get_metrics(reader *r, lmb_figures *m)
 {
     LMB_TRY(need(r, 2));
     m->n = lmb_get_u16(r->p + r->at);
@@ -173,7 +173,7 @@ lmb_status lmb_wire_read(const char *message, const lmb_wire_field *rows, const 
         switch (f->kind) {
         case LMB_WIRE_REAL: LMB_TRY(get_real(&r, (double *)(void *)at)); break;
         case LMB_WIRE_TEXT: LMB_TRY(get_text(&r, at, f->limit)); break;
-        case LMB_WIRE_METRICS: LMB_TRY(get_metrics(&r, (lmb_metrics *)(void *)at)); break;
+        case LMB_WIRE_METRICS: LMB_TRY(get_metrics(&r, (lmb_figures *)(void *)at)); break;
         default: LMB_TRY(get_fixed(&r, f, at)); break;
         }
     }

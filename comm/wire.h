@@ -9,7 +9,7 @@
  *    BYTES      exactly `limit` bytes
  *    TEXT       u16 length, then that many bytes; char[limit] in the struct, NUL-terminated. One line for people:
  *               control characters are written as '?' and refused when read
- *    METRICS    u16 count, then for each a TEXT name and a REAL; lmb_metrics in the struct
+ *    METRICS    u16 count, then for each a TEXT name and a REAL; lmb_figures in the struct
  *
  *   errors   E_FORMAT names the message, the field and the limit
  *   threads  pure
@@ -28,16 +28,16 @@ extern "C" {
 
 enum { LMB_METRICS_MAX = 16, LMB_METRIC_NAME = 32 };
 
-typedef struct lmb_metrics {
+typedef struct lmb_figures {
     uint32_t n;
     struct {
         char name[LMB_METRIC_NAME];
         double value;
     } row[LMB_METRICS_MAX];
-} lmb_metrics;
+} lmb_figures;
 
 /* Append; silently full at LMB_METRICS_MAX, long names are cut. */
-void lmb_metrics_add(lmb_metrics *m, const char *name, double value);
+void lmb_figures_add(lmb_figures *m, const char *name, double value);
 
 typedef enum {
     LMB_WIRE_END,

@@ -1,9 +1,11 @@
 /* datasets/augment.h - random changes to training images that keep their meaning.
  *
  * Idea: a change is a pure function of (seed, epoch, global sample index), so the same sample looks the same
- * on any rank, thread or after a resume. Works on raw u8 [C, H, W] in place.
- *   order    crop, then flip, then cutout
- *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout)
+ * on any rank, thread or after a resume, and one option never changes what another one draws. Works in place on raw
+ * u8 [C, H, W] images or f32 [C, T] signals.
+ *   order    images: crop, then flip, then cutout; signals: scale, then jitter
+ *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout);
+ *            Um et al. 2017, arXiv:1706.00527 (scale, jitter)
  */
 #ifndef LMB_DATASETS_AUGMENT_H
 #define LMB_DATASETS_AUGMENT_H
@@ -20,12 +22,21 @@ typedef struct lmb_augment {
     bool reflect;   /* pad with a mirror image instead of zeros                                        */
     bool flip;      /* mirror left and right, half of the time                                         */
     int64_t cutout; /* side of a square set to 0 around a random centre                                */
+    double scale;   /* each channel of a signal times 1 + a normal number of this deviation            */
+    double jitter;  /* noise added to each reading: its standard deviation, in the signal's unit       */
 } lmb_augment;
 extern const lmb_field lmb_augment_fields[];
 
-/* scratch: at least C * H * W bytes. */
+/* E_ARG when an option that is on does not fit such samples: crops of signals, jitter of images. */
+LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype,
+                                            lmb_error *err);
+
+/* An image; scratch: at least C * H * W bytes. */
 void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *chw, uint64_t seed, uint32_t epoch,
                        uint64_t sample, uint8_t *scratch);
+/* A signal. */
+void lmb_augment_apply_signal(const lmb_augment *a, float *signal, const lmb_shape *ct, uint64_t seed, uint32_t epoch,
+                              uint64_t sample);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* datasets/dataset.c - opening by name, in-memory images, subsets. See dataset.h. */
+/* datasets/dataset.c - opening by name, data sets in memory, subsets. See dataset.h. */
 #include "datasets/dataset.h"
 
 #include <stdlib.h>
@@ -6,42 +6,33 @@
 
 #include "core/base/config.h"
 
-extern const lmb_dataset_format lmb_dataset_idx, lmb_dataset_cifar, lmb_dataset_synthetic;
+const char *const lmb_part_names[] = { "train", "test", NULL };
 
-const lmb_dataset_format *const lmb_dataset_formats[] = {
-    &lmb_dataset_cifar,
-    &lmb_dataset_idx,
-    &lmb_dataset_synthetic,
-    NULL,
-};
-
-const lmb_dataset_format *lmb_dataset_format_find(const char *name)
+static lmb_status no_such_format(const lmb_tree *tree, const char *name, lmb_error *err)
 {
-    for (int i = 0; lmb_dataset_formats[i]; i++)
-        if (strcmp(lmb_dataset_formats[i]->name, name) == 0)
-            return lmb_dataset_formats[i];
-    return NULL;
+    const char *names[32];
+    int n = 0;
+
+    for (; lmb_dataset_formats[n] && n < 31; n++)
+        names[n] = lmb_dataset_formats[n]->name;
+    names[n] = NULL;
+    const char *near = lmb_nearest(name, names);
+    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no data set format '%s'%s%s; `limbeck list datasets` shows "
+                         "all", name, near ? "; did you mean " : "", near ? near : "");
 }
 
 lmb_status lmb_dataset_open(const lmb_tree *tree, lmb_part part, lmb_dataset **out, lmb_error *err)
 {
-    const char *name, *names[16];
-    int n = 0;
+    const char *name;
 
     LMB_TRY(lmb_tree_name(tree, &name, err));
     const lmb_dataset_format *f = lmb_dataset_format_find(name);
-    if (!f) {
-        for (int i = 0; lmb_dataset_formats[i] && n < 15; i++)
-            names[n++] = lmb_dataset_formats[i]->name;
-        names[n] = NULL;
-        const char *near = lmb_nearest(name, names);
-        return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no data set format '%s'%s%s; `limbeck list datasets` shows all",
-                             name, near ? "; did you mean " : "", near ? near : "");
-    }
-    void *config = calloc(1, f->config_size + 1);
+    if (!f)
+        return no_such_format(tree, name, err);
+    void *config = calloc(1, f->config_size);
     if (!config)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to open a data set");
-    lmb_status st = lmb_fields_bind(f->fields, tree, config, err);
+    lmb_status st = lmb_fields_bind(f->fields, tree->kind == LMB_TREE_MAP ? tree : NULL, config, err);
     if (st == LMB_OK)
         st = f->open(config, part, out, err);
     free(config);
@@ -52,129 +43,161 @@ void lmb_dataset_destroy(lmb_dataset *d)
 {
     if (!d)
         return;
-    if (d->destroy)
-        d->destroy(d);
+    d->destroy(d);
     free(d);
 }
 
 lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *err)
 {
-    void *sample = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
+    if (d->label) {
+        for (int64_t i = 0; i < d->n; i++)
+            label[i] = d->label(d, i);
+        return LMB_OK;
+    }
+    void *sample = malloc(lmb_shape_bytes(&d->shape, d->dtype));
     lmb_status st = sample ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
-
     for (int64_t i = 0; i < d->n && st == LMB_OK; i++)
         st = d->read(d, i, sample, &label[i], err);
     free(sample);
     return st;
 }
 
+lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t index, lmb_error *err)
+{
+    if (index < 0 || index >= d->n)
+        return LMB_FAIL(err, LMB_E_ARG, "sample %lld was asked for; the data set has samples 0 to %lld",
+                        (long long)index, (long long)d->n - 1);
+    return LMB_OK;
+}
+
 /* ---- in memory ---- */
 
-typedef struct memory { uint8_t *pixels, *labels; size_t bytes; } memory;
+typedef struct memory { uint8_t *samples; int32_t *labels, *groups; size_t bytes; } memory;
 
 static lmb_status memory_read(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
 {
     const memory *m = d->state;
-    if (index < 0 || index >= d->n)
-        return LMB_FAIL(err, LMB_E_ARG, "sample %lld of %lld", (long long)index, (long long)d->n);
-    memcpy(sample, m->pixels + (size_t)index * m->bytes, m->bytes);
+    LMB_TRY(lmb_dataset_check_index(d, index, err));
+    memcpy(sample, m->samples + (size_t)index * m->bytes, m->bytes);
     *label = m->labels[index];
     return LMB_OK;
 }
 
+static int32_t memory_label(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->labels[index]; }
+static int32_t memory_group(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->groups[index]; }
+
 static void memory_destroy(lmb_dataset *d)
 {
     memory *m = d->state;
-    free(m->pixels);
+    free(m->samples);
     free(m->labels);
+    free(m->groups);
     free(m);
 }
 
-lmb_status lmb_dataset_memory(uint8_t *pixels, uint8_t *labels, int64_t n, lmb_shape shape, int classes,
-                              lmb_dataset **out, lmb_error *err)
+static lmb_status check_arrays(const lmb_dataset_arrays *a, const char *from, lmb_error *err)
 {
-    lmb_dataset *d = calloc(1, sizeof *d);
-    memory *m = calloc(1, sizeof *m);
-    lmb_status st = d && m ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a data set");
+    if (a->n < 1 || a->n > INT32_MAX)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %lld samples; a data set has 1 to %d", from, (long long)a->n,
+                        INT32_MAX);
+    if (lmb_shape_count(&a->shape) < 1)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: its samples are empty", from);
+    for (int64_t i = 0; i < a->n; i++)
+        if (a->labels[i] < 0 || a->labels[i] >= a->classes)
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: sample %lld has label %d, but there are %d classes (labels 0 to "
+                            "%d)", from, (long long)i, a->labels[i], a->classes, a->classes - 1);
+    return LMB_OK;
+}
 
-    for (int64_t i = 0; i < n && st == LMB_OK; i++)
-        if (labels[i] >= classes)
-            st = LMB_FAIL(err, LMB_E_FORMAT, "label %d of sample %lld; there are %d classes", labels[i], (long long)i,
-                          classes);
+static lmb_hash hash_arrays(const lmb_dataset_arrays *a)
+{
+    int64_t head[4] = { a->n, a->classes, a->dtype, a->shape.n };
+    lmb_hasher h;
+
+    lmb_hash_begin(&h);
+    lmb_hash_add(&h, head, sizeof head);
+    lmb_hash_add(&h, a->shape.d, sizeof a->shape.d[0] * (size_t)a->shape.n);
+    lmb_hash_add(&h, a->samples, (size_t)a->n * lmb_shape_bytes(&a->shape, a->dtype));
+    lmb_hash_add(&h, a->labels, sizeof *a->labels * (size_t)a->n);
+    if (a->groups)
+        lmb_hash_add(&h, a->groups, sizeof *a->groups * (size_t)a->n);
+    return lmb_hash_end(&h);
+}
+
+lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb_dataset **out, lmb_error *err)
+{
+    lmb_dataset *d = malloc(sizeof *d);
+    memory *m = malloc(sizeof *m);
+    lmb_status st = d && m ? check_arrays(a, from, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a data set");
+
     if (st != LMB_OK) {
-        free(pixels);
-        free(labels);
+        free(a->samples);
+        free(a->labels);
+        free(a->groups);
         free(d);
         free(m);
         return st;
     }
-    *m = (memory){ pixels, labels, lmb_shape_bytes(&shape, LMB_U8) };
-    lmb_hasher h;
-    lmb_hash_begin(&h);
-    lmb_hash_add(&h, pixels, (size_t)n * m->bytes);
-    lmb_hash_add(&h, labels, (size_t)n);
-    *d = (lmb_dataset){ .n = n, .shape = shape, .dtype = LMB_U8, .classes = classes, .hash = lmb_hash_end(&h),
-                        .read = memory_read, .destroy = memory_destroy, .state = m };
+    *m = (memory){ a->samples, a->labels, a->groups, lmb_shape_bytes(&a->shape, a->dtype) };
+    *d = (lmb_dataset){ .n = a->n, .shape = a->shape, .dtype = a->dtype, .classes = a->classes,
+                        .class_names = a->class_names, .hash = hash_arrays(a), .read = memory_read,
+                        .label = memory_label, .group = a->groups ? memory_group : NULL, .destroy = memory_destroy,
+                        .state = m };
     *out = d;
     return LMB_OK;
 }
 
 /* ---- subsets ---- */
 
-typedef struct subset { const lmb_dataset *of; uint32_t *index; } subset;
+typedef struct subset { const lmb_dataset *of; uint32_t index[]; } subset;
 
 static lmb_status subset_read(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
 {
     const subset *s = d->state;
-    if (index < 0 || index >= d->n)
-        return LMB_FAIL(err, LMB_E_ARG, "sample %lld of %lld", (long long)index, (long long)d->n);
+    LMB_TRY(lmb_dataset_check_index(d, index, err));
     return s->of->read(s->of, s->index[index], sample, label, err);
+}
+
+static int32_t subset_label(const lmb_dataset *d, int64_t index)
+{
+    const subset *s = d->state;
+    return s->of->label(s->of, s->index[index]);
 }
 
 static int32_t subset_group(const lmb_dataset *d, int64_t index)
 {
     const subset *s = d->state;
-    return s->of->group ? s->of->group(s->of, s->index[index]) : -1;
+    return s->of->group(s->of, s->index[index]);
 }
 
-static void subset_destroy(lmb_dataset *d)
-{
-    subset *s = d->state;
-    free(s->index);
-    free(s);
-}
+static void subset_destroy(lmb_dataset *d) { free(d->state); }
 
 lmb_status lmb_dataset_subset(const lmb_dataset *of, const uint32_t *index, int64_t n, lmb_dataset **out,
                               lmb_error *err)
 {
-    lmb_dataset *d = calloc(1, sizeof *d);
-    subset *s = calloc(1, sizeof *s);
-    uint32_t *copy = malloc(sizeof *copy * (size_t)(n + 1));
     lmb_hasher h;
 
-    if (!d || !s || !copy) {
+    if (n < 1)
+        return LMB_FAIL(err, LMB_E_ARG, "a subset of %lld samples; it must have at least one", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        LMB_TRY(lmb_dataset_check_index(of, index[i], err));
+    lmb_dataset *d = malloc(sizeof *d);
+    subset *s = malloc(sizeof *s + sizeof *index * (size_t)n);
+    if (!d || !s) {
         free(d);
         free(s);
-        free(copy);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a subset of %lld samples", (long long)n);
     }
-    for (int64_t i = 0; i < n; i++) {
-        if (index[i] >= of->n) {
-            free(d);
-            free(s);
-            free(copy);
-            return LMB_FAIL(err, LMB_E_ARG, "sample %u of %lld", index[i], (long long)of->n);
-        }
-        copy[i] = index[i];
-    }
-    *s = (subset){ of, copy };
-    *d = *of;
+    s->of = of;
+    memcpy(s->index, index, sizeof *index * (size_t)n);
     lmb_hash_begin(&h);
     lmb_hash_add(&h, &of->hash, sizeof of->hash);
-    lmb_hash_add(&h, copy, sizeof *copy * (size_t)n);
+    lmb_hash_add(&h, index, sizeof *index * (size_t)n);
+    *d = *of;
     d->n = n;
     d->hash = lmb_hash_end(&h);
     d->read = subset_read;
+    d->label = of->label ? subset_label : NULL;
     d->group = of->group ? subset_group : NULL;
     d->destroy = subset_destroy;
     d->state = s;

@@ -5,7 +5,7 @@
  * is part of the model's graph. Views (subsets, splits, partitions) are data sets over others.
  *
  *   owns     whoever opens or wraps destroys; a view does not own what it looks at
- *   threads  read() may be called from several threads at once
+ *   threads  read(), label() and group() may be called from several threads at once
  */
 #ifndef LMB_DATASETS_DATASET_H
 #define LMB_DATASETS_DATASET_H
@@ -20,7 +20,7 @@ extern "C" {
 
 typedef struct lmb_dataset lmb_dataset;
 struct lmb_dataset {
-    int64_t n;
+    int64_t n;            /* samples, at most 2^31 - 1                    */
     lmb_shape shape;      /* of one sample: [C, H, W] or [C, T]           */
     lmb_dtype dtype;      /* U8 for images, F32 for signals               */
     int classes;
@@ -28,13 +28,16 @@ struct lmb_dataset {
     lmb_hash hash;        /* of the content: what ranks agree on at start */
     /* Sample `index` into `sample` (bytes of the shape) and its label in [0, classes). */
     lmb_status (*read)(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err);
-    /* Natural group (writer, subject) of a sample, or -1; NULL: none. */
+    /* Label alone, without decoding; index in [0, n). NULL: only read() knows. */
+    int32_t (*label)(const lmb_dataset *d, int64_t index);
+    /* Natural group (writer, subject) of a sample; NULL: the set has none. */
     int32_t (*group)(const lmb_dataset *d, int64_t index);
-    void (*destroy)(lmb_dataset *d);
+    void (*destroy)(lmb_dataset *d); /* frees state */
     void *state;
 };
 
 typedef enum { LMB_PART_TRAIN, LMB_PART_TEST } lmb_part;
+extern const char *const lmb_part_names[]; /* "train", "test", NULL */
 
 typedef struct lmb_dataset_format {
     const char *name, *summary, *source;
@@ -43,7 +46,7 @@ typedef struct lmb_dataset_format {
     lmb_status (*open)(const void *config, lmb_part part, lmb_dataset **out, lmb_error *err);
 } lmb_dataset_format;
 
-extern const lmb_dataset_format *const lmb_dataset_formats[]; /* NULL-terminated */
+extern const lmb_dataset_format *const lmb_dataset_formats[]; /* NULL-terminated: datasets/table.c */
 const lmb_dataset_format *lmb_dataset_format_find(const char *name);
 
 struct lmb_tree;
@@ -52,15 +55,29 @@ LMB_MUST_CHECK lmb_status lmb_dataset_open(const struct lmb_tree *tree, lmb_part
                                            lmb_error *err);
 void lmb_dataset_destroy(lmb_dataset *d); /* NULL is a no-op */
 
-/* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed. */
+/* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed and must outlive the view. */
 LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_t *index, int64_t n,
                                              lmb_dataset **out, lmb_error *err);
-/* All labels, [n] caller storage. */
+/* All labels, [n] caller storage; reads every sample of a set that has no label(). */
 LMB_MUST_CHECK lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *err);
+/* E_ARG unless index is in [0, n): what every reader says about a sample that is not there. */
+LMB_MUST_CHECK lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t index, lmb_error *err);
 
-/* In-memory images: takes `pixels` [n, shape] and `labels` [n] (malloc'd), checks labels, hashes. */
-LMB_MUST_CHECK lmb_status lmb_dataset_memory(uint8_t *pixels, uint8_t *labels, int64_t n, lmb_shape shape, int classes,
-                                             lmb_dataset **out, lmb_error *err);
+/* Samples that fit in memory. */
+typedef struct lmb_dataset_arrays {
+    void *samples;                  /* [n, shape] of dtype, malloc'd           */
+    int32_t *labels;                /* [n], malloc'd                           */
+    int32_t *groups;                /* [n], malloc'd, or NULL                  */
+    int64_t n;
+    lmb_shape shape;
+    lmb_dtype dtype;
+    int classes;
+    const char *const *class_names; /* NULL or static storage                  */
+} lmb_dataset_arrays;
+/* owns    takes the three arrays, on failure too
+ * errors  E_FORMAT, naming `from` (a path), for no samples, an empty shape or a label outside [0, classes) */
+LMB_MUST_CHECK lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb_dataset **out,
+                                             lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,38 +1,57 @@
-/* datasets/loader.c - see loader.h. A ring of DEPTH batches between one producer and one consumer. */
+/* datasets/loader.c - see loader.h.
+ *
+ * A ring of batches between some producers and one consumer. Batch number `first + k` of an epoch lives in slot
+ * k % depth; a producer claims the next number when its slot is free, fills it outside the lock and marks it ready; the
+ * consumer takes the slots in order. The threads live from begin() to the end of their epoch.
+ */
 #include "datasets/loader.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "core/base/random.h"
 #include "core/base/threads.h"
+#include "datasets/sampler.h"
 
-enum { DEPTH = 4 };
+enum { AHEAD = 3, MAX_THREADS = 64, ALIGN = 64 }; /* AHEAD: one with the consumer, two ready */
 
 typedef struct slot {
     lmb_batch batch;
-    float *x;
+    void *x;
     int64_t *y;
     uint32_t *sample;
+    bool ready;
+    lmb_error error; /* of the filling; ready then too */
 } slot;
+
+typedef struct producer {
+    lmb_loader *l;
+    pthread_t thread;
+    uint8_t *raw, *scratch; /* one sample each */
+} producer;
 
 struct lmb_loader {
     lmb_loader_options o;
-    int64_t batches;
-    uint32_t *order;
+    lmb_augment augment;
+    bool augmented;
+    int64_t batches, numbers; /* in an epoch; in a sample */
+    uint32_t *order;          /* of this epoch's samples  */
     uint32_t epoch;
-    slot slot[DEPTH];
-    uint8_t *raw, *scratch; /* one sample */
-    pthread_t thread;
+    int64_t first;
+    slot *slot;
+    producer *producer;
+    int depth, threads, started; /* started: threads that run or wait to be joined */
     pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool started, quit, held;
-    int64_t made, taken, first; /* batches made and taken in this epoch, counted from `first` */
-    lmb_error error;
+    pthread_cond_t freed, filled;
+    atomic_bool quit;
+    bool begun, held;       /* held: the consumer looks at slot taken % depth */
+    int64_t claimed, taken; /* batches of this epoch, counted from `first`    */
     double waited;
 };
+
+/* ---- filling a slot ---- */
 
 LMB_HOT static void widen(const uint8_t *in, float *out, int64_t n)
 {
@@ -40,69 +59,88 @@ LMB_HOT static void widen(const uint8_t *in, float *out, int64_t n)
         out[i] = (float)in[i];
 }
 
-static lmb_status fill(lmb_loader *l, slot *s, int64_t index, lmb_error *err)
+static lmb_status fill_sample(producer *p, slot *s, int64_t i, uint32_t k, lmb_error *err)
 {
+    lmb_loader *l = p->l;
     const lmb_dataset *d = l->o.data;
-    int64_t start = index * l->o.batch, total = d->n - start < l->o.batch ? d->n - start : l->o.batch;
-    int64_t lo = 0, hi = total, numbers = lmb_shape_count(&d->shape);
+    bool wide = l->o.dtype == LMB_F32, image = d->dtype == LMB_U8;
+    float *x = (float *)s->x + i * l->numbers;
+    void *to = !wide ? (void *)((uint8_t *)s->x + i * l->numbers) : image ? (void *)p->raw : (void *)x;
+    int32_t label;
 
-    if (l->o.range)
-        l->o.range(l->o.range_ctx, total, &lo, &hi);
-    s->batch = (lmb_batch){ index, total, lo, hi - lo, s->x, s->y, s->sample };
-    for (int64_t i = 0; i < hi - lo; i++) {
-        uint32_t k = l->order[start + lo + i];
-        int32_t label;
-        void *to = d->dtype == LMB_F32 ? (void *)(s->x + i * numbers) : l->raw;
-        LMB_TRY(d->read(d, k, to, &label, err));
-        if (d->dtype == LMB_U8) {
-            if (l->o.augment)
-                lmb_augment_apply(l->o.augment, l->raw, &d->shape, l->o.seed, l->epoch, k, l->scratch);
-            widen(l->raw, s->x + i * numbers, numbers);
-        }
-        s->y[i] = label;
-        s->sample[i] = k;
-    }
+    LMB_TRY(d->read(d, k, to, &label, err));
+    if (l->augmented && image)
+        lmb_augment_apply(&l->augment, to, &d->shape, l->o.seed, l->epoch, k, p->scratch);
+    else if (l->augmented)
+        lmb_augment_apply_signal(&l->augment, x, &d->shape, l->o.seed, l->epoch, k);
+    if (image && wide)
+        widen(to, x, l->numbers);
+    s->y[i] = label;
+    s->sample[i] = k;
     return LMB_OK;
+}
+
+static void range_of(const lmb_loader *l, int64_t total, int64_t *lo, int64_t *hi)
+{
+    *lo = 0;
+    *hi = total;
+    if (l->o.range)
+        l->o.range(l->o.range_ctx, total, lo, hi);
+}
+
+static void fill(producer *p, slot *s, int64_t index)
+{
+    lmb_loader *l = p->l;
+    int64_t start, total, lo, hi;
+    lmb_status st = LMB_OK;
+
+    lmb_error_clear(&s->error);
+    lmb_sampler_batch(l->o.data->n, l->o.batch, index, &start, &total);
+    range_of(l, total, &lo, &hi);
+    s->batch = (lmb_batch){ .index = index, .total = total, .lo = lo, .n = hi - lo, .y = s->y, .sample = s->sample };
+    if (l->o.dtype == LMB_U8)
+        s->batch.x_u8 = s->x;
+    else
+        s->batch.x = s->x;
+    for (int64_t i = 0; i < hi - lo && st == LMB_OK && !atomic_load(&l->quit); i++)
+        st = fill_sample(p, s, i, l->order[start + lo + i], &s->error);
 }
 
 static void *produce(void *arg)
 {
-    lmb_loader *l = arg;
+    producer *p = arg;
+    lmb_loader *l = p->l;
 
     pthread_mutex_lock(&l->lock);
-    while (!l->quit && l->first + l->made < l->batches) {
-        if (l->made - l->taken >= DEPTH) {
-            pthread_cond_wait(&l->changed, &l->lock);
+    while (!atomic_load(&l->quit) && l->first + l->claimed < l->batches) {
+        if (l->claimed - l->taken >= l->depth) {
+            pthread_cond_wait(&l->freed, &l->lock);
             continue;
         }
-        slot *s = &l->slot[l->made % DEPTH];
-        int64_t index = l->first + l->made;
-        lmb_error err = LMB_ERROR_INIT;
+        int64_t k = l->claimed++;
+        slot *s = &l->slot[k % l->depth];
         pthread_mutex_unlock(&l->lock);
-        lmb_status st = fill(l, s, index, &err);
+        fill(p, s, l->first + k);
         pthread_mutex_lock(&l->lock);
-        if (st != LMB_OK) {
-            l->error = err;
-            break;
-        }
-        l->made++;
-        pthread_cond_broadcast(&l->changed);
+        s->ready = true;
+        pthread_cond_signal(&l->filled);
     }
-    pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
+/* ---- life ---- */
+
 static void stop(lmb_loader *l)
 {
-    if (!l->started)
-        return;
     pthread_mutex_lock(&l->lock);
-    l->quit = true;
-    pthread_cond_broadcast(&l->changed);
+    atomic_store(&l->quit, true);
+    pthread_cond_broadcast(&l->freed);
     pthread_mutex_unlock(&l->lock);
-    pthread_join(l->thread, NULL);
-    l->started = l->quit = false;
+    for (; l->started > 0; l->started--)
+        pthread_join(l->producer[l->started - 1].thread, NULL);
+    atomic_store(&l->quit, false);
+    l->begun = l->held = false;
 }
 
 void lmb_loader_destroy(lmb_loader *l)
@@ -110,48 +148,107 @@ void lmb_loader_destroy(lmb_loader *l)
     if (!l)
         return;
     stop(l);
-    for (int i = 0; i < DEPTH; i++) {
+    for (int i = 0; l->slot && i < l->depth; i++) {
         free(l->slot[i].x);
         free(l->slot[i].y);
         free(l->slot[i].sample);
     }
-    pthread_cond_destroy(&l->changed);
+    for (int i = 0; l->producer && i < l->threads; i++) {
+        free(l->producer[i].raw);
+        free(l->producer[i].scratch);
+    }
+    pthread_cond_destroy(&l->freed);
+    pthread_cond_destroy(&l->filled);
     pthread_mutex_destroy(&l->lock);
+    free(l->slot);
+    free(l->producer);
     free(l->order);
-    free(l->raw);
-    free(l->scratch);
     free(l);
+}
+
+static lmb_status check_options(const lmb_loader_options *o, lmb_error *err)
+{
+    char text[LMB_SHAPE_TEXT];
+
+    if (o->batch < 1)
+        return LMB_FAIL(err, LMB_E_ARG, "batches of %lld samples; a batch must have at least 1", (long long)o->batch);
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return LMB_FAIL(err, LMB_E_ARG, "a loader with %d threads; it must be in [0, %d]", o->threads, MAX_THREADS);
+    if ((o->dtype != LMB_F32 && o->dtype != LMB_U8) || (o->dtype == LMB_U8 && o->data->dtype != LMB_U8))
+        return LMB_FAIL(err, LMB_E_ARG, "%s batches of %s %s samples; f32 always fits, u8 fits u8 images",
+                        lmb_dtype_name(o->dtype), lmb_dtype_name(o->data->dtype),
+                        lmb_shape_text(&o->data->shape, text, sizeof text));
+    return o->augment ? lmb_augment_check(o->augment, &o->data->shape, o->data->dtype, err) : LMB_OK;
+}
+
+/* The most samples this rank gets of a batch: there are full batches and at most one short one. */
+static lmb_status most_samples(const lmb_loader *l, int64_t *most, lmb_error *err)
+{
+    int64_t n = l->o.data->n, last[2] = { 0, l->batches - 1 };
+
+    *most = 0;
+    for (int i = 0; i < 2; i++) {
+        int64_t start, total, lo, hi;
+        lmb_sampler_batch(n, l->o.batch, last[i], &start, &total);
+        range_of(l, total, &lo, &hi);
+        if (lo < 0 || hi < lo || hi > total)
+            return LMB_FAIL(err, LMB_E_ARG, "positions [%lld, %lld) of a batch of %lld samples", (long long)lo,
+                            (long long)hi, (long long)total);
+        *most = hi - lo > *most ? hi - lo : *most;
+    }
+    return LMB_OK;
+}
+
+static lmb_status allocate(lmb_loader *l, lmb_error *err)
+{
+    size_t bytes = lmb_shape_bytes(&l->o.data->shape, LMB_U8), one = lmb_dtype_bytes(l->o.dtype);
+    int64_t most;
+
+    LMB_TRY(most_samples(l, &most, err));
+    l->order = malloc(sizeof *l->order * (size_t)l->o.data->n);
+    l->slot = calloc((size_t)l->depth, sizeof *l->slot);
+    l->producer = calloc((size_t)l->threads, sizeof *l->producer);
+    bool ok = l->order && l->slot && l->producer;
+    for (int i = 0; ok && i < l->threads; i++) {
+        l->producer[i] = (producer){ .l = l, .raw = malloc(bytes), .scratch = malloc(bytes) };
+        ok = l->producer[i].raw && l->producer[i].scratch;
+    }
+    for (int i = 0; ok && i < l->depth; i++) {
+        slot *s = &l->slot[i];
+        size_t whole = ((size_t)(most * l->numbers) * one + ALIGN) / ALIGN * ALIGN; /* never 0 */
+        s->x = aligned_alloc(ALIGN, whole);
+        s->y = malloc(sizeof *s->y * (size_t)(most + 1));
+        s->sample = malloc(sizeof *s->sample * (size_t)(most + 1));
+        ok = s->x && s->y && s->sample;
+    }
+    if (!ok)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d batches of %lld samples; use smaller batches or fewer "
+                        "loader threads", l->depth, (long long)most);
+    return LMB_OK;
 }
 
 lmb_status lmb_loader_create(const lmb_loader_options *o, lmb_loader **out, lmb_error *err)
 {
-    int64_t numbers = lmb_shape_count(&o->data->shape), most = o->batch < o->data->n ? o->batch : o->data->n;
-
-    if (o->batch < 1 || o->data->n < 1)
-        return LMB_FAIL(err, LMB_E_ARG, "batches of %lld out of %lld samples", (long long)o->batch, (long long)o->data->n);
-    if (o->augment && (o->data->dtype != LMB_U8 || o->data->shape.n != 3) &&
-        (o->augment->crop || o->augment->flip || o->augment->cutout))
-        return LMB_FAIL(err, LMB_E_ARG, "augmentation works on images; this data set has signals");
+    LMB_TRY(check_options(o, err));
     lmb_loader *l = calloc(1, sizeof *l);
     if (!l)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a loader");
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    pthread_cond_init(&l->freed, NULL);
+    pthread_cond_init(&l->filled, NULL);
+    atomic_init(&l->quit, false);
     l->o = *o;
-    l->batches = (o->data->n + o->batch - 1) / o->batch;
-    l->order = malloc(sizeof *l->order * (size_t)o->data->n);
-    l->raw = malloc((size_t)numbers * 4 + 1);
-    l->scratch = malloc((size_t)numbers + 1);
-    bool ok = l->order && l->raw && l->scratch;
-    for (int i = 0; i < DEPTH; i++) {
-        l->slot[i].x = malloc(sizeof(float) * (size_t)(most * numbers) + 64);
-        l->slot[i].y = malloc(sizeof(int64_t) * (size_t)most);
-        l->slot[i].sample = malloc(sizeof(uint32_t) * (size_t)most);
-        ok = ok && l->slot[i].x && l->slot[i].y && l->slot[i].sample;
-    }
-    if (!ok) {
+    l->augmented = o->augment != NULL;
+    if (o->augment)
+        l->augment = *o->augment;
+    l->batches = lmb_sampler_batches(o->data->n, o->batch);
+    l->numbers = lmb_shape_count(&o->data->shape);
+    l->threads = o->threads ? o->threads : 1;
+    l->depth = l->threads + AHEAD;
+    lmb_status st = allocate(l, err);
+    if (st != LMB_OK) {
         lmb_loader_destroy(l);
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d batches of %lld samples", DEPTH, (long long)most);
+        return st;
     }
     *out = l;
     return LMB_OK;
@@ -160,47 +257,59 @@ lmb_status lmb_loader_create(const lmb_loader_options *o, lmb_loader **out, lmb_
 int64_t lmb_loader_batches(const lmb_loader *l) { return l->batches; }
 double lmb_loader_waited(const lmb_loader *l) { return l->waited; }
 
+/* ---- the consumer ---- */
+
 lmb_status lmb_loader_begin(lmb_loader *l, uint32_t epoch, int64_t first, lmb_error *err)
 {
+    if (first < 0 || first > l->batches)
+        return LMB_FAIL(err, LMB_E_ARG, "an epoch of %lld batches cannot begin at batch %lld", (long long)l->batches,
+                        (long long)first);
     stop(l);
-    lmb_rand r = lmb_rand_at(l->o.seed, LMB_RAND_SHUFFLE, epoch, 0);
-    for (int64_t i = 0; i < l->o.data->n; i++)
-        l->order[i] = (uint32_t)i;
-    if (l->o.shuffle)
-        lmb_rand_shuffle(&r, l->order, (uint32_t)l->o.data->n);
+    lmb_sampler_order(l->o.seed, epoch, l->o.shuffle, (uint32_t)l->o.data->n, l->order);
     l->epoch = epoch;
     l->first = first;
-    l->made = l->taken = 0;
-    l->held = false;
-    l->error = (lmb_error)LMB_ERROR_INIT;
-    if (pthread_create(&l->thread, NULL, produce, l) != 0)
-        return LMB_FAIL(err, LMB_E_NOMEM, "the loader's thread could not be started");
-    l->started = true;
+    l->claimed = l->taken = 0;
+    for (int i = 0; i < l->depth; i++)
+        l->slot[i].ready = false;
+    for (; l->started < l->threads; l->started++) {
+        producer *p = &l->producer[l->started];
+        if (pthread_create(&p->thread, NULL, produce, p) != 0) {
+            stop(l);
+            return LMB_FAIL(err, LMB_E_NOMEM, "thread %d of the loader's %d could not be started; use fewer",
+                            l->started + 1, l->threads);
+        }
+    }
+    l->begun = true;
     return LMB_OK;
 }
 
 lmb_status lmb_loader_next(lmb_loader *l, const lmb_batch **out, lmb_error *err)
 {
-    lmb_status st = LMB_OK;
-
+    if (!l->begun)
+        return LMB_FAIL(err, LMB_E_ARG, "a loader was asked for a batch before its epoch began");
     pthread_mutex_lock(&l->lock);
     if (l->held) { /* the batch handed out last is free again */
+        l->slot[l->taken % l->depth].ready = false;
         l->taken++;
         l->held = false;
-        pthread_cond_broadcast(&l->changed);
+        pthread_cond_signal(&l->freed);
     }
-    double t = lmb_seconds();
-    while (l->taken == l->made && l->first + l->made < l->batches && l->error.status == LMB_OK)
-        pthread_cond_wait(&l->changed, &l->lock);
-    l->waited += lmb_seconds() - t;
-    if (l->taken < l->made) {
-        *out = &l->slot[l->taken % DEPTH].batch;
-        l->held = true;
-    } else if (l->error.status != LMB_OK) {
-        st = LMB_FAIL(err, l->error.status, "%s", l->error.msg);
-    } else {
+    if (l->first + l->taken == l->batches) {
+        pthread_mutex_unlock(&l->lock);
         *out = NULL;
+        return LMB_OK;
     }
+    slot *s = &l->slot[l->taken % l->depth];
+    if (!s->ready) {
+        double from = lmb_seconds();
+        while (!s->ready)
+            pthread_cond_wait(&l->filled, &l->lock);
+        l->waited += lmb_seconds() - from;
+    }
+    l->held = s->error.status == LMB_OK;
     pthread_mutex_unlock(&l->lock);
-    return st;
+    if (s->error.status != LMB_OK)
+        return LMB_FAIL(err, s->error.status, "%s", s->error.msg);
+    *out = &s->batch;
+    return LMB_OK;
 }

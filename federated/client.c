@@ -109,7 +109,7 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, const lmb_trainer *trainer,
+lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, const lmb_local_trainer *trainer,
                              const lmb_log *log, lmb_client **out, lmb_error *err)
 {
     lmb_client *c = calloc(1, sizeof *c);

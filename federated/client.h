@@ -45,13 +45,13 @@ typedef struct lmb_train_task {
 typedef struct lmb_train_result {
     float *delta;      /* (n) to be filled: trained model minus task->model */
     uint64_t examples; /* it was trained on: its weight in the average      */
-    lmb_metrics metrics;
+    lmb_figures metrics;
 } lmb_train_result;
 
-typedef struct lmb_trainer {
+typedef struct lmb_local_trainer {
     lmb_status (*train)(void *ctx, const lmb_train_task *task, lmb_train_result *result, lmb_error *err);
     void *ctx;
-} lmb_trainer;
+} lmb_local_trainer;
 
 /* For use within `train`: steps done so far, which the server takes for a sign of progress; and whether the result
  * is still wanted. */
@@ -63,7 +63,7 @@ typedef struct lmb_client lmb_client;
 /* `invite` may be NULL or empty for a client that has enrolled before.
  *   owns  cfg's texts are borrowed until destroy */
 LMB_MUST_CHECK lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite,
-                                            const lmb_trainer *trainer, const lmb_log *log, lmb_client **out,
+                                            const lmb_local_trainer *trainer, const lmb_log *log, lmb_client **out,
                                             lmb_error *err);
 void lmb_client_destroy(lmb_client *c); /* NULL is a no-op */
 /* Take part until the server says that it is over. */

@@ -20,7 +20,7 @@ enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOADS };
 
 struct lmb_client {
     lmb_client_config cfg;
-    lmb_trainer trainer;
+    lmb_local_trainer trainer;
     const lmb_log *log;
     char path[3800]; /* state_dir */
     uint8_t secret[LMB_NOISE_KEY];

@@ -82,7 +82,7 @@ typedef struct lmb_update_message {
     uint64_t n, examples;
     uint32_t encoding;
     lmb_blob_id blob;
-    lmb_metrics metrics;
+    lmb_figures metrics;
 } lmb_update_message;
 
 typedef struct lmb_round_note { /* ACCEPTED (no sentence), REFUSED, FAILED, DONE */

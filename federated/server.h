@@ -52,8 +52,8 @@ typedef struct lmb_round_report {
     double seconds;
     bool scored;
     double score;
-    lmb_metrics metrics;               /* of `evaluate` */
-    lmb_metrics clients;               /* of the clients, averaged by examples; names of the first update absorbed */
+    lmb_figures metrics;               /* of `evaluate` */
+    lmb_figures clients;               /* of the clients, averaged by examples; names of the first update absorbed */
 } lmb_round_report;
 
 typedef struct lmb_server_job {
@@ -66,7 +66,7 @@ typedef struct lmb_server_job {
     const lmb_fed_segment *segments; /* n_segments 0: everything is aggregated          */
     size_t n_segments;
     /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
-    lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_metrics *metrics,
+    lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *metrics,
                            lmb_error *err);
     /* After a round is in the journal. May be NULL. */
     void (*on_round)(void *ctx, const lmb_round_report *report);

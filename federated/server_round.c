@@ -136,13 +136,13 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
 
 static void average_metrics(lmb_server *s, const lmb_update_message *u)
 {
-    lmb_metrics *sum = &s->report.clients;
+    lmb_figures *sum = &s->report.clients;
     for (uint32_t i = 0; i < u->metrics.n; i++) {
         uint32_t k = 0;
         while (k < sum->n && strcmp(sum->row[k].name, u->metrics.row[i].name) != 0)
             k++;
         if (k == sum->n) {
-            lmb_metrics_add(sum, u->metrics.row[i].name, 0);
+            lmb_figures_add(sum, u->metrics.row[i].name, 0);
             if (k == sum->n)
                 return; /* full */
         }

@@ -1,492 +1,343 @@
-/* core/edge/kernels_avx512vnni.c - the steps on AVX-512 with VNNI; same bytes as kernels_scalar.c.
+/* core/edge/kernels_avx512vnni.c - conv, gemm, depthwise and add for x86 with AVX-512-VNNI.
  *
- * Idea: a convolution is a set of dot products over runs of neighbouring input bytes, and vpdpbusd does 16 output
- * channels times 4 input bytes at once. With dilation 1 and one group a whole kernel row (kernel_w * C bytes) is one
- * run; otherwise each tap is a run of its own. A run need not be a multiple of 4: the weights behind its end are
- * zero, so whatever bytes are read there do not count. Likewise a tile always computes all its pixels and stores
- * only those that exist. Both read a little beyond the tensor, which extra_bytes accounts for.
+ * Direct convolution, no im2col. One vpdpbusd multiplies 4 activations (u8, broadcast) with 4 weights (s8) of 16
+ * output channels and adds to 16 int32 sums. In HWC memory the taps of one kernel row are neighbours, so a window
+ * is a few contiguous segments: `kernel height` segments of kernel width * channels bytes, or one a tap when the
+ * kernel is dilated. Weights are packed [out / 16][segment][byte / 4][16][4], zeros at the ragged ends: the bytes
+ * read past a segment are multiplied by zero.
  *
- * Padding: the input is copied once into a frame whose border holds the zero point. The zero point itself is folded
- * into the bias, acc = sum q w + (bias - z sum w), exact modulo 2^32.
+ * A convolution with pads first copies its input into scratch with a border of zero points; the zero point is
+ * folded into the bias (bias - zp * sum w), so borders need no special case. Sums may wrap on the way: the true
+ * result fits in int32 (checked at open) and arithmetic modulo 2^32 finds it.
  *
- *   packed   per block of 16 output channels: int32 bias[16], float m[16], then s8 [run][bytes / 4][16][4]
- *            depthwise: bias[16], m[16], then s16 [(taps + 1) / 2][16][2], two taps to one vpdpwssd
- *   source   tiles as in oneDNN's and XNNPACK's direct VNNI convolutions; 16x1 and 8x2 keep 16 sums in registers
+ * The loops were laid out for one 64-byte line a step: tiles of 16 pixels x 16 channels or 8 x 32.
  */
+#include "core/edge/internal.h"
+
+#if LMBI_EDGE_AVX512VNNI
 #include <immintrin.h>
-#include <string.h>
 
-#include "core/edge/integer.h"
-#include "core/edge/kernels.h"
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define VNNI_INLINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"), always_inline)) static inline
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
-#define INLINE static inline __attribute__((always_inline))
+/* ---- shared ----------------------------------------------------------------------------------------------- */
 
-enum { BLOCK = 16, HEAD = 2 * BLOCK * 4, TILE = 16 };
-
-/* A convolution as runs. Byte distances refer to the input, or to its padded copy. */
-typedef struct {
-    uint32_t out_h, out_w, groups, group_out; /* output channels of one group */
-    uint32_t runs_h, runs_w;                  /* runs per window              */
-    size_t run_bytes, quads;                  /* bytes of a run, / 4 rounded up */
-    size_t run_dy, run_dx;                    /* from one run to the next     */
-    size_t step_y, step_x;                    /* from one window to the next  */
-    size_t group_dx;                          /* from one group to the next   */
-    size_t row, frame_bytes;                  /* the frame: a row, all rows; 0 bytes when nothing is padded */
-    size_t input_bytes;                       /* of what is read: the frame or the tensor */
-} geometry;
-
-static int is_depthwise(const lmbi_edge_step *s)
+static int padded(const lmbi_edge_step *s)
 {
-    return s->op->kind == LMB_EDGE_CONV && s->op->groups > 1 && s->op->groups == s->in[0]->c &&
-           s->out->c == s->in[0]->c;
+    return s->op.pads[0] || s->op.pads[1] || s->op.pads[2] || s->op.pads[3];
 }
 
-static geometry gemm_geometry(const lmbi_edge_step *s)
+/* Bytes of one row of the input as the kernels see it. */
+static size_t row_bytes(const lmbi_edge_step *s)
 {
-    geometry g;
-    memset(&g, 0, sizeof g);
-    g.out_h = g.out_w = g.groups = g.runs_h = g.runs_w = 1;
-    g.group_out = s->out->c;
-    g.run_bytes = g.input_bytes = lmb_edge_tensor_bytes(s->in[0]);
-    g.quads = (g.run_bytes + 3) / 4;
-    return g;
+    return ((size_t)s->x.w + s->op.pads[1] + s->op.pads[3]) * s->x.c;
 }
 
-static geometry conv_geometry(const lmbi_edge_step *s)
+static uint64_t scratch_bytes(const lmbi_edge_step *s)
 {
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_tensor *in = s->in[0];
-    const int padded = o->pad_top || o->pad_left || o->pad_bottom || o->pad_right;
-    const int join = o->groups == 1 && o->dilation_w == 1;
-    const size_t cin = in->c / o->groups, frame_h = (size_t)in->h + o->pad_top + o->pad_bottom;
-    geometry g;
-    g.out_h = s->out->h;
-    g.out_w = s->out->w;
-    g.groups = o->groups;
-    g.group_out = s->out->c / o->groups;
-    g.row = ((size_t)in->w + o->pad_left + o->pad_right) * in->c;
-    g.frame_bytes = padded ? g.row * frame_h : 0;
-    g.input_bytes = g.row * frame_h;
-    g.runs_h = o->kernel_h;
-    g.runs_w = join ? 1 : o->kernel_w;
-    g.run_bytes = join ? cin * o->kernel_w : cin;
-    g.quads = (g.run_bytes + 3) / 4;
-    g.run_dy = g.row * o->dilation_h;
-    g.run_dx = (size_t)in->c * o->dilation_w;
-    g.step_y = g.row * o->stride_h;
-    g.step_x = (size_t)in->c * o->stride_w;
-    g.group_dx = cin;
-    if (g.step_y == g.out_w * g.step_x) { /* e.g. 1x1 with stride 1: one long row fills the tiles better */
-        g.out_w *= g.out_h;
-        g.out_h = 1;
+    return padded(s) ? ((uint64_t)s->x.h + s->op.pads[0] + s->op.pads[2]) * row_bytes(s) : 0;
+}
+
+static const uint8_t *with_border(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
+{
+    if (!padded(s))
+        return x;
+    size_t row = row_bytes(s), inner = (size_t)s->x.w * s->x.c;
+    memset(scratch, s->x.zero_point, (size_t)scratch_bytes(s));
+    uint8_t *to = scratch + s->op.pads[0] * row + (size_t)s->op.pads[1] * s->x.c;
+    for (size_t i = 0; i < s->x.h; i++)
+        memcpy(to + i * row, x + i * inner, inner);
+    return scratch;
+}
+
+static uint64_t blocks_of(const lmbi_edge_step *s) { return ((uint64_t)s->y.c + 15) / 16; }
+
+/* Which of the 16 channels of block b exist. */
+static inline uint16_t lanes(size_t channels, size_t b)
+{
+    size_t left = channels - 16 * b;
+    return left >= 16 ? 0xffff : (uint16_t)((1u << left) - 1);
+}
+
+static void fold_zero_point(lmbi_edge_step *s)
+{
+    size_t n = s->op.n_weights / s->y.c;
+    for (size_t o = 0; o < s->y.c; o++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += s->op.weights[o * n + i];
+        s->bias[o] = (int32_t)((uint32_t)s->bias[o] - (uint32_t)s->x.zero_point * (uint32_t)sum);
     }
-    return g;
 }
 
-static geometry geometry_of(const lmbi_edge_step *s)
+/* clamp(rne(acc * m) + zp): clamped before rounding, against whole numbers, which is the same. */
+typedef struct output {
+    __m512 lo, hi;
+    __m512i zp;
+} output;
+
+VNNI_INLINE output output_of(const lmbi_edge_step *s)
 {
-    return s->op->kind == LMB_EDGE_GEMM ? gemm_geometry(s) : conv_geometry(s);
+    output q;
+    q.lo = _mm512_set1_ps((float)(s->op.lo - s->y.zero_point));
+    q.hi = _mm512_set1_ps((float)(s->op.hi - s->y.zero_point));
+    q.zp = _mm512_set1_epi32(s->y.zero_point);
+    return q;
 }
 
-/* How far tiles and quads read: the frame, if any, and what lies beyond the last byte of the input. */
-static size_t extra_bytes(const lmbi_edge_step *s)
+VNNI_INLINE __m128i quantise(__m512 v, const output *q)
 {
-    const geometry g = geometry_of(s);
-    const size_t columns = g.out_w == 1 ? 1 : ((size_t)g.out_w + TILE - 1) / TILE * TILE;
-    const size_t reach = (g.groups - 1) * g.group_dx + (g.out_h - 1) * g.step_y + (columns - 1) * g.step_x +
-                         (g.runs_h - 1) * g.run_dy + (g.runs_w - 1) * g.run_dx + g.quads * 4;
-    return g.frame_bytes + (is_depthwise(s) || reach <= g.input_bytes ? 0 : reach - g.input_bytes);
+    v = _mm512_min_ps(_mm512_max_ps(v, q->lo), q->hi);
+    __m512i i = _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_cvtepi32_epi8(_mm512_add_epi32(i, q->zp));
 }
 
-/* What the step reads: the source itself or its copy inside a border of zero points. */
-static const uint8_t *framed(const lmbi_edge_step *s, const geometry *g)
+/* ---- conv and gemm ---------------------------------------------------------------------------------------- */
+
+/* Head of the packed memory of a conv; segment offsets and weights follow. */
+typedef struct conv_plan {
+    size_t segments, quads; /* of a window; 4-byte groups of a segment  */
+    size_t weights;         /* offset of the weights from this struct   */
+    size_t block;           /* bytes of weights of 16 output channels   */
+    int64_t offset[];       /* of each segment from the window's origin */
+} conv_plan;
+
+static size_t segments_of(const lmbi_edge_step *s)
 {
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_tensor *in = s->in[0];
-    const size_t line = (size_t)in->w * in->c, left = (size_t)o->pad_left * in->c;
-    const size_t right = (size_t)o->pad_right * in->c;
-    unsigned char *at = s->extra;
-    uint32_t y;
-    if (!g->frame_bytes)
-        return s->src[0];
-    memset(at, in->zero, g->row * o->pad_top + left);
-    at += g->row * o->pad_top + left;
-    for (y = 0; y < in->h; y++) {
-        const size_t gap = y + 1 < in->h ? right + left : right;
-        memcpy(at, s->src[0] + y * line, line);
-        memset(at + line, in->zero, gap);
-        at += line + gap;
-    }
-    memset(at, in->zero, g->row * o->pad_bottom);
-    return s->extra;
+    return s->op.dilation[1] == 1 ? s->op.kernel[0] : (size_t)s->op.kernel[0] * s->op.kernel[1];
 }
 
-/* ---- epilogue -------------------------------------------------------------------------------------------- */
+static size_t segment_bytes(const lmbi_edge_step *s) { return s->op.n_weights / s->y.c / segments_of(s); }
 
-typedef struct {
-    __m512 lo, hi; /* clamp before the zero point is added */
-    __m512i zero;
-} finish;
+static int conv_accepts(const lmbi_edge_step *s) { return s->op.groups == 1; }
 
-static finish finish_of(const lmbi_edge_step *s)
+static uint64_t conv_weights_at(const lmbi_edge_step *s)
 {
-    finish f;
-    f.lo = _mm512_set1_ps((float)(s->op->lo - s->out->zero));
-    f.hi = _mm512_set1_ps((float)(s->op->hi - s->out->zero));
-    f.zero = _mm512_set1_epi32(s->out->zero);
-    return f;
+    return lmbi_edge_round_up(sizeof(conv_plan) + segments_of(s) * sizeof(int64_t));
 }
 
-/* lmb_edge_requantize, 16 at a time. */
-INLINE __m128i requantize(__m512i acc, __m512 m, const finish *f)
+static uint64_t conv_packed_bytes(const lmbi_edge_step *s)
 {
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), m);
-    v = _mm512_min_ps(_mm512_max_ps(v, f->lo), f->hi);
-    return _mm512_cvtepi32_epi8(_mm512_add_epi32(_mm512_cvtps_epi32(v), f->zero));
+    return conv_weights_at(s) + blocks_of(s) * segments_of(s) * ((segment_bytes(s) + 3) / 4) * 64;
 }
 
-/* The lanes that exist when n channels are left. */
-INLINE __mmask16 lanes(size_t n) { return (__mmask16)(n >= BLOCK ? 0xffff : (1u << n) - 1); }
-
-/* ---- dense and grouped convolution, gemm ----------------------------------------------------------------- */
-
-static size_t block_bytes(const geometry *g) { return HEAD + (size_t)g->runs_h * g->runs_w * g->quads * 64; }
-
-static size_t group_blocks(const geometry *g) { return (g->group_out + BLOCK - 1) / BLOCK; }
-
-/* One channel of a block: bias, multiplier, and its weights strewn over the quads. */
-static void pack_channel(const lmbi_edge_step *s, const geometry *g, uint32_t oc, unsigned lane, unsigned char *block)
+static void conv_pack(lmbi_edge_step *s)
 {
-    const lmb_edge_channel *row = &s->model->channels[s->op->channels + oc];
-    const size_t runs = (size_t)g->runs_h * g->runs_w;
-    const int8_t *w = s->model->weights + s->op->weights + oc * runs * g->run_bytes;
-    int32_t sum = 0, bias;
-    size_t r, i;
-    for (r = 0; r < runs; r++)
-        for (i = 0; i < g->run_bytes; i++) {
-            int8_t v = w[r * g->run_bytes + i];
-            sum += v;
-            block[HEAD + (r * g->quads + i / 4) * 64 + lane * 4 + i % 4] = (unsigned char)v;
-        }
-    bias = (int32_t)((uint32_t)row->bias - (uint32_t)s->in[0]->zero * (uint32_t)sum);
-    memcpy(block + lane * 4, &bias, 4);
-    memcpy(block + BLOCK * 4 + lane * 4, &row->m, 4);
+    conv_plan *p = (conv_plan *)s->packed;
+    size_t n = segment_bytes(s), columns = segments_of(s) / s->op.kernel[0];
+    p->segments = segments_of(s);
+    p->quads = (n + 3) / 4;
+    p->weights = (size_t)conv_weights_at(s);
+    p->block = p->segments * p->quads * 64;
+    for (size_t i = 0; i < p->segments; i++)
+        p->offset[i] = (int64_t)(i / columns * s->op.dilation[0] * row_bytes(s) +
+                                 i % columns * s->op.dilation[1] * s->x.c);
+    int8_t *w = (int8_t *)s->packed + p->weights;
+    memset(w, 0, (size_t)blocks_of(s) * p->block);
+    const int8_t *from = s->op.weights;
+    for (size_t o = 0; o < s->y.c; o++)
+        for (size_t i = 0; i < p->segments; i++)
+            for (size_t j = 0; j < n; j++)
+                w[o / 16 * p->block + (i * p->quads + j / 4) * 64 + o % 16 * 4 + j % 4] = *from++;
+    fold_zero_point(s);
 }
 
-static void dense_pack(const lmbi_edge_step *s, const geometry *g, unsigned char *dst)
-{
-    uint32_t group, c;
-    memset(dst, 0, g->groups * group_blocks(g) * block_bytes(g));
-    for (group = 0; group < g->groups; group++)
-        for (c = 0; c < g->group_out; c++)
-            pack_channel(s, g, group * g->group_out + c, c % BLOCK,
-                         dst + (group * group_blocks(g) + c / BLOCK) * block_bytes(g));
-}
+typedef struct tile {
+    const conv_plan *plan;
+    const lmbi_edge_step *step;
+    size_t block;       /* first block of 16 output channels          */
+    size_t pixel_bytes; /* between the windows of neighbouring pixels */
+} tile;
 
-/* What a tile needs: its first window, its weights and where its results go. */
-typedef struct {
-    const geometry *g;
-    const finish *f;
-    const uint8_t *x;
-    const unsigned char *w; /* first block                   */
-    uint8_t *dst;           /* first pixel, first channel    */
-    size_t dst_step;        /* from pixel to pixel           */
-    size_t pixels;          /* that exist, at most the tile  */
-    size_t channels;        /* left from the first block on  */
-} tile_job;
-
-/* pixels x blocks sums at once; both are constants where this is called, so the sums stay in registers. */
-INLINE void tile(const tile_job *t, const int pixels, const int blocks)
+/* `pixels` neighbouring outputs x `blocks` of 16 channels. Both are constants where this is inlined. */
+VNNI_INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pixels, const int blocks)
 {
-    const geometry *g = t->g;
-    const size_t stride = block_bytes(g), step = g->step_x;
-    const unsigned char *w = t->w + HEAD;
-    __m512i acc[16];
-    uint32_t ry, rx;
-    size_t q;
-    int p, b;
-#pragma GCC unroll 16
-    for (p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-        for (b = 0; b < blocks; b++)
-            acc[p * blocks + b] = _mm512_loadu_si512(t->w + (size_t)b * stride);
-    for (ry = 0; ry < g->runs_h; ry++)
-        for (rx = 0; rx < g->runs_w; rx++) {
-            const uint8_t *x = t->x + ry * g->run_dy + rx * g->run_dx;
-            for (q = 0; q < g->quads; q++, x += 4, w += 64) {
-                __m512i k[4];
-#pragma GCC unroll 4
-                for (b = 0; b < blocks; b++)
-                    k[b] = _mm512_loadu_si512(w + (size_t)b * stride);
-#pragma GCC unroll 16
-                for (p = 0; p < pixels; p++) {
-                    int32_t quad;
-                    __m512i v;
-                    memcpy(&quad, x + (size_t)p * step, 4);
-                    v = _mm512_set1_epi32(quad);
-#pragma GCC unroll 4
-                    for (b = 0; b < blocks; b++)
-                        acc[p * blocks + b] = _mm512_dpbusd_epi32(acc[p * blocks + b], v, k[b]);
-                }
+    const lmbi_edge_step *s = t->step;
+    const conv_plan *p = t->plan;
+    const int8_t *w = (const int8_t *)p + p->weights + t->block * p->block;
+    __m512i acc[16][4];
+    UNROLL for (int b = 0; b < blocks; b++)
+        UNROLL for (int i = 0; i < pixels; i++)
+            acc[i][b] = _mm512_load_si512(s->bias + 16 * (t->block + (size_t)b));
+    for (size_t g = 0; g < p->segments; g++) {
+        const uint8_t *q = x + p->offset[g];
+        for (size_t n = p->quads; n; n--, q += 4, w += 64) {
+            __m512i k[4];
+            UNROLL for (int b = 0; b < blocks; b++)
+                k[b] = _mm512_load_si512(w + (size_t)b * p->block);
+            UNROLL for (int i = 0; i < pixels; i++) {
+                int32_t four;
+                memcpy(&four, q + (size_t)i * t->pixel_bytes, 4);
+                UNROLL for (int b = 0; b < blocks; b++)
+                    acc[i][b] = _mm512_dpbusd_epi32(acc[i][b], _mm512_set1_epi32(four), k[b]);
             }
         }
-#pragma GCC unroll 4
-    for (b = 0; b < blocks; b++) {
-        const __m512 m = _mm512_loadu_ps(t->w + (size_t)b * stride + BLOCK * 4);
-        const __mmask16 mask = lanes(t->channels - (size_t)b * BLOCK);
-        uint8_t *dst = t->dst + (size_t)b * BLOCK;
-#pragma GCC unroll 16
-        for (p = 0; p < pixels; p++)
-            if ((size_t)p < t->pixels)
-                _mm_mask_storeu_epi8(dst + (size_t)p * t->dst_step, mask, requantize(acc[p * blocks + b], m, t->f));
+    }
+    output q = output_of(s);
+    UNROLL for (int b = 0; b < blocks; b++) {
+        size_t block = t->block + (size_t)b;
+        __m512 m = _mm512_load_ps(s->m + 16 * block);
+        __mmask16 mask = lanes(s->y.c, block);
+        UNROLL for (int i = 0; i < pixels; i++)
+            _mm_mask_storeu_epi8(y + (size_t)i * s->y.c + 16 * block, mask,
+                                 quantise(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][b]), m), &q));
     }
 }
 
-static void tile_16x1(const tile_job *t) { tile(t, 16, 1); }
-static void tile_8x2(const tile_job *t) { tile(t, 8, 2); }
-static void tile_1x1(const tile_job *t) { tile(t, 1, 1); }
-static void tile_1x4(const tile_job *t) { tile(t, 1, 4); }
+#define TILE(pixels, blocks)                                                              \
+    VNNI static void tile_##pixels##x##blocks(const tile *t, const uint8_t *x, uint8_t *y) \
+    {                                                                                     \
+        conv_tile(t, x, y, pixels, blocks);                                               \
+    }
+TILE(8, 2)
+TILE(16, 1)
+TILE(4, 2)
+TILE(8, 1)
+TILE(1, 4)
+TILE(4, 1)
+TILE(1, 1)
 
-/* The tile for a row of `columns` windows with `blocks` blocks left. */
-typedef struct {
-    void (*run)(const tile_job *t);
+typedef struct tile_row {
     size_t pixels, blocks;
-} tile_shape;
+    void (*run)(const tile *t, const uint8_t *x, uint8_t *y);
+} tile_row;
 
-static tile_shape choose_tile(size_t columns, size_t blocks)
-{
-    static const tile_shape one = { tile_1x1, 1, 1 }, four = { tile_1x4, 1, 4 };
-    static const tile_shape narrow = { tile_16x1, 16, 1 }, wide = { tile_8x2, 8, 2 };
-    if (columns == 1)
-        return blocks >= 4 ? four : one;
-    return blocks >= 2 ? wide : narrow;
-}
-
-/* All windows of one group for the blocks of one tile: the blocks' weights stay in the first-level cache. */
-static void dense_blocks(tile_job t, const tile_shape shape)
-{
-    const geometry *g = t.g;
-    const uint8_t *row = t.x;
-    uint32_t y;
-    size_t x;
-    for (y = 0; y < g->out_h; y++, row += g->step_y) {
-        t.x = row;
-        for (x = 0; x < g->out_w; x += shape.pixels) {
-            t.pixels = g->out_w - x < shape.pixels ? g->out_w - x : shape.pixels;
-            shape.run(&t);
-            t.x += shape.pixels * g->step_x;
-            t.dst += t.pixels * t.dst_step;
-        }
-    }
-}
-
-static void dense_run(const lmbi_edge_step *s, const geometry *g, const uint8_t *x)
-{
-    const finish f = finish_of(s);
-    const size_t all = group_blocks(g);
-    uint32_t group;
-    size_t b;
-    for (group = 0; group < g->groups; group++)
-        for (b = 0; b < all;) {
-            const tile_shape shape = choose_tile(g->out_w, all - b);
-            tile_job t;
-            t.g = g;
-            t.f = &f;
-            t.x = x + group * g->group_dx;
-            t.w = s->packed + (group * all + b) * block_bytes(g);
-            t.dst = s->dst + (size_t)group * g->group_out + b * BLOCK;
-            t.dst_step = s->out->c;
-            t.pixels = 0;
-            t.channels = g->group_out - b * BLOCK;
-            dense_blocks(t, shape);
-            b += shape.blocks;
-        }
-}
-
-/* ---- depthwise convolution ------------------------------------------------------------------------------- */
-
-static size_t tap_pairs(const lmb_edge_op *o) { return ((size_t)o->kernel_h * o->kernel_w + 1) / 2; }
-
-static size_t depthwise_bytes(const lmb_edge_op *o) { return HEAD + tap_pairs(o) * 64; }
-
-static void depthwise_pack(const lmbi_edge_step *s, unsigned char *dst)
-{
-    const lmb_edge_op *o = s->op;
-    const size_t taps = (size_t)o->kernel_h * o->kernel_w;
-    uint32_t c;
-    size_t i;
-    memset(dst, 0, (s->out->c + BLOCK - 1) / BLOCK * depthwise_bytes(o));
-    for (c = 0; c < s->out->c; c++) {
-        const lmb_edge_channel *row = &s->model->channels[o->channels + c];
-        const int8_t *w = s->model->weights + o->weights + c * taps;
-        unsigned char *block = dst + c / BLOCK * depthwise_bytes(o);
-        int32_t sum = 0, bias;
-        for (i = 0; i < taps; i++) {
-            int16_t v = w[i];
-            sum += v;
-            memcpy(block + HEAD + i / 2 * 64 + c % BLOCK * 4 + i % 2 * 2, &v, 2);
-        }
-        bias = row->bias - s->in[0]->zero * sum;
-        memcpy(block + c % BLOCK * 4, &bias, 4);
-        memcpy(block + BLOCK * 4 + c % BLOCK * 4, &row->m, 4);
-    }
-}
-
-/* One window of 16 channels: two taps side by side in the 16-bit halves of each lane. */
-INLINE __m512i depthwise_window(const lmb_edge_op *o, const geometry *g, const uint8_t *x, const unsigned char *block,
-                                __mmask16 mask)
-{
-    __m512i acc = _mm512_loadu_si512(block), even = _mm512_setzero_si512();
-    const unsigned char *w = block + HEAD;
-    unsigned tap = 0;
-    int ky, kx;
-    for (ky = 0; ky < o->kernel_h; ky++)
-        for (kx = 0; kx < o->kernel_w; kx++, tap ^= 1) {
-            const uint8_t *at = x + (size_t)ky * g->run_dy + (size_t)kx * g->run_dx;
-            const __m512i v = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, at));
-            if (!tap) {
-                even = v;
-                continue;
-            }
-            acc = _mm512_dpwssd_epi32(acc, _mm512_or_si512(even, _mm512_slli_epi32(v, 16)), _mm512_loadu_si512(w));
-            w += 64;
-        }
-    return tap ? _mm512_dpwssd_epi32(acc, even, _mm512_loadu_si512(w)) : acc;
-}
-
-static void depthwise_run(const lmbi_edge_step *s, const geometry *g, const uint8_t *x)
-{
-    const finish f = finish_of(s);
-    const uint32_t channels = s->out->c;
-    uint32_t y, column, c;
-    for (y = 0; y < g->out_h; y++)
-        for (column = 0; column < g->out_w; column++)
-            for (c = 0; c < channels; c += BLOCK) {
-                const unsigned char *block = s->packed + c / BLOCK * depthwise_bytes(s->op);
-                const __mmask16 mask = lanes(channels - c);
-                const uint8_t *at = x + y * g->step_y + column * g->step_x + c;
-                const __m512i acc = depthwise_window(s->op, g, at, block, mask);
-                _mm_mask_storeu_epi8(s->dst + ((size_t)y * g->out_w + column) * channels + c, mask,
-                                     requantize(acc, _mm512_loadu_ps(block + BLOCK * 4), &f));
-            }
-}
-
-/* ---- the rows -------------------------------------------------------------------------------------------- */
-
-static size_t conv_pack_bytes(const lmbi_edge_step *s)
-{
-    const geometry g = geometry_of(s);
-    if (is_depthwise(s))
-        return (s->out->c + BLOCK - 1) / BLOCK * depthwise_bytes(s->op);
-    return g.groups * group_blocks(&g) * block_bytes(&g);
-}
-
-static void conv_pack(const lmbi_edge_step *s, unsigned char *dst)
-{
-    const geometry g = geometry_of(s);
-    if (is_depthwise(s))
-        depthwise_pack(s, dst);
-    else
-        dense_pack(s, &g, dst);
-}
-
-static void conv_run(const lmbi_edge_step *s)
-{
-    const geometry g = geometry_of(s);
-    const uint8_t *x = framed(s, &g);
-    if (is_depthwise(s))
-        depthwise_run(s, &g, x);
-    else
-        dense_run(s, &g, x);
-}
-
-/* lmb_edge_add, 16 at a time. */
-static void add_run(const lmbi_edge_step *s)
-{
-    const __m512 ra = _mm512_set1_ps(s->op->a), rb = _mm512_set1_ps(s->op->b), base = _mm512_set1_ps(s->op->base);
-    const __m512 lo = _mm512_set1_ps(s->op->lo), hi = _mm512_set1_ps(s->op->hi);
-    const size_t n = lmb_edge_tensor_bytes(s->out);
-    size_t i;
-    for (i = 0; i < n; i += BLOCK) {
-        const __mmask16 mask = lanes(n - i);
-        const __m512 a = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, s->src[0] + i)));
-        const __m512 b = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, s->src[1] + i)));
-        __m512 v = _mm512_fmadd_ps(b, rb, _mm512_fmadd_ps(a, ra, base));
-        v = _mm512_min_ps(_mm512_max_ps(v, lo), hi);
-        _mm_mask_storeu_epi8(s->dst + i, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
-    }
-}
-
-static void global_avg_run(const lmbi_edge_step *s)
-{
-    const lmb_edge_tensor *in = s->in[0];
-    const size_t pixels = (size_t)in->h * in->w;
-    const finish f = finish_of(s);
-    const __m512 m = _mm512_set1_ps(s->op->a);
-    uint32_t c;
-    size_t p;
-    for (c = 0; c < in->c; c += BLOCK) {
-        const __mmask16 mask = lanes(in->c - c);
-        __m512i acc = _mm512_set1_epi32(-(int32_t)pixels * in->zero);
-        for (p = 0; p < pixels; p++)
-            acc = _mm512_add_epi32(
-                acc, _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, s->src[0] + p * in->c + c)));
-        _mm_mask_storeu_epi8(s->dst + c, mask, requantize(acc, m, &f));
-    }
-}
-
-/* One window, all channels; taps outside the input are left out. */
-static void max_window(const lmbi_edge_step *s, int64_t y0, int64_t x0, uint8_t *dst)
-{
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_tensor *in = s->in[0];
-    uint32_t c;
-    int ky, kx;
-    for (c = 0; c < in->c; c += 64) {
-        const __mmask64 mask = in->c - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (in->c - c)) - 1;
-        __m512i most = _mm512_setzero_si512();
-        for (ky = 0; ky < o->kernel_h; ky++)
-            for (kx = 0; kx < o->kernel_w; kx++) {
-                const int64_t y = y0 + (int64_t)ky * o->dilation_h, x = x0 + (int64_t)kx * o->dilation_w;
-                if (y < 0 || y >= in->h || x < 0 || x >= in->w)
-                    continue;
-                most = _mm512_max_epu8(
-                    most, _mm512_maskz_loadu_epi8(mask, s->src[0] + ((size_t)y * in->w + (size_t)x) * in->c + c));
-            }
-        _mm512_mask_storeu_epi8(dst + c, mask, most);
-    }
-}
-
-static void max_pool_run(const lmbi_edge_step *s)
-{
-    const lmb_edge_op *o = s->op;
-    uint8_t *dst = s->dst;
-    uint32_t y, x;
-    for (y = 0; y < s->out->h; y++)
-        for (x = 0; x < s->out->w; x++, dst += s->out->c)
-            max_window(s, (int64_t)y * o->stride_h - o->pad_top, (int64_t)x * o->stride_w - o->pad_left, dst);
-}
-
-static int usable(void)
-{
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-}
-
-static const lmbi_edge_kernel conv_kernel = { conv_pack_bytes, conv_pack, extra_bytes, conv_run };
-static const lmbi_edge_kernel add_kernel = { NULL, NULL, NULL, add_run };
-static const lmbi_edge_kernel global_avg_kernel = { NULL, NULL, NULL, global_avg_run };
-static const lmbi_edge_kernel max_pool_kernel = { NULL, NULL, NULL, max_pool_run };
-
-const lmbi_edge_kernels lmbi_edge_avx512vnni = {
-    "avx512vnni",
-    usable,
-    {
-        [LMB_EDGE_CONV] = &conv_kernel,
-        [LMB_EDGE_GEMM] = &conv_kernel,
-        [LMB_EDGE_ADD] = &add_kernel,
-        [LMB_EDGE_GLOBAL_AVG] = &global_avg_kernel,
-        [LMB_EDGE_MAX_POOL] = &max_pool_kernel,
-    },
+/* The first that is not larger than what is left; the last one always fits. */
+static const tile_row tiles[] = {
+    { 8, 2, tile_8x2 }, { 16, 1, tile_16x1 }, { 4, 2, tile_4x2 }, { 8, 1, tile_8x1 },
+    { 1, 4, tile_1x4 }, { 4, 1, tile_4x1 },   { 1, 1, tile_1x1 },
 };
+
+static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = with_border(s, arena + s->x.place, scratch);
+    size_t rows = s->y.h, columns = s->y.w, blocks = (size_t)blocks_of(s);
+    size_t next_row = s->op.stride[0] * row_bytes(s);
+    if (next_row == columns * s->op.stride[1] * s->x.c) { /* windows are evenly spaced across rows: one long row */
+        columns *= rows;
+        rows = 1;
+    }
+    tile t = { (const conv_plan *)s->packed, s, 0, (size_t)s->op.stride[1] * s->x.c };
+    while (t.block < blocks) {
+        const tile_row *r = tiles;
+        while (r->pixels > columns || r->blocks > blocks - t.block)
+            r++;
+        for (size_t i = 0; i < rows; i++) {
+            uint8_t *y = arena + s->y.place + i * columns * s->y.c;
+            for (size_t j = 0; j < columns; j += r->pixels) {
+                size_t at = j + r->pixels <= columns ? j : columns - r->pixels; /* the last tile overlaps */
+                r->run(&t, x + i * next_row + at * t.pixel_bytes, y + at * s->y.c);
+            }
+        }
+        t.block += r->blocks;
+    }
+}
+
+/* ---- depthwise -------------------------------------------------------------------------------------------- */
+
+/* Head of the packed memory: taps in pairs, each with the 32 weights [16 channels][2 taps] of every block. An odd
+ * last tap is paired with itself at weight 0. */
+typedef struct depthwise_plan {
+    size_t pairs, weights; /* weights: offset from this struct */
+    int64_t offset[];      /* of 2 * pairs taps                */
+} depthwise_plan;
+
+static int depthwise_accepts(const lmbi_edge_step *s) { return s->op.groups == s->x.c && s->y.c == s->x.c; }
+
+static size_t taps_of(const lmbi_edge_step *s) { return (size_t)s->op.kernel[0] * s->op.kernel[1]; }
+
+static uint64_t depthwise_weights_at(const lmbi_edge_step *s)
+{
+    return lmbi_edge_round_up(sizeof(depthwise_plan) + (taps_of(s) + 1) * sizeof(int64_t));
+}
+
+static uint64_t depthwise_packed_bytes(const lmbi_edge_step *s)
+{
+    return depthwise_weights_at(s) + blocks_of(s) * ((taps_of(s) + 1) / 2) * 64;
+}
+
+static void depthwise_pack(lmbi_edge_step *s)
+{
+    depthwise_plan *p = (depthwise_plan *)s->packed;
+    size_t taps = taps_of(s);
+    p->pairs = (taps + 1) / 2;
+    p->weights = (size_t)depthwise_weights_at(s);
+    for (size_t i = 0; i < 2 * p->pairs; i++) {
+        size_t k = i < taps ? i : taps - 1;
+        p->offset[i] = (int64_t)(k / s->op.kernel[1] * s->op.dilation[0] * row_bytes(s) +
+                                 k % s->op.kernel[1] * s->op.dilation[1] * s->x.c);
+    }
+    int16_t *w = (int16_t *)(void *)((uint8_t *)s->packed + p->weights);
+    memset(w, 0, (size_t)blocks_of(s) * p->pairs * 64);
+    for (size_t c = 0; c < s->y.c; c++)
+        for (size_t i = 0; i < taps; i++)
+            w[(c / 16 * p->pairs + i / 2) * 32 + c % 16 * 2 + i % 2] = s->op.weights[c * taps + i];
+    fold_zero_point(s);
+}
+
+/* 16 channels of one tap as the low or, shifted, the high half of 16 pairs of s16. */
+VNNI_INLINE __m512i widen(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+VNNI static void depthwise_pixel(const lmbi_edge_step *s, const uint8_t *x, uint8_t *y)
+{
+    const depthwise_plan *p = (const depthwise_plan *)s->packed;
+    const uint8_t *w = (const uint8_t *)s->packed + p->weights;
+    size_t blocks = (size_t)blocks_of(s);
+    output q = output_of(s);
+    for (size_t b = 0; b < blocks; b++, x += 16) {
+        __m512i acc = _mm512_load_si512(s->bias + 16 * b);
+        for (size_t i = 0; i < p->pairs; i++, w += 64) {
+            __m512i two = _mm512_slli_epi32(widen(x + p->offset[2 * i + 1]), 16);
+            two = _mm512_or_si512(two, widen(x + p->offset[2 * i]));
+            acc = _mm512_dpwssd_epi32(acc, two, _mm512_load_si512(w));
+        }
+        __m512 m = _mm512_load_ps(s->m + 16 * b);
+        _mm_mask_storeu_epi8(y + 16 * b, lanes(s->y.c, b), quantise(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), m), &q));
+    }
+}
+
+static void depthwise(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = with_border(s, arena + s->x.place, scratch);
+    uint8_t *y = arena + s->y.place;
+    for (size_t i = 0; i < s->y.h; i++)
+        for (size_t j = 0; j < s->y.w; j++, y += s->y.c)
+            depthwise_pixel(s, x + i * s->op.stride[0] * row_bytes(s) + j * s->op.stride[1] * s->x.c, y);
+}
+
+/* ---- add -------------------------------------------------------------------------------------------------- */
+
+VNNI static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *a = arena + s->in_at[0], *b = arena + s->in_at[1];
+    uint8_t *y = arena + s->y.place;
+    __m512 ra = _mm512_set1_ps(s->constant[0]), rb = _mm512_set1_ps(s->constant[1]);
+    __m512 base = _mm512_set1_ps(s->constant[2]);
+    output q = { _mm512_set1_ps(s->op.lo), _mm512_set1_ps(s->op.hi), _mm512_setzero_si512() };
+    (void)scratch;
+    for (size_t i = 0; i < s->y.count; i += 16) {
+        __mmask16 mask = lanes(s->y.count, i / 16);
+        __m512 qa = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, a + i)));
+        __m512 qb = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, b + i)));
+        _mm_mask_storeu_epi8(y + i, mask, quantise(_mm512_fmadd_ps(qb, rb, _mm512_fmadd_ps(qa, ra, base)), &q));
+    }
+}
+
+const lmbi_edge_kernel lmbi_edge_avx512vnni[] = {
+    { LMB_EDGE_CONV, conv_accepts, conv_packed_bytes, conv_pack, scratch_bytes, conv },
+    { LMB_EDGE_GEMM, NULL, conv_packed_bytes, conv_pack, scratch_bytes, conv },
+    { LMB_EDGE_CONV, depthwise_accepts, depthwise_packed_bytes, depthwise_pack, scratch_bytes, depthwise },
+    { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
+    { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
+};
+#else
+typedef int lmbi_edge_avx512vnni_is_x86_only; /* ISO C wants a declaration in every file */
+#endif

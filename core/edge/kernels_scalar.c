@@ -1,175 +1,167 @@
-/* core/edge/kernels_scalar.c - every step in plain C: the definition the other kernels are tested against.
+/* core/edge/kernels_scalar.c - the reference kernels: the formulas of lmb.h, one loop nest each, plain C99.
  *
- * Idea: nothing is packed, padded or unrolled. A tap outside the input holds the zero point and so adds nothing; it
- * is skipped. Runs on anything with a C99 compiler and binary32 floats.
+ * Every other kernel set must give these bytes. Shapes are trusted: open has checked them.
  */
-#include <string.h>
+#include <math.h>
 
-#include "core/edge/integer.h"
-#include "core/edge/kernels.h"
+#include "core/edge/internal.h"
 
-/* The part of a window that lies inside [0, length): taps first <= k < end at origin + k * dilation. */
-typedef struct {
-    int first, end;
-} tap_range;
-
-static tap_range taps_inside(int64_t origin, int kernel, int dilation, int64_t length)
+/* clamp(rne(v) + zp, lo, hi). Clamping first, to whole numbers, gives the same and keeps lrintf in range. */
+static uint8_t quantise(float v, int zp, const lmb_edge_op *op)
 {
-    tap_range t = { 0, kernel };
-    while (t.first < t.end && origin + (int64_t)t.first * dilation < 0)
-        t.first++;
-    while (t.end > t.first && origin + (int64_t)(t.end - 1) * dilation >= length)
-        t.end--;
-    return t;
+    float lo = (float)(op->lo - zp), hi = (float)(op->hi - zp);
+    v = v < lo ? lo : v > hi ? hi : v;
+    return (uint8_t)(lrintf(v) + zp);
 }
 
-/* One output element: output channel `oc`, window with its top left tap at (y0, x0). */
-static int32_t conv_sum(const lmbi_edge_step *s, uint32_t oc, int64_t y0, int64_t x0)
+/* Taps k of `n` whose position from + k * dilation lies in [0, size): [*first, *last). */
+static void valid_taps(int64_t from, int64_t dilation, int64_t n, int64_t size, int64_t *first, int64_t *last)
 {
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_tensor *in = s->in[0];
-    const uint32_t cin = in->c / o->groups, group = oc / (s->out->c / o->groups);
-    const int8_t *w = s->model->weights + o->weights + (size_t)oc * o->kernel_h * o->kernel_w * cin;
-    const tap_range ty = taps_inside(y0, o->kernel_h, o->dilation_h, in->h);
-    const tap_range tx = taps_inside(x0, o->kernel_w, o->dilation_w, in->w);
-    int32_t acc = 0;
-    uint32_t c;
-    int ky, kx;
-    for (ky = ty.first; ky < ty.end; ky++)
-        for (kx = tx.first; kx < tx.end; kx++) {
-            size_t y = (size_t)(y0 + (int64_t)ky * o->dilation_h), x = (size_t)(x0 + (int64_t)kx * o->dilation_w);
-            const uint8_t *q = s->src[0] + (y * in->w + x) * in->c + (size_t)group * cin;
-            const int8_t *k = w + ((size_t)ky * o->kernel_w + (size_t)kx) * cin;
-            for (c = 0; c < cin; c++)
-                acc += (q[c] - in->zero) * k[c];
+    *first = from < 0 ? (-from + dilation - 1) / dilation : 0;
+    *last = from < size ? (size - from + dilation - 1) / dilation : 0;
+    if (*last > n)
+        *last = n;
+}
+
+/* The taps of one output pixel that fall on the input. */
+typedef struct window {
+    int64_t y, x;             /* input position of tap (0, 0), may be negative */
+    int64_t ky0, ky1, kx0, kx1;
+} window;
+
+static window window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox)
+{
+    const lmb_edge_op *op = &s->op;
+    window v;
+    v.y = oy * op->stride[0] - op->pads[0];
+    v.x = ox * op->stride[1] - op->pads[1];
+    valid_taps(v.y, op->dilation[0], op->kernel[0], s->x.h, &v.ky0, &v.ky1);
+    valid_taps(v.x, op->dilation[1], op->kernel[1], s->x.w, &v.kx0, &v.kx1);
+    return v;
+}
+
+static const uint8_t *tap(const lmbi_edge_step *s, const uint8_t *x, const window *v, int64_t ky, int64_t kx)
+{
+    return x + ((v->y + ky * s->op.dilation[0]) * s->x.w + v->x + kx * s->op.dilation[1]) * s->x.c;
+}
+
+/* sum (q_x - zp_x) * q_w over one window and the channels of one group; padding holds zp_x and adds nothing. */
+static int32_t dot(const lmbi_edge_step *s, const uint8_t *x, const window *v, const int8_t *w, int64_t channels)
+{
+    int32_t acc = 0, zp = s->x.zero_point;
+    for (int64_t ky = v->ky0; ky < v->ky1; ky++)
+        for (int64_t kx = v->kx0; kx < v->kx1; kx++) {
+            const uint8_t *q = tap(s, x, v, ky, kx);
+            const int8_t *k = w + (ky * s->op.kernel[1] + kx) * channels;
+            for (int64_t c = 0; c < channels; c++)
+                acc += (q[c] - zp) * k[c];
         }
     return acc;
 }
 
-static void conv(const lmbi_edge_step *s)
+static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 {
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_channel *rows = s->model->channels + o->channels;
-    uint8_t *dst = s->dst;
-    uint32_t y, x, oc;
-    for (y = 0; y < s->out->h; y++)
-        for (x = 0; x < s->out->w; x++)
-            for (oc = 0; oc < s->out->c; oc++) {
-                int32_t acc = rows[oc].bias + conv_sum(s, oc, (int64_t)y * o->stride_h - o->pad_top,
-                                                       (int64_t)x * o->stride_w - o->pad_left);
-                *dst++ = lmb_edge_requantize(acc, rows[oc].m, s->out->zero, o->lo, o->hi);
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    int64_t outputs = s->y.c, per_group = outputs / s->op.groups, channels = s->x.c / s->op.groups;
+    int64_t weights = (int64_t)s->op.kernel[0] * s->op.kernel[1] * channels;
+    (void)scratch;
+    for (int64_t oy = 0; oy < s->y.h; oy++)
+        for (int64_t ox = 0; ox < s->y.w; ox++) {
+            window v = window_at(s, oy, ox);
+            for (int64_t o = 0; o < outputs; o++) {
+                const uint8_t *group = x + o / per_group * channels;
+                int32_t acc = s->bias[o] + dot(s, group, &v, s->op.weights + o * weights, channels);
+                *y++ = quantise((float)acc * s->m[o], s->y.zero_point, &s->op);
             }
-}
-
-static void gemm(const lmbi_edge_step *s)
-{
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_channel *rows = s->model->channels + o->channels;
-    const size_t n = lmb_edge_tensor_bytes(s->in[0]);
-    const int8_t *w = s->model->weights + o->weights;
-    uint32_t oc;
-    size_t i;
-    for (oc = 0; oc < s->out->c; oc++, w += n) {
-        int32_t acc = rows[oc].bias;
-        for (i = 0; i < n; i++)
-            acc += (s->src[0][i] - s->in[0]->zero) * w[i];
-        s->dst[oc] = lmb_edge_requantize(acc, rows[oc].m, s->out->zero, o->lo, o->hi);
-    }
-}
-
-static void add(const lmbi_edge_step *s)
-{
-    const lmb_edge_op *o = s->op;
-    const size_t n = lmb_edge_tensor_bytes(s->out);
-    size_t i;
-    for (i = 0; i < n; i++)
-        s->dst[i] = lmb_edge_add(s->src[0][i], s->src[1][i], o->a, o->b, o->base, o->lo, o->hi);
-}
-
-static void global_avg(const lmbi_edge_step *s)
-{
-    const lmb_edge_tensor *in = s->in[0];
-    const size_t pixels = (size_t)in->h * in->w;
-    uint32_t c;
-    size_t p;
-    for (c = 0; c < in->c; c++) {
-        int32_t acc = -(int32_t)pixels * in->zero;
-        for (p = 0; p < pixels; p++)
-            acc += s->src[0][p * in->c + c];
-        s->dst[c] = lmb_edge_requantize(acc, s->op->a, s->out->zero, s->op->lo, s->op->hi);
-    }
-}
-
-static uint8_t window_max(const lmbi_edge_step *s, int64_t y0, int64_t x0, uint32_t c)
-{
-    const lmb_edge_op *o = s->op;
-    const lmb_edge_tensor *in = s->in[0];
-    const tap_range ty = taps_inside(y0, o->kernel_h, o->dilation_h, in->h);
-    const tap_range tx = taps_inside(x0, o->kernel_w, o->dilation_w, in->w);
-    uint8_t most = 0;
-    int ky, kx;
-    for (ky = ty.first; ky < ty.end; ky++)
-        for (kx = tx.first; kx < tx.end; kx++) {
-            size_t y = (size_t)(y0 + (int64_t)ky * o->dilation_h), x = (size_t)(x0 + (int64_t)kx * o->dilation_w);
-            uint8_t q = s->src[0][(y * in->w + x) * in->c + c];
-            most = q > most ? q : most;
-        }
-    return most;
-}
-
-static void max_pool(const lmbi_edge_step *s)
-{
-    const lmb_edge_op *o = s->op;
-    uint8_t *dst = s->dst;
-    uint32_t y, x, c;
-    for (y = 0; y < s->out->h; y++)
-        for (x = 0; x < s->out->w; x++)
-            for (c = 0; c < s->out->c; c++)
-                *dst++ = window_max(s, (int64_t)y * o->stride_h - o->pad_top, (int64_t)x * o->stride_w - o->pad_left, c);
-}
-
-static void concat(const lmbi_edge_step *s)
-{
-    const size_t pixels = (size_t)s->out->h * s->out->w;
-    uint8_t *dst = s->dst;
-    size_t p;
-    unsigned i;
-    for (p = 0; p < pixels; p++)
-        for (i = 0; i < s->op->inputs; i++) {
-            memcpy(dst, s->src[i] + p * s->in[i]->c, s->in[i]->c);
-            dst += s->in[i]->c;
         }
 }
 
-static void lut(const lmbi_edge_step *s)
+static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 {
-    const uint8_t *table = (const uint8_t *)(s->model->weights + s->op->weights);
-    const size_t n = lmb_edge_tensor_bytes(s->out);
-    size_t i;
-    for (i = 0; i < n; i++)
-        s->dst[i] = table[s->src[0][i]];
+    const uint8_t *a = arena + s->in_at[0], *b = arena + s->in_at[1];
+    uint8_t *y = arena + s->y.place;
+    float ra = s->constant[0], rb = s->constant[1], base = s->constant[2];
+    (void)scratch;
+    for (size_t i = 0; i < s->y.count; i++)
+        y[i] = quantise(fmaf(b[i], rb, fmaf(a[i], ra, base)), 0, &s->op);
 }
 
-static int usable(void) { return 1; }
+static void global_average(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    int32_t n = (int32_t)(s->x.h * s->x.w);
+    (void)scratch;
+    for (size_t c = 0; c < s->x.c; c++) {
+        int32_t sum = 0;
+        for (int32_t i = 0; i < n; i++)
+            sum += x[(size_t)i * s->x.c + c];
+        y[c] = quantise((float)(sum - n * s->x.zero_point) * s->constant[0], s->y.zero_point, &s->op);
+    }
+}
 
-static const lmbi_edge_kernel conv_kernel = { NULL, NULL, NULL, conv };
-static const lmbi_edge_kernel gemm_kernel = { NULL, NULL, NULL, gemm };
-static const lmbi_edge_kernel add_kernel = { NULL, NULL, NULL, add };
-static const lmbi_edge_kernel global_avg_kernel = { NULL, NULL, NULL, global_avg };
-static const lmbi_edge_kernel max_pool_kernel = { NULL, NULL, NULL, max_pool };
-static const lmbi_edge_kernel concat_kernel = { NULL, NULL, NULL, concat };
-static const lmbi_edge_kernel lut_kernel = { NULL, NULL, NULL, lut };
+/* Padding never wins; a window that is all padding gives lo. */
+static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    size_t channels = s->x.c;
+    (void)scratch;
+    for (int64_t oy = 0; oy < s->y.h; oy++)
+        for (int64_t ox = 0; ox < s->y.w; ox++, y += channels) {
+            window v = window_at(s, oy, ox);
+            memset(y, s->op.lo, channels);
+            for (int64_t ky = v.ky0; ky < v.ky1; ky++)
+                for (int64_t kx = v.kx0; kx < v.kx1; kx++) {
+                    const uint8_t *q = tap(s, x, &v, ky, kx);
+                    for (size_t c = 0; c < channels; c++)
+                        y[c] = q[c] > y[c] ? q[c] : y[c];
+                }
+            for (size_t c = 0; c < channels; c++)
+                y[c] = y[c] < s->op.hi ? y[c] : s->op.hi;
+        }
+}
 
-const lmbi_edge_kernels lmbi_edge_scalar = {
-    "scalar",
-    usable,
-    {
-        [LMB_EDGE_CONV] = &conv_kernel,
-        [LMB_EDGE_GEMM] = &gemm_kernel,
-        [LMB_EDGE_ADD] = &add_kernel,
-        [LMB_EDGE_GLOBAL_AVG] = &global_avg_kernel,
-        [LMB_EDGE_MAX_POOL] = &max_pool_kernel,
-        [LMB_EDGE_CONCAT] = &concat_kernel,
-        [LMB_EDGE_LUT] = &lut_kernel,
-    },
+static void concat(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    uint8_t *y = arena + s->y.place;
+    size_t pixels = (size_t)s->y.h * s->y.w;
+    (void)scratch;
+    for (int j = 0; j < s->op.n_in; j++) {
+        const uint8_t *x = arena + s->in_at[j];
+        for (size_t i = 0; i < pixels; i++)
+            memcpy(y + i * s->y.c, x + i * s->in_c[j], s->in_c[j]);
+        y += s->in_c[j];
+    }
+}
+
+static void table(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    (void)scratch;
+    for (size_t i = 0; i < s->y.count; i++)
+        y[i] = s->op.constants[x[i]];
+}
+
+static void dequantise(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    float *y = (float *)(void *)(arena + s->y.place);
+    (void)scratch;
+    for (size_t i = 0; i < s->y.count; i++)
+        y[i] = (float)(x[i] - s->x.zero_point) * s->x.scale;
+}
+
+const lmbi_edge_kernel lmbi_edge_scalar[] = {
+    { LMB_EDGE_CONV, NULL, NULL, NULL, NULL, conv },
+    { LMB_EDGE_GEMM, NULL, NULL, NULL, NULL, conv },
+    { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
+    { LMB_EDGE_GLOBAL_AVERAGE, NULL, NULL, NULL, NULL, global_average },
+    { LMB_EDGE_MAX_POOL, NULL, NULL, NULL, NULL, max_pool },
+    { LMB_EDGE_CONCAT, NULL, NULL, NULL, NULL, concat },
+    { LMB_EDGE_TABLE, NULL, NULL, NULL, NULL, table },
+    { LMB_EDGE_DEQUANTISE, NULL, NULL, NULL, NULL, dequantise },
+    { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
 };

@@ -1,43 +1,67 @@
-/* core/edge/lmb.h - the `.lmb` file: a quantised network a device can run where it lies.
+/* core/edge/lmb.h - the `.lmb` file (one integer network, ready to run) and the runtime that runs it.
  *
- * Idea: everything is decided when the file is written. Shapes, multipliers, the order of steps and the place of
- * every activation in one arena are stored; the device checks the file once, in place, and then only computes. No
- * parser, no allocation, no float mathematics beyond the multiplications of integer.h. C99 and libc alone.
+ * Idea: everything that can be decided before deployment is decided by the writer: order of the ops, places in
+ * memory, multipliers. The file is used where it lies (mapped, or in flash); the reader checks every offset,
+ * length and shape once, at open, and after that nothing can fail and nothing is allocated. C99 and libc only.
  *
- *   mmap -> lmb_edge_open -> [lmb_edge_use] -> lmb_edge_prepare -> lmb_edge_run, lmb_edge_run, ...
+ *     lmb_edge_model m;
+ *     char why[200];
+ *     if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK) ... say why ...
+ *     lmb_edge_prepare(&m, malloc(lmb_edge_prepare_bytes(&m)));
+ *     void *arena = malloc(lmb_edge_arena_bytes(&m));
+ *     lmb_edge_run(&m, arena, image, scores);
  *
- * THE FORMAT. Little-endian; every section starts at a multiple of 64 bytes. Batch is 1, activations are u8, NHWC.
+ * What the integers are. Activations are u8 with one scale and zero point per tensor, weights are s8 with one
+ * scale per output channel; float is IEEE binary32, rounded to nearest even (rne), never contracted:
+ *     conv, gemm      acc = bias + sum (q_x - zp_x) * q_w, exact in int32
+ *                     q_y = clamp(rne(fl((float)acc * m[c])) + zp_y, lo, hi),  m[c] = fl(fl(s_x * s_w[c]) / s_y)
+ *     add             q_y = clamp(rne(fma(q_b, rb, fma(q_a, ra, base))), lo, hi),  ra = fl(s_a / s_y),
+ *                     rb = fl(s_b / s_y), base = fl(zp_y - fma(ra, zp_a, fl(rb * zp_b)))
+ *     global average  q_y = clamp(rne(fl((float)(sum q_x - n * zp_x) * m)) + zp_y, lo, hi),
+ *                     m = fl(s_x / fl(s_y * n))
+ *     max pool, concat   no arithmetic: same scale and zero point on both sides; max pool clamps to lo, hi
+ *     table           q_y = table[q_x]: requantisation, or any function of one value
+ *     dequantise      y = (float)(q_x - zp_x) * s_x
+ * The clamp holds a folded ReLU (lo = zp_y) or ReLU6. These are the integers of ONNX Runtime's u8s8
+ * QLinearConv, QLinearMatMul and QLinearAdd, and every kernel set gives the same bytes.
  *
- *   header, 64 bytes
- *      0  8  magic "LMBEDGE\0"
- *      8  2  major version, 1      a reader refuses another major
- *     10  2  minor version, 0      grows when skippable sections are added; readers ignore it
- *     12  4  header bytes: 64 + 24 * sections
- *     16  8  file bytes
- *     24  4  flags: bit 0 = the input is handed over as CHW, else as HWC; other bits 0
- *     28  4  number of sections, 1..32
- *     32  4  arena bytes, at most 2^30
- *     36  2  index of the output tensor
- *     38  2  zero
- *     40  4  CRC-32C of the header bytes, this field taken as zero
- *     44 20  zero
- *   section table, 24 bytes each, at most one of a type
- *      0  4  type; a type with bit 31 set may be skipped by a reader that does not know it, others are refused
- *      4  4  CRC-32C of the section
- *      8  8  offset
- *     16  8  length
- *   "TENS"  lmb_edge_tensor[]: tensor 0 is the network's input, tensor i + 1 the result of step i
- *   "OPS "  lmb_edge_op[]: the steps in order; a step reads only tensors that stand before its own
- *   "QNT "  lmb_edge_channel[]: bias and multiplier of each output channel of conv and gemm
- *   "WTS "  s8 weights [OC][KH][KW][C/groups] (gemm: [OC][H*W*C] in HWC order) and 256-byte tables
- *   "STRS"  NUL-terminated names, the first one empty
- *   "META"  lines "key: value", UTF-8, no control characters. Known keys: producer, model, labels (comma
- *           separated, in class order), dataset, accuracy, lineage
+ * The file, little-endian throughout:
+ *     0   8     magic 89 'L' 'M' 'B' 0D 0A 1A 0A
+ *     8   u16   major, 1: another major is refused
+ *     10  u16   minor, 0: a higher minor only adds sections, which this reader skips
+ *     12  u32   CRC-32C of header and section table, this field taken as zero
+ *     16  u64   bytes in the file
+ *     24  u32   number of sections, 1..32
+ *     28  u32   requantisation, 1 = binary32 as above; another value is refused
+ *     32        section table: { u32 type (four characters), u32 CRC-32C, u64 offset, u64 bytes } each
+ * Sections follow in the order of the table, at multiples of 64; the bytes between them are zero and the file
+ * ends with the last one. Each type appears at most once; TENS and OPS are required.
+ *     META  text: lines `key=value`, printable UTF-8 (producer, labels, accuracy ...)
+ *     NAME  NUL-terminated printable names
+ *     TENS  32-byte records, one more than there are ops:
+ *           0 u32 h, 4 u32 w, 8 u32 c     shape; one example, channels innermost in memory
+ *           12 u8 type                    0 = u8, 1 = f32
+ *           13 u8 layout                  how the caller's buffer is laid out: 0 = HWC, 1 = CHW
+ *                                         (tensor 0 and the last one only; others 0)
+ *           14 u8 zero point, 15 u8 0
+ *           16 f32 scale, 20 u32 name     offset in NAME
+ *           24 u64 place                  offset in the arena (the static memory plan)
+ *     OPS   64-byte records. Tensor 0 is the input; op i writes tensor i + 1; the last tensor is the output,
+ *           so an op can only read what came before it.
+ *           0 u8 kind, 1 u8 inputs, 2 u8 lo, 3 u8 hi
+ *           4 u16 in[8]                   tensors read; 0 where unused
+ *           20 u16 kernel h, w; 24 stride h, w; 28 dilation h, w; 32 pads top, left, bottom, right
+ *           40 u32 groups, 44 u32 0
+ *           48 u64 weights                offset in WTS: s8 [out][kernel h][kernel w][in / groups];
+ *                                         gemm: [out][h][w][c] of its input
+ *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
+ *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
+ *     WTS   weights      QNT  constants
+ *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library does not verify it: see
+ *           lmb_edge_signature.
+ * An unknown kind of op is refused. Records never change their size or meaning within a major.
  *
- * Limits: a tensor has at most 2^28 bytes, a sum at most 32768 products and |bias| at most 2^30, so that no int32
- * sum can overflow; multipliers are finite, not negative and at most 1e30.
- *
- * A file is hostile until lmb_edge_open has accepted it. Afterwards its bytes must not change.
+ *   threads  a prepared model is read-only: run it from many threads, each with its own arena
  */
 #ifndef LMB_CORE_EDGE_LMB_H
 #define LMB_CORE_EDGE_LMB_H
@@ -49,120 +73,128 @@
 extern "C" {
 #endif
 
-/* The values are those of lmb_status. */
 typedef enum {
     LMB_EDGE_OK = 0,
-    LMB_EDGE_E_NOMEM = -1,  /* only the writer allocates                        */
-    LMB_EDGE_E_ARG = -2,    /* a call out of order or outside its range          */
-    LMB_EDGE_E_NOIMPL = -4, /* this machine has no such kernels                  */
-    LMB_EDGE_E_FORMAT = -6  /* the file is malformed                             */
+    LMB_EDGE_E_ARG = -1,     /* the caller did not keep to this header                  */
+    LMB_EDGE_E_FORMAT = -2,  /* the bytes are not a well-formed .lmb file               */
+    LMB_EDGE_E_VERSION = -3, /* well-formed, but made for a newer reader                */
+    LMB_EDGE_E_NOMEM = -4    /* the writer ran out of memory; the reader never does     */
 } lmb_edge_status;
 
+enum {
+    LMB_EDGE_MAX_OPS = 1024,
+    LMB_EDGE_MAX_INPUTS = 8,
+    LMB_EDGE_MAX_COUNT = 1 << 28 /* elements of a tensor, weights of an op */
+};
+
+/* Numbers of the file: append, never renumber. */
 typedef enum {
-    LMB_EDGE_CONV = 1,        /* one input, any groups                            */
-    LMB_EDGE_GEMM = 2,        /* one input of any shape, read as H*W*C numbers    */
-    LMB_EDGE_ADD = 3,         /* two inputs                                       */
-    LMB_EDGE_GLOBAL_AVG = 4,  /* one input                                        */
-    LMB_EDGE_MAX_POOL = 5,    /* one input; padding never wins                    */
-    LMB_EDGE_CONCAT = 6,      /* 1..8 inputs, joined along the channels           */
-    LMB_EDGE_LUT = 7,         /* one input through a 256-byte table               */
-    LMB_EDGE_KINDS
+    LMB_EDGE_CONV = 1,
+    LMB_EDGE_GEMM = 2,
+    LMB_EDGE_ADD = 3,
+    LMB_EDGE_GLOBAL_AVERAGE = 4,
+    LMB_EDGE_MAX_POOL = 5,
+    LMB_EDGE_CONCAT = 6,
+    LMB_EDGE_TABLE = 7,
+    LMB_EDGE_DEQUANTISE = 8
 } lmb_edge_kind;
 
-enum { LMB_EDGE_MAX_INPUTS = 8, LMB_EDGE_MAX_PRODUCTS = 32768 };
+typedef enum { LMB_EDGE_U8 = 0, LMB_EDGE_F32 = 1 } lmb_edge_type;
+typedef enum { LMB_EDGE_HWC = 0, LMB_EDGE_CHW = 1 } lmb_edge_layout;
 
-typedef struct lmb_edge_tensor { /* 32 bytes in the file */
+typedef struct lmb_edge_tensor {
+    const char *name;
     uint32_t h, w, c;
-    uint32_t offset;      /* in the arena                                        */
-    float scale;          /* x = scale * (q - zero)                              */
-    uint8_t zero;
-    uint8_t reserved[3];
-    uint32_t name;        /* offset in STRS                                      */
-    uint32_t reserved2;
+    uint32_t count; /* h * w * c                               */
+    uint32_t bytes; /* count * (1 or 4)                        */
+    lmb_edge_type type;
+    lmb_edge_layout layout;
+    float scale; /* value = (q - zero_point) * scale        */
+    uint8_t zero_point;
+    uint64_t place; /* offset in the arena                     */
 } lmb_edge_tensor;
 
-typedef struct lmb_edge_op { /* 64 bytes in the file */
-    uint8_t kind, inputs;
-    uint8_t lo, hi;                                 /* clamp of the result: conv, gemm, add, global average */
-    uint32_t reserved;
-    uint16_t input[LMB_EDGE_MAX_INPUTS];            /* tensors                                       */
-    uint8_t kernel_h, kernel_w, stride_h, stride_w; /* conv, max pool                                */
-    uint8_t dilation_h, dilation_w;
-    uint8_t pad_top, pad_left, pad_bottom, pad_right;
-    uint8_t reserved2[2];
-    uint32_t groups;                                /* conv                                          */
-    uint32_t weights;                               /* conv, gemm, lut: offset in WTS                */
-    uint32_t channels;                              /* conv, gemm: first row in QNT                  */
-    float a, b, base;                               /* add: ra, rb, base; global average: a = m      */
-    uint32_t name;                                  /* offset in STRS                                */
+typedef struct lmb_edge_op {
+    lmb_edge_kind kind;
+    uint8_t n_in, lo, hi;
+    uint16_t in[LMB_EDGE_MAX_INPUTS];
+    uint16_t kernel[2], stride[2], dilation[2]; /* height, width             */
+    uint16_t pads[4];                           /* top, left, bottom, right  */
+    uint32_t groups;
+    const int8_t *weights;    /* in the file; conv and gemm only                    */
+    uint32_t n_weights;       /* per the shapes                                     */
+    const uint8_t *constants; /* in the file, unaligned little-endian; NULL if none */
 } lmb_edge_op;
 
-typedef struct lmb_edge_channel { /* 8 bytes in the file */
-    int32_t bias;
-    float m;
-} lmb_edge_channel;
-
-/* An opened model. Caller's storage, filled by lmb_edge_open, owning nothing; all fields are to be read only. */
+/* An open model in the caller's storage. Fields are for this library; copy it freely. */
 typedef struct lmb_edge_model {
-    const lmb_edge_tensor *tensors;
-    const lmb_edge_op *ops;
-    const lmb_edge_channel *channels;
-    const int8_t *weights;
-    const char *strings, *meta;
-    uint32_t n_tensors, n_ops, n_channels;
-    size_t weight_bytes, string_bytes, meta_bytes;
-    uint32_t arena_bytes; /* of the stored plan alone; lmb_edge_arena_bytes is what to allocate */
-    uint32_t output;      /* index of the output tensor                                        */
-    int input_is_chw;
+    const uint8_t *tensors, *ops, *names, *weights, *constants, *meta;
+    size_t names_bytes, weights_bytes, constants_bytes, meta_bytes;
+    uint32_t n_ops;
     const struct lmbi_edge_kernels *kernels;
-    const unsigned char *prepared;
+    const struct lmbi_edge_step *steps; /* NULL until prepared */
 } lmb_edge_model;
 
-/* Check a whole file and view it.
- *
- *   owns     `file` stays the caller's, aligned to 8 bytes, unchanged as long as m is used
- *   errors   E_FORMAT with one sentence in why (may be NULL); m is untouched
- */
-lmb_edge_status lmb_edge_open(const void *file, size_t bytes, lmb_edge_model *m, char *why, size_t why_cap);
+/* ---- load ------------------------------------------------------------------------------------------------- */
 
-/* Choose kernels by name ("scalar", "avx512vnni"); open has chosen the fastest this machine can run. All give the
- * same bytes. Undoes lmb_edge_prepare. errors: E_NOIMPL unknown here, m is unchanged. */
+/* Check `file` in full and describe it in `*m`; the fastest kernel set of this CPU is chosen.
+ *
+ *   owns     `file` is borrowed, at any alignment, and must not change while `m` is in use
+ *   errors   E_FORMAT, E_VERSION, with one sentence in `why` (may be NULL); then *m is untouched
+ */
+lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *m, char *why, size_t why_cap);
+
+/* Where the signature is and which bytes it covers, looking at header and section table only: verify before
+ * lmb_edge_open looks further. An unsigned file gives *signature NULL.
+ *
+ *   errors   as lmb_edge_open
+ */
+lmb_edge_status lmb_edge_signature(const void *file, size_t n, size_t *signed_bytes, const uint8_t **signature,
+                                   size_t *signature_bytes, char *why, size_t why_cap);
+
+/* Choose the kernel set by name ("scalar", "avx512vnni"), before lmb_edge_prepare. E_ARG if there is none of
+ * that name or this CPU cannot run it. */
 lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *kernels);
-const char *lmb_edge_kernels(const lmb_edge_model *m);
-/* The i-th name of the kernels this machine can run, fastest first; NULL after the last. */
-const char *lmb_edge_kernels_at(int i);
 
-/* Put the weights in the order the kernels want, once: `memory` of at least lmb_edge_prepare_bytes (0: may be
- * NULL), which the model keeps using and which any number of threads may share. errors: E_ARG too small. */
-size_t lmb_edge_prepare_bytes(const lmb_edge_model *m);
-lmb_edge_status lmb_edge_prepare(lmb_edge_model *m, void *memory, size_t bytes);
+/* Name of kernel set `i` and whether this CPU can run it; NULL past the last. Fastest first. */
+const char *lmb_edge_kernels(int i, int *usable);
+const char *lmb_edge_kernels_of(const lmb_edge_model *m);
 
-/* Run the network once.
+/* Lay out constants and repack weights for the chosen kernels, in memory of the caller.
  *
- *   shapes   input h*w*c bytes of tensor 0 in the file's order; output h*w*c bytes of the output tensor, HWC
- *   owns     arena of lmb_edge_arena_bytes, any alignment, no content expected or promised
- *   errors   E_ARG the model is not prepared
- *   threads  safe on one model with one arena each
+ *   owns     `memory`, lmb_edge_prepare_bytes() long, at any alignment, belongs to the model until it is dropped
+ *   note     sizes are SIZE_MAX where they do not fit in size_t
  */
+size_t lmb_edge_prepare_bytes(const lmb_edge_model *m);
+void lmb_edge_prepare(lmb_edge_model *m, void *memory);
+
+/* ---- run -------------------------------------------------------------------------------------------------- */
+
+/* Bytes of working memory, at any alignment: the plan of the file and the scratch of the chosen kernels. */
 size_t lmb_edge_arena_bytes(const lmb_edge_model *m);
-lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, uint8_t *output);
 
-/* y = (q - zero) * scale for the n numbers of a tensor, as ONNX DequantizeLinear. */
-void lmb_edge_dequantize(const lmb_edge_tensor *t, const uint8_t *q, size_t n, float *y);
+/* One inference.
+ *
+ *   shapes   input u8 and output u8 or f32, as lmb_edge_tensor_at(m, 0 and n_ops) say; f32 output is aligned to 4
+ *   errors   E_ARG if the model is not prepared; nothing else can fail
+ */
+lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, void *output);
 
-/* What is in the file, for people and for reports. */
-const char *lmb_edge_kind_name(int kind);                          /* "conv"; "?" for an unknown one  */
-const char *lmb_edge_name(const lmb_edge_model *m, uint32_t name); /* never NULL                      */
-uint64_t lmb_edge_op_macs(const lmb_edge_model *m, uint32_t op);   /* multiplications in conv and gemm */
+/* ---- inspect ---------------------------------------------------------------------------------------------- */
+
+/* Tensor i of 0..n_ops, op i of 0..n_ops-1; i must be in range. */
+void lmb_edge_tensor_at(const lmb_edge_model *m, uint32_t i, lmb_edge_tensor *t);
+void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op);
+
+const char *lmb_edge_kind_name(lmb_edge_kind kind); /* "conv"; never NULL */
+
+/* Multiply-accumulates of op i; of the whole model; weights and biases of the model. */
+uint64_t lmb_edge_op_macs(const lmb_edge_model *m, uint32_t i);
 uint64_t lmb_edge_macs(const lmb_edge_model *m);
-uint64_t lmb_edge_parameters(const lmb_edge_model *m);             /* weights and biases              */
-/* The value of a META key, not NUL-terminated, *len bytes; NULL when absent. */
-const char *lmb_edge_meta(const lmb_edge_model *m, const char *key, size_t *len);
+uint64_t lmb_edge_parameters(const lmb_edge_model *m);
 
-static inline size_t lmb_edge_tensor_bytes(const lmb_edge_tensor *t)
-{
-    return (size_t)t->h * t->w * t->c;
-}
+/* The value of `key` in META, not NUL-terminated, or NULL. The whole text is m->meta. */
+const char *lmb_edge_meta(const lmb_edge_model *m, const char *key, size_t *bytes);
 
 #ifdef __cplusplus
 }

@@ -1,84 +1,64 @@
-/* core/edge/plan.c - place activations in one arena.
- *
- * Idea: the steps and their order are known, so every tensor's life is an interval. Tensors are placed largest
- * first; each goes into the smallest gap left between those already placed that live at the same time, or on top of
- * them. Simple, and for chains with residual branches usually optimal: the arena is then the largest set of tensors
- * that live together.
- *
- *   source   greedy by size: Pisarchyk, Lee 2020, Efficient memory management for deep neural net inference,
- *            arXiv:2001.03288; the planner of TensorFlow Lite Micro is of the same kind
- */
-#include <stdlib.h>
+/* core/edge/plan.c - see plan.h. Quadratic in the number of tensors, of which there are at most a thousand. */
+#include "core/edge/plan.h"
 
-#include "core/edge/write.h"
+static uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~(uint64_t)63; }
 
-enum { ALIGN = 16 };
-
-static uint64_t padded(uint64_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
-
-typedef struct {
-    const uint64_t *bytes, *offset;
-    const uint32_t *birth, *death;
-    const uint32_t *placed; /* by ascending offset */
-    uint32_t n_placed;
-} layout;
-
-/* The best place for tensor t among the placed ones. */
-static uint64_t best_gap(const layout *l, uint32_t t)
+static int together(const lmbi_edge_life *a, const lmbi_edge_life *b)
 {
-    uint64_t end = 0, best = UINT64_MAX, best_size = UINT64_MAX;
-    uint32_t i;
-    for (i = 0; i < l->n_placed; i++) {
-        uint32_t p = l->placed[i];
-        if (l->death[p] < l->birth[t] || l->birth[p] > l->death[t])
+    return a->first <= b->last && b->first <= a->last;
+}
+
+/* Merge sharers into the tensor that comes first, whose life grows; returns the blocks, largest first. */
+static int collect_blocks(lmbi_edge_life *t, int n, int *order)
+{
+    int blocks = 0;
+    for (int i = n - 1; i >= 0; i--) /* back to front: a chain of sharers adds up in its head */
+        if (t[i].shares >= 0 && t[i].last > t[t[i].shares].last)
+            t[t[i].shares].last = t[i].last;
+    for (int i = 0; i < n; i++) {
+        if (t[i].shares >= 0)
             continue;
-        if (l->offset[p] > end && l->offset[p] - end >= padded(l->bytes[t]) && l->offset[p] - end < best_size) {
-            best = end;
-            best_size = l->offset[p] - end;
-        }
-        if (l->offset[p] + padded(l->bytes[p]) > end)
-            end = l->offset[p] + padded(l->bytes[p]);
-    }
-    return best != UINT64_MAX ? best : end;
-}
-
-/* Largest first, earlier first among equals, so that the result does not depend on a sort's whims. */
-static void order_by_size(const uint64_t *bytes, uint32_t *order, uint32_t n)
-{
-    uint32_t i, j;
-    for (i = 1; i < n; i++) {
-        uint32_t t = order[i];
-        for (j = i; j > 0 && bytes[order[j - 1]] < bytes[t]; j--)
+        int j = blocks++;
+        for (; j > 0 && t[order[j - 1]].bytes < t[i].bytes; j--)
             order[j] = order[j - 1];
-        order[j] = t;
+        order[j] = i;
     }
+    return blocks;
 }
 
-uint64_t lmb_edge_plan(const uint64_t *bytes, const uint32_t *birth, const uint32_t *death, const uint32_t *owner,
-                       uint32_t n, uint64_t *offset)
+/* Smallest gap between the placed blocks (sorted by place) that live together with `b`. */
+static uint64_t best_fit(const lmbi_edge_life *t, const int *placed, int n, const lmbi_edge_life *b)
 {
-    uint32_t *order = malloc(2 * (size_t)n * sizeof *order + 1), *placed = order + n;
-    layout l = { bytes, offset, birth, death, placed, 0 };
-    uint32_t owners = 0, i, j;
-    uint64_t arena = 0;
-    if (!order)
-        return UINT64_MAX;
-    for (i = 0; i < n; i++)
-        if (owner[i] == i)
-            order[owners++] = i;
-    order_by_size(bytes, order, owners);
-    for (i = 0; i < owners; i++) {
-        uint32_t t = order[i];
-        offset[t] = best_gap(&l, t);
-        for (j = l.n_placed++; j > 0 && offset[placed[j - 1]] > offset[t]; j--)
-            placed[j] = placed[j - 1];
-        placed[j] = t;
-        if (offset[t] + padded(bytes[t]) > arena)
-            arena = offset[t] + padded(bytes[t]);
+    uint64_t end = 0, best = 0, best_gap = UINT64_MAX;
+    for (int i = 0; i < n; i++) {
+        const lmbi_edge_life *p = &t[placed[i]];
+        if (!together(p, b))
+            continue;
+        if (p->place >= end && p->place - end >= b->bytes && p->place - end < best_gap) {
+            best = end;
+            best_gap = p->place - end;
+        }
+        if (aligned(p->place + p->bytes) > end)
+            end = aligned(p->place + p->bytes);
     }
-    for (i = 0; i < n; i++)
-        if (owner[i] != i)
-            offset[i] = offset[owner[i]];
-    free(order);
+    return best_gap == UINT64_MAX ? end : best;
+}
+
+uint64_t lmbi_edge_plan(lmbi_edge_life *t, int n, int *order)
+{
+    uint64_t arena = 0;
+    int blocks = collect_blocks(t, n, order);
+    for (int i = 0; i < blocks; i++) {
+        int b = order[i], j = i;
+        t[b].place = best_fit(t, order, i, &t[b]);
+        if (t[b].place + t[b].bytes > arena)
+            arena = t[b].place + t[b].bytes;
+        for (; j > 0 && t[order[j - 1]].place > t[b].place; j--) /* keep the placed part sorted by place */
+            order[j] = order[j - 1];
+        order[j] = b;
+    }
+    for (int i = 0; i < n; i++)
+        if (t[i].shares >= 0)
+            t[i].place = t[t[i].shares].place;
     return arena;
 }

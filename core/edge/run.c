@@ -1,166 +1,148 @@
-/* core/edge/run.c - choose kernels, lay out their memory, run the steps.
+/* core/edge/run.c - prepare (decode every op into a step, once) and run (walk the steps).
  *
- * Idea: packed weights follow one another in step order, so a running sum is all the bookkeeping there is; bytes a
- * kernel wants beyond the planned arena are used by one step at a time and therefore share one place behind it.
+ * Memory given to prepare: the steps, then for each op its biases and multipliers and whatever its kernel packs.
+ * Arena at run: the plan of the file, then one scratch area as large as the most demanding kernel asks for.
  */
-#include <string.h>
+#include "core/edge/internal.h"
 
-#include "core/edge/format.h"
-#include "core/edge/integer.h"
-#include "core/edge/kernels.h"
-
-/* Fastest first; the scalar set runs everywhere and is last. */
-static const lmbi_edge_kernels *const sets[] = {
-#ifdef LMBI_EDGE_X86
-    &lmbi_edge_avx512vnni,
-#endif
-    &lmbi_edge_scalar,
-};
-enum { SETS = sizeof sets / sizeof sets[0] };
-
-static const lmbi_edge_kernels *usable_at(int i)
+static uint8_t *align_up(void *p)
 {
-    int s;
-    for (s = 0; s < SETS; s++)
-        if (sets[s]->usable() && i-- == 0)
-            return sets[s];
-    return NULL;
+    return (uint8_t *)p + (LMBI_EDGE_ALIGN - (uintptr_t)p % LMBI_EDGE_ALIGN) % LMBI_EDGE_ALIGN;
 }
 
-const lmbi_edge_kernels *lmbi_edge_best(void) { return usable_at(0); }
+static size_t fit(uint64_t bytes) { return bytes > SIZE_MAX ? SIZE_MAX : (size_t)bytes; }
 
-const char *lmb_edge_kernels_at(int i)
+/* Channels rounded up to what kernels work on at a time. */
+static uint64_t bias_bytes(const lmbi_edge_step *s)
 {
-    const lmbi_edge_kernels *k = i < 0 ? NULL : usable_at(i);
-    return k ? k->name : NULL;
+    return s->op.weights ? lmbi_edge_round_up((uint64_t)s->y.c * 4) : 0;
 }
 
-const char *lmb_edge_kernels(const lmb_edge_model *m) { return m->kernels->name; }
-
-lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *kernels)
+/* The step without its constants, which is enough to ask a kernel what it needs. */
+static void decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s)
 {
-    int i;
-    for (i = 0; i < SETS; i++)
-        if (strcmp(sets[i]->name, kernels) == 0 && sets[i]->usable()) {
-            m->kernels = sets[i];
-            m->prepared = NULL;
-            return LMB_EDGE_OK;
-        }
-    return LMB_EDGE_E_NOIMPL;
-}
-
-static size_t round_up(size_t n) { return (n + LMBI_EDGE_ALIGN - 1) / LMBI_EDGE_ALIGN * LMBI_EDGE_ALIGN; }
-
-static const lmbi_edge_kernel *kernel_of(const lmb_edge_model *m, const lmb_edge_op *op)
-{
-    const lmbi_edge_kernel *k = m->kernels->op[op->kind];
-    return k ? k : lmbi_edge_scalar.op[op->kind];
-}
-
-static lmbi_edge_step step_at(const lmb_edge_model *m, uint32_t i, unsigned char *arena)
-{
-    lmbi_edge_step s;
-    unsigned k;
-    memset(&s, 0, sizeof s);
-    s.model = m;
-    s.op = &m->ops[i];
-    s.out = &m->tensors[i + 1];
-    for (k = 0; k < s.op->inputs; k++)
-        s.in[k] = &m->tensors[s.op->input[k]];
-    if (arena) {
-        s.dst = arena + s.out->offset;
-        s.extra = arena + m->arena_bytes;
-        for (k = 0; k < s.op->inputs; k++)
-            s.src[k] = arena + s.in[k]->offset;
+    memset(s, 0, sizeof *s);
+    lmb_edge_op_at(m, i, &s->op);
+    lmb_edge_tensor_at(m, i + 1, &s->y);
+    for (int j = s->op.n_in - 1; j >= 0; j--) {
+        lmb_edge_tensor_at(m, s->op.in[j], &s->x);
+        s->in_at[j] = s->x.place;
+        s->in_c[j] = s->x.c;
     }
-    return s;
+    if (s->op.kind == LMB_EDGE_GEMM) { /* a convolution of one pixel */
+        s->x.c = s->x.count;
+        s->x.h = s->x.w = 1;
+        s->op.groups = 1;
+        for (int j = 0; j < 2; j++) {
+            s->op.kernel[j] = s->op.stride[j] = s->op.dilation[j] = 1;
+            s->op.pads[j] = s->op.pads[j + 2] = 0;
+        }
+    }
+    s->kernel = lmbi_edge_find_kernel(m->kernels, s);
 }
 
-static size_t pack_bytes(const lmb_edge_model *m, uint32_t i)
+static void load_constants(lmbi_edge_step *s)
 {
-    const lmbi_edge_kernel *k = kernel_of(m, &m->ops[i]);
-    lmbi_edge_step s = step_at(m, i, NULL);
-    return k->pack_bytes ? round_up(k->pack_bytes(&s)) : 0;
+    const uint8_t *c = s->op.constants;
+    int n = s->op.kind == LMB_EDGE_ADD ? 3 : s->op.kind == LMB_EDGE_GLOBAL_AVERAGE ? 1 : 0;
+    for (int i = 0; i < n; i++)
+        s->constant[i] = lmbi_edge_f32(c + 4 * i);
+    if (!s->op.weights)
+        return;
+    memset(s->bias, 0, (size_t)bias_bytes(s));
+    memset(s->m, 0, (size_t)bias_bytes(s));
+    for (size_t o = 0; o < s->y.c; o++) {
+        s->bias[o] = (int32_t)lmbi_edge_u32(c + 4 * o);
+        s->m[o] = lmbi_edge_f32(c + 4 * (s->y.c + o));
+    }
 }
 
 size_t lmb_edge_prepare_bytes(const lmb_edge_model *m)
 {
-    size_t sum = 0;
-    uint32_t i;
-    for (i = 0; i < m->n_ops; i++)
-        sum += pack_bytes(m, i);
-    return sum ? sum + LMBI_EDGE_ALIGN - 1 : 0; /* whatever the alignment of the caller's memory */
+    uint64_t sum = LMBI_EDGE_ALIGN + lmbi_edge_round_up((uint64_t)m->n_ops * sizeof(lmbi_edge_step));
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmbi_edge_step s;
+        decode(m, i, &s);
+        sum += 2 * bias_bytes(&s);
+        if (s.kernel->packed_bytes)
+            sum += lmbi_edge_round_up(s.kernel->packed_bytes(&s));
+    }
+    return fit(sum);
 }
 
-lmb_edge_status lmb_edge_prepare(lmb_edge_model *m, void *memory, size_t bytes)
+void lmb_edge_prepare(lmb_edge_model *m, void *memory)
 {
-    size_t need = lmb_edge_prepare_bytes(m);
-    unsigned char *at = memory;
-    uint32_t i;
-    if (bytes < need || (need && !memory))
-        return LMB_EDGE_E_ARG;
-    if (need)
-        at += round_up((size_t)((uintptr_t)at % LMBI_EDGE_ALIGN)) - (uintptr_t)at % LMBI_EDGE_ALIGN;
-    m->prepared = need ? at : (const unsigned char *)m->tensors; /* anything but NULL */
-    for (i = 0; i < m->n_ops; i++) {
-        lmbi_edge_step s = step_at(m, i, NULL);
-        size_t n = pack_bytes(m, i);
-        if (n) {
-            kernel_of(m, s.op)->pack(&s, at);
-            at += n;
+    uint8_t *at = align_up(memory);
+    lmbi_edge_step *steps = (lmbi_edge_step *)(void *)at;
+    at += lmbi_edge_round_up((uint64_t)m->n_ops * sizeof *steps);
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmbi_edge_step *s = &steps[i];
+        decode(m, i, s);
+        s->bias = (int32_t *)(void *)at;
+        at += bias_bytes(s);
+        s->m = (float *)(void *)at;
+        at += bias_bytes(s);
+        load_constants(s);
+        if (s->kernel->packed_bytes) {
+            s->packed = at;
+            at += lmbi_edge_round_up(s->kernel->packed_bytes(s));
+            s->kernel->pack(s);
         }
     }
-    return LMB_EDGE_OK;
+    m->steps = steps;
+}
+
+/* End of the plan: where the scratch begins. */
+static uint64_t plan_bytes(const lmb_edge_model *m)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i <= m->n_ops; i++) {
+        lmb_edge_tensor t;
+        lmb_edge_tensor_at(m, i, &t);
+        if (t.place + t.bytes > end)
+            end = t.place + t.bytes;
+    }
+    return lmbi_edge_round_up(end);
 }
 
 size_t lmb_edge_arena_bytes(const lmb_edge_model *m)
 {
-    size_t most = 0;
-    uint32_t i;
-    for (i = 0; i < m->n_ops; i++) {
-        const lmbi_edge_kernel *k = kernel_of(m, &m->ops[i]);
-        lmbi_edge_step s = step_at(m, i, NULL);
-        size_t n = k->extra_bytes ? k->extra_bytes(&s) : 0;
-        most = n > most ? n : most;
+    uint64_t scratch = 0;
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmbi_edge_step s;
+        decode(m, i, &s);
+        uint64_t need = s.kernel->scratch_bytes ? s.kernel->scratch_bytes(&s) : 0;
+        if (need > scratch)
+            scratch = need;
     }
-    return m->arena_bytes + most;
+    return fit(LMBI_EDGE_ALIGN + plan_bytes(m) + scratch + LMBI_EDGE_SLACK);
 }
 
-static void load_input(const lmb_edge_model *m, const uint8_t *input, uint8_t *dst)
+/* rows x columns -> columns x rows, elements of `size` bytes: CHW <-> HWC. */
+static void transpose(uint8_t *to, const uint8_t *from, size_t rows, size_t columns, size_t size)
 {
-    const lmb_edge_tensor *t = &m->tensors[0];
-    size_t pixels = (size_t)t->h * t->w, p;
-    uint32_t c;
-    if (!m->input_is_chw || t->c == 1) {
-        memcpy(dst, input, pixels * t->c);
-        return;
-    }
-    for (c = 0; c < t->c; c++)
-        for (p = 0; p < pixels; p++)
-            dst[p * t->c + c] = input[c * pixels + p];
+    for (size_t c = 0; c < columns; c++)
+        for (size_t r = 0; r < rows; r++, to += size)
+            memcpy(to, from + (r * columns + c) * size, size);
 }
 
-lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, uint8_t *output)
+lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, void *output)
 {
-    const unsigned char *packed = m->prepared;
-    unsigned char *base = arena;
-    uint32_t i;
-    if (!packed)
+    if (!m->steps)
         return LMB_EDGE_E_ARG;
-    load_input(m, input, base + m->tensors[0].offset);
-    for (i = 0; i < m->n_ops; i++) {
-        lmbi_edge_step s = step_at(m, i, base);
-        s.packed = packed;
-        kernel_of(m, s.op)->run(&s);
-        packed += pack_bytes(m, i);
-    }
-    memcpy(output, base + m->tensors[m->output].offset, lmb_edge_tensor_bytes(&m->tensors[m->output]));
+    lmb_edge_tensor x, y;
+    lmb_edge_tensor_at(m, 0, &x);
+    lmb_edge_tensor_at(m, m->n_ops, &y);
+    uint8_t *base = align_up(arena), *scratch = base + plan_bytes(m);
+    if (x.layout == LMB_EDGE_CHW)
+        transpose(base + x.place, input, x.c, (size_t)x.h * x.w, 1);
+    else
+        memcpy(base + x.place, input, x.bytes);
+    for (uint32_t i = 0; i < m->n_ops; i++)
+        m->steps[i].kernel->run(&m->steps[i], base, scratch);
+    if (y.layout == LMB_EDGE_CHW)
+        transpose((uint8_t *)output, base + y.place, (size_t)y.h * y.w, y.c, y.bytes / y.count);
+    else
+        memcpy(output, base + y.place, y.bytes);
     return LMB_EDGE_OK;
-}
-
-void lmb_edge_dequantize(const lmb_edge_tensor *t, const uint8_t *q, size_t n, float *y)
-{
-    size_t i;
-    for (i = 0; i < n; i++)
-        y[i] = (float)(q[i] - t->zero) * t->scale;
 }

@@ -1,530 +1,547 @@
-/* core/edge/write.c - see write.h. Sections grow as byte buffers while steps are appended and are joined at the end.
- *
- * What a step means is checked in one place only, by lmb_edge_open on the finished bytes; here just what would make
- * the builder itself read or compute outside its arguments.
- */
+/* core/edge/write.c - see write.h. Ops are kept as records of lmb.h from the start; finish() adds the places. */
+#include "core/edge/write.h"
+
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "core/edge/format.h"
-#include "core/edge/integer.h"
-#include "core/edge/kernels.h"
-#include "core/edge/write.h"
+#include "core/edge/internal.h"
+#include "core/edge/plan.h"
 
 struct lmb_edge_writer {
-    lmb_edge_buffer section[LMBI_EDGE_KNOWN];
-    uint32_t n_tensors;
-    int is_chw;
-    lmb_edge_status status; /* of the first call that failed */
+    lmb_edge_tensor tensors[LMB_EDGE_MAX_OPS + 1]; /* names are offsets, see name_at */
+    uint32_t name_at[LMB_EDGE_MAX_OPS + 1];
+    uint8_t ops[LMB_EDGE_MAX_OPS][LMBI_EDGE_OP];
+    int n_tensors; /* ops are one fewer */
+    lmb_edge_buffer names, weights, constants, meta;
+    lmb_edge_status status;
     char why[200];
 };
 
-static int fail(lmb_edge_writer *w, lmb_edge_status status, const char *format, ...)
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+static int fail(lmb_edge_writer *w, lmb_edge_status s, const char *fmt, ...)
 {
     if (w->status == LMB_EDGE_OK) {
         va_list ap;
-        w->status = status;
-        va_start(ap, format);
-        vsnprintf(w->why, sizeof w->why, format, ap);
+        va_start(ap, fmt);
+        vsnprintf(w->why, sizeof w->why, fmt, ap);
         va_end(ap);
+        w->status = s;
     }
     return -1;
 }
 
-/* Append n bytes (zeros when data is NULL); returns where they lie, NULL when out of memory. */
-static void *append(lmb_edge_buffer *b, const void *data, size_t n)
+/* ---- bytes ------------------------------------------------------------------------------------------------ */
+
+static uint8_t *grow(lmb_edge_buffer *b, size_t n)
 {
-    unsigned char *at;
-    if (n > b->capacity - b->bytes) {
-        size_t capacity = b->capacity ? b->capacity : 256;
-        while (capacity - b->bytes < n && capacity <= SIZE_MAX / 2)
-            capacity *= 2;
-        at = capacity - b->bytes < n ? NULL : realloc(b->data, capacity);
-        if (!at)
+    if (n > SIZE_MAX / 2 - b->size)
+        return NULL;
+    if (b->size + n > b->capacity || !b->data) {
+        size_t capacity = 2 * (b->size + n) + 64;
+        uint8_t *data = (uint8_t *)realloc(b->data, capacity);
+        if (!data)
             return NULL;
-        b->data = at;
+        b->data = data;
         b->capacity = capacity;
     }
-    at = b->data + b->bytes;
-    if (data && n)
-        memcpy(at, data, n);
-    else
-        memset(at, 0, n);
-    b->bytes += n;
+    uint8_t *at = b->data + b->size;
+    memset(at, 0, n);
+    b->size += n;
     return at;
 }
 
-static void *grow(lmb_edge_writer *w, int section, const void *data, size_t n)
+static uint8_t *room(lmb_edge_writer *w, lmb_edge_buffer *b, size_t n)
 {
-    void *at;
-    if (w->section[section].bytes + n > UINT32_MAX) {
-        fail(w, LMB_EDGE_E_ARG, "more than 4 GiB of weights or names");
-        return NULL;
-    }
-    at = append(&w->section[section], data, n);
+    uint8_t *at = grow(b, n);
     if (!at)
-        fail(w, LMB_EDGE_E_NOMEM, "out of memory for %llu bytes", (unsigned long long)n);
+        fail(w, LMB_EDGE_E_NOMEM, "out of memory for %llu more bytes", (unsigned long long)n);
     return at;
 }
 
-static uint32_t add_name(lmb_edge_writer *w, const char *name)
+static void put_u16(uint8_t *p, uint32_t v)
 {
-    uint32_t at = (uint32_t)w->section[LMBI_EDGE_STRS].bytes;
-    if (!name || !*name)
-        return 0;
-    grow(w, LMBI_EDGE_STRS, name, strlen(name) + 1);
-    return at;
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
 }
 
-lmb_edge_writer *lmb_edge_writer_create(void)
+static void put_u32(uint8_t *p, uint32_t v)
 {
-    lmb_edge_writer *w = calloc(1, sizeof *w);
-    if (w && !append(&w->section[LMBI_EDGE_STRS], "", 1)) {
-        free(w);
-        return NULL;
-    }
-    return w;
+    put_u16(p, v & 0xffff);
+    put_u16(p + 2, v >> 16);
 }
+
+static void put_u64(uint8_t *p, uint64_t v)
+{
+    put_u32(p, (uint32_t)v);
+    put_u32(p + 4, (uint32_t)(v >> 32));
+}
+
+static void put_f32(uint8_t *p, float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    put_u32(p, u);
+}
+
+/* ---- tensors and ops -------------------------------------------------------------------------------------- */
+
+lmb_edge_writer *lmb_edge_writer_create(void) { return (lmb_edge_writer *)calloc(1, sizeof(lmb_edge_writer)); }
 
 void lmb_edge_writer_destroy(lmb_edge_writer *w)
 {
-    int i;
     if (!w)
         return;
-    for (i = 0; i < LMBI_EDGE_KNOWN; i++)
-        free(w->section[i].data);
+    free(w->names.data);
+    free(w->weights.data);
+    free(w->constants.data);
+    free(w->meta.data);
     free(w);
 }
 
-/* A copy: the section may move while the step is built. */
-static lmb_edge_tensor tensor_at(const lmb_edge_writer *w, int i)
+lmb_edge_status lmb_edge_write_tensor(const lmb_edge_writer *w, int tensor, lmb_edge_tensor *t)
 {
-    lmb_edge_tensor t;
-    memcpy(&t, w->section[LMBI_EDGE_TENS].data + (size_t)i * sizeof t, sizeof t);
-    return t;
+    if (tensor < 0 || tensor >= w->n_tensors)
+        return LMB_EDGE_E_ARG;
+    *t = w->tensors[tensor];
+    t->name = (const char *)w->names.data + w->name_at[tensor];
+    return LMB_EDGE_OK;
 }
 
-/* May this step be built: nothing failed before, and src is a tensor? */
-static int ready(lmb_edge_writer *w, const char *name, int src)
+/* The tensor an op reads; NULL, with the error noted, where an op cannot be added. */
+static const lmb_edge_tensor *input_of(lmb_edge_writer *w, int x, const char *name)
 {
     if (w->status != LMB_EDGE_OK)
-        return 0;
-    if (src < 0 || (uint32_t)src >= w->n_tensors) {
-        fail(w, LMB_EDGE_E_ARG, "step '%s': its input is tensor %d, there are %u", name, src, w->n_tensors);
-        return 0;
-    }
-    return 1;
+        return NULL;
+    if (x >= 0 && x < w->n_tensors)
+        return &w->tensors[x];
+    fail(w, LMB_EDGE_E_ARG, "%s reads tensor %d; there are 0..%d", name, x, w->n_tensors - 1);
+    return NULL;
 }
 
-static int byte_ok(int v) { return v >= 0 && v <= 255; }
-
-static int scale_ok(float s) { return s > 0.0f && s <= 1e30f; } /* false for NaN */
-
-static int add_tensor(lmb_edge_writer *w, uint32_t name, int64_t h, int64_t width, int64_t c, float scale, int zero)
+static int add_tensor(lmb_edge_writer *w, uint64_t h, uint64_t width, uint64_t c, lmb_edge_quant q, const char *name)
 {
-    lmb_edge_tensor t;
-    if (h < 1 || width < 1 || c < 1 || h > INT32_MAX || width > INT32_MAX || c > INT32_MAX)
-        return fail(w, LMB_EDGE_E_ARG, "tensor %u: a shape of %lldx%lldx%lld", w->n_tensors, (long long)h,
-                    (long long)width, (long long)c);
-    if (!scale_ok(scale) || !byte_ok(zero))
-        return fail(w, LMB_EDGE_E_ARG, "tensor %u: scale %g must be in (0, 1e30] and zero point %d in 0..255",
-                    w->n_tensors, (double)scale, zero);
-    memset(&t, 0, sizeof t);
-    t.h = (uint32_t)h;
-    t.w = (uint32_t)width;
-    t.c = (uint32_t)c;
-    t.scale = scale;
-    t.zero = (uint8_t)zero;
-    t.name = name;
-    return grow(w, LMBI_EDGE_TENS, &t, sizeof t) ? (int)w->n_tensors++ : -1;
+    if (w->n_tensors > LMB_EDGE_MAX_OPS)
+        return fail(w, LMB_EDGE_E_ARG, "%s: more than %d ops", name, LMB_EDGE_MAX_OPS);
+    if (!h || !width || !c || h > LMB_EDGE_MAX_COUNT || width > LMB_EDGE_MAX_COUNT / h ||
+        c > LMB_EDGE_MAX_COUNT / (h * width))
+        return fail(w, LMB_EDGE_E_ARG, "%s: shape %llu x %llu x %llu is empty or larger than %d elements", name,
+                    (unsigned long long)h, (unsigned long long)width, (unsigned long long)c, LMB_EDGE_MAX_COUNT);
+    if (!isfinite(q.scale) || q.scale <= 0 || q.zero_point < 0 || q.zero_point > 255)
+        return fail(w, LMB_EDGE_E_ARG, "%s: scale %g must be positive and zero point %d in 0..255", name,
+                    (double)q.scale, q.zero_point);
+    if (q.lo < 0 || q.hi > 255 || q.lo > q.hi)
+        return fail(w, LMB_EDGE_E_ARG, "%s: clamp %d..%d must lie in 0..255", name, q.lo, q.hi);
+    uint8_t *at = room(w, &w->names, strlen(name) + 1);
+    if (!at)
+        return -1;
+    memcpy(at, name, strlen(name) + 1);
+    lmb_edge_tensor *t = &w->tensors[w->n_tensors];
+    t->h = (uint32_t)h;
+    t->w = (uint32_t)width;
+    t->c = (uint32_t)c;
+    t->bytes = t->count = t->h * t->w * t->c;
+    t->scale = q.scale;
+    t->zero_point = (uint8_t)q.zero_point;
+    w->name_at[w->n_tensors] = (uint32_t)(at - w->names.data);
+    return w->n_tensors++;
 }
 
-int lmb_edge_write_input(lmb_edge_writer *w, const char *name, int h, int width, int c, float scale, int zero,
-                         int is_chw)
+/* Appends the op that writes the next tensor; NULL after an error. */
+static uint8_t *add_op(lmb_edge_writer *w, lmb_edge_kind kind, const int *x, int n, const uint64_t shape[3],
+                       lmb_edge_quant q, const char *name)
+{
+    int y = add_tensor(w, shape[0], shape[1], shape[2], q, name);
+    if (y < 0)
+        return NULL;
+    uint8_t *r = w->ops[y - 1];
+    r[0] = (uint8_t)kind;
+    r[1] = (uint8_t)n;
+    r[2] = (uint8_t)q.lo;
+    r[3] = (uint8_t)q.hi;
+    for (int i = 0; i < n; i++)
+        put_u16(r + 4 + 2 * i, (uint32_t)x[i]);
+    put_u64(r + 48, w->weights.size);
+    put_u64(r + 56, w->constants.size);
+    return r;
+}
+
+/* Number of the tensor just written, if its constants found room. */
+static int done(const lmb_edge_writer *w) { return w->status == LMB_EDGE_OK ? w->n_tensors - 1 : -1; }
+
+int lmb_edge_write_input(lmb_edge_writer *w, uint32_t h, uint32_t width, uint32_t c, lmb_edge_layout layout,
+                         lmb_edge_quant q, const char *name)
 {
     if (w->status != LMB_EDGE_OK)
         return -1;
     if (w->n_tensors)
-        return fail(w, LMB_EDGE_E_ARG, "the input '%s' must come first and once", name);
-    w->is_chw = is_chw;
-    return add_tensor(w, add_name(w, name), h, width, c, scale, zero);
+        return fail(w, LMB_EDGE_E_ARG, "%s: a model has one input, written first", name);
+    w->tensors[0].layout = layout;
+    return add_tensor(w, h, width, c, q, name);
 }
 
-static lmb_edge_op new_op(int kind, int src, lmb_edge_quant y)
+void lmb_edge_write_output_layout(lmb_edge_writer *w, lmb_edge_layout layout)
 {
-    lmb_edge_op o;
-    memset(&o, 0, sizeof o);
-    o.kind = (uint8_t)kind;
-    o.inputs = 1;
-    o.input[0] = (uint16_t)src;
-    o.lo = (uint8_t)y.lo;
-    o.hi = (uint8_t)y.hi;
-    return o;
+    if (w->n_tensors < 2)
+        fail(w, LMB_EDGE_E_ARG, "the output has no layout before an op has written it");
+    else
+        w->tensors[w->n_tensors - 1].layout = layout;
 }
 
-static int add_op(lmb_edge_writer *w, const char *name, lmb_edge_op o, int64_t h, int64_t width, int64_t c,
-                  lmb_edge_quant y)
-{
-    if (w->status != LMB_EDGE_OK)
-        return -1;
-    if (!byte_ok(y.lo) || !byte_ok(y.hi))
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': clamps to %d..%d, must lie in 0..255", name, y.lo, y.hi);
-    if (w->n_tensors > 65535)
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': a network has at most 65535 steps", name);
-    o.name = add_name(w, name);
-    if (!grow(w, LMBI_EDGE_OPS, &o, sizeof o))
-        return -1;
-    return add_tensor(w, o.name, h, width, c, y.scale, y.zero);
-}
+/* ---- conv and gemm ---------------------------------------------------------------------------------------- */
 
-/* Bias and multiplier rows; returns the first one's number. */
-static uint32_t add_channels(lmb_edge_writer *w, int n, float s_x, const float *w_scale, const int32_t *bias, float s_y)
+static void put_window(uint8_t *r, const uint16_t kernel[2], const uint16_t stride[2], const uint16_t dilation[2],
+                       const uint16_t pads[4])
 {
-    uint32_t first = (uint32_t)(w->section[LMBI_EDGE_QNT].bytes / sizeof(lmb_edge_channel));
-    int i;
-    for (i = 0; i < n; i++) {
-        lmb_edge_channel row;
-        row.bias = bias ? bias[i] : 0;
-        row.m = lmb_edge_multiplier(s_x, w_scale[i], s_y);
-        grow(w, LMBI_EDGE_QNT, &row, sizeof row);
+    for (int i = 0; i < 2; i++) {
+        put_u16(r + 20 + 2 * i, kernel[i]);
+        put_u16(r + 24 + 2 * i, stride[i]);
+        put_u16(r + 28 + 2 * i, dilation[i]);
     }
-    return first;
+    for (int i = 0; i < 4; i++)
+        put_u16(r + 32 + 2 * i, pads[i]);
 }
 
-/* Append [rows][c][pixels] as [rows][pixels][c]; returns where. */
-static uint32_t add_weights(lmb_edge_writer *w, const int8_t *weights, size_t rows, size_t c, size_t pixels)
+/* Output size along one axis; 0, which no tensor can have, where there is none. */
+static uint64_t window_size(uint64_t in, uint64_t k, uint64_t stride, uint64_t dilation, uint64_t pads)
 {
-    uint32_t at = (uint32_t)w->section[LMBI_EDGE_WTS].bytes;
-    int8_t *dst = grow(w, LMBI_EDGE_WTS, NULL, rows * c * pixels);
-    size_t r, i, p;
-    if (!dst)
+    if (!k || !stride || !dilation || (k - 1) * dilation + 1 > in + pads)
         return 0;
-    for (r = 0; r < rows; r++)
-        for (p = 0; p < pixels; p++)
-            for (i = 0; i < c; i++)
-                *dst++ = weights[(r * c + i) * pixels + p];
-    return at;
+    return (in + pads - (k - 1) * dilation - 1) / stride + 1;
 }
 
-static int set_window(lmb_edge_writer *w, const char *name, lmb_edge_op *o, const lmb_edge_window *win)
+/* [outputs][channels][positions] -> [outputs][positions][channels], with bias and multipliers. */
+static void put_weights(lmb_edge_writer *w, const lmb_edge_tensor *x, float y_scale, size_t outputs, size_t channels,
+                        size_t positions, const int8_t *weights, const float *scales, const int32_t *bias)
 {
-    const int from_one[] = { win->kernel_h, win->kernel_w, win->stride_h, win->stride_w, win->dilation_h,
-                             win->dilation_w };
-    const int from_zero[] = { win->pad_top, win->pad_left, win->pad_bottom, win->pad_right };
-    size_t i;
-    for (i = 0; i < sizeof from_one / sizeof from_one[0]; i++)
-        if (!byte_ok(from_one[i]) || from_one[i] == 0)
-            return fail(w, LMB_EDGE_E_ARG, "step '%s': kernel, stride and dilation must lie in 1..255", name);
-    for (i = 0; i < sizeof from_zero / sizeof from_zero[0]; i++)
-        if (!byte_ok(from_zero[i]))
-            return fail(w, LMB_EDGE_E_ARG, "step '%s': padding must lie in 0..255", name);
-    o->kernel_h = (uint8_t)win->kernel_h;
-    o->kernel_w = (uint8_t)win->kernel_w;
-    o->stride_h = (uint8_t)win->stride_h;
-    o->stride_w = (uint8_t)win->stride_w;
-    o->dilation_h = (uint8_t)win->dilation_h;
-    o->dilation_w = (uint8_t)win->dilation_w;
-    o->pad_top = (uint8_t)win->pad_top;
-    o->pad_left = (uint8_t)win->pad_left;
-    o->pad_bottom = (uint8_t)win->pad_bottom;
-    o->pad_right = (uint8_t)win->pad_right;
-    return 0;
-}
-
-static int64_t windows(int64_t length, int kernel, int stride, int dilation, int pads)
-{
-    int64_t room = length + pads - ((int64_t)(kernel - 1) * dilation + 1);
-    return room < 0 ? 0 : room / stride + 1;
-}
-
-static int64_t windows_h(const lmb_edge_tensor *x, const lmb_edge_window *v)
-{
-    return windows(x->h, v->kernel_h, v->stride_h, v->dilation_h, v->pad_top + v->pad_bottom);
-}
-
-static int64_t windows_w(const lmb_edge_tensor *x, const lmb_edge_window *v)
-{
-    return windows(x->w, v->kernel_w, v->stride_w, v->dilation_w, v->pad_left + v->pad_right);
-}
-
-int lmb_edge_write_conv(lmb_edge_writer *w, const char *name, int src, int out, int groups, const lmb_edge_window *win,
-                        const int8_t *weights, const float *w_scale, const int32_t *bias, lmb_edge_quant y)
-{
-    lmb_edge_op o = new_op(LMB_EDGE_CONV, src, y);
-    lmb_edge_tensor x;
-    if (!ready(w, name, src) || set_window(w, name, &o, win) != 0)
-        return -1;
-    x = tensor_at(w, src);
-    if (groups < 1 || out < 1 || x.c % (uint32_t)groups || out % groups)
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': %d groups do not divide %u input and %d output channels", name,
-                    groups, x.c, out);
-    o.groups = (uint32_t)groups;
-    o.channels = add_channels(w, out, x.scale, w_scale, bias, y.scale);
-    o.weights = add_weights(w, weights, (size_t)out, x.c / (uint32_t)groups, (size_t)o.kernel_h * o.kernel_w);
-    return add_op(w, name, o, windows_h(&x, win), windows_w(&x, win), out, y);
-}
-
-int lmb_edge_write_gemm(lmb_edge_writer *w, const char *name, int src, int out, const int8_t *weights,
-                        const float *w_scale, const int32_t *bias, lmb_edge_quant y)
-{
-    lmb_edge_op o = new_op(LMB_EDGE_GEMM, src, y);
-    lmb_edge_tensor x;
-    if (!ready(w, name, src))
-        return -1;
-    x = tensor_at(w, src);
-    if (out < 1)
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': %d outputs", name, out);
-    o.channels = add_channels(w, out, x.scale, w_scale, bias, y.scale);
-    o.weights = add_weights(w, weights, (size_t)out, x.c, (size_t)x.h * x.w);
-    return add_op(w, name, o, 1, 1, out, y);
-}
-
-int lmb_edge_write_add(lmb_edge_writer *w, const char *name, int a, int b, lmb_edge_quant y)
-{
-    lmb_edge_op o = new_op(LMB_EDGE_ADD, a, y);
-    lmb_edge_tensor ta, tb;
-    lmb_edge_add_terms t;
-    if (!ready(w, name, a) || !ready(w, name, b))
-        return -1;
-    ta = tensor_at(w, a);
-    tb = tensor_at(w, b);
-    t = lmb_edge_add_prepare(ta.scale, ta.zero, tb.scale, tb.zero, y.scale, y.zero);
-    o.inputs = 2;
-    o.input[1] = (uint16_t)b;
-    o.a = t.ra;
-    o.b = t.rb;
-    o.base = t.base;
-    return add_op(w, name, o, ta.h, ta.w, ta.c, y);
-}
-
-int lmb_edge_write_global_avg(lmb_edge_writer *w, const char *name, int src, lmb_edge_quant y)
-{
-    lmb_edge_op o = new_op(LMB_EDGE_GLOBAL_AVG, src, y);
-    lmb_edge_tensor x;
-    if (!ready(w, name, src))
-        return -1;
-    x = tensor_at(w, src);
-    o.a = lmb_edge_average_multiplier(x.scale, y.scale, x.h * x.w);
-    return add_op(w, name, o, 1, 1, x.c, y);
-}
-
-int lmb_edge_write_max_pool(lmb_edge_writer *w, const char *name, int src, const lmb_edge_window *win)
-{
-    lmb_edge_quant y = { 1.0f, 0, 0, 255 };
-    lmb_edge_op o = new_op(LMB_EDGE_MAX_POOL, src, y);
-    lmb_edge_tensor x;
-    if (!ready(w, name, src) || set_window(w, name, &o, win) != 0)
-        return -1;
-    x = tensor_at(w, src);
-    y.scale = x.scale;
-    y.zero = x.zero;
-    return add_op(w, name, o, windows_h(&x, win), windows_w(&x, win), x.c, y);
-}
-
-int lmb_edge_write_concat(lmb_edge_writer *w, const char *name, const int *srcs, int n)
-{
-    lmb_edge_quant y = { 1.0f, 0, 0, 255 };
-    lmb_edge_op o = new_op(LMB_EDGE_CONCAT, 0, y);
-    lmb_edge_tensor x;
-    int64_t c = 0;
-    int i;
-    if (n < 1 || n > LMB_EDGE_MAX_INPUTS)
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': joins %d tensors, 1..%d are possible", name, n,
-                    LMB_EDGE_MAX_INPUTS);
-    for (i = 0; i < n; i++) {
-        if (!ready(w, name, srcs[i]))
-            return -1;
-        x = tensor_at(w, srcs[i]);
-        o.input[i] = (uint16_t)srcs[i];
-        c += x.c;
+    if (channels * positions > LMB_EDGE_MAX_COUNT / outputs) {
+        fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op", LMB_EDGE_MAX_COUNT);
+        return;
     }
-    o.inputs = (uint8_t)n;
-    y.scale = x.scale;
-    y.zero = x.zero;
-    return add_op(w, name, o, x.h, x.w, c, y);
+    uint8_t *to = room(w, &w->weights, outputs * channels * positions);
+    uint8_t *q = room(w, &w->constants, 8 * outputs);
+    if (!to || !q)
+        return;
+    for (size_t o = 0; o < outputs; o++, weights += channels * positions)
+        for (size_t p = 0; p < positions; p++)
+            for (size_t c = 0; c < channels; c++)
+                *to++ = (uint8_t)weights[c * positions + p];
+    for (size_t o = 0; o < outputs; o++) {
+        float product = x->scale * scales[o];
+        put_u32(q + 4 * o, bias ? (uint32_t)bias[o] : 0);
+        put_f32(q + 4 * (outputs + o), product / y_scale);
+    }
 }
 
-int lmb_edge_write_table(lmb_edge_writer *w, const char *name, int src, const uint8_t table[256], lmb_edge_quant y)
+int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op)
 {
-    lmb_edge_op o = new_op(LMB_EDGE_LUT, src, y);
-    lmb_edge_tensor x;
-    if (!ready(w, name, src))
+    const lmb_edge_tensor *x = input_of(w, op->x, op->name);
+    if (!x)
         return -1;
-    x = tensor_at(w, src);
-    o.weights = (uint32_t)w->section[LMBI_EDGE_WTS].bytes;
-    grow(w, LMBI_EDGE_WTS, table, 256);
-    return add_op(w, name, o, x.h, x.w, x.c, y);
+    if (!op->groups || x->c % op->groups || op->channels % op->groups)
+        return fail(w, LMB_EDGE_E_ARG, "%s: %lu groups must divide %lu input and %lu output channels", op->name,
+                    (unsigned long)op->groups, (unsigned long)x->c, (unsigned long)op->channels);
+    uint64_t shape[3] = { window_size(x->h, op->kernel[0], op->stride[0], op->dilation[0], op->pads[0] + op->pads[2]),
+                          window_size(x->w, op->kernel[1], op->stride[1], op->dilation[1], op->pads[1] + op->pads[3]),
+                          op->channels };
+    uint8_t *r = add_op(w, LMB_EDGE_CONV, &op->x, 1, shape, op->y, op->name);
+    if (!r)
+        return -1;
+    put_window(r, op->kernel, op->stride, op->dilation, op->pads);
+    put_u32(r + 40, op->groups);
+    put_weights(w, x, op->y.scale, op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights,
+                op->weight_scales, op->bias);
+    return done(w);
 }
 
-int lmb_edge_write_requantize(lmb_edge_writer *w, const char *name, int src, lmb_edge_quant y)
+int lmb_edge_write_gemm(lmb_edge_writer *w, const lmb_edge_gemm *op)
 {
+    const lmb_edge_tensor *x = input_of(w, op->x, op->name);
+    const uint64_t shape[3] = { 1, 1, op->channels };
+    if (!x || !add_op(w, LMB_EDGE_GEMM, &op->x, 1, shape, op->y, op->name))
+        return -1;
+    put_weights(w, x, op->y.scale, op->channels, x->c, (size_t)x->h * x->w, op->weights, op->weight_scales, op->bias);
+    return done(w);
+}
+
+/* ---- the other ops ---------------------------------------------------------------------------------------- */
+
+static int put_floats(lmb_edge_writer *w, const float *f, int n)
+{
+    uint8_t *q = room(w, &w->constants, 4 * (size_t)n);
+    for (int i = 0; q && i < n; i++)
+        put_f32(q + 4 * i, f[i]);
+    return done(w);
+}
+
+/* Shape of a tensor as add_op takes it. */
+#define SHAPE_OF(t) { (t)->h, (t)->w, (t)->c }
+
+int lmb_edge_write_add(lmb_edge_writer *w, int a, int b, lmb_edge_quant y, const char *name)
+{
+    const lmb_edge_tensor *ta = input_of(w, a, name), *tb = input_of(w, b, name);
+    if (!ta || !tb)
+        return -1;
+    const uint64_t shape[3] = SHAPE_OF(ta);
+    const int in[2] = { a, b };
+    if (!add_op(w, LMB_EDGE_ADD, in, 2, shape, y, name))
+        return -1;
+    float ra = ta->scale / y.scale, rb = tb->scale / y.scale;
+    float b_part = rb * (float)tb->zero_point;
+    float base = (float)y.zero_point - fmaf(ra, (float)ta->zero_point, b_part);
+    const float constants[3] = { ra, rb, base };
+    return put_floats(w, constants, 3);
+}
+
+int lmb_edge_write_global_average(lmb_edge_writer *w, int x, lmb_edge_quant y, const char *name)
+{
+    const lmb_edge_tensor *t = input_of(w, x, name);
+    if (!t)
+        return -1;
+    const uint64_t shape[3] = { 1, 1, t->c };
+    if (!add_op(w, LMB_EDGE_GLOBAL_AVERAGE, &x, 1, shape, y, name))
+        return -1;
+    float scaled = y.scale * (float)(t->h * t->w);
+    const float m = t->scale / scaled;
+    return put_floats(w, &m, 1);
+}
+
+int lmb_edge_write_max_pool(lmb_edge_writer *w, int x, const uint16_t kernel[2], const uint16_t stride[2],
+                            const uint16_t dilation[2], const uint16_t pads[4], int lo, int hi, const char *name)
+{
+    const lmb_edge_tensor *t = input_of(w, x, name);
+    if (!t)
+        return -1;
+    const uint64_t shape[3] = { window_size(t->h, kernel[0], stride[0], dilation[0], pads[0] + pads[2]),
+                                window_size(t->w, kernel[1], stride[1], dilation[1], pads[1] + pads[3]), t->c };
+    const lmb_edge_quant q = { t->scale, t->zero_point, lo, hi };
+    uint8_t *r = add_op(w, LMB_EDGE_MAX_POOL, &x, 1, shape, q, name);
+    if (!r)
+        return -1;
+    put_window(r, kernel, stride, dilation, pads);
+    return done(w);
+}
+
+int lmb_edge_write_concat(lmb_edge_writer *w, const int *x, int n, const char *name)
+{
+    uint64_t channels = 0;
+    if (n < 2 || n > LMB_EDGE_MAX_INPUTS)
+        return fail(w, LMB_EDGE_E_ARG, "%s: %d inputs; concat takes 2..%d, join more in steps", name, n,
+                    LMB_EDGE_MAX_INPUTS);
+    for (int i = 0; i < n; i++) {
+        const lmb_edge_tensor *t = input_of(w, x[i], name);
+        if (!t)
+            return -1;
+        channels += t->c;
+    }
+    const lmb_edge_tensor *first = &w->tensors[x[0]];
+    const uint64_t shape[3] = { first->h, first->w, channels };
+    const lmb_edge_quant q = { first->scale, first->zero_point, 0, 255 };
+    return add_op(w, LMB_EDGE_CONCAT, x, n, shape, q, name) ? done(w) : -1;
+}
+
+int lmb_edge_write_table(lmb_edge_writer *w, int x, lmb_edge_quant y, const uint8_t table[256], const char *name)
+{
+    const lmb_edge_tensor *t = input_of(w, x, name);
+    if (!t)
+        return -1;
+    const uint64_t shape[3] = SHAPE_OF(t);
+    if (!add_op(w, LMB_EDGE_TABLE, &x, 1, shape, y, name))
+        return -1;
+    uint8_t *q = room(w, &w->constants, 256);
+    if (q)
+        memcpy(q, table, 256);
+    return done(w);
+}
+
+int lmb_edge_write_requantise(lmb_edge_writer *w, int x, lmb_edge_quant y, const char *name)
+{
+    const lmb_edge_tensor *t = input_of(w, x, name);
     uint8_t table[256];
-    lmb_edge_tensor x;
-    int q;
-    if (!ready(w, name, src))
+    if (!t)
         return -1;
-    if (!byte_ok(y.zero) || !byte_ok(y.lo) || !byte_ok(y.hi) || y.lo > y.hi || !scale_ok(y.scale))
-        return fail(w, LMB_EDGE_E_ARG, "step '%s': scale %g, zero point %d, clamp %d..%d", name, (double)y.scale,
-                    y.zero, y.lo, y.hi);
-    x = tensor_at(w, src);
-    for (q = 0; q < 256; q++)
-        table[q] = lmb_edge_rescale((uint8_t)q, x.scale, x.zero, y.scale, y.zero, y.lo, y.hi);
-    return lmb_edge_write_table(w, name, src, table, y);
+    for (int q = 0; q < 256; q++) {
+        float real = (float)(q - t->zero_point) * t->scale;
+        float v = rintf(real / y.scale) + (float)y.zero_point;
+        table[q] = (uint8_t)(v > (float)y.lo ? v < (float)y.hi ? (int)v : y.hi : y.lo);
+    }
+    return lmb_edge_write_table(w, x, y, table, name);
+}
+
+int lmb_edge_write_dequantise(lmb_edge_writer *w, int x, const char *name)
+{
+    const lmb_edge_tensor *t = input_of(w, x, name);
+    if (!t)
+        return -1;
+    const uint64_t shape[3] = SHAPE_OF(t);
+    const lmb_edge_quant q = { 1.0f, 0, 0, 255 };
+    if (!add_op(w, LMB_EDGE_DEQUANTISE, &x, 1, shape, q, name))
+        return -1;
+    lmb_edge_tensor *y = &w->tensors[w->n_tensors - 1];
+    y->type = LMB_EDGE_F32;
+    y->bytes = 4 * y->count;
+    return done(w);
 }
 
 void lmb_edge_write_meta(lmb_edge_writer *w, const char *key, const char *value)
 {
+    size_t k = strlen(key), v = strlen(value);
     if (w->status != LMB_EDGE_OK)
         return;
-    if (!*key || strchr(key, '\n') || strchr(value, '\n') || strstr(key, ": ")) {
-        fail(w, LMB_EDGE_E_ARG, "metadata '%s' must be a key and one line", key);
+    if (!k || strpbrk(key, "=\n") || strchr(value, '\n')) {
+        fail(w, LMB_EDGE_E_ARG, "meta key '%s': keys have no '=', keys and values are one line", key);
         return;
     }
-    grow(w, LMBI_EDGE_META, key, strlen(key));
-    grow(w, LMBI_EDGE_META, ": ", 2);
-    grow(w, LMBI_EDGE_META, value, strlen(value));
-    grow(w, LMBI_EDGE_META, "\n", 1);
+    uint8_t *at = room(w, &w->meta, k + v + 2);
+    if (!at)
+        return;
+    memcpy(at, key, k);
+    at[k] = '=';
+    memcpy(at + k + 1, value, v);
+    at[k + 1 + v] = '\n';
 }
 
-/* ---- finishing ------------------------------------------------------------------------------------------- */
+/* ---- finish ----------------------------------------------------------------------------------------------- */
 
-/* Everything the plan knows of the tensors; one allocation. */
-typedef struct {
-    uint64_t *bytes, *offset;
-    uint32_t *birth, *death, *owner;
-} lives;
-
-static int lives_init(lives *l, uint32_t n)
+/* In place: the op is elementwise and reads this input for the last time. */
+static int place_to_take(const lmb_edge_writer *w, const lmbi_edge_life *life, int y)
 {
-    l->bytes = malloc((size_t)n * (2 * sizeof *l->bytes + 3 * sizeof *l->birth));
-    if (!l->bytes)
+    const uint8_t *r = w->ops[y - 1];
+    if (r[0] != LMB_EDGE_ADD && r[0] != LMB_EDGE_TABLE)
         return -1;
-    l->offset = l->bytes + n;
-    l->birth = (uint32_t *)(l->offset + n);
-    l->death = l->birth + n;
-    l->owner = l->death + n;
+    for (int i = 0; i < r[1]; i++) {
+        int x = lmbi_edge_u16(r + 4 + 2 * i);
+        if (life[x].last == y - 1 && life[x].bytes == life[y].bytes)
+            return x;
+    }
+    return -1;
+}
+
+/* Tensor t is written at time t - 1 (the op's index) and lives until its last reader has run. */
+static int plan_memory(lmb_edge_writer *w)
+{
+    int n = w->n_tensors;
+    lmbi_edge_life *life = (lmbi_edge_life *)malloc((size_t)n * sizeof *life);
+    int *order = (int *)malloc((size_t)n * sizeof *order);
+    if (!life || !order) {
+        free(life);
+        free(order);
+        return fail(w, LMB_EDGE_E_NOMEM, "out of memory for the memory plan");
+    }
+    for (int t = 0; t < n; t++)
+        life[t] = (lmbi_edge_life){ w->tensors[t].bytes, t - 1, t - 1, -1, 0 };
+    for (int op = 0; op < n - 1; op++)
+        for (int i = 0; i < w->ops[op][1]; i++)
+            life[lmbi_edge_u16(w->ops[op] + 4 + 2 * i)].last = op;
+    for (int t = 1; t < n; t++)
+        life[t].shares = place_to_take(w, life, t);
+    lmbi_edge_plan(life, n, order);
+    for (int t = 0; t < n; t++)
+        w->tensors[t].place = life[t].place;
+    free(life);
+    free(order);
     return 0;
 }
 
-/* Tensor t is born with step t - 1 (the input at 0) and dies with its last reader; the output never dies. */
-static void find_lives(const lmb_edge_writer *w, const lmb_edge_op *ops, uint32_t output, lives *l)
+static void put_tensor(uint8_t *r, const lmb_edge_tensor *t, uint32_t name)
 {
-    uint32_t t;
-    unsigned k;
-    for (t = 0; t < w->n_tensors; t++) {
-        lmb_edge_tensor x = tensor_at(w, (int)t);
-        l->bytes[t] = (uint64_t)x.h * x.w * x.c;
-        l->birth[t] = l->death[t] = l->owner[t] = t;
-        for (k = 0; t && k < ops[t - 1].inputs; k++)
-            l->death[ops[t - 1].input[k]] = t;
-    }
-    l->death[output] = w->n_tensors;
+    put_u32(r, t->h);
+    put_u32(r + 4, t->w);
+    put_u32(r + 8, t->c);
+    r[12] = (uint8_t)t->type;
+    r[13] = (uint8_t)t->layout;
+    r[14] = t->zero_point;
+    put_f32(r + 16, t->scale);
+    put_u32(r + 20, name);
+    put_u64(r + 24, t->place);
 }
 
-/* An elementwise step takes the place of an input nobody reads later. */
-static void find_in_place(const lmb_edge_writer *w, const lmb_edge_op *ops, lives *l)
+typedef struct section {
+    uint32_t type;
+    const void *data; /* NULL: zeros */
+    size_t bytes;
+} section;
+
+/* The whole file from its sections; those of zero bytes are left out. */
+static int assemble(lmb_edge_writer *w, const section *all, int n, lmb_edge_buffer *out)
 {
-    uint32_t t;
-    unsigned k;
-    for (t = 1; t < w->n_tensors; t++) {
-        const lmb_edge_op *o = &ops[t - 1];
-        if (o->kind != LMB_EDGE_ADD && o->kind != LMB_EDGE_LUT)
+    uint32_t count = 0;
+    for (int i = 0; i < n; i++)
+        count += all[i].bytes > 0;
+    size_t head = LMBI_EDGE_HEADER + (size_t)count * LMBI_EDGE_SECTION, bytes = head, start = out->size;
+    for (int i = 0; i < n; i++)
+        if (all[i].bytes)
+            bytes = (size_t)lmbi_edge_round_up(bytes) + all[i].bytes;
+    uint8_t *file = room(w, out, bytes);
+    if (!file)
+        return -1;
+    uint8_t *entry = file + LMBI_EDGE_HEADER;
+    size_t at = head;
+    for (int i = 0; i < n; i++) {
+        if (!all[i].bytes)
             continue;
-        for (k = 0; k < o->inputs; k++) {
-            uint32_t root = l->owner[o->input[k]];
-            if (l->death[root] == t && l->bytes[root] == l->bytes[t]) {
-                l->owner[t] = root;
-                l->death[root] = l->death[t];
-                break;
-            }
+        at = (size_t)lmbi_edge_round_up(at);
+        put_u32(entry, all[i].type);
+        put_u64(entry + 8, at);
+        put_u64(entry + 16, all[i].bytes);
+        if (all[i].data) {
+            memcpy(file + at, all[i].data, all[i].bytes);
+            put_u32(entry + 4, lmbi_edge_crc32c(0, all[i].data, all[i].bytes));
         }
+        at += all[i].bytes;
+        entry += LMBI_EDGE_SECTION;
     }
-}
-
-static lmb_edge_status plan_arena(lmb_edge_writer *w, uint32_t output, uint32_t *arena)
-{
-    const lmb_edge_op *ops = (const lmb_edge_op *)(const void *)w->section[LMBI_EDGE_OPS].data;
-    lmb_edge_tensor *tensors = (lmb_edge_tensor *)(void *)w->section[LMBI_EDGE_TENS].data;
-    uint64_t bytes;
-    uint32_t t;
-    lives l;
-    if (lives_init(&l, w->n_tensors) != 0) {
-        fail(w, LMB_EDGE_E_NOMEM, "out of memory for the plan of %u tensors", w->n_tensors);
-        return w->status;
-    }
-    find_lives(w, ops, output, &l);
-    find_in_place(w, ops, &l);
-    bytes = lmb_edge_plan(l.bytes, l.birth, l.death, l.owner, w->n_tensors, l.offset);
-    if (bytes > UINT32_MAX)
-        fail(w, LMB_EDGE_E_ARG, "the activations need %llu bytes", (unsigned long long)bytes);
-    for (t = 0; t < w->n_tensors; t++)
-        tensors[t].offset = (uint32_t)l.offset[t];
-    *arena = (uint32_t)bytes;
-    free(l.bytes);
-    return w->status;
-}
-
-static int pad_to_section(lmb_edge_buffer *out)
-{
-    size_t rest = out->bytes % LMBI_EDGE_ALIGN;
-    return rest == 0 || append(out, NULL, LMBI_EDGE_ALIGN - rest) ? 0 : -1;
-}
-
-static lmb_edge_status assemble(lmb_edge_writer *w, uint32_t output, uint32_t arena, lmb_edge_buffer *out)
-{
-    lmbi_edge_section table[LMBI_EDGE_KNOWN];
-    lmbi_edge_header h;
-    unsigned char *head;
-    int i, ok;
-    memset(&h, 0, sizeof h);
-    memset(table, 0, sizeof table);
-    memcpy(h.magic, LMBI_EDGE_MAGIC, sizeof h.magic);
-    h.major = LMBI_EDGE_MAJOR;
-    h.minor = LMBI_EDGE_MINOR;
-    h.header_bytes = sizeof h + sizeof table;
-    h.flags = w->is_chw ? LMBI_EDGE_FLAG_CHW : 0;
-    h.sections = LMBI_EDGE_KNOWN;
-    h.arena_bytes = arena;
-    h.output = (uint16_t)output;
-    out->bytes = 0;
-    ok = append(out, NULL, h.header_bytes) != NULL;
-    for (i = 0; ok && i < LMBI_EDGE_KNOWN; i++) {
-        const lmb_edge_buffer *s = &w->section[i];
-        ok = pad_to_section(out) == 0;
-        table[i].type = lmbi_edge_section_types[i];
-        table[i].offset = out->bytes;
-        table[i].length = s->bytes;
-        table[i].crc = lmbi_edge_crc32c(s->data, s->bytes);
-        ok = ok && append(out, s->data, s->bytes);
-    }
-    if (!ok) {
-        fail(w, LMB_EDGE_E_NOMEM, "out of memory for the file");
-        return w->status;
-    }
-    h.file_bytes = out->bytes;
-    head = out->data;
-    memcpy(head, &h, sizeof h);
-    memcpy(head + sizeof h, table, sizeof table);
-    h.crc = lmbi_edge_crc32c(head, h.header_bytes);
-    memcpy(head, &h, sizeof h);
-    return LMB_EDGE_OK;
-}
-
-lmb_edge_status lmb_edge_writer_finish(lmb_edge_writer *w, int output, lmb_edge_buffer *out, char *why, size_t why_cap)
-{
+    memcpy(file, LMBI_EDGE_MAGIC, 8);
+    put_u16(file + 8, 1);
+    put_u64(file + 16, bytes);
+    put_u32(file + 24, count);
+    put_u32(file + 28, 1);
+    put_u32(file + 12, lmbi_edge_crc32c(0, file, head)); /* while the field is still zero */
     lmb_edge_model m;
-    uint32_t arena = 0;
-    if (w->status == LMB_EDGE_OK && (output < 0 || (uint32_t)output >= w->n_tensors || w->n_tensors < 2))
-        fail(w, LMB_EDGE_E_ARG, "the output is tensor %d of %u; at least one step is needed", output, w->n_tensors);
-    if (w->status == LMB_EDGE_OK && plan_arena(w, (uint32_t)output, &arena) == LMB_EDGE_OK &&
-        assemble(w, (uint32_t)output, arena, out) == LMB_EDGE_OK)
-        w->status = lmb_edge_open(out->data, out->bytes, &m, w->why, sizeof w->why);
-    if (w->status != LMB_EDGE_OK) {
-        out->bytes = 0;
-        if (why && why_cap)
-            snprintf(why, why_cap, "%s", w->why);
+    lmb_edge_status s = lmb_edge_open(file, bytes, &m, w->why, sizeof w->why);
+    if (s != LMB_EDGE_OK) {
+        w->status = s;
+        out->size = start;
+        return -1;
     }
+    return 0;
+}
+
+static int finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out)
+{
+    if (w->status != LMB_EDGE_OK)
+        return -1;
+    if (w->n_tensors < 2)
+        return fail(w, LMB_EDGE_E_ARG, "a model needs an input and at least one op");
+    if (plan_memory(w) != 0)
+        return -1;
+    size_t n = (size_t)w->n_tensors;
+    uint8_t *records = (uint8_t *)calloc(n, LMBI_EDGE_TENSOR);
+    if (!records)
+        return fail(w, LMB_EDGE_E_NOMEM, "out of memory for the tensor records");
+    for (size_t i = 0; i < n; i++)
+        put_tensor(records + i * LMBI_EDGE_TENSOR, &w->tensors[i], w->name_at[i]);
+    const section all[] = {
+        { LMBI_EDGE_TYPE('M', 'E', 'T', 'A'), w->meta.data, w->meta.size },
+        { LMBI_EDGE_TYPE('N', 'A', 'M', 'E'), w->names.data, w->names.size },
+        { LMBI_EDGE_TYPE('T', 'E', 'N', 'S'), records, n * LMBI_EDGE_TENSOR },
+        { LMBI_EDGE_TYPE('O', 'P', 'S', ' '), w->ops, (n - 1) * LMBI_EDGE_OP },
+        { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), w->weights.data, w->weights.size },
+        { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), w->constants.data, w->constants.size },
+        { LMBI_EDGE_TYPE('S', 'I', 'G', 'N'), NULL, signature_bytes },
+    };
+    int bad = assemble(w, all, (int)(sizeof all / sizeof all[0]), out);
+    free(records);
+    return bad;
+}
+
+lmb_edge_status lmb_edge_write_finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out, char *why,
+                                      size_t why_cap)
+{
+    if (finish(w, signature_bytes, out) != 0 && why && why_cap)
+        snprintf(why, why_cap, "%s", w->why);
     return w->status;
 }

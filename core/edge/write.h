@@ -1,12 +1,14 @@
-/* core/edge/write.h - build a `.lmb` file; host side, may allocate.
+/* core/edge/write.h - builds a .lmb file from ONNX-shaped pieces. Host side: allocates, not for devices.
  *
- * Idea: the builder takes what an exporter has, in ONNX's terms (OIHW weights, scales, zero points), and stores what
- * a device needs: NHWC-ordered weights, precomputed multipliers, a place in the arena for every tensor. Each call
- * appends one step and returns the tensor it makes. The first failure is kept and every later call does nothing, so
- * only lmb_edge_writer_finish has to be checked; it opens what it wrote with the device's own checker.
+ * Idea: call one function an op, in the order they shall run; each returns the number of the tensor it writes.
+ * Weights come as ONNX has them (OIHW; gemm rows in CHW order of the input, as Flatten gives) and are permuted
+ * here; multipliers are computed here, once, by the formulas of lmb.h; finish() places tensors in memory and opens
+ * its own result, so what it returns is readable.
  *
- * Flatten needs no step: lmb_edge_write_gemm reads a tensor of any shape and takes its weights in ONNX's order,
- * which flattens CHW. ReLU is the lower clamp of the step before it.
+ * The first error sticks: later calls return -1 and do nothing, and finish() reports its sentence. So a caller
+ * checks once, at the end.
+ *
+ * Flatten and Reshape to [1, K] are no ops here: pass the tensor on, its gemm does the rest.
  */
 #ifndef LMB_CORE_EDGE_WRITE_H
 #define LMB_CORE_EDGE_WRITE_H
@@ -19,64 +21,79 @@ extern "C" {
 
 typedef struct lmb_edge_writer lmb_edge_writer;
 
-/* A tensor's scale and zero point, and what its values are clamped to: 0..255, or zero..255 for ReLU. */
+/* Quantisation of a tensor and the clamp of the op that writes it: lo = zero_point is a folded ReLU. */
 typedef struct lmb_edge_quant {
     float scale;
-    int zero, lo, hi;
+    int zero_point, lo, hi; /* 0..255 */
 } lmb_edge_quant;
 
-typedef struct lmb_edge_window {
-    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
-    int pad_top, pad_left, pad_bottom, pad_right;
-} lmb_edge_window;
+typedef struct lmb_edge_conv {
+    int x; /* tensor read */
+    lmb_edge_quant y;
+    uint32_t channels, groups;            /* of the output; groups 1, x.c for depthwise, or between      */
+    uint16_t kernel[2], stride[2], dilation[2]; /* height, width                                         */
+    uint16_t pads[4];                     /* top, left, bottom, right                                    */
+    const int8_t *weights;                /* [channels][x.c / groups][kernel h][kernel w]                */
+    const float *weight_scales;           /* [channels]                                                  */
+    const int32_t *bias;                  /* [channels], units x.scale * weight_scales[c]; NULL: zero    */
+    const char *name;                     /* of the tensor written                                       */
+} lmb_edge_conv;
 
-/* Bytes that grow by realloc; start from { NULL, 0, 0 }, free(data) when done. */
-typedef struct lmb_edge_buffer {
-    unsigned char *data;
-    size_t bytes, capacity;
-} lmb_edge_buffer;
+typedef struct lmb_edge_gemm {
+    int x;
+    lmb_edge_quant y;
+    uint32_t channels;
+    const int8_t *weights;      /* [channels][x.c][x.h][x.w] */
+    const float *weight_scales; /* [channels]                */
+    const int32_t *bias;        /* [channels] or NULL        */
+    const char *name;
+} lmb_edge_gemm;
 
-lmb_edge_writer *lmb_edge_writer_create(void); /* NULL: out of memory */
+/* owns: everything passed in is copied. A NULL return of create is out of memory; destroy(NULL) is allowed. */
+lmb_edge_writer *lmb_edge_writer_create(void);
 void lmb_edge_writer_destroy(lmb_edge_writer *w);
 
-/* The network's input, first and once. `is_chw`: callers hand over CHW bytes. Returns tensor 0, or -1. */
-int lmb_edge_write_input(lmb_edge_writer *w, const char *name, int h, int width, int c, float scale, int zero,
-                         int is_chw);
+/* Tensor 0: call first. `layout` is that of the caller's buffer at run. */
+int lmb_edge_write_input(lmb_edge_writer *w, uint32_t h, uint32_t width, uint32_t c, lmb_edge_layout layout,
+                         lmb_edge_quant q, const char *name);
+int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op);
+int lmb_edge_write_gemm(lmb_edge_writer *w, const lmb_edge_gemm *op);
+int lmb_edge_write_add(lmb_edge_writer *w, int a, int b, lmb_edge_quant y, const char *name);
+int lmb_edge_write_global_average(lmb_edge_writer *w, int x, lmb_edge_quant y, const char *name);
+/* Output has the scale and zero point of x; lo, hi clamp it. Sizes round down: ceil_mode is a larger pad. */
+int lmb_edge_write_max_pool(lmb_edge_writer *w, int x, const uint16_t kernel[2], const uint16_t stride[2],
+                            const uint16_t dilation[2], const uint16_t pads[4], int lo, int hi, const char *name);
+/* Along channels; all of one scale and zero point: requantise those that are not. */
+int lmb_edge_write_concat(lmb_edge_writer *w, const int *x, int n, const char *name);
+/* q_y = table[q_x]: any function of one value. */
+int lmb_edge_write_table(lmb_edge_writer *w, int x, lmb_edge_quant y, const uint8_t table[256], const char *name);
+/* DequantizeLinear, QuantizeLinear: q_y = clamp(rne(fl(fl((q_x - zp_x) * s_x) / s_y)) + zp_y, lo, hi). */
+int lmb_edge_write_requantise(lmb_edge_writer *w, int x, lmb_edge_quant y, const char *name);
+/* Float output. */
+int lmb_edge_write_dequantise(lmb_edge_writer *w, int x, const char *name);
 
-/* Steps. Each returns the number of the tensor it makes, or -1.
- *
- *   shapes   conv weights [out][C/groups][kh][kw], gemm weights [out][C*H*W] of the source; w_scale and bias [out]
- *   units    bias in steps of s_x * s_w[channel]; NULL: zeros
- *   owns     everything is copied
- */
-int lmb_edge_write_conv(lmb_edge_writer *w, const char *name, int src, int out, int groups, const lmb_edge_window *win,
-                        const int8_t *weights, const float *w_scale, const int32_t *bias, lmb_edge_quant y);
-int lmb_edge_write_gemm(lmb_edge_writer *w, const char *name, int src, int out, const int8_t *weights,
-                        const float *w_scale, const int32_t *bias, lmb_edge_quant y);
-int lmb_edge_write_add(lmb_edge_writer *w, const char *name, int a, int b, lmb_edge_quant y);
-int lmb_edge_write_global_avg(lmb_edge_writer *w, const char *name, int src, lmb_edge_quant y);
-int lmb_edge_write_max_pool(lmb_edge_writer *w, const char *name, int src, const lmb_edge_window *win);
-int lmb_edge_write_concat(lmb_edge_writer *w, const char *name, const int *srcs, int n);
-/* Any function of one activation; y gives the result's scale and zero point, its clamp must be in the table. */
-int lmb_edge_write_table(lmb_edge_writer *w, const char *name, int src, const uint8_t table[256], lmb_edge_quant y);
-/* DequantizeLinear, QuantizeLinear: move a tensor to another scale, zero point and clamp. */
-int lmb_edge_write_requantize(lmb_edge_writer *w, const char *name, int src, lmb_edge_quant y);
+/* How the caller gets the output, the tensor of the last op; HWC without this call. */
+void lmb_edge_write_output_layout(lmb_edge_writer *w, lmb_edge_layout layout);
 
-/* One line of META; neither part may hold a line break. */
+/* A line of META: key=value. Of two lines with one key, the first is found. */
 void lmb_edge_write_meta(lmb_edge_writer *w, const char *key, const char *value);
 
-/* Plan the memory and write the file into `out`, replacing its content.
- *
- *   errors   the first failure of any call, with its sentence in why (may be NULL); out is then empty
- */
-lmb_edge_status lmb_edge_writer_finish(lmb_edge_writer *w, int output, lmb_edge_buffer *out, char *why,
-                                       size_t why_cap);
+/* The tensor as it stands, for writers that need its shape; E_ARG if there is none of that number. */
+lmb_edge_status lmb_edge_write_tensor(const lmb_edge_writer *w, int tensor, lmb_edge_tensor *t);
 
-/* Offsets for n tensors that live from birth[i] to death[i] (both included), so that tensors alive together do not
- * overlap: largest first, each into the smallest gap that fits. owner[i] != i puts tensor i on top of tensor
- * owner[i] < i, whose death already covers it. Returns the arena's bytes, UINT64_MAX when out of memory. */
-uint64_t lmb_edge_plan(const uint64_t *bytes, const uint32_t *birth, const uint32_t *death, const uint32_t *owner,
-                       uint32_t n, uint64_t *offset);
+/* A growing buffer of the caller: start with zeros, free(data) at the end. */
+typedef struct lmb_edge_buffer {
+    uint8_t *data;
+    size_t size, capacity;
+} lmb_edge_buffer;
+
+/* The file, appended to `out`. With signature_bytes > 0 it ends with that much zeroed room for a signature over
+ * the bytes before (lmb_edge_signature says where).
+ *
+ *   errors   the first one since create: E_ARG, E_FORMAT, E_NOMEM, with its sentence in `why`; `out` keeps its size
+ */
+lmb_edge_status lmb_edge_write_finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out, char *why,
+                                      size_t why_cap);
 
 #ifdef __cplusplus
 }

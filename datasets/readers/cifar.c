@@ -1,5 +1,8 @@
-/* datasets/readers/cifar.c - the binary version of CIFAR-10: records of one label byte and 3 x 32 x 32 pixels.
- *   source  Krizhevsky 2009, "CIFAR-10 binary version" */
+/* datasets/readers/cifar.c - the binary version of CIFAR-10: files of 10,000 records, each one label byte and
+ * 3 x 32 x 32 pixels (red, green, blue planes, rows from the top).
+ *
+ *   source  Krizhevsky 2009, Learning multiple layers of features from tiny images; "CIFAR-10 binary version"
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +15,16 @@ static const lmb_field fields[] = {
     LMB_TEXT(config, path, "data/cifar-10-batches-bin", "folder with data_batch_1.bin .. 5 and test_batch.bin"),
     LMB_FIELD_END
 };
-enum { PIXELS = 3 * 32 * 32, RECORD = PIXELS + 1, PER_FILE = 10000 };
 
-static lmb_status read_batch(const char *dir, const char *name, uint8_t *pixels, uint8_t *labels, lmb_error *err)
+enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, PER_FILE = 10000 };
+static const char *const class_names[] = { "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
+                                           "ship", "truck" };
+static const char *const files[2][6] = {
+    { "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", NULL },
+    { "test_batch.bin", NULL }
+};
+
+static lmb_status read_batch(const char *dir, const char *name, uint8_t *pixels, int32_t *labels, lmb_error *err)
 {
     char path[1024];
     void *bytes;
@@ -22,12 +32,13 @@ static lmb_status read_batch(const char *dir, const char *name, uint8_t *pixels,
 
     LMB_TRY(lmb_path_join(path, sizeof path, dir, name, err));
     if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s here; unpack the binary version of CIFAR-10 and set the data "
-                        "set's path", dir, name);
-    LMB_TRY(lmb_file_read_gz(path, (size_t)1 << 28, &bytes, &n, err));
+        return LMB_FAIL(err, LMB_E_IO, "%s: there is no %s here; unpack the binary version of CIFAR-10 and set the "
+                        "data set's path to its folder", dir, name);
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 28, &bytes, &n, err));
     if (n != (size_t)PER_FILE * RECORD) {
         free(bytes);
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu bytes; a batch has %d", path, n, PER_FILE * RECORD);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu bytes; a batch of CIFAR-10 has %d: fetch the file again", path, n,
+                        PER_FILE * RECORD);
     }
     for (int i = 0; i < PER_FILE; i++) {
         const uint8_t *r = (const uint8_t *)bytes + (size_t)i * RECORD;
@@ -40,31 +51,29 @@ static lmb_status read_batch(const char *dir, const char *name, uint8_t *pixels,
 
 static lmb_status open_cifar(const void *c, lmb_part part, lmb_dataset **out, lmb_error *err)
 {
-    static const char *const names[] = { "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
-                                         "ship", "truck" };
-    int n = part == LMB_PART_TRAIN ? 5 : 1;
-    uint8_t *pixels = malloc((size_t)n * PER_FILE * PIXELS), *labels = malloc((size_t)n * PER_FILE);
-    lmb_status st = pixels && labels ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for CIFAR-10");
-    char name[32];
+    const char *dir = ((const config *)c)->path;
+    size_t n = part == LMB_PART_TRAIN ? 5 * PER_FILE : PER_FILE;
+    uint8_t *pixels = malloc(n * PIXELS);
+    int32_t *labels = malloc(n * sizeof *labels);
+    lmb_status st = pixels && labels ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu images of CIFAR-10", n);
 
-    for (int i = 0; i < n && st == LMB_OK; i++) {
-        if (part == LMB_PART_TRAIN)
-            snprintf(name, sizeof name, "data_batch_%d.bin", i + 1);
-        else
-            snprintf(name, sizeof name, "test_batch.bin");
-        st = read_batch(((const config *)c)->path, name, pixels + (size_t)i * PER_FILE * PIXELS, labels + i * PER_FILE, err);
-    }
+    for (size_t i = 0; files[part][i] && st == LMB_OK; i++)
+        st = read_batch(dir, files[part][i], pixels + i * PER_FILE * PIXELS, labels + i * PER_FILE, err);
     if (st != LMB_OK) {
         free(pixels);
         free(labels);
         return st;
     }
-    LMB_TRY(lmb_dataset_memory(pixels, labels, (int64_t)n * PER_FILE, LMB_SHAPE(3, 32, 32), 10, out, err));
-    (*out)->class_names = names;
-    return LMB_OK;
+    const lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = (int64_t)n, .shape = LMB_SHAPE(3, 32, 32),
+                                   .dtype = LMB_U8, .classes = 10, .class_names = class_names };
+    return lmb_dataset_memory(&a, dir, out, err);
 }
 
 const lmb_dataset_format lmb_dataset_cifar = {
-    .name = "cifar", .summary = "CIFAR-10, binary version", .source = "Krizhevsky 2009", .fields = fields,
-    .config_size = sizeof(config), .open = open_cifar,
+    .name = "cifar",
+    .summary = "CIFAR-10, binary version",
+    .source = "Krizhevsky 2009",
+    .fields = fields,
+    .config_size = sizeof(config),
+    .open = open_cifar,
 };

@@ -13,7 +13,7 @@ typedef struct sample {
     double c;
     uint8_t id[4];
     char text[8];
-    lmb_metrics metrics;
+    lmb_figures metrics;
 } sample;
 
 static const lmb_wire_field rows[] = {
@@ -27,7 +27,7 @@ static sample example(void)
     sample s;
     memset(&s, 0, sizeof s);
     s = (sample){ 0x01020304, 0x1122334455667788, -0.5, { 9, 8, 7, 6 }, "seven77", { 0 } };
-    lmb_metrics_add(&s.metrics, "loss", 0.25);
+    lmb_figures_add(&s.metrics, "loss", 0.25);
     return s;
 }
 
@@ -84,7 +84,7 @@ START_TEST(limits_hold)
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
     ck_assert_str_eq(err.msg, "message sample: 'metrics' has 17 entries, the limit is 16");
     for (int i = 0; i < 40; i++)
-        lmb_metrics_add(&s.metrics, "a name that is longer than thirty-two characters", i);
+        lmb_figures_add(&s.metrics, "a name that is longer than thirty-two characters", i);
     ck_assert_uint_eq(s.metrics.n, LMB_METRICS_MAX);
     ck_assert_uint_eq(strlen(s.metrics.row[1].name), LMB_METRIC_NAME - 1);
 }

@@ -1,4 +1,4 @@
-/* Mirrors datasets/loader.c and datasets/augment.c. */
+/* Mirrors datasets/loader.c. */
 #include "datasets/loader.h"
 
 #include <stdlib.h>
@@ -110,49 +110,191 @@ START_TEST(an_error_in_the_thread_reaches_the_caller)
     open_data();
     lmb_dataset broken = *data;
     broken.read = bad_read;
-    lmb_loader_options o = { .data = &broken, .batch = 10, .seed = 1 };
+    lmb_loader_options o = { .data = &broken, .batch = 10, .seed = 1, .threads = _i + 1 };
     ck_ok(lmb_loader_create(&o, &l, &err));
     ck_ok(lmb_loader_begin(l, 0, 0, &err));
-    do
+    int good = 0;
+    while ((st = lmb_loader_next(l, &b, &err)) == LMB_OK && b)
+        good++;
+    ck_assert_int_eq(good, 5); /* what came before it is not lost */
+    for (int again = 0; again < 2; again++) {
+        ck_assert_int_eq(st, LMB_E_IO);
+        ck_assert_str_eq(err.msg, "sample 57 is gone");
+        err = (lmb_error)LMB_ERROR_INIT;
         st = lmb_loader_next(l, &b, &err);
-    while (st == LMB_OK && b);
-    ck_assert_int_eq(st, LMB_E_IO);
-    ck_assert_str_eq(err.msg, "sample 57 is gone");
+    }
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_loader_begin(l, 0, 6, &err));
+    ck_ok(lmb_loader_next(l, &b, &err));
     lmb_loader_destroy(l);
     lmb_dataset_destroy(data);
 }
 END_TEST
 
-START_TEST(changes_by_hand)
+/* The bytes of a whole epoch, wherever `threads` of them come from. */
+static void epoch_of(int threads, lmb_dtype dtype, float *x, int64_t *y, uint32_t *sample)
 {
-    uint8_t scratch[6], image[6];
-    lmb_shape s = LMB_SHAPE(1, 2, 3);
-    const uint8_t in[6] = { 1, 2, 3, 4, 5, 6 }, flipped[6] = { 3, 2, 1, 6, 5, 4 };
-    int flips = 0, same = 0;
-    lmb_augment a = { .flip = true };
-    for (uint64_t i = 0; i < 200; i++) {
-        memcpy(image, in, 6);
-        lmb_augment_apply(&a, image, &s, 1, 0, i, scratch);
-        flips += memcmp(image, flipped, 6) == 0;
-        same += memcmp(image, in, 6) == 0;
+    lmb_loader *l;
+    const lmb_batch *b;
+    lmb_augment a = { .crop = 2, .flip = true };
+    lmb_loader_options o = { .data = data, .batch = 8, .seed = 5, .shuffle = true, .threads = threads, .augment = &a,
+                             .dtype = dtype };
+    int64_t at = 0;
+
+    ck_ok(lmb_loader_create(&o, &l, &err));
+    ck_ok(lmb_loader_begin(l, 2, 0, &err));
+    for (;;) {
+        ck_ok(lmb_loader_next(l, &b, &err));
+        if (!b)
+            break;
+        ck_assert((b->x == NULL) == (dtype == LMB_U8) && (b->x_u8 == NULL) == (dtype == LMB_F32));
+        for (int64_t i = 0; i < b->n * 30; i++)
+            x[at * 30 + i] = dtype == LMB_U8 ? (float)b->x_u8[i] : b->x[i];
+        memcpy(y + at, b->y, sizeof *y * (size_t)b->n);
+        memcpy(sample + at, b->sample, sizeof *sample * (size_t)b->n);
+        at += b->n;
     }
-    ck_assert_int_eq(flips + same, 200);
-    ck_assert(flips > 70 && flips < 130);
-    a = (lmb_augment){ .crop = 1 };
-    int zeros = 0;
-    for (uint64_t i = 0; i < 200; i++) {
-        memcpy(image, in, 6);
-        lmb_augment_apply(&a, image, &s, 1, 0, i, scratch);
-        for (int k = 0; k < 6; k++)
-            zeros += image[k] == 0;
+    ck_ok(lmb_loader_next(l, &b, &err)); /* the end stays the end */
+    ck_assert_ptr_null(b);
+    ck_assert_int_eq(at, 103);
+    ck_assert_double_ge(lmb_loader_waited(l), 0);
+    lmb_loader_destroy(l);
+}
+
+START_TEST(threads_and_types_do_not_change_a_number)
+{
+    static float x[3][103 * 30];
+    static int64_t y[3][103];
+    static uint32_t sample[3][103];
+    open_data();
+    epoch_of(1, LMB_F32, x[0], y[0], sample[0]);
+    epoch_of(5, LMB_F32, x[1], y[1], sample[1]);
+    epoch_of(2, LMB_U8, x[2], y[2], sample[2]);
+    for (int i = 1; i < 3; i++) {
+        ck_assert_mem_eq(x[0], x[i], sizeof x[0]);
+        ck_assert_mem_eq(y[0], y[i], sizeof y[0]);
+        ck_assert_mem_eq(sample[0], sample[i], sizeof sample[0]);
     }
-    ck_assert(zeros > 200); /* a shift by one pixel loses a row or a column two times in three */
-    a = (lmb_augment){ .cutout = 9 };
-    lmb_augment_apply(&a, image, &s, 1, 0, 1, scratch);
-    for (int k = 0; k < 6; k++)
-        ck_assert_int_eq(image[k], 0);
+    for (int i = 0; i < 103; i++)
+        ck_assert_int_eq(y[0][i], data->label(data, sample[0][i]));
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+/* Without shuffling and augmentation: the raw samples in their order. */
+START_TEST(evaluation_is_plain)
+{
+    lmb_loader *l;
+    const lmb_batch *b;
+    uint8_t raw[30];
+    int32_t label;
+    open_data();
+    lmb_loader_options o = { .data = data, .batch = 50, .dtype = LMB_U8 };
+    ck_ok(lmb_loader_create(&o, &l, &err));
+    ck_ok(lmb_loader_begin(l, 0, 2, &err));
+    ck_ok(lmb_loader_next(l, &b, &err));
+    ck_assert_int_eq(b->n, 3);
+    for (int i = 0; i < 3; i++) {
+        ck_ok(data->read(data, 100 + i, raw, &label, &err));
+        ck_assert_uint_eq(b->sample[i], (uint32_t)(100 + i));
+        ck_assert_mem_eq(b->x_u8 + 30 * i, raw, 30);
+        ck_assert_int_eq(b->y[i], label);
+    }
+    lmb_loader_destroy(l);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+/* Begin anywhere, leave anywhere: run under ThreadSanitizer and AddressSanitizer. */
+START_TEST(starts_and_stops_at_any_moment)
+{
+    lmb_loader *l;
+    const lmb_batch *b;
+    lmb_augment a = { .crop = 1 };
+    open_data();
+    for (int threads = 1; threads <= 4; threads++) {
+        lmb_loader_options o = { .data = data, .batch = 5, .seed = 1, .shuffle = true, .threads = threads,
+                                 .augment = &a };
+        ck_ok(lmb_loader_create(&o, &l, &err));
+        for (uint32_t e = 0; e < 60; e++) {
+            ck_ok(lmb_loader_begin(l, e, e % 22, &err));
+            for (uint32_t k = 0; k < e % 7; k++)
+                ck_ok(lmb_loader_next(l, &b, &err));
+        }
+        lmb_loader_destroy(l);
+    }
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+static void first_four(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
+{
+    int rank = *(int *)ctx;
+    *lo = rank * 4 < n ? rank * 4 : n;
+    *hi = rank * 4 + 4 < n ? rank * 4 + 4 : n;
+}
+
+START_TEST(a_rank_may_get_none_of_a_short_batch)
+{
+    lmb_loader *l;
+    const lmb_batch *b;
+    int rank = 1;
+    open_data();
+    lmb_loader_options o = { .data = data, .batch = 10, .range = first_four, .range_ctx = &rank };
+    ck_ok(lmb_loader_create(&o, &l, &err));
+    ck_ok(lmb_loader_begin(l, 0, 9, &err));
+    ck_ok(lmb_loader_next(l, &b, &err));
+    ck_assert_int_eq(b->lo, 4);
+    ck_assert_int_eq(b->n, 4);
+    ck_assert_uint_eq(b->sample[0], 94);
+    ck_ok(lmb_loader_next(l, &b, &err));
+    ck_assert_ptr_nonnull(b);
+    ck_assert_int_eq(b->n, 0);
+    ck_assert_int_eq(b->total, 3);
+    lmb_loader_destroy(l);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+static void beyond(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
+{
+    (void)ctx;
+    *lo = 0;
+    *hi = n + 1;
+}
+
+START_TEST(impossible_options_are_refused)
+{
+    lmb_augment jitter = { .jitter = 1 };
+    lmb_loader *l;
+    const lmb_batch *b;
+    open_data();
+    const lmb_loader_options bad[] = {
+        { .data = data, .batch = 0 }, { .data = data, .batch = 1, .threads = 65 },
+        { .data = data, .batch = 1, .threads = -1 },
+        { .data = data, .batch = 1, .dtype = LMB_S8 }, { .data = data, .batch = 1, .augment = &jitter },
+        { .data = data, .batch = 1, .range = beyond }
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_assert_int_eq(lmb_loader_create(&bad[i], &l, &err), LMB_E_ARG);
+    }
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_loader_options o = { .data = data, .batch = 10 };
+    ck_ok(lmb_loader_create(&o, &l, &err));
+    ck_assert_int_eq(lmb_loader_next(l, &b, &err), LMB_E_ARG);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_loader_begin(l, 0, 12, &err), LMB_E_ARG);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_loader_begin(l, 0, 11, &err)); /* an epoch that is over */
+    ck_ok(lmb_loader_next(l, &b, &err));
+    ck_assert_ptr_null(b);
+    lmb_loader_destroy(l);
+    lmb_dataset_destroy(data);
 }
 END_TEST
 
 LMB_TEST_MAIN("datasets/loader", add(each_sample_once_an_epoch_and_resumable); add(two_ranks_see_the_batch_of_one);
-              add(an_error_in_the_thread_reaches_the_caller); add(changes_by_hand);)
+              add_loop(an_error_in_the_thread_reaches_the_caller, 3); add(threads_and_types_do_not_change_a_number);
+              add(evaluation_is_plain); add(starts_and_stops_at_any_moment); add(a_rank_may_get_none_of_a_short_batch);
+              add(impossible_options_are_refused);)

@@ -139,7 +139,7 @@ static void lie_about(world *w, raw *r, lie what)
     case TEN_GIGABYTES: u.blob.bytes = 10ull << 30; break;
     case NO_EXAMPLES: u.examples = 0; break;
     case MANY_EXAMPLES: u.examples = 1ull << 40; break;
-    case NAN_METRIC: lmb_metrics_add(&u.metrics, "loss", NAN); break;
+    case NAN_METRIC: lmb_figures_add(&u.metrics, "loss", NAN); break;
     case OLD_ROUND: u.round = 7; break;
     case ODD_ENCODING: u.encoding = 9; break;
     case WRONG_HASH: u.blob.hash.b[5] ^= 4; break;

@@ -79,7 +79,7 @@ static inline bool world_says(world *w, const char *words)
 }
 
 static inline lmb_status world_evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score,
-                                        lmb_metrics *m, lmb_error *err)
+                                        lmb_figures *m, lmb_error *err)
 {
     double sum = 0;
     (void)ctx;
@@ -88,7 +88,7 @@ static inline lmb_status world_evaluate(void *ctx, uint64_t round, const float *
     for (size_t i = 0; i < n; i++)
         sum += ((double)model[i] - 3) * ((double)model[i] - 3);
     *score = -sum / (double)n;
-    lmb_metrics_add(m, "distance", sum);
+    lmb_figures_add(m, "distance", sum);
     return LMB_OK;
 }
 
@@ -177,7 +177,7 @@ static inline lmb_status world_train(void *ctx, const lmb_train_task *t, lmb_tra
     for (size_t i = 0; i < t->n; i++)
         r->delta[i] = 0.5f * ((float)(c->k + 1) + (float)(i % 3) * 0.01f - t->model[i]);
     r->examples = (uint64_t)(10 * (c->k + 1));
-    lmb_metrics_add(&r->metrics, "loss", c->k);
+    lmb_figures_add(&r->metrics, "loss", c->k);
     c->trained++;
     return LMB_OK;
 }
@@ -194,7 +194,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
 {
     lmb_error err = LMB_ERROR_INIT;
     lmb_client_config cfg;
-    lmb_trainer trainer = { world_train, c };
+    lmb_local_trainer trainer = { world_train, c };
     c->w = w;
     c->k = k;
     snprintf(c->state, sizeof c->state, "%s/client-%d", w->dir, k);

@@ -67,7 +67,7 @@ typedef struct sample {
     double value;
     uint8_t hash[32];
     char name[16], note[2000];
-    lmb_metrics metrics;
+    lmb_figures metrics;
 } sample;
 
 static const lmb_wire_field sample_rows[] = {
@@ -106,7 +106,7 @@ START_TEST(messages)
     ck_ok(lmb_wire_write("sample", sample_rows, &m, a, sizeof a, &seeds[0].bytes, &err));
     m = (sample){ 3, 1ull << 40, -0.5, { 9 }, "client of five", "a line\x1b[2J\nand another", { 0 } };
     for (int i = 0; i < LMB_METRICS_MAX; i++)
-        lmb_metrics_add(&m.metrics, i % 2 ? "loss" : "accuracy_on_the_validation_set", i / 3.0);
+        lmb_figures_add(&m.metrics, i % 2 ? "loss" : "accuracy_on_the_validation_set", i / 3.0);
     ck_ok(lmb_wire_write("sample", sample_rows, &m, b, sizeof b, &seeds[1].bytes, &err));
     /* the same with a name one byte longer than its place, behind the four bytes of `count` */
     lmb_put_u32(c, m.count);

@@ -1,0 +1,122 @@
+/* comm/collective.c - see collective.h. */
+#include "comm/collective.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static lmb_status self_exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n, lmb_error *err)
+{
+    (void)c, (void)send, (void)recv, (void)n;
+    return to < 0 && from < 0 ? LMB_OK : LMB_FAIL(err, LMB_E_PEER, "there is no rank %d: this job has one process", to);
+}
+
+static lmb_status self_broadcast(lmb_comm *c, void *data, size_t n, int root, lmb_error *err)
+{
+    (void)c, (void)data, (void)n, (void)root, (void)err;
+    return LMB_OK;
+}
+
+static lmb_status self_gather(lmb_comm *c, const void *mine, void *all, size_t n, lmb_error *err)
+{
+    (void)c, (void)err;
+    memcpy(all, mine, n);
+    return LMB_OK;
+}
+
+static void self_close(lmb_comm *c) { free(c); }
+static void self_abort(lmb_comm *c, int code) { (void)c, (void)code; }
+
+lmb_status lmbi_comm_open_self(lmb_comm **out, lmb_error *err)
+{
+    lmb_comm *c = malloc(sizeof *c);
+    if (!c)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a communicator");
+    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort };
+    *out = c;
+    return LMB_OK;
+}
+
+/* Number of processes a launcher says it started, 0 when there is none. */
+static int launched(const char **launcher)
+{
+    static const char *const names[][2] = { { "OMPI_COMM_WORLD_SIZE", "mpirun" }, { "PMIX_SIZE", "PMIx" }, { "PMI_SIZE", "srun" } };
+    for (int i = 0; i < 3; i++) {
+        const char *v = getenv(names[i][0]);
+        if (v && atoi(v) > 0) {
+            *launcher = names[i][1];
+            return atoi(v);
+        }
+    }
+    return 0;
+}
+
+lmb_status lmb_comm_open(lmb_comm **out, lmb_error *err)
+{
+    const char *launcher = "", *tasks = getenv("SLURM_NTASKS"), *step = getenv("SLURM_STEP_ID");
+    int n = launched(&launcher);
+
+    if (n == 0 && tasks && step && atoi(tasks) > 1)
+        return LMB_FAIL(err, LMB_E_PEER, "srun started %s tasks that do not know of each other; start with srun --mpi=pmix", tasks);
+    if (n <= 1)
+        return lmbi_comm_open_self(out, err);
+    LMB_TRY(lmbi_comm_open_mpi(out, err));
+    if ((*out)->size != n) {
+        int got = (*out)->size;
+        lmb_comm_close(*out);
+        *out = NULL;
+        return LMB_FAIL(err, LMB_E_PEER, "%s started %d processes, MPI sees %d; build against the MPI that launches", launcher, n, got);
+    }
+    return LMB_OK;
+}
+
+void lmb_comm_close(lmb_comm *c)
+{
+    if (c)
+        c->close(c);
+}
+
+/* Ranks beyond the largest power of two hand their vector to a partner first and get the result back. */
+lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n,
+                               void (*combine)(void *ctx, float *into, const float *from, size_t n), void *ctx, lmb_error *err)
+{
+    int power = 1, extra;
+    size_t bytes = n * sizeof *v;
+
+    while (power * 2 <= c->size)
+        power *= 2;
+    extra = c->size - power;
+    if (c->rank >= power) {
+        LMB_TRY(c->exchange(c, v, c->rank - power, NULL, -1, bytes, err));
+        return c->exchange(c, NULL, -1, v, c->rank - power, bytes, err);
+    }
+    if (c->rank < extra) {
+        LMB_TRY(c->exchange(c, NULL, -1, scratch, c->rank + power, bytes, err));
+        combine(ctx, v, scratch, n);
+    }
+    for (int bit = 1; bit < power; bit *= 2) {
+        int peer = c->rank ^ bit;
+        LMB_TRY(c->exchange(c, v, peer, scratch, peer, bytes, err));
+        combine(ctx, v, scratch, n);
+    }
+    if (c->rank < extra)
+        return c->exchange(c, v, c->rank + power, NULL, -1, bytes, err);
+    return LMB_OK;
+}
+
+lmb_status lmb_comm_agree(lmb_comm *c, const char *what, const void *mine, size_t n, lmb_error *err)
+{
+    char list[120] = "";
+    char *all = malloc(n * (size_t)c->size + 1);
+
+    if (!all)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare ranks");
+    lmb_status st = c->gather_all(c, mine, all, n, err);
+    for (int r = 1; r < c->size && st == LMB_OK; r++)
+        if (memcmp(all, all + (size_t)r * n, n))
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%d", *list ? ", " : "", r);
+    free(all);
+    if (st == LMB_OK && *list)
+        return LMB_FAIL(err, LMB_E_PEER, "rank %s has another %s than rank 0; give all ranks the same files and options", list, what);
+    return st;
+}

@@ -1,0 +1,102 @@
+/* core/edge/info.c - records as structs, and what can be counted from them. */
+#include "core/edge/internal.h"
+
+void lmb_edge_tensor_at(const lmb_edge_model *m, uint32_t i, lmb_edge_tensor *t)
+{
+    const uint8_t *r = m->tensors + (size_t)i * LMBI_EDGE_TENSOR;
+    t->h = lmbi_edge_u32(r);
+    t->w = lmbi_edge_u32(r + 4);
+    t->c = lmbi_edge_u32(r + 8);
+    t->count = t->h * t->w * t->c;
+    t->type = (lmb_edge_type)r[12];
+    t->layout = (lmb_edge_layout)r[13];
+    t->bytes = t->type == LMB_EDGE_F32 ? 4 * t->count : t->count;
+    t->zero_point = r[14];
+    t->scale = lmbi_edge_f32(r + 16);
+    t->name = (const char *)m->names + lmbi_edge_u32(r + 20);
+    t->place = lmbi_edge_u64(r + 24);
+}
+
+/* Open decodes records before it has checked their offsets: never form a pointer outside the section. */
+static const uint8_t *inside(const uint8_t *base, size_t bytes, uint64_t offset)
+{
+    return offset <= bytes ? base + offset : base;
+}
+
+void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
+{
+    const uint8_t *r = m->ops + (size_t)i * LMBI_EDGE_OP;
+    lmb_edge_tensor x, y;
+    op->kind = (lmb_edge_kind)r[0];
+    op->n_in = r[1];
+    op->lo = r[2];
+    op->hi = r[3];
+    for (int j = 0; j < LMB_EDGE_MAX_INPUTS; j++)
+        op->in[j] = lmbi_edge_u16(r + 4 + 2 * j);
+    for (int j = 0; j < 2; j++) {
+        op->kernel[j] = lmbi_edge_u16(r + 20 + 2 * j);
+        op->stride[j] = lmbi_edge_u16(r + 24 + 2 * j);
+        op->dilation[j] = lmbi_edge_u16(r + 28 + 2 * j);
+    }
+    for (int j = 0; j < 4; j++)
+        op->pads[j] = lmbi_edge_u16(r + 32 + 2 * j);
+    op->groups = lmbi_edge_u32(r + 40);
+    lmb_edge_tensor_at(m, op->in[0], &x);
+    lmb_edge_tensor_at(m, i + 1, &y);
+    op->weights = NULL;
+    op->n_weights = 0;
+    if (op->kind == LMB_EDGE_CONV || op->kind == LMB_EDGE_GEMM) {
+        op->weights = (const int8_t *)inside(m->weights, m->weights_bytes, lmbi_edge_u64(r + 48));
+        op->n_weights = op->kind == LMB_EDGE_GEMM ? y.c * x.count
+                                                  : y.c * op->kernel[0] * op->kernel[1] * (x.c / op->groups);
+    }
+    int none = op->kind == LMB_EDGE_MAX_POOL || op->kind == LMB_EDGE_CONCAT || op->kind == LMB_EDGE_DEQUANTISE;
+    op->constants = none ? NULL : inside(m->constants, m->constants_bytes, lmbi_edge_u64(r + 56));
+}
+
+uint64_t lmb_edge_op_macs(const lmb_edge_model *m, uint32_t i)
+{
+    lmb_edge_op op;
+    lmb_edge_tensor y;
+    lmb_edge_op_at(m, i, &op);
+    lmb_edge_tensor_at(m, i + 1, &y);
+    return (uint64_t)y.h * y.w * op.n_weights;
+}
+
+uint64_t lmb_edge_macs(const lmb_edge_model *m)
+{
+    /* No overflow: output pixels and taps share the 2^28 of a padded input, so an op stays below 2^54. */
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->n_ops; i++)
+        sum += lmb_edge_op_macs(m, i);
+    return sum;
+}
+
+uint64_t lmb_edge_parameters(const lmb_edge_model *m)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmb_edge_op op;
+        lmb_edge_tensor y;
+        lmb_edge_op_at(m, i, &op);
+        lmb_edge_tensor_at(m, i + 1, &y);
+        if (op.weights)
+            sum += (uint64_t)op.n_weights + y.c;
+    }
+    return sum;
+}
+
+const char *lmb_edge_meta(const lmb_edge_model *m, const char *key, size_t *bytes)
+{
+    const char *line = (const char *)m->meta, *end = line + m->meta_bytes;
+    size_t k = strlen(key);
+    while (line < end) {
+        const char *stop = (const char *)memchr(line, '\n', (size_t)(end - line));
+        if ((size_t)(stop - line) > k && memcmp(line, key, k) == 0 && line[k] == '=') {
+            *bytes = (size_t)(stop - line) - k - 1;
+            return line + k + 1;
+        }
+        line = stop + 1;
+    }
+    return NULL;
+}

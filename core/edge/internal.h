@@ -1,0 +1,110 @@
+/* core/edge/internal.h - what the files of this folder share: records, checks, steps and kernel sets. */
+#ifndef LMB_CORE_EDGE_INTERNAL_H
+#define LMB_CORE_EDGE_INTERNAL_H
+
+#include <string.h>
+
+#include "core/edge/lmb.h"
+
+enum {
+    LMBI_EDGE_HEADER = 32,
+    LMBI_EDGE_SECTION = 24,
+    LMBI_EDGE_MAX_SECTIONS = 32,
+    LMBI_EDGE_TENSOR = 32,
+    LMBI_EDGE_OP = 64,
+    LMBI_EDGE_ALIGN = 64,
+    LMBI_EDGE_SLACK = 64 /* kernels may read, never write, this far past a tensor */
+};
+
+#define LMBI_EDGE_MAGIC "\x89LMB\r\n\x1a\n"
+#define LMBI_EDGE_TYPE(a, b, c, d) \
+    ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+
+/* ---- bytes of the file ------------------------------------------------------------------------------------ */
+
+static inline uint16_t lmbi_edge_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static inline uint32_t lmbi_edge_u32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static inline uint64_t lmbi_edge_u64(const uint8_t *p)
+{
+    return lmbi_edge_u32(p) | (uint64_t)lmbi_edge_u32(p + 4) << 32;
+}
+static inline float lmbi_edge_f32(const uint8_t *p)
+{
+    uint32_t u = lmbi_edge_u32(p);
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* CRC-32C (Castagnoli), as in RFC 3720 appendix B.4. Start with crc = 0; may be called in pieces. */
+uint32_t lmbi_edge_crc32c(uint32_t crc, const void *p, size_t n);
+
+static inline uint64_t lmbi_edge_round_up(uint64_t x)
+{
+    return (x + LMBI_EDGE_ALIGN - 1) & ~(uint64_t)(LMBI_EDGE_ALIGN - 1);
+}
+
+/* ---- open ------------------------------------------------------------------------------------------------- */
+
+typedef struct lmbi_edge_why {
+    char *text;
+    size_t cap;
+} lmbi_edge_why;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+lmb_edge_status lmbi_edge_fail(const lmbi_edge_why *why, lmb_edge_status s, const char *fmt, ...);
+
+/* Everything about the records of an op and its tensors; the sections are already known to lie in the file. */
+lmb_edge_status lmbi_edge_check_graph(const lmb_edge_model *m, const lmbi_edge_why *why);
+
+/* Two scales are the same number: compared by their bits. */
+int lmbi_edge_same_quant(const lmb_edge_tensor *a, const lmb_edge_tensor *b);
+
+/* ---- run -------------------------------------------------------------------------------------------------- */
+
+/* One op, decided: what a kernel is handed. Lives in the memory given to lmb_edge_prepare. */
+typedef struct lmbi_edge_step {
+    lmb_edge_op op;
+    lmb_edge_tensor x, y;                   /* first input and output; gemm sees x as 1 x 1 x count     */
+    uint64_t in_at[LMB_EDGE_MAX_INPUTS];    /* arena offset of each input                               */
+    uint32_t in_c[LMB_EDGE_MAX_INPUTS];     /* channels of each input                                   */
+    int32_t *bias;                          /* conv, gemm: y.c values and zeros up to a multiple of 16  */
+    float *m;                               /* same                                                     */
+    float constant[3];                      /* add: ra, rb, base; global average: m                     */
+    void *packed;                           /* what the kernel's pack() wrote; 64-byte aligned          */
+    const struct lmbi_edge_kernel *kernel;
+} lmbi_edge_step;
+
+/* One way to run one kind of op. Optional functions may be NULL. */
+typedef struct lmbi_edge_kernel {
+    lmb_edge_kind kind;
+    int (*accepts)(const lmbi_edge_step *s);           /* NULL: every op of its kind                    */
+    uint64_t (*packed_bytes)(const lmbi_edge_step *s); /* of memory at prepare                          */
+    void (*pack)(lmbi_edge_step *s);
+    uint64_t (*scratch_bytes)(const lmbi_edge_step *s); /* of arena at run                              */
+    void (*run)(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch);
+} lmbi_edge_kernel;
+
+/* A kernel set: rows tried in order, then those of the scalar set, which takes everything. */
+typedef struct lmbi_edge_kernels {
+    const char *name;
+    int (*usable)(void);
+    const lmbi_edge_kernel *rows; /* ends with kind 0 */
+} lmbi_edge_kernels;
+
+extern const lmbi_edge_kernels *const lmbi_edge_kernel_sets[]; /* fastest first, NULL at the end */
+extern const lmbi_edge_kernel lmbi_edge_scalar[];
+
+const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define LMBI_EDGE_AVX512VNNI 1
+extern const lmbi_edge_kernel lmbi_edge_avx512vnni[];
+#endif
+
+#endif

@@ -1,0 +1,94 @@
+/* launch/cmd_list.c - `limbeck list`: what is registered, read from the tables. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/str.h"
+#include "core/cpu/cpu.h"
+#include "datasets/dataset.h"
+#include "federated/aggregator.h"
+#include "launch/cmd.h"
+#include "train/model.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+static const char usage[] =
+    "usage: limbeck list [ops|models|datasets|optimizers|schedules|aggregators|kernels]\n\n"
+    "Prints every registered name with its options, defaults and source. Without a word: all tables.\n";
+
+static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
+{
+    lmb_str s = LMB_STR_INIT;
+    printf("%-26s %s%s%s%s\n", name, summary, *source ? "  [" : "", source, *source ? "]" : "");
+    if (fields)
+        lmb_fields_help(fields, 4, &s);
+    if (s.n)
+        printf("%s", s.text);
+    lmb_str_free(&s);
+}
+
+static void list_ops(void)
+{
+    for (int i = 0; lmb_ops[i]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s%s", lmb_ops[i]->domain, *lmb_ops[i]->domain ? "." : "", lmb_ops[i]->name);
+        row(name, lmb_ops[i]->summary, lmb_ops[i]->source, NULL);
+    }
+}
+static void list_models(void)
+{
+    for (int i = 0; lmb_model_families[i]; i++)
+        row(lmb_model_families[i]->name, lmb_model_families[i]->summary, lmb_model_families[i]->source, lmb_model_families[i]->fields);
+}
+static void list_datasets(void)
+{
+    for (int i = 0; lmb_dataset_formats[i]; i++)
+        row(lmb_dataset_formats[i]->name, lmb_dataset_formats[i]->summary, lmb_dataset_formats[i]->source, lmb_dataset_formats[i]->fields);
+}
+static void list_optimizers(void)
+{
+    for (int i = 0; lmb_optimizers[i]; i++)
+        row(lmb_optimizers[i]->name, lmb_optimizers[i]->summary, lmb_optimizers[i]->source, lmb_optimizers[i]->fields);
+}
+static void list_schedules(void)
+{
+    for (int i = 0; lmb_schedules[i]; i++)
+        row(lmb_schedules[i]->name, lmb_schedules[i]->summary, lmb_schedules[i]->source, lmb_schedules[i]->fields);
+}
+static void list_aggregators(void)
+{
+    for (int i = 0; lmb_aggregators[i]; i++)
+        row(lmb_aggregators[i]->name, lmb_aggregators[i]->help, "", lmb_aggregators[i]->fields);
+}
+static void list_kernels(void)
+{
+    const lmb_backend *b[] = { lmb_backend_onednn(), &lmb_backend_portable };
+    for (int i = 0; i < 2; i++)
+        for (const lmb_kernel *const *k = b[i] ? b[i]->kernels : NULL; k && *k; k++)
+            printf("%-26s for %s%s%s\n", (*k)->name, (*k)->domain, *(*k)->domain ? "." : "", (*k)->op);
+}
+
+static const struct { const char *name; void (*print)(void); } tables[] = {
+    { "ops", list_ops }, { "models", list_models }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
+    { "schedules", list_schedules }, { "aggregators", list_aggregators }, { "kernels", list_kernels },
+};
+
+static lmb_status run(int argc, char **argv, lmb_error *err)
+{
+    static const char *const none[] = { NULL };
+    lmb_args a;
+    bool found = false;
+
+    LMB_TRY(lmb_args_parse(argc, argv, none, &a, err));
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (a.n_words && strcmp(a.word[0], tables[i].name) != 0)
+            continue;
+        found = true;
+        if (!a.n_words)
+            printf("%s%s:\n", i ? "\n" : "", tables[i].name);
+        tables[i].print();
+    }
+    return found ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "there is no table '%s'; tables are ops, models, datasets, optimizers, schedules, "
+                                     "aggregators, kernels", a.word[0]);
+}
+
+const lmb_cmd lmb_cmd_list = { "list", "show every registered op, model, optimizer, ...", usage, run };

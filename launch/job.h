@@ -1,0 +1,52 @@
+/* launch/job.h - a configuration file, read and checked: data, split, and the stage to work on.
+ *
+ *   run: runs/fashion-mnist            everything is left here
+ *   data: {name: idx, path: ...}       the data set
+ *   split: {train: 40000, validation: 5000, clients: 15000, seed: 1}
+ *   model: ...   train: ...            of a single-stage configuration, or the same below `teacher:`, `student:`
+ *
+ * The training part of the data set is shuffled once by split.seed and cut: training (the cluster's), validation,
+ * clients. `train: 0` means the rest. The test part is only ever used to report.
+ */
+#ifndef LMB_LAUNCH_JOB_H
+#define LMB_LAUNCH_JOB_H
+
+#include "core/base/config.h"
+#include "launch/cmd.h"
+#include "train/trainer.h"
+
+typedef struct lmb_split_config { int64_t train, validation, clients, seed; } lmb_split_config;
+
+typedef struct lmb_job_config {
+    const char *run;
+    const lmb_tree *data, *model, *teacher, *student, *federation, *export;
+    lmb_split_config split;
+    lmb_train_config train;
+} lmb_job_config;
+extern const lmb_field lmb_job_fields[];
+
+typedef struct lmb_stage_config { /* below `teacher:` or `student:` */
+    const lmb_tree *model;
+    lmb_train_config train;
+    const lmb_tree *distill, *prune, *quantize;
+} lmb_stage_config;
+extern const lmb_field lmb_stage_fields[];
+
+typedef struct lmb_job {
+    lmb_config *yaml;
+    lmb_job_config c;
+    lmb_stage_config stage;   /* the one chosen; a single-stage file is its own stage */
+    const char *stage_name;   /* "model", "teacher", "student"                        */
+    lmb_dataset *all, *test;  /* opened by lmb_job_data                               */
+    lmb_dataset *train, *validation, *clients; /* views of `all`; NULL where empty     */
+    uint32_t *order;
+} lmb_job;
+
+/* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
+LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
+void lmb_job_close(lmb_job *job);
+/* The resolved configuration as YAML. */
+LMB_MUST_CHECK lmb_status lmb_job_dump(const lmb_job *job, struct lmb_str *out, lmb_error *err);
+
+#endif

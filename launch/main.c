@@ -1,0 +1,71 @@
+/* launch/main.c - find the subcommand, run it, say what went wrong. Nothing else lives here. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "launch/cmd.h"
+
+extern const lmb_cmd lmb_cmd_check, lmb_cmd_config, lmb_cmd_inspect, lmb_cmd_list, lmb_cmd_train;
+
+const lmb_cmd *const lmb_cmds[] = {
+    &lmb_cmd_train, &lmb_cmd_inspect, &lmb_cmd_list, &lmb_cmd_check, &lmb_cmd_config, NULL,
+};
+
+static int usage(FILE *to, int code)
+{
+    fprintf(to, "usage: limbeck COMMAND [ARGUMENTS]\n\n");
+    for (int i = 0; lmb_cmds[i]; i++)
+        fprintf(to, "  %-12s %s\n", lmb_cmds[i]->name, lmb_cmds[i]->help);
+    fprintf(to, "\n`limbeck COMMAND --help` explains each. Any key of a configuration can be set on the command line:\n"
+                "  limbeck train configs/fashion-mnist/lenet.yaml --set train.epochs=3\n");
+    return code;
+}
+
+static int exit_code(lmb_status s)
+{
+    switch (s) {
+    case LMB_OK: return 0;
+    case LMB_E_ARG: return 2;
+    case LMB_E_STOPPED: return 3;
+    case LMB_E_PEER:
+    case LMB_E_TIMEOUT: return 75;
+    default: return 1;
+    }
+}
+
+static const lmb_cmd *find(const char *name)
+{
+    const char *names[64];
+    int n = 0;
+    for (int i = 0; lmb_cmds[i]; i++) {
+        names[n++] = lmb_cmds[i]->name;
+        if (strcmp(lmb_cmds[i]->name, name) == 0)
+            return lmb_cmds[i];
+    }
+    names[n] = NULL;
+    const char *near = lmb_nearest(name, names);
+    fprintf(stderr, "limbeck: there is no command '%s'%s%s\n\n", name, near ? "; did you mean " : "", near ? near : "");
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    lmb_error err = LMB_ERROR_INIT;
+
+    if (argc < 2)
+        return usage(stderr, 2);
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return usage(stdout, 0);
+    const lmb_cmd *cmd = find(argv[1]);
+    if (!cmd)
+        return usage(stderr, 2);
+    for (int i = 2; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            printf("%s", cmd->usage);
+            return 0;
+        }
+    lmb_status st = cmd->run(argc - 1, argv + 1, &err);
+    if (st != LMB_OK && st != LMB_E_STOPPED)
+        fprintf(stderr, "limbeck %s: %s\n", cmd->name, err.msg[0] ? err.msg : lmb_status_text(st));
+    return exit_code(st);
+}

@@ -1,0 +1,49 @@
+/* launch/terminal.c - see terminal.h. */
+#include "launch/terminal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/threads.h"
+
+enum { WIDTH = 24 };
+
+void lmb_progress_begin(lmb_progress *p)
+{
+    *p = (lmb_progress){ .terminal = isatty(STDERR_FILENO), .started = lmb_seconds() };
+    p->last = p->started;
+}
+
+static const char *clock_text(double s, char *buf, size_t cap)
+{
+    if (s < 3600)
+        snprintf(buf, cap, "%d:%02d", (int)s / 60, (int)s % 60);
+    else
+        snprintf(buf, cap, "%d:%02d h", (int)s / 3600, (int)s / 60 % 60);
+    return buf;
+}
+
+void lmb_progress_show(lmb_progress *p, const char *title, int64_t done, int64_t total, const char *figures)
+{
+    double now = lmb_seconds(), spent = now - p->started;
+    char bar[WIDTH * 3 + 1] = "", left[32];
+    int full = total ? (int)(done * WIDTH / total) : 0;
+
+    if (!p->terminal && now - p->last < 20) /* a log file wants a line now and then */
+        return;
+    p->last = now;
+    clock_text(done ? spent * (double)(total - done) / (double)done : 0, left, sizeof left);
+    for (int i = 0; i < WIDTH; i++)
+        strcat(bar, i < full ? "\xe2\x96\x88" : "\xe2\x96\x91");
+    if (p->terminal)
+        fprintf(stderr, "\r\033[K%s %s %3d %%  %s  %s left", title, bar, total ? (int)(100 * done / total) : 0, figures, left);
+    else
+        fprintf(stderr, "%s %d %%  %s  %s left\n", title, total ? (int)(100 * done / total) : 0, figures, left);
+    fflush(stderr);
+}
+
+void lmb_progress_line(lmb_progress *p, const char *line)
+{
+    fprintf(stderr, "%s%s\n", p->terminal ? "\r\033[K" : "", line);
+}

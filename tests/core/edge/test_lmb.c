@@ -1,0 +1,304 @@
+/* tests/core/edge/test_lmb.c - the file: what is written is read back, and hostile bytes do no harm. */
+#include "core/edge/lmb.h"
+
+#include <string.h>
+
+#include "core/base/random.h"
+#include "core/edge/write.h"
+#include "tests/check_main.h"
+#include "tests/core/edge/hostile.h"
+#include "tests/core/edge/network.h"
+
+static lmb_edge_buffer file;
+static char why[200];
+
+static void setup(void)
+{
+    file = (lmb_edge_buffer){ NULL, 0, 0 };
+    why[0] = 0;
+    ck_assert_msg(small_network(&file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+}
+
+static void teardown(void) { free(file.data); }
+
+/* RFC 3720, appendix B.4. */
+START_TEST(crc_known_answers)
+{
+    uint8_t b[32];
+    memset(b, 0, sizeof b);
+    ck_assert_uint_eq(lmbi_edge_crc32c(0, b, 32), 0x8a9136aa);
+    memset(b, 0xff, sizeof b);
+    ck_assert_uint_eq(lmbi_edge_crc32c(0, b, 32), 0x62a8ab43);
+    for (int i = 0; i < 32; i++)
+        b[i] = (uint8_t)i;
+    ck_assert_uint_eq(lmbi_edge_crc32c(lmbi_edge_crc32c(0, b, 9), b + 9, 23), 0x46dd794e);
+}
+END_TEST
+
+START_TEST(what_was_written_is_read)
+{
+    lmb_edge_model m;
+    lmb_edge_tensor t;
+    lmb_edge_op op;
+    size_t n;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_uint_eq(m.n_ops, 12);
+    lmb_edge_tensor_at(&m, 0, &t);
+    ck_assert_str_eq(t.name, "image");
+    ck_assert(t.h == 6 && t.w == 5 && t.c == 3 && t.layout == LMB_EDGE_CHW && t.zero_point == 120);
+    lmb_edge_tensor_at(&m, m.n_ops, &t);
+    ck_assert_str_eq(t.name, "scores");
+    ck_assert(t.type == LMB_EDGE_F32 && t.count == NETWORK_OUT && t.bytes == 4 * NETWORK_OUT);
+    lmb_edge_op_at(&m, 1, &op);
+    ck_assert_str_eq(lmb_edge_kind_name(op.kind), "conv");
+    ck_assert(op.groups == 17 && op.n_weights == 17 * 9 && op.lo == 3 && op.hi == 250 && op.in[0] == 1);
+    ck_assert_uint_eq(lmb_edge_op_macs(&m, 0), 6 * 5 * 17 * 27);
+    ck_assert_mem_eq(lmb_edge_meta(&m, "labels", &n), "a,b,c,d,e,f,g", 13);
+    ck_assert_uint_eq(n, 13);
+    ck_assert_ptr_null(lmb_edge_meta(&m, "label", &n));
+    ck_assert_ptr_null(lmb_edge_meta(&m, "labelsx", &n));
+}
+END_TEST
+
+/* All kernel sets agree on the whole network, from an odd address, into an odd arena. */
+START_TEST(kernel_sets_agree)
+{
+    uint8_t input[NETWORK_IN];
+    float want[NETWORK_OUT] = { 0 }, got[NETWORK_OUT];
+    const char *name;
+    int usable;
+    uint8_t *odd = malloc(file.size + 1);
+    ck_assert_ptr_nonnull(odd);
+    memcpy(odd + 1, file.data, file.size);
+    lmb_rand r = lmb_rand_at(3, LMB_RAND_TEST, 0, (uint64_t)_i);
+    for (int i = 0; i < NETWORK_IN; i++)
+        input[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
+    for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++) {
+        lmb_edge_model m;
+        if (!usable)
+            continue;
+        ck_assert_int_eq(lmb_edge_open(odd + 1, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+        ck_assert_int_eq(lmb_edge_use(&m, name), LMB_EDGE_OK);
+        ck_assert_str_eq(lmb_edge_kernels_of(&m), name);
+        uint8_t *memory = malloc(lmb_edge_prepare_bytes(&m) + 1), *arena = malloc(lmb_edge_arena_bytes(&m) + 1);
+        ck_assert(memory && arena);
+        ck_assert_int_eq(lmb_edge_run(&m, arena + 1, input, got), LMB_EDGE_E_ARG); /* not prepared */
+        lmb_edge_prepare(&m, memory + 1);
+        ck_assert_int_eq(lmb_edge_run(&m, arena + 1, input, got), LMB_EDGE_OK);
+        ck_assert_int_eq(lmb_edge_run(&m, arena + 1, input, got), LMB_EDGE_OK); /* nothing is left over */
+        if (i == 0)
+            memcpy(want, got, sizeof want);
+        ck_assert_mem_eq(got, want, sizeof want);
+        free(memory);
+        free(arena);
+    }
+    lmb_edge_model m;
+    ck_assert_int_eq(lmb_edge_open(odd + 1, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_use(&m, "no such"), LMB_EDGE_E_ARG);
+    free(odd);
+}
+END_TEST
+
+START_TEST(signature_covers_all_before_it)
+{
+    size_t covered, bytes;
+    const uint8_t *signature;
+    ck_assert_int_eq(lmb_edge_signature(file.data, file.size, &covered, &signature, &bytes, why, sizeof why),
+                     LMB_EDGE_OK);
+    ck_assert_uint_eq(bytes, NETWORK_SIGNATURE);
+    ck_assert_ptr_eq(signature, file.data + covered);
+    ck_assert_uint_eq(covered + bytes, file.size);
+    memset(file.data + covered, 0xa5, bytes); /* signing changes nothing that is checked */
+    lmb_edge_model m;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_signature(file.data, 40, &covered, &signature, &bytes, NULL, 0), LMB_EDGE_E_FORMAT);
+}
+END_TEST
+
+/* ---- hostile ---------------------------------------------------------------------------------------------- */
+
+START_TEST(every_truncation_is_refused)
+{
+    for (size_t n = 0; n < file.size; n++) {
+        uint8_t *copy = malloc(n ? n : 1); /* of that size, so that a sanitizer sees the end */
+        lmb_edge_model m;
+        ck_assert_ptr_nonnull(copy);
+        memcpy(copy, file.data, n);
+        ck_assert_int_ne(lmb_edge_open(copy, n, &m, why, sizeof why), LMB_EDGE_OK);
+        if (n >= LMBI_EDGE_HEADER) /* the same, by a file that claims to be that short */
+            put_u32(copy + 16, (uint32_t)n);
+        reseal(copy, n);
+        try_file(copy, n);
+        free(copy);
+    }
+}
+END_TEST
+
+/* One flipped bit anywhere but in the signature is noticed. */
+START_TEST(every_flip_is_noticed)
+{
+    lmb_edge_model m;
+    for (size_t i = 0; i < file.size - NETWORK_SIGNATURE; i++) {
+        file.data[i] ^= (uint8_t)(1 << i % 8);
+        ck_assert_msg(lmb_edge_open(file.data, file.size, &m, why, sizeof why) != LMB_EDGE_OK, "byte %zu", i);
+        file.data[i] ^= (uint8_t)(1 << i % 8);
+    }
+}
+END_TEST
+
+/* With checksums made right again, damage reaches the deeper checks: refused or run, never worse. */
+START_TEST(damage_with_good_checksums)
+{
+    enum { ROUNDS = 4000, INTERESTING = 6 };
+    static const uint8_t interesting[INTERESTING] = { 0, 1, 0x7f, 0x80, 0xfe, 0xff };
+    lmb_edge_model m;
+    lmb_rand r = lmb_rand_at(11, LMB_RAND_TEST, 0, (uint64_t)_i);
+    uint8_t *copy = malloc(file.size);
+    uint32_t e = 0;
+    int ran = 0;
+    ck_assert_ptr_nonnull(copy);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    size_t tensors = (size_t)(m.tensors - file.data), ops = (size_t)(m.ops - file.data);
+    for (int round = 0; round < ROUNDS; round++) {
+        memcpy(copy, file.data, file.size);
+        for (uint32_t k = 1 + lmb_rand_below(&r, e++, 4); k; k--) {
+            /* mostly in the records, where the structure is */
+            uint32_t where = lmb_rand_below(&r, e++, 4);
+            size_t at = where == 0   ? lmb_rand_below(&r, e++, (uint32_t)file.size)
+                        : where == 1 ? tensors + lmb_rand_below(&r, e++, 13 * LMBI_EDGE_TENSOR)
+                                     : ops + lmb_rand_below(&r, e++, 12 * LMBI_EDGE_OP);
+            uint32_t v = lmb_rand_u32(&r, e++);
+            copy[at] = v & 1 ? interesting[(v >> 1) % INTERESTING] : (uint8_t)(v >> 8);
+        }
+        reseal(copy, file.size);
+        ran += try_file(copy, file.size);
+    }
+    ck_assert_int_gt(ran, 0); /* or the loop would test nothing but the first check */
+    ck_assert_int_lt(ran, ROUNDS);
+    free(copy);
+}
+END_TEST
+
+/* One row per claim that must be refused: bytes of an op or tensor record, and the words of the sentence. */
+typedef struct claim {
+    int op, tensor; /* -1: not this one */
+    int at, value;
+    const char *sentence;
+} claim;
+
+static const claim claims[] = {
+    { 0, -1, 0, 99, "op 0 has kind 99" },
+    { 0, -1, 1, 2, "number of inputs" },
+    { 0, -1, 2, 255, NULL }, /* lo = 255 = hi is allowed */
+    { 1, -1, 2, 251, "number of inputs, clamp" },
+    { 0, -1, 4, 1, "not written yet" },
+    { 0, -1, 20, 0, "at least 1" },
+    { 0, -1, 24, 0, "at least 1" },
+    { 0, -1, 32, 3, "pad is as large" },
+    { 0, -1, 32, 2, "output size does not follow" },
+    { 0, -1, 40, 0, "groups must be at least 1" },
+    { 0, -1, 40, 2, "groups must divide" },
+    { 0, -1, 44, 1, "reserved" },
+    { 0, -1, 50, 255, "do not lie in WTS" },
+    { 0, -1, 58, 255, "do not lie in QNT" },
+    { 2, -1, 59, 255, "three constants" },
+    { 3, -1, 59, 255, "256 values" },
+    { -1, 0, 0, 0, "empty or too large" },
+    { -1, 0, 3, 255, "empty or too large" },
+    { -1, 0, 12, 1, "input must be u8" },
+    { -1, 2, 12, 1, "only dequantise writes f32" },
+    { -1, 2, 12, 2, "type or layout" },
+    { -1, 2, 13, 1, "only input and output" },
+    { -1, 2, 19, 0xff, "scale" },
+    { -1, 2, 23, 1, "does not lie in NAME" },
+    { -1, 2, 28, 1, "out of range" },
+    { -1, 5, 14, 1, "must have the height" },
+};
+
+START_TEST(false_claims_are_refused)
+{
+    const claim *c = &claims[_i];
+    lmb_edge_model m;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    size_t at = c->op >= 0 ? (size_t)(m.ops - file.data) + (size_t)c->op * LMBI_EDGE_OP
+                           : (size_t)(m.tensors - file.data) + (size_t)c->tensor * LMBI_EDGE_TENSOR;
+    file.data[at + (size_t)c->at] = (uint8_t)c->value;
+    reseal(file.data, file.size);
+    lmb_edge_status s = lmb_edge_open(file.data, file.size, &m, why, sizeof why);
+    ck_assert_int_eq(s, !c->sentence ? LMB_EDGE_OK : c->at == 0 && c->op == 0 ? LMB_EDGE_E_VERSION : LMB_EDGE_E_FORMAT);
+    if (c->sentence)
+        ck_assert_msg(strstr(why, c->sentence) != NULL, "%s", why);
+}
+END_TEST
+
+START_TEST(bad_memory_plan_is_refused)
+{
+    lmb_edge_model m;
+    lmb_edge_tensor t;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    lmb_edge_tensor_at(&m, 1, &t); /* read by `deep` and `sum`: `deep` may not lie over it */
+    uint8_t *record = file.data + (m.tensors - file.data) + 2 * LMBI_EDGE_TENSOR;
+    put_u32(record + 24, (uint32_t)t.place + 64);
+    reseal(file.data, file.size);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_E_FORMAT);
+    ck_assert_str_eq(why, "memory plan: op 1, deep, writes over first, which is still needed");
+}
+END_TEST
+
+START_TEST(other_versions_are_refused)
+{
+    lmb_edge_model m;
+    file.data[10] = 9; /* a higher minor is fine */
+    reseal(file.data, file.size);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    file.data[8] = 2;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_E_VERSION);
+    ck_assert_str_eq(why, "format 2.9: this reader knows 1.x; use a newer Limbeck");
+}
+END_TEST
+
+/* ---- writer ----------------------------------------------------------------------------------------------- */
+
+START_TEST(first_error_sticks)
+{
+    const lmb_edge_quant q = { 1.0f, 0, 0, 255 }, bad = { 0.0f, 0, 0, 255 };
+    lmb_edge_buffer out = { NULL, 0, 0 };
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    int x = lmb_edge_write_input(w, 4, 4, 2, LMB_EDGE_HWC, q, "x");
+    ck_assert_int_eq(lmb_edge_write_global_average(w, x, bad, "mean"), -1);
+    ck_assert_int_eq(lmb_edge_write_add(w, x, x, q, "sum"), -1);
+    ck_assert_int_eq(lmb_edge_write_finish(w, 0, &out, why, sizeof why), LMB_EDGE_E_ARG);
+    ck_assert_str_eq(why, "mean: scale 0 must be positive and zero point 0 in 0..255");
+    ck_assert_uint_eq(out.size, 0);
+    lmb_edge_writer_destroy(w);
+}
+END_TEST
+
+/* The writer opens its own result: what only the reader knows is reported too. 70,000 x 255 x 128 > 2^31. */
+START_TEST(overflow_is_refused_when_written)
+{
+    enum { N = 70000 };
+    const lmb_edge_quant q = { 1.0f, 0, 0, 255 };
+    const float scale = 1.0f;
+    lmb_edge_buffer out = { NULL, 0, 0 };
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    int8_t *weights = malloc(N);
+    ck_assert_ptr_nonnull(weights);
+    memset(weights, -128, N);
+    lmb_edge_gemm op = { lmb_edge_write_input(w, 1, 1, N, LMB_EDGE_HWC, q, "x"), q, 1, weights, &scale, NULL, "y" };
+    lmb_edge_write_gemm(w, &op);
+    ck_assert_int_eq(lmb_edge_write_finish(w, 0, &out, why, sizeof why), LMB_EDGE_E_FORMAT);
+    ck_assert_str_eq(why, "op 0, y: its sums can overflow 32 bits");
+    lmb_edge_writer_destroy(w);
+    free(weights);
+    free(out.data);
+}
+END_TEST
+
+#define N_CLAIMS (int)(sizeof claims / sizeof claims[0])
+LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); add(crc_known_answers);
+              add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(signature_covers_all_before_it);
+              add(every_truncation_is_refused); add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
+              add_loop(false_claims_are_refused, N_CLAIMS);
+              add(bad_memory_plan_is_refused); add(other_versions_are_refused);
+              add(first_error_sticks); add(overflow_is_refused_when_written);)

@@ -1,0 +1,172 @@
+/* Mirrors train/trainer.c: learning, determinism over threads and accumulation, stopping and going on. */
+#include "train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+
+static lmb_error err;
+static lmb_dataset *data;
+static lmb_graph *model;
+static lmb_config *yaml;
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+static void set_up(void)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
+    yaml = parse("{name: vgg, channels: [8, 0, 12], dropout: 0.1}");
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(yaml), &data->shape, data->classes, 5, &model, &err));
+    lmb_config_destroy(d);
+}
+
+static void tear_down(void)
+{
+    lmb_dataset_destroy(data);
+    lmb_graph_destroy(model);
+    lmb_config_destroy(yaml);
+}
+
+static bool stop_at(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    (void)batches, (void)loss, (void)accuracy, (void)rate;
+    const int64_t *at = ctx;
+    return !(epoch == at[0] && batch >= at[1]);
+}
+
+/* Train with `text` settings and return the final state (malloc'd). */
+static float *train(const char *text, double *accuracy, size_t *n)
+{
+    lmb_config *c = parse(text);
+    lmb_train_config o;
+    lmb_trainer *t;
+    double smoothing = 0.1;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_metrics m;
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    lmb_trainer_state *s = lmb_trainer_state_of(t);
+    float *copy = malloc(sizeof *copy * s->layout->count);
+    memcpy(copy, s->state, sizeof *copy * s->layout->count);
+    *n = s->layout->count;
+    ck_ok(lmb_metrics_init(&m, data->classes, &err));
+    ck_ok(lmb_evaluate(model, s->state, data, "cpu", 2, &m, &err));
+    *accuracy = lmb_metrics_accuracy(&m);
+    lmb_metrics_deinit(&m);
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(c);
+    return copy;
+}
+
+START_TEST(it_learns)
+{
+    double a;
+    size_t n;
+    set_up();
+    free(train("{epochs: 10, batch: 32, lr: 0.1, threads: 1, schedule: cosine, augment: {crop: 1}}", &a, &n));
+    ck_assert_double_gt(a, 0.9);
+    tear_down();
+}
+END_TEST
+
+/* 300 = 2 x 128 + 44: the last batch has two of four shards, one of them short. */
+START_TEST(the_same_bits_on_any_number_of_threads)
+{
+    double a, b;
+    size_t n;
+    set_up();
+    float *one = train("{epochs: 2, batch: 128, lr: 0.05, threads: 1, ema: 0.9}", &a, &n);
+    float *two = train("{epochs: 2, batch: 128, lr: 0.05, threads: 2, ema: 0.9}", &b, &n);
+    float *four = train("{epochs: 2, batch: 128, lr: 0.05, threads: 4, ema: 0.9}", &b, &n);
+    ck_assert_mem_eq(one, two, n * sizeof *one);
+    ck_assert_mem_eq(one, four, n * sizeof *one);
+    free(one);
+    free(two);
+    free(four);
+    tear_down();
+}
+END_TEST
+
+/* Both backends give the same run within f32 tolerance. */
+START_TEST(portable_and_onednn_agree)
+{
+    double a, b;
+    size_t n;
+    set_up();
+    float *fast = train("{epochs: 1, batch: 64, lr: 0.02, threads: 1, backend: cpu}", &a, &n);
+    float *plain = train("{epochs: 1, batch: 64, lr: 0.02, threads: 1, backend: portable}", &b, &n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_float_eq_tol(fast[i], plain[i], 2e-4);
+    free(fast);
+    free(plain);
+    tear_down();
+}
+END_TEST
+
+START_TEST(stopped_and_gone_on_is_the_same_run)
+{
+    double a;
+    size_t n;
+    lmb_train_config o;
+    lmb_trainer *t;
+    double smoothing = 0.1;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    const char *text = "{epochs: 3, batch: 16, lr: 0.05, threads: 1, ema: 0.9, optimizer: adam}";
+    int64_t at[2] = { 0, 0 };
+    set_up();
+    float *whole = train(text, &a, &n);
+    lmb_config *c = parse(text);
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
+    lmb_train_watch watch = { stop_at, NULL, at };
+    lmb_trainer_state kept = { 0 };
+    for (int turn = 0; turn < 200; turn++) { /* a new trainer each time, as after a crash */
+        ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+        lmb_trainer_state *s = lmb_trainer_state_of(t);
+        if (turn) {
+            float *v[4] = { s->state, s->ema, s->slot[0], s->slot[1] }, *from[4] = { kept.state, kept.ema, kept.slot[0], kept.slot[1] };
+            for (int k = 0; k < 4; k++) {
+                memcpy(v[k], from[k], n * sizeof *whole);
+                free(from[k]);
+            }
+            s->epoch = kept.epoch, s->batch = kept.batch, s->step = kept.step;
+            s->loss_sum = kept.loss_sum, s->correct = kept.correct, s->seen = kept.seen;
+        }
+        at[0] = s->epoch;
+        at[1] = s->batch + 7;
+        lmb_error local = LMB_ERROR_INIT;
+        lmb_status st = lmb_trainer_run(t, &watch, &local);
+        if (st == LMB_OK) {
+            ck_assert_mem_eq(s->state, whole, n * sizeof *whole);
+            lmb_trainer_destroy(t);
+            break;
+        }
+        ck_assert_int_eq(st, LMB_E_STOPPED);
+        kept = *s;
+        float **to[4] = { &kept.state, &kept.ema, &kept.slot[0], &kept.slot[1] };
+        for (int k = 0; k < 4; k++) {
+            float *copy = malloc(n * sizeof *copy);
+            memcpy(copy, *to[k], n * sizeof *copy);
+            *to[k] = copy;
+        }
+        lmb_trainer_destroy(t);
+        ck_assert_int_lt(turn, 199);
+    }
+    free(whole);
+    lmb_config_destroy(c);
+    tear_down();
+}
+END_TEST
+
+LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
+              add(stopped_and_gone_on_is_the_same_run);)

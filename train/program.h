@@ -1,0 +1,65 @@
+/* train/program.h - a model made runnable for training: forward, loss, backward as one plan.
+ *
+ * Idea: the loss is a function that appends nodes, so cross-entropy, label smoothing and distillation are the
+ * same program. One program belongs to one thread; it compiles a plan for each batch size that turns up (the
+ * usual one, and the remainder of an epoch) and keeps them.
+ *
+ * The result of a step is one flat vector with the offsets of the canonical state (core/graph/state.h): gradients
+ * of the mean loss for parameters, new content for state with `next`, zeros elsewhere.
+ *   owns     a program borrows model, loss and backends
+ */
+#ifndef LMB_TRAIN_PROGRAM_H
+#define LMB_TRAIN_PROGRAM_H
+
+#include "core/plan/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Appends the loss to a training graph: x [n, ...] raw input, logits [n, classes], labels [n] s64 -> scalar. */
+typedef struct lmb_loss {
+    lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+    void *ctx;
+} lmb_loss;
+
+/* Cross-entropy with label smoothing (Szegedy et al. 2016): ctx points at the share in [0, 1). */
+lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+
+typedef struct lmb_program lmb_program;
+
+LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
+                                             lmb_program **out, lmb_error *err);
+void lmb_program_destroy(lmb_program *p);
+const lmb_state_layout *lmb_program_layout(const lmb_program *p);
+int lmb_program_classes(const lmb_program *p);
+
+typedef struct lmb_program_step {
+    int64_t n;            /* rows                                        */
+    const float *x;       /* [n, sample]                                 */
+    const int64_t *y;     /* [n]                                         */
+    const float *state;   /* canonical state, read only                  */
+    float *out;           /* [state count] gradients and next content    */
+    const lmb_step_info *info;
+    float loss;           /* set: mean loss of the rows                  */
+    int64_t correct;      /* set: rows whose largest logit is the label  */
+} lmb_program_step;
+
+LMB_MUST_CHECK lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err);
+/* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. */
+LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err);
+
+/* Inference: logits of a model in inference form. */
+typedef struct lmb_predictor lmb_predictor;
+LMB_MUST_CHECK lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
+                                               lmb_predictor **out, lmb_error *err);
+void lmb_predictor_destroy(lmb_predictor *p);
+/* Logits [n, classes] of n <= batch rows; `state` NULL: as stored in the graph. Borrowed until the next run. */
+LMB_MUST_CHECK lmb_status lmb_predictor_run(lmb_predictor *p, const float *state, const float *x, int64_t n,
+                                            const float **logits, lmb_error *err);
+int lmb_predictor_classes(const lmb_predictor *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,94 @@
+/* train/trainer.h - the loop: batches, shards, sums, steps.
+ *
+ * Idea: a global batch is cut into shards by position. Each shard runs forward and backward by itself, on some
+ * thread of some rank, with BatchNormalization statistics of its own, and leaves one vector: gradients and new
+ * statistics weighted by its share of the batch. The vectors are summed along a fixed binary tree over the
+ * shard numbers, first within a rank, then across ranks, and every rank takes the same step.
+ *
+ *   deterministic  shards of `shard` samples (32): the same bits on 1, 2 or 4 workers, and when a large batch is
+ *                  worked off in several rounds (gradient accumulation), because the tree never changes
+ *   fast           one shard for each worker (ranks x threads): the same bits at an equal number of workers
+ *
+ * The last batch of an epoch may be short; its shards are cut the same way, and shares are exact.
+ */
+#ifndef LMB_TRAIN_TRAINER_H
+#define LMB_TRAIN_TRAINER_H
+
+#include "comm/collective.h"
+#include "core/base/log.h"
+#include "datasets/loader.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/program.h"
+#include "train/schedule.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lmb_tree;
+
+/* The `train` section of a configuration. */
+typedef struct lmb_train_config {
+    int64_t epochs, batch, shard, threads, mode, seed;
+    double lr, clip, label_smoothing, ema, warmup_epochs;
+    int64_t patience;
+    lmb_augment augment;
+    const struct lmb_tree *optimizer, *schedule;
+    const char *backend;
+} lmb_train_config;
+extern const lmb_field lmb_train_fields[];
+
+typedef struct lmb_trainer lmb_trainer;
+
+/* What a finished epoch looked like. */
+typedef struct lmb_epoch {
+    int64_t epoch;             /* from 0                                     */
+    double loss, accuracy;     /* of training, running                       */
+    double valid_loss, valid_accuracy; /* < 0: no validation                 */
+    double lr, seconds, images_per_second, waited;
+    bool best, last;
+} lmb_epoch;
+
+/* Progress inside an epoch; called from the training thread, often. Return false to stop after this step. */
+typedef struct lmb_train_watch {
+    bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double images_per_second);
+    lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
+    void *ctx;
+} lmb_train_watch;
+
+/*   model, loss, train, valid   borrowed; valid may be NULL
+ *   comm                        borrowed; NULL: this process alone
+ *   errors                      E_ARG for impossible settings, with the arithmetic */
+LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *model, const lmb_loss *loss,
+                                             const lmb_dataset *train, const lmb_dataset *valid, lmb_comm *comm,
+                                             lmb_trainer **out, lmb_error *err);
+void lmb_trainer_destroy(lmb_trainer *t);
+/* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
+LMB_MUST_CHECK lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err);
+
+/* State that a checkpoint holds. Vectors are borrowed and may be written before run(). */
+typedef struct lmb_trainer_state {
+    const lmb_state_layout *layout;
+    float *state;                /* [count]                                          */
+    float *ema;                  /* [count] or NULL                                  */
+    float *best;                 /* [count] state at the best validation accuracy    */
+    int n_slots;
+    float *slot[LMB_MAX_SLOTS];  /* [count]                                          */
+    int64_t epoch, batch, step;  /* next to be done                                  */
+    double best_accuracy;        /* < 0: none yet                                    */
+    int64_t best_epoch;
+    double loss_sum; int64_t correct, seen; /* of the running epoch                  */
+} lmb_trainer_state;
+lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
+/* The weights to use: EMA if kept, best if validated, else the last. */
+const float *lmb_trainer_result(const lmb_trainer *t);
+
+/* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
+LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
+                                       int threads, lmb_metrics *out, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
