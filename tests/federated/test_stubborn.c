@@ -117,7 +117,7 @@ START_TEST(a_mute_server_is_given_up)
     socklen_t n = sizeof a;
     lmb_invite invite = { .host = "127.0.0.1", .token = { 7 } };
     lmb_client_config cfg;
-    lmb_trainer trainer = { world_train, NULL };
+    lmb_local_trainer trainer = { world_train, NULL };
     lmb_client *c;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
