@@ -17,6 +17,7 @@ struct lmb_graph_memory {
     int cap_values, cap_nodes, cap_outputs;
     lmb_vid *slot; /* hash table of names, LMB_NONE: empty */
     unsigned n_slots;
+    unsigned used; /* slots taken, also by values that were renamed since */
     unsigned fresh;
 };
 
@@ -112,6 +113,7 @@ static void slot_put(struct lmb_graph_memory *m, const char *name, lmb_vid v)
     while (m->slot[i] != LMB_NONE)
         i = (i + 1) & (m->n_slots - 1);
     m->slot[i] = v;
+    m->used++;
 }
 
 static bool slots_rebuild(lmb_graph *g, unsigned n_slots)
@@ -126,9 +128,20 @@ static bool slots_rebuild(lmb_graph *g, unsigned n_slots)
     free(m->slot);
     m->slot = slot;
     m->n_slots = n_slots;
+    m->used = 0;
     for (int v = 0; v < g->n_values; v++)
         slot_put(m, g->value[v].name, v);
     return true;
+}
+
+/* Keep the table at most half full. */
+static bool slots_reserve(lmb_graph *g)
+{
+    struct lmb_graph_memory *m = g->memory;
+
+    if (m->used * 2 < m->n_slots)
+        return true;
+    return slots_rebuild(g, (unsigned)g->n_values * 4 >= m->n_slots ? (m->n_slots ? m->n_slots * 2 : 64) : m->n_slots);
 }
 
 lmb_vid lmb_graph_find(const lmb_graph *g, const char *name)
@@ -172,9 +185,10 @@ lmb_status lmb_graph_rename(lmb_graph *g, lmb_vid v, const char *name, lmb_error
     const char *fresh = fresh_name(g, name);
     if (!fresh)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the name %s", name);
-    g->value[v].name = fresh;
-    if (!slots_rebuild(g, g->memory->n_slots))
+    if (!slots_reserve(g))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the name %s", name);
+    g->value[v].name = fresh; /* the old slot stays: it no longer matches its name */
+    slot_put(g->memory, fresh, v);
     return LMB_OK;
 }
 
@@ -187,7 +201,7 @@ static lmb_status append_value(lmb_graph *g, const lmb_value *like, lmb_vid *out
     const char *name = fresh_name(g, like->name);
 
     if (!name || !reserve((void **)&g->value, &m->cap_values, g->n_values, sizeof *g->value) ||
-        ((unsigned)g->n_values * 2 >= m->n_slots && !slots_rebuild(g, m->n_slots ? m->n_slots * 2 : 64)))
+        !slots_reserve(g))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for value %s", like->name ? like->name : "");
     g->value[g->n_values] = *like;
     g->value[g->n_values].name = name;

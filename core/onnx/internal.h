@@ -1,0 +1,92 @@
+/* core/onnx/internal.h - what the files of the importer share. */
+#ifndef LMB_CORE_ONNX_INTERNAL_H
+#define LMB_CORE_ONNX_INTERNAL_H
+
+#include "core/graph/op.h"
+#include "core/onnx/onnx.h"
+#include "onnx.pb-c.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "ONNX raw_data is little-endian; this reader copies it as it is"
+#endif
+
+#define LMBI_FORM_KEY "limbeck.form"   /* metadata: our own graph form, taken literally */
+#define LMBI_BATCH_KEY "limbeck.batch" /* metadata: the value of N when it was written  */
+
+/* ---- proto.c: bytes -> messages, within bounds ---- */
+
+/* Everything protobuf-c allocates, so that bytes cannot ask for more than their size justifies. */
+typedef struct lmbi_proto { ProtobufCAllocator allocator; size_t left; } lmbi_proto;
+
+lmb_status lmbi_proto_model(lmbi_proto *p, const void *bytes, size_t n, size_t max_bytes, Onnx__ModelProto **out,
+                            lmb_error *err);
+void lmbi_proto_free(lmbi_proto *p, Onnx__ModelProto *m);
+/* Type and shape; the length of the content is checked against them. */
+lmb_status lmbi_tensor_type(const Onnx__TensorProto *t, lmb_dtype *dtype, lmb_shape *shape, lmb_error *err);
+/* Copy the content (after lmbi_tensor_type) to `out`. */
+void lmbi_tensor_copy(const Onnx__TensorProto *t, lmb_dtype dtype, int64_t count, void *out);
+const char *lmbi_metadata(const Onnx__ModelProto *m, const char *key); /* NULL if absent */
+int64_t lmbi_opset(const Onnx__ModelProto *m); /* of the domain ""; 0 if not imported */
+
+/* ---- import.c: the state of one import ---- */
+
+typedef struct lmbi_name { const char *text; int32_t v; } lmbi_name;
+/* Open hash table from names to numbers; texts are borrowed. */
+typedef struct lmbi_names { lmbi_name *slot; size_t n_slots; } lmbi_names;
+lmb_status lmbi_names_create(lmbi_names *t, size_t count, lmb_error *err); /* room for `count` names */
+bool lmbi_names_put(lmbi_names *t, const char *text, int32_t v);           /* false: was there already */
+int32_t lmbi_names_get(const lmbi_names *t, const char *text);             /* LMB_NONE if absent */
+void lmbi_names_free(lmbi_names *t);
+
+typedef struct lmbi_import {
+    const Onnx__ModelProto *model;
+    const lmb_onnx_import_options *o;
+    lmb_graph *g;
+    int64_t opset, batch;
+    bool literal;     /* our own form: no rewriting, no folding */
+    lmbi_names names; /* ONNX name -> value */
+} lmbi_import;
+
+enum { LMBI_MAX_ATTRS = 24, LMBI_TEXT = 48 };
+/* A node being imported. Converters look at it, take attributes away and emit something else. */
+typedef struct lmbi_node {
+    const Onnx__NodeProto *p;
+    const char *type, *domain, *name;
+    int n_in, n_out, n_attr;
+    lmb_vid in[LMB_MAX_IN], out[LMB_MAX_OUT];
+    lmb_attr attr[LMBI_MAX_ATTRS + 2]; /* room for what converters add */
+    char text[LMBI_MAX_ATTRS][LMBI_TEXT];
+} lmbi_node;
+
+/* Emit `n` as op `type` with the attributes it still has; fills n->out. */
+lmb_status lmbi_emit(lmbi_import *m, lmbi_node *n, const char *type, lmb_error *err);
+/* The same after rewriting the form of the file's opset into ours. */
+lmb_status lmbi_emit_form(lmbi_import *m, lmbi_node *n, lmb_error *err);
+/* Remove an attribute. False if absent or of another kind; *out is then untouched. */
+bool lmbi_take(lmbi_node *n, const char *name, lmb_attr_kind kind, lmb_attr *out);
+const Onnx__AttributeProto *lmbi_attribute(const lmbi_node *n, const char *name); /* NULL if absent */
+/* The content of input i if it is a constant, else NULL. */
+const lmb_value *lmbi_constant(const lmbi_import *m, const lmbi_node *n, int i);
+/* Constant list of s32 or s64 at input i -> list; absent: *present false. E_UNSUPPORTED if it is not constant. */
+lmb_status lmbi_int_list(const lmbi_import *m, const lmbi_node *n, int i, lmb_ints *list, bool *present,
+                         lmb_error *err);
+/* A builder that names helper values after the node. */
+lmb_builder lmbi_builder(lmbi_import *m, const lmbi_node *n, lmb_error *err);
+lmb_status lmbi_tensor_value(lmbi_import *m, const Onnx__TensorProto *t, lmb_role role, const char *name, lmb_vid *out,
+                             lmb_error *err);
+
+/* ---- convert.c: forms of other opsets ---- */
+typedef lmb_status (*lmbi_convert)(lmbi_import *m, lmbi_node *n, lmb_error *err);
+lmbi_convert lmbi_converter(const char *type, int64_t opset); /* NULL: the node is taken as it is */
+
+/* ---- fold.c: shape arithmetic ---- */
+bool lmbi_fold_knows(const char *type);
+/* *done: the node was evaluated; n->out[0] is a constant. */
+lmb_status lmbi_fold(lmbi_import *m, lmbi_node *n, bool *done, lmb_error *err);
+
+/* ---- roles.c: which initializer is what ---- */
+typedef struct lmbi_role { lmb_role role; bool no_decay; } lmbi_role;
+/* roles [n_initializer]; by the way they are used. */
+lmb_status lmbi_roles(const Onnx__GraphProto *g, lmbi_role *roles, lmb_error *err);
+
+#endif
