@@ -15,11 +15,18 @@
 
 static const double alive_s = 5;
 
+static void drain_wake(lmb_client *c)
+{
+    char buf[64];
+    while (read(c->wake[0], buf, sizeof buf) > 0)
+        ;
+}
+
 static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error *err)
 {
     int one = 1, problem = 0, dead_ms = 60000;
     socklen_t n = sizeof problem;
-    struct pollfd p;
+    struct pollfd p[2] = { { -1, POLLOUT, 0 }, { c->wake[0], POLLIN, 0 } };
 
     c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
@@ -29,9 +36,12 @@ static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error
     setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
     if (connect(c->fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS)
         problem = errno;
-    p = (struct pollfd){ c->fd, POLLOUT, 0 };
-    if (!problem && poll(&p, 1, (int)(c->cfg.connect_s * 1000)) <= 0)
+    drain_wake(c);
+    p[0].fd = c->fd;
+    if (!problem && !atomic_load(&c->stop) && poll(p, 2, (int)(c->cfg.connect_s * 1000)) <= 0)
         problem = ETIMEDOUT;
+    if (!problem && !p[0].revents) /* lmb_client_stop, or a training that is done: try again, if there is any again */
+        problem = EINTR;
     if (!problem && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n) != 0)
         problem = errno;
     if (!problem)
@@ -180,13 +190,6 @@ static lmb_status receive(lmb_client *c, lmb_error *err)
                                     : "the invite is wrong: ask for a new one");
     return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection%s%s", n ? ": " : " without a word",
                     n ? strerror(errno) : "");
-}
-
-static void drain_wake(lmb_client *c)
-{
-    char buf[64];
-    while (read(c->wake[0], buf, sizeof buf) > 0)
-        ;
 }
 
 lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)

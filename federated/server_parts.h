@@ -21,7 +21,7 @@ typedef struct member {
     char name[LMB_JOURNAL_NAME];
     struct peer *peer; /* NULL: not connected */
     member_status status;
-    bool told;         /* DONE was sent */
+    bool told;         /* DONE or a final refusal was sent */
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
     lmb_upload upload;

@@ -172,7 +172,10 @@ static void expel(peer *p, const lmb_error *e)
         return;
     m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
     m->gone = lmbi_now(p->server);
-    if (!ours && m->status == MEMBER_SELECTED)
+    if (ours)
+        return;
+    m->told = true; /* no farewell need wait for it either */
+    if (m->status == MEMBER_SELECTED)
         lmbi_member_out(p->server, m, "it was refused");
 }
 

@@ -37,6 +37,10 @@ const lmb_field lmb_stage_fields[] = {
 static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
 {
     j->stage_name = stage ? stage : "model";
+    if (!j->c.data)
+        return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `data`; `limbeck list datasets` shows what there is");
+    if (stage && strcmp(stage, LMB_JOB_DATA_ONLY) == 0)
+        return LMB_OK;
     if (!stage && !j->c.model && j->c.teacher)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has stages; choose one with --stage teacher or --stage student, or run them "
                         "all with `limbeck run`");
@@ -52,8 +56,6 @@ static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
     }
     if (!j->stage.model)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `model`; `limbeck list models` shows what there is");
-    if (!j->c.data)
-        return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `data`; `limbeck list datasets` shows what there is");
     return LMB_OK;
 }
 

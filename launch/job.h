@@ -42,6 +42,8 @@ typedef struct lmb_job {
     uint32_t *order;
 } lmb_job;
 
+/* Stage name for commands that need the data but build no model. */
+#define LMB_JOB_DATA_ONLY "data"
 /* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
 LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);

@@ -30,6 +30,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
+    LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
+    LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, portable or reference"), LMB_FIELD_END
 };
 
@@ -56,6 +58,7 @@ struct lmb_trainer {
     float **part;          /* [slots] reduced vectors                                        */
     float *scratch;
     lmb_trainer_state s;
+    lmb_watch *watch;
     double rate_seconds;   /* of the running epoch */
     int64_t rate_images;
 };
@@ -217,6 +220,7 @@ static lmb_status train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err
 {
     turn r = { t, b, { (uint64_t)t->c.seed, (uint32_t)t->s.epoch, NULL } };
 
+    lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
     lmb_pool_run(t->pool, t->slots, run_shard, &r);
     for (int w = 0; w < t->threads; w++)
         if (t->worker[w].err.status != LMB_OK)
@@ -224,6 +228,7 @@ static lmb_status train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err
     for (int step = 1; step < t->slots; step *= 2)
         for (int i = 0; i + step < t->slots; i += 2 * step)
             combine(t, t->part[i], t->part[i + step], t->width);
+    lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);
     LMB_TRY(lmb_comm_reduce_all(t->comm, t->part[0], t->scratch + t->width, t->width, combine, t, err));
     t->s.loss_sum += t->part[0][t->n + LOSS];
     t->s.correct += (int64_t)t->part[0][t->n + CORRECT];
@@ -247,6 +252,7 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     if (!t->valid)
         return LMB_OK;
     double result[2] = { 0, 0 };
+    lmb_watch_doing(t->watch, t->s.step, t->comm->rank ? "waiting for validation" : "validation", t->comm->rank != 0);
     if (t->comm->rank == 0) {
         LMB_TRY(lmb_metrics_init(&m, t->valid->classes, err));
         lmb_status st = lmb_evaluate(t->model, weights, t->valid, t->c.backend, t->threads, &m, err);
@@ -285,6 +291,7 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
     t->rate_images = 0;
     LMB_TRY(lmb_loader_begin(t->loader, (uint32_t)t->s.epoch, t->s.batch, err));
     for (;;) {
+        lmb_watch_doing(t->watch, t->s.step, "waiting for data", false);
         LMB_TRY(lmb_loader_next(t->loader, &b, err));
         if (!b)
             break;
@@ -498,5 +505,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     lmb_comm_close(t->own_comm);
     free(t);
 }
+
+void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
 
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }

@@ -14,7 +14,7 @@
 #ifndef LMB_TRAIN_TRAINER_H
 #define LMB_TRAIN_TRAINER_H
 
-#include "comm/collective.h"
+#include "comm/watch.h"
 #include "core/base/log.h"
 #include "datasets/loader.h"
 #include "train/metrics.h"
@@ -31,7 +31,7 @@ struct lmb_tree;
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, threads, mode, seed;
-    double lr, clip, label_smoothing, ema, warmup_epochs;
+    double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
@@ -64,6 +64,8 @@ LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, con
                                              const lmb_dataset *train, const lmb_dataset *valid, lmb_comm *comm,
                                              lmb_trainer **out, lmb_error *err);
 void lmb_trainer_destroy(lmb_trainer *t);
+/* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
+void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err);
 

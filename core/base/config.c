@@ -12,7 +12,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 
-enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000 };
+enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEY = 200 };
 
 typedef struct piece { struct piece *next; } piece; /* allocations of a document, freed together */
 struct lmb_config {
@@ -100,8 +100,20 @@ static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth);
 
 static bool is_null(const char *s) { return !*s || !strcmp(s, "~") || !strcmp(s, "null"); }
 
+/* What YAML has and configurations do not: one way to write a value is enough. */
+static bool refuse_extras(reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag)
+{
+    if (!anchor && !tag)
+        return false;
+    LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: %s are not supported; write the value out", r->file,
+             (int)e->start_mark.line + 1, (int)e->start_mark.column + 1, anchor ? "anchors (&name)" : "tags (!name)");
+    return true;
+}
+
 static lmb_tree *read_scalar(reader *r, const yaml_event_t *e)
 {
+    if (refuse_extras(r, e, e->data.scalar.anchor, e->data.scalar.tag))
+        return NULL;
     const char *text = (const char *)e->data.scalar.value;
     size_t n = e->data.scalar.length;
     lmb_tree *t = new_node(r, LMB_TREE_SCALAR, e);
@@ -117,6 +129,33 @@ static lmb_tree *read_scalar(reader *r, const yaml_event_t *e)
     if (t->text && !t->quoted && is_null(t->text))
         t->kind = LMB_TREE_NULL;
     return t->text ? t : NULL;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const lmb_tree *const *x = a, *const *y = b;
+    int d = strcmp((*x)->key, (*y)->key);
+    return d ? d : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+}
+
+/* Sorted, so that a hostile text of 50,000 keys costs no quadratic time. */
+static bool has_duplicates(reader *r, const lmb_tree *map)
+{
+    size_t n = lmb_tree_count(map), i = 0;
+    const lmb_tree **v = malloc((n + 1) * sizeof *v);
+
+    if (!v)
+        return LMB_FAIL(r->err, LMB_E_NOMEM, "no memory to read %s", r->file) != LMB_OK;
+    for (const lmb_tree *c = map->child; c; c = c->next)
+        v[i++] = c;
+    qsort(v, n, sizeof *v, by_key);
+    for (i = 1; i < n && strcmp(v[i]->key, v[i - 1]->key) != 0;)
+        i++;
+    if (i < n)
+        lmb_tree_fail(v[i], r->err, LMB_E_FORMAT, "the key '%s' is already on line %d; remove one of the two",
+                      v[i]->key, v[i - 1]->line);
+    free(v);
+    return i < n;
 }
 
 static lmb_tree *read_children(reader *r, lmb_tree *t, bool map, int depth)
@@ -135,7 +174,7 @@ static lmb_tree *read_children(reader *r, lmb_tree *t, bool map, int depth)
             return NULL;
         if (e.type == YAML_SEQUENCE_END_EVENT || e.type == YAML_MAPPING_END_EVENT) {
             yaml_event_delete(&e);
-            return t;
+            return map && has_duplicates(r, t) ? NULL : t;
         }
         if (map) {
             lmb_tree *k = e.type == YAML_SCALAR_EVENT ? read_scalar(r, &e) : NULL;
@@ -145,8 +184,8 @@ static lmb_tree *read_children(reader *r, lmb_tree *t, bool map, int depth)
             if (!k)
                 return NULL;
             key = k->text;
-            if (lmb_tree_get(t, key)) {
-                lmb_tree_fail(k, r->err, LMB_E_FORMAT, "the key '%s' is there twice", key);
+            if (!*key || strlen(key) > MAX_KEY) {
+                lmb_tree_fail(k, r->err, LMB_E_FORMAT, "a key must have 1 to %d characters", MAX_KEY);
                 return NULL;
             }
             if (!next_event(r, &e))
@@ -174,14 +213,18 @@ static lmb_tree *read_node(reader *r, const yaml_event_t *e, int depth)
     switch (e->type) {
     case YAML_SCALAR_EVENT: return read_scalar(r, e);
     case YAML_SEQUENCE_START_EVENT:
+        if (refuse_extras(r, e, e->data.sequence_start.anchor, e->data.sequence_start.tag))
+            return NULL;
         t = new_node(r, LMB_TREE_LIST, e);
         return t ? read_children(r, t, false, depth) : NULL;
     case YAML_MAPPING_START_EVENT:
+        if (refuse_extras(r, e, e->data.mapping_start.anchor, e->data.mapping_start.tag))
+            return NULL;
         t = new_node(r, LMB_TREE_MAP, e);
         return t ? read_children(r, t, true, depth) : NULL;
     default:
-        LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d: anchors and aliases are not supported; write the value out", r->file,
-                 (int)e->start_mark.line + 1);
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s:%d:%d: aliases (*name) are not supported; write the value out", r->file,
+                 (int)e->start_mark.line + 1, (int)e->start_mark.column + 1);
         return NULL;
     }
 }
@@ -275,6 +318,16 @@ static lmb_tree *child_by_number(lmb_tree *t, const char *part)
     return c;
 }
 
+static int height(const lmb_tree *t)
+{
+    int most = 0;
+    for (const lmb_tree *c = t->child; c; c = c->next) {
+        int h = height(c);
+        most = h > most ? h : most;
+    }
+    return 1 + most;
+}
+
 lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
 {
     const char *eq = strchr(assignment, '=');
@@ -286,8 +339,12 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
     if (!value)
         return lmb_error_context(e, "--set %s", assignment);
     lmb_tree *at = c->root;
+    int room = MAX_DEPTH - height(value);
     for (const char *p = assignment; at;) {
         size_t n = strcspn(p, ".=");
+        if (room-- <= 0 || n > MAX_KEY)
+            return LMB_FAIL(e, LMB_E_ARG, "--set %.80s...: nested deeper than %d levels, or a key of more than %d "
+                            "characters", assignment, MAX_DEPTH, MAX_KEY);
         const char *part = keep_text(c, p, n);
         bool last = p[n] == '=';
         if (!part || !*part)
@@ -363,7 +420,8 @@ lmb_status lmb_tree_real(const lmb_tree *t, double *out, lmb_error *err)
     char *end = NULL;
     double v = 0;
 
-    if (t->kind == LMB_TREE_SCALAR && !t->quoted) {
+    /* strtod also knows hexadecimal, "inf" and "nan", none of which belongs in a configuration. */
+    if (t->kind == LMB_TREE_SCALAR && !t->quoted && !t->text[strspn(t->text, "0123456789+-.eE%")]) {
         v = strtod(t->text, &end);
         if (end != t->text && *end == '%' && !end[1]) {
             v /= 100;
@@ -383,7 +441,7 @@ lmb_status lmb_tree_int(const lmb_tree *t, int64_t *out, lmb_error *err)
 
     errno = 0;
     if (t->kind == LMB_TREE_SCALAR && !t->quoted)
-        v = strtoll(t->text, &end, 0);
+        v = strtoll(t->text, &end, t->text[0] == '0' && t->text[1] == 'x' ? 16 : 10); /* 010 is ten */
     if (!end || end == t->text || *end || errno)
         return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; a whole number is needed", label(t), shown(t));
     *out = v;
@@ -430,7 +488,7 @@ static void dump_text(const char *s, bool quoted, lmb_str *out)
 {
     bool plain = *s && !quoted && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+%") == strlen(s) &&
                  *s != '-' && *s != '%';
-    if (plain || (*s == '-' && s[1] && strspn(s + 1, "0123456789.eE+-") == strlen(s + 1)))
+    if (plain || (!quoted && *s == '-' && s[1] && strspn(s + 1, "0123456789.eE+-") == strlen(s + 1)))
         lmb_str_add(out, s);
     else
         lmb_str_add_json(out, s);

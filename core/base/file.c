@@ -20,78 +20,151 @@ static lmb_status io_error(lmb_error *err, const char *what, const char *path)
     return LMB_FAIL(err, LMB_E_IO, "%s: %s failed: %s", path, what, strerror(e));
 }
 
-/* A gzip stream of any length up to `limit` bytes, or a plain file: zlib passes plain bytes through. */
-static lmb_status read_stream(const char *path, bool gz, size_t limit, void **data, size_t *n, lmb_error *err)
+static lmb_status open_regular(const char *path, int *fd, uint64_t *size, lmb_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0)
+    int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not wait for its writer */
+
+    if (f < 0)
         return io_error(err, "open", path);
-    if (!S_ISREG(st.st_mode))
+    if (fstat(f, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(f);
         return LMB_FAIL(err, LMB_E_IO, "%s: not a regular file", path);
-    if (!gz && (uint64_t)st.st_size > limit)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %lld bytes; at most %zu are read", path, (long long)st.st_size, limit);
-    gzFile f = gzopen(path, "rb");
-    if (!f)
-        return io_error(err, "open", path);
-    gzbuffer(f, 1 << 17);
-    if (!gz && !gzdirect(f)) {
-        gzclose(f);
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: compressed; unpack it with gunzip", path);
     }
-    size_t cap = gz ? (size_t)1 << 20 : (size_t)st.st_size + 1, got = 0;
-    char *p = malloc(cap + 1);
-    lmb_status status = LMB_OK;
-    while (p) {
-        size_t room = cap - got;
-        int k = gzread(f, p + got, room > (1u << 30) ? 1u << 30 : (unsigned)room);
-        int code = Z_OK;
-        if (k < 0) {
-            status = LMB_FAIL(err, LMB_E_FORMAT, "%s: damaged: %s", path, gzerror(f, &code));
-            break;
-        }
-        got += (size_t)k;
-        if (k == 0) {
-            gzerror(f, &code);
-            if (code == Z_BUF_ERROR)
-                status = LMB_FAIL(err, LMB_E_FORMAT, "%s: the compressed file ends in the middle; fetch it again", path);
-            break;
-        }
-        if (got > limit) {
-            status = LMB_FAIL(err, LMB_E_FORMAT, "%s: more than %zu bytes", path, limit);
-            break;
-        }
-        if (got == cap) {
-            char *bigger = realloc(p, cap * 2 + 1);
-            if (!bigger) {
-                free(p);
-                p = NULL;
-                break;
-            }
-            p = bigger;
-            cap *= 2;
-        }
-    }
-    gzclose(f);
-    if (!p)
-        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %zu bytes", path, cap);
-    if (status != LMB_OK) {
-        free(p);
-        return status;
-    }
-    p[got] = 0;
-    *data = p;
-    *n = got;
+    *fd = f;
+    *size = (uint64_t)st.st_size;
     return LMB_OK;
+}
+
+static lmb_status too_large(lmb_error *err, const char *path, size_t limit)
+{
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s: more than the %zu bytes that are read", path, limit);
 }
 
 lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n, lmb_error *err)
 {
-    return read_stream(path, false, limit, data, n, err);
+    lmb_status st = LMB_OK;
+    uint64_t size = 0;
+    size_t got = 0;
+    char *buf;
+    int fd = -1;
+
+    LMB_TRY(open_regular(path, &fd, &size, err));
+    if (size > limit || size >= SIZE_MAX) {
+        close(fd);
+        return too_large(err, path, limit);
+    }
+    buf = malloc((size_t)size + 1);
+    if (!buf) {
+        close(fd);
+        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %llu bytes", path, (unsigned long long)size);
+    }
+    while (got < size) {
+        ssize_t r = read(fd, buf + got, (size_t)size - got);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            st = io_error(err, "read", path);
+        if (r <= 0)
+            break; /* a file that shrank meanwhile is read as far as it goes */
+        got += (size_t)r;
+    }
+    close(fd);
+    if (st != LMB_OK) {
+        free(buf);
+        return st;
+    }
+    buf[got] = '\0';
+    *data = buf;
+    *n = got;
+    return LMB_OK;
+}
+
+/* Room for more output: twice as much, but never beyond one byte more than `limit`. */
+static lmb_status grow(const char *path, char **out, size_t *cap, size_t limit, lmb_error *err)
+{
+    size_t next = *cap < 32768 ? 65536 : *cap > SIZE_MAX / 4 ? SIZE_MAX / 2 : *cap * 2;
+    char *p;
+
+    if (*cap > limit)
+        return too_large(err, path, limit);
+    if (next > limit)
+        next = limit + 1;
+    p = realloc(*out, next + 1);
+    if (!p)
+        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %zu bytes", path, next);
+    *out = p;
+    *cap = next;
+    return LMB_OK;
+}
+
+/* All members of a gzip stream. */
+static lmb_status gunzip(const char *path, void *in, uInt n_in, size_t limit, void **data, size_t *n, lmb_error *err)
+{
+    const size_t chunk = (size_t)1 << 30; /* zlib counts in 32 bits */
+    lmb_status st = LMB_OK;
+    size_t cap = 0, at = 0;
+    char *out = NULL;
+    z_stream z;
+    int rc = Z_OK;
+
+    memset(&z, 0, sizeof z);
+    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
+        return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory to decompress", path);
+    z.next_in = in;
+    z.avail_in = n_in;
+    while (st == LMB_OK && (z.avail_in > 0 || rc != Z_STREAM_END)) {
+        size_t room;
+        if (at == cap && (st = grow(path, &out, &cap, limit, err)) != LMB_OK)
+            break;
+        room = cap - at < chunk ? cap - at : chunk;
+        z.next_out = (Bytef *)out + at;
+        z.avail_out = (uInt)room;
+        rc = inflate(&z, Z_NO_FLUSH);
+        at += room - z.avail_out;
+        if (rc == Z_STREAM_END && z.avail_in > 0)
+            rc = inflateReset(&z);
+        if (rc != Z_OK && rc != Z_STREAM_END)
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: the compressed file is damaged or ends in the middle; fetch it again", path);
+    }
+    inflateEnd(&z);
+    if (st == LMB_OK && at > limit)
+        st = too_large(err, path, limit);
+    if (st != LMB_OK) {
+        free(out);
+        return st;
+    }
+    out[at] = '\0';
+    *data = out;
+    *n = at;
+    return LMB_OK;
 }
 
 lmb_status lmb_file_read_gz(const char *path, size_t limit, void **data, size_t *n, lmb_error *err)
 {
-    return read_stream(path, true, limit, data, n, err);
+    unsigned char *raw;
+    void *mem;
+    size_t raw_n;
+    lmb_status st;
+
+    /* Compressed data is at most a little larger than what it holds (stored blocks: 5 bytes in 16 KiB). */
+    LMB_TRY(lmb_file_read(path, limit < SIZE_MAX / 2 ? limit + limit / 1024 + 1024 : limit, &mem, &raw_n, err));
+    raw = mem;
+    if (raw_n < 2 || raw[0] != 0x1f || raw[1] != 0x8b) {
+        if (raw_n > limit) {
+            free(raw);
+            return too_large(err, path, limit);
+        }
+        *data = raw;
+        *n = raw_n;
+        return LMB_OK;
+    }
+    if (raw_n > UINT_MAX)
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: a compressed file of 4 GiB or more; decompress it first", path);
+    else
+        st = gunzip(path, raw, (uInt)raw_n, limit, data, n, err);
+    free(raw);
+    return st;
 }
 
 static lmb_status write_all(int fd, const char *path, const void *data, size_t n, lmb_error *err)
@@ -134,10 +207,15 @@ lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
         return io_error(err, "open", tmp);
     int bad = fsync(fd);
     close(fd);
+    lmb_status st = LMB_OK;
     if (bad)
-        return io_error(err, "sync", tmp);
-    if (rename(tmp, path) != 0)
-        return io_error(err, "rename", path);
+        st = io_error(err, "sync", tmp);
+    else if (rename(tmp, path) != 0)
+        st = io_error(err, "rename", path);
+    if (st != LMB_OK) {
+        unlink(tmp);
+        return st;
+    }
     return sync_folder_of(path, err);
 }
 

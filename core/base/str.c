@@ -8,60 +8,91 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool grow(lmb_str *s, size_t more)
+/* Make room for `more` bytes and a NUL; doubling keeps a long run of appends linear. */
+static bool reserve(lmb_str *s, size_t more)
 {
-    if (s->failed || more > SIZE_MAX - s->n - 1) {
+    size_t need, cap;
+    char *text;
+
+    if (s->failed || more > SIZE_MAX / 2 - s->n - 1) {
         s->failed = true;
         return false;
     }
-    if (s->n + more + 1 > s->cap) {
-        size_t cap = s->cap < 128 ? 256 : s->cap * 2;
-        while (cap < s->n + more + 1)
-            cap *= 2;
-        char *p = realloc(s->text, cap);
-        if (!p) {
-            s->failed = true;
-            return false;
-        }
-        s->text = p;
-        s->cap = cap;
+    need = s->n + more + 1;
+    if (need <= s->cap)
+        return true;
+    cap = s->cap < 64 ? 64 : s->cap;
+    while (cap < need)
+        cap *= 2;
+    text = realloc(s->text, cap);
+    if (!text) {
+        s->failed = true;
+        return false;
     }
+    s->text = text;
+    s->cap = cap;
     return true;
 }
 
 void lmb_str_add_n(lmb_str *s, const void *bytes, size_t n)
 {
-    if (!grow(s, n))
+    if (!reserve(s, n))
         return;
     if (n)
         memcpy(s->text + s->n, bytes, n);
     s->n += n;
-    s->text[s->n] = 0;
+    s->text[s->n] = '\0';
 }
 
 void lmb_str_add(lmb_str *s, const char *text) { lmb_str_add_n(s, text, strlen(text)); }
 
 void lmb_str_addf(lmb_str *s, const char *fmt, ...)
 {
-    va_list ap;
+    va_list ap, again;
+    int n;
 
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    if (n < 0 || !grow(s, (size_t)n))
-        return;
-    va_start(ap, fmt);
-    vsnprintf(s->text + s->n, (size_t)n + 1, fmt, ap);
-    va_end(ap);
-    s->n += (size_t)n;
+    if (n < 0) {
+        s->failed = true;
+    } else if (reserve(s, (size_t)n)) {
+        vsnprintf(s->text + s->n, (size_t)n + 1, fmt, again);
+        s->n += (size_t)n;
+    }
+    va_end(again);
 }
 
-/* Length of the UTF-8 sequence at p, 0 if it is none. */
-static int utf8_length(const unsigned char *p)
+/* Length of the well-formed UTF-8 sequence at `p` (Unicode table 3-7), or 0. NUL-terminated input, so
+ * looking at the next byte is safe as long as the one before it was not NUL. */
+static size_t utf8_length(const unsigned char *p)
 {
-    int n = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 && p[0] > 0xc1 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
-            : (p[0] & 0xf8) == 0xf0 && p[0] < 0xf5 ? 4 : 0;
-    for (int i = 1; i < n; i++)
+    unsigned char lo = 0x80, hi = 0xbf;
+    size_t n;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        n = 2;
+    else if ((p[0] & 0xf0) == 0xe0)
+        n = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        n = 4;
+    else
+        return 0;
+    /* The second byte rules out overlong forms, surrogates and what lies past U+10FFFF. */
+    if (p[0] == 0xe0)
+        lo = 0xa0;
+    else if (p[0] == 0xed)
+        hi = 0x9f;
+    else if (p[0] == 0xf0)
+        lo = 0x90;
+    else if (p[0] == 0xf4)
+        hi = 0x8f;
+    if (p[1] < lo || p[1] > hi)
+        return 0;
+    for (size_t i = 2; i < n; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
     return n;
@@ -69,58 +100,68 @@ static int utf8_length(const unsigned char *p)
 
 void lmb_str_add_json(lmb_str *s, const char *text)
 {
-    lmb_str_add(s, "\"");
-    for (const unsigned char *p = (const unsigned char *)text; *p;) {
-        int n = utf8_length(p);
-        if (n == 0) {
-            lmb_str_add(s, "\\ufffd");
-            p++;
-        } else if (*p == '"' || *p == '\\') {
-            lmb_str_addf(s, "\\%c", *p++);
-        } else if (*p < 0x20) {
-            lmb_str_addf(s, "\\u%04x", *p++);
-        } else {
-            lmb_str_add_n(s, p, (size_t)n);
-            p += n;
-        }
+    const unsigned char *p = (const unsigned char *)text;
+
+    lmb_str_add_n(s, "\"", 1);
+    while (*p && !s->failed) {
+        size_t n = utf8_length(p);
+        if (n == 0)
+            lmb_str_add(s, "\xef\xbf\xbd");
+        else if (*p == '"' || *p == '\\')
+            lmb_str_addf(s, "\\%c", *p);
+        else if (*p == '\n')
+            lmb_str_add(s, "\\n");
+        else if (*p == '\t')
+            lmb_str_add(s, "\\t");
+        else if (*p < 0x20 || *p == 0x7f)
+            lmb_str_addf(s, "\\u%04x", *p);
+        else
+            lmb_str_add_n(s, p, n);
+        p += n ? n : 1;
     }
-    lmb_str_add(s, "\"");
+    lmb_str_add_n(s, "\"", 1);
 }
 
 void lmb_str_add_number(lmb_str *s, double v)
 {
-    char buf[40];
+    char text[40];
 
     if (!isfinite(v)) {
         lmb_str_add(s, "null");
         return;
     }
+    if (v == trunc(v) && fabs(v) < 1e15) {
+        lmb_str_addf(s, "%.0f", v);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buf, sizeof buf, "%.*g", digits, v);
-        if (strtod(buf, NULL) == v)
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
             break;
     }
-    lmb_str_add(s, buf);
+    lmb_str_add(s, text);
 }
 
 void lmb_str_add_html(lmb_str *s, const char *text)
 {
-    for (; *text; text++)
+    for (; *text && !s->failed; text++) {
         switch (*text) {
+        case '&': lmb_str_add(s, "&amp;"); break;
         case '<': lmb_str_add(s, "&lt;"); break;
         case '>': lmb_str_add(s, "&gt;"); break;
-        case '&': lmb_str_add(s, "&amp;"); break;
         case '"': lmb_str_add(s, "&quot;"); break;
         case '\'': lmb_str_add(s, "&#39;"); break;
         default: lmb_str_add_n(s, text, 1);
         }
+    }
 }
 
 void lmb_str_clear(lmb_str *s)
 {
     s->n = 0;
+    s->failed = false;
     if (s->text)
-        s->text[0] = 0;
+        s->text[0] = '\0';
 }
 
 void lmb_str_free(lmb_str *s)
@@ -131,5 +172,7 @@ void lmb_str_free(lmb_str *s)
 
 lmb_status lmb_str_check(const lmb_str *s, lmb_error *err)
 {
-    return s->failed ? LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of text", s->n) : LMB_OK;
+    if (s->failed)
+        return LMB_FAIL(err, LMB_E_NOMEM, "out of memory after %zu bytes of text", s->n);
+    return LMB_OK;
 }

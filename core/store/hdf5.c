@@ -78,7 +78,7 @@ bool lmbi_h5_needs_name(lmb_dtype t) { return t == LMB_BOOL || t == LMB_F16 || t
 
 /* ---- the seal ---------------------------------------------------------------------------------- */
 
-enum { SEAL = 64, SEAL_HEAD = 32, CHUNK = 65536 };
+enum { SEAL = LMBI_H5_SEAL, SEAL_HEAD = 32, CHUNK = 65536 };
 static const char seal_magic[16] = { 'l', 'i', 'm', 'b', 'e', 'c', 'k', '-', 'h', 'd', 'f', '5', '-', 'e', 'n', 'd' };
 
 static void seal_head(unsigned char head[SEAL_HEAD], uint64_t bytes)
@@ -110,24 +110,16 @@ static lmb_status hash_file(FILE *f, const char *path, uint64_t n, lmb_hash *out
     return LMB_OK;
 }
 
-lmb_status lmbi_h5_seal(const char *path, lmb_error *err)
+void lmbi_h5_seal(unsigned char *image, size_t n)
 {
-    unsigned char seal[SEAL];
-    lmb_hash h;
-    uint64_t n;
-    lmb_status st;
-    FILE *f;
+    lmb_hasher h;
+    lmb_hash sum;
 
-    LMB_TRY(lmb_file_size(path, &n, err));
-    f = fopen(path, "rb");
-    if (!f)
-        return LMB_FAIL(err, LMB_E_IO, "cannot read %s: %s", path, strerror(errno));
-    st = hash_file(f, path, n, &h, err);
-    fclose(f);
-    LMB_TRY(st);
-    seal_head(seal, n);
-    memcpy(seal + SEAL_HEAD, h.b, sizeof h.b);
-    return lmb_file_append(path, seal, sizeof seal, err);
+    seal_head(image + n, n);
+    lmb_hash_begin(&h);
+    lmb_hash_add(&h, image, n + SEAL_HEAD);
+    sum = lmb_hash_end(&h);
+    memcpy(image + n + SEAL_HEAD, sum.b, sizeof sum.b);
 }
 
 static lmb_status check_seal(FILE *f, const char *path, uint64_t size, lmb_error *err)

@@ -7,7 +7,7 @@
 
 #include "core/store/format.h"
 
-enum { LMBI_H5_FORMAT = 1 };
+enum { LMBI_H5_FORMAT = 1, LMBI_H5_SEAL = 64 };
 
 /* HDF5 prints its error stack unless told otherwise: call at every entry, restore at every exit. */
 typedef struct lmbi_h5_quiet { H5E_auto2_t fn; void *ctx; } lmbi_h5_quiet;
@@ -18,8 +18,9 @@ lmb_status lmbi_h5_fail(lmb_error *err, lmb_status st, const char *verb, const c
 
 hid_t lmbi_h5_type(lmb_dtype t);
 bool lmbi_h5_needs_name(lmb_dtype t); /* types that HDF5 does not have */
-/* The seal: hash the file at `path` and append the trailer; or check that it is there and right. */
-lmb_status lmbi_h5_seal(const char *path, lmb_error *err);
+/* The seal: hash the n bytes of a file's image and put the trailer into the LMBI_H5_SEAL bytes behind them; or
+ * check that the file at `path` has one that is right. */
+void lmbi_h5_seal(unsigned char *image, size_t n);
 lmb_status lmbi_h5_check_seal(const char *path, lmb_error *err);
 
 lmb_status lmbi_h5_write(const lmbi_items *items, const lmb_store_item *const *sorted, const char *tmp, lmb_error *err);

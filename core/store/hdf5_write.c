@@ -1,6 +1,8 @@
 /* core/store/hdf5_write.c - a list of items into an HDF5 file. See hdf5.c for the layout. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/store/hdf5.h"
 
 /* A scalar attribute. False: HDF5 knows why. */
@@ -104,20 +106,46 @@ static lmb_status write_items(hid_t file, const lmb_store_item *const *sorted, s
     return LMB_OK;
 }
 
-lmb_status lmbi_h5_write(const lmbi_items *items, const lmb_store_item *const *sorted, const char *tmp,
+/* The file is made in memory and its image written by us: an HDF5 file whose write failed (a full disk) can not be
+ * closed, and HDF5 1.10 crashes when it tries again at the end of the process. */
+static lmb_status make_image(const lmbi_items *items, const lmb_store_item *const *sorted, unsigned char **image, size_t *n,
                              lmb_error *err)
 {
-    lmbi_h5_quiet q = lmbi_h5_silence();
-    hid_t file = H5Fcreate(tmp, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    lmb_status st;
+    hid_t memory = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t file = memory >= 0 && H5Pset_fapl_core(memory, 1 << 16, 0) >= 0
+                     ? H5Fcreate("image", H5F_ACC_TRUNC, H5P_DEFAULT, memory) : H5I_INVALID_HID;
+    lmb_status st = file < 0 ? lmbi_h5_fail(err, LMB_E_IO, "create", "image") : write_items(file, sorted, items->n, err);
+    ssize_t bytes = st == LMB_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
 
-    if (file < 0) {
-        st = lmbi_h5_fail(err, LMB_E_IO, "create", tmp);
-    } else {
-        st = write_items(file, sorted, items->n, err);
-        if (H5Fclose(file) < 0 && st == LMB_OK)
-            st = lmbi_h5_fail(err, LMB_E_IO, "write", tmp);
+    if (st == LMB_OK && bytes < 0)
+        st = lmbi_h5_fail(err, LMB_E_IO, "finish", "image");
+    if (st == LMB_OK) {
+        *image = malloc((size_t)bytes + LMBI_H5_SEAL);
+        *n = (size_t)bytes;
+        if (!*image)
+            st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for an HDF5 file of %zd bytes", bytes);
+        else if (H5Fget_file_image(file, *image, (size_t)bytes) != bytes)
+            st = lmbi_h5_fail(err, LMB_E_IO, "copy", "image");
     }
+    if (file >= 0)
+        H5Fclose(file);
+    if (memory >= 0)
+        H5Pclose(memory);
+    return st;
+}
+
+lmb_status lmbi_h5_write(const lmbi_items *items, const lmb_store_item *const *sorted, const char *tmp, lmb_error *err)
+{
+    lmbi_h5_quiet q = lmbi_h5_silence();
+    unsigned char *image = NULL;
+    size_t n = 0;
+    lmb_status st = make_image(items, sorted, &image, &n, err);
+
     lmbi_h5_restore(q);
-    return st == LMB_OK ? lmbi_h5_seal(tmp, err) : st;
+    if (st == LMB_OK) {
+        lmbi_h5_seal(image, n);
+        st = lmb_file_write(tmp, image, n + LMBI_H5_SEAL, err);
+    }
+    free(image);
+    return st;
 }

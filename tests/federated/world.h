@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@ typedef struct world_client {
     char state[96], invite[LMB_SERVER_INVITE];
     double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
-    int trained;
+    atomic_int trained;
     lmb_client *client;
     pthread_t thread;
     lmb_status status;

@@ -208,15 +208,15 @@ static void write_raw(const void *data, size_t n)
 
 START_TEST(damage_is_refused)
 {
+    size_t n, step = _i == 0 ? 1 : 5; /* every byte of the bundle; HDF5 files are larger and sealed as a whole */
     unsigned char *data;
     void *mem;
-    size_t n;
 
     setup();
     write_small(lmbi_store_formats[_i]->name);
     ck_ok(lmb_file_read(path, 1 << 24, &mem, &n, &err));
     data = mem;
-    for (size_t at = 0; at < n; at++) {
+    for (size_t at = 0; at < n; at += step) {
         lmb_store *s = NULL;
         data[at] ^= (unsigned char)(1 << at % 8);
         write_raw(data, n);
@@ -225,7 +225,7 @@ START_TEST(damage_is_refused)
         ck_assert_msg(lmb_store_open(path, &s, &err) == LMB_E_FORMAT, "byte %zu: %s", at, err.msg);
         ck_assert_int_ne(err.msg[0], 0);
     }
-    for (size_t cut = 0; cut < n; cut++) {
+    for (size_t cut = 0; cut < n; cut += step) {
         lmb_store *s = NULL;
         write_raw(data, cut);
         ck_assert_msg(lmb_store_open(path, &s, NULL) == LMB_E_FORMAT, "%zu of %zu bytes were accepted", cut, n);
@@ -292,7 +292,7 @@ START_TEST(failed_commits_leave_the_old_file)
     lmb_store_close(s);
     ck_ok(lmb_store_create("/nowhere/at/all", lmbi_store_formats[_i]->name, &w, &err));
     ck_assert_int_eq(lmb_store_commit(w, &err), LMB_E_IO);
-    ck_assert_ptr_nonnull(strstr(err.msg, "No such file"));
+    ck_assert_ptr_nonnull(strstr(err.msg, "no such file or folder"));
     lmb_store_writer_destroy(w);
     teardown();
 }

@@ -1,0 +1,82 @@
+/* launch/cmd_join.c - `limbeck join`: take part in a federation with one's own data. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/federation.h"
+#include "launch/stage.h"
+
+static const char usage[] =
+    "usage: limbeck join CONFIG.yaml --invite STRING [--data-slice I/K] [--state DIR] [--set key=value ...]\n\n"
+    "Joins the federation that the invite names and trains on this machine's data (the `data` of the configuration) whenever the\n"
+    "server asks. Only changes of the model leave the machine, encrypted. The invite is good once; later starts need none.\n\n"
+    "  --invite STRING    from `limbeck federation invite`\n"
+    "  --data-slice I/K   use slice I (from 0) of K of the samples that `split.clients` sets aside; to try a federation on one machine\n"
+    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n";
+
+static lmb_client *running;
+static void on_signal(int s)
+{
+    (void)s;
+    if (running)
+        lmb_client_stop(running);
+}
+
+static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
+{
+    (void)level, (void)subsystem;
+    fprintf(stderr, "%s: %s\n", (const char *)ctx, text);
+}
+
+static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
+{
+    lmb_federation_config c;
+    lmb_dataset *data = NULL;
+    char state[LMB_STAGE_PATH], name[64] = "client";
+    const char *slice = lmb_args_get(a, "data-slice", NULL);
+    int i = 0, k = 1;
+    lmb_status st;
+
+    if (slice && (sscanf(slice, "%d/%d", &i, &k) != 2 || k < 1 || i < 0 || i >= k))
+        return LMB_FAIL(err, LMB_E_ARG, "--data-slice %s; write it as I/K with I from 0 to K - 1", slice);
+    LMB_TRY(lmb_federation_of(j, &c, err));
+    LMB_TRY(lmb_job_data(j, err));
+    if (slice) {
+        snprintf(name, sizeof name, "client-%d", i);
+        LMB_TRY(lmb_federation_slice(j, &c, i, k, &data, err));
+    }
+    LMB_TRY_GOTO(st, done, lmb_stage_path(state, j->c.run, "federation", name, err));
+    if (!*c.client.state_dir)
+        c.client.state_dir = lmb_args_get(a, "state", state);
+    if (!*c.client.name)
+        c.client.name = name;
+    lmb_log log = { on_line, name, LMB_LOG_INFO };
+    lmb_local_trainer trainer = { lmb_federation_train, data ? data : j->all };
+    LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, lmb_args_get(a, "invite", ""), &trainer, &log, &running, err));
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    st = lmb_client_run(running, err);
+    lmb_client_destroy(running);
+    running = NULL;
+done:
+    lmb_dataset_destroy(data);
+    return st;
+}
+
+static lmb_status run(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "invite", "data-slice", "state", NULL };
+    lmb_args a;
+    lmb_job j;
+
+    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
+    if (a.n_words != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+    LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
+    lmb_status st = join(&j, &a, err);
+    lmb_job_close(&j);
+    return st;
+}
+
+const lmb_cmd lmb_cmd_join = { "join", "take part in a federation with this machine's data", usage, run };

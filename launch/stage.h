@@ -1,0 +1,32 @@
+/* launch/stage.h - what a stage of a run leaves for the report: figures, a history, and that it is done.
+ *
+ *   <run>/<name>/history.jsonl   one JSON object an epoch or round
+ *   <run>/<name>/stage.json      {"name", "parameters", "macs", "bytes", "accuracy" (0 to 1), "latency_us", "interval",
+ *                                "confusion", "classes", "note"}
+ */
+#ifndef LMB_LAUNCH_STAGE_H
+#define LMB_LAUNCH_STAGE_H
+
+#include "core/plan/plan.h"
+#include "datasets/dataset.h"
+#include "train/metrics.h"
+
+typedef struct lmb_stage_result {
+    const char *name;
+    double parameters, macs, bytes, latency_us;
+    const lmb_metrics *metrics;
+    const lmb_dataset *data; /* names of classes */
+    const char *note;        /* may be NULL      */
+} lmb_stage_result;
+
+enum { LMB_STAGE_PATH = 1024 };
+/* "<run>/<stage>/<file>" (file may be ""), making the folders. */
+LMB_MUST_CHECK lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err);
+
+/* Parameters, MACs of one sample, and the median time of a prediction at batch 1 on one thread. `state` NULL: the
+ * graph's own content. */
+LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
+                                            lmb_stage_result *r, lmb_error *err);
+
+#endif

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Wrong input of every kind: one sentence on stderr that names what to change, a non-zero exit, nothing half-written.
+limbeck=$1
+dir=$2/bad
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+cat >"$dir/good.yaml" <<Y
+run: $dir/run
+data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}
+model: {name: mlp, hidden: [8]}
+train: {epochs: 1, batch: 32, threads: 1, lr: 0.05}
+Y
+bad=0
+# refused CODE WORDS COMMAND...: expect exit code CODE and WORDS on stderr
+refused() {
+    code=$1; words=$2; shift 2
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
+    if [ $got -ne "$code" ] || ! grep -q -- "$words" "$dir/err"; then
+        echo "FAILED: $* -> exit $got (want $code), stderr: $(cat "$dir/err") (want: $words)"; bad=1
+    fi
+}
+t="$limbeck train $dir/good.yaml --fresh"
+refused 2 "did you mean train" "$limbeck" trian
+refused 2 "did you mean --set" "$limbeck" train x.yaml --sett a=b
+refused 1 "no such file" "$limbeck" train "$dir/missing.yaml"
+refused 2 "did you mean 'epochs'" $t --set train.epocs=3
+refused 2 "it must be in \[1, 1e+06\]" $t --set train.epochs=0
+refused 2 "a number is needed" $t --set train.lr=fast
+refused 2 "did you mean resnet" $t --set model=resnt
+refused 2 "6 n + 2" $t --set 'model={name: resnet, depth: 9}'
+refused 2 "there is no optimizer 'sgdd'" $t --set train.optimizer=sgdd
+refused 2 "did you mean idx" $t --set data=idxx
+refused 1 "dataset-fashion-mnist" $t --set "data={name: idx, path: $dir}"
+refused 2 "split asks for" $t --set split.train=100000
+refused 2 "backend 'gpuu'" $t --set train.backend=gpuu
+refused 2 "has no stage 'student'" $t --stage student
+refused 2 "there is no table 'opps'" "$limbeck" list opps
+refused 2 "no case of 'Konv'" "$limbeck" check op Konv
+printf 'a: [1\n' >"$dir/broken.yaml"
+refused 1 "not valid YAML" "$limbeck" train "$dir/broken.yaml"
+refused 1 "not finite" $t --set train.lr=900 --set train.epochs=60 --set 'train.optimizer={name: sgd, momentum: 0.99}'
+touch "$dir/file"
+refused 1 "folder\|Not a directory" $t --set "run=$dir/file/run"
+rm -rf "$dir/run"
+refused 1 "no space left\|File too large" sh -c "ulimit -f 1; trap '' XFSZ; exec $limbeck train $dir/good.yaml --set model.hidden=[400]"
+ls "$dir"/run/model/*.tmp >/dev/null 2>&1 && { echo "FAILED: a full disk leaves a temporary"; bad=1; }
+
+rm -rf "$dir/run"
+"$limbeck" train "$dir/good.yaml" >/dev/null 2>&1 || { echo "FAILED: the good configuration does not train"; bad=1; }
+refused 2 "another configuration" "$limbeck" train "$dir/good.yaml" --set train.lr=0.06
+refused 1 "other layers" "$limbeck" train "$dir/good.yaml" --set model.hidden=[9]
+cp "$dir/run/model/checkpoint.h5" "$dir/keep"
+head -c 2000 "$dir/keep" >"$dir/run/model/checkpoint.h5"
+refused 1 "checkpoint.h5" "$limbeck" train "$dir/good.yaml"
+exit $bad

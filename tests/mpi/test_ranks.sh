@@ -1,0 +1,42 @@
+#!/bin/sh
+# Deterministic mode: 1, 2 and 4 ranks and any number of threads end in the same bits; fast mode repeats itself.
+# Ranks that are given different settings are told so; a rank that dies ends the job.
+limbeck=$1
+dir=$2/ranks
+command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+cat >"$dir/run.yaml" <<'Y'
+run: RUN
+data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
+split: {validation: 60}
+model: {name: vgg, channels: [8, 0, 12], dropout: 0.1}
+train: {epochs: 2, batch: 128, threads: 1, lr: 0.05, ema: 0.9, augment: {crop: 1, flip: true}}
+Y
+sed -i "s|RUN|$dir/run|" "$dir/run.yaml"
+
+# weights RANKS OPTION...: the hash that `limbeck train` prints of the final weights
+weights() {
+    n=$1; shift
+    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
+}
+fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
+
+one=$(weights 1)
+[ -n "$one" ] || fail "one rank printed no weights"
+for n in 2 4; do
+    [ "$(weights $n)" = "$one" ] || fail "$n ranks end in other bits than one"
+done
+[ "$(weights 2 --set train.threads=2)" = "$one" ] || fail "2 ranks of 2 threads end in other bits"
+[ "$(weights 1 --set train.shard=16)" != "$one" ] || fail "other shards should give other bits: is the test blind?"
+
+a=$(weights 2 --set train.mode=fast)
+b=$(weights 2 --set train.mode=fast)
+[ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"
+
+if mpirun -n 3 --oversubscribe "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log.3" 2>&1; then fail "3 ranks in deterministic mode were accepted"; fi
+grep -q "needs 1, 2, 4" "$dir/log.3" || fail "3 ranks: no sentence"
+
+if mpirun -n 1 "$limbeck" train "$dir/run.yaml" --fresh --set model.channels=[8] : \
+          -n 1 "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log.d" 2>&1; then fail "ranks with different models were accepted"; fi
+grep -q "rank 1 has another configuration than rank 0" "$dir/log.d" || fail "different configurations: no sentence"
+echo "ranks agree: $one"
