@@ -43,6 +43,7 @@ typedef struct lmbi_import {
     const lmb_onnx_import_options *o;
     lmb_graph *g;
     int64_t opset, batch;
+    size_t folded;    /* bytes of constants that fold.c made */
     bool literal;     /* our own form: no rewriting, no folding */
     lmbi_names names; /* ONNX name -> value */
 } lmbi_import;
