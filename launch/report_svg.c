@@ -27,12 +27,16 @@ static double nice_step(double span, int parts)
 }
 
 /* Widen [lo, hi] to whole steps; returns the step. */
-static double nice_range(double *lo, double *hi, int parts)
+static double nice_range(double *lo, double *hi, int parts, bool share)
 {
     double pad = *hi > *lo ? 0 : fmax(fabs(*hi) * 0.05, 1e-3);
     double step = nice_step(*hi - *lo + 2 * pad, parts);
     *lo = floor((*lo - pad) / step + 1e-9) * step;
     *hi = ceil((*hi + pad) / step - 1e-9) * step;
+    if (share) { /* there is nothing below 0 % or above 100 % */
+        *lo = fmax(*lo, 0);
+        *hi = fmin(*hi, 1);
+    }
     return step;
 }
 
@@ -50,7 +54,7 @@ static void y_axis(lmb_str *out, const frame *f, double step, bool percent)
     double shown = percent ? 100 * step : step;
     int digits = shown >= 1 ? 0 : shown >= 0.1 ? 1 : shown >= 0.01 ? 2 : 3;
 
-    for (int i = 0; f->y0 + i * step <= f->y1 + step / 2; i++) {
+    for (int i = 0; f->y0 + i * step <= f->y1 + step / 1000; i++) {
         double v = f->y0 + i * step, y = py(f, v);
         lmb_str_addf(out, "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
                      "%.*f%s</text>\n", LEFT, y, W - RIGHT, y, LEFT - 8, y + 4, digits, percent ? 100 * v : v, percent ? " %" : "");
@@ -140,7 +144,7 @@ bool lmbi_svg_draw_lines(lmb_str *out, const lmbi_svg_lines *c)
         return false;
     if (f.x1 == f.x0)
         f.x0 -= 0.5, f.x1 += 0.5;
-    double step = nice_range(&f.y0, &f.y1, 6), x_step = fmax(1, nice_step(f.x1 - f.x0, 10));
+    double step = nice_range(&f.y0, &f.y1, 6, c->percent), x_step = fmax(1, nice_step(f.x1 - f.x0, 10));
     describe_lines(&what, c);
     begin(out, c->title, what.text ? what.text : "");
     y_axis(out, &f, step, c->percent);
@@ -229,7 +233,7 @@ bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c)
     }
     if (!(f.x0 > 0) || c->n == 0)
         return false;
-    double step = nice_range(&f.y0, &f.y1, 6);
+    double step = nice_range(&f.y0, &f.y1, 6, true);
     begin(out, c->title, "Points with their 95 % intervals; the table has the figures.");
     y_axis(out, &f, step, true);
     log_ticks(out, &f, c->unit);
