@@ -9,12 +9,11 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "launch/federation.h"
-#include "launch/model_file.h"
 #include "launch/stage.h"
 
 static const char serve_usage[] =
     "usage: limbeck serve CONFIG.yaml [--model FILE.onnx] [--set key=value ...]\n\n"
-    "Serves a federation: improves the student (default <run>/student/model.onnx) over `federation.server.rounds` rounds of\n"
+    "Serves a federation: improves the student (default <run>/student-int8/qat.onnx) over `federation.server.rounds` rounds of\n"
     "encrypted updates, scores each round on the validation part, and writes the best round to <run>/federation/model.onnx.\n"
     "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
@@ -98,7 +97,7 @@ static lmb_status write_best(const lmb_job *j, lmb_graph *model, const lmb_state
     LMB_TRY(lmb_server_best(running, state, &round, &score, err));
     LMB_TRY(lmb_state_to_graph(l, state, model, err));
     LMB_TRY(lmb_stage_path(path, j->c.run, "federation", "model.onnx", err));
-    LMB_TRY(lmb_model_file_write(path, model, err));
+    LMB_TRY(lmb_onnx_write(path, model, NULL, err));
     printf("best round %llu, validation %.2f %%: %s\n", (unsigned long long)round, 100 * score, path);
     return LMB_OK;
 }
@@ -166,8 +165,8 @@ static lmb_status serve(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_job_data(j, err));
     if (!j->validation)
         return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
-    LMB_TRY(lmb_stage_path(path, j->c.run, "student", "model.onnx", err));
-    LMB_TRY(lmb_model_file_read(lmb_args_get(a, "model", path), &model, err));
+    LMB_TRY(lmb_stage_path(path, j->c.run, "student-int8", "qat.onnx", err));
+    LMB_TRY(lmb_onnx_read(lmb_args_get(a, "model", path), NULL, &model, err));
     lmb_status st = lmb_onnx_export(model, NULL, &bytes, err);
     if (st == LMB_OK)
         st = serve_graph(j, &c, model, &bytes, err);

@@ -9,7 +9,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
-#include "train/program.h"
+#include "train/trainer.h"
 
 lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err)
 {
@@ -134,5 +134,37 @@ lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const l
     lmb_predictor_destroy(p);
     free(x);
     free(raw);
+    return st;
+}
+
+void lmb_stage_print(const lmb_stage_result *r)
+{
+    double lo, hi;
+    lmb_metrics_interval(r->metrics, &lo, &hi);
+    printf("%s: test accuracy %.2f %% (95 %% interval %.2f to %.2f), macro F1 %.4f, %.0f parameters, %.0f MACs, %.0f bytes, %.1f us at batch 1\n",
+           r->name, 100 * lmb_metrics_accuracy(r->metrics), 100 * lo, 100 * hi, lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs,
+           r->bytes, r->latency_us);
+}
+
+lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model, const lmb_dataset *test,
+                            const char *backend, lmb_error *err)
+{
+    lmb_stage_result r = { .name = stage, .data = test };
+    lmb_metrics m;
+    uint64_t bytes = 0;
+
+    LMB_TRY(lmb_metrics_init(&m, test->classes, err));
+    lmb_status st = lmb_evaluate(model, NULL, test, backend, lmb_cpu_count(), &m, err);
+    r.metrics = &m;
+    if (st == LMB_OK)
+        st = lmb_stage_measure(model, NULL, test, backend, &r, err);
+    if (st == LMB_OK)
+        st = lmb_file_size(file, &bytes, err);
+    r.bytes = (double)bytes;
+    if (st == LMB_OK && run)
+        st = lmb_stage_write(run, &r, err);
+    if (st == LMB_OK)
+        lmb_stage_print(&r);
+    lmb_metrics_deinit(&m);
     return st;
 }

@@ -13,12 +13,18 @@
 #include "core/plan/plan.h"
 
 enum { FOLD_ELEMENTS = 4096 };
+static const size_t FOLD_BYTES = (size_t)256 << 20; /* a few bytes of file must not ask for any amount */
 
 static bool whole(lmb_dtype t) { return t != LMB_F32 && t != LMB_F64 && t != LMB_F16 && t != LMB_BF16; }
 
 static lmb_status result(lmbi_import *m, lmbi_node *n, lmb_dtype t, const lmb_shape *s, const void *data, bool *done,
                          lmb_error *err)
 {
+    size_t bytes = lmb_shape_bytes(s, t);
+
+    if (bytes > FOLD_BYTES - m->folded)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "computed constants take more than %zu bytes in all", FOLD_BYTES);
+    m->folded += bytes;
     *done = true;
     return lmb_graph_value(m->g, LMB_ROLE_CONSTANT, n->name, t, s, data, &n->out[0], err);
 }
@@ -139,8 +145,8 @@ static lmb_status fold_constant_of_shape(lmbi_import *m, lmbi_node *n, bool *don
     s = lmb_shape_of(dims.n, dims.v);
     LMB_TRY(lmb_shape_check(&s, t, err));
     size_t size = lmb_dtype_bytes(t), bytes = lmb_shape_bytes(&s, t);
-    if (bytes > LMB_ONNX_MAX_BYTES)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a constant of %zu bytes", bytes);
+    if (bytes > FOLD_BYTES)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a constant of %zu bytes; at most %zu are computed", bytes, FOLD_BYTES);
     char *data = malloc(bytes + 1);
     if (!data)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a constant of %zu bytes", bytes);

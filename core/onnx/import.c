@@ -401,11 +401,21 @@ static lmb_status import_node(lmbi_import *m, const Onnx__NodeProto *p, lmb_erro
     return LMB_OK;
 }
 
+/* Operators whose form has not changed since opset 1: all that is read of files before MIN_OPSET. */
+static bool never_changed(const char *type)
+{
+    static const char *const types[] = { "GlobalAveragePool", "GlobalMaxPool", "Transpose", "Softmax", "LogSoftmax" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i], type) == 0)
+            return true;
+    return false;
+}
+
 static bool supported(const lmbi_import *m, const Onnx__NodeProto *p)
 {
     const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
 
-    if (!p->op_type)
+    if (!p->op_type || (!m->literal && !*domain && m->opset < MIN_OPSET && !never_changed(p->op_type)))
         return false;
     if (lmb_op_find(domain, p->op_type))
         return true;
@@ -431,8 +441,8 @@ static lmb_status check_operators(const lmbi_import *m, lmb_error *err)
     }
     if (!missing)
         return LMB_OK;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%zu of %zu nodes use operators that are not supported: %s%s", missing,
-                    g->n_node, list, missing > 5 ? ", ..." : "");
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%zu of %zu nodes use operators that are not supported (opset %lld): %s%s",
+                    missing, g->n_node, (long long)m->opset, list, missing > 5 ? ", ..." : "");
 }
 
 static lmb_status import_outputs(lmbi_import *m, lmb_error *err)
@@ -464,9 +474,9 @@ static lmb_status check_model(lmbi_import *m, lmb_error *err)
                         MAX_IR);
     m->opset = lmbi_opset(p);
     m->literal = lmbi_metadata(p, LMBI_FORM_KEY) != NULL;
-    if (!m->literal && (m->opset < MIN_OPSET || m->opset > MAX_OPSET))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "opset %lld; %d to %d are supported", (long long)m->opset, MIN_OPSET,
-                        MAX_OPSET);
+    if (!m->literal && (m->opset < 1 || m->opset > MAX_OPSET))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "opset %lld; %d to %d are supported; export the model for opset 13",
+                        (long long)m->opset, MIN_OPSET, MAX_OPSET);
     m->batch = m->o->batch > 0 ? m->o->batch : batch ? strtoll(batch, NULL, 10) : 1;
     if (m->batch < 1 || m->batch > INT32_MAX)
         return LMB_FAIL(err, LMB_E_FORMAT, "a batch of %lld; it must be at least 1", (long long)m->batch);

@@ -43,6 +43,7 @@ typedef struct lmbi_import {
     const lmb_onnx_import_options *o;
     lmb_graph *g;
     int64_t opset, batch;
+    size_t folded;    /* bytes of constants that fold.c made */
     bool literal;     /* our own form: no rewriting, no folding */
     lmbi_names names; /* ONNX name -> value */
 } lmbi_import;
@@ -78,6 +79,7 @@ lmb_status lmbi_tensor_value(lmbi_import *m, const Onnx__TensorProto *t, lmb_rol
 /* ---- convert.c: forms of other opsets ---- */
 typedef lmb_status (*lmbi_convert)(lmbi_import *m, lmbi_node *n, lmb_error *err);
 lmbi_convert lmbi_converter(const char *type, int64_t opset); /* NULL: the node is taken as it is */
+lmb_status lmbi_conv(lmbi_import *m, lmbi_node *n, lmb_error *err); /* conv3d.c: three dimensions by two */
 
 /* ---- fold.c: shape arithmetic ---- */
 bool lmbi_fold_knows(const char *type);

@@ -69,6 +69,11 @@ typedef struct lmb_onnx_info {
     char producer[64], graph_name[64];
     int n_properties;
     lmb_onnx_property *properties;
+    int n_inputs, n_outputs, n_operators;
+    const char **inputs;    /* names of what is given at each run: without initializers */
+    const char **outputs;
+    const char **operators; /* distinct; "limbeck.FakeQuant" for other domains than ONNX's */
+    void *memory;           /* private */
 } lmb_onnx_info;
 LMB_MUST_CHECK lmb_status lmb_onnx_describe(const void *bytes, size_t n, lmb_onnx_info **out, lmb_error *err);
 void lmb_onnx_info_destroy(lmb_onnx_info *info); /* NULL is a no-op */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/file.h"
 #include "core/onnx/internal.h"
 
 enum { MAX_NESTING = 24 };
@@ -241,12 +240,91 @@ static void put_text(char *out, size_t cap, const char *text)
     out[n] = 0;
 }
 
+/* The texts of a description lie one behind the other in its memory; their number and bytes are known first. */
+static const char *keep(char **at, const char *text)
+{
+    const char *own = *at;
+    size_t n = text ? strlen(text) : 0;
+    memcpy(*at, text ? text : "", n + 1);
+    *at += n + 1;
+    return own;
+}
+
+static size_t text_bytes(const Onnx__ModelProto *m)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < m->n_metadata_props; i++) {
+        const Onnx__StringStringEntryProto *e = m->metadata_props[i];
+        n += (e->key ? strlen(e->key) : 0) + (e->value ? strlen(e->value) : 0) + 2;
+    }
+    for (size_t i = 0; m->graph && i < m->graph->n_input; i++)
+        n += m->graph->input[i]->name ? strlen(m->graph->input[i]->name) + 1 : 1;
+    for (size_t i = 0; m->graph && i < m->graph->n_output; i++)
+        n += m->graph->output[i]->name ? strlen(m->graph->output[i]->name) + 1 : 1;
+    for (size_t i = 0; m->graph && i < m->graph->n_node; i++) {
+        const Onnx__NodeProto *p = m->graph->node[i];
+        n += (p->domain ? strlen(p->domain) : 0) + (p->op_type ? strlen(p->op_type) : 0) + 2;
+    }
+    return n;
+}
+
+static void add_operator(lmb_onnx_info *info, lmbi_names *seen, const Onnx__NodeProto *p, char **at)
+{
+    const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
+    char *own = *at;
+    size_t n = strlen(domain);
+
+    memcpy(own, domain, n);
+    if (n)
+        own[n++] = '.';
+    strcpy(own + n, p->op_type ? p->op_type : "");
+    if (!lmbi_names_put(seen, own, 0))
+        return;
+    *at += strlen(own) + 1;
+    info->operators[info->n_operators++] = own;
+}
+
+static lmb_status fill_info(lmb_onnx_info *info, const Onnx__ModelProto *m, lmb_error *err)
+{
+    static const Onnx__GraphProto empty = ONNX__GRAPH_PROTO__INIT;
+    const Onnx__GraphProto *g = m->graph ? m->graph : &empty;
+    lmbi_names given = { 0 }, seen = { 0 };
+    char *at = info->memory = malloc(text_bytes(m));
+    lmb_status st = LMB_OK;
+
+    info->properties = calloc(m->n_metadata_props + 1, sizeof *info->properties);
+    info->inputs = calloc(g->n_input + 1, sizeof *info->inputs);
+    info->outputs = calloc(g->n_output + 1, sizeof *info->outputs);
+    info->operators = calloc(g->n_node + 1, sizeof *info->operators);
+    if (!at || !info->properties || !info->inputs || !info->outputs || !info->operators)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model's description");
+    LMB_TRY_GOTO(st, done, lmbi_names_create(&given, g->n_initializer, err));
+    LMB_TRY_GOTO(st, done, lmbi_names_create(&seen, g->n_node, err));
+    for (size_t i = 0; i < m->n_metadata_props; i++)
+        info->properties[info->n_properties++] = (lmb_onnx_property){ keep(&at, m->metadata_props[i]->key),
+                                                                      keep(&at, m->metadata_props[i]->value) };
+    for (size_t i = 0; i < g->n_initializer; i++)
+        lmbi_names_put(&given, g->initializer[i]->name ? g->initializer[i]->name : "", 0);
+    for (size_t i = 0; i < g->n_input; i++)
+        if (lmbi_names_get(&given, g->input[i]->name ? g->input[i]->name : "") == LMB_NONE)
+            info->inputs[info->n_inputs++] = keep(&at, g->input[i]->name);
+    for (size_t i = 0; i < g->n_output; i++)
+        info->outputs[info->n_outputs++] = keep(&at, g->output[i]->name);
+    for (size_t i = 0; i < g->n_node; i++)
+        add_operator(info, &seen, g->node[i], &at);
+done:
+    lmbi_names_free(&given);
+    lmbi_names_free(&seen);
+    return st;
+}
+
 lmb_status lmb_onnx_describe(const void *bytes, size_t n, lmb_onnx_info **out, lmb_error *err)
 {
     lmbi_proto p;
     Onnx__ModelProto *m = NULL;
     lmb_onnx_info *info = calloc(1, sizeof *info);
-    lmb_status st = LMB_OK;
+    lmb_status st;
 
     if (!info)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model's description");
@@ -255,18 +333,7 @@ lmb_status lmb_onnx_describe(const void *bytes, size_t n, lmb_onnx_info **out, l
     info->opset = lmbi_opset(m);
     put_text(info->producer, sizeof info->producer, m->producer_name);
     put_text(info->graph_name, sizeof info->graph_name, m->graph ? m->graph->name : NULL);
-    info->properties = calloc(m->n_metadata_props + 1, sizeof *info->properties);
-    for (size_t i = 0; info->properties && i < m->n_metadata_props; i++) {
-        const Onnx__StringStringEntryProto *e = m->metadata_props[i];
-        lmb_onnx_property *q = &info->properties[info->n_properties];
-        q->key = strdup(e->key ? e->key : "");
-        q->value = strdup(e->value ? e->value : "");
-        info->n_properties++;
-        if (!q->key || !q->value)
-            st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model's description");
-    }
-    if (!info->properties)
-        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model's description");
+    st = fill_info(info, m, err);
 done:
     lmbi_proto_free(&p, m);
     if (st == LMB_OK)
@@ -280,11 +347,11 @@ void lmb_onnx_info_destroy(lmb_onnx_info *info)
 {
     if (!info)
         return;
-    for (int i = 0; i < info->n_properties; i++) {
-        free((char *)info->properties[i].key);
-        free((char *)info->properties[i].value);
-    }
     free(info->properties);
+    free(info->inputs);
+    free(info->outputs);
+    free(info->operators);
+    free(info->memory);
     free(info);
 }
 

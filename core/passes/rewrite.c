@@ -49,16 +49,17 @@ static lmb_status copy_node(lmb_rewrite *r, const lmb_node *n, lmb_error *err)
     lmb_vid in[LMB_MAX_IN], out[LMB_MAX_OUT];
     bool done = false;
 
-    for (int k = 0; k < n->n_in; k++) {
+    for (int k = 0; k < n->n_in; k++)
         in[k] = n->in[k] == LMB_NONE ? LMB_NONE : r->map[n->in[k]];
-        if (n->in[k] != LMB_NONE && in[k] == LMB_NONE)
-            return LMB_FAIL(err, LMB_E_ARG, "node %s reads %s, which a pass has taken away", n->name,
-                            r->old->value[n->in[k]].name);
-    }
-    LMB_TRY(reshape_for_batch(r, n, in, err));
     if (r->node)
         LMB_TRY(r->node(r, n, in, out, &done, err));
     LMB_TRY(lmb_builder_status(&r->b));
+    for (int k = 0; k < n->n_in && !done; k++)
+        if (n->in[k] != LMB_NONE && in[k] == LMB_NONE)
+            return LMB_FAIL(err, LMB_E_ARG, "node %s reads %s, which a pass has taken away", n->name,
+                            r->old->value[n->in[k]].name);
+    if (!done)
+        LMB_TRY(reshape_for_batch(r, n, in, err));
     if (!done) {
         LMB_TRY(lmb_graph_node_like(r->b.g, n, in, out, err));
         for (int k = 0; k < n->n_out; k++)

@@ -292,7 +292,7 @@ START_TEST(failed_commits_leave_the_old_file)
     lmb_store_close(s);
     ck_ok(lmb_store_create("/nowhere/at/all", lmbi_store_formats[_i]->name, &w, &err));
     ck_assert_int_eq(lmb_store_commit(w, &err), LMB_E_IO);
-    ck_assert_ptr_nonnull(strstr(err.msg, "no such file or folder"));
+    ck_assert_ptr_nonnull(strcasestr(err.msg, "no such file"));
     lmb_store_writer_destroy(w);
     teardown();
 }

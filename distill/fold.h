@@ -1,0 +1,24 @@
+/* distill/fold.h - BatchNormalization folded into the convolution before it.
+ *
+ *   y = scale (conv(x, w) + b - mean) / sqrt(var + eps) + bias   becomes   conv(x, w') + b'
+ * with the contents stored in the graph. What can not be folded (no Conv before it, or one that others read too) stays.
+ *   source   Jacob et al. 2018, arXiv:1712.05877, section 3.2
+ */
+#ifndef LMB_DISTILL_FOLD_H
+#define LMB_DISTILL_FOLD_H
+
+#include "core/graph/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+LMB_MUST_CHECK lmb_status lmb_pass_fold(const lmb_graph *g, lmb_graph **out, lmb_error *err);
+
+/* The one node that reads v, or -1 if none or several do or it is an output. Shared by the passes of this folder. */
+int lmb_sole_reader(const lmb_graph *g, lmb_vid v);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

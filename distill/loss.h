@@ -1,0 +1,34 @@
+/* distill/loss.h - losses against a teacher: one graph of frozen teacher, student and loss.
+ *
+ *   kl    (1 - alpha) cross-entropy + alpha T^2 KL(softmax(teacher / T) || softmax(student / T))
+ *   source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531
+ */
+#ifndef LMB_DISTILL_LOSS_H
+#define LMB_DISTILL_LOSS_H
+
+#include "core/base/field.h"
+#include "train/program.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_distill_config { double alpha, temperature; const char *teacher; } lmb_distill_config;
+extern const lmb_field lmb_distill_fields[];
+
+/* Storage of a distillation loss; everything is borrowed and must outlive the training. */
+typedef struct lmb_distill {
+    lmb_distill_config config;
+    double label_smoothing;
+    const lmb_graph *teacher; /* inference form, same input and classes as the student */
+} lmb_distill;
+
+/* E_SHAPE with both shapes when teacher and student do not go together; before any work. */
+LMB_MUST_CHECK lmb_status lmb_distill_check(const lmb_distill *d, const lmb_graph *student, lmb_error *err);
+/* The loss for lmb_trainer_create. */
+lmb_loss lmb_distill_loss(lmb_distill *d);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* distill/losses/kl.c - the KL-divergence distillation loss. See distill/loss.h. */
+#include "core/passes/rewrite.h"
+#include "distill/loss.h"
+
+const lmb_field lmb_distill_fields[] = {
+    LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
+    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions; keep it low (1 to 2) with quantisation"),
+    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file; default <run>/teacher/model.onnx"), LMB_FIELD_END
+};
+
+lmb_status lmb_distill_check(const lmb_distill *d, const lmb_graph *student, lmb_error *err)
+{
+    const lmb_value *tx = &d->teacher->value[lmb_graph_input(d->teacher, 0)], *sx = &student->value[lmb_graph_input(student, 0)];
+    const lmb_value *ty = &d->teacher->value[d->teacher->output[0].value], *sy = &student->value[student->output[0].value];
+    lmb_shape a = tx->shape, b = sx->shape;
+    char ta[LMB_SHAPE_TEXT], tb[LMB_SHAPE_TEXT];
+
+    if (a.n > 0 && b.n > 0)
+        a.d[0] = b.d[0] = 1;
+    if (!lmb_shape_equal(&a, &b))
+        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher takes %s, the student %s", lmb_shape_text(&a, ta, sizeof ta),
+                        lmb_shape_text(&b, tb, sizeof tb));
+    if (ty->shape.n != 2 || ty->shape.d[1] != sy->shape.d[1])
+        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher has %lld classes, the student %lld",
+                        (long long)(ty->shape.n == 2 ? ty->shape.d[1] : 0), (long long)sy->shape.d[1]);
+    return LMB_OK;
+}
+
+static lmb_vid scaled(lmb_builder *b, lmb_vid v, double f)
+{
+    return lmb_emit(b, "Mul", NULL, LMB_IN(v, lmb_emit_scalar(b, (float)f)), LMB_NO_ATTRS);
+}
+
+static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
+{
+    lmb_distill *d = ctx;
+    double t = d->config.temperature, a = d->config.alpha;
+    lmb_graph *teacher = NULL;
+    lmb_vid out[16] = { LMB_NONE };
+
+    if (b->status != LMB_OK)
+        return LMB_NONE;
+    lmb_status st = d->teacher->n_outputs > 16 ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", d->teacher->n_outputs)
+                                               : lmb_pass_rebatch(d->teacher, lmb_builder_value(b, x)->shape.d[0], &teacher, b->err);
+    if (st == LMB_OK)
+        st = lmb_pass_embed(b, teacher, &x, out, b->err);
+    lmb_graph_destroy(teacher);
+    if (st != LMB_OK) {
+        b->status = st;
+        return LMB_NONE;
+    }
+    lmb_vid soft = lmb_emit(b, "KLDivergence", "distill", LMB_IN(logits, out[0]), LMB_ATTRS(LMB_AREAL("temperature", (float)t)));
+    lmb_vid hard = lmb_loss_cross_entropy(&d->label_smoothing, b, x, logits, labels);
+    return lmb_emit(b, "Add", "loss", LMB_IN(scaled(b, hard, 1 - a), scaled(b, soft, a * t * t)), LMB_NO_ATTRS);
+}
+
+lmb_loss lmb_distill_loss(lmb_distill *d) { return (lmb_loss){ build, d }; }

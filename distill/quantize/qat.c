@@ -1,0 +1,149 @@
+/* distill/quantize/qat.c - see qat.h. */
+#include "distill/quantize/qat.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/passes/rewrite.h"
+#include "distill/fold.h"
+
+static const char *const observers[] = { "moving_average", "minmax", NULL };
+const lmb_field lmb_qat_fields[] = {
+    LMB_CHOICE(lmb_qat_config, observer, 0, observers, "how ranges of activations are found"),
+    LMB_REAL(lmb_qat_config, momentum, 0.98, 0, 1, "", "memory of the moving average"), LMB_FIELD_END
+};
+
+static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
+
+static bool is_weighted(const lmb_node *n) { return is(n, "Conv") || is(n, "Gemm"); }
+static bool makes_integers(const lmb_node *n) { return is_weighted(n) || is(n, "Add") || is(n, "GlobalAveragePool"); }
+static bool is_clamp(const lmb_node *n) { return is(n, "Relu") || is(n, "Clip"); }
+static bool keeps_scale(const lmb_node *n)
+{
+    return is(n, "MaxPool") || is(n, "Flatten") || is(n, "Reshape") || is(n, "Identity") || is(n, "Dropout");
+}
+
+/* Sub and Mul with a scalar constant right behind the input: the normalisation. */
+static bool is_prefix(const lmb_graph *g, const lmb_node *n)
+{
+    if ((!is(n, "Sub") && !is(n, "Mul")) || g->value[n->in[1]].role != LMB_ROLE_CONSTANT || lmb_shape_count(&g->value[n->in[1]].shape) != 1)
+        return false;
+    const lmb_value *x = &g->value[n->in[0]];
+    return x->role == LMB_ROLE_INPUT || (x->node != LMB_NONE && is_prefix(g, &g->node[x->node]));
+}
+
+/* FakeQuant of activation x, with an observer of its own named after the node. */
+static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
+{
+    const lmb_qat_config *c = r->ctx;
+    lmb_builder *b = &r->b;
+    const float none[2] = { 1, -1 }; /* min > max: nothing seen */
+    lmb_vid range[2], next[2], q[2];
+    char buf[200];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(buf, sizeof buf, "%.180s.%s", name, i ? "max" : "min");
+        range[i] = lmb_emit_value(b, LMB_ROLE_OBSERVER, buf, LMB_F32, (lmb_shape){ 0 }, &none[i]);
+    }
+    lmb_emit_n(b, "ObserveRange", NULL, LMB_IN(x, range[0], range[1]),
+               LMB_ATTRS(LMB_ATEXT("mode", observers[c->observer]), LMB_AREAL("momentum", (float)c->momentum)), next, 2);
+    lmb_emit_n(b, "RangeToScale", NULL, LMB_IN(next[0], next[1]), LMB_NO_ATTRS, q, 2);
+    if (b->status != LMB_OK)
+        return LMB_NONE;
+    for (int i = 0; i < 2; i++) {
+        b->g->value[range[i]].next = next[i];
+        b->g->value[range[i]].decay = 0;
+        if (c->observer == 1)
+            b->g->value[range[i]].reduce = i ? LMB_REDUCE_MAX : LMB_REDUCE_MIN;
+    }
+    snprintf(buf, sizeof buf, "%.180s.q", name);
+    return lmb_emit(b, "FakeQuant", buf, LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", 255)));
+}
+
+static lmb_vid quantise_weights(lmb_builder *b, const char *name, lmb_vid w)
+{
+    char buf[200];
+    lmb_vid s = lmb_emit(b, "WeightScale", NULL, LMB_IN(w), LMB_ATTRS(LMB_AINT("axis", 0)));
+    snprintf(buf, sizeof buf, "%.180s.qw", name);
+    return lmb_emit(b, "FakeQuant", buf, LMB_IN(w, s), LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -127), LMB_AINT("hi", 127)));
+}
+
+static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+{
+    const lmb_graph *g = r->old;
+    lmb_vid operand[LMB_MAX_IN];
+
+    if (keeps_scale(n) || is_prefix(g, n))
+        return LMB_OK;
+    if (!makes_integers(n) && !is_clamp(n))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s has no integer form; use Conv, Gemm, Add, Relu, Clip, MaxPool, "
+                        "GlobalAveragePool or Flatten, or leave the student unquantised", n->name, n->op->name);
+    memcpy(operand, in, sizeof *in * (size_t)n->n_in);
+    if (is_weighted(n))
+        operand[1] = quantise_weights(&r->b, n->name, in[1]);
+    LMB_TRY(lmb_builder_status(&r->b));
+    LMB_TRY(lmb_graph_node_like(r->b.g, n, operand, out, err));
+    int reader = lmb_sole_reader(g, n->out[0]);
+    bool clamp_follows = makes_integers(n) && reader >= 0 && is_clamp(&g->node[reader]);
+    if (!clamp_follows)
+        out[0] = quantise_activation(r, n->name, out[0]);
+    *done = true;
+    return lmb_builder_status(&r->b);
+}
+
+lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = qat_node, .ctx = (void *)c };
+    return lmb_rewrite_run(&r, folded, out, NULL, err);
+}
+
+/* ---- freezing ---- */
+
+/* The scale and zero point that RangeToScale computes from the stored range of an ObserveRange. */
+static lmb_status frozen_scale(lmb_rewrite *r, const lmb_node *n, lmb_vid *out, lmb_error *err)
+{
+    const lmb_graph *g = r->old;
+    const lmb_node *observe = &g->node[g->value[n->in[0]].node];
+    float scale, zero;
+    lmb_tensor in[2], made[2] = { { LMB_F32, { 0 }, &scale }, { LMB_F32, { 0 }, &zero } };
+    lmb_step_info no_step = { 0, 0, NULL };
+
+    for (int i = 0; i < 2; i++)
+        in[i] = (lmb_tensor){ LMB_F32, { 0 }, (void *)g->value[observe->in[1 + i]].data };
+    if (*(float *)in[0].data > *(float *)in[1].data)
+        return LMB_FAIL(err, LMB_E_ARG, "the observer %s has seen nothing; train or calibrate before freezing", g->value[observe->in[1]].name);
+    lmb_run run = { n->attr, 2, 2, in, made, NULL, &no_step };
+    LMB_TRY(n->op->run(&run, err));
+    out[0] = lmb_emit_scalar(&r->b, scale);
+    out[1] = lmb_emit_scalar(&r->b, zero);
+    return lmb_builder_status(&r->b);
+}
+
+static lmb_status freeze_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+{
+    (void)in;
+    if (is(n, "ObserveRange")) {
+        out[0] = out[1] = LMB_NONE;
+        *done = true;
+    } else if (is(n, "RangeToScale")) {
+        *done = true;
+        return frozen_scale(r, n, out, err);
+    }
+    return LMB_OK;
+}
+
+static lmb_status freeze_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
+{
+    (void)err;
+    if (r->old->value[v].role == LMB_ROLE_OBSERVER) {
+        *out = LMB_NONE;
+        *done = true;
+    }
+    return LMB_OK;
+}
+
+lmb_status lmb_pass_qat_freeze(const lmb_graph *qat, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = freeze_node, .value = freeze_value };
+    return lmb_rewrite_run(&r, qat, out, NULL, err);
+}

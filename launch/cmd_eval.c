@@ -1,0 +1,180 @@
+/* launch/cmd_eval.c - `limbeck eval` and `limbeck infer`: what a model file is worth, and what it says of one sample. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/threads.h"
+#include "core/cpu/cpu.h"
+#include "core/onnx/onnx.h"
+#include "datasets/image.h"
+#include "launch/job.h"
+#include "launch/stage.h"
+#include "train/model.h"
+
+static const char eval_usage[] =
+    "usage: limbeck eval CONFIG.yaml [MODEL.onnx] [--part test|validation|train] [--set key=value ...]\n\n"
+    "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
+    "on a part of the configuration's data. Any ONNX classifier that uses our operators will do;\n"
+    "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
+static const char infer_usage[] =
+    "usage: limbeck infer CONFIG.yaml MODEL.onnx IMAGE.png|.jpg ...\n"
+    "       limbeck infer CONFIG.yaml MODEL.onnx --index N [--part test|validation|train]\n\n"
+    "Classes and their probabilities, best first, for image files or for a sample of the data set.\n";
+
+static lmb_status part_of(const lmb_job *j, const char *name, const lmb_dataset **out, lmb_error *err)
+{
+    const lmb_dataset *d = !strcmp(name, "test") ? j->test : !strcmp(name, "validation") ? j->validation : !strcmp(name, "train") ? j->train : NULL;
+    if (!d)
+        return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be test, validation or train, and not empty", name);
+    *out = d;
+    return LMB_OK;
+}
+
+static void print_classes(const lmb_metrics *m, const lmb_dataset *d)
+{
+    printf("%-16s %9s %9s %9s   confusion: rows are true classes\n", "class", "precision", "recall", "F1");
+    for (int c = 0; c < m->classes; c++) {
+        char name[24];
+        snprintf(name, sizeof name, "%d", c);
+        printf("%-16.16s %9.4f %9.4f %9.4f  ", d->class_names ? d->class_names[c] : name, lmb_metrics_precision(m, c),
+               lmb_metrics_recall(m, c), lmb_metrics_f1(m, c));
+        for (int k = 0; k < m->classes && m->classes <= 20; k++)
+            printf(" %5lld", (long long)m->confusion[c * m->classes + k]);
+        printf("\n");
+    }
+}
+
+static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
+{
+    const lmb_dataset *d = NULL;
+    lmb_metrics m;
+
+    LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
+    LMB_TRY(lmb_stage_report(NULL, lmb_args_get(a, "part", "test"), a->word[a->n_words > 1], model, d, j->stage.train.backend, err));
+    LMB_TRY(lmb_metrics_init(&m, d->classes, err));
+    lmb_status st = lmb_evaluate(model, NULL, d, j->stage.train.backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK)
+        print_classes(&m, d);
+    lmb_metrics_deinit(&m);
+    return st;
+}
+
+/* ---- infer ---- */
+
+static void print_answer(const char *what, const float *logits, int classes, const lmb_dataset *d)
+{
+    double sum = 0;
+    int best = lmb_argmax(logits, classes);
+    bool *done = calloc((size_t)classes, sizeof *done);
+
+    for (int k = 0; k < classes; k++)
+        sum += exp((double)logits[k] - logits[best]);
+    printf("%s:", what);
+    for (int i = 0; done && i < 3 && i < classes; i++) {
+        int next = -1;
+        for (int k = 0; k < classes; k++)
+            if (!done[k] && (next < 0 || logits[k] > logits[next]))
+                next = k;
+        done[next] = true;
+        double p = exp((double)logits[next] - logits[best]) / sum;
+        if (d->class_names)
+            printf("  %s %.2f %%", d->class_names[next], 100 * p);
+        else
+            printf("  class %d %.2f %%", next, 100 * p);
+    }
+    printf("\n");
+    free(done);
+}
+
+static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
+{
+    int64_t n = lmb_shape_count(&d->shape);
+    float *x = malloc(sizeof *x * (size_t)(n + 1));
+    const float *logits;
+
+    if (!x)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
+    for (int64_t i = 0; i < n; i++)
+        x[i] = d->dtype == LMB_F32 ? ((const float *)(const void *)raw)[i] : (float)raw[i];
+    lmb_status st = lmb_predictor_run(p, NULL, x, 1, &logits, err);
+    if (st == LMB_OK)
+        print_answer(what, logits, lmb_predictor_classes(p), d);
+    free(x);
+    return st;
+}
+
+static lmb_status infer_all(const lmb_args *a, const lmb_dataset *d, lmb_predictor *p, uint8_t *raw, lmb_error *err)
+{
+    const char *index = lmb_args_get(a, "index", NULL);
+    char what[64];
+    int32_t label;
+
+    if (index) {
+        char *end;
+        long long i = strtoll(index, &end, 10);
+        if (*end || i < 0 || i >= d->n)
+            return LMB_FAIL(err, LMB_E_ARG, "--index %s; the part has samples 0 to %lld", index, (long long)d->n - 1);
+        LMB_TRY(d->read(d, i, raw, &label, err));
+        snprintf(what, sizeof what, "sample %lld (label %d)", i, label);
+        LMB_TRY(answer(p, d, what, raw, err));
+    }
+    for (int i = 2; i < a->n_words; i++) {
+        if (d->shape.n != 3 || d->dtype != LMB_U8)
+            return LMB_FAIL(err, LMB_E_ARG, "the data set holds signals; image files do not fit");
+        LMB_TRY(lmb_image_load(a->word[i], (int)d->shape.d[0], (int)d->shape.d[1], (int)d->shape.d[2], raw, err));
+        LMB_TRY(answer(p, d, a->word[i], raw, err));
+    }
+    return index || a->n_words > 2 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "give image files or --index N");
+}
+
+static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
+{
+    const lmb_backend *backends[3];
+    const lmb_dataset *d = NULL;
+    lmb_predictor *p;
+
+    LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
+    LMB_TRY(lmb_cpu_backends("cpu", backends, err));
+    if (lmb_shape_count(&model->value[lmb_graph_input(model, 0)].shape) / model->value[lmb_graph_input(model, 0)].shape.d[0] != lmb_shape_count(&d->shape))
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes other samples than the configuration's data has");
+    LMB_TRY(lmb_predictor_create(model, backends, 1, &p, err));
+    uint8_t *raw = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
+    lmb_status st = raw ? infer_all(a, d, p, raw, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
+    free(raw);
+    lmb_predictor_destroy(p);
+    return st;
+}
+
+/* Both commands: a configuration for the data, a model file. */
+static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
+{
+    static const char *const known[] = { "part", "index", NULL };
+    lmb_graph *model = NULL;
+    lmb_args a;
+    lmb_job j;
+
+    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
+    if (a.n_words < 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
+    LMB_TRY(lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err));
+    if (a.n_words > 1)
+        lmb_fields_default(lmb_train_fields, &j.stage.train);
+    lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK)
+        st = a.n_words > 1 ? lmb_onnx_read(a.word[1], NULL, &model, err)
+                           : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, (uint64_t)j.stage.train.seed, &model, err);
+    if (st == LMB_OK && (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1))
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a.word[a.n_words > 1]);
+    if (st == LMB_OK)
+        st = fn(&j, &a, model, err);
+    lmb_graph_destroy(model);
+    lmb_job_close(&j);
+    return st;
+}
+
+static lmb_status run_eval(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, evaluate, err); }
+static lmb_status run_infer(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, infer, err); }
+
+const lmb_cmd lmb_cmd_eval = { "eval", "accuracy, F1, confusion and latency of a model file", eval_usage, run_eval };
+const lmb_cmd lmb_cmd_infer = { "infer", "classes of an image file or a sample", infer_usage, run_infer };

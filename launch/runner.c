@@ -1,0 +1,177 @@
+/* launch/runner.c - see runner.h. */
+#include "launch/runner.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/str.h"
+#include "core/base/threads.h"
+#include "launch/stage.h"
+#include "launch/terminal.h"
+#include "train/checkpoint.h"
+#include "train/history.h"
+
+static volatile sig_atomic_t interrupted;
+static void on_signal(int s) { (void)s; interrupted = 1; }
+
+typedef struct watcher {
+    lmb_progress bar;
+    const lmb_train_config *c;
+    int rank;
+    lmb_trainer *trainer;
+    const char *config;                                          /* resolved, as text */
+    char checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
+    double saved;                                                /* when              */
+    lmb_error err;                                               /* of a failed save  */
+} watcher;
+
+static lmb_status save(watcher *w, lmb_error *err)
+{
+    w->saved = lmb_seconds();
+    return lmb_checkpoint_save(w->checkpoint, lmb_trainer_state_of(w->trainer), w->config, err);
+}
+
+static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    watcher *w = ctx;
+    char title[48], figures[120];
+
+    if (w->rank == 0) {
+        snprintf(title, sizeof title, "epoch %lld/%lld", (long long)epoch + 1, (long long)w->c->epochs);
+        snprintf(figures, sizeof figures, "loss %.4f  accuracy %.2f %%  %.0f images/s", loss, 100 * accuracy, rate);
+        lmb_progress_show(&w->bar, title, epoch * batches + batch, w->c->epochs * batches, figures);
+        if (batch < batches && lmb_seconds() - w->saved > w->c->checkpoint_s && save(w, &w->err) != LMB_OK)
+            return false;
+    }
+    return !interrupted;
+}
+
+static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err)
+{
+    watcher *w = ctx;
+    char line[240], valid[80] = "";
+
+    (void)t;
+    if (w->rank)
+        return LMB_OK;
+    if (e->valid_accuracy >= 0)
+        snprintf(valid, sizeof valid, "  validation %.2f %%%s", 100 * e->valid_accuracy, e->best ? " (best)" : "");
+    snprintf(line, sizeof line, "epoch %lld/%lld  loss %.4f  accuracy %.2f %%%s  %.0f images/s  %.1f s  waited %.2f s for data",
+             (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second, e->seconds, e->waited);
+    lmb_progress_line(&w->bar, line);
+    LMB_TRY(lmb_history_add(w->history, e, err));
+    return save(w, err);
+}
+
+/* The final weights in a word: two runs with the same bits print the same line. */
+static void print_hash(lmb_trainer *t)
+{
+    const lmb_trainer_state *s = lmb_trainer_state_of(t);
+    lmb_hash h = lmb_hash_of(s->state, s->layout->count * sizeof *s->state);
+    char hex[LMB_HASH_HEX];
+
+    lmb_hash_hex(&h, hex);
+    printf("weights %.32s\n", hex);
+}
+
+/* All ranks must have been given the same configuration. */
+static lmb_status agree(const lmb_str *config, lmb_comm *comm, lmb_error *err)
+{
+    lmb_hash h = lmb_hash_of(config->text, config->n);
+    return lmb_comm_agree(comm, "configuration", &h, sizeof h, err);
+}
+
+/* Go on from the checkpoint of an earlier run, if there is one; rank 0 reads for all. */
+static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
+{
+    lmb_trainer_state *s = lmb_trainer_state_of(w->trainer);
+    int there = comm->rank == 0 && !fresh && lmb_file_exists(w->checkpoint);
+
+    if (there)
+        LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, err));
+    if (comm->rank == 0)
+        LMB_TRY(lmb_history_cut(w->history, there ? s->epoch : 0, err));
+    LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
+    if (!there)
+        return LMB_OK;
+    if (comm->rank == 0)
+        fprintf(stderr, "going on in epoch %lld after batch %lld\n", (long long)s->epoch + 1, (long long)s->batch);
+    return lmb_checkpoint_share(comm, s, err);
+}
+
+static void on_stall(void *ctx, const char *sentence)
+{
+    (void)ctx;
+    fprintf(stderr, "\nlimbeck train: %s\n", sentence);
+}
+
+static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_error *err)
+{
+    lmb_train_watch watch = { on_step, on_epoch, w };
+    lmb_watch *board = NULL;
+    lmb_state_layout *l = NULL;
+    char path[LMB_STAGE_PATH];
+
+    LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
+    LMB_TRY(resume(w, comm, q->fresh, err));
+    LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
+    LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
+    lmb_trainer_watch(w->trainer, board);
+    lmb_progress_begin(&w->bar);
+    w->saved = lmb_seconds();
+    lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
+    lmb_watch_close(board);
+    if (w->err.status != LMB_OK) { /* a save inside an epoch failed: that stopped the run */
+        lmb_error_clear(err);
+        return LMB_FAIL(err, w->err.status, "%s", w->err.msg);
+    }
+    if (st == LMB_E_STOPPED && comm->rank == 0) {
+        lmb_error local = LMB_ERROR_INIT;
+        if (save(w, &local) != LMB_OK)
+            return lmb_error_clear(err), LMB_FAIL(err, local.status, "%s", local.msg);
+        fprintf(stderr, "stopped; the same command goes on from here\n");
+    }
+    LMB_TRY(st);
+    if (comm->rank == 0)
+        print_hash(w->trainer);
+    LMB_TRY(lmb_state_layout_create(q->model, &l, err));
+    st = lmb_state_to_graph(l, lmb_trainer_result(w->trainer), q->model, err);
+    lmb_state_layout_destroy(l);
+    return st;
+}
+
+lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err)
+{
+    lmb_str config = LMB_STR_INIT;
+    watcher w = { .c = q->train, .rank = comm->rank };
+    lmb_status st;
+
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    lmb_str_add(&config, q->config);
+    LMB_TRY_GOTO(st, done, agree(&config, comm, err));
+    w.config = config.text;
+    LMB_TRY_GOTO(st, done, lmb_stage_path(w.checkpoint, q->run, q->stage, "checkpoint.h5", err));
+    LMB_TRY_GOTO(st, done, lmb_stage_path(w.history, q->run, q->stage, "history.jsonl", err));
+    st = run(comm, q, &w, err);
+done:
+    lmb_trainer_destroy(w.trainer);
+    lmb_str_free(&config);
+    return st;
+}
+
+lmb_status lmb_with_ranks(lmb_status (*fn)(void *ctx, lmb_comm *comm, lmb_error *err), void *ctx, lmb_error *err)
+{
+    lmb_comm *comm = NULL;
+    lmb_status st = lmb_comm_open(&comm, err);
+    if (st == LMB_OK)
+        st = fn(ctx, comm, err);
+    if (st != LMB_OK && st != LMB_E_STOPPED && comm && comm->size > 1) { /* the others wait for us: end them too */
+        fprintf(stderr, "limbeck: rank %d: %s\n", comm->rank, err->msg);
+        comm->abort(comm, 75);
+    }
+    lmb_comm_close(comm);
+    return st;
+}

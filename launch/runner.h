@@ -1,0 +1,22 @@
+/* launch/runner.h - a training as the commands run it: progress, checkpoints, history, noticeboard, resuming. */
+#ifndef LMB_LAUNCH_RUNNER_H
+#define LMB_LAUNCH_RUNNER_H
+
+#include "train/trainer.h"
+
+typedef struct lmb_run_request {
+    const char *run, *stage;       /* files go to <run>/<stage>                             */
+    const char *config;            /* resolved, as text: what a checkpoint must agree with  */
+    const lmb_train_config *train;
+    lmb_graph *model;              /* trained; ends with the chosen weights inside          */
+    const lmb_loss *loss;
+    const lmb_dataset *data, *validation;
+    bool fresh;
+} lmb_run_request;
+
+/* Train from wherever an earlier call was stopped. E_STOPPED: on request; state is saved. */
+LMB_MUST_CHECK lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err);
+/* Run `fn` as part of the job this process was started in; a rank that fails ends the others. */
+LMB_MUST_CHECK lmb_status lmb_with_ranks(lmb_status (*fn)(void *ctx, lmb_comm *comm, lmb_error *err), void *ctx, lmb_error *err);
+
+#endif
