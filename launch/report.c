@@ -11,7 +11,7 @@
 enum { PATH = 1024, HISTORY_LIMIT = 64 << 20, POINTS_MAX = 100000 };
 
 static const char *const stage_names[LMB_REPORT_STAGES] = { "teacher", "student", "student-int8", "federated-int8" };
-static const char *const curve_names[LMB_REPORT_CURVES] = { "teacher", "student", "federation" };
+static const char *const curve_names[LMB_REPORT_CURVES] = { "teacher", "student", "student-int8", "federation" };
 
 /* ---- stage.json ---- */
 
@@ -183,6 +183,7 @@ static lmb_status read_run(const char *run, lmb_report *r, lmb_error *err)
         snprintf(path, sizeof path, "%s/%s/stage.json", run, stage_names[i]);
         if (lmb_file_exists(path)) {
             lmb_report_stage *s = &r->stage[r->n_stages++]; /* counted first: a half-read one is freed as well */
+            s->place = i;
             LMB_TRY(read_stage(path, stage_names[i], s, err));
         } else {
             size_t n = strlen(r->missing);

@@ -17,11 +17,12 @@
 #include "core/base/config.h"
 #include "core/base/str.h"
 
-enum { LMB_REPORT_STAGES = 4, LMB_REPORT_CURVES = 3, LMB_REPORT_CLASSES = 1000 };
+enum { LMB_REPORT_STAGES = 4, LMB_REPORT_CURVES = 4, LMB_REPORT_CLASSES = 1000 };
 
 typedef struct lmb_report_stage {
     lmb_config *json;
     const char *name, *note;              /* note may be ""                                      */
+    int place;                            /* in the journey, from 0                              */
     double parameters, macs, bytes;
     double accuracy, lo, hi, latency_us;  /* of the test part, with its 95 % interval; 0 to 1    */
     int classes;                          /* 0: no confusion matrix was left                     */
@@ -33,7 +34,7 @@ typedef struct lmb_report_stage {
 typedef struct lmb_report_point { double at, loss, valid_loss, valid_accuracy, bytes_in, bytes_out; } lmb_report_point;
 
 typedef struct lmb_report_curve {
-    const char *name;        /* "teacher", "student", "federation" */
+    const char *name;        /* "teacher", "student", "student-int8", "federation" */
     lmb_report_point *point; /* [n], by epoch or round, from 1      */
     int n;
 } lmb_report_curve;

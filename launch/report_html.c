@@ -146,7 +146,9 @@ static void traffic(const lmb_report_curve *c, char *buf, size_t cap)
 
 static void curves(const lmb_report *r, lmb_str *out)
 {
-    static const char *const names[][2] = { { "teacher, training", "teacher, validation" }, { "student, training", "student, validation" } };
+    static const char *const names[][3] = { { "teacher", "teacher, training", "teacher, validation" },
+                                            { "student", "student, training", "student, validation" },
+                                            { "student-int8", "student-int8, training", "student-int8, validation" } };
     lmbi_svg_lines loss = { .title = "Loss", .x_label = "epoch" };
     lmbi_svg_lines accuracy = { .title = "Validation accuracy", .x_label = "epoch", .percent = true };
     lmbi_svg_lines federation = { .title = "Federation: validation accuracy", .x_label = "round", .percent = true };
@@ -161,9 +163,11 @@ static void curves(const lmb_report *r, lmb_str *out)
             add_series(&federation, c->name, 3, false, col[i].at, col[i].accuracy, c->n);
             traffic(c, bytes, sizeof bytes);
         } else {
-            int k = strcmp(c->name, "student") == 0;
-            add_series(&loss, names[k][0], k, false, col[i].at, col[i].loss, c->n);
-            add_series(&loss, names[k][1], k, true, col[i].at, col[i].valid_loss, c->n);
+            int k = 0;
+            while (k < 2 && strcmp(c->name, names[k][0]) != 0)
+                k++;
+            add_series(&loss, names[k][1], k, false, col[i].at, col[i].loss, c->n);
+            add_series(&loss, names[k][2], k, true, col[i].at, col[i].valid_loss, c->n);
             add_series(&accuracy, c->name, k, false, col[i].at, col[i].accuracy, c->n);
         }
     }
@@ -185,7 +189,7 @@ static void size_and_accuracy(const lmb_report *r, lmb_str *out)
     for (int i = 0; i < r->n_stages; i++) {
         const lmb_report_stage *s = &r->stage[i];
         if (s->bytes > 0)
-            p.point[p.n++] = (lmbi_svg_point){ s->name, i, s->bytes, s->accuracy, s->lo, s->hi };
+            p.point[p.n++] = (lmbi_svg_point){ s->name, s->place, s->bytes, s->accuracy, s->lo, s->hi };
     }
     if (p.n) {
         lmb_str_add(out, "<h2>Size and accuracy</h2>\n<figure>\n");
