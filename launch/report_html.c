@@ -171,13 +171,9 @@ static void curves(const lmb_report *r, lmb_str *out)
             add_series(&accuracy, c->name, k, false, col[i].at, col[i].accuracy, c->n);
         }
     }
-    if (loss.n + accuracy.n + federation.n > 0) {
-        lmb_str_add(out, "<h2>Training</h2>\n<div class=\"figures\">\n");
-        figure(out, &loss, "Each stage minimises its own loss, augmentation and softened labels included: compare a line with itself.");
-        figure(out, &accuracy, "Share of the validation samples that are classified correctly; it chooses the epoch.");
-        figure(out, &federation, bytes);
-        lmb_str_add(out, "</div>\n");
-    }
+    figure(out, &loss, "Each stage minimises its own loss, augmentation and softened labels included: compare a line with itself.");
+    figure(out, &accuracy, "Share of the validation samples that are classified correctly; it chooses the epoch.");
+    figure(out, &federation, bytes);
     for (int i = 0; i < r->n_curves; i++)
         free(col[i].at);
 }
@@ -192,7 +188,7 @@ static void size_and_accuracy(const lmb_report *r, lmb_str *out)
             p.point[p.n++] = (lmbi_svg_point){ s->name, s->place, s->bytes, s->accuracy, s->lo, s->hi };
     }
     if (p.n) {
-        lmb_str_add(out, "<h2>Size and accuracy</h2>\n<figure>\n");
+        lmb_str_add(out, "<figure><h3>Size and accuracy</h3>\n");
         lmbi_svg_draw_points(out, &p);
         lmb_str_add(out, "<figcaption>Test accuracy with its 95 % interval. Models whose intervals overlap widely may differ by chance.</figcaption></figure>\n");
     }
@@ -308,8 +304,10 @@ void lmb_report_page(const lmb_report *r, const char *title, const char *config,
     lmb_str_add(out, "</h1>\n");
     lead(r, out);
     stages(r, out);
+    lmb_str_add(out, "<h2>Training and size</h2>\n<div class=\"figures\">\n");
     curves(r, out);
     size_and_accuracy(r, out);
+    lmb_str_add(out, "</div>\n");
     confusions(r, out);
     lmb_str_add(out, "<h2>Configuration</h2>\n<details><summary>as it was resolved</summary><pre>");
     lmb_str_add_html(out, config);

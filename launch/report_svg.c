@@ -168,13 +168,12 @@ typedef struct box { double x0, y0, x1, y1; } box;
 
 static bool touch(const box *a, const box *b) { return a->x0 < b->x1 && b->x0 < a->x1 && a->y0 < b->y1 && b->y0 < a->y1; }
 
-/* A label goes to the first of a few places around its point where it meets no other label and no mark; labels of
- * points that lie on one another end up above and below each other. */
-static box place_label(const frame *f, const lmbi_svg_points *c, int i, const box *taken, int n)
+/* A label goes to the first of a few places around its point where it meets no other label and no mark. */
+static box place_label(const char *name, double x, double y, const box *taken, int n)
 {
     static const double dx[] = { 12, 12, -12, -12, 12, 12, -12, -12, 12, -12, 12 };
     static const double dy[] = { -10, 12, -10, 12, -28, 30, -28, 30, 48, 48, -46 };
-    double w = 7.4 * (double)strlen(c->point[i].name), x = px(f, c->point[i].x), y = py(f, c->point[i].y);
+    double w = 7.4 * (double)strlen(name);
     box b = { x + 12, y - 18, x + 12 + w, y - 3 };
 
     for (size_t k = 0; k < sizeof dx / sizeof *dx; k++) {
@@ -189,9 +188,9 @@ static box place_label(const frame *f, const lmbi_svg_points *c, int i, const bo
     return b;
 }
 
-static void draw_point(lmb_str *out, const frame *f, const lmbi_svg_point *p, const char *unit, const box *label)
+static void draw_point(lmb_str *out, const frame *f, const lmbi_svg_point *p, double x, const char *unit, const box *label)
 {
-    double x = px(f, p->x), lo = py(f, p->lo), hi = py(f, p->hi), middle = (label->y0 + label->y1) / 2;
+    double lo = py(f, p->lo), hi = py(f, p->hi), middle = (label->y0 + label->y1) / 2;
     char size[32];
 
     lmb_str_addf(out, "<g><title>%s: %.2f %% (95 %% interval %.2f to %.2f) at %s</title>", p->name, 100 * p->y, 100 * p->lo, 100 * p->hi,
@@ -219,10 +218,22 @@ static void log_ticks(lmb_str *out, const frame *f, const char *unit)
         }
 }
 
+/* Where points stand; those of the same size are moved apart so that their intervals can be told apart. */
+static void spread(const frame *f, const lmbi_svg_points *c, double *x)
+{
+    for (int i = 0; i < c->n; i++) {
+        x[i] = px(f, c->point[i].x);
+        for (int k = 0; k < i; k++)
+            if (fabs(x[i] - x[k]) < 12)
+                x[i] = x[k] + 14;
+    }
+}
+
 bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c)
 {
     frame f = { INFINITY, 0, INFINITY, -INFINITY, true };
     box taken[3 * LMBI_SVG_POINTS];
+    double x[LMBI_SVG_POINTS];
     int n = 0;
 
     for (int i = 0; i < c->n; i++) {
@@ -238,14 +249,16 @@ bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c)
     y_axis(out, &f, step, true);
     log_ticks(out, &f, c->unit);
     x_axis(out, c->x_label);
+    spread(&f, c, x);
     for (int i = 0; i < c->n; i++) {
-        double x = px(&f, c->point[i].x), y = py(&f, c->point[i].y);
-        taken[n++] = (box){ x - 6, y - 6, x + 6, y + 6 };
-        taken[n++] = (box){ x - 3, py(&f, c->point[i].hi), x + 3, py(&f, c->point[i].lo) };
+        double y = py(&f, c->point[i].y);
+        taken[n++] = (box){ x[i] - 6, y - 6, x[i] + 6, y + 6 };
+        taken[n++] = (box){ x[i] - 3, py(&f, c->point[i].hi), x[i] + 3, py(&f, c->point[i].lo) };
     }
     for (int i = 0; i < c->n; i++) {
-        taken[n] = place_label(&f, c, i, taken, n);
-        draw_point(out, &f, &c->point[i], c->unit, &taken[n++]);
+        taken[n] = place_label(c->point[i].name, x[i], py(&f, c->point[i].y), taken, n);
+        draw_point(out, &f, &c->point[i], x[i], c->unit, &taken[n]);
+        n++;
     }
     lmb_str_add(out, "</svg>\n");
     return true;
