@@ -1,0 +1,64 @@
+/* launch/report.h - what a run came to: one table, one summary file, one page.
+ *
+ * Idea: stages leave small JSON files (launch/stage.h); a report is read from them alone, so it can be made at any
+ * time, also of a run that is not complete, and says which stages are missing.
+ *
+ *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us"}, ...]}
+ *   <run>/report.html    self-contained: no script, nothing from outside; light and dark
+ *
+ *   owns     a report owns what it read; names and notes are borrowed from its documents
+ *   errors   E_IO, E_FORMAT: a file that is missing or damaged, by its name; E_ARG: no stage has left anything
+ */
+#ifndef LMB_LAUNCH_REPORT_H
+#define LMB_LAUNCH_REPORT_H
+
+#include <stdint.h>
+
+#include "core/base/config.h"
+#include "core/base/str.h"
+
+enum { LMB_REPORT_STAGES = 4, LMB_REPORT_CURVES = 4, LMB_REPORT_CLASSES = 1000 };
+
+typedef struct lmb_report_stage {
+    lmb_config *json;
+    const char *name, *note;              /* note may be ""                                      */
+    int place;                            /* in the journey, from 0                              */
+    double parameters, macs, bytes;
+    double accuracy, lo, hi, latency_us;  /* of the test part, with its 95 % interval; 0 to 1    */
+    int classes;                          /* 0: no confusion matrix was left                     */
+    int64_t *confusion;                   /* [classes, classes], row: true class                 */
+    const char **class_name;              /* [classes] or NULL                                   */
+} lmb_report_stage;
+
+/* An epoch or a round; NAN where the stage said nothing. */
+typedef struct lmb_report_point { double at, loss, valid_loss, valid_accuracy, bytes_in, bytes_out; } lmb_report_point;
+
+typedef struct lmb_report_curve {
+    const char *name;        /* "teacher", "student", "student-int8", "federation" */
+    lmb_report_point *point; /* [n], by epoch or round, from 1      */
+    int n;
+} lmb_report_curve;
+
+typedef struct lmb_report {
+    int n_stages, n_curves;
+    lmb_report_stage stage[LMB_REPORT_STAGES]; /* in the order of the journey */
+    lmb_report_curve curve[LMB_REPORT_CURVES];
+    char missing[128];                         /* names of stages without a stage.json, "" if none */
+} lmb_report;
+
+LMB_MUST_CHECK lmb_status lmb_report_read(const char *run, lmb_report *out, lmb_error *err);
+void lmb_report_free(lmb_report *r);
+/* The table, as text for a terminal. */
+void lmb_report_table(const lmb_report *r, lmb_str *out);
+void lmb_report_summary(const lmb_report *r, lmb_str *out);
+/* The page. `config`: the resolved configuration as YAML. */
+void lmb_report_page(const lmb_report *r, const char *title, const char *config, lmb_str *out);
+/* Read, write both files, print the table and the path of summary.json (last line) to stdout. */
+LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *config, lmb_error *err);
+
+/* "1.23 M" for 1234567; `unit` follows. */
+const char *lmb_report_count(double v, const char *unit, char *buf, size_t cap);
+/* Name of class `c`, made of its number where the data set has none. */
+const char *lmb_report_class(const lmb_report_stage *s, int c, char *buf, size_t cap);
+
+#endif

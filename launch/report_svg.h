@@ -1,0 +1,47 @@
+/* launch/report_svg.h - two pictures as inline SVG: lines over a number, and points with intervals over a logarithm.
+ *
+ * Colours and strokes are classes (s0 to s3, grid, axis, mark) that the page's style defines, so that one picture
+ * serves light and dark. Every picture carries a title and a description, and every mark a title with its figures.
+ */
+#ifndef LMB_LAUNCH_REPORT_SVG_H
+#define LMB_LAUNCH_REPORT_SVG_H
+
+#include <stdbool.h>
+
+#include "core/base/str.h"
+
+enum { LMBI_SVG_SERIES = 8, LMBI_SVG_POINTS = 8 };
+
+typedef struct lmbi_svg_series {
+    const char *name;
+    int color;      /* class s0 to s3                         */
+    bool dashed;
+    const double *x, *y; /* [n]; a y that is NAN is left out */
+    int n;
+} lmbi_svg_series;
+
+typedef struct lmbi_svg_lines {
+    const char *title, *x_label;
+    bool percent; /* y is a share, shown in % */
+    lmbi_svg_series series[LMBI_SVG_SERIES];
+    int n;
+} lmbi_svg_lines;
+
+/* Nothing is drawn when no series has a point; says whether it drew. */
+bool lmbi_svg_draw_lines(lmb_str *out, const lmbi_svg_lines *c);
+
+typedef struct lmbi_svg_point {
+    const char *name;
+    int color;
+    double x, y, lo, hi; /* x > 0; y a share with its interval */
+} lmbi_svg_point;
+
+typedef struct lmbi_svg_points {
+    const char *title, *x_label, *unit;
+    lmbi_svg_point point[LMBI_SVG_POINTS];
+    int n;
+} lmbi_svg_points;
+
+bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c);
+
+#endif
