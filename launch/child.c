@@ -95,10 +95,7 @@ static bool has_words(const char *s)
 static void end_of_line(lmb_child *c, lmb_child_stream *s)
 {
     s->line[s->n] = 0;
-    char *text = strrchr(s->line, '\r'); /* what a bar left on the line is overwritten */
-    text = text ? text + 1 : s->line;
-    if (strncmp(text, "\033[K", 3) == 0)
-        text += 3;
+    const char *text = strncmp(s->line, "\033[K", 3) == 0 ? s->line + 3 : s->line;
     if (s == &c->err && has_words(text) && (!strncmp(text, "limbeck", 7) || strncmp(c->said, "limbeck", 7) != 0))
         snprintf(c->said, sizeof c->said, "%s", text);
     if (s == &c->out && c->on_line)
@@ -122,11 +119,12 @@ static bool listen_to(lmb_child *c, lmb_child_stream *s)
         if (bytes[i] == '\n') {
             end_of_line(c, s);
         } else {
-            if (bytes[i] == '\r') /* a bar is drawn anew */
+            if (s->returned) /* a bar is drawn anew */
                 s->n = 0;
-            if (s->n + 1 < sizeof s->line)
+            if (bytes[i] != '\r' && s->n + 1 < sizeof s->line)
                 s->line[s->n++] = bytes[i];
         }
+        s->returned = bytes[i] == '\r';
     }
     return n > 0;
 }

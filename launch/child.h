@@ -21,6 +21,7 @@ typedef struct lmb_child_stream {
     int fd;                     /* -1: at its end */
     char line[LMB_CHILD_LINE];  /* what came since the last newline; longer lines are cut in the log */
     size_t n;
+    bool returned;              /* the last byte was a carriage return */
 } lmb_child_stream;
 
 typedef struct lmb_child {

@@ -14,8 +14,13 @@ static const lmb_field split_fields[] = {
     LMB_INT(lmb_split_config, seed, 1, 0, 9e15, "", "of the shuffle before the cut"), LMB_FIELD_END
 };
 
+static const lmb_field launch_fields[] = {
+    LMB_INT(lmb_launch_config, ranks, 2, 1, 4096, "", "processes that `limbeck run` starts for training, by mpirun"), LMB_FIELD_END
+};
+
 const lmb_field lmb_job_fields[] = {
     LMB_TEXT(lmb_job_config, run, "runs/default", "folder for everything the run leaves"),
+    LMB_SECTION(lmb_job_config, launch, launch_fields, "how `limbeck run` starts the stages"),
     LMB_TREE(lmb_job_config, data, "the data set: name and options; `limbeck list datasets`"),
     LMB_SECTION(lmb_job_config, split, split_fields, "how the training part is divided"),
     LMB_TREE(lmb_job_config, model, "name and options; `limbeck list models`"),

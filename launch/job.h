@@ -3,6 +3,7 @@
  *   run: runs/fashion-mnist            everything is left here
  *   data: {name: idx, path: ...}       the data set
  *   split: {train: 40000, validation: 5000, clients: 15000, seed: 1}
+ *   launch: {ranks: 2}                 how `limbeck run` starts the stages
  *   model: ...   train: ...            of a single-stage configuration, or the same below `teacher:`, `student:`
  *
  * The training part of the data set is shuffled once by split.seed and cut: training (the cluster's), validation,
@@ -17,8 +18,11 @@
 
 typedef struct lmb_split_config { int64_t train, validation, clients, seed; } lmb_split_config;
 
+typedef struct lmb_launch_config { int64_t ranks; } lmb_launch_config;
+
 typedef struct lmb_job_config {
     const char *run;
+    lmb_launch_config launch;
     const lmb_tree *data, *model, *teacher, *student, *federation, *export;
     lmb_split_config split;
     lmb_train_config train;

@@ -2,6 +2,7 @@
 #include "launch/terminal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +12,8 @@ enum { WIDTH = 24 };
 
 void lmb_progress_begin(lmb_progress *p)
 {
-    *p = (lmb_progress){ .terminal = isatty(STDERR_FILENO), .started = lmb_seconds() };
+    /* `limbeck run` passes on what its children say, through a pipe, and tells them where it ends. */
+    *p = (lmb_progress){ .terminal = isatty(STDERR_FILENO) || getenv("LIMBECK_TERMINAL"), .started = lmb_seconds() };
     p->last = p->started;
 }
 
