@@ -16,7 +16,7 @@ static const char *advice(cudaError_t e)
     case cudaErrorNoDevice:
         return "see that nvidia-smi lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it";
     case cudaErrorInsufficientDriver:
-        return "install an NVIDIA driver at least as new as the CUDA runtime";
+        return "install an NVIDIA driver, or a newer one; nvidia-smi shows which is there";
     case cudaErrorInvalidDevice:
         return "choose a device number below the number of devices";
     case cudaErrorMemoryAllocation:
