@@ -52,8 +52,11 @@ static lmb_status describe(const lmb_cuda_api *gpu, lmb_error *err)
     int n;
 
     LMB_TRY(gpu->versions(&v, err));
-    printf("driver / runtime   CUDA %d.%d / %d.%d\n", v.driver / 1000, v.driver % 1000 / 10, v.runtime / 1000,
-           v.runtime % 1000 / 10);
+    if (v.driver)
+        printf("driver             for CUDA %d.%d\n", v.driver / 1000, v.driver % 1000 / 10);
+    else
+        printf("driver             none\n");
+    printf("runtime            CUDA %d.%d\n", v.runtime / 1000, v.runtime % 1000 / 10);
     printf("cuDNN / NCCL       %d.%d.%d / %d.%d.%d\n", v.cudnn / 10000, v.cudnn % 10000 / 100, v.cudnn % 100, v.nccl / 10000,
            v.nccl % 10000 / 100, v.nccl % 100);
     LMB_TRY(gpu->device_count(&n, err));
