@@ -56,7 +56,8 @@ static lmb_status versions(lmb_cuda_versions *v, lmb_error *err)
     got.cudnn = (int)cudnnGetVersion();
     ncclResult_t r = ncclGetVersion(&got.nccl);
     if (r != ncclSuccess)
-        return LMB_FAIL(err, LMB_E_DEVICE, "NCCL, asking for its version: %s; install NCCL 2 again", ncclGetErrorString(r));
+        return LMB_FAIL(err, LMB_E_DEVICE, "NCCL, asking for its version: %s; install NCCL 2 again",
+                        ncclGetErrorString(r));
     *v = got;
     return LMB_OK;
 }
@@ -135,7 +136,8 @@ static lmb_status event_elapsed(lmb_cuda_event *from, lmb_cuda_event *to, double
     float elapsed;
 
     LMB_TRY(lmbi_cuda_check(cudaEventSynchronize((cudaEvent_t)to), "waiting for an event", err));
-    LMB_TRY(lmbi_cuda_check(cudaEventElapsedTime(&elapsed, (cudaEvent_t)from, (cudaEvent_t)to), "timing two events", err));
+    LMB_TRY(lmbi_cuda_check(cudaEventElapsedTime(&elapsed, (cudaEvent_t)from, (cudaEvent_t)to), "timing two events",
+                            err));
     *ms = elapsed;
     return LMB_OK;
 }

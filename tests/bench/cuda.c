@@ -57,8 +57,8 @@ static lmb_status describe(const lmb_cuda_api *gpu, lmb_error *err)
     else
         printf("driver             none\n");
     printf("runtime            CUDA %d.%d\n", v.runtime / 1000, v.runtime % 1000 / 10);
-    printf("cuDNN / NCCL       %d.%d.%d / %d.%d.%d\n", v.cudnn / 10000, v.cudnn % 10000 / 100, v.cudnn % 100, v.nccl / 10000,
-           v.nccl % 10000 / 100, v.nccl % 100);
+    printf("cuDNN / NCCL       %d.%d.%d / %d.%d.%d\n", v.cudnn / 10000, v.cudnn % 10000 / 100, v.cudnn % 100,
+           v.nccl / 10000, v.nccl % 10000 / 100, v.nccl % 100);
     LMB_TRY(gpu->device_count(&n, err));
     for (int i = 0; i < n; i++) {
         LMB_TRY(gpu->device_info(i, &d, err));

@@ -209,8 +209,8 @@ static void sgd_as_on_the_cpu(size_t n, bool nesterov)
 
     ck_assert_ptr_nonnull(v);
     ck_assert_uint_le(sgd->config_size, sizeof config);
-    sgd_config(nesterov ? "{momentum: 0.9, weight_decay: 0.0005, nesterov: true}" : "{momentum: 0.9, weight_decay: 0.0005}",
-               config);
+    sgd_config(nesterov ? "{momentum: 0.9, weight_decay: 0.0005, nesterov: true}"
+                        : "{momentum: 0.9, weight_decay: 0.0005, nesterov: false}", config);
     g[0] = 1e-41f; /* subnormal products must survive */
     w[0] = 0;
     float *dw = on_device(w, n), *dg = on_device(g, n), *dv = on_device(v, n);
