@@ -116,14 +116,13 @@ static void command_line(const runner *r, const char *const *line, const words *
 
 static lmb_status start(const runner *r, lmb_child *c, const char *const *line, const words *by, const char *ranks, lmb_error *err)
 {
-    const char *env[5], *argv[ARGV_MAX];
+    const char *env[4], *argv[ARGV_MAX];
     int n = 0;
 
     if (geteuid() == 0) { /* Open MPI wants to be told twice */
         env[n++] = "OMPI_ALLOW_RUN_AS_ROOT=1";
         env[n++] = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
     }
-    env[n++] = "OMPI_MCA_odls_base_sigkill_timeout=20"; /* s for ranks to save their state; the default is 1 */
     if (isatty(STDERR_FILENO))
         env[n++] = "LIMBECK_TERMINAL=1";
     env[n] = NULL;
@@ -140,7 +139,8 @@ static lmb_status stop_all(lmb_child *c, int n, lmb_error *err)
 
 static lmb_status run_line(runner *r, const step *s, const char *ranks, lmb_error *err)
 {
-    lmb_child c = { .name = s->name, .log = r->log };
+    /* At SIGTERM mpirun ends its ranks on a timetable of its own; SIGUSR1 it hands on, and they end when they have saved. */
+    lmb_child c = { .name = s->name, .log = r->log, .stop = ranks ? SIGUSR1 : SIGTERM };
     words by = { .config = r->config };
 
     LMB_TRY(start(r, &c, s->argv, &by, ranks, err));
