@@ -1,0 +1,110 @@
+/* core/cuda/cuda.h - the seam to NVIDIA GPUs.
+ *
+ * Idea: everything that needs the CUDA toolkit lives in one shared module, liblimbeck_cuda.so, that exports
+ * one table of functions. Programs link none of CUDA; they open the module at run time. So one program runs
+ * with and without a GPU, and what is missing is one sentence.
+ *
+ *     lmb_cuda *cuda;
+ *     LMB_TRY(lmb_cuda_open(NULL, &cuda, err));
+ *     LMB_TRY(cuda->api->device_count(&n, err));
+ *
+ * The table speaks C alone: streams and events are opaque, device memory is a void pointer that the host must
+ * not follow. Streams, events and memory belong to the device that was selected when they were created, and
+ * may be used while that device is selected.
+ *
+ *   errors   E_DEVICE: what CUDA said and what to do. Work on a stream fails late: a failed kernel shows in
+ *            the next call that waits for it.
+ *   threads  the selected device is a property of the thread; the functions may run side by side.
+ */
+#ifndef LMB_CORE_CUDA_CUDA_H
+#define LMB_CORE_CUDA_CUDA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
+enum { LMB_CUDA_API = 1 };
+
+#define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
+#define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
+
+typedef struct lmb_cuda_stream lmb_cuda_stream;
+typedef struct lmb_cuda_event lmb_cuda_event;
+
+typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
+    int driver;                    /* cuDNN 10000 and 100, NCCL 10000 and 100. driver: 0 without a driver */
+    int runtime, cudnn, nccl;
+} lmb_cuda_versions;
+
+typedef struct lmb_cuda_device {
+    char name[256];
+    uint64_t memory;  /* bytes, in use or not */
+    int major, minor; /* compute capability   */
+    int processors;   /* streaming multiprocessors */
+} lmb_cuda_device;
+
+/* What the module exports. The head is the same in all versions. */
+typedef struct lmb_cuda_api {
+    uint32_t version; /* LMB_CUDA_API of the module */
+    uint32_t size;    /* sizeof(lmb_cuda_api) there */
+
+    lmb_status (*versions)(lmb_cuda_versions *v, lmb_error *err); /* needs no device */
+
+    lmb_status (*device_count)(int *n, lmb_error *err); /* at least 1; E_DEVICE "no CUDA device: ..." */
+    lmb_status (*device_info)(int device, lmb_cuda_device *d, lmb_error *err);
+    lmb_status (*device_select)(int device, lmb_error *err); /* for the calling thread */
+
+    lmb_status (*stream_create)(lmb_cuda_stream **s, lmb_error *err);
+    lmb_status (*stream_sync)(lmb_cuda_stream *s, lmb_error *err); /* until all work so far is done */
+    void (*stream_destroy)(lmb_cuda_stream *s);                    /* NULL is fine; queued work still runs */
+
+    lmb_status (*event_create)(lmb_cuda_event **e, lmb_error *err);
+    lmb_status (*event_record)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err);
+    /* Work put on s from now on waits for e. */
+    lmb_status (*event_wait)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err);
+    /* Milliseconds between two recorded events; waits for `to`. */
+    lmb_status (*event_elapsed)(lmb_cuda_event *from, lmb_cuda_event *to, double *ms, lmb_error *err);
+    void (*event_destroy)(lmb_cuda_event *e); /* NULL is fine */
+
+    /* Device memory, aligned to 256 bytes, not cleared. alloc of 0 bytes gives NULL; free of NULL is fine and
+     * waits for work that may still use the memory. */
+    lmb_status (*alloc)(size_t bytes, void **device, lmb_error *err);
+    void (*free)(void *device);
+
+    /* Copies in stream order; `copy` is from device to device. The host's bytes must stay as they are until the
+     * stream was synchronised. */
+    lmb_status (*upload)(void *device, const void *host, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
+    lmb_status (*download)(void *host, const void *device, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
+    lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
+
+    /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
+    lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */
+    /* The step of train/optimizers/sgd.c without its L1 penalty. weight_decay: already times lmb_opt_range.decay. */
+    lmb_status (*sgd_momentum)(float *w, const float *g, float *v, size_t n, float lr, float momentum,
+                               float weight_decay, bool nesterov, lmb_cuda_stream *s, lmb_error *err);
+} lmb_cuda_api;
+
+typedef struct lmb_cuda {
+    const lmb_cuda_api *api; /* all functions set */
+    const char *path;        /* the module's file, for people */
+} lmb_cuda;
+
+/* Open the module: the file in folder `dir`; or, when dir is NULL, the file that LMB_CUDA_MODULE in the
+ * environment names; or, when that is not set, the file beside the program.
+ *   owns     *out: lmb_cuda_close. The module itself stays loaded until the process ends.
+ *   errors   E_UNSUPPORTED no such file, or one of another interface version; E_FORMAT not a module of ours;
+ *            E_DEVICE the module cannot be loaded (a CUDA library is missing) */
+LMB_MUST_CHECK lmb_status lmb_cuda_open(const char *dir, lmb_cuda **out, lmb_error *err);
+void lmb_cuda_close(lmb_cuda *cuda); /* NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,90 @@
+/* Mirrors distill/losses/kl.c: the value by hand, the frozen teacher, and pairs that do not go together. */
+#include "distill/loss.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+
+static lmb_error err;
+
+static lmb_graph *mlp(const char *text, int classes, uint64_t seed)
+{
+    lmb_config *c;
+    lmb_graph *g;
+    lmb_shape s = LMB_SHAPE(1, 2, 3);
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    ck_ok(lmb_model_build(lmb_config_root(c), &s, classes, seed, &g, &err));
+    lmb_config_destroy(c);
+    return g;
+}
+
+static void softmax(const float *x, int n, double t, double *p)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += p[i] = exp(x[i] / t);
+    for (int i = 0; i < n; i++)
+        p[i] /= sum;
+}
+
+START_TEST(the_loss_is_hintons)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *teacher = mlp("{name: mlp, hidden: [5]}", 3, 1), *student = mlp("{name: mlp, hidden: [4]}", 3, 2);
+    lmb_distill d = { .config = { 0.7, 3, "" }, .label_smoothing = 0, .teacher = teacher };
+    lmb_loss loss = lmb_distill_loss(&d);
+    lmb_program *p;
+    lmb_predictor *pt, *ps;
+    float x[12], out[200], state[200];
+    const float *lt, *ls;
+    int64_t y[2] = { 2, 0 };
+    double want = 0;
+
+    for (int i = 0; i < 12; i++)
+        x[i] = (float)(i * 37 % 256);
+    ck_ok(lmb_distill_check(&d, student, &err));
+    ck_ok(lmb_program_create(student, &loss, NULL, &p, &err));
+    ck_assert_uint_le(lmb_program_layout(p)->count, 200);
+    lmb_state_from_graph(lmb_program_layout(p), student, state);
+    lmb_step_info info = { 1, 0, NULL };
+    lmb_program_step s = { .n = 2, .x = x, .y = y, .state = state, .out = out, .info = &info };
+    ck_ok(lmb_program_run(p, &s, &err));
+    ck_ok(lmb_predictor_create(teacher, NULL, 2, &pt, &err));
+    ck_ok(lmb_predictor_create(student, NULL, 2, &ps, &err));
+    ck_ok(lmb_predictor_run(pt, NULL, x, 2, &lt, &err));
+    ck_ok(lmb_predictor_run(ps, NULL, x, 2, &ls, &err));
+    for (int n = 0; n < 2; n++) {
+        double a[3], b[3], hard[3];
+        softmax(lt + 3 * n, 3, 3, a);
+        softmax(ls + 3 * n, 3, 3, b);
+        softmax(ls + 3 * n, 3, 1, hard);
+        for (int k = 0; k < 3; k++)
+            want += 0.5 * 0.7 * 9 * a[k] * log(a[k] / b[k]);
+        want -= 0.5 * 0.3 * log(hard[y[n]]);
+    }
+    ck_assert_double_eq_tol(s.loss, want, 1e-5);
+    lmb_predictor_destroy(pt);
+    lmb_predictor_destroy(ps);
+    lmb_program_destroy(p);
+    lmb_graph_destroy(teacher);
+    lmb_graph_destroy(student);
+}
+END_TEST
+
+START_TEST(other_classes_are_refused_before_any_work)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *teacher = mlp("{name: mlp, hidden: [5]}", 4, 1), *student = mlp("{name: mlp, hidden: [4]}", 3, 2);
+    lmb_distill d = { .config = { 0.7, 3, "" }, .teacher = teacher };
+    ck_assert_int_eq(lmb_distill_check(&d, student, &err), LMB_E_SHAPE);
+    ck_assert_str_eq(err.msg, "the teacher has 4 classes, the student 3");
+    lmb_graph_destroy(teacher);
+    lmb_graph_destroy(student);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/loss", add(the_loss_is_hintons); add(other_classes_are_refused_before_any_work);)
