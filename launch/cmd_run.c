@@ -49,7 +49,7 @@ typedef struct runner {
     char exe[LMB_STAGE_PATH], mpirun[LMB_STAGE_PATH];
     char hash[LMB_HASH_HEX];        /* of the configuration up to the present stage */
     bool fresh;
-    int log;
+    int log, old;                   /* N of the old-N that this run uses; 0: none yet */
 } runner;
 
 typedef struct step {
@@ -362,20 +362,18 @@ static lmb_status write_mark(const runner *r, const step *s, const char *name, l
     return lmb_file_write(path, text, strlen(text), err);
 }
 
-/* Move the folders of a step to the first <run>/old-N where they fit. */
-static lmb_status move_away(const runner *r, const step *s, const char *why, lmb_error *err)
+/* Move the folders of a step to <run>/old-N: the first that is free, and the same for all steps of this run. */
+static lmb_status move_away(runner *r, const step *s, const char *why, lmb_error *err)
 {
     for (int i = 0; i < 3 && s->folders[i]; i++) {
         char from[LMB_STAGE_PATH], to[LMB_STAGE_PATH], old[32];
-        int n = 0;
 
         snprintf(from, sizeof from, "%s/%s", r->job.c.run, s->folders[i]);
         if (!lmb_file_exists(from))
             continue;
-        do {
-            snprintf(old, sizeof old, "old-%d", ++n);
-            snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, s->folders[i]);
-        } while (lmb_file_exists(to));
+        for (bool taken = !r->old; taken; taken = lmb_file_exists(to))
+            snprintf(to, sizeof to, "%s/old-%d", r->job.c.run, ++r->old);
+        snprintf(old, sizeof old, "old-%d", r->old);
         LMB_TRY(lmb_stage_path(to, r->job.c.run, old, "", err)); /* makes the folder */
         snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, s->folders[i]);
         if (rename(from, to))
