@@ -193,7 +193,7 @@ void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int
 
     for (int i = 0; i < n; i++)
         if (c[i].running)
-            kill(c[i].pid, SIGTERM);
+            kill(c[i].pid, c[i].stop ? c[i].stop : SIGTERM);
     while (lmb_children_tend(c, n, 100) && lmb_seconds() < until && (!hurry || *hurry == before))
         ;
     for (int i = 0; i < n; i++)

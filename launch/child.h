@@ -29,6 +29,7 @@ typedef struct lmb_child {
     pid_t pid;
     bool running;
     int exit_code, signal;        /* once it is not running; signal 0: it ended by itself */
+    int stop;                     /* signal that asks it to end; 0: SIGTERM */
     int log;                      /* borrowed file descriptor, -1: none */
     void (*on_line)(void *ctx, const char *line); /* lines of stdout; NULL: passed on to ours and to the log */
     void *ctx;
@@ -36,11 +37,11 @@ typedef struct lmb_child {
     char said[LMB_CHILD_LINE];    /* last line on stderr, preferably one of `limbeck` itself */
 } lmb_child;
 
-/* Set name, log, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value" to add. */
+/* Set name, stop, log, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value" to add. */
 LMB_MUST_CHECK lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *env, lmb_error *err);
 /* Pass on what `n` children say, at most for `ms`, and notice ends. Returns how many are running. */
 int lmb_children_tend(lmb_child *c, int n, int ms);
-/* Ask all that run to end (SIGTERM), tend for `patience_s`, then end them and their process groups. `*hurry` (may be
+/* Ask all that run to end, tend for `patience_s`, then end them and their process groups. `*hurry` (may be
  * NULL) other than 0 ends the patience. */
 void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int *hurry);
 /* One sentence: name, exit code or signal, and what it said last. */

@@ -49,7 +49,7 @@ typedef struct runner {
     char exe[LMB_STAGE_PATH], mpirun[LMB_STAGE_PATH];
     char hash[LMB_HASH_HEX];        /* of the configuration up to the present stage */
     bool fresh;
-    int log;
+    int log, old;                   /* N of the old-N that this run uses; 0: none yet */
 } runner;
 
 typedef struct step {
@@ -116,14 +116,13 @@ static void command_line(const runner *r, const char *const *line, const words *
 
 static lmb_status start(const runner *r, lmb_child *c, const char *const *line, const words *by, const char *ranks, lmb_error *err)
 {
-    const char *env[5], *argv[ARGV_MAX];
+    const char *env[4], *argv[ARGV_MAX];
     int n = 0;
 
     if (geteuid() == 0) { /* Open MPI wants to be told twice */
         env[n++] = "OMPI_ALLOW_RUN_AS_ROOT=1";
         env[n++] = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1";
     }
-    env[n++] = "OMPI_MCA_odls_base_sigkill_timeout=20"; /* s for ranks to save their state; the default is 1 */
     if (isatty(STDERR_FILENO))
         env[n++] = "LIMBECK_TERMINAL=1";
     env[n] = NULL;
@@ -140,7 +139,8 @@ static lmb_status stop_all(lmb_child *c, int n, lmb_error *err)
 
 static lmb_status run_line(runner *r, const step *s, const char *ranks, lmb_error *err)
 {
-    lmb_child c = { .name = s->name, .log = r->log };
+    /* At SIGTERM mpirun ends its ranks on a timetable of its own; SIGUSR1 it hands on, and they end when they have saved. */
+    lmb_child c = { .name = s->name, .log = r->log, .stop = ranks ? SIGUSR1 : SIGTERM };
     words by = { .config = r->config };
 
     LMB_TRY(start(r, &c, s->argv, &by, ranks, err));
@@ -362,20 +362,18 @@ static lmb_status write_mark(const runner *r, const step *s, const char *name, l
     return lmb_file_write(path, text, strlen(text), err);
 }
 
-/* Move the folders of a step to the first <run>/old-N where they fit. */
-static lmb_status move_away(const runner *r, const step *s, const char *why, lmb_error *err)
+/* Move the folders of a step to <run>/old-N: the first that is free, and the same for all steps of this run. */
+static lmb_status move_away(runner *r, const step *s, const char *why, lmb_error *err)
 {
     for (int i = 0; i < 3 && s->folders[i]; i++) {
         char from[LMB_STAGE_PATH], to[LMB_STAGE_PATH], old[32];
-        int n = 0;
 
         snprintf(from, sizeof from, "%s/%s", r->job.c.run, s->folders[i]);
         if (!lmb_file_exists(from))
             continue;
-        do {
-            snprintf(old, sizeof old, "old-%d", ++n);
-            snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, s->folders[i]);
-        } while (lmb_file_exists(to));
+        for (bool taken = !r->old; taken; taken = lmb_file_exists(to))
+            snprintf(to, sizeof to, "%s/old-%d", r->job.c.run, ++r->old);
+        snprintf(old, sizeof old, "old-%d", r->old);
         LMB_TRY(lmb_stage_path(to, r->job.c.run, old, "", err)); /* makes the folder */
         snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, s->folders[i]);
         if (rename(from, to))

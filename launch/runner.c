@@ -157,6 +157,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
 
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
+    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once; batch systems send it before time is up */
     lmb_str_add(&config, q->config);
     LMB_TRY_GOTO(st, done, agree(&config, comm, err));
     w.config = config.text;

@@ -67,8 +67,10 @@ typedef struct lmb_cuda_api {
 
     lmb_status (*event_create)(lmb_cuda_event **e, lmb_error *err);
     lmb_status (*event_record)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err);
-    lmb_status (*event_wait)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err); /* later work on s waits for e */
-    lmb_status (*event_elapsed)(lmb_cuda_event *from, lmb_cuda_event *to, double *ms, lmb_error *err); /* waits for `to` */
+    /* Work put on s from now on waits for e. */
+    lmb_status (*event_wait)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err);
+    /* Milliseconds between two recorded events; waits for `to`. */
+    lmb_status (*event_elapsed)(lmb_cuda_event *from, lmb_cuda_event *to, double *ms, lmb_error *err);
     void (*event_destroy)(lmb_cuda_event *e); /* NULL is fine */
 
     /* Device memory, aligned to 256 bytes, not cleared. alloc of 0 bytes gives NULL; free of NULL is fine and
@@ -76,10 +78,11 @@ typedef struct lmb_cuda_api {
     lmb_status (*alloc)(size_t bytes, void **device, lmb_error *err);
     void (*free)(void *device);
 
-    /* Copies in stream order. The host's bytes must stay as they are until the stream was synchronised. */
+    /* Copies in stream order; `copy` is from device to device. The host's bytes must stay as they are until the
+     * stream was synchronised. */
     lmb_status (*upload)(void *device, const void *host, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*download)(void *host, const void *device, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
-    lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err); /* on the device */
+    lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
     lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */

@@ -16,7 +16,7 @@ static const char *advice(cudaError_t e)
     case cudaErrorNoDevice:
         return "see that nvidia-smi lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it";
     case cudaErrorInsufficientDriver:
-        return "install an NVIDIA driver at least as new as the CUDA runtime";
+        return "install an NVIDIA driver, or a newer one; nvidia-smi shows which is there";
     case cudaErrorInvalidDevice:
         return "choose a device number below the number of devices";
     case cudaErrorMemoryAllocation:
@@ -56,7 +56,8 @@ static lmb_status versions(lmb_cuda_versions *v, lmb_error *err)
     got.cudnn = (int)cudnnGetVersion();
     ncclResult_t r = ncclGetVersion(&got.nccl);
     if (r != ncclSuccess)
-        return LMB_FAIL(err, LMB_E_DEVICE, "NCCL, asking for its version: %s; install NCCL 2 again", ncclGetErrorString(r));
+        return LMB_FAIL(err, LMB_E_DEVICE, "NCCL, asking for its version: %s; install NCCL 2 again",
+                        ncclGetErrorString(r));
     *v = got;
     return LMB_OK;
 }
@@ -135,7 +136,8 @@ static lmb_status event_elapsed(lmb_cuda_event *from, lmb_cuda_event *to, double
     float elapsed;
 
     LMB_TRY(lmbi_cuda_check(cudaEventSynchronize((cudaEvent_t)to), "waiting for an event", err));
-    LMB_TRY(lmbi_cuda_check(cudaEventElapsedTime(&elapsed, (cudaEvent_t)from, (cudaEvent_t)to), "timing two events", err));
+    LMB_TRY(lmbi_cuda_check(cudaEventElapsedTime(&elapsed, (cudaEvent_t)from, (cudaEvent_t)to), "timing two events",
+                            err));
     *ms = elapsed;
     return LMB_OK;
 }

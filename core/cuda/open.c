@@ -46,16 +46,16 @@ static lmb_status locate(const char *dir, char path[PATH_MAX], lmb_error *err)
     const char *file = named ? named : wanted;
     if (realpath(file, path))
         return LMB_OK;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this installation has no CUDA module (%s: %s); build with the CUDA toolkit, "
-                    "cuDNN and NCCL installed, or set LMB_CUDA_MODULE to the path of %s",
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this installation has no CUDA module (%s: %s); build with the CUDA "
+                    "toolkit, cuDNN and NCCL installed, or set LMB_CUDA_MODULE to the path of %s",
                     file, strerror(errno), LMB_CUDA_MODULE_FILE);
 }
 
 static lmb_status check_table(const lmb_cuda_api *api, const char *path, lmb_error *err)
 {
     if (api->version != LMB_CUDA_API)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s speaks version %u of the CUDA interface and this program version %d; "
-                        "build both from the same sources", path, api->version, LMB_CUDA_API);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s speaks version %u of the CUDA interface and this program version "
+                        "%d; build both from the same sources", path, api->version, LMB_CUDA_API);
     if (api->size != sizeof *api)
         return LMB_FAIL(err, LMB_E_FORMAT, "the table of %s has %u bytes instead of %zu; build the module again", path,
                         api->size, sizeof *api);
