@@ -296,6 +296,8 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
         if (!b)
             break;
         LMB_TRY(train_batch(t, b, err));
+        if (watch && watch->stepped)
+            LMB_TRY(watch->stepped(watch->ctx, t, err));
         t->s.batch++;
         t->rate_images += b->total;
         double now = lmb_seconds();
