@@ -41,6 +41,10 @@ typedef struct lmb_program_step {
     const float *state;   /* canonical state, read only                  */
     float *out;           /* [state count] gradients and next content    */
     const lmb_step_info *info;
+    /* Called as the backward pass goes on, with ever smaller `first`: `out` is final from segment `first` of the layout
+     * to its end, and is not touched again. May be NULL. */
+    void (*final)(void *ctx, int first);
+    void *ctx;
     float loss;           /* set: mean loss of the rows                  */
     int64_t correct;      /* set: rows whose largest logit is the label  */
 } lmb_program_step;
