@@ -15,6 +15,7 @@ struct lmbi_reducer {
     int slots, filled, n_buckets;
     lmbi_bucket *bucket;
     float **slot;          /* [slots][width]                                   */
+    float *weight;         /* [slots] of the running batch                     */
     float *scratch;        /* [width]: what a peer sends                       */
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
@@ -51,24 +52,72 @@ LMB_HOT static void greatest(float *LMB_RESTRICT into, const float *LMB_RESTRICT
         into[i] = from[i] > into[i] ? from[i] : into[i];
 }
 
+/* The leaves of the tree: both sides are weighed, into = a into + b from. */
+LMB_HOT static void add_weighed(float *LMB_RESTRICT into, const float *LMB_RESTRICT from, float a, float b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] = into[i] * a + from[i] * b;
+}
+
+LMB_HOT static void weigh(float *into, float a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] *= a;
+}
+
+/* Where a stretch that is summed ends, and the segment behind it that is not: NULL at the end of the bucket. Positions
+ * count from the bucket's front. */
+static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket *b, int *segment, size_t *end)
+{
+    while (*segment < b->last) {
+        const lmb_segment *s = &r->layout->segment[(*segment)++];
+        *end = LMBI_SUMS + s->offset - b->lo;
+        if (s->reduce != LMB_REDUCE_MEAN)
+            return s;
+    }
+    *end = b->n;
+    return NULL;
+}
+
 typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; } piece;
 
 /* into = into + from, except in segments that take a minimum or maximum. Both start at the bucket. */
 static void combine(void *ctx, float *into, const float *from, size_t n)
 {
     const piece *p = ctx;
-    size_t at = 0; /* summed up to here */
+    const lmb_segment *s;
+    size_t at = 0, end;
+    int segment = p->b->first;
 
-    for (int i = p->b->first; i < p->b->last; i++) {
-        const lmb_segment *s = &p->r->layout->segment[i];
-        if (s->reduce == LMB_REDUCE_MEAN)
-            continue;
-        size_t lo = LMBI_SUMS + s->offset - p->b->lo;
-        add(into + at, from + at, lo - at);
-        (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + lo, from + lo, s->count);
-        at = lo + s->count;
-    }
-    add(into + at, from + at, n - at);
+    (void)n;
+    do {
+        s = next_stretch(p->r, p->b, &segment, &end);
+        add(into + at, from + at, end - at);
+        if (s)
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
+        at = end + (s ? s->count : 0);
+    } while (s);
+}
+
+/* A leaf and its neighbour, or `from` NULL: a leaf alone. The sums over samples in front are not weighed. */
+static void combine_leaves(const lmbi_reducer *r, const lmbi_bucket *b, float *into, float a, const float *from, float c)
+{
+    const lmb_segment *s;
+    size_t at = b->lo ? 0 : LMBI_SUMS, end;
+    int segment = b->first;
+
+    if (from)
+        add(into, from, at);
+    do {
+        s = next_stretch(r, b, &segment, &end);
+        if (from)
+            add_weighed(into + at, from + at, a, c, end - at);
+        else if (a != 1)
+            weigh(into + at, a, end - at);
+        if (s && from)
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
+        at = end + (s ? s->count : 0);
+    } while (s);
 }
 
 /* What combine() leaves the other side unchanged with. */
@@ -87,7 +136,12 @@ static void fill_neutral(const lmbi_reducer *r, float *v)
 static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
 {
     piece p = { r, b };
-    for (int step = 1; step < r->filled; step *= 2)
+
+    for (int i = 0; i < r->filled; i += 2) {
+        bool pair = i + 1 < r->filled;
+        combine_leaves(r, b, r->slot[i] + b->lo, r->weight[i], pair ? r->slot[i + 1] + b->lo : NULL, pair ? r->weight[i + 1] : 0);
+    }
+    for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
             combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, b->n);
 }
@@ -139,9 +193,10 @@ static void *summing(void *arg)
 
 /* ---- a batch ---- */
 
-void lmbi_reducer_begin(lmbi_reducer *r, int filled)
+void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight)
 {
     r->filled = filled;
+    memcpy(r->weight, weight, sizeof *weight * (size_t)filled);
     if (filled == 0)
         fill_neutral(r, r->slot[0]);
     pthread_mutex_lock(&r->lock);
@@ -225,11 +280,12 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
     r->bucket = calloc((size_t)r->layout->n + 1, sizeof *r->bucket);
     r->pending = calloc((size_t)r->layout->n + 1, sizeof *r->pending);
     r->slot = calloc((size_t)r->slots, sizeof *r->slot);
+    r->weight = calloc((size_t)r->slots, sizeof *r->weight);
     for (int i = 0; r->slot && i < r->slots; i++)
         ok = (r->slot[i] = vector(r->width)) != NULL && ok;
     if (r->comm->size > 1)
         ok = (r->scratch = vector(r->width)) != NULL && ok;
-    if (!ok || !r->bucket || !r->pending || !r->slot)
+    if (!ok || !r->bucket || !r->pending || !r->slot || !r->weight)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
@@ -280,6 +336,7 @@ void lmbi_reducer_destroy(lmbi_reducer *r)
     for (int i = 0; r->slot && i < r->slots; i++)
         free(r->slot[i]);
     free(r->slot);
+    free(r->weight);
     free(r->scratch);
     free(r->bucket);
     free(r->pending);

@@ -7,6 +7,9 @@
  * ranks, while the backward pass goes on. What is added to what is the same with and without that thread, and with any
  * size of buckets, so the bits are.
  *
+ * A slot has a weight, its share of the batch, which its vector is multiplied by as the tree first reads it; minima and
+ * maxima are not weighed.
+ *
  * A rank without samples (the short last batch of an epoch) takes part with the neutral element: -0 for sums, which
  * changes no bit of anything added to it, and infinities for minima and maxima.
  *
@@ -40,8 +43,8 @@ float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket);
 
-/* A batch begins in which slots [0, filled) get something. */
-void lmbi_reducer_begin(lmbi_reducer *r, int filled);
+/* A batch begins in which slots [0, filled) get something; weight: [filled]. */
+void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight);
 /* One more slot has finished a bucket and will not touch it again. */
 void lmbi_reducer_done(lmbi_reducer *r, int bucket);
 /* Every slot has finished every bucket, or `given_up`: then the batch ends without a sum. `*sum`: a vector, the same on

@@ -14,53 +14,17 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
     *hi = (k + 1) * size < n ? (k + 1) * size : n;
 }
 
-/* How many of this rank's slots have samples: always the first ones. */
-static int filled_slots(const lmb_trainer *t, int64_t n)
-{
-    int filled = 0;
-    for (int64_t lo, hi; filled < t->slots; filled++) {
-        lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + filled, &lo, &hi);
-        if (lo >= hi)
-            break;
-    }
-    return filled;
-}
-
-LMB_HOT static void scale(float *v, float f, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        v[i] *= f;
-}
-
 typedef struct turn { lmb_trainer *t; const lmb_batch *b; lmb_step_info info; } turn;
 
-/* A shard at work. */
-typedef struct shard {
-    lmb_trainer *t;
-    float *v;       /* its vector             */
-    float share;    /* of the batch           */
-    int bucket;     /* next to be handed over */
-} shard;
-
-/* Weigh the next bucket by the shard's share of the batch, and let it go. */
-static void hand_over(shard *s)
-{
-    const lmbi_bucket *b = lmbi_reducer_bucket(s->t->reducer, s->bucket);
-
-    for (int i = b->first; i < b->last; i++) {
-        const lmb_segment *g = &s->t->layout->segment[i];
-        if (g->reduce == LMB_REDUCE_MEAN)
-            scale(s->v + LMBI_SUMS + g->offset, s->share, g->count);
-    }
-    lmbi_reducer_done(s->t->reducer, s->bucket++);
-}
+/* A shard at work: the bucket that it hands over next. */
+typedef struct shard { lmbi_reducer *r; int bucket; } shard;
 
 /* The vector is final from segment `first` on. The last bucket also holds the loss and waits for the end. */
 static void on_final(void *ctx, int first)
 {
     shard *s = ctx;
-    while (s->bucket + 1 < lmbi_reducer_buckets(s->t->reducer) && lmbi_reducer_bucket(s->t->reducer, s->bucket)->first >= first)
-        hand_over(s);
+    while (s->bucket + 1 < lmbi_reducer_buckets(s->r) && lmbi_reducer_bucket(s->r, s->bucket)->first >= first)
+        lmbi_reducer_done(s->r, s->bucket++);
 }
 
 static void run_shard(void *ctx, int task, int w)
@@ -74,20 +38,40 @@ static void run_shard(void *ctx, int task, int w)
         return;
     lmbi_shard_range(t, r->b->total, (int64_t)t->comm->rank * t->slots + task, &lo, &hi);
     int64_t at = lo - r->b->lo;
-    shard me_at_it = { t, lmbi_reducer_slot(t->reducer, task), (float)((double)(hi - lo) / (double)r->b->total), 0 };
+    float *v = lmbi_reducer_slot(t->reducer, task);
+    shard mine = { t->reducer, 0 };
     lmb_step_info info = r->info;
     info.sample = r->b->sample + at;
     lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
-                           .out = me_at_it.v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &me_at_it };
+                           .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine };
     if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)
         return;
-    me_at_it.v[LMBI_LOSS] = s.loss * (float)s.n;
-    me_at_it.v[LMBI_CORRECT] = (float)s.correct;
-    while (me_at_it.bucket < lmbi_reducer_buckets(t->reducer))
-        hand_over(&me_at_it);
+    v[LMBI_LOSS] = s.loss * (float)s.n;
+    v[LMBI_CORRECT] = (float)s.correct;
+    while (mine.bucket < lmbi_reducer_buckets(t->reducer))
+        lmbi_reducer_done(t->reducer, mine.bucket++);
+}
+
+/* How many of this rank's slots have samples, always the first ones, and the share of the batch that each has. */
+static int weigh_slots(lmb_trainer *t, int64_t n)
+{
+    int filled = 0;
+    for (int64_t lo, hi; filled < t->slots; filled++) {
+        lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + filled, &lo, &hi);
+        if (lo >= hi)
+            break;
+        t->share[filled] = (float)((double)(hi - lo) / (double)n);
+    }
+    return filled;
 }
 
 /* ---- the step ---- */
+
+LMB_HOT static void scale(float *v, float f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] *= f;
+}
 
 enum { MANY = 1 << 16 }; /* numbers from which it pays to wake other threads for a step */
 
@@ -172,11 +156,11 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
 {
     turn r = { t, b, { (uint64_t)t->c.seed, (uint32_t)t->s.epoch, NULL } };
     const lmb_error *failed = NULL;
-    int filled = filled_slots(t, b->total);
+    int filled = weigh_slots(t, b->total);
     float *sum;
 
     lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
-    lmbi_reducer_begin(t->reducer, filled);
+    lmbi_reducer_begin(t->reducer, filled, t->share);
     lmb_pool_run(t->pool, filled, run_shard, &r);
     for (int w = 0; w < t->threads && !failed; w++)
         failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;

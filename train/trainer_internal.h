@@ -33,6 +33,7 @@ struct lmb_trainer {
     size_t n;              /* floats of the state                                            */
     int slots;             /* shard slots of this rank, a power of two in deterministic mode */
     int64_t slots_all;     /* of all ranks                                                   */
+    float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
     lmb_trainer_state s;
     lmb_watch *watch;

@@ -103,7 +103,8 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     for (int i = 0; i < t->s.n_slots; i++)
         ok = (t->s.slot[i] = vector(t->n)) != NULL && ok;
     t->s.best_accuracy = -1;
-    if (!ok || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
+    t->share = calloc((size_t)t->slots, sizeof *t->share);
+    if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to train %zu numbers", t->n);
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
@@ -185,6 +186,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);
+    free(t->share);
     free(t->worker);
     free(t->optimizer_config);
     free(t->schedule_config);
