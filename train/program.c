@@ -306,7 +306,7 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a predictor");
     p->batch = batch;
     p->classes = classes;
-    lmb_status st = lmb_pass_rebatch(model, batch, &p->g, err);
+    lmb_status st = lmb_pass_infer_form(model, batch, &p->g, err);
     if (st == LMB_OK)
         st = lmb_state_layout_create(p->g, &p->layout, err);
     if (st == LMB_OK)
