@@ -206,9 +206,10 @@ static lmb_status cut_file(const char *path, int64_t last, lmb_error *err)
             records++;
         }
     lmb_status st = LMB_OK;
-    if (kept < n && records > 1) /* the first only says what the file is */
+    bool empty = records <= 1; /* the first only says what the file is */
+    if (!empty && kept < n)
         st = lmb_file_write(path, p, kept, err);
-    else if (kept < n && unlink(path) != 0)
+    else if (empty && unlink(path) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "%s: can not be removed", path);
     free(content);
     return st;

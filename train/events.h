@@ -32,7 +32,7 @@ LMB_MUST_CHECK lmb_status lmb_events_scalar(const lmb_events *e, const char *tag
  * train/images_per_second and, where there was validation, valid/loss, valid/accuracy. */
 LMB_MUST_CHECK lmb_status lmb_events_epoch(const lmb_events *e, double wall_time, const lmb_epoch *epoch, lmb_error *err);
 /* Take all events after step `last` out of the event files of a folder, and whatever follows a record that is not whole (a
- * crash has torn it; no reader gets past it). A file that is left without events is removed. No folder is no error. */
+ * crash has torn it; no reader gets past it). A file without events is removed. No folder is no error. */
 LMB_MUST_CHECK lmb_status lmb_events_cut(const char *folder, int64_t last, lmb_error *err);
 
 #ifdef __cplusplus
