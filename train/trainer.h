@@ -3,7 +3,8 @@
  * Idea: a global batch is cut into shards by position. Each shard runs forward and backward by itself, on some
  * thread of some rank, with BatchNormalization statistics of its own, and leaves one vector: gradients and new
  * statistics weighted by its share of the batch. The vectors are summed along a fixed binary tree over the
- * shard numbers, first within a rank, then across ranks, and every rank takes the same step.
+ * shard numbers, first within a rank, then across ranks, in part while the backward pass still runs (reduce.h), and every
+ * rank takes the same step.
  *
  *   deterministic  shards of `shard` samples (32): the same bits on 1, 2 or 4 workers, and when a large batch is
  *                  worked off in several rounds (gradient accumulation), because the tree never changes
