@@ -5,9 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_CLASSES = 100000 };
+
 lmb_status lmb_metrics_init(lmb_metrics *m, int classes, lmb_error *err)
 {
-    int64_t *c = classes > 0 && classes <= 100000 ? calloc((size_t)classes * (size_t)classes, sizeof *c) : NULL;
+    int64_t *c;
+
+    if (classes < 1 || classes > MAX_CLASSES)
+        return LMB_FAIL(err, LMB_E_ARG, "%d classes; a confusion matrix has 1 to %d", classes, MAX_CLASSES);
+    c = calloc((size_t)classes * (size_t)classes, sizeof *c);
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a confusion matrix of %d classes", classes);
     *m = (lmb_metrics){ classes, c, 0, 0 };
@@ -98,9 +104,14 @@ double lmb_metrics_macro_f1(const lmb_metrics *m)
 void lmb_metrics_interval(const lmb_metrics *m, double *lo, double *hi)
 {
     const double z = 1.959963984540054;
-    double n = (double)m->n, p = lmb_metrics_accuracy(m), d = 1 + z * z / (n ? n : 1);
-    double centre = (p + z * z / (2 * (n ? n : 1))) / d;
-    double half = n ? z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d : 0.5;
-    *lo = centre - half;
-    *hi = centre + half;
+    double n = (double)m->n, p = lmb_metrics_accuracy(m), d, centre, half;
+
+    *lo = 0, *hi = 1;
+    if (m->n == 0)
+        return;
+    d = 1 + z * z / n;
+    centre = (p + z * z / (2 * n)) / d;
+    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d;
+    *lo = fmax(0, centre - half); /* at 0 and n hits the ends are 0 and 1 but for rounding */
+    *hi = fmin(1, centre + half);
 }

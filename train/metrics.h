@@ -24,8 +24,8 @@ typedef struct lmb_metrics {
 LMB_MUST_CHECK lmb_status lmb_metrics_init(lmb_metrics *m, int classes, lmb_error *err);
 void lmb_metrics_deinit(lmb_metrics *m);
 void lmb_metrics_reset(lmb_metrics *m);
-/* Count `n` rows of logits [n, classes] against labels; the first of equal maxima is the prediction.
- * loss: summed cross-entropy of these rows, or 0. */
+/* Count `n` rows of logits [n, classes] and their cross-entropy against labels in [0, classes), which data sets have
+ * checked; the first of equal maxima is the prediction. */
 void lmb_metrics_add(lmb_metrics *m, const float *logits, const int64_t *labels, int64_t n);
 void lmb_metrics_add_one(lmb_metrics *m, int label, int predicted);
 int lmb_argmax(const float *logits, int classes);
@@ -36,7 +36,7 @@ double lmb_metrics_precision(const lmb_metrics *m, int c); /* 0 when nothing was
 double lmb_metrics_recall(const lmb_metrics *m, int c);
 double lmb_metrics_f1(const lmb_metrics *m, int c);
 double lmb_metrics_macro_f1(const lmb_metrics *m);
-/* 95 % interval of the accuracy. */
+/* 95 % interval of the accuracy, within [0, 1]; all of it when nothing was counted. */
 void lmb_metrics_interval(const lmb_metrics *m, double *lo, double *hi);
 
 #ifdef __cplusplus

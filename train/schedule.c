@@ -13,16 +13,19 @@ static double constant(const void *c, double k, double n, double per_epoch)
     return 1;
 }
 
-typedef struct step_config { lmb_field_reals milestones; double gamma; } step_config;
+typedef struct step_config { lmb_field_reals milestones; double every, gamma; } step_config;
 static const lmb_field step_fields[] = {
     LMB_REALS(step_config, milestones, "[0.5, 0.75]", 0, 1e9, "epochs, or parts of the run if below 1",
               "where the rate drops"),
+    LMB_REAL(step_config, every, 0, 0, 1e9, "epochs", "drops that often, whatever the milestones; 0: at milestones"),
     LMB_REAL(step_config, gamma, 0.1, 0, 1, "", "factor at each drop"), LMB_FIELD_END
 };
 static double step(const void *c, double k, double n, double per_epoch)
 {
     const step_config *o = c;
     double f = 1;
+    if (o->every > 0 && per_epoch > 0)
+        return pow(o->gamma, floor(k / (o->every * per_epoch)));
     for (int i = 0; i < o->milestones.n; i++) {
         double m = o->milestones.v[i];
         if (k >= (m < 1 ? m * n : m * per_epoch))
@@ -62,7 +65,8 @@ static double one_cycle(const void *c, double k, double n, double per_epoch)
 
 static const lmb_schedule rows[] = {
     { "constant", "the same rate throughout", "", no_fields, 0, constant },
-    { "step", "drops by gamma at milestones", "He et al. 2016", step_fields, sizeof(step_config), step },
+    { "step", "drops by gamma at milestones or every so often", "He et al. 2016; torch MultiStepLR, StepLR",
+      step_fields, sizeof(step_config), step },
     { "cosine", "half a cosine down to final", "Loshchilov and Hutter 2017, arXiv:1608.03983", cosine_fields,
       sizeof(cosine_config), cosine },
     { "one_cycle", "up, then down, along cosines", "Smith and Topin 2018; torch OneCycleLR", cycle_fields,

@@ -28,7 +28,7 @@ typedef struct lmb_tree {
     const char *key;    /* name in the parent mapping, NULL in lists and at the root */
     const char *text;   /* SCALAR: its text                                          */
     bool quoted;        /* SCALAR: written in quotes, so never a number, bool or null */
-    const char *file;   /* "<set>" for --set                                         */
+    const char *file;   /* "--set" for lmb_config_set                                */
     int line, column;   /* 1-based                                                   */
     struct lmb_tree *child, *next; /* first child; next sibling                      */
     struct lmb_config *owner;

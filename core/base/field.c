@@ -114,7 +114,11 @@ static lmb_status bind_one(const lmb_field *f, const lmb_tree *t, void *m, lmb_e
     case LMB_FIELD_CHOICE: return bind_choice(f, t, m, err);
     case LMB_FIELD_INTS:
     case LMB_FIELD_REALS: return bind_list(f, t, m, err);
-    case LMB_FIELD_SECTION: return lmb_fields_bind(f->rows, t, m, err);
+    case LMB_FIELD_SECTION:
+        if (t->kind == LMB_TREE_SCALAR) /* `train: off` would otherwise train with the defaults */
+            return lmb_tree_fail(t, err, LMB_E_ARG, "%s is '%s'; it needs a section of 'key: value' lines", f->key,
+                                 t->text);
+        return lmb_fields_bind(f->rows, t, m, err);
     case LMB_FIELD_TREE: *(const lmb_tree **)m = t->kind == LMB_TREE_NULL ? NULL : t; return LMB_OK;
     }
     return LMB_OK;

@@ -72,7 +72,7 @@ typedef struct lmb_field {
 struct lmb_tree;
 
 /* Fill every member of `out` with its default, nested sections included. Cannot fail: a malformed
- * default is a bug, caught by tests/core/base/test_config.c over every registered table. */
+ * default is a bug: tests hand a table's rows to ck_defaults (tests/fields_check.h). */
 void lmb_fields_default(const lmb_field *rows, void *out);
 
 /* Bind the mapping `node` (NULL: all defaults) to `out`.

@@ -268,6 +268,8 @@ lmb_status lmb_file_make_dirs(const char *path, lmb_error *err)
     char part[PATH_MAX];
     struct stat st;
 
+    if (!*path)
+        return LMB_FAIL(err, LMB_E_ARG, "the path of a folder is empty; name one");
     if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
         return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
     for (char *p = part + 1;; p++) {

@@ -1,11 +1,20 @@
-/* Mirrors train/optimizers and train/schedule.c. Golden values: torch 1.13.1, ten steps from
- * w = [0.5, -0.25, 1.5, -2] with gradient 0.3 w + [0.1, -0.2, 0.05, 0.4] cos(t), t = 0 .. 9, lr 0.1; and
- * OneCycleLR(max_lr=0.4, total_steps=20). */
+/* Mirrors train/optimizers and train/schedule.c. Golden values: Debian's python3-torch 1.13.1, by
+ *
+ *   w = torch.tensor([.5, -.25, 1.5, -2.], requires_grad=True); o = torch.optim.X([w], .1, ...)
+ *   base = torch.tensor([.1, -.2, .05, .4])
+ *   for t in range(10): w.grad = .3 * w.detach() + base * math.cos(t); o.step()
+ *   print(w.tolist())
+ *
+ *   o = torch.optim.SGD([torch.zeros(1, requires_grad=True)], .4); s = torch.optim.lr_scheduler.X(o, ...)
+ *   for k in range(n): print(o.param_groups[0]["lr"]); o.step(); s.step()
+ */
 #include <math.h>
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/base/config.h"
 #include "tests/check_main.h"
+#include "tests/fields_check.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -13,11 +22,15 @@ static lmb_error err;
 
 static const struct { const char *name, *config; float want[4]; } golden[] = {
     { "sgd", "{weight_decay: 0.01}", { -0.00940792728f, 0.0403018147f, 0.0311060585f, -0.152223617f } },
+    { "sgd", "{momentum: 0}", { 0.366251677f, -0.179435343f, 1.10490608f, -1.48468971f } },
     { "sgd", "{nesterov: true}", { -0.00587772112f, 0.0306035951f, 0.0284747668f, -0.124034435f } },
     { "adam", "{weight_decay: 0.01}", { -0.145518109f, 0.0793819427f, 0.546869218f, -1.09877098f } },
+    { "adam", "{beta1: 0.8, beta2: 0.95, eps: 0.01}", { -0.0840601996f, 0.0465813503f, 0.584352255f, -1.12848186f } },
     { "adamw", "{weight_decay: 0.05}", { -0.143350735f, 0.0776689351f, 0.499552608f, -1.03136516f } },
     { "rmsprop", "{momentum: 0.5, alpha: 0.9}", { -0.020169206f, 0.0553555079f, -0.0544834174f, 0.0044984417f } },
+    { "rmsprop", "{weight_decay: 0.02}", { 0.278684318f, -0.301300287f, 0.0711762682f, 0.186580658f } },
     { "adagrad", "{lr_decay: 0.1}", { 0.240937307f, -0.112150684f, 1.1408149f, -1.58133137f } },
+    { "adagrad", "{weight_decay: 0.02}", { 0.188297495f, -0.0960561782f, 1.04588914f, -1.47959816f } },
 };
 
 static void bind(const lmb_field *rows, const char *text, void *out)
@@ -79,6 +92,60 @@ START_TEST(one_cycle_as_in_torch)
 }
 END_TEST
 
+/* MultiStepLR([3, 5], .1), StepLR(3, .5), CosineAnnealingLR(10, .08): an epoch here is one step. */
+static const struct { const char *name, *config; double want[10]; } falling[] = {
+    { "step", "{milestones: [3, 5], gamma: 0.1}", { .4, .4, .4, .04, .04, .004, .004, .004, .004, .004 } },
+    { "step", "{every: 3, gamma: 0.5}", { .4, .4, .4, .2, .2, .2, .1, .1, .1, .05 } },
+    { "cosine", "{final: 0.2}", { .4, .392169043, .369442719, .33404564, .289442719, .24, .190557281, .14595436,
+                                  .110557281, .0878309574 } },
+    { "constant", "{}", { .4, .4, .4, .4, .4, .4, .4, .4, .4, .4 } },
+};
+START_TEST(falling_rates_as_in_torch)
+{
+    const lmb_schedule *s = lmb_schedule_find(falling[_i].name);
+    double config[80];
+    ck_assert_uint_le(s->config_size, sizeof config);
+    bind(s->fields, falling[_i].config, config);
+    for (int k = 0; k < 10; k++)
+        ck_assert_double_eq_tol(lmb_schedule_rate(s, config, 0.4, 0, k, 10, 1), falling[_i].want[k], 1e-9);
+}
+END_TEST
+
+START_TEST(every_counts_epochs_after_the_warm_up)
+{
+    const lmb_schedule *s = lmb_schedule_find("step");
+    double config[80];
+    bind(s->fields, "{every: 1.5, gamma: 0.5}", config); /* 15 steps, from step 4 on */
+    ck_assert_double_eq_tol(lmb_schedule_rate(s, config, 1, 4, 0, 100, 10), 0.25, 1e-12);
+    ck_assert_double_eq_tol(lmb_schedule_rate(s, config, 1, 4, 18, 100, 10), 1, 1e-12);
+    ck_assert_double_eq_tol(lmb_schedule_rate(s, config, 1, 4, 19, 100, 10), 0.5, 1e-12);
+    ck_assert_double_eq_tol(lmb_schedule_rate(s, config, 1, 4, 34, 100, 10), 0.25, 1e-12);
+}
+END_TEST
+
+/* A memory of 1 divides by zero in the bias correction. */
+START_TEST(memories_of_one_are_refused)
+{
+    static const char *const names[] = { "adam", "adamw" }, *const texts[] = { "{beta1: 1}", "{beta2: 1}" };
+    double config[16];
+    lmb_config *c;
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_config_parse(texts[_i / 2], strlen(texts[_i / 2]), "test", &c, &err));
+    const lmb_optimizer *o = lmb_optimizer_find(names[_i % 2]);
+    ck_assert_int_eq(lmb_fields_bind(o->fields, lmb_config_root(c), config, &err), LMB_E_ARG);
+    lmb_config_destroy(c);
+}
+END_TEST
+
+START_TEST(defaults_are_what_the_rows_allow)
+{
+    for (int i = 0; lmb_optimizers[i]; i++)
+        ck_defaults(lmb_optimizers[i]->name, lmb_optimizers[i]->fields);
+    for (int i = 0; lmb_schedules[i]; i++)
+        ck_defaults(lmb_schedules[i]->name, lmb_schedules[i]->fields);
+}
+END_TEST
+
 START_TEST(other_schedules_by_hand)
 {
     const lmb_schedule *s = lmb_schedule_find("step");
@@ -95,6 +162,8 @@ START_TEST(other_schedules_by_hand)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/optimizers", add_loop(ten_steps_as_in_torch, 6);
+LMB_TEST_MAIN("train/optimizers", add_loop(ten_steps_as_in_torch, LMB_COUNT(golden));
               add(l1_pulls_towards_zero_and_spares_what_does_not_decay); add(one_cycle_as_in_torch);
-              add(other_schedules_by_hand);)
+              add(other_schedules_by_hand); add_loop(falling_rates_as_in_torch, LMB_COUNT(falling));
+              add(every_counts_epochs_after_the_warm_up); add_loop(memories_of_one_are_refused, 4);
+              add(defaults_are_what_the_rows_allow);)

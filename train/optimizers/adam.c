@@ -11,9 +11,10 @@
 #include "train/optimizer.h"
 
 typedef struct config { double beta1, beta2, eps, weight_decay, l1; } config;
+#define MOST 0.999999 /* a memory of 1 would divide by 1 - 1^t = 0 */
 #define ROWS(decay_default)                                                                    \
-    LMB_REAL(config, beta1, 0.9, 0, 1, "", "memory of the mean of the gradient"),              \
-    LMB_REAL(config, beta2, 0.999, 0, 1, "", "memory of the mean of its square"),              \
+    LMB_REAL(config, beta1, 0.9, 0, MOST, "", "memory of the mean of the gradient"),           \
+    LMB_REAL(config, beta2, 0.999, 0, MOST, "", "memory of the mean of its square"),           \
     LMB_REAL(config, eps, 1e-8, 1e-16, 1, "", "keeps the division finite"),                    \
     LMB_REAL(config, weight_decay, decay_default, 0, 1, "", "L2 penalty; decoupled in adamw"), \
     LMB_REAL(config, l1, 0, 0, 1, "", "L1 penalty added to the gradient"), LMB_FIELD_END

@@ -89,6 +89,9 @@ START_TEST(missing_files_and_folders_are_said)
     lmb_error_clear(&err);
     ck_ok(lmb_file_write(path, "x", 1, &err));
     ck_assert_int_eq(lmb_file_make_dirs(path, &err), LMB_E_IO);
+    lmb_error_clear(&err);
+    ck_assert_int_eq(lmb_file_make_dirs("", &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "the path of a folder is empty; name one");
     temp_remove(dir);
 }
 END_TEST
