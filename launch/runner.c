@@ -83,14 +83,21 @@ static lmb_status agree(const lmb_str *config, lmb_comm *comm, lmb_error *err)
     return lmb_comm_agree(comm, "configuration", &h, sizeof h, err);
 }
 
+static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
+{
+    (void)ctx, (void)level, (void)subsystem;
+    fprintf(stderr, "limbeck train: %s\n", text);
+}
+
 /* Go on from the checkpoint of an earlier run, if there is one; rank 0 reads for all. */
 static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
 {
     lmb_trainer_state *s = lmb_trainer_state_of(w->trainer);
+    const lmb_log log = { on_warning, NULL, LMB_LOG_WARN };
     int there = comm->rank == 0 && !fresh && lmb_file_exists(w->checkpoint);
 
     if (there)
-        LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, err));
+        LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &log, err));
     if (comm->rank == 0)
         LMB_TRY(lmb_history_cut(w->history, there ? s->epoch : 0, err));
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));

@@ -1,13 +1,16 @@
 /* train/checkpoint.c - see checkpoint.h. */
 #include "train/checkpoint.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/base/str.h"
 #include "core/store/store.h"
 
-enum { VERSION = 1, MAX_VECTORS = 3 + LMB_MAX_SLOTS };
+enum { VERSION = 1, MAX_VECTORS = 3 + LMB_MAX_SLOTS, NUMBERS = 8 };
 
 typedef struct vector { char name[16]; float *data; } vector;
 
@@ -31,11 +34,11 @@ typedef struct number { const char *name; int64_t *i; double *r; } number;
 
 static int numbers_of(lmb_trainer_state *s, number *n)
 {
-    const number all[] = { { "epoch", &s->epoch, NULL }, { "batch", &s->batch, NULL }, { "step", &s->step, NULL },
+    const number all[NUMBERS] = { { "epoch", &s->epoch, NULL }, { "batch", &s->batch, NULL }, { "step", &s->step, NULL },
                            { "best_epoch", &s->best_epoch, NULL }, { "correct", &s->correct, NULL }, { "seen", &s->seen, NULL },
                            { "best_accuracy", NULL, &s->best_accuracy }, { "loss_sum", NULL, &s->loss_sum } };
     memcpy(n, all, sizeof all);
-    return (int)(sizeof all / sizeof all[0]);
+    return NUMBERS;
 }
 
 static const char *format(void)
@@ -47,13 +50,24 @@ static const char *format(void)
 #endif
 }
 
+/* The layers of a model, one a line: what two models differ in, in words. */
+static void describe(const lmb_state_layout *l, lmb_str *out)
+{
+    char shape[LMB_SHAPE_TEXT];
+
+    lmb_str_add(out, "");
+    for (int i = 0; i < l->n; i++)
+        lmb_str_addf(out, "%s %s\n", l->segment[i].name, lmb_shape_text(&l->segment[i].shape, shape, sizeof shape));
+}
+
 static lmb_status put_all(lmb_store_writer *w, const lmb_trainer_state *s, const char *config, lmb_error *err)
 {
     lmb_trainer_state copy = *s; /* numbers_of hands out pointers */
     lmb_shape shape = LMB_SHAPE((int64_t)s->layout->count);
+    lmb_str layers = LMB_STR_INIT;
     char hex[LMB_HASH_HEX];
     vector v[MAX_VECTORS];
-    number n[8];
+    number n[NUMBERS];
 
     lmb_hash_hex(&s->layout->hash, hex);
     LMB_TRY(lmb_store_put_int(w, "version", VERSION, err));
@@ -63,10 +77,15 @@ static lmb_status put_all(lmb_store_writer *w, const lmb_trainer_state *s, const
         LMB_TRY(lmb_store_put_tensor(w, v[i].name, LMB_F32, &shape, v[i].data, err));
     for (int i = 0, k = numbers_of(&copy, n); i < k; i++)
         LMB_TRY(n[i].i ? lmb_store_put_int(w, n[i].name, *n[i].i, err) : lmb_store_put_real(w, n[i].name, *n[i].r, err));
-    return LMB_OK;
+    describe(s->layout, &layers);
+    lmb_status st = lmb_str_check(&layers, err);
+    if (st == LMB_OK)
+        st = lmb_store_put_text(w, "layers", layers.text, err);
+    lmb_str_free(&layers);
+    return st;
 }
 
-lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, const char *config, lmb_error *err)
+static lmb_status write_file(const char *path, const lmb_trainer_state *s, const char *config, lmb_error *err)
 {
     lmb_store_writer *w;
     LMB_TRY(lmb_store_create(path, format(), &w, err));
@@ -77,23 +96,105 @@ lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, con
     return st;
 }
 
-static lmb_status check(const lmb_store *f, const char *path, const lmb_trainer_state *s, const char *config, lmb_error *err)
+static lmb_status beside(char out[PATH_MAX], const char *path, const char *ending, lmb_error *err)
 {
-    char hex[LMB_HASH_HEX];
-    const char *layout, *made_by;
+    if ((size_t)snprintf(out, PATH_MAX, "%s%s", path, ending) >= PATH_MAX)
+        return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
+    return LMB_OK;
+}
+
+/* The checkpoint before gets a second name, which becomes ".prev" only once the new one is in place: a damaged newest
+ * file must not push out the good one that the run went on from. File systems without hard links keep no ".prev". */
+lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, const char *config, lmb_error *err)
+{
+    char old[PATH_MAX], prev[PATH_MAX];
+
+    LMB_TRY(beside(old, path, ".old", err));
+    LMB_TRY(beside(prev, path, ".prev", err));
+    unlink(old); /* of a save that was cut off */
+    bool kept = link(path, old) == 0;
+    lmb_status st = write_file(path, s, config, err);
+    if (kept && (st != LMB_OK || rename(old, prev) != 0))
+        unlink(old);
+    return st;
+}
+
+/* The first line in which two texts differ, without its indentation. */
+static void first_difference(const char *a, const char *b, char line_a[80], char line_b[80])
+{
+    const char *at[2] = { a, b };
+    char *out[2] = { line_a, line_b };
+    size_t same = 0, start = 0;
+
+    for (; a[same] && a[same] == b[same]; same++)
+        if (a[same] == '\n')
+            start = same + 1;
+    for (int i = 0; i < 2; i++) {
+        const char *line = at[i] + start + strspn(at[i] + start, " \t");
+        size_t n = strcspn(line, "\r\n");
+        snprintf(out[i], 80, "%.*s", n ? (int)(n < 79 ? n : 79) : 9, n ? line : "(nothing)");
+    }
+}
+
+static const char advice[] = "use another `run` folder, or --fresh to start over";
+
+static lmb_status check_layout(const lmb_store *f, const lmb_trainer_state *s, lmb_error *err)
+{
+    char hex[LMB_HASH_HEX], had[80], has[80];
+    const char *hash, *layers;
+    lmb_str here = LMB_STR_INIT;
+
+    LMB_TRY(lmb_store_get_text(f, "layout", &hash, err));
+    lmb_hash_hex(&s->layout->hash, hex);
+    if (strcmp(hash, hex) == 0)
+        return LMB_OK;
+    LMB_TRY(lmb_store_get_text(f, "layers", &layers, err));
+    describe(s->layout, &here);
+    lmb_status st = lmb_str_check(&here, err);
+    if (st == LMB_OK) {
+        first_difference(layers, here.text, had, has);
+        st = LMB_FAIL(err, LMB_E_SHAPE, "of a model with other layers: it has `%s` where this one has `%s`; %s", had, has, advice);
+    }
+    lmb_str_free(&here);
+    return st;
+}
+
+/* The file must hold the vectors that this trainer keeps, and no others. */
+static lmb_status check_vectors(const lmb_store *f, const lmb_trainer_state *s, lmb_error *err)
+{
+    vector v[MAX_VECTORS];
+    int k = vectors_of(s, v);
+
+    for (int i = 0; i < k; i++)
+        if (!lmb_store_find(f, v[i].name))
+            return LMB_FAIL(err, LMB_E_SHAPE, "has no `%s`, which this run keeps; %s", v[i].name, advice);
+    for (size_t i = 0; i < lmb_store_count(f); i++) {
+        const lmb_store_item *it = lmb_store_at(f, i);
+        int j = 0;
+        while (j < k && strcmp(it->name, v[j].name) != 0)
+            j++;
+        if (it->kind == LMB_STORE_TENSOR && j == k)
+            return LMB_FAIL(err, LMB_E_SHAPE, "keeps `%s`, which this run does not; %s", it->name, advice);
+    }
+    return LMB_OK;
+}
+
+static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const char *config, lmb_error *err)
+{
+    char had[80], has[80];
+    const char *made_by;
     int64_t version;
 
     LMB_TRY(lmb_store_get_int(f, "version", &version, err));
     if (version != VERSION)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: version %lld; this program reads %d", path, (long long)version, VERSION);
-    LMB_TRY(lmb_store_get_text(f, "layout", &layout, err));
-    lmb_hash_hex(&s->layout->hash, hex);
-    if (strcmp(layout, hex) != 0)
-        return LMB_FAIL(err, LMB_E_SHAPE, "%s: of a model with other layers; use another `run` folder, or --fresh to start over", path);
+        return LMB_FAIL(err, LMB_E_FORMAT, "version %lld; this program reads %d", (long long)version, VERSION);
+    LMB_TRY(check_layout(f, s, err));
     LMB_TRY(lmb_store_get_text(f, "configuration", &made_by, err));
-    if (strcmp(made_by, config) != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "%s: of a run with another configuration; use another `run` folder, or --fresh to start over", path);
-    return LMB_OK;
+    if (strcmp(made_by, config) != 0) {
+        first_difference(made_by, config, had, has);
+        return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had, has, advice);
+    }
+    return check_vectors(f, s, err);
 }
 
 /* Everything is read into memory of its own first: an unreadable file changes nothing. */
@@ -104,7 +205,7 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     float *data[MAX_VECTORS] = { NULL };
     lmb_status st = LMB_OK;
     vector v[MAX_VECTORS];
-    number n[8];
+    number n[NUMBERS];
     int k = vectors_of(s, v);
 
     for (int i = 0; i < k && st == LMB_OK; i++) {
@@ -115,7 +216,7 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     for (int i = 0, m = numbers_of(&fresh, n); i < m && st == LMB_OK; i++)
         st = n[i].i ? lmb_store_get_int(f, n[i].name, n[i].i, err) : lmb_store_get_real(f, n[i].name, n[i].r, err);
     if (st == LMB_OK && (fresh.epoch < 0 || fresh.batch < 0 || fresh.step < 0 || fresh.seen < 0))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "a checkpoint with negative counters");
+        st = LMB_FAIL(err, LMB_E_FORMAT, "its counters are negative: no run wrote this");
     for (int i = 0; i < k; i++) {
         if (st == LMB_OK)
             memcpy(v[i].data, data[i], sizeof(float) * s->layout->count);
@@ -126,21 +227,40 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     return st;
 }
 
-lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, lmb_error *err)
+static lmb_status load_file(const char *path, lmb_trainer_state *s, const char *config, lmb_error *err)
 {
     lmb_store *f;
     LMB_TRY(lmb_store_open(path, &f, err));
-    lmb_status st = check(f, path, s, config, err);
+    lmb_status st = check(f, s, config, err);
     if (st == LMB_OK)
         st = get_all(f, s, err);
     lmb_store_close(f);
+    if (st != LMB_OK)
+        lmb_error_context(err, "%s", path);
     return st;
+}
+
+lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, const lmb_log *log, lmb_error *err)
+{
+    lmb_error newest = LMB_ERROR_INIT;
+    char prev[PATH_MAX];
+
+    LMB_TRY(beside(prev, path, ".prev", err));
+    lmb_status st = load_file(path, s, config, &newest);
+    if (st == LMB_OK)
+        return LMB_OK;
+    bool damaged = st == LMB_E_FORMAT || st == LMB_E_IO;
+    if (damaged && load_file(prev, s, config, NULL) == LMB_OK) {
+        lmb_log_at(log, LMB_LOG_WARN, "checkpoint", "%s; going on from the one before, %s", newest.msg, prev);
+        return LMB_OK;
+    }
+    return LMB_FAIL(err, st, "%s", newest.msg);
 }
 
 lmb_status lmb_checkpoint_share(lmb_comm *c, lmb_trainer_state *s, lmb_error *err)
 {
     vector v[MAX_VECTORS];
-    number n[8];
+    number n[NUMBERS];
 
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
         LMB_TRY(c->broadcast(c, v[i].data, sizeof(float) * s->layout->count, 0, err));
