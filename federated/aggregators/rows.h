@@ -4,6 +4,6 @@
 
 #include "federated/aggregator.h"
 
-extern const lmb_aggregator lmbi_fedavg;
+extern const lmb_aggregator lmbi_fedavg, lmbi_fedadagrad, lmbi_fedadam, lmbi_fedyogi;
 
 #endif

@@ -5,6 +5,9 @@
 
 const lmb_aggregator *const lmb_aggregators[] = {
     &lmbi_fedavg,
+    &lmbi_fedadagrad,
+    &lmbi_fedadam,
+    &lmbi_fedyogi,
     NULL,
 };
 
