@@ -10,7 +10,7 @@
 static lmb_error err;
 
 enum { N = 1000, UPDATES = 9 };
-static const lmb_aggregator_limits limits = { N, 16, 1 << 20, 8 };
+static const lmb_aggregator_limits limits = { N, 16, 9, 1 << 20, 8 };
 
 typedef struct one { float v[N]; uint64_t examples; } one;
 static one updates[UPDATES];
@@ -25,6 +25,8 @@ static void make_updates(void)
     }
 }
 
+static const lmb_field no_options[] = { LMB_FIELD_END };
+
 /* Options as they are by default; `first` > 0 is the first of them (fedavg: momentum). */
 static void *create(const lmb_aggregator *a, double first)
 {
@@ -32,7 +34,7 @@ static void *create(const lmb_aggregator *a, double first)
     void *state = NULL;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_uint_le(a->config_bytes, sizeof config);
-    ck_ok(lmb_fields_bind(a->fields, NULL, config, &err));
+    ck_ok(lmb_fields_bind(a->fields ? a->fields : no_options, NULL, config, &err));
     if (first > 0)
         config[0] = first;
     ck_ok(a->create(config, &limits, &state, &err));
@@ -73,7 +75,8 @@ static void order_of(const lmb_aggregator *a)
 START_TEST(order_and_blocks_do_not_matter)
 {
     for (int i = 0; lmb_aggregators[i]; i++)
-        order_of(lmb_aggregators[i]);
+        if (!lmb_aggregators[i]->needs_all)
+            order_of(lmb_aggregators[i]);
 }
 END_TEST
 
@@ -130,7 +133,7 @@ END_TEST
 
 START_TEST(overflow_is_refused_at_configuration)
 {
-    lmb_aggregator_limits big = { N, 1000, 1 << 20, 1 << 13 };
+    lmb_aggregator_limits big = { N, 1000, 1, 1 << 20, 1 << 13 };
     double config[1] = { 0 };
     void *s;
     err = (lmb_error)LMB_ERROR_INIT;
@@ -216,6 +219,8 @@ START_TEST(what_is_remembered_survives_a_restart)
         const lmb_aggregator *a = lmb_aggregators[k];
         float direct[N], resumed[N];
         size_t bytes;
+        if (!a->save)
+            continue;
         void *s = create(a, 0), *t = create(a, 0);
         a->begin(s);
         absorb(a, s, &updates[0], N);
@@ -239,7 +244,8 @@ START_TEST(unknown_names_are_refused)
     const lmb_aggregator *a;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_aggregator_find("fedvag", &a, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi");
+    ck_assert_str_eq(err.msg, "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi, median, "
+                                 "trimmed_mean, krum, multi_krum, bulyan, geometric_median");
 }
 END_TEST
 
