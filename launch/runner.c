@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
@@ -11,6 +12,7 @@
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint.h"
+#include "train/events.h"
 #include "train/history.h"
 
 static volatile sig_atomic_t interrupted;
@@ -22,7 +24,8 @@ typedef struct watcher {
     int rank;
     lmb_trainer *trainer;
     const char *config;                                          /* resolved, as text */
-    char checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
+    char folder[LMB_STAGE_PATH], checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
+    lmb_events events;                                           /* of rank 0         */
     double saved;                                                /* when              */
     lmb_error err;                                               /* of a failed save  */
 } watcher;
@@ -62,6 +65,7 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
              (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second, e->seconds, e->waited);
     lmb_progress_line(&w->bar, line);
     LMB_TRY(lmb_history_add(w->history, e, err));
+    LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
     return save(w, err);
 }
 
@@ -98,8 +102,13 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
 
     if (there)
         LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &log, err));
-    if (comm->rank == 0)
-        LMB_TRY(lmb_history_cut(w->history, there ? s->epoch : 0, err));
+    if (comm->rank == 0) {
+        int64_t done = there ? s->epoch : 0;
+        LMB_TRY(lmb_history_cut(w->history, done, err));
+        LMB_TRY(lmb_events_cut(w->folder, done, err));
+        if (done < w->c->epochs)
+            LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
+    }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
     if (!there)
         return LMB_OK;
@@ -161,6 +170,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     lmb_str_add(&config, q->config);
     LMB_TRY_GOTO(st, done, agree(&config, comm, err));
     w.config = config.text;
+    LMB_TRY_GOTO(st, done, lmb_stage_path(w.folder, q->run, q->stage, "", err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(w.checkpoint, q->run, q->stage, "checkpoint.h5", err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(w.history, q->run, q->stage, "history.jsonl", err));
     st = run(comm, q, &w, err);

@@ -2,7 +2,10 @@
  *
  *   <run>/<name>/history.jsonl   one JSON object an epoch or round
  *   <run>/<name>/stage.json      {"name", "parameters", "macs", "bytes", "accuracy" (0 to 1), "latency_us", "interval",
- *                                "confusion", "classes", "note"}
+ *                                "confusion", "classes", "note", "peak_memory_bytes"}
+ *
+ * The peak is of the process that leaves the result: the whole training in it, or the whole export. Of several ranks it is
+ * rank 0, which holds what the others hold and validates as well.
  */
 #ifndef LMB_LAUNCH_STAGE_H
 #define LMB_LAUNCH_STAGE_H

@@ -30,7 +30,7 @@ struct lmb_tree;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, threads, mode, seed;
+    int64_t epochs, batch, shard, bucket_kb, threads, mode, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
@@ -50,11 +50,16 @@ typedef struct lmb_epoch {
     bool best, last;
 } lmb_epoch;
 
-/* Progress inside an epoch; called from the training thread, often. Return false to stop after this step. */
+/* Who looks on, or has a hand in it; all on the training thread, each may be NULL.
+ *   step     progress inside an epoch, often; false: stop after this step
+ *   epoch    after each epoch, its validation done and the cursors of the state at the next one
+ *   stepped  after every step, on every rank alike, the new weights (and their average) being in the state, which it may
+ *            change: a mask of pruned weights, a projection. It must do the same on all ranks */
 typedef struct lmb_train_watch {
     bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double images_per_second);
     lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
     void *ctx;
+    lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL

@@ -41,7 +41,7 @@ static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_v
     if (b->status != LMB_OK)
         return LMB_NONE;
     lmb_status st = d->teacher->n_outputs > 16 ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", d->teacher->n_outputs)
-                                               : lmb_pass_rebatch(d->teacher, lmb_builder_value(b, x)->shape.d[0], &teacher, b->err);
+                                               : lmb_pass_infer_form(d->teacher, lmb_builder_value(b, x)->shape.d[0], &teacher, b->err);
     if (st == LMB_OK)
         st = lmb_pass_embed(b, teacher, &x, out, b->err);
     lmb_graph_destroy(teacher);
