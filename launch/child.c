@@ -18,7 +18,7 @@
 /* ---- starting ---- */
 
 /* In the new process, between fork and exec. */
-static void become(char *const *argv, const char *const *env, int out, int err, pid_t parent)
+static void become(char *const *argv, const char *const *env, int out, int err, int keep, pid_t parent)
 {
     int null = open("/dev/null", O_RDONLY);
 
@@ -29,6 +29,8 @@ static void become(char *const *argv, const char *const *env, int out, int err, 
     dup2(null, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
+    if (keep)
+        fcntl(keep, F_SETFD, 0);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
@@ -53,7 +55,7 @@ lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *e
     fflush(NULL);
     c->pid = fork();
     if (c->pid == 0)
-        become(argv, env, out[1], errs[1], parent);
+        become(argv, env, out[1], errs[1], c->keep, parent);
     close(out[1]), close(errs[1]);
     if (c->pid < 0) {
         close(out[0]), close(errs[0]);
