@@ -46,7 +46,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_str config = LMB_STR_INIT;
     lmb_distill d = { .label_smoothing = c->label_smoothing };
     lmb_loss loss = { lmb_loss_cross_entropy, &d.label_smoothing };
-    lmb_status st = lmb_job_dump(j, &config, err);
+    lmb_status st = lmb_job_dump_stage(j, &config, err);
 
     if (st == LMB_OK && dc && dc->alpha > 0) {
         d.config = *dc;

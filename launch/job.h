@@ -54,5 +54,7 @@ LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
 void lmb_job_close(lmb_job *job);
 /* The resolved configuration as YAML. */
 LMB_MUST_CHECK lmb_status lmb_job_dump(const lmb_job *job, struct lmb_str *out, lmb_error *err);
+/* Of it what the chosen stage's weights depend on: what a checkpoint must agree with. */
+LMB_MUST_CHECK lmb_status lmb_job_dump_stage(const lmb_job *job, struct lmb_str *out, lmb_error *err);
 
 #endif
