@@ -120,8 +120,13 @@ static lmb_status run_job(lmbi_run *r, lmb_error *err)
     struct sigaction act = { .sa_handler = on_signal }; /* no SA_RESTART: poll is to notice */
 
     LMB_TRY(lmbi_run_find_programs(r, err));
+    LMB_TRY(lmb_job_check(r->config, r->args, NULL, true, err)); /* a typing error shows now, not after the teacher's hours */
     if (r->job.c.federation)
         LMB_TRY(lmb_federation_of(&r->job, &r->federation, err));
+    if (r->job.c.federation && !has_quantize(&r->job))
+        return LMB_FAIL(err, LMB_E_ARG, "the federation of `limbeck run` improves the quantised student; give the configuration `student.quantize`");
+    if (r->job.c.federation && !r->job.c.split.clients)
+        return LMB_FAIL(err, LMB_E_ARG, "split.clients is 0: there are no samples for the clients of the federation");
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     signal(SIGPIPE, SIG_IGN);
