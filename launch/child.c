@@ -97,7 +97,11 @@ static bool has_words(const char *s)
 static void end_of_line(lmb_child *c, lmb_child_stream *s)
 {
     s->line[s->n] = 0;
-    const char *text = strncmp(s->line, "\033[K", 3) == 0 ? s->line + 3 : s->line;
+    const char *text = s->line;
+    while (text[0] == '\033' && text[1] == '[') { /* what draws a bar */
+        text += 2 + strcspn(text + 2, "ABCDEFGHJKSTfhlmnsu");
+        text += *text != 0;
+    }
     if (s == &c->err && has_words(text) && (!strncmp(text, "limbeck", 7) || strncmp(c->said, "limbeck", 7) != 0))
         snprintf(c->said, sizeof c->said, "%s", text);
     if (s == &c->out && c->on_line)
