@@ -54,6 +54,8 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     LMB_TRY(lmb_stage_report(NULL, lmb_args_get(a, "part", "test"), a->word[a->n_words > 1], model, d, j->stage.train.backend, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
     lmb_status st = lmb_evaluate(model, NULL, d, j->stage.train.backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK && !isfinite(lmb_metrics_loss(&m)))
+        fprintf(stderr, "limbeck eval: outputs of the model are not finite; what follows is without meaning\n");
     if (st == LMB_OK)
         print_classes(&m, d);
     lmb_metrics_deinit(&m);
@@ -98,8 +100,11 @@ static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *wha
     for (int64_t i = 0; i < n; i++)
         x[i] = d->dtype == LMB_F32 ? ((const float *)(const void *)raw)[i] : (float)raw[i];
     lmb_status st = lmb_predictor_run(p, NULL, x, 1, &logits, err);
+    for (int k = 0; k < d->classes && st == LMB_OK; k++)
+        if (!isfinite(logits[k]))
+            st = LMB_FAIL(err, LMB_E_NUMERIC, "%s: output %d of the model is not finite", what, k);
     if (st == LMB_OK)
-        print_answer(what, logits, lmb_predictor_classes(p), d);
+        print_answer(what, logits, d->classes, d);
     free(x);
     return st;
 }
