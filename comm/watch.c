@@ -15,13 +15,20 @@
 
 /* One line of the board. The texts are short and may be read while they change: that spoils a message at worst. */
 typedef struct line {
-    _Atomic int64_t step, since_ms, pid, waits, closed;
+    _Atomic int64_t step, pid, waits, closed;
+    _Atomic int64_t beats;   /* looks of that rank's watching thread: stands still when its process does */
+    _Atomic int64_t changes; /* calls of doing                                                           */
     char host[64], what[64];
 } line;
 
+/* What we saw of a rank, and when by our own clock: clocks of hosts differ. */
+typedef struct sight { int64_t beats, changes, beat_ms, change_ms; } sight;
+
 struct lmb_watch {
     lmb_comm *c;
-    line *board; /* [size], mapped */
+    line *board;   /* [size], mapped */
+    sight *sights; /* [size]         */
+    int64_t looked_ms;
     double limit_s;
     void (*report)(void *ctx, const char *sentence);
     void *ctx;
@@ -33,7 +40,7 @@ struct lmb_watch {
 static int64_t now_ms(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -45,41 +52,73 @@ void lmb_watch_doing(lmb_watch *w, int64_t step, const char *what, bool waits)
     snprintf(me->what, sizeof me->what, "%s", what);
     me->step = step;
     me->waits = waits;
-    me->since_ms = now_ms();
+    me->changes++;
+}
+
+static bool on_this_host(const lmb_watch *w, const line *l)
+{
+    return strncmp(l->host, w->host, sizeof l->host) == 0 && l->pid > 1;
 }
 
 static bool process_gone(const lmb_watch *w, const line *l)
 {
-    return strncmp(l->host, w->host, sizeof l->host) == 0 && l->pid > 0 && kill((pid_t)l->pid, 0) != 0 && errno == ESRCH;
+    return on_this_host(w, l) && kill((pid_t)l->pid, 0) != 0 && errno == ESRCH;
+}
+
+/* MPI may be what hangs: its abort gets five seconds. */
+static void *last_resort(void *arg)
+{
+    struct timespec t = { 5, 0 };
+    nanosleep(&t, NULL);
+    _exit(75);
+    return arg;
 }
 
 static void end_job(lmb_watch *w, int rank, const char *fate)
 {
     char sentence[320];
     const line *l = &w->board[rank], *me = &w->board[w->c->rank];
+    pthread_t t;
 
     snprintf(sentence, sizeof sentence, "rank %d on %.63s (process %lld) %s; it was doing: %.63s of step %lld, for %.1f s. Rank %d was at: "
              "%.63s of step %lld. The job ends; start it again to go on from the last checkpoint", rank, l->host, (long long)l->pid, fate, l->what,
-             (long long)l->step, (double)(now_ms() - l->since_ms) / 1000, w->c->rank, me->what, (long long)me->step);
+             (long long)l->step, (double)(now_ms() - w->sights[rank].change_ms) / 1000, w->c->rank, me->what, (long long)me->step);
     w->report(w->ctx, sentence);
+    if (pthread_create(&t, NULL, last_resort, NULL) == 0)
+        pthread_detach(t);
+    if (on_this_host(w, l)) /* a stopped process can not answer mpirun's request to end, only this */
+        kill((pid_t)l->pid, SIGKILL);
     w->c->abort(w->c, 75);
     _exit(75);
 }
 
 static void look(lmb_watch *w)
 {
-    const line *me = &w->board[w->c->rank];
+    line *me = &w->board[w->c->rank];
     int64_t now = now_ms();
+    bool slept = now - w->looked_ms > 2000; /* the whole job was suspended, perhaps: nobody is late yet */
 
+    w->looked_ms = now;
+    me->beats++;
+    for (int r = 0; r < w->c->size; r++) {
+        const line *l = &w->board[r];
+        sight *s = &w->sights[r];
+        if (slept || l->beats != s->beats)
+            s->beats = l->beats, s->beat_ms = now;
+        if (slept || l->changes != s->changes)
+            s->changes = l->changes, s->change_ms = now;
+    }
+    double limit = w->limit_s * 1000, waited = (double)(now - w->sights[w->c->rank].change_ms);
     for (int r = 0; r < w->c->size; r++) {
         const line *l = &w->board[r];
         if (r == w->c->rank || l->closed)
             continue;
         if (process_gone(w, l))
             end_job(w, r, "is gone");
-        double waited = (double)(now - me->since_ms) / 1000, busy = (double)(now - l->since_ms) / 1000;
-        bool behind = !l->waits || l->step < me->step;
-        if (me->waits && behind && waited > w->limit_s && busy > w->limit_s)
+        /* It is behind us; or it waits like us, but only in name: its process stands still. */
+        bool behind = (!l->waits || l->step < me->step) && (double)(now - w->sights[r].change_ms) > limit;
+        bool silent = (double)(now - w->sights[r].beat_ms) > limit;
+        if (me->waits && waited > limit && (behind || silent))
             end_job(w, r, "does not answer");
     }
 }
@@ -135,7 +174,8 @@ lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s, void (*
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to watch the ranks");
     *w = (lmb_watch){ .c = c, .limit_s = limit_s, .report = report, .ctx = ctx };
     gethostname(w->host, sizeof w->host - 1);
-    lmb_status st = map_board(w, path, err);
+    w->sights = calloc((size_t)c->size, sizeof *w->sights);
+    lmb_status st = w->sights ? map_board(w, path, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to watch %d ranks", c->size);
     if (st == LMB_OK) {
         line *me = &w->board[c->rank];
         memcpy(me->host, w->host, sizeof me->host);
@@ -165,5 +205,6 @@ void lmb_watch_close(lmb_watch *w)
     atomic_store(&w->quit, true);
     pthread_join(w->thread, NULL);
     munmap(w->board, sizeof(line) * (size_t)w->c->size);
+    free(w->sights);
     free(w);
 }

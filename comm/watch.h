@@ -1,9 +1,10 @@
 /* comm/watch.h - who is stuck, and at what: a noticeboard that the ranks of a job share.
  *
  * Idea: a collective that waits for ever says nothing. So each rank keeps a line on a board (a small file that all
- * ranks map): what it is doing, which step, since when, its process. A thread of each rank looks at the board twice
- * a second. A rank whose process is gone, or that has been behind for longer than the limit while we wait for it, is
- * named with what it was doing; then the job is ended with exit code 75, so that a scheduler starts it again.
+ * ranks map): what it is doing, which step, its process, and a count of its looks. A thread of each rank looks at the
+ * board four times a second. A rank whose process is gone, or that for longer than the limit, while we wait, has been
+ * behind or has not looked (it is stopped, its host is away), is named with what it was doing; then the job is ended
+ * with exit code 75, so that a scheduler starts it again.
  *
  *   threads  doing() from the working thread; the watching thread only reads
  *   note     processes are looked up on this host; ranks of other hosts are judged by time alone. The board's folder

@@ -1,28 +1,13 @@
-/* core/edge/write.c - see write.h. Ops are kept as records of lmb.h from the start; finish() adds the places. */
-#include "core/edge/write.h"
-
+/* core/edge/write.c - see write.h: the ops of a file, kept as records of lmb.h from the start; write_file.c adds the
+ * places and puts the file together. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/edge/internal.h"
-#include "core/edge/plan.h"
+#include "core/edge/write_internal.h"
 
-struct lmb_edge_writer {
-    lmb_edge_tensor tensors[LMB_EDGE_MAX_OPS + 1]; /* names are offsets, see name_at */
-    uint32_t name_at[LMB_EDGE_MAX_OPS + 1];
-    uint8_t ops[LMB_EDGE_MAX_OPS][LMBI_EDGE_OP];
-    int n_tensors; /* ops are one fewer */
-    lmb_edge_buffer names, weights, constants, meta;
-    lmb_edge_status status;
-    char why[200];
-};
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
-static int fail(lmb_edge_writer *w, lmb_edge_status s, const char *fmt, ...)
+int lmbi_write_fail(lmb_edge_writer *w, lmb_edge_status s, const char *fmt, ...)
 {
     if (w->status == LMB_EDGE_OK) {
         va_list ap;
@@ -36,7 +21,7 @@ static int fail(lmb_edge_writer *w, lmb_edge_status s, const char *fmt, ...)
 
 /* ---- bytes ------------------------------------------------------------------------------------------------ */
 
-static uint8_t *grow(lmb_edge_buffer *b, size_t n)
+uint8_t *lmbi_write_grow(lmb_edge_buffer *b, size_t n)
 {
     if (n > SIZE_MAX / 2 - b->size)
         return NULL;
@@ -54,37 +39,37 @@ static uint8_t *grow(lmb_edge_buffer *b, size_t n)
     return at;
 }
 
-static uint8_t *room(lmb_edge_writer *w, lmb_edge_buffer *b, size_t n)
+uint8_t *lmbi_write_room(lmb_edge_writer *w, lmb_edge_buffer *b, size_t n)
 {
-    uint8_t *at = grow(b, n);
+    uint8_t *at = lmbi_write_grow(b, n);
     if (!at)
-        fail(w, LMB_EDGE_E_NOMEM, "out of memory for %llu more bytes", (unsigned long long)n);
+        lmbi_write_fail(w, LMB_EDGE_E_NOMEM, "out of memory for %llu more bytes", (unsigned long long)n);
     return at;
 }
 
-static void put_u16(uint8_t *p, uint32_t v)
+void lmbi_write_u16(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)v;
     p[1] = (uint8_t)(v >> 8);
 }
 
-static void put_u32(uint8_t *p, uint32_t v)
+void lmbi_write_u32(uint8_t *p, uint32_t v)
 {
-    put_u16(p, v & 0xffff);
-    put_u16(p + 2, v >> 16);
+    lmbi_write_u16(p, v & 0xffff);
+    lmbi_write_u16(p + 2, v >> 16);
 }
 
-static void put_u64(uint8_t *p, uint64_t v)
+void lmbi_write_u64(uint8_t *p, uint64_t v)
 {
-    put_u32(p, (uint32_t)v);
-    put_u32(p + 4, (uint32_t)(v >> 32));
+    lmbi_write_u32(p, (uint32_t)v);
+    lmbi_write_u32(p + 4, (uint32_t)(v >> 32));
 }
 
-static void put_f32(uint8_t *p, float f)
+void lmbi_write_f32(uint8_t *p, float f)
 {
     uint32_t u;
     memcpy(&u, &f, sizeof u);
-    put_u32(p, u);
+    lmbi_write_u32(p, u);
 }
 
 /* ---- tensors and ops -------------------------------------------------------------------------------------- */
@@ -118,24 +103,25 @@ static const lmb_edge_tensor *input_of(lmb_edge_writer *w, int x, const char *na
         return NULL;
     if (x >= 0 && x < w->n_tensors)
         return &w->tensors[x];
-    fail(w, LMB_EDGE_E_ARG, "%s reads tensor %d; there are 0..%d", name, x, w->n_tensors - 1);
+    lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s reads tensor %d; there are 0..%d", name, x, w->n_tensors - 1);
     return NULL;
 }
 
 static int add_tensor(lmb_edge_writer *w, uint64_t h, uint64_t width, uint64_t c, lmb_edge_quant q, const char *name)
 {
     if (w->n_tensors > LMB_EDGE_MAX_OPS)
-        return fail(w, LMB_EDGE_E_ARG, "%s: more than %d ops", name, LMB_EDGE_MAX_OPS);
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: more than %d ops", name, LMB_EDGE_MAX_OPS);
     if (!h || !width || !c || h > LMB_EDGE_MAX_COUNT || width > LMB_EDGE_MAX_COUNT / h ||
         c > LMB_EDGE_MAX_COUNT / (h * width))
-        return fail(w, LMB_EDGE_E_ARG, "%s: shape %llu x %llu x %llu is empty or larger than %d elements", name,
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: shape %llu x %llu x %llu is empty or larger than %d elements",
+                               name,
                     (unsigned long long)h, (unsigned long long)width, (unsigned long long)c, LMB_EDGE_MAX_COUNT);
     if (!isfinite(q.scale) || q.scale <= 0 || q.zero_point < 0 || q.zero_point > 255)
-        return fail(w, LMB_EDGE_E_ARG, "%s: scale %g must be positive and zero point %d in 0..255", name,
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: scale %g must be positive and zero point %d in 0..255", name,
                     (double)q.scale, q.zero_point);
     if (q.lo < 0 || q.hi > 255 || q.lo > q.hi)
-        return fail(w, LMB_EDGE_E_ARG, "%s: clamp %d..%d must lie in 0..255", name, q.lo, q.hi);
-    uint8_t *at = room(w, &w->names, strlen(name) + 1);
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: clamp %d..%d must lie in 0..255", name, q.lo, q.hi);
+    uint8_t *at = lmbi_write_room(w, &w->names, strlen(name) + 1);
     if (!at)
         return -1;
     memcpy(at, name, strlen(name) + 1);
@@ -163,9 +149,9 @@ static uint8_t *add_op(lmb_edge_writer *w, lmb_edge_kind kind, const int *x, int
     r[2] = (uint8_t)q.lo;
     r[3] = (uint8_t)q.hi;
     for (int i = 0; i < n; i++)
-        put_u16(r + 4 + 2 * i, (uint32_t)x[i]);
-    put_u64(r + 48, w->weights.size);
-    put_u64(r + 56, w->constants.size);
+        lmbi_write_u16(r + 4 + 2 * i, (uint32_t)x[i]);
+    lmbi_write_u64(r + 48, w->weights.size);
+    lmbi_write_u64(r + 56, w->constants.size);
     return r;
 }
 
@@ -178,7 +164,7 @@ int lmb_edge_write_input(lmb_edge_writer *w, uint32_t h, uint32_t width, uint32_
     if (w->status != LMB_EDGE_OK)
         return -1;
     if (w->n_tensors)
-        return fail(w, LMB_EDGE_E_ARG, "%s: a model has one input, written first", name);
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: a model has one input, written first", name);
     w->tensors[0].layout = layout;
     return add_tensor(w, h, width, c, q, name);
 }
@@ -186,7 +172,7 @@ int lmb_edge_write_input(lmb_edge_writer *w, uint32_t h, uint32_t width, uint32_
 void lmb_edge_write_output_layout(lmb_edge_writer *w, lmb_edge_layout layout)
 {
     if (w->n_tensors < 2)
-        fail(w, LMB_EDGE_E_ARG, "the output has no layout before an op has written it");
+        lmbi_write_fail(w, LMB_EDGE_E_ARG, "the output has no layout before an op has written it");
     else
         w->tensors[w->n_tensors - 1].layout = layout;
 }
@@ -197,12 +183,12 @@ static void put_window(uint8_t *r, const uint16_t kernel[2], const uint16_t stri
                        const uint16_t pads[4])
 {
     for (int i = 0; i < 2; i++) {
-        put_u16(r + 20 + 2 * i, kernel[i]);
-        put_u16(r + 24 + 2 * i, stride[i]);
-        put_u16(r + 28 + 2 * i, dilation[i]);
+        lmbi_write_u16(r + 20 + 2 * i, kernel[i]);
+        lmbi_write_u16(r + 24 + 2 * i, stride[i]);
+        lmbi_write_u16(r + 28 + 2 * i, dilation[i]);
     }
     for (int i = 0; i < 4; i++)
-        put_u16(r + 32 + 2 * i, pads[i]);
+        lmbi_write_u16(r + 32 + 2 * i, pads[i]);
 }
 
 /* Output size along one axis; 0, which no tensor can have, where there is none. */
@@ -218,11 +204,11 @@ static void put_weights(lmb_edge_writer *w, const lmb_edge_tensor *x, float y_sc
                         size_t positions, const int8_t *weights, const float *scales, const int32_t *bias)
 {
     if (channels * positions > LMB_EDGE_MAX_COUNT / outputs) {
-        fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op", LMB_EDGE_MAX_COUNT);
+        lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op", LMB_EDGE_MAX_COUNT);
         return;
     }
-    uint8_t *to = room(w, &w->weights, outputs * channels * positions);
-    uint8_t *q = room(w, &w->constants, 8 * outputs);
+    uint8_t *to = lmbi_write_room(w, &w->weights, outputs * channels * positions);
+    uint8_t *q = lmbi_write_room(w, &w->constants, 8 * outputs);
     if (!to || !q)
         return;
     for (size_t o = 0; o < outputs; o++, weights += channels * positions)
@@ -231,8 +217,8 @@ static void put_weights(lmb_edge_writer *w, const lmb_edge_tensor *x, float y_sc
                 *to++ = (uint8_t)weights[c * positions + p];
     for (size_t o = 0; o < outputs; o++) {
         float product = x->scale * scales[o];
-        put_u32(q + 4 * o, bias ? (uint32_t)bias[o] : 0);
-        put_f32(q + 4 * (outputs + o), product / y_scale);
+        lmbi_write_u32(q + 4 * o, bias ? (uint32_t)bias[o] : 0);
+        lmbi_write_f32(q + 4 * (outputs + o), product / y_scale);
     }
 }
 
@@ -242,7 +228,8 @@ int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op)
     if (!x)
         return -1;
     if (!op->groups || x->c % op->groups || op->channels % op->groups)
-        return fail(w, LMB_EDGE_E_ARG, "%s: %lu groups must divide %lu input and %lu output channels", op->name,
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: %lu groups must divide %lu input and %lu output channels",
+                               op->name,
                     (unsigned long)op->groups, (unsigned long)x->c, (unsigned long)op->channels);
     uint64_t shape[3] = { window_size(x->h, op->kernel[0], op->stride[0], op->dilation[0], op->pads[0] + op->pads[2]),
                           window_size(x->w, op->kernel[1], op->stride[1], op->dilation[1], op->pads[1] + op->pads[3]),
@@ -251,7 +238,7 @@ int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op)
     if (!r)
         return -1;
     put_window(r, op->kernel, op->stride, op->dilation, op->pads);
-    put_u32(r + 40, op->groups);
+    lmbi_write_u32(r + 40, op->groups);
     put_weights(w, x, op->y.scale, op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights,
                 op->weight_scales, op->bias);
     return done(w);
@@ -271,9 +258,9 @@ int lmb_edge_write_gemm(lmb_edge_writer *w, const lmb_edge_gemm *op)
 
 static int put_floats(lmb_edge_writer *w, const float *f, int n)
 {
-    uint8_t *q = room(w, &w->constants, 4 * (size_t)n);
+    uint8_t *q = lmbi_write_room(w, &w->constants, 4 * (size_t)n);
     for (int i = 0; q && i < n; i++)
-        put_f32(q + 4 * i, f[i]);
+        lmbi_write_f32(q + 4 * i, f[i]);
     return done(w);
 }
 
@@ -329,7 +316,7 @@ int lmb_edge_write_concat(lmb_edge_writer *w, const int *x, int n, const char *n
 {
     uint64_t channels = 0;
     if (n < 2 || n > LMB_EDGE_MAX_INPUTS)
-        return fail(w, LMB_EDGE_E_ARG, "%s: %d inputs; concat takes 2..%d, join more in steps", name, n,
+        return lmbi_write_fail(w, LMB_EDGE_E_ARG, "%s: %d inputs; concat takes 2..%d, join more in steps", name, n,
                     LMB_EDGE_MAX_INPUTS);
     for (int i = 0; i < n; i++) {
         const lmb_edge_tensor *t = input_of(w, x[i], name);
@@ -351,7 +338,7 @@ int lmb_edge_write_table(lmb_edge_writer *w, int x, lmb_edge_quant y, const uint
     const uint64_t shape[3] = SHAPE_OF(t);
     if (!add_op(w, LMB_EDGE_TABLE, &x, 1, shape, y, name))
         return -1;
-    uint8_t *q = room(w, &w->constants, 256);
+    uint8_t *q = lmbi_write_room(w, &w->constants, 256);
     if (q)
         memcpy(q, table, 256);
     return done(w);
@@ -392,156 +379,14 @@ void lmb_edge_write_meta(lmb_edge_writer *w, const char *key, const char *value)
     if (w->status != LMB_EDGE_OK)
         return;
     if (!k || strpbrk(key, "=\n") || strchr(value, '\n')) {
-        fail(w, LMB_EDGE_E_ARG, "meta key '%s': keys have no '=', keys and values are one line", key);
+        lmbi_write_fail(w, LMB_EDGE_E_ARG, "meta key '%s': keys have no '=', keys and values are one line", key);
         return;
     }
-    uint8_t *at = room(w, &w->meta, k + v + 2);
+    uint8_t *at = lmbi_write_room(w, &w->meta, k + v + 2);
     if (!at)
         return;
     memcpy(at, key, k);
     at[k] = '=';
     memcpy(at + k + 1, value, v);
     at[k + 1 + v] = '\n';
-}
-
-/* ---- finish ----------------------------------------------------------------------------------------------- */
-
-/* In place: the op is elementwise and reads this input for the last time. */
-static int place_to_take(const lmb_edge_writer *w, const lmbi_edge_life *life, int y)
-{
-    const uint8_t *r = w->ops[y - 1];
-    if (r[0] != LMB_EDGE_ADD && r[0] != LMB_EDGE_TABLE)
-        return -1;
-    for (int i = 0; i < r[1]; i++) {
-        int x = lmbi_edge_u16(r + 4 + 2 * i);
-        if (life[x].last == y - 1 && life[x].bytes == life[y].bytes)
-            return x;
-    }
-    return -1;
-}
-
-/* Tensor t is written at time t - 1 (the op's index) and lives until its last reader has run. */
-static int plan_memory(lmb_edge_writer *w)
-{
-    int n = w->n_tensors;
-    lmbi_edge_life *life = (lmbi_edge_life *)malloc((size_t)n * sizeof *life);
-    int *order = (int *)malloc((size_t)n * sizeof *order);
-    if (!life || !order) {
-        free(life);
-        free(order);
-        return fail(w, LMB_EDGE_E_NOMEM, "out of memory for the memory plan");
-    }
-    for (int t = 0; t < n; t++)
-        life[t] = (lmbi_edge_life){ w->tensors[t].bytes, t - 1, t - 1, -1, 0 };
-    for (int op = 0; op < n - 1; op++)
-        for (int i = 0; i < w->ops[op][1]; i++)
-            life[lmbi_edge_u16(w->ops[op] + 4 + 2 * i)].last = op;
-    for (int t = 1; t < n; t++)
-        life[t].shares = place_to_take(w, life, t);
-    lmbi_edge_plan(life, n, order);
-    for (int t = 0; t < n; t++)
-        w->tensors[t].place = life[t].place;
-    free(life);
-    free(order);
-    return 0;
-}
-
-static void put_tensor(uint8_t *r, const lmb_edge_tensor *t, uint32_t name)
-{
-    put_u32(r, t->h);
-    put_u32(r + 4, t->w);
-    put_u32(r + 8, t->c);
-    r[12] = (uint8_t)t->type;
-    r[13] = (uint8_t)t->layout;
-    r[14] = t->zero_point;
-    put_f32(r + 16, t->scale);
-    put_u32(r + 20, name);
-    put_u64(r + 24, t->place);
-}
-
-typedef struct section {
-    uint32_t type;
-    const void *data; /* NULL: zeros */
-    size_t bytes;
-} section;
-
-/* The whole file from its sections; those of zero bytes are left out. */
-static int assemble(lmb_edge_writer *w, const section *all, int n, lmb_edge_buffer *out)
-{
-    uint32_t count = 0;
-    for (int i = 0; i < n; i++)
-        count += all[i].bytes > 0;
-    size_t head = LMBI_EDGE_HEADER + (size_t)count * LMBI_EDGE_SECTION, bytes = head, start = out->size;
-    for (int i = 0; i < n; i++)
-        if (all[i].bytes)
-            bytes = (size_t)lmbi_edge_round_up(bytes) + all[i].bytes;
-    uint8_t *file = room(w, out, bytes);
-    if (!file)
-        return -1;
-    uint8_t *entry = file + LMBI_EDGE_HEADER;
-    size_t at = head;
-    for (int i = 0; i < n; i++) {
-        if (!all[i].bytes)
-            continue;
-        at = (size_t)lmbi_edge_round_up(at);
-        put_u32(entry, all[i].type);
-        put_u64(entry + 8, at);
-        put_u64(entry + 16, all[i].bytes);
-        if (all[i].data) {
-            memcpy(file + at, all[i].data, all[i].bytes);
-            put_u32(entry + 4, lmbi_edge_crc32c(0, all[i].data, all[i].bytes));
-        }
-        at += all[i].bytes;
-        entry += LMBI_EDGE_SECTION;
-    }
-    memcpy(file, LMBI_EDGE_MAGIC, 8);
-    put_u16(file + 8, 1);
-    put_u64(file + 16, bytes);
-    put_u32(file + 24, count);
-    put_u32(file + 28, 1);
-    put_u32(file + 12, lmbi_edge_crc32c(0, file, head)); /* while the field is still zero */
-    lmb_edge_model m;
-    lmb_edge_status s = lmb_edge_open(file, bytes, &m, w->why, sizeof w->why);
-    if (s != LMB_EDGE_OK) {
-        w->status = s;
-        out->size = start;
-        return -1;
-    }
-    return 0;
-}
-
-static int finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out)
-{
-    if (w->status != LMB_EDGE_OK)
-        return -1;
-    if (w->n_tensors < 2)
-        return fail(w, LMB_EDGE_E_ARG, "a model needs an input and at least one op");
-    if (plan_memory(w) != 0)
-        return -1;
-    size_t n = (size_t)w->n_tensors;
-    uint8_t *records = (uint8_t *)calloc(n, LMBI_EDGE_TENSOR);
-    if (!records)
-        return fail(w, LMB_EDGE_E_NOMEM, "out of memory for the tensor records");
-    for (size_t i = 0; i < n; i++)
-        put_tensor(records + i * LMBI_EDGE_TENSOR, &w->tensors[i], w->name_at[i]);
-    const section all[] = {
-        { LMBI_EDGE_TYPE('M', 'E', 'T', 'A'), w->meta.data, w->meta.size },
-        { LMBI_EDGE_TYPE('N', 'A', 'M', 'E'), w->names.data, w->names.size },
-        { LMBI_EDGE_TYPE('T', 'E', 'N', 'S'), records, n * LMBI_EDGE_TENSOR },
-        { LMBI_EDGE_TYPE('O', 'P', 'S', ' '), w->ops, (n - 1) * LMBI_EDGE_OP },
-        { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), w->weights.data, w->weights.size },
-        { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), w->constants.data, w->constants.size },
-        { LMBI_EDGE_TYPE('S', 'I', 'G', 'N'), NULL, signature_bytes },
-    };
-    int bad = assemble(w, all, (int)(sizeof all / sizeof all[0]), out);
-    free(records);
-    return bad;
-}
-
-lmb_edge_status lmb_edge_write_finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out, char *why,
-                                      size_t why_cap)
-{
-    if (finish(w, signature_bytes, out) != 0 && why && why_cap)
-        snprintf(why, why_cap, "%s", w->why);
-    return w->status;
 }

@@ -10,8 +10,13 @@ data: {name: synthetic, train: 20000, test: 100, height: 16, width: 16, classes:
 model: {name: vgg, channels: [8, 0, 12]}
 train: {epochs: 100, batch: 128, threads: 1, stall_s: 2}
 Y
-# stuck SIGNAL WORDS: send the signal to rank 1, expect a sentence with WORDS and a non-zero exit. (mpirun takes its time
-# to end a stopped process on a busy machine; the sentence comes at once.)
+# rank N: its process.
+rank() {
+    pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
+        tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
+}
+# stuck SIGNAL WORDS [late]: send the signal to rank 1, expect a sentence with WORDS and a non-zero exit. late: when it has
+# done its part and waits for rank 0.
 stuck() {
     rm -f "$dir/run/model/ranks"
     mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log" 2>&1 &
@@ -19,12 +24,13 @@ stuck() {
     i=0
     while [ ! -s "$dir/run/model/ranks" ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i + 1)); done
     sleep 2
-    victim=$(pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
-        tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx 'OMPI_COMM_WORLD_RANK=1' && echo "$p"; done | head -1)
+    victim=$(rank 1)
     [ -n "$victim" ] || { echo "FAILED: rank 1 not found"; cat "$dir/log"; kill $job; exit 1; }
+    [ "${3-}" != late ] || { first=$(rank 0); kill -STOP "$first"; sleep 1; }
     kill -"$1" "$victim"
+    [ "${3-}" != late ] || kill -CONT "$first"
     rm -f "$dir/late"
-    ( sleep 100; touch "$dir/late"; kill -9 $job 2>/dev/null ) & guard=$!
+    ( sleep 30; touch "$dir/late"; kill -9 $job ) >/dev/null 2>&1 & guard=$!
     wait $job; code=$?
     kill $guard 2>/dev/null
     kill -CONT "$victim" 2>/dev/null; kill -9 "$victim" 2>/dev/null
@@ -33,4 +39,5 @@ stuck() {
     grep "rank 1 " "$dir/log" | head -1
 }
 stuck STOP "does not answer"
+stuck STOP "does not answer" late
 stuck KILL "is gone"

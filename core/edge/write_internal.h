@@ -1,0 +1,34 @@
+/* core/edge/write_internal.h - what the writer's two files share: its state, errors that stick, little-endian bytes. */
+#ifndef LMB_CORE_EDGE_WRITE_INTERNAL_H
+#define LMB_CORE_EDGE_WRITE_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/edge/internal.h"
+#include "core/edge/write.h"
+
+struct lmb_edge_writer {
+    lmb_edge_tensor tensors[LMB_EDGE_MAX_OPS + 1]; /* names are offsets, see name_at */
+    uint32_t name_at[LMB_EDGE_MAX_OPS + 1];
+    uint8_t ops[LMB_EDGE_MAX_OPS][LMBI_EDGE_OP];
+    int n_tensors; /* ops are one fewer */
+    lmb_edge_buffer names, weights, constants, meta;
+    lmb_edge_status status;
+    char why[200];
+};
+
+/* The first failure of a writer stays. Returns -1. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+int lmbi_write_fail(lmb_edge_writer *w, lmb_edge_status s, const char *fmt, ...);
+/* n zeroed bytes at the end of b; NULL without memory (room: and w has failed). */
+uint8_t *lmbi_write_grow(lmb_edge_buffer *b, size_t n);
+uint8_t *lmbi_write_room(lmb_edge_writer *w, lmb_edge_buffer *b, size_t n);
+void lmbi_write_u16(uint8_t *p, uint32_t v);
+void lmbi_write_u32(uint8_t *p, uint32_t v);
+void lmbi_write_u64(uint8_t *p, uint64_t v);
+void lmbi_write_f32(uint8_t *p, float f);
+
+#endif
