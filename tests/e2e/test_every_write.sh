@@ -11,7 +11,7 @@ split: {validation: 20}
 model: {name: vgg, channels: [4], dropout: 0.1}
 train: {epochs: 2, batch: 64, threads: 1, ema: 0.9, optimizer: adam, lr: 0.01, checkpoint_s: 0}
 Y
-files() { (cd "$dir/run/model" && cksum model.onnx; sed 's/"images_per_second.*//; s/"seconds.*//' history.jsonl | cksum; ls); }
+files() { (cd "$dir/run/model" && cksum model.onnx; sed 's/"images_per_second.*//; s/"seconds.*//' history.jsonl | cksum; ls | sed "s/^events.*/events/" | uniq); }
 KILL_COUNT=$dir/count LD_PRELOAD=$shim "$limbeck" train "$dir/run.yaml" >"$dir/out" 2>"$dir/err" || { echo "FAILED: the undisturbed run"; cat "$dir/err"; exit 1; }
 calls=$(cat "$dir/count")
 whole=$(files)
