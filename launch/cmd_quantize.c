@@ -74,6 +74,19 @@ done:
     return st;
 }
 
+/* YAML as it would stand in a configuration: a name, or a name with options. */
+static lmb_status read_observer(const char *text, lmb_config **out, lmb_error *err)
+{
+    lmb_str s = LMB_STR_INIT;
+
+    lmb_str_addf(&s, "observer: %s\n", text);
+    lmb_status st = lmb_str_check(&s, err);
+    if (st == LMB_OK)
+        st = lmb_config_parse(s.text, s.n, "--observer", out, err);
+    lmb_str_free(&s);
+    return st;
+}
+
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "calibration", "observer", "seed", "out", NULL };
@@ -89,11 +102,11 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(read_number(&a, "calibration", "1000", &c.calibration, err));
     LMB_TRY(read_number(&a, "seed", "1", &seed, err));
     c.seed = (uint64_t)seed;
-    const char *text = lmb_args_get(&a, "observer", "minmax");
-    LMB_TRY(lmb_config_parse(text, strlen(text), "--observer", &observer, err));
-    c.observer = lmb_config_root(observer);
-    lmb_status st = lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err);
+    lmb_status st = read_observer(lmb_args_get(&a, "observer", "minmax"), &observer, err);
+    if (st == LMB_OK)
+        st = lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err);
     if (st == LMB_OK) {
+        c.observer = lmb_tree_get(lmb_config_root(observer), "observer");
         st = quantize(&j, &a, &c, err);
         lmb_job_close(&j);
     }
