@@ -180,6 +180,20 @@ static lmb_status pass(calibration *c, lmb_pool *pool, bool widest, lmb_error *e
 
 /* ---- setting up ---- */
 
+static lmb_status unknown_observer(const lmb_tree *tree, const char *name, lmb_error *err)
+{
+    enum { MOST = 32 };
+    const char *names[MOST];
+    int n = 0;
+
+    for (; lmb_observers[n] && n < MOST - 1; n++)
+        names[n] = lmb_observers[n]->name;
+    names[n] = NULL;
+    const char *near = lmb_nearest(name, names);
+    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no observer '%s'%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
+                         near ? "?" : "; `limbeck quantize --help` lists them");
+}
+
 static lmb_status pick_observer(calibration *c, const lmb_tree *tree, lmb_error *err)
 {
     const char *name = "minmax";
@@ -188,7 +202,7 @@ static lmb_status pick_observer(calibration *c, const lmb_tree *tree, lmb_error 
         LMB_TRY(lmb_tree_name(tree, &name, err));
     c->observer = lmb_observer_find(name);
     if (!c->observer)
-        return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no observer '%s'; minmax, moving_average and percentile are", name);
+        return unknown_observer(tree, name, err);
     c->bytes = (c->observer->bytes + 15) / 16 * 16;
     c->config = calloc(1, c->observer->config_size + 1);
     if (!c->config)
