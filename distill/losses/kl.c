@@ -2,10 +2,14 @@
 #include "core/passes/rewrite.h"
 #include "distill/loss.h"
 
+static const char *const caches[] = { "auto", "false", "true", "plain", NULL };
+
 const lmb_field lmb_distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
     LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions; keep it low (1 to 2) with quantisation"),
-    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file; default <run>/teacher/model.onnx"), LMB_FIELD_END
+    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file or a checkpoint; default <run>/teacher/model.onnx"),
+    LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
+               "without augmentation; auto, true where an epoch can use them again"), LMB_FIELD_END
 };
 
 lmb_status lmb_distill_check(const lmb_distill *d, const lmb_graph *student, lmb_error *err)
@@ -31,17 +35,20 @@ static lmb_vid scaled(lmb_builder *b, lmb_vid v, double f)
     return lmb_emit(b, "Mul", NULL, LMB_IN(v, lmb_emit_scalar(b, (float)f)), LMB_NO_ATTRS);
 }
 
-static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
+/* The teacher's logits of the rows of x: fed from a file, or its frozen graph. */
+static lmb_vid teacher_logits(lmb_distill *d, lmb_builder *b, lmb_vid x)
 {
-    lmb_distill *d = ctx;
-    double t = d->config.temperature, a = d->config.alpha;
+    const lmb_graph *g = d->teacher;
     lmb_graph *teacher = NULL;
     lmb_vid out[16] = { LMB_NONE };
 
     if (b->status != LMB_OK)
         return LMB_NONE;
-    lmb_status st = d->teacher->n_outputs > 16 ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", d->teacher->n_outputs)
-                                               : lmb_pass_rebatch(d->teacher, lmb_builder_value(b, x)->shape.d[0], &teacher, b->err);
+    int64_t n = lmb_builder_value(b, x)->shape.d[0];
+    if (d->logits)
+        return lmb_emit_value(b, LMB_ROLE_INPUT, LMB_LOSS_FEED, LMB_F32, LMB_SHAPE(n, g->value[g->output[0].value].shape.d[1]), NULL);
+    lmb_status st = g->n_outputs > 16 ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", g->n_outputs)
+                                      : lmb_pass_rebatch(g, n, &teacher, b->err);
     if (st == LMB_OK)
         st = lmb_pass_embed(b, teacher, &x, out, b->err);
     lmb_graph_destroy(teacher);
@@ -49,9 +56,26 @@ static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_v
         b->status = st;
         return LMB_NONE;
     }
-    lmb_vid soft = lmb_emit(b, "KLDivergence", "distill", LMB_IN(logits, out[0]), LMB_ATTRS(LMB_AREAL("temperature", (float)t)));
+    return out[0];
+}
+
+static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
+{
+    lmb_distill *d = ctx;
+    double t = d->config.temperature, a = d->config.alpha;
+    lmb_vid teacher = teacher_logits(d, b, x);
+
+    if (b->status != LMB_OK)
+        return LMB_NONE;
+    lmb_vid soft = lmb_emit(b, "KLDivergence", "distill", LMB_IN(logits, teacher), LMB_ATTRS(LMB_AREAL("temperature", (float)t)));
     lmb_vid hard = lmb_loss_cross_entropy(&d->label_smoothing, b, x, logits, labels);
     return lmb_emit(b, "Add", "loss", LMB_IN(scaled(b, hard, 1 - a), scaled(b, soft, a * t * t)), LMB_NO_ATTRS);
 }
 
-lmb_loss lmb_distill_loss(lmb_distill *d) { return (lmb_loss){ build, d }; }
+static lmb_status feed(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
+{
+    const lmb_distill *d = ctx;
+    return d->logits(d->logits_ctx, info, n, out, err);
+}
+
+lmb_loss lmb_distill_loss(lmb_distill *d) { return (lmb_loss){ build, d, d->logits ? feed : NULL }; }
