@@ -41,6 +41,7 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add(&h, &model, sizeof model);
         lmb_hash_add(&h, &k->data->hash, sizeof k->data->hash);
         lmb_hash_add_text(&h, k->backend);
+        lmb_hash_add(&h, &k->rows, sizeof k->rows);
         if (augmented) { /* else every epoch shows the same, whatever the seed */
             lmb_hash_add(&h, &k->seed, sizeof k->seed);
             lmb_hash_add_text(&h, augment.text);
@@ -65,6 +66,8 @@ static lmb_status check_pair(const lmb_logits_key *k, lmb_error *err)
                         lmb_shape_text(&k->data->shape, b, sizeof b));
     if (y->shape.n != 2 || y->shape.d[1] < 1 || y->shape.d[1] > 1 << 24)
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher answers %s; logits [N, classes] are needed", lmb_shape_text(&y->shape, a, sizeof a));
+    if (k->rows < 1 || k->rows > 65536)
+        return LMB_FAIL(err, LMB_E_ARG, "a teacher that answers %lld rows at once; it must be 1 to 65536", (long long)k->rows);
     return LMB_OK;
 }
 
@@ -216,7 +219,7 @@ lmb_status lmb_logits_there(const char *folder, const lmb_logits_key *k, bool *t
 /* Rank 0: what is there, room for the rest, a file to write to. */
 static lmb_status prepare(const char *folder, const lmbi_logits_file *f, uint8_t *there, lmb_error *err)
 {
-    uint64_t room;
+    uint64_t room = 0;
     bool sound;
 
     LMB_TRY(lmb_file_make_dirs(folder, err));

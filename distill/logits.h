@@ -1,7 +1,7 @@
 /* distill/logits.h - a teacher's logits, computed once and kept in a file.
  *
  * Idea: what a teacher says of a sample is a pure function of the teacher, the sample and its augmentation, and that is a
- * function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend and, where samples are
+ * function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend, rows answered at once and, where samples are
  * augmented, of seed and augmentation; inside, a row of logits for each (epoch, sample), or for each sample alone where
  * nothing is augmented. Trainings that share the key share the file: another student, another temperature, the short
  * training after pruning, the first epochs of a longer one. A training from the file ends in the same bits as a live one.
@@ -34,6 +34,7 @@ typedef struct lmb_logits_key {
     const lmb_augment *augment; /* as in training; NULL: the teacher is shown samples as they are */
     uint64_t seed;              /* train.seed     */
     const char *backend;
+    int64_t rows;               /* that the teacher answers at once: lmb_distill.rows, 1 to 65536 */
     int64_t epochs;             /* of the training */
 } lmb_logits_key;
 

@@ -14,8 +14,7 @@
 #include "distill/logits_file.h"
 #include "train/program.h"
 
-enum { BATCH = 128, TASK = 32 }; /* samples loaded at once; rows of a prediction. A chunk is whole batches */
-_Static_assert(LMBI_LOGITS_ROWS % BATCH == 0, "a chunk is whole batches");
+enum { LEAST_BATCH = 128 };
 
 typedef struct worker { lmb_predictor *p; lmb_error err; } worker;
 
@@ -28,6 +27,8 @@ typedef struct filler {
     int threads;
     const lmb_batch *batch; /* under way                                */
     int64_t numbers, share; /* in a sample; most rows of a rank's part  */
+    int64_t rows;           /* of a prediction: always as many          */
+    int64_t size;           /* samples loaded at once; divides a chunk  */
     float *mine, *all;      /* [share, classes] and of all ranks        */
     unsigned char *chunk;   /* rank 0                                   */
     int fd;
@@ -48,7 +49,7 @@ static void my_part(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
 
 static lmb_status predict(filler *w, worker *me, int64_t first, lmb_error *err)
 {
-    int64_t n = w->batch->n - first < TASK ? w->batch->n - first : TASK, k = w->f->classes;
+    int64_t n = w->batch->n - first < w->rows ? w->batch->n - first : w->rows, k = w->f->classes;
     const float *logits;
 
     LMB_TRY(lmb_predictor_run(me->p, NULL, w->batch->x + first * w->numbers, n, &logits, err));
@@ -63,7 +64,7 @@ static void task(void *ctx, int t, int which)
 {
     filler *w = ctx;
     worker *me = &w->worker[which];
-    if (me->err.status == LMB_OK && predict(w, me, (int64_t)t * TASK, &me->err) != LMB_OK && me->err.status == LMB_OK)
+    if (me->err.status == LMB_OK && predict(w, me, t * w->rows, &me->err) != LMB_OK && me->err.status == LMB_OK)
         me->err.status = LMB_E_NOMEM;
 }
 
@@ -74,7 +75,7 @@ static lmb_status fill_batch(filler *w, int64_t at, lmb_error *err)
     int64_t lo, hi;
 
     LMB_TRY(lmb_loader_next(w->loader, &w->batch, err));
-    lmb_pool_run(w->pool, (int)((w->batch->n + TASK - 1) / TASK), task, w);
+    lmb_pool_run(w->pool, (int)((w->batch->n + w->rows - 1) / w->rows), task, w);
     for (int i = 0; i < w->threads; i++)
         if (w->worker[i].err.status != LMB_OK)
             return LMB_FAIL(err, w->worker[i].err.status, "%s", w->worker[i].err.msg);
@@ -110,9 +111,9 @@ static lmb_status fill_chunk(filler *w, int64_t chunk, bool follows, lmb_error *
     int64_t rows = left < LMBI_LOGITS_ROWS ? left : LMBI_LOGITS_ROWS;
 
     if (!follows)
-        LMB_TRY(lmb_loader_begin(w->loader, (uint32_t)(chunk / w->f->per_epoch), first / BATCH, err));
+        LMB_TRY(lmb_loader_begin(w->loader, (uint32_t)(chunk / w->f->per_epoch), first / w->size, err));
     memset(w->chunk, 0, w->f->chunk_bytes);
-    for (int64_t at = 0; at < rows; at += BATCH)
+    for (int64_t at = 0; at < rows; at += w->size)
         LMB_TRY(fill_batch(w, at, err));
     return w->comm->rank ? LMB_OK : write_chunk(w, chunk, err);
 }
@@ -137,17 +138,28 @@ static lmb_status fill_all(filler *w, const uint8_t *there, const lmb_logits_wat
     return w->comm->broadcast(w->comm, &written, 1, 0, err);
 }
 
+/* Enough for every rank to answer `rows` at once, and a divisor of a chunk. */
+static int64_t batch_size(int64_t rows)
+{
+    int64_t n = LEAST_BATCH;
+    while (n < rows && n < LMBI_LOGITS_ROWS)
+        n *= 2;
+    return n;
+}
+
 static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_error *err)
 {
     const lmb_backend *backends[3];
-    lmb_loader_options o = { .data = k->data, .batch = BATCH, .seed = k->seed, .augment = w->f->augmented ? k->augment : NULL,
-                             .range = my_part, .range_ctx = w };
     size_t row = (size_t)w->f->classes * sizeof(float);
 
     LMB_TRY(lmb_cpu_backends(k->backend, backends, err));
-    w->share = (BATCH + w->comm->size - 1) / w->comm->size;
+    w->rows = k->rows;
+    w->size = batch_size(k->rows * w->comm->size);
+    w->share = (w->size + w->comm->size - 1) / w->comm->size;
     w->numbers = lmb_shape_count(&k->data->shape);
-    int tasks = (int)((w->share + TASK - 1) / TASK);
+    lmb_loader_options o = { .data = k->data, .batch = w->size, .seed = k->seed, .augment = w->f->augmented ? k->augment : NULL,
+                             .range = my_part, .range_ctx = w };
+    int tasks = (int)((w->share + w->rows - 1) / w->rows);
     w->threads = threads > 0 ? threads : (lmb_cpu_count() + w->comm->size - 1) / w->comm->size;
     w->threads = w->threads > tasks ? tasks : w->threads;
     w->worker = calloc((size_t)w->threads, sizeof *w->worker);
@@ -157,7 +169,7 @@ static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_er
     if (!w->worker || !w->mine || !w->all || !w->chunk)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to compute logits");
     for (int i = 0; i < w->threads; i++)
-        LMB_TRY(lmb_predictor_create(k->teacher, backends, TASK, &w->worker[i].p, err));
+        LMB_TRY(lmb_predictor_create(k->teacher, backends, w->rows, &w->worker[i].p, err));
     LMB_TRY(lmb_pool_create(w->threads, &w->pool, err));
     LMB_TRY(lmb_loader_create(&o, &w->loader, err));
     if (w->comm->rank == 0 && (w->fd = open(w->f->path, O_WRONLY | O_CLOEXEC)) < 0)

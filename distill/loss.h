@@ -23,6 +23,9 @@ typedef struct lmb_distill {
     lmb_distill_config config;
     double label_smoothing;
     const lmb_graph *teacher; /* inference form, same input and classes as the student */
+    /* It answers so many rows at once, fewer are filled up; 0: as many as there are. Kernels, and with them the last bits of
+     * an answer, depend on this number, so that it must be the same for answers that are to be equal. */
+    int64_t rows;
     /* Its logits from elsewhere, such as a file (distill/logits.h); NULL: computed live. */
     lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
     void *logits_ctx;
