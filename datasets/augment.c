@@ -15,6 +15,8 @@ const lmb_field lmb_augment_fields[] = {
     LMB_FIELD_END
 };
 
+bool lmb_augment_any(const lmb_augment *a) { return a->crop || a->flip || a->cutout || a->scale > 0 || a->jitter > 0; }
+
 lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype, lmb_error *err)
 {
     bool image = dtype == LMB_U8 && shape->n == 3, signal = dtype == LMB_F32 && shape->n == 2;

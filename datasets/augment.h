@@ -27,6 +27,8 @@ typedef struct lmb_augment {
 } lmb_augment;
 extern const lmb_field lmb_augment_fields[];
 
+/* Does any option change anything? */
+bool lmb_augment_any(const lmb_augment *a);
 /* E_ARG when an option that is on does not fit such samples: crops of signals, jitter of images. */
 LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype,
                                             lmb_error *err);

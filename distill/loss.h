@@ -13,7 +13,9 @@
 extern "C" {
 #endif
 
-typedef struct lmb_distill_config { double alpha, temperature; const char *teacher; } lmb_distill_config;
+/* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
+typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
+typedef struct lmb_distill_config { double alpha, temperature; const char *teacher; int64_t cache; } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
 
 /* Storage of a distillation loss; everything is borrowed and must outlive the training. */
@@ -21,6 +23,12 @@ typedef struct lmb_distill {
     lmb_distill_config config;
     double label_smoothing;
     const lmb_graph *teacher; /* inference form, same input and classes as the student */
+    /* It answers so many rows at once, fewer are filled up; 0: as many as there are. Kernels, and with them the last bits of
+     * an answer, depend on this number, so that it must be the same for answers that are to be equal. */
+    int64_t rows;
+    /* Its logits from elsewhere, such as a file (distill/logits.h); NULL: computed live. */
+    lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
+    void *logits_ctx;
 } lmb_distill;
 
 /* E_SHAPE with both shapes when teacher and student do not go together; before any work. */

@@ -7,7 +7,9 @@
 #include "core/onnx/onnx.h"
 #include "distill/fold.h"
 #include "distill/loss.h"
+#include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
+#include "launch/compare.h"
 #include "launch/job.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
@@ -18,13 +20,26 @@ static const char usage[] =
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
     "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher, an .onnx\n"
     "   file; by default the teacher of this run). Without `distill`: against the labels alone.\n"
-    "2. With a section `quantize`: folds BatchNormalization, inserts fake quantisation, trains on (quantize.train), freezes the\n"
-    "   ranges. `limbeck export` makes the deployable file of it.\n\n"
+    "2. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
+    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
+    "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx and <run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n";
 
-typedef struct quantize_config { lmb_qat_config qat; lmb_train_config train; lmb_distill_config distill; } quantize_config;
+typedef struct quantize_config {
+    int64_t method, calibration, seed;
+    const lmb_tree *observer;
+    lmb_qat_config qat;
+    lmb_train_config train;
+    lmb_distill_config distill;
+} quantize_config;
+enum { METHOD_AUTO, METHOD_QAT, METHOD_PTQ };
+static const char *const methods[] = { "auto", "qat", "ptq", NULL };
 static const lmb_field quantize_fields[] = {
-    LMB_SECTION(quantize_config, qat, lmb_qat_fields, "observers"),
+    LMB_CHOICE(quantize_config, method, METHOD_AUTO, methods, "auto: qat where `train` is given, else ptq"),
+    LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images", "of the training part that ptq takes its ranges from"),
+    LMB_INT(quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
+    LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average or percentile, and options"),
+    LMB_SECTION(quantize_config, qat, lmb_qat_fields, "observers of qat"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
 };
@@ -80,7 +95,31 @@ static lmb_status float_student(request *r, lmb_comm *comm, lmb_graph **out, lmb
     return lmb_stage_report(j->c.run, j->stage_name, path, *out, j->test, j->stage.train.backend, err);
 }
 
-static lmb_status quantised_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+/* Ranges from a few images. One rank's work, for all. */
+static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    const quantize_config *q = &r->quantize;
+    lmb_ptq_config c = { q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0 };
+    char stage[64], path[LMB_STAGE_PATH];
+    lmb_graph *frozen = NULL;
+
+    if (comm->rank)
+        return LMB_OK;
+    snprintf(stage, sizeof stage, "%s-int8", j->stage_name);
+    LMB_TRY(lmb_ptq(student, &c, j->train, &frozen, err));
+    lmb_status st = lmb_stage_path(path, j->c.run, stage, "qat.onnx", err);
+    if (st == LMB_OK)
+        st = lmb_onnx_write(path, frozen, NULL, err);
+    if (st == LMB_OK)
+        st = lmb_compare_print(stage, student, frozen, j->test, q->train.backend, err);
+    if (st == LMB_OK)
+        printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
+    lmb_graph_destroy(frozen);
+    return st;
+}
+
+static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     lmb_graph *folded = NULL, *qat = NULL, *frozen = NULL;
     char stage[64], path[LMB_STAGE_PATH];
@@ -110,8 +149,11 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_job_data(&r->job, err));
     lmb_status st = float_student(r, comm, &student, err);
-    if (st == LMB_OK && r->job.stage.quantize)
-        st = quantised_student(r, comm, student, err);
+    if (st == LMB_OK && r->job.stage.quantize) {
+        int64_t m = r->quantize.method;
+        bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
+        st = train ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
+    }
     lmb_graph_destroy(student);
     return st;
 }

@@ -15,7 +15,7 @@ typedef struct compiled {
     int64_t n;
     lmb_graph *g;
     lmb_plan *plan;
-    lmb_vid x, y, loss, logits;
+    lmb_vid x, y, loss, logits, feed;
     lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
     int *ready;               /* [segments] plan step after which the vector is final from this segment on         */
     const float *state;
@@ -130,6 +130,7 @@ static lmb_status build_graph(lmb_program *p, compiled *c, lmb_vid *wrt, lmb_vid
             wrt[(*n_wrt)++] = v;
     if (st == LMB_OK)
         st = lmb_autodiff(forward, c->loss, wrt, *n_wrt, &c->g, grad, err);
+    c->feed = st == LMB_OK && p->loss.feed ? lmb_graph_find(c->g, LMB_LOSS_FEED) : LMB_NONE;
     lmb_graph_destroy(forward);
     return st;
 }
@@ -260,6 +261,8 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
     LMB_TRY(bind(p, c, s, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->x, (void *)s->x, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));
+    if (c->feed != LMB_NONE)
+        LMB_TRY(p->loss.feed(p->loss.ctx, s->info, s->n, lmb_plan_data(c->plan, c->feed), err));
     c->step = s;
     c->first = p->layout->n;
     lmb_status st = lmb_plan_run(c->plan, s->info, err);

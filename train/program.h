@@ -21,7 +21,11 @@ extern "C" {
 typedef struct lmb_loss {
     lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
     void *ctx;
+    /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
+     * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
+    lmb_status (*feed)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
 } lmb_loss;
+#define LMB_LOSS_FEED "loss.feed"
 
 /* Cross-entropy with label smoothing (Szegedy et al. 2016): ctx points at the share in [0, 1). */
 lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
