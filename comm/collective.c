@@ -32,7 +32,7 @@ lmb_status lmbi_comm_open_self(lmb_comm **out, lmb_error *err)
     lmb_comm *c = malloc(sizeof *c);
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a communicator");
-    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort };
+    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort, true };
     *out = c;
     return LMB_OK;
 }

@@ -6,7 +6,7 @@
  * in which each rank sums its own shards (train/trainer.h).
  *
  *   errors   E_PEER names the rank and the operation
- *   threads  one thread of a process calls
+ *   threads  one call at a time in a process; from the thread that opened it, or, if `any_thread`, from any
  *   source   Thakur, Rabenseifner, Gropp 2005, section 4.2 (recursive doubling)
  */
 #ifndef LMB_COMM_COLLECTIVE_H
@@ -31,6 +31,7 @@ struct lmb_comm {
     lmb_status (*gather_all)(lmb_comm *c, const void *mine, void *all, size_t n, lmb_error *err); /* all: [size, n] */
     void (*close)(lmb_comm *c);
     void (*abort)(lmb_comm *c, int code); /* ends all ranks; does not return under MPI */
+    bool any_thread;   /* calls need not come from the thread that opened it */
 };
 
 /* The job this process was started in. Refuses to run as a lone process where a launcher started several that

@@ -9,7 +9,8 @@
  *
  * The flags say what may be combined with what; an impossible pair is a configuration error:
  *   linear       the result is a weighted sum: it can be computed under secure aggregation
- *   needs_all    works on all updates at once (median, Krum): the server keeps the spooled files and feeds blocks
+ *   needs_all    works on all updates at once (median, Krum): the server keeps the spooled files, and `all` reads them
+ *                in blocks; absorb and finish are NULL. Memory is O(model + a block of each update)
  *   needs_plain  looks at single updates (norms, distances)
  *   ring_safe    its arithmetic may run in the ring of integers modulo 2^k
  *
@@ -33,9 +34,20 @@ extern "C" {
 typedef struct lmb_aggregator_limits {
     size_t n;              /* floats of an update                */
     uint64_t max_updates;  /* of one round                       */
+    uint64_t min_updates;  /* with fewer a round is abandoned    */
     uint64_t max_examples; /* of one update: its greatest weight */
     double max_abs;        /* of one value                       */
 } lmb_aggregator_limits;
+
+/* The updates of a round, for rows that need them all; in the order of the clients' numbers, so that float sums over
+ * them do not depend on who was first. */
+typedef struct lmb_updates {
+    size_t n; /* floats of each */
+    int count;
+    const uint64_t *examples; /* [count] */
+    lmb_status (*read)(void *ctx, int update, size_t at, size_t count, float *out, lmb_error *err);
+    void *ctx;
+} lmb_updates;
 
 typedef struct lmb_aggregator {
     const char *name, *help;
@@ -51,6 +63,8 @@ typedef struct lmb_aggregator {
     void (*absorb)(void *state, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight);
     /* The change to the model, out[n]. E_NUMERIC when nothing was absorbed. */
     lmb_status (*finish)(void *state, float *out, lmb_error *err);
+    /* needs_all: the change to the model, out[n]. E_NUMERIC when there are too few updates for what is asked. */
+    lmb_status (*all)(void *state, const lmb_updates *u, float *out, lmb_error *err);
     /* What must survive from round to round (momentum): written to the journal's model file, read back after a
      * restart. NULL: nothing. `*bytes` is the same number for a given configuration and n. */
     const void *(*save)(const void *state, size_t *bytes);

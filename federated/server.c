@@ -74,7 +74,8 @@ static lmb_status take_lock(lmb_server *s, lmb_error *err)
 
 static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
-    lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.max_examples, s->cfg.max_abs };
+    lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
+                                     s->cfg.max_abs };
     const char *name = "fedavg";
 
     if (s->cfg.aggregator)
@@ -83,11 +84,10 @@ static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
     s->aggregator_config = calloc(1, s->aggregator->config_bytes ? s->aggregator->config_bytes : 1);
     if (!s->aggregator_config)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the aggregator");
-    if (s->aggregator->fields) {
-        const lmb_tree *t = s->cfg.aggregator;
-        LMB_TRY(
-            lmb_fields_bind(s->aggregator->fields, t && t->kind == LMB_TREE_MAP ? t : NULL, s->aggregator_config, err));
-    }
+    static const lmb_field none[] = { LMB_FIELD_END };
+    const lmb_tree *t = s->cfg.aggregator;
+    LMB_TRY(lmb_fields_bind(s->aggregator->fields ? s->aggregator->fields : none, t && t->kind == LMB_TREE_MAP ? t : NULL,
+                            s->aggregator_config, err));
     return s->aggregator->create(s->aggregator_config, &limits, &s->sum, err);
 }
 

@@ -102,6 +102,8 @@ void lmbi_peers_check(lmb_server *s);
 void lmbi_round_tick(lmb_server *s);
 /* `sentence` goes to the log, and to the client when it is connected. */
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
+/* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
+lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
 

@@ -156,7 +156,8 @@ static void deliver(lmb_server *s, member *m)
 {
     lmb_error err = LMB_ERROR_INIT;
     lmb_update_message head = m->upload.head;
-    lmb_status st = lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
+    lmb_status st = s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
+                                             : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
 
     if (st == LMB_E_IO) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
@@ -219,7 +220,7 @@ void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r)
 
 static lmb_status apply(lmb_server *s, lmb_error *err)
 {
-    LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
+    LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
     for (size_t k = 0; k < s->job.n_segments; k++)
         if (!s->job.segments[k].aggregate)
             memset(s->delta + s->job.segments[k].at, 0, s->job.segments[k].count * sizeof *s->delta);
@@ -294,6 +295,8 @@ static void finish_round(lmb_server *s)
         if (st == LMB_OK)
             st = evaluate(s, &err);
     }
+    for (member *m = s->members; m; m = m->next)
+        lmb_upload_end(&m->upload);
     if (st == LMB_OK)
         st = commit(s, &err);
     if (st != LMB_OK) {

@@ -100,7 +100,7 @@ lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status read_block(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err)
+lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err)
 {
     size_t want = count * sizeof *out, done = 0;
     while (done < want) {
@@ -113,17 +113,24 @@ static lmb_status read_block(const lmb_upload *u, float *out, size_t at, size_t 
     return LMB_OK;
 }
 
-lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err)
+lmb_status lmb_upload_check(const lmb_upload *u, lmb_error *err)
 {
     lmb_hasher h = u->hasher;
     lmb_hash got = lmb_hash_end(&h);
-    float block[BLOCK];
 
     if (memcmp(&got, &u->head.blob.hash, sizeof got) != 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update is not what was announced: its hash differs");
+    return LMB_OK;
+}
+
+lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err)
+{
+    float block[BLOCK];
+
+    LMB_TRY(lmb_upload_check(u, err));
     for (size_t at = 0; at < u->head.n; at += BLOCK) {
         size_t count = u->head.n - at < BLOCK ? (size_t)u->head.n - at : BLOCK;
-        LMB_TRY(read_block(u, block, at, count, err));
+        LMB_TRY(lmb_upload_read(u, block, at, count, err));
         a->absorb(state, at, block, count, u->head.examples, at == 0);
     }
     lmb_upload_end(u);

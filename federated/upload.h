@@ -40,6 +40,10 @@ LMB_MUST_CHECK lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int
                                            lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err);
 static inline bool lmb_upload_complete(const lmb_upload *u) { return u->fd >= 0 && u->have == u->head.blob.bytes; }
+/* Check the hash of a complete upload: E_FORMAT if it is not what was announced. */
+LMB_MUST_CHECK lmb_status lmb_upload_check(const lmb_upload *u, lmb_error *err);
+/* Values [at, at + count) of a complete upload. */
+LMB_MUST_CHECK lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err);
 /* Check the hash of a complete upload, then give it to the aggregator. Ends the upload if that worked. */
 LMB_MUST_CHECK lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err);
 void lmb_upload_end(lmb_upload *u); /* removes the file; no-op when none is under way */

@@ -18,7 +18,7 @@
 /* ---- starting ---- */
 
 /* In the new process, between fork and exec. */
-static void become(char *const *argv, const char *const *env, int out, int err, pid_t parent)
+static void become(char *const *argv, const char *const *env, int out, int err, int keep, pid_t parent)
 {
     int null = open("/dev/null", O_RDONLY);
 
@@ -29,6 +29,8 @@ static void become(char *const *argv, const char *const *env, int out, int err, 
     dup2(null, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
+    if (keep)
+        fcntl(keep, F_SETFD, 0);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
@@ -53,7 +55,7 @@ lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *e
     fflush(NULL);
     c->pid = fork();
     if (c->pid == 0)
-        become(argv, env, out[1], errs[1], parent);
+        become(argv, env, out[1], errs[1], c->keep, parent);
     close(out[1]), close(errs[1]);
     if (c->pid < 0) {
         close(out[0]), close(errs[0]);
@@ -95,7 +97,11 @@ static bool has_words(const char *s)
 static void end_of_line(lmb_child *c, lmb_child_stream *s)
 {
     s->line[s->n] = 0;
-    const char *text = strncmp(s->line, "\033[K", 3) == 0 ? s->line + 3 : s->line;
+    const char *text = s->line;
+    while (text[0] == '\033' && text[1] == '[') { /* what draws a bar */
+        text += 2 + strcspn(text + 2, "ABCDEFGHJKSTfhlmnsu");
+        text += *text != 0;
+    }
     if (s == &c->err && has_words(text) && (!strncmp(text, "limbeck", 7) || strncmp(c->said, "limbeck", 7) != 0))
         snprintf(c->said, sizeof c->said, "%s", text);
     if (s == &c->out && c->on_line)
@@ -205,7 +211,7 @@ void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int
 
 lmb_status lmb_child_fail(const lmb_child *c, lmb_error *err)
 {
-    lmb_status st = c->exit_code == 75 ? LMB_E_PEER : c->exit_code == 3 ? LMB_E_STOPPED : LMB_E_IO;
+    lmb_status st = c->exit_code == 75 ? LMB_E_PEER : c->exit_code == 2 ? LMB_E_ARG : c->exit_code == 3 ? LMB_E_STOPPED : LMB_E_IO;
     const char *colon = *c->said ? ": " : "";
 
     if (c->signal)

@@ -31,13 +31,14 @@ typedef struct lmb_child {
     int exit_code, signal;        /* once it is not running; signal 0: it ended by itself */
     int stop;                     /* signal that asks it to end; 0: SIGTERM */
     int log;                      /* borrowed file descriptor, -1: none */
+    int keep;                     /* borrowed: stays open in the child, a lock that it shares; 0: none */
     void (*on_line)(void *ctx, const char *line); /* lines of stdout; NULL: passed on to ours and to the log */
     void *ctx;
     lmb_child_stream out, err;
     char said[LMB_CHILD_LINE];    /* last line on stderr, preferably one of `limbeck` itself */
 } lmb_child;
 
-/* Set name, stop, log, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value" to add. */
+/* Set name, stop, log, keep, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value" to add. */
 LMB_MUST_CHECK lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *env, lmb_error *err);
 /* Pass on what `n` children say, at most for `ms`, and notice ends. Returns how many are running. */
 int lmb_children_tend(lmb_child *c, int n, int ms);

@@ -16,6 +16,8 @@ typedef struct lmb_cmd {
 } lmb_cmd;
 
 extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated, launch/main.c */
+/* 0 done, 1 failed, 2 asked wrongly, 3 stopped on request, 75 (try again) a peer failed or was too late. */
+int lmb_exit_code(lmb_status s);
 
 /* ---- the command line, taken apart ---- */
 enum { LMB_ARGS_MAX = 64 };

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "distill/fold.h"
@@ -61,7 +62,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_str config = LMB_STR_INIT;
     lmb_distill d = { .label_smoothing = c->label_smoothing };
     lmb_loss loss = { lmb_loss_cross_entropy, &d.label_smoothing };
-    lmb_status st = lmb_job_dump(j, &config, err);
+    lmb_status st = lmb_job_dump_stage(j, &config, err);
 
     if (st == LMB_OK && dc && dc->alpha > 0) {
         d.config = *dc;
@@ -157,6 +158,32 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
     return st;
 }
 
+static lmb_status bind_options(request *r, lmb_error *err)
+{
+    LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
+    return lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err);
+}
+
+lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb_error *err)
+{
+    request r = { .job = *j };
+    lmb_graph *folded = NULL, *qat = NULL;
+
+    LMB_TRY(bind_options(&r, err));
+    if (*r.distill.teacher && !lmb_file_exists(r.distill.teacher))
+        return LMB_FAIL(err, LMB_E_IO, "distill.teacher: there is no file %s", r.distill.teacher);
+    if (!j->stage.quantize)
+        return LMB_OK;
+    lmb_status st = lmb_pass_fold(student, &folded, err);
+    if (st == LMB_OK)
+        st = lmb_pass_qat(folded, &r.quantize.qat, &qat, err);
+    if (st == LMB_OK)
+        st = lmb_job_check_training(&r.quantize.train, qat, j->train, err);
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(qat);
+    return st;
+}
+
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "stage", "!fresh", NULL };
@@ -168,9 +195,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", "student"), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
-    lmb_status st = lmb_fields_bind(lmb_distill_fields, r.job.stage.distill, &r.distill, err);
-    if (st == LMB_OK)
-        st = lmb_fields_bind(quantize_fields, r.job.stage.quantize, &r.quantize, err);
+    lmb_status st = bind_options(&r, err);
     if (st == LMB_OK)
         st = lmb_with_ranks(distill, &r, err);
     lmb_job_close(&r.job);

@@ -54,6 +54,8 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     LMB_TRY(lmb_stage_report(NULL, lmb_args_get(a, "part", "test"), a->word[a->n_words > 1], model, d, j->stage.train.backend, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
     lmb_status st = lmb_evaluate(model, NULL, d, j->stage.train.backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK && !isfinite(lmb_metrics_loss(&m)))
+        fprintf(stderr, "limbeck eval: outputs of the model are not finite; what follows is without meaning\n");
     if (st == LMB_OK)
         print_classes(&m, d);
     lmb_metrics_deinit(&m);
@@ -98,8 +100,11 @@ static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *wha
     for (int64_t i = 0; i < n; i++)
         x[i] = d->dtype == LMB_F32 ? ((const float *)(const void *)raw)[i] : (float)raw[i];
     lmb_status st = lmb_predictor_run(p, NULL, x, 1, &logits, err);
+    for (int k = 0; k < d->classes && st == LMB_OK; k++)
+        if (!isfinite(logits[k]))
+            st = LMB_FAIL(err, LMB_E_NUMERIC, "%s: output %d of the model is not finite", what, k);
     if (st == LMB_OK)
-        print_answer(what, logits, lmb_predictor_classes(p), d);
+        print_answer(what, logits, d->classes, d);
     free(x);
     return st;
 }
@@ -135,10 +140,19 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
     lmb_predictor *p;
 
     LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
-    LMB_TRY(lmb_cpu_backends("cpu", backends, err));
-    if (lmb_shape_count(&model->value[lmb_graph_input(model, 0)].shape) / model->value[lmb_graph_input(model, 0)].shape.d[0] != lmb_shape_count(&d->shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes other samples than the configuration's data has");
+    LMB_TRY(lmb_cpu_backends(j->stage.train.backend, backends, err));
+    const lmb_shape *in = &model->value[lmb_graph_input(model, 0)].shape;
+    if (in->n < 1 || in->d[0] < 1)
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model's input has no batch dimension");
+    if (lmb_shape_count(in) / in->d[0] != lmb_shape_count(&d->shape))
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes samples of %lld numbers, those of the configuration's data have %lld",
+                        (long long)(lmb_shape_count(in) / in->d[0]), (long long)lmb_shape_count(&d->shape));
     LMB_TRY(lmb_predictor_create(model, backends, 1, &p, err));
+    if (lmb_predictor_classes(p) != d->classes) {
+        int outputs = lmb_predictor_classes(p);
+        lmb_predictor_destroy(p);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model has %d outputs, the data %d classes", outputs, d->classes);
+    }
     uint8_t *raw = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
     lmb_status st = raw ? infer_all(a, d, p, raw, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
     free(raw);
@@ -159,7 +173,7 @@ static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, 
         return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
     LMB_TRY(lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err));
     if (a.n_words > 1)
-        lmb_fields_default(lmb_train_fields, &j.stage.train);
+        j.stage.train = j.c.train; /* for its backend */
     lmb_status st = lmb_job_data(&j, err);
     if (st == LMB_OK)
         st = a.n_words > 1 ? lmb_onnx_read(a.word[1], NULL, &model, err)

@@ -75,6 +75,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = join(&j, &a, err);
+    if (st == LMB_E_STOPPED)
+        fprintf(stderr, "stopped; the same command goes on from here\n");
     lmb_job_close(&j);
     return st;
 }

@@ -41,7 +41,7 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_status st;
 
-    LMB_TRY_GOTO(st, done, lmb_job_dump(j, &config, err));
+    LMB_TRY_GOTO(st, done, lmb_job_dump_stage(j, &config, err));
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, &model, err));
     lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh };

@@ -31,6 +31,12 @@ const lmb_field lmb_job_fields[] = {
     LMB_TREE(lmb_job_config, export, "what is written for deployment"), LMB_FIELD_END
 };
 
+/* What every stage's weights depend on. */
+static const lmb_field shared_fields[] = {
+    LMB_TREE(lmb_job_config, data, "the data set: name and options"), LMB_SECTION(lmb_job_config, split, split_fields, "how it is divided"),
+    LMB_FIELD_END
+};
+
 const lmb_field lmb_stage_fields[] = {
     LMB_TREE(lmb_stage_config, model, "name and options; `limbeck list models`"),
     LMB_SECTION(lmb_stage_config, train, lmb_train_fields, "how it is trained"),
@@ -127,6 +133,13 @@ void lmb_job_close(lmb_job *j)
 lmb_status lmb_job_dump(const lmb_job *j, lmb_str *out, lmb_error *err)
 {
     if (lmb_fields_dump(lmb_job_fields, &j->c, 0, out) != LMB_OK)
+        return lmb_str_check(out, err);
+    return LMB_OK;
+}
+
+lmb_status lmb_job_dump_stage(const lmb_job *j, lmb_str *out, lmb_error *err)
+{
+    if (lmb_fields_dump(shared_fields, &j->c, 0, out) != LMB_OK || lmb_fields_dump(lmb_stage_fields, &j->stage, 0, out) != LMB_OK)
         return lmb_str_check(out, err);
     return LMB_OK;
 }

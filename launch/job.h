@@ -54,5 +54,18 @@ LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
 void lmb_job_close(lmb_job *job);
 /* The resolved configuration as YAML. */
 LMB_MUST_CHECK lmb_status lmb_job_dump(const lmb_job *job, struct lmb_str *out, lmb_error *err);
+/* Of it what the chosen stage's weights depend on: what a checkpoint must agree with. */
+LMB_MUST_CHECK lmb_status lmb_job_dump_stage(const lmb_job *job, struct lmb_str *out, lmb_error *err);
+
+
+/* ---- is it sound? Everything that would else be found out in the middle of the work ---- */
+
+/* Bind every section of the configuration at `path`, build its models, open its data, and say a line to stdout for each
+ * stage that is sound. `only`: that stage alone; NULL: all there are. */
+LMB_MUST_CHECK lmb_status lmb_job_check(const char *path, const lmb_args *args, const char *only, bool quiet, lmb_error *err);
+/* Would a training with these settings start? */
+LMB_MUST_CHECK lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err);
+/* launch/cmd_distill.c: the student's own sections, and whether it can become integers. */
+LMB_MUST_CHECK lmb_status lmb_distill_check_job(const lmb_job *job, const lmb_graph *student, lmb_error *err);
 
 #endif

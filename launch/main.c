@@ -22,7 +22,7 @@ static int usage(FILE *to, int code)
     return code;
 }
 
-static int exit_code(lmb_status s)
+int lmb_exit_code(lmb_status s)
 {
     switch (s) {
     case LMB_OK: return 0;
@@ -68,5 +68,5 @@ int main(int argc, char **argv)
     lmb_status st = cmd->run(argc - 1, argv + 1, &err);
     if (st != LMB_OK && st != LMB_E_STOPPED)
         fprintf(stderr, "limbeck %s: %s\n", cmd->name, err.msg[0] ? err.msg : lmb_status_text(st));
-    return exit_code(st);
+    return lmb_exit_code(st);
 }

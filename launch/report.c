@@ -98,6 +98,8 @@ static lmb_status read_stage(const char *path, const char *name, lmb_report_stag
     LMB_TRY(read_number(t, "bytes", &s->bytes, err));
     LMB_TRY(read_number(t, "accuracy", &s->accuracy, err));
     LMB_TRY(read_number(t, "latency_us", &s->latency_us, err));
+    if (lmb_tree_get(t, "peak_memory_bytes"))
+        LMB_TRY(read_number(t, "peak_memory_bytes", &s->peak_memory, err));
     if (s->accuracy > 1)
         return lmb_tree_fail(lmb_tree_get(t, "accuracy"), err, LMB_E_FORMAT, "`accuracy` is %g; it must be between 0 and 1", s->accuracy);
     LMB_TRY(read_interval(t, s, err));
@@ -255,14 +257,16 @@ const char *lmb_report_class(const lmb_report_stage *s, int c, char *buf, size_t
 
 void lmb_report_table(const lmb_report *r, lmb_str *out)
 {
-    char parameters[32], macs[32], bytes[32];
+    char parameters[32], macs[32], bytes[32], memory[32];
 
-    lmb_str_addf(out, "%-15s %11s %9s %9s %10s %20s\n", "stage", "parameters", "MACs", "bytes", "accuracy", "latency at batch 1");
+    lmb_str_addf(out, "%-15s %11s %9s %9s %10s %20s %12s\n", "stage", "parameters", "MACs", "bytes", "accuracy", "latency at batch 1",
+                 "peak memory");
     for (int i = 0; i < r->n_stages; i++) {
         const lmb_report_stage *s = &r->stage[i];
-        lmb_str_addf(out, "%-15s %11s %9s %9s %8.2f %% %17.1f us\n", s->name, lmb_report_count(s->parameters, "", parameters, sizeof parameters),
+        lmb_str_addf(out, "%-15s %11s %9s %9s %8.2f %% %17.1f us %12s\n", s->name, lmb_report_count(s->parameters, "", parameters, sizeof parameters),
                      lmb_report_count(s->macs, "", macs, sizeof macs), lmb_report_count(s->bytes, "B", bytes, sizeof bytes),
-                     100 * s->accuracy, s->latency_us);
+                     100 * s->accuracy, s->latency_us,
+                     s->peak_memory > 0 ? lmb_report_count(s->peak_memory, "B", memory, sizeof memory) : "-");
     }
     if (*r->missing)
         lmb_str_addf(out, "without a result: %s\n", r->missing);
@@ -286,6 +290,8 @@ void lmb_report_summary(const lmb_report *r, lmb_str *out)
         add_figure(out, "bytes", s->bytes);
         add_figure(out, "accuracy", s->accuracy);
         add_figure(out, "latency_us", s->latency_us);
+        if (s->peak_memory > 0)
+            add_figure(out, "peak_memory_bytes", s->peak_memory);
         lmb_str_add(out, "}");
     }
     lmb_str_add(out, "\n]}\n");

@@ -3,7 +3,7 @@
  * Idea: stages leave small JSON files (launch/stage.h); a report is read from them alone, so it can be made at any
  * time, also of a run that is not complete, and says which stages are missing.
  *
- *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us"}, ...]}
+ *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us", "peak_memory_bytes"}, ...]}
  *   <run>/report.html    self-contained: no script, nothing from outside; light and dark
  *
  *   owns     a report owns what it read; names and notes are borrowed from its documents
@@ -25,6 +25,7 @@ typedef struct lmb_report_stage {
     int place;                            /* in the journey, from 0                              */
     double parameters, macs, bytes;
     double accuracy, lo, hi, latency_us;  /* of the test part, with its 95 % interval; 0 to 1    */
+    double peak_memory;                   /* bytes (launch/stage.h); 0: the stage did not say    */
     int classes;                          /* 0: no confusion matrix was left                     */
     int64_t *confusion;                   /* [classes, classes], row: true class                 */
     const char **class_name;              /* [classes] or NULL                                   */

@@ -4,14 +4,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/base/threads.h"
+#include "launch/cmd.h"
+#include "launch/lock.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint.h"
+#include "train/events.h"
 #include "train/history.h"
+
+enum { PATIENCE_S = 60 }; /* for the last processes of a killed training in the same folder */
 
 static volatile sig_atomic_t interrupted;
 static void on_signal(int s) { (void)s; interrupted = 1; }
@@ -22,7 +28,8 @@ typedef struct watcher {
     int rank;
     lmb_trainer *trainer;
     const char *config;                                          /* resolved, as text */
-    char checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
+    char folder[LMB_STAGE_PATH], checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
+    lmb_events events;                                           /* of rank 0         */
     double saved;                                                /* when              */
     lmb_error err;                                               /* of a failed save  */
 } watcher;
@@ -62,6 +69,7 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
              (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second, e->seconds, e->waited);
     lmb_progress_line(&w->bar, line);
     LMB_TRY(lmb_history_add(w->history, e, err));
+    LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
     return save(w, err);
 }
 
@@ -98,12 +106,19 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
 
     if (there)
         LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &log, err));
-    if (comm->rank == 0)
-        LMB_TRY(lmb_history_cut(w->history, there ? s->epoch : 0, err));
+    if (comm->rank == 0) {
+        int64_t done = there ? s->epoch : 0;
+        LMB_TRY(lmb_history_cut(w->history, done, err));
+        LMB_TRY(lmb_events_cut(w->folder, done, err));
+        if (done < w->c->epochs)
+            LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
+    }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
     if (!there)
         return LMB_OK;
-    if (comm->rank == 0)
+    if (comm->rank == 0 && s->epoch >= w->c->epochs)
+        fprintf(stderr, "all %lld epochs are done already\n", (long long)s->epoch);
+    else if (comm->rank == 0)
         fprintf(stderr, "going on in epoch %lld after batch %lld\n", (long long)s->epoch + 1, (long long)s->batch);
     return lmb_checkpoint_share(comm, s, err);
 }
@@ -130,6 +145,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
     lmb_watch_close(board);
+    lmb_progress_end(&w->bar);
     if (w->err.status != LMB_OK) { /* a save inside an epoch failed: that stopped the run */
         lmb_error_clear(err);
         return LMB_FAIL(err, w->err.status, "%s", w->err.msg);
@@ -153,6 +169,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
 {
     lmb_str config = LMB_STR_INIT;
     watcher w = { .c = q->train, .rank = comm->rank };
+    int lock = -1;
     lmb_status st;
 
     signal(SIGINT, on_signal);
@@ -161,12 +178,16 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     lmb_str_add(&config, q->config);
     LMB_TRY_GOTO(st, done, agree(&config, comm, err));
     w.config = config.text;
+    LMB_TRY_GOTO(st, done, lmb_stage_path(w.folder, q->run, q->stage, "", err));
+    if (comm->rank == 0) /* two would write each other's checkpoints */
+        LMB_TRY_GOTO(st, done, lmb_lock(w.folder, PATIENCE_S, NULL, &lock, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(w.checkpoint, q->run, q->stage, "checkpoint.h5", err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(w.history, q->run, q->stage, "history.jsonl", err));
     st = run(comm, q, &w, err);
 done:
     lmb_trainer_destroy(w.trainer);
     lmb_str_free(&config);
+    lmb_unlock(lock);
     return st;
 }
 
@@ -178,7 +199,7 @@ lmb_status lmb_with_ranks(lmb_status (*fn)(void *ctx, lmb_comm *comm, lmb_error 
         st = fn(ctx, comm, err);
     if (st != LMB_OK && st != LMB_E_STOPPED && comm && comm->size > 1) { /* the others wait for us: end them too */
         fprintf(stderr, "limbeck: rank %d: %s\n", comm->rank, err->msg);
-        comm->abort(comm, 75);
+        comm->abort(comm, lmb_exit_code(st));
     }
     lmb_comm_close(comm);
     return st;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
@@ -29,6 +30,13 @@ static void number(lmb_str *s, const char *key, double v)
     lmb_str_add_number(s, v);
 }
 
+/* The most memory that this process has had at any time. */
+static double peak_memory_bytes(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? 1024.0 * (double)u.ru_maxrss : 0; /* Linux counts KiB */
+}
+
 lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err)
 {
     char path[LMB_STAGE_PATH];
@@ -45,6 +53,7 @@ lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error
     number(&s, "accuracy", lmb_metrics_accuracy(m));
     number(&s, "latency_us", r->latency_us);
     number(&s, "macro_f1", lmb_metrics_macro_f1(m));
+    number(&s, "peak_memory_bytes", peak_memory_bytes());
     lmb_str_addf(&s, ", \"interval\": [%.6f, %.6f], \"confusion\": [", lo, hi);
     for (int i = 0; i < m->classes; i++) {
         lmb_str_add(&s, i ? ", [" : "[");
@@ -141,15 +150,15 @@ void lmb_stage_print(const lmb_stage_result *r)
 {
     double lo, hi;
     lmb_metrics_interval(r->metrics, &lo, &hi);
-    printf("%s: test accuracy %.2f %% (95 %% interval %.2f to %.2f), macro F1 %.4f, %.0f parameters, %.0f MACs, %.0f bytes, %.1f us at batch 1\n",
-           r->name, 100 * lmb_metrics_accuracy(r->metrics), 100 * lo, 100 * hi, lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs,
+    printf("%s: %s accuracy %.2f %% (95 %% interval %.2f to %.2f), macro F1 %.4f, %.0f parameters, %.0f MACs, %.0f bytes, %.1f us at batch 1\n",
+           r->name, r->part ? r->part : "test", 100 * lmb_metrics_accuracy(r->metrics), 100 * lo, 100 * hi, lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs,
            r->bytes, r->latency_us);
 }
 
 lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model, const lmb_dataset *test,
                             const char *backend, lmb_error *err)
 {
-    lmb_stage_result r = { .name = stage, .data = test };
+    lmb_stage_result r = { .name = stage, .data = test, .part = run ? NULL : stage };
     lmb_metrics m;
     uint64_t bytes = 0;
 

@@ -2,7 +2,10 @@
  *
  *   <run>/<name>/history.jsonl   one JSON object an epoch or round
  *   <run>/<name>/stage.json      {"name", "parameters", "macs", "bytes", "accuracy" (0 to 1), "latency_us", "interval",
- *                                "confusion", "classes", "note"}
+ *                                "confusion", "classes", "note", "peak_memory_bytes"}
+ *
+ * The peak is of the process that leaves the result: the whole training in it, or the whole export. Of several ranks it is
+ * rank 0, which holds what the others hold and validates as well.
  */
 #ifndef LMB_LAUNCH_STAGE_H
 #define LMB_LAUNCH_STAGE_H
@@ -17,6 +20,7 @@ typedef struct lmb_stage_result {
     const lmb_metrics *metrics;
     const lmb_dataset *data; /* names of classes */
     const char *note;        /* may be NULL      */
+    const char *part;        /* that was evaluated, of the data; NULL: test */
 } lmb_stage_result;
 
 enum { LMB_STAGE_PATH = 1024 };
@@ -29,7 +33,8 @@ LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_resul
 LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
                                             lmb_stage_result *r, lmb_error *err);
 
-/* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes. */
+/* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes.
+ * `run` NULL: nothing is written, and `stage` is the name of the part. */
 LMB_MUST_CHECK lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,
                                            const lmb_dataset *test, const char *backend, lmb_error *err);
 /* One line of figures to stdout. */

@@ -9,6 +9,9 @@
 #include "core/base/threads.h"
 
 enum { WIDTH = 24 };
+/* On a narrow terminal a bar is cut: wrapped, the next one could not take its place. DECAWM, DEC VT100. */
+#define NO_WRAP "\r\033[K\033[?7l"
+#define WRAP "\033[?7h"
 
 void lmb_progress_begin(lmb_progress *p)
 {
@@ -39,7 +42,7 @@ void lmb_progress_show(lmb_progress *p, const char *title, int64_t done, int64_t
     for (int i = 0; i < WIDTH; i++)
         strcat(bar, i < full ? "\xe2\x96\x88" : "\xe2\x96\x91");
     if (p->terminal)
-        fprintf(stderr, "\r\033[K%s %s %3d %%  %s  %s left", title, bar, total ? (int)(100 * done / total) : 0, figures, left);
+        fprintf(stderr, NO_WRAP "%s %s %3d %%  %s  %s left" WRAP, title, bar, total ? (int)(100 * done / total) : 0, figures, left);
     else
         fprintf(stderr, "%s %d %%  %s  %s left\n", title, total ? (int)(100 * done / total) : 0, figures, left);
     fflush(stderr);
@@ -48,4 +51,10 @@ void lmb_progress_show(lmb_progress *p, const char *title, int64_t done, int64_t
 void lmb_progress_line(lmb_progress *p, const char *line)
 {
     fprintf(stderr, "%s%s\n", p->terminal ? "\r\033[K" : "", line);
+}
+
+void lmb_progress_end(lmb_progress *p)
+{
+    if (p->terminal && p->last > p->started)
+        fprintf(stderr, "\r\033[K");
 }

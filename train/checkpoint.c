@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/store/store.h"
 
@@ -230,6 +231,9 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
 static lmb_status load_file(const char *path, lmb_trainer_state *s, const char *config, lmb_error *err)
 {
     lmb_store *f;
+
+    if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_IO, "%s: there is no such file", path);
     LMB_TRY(lmb_store_open(path, &f, err));
     lmb_status st = check(f, s, config, err);
     if (st == LMB_OK)

@@ -1,7 +1,10 @@
 /* train/events.c - TFRecord framing and the few protobuf fields that a scalar needs. See events.h. */
 #include "train/events.h"
 
+#include <dirent.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -139,4 +142,93 @@ lmb_status lmb_events_scalar(const lmb_events *e, const char *tag, int64_t step,
     add_varint(&message, (uint64_t)step);
     add_block(&message, 5, summary.b, summary.n);
     return append(e, &message, err);
+}
+
+lmb_status lmb_events_epoch(const lmb_events *e, double wall_time, const lmb_epoch *epoch, lmb_error *err)
+{
+    bool valid = epoch->valid_accuracy >= 0;
+    const struct { const char *tag; double value; } curve[] = {
+        { "train/loss", epoch->loss }, { "train/accuracy", epoch->accuracy }, { "train/lr", epoch->lr },
+        { "train/images_per_second", epoch->images_per_second },
+        { "valid/loss", valid ? epoch->valid_loss : NAN }, { "valid/accuracy", valid ? epoch->valid_accuracy : NAN },
+    };
+    for (size_t i = 0; i < (valid ? 6 : 4); i++)
+        LMB_TRY(lmb_events_scalar(e, curve[i].tag, epoch->epoch + 1, wall_time, curve[i].value, err));
+    return LMB_OK;
+}
+
+/* ---- cutting: files are read back as far as they are whole ---------------------------------------- */
+
+static uint64_t get_le(const unsigned char *p, int width)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < width; i++)
+        v |= (uint64_t)p[i] << (8 * i);
+    return v;
+}
+
+/* Bytes of the record at p, of which `left` are there; 0: it is not whole, or not as it was written. */
+static size_t whole_record(const unsigned char *p, size_t left)
+{
+    if (left < FRAME || get_le(p, 8) > left - FRAME || get_le(p + 8, 4) != masked(crc32c(p, 8)))
+        return 0;
+    size_t n = (size_t)get_le(p, 8);
+    return get_le(p + 12 + n, 4) == masked(crc32c(p + 12, n)) ? FRAME + n : 0;
+}
+
+/* The step of a message as scalar() writes it, -1: it is the first of a file. */
+static int64_t step_of(const unsigned char *m, size_t n)
+{
+    uint64_t step = 0;
+
+    if (n < 11 || m[9] != (2 << 3 | VARINT))
+        return -1;
+    for (size_t i = 10, shift = 0; i < n && shift < 64; i++, shift += 7) {
+        step |= (uint64_t)(m[i] & 0x7f) << shift;
+        if (m[i] < 0x80)
+            break;
+    }
+    return (int64_t)(step & INT64_MAX);
+}
+
+static lmb_status cut_file(const char *path, int64_t last, lmb_error *err)
+{
+    void *content;
+    size_t n, at = 0, kept = 0, one;
+    int records = 0;
+
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &content, &n, err));
+    unsigned char *p = content;
+    for (; at < n && (one = whole_record(p + at, n - at)) > 0; at += one)
+        if (step_of(p + at + 12, one - FRAME) <= last) {
+            memmove(p + kept, p + at, one);
+            kept += one;
+            records++;
+        }
+    lmb_status st = LMB_OK;
+    bool empty = records <= 1; /* the first only says what the file is */
+    if (!empty && kept < n)
+        st = lmb_file_write(path, p, kept, err);
+    else if (empty && unlink(path) != 0)
+        st = LMB_FAIL(err, LMB_E_IO, "%s: can not be removed", path);
+    free(content);
+    return st;
+}
+
+lmb_status lmb_events_cut(const char *folder, int64_t last, lmb_error *err)
+{
+    char path[LMB_EVENTS_PATH];
+    lmb_status st = LMB_OK;
+    DIR *d = opendir(folder);
+
+    for (struct dirent *e; d && st == LMB_OK && (e = readdir(d));) {
+        if (strncmp(e->d_name, "events.out.tfevents.", 20) != 0)
+            continue;
+        st = lmb_path_join(path, sizeof path, folder, e->d_name, err);
+        if (st == LMB_OK)
+            st = cut_file(path, last, err);
+    }
+    if (d)
+        closedir(d);
+    return st;
 }

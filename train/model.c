@@ -11,7 +11,7 @@
 
 typedef struct common { double mean, scale, bn_momentum; } common;
 static const lmb_field common_fields[] = {
-    LMB_REAL(common, mean, 127.5, 0, 255, "", "subtracted from raw pixels"),
+    LMB_REAL(common, mean, 128, 0, 255, "", "subtracted from raw pixels; a whole number is exact in integers"),
     LMB_REAL(common, scale, 0.0157, 1e-9, 1e9, "", "then multiplied"),
     LMB_REAL(common, bn_momentum, 0.9, 0, 1, "", "memory of BatchNormalization's running statistics"), LMB_FIELD_END
 };

@@ -16,8 +16,12 @@ typedef struct compiled {
     lmb_graph *g;
     lmb_plan *plan;
     lmb_vid x, y, loss, logits, feed;
+    lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
+    int *ready;               /* [segments] plan step after which the vector is final from this segment on         */
     const float *state;
     float *out;
+    const lmb_program_step *step; /* running */
+    int first;                    /* segment from which its vector is final */
 } compiled;
 
 struct lmb_program {
@@ -85,6 +89,9 @@ static void drop(compiled *c)
 {
     lmb_plan_destroy(c->plan);
     lmb_graph_destroy(c->g);
+    free(c->source);
+    free(c->result);
+    free(c->ready);
     memset(c, 0, sizeof *c);
 }
 
@@ -128,7 +135,7 @@ static lmb_status build_graph(lmb_program *p, compiled *c, lmb_vid *wrt, lmb_vid
     return st;
 }
 
-/* Outputs of the plan that land in the flat vector: gradients, and next content. */
+/* Outputs of the plan that land in the flat vector: gradients here; next content is one by itself. */
 static lmb_status add_outputs(compiled *c, const lmb_vid *grad, int n_wrt, lmb_error *err)
 {
     char name[32];
@@ -141,22 +148,59 @@ static lmb_status add_outputs(compiled *c, const lmb_vid *grad, int n_wrt, lmb_e
     return LMB_OK;
 }
 
-typedef struct sources { lmb_vid *wrt, *grad; int n; } sources;
+/* Which value of the graph fills which segment. */
+static void find_results(const lmb_program *p, compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt)
+{
+    for (int i = 0; i < p->layout->n; i++) {
+        lmb_vid v = c->source[i] = lmb_graph_find(c->g, p->layout->segment[i].name);
+        c->result[i] = v == LMB_NONE ? LMB_NONE : c->g->value[v].next;
+        for (int k = 0; k < n_wrt && v != LMB_NONE; k++)
+            if (wrt[k] == v)
+                c->result[i] = grad[k];
+    }
+}
+
+static void on_step(void *ctx, int step)
+{
+    compiled *c = ctx;
+    int first = c->first;
+
+    while (first > 0 && c->ready[first - 1] <= step)
+        first--;
+    if (c->step && c->step->final && first < c->first)
+        c->step->final(c->step->ctx, first);
+    c->first = first;
+}
 
 static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
 {
-    sources s = { malloc(sizeof(lmb_vid) * ((size_t)p->layout->n + 1)), malloc(sizeof(lmb_vid) * ((size_t)p->layout->n + 1)), 0 };
+    size_t n = (size_t)p->layout->n + 1;
+    lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
+    int n_wrt;
     lmb_plan_options o = { .backends = p->backends, .update_state = true };
-    lmb_status st = s.wrt && s.grad ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compile a program");
+    lmb_status st = LMB_OK;
 
+    c->source = malloc(sizeof *c->source * n);
+    c->result = malloc(sizeof *c->result * n);
+    c->ready = malloc(sizeof *c->ready * n);
+    if (!wrt || !grad || !c->source || !c->result || !c->ready)
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to compile a program");
     if (st == LMB_OK)
-        st = build_graph(p, c, s.wrt, s.grad, &s.n, err);
+        st = build_graph(p, c, wrt, grad, &n_wrt, err);
     if (st == LMB_OK)
-        st = add_outputs(c, s.grad, s.n, err);
+        st = add_outputs(c, grad, n_wrt, err);
     if (st == LMB_OK)
         st = lmb_plan_compile(c->g, &o, &c->plan, err);
-    free(s.wrt);
-    free(s.grad);
+    if (st == LMB_OK) {
+        find_results(p, c, wrt, grad, n_wrt);
+        for (int i = p->layout->n - 1, latest = -1; i >= 0; i--) {
+            int ready = c->result[i] == LMB_NONE ? -1 : lmb_plan_ready(c->plan, c->result[i]);
+            c->ready[i] = latest = ready > latest ? ready : latest;
+        }
+        lmb_plan_on_step(c->plan, on_step, c);
+    }
+    free(wrt);
+    free(grad);
     return st;
 }
 
@@ -195,24 +239,14 @@ static lmb_status bind(lmb_program *p, compiled *c, const lmb_program_step *s, l
 {
     if (c->state == s->state && c->out == s->out)
         return LMB_OK;
-    memset(s->out, 0, sizeof *s->out * p->layout->count);
     for (int i = 0; i < p->layout->n; i++) {
         const lmb_segment *seg = &p->layout->segment[i];
-        lmb_vid v = lmb_graph_find(c->g, seg->name);
-        if (v == LMB_NONE)
-            continue;
-        LMB_TRY(lmb_plan_bind(c->plan, v, (float *)s->state + seg->offset, err));
-        lmb_vid from = c->g->value[v].next;
-        char name[32];
-        if (seg->role == LMB_ROLE_PARAMETER && !seg->frozen) {
-            int k = 0;
-            for (int j = 0; j < i; j++)
-                k += p->layout->segment[j].role == LMB_ROLE_PARAMETER && !p->layout->segment[j].frozen;
-            snprintf(name, sizeof name, "gradient%d", k);
-            from = lmb_graph_find_output(c->g, name);
-        }
-        if (from != LMB_NONE)
-            LMB_TRY(lmb_plan_bind(c->plan, from, s->out + seg->offset, err));
+        if (c->source[i] != LMB_NONE)
+            LMB_TRY(lmb_plan_bind(c->plan, c->source[i], (float *)s->state + seg->offset, err));
+        if (c->result[i] != LMB_NONE)
+            LMB_TRY(lmb_plan_bind(c->plan, c->result[i], s->out + seg->offset, err));
+        else
+            memset(s->out + seg->offset, 0, sizeof *s->out * seg->count);
     }
     c->state = s->state;
     c->out = s->out;
@@ -229,7 +263,11 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));
     if (c->feed != LMB_NONE)
         LMB_TRY(p->loss.feed(p->loss.ctx, s->info, s->n, lmb_plan_data(c->plan, c->feed), err));
-    LMB_TRY(lmb_plan_run(c->plan, s->info, err));
+    c->step = s;
+    c->first = p->layout->n;
+    lmb_status st = lmb_plan_run(c->plan, s->info, err);
+    c->step = NULL;
+    LMB_TRY(st);
     s->loss = *(const float *)lmb_plan_data(c->plan, c->loss);
     const float *logits = lmb_plan_data(c->plan, c->logits);
     s->correct = 0;
@@ -271,7 +309,7 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a predictor");
     p->batch = batch;
     p->classes = classes;
-    lmb_status st = lmb_pass_rebatch(model, batch, &p->g, err);
+    lmb_status st = lmb_pass_infer_form(model, batch, &p->g, err);
     if (st == LMB_OK)
         st = lmb_state_layout_create(p->g, &p->layout, err);
     if (st == LMB_OK)

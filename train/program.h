@@ -45,6 +45,10 @@ typedef struct lmb_program_step {
     const float *state;   /* canonical state, read only                  */
     float *out;           /* [state count] gradients and next content    */
     const lmb_step_info *info;
+    /* Called as the backward pass goes on, with ever smaller `first`: `out` is final from segment `first` of the layout
+     * to its end, and is not touched again. May be NULL. */
+    void (*final)(void *ctx, int first);
+    void *ctx;
     float loss;           /* set: mean loss of the rows                  */
     int64_t correct;      /* set: rows whose largest logit is the label  */
 } lmb_program_step;
@@ -53,7 +57,7 @@ LMB_MUST_CHECK lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, l
 /* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. */
 LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err);
 
-/* Inference: logits of a model in inference form. */
+/* Inference: logits of a model, whose inference form is made here. */
 typedef struct lmb_predictor lmb_predictor;
 LMB_MUST_CHECK lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
                                                lmb_predictor **out, lmb_error *err);

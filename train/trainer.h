@@ -3,7 +3,8 @@
  * Idea: a global batch is cut into shards by position. Each shard runs forward and backward by itself, on some
  * thread of some rank, with BatchNormalization statistics of its own, and leaves one vector: gradients and new
  * statistics weighted by its share of the batch. The vectors are summed along a fixed binary tree over the
- * shard numbers, first within a rank, then across ranks, and every rank takes the same step.
+ * shard numbers, first within a rank, then across ranks, in part while the backward pass still runs (reduce.h), and every
+ * rank takes the same step.
  *
  *   deterministic  shards of `shard` samples (32): the same bits on 1, 2 or 4 workers, and when a large batch is
  *                  worked off in several rounds (gradient accumulation), because the tree never changes
@@ -30,7 +31,7 @@ struct lmb_tree;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, threads, mode, seed;
+    int64_t epochs, batch, shard, bucket_kb, threads, mode, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
@@ -50,11 +51,16 @@ typedef struct lmb_epoch {
     bool best, last;
 } lmb_epoch;
 
-/* Progress inside an epoch; called from the training thread, often. Return false to stop after this step. */
+/* Who looks on, or has a hand in it; all on the training thread, each may be NULL.
+ *   step     progress inside an epoch, often; false: stop after this step
+ *   epoch    after each epoch, its validation done and the cursors of the state at the next one
+ *   stepped  after every step, on every rank alike, the new weights (and their average) being in the state, which it may
+ *            change: a mask of pruned weights, a projection. It must do the same on all ranks */
 typedef struct lmb_train_watch {
     bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double images_per_second);
     lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
     void *ctx;
+    lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL

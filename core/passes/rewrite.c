@@ -90,10 +90,11 @@ static lmb_status walk(lmb_rewrite *r, const bool *needed, lmb_error *err)
             LMB_TRY(copy_node(r, n, err));
         v += n->n_out;
     }
-    for (int v = 0; v < g->n_values; v++)
-        if (g->value[v].next != LMB_NONE && r->map[v] != LMB_NONE && r->map[g->value[v].next] != LMB_NONE &&
-            r->b.g->value[r->map[v]].next == LMB_NONE)
-            r->b.g->value[r->map[v]].next = r->map[g->value[v].next];
+    for (int v = 0; v < g->n_values; v++) {
+        lmb_vid fresh = r->map[v], next = g->value[v].next == LMB_NONE ? LMB_NONE : r->map[g->value[v].next];
+        if (fresh != LMB_NONE && next != LMB_NONE && next != fresh && r->b.g->value[fresh].next == LMB_NONE)
+            r->b.g->value[fresh].next = next; /* one that is its own next stays as it is */
+    }
     for (int i = 0; i < g->n_outputs && !r->drop_outputs; i++)
         LMB_TRY(lmb_graph_output_add(r->b.g, g->output[i].name, r->map[g->output[i].value], err));
     return LMB_OK;
@@ -172,9 +173,22 @@ lmb_status lmb_pass_train_form(const lmb_graph *g, int64_t batch, lmb_graph **ou
     return lmb_rewrite_run(&r, g, out, NULL, err);
 }
 
-lmb_status lmb_pass_rebatch(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err)
+/* ---- inference form ---- */
+
+static lmb_status infer_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
 {
-    lmb_rewrite r = { .batch = batch };
+    (void)r, (void)err;
+    if (strcmp(n->op->name, "ObserveRange") == 0) {
+        out[0] = in[1];
+        out[1] = in[2];
+        *done = true;
+    }
+    return LMB_OK;
+}
+
+lmb_status lmb_pass_infer_form(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = infer_node, .batch = batch };
     return lmb_rewrite_run(&r, g, out, NULL, err);
 }
 

@@ -45,7 +45,7 @@ LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, l
 /* Called after each step; a trainer starts reducing a bucket once its gradients are there. NULL: none. */
 void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx);
 int lmb_plan_steps(const lmb_plan *p);
-/* Index of the step after which value v is final; -1: before the first (inputs, state, constants). */
+/* Index of the last step that writes or reads value v: after it the caller may take bound memory back; -1: none. */
 int lmb_plan_ready(const lmb_plan *p, lmb_vid v);
 
 typedef struct lmb_plan_info {

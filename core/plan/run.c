@@ -109,8 +109,8 @@ int lmb_plan_ready(const lmb_plan *p, lmb_vid v)
 {
     int x = outward(p, v), ready = -1;
     for (int i = 0; i < p->n_steps; i++)
-        for (int k = 0; k < p->step[i].n_out; k++)
-            if (p->step[i].out[k] == x)
+        for (int k = 0; k < p->step[i].n_in + p->step[i].n_out; k++) /* in and out are one array */
+            if (p->step[i].in[k] == x)
                 ready = i;
     return ready;
 }

@@ -56,7 +56,7 @@ static lmb_vid live_logits(const lmb_graph *g, lmb_builder *b, lmb_vid x, int64_
     if (b->status != LMB_OK)
         return LMB_NONE;
     lmb_status st = g->n_outputs > MAX_OUT ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", g->n_outputs)
-                                           : lmb_pass_rebatch(g, rows, &teacher, b->err);
+                                           : lmb_pass_infer_form(g, rows, &teacher, b->err);
     if (st == LMB_OK)
         st = lmb_pass_embed(b, teacher, &x, out, b->err);
     lmb_graph_destroy(teacher);

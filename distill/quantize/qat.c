@@ -68,12 +68,27 @@ static lmb_vid quantise_weights(lmb_builder *b, const char *name, lmb_vid w)
     return lmb_emit(b, "FakeQuant", buf, LMB_IN(w, s), LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -127), LMB_AINT("hi", 127)));
 }
 
+/* The normalisation becomes the input's scale and zero point (lower.c): said here, before anybody trains for hours. */
+static lmb_status check_prefix(const lmb_graph *g, const lmb_node *n, lmb_error *err)
+{
+    float mean = *(const float *)g->value[n->in[1]].data;
+
+    if (g->value[n->in[0]].shape.n != 4)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: only images become integers, not signals; leave the student unquantised", n->name);
+    if (is(n, "Sub") && !(mean >= 0 && mean <= 255 && mean == (float)(int)mean))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: the mean %g must be a whole number in 0 .. 255, so that raw bytes are exact; "
+                        "round the model's `mean`", n->name, (double)mean);
+    return LMB_OK;
+}
+
 static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
 {
     const lmb_graph *g = r->old;
     lmb_vid operand[LMB_MAX_IN];
 
-    if (keeps_scale(n) || is_prefix(g, n))
+    if (is_prefix(g, n))
+        return check_prefix(g, n, err);
+    if (keeps_scale(n))
         return LMB_OK;
     if (!makes_integers(n) && !is_clamp(n))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s has no integer form; use Conv, Gemm, Add, Relu, Clip, MaxPool, "

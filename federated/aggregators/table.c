@@ -5,6 +5,15 @@
 
 const lmb_aggregator *const lmb_aggregators[] = {
     &lmbi_fedavg,
+    &lmbi_fedadagrad,
+    &lmbi_fedadam,
+    &lmbi_fedyogi,
+    &lmbi_median,
+    &lmbi_trimmed_mean,
+    &lmbi_krum,
+    &lmbi_multi_krum,
+    &lmbi_bulyan,
+    &lmbi_geometric_median,
     NULL,
 };
 

@@ -158,23 +158,30 @@ START_TEST(integers_answer_as_their_simulation)
 }
 END_TEST
 
+static const struct refusal { const char *model; lmb_shape sample; const char *qat, *lower; } refusals[] = {
+    { "{name: vgg, channels: [6], activation: hardswish, mean: 0}", { 3, { 1, 8, 8 } }, "BatchNormalization has no integer form", "" },
+    { "{name: mlp, hidden: [6], mean: 72.9}", { 3, { 1, 8, 8 } }, "the mean 72.9 must be a whole number", "a whole number" },
+    { "{name: mlp, hidden: [6], mean: 0}", { 2, { 6, 20 } }, "only images become integers", "" },
+};
+
 START_TEST(what_has_no_integer_form_is_named)
 {
+    const struct refusal *no = &refusals[_i];
     lmb_graph *g, *qat = NULL;
     lmb_qat_config c = { 0, 0.9 };
     lmb_str file = LMB_STR_INIT;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *m = parse("{name: vgg, channels: [6], activation: hardswish, mean: 0}");
-    lmb_shape s = LMB_SHAPE(1, 8, 8);
-    ck_ok(lmb_model_build(lmb_config_root(m), &s, 3, 5, &g, &err));
+    lmb_config *m = parse(no->model);
+    ck_ok(lmb_model_build(lmb_config_root(m), &no->sample, 3, 5, &g, &err));
     ck_assert_int_eq(lmb_pass_qat(g, &c, &qat, &err), LMB_E_UNSUPPORTED);
-    ck_assert_ptr_nonnull(strstr(err.msg, "BatchNormalization has no integer form"));
+    ck_assert_msg(strstr(err.msg, no->qat) != NULL, "%s", err.msg);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_lower(g, &file, &err), LMB_E_UNSUPPORTED);
+    ck_assert_msg(strstr(err.msg, no->lower) != NULL, "%s", err.msg);
     lmb_graph_destroy(g);
     lmb_config_destroy(m);
 }
 END_TEST
 
 LMB_TEST_MAIN("distill/quantize", add_loop(folding_changes_no_answer, 6); add_loop(integers_answer_as_their_simulation, 6);
-              add(what_has_no_integer_form_is_named);)
+              add_loop(what_has_no_integer_form_is_named, 3);)

@@ -35,7 +35,40 @@ refused 2 "backend 'gpuu'" $t --set train.backend=gpuu
 refused 2 "has no stage 'student'" $t --stage student
 refused 2 "there is no table 'opps'" "$limbeck" list opps
 refused 2 "no case of 'Konv'" "$limbeck" check op Konv
+# every command reads its configuration alike
 printf 'a: [1\n' >"$dir/broken.yaml"
+cat >"$dir/journey.yaml" <<Y
+run: $dir/run
+data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}
+split: {validation: 20, clients: 60}
+teacher: {model: {name: mlp, hidden: [8]}}
+student: {model: {name: mlp, hidden: [4]}, quantize: {}}
+federation: {clients: 2}
+Y
+for command in "run CONFIG" "train CONFIG --stage teacher" "distill CONFIG" "export CONFIG" "serve CONFIG" "federation invite CONFIG" "join CONFIG" "eval CONFIG x.onnx" \
+    "infer CONFIG x.onnx --index 0" "config check CONFIG" "config show CONFIG" "inspect CONFIG --stage teacher"; do
+    with() { echo "$command" | sed "s#CONFIG#$1#"; }
+    # shellcheck disable=SC2046
+    {
+        refused 1 "missing.yaml: there is no such file" "$limbeck" $(with "$dir/missing.yaml")
+        refused 1 "not valid YAML" "$limbeck" $(with "$dir/broken.yaml")
+        refused 2 "did you mean 'data'" "$limbeck" $(with "$dir/journey.yaml") --set dta=1
+        refused 2 "it must be in" "$limbeck" $(with "$dir/journey.yaml") --set launch.ranks=0
+        refused 2 "did you mean --set" "$limbeck" $(with "$dir/journey.yaml") --sett a=b
+        refused 2 "needs a value" "$limbeck" $(with "$dir/journey.yaml") --set
+        refused 2 "--set" "$limbeck" $(with "$dir/journey.yaml") --set launch
+    }
+    case $command in config\ show*|inspect*) continue ;; esac
+    # shellcheck disable=SC2046
+    case $command in federation*) ;; *) refused 2 "did you mean 'synthetic'\|did you mean synthetic" "$limbeck" $(with "$dir/journey.yaml") --set data.name=syntetic --set "run=$dir/never" ;; esac
+done
+[ -e "$dir/never" ] && find "$dir/never" -type f | grep . && { echo "FAILED: a refused command leaves files"; bad=1; }
+for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.local.epocs=3 student.model.hiden=3 teacher.train.lrr=3; do
+    refused 2 "did you mean" "$limbeck" run "$dir/journey.yaml" --set "$part" --set "run=$dir/never"
+    refused 2 "did you mean" "$limbeck" config check "$dir/journey.yaml" --set "$part"
+done
+refused 2 "give one configuration file" "$limbeck" run
+refused 2 "usage: limbeck COMMAND" "$limbeck"
 refused 1 "not valid YAML" "$limbeck" train "$dir/broken.yaml"
 refused 1 "not finite" $t --set train.lr=900 --set train.epochs=60 --set 'train.optimizer={name: sgd, momentum: 0.99}'
 touch "$dir/file"

@@ -35,6 +35,8 @@ killed=$("$limbeck" train "$dir/killed.yaml" 2>"$dir/err" | sed -n 's/^weights /
 [ "$killed" = "$whole" ] || { echo "FAILED: after $kills kills the weights are '$killed', undisturbed '$whole'"; cat "$dir/err"; exit 1; }
 lines=$(wc -l <"$dir/killed/model/history.jsonl")
 [ "$lines" = 40 ] || { echo "FAILED: the history has $lines lines for 40 epochs"; exit 1; }
+points=$(cat "$dir"/killed/model/events.out.tfevents.* | grep -ao train/loss | wc -l)
+[ "$points" = 40 ] || { echo "FAILED: the curve of the loss has $points points for 40 epochs"; exit 1; }
 [ $kills -ge 5 ] || { echo "FAILED: only $kills kills hit: is the test blind?"; exit 1; }
 ls "$dir/killed/model"/*.tmp 2>/dev/null && { echo "FAILED: temporaries are left"; exit 1; }
 echo "$kills kills, the same weights: $whole"

@@ -53,6 +53,34 @@ START_TEST(four_clients_converge)
 }
 END_TEST
 
+/* An aggregator that needs all updates reads them from the spool when the round ends. */
+START_TEST(the_median_of_four)
+{
+    world w;
+    world_client c[4];
+    lmb_config *yaml = NULL;
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    ck_ok(lmb_config_parse("{name: median}", 14, "test", &yaml, &err));
+    w.cfg.aggregator = lmb_config_root(yaml);
+    w.cfg.rounds = 2;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    for (size_t i = 0; i < WORLD_N; i++) {
+        double v = (double)((float)(i % 7) * 0.1f);
+        for (int r = 0; r < 2; r++)
+            v += 0.5 * (2.5 + (double)(i % 3) * 0.01 - v);
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], v, 1e-5);
+    }
+    world_close(&w);
+    lmb_config_destroy(yaml);
+}
+END_TEST
+
 START_TEST(frozen_segments_stay)
 {
     static const lmb_fed_segment segments[] = { { 0, 100, true }, { 100, 50, false }, { 150, WORLD_N - 150, true } };
@@ -303,6 +331,6 @@ START_TEST(refusals_at_the_start)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(frozen_segments_stay);
+LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(frozen_segments_stay);
               add(a_killed_server_arrives_at_the_same_bits); add(too_few_updates_abandon_the_round);
               add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)

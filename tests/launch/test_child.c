@@ -42,7 +42,7 @@ START_TEST(what_is_said_is_logged_without_bars)
     void *text;
     size_t n;
 
-    start(&c, "echo $LIMBECK_WORD; sleep 0.05; printf '\\r\\033[K 10 %%' >&2; sleep 0.05; printf '\\r\\033[K 90 %%\\r\\033[Kepoch 1\\r\\n' >&2; sleep 0.05; "
+    start(&c, "echo $LIMBECK_WORD; sleep 0.05; printf '\\r\\033[K 10 %%' >&2; sleep 0.05; printf '\\r\\033[K\\033[?7l 90 %%\\033[?7h\\r\\033[Kepoch 1\\r\\n' >&2; sleep 0.05; "
               "printf 'no newline'", env);
     finish(&c);
     ck_assert_int_eq(c.exit_code, 0);

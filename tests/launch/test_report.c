@@ -28,7 +28,8 @@ static void begin(void)
 
 static const char teacher[] =
     "{\"name\": \"teacher\", \"parameters\": 1234567, \"macs\": 45600000, \"bytes\": 4938268, \"accuracy\": 0.9375, \"latency_us\": 812.25,"
-    " \"interval\": [0.9, 0.96], \"confusion\": [[45, 3, 2], [0, 50, 0], [1, 0, 49]], \"classes\": [\"T-shirt\", \"<bag>\", \"coat\"], \"note\": \"vgg\"}\n";
+    " \"interval\": [0.9, 0.96], \"confusion\": [[45, 3, 2], [0, 50, 0], [1, 0, 49]], \"classes\": [\"T-shirt\", \"<bag>\", \"coat\"], \"note\": \"vgg\","
+    " \"peak_memory_bytes\": 98765432}\n";
 static const char student[] =
     "{\"name\": \"student-int8\", \"parameters\": 77000, \"macs\": 3100000, \"bytes\": 81234, \"accuracy\": 0.92, \"latency_us\": 95.5,"
     " \"interval\": [0.88, 0.95], \"confusion\": [[40, 10, 0], [1, 49, 0], [0, 7, 43]], \"classes\": [\"T-shirt\", \"<bag>\", \"coat\"], \"note\": \"\"}\n";
@@ -59,13 +60,13 @@ START_TEST(summary_is_exact)
     ck_ok(lmb_str_check(&s, &err));
     ck_assert_str_eq(s.text, "{\"stages\": [\n"
                              "  {\"name\": \"teacher\", \"parameters\": 1234567, \"macs\": 45600000, \"bytes\": 4938268, \"accuracy\": 0.9375, "
-                             "\"latency_us\": 812.25},\n"
+                             "\"latency_us\": 812.25, \"peak_memory_bytes\": 98765432},\n"
                              "  {\"name\": \"student-int8\", \"parameters\": 77000, \"macs\": 3100000, \"bytes\": 81234, \"accuracy\": 0.92, "
                              "\"latency_us\": 95.5}\n]}\n");
     lmb_str_clear(&s);
     lmb_report_table(&r, &s);
-    ck_assert_ptr_nonnull(strstr(s.text, "teacher              1.23 M    45.6 M   4.94 MB    93.75 %             812.2 us\n"));
-    ck_assert_ptr_nonnull(strstr(s.text, "student-int8         77.0 k    3.10 M   81.2 kB    92.00 %              95.5 us\n"));
+    ck_assert_ptr_nonnull(strstr(s.text, "teacher              1.23 M    45.6 M   4.94 MB    93.75 %             812.2 us      98.8 MB\n"));
+    ck_assert_ptr_nonnull(strstr(s.text, "student-int8         77.0 k    3.10 M   81.2 kB    92.00 %              95.5 us            -\n"));
     ck_assert_ptr_nonnull(strstr(s.text, "without a result: student, federated-int8\n"));
     lmb_str_free(&s);
     lmb_report_free(&r);

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Deterministic mode: 1, 2 and 4 ranks and any number of threads end in the same bits; fast mode repeats itself.
+# Sums made while the backward pass runs (small buckets here) are the sums made at its end, to the bit.
 # Ranks that are given different settings are told so; a rank that dies ends the job.
 limbeck=$1
 dir=$2/ranks
@@ -29,9 +30,17 @@ done
 [ "$(weights 2 --set train.threads=2)" = "$one" ] || fail "2 ranks of 2 threads end in other bits"
 [ "$(weights 1 --set train.shard=16)" != "$one" ] || fail "other shards should give other bits: is the test blind?"
 
+for n in 1 2 4; do
+    for kb in 0 1; do
+        [ "$(weights $n --set train.bucket_kb=$kb)" = "$one" ] || fail "$n ranks end in other bits with train.bucket_kb=$kb"
+    done
+done
+
 a=$(weights 2 --set train.mode=fast)
 b=$(weights 2 --set train.mode=fast)
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"
+three=$(weights 3 --set train.mode=fast --set train.bucket_kb=1) # 140 samples a rank and no power of two
+[ -n "$three" ] && [ "$three" = "$(weights 3 --set train.mode=fast --set train.bucket_kb=0)" ] || fail "3 ranks: overlap changes bits"
 
 if mpirun -n 3 --oversubscribe "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log.3" 2>&1; then fail "3 ranks in deterministic mode were accepted"; fi
 grep -q "needs 1, 2, 4" "$dir/log.3" || fail "3 ranks: no sentence"

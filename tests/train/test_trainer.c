@@ -168,5 +168,45 @@ START_TEST(stopped_and_gone_on_is_the_same_run)
 }
 END_TEST
 
+/* Clear the first number of every parameter, and its average. */
+typedef struct clearing { int64_t steps; } clearing;
+static lmb_status clear_firsts(void *ctx, lmb_trainer *t, lmb_error *e)
+{
+    lmb_trainer_state *s = lmb_trainer_state_of(t);
+    clearing *c = ctx;
+    if (s->step != ++c->steps)
+        return LMB_FAIL(e, LMB_E_ARG, "called %lld times after %lld steps", (long long)c->steps, (long long)s->step);
+    for (int i = 0; i < s->layout->n; i++)
+        if (s->layout->segment[i].role == LMB_ROLE_PARAMETER)
+            s->state[s->layout->segment[i].offset] = s->ema[s->layout->segment[i].offset] = 0;
+    return LMB_OK;
+}
+
+START_TEST(a_hand_in_every_step)
+{
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    clearing c = { 0 };
+    lmb_train_watch watch = { .stepped = clear_firsts, .ctx = &c };
+    lmb_train_config o;
+    lmb_trainer *t;
+    set_up();
+    lmb_config *text = parse("{epochs: 2, batch: 64, lr: 0.05, threads: 1, ema: 0.9}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, &watch, &err));
+    ck_assert_int_eq(c.steps, 2 * 5);
+    const lmb_trainer_state *s = lmb_trainer_state_of(t);
+    for (int i = 0; i < s->layout->n; i++) {
+        const lmb_segment *g = &s->layout->segment[i];
+        bool weight = g->role == LMB_ROLE_PARAMETER;
+        ck_assert(!weight || (s->state[g->offset] == 0 && s->ema[g->offset] == 0 && s->state[g->offset + g->count - 1] != 0));
+    }
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
-              add(stopped_and_gone_on_is_the_same_run);)
+              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);)

@@ -1,0 +1,94 @@
+/* launch/job_check.c - is a configuration sound? What would else be found out hours later is found out here: every
+ * section bound, every model built, the data opened, the clients' samples divided. Nothing is written. */
+#include <stdio.h>
+#include <string.h>
+
+#include "launch/federation.h"
+#include "launch/job.h"
+#include "train/model.h"
+
+lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err)
+{
+    double smoothing = c->label_smoothing;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_trainer *t;
+
+    LMB_TRY(lmb_trainer_create(c, model, &loss, data, NULL, NULL, &t, err));
+    lmb_trainer_destroy(t);
+    return LMB_OK;
+}
+
+static lmb_status check_stage(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
+{
+    lmb_graph *model = NULL;
+    lmb_job j;
+
+    LMB_TRY(lmb_job_open(path, a, stage, &j, err));
+    lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK)
+        st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
+    if (st == LMB_OK)
+        st = lmb_job_check_training(&j.stage.train, model, j.train, err);
+    if (st == LMB_OK && stage && strcmp(stage, "student") == 0)
+        st = lmb_distill_check_job(&j, model, err);
+    if (st == LMB_OK && !quiet)
+        printf("%s: %s is sound: %d nodes, %lld training samples\n", path, j.stage_name, model->n_nodes, (long long)j.train->n);
+    lmb_graph_destroy(model);
+    lmb_job_close(&j);
+    return st;
+}
+
+/* How clients train, tried on the student: the server does not know their data, but it sends them these settings. */
+static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, lmb_error *err)
+{
+    lmb_train_config local;
+    lmb_graph *model = NULL;
+
+    LMB_TRY(lmb_fields_bind(lmb_train_fields, c->local, &local, err));
+    LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
+    lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
+    lmb_graph_destroy(model);
+    return st;
+}
+
+static lmb_status check_federation(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
+{
+    lmb_federation_config c;
+    lmb_dataset *slice = NULL;
+    lmb_job j;
+
+    LMB_TRY(lmb_job_open(path, a, stage, &j, err));
+    lmb_status st = lmb_federation_of(&j, &c, err);
+    if (st == LMB_OK)
+        st = lmb_job_data(&j, err);
+    if (st == LMB_OK && !j.validation)
+        st = LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
+    if (st == LMB_OK && j.clients)
+        st = lmb_federation_slice(&j, &c, 0, (int)c.clients, &slice, err);
+    if (st == LMB_OK && j.stage.model)
+        st = check_local(&j, &c, err);
+    if (st == LMB_OK && !quiet)
+        printf("%s: federation is sound: %lld rounds, %lld samples for clients\n", path, (long long)c.server.rounds,
+               j.clients ? (long long)j.clients->n : 0LL);
+    lmb_dataset_destroy(slice);
+    lmb_job_close(&j);
+    return st;
+}
+
+lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, bool quiet, lmb_error *err)
+{
+    lmb_job j;
+
+    if (only)
+        return check_stage(path, a, only, quiet, err);
+    LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
+    bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
+    lmb_job_close(&j);
+    if (model || (!teacher && !student && !federation))
+        LMB_TRY(check_stage(path, a, NULL, quiet, err));
+    if (teacher)
+        LMB_TRY(check_stage(path, a, "teacher", quiet, err));
+    if (student)
+        LMB_TRY(check_stage(path, a, "student", quiet, err));
+    return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;
+}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# One model, every backend: the same figures; what does not fit is refused before anything is read past its end.
+limbeck=$1
+dir=$2/eval
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+config() { # NAME CLASSES CHANNELS
+    cat >"$dir/$1.yaml" <<Y
+run: $dir/$1
+data: {name: synthetic, train: 300, test: 120, channels: $3, height: 12, width: 12, classes: $2}
+split: {validation: 60}
+model: {name: vgg, channels: [8, 0, 8]}
+train: {epochs: 2, batch: 32, threads: 1, lr: 0.05}
+Y
+    "$limbeck" train "$dir/$1.yaml" >"$dir/out" 2>&1 || { echo "FAILED: $1 does not train"; cat "$dir/out"; exit 1; }
+}
+bad=0
+fail() { echo "FAILED: $*"; bad=1; }
+config four 4 1
+config six 6 1
+config colour 4 3
+model=$dir/four/model/model.onnx
+
+for part in test validation train; do
+    for backend in cpu onednn portable reference; do
+        "$limbeck" eval "$dir/four.yaml" "$model" --part $part --set train.backend=$backend >"$dir/out" 2>"$dir/err" || { grep -q "built without" "$dir/err" && continue; fail "eval, $backend: $(cat "$dir/err")"; }
+        sed 's/, [0-9.]* us at batch 1//' "$dir/out" >"$dir/$part-$backend"
+        cmp -s "$dir/$part-cpu" "$dir/$part-$backend" || fail "$part: $backend says $(head -1 "$dir/$part-$backend"), cpu $(head -1 "$dir/$part-cpu")"
+        "$limbeck" infer "$dir/four.yaml" "$model" --part $part --index 7 --set train.backend=$backend >"$dir/infer-$backend" 2>"$dir/err" || fail "infer, $backend: $(cat "$dir/err")"
+        [ "$(sed "s/[.][0-9]* %//g" "$dir/infer-cpu")" = "$(sed "s/[.][0-9]* %//g" "$dir/infer-$backend")" ] || fail "infer: $backend says $(cat "$dir/infer-$backend"), cpu $(cat "$dir/infer-cpu")"
+    done
+    grep -q "^$part: $part accuracy" "$dir/$part-cpu" || fail "eval --part $part does not say which part: $(head -1 "$dir/$part-cpu")"
+done
+
+# refused WORDS COMMAND...
+refused() {
+    words=$1; shift
+    "$limbeck" "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
+    [ $got -eq 1 ] || [ $got -eq 2 ] || fail "$* -> exit $got"
+    grep -q -- "$words" "$dir/err" || fail "$*: $(cat "$dir/err") (want: $words)"
+}
+for command in eval infer; do
+    [ $command = infer ] && set -- --index 0 || set --
+    refused "6 outputs, the data 4 classes" $command "$dir/four.yaml" "$dir/six/model/model.onnx" "$@"
+    refused "samples of 432 numbers, \|the model takes" $command "$dir/four.yaml" "$dir/colour/model/model.onnx" "$@"
+    refused "no such file" $command "$dir/four.yaml" "$dir/none.onnx" "$@"
+    head -c 1500 "$model" >"$dir/cut.onnx"
+    refused "cut short" $command "$dir/four.yaml" "$dir/cut.onnx" "$@"
+    refused "backend 'gpu'" $command "$dir/four.yaml" "$model" "$@" --set train.backend=gpu
+    refused "part clients" $command "$dir/four.yaml" "$model" "$@" --part clients
+done
+refused "index 120" infer "$dir/four.yaml" "$model" --index 120
+refused "index -1" infer "$dir/four.yaml" "$model" --index -1
+refused "neither a PNG nor a JPEG" infer "$dir/four.yaml" "$model" "$dir/four.yaml"
+refused "give image files" infer "$dir/four.yaml" "$model"
+exit $bad

@@ -1,0 +1,139 @@
+/* Mirrors train/program.c: what is told to be final is final; an answer depends on its sample and the state alone. */
+#include "train/program.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/base/random.h"
+#include "core/cpu/cpu.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+
+static lmb_error err;
+
+/* ---- the end of the vector is final before the rest ---- */
+
+enum { ROWS = 6, NUMBERS = 3 * 8 * 8 };
+
+typedef struct told {
+    const lmb_state_layout *layout;
+    const float *out;
+    float *copy;     /* the vector as it was when it was told to be final */
+    int first, calls;
+} told;
+
+static void on_final(void *ctx, int first)
+{
+    told *t = ctx;
+    ck_assert_int_lt(first, t->first);
+    size_t lo = t->layout->segment[first].offset;
+    size_t hi = t->first == t->layout->n ? t->layout->count : t->layout->segment[t->first].offset;
+    memcpy(t->copy + lo, t->out + lo, (hi - lo) * sizeof *t->out);
+    t->first = first;
+    t->calls++;
+}
+
+START_TEST(what_is_told_to_be_final_is)
+{
+    static const char *const names[] = { "cpu", "portable", "reference" };
+    const lmb_shape shape = LMB_SHAPE(3, 8, 8);
+    const char *text = "{name: resnet, depth: 8, width: 4}";
+    const lmb_backend *backends[3];
+    lmb_rand rand = lmb_rand_at(3, LMB_RAND_TEST, 0, 0);
+    double smoothing = 0.1;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    static float x[ROWS * NUMBERS];
+    static const int64_t y[ROWS] = { 0, 1, 2, 3, 0, 1 };
+    static const uint32_t sample[ROWS] = { 5, 4, 3, 2, 1, 0 };
+    lmb_step_info info = { 1, 0, sample };
+    lmb_config *c;
+    lmb_graph *model;
+    lmb_program *p;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    for (uint32_t i = 0; i < ROWS * NUMBERS; i++)
+        x[i] = lmb_rand_normal(&rand, i);
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    ck_ok(lmb_model_build(lmb_config_root(c), &shape, 4, 5, &model, &err));
+    ck_ok(lmb_cpu_backends(names[_i], backends, &err));
+    ck_ok(lmb_program_create(model, &loss, backends, &p, &err));
+    const lmb_state_layout *l = lmb_program_layout(p);
+    float *state = malloc(sizeof *state * l->count), *out = malloc(sizeof *out * l->count);
+    told t = { l, out, malloc(sizeof *out * l->count), 0, 0 };
+    lmb_state_from_graph(l, model, state);
+    for (int64_t rows = ROWS; rows > ROWS - 2; rows--)
+        for (int again = 0; again < 2; again++) {
+            lmb_program_step s = { .n = rows, .x = x, .y = y, .state = state, .out = out, .info = &info, .final = on_final, .ctx = &t };
+            t.first = l->n;
+            t.calls = 0;
+            memset(t.copy, 0x55, sizeof *out * l->count);
+            ck_ok(lmb_program_run(p, &s, &err));
+            ck_assert_mem_eq(t.copy, out, sizeof *out * l->count);
+            ck_assert_int_eq(t.first, 0);
+            ck_assert_int_gt(t.calls, 5); /* not all at the end: this is what overlap lives on */
+        }
+    free(state);
+    free(out);
+    free(t.copy);
+    lmb_program_destroy(p);
+    lmb_graph_destroy(model);
+    lmb_config_destroy(c);
+}
+END_TEST
+
+/* ---- observers ---- */
+
+/* logits = FakeQuant of x [2, 2] over the observed range [-1, 3]. */
+static lmb_graph *observed(void)
+{
+    const float lo = -1, hi = 3;
+    lmb_vid range[2], q[2];
+    lmb_graph *g;
+
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(2, 2), NULL);
+    lmb_vid old[2] = { lmb_emit_value(&b, LMB_ROLE_OBSERVER, "a.min", LMB_F32, (lmb_shape){ 0 }, &lo),
+                       lmb_emit_value(&b, LMB_ROLE_OBSERVER, "a.max", LMB_F32, (lmb_shape){ 0 }, &hi) };
+    lmb_emit_n(&b, "ObserveRange", "observe", LMB_IN(x, old[0], old[1]), LMB_ATTRS(LMB_AREAL("momentum", 0.5f)), range, 2);
+    lmb_emit_n(&b, "RangeToScale", "scale", LMB_IN(range[0], range[1]), LMB_NO_ATTRS, q, 2);
+    lmb_emit_output(&b, "logits", lmb_emit(&b, "FakeQuant", "q", LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", 255))));
+    ck_ok(lmb_builder_status(&b));
+    for (int i = 0; i < 2; i++)
+        g->value[old[i]].next = range[i];
+    return g;
+}
+
+START_TEST(an_answer_does_not_move_the_observer)
+{
+    const lmb_backend *backends[3];
+    const float x[4] = { 0.5f, 2.9f, 50, -70 }, *logits;
+    float state[2] = { -1, 3 }, wide[2] = { -100, 155 };
+    lmb_predictor *p;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *g = observed();
+    ck_ok(lmb_cpu_backends("cpu", backends, &err));
+    ck_ok(lmb_predictor_create(g, backends, 2, &p, &err));
+    for (int turn = 0; turn < 3; turn++) {
+        /* Worked by hand: scale 4 / 255, zero point round(255 / 4) = 64. What is outside is cut off at 0 and 255, that is
+         * at -64 and 191 steps. The other row does not change the first, and the first turn not the second. */
+        const float step = 4.0f / 255;
+        ck_ok(lmb_predictor_run(p, turn ? state : NULL, x, 2, &logits, &err));
+        ck_assert_float_eq_tol(logits[0], 32 * step, 1e-6f);
+        ck_assert_float_eq_tol(logits[1], 185 * step, 1e-6f);
+        ck_assert_float_eq_tol(logits[2], 191 * step, 1e-6f);
+        ck_assert_float_eq_tol(logits[3], -64 * step, 1e-6f);
+        ck_assert(state[0] == -1 && state[1] == 3);
+        ck_assert(*(float *)g->value[1].data == -1 && *(float *)g->value[2].data == 3);
+    }
+    ck_ok(lmb_predictor_run(p, wide, x, 2, &logits, &err)); /* and it is the state's range that counts: steps of 1 */
+    ck_assert(logits[0] == 0 && logits[1] == 3 && logits[2] == 50 && logits[3] == -70);
+    lmb_predictor_destroy(p);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+LMB_TEST_MAIN("train/program", add_loop(what_is_told_to_be_final_is, 3); add(an_answer_does_not_move_the_observer);)

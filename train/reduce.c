@@ -1,0 +1,344 @@
+/* train/reduce.c - see reduce.h. */
+#include "train/reduce.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/compiler.h"
+
+struct lmbi_reducer {
+    const lmb_state_layout *layout;
+    lmb_comm *comm;
+    size_t width;
+    int slots, filled, n_buckets;
+    lmbi_bucket *bucket;
+    float **slot;          /* [slots][width]                                   */
+    float *weight;         /* [slots] of the running batch                     */
+    float *scratch;        /* [width]: what a peer sends                       */
+
+    /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, idle;
+    int *pending;          /* [n_buckets] slots still at work on it            */
+    bool ahead, quit, given_up, busy;
+    unsigned long batch;   /* number of the running one                        */
+    lmb_error err;         /* of the thread                                    */
+    pthread_t thread;
+};
+
+float *lmbi_reducer_slot(const lmbi_reducer *r, int slot) { return r->slot[slot]; }
+int lmbi_reducer_buckets(const lmbi_reducer *r) { return r->n_buckets; }
+const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket) { return &r->bucket[bucket]; }
+
+/* ---- the tree ---- */
+
+LMB_HOT static void add(float *LMB_RESTRICT into, const float *LMB_RESTRICT from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] += from[i];
+}
+
+LMB_HOT static void least(float *LMB_RESTRICT into, const float *LMB_RESTRICT from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] = from[i] < into[i] ? from[i] : into[i];
+}
+
+LMB_HOT static void greatest(float *LMB_RESTRICT into, const float *LMB_RESTRICT from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] = from[i] > into[i] ? from[i] : into[i];
+}
+
+/* The leaves of the tree: both sides are weighed, into = a into + b from. */
+LMB_HOT static void add_weighed(float *LMB_RESTRICT into, const float *LMB_RESTRICT from, float a, float b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] = into[i] * a + from[i] * b;
+}
+
+LMB_HOT static void weigh(float *into, float a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        into[i] *= a;
+}
+
+/* Where a stretch that is summed ends, and the segment behind it that is not: NULL at the end of the bucket. Positions
+ * count from the bucket's front. */
+static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket *b, int *segment, size_t *end)
+{
+    while (*segment < b->last) {
+        const lmb_segment *s = &r->layout->segment[(*segment)++];
+        *end = LMBI_SUMS + s->offset - b->lo;
+        if (s->reduce != LMB_REDUCE_MEAN)
+            return s;
+    }
+    *end = b->n;
+    return NULL;
+}
+
+typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; } piece;
+
+/* into = into + from, except in segments that take a minimum or maximum. Both start at the bucket. */
+static void combine(void *ctx, float *into, const float *from, size_t n)
+{
+    const piece *p = ctx;
+    const lmb_segment *s;
+    size_t at = 0, end;
+    int segment = p->b->first;
+
+    (void)n;
+    do {
+        s = next_stretch(p->r, p->b, &segment, &end);
+        add(into + at, from + at, end - at);
+        if (s)
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
+        at = end + (s ? s->count : 0);
+    } while (s);
+}
+
+/* A leaf and its neighbour, or `from` NULL: a leaf alone. The sums over samples in front are not weighed. */
+static void combine_leaves(const lmbi_reducer *r, const lmbi_bucket *b, float *into, float a, const float *from, float c)
+{
+    const lmb_segment *s;
+    size_t at = b->lo ? 0 : LMBI_SUMS, end;
+    int segment = b->first;
+
+    if (from)
+        add(into, from, at);
+    do {
+        s = next_stretch(r, b, &segment, &end);
+        if (from)
+            add_weighed(into + at, from + at, a, c, end - at);
+        else if (a != 1)
+            weigh(into + at, a, end - at);
+        if (s && from)
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
+        at = end + (s ? s->count : 0);
+    } while (s);
+}
+
+/* What combine() leaves the other side unchanged with. */
+static void fill_neutral(const lmbi_reducer *r, float *v)
+{
+    for (size_t i = 0; i < r->width; i++)
+        v[i] = -0.0f;
+    for (int i = 0; i < r->layout->n; i++) {
+        const lmb_segment *s = &r->layout->segment[i];
+        for (size_t k = 0; s->reduce != LMB_REDUCE_MEAN && k < s->count; k++)
+            v[LMBI_SUMS + s->offset + k] = s->reduce == LMB_REDUCE_MIN ? INFINITY : -INFINITY;
+    }
+}
+
+/* A bucket of all slots into slot 0. Empty slots are the last ones: what the tree would add of them is neutral. */
+static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
+{
+    piece p = { r, b };
+
+    for (int i = 0; i < r->filled; i += 2) {
+        bool pair = i + 1 < r->filled;
+        combine_leaves(r, b, r->slot[i] + b->lo, r->weight[i], pair ? r->slot[i + 1] + b->lo : NULL, pair ? r->weight[i + 1] : 0);
+    }
+    for (int step = 2; step < r->filled; step *= 2)
+        for (int i = 0; i + step < r->filled; i += 2 * step)
+            combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, b->n);
+}
+
+static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, lmb_error *err)
+{
+    piece p = { r, b };
+    return lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+}
+
+/* ---- the thread that sums ahead ---- */
+
+/* One batch, bucket after bucket; called and left with the lock held. */
+static void sum_ahead(lmbi_reducer *r)
+{
+    lmb_status st = LMB_OK;
+
+    for (int b = 0; b < r->n_buckets && st == LMB_OK; b++) {
+        while (r->pending[b] > 0 && !r->given_up)
+            pthread_cond_wait(&r->wake, &r->lock);
+        if (r->given_up)
+            return;
+        pthread_mutex_unlock(&r->lock);
+        sum_slots(r, &r->bucket[b]);
+        st = sum_ranks(r, &r->bucket[b], &r->err);
+        pthread_mutex_lock(&r->lock);
+    }
+}
+
+static void *summing(void *arg)
+{
+    lmbi_reducer *r = arg;
+    unsigned long seen = 0;
+
+    pthread_mutex_lock(&r->lock);
+    for (;;) {
+        while (!r->quit && r->batch == seen)
+            pthread_cond_wait(&r->wake, &r->lock);
+        if (r->quit)
+            break;
+        seen = r->batch;
+        sum_ahead(r);
+        r->busy = false;
+        pthread_cond_signal(&r->idle);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* ---- a batch ---- */
+
+void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight)
+{
+    r->filled = filled;
+    memcpy(r->weight, weight, sizeof *weight * (size_t)filled);
+    if (filled == 0)
+        fill_neutral(r, r->slot[0]);
+    pthread_mutex_lock(&r->lock);
+    for (int b = 0; b < r->n_buckets; b++)
+        r->pending[b] = filled;
+    r->given_up = false;
+    r->busy = r->ahead;
+    r->batch++;
+    pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void lmbi_reducer_done(lmbi_reducer *r, int bucket)
+{
+    pthread_mutex_lock(&r->lock);
+    if (--r->pending[bucket] == 0)
+        pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void slots_task(void *ctx, int task, int worker)
+{
+    const lmbi_reducer *r = ctx;
+    (void)worker;
+    sum_slots(r, &r->bucket[task]);
+}
+
+lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, float **sum, lmb_error *err)
+{
+    pthread_mutex_lock(&r->lock);
+    r->given_up = given_up;
+    pthread_cond_signal(&r->wake);
+    while (r->busy)
+        pthread_cond_wait(&r->idle, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+    *sum = r->slot[0];
+    if (given_up)
+        return LMB_OK;
+    if (r->ahead)
+        return r->err.status == LMB_OK ? LMB_OK : LMB_FAIL(err, r->err.status, "%s", r->err.msg);
+    lmb_pool_run(pool, r->n_buckets, slots_task, r);
+    for (int b = 0; b < r->n_buckets; b++)
+        LMB_TRY(sum_ranks(r, &r->bucket[b], err));
+    return LMB_OK;
+}
+
+/* ---- setting up ---- */
+
+static float *vector(size_t n)
+{
+    float *v = aligned_alloc(64, (n * sizeof *v + 63) / 64 * 64);
+    if (v)
+        memset(v, 0, n * sizeof *v);
+    return v;
+}
+
+/* From the last segment to the first; a bucket is closed once it is large enough. */
+static void cut(lmbi_reducer *r, size_t bucket_bytes)
+{
+    const lmb_state_layout *l = r->layout;
+    size_t end = r->width;
+    int last = l->n;
+
+    for (int i = l->n - 1; i >= 0; i--) {
+        size_t lo = LMBI_SUMS + l->segment[i].offset;
+        if (i == 0 || (bucket_bytes && (end - lo) * sizeof(float) >= bucket_bytes)) {
+            lo = i ? lo : 0;
+            r->bucket[r->n_buckets++] = (lmbi_bucket){ lo, end - lo, i, last };
+            end = lo;
+            last = i;
+        }
+    }
+    if (l->n == 0)
+        r->bucket[r->n_buckets++] = (lmbi_bucket){ 0, end, 0, 0 };
+}
+
+static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
+{
+    bool ok = true;
+
+    r->bucket = calloc((size_t)r->layout->n + 1, sizeof *r->bucket);
+    r->pending = calloc((size_t)r->layout->n + 1, sizeof *r->pending);
+    r->slot = calloc((size_t)r->slots, sizeof *r->slot);
+    r->weight = calloc((size_t)r->slots, sizeof *r->weight);
+    for (int i = 0; r->slot && i < r->slots; i++)
+        ok = (r->slot[i] = vector(r->width)) != NULL && ok;
+    if (r->comm->size > 1)
+        ok = (r->scratch = vector(r->width)) != NULL && ok;
+    if (!ok || !r->bucket || !r->pending || !r->slot || !r->weight)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
+                        "shards", r->width, r->slots);
+    cut(r, bucket_bytes);
+    r->ahead = r->comm->size > 1 && r->comm->any_thread && r->n_buckets > 1;
+    if (r->ahead && pthread_create(&r->thread, NULL, summing, r) != 0) {
+        r->ahead = false;
+        return LMB_FAIL(err, LMB_E_NOMEM, "the thread that sums gradients could not be started");
+    }
+    return LMB_OK;
+}
+
+lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, lmbi_reducer **out,
+                               lmb_error *err)
+{
+    lmbi_reducer *r = calloc(1, sizeof *r);
+    if (!r)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for sums");
+    r->layout = l;
+    r->comm = comm;
+    r->slots = slots;
+    r->width = LMBI_SUMS + l->count;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wake, NULL);
+    pthread_cond_init(&r->idle, NULL);
+    lmb_status st = set_up(r, bucket_bytes, err);
+    if (st != LMB_OK) {
+        lmbi_reducer_destroy(r);
+        return st;
+    }
+    *out = r;
+    return LMB_OK;
+}
+
+void lmbi_reducer_destroy(lmbi_reducer *r)
+{
+    if (!r)
+        return;
+    if (r->ahead) {
+        pthread_mutex_lock(&r->lock);
+        r->quit = true;
+        pthread_cond_signal(&r->wake);
+        pthread_mutex_unlock(&r->lock);
+        pthread_join(r->thread, NULL);
+    }
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->wake);
+    pthread_cond_destroy(&r->idle);
+    for (int i = 0; r->slot && i < r->slots; i++)
+        free(r->slot[i]);
+    free(r->slot);
+    free(r->weight);
+    free(r->scratch);
+    free(r->bucket);
+    free(r->pending);
+    free(r);
+}

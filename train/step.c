@@ -1,0 +1,175 @@
+/* train/step.c - a batch: its shards run, their vectors are summed (reduce.h), the weights move. See trainer.h. */
+#include <math.h>
+#include <string.h>
+
+#include "core/base/compiler.h"
+#include "train/trainer_internal.h"
+
+/* ---- shards ---- */
+
+void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, int64_t *hi)
+{
+    int64_t size = t->c.mode == LMBI_FAST ? (n + t->slots_all - 1) / t->slots_all : t->c.shard;
+    *lo = k * size < n ? k * size : n;
+    *hi = (k + 1) * size < n ? (k + 1) * size : n;
+}
+
+typedef struct turn { lmb_trainer *t; const lmb_batch *b; lmb_step_info info; } turn;
+
+/* A shard at work: the bucket that it hands over next. */
+typedef struct shard { lmbi_reducer *r; int bucket; } shard;
+
+/* The vector is final from segment `first` on. The last bucket also holds the loss and waits for the end. */
+static void on_final(void *ctx, int first)
+{
+    shard *s = ctx;
+    while (s->bucket + 1 < lmbi_reducer_buckets(s->r) && lmbi_reducer_bucket(s->r, s->bucket)->first >= first)
+        lmbi_reducer_done(s->r, s->bucket++);
+}
+
+static void run_shard(void *ctx, int task, int w)
+{
+    turn *r = ctx;
+    lmb_trainer *t = r->t;
+    lmbi_worker *me = &t->worker[w];
+    int64_t lo, hi, numbers = lmb_shape_count(&t->train->shape);
+
+    if (me->err.status != LMB_OK)
+        return;
+    lmbi_shard_range(t, r->b->total, (int64_t)t->comm->rank * t->slots + task, &lo, &hi);
+    int64_t at = lo - r->b->lo;
+    float *v = lmbi_reducer_slot(t->reducer, task);
+    shard mine = { t->reducer, 0 };
+    lmb_step_info info = r->info;
+    info.sample = r->b->sample + at;
+    lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
+                           .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine };
+    if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)
+        return;
+    v[LMBI_LOSS] = s.loss * (float)s.n;
+    v[LMBI_CORRECT] = (float)s.correct;
+    while (mine.bucket < lmbi_reducer_buckets(t->reducer))
+        lmbi_reducer_done(t->reducer, mine.bucket++);
+}
+
+/* How many of this rank's slots have samples, always the first ones, and the share of the batch that each has. */
+static int weigh_slots(lmb_trainer *t, int64_t n)
+{
+    int filled = 0;
+    for (int64_t lo, hi; filled < t->slots; filled++) {
+        lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + filled, &lo, &hi);
+        if (lo >= hi)
+            break;
+        t->share[filled] = (float)((double)(hi - lo) / (double)n);
+    }
+    return filled;
+}
+
+/* ---- the step ---- */
+
+LMB_HOT static void scale(float *v, float f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] *= f;
+}
+
+enum { MANY = 1 << 16 }; /* numbers from which it pays to wake other threads for a step */
+
+/* Eight sums side by side: a single one would wait for each addition. */
+LMB_HOT static double sum_of_squares(const float *g, size_t n)
+{
+    double sum[8] = { 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++)
+            sum[k] += (double)g[i + (size_t)k] * g[i + (size_t)k];
+    for (; i < n; i++)
+        sum[0] += (double)g[i] * g[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+static double gradient_norm(const lmb_trainer *t, const float *g)
+{
+    double sum = 0;
+    for (int i = 0; i < t->layout->n; i++)
+        if (t->layout->segment[i].role == LMB_ROLE_PARAMETER)
+            sum += sum_of_squares(g + t->layout->segment[i].offset, t->layout->segment[i].count);
+    return sqrt(sum);
+}
+
+LMB_HOT static void average(float *LMB_RESTRICT ema, const float *LMB_RESTRICT w, float keep, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ema[i] = keep * ema[i] + (1 - keep) * w[i];
+}
+
+double lmbi_trainer_rate(const lmb_trainer *t)
+{
+    int64_t per_epoch = lmb_loader_batches(t->loader), total = per_epoch * t->c.epochs;
+    return lmb_schedule_rate(t->schedule, t->schedule_config, t->c.lr, (int64_t)(t->c.warmup_epochs * (double)per_epoch),
+                             t->s.step, total, per_epoch);
+}
+
+/* What a step does to one segment; segments do not depend on each other. */
+typedef struct move { lmb_trainer *t; float *v, shrink, keep; double lr; } move;
+
+static void move_segment(void *ctx, int i, int worker)
+{
+    const move *m = ctx;
+    lmb_trainer *t = m->t;
+    const lmb_segment *s = &t->layout->segment[i];
+
+    (void)worker;
+    if (s->role == LMB_ROLE_PARAMETER && !s->frozen) {
+        lmb_opt_range r = { .w = t->s.state + s->offset, .g = m->v + s->offset, .n = s->count, .lr = m->lr, .decay = s->decay,
+                            .t = t->s.step + 1 };
+        for (int k = 0; k < t->s.n_slots; k++)
+            r.slot[k] = t->s.slot[k] + s->offset;
+        if (m->shrink != 1)
+            scale(m->v + s->offset, m->shrink, s->count);
+        t->optimizer->step(t->optimizer_config, &r);
+    } else if (s->has_next || (s->role == LMB_ROLE_STATISTIC && !s->frozen)) {
+        memcpy(t->s.state + s->offset, m->v + s->offset, s->count * sizeof *m->v);
+    }
+    if (t->s.ema)
+        average(t->s.ema + s->offset, t->s.state + s->offset, m->keep, s->count);
+}
+
+/* `v`: summed, in the order of the state. */
+static lmb_status apply(lmb_trainer *t, float *v, lmb_error *err)
+{
+    double norm = gradient_norm(t, v), steps = (double)t->s.step + 1;
+    move m = { t, v, 1, 0, lmbi_trainer_rate(t) };
+
+    if (!isfinite(norm))
+        return LMB_FAIL(err, LMB_E_NUMERIC, "step %lld: the gradient is not finite; use a smaller learning rate (now %g), "
+                        "warm-up or clip", (long long)t->s.step, m.lr);
+    if (t->c.clip > 0 && norm > t->c.clip)
+        m.shrink = (float)(t->c.clip / norm);
+    m.keep = (float)fmin(t->c.ema, (1 + steps) / (10 + steps)); /* a short memory at first, so that the start does not linger */
+    lmb_pool_run(t->n > MANY ? t->pool : NULL, t->layout->n, move_segment, &m);
+    t->s.step++;
+    return LMB_OK;
+}
+
+lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
+{
+    turn r = { t, b, { (uint64_t)t->c.seed, (uint32_t)t->s.epoch, NULL } };
+    const lmb_error *failed = NULL;
+    int filled = weigh_slots(t, b->total);
+    float *sum;
+
+    lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
+    lmbi_reducer_begin(t->reducer, filled, t->share);
+    lmb_pool_run(t->pool, filled, run_shard, &r);
+    for (int w = 0; w < t->threads && !failed; w++)
+        failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;
+    lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);
+    LMB_TRY(lmbi_reducer_end(t->reducer, t->pool, failed != NULL, &sum, err));
+    if (failed)
+        return LMB_FAIL(err, failed->status, "%s", failed->msg);
+    t->s.loss_sum += sum[LMBI_LOSS];
+    t->s.correct += (int64_t)sum[LMBI_CORRECT];
+    t->s.seen += b->total;
+    return apply(t, sum + LMBI_SUMS, err);
+}

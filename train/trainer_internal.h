@@ -1,0 +1,50 @@
+/* train/trainer_internal.h - the inside of a trainer, shared by its files:
+ *
+ *   trainer_setup.c  its options, making and ending one
+ *   step.c           a batch: shards, their sum, the step
+ *   trainer.c        epochs, validation, stopping
+ */
+#ifndef LMB_TRAIN_TRAINER_INTERNAL_H
+#define LMB_TRAIN_TRAINER_INTERNAL_H
+
+#include "core/base/threads.h"
+#include "train/reduce.h"
+#include "train/trainer.h"
+
+enum { LMBI_DETERMINISTIC, LMBI_FAST }; /* lmb_train_config.mode */
+
+/* One thread's program. */
+typedef struct lmbi_worker { lmb_program *program; lmb_error err; } lmbi_worker;
+
+struct lmb_trainer {
+    lmb_train_config c;
+    const lmb_graph *model;
+    const lmb_dataset *train, *valid;
+    lmb_comm *comm, *own_comm;
+    const lmb_backend *backends[3];
+    const lmb_optimizer *optimizer;
+    const lmb_schedule *schedule;
+    void *optimizer_config, *schedule_config;
+    lmb_pool *pool;
+    int threads;
+    lmbi_worker *worker;
+    lmb_loader *loader;
+    lmb_state_layout *layout;
+    size_t n;              /* floats of the state                                            */
+    int slots;             /* shard slots of this rank, a power of two in deterministic mode */
+    int64_t slots_all;     /* of all ranks                                                   */
+    float *share;          /* [slots] of the running batch                                   */
+    lmbi_reducer *reducer;
+    lmb_trainer_state s;
+    lmb_watch *watch;
+    double rate_seconds;   /* of the running epoch */
+    int64_t rate_images;
+};
+
+/* Positions of shard k (of all ranks' slots) in a batch of n samples. */
+void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, int64_t *hi);
+/* The learning rate of the next step. */
+double lmbi_trainer_rate(const lmb_trainer *t);
+LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);
+
+#endif

@@ -1,0 +1,200 @@
+/* train/trainer_setup.c - options of a training, making a trainer and ending it. See trainer.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/cpu/cpu.h"
+#include "train/trainer_internal.h"
+
+static const char *const modes[] = { "deterministic", "fast", NULL };
+
+const lmb_field lmb_train_fields[] = {
+    LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
+    LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
+    LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
+    LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode"),
+    LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
+    LMB_INT(lmb_train_config, threads, 0, 0, 1024, "", "of each rank; 0: all processors, shared among the ranks of a node"),
+    LMB_INT(lmb_train_config, seed, 1, 0, 9e15, "", "of weights, order and augmentation"),
+    LMB_REAL(lmb_train_config, lr, 0.1, 0, 1000, "", "learning rate, before the schedule"),
+    LMB_REAL(lmb_train_config, warmup_epochs, 0, 0, 1e6, "epochs", "in which the rate rises from 0"),
+    LMB_REAL(lmb_train_config, clip, 0, 0, 1e9, "", "largest norm of the gradient; 0: no limit"),
+    LMB_REAL(lmb_train_config, label_smoothing, 0, 0, 0.99, "", "share of the label spread over all classes"),
+    LMB_REAL(lmb_train_config, ema, 0, 0, 1, "", "memory of the averaged weights; 0: none are kept"),
+    LMB_INT(lmb_train_config, patience, 0, 0, 1e6, "epochs", "stop when validation has not improved for so long; 0: never"),
+    LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
+    LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
+    LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
+    LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
+    LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
+    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, portable or reference"), LMB_FIELD_END
+};
+
+static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
+{
+    const char *name = "sgd";
+    if (t->c.optimizer)
+        LMB_TRY(lmb_tree_name(t->c.optimizer, &name, err));
+    t->optimizer = lmb_optimizer_find(name);
+    if (!t->optimizer)
+        return lmb_tree_fail(t->c.optimizer, err, LMB_E_ARG, "there is no optimizer '%s'; `limbeck list optimizers` shows all", name);
+    t->optimizer_config = calloc(1, t->optimizer->config_size + 1);
+    if (!t->optimizer_config)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for an optimizer");
+    LMB_TRY(lmb_fields_bind(t->optimizer->fields, t->c.optimizer, t->optimizer_config, err));
+    name = "constant";
+    if (t->c.schedule)
+        LMB_TRY(lmb_tree_name(t->c.schedule, &name, err));
+    t->schedule = lmb_schedule_find(name);
+    if (!t->schedule)
+        return lmb_tree_fail(t->c.schedule, err, LMB_E_ARG, "there is no schedule '%s'; `limbeck list schedules` shows all", name);
+    t->schedule_config = calloc(1, t->schedule->config_size + 1);
+    if (!t->schedule_config)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a schedule");
+    return lmb_fields_bind(t->schedule->fields, t->c.schedule, t->schedule_config, err);
+}
+
+/* How many shards, and who runs them. */
+static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
+{
+    int ranks = t->comm->size;
+    int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n;
+
+    t->threads = t->c.threads ? (int)t->c.threads : (lmb_cpu_count() + ranks - 1) / ranks;
+    if (t->c.mode == LMBI_FAST) {
+        t->slots = t->threads;
+        t->slots_all = (int64_t)t->threads * ranks;
+        return LMB_OK;
+    }
+    int64_t shards = (batch + t->c.shard - 1) / t->c.shard, all = 1;
+    while (all < shards)
+        all *= 2;
+    if (ranks & (ranks - 1))
+        return LMB_FAIL(err, LMB_E_ARG, "deterministic mode sums along a binary tree and needs 1, 2, 4, 8, ... ranks; this job has %d "
+                        "(set train.mode=fast)", ranks);
+    if (all < ranks)
+        return LMB_FAIL(err, LMB_E_ARG, "batch %lld / shard %lld = %lld shards for %d ranks; use a larger batch, a smaller shard or "
+                        "fewer ranks", (long long)batch, (long long)t->c.shard, (long long)shards, ranks);
+    t->slots_all = all;
+    t->slots = (int)(all / ranks);
+    if (t->threads > t->slots)
+        t->threads = t->slots;
+    return LMB_OK;
+}
+
+static float *vector(size_t n)
+{
+    float *v = aligned_alloc(64, (n * sizeof *v + 63) / 64 * 64 + 64); /* never of no bytes */
+    if (v)
+        memset(v, 0, n * sizeof *v);
+    return v;
+}
+
+static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
+{
+    bool ok = true;
+
+    t->n = t->layout->count;
+    t->s.layout = t->layout;
+    t->s.state = vector(t->n);
+    t->s.best = t->valid ? vector(t->n) : NULL;
+    t->s.ema = t->c.ema > 0 ? vector(t->n) : NULL;
+    t->s.n_slots = t->optimizer->n_slots;
+    for (int i = 0; i < t->s.n_slots; i++)
+        ok = (t->s.slot[i] = vector(t->n)) != NULL && ok;
+    t->s.best_accuracy = -1;
+    t->share = calloc((size_t)t->slots, sizeof *t->share);
+    if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to train %zu numbers", t->n);
+    lmb_state_from_graph(t->layout, t->model, t->s.state);
+    if (t->s.ema)
+        memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
+    return lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, &t->reducer, err);
+}
+
+/* What this rank needs of a batch: its consecutive shards. */
+static void rank_range(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
+{
+    const lmb_trainer *t = ctx;
+    int64_t unused;
+    lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots, lo, &unused);
+    lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + t->slots - 1, &unused, hi);
+}
+
+static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+{
+    lmb_loader_options o = { .data = t->train, .batch = t->c.batch, .seed = (uint64_t)t->c.seed, .shuffle = true,
+                             .augment = &t->c.augment, .range = rank_range, .range_ctx = t };
+
+    t->worker = calloc((size_t)t->threads, sizeof *t->worker);
+    if (!t->worker)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d threads", t->threads);
+    for (int w = 0; w < t->threads; w++)
+        LMB_TRY(lmb_program_create(t->model, loss, t->backends, &t->worker[w].program, err));
+    LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
+    return lmb_loader_create(&o, &t->loader, err);
+}
+
+static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+{
+    LMB_TRY(lmb_cpu_backends(t->c.backend, t->backends, err));
+    LMB_TRY(pick_optimizer(t, err));
+    if (!t->comm) {
+        LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
+        t->comm = t->own_comm;
+    }
+    LMB_TRY(plan_shards(t, err));
+    LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
+    LMB_TRY(make_memory(t, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "size of buckets (train.bucket_kb)", &t->c.bucket_kb, sizeof t->c.bucket_kb, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "training set", &t->train->hash, sizeof t->train->hash, err));
+    return make_workers(t, loss, err);
+}
+
+lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *model, const lmb_loss *loss, const lmb_dataset *train,
+                              const lmb_dataset *valid, lmb_comm *comm, lmb_trainer **out, lmb_error *err)
+{
+    lmb_trainer *t = calloc(1, sizeof *t);
+    if (!t)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a trainer");
+    t->c = *config;
+    t->model = model;
+    t->train = train;
+    t->valid = valid;
+    t->comm = comm;
+    lmb_status st = set_up(t, loss, err);
+    if (st != LMB_OK) {
+        lmb_trainer_destroy(t);
+        return st;
+    }
+    *out = t;
+    return LMB_OK;
+}
+
+void lmb_trainer_destroy(lmb_trainer *t)
+{
+    if (!t)
+        return;
+    lmb_loader_destroy(t->loader);
+    lmbi_reducer_destroy(t->reducer);
+    lmb_pool_destroy(t->pool);
+    for (int w = 0; t->worker && w < t->threads; w++)
+        lmb_program_destroy(t->worker[w].program);
+    for (int i = 0; i < LMB_MAX_SLOTS; i++)
+        free(t->s.slot[i]);
+    free(t->s.state);
+    free(t->s.ema);
+    free(t->s.best);
+    free(t->share);
+    free(t->worker);
+    free(t->optimizer_config);
+    free(t->schedule_config);
+    lmb_state_layout_destroy(t->layout);
+    lmb_comm_close(t->own_comm);
+    free(t);
+}
+
+void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
+
+lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }
