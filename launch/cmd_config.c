@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "core/base/str.h"
+#include "distill/loss.h"
+#include "launch/federation.h"
 #include "launch/job.h"
+#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck config check CONFIG.yaml [--stage NAME] [--set key=value ...]   is it sound? opens the data, builds every model\n"
@@ -31,23 +34,47 @@ static lmb_status show(const lmb_args *a, lmb_error *err)
     return st;
 }
 
+/* Rows below a key of the configuration; those of `train` are the same everywhere and shown once. */
+static void print_keys(const char *below, const lmb_field *rows)
+{
+    lmb_str s = LMB_STR_INIT;
+    lmb_field row[2] = { { 0 } };
+
+    if (*below)
+        printf("\nbelow %s\n", below);
+    for (; rows->key; rows++) {
+        row[0] = *rows;
+        if (*below && strcmp(row[0].key, "train") == 0)
+            row[0].kind = LMB_FIELD_TREE;
+        lmb_fields_help(row, *below ? 2 : 0, &s);
+    }
+    printf("%s", s.text ? s.text : "");
+    lmb_str_free(&s);
+}
+
+static lmb_status keys(void)
+{
+    print_keys("", lmb_job_fields);
+    print_keys("`model`, beside what `limbeck list models` shows for each name:", lmb_model_common_fields);
+    print_keys("`teacher` and `student`:", lmb_stage_fields);
+    print_keys("`student.distill`:", lmb_distill_fields);
+    print_keys("`student.quantize`:", lmb_distill_quantize_fields());
+    print_keys("`federation` (`local` holds keys of `train`):", lmb_federation_fields);
+    return LMB_OK;
+}
+
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "stage", NULL };
     lmb_args a;
-    lmb_str s = LMB_STR_INIT;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words == 2 && strcmp(a.word[0], "check") == 0)
         return lmb_job_check(a.word[1], &a, lmb_args_get(&a, "stage", NULL), false, err);
     if (a.n_words == 2 && strcmp(a.word[0], "show") == 0)
         return show(&a, err);
-    if (a.n_words == 1 && strcmp(a.word[0], "keys") == 0) {
-        lmb_fields_help(lmb_job_fields, 0, &s);
-        printf("%s", s.text ? s.text : "");
-        lmb_str_free(&s);
-        return LMB_OK;
-    }
+    if (a.n_words == 1 && strcmp(a.word[0], "keys") == 0)
+        return keys();
     return LMB_FAIL(err, LMB_E_ARG, "write `limbeck config check FILE`, `show FILE` or `keys`");
 }
 

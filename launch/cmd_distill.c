@@ -161,6 +161,8 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
     return st;
 }
 
+const lmb_field *lmb_distill_quantize_fields(void) { return quantize_fields; }
+
 static lmb_status bind_options(request *r, lmb_error *err)
 {
     LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));

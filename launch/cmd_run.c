@@ -98,16 +98,11 @@ static lmb_status report(const lmbi_run *r, const lmb_str *config, lmb_error *er
 static lmb_status run_steps(lmbi_run *r, lmb_error *err)
 {
     lmb_str config = LMB_STR_INIT;
-    int n = 0;
 
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        if (!steps[i].wanted(&r->job))
-            continue;
-        LMB_TRY(run_step(r, &steps[i], err));
-        n++;
+        if (steps[i].wanted(&r->job))
+            LMB_TRY(run_step(r, &steps[i], err));
     }
-    if (!n)
-        return LMB_FAIL(err, LMB_E_ARG, "%s has no stages (teacher, student, federation); `limbeck train` trains a single model", r->config);
     lmb_status st = lmb_job_dump(&r->job, &config, err);
     if (st == LMB_OK)
         st = report(r, &config, err);
@@ -119,6 +114,8 @@ static lmb_status run_job(lmbi_run *r, lmb_error *err)
 {
     struct sigaction act = { .sa_handler = on_signal }; /* no SA_RESTART: poll is to notice */
 
+    if (!has_teacher(&r->job) && !has_student(&r->job) && !has_federation(&r->job))
+        return LMB_FAIL(err, LMB_E_ARG, "%s has no stages (teacher, student, federation); `limbeck train` trains a single model", r->config);
     LMB_TRY(lmbi_run_find_programs(r, err));
     LMB_TRY(lmb_job_check(r->config, r->args, NULL, true, err)); /* a typing error shows now, not after the teacher's hours */
     if (r->job.c.federation)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
@@ -118,6 +119,16 @@ lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, con
     if (kept && (st != LMB_OK || rename(old, prev) != 0))
         unlink(old);
     return st;
+}
+
+/* What a save that was cut off left: its second name of the file before, if the new one is in place; else a name too many. */
+static void tidy(const char *path, const char *old, const char *prev)
+{
+    struct stat a, b;
+    if (stat(old, &a) != 0)
+        return;
+    if (stat(path, &b) != 0 || a.st_ino == b.st_ino || rename(old, prev) != 0)
+        unlink(old);
 }
 
 /* The first line in which two texts differ, without its indentation. */
@@ -247,12 +258,15 @@ static lmb_status load_file(const char *path, lmb_trainer_state *s, const char *
 lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, const lmb_log *log, lmb_error *err)
 {
     lmb_error newest = LMB_ERROR_INIT;
-    char prev[PATH_MAX];
+    char prev[PATH_MAX], old[PATH_MAX];
 
     LMB_TRY(beside(prev, path, ".prev", err));
+    LMB_TRY(beside(old, path, ".old", err));
     lmb_status st = load_file(path, s, config, &newest);
-    if (st == LMB_OK)
+    if (st == LMB_OK) {
+        tidy(path, old, prev);
         return LMB_OK;
+    }
     bool damaged = st == LMB_E_FORMAT || st == LMB_E_IO;
     if (damaged && load_file(prev, s, config, NULL) == LMB_OK) {
         lmb_log_at(log, LMB_LOG_WARN, "checkpoint", "%s; going on from the one before, %s", newest.msg, prev);

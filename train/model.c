@@ -10,7 +10,7 @@
 #include "core/base/random.h"
 
 typedef struct common { double mean, scale, bn_momentum; } common;
-static const lmb_field common_fields[] = {
+const lmb_field lmb_model_common_fields[] = {
     LMB_REAL(common, mean, 128, 0, 255, "", "subtracted from raw pixels; a whole number is exact in integers"),
     LMB_REAL(common, scale, 0.0157, 1e-9, 1e9, "", "then multiplied"),
     LMB_REAL(common, bn_momentum, 0.9, 0, 1, "", "memory of BatchNormalization's running statistics"), LMB_FIELD_END
@@ -159,7 +159,7 @@ static lmb_status bind(const lmb_model_family *f, const lmb_tree *t, void *confi
 
     for (const lmb_field *r = f->fields; r->key; r++)
         rows[n++] = *r;
-    for (const lmb_field *r = common_fields; r->key; r++) {
+    for (const lmb_field *r = lmb_model_common_fields; r->key; r++) {
         rows[n] = *r;
         rows[n++].offset += f->config_size;
     }

@@ -33,6 +33,7 @@ typedef struct lmb_model_family {
     lmb_vid (*build)(lmb_net *n, const void *config, lmb_vid x, int classes); /* -> logits */
 } lmb_model_family;
 
+extern const lmb_field lmb_model_common_fields[]; /* options that every family has beside its own */
 extern const lmb_model_family *const lmb_model_families[]; /* NULL-terminated */
 
 /* Build what the section `model` describes: {name: resnet, depth: 8, width: 16, mean: 72.9, scale: 0.011}.

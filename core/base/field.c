@@ -42,7 +42,7 @@ static lmb_status check_range(const lmb_field *f, const lmb_tree *t, double v, l
 {
     if (v >= f->lo && v <= f->hi)
         return LMB_OK;
-    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is %g; it must be in [%g, %g]%s%s", f->key, v, f->lo, f->hi,
+    return lmb_tree_fail(t, err, LMB_E_ARG, "%s is %.12g; it must be in [%g, %g]%s%s", f->key, v, f->lo, f->hi,
                          f->unit && *f->unit ? " " : "", f->unit ? f->unit : "");
 }
 

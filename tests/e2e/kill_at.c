@@ -1,15 +1,13 @@
 /* tests/e2e/kill_at.c - a library to preload: `kill -9` at the N-th call that changes a file.
  *
  * Idea: what a crash may leave is decided between two such calls, or in the middle of one. KILL_AT=N ends the process in
- * the N-th of them; a write has then done half of its work. KILL_COUNT=FILE: at the end, how many there were.
+ * the N-th of them; a write has then done half of its work.
  */
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,16 +27,6 @@ static int last_call(void)
 }
 
 static void end(void) { kill(getpid(), SIGKILL); }
-
-__attribute__((destructor)) static void say(void)
-{
-    const char *path = getenv("KILL_COUNT");
-    FILE *f = path ? fopen(path, "w") : NULL;
-    if (f) {
-        fprintf(f, "%ld\n", atomic_load(&calls));
-        fclose(f);
-    }
-}
 
 #define REAL(type, name, ...)                                                                   \
     static type (*real)(__VA_ARGS__);                                                           \

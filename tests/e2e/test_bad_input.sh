@@ -68,6 +68,8 @@ for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.
     refused 2 "did you mean" "$limbeck" config check "$dir/journey.yaml" --set "$part"
 done
 refused 2 "give one configuration file" "$limbeck" run
+refused 2 "has no stages" "$limbeck" run "$dir/good.yaml" --set "run=$dir/stageless"
+[ -e "$dir/stageless" ] && { echo "FAILED: a refused run leaves a folder"; bad=1; }
 refused 2 "usage: limbeck COMMAND" "$limbeck"
 refused 1 "not valid YAML" "$limbeck" train "$dir/broken.yaml"
 refused 1 "not finite" $t --set train.lr=900 --set train.epochs=60 --set 'train.optimizer={name: sgd, momentum: 0.99}'

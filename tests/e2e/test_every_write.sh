@@ -12,18 +12,17 @@ model: {name: vgg, channels: [4], dropout: 0.1}
 train: {epochs: 2, batch: 64, threads: 1, ema: 0.9, optimizer: adam, lr: 0.01, checkpoint_s: 0}
 Y
 files() { (cd "$dir/run/model" && cksum model.onnx; sed 's/"images_per_second.*//; s/"seconds.*//' history.jsonl | cksum; ls | sed "s/^events.*/events/" | uniq); }
-KILL_COUNT=$dir/count LD_PRELOAD=$shim "$limbeck" train "$dir/run.yaml" >"$dir/out" 2>"$dir/err" || { echo "FAILED: the undisturbed run"; cat "$dir/err"; exit 1; }
-calls=$(cat "$dir/count")
+"$limbeck" train "$dir/run.yaml" >"$dir/out" 2>"$dir/err" || { echo "FAILED: the undisturbed run"; cat "$dir/err"; exit 1; }
 whole=$(files)
-[ "$calls" -ge 20 ] || { echo "FAILED: only $calls calls were seen: is the test blind?"; exit 1; }
-bad=0 n=1
-while [ $n -le "$calls" ]; do
+bad=0 n=0 code=137
+while [ $code -eq 137 ] && [ $n -lt 300 ]; do # how many calls there are depends a little on the clock
+    n=$((n + 1))
     rm -rf "$dir/run"
     KILL_AT=$n LD_PRELOAD=$shim "$limbeck" train "$dir/run.yaml" >"$dir/out" 2>"$dir/err"; code=$?
-    [ $code -eq 137 ] || { echo "FAILED: call $n: exit code $code, it was not killed"; bad=1; }
     "$limbeck" train "$dir/run.yaml" >"$dir/out" 2>"$dir/err" || { echo "FAILED: killed in call $n, it does not go on: $(cat "$dir/err")"; bad=1; }
     [ "$(files)" = "$whole" ] || { echo "FAILED: killed in call $n, the end is another: $(files)"; bad=1; }
-    n=$((n + 1))
 done
-echo "$calls calls, killed in each"
+[ $code -eq 0 ] || { echo "FAILED: call $n: exit code $code"; bad=1; }
+[ $n -gt 20 ] || { echo "FAILED: only $n calls were seen: is the test blind?"; bad=1; }
+echo "killed in each of $((n - 1)) calls"
 exit $bad
