@@ -20,6 +20,7 @@
 #include "core/base/hash.h"
 #include "core/base/str.h"
 #include "core/base/threads.h"
+#include "federated/server.h"
 #include "launch/child.h"
 #include "launch/federation.h"
 #include "launch/report.h"
@@ -478,8 +479,11 @@ static lmb_status run_job(runner *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_IO, "cannot find this program in /proc/self/exe: %s", strerror(errno));
     r->exe[n] = 0;
     find_mpirun(r->mpirun);
-    if (r->job.c.federation)
+    if (r->job.c.federation) { /* a typing error shows now, not when the teacher is done */
+        lmb_server_config server;
         LMB_TRY(lmb_federation_of(&r->job, &r->federation, err));
+        LMB_TRY(lmb_fields_bind(lmb_server_fields, r->federation.server, &server, err));
+    }
     LMB_TRY(lock_run(r->job.c.run, &lock, err));
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);

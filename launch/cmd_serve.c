@@ -8,6 +8,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
+#include "federated/server.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
 
@@ -102,7 +103,7 @@ static lmb_status write_best(const lmb_job *j, lmb_graph *model, const lmb_state
     return LMB_OK;
 }
 
-static lmb_status serve_graph(lmb_job *j, lmb_federation_config *c, lmb_graph *model, const lmb_str *bytes, lmb_error *err)
+static lmb_status serve_graph(lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server, lmb_graph *model, const lmb_str *bytes, lmb_error *err)
 {
     scoring s = { .job = j, .model = model };
     lmb_log log = { on_line, NULL, LMB_LOG_INFO };
@@ -126,7 +127,7 @@ static lmb_status serve_graph(lmb_job *j, lmb_federation_config *c, lmb_graph *m
     lmb_server_job job = { .n = l->count, .initial = state, .layout = l->hash, .graph = bytes->text, .graph_bytes = bytes->n,
                            .settings = settings.text ? settings.text : "", .segments = segments, .n_segments = (size_t)l->n,
                            .evaluate = evaluate, .on_round = on_round, .ctx = &s, .log = &log };
-    LMB_TRY_GOTO(st, done, lmb_server_create(&c->server, &job, &running, err));
+    LMB_TRY_GOTO(st, done, lmb_server_create(server, &job, &running, err));
     printf("listening on %s:%d\n", c->host, lmb_server_port(running));
     fflush(stdout);
     signal(SIGINT, on_signal);
@@ -144,24 +145,27 @@ done:
     return st;
 }
 
-static lmb_status state_dir(const lmb_job *j, lmb_federation_config *c, char path[LMB_STAGE_PATH], lmb_error *err)
+lmb_status lmb_federation_server(const lmb_job *j, const lmb_federation_config *c, lmb_server_config *out,
+                                 char path[LMB_FEDERATION_PATH], lmb_error *err)
 {
-    if (*c->server.state_dir)
+    LMB_TRY(lmb_fields_bind(lmb_server_fields, c->server, out, err));
+    if (*out->state_dir)
         return LMB_OK;
     LMB_TRY(lmb_stage_path(path, j->c.run, "federation/server", "", err));
-    c->server.state_dir = path;
+    out->state_dir = path;
     return LMB_OK;
 }
 
 static lmb_status serve(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
+    lmb_server_config server;
     lmb_graph *model = NULL;
     lmb_str bytes = LMB_STR_INIT;
     char dir[LMB_STAGE_PATH], path[LMB_STAGE_PATH];
 
     LMB_TRY(lmb_federation_of(j, &c, err));
-    LMB_TRY(state_dir(j, &c, dir, err));
+    LMB_TRY(lmb_federation_server(j, &c, &server, dir, err));
     LMB_TRY(lmb_job_data(j, err));
     if (!j->validation)
         return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
@@ -169,7 +173,7 @@ static lmb_status serve(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_onnx_read(lmb_args_get(a, "model", path), NULL, &model, err));
     lmb_status st = lmb_onnx_export(model, NULL, &bytes, err);
     if (st == LMB_OK)
-        st = serve_graph(j, &c, model, &bytes, err);
+        st = serve_graph(j, &c, &server, model, &bytes, err);
     lmb_str_free(&bytes);
     lmb_graph_destroy(model);
     return st;
@@ -194,6 +198,7 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "port", NULL };
     lmb_federation_config c;
+    lmb_server_config server;
     char dir[LMB_STAGE_PATH], invite[LMB_SERVER_INVITE];
     lmb_args a;
     lmb_job j;
@@ -204,14 +209,14 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_job_open(a.word[1], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = lmb_federation_of(&j, &c, err);
     if (st == LMB_OK)
-        st = state_dir(&j, &c, dir, err);
+        st = lmb_federation_server(&j, &c, &server, dir, err);
     int port = st == LMB_OK ? atoi(lmb_args_get(&a, "port", "0")) : 0;
     if (st == LMB_OK && port == 0)
-        port = (int)c.server.port;
+        port = (int)server.port;
     if (st == LMB_OK && (port < 1 || port > 65535))
         st = LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
     if (st == LMB_OK)
-        st = lmb_server_invite(c.server.state_dir, c.host, port, c.invite_ttl_s, invite, err);
+        st = lmb_server_invite(server.state_dir, c.host, port, c.invite_ttl_s, invite, err);
     if (st == LMB_OK)
         printf("%s\n", invite);
     lmb_job_close(&j);
