@@ -15,7 +15,8 @@
 static const char serve_usage[] =
     "usage: limbeck serve CONFIG.yaml [--model FILE.onnx] [--set key=value ...]\n\n"
     "Serves a federation: improves the student (default <run>/student-int8/qat.onnx) over `federation.server.rounds` rounds of\n"
-    "encrypted updates, scores each round on the validation part, and writes the best round to <run>/federation/model.onnx.\n"
+    "encrypted updates, scores each round on the validation part, and writes the best one to <run>/federation/model.onnx: the model that it began\n"
+    "with when no round was better.\n"
     "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
 static const char invite_usage[] =
@@ -46,18 +47,33 @@ static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t
     return st;
 }
 
+static void print_round(const lmb_round_report *r)
+{
+    char score[64] = "";
+
+    if (r->scored)
+        snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
+    if (r->round == 0)
+        fprintf(stderr, "round 0, the model that clients are given%s\n", score);
+    else
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.1f s  %.0f kB in  %.0f kB out\n",
+                (unsigned long long)r->round, (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned",
+                (unsigned long long)r->updates, (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds,
+                (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
+}
+
 static void on_round(void *ctx, const lmb_round_report *r)
 {
     const scoring *s = ctx;
     lmb_str line = LMB_STR_INIT;
 
-    fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples  validation %.2f %%%s  %.1f s  %.0f kB in  %.0f kB out\n",
-            (unsigned long long)r->round, (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned",
-            (unsigned long long)r->updates, (unsigned long long)r->selected, (unsigned long long)r->examples, 100 * r->score,
-            r->best ? " (best)" : "", r->seconds, (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
-    lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu, \"valid_accuracy\": ", (unsigned long long)r->round,
+    print_round(r);
+    lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu", (unsigned long long)r->round,
                  r->committed ? "true" : "false", (unsigned long long)r->updates);
-    lmb_str_add_number(&line, r->score);
+    if (r->scored) {
+        lmb_str_add(&line, ", \"valid_accuracy\": ");
+        lmb_str_add_number(&line, r->score);
+    }
     lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu, \"seconds\": ", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
     lmb_str_add_number(&line, r->seconds);
     lmb_str_add(&line, "}\n");
@@ -99,7 +115,11 @@ static lmb_status write_best(const lmb_job *j, lmb_graph *model, const lmb_state
     LMB_TRY(lmb_state_to_graph(l, state, model, err));
     LMB_TRY(lmb_stage_path(path, j->c.run, "federation", "model.onnx", err));
     LMB_TRY(lmb_onnx_write(path, model, NULL, err));
-    printf("best round %llu, validation %.2f %%: %s\n", (unsigned long long)round, 100 * score, path);
+    if (round == 0)
+        printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n", 100 * score, path);
+    else
+        printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - lmb_server_first_score(running)),
+               100 * lmb_server_first_score(running), 100 * score, (unsigned long long)round, path);
     return LMB_OK;
 }
 
