@@ -15,7 +15,7 @@ typedef struct lmb_cmd {
     lmb_status (*run)(int argc, char **argv, lmb_error *err);
 } lmb_cmd;
 
-extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated, launch/main.c */
+extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated: launch/commands.c, or commands_client.c */
 
 /* ---- the command line, taken apart ---- */
 enum { LMB_ARGS_MAX = 64 };

@@ -60,11 +60,13 @@ static void list_losses(void)
     for (int i = 0; lmb_loss_terms[i]; i++)
         row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, NULL);
 }
+#ifndef LMB_CLIENT_ONLY /* they are the server's */
 static void list_aggregators(void)
 {
     for (int i = 0; lmb_aggregators[i]; i++)
         row(lmb_aggregators[i]->name, lmb_aggregators[i]->help, "", lmb_aggregators[i]->fields);
 }
+#endif
 static void list_kernels(void)
 {
     const lmb_backend *b[] = { lmb_backend_onednn(), &lmb_backend_portable };
@@ -76,7 +78,10 @@ static void list_kernels(void)
 static const struct { const char *name; void (*print)(void); } tables[] = {
     { "ops", list_ops }, { "models", list_models }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
     { "schedules", list_schedules },
-    { "losses", list_losses }, { "aggregators", list_aggregators }, { "kernels", list_kernels },
+    { "losses", list_losses }, { "kernels", list_kernels },
+#ifndef LMB_CLIENT_ONLY
+    { "aggregators", list_aggregators },
+#endif
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
