@@ -13,7 +13,7 @@
 typedef struct local_config {
     lmb_train_config train;
     lmb_distill_config distill;
-    double calibrate;
+    double calibrate, decay;
 } local_config;
 
 static const lmb_field distill_fields[] = {
@@ -24,6 +24,7 @@ static const lmb_field distill_fields[] = {
 static const lmb_field local_fields[] = {
     LMB_SECTION(local_config, train, lmb_train_fields, "optimizer, rate, epochs of a round"),
     LMB_SECTION(local_config, distill, distill_fields, "the teacher's share: the model of the round, or federation.teacher"),
+    LMB_REAL(local_config, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
     LMB_REAL(local_config, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"), LMB_FIELD_END
 };
 
@@ -38,7 +39,7 @@ const lmb_field lmb_federation_fields[] = {
     LMB_TEXT(lmb_federation_config, teacher, "", "an .onnx file on the client's side, absolute or below <run>, to learn from; empty: the model of the round"),
     LMB_TREE(lmb_federation_config, server, "rounds, deadlines, aggregation"),
     LMB_SECTION(lmb_federation_config, client, lmb_client_fields, "what a client puts up with"),
-    LMB_TREE(lmb_federation_config, local, "how clients train: train, distill, calibrate"), LMB_FIELD_END
+    LMB_TREE(lmb_federation_config, local, "how clients train: train, distill, decay, calibrate"), LMB_FIELD_END
 };
 
 lmb_status lmb_federation_of(const lmb_job *j, lmb_federation_config *out, lmb_error *err)
@@ -153,6 +154,7 @@ lmb_status lmb_federation_train(void *ctx, const lmb_train_task *task, lmb_train
     LMB_TRY(lmb_config_parse(task->settings, strlen(task->settings), "settings from the server", &yaml, err));
     LMB_TRY_GOTO(st, done, lmb_fields_bind(local_fields, lmb_config_root(yaml), &c, err));
     c.train.seed += (int64_t)task->round * 1000003; /* other batches in each round */
+    c.train.lr *= pow(c.decay, (double)task->round - 1);
     LMB_TRY_GOTO(st, done, lmb_onnx_import(task->graph, task->graph_bytes, NULL, &model, err));
     LMB_TRY_GOTO(st, done, fill(model, task, err));
     st = train_here(ctx, model, &c, task, result, err);
