@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/config.h"
 #include "federated/server.h"
 #include "launch/federation.h"
 #include "launch/job.h"
@@ -45,7 +46,7 @@ static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, 
     lmb_train_config local;
     lmb_graph *model = NULL;
 
-    LMB_TRY(lmb_fields_bind(lmb_train_fields, c->local, &local, err));
+    LMB_TRY(lmb_fields_bind(lmb_train_fields, lmb_tree_get(c->local, "train"), &local, err));
     LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
     lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
     lmb_graph_destroy(model);
