@@ -21,6 +21,10 @@ const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN *
  * list: caller storage of 3. E_ARG names the choices. */
 LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
 
+/* Multiply-adds in registers on the calling thread for about 20 ms: f32 operations a second, a multiply-add counting
+ * 2. What a kernel can at most reach on this processor at its present clock. */
+double lmb_cpu_peak(void);
+
 #ifdef __cplusplus
 }
 #endif

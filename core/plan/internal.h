@@ -38,7 +38,7 @@ typedef struct lmbi_step {
     size_t scratch;
     bool to_nhwc, convert;    /* node == NULL: transpose; otherwise plain copy */
     lmb_cost cost;
-    double seconds;
+    double seconds, best;     /* of `runs` timed runs, and of the shortest */
     long runs;
     const char *refused;      /* "onednn:conv: why" of the best kernel that declined, or NULL */
 } lmbi_step;

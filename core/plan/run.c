@@ -88,7 +88,9 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
         double t = p->timing ? lmb_seconds() : 0;
         LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
         if (p->timing) {
-            p->step[i].seconds += lmb_seconds() - t;
+            t = lmb_seconds() - t;
+            p->step[i].best = p->step[i].runs && p->step[i].best < t ? p->step[i].best : t;
+            p->step[i].seconds += t;
             p->step[i].runs++;
         }
         if (p->on_step)
@@ -119,7 +121,7 @@ void lmb_plan_timing(lmb_plan *p, bool on)
 {
     p->timing = on;
     for (int i = 0; i < p->n_steps; i++) {
-        p->step[i].seconds = 0;
+        p->step[i].seconds = p->step[i].best = 0;
         p->step[i].runs = 0;
     }
 }
