@@ -121,9 +121,10 @@ static bool order_free(const lmb_call *c)
 
 /* ---- layouts ---- */
 
+/* With one channel or one pixel both orders are the same bytes. */
 static bool has_two_layouts(const lmbi_pvalue *v)
 {
-    return v->shape.n == 4;
+    return v->shape.n == 4 && v->shape.d[1] != 1 && v->shape.d[2] * v->shape.d[3] != 1;
 }
 
 /* The pvalue that holds v in the wanted layout, after appending a conversion step if need be. */
@@ -323,7 +324,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     void *state = NULL;
     size_t scratch = 0;
     LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
-    bool free_order = !kernel && order_free(&call);
+    bool free_order = kernel ? kernel->order_free : order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
         operand[k] = -1;
