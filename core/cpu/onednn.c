@@ -286,20 +286,13 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     return finish(s, ok, state, scratch, err);
 }
 
-/* Activations are NHWC, weights and their gradients plain. */
-static lmb_layout conv_layout(const lmb_call *c, int k)
-{
-    bool weights = strcmp(c->op->name, "ConvGradWeights") == 0 ? k == LMB_OUT(c, 0) : k == 1;
-    return weights || lmbi_operand(c, k)->shape.n != 4 ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
-}
-
 static const lmb_kernel conv = { .name = "onednn:conv", .op = "Conv", .domain = "", .accepts = conv_ok,
-                                 .layout = conv_layout, .create = conv_create, .run = run, .destroy = destroy };
+                                 .layout = lmbi_conv_layout, .create = conv_create, .run = run, .destroy = destroy };
 static const lmb_kernel conv_data = { .name = "onednn:conv_data", .op = "ConvGradData", .domain = "limbeck",
-                                      .accepts = conv_ok, .layout = conv_layout, .create = data_create, .run = run,
+                                      .accepts = conv_ok, .layout = lmbi_conv_layout, .create = data_create, .run = run,
                                       .destroy = destroy };
 static const lmb_kernel conv_weights = { .name = "onednn:conv_weights", .op = "ConvGradWeights", .domain = "limbeck",
-                                         .accepts = conv_ok, .layout = conv_layout, .create = weights_create,
+                                         .accepts = conv_ok, .layout = lmbi_conv_layout, .create = weights_create,
                                          .run = run, .destroy = destroy };
 
 /* ---- Gemm ---- */
@@ -336,6 +329,8 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
 static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
 
 static const lmb_kernel *const kernels[] = { &conv, &conv_data, &conv_weights, &gemm, NULL };
+const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights,
+                                                &conv, &conv_data, &conv_weights, &gemm, NULL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }
