@@ -3,7 +3,7 @@
 #ifndef LMB_CORE_CPU_WINOGRAD_H
 #define LMB_CORE_CPU_WINOGRAD_H
 
-#include <stdint.h>
+#include "core/ops/conv.h"
 
 /* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. */
 typedef struct lmbi_winograd {
@@ -28,6 +28,12 @@ typedef struct lmbi_winograd_loops {
     /* dw [k, c, 3, 3]. scratch: 36 * (block * (c + k) + c * k) floats. */
     void (*gradient)(const lmbi_winograd *g, const float *x, const float *dy, float *dw, float *scratch);
 } lmbi_winograd_loops;
+
+/* The geometry of a convolution, or (backward) of its gradient by the input: a convolution of dy with the padding that
+ * is left. */
+lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward);
+/* The loops for vector units that this processor has, best first; NULL ends them. */
+const lmbi_winograd_loops *const *lmbi_winograd_choices(const lmbi_winograd_loops *list[4]);
 
 extern const lmbi_winograd_loops lmbi_winograd_plain, lmbi_winograd_avx2, lmbi_winograd_avx512;
 

@@ -7,6 +7,7 @@
  *            U [36][c][k] in panels of WIDE vectors  transformed weights
  *            M [36][block][k]                        products, or the transformed gradient of the output
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/base/compiler.h"
@@ -20,140 +21,172 @@ typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias))
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
 
-/* ---- the transforms in one dimension: Lavin and Gray 2016, F(4, 3), points 0, 1, -1, 2, -2, infinity ---- */
+/* ---- the transforms in one dimension: F(4, 3) by interpolation at 0, A, -A, B, -B and infinity ----
+ * A = 5/8 and B = 3/2 round a third as much as the usual 1 and 2, and their powers are exact. Values at A and -A share
+ * their even and odd parts. */
+#define A 0.625f
+#define B 1.5f
+#define A2 (A * A)
+#define B2 (B * B)
+#define SCALE_0 (1 / (A2 * B2)) /* 1 over the derivative of the polynomial with these zeros, at 0, +-A, +-B */
+#define SCALE_A (1 / (2 * A2 * (A2 - B2)))
+#define SCALE_B (1 / (2 * B2 * (B2 - A2)))
 
 INLINE void input_6(const vec *d, int step, vec *o)
 {
     vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    vec a = d4 - 4.0f * d2, b = d3 - 4.0f * d1, c = d4 - d2, e = 2.0f * (d3 - d1);
-    o[0] = 4.0f * d0 - 5.0f * d2 + d4;
-    o[1] = a + b;
-    o[2] = a - b;
-    o[3] = c + e;
-    o[4] = c - e;
-    o[5] = 4.0f * d1 - 5.0f * d3 + d5;
+    vec even_a = d4 - B2 * d2, odd_a = A * (d3 - B2 * d1), even_b = d4 - A2 * d2, odd_b = B * (d3 - A2 * d1);
+    o[0] = A2 * B2 * d0 - (A2 + B2) * d2 + d4;
+    o[1] = even_a + odd_a;
+    o[2] = even_a - odd_a;
+    o[3] = even_b + odd_b;
+    o[4] = even_b - odd_b;
+    o[5] = A2 * B2 * d1 - (A2 + B2) * d3 + d5;
 }
 
 INLINE void output_4(const vec *m, int step, vec *o)
 {
     vec s = m[step] + m[2 * step], t = m[step] - m[2 * step], u = m[3 * step] + m[4 * step], v = m[3 * step] - m[4 * step];
     o[0] = m[0] + s + u;
-    o[1] = t + 2.0f * v;
-    o[2] = s + 4.0f * u;
-    o[3] = t + 8.0f * v + m[5 * step];
+    o[1] = A * t + B * v;
+    o[2] = A2 * s + B2 * u;
+    o[3] = A2 * A * t + B2 * B * v + m[5 * step];
 }
 
 /* Transposes of the output's and the weights' transform, for the gradient of the weights. */
 INLINE void output_gradient_6(const vec *y, int step, vec *o)
 {
     vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
-    vec e = y0 + y2, f = y1 + y3, g = y0 + 4.0f * y2, h = 2.0f * y1 + 8.0f * y3;
+    vec even_a = y0 + A2 * y2, odd_a = A * y1 + A2 * A * y3, even_b = y0 + B2 * y2, odd_b = B * y1 + B2 * B * y3;
     o[0] = y0;
-    o[1] = e + f;
-    o[2] = e - f;
-    o[3] = g + h;
-    o[4] = g - h;
+    o[1] = even_a + odd_a;
+    o[2] = even_a - odd_a;
+    o[3] = even_b + odd_b;
+    o[4] = even_b - odd_b;
     o[5] = y3;
 }
 
 INLINE void weights_6(const vec *g, int step, vec *o)
 {
     vec g0 = g[0], g1 = g[step], g2 = g[2 * step];
-    vec a = (g0 + g2) * (-1.0f / 6), b = g1 * (1.0f / 6), c = g0 * (1.0f / 24) + g2 * (1.0f / 6), e = g1 * (1.0f / 12);
-    o[0] = g0 * 0.25f;
-    o[1] = a - b;
-    o[2] = a + b;
-    o[3] = c + e;
-    o[4] = c - e;
+    vec even_a = SCALE_A * g0 + SCALE_A * A2 * g2, odd_a = SCALE_A * A * g1;
+    vec even_b = SCALE_B * g0 + SCALE_B * B2 * g2, odd_b = SCALE_B * B * g1;
+    o[0] = SCALE_0 * g0;
+    o[1] = even_a + odd_a;
+    o[2] = even_a - odd_a;
+    o[3] = even_b + odd_b;
+    o[4] = even_b - odd_b;
     o[5] = g2;
 }
 
 INLINE void weights_gradient_3(const vec *s, int step, vec *o)
 {
-    vec a = s[step] + s[2 * step], b = s[2 * step] - s[step], c = s[3 * step] + s[4 * step], e = s[3 * step] - s[4 * step];
-    o[0] = s[0] * 0.25f - a * (1.0f / 6) + c * (1.0f / 24);
-    o[1] = b * (1.0f / 6) + e * (1.0f / 12);
-    o[2] = (c - a) * (1.0f / 6) + s[5 * step];
+    vec even_a = SCALE_A * (s[step] + s[2 * step]), odd_a = SCALE_A * A * (s[step] - s[2 * step]);
+    vec even_b = SCALE_B * (s[3 * step] + s[4 * step]), odd_b = SCALE_B * B * (s[3 * step] - s[4 * step]);
+    o[0] = SCALE_0 * s[0] + even_a + even_b;
+    o[1] = odd_a + odd_b;
+    o[2] = A2 * even_a + B2 * even_b + s[5 * step];
 }
 
 /* ---- tiles ---- */
 
-/* Where the pixels of a size x size window of an [h, w, c] image lie; outside: at `zero`. */
-INLINE void window(const float *image, int64_t h, int64_t w, int64_t c, int64_t y0, int64_t x0, int size, const float *zero,
-                   const float **at)
+/* A tile: its image and the first row and column of its outputs; stepped, because divisions would cost as much as a
+ * transform of few channels. */
+typedef struct place { int64_t n, y, x; } place;
+
+INLINE place place_of(const lmbi_winograd *g, int64_t t)
 {
-    for (int i = 0; i < size; i++)
-        for (int j = 0; j < size; j++) {
-            int64_t y = y0 + i, x = x0 + j;
-            at[i * size + j] = y >= 0 && y < h && x >= 0 && x < w ? image + (y * w + x) * c : zero;
-        }
+    return (place){ t / (g->down * g->side), t / g->side % g->down * 4, t % g->side * 4 };
 }
 
-/* Tile number t of all: its image and the first row and column of its outputs. */
-INLINE void place(const lmbi_winograd *g, int64_t t, int64_t *n, int64_t *y, int64_t *x)
+INLINE void step(const lmbi_winograd *g, place *p)
 {
-    *n = t / (g->down * g->side);
-    *y = t / g->side % g->down * 4;
-    *x = t % g->side * 4;
+    if ((p->x += 4) < g->side * 4)
+        return;
+    p->x = 0;
+    if ((p->y += 4) < g->down * 4)
+        return;
+    p->y = 0;
+    p->n++;
 }
 
 static const float zeros[CHUNK];
+
+/* A size x size window at (y, x) of an [h, w, c] image, one vector a pixel, channels c0...; zero outside. */
+INLINE void load_window(const float *image, int64_t h, int64_t w, int64_t c, int64_t y, int64_t x, int size, vec *d)
+{
+    if (y >= 0 && x >= 0 && y + size <= h && x + size <= w) {
+        const float *row = image + (y * w + x) * c;
+        for (int i = 0; i < size; i++, row += w * c)
+            for (int j = 0; j < size; j++)
+                d[i * size + j] = load(row + j * c);
+        return;
+    }
+    for (int i = 0; i < size; i++) {
+        bool in = y + i >= 0 && y + i < h;
+        const float *row = image + ((y + i) * w + x) * c;
+        for (int j = 0; j < size; j++)
+            d[i * size + j] = load(in && x + j >= 0 && x + j < w ? row + j * c : zeros);
+    }
+}
 
 INLINE int64_t v_offset(const lmbi_winograd *g, int64_t point, int64_t tile, int64_t c)
 {
     return ((point * (g->block / TILE) + tile / TILE) * (g->c / CHUNK) + c / CHUNK) * TILE * CHUNK + tile % TILE * CHUNK + c % CHUNK;
 }
 
+/* The second dimension of a transform, to the 36 points. */
+INLINE void store_points(float *to, int64_t point, const vec *a, void (*transform)(const vec *, int, vec *))
+{
+    for (int i = 0; i < 6; i++) {
+        vec b[6];
+        transform(a + i, 6, b);
+        for (int j = 0; j < 6; j++)
+            store(to + (6 * i + j) * point, b[j]);
+    }
+}
+
 /* Tiles [t0, t0 + count) of x -> V; slots up to `padded` are zero. */
 static void transform_input(const lmbi_winograd *g, const float *x, int64_t t0, int64_t count, int64_t padded, float *v)
 {
     int64_t point = v_offset(g, 1, 0, 0);
+    place p = place_of(g, t0);
 
-    for (int64_t t = 0; t < padded; t++) {
-        const float *at[36];
-        int64_t n, y, col;
-        place(g, t0 + (t < count ? t : 0), &n, &y, &col);
-        if (t < count)
-            window(x + n * g->h * g->w * g->c, g->h, g->w, g->c, y - g->ph, col - g->pw, 6, NULL, at);
-        else
-            memset(at, 0, sizeof at);
+    for (int64_t t = 0; t < padded; t++, step(g, &p))
         for (int64_t c = 0; c < g->c; c += LANES) {
-            vec d[36], a[36], b[6];
-            float *to = v + v_offset(g, 0, t, c);
-            for (int i = 0; i < 36; i++)
-                d[i] = load(at[i] ? at[i] + c : zeros);
+            vec d[36] = { 0 }, a[36];
+            if (t < count)
+                load_window(x + p.n * g->h * g->w * g->c + c, g->h, g->w, g->c, p.y - g->ph, p.x - g->pw, 6, d);
             for (int j = 0; j < 6; j++)
                 input_6(d + j, 6, a + 6 * j); /* columns; a is transposed */
-            for (int i = 0; i < 6; i++) {
-                input_6(a + i, 6, b);
-                for (int j = 0; j < 6; j++)
-                    store(to + (6 * i + j) * point, b[j]);
-            }
+            store_points(v + v_offset(g, 0, t, c), point, a, input_6);
         }
-    }
 }
 
 /* M -> tiles [t0, t0 + count) of y. */
 static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const float *bias, float *y)
 {
     int64_t point = g->block * g->k;
+    place p = place_of(g, t0);
 
-    for (int64_t t = 0; t < count; t++) {
-        int64_t n, row, col;
-        place(g, t0 + t, &n, &row, &col);
-        int rows = g->oh - row < 4 ? (int)(g->oh - row) : 4, cols = g->ow - col < 4 ? (int)(g->ow - col) : 4;
+    for (int64_t t = 0; t < count; t++, step(g, &p)) {
+        int rows = g->oh - p.y < 4 ? (int)(g->oh - p.y) : 4, cols = g->ow - p.x < 4 ? (int)(g->ow - p.x) : 4;
         for (int64_t k = 0; k < g->k; k += LANES) {
-            vec s[36], a[24], b[4], shift = load(bias ? bias + k : zeros);
+            vec s[36], a[24], b[16], shift = load(bias ? bias + k : zeros);
+            float *to = y + ((p.n * g->oh + p.y) * g->ow + p.x) * g->k + k;
             for (int i = 0; i < 36; i++)
                 s[i] = load(m + i * point + t * g->k + k);
             for (int j = 0; j < 6; j++)
                 output_4(s + j, 6, a + 4 * j);
-            for (int i = 0; i < rows; i++) {
-                float *to = y + ((n * g->oh + row + i) * g->ow + col) * g->k + k;
-                output_4(a + i, 4, b);
-                for (int j = 0; j < cols; j++)
-                    store(to + j * g->k, b[j] + shift);
-            }
+            for (int i = 0; i < 4; i++)
+                output_4(a + i, 4, b + 4 * i);
+            if (rows == 4 && cols == 4)
+                for (int i = 0; i < 16; i++)
+                    store(to + (i / 4 * g->ow + i % 4) * g->k, b[i] + shift);
+            else
+                for (int i = 0; i < rows; i++)
+                    for (int j = 0; j < cols; j++)
+                        store(to + (i * g->ow + j) * g->k, b[4 * i + j] + shift);
         }
     }
 }
@@ -162,28 +195,17 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
 static void transform_gradient(const lmbi_winograd *g, const float *dy, int64_t t0, int64_t count, int64_t padded, float *m)
 {
     int64_t point = g->block * g->k;
+    place p = place_of(g, t0);
 
-    for (int64_t t = 0; t < padded; t++) {
-        const float *at[16];
-        int64_t n, row, col;
-        place(g, t0 + (t < count ? t : 0), &n, &row, &col);
-        if (t < count)
-            window(dy + n * g->oh * g->ow * g->k, g->oh, g->ow, g->k, row, col, 4, NULL, at);
-        else
-            memset(at, 0, sizeof at);
+    for (int64_t t = 0; t < padded; t++, step(g, &p))
         for (int64_t k = 0; k < g->k; k += LANES) {
-            vec d[16], a[24], b[6];
-            for (int i = 0; i < 16; i++)
-                d[i] = load(at[i] ? at[i] + k : zeros);
+            vec d[16] = { 0 }, a[24];
+            if (t < count)
+                load_window(dy + p.n * g->oh * g->ow * g->k + k, g->oh, g->ow, g->k, p.y, p.x, 4, d);
             for (int j = 0; j < 4; j++)
                 output_gradient_6(d + j, 4, a + 6 * j);
-            for (int i = 0; i < 6; i++) {
-                output_gradient_6(a + i, 6, b);
-                for (int j = 0; j < 6; j++)
-                    store(m + (6 * i + j) * point + t * g->k + k, b[j]);
-            }
+            store_points(m + t * g->k + k, point, a, output_gradient_6);
         }
-    }
 }
 
 /* ---- products ---- */
