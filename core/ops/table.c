@@ -9,6 +9,8 @@
     X(average_pool)         \
     X(average_pool_grad)    \
     X(batch_norm)           \
+    X(batch_norm_act)       \
+    X(batch_norm_act_grad)  \
     X(batch_norm_grad)      \
     X(bias_grad)            \
     X(broadcast_to)         \
