@@ -329,8 +329,33 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
 static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
 
 static const lmb_kernel *const kernels[] = { &conv, &conv_data, &conv_weights, &gemm, NULL };
+/* The gradient of 1x1 weights is one matrix product over all pixels: dw [k, c] = dy' [k, pixels] x [pixels, c]. */
+static bool pointwise_ok(const lmb_call *c, const char **why)
+{
+    if (!conv_ok(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only 1x1, stride 1, no padding or groups";
+    return v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w;
+}
+
+static lmb_status pointwise_weights_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *y = &r->in[0].shape;
+    int64_t pixels = y->d[0] * y->d[2] * y->d[3], k = y->d[1], c = r->in[1].shape.d[1];
+
+    (void)state;
+    omp_set_num_threads(1);
+    dnnl_status_t st = dnnl_sgemm('T', 'N', k, c, pixels, 1, r->in[0].data, k, r->in[1].data, c, 0, r->out[0].data, c);
+    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+}
+
+static const lmb_kernel pointwise_weights = { .name = "onednn:gemm_weights", .op = "ConvGradWeights", .domain = "limbeck",
+                                              .accepts = pointwise_ok, .layout = lmbi_conv_layout,
+                                              .run = pointwise_weights_run };
+
 const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights,
-                                                &conv, &conv_data, &conv_weights, &gemm, NULL };
+                                                &conv, &conv_data, &pointwise_weights, &conv_weights, &gemm, NULL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }
