@@ -146,10 +146,11 @@ static void print_steps(const lmb_plan *p, double peak)
     for (int i = 0; i < lmb_plan_steps(p); i++) {
         lmb_plan_step s = lmb_plan_step_at(p, i);
         double rate = s.best > 0 ? s.cost.flops / s.best : 0;
+        bool plain = strcmp(s.kernel, "reference") == 0;
         flops += s.cost.flops;
         printf("%4d  %-24s %-36.36s %-18s %10.1f %6.1f%% %9.1f %6.1f%%%s%s\n", i, s.kernel, s.node,
                lmb_shape_text(&s.shape, shape, sizeof shape), 1e6 * s.best, 100 * s.best / all, rate / 1e9, 100 * rate / peak,
-               s.refused ? "  " : "", s.refused ? s.refused : "");
+               plain && s.refused ? "  " : "", plain && s.refused ? s.refused : "");
     }
     printf("%4s  %-24s %-36s %-18s %10.1f %6.1f%% %9.1f %6.1f%%\n", "", "", "", "all", 1e6 * all, 100.0, flops / all / 1e9,
            100 * flops / all / peak);

@@ -328,34 +328,60 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
 
 static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
 
-static const lmb_kernel *const kernels[] = { &conv, &conv_data, &conv_weights, &gemm, NULL };
-/* The gradient of 1x1 weights is one matrix product over all pixels: dw [k, c] = dy' [k, pixels] x [pixels, c]. */
+/* ---- 1x1 convolutions without bias: with channels last each is one matrix product over all pixels ----
+ *   y [pixels, k] = x w'      dx [pixels, c] = dy w      dw [k, c] = dy' x       where w is [k, c] */
+
 static bool pointwise_ok(const lmb_call *c, const char **why)
 {
     if (!conv_ok(c, why))
         return false;
     lmb_conv v = lmb_conv_of_call(c);
-    *why = "only 1x1, stride 1, no padding or groups";
-    return v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w;
+    *why = "only 1x1, stride 1, no padding, groups or bias";
+    return v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w &&
+           !(c->n_in > 2 && c->in[2].present);
+}
+
+static int64_t pixels_of(const lmb_shape *s) { return s->d[0] * s->d[2] * s->d[3]; }
+
+/* out [m, n] = a [m, k] b [k, n], either transposed in memory; rows of all are dense */
+static lmb_status multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *out, lmb_error *err)
+{
+    omp_set_num_threads(1);
+    dnnl_status_t st = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, out, n);
+    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+}
+
+static lmb_status pointwise_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *x = &r->in[0].shape, *y = &r->out[0].shape;
+    (void)state;
+    return multiply(false, true, pixels_of(y), y->d[1], x->d[1], r->in[0].data, r->in[1].data, r->out[0].data, err);
+}
+
+static lmb_status pointwise_data_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *dy = &r->in[0].shape, *dx = &r->out[0].shape;
+    (void)state;
+    return multiply(false, false, pixels_of(dy), dx->d[1], dy->d[1], r->in[0].data, r->in[1].data, r->out[0].data, err);
 }
 
 static lmb_status pointwise_weights_run(void *state, const lmb_run *r, lmb_error *err)
 {
-    const lmb_shape *y = &r->in[0].shape;
-    int64_t pixels = y->d[0] * y->d[2] * y->d[3], k = y->d[1], c = r->in[1].shape.d[1];
-
+    const lmb_shape *dy = &r->in[0].shape, *x = &r->in[1].shape;
     (void)state;
-    omp_set_num_threads(1);
-    dnnl_status_t st = dnnl_sgemm('T', 'N', k, c, pixels, 1, r->in[0].data, k, r->in[1].data, c, 0, r->out[0].data, c);
-    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+    return multiply(true, false, dy->d[1], x->d[1], pixels_of(dy), r->in[0].data, r->in[1].data, r->out[0].data, err);
 }
 
-static const lmb_kernel pointwise_weights = { .name = "onednn:gemm_weights", .op = "ConvGradWeights", .domain = "limbeck",
-                                              .accepts = pointwise_ok, .layout = lmbi_conv_layout,
-                                              .run = pointwise_weights_run };
+#define POINTWISE(lower, text, Op, Domain)                                                                                 \
+    static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = pointwise_ok,         \
+                                      .layout = lmbi_conv_layout, .run = lower##_run }
+POINTWISE(pointwise, "gemm_conv", "Conv", "");
+POINTWISE(pointwise_data, "gemm_conv_data", "ConvGradData", "limbeck");
+POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
 
-const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights,
-                                                &conv, &conv_data, &pointwise_weights, &conv_weights, &gemm, NULL };
+#define ALL &pointwise, &pointwise_data, &pointwise_weights, &conv, &conv_data, &conv_weights, &gemm, NULL
+static const lmb_kernel *const kernels[] = { ALL };
+const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights, ALL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }
