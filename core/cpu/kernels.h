@@ -11,7 +11,7 @@ extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_
     lmbi_cpu_mul, lmbi_cpu_div;
 
 /* Convolutions of our own, before oneDNN's where they are faster. */
-extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_data, lmbi_winograd_conv_weights;
+extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_act, lmbi_winograd_conv_data, lmbi_winograd_conv_weights;
 /* The best kernels of this build, NULL-terminated: those above, then oneDNN's if there is one. */
 extern const lmb_kernel *const lmbi_best_kernels[];
 

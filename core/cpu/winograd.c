@@ -13,16 +13,19 @@
  */
 #include "core/cpu/winograd.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/cpu/kernels.h"
 #include "core/ops/conv.h"
 
-enum { CACHE_FLOATS = 100 * 1024, FEWEST_TILES = 24, MOST_CHANNELS = 512 };
+enum { CACHE_FLOATS = 100 * 1024, FEWEST_TILES = 24, FEWEST_PREPARED = 12, MOST_CHANNELS = 512 };
 
 typedef struct plan {
     lmbi_winograd g;
     const lmbi_winograd_loops *loops;
+    float *u; /* transformed weights that never change, or NULL */
 } plan;
 
 const lmbi_winograd_loops *const *lmbi_winograd_choices(const lmbi_winograd_loops *list[4])
@@ -71,7 +74,16 @@ static bool accepts(const lmb_call *c, const char **why)
     if (v.c < 16 || v.k < 16 || v.c % LMBI_CHUNK || v.k % LMBI_CHUNK || v.c > MOST_CHANNELS || v.k > MOST_CHANNELS)
         return false;
     *why = "too few tiles to pay for the transforms";
-    return g.tiles >= FEWEST_TILES && v.oh >= 4 && v.ow >= 4;
+    bool prepared = strncmp(c->op->name, "ConvGrad", 8) != 0 && c->in[1].data; /* Conv, ConvAct of constant weights */
+    return g.tiles >= (prepared ? FEWEST_PREPARED : FEWEST_TILES) && v.oh >= 4 && v.ow >= 4;
+}
+
+static void destroy(void *state)
+{
+    plan *p = state;
+    if (p)
+        free(p->u);
+    free(p);
 }
 
 static lmb_status create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
@@ -84,14 +96,26 @@ static lmb_status create(const lmb_call *c, bool backward, void **state, size_t 
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
     p->g = lmbi_winograd_of(&v, backward);
     p->loops = lmbi_winograd_choices(list)[0];
+    p->u = NULL;
     *scratch = sizeof(float) * LMBI_POINTS * (size_t)(p->g.block * (p->g.c + p->g.k) + p->g.c * p->g.k);
     *state = p;
     return LMB_OK;
 }
 
+/* Conv, ConvAct: constant weights are transformed once. */
 static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
-    return create(c, false, state, scratch, err);
+    LMB_TRY(create(c, false, state, scratch, err));
+    plan *p = *state;
+    if (!c->in[1].data)
+        return LMB_OK;
+    p->u = malloc(sizeof(float) * LMBI_POINTS * (size_t)(p->g.c * p->g.k));
+    if (!p->u) {
+        destroy(p);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for transformed weights");
+    }
+    p->loops->weights(&p->g, c->in[1].data, 0, p->u);
+    return LMB_OK;
 }
 
 static lmb_status backward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
@@ -99,26 +123,49 @@ static lmb_status backward_create(const lmb_call *c, void **state, size_t *scrat
     return create(c, true, state, scratch, err);
 }
 
-/* Scratch: the transformed weights, then what the loops want. Conv: x, w, bias; ConvGradData: dy, w. */
-static lmb_status run_convolution(const plan *p, const lmb_run *r, int backward)
+static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
-    float *u = r->scratch, *rest = u + LMBI_POINTS * p->g.c * p->g.k;
+    return create(c, false, state, scratch, err);
+}
 
-    p->loops->weights(&p->g, r->in[1].data, backward, u);
-    p->loops->forward(&p->g, r->in[0].data, u, !backward && r->n_in > 2 ? r->in[2].data : NULL, r->out[0].data, rest);
+/* Scratch: the transformed weights, then what the loops want. */
+static void convolve(const plan *p, const lmb_run *r, int backward, const lmbi_winograd_end *e)
+{
+    float *u = p->u ? p->u : r->scratch, *rest = (float *)r->scratch + LMBI_POINTS * p->g.c * p->g.k;
+
+    if (!p->u)
+        p->loops->weights(&p->g, r->in[1].data, backward, u);
+    p->loops->forward(&p->g, r->in[0].data, u, e, r->out[0].data, rest);
+}
+
+/* x, w, bias */
+static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_winograd_end e = { r->n_in > 2 ? r->in[2].data : NULL, NULL, -INFINITY, INFINITY };
+    (void)err;
+    convolve(state, r, 0, &e);
     return LMB_OK;
 }
 
-static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
+/* x, w, bias, add */
+static lmb_status act_run(void *state, const lmb_run *r, lmb_error *err)
 {
+    const lmb_conv_act_attr *a = r->attr;
+    bool relu = *a->function == 'R', clip = *a->function == 'C';
+    lmbi_winograd_end e = { r->n_in > 2 ? r->in[2].data : NULL, r->n_in > 3 ? r->in[3].data : NULL,
+                            relu ? 0 : clip ? a->lo : -INFINITY, clip ? a->hi : INFINITY };
     (void)err;
-    return run_convolution(state, r, 0);
+    convolve(state, r, 0, &e);
+    return LMB_OK;
 }
 
+/* dy, w */
 static lmb_status backward_run(void *state, const lmb_run *r, lmb_error *err)
 {
+    lmbi_winograd_end e = { NULL, NULL, -INFINITY, INFINITY };
     (void)err;
-    return run_convolution(state, r, 1);
+    convolve(state, r, 1, &e);
+    return LMB_OK;
 }
 
 /* ConvGradWeights: dy, x */
@@ -130,12 +177,10 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-const lmb_kernel lmbi_winograd_conv = { .name = "winograd:conv", .op = "Conv", .domain = "", .accepts = accepts,
-                                        .layout = lmbi_conv_layout, .create = forward_create, .run = forward_run,
-                                        .destroy = free };
-const lmb_kernel lmbi_winograd_conv_data = { .name = "winograd:conv_data", .op = "ConvGradData", .domain = "limbeck",
-                                             .accepts = accepts, .layout = lmbi_conv_layout, .create = backward_create,
-                                             .run = backward_run, .destroy = free };
-const lmb_kernel lmbi_winograd_conv_weights = { .name = "winograd:conv_weights", .op = "ConvGradWeights",
-                                                .domain = "limbeck", .accepts = accepts, .layout = lmbi_conv_layout,
-                                                .create = forward_create, .run = weights_run, .destroy = free };
+#define KERNEL(lower, text, Op, Domain, make, fn)                                                                     \
+    const lmb_kernel lmbi_winograd_##lower = { .name = "winograd:" text, .op = Op, .domain = Domain, .accepts = accepts, \
+                                               .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
+KERNEL(conv, "conv", "Conv", "", forward_create, forward_run);
+KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", forward_create, act_run);
+KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", backward_create, backward_run);
+KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run);

@@ -20,11 +20,14 @@ enum {
     LMBI_POINTS = 36
 };
 
+/* What becomes of the sums: + bias [k] + add (like y), each NULL for none, then limited to [lo, hi]. */
+typedef struct lmbi_winograd_end { const float *bias, *add; float lo, hi; } lmbi_winograd_end;
+
 typedef struct lmbi_winograd_loops {
     /* weights [k, c, 3, 3] -> u. backward: for the gradient of the input; then g->c counts the convolution's outputs. */
     void (*weights)(const lmbi_winograd *g, const float *w, int backward, float *u);
-    /* bias [k] or NULL. scratch: 36 * block * (c + k) floats, 64-byte aligned. */
-    void (*forward)(const lmbi_winograd *g, const float *x, const float *u, const float *bias, float *y, float *scratch);
+    /* scratch: 36 * block * (c + k) floats */
+    void (*forward)(const lmbi_winograd *g, const float *x, const float *u, const lmbi_winograd_end *e, float *y, float *scratch);
     /* dw [k, c, 3, 3]. scratch: 36 * (block * (c + k) + c * k) floats. */
     void (*gradient)(const lmbi_winograd *g, const float *x, const float *dy, float *dw, float *scratch);
 } lmbi_winograd_loops;

@@ -14,12 +14,14 @@
 #include "core/cpu/winograd.h"
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define INLINE __attribute__((always_inline)) static inline
 #define TILE LMBI_TILE
 #define CHUNK LMBI_CHUNK
 
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
+INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
 
 /* ---- the transforms in one dimension: F(4, 3) by interpolation at 0, A, -A, B, -B and infinity ----
  * A = 5/8 and B = 3/2 round a third as much as the usual 1 and 2, and their powers are exact. Values at A and -A share
@@ -164,29 +166,33 @@ static void transform_input(const lmbi_winograd *g, const float *x, int64_t t0, 
 }
 
 /* M -> tiles [t0, t0 + count) of y. */
-static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const float *bias, float *y)
+static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const lmbi_winograd_end *e,
+                             float *y)
 {
     int64_t point = g->block * g->k;
+    vec lo = (vec){ 0 } + e->lo, hi = (vec){ 0 } + e->hi;
     place p = place_of(g, t0);
 
     for (int64_t t = 0; t < count; t++, step(g, &p)) {
         int rows = g->oh - p.y < 4 ? (int)(g->oh - p.y) : 4, cols = g->ow - p.x < 4 ? (int)(g->ow - p.x) : 4;
         for (int64_t k = 0; k < g->k; k += LANES) {
-            vec s[36], a[24], b[16], shift = load(bias ? bias + k : zeros);
-            float *to = y + ((p.n * g->oh + p.y) * g->ow + p.x) * g->k + k;
+            vec s[36], a[24], b[16], shift = load(e->bias ? e->bias + k : zeros);
+            int64_t at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->k + k;
             for (int i = 0; i < 36; i++)
                 s[i] = load(m + i * point + t * g->k + k);
             for (int j = 0; j < 6; j++)
                 output_4(s + j, 6, a + 4 * j);
             for (int i = 0; i < 4; i++)
                 output_4(a + i, 4, b + 4 * i);
-            if (rows == 4 && cols == 4)
-                for (int i = 0; i < 16; i++)
-                    store(to + (i / 4 * g->ow + i % 4) * g->k, b[i] + shift);
-            else
-                for (int i = 0; i < rows; i++)
-                    for (int j = 0; j < cols; j++)
-                        store(to + (i * g->ow + j) * g->k, b[4 * i + j] + shift);
+            for (int i = 0; i < rows; i++)
+                for (int j = 0; j < cols; j++) {
+                    int64_t pixel = at + (i * g->ow + j) * g->k;
+                    vec v = b[4 * i + j] + shift;
+                    if (e->add)
+                        v += load(e->add + pixel);
+                    v = choose(v < lo, lo, v);
+                    store(y + pixel, choose(v > hi, hi, v));
+                }
         }
     }
 }
@@ -319,7 +325,7 @@ static void transform_weights(const lmbi_winograd *g, const float *w, int backwa
     }
 }
 
-static void forward(const lmbi_winograd *g, const float *x, const float *u, const float *bias, float *y, float *scratch)
+static void forward(const lmbi_winograd *g, const float *x, const float *u, const lmbi_winograd_end *e, float *y, float *scratch)
 {
     float *v = scratch, *m = scratch + LMBI_POINTS * g->block * g->c;
 
@@ -327,7 +333,7 @@ static void forward(const lmbi_winograd *g, const float *x, const float *u, cons
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
         transform_input(g, x, t, count, padded, v);
         multiply(g, v, u, padded, m);
-        transform_output(g, m, t, count, bias, y);
+        transform_output(g, m, t, count, e, y);
     }
 }
 

@@ -18,6 +18,7 @@
     X(clip_grad)            \
     X(concat)               \
     X(conv)                 \
+    X(conv_act)             \
     X(conv_grad_data)       \
     X(conv_grad_weights)    \
     X(cross_entropy)        \

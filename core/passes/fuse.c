@@ -9,16 +9,17 @@
 #include <string.h>
 
 #include "core/ops/batch_norm.h"
+#include "core/ops/conv.h"
 #include "core/passes/rewrite.h"
 
-typedef enum { KEEP, HOLD, FORWARD, BACKWARD } part_kind;
+typedef enum { KEEP, HOLD, CONV, FORWARD, BACKWARD } part_kind;
 
 typedef struct part {
     part_kind kind;
-    int norm;              /* node: the BatchNormalization of the group                  */
+    int first;             /* node: the Conv or BatchNormalization of the group          */
     const char *function;  /* "", "Relu", "Clip"                                         */
     float lo, hi;
-    lmb_vid other;         /* FORWARD: the value added, LMB_NONE. BACKWARD: dy           */
+    lmb_vid other;         /* CONV, FORWARD: the value added, LMB_NONE. BACKWARD: dy     */
     lmb_vid saved[2];      /* of the norm's own part, in the new graph: mean and inverse */
 } part;
 
@@ -75,7 +76,7 @@ static bool limits(const lmb_graph *g, const lmb_node *n, int k, float *lo, floa
     return true;
 }
 
-/* What follows the norm `i`: fills its part; returns the last node of the group. */
+/* What follows the Conv or norm `i`: fills its part; returns the last node of the group. */
 static int find_end(fusion *f, int i, part *p)
 {
     const lmb_graph *g = f->g;
@@ -107,12 +108,19 @@ static int find_end(fusion *f, int i, part *p)
     if (!lmb_shape_equal(&g->value[sum->in[0]].shape, &g->value[sum->in[1]].shape))
         return i;
     p->other = sum->in[1 - side];
-    int relu = f->uses[sum->out[0]] == 1 ? reader(f, next, sum->out[0], "Relu", 0) : -1;
-    if (relu < 0)
+    int act = f->uses[sum->out[0]] == 1 ? reader(f, next, sum->out[0], "Relu", 0) : -1;
+    p->function = act >= 0 ? "Relu" : "";
+    if (act < 0 && f->uses[sum->out[0]] == 1) {
+        act = reader(f, next, sum->out[0], "Clip", 0);
+        if (act >= 0 && limits(g, &g->node[act], 1, &p->lo, &p->hi))
+            p->function = "Clip";
+        else
+            act = -1;
+    }
+    if (act < 0)
         return next;
     f->part[next].kind = HOLD;
-    p->function = "Relu";
-    return relu;
+    return act;
 }
 
 /* The BatchNormGrad of norm `i`, and before it the gradient of its activation if nothing else reads that. */
@@ -131,7 +139,7 @@ static void find_backward(fusion *f, int i, int end)
     part *p = &f->part[grad];
     lmb_vid dy = g->node[grad].in[0];
     int act = g->value[dy].node;
-    *p = (part){ .kind = BACKWARD, .norm = i, .function = "", .other = dy };
+    *p = (part){ .kind = BACKWARD, .first = i, .function = "", .other = dy };
     if (act == LMB_NONE || f->uses[dy] != 1 || forward->other != LMB_NONE)
         return;
     const lmb_node *n = &g->node[act];
@@ -140,16 +148,32 @@ static void find_backward(fusion *f, int i, int end)
     if (!relu && !clip)
         return;
     f->part[act].kind = HOLD;
-    *p = (part){ .kind = BACKWARD, .norm = i, .function = forward->function, .lo = forward->lo, .hi = forward->hi,
+    *p = (part){ .kind = BACKWARD, .first = i, .function = forward->function, .lo = forward->lo, .hi = forward->hi,
                  .other = n->in[0] };
 }
 
-static void find_groups(fusion *f)
+static void find_convolutions(fusion *f)
+{
+    for (int i = 0; i < f->g->n_nodes; i++) {
+        const lmb_node *n = &f->g->node[i];
+        part p = { .kind = CONV, .first = i, .function = "", .other = LMB_NONE };
+        if (!is(n, "Conv") || f->g->value[n->in[0]].shape.n != 4 || !f->needed[n->out[0]] || f->uses[n->out[0]] != 1)
+            continue;
+        int end = find_end(f, i, &p);
+        if (end == i)
+            continue;
+        f->part[i].kind = HOLD;
+        f->part[end] = p;
+        f->groups++;
+    }
+}
+
+static void find_norms(fusion *f)
 {
     for (int i = 0; i < f->g->n_nodes; i++) {
         const lmb_node *n = &f->g->node[i];
         const lmb_batch_norm_attr *a = n->attr;
-        part p = { .kind = FORWARD, .norm = i, .function = "", .other = LMB_NONE };
+        part p = { .kind = FORWARD, .first = i, .function = "", .other = LMB_NONE };
         if (!is(n, "BatchNormalization") || !a->training_mode || f->g->value[n->in[0]].shape.n != 4 ||
             lmb_shape_count(&f->g->value[n->in[0]].shape) == 0 || !f->needed[n->out[0]])
             continue;
@@ -161,49 +185,61 @@ static void find_groups(fusion *f)
     }
 }
 
-static int group_attrs(const fusion *f, const part *p, lmb_attr *attr)
+static void emit_conv(lmb_rewrite *r, const part *p, const lmb_node *conv, lmb_vid *out)
 {
-    const lmb_batch_norm_attr *a = f->g->node[p->norm].attr;
-    const lmb_attr all[] = { LMB_AREAL("epsilon", a->epsilon), LMB_AREAL("momentum", a->momentum),
-                             LMB_ATEXT("function", p->function), LMB_AREAL("lo", p->lo), LMB_AREAL("hi", p->hi) };
-    memcpy(attr, all, sizeof all);
-    return (int)(sizeof all / sizeof all[0]);
+    const lmb_conv_attr *a = conv->attr;
+    const lmb_attr attr[] = { LMB_ATEXT("auto_pad", a->auto_pad), LMB_AINT("group", a->group),
+                              { .name = "dilations", .kind = LMB_ATTR_INTS, .ints = a->dilations },
+                              { .name = "kernel_shape", .kind = LMB_ATTR_INTS, .ints = a->kernel_shape },
+                              { .name = "pads", .kind = LMB_ATTR_INTS, .ints = a->pads },
+                              { .name = "strides", .kind = LMB_ATTR_INTS, .ints = a->strides },
+                              LMB_ATEXT("function", p->function), LMB_AREAL("lo", p->lo), LMB_AREAL("hi", p->hi) };
+    const lmb_vid in[4] = { r->map[conv->in[0]], r->map[conv->in[1]],
+                            conv->n_in > 2 && conv->in[2] != LMB_NONE ? r->map[conv->in[2]] : LMB_NONE,
+                            p->other == LMB_NONE ? LMB_NONE : r->map[p->other] };
+
+    out[0] = lmb_emit(&r->b, "ConvAct", conv->name, in, 4, attr, (int)(sizeof attr / sizeof attr[0]));
+}
+
+static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const char *name, lmb_vid *saved, lmb_vid *out, int n_out)
+{
+    const lmb_batch_norm_attr *a = norm->attr;
+    const lmb_attr attr[] = { LMB_AREAL("epsilon", a->epsilon), LMB_AREAL("momentum", a->momentum),
+                              LMB_ATEXT("function", p->function), LMB_AREAL("lo", p->lo), LMB_AREAL("hi", p->hi) };
+    lmb_vid in[6], made[5];
+
+    if (p->kind == BACKWARD) {
+        const lmb_vid all[6] = { r->map[p->other], r->map[norm->in[0]], r->map[norm->in[1]], r->map[norm->in[2]], saved[0], saved[1] };
+        lmb_emit_n(&r->b, "BatchNormActGrad", name, all, 6, attr, 5, out, 3);
+        return;
+    }
+    for (int k = 0; k < 5; k++)
+        in[k] = r->map[norm->in[k]];
+    if (p->other != LMB_NONE)
+        in[5] = r->map[p->other];
+    lmb_emit_n(&r->b, "BatchNormAct", norm->name, in, p->other == LMB_NONE ? 5 : 6, attr, 5, made, 5);
+    saved[0] = made[3];
+    saved[1] = made[4];
+    for (int k = 1; k < norm->n_out; k++)
+        r->map[norm->out[k]] = made[k];
+    for (int k = 0; k < n_out; k++)
+        out[k] = made[k];
 }
 
 static lmb_status fuse_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
 {
     fusion *f = r->ctx;
     const part *p = &f->part[n - r->old->node];
-    const lmb_node *norm = &r->old->node[p->norm];
-    lmb_attr attr[5];
-    lmb_vid operand[6], made[5];
+    const lmb_node *first = &r->old->node[p->first];
 
     (void)in, (void)err;
-    if (p->kind == KEEP)
-        return LMB_OK;
-    *done = true;
-    for (int k = 0; k < n->n_out; k++)
+    *done = p->kind != KEEP;
+    for (int k = 0; *done && k < n->n_out; k++)
         out[k] = LMB_NONE;
-    if (p->kind == HOLD)
-        return LMB_OK;
-    int n_attr = group_attrs(f, p, attr);
-    lmb_vid *saved = f->part[p->norm].saved;
-    if (p->kind == FORWARD) {
-        for (int k = 0; k < 5; k++)
-            operand[k] = r->map[norm->in[k]];
-        if (p->other != LMB_NONE)
-            operand[5] = r->map[p->other];
-        lmb_emit_n(&r->b, "BatchNormAct", norm->name, operand, p->other == LMB_NONE ? 5 : 6, attr, n_attr, made, 5);
-        saved[0] = made[3];
-        saved[1] = made[4];
-        for (int k = 1; k < norm->n_out; k++)
-            r->map[norm->out[k]] = made[k];
-        for (int k = 0; k < n->n_out; k++)
-            out[k] = made[k];
-    } else {
-        const lmb_vid all[6] = { r->map[p->other], r->map[norm->in[0]], r->map[norm->in[1]], r->map[norm->in[2]], saved[0], saved[1] };
-        lmb_emit_n(&r->b, "BatchNormActGrad", n->name, all, 6, attr, n_attr, out, 3);
-    }
+    if (p->kind == CONV)
+        emit_conv(r, p, first, out);
+    else if (p->kind == FORWARD || p->kind == BACKWARD)
+        emit_norm(r, p, first, n->name, f->part[p->first].saved, out, n->n_out);
     return lmb_builder_status(&r->b);
 }
 
@@ -224,7 +260,8 @@ lmb_status lmb_pass_fuse(const lmb_graph *g, lmb_graph **out, lmb_vid **map, lmb
         st = lmb_graph_needed(g, true, f.needed, err);
     if (st == LMB_OK) {
         count_uses(&f);
-        find_groups(&f);
+        find_norms(&f);
+        find_convolutions(&f);
     }
     if (st == LMB_OK && f.groups)
         st = lmb_rewrite_run(&r, g, out, map, err);

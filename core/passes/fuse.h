@@ -1,6 +1,7 @@
 /* core/passes/fuse.h - neighbours that are one kernel: a graph with the same results and fewer passes over memory.
  *
  *   BatchNormalization in training, + Add, + Relu | Clip     -> BatchNormAct
+ *   Conv, + Add, + Relu | Clip                               -> ConvAct
  *   ReluGrad | ClipGrad, + BatchNormGrad                     -> BatchNormActGrad, from saved statistics
  *
  * Run by lmb_plan_compile on graphs that backends will run; what a value is called or what it means does not change,

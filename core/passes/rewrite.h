@@ -41,6 +41,9 @@ LMB_MUST_CHECK lmb_status lmb_rewrite_run(lmb_rewrite *r, const lmb_graph *g, lm
 LMB_MUST_CHECK lmb_status lmb_pass_train_form(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
 /* The same graph for another batch. */
 LMB_MUST_CHECK lmb_status lmb_pass_rebatch(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
+/* The same graph for another batch, with its state as constants: kernels prepare weights that can not change once, when a
+ * plan is compiled. For inference with one set of weights. */
+LMB_MUST_CHECK lmb_status lmb_pass_freeze(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
 /* Append a copy of `g` to the graph that `b` builds: input i is fed by in[i], state becomes constants (a frozen
  * teacher), outputs' values are returned in out[0 .. g->n_outputs). */
 LMB_MUST_CHECK lmb_status lmb_pass_embed(lmb_builder *b, const lmb_graph *g, const lmb_vid *in, lmb_vid *out,

@@ -101,10 +101,10 @@ static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v)
     EACH_PRODUCT(v, xi, wi, yi, want_y[yi] += (double)t.x[xi] * t.w[wi]; want_x[xi] += (double)t.y[yi] * t.w[wi];
                  want_w[wi] += (double)t.y[yi] * t.x[xi])
     l->weights(&g, t.w, 0, u);
-    l->forward(&g, t.x, u, t.b, y, s);
+    l->forward(&g, t.x, u, &(lmbi_winograd_end){ t.b, NULL, -INFINITY, INFINITY }, y, s);
     near(y, want_y, t.ny, "convolution");
     l->weights(&back, t.w, 1, u);
-    l->forward(&back, t.y, u, NULL, dx, sb);
+    l->forward(&back, t.y, u, &(lmbi_winograd_end){ NULL, NULL, -INFINITY, INFINITY }, dx, sb);
     near(dx, want_x, t.nx, "gradient of the input");
     l->gradient(&g, t.x, t.y, dw, s);
     near(dw, want_w, t.nw, "gradient of the weights");
