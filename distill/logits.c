@@ -66,8 +66,8 @@ static lmb_status check_pair(const lmb_logits_key *k, lmb_error *err)
                         lmb_shape_text(&k->data->shape, b, sizeof b));
     if (y->shape.n != 2 || y->shape.d[1] < 1 || y->shape.d[1] > 1 << 24)
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher answers %s; logits [N, classes] are needed", lmb_shape_text(&y->shape, a, sizeof a));
-    if (k->rows < 1 || k->rows > 65536)
-        return LMB_FAIL(err, LMB_E_ARG, "a teacher that answers %lld rows at once; it must be 1 to 65536", (long long)k->rows);
+    if (k->rows < 1 || k->rows > 1 << 20)
+        return LMB_FAIL(err, LMB_E_ARG, "a teacher that answers %lld rows at once; it must be 1 to 1048576", (long long)k->rows);
     return LMB_OK;
 }
 

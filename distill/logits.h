@@ -34,7 +34,7 @@ typedef struct lmb_logits_key {
     const lmb_augment *augment; /* as in training; NULL: the teacher is shown samples as they are */
     uint64_t seed;              /* train.seed     */
     const char *backend;
-    int64_t rows;               /* that the teacher answers at once: lmb_distill.rows, 1 to 65536 */
+    int64_t rows;               /* that the teacher answers at once: lmb_distill.rows, 1 to 1048576 */
     int64_t epochs;             /* of the training */
 } lmb_logits_key;
 

@@ -13,13 +13,19 @@
 #include "launch/job.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
+#include "launch/teacher.h"
 #include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
-    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher, an .onnx\n"
-    "   file; by default the teacher of this run). Without `distill`: against the labels alone.\n"
+    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: an .onnx\n"
+    "   file or a checkpoint, by default the teacher of this run). Without `distill`: against the labels alone.\n"
+    "   cache: true keeps the teacher's logits in <run>/teacher/logits-<key>.bin, one row for each sample and epoch (augmented\n"
+    "   samples differ from epoch to epoch); the training ends in the same bits, and later ones with the same teacher, data,\n"
+    "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there already.\n"
+    "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
+    "   image and told the answer to the unchanged one. Old files can be deleted.\n"
     "2. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
     "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
@@ -46,19 +52,13 @@ static const lmb_field quantize_fields[] = {
 
 typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; } request;
 
-static lmb_status read_teacher(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err)
-{
-    char path[LMB_STAGE_PATH];
-    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
-    return lmb_onnx_read(*c->teacher ? c->teacher : path, NULL, out, err);
-}
-
 /* Train `model` as stage `name` with a teacher (alpha > 0) or without. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
                               lmb_graph *model, lmb_error *err)
 {
     lmb_job *j = &r->job;
     lmb_graph *teacher = NULL;
+    lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_distill d = { .label_smoothing = c->label_smoothing };
     lmb_loss loss = { lmb_loss_cross_entropy, &d.label_smoothing };
@@ -66,16 +66,19 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
 
     if (st == LMB_OK && dc && dc->alpha > 0) {
         d.config = *dc;
-        st = read_teacher(j, dc, &teacher, err);
+        st = lmb_teacher_read(j, dc, &teacher, err);
         d.teacher = teacher;
         if (st == LMB_OK)
             st = lmb_distill_check(&d, model, err);
+        if (st == LMB_OK)
+            st = lmb_teacher_cache(j, c, comm, &d, &cache, err);
         loss = lmb_distill_loss(&d);
     }
     if (st == LMB_OK) {
         lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh };
         st = lmb_run_training(comm, &q, err);
     }
+    lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
     lmb_str_free(&config);
     return st;

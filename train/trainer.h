@@ -40,6 +40,9 @@ typedef struct lmb_train_config {
 } lmb_train_config;
 extern const lmb_field lmb_train_fields[];
 
+/* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
+int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);
+
 typedef struct lmb_trainer lmb_trainer;
 
 /* What a finished epoch looked like. */

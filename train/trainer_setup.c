@@ -54,13 +54,24 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
     return lmb_fields_bind(t->schedule->fields, t->c.schedule, t->schedule_config, err);
 }
 
+static int threads_of(const lmb_train_config *c, int ranks) { return c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
+
+int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
+{
+    int64_t batch = c->batch < samples ? c->batch : samples, slots = (int64_t)threads_of(c, ranks) * ranks;
+
+    if (c->mode == LMBI_FAST)
+        return (batch + slots - 1) / slots;
+    return c->shard < batch ? c->shard : batch;
+}
+
 /* How many shards, and who runs them. */
 static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
 {
     int ranks = t->comm->size;
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n;
 
-    t->threads = t->c.threads ? (int)t->c.threads : (lmb_cpu_count() + ranks - 1) / ranks;
+    t->threads = threads_of(&t->c, ranks);
     if (t->c.mode == LMBI_FAST) {
         t->slots = t->threads;
         t->slots_all = (int64_t)t->threads * ranks;

@@ -42,6 +42,19 @@ lmb_status lmb_store_commit(lmb_store_writer *w, lmb_error *err)
     return lmb_file_publish(tmp, w->path, err);
 }
 
+bool lmb_store_is(const char *path)
+{
+    unsigned char head[8] = { 0 };
+    FILE *f = fopen(path, "rb");
+    bool is = f && fread(head, 1, sizeof head, f) == sizeof head && memcmp(head, hdf5_magic, sizeof head) == 0;
+
+    for (const lmb_store_format *const *p = lmbi_store_formats; f && *p; p++)
+        is = is || memcmp((*p)->magic, head, sizeof head) == 0;
+    if (f)
+        fclose(f);
+    return is;
+}
+
 lmb_status lmb_store_open(const char *path, lmb_store **out, lmb_error *err)
 {
     unsigned char head[8] = { 0 };

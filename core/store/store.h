@@ -67,6 +67,8 @@ typedef struct lmb_store lmb_store;
 
 /* The format is told by the file's first bytes. E_FORMAT: damaged, or no store at all. */
 LMB_MUST_CHECK lmb_status lmb_store_open(const char *path, lmb_store **out, lmb_error *err);
+/* Does the file begin like one of the formats, HDF5 included where it can not be read? */
+bool lmb_store_is(const char *path);
 void lmb_store_close(lmb_store *s); /* NULL is a no-op */
 
 size_t lmb_store_count(const lmb_store *s);

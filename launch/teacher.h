@@ -1,0 +1,17 @@
+/* launch/teacher.h - the teacher of a stage: from a file, and where its logits come from. */
+#ifndef LMB_LAUNCH_TEACHER_H
+#define LMB_LAUNCH_TEACHER_H
+
+#include "distill/logits.h"
+#include "distill/loss.h"
+#include "launch/job.h"
+
+/* An .onnx file or a checkpoint; default <run>/teacher/model.onnx. */
+LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err);
+
+/* Decide by d->config.cache, and open or make <run>/teacher/logits-<key>.bin where its logits are to come from it: all ranks
+ * call. Sets d->rows and, with a file, d->logits; *out is then the caller's to close after the training, else NULL. */
+LMB_MUST_CHECK lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_comm *comm, lmb_distill *d, lmb_logits **out,
+                                            lmb_error *err);
+
+#endif
