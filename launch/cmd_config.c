@@ -6,6 +6,7 @@
 #include "train/loss.h"
 #include "launch/federation.h"
 #include "launch/job.h"
+#include "launch/prune.h"
 #include "train/model.h"
 
 static const char usage[] =
@@ -58,6 +59,9 @@ static lmb_status keys(void)
     print_keys("`model`, beside what `limbeck list models` shows for each name:", lmb_model_common_fields);
     print_keys("`teacher` and `student`:", lmb_stage_fields);
     print_keys("`student.distill`:", lmb_distill_fields);
+    print_keys("`student.prune`:", lmb_prune_fields);
+    print_keys("`student.prune`, with method channels:", lmb_prune_channel_fields);
+    print_keys("`student.prune`, with method magnitude:", lmb_prune_magnitude_fields);
     print_keys("`student.quantize`:", lmb_distill_quantize_fields());
     print_keys("`federation` (`local` holds keys of `train`):", lmb_federation_fields);
     return LMB_OK;

@@ -1,4 +1,4 @@
-/* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, then learns to be integers. */
+/* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, is pruned, then learns to be integers. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/prune.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
@@ -25,10 +26,14 @@ static const char usage[] =
     "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there already.\n"
     "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
     "   image and told the answer to the unchanged one. Old files can be deleted.\n"
-    "2. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
+    "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by dependency groups,\n"
+    "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights are held at\n"
+    "   zero, more and more while it trains. `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
+    "3. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
     "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
-    "Leaves <run>/student/model.onnx and <run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n";
+    "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
+    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n";
 
 typedef struct quantize_config {
     int64_t method, calibration, seed;
@@ -49,11 +54,11 @@ static const lmb_field quantize_fields[] = {
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
 };
 
-typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; } request;
+typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; } request;
 
-/* Train `model` as stage `name` with a teacher (alpha > 0) or without. */
+/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
-                              lmb_graph *model, lmb_error *err)
+                              lmb_masks *masks, lmb_graph *model, lmb_error *err)
 {
     lmb_job *j = &r->job;
     lmb_graph *teacher = NULL;
@@ -73,7 +78,8 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     }
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
-        lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh };
+        lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
+                              masks ? lmb_masks_stepped : NULL, masks };
         st = lmb_run_training(comm, &q, err);
     }
     lmb_logits_close(cache);
@@ -82,18 +88,50 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     return st;
 }
 
-static lmb_status float_student(request *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+/* Write and report the float model of a stage: rank 0's work. */
+static lmb_status leave_model(const lmb_job *j, const char *stage, const lmb_graph *model, lmb_error *err)
 {
-    lmb_job *j = &r->job;
     char path[LMB_STAGE_PATH];
 
+    LMB_TRY(lmb_stage_path(path, j->c.run, stage, "model.onnx", err));
+    LMB_TRY(lmb_onnx_write(path, model, NULL, err));
+    return lmb_stage_report(j->c.run, stage, path, model, j->test, j->stage.train.backend, err);
+}
+
+/* The student as the zoo has it, trained. */
+static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+
     LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, out, err));
-    LMB_TRY(train_stage(r, comm, j->stage_name, &j->stage.train, j->stage.distill ? &r->distill : NULL, *out, err));
-    if (comm->rank)
-        return LMB_OK;
-    LMB_TRY(lmb_stage_path(path, j->c.run, j->stage_name, "model.onnx", err));
-    LMB_TRY(lmb_onnx_write(path, *out, NULL, err));
-    return lmb_stage_report(j->c.run, j->stage_name, path, *out, j->test, j->stage.train.backend, err);
+    LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, *out, err));
+    return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
+}
+
+/* Trained whole, pruned, and trained on. What comes later has no part in the first training: it is kept when that changes. */
+static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    request before = *r;
+    lmb_graph *dense = NULL;
+    lmb_masks *masks = NULL;
+    char stage[64];
+    lmb_status st;
+
+    before.job.stage.prune = before.job.stage.quantize = NULL;
+    snprintf(stage, sizeof stage, "%s-dense", j->stage_name);
+    LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
+    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, dense, out, err));
+    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, *out, j->train->n, &masks, err));
+    LMB_TRY_GOTO(st, done, train_stage(r, comm, j->stage_name, &r->prune.train, &r->prune.distill, masks, *out, err));
+    if (comm->rank == 0) {
+        LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
+        LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
+    }
+done:
+    lmb_masks_destroy(masks);
+    lmb_graph_destroy(dense);
+    return st;
 }
 
 /* Ranges from a few images. One rank's work, for all. */
@@ -123,13 +161,16 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
 static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     lmb_graph *folded = NULL, *qat = NULL, *frozen = NULL;
+    lmb_masks *masks = NULL;
     char stage[64], path[LMB_STAGE_PATH];
     lmb_status st;
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
     LMB_TRY_GOTO(st, done, lmb_pass_fold(student, &folded, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &r->quantize.qat, &qat, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, stage, &r->quantize.train, &r->quantize.distill, qat, err));
+    if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
+        LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
+    LMB_TRY_GOTO(st, done, train_stage(r, comm, stage, &r->quantize.train, &r->quantize.distill, masks, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));
@@ -137,6 +178,7 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
         printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
     }
 done:
+    lmb_masks_destroy(masks);
     lmb_graph_destroy(folded);
     lmb_graph_destroy(qat);
     lmb_graph_destroy(frozen);
@@ -149,7 +191,8 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
     lmb_graph *student = NULL;
 
     LMB_TRY(lmb_job_data(&r->job, err));
-    lmb_status st = float_student(r, comm, &student, err);
+    lmb_status st = r->job.stage.prune ? pruned_student(r, comm, &student, err)
+                                       : whole_student(r, comm, r->job.stage_name, &student, err);
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
         bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
@@ -164,24 +207,41 @@ const lmb_field *lmb_distill_quantize_fields(void) { return quantize_fields; }
 static lmb_status bind_options(request *r, lmb_error *err)
 {
     LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
+    if (r->job.stage.prune)
+        LMB_TRY(lmb_prune_bind(r->job.stage.prune, &r->prune, err));
     return lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err);
+}
+
+/* Would the student be pruned, and learn on? *out: the pruned one, as yet untrained. */
+static lmb_status check_prune(const request *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+{
+    lmb_masks *masks = NULL;
+
+    LMB_TRY(lmb_prune_student(&r->prune, student, out, err));
+    LMB_TRY(lmb_prune_masks(&r->prune, *out, r->job.train->n, &masks, err));
+    lmb_masks_destroy(masks);
+    return lmb_job_check_training(&r->prune.train, *out, r->job.train, err);
 }
 
 lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb_error *err)
 {
     request r = { .job = *j };
-    lmb_graph *folded = NULL, *qat = NULL;
+    lmb_graph *pruned = NULL, *folded = NULL, *qat = NULL;
+    lmb_status st = LMB_OK;
 
     LMB_TRY(bind_options(&r, err));
     if (*r.distill.teacher && !lmb_file_exists(r.distill.teacher))
         return LMB_FAIL(err, LMB_E_IO, "distill.teacher: there is no file %s", r.distill.teacher);
-    if (!j->stage.quantize)
-        return LMB_OK;
-    lmb_status st = lmb_pass_fold(student, &folded, err);
-    if (st == LMB_OK)
-        st = lmb_pass_qat(folded, &r.quantize.qat, &qat, err);
-    if (st == LMB_OK)
-        st = lmb_job_check_training(&r.quantize.train, qat, j->train, err);
+    if (j->stage.prune)
+        st = check_prune(&r, student, &pruned, err);
+    if (st == LMB_OK && j->stage.quantize) {
+        st = lmb_pass_fold(pruned ? pruned : student, &folded, err);
+        if (st == LMB_OK)
+            st = lmb_pass_qat(folded, &r.quantize.qat, &qat, err);
+        if (st == LMB_OK)
+            st = lmb_job_check_training(&r.quantize.train, qat, j->train, err);
+    }
+    lmb_graph_destroy(pruned);
     lmb_graph_destroy(folded);
     lmb_graph_destroy(qat);
     return st;

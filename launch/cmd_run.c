@@ -40,7 +40,7 @@ static bool has_federation(const lmb_job *j) { return j->c.federation != NULL; }
 static const lmbi_step steps[] = {
     { "teacher", { "teacher" }, { "data", "split", "teacher" }, { "model.onnx", "stage.json" }, has_teacher, lmbi_run_ranks,
       { "train", LMBI_CONFIG, "--stage", "teacher" } },
-    { "student", { "student", "student-int8" }, { "data", "split", "student" }, { "model.onnx", "stage.json" }, has_student, lmbi_run_ranks,
+    { "student", { "student", "student-dense", "student-int8" }, { "data", "split", "student" }, { "model.onnx", "stage.json" }, has_student, lmbi_run_ranks,
       { "distill", LMBI_CONFIG, "--stage", "student" } },
     { "student-int8", { NULL }, { "export" }, { "qat.onnx", "model.lmb", "stage.json" }, has_quantize, lmbi_run_alone,
       { "export", LMBI_CONFIG, "--from", "student" } },

@@ -25,6 +25,7 @@ static void on_signal(int s) { (void)s; interrupted = 1; }
 typedef struct watcher {
     lmb_progress bar;
     const lmb_train_config *c;
+    const lmb_run_request *q;
     int rank;
     lmb_trainer *trainer;
     const char *config;                                          /* resolved, as text */
@@ -71,6 +72,12 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     LMB_TRY(lmb_history_add(w->history, e, err));
     LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
     return save(w, err);
+}
+
+static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err)
+{
+    const watcher *w = ctx;
+    return w->q->stepped(w->q->hand, t, err);
 }
 
 /* The final weights in a word: two runs with the same bits print the same line. */
@@ -131,13 +138,15 @@ static void on_stall(void *ctx, const char *sentence)
 
 static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_error *err)
 {
-    lmb_train_watch watch = { on_step, on_epoch, w };
+    lmb_train_watch watch = { on_step, on_epoch, w, q->stepped ? on_stepped : NULL };
     lmb_watch *board = NULL;
     lmb_state_layout *l = NULL;
     char path[LMB_STAGE_PATH];
 
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
     LMB_TRY(resume(w, comm, q->fresh, err));
+    if (q->stepped)
+        LMB_TRY(q->stepped(q->hand, w->trainer, err));
     LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
     LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
     lmb_trainer_watch(w->trainer, board);
@@ -168,7 +177,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
 lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err)
 {
     lmb_str config = LMB_STR_INIT;
-    watcher w = { .c = q->train, .rank = comm->rank };
+    watcher w = { .c = q->train, .q = q, .rank = comm->rank };
     int lock = -1;
     lmb_status st;
 

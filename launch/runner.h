@@ -12,6 +12,9 @@ typedef struct lmb_run_request {
     const lmb_loss *loss;
     const lmb_dataset *data, *validation;
     bool fresh;
+    /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL: none */
+    lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
+    void *hand;
 } lmb_run_request;
 
 /* Train from wherever an earlier call was stopped. E_STOPPED: on request; state is saved. */

@@ -113,12 +113,20 @@ static lmb_status log_softmax_grad(lmb_grad *g, lmb_error *err) { (void)err; ret
 
 static void cost(const lmb_call *c, lmb_cost *out) { out->flops = 5.0 * (double)lmb_shape_count(&c->out[0].shape); }
 
+/* Without one of them the others' shares grow: the axis is needed whole. */
+static void axes(const lmb_call *c, const lmb_axes *a)
+{
+    int64_t axis = ((const axis_attr *)c->attr)->axis;
+    lmbi_axes_same(c, a);
+    a->fix(a->ctx, 0, (int)(axis < 0 ? axis + c->in[0].shape.n : axis));
+}
+
 #define FORWARD_ROW(lower, Name, formula)                                                          \
     const lmb_op lmb_op_##lower = {                                                                \
         .name = Name, .domain = "", .summary = formula, .source = "ONNX " Name "-13", .since = 13, \
         .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(axis_attr),      \
         .attrs = rows, .infer = softmax_infer, .grad = lower##_grad, .cost = cost,                 \
-        .axes = lmbi_axes_same, .run = lower##_run,                                                \
+        .axes = axes, .run = lower##_run,                                                          \
     }
 #define GRAD_ROW(lower, Name)                                                                      \
     const lmb_op lmb_op_##lower##_grad = {                                                         \

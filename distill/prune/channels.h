@@ -1,0 +1,47 @@
+/* distill/prune/channels.h - channels are taken away, and the model is smaller for it.
+ *
+ * Idea: the channels of all classes (axes.h) are put in one order by a criterion (criteria.h), each divided by the mean
+ * of its class, because filters of different layers are of different sizes. The worst go until the target is met: a
+ * share of the channels, of the multiply-accumulates or of the parameters, counted on the graph that comes out. Then
+ * every weight, statistic and constant is cut along its axes. What is left answers as the old model does with the same
+ * channels held at zero.
+ *
+ *   source   a global order: Liu et al. 2017 (Network Slimming), arXiv:1708.06519; division by the class's mean and groups:
+ *            Fang et al. 2023 (DepGraph), arXiv:2301.12900
+ */
+#ifndef LMB_DISTILL_PRUNE_CHANNELS_H
+#define LMB_DISTILL_PRUNE_CHANNELS_H
+
+#include "core/base/field.h"
+#include "distill/prune/axes.h"
+#include "distill/prune/lineage.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_prune_channels {
+    const char *criterion;
+    double keep, macs, parameters; /* exactly one is given: the share that may be left */
+    int64_t scope, min_channels, round_to;
+} lmb_prune_channels;
+enum { LMB_SCOPE_GLOBAL, LMB_SCOPE_LAYER };
+extern const char *const lmb_prune_scopes[];
+extern const lmb_field lmb_prune_channel_fields[];
+
+/*   g        in inference form (BatchNormalization as trained); state holds its content
+ *   out      the smaller graph; names are those of g
+ *   lineage  may be NULL; of g's state to that of *out
+ *   errors   E_ARG: no target or several, a target that the floors do not allow, a criterion that has nothing to go by;
+ *            E_UNSUPPORTED: no channel of the graph can be taken away, with the reasons */
+LMB_MUST_CHECK lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out,
+                                                  lmb_lineage **lineage, lmb_error *err);
+
+/* Which channels are left, keep[map->n_channels], as a graph: the second half of the pass. */
+LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out,
+                                          lmb_lineage **lineage, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,219 @@
+/* distill/prune/masks.c - see masks.h. */
+#include "distill/prune/masks.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "distill/prune/channels.h"
+
+const lmb_field lmb_prune_magnitude_fields[] = {
+    LMB_REAL(lmb_prune_magnitude, sparsity, 0.8, 0, 0.9999, "", "share of the weights that are zero in the end"),
+    LMB_REAL(lmb_prune_magnitude, initial, 0, 0, 0.9999, "", "share at the beginning of the schedule"),
+    LMB_REAL(lmb_prune_magnitude, begin, 0, 0, 1e6, "epochs", "when the schedule begins"),
+    LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs", "when it has reached `sparsity`; 0: after three quarters of the training"),
+    LMB_INT(lmb_prune_magnitude, every, 50, 1, 1e9, "steps", "between two times that weights go"),
+    LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes, "the least of all weights, or the same share of each layer"),
+    LMB_FIELD_END
+};
+
+enum { HALF = 1 << 16 };
+
+struct lmb_masks {
+    lmb_prune_magnitude c;
+    bool hold;             /* there is no schedule */
+    int64_t begin, end;    /* steps */
+    lmb_state_layout *layout;
+    bool known;            /* zero[] is that of the state before the step */
+    bool *zero;            /* [layout->count] */
+    size_t seen[HALF];     /* magnitudes of each first or second half, while the least are looked for */
+};
+
+/* Biases and the scales of BatchNormalization are few and needed. */
+static bool is_weight(lmb_role role, bool frozen, float decay, int axes)
+{
+    return role == LMB_ROLE_PARAMETER && !frozen && decay != 0 && axes >= 2;
+}
+
+static bool is_pruned(const lmb_segment *s) { return is_weight(s->role, s->frozen, s->decay, s->shape.n); }
+
+lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs, int64_t batches, lmb_masks **out,
+                            lmb_error *err)
+{
+    lmb_masks *m = calloc(1, sizeof *m);
+    lmb_status st;
+
+    if (!m)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks");
+    m->hold = !config;
+    if (config) {
+        m->c = *config;
+        double end = config->end > 0 ? config->end : 0.75 * (double)epochs;
+        m->begin = llround(config->begin * (double)batches);
+        m->end = llround(end * (double)batches);
+        if (config->initial > config->sparsity || m->begin > m->end || m->end > epochs * batches) {
+            st = LMB_FAIL(err, LMB_E_ARG, "pruning from %g to %g, from epoch %g to epoch %g: shares and epochs must rise, and the training has "
+                          "%lld epochs", config->initial, config->sparsity, config->begin, end, (long long)epochs);
+            goto failed;
+        }
+    }
+    LMB_TRY_GOTO(st, failed, lmb_state_layout_create(model, &m->layout, err));
+    m->zero = calloc(m->layout->count + 1, sizeof *m->zero);
+    if (!m->zero) {
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks of %zu weights", m->layout->count);
+        goto failed;
+    }
+    *out = m;
+    return LMB_OK;
+failed:
+    lmb_masks_destroy(m);
+    return st;
+}
+
+void lmb_masks_destroy(lmb_masks *m)
+{
+    if (!m)
+        return;
+    lmb_state_layout_destroy(m->layout);
+    free(m->zero);
+    free(m);
+}
+
+/* ---- the least of many ---- */
+
+/* The bits of |x| order as the magnitudes do. */
+static uint32_t magnitude(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u & 0x7FFFFFFFu;
+}
+
+/* Segments [lo, hi) of the layout, pruned ones only, as one list. */
+typedef struct range { lmb_masks *m; int lo, hi; } range;
+
+static size_t count_weights(range r)
+{
+    size_t n = 0;
+    for (int i = r.lo; i < r.hi; i++)
+        n += is_pruned(&r.m->layout->segment[i]) ? r.m->layout->segment[i].count : 0;
+    return n;
+}
+
+/* The k-th least magnitude (k from 1), half a number at a time: the first halves of all (shift 16), or the second halves of
+ * those that begin with `prefix` (shift 0). What lies below is taken from *k. */
+static uint32_t find_digit(range r, const float *w, int shift, uint32_t prefix, size_t *k)
+{
+    size_t *seen = r.m->seen;
+    uint32_t digit = 0;
+
+    memset(seen, 0, sizeof r.m->seen);
+    for (int i = r.lo; i < r.hi; i++) {
+        const lmb_segment *s = &r.m->layout->segment[i];
+        if (!is_pruned(s))
+            continue;
+        for (size_t j = 0; j < s->count; j++) {
+            uint32_t u = magnitude(w[s->offset + j]);
+            if (shift || u >> 16 == prefix)
+                seen[u >> shift & (HALF - 1)]++;
+        }
+    }
+    while (*k > seen[digit])
+        *k -= seen[digit++];
+    return digit;
+}
+
+/* Set the k least weights of the range to zero; of equal ones the first. True when that changed any. */
+static bool prune_least(range r, float *w, size_t k)
+{
+    bool changed = false;
+
+    if (k == 0)
+        return false;
+    uint32_t high = find_digit(r, w, 16, 0, &k), last = high << 16 | find_digit(r, w, 0, high, &k);
+    for (int i = r.lo; i < r.hi; i++) { /* all below the last one, and k of its kind */
+        const lmb_segment *s = &r.m->layout->segment[i];
+        if (!is_pruned(s))
+            continue;
+        for (size_t j = 0; j < s->count; j++) {
+            float *x = &w[s->offset + j];
+            uint32_t u = magnitude(*x);
+            if (u > last || (u == last && k == 0))
+                continue;
+            k -= u == last;
+            changed |= u != 0;
+            *x = 0;
+        }
+    }
+    return changed;
+}
+
+/* ---- the schedule ---- */
+
+static double share_at(const lmb_masks *m, int64_t step)
+{
+    double left = m->end > m->begin ? 1 - (double)(step - m->begin) / (double)(m->end - m->begin) : 0;
+    return m->c.sparsity + (m->c.initial - m->c.sparsity) * left * left * left;
+}
+
+/* Prune more if it is time to. At rest, before a step that was reached by resuming, there is nothing left to do. */
+static bool prune_more(lmb_masks *m, lmb_trainer_state *s)
+{
+    bool changed = false, layers = m->c.scope == LMB_SCOPE_LAYER;
+
+    if (m->hold || s->step < m->begin || s->step > m->end || ((s->step - m->begin) % m->c.every && s->step != m->end))
+        return false;
+    double share = share_at(m, s->step);
+    for (int i = 0; i < (layers ? m->layout->n : 1); i++) {
+        range r = { m, layers ? i : 0, layers ? i + 1 : m->layout->n };
+        changed |= prune_least(r, s->state, (size_t)llround(share * (double)count_weights(r)));
+    }
+    return changed;
+}
+
+void lmb_masks_apply(lmb_masks *m, lmb_trainer_state *s)
+{
+    if (!m->hold && s->step < m->begin)
+        return;
+    for (size_t i = 0; i < m->layout->count && m->known; i++)
+        if (m->zero[i])
+            s->state[i] = 0;
+    if (prune_more(m, s)) {
+        s->best_accuracy = -1;
+        s->best_epoch = s->epoch;
+    }
+    for (int i = 0; i < m->layout->n; i++) {
+        const lmb_segment *g = &m->layout->segment[i];
+        if (!is_pruned(g))
+            continue;
+        for (size_t k = g->offset; k < g->offset + g->count; k++) {
+            m->zero[k] = s->state[k] == 0;
+            if (m->zero[k] && s->ema)
+                s->ema[k] = 0;
+        }
+    }
+    m->known = true;
+}
+
+lmb_status lmb_masks_stepped(void *masks, lmb_trainer *t, lmb_error *err)
+{
+    (void)err;
+    lmb_masks_apply(masks, lmb_trainer_state_of(t));
+    return LMB_OK;
+}
+
+double lmb_masks_sparsity(const lmb_graph *g)
+{
+    size_t zeros = 0, n = 0;
+
+    for (int v = 0; v < g->n_values; v++) {
+        const lmb_value *x = &g->value[v];
+        if (!is_weight(x->role, x->frozen, x->decay, x->shape.n))
+            continue;
+        int64_t count = lmb_shape_count(&x->shape);
+        n += (size_t)count;
+        for (int64_t i = 0; i < count; i++)
+            zeros += ((const float *)x->data)[i] == 0;
+    }
+    return n ? (double)zeros / (double)n : 0;
+}

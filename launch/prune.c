@@ -1,0 +1,76 @@
+/* launch/prune.c - see prune.h. */
+#include "launch/prune.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/config.h"
+
+static const char *const methods[] = { "channels", "magnitude", NULL };
+
+const lmb_field lmb_prune_fields[] = {
+    LMB_CHOICE(lmb_prune_config, method, LMB_PRUNE_CHANNELS, methods, "channels: a smaller model; magnitude: small weights are held at zero"),
+    LMB_SECTION(lmb_prune_config, train, lmb_train_fields, "training after (channels) or while (magnitude) they are taken away"),
+    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
+};
+
+lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_error *err)
+{
+    lmb_field rows[24];
+    int n = 0;
+    const lmb_tree *named = lmb_tree_get(prune, "method");
+    const char *method = methods[LMB_PRUNE_CHANNELS];
+
+    if (named)
+        LMB_TRY(lmb_tree_text(named, &method, err));
+    bool magnitude = strcmp(method, methods[LMB_PRUNE_MAGNITUDE]) == 0;
+    lmb_fields_default(lmb_prune_channel_fields, &out->channels);
+    lmb_fields_default(lmb_prune_magnitude_fields, &out->magnitude);
+    for (const lmb_field *r = lmb_prune_fields; r->key; r++)
+        rows[n++] = *r;
+    for (const lmb_field *r = magnitude ? lmb_prune_magnitude_fields : lmb_prune_channel_fields; r->key; r++) {
+        rows[n] = *r;
+        rows[n++].offset += magnitude ? offsetof(lmb_prune_config, magnitude) : offsetof(lmb_prune_config, channels);
+    }
+    rows[n] = (lmb_field)LMB_FIELD_END;
+    return lmb_fields_bind(rows, prune, out, err);
+}
+
+lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+{
+    if (c->method == LMB_PRUNE_MAGNITUDE)
+        return lmb_graph_copy(student, out, err);
+    lmb_status st = lmb_pass_prune_channels(student, &c->channels, out, NULL, err);
+    if (st != LMB_OK)
+        lmb_error_context(err, "prune");
+    return st;
+}
+
+lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples, lmb_masks **out, lmb_error *err)
+{
+    *out = NULL;
+    if (c->method != LMB_PRUNE_MAGNITUDE)
+        return LMB_OK;
+    return lmb_masks_create(&c->magnitude, student, c->train.epochs, (samples + c->train.batch - 1) / c->train.batch, out, err);
+}
+
+lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after, lmb_error *err)
+{
+    lmb_axis_map *was = NULL, *is = NULL;
+
+    if (c->method == LMB_PRUNE_MAGNITUDE) {
+        printf("pruned student: %.2f %% of the weights are zero\n", 100 * lmb_masks_sparsity(after));
+        return LMB_OK;
+    }
+    lmb_status st = lmb_axis_map_create(before, &was, err);
+    if (st == LMB_OK)
+        st = lmb_axis_map_create(after, &is, err);
+    for (int k = 0; st == LMB_OK && k < was->n_classes && k < is->n_classes; k++) {
+        const lmb_axis_class *x = &was->class[k];
+        printf("  %-32s %5d -> %d channels%s%s\n", before->value[x->label].name, (int)x->channels, (int)is->class[k].channels,
+               x->prunable ? "" : ": ", x->why);
+    }
+    lmb_axis_map_destroy(was);
+    lmb_axis_map_destroy(is);
+    return st;
+}

@@ -1,0 +1,36 @@
+/* launch/prune.h - the section `student.prune`: what is taken away from a trained student, and how it learns on.
+ *
+ *   prune: {method: channels, criterion: bn_scale, macs: 0.6, train: {...}, distill: {...}}
+ *   prune: {method: magnitude, sparsity: 0.8, end: 6, train: {...}, distill: {...}}
+ */
+#ifndef LMB_LAUNCH_PRUNE_H
+#define LMB_LAUNCH_PRUNE_H
+
+#include "train/loss.h"
+#include "distill/prune/channels.h"
+#include "distill/prune/masks.h"
+
+typedef struct lmb_prune_config {
+    int64_t method;
+    lmb_train_config train;
+    lmb_distill_config distill;
+    lmb_prune_channels channels;
+    lmb_prune_magnitude magnitude;
+} lmb_prune_config;
+enum { LMB_PRUNE_CHANNELS, LMB_PRUNE_MAGNITUDE };
+
+/* Rows that every method has; the others are lmb_prune_channel_fields and lmb_prune_magnitude_fields. */
+extern const lmb_field lmb_prune_fields[];
+
+/* Bind `student.prune`, whose rows depend on its `method`. */
+LMB_MUST_CHECK lmb_status lmb_prune_bind(const struct lmb_tree *prune, lmb_prune_config *out, lmb_error *err);
+
+/* The student that learns on: a smaller one, or for magnitudes a copy. */
+LMB_MUST_CHECK lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, lmb_graph **out, lmb_error *err);
+/* The masks of that training on `samples` samples; NULL for channels. */
+LMB_MUST_CHECK lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples, lmb_masks **out,
+                                          lmb_error *err);
+/* Say to stdout what has been taken away, and what could not be. */
+LMB_MUST_CHECK lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after, lmb_error *err);
+
+#endif

@@ -1,0 +1,307 @@
+/* Mirrors distill/prune/masks.c: the schedule's shares, the least weights by hand, zeros that stay through every step, and
+ * a run that was stopped anywhere and goes on from its state alone: the same bits. */
+#include "distill/prune/masks.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "distill/prune/channels.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+
+static lmb_error err;
+static lmb_dataset *data;
+static lmb_graph *model;
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+static void set_up(void)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
+    lmb_config *m = parse("{name: vgg, channels: [8, 0, 12]}");
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    lmb_config_destroy(d);
+    lmb_config_destroy(m);
+}
+
+static void tear_down(void)
+{
+    lmb_dataset_destroy(data);
+    lmb_graph_destroy(model);
+}
+
+/* A model of two weights, [2, 3] and [4, 1], and a bias; its state in the hand. */
+typedef struct tiny { lmb_graph *g; lmb_state_layout *l; lmb_trainer_state s; float state[14], ema[14]; } tiny;
+
+static void make_tiny(tiny *t)
+{
+    static const float start[14] = { 3, -1, 2, -6, 5, 4, /* bias */ 0.1f, 0, -0.2f, 0.3f, /* second */ 0.5f, -0.25f, 10, -0.25f };
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&t->g, &err));
+    lmb_builder b = lmb_builder_of(t->g, &err);
+    lmb_emit_value(&b, LMB_ROLE_PARAMETER, "first", LMB_F32, LMB_SHAPE(2, 3), NULL);
+    lmb_vid bias = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "bias", LMB_F32, LMB_SHAPE(4), NULL);
+    lmb_emit_value(&b, LMB_ROLE_PARAMETER, "second", LMB_F32, LMB_SHAPE(4, 1), NULL);
+    ck_ok(lmb_builder_status(&b));
+    t->g->value[bias].decay = 0;
+    ck_ok(lmb_state_layout_create(t->g, &t->l, &err));
+    memcpy(t->state, start, sizeof start);
+    memcpy(t->ema, start, sizeof start);
+    t->s = (lmb_trainer_state){ .layout = t->l, .state = t->state, .ema = t->ema, .best_accuracy = 0.5 };
+}
+
+static void drop_tiny(tiny *t)
+{
+    lmb_state_layout_destroy(t->l);
+    lmb_graph_destroy(t->g);
+}
+
+static int zeros(const float *w, int lo, int hi)
+{
+    int n = 0;
+    for (int i = lo; i < hi; i++)
+        n += w[i] == 0;
+    return n;
+}
+
+START_TEST(the_least_go)
+{
+    const lmb_prune_magnitude layer = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_LAYER },
+                              global = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL };
+    const float by_layer[14] = { 0, 0, 0, -6, 5, 4, 0.1f, 0, -0.2f, 0.3f, 0.5f, 0, 10, 0 };
+    const float by_all[14] = { 3, 0, 0, -6, 5, 4, 0.1f, 0, -0.2f, 0.3f, 0, 0, 10, 0 };
+    lmb_masks *m;
+    tiny t;
+
+    make_tiny(&t);
+    ck_ok(lmb_masks_create(&layer, t.g, 1, 10, &m, &err));
+    lmb_masks_apply(m, &t.s);
+    ck_assert_mem_eq(t.state, by_layer, sizeof by_layer);
+    ck_assert_mem_eq(t.ema, by_layer, sizeof by_layer);
+    ck_assert(t.s.best_accuracy < 0); /* what was best was less sparse */
+    t.s.best_accuracy = 0.6;
+    lmb_masks_apply(m, &t.s);
+    ck_assert(t.s.best_accuracy > 0);
+    lmb_masks_destroy(m);
+    drop_tiny(&t);
+
+    make_tiny(&t);
+    ck_ok(lmb_masks_create(&global, t.g, 1, 10, &m, &err));
+    lmb_masks_apply(m, &t.s);
+    ck_assert_mem_eq(t.state, by_all, sizeof by_all);
+    lmb_masks_destroy(m);
+    drop_tiny(&t);
+
+    make_tiny(&t); /* of equal ones the first: -0.25 goes before -0.25 */
+    const lmb_prune_magnitude one = { .sparsity = 0.1, .initial = 0.1, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL };
+    ck_ok(lmb_masks_create(&one, t.g, 1, 10, &m, &err));
+    lmb_masks_apply(m, &t.s);
+    ck_assert(t.state[11] == 0 && t.state[13] != 0);
+    lmb_masks_destroy(m);
+    drop_tiny(&t);
+}
+END_TEST
+
+/* Zhu and Gupta 2017, equation 1, from 0 to 0.8 in 10 steps: at half time 0.8 - 0.8 / 8 = 0.7. */
+START_TEST(the_share_rises_with_the_cube)
+{
+    const lmb_prune_magnitude c = { .sparsity = 0.8, .initial = 0, .begin = 1, .end = 3, .every = 5, .scope = LMB_SCOPE_GLOBAL };
+    lmb_graph *g;
+    lmb_state_layout *l;
+    lmb_masks *m;
+    enum { N = 1000 };
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, LMB_SHAPE(10, 100), NULL);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_state_layout_create(g, &l, &err));
+    float w[N];
+    for (int i = 0; i < N; i++)
+        w[i] = (i % 2 ? 1e-3f : -1e-3f) * (float)((i * 7919) % N + 1);
+    lmb_trainer_state s = { .layout = l, .state = w };
+    ck_ok(lmb_masks_create(&c, g, 4, 5, &m, &err));
+    for (s.step = 0; s.step <= 20; s.step++) {
+        int want = s.step < 10 ? 0 : s.step < 15 ? 700 : 800;
+        if (s.step > 10) /* an optimizer that moves everything */
+            for (int i = 0; i < N; i++)
+                w[i] += w[i] == 0 ? 5.0f : 1e-6f;
+        lmb_masks_apply(m, &s);
+        ck_assert_msg(zeros(w, 0, N) == want, "step %d: %d zeros, not %d", (int)s.step, zeros(w, 0, N), want);
+    }
+    lmb_masks_destroy(m);
+    lmb_state_layout_destroy(l);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(a_schedule_that_does_not_fit_is_refused)
+{
+    const lmb_prune_magnitude late = { .sparsity = 0.5, .end = 3, .every = 1 }, falling = { .sparsity = 0.5, .initial = 0.6, .every = 1 };
+    lmb_masks *m;
+    set_up();
+    ck_assert_int_eq(lmb_masks_create(&late, model, 2, 10, &m, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "2 epochs"));
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_masks_create(&falling, model, 2, 10, &m, &err), LMB_E_ARG);
+    tear_down();
+}
+END_TEST
+
+/* ---- in a training ---- */
+
+enum { EPOCHS = 4, BATCHES = 5 };
+static const lmb_prune_magnitude schedule = { .sparsity = 0.75, .initial = 0.1, .begin = 0.4, .end = 3, .every = 3, .scope = LMB_SCOPE_LAYER };
+
+typedef struct hand { lmb_masks *m; int64_t stop; bool *was; const lmb_prune_magnitude *c; } hand;
+
+/* Zeros of the step before are zeros still. */
+static lmb_status stepped(void *ctx, lmb_trainer *t, lmb_error *e)
+{
+    hand *h = ctx;
+    const lmb_trainer_state *s = lmb_trainer_state_of(t);
+    LMB_TRY(lmb_masks_stepped(h->m, t, e));
+    for (int i = 0; i < s->layout->n && h->was; i++) {
+        const lmb_segment *g = &s->layout->segment[i];
+        if (g->role != LMB_ROLE_PARAMETER || g->shape.n < 2)
+            continue;
+        for (size_t k = g->offset; k < g->offset + g->count; k++) {
+            ck_assert(!h->was[k] || (s->state[k] == 0 && s->ema[k] == 0));
+            h->was[k] = s->state[k] == 0;
+        }
+    }
+    return s->step == h->stop ? LMB_FAIL(e, LMB_E_STOPPED, "as asked") : LMB_OK;
+}
+
+static const char settings[] = "{epochs: 4, batch: 64, lr: 0.05, threads: %d, ema: 0.9, shard: 16, optimizer: {name: sgd, momentum: 0.9, "
+                               "weight_decay: 1.0e-3}}";
+
+static lmb_trainer *trainer(int threads, lmb_train_config *o, lmb_config **text, const lmb_loss *loss)
+{
+    char line[300];
+    lmb_trainer *t;
+    snprintf(line, sizeof line, settings, threads);
+    *text = parse(line);
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(*text), o, &err));
+    ck_ok(lmb_trainer_create(o, model, loss, data, NULL, NULL, &t, &err));
+    return t;
+}
+
+/* Train with a break after each of `stops` (ends with 0): a new trainer and new masks, given what a checkpoint holds. */
+static float *train(int threads, const int64_t *stops, size_t *n, bool *was)
+{
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_config *text;
+    lmb_trainer *t = trainer(threads, &o, &text, &loss);
+
+    for (;; stops++) {
+        lmb_trainer_state *s = lmb_trainer_state_of(t);
+        hand h = { .stop = *stops, .was = was };
+        lmb_train_watch watch = { .stepped = stepped, .ctx = &h };
+        ck_ok(lmb_masks_create(&schedule, model, EPOCHS, BATCHES, &h.m, &err));
+        lmb_masks_apply(h.m, s);
+        lmb_status st = lmb_trainer_run(t, &watch, &err);
+        lmb_masks_destroy(h.m);
+        if (!*stops) {
+            ck_ok(st);
+            break;
+        }
+        ck_assert_int_eq(st, LMB_E_STOPPED);
+        err = (lmb_error)LMB_ERROR_INIT;
+        lmb_config *other;
+        lmb_train_config p;
+        lmb_trainer *next = trainer(threads, &p, &other, &loss);
+        lmb_trainer_state *to = lmb_trainer_state_of(next);
+        size_t bytes = s->layout->count * sizeof *s->state;
+        memcpy(to->state, s->state, bytes);
+        memcpy(to->ema, s->ema, bytes);
+        for (int k = 0; k < s->n_slots; k++)
+            memcpy(to->slot[k], s->slot[k], bytes);
+        to->step = s->step;
+        to->epoch = s->step / BATCHES; /* the hand stops before the cursor moves on */
+        to->batch = s->step % BATCHES;
+        to->best_accuracy = s->best_accuracy;
+        lmb_trainer_destroy(t);
+        lmb_config_destroy(text);
+        t = next;
+        text = other;
+    }
+    const lmb_trainer_state *s = lmb_trainer_state_of(t);
+    *n = s->layout->count;
+    float *w = malloc(2 * *n * sizeof *w);
+    memcpy(w, s->state, *n * sizeof *w);
+    memcpy(w + *n, s->ema, *n * sizeof *w);
+    ck_ok(lmb_state_to_graph(s->layout, s->state, model, &err));
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(text);
+    return w;
+}
+
+START_TEST(zeros_stay_and_the_target_is_met)
+{
+    const int64_t never[] = { 0 };
+    size_t n;
+    bool was[4096] = { 0 };
+    set_up();
+    free(train(1, never, &n, was));
+    ck_assert_uint_le(n, 4096);
+    ck_assert_double_eq_tol(lmb_masks_sparsity(model), 0.75, 0.005);
+    for (int v = 0; v < model->n_values; v++) /* layer by layer */
+        if (model->value[v].role == LMB_ROLE_PARAMETER && model->value[v].shape.n >= 2) {
+            int count = (int)lmb_shape_count(&model->value[v].shape);
+            ck_assert_int_eq(zeros(model->value[v].data, 0, count), lround(0.75 * count));
+        }
+    /* hold: more training takes nothing away and gives nothing back */
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_config *text;
+    lmb_trainer *t = trainer(1, &o, &text, &loss);
+    hand h = { .was = was };
+    lmb_train_watch watch = { .stepped = stepped, .ctx = &h };
+    ck_ok(lmb_masks_create(NULL, model, EPOCHS, BATCHES, &h.m, &err));
+    lmb_masks_apply(h.m, lmb_trainer_state_of(t));
+    ck_ok(lmb_trainer_run(t, &watch, &err));
+    ck_ok(lmb_state_to_graph(lmb_trainer_state_of(t)->layout, lmb_trainer_state_of(t)->ema, model, &err));
+    ck_assert_double_eq_tol(lmb_masks_sparsity(model), 0.75, 0.005);
+    lmb_masks_destroy(h.m);
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
+START_TEST(gone_on_and_on_more_threads_is_the_same_run)
+{
+    const int64_t never[] = { 0 }, often[] = { 1, 2, 3, 7, 8, 14, 15, 16, 19, 0 };
+    size_t n;
+    set_up();
+    float *whole = train(1, never, &n, NULL);
+    tear_down();
+    set_up();
+    float *broken = train(1, often, &n, NULL);
+    ck_assert_mem_eq(whole, broken, 2 * n * sizeof *whole);
+    tear_down();
+    set_up();
+    float *wide = train(4, never, &n, NULL);
+    ck_assert_mem_eq(whole, wide, 2 * n * sizeof *whole);
+    tear_down();
+    free(whole);
+    free(broken);
+    free(wide);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(a_schedule_that_does_not_fit_is_refused);
+              add(zeros_stay_and_the_target_is_met); add(gone_on_and_on_more_threads_is_the_same_run);)
