@@ -4,18 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
+#include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
 #include "core/onnx/onnx.h"
 #include "datasets/image.h"
+#include "distill/quantize/lower.h"
+#include "distill/quantize/qdq.h"
+#include "launch/answers.h"
 #include "launch/job.h"
 #include "launch/stage.h"
 #include "train/model.h"
 
 static const char eval_usage[] =
-    "usage: limbeck eval CONFIG.yaml [MODEL.onnx] [--part test|validation|train] [--set key=value ...]\n\n"
+    "usage: limbeck eval CONFIG.yaml [MODEL.onnx|MODEL.lmb] [--part test|validation|train] [--logits FILE.npy]\n"
+    "       [--kernels scalar|avx512vnni] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
-    "on a part of the configuration's data. Any ONNX classifier that uses our operators will do;\n"
+    "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
+    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"
     "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
 static const char infer_usage[] =
     "usage: limbeck infer CONFIG.yaml MODEL.onnx IMAGE.png|.jpg ...\n"
@@ -45,11 +52,65 @@ static void print_classes(const lmb_metrics *m, const lmb_dataset *d)
     }
 }
 
+static lmb_status write_logits(const lmb_args *a, const float *logits, const lmb_dataset *d, lmb_error *err)
+{
+    const char *path = lmb_args_get(a, "logits", NULL);
+    return path ? lmb_answers_write(path, logits, d->n, d->classes, err) : LMB_OK;
+}
+
+/* A .lmb's bytes, by the runtime of devices. */
+static lmb_status evaluate_integers(const lmb_job *j, const lmb_args *a, const void *file, size_t n, lmb_error *err)
+{
+    const char *part = lmb_args_get(a, "part", "test");
+    const lmb_dataset *d = NULL;
+    lmb_deploy_figures f = { 0 };
+    lmb_metrics m;
+
+    LMB_TRY(part_of(j, part, &d, err));
+    LMB_TRY(lmb_metrics_init(&m, d->classes, err));
+    float *logits = malloc(sizeof *logits * (size_t)(d->n * d->classes + 1));
+    lmb_status st = logits ? lmb_deploy_evaluate(file, n, d, lmb_args_get(a, "kernels", NULL), lmb_cpu_count(), &m, logits, &f, err)
+                           : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
+    if (st == LMB_OK) {
+        lmb_stage_print(&(lmb_stage_result){ .name = part, .part = part, .data = d, .metrics = &m, .parameters = f.parameters, .macs = f.macs,
+                                             .bytes = f.bytes, .latency_us = f.latency_us });
+        print_classes(&m, d);
+        st = write_logits(a, logits, d, err);
+    }
+    lmb_metrics_deinit(&m);
+    free(logits);
+    return st;
+}
+
+static lmb_status evaluate_lmb(const lmb_job *j, const lmb_args *a, lmb_error *err)
+{
+    enum { MOST = 1 << 28 };
+    void *file;
+    size_t n;
+
+    LMB_TRY(lmb_file_read(a->word[1], MOST, &file, &n, err));
+    lmb_status st = evaluate_integers(j, a, file, n, err);
+    free(file);
+    return st;
+}
+
+static lmb_status evaluate_qdq(const lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
+{
+    lmb_str file = LMB_STR_INIT;
+    lmb_status st = lmb_lower(model, &file, err);
+    if (st == LMB_OK)
+        st = evaluate_integers(j, a, file.text, file.n, err);
+    lmb_str_free(&file);
+    return st;
+}
+
 static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
 {
     const lmb_dataset *d = NULL;
     lmb_metrics m;
 
+    if (lmb_is_qdq(model))
+        return evaluate_qdq(j, a, model, err);
     LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
     LMB_TRY(lmb_stage_report(NULL, lmb_args_get(a, "part", "test"), a->word[a->n_words > 1], model, d, j->stage.train.backend, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
@@ -59,6 +120,13 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     if (st == LMB_OK)
         print_classes(&m, d);
     lmb_metrics_deinit(&m);
+    if (st != LMB_OK || !lmb_args_get(a, "logits", NULL))
+        return st;
+    float *logits = malloc(sizeof *logits * (size_t)(d->n * d->classes + 1));
+    st = logits ? lmb_answers(model, d, j->stage.train.backend, logits, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
+    if (st == LMB_OK)
+        st = write_logits(a, logits, d, err);
+    free(logits);
     return st;
 }
 
@@ -160,10 +228,16 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
     return st;
 }
 
+static bool is_lmb(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && strcmp(path + n - 4, ".lmb") == 0;
+}
+
 /* Both commands: a configuration for the data, a model file. */
 static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
 {
-    static const char *const known[] = { "part", "index", NULL };
+    static const char *const known[] = { "part", "index", "logits", "kernels", NULL };
     lmb_graph *model = NULL;
     lmb_args a;
     lmb_job j;
@@ -175,6 +249,11 @@ static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, 
     if (a.n_words > 1)
         j.stage.train = j.c.train; /* for its backend */
     lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK && a.n_words > 1 && fn == evaluate && is_lmb(a.word[1])) {
+        st = evaluate_lmb(&j, &a, err);
+        lmb_job_close(&j);
+        return st;
+    }
     if (st == LMB_OK)
         st = a.n_words > 1 ? lmb_onnx_read(a.word[1], NULL, &model, err)
                            : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, (uint64_t)j.stage.train.seed, &model, err);

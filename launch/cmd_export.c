@@ -1,4 +1,4 @@
-/* launch/cmd_export.c - `limbeck export`: the deployable file of a quantised student, and what it is worth. */
+/* launch/cmd_export.c - `limbeck export`: the deployable files of a student, and what they are worth. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,48 +6,36 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/base/threads.h"
-#include "core/cpu/cpu.h"
 #include "core/onnx/onnx.h"
+#include "distill/fold.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/qdq.h"
+#include "launch/answers.h"
 #include "launch/job.h"
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels scalar|avx512vnni] [--set key=value ...]\n\n"
-    "Lowers the quantised student to integers: <run>/student-int8/model.lmb or, from the federation's best round,\n"
-    "<run>/federated-int8/model.lmb. Evaluates the file itself on the test part, with the runtime that devices use, and says how\n"
-    "many answers differ from the simulation that training saw.\n";
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels scalar|avx512vnni] [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb\n\n"
+    "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
+    "<run>/federated-int8:\n"
+    "  model.lmb         integers for the device runtime (core/edge)\n"
+    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, raw bytes\n"
+    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the integers on the\n"
+    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training saw.\n\n"
+    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model from\n"
+    "elsewhere, becomes QDQ ONNX or .lmb.\n";
 
-/* Answers of the simulation (the FakeQuant graph) that differ from the file's. */
+/* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
 static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes, int64_t *flips, lmb_error *err)
 {
-    const lmb_backend *backends[3];
-    int64_t n = lmb_shape_count(&test->shape);
-    lmb_predictor *p = NULL;
-    uint8_t *raw = malloc((size_t)n + 1);
-    float *x = malloc(sizeof *x * (size_t)(n * 100));
-    int32_t label;
-    lmb_status st = raw && x ? lmb_cpu_backends("cpu", backends, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare");
+    float *simulated = malloc(sizeof *simulated * (size_t)(test->n * classes + 1));
+    lmb_status st = simulated ? lmb_answers(qat, test, "cpu", simulated, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare");
 
-    if (st == LMB_OK)
-        st = lmb_predictor_create(qat, backends, 100, &p, err);
     *flips = 0;
-    for (int64_t at = 0; at < test->n && st == LMB_OK; at += 100) {
-        int64_t m = test->n - at < 100 ? test->n - at : 100;
-        const float *y;
-        for (int64_t i = 0; i < m && st == LMB_OK; i++) {
-            st = test->read(test, at + i, raw, &label, err);
-            for (int64_t k = 0; k < n; k++)
-                x[i * n + k] = raw[k];
-        }
-        if (st == LMB_OK)
-            st = lmb_predictor_run(p, NULL, x, m, &y, err);
-        for (int64_t i = 0; i < m && st == LMB_OK; i++)
-            *flips += lmb_argmax(y + i * classes, classes) != lmb_argmax(logits + (at + i) * classes, classes);
-    }
-    lmb_predictor_destroy(p);
-    free(raw);
-    free(x);
+    for (int64_t i = 0; i < test->n && st == LMB_OK; i++)
+        *flips += lmb_argmax(simulated + i * classes, classes) != lmb_argmax(logits + i * classes, classes);
+    free(simulated);
     return st;
 }
 
@@ -85,47 +73,131 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
     return st;
 }
 
+/* ---- files ---- */
+
+static lmb_status write_portable(const char *path, const lmb_graph *g, lmb_error *err)
+{
+    const lmb_onnx_export_options strict = { .strict = true };
+    return lmb_onnx_write(path, g, &strict, err);
+}
+
+/* BatchNormalization folded, operators of ONNX only. */
+static lmb_status write_float(const char *path, const lmb_graph *g, lmb_error *err)
+{
+    lmb_graph *folded = NULL;
+    LMB_TRY(lmb_pass_fold(g, &folded, err));
+    lmb_status st = write_portable(path, folded, err);
+    lmb_graph_destroy(folded);
+    return st;
+}
+
+/* The float student that the integers come from, if this run has one. */
+static lmb_status export_float(const lmb_job *j, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+    lmb_graph *g = NULL;
+
+    LMB_TRY(lmb_stage_path(path, j->c.run, "student", "model.onnx", err));
+    if (!lmb_file_exists(path))
+        return LMB_OK;
+    LMB_TRY(lmb_onnx_read(path, NULL, &g, err));
+    lmb_status st = lmb_stage_path(path, j->c.run, "student", "model-f32.onnx", err);
+    if (st == LMB_OK)
+        st = write_float(path, g, err);
+    lmb_graph_destroy(g);
+    return st;
+}
+
 static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     const char *from = lmb_args_get(a, "from", "student");
     bool federated = strcmp(from, "federation") == 0;
     const char *stage = federated ? "federated-int8" : "student-int8";
     char path[LMB_STAGE_PATH];
-    lmb_graph *qat = NULL;
+    lmb_graph *qat = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
+    lmb_status st;
 
     if (!federated && strcmp(from, "student") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "--from %s; it must be student or federation", from);
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
-    lmb_status st = lmb_lower(qat, &file, err);
-    if (st == LMB_OK)
-        st = lmb_stage_path(path, j->c.run, stage, "model.lmb", err);
-    if (st == LMB_OK)
-        st = lmb_file_write(path, file.text, file.n, err);
-    if (st == LMB_OK)
-        st = evaluate(j, stage, qat, &file, lmb_args_get(a, "kernels", NULL), err);
-    if (st == LMB_OK)
-        printf("%s\n", path);
+    LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
+    LMB_TRY_GOTO(st, done, lmb_lower(qdq, &file, err));
+    LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
+    LMB_TRY_GOTO(st, done, write_portable(path, qdq, err));
+    if (!federated)
+        LMB_TRY_GOTO(st, done, export_float(j, err));
+    LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
+    LMB_TRY_GOTO(st, done, lmb_file_write(path, file.text, file.n, err));
+    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, lmb_args_get(a, "kernels", NULL), err));
+    printf("%s\n", path);
+done:
     lmb_str_free(&file);
     lmb_graph_destroy(qat);
+    lmb_graph_destroy(qdq);
+    return st;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+static bool has_fake_quant(const lmb_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (strcmp(g->node[i].op->name, "FakeQuant") == 0)
+            return true;
+    return false;
+}
+
+/* One file into another, without a configuration. */
+static lmb_status export_file(const char *from, const char *to, lmb_error *err)
+{
+    bool lmb = ends_with(to, ".lmb");
+    lmb_graph *g = NULL, *qdq = NULL;
+    lmb_str file = LMB_STR_INIT;
+    lmb_status st;
+
+    if (!lmb && !ends_with(to, ".onnx"))
+        return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
+    LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
+    if (has_fake_quant(g))
+        LMB_TRY_GOTO(st, done, lmb_pass_qdq(g, &qdq, err));
+    const lmb_graph *whole = qdq ? qdq : g;
+    if (lmb && !lmb_is_qdq(whole)) {
+        st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
+    } else if (lmb) {
+        LMB_TRY_GOTO(st, done, lmb_lower(whole, &file, err));
+        st = lmb_file_write(to, file.text, file.n, err);
+    } else {
+        st = lmb_is_qdq(whole) ? write_portable(to, whole, err) : write_float(to, whole, err);
+    }
+done:
+    lmb_str_free(&file);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(qdq);
     return st;
 }
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", NULL };
+    static const char *const known[] = { "from", "kernels", "out", NULL };
     lmb_args a;
     lmb_job j;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
+    if (lmb_args_get(&a, "out", NULL))
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);
     return st;
 }
 
-const lmb_cmd lmb_cmd_export = { "export", "the deployable file of a quantised student", usage, run };
+const lmb_cmd lmb_cmd_export = { "export", "deployable files of a student: .lmb, ONNX", usage, run };

@@ -1,9 +1,9 @@
-/* distill/quantize/lower.h - a frozen quantised student becomes integers: the `.lmb` that devices run.
+/* distill/quantize/lower.h - a QDQ graph becomes integers alone: the `.lmb` that devices run.
  *
- * Idea: the graph says with FakeQuant where integers are; lowering reads scales and zero points off it and writes the
- * same network in integer operators (core/edge/lmb.h has their semantics to the bit): weights as s8, biases as s32 in
- * units of input scale times weight scale, Relu and Clip as clamps. What is reported of a quantised student is what
- * this file answers, run by core/edge itself.
+ * Idea: the graph says with QuantizeLinear and DequantizeLinear where integers are (qdq.h); lowering reads scales and zero
+ * points off it and writes the same network in integer operators (core/edge/lmb.h has their semantics to the bit): weights as
+ * s8, biases as s32 in units of input scale times weight scale, Relu and Clip as clamps. What is reported of a quantised
+ * student is what this file answers, run by core/edge itself. A QDQ graph that others made will do, if it keeps to the form.
  *
  *   source   Jacob et al. 2018, arXiv:1712.05877, section 2; ONNX Runtime QLinearConv, QLinearMatMul, QLinearAdd
  */
@@ -20,8 +20,8 @@ extern "C" {
 #endif
 
 /* Append the bytes of the `.lmb` to `out`; output: f32 logits.
- *   errors  E_UNSUPPORTED names the node that has no integer form or lacks a FakeQuant */
-LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *frozen, lmb_str *out, lmb_error *err);
+ *   errors  E_UNSUPPORTED names the node that has no integer form or is not quantised */
+LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
 
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 

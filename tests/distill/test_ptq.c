@@ -10,6 +10,7 @@
 #include "core/onnx/onnx.h"
 #include "distill/fold.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/qdq.h"
 #include "distill/quantize/observer.h"
 #include "distill/quantize/qat.h"
 #include "tests/check_main.h"
@@ -131,7 +132,10 @@ START_TEST(the_result_lowers_and_answers_as_before)
     lmb_graph *g = quantised(observers[_i], 150, 2);
     for (int i = 0; i < g->n_values; i++)
         ck_assert_int_ne(g->value[i].role, LMB_ROLE_OBSERVER);
-    ck_ok(lmb_lower(g, &file, &err));
+    lmb_graph *qdq;
+    ck_ok(lmb_pass_qdq(g, &qdq, &err));
+    ck_ok(lmb_lower(qdq, &file, &err));
+    lmb_graph_destroy(qdq);
     ck_ok(lmb_predictor_create(model, NULL, 1, &a, &err));
     ck_ok(lmb_predictor_create(g, NULL, 1, &b, &err));
     for (int64_t i = 0; i < data->n; i++) {
