@@ -36,6 +36,7 @@ typedef struct lmb_journal_state {
     bool has_best;
     uint64_t best_round;
     double best_score;
+    double first_score; /* of the model of round 0; NAN: was not evaluated */
 } lmb_journal_state;
 
 typedef struct lmb_journal_client {

@@ -131,7 +131,7 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
         memcpy(s->model, s->job.initial, s->job.n * sizeof *s->model);
         s->state.n = s->job.n;
         s->state.layout = s->job.layout;
-        LMB_TRY(lmb_journal_commit(s->journal, &s->state, s->model, NULL, err));
+        LMB_TRY(lmbi_round_zero(s, err));
     }
     s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
     s->blobs[BLOB_GRAPH] =
@@ -320,6 +320,7 @@ void lmb_server_destroy(lmb_server *s)
 int lmb_server_port(const lmb_server *s) { return s->port; }
 uint64_t lmb_server_round(const lmb_server *s) { return s->state.round; }
 const float *lmb_server_model(const lmb_server *s) { return s->model; }
+double lmb_server_first_score(const lmb_server *s) { return s->state.first_score; }
 
 lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err)
 {

@@ -9,6 +9,8 @@
  * reconnect_s. Progress is bytes moved or training steps reported, so a slow client is not a dead one. With at least
  * `minimum` updates the round is committed, with fewer it is abandoned: the model stays, the next round begins.
  *
+ * Before the first round the model it begins with is evaluated: a federation that helps nobody gives it back.
+ *
  * Killed at any time, a server on the same state_dir goes on from the last committed round, and because sums do not
  * depend on the order of arrival (federated/aggregator.h) it arrives at the same bits.
  *
@@ -44,7 +46,7 @@ typedef struct lmb_fed_segment {
 } lmb_fed_segment;
 
 typedef struct lmb_round_report {
-    uint64_t round, rounds;            /* round counts from 1 */
+    uint64_t round, rounds;            /* round counts from 1; 0: the model as it was before, once */
     bool committed;                    /* false: abandoned, too few updates */
     bool best;                         /* best score so far */
     uint64_t selected, updates, examples;
@@ -68,7 +70,7 @@ typedef struct lmb_server_job {
     /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
     lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *metrics,
                            lmb_error *err);
-    /* After a round is in the journal. May be NULL. */
+    /* After a round is in the journal; first, from lmb_server_create, for round 0. May be NULL. */
     void (*on_round)(void *ctx, const lmb_round_report *report);
     void *ctx;
     const lmb_log *log;
@@ -88,8 +90,10 @@ uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
 LMB_MUST_CHECK lmb_status lmb_server_run(lmb_server *s, lmb_error *err);
 void lmb_server_stop(lmb_server *s);
 
-/* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). */
+/* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). The
+ * model that the federation began with is round 0 and a candidate; of equal scores the earlier round is the best. */
 const float *lmb_server_model(const lmb_server *s);
+double lmb_server_first_score(const lmb_server *s); /* of round 0; NAN: it was not evaluated */
 LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err);
 
 /* Print-ready invite for one client, good for ttl_s. Works beside a running server; makes the server's key on first

@@ -99,6 +99,8 @@ void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
 
 /* server_round.c */
+/* The model that clients are given first is a candidate like any other: score and commit it. */
+LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
 void lmbi_round_tick(lmb_server *s);
 /* `sentence` goes to the log, and to the client when it is connected. */
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);

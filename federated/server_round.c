@@ -237,6 +237,7 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
 static lmb_status evaluate(lmb_server *s, lmb_error *err)
 {
     lmb_round_report *r = &s->report;
+    r->score = NAN;
     if (!s->job.evaluate)
         return LMB_OK;
     LMB_TRY(s->job.evaluate(s->job.ctx, r->round, s->model, s->job.n, &r->score, &r->metrics, err));
@@ -254,7 +255,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     if (s->report.committed) {
         size_t bytes = 0;
         next.model_round = next.round;
-        if (s->aggregator->save)
+        if (s->aggregator->save && next.round)
             kept = s->aggregator->save(s->sum, &bytes);
         next.state_bytes = bytes;
     }
@@ -266,6 +267,18 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_journal_commit(s->journal, &next, s->report.committed ? s->model : NULL, kept, err));
     s->state = next;
     s->blobs[BLOB_MODEL].id.hash = next.model;
+    return LMB_OK;
+}
+
+lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
+{
+    s->report = (lmb_round_report){ .rounds = (uint64_t)s->cfg.rounds, .committed = true };
+    LMB_TRY(evaluate(s, err));
+    s->state.first_score = s->report.scored ? s->report.score : NAN;
+    LMB_TRY(commit(s, err));
+    if (s->job.on_round)
+        s->job.on_round(s->job.ctx, &s->report);
+    s->report = (lmb_round_report){ 0 };
     return LMB_OK;
 }
 

@@ -15,7 +15,7 @@ typedef struct lmb_cmd {
     lmb_status (*run)(int argc, char **argv, lmb_error *err);
 } lmb_cmd;
 
-extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated, launch/main.c */
+extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated: launch/commands.c, or commands_client.c */
 /* 0 done, 1 failed, 2 asked wrongly, 3 stopped on request, 75 (try again) a peer failed or was too late. */
 int lmb_exit_code(lmb_status s);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/base/str.h"
-#include "distill/loss.h"
+#include "train/loss.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "launch/prune.h"

@@ -6,7 +6,6 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "distill/fold.h"
-#include "distill/loss.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
@@ -65,20 +64,19 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_graph *teacher = NULL;
     lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
-    lmb_distill d = { .label_smoothing = c->label_smoothing };
-    lmb_loss loss = { lmb_loss_cross_entropy, &d.label_smoothing };
+    lmb_objective o = { .label_smoothing = c->label_smoothing };
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
     if (st == LMB_OK && dc && dc->alpha > 0) {
-        d.config = *dc;
+        o.distill = *dc;
         st = lmb_teacher_read(j, dc, &teacher, err);
-        d.teacher = teacher;
+        o.teacher = teacher;
         if (st == LMB_OK)
-            st = lmb_distill_check(&d, model, err);
+            st = lmb_objective_check(&o, model, err);
         if (st == LMB_OK)
-            st = lmb_teacher_cache(j, c, comm, &d, &cache, err);
-        loss = lmb_distill_loss(&d);
+            st = lmb_teacher_cache(j, c, comm, &o, &cache, err);
     }
+    lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
         lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
                               masks ? lmb_masks_stepped : NULL, masks };

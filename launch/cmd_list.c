@@ -7,12 +7,13 @@
 #include "datasets/dataset.h"
 #include "federated/aggregator.h"
 #include "launch/cmd.h"
+#include "train/loss.h"
 #include "train/model.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
 static const char usage[] =
-    "usage: limbeck list [ops|models|datasets|optimizers|schedules|aggregators|kernels]\n\n"
+    "usage: limbeck list [ops|models|datasets|optimizers|schedules|losses|aggregators|kernels]\n\n"
     "Prints every registered name with its options, defaults and source. Without a word: all tables.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
@@ -54,11 +55,18 @@ static void list_schedules(void)
     for (int i = 0; lmb_schedules[i]; i++)
         row(lmb_schedules[i]->name, lmb_schedules[i]->summary, lmb_schedules[i]->source, lmb_schedules[i]->fields);
 }
+static void list_losses(void)
+{
+    for (int i = 0; lmb_loss_terms[i]; i++)
+        row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, NULL);
+}
+#ifndef LMB_CLIENT_ONLY /* they are the server's */
 static void list_aggregators(void)
 {
     for (int i = 0; lmb_aggregators[i]; i++)
         row(lmb_aggregators[i]->name, lmb_aggregators[i]->help, "", lmb_aggregators[i]->fields);
 }
+#endif
 static void list_kernels(void)
 {
     const lmb_backend *b[] = { lmb_backend_onednn(), &lmb_backend_portable };
@@ -69,7 +77,11 @@ static void list_kernels(void)
 
 static const struct { const char *name; void (*print)(void); } tables[] = {
     { "ops", list_ops }, { "models", list_models }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
-    { "schedules", list_schedules }, { "aggregators", list_aggregators }, { "kernels", list_kernels },
+    { "schedules", list_schedules },
+    { "losses", list_losses }, { "kernels", list_kernels },
+#ifndef LMB_CLIENT_ONLY
+    { "aggregators", list_aggregators },
+#endif
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
@@ -88,7 +100,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         tables[i].print();
     }
     return found ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "there is no table '%s'; tables are ops, models, datasets, optimizers, schedules, "
-                                     "aggregators, kernels", a.word[0]);
+                                     "losses, aggregators, kernels", a.word[0]);
 }
 
 const lmb_cmd lmb_cmd_list = { "list", "show every registered op, model, optimizer, ...", usage, run };

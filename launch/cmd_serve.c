@@ -8,13 +8,15 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
+#include "federated/server.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
 
 static const char serve_usage[] =
     "usage: limbeck serve CONFIG.yaml [--model FILE.onnx] [--set key=value ...]\n\n"
     "Serves a federation: improves the student (default <run>/student-int8/qat.onnx) over `federation.server.rounds` rounds of\n"
-    "encrypted updates, scores each round on the validation part, and writes the best round to <run>/federation/model.onnx.\n"
+    "encrypted updates, scores each round on the validation part, and writes the best one to <run>/federation/model.onnx: the model that it began\n"
+    "with when no round was better.\n"
     "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
 static const char invite_usage[] =
@@ -45,18 +47,33 @@ static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t
     return st;
 }
 
+static void print_round(const lmb_round_report *r)
+{
+    char score[64] = "";
+
+    if (r->scored)
+        snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
+    if (r->round == 0)
+        fprintf(stderr, "round 0, the model that clients are given%s\n", score);
+    else
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.1f s  %.0f kB in  %.0f kB out\n",
+                (unsigned long long)r->round, (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned",
+                (unsigned long long)r->updates, (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds,
+                (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
+}
+
 static void on_round(void *ctx, const lmb_round_report *r)
 {
     const scoring *s = ctx;
     lmb_str line = LMB_STR_INIT;
 
-    fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples  validation %.2f %%%s  %.1f s  %.0f kB in  %.0f kB out\n",
-            (unsigned long long)r->round, (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned",
-            (unsigned long long)r->updates, (unsigned long long)r->selected, (unsigned long long)r->examples, 100 * r->score,
-            r->best ? " (best)" : "", r->seconds, (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
-    lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu, \"valid_accuracy\": ", (unsigned long long)r->round,
+    print_round(r);
+    lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu", (unsigned long long)r->round,
                  r->committed ? "true" : "false", (unsigned long long)r->updates);
-    lmb_str_add_number(&line, r->score);
+    if (r->scored) {
+        lmb_str_add(&line, ", \"valid_accuracy\": ");
+        lmb_str_add_number(&line, r->score);
+    }
     lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu, \"seconds\": ", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
     lmb_str_add_number(&line, r->seconds);
     lmb_str_add(&line, "}\n");
@@ -98,11 +115,15 @@ static lmb_status write_best(const lmb_job *j, lmb_graph *model, const lmb_state
     LMB_TRY(lmb_state_to_graph(l, state, model, err));
     LMB_TRY(lmb_stage_path(path, j->c.run, "federation", "model.onnx", err));
     LMB_TRY(lmb_onnx_write(path, model, NULL, err));
-    printf("best round %llu, validation %.2f %%: %s\n", (unsigned long long)round, 100 * score, path);
+    if (round == 0)
+        printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n", 100 * score, path);
+    else
+        printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - lmb_server_first_score(running)),
+               100 * lmb_server_first_score(running), 100 * score, (unsigned long long)round, path);
     return LMB_OK;
 }
 
-static lmb_status serve_graph(lmb_job *j, lmb_federation_config *c, lmb_graph *model, const lmb_str *bytes, lmb_error *err)
+static lmb_status serve_graph(lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server, lmb_graph *model, const lmb_str *bytes, lmb_error *err)
 {
     scoring s = { .job = j, .model = model };
     lmb_log log = { on_line, NULL, LMB_LOG_INFO };
@@ -126,7 +147,7 @@ static lmb_status serve_graph(lmb_job *j, lmb_federation_config *c, lmb_graph *m
     lmb_server_job job = { .n = l->count, .initial = state, .layout = l->hash, .graph = bytes->text, .graph_bytes = bytes->n,
                            .settings = settings.text ? settings.text : "", .segments = segments, .n_segments = (size_t)l->n,
                            .evaluate = evaluate, .on_round = on_round, .ctx = &s, .log = &log };
-    LMB_TRY_GOTO(st, done, lmb_server_create(&c->server, &job, &running, err));
+    LMB_TRY_GOTO(st, done, lmb_server_create(server, &job, &running, err));
     printf("listening on %s:%d\n", c->host, lmb_server_port(running));
     fflush(stdout);
     signal(SIGINT, on_signal);
@@ -144,24 +165,27 @@ done:
     return st;
 }
 
-static lmb_status state_dir(const lmb_job *j, lmb_federation_config *c, char path[LMB_STAGE_PATH], lmb_error *err)
+lmb_status lmb_federation_server(const lmb_job *j, const lmb_federation_config *c, lmb_server_config *out,
+                                 char path[LMB_FEDERATION_PATH], lmb_error *err)
 {
-    if (*c->server.state_dir)
+    LMB_TRY(lmb_fields_bind(lmb_server_fields, c->server, out, err));
+    if (*out->state_dir)
         return LMB_OK;
     LMB_TRY(lmb_stage_path(path, j->c.run, "federation/server", "", err));
-    c->server.state_dir = path;
+    out->state_dir = path;
     return LMB_OK;
 }
 
 static lmb_status serve(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
+    lmb_server_config server;
     lmb_graph *model = NULL;
     lmb_str bytes = LMB_STR_INIT;
     char dir[LMB_STAGE_PATH], path[LMB_STAGE_PATH];
 
     LMB_TRY(lmb_federation_of(j, &c, err));
-    LMB_TRY(state_dir(j, &c, dir, err));
+    LMB_TRY(lmb_federation_server(j, &c, &server, dir, err));
     LMB_TRY(lmb_job_data(j, err));
     if (!j->validation)
         return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
@@ -169,7 +193,7 @@ static lmb_status serve(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_onnx_read(lmb_args_get(a, "model", path), NULL, &model, err));
     lmb_status st = lmb_onnx_export(model, NULL, &bytes, err);
     if (st == LMB_OK)
-        st = serve_graph(j, &c, model, &bytes, err);
+        st = serve_graph(j, &c, &server, model, &bytes, err);
     lmb_str_free(&bytes);
     lmb_graph_destroy(model);
     return st;
@@ -196,6 +220,7 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "port", NULL };
     lmb_federation_config c;
+    lmb_server_config server;
     char dir[LMB_STAGE_PATH], invite[LMB_SERVER_INVITE];
     lmb_args a;
     lmb_job j;
@@ -206,14 +231,14 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_job_open(a.word[1], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = lmb_federation_of(&j, &c, err);
     if (st == LMB_OK)
-        st = state_dir(&j, &c, dir, err);
+        st = lmb_federation_server(&j, &c, &server, dir, err);
     int port = st == LMB_OK ? atoi(lmb_args_get(&a, "port", "0")) : 0;
     if (st == LMB_OK && port == 0)
-        port = (int)c.server.port;
+        port = (int)server.port;
     if (st == LMB_OK && (port < 1 || port > 65535))
         st = LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
     if (st == LMB_OK)
-        st = lmb_server_invite(c.server.state_dir, c.host, port, c.invite_ttl_s, invite, err);
+        st = lmb_server_invite(server.state_dir, c.host, port, c.invite_ttl_s, invite, err);
     if (st == LMB_OK)
         printf("%s\n", invite);
     lmb_job_close(&j);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/config.h"
+#include "federated/server.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "train/model.h"
@@ -44,7 +46,7 @@ static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, 
     lmb_train_config local;
     lmb_graph *model = NULL;
 
-    LMB_TRY(lmb_fields_bind(lmb_train_fields, c->local, &local, err));
+    LMB_TRY(lmb_fields_bind(lmb_train_fields, lmb_tree_get(c->local, "train"), &local, err));
     LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
     lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
     lmb_graph_destroy(model);
@@ -53,12 +55,16 @@ static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, 
 
 static lmb_status check_federation(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
 {
+    char state_dir[LMB_FEDERATION_PATH];
     lmb_federation_config c;
+    lmb_server_config server = { 0 };
     lmb_dataset *slice = NULL;
     lmb_job j;
 
     LMB_TRY(lmb_job_open(path, a, stage, &j, err));
     lmb_status st = lmb_federation_of(&j, &c, err);
+    if (st == LMB_OK)
+        st = lmb_federation_server(&j, &c, &server, state_dir, err);
     if (st == LMB_OK)
         st = lmb_job_data(&j, err);
     if (st == LMB_OK && !j.validation)
@@ -68,7 +74,7 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
     if (st == LMB_OK && j.stage.model)
         st = check_local(&j, &c, err);
     if (st == LMB_OK && !quiet)
-        printf("%s: federation is sound: %lld rounds, %lld samples for clients\n", path, (long long)c.server.rounds,
+        printf("%s: federation is sound: %lld rounds, %lld samples for clients\n", path, (long long)server.rounds,
                j.clients ? (long long)j.clients->n : 0LL);
     lmb_dataset_destroy(slice);
     lmb_job_close(&j);

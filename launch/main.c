@@ -5,20 +5,13 @@
 #include "core/base/config.h"
 #include "launch/cmd.h"
 
-extern const lmb_cmd lmb_cmd_check, lmb_cmd_config, lmb_cmd_distill, lmb_cmd_eval, lmb_cmd_export, lmb_cmd_federation, lmb_cmd_infer, lmb_cmd_inspect, lmb_cmd_join,
-    lmb_cmd_list, lmb_cmd_quantize, lmb_cmd_run, lmb_cmd_serve, lmb_cmd_train;
-
-const lmb_cmd *const lmb_cmds[] = {
-    &lmb_cmd_run, &lmb_cmd_train, &lmb_cmd_distill, &lmb_cmd_quantize, &lmb_cmd_export, &lmb_cmd_eval, &lmb_cmd_infer, &lmb_cmd_serve, &lmb_cmd_federation, &lmb_cmd_join, &lmb_cmd_inspect, &lmb_cmd_list, &lmb_cmd_check, &lmb_cmd_config, NULL,
-};
-
 static int usage(FILE *to, int code)
 {
     fprintf(to, "usage: limbeck COMMAND [ARGUMENTS]\n\n");
     for (int i = 0; lmb_cmds[i]; i++)
         fprintf(to, "  %-12s %s\n", lmb_cmds[i]->name, lmb_cmds[i]->help);
     fprintf(to, "\n`limbeck COMMAND --help` explains each. Any key of a configuration can be set on the command line:\n"
-                "  limbeck train configs/fashion-mnist/lenet.yaml --set train.epochs=3\n");
+                "  limbeck %s CONFIG.yaml --set data.path=/data\n", lmb_cmds[0]->name);
     return code;
 }
 

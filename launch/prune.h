@@ -6,7 +6,7 @@
 #ifndef LMB_LAUNCH_PRUNE_H
 #define LMB_LAUNCH_PRUNE_H
 
-#include "distill/loss.h"
+#include "train/loss.h"
 #include "distill/prune/channels.h"
 #include "distill/prune/masks.h"
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/threads.h"
+#include "federated/server.h"
 #include "launch/run.h"
 
 enum { GOODBYE_S = 15 };

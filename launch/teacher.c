@@ -52,7 +52,7 @@ static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mo
 
 static void show(void *ctx, int64_t done, int64_t all) { lmb_progress_show(ctx, "teacher's logits", done, all, "samples"); }
 
-lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_comm *comm, lmb_distill *d, lmb_logits **out, lmb_error *err)
+lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err)
 {
     char folder[LMB_STAGE_PATH];
     lmb_progress bar;
@@ -61,10 +61,10 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_co
 
     *out = NULL;
     d->rows = lmb_train_rows(c, j->train->n, comm->size);
-    lmb_logits_key k = { d->teacher, j->train, d->config.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
+    lmb_logits_key k = { d->teacher, j->train, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
                          d->rows, c->epochs };
     LMB_TRY(lmb_stage_path(folder, j->c.run, "teacher", "", err));
-    LMB_TRY(decide(folder, &k, d->config.cache, comm, &use, err));
+    LMB_TRY(decide(folder, &k, d->distill.cache, comm, &use, err));
     if (!use)
         return LMB_OK;
     lmb_progress_begin(&bar);

@@ -34,21 +34,6 @@ struct lmb_program {
     int n_plans;
 };
 
-lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
-{
-    float share = smoothing ? (float)*(const double *)smoothing : 0;
-    lmb_vid hard = lmb_emit(b, "SoftmaxCrossEntropyLoss", "cross_entropy", LMB_IN(logits, labels), LMB_NO_ATTRS);
-
-    (void)x;
-    if (share == 0)
-        return hard;
-    lmb_vid even = lmb_emit(b, "ReduceMean", "even", LMB_IN(lmb_emit(b, "LogSoftmax", NULL, LMB_IN(logits), LMB_NO_ATTRS)),
-                            LMB_ATTRS(LMB_AINT("keepdims", 0)));
-    return lmb_emit(b, "Sub", "smoothed",
-                    LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(hard, lmb_emit_scalar(b, 1 - share)), LMB_NO_ATTRS),
-                           lmb_emit(b, "Mul", NULL, LMB_IN(even, lmb_emit_scalar(b, share)), LMB_NO_ATTRS)), LMB_NO_ATTRS);
-}
-
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
 static lmb_status check_model(const lmb_graph *g, int *classes, lmb_error *err)
 {

@@ -12,23 +12,11 @@
 #define LMB_TRAIN_PROGRAM_H
 
 #include "core/plan/plan.h"
+#include "train/loss.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Appends the loss to a training graph: x [n, ...] raw input, logits [n, classes], labels [n] s64 -> scalar. */
-typedef struct lmb_loss {
-    lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
-    void *ctx;
-    /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
-     * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
-    lmb_status (*feed)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
-} lmb_loss;
-#define LMB_LOSS_FEED "loss.feed"
-
-/* Cross-entropy with label smoothing (Szegedy et al. 2016): ctx points at the share in [0, 1). */
-lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
 
 typedef struct lmb_program lmb_program;
 

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-enum { LMB_CASE_INPUTS = 5, LMB_CASE_ATTRS = 6 };
+enum { LMB_CASE_INPUTS = 6, LMB_CASE_ATTRS = 6 };
 
 typedef enum {
     LMB_CASE_NONE,     /* left out                                              */

@@ -4,12 +4,21 @@
 
 #include "core/cpu/cpu.h"
 
-extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_max_pool, lmbi_cpu_max_pool_grad,
+extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_batch_norm_act,
+    lmbi_cpu_batch_norm_act_grad, lmbi_cpu_max_pool, lmbi_cpu_max_pool_grad,
     lmbi_cpu_average_pool, lmbi_cpu_average_pool_grad, lmbi_cpu_global_average_pool, lmbi_cpu_broadcast_area,
-    lmbi_cpu_bias_grad;
+    lmbi_cpu_bias_grad, lmbi_cpu_relu, lmbi_cpu_relu_grad, lmbi_cpu_clip, lmbi_cpu_clip_grad, lmbi_cpu_add, lmbi_cpu_sub,
+    lmbi_cpu_mul, lmbi_cpu_div;
+
+/* Convolutions of our own, before oneDNN's where they are faster. */
+extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_act, lmbi_winograd_conv_data, lmbi_winograd_conv_weights;
+/* The best kernels of this build, NULL-terminated: those above, then oneDNN's if there is one. */
+extern const lmb_kernel *const lmbi_best_kernels[];
 
 /* Every rank-4 operand in NHWC. */
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
+/* The convolution ops: activations NHWC, weights and their gradient plain. */
+lmb_layout lmbi_conv_layout(const lmb_call *c, int operand);
 /* Operand i of a call, inputs first. */
 static inline const lmb_type *lmbi_operand(const lmb_call *c, int i)
 {

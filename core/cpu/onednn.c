@@ -28,6 +28,7 @@ typedef struct operand {
     dnnl_memory_t packed;  /* as the primitive wants it or NULL */
     dnnl_primitive_t pack; /* plain -> packed, or back          */
     size_t offset;         /* of packed in scratch              */
+    void *fixed;           /* packed once: weights that never change, or NULL */
     bool output;
 } operand;
 
@@ -37,6 +38,7 @@ typedef struct primitive {
     dnnl_primitive_t p;
     dnnl_memory_t pad;
     size_t pad_offset, scratch;
+    int sum;               /* tensor that is added to the output, -1 */
     int n;
     operand op[MAX_ARGS];
 } primitive;
@@ -50,6 +52,7 @@ static void destroy(void *state)
         dnnl_memory_destroy(s->op[i].plain);
         dnnl_memory_destroy(s->op[i].packed);
         dnnl_primitive_destroy(s->op[i].pack);
+        free(s->op[i].fixed);
     }
     dnnl_memory_destroy(s->pad);
     dnnl_primitive_destroy(s->p);
@@ -87,8 +90,16 @@ static const dnnl_memory_desc_t *desc(const_dnnl_primitive_desc_t pd, int arg)
     return dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg);
 }
 
+static const dnnl_memory_desc_t *memory_desc(const_dnnl_memory_t m)
+{
+    const dnnl_memory_desc_t *d = NULL;
+    dnnl_memory_get_memory_desc(m, &d);
+    return d;
+}
+
 /* Make the primitive for an operation descriptor; false when only the library's reference would run it. */
-static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *pd)
+static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, const_dnnl_post_ops_t after,
+                 dnnl_primitive_desc_t *pd)
 {
     dnnl_primitive_attr_t attr;
     const char *impl = "";
@@ -96,6 +107,10 @@ static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_des
     if (dnnl_primitive_attr_create(&attr) != dnnl_success)
         return false;
     dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (after && dnnl_primitive_attr_set_post_ops(attr, after) != dnnl_success) {
+        dnnl_primitive_attr_destroy(attr);
+        return false;
+    }
     dnnl_status_t st = dnnl_primitive_desc_create(pd, op, attr, s->engine, hint);
     dnnl_primitive_attr_destroy(attr);
     if (st != dnnl_success)
@@ -111,6 +126,20 @@ static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_des
     return dnnl_memory_create(&s->pad, pad, s->engine, DNNL_MEMORY_NONE) == dnnl_success;
 }
 
+/* Pack the constant `data` of operand o now and for good. */
+static bool pack_constant(primitive *s, operand *o, const void *data)
+{
+    if (!o->packed || !data)
+        return true;
+    o->fixed = aligned_alloc(64, aligned(dnnl_memory_desc_get_size(memory_desc(o->packed)) + 1));
+    if (!o->fixed)
+        return false;
+    dnnl_memory_set_data_handle(o->plain, (void *)data);
+    dnnl_memory_set_data_handle(o->packed, o->fixed);
+    dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
+    return dnnl_primitive_execute(o->pack, s->stream, 2, move) == dnnl_success && dnnl_stream_wait(s->stream) == dnnl_success;
+}
+
 static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 {
     primitive *s = state;
@@ -122,7 +151,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         operand *o = &s->op[i];
         const lmb_tensor *t = o->tensor < r->n_in ? &r->in[o->tensor] : &r->out[o->tensor - r->n_in];
         dnnl_memory_set_data_handle(o->plain, t->data);
-        if (o->packed) {
+        if (o->packed && !o->fixed) {
             dnnl_memory_set_data_handle(o->packed, (char *)r->scratch + o->offset);
             if (!o->output) {
                 dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
@@ -131,6 +160,8 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         }
         args[i] = (dnnl_exec_arg_t){ o->arg, o->packed ? o->packed : o->plain };
     }
+    if (s->sum >= 0 && r->n_in > s->sum && r->in[s->sum].data)
+        memcpy(r->out[0].data, r->in[s->sum].data, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
     dnnl_memory_set_data_handle(s->pad, (char *)r->scratch + s->pad_offset);
     args[s->n] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, s->pad };
     if (st == dnnl_success)
@@ -187,6 +218,8 @@ static primitive *begin(void)
 {
     primitive *s = calloc(1, sizeof *s);
     omp_set_num_threads(1);
+    if (s)
+        s->sum = -1;
     if (s && (dnnl_engine_create(&s->engine, dnnl_cpu, 0) != dnnl_success ||
               dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags) != dnnl_success)) {
         destroy(s);
@@ -206,22 +239,48 @@ static lmb_status finish(primitive *s, bool ok, void **state, size_t *scratch, l
     return LMB_OK;
 }
 
+/* What ConvAct does after the convolution; NULL for nothing. Input 3 is added by letting the output begin with it. */
+static bool after_conv(const lmb_call *c, primitive *s, dnnl_post_ops_t *after)
+{
+    const lmb_conv_act_attr *a = c->attr;
+    bool ok = true;
+
+    *after = NULL;
+    if (strcmp(c->op->name, "ConvAct") != 0)
+        return true;
+    if (dnnl_post_ops_create(after) != dnnl_success)
+        return false;
+    if (c->n_in > 3 && c->in[3].present) {
+        s->sum = 3;
+        ok = dnnl_post_ops_append_sum(*after, 1) == dnnl_success;
+    }
+    if (*a->function == 'R')
+        ok = ok && dnnl_post_ops_append_eltwise(*after, 1, dnnl_eltwise_relu, 0, 0) == dnnl_success;
+    if (*a->function == 'C')
+        ok = ok && dnnl_post_ops_append_eltwise(*after, 1, dnnl_eltwise_clip, a->lo, a->hi) == dnnl_success;
+    return ok;
+}
+
 static lmb_status conv_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     bool bias = c->n_in > 2 && c->in[2].present, ok;
+    dnnl_post_ops_t after = NULL;
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t pd;
     conv_descs d;
     primitive *s = begin();
 
     conv_descs_of(&v, &d);
-    ok = s && dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d.x,
+    ok = s && after_conv(c, s, &after) &&
+         dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d.x,
                   &d.w_any, bias ? &d.b : NULL, &d.y, d.stride, d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, NULL, &pd);
+         make(s, &op, NULL, after, &pd);
+    dnnl_post_ops_destroy(after);
     if (ok) {
         ok = add_operand(s, DNNL_ARG_SRC, 0, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
              add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
+             pack_constant(s, &s->op[1], c->in[1].data) &&
              (!bias || add_operand(s, DNNL_ARG_BIAS, 2, false, &d.b, &d.b)) &&
              add_operand(s, DNNL_ARG_DST, LMB_OUT(c, 0), true, &d.y, desc(pd, DNNL_ARG_DST));
         dnnl_primitive_desc_destroy(pd);
@@ -251,7 +310,7 @@ static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, 
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, &d.y, d.stride,
                                                           d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, hint, &pd);
+         make(s, &op, hint, NULL, &pd);
     if (ok) {
         ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
              add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
@@ -275,7 +334,7 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, NULL, &d.y,
                                                              d.stride, d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, hint, &pd);
+         make(s, &op, hint, NULL, &pd);
     if (ok) {
         ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
              add_operand(s, DNNL_ARG_SRC, 1, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
@@ -286,20 +345,15 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     return finish(s, ok, state, scratch, err);
 }
 
-/* Activations are NHWC, weights and their gradients plain. */
-static lmb_layout conv_layout(const lmb_call *c, int k)
-{
-    bool weights = strcmp(c->op->name, "ConvGradWeights") == 0 ? k == LMB_OUT(c, 0) : k == 1;
-    return weights || lmbi_operand(c, k)->shape.n != 4 ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
-}
-
 static const lmb_kernel conv = { .name = "onednn:conv", .op = "Conv", .domain = "", .accepts = conv_ok,
-                                 .layout = conv_layout, .create = conv_create, .run = run, .destroy = destroy };
+                                 .layout = lmbi_conv_layout, .create = conv_create, .run = run, .destroy = destroy };
+static const lmb_kernel conv_act = { .name = "onednn:conv_act", .op = "ConvAct", .domain = "limbeck", .accepts = conv_ok,
+                                     .layout = lmbi_conv_layout, .create = conv_create, .run = run, .destroy = destroy };
 static const lmb_kernel conv_data = { .name = "onednn:conv_data", .op = "ConvGradData", .domain = "limbeck",
-                                      .accepts = conv_ok, .layout = conv_layout, .create = data_create, .run = run,
+                                      .accepts = conv_ok, .layout = lmbi_conv_layout, .create = data_create, .run = run,
                                       .destroy = destroy };
 static const lmb_kernel conv_weights = { .name = "onednn:conv_weights", .op = "ConvGradWeights", .domain = "limbeck",
-                                         .accepts = conv_ok, .layout = conv_layout, .create = weights_create,
+                                         .accepts = conv_ok, .layout = lmbi_conv_layout, .create = weights_create,
                                          .run = run, .destroy = destroy };
 
 /* ---- Gemm ---- */
@@ -335,7 +389,62 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
 
 static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
 
-static const lmb_kernel *const kernels[] = { &conv, &conv_data, &conv_weights, &gemm, NULL };
+/* ---- 1x1 convolutions without bias: with channels last each is one matrix product over all pixels ----
+ *   y [pixels, k] = x w'      dx [pixels, c] = dy w      dw [k, c] = dy' x       where w is [k, c] */
+
+static bool pointwise_ok(const lmb_call *c, const char **why)
+{
+    if (!conv_ok(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only 1x1, stride 1, no padding, groups or bias";
+    return v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w &&
+           !(c->n_in > 2 && c->in[2].present);
+}
+
+static int64_t pixels_of(const lmb_shape *s) { return s->d[0] * s->d[2] * s->d[3]; }
+
+/* out [m, n] = a [m, k] b [k, n], either transposed in memory; rows of all are dense */
+static lmb_status multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *out, lmb_error *err)
+{
+    omp_set_num_threads(1);
+    dnnl_status_t st = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, out, n);
+    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
+}
+
+static lmb_status pointwise_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *x = &r->in[0].shape, *y = &r->out[0].shape;
+    (void)state;
+    return multiply(false, true, pixels_of(y), y->d[1], x->d[1], r->in[0].data, r->in[1].data, r->out[0].data, err);
+}
+
+static lmb_status pointwise_data_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *dy = &r->in[0].shape, *dx = &r->out[0].shape;
+    (void)state;
+    return multiply(false, false, pixels_of(dy), dx->d[1], dy->d[1], r->in[0].data, r->in[1].data, r->out[0].data, err);
+}
+
+static lmb_status pointwise_weights_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_shape *dy = &r->in[0].shape, *x = &r->in[1].shape;
+    (void)state;
+    return multiply(true, false, dy->d[1], x->d[1], pixels_of(dy), r->in[0].data, r->in[1].data, r->out[0].data, err);
+}
+
+#define POINTWISE(lower, text, Op, Domain)                                                                                 \
+    static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = pointwise_ok,         \
+                                      .layout = lmbi_conv_layout, .run = lower##_run }
+POINTWISE(pointwise, "gemm_conv", "Conv", "");
+POINTWISE(pointwise_data, "gemm_conv_data", "ConvGradData", "limbeck");
+POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
+
+#define ALL &pointwise, &pointwise_data, &pointwise_weights, &conv, &conv_act, &conv_data, \
+            &conv_weights, &gemm, NULL
+static const lmb_kernel *const kernels[] = { ALL };
+const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_act, &lmbi_winograd_conv_data,
+                                                &lmbi_winograd_conv_weights, ALL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }

@@ -37,25 +37,39 @@ static window window_at(const lmb_pooling *p, int64_t oy, int64_t ox, bool inclu
     return w;
 }
 
-LMB_HOT static void max_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
+/* One window after another, inlined into loops that LMB_HOT compiles for each processor. */
+#define INLINE __attribute__((always_inline)) static inline
+
+INLINE void max_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
 {
     for (int64_t c = 0; c < C; c++)
         y[c] = x[c] > y[c] ? x[c] : y[c];
 }
 
-LMB_HOT static void add_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
+INLINE void add_rows(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t C)
 {
     for (int64_t c = 0; c < C; c++)
         y[c] += x[c];
 }
 
-LMB_HOT static void scale_row(float *y, float f, int64_t C)
+INLINE void take(const float *LMB_RESTRICT x, const float *LMB_RESTRICT best, float *LMB_RESTRICT left,
+                 float *LMB_RESTRICT dx, int64_t C)
+{
+    for (int64_t c = 0; c < C; c++) {
+        float d = left[c], b = best[c], mine = x[c] == b ? d : 0.0f;
+        mine = b != b ? d : mine;
+        dx[c] += mine;
+        left[c] = d - mine; /* mine is d or 0: exactly what is left */
+    }
+}
+
+INLINE void scale_row(float *y, float f, int64_t C)
 {
     for (int64_t c = 0; c < C; c++)
         y[c] *= f;
 }
 
-LMB_HOT static void add_scaled(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, float f, int64_t C)
+INLINE void add_scaled(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, float f, int64_t C)
 {
     for (int64_t c = 0; c < C; c++)
         y[c] += f * x[c];
@@ -68,14 +82,10 @@ LMB_HOT static void add_scaled(const float *LMB_RESTRICT x, float *LMB_RESTRICT 
 #define OUT_AT (((n * p.out[1] + oy) * p.out[2] + ox) * p.c)
 #define IN_AT(yy, xx) (((n * p.in[1] + (yy)) * p.in[2] + (xx)) * p.c)
 
-static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
+LMB_HOT static void max_all(lmb_pooling p, const float *LMB_RESTRICT x, float *LMB_RESTRICT out)
 {
-    lmb_pooling p;
-    const float *x = r->in[0].data;
-    (void)state;
-    LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
     EACH_WINDOW {
-        float *y = (float *)r->out[0].data + OUT_AT;
+        float *y = out + OUT_AT;
         window w = window_at(&p, oy, ox, false);
         if (w.y0 >= w.y1 || w.x0 >= w.x1) {
             memset(y, 0, sizeof *y * (size_t)p.c);
@@ -86,78 +96,107 @@ static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
             for (int64_t xx = w.x0; xx < w.x1; xx++)
                 max_rows(x + IN_AT(yy, xx), y, p.c);
     }
+}
+
+static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmb_pooling p;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
+    max_all(p, r->in[0].data, r->out[0].data);
     return LMB_OK;
 }
 
-static lmb_status average_run(void *state, const lmb_run *r, lmb_error *err)
+LMB_HOT static void average_all(lmb_pooling p, bool include_pad, const float *LMB_RESTRICT x, float *LMB_RESTRICT out)
 {
-    const lmb_pool_attr *a = r->attr;
-    lmb_pooling p;
-    const float *x = r->in[0].data;
-    (void)state;
-    LMB_TRY(lmb_pooling_of(a, &r->in[0].shape, &p, err));
     EACH_WINDOW {
-        float *y = (float *)r->out[0].data + OUT_AT;
-        window w = window_at(&p, oy, ox, a->count_include_pad != 0);
+        float *y = out + OUT_AT;
+        window w = window_at(&p, oy, ox, include_pad);
         memset(y, 0, sizeof *y * (size_t)p.c);
         for (int64_t yy = w.y0; yy < w.y1; yy++)
             for (int64_t xx = w.x0; xx < w.x1; xx++)
                 add_rows(x + IN_AT(yy, xx), y, p.c);
         scale_row(y, w.n > 0 ? (float)(1.0 / w.n) : 0, p.c);
     }
+}
+
+static lmb_status average_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_pool_attr *a = r->attr;
+    lmb_pooling p;
+    (void)state;
+    LMB_TRY(lmb_pooling_of(a, &r->in[0].shape, &p, err));
+    average_all(p, a->count_include_pad != 0, r->in[0].data, r->out[0].data);
     return LMB_OK;
 }
 
-/* The first maximum of each window, channel by channel, takes dy. */
+/* The first maximum of each window, channel by channel, takes dy. best, left: [C], the largest and the dy that nobody
+ * has taken yet. (A window that starts with NaN has no larger element: its first takes.) */
+LMB_HOT static void max_grad_all(lmb_pooling p, const float *LMB_RESTRICT dy, const float *LMB_RESTRICT x,
+                                 float *LMB_RESTRICT dx, float *LMB_RESTRICT best, float *LMB_RESTRICT left)
+{
+    EACH_WINDOW {
+        window w = window_at(&p, oy, ox, false);
+        if (w.y0 >= w.y1 || w.x0 >= w.x1)
+            continue;
+        memcpy(best, x + IN_AT(w.y0, w.x0), sizeof *best * (size_t)p.c);
+        memcpy(left, dy + OUT_AT, sizeof *left * (size_t)p.c);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                max_rows(x + IN_AT(yy, xx), best, p.c);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                take(x + IN_AT(yy, xx), best, left, dx + IN_AT(yy, xx), p.c);
+    }
+}
+
+static lmb_status max_grad_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    (void)state, (void)err;
+    *scratch = (size_t)c->in[0].shape.d[1] * (2 * sizeof(float));
+    return LMB_OK;
+}
+
 static lmb_status max_grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     lmb_pooling p;
-    const float *x = r->in[1].data;
-    float *dx = r->out[0].data;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->out[0].shape, &p, err));
-    memset(dx, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
-    EACH_WINDOW {
-        const float *dy = (const float *)r->in[0].data + OUT_AT;
-        window w = window_at(&p, oy, ox, false);
-        for (int64_t c = 0; c < p.c; c++) {
-            int64_t best = -1;
-            for (int64_t yy = w.y0; yy < w.y1; yy++)
-                for (int64_t xx = w.x0; xx < w.x1; xx++)
-                    if (best < 0 || x[IN_AT(yy, xx) + c] > x[best])
-                        best = IN_AT(yy, xx) + c;
-            if (best >= 0)
-                dx[best] += dy[c];
-        }
-    }
+    memset(r->out[0].data, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
+    max_grad_all(p, r->in[0].data, r->in[1].data, r->out[0].data, r->scratch, (float *)r->scratch + p.c);
     return LMB_OK;
+}
+
+LMB_HOT static void average_grad_all(lmb_pooling p, bool include_pad, const float *LMB_RESTRICT dy_all,
+                                     float *LMB_RESTRICT dx)
+{
+    EACH_WINDOW {
+        const float *dy = dy_all + OUT_AT;
+        window w = window_at(&p, oy, ox, include_pad);
+        for (int64_t yy = w.y0; yy < w.y1; yy++)
+            for (int64_t xx = w.x0; xx < w.x1; xx++)
+                add_scaled(dy, dx + IN_AT(yy, xx), w.n > 0 ? (float)(1.0 / w.n) : 0, p.c);
+    }
 }
 
 static lmb_status average_grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_pool_attr *a = r->attr;
     lmb_pooling p;
-    float *dx = r->out[0].data;
     (void)state;
     LMB_TRY(lmb_pooling_of(a, &r->out[0].shape, &p, err));
-    memset(dx, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
-    EACH_WINDOW {
-        const float *dy = (const float *)r->in[0].data + OUT_AT;
-        window w = window_at(&p, oy, ox, a->count_include_pad != 0);
-        for (int64_t yy = w.y0; yy < w.y1; yy++)
-            for (int64_t xx = w.x0; xx < w.x1; xx++)
-                add_scaled(dy, dx + IN_AT(yy, xx), w.n > 0 ? (float)(1.0 / w.n) : 0, p.c);
-    }
+    memset(r->out[0].data, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
+    average_grad_all(p, a->count_include_pad != 0, r->in[0].data, r->out[0].data);
     return LMB_OK;
 }
 
-#define POOL(lower, text, Op, Domain, fn)                                                            \
+#define POOL(lower, text, Op, Domain, fn, ...)                                                       \
     const lmb_kernel lmbi_cpu_##lower = { .name = "nhwc:" text, .op = Op, .domain = Domain, .accepts = window_ok, \
-                                          .layout = lmbi_all_nhwc, .run = fn }
-POOL(max_pool, "max_pool", "MaxPool", "", max_run);
-POOL(max_pool_grad, "max_pool_grad", "MaxPoolGrad", "limbeck", max_grad_run);
-POOL(average_pool, "average_pool", "AveragePool", "", average_run);
-POOL(average_pool_grad, "average_pool_grad", "AveragePoolGrad", "limbeck", average_grad_run);
+                                          .layout = lmbi_all_nhwc, .run = fn, __VA_ARGS__ }
+POOL(max_pool, "max_pool", "MaxPool", "", max_run, );
+POOL(max_pool_grad, "max_pool_grad", "MaxPoolGrad", "limbeck", max_grad_run, .create = max_grad_create);
+POOL(average_pool, "average_pool", "AveragePool", "", average_run, );
+POOL(average_pool_grad, "average_pool_grad", "AveragePoolGrad", "limbeck", average_grad_run, );
 
 static bool is_4d(const lmb_call *c, const char **why)
 {
@@ -165,18 +204,21 @@ static bool is_4d(const lmb_call *c, const char **why)
     return c->in[0].shape.n == 4 && c->in[0].dtype == LMB_F32;
 }
 
+LMB_HOT static void global_all(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t n, int64_t area, int64_t C)
+{
+    memset(y, 0, sizeof *y * (size_t)(n * C));
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = 0; k < area; k++)
+            add_rows(x + (i * area + k) * C, y + i * C, C);
+        scale_row(y + i * C, 1.0f / (float)area, C);
+    }
+}
+
 static lmb_status global_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], area = s->d[2] * s->d[3];
     (void)state, (void)err;
-    for (int64_t n = 0; n < s->d[0]; n++) {
-        float *y = (float *)r->out[0].data + n * C;
-        memset(y, 0, sizeof *y * (size_t)C);
-        for (int64_t i = 0; i < area; i++)
-            add_rows((const float *)r->in[0].data + (n * area + i) * C, y, C);
-        scale_row(y, 1.0f / (float)area, C);
-    }
+    global_all(r->in[0].data, r->out[0].data, s->d[0], s->d[2] * s->d[3], s->d[1]);
     return LMB_OK;
 }
 
@@ -209,28 +251,38 @@ const lmb_kernel lmbi_cpu_broadcast_area = {
     .layout = lmbi_all_nhwc, .run = broadcast_run,
 };
 
+enum { BLOCK = 64 };
+
+/* Scratch: a row of doubles and one of floats. */
 static lmb_status bias_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     (void)state, (void)err;
-    *scratch = (size_t)c->in[0].shape.d[1] * sizeof(double);
+    *scratch = (size_t)c->in[0].shape.d[1] * (sizeof(double) + sizeof(float));
     return LMB_OK;
 }
 
-LMB_HOT static void add_to_double(const float *LMB_RESTRICT x, double *LMB_RESTRICT y, int64_t C)
+/* Blocks of rows in f32, blocks in double, as in batch_norm.c. */
+LMB_HOT static void sum_rows(const float *LMB_RESTRICT x, int64_t rows, int64_t C, double *LMB_RESTRICT sum,
+                             float *LMB_RESTRICT part)
 {
-    for (int64_t c = 0; c < C; c++)
-        y[c] += x[c];
+    memset(sum, 0, sizeof *sum * (size_t)C);
+    for (int64_t r0 = 0; r0 < rows; r0 += BLOCK) {
+        int64_t r1 = r0 + BLOCK < rows ? r0 + BLOCK : rows;
+        memset(part, 0, sizeof *part * (size_t)C);
+        for (int64_t r = r0; r < r1; r++)
+            add_rows(x + r * C, part, C);
+        for (int64_t c = 0; c < C; c++)
+            sum[c] += part[c];
+    }
 }
 
 static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    int64_t C = s->d[1];
     double *sum = r->scratch;
     (void)state, (void)err;
-    memset(sum, 0, sizeof *sum * (size_t)C);
-    for (int64_t i = 0; i < rows; i++)
-        add_to_double((const float *)r->in[0].data + i * C, sum, C);
+    sum_rows(r->in[0].data, s->d[0] * s->d[2] * s->d[3], C, sum, (float *)(sum + C));
     for (int64_t c = 0; c < C; c++)
         ((float *)r->out[0].data)[c] = (float)sum[c];
     return LMB_OK;

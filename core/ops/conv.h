@@ -11,6 +11,9 @@ typedef struct lmb_conv_attr {
     lmb_ints shape; /* gradient ops: shape of the result */
 } lmb_conv_attr;
 
+/* ConvAct: function is "", "Relu" or "Clip". */
+typedef struct lmb_conv_act_attr { lmb_conv_attr conv; const char *function; float lo, hi; } lmb_conv_act_attr;
+
 /* A convolution over 1 or 2 spatial dimensions, written as 2-D (1-D: height 1). */
 typedef struct lmb_conv {
     int64_t n, c, h, w;       /* input                          */
@@ -32,6 +35,6 @@ void lmbi_conv_cost(const lmb_call *c, lmb_cost *out);
 /* Output positions [*lo, *hi) along one dimension whose tap, at `shift` from the stride grid, lies inside
  * the input. */
 void lmbi_conv_inside(int64_t in, int64_t out, int64_t stride, int64_t shift, int64_t *lo, int64_t *hi);
-extern const lmb_attr_row lmb_conv_rows[], lmb_conv_grad_rows[];
+extern const lmb_attr_row lmb_conv_rows[], lmb_conv_grad_rows[], lmb_conv_act_rows[];
 
 #endif

@@ -9,6 +9,8 @@
     X(average_pool)         \
     X(average_pool_grad)    \
     X(batch_norm)           \
+    X(batch_norm_act)       \
+    X(batch_norm_act_grad)  \
     X(batch_norm_grad)      \
     X(bias_grad)            \
     X(broadcast_to)         \
@@ -16,6 +18,7 @@
     X(clip_grad)            \
     X(concat)               \
     X(conv)                 \
+    X(conv_act)             \
     X(conv_grad_data)       \
     X(conv_grad_weights)    \
     X(cross_entropy)        \

@@ -192,6 +192,26 @@ lmb_status lmb_pass_infer_form(const lmb_graph *g, int64_t batch, lmb_graph **ou
     return lmb_rewrite_run(&r, g, out, NULL, err);
 }
 
+/* ---- freezing ---- */
+
+static lmb_status freeze_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
+{
+    const lmb_value *x = &r->old->value[v];
+    *done = lmb_role_is_state(x->role) && x->data;
+    return *done ? lmb_graph_value(r->b.g, LMB_ROLE_CONSTANT, x->name, x->dtype, &x->shape, x->data, out, err) : LMB_OK;
+}
+
+/* `next` of a constant means nothing: nodes that only state needs go too. */
+lmb_status lmb_pass_freeze(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = infer_node, .value = freeze_value, .batch = batch };
+    LMB_TRY(lmb_rewrite_run(&r, g, out, NULL, err));
+    for (int v = 0; v < (*out)->n_values; v++)
+        if ((*out)->value[v].role == LMB_ROLE_CONSTANT)
+            (*out)->value[v].next = LMB_NONE;
+    return LMB_OK;
+}
+
 /* ---- embedding ---- */
 
 lmb_status lmb_pass_embed(lmb_builder *b, const lmb_graph *g, const lmb_vid *in, lmb_vid *out, lmb_error *err)

@@ -42,6 +42,9 @@ LMB_MUST_CHECK lmb_status lmb_pass_train_form(const lmb_graph *g, int64_t batch,
 /* The inference form for inputs of `batch` rows: what an answer depends on is the sample and the state, never the other
  * rows. An observer of ranges no longer looks: what follows it gets the stored range. */
 LMB_MUST_CHECK lmb_status lmb_pass_infer_form(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
+/* The inference form with its state as constants: kernels prepare weights that can not change once, when a
+ * plan is compiled. For inference with one set of weights. */
+LMB_MUST_CHECK lmb_status lmb_pass_freeze(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
 /* Append a copy of `g` to the graph that `b` builds: input i is fed by in[i], state becomes constants (a frozen
  * teacher), outputs' values are returned in out[0 .. g->n_outputs). */
 LMB_MUST_CHECK lmb_status lmb_pass_embed(lmb_builder *b, const lmb_graph *g, const lmb_vid *in, lmb_vid *out,

@@ -30,7 +30,8 @@ typedef struct lmb_kernel {
     lmb_status (*create)(const lmb_call *c, void **state, size_t *scratch, lmb_error *err); /* may be NULL */
     lmb_status (*run)(void *state, const lmb_run *r, lmb_error *err);
     void (*destroy)(void *state); /* NULL if create is NULL */
-    bool inplace;                 /* out[0] may share the memory of in[0] */
+    bool inplace;                 /* out[0] may share the memory of in[0], if no other operand does */
+    bool order_free;              /* rank-4 operands of one count may come in any one order; `layout` is not asked */
 } lmb_kernel;
 
 typedef struct lmb_backend {

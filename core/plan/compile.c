@@ -1,6 +1,7 @@
 /* core/plan/compile.c - graph -> steps: which kernel runs each node, in which layout, in which memory.
  *
- * One walk over the needed nodes in graph order:
+ * With backends the graph is first rewritten by core/passes/fuse.h; the plan then owns what it runs and translates the
+ * caller's values. One walk over the needed nodes in graph order:
  *   1. choose a kernel: the backends' lists in order, the reference last; remember why better ones refused
  *   2. make its operands have the layouts it wants, inserting a conversion where they do not (once each)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/passes/fuse.h"
 #include "core/plan/internal.h"
 
 /* ---- growing arrays ---- */
@@ -121,9 +123,10 @@ static bool order_free(const lmb_call *c)
 
 /* ---- layouts ---- */
 
+/* With one channel or one pixel both orders are the same bytes. */
 static bool has_two_layouts(const lmbi_pvalue *v)
 {
-    return v->shape.n == 4;
+    return v->shape.n == 4 && v->shape.d[1] != 1 && v->shape.d[2] * v->shape.d[3] != 1;
 }
 
 /* The pvalue that holds v in the wanted layout, after appending a conversion step if need be. */
@@ -323,7 +326,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     void *state = NULL;
     size_t scratch = 0;
     LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
-    bool free_order = !kernel && order_free(&call);
+    bool free_order = kernel ? kernel->order_free : order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
         operand[k] = -1;
@@ -414,13 +417,22 @@ static void find_lifetimes(lmb_plan *p)
     }
 }
 
-static lmb_status compile(lmb_plan *p, bool *needed, int *last_use, lmb_error *err)
+/* State and constants are read where the caller's graph has them, not from the copy in the fused one. */
+static void point_at_original(lmb_plan *p)
+{
+    for (int v = 0; p->map && v < p->asked->n_values; v++)
+        if (p->map[v] != LMB_NONE && p->asked->value[v].data && p->value[p->map[v]].storage >= 0)
+            p->storage[p->value[p->map[v]].storage].data = p->asked->value[v].data;
+}
+
+static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_error *err)
 {
     const lmb_graph *g = p->g;
 
     LMB_TRY(lmb_graph_needed(g, p->options.update_state, needed, err));
     find_last_uses(g, needed, last_use);
     LMB_TRY(make_values(p, needed, err));
+    point_at_original(p);
     for (int i = 0; i < g->n_nodes; i++) {
         bool runs = false;
         for (int k = 0; k < g->node[i].n_out; k++)
@@ -433,23 +445,30 @@ static lmb_status compile(lmb_plan *p, bool *needed, int *last_use, lmb_error *e
     return lmbi_plan_place(p, err);
 }
 
+static lmb_status compile(lmb_plan *p, lmb_error *err)
+{
+    if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
+        LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
+    if (p->fused)
+        p->g = p->fused;
+    bool *needed = malloc(sizeof *needed * ((size_t)p->g->n_values + 1));
+    int *last_use = malloc(sizeof *last_use * ((size_t)p->g->n_values + 1));
+    lmb_status st = needed && last_use ? compile_steps(p, needed, last_use, err) : NOMEM(err);
+    free(needed);
+    free(last_use);
+    return st;
+}
+
 lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_plan **out, lmb_error *err)
 {
     lmb_plan *p = calloc(1, sizeof *p);
-    bool *needed = malloc(sizeof *needed * ((size_t)g->n_values + 1));
-    int *last_use = malloc(sizeof *last_use * ((size_t)g->n_values + 1));
-    lmb_status st;
 
-    if (!p || !needed || !last_use) {
-        st = NOMEM(err);
-    } else {
-        p->g = g;
-        if (o)
-            p->options = *o;
-        st = compile(p, needed, last_use, err);
-    }
-    free(needed);
-    free(last_use);
+    if (!p)
+        return NOMEM(err);
+    p->g = p->asked = g;
+    if (o)
+        p->options = *o;
+    lmb_status st = compile(p, err);
     if (st != LMB_OK) {
         lmb_plan_destroy(p);
         return st;
@@ -473,5 +492,7 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->value);
     free(p->storage);
     free(p->arena);
+    lmb_graph_destroy(p->fused);
+    free(p->map);
     free(p);
 }

@@ -38,13 +38,16 @@ typedef struct lmbi_step {
     size_t scratch;
     bool to_nhwc, convert;    /* node == NULL: transpose; otherwise plain copy */
     lmb_cost cost;
-    double seconds;
+    double seconds, best;     /* of `runs` timed runs, and of the shortest */
     long runs;
     const char *refused;      /* "onednn:conv: why" of the best kernel that declined, or NULL */
 } lmbi_step;
 
 struct lmb_plan {
-    const lmb_graph *g;
+    const lmb_graph *g;  /* what runs: the caller's graph or `fused` */
+    const lmb_graph *asked; /* the caller's                          */
+    lmb_graph *fused;    /* owned, or NULL                           */
+    lmb_vid *map;        /* [values of asked] -> value of fused      */
     lmb_plan_options options;
     int n_values, cap_values;
     lmbi_pvalue *value;
@@ -58,6 +61,12 @@ struct lmb_plan {
     void (*on_step)(void *ctx, int step);
     void *on_step_ctx;
 };
+
+/* The value of p->g that stands for the caller's value v; LMB_NONE if there is none. */
+static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
+{
+    return v < 0 || v >= p->asked->n_values ? LMB_NONE : p->map ? p->map[v] : v;
+}
 
 /* memory.c: storages -> offsets in the arena. */
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err);

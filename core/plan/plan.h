@@ -26,6 +26,7 @@ typedef struct lmb_plan_options {
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
+    bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
 } lmb_plan_options;
 
 LMB_MUST_CHECK lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_plan **out,
@@ -62,8 +63,20 @@ struct lmb_str;
 /* Append one line a step: number, kernel, node, types, MACs, offset; refused kernels with their reason. */
 void lmb_plan_print(const lmb_plan *p, struct lmb_str *out);
 
-/* Time spent in each step since the last reset, for `limbeck inspect --time`; off by default. */
+/* Time spent in each step since the last reset, for `limbeck inspect --time` and `limbeck bench`; off by default. */
 void lmb_plan_timing(lmb_plan *p, bool on);
+
+/* One step, for tools. Strings belong to the plan. */
+typedef struct lmb_plan_step {
+    const char *kernel;  /* "reference" when no backend took the node; "layout" and "copy" have no node */
+    const char *node, *op; /* op NULL: no node                                                          */
+    const char *refused; /* why the best kernel declined, or NULL                                       */
+    lmb_dtype dtype;     /* of the first output that is made                                            */
+    lmb_shape shape;
+    lmb_cost cost;
+    double seconds, best; /* since the last reset: mean and shortest run; 0 while timing is off          */
+} lmb_plan_step;
+lmb_plan_step lmb_plan_step_at(const lmb_plan *p, int step); /* step in [0, lmb_plan_steps) */
 
 /* Compile with reference kernels, bind nothing, run once, copy output `name` out: for folding constants,
  * tests and small graphs. `out` is caller storage of the output's bytes. */

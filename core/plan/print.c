@@ -21,6 +21,21 @@ lmb_plan_info lmb_plan_describe(const lmb_plan *p)
     return info;
 }
 
+lmb_plan_step lmb_plan_step_at(const lmb_plan *p, int step)
+{
+    const lmbi_step *s = &p->step[step];
+    lmb_plan_step out = { .kernel = s->label, .node = s->node ? s->node->name : p->value[s->in[0]].name,
+                          .op = s->node ? s->node->op->name : NULL, .refused = s->refused, .cost = s->cost,
+                          .seconds = s->runs ? s->seconds / (double)s->runs : 0, .best = s->best };
+
+    for (int k = s->n_out - 1; k >= 0; k--)
+        if (s->out[k] >= 0) {
+            out.dtype = p->value[s->out[k]].dtype;
+            out.shape = p->value[s->out[k]].shape;
+        }
+    return out;
+}
+
 void lmb_plan_print(const lmb_plan *p, struct lmb_str *out)
 {
     char shape[LMB_SHAPE_TEXT];

@@ -22,11 +22,12 @@ static void *pointer(const lmb_plan *p, int v)
     return s->external ? (void *)s->data : p->arena + s->offset;
 }
 
-lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid v, void *memory, lmb_error *err)
+lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
 {
-    if (v < 0 || v >= p->g->n_values || !p->value[v].bindable)
+    lmb_vid v = lmbi_plan_value(p, asked);
+    if (v == LMB_NONE || !p->value[v].bindable)
         return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
-                        v >= 0 && v < p->g->n_values ? p->value[v].name : "?");
+                        asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
     p->value[outward(p, v)].bound = memory;
     p->resolved = false;
     return LMB_OK;
@@ -39,9 +40,10 @@ lmb_status lmb_plan_bind_state(lmb_plan *p, const lmb_state_layout *l, float *st
     return LMB_OK;
 }
 
-void *lmb_plan_data(const lmb_plan *p, lmb_vid v)
+void *lmb_plan_data(const lmb_plan *p, lmb_vid asked)
 {
-    if (v < 0 || v >= p->g->n_values || !p->value[v].fixed)
+    lmb_vid v = lmbi_plan_value(p, asked);
+    if (v == LMB_NONE || !p->value[v].fixed)
         return NULL;
     return pointer(p, outward(p, v));
 }
@@ -88,7 +90,9 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
         double t = p->timing ? lmb_seconds() : 0;
         LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
         if (p->timing) {
-            p->step[i].seconds += lmb_seconds() - t;
+            t = lmb_seconds() - t;
+            p->step[i].best = p->step[i].runs && p->step[i].best < t ? p->step[i].best : t;
+            p->step[i].seconds += t;
             p->step[i].runs++;
         }
         if (p->on_step)
@@ -105,9 +109,10 @@ void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx)
 
 int lmb_plan_steps(const lmb_plan *p) { return p->n_steps; }
 
-int lmb_plan_ready(const lmb_plan *p, lmb_vid v)
+int lmb_plan_ready(const lmb_plan *p, lmb_vid asked)
 {
-    int x = outward(p, v), ready = -1;
+    lmb_vid v = lmbi_plan_value(p, asked);
+    int x = v == LMB_NONE ? -1 : outward(p, v), ready = -1;
     for (int i = 0; i < p->n_steps; i++)
         for (int k = 0; k < p->step[i].n_in + p->step[i].n_out; k++) /* in and out are one array */
             if (p->step[i].in[k] == x)
@@ -119,7 +124,7 @@ void lmb_plan_timing(lmb_plan *p, bool on)
 {
     p->timing = on;
     for (int i = 0; i < p->n_steps; i++) {
-        p->step[i].seconds = 0;
+        p->step[i].seconds = p->step[i].best = 0;
         p->step[i].runs = 0;
     }
 }

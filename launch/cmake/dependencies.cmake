@@ -1,6 +1,6 @@
 # launch/cmake/dependencies.cmake - every outside library, found once, with a verdict of one line.
 #
-# Required: libsodium, libyaml, protobuf-c, libuv, zlib, threads. Optional, each with a LMB_HAVE_*
+# Required: libsodium, libyaml, protobuf-c, zlib, threads; libuv but for a client-only build. Optional, each with a LMB_HAVE_*
 # variable: MPI, oneDNN, HDF5, SQLite, libjpeg, libpng, CUDA (+ cuDNN, NCCL), Check.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -18,12 +18,12 @@ endfunction()
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
-pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 find_program(PROTOC_C protoc-c REQUIRED)
 find_file(ONNX_PROTO onnx/onnx.proto PATHS /usr/include REQUIRED)
 
 if(NOT LMB_CLIENT_ONLY)
+  pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
   if(LMB_MPI)
     pkg_check_modules(MPI IMPORTED_TARGET ompi-c)
   endif()

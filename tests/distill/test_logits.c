@@ -13,7 +13,7 @@
 #include "core/base/file.h"
 #include "core/cpu/cpu.h"
 #include "datasets/loader.h"
-#include "distill/loss.h"
+#include "train/loss.h"
 #include "tests/check_main.h"
 #include "train/model.h"
 #include "train/trainer.h"
@@ -149,7 +149,7 @@ END_TEST
 
 static float *train(lmb_logits *cache, const lmb_augment *a, int64_t rows, const char *settings, size_t *n)
 {
-    lmb_distill d = { .config = { .alpha = 0.6, .temperature = 2 }, .teacher = teacher, .rows = rows };
+    lmb_objective d = { .distill = { .alpha = 0.6, .temperature = 2 }, .teacher = teacher, .rows = rows };
     lmb_train_config o;
     lmb_trainer *t;
     lmb_config *c;
@@ -158,7 +158,7 @@ static float *train(lmb_logits *cache, const lmb_augment *a, int64_t rows, const
         d.logits = lmb_logits_rows;
         d.logits_ctx = cache;
     }
-    lmb_loss loss = lmb_distill_loss(&d);
+    lmb_loss loss = lmb_objective_loss(&d);
     ck_ok(lmb_config_parse(settings, strlen(settings), "t.yaml", &c, &err));
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
     o.augment = a ? *a : (lmb_augment){ 0 };

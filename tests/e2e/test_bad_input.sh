@@ -63,7 +63,7 @@ for command in "run CONFIG" "train CONFIG --stage teacher" "distill CONFIG" "exp
     case $command in federation*) ;; *) refused 2 "did you mean 'synthetic'\|did you mean synthetic" "$limbeck" $(with "$dir/journey.yaml") --set data.name=syntetic --set "run=$dir/never" ;; esac
 done
 [ -e "$dir/never" ] && find "$dir/never" -type f | grep . && { echo "FAILED: a refused command leaves files"; bad=1; }
-for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.local.epocs=3 student.model.hiden=3 teacher.train.lrr=3; do
+for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.local.train.epocs=3 student.model.hiden=3 teacher.train.lrr=3; do
     refused 2 "did you mean" "$limbeck" run "$dir/journey.yaml" --set "$part" --set "run=$dir/never"
     refused 2 "did you mean" "$limbeck" config check "$dir/journey.yaml" --set "$part"
 done

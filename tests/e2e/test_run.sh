@@ -20,7 +20,7 @@ student:
 federation:
   clients: 2
   server: {address: 127.0.0.1, port: 0, rounds: 2, target: 2, minimum: 1, gather_s: 5, deadline_s: 60}
-  local: {epochs: 1, batch: 32, threads: 1, lr: 0.0001}
+  local: {train: {epochs: 1, batch: 32, threads: 1, lr: 0.0001}}
 Y
 bad=0
 fail() { echo "FAILED: $*"; bad=1; }

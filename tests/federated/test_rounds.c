@@ -40,8 +40,10 @@ START_TEST(four_clients_converge)
     }
     for (size_t i = 0; i < WORLD_N; i++)
         ck_assert_double_eq_tol(lmb_server_model(w.server)[i], expected(i, 5, 0), 1e-5);
-    ck_assert_int_eq(w.n_reports, 5);
-    for (int r = 0; r < 5; r++) {
+    ck_assert_int_eq(w.n_reports, 6);
+    ck_assert(w.reports[0].round == 0 && w.reports[0].scored && w.reports[0].best && !w.reports[0].updates);
+    for (int r = 1; r <= 5; r++) {
+        ck_assert_uint_eq(w.reports[r].round, r);
         ck_assert(w.reports[r].committed && w.reports[r].scored && w.reports[r].best);
         ck_assert_uint_eq(w.reports[r].updates, 4);
         ck_assert_uint_eq(w.reports[r].examples, 100);
@@ -122,8 +124,8 @@ START_TEST(the_deadline_runs_on_progress)
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
     world_join(&w);
     ck_assert(world_said(&w, "it showed no progress for 6 s (deadline_s)"));
-    ck_assert_uint_eq(w.reports[0].updates, 3);
-    ck_assert(w.reports[0].committed);
+    ck_assert_uint_eq(w.reports[1].updates, 3);
+    ck_assert(w.reports[1].committed);
     for (int k = 0; k < 4; k++)
         world_client_join(&c[k]);
     world_close(&w);
@@ -144,12 +146,57 @@ START_TEST(too_few_updates_abandon_the_round)
     for (int k = 0; k < 2; k++)
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
     world_join(&w);
-    ck_assert_int_eq(w.n_reports, 2);
-    ck_assert(!w.reports[0].committed && !w.reports[1].committed);
+    ck_assert_int_eq(w.n_reports, 3);
+    ck_assert(!w.reports[1].committed && !w.reports[2].committed);
     ck_assert(world_said(&w, "round 1 is abandoned: 1 updates arrived, 2 are needed (minimum)"));
     ck_assert_mem_eq(lmb_server_model(w.server), w.initial, WORLD_N * sizeof(float));
     for (int k = 0; k < 2; k++)
         world_client_join(&c[k]);
+    world_close(&w);
+}
+END_TEST
+
+/* Rounds only lead away from what is wanted: the best is what clients were given, also after a restart. */
+static lmb_status love_the_start(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m,
+                                 lmb_error *e)
+{
+    double sum = 0;
+    (void)round, (void)m, (void)e;
+    for (size_t i = 0; i < n; i++)
+        sum += fabs((double)model[i] - (double)((const world *)ctx)->initial[i]);
+    *score = -sum;
+    return LMB_OK;
+}
+
+START_TEST(a_federation_that_does_harm_gives_back_its_start)
+{
+    world w;
+    world_client c[2];
+    float *best = malloc(WORLD_N * sizeof *best);
+    uint64_t round = 99;
+    double score;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.rounds = w.cfg.target = w.cfg.minimum = 2;
+    w.job.evaluate = love_the_start;
+    world_start(&w);
+    for (int k = 0; k < 2; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 2; k++)
+        world_client_join(&c[k]);
+    lmb_server_destroy(w.server);
+    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
+    ck_assert_uint_eq(lmb_server_round(w.server), 2);
+    ck_ok(lmb_server_best(w.server, best, &round, &score, &err));
+    ck_assert_uint_eq(round, 0);
+    ck_assert_double_eq(score, 0);
+    ck_assert_double_eq(lmb_server_first_score(w.server), 0);
+    ck_assert_mem_eq(best, w.initial, WORLD_N * sizeof *best);
+    ck_assert_int_eq(w.n_reports, 3); /* round 0 is not told again */
+    free(best);
     world_close(&w);
 }
 END_TEST
@@ -332,5 +379,6 @@ START_TEST(refusals_at_the_start)
 END_TEST
 
 LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(frozen_segments_stay);
-              add(a_killed_server_arrives_at_the_same_bits); add(too_few_updates_abandon_the_round);
+              add(a_killed_server_arrives_at_the_same_bits); add(a_federation_that_does_harm_gives_back_its_start);
+              add(too_few_updates_abandon_the_round);
               add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)

@@ -19,7 +19,7 @@ static void end_two(world *w, world_client c[2])
         world_client_join(&c[k]);
         ck_assert_msg(c[k].status == LMB_OK, "client %d: %s", k, c[k].error.msg);
     }
-    ck_assert_uint_eq(w->reports[0].updates, 2);
+    ck_assert_uint_eq(w->reports[1].updates, 2);
     world_close(w);
 }
 

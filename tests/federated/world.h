@@ -31,7 +31,7 @@ typedef struct world {
     pthread_mutex_t lock;
     char text[WORLD_LOG];
     size_t text_n;
-    lmb_round_report reports[64];
+    lmb_round_report reports[64]; /* [r]: of round r, unless the server was started anew */
     int n_reports;
 } world;
 

@@ -1,0 +1,66 @@
+/* core/cpu/batch_norm_loops.h - the loops of batch_norm_act.c, once for each kind of vector unit: included by
+ * batch_norm_plain.c, batch_norm_avx2.c and batch_norm_avx512.c, which say NAME. All give the same bits. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/cpu/batch_norm_act.h"
+
+#define INLINE __attribute__((always_inline)) static inline
+
+#define W 16
+#include "core/cpu/batch_norm_width.h"
+#define W 8
+#include "core/cpu/batch_norm_width.h"
+#define W 1
+#include "core/cpu/batch_norm_width.h"
+
+enum { BLOCK = 64 };
+
+/* fn_W(...) for all channels of a block, the widest first; `c` is the first of the W. */
+#define EACH_WIDTH(C, call16, call8, call1)  \
+    do {                                     \
+        int64_t c = 0;                       \
+        for (; c + 16 <= (C); c += 16)       \
+            call16;                          \
+        for (; c + 8 <= (C); c += 8)         \
+            call8;                           \
+        for (; c < (C); c++)                 \
+            call1;                           \
+    } while (0)
+#define EACH_BLOCK(rows)                                                                                  \
+    for (int64_t r = 0, n = (rows) < BLOCK ? (rows) : BLOCK; r < (rows);                                  \
+         r += BLOCK, n = (rows) - r < BLOCK ? (rows) - r : BLOCK)
+
+static void statistics(const float *x, int64_t rows, int64_t C, double *s, double *q)
+{
+    EACH_BLOCK(rows)
+        EACH_WIDTH(C, add_statistics_16(x + r * C + c, n, C, x + c, s + c, q + c),
+                   add_statistics_8(x + r * C + c, n, C, x + c, s + c, q + c),
+                   add_statistics_1(x + r * C + c, n, C, x + c, s + c, q + c));
+}
+
+static void apply(const float *x, const float *add, float *y, int64_t rows, int64_t C, const float *f, const float *b,
+                          float lo, float hi)
+{
+#define APPLY(w) apply_##w(x + r * C + c, add ? add + r * C + c : NULL, y + r * C + c, n, C, f + c, b + c, lo, hi)
+    EACH_BLOCK(rows)
+        EACH_WIDTH(C, APPLY(16), APPLY(8), APPLY(1));
+}
+
+static void products(const float *dy, const float *x, int64_t rows, int64_t C, const float *f, const float *b,
+                             const float *mean, float lo, float hi, double *s, double *p)
+{
+#define PRODUCTS(w) add_products_##w(dy + r * C + c, x + r * C + c, n, C, f + c, b + c, mean + c, lo, hi, s + c, p + c)
+    EACH_BLOCK(rows)
+        EACH_WIDTH(C, PRODUCTS(16), PRODUCTS(8), PRODUCTS(1));
+}
+
+static void combine(const float *dy, const float *x, float *dx, int64_t rows, int64_t C, const float *f, const float *b,
+                            const float *g, const float *h, float lo, float hi)
+{
+#define COMBINE(w) combine_##w(dy + r * C + c, x + r * C + c, dx + r * C + c, n, C, f + c, b + c, g + c, h + c, lo, hi)
+    EACH_BLOCK(rows)
+        EACH_WIDTH(C, COMBINE(16), COMBINE(8), COMBINE(1));
+}
+
+const lmbi_batch_norm_loops NAME = { statistics, apply, products, combine };

@@ -1,0 +1,103 @@
+/* core/cpu/batch_norm_width.h - inner loops of batch_norm_loops.h over W channels side by side, W a power of two:
+ * included once for each W, so that sums stay in registers. Rows are C floats apart. Four sums take turns, which hides the latency
+ * of additions; their order is the same for every processor. */
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define VEC JOIN(vec, W)
+#define INT JOIN(int, W)
+#define FN(name) JOIN(JOIN(name, _), W)
+
+typedef float VEC __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef int32_t INT __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+INLINE VEC FN(load)(const float *p) { return *(const VEC *)(const void *)p; }
+INLINE void FN(store)(float *p, VEC v) { *(VEC *)(void *)p = v; }
+INLINE VEC FN(choose)(INT yes, VEC a, VEC b) { return (VEC)((yes & (INT)a) | (~yes & (INT)b)); }
+INLINE VEC FN(all)(float v) { return (VEC){ 0 } + v; }
+
+/* s, q [W] += sums of x - shift and of their squares over `rows` rows, into double */
+INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const float *shift, double *s, double *q)
+{
+    VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(load)(shift);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        for (int k = 0; k < 4; k++) {
+            VEC v = FN(load)(x + (r + k) * C) - at;
+            sum[k] += v;
+            square[k] += v * v;
+        }
+    for (; r < rows; r++) {
+        VEC v = FN(load)(x + r * C) - at;
+        sum[0] += v;
+        square[0] += v * v;
+    }
+    VEC a = (sum[0] + sum[1]) + (sum[2] + sum[3]), b = (square[0] + square[1]) + (square[2] + square[3]);
+    for (int i = 0; i < W; i++) {
+        s[i] += (double)a[i];
+        q[i] += (double)b[i];
+    }
+}
+
+/* y = act(f x + b [+ add]) */
+INLINE void FN(apply)(const float *x, const float *add, float *y, int64_t rows, int64_t C, const float *f, const float *b,
+                      float lo, float hi)
+{
+    VEC scale = FN(load)(f), shift = FN(load)(b), low = FN(all)(lo), high = FN(all)(hi);
+    for (int64_t r = 0; r < rows; r++) {
+        VEC v = scale * FN(load)(x + r * C) + shift;
+        if (add)
+            v += FN(load)(add + r * C);
+        v = FN(choose)(v < low, low, v);
+        FN(store)(y + r * C, FN(choose)(v > high, high, v));
+    }
+}
+
+/* dy where the value before the activation lies in (lo, hi], else 0 */
+INLINE VEC FN(masked)(VEC dy, VEC x, VEC scale, VEC shift, VEC lo, VEC hi)
+{
+    VEC v = scale * x + shift;
+    return (VEC)((INT)dy & (v > lo) & (v <= hi));
+}
+
+/* s, p [W] += sums of masked dy and of its products with x - mean */
+INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int64_t C, const float *f, const float *b,
+                             const float *mean, float lo, float hi, double *s, double *p)
+{
+    VEC sum[4] = { { 0 } }, product[4] = { { 0 } }, scale = FN(load)(f), shift = FN(load)(b), at = FN(load)(mean),
+        low = FN(all)(lo), high = FN(all)(hi);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        for (int k = 0; k < 4; k++) {
+            VEC v = FN(load)(x + (r + k) * C), d = FN(masked)(FN(load)(dy + (r + k) * C), v, scale, shift, low, high);
+            sum[k] += d;
+            product[k] += d * (v - at);
+        }
+    for (; r < rows; r++) {
+        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
+        sum[0] += d;
+        product[0] += d * (v - at);
+    }
+    VEC a = (sum[0] + sum[1]) + (sum[2] + sum[3]), c = (product[0] + product[1]) + (product[2] + product[3]);
+    for (int i = 0; i < W; i++) {
+        s[i] += (double)a[i];
+        p[i] += (double)c[i];
+    }
+}
+
+/* dx = f masked(dy) + g x + h */
+INLINE void FN(combine)(const float *dy, const float *x, float *dx, int64_t rows, int64_t C, const float *f, const float *b,
+                        const float *g, const float *h, float lo, float hi)
+{
+    VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo), high = FN(all)(hi);
+    for (int64_t r = 0; r < rows; r++) {
+        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
+        FN(store)(dx + r * C, scale * d + (slope * v + rest));
+    }
+}
+
+#undef JOIN_
+#undef JOIN
+#undef VEC
+#undef INT
+#undef FN
+#undef W

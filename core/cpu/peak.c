@@ -1,0 +1,72 @@
+/* core/cpu/peak.c - how fast one thread can multiply and add: the ceiling that measurements are set against.
+ *
+ * Twelve independent accumulators of one vector hide the latency of a multiply-add on every x86 core of today.
+ */
+#include "core/base/threads.h"
+#include "core/cpu/cpu.h"
+
+enum { CHAINS = 12, ROUNDS = 20000 };
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+__attribute__((target("avx512f"))) static double chains_512(float *sink)
+{
+    __m512 a[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+    for (int k = 0; k < CHAINS; k++)
+        a[k] = _mm512_set1_ps((float)k);
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = 0; k < CHAINS; k++)
+            a[k] = _mm512_fmadd_ps(a[k], x, y);
+    for (int k = 0; k < CHAINS; k++)
+        *sink += _mm512_reduce_add_ps(a[k]);
+    return 2.0 * 16 * CHAINS * ROUNDS;
+}
+
+__attribute__((target("avx2,fma"))) static double chains_256(float *sink)
+{
+    __m256 a[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+    for (int k = 0; k < CHAINS; k++)
+        a[k] = _mm256_set1_ps((float)k);
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = 0; k < CHAINS; k++)
+            a[k] = _mm256_fmadd_ps(a[k], x, y);
+    for (int k = 0; k < CHAINS; k++)
+        *sink += _mm256_cvtss_f32(a[k]);
+    return 2.0 * 8 * CHAINS * ROUNDS;
+}
+#endif
+
+static double chains_plain(float *sink)
+{
+    float a[4 * CHAINS];
+    for (int k = 0; k < 4 * CHAINS; k++)
+        a[k] = (float)k;
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = 0; k < 4 * CHAINS; k++)
+            a[k] = a[k] * 0.999f + 0.001f;
+    for (int k = 0; k < 4 * CHAINS; k++)
+        *sink += a[k];
+    return 2.0 * 4 * CHAINS * ROUNDS;
+}
+
+double lmb_cpu_peak(void)
+{
+    double (*chains)(float *sink) = chains_plain, best = 0, end = lmb_seconds() + 0.02;
+    volatile float keep; /* or the loops would be taken away */
+    float sink = 0;
+
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        chains = chains_512;
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        chains = chains_256;
+#endif
+    do {
+        double t = lmb_seconds(), flops = chains(&sink), rate = flops / (lmb_seconds() - t + 1e-9);
+        best = rate > best ? rate : best;
+    } while (lmb_seconds() < end);
+    keep = sink;
+    (void)keep;
+    return best;
+}

@@ -1,0 +1,43 @@
+/* core/cpu/winograd.h - between winograd.c, which knows operators, and the loops, compiled once for each kind of
+ * vector unit. */
+#ifndef LMB_CORE_CPU_WINOGRAD_H
+#define LMB_CORE_CPU_WINOGRAD_H
+
+#include "core/ops/conv.h"
+
+/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. */
+typedef struct lmbi_winograd {
+    int64_t n, h, w, c, oh, ow, k;
+    int64_t ph, pw;     /* zeros before the first row and column           */
+    int64_t down, side; /* tiles of 4x4 outputs in a column and a row      */
+    int64_t tiles;      /* n * down * side                                 */
+    int64_t block;      /* tiles in flight: a multiple of LMBI_TILE        */
+} lmbi_winograd;
+
+enum {
+    LMBI_TILE = 12,  /* tiles that a matrix product handles at once, whose sums stay in registers */
+    LMBI_CHUNK = 16, /* channels that lie together                                                 */
+    LMBI_POINTS = 36
+};
+
+/* What becomes of the sums: + bias [k] + add (like y), each NULL for none, then limited to [lo, hi]. */
+typedef struct lmbi_winograd_end { const float *bias, *add; float lo, hi; } lmbi_winograd_end;
+
+typedef struct lmbi_winograd_loops {
+    /* weights [k, c, 3, 3] -> u. backward: for the gradient of the input; then g->c counts the convolution's outputs. */
+    void (*weights)(const lmbi_winograd *g, const float *w, int backward, float *u);
+    /* scratch: 36 * block * (c + k) floats */
+    void (*forward)(const lmbi_winograd *g, const float *x, const float *u, const lmbi_winograd_end *e, float *y, float *scratch);
+    /* dw [k, c, 3, 3]. scratch: 36 * (block * (c + k) + c * k) floats. */
+    void (*gradient)(const lmbi_winograd *g, const float *x, const float *dy, float *dw, float *scratch);
+} lmbi_winograd_loops;
+
+/* The geometry of a convolution, or (backward) of its gradient by the input: a convolution of dy with the padding that
+ * is left. */
+lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward);
+/* The loops for vector units that this processor has, best first; NULL ends them. */
+const lmbi_winograd_loops *const *lmbi_winograd_choices(const lmbi_winograd_loops *list[4]);
+
+extern const lmbi_winograd_loops lmbi_winograd_plain, lmbi_winograd_avx2, lmbi_winograd_avx512;
+
+#endif

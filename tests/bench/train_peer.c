@@ -1,0 +1,110 @@
+/* tests/bench/train_peer.c - how many images a second a whole training step does: loader, forward, backward, reduction,
+ * SGD with momentum, by the trainer, on pictures of noise in memory. tests/bench/train_peer.py sets it against PyTorch.
+ *
+ *     bench_train_peer MODEL C H W BATCH THREADS SECONDS      MODEL: the `model` section, as "{name: resnet, depth: 8}"
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/base/random.h"
+#include "core/base/threads.h"
+#include "train/model.h"
+#include "train/trainer.h"
+
+enum { SAMPLES = 4096, CLASSES = 10 };
+
+/* The first half second warms up. */
+typedef struct clock { double began, from, to, seconds; int64_t batch, first, last; } clock;
+
+static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    clock *c = ctx;
+    double now = lmb_seconds();
+    int64_t done = epoch * batches + batch;
+
+    (void)loss, (void)accuracy, (void)rate;
+    if (c->began == 0)
+        c->began = now;
+    if (c->from == 0 && now - c->began > 0.5) {
+        c->from = now;
+        c->first = done;
+    } else if (c->from > 0) {
+        c->to = now;
+        c->last = done;
+    }
+    return c->from == 0 || now - c->from < c->seconds;
+}
+
+static lmb_status noise(const lmb_shape *shape, lmb_dataset **out, lmb_error *err)
+{
+    size_t n = (size_t)lmb_shape_count(shape) * SAMPLES;
+    uint8_t *pixels = malloc(n);
+    int32_t *labels = malloc(sizeof *labels * SAMPLES);
+    lmb_rand r = lmb_rand_at(1, LMB_RAND_SYNTHETIC, 0, 0);
+
+    if (!pixels || !labels) {
+        free(pixels);
+        free(labels);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d samples", SAMPLES);
+    }
+    for (size_t i = 0; i < n; i++)
+        pixels[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
+    for (int i = 0; i < SAMPLES; i++)
+        labels[i] = i % CLASSES;
+    lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = SAMPLES, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
+    return lmb_dataset_memory(&a, "noise", out, err);
+}
+
+static lmb_status measure(char **argv, lmb_error *err)
+{
+    static const char options[] = "{epochs: 1000000, lr: 0.001, optimizer: {name: sgd, momentum: 0.9}}";
+    lmb_shape shape = LMB_SHAPE(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+    clock c = { .seconds = atof(argv[7]) };
+    lmb_train_watch watch = { .step = on_step, .ctx = &c };
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_config *model_text = NULL, *train_text = NULL;
+    lmb_train_config train;
+    lmb_dataset *data = NULL;
+    lmb_graph *model = NULL;
+    lmb_trainer *t = NULL;
+    lmb_status st;
+
+    LMB_TRY_GOTO(st, done, lmb_config_parse(argv[1], strlen(argv[1]), "MODEL", &model_text, err));
+    LMB_TRY_GOTO(st, done, lmb_config_parse(options, strlen(options), "train", &train_text, err));
+    LMB_TRY_GOTO(st, done, lmb_fields_bind(lmb_train_fields, lmb_config_root(train_text), &train, err));
+    train.batch = atoi(argv[5]);
+    train.threads = atoi(argv[6]);
+    LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
+    LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
+    LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, NULL, &t, err));
+    st = lmb_trainer_run(t, &watch, err);
+    if (st == LMB_E_STOPPED)
+        st = LMB_OK;
+    if (st == LMB_OK && c.to > c.from)
+        printf("%.1f\n", (double)((c.last - c.first) * train.batch) / (c.to - c.from));
+done:
+    lmb_trainer_destroy(t);
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+    lmb_config_destroy(train_text);
+    lmb_config_destroy(model_text);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    lmb_error err = LMB_ERROR_INIT;
+
+    if (argc != 8) {
+        fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS\n");
+        return 2;
+    }
+    if (measure(argv, &err) != LMB_OK) {
+        fprintf(stderr, "bench_train_peer: %s\n", err.msg);
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,160 @@
+/* Mirrors core/cpu/winograd.c: every vector width against sums in double, and that plans choose it. */
+#include "core/cpu/winograd.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/compiler.h"
+#include "core/check/check.h"
+#include "core/cpu/cpu.h"
+#include "tests/check_main.h"
+
+/* Shapes that tiles like to get wrong: whole, cut at both ends, asymmetric pads, more channels on either side. */
+static const lmb_conv shapes[] = {
+    { .n = 2, .c = 16, .h = 8, .w = 8, .k = 16, .oh = 8, .ow = 8, .ph = 1, .pw = 1 },
+    { .n = 3, .c = 16, .h = 7, .w = 9, .k = 48, .oh = 7, .ow = 9, .ph = 1, .pw = 1 },
+    { .n = 1, .c = 32, .h = 10, .w = 6, .k = 16, .oh = 8, .ow = 4, .ph = 0, .pw = 0 },
+    { .n = 2, .c = 48, .h = 5, .w = 5, .k = 32, .oh = 7, .ow = 6, .ph = 2, .pw = 1 },
+    { .n = 20, .c = 64, .h = 9, .w = 9, .k = 64, .oh = 9, .ow = 9, .ph = 1, .pw = 1 }, /* several blocks of tiles */
+};
+
+typedef struct tensors { float *x, *w, *b, *y; size_t nx, nw, ny; } tensors;
+
+static float *numbers(size_t n, uint32_t index)
+{
+    lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, index);
+    float *f = malloc(sizeof *f * (n + 1));
+    ck_assert_ptr_nonnull(f);
+    for (size_t i = 0; i < n; i++)
+        f[i] = lmb_rand_uniform(&r, (uint32_t)i) * 2 - 1;
+    return f;
+}
+
+static tensors make(const lmb_conv *v)
+{
+    tensors t = { .nx = (size_t)(v->n * v->h * v->w * v->c), .nw = (size_t)(v->k * v->c * 9),
+                  .ny = (size_t)(v->n * v->oh * v->ow * v->k) };
+    t.x = numbers(t.nx, 1);
+    t.w = numbers(t.nw, 2);
+    t.b = numbers((size_t)v->k, 3);
+    t.y = numbers(t.ny, 4);
+    return t;
+}
+
+static void drop(tensors *t)
+{
+    free(t->x);
+    free(t->w);
+    free(t->b);
+    free(t->y);
+}
+
+/* Calls add(x index, w index, y index) for every multiplication of the convolution. */
+#define EACH_PRODUCT(v, X, W, Y, what)                                                                           \
+    for (int64_t n = 0; n < (v)->n; n++)                                                                         \
+        for (int64_t oy = 0; oy < (v)->oh; oy++)                                                                 \
+            for (int64_t ox = 0; ox < (v)->ow; ox++)                                                             \
+                for (int64_t i = 0; i < 9; i++) {                                                                \
+                    int64_t iy = oy + i / 3 - (v)->ph, ix = ox + i % 3 - (v)->pw;                                \
+                    if (iy < 0 || iy >= (v)->h || ix < 0 || ix >= (v)->w)                                        \
+                        continue;                                                                                \
+                    for (int64_t k = 0; k < (v)->k; k++)                                                         \
+                        for (int64_t c = 0; c < (v)->c; c++) {                                                   \
+                            size_t X = (size_t)(((n * (v)->h + iy) * (v)->w + ix) * (v)->c + c);                 \
+                            size_t W = (size_t)((k * (v)->c + c) * 9 + i);                                       \
+                            size_t Y = (size_t)(((n * (v)->oh + oy) * (v)->ow + ox) * (v)->k + k);               \
+                            what;                                                                                \
+                        }                                                                                        \
+                }
+
+static void near(const float *got, const double *want, size_t n, const char *what)
+{
+    double scale = 0, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        scale = fmax(scale, fabs(want[i]));
+        worst = fmax(worst, fabs(got[i] - want[i]));
+    }
+    ck_assert_msg(worst <= 3e-6 * scale, "%s: off by %g of %g", what, worst, scale);
+}
+
+static float *scratch_for(const lmbi_winograd *g)
+{
+    size_t n = (size_t)(LMBI_POINTS * (g->block * (g->c + g->k) + 2 * g->c * g->k)) * sizeof(float);
+    float *s = aligned_alloc(64, (n + 63) / 64 * 64);
+    ck_assert_ptr_nonnull(s);
+    memset(s, 0xff, n); /* NaN: whatever is read must have been written */
+    return s;
+}
+
+static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v)
+{
+    lmbi_winograd g = lmbi_winograd_of(v, false), back = lmbi_winograd_of(v, true);
+    tensors t = make(v);
+    double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
+    float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
+    float *u = malloc(sizeof *u * (size_t)(LMBI_POINTS * v->c * v->k)), *s = scratch_for(&g), *sb = scratch_for(&back);
+
+    ck_assert(want_y && want_x && want_w && y && dx && dw && u);
+    for (size_t i = 0; i < t.ny; i++)
+        want_y[i] = t.b[i % (size_t)v->k];
+    EACH_PRODUCT(v, xi, wi, yi, want_y[yi] += (double)t.x[xi] * t.w[wi]; want_x[xi] += (double)t.y[yi] * t.w[wi];
+                 want_w[wi] += (double)t.y[yi] * t.x[xi])
+    l->weights(&g, t.w, 0, u);
+    l->forward(&g, t.x, u, &(lmbi_winograd_end){ t.b, NULL, -INFINITY, INFINITY }, y, s);
+    near(y, want_y, t.ny, "convolution");
+    l->weights(&back, t.w, 1, u);
+    l->forward(&back, t.y, u, &(lmbi_winograd_end){ NULL, NULL, -INFINITY, INFINITY }, dx, sb);
+    near(dx, want_x, t.nx, "gradient of the input");
+    l->gradient(&g, t.x, t.y, dw, s);
+    near(dw, want_w, t.nw, "gradient of the weights");
+    drop(&t);
+    free(want_y), free(want_x), free(want_w), free(y), free(dx), free(dw), free(u), free(s), free(sb);
+}
+
+START_TEST(every_vector_width_is_right)
+{
+    const lmbi_winograd_loops *list[4];
+    for (const lmbi_winograd_loops *const *l = lmbi_winograd_choices(list); *l; l++)
+        check_loops(*l, &shapes[_i]);
+}
+END_TEST
+
+/* Through a plan, against the reference; and chosen by "cpu", never by "onednn". */
+START_TEST(plans_choose_it)
+{
+    static const lmb_op_case c = { "Conv", "3x3 of 16", { { LMB_CASE_FIXED, { 4, { 3, 16, 12, 12 } }, -1, 1, { 0 } },
+                                   { LMB_CASE_FIXED, { 4, { 16, 16, 3, 3 } }, -1, 1, { 0 } },
+                                   { LMB_CASE_FIXED, { 1, { 16 } }, -1, 1, { 0 } } },
+                                   { LMB_AINTS("pads", 1, 1, 1, 1) } };
+    const lmb_backend *cpu[3];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_graph *g;
+    int checked;
+
+    ck_ok(lmb_cpu_backends("cpu", cpu, &err));
+    ck_ok(lmb_check_case(&c, cpu, 1, &checked, &err));
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(3, 16, 12, 12), NULL);
+    lmb_vid w = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, LMB_SHAPE(16, 16, 3, 3), NULL);
+    lmb_emit_output(&b, "y", lmb_emit(&b, "Conv", "c", LMB_IN(x, w), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1))));
+    ck_ok(lmb_builder_status(&b));
+    for (int fast = 0; fast < 2; fast++) {
+        const lmb_backend *list[3];
+        lmb_plan *p;
+        bool used = false;
+        if (lmb_cpu_backends(fast ? "cpu" : "onednn", list, &err) != LMB_OK)
+            continue; /* a build without oneDNN */
+        lmb_plan_options o = { .backends = list };
+        ck_ok(lmb_plan_compile(g, &o, &p, &err));
+        for (int i = 0; i < lmb_plan_steps(p); i++)
+            used |= strcmp(lmb_plan_step_at(p, i).kernel, "winograd:conv") == 0;
+        ck_assert_int_eq(used, fast);
+        lmb_plan_destroy(p);
+    }
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); add(plans_choose_it);)

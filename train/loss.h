@@ -1,0 +1,70 @@
+/* train/loss.h - what training makes small: a weighted sum of terms, one row of a table each.
+ *
+ *   cross_entropy  -log softmax(logits + prior)[label], with label smoothing; the labels' term
+ *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
+ *
+ *   loss = (1 - alpha) cross_entropy + alpha T^2 kl with a teacher, cross_entropy alone without
+ *
+ * The teacher may be a larger network (`distill`), or the model itself as it was before (a client of a federation
+ * holds on to the model of the round). A term is skipped where its weight is 0.
+ *   source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et al. 2021, arXiv:2007.07314
+ */
+#ifndef LMB_TRAIN_LOSS_H
+#define LMB_TRAIN_LOSS_H
+
+#include "core/base/field.h"
+#include "core/graph/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Appends the loss to a training graph: x [n, ...] raw input, logits [n, classes], labels [n] s64 -> scalar. */
+typedef struct lmb_loss {
+    lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+    void *ctx;
+    /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
+     * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
+    lmb_status (*feed)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
+} lmb_loss;
+#define LMB_LOSS_FEED "loss.feed"
+
+/* Cross-entropy with label smoothing (Szegedy et al. 2016): ctx points at the share in [0, 1). */
+lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+
+/* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
+typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
+typedef struct lmb_distill_config { double alpha, temperature; const char *teacher; int64_t cache; } lmb_distill_config;
+extern const lmb_field lmb_distill_fields[];
+
+/* What the terms are made of; everything is borrowed and must outlive the training. */
+typedef struct lmb_objective {
+    lmb_distill_config distill;
+    double label_smoothing;
+    const lmb_graph *teacher; /* inference form, same input and classes; NULL: the labels alone */
+    const float *prior;       /* (classes) added to the logits before the labels' term: log of each class's share, so
+                               * that rare classes keep their logits; NULL: none */
+    /* The teacher answers so many rows at once, fewer are filled up; 0: as many as there are. Kernels, and with them the last
+     * bits of an answer, depend on this number, so that it must be the same for answers that are to be equal. */
+    int64_t rows;
+    /* Its logits from elsewhere, such as a file; NULL: computed live. */
+    lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
+    void *logits_ctx;
+} lmb_objective;
+
+typedef struct lmb_loss_term {
+    const char *name, *summary, *source;
+    double (*weight)(const lmb_objective *o); /* 0: not part of it */
+    lmb_vid (*build)(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+} lmb_loss_term;
+extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
+
+/* E_SHAPE with both shapes when teacher and student do not go together; before any work. */
+LMB_MUST_CHECK lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err);
+/* The loss for lmb_trainer_create. */
+lmb_loss lmb_objective_loss(lmb_objective *o);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
