@@ -113,6 +113,7 @@ static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lm
 {
     const lmb_job *j = &r->job;
     request before = *r;
+    const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill : j->stage.distill ? &r->distill : NULL;
     lmb_graph *dense = NULL;
     lmb_masks *masks = NULL;
     char stage[64];
@@ -123,7 +124,7 @@ static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lm
     LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
     LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, dense, out, err));
     LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, *out, j->train->n, &masks, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, j->stage_name, &r->prune.train, &r->prune.distill, masks, *out, err));
+    LMB_TRY_GOTO(st, done, train_stage(r, comm, j->stage_name, &r->prune.train, teaching, masks, *out, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
         LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));

@@ -11,7 +11,7 @@ static const char *const methods[] = { "channels", "magnitude", NULL };
 const lmb_field lmb_prune_fields[] = {
     LMB_CHOICE(lmb_prune_config, method, LMB_PRUNE_CHANNELS, methods, "channels: a smaller model; magnitude: small weights are held at zero"),
     LMB_SECTION(lmb_prune_config, train, lmb_train_fields, "training after (channels) or while (magnitude) they are taken away"),
-    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
+    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"), LMB_FIELD_END
 };
 
 lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_error *err)

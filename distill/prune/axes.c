@@ -161,43 +161,54 @@ static void explain(const finder *f, lmb_axis_class *c, hold h)
         snprintf(c->why, sizeof c->why, "%.40s (node %.80s) needs this axis whole", g->node[h.id].op->name, g->node[h.id].name);
 }
 
-/* Number the classes in the order of their first slots, and count. Classes of one hash lie near each other: look back. */
+/* Classes as they are found, each with the hash of its axes. */
+typedef struct found { int32_t n, room; lmb_axis_class *class; uint64_t *axes; } found;
+
+static lmb_status add_class(found *f, uint64_t axes, lmb_error *err)
+{
+    if (f->n == f->room) {
+        int32_t room = 2 * f->room + 32;
+        lmb_axis_class *class = realloc(f->class, sizeof *class * (size_t)room);
+        f->class = class ? class : f->class;
+        uint64_t *hashes = class ? realloc(f->axes, sizeof *hashes * (size_t)room) : NULL;
+        if (!hashes)
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d classes", (int)room);
+        f->axes = hashes;
+        f->room = room;
+    }
+    f->axes[f->n] = axes;
+    f->class[f->n++] = (lmb_axis_class){ .label = LMB_NONE, .prunable = true };
+    return LMB_OK;
+}
+
+/* Number the classes in the order of their first slots, and count. Channels of one class lie near each other: look back. */
 static lmb_status find_classes(finder *f, size_t slots, channel *c, lmb_axis_map *m, lmb_error *err)
 {
-    int32_t room = 0;
-    uint64_t *axes = NULL;
+    found all = { 0 };
+    lmb_status st = LMB_OK;
 
-    for (size_t s = 0; s < slots; s++) {
+    for (size_t s = 0; s < slots && st == LMB_OK; s++) {
         if (f->parent[s] != (int32_t)s || !c[s].made)
             continue;
-        int32_t k = m->n_classes - 1;
-        while (k >= 0 && axes[k] != c[s].axes)
+        int32_t k = all.n - 1;
+        while (k >= 0 && all.axes[k] != c[s].axes)
             k--;
         if (k < 0) {
-            if (m->n_classes == room) {
-                room = 2 * room + 32;
-                lmb_axis_class *more = realloc(m->class, sizeof *more * (size_t)room);
-                m->class = more ? more : m->class;
-                uint64_t *wider = more ? realloc(axes, sizeof *axes * (size_t)room) : NULL;
-                if (!wider) {
-                    free(axes);
-                    return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the classes of a graph");
-                }
-                axes = wider;
-            }
-            k = m->n_classes++;
-            axes[k] = c[s].axes;
-            m->class[k] = (lmb_axis_class){ .label = LMB_NONE };
-            explain(f, &m->class[k], f->held[s]);
-        } else if (m->class[k].prunable) {
-            explain(f, &m->class[k], f->held[s]);
+            st = add_class(&all, c[s].axes, err);
+            k = all.n - 1;
         }
+        if (st != LMB_OK)
+            break;
+        if (all.class[k].prunable) /* what holds one of its channels holds all */
+            explain(f, &all.class[k], f->held[s]);
         c[s].class = k;
-        m->class[k].channels++;
+        all.class[k].channels++;
         m->n_channels++;
     }
-    free(axes);
-    return LMB_OK;
+    m->class = all.class;
+    m->n_classes = all.n;
+    free(all.axes);
+    return st;
 }
 
 /* Channels are numbered class by class; m->channel, which held the roots, now holds their numbers. */
