@@ -14,7 +14,7 @@
 #define W 1
 #include "core/cpu/batch_norm_width.h"
 
-enum { BLOCK = 64 };
+enum { BLOCK = 256 };
 
 /* fn_W(...) for all channels of a block, the widest first; `c` is the first of the W. */
 #define EACH_WIDTH(C, call16, call8, call1)  \
