@@ -327,7 +327,7 @@ VNNI static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
         __mmask16 mask = lanes(s->y.count, i / 16);
         __m512 qa = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, a + i)));
         __m512 qb = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, b + i)));
-        _mm_mask_storeu_epi8(y + i, mask, quantise(_mm512_fmadd_ps(qb, rb, _mm512_fmadd_ps(qa, ra, base)), &q));
+        _mm_mask_storeu_epi8(y + i, mask, quantise(_mm512_fmadd_ps(qa, ra, _mm512_fmadd_ps(qb, rb, base)), &q));
     }
 }
 

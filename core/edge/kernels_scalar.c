@@ -84,7 +84,7 @@ static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
     float ra = s->constant[0], rb = s->constant[1], base = s->constant[2];
     (void)scratch;
     for (size_t i = 0; i < s->y.count; i++)
-        y[i] = quantise(fmaf(b[i], rb, fmaf(a[i], ra, base)), 0, &s->op);
+        y[i] = quantise(fmaf(a[i], ra, fmaf(b[i], rb, base)), 0, &s->op);
 }
 
 static void global_average(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)

@@ -15,7 +15,7 @@
  * scale per output channel; float is IEEE binary32, rounded to nearest even (rne), never contracted:
  *     conv, gemm      acc = bias + sum (q_x - zp_x) * q_w, exact in int32
  *                     q_y = clamp(rne(fl((float)acc * m[c])) + zp_y, lo, hi),  m[c] = fl(fl(s_x * s_w[c]) / s_y)
- *     add             q_y = clamp(rne(fma(q_b, rb, fma(q_a, ra, base))), lo, hi),  ra = fl(s_a / s_y),
+ *     add             q_y = clamp(rne(fma(q_a, ra, fma(q_b, rb, base))), lo, hi),  ra = fl(s_a / s_y),
  *                     rb = fl(s_b / s_y), base = fl(zp_y - fma(ra, zp_a, fl(rb * zp_b)))
  *     global average  q_y = clamp(rne(fl((float)(sum q_x - n * zp_x) * m)) + zp_y, lo, hi),
  *                     m = fl(s_x / fl(s_y * n))

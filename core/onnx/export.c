@@ -154,6 +154,9 @@ static void begin_node(writer *w, size_t *at, const lmb_vid *in, int n_in)
         add_text(w->out, 1, in[k] == LMB_NONE ? "" : w->name[in[k]]);
 }
 
+/* Loaders want nodes of different names: in strict files that of the first output. */
+static const char *node_name(const writer *w, const lmb_node *n) { return w->o->strict ? w->name[n->out[0]] : n->name; }
+
 static void write_node(writer *w, const lmb_node *n)
 {
     enum { OUTPUT = 2, NAME = 3, TYPE = 4, DOMAIN_ = 7 };
@@ -162,7 +165,7 @@ static void write_node(writer *w, const lmb_node *n)
     begin_node(w, &at, n->in, n->n_in);
     for (int k = 0; k < n->n_out; k++)
         add_text(w->out, OUTPUT, w->name[n->out[k]]);
-    add_text(w->out, NAME, n->name);
+    add_text(w->out, NAME, node_name(w, n));
     add_text(w->out, TYPE, n->op->name);
     for (const lmb_attr_row *row = n->op->attrs; row && row->name; row++)
         write_attribute(w->out, row, n->attr);
@@ -188,7 +191,7 @@ static void write_hard_swish(writer *w, const lmb_node *n)
     begin_node(w, &at, n->in, 1);
     add_text(w->out, 1, inner);
     add_text(w->out, 2, w->name[n->out[0]]);
-    add_text(w->out, 3, n->name);
+    add_text(w->out, 3, node_name(w, n));
     add_text(w->out, 4, "Mul");
     end(w->out, at);
 }
