@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/onnx/onnx.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
 
@@ -30,23 +29,9 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
     fprintf(stderr, "%s: %s\n", (const char *)ctx, text);
 }
 
-static lmb_status read_teacher(const lmb_job *j, const lmb_federation_config *c, lmb_graph **out, lmb_error *err)
-{
-    char path[LMB_STAGE_PATH];
-
-    if (!*c->teacher)
-        return LMB_OK;
-    if (*c->teacher == '/')
-        snprintf(path, sizeof path, "%s", c->teacher);
-    else
-        snprintf(path, sizeof path, "%s/%s", j->c.run, c->teacher);
-    return lmb_onnx_read(path, NULL, out, err);
-}
-
 static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
-    lmb_federation_client client = { NULL, NULL };
     lmb_dataset *data = NULL;
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
@@ -67,9 +52,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
-    client.data = data ? data : j->all;
-    LMB_TRY_GOTO(st, done, read_teacher(j, &c, &client.teacher, err));
-    lmb_local_trainer trainer = { lmb_federation_train, &client };
+    lmb_local_trainer trainer = { lmb_federation_train, data ? data : j->all };
     LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, lmb_args_get(a, "invite", ""), &trainer, &log, &running, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
@@ -77,7 +60,6 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     lmb_client_destroy(running);
     running = NULL;
 done:
-    lmb_graph_destroy(client.teacher);
     lmb_dataset_destroy(data);
     return st;
 }

@@ -17,13 +17,13 @@ typedef struct local_config {
 } local_config;
 
 static const lmb_field distill_fields[] = {
-    LMB_REAL(lmb_distill_config, alpha, 0, 0, 1, "", "share of the teacher; the labels have the rest"),
+    LMB_REAL(lmb_distill_config, alpha, 0, 0, 1, "", "share of the round's model as it came; the labels have the rest"),
     LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"), LMB_FIELD_END
 };
 
 static const lmb_field local_fields[] = {
     LMB_SECTION(local_config, train, lmb_train_fields, "optimizer, rate, epochs of a round"),
-    LMB_SECTION(local_config, distill, distill_fields, "the teacher's share: the model of the round, or federation.teacher"),
+    LMB_SECTION(local_config, distill, distill_fields, "what holds a client to the model it was sent"),
     LMB_REAL(local_config, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
     LMB_REAL(local_config, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"), LMB_FIELD_END
 };
@@ -36,7 +36,6 @@ const lmb_field lmb_federation_fields[] = {
     LMB_INT(lmb_federation_config, least, 10, 1, 1e9, "samples", "that each client must get"),
     LMB_TEXT(lmb_federation_config, host, "127.0.0.1", "what invites tell clients to connect to"),
     LMB_REAL(lmb_federation_config, invite_ttl_s, 3600, 1, 1e8, "s", "how long an invite is good"),
-    LMB_TEXT(lmb_federation_config, teacher, "", "an .onnx file on the client's side, absolute or below <run>, to learn from; empty: the model of the round"),
     LMB_TREE(lmb_federation_config, server, "rounds, deadlines, aggregation"),
     LMB_SECTION(lmb_federation_config, client, lmb_client_fields, "what a client puts up with"),
     LMB_TREE(lmb_federation_config, local, "how clients train: train, distill, decay, calibrate"), LMB_FIELD_END
@@ -100,20 +99,18 @@ static lmb_status class_prior(const lmb_dataset *data, double calibrate, float *
     return LMB_OK;
 }
 
-/* `model` holds the round's numbers: it is where training starts, and the teacher unless the client has a better. */
-static lmb_status train_here(const lmb_federation_client *f, const lmb_graph *model, const local_config *c, const lmb_train_task *task,
+/* `model` holds the round's numbers: it is where training starts, and the teacher. */
+static lmb_status train_here(const lmb_dataset *data, const lmb_graph *model, const local_config *c, const lmb_train_task *task,
                              lmb_train_result *result, lmb_error *err)
 {
-    const lmb_dataset *data = f->data;
     lmb_objective o = { .distill = c->distill, .label_smoothing = c->train.label_smoothing,
-                        .teacher = c->distill.alpha == 0 ? NULL : f->teacher ? f->teacher : model };
+                        .teacher = c->distill.alpha > 0 ? model : NULL };
     lmb_loss loss = lmb_objective_loss(&o);
     lmb_train_watch watch = { on_step, NULL, (void *)task };
     lmb_trainer *t = NULL;
     float *prior = NULL;
     lmb_status st;
 
-    LMB_TRY(lmb_objective_check(&o, model, err));
     if (c->calibrate > 0)
         LMB_TRY(class_prior(data, c->calibrate, &prior, err));
     o.prior = prior;
@@ -128,12 +125,16 @@ done:
     return st;
 }
 
-/* The server's graph with the round's numbers in it. */
-static lmb_status fill(lmb_graph *model, const lmb_train_task *task, lmb_error *err)
+/* The server's graph with the round's numbers in it; it must speak of as many classes as the data have. */
+static lmb_status fill(lmb_graph *model, const lmb_dataset *data, const lmb_train_task *task, lmb_error *err)
 {
     lmb_state_layout *l = NULL;
     lmb_status st = LMB_OK;
+    lmb_shape y = model->n_outputs ? model->value[model->output[0].value].shape : LMB_SHAPE(0);
 
+    if (y.n != 2 || y.d[1] != data->classes)
+        return LMB_FAIL(err, LMB_E_SHAPE, "the server's model has %lld classes, this client's data %d",
+                        (long long)(y.n == 2 ? y.d[1] : 0), data->classes);
     LMB_TRY(lmb_state_layout_create(model, &l, err));
     if (l->count != task->n || memcmp(&l->hash, &task->layout, sizeof task->layout))
         st = LMB_FAIL(err, LMB_E_FORMAT, "the server's graph has %zu numbers of another layout than the model of %zu that it sent",
@@ -156,7 +157,7 @@ lmb_status lmb_federation_train(void *ctx, const lmb_train_task *task, lmb_train
     c.train.seed += (int64_t)task->round * 1000003; /* other batches in each round */
     c.train.lr *= pow(c.decay, (double)task->round - 1);
     LMB_TRY_GOTO(st, done, lmb_onnx_import(task->graph, task->graph_bytes, NULL, &model, err));
-    LMB_TRY_GOTO(st, done, fill(model, task, err));
+    LMB_TRY_GOTO(st, done, fill(model, ctx, task, err));
     st = train_here(ctx, model, &c, task, result, err);
 done:
     lmb_graph_destroy(model);

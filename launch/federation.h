@@ -5,8 +5,7 @@
  * any configuration, so nothing a server sends can be more than a wrong number with a sentence.
  *
  * A client knows few classes well and its labels are few: left alone, it forgets what it was sent. Two remedies, both
- * standard: `distill` mixes in the predictions of a teacher (train/loss.h), which is the model of the round as it came, or
- * a larger network that the client has a copy of (`teacher`); and `calibrate` tells the
+ * standard: `distill` holds it to the predictions of the round's model (train/loss.h), and `calibrate` tells the
  * cross-entropy how frequent each class is here, so that the classifier need not learn it (Zhang et al. 2022,
  * arXiv:2209.00189, with the form of Menon et al. 2021).
  *
@@ -23,7 +22,7 @@ enum { LMB_FEDERATION_PATH = 1024 };
 typedef struct lmb_federation_config {
     int64_t clients, partition, seed, least;
     double alpha, invite_ttl_s;
-    const char *host, *teacher;
+    const char *host;
     lmb_client_config client;
     const lmb_tree *server, *local;
 } lmb_federation_config;
@@ -38,11 +37,7 @@ LMB_MUST_CHECK lmb_status lmb_federation_server(const lmb_job *j, const lmb_fede
 /* Slice i of k of the clients' samples; a view, the caller's. */
 LMB_MUST_CHECK lmb_status lmb_federation_slice(const lmb_job *j, const lmb_federation_config *c, int i, int k, lmb_dataset **out,
                                                lmb_error *err);
-/* Local training, for lmb_local_trainer: ctx is a lmb_federation_client. */
-typedef struct lmb_federation_client {
-    const lmb_dataset *data;
-    lmb_graph *teacher; /* NULL: the model of the round */
-} lmb_federation_client;
-lmb_status lmb_federation_train(void *client, const lmb_train_task *task, lmb_train_result *result, lmb_error *err);
+/* Local training, for lmb_local_trainer: ctx is the client's data set. */
+lmb_status lmb_federation_train(void *data, const lmb_train_task *task, lmb_train_result *result, lmb_error *err);
 
 #endif
