@@ -1,4 +1,4 @@
-/* launch/cmd_inspect.c - `limbeck inspect`: what a configuration's model is made of, and the plan that would run. */
+/* launch/cmd_inspect.c - `limbeck inspect`: what a model is made of, wherever it is, and the plan that would run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,29 +6,57 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
+#include "core/graph/op.h"
+#include "core/passes/rewrite.h"
+#include "launch/inspect.h"
 #include "launch/job.h"
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--plan train|infer] [--time] [--set key=value ...]\n\n"
-    "Prints parameters, MACs and memory of the model that a configuration describes; with --plan every step: kernel, shape,\n"
-    "MACs, place in memory, and why a faster kernel was refused. --time runs the plan and adds microseconds a step.\n";
+    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--plan train|infer] [--time] [--set key=value ...]\n"
+    "       limbeck inspect FILE [--batch N] [--plan infer] [--time] [--texts]\n\n"
+    "What is in a model: its layers with shapes, parameters and MACs, and the memory it needs. FILE is told by its content:\n"
+    "  a configuration      the model that it describes (--stage teacher, student)\n"
+    "  an .onnx file        what it says about itself, and its graph; what we can not run is named\n"
+    "  a .lmb file          integer operators, scales, working memory\n"
+    "  a checkpoint         where the training stands, every tensor with its range (--texts: configuration and layers in full)\n"
+    "--plan prints every step: kernel, shape, MACs, place in memory, and why a faster kernel was refused; --time runs the plan\n"
+    "and adds microseconds a step.\n";
 
-static void print_state(const lmb_graph *g)
+static void print_layers(const lmb_graph *g)
 {
     char shape[LMB_SHAPE_TEXT];
-    size_t total[LMB_ROLE_COUNT] = { 0 };
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
+        lmb_call call;
+        int64_t parameters = 0;
+        for (int k = 0; k < n->n_in; k++)
+            if (n->in[k] != LMB_NONE && lmb_role_is_state(g->value[n->in[k]].role))
+                parameters += lmb_shape_count(&g->value[n->in[k]].shape);
+        lmb_call_of(g, n, in, out, &call);
+        printf("  %-32.32s %-22s %-20s", n->name, n->op->name, lmb_shape_text(&g->value[n->out[0]].shape, shape, sizeof shape));
+        double macs = lmb_call_cost(&call).macs;
+        printf(parameters || macs > 0 ? " %9lld %14.0f\n" : "\n", (long long)parameters, macs);
+    }
+}
+
+static void print_totals(const lmb_graph *g)
+{
+    size_t total[LMB_ROLE_COUNT] = { 0 }, bytes = 0;
 
     for (int v = 0; v < g->n_values; v++) {
         const lmb_value *x = &g->value[v];
-        if (!lmb_role_is_state(x->role))
-            continue;
-        printf("  %-10s %-28s %s\n", lmb_role_name(x->role), x->name, lmb_shape_text(&x->shape, shape, sizeof shape));
-        total[x->role] += (size_t)lmb_shape_count(&x->shape);
+        if (lmb_role_is_state(x->role) || x->role == LMB_ROLE_CONSTANT) {
+            total[x->role] += (size_t)lmb_shape_count(&x->shape);
+            bytes += lmb_shape_bytes(&x->shape, x->dtype);
+        }
     }
     for (int r = 0; r < LMB_ROLE_COUNT; r++)
         if (total[r])
-            printf("%zu numbers in %ss\n", total[r], lmb_role_name((lmb_role)r));
+            printf("%zu numbers in %ss, ", total[r], lmb_role_name((lmb_role)r));
+    printf("%zu bytes in all\n", bytes);
 }
 
 static lmb_status print_plan(const lmb_plan *plan, bool time, lmb_error *err)
@@ -48,59 +76,111 @@ static lmb_status print_plan(const lmb_plan *plan, bool time, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status inspect(lmb_job *j, const lmb_args *a, lmb_error *err)
+static lmb_status batch_of(const lmb_args *a, int64_t *batch, lmb_error *err)
 {
-    const char *plan = lmb_args_get(a, "plan", "");
-    int64_t batch = atoll(lmb_args_get(a, "batch", "1"));
-    bool time = lmb_args_get(a, "time", NULL) != NULL;
-    const lmb_backend *backends[3];
-    lmb_graph *model = NULL;
-    lmb_program *program = NULL;
-    const lmb_plan *p = NULL;
-    lmb_plan *inference = NULL;
-    double smoothing = 0;
-    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
-    lmb_status st;
-
-    if (batch < 1 || batch > 1000000)
+    *batch = atoll(lmb_args_get(a, "batch", "1"));
+    if (*batch < 1 || *batch > 1000000)
         return LMB_FAIL(err, LMB_E_ARG, "--batch %s; it must be in [1, 1000000]", lmb_args_get(a, "batch", ""));
-    LMB_TRY(lmb_cpu_backends(j->stage.train.backend, backends, err));
-    LMB_TRY(lmb_job_data(j, err));
-    LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
+    return LMB_OK;
+}
+
+lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb_args *a, lmb_error *err)
+{
+    const lmb_backend *backends[3];
+    lmb_graph *batched = NULL;
+    lmb_plan *plan = NULL;
+    int64_t batch;
+
+    LMB_TRY(batch_of(a, &batch, err));
+    LMB_TRY(lmb_cpu_backends(backend, backends, err));
+    printf("  %-32s %-22s %-20s %10s %14s\n", "node", "operator", "output", "parameters", "MACs");
+    print_layers(g);
+    print_totals(g);
+    LMB_TRY(lmb_pass_infer_form(g, batch, &batched, err));
     lmb_plan_options o = { .backends = backends };
-    LMB_TRY_GOTO(st, done, lmb_plan_compile(model, &o, &inference, err));
-    print_state(model);
-    printf("%.0f MACs an image, %zu bytes of activations at batch 1\n", lmb_plan_describe(inference).cost.macs,
-           lmb_plan_describe(inference).arena_bytes);
-    if (strcmp(plan, "train") == 0) {
-        LMB_TRY_GOTO(st, done, lmb_program_create(model, &loss, backends, &program, err));
-        LMB_TRY_GOTO(st, done, lmb_program_plan(program, batch, &p, err));
-        st = print_plan(p, time, err);
-    } else if (strcmp(plan, "infer") == 0 || time) {
-        st = print_plan(inference, time, err);
-    } else if (*plan) {
-        st = LMB_FAIL(err, LMB_E_ARG, "--plan %s; it must be train or infer", plan);
+    lmb_status st = lmb_plan_compile(batched, &o, &plan, err);
+    if (st == LMB_OK) {
+        lmb_plan_info i = lmb_plan_describe(plan);
+        printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d layout conversions\n", i.cost.macs / (double)batch,
+               i.arena_bytes, (long long)batch, i.steps, i.conversions);
+        if (strcmp(lmb_args_get(a, "plan", ""), "infer") == 0 || lmb_args_get(a, "time", NULL))
+            st = print_plan(plan, lmb_args_get(a, "time", NULL) != NULL, err);
     }
-done:
-    lmb_plan_destroy(inference);
-    lmb_program_destroy(program);
-    lmb_graph_destroy(model);
+    lmb_plan_destroy(plan);
+    lmb_graph_destroy(batched);
     return st;
 }
 
-static lmb_status run(int argc, char **argv, lmb_error *err)
+/* The plan of a training step. */
+static lmb_status inspect_training(const lmb_graph *model, const char *backend, const lmb_args *a, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "batch", "plan", "!time", NULL };
-    lmb_args a;
+    const lmb_backend *backends[3];
+    lmb_program *program = NULL;
+    const lmb_plan *p = NULL;
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
+    int64_t batch;
+
+    LMB_TRY(batch_of(a, &batch, err));
+    LMB_TRY(lmb_cpu_backends(backend, backends, err));
+    LMB_TRY(lmb_program_create(model, &loss, backends, &program, err));
+    lmb_status st = lmb_program_plan(program, batch, &p, err);
+    if (st == LMB_OK) {
+        printf("a training step of %lld samples needs %zu bytes\n", (long long)batch, lmb_plan_describe(p).arena_bytes);
+        st = print_plan(p, lmb_args_get(a, "time", NULL) != NULL, err);
+    }
+    lmb_program_destroy(program);
+    return st;
+}
+
+static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error *err)
+{
+    const char *plan = lmb_args_get(a, "plan", "");
+    lmb_graph *model = NULL;
     lmb_job j;
 
-    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
-    LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &j, err));
-    lmb_status st = inspect(&j, &a, err);
+    LMB_TRY(lmb_job_open(path, a, lmb_args_get(a, "stage", NULL), &j, err));
+    lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK)
+        st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
+    if (st == LMB_OK)
+        st = strcmp(plan, "train") == 0 ? inspect_training(model, j.stage.train.backend, a, err)
+                                        : lmbi_inspect_graph(model, j.stage.train.backend, a, err);
+    lmb_graph_destroy(model);
     lmb_job_close(&j);
     return st;
 }
 
-const lmb_cmd lmb_cmd_inspect = { "inspect", "what is in a model: parameters, MACs, memory, the plan", usage, run };
+/* Best told first; what is none of these is a configuration. */
+static const lmb_inspector *const inspectors[] = { &lmbi_inspect_lmb, &lmbi_inspect_store, &lmbi_inspect_onnx, NULL };
+
+static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
+{
+    unsigned char head[16];
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+
+    if (f)
+        fclose(f);
+    for (int i = 0; f && inspectors[i]; i++)
+        if (inspectors[i]->is(path, head, n))
+            return inspectors[i]->print(path, a, err);
+    return inspect_config(path, a, err);
+}
+
+static lmb_status run(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "stage", "batch", "plan", "!time", "!texts", NULL };
+    const char *plan;
+    lmb_args a;
+
+    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
+    if (a.n_words != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give one file; --help explains");
+    plan = lmb_args_get(&a, "plan", "infer");
+    if (strcmp(plan, "train") != 0 && strcmp(plan, "infer") != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "--plan %s; it must be train or infer", plan);
+    return inspect(a.word[0], &a, err);
+}
+
+const lmb_cmd lmb_cmd_inspect = { "inspect", "what is in a configuration, .onnx, .lmb or checkpoint: layers, MACs, memory, plan", usage, run };

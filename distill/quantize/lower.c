@@ -134,7 +134,7 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
                          .kernel = { (uint16_t)v.kh, (uint16_t)v.kw }, .stride = { (uint16_t)v.sh, (uint16_t)v.sw },
                          .dilation = { (uint16_t)v.dh, (uint16_t)v.dw },
                          .pads = { (uint16_t)v.ph, (uint16_t)v.pw, (uint16_t)v.ph2, (uint16_t)v.pw2 },
-                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = n->name };
+                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
     l->tensor[end] = lmb_edge_write_conv(l->w, &op);
     return LMB_OK;
 }
@@ -151,7 +151,7 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
     LMB_TRY(quant_after(l, n, &y, &end));
     LMB_TRY(constants_of(l, n, &q));
     lmb_edge_gemm op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)value(l, n->in[1])->shape.d[0], .weights = q.w,
-                         .weight_scales = q.scale, .bias = q.bias, .name = n->name };
+                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
     l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
     return LMB_OK;
 }
@@ -180,7 +180,7 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
     const uint16_t pads[4] = { (uint16_t)p.before[1], (uint16_t)p.before[2], (uint16_t)p.after[1], (uint16_t)p.after[2] };
     if (((const lmb_pool_attr *)n->attr)->ceil_mode)
         return refuse(l, n, "ceil_mode has no integer form here");
-    l->tensor[end] = lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255, n->name);
+    l->tensor[end] = lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255, value(l, n->out[0])->name);
     return LMB_OK;
 }
 
@@ -224,8 +224,8 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
     if (!is(n, "Add") && !is(n, "GlobalAveragePool"))
         return refuse(l, n, "there is no integer operator for it");
     LMB_TRY(quant_after(l, n, &y, &end));
-    l->tensor[end] = is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y, n->name)
-                                  : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y, n->name);
+    l->tensor[end] = is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y, value(l, n->out[0])->name)
+                                  : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y, value(l, n->out[0])->name);
     return LMB_OK;
 }
 
