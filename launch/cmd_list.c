@@ -5,6 +5,10 @@
 #include "core/base/str.h"
 #include "core/cpu/cpu.h"
 #include "datasets/dataset.h"
+#ifndef LMB_CLIENT_ONLY
+#include "distill/prune/criteria.h"
+#include "distill/quantize/observer.h"
+#endif
 #include "federated/aggregator.h"
 #include "launch/cmd.h"
 #include "train/loss.h"
@@ -13,8 +17,9 @@
 #include "train/schedule.h"
 
 static const char usage[] =
-    "usage: limbeck list [ops|models|datasets|optimizers|schedules|losses|aggregators|kernels]\n\n"
-    "Prints every registered name with its options, defaults and source. Without a word: all tables.\n";
+    "usage: limbeck list [TABLE]\n\n"
+    "Tables: ops, models, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
+    "aggregators, subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
 {
@@ -60,7 +65,22 @@ static void list_losses(void)
     for (int i = 0; lmb_loss_terms[i]; i++)
         row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, NULL);
 }
-#ifndef LMB_CLIENT_ONLY /* they are the server's */
+static void list_subcommands(void)
+{
+    for (int i = 0; lmb_cmds[i]; i++)
+        row(lmb_cmds[i]->name, lmb_cmds[i]->help, "", NULL);
+}
+#ifndef LMB_CLIENT_ONLY /* what clients do not do */
+static void list_observers(void)
+{
+    for (int i = 0; lmb_observers[i]; i++)
+        row(lmb_observers[i]->name, lmb_observers[i]->summary, lmb_observers[i]->source, lmb_observers[i]->fields);
+}
+static void list_criteria(void)
+{
+    for (int i = 0; lmb_prune_criteria[i]; i++)
+        row(lmb_prune_criteria[i]->name, lmb_prune_criteria[i]->summary, lmb_prune_criteria[i]->source, NULL);
+}
 static void list_aggregators(void)
 {
     for (int i = 0; lmb_aggregators[i]; i++)
@@ -80,8 +100,9 @@ static const struct { const char *name; void (*print)(void); } tables[] = {
     { "schedules", list_schedules },
     { "losses", list_losses }, { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY
-    { "aggregators", list_aggregators },
+    { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators },
 #endif
+    { "subcommands", list_subcommands },
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
@@ -99,8 +120,12 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
             printf("%s%s:\n", i ? "\n" : "", tables[i].name);
         tables[i].print();
     }
-    return found ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "there is no table '%s'; tables are ops, models, datasets, optimizers, schedules, "
-                                     "losses, aggregators, kernels", a.word[0]);
+    if (found)
+        return LMB_OK;
+    char known[300] = "";
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", tables[i].name);
+    return LMB_FAIL(err, LMB_E_ARG, "there is no table '%s'; tables are %s", a.word[0], known);
 }
 
 const lmb_cmd lmb_cmd_list = { "list", "show every registered op, model, optimizer, ...", usage, run };
