@@ -11,6 +11,7 @@
 #endif
 #include "federated/aggregator.h"
 #include "launch/cmd.h"
+#include "train/layers.h"
 #include "train/loss.h"
 #include "train/model.h"
 #include "train/optimizer.h"
@@ -18,7 +19,7 @@
 
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
-    "Tables: ops, models, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
+    "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
     "aggregators, subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
@@ -65,6 +66,11 @@ static void list_losses(void)
     for (int i = 0; lmb_loss_terms[i]; i++)
         row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, NULL);
 }
+static void list_layers(void)
+{
+    for (int i = 0; lmb_layer_kinds[i]; i++)
+        row(lmb_layer_kinds[i]->name, lmb_layer_kinds[i]->summary, "", lmb_layer_kinds[i]->fields);
+}
 static void list_subcommands(void)
 {
     for (int i = 0; lmb_cmds[i]; i++)
@@ -96,7 +102,7 @@ static void list_kernels(void)
 }
 
 static const struct { const char *name; void (*print)(void); } tables[] = {
-    { "ops", list_ops }, { "models", list_models }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
+    { "ops", list_ops }, { "models", list_models }, { "layers", list_layers }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
     { "schedules", list_schedules },
     { "losses", list_losses }, { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY

@@ -176,8 +176,8 @@ static lmb_vid mobilenet_v2(lmb_net *n, const void *config, lmb_vid x, int class
 static const lmb_model_family family_v2 = { "mobilenet_v2", "inverted residuals with linear bottlenecks",
                                             "Sandler et al. 2018, arXiv:1801.04381", mobile_fields, sizeof(mobile_config), mobilenet_v2 };
 
-extern const lmb_model_family lmb_model_onnx;
+extern const lmb_model_family lmb_model_layers, lmb_model_onnx;
 
 const lmb_model_family *const lmb_model_families[] = {
-    &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &family_resnet, &family_vgg, NULL,
+    &lmb_model_layers, &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &family_resnet, &family_vgg, NULL,
 };
