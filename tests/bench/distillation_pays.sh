@@ -1,6 +1,6 @@
 #!/bin/sh
 # tests/bench/distillation_pays.sh LIMBECK CONFIG FOLDER [SEED...] - does the teacher pay? The student of CONFIG is trained with
-# it and, same budget, without (alpha 0), for each seed (1 2 3), and both test accuracies are printed. The teacher is
+# it and, same budget, without (alpha 0), unpruned and in floats, for each seed (1 2 3), and both test accuracies are printed. The teacher is
 # trained once, or taken from FOLDER/teacher/model.onnx. Stopped, the same command goes on.
 set -eu
 limbeck=$1 config=$2 folder=$3
@@ -18,7 +18,7 @@ for seed in "$@"; do
         off=""
         [ $alpha = taught ] || off="--set student.distill.alpha=0"
         # shellcheck disable=SC2086 # one option or none
-        [ -s "$run/student/stage.json" ] || "$limbeck" distill "$config" --set "run=$run" --set student.quantize= \
+        [ -s "$run/student/stage.json" ] || "$limbeck" distill "$config" --set "run=$run" --set student.quantize= --set student.prune= \
             --set "student.train.seed=$seed" $off >"$run/log" 2>&1 || { tail -n 5 "$run/log" >&2; exit 1; }
     done
     echo "seed $seed: without the teacher $(accuracy "$folder/seed-$seed-0/student/stage.json")," \
