@@ -325,6 +325,8 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
     lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), "--set", e);
     if (!value)
         return lmb_error_context(e, "--set %s", assignment);
+    if (!eq[1])
+        value->kind = LMB_TREE_NULL; /* `key=` takes it away */
     lmb_tree *at = c->root;
     int room = MAX_DEPTH - height(value);
     for (const char *p = assignment; at;) {

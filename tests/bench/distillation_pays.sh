@@ -18,7 +18,7 @@ for seed in "$@"; do
         off=""
         [ $alpha = taught ] || off="--set student.distill.alpha=0"
         # shellcheck disable=SC2086 # one option or none
-        [ -s "$run/student/stage.json" ] || "$limbeck" distill "$config" --set "run=$run" --set student.quantize= --set student.prune= \
+        [ -s "$run/student/stage.json" ] || "$limbeck" distill "$config" --set "run=$run" --set student.quantize=~ --set student.prune=~ \
             --set "student.train.seed=$seed" $off >"$run/log" 2>&1 || { tail -n 5 "$run/log" >&2; exit 1; }
     done
     echo "seed $seed: without the teacher $(accuracy "$folder/seed-$seed-0/student/stage.json")," \

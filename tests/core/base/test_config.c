@@ -73,6 +73,9 @@ START_TEST(set_edits_and_creates)
     ck_assert_str_eq(name, "lenet");
     ck_assert_ptr_nonnull(lmb_tree_get(o.model, "width"));
     ck_assert_int_eq(lmb_config_set(c, "epochs", &err), LMB_E_ARG);
+    ck_ok(lmb_config_set(c, "model=", &err)); /* takes a section away */
+    ck_ok(lmb_fields_bind(outer_rows, lmb_config_root(c), &o, &err));
+    ck_assert_ptr_null(o.model);
     lmb_config_destroy(c);
 }
 END_TEST
