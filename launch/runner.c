@@ -121,6 +121,8 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
     }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
+    if (comm->rank == 0 && w->c->epochs == 0)
+        fprintf(stderr, "epochs is 0: the model stays as it is\n");
     if (!there)
         return LMB_OK;
     if (comm->rank == 0 && s->epoch >= w->c->epochs)
