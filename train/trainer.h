@@ -73,6 +73,11 @@ LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, con
                                              const lmb_dataset *train, const lmb_dataset *valid, lmb_comm *comm,
                                              lmb_trainer **out, lmb_error *err);
 void lmb_trainer_destroy(lmb_trainer *t);
+/* Begin another training with the compiled plans of this one: from the numbers that its model holds now, on samples of the
+ * same kind, with another seed and rate. Nothing is left of the one before.
+ *   train   borrowed
+ *   errors  E_ARG when its batches would be cut into another number of shards: create a new trainer */
+LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */

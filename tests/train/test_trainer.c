@@ -208,5 +208,45 @@ START_TEST(a_hand_in_every_step)
 }
 END_TEST
 
+/* A trainer that has trained something else leaves no trace in the training after it. */
+START_TEST(begun_again_is_a_new_training)
+{
+    double smoothing = 0.1, a;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_trainer *t;
+    lmb_dataset *part;
+    uint32_t some[77];
+    size_t n;
+    set_up();
+    lmb_config *text = parse("{epochs: 2, batch: 32, lr: 0.2, threads: 1, ema: 0.9, seed: 9, optimizer: adam}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    for (uint32_t i = 0; i < 77; i++)
+        some[i] = 3 * i;
+    ck_ok(lmb_dataset_subset(data, some, 77, &part, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, part, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    float *fresh = train("{epochs: 2, batch: 32, lr: 0.05, threads: 1, ema: 0.9, seed: 4, optimizer: adam}", &a, &n);
+    ck_assert_mem_ne(lmb_trainer_state_of(t)->state, fresh, n * sizeof *fresh);
+    ck_ok(lmb_trainer_restart(t, data, 4, 0.05, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    ck_assert_mem_eq(lmb_trainer_state_of(t)->state, fresh, n * sizeof *fresh);
+    free(fresh);
+    lmb_trainer_destroy(t);
+    lmb_dataset_destroy(part);
+    lmb_config_destroy(text);
+    text = parse("{batch: 64, shard: 16, threads: 1}"); /* 4 shards of 64 samples are not 1 of 10 */
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_dataset_subset(data, some, 10, &part, &err));
+    ck_assert_int_eq(lmb_trainer_restart(t, part, 4, 0.05, &err), LMB_E_ARG);
+    lmb_trainer_destroy(t);
+    lmb_dataset_destroy(part);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
-              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);)
+              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);
+              add(begun_again_is_a_new_training);)
