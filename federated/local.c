@@ -12,7 +12,7 @@
 typedef struct settings {
     lmb_train_config train;
     lmb_distill_config distill;
-    double calibrate, decay;
+    double calibrate, decay, prox;
 } settings;
 
 static const lmb_field distill_fields[] = {
@@ -24,7 +24,8 @@ const lmb_field lmb_local_fields[] = {
     LMB_SECTION(settings, train, lmb_train_fields, "optimizer, rate, epochs of a round"),
     LMB_SECTION(settings, distill, distill_fields, "what holds a client to the model it was sent"),
     LMB_REAL(settings, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
-    LMB_REAL(settings, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"), LMB_FIELD_END
+    LMB_REAL(settings, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"),
+    LMB_REAL(settings, prox, 0, 0, 1e6, "", "FedProx: pull of the round's model on the weights, mu of its proximal term"), LMB_FIELD_END
 };
 
 struct lmb_local {
@@ -208,6 +209,8 @@ lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_trai
         drop(l); /* nothing half-made is used again */
         return st;
     }
+    if (l->s.prox > 0)
+        lmb_trainer_terms(l->trainer, &(lmb_gradient_terms){ l->s.prox, task->model, NULL });
     LMB_TRY(lmb_trainer_run(l->trainer, &watch, err));
     const float *trained = lmb_trainer_result(l->trainer);
     for (size_t i = 0; i < task->n; i++)

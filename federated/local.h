@@ -2,9 +2,9 @@
  *
  * The server hands clients a graph (ONNX bytes), the numbers in it and settings as YAML text: a training (train/trainer.h),
  * and what keeps a client from forgetting what it was sent. A client knows few classes well and its labels are few; left
- * alone, it drifts away. Two remedies, both standard: `distill` holds it to the predictions of the round's model
+ * alone, it drifts away. Remedies, all standard: `distill` holds it to the predictions of the round's model
  * (train/loss.h), and `calibrate` tells the cross-entropy how frequent each class is here, so that the classifier need
- * not learn it (Zhang et al. 2022, arXiv:2209.00189, with the form of Menon et al. 2021).
+ * not learn it (Zhang et al. 2022, arXiv:2209.00189, with the form of Menon et al. 2021). `prox` is FedProx.
  *
  * One lmb_local serves many rounds, and in a simulation many clients: it keeps what is compiled as long as it fits.
  * What comes out depends on the task and the samples alone, not on what was done before.

@@ -202,6 +202,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
     for (int i = 0; i < t->s.n_slots; i++)
         memset(t->s.slot[i], 0, t->n * sizeof *t->s.slot[i]);
+    t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
     t->s.loss_sum = t->rate_seconds = 0;
     t->rate_images = 0;
@@ -235,5 +236,6 @@ void lmb_trainer_destroy(lmb_trainer *t)
 }
 
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
+void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms) { t->terms = *terms; }
 
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }

@@ -247,6 +247,45 @@ START_TEST(begun_again_is_a_new_training)
 }
 END_TEST
 
+/* One step of plain SGD: what is added to the gradient moves the weights by rate times that, and nothing else moves. */
+START_TEST(terms_are_added_to_gradients)
+{
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_trainer *t[2];
+    set_up();
+    lmb_config *text = parse("{epochs: 1, batch: 300, shard: 300, lr: 0.5, threads: 1, optimizer: sgd}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    for (int k = 0; k < 2; k++)
+        ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t[k], &err));
+    const lmb_trainer_state *a = lmb_trainer_state_of(t[0]), *b = lmb_trainer_state_of(t[1]);
+    size_t n = a->layout->count;
+    float *begin = malloc(n * sizeof *begin), *anchor = malloc(n * sizeof *anchor), *shift = malloc(n * sizeof *shift);
+    for (size_t i = 0; i < n; i++) {
+        begin[i] = a->state[i];
+        anchor[i] = 0.01f * (float)(i % 7);
+        shift[i] = 0.02f * (float)(i % 5);
+    }
+    lmb_trainer_terms(t[1], &(lmb_gradient_terms){ 0.1, anchor, shift });
+    for (int k = 0; k < 2; k++)
+        ck_ok(lmb_trainer_run(t[k], NULL, &err));
+    for (int i = 0; i < a->layout->n; i++) {
+        const lmb_segment *s = &a->layout->segment[i];
+        for (size_t k = s->offset; k < s->offset + s->count; k++)
+            ck_assert_float_eq_tol(b->state[k], s->role != LMB_ROLE_PARAMETER
+                                   ? a->state[k] : a->state[k] - 0.5f * (0.1f * (begin[k] - anchor[k]) + shift[k]), 1e-5);
+    }
+    free(begin);
+    free(anchor);
+    free(shift);
+    lmb_trainer_destroy(t[0]);
+    lmb_trainer_destroy(t[1]);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
               add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);
-              add(begun_again_is_a_new_training);)
+              add(begun_again_is_a_new_training); add(terms_are_added_to_gradients);)
