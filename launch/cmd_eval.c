@@ -235,20 +235,21 @@ static bool is_lmb(const char *path)
 }
 
 /* Both commands: a configuration for the data, a model file. */
-static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
+static lmb_status with_model(int argc, char **argv, const char *const *known,
+                             lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
 {
-    static const char *const known[] = { "part", "index", "logits", "kernels", NULL };
     lmb_graph *model = NULL;
     lmb_args a;
     lmb_job j;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words < 1)
+    if (a.n_words < 1 || (fn == evaluate && a.n_words > 2))
         return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
-    LMB_TRY(lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err));
-    if (a.n_words > 1)
-        j.stage.train = j.c.train; /* for its backend */
-    lmb_status st = lmb_job_data(&j, err);
+    LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
+    j.stage.model = j.c.model;
+    j.stage.train = j.c.train; /* for its backend */
+    lmb_status st = a.n_words > 1 || j.c.model ? lmb_job_data(&j, err)
+                                               : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
     if (st == LMB_OK && a.n_words > 1 && fn == evaluate && is_lmb(a.word[1])) {
         st = evaluate_lmb(&j, &a, err);
         lmb_job_close(&j);
@@ -266,8 +267,17 @@ static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, 
     return st;
 }
 
-static lmb_status run_eval(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, evaluate, err); }
-static lmb_status run_infer(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, infer, err); }
+static lmb_status run_eval(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "part", "logits", "kernels", NULL };
+    return with_model(argc, argv, known, evaluate, err);
+}
+
+static lmb_status run_infer(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "part", "index", NULL };
+    return with_model(argc, argv, known, infer, err);
+}
 
 const lmb_cmd lmb_cmd_eval = { "eval", "accuracy, F1, confusion and latency of a model file", eval_usage, run_eval };
 const lmb_cmd lmb_cmd_infer = { "infer", "classes of an image file or a sample", infer_usage, run_infer };
