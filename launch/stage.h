@@ -24,6 +24,7 @@ typedef struct lmb_stage_result {
 } lmb_stage_result;
 
 enum { LMB_STAGE_PATH = 1024 };
+enum { LMB_STAGE_CLASSES = 200 }; /* of more, no confusion matrix is left: nobody would read it, and it grows with the square */
 /* "<run>/<stage>/<file>" (file may be ""), making the folders. */
 LMB_MUST_CHECK lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err);
