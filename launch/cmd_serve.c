@@ -156,8 +156,9 @@ static lmb_status serve_graph(lmb_job *j, const lmb_federation_config *c, const 
     if (st == LMB_OK)
         st = write_best(j, model, l, state, err);
 done:
-    lmb_server_destroy(running);
-    running = NULL;
+    lmb_server *ended = running;
+    running = NULL; /* a signal that comes now finds nothing */
+    lmb_server_destroy(ended);
     lmb_state_layout_destroy(l);
     lmb_str_free(&settings);
     free(segments);

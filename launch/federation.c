@@ -154,7 +154,7 @@ lmb_status lmb_federation_train(void *ctx, const lmb_train_task *task, lmb_train
 
     LMB_TRY(lmb_config_parse(task->settings, strlen(task->settings), "settings from the server", &yaml, err));
     LMB_TRY_GOTO(st, done, lmb_fields_bind(local_fields, lmb_config_root(yaml), &c, err));
-    c.train.seed += (int64_t)task->round * 1000003; /* other batches in each round */
+    c.train.seed = (int64_t)(((uint64_t)c.train.seed + task->round * 1000003) & INT64_MAX); /* other batches in each round */
     c.train.lr *= pow(c.decay, (double)task->round - 1);
     LMB_TRY_GOTO(st, done, lmb_onnx_import(task->graph, task->graph_bytes, NULL, &model, err));
     LMB_TRY_GOTO(st, done, fill(model, ctx, task, err));
