@@ -162,7 +162,7 @@ void lmb_stage_print(const lmb_stage_result *r)
 lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model, const lmb_dataset *test,
                             const char *backend, lmb_error *err)
 {
-    lmb_stage_result r = { .name = stage, .data = test, .part = run ? NULL : stage };
+    lmb_stage_result r = { .name = stage, .data = test };
     lmb_metrics m;
     uint64_t bytes = 0;
 
@@ -174,7 +174,7 @@ lmb_status lmb_stage_report(const char *run, const char *stage, const char *file
     if (st == LMB_OK)
         st = lmb_file_size(file, &bytes, err);
     r.bytes = (double)bytes;
-    if (st == LMB_OK && run)
+    if (st == LMB_OK)
         st = lmb_stage_write(run, &r, err);
     if (st == LMB_OK)
         lmb_stage_print(&r);
