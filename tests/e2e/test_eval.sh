@@ -35,6 +35,20 @@ done
 "$limbeck" eval "$dir/four.yaml" --set "model={name: mlp, hidden: [10]}" >"$dir/out" 2>"$dir/err" || fail "eval without a file: $(cat "$dir/err")"
 grep -q " 1494 parameters, .* 5984 bytes," "$dir/out" || fail "eval without a file: $(head -1 "$dir/out")" # 144 x 10 + 10 + 10 x 4 + 4, mean and scale
 
+# a model from a file is a teacher as it is: as many right, its normalisation in its file
+cat >"$dir/taught.yaml" <<Y
+run: $dir/taught
+data: {name: synthetic, train: 300, test: 120, channels: 1, height: 12, width: 12, classes: 4}
+split: {validation: 60}
+launch: {ranks: 1}
+teacher: {model: {name: onnx, path: $model, mean: 0, scale: 1}}
+student: {model: {name: mlp, hidden: [4]}, train: {epochs: 1, batch: 32, threads: 1, lr: 0.01}, distill: {alpha: 0.5}}
+Y
+"$limbeck" run "$dir/taught.yaml" >"$dir/out" 2>"$dir/err" || fail "a teacher from a file: $(cat "$dir/err")"
+grep -q "taken as it is" "$dir/err" || fail "a teacher from a file is trained"
+right() { sed -n 's/.*test accuracy \([0-9.]*\) %.*/\1/p' "$1" | head -1; }
+[ -n "$(right "$dir/out")" ] && [ "$(right "$dir/out")" = "$(right "$dir/test-cpu")" ] || fail "as a teacher it is right on $(right "$dir/out") %, before on $(right "$dir/test-cpu") %"
+
 # integers: one answer, from the .lmb and from the QDQ graph, of an index and as a picture
 "$limbeck" quantize "$dir/four.yaml" "$model" --calibration 100 --out "$dir/q.onnx" >"$dir/out" 2>"$dir/err" &&
     "$limbeck" export "$dir/q.onnx" --out "$dir/q.lmb" >"$dir/out" 2>"$dir/err" &&
