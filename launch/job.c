@@ -54,6 +54,8 @@ static lmb_status check_teacher(const lmb_stage_config *s, lmb_error *err)
 static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
 {
     j->stage_name = stage ? stage : "model";
+    if (!*j->c.run)
+        return LMB_FAIL(err, LMB_E_ARG, "`run` is empty; name the folder for everything that the run leaves");
     if (!j->c.data)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `data`; `limbeck list datasets` shows what there is");
     if (stage && strcmp(stage, LMB_JOB_DATA_ONLY) == 0)

@@ -32,6 +32,9 @@ refused 2 "did you mean idx" $t --set data=idxx
 refused 1 "dataset-fashion-mnist" $t --set "data={name: idx, path: $dir}"
 refused 2 "split asks for" $t --set split.train=100000
 refused 2 "backend 'gpuu'" $t --set train.backend=gpuu
+refused 2 "give split.validation some samples" $t --set train.patience=2
+refused 2 "give split.validation some samples" "$limbeck" config check "$dir/good.yaml" --set train.patience=2
+refused 2 ".run. is empty" $t --set run=
 refused 2 "has no stage 'student'" $t --stage student
 refused 2 "there is no table 'opps'" "$limbeck" list opps
 refused 2 "give one table" "$limbeck" list ops models
