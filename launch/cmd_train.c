@@ -31,6 +31,18 @@ static lmb_status report(const lmb_job *j, const lmb_graph *model, lmb_error *er
     return lmb_stage_report(j->c.run, j->stage_name, path, model, j->test, j->stage.train.backend, err);
 }
 
+/* A teacher from a file that the configuration does not say how to train: others have done that. Its normalisation, which
+ * the `model` section describes, becomes a part of <run>/teacher/model.onnx. */
+static bool is_ready(const lmb_job *j)
+{
+    const lmb_tree *t = j->c.teacher, *head = lmb_tree_get(lmb_tree_get(t, "model"), "new_head");
+    const char *name = "";
+    bool fresh_head = false;
+
+    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_get(t, "train") && lmb_tree_name(j->stage.model, &name, NULL) == LMB_OK &&
+           strcmp(name, "onnx") == 0 && !(head && lmb_tree_bool(head, &fresh_head, NULL) == LMB_OK && fresh_head);
+}
+
 static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
 {
     request *r = ctx;
@@ -45,7 +57,10 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, &model, err));
     lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh };
-    LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
+    if (!is_ready(j))
+        LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
+    else if (comm->rank == 0)
+        fprintf(stderr, "the teacher has no `train` and comes from a file: it is taken as it is\n");
     if (comm->rank == 0)
         st = report(j, model, err);
 done:

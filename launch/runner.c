@@ -10,6 +10,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "launch/cmd.h"
+#include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
@@ -121,8 +122,6 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
     }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
-    if (comm->rank == 0 && w->c->epochs == 0)
-        fprintf(stderr, "epochs is 0: the model stays as it is\n");
     if (!there)
         return LMB_OK;
     if (comm->rank == 0 && s->epoch >= w->c->epochs)
@@ -183,6 +182,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     int lock = -1;
     lmb_status st;
 
+    LMB_TRY(lmb_job_check_patience(q->train, q->validation, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once; batch systems send it before time is up */

@@ -9,7 +9,7 @@
 static const char *const modes[] = { "deterministic", "fast", NULL };
 
 const lmb_field lmb_train_fields[] = {
-    LMB_INT(lmb_train_config, epochs, 10, 0, 1e6, "epochs", "passes over the training set; 0: the model stays as it is"),
+    LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
     LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode"),
