@@ -32,6 +32,8 @@ struct lmb_program {
     int classes;
     compiled plan[MAX_PLANS];
     int n_plans;
+    lmb_trace *trace;
+    int lane;
 };
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
@@ -201,14 +203,25 @@ static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error 
     compiled *c = &p->plan[p->n_plans];
     memset(c, 0, sizeof *c);
     c->n = n;
+    double from = lmb_trace_now(p->trace);
     lmb_status st = compile(p, c, err);
+    lmb_trace_span(p->trace, p->lane, "compile", "compile the plan", NULL, from);
     if (st != LMB_OK) {
         drop(c);
         return st;
     }
     p->n_plans++;
+    lmb_plan_trace(c->plan, p->trace, p->lane);
     *out = c;
     return LMB_OK;
+}
+
+void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
+{
+    p->trace = t;
+    p->lane = lane;
+    for (int i = 0; i < p->n_plans; i++)
+        lmb_plan_trace(p->plan[i].plan, t, lane);
 }
 
 lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err)

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ struct lmbi_reducer {
     float **slot;          /* [slots][width]                                   */
     float *weight;         /* [slots] of the running batch                     */
     float *scratch;        /* [width]: what a peer sends                       */
+    lmb_trace *trace;
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
     pthread_mutex_t lock;
@@ -29,6 +31,7 @@ struct lmbi_reducer {
 };
 
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot) { return r->slot[slot]; }
+void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t) { r->trace = t; }
 int lmbi_reducer_buckets(const lmbi_reducer *r) { return r->n_buckets; }
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket) { return &r->bucket[bucket]; }
 
@@ -132,10 +135,21 @@ static void fill_neutral(const lmbi_reducer *r, float *v)
     }
 }
 
+static void trace_bucket(const lmbi_reducer *r, lmb_trace *t, int lane, const lmbi_bucket *b, const char *what, double from)
+{
+    char name[32];
+    if (!t)
+        return;
+    snprintf(name, sizeof name, "bucket %d: %zu KiB", (int)(b - r->bucket), b->n * sizeof(float) / 1024);
+    lmb_trace_span(t, lane, "sum", name, what, from);
+}
+
 /* A bucket of all slots into slot 0. Empty slots are the last ones: what the tree would add of them is neutral. */
-static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
+static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
 {
     piece p = { r, b };
+    lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
+    double from = lmb_trace_now(trace);
 
     for (int i = 0; i < r->filled; i += 2) {
         bool pair = i + 1 < r->filled;
@@ -144,12 +158,18 @@ static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
     for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
             combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, b->n);
+    trace_bucket(r, trace, lane, b, "over shards", from);
 }
 
 static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, lmb_error *err)
 {
     piece p = { r, b };
-    return lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+    lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
+    double from = lmb_trace_now(trace);
+    lmb_status st = lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+
+    trace_bucket(r, trace, r->ahead ? LMB_LANE_SUMS : LMB_LANE_TRAINING, b, "over ranks", from);
+    return st;
 }
 
 /* ---- the thread that sums ahead ---- */
@@ -165,7 +185,7 @@ static void sum_ahead(lmbi_reducer *r)
         if (r->given_up)
             return;
         pthread_mutex_unlock(&r->lock);
-        sum_slots(r, &r->bucket[b]);
+        sum_slots(r, &r->bucket[b], LMB_LANE_SUMS);
         st = sum_ranks(r, &r->bucket[b], &r->err);
         pthread_mutex_lock(&r->lock);
     }
@@ -220,8 +240,7 @@ void lmbi_reducer_done(lmbi_reducer *r, int bucket)
 static void slots_task(void *ctx, int task, int worker)
 {
     const lmbi_reducer *r = ctx;
-    (void)worker;
-    sum_slots(r, &r->bucket[task]);
+    sum_slots(r, &r->bucket[task], LMB_LANE_TRAINING + worker);
 }
 
 lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, float **sum, lmb_error *err)

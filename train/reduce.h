@@ -23,6 +23,7 @@
 
 #include "comm/collective.h"
 #include "core/base/threads.h"
+#include "core/base/trace.h"
 #include "core/graph/state.h"
 
 /* In front of the state, a vector carries sums over samples; they belong to the last bucket. 64 bytes. */
@@ -39,6 +40,8 @@ typedef struct lmbi_reducer lmbi_reducer;
 LMB_MUST_CHECK lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes,
                                               lmbi_reducer **out, lmb_error *err);
 void lmbi_reducer_destroy(lmbi_reducer *r); /* NULL is a no-op */
+/* Leave a span for each bucket's sum, as long as the trace wants fine spans. Borrowed; NULL: none. */
+void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket);

@@ -75,6 +75,8 @@ LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, con
 void lmb_trainer_destroy(lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
+/* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
+void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err);
 

@@ -37,6 +37,7 @@ struct lmb_trainer {
     lmbi_reducer *reducer;
     lmb_trainer_state s;
     lmb_watch *watch;
+    lmb_trace *trace;
     double rate_seconds;   /* of the running epoch */
     int64_t rate_images;
 };

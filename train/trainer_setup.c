@@ -208,4 +208,13 @@ void lmb_trainer_destroy(lmb_trainer *t)
 
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
 
+void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace)
+{
+    t->trace = trace;
+    lmb_loader_trace(t->loader, trace);
+    lmbi_reducer_trace(t->reducer, trace);
+    for (int w = 0; w < t->threads; w++)
+        lmb_program_trace(t->worker[w].program, trace, LMB_LANE_TRAINING + w);
+}
+
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }
