@@ -17,7 +17,8 @@ struct lmbi_reducer {
     lmbi_bucket *bucket;
     float **slot;          /* [slots][width]                                   */
     float *weight;         /* [slots] of the running batch                     */
-    float *scratch;        /* [width]: what a peer sends                       */
+    lmb_window *window;    /* where slot 0 lies; NULL: ranks exchange messages  */
+    float *scratch;        /* [width]: what a peer sends; NULL with a window   */
     lmb_trace *trace;
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
@@ -84,22 +85,31 @@ static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket 
 
 typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; } piece;
 
-/* into = into + from, except in segments that take a minimum or maximum. Both start at the bucket. */
-static void combine(void *ctx, float *into, const float *from, size_t n)
+/* What of [lo, hi) lies in [*from, *to). */
+static bool overlap(size_t lo, size_t hi, size_t *from, size_t *to)
+{
+    *from = *from > lo ? *from : lo;
+    *to = *to < hi ? *to : hi;
+    return *from < *to;
+}
+
+/* into = into + from, except in segments that take a minimum or maximum, for positions lo .. lo + n of the bucket. */
+static void combine(void *ctx, float *into, const float *from, size_t lo, size_t n)
 {
     const piece *p = ctx;
     const lmb_segment *s;
-    size_t at = 0, end;
+    size_t at = 0, end, hi = lo + n;
     int segment = p->b->first;
 
-    (void)n;
     do {
         s = next_stretch(p->r, p->b, &segment, &end);
-        add(into + at, from + at, end - at);
-        if (s)
-            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
-        at = end + (s ? s->count : 0);
-    } while (s);
+        size_t next = end + (s ? s->count : 0), a = at, b = end, c = end, d = next;
+        if (overlap(lo, hi, &a, &b))
+            add(into + (a - lo), from + (a - lo), b - a);
+        if (s && overlap(lo, hi, &c, &d))
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + (c - lo), from + (c - lo), d - c);
+        at = next;
+    } while (s && at < hi);
 }
 
 /* A leaf and its neighbour, or `from` NULL: a leaf alone. The sums over samples in front are not weighed. */
@@ -157,7 +167,7 @@ static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
     }
     for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
-            combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, b->n);
+            combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, 0, b->n);
     trace_bucket(r, trace, lane, b, "over shards", from);
 }
 
@@ -166,7 +176,8 @@ static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, lmb_err
     piece p = { r, b };
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
-    lmb_status st = lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+    lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, combine, &p, err)
+                              : lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
 
     trace_bucket(r, trace, r->ahead ? LMB_LANE_SUMS : LMB_LANE_TRAINING, b, "over ranks", from);
     return st;
@@ -292,23 +303,35 @@ static void cut(lmbi_reducer *r, size_t bucket_bytes)
         r->bucket[r->n_buckets++] = (lmbi_bucket){ 0, end, 0, 0 };
 }
 
-static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
+/* The vectors: the first where the other ranks of the node can see it. */
+static bool make_vectors(lmbi_reducer *r)
 {
     bool ok = true;
+
+    if (r->window)
+        memset(r->slot[0] = lmb_window_vector(r->window), 0, r->width * sizeof(float));
+    for (int i = r->window ? 1 : 0; i < r->slots; i++)
+        ok = (r->slot[i] = vector(r->width)) != NULL && ok;
+    if (r->comm->size > 1 && !r->window)
+        ok = (r->scratch = vector(r->width)) != NULL && ok;
+    return ok;
+}
+
+static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_error *err)
+{
 
     r->bucket = calloc((size_t)r->layout->n + 1, sizeof *r->bucket);
     r->pending = calloc((size_t)r->layout->n + 1, sizeof *r->pending);
     r->slot = calloc((size_t)r->slots, sizeof *r->slot);
     r->weight = calloc((size_t)r->slots, sizeof *r->weight);
-    for (int i = 0; r->slot && i < r->slots; i++)
-        ok = (r->slot[i] = vector(r->width)) != NULL && ok;
-    if (r->comm->size > 1)
-        ok = (r->scratch = vector(r->width)) != NULL && ok;
-    if (!ok || !r->bucket || !r->pending || !r->slot || !r->weight)
+    if (r->comm->size > 1 && way != LMBI_MESSAGES)
+        LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
+    if (!r->bucket || !r->pending || !r->slot || !r->weight || !make_vectors(r))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
-    r->ahead = r->comm->size > 1 && r->comm->any_thread && r->n_buckets > 1;
+    bool any_thread = r->comm->any_thread || (r->window && lmb_window_one_node(r->window));
+    r->ahead = r->comm->size > 1 && any_thread && r->n_buckets > 1;
     if (r->ahead && pthread_create(&r->thread, NULL, summing, r) != 0) {
         r->ahead = false;
         return LMB_FAIL(err, LMB_E_NOMEM, "the thread that sums gradients could not be started");
@@ -316,7 +339,7 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, lmbi_reducer **out,
+lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way, lmbi_reducer **out,
                                lmb_error *err)
 {
     lmbi_reducer *r = calloc(1, sizeof *r);
@@ -329,7 +352,7 @@ lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int sl
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     pthread_cond_init(&r->idle, NULL);
-    lmb_status st = set_up(r, bucket_bytes, err);
+    lmb_status st = set_up(r, bucket_bytes, way, err);
     if (st != LMB_OK) {
         lmbi_reducer_destroy(r);
         return st;
@@ -352,8 +375,9 @@ void lmbi_reducer_destroy(lmbi_reducer *r)
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wake);
     pthread_cond_destroy(&r->idle);
-    for (int i = 0; r->slot && i < r->slots; i++)
+    for (int i = r->window ? 1 : 0; r->slot && i < r->slots; i++)
         free(r->slot[i]);
+    lmb_window_close(r->window);
     free(r->slot);
     free(r->weight);
     free(r->scratch);

@@ -31,7 +31,7 @@ struct lmb_tree;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, threads, mode, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
