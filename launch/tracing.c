@@ -10,7 +10,7 @@
 
 enum { SPANS = 1 << 17 }; /* 14 MB a rank */
 
-static const char head[] = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n", tail[] = "\n]}\n";
+static const char head[] = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
 
 lmb_status lmb_tracing_bind(const lmb_args *a, lmb_tracing *t, lmb_error *err)
 {
@@ -34,15 +34,8 @@ lmb_status lmb_tracing_begin(lmb_tracing *t, lmb_comm *comm, lmb_error *err)
 
     if (!t->path)
         return LMB_OK;
-    if (comm->rank == 0) {
-        lmb_str empty = LMB_STR_INIT;
-        lmb_str_addf(&empty, "%s%s", head, tail);
-        lmb_status st = lmb_str_check(&empty, err);
-        if (st == LMB_OK)
-            st = lmb_file_write(t->path, empty.text, empty.n, err);
-        lmb_str_free(&empty);
-        LMB_TRY(st);
-    }
+    if (comm->rank == 0)
+        LMB_TRY(lmb_file_write(t->path, "{}\n", 3, err));
     LMB_TRY(lmb_trace_create(SPANS, t->fine_steps, &t->trace, err));
     LMB_TRY(comm->broadcast(comm, &unused, 1, 0, err)); /* clocks of hosts differ: this moment is time 0 of all */
     lmb_trace_begin(t->trace);
@@ -84,7 +77,7 @@ static lmb_status write_all(const lmb_tracing *t, lmb_comm *comm, lmb_error *err
     if (comm->rank == 0) {
         lmb_str_add(&all, head);
         lmb_str_add_n(&all, s.text, s.n);
-        lmb_str_add(&all, tail);
+        lmb_str_addf(&all, "\n],\"otherData\":{\"monotonic seconds at 0\":\"%.6f\"}}\n", lmb_trace_origin(t->trace));
         LMB_TRY_GOTO(st, done, lmb_str_check(&s, err));
         LMB_TRY_GOTO(st, done, lmb_str_check(&all, err));
         st = lmb_file_write(t->path, all.text, all.n, err);

@@ -162,7 +162,10 @@ static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce)", sums, sizeof sums, err));
     LMB_TRY(make_memory(t, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "training set", &t->train->hash, sizeof t->train->hash, err));
+    if (t->comm->size > 1) { /* hashing all samples takes its time */
+        lmb_hash data = t->train->hash(t->train);
+        LMB_TRY(lmb_comm_agree(t->comm, "training set", &data, sizeof data, err));
+    }
     return make_workers(t, loss, err);
 }
 

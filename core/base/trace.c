@@ -53,6 +53,7 @@ void lmb_trace_destroy(lmb_trace *t)
 }
 
 void lmb_trace_begin(lmb_trace *t) { t->origin = lmb_seconds(); }
+double lmb_trace_origin(const lmb_trace *t) { return t->origin; }
 double lmb_trace_now(const lmb_trace *t) { return t ? lmb_seconds() : 0; }
 
 /* At most TEXT - 1 bytes, not cut inside a character of several. */

@@ -46,6 +46,8 @@ bool lmb_trace_fine(const lmb_trace *t);
 /* A step is done. NULL is a no-op. */
 void lmb_trace_step(lmb_trace *t);
 
+/* When time 0 was, in seconds of the monotonic clock. */
+double lmb_trace_origin(const lmb_trace *t);
 /* The spans as JSON objects, each preceded by ",\n" but the first, as rows of the process `process` called `name`. */
 void lmb_trace_json(const lmb_trace *t, int process, const char *name, struct lmb_str *out);
 
