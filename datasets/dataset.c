@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/base/config.h"
 
@@ -77,7 +76,7 @@ typedef struct memory { lmb_dataset_arrays a; size_t bytes; bool hashed; lmb_has
 
 static const uint8_t *sample_at(const memory *m, int64_t index)
 {
-    return (const uint8_t *)m->a.samples + m->a.offset + (size_t)index * m->a.stride;
+    return (const uint8_t *)m->a.samples + m->a.offset + (size_t)index * m->bytes;
 }
 
 static lmb_status memory_read(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
@@ -128,27 +127,13 @@ static lmb_hash memory_hash(const lmb_dataset *d)
     lmb_hash_begin(&h);
     lmb_hash_add(&h, head, sizeof head);
     lmb_hash_add(&h, a->shape.d, sizeof a->shape.d[0] * (size_t)a->shape.n);
-    for (int64_t i = 0; i < a->n; i++)
-        lmb_hash_add(&h, sample_at(m, i), m->bytes);
+    lmb_hash_add(&h, sample_at(m, 0), (size_t)a->n * m->bytes);
     lmb_hash_add(&h, a->labels, sizeof *a->labels * (size_t)a->n);
     if (a->groups)
         lmb_hash_add(&h, a->groups, sizeof *a->groups * (size_t)a->n);
     m->hash = lmb_hash_end(&h);
     m->hashed = true;
     return m->hash;
-}
-
-void *lmb_dataset_room(size_t bytes)
-{
-    const size_t page = (size_t)2 << 20;
-    void *p;
-
-    if (bytes < 2 * page)
-        return malloc(bytes);
-    p = aligned_alloc(page, (bytes + page - 1) / page * page);
-    if (p)
-        madvise(p, bytes, MADV_HUGEPAGE); /* a wish; without it all is as it was */
-    return p;
 }
 
 lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb_dataset **out, lmb_error *err)
@@ -166,7 +151,6 @@ lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb
         return st;
     }
     *m = (memory){ .a = *a, .bytes = lmb_shape_bytes(&a->shape, a->dtype) };
-    m->a.stride = a->stride ? a->stride : m->bytes;
     *d = (lmb_dataset){ .n = a->n, .shape = a->shape, .dtype = a->dtype, .classes = a->classes,
                         .class_names = a->class_names, .hash = memory_hash, .read = memory_read,
                         .label = memory_label, .group = a->groups ? memory_group : NULL, .destroy = memory_destroy,

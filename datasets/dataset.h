@@ -67,7 +67,7 @@ LMB_MUST_CHECK lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t 
 /* Samples that fit in memory. */
 typedef struct lmb_dataset_arrays {
     void *samples;                  /* [n, shape] of dtype, malloc'd           */
-    size_t offset, stride;          /* bytes in front of the first sample, and from one to the next; 0: its own */
+    size_t offset;                  /* bytes in front of the first sample      */
     int32_t *labels;                /* [n], malloc'd                           */
     int32_t *groups;                /* [n], malloc'd, or NULL                  */
     int64_t n;
@@ -76,8 +76,6 @@ typedef struct lmb_dataset_arrays {
     int classes;
     const char *const *class_names; /* NULL or static storage                  */
 } lmb_dataset_arrays;
-/* Memory for `bytes` of samples, for free(): large pages where there are some, since many small ones take long to come. */
-void *lmb_dataset_room(size_t bytes);
 /* owns    takes the three arrays, on failure too
  * errors  E_FORMAT, naming `from` (a path), for no samples, an empty shape or a label outside [0, classes) */
 LMB_MUST_CHECK lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb_dataset **out,

@@ -41,37 +41,6 @@ static lmb_status too_large(lmb_error *err, const char *path, size_t limit)
     return LMB_FAIL(err, LMB_E_FORMAT, "%s: more than the %zu bytes that are read", path, limit);
 }
 
-/* As far as it goes: a file may have shrunk meanwhile. */
-static lmb_status read_all(int fd, const char *path, char *into, size_t n, size_t *got, lmb_error *err)
-{
-    *got = 0;
-    while (*got < n) {
-        ssize_t r = read(fd, into + *got, n - *got);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0)
-            return io_error(err, "read", path);
-        if (r == 0)
-            break;
-        *got += (size_t)r;
-    }
-    return LMB_OK;
-}
-
-lmb_status lmb_file_read_exactly(const char *path, void *into, size_t n, lmb_error *err)
-{
-    uint64_t size = 0;
-    size_t got = 0;
-    int fd = -1;
-
-    LMB_TRY(open_regular(path, &fd, &size, err));
-    lmb_status st = size == n ? read_all(fd, path, into, n, &got, err) : LMB_OK;
-    close(fd);
-    if (st == LMB_OK && got != n)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: %llu bytes; it should have %zu", path, (unsigned long long)(size == n ? got : size), n);
-    return st;
-}
-
 lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n, lmb_error *err)
 {
     lmb_status st = LMB_OK;
@@ -90,7 +59,16 @@ lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n,
         close(fd);
         return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %llu bytes", path, (unsigned long long)size);
     }
-    st = read_all(fd, path, buf, (size_t)size, &got, err);
+    while (got < size) {
+        ssize_t r = read(fd, buf + got, (size_t)size - got);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            st = io_error(err, "read", path);
+        if (r <= 0)
+            break; /* a file that shrank meanwhile is read as far as it goes */
+        got += (size_t)r;
+    }
     close(fd);
     if (st != LMB_OK) {
         free(buf);

@@ -21,8 +21,6 @@ extern "C" {
 
 /* Whole file into malloc'd memory (one NUL byte appended beyond *n). E_FORMAT above `limit` bytes. */
 LMB_MUST_CHECK lmb_status lmb_file_read(const char *path, size_t limit, void **data, size_t *n, lmb_error *err);
-/* A file of exactly n bytes into the caller's memory; E_FORMAT names its size if it has another. */
-LMB_MUST_CHECK lmb_status lmb_file_read_exactly(const char *path, void *into, size_t n, lmb_error *err);
 /* The same for .gz files as well (by magic; zlib). */
 LMB_MUST_CHECK lmb_status lmb_file_read_gz(const char *path, size_t limit, void **data, size_t *n, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_file_write(const char *path, const void *data, size_t n, lmb_error *err);

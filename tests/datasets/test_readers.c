@@ -121,11 +121,16 @@ START_TEST(cifar_is_read)
     ck_ok(d->read(d, 7, x, &y, &err));
     ck_assert_int_eq(x[1024 + 33], 200);
     ck_assert_str_eq(d->class_names[y], "airplane");
+    check_hashes(d, d, true);
+    ck_assert_int_eq(truncate(in_dir("test_batch.bin"), 8 * RECORD), 0); /* while it is open */
+    ck_ok(d->read(d, 7, x, &y, &err));
+    ck_assert_int_eq(d->read(d, 8, x, &y, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "test_batch.bin: it has become shorter"));
     lmb_dataset_destroy(d);
     put_batch("test_batch.bin", FILE_BYTES, 9999 * RECORD, 10);
     refused("{name: cifar, path: %s}", LMB_PART_TEST, LMB_E_FORMAT, "sample 9999 has label 10");
     put_batch("test_batch.bin", FILE_BYTES - RECORD, 0, 0);
-    refused("{name: cifar, path: %s}", LMB_PART_TEST, LMB_E_FORMAT, "is not whole, fetch it again: ");
+    refused("{name: cifar, path: %s}", LMB_PART_TEST, LMB_E_FORMAT, "a batch of CIFAR-10 has 30730000");
     put_batch("data_batch_1.bin", FILE_BYTES, 0, 0);
     refused("{name: cifar, path: %s}", LMB_PART_TRAIN, LMB_E_IO, "there is no data_batch_2.bin");
     end();

@@ -38,12 +38,6 @@ START_TEST(write_then_read)
     free(data);
     ck_assert_int_eq(lmb_file_read(path, 4, &data, &n, &err), LMB_E_FORMAT);
     ck_assert_ptr_nonnull(strstr(err.msg, "more than the 4 bytes that are read"));
-    err = (lmb_error)LMB_ERROR_INIT;
-    char five[6] = "......";
-    ck_ok(lmb_file_read_exactly(path, five, 5, &err));
-    ck_assert_mem_eq(five, "a\0bcd.", 6);
-    ck_assert_int_eq(lmb_file_read_exactly(path, five, 6, &err), LMB_E_FORMAT);
-    ck_assert_ptr_nonnull(strstr(err.msg, "5 bytes; it should have 6"));
     temp_remove(dir);
 }
 END_TEST
