@@ -38,14 +38,21 @@ bool lmb_window_one_node(const lmb_window *w) { return w->shared->n == w->c->siz
 
 static bool reached(const head *h, uint32_t phase) { return (int32_t)(atomic_load_explicit(&h->phase, memory_order_acquire) - phase) >= 0; }
 
-static void wait_for(head *h, uint32_t phase)
+typedef struct meeting { const head *h; uint32_t phase; } meeting;
+
+static bool is_there(void *ctx)
+{
+    const meeting *m = ctx;
+    return reached(m->h, m->phase);
+}
+
+static void wait_for(head *h, uint32_t phase, bool alert)
 {
     const struct timespec nap = { 0, 100000000 }; /* a wake that is lost costs no more than this */
-    const double spin = 5e-6;
-    double start = lmb_seconds();
+    meeting m = { h, phase };
 
-    while (!reached(h, phase) && lmb_seconds() - start < spin)
-        ;
+    if (alert)
+        lmb_wait_briefly(is_there, &m);
     while (!reached(h, phase)) {
         atomic_fetch_add(&h->sleepers, 1);
         uint32_t seen = atomic_load(&h->phase);
@@ -56,7 +63,7 @@ static void wait_for(head *h, uint32_t phase)
 }
 
 /* Until every rank of the node has come here as often as this one. What they wrote before is seen after. */
-static void meet(lmb_window *w)
+static void meet(lmb_window *w, bool alert)
 {
     head *mine = head_of(w, w->me);
 
@@ -65,7 +72,7 @@ static void meet(lmb_window *w)
         syscall(SYS_futex, &mine->phase, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
     for (int i = 0; i < w->shared->n; i++)
         if (i != w->me)
-            wait_for(head_of(w, i), w->phase);
+            wait_for(head_of(w, i), w->phase, alert);
 }
 
 /* ---- a sum ---- */
@@ -95,12 +102,12 @@ static void add_up(lmb_window *w, size_t at, size_t lo, size_t n, lmb_combine co
             combine(ctx, vector_of(w, i) + at + lo, vector_of(w, i + step) + at + lo, lo, n);
 }
 
-lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, lmb_combine combine, void *ctx, lmb_error *err)
+lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, bool alert, lmb_combine combine, void *ctx, lmb_error *err)
 {
     size_t lo, hi;
 
     share_of(w, n, &lo, &hi);
-    meet(w);
+    meet(w, alert);
     if (lo < hi) {
         float *sum = vector_of(w, 0) + at + lo;
         add_up(w, at, lo, hi - lo, combine, ctx);
@@ -109,7 +116,7 @@ lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, lmb_combine com
         for (int i = 1; i < w->shared->n; i++)
             memcpy(vector_of(w, i) + at + lo, sum, (hi - lo) * sizeof *sum);
     }
-    meet(w);
+    meet(w, true); /* the others have as much to add up as this one */
     return LMB_OK;
 }
 

@@ -7,7 +7,8 @@
  * they are done, each rank finds the whole sum in its own part. The order of additions is that of lmb_comm_reduce_all(), so
  * the bits are the same.
  *
- * Who waits looks for some microseconds, and then sleeps until the other rank wakes it: a core belongs to those who compute.
+ * Who waits for another rank sleeps until that one wakes it: a core belongs to those who compute. At the end of a step, when
+ * there is nothing to compute, it first looks for a while (lmb_wait_briefly).
  *
  *   threads  one sum at a time in a process, from any thread; if the node has not all ranks, as comm/collective.h says
  *   source   MPI-3.1, section 11.2.3 (shared windows); Hoefler et al. 2013, MPI + MPI; futex(2) with memory of several processes
@@ -32,8 +33,8 @@ void lmb_window_close(lmb_window *w);
 float *lmb_window_vector(const lmb_window *w); /* [floats] of this rank, 64-byte aligned */
 bool lmb_window_one_node(const lmb_window *w);
 
-/* vector[at .. at + n) = combination over all ranks; see lmb_comm_reduce_all. */
-LMB_MUST_CHECK lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, lmb_combine combine, void *ctx, lmb_error *err);
+/* vector[at .. at + n) = combination over all ranks; see lmb_comm_reduce_all. `alert`: nothing else is to be done meanwhile. */
+LMB_MUST_CHECK lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, bool alert, lmb_combine combine, void *ctx, lmb_error *err);
 
 #ifdef __cplusplus
 }

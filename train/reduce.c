@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +26,12 @@ struct lmbi_reducer {
     pthread_mutex_t lock;
     pthread_cond_t wake, idle;
     int *pending;          /* [n_buckets] slots still at work on it            */
-    bool ahead, quit, given_up, busy;
-    unsigned long batch;   /* number of the running one                        */
-    lmb_error err;         /* of the thread                                    */
+    int next;              /* bucket to be summed                              */
+    bool ahead, quit;      /* there is a thread; it shall end                  */
+    bool open;             /* between begin() and end()                        */
+    bool failed;           /* a sum of the thread, see err                     */
+    atomic_bool busy;      /* the thread sums bucket next - 1                  */
+    lmb_error err;
     pthread_t thread;
 };
 
@@ -171,51 +175,45 @@ static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
     trace_bucket(r, trace, lane, b, "over shards", from);
 }
 
-static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, lmb_error *err)
+/* `lane`: of the thread that calls. While shards are at work it must not take a processor from them. */
+static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, int lane, lmb_error *err)
 {
     piece p = { r, b };
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
-    lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, combine, &p, err)
+    lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, combine, &p, err)
                               : lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
 
-    trace_bucket(r, trace, r->ahead ? LMB_LANE_SUMS : LMB_LANE_TRAINING, b, "over ranks", from);
+    trace_bucket(r, trace, lane, b, "over ranks", from);
     return st;
 }
 
 /* ---- the thread that sums ahead ---- */
 
-/* One batch, bucket after bucket; called and left with the lock held. */
-static void sum_ahead(lmbi_reducer *r)
+/* All buckets but the last, which is ready when the batch is: end() sums it, and whatever else is left, without a change of threads. */
+static bool has_work(const lmbi_reducer *r)
 {
-    lmb_status st = LMB_OK;
-
-    for (int b = 0; b < r->n_buckets && st == LMB_OK; b++) {
-        while (r->pending[b] > 0 && !r->given_up)
-            pthread_cond_wait(&r->wake, &r->lock);
-        if (r->given_up)
-            return;
-        pthread_mutex_unlock(&r->lock);
-        sum_slots(r, &r->bucket[b], LMB_LANE_SUMS);
-        st = sum_ranks(r, &r->bucket[b], &r->err);
-        pthread_mutex_lock(&r->lock);
-    }
+    return r->open && !r->failed && r->next < r->n_buckets - 1 && r->pending[r->next] == 0;
 }
 
 static void *summing(void *arg)
 {
     lmbi_reducer *r = arg;
-    unsigned long seen = 0;
 
     pthread_mutex_lock(&r->lock);
-    for (;;) {
-        while (!r->quit && r->batch == seen)
+    while (!r->quit) {
+        if (!has_work(r)) {
             pthread_cond_wait(&r->wake, &r->lock);
-        if (r->quit)
-            break;
-        seen = r->batch;
-        sum_ahead(r);
-        r->busy = false;
+            continue;
+        }
+        const lmbi_bucket *b = &r->bucket[r->next++];
+        atomic_store(&r->busy, true);
+        pthread_mutex_unlock(&r->lock);
+        sum_slots(r, b, LMB_LANE_SUMS);
+        lmb_status st = sum_ranks(r, b, LMB_LANE_SUMS, &r->err);
+        pthread_mutex_lock(&r->lock);
+        r->failed = r->failed || st != LMB_OK;
+        atomic_store(&r->busy, false);
         pthread_cond_signal(&r->idle);
     }
     pthread_mutex_unlock(&r->lock);
@@ -233,17 +231,15 @@ void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight)
     pthread_mutex_lock(&r->lock);
     for (int b = 0; b < r->n_buckets; b++)
         r->pending[b] = filled;
-    r->given_up = false;
-    r->busy = r->ahead;
-    r->batch++;
-    pthread_cond_signal(&r->wake);
+    r->open = true;
+    r->next = 0;
     pthread_mutex_unlock(&r->lock);
 }
 
 void lmbi_reducer_done(lmbi_reducer *r, int bucket)
 {
     pthread_mutex_lock(&r->lock);
-    if (--r->pending[bucket] == 0)
+    if (--r->pending[bucket] == 0 && r->ahead && bucket < r->n_buckets - 1)
         pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }
@@ -251,25 +247,37 @@ void lmbi_reducer_done(lmbi_reducer *r, int bucket)
 static void slots_task(void *ctx, int task, int worker)
 {
     const lmbi_reducer *r = ctx;
-    sum_slots(r, &r->bucket[task], LMB_LANE_TRAINING + worker);
+    sum_slots(r, &r->bucket[r->next + task], LMB_LANE_TRAINING + worker);
+}
+
+static bool not_busy(void *ctx) { return !atomic_load(&((lmbi_reducer *)ctx)->busy); }
+
+/* The thread finishes the bucket that it is at and touches no other. */
+static void stop_ahead(lmbi_reducer *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->open = false;
+    if (r->busy) {
+        pthread_mutex_unlock(&r->lock);
+        lmb_wait_briefly(not_busy, r);
+        pthread_mutex_lock(&r->lock);
+    }
+    while (r->busy)
+        pthread_cond_wait(&r->idle, &r->lock);
+    pthread_mutex_unlock(&r->lock);
 }
 
 lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, float **sum, lmb_error *err)
 {
-    pthread_mutex_lock(&r->lock);
-    r->given_up = given_up;
-    pthread_cond_signal(&r->wake);
-    while (r->busy)
-        pthread_cond_wait(&r->idle, &r->lock);
-    pthread_mutex_unlock(&r->lock);
+    stop_ahead(r);
     *sum = r->slot[0];
     if (given_up)
         return LMB_OK;
-    if (r->ahead)
-        return r->err.status == LMB_OK ? LMB_OK : LMB_FAIL(err, r->err.status, "%s", r->err.msg);
-    lmb_pool_run(pool, r->n_buckets, slots_task, r);
-    for (int b = 0; b < r->n_buckets; b++)
-        LMB_TRY(sum_ranks(r, &r->bucket[b], err));
+    if (r->failed)
+        return LMB_FAIL(err, r->err.status, "%s", r->err.msg);
+    lmb_pool_run(pool, r->n_buckets - r->next, slots_task, r);
+    for (; r->next < r->n_buckets && r->comm->size > 1; r->next++)
+        LMB_TRY(sum_ranks(r, &r->bucket[r->next], LMB_LANE_TRAINING, err));
     return LMB_OK;
 }
 

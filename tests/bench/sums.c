@@ -35,7 +35,7 @@ static lmb_status measure(lmb_comm *c, lmb_window *w, float *v, float *scratch, 
             if (i % 2)
                 LMB_TRY(lmb_comm_reduce_all(c, v, scratch, n, add, NULL, err));
             else
-                LMB_TRY(lmb_window_reduce(w, 0, n, add, NULL, err));
+                LMB_TRY(lmb_window_reduce(w, 0, n, true, add, NULL, err));
         }
         took[i % 2][i / 2] = (lmb_seconds() - start) / TIMES;
     }
