@@ -23,11 +23,11 @@ struct lmb_pool {
 
 bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx)
 {
-    const double spin = 20e-6, yield = 1e-3;
+    const double spin = 20e-6, longest = 200e-6;
     double start = lmb_seconds(), waited = 0;
 
     while (!over(ctx)) {
-        if (waited > yield)
+        if (waited > longest)
             return false;
         if (waited > spin)
             sched_yield();

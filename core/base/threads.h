@@ -26,8 +26,8 @@ void lmb_pool_destroy(lmb_pool *p);
 int lmb_pool_size(const lmb_pool *p); /* NULL: 1 */
 void lmb_pool_run(lmb_pool *p, int n_tasks, lmb_task fn, void *ctx); /* p NULL: in the caller */
 
-/* Look until over(ctx), a little without a pause, then yielding the processor between looks; false: a millisecond has passed, and
- * it is time to sleep. */
+/* Look until over(ctx), a little without a pause, then yielding the processor between looks; false: a fifth of a millisecond has passed,
+ * and it is time to sleep. */
 bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx);
 
 /* Processors this process may use (affinity mask), at least 1. */

@@ -8,10 +8,10 @@ command -v python3 >/dev/null || { echo "skipped: no python3"; exit 0; }
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
-data: {name: synthetic, train: 420, test: 100, height: 16, width: 16, classes: 4}
+data: {name: synthetic, train: 420, test: 100, height: 32, width: 32, classes: 4}
 split: {validation: 60}
 train: {threads: 1}
-teacher: {model: {name: vgg, channels: [16, 0, 32]}, train: {epochs: 2, batch: 128, threads: 2, bucket_kb: 1}}
+teacher: {model: {name: vgg, channels: [16, 16, 0, 32, 32, 0]}, train: {epochs: 2, batch: 128, threads: 2, bucket_kb: 1}}
 student: {model: {name: vgg, channels: [8, 0, 8]}, train: {epochs: 1, threads: 1}, distill: {alpha: 0.5}}
 Y
 fail() { echo "FAILED: $*"; cat "$dir/log"; exit 1; }
@@ -73,7 +73,7 @@ for rank in 0, 1:
     assert all(s[0] < steps[2][1] for s in ops) and any(s[0] > steps[2][0] for s in ops), 'three steps have kernels'
     assert any('onv' in s[3] for s in ops), {s[3] for s in ops}
     over = [s for s in lanes['sums'] if s[3].startswith('bucket')]
-    assert len({s[3] for s in over}) > 2, over
+    assert len({s[3] for s in over}) > 1, over
     assert any(a[0] < s[1] and s[0] < a[1] for a in over for s in ops), 'no bucket is summed during a backward pass'
 
 spans, row, _ = read('distill')
