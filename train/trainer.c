@@ -64,7 +64,7 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
 {
     const lmb_batch *b;
     int64_t batches = lmb_loader_batches(t->loader);
-    double start = lmb_seconds(), last = start;
+    double start = lmb_seconds(), last = start, waited = lmb_loader_waited(t->loader);
 
     t->rate_images = 0;
     LMB_TRY(lmb_loader_begin(t->loader, (uint32_t)t->s.epoch, t->s.batch, err));
@@ -91,6 +91,7 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
             return LMB_OK;
     }
     t->rate_seconds = lmb_seconds() - start;
+    t->waited = lmb_loader_waited(t->loader) - waited;
     return LMB_OK;
 }
 
@@ -99,7 +100,7 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
     lmb_epoch e = { .epoch = t->s.epoch, .loss = t->s.loss_sum / (double)t->s.seen,
                     .accuracy = (double)t->s.correct / (double)t->s.seen, .lr = lmbi_trainer_rate(t), .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = lmb_loader_waited(t->loader) };
+                    .waited = t->waited };
 
     LMB_TRY(validate(t, &e, err));
     t->s.epoch++;

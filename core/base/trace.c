@@ -39,7 +39,7 @@ lmb_status lmb_trace_create(size_t spans, int64_t fine_steps, lmb_trace **out, l
     t->room = spans;
     atomic_init(&t->n, 0);
     atomic_init(&t->fine_steps, fine_steps);
-    lmb_trace_begin(t);
+    lmb_trace_begin(t, lmb_seconds());
     *out = t;
     return LMB_OK;
 }
@@ -52,7 +52,7 @@ void lmb_trace_destroy(lmb_trace *t)
     free(t);
 }
 
-void lmb_trace_begin(lmb_trace *t) { t->origin = lmb_seconds(); }
+void lmb_trace_begin(lmb_trace *t, double origin) { t->origin = origin; }
 double lmb_trace_origin(const lmb_trace *t) { return t->origin; }
 double lmb_trace_now(const lmb_trace *t) { return t ? lmb_seconds() : 0; }
 

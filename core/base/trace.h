@@ -33,8 +33,8 @@ enum { LMB_LANE_TRAINING = 0, LMB_LANE_SUMS = 2000, LMB_LANE_LOADER = 2001 /* + 
  *   fine_steps  during which fine spans are wanted */
 LMB_MUST_CHECK lmb_status lmb_trace_create(size_t spans, int64_t fine_steps, lmb_trace **out, lmb_error *err);
 void lmb_trace_destroy(lmb_trace *t); /* NULL is a no-op */
-/* Times count from now on: call it on all ranks at once. */
-void lmb_trace_begin(lmb_trace *t);
+/* Times count from `origin` on, seconds of the monotonic clock (lmb_seconds); create() takes its own moment. */
+void lmb_trace_begin(lmb_trace *t, double origin);
 
 /* Seconds, to hand to span() later; NULL: 0. */
 double lmb_trace_now(const lmb_trace *t);
