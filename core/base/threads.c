@@ -23,7 +23,7 @@ struct lmb_pool {
 
 bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx)
 {
-    const double spin = 20e-6, longest = 200e-6;
+    const double spin = 20e-6, longest = 500e-6;
     double start = lmb_seconds(), waited = 0;
 
     while (!over(ctx)) {

@@ -26,7 +26,7 @@ void lmb_pool_destroy(lmb_pool *p);
 int lmb_pool_size(const lmb_pool *p); /* NULL: 1 */
 void lmb_pool_run(lmb_pool *p, int n_tasks, lmb_task fn, void *ctx); /* p NULL: in the caller */
 
-/* Look until over(ctx), a little without a pause, then yielding the processor between looks; false: a fifth of a millisecond has passed,
+/* Look until over(ctx), a little without a pause, then yielding the processor between looks; false: half a millisecond has passed,
  * and it is time to sleep. */
 bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx);
 
