@@ -45,7 +45,7 @@ def main():
         y += (deepest + 1) * ROW + GAP
     ticks = ''.join('<text x="%.0f" y="18">%.0f ms</text>' % (LEFT + (300 + ms * 1000) * scale, ms) for ms in range(0, int((length - 600) / 1000) + 1, 5))
     print('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">' % (LEFT + WIDTH + 10, y))
-    print('<title>One step of two ranks</title><style>.in { fill: #fff; font-size: 10px }</style><rect width="100%" height="100%" fill="#fff"/>')
+    print('<title>One step of two ranks</title><style>.in { fill: #222; font-size: 10px }</style><rect width="100%" height="100%" fill="#fff"/>')
     print(ticks + '\n' + '\n'.join(out) + '\n</svg>')
 
 

@@ -69,6 +69,9 @@ typedef struct lmb_aggregator {
      * restart. NULL: nothing. `*bytes` is the same number for a given configuration and n. */
     const void *(*save)(const void *state, size_t *bytes);
     lmb_status (*load)(void *state, const void *saved, size_t bytes, lmb_error *err);
+    /* What was absorbed as integers that add up, [n], and the weight behind them: several processes absorb a part of the
+     * updates each and add each other's sums before they finish. NULL: its state can not be added. */
+    int64_t *(*sums)(void *state, uint64_t **weight);
 } lmb_aggregator;
 
 /* NULL-terminated; one line an aggregator. */

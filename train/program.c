@@ -9,10 +9,10 @@
 #include "core/passes/rewrite.h"
 #include "train/metrics.h"
 
-enum { MAX_PLANS = 4 };
+enum { MAX_PLANS = 16 }; /* one client of a simulated federation after another has a last batch of another size */
 
 typedef struct compiled {
-    int64_t n;
+    int64_t n, used; /* rows; when, on the program's clock, 0: a free place */
     lmb_graph *g;
     lmb_plan *plan;
     lmb_vid x, y, loss, logits, feed;
@@ -31,7 +31,7 @@ struct lmb_program {
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
-    int n_plans;
+    int64_t clock;
     lmb_trace *trace;
     int lane;
 };
@@ -86,7 +86,7 @@ void lmb_program_destroy(lmb_program *p)
 {
     if (!p)
         return;
-    for (int i = 0; i < p->n_plans; i++)
+    for (int i = 0; i < MAX_PLANS; i++)
         drop(&p->plan[i]);
     lmb_state_layout_destroy(p->layout);
     free(p);
@@ -191,18 +191,30 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     return st;
 }
 
+/* A free place, or the one that was left alone for longest; compiled plans know where they are and do not move. */
+static compiled *place_for(lmb_program *p)
+{
+    compiled *oldest = &p->plan[0];
+
+    for (int i = 1; i < MAX_PLANS; i++)
+        if (p->plan[i].used < oldest->used)
+            oldest = &p->plan[i];
+    drop(oldest);
+    return oldest;
+}
+
 static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error *err)
 {
-    for (int i = 0; i < p->n_plans; i++)
-        if (p->plan[i].n == n) {
+    p->clock++;
+    for (int i = 0; i < MAX_PLANS; i++)
+        if (p->plan[i].used && p->plan[i].n == n) {
+            p->plan[i].used = p->clock;
             *out = &p->plan[i];
             return LMB_OK;
         }
-    if (p->n_plans == MAX_PLANS) /* keep the first, usual size */
-        drop(&p->plan[--p->n_plans]);
-    compiled *c = &p->plan[p->n_plans];
-    memset(c, 0, sizeof *c);
+    compiled *c = place_for(p);
     c->n = n;
+    c->used = p->clock;
     double from = lmb_trace_now(p->trace);
     lmb_status st = compile(p, c, err);
     lmb_trace_span(p->trace, p->lane, "compile", "compile the plan", NULL, from);
@@ -210,7 +222,6 @@ static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error 
         drop(c);
         return st;
     }
-    p->n_plans++;
     lmb_plan_trace(c->plan, p->trace, p->lane);
     *out = c;
     return LMB_OK;
@@ -220,8 +231,9 @@ void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
 {
     p->trace = t;
     p->lane = lane;
-    for (int i = 0; i < p->n_plans; i++)
-        lmb_plan_trace(p->plan[i].plan, t, lane);
+    for (int i = 0; i < MAX_PLANS; i++)
+        if (p->plan[i].used)
+            lmb_plan_trace(p->plan[i].plan, t, lane);
 }
 
 lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err)

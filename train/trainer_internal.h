@@ -38,6 +38,7 @@ struct lmb_trainer {
     lmb_trainer_state s;
     lmb_watch *watch;
     lmb_trace *trace;
+    lmb_gradient_terms terms;
     double rate_seconds, waited; /* of the running epoch */
     int64_t rate_images;
 };

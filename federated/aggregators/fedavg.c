@@ -76,6 +76,8 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
+static int64_t *sums(void *state, uint64_t **weight) { return lmbi_exact_sums(&((fedavg *)state)->sum, weight); }
+
 static const void *save(const void *state, size_t *bytes)
 {
     const fedavg *s = state;
@@ -112,4 +114,5 @@ const lmb_aggregator lmbi_fedavg = {
     .finish = finish,
     .save = save,
     .load = load,
+    .sums = sums,
 };

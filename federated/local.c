@@ -1,0 +1,220 @@
+/* federated/local.c - see local.h. */
+#include "federated/local.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/onnx/onnx.h"
+#include "train/trainer.h"
+
+typedef struct settings {
+    lmb_train_config train;
+    lmb_distill_config distill;
+    double calibrate, decay, prox;
+} settings;
+
+static const lmb_field distill_fields[] = {
+    LMB_REAL(lmb_distill_config, alpha, 0, 0, 1, "", "share of the round's model as it came; the labels have the rest"),
+    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"), LMB_FIELD_END
+};
+
+const lmb_field lmb_local_fields[] = {
+    LMB_SECTION(settings, train, lmb_train_fields, "optimizer, rate, epochs of a round"),
+    LMB_SECTION(settings, distill, distill_fields, "what holds a client to the model it was sent"),
+    LMB_REAL(settings, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
+    LMB_REAL(settings, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"),
+    LMB_REAL(settings, prox, 0, 0, 1e6, "", "FedProx: pull of the round's model on the weights, mu of its proximal term"), LMB_FIELD_END
+};
+
+struct lmb_local {
+    lmb_hash source;       /* of graph and settings: what `yaml` and `model` were read from */
+    lmb_config *yaml;
+    settings s;
+    lmb_graph *model;      /* holds the round's numbers */
+    lmb_state_layout *layout;
+    lmb_hash baked;        /* of all that the trainer's plans were compiled for */
+    lmb_trainer *trainer;
+    lmb_objective objective; /* the trainer's; `prior` is owned */
+    lmb_loss loss;
+};
+
+lmb_status lmb_local_check(const lmb_tree *tree, lmb_error *err)
+{
+    settings s;
+    return lmb_fields_bind(lmb_local_fields, tree, &s, err);
+}
+
+lmb_status lmb_local_create(lmb_local **out, lmb_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for local training");
+}
+
+static void drop_trainer(lmb_local *l)
+{
+    lmb_trainer_destroy(l->trainer);
+    free((void *)l->objective.prior);
+    l->trainer = NULL;
+    l->objective.prior = NULL;
+}
+
+static void drop(lmb_local *l)
+{
+    drop_trainer(l);
+    lmb_state_layout_destroy(l->layout);
+    lmb_graph_destroy(l->model);
+    lmb_config_destroy(l->yaml);
+    memset(l, 0, sizeof *l);
+}
+
+void lmb_local_destroy(lmb_local *l)
+{
+    if (!l)
+        return;
+    drop(l);
+    free(l);
+}
+
+/* ---- what the server sent ---- */
+
+static lmb_status read_source(lmb_local *l, const lmb_train_task *task, lmb_error *err)
+{
+    lmb_hash part[2] = { lmb_hash_of(task->graph, task->graph_bytes), lmb_hash_of(task->settings, strlen(task->settings)) };
+    lmb_hash source = lmb_hash_of(part, sizeof part);
+
+    if (l->model && memcmp(&source, &l->source, sizeof source) == 0)
+        return LMB_OK;
+    drop(l);
+    LMB_TRY(lmb_config_parse(task->settings, strlen(task->settings), "settings from the server", &l->yaml, err));
+    LMB_TRY(lmb_fields_bind(lmb_local_fields, lmb_config_root(l->yaml), &l->s, err));
+    LMB_TRY(lmb_onnx_import(task->graph, task->graph_bytes, NULL, &l->model, err));
+    LMB_TRY(lmb_state_layout_create(l->model, &l->layout, err));
+    l->source = source;
+    return LMB_OK;
+}
+
+/* The round's numbers into the graph; it must speak of as many classes as the data have. */
+static lmb_status fill(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_error *err)
+{
+    lmb_shape y = l->model->n_outputs ? l->model->value[l->model->output[0].value].shape : LMB_SHAPE(0);
+
+    if (y.n != 2 || y.d[1] != data->classes)
+        return LMB_FAIL(err, LMB_E_SHAPE, "the server's model has %lld classes, this client's data %d",
+                        (long long)(y.n == 2 ? y.d[1] : 0), data->classes);
+    if (l->layout->count != task->n || memcmp(&l->layout->hash, &task->layout, sizeof task->layout))
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server's graph has %zu numbers of another layout than the model of %zu that it sent",
+                        l->layout->count, task->n);
+    return lmb_state_to_graph(l->layout, task->model, l->model, err);
+}
+
+/* ---- the trainer ---- */
+
+/* calibrate * log of each class's share, one sample added to each: a class that is absent is rare, not impossible.
+ * malloc'd; NULL without calibration. */
+static lmb_status class_prior(const lmb_dataset *data, double calibrate, float **out, lmb_error *err)
+{
+    size_t classes = (size_t)data->classes;
+    int32_t *label = malloc(sizeof *label * (size_t)data->n);
+    float *prior = calloc(classes, sizeof *prior);
+    lmb_status st = label && prior ? lmb_dataset_labels(data, label, err)
+                                   : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the labels of %lld samples", (long long)data->n);
+
+    for (int64_t i = 0; i < data->n && st == LMB_OK; i++)
+        prior[label[i]]++;
+    for (size_t k = 0; k < classes && st == LMB_OK; k++)
+        prior[k] = (float)(calibrate * log(((double)prior[k] + 1) / ((double)data->n + (double)classes)));
+    free(label);
+    if (st != LMB_OK) {
+        free(prior);
+        return st;
+    }
+    *out = prior;
+    return LMB_OK;
+}
+
+/* Plans hold the teacher's numbers and the prior as constants, and are made for a number of shards. */
+static lmb_hash baked_of(const lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, const float *prior)
+{
+    struct { lmb_hash teacher, prior; int64_t rows, shards; } key;
+    int64_t batch = l->s.train.batch < data->n ? l->s.train.batch : data->n;
+
+    memset(&key, 0, sizeof key);
+    if (l->s.distill.alpha > 0)
+        key.teacher = lmb_hash_of(task->model, task->n * sizeof *task->model);
+    if (prior)
+        key.prior = lmb_hash_of(prior, (size_t)data->classes * sizeof *prior);
+    key.shards = (batch + l->s.train.shard - 1) / l->s.train.shard;
+    return lmb_hash_of(&key, sizeof key);
+}
+
+static lmb_status make_trainer(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_error *err)
+{
+    int64_t seed = l->s.train.seed + (int64_t)task->round * 1000003; /* other batches in each round */
+    double rate = l->s.train.lr * pow(l->s.decay, (double)task->round - 1);
+    lmb_train_config c = l->s.train;
+    float *prior = NULL;
+
+    if (l->s.calibrate > 0)
+        LMB_TRY(class_prior(data, l->s.calibrate, &prior, err));
+    lmb_hash baked = baked_of(l, data, task, prior);
+    if (l->trainer && memcmp(&baked, &l->baked, sizeof baked) == 0) {
+        free(prior);
+        return lmb_trainer_restart(l->trainer, data, seed, rate, err);
+    }
+    drop_trainer(l);
+    l->objective = (lmb_objective){ .distill = l->s.distill, .label_smoothing = c.label_smoothing, .prior = prior,
+                                    .teacher = l->s.distill.alpha > 0 ? l->model : NULL };
+    l->loss = lmb_objective_loss(&l->objective);
+    l->baked = baked;
+    c.seed = seed;
+    c.lr = rate;
+    return lmb_trainer_create(&c, l->model, &l->loss, data, NULL, NULL, &l->trainer, err);
+}
+
+typedef struct turn { const lmb_train_task *task; lmb_train_result *result; } turn;
+
+/* Progress of the local trainer is progress of the client: the server's deadline runs on it. */
+static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    const lmb_train_task *task = ((const turn *)ctx)->task;
+    (void)loss, (void)accuracy, (void)rate;
+    lmb_client_progress(task, (uint64_t)(epoch * batches + batch));
+    return !lmb_client_cancelled(task);
+}
+
+/* What is told of a training is what its last epoch saw. */
+static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err)
+{
+    turn *now = ctx;
+    (void)t, (void)err;
+    now->result->metrics.n = 0;
+    lmb_figures_add(&now->result->metrics, "loss", e->loss);
+    lmb_figures_add(&now->result->metrics, "accuracy", e->accuracy);
+    return LMB_OK;
+}
+
+lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
+{
+    turn now = { task, result };
+    lmb_train_watch watch = { on_step, on_epoch, &now, NULL };
+
+    lmb_status st = read_source(l, task, err);
+    if (st == LMB_OK)
+        st = fill(l, data, task, err);
+    if (st == LMB_OK)
+        st = make_trainer(l, data, task, err);
+    if (st != LMB_OK) {
+        drop(l); /* nothing half-made is used again */
+        return st;
+    }
+    if (l->s.prox > 0)
+        lmb_trainer_terms(l->trainer, &(lmb_gradient_terms){ l->s.prox, task->model, NULL });
+    LMB_TRY(lmb_trainer_run(l->trainer, &watch, err));
+    const float *trained = lmb_trainer_result(l->trainer);
+    for (size_t i = 0; i < task->n; i++)
+        result->delta[i] = trained[i] - task->model[i];
+    result->examples = (uint64_t)data->n;
+    return LMB_OK;
+}
