@@ -74,7 +74,7 @@ static void shift(const lmb_augment *a, const uint8_t *in, uint8_t *out, const l
         }
 }
 
-LMB_HOT static void mirror_rows(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t rows, int64_t w)
+static void mirror_rows(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t rows, int64_t w)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < w; i++)

@@ -107,20 +107,21 @@ LMB_HOT static void add_row(float *LMB_RESTRICT line, const uint8_t *LMB_RESTRIC
         line[i] += w * (float)row[i];
 }
 
-/* One output row of one colour: out[x] from line[(from[x] + t) * channels]. Sums of neighbours side by side. */
-LMB_HOT static void filter_line(const float *LMB_RESTRICT line, const filter *f, int channels, int width, float *LMB_RESTRICT sum,
-                                uint8_t *LMB_RESTRICT out)
+/* sum[x] = sum + w[x] line[from[x] * channels]: neighbours side by side, one tap at a time. */
+LMB_HOT static void add_tap(float *LMB_RESTRICT sum, const float *LMB_RESTRICT line, const float *LMB_RESTRICT w,
+                            const int *LMB_RESTRICT from, int channels, int width)
 {
-    const int *LMB_RESTRICT from = f->from;
+    for (int x = 0; x < width; x++)
+        sum[x] += w[x] * line[from[x] * channels];
+}
 
+/* One output row of one colour; line: the first of its numbers. */
+static void filter_line(const float *line, const filter *f, int channels, int width, float *sum, uint8_t *out)
+{
     for (int x = 0; x < width; x++)
         sum[x] = 0.5f;
-    for (int t = 0; t < f->taps; t++) {
-        const float *LMB_RESTRICT w = f->weight + (size_t)t * (size_t)width;
-        const float *at = line + t * channels;
-        for (int x = 0; x < width; x++)
-            sum[x] += w[x] * at[from[x] * channels];
-    }
+    for (int t = 0; t < f->taps; t++)
+        add_tap(sum, line + t * channels, f->weight + (size_t)t * (size_t)width, f->from, channels, width);
     for (int x = 0; x < width; x++)
         out[x] = (uint8_t)(sum[x] > 255 ? 255 : sum[x]);
 }
