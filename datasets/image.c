@@ -108,7 +108,7 @@ LMB_HOT static void add_row(float *LMB_RESTRICT line, const uint8_t *LMB_RESTRIC
 }
 
 /* sum[x] = sum + w[x] line[from[x] * channels]: neighbours side by side, one tap at a time. */
-LMB_HOT static void add_tap(float *LMB_RESTRICT sum, const float *LMB_RESTRICT line, const float *LMB_RESTRICT w,
+static void add_tap(float *LMB_RESTRICT sum, const float *LMB_RESTRICT line, const float *LMB_RESTRICT w,
                             const int *LMB_RESTRICT from, int channels, int width)
 {
     for (int x = 0; x < width; x++)

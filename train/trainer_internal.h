@@ -39,6 +39,7 @@ struct lmb_trainer {
     lmb_watch *watch;
     lmb_trace *trace;
     lmb_gradient_terms terms;
+    double travel;         /* rates of all steps   */
     double rate_seconds, waited; /* of the running epoch */
     int64_t rate_images;
 };
