@@ -38,8 +38,11 @@ typedef struct watcher {
 
 static lmb_status save(watcher *w, lmb_error *err)
 {
+    double from = lmb_trace_now(w->q->trace);
     w->saved = lmb_seconds();
-    return lmb_checkpoint_save(w->checkpoint, lmb_trainer_state_of(w->trainer), w->config, err);
+    LMB_TRY(lmb_checkpoint_save(w->checkpoint, lmb_trainer_state_of(w->trainer), w->config, err));
+    lmb_trace_span(w->q->trace, LMB_LANE_TRAINING, "file", "write a checkpoint", NULL, from);
+    return LMB_OK;
 }
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
@@ -151,6 +154,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
     LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
     lmb_trainer_watch(w->trainer, board);
+    lmb_trainer_trace(w->trainer, q->trace);
     lmb_progress_begin(&w->bar);
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
