@@ -90,14 +90,12 @@ static uint64_t load(const uint8_t *in, size_t left)
     return lmb_get_u64(b);
 }
 
-lmb_status lmb_unpack_add(lmb_ring_vector *v, size_t at, size_t count, const uint8_t *in, lmb_error *err)
+void lmb_unpack_add(lmb_ring_vector *v, size_t at, size_t count, const uint8_t *in)
 {
     size_t left = lmb_pack_bytes(v->bits, count);
-    unsigned used = (unsigned)(count % LMB_PACK_GROUP * v->bits % 8), held = 0;
+    unsigned held = 0;
     uint64_t hold = 0, cut = low(v->bits);
 
-    if (used && in[left - 1] >> used)
-        return LMB_FAIL(err, LMB_E_FORMAT, "packed numbers: unused bits of the last byte are set");
     for (size_t i = at; i < at + count; i++) {
         uint64_t x = hold;
         if (held < v->bits) {
@@ -119,5 +117,4 @@ lmb_status lmb_unpack_add(lmb_ring_vector *v, size_t at, size_t count, const uin
         else
             v->u64[i] += x;
     }
-    return LMB_OK;
 }

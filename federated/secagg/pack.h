@@ -39,10 +39,8 @@ void lmb_ring_set(lmb_ring_vector *v, size_t i, uint64_t value);
 size_t lmb_pack_bytes(unsigned bits, size_t n);
 /* Numbers [at, at + count) as bytes; `at` a multiple of LMB_PACK_GROUP. */
 void lmb_pack(const lmb_ring_vector *v, size_t at, size_t count, uint8_t *out);
-/* Add packed numbers to [at, at + count).
- *   errors  E_FORMAT when unused bits of the last byte are set: nothing was added */
-LMB_MUST_CHECK lmb_status lmb_unpack_add(lmb_ring_vector *v, size_t at, size_t count, const uint8_t *in,
-                                         lmb_error *err);
+/* Add packed numbers to [at, at + count). Unused bits of the last byte are of no account. */
+void lmb_unpack_add(lmb_ring_vector *v, size_t at, size_t count, const uint8_t *in);
 
 #ifdef __cplusplus
 }

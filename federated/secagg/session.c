@@ -131,6 +131,15 @@ static void keyed(const uint8_t secret[32], const char *what, const lmb_hash *si
     sodium_memzero(&h, sizeof h);
 }
 
+lmb_status lmbi_secagg_public_check(const uint8_t public_key[32], uint32_t id, lmb_error *err)
+{
+    static const uint8_t any[32] = { 9 }; /* a scalar is a multiple of 8: low order goes to zero for every one */
+    uint8_t shared[32];
+    if (crypto_scalarmult(shared, any, public_key) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %u: a public key is of low order", id);
+    return LMB_OK;
+}
+
 lmb_status lmbi_secagg_agree(const uint8_t secret[32], const uint8_t public_key[32], const lmb_hash *sid, lmbi_key_use use,
                              uint32_t a, uint32_t b, uint8_t key[32], lmb_error *err)
 {

@@ -42,6 +42,9 @@ void lmbi_secagg_keys_sign(const lmb_hash *sid, lmb_secagg_keys *k, const uint8_
 LMB_MUST_CHECK lmb_status lmbi_secagg_keys_check(const lmb_hash *sid, const lmb_secagg_keys *k, const lmb_roster *roster,
                                                  lmb_error *err);
 
+/* E_DENIED for a key of low order: whatever it is combined with, the result is zero. */
+LMB_MUST_CHECK lmb_status lmbi_secagg_public_check(const uint8_t public_key[32], uint32_t id, lmb_error *err);
+
 /* The list of who was dropped, as one number that a client signs. */
 lmb_hash lmbi_secagg_dropped_hash(const lmb_hash *sid, const lmb_secagg_entries *dropped);
 void lmbi_secagg_consent_sign(const lmb_hash *sid, const lmb_hash *dropped, uint32_t id,
