@@ -14,6 +14,7 @@ typedef struct peer {
     bool dropped; /* sent no vector                                                         */
     uint8_t box[LMB_SECAGG_KEY], mask[LMB_SECAGG_KEY]; /* its public keys                   */
     uint8_t open[32];                                  /* opens its box                     */
+    lmb_mask pair;                                     /* the mask between it and us        */
     uint8_t shares[2 * LMB_SHAMIR_SHARE];              /* of its own mask, of its mask key  */
 } peer;
 
@@ -244,6 +245,7 @@ static lmb_status write_shares(lmb_secagg_client *c, const uint8_t *pairs, lmb_s
         lmbi_secagg_seal(key, &c->sid, c->id, p->id, pairs + 2 * (size_t)i * LMB_SHAMIR_SHARE, box.box);
         sodium_memzero(key, sizeof key);
         LMB_TRY(lmbi_secagg_agree(c->box_secret, p->box, &c->sid, LMBI_KEY_BOX, p->id, c->id, p->open, err));
+        LMB_TRY(lmbi_secagg_pair_mask(c->mask_secret, p->mask, &c->sid, c->id, p->id, &p->pair, err));
         LMB_TRY(lmb_secagg_write_entry(LMB_SECAGG_SHARES, &box, reply, err));
     }
     return lmb_str_check(reply, err);
@@ -333,15 +335,14 @@ static lmb_status add_masks(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *
 {
     lmb_mask *masks = malloc((c->n_peers + 1) * sizeof *masks);
     size_t n = 0;
-    lmb_status st = LMB_OK;
+    lmb_status st;
     if (!masks)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %u masks", c->n_peers + 1);
     lmbi_secagg_own_mask(c->own, &c->sid, c->id, &masks[n++]);
-    for (uint32_t i = 0; i < c->n_peers && st == LMB_OK; i++)
+    for (uint32_t i = 0; i < c->n_peers; i++)
         if (c->peers[i].shared)
-            st = lmbi_secagg_pair_mask(c->mask_secret, c->peers[i].mask, &c->sid, c->id, c->peers[i].id, &masks[n++], err);
-    if (st == LMB_OK)
-        st = lmb_mask_apply(v, masks, n, pool, err);
+            masks[n++] = c->peers[i].pair;
+    st = lmb_mask_apply(v, masks, n, pool, err);
     sodium_memzero(masks, (c->n_peers + 1) * sizeof *masks);
     free(masks);
     return st;
@@ -361,6 +362,8 @@ static lmb_status mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool,
     sodium_memzero(c->mask_secret, sizeof c->mask_secret); /* from here on only the neighbours could give them back */
     sodium_memzero(c->own, sizeof c->own);
     sodium_memzero(c->seed, sizeof c->seed);
+    for (uint32_t i = 0; i < c->n_peers; i++)
+        sodium_memzero(&c->peers[i].pair, sizeof c->peers[i].pair);
     c->at = WAIT_DROPPED;
     return lmb_secagg_write(LMB_SECAGG_MASKED, &head, 0, reply, err);
 }
