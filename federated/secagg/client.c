@@ -20,7 +20,7 @@ typedef struct peer {
 
 struct lmb_secagg_client {
     stage at;
-    uint32_t id, threshold, clients_min, n_peers;
+    uint32_t id, threshold, clients_min, neighbours_min, n_peers;
     lmb_hash sid, dropped;
     uint64_t round;
     lmb_secagg_coding coding;
@@ -61,7 +61,8 @@ static lmb_status check_setup(const lmb_secagg_client_setup *s, lmb_error *err)
     const uint8_t *listed = lmb_roster_key(s->roster, s->id);
     LMB_TRY(lmb_secagg_coding_check(&s->session->coding, err));
     if (s->trust.mode != s->session->mode)
-        return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: the session's mode is not the one this client is set up for");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "secure aggregation: the session's mode is not the one this client is set up for");
     if (!listed)
         return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: this client, %u, is not in the roster", s->id);
     if (sodium_memcmp(listed, s->sign_secret + LMB_SIGN_SECRET - LMB_SIGN_PUBLIC, LMB_SIGN_PUBLIC) != 0)
@@ -82,6 +83,7 @@ lmb_status lmb_secagg_client_create(const lmb_secagg_client_setup *s, lmb_secagg
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a client of secure aggregation");
     c->id = s->id;
     c->clients_min = s->clients_min ? s->clients_min : 3;
+    c->neighbours_min = s->neighbours_min;
     c->sid = lmb_secagg_sid(s->session, s->roster);
     c->round = s->session->round;
     c->coding = s->session->coding;
@@ -126,7 +128,8 @@ bool lmb_secagg_client_done(const lmb_secagg_client *c) { return c->at == DONE; 
 static lmb_status check_sid(const lmb_secagg_client *c, const lmb_hash *sid, lmb_error *err)
 {
     if (memcmp(sid->b, c->sid.b, sizeof sid->b) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the message is of another session: not this round, model, roster or settings");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the message is of another session: not this round, model, roster or settings");
     return LMB_OK;
 }
 
@@ -146,8 +149,8 @@ static peer *find_peer(lmb_secagg_client *c, uint32_t id)
 static lmb_status ascends(uint32_t i, uint32_t before, uint32_t id, const char *list, lmb_error *err)
 {
     if (i > 0 && id <= before)
-        return LMB_FAIL(err, LMB_E_DENIED, "%s names client %u after client %u; each once, in ascending order", list, id,
-                        before);
+        return LMB_FAIL(err, LMB_E_DENIED, "%s names client %u after client %u; each once, in ascending order", list,
+                        id, before);
     return LMB_OK;
 }
 
@@ -202,6 +205,9 @@ static lmb_status check_graph(lmb_secagg_client *c, const lmb_secagg_keys_head *
     if (head->clients < c->clients_min)
         return LMB_FAIL(err, LMB_E_PEER, "%u clients take part, this client wants %u at least", head->clients,
                         c->clients_min);
+    if (degree < c->neighbours_min)
+        return LMB_FAIL(err, LMB_E_DENIED, "the server gives %u neighbours, this client wants %u at least", degree,
+                        c->neighbours_min);
     return lmb_secagg_shape_check(head->clients, &shape, &c->trust, err);
 }
 
@@ -321,8 +327,8 @@ static lmb_status take_boxes(lmb_secagg_client *c, const uint8_t *bytes, size_t 
         before = box.id;
         p = find_peer(c, box.id);
         if (!p)
-            return LMB_FAIL(err, LMB_E_DENIED, "BOXES holds one of client %u, which is no neighbour of client %u", box.id,
-                            c->id);
+            return LMB_FAIL(err, LMB_E_DENIED, "BOXES holds one of client %u, which is no neighbour of client %u",
+                            box.id, c->id);
         p->shared = true;
         p->held = lmbi_secagg_unseal(p->open, &c->sid, p->id, c->id, box.box, p->shares);
     }
@@ -354,8 +360,8 @@ static lmb_status mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool,
     if (c->at != WAIT_VECTOR)
         return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: it is not the vector's turn");
     if (v->bits != c->coding.ring_bits || v->n != c->coding.length + 1)
-        return LMB_FAIL(err, LMB_E_SHAPE, "a vector of %zu numbers of %u bits, the session has %llu of %u", v->n, v->bits,
-                        (unsigned long long)c->coding.length + 1, c->coding.ring_bits);
+        return LMB_FAIL(err, LMB_E_SHAPE, "a vector of %zu numbers of %u bits, the session has %llu of %u", v->n,
+                        v->bits, (unsigned long long)c->coding.length + 1, c->coding.ring_bits);
     if (c->spend)
         LMB_TRY(c->spend(c->ctx, c->round, err));
     LMB_TRY(add_masks(c, v, pool, err));
@@ -368,7 +374,8 @@ static lmb_status mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool,
     return lmb_secagg_write(LMB_SECAGG_MASKED, &head, 0, reply, err);
 }
 
-lmb_status lmb_secagg_client_mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool, lmb_str *reply, lmb_error *err)
+lmb_status lmb_secagg_client_mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool, lmb_str *reply,
+                                  lmb_error *err)
 {
     lmb_status st = mask(c, v, pool, reply, err);
     if (st != LMB_OK)
@@ -457,7 +464,8 @@ static lmb_status take_consents(lmb_secagg_client *c, const uint8_t *bytes, size
         before = one.id;
         p = find_peer(c, one.id);
         if (!p || !p->shared || p->dropped)
-            return LMB_FAIL(err, LMB_E_DENIED, "CONSENTS holds one of client %u, which is no neighbour that stayed", one.id);
+            return LMB_FAIL(err, LMB_E_DENIED, "CONSENTS holds one of client %u, which is no neighbour that stayed",
+                            one.id);
         LMB_TRY(lmbi_secagg_consent_check(&c->sid, &c->dropped, one.id, one.signature, c->roster, err));
     }
     LMB_TRY(enough(c, e.n, "signed the list of survivors", err));

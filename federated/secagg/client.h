@@ -30,6 +30,7 @@ typedef struct lmb_secagg_client_setup {
     const uint8_t *sign_secret; /* (64) long-term Ed25519 key; copied */
     lmb_secagg_trust trust;     /* its mode is the session's          */
     uint32_t clients_min;       /* at least so many in the sum, as far as this client sees; 0: 3 */
+    uint32_t neighbours_min;    /* the server chooses the neighbours: so many must be needed to surround this client */
     const uint8_t *seed;        /* (32) all it draws; NULL: from the system. Set by tests */
     /* Called once, before the masked vector exists: may this client answer in this round? The caller keeps the greatest
      * round it has answered, on disk, for the server may ask twice and subtract. NULL: the caller takes care. */
@@ -48,8 +49,8 @@ void lmb_secagg_client_destroy(lmb_secagg_client *c); /* NULL is a no-op; wipes 
 LMB_MUST_CHECK lmb_status lmb_secagg_client_take(lmb_secagg_client *c, const uint8_t *bytes, size_t n, lmb_str *reply,
                                                  lmb_error *err);
 /* After BOXES: hide the encoded update in place, append MASKED. Send that and then the packed vector. */
-LMB_MUST_CHECK lmb_status lmb_secagg_client_mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool, lmb_str *reply,
-                                                 lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_secagg_client_mask(lmb_secagg_client *c, lmb_ring_vector *v, lmb_pool *pool,
+                                                 lmb_str *reply, lmb_error *err);
 bool lmb_secagg_client_wants_vector(const lmb_secagg_client *c); /* BOXES was taken, mask is next */
 bool lmb_secagg_client_done(const lmb_secagg_client *c);         /* REVEAL was given */
 

@@ -38,12 +38,12 @@ lmb_status lmb_secagg_coding_check(const lmb_secagg_coding *c, lmb_error *err)
     if (!(c->clip > 0) || !isfinite(c->clip))
         return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: the clip must be above 0, it is %g", c->clip);
     if (c->ring_bits < 2 || c->ring_bits > LMB_RING_BITS_MAX || lmb_secagg_coding_ring(c) > c->ring_bits)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "secure aggregation: the sum of %u clients with weights up to %u and values of %u bits needs a "
-                        "ring of %u bits, it has %u (at most %d); take a larger ring, or fewer clients, a smaller greatest "
-                        "weight or fewer value bits",
-                        c->clients, c->weight_max, c->value_bits, lmb_secagg_coding_ring(c), c->ring_bits,
-                        LMB_RING_BITS_MAX);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure aggregation: the sum of %u clients with weights up to %u and values of %u bits needs a "
+            "ring of %u bits, it has %u (at most %d); take a larger ring, or fewer clients, a smaller greatest "
+            "weight or fewer value bits",
+            c->clients, c->weight_max, c->value_bits, lmb_secagg_coding_ring(c), c->ring_bits, LMB_RING_BITS_MAX);
     return LMB_OK;
 }
 
@@ -51,8 +51,8 @@ static lmb_status check_vector(const lmb_secagg_coding *c, const lmb_ring_vector
 {
     LMB_TRY(lmb_secagg_coding_check(c, err));
     if (v->bits != c->ring_bits || v->n != c->length + 1)
-        return LMB_FAIL(err, LMB_E_SHAPE, "a vector of %zu numbers of %u bits, the coding has %llu of %u", v->n, v->bits,
-                        (unsigned long long)c->length + 1, c->ring_bits);
+        return LMB_FAIL(err, LMB_E_SHAPE, "a vector of %zu numbers of %u bits, the coding has %llu of %u", v->n,
+                        v->bits, (unsigned long long)c->length + 1, c->ring_bits);
     return LMB_OK;
 }
 
@@ -96,7 +96,8 @@ lmb_status lmb_secagg_decode(const lmb_secagg_coding *c, const lmb_ring_vector *
     for (size_t i = 0; i < c->length; i++)
         if (fabs((double)lmb_ring_signed(sum, i)) > (double)total * (double)levels(c))
             return LMB_FAIL(err, LMB_E_NUMERIC,
-                            "number %zu of the secure sum is larger than its weight allows: a client broke the rules", i);
+                            "number %zu of the secure sum is larger than its weight allows: a client broke the rules",
+                            i);
     per = c->clip / ((double)total * (double)levels(c));
     for (size_t i = 0; i < c->length; i++)
         mean[i] = (float)((double)lmb_ring_signed(sum, i) * per);

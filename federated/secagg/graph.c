@@ -153,10 +153,11 @@ lmb_status lmb_secagg_shape_plan(uint32_t n, const lmb_secagg_trust *trust, lmb_
     need = at_least_2(least_threshold(k, bad_in_complete(n, trust), trust));
     kept = k - at_most(trust->dropouts, n);
     if (need > kept)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "secure aggregation of %u clients needs %u neighbours of each to stay, but with dropouts %g only "
-                        "%.0f need to; take more clients, or lower adversaries (%g) or dropouts",
-                        n, need, trust->dropouts, kept < 0 ? 0 : kept, trust->adversaries);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure aggregation of %u clients needs %u neighbours of each to stay, but with dropouts %g only "
+            "%.0f need to; take more clients, or lower adversaries (%g) or dropouts",
+            n, need, trust->dropouts, kept < 0 ? 0 : kept, trust->adversaries);
     out->degree = k;
     out->threshold = need;
     return LMB_OK;
@@ -183,8 +184,8 @@ lmb_status lmb_secagg_shape_check(uint32_t n, const lmb_secagg_shape *s, const l
     need = at_least_2(least_threshold(s->degree, need, trust));
     if (s->threshold < need)
         return LMB_FAIL(err, LMB_E_DENIED,
-                        "the server's threshold of %u of %u neighbours is below this client's floor of %u", s->threshold,
-                        s->degree, need);
+                        "the server's threshold of %u of %u neighbours is below this client's floor of %u",
+                        s->threshold, s->degree, need);
     return LMB_OK;
 }
 

@@ -116,8 +116,8 @@ lmb_status lmb_secagg_write_entry(lmb_secagg_type type, const void *entry, lmb_s
     return append(table[type].name, table[type].entry, entry, out, err);
 }
 
-lmb_status lmb_secagg_read(lmb_secagg_type type, const uint8_t *bytes, size_t n, void *head, lmb_secagg_entries *entries,
-                           lmb_error *err)
+lmb_status lmb_secagg_read(lmb_secagg_type type, const uint8_t *bytes, size_t n, void *head,
+                           lmb_secagg_entries *entries, lmb_error *err)
 {
     const char *name = table[type].name;
     size_t head_bytes = size_of(table[type].head), start = 1 + head_bytes + (table[type].entry ? 4 : 0);
@@ -135,8 +135,8 @@ lmb_status lmb_secagg_read(lmb_secagg_type type, const uint8_t *bytes, size_t n,
     e.each = size_of(table[type].entry);
     e.n = lmb_get_u32(bytes + 1 + head_bytes);
     if ((n - start) % e.each || (n - start) / e.each != e.n)
-        return LMB_FAIL(err, LMB_E_FORMAT, "message %s announces %u entries of %zu bytes and has %zu bytes of them", name,
-                        e.n, e.each, n - start);
+        return LMB_FAIL(err, LMB_E_FORMAT, "message %s announces %u entries of %zu bytes and has %zu bytes of them",
+                        name, e.n, e.each, n - start);
     *entries = e;
     return LMB_OK;
 }

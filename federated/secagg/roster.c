@@ -99,7 +99,8 @@ lmb_status lmb_roster_open(lmb_roster *r, const uint8_t *bytes, size_t n, const 
                         made.n, n, LMB_SECAGG_CLIENTS);
     made.hash = what_is_signed(bytes + HEAD, made.n, federation);
     if (crypto_sign_verify_detached(bytes + n - LMB_SIGNATURE, made.hash.b, sizeof made.hash.b, admin_public) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the roster is not signed by this federation's admin; get it again from them");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the roster is not signed by this federation's admin; get it again from them");
     made.row = malloc(made.n * sizeof *made.row);
     if (!made.row)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a roster of %u clients", made.n);

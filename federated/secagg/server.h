@@ -2,8 +2,8 @@
  *
  * Idea: the round is a row of stages. In each the clients that came through the one before owe a message; `take` works
  * on what arrives, `advance` closes the stage, and who has not answered by then is a drop-out. The caller decides when:
- * when nobody is owed, or at a deadline. As long as every client keeps `threshold` neighbours the sum comes out, exactly,
- * of those who sent a vector; otherwise the session ends with a sentence and no sum.
+ * when nobody is owed, or at a deadline. As long as every client keeps `threshold` neighbours the sum comes out,
+ * exactly, of those who sent a vector; otherwise the session ends with a sentence and no sum.
  *
  *    stage       owed                       then, for each that answered
  *    ADVERTISE   ADVERTISE                  message KEYS
@@ -20,8 +20,8 @@
  * commitment. One wrong share among more than `threshold` is found and left out.
  *
  *   memory   the vector + clients x degree shares
- *   errors   of take and vector: E_DENIED, E_FORMAT, the message is refused and nothing has changed. E_PEER from advance
- *            and finish: too few are left, the session is over
+ *   errors   of take and vector: E_DENIED, E_FORMAT: the message is refused and nothing has changed. Of advance and
+ *            finish: E_PEER, too few are left, the session is over
  *   threads  one server belongs to one thread; finish uses the pool
  */
 #ifndef LMB_FEDERATED_SECAGG_SERVER_H
@@ -69,7 +69,8 @@ lmb_secagg_shape lmb_secagg_server_shape(const lmb_secagg_server *s); /* known a
 LMB_MUST_CHECK lmb_status lmb_secagg_server_take(lmb_secagg_server *s, uint32_t from, const uint8_t *bytes, size_t n,
                                                  lmb_error *err);
 /* The message that client `to` gets in this stage, appended.  errors  E_ARG when it gets none */
-LMB_MUST_CHECK lmb_status lmb_secagg_server_message(const lmb_secagg_server *s, uint32_t to, lmb_str *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_secagg_server_message(const lmb_secagg_server *s, uint32_t to, lmb_str *out,
+                                                    lmb_error *err);
 
 /* MASKED, then its vector in order, then the end. */
 LMB_MUST_CHECK lmb_status lmb_secagg_server_vector(lmb_secagg_server *s, uint32_t from, const uint8_t *bytes, size_t n,

@@ -1,4 +1,4 @@
-/* federated/secagg/server_parts.h - the server's state, for server.c (stages) and unmask.c (what they lead to). */
+/* federated/secagg/server_parts.h - the server's state, for its four files. */
 #ifndef LMB_FEDERATED_SECAGG_SERVER_PARTS_H
 #define LMB_FEDERATED_SECAGG_SERVER_PARTS_H
 
@@ -40,6 +40,20 @@ struct lmb_secagg_server {
 static inline bool lmbi_secagg_in_masks(const lmbi_secagg_peer *p) { return p->did >= LMBI_SHARED && !p->excluded; }
 static inline bool lmbi_secagg_in_sum(const lmbi_secagg_peer *p) { return p->did >= LMBI_MASKED; }
 
+/* Place of a client in `peer`, or -1. */
+int64_t lmbi_secagg_find(const lmb_secagg_server *s, uint32_t id);
+/* Does it owe a message in this stage? */
+bool lmbi_secagg_owes(const lmb_secagg_server *s, const lmbi_secagg_peer *p);
+/* The neighbours of client i, [degree]. */
+static inline const uint32_t *lmbi_secagg_near(const lmb_secagg_server *s, uint32_t i)
+{
+    return s->graph.near + (size_t)i * s->graph.degree;
+}
+/* Its boxes and shares; wiped. */
+void lmbi_secagg_free_peer(lmbi_secagg_peer *p, uint32_t degree);
+/* DROPPED as client `to` is told. */
+LMB_MUST_CHECK lmb_status lmbi_secagg_put_dropped(const lmb_secagg_server *s, uint32_t to, lmb_str *out,
+                                                  lmb_error *err);
 /* Neighbours of client i that are in the sum. */
 uint32_t lmbi_secagg_stayed(const lmb_secagg_server *s, uint32_t i);
 

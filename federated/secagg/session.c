@@ -65,8 +65,8 @@ static lmb_status check_signature(const lmb_hash *what, const uint8_t *signature
 {
     const uint8_t *key = lmb_roster_key(roster, id);
     if (!key)
-        return LMB_FAIL(err, LMB_E_DENIED, "the roster knows no client %u; secure aggregation is among its clients only",
-                        id);
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the roster knows no client %u; secure aggregation is among its clients only", id);
     if (crypto_sign_verify_detached(signature, what->b, sizeof what->b, key) != 0)
         return LMB_FAIL(err, LMB_E_DENIED, "client %u did not sign these %s for this session", id, of);
     return LMB_OK;
@@ -117,7 +117,8 @@ lmb_status lmbi_secagg_consent_check(const lmb_hash *sid, const lmb_hash *droppe
 
 /* ---- shared keys ---- */
 
-static void keyed(const uint8_t secret[32], const char *what, const lmb_hash *sid, uint32_t a, uint32_t b, uint8_t out[32])
+static void keyed(const uint8_t secret[32], const char *what, const lmb_hash *sid, uint32_t a, uint32_t b,
+                  uint8_t out[32])
 {
     uint8_t numbers[8];
     crypto_generichash_state h;
@@ -140,8 +141,8 @@ lmb_status lmbi_secagg_public_check(const uint8_t public_key[32], uint32_t id, l
     return LMB_OK;
 }
 
-lmb_status lmbi_secagg_agree(const uint8_t secret[32], const uint8_t public_key[32], const lmb_hash *sid, lmbi_key_use use,
-                             uint32_t a, uint32_t b, uint8_t key[32], lmb_error *err)
+lmb_status lmbi_secagg_agree(const uint8_t secret[32], const uint8_t public_key[32], const lmb_hash *sid,
+                             lmbi_key_use use, uint32_t a, uint32_t b, uint8_t key[32], lmb_error *err)
 {
     uint8_t shared[32];
     if (crypto_scalarmult(shared, secret, public_key) != 0) /* all zeros */
@@ -175,7 +176,8 @@ lmb_hash lmbi_secagg_commit(const uint8_t secret[32], const lmb_hash *sid, uint3
 /* ---- boxes ---- */
 
 enum { AD_BYTES = LMB_HASH_BYTES + 8 };
-_Static_assert(LMB_SECAGG_BOX == 2 * LMB_SHAMIR_SHARE + crypto_aead_xchacha20poly1305_ietf_ABYTES, "two shares and a tag");
+_Static_assert(LMB_SECAGG_BOX == 2 * LMB_SHAMIR_SHARE + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+               "two shares and a tag");
 
 /* A key of a box comes from two keys of this round and a direction, and seals one box: the nonce may be fixed. */
 static const uint8_t box_nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES];
@@ -192,7 +194,8 @@ void lmbi_secagg_seal(const uint8_t key[32], const lmb_hash *sid, uint32_t from,
 {
     uint8_t ad[AD_BYTES];
     put_ad(ad, sid, from, to);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(box, NULL, shares, 2 * LMB_SHAMIR_SHARE, ad, sizeof ad, NULL, box_nonce, key);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(box, NULL, shares, 2 * LMB_SHAMIR_SHARE, ad, sizeof ad, NULL, box_nonce,
+                                               key);
 }
 
 bool lmbi_secagg_unseal(const uint8_t key[32], const lmb_hash *sid, uint32_t from, uint32_t to,

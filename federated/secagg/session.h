@@ -39,8 +39,8 @@ void lmbi_secagg_derive(const uint8_t seed[LMB_SECAGG_SEED], const char *what, u
 /* A client's keys, bound to session and number. */
 void lmbi_secagg_keys_sign(const lmb_hash *sid, lmb_secagg_keys *k, const uint8_t secret[LMB_SIGN_SECRET]);
 /* E_DENIED: nobody of that number, or not signed by them for this session. */
-LMB_MUST_CHECK lmb_status lmbi_secagg_keys_check(const lmb_hash *sid, const lmb_secagg_keys *k, const lmb_roster *roster,
-                                                 lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_secagg_keys_check(const lmb_hash *sid, const lmb_secagg_keys *k,
+                                                 const lmb_roster *roster, lmb_error *err);
 
 /* E_DENIED for a key of low order: whatever it is combined with, the result is zero. */
 LMB_MUST_CHECK lmb_status lmbi_secagg_public_check(const uint8_t public_key[32], uint32_t id, lmb_error *err);

@@ -33,7 +33,7 @@ static uint32_t collect(const lmb_secagg_server *s, uint32_t i, scratch *w)
 {
     uint32_t n = 0;
     for (uint32_t k = 0; k < s->graph.degree; k++) {
-        uint32_t j = s->graph.near[(size_t)i * s->graph.degree + k];
+        uint32_t j = lmbi_secagg_near(s, i)[k];
         const lmbi_secagg_peer *q = &s->peer[j];
         size_t slot;
         if (q->did < LMBI_REVEALED)
@@ -102,10 +102,11 @@ static lmb_status recover(const lmb_secagg_server *s, uint32_t i, scratch *w, ui
         if (found)
             return LMB_OK;
     }
-    return LMB_FAIL(err, LMB_E_PEER,
-                    "the %u shares of client %u do not give back what it announced: it, or more than one neighbour, did not "
-                    "keep to the protocol",
-                    n, p->keys.id);
+    return LMB_FAIL(
+        err, LMB_E_PEER,
+        "the %u shares of client %u do not give back what it announced: it, or more than one neighbour, did not "
+        "keep to the protocol",
+        n, p->keys.id);
 }
 
 /* ---- its masks ---- */
@@ -129,7 +130,7 @@ static lmb_status write_masks(const lmb_secagg_server *s, uint32_t i, const uint
     }
     /* What the neighbour added is the opposite of what client i would have added: that is what comes off by adding. */
     for (uint32_t k = 0; k < s->graph.degree; k++) {
-        const lmbi_secagg_peer *q = &s->peer[s->graph.near[(size_t)i * s->graph.degree + k]];
+        const lmbi_secagg_peer *q = &s->peer[lmbi_secagg_near(s, i)[k]];
         if (lmbi_secagg_in_sum(q))
             LMB_TRY(lmbi_secagg_pair_mask(secret, q->keys.mask, &s->sid, p->keys.id, q->keys.id, out++, err));
     }

@@ -77,8 +77,8 @@ static void answer(lmb_secagg_server *s, uint32_t id, const lmb_str *out, costs 
     k->relay += now() - t;
 }
 
-static void upload(lmb_secagg_server *s, lmb_secagg_client *c, uint32_t id, const lmb_secagg_session *session, lmb_str *out,
-                   costs *k)
+static void upload(lmb_secagg_server *s, lmb_secagg_client *c, uint32_t id, const lmb_secagg_session *session,
+                   lmb_str *out, costs *k)
 {
     static uint8_t packed[BLOCK * 8];
     lmb_ring_vector v;
@@ -120,11 +120,14 @@ static void run(const scene *sc)
 {
     lmb_secagg_session session = { .mode = sc->trust.mode };
     lmb_roster_row *rows = calloc(sc->n, sizeof *rows);
-    uint8_t(*secret)[LMB_SIGN_SECRET] = calloc(sc->n, sizeof *secret), admin[LMB_SIGN_SECRET], admin_public[LMB_SIGN_PUBLIC];
+    uint8_t(*secret)[LMB_SIGN_SECRET] = calloc(sc->n, sizeof *secret), admin[LMB_SIGN_SECRET],
+    admin_public[LMB_SIGN_PUBLIC];
     uint32_t *ids = calloc(sc->n, sizeof *ids), clients, stay = sc->n - sc->gone;
     lmb_secagg_client **c = calloc(sc->n, sizeof *c);
     lmb_str in = LMB_STR_INIT, out = LMB_STR_INIT, signed_ = LMB_STR_INIT;
-    lmb_secagg_server_setup us = { .session = &session, .cohort = ids, .n = sc->n, .trust = sc->trust, .shape = sc->shape };
+    lmb_secagg_server_setup us = {
+        .session = &session, .cohort = ids, .n = sc->n, .trust = sc->trust, .shape = sc->shape
+    };
     lmb_secagg_server *s;
     lmb_secagg_shape shape;
     lmb_roster roster;
@@ -133,7 +136,8 @@ static void run(const scene *sc)
     costs k = { 0 };
     double t;
 
-    session.coding = (lmb_secagg_coding){ .length = sc->length, .clients = sc->n, .weight_max = 1, .value_bits = 16, .clip = 1 };
+    session.coding =
+        (lmb_secagg_coding){ .length = sc->length, .clients = sc->n, .weight_max = 1, .value_bits = 16, .clip = 1 };
     session.coding.ring_bits = lmb_secagg_coding_ring(&session.coding);
     crypto_sign_keypair(admin_public, admin);
     for (uint32_t i = 0; i < sc->n; i++) {
@@ -174,7 +178,8 @@ static void run(const scene *sc)
     k.unmask = now() - t;
     check_sum(sc, &sum);
 
-    printf("%-13s %u clients, %u left, degree %u, threshold %u, %llu numbers of %u bits: a client shares %.0f ms, masks %.0f "
+    printf("%-13s %u clients, %u left, degree %u, threshold %u, %llu numbers of %u bits: a client shares %.0f ms, "
+           "masks %.0f "
            "ms, reveals %.1f ms; the server relays %.2f s, adds %.2f s, unmasks %.2f s\n",
            sc->name, sc->n, sc->gone, shape.degree, shape.threshold, (unsigned long long)sc->length,
            session.coding.ring_bits, 1e3 * k.share / sc->n, 1e3 * k.mask / stay, 1e3 * k.reveal / stay, k.relay, k.add,
@@ -182,7 +187,8 @@ static void run(const scene *sc)
     if (sc->gone == 0) { /* as in the paper's table: 2^20 numbers of 16 bits, up and down, without the model */
         size_t numbers = 1 << 20, plain = 2 * numbers, vector = lmb_pack_bytes(session.coding.ring_bits, numbers + 1);
         double each = (double)k.bytes / sc->n, neighbour = each / shape.degree;
-        printf("%-13s %.0f bytes of messages a client (%.0f a neighbour), vector %zu, plain %zu: %.3f times; on the complete "
+        printf("%-13s %.0f bytes of messages a client (%.0f a neighbour), vector %zu, plain %zu: %.3f times; on the "
+               "complete "
                "graph %.3f times\n",
                sc->name, each, neighbour, vector, plain, (each + (double)vector) / (double)plain,
                (neighbour * (sc->n - 1) + (double)vector) / (double)plain);

@@ -1,6 +1,6 @@
-/* Mirrors federated/secagg/messages.c, roster.c and what client and server do with what they read: bytes of the other side,
- * which may be anything. A message that is accepted says the same when written again; a client that refused one gives
- * nothing to later ones; a server that refused one still takes the right one, and its sum stays exact. */
+/* Mirrors federated/secagg/messages.c, roster.c and what client and server do with what they read: bytes of the other
+ * side, which may be anything. A message that is accepted says the same when written again; a client that refused one
+ * gives nothing to later ones; a server that refused one still takes the right one, and its sum stays exact. */
 #include "tests/federated/secagg/world.h"
 #include "tests/fuzz/fuzz.h"
 

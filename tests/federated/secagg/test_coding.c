@@ -9,7 +9,9 @@ enum { N = 37 };
 
 static lmb_secagg_coding plain(void)
 {
-    lmb_secagg_coding c = { .length = N, .clients = 8, .weight_max = 100, .value_bits = 16, .ring_bits = 26, .clip = 2 };
+    lmb_secagg_coding c = {
+        .length = N, .clients = 8, .weight_max = 100, .value_bits = 16, .ring_bits = 26, .clip = 2
+    };
     return c;
 }
 
@@ -29,7 +31,8 @@ START_TEST(refuses_what_could_wrap)
         c.ring_bits--;
         ck_assert_int_eq(lmb_secagg_coding_check(&c, &err), LMB_E_ARG);
         snprintf(want, sizeof want, "%u clients", rows[i].clients);
-        ck_assert_msg(strstr(err.msg, want) != NULL && strstr(err.msg, "weight") && strstr(err.msg, "bits"), "%s", err.msg);
+        ck_assert_msg(strstr(err.msg, want) != NULL && strstr(err.msg, "weight") && strstr(err.msg, "bits"), "%s",
+                      err.msg);
     }
 }
 END_TEST

@@ -1,8 +1,8 @@
 /* Every way in which the clients of a small secure sum can leave, and what comes of it: exactly the integer sum of
  * those who sent a vector, or an end without a sum.
  *
- * A session of six takes some 200 multiplications on Curve25519 and there are tens of thousands of them, always with the
- * same keys; so the test is linked with --wrap and these results are kept. */
+ * A session of six takes some 200 multiplications on Curve25519 and there are tens of thousands of them, always with
+ * the same keys; so the test is linked with --wrap and these results are kept. */
 #include "tests/federated/secagg/world.h"
 
 /* ---- remembered: X25519, Ed25519 ---- */

@@ -1,5 +1,6 @@
-/* Clients that do not keep to the protocol, in a round of honest ones: their message is refused and nothing has changed,
- * or they count as dropped, or the session ends with a sentence. A wrong sum never comes out without notice. */
+/* Clients that do not keep to the protocol, in a round of honest ones: their message is refused and nothing has
+ * changed, or they count as dropped, or the session ends with a sentence. A wrong sum never comes out without notice.
+ */
 #include "tests/federated/secagg/world.h"
 
 enum { BAD = 1, N = 5 };
@@ -168,8 +169,8 @@ START_TEST(boxes)
 }
 END_TEST
 
-/* Boxes of noise: nobody has shares of this client. When it stays, its mask cannot be recovered and the session ends; in
- * no case does a sum come out with it unmasked. A box or two of noise are made up for by the others. */
+/* Boxes of noise: nobody has shares of this client. When it stays, its mask cannot be recovered and the session ends;
+ * in no case does a sum come out with it unmasked. A box or two of noise are made up for by the others. */
 START_TEST(boxes_of_noise)
 {
     for (int broken = 1; broken <= 4; broken++)
@@ -320,8 +321,8 @@ START_TEST(reveals)
 }
 END_TEST
 
-/* Wrong shares in a REVEAL: with all five there, one client's are left out. With one gone the others' are all needed, and
- * the session ends: it does not give a wrong sum. */
+/* Wrong shares in a REVEAL: with all five there, one client's are left out. With one gone the others' are all needed,
+ * and the session ends: it does not give a wrong sum. */
 START_TEST(wrong_shares)
 {
     for (uint32_t liar = 0; liar < N; liar++)
@@ -443,7 +444,9 @@ START_TEST(setups)
 {
     world w = five();
     lmb_secagg_client_setup c = world_client_setup(&w, 0);
-    lmb_secagg_server_setup s = { .session = &w.session, .roster = &w.roster, .cohort = w.ids, .n = N, .trust = w.trust };
+    lmb_secagg_server_setup s = {
+        .session = &w.session, .roster = &w.roster, .cohort = w.ids, .n = N, .trust = w.trust
+    };
     uint32_t twice[2] = { world_id(1), world_id(1) }, unknown[2] = { 1, 2 };
     lmb_secagg_client *client = NULL;
     lmb_secagg_server *server = NULL;

@@ -232,7 +232,8 @@ START_TEST(attack_2_two_stories_malicious)
                 if (j != i && j != VICTIM && (all || j == ally[i]))
                     ck_ok(lmb_secagg_write_entry(LMB_SECAGG_CONSENTS, &consent[j], &m, &err));
             lmb_str_clear(&w.out[i]);
-            ck_assert_int_ne(lmb_secagg_client_take(w.client[i], (const uint8_t *)m.text, m.n, &w.out[i], &err), LMB_OK);
+            ck_assert_int_ne(lmb_secagg_client_take(w.client[i], (const uint8_t *)m.text, m.n, &w.out[i], &err),
+                             LMB_OK);
             ck_assert_uint_eq(w.out[i].n, 0);
             lmb_str_free(&m);
         }
@@ -380,10 +381,12 @@ START_TEST(attack_4_roster)
 
     crypto_sign_keypair(pk, sk); /* the server's own key */
     ck_ok(lmb_roster_sign(rows, 2, &w.session.federation, sk, &m, &err));
-    ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err), LMB_E_DENIED);
+    ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err),
+                     LMB_E_DENIED);
     lmb_str_clear(&m); /* the admin's, of another federation */
     ck_ok(lmb_roster_sign(rows, 2, &other, w.admin_secret, &m, &err));
-    ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err), LMB_E_DENIED);
+    ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err),
+                     LMB_E_DENIED);
     ck_ok(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &other, w.admin_public, &err));
     ck_assert_ptr_null(lmb_roster_key(&r, 3));
     ck_assert_mem_eq(lmb_roster_key(&r, 2), rows[1].key, LMB_SIGN_PUBLIC);
@@ -744,12 +747,17 @@ START_TEST(refuses_a_small_crowd)
     lmb_str m = LMB_STR_INIT;
     keys_list l;
     lmb_error err = LMB_ERROR_INIT;
-    s.clients_min = 6;
     world_run(&w, LMB_SECAGG_STAGE_ADVERTISE);
     l = keys_for(&w, VICTIM);
-    lmb_secagg_client_destroy(w.client[VICTIM]);
-    ck_ok(lmb_secagg_client_create(&s, &w.client[VICTIM], &m, &err));
-    ck_assert_int_eq(give_keys(&w, VICTIM, &l, &err), LMB_E_PEER);
+    for (int what = 0; what < 2; what++) {
+        s.clients_min = what ? 3 : 6;
+        s.neighbours_min = what ? 5 : 0;
+        lmb_secagg_client_destroy(w.client[VICTIM]);
+        ck_ok(lmb_secagg_client_create(&s, &w.client[VICTIM], &m, &err));
+        ck_assert_int_eq(give_keys(&w, VICTIM, &l, &err), what ? LMB_E_DENIED : LMB_E_PEER);
+        ck_assert_ptr_nonnull(strstr(err.msg, "this client wants"));
+        err = (lmb_error)LMB_ERROR_INIT;
+    }
     lmb_str_free(&m);
     world_free(&w);
 }
