@@ -96,6 +96,7 @@ enum { SHARES = 1, VECTOR = 2, CONSENT = 3, REVEAL = 4, STAYS = 5 };
 typedef struct outcome {
     bool sum;      /* it came out, and was right  */
     bool refusals; /* a client ended its part     */
+    unsigned in;   /* bit i: client i is in it    */
 } outcome;
 
 static outcome session(world *w, const int *leaves)
@@ -103,7 +104,7 @@ static outcome session(world *w, const int *leaves)
     static const int what[] = { [LMB_SECAGG_STAGE_ADVERTISE] = 0, [LMB_SECAGG_STAGE_SHARE] = SHARES,
                                 [LMB_SECAGG_STAGE_MASK] = VECTOR, [LMB_SECAGG_STAGE_CONSENT] = CONSENT,
                                 [LMB_SECAGG_STAGE_REVEAL] = REVEAL };
-    outcome o = { false, false };
+    outcome o = { false, false, 0 };
     lmb_ring_vector sum;
     bool in[WORLD_MAX] = { false };
     uint32_t clients, count = 0;
@@ -140,8 +141,10 @@ static outcome session(world *w, const int *leaves)
     if (st == LMB_OK)
         st = lmb_secagg_server_finish(w->server, NULL, &sum, &clients, &err);
     if (st == LMB_OK) {
-        for (uint32_t i = 0; i < w->n; i++)
+        for (uint32_t i = 0; i < w->n; i++) {
             count += in[i];
+            o.in |= (unsigned)in[i] << i;
+        }
         if (clients != count || !world_sum_is(w, &sum, in))
             ck_abort_msg("the sum is wrong");
         lmb_ring_deinit(&sum);
@@ -255,6 +258,37 @@ START_TEST(larger_rings)
 }
 END_TEST
 
+/* A client that is left with fewer neighbours than the threshold, before any vector, is taken out; the others sum. */
+START_TEST(left_alone)
+{
+    static const uint8_t ring_seed[LMB_SECAGG_SEED] = { 77 }; /* as in world.h */
+    world w = world_make(13, LMB_SECAGG_CURIOUS, 6, 4);
+    lmb_secagg_graph g;
+    unsigned taken_out = 0;
+    lmb_error err = LMB_ERROR_INIT;
+    ck_ok(lmb_secagg_graph_init(&g, w.n, 6, ring_seed, &err));
+    for (uint32_t i = 0; i < w.n; i++)
+        for (unsigned set = 0; set < 64; set++) { /* three of its six leave */
+            int leaves[WORLD_MAX];
+            outcome o;
+            if (__builtin_popcount(set) != 3)
+                continue;
+            for (uint32_t j = 0; j < w.n; j++)
+                leaves[j] = STAYS;
+            for (uint32_t k = 0; k < 6; k++)
+                if (set >> k & 1)
+                    leaves[g.near[i * 6 + k]] = SHARES;
+            o = session(&w, leaves);
+            if (o.sum)
+                ck_assert(!(o.in >> i & 1) && !o.refusals);
+            taken_out += o.sum;
+        }
+    ck_assert_uint_gt(taken_out, 13);
+    lmb_secagg_graph_deinit(&g);
+    world_free(&w);
+}
+END_TEST
+
 /* Fewer than three cannot hide in a sum. */
 START_TEST(two_are_too_few)
 {
@@ -267,4 +301,4 @@ END_TEST
 
 LMB_TEST_MAIN("federated/secagg/dropouts", if (sodium_init() < 0) return 1;
               tcase_add_loop_test(tc_, curious, 3, 7); tcase_add_loop_test(tc_, malicious, 3, 7); add(ring_of_six);
-              add_loop(larger_rings, 2); add(two_are_too_few);)
+              add_loop(larger_rings, 2); add(left_alone); add(two_are_too_few);)

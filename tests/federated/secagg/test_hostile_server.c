@@ -200,30 +200,31 @@ START_TEST(attack_2_two_stories)
 }
 END_TEST
 
-/* In malicious mode two stories give no share at all: too few sign the same list. */
+/* In malicious mode two stories give no share at all: too few sign the same list, and other signatures do not fit. */
 START_TEST(attack_2_two_stories_malicious)
 {
-    world w = five(LMB_SECAGG_MALICIOUS);
-    lmb_secagg_head head = { lmb_secagg_sid(&w.session, &w.roster) };
-    lmb_error err = LMB_ERROR_INIT;
-    lmb_secagg_consent consent[5];
-
-    world_run(&w, LMB_SECAGG_STAGE_MASK);
-    for (uint32_t i = 0; i < w.n; i++) {
-        lmb_secagg_consistent m;
-        if (i == VICTIM)
-            continue;
-        ck_ok(give_dropped(&w, i, &w.ids[VICTIM], i < 3, &err)); /* 0 and 2 hear that it left, 3 and 4 that not */
-        ck_ok(lmb_secagg_read(LMB_SECAGG_CONSISTENT, (const uint8_t *)w.out[i].text, w.out[i].n, &m, NULL, &err));
-        consent[i].id = w.ids[i];
-        memcpy(consent[i].signature, m.signature, sizeof m.signature);
-    }
-    for (uint32_t i = 0; i < w.n; i++) {
+    for (int all = 0; all < 2; all++) { /* the server passes on the signatures of its own story; or all it has */
         static const uint32_t ally[] = { 2, 0, 0, 4, 3 };
-        for (int all = 0; all < 2; all++) { /* those of its own story are too few, those of the other do not fit */
+        world w = five(LMB_SECAGG_MALICIOUS);
+        lmb_secagg_head head = { lmb_secagg_sid(&w.session, &w.roster) };
+        lmb_secagg_consent consent[5];
+
+        world_run(&w, LMB_SECAGG_STAGE_MASK);
+        for (uint32_t i = 0; i < w.n; i++) {
+            lmb_secagg_consistent m;
+            lmb_error err = LMB_ERROR_INIT;
+            if (i == VICTIM)
+                continue;
+            ck_ok(give_dropped(&w, i, &w.ids[VICTIM], i < 3, &err)); /* 0 and 2 hear that it left, 3 and 4 that not */
+            ck_ok(lmb_secagg_read(LMB_SECAGG_CONSISTENT, (const uint8_t *)w.out[i].text, w.out[i].n, &m, NULL, &err));
+            consent[i].id = w.ids[i];
+            memcpy(consent[i].signature, m.signature, sizeof m.signature);
+        }
+        for (uint32_t i = 0; i < w.n; i++) {
             lmb_str m = LMB_STR_INIT;
             uint32_t n = 0;
-            if (i == VICTIM || (all && !w.client[i]))
+            lmb_error err = LMB_ERROR_INIT;
+            if (i == VICTIM)
                 continue;
             for (uint32_t j = 0; j < w.n; j++)
                 n += j != i && j != VICTIM && (all || j == ally[i]);
@@ -232,13 +233,14 @@ START_TEST(attack_2_two_stories_malicious)
                 if (j != i && j != VICTIM && (all || j == ally[i]))
                     ck_ok(lmb_secagg_write_entry(LMB_SECAGG_CONSENTS, &consent[j], &m, &err));
             lmb_str_clear(&w.out[i]);
-            ck_assert_int_ne(lmb_secagg_client_take(w.client[i], (const uint8_t *)m.text, m.n, &w.out[i], &err),
-                             LMB_OK);
+            ck_assert_int_eq(lmb_secagg_client_take(w.client[i], (const uint8_t *)m.text, m.n, &w.out[i], &err),
+                             all ? LMB_E_DENIED : LMB_E_PEER);
+            ck_assert_ptr_nonnull(strstr(err.msg, all ? "did not sign these survivors" : "signed the list"));
             ck_assert_uint_eq(w.out[i].n, 0);
             lmb_str_free(&m);
         }
+        world_free(&w);
     }
-    world_free(&w);
 }
 END_TEST
 
@@ -707,6 +709,21 @@ START_TEST(attack_boxes_swapped)
 }
 END_TEST
 
+/* A box opens for its session, its sender and its receiver, even under the same key. */
+START_TEST(boxes_are_bound)
+{
+    lmb_hash sid = lmb_hash_of("a", 1), other = lmb_hash_of("b", 1);
+    uint8_t key[32] = { 1 }, shares[2 * LMB_SHAMIR_SHARE] = { 2 }, box[LMB_SECAGG_BOX], out[2 * LMB_SHAMIR_SHARE];
+    lmbi_secagg_seal(key, &sid, 3, 4, shares, box);
+    ck_assert(lmbi_secagg_unseal(key, &sid, 3, 4, box, out));
+    ck_assert_mem_eq(out, shares, sizeof out);
+    ck_assert(!lmbi_secagg_unseal(key, &other, 3, 4, box, out));
+    ck_assert(!lmbi_secagg_unseal(key, &sid, 5, 4, box, out));
+    ck_assert(!lmbi_secagg_unseal(key, &sid, 3, 5, box, out));
+    ck_assert(!lmbi_secagg_unseal(key, &sid, 4, 3, box, out));
+}
+END_TEST
+
 /* Messages out of turn end the session. */
 START_TEST(out_of_turn)
 {
@@ -769,5 +786,5 @@ LMB_TEST_MAIN("federated/secagg/hostile_server", if (sodium_init() < 0) return 1
               add(attack_4_key_relay); add(attack_4_roster); add(attack_5_plain_text);
               add(attack_6_threshold_below_the_floor); add(attack_6_one_share_short); add(attack_7_no_recovery);
               add(attack_8_predictable_masks); add(attack_9_weights_in_the_clear); add(attack_round_twice);
-              add(attack_boxes_swapped); add(refuses_lists_of_keys); add(out_of_turn);
+              add(attack_boxes_swapped); add(boxes_are_bound); add(refuses_lists_of_keys); add(out_of_turn);
               add(refuses_a_small_crowd);)
