@@ -258,32 +258,41 @@ START_TEST(larger_rings)
 }
 END_TEST
 
-/* A client that is left with fewer neighbours than the threshold, before any vector, is taken out; the others sum. */
+static uint32_t common_neighbours(const lmb_secagg_graph *g, uint32_t a, uint32_t b)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < g->degree; k++)
+        n += lmb_secagg_graph_slot(g, b, g->near[a * g->degree + k]) >= 0;
+    return n;
+}
+
+/* A client that is left with fewer neighbours than the threshold, before any vector, is taken out; the others sum. On the
+ * ring its neighbours at the distances 1, 5 and 6 leave: those beside it lose one less than it does. The distance shows in
+ * the number of common neighbours. */
 START_TEST(left_alone)
 {
     static const uint8_t ring_seed[LMB_SECAGG_SEED] = { 77 }; /* as in world.h */
-    world w = world_make(13, LMB_SECAGG_CURIOUS, 6, 4);
+    static const uint32_t common[] = { 10, 6, 5 };
+    world w = world_make(20, LMB_SECAGG_CURIOUS, 12, 7);
     lmb_secagg_graph g;
-    unsigned taken_out = 0;
     lmb_error err = LMB_ERROR_INIT;
-    ck_ok(lmb_secagg_graph_init(&g, w.n, 6, ring_seed, &err));
-    for (uint32_t i = 0; i < w.n; i++)
-        for (unsigned set = 0; set < 64; set++) { /* three of its six leave */
-            int leaves[WORLD_MAX];
-            outcome o;
-            if (__builtin_popcount(set) != 3)
-                continue;
-            for (uint32_t j = 0; j < w.n; j++)
-                leaves[j] = STAYS;
-            for (uint32_t k = 0; k < 6; k++)
-                if (set >> k & 1)
-                    leaves[g.near[i * 6 + k]] = SHARES;
-            o = session(&w, leaves);
-            if (o.sum)
-                ck_assert(!(o.in >> i & 1) && !o.refusals);
-            taken_out += o.sum;
+    ck_ok(lmb_secagg_graph_init(&g, w.n, 12, ring_seed, &err));
+    for (uint32_t i = 0; i < w.n; i++) {
+        int leaves[WORLD_MAX];
+        unsigned stay = 0;
+        outcome o;
+        for (uint32_t j = 0; j < w.n; j++) {
+            leaves[j] = STAYS;
+            for (int c = 0; c < 3; c++)
+                if (lmb_secagg_graph_slot(&g, i, j) >= 0 && common_neighbours(&g, i, j) == common[c])
+                    leaves[j] = SHARES;
+            stay |= (unsigned)(leaves[j] == STAYS && j != i) << j;
         }
-    ck_assert_uint_gt(taken_out, 13);
+        ck_assert_int_eq(__builtin_popcount(stay), 20 - 1 - 6);
+        o = session(&w, leaves);
+        ck_assert(o.sum && !o.refusals);
+        ck_assert_uint_eq(o.in, stay);
+    }
     lmb_secagg_graph_deinit(&g);
     world_free(&w);
 }
