@@ -142,7 +142,7 @@ static lmb_status take_reveal(lmb_secagg_server *s, uint32_t i, const uint8_t *b
 
 lmb_status lmb_secagg_server_take(lmb_secagg_server *s, uint32_t from, const uint8_t *bytes, size_t n, lmb_error *err)
 {
-    uint32_t i;
+    uint32_t i = 0;
     LMB_TRY(sender(s, from, &i, err));
     switch (s->stage) {
     case LMB_SECAGG_STAGE_ADVERTISE: return take_advertise(s, &s->peer[i], bytes, n, err);
@@ -160,7 +160,7 @@ lmb_status lmb_secagg_server_take(lmb_secagg_server *s, uint32_t from, const uin
 lmb_status lmb_secagg_server_vector(lmb_secagg_server *s, uint32_t from, const uint8_t *bytes, size_t n, lmb_error *err)
 {
     lmb_secagg_masked m;
-    uint32_t i;
+    uint32_t i = 0;
     if (s->stage != LMB_SECAGG_STAGE_MASK)
         return LMB_FAIL(err, LMB_E_DENIED,
                         "the vector of client %u does not come while vectors are taken; it is discarded", from);
