@@ -116,7 +116,7 @@ static lmb_status check_trust(uint32_t n, const lmb_secagg_trust *t, lmb_error *
 lmb_status lmb_secagg_shape_find(uint32_t n, const lmb_secagg_trust *trust, lmb_secagg_shape *out, lmb_error *err)
 {
     LMB_TRY(check_trust(n, trust, err));
-    for (uint32_t k = 2; k + 1 < n; k += 2) {
+    for (uint32_t k = 2; k + 1 < n && k <= LMB_SECAGG_DEGREE; k += 2) {
         uint32_t need;
         if (!stays_connected(n, k, trust))
             continue;
@@ -150,6 +150,8 @@ lmb_status lmb_secagg_shape_plan(uint32_t n, const lmb_secagg_trust *trust, lmb_
     if (lmb_secagg_shape_find(n, trust, out, &sparse) == LMB_OK)
         return LMB_OK;
     k = n - 1;
+    if (k > LMB_SECAGG_DEGREE)
+        return LMB_FAIL(err, sparse.status, "%s", sparse.msg);
     need = at_least_2(least_threshold(k, bad_in_complete(n, trust), trust));
     kept = k - at_most(trust->dropouts, n);
     if (need > kept)

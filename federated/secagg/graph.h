@@ -30,7 +30,10 @@
 extern "C" {
 #endif
 
-enum { LMB_SECAGG_CLIENTS = 1000000 }; /* of one cohort at most */
+enum {
+    LMB_SECAGG_CLIENTS = 1000000, /* of one cohort at most                                    */
+    LMB_SECAGG_DEGREE = 8192      /* of a planned graph at most: 3 MB of messages for a client */
+};
 
 typedef enum { LMB_SECAGG_CURIOUS = 0, LMB_SECAGG_MALICIOUS = 1 } lmb_secagg_mode; /* values are on the wire */
 
@@ -49,11 +52,13 @@ typedef struct lmb_secagg_shape {
     uint32_t degree, threshold;
 } lmb_secagg_shape;
 
-/* The smallest even degree below n - 1 that meets the bounds, and the smallest threshold with it.
+/* The smallest even degree below n - 1, and at most LMB_SECAGG_DEGREE, that meets the bounds, and the smallest
+ * threshold with it.
  *   errors  E_ARG when there is none: the shares are too large, or n too small */
 LMB_MUST_CHECK lmb_status lmb_secagg_shape_find(uint32_t n, const lmb_secagg_trust *trust, lmb_secagg_shape *out,
                                                 lmb_error *err);
-/* The same, or the complete graph when no smaller one will do: what a server uses. */
+/* The same, or the complete graph when no smaller one will do: what a server uses.
+ *   errors  E_ARG; when neither does, or the complete graph is larger than LMB_SECAGG_DEGREE */
 LMB_MUST_CHECK lmb_status lmb_secagg_shape_plan(uint32_t n, const lmb_secagg_trust *trust, lmb_secagg_shape *out,
                                                 lmb_error *err);
 /* What a client checks before it shares anything: is the server's shape safe under my own assumptions?

@@ -157,6 +157,7 @@ uint32_t lmbi_secagg_stayed(const lmb_secagg_server *s, uint32_t i)
 /* The graph is drawn on those who advertised: who never came does not count as a drop-out. */
 static lmb_status close_advertise(lmb_secagg_server *s, lmb_error *err)
 {
+    lmb_error why = LMB_ERROR_INIT;
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->n; i++)
         if (s->peer[i].did >= LMBI_ADVERTISED)
@@ -166,7 +167,8 @@ static lmb_status close_advertise(lmb_secagg_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_PEER, "%u clients advertised keys, a secure sum takes %u", n,
                         s->clients_min < 2 ? 2 : s->clients_min);
     if (s->shape.degree == 0) {
-        LMB_TRY(lmb_secagg_shape_plan(n, &s->trust, &s->shape, err));
+        if (lmb_secagg_shape_plan(n, &s->trust, &s->shape, &why) != LMB_OK)
+            return LMB_FAIL(err, LMB_E_PEER, "%s", why.msg);
     } else if (s->shape.degree > n - 1) {
         s->shape.degree = n - 1;
     }

@@ -82,6 +82,17 @@ START_TEST(infeasible)
 }
 END_TEST
 
+/* A floor above what drop-outs leave is infeasible at any degree; that is found out soon. */
+START_TEST(floor_above_the_survivors)
+{
+    lmb_secagg_trust trust = { MALICIOUS, .05, .35, 2.0 / 3 };
+    lmb_secagg_shape got;
+    lmb_error err = LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_secagg_shape_plan(1000000, &trust, &got, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "1000000 clients"));
+}
+END_TEST
+
 /* The floor holds whatever the bounds would allow, and small cohorts get the complete graph. */
 START_TEST(plan_keeps_the_floor)
 {
@@ -159,5 +170,5 @@ START_TEST(ring_depends_on_the_seed)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/secagg/graph", add_loop(known_answers, sizeof answers / sizeof *answers); add(infeasible);
+LMB_TEST_MAIN("federated/secagg/graph", add_loop(known_answers, sizeof answers / sizeof *answers); add(infeasible); add(floor_above_the_survivors);
               add(plan_keeps_the_floor); add(shapes_no_client_takes); add(ring); add(ring_depends_on_the_seed);)

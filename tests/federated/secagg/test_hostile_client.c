@@ -487,6 +487,23 @@ START_TEST(setups)
 }
 END_TEST
 
+/* Those who advertised are too few for the drop-outs that the server plans with. */
+START_TEST(no_plan)
+{
+    world w = world_make(N, LMB_SECAGG_CURIOUS, 0, 0);
+    lmb_error err = LMB_ERROR_INIT;
+    w.trust.dropouts = 0.4;
+    world_serve(&w);
+    for (uint32_t i = 0; i < 3; i++) {
+        world_join(&w, i);
+        ck_ok(world_send(&w, i, &err));
+    }
+    ck_assert_int_eq(lmb_secagg_server_advance(w.server, &err), LMB_E_PEER);
+    ck_assert_ptr_nonnull(strstr(err.msg, "3 clients"));
+    world_free(&w);
+}
+END_TEST
+
 /* From real updates to their weighted mean, with a plan of the server's own, seeds from the system and threads. */
 START_TEST(whole_round)
 {
@@ -536,4 +553,4 @@ END_TEST
 
 LMB_TEST_MAIN("federated/secagg/hostile_client", if (sodium_init() < 0) return 1; add(keys); add(boxes);
               add(boxes_of_noise); add(wrong_commitment); add(vectors); add(blocks); add(reveals); add(wrong_shares);
-              add(wrong_mask_key); add(wrong_consent); add(setups); add(whole_round);)
+              add(wrong_mask_key); add(wrong_consent); add(setups); add(no_plan); add(whole_round);)
