@@ -13,6 +13,9 @@ static const lmb_kernel *const portable[] = {
 
 const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
 
+static const lmb_kernel *const own_kernels[] = { LMBI_OWN, NULL };
+static const lmb_backend own = { "own", "convolutions and matrix products of our own", own_kernels };
+
 static const lmb_backend best = { "cpu", "convolutions of our own, then those of oneDNN", lmbi_best_kernels };
 
 lmb_layout lmbi_conv_layout(const lmb_call *c, int k)
@@ -34,10 +37,13 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
         else
             return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend portable");
         list[n++] = &lmb_backend_portable;
+    } else if (strcmp(name, "own") == 0) {
+        list[n++] = &own;
+        list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "portable") == 0) {
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "reference") != 0) {
-        return LMB_FAIL(err, LMB_E_ARG, "backend '%s'; it must be cpu, onednn, portable or reference", name);
+        return LMB_FAIL(err, LMB_E_ARG, "backend '%s'; it must be cpu, onednn, own, portable or reference", name);
     }
     list[n] = NULL;
     return LMB_OK;

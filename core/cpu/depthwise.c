@@ -1,0 +1,154 @@
+/* core/cpu/depthwise.c - convolutions of one filter a channel, of any kernel, stride and padding, and both gradients.
+ *
+ * Idea: nothing is shared between channels, so there is no matrix product; the work is bound by loads. With channels last a
+ * vector of channels of a pixel is multiplied with a vector of weights, tap by tap; four pixels of a row share the weights.
+ * The gradient of the input is the same loop over the taps turned round (conv.h). The gradient of the weights holds three
+ * or five taps of a kernel's row in registers along a row of the image, whose sums are then added.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/conv.h"
+#include "core/cpu/kernels.h"
+
+typedef struct depthwise { lmbi_taps g; const lmbi_conv_loops *l; } depthwise;
+
+/* The widest vectors that have no more lanes than there are channels; NULL: none. */
+static const lmbi_conv_loops *loops_for(int64_t channels)
+{
+    const lmbi_conv_loops *list[4], *const *l = lmbi_conv_choices(list);
+    while (*l && (*l)->lanes > channels)
+        l++;
+    return *l;
+}
+
+static bool accepts(const lmb_call *c, const char **why)
+{
+    *why = "only 2-D f32 convolutions with one filter a channel";
+    if (c->in[0].shape.n != 4 || c->in[0].dtype != LMB_F32)
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    return v.group == v.c && v.k == v.c && loops_for(v.c);
+}
+
+static void destroy(void *state)
+{
+    depthwise *s = state;
+    if (s)
+        lmbi_taps_free(&s->g);
+    free(s);
+}
+
+static lmb_status create(const lmb_call *c, bool backward, void **state, lmb_error *err)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    depthwise *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
+    s->l = loops_for(v.c);
+    lmb_status st = lmbi_taps_create(&v, backward, &s->g, err);
+    if (st != LMB_OK) {
+        free(s);
+        return st;
+    }
+    *state = s;
+    return LMB_OK;
+}
+
+/* Scratch: the weights of a phase, [taps][c]. */
+static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    LMB_TRY(create(c, false, state, err));
+    const lmbi_taps *g = &((depthwise *)*state)->g;
+    *scratch = sizeof(float) * (size_t)(g->most_taps * g->c);
+    return LMB_OK;
+}
+
+static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    LMB_TRY(create(c, true, state, err));
+    const lmbi_taps *g = &((depthwise *)*state)->g;
+    *scratch = sizeof(float) * (size_t)(g->most_taps * g->c);
+    return LMB_OK;
+}
+
+static void convolve(const depthwise *s, const lmb_run *r)
+{
+    const lmbi_taps *g = &s->g;
+    const float *w = r->in[1].data;
+    float *turned = r->scratch;
+
+    for (const lmbi_phase *p = g->phase; p < g->phase + g->phases; p++) {
+        for (int64_t t = 0; t < p->taps; t++)
+            for (int64_t c = 0; c < g->c; c++)
+                turned[t * g->c + c] = w[c * g->kernel + p->tap[t].weight];
+        s->l->depthwise(g, p, r->in[0].data, turned, r->out[0].data);
+    }
+}
+
+static void finish(const depthwise *s, const lmb_run *r, const lmbi_conv_end *e)
+{
+    lmbi_conv_finish(e, s->g.n * s->g.oh * s->g.ow, s->g.k, 0, r->out[0].data);
+}
+
+static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_conv_end e = lmbi_conv_end_of(r, NULL);
+    (void)err;
+    convolve(state, r);
+    finish(state, r, &e);
+    return LMB_OK;
+}
+
+static lmb_status act_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_conv_end e = lmbi_conv_end_of(r, r->attr);
+    (void)err;
+    convolve(state, r);
+    finish(state, r, &e);
+    return LMB_OK;
+}
+
+static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    (void)err;
+    convolve(state, r);
+    return LMB_OK;
+}
+
+static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    LMB_TRY(create(c, false, state, err));
+    const depthwise *s = *state;
+    *scratch = sizeof(float) * (size_t)(s->g.kernel * lmbi_up(s->g.c, s->l->lanes));
+    return LMB_OK;
+}
+
+/* dy, x -> dw */
+static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const depthwise *s = state;
+    const lmbi_taps *g = &s->g;
+    int64_t lanes = s->l->lanes, lds = lmbi_up(g->c, lanes);
+    const float *sums = r->scratch;
+    float *dw = r->out[0].data;
+
+    (void)err;
+    s->l->depthwise_gradient(g, r->in[1].data, r->in[0].data, r->scratch);
+    for (int64_t b = 0; b < g->c; b += lanes) { /* the last vector ends with the last channel */
+        int64_t first = b + lanes <= g->c ? b : g->c - lanes;
+        for (int64_t l = 0; l < lanes; l++)
+            for (int64_t t = 0; t < g->kernel; t++)
+                dw[(first + l) * g->kernel + g->tap[t].weight] = sums[t * lds + b + l];
+    }
+    return LMB_OK;
+}
+
+#define KERNEL(lower, text, Op, Domain, make, fn)                                                                          \
+    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = accepts,      \
+                                                .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
+KERNEL(conv, "depthwise", "Conv", "", forward_create, forward_run);
+KERNEL(conv_act, "depthwise_act", "ConvAct", "limbeck", forward_create, act_run);
+KERNEL(conv_data, "depthwise_data", "ConvGradData", "limbeck", data_create, data_run);
+KERNEL(conv_weights, "depthwise_weights", "ConvGradWeights", "limbeck", weights_create, weights_run);
