@@ -11,6 +11,9 @@ typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias))
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 #define INLINE __attribute__((always_inline)) static inline
 
+/* Loops over a register tile disappear: an array of vectors then is registers. */
+#define UNROLL _Pragma("GCC unroll 16")
+
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
 
@@ -69,37 +72,43 @@ static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int6
 
 enum { DEPTH = 512 }; /* rows of a panel of b that stay in the second-level cache */
 
-/* A tile of c: TALL rows of a by `wide` vectors of a panel of b. */
+/* A tile of c: TALL rows of a by `wide` vectors of a panel of b. Only a single vector may have fewer `columns` than lanes. */
 INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int wide, int64_t rows, int64_t columns,
                  float *c, const int64_t *at, bool add)
 {
     vec sum[TALL][WIDE];
 
+    UNROLL
     for (int t = 0; t < TALL; t++)
+        UNROLL
         for (int w = 0; w < wide; w++)
             sum[t][w] = (vec){ 0 };
     for (int64_t i = 0; i < depth; i++, b += wide * LANES) {
         vec right[WIDE];
+        UNROLL
         for (int w = 0; w < wide; w++)
             right[w] = load(b + w * LANES);
+        UNROLL
         for (int t = 0; t < TALL; t++)
+            UNROLL
             for (int w = 0; w < wide; w++)
                 sum[t][w] += a[t * lda + i] * right[w];
     }
+    UNROLL
     for (int t = 0; t < TALL; t++) {
         if (t >= rows)
             break;
         float *to = c + at[t];
+        UNROLL
         for (int w = 0; w < wide; w++, to += LANES) {
-            int64_t left = columns - w * LANES;
-            if (left >= LANES) {
+            if (wide > 1 || columns >= LANES) {
                 if (add)
                     sum[t][w] += load(to);
                 store(to, sum[t][w]);
             } else {
                 float part[LANES];
                 store(part, sum[t][w]);
-                for (int64_t l = 0; l < left; l++)
+                for (int64_t l = 0; l < columns; l++)
                     to[l] = add ? to[l] + part[l] : part[l];
             }
         }
@@ -130,18 +139,25 @@ INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb
 {
     vec sum[ROWS][WIDE];
 
+    UNROLL
     for (int r = 0; r < ROWS; r++)
+        UNROLL
         for (int w = 0; w < wide; w++)
             sum[r][w] = (vec){ 0 };
     for (int64_t i = 0; i < depth; i++, a += lda, b += ldb) {
         vec right[WIDE];
+        UNROLL
         for (int w = 0; w < wide; w++)
             right[w] = load(b + w * LANES);
+        UNROLL
         for (int r = 0; r < ROWS; r++)
+            UNROLL
             for (int w = 0; w < wide; w++)
                 sum[r][w] += a[r] * right[w];
     }
+    UNROLL
     for (int r = 0; r < ROWS; r++)
+        UNROLL
         for (int w = 0; w < wide; w++)
             store(s + r * lds + w * LANES, load(s + r * lds + w * LANES) + sum[r][w]);
 }
@@ -204,9 +220,11 @@ static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, c
                         for (int64_t t = t0; t < t1; t++) {
                             const float *from = source + j * step + p->tap[t].at + c;
                             vec weight = load(w + t * C + c);
+                            UNROLL
                             for (int u = 0; u < ABREAST; u++)
                                 sum[u] += weight * load(from + u * step);
                         }
+                        UNROLL
                         for (int u = 0; u < ABREAST; u++)
                             store(result + (j + u) * jump + c, sum[u]);
                         j += ABREAST;
@@ -232,10 +250,12 @@ INLINE void row_gradient(const lmbi_tap *tap, int taps, const float *source, int
     vec even[5], odd[5];
     int64_t j = lo;
 
+    UNROLL
     for (int t = 0; t < taps; t++)
         even[t] = odd[t] = (vec){ 0 };
     for (; j + 2 <= hi; j += 2) {
         vec d = load(dy + j * C), e = load(dy + (j + 1) * C);
+        UNROLL
         for (int t = 0; t < taps; t++) {
             const float *from = source + tap[t].at + j * step;
             even[t] += d * load(from);
@@ -244,9 +264,11 @@ INLINE void row_gradient(const lmbi_tap *tap, int taps, const float *source, int
     }
     if (j < hi) {
         vec d = load(dy + j * C);
+        UNROLL
         for (int t = 0; t < taps; t++)
             even[t] += d * load(source + tap[t].at + j * step);
     }
+    UNROLL
     for (int t = 0; t < taps; t++)
         store(s + t * lds, load(s + t * lds) + (even[t] + odd[t]));
 }
@@ -257,9 +279,11 @@ INLINE void taps_gradient(const lmbi_taps *g, const lmbi_phase *p, const lmbi_ta
 {
     int64_t lo = 0, hi = p->cols, step = g->step_x * g->c;
 
+    UNROLL
     for (int t = 0; t < taps; t++)
         reach(g, p, tap[t].x, &lo, &hi);
     row_gradient(tap, taps, source, step, dy, g->c, lo, hi, s, lds);
+    UNROLL
     for (int t = 0; t < taps && taps > 1; t++) {
         int64_t first = 0, last = p->cols;
         reach(g, p, tap[t].x, &first, &last);
