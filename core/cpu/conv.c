@@ -28,7 +28,8 @@ typedef struct conv {
     bool direct;         /* the source is the matrix of taps */
     bool flat;           /* 1-D: the tensors lie channels first */
     int64_t block, ld;   /* rows gathered at once and their distance */
-    int64_t ldb, lds;    /* gradient of the weights: rows of dy and of the sums */
+    bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
+    int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
     size_t rows, at, sums, source, result; /* offsets in scratch, in bytes */
     float *packed;       /* weights that never change, or NULL */
 } conv;
@@ -241,20 +242,22 @@ static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
 
 /* ---- the gradient of the weights ---- */
 
+/* The smaller matrix is turned: its columns become rows of register tiles, the larger one is read in whole vectors. */
 static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     conv *s;
 
     LMB_TRY(create(c, false, &s, err));
     const lmbi_taps *g = &s->g;
-    int64_t k = g->k / g->group;
-    s->direct = s->direct && g->c / g->group % s->l->rows == 0;
-    s->lds = lmbi_up(k, s->l->lanes);
-    s->ldb = s->lds == k ? g->k : s->lds;
+    int64_t depth = g->kernel * (g->c / g->group), k = g->k / g->group;
+    s->turned = k < depth;
+    s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
+    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0 ? g->k : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
+    s->lds = lmbi_up(s->turned ? depth : k, 16);
     *scratch = 0;
     s->rows = take(scratch, s->ld * s->block * 4);
-    s->at = take(scratch, s->lds == k ? 0 : s->lds * s->block * 4); /* dy in whole vectors */
-    s->sums = take(scratch, s->ld * s->lds * 4);
+    s->at = take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
+    s->sums = take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
     if (s->flat) {
         s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
         s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
@@ -263,26 +266,29 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     return LMB_OK;
 }
 
-/* One group: sums [taps * c][k]. */
+/* One group: sums [taps * c][k], or turned. */
 static void sum_group(const conv *s, const float *x, const float *dy, float *rows, float *whole, float *sums)
 {
     const lmbi_taps *g = &s->g;
+    const lmbi_conv_loops *l = s->l;
     int64_t k = g->k / g->group, depth = g->kernel * (g->c / g->group), all = g->n * g->oh * g->ow;
+    int64_t ldt = s->direct ? g->c : s->ld;
 
-    memset(sums, 0, sizeof *sums * (size_t)(s->ld * s->lds));
+    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(s->turned ? k : depth, 16) * s->lds));
     for (int64_t m = 0; m < all; m += s->block) {
         int64_t count = all - m < s->block ? all - m : s->block;
-        const float *a = s->direct ? x + m * g->c : rows, *b = dy + m * g->k;
+        const float *taps = s->direct ? x + m * g->c : rows, *d = dy + m * g->k;
         if (!s->direct)
-            s->l->gather(g, g->phase, x, m, count, rows, s->ld);
-        if (s->lds != k) {
-            for (int64_t r = 0; r < count; r++) {
-                memcpy(whole + r * s->lds, b + r * g->k, sizeof *b * (size_t)k);
-                memset(whole + r * s->lds + k, 0, sizeof *b * (size_t)(s->lds - k));
-            }
-            b = whole;
+            l->gather(g, g->phase, x, m, count, rows, s->ld);
+        if (s->ldy != g->k) {
+            for (int64_t r = 0; r < count; r++)
+                memcpy(whole + r * s->ldy, d + r * g->k, sizeof *d * (size_t)k);
+            d = whole;
         }
-        s->l->columns(a, s->direct ? g->c : s->ld, lmbi_up(depth, s->l->rows), b, s->ldb, s->lds, count, sums, s->lds);
+        if (s->turned)
+            l->columns(d, s->ldy, lmbi_up(k, l->rows), taps, ldt, lmbi_up(depth, l->lanes), count, sums, s->lds);
+        else
+            l->columns(taps, ldt, lmbi_up(depth, l->rows), d, s->ldy, lmbi_up(k, l->lanes), count, sums, s->lds);
     }
 }
 
@@ -294,7 +300,7 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     char *scratch = r->scratch;
     const float *dy = r->in[0].data, *x = r->in[1].data;
     float *dw = r->out[0].data, *sums = (float *)(void *)(scratch + s->sums);
-    int64_t c = g->c / g->group, k = g->k / g->group;
+    int64_t c = g->c / g->group, k = g->k / g->group, per_k = s->turned ? s->lds : 1, per_tap = s->turned ? 1 : s->lds;
 
     (void)err;
     if (s->flat) {
@@ -308,7 +314,7 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
         for (int64_t o = 0; o < k; o++)
             for (int64_t t = 0; t < g->kernel; t++)
                 for (int64_t j = 0; j < c; j++)
-                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] = sums[(t * c + j) * s->lds + o];
+                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] = sums[(t * c + j) * per_tap + o * per_k];
     }
     return LMB_OK;
 }

@@ -12,6 +12,7 @@ typedef struct lmbi_tap {
     int64_t y, x;
     int64_t at;     /* (y * w + x) * c, in the source        */
     int64_t weight; /* p * kw + q: which element of the kernel */
+    int64_t top, bottom, left, right; /* pixels of the phase for which it lies inside: i, j in [top, bottom) x [left, right) */
 } lmbi_tap;
 
 /* Taps whose source pixels are neighbours in memory. */
@@ -20,6 +21,7 @@ typedef struct lmbi_span { int64_t y, x, taps; } lmbi_span;
 typedef struct lmbi_phase {
     int64_t y, x, rows, cols; /* result pixels (y + i * jump_y, x + j * jump_x), i < rows, j < cols   */
     int64_t taps, spans;      /* taps are ordered by y, then x                                      */
+    int64_t top, bottom, lo, hi; /* pixels for which all taps lie inside: [top, bottom) x [lo, hi)  */
     const lmbi_tap *tap;
     const lmbi_span *span;
 } lmbi_phase;

@@ -181,116 +181,90 @@ static void columns(const float *a, int64_t lda, int64_t m, const float *b, int6
 
 enum { ABREAST = 4 }; /* pixels of a row at once, sharing the loads of weights */
 
-/* Taps of row i whose source row lies in the image. */
-INLINE void inside(const lmbi_taps *g, const lmbi_phase *p, int64_t i, int64_t *t0, int64_t *t1)
-{
-    for (*t0 = 0; *t0 < p->taps && i * g->step_y + p->tap[*t0].y < 0;)
-        ++*t0;
-    for (*t1 = *t0; *t1 < p->taps && i * g->step_y + p->tap[*t1].y < g->h;)
-        ++*t1;
-}
+static const float zeros[LANES];
 
-/* Pixels [*lo, *hi) of a row whose source at x stays inside. */
-INLINE void reach(const lmbi_taps *g, const lmbi_phase *p, int64_t x, int64_t *lo, int64_t *hi)
+/* A row of pixels: its taps [t0, t1) meet the image, all of them in pixels [lo, hi). */
+INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, int64_t t1, const float *source, const float *w,
+                          float *result)
 {
-    int64_t first = x < 0 ? (-x + g->step_x - 1) / g->step_x : 0, last = g->w - 1 - x < 0 ? 0 : (g->w - 1 - x) / g->step_x + 1;
-    *lo = first > *lo ? first : *lo;
-    *hi = last < *hi ? last : *hi;
-    *hi = *hi > p->cols ? p->cols : *hi;
-    *lo = *lo > *hi ? *hi : *lo;
+    int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C;
+
+    for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
+        abreast = j >= p->lo && j + ABREAST <= p->hi ? ABREAST : 1;
+        for (int64_t b = 0; b < C; b += LANES) {
+            int64_t c = b + LANES <= C ? b : C - LANES;
+            const float *from = source + j * step + c;
+            float *to = result + j * jump + c;
+            vec sum[ABREAST];
+            UNROLL
+            for (int u = 0; u < ABREAST; u++)
+                sum[u] = (vec){ 0 };
+            if (abreast > 1) {
+                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++) {
+                    vec weight = load(w + (t - p->tap) * C + c);
+                    UNROLL
+                    for (int u = 0; u < ABREAST; u++)
+                        sum[u] += weight * load(from + t->at + u * step);
+                }
+                UNROLL
+                for (int u = 0; u < ABREAST; u++)
+                    store(to + u * jump, sum[u]);
+            } else {
+                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++)
+                    if (j >= t->left && j < t->right)
+                        sum[0] += load(w + (t - p->tap) * C + c) * load(from + t->at);
+                store(to, sum[0]);
+            }
+        }
+    }
 }
 
 static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y)
 {
-    int64_t C = g->c, lo = 0, hi = p->cols, jump = g->jump_x * C, step = g->step_x * C;
-
-    for (int64_t t = 0; t < p->taps; t++)
-        reach(g, p, p->tap[t].x, &lo, &hi);
     for (int64_t n = 0; n < g->n; n++)
         for (int64_t i = 0; i < p->rows; i++) {
-            const float *source = x + (n * g->h + i * g->step_y) * g->w * C;
-            float *result = y + ((n * g->oh + p->y + i * g->jump_y) * g->ow + p->x) * C;
-            int64_t t0, t1, j;
-            inside(g, p, i, &t0, &t1);
-            for (int64_t b = 0; b < C; b += LANES) {
-                int64_t c = b + LANES <= C ? b : C - LANES;
-                for (j = 0; j < p->cols;) {
-                    if (j >= lo && j + ABREAST <= hi) {
-                        vec sum[ABREAST] = { { 0 } };
-                        for (int64_t t = t0; t < t1; t++) {
-                            const float *from = source + j * step + p->tap[t].at + c;
-                            vec weight = load(w + t * C + c);
-                            UNROLL
-                            for (int u = 0; u < ABREAST; u++)
-                                sum[u] += weight * load(from + u * step);
-                        }
-                        UNROLL
-                        for (int u = 0; u < ABREAST; u++)
-                            store(result + (j + u) * jump + c, sum[u]);
-                        j += ABREAST;
-                        continue;
-                    }
-                    vec sum = { 0 };
-                    for (int64_t t = t0; t < t1; t++) {
-                        int64_t sx = j * g->step_x + p->tap[t].x;
-                        if (sx >= 0 && sx < g->w)
-                            sum += load(w + t * C + c) * load(source + j * step + p->tap[t].at + c);
-                    }
-                    store(result + j * jump + c, sum);
-                    j++;
-                }
+            int64_t t0 = 0, t1;
+            while (t0 < p->taps && (i < p->tap[t0].top || i >= p->tap[t0].bottom))
+                t0++;
+            for (t1 = t0; t1 < p->taps && i >= p->tap[t1].top && i < p->tap[t1].bottom;)
+                t1++;
+            depthwise_row(g, p, t0, t1, x + (n * g->h + i * g->step_y) * g->w * g->c, w,
+                          y + ((n * g->oh + p->y + i * g->jump_y) * g->ow + p->x) * g->c);
+        }
+}
+
+/* s[t] += sums over the pixels of an image, for `taps` taps and one vector of channels. */
+INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy, float *s,
+                           int64_t lds)
+{
+    const lmbi_phase *p = g->phase;
+    int64_t C = g->c, step = g->step_x * C;
+    vec sum[9];
+
+    UNROLL
+    for (int t = 0; t < taps; t++)
+        sum[t] = (vec){ 0 };
+    for (int64_t i = 0; i < p->rows; i++, dy += g->ow * C) {
+        const float *source = x + i * g->step_y * g->w * C;
+        bool whole = i >= p->top && i < p->bottom;
+        for (int64_t j = 0; j < p->cols; j++, source += step) {
+            vec d = load(dy + j * C);
+            if (whole && j >= p->lo && j < p->hi) {
+                UNROLL
+                for (int t = 0; t < taps; t++)
+                    sum[t] += d * load(source + tap[t].at);
+                continue;
+            }
+            UNROLL
+            for (int t = 0; t < taps; t++) {
+                bool in = i >= tap[t].top && i < tap[t].bottom && j >= tap[t].left && j < tap[t].right;
+                sum[t] += d * load(in ? source + tap[t].at : zeros);
             }
         }
-}
-
-/* s[t] += sums over pixels [lo, hi) of a row, of `taps` neighbours. */
-INLINE void row_gradient(const lmbi_tap *tap, int taps, const float *source, int64_t step, const float *dy, int64_t C, int64_t lo,
-                         int64_t hi, float *s, int64_t lds)
-{
-    vec even[5], odd[5];
-    int64_t j = lo;
-
-    UNROLL
-    for (int t = 0; t < taps; t++)
-        even[t] = odd[t] = (vec){ 0 };
-    for (; j + 2 <= hi; j += 2) {
-        vec d = load(dy + j * C), e = load(dy + (j + 1) * C);
-        UNROLL
-        for (int t = 0; t < taps; t++) {
-            const float *from = source + tap[t].at + j * step;
-            even[t] += d * load(from);
-            odd[t] += e * load(from + step);
-        }
-    }
-    if (j < hi) {
-        vec d = load(dy + j * C);
-        UNROLL
-        for (int t = 0; t < taps; t++)
-            even[t] += d * load(source + tap[t].at + j * step);
     }
     UNROLL
     for (int t = 0; t < taps; t++)
-        store(s + t * lds, load(s + t * lds) + (even[t] + odd[t]));
-}
-
-/* Pixels that all of `taps` can reach together, the others one tap at a time. */
-INLINE void taps_gradient(const lmbi_taps *g, const lmbi_phase *p, const lmbi_tap *tap, int taps, const float *source,
-                          const float *dy, float *s, int64_t lds)
-{
-    int64_t lo = 0, hi = p->cols, step = g->step_x * g->c;
-
-    UNROLL
-    for (int t = 0; t < taps; t++)
-        reach(g, p, tap[t].x, &lo, &hi);
-    row_gradient(tap, taps, source, step, dy, g->c, lo, hi, s, lds);
-    UNROLL
-    for (int t = 0; t < taps && taps > 1; t++) {
-        int64_t first = 0, last = p->cols;
-        reach(g, p, tap[t].x, &first, &last);
-        for (int64_t j = first; j < last; j++)
-            if (j < lo || j >= hi)
-                store(s + t * lds, load(s + t * lds) + load(dy + j * g->c) * load(source + tap[t].at + j * step));
-    }
+        store(s + t * lds, load(s + t * lds) + sum[t]);
 }
 
 static void depthwise_gradient(const lmbi_taps *g, const float *x, const float *dy, float *s)
@@ -299,27 +273,15 @@ static void depthwise_gradient(const lmbi_taps *g, const float *x, const float *
     int64_t C = g->c, lds = lmbi_up(C, LANES);
 
     memset(s, 0, sizeof *s * (size_t)(p->taps * lds));
-    for (int64_t n = 0; n < g->n; n++)
-        for (int64_t i = 0; i < p->rows; i++) {
-            int64_t t0, t1;
-            inside(g, p, i, &t0, &t1);
-            for (int64_t b = 0; b < C; b += LANES) {
-                int64_t c = b + LANES <= C ? b : C - LANES;
-                const float *source = x + (n * g->h + i * g->step_y) * g->w * C + c;
-                const float *from = dy + (n * g->oh + i) * g->ow * C + c;
-                for (int64_t t = t0, next; t < t1; t = next) {
-                    int64_t alike = 1; /* taps of one row */
-                    while (t + alike < t1 && p->tap[t + alike].y == p->tap[t].y)
-                        alike++;
-                    next = t + (alike >= 5 ? 5 : alike >= 3 ? 3 : 1);
-                    if (next - t == 5)
-                        taps_gradient(g, p, p->tap + t, 5, source, from, s + t * lds + b, lds);
-                    else if (next - t == 3)
-                        taps_gradient(g, p, p->tap + t, 3, source, from, s + t * lds + b, lds);
-                    else
-                        taps_gradient(g, p, p->tap + t, 1, source, from, s + t * lds + b, lds);
-                }
-            }
+    for (int64_t n = 0; n < g->n; n++, x += g->h * g->w * C, dy += g->oh * g->ow * C)
+        for (int64_t b = 0; b < C; b += LANES) {
+            int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
+            for (; t + 9 <= p->taps; t += 9)
+                image_gradient(g, p->tap + t, 9, x + c, dy + c, s + t * lds + b, lds);
+            for (; t + 5 <= p->taps; t += 5)
+                image_gradient(g, p->tap + t, 5, x + c, dy + c, s + t * lds + b, lds);
+            for (; t < p->taps; t++)
+                image_gradient(g, p->tap + t, 1, x + c, dy + c, s + t * lds + b, lds);
         }
 }
 

@@ -37,6 +37,22 @@ static bool next_tap(const axis *a, bool backward, int64_t f, int64_t *p, int64_
     return false;
 }
 
+/* Pixels [*lo, *hi) of `count`, `step` apart in a source of size n, whose tap `shift` away lies inside. */
+static void reach(int64_t shift, int64_t step, int64_t n, int64_t count, int64_t *lo, int64_t *hi)
+{
+    *lo = shift >= 0 ? 0 : (-shift + step - 1) / step;
+    *hi = n - 1 - shift < 0 ? 0 : (n - 1 - shift) / step + 1;
+    *hi = *hi > count ? count : *hi;
+    *lo = *lo > *hi ? *hi : *lo;
+}
+
+/* The pixels that all taps reach: none when the two ends have crossed. */
+static void meet(int64_t lo, int64_t hi, int64_t *all_lo, int64_t *all_hi)
+{
+    *all_lo = lo > *all_lo ? lo : *all_lo;
+    *all_hi = hi < *all_hi ? hi : *all_hi;
+}
+
 /* The taps of phase (fy, fx), appended to the lists. */
 static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy, int64_t fx, lmbi_tap **tap, lmbi_span **span)
 {
@@ -47,10 +63,16 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
     *f = (lmbi_phase){ .y = fy, .x = fx, .tap = *tap, .span = *span };
     f->rows = (ay->result - fy + g->jump_y - 1) / g->jump_y;
     f->cols = (ax->result - fx + g->jump_x - 1) / g->jump_x;
+    f->bottom = f->rows, f->hi = f->cols;
     while (next_tap(ay, g->backward, fy, &p, &y))
         for (q = -1; next_tap(ax, g->backward, fx, &q, &x); (*tap)++) {
             lmbi_span *last = *span - 1;
-            **tap = (lmbi_tap){ y, x, (y * g->w + x) * g->c, p * ax->kernel + q };
+            lmbi_tap *t = *tap;
+            *t = (lmbi_tap){ .y = y, .x = x, .at = (y * g->w + x) * g->c, .weight = p * ax->kernel + q };
+            reach(y, g->step_y, g->h, f->rows, &t->top, &t->bottom);
+            reach(x, g->step_x, g->w, f->cols, &t->left, &t->right);
+            meet(t->top, t->bottom, &f->top, &f->bottom);
+            meet(t->left, t->right, &f->lo, &f->hi);
             if (neighbours && *span > f->span && last->y == y && last->x + last->taps == x)
                 last->taps++;
             else
