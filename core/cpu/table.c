@@ -8,7 +8,8 @@ static const lmb_kernel *const portable[] = {
     &lmbi_cpu_max_pool, &lmbi_cpu_max_pool_grad,
     &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
     &lmbi_cpu_bias_grad, &lmbi_cpu_relu, &lmbi_cpu_relu_grad, &lmbi_cpu_clip, &lmbi_cpu_clip_grad, &lmbi_cpu_add,
-    &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div, NULL,
+    &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div,
+    &lmbi_cpu_sum_to, &lmbi_cpu_cross_entropy, &lmbi_cpu_cross_entropy_grad, NULL,
 };
 
 const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
