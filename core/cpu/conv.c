@@ -8,6 +8,9 @@
  * The gradient of the weights multiplies the gathered rows, turned, with the gradient of the output; blocks are summed in
  * f32 from zero and then added, which rounds less than one long sum.
  *
+ * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of the
+ * result then finds each row of its taps as a matrix with overlapping rows.
+ *
  * A 1-D convolution has its tensors turned to channels last in scratch, and is a 2-D one of height 1.
  *   source   Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication; Dukhan 2019, The Indirect
  *            Convolution Algorithm
@@ -26,11 +29,13 @@ typedef struct conv {
     lmbi_taps g;
     const lmbi_conv_loops *l;
     bool direct;         /* the source is the matrix of taps */
+    bool by_row;         /* rows of pixels over padded images */
+    int64_t tall, side;  /* of a padded image */
     bool flat;           /* 1-D: the tensors lie channels first */
     int64_t block, ld;   /* rows gathered at once and their distance */
     bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
     int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
-    size_t rows, at, sums, source, result; /* offsets in scratch, in bytes */
+    size_t rows, at, sums, image, source, result; /* offsets in scratch, in bytes */
     float *packed;       /* weights that never change, or NULL */
 } conv;
 
@@ -64,6 +69,13 @@ static void destroy(void *state)
     free(s);
 }
 
+/* Short runs and hardly a tile that is cut. */
+static bool is_by_row(const conv *s, const lmb_conv *v)
+{
+    return !s->direct && !s->g.backward && v->group == 1 && v->dw == 1 && (v->kw * v->c <= 64 || v->k <= 16) &&
+           4 * v->ow >= 3 * lmbi_up(v->ow, s->l->tall);
+}
+
 /* What the three have in common. */
 static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error *err)
 {
@@ -86,8 +98,38 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
     s->block = ROW_FLOATS / (s->ld + 1);
     s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
     s->block = lmbi_up(s->block, s->l->tall);
+    s->by_row = is_by_row(s, &v);
+    if (s->by_row) {
+        s->tall = (v.oh - 1) * v.sh + (v.kh - 1) * v.dh + 1;
+        s->side = (v.ow - 1) * v.sw + v.kw;
+        s->block = v.ow > s->block ? v.ow : s->block;
+    }
     *out = s;
     return LMB_OK;
+}
+
+/* ---- padded images ---- */
+
+/* Tiles and vectors read behind the last pixel. */
+static int64_t image_floats(const conv *s)
+{
+    const lmbi_taps *g = &s->g;
+    return !s->by_row ? 0 : (s->tall * s->side + s->l->tall * g->step_x) * g->c + s->l->wide * s->l->lanes;
+}
+
+/* Zeros once; an image then writes inside its frame only. */
+static void clear_image(const conv *s, float *to)
+{
+    memset(to, 0, sizeof *to * (size_t)image_floats(s));
+}
+
+static void pad_image(const conv *s, const float *x, float *to)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t above = -g->tap->y, left = -g->tap->x, width = s->side - left < g->w ? s->side - left : g->w;
+
+    for (int64_t y = 0; y < g->h && y + above < s->tall && width > 0; y++)
+        memcpy(to + ((y + above) * s->side + left) * g->c, x + y * g->w * g->c, sizeof *to * (size_t)(width * g->c));
 }
 
 /* ---- forward, and the gradient of the input ---- */
@@ -98,12 +140,22 @@ static int64_t packed_floats(const conv *s)
     return lmbi_packed(s->l, s->g.kernel * c, k) * s->g.group;
 }
 
+/* Taps of one row of the kernel. */
+static int64_t kernel_width(const lmbi_taps *g)
+{
+    return g->kernel / g->phase->spans;
+}
+
 /* Weights [k, c / group, kernel] of all phases and groups. */
 static void pack(const conv *s, const float *w, float *b)
 {
     const lmbi_taps *g = &s->g;
-    int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel;
+    int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel, width = kernel_width(g);
 
+    for (int64_t t = 0; s->by_row && t < g->kernel; t += width, b += lmbi_packed(s->l, width * c, k))
+        lmbi_pack(s->l, w, g->tap + t, width, c, inner, k, c * g->kernel, 1, b);
+    if (s->by_row)
+        return;
     for (int64_t f = 0; f < g->phases; f++)
         for (int64_t i = 0; i < g->group; i++) {
             const lmbi_phase *p = &g->phase[f];
@@ -129,8 +181,9 @@ static lmb_status layers_create(const lmb_call *c, bool backward, void **state, 
     *scratch = 0;
     if (!s->packed)
         take(scratch, packed_floats(s) * 4);
-    s->rows = take(scratch, s->ld * s->block * 4);
+    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
     s->at = take(scratch, s->block * 8);
+    s->image = take(scratch, image_floats(s) * 4);
     if (s->flat) {
         s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
         s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
@@ -182,6 +235,29 @@ static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64
     s->l->multiply(rows, s->ld, count - whole, depth, b, k, y, at + whole, false);
 }
 
+static void convolve_by_row(const conv *s, const float *x, const float *packed, float *y, const lmbi_conv_end *e, float *image,
+                            int64_t *at)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t width = kernel_width(g), panel = lmbi_packed(s->l, width * g->c, g->k);
+
+    for (int64_t j = 0; j < g->ow; j++)
+        at[j] = j * g->k;
+    clear_image(s, image);
+    for (int64_t n = 0, row = 0; n < g->n; n++) {
+        pad_image(s, x + n * g->h * g->w * g->c, image);
+        for (int64_t i = 0; i < g->oh; i++, row += g->ow) {
+            for (int64_t p = 0; p < g->phase->spans; p++) {
+                int64_t down = i * g->step_y + g->tap[p * width].y - g->tap->y;
+                s->l->multiply(image + down * s->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
+                               y + row * g->k, at, p > 0);
+            }
+            if (!s->flat)
+                lmbi_conv_finish(e, g->ow, g->k, row, y);
+        }
+    }
+}
+
 static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
 {
     const lmbi_taps *g = &s->g;
@@ -197,7 +273,9 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
         x = (float *)(void *)(scratch + s->source), y = (float *)(void *)(scratch + s->result);
         lmbi_transpose(r->in[0].data, scratch + s->source, &in, 4, true);
     }
-    for (const lmbi_phase *p = g->phase; p < g->phase + g->phases; p++) {
+    if (s->by_row)
+        convolve_by_row(s, x, packed, y, e, (float *)(void *)(scratch + s->image), at);
+    for (const lmbi_phase *p = g->phase; !s->by_row && p < g->phase + g->phases; p++) {
         int64_t depth = p->taps * c, all = g->n * p->rows * p->cols;
         for (int64_t m = 0; m < all; m += s->block) {
             int64_t count = all - m < s->block ? all - m : s->block;
@@ -254,9 +332,15 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
     s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0 ? g->k : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
     s->lds = lmbi_up(s->turned ? depth : k, 16);
+    if (s->by_row) { /* rows of taps in whole vectors, side by side */
+        s->turned = true;
+        s->ldy = k % s->l->rows == 0 ? k : lmbi_up(k, 16);
+        s->lds = g->phase->spans * lmbi_up(kernel_width(g) * g->c, 16);
+    }
     *scratch = 0;
-    s->rows = take(scratch, s->ld * s->block * 4);
+    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
     s->at = take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
+    s->image = take(scratch, image_floats(s) * 4);
     s->sums = take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
     if (s->flat) {
         s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
@@ -292,6 +376,28 @@ static void sum_group(const conv *s, const float *x, const float *dy, float *row
     }
 }
 
+/* The same over padded images: sums [k][rows of taps, each in whole vectors]. */
+static void sum_by_row(const conv *s, const float *x, const float *dy, float *image, float *whole, float *sums)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t width = kernel_width(g) * g->c, tall = lmbi_up(g->k, s->l->rows);
+
+    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(g->k, 16) * s->lds));
+    clear_image(s, image);
+    for (int64_t n = 0; n < g->n; n++) {
+        pad_image(s, x + n * g->h * g->w * g->c, image);
+        for (int64_t i = 0; i < g->oh; i++, dy += g->ow * g->k) {
+            for (int64_t j = 0; s->ldy != g->k && j < g->ow; j++)
+                memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
+            for (int64_t p = 0; p < g->phase->spans; p++) {
+                int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
+                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * s->side * g->c, g->step_x * g->c,
+                              lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16), s->lds);
+            }
+        }
+    }
+}
+
 /* dy, x -> dw */
 static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
 {
@@ -309,12 +415,18 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
         lmbi_transpose(dy, scratch + s->result, &out, 4, true);
         x = (float *)(void *)(scratch + s->source), dy = (float *)(void *)(scratch + s->result);
     }
+    int64_t width = s->by_row ? kernel_width(g) : g->kernel, next = lmbi_up(width * c, 16) * per_tap; /* rows of taps */
     for (int64_t i = 0; i < g->group; i++) {
-        sum_group(s, x + i * c, dy + i * k, (float *)(void *)(scratch + s->rows), (float *)(void *)(scratch + s->at), sums);
+        float *whole = (float *)(void *)(scratch + s->at);
+        if (s->by_row)
+            sum_by_row(s, x, dy, (float *)(void *)(scratch + s->image), whole, sums);
+        else
+            sum_group(s, x + i * c, dy + i * k, (float *)(void *)(scratch + s->rows), whole, sums);
         for (int64_t o = 0; o < k; o++)
             for (int64_t t = 0; t < g->kernel; t++)
                 for (int64_t j = 0; j < c; j++)
-                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] = sums[(t * c + j) * per_tap + o * per_k];
+                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] =
+                        sums[t / width * next + (t % width * c + j) * per_tap + o * per_k];
     }
     return LMB_OK;
 }

@@ -108,7 +108,14 @@ INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int
             } else {
                 float part[LANES];
                 store(part, sum[t][w]);
-                for (int64_t l = 0; l < columns; l++)
+                int64_t l = 0;
+                for (; l + 4 <= columns; l += 4) {
+                    four v = *(const four *)(const void *)(part + l);
+                    if (add)
+                        v += *(const four *)(const void *)(to + l);
+                    *(four *)(void *)(to + l) = v;
+                }
+                for (; l < columns; l++)
                     to[l] = add ? to[l] + part[l] : part[l];
             }
         }
