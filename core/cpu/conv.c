@@ -23,7 +23,7 @@
 #include "core/cpu/kernels.h"
 #include "core/plan/internal.h"
 
-enum { ROW_FLOATS = 24 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480 };
+enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480 };
 
 typedef struct conv {
     lmbi_taps g;

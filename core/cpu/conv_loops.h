@@ -79,10 +79,16 @@ INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int
     vec sum[TALL][WIDE];
 
     UNROLL
-    for (int t = 0; t < TALL; t++)
+    for (int t = 0; t < TALL; t++) {
+        if (t < rows) {
+            __builtin_prefetch(c + at[t], 1);
+            if (wide > 1)
+                __builtin_prefetch(c + at[t] + LANES, 1);
+        }
         UNROLL
         for (int w = 0; w < wide; w++)
             sum[t][w] = (vec){ 0 };
+    }
     for (int64_t i = 0; i < depth; i++, b += wide * LANES) {
         vec right[WIDE];
         UNROLL
@@ -125,8 +131,8 @@ INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int
 static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, const float *b, int64_t n, float *c,
                      const int64_t *at, bool add)
 {
-    for (int64_t j = 0; j < n;) {
-        int64_t width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
+    for (int64_t j = 0, width; j < n; j += width, b += depth * width) {
+        width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
         for (int64_t d = 0; d < depth || d == 0; d += DEPTH) { /* without any depth: zeros */
             int64_t deep = depth - d < DEPTH ? depth - d : DEPTH;
             const float *panel = b + d * width;
@@ -137,8 +143,6 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
                     tile(a + r * lda + d, lda, deep, panel, 1, rows - r, n - j, c + j, at + r, add || d);
             }
         }
-        b += depth * width;
-        j += width;
     }
 }
 
@@ -153,6 +157,9 @@ INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb
             sum[r][w] = (vec){ 0 };
     for (int64_t i = 0; i < depth; i++, a += lda, b += ldb) {
         vec right[WIDE];
+        __builtin_prefetch(b + depth * ldb);
+        if (wide * LANES > 16)
+            __builtin_prefetch(b + depth * ldb + 16);
         UNROLL
         for (int w = 0; w < wide; w++)
             right[w] = load(b + w * LANES);
