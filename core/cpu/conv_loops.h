@@ -193,7 +193,10 @@ static void columns(const float *a, int64_t lda, int64_t m, const float *b, int6
 
 /* ---- depthwise: vectors of channels, one weight a channel and tap ---- */
 
-enum { ABREAST = 4 }; /* pixels of a row at once, sharing the loads of weights */
+enum {
+    ABREAST = 4, /* pixels of a row at once, sharing the loads of weights */
+    AHEAD = 8    /* pixels that are asked for early                       */
+};
 
 static const float zeros[LANES];
 
@@ -214,6 +217,12 @@ INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, i
             for (int u = 0; u < ABREAST; u++)
                 sum[u] = (vec){ 0 };
             if (abreast > 1) {
+                const float *newest = from + p->tap[p->taps - 1].at;
+                UNROLL
+                for (int u = 0; u < ABREAST; u++) { /* the row that has not been read for the row above */
+                    __builtin_prefetch(newest + (u + AHEAD) * step);
+                    __builtin_prefetch(to + (u + AHEAD) * jump, 1);
+                }
                 for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++) {
                     vec weight = load(w + (t - p->tap) * C + c);
                     UNROLL
