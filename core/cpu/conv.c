@@ -30,7 +30,6 @@ typedef struct conv {
     const lmbi_conv_loops *l;
     bool direct;         /* the source is the matrix of taps */
     bool by_row;         /* rows of pixels over padded images */
-    int64_t tall, side;  /* of a padded image */
     bool flat;           /* 1-D: the tensors lie channels first */
     int64_t block, ld;   /* rows gathered at once and their distance */
     bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
@@ -99,11 +98,8 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
     s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
     s->block = lmbi_up(s->block, s->l->tall);
     s->by_row = is_by_row(s, &v);
-    if (s->by_row) {
-        s->tall = (v.oh - 1) * v.sh + (v.kh - 1) * v.dh + 1;
-        s->side = (v.ow - 1) * v.sw + v.kw;
-        s->block = v.ow > s->block ? v.ow : s->block;
-    }
+    if (s->by_row && v.ow > s->block)
+        s->block = v.ow;
     *out = s;
     return LMB_OK;
 }
@@ -114,22 +110,13 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
 static int64_t image_floats(const conv *s)
 {
     const lmbi_taps *g = &s->g;
-    return !s->by_row ? 0 : (s->tall * s->side + s->l->tall * g->step_x) * g->c + s->l->wide * s->l->lanes;
+    return !s->by_row ? 0 : (g->tall * g->side + s->l->tall * g->step_x) * g->c + s->l->wide * s->l->lanes;
 }
 
 /* Zeros once; an image then writes inside its frame only. */
 static void clear_image(const conv *s, float *to)
 {
     memset(to, 0, sizeof *to * (size_t)image_floats(s));
-}
-
-static void pad_image(const conv *s, const float *x, float *to)
-{
-    const lmbi_taps *g = &s->g;
-    int64_t above = -g->tap->y, left = -g->tap->x, width = s->side - left < g->w ? s->side - left : g->w;
-
-    for (int64_t y = 0; y < g->h && y + above < s->tall && width > 0; y++)
-        memcpy(to + ((y + above) * s->side + left) * g->c, x + y * g->w * g->c, sizeof *to * (size_t)(width * g->c));
 }
 
 /* ---- forward, and the gradient of the input ---- */
@@ -245,11 +232,11 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
         at[j] = j * g->k;
     clear_image(s, image);
     for (int64_t n = 0, row = 0; n < g->n; n++) {
-        pad_image(s, x + n * g->h * g->w * g->c, image);
+        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
         for (int64_t i = 0; i < g->oh; i++, row += g->ow) {
             for (int64_t p = 0; p < g->phase->spans; p++) {
                 int64_t down = i * g->step_y + g->tap[p * width].y - g->tap->y;
-                s->l->multiply(image + down * s->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
+                s->l->multiply(image + down * g->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
                                y + row * g->k, at, p > 0);
             }
             if (!s->flat)
@@ -385,13 +372,13 @@ static void sum_by_row(const conv *s, const float *x, const float *dy, float *im
     memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(g->k, 16) * s->lds));
     clear_image(s, image);
     for (int64_t n = 0; n < g->n; n++) {
-        pad_image(s, x + n * g->h * g->w * g->c, image);
+        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
         for (int64_t i = 0; i < g->oh; i++, dy += g->ow * g->k) {
             for (int64_t j = 0; s->ldy != g->k && j < g->ow; j++)
                 memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
             for (int64_t p = 0; p < g->phase->spans; p++) {
                 int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
-                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * s->side * g->c, g->step_x * g->c,
+                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c, g->step_x * g->c,
                               lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16), s->lds);
             }
         }

@@ -21,7 +21,7 @@ typedef struct lmbi_span { int64_t y, x, taps; } lmbi_span;
 typedef struct lmbi_phase {
     int64_t y, x, rows, cols; /* result pixels (y + i * jump_y, x + j * jump_x), i < rows, j < cols   */
     int64_t taps, spans;      /* taps are ordered by y, then x                                      */
-    int64_t top, bottom, lo, hi; /* pixels for which all taps lie inside: [top, bottom) x [lo, hi)  */
+    int64_t lo, hi;           /* pixels of a row for which all taps lie inside, [lo, hi)            */
     const lmbi_tap *tap;
     const lmbi_span *span;
 } lmbi_phase;
@@ -31,6 +31,7 @@ typedef struct lmbi_taps {
     int64_t step_y, step_x, jump_y, jump_x, group;
     int64_t kernel;                /* elements of the kernel: kh * kw            */
     int64_t phases, most_taps;     /* of a phase                                 */
+    int64_t tall, side;            /* forward: rows and pixels of a padded image */
     bool backward;
     lmbi_phase *phase;
     lmbi_tap *tap;
@@ -39,6 +40,9 @@ typedef struct lmbi_taps {
 
 LMB_MUST_CHECK lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err);
 void lmbi_taps_free(lmbi_taps *g);
+/* x [h, w, c] into the frame of zeros that forward taps want around it: [tall, side, c], whose first tap of the first pixel
+ * is its first number. The frame itself is cleared by nobody: once, for all images, is enough. */
+void lmbi_pad(const lmbi_taps *g, const float *x, float *to);
 /* The next pixel of a phase: n, i, j. */
 typedef struct lmbi_pixel { int64_t n, i, j; } lmbi_pixel;
 
@@ -59,8 +63,9 @@ typedef struct lmbi_conv_loops {
                     int64_t lds);
     /* Depthwise, c >= lanes: w is [taps of the phase][c]. */
     void (*depthwise)(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y);
-    /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] */
-    void (*depthwise_gradient)(const lmbi_taps *g, const float *x, const float *dy, float *s);
+    /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] grows by what one
+     * image, padded, adds. */
+    void (*depthwise_gradient)(const lmbi_taps *g, const float *image, const float *dy, float *s);
 } lmbi_conv_loops;
 
 /* The loops for vector units that this processor has, best first; NULL ends them. */

@@ -198,13 +198,11 @@ enum {
     AHEAD = 8    /* pixels that are asked for early                       */
 };
 
-static const float zeros[LANES];
-
 /* A row of pixels: its taps [t0, t1) meet the image, all of them in pixels [lo, hi). */
 INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, int64_t t1, const float *source, const float *w,
                           float *result)
 {
-    int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C;
+    int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C, row = g->w * C;
 
     for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
         abreast = j >= p->lo && j + ABREAST <= p->hi ? ABREAST : 1;
@@ -217,11 +215,16 @@ INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, i
             for (int u = 0; u < ABREAST; u++)
                 sum[u] = (vec){ 0 };
             if (abreast > 1) {
-                const float *newest = from + p->tap[p->taps - 1].at;
+                const float *newest = from + AHEAD * step + p->tap[p->taps - 1].at;
                 UNROLL
-                for (int u = 0; u < ABREAST; u++) { /* the row that has not been read for the row above */
-                    __builtin_prefetch(newest + (u + AHEAD) * step);
+                for (int u = 0; u < ABREAST; u++) { /* what has not been read for the row above */
+                    __builtin_prefetch(newest + u * step);
                     __builtin_prefetch(to + (u + AHEAD) * jump, 1);
+                    if (step != C) {
+                        __builtin_prefetch(newest + u * step - C);
+                        __builtin_prefetch(newest + u * step - row);
+                        __builtin_prefetch(newest + u * step - row - C);
+                    }
                 }
                 for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++) {
                     vec weight = load(w + (t - p->tap) * C + c);
@@ -256,56 +259,43 @@ static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, c
         }
 }
 
-/* s[t] += sums over the pixels of an image, for `taps` taps and one vector of channels. */
+/* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */
 INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy, float *s,
                            int64_t lds)
 {
-    const lmbi_phase *p = g->phase;
-    int64_t C = g->c, step = g->step_x * C;
+    int64_t C = g->c, step = g->step_x * C, row = g->step_y * g->side * C - g->ow * step, at[9];
     vec sum[9];
 
     UNROLL
-    for (int t = 0; t < taps; t++)
+    for (int t = 0; t < taps; t++) {
         sum[t] = (vec){ 0 };
-    for (int64_t i = 0; i < p->rows; i++, dy += g->ow * C) {
-        const float *source = x + i * g->step_y * g->w * C;
-        bool whole = i >= p->top && i < p->bottom;
-        for (int64_t j = 0; j < p->cols; j++, source += step) {
-            vec d = load(dy + j * C);
-            if (whole && j >= p->lo && j < p->hi) {
-                UNROLL
-                for (int t = 0; t < taps; t++)
-                    sum[t] += d * load(source + tap[t].at);
-                continue;
-            }
-            UNROLL
-            for (int t = 0; t < taps; t++) {
-                bool in = i >= tap[t].top && i < tap[t].bottom && j >= tap[t].left && j < tap[t].right;
-                sum[t] += d * load(in ? source + tap[t].at : zeros);
-            }
-        }
+        at[t] = ((tap[t].y - g->tap->y) * g->side + tap[t].x - g->tap->x) * C;
     }
+    for (int64_t i = 0; i < g->oh; i++, x += row)
+        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C) {
+            vec d = load(dy);
+            UNROLL
+            for (int t = 0; t < taps; t++)
+                sum[t] += d * load(x + at[t]);
+        }
     UNROLL
     for (int t = 0; t < taps; t++)
         store(s + t * lds, load(s + t * lds) + sum[t]);
 }
 
-static void depthwise_gradient(const lmbi_taps *g, const float *x, const float *dy, float *s)
+static void depthwise_gradient(const lmbi_taps *g, const float *image, const float *dy, float *s)
 {
-    const lmbi_phase *p = g->phase;
     int64_t C = g->c, lds = lmbi_up(C, LANES);
 
-    memset(s, 0, sizeof *s * (size_t)(p->taps * lds));
-    for (int64_t n = 0; n < g->n; n++, x += g->h * g->w * C, dy += g->oh * g->ow * C)
-        for (int64_t b = 0; b < C; b += LANES) {
-            int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
-            for (; t + 9 <= p->taps; t += 9)
-                image_gradient(g, p->tap + t, 9, x + c, dy + c, s + t * lds + b, lds);
-            for (; t + 5 <= p->taps; t += 5)
-                image_gradient(g, p->tap + t, 5, x + c, dy + c, s + t * lds + b, lds);
-            for (; t < p->taps; t++)
-                image_gradient(g, p->tap + t, 1, x + c, dy + c, s + t * lds + b, lds);
-        }
+    for (int64_t b = 0; b < C; b += LANES) {
+        int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
+        for (; t + 9 <= g->kernel; t += 9)
+            image_gradient(g, g->tap + t, 9, image + c, dy + c, s + t * lds + b, lds);
+        for (; t + 5 <= g->kernel; t += 5)
+            image_gradient(g, g->tap + t, 5, image + c, dy + c, s + t * lds + b, lds);
+        for (; t < g->kernel; t++)
+            image_gradient(g, g->tap + t, 1, image + c, dy + c, s + t * lds + b, lds);
+    }
 }
 
 const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient };

@@ -2,8 +2,8 @@
  *
  * Idea: nothing is shared between channels, so there is no matrix product; the work is bound by loads. With channels last a
  * vector of channels of a pixel is multiplied with a vector of weights, tap by tap; four pixels of a row share the weights.
- * The gradient of the input is the same loop over the taps turned round (conv.h). The gradient of the weights holds three
- * or five taps of a kernel's row in registers along a row of the image, whose sums are then added.
+ * The gradient of the input is the same loop over the taps turned round (conv.h). The gradient of the weights holds the sums
+ * of nine taps in registers for a whole image, which is copied into a frame of zeros so that no tap needs a question.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +121,7 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
 {
     LMB_TRY(create(c, false, state, err));
     const depthwise *s = *state;
-    *scratch = sizeof(float) * (size_t)(s->g.kernel * lmbi_up(s->g.c, s->l->lanes));
+    *scratch = sizeof(float) * (size_t)(s->g.kernel * lmbi_up(s->g.c, s->l->lanes) + s->g.tall * s->g.side * s->g.c);
     return LMB_OK;
 }
 
@@ -131,11 +131,15 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     const depthwise *s = state;
     const lmbi_taps *g = &s->g;
     int64_t lanes = s->l->lanes, lds = lmbi_up(g->c, lanes);
-    const float *sums = r->scratch;
-    float *dw = r->out[0].data;
+    const float *dy = r->in[0].data, *x = r->in[1].data;
+    float *sums = r->scratch, *image = sums + g->kernel * lds, *dw = r->out[0].data;
 
     (void)err;
-    s->l->depthwise_gradient(g, r->in[1].data, r->in[0].data, r->scratch);
+    memset(sums, 0, sizeof *sums * (size_t)(g->kernel * lds + g->tall * g->side * g->c));
+    for (int64_t n = 0; n < g->n; n++) {
+        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
+        s->l->depthwise_gradient(g, image, dy + n * g->oh * g->ow * g->c, sums);
+    }
     for (int64_t b = 0; b < g->c; b += lanes) { /* the last vector ends with the last channel */
         int64_t first = b + lanes <= g->c ? b : g->c - lanes;
         for (int64_t l = 0; l < lanes; l++)

@@ -46,13 +46,6 @@ static void reach(int64_t shift, int64_t step, int64_t n, int64_t count, int64_t
     *lo = *lo > *hi ? *hi : *lo;
 }
 
-/* The pixels that all taps reach: none when the two ends have crossed. */
-static void meet(int64_t lo, int64_t hi, int64_t *all_lo, int64_t *all_hi)
-{
-    *all_lo = lo > *all_lo ? lo : *all_lo;
-    *all_hi = hi < *all_hi ? hi : *all_hi;
-}
-
 /* The taps of phase (fy, fx), appended to the lists. */
 static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy, int64_t fx, lmbi_tap **tap, lmbi_span **span)
 {
@@ -63,7 +56,7 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
     *f = (lmbi_phase){ .y = fy, .x = fx, .tap = *tap, .span = *span };
     f->rows = (ay->result - fy + g->jump_y - 1) / g->jump_y;
     f->cols = (ax->result - fx + g->jump_x - 1) / g->jump_x;
-    f->bottom = f->rows, f->hi = f->cols;
+    f->hi = f->cols;
     while (next_tap(ay, g->backward, fy, &p, &y))
         for (q = -1; next_tap(ax, g->backward, fx, &q, &x); (*tap)++) {
             lmbi_span *last = *span - 1;
@@ -71,8 +64,8 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
             *t = (lmbi_tap){ .y = y, .x = x, .at = (y * g->w + x) * g->c, .weight = p * ax->kernel + q };
             reach(y, g->step_y, g->h, f->rows, &t->top, &t->bottom);
             reach(x, g->step_x, g->w, f->cols, &t->left, &t->right);
-            meet(t->top, t->bottom, &f->top, &f->bottom);
-            meet(t->left, t->right, &f->lo, &f->hi);
+            f->lo = t->left > f->lo ? t->left : f->lo; /* the ends may cross: then there are none */
+            f->hi = t->right < f->hi ? t->right : f->hi;
             if (neighbours && *span > f->span && last->y == y && last->x + last->taps == x)
                 last->taps++;
             else
@@ -86,7 +79,8 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
 lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err)
 {
     lmbi_taps g = { .n = v->n, .h = v->h, .w = v->w, .c = v->c, .oh = v->oh, .ow = v->ow, .k = v->k, .step_y = v->sh,
-                    .step_x = v->sw, .jump_y = 1, .jump_x = 1, .group = v->group, .kernel = v->kh * v->kw, .backward = backward };
+                    .step_x = v->sw, .tall = (v->oh - 1) * v->sh + (v->kh - 1) * v->dh + 1,
+                    .side = (v->ow - 1) * v->sw + (v->kw - 1) * v->dw + 1, .jump_y = 1, .jump_x = 1, .group = v->group, .kernel = v->kh * v->kw, .backward = backward };
     axis ay = { v->oh, v->kh, v->sh, v->dh, v->ph }, ax = { v->ow, v->kw, v->sw, v->dw, v->pw };
 
     if (backward) {
@@ -116,6 +110,14 @@ void lmbi_taps_free(lmbi_taps *g)
     free(g->phase);
     free(g->tap);
     free(g->span);
+}
+
+void lmbi_pad(const lmbi_taps *g, const float *x, float *to)
+{
+    int64_t above = -g->tap->y, left = -g->tap->x, width = g->side - left < g->w ? g->side - left : g->w;
+
+    for (int64_t y = 0; y < g->h && y + above < g->tall && width > 0; y++)
+        memcpy(to + ((y + above) * g->side + left) * g->c, x + y * g->w * g->c, sizeof *to * (size_t)(width * g->c));
 }
 
 const lmbi_conv_loops *const *lmbi_conv_choices(const lmbi_conv_loops *list[4])
