@@ -94,7 +94,7 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
     lmbi_taps *g = &s->g;
     s->direct = g->kernel == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 && g->h == g->oh && g->w == g->ow;
     s->ld = lmbi_up(g->most_taps * (g->c / g->group), 16);
-    s->block = ROW_FLOATS / (s->ld + 1);
+    s->block = ROW_FLOATS / (s->ld + g->k / g->group + 1);
     s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
     s->block = lmbi_up(s->block, s->l->tall);
     s->by_row = is_by_row(s, &v);

@@ -31,7 +31,8 @@ typedef struct lmbi_taps {
     int64_t step_y, step_x, jump_y, jump_x, group;
     int64_t kernel;                /* elements of the kernel: kh * kw            */
     int64_t phases, most_taps;     /* of a phase                                 */
-    int64_t tall, side;            /* forward: rows and pixels of a padded image */
+    int64_t tall, side;            /* with one phase: rows and pixels of a padded image, */
+    int64_t above, left;           /* and of zeros before it                     */
     bool backward;
     lmbi_phase *phase;
     lmbi_tap *tap;
@@ -40,9 +41,11 @@ typedef struct lmbi_taps {
 
 LMB_MUST_CHECK lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err);
 void lmbi_taps_free(lmbi_taps *g);
-/* x [h, w, c] into the frame of zeros that forward taps want around it: [tall, side, c], whose first tap of the first pixel
- * is its first number. The frame itself is cleared by nobody: once, for all images, is enough. */
+/* With one phase: x [h, w, c] into the frame of zeros that its taps want around it, [tall, side, c]; the first tap of the
+ * first pixel is its first number. The frame itself is cleared by nobody: once, for all images, is enough. */
 void lmbi_pad(const lmbi_taps *g, const float *x, float *to);
+/* With one phase: g for padded images, where every tap lies inside. */
+LMB_MUST_CHECK lmb_status lmbi_taps_padded(const lmbi_taps *g, lmbi_taps *out, lmb_error *err);
 /* The next pixel of a phase: n, i, j. */
 typedef struct lmbi_pixel { int64_t n, i, j; } lmbi_pixel;
 
@@ -61,7 +64,7 @@ typedef struct lmbi_conv_loops {
     /* s [m][lds] += a' b; a is [depth][m], b [depth][n], m a multiple of `rows`, n of `lanes`. */
     void (*columns)(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth, float *s,
                     int64_t lds);
-    /* Depthwise, c >= lanes: w is [taps of the phase][c]. */
+    /* Depthwise, c >= lanes, one image: w is [taps of the phase][c]. */
     void (*depthwise)(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y);
     /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] grows by what one
      * image, padded, adds. */

@@ -205,7 +205,9 @@ INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, i
     int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C, row = g->w * C;
 
     for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
-        abreast = j >= p->lo && j + ABREAST <= p->hi ? ABREAST : 1;
+        abreast = j >= p->lo && j < p->hi && p->hi - p->lo >= ABREAST ? ABREAST : 1;
+        if (abreast > 1 && j + ABREAST > p->hi) /* the last of them once more */
+            j = p->hi - ABREAST;
         for (int64_t b = 0; b < C; b += LANES) {
             int64_t c = b + LANES <= C ? b : C - LANES;
             const float *from = source + j * step + c;
@@ -247,16 +249,14 @@ INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, i
 
 static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y)
 {
-    for (int64_t n = 0; n < g->n; n++)
-        for (int64_t i = 0; i < p->rows; i++) {
-            int64_t t0 = 0, t1;
-            while (t0 < p->taps && (i < p->tap[t0].top || i >= p->tap[t0].bottom))
-                t0++;
-            for (t1 = t0; t1 < p->taps && i >= p->tap[t1].top && i < p->tap[t1].bottom;)
-                t1++;
-            depthwise_row(g, p, t0, t1, x + (n * g->h + i * g->step_y) * g->w * g->c, w,
-                          y + ((n * g->oh + p->y + i * g->jump_y) * g->ow + p->x) * g->c);
-        }
+    for (int64_t i = 0; i < p->rows; i++) {
+        int64_t t0 = 0, t1;
+        while (t0 < p->taps && (i < p->tap[t0].top || i >= p->tap[t0].bottom))
+            t0++;
+        for (t1 = t0; t1 < p->taps && i >= p->tap[t1].top && i < p->tap[t1].bottom;)
+            t1++;
+        depthwise_row(g, p, t0, t1, x + i * g->step_y * g->w * g->c, w, y + ((p->y + i * g->jump_y) * g->ow + p->x) * g->c);
+    }
 }
 
 /* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */

@@ -11,7 +11,11 @@
 #include "core/cpu/conv.h"
 #include "core/cpu/kernels.h"
 
-typedef struct depthwise { lmbi_taps g; const lmbi_conv_loops *l; } depthwise;
+typedef struct depthwise {
+    lmbi_taps g, padded; /* padded: for images in a frame, if that pays */
+    bool framed;
+    const lmbi_conv_loops *l;
+} depthwise;
 
 /* The widest vectors that have no more lanes than there are channels; NULL: none. */
 static const lmbi_conv_loops *loops_for(int64_t channels)
@@ -36,6 +40,8 @@ static void destroy(void *state)
     depthwise *s = state;
     if (s)
         lmbi_taps_free(&s->g);
+    if (s && s->framed)
+        lmbi_taps_free(&s->padded);
     free(s);
 }
 
@@ -56,48 +62,71 @@ static lmb_status create(const lmb_call *c, bool backward, void **state, lmb_err
     return LMB_OK;
 }
 
-/* Scratch: the weights of a phase, [taps][c]. */
+/* Pixels whose taps are not all inside are slow; where they are many, the image is copied into a frame of zeros. */
+static lmb_status frame(depthwise *s, lmb_error *err)
+{
+    const lmbi_phase *p = s->g.phase;
+
+    if (s->g.phases > 1 || (p->rows * p->cols > 512 && s->g.above <= 1 && s->g.left <= 1))
+        return LMB_OK;
+    LMB_TRY(lmbi_taps_padded(&s->g, &s->padded, err));
+    s->framed = true;
+    return LMB_OK;
+}
+
+/* Scratch: the weights of all phases, [taps][c], then the frame. */
+static lmb_status layers_create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
+{
+    LMB_TRY(create(c, backward, state, err));
+    depthwise *s = *state;
+    lmb_status st = frame(s, err);
+    if (st != LMB_OK) {
+        destroy(s);
+        return st;
+    }
+    *scratch = sizeof(float) * (size_t)((s->g.kernel + (s->framed ? s->g.tall * s->g.side : 0)) * s->g.c);
+    return LMB_OK;
+}
+
 static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, false, state, err));
-    const lmbi_taps *g = &((depthwise *)*state)->g;
-    *scratch = sizeof(float) * (size_t)(g->most_taps * g->c);
-    return LMB_OK;
+    return layers_create(c, false, state, scratch, err);
 }
 
 static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, true, state, err));
-    const lmbi_taps *g = &((depthwise *)*state)->g;
-    *scratch = sizeof(float) * (size_t)(g->most_taps * g->c);
-    return LMB_OK;
+    return layers_create(c, true, state, scratch, err);
 }
 
-static void convolve(const depthwise *s, const lmb_run *r)
+static void convolve(const depthwise *s, const lmb_run *r, const lmbi_conv_end *e)
 {
     const lmbi_taps *g = &s->g;
-    const float *w = r->in[1].data;
-    float *turned = r->scratch;
+    int64_t C = g->c;
+    const float *x = r->in[0].data, *w = r->in[1].data;
+    float *y = r->out[0].data, *turned = r->scratch, *image = turned + g->kernel * C;
 
-    for (const lmbi_phase *p = g->phase; p < g->phase + g->phases; p++) {
-        for (int64_t t = 0; t < p->taps; t++)
-            for (int64_t c = 0; c < g->c; c++)
-                turned[t * g->c + c] = w[c * g->kernel + p->tap[t].weight];
-        s->l->depthwise(g, p, r->in[0].data, turned, r->out[0].data);
+    for (int64_t t = 0; t < g->kernel; t++)
+        for (int64_t c = 0; c < C; c++)
+            turned[t * C + c] = w[c * g->kernel + g->tap[t].weight];
+    if (s->framed)
+        memset(image, 0, sizeof *image * (size_t)(g->tall * g->side * C));
+    for (int64_t n = 0; n < g->n; n++, x += g->h * g->w * C) {
+        float *to = y + n * g->oh * g->ow * C;
+        if (s->framed) {
+            lmbi_pad(g, x, image);
+            s->l->depthwise(&s->padded, s->padded.phase, image, turned, to);
+        }
+        for (const lmbi_phase *p = g->phase; !s->framed && p < g->phase + g->phases; p++)
+            s->l->depthwise(g, p, x, turned + (p->tap - g->tap) * C, to);
+        lmbi_conv_finish(e, g->oh * g->ow, C, n * g->oh * g->ow, y);
     }
-}
-
-static void finish(const depthwise *s, const lmb_run *r, const lmbi_conv_end *e)
-{
-    lmbi_conv_finish(e, s->g.n * s->g.oh * s->g.ow, s->g.k, 0, r->out[0].data);
 }
 
 static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
 {
     lmbi_conv_end e = lmbi_conv_end_of(r, NULL);
     (void)err;
-    convolve(state, r);
-    finish(state, r, &e);
+    convolve(state, r, &e);
     return LMB_OK;
 }
 
@@ -105,15 +134,16 @@ static lmb_status act_run(void *state, const lmb_run *r, lmb_error *err)
 {
     lmbi_conv_end e = lmbi_conv_end_of(r, r->attr);
     (void)err;
-    convolve(state, r);
-    finish(state, r, &e);
+    convolve(state, r, &e);
     return LMB_OK;
 }
 
+/* dy, w: never an end. */
 static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
 {
+    lmbi_conv_end e = lmbi_conv_end_of(&(lmb_run){ .n_in = 0 }, NULL);
     (void)err;
-    convolve(state, r);
+    convolve(state, r, &e);
     return LMB_OK;
 }
 

@@ -79,8 +79,7 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
 lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err)
 {
     lmbi_taps g = { .n = v->n, .h = v->h, .w = v->w, .c = v->c, .oh = v->oh, .ow = v->ow, .k = v->k, .step_y = v->sh,
-                    .step_x = v->sw, .tall = (v->oh - 1) * v->sh + (v->kh - 1) * v->dh + 1,
-                    .side = (v->ow - 1) * v->sw + (v->kw - 1) * v->dw + 1, .jump_y = 1, .jump_x = 1, .group = v->group, .kernel = v->kh * v->kw, .backward = backward };
+                    .step_x = v->sw, .jump_y = 1, .jump_x = 1, .group = v->group, .kernel = v->kh * v->kw, .backward = backward };
     axis ay = { v->oh, v->kh, v->sh, v->dh, v->ph }, ax = { v->ow, v->kw, v->sw, v->dw, v->pw };
 
     if (backward) {
@@ -101,7 +100,36 @@ lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lm
     for (int64_t fy = 0; fy < down; fy++)
         for (int64_t fx = 0; fx < side; fx++)
             fill_phase(&g, &ay, &ax, fy, fx, &tap, &span);
+    const lmbi_tap *first = g.tap, *last = tap - 1;
+    g.above = -first->y, g.left = -first->x;
+    g.tall = (g.phase->rows - 1) * g.step_y + last->y - first->y + 1;
+    g.side = (g.phase->cols - 1) * g.step_x + last->x - first->x + 1;
     *out = g;
+    return LMB_OK;
+}
+
+lmb_status lmbi_taps_padded(const lmbi_taps *g, lmbi_taps *out, lmb_error *err)
+{
+    lmbi_taps p = *g;
+
+    p.phase = malloc(sizeof *p.phase);
+    p.tap = malloc(sizeof *p.tap * (size_t)g->kernel);
+    p.span = NULL;
+    if (!p.phase || !p.tap) {
+        lmbi_taps_free(&p);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the geometry of a convolution");
+    }
+    p.h = g->tall, p.w = g->side;
+    *p.phase = *g->phase;
+    p.phase->tap = p.tap, p.phase->span = NULL, p.phase->spans = 0;
+    p.phase->lo = 0, p.phase->hi = p.phase->cols;
+    for (int64_t t = 0; t < g->kernel; t++) {
+        lmbi_tap *to = &p.tap[t];
+        *to = (lmbi_tap){ .y = g->tap[t].y + g->above, .x = g->tap[t].x + g->left, .weight = g->tap[t].weight };
+        to->at = (to->y * p.w + to->x) * p.c;
+        to->bottom = p.phase->rows, to->right = p.phase->cols;
+    }
+    *out = p;
     return LMB_OK;
 }
 
@@ -114,10 +142,11 @@ void lmbi_taps_free(lmbi_taps *g)
 
 void lmbi_pad(const lmbi_taps *g, const float *x, float *to)
 {
-    int64_t above = -g->tap->y, left = -g->tap->x, width = g->side - left < g->w ? g->side - left : g->w;
+    int64_t from = g->left < 0 ? -g->left : 0, width = (g->side - g->left < g->w ? g->side - g->left : g->w) - from;
 
-    for (int64_t y = 0; y < g->h && y + above < g->tall && width > 0; y++)
-        memcpy(to + ((y + above) * g->side + left) * g->c, x + y * g->w * g->c, sizeof *to * (size_t)(width * g->c));
+    for (int64_t y = g->above < 0 ? -g->above : 0; y < g->h && y + g->above < g->tall && width > 0; y++)
+        memcpy(to + ((y + g->above) * g->side + g->left + from) * g->c, x + (y * g->w + from) * g->c,
+               sizeof *to * (size_t)(width * g->c));
 }
 
 const lmbi_conv_loops *const *lmbi_conv_choices(const lmbi_conv_loops *list[4])
