@@ -240,7 +240,7 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
                                y + row * g->k, at, p > 0);
             }
             if (!s->flat)
-                lmbi_conv_finish(e, g->ow, g->k, row, y);
+                s->l->finish(e, g->ow, g->k, row, y);
         }
     }
 }
@@ -270,13 +270,13 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
             for (int64_t i = 0; i < g->group; i++)
                 block_rows(s, p, x + i * c, m, count, packed + i * lmbi_packed(s->l, depth, k), y + i * k, at, rows);
             if (!g->backward && !s->flat)
-                lmbi_conv_finish(e, count, g->k, m, y);
+                s->l->finish(e, count, g->k, m, y);
         }
         packed += lmbi_packed(s->l, depth, k) * g->group;
     }
     if (!s->flat)
         return;
-    lmbi_conv_finish(e, g->n * g->oh * g->ow, g->k, 0, y);
+    s->l->finish(e, g->n * g->oh * g->ow, g->k, 0, y);
     lmbi_transpose(y, r->out[0].data, &out, 4, false);
 }
 

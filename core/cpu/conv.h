@@ -69,6 +69,8 @@ typedef struct lmbi_conv_loops {
     /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] grows by what one
      * image, padded, adds. */
     void (*depthwise_gradient)(const lmbi_taps *g, const float *image, const float *dy, float *s);
+    /* Pixels [first, first + pixels) of all of y [..., k]. */
+    void (*finish)(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y);
 } lmbi_conv_loops;
 
 /* The loops for vector units that this processor has, best first; NULL ends them. */
@@ -84,7 +86,6 @@ static inline int64_t lmbi_packed(const lmbi_conv_loops *l, int64_t depth, int64
 {
     return depth * ((n + l->lanes - 1) / l->lanes * l->lanes);
 }
-void lmbi_conv_finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y);
 /* The end of a Conv (a NULL) or a ConvAct. */
 lmbi_conv_end lmbi_conv_end_of(const lmb_run *r, const lmb_conv_act_attr *a);
 static inline int64_t lmbi_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }

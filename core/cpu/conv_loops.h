@@ -2,12 +2,14 @@
  * conv_avx512.c, which say LANES, WIDE and TALL (vectors and rows of a register tile), ROWS (its rows in the gradient of the
  * weights) and NAME. Sums have the same order everywhere, but a multiply-add rounds once where the processor has it.
  */
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "core/cpu/conv.h"
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 #define INLINE __attribute__((always_inline)) static inline
 
@@ -16,6 +18,7 @@ typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
+INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
 
 /* ---- the matrix of taps ---- */
 
@@ -298,4 +301,36 @@ static void depthwise_gradient(const lmbi_taps *g, const float *image, const flo
     }
 }
 
-const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient };
+/* ---- what becomes of the sums ---- */
+
+static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y)
+{
+    const float *bias = e->bias, *add = e->add ? e->add + first * k : NULL;
+    float lo = e->lo, hi = e->hi;
+    vec low = (vec){ 0 } + lo, high = (vec){ 0 } + hi;
+
+    if (!bias && !add && lo == -INFINITY && hi == INFINITY)
+        return;
+    y += first * k;
+    for (int64_t p = 0; p < pixels; p++, y += k, add += add ? k : 0) {
+        int64_t i = 0;
+        for (; i + LANES <= k; i += LANES) {
+            vec v = load(y + i);
+            if (bias)
+                v += load(bias + i);
+            if (add)
+                v += load(add + i);
+            v = choose(v < low, low, v);
+            store(y + i, choose(v > high, high, v));
+        }
+        for (; i < k; i++) {
+            float v = y[i];
+            v += bias ? bias[i] : 0;
+            v += add ? add[i] : 0;
+            v = v < lo ? lo : v;
+            y[i] = v > hi ? hi : v;
+        }
+    }
+}
+
+const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient, finish };

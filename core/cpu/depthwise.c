@@ -11,6 +11,8 @@
 #include "core/cpu/conv.h"
 #include "core/cpu/kernels.h"
 
+enum { FRAMED = 512 }; /* pixels of images that may be copied into a frame */
+
 typedef struct depthwise {
     lmbi_taps g, padded; /* padded: for images in a frame, if that pays */
     bool framed;
@@ -33,6 +35,16 @@ static bool accepts(const lmb_call *c, const char **why)
         return false;
     lmb_conv v = lmb_conv_of_call(c);
     return v.group == v.c && v.k == v.c && loops_for(v.c);
+}
+
+/* Where borders are few no frame is needed, and the time is that of the memory. */
+static bool accepts_wide(const lmb_call *c, const char **why)
+{
+    if (!accepts(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only images of more than 512 pixels";
+    return v.oh * v.ow > FRAMED;
 }
 
 static void destroy(void *state)
@@ -67,7 +79,7 @@ static lmb_status frame(depthwise *s, lmb_error *err)
 {
     const lmbi_phase *p = s->g.phase;
 
-    if (s->g.phases > 1 || (p->rows * p->cols > 512 && s->g.above <= 1 && s->g.left <= 1))
+    if (s->g.phases > 1 || (p->rows * p->cols > FRAMED && s->g.above <= 1 && s->g.left <= 1))
         return LMB_OK;
     LMB_TRY(lmbi_taps_padded(&s->g, &s->padded, err));
     s->framed = true;
@@ -118,7 +130,7 @@ static void convolve(const depthwise *s, const lmb_run *r, const lmbi_conv_end *
         }
         for (const lmbi_phase *p = g->phase; !s->framed && p < g->phase + g->phases; p++)
             s->l->depthwise(g, p, x, turned + (p->tap - g->tap) * C, to);
-        lmbi_conv_finish(e, g->oh * g->ow, C, n * g->oh * g->ow, y);
+        s->l->finish(e, g->oh * g->ow, C, n * g->oh * g->ow, y);
     }
 }
 
@@ -179,10 +191,13 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, make, fn)                                                                          \
-    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = accepts,      \
+#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                      \
+    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,           \
                                                 .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
-KERNEL(conv, "depthwise", "Conv", "", forward_create, forward_run);
-KERNEL(conv_act, "depthwise_act", "ConvAct", "limbeck", forward_create, act_run);
-KERNEL(conv_data, "depthwise_data", "ConvGradData", "limbeck", data_create, data_run);
-KERNEL(conv_weights, "depthwise_weights", "ConvGradWeights", "limbeck", weights_create, weights_run);
+KERNEL(wide_conv, "depthwise", "Conv", "", accepts_wide, forward_create, forward_run);
+KERNEL(wide_conv_act, "depthwise_act", "ConvAct", "limbeck", accepts_wide, forward_create, act_run);
+KERNEL(wide_conv_data, "depthwise_data", "ConvGradData", "limbeck", accepts_wide, data_create, data_run);
+KERNEL(conv, "depthwise", "Conv", "", accepts, forward_create, forward_run);
+KERNEL(conv_act, "depthwise_act", "ConvAct", "limbeck", accepts, forward_create, act_run);
+KERNEL(conv_data, "depthwise_data", "ConvGradData", "limbeck", accepts, data_create, data_run);
+KERNEL(conv_weights, "depthwise_weights", "ConvGradWeights", "limbeck", accepts, weights_create, weights_run);

@@ -14,7 +14,7 @@ static const lmb_kernel *const portable[] = {
 
 const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
 
-static const lmb_kernel *const own_kernels[] = { LMBI_OWN, NULL };
+static const lmb_kernel *const own_kernels[] = { LMBI_AHEAD, LMBI_BEHIND, NULL };
 static const lmb_backend own = { "own", "convolutions and matrix products of our own", own_kernels };
 
 static const lmb_backend best = { "cpu", "convolutions of our own, then those of oneDNN", lmbi_best_kernels };

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/compiler.h"
 #include "core/cpu/conv.h"
 
 /* One dimension of a convolution. */
@@ -186,24 +185,4 @@ lmbi_conv_end lmbi_conv_end_of(const lmb_run *r, const lmb_conv_act_attr *a)
 
     return (lmbi_conv_end){ r->n_in > 2 ? r->in[2].data : NULL, r->n_in > 3 ? r->in[3].data : NULL,
                             relu ? 0 : clip ? a->lo : -INFINITY, clip ? a->hi : INFINITY };
-}
-
-/* y: all of it; the pixels [first, first + pixels) are meant. */
-LMB_HOT void lmbi_conv_finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y)
-{
-    bool limits = e->lo > -INFINITY || e->hi < INFINITY;
-
-    if (!e->bias && !e->add && !limits)
-        return;
-    for (int64_t p = first; p < first + pixels; p++) {
-        float *row = y + p * k;
-        for (int64_t i = 0; e->bias && i < k; i++)
-            row[i] += e->bias[i];
-        for (int64_t i = 0; e->add && i < k; i++)
-            row[i] += e->add[p * k + i];
-        for (int64_t i = 0; limits && i < k; i++) {
-            float v = row[i] < e->lo ? e->lo : row[i];
-            row[i] = v > e->hi ? e->hi : v;
-        }
-    }
 }
