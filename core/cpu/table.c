@@ -36,7 +36,7 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
         if (lmb_backend_onednn())
             list[n++] = lmb_backend_onednn();
         else
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend portable");
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend cpu");
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "own") == 0) {
         list[n++] = &own;
