@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-extern const lmb_backend lmb_backend_portable;
+extern const lmb_backend lmb_backend_portable, lmb_backend_own;
 const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN */
 
 /* The list for a plan: "cpu" (the best there is), "onednn", "own", "portable", "reference" (no backend: plain kernels).

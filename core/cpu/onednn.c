@@ -443,7 +443,7 @@ POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
 #define ALL &pointwise, &pointwise_data, &pointwise_weights, &conv, &conv_act, &conv_data, \
             &conv_weights, &gemm
 static const lmb_kernel *const kernels[] = { ALL, NULL };
-const lmb_kernel *const lmbi_best_kernels[] = { LMBI_AHEAD, ALL, LMBI_BEHIND, NULL };
+const lmb_kernel *const lmbi_best_kernels[] = { LMBI_AHEAD, ALL, LMBI_OWN, NULL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }

@@ -14,8 +14,8 @@ static const lmb_kernel *const portable[] = {
 
 const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
 
-static const lmb_kernel *const own_kernels[] = { LMBI_AHEAD, LMBI_BEHIND, NULL };
-static const lmb_backend own = { "own", "convolutions and matrix products of our own", own_kernels };
+static const lmb_kernel *const own_kernels[] = { LMBI_OWN, NULL };
+const lmb_backend lmb_backend_own = { "own", "convolutions and matrix products of our own", own_kernels };
 
 static const lmb_backend best = { "cpu", "convolutions of our own, then those of oneDNN", lmbi_best_kernels };
 
@@ -39,7 +39,7 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
             return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend cpu");
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "own") == 0) {
-        list[n++] = &own;
+        list[n++] = &lmb_backend_own;
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "portable") == 0) {
         list[n++] = &lmb_backend_portable;
