@@ -9,6 +9,7 @@
 #include "core/base/compiler.h"
 #include "core/check/check.h"
 #include "core/cpu/cpu.h"
+#include "core/graph/autodiff.h"
 #include "tests/check_main.h"
 
 /* Sizes are filled in by `shape_of`. Strides beyond the kernel, pads on one side, taps that never meet a pixel, tails of
@@ -276,6 +277,48 @@ START_TEST(cases_of_the_check)
 }
 END_TEST
 
+/* Nothing of a training step's products is left to a reference: convolutions of all kinds, a 1-D one, matrices, a loss. */
+START_TEST(plans_choose_it)
+{
+    const lmb_backend *own[3];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_graph *g, *with;
+    lmb_vid p[5], d[5], x, y, loss;
+    lmb_plan *plan;
+
+    ck_ok(lmb_cpu_backends("own", own, &err));
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(4, 3, 9, 9), NULL);
+    p[0] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "stem", LMB_F32, LMB_SHAPE(8, 3, 3, 3), NULL);
+    p[1] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "depthwise", LMB_F32, LMB_SHAPE(8, 1, 3, 3), NULL);
+    p[2] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "groups", LMB_F32, LMB_SHAPE(6, 4, 1, 1), NULL);
+    p[3] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "line", LMB_F32, LMB_SHAPE(5, 6, 3), NULL);
+    p[4] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "head", LMB_F32, LMB_SHAPE(7, 115), NULL);
+    y = lmb_emit(&b, "Conv", NULL, LMB_IN(x, p[0]), LMB_ATTRS(LMB_AINTS("strides", 2, 2), LMB_AINTS("pads", 1, 1, 1, 1)));
+    y = lmb_emit(&b, "Conv", NULL, LMB_IN(y, p[1]), LMB_ATTRS(LMB_AINT("group", 8), LMB_AINTS("pads", 1, 1, 1, 1)));
+    y = lmb_emit(&b, "Conv", NULL, LMB_IN(y, p[2]), LMB_ATTRS(LMB_AINT("group", 2)));
+    y = lmb_emit(&b, "Reshape", NULL, LMB_IN(y, lmb_emit_ints(&b, (int64_t[]){ 4, 6, 25 }, 3)), LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Conv", NULL, LMB_IN(y, p[3]), LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Gemm", NULL, LMB_IN(lmb_emit(&b, "Flatten", NULL, LMB_IN(y), LMB_NO_ATTRS), p[4]), LMB_ATTRS(LMB_AINT("transB", 1)));
+    lmb_vid labels = lmb_emit_value(&b, LMB_ROLE_INPUT, "labels", LMB_S64, LMB_SHAPE(4), NULL);
+    loss = lmb_emit(&b, "SoftmaxCrossEntropyLoss", NULL, LMB_IN(y, labels), LMB_NO_ATTRS);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_autodiff(g, loss, p, 5, &with, d, &err));
+    for (int i = 0; i < 5; i++)
+        ck_ok(lmb_graph_output_add(with, (char[]){ 'd', (char)('0' + i), 0 }, d[i], &err));
+    lmb_plan_options o = { .backends = own };
+    ck_ok(lmb_plan_compile(with, &o, &plan, &err));
+    for (int i = 0; i < lmb_plan_steps(plan); i++) {
+        lmb_plan_step s = lmb_plan_step_at(plan, i);
+        ck_assert_msg(strcmp(s.kernel, "reference") != 0, "%s (%s) by the reference", s.node, s.op);
+    }
+    lmb_plan_destroy(plan);
+    lmb_graph_destroy(with);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 static int count(void)
 {
     int n = 0;
@@ -285,4 +328,5 @@ static int count(void)
 }
 
 LMB_TEST_MAIN("core/cpu/conv", add_loop(products_of_every_vector_width, LMB_COUNT(shapes));
-              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add_loop(cases_of_the_check, count());)
+              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add_loop(cases_of_the_check, count());
+              add(plans_choose_it);)
