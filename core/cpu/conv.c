@@ -92,7 +92,8 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
         return st;
     }
     lmbi_taps *g = &s->g;
-    s->direct = g->kernel == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 && g->h == g->oh && g->w == g->ow;
+    s->direct = g->kernel == 1 && g->taps == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 && g->h == g->oh &&
+                g->w == g->ow;
     s->ld = lmbi_up(g->most_taps * (g->c / g->group), 16);
     s->block = ROW_FLOATS / (s->ld + g->k / g->group + 1);
     s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
@@ -127,7 +128,7 @@ static int64_t packed_floats(const conv *s)
     return lmbi_packed(s->l, s->g.kernel * c, k) * s->g.group;
 }
 
-/* Taps of one row of the kernel. */
+/* By row: taps of one row of the kernel. */
 static int64_t kernel_width(const lmbi_taps *g)
 {
     return g->kernel / g->phase->spans;
@@ -137,12 +138,14 @@ static int64_t kernel_width(const lmbi_taps *g)
 static void pack(const conv *s, const float *w, float *b)
 {
     const lmbi_taps *g = &s->g;
-    int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel, width = kernel_width(g);
+    int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel;
 
-    for (int64_t t = 0; s->by_row && t < g->kernel; t += width, b += lmbi_packed(s->l, width * c, k))
-        lmbi_pack(s->l, w, g->tap + t, width, c, inner, k, c * g->kernel, 1, b);
-    if (s->by_row)
+    if (s->by_row) {
+        int64_t width = kernel_width(g);
+        for (int64_t t = 0; t < g->kernel; t += width, b += lmbi_packed(s->l, width * c, k))
+            lmbi_pack(s->l, w, g->tap + t, width, c, inner, k, c * g->kernel, 1, b);
         return;
+    }
     for (int64_t f = 0; f < g->phases; f++)
         for (int64_t i = 0; i < g->group; i++) {
             const lmbi_phase *p = &g->phase[f];

@@ -30,8 +30,9 @@ typedef struct lmbi_taps {
     int64_t n, h, w, c, oh, ow, k; /* source [n, h, w, c], result [n, oh, ow, k] */
     int64_t step_y, step_x, jump_y, jump_x, group;
     int64_t kernel;                /* elements of the kernel: kh * kw            */
+    int64_t taps;                  /* of all phases: fewer where a tap meets no pixel */
     int64_t phases, most_taps;     /* of a phase                                 */
-    int64_t tall, side;            /* with one phase: rows and pixels of a padded image, */
+    int64_t tall, side;            /* with one phase that has all taps: rows and pixels of a padded image, */
     int64_t above, left;           /* and of zeros before it                     */
     bool backward;
     lmbi_phase *phase;
@@ -41,10 +42,10 @@ typedef struct lmbi_taps {
 
 LMB_MUST_CHECK lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err);
 void lmbi_taps_free(lmbi_taps *g);
-/* With one phase: x [h, w, c] into the frame of zeros that its taps want around it, [tall, side, c]; the first tap of the
+/* There: x [h, w, c] into the frame of zeros that its taps want around it, [tall, side, c]; the first tap of the
  * first pixel is its first number. The frame itself is cleared by nobody: once, for all images, is enough. */
 void lmbi_pad(const lmbi_taps *g, const float *x, float *to);
-/* With one phase: g for padded images, where every tap lies inside. */
+/* There: g for padded images, where every tap lies inside. */
 LMB_MUST_CHECK lmb_status lmbi_taps_padded(const lmbi_taps *g, lmbi_taps *out, lmb_error *err);
 /* The next pixel of a phase: n, i, j. */
 typedef struct lmbi_pixel { int64_t n, i, j; } lmbi_pixel;

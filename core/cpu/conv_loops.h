@@ -208,7 +208,7 @@ INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, i
     int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C, row = g->w * C;
 
     for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
-        abreast = j >= p->lo && j < p->hi && p->hi - p->lo >= ABREAST ? ABREAST : 1;
+        abreast = p->taps > 0 && j >= p->lo && j < p->hi && p->hi - p->lo >= ABREAST ? ABREAST : 1;
         if (abreast > 1 && j + ABREAST > p->hi) /* the last of them once more */
             j = p->hi - ABREAST;
         for (int64_t b = 0; b < C; b += LANES) {

@@ -79,7 +79,7 @@ static lmb_status frame(depthwise *s, lmb_error *err)
 {
     const lmbi_phase *p = s->g.phase;
 
-    if (s->g.phases > 1 || (p->rows * p->cols > FRAMED && s->g.above <= 1 && s->g.left <= 1))
+    if (s->g.phases > 1 || s->g.taps < s->g.kernel || (p->rows * p->cols > FRAMED && s->g.above <= 1 && s->g.left <= 1))
         return LMB_OK;
     LMB_TRY(lmbi_taps_padded(&s->g, &s->padded, err));
     s->framed = true;
@@ -117,7 +117,7 @@ static void convolve(const depthwise *s, const lmb_run *r, const lmbi_conv_end *
     const float *x = r->in[0].data, *w = r->in[1].data;
     float *y = r->out[0].data, *turned = r->scratch, *image = turned + g->kernel * C;
 
-    for (int64_t t = 0; t < g->kernel; t++)
+    for (int64_t t = 0; t < g->taps; t++)
         for (int64_t c = 0; c < C; c++)
             turned[t * C + c] = w[c * g->kernel + g->tap[t].weight];
     if (s->framed)

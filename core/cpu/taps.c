@@ -99,10 +99,13 @@ lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lm
     for (int64_t fy = 0; fy < down; fy++)
         for (int64_t fx = 0; fx < side; fx++)
             fill_phase(&g, &ay, &ax, fy, fx, &tap, &span);
-    const lmbi_tap *first = g.tap, *last = tap - 1;
-    g.above = -first->y, g.left = -first->x;
-    g.tall = (g.phase->rows - 1) * g.step_y + last->y - first->y + 1;
-    g.side = (g.phase->cols - 1) * g.step_x + last->x - first->x + 1;
+    g.taps = tap - g.tap;
+    if (g.phases == 1 && g.taps == g.kernel) {
+        const lmbi_tap *first = g.tap, *last = tap - 1;
+        g.above = -first->y, g.left = -first->x;
+        g.tall = (g.phase->rows - 1) * g.step_y + last->y - first->y + 1;
+        g.side = (g.phase->cols - 1) * g.step_x + last->x - first->x + 1;
+    }
     *out = g;
     return LMB_OK;
 }
