@@ -26,6 +26,8 @@ static const lmb_conv shapes[] = {
     { .n = 1, .c = 4, .h = 3, .w = 4, .k = 4, .kh = 2, .kw = 2, .sh = 5, .sw = 3, .dh = 1, .dw = 3, .ph = 1, .pw = 0, .ph2 = 0, .pw2 = 4, .group = 2 },
 };
 
+enum { MADE_UP = 100 }; /* seeds */
+
 /* One filter a channel. */
 static const lmb_conv deep[] = {
     { .n = 2, .c = 16, .h = 8, .w = 9, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
@@ -279,6 +281,34 @@ START_TEST(cases_of_the_check)
 }
 END_TEST
 
+/* A convolution that a seed makes up, forward and both gradients. */
+START_TEST(convolutions_made_up)
+{
+    lmb_rand r = lmb_rand_at(_i + 1, LMB_RAND_TEST, 1, 0);
+    uint32_t i = 0;
+#define UP_TO(lo, hi) ((int64_t)(lo) + (int64_t)lmb_rand_below(&r, i++, (uint32_t)((hi) - (lo) + 1)))
+    int64_t kh = UP_TO(1, 4), kw = UP_TO(1, 5), dh = UP_TO(1, 2), dw = UP_TO(1, 3), h = UP_TO(1, 12), w = UP_TO(1, 26);
+    int64_t group = UP_TO(1, 3), cg = UP_TO(1, 7), kg = UP_TO(1, 18), p[4] = { UP_TO(0, 3), UP_TO(0, 3), UP_TO(0, 3), UP_TO(0, 3) };
+    const lmb_backend *own[3];
+    lmb_error err = LMB_ERROR_INIT;
+
+    if (UP_TO(0, 2) == 0) { /* depthwise */
+        group = UP_TO(4, 21);
+        cg = kg = 1;
+    }
+    while (h + p[0] + p[2] < (kh - 1) * dh + 1)
+        h++;
+    while (w + p[1] + p[3] < (kw - 1) * dw + 1)
+        w++;
+    lmb_op_case c = { "Conv", "made up", { { LMB_CASE_SMOOTH, { 4, { 2, group * cg, h, w } }, -1, 1, { 0 } },
+                      { LMB_CASE_SMOOTH, { 4, { group * kg, cg, kh, kw } }, -1, 1, { 0 } } },
+                      { LMB_AINT("group", group), LMB_AINTS("pads", p[0], p[1], p[2], p[3]), LMB_AINTS("dilations", dh, dw),
+                        LMB_AINTS("strides", UP_TO(1, 3), UP_TO(1, 4)) }, 0, 3e-5f };
+    ck_ok(lmb_cpu_backends("own", own, &err));
+    ck_ok(lmb_check_case(&c, own, 1, NULL, &err));
+}
+END_TEST
+
 /* Nothing of a training step's products is left to a reference: convolutions of all kinds, a 1-D one, matrices, a loss. */
 START_TEST(plans_choose_it)
 {
@@ -331,4 +361,4 @@ static int count(void)
 
 LMB_TEST_MAIN("core/cpu/conv", add_loop(products_of_every_vector_width, LMB_COUNT(shapes));
               add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add_loop(cases_of_the_check, count());
-              add(plans_choose_it);)
+              add_loop(convolutions_made_up, MADE_UP); add(plans_choose_it);)
