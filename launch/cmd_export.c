@@ -7,7 +7,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"

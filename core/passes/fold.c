@@ -1,11 +1,12 @@
-/* distill/fold.c - see fold.h. */
-#include "distill/fold.h"
+/* core/passes/fold.c - see fold.h. */
+#include "core/passes/fold.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/graph/state.h"
 #include "core/ops/batch_norm.h"
 #include "core/passes/rewrite.h"
 
@@ -116,4 +117,35 @@ lmb_status lmb_pass_fold(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
     lmb_rewrite r = { .node = fold_node, .value = fold_value };
     return lmb_rewrite_run(&r, g, out, NULL, err);
+}
+
+static lmb_status with_state(const lmb_graph *g, const float *state, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite copy = { 0 };
+    lmb_state_layout *l = NULL;
+
+    LMB_TRY(lmb_rewrite_run(&copy, g, out, NULL, err));
+    lmb_status st = lmb_state_layout_create(*out, &l, err);
+    if (st == LMB_OK)
+        st = lmb_state_to_graph(l, state, *out, err);
+    lmb_state_layout_destroy(l);
+    if (st != LMB_OK) {
+        lmb_graph_destroy(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+lmb_status lmb_pass_deploy(const lmb_graph *g, const float *state, int64_t batch, lmb_graph **out, lmb_error *err)
+{
+    lmb_graph *filled = NULL, *folded = NULL;
+    lmb_status st = state ? with_state(g, state, &filled, err) : LMB_OK;
+
+    if (st == LMB_OK)
+        st = lmb_pass_fold(filled ? filled : g, &folded, err);
+    if (st == LMB_OK)
+        st = lmb_pass_freeze(folded, batch, out, err);
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(filled);
+    return st;
 }
