@@ -102,9 +102,30 @@ extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
 const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
 
+/* Sets that are built: those that the compiler can, or, with LMB_EDGE_ONLY, those that are named one by one. */
 #if defined(__x86_64__) && defined(__GNUC__)
+#define LMBI_EDGE_X86 1
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVX512VNNI
 #define LMBI_EDGE_AVX512VNNI 1
 extern const lmbi_edge_kernel lmbi_edge_avx512vnni[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVXVNNI
+#define LMBI_EDGE_AVXVNNI 1
+extern const lmbi_edge_kernel lmbi_edge_avxvnni[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVX2
+#define LMBI_EDGE_AVX2 1
+extern const lmbi_edge_kernel lmbi_edge_avx2[];
+#endif
+#elif defined(__aarch64__) && defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if defined(__linux__) && (!LMB_EDGE_ONLY || LMB_EDGE_NEONDOT)
+#define LMBI_EDGE_NEONDOT 1
+extern const lmbi_edge_kernel lmbi_edge_neondot[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_NEON
+#define LMBI_EDGE_NEON 1
+extern const lmbi_edge_kernel lmbi_edge_neon[];
+#endif
 #endif
 
 #endif
