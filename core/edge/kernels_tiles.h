@@ -192,44 +192,63 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
     }
 }
 
-/* `pixels` neighbouring outputs x `blocks` of LANES channels. Both are constants where this is inlined. */
+/* Sums are variables, not an array: compilers keep those in registers. Sum n is of pixel n / blocks and block n % blocks;
+ * what a tile does not have folds away. */
+#define SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) \
+    F(19) F(20) F(21) F(22) F(23)
+#define OF_BLOCK(n, v) (n % blocks == 0 ? v##0 : n % blocks == 1 ? v##1 : n % blocks == 2 ? v##2 : v##3)
+#define START(n) ints a##n = OF_BLOCK(n, b);
+#define PRODUCT(n)                                                      \
+    if (n < pixels * blocks) {                                          \
+        if (n % blocks == 0)                                            \
+            x4 = four(q + (size_t)(n / blocks) * t->pixel_bytes);       \
+        a##n = mac(a##n, x4, OF_BLOCK(n, k));                           \
+    }
+#define SCALED(n) scaled(a##n, OF_BLOCK(n, m))
+#define FINISH(n0, n1, n2, n3)                                          \
+    if (n0 < pixels * blocks) {                                         \
+        bytes u = ordered(narrow(SCALED(n0), SCALED(n1), SCALED(n2), SCALED(n3), &q8)); \
+        if (pixels * blocks > 1)                                        \
+            store(to + n0 * LANES, u);                                  \
+        else                                                            \
+            store_some(y + LANES * t->block, u, t->last);               \
+    }
+
+/* `pixels` neighbouring outputs x `blocks` of LANES channels, 24 at most. Both are constants where this is inlined. */
 INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pixels, const int blocks)
 {
     const lmbi_edge_step *s = t->step;
     const conv_plan *p = t->plan;
     const uint8_t *w = (const uint8_t *)p + p->weights + t->block * p->block;
-    ints acc[32];
-    floats m[4];
-    UNROLL for (int b = 0; b < blocks; b++)
-        UNROLL for (int i = 0; i < pixels; i++)
-            acc[i * blocks + b] = load_ints(s->bias + LANES * (t->block + (size_t)b));
-    for (size_t g = 0; g < p->segments; g++) {
-        const uint8_t *q = x + p->offset[g];
-        for (size_t n = p->groups; n; n--, q += 4, w += WIDE) {
-            ints k[4];
-            UNROLL for (int b = 0; b < blocks; b++)
-                k[b] = load_line(w + (size_t)b * p->block);
-            UNROLL for (int i = 0; i < pixels; i++) {
-                ints v = four(q + (size_t)i * t->pixel_bytes);
-                UNROLL for (int b = 0; b < blocks; b++)
-                    acc[i * blocks + b] = mac(acc[i * blocks + b], v, k[b]);
-            }
-        }
-    }
-    output q = output_of(s->y.zero_point, s->op.lo, s->op.hi);
-    UNROLL for (int b = 0; b < blocks; b++)
-        m[b] = load_floats(s->m + LANES * (t->block + (size_t)b));
-    uint8_t apart[32 * LANES], *to = t->whole ? y : apart;
-    UNROLL for (int i = 0; i < pixels * blocks; i += 4) {
-        floats v[4];
-        UNROLL for (int k = 0; k < 4; k++)
-            v[k] = scaled(acc[(i + k) % (pixels * blocks)], m[(i + k) % blocks]);
-        bytes u = ordered(narrow(v[0], v[1], v[2], v[3], &q));
-        if (pixels * blocks > 1)
-            store(to + i * LANES, u);
-        else
-            store_some(y + LANES * t->block, u, t->last);
-    }
+    const int32_t *bias = s->bias + LANES * t->block;
+    const float *scale = s->m + LANES * t->block;
+    ints b0 = load_ints(bias), b1 = blocks > 1 ? load_ints(bias + LANES) : b0;
+    ints b2 = blocks > 2 ? load_ints(bias + 2 * LANES) : b0, b3 = blocks > 3 ? load_ints(bias + 3 * LANES) : b0;
+    ints k0, k1 = b0, k2 = b0, k3 = b0, x4 = b0;
+    SUMS(START)
+    const int64_t *at = p->offset, *end = at + p->segments;
+    do { /* there is a segment and a group; a loop that might not run costs registers */
+        const uint8_t *q = x + *at;
+        size_t n = p->groups;
+        do {
+            k0 = load_line(w);
+            if (blocks > 1)
+                k1 = load_line(w + p->block);
+            if (blocks > 2)
+                k2 = load_line(w + 2 * p->block);
+            if (blocks > 3)
+                k3 = load_line(w + 3 * p->block);
+            SUMS(PRODUCT)
+            q += 4;
+            w += WIDE;
+        } while (--n);
+    } while (++at < end);
+    output q8 = output_of(s->y.zero_point, s->op.lo, s->op.hi);
+    floats m0 = load_floats(scale), m1 = blocks > 1 ? load_floats(scale + LANES) : m0;
+    floats m2 = blocks > 2 ? load_floats(scale + 2 * LANES) : m0, m3 = blocks > 3 ? load_floats(scale + 3 * LANES) : m0;
+    uint8_t apart[24 * LANES], *to = t->whole ? y : apart;
+    FINISH(0, 1, 2, 3) FINISH(4, 5, 6, 7) FINISH(8, 9, 10, 11) FINISH(12, 13, 14, 15) FINISH(16, 17, 18, 19)
+    FINISH(20, 21, 22, 23)
     if (pixels * blocks > 1 && !t->whole)
         store_tile(t, y, apart, pixels, blocks);
 }

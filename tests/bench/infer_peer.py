@@ -35,6 +35,8 @@ def without_quantize(path):
             if name == q.output[0]:
                 n.input[i] = g.input[0].name
     g.node.remove(q)
+    for c in [c for c in g.initializer if c.name in q.input]:
+        g.initializer.remove(c)
     g.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     return m.SerializeToString()
 
