@@ -38,11 +38,10 @@ UNIT_INLINE floats from_bytes(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
-/* Too large becomes large, which a conversion can hold; too small becomes INT_MIN by itself. */
+/* Too large becomes large, which a conversion can hold; too small becomes INT_MIN by itself. Rounds as lrintf does. */
 UNIT_INLINE ints rounded(floats v)
 {
-    v = _mm256_min_ps(v, _mm256_set1_ps(65536.0f));
-    return _mm256_cvtps_epi32(_mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(65536.0f)));
 }
 
 UNIT_INLINE bytes narrow(floats a, floats b, floats c, floats d, const output *q)
