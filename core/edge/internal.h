@@ -102,6 +102,10 @@ extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
 const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
 
+/* CHW -> HWC, of bytes; HWC -> CHW, of elements of `size` bytes. */
+void lmbi_edge_to_pixels(const lmbi_edge_kernels *k, uint8_t *to, const uint8_t *from, size_t channels, size_t pixels);
+void lmbi_edge_to_planes(uint8_t *to, const uint8_t *from, size_t channels, size_t pixels, size_t size);
+
 /* Sets that are built: those that the compiler can, or, with LMB_EDGE_ONLY, those that are named one by one. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #define LMBI_EDGE_X86 1

@@ -11,7 +11,7 @@
 #define FLIP 0
 #define LINE_AT(c, j) ((c) * 2 + (j))
 #define TAPS 2
-#define TILES X(6, 2) X(12, 1) X(3, 4) X(2, 2) X(4, 1) X(1, 4)
+#define TILES X(4, 2) X(6, 2) X(4, 1) X(1, 4)
 
 typedef int16_t tap_weight;
 
