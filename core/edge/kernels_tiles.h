@@ -12,7 +12,7 @@
  * arithmetic modulo 2^32 finds it.
  *
  * Depthwise and averages go through the channels instead: WIDE of them at a time, TAPS taps in one step. Rows of few
- * channels and stride 1 are one long vector with weights that repeat.
+ * channels are one long vector with weights that repeat.
  *
  * What the file defines:
  *   SET, UNIT                 name of its table; attribute of its functions
@@ -339,8 +339,45 @@ static size_t taps_of(const lmbi_edge_step *s)
 
 static size_t tap_groups(const lmbi_edge_step *s) { return (taps_of(s) + TAPS - 1) / TAPS; }
 
-/* A row whose channels repeat within WIDE bytes is one long vector. */
-static int repeats(const lmbi_edge_step *s) { return s->op.stride[1] == 1 && s->x.c < WIDE && WIDE % s->x.c == 0; }
+/* A row whose channels repeat within WIDE bytes is one long vector. If the stride is not 1, the input is copied so that
+ * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... */
+static int repeats(const lmbi_edge_step *s) { return s->x.c < WIDE && WIDE % s->x.c == 0; }
+static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) ? s->op.stride[1] : 1; }
+
+/* Bytes of one phase of a row. */
+static size_t phase_bytes(const lmbi_edge_step *s)
+{
+    size_t pixels = (size_t)s->x.w + s->op.pads[1] + s->op.pads[3], phases = phases_of(s);
+    return (pixels + phases - 1) / phases * s->x.c;
+}
+
+static uint64_t deep_scratch(const lmbi_edge_step *s)
+{
+    uint64_t rows = (uint64_t)s->x.h + s->op.pads[0] + s->op.pads[2];
+    return phases_of(s) > 1 ? rows * phases_of(s) * phase_bytes(s) + 16 : border_bytes(s);
+}
+
+/* A pixel is copied in sixteens; what is written too far is written again. */
+static const uint8_t *in_phases(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
+{
+    size_t phases = phases_of(s), length = phase_bytes(s), channels = s->x.c, left = s->op.pads[1];
+    uint8_t *to = scratch, zero = s->x.zero_point;
+    memset(to, zero, s->op.pads[0] * phases * length);
+    to += s->op.pads[0] * phases * length;
+    for (size_t i = 0; i < s->x.h; i++, x += s->x.w * channels)
+        for (size_t p = 0; p < phases; p++, to += length) {
+            size_t first = p >= left ? p - left : (phases - (left - p) % phases) % phases; /* its first pixel in x */
+            size_t before = (first + left) / phases * channels;
+            uint8_t *pixel = to + before;
+            memset(to, zero, before);
+            for (size_t j = first; j < s->x.w; j += phases, pixel += channels)
+                for (size_t k = 0; k < channels; k += 16)
+                    memcpy(pixel + k, x + j * channels + k, 16);
+            memset(pixel, zero, (size_t)(to + length - pixel));
+        }
+    memset(to, zero, s->op.pads[2] * phases * length);
+    return scratch;
+}
 
 static size_t deep_blocks(const lmbi_edge_step *s)
 {
@@ -359,9 +396,11 @@ static uint64_t deep_packed_bytes(const lmbi_edge_step *s)
 
 static size_t tap_offset(const lmbi_edge_step *s, size_t k)
 {
-    return averages(s) ? k * s->x.c
-                       : k / s->op.kernel[1] * s->op.dilation[0] * row_of(s) +
-                             k % s->op.kernel[1] * s->op.dilation[1] * s->x.c;
+    if (averages(s))
+        return k * s->x.c;
+    size_t column = k % s->op.kernel[1] * s->op.dilation[1], phases = phases_of(s);
+    return k / s->op.kernel[1] * s->op.dilation[0] * phases * phase_bytes(s) + column % phases * phase_bytes(s) +
+           column / phases * s->x.c;
 }
 
 /* Constants of channel c at place `at` of the packed ones. */
@@ -386,7 +425,7 @@ static void deep_pack(lmbi_edge_step *s)
     p->rows = s->y.h;
     p->pixels = repeats(s) ? 1 : s->y.w;
     p->channels = repeats(s) ? (size_t)s->y.w * s->y.c : s->y.c;
-    p->next_row = s->op.stride[0] * row_of(s);
+    p->next_row = s->op.stride[0] * phases_of(s) * phase_bytes(s);
     p->next_pixel = (size_t)s->op.stride[1] * s->x.c;
     p->groups = tap_groups(s);
     p->step = !averages(s) && !repeats(s);
@@ -427,8 +466,10 @@ UNIT static void deep_pixel(const deep_plan *p, const output *q, const uint8_t *
 UNIT static void deep(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 {
     const deep_plan *p = (const deep_plan *)s->packed;
-    const uint8_t *x = averages(s) ? arena + s->x.place : with_border(s, arena + s->x.place, scratch);
+    const uint8_t *x = arena + s->x.place;
     uint8_t *y = arena + s->y.place;
+    if (!averages(s))
+        x = phases_of(s) > 1 ? in_phases(s, x, scratch) : with_border(s, x, scratch);
     output q = output_of(s->y.zero_point, s->op.lo, s->op.hi);
     for (size_t i = 0; i < p->rows; i++)
         for (size_t j = 0; j < p->pixels; j++, y += p->channels)
@@ -470,7 +511,7 @@ UNIT static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 const lmbi_edge_kernel SET[] = {
     { LMB_EDGE_CONV, conv_accepts, conv_packed_bytes, conv_pack, conv_scratch, conv },
     { LMB_EDGE_GEMM, NULL, conv_packed_bytes, conv_pack, conv_scratch, conv },
-    { LMB_EDGE_CONV, deep_accepts, deep_packed_bytes, deep_pack, border_bytes, deep },
+    { LMB_EDGE_CONV, deep_accepts, deep_packed_bytes, deep_pack, deep_scratch, deep },
     { LMB_EDGE_GLOBAL_AVERAGE, average_accepts, deep_packed_bytes, deep_pack, NULL, deep },
     { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
     { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
