@@ -355,7 +355,20 @@ START_TEST(requantise_and_dequantise)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/edge/ops", add_loop(convolutions, (int)(sizeof convs / sizeof convs[0]));
+/* Not an assertion: which sets the others ran on. */
+START_TEST(kernel_sets)
+{
+    int usable;
+    const char *name;
+    printf("kernel sets:");
+    for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++)
+        if (usable)
+            printf(" %s", name);
+    printf("\n");
+}
+END_TEST
+
+LMB_TEST_MAIN("core/edge/ops", add(kernel_sets); add_loop(convolutions, (int)(sizeof convs / sizeof convs[0]));
               add_loop(extreme_values, (int)(sizeof convs / sizeof convs[0])); add(ties_go_to_even);
               add_loop(gemm_takes_flattened_chw, (int)(sizeof gemms / sizeof gemms[0])); add(add_of_every_pair);
               add(global_average); add(max_pool); add(concat_and_table); add(requantise_and_dequantise);)
