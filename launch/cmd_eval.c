@@ -20,7 +20,7 @@
 
 static const char eval_usage[] =
     "usage: limbeck eval CONFIG.yaml [MODEL.onnx|MODEL.lmb] [--part test|validation|train] [--logits FILE.npy]\n"
-    "       [--kernels scalar|avx512vnni] [--set key=value ...]\n\n"
+    "       [--kernels NAME] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
     "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"

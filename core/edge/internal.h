@@ -102,6 +102,13 @@ extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
 const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
 
+/* The taps of one output pixel that fall on the input: [ky0, ky1) x [kx0, kx1). */
+typedef struct lmbi_edge_window {
+    int64_t y, x; /* input position of tap (0, 0), may be negative */
+    int64_t ky0, ky1, kx0, kx1;
+} lmbi_edge_window;
+lmbi_edge_window lmbi_edge_window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox);
+
 /* CHW -> HWC, of bytes; HWC -> CHW, of elements of `size` bytes. */
 void lmbi_edge_to_pixels(const lmbi_edge_kernels *k, uint8_t *to, const uint8_t *from, size_t channels, size_t pixels);
 void lmbi_edge_to_planes(uint8_t *to, const uint8_t *from, size_t channels, size_t pixels, size_t size);

@@ -12,13 +12,17 @@ typedef struct output {
     __m256i zp; /* s16 */
 } output;
 
+UNIT_INLINE bytes load_bytes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+UNIT_INLINE bytes every_byte(int v) { return _mm256_set1_epi8((char)v); }
+UNIT_INLINE bytes larger(bytes a, bytes b) { return _mm256_max_epu8(a, b); }
+UNIT_INLINE bytes smaller(bytes a, bytes b) { return _mm256_min_epu8(a, b); }
+
 UNIT_INLINE output output_of(int zp, int lo, int hi)
 {
-    output q = { _mm256_set1_epi8((char)lo), _mm256_set1_epi8((char)hi), _mm256_set1_epi16((short)zp) };
+    output q = { every_byte(lo), every_byte(hi), _mm256_set1_epi16((short)zp) };
     return q;
 }
 
-UNIT_INLINE ints load_bytes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 UNIT_INLINE ints load_line(const void *p) { return _mm256_load_si256((const __m256i *)p); }
 UNIT_INLINE ints load_ints(const int32_t *p) { return load_line(p); }
 UNIT_INLINE floats load_floats(const float *p) { return _mm256_load_ps(p); }
@@ -48,7 +52,7 @@ UNIT_INLINE bytes narrow(floats a, floats b, floats c, floats d, const output *q
 {
     __m256i ab = _mm256_adds_epi16(_mm256_packs_epi32(rounded(a), rounded(b)), q->zp);
     __m256i cd = _mm256_adds_epi16(_mm256_packs_epi32(rounded(c), rounded(d)), q->zp);
-    return _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(ab, cd), q->hi), q->lo);
+    return larger(smaller(_mm256_packus_epi16(ab, cd), q->hi), q->lo);
 }
 
 UNIT_INLINE bytes ordered(bytes v)

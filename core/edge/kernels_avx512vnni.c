@@ -12,7 +12,7 @@
 #define FLIP 0
 #define LINE_AT(c, j) ((c) * 4 + (j))
 #define TAPS 4
-#define TILES X(8, 2) X(16, 1) X(6, 4) X(4, 2) X(4, 1) X(1, 4)
+#define TILES X(8, 2) X(16, 1) X(4, 2) X(4, 1) X(1, 4)
 
 typedef int8_t tap_weight;
 typedef __m512i ints, bytes;
@@ -23,9 +23,14 @@ typedef struct output {
     __m512i zp; /* s16 */
 } output;
 
+UNIT_INLINE bytes load_bytes(const void *p) { return _mm512_loadu_si512(p); }
+UNIT_INLINE bytes every_byte(int v) { return _mm512_set1_epi8((char)v); }
+UNIT_INLINE bytes larger(bytes a, bytes b) { return _mm512_max_epu8(a, b); }
+UNIT_INLINE bytes smaller(bytes a, bytes b) { return _mm512_min_epu8(a, b); }
+
 UNIT_INLINE output output_of(int zp, int lo, int hi)
 {
-    output q = { _mm512_set1_epi8((char)lo), _mm512_set1_epi8((char)hi), _mm512_set1_epi16((short)zp) };
+    output q = { every_byte(lo), every_byte(hi), _mm512_set1_epi16((short)zp) };
     return q;
 }
 
@@ -60,7 +65,7 @@ UNIT_INLINE bytes narrow(floats a, floats b, floats c, floats d, const output *q
 {
     __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(rounded(a), rounded(b)), q->zp);
     __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(rounded(c), rounded(d)), q->zp);
-    return _mm512_max_epu8(_mm512_min_epu8(_mm512_packus_epi16(ab, cd), q->hi), q->lo);
+    return larger(smaller(_mm512_packus_epi16(ab, cd), q->hi), q->lo);
 }
 
 UNIT_INLINE bytes ordered(bytes v)
@@ -78,8 +83,7 @@ UNIT_INLINE void store_some(uint8_t *p, bytes v, size_t n)
 /* Four taps of 64 channels, turned so that the taps of a channel are neighbours. */
 UNIT_INLINE void taps(ints acc[4], const uint8_t *x, const int64_t *at, const tap_weight *w)
 {
-    __m512i a = _mm512_loadu_si512(x + at[0]), b = _mm512_loadu_si512(x + at[1]);
-    __m512i c = _mm512_loadu_si512(x + at[2]), d = _mm512_loadu_si512(x + at[3]);
+    __m512i a = load_bytes(x + at[0]), b = load_bytes(x + at[1]), c = load_bytes(x + at[2]), d = load_bytes(x + at[3]);
     __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d);
     acc[0] = mac(acc[0], _mm512_unpacklo_epi16(ab, cd), load_line(w));
     acc[1] = mac(acc[1], _mm512_unpackhi_epi16(ab, cd), load_line(w + 64));

@@ -15,9 +15,14 @@ typedef struct output {
     int16x8_t zp;
 } output;
 
+UNIT_INLINE bytes load_bytes(const void *p) { return vld1q_u8((const uint8_t *)p); }
+UNIT_INLINE bytes every_byte(int v) { return vdupq_n_u8((uint8_t)v); }
+UNIT_INLINE bytes larger(bytes a, bytes b) { return vmaxq_u8(a, b); }
+UNIT_INLINE bytes smaller(bytes a, bytes b) { return vminq_u8(a, b); }
+
 UNIT_INLINE output output_of(int zp, int lo, int hi)
 {
-    output q = { vdupq_n_u8((uint8_t)lo), vdupq_n_u8((uint8_t)hi), vdupq_n_s16((int16_t)zp) };
+    output q = { every_byte(lo), every_byte(hi), vdupq_n_s16((int16_t)zp) };
     return q;
 }
 
@@ -44,7 +49,7 @@ UNIT_INLINE int16x8_t pair(floats a, floats b, const output *q)
 UNIT_INLINE bytes narrow(floats a, floats b, floats c, floats d, const output *q)
 {
     bytes v = vcombine_u8(vqmovun_s16(pair(a, b, q)), vqmovun_s16(pair(c, d, q)));
-    return vmaxq_u8(vminq_u8(v, q->hi), q->lo);
+    return larger(smaller(v, q->hi), q->lo);
 }
 
 UNIT_INLINE bytes ordered(bytes v) { return v; }

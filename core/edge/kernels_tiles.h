@@ -1,4 +1,4 @@
-/* core/edge/kernels_tiles.h - conv, gemm, depthwise, global average and add, written once for every vector unit.
+/* core/edge/kernels_tiles.h - conv, gemm, depthwise, averages, max pool and add, written once for every vector unit.
  *
  * A kernel file defines its vector unit and includes this. Direct convolution, no im2col: one `mac` multiplies a few
  * neighbouring activations, broadcast as 4 bytes, with their weights of LANES output channels and adds to LANES
@@ -25,6 +25,7 @@
  *   narrow(a, b, c, d, q)     bytes(clamp(rne(.) + zp, lo, hi)), 4 values of each, then the next 4 of each ...
  *   ordered(v)                of that: all of a, all of b ...
  *   store, store_some(p, v, n)   all bytes; the first n
+ *   load_bytes(p), every_byte(v), larger, smaller   of bytes
  *   taps(acc, x, at, w)       four sums of depthwise += taps at x + at[0 .. TAPS)
  *   from_bytes(p)             LANES u8 as floats;  multiply_add(a, b, c)  fma
  *   widen(to, from)           16 bytes to s16 (TAP 2)
@@ -508,11 +509,38 @@ UNIT static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
     memcpy(y, rest[2], left);
 }
 
+/* ---- max pool --------------------------------------------------------------------------------------------- */
+
+/* Padding never wins; a window that is all padding gives lo. */
+UNIT static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    size_t channels = s->x.c, row = s->x.w * channels, down = s->op.dilation[0] * row, right = s->op.dilation[1] * channels;
+    (void)scratch;
+    for (uint32_t i = 0; i < s->y.count / channels; i++, y += channels) {
+        lmbi_edge_window v = lmbi_edge_window_at(s, i / s->y.w, i % s->y.w);
+        const uint8_t *origin = x + (ptrdiff_t)(v.y * (int64_t)row + v.x * (int64_t)channels);
+        for (size_t c = 0; c < channels; c += WIDE) {
+            bytes most = every_byte(s->op.lo);
+            for (int64_t ky = v.ky0; ky < v.ky1; ky++)
+                for (int64_t kx = v.kx0; kx < v.kx1; kx++)
+                    most = larger(most, load_bytes(origin + (ptrdiff_t)(ky * (int64_t)down + kx * (int64_t)right) + c));
+            most = smaller(most, every_byte(s->op.hi));
+            if (channels - c >= WIDE)
+                store(y + c, most);
+            else
+                store_some(y + c, most, channels - c);
+        }
+    }
+}
+
 const lmbi_edge_kernel SET[] = {
     { LMB_EDGE_CONV, conv_accepts, conv_packed_bytes, conv_pack, conv_scratch, conv },
     { LMB_EDGE_GEMM, NULL, conv_packed_bytes, conv_pack, conv_scratch, conv },
     { LMB_EDGE_CONV, deep_accepts, deep_packed_bytes, deep_pack, deep_scratch, deep },
     { LMB_EDGE_GLOBAL_AVERAGE, average_accepts, deep_packed_bytes, deep_pack, NULL, deep },
     { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
+    { LMB_EDGE_MAX_POOL, NULL, NULL, NULL, NULL, max_pool },
     { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
 };
