@@ -12,7 +12,8 @@ struct lmb_predictor {
     lmb_plan *plan;
     int64_t batch, numbers;
     int classes;
-    float *x;
+    float *x;           /* a batch that is not full */
+    const float *bound; /* what the plan reads */
 };
 
 void lmb_predictor_destroy(lmb_predictor *p)
@@ -45,8 +46,6 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const float *state, cons
         if (!p->x)
             st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for a batch of %lld", (long long)batch);
     }
-    if (st == LMB_OK)
-        st = lmb_plan_bind(p->plan, lmb_graph_input(p->g, 0), p->x, err);
     if (st != LMB_OK) {
         lmb_predictor_destroy(p);
         return st;
@@ -57,7 +56,13 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const float *state, cons
 
 lmb_status lmb_predictor_run(lmb_predictor *p, const float *x, int64_t n, const float **logits, lmb_error *err)
 {
-    memcpy(p->x, x, sizeof *x * (size_t)(n * (p->numbers / p->batch)));
+    if (n < p->batch) {
+        memcpy(p->x, x, sizeof *x * (size_t)(n * (p->numbers / p->batch)));
+        x = p->x;
+    }
+    if (x != p->bound)
+        LMB_TRY(lmb_plan_bind(p->plan, lmb_graph_input(p->g, 0), (void *)x, err)); /* inputs are only read */
+    p->bound = x;
     LMB_TRY(lmb_plan_run(p->plan, NULL, err));
     *logits = lmb_plan_data(p->plan, p->g->output[0].value);
     return LMB_OK;
