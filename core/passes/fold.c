@@ -119,6 +119,88 @@ lmb_status lmb_pass_fold(const lmb_graph *g, lmb_graph **out, lmb_error *err)
     return lmb_rewrite_run(&r, g, out, NULL, err);
 }
 
+/* ---- a factor before a convolution ---- */
+
+/* One number for each channel of [N, C, H, W], or one for all: the constant's content, else NULL. */
+static const float *factor(const lmb_graph *g, lmb_vid v, int64_t channels, int64_t *n)
+{
+    const lmb_value *x = v == LMB_NONE ? NULL : &g->value[v];
+    if (!x || x->role != LMB_ROLE_CONSTANT || x->dtype != LMB_F32 || !x->data || x->shape.n > 4)
+        return NULL;
+    *n = lmb_shape_count(&x->shape);
+    bool one_each = *n == channels && x->shape.n >= 3 && x->shape.d[x->shape.n - 3] == channels;
+    return *n == 1 || one_each ? x->data : NULL;
+}
+
+/* The Mul before Conv `conv` that its weights can take in, or NULL; *at: which operand is the constant. Padding is zero,
+ * which a factor leaves as it is. */
+static const lmb_node *factor_before(const lmb_graph *g, const lmb_node *conv, int *at)
+{
+    if (strcmp(conv->op->name, "Conv") != 0)
+        return NULL;
+    const lmb_value *w = &g->value[conv->in[1]];
+    int i = g->value[conv->in[0]].node;
+    int64_t n;
+    if (i == LMB_NONE || lmb_shape_count(&w->shape) == 0 || strcmp(g->node[i].op->name, "Mul") != 0 || w->node != LMB_NONE ||
+        !w->data || w->dtype != LMB_F32 || lmb_sole_reader(g, conv->in[0]) < 0 || lmb_sole_reader(g, conv->in[1]) < 0)
+        return NULL;
+    const lmb_node *mul = &g->node[i];
+    const lmb_shape *y = &g->value[mul->out[0]].shape;
+    for (*at = 0; *at < 2; ++*at)
+        if (y->n == 4 && w->shape.d[1] == y->d[1] && factor(g, mul->in[*at], y->d[1], &n) &&
+            lmb_shape_count(&g->value[mul->in[1 - *at]].shape) == lmb_shape_count(y))
+            return mul;
+    return NULL;
+}
+
+static lmb_status factor_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+{
+    const lmb_graph *g = r->old;
+    int at, reader = strcmp(n->op->name, "Mul") == 0 ? lmb_sole_reader(g, n->out[0]) : -1;
+    if (reader >= 0 && g->node[reader].in[0] == n->out[0] && factor_before(g, &g->node[reader], &at) == n) {
+        out[0] = in[1 - at];
+        *done = true;
+        return LMB_OK;
+    }
+    const lmb_node *mul = factor_before(g, n, &at);
+    if (!mul)
+        return LMB_OK;
+    const lmb_value *w = &g->value[n->in[1]];
+    int64_t channels = w->shape.d[1], count = lmb_shape_count(&w->shape), each = count / (w->shape.d[0] * channels), numbers = 0;
+    const float *f = factor(g, mul->in[at], channels, &numbers), *from = w->data;
+    float *scaled = malloc(sizeof *scaled * (size_t)(count + 1));
+    if (!scaled)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to fold %s", mul->name);
+    for (int64_t i = 0; i < count; i++)
+        scaled[i] = from[i] * f[numbers == 1 ? 0 : i / each % channels];
+    lmb_vid operands[3] = { in[0], lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, w->name, LMB_F32, w->shape, scaled), n->n_in > 2 ? in[2] : LMB_NONE };
+    free(scaled);
+    LMB_TRY(lmb_builder_status(&r->b));
+    *done = true;
+    return lmb_graph_node_like(r->b.g, n, operands, out, err);
+}
+
+/* The weights that are made anew do not come along. */
+static lmb_status factor_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
+{
+    const lmb_graph *g = r->old;
+    int at, i = lmb_sole_reader(g, v);
+    (void)err;
+    if (i >= 0 && strcmp(g->node[i].op->name, "Conv") == 0 && g->node[i].in[1] == v && factor_before(g, &g->node[i], &at)) {
+        *out = LMB_NONE;
+        *done = true;
+    }
+    return LMB_OK;
+}
+
+static lmb_status fold_factors(const lmb_graph *g, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = factor_node, .value = factor_value };
+    return lmb_rewrite_run(&r, g, out, NULL, err);
+}
+
+/* ---- what a predictor runs ---- */
+
 static lmb_status with_state(const lmb_graph *g, const float *state, lmb_graph **out, lmb_error *err)
 {
     lmb_rewrite copy = { 0 };
@@ -138,13 +220,16 @@ static lmb_status with_state(const lmb_graph *g, const float *state, lmb_graph *
 
 lmb_status lmb_pass_deploy(const lmb_graph *g, const float *state, int64_t batch, lmb_graph **out, lmb_error *err)
 {
-    lmb_graph *filled = NULL, *folded = NULL;
+    lmb_graph *filled = NULL, *folded = NULL, *scaled = NULL;
     lmb_status st = state ? with_state(g, state, &filled, err) : LMB_OK;
 
     if (st == LMB_OK)
         st = lmb_pass_fold(filled ? filled : g, &folded, err);
     if (st == LMB_OK)
-        st = lmb_pass_freeze(folded, batch, out, err);
+        st = fold_factors(folded, &scaled, err);
+    if (st == LMB_OK)
+        st = lmb_pass_freeze(scaled, batch, out, err);
+    lmb_graph_destroy(scaled);
     lmb_graph_destroy(folded);
     lmb_graph_destroy(filled);
     return st;

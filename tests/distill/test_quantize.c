@@ -124,6 +124,13 @@ START_TEST(folding_changes_no_answer)
     ck_ok(lmb_pass_fold(model, &folded, &err));
     for (int i = 0; i < folded->n_nodes; i++)
         ck_assert_str_ne(folded->node[i].op->name, "BatchNormalization");
+    lmb_graph *deployed;
+    ck_ok(lmb_pass_deploy(model, NULL, 1, &deployed, &err));
+    for (int i = 0; i < deployed->n_nodes; i++) { /* nor the factor of the normalisation */
+        ck_assert_str_ne(deployed->node[i].op->name, "BatchNormalization");
+        ck_assert_str_ne(deployed->node[i].op->name, "Mul");
+    }
+    lmb_graph_destroy(deployed);
     float *a = plain_logits_of(model), *b = plain_logits_of(folded), *c = logits_of(model);
     for (int64_t i = 0; i < data->n * data->classes; i++)
         ck_assert_msg(fabsf(a[i] - b[i]) <= 2e-4f * (1 + fabsf(a[i])), "logit %d: %g, folded %g", (int)i, (double)a[i], (double)b[i]);
