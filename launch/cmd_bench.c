@@ -85,20 +85,20 @@ static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_b
     return LMB_OK;
 }
 
-static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, const char *backend, int64_t batch,
-                          double *smoothing, lmb_error *err)
+static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, lmb_train_config *train, int64_t batch, lmb_error *err)
 {
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_vid in = lmb_graph_input(model, 0);
     lmb_graph *folded = NULL;
 
-    LMB_TRY(lmb_cpu_backends(lmb_args_get(a, "backend", backend), backends, err));
+    train->backend = lmb_args_get(a, "backend", train->backend);
+    LMB_TRY(lmb_args_get(a, "train", NULL) ? lmb_train_backends(train, backends, err) : lmb_cpu_backends(train->backend, backends, err));
     if (in == LMB_NONE || lmb_graph_input(model, 1) != LMB_NONE || model->value[in].dtype != LMB_F32 ||
         model->value[in].shape.n < 1 || model->value[in].shape.d[0] < 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "only models with one f32 input of samples can be measured");
     LMB_TRY(random_input(b, lmb_shape_count(&model->value[in].shape) / model->value[in].shape.d[0] * batch, err));
     if (lmb_args_get(a, "train", NULL))
-        return prepare_training(b, model, backends, batch, smoothing, err);
+        return prepare_training(b, model, backends, batch, &train->label_smoothing, err);
     lmb_plan_options o = { .backends = backends };
     LMB_TRY(lmb_pass_fold(model, &folded, err));
     lmb_status st = lmb_pass_freeze(folded, batch, &b->g, err);
@@ -212,7 +212,7 @@ static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *
         lmb_plan_info info = lmb_plan_describe(b->plan);
         print_steps(b->plan, peak);
         print_groups(b->plan, peak);
-        printf("\npeak %.1f GFLOP/s; %.3f ms a run of %lld samples; %d layout conversions; arena %zu bytes\n", peak / 1e9,
+        printf("\npeak %.1f GFLOP/s; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes\n", peak / 1e9,
                1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
     }
     printf("images/s %.1f\n", (double)batch / median);
@@ -253,14 +253,14 @@ static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_er
     return lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, model, err);
 }
 
-static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, const char *backend, double smoothing, lmb_error *err)
+static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, lmb_error *err)
 {
     int64_t batch = atoll(lmb_args_get(a, "batch", lmb_args_get(a, "train", NULL) ? "32" : "1"));
     bench b = { 0 };
 
     if (batch < 1 || batch > 65536)
         return LMB_FAIL(err, LMB_E_ARG, "--batch %s; it must be in [1, 65536]", lmb_args_get(a, "batch", ""));
-    lmb_status st = prepare(&b, model, a, backend, batch, &smoothing, err);
+    lmb_status st = prepare(&b, model, a, train, batch, err);
     if (st == LMB_OK)
         st = report(&b, a, batch, err);
     bench_free(&b);
@@ -281,12 +281,13 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     size_t n = strlen(a.word[0]);
     if (n > 5 && strcmp(a.word[0] + n - 5, ".onnx") == 0) {
         LMB_TRY(lmb_onnx_read(a.word[0], NULL, &model, err));
-        st = bench_model(model, &a, "cpu", 0, err);
+        lmb_train_config train = { .backend = "cpu" };
+        st = bench_model(model, &a, &train, err);
     } else {
         LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &j, err));
         st = build(&j, &a, &model, err);
         if (st == LMB_OK)
-            st = bench_model(model, &a, j.stage.train.backend, j.stage.train.label_smoothing, err);
+            st = bench_model(model, &a, &j.stage.train, err);
         lmb_job_close(&j);
     }
     lmb_graph_destroy(model);

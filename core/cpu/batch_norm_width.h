@@ -1,33 +1,50 @@
 /* core/cpu/batch_norm_width.h - inner loops of batch_norm_loops.h over W channels side by side, W a power of two:
- * included once for each W, so that sums stay in registers. Rows are C floats apart. Four sums take turns, which hides the latency
+ * included once for each W, so that sums stay in registers. Rows are C numbers apart. Four sums take turns, which hides the latency
  * of additions; their order is the same for every processor. */
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define VEC JOIN(vec, W)
 #define INT JOIN(int, W)
+#define HALF JOIN(half, W)
 #define FN(name) JOIN(JOIN(name, _), W)
 
 typedef float VEC __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t INT __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
+#ifdef DATA_IS_BF16
+typedef uint16_t HALF __attribute__((vector_size(2 * W), aligned(2), may_alias));
+INLINE VEC FN(get)(const uint16_t *p) { return (VEC)(__builtin_convertvector(*(const HALF *)(const void *)p, INT) << 16); }
+INLINE void FN(put)(uint16_t *p, VEC v)
+{
+#if W == 16
+    _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#elif W == 8
+    _mm_storeu_si128((__m128i *)(void *)p, (__m128i)_mm256_cvtneps_pbh((__m256)v));
+#else
+    *p = lmb_bf16_of(v[0]);
+#endif
+}
+#else
+INLINE VEC FN(get)(const float *p) { return *(const VEC *)(const void *)p; }
+INLINE void FN(put)(float *p, VEC v) { *(VEC *)(void *)p = v; }
+#endif
 INLINE VEC FN(load)(const float *p) { return *(const VEC *)(const void *)p; }
-INLINE void FN(store)(float *p, VEC v) { *(VEC *)(void *)p = v; }
 INLINE VEC FN(choose)(INT yes, VEC a, VEC b) { return (VEC)((yes & (INT)a) | (~yes & (INT)b)); }
 INLINE VEC FN(all)(float v) { return (VEC){ 0 } + v; }
 
 /* s, q [W] += sums of x - shift and of their squares over `rows` rows, into double */
-INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const float *shift, double *s, double *q)
+INLINE void FN(add_statistics)(const DATA *x, int64_t rows, int64_t C, const DATA *shift, double *s, double *q)
 {
-    VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(load)(shift);
+    VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(get)(shift);
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
         for (int k = 0; k < 4; k++) {
-            VEC v = FN(load)(x + (r + k) * C) - at;
+            VEC v = FN(get)(x + (r + k) * C) - at;
             sum[k] += v;
             square[k] += v * v;
         }
     for (; r < rows; r++) {
-        VEC v = FN(load)(x + r * C) - at;
+        VEC v = FN(get)(x + r * C) - at;
         sum[0] += v;
         square[0] += v * v;
     }
@@ -39,16 +56,16 @@ INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const fl
 }
 
 /* y = act(f x + b [+ add]) */
-INLINE void FN(apply)(const float *x, const float *add, float *y, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(apply)(const DATA *x, const DATA *add, DATA *y, int64_t rows, int64_t C, const float *f, const float *b,
                       float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
-        VEC v = scale * FN(load)(x + r * C) + shift;
+        VEC v = scale * FN(get)(x + r * C) + shift;
         if (add)
-            v += FN(load)(add + r * C);
+            v += FN(get)(add + r * C);
         v = FN(choose)(v < low, low, v);
-        FN(store)(y + r * C, FN(choose)(v > high, high, v));
+        FN(put)(y + r * C, FN(choose)(v > high, high, v));
     }
 }
 
@@ -60,7 +77,7 @@ INLINE VEC FN(masked)(VEC dy, VEC x, VEC scale, VEC shift, VEC lo, VEC hi)
 }
 
 /* s, p [W] += sums of masked dy and of its products with x - mean */
-INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(add_products)(const DATA *dy, const DATA *x, int64_t rows, int64_t C, const float *f, const float *b,
                              const float *mean, float lo, float hi, double *s, double *p)
 {
     VEC sum[4] = { { 0 } }, product[4] = { { 0 } }, scale = FN(load)(f), shift = FN(load)(b), at = FN(load)(mean),
@@ -68,12 +85,12 @@ INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int6
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
         for (int k = 0; k < 4; k++) {
-            VEC v = FN(load)(x + (r + k) * C), d = FN(masked)(FN(load)(dy + (r + k) * C), v, scale, shift, low, high);
+            VEC v = FN(get)(x + (r + k) * C), d = FN(masked)(FN(get)(dy + (r + k) * C), v, scale, shift, low, high);
             sum[k] += d;
             product[k] += d * (v - at);
         }
     for (; r < rows; r++) {
-        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
+        VEC v = FN(get)(x + r * C), d = FN(masked)(FN(get)(dy + r * C), v, scale, shift, low, high);
         sum[0] += d;
         product[0] += d * (v - at);
     }
@@ -85,13 +102,13 @@ INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int6
 }
 
 /* dx = f masked(dy) + g x + h */
-INLINE void FN(combine)(const float *dy, const float *x, float *dx, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(combine)(const DATA *dy, const DATA *x, DATA *dx, int64_t rows, int64_t C, const float *f, const float *b,
                         const float *g, const float *h, float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
-        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
-        FN(store)(dx + r * C, scale * d + (slope * v + rest));
+        VEC v = FN(get)(x + r * C), d = FN(masked)(FN(get)(dy + r * C), v, scale, shift, low, high);
+        FN(put)(dx + r * C, scale * d + (slope * v + rest));
     }
 }
 
@@ -99,5 +116,6 @@ INLINE void FN(combine)(const float *dy, const float *x, float *dx, int64_t rows
 #undef JOIN
 #undef VEC
 #undef INT
+#undef HALF
 #undef FN
 #undef W

@@ -15,6 +15,15 @@ extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_act, lmbi_winogra
 /* The best kernels of this build, NULL-terminated: those above, then oneDNN's if there is one. */
 extern const lmb_kernel *const lmbi_best_kernels[];
 
+/* Feature maps in bf16 (bf16.c lists them): for processors with AVX-512 BF16. */
+extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
+    lmbi_bf16_global_average_pool, lmbi_bf16_broadcast_area, lmbi_bf16_bias_grad, lmbi_bf16_relu, lmbi_bf16_relu_grad,
+    lmbi_bf16_clip, lmbi_bf16_clip_grad, lmbi_bf16_add;
+const lmb_backend *lmbi_backend_onednn_bf16(void); /* NULL when built without oneDNN */
+
+/* lmb_kernel.storage: every rank-4 operand in bf16; those of a convolution but the weights. */
+lmb_dtype lmbi_bf16_activations(const lmb_call *c, int operand);
+lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand);
 /* Every rank-4 operand in NHWC. */
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
 /* The convolution ops: activations NHWC, weights and their gradient plain. */

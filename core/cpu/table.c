@@ -11,9 +11,10 @@ static const lmb_kernel *const portable[] = {
     &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div, NULL,
 };
 
-const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
+const lmb_backend lmb_backend_portable = { .name = "portable", .summary = "plain C kernels over NHWC activations", .kernels = portable };
 
-static const lmb_backend best = { "cpu", "convolutions of our own, then those of oneDNN", lmbi_best_kernels };
+static const lmb_backend best = { .name = "cpu", .summary = "convolutions of our own, then those of oneDNN",
+                                  .kernels = lmbi_best_kernels };
 
 lmb_layout lmbi_conv_layout(const lmb_call *c, int k)
 {
