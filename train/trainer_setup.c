@@ -151,8 +151,19 @@ static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *
     return lmb_loader_create(&o, &t->loader, err);
 }
 
+/* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
+static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
+{
+    for (int i = 0; t->c.precision == LMB_TRAIN_BF16 && i < t->model->n_nodes; i++)
+        if (strcmp(t->model->node[i].op->name, "FakeQuant") == 0)
+            return LMB_FAIL(err, LMB_E_ARG, "train.precision is bf16, but the model trains with fake quantisation (node %s), which "
+                            "needs f32; set train.precision=f32 for this training", t->model->node[i].name);
+    return LMB_OK;
+}
+
 static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
 {
+    LMB_TRY(check_precision(t, err));
     LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {

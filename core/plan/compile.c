@@ -78,8 +78,24 @@ static bool same_op(const lmb_kernel *k, const lmb_op *op)
     return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
 }
 
-/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined. */
-static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_kernel **out, void **state,
+/* trained[v]: v comes, in whatever way, from a parameter that is trained. */
+static void find_trained(const lmb_graph *g, bool *trained)
+{
+    for (int v = 0; v < g->n_values; v++)
+        trained[v] = g->value[v].role == LMB_ROLE_PARAMETER && !g->value[v].frozen;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool any = false;
+        for (int k = 0; k < n->n_in; k++)
+            any |= n->in[k] != LMB_NONE && trained[n->in[k]];
+        for (int k = 0; any && k < n->n_out; k++)
+            trained[n->out[k]] = true;
+    }
+}
+
+/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined.
+ *   exact   only kernels that keep the graph's types */
+static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
                                 size_t *scratch, char *reason, size_t cap, lmb_error *err)
 {
     reason[0] = 0;
@@ -89,7 +105,7 @@ static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_
             const char *why = "no reason given";
             lmb_error local = LMB_ERROR_INIT;
             lmb_status st = LMB_OK;
-            if (!same_op(*k, c->op))
+            if (!same_op(*k, c->op) || (exact && (*k)->storage))
                 continue;
             if ((*k)->accepts && !(*k)->accepts(c, &why))
                 st = LMB_E_UNSUPPORTED;
@@ -332,7 +348,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     const lmb_kernel *kernel;
     void *state = NULL;
     size_t scratch = 0;
-    LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
+    LMB_TRY(choose_kernel(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason, sizeof reason, err));
     bool free_order = kernel ? kernel->order_free : order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
@@ -464,7 +480,11 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
         p->g = p->fused;
     bool *needed = malloc(sizeof *needed * ((size_t)p->g->n_values + 1));
     int *last_use = malloc(sizeof *last_use * ((size_t)p->g->n_values + 1));
-    lmb_status st = needed && last_use ? compile_steps(p, needed, last_use, err) : NOMEM(err);
+    bool exact = p->options.frozen_exact;
+    p->trained = exact ? malloc(sizeof *p->trained * ((size_t)p->g->n_values + 1)) : NULL;
+    if (p->trained)
+        find_trained(p->g, p->trained);
+    lmb_status st = needed && last_use && (!exact || p->trained) ? compile_steps(p, needed, last_use, err) : NOMEM(err);
     free(needed);
     free(last_use);
     return st;
@@ -505,5 +525,6 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
+    free(p->trained);
     free(p);
 }
