@@ -69,7 +69,7 @@ const lmb_op_case lmb_op_cases[] = {
     { "ConvAct", "sum", { FIXED(S4(2, 12, 5, 4), -1, 1), FIXED(S4(8, 12, 1, 1), -1, 1), NONE, FIXED(S4(2, 8, 5, 4), -1, 1) } },
     { "ConvAct", "clip, depthwise", { FIXED(S4(2, 16, 7, 7), -1, 1), FIXED(S4(16, 1, 3, 3), -1, 1), FIXED(S1(16), -1, 1) },
       { LMB_AINT("group", 16), PADS(1, 1, 1, 1), LMB_ATEXT("function", "Clip"), LMB_AREAL("lo", -0.5f), LMB_AREAL("hi", 0.75f) } },
-    { "ConvAct", "clip, 3x3 of 16", { FIXED(S4(3, 16, 12, 12), -1, 1), FIXED(S4(16, 16, 3, 3), -1, 1), FIXED(S1(16), -1, 1) },
+    { "ConvAct", "clip, 3x3 of 16", { FIXED(S4(3, 16, 12, 12), -1, 1), FIXED(S4(16, 16, 3, 3), -0.1f, 0.1f), FIXED(S1(16), -0.5f, 0.5f) },
       { PADS(1, 1, 1, 1), LMB_ATEXT("function", "Clip"), LMB_AREAL("lo", -0.5f), LMB_AREAL("hi", 0.75f) }, 0, 3e-5f },
     { "ConvGradData", "3x3", { FIXED(S4(2, 8, 5, 5), -1, 1), FIXED(S4(8, 4, 3, 3), -1, 1) }, { PADS(1, 1, 1, 1), LMB_AINTS("shape", 2, 4, 5, 5) } },
     { "ConvGradWeights", "3x3", { FIXED(S4(2, 8, 5, 5), -1, 1), FIXED(S4(2, 4, 5, 5), -1, 1) }, { PADS(1, 1, 1, 1), LMB_AINTS("shape", 8, 4, 3, 3) }, 0, 3e-5f },

@@ -5,15 +5,22 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define VEC JOIN(vec, W)
 #define INT JOIN(int, W)
-#define HALF JOIN(half, W)
 #define FN(name) JOIN(JOIN(name, _), W)
 
 typedef float VEC __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t INT __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
 #ifdef DATA_IS_BF16
-typedef uint16_t HALF __attribute__((vector_size(2 * W), aligned(2), may_alias));
-INLINE VEC FN(get)(const uint16_t *p) { return (VEC)(__builtin_convertvector(*(const HALF *)(const void *)p, INT) << 16); }
+INLINE VEC FN(get)(const uint16_t *p)
+{
+#if W == 16
+    return (VEC)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16);
+#elif W == 8
+    return (VEC)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16);
+#else
+    return (VEC){ lmb_bf16_get(*p) };
+#endif
+}
 INLINE void FN(put)(uint16_t *p, VEC v)
 {
 #if W == 16
@@ -116,6 +123,5 @@ INLINE void FN(combine)(const DATA *dy, const DATA *x, DATA *dx, int64_t rows, i
 #undef JOIN
 #undef VEC
 #undef INT
-#undef HALF
 #undef FN
 #undef W

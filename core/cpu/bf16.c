@@ -20,11 +20,15 @@ lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand)
 }
 
 #if defined(__x86_64__)
+static const lmb_kernel *const fast[] = { &lmbi_bf16_winograd_conv, &lmbi_bf16_winograd_conv_act, &lmbi_bf16_winograd_conv_data,
+                                          &lmbi_bf16_winograd_conv_weights, NULL };
 static const lmb_kernel *const own[] = {
     &lmbi_bf16_batch_norm_act, &lmbi_bf16_batch_norm_act_grad, &lmbi_bf16_max_pool, &lmbi_bf16_max_pool_grad,
     &lmbi_bf16_global_average_pool, &lmbi_bf16_broadcast_area, &lmbi_bf16_bias_grad, &lmbi_bf16_relu, &lmbi_bf16_relu_grad,
     &lmbi_bf16_clip, &lmbi_bf16_clip_grad, &lmbi_bf16_add, NULL,
 };
+static const lmb_backend winograd = { .name = "winograd-bf16", .summary = "fast convolutions of feature maps in bf16", .kernels = fast,
+                                      .rounding = 4 * LMB_BF16_ERROR };
 static const lmb_backend backend = { .name = "bf16", .summary = "kernels of our own over feature maps in bf16", .kernels = own,
                                      .rounding = LMB_BF16_ERROR };
 
@@ -38,12 +42,14 @@ lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_C
 {
     int n = 0;
 
-    if (strcmp(name, "cpu") != 0)
+    if (strcmp(name, "cpu") != 0 && strcmp(name, "onednn") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "backend '%s' has no bf16 kernels; set train.backend=cpu or train.precision=f32", name);
     if (!has_bf16())
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this processor lacks the instructions avx512_bf16; set train.precision=f32");
     if (!lmbi_backend_onednn_bf16())
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN, whose bf16 convolutions are used; set train.precision=f32");
+    if (strcmp(name, "cpu") == 0)
+        list[n++] = &winograd;
     list[n++] = &backend;
     list[n++] = lmbi_backend_onednn_bf16();
     return lmb_cpu_backends(name, list + n, err);

@@ -23,9 +23,9 @@ const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN *
 LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
 
 /* The list for a training step that keeps its feature maps in bf16: products of bf16 numbers summed in f32, all else (weights,
- * statistics, loss, gradients of weights, everything from the global pooling on) in f32. Backend "cpu" only.
+ * statistics, loss, gradients of weights, everything from the global pooling on) in f32. "cpu" or "onednn", which again has no Winograd.
  * list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED names what processor or build lack. */
-enum { LMB_CPU_BACKENDS = 5 };
+enum { LMB_CPU_BACKENDS = 6 };
 LMB_MUST_CHECK lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_CPU_BACKENDS], lmb_error *err);
 
 /* Multiply-adds in registers on the calling thread for about 20 ms: f32 operations a second, a multiply-add counting

@@ -86,16 +86,15 @@ static void destroy(void *state)
     free(p);
 }
 
-static lmb_status create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
+static lmb_status create(const lmb_call *c, bool backward, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
-    const lmbi_winograd_loops *list[4];
     plan *p = malloc(sizeof *p);
 
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
     p->g = lmbi_winograd_of(&v, backward);
-    p->loops = lmbi_winograd_choices(list)[0];
+    p->loops = loops;
     p->u = NULL;
     *scratch = sizeof(float) * LMBI_POINTS * (size_t)(p->g.block * (p->g.c + p->g.k) + p->g.c * p->g.k);
     *state = p;
@@ -103,9 +102,9 @@ static lmb_status create(const lmb_call *c, bool backward, void **state, size_t 
 }
 
 /* Conv, ConvAct: constant weights are transformed once. */
-static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, false, state, scratch, err));
+    LMB_TRY(create(c, false, loops, state, scratch, err));
     plan *p = *state;
     if (!c->in[1].data)
         return LMB_OK;
@@ -118,15 +117,29 @@ static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratc
     return LMB_OK;
 }
 
-static lmb_status backward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static const lmbi_winograd_loops *best(void)
 {
-    return create(c, true, state, scratch, err);
+    const lmbi_winograd_loops *list[4];
+    return lmbi_winograd_choices(list)[0];
 }
 
-static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
-{
-    return create(c, false, state, scratch, err);
-}
+#define CREATE(suffix, loops)                                                                                           \
+    static lmb_status forward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
+    {                                                                                                                   \
+        return prepare(c, loops, state, scratch, err);                                                                  \
+    }                                                                                                                   \
+    static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
+    {                                                                                                                   \
+        return create(c, true, loops, state, scratch, err);                                                             \
+    }                                                                                                                   \
+    static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
+    {                                                                                                                   \
+        return create(c, false, loops, state, scratch, err);                                                            \
+    }
+CREATE(, best())
+#if defined(__x86_64__)
+CREATE(_bf16, &lmbi_winograd_bf16)
+#endif
 
 /* Scratch: the transformed weights, then what the loops want. */
 static void convolve(const plan *p, const lmb_run *r, int backward, const lmbi_winograd_end *e)
@@ -177,10 +190,18 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, make, fn)                                                                     \
-    const lmb_kernel lmbi_winograd_##lower = { .name = "winograd:" text, .op = Op, .domain = Domain, .accepts = accepts, \
-                                               .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
-KERNEL(conv, "conv", "Conv", "", forward_create, forward_run);
-KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", forward_create, act_run);
-KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", backward_create, backward_run);
-KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run);
+#define KERNEL(name_, text, Op, Domain, make, fn, ...)                                                          \
+    const lmb_kernel name_ = { .name = text, .op = Op, .domain = Domain, .accepts = accepts, .layout = lmbi_conv_layout, \
+                               .create = make, .run = fn, .destroy = destroy, __VA_ARGS__ }
+KERNEL(lmbi_winograd_conv, "winograd:conv", "Conv", "", forward_create, forward_run, );
+KERNEL(lmbi_winograd_conv_act, "winograd:conv_act", "ConvAct", "limbeck", forward_create, act_run, );
+KERNEL(lmbi_winograd_conv_data, "winograd:conv_data", "ConvGradData", "limbeck", backward_create, backward_run, );
+KERNEL(lmbi_winograd_conv_weights, "winograd:conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run, );
+#if defined(__x86_64__)
+#define BF16 .storage = lmbi_conv_bf16
+KERNEL(lmbi_bf16_winograd_conv, "winograd-bf16:conv", "Conv", "", forward_create_bf16, forward_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_act, "winograd-bf16:conv_act", "ConvAct", "limbeck", forward_create_bf16, act_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_data, "winograd-bf16:conv_data", "ConvGradData", "limbeck", backward_create_bf16, backward_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_weights, "winograd-bf16:conv_weights", "ConvGradWeights", "limbeck", weights_create_bf16,
+       weights_run, BF16);
+#endif
