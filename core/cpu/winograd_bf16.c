@@ -151,6 +151,8 @@ static void transform_weights(const lmbi_winograd *g, const float *w, int backwa
 {
     int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->k : 9, point = g->c * g->k;
     int64_t whole = g->k / (WIDE * LANES) * (WIDE * LANES);
+    __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i lanes = _mm512_mullo_epi32(count, _mm512_set1_epi32((int)per_k));
 
     for (int64_t k = 0; k < g->k; k += LANES) {
         int64_t wide = k < whole ? WIDE * LANES : LANES, k0 = k / wide * wide; /* of the panel */
@@ -160,8 +162,7 @@ static void transform_weights(const lmbi_winograd *g, const float *w, int backwa
             for (int both = 0; both < 2; both++) {
                 vec taps[9], a[18], b[6];
                 for (int i = 0; i < 9; i++)
-                    for (int l = 0; l < LANES; l++)
-                        taps[i][l] = w[(k + l) * per_k + (c + both) * per_c + (backward ? 8 - i : i)];
+                    taps[i] = (vec)_mm512_i32gather_ps(lanes, w + k * per_k + (c + both) * per_c + (backward ? 8 - i : i), 4);
                 for (int j = 0; j < 3; j++)
                     weights_6(taps + j, 3, a + 6 * j);
                 for (int i = 0; i < 6; i++) {

@@ -8,27 +8,24 @@
 #include "core/base/compiler.h"
 #include "core/plan/internal.h"
 
-enum { TILE = 16 };
+enum { TILE = 16, WIDE_TILE = 64 };
 
-/* dst[j * rows + i] = src[i * cols + j], changed by `as` */
-#define TRANSPOSE(name, from, to, as)                                                                \
-    LMB_HOT static void name(const from *LMB_RESTRICT src, to *LMB_RESTRICT dst, int64_t rows,       \
+/* dst[j * rows + i] = src[i * cols + j] */
+#define TRANSPOSE(name, type)                                                               \
+    LMB_HOT static void name(const type *LMB_RESTRICT src, type *LMB_RESTRICT dst, int64_t rows,     \
                              int64_t cols)                                                           \
     {                                                                                                \
         for (int64_t i0 = 0; i0 < rows; i0 += TILE) {                                                \
             int64_t i1 = i0 + TILE < rows ? i0 + TILE : rows;                                        \
             for (int64_t j = 0; j < cols; j++)                                                       \
                 for (int64_t i = i0; i < i1; i++)                                                    \
-                    dst[j * rows + i] = as(src[i * cols + j]);                                       \
+                    dst[j * rows + i] = src[i * cols + j];                                           \
         }                                                                                            \
     }
-TRANSPOSE(transpose1, uint8_t, uint8_t, )
-TRANSPOSE(transpose2, uint16_t, uint16_t, )
-TRANSPOSE(transpose4, uint32_t, uint32_t, )
-TRANSPOSE(transpose8, uint64_t, uint64_t, )
-TRANSPOSE(transpose_narrow, float, uint16_t, lmb_bf16_of)
-TRANSPOSE(transpose_widen, uint16_t, float, lmb_bf16_get)
-
+TRANSPOSE(transpose1, uint8_t)
+TRANSPOSE(transpose2, uint16_t)
+TRANSPOSE(transpose4, uint32_t)
+TRANSPOSE(transpose8, uint64_t)
 LMB_HOT static void narrow(const float *LMB_RESTRICT src, uint16_t *LMB_RESTRICT dst, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -40,6 +37,27 @@ LMB_HOT static void widen(const uint16_t *LMB_RESTRICT src, float *LMB_RESTRICT 
     for (int64_t i = 0; i < n; i++)
         dst[i] = lmb_bf16_get(src[i]);
 }
+
+/* With a change of type: tiles are changed first, along the rows, where that is a vector instruction. */
+#define TRANSPOSE_AS(name, from, to, change)                                                         \
+    LMB_HOT static void name(const from *LMB_RESTRICT src, to *LMB_RESTRICT dst, int64_t rows,       \
+                             int64_t cols)                                                           \
+    {                                                                                                \
+        to tile[TILE][WIDE_TILE];                                                                    \
+        for (int64_t i0 = 0; i0 < rows; i0 += TILE)                                                  \
+            for (int64_t j0 = 0; j0 < cols; j0 += WIDE_TILE) {                                       \
+                int64_t ni = rows - i0 < TILE ? rows - i0 : TILE;                                    \
+                int64_t nj = cols - j0 < WIDE_TILE ? cols - j0 : WIDE_TILE;                          \
+                for (int64_t i = 0; i < ni; i++)                                                     \
+                    for (int64_t j = 0; j < nj; j++)                                                 \
+                        tile[i][j] = change(src[(i0 + i) * cols + j0 + j]);                          \
+                for (int64_t j = 0; j < nj; j++)                                                     \
+                    for (int64_t i = 0; i < ni; i++)                                                 \
+                        dst[(j0 + j) * rows + i0 + i] = tile[i][j];                                  \
+            }                                                                                        \
+    }
+TRANSPOSE_AS(transpose_narrow, float, uint16_t, lmb_bf16_of)
+TRANSPOSE_AS(transpose_widen, uint16_t, float, lmb_bf16_get)
 
 /* One image, or the whole tensor where the order stays (rows 1). */
 static void move(const void *src, lmb_dtype from, void *dst, lmb_dtype to, int64_t rows, int64_t cols)
