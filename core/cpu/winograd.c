@@ -54,9 +54,15 @@ lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward)
     g.side = (g.ow + 3) / 4;
     g.tiles = g.n * g.down * g.side;
     g.block = CACHE_FLOATS / (LMBI_POINTS * (g.c + g.k)) / LMBI_TILE * LMBI_TILE;
-    int64_t most = (g.tiles + LMBI_TILE - 1) / LMBI_TILE * LMBI_TILE;
-    g.block = g.block < LMBI_TILE ? LMBI_TILE : g.block > most ? most : g.block;
+    g.block = g.block < LMBI_TILE ? LMBI_TILE : g.block;
+    lmbi_winograd_lengthen(&g, 1);
     return g;
+}
+
+void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times)
+{
+    int64_t most = (g->tiles + LMBI_TILE - 1) / LMBI_TILE * LMBI_TILE;
+    g->block = g->block * times > most ? most : g->block * times;
 }
 
 static bool accepts(const lmb_call *c, const char **why)
@@ -86,7 +92,7 @@ static void destroy(void *state)
     free(p);
 }
 
-static lmb_status create(const lmb_call *c, bool backward, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
+static lmb_status create(const lmb_call *c, bool backward, int64_t times, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     plan *p = malloc(sizeof *p);
@@ -94,6 +100,7 @@ static lmb_status create(const lmb_call *c, bool backward, const lmbi_winograd_l
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
     p->g = lmbi_winograd_of(&v, backward);
+    lmbi_winograd_lengthen(&p->g, times);
     p->loops = loops;
     p->u = NULL;
     *scratch = sizeof(float) * LMBI_POINTS * (size_t)(p->g.block * (p->g.c + p->g.k) + p->g.c * p->g.k);
@@ -104,7 +111,7 @@ static lmb_status create(const lmb_call *c, bool backward, const lmbi_winograd_l
 /* Conv, ConvAct: constant weights are transformed once. */
 static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, false, loops, state, scratch, err));
+    LMB_TRY(create(c, false, 1, loops, state, scratch, err));
     plan *p = *state;
     if (!c->in[1].data)
         return LMB_OK;
@@ -130,11 +137,11 @@ static const lmbi_winograd_loops *best(void)
     }                                                                                                                   \
     static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
     {                                                                                                                   \
-        return create(c, true, loops, state, scratch, err);                                                             \
+        return create(c, true, 1, loops, state, scratch, err);                                                          \
     }                                                                                                                   \
     static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
     {                                                                                                                   \
-        return create(c, false, loops, state, scratch, err);                                                            \
+        return create(c, false, (loops)->longer, loops, state, scratch, err);                                           \
     }
 CREATE(, best())
 #if defined(__x86_64__)

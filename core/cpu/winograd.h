@@ -30,8 +30,11 @@ typedef struct lmbi_winograd_loops {
     void (*forward)(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch);
     /* dw [k, c, 3, 3]. scratch: 36 * (block * (c + k) + c * k) floats. */
     void (*gradient)(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch);
+    int64_t longer; /* times the usual block for `gradient`, where numbers are shorter than floats */
 } lmbi_winograd_loops;
 
+/* Blocks that are so much longer. */
+void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times);
 /* The geometry of a convolution, or (backward) of its gradient by the input: a convolution of dy with the padding that
  * is left. */
 lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward);

@@ -78,10 +78,12 @@ static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, i
 
     for (int64_t t = 0; t < padded; t++, step(g, &p))
         for (int64_t c = 0; c < g->c; c += LANES) {
-            __m256i points[36] = { { 0 } };
+            __m256i points[36];
             uint16_t *to = v + v_offset(g, 0, t, c);
             if (t < count)
                 input_points(g, x, &p, c, points);
+            else
+                memset(points, 0, sizeof points);
             for (int i = 0; i < LMBI_POINTS; i++)
                 _mm256_storeu_si256((__m256i *)(void *)(to + i * point), points[i]);
         }
@@ -99,12 +101,16 @@ INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t chann
     step(g, &second);
     for (int64_t t = 0; t < padded; t += 2) {
         for (int64_t c = 0; c < channels; c += LANES) {
-            __m256i a[36] = { { 0 } }, b[36] = { { 0 } };
+            __m256i a[36], b[36];
             uint16_t *to = v + (grouped ? v_offset(g, 0, t, c) : t * channels + 2 * c);
             if (t < count)
                 transform(g, x, &first, c, a);
+            else
+                memset(a, 0, sizeof a);
             if (t + 1 < count)
                 transform(g, x, &second, c, b);
+            else
+                memset(b, 0, sizeof b);
             for (int i = 0; i < LMBI_POINTS; i++)
                 store_pairs(to + i * point, a[i], b[i]);
         }
@@ -297,4 +303,4 @@ static void gradient(const lmbi_winograd *g, const void *x, const void *dy, floa
     gradient_of_weights(g, s, dw);
 }
 
-const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, gradient };
+const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, gradient, 2 };

@@ -228,4 +228,4 @@ static void gradient(const lmbi_winograd *g, const void *x, const void *dy, floa
     gradient_of_weights(g, s, dw);
 }
 
-const lmbi_winograd_loops NAME = { transform_weights, forward, gradient };
+const lmbi_winograd_loops NAME = { transform_weights, forward, gradient, 1 };

@@ -143,21 +143,27 @@ INLINE void load_window(const data *image, int64_t h, int64_t w, int64_t c, int6
     }
 }
 
-/* The sums s [36][c][k] over all tiles -> dw [k, c, 3, 3]. */
+/* The sums s [36][c][k] over all tiles -> dw [k, c, 3, 3]. Vectors run along k, dw along c: CHUNK channels are turned at once. */
 static void gradient_of_weights(const lmbi_winograd *g, const float *s, float *dw)
 {
-    for (int64_t c = 0; c < g->c; c++)
-        for (int64_t k = 0; k < g->k; k += LANES) {
-            vec d[36], a[18], b[3];
-            for (int i = 0; i < 36; i++)
-                d[i] = load(s + (i * g->c + c) * g->k + k);
-            for (int j = 0; j < 6; j++)
-                weights_gradient_3(d + j, 6, a + 3 * j);
-            for (int i = 0; i < 3; i++) {
-                weights_gradient_3(a + i, 3, b);
-                for (int j = 0; j < 3; j++)
-                    for (int l = 0; l < LANES; l++)
-                        dw[((k + l) * g->c + c) * 9 + 3 * i + j] = b[j][l];
+    float turned[LANES][9 * CHUNK];
+
+    for (int64_t k = 0; k < g->k; k += LANES)
+        for (int64_t c0 = 0; c0 < g->c; c0 += CHUNK) {
+            for (int c = 0; c < CHUNK; c++) {
+                vec d[36], a[18], b[3];
+                for (int i = 0; i < 36; i++)
+                    d[i] = load(s + (i * g->c + c0 + c) * g->k + k);
+                for (int j = 0; j < 6; j++)
+                    weights_gradient_3(d + j, 6, a + 3 * j);
+                for (int i = 0; i < 3; i++) {
+                    weights_gradient_3(a + i, 3, b);
+                    for (int j = 0; j < 3; j++)
+                        for (int l = 0; l < LANES; l++)
+                            turned[l][9 * c + 3 * i + j] = b[j][l];
+                }
             }
+            for (int l = 0; l < LANES; l++)
+                memcpy(dw + ((k + l) * g->c + c0) * 9, turned[l], sizeof turned[l]);
         }
 }
