@@ -9,12 +9,23 @@
  *            U [36][c / 2][k][2] in panels of 32     transformed weights
  *            M [36][block][k] f32                    products
  *            D [36][block / 2][k][2]                 transformed gradient of the output
+ *            S [36][c][k] f32                        sums of the gradient
+ *
+ * From one point to the next it is a cache line more than that: a distance that is a power of two would crowd all 36 into
+ * one set of the cache. The room comes from numbers being half as long as what winograd.c provides for.
  */
 enum { LANES = 16 };
 #define DATA_IS_BF16
 #include "core/cpu/winograd_transforms.h"
 
-enum { WIDE = 2, TALL = 12, ROWS = 8, ROWS_ALONE = 16 };
+enum { WIDE = 2, TALL = 12, ROWS = 8, ROWS_ALONE = 16, PAD = 32, PAD_F32 = 16 };
+
+/* Distances between points, in numbers. */
+INLINE int64_t v_point(const lmbi_winograd *g) { return g->block * g->c + PAD; }
+INLINE int64_t d_point(const lmbi_winograd *g) { return g->block * g->k + PAD; }
+INLINE int64_t m_point(const lmbi_winograd *g) { return g->block * g->k + PAD_F32; }
+INLINE int64_t u_point(const lmbi_winograd *g) { return g->c * g->k + PAD; }
+INLINE int64_t s_point(const lmbi_winograd *g) { return g->c * g->k + PAD_F32; }
 
 INLINE __m512bh pairs_at(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
 INLINE __m512bh pair_everywhere(const uint16_t *p)
@@ -36,7 +47,7 @@ INLINE void store_pairs(uint16_t *to, __m256i first, __m256i second)
 
 INLINE int64_t v_offset(const lmbi_winograd *g, int64_t point, int64_t tile, int64_t c)
 {
-    return ((point * (g->block / TILE) + tile / TILE) * (g->c / CHUNK) + c / CHUNK) * TILE * CHUNK + tile % TILE * CHUNK;
+    return point * v_point(g) + (tile / TILE * (g->c / CHUNK) + c / CHUNK) * TILE * CHUNK + tile % TILE * CHUNK;
 }
 
 /* ---- transforms ---- */
@@ -73,7 +84,7 @@ INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place 
 /* Tiles [t0, t0 + count) of x -> V of the forward pass; slots up to `padded` are zero. */
 static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, int64_t count, int64_t padded, uint16_t *v)
 {
-    int64_t point = v_offset(g, 1, 0, 0);
+    int64_t point = v_point(g);
     place p = place_of(g, t0);
 
     for (int64_t t = 0; t < padded; t++, step(g, &p))
@@ -95,7 +106,7 @@ typedef void (*points_fn)(const lmbi_winograd *g, const data *x, const place *p,
 INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t channels, int64_t t0, int64_t count, int64_t padded,
                             points_fn transform, bool grouped, uint16_t *v)
 {
-    int64_t point = grouped ? v_offset(g, 1, 0, 0) : g->block * g->k;
+    int64_t point = grouped ? v_point(g) : d_point(g);
     place first = place_of(g, t0), second = first;
 
     step(g, &second);
@@ -124,7 +135,7 @@ INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t chann
 /* M -> tiles [t0, t0 + count) of y. */
 static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const lmbi_winograd_end *e, data *y)
 {
-    int64_t point = g->block * g->k;
+    int64_t point = m_point(g);
     __m512 lo = _mm512_set1_ps(e->lo), hi = _mm512_set1_ps(e->hi);
     place p = place_of(g, t0);
 
@@ -155,7 +166,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
 /* backward: inputs and outputs change places and the kernel turns by 180 degrees. */
 static void transform_weights(const lmbi_winograd *g, const float *w, int backward, float *result)
 {
-    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->k : 9, point = g->c * g->k;
+    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->k : 9, point = u_point(g);
     int64_t whole = g->k / (WIDE * LANES) * (WIDE * LANES);
     __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     __m512i lanes = _mm512_mullo_epi32(count, _mm512_set1_epi32((int)per_k));
@@ -214,10 +225,10 @@ static void multiply(const lmbi_winograd *g, const uint16_t *v, const uint16_t *
     for (int64_t point = 0; point < LMBI_POINTS; point++)
         for (int64_t k = 0; k < g->k;) {
             bool whole = g->k - k >= WIDE * LANES;
-            const uint16_t *panel = u + point * g->c * g->k + k * g->c;
+            const uint16_t *panel = u + point * u_point(g) + k * g->c;
             for (int64_t t = 0; t < tiles; t += TALL) {
                 const uint16_t *rows = v + v_offset(g, point, t, 0);
-                float *to = m + (point * g->block + t) * g->k + k;
+                float *to = m + point * m_point(g) + t * g->k + k;
                 if (whole)
                     product(rows, panel, g->c, WIDE, to, g->k);
                 else
@@ -260,10 +271,10 @@ static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const u
         for (int64_t k = 0; k < g->k;) {
             bool whole = g->k - k >= WIDE * LANES;
             int rows = whole ? ROWS : ROWS_ALONE;
-            const uint16_t *right = d + point * g->block * g->k + 2 * k;
+            const uint16_t *right = d + point * d_point(g) + 2 * k;
             for (int64_t c = 0; c < g->c; c += rows) {
                 const uint16_t *left = v + v_offset(g, point, 0, c) + 2 * (c % CHUNK);
-                float *to = s + (point * g->c + c) * g->k + k;
+                float *to = s + point * s_point(g) + c * g->k + k;
                 if (whole)
                     gradient_product(left, group, right, g->k, tiles, ROWS, WIDE, to, g->k);
                 else
@@ -277,8 +288,8 @@ static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const u
 
 static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch)
 {
-    float *m = scratch + LMBI_POINTS * g->block * g->c;
     uint16_t *v = (uint16_t *)scratch;
+    float *m = (float *)(v + LMBI_POINTS * v_point(g));
 
     for (int64_t t = 0; t < g->tiles; t += g->block) {
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
@@ -290,17 +301,17 @@ static void forward(const lmbi_winograd *g, const void *x, const float *u, const
 
 static void gradient(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch)
 {
-    float *s = scratch + LMBI_POINTS * g->block * (g->c + g->k);
-    uint16_t *v = (uint16_t *)scratch, *d = v + LMBI_POINTS * g->block * g->c;
+    uint16_t *v = (uint16_t *)scratch, *d = v + LMBI_POINTS * v_point(g);
+    float *s = (float *)(d + LMBI_POINTS * d_point(g));
 
-    memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * g->c * g->k));
+    memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * s_point(g)));
     for (int64_t t = 0; t < g->tiles; t += g->block) {
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
         transform_pairs(g, x, g->c, t, count, padded, input_points, true, v);
         transform_pairs(g, dy, g->k, t, count, padded, gradient_points, false, d);
         multiply_gradient(g, v, d, padded, s);
     }
-    gradient_of_weights(g, s, dw);
+    gradient_of_weights(g, s, s_point(g), dw);
 }
 
-const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, gradient, 2 };
+const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, gradient, 3 };

@@ -225,7 +225,7 @@ static void gradient(const lmbi_winograd *g, const void *x, const void *dy, floa
         transform_gradient(g, dy, t, count, padded, m);
         multiply_gradient(g, v, m, padded, s);
     }
-    gradient_of_weights(g, s, dw);
+    gradient_of_weights(g, s, g->c * g->k, dw);
 }
 
 const lmbi_winograd_loops NAME = { transform_weights, forward, gradient, 1 };

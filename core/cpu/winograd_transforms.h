@@ -143,8 +143,8 @@ INLINE void load_window(const data *image, int64_t h, int64_t w, int64_t c, int6
     }
 }
 
-/* The sums s [36][c][k] over all tiles -> dw [k, c, 3, 3]. Vectors run along k, dw along c: CHUNK channels are turned at once. */
-static void gradient_of_weights(const lmbi_winograd *g, const float *s, float *dw)
+/* The sums s [36][c][k] over all tiles, `point` numbers from one to the next -> dw [k, c, 3, 3]. Vectors run along k, dw along c: CHUNK channels are turned at once. */
+static void gradient_of_weights(const lmbi_winograd *g, const float *s, int64_t point, float *dw)
 {
     float turned[LANES][9 * CHUNK];
 
@@ -153,7 +153,7 @@ static void gradient_of_weights(const lmbi_winograd *g, const float *s, float *d
             for (int c = 0; c < CHUNK; c++) {
                 vec d[36], a[18], b[3];
                 for (int i = 0; i < 36; i++)
-                    d[i] = load(s + (i * g->c + c0 + c) * g->k + k);
+                    d[i] = load(s + i * point + (c0 + c) * g->k + k);
                 for (int j = 0; j < 6; j++)
                     weights_gradient_3(d + j, 6, a + 3 * j);
                 for (int i = 0; i < 3; i++) {
