@@ -4,10 +4,9 @@
  * is done on the 16 bits: positive numbers are 1 to 0x7f80, negative ones 0x8001 to 0xff80, NaN is neither.
  */
 #include <float.h>
-#include <immintrin.h>
 
 #include "core/base/bf16.h"
-#include "core/base/compiler.h"
+#include "core/cpu/bf16_vectors.h"
 #include "core/cpu/kernels.h"
 
 enum { INFINITE = 0x7f80, SIGN = 0x8000 };
@@ -62,10 +61,10 @@ static lmb_status clip_run(void *state, const lmb_run *r, lmb_error *err)
     uint16_t *y = r->out[0].data;
     float lo = limit(r, 1, -FLT_MAX), hi = limit(r, 2, FLT_MAX);
     (void)state, (void)err;
-    for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i++) {
-        float v = lmb_bf16_get(x[i]);
-        v = v < lo ? lo : v;
-        y[i] = lmb_bf16_of(v > hi ? hi : v);
+    for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i += LMBI_LANES) {
+        __mmask16 lanes = lmbi_lanes(n - i);
+        __m512 v = _mm512_max_ps(_mm512_set1_ps(lo), lmbi_bf16_load(x + i, lanes)); /* of a number and NaN the second, NaN */
+        lmbi_bf16_store(y + i, lanes, _mm512_min_ps(_mm512_set1_ps(hi), v));
     }
     return LMB_OK;
 }
@@ -85,23 +84,15 @@ static lmb_status clip_grad_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-static __m512 wide(const uint16_t *p)
-{
-    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16);
-}
-
 static lmb_status add_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const uint16_t *a = r->in[0].data, *b = r->in[1].data;
     uint16_t *y = r->out[0].data;
     (void)state, (void)err;
-    int64_t i = 0, n = lmb_shape_count(&r->out[0].shape);
-    for (; i + 16 <= n; i += 16) {
-        __m512 sum = _mm512_add_ps(wide(a + i), wide(b + i));
-        _mm256_storeu_si256((__m256i *)(void *)(y + i), (__m256i)_mm512_cvtneps_pbh(sum));
+    for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i += LMBI_LANES) {
+        __mmask16 lanes = lmbi_lanes(n - i);
+        lmbi_bf16_store(y + i, lanes, _mm512_add_ps(lmbi_bf16_load(a + i, lanes), lmbi_bf16_load(b + i, lanes)));
     }
-    for (; i < n; i++)
-        y[i] = lmb_bf16_of(lmb_bf16_get(a[i]) + lmb_bf16_get(b[i]));
     return LMB_OK;
 }
 

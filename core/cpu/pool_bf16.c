@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "core/base/bf16.h"
+#include "core/cpu/bf16_vectors.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/pool_window.h"
 
@@ -24,10 +24,17 @@ static bool window_ok(const lmb_call *c, const char **why)
     return true;
 }
 
-static void max_rows(const uint16_t *restrict x, uint16_t *restrict y, int64_t C)
+/* For each 16 channels at c: `lanes` says which there are. */
+#define EACH_CHUNK(C) for (int64_t c = 0; c < (C); c += LMBI_LANES)
+
+/* x > y ? x : y, so that NaN in x loses, as in the reference */
+static __m512 largest(const uint16_t *x, const lmb_pooling *p, const window *w, int64_t n, int64_t c, __mmask16 lanes)
 {
-    for (int64_t c = 0; c < C; c++)
-        y[c] = lmb_bf16_get(x[c]) > lmb_bf16_get(y[c]) ? x[c] : y[c];
+    __m512 best = lmbi_bf16_load(x + (((n * p->in[1] + w->y0) * p->in[2]) + w->x0) * p->c + c, lanes);
+    for (int64_t yy = w->y0; yy < w->y1; yy++)
+        for (int64_t xx = w->x0; xx < w->x1; xx++)
+            best = _mm512_max_ps(lmbi_bf16_load(x + ((n * p->in[1] + yy) * p->in[2] + xx) * p->c + c, lanes), best);
+    return best;
 }
 
 static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
@@ -38,75 +45,67 @@ static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
     EACH_WINDOW {
-        uint16_t *y = out + OUT_AT;
         window w = window_at(&p, oy, ox, false);
-        if (w.y0 >= w.y1 || w.x0 >= w.x1) {
-            memset(y, 0, sizeof *y * (size_t)p.c);
-            continue;
+        bool empty = w.y0 >= w.y1 || w.x0 >= w.x1;
+        EACH_CHUNK(p.c) {
+            __mmask16 lanes = lmbi_lanes(p.c - c);
+            lmbi_bf16_store(out + OUT_AT + c, lanes, empty ? _mm512_setzero_ps() : largest(x, &p, &w, n, c, lanes));
         }
-        memcpy(y, x + IN_AT(w.y0, w.x0), sizeof *y * (size_t)p.c);
-        for (int64_t yy = w.y0; yy < w.y1; yy++)
-            for (int64_t xx = w.x0; xx < w.x1; xx++)
-                max_rows(x + IN_AT(yy, xx), y, p.c);
     }
     return LMB_OK;
 }
 
-/* The first element of a window that is its maximum takes all that is left. */
-static void take(const uint16_t *restrict x, const uint16_t *restrict best, float *restrict left, float *restrict dx, int64_t C)
-{
-    for (int64_t c = 0; c < C; c++) {
-        float b = lmb_bf16_get(best[c]), d = left[c], mine = lmb_bf16_get(x[c]) == b ? d : 0.0f;
-        mine = b != b ? d : mine;
-        dx[c] += mine;
-        left[c] = d - mine;
-    }
-}
-
-/* Scratch: an f32 image, a row of dy that is left, a row of maxima. */
+/* Scratch: an f32 image. */
 static lmb_status max_grad_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     const lmb_shape *s = &c->out[0].shape;
     (void)state, (void)err;
-    *scratch = sizeof(float) * (size_t)(s->d[1] * (s->d[2] * s->d[3] + 2));
+    *scratch = sizeof(float) * (size_t)(s->d[1] * s->d[2] * s->d[3]);
     return LMB_OK;
 }
 
-static void narrow(const float *restrict x, uint16_t *restrict y, int64_t n)
+/* n floats to bf16. */
+static void narrow(const float *x, uint16_t *y, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = lmb_bf16_of(x[i]);
+    EACH_CHUNK(n) {
+        __mmask16 lanes = lmbi_lanes(n - c);
+        lmbi_bf16_store(y + c, lanes, _mm512_maskz_loadu_ps(lanes, x + c));
+    }
+}
+
+/* The first element of window w that is its maximum takes dy, channel by channel; NaN takes at once. */
+static void give(const lmb_pooling *p, const window *w, const uint16_t *x, const uint16_t *dy, float *dx)
+{
+    EACH_CHUNK(p->c) {
+        __mmask16 lanes = lmbi_lanes(p->c - c), left = lanes;
+        __m512 d = lmbi_bf16_load(dy + c, lanes), best = largest(x, p, w, 0, c, lanes);
+        for (int64_t yy = w->y0; yy < w->y1 && left; yy++)
+            for (int64_t xx = w->x0; xx < w->x1 && left; xx++) {
+                int64_t at = (yy * p->in[2] + xx) * p->c + c;
+                __mmask16 mine = _mm512_mask_cmp_ps_mask(left, lmbi_bf16_load(x + at, lanes), best, _CMP_EQ_UQ);
+                _mm512_mask_storeu_ps(dx + at, mine, _mm512_add_ps(_mm512_maskz_loadu_ps(mine, dx + at), d));
+                left &= (__mmask16)~mine;
+            }
+    }
 }
 
 static lmb_status max_grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const uint16_t *dy = r->in[0].data;
+    float *dx = r->scratch;
     lmb_pooling p;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->out[0].shape, &p, err));
     int64_t image = p.in[1] * p.in[2] * p.c, images = p.n;
-    float *dx = r->scratch, *left = dx + image;
-    uint16_t *best = (uint16_t *)(left + p.c);
     p.n = 1; /* image by image */
-    for (int64_t i = 0; i < images; i++) {
-        const uint16_t *x = (const uint16_t *)r->in[1].data + i * image;
+    for (int64_t i = 0; i < images; i++, dy += p.out[1] * p.out[2] * p.c) {
         memset(dx, 0, sizeof *dx * (size_t)image);
         EACH_WINDOW {
             window w = window_at(&p, oy, ox, false);
-            if (w.y0 >= w.y1 || w.x0 >= w.x1)
-                continue;
-            memcpy(best, x + IN_AT(w.y0, w.x0), sizeof *best * (size_t)p.c);
-            for (int64_t c = 0; c < p.c; c++)
-                left[c] = lmb_bf16_get(dy[OUT_AT + c]);
-            for (int64_t yy = w.y0; yy < w.y1; yy++)
-                for (int64_t xx = w.x0; xx < w.x1; xx++)
-                    max_rows(x + IN_AT(yy, xx), best, p.c);
-            for (int64_t yy = w.y0; yy < w.y1; yy++)
-                for (int64_t xx = w.x0; xx < w.x1; xx++)
-                    take(x + IN_AT(yy, xx), best, left, dx + IN_AT(yy, xx), p.c);
+            if (w.y0 < w.y1 && w.x0 < w.x1)
+                give(&p, &w, (const uint16_t *)r->in[1].data + i * image, dy + OUT_AT, dx);
         }
         narrow(dx, (uint16_t *)r->out[0].data + i * image, image);
-        dy += p.out[1] * p.out[2] * p.c;
     }
     return LMB_OK;
 }
@@ -122,10 +121,13 @@ const lmb_kernel lmbi_bf16_max_pool_grad = {
 
 /* ---- the end of the feature maps ---- */
 
-static void add_rows(const uint16_t *restrict x, float *restrict y, int64_t C)
+/* Sums of `rows` rows of C numbers, 16 channels at a time. */
+static __m512 sum_of_rows(const uint16_t *x, int64_t rows, int64_t C, __mmask16 lanes)
 {
-    for (int64_t c = 0; c < C; c++)
-        y[c] += lmb_bf16_get(x[c]);
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t i = 0; i < rows; i++, x += C)
+        sum = _mm512_add_ps(sum, lmbi_bf16_load(x, lanes));
+    return sum;
 }
 
 static bool maps_in(const lmb_call *c, const char **why)
@@ -144,13 +146,12 @@ static lmb_status global_run(void *state, const lmb_run *r, lmb_error *err)
     const uint16_t *x = r->in[0].data;
     float *y = r->out[0].data;
     (void)state, (void)err;
-    memset(y, 0, sizeof *y * (size_t)(s->d[0] * C));
-    for (int64_t n = 0; n < s->d[0]; n++, y += C) {
-        for (int64_t i = 0; i < area; i++, x += C)
-            add_rows(x, y, C);
-        for (int64_t c = 0; c < C; c++)
-            y[c] *= 1.0f / (float)area;
-    }
+    for (int64_t n = 0; n < s->d[0]; n++, y += C, x += area * C)
+        EACH_CHUNK(C) {
+            __mmask16 lanes = lmbi_lanes(C - c);
+            __m512 sum = sum_of_rows(x + c, area, C, lanes);
+            _mm512_mask_storeu_ps(y + c, lanes, _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / (float)area)));
+        }
     return LMB_OK;
 }
 
@@ -177,33 +178,25 @@ static lmb_status broadcast_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-/* Scratch: a row of doubles and one of floats. */
-static lmb_status bias_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
-{
-    (void)state, (void)err;
-    *scratch = (size_t)c->in[0].shape.d[1] * (sizeof(double) + sizeof(float));
-    return LMB_OK;
-}
-
 /* Blocks of rows in f32, blocks in double. */
 static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
     int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
     const uint16_t *x = r->in[0].data;
-    double *sum = r->scratch;
-    float *part = (float *)(sum + C);
+    float *out = r->out[0].data;
     (void)state, (void)err;
-    memset(sum, 0, sizeof *sum * (size_t)C);
-    for (int64_t r0 = 0; r0 < rows; r0 += BLOCK) {
-        memset(part, 0, sizeof *part * (size_t)C);
-        for (int64_t i = r0; i < rows && i < r0 + BLOCK; i++)
-            add_rows(x + i * C, part, C);
-        for (int64_t c = 0; c < C; c++)
-            sum[c] += part[c];
+    EACH_CHUNK(C) {
+        __mmask16 lanes = lmbi_lanes(C - c);
+        __m512d low = _mm512_setzero_pd(), high = low;
+        for (int64_t r0 = 0; r0 < rows; r0 += BLOCK) {
+            __m512 sum = sum_of_rows(x + r0 * C + c, rows - r0 < BLOCK ? rows - r0 : BLOCK, C, lanes);
+            low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_castps512_ps256(sum)));
+            high = _mm512_add_pd(high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(sum, 1)));
+        }
+        __m512 sum = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+        _mm512_mask_storeu_ps(out + c, lanes, sum);
     }
-    for (int64_t c = 0; c < C; c++)
-        ((float *)r->out[0].data)[c] = (float)sum[c];
     return LMB_OK;
 }
 
@@ -217,5 +210,5 @@ const lmb_kernel lmbi_bf16_broadcast_area = {
 };
 const lmb_kernel lmbi_bf16_bias_grad = {
     .name = "bf16:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = maps_in, .layout = lmbi_all_nhwc,
-    .storage = input_only, .create = bias_create, .run = bias_run,
+    .storage = input_only, .run = bias_run,
 };
