@@ -14,9 +14,11 @@
 
 static const lmbi_batch_norm_loops *loops(lmb_dtype kept)
 {
-#if defined(__x86_64__)
+#if defined(LMB_CPU_BF16)
     if (kept == LMB_BF16)
         return &lmbi_batch_norm_bf16;
+#endif
+#if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
         return &lmbi_batch_norm_avx512;
     if (__builtin_cpu_supports("avx2"))
@@ -127,6 +129,7 @@ const lmb_kernel lmbi_cpu_batch_norm_act_grad = {
     .layout = lmbi_all_nhwc, .create = create, .run = grad_run, .inplace = true,
 };
 
+#if defined(LMB_CPU_BF16)
 /* The same with activations kept in bf16. */
 const lmb_kernel lmbi_bf16_batch_norm_act = {
     .name = "bf16:batch_norm_act", .op = "BatchNormAct", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
@@ -136,3 +139,4 @@ const lmb_kernel lmbi_bf16_batch_norm_act_grad = {
     .name = "bf16:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .storage = lmbi_bf16_activations, .create = create, .run = grad_run, .inplace = true,
 };
+#endif

@@ -19,7 +19,7 @@ lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand)
     return lmbi_conv_layout(c, operand) == LMB_LAYOUT_NHWC ? LMB_BF16 : LMB_F32;
 }
 
-#if defined(__x86_64__)
+#if defined(LMB_CPU_BF16)
 static const lmb_kernel *const fast[] = { &lmbi_bf16_winograd_conv, &lmbi_bf16_winograd_conv_act, &lmbi_bf16_winograd_conv_data,
                                           &lmbi_bf16_winograd_conv_weights, NULL };
 static const lmb_kernel *const own[] = {
@@ -46,8 +46,6 @@ lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_C
         return LMB_FAIL(err, LMB_E_ARG, "backend '%s' has no bf16 kernels; set train.backend=cpu or train.precision=f32", name);
     if (!has_bf16())
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this processor lacks the instructions avx512_bf16; set train.precision=f32");
-    if (!lmbi_backend_onednn_bf16())
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN, whose bf16 convolutions are used; set train.precision=f32");
     if (strcmp(name, "cpu") == 0)
         list[n++] = &winograd;
     list[n++] = &backend;
@@ -57,8 +55,8 @@ lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_C
 #else
 lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_CPU_BACKENDS], lmb_error *err)
 {
-    (void)list;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "backend '%s' has bf16 kernels for x86-64 processors with avx512_bf16 only; set "
-                    "train.precision=f32", name);
+    (void)name, (void)list;
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no bf16 kernels, which need an x86-64 processor with avx512_bf16, and "
+                    "oneDNN; set train.precision=f32");
 }
 #endif

@@ -6,4 +6,3 @@ const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winog
                                                 NULL };
 
 const lmb_backend *lmb_backend_onednn(void) { return NULL; }
-const lmb_backend *lmbi_backend_onednn_bf16(void) { return NULL; }

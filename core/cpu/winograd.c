@@ -144,7 +144,7 @@ static const lmbi_winograd_loops *best(void)
         return create(c, false, (loops)->longer, loops, state, scratch, err);                                           \
     }
 CREATE(, best())
-#if defined(__x86_64__)
+#if defined(LMB_CPU_BF16)
 CREATE(_bf16, &lmbi_winograd_bf16)
 #endif
 
@@ -204,7 +204,7 @@ KERNEL(lmbi_winograd_conv, "winograd:conv", "Conv", "", forward_create, forward_
 KERNEL(lmbi_winograd_conv_act, "winograd:conv_act", "ConvAct", "limbeck", forward_create, act_run, );
 KERNEL(lmbi_winograd_conv_data, "winograd:conv_data", "ConvGradData", "limbeck", backward_create, backward_run, );
 KERNEL(lmbi_winograd_conv_weights, "winograd:conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run, );
-#if defined(__x86_64__)
+#if defined(LMB_CPU_BF16)
 #define BF16 .storage = lmbi_conv_bf16
 KERNEL(lmbi_bf16_winograd_conv, "winograd-bf16:conv", "Conv", "", forward_create_bf16, forward_run, BF16);
 KERNEL(lmbi_bf16_winograd_conv_act, "winograd-bf16:conv_act", "ConvAct", "limbeck", forward_create_bf16, act_run, BF16);

@@ -152,7 +152,7 @@ START_TEST(every_vector_width_is_right)
 }
 END_TEST
 
-#if defined(__x86_64__)
+#if defined(LMB_CPU_BF16)
 START_TEST(bf16_is_near)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
