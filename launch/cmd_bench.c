@@ -22,7 +22,7 @@ static const char usage[] =
     "                     [--shape C,H,W --classes N] [--brief] [--set key=value ...]\n\n"
     "Runs the plan of a model on one thread with random input and prints a row a step: kernel, node, shape, microseconds,\n"
     "share of the whole, GFLOP/s and their share of the processor's peak, which is measured first. --train: forward, loss and\n"
-    "backward of a training step; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
+    "backward of a training step in train.precision; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
     "--classes: do not open the configuration's data set.\n"
     "--brief: only the last line, `images/s N`. --batch is 1 unless given (32 with --train).\n";
 
@@ -36,6 +36,7 @@ typedef struct bench {
     float *x, *state, *out;
     int64_t *labels;
     lmb_graph *g;
+    lmb_dtype products;  /* of the kernels, for the peak */
 } bench;
 
 static void bench_free(bench *b)
@@ -97,6 +98,7 @@ static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, l
         model->value[in].shape.n < 1 || model->value[in].shape.d[0] < 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "only models with one f32 input of samples can be measured");
     LMB_TRY(random_input(b, lmb_shape_count(&model->value[in].shape) / model->value[in].shape.d[0] * batch, err));
+    b->products = lmb_args_get(a, "train", NULL) && train->precision == LMB_TRAIN_BF16 ? LMB_BF16 : LMB_F32;
     if (lmb_args_get(a, "train", NULL))
         return prepare_training(b, model, backends, batch, &train->label_smoothing, err);
     lmb_plan_options o = { .backends = backends };
@@ -202,7 +204,7 @@ static void print_groups(const lmb_plan *p, double peak)
 static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *err)
 {
     bool brief = lmb_args_get(a, "brief", NULL) != NULL;
-    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1")), peak = brief ? 0 : lmb_cpu_peak();
+    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1")), peak = brief ? 0 : lmb_cpu_peak(b->products);
 
     if (!(seconds > 0 && seconds <= 3600))
         return LMB_FAIL(err, LMB_E_ARG, "--seconds %s; it must be in (0, 3600]", lmb_args_get(a, "seconds", ""));
@@ -212,8 +214,8 @@ static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *
         lmb_plan_info info = lmb_plan_describe(b->plan);
         print_steps(b->plan, peak);
         print_groups(b->plan, peak);
-        printf("\npeak %.1f GFLOP/s; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes\n", peak / 1e9,
-               1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
+        printf("\npeak %.1f GFLOP/s in %s; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes\n", peak / 1e9,
+               lmb_dtype_name(b->products), 1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
     }
     printf("images/s %.1f\n", (double)batch / median);
     return LMB_OK;

@@ -7,7 +7,7 @@
  * multiplies the transformed input with the transformed gradient.
  *
  * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every run;
- * the backend "onednn" has none of this, for comparisons.
+ * the backend "onednn" has none of this, for comparisons. winograd_bf16.c, for feature maps in bf16, has larger ones.
  *   source   Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, F(4x4, 3x3); the choice of points:
  *            Alam et al. 2022, Winograd Convolution for Deep Neural Networks: Efficient Point Selection
  */

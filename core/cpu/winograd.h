@@ -5,7 +5,8 @@
 
 #include "core/ops/conv.h"
 
-/* Feature maps are f32 but for lmbi_winograd_bf16. A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. */
+/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. x, y and dy are
+ * f32, or bf16 for lmbi_winograd_bf16. */
 typedef struct lmbi_winograd {
     int64_t n, h, w, c, oh, ow, k;
     int64_t ph, pw;     /* zeros before the first row and column           */
@@ -33,7 +34,7 @@ typedef struct lmbi_winograd_loops {
     int64_t longer; /* times the usual block for `gradient`, where numbers are shorter than floats */
 } lmbi_winograd_loops;
 
-/* Blocks that are so much longer. */
+/* Blocks so many times as long, as far as there are tiles. */
 void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times);
 /* The geometry of a convolution, or (backward) of its gradient by the input: a convolution of dy with the padding that
  * is left. */

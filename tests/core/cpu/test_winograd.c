@@ -112,6 +112,7 @@ static float *scratch_for(const lmbi_winograd *g)
 static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool half)
 {
     lmbi_winograd g = lmbi_winograd_of(v, false), back = lmbi_winograd_of(v, true);
+    lmbi_winograd_lengthen(&g, l->longer);
     tensors t = make(v);
     double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
     float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
