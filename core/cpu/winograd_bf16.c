@@ -36,6 +36,7 @@ INLINE __m512bh pair_everywhere(const uint16_t *p)
 }
 INLINE __m512 add_products(__m512 sum, __m512bh a, __m512bh b) { return _mm512_dpbf16_ps(sum, a, b); }
 
+INLINE __m256i at(const uint16_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 INLINE __m256i rounded(vec v) { return (__m256i)_mm512_cvtneps_pbh((__m512)v); }
 
 /* first[0], second[0], first[1], second[1], ... */
@@ -52,8 +53,8 @@ INLINE int64_t v_offset(const lmbi_winograd *g, int64_t point, int64_t tile, int
 
 /* ---- transforms ---- */
 
-/* Tile t of x, 16 channels from c on -> its 36 points, a vector each. */
-INLINE void input_points(const lmbi_winograd *g, const data *x, const place *p, int64_t c, __m256i *points)
+/* A tile of x, 16 channels from c on -> its 36 points, `point` numbers from one to the next. */
+INLINE void input_points(const lmbi_winograd *g, const data *x, const place *p, int64_t c, uint16_t *to, int64_t point)
 {
     vec d[36], a[36], b[6];
 
@@ -63,11 +64,11 @@ INLINE void input_points(const lmbi_winograd *g, const data *x, const place *p, 
     for (int i = 0; i < 6; i++) {
         input_6(a + i, 6, b);
         for (int j = 0; j < 6; j++)
-            points[6 * i + j] = rounded(b[j]);
+            _mm256_storeu_si256((__m256i *)(void *)(to + (6 * i + j) * point), rounded(b[j]));
     }
 }
 
-INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place *p, int64_t k, __m256i *points)
+INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place *p, int64_t k, uint16_t *to, int64_t point)
 {
     vec d[16], a[24], b[6];
 
@@ -77,7 +78,7 @@ INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place 
     for (int i = 0; i < 6; i++) {
         output_gradient_6(a + i, 6, b);
         for (int j = 0; j < 6; j++)
-            points[6 * i + j] = rounded(b[j]);
+            _mm256_storeu_si256((__m256i *)(void *)(to + (6 * i + j) * point), rounded(b[j]));
     }
 }
 
@@ -89,18 +90,15 @@ static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, i
 
     for (int64_t t = 0; t < padded; t++, step(g, &p))
         for (int64_t c = 0; c < g->c; c += LANES) {
-            __m256i points[36];
             uint16_t *to = v + v_offset(g, 0, t, c);
             if (t < count)
-                input_points(g, x, &p, c, points);
-            else
-                memset(points, 0, sizeof points);
-            for (int i = 0; i < LMBI_POINTS; i++)
-                _mm256_storeu_si256((__m256i *)(void *)(to + i * point), points[i]);
+                input_points(g, x, &p, c, to, point);
+            for (int i = 0; i < LMBI_POINTS && t >= count; i++)
+                memset(to + i * point, 0, sizeof *to * LANES);
         }
 }
 
-typedef void (*points_fn)(const lmbi_winograd *g, const data *x, const place *p, int64_t c, __m256i *points);
+typedef void (*points_fn)(const lmbi_winograd *g, const data *x, const place *p, int64_t c, uint16_t *to, int64_t point);
 
 /* Tiles in pairs. To point i of tiles t, t + 1 and channels c...: to[i * point + at(t, c)] */
 INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t channels, int64_t t0, int64_t count, int64_t padded,
@@ -112,18 +110,18 @@ INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t chann
     step(g, &second);
     for (int64_t t = 0; t < padded; t += 2) {
         for (int64_t c = 0; c < channels; c += LANES) {
-            __m256i a[36], b[36];
+            uint16_t a[LMBI_POINTS * LANES], b[LMBI_POINTS * LANES];
             uint16_t *to = v + (grouped ? v_offset(g, 0, t, c) : t * channels + 2 * c);
             if (t < count)
-                transform(g, x, &first, c, a);
+                transform(g, x, &first, c, a, LANES);
             else
                 memset(a, 0, sizeof a);
             if (t + 1 < count)
-                transform(g, x, &second, c, b);
+                transform(g, x, &second, c, b, LANES);
             else
                 memset(b, 0, sizeof b);
             for (int i = 0; i < LMBI_POINTS; i++)
-                store_pairs(to + i * point, a[i], b[i]);
+                store_pairs(to + i * point, at(a + i * LANES), at(b + i * LANES));
         }
         for (int i = 0; i < 2; i++) {
             step(g, &first);
