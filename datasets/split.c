@@ -271,3 +271,26 @@ lmb_status lmb_partition_view(const lmb_dataset *d, const int32_t *client, int32
     free(index);
     return st;
 }
+
+lmb_status lmb_partition_views(const lmb_dataset *d, const int32_t *client, int clients, lmb_dataset **out, lmb_error *err)
+{
+    uint32_t *index = malloc(sizeof *index * (size_t)(d->n + 1));
+    int64_t *end = calloc((size_t)clients + 1, sizeof *end);
+    lmb_status st = index && end ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the samples of %d clients", clients);
+
+    memset(out, 0, (size_t)clients * sizeof *out);
+    for (int64_t i = 0; st == LMB_OK && i < d->n; i++)
+        end[client[i] + 1]++;
+    for (int c = 0; st == LMB_OK && c < clients; c++)
+        end[c + 1] += end[c];
+    for (int64_t i = 0; st == LMB_OK && i < d->n; i++) /* end[c] moves from the first to behind the last sample of c */
+        index[end[client[i]]++] = (uint32_t)i;
+    for (int c = 0; st == LMB_OK && c < clients; c++) {
+        int64_t from = c ? end[c - 1] : 0;
+        st = end[c] > from ? lmb_dataset_subset(d, index + from, end[c] - from, &out[c], err)
+                           : LMB_FAIL(err, LMB_E_ARG, "client %d has no samples in the partition", c);
+    }
+    free(index);
+    free(end);
+    return st;
+}

@@ -36,6 +36,8 @@ LMB_MUST_CHECK lmb_status lmb_partition(const lmb_dataset *d, lmb_partition_kind
 /* The view of the samples that `client` [d->n] gives to client number `which`. */
 LMB_MUST_CHECK lmb_status lmb_partition_view(const lmb_dataset *d, const int32_t *client, int32_t which,
                                              lmb_dataset **out, lmb_error *err);
+/* The views of all clients at once: out[clients], the caller's to destroy, NULL where an error came before. */
+LMB_MUST_CHECK lmb_status lmb_partition_views(const lmb_dataset *d, const int32_t *client, int clients, lmb_dataset **out, lmb_error *err);
 
 #ifdef __cplusplus
 }

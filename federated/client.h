@@ -38,7 +38,7 @@ typedef struct lmb_train_task {
     const void *graph; /* as the server's owner gave it; NULL when empty */
     size_t graph_bytes;
     const char *settings;
-    struct lmb_client *client;
+    struct lmb_client *client; /* NULL in a simulation */
 } lmb_train_task;
 
 /* What came of it. */

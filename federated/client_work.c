@@ -32,8 +32,13 @@ static const lmb_blob_id *wanted(const lmb_client *c, int i)
 
 /* ---- training, on its own thread ---- */
 
-void lmb_client_progress(const lmb_train_task *task, uint64_t steps) { atomic_store(&task->client->steps, steps); }
-bool lmb_client_cancelled(const lmb_train_task *task) { return atomic_load(&task->client->cancelled); }
+void lmb_client_progress(const lmb_train_task *task, uint64_t steps)
+{
+    if (task->client)
+        atomic_store(&task->client->steps, steps);
+}
+
+bool lmb_client_cancelled(const lmb_train_task *task) { return task->client && atomic_load(&task->client->cancelled); }
 
 static lmb_status check_result(const lmb_train_result *r, size_t n, lmb_error *err)
 {

@@ -37,6 +37,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_REAL(lmb_server_config, max_abs, 8, 1e-6, 1e6, "", "greatest size of one value of an update"),
     LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
     LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
+    LMB_TREE(lmb_server_config, selection, "who takes part when more than target are there; uniform when absent"),
     LMB_FIELD_END,
 };
 
@@ -76,19 +77,7 @@ static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
     lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
                                      s->cfg.max_abs };
-    const char *name = "fedavg";
-
-    if (s->cfg.aggregator)
-        LMB_TRY(lmb_tree_name(s->cfg.aggregator, &name, err));
-    LMB_TRY(lmb_aggregator_find(name, &s->aggregator, err));
-    s->aggregator_config = calloc(1, s->aggregator->config_bytes ? s->aggregator->config_bytes : 1);
-    if (!s->aggregator_config)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the aggregator");
-    static const lmb_field none[] = { LMB_FIELD_END };
-    const lmb_tree *t = s->cfg.aggregator;
-    LMB_TRY(lmb_fields_bind(s->aggregator->fields ? s->aggregator->fields : none, t && t->kind == LMB_TREE_MAP ? t : NULL,
-                            s->aggregator_config, err));
-    return s->aggregator->create(s->aggregator_config, &limits, &s->sum, err);
+    return lmb_change_open(s->cfg.aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err);
 }
 
 static lmb_status restore(lmb_server *s, lmb_error *err)

@@ -26,6 +26,7 @@
 #include "core/base/field.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
+#include "federated/change.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,15 +36,9 @@ typedef struct lmb_server_config {
     const char *address, *state_dir;
     int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
     double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs;
-    const struct lmb_tree *aggregator;
+    const struct lmb_tree *aggregator, *selection;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
-
-/* A run of values in the model and whether federation changes it (frozen statistics, observers: no). */
-typedef struct lmb_fed_segment {
-    size_t at, count;
-    bool aggregate;
-} lmb_fed_segment;
 
 typedef struct lmb_round_report {
     uint64_t round, rounds;            /* round counts from 1; 0: the model as it was before, once */

@@ -221,17 +221,7 @@ void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r)
 static lmb_status apply(lmb_server *s, lmb_error *err)
 {
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
-    for (size_t k = 0; k < s->job.n_segments; k++)
-        if (!s->job.segments[k].aggregate)
-            memset(s->delta + s->job.segments[k].at, 0, s->job.segments[k].count * sizeof *s->delta);
-    for (size_t i = 0; i < s->job.n; i++) {
-        s->model[i] += (float)(s->cfg.server_lr * (double)s->delta[i]);
-        if (!isfinite(s->model[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC,
-                            "value %zu of the model is no longer finite; lower server_lr or max_abs",
-                            i);
-    }
-    return LMB_OK;
+    return lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err);
 }
 
 static lmb_status evaluate(lmb_server *s, lmb_error *err)

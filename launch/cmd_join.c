@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
+#include "federated/local.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
 
@@ -14,6 +16,14 @@ static const char usage[] =
     "  --invite STRING    from `limbeck federation invite`\n"
     "  --data-slice I/K   use slice I (from 0) of K of the samples that `split.clients` sets aside; to try a federation on one machine\n"
     "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n";
+
+/* What the training thread works with. */
+typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH]; } worker;
+static lmb_status train(void *ctx, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
+{
+    worker *w = ctx;
+    return lmb_local_train(w->local, w->data, task, result, w->memory, err);
+}
 
 static lmb_client *running;
 static void on_signal(int s)
@@ -33,6 +43,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
     lmb_dataset *data = NULL;
+    worker mine = { NULL, NULL, "" };
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
     int i = 0, k = 1;
@@ -52,7 +63,10 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
-    lmb_local_trainer trainer = { lmb_federation_train, data ? data : j->all };
+    LMB_TRY_GOTO(st, done, lmb_path_join(mine.memory, sizeof mine.memory, c.client.state_dir, "memory.bin", err));
+    LMB_TRY_GOTO(st, done, lmb_local_create(&mine.local, err));
+    mine.data = data ? data : j->all;
+    lmb_local_trainer trainer = { train, &mine };
     LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, lmb_args_get(a, "invite", ""), &trainer, &log, &running, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
@@ -60,6 +74,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     lmb_client_destroy(running);
     running = NULL;
 done:
+    lmb_local_destroy(mine.local);
     lmb_dataset_destroy(data);
     return st;
 }

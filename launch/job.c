@@ -107,7 +107,7 @@ lmb_status lmb_job_data(lmb_job *j, lmb_error *err)
                         (long long)s->validation, (long long)s->clients, (long long)j->all->n);
     if (s->train == 0)
         s->train = j->all->n - s->validation - s->clients;
-    if (s->train == 0)
+    if (s->train == 0 && (!s->clients || strcmp(j->stage_name, LMB_JOB_DATA_ONLY) != 0))
         return LMB_FAIL(err, LMB_E_ARG, "split leaves nothing to train on");
     j->order = malloc(sizeof *j->order * (size_t)j->all->n);
     if (!j->order)

@@ -115,7 +115,7 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
         LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &log, err));
     if (comm->rank == 0) {
         int64_t done = there ? s->epoch : 0;
-        LMB_TRY(lmb_history_cut(w->history, done, err));
+        LMB_TRY(lmb_history_cut(w->history, "epoch", done, err));
         LMB_TRY(lmb_events_cut(w->folder, done, err));
         if (done < w->c->epochs)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));

@@ -2,13 +2,12 @@
 #include "train/history.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
-
-static const char start[] = "{\"epoch\": ";
 
 static void field(lmb_str *s, const char *key, double v)
 {
@@ -20,7 +19,7 @@ lmb_status lmb_history_add(const char *path, const lmb_epoch *e, lmb_error *err)
 {
     lmb_str s = LMB_STR_INIT;
 
-    lmb_str_addf(&s, "%s%lld", start, (long long)e->epoch);
+    lmb_str_addf(&s, "{\"epoch\": %lld", (long long)e->epoch);
     field(&s, "loss", e->loss);
     field(&s, "accuracy", e->accuracy);
     field(&s, "valid_loss", e->valid_accuracy < 0 ? NAN : e->valid_loss);
@@ -37,20 +36,21 @@ lmb_status lmb_history_add(const char *path, const lmb_epoch *e, lmb_error *err)
     return st;
 }
 
-/* The line is whole and one of ours, of an epoch before n. A crash may have torn the last one. */
-static bool stays(const char *line, size_t bytes, int64_t n)
+/* The line is whole and one of ours, of an epoch (or round) before n. A crash may have torn the last one. */
+static bool stays(const char *line, size_t bytes, const char *key, int64_t n)
 {
-    size_t at = sizeof start - 1;
-    int64_t epoch = 0;
+    char begin[32];
+    size_t first = (size_t)snprintf(begin, sizeof begin, "{\"%.20s\": ", key), at = first;
+    int64_t number = 0;
 
-    if (bytes <= at || memcmp(line, start, at) != 0)
+    if (bytes <= at || memcmp(line, begin, at) != 0)
         return false;
-    for (; at < bytes && line[at] >= '0' && line[at] <= '9' && epoch < n; at++)
-        epoch = epoch * 10 + (line[at] - '0');
-    return at > sizeof start - 1 && at < bytes && line[at] == ',' && epoch < n;
+    for (; at < bytes && line[at] >= '0' && line[at] <= '9' && number < n; at++)
+        number = number * 10 + (line[at] - '0');
+    return at > first && at < bytes && line[at] == ',' && number < n;
 }
 
-lmb_status lmb_history_cut(const char *path, int64_t n, lmb_error *err)
+lmb_status lmb_history_cut(const char *path, const char *key, int64_t n, lmb_error *err)
 {
     size_t bytes, keep = 0;
     const char *end;
@@ -60,7 +60,7 @@ lmb_status lmb_history_cut(const char *path, int64_t n, lmb_error *err)
         return LMB_OK;
     LMB_TRY(lmb_file_read(path, (size_t)1 << 28, &text, &bytes, err));
     const char *lines = text;
-    while (keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) && stays(lines + keep, (size_t)(end - lines) - keep, n))
+    while (keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) && stays(lines + keep, (size_t)(end - lines) - keep, key, n))
         keep = (size_t)(end - lines) + 1;
     lmb_status st = keep == bytes ? LMB_OK : lmb_file_write(path, text, keep, err);
     free(text);

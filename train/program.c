@@ -9,10 +9,10 @@
 #include "core/passes/rewrite.h"
 #include "train/metrics.h"
 
-enum { MAX_PLANS = 4 };
+enum { MAX_PLANS = 16 }; /* one client of a simulated federation after another has a last batch of another size */
 
 typedef struct compiled {
-    int64_t n;
+    int64_t n, used; /* rows; when, on the program's clock, 0: a free place */
     lmb_graph *g;
     lmb_plan *plan;
     lmb_vid x, y, loss, logits, feed;
@@ -31,7 +31,7 @@ struct lmb_program {
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
-    int n_plans;
+    int64_t clock;
 };
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
@@ -84,7 +84,7 @@ void lmb_program_destroy(lmb_program *p)
 {
     if (!p)
         return;
-    for (int i = 0; i < p->n_plans; i++)
+    for (int i = 0; i < MAX_PLANS; i++)
         drop(&p->plan[i]);
     lmb_state_layout_destroy(p->layout);
     free(p);
@@ -189,24 +189,35 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     return st;
 }
 
+/* A free place, or the one that was left alone for longest; compiled plans know where they are and do not move. */
+static compiled *place_for(lmb_program *p)
+{
+    compiled *oldest = &p->plan[0];
+
+    for (int i = 1; i < MAX_PLANS; i++)
+        if (p->plan[i].used < oldest->used)
+            oldest = &p->plan[i];
+    drop(oldest);
+    return oldest;
+}
+
 static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error *err)
 {
-    for (int i = 0; i < p->n_plans; i++)
-        if (p->plan[i].n == n) {
+    p->clock++;
+    for (int i = 0; i < MAX_PLANS; i++)
+        if (p->plan[i].used && p->plan[i].n == n) {
+            p->plan[i].used = p->clock;
             *out = &p->plan[i];
             return LMB_OK;
         }
-    if (p->n_plans == MAX_PLANS) /* keep the first, usual size */
-        drop(&p->plan[--p->n_plans]);
-    compiled *c = &p->plan[p->n_plans];
-    memset(c, 0, sizeof *c);
+    compiled *c = place_for(p);
     c->n = n;
+    c->used = p->clock;
     lmb_status st = compile(p, c, err);
     if (st != LMB_OK) {
         drop(c);
         return st;
     }
-    p->n_plans++;
     *out = c;
     return LMB_OK;
 }

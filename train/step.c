@@ -97,6 +97,32 @@ static double gradient_norm(const lmb_trainer *t, const float *g)
     return sqrt(sum);
 }
 
+LMB_HOT static void pull_to(float *LMB_RESTRICT g, const float *LMB_RESTRICT w, const float *LMB_RESTRICT anchor, float pull, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] += pull * (w[i] - anchor[i]);
+}
+
+LMB_HOT static void shift_by(float *LMB_RESTRICT g, const float *LMB_RESTRICT shift, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] += shift[i];
+}
+
+static void add_terms(const lmb_trainer *t, float *g)
+{
+    const lmb_gradient_terms *e = &t->terms;
+    for (int i = 0; i < t->layout->n && (e->anchor || e->shift); i++) {
+        const lmb_segment *s = &t->layout->segment[i];
+        if (s->role != LMB_ROLE_PARAMETER || s->frozen)
+            continue;
+        if (e->anchor)
+            pull_to(g + s->offset, t->s.state + s->offset, e->anchor + s->offset, (float)e->pull, s->count);
+        if (e->shift)
+            shift_by(g + s->offset, e->shift + s->offset, s->count);
+    }
+}
+
 LMB_HOT static void average(float *LMB_RESTRICT ema, const float *LMB_RESTRICT w, float keep, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -138,6 +164,7 @@ static void move_segment(void *ctx, int i, int worker)
 /* `v`: summed, in the order of the state. */
 static lmb_status apply(lmb_trainer *t, float *v, lmb_error *err)
 {
+    add_terms(t, v);
     double norm = gradient_norm(t, v), steps = (double)t->s.step + 1;
     move m = { t, v, 1, 0, lmbi_trainer_rate(t) };
 
@@ -148,6 +175,7 @@ static lmb_status apply(lmb_trainer *t, float *v, lmb_error *err)
         m.shrink = (float)(t->c.clip / norm);
     m.keep = (float)fmin(t->c.ema, (1 + steps) / (10 + steps)); /* a short memory at first, so that the start does not linger */
     lmb_pool_run(t->n > MANY ? t->pool : NULL, t->layout->n, move_segment, &m);
+    t->travel += m.lr;
     t->s.step++;
     return LMB_OK;
 }

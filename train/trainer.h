@@ -80,6 +80,18 @@ LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, con
                                              const lmb_dataset *train, const lmb_dataset *valid, lmb_comm *comm,
                                              lmb_trainer **out, lmb_error *err);
 void lmb_trainer_destroy(lmb_trainer *t);
+/* Begin another training with the compiled plans of this one: from the numbers that its model holds now, on samples of the
+ * same kind, with another seed and rate. Nothing is left of the one before.
+ *   train   borrowed
+ *   errors  E_ARG when its batches would be cut into another number of shards: create a new trainer */
+LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err);
+/* What every step adds to the gradients of the parameters, before clipping: pull * (weights - anchor) + shift. So a client of a
+ * federation is held near the round's model (FedProx: Li et al. 2020, arXiv:1812.06127) or corrected for its own drift
+ * (SCAFFOLD: Karimireddy et al. 2020, arXiv:1910.06378). Vectors of [layout count], borrowed; NULL: none. */
+typedef struct lmb_gradient_terms { double pull; const float *anchor, *shift; } lmb_gradient_terms;
+void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
+/* Sum of the learning rates of all steps since the training began. */
+double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */

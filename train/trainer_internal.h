@@ -37,7 +37,8 @@ struct lmb_trainer {
     lmbi_reducer *reducer;
     lmb_trainer_state s;
     lmb_watch *watch;
-    double rate_seconds;   /* of the running epoch */
+    lmb_gradient_terms terms;
+    double travel, rate_seconds; /* rates of all steps; of the running epoch */
     int64_t rate_images;
 };
 

@@ -137,18 +137,22 @@ static void rank_range(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
     lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + t->slots - 1, &unused, hi);
 }
 
-static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
 {
     lmb_loader_options o = { .data = t->train, .batch = t->c.batch, .seed = (uint64_t)t->c.seed, .shuffle = true,
                              .augment = &t->c.augment, .range = rank_range, .range_ctx = t };
+    return lmb_loader_create(&o, &t->loader, err);
+}
 
+static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+{
     t->worker = calloc((size_t)t->threads, sizeof *t->worker);
     if (!t->worker)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d threads", t->threads);
     for (int w = 0; w < t->threads; w++)
         LMB_TRY(lmb_program_create(t->model, loss, t->backends, &t->worker[w].program, err));
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
-    return lmb_loader_create(&o, &t->loader, err);
+    return make_loader(t, err);
 }
 
 /* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
@@ -200,6 +204,31 @@ lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *m
     return LMB_OK;
 }
 
+lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err)
+{
+    int slots = t->slots, threads = t->threads;
+
+    t->train = train;
+    LMB_TRY(plan_shards(t, err));
+    if (t->slots != slots || t->threads != threads)
+        return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, t->slots);
+    t->c.seed = seed;
+    t->c.lr = lr;
+    lmb_state_from_graph(t->layout, t->model, t->s.state);
+    if (t->s.ema)
+        memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
+    for (int i = 0; i < t->s.n_slots; i++)
+        memset(t->s.slot[i], 0, t->n * sizeof *t->s.slot[i]);
+    t->terms = (lmb_gradient_terms){ 0 };
+    t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
+    t->s.loss_sum = t->rate_seconds = t->travel = 0;
+    t->rate_images = 0;
+    t->s.best_accuracy = -1;
+    lmb_loader_destroy(t->loader);
+    t->loader = NULL;
+    return make_loader(t, err);
+}
+
 void lmb_trainer_destroy(lmb_trainer *t)
 {
     if (!t)
@@ -224,5 +253,8 @@ void lmb_trainer_destroy(lmb_trainer *t)
 }
 
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
+void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms) { t->terms = *terms; }
+
+double lmb_trainer_travel(const lmb_trainer *t) { return t->travel; }
 
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }

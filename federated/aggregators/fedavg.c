@@ -76,6 +76,11 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
+static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight)
+{
+    return which ? NULL : lmbi_exact_sums(&((fedavg *)state)->sum, n, weight);
+}
+
 static const void *save(const void *state, size_t *bytes)
 {
     const fedavg *s = state;
@@ -112,4 +117,5 @@ const lmb_aggregator lmbi_fedavg = {
     .finish = finish,
     .save = save,
     .load = load,
+    .sums = sums,
 };

@@ -4,7 +4,7 @@
 limbeck=$1
 dir=$2/client
 source=$3
-rm -rf "$dir/run" "$dir/model" "$dir/state" && mkdir -p "$dir" || exit 1
+rm -rf "$dir/run" "$dir/model" "$dir/state" "$dir/serve.out" && mkdir -p "$dir" || exit 1
 fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; [ -z "$pids" ] || kill $pids 2>/dev/null; exit 1; }
 
 cmake -S "$source" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLMB_CLIENT_ONLY=ON >"$dir/cmake.log" 2>&1 ||
@@ -30,6 +30,7 @@ model: {name: mlp, hidden: [12]}
 train: {epochs: 1, batch: 32, threads: 1, lr: 0.02}
 federation:
   server: {address: 127.0.0.1, port: 0, rounds: 2, target: 2, minimum: 2, gather_s: 60}
+  client: {give_up_s: 120}
   local:
     train: {epochs: 1, batch: 16, threads: 1, lr: 0.02}
     distill: {alpha: 0.3, temperature: 2}

@@ -45,7 +45,7 @@ START_TEST(a_line_is_an_object)
     add_epoch(0);
     expect(LINE("0"));
     lmb_epoch e = { .epoch = 1, .loss = 1.0 / 0.0, .valid_loss = -1, .valid_accuracy = -1 };
-    ck_ok(lmb_history_cut(path, 0, &err));
+    ck_ok(lmb_history_cut(path, "epoch", 0, &err));
     ck_ok(lmb_history_add(path, &e, &err)); /* JSON has no infinity, and there was no validation */
     expect("{\"epoch\": 1, \"loss\": null, \"accuracy\": 0, \"valid_loss\": null, \"valid_accuracy\": null, \"lr\": 0, "
            "\"seconds\": 0, \"images_per_second\": 0, \"waited\": 0}\n");
@@ -56,17 +56,17 @@ END_TEST
 START_TEST(later_epochs_are_cut)
 {
     setup();
-    ck_ok(lmb_history_cut(path, 3, &err));
+    ck_ok(lmb_history_cut(path, "epoch", 3, &err));
     ck_assert(!lmb_file_exists(path));
     for (int i = 8; i < 12; i++)
         add_epoch(i);
-    ck_ok(lmb_history_cut(path, 12, &err));
+    ck_ok(lmb_history_cut(path, "epoch", 12, &err));
     expect(LINE("8") LINE("9") LINE("10") LINE("11"));
-    ck_ok(lmb_history_cut(path, 10, &err));
+    ck_ok(lmb_history_cut(path, "epoch", 10, &err));
     expect(LINE("8") LINE("9"));
     add_epoch(10); /* and the run goes on */
     expect(LINE("8") LINE("9") LINE("10"));
-    ck_ok(lmb_history_cut(path, 1, &err)); /* by epoch, not by count of lines */
+    ck_ok(lmb_history_cut(path, "epoch", 1, &err)); /* by epoch, not by count of lines */
     expect("");
     teardown();
 }
@@ -81,7 +81,7 @@ START_TEST(torn_and_foreign_lines_are_cut)
         setup();
         add_epoch(0);
         ck_ok(lmb_file_append(path, torn[i], strlen(torn[i]), &err));
-        ck_ok(lmb_history_cut(path, 100, &err));
+        ck_ok(lmb_history_cut(path, "epoch", 100, &err));
         expect(LINE("0"));
         teardown();
     }
@@ -95,7 +95,7 @@ START_TEST(failures_are_said)
     ck_assert_int_eq(lmb_history_add("/nowhere/at/all", &e, &err), LMB_E_IO);
     ck_assert_ptr_nonnull(strstr(err.msg, "/nowhere/at/all"));
     lmb_error_clear(&err);
-    ck_assert_int_eq(lmb_history_cut(dir, 1, &err), LMB_E_IO); /* a folder */
+    ck_assert_int_eq(lmb_history_cut(dir, "epoch", 1, &err), LMB_E_IO); /* a folder */
     ck_assert_ptr_nonnull(strstr(err.msg, "not a regular file"));
     teardown();
 }

@@ -208,5 +208,84 @@ START_TEST(a_hand_in_every_step)
 }
 END_TEST
 
+/* A trainer that has trained something else leaves no trace in the training after it. */
+START_TEST(begun_again_is_a_new_training)
+{
+    double smoothing = 0.1, a;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_trainer *t;
+    lmb_dataset *part;
+    uint32_t some[77];
+    size_t n;
+    set_up();
+    lmb_config *text = parse("{epochs: 2, batch: 32, lr: 0.2, threads: 1, ema: 0.9, seed: 9, optimizer: adam}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    for (uint32_t i = 0; i < 77; i++)
+        some[i] = 3 * i;
+    ck_ok(lmb_dataset_subset(data, some, 77, &part, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, part, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    float *fresh = train("{epochs: 2, batch: 32, lr: 0.05, threads: 1, ema: 0.9, seed: 4, optimizer: adam}", &a, &n);
+    ck_assert_mem_ne(lmb_trainer_state_of(t)->state, fresh, n * sizeof *fresh);
+    ck_ok(lmb_trainer_restart(t, data, 4, 0.05, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    ck_assert_mem_eq(lmb_trainer_state_of(t)->state, fresh, n * sizeof *fresh);
+    free(fresh);
+    lmb_trainer_destroy(t);
+    lmb_dataset_destroy(part);
+    lmb_config_destroy(text);
+    text = parse("{batch: 64, shard: 16, threads: 1}"); /* 4 shards of 64 samples are not 1 of 10 */
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_dataset_subset(data, some, 10, &part, &err));
+    ck_assert_int_eq(lmb_trainer_restart(t, part, 4, 0.05, &err), LMB_E_ARG);
+    lmb_trainer_destroy(t);
+    lmb_dataset_destroy(part);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
+/* One step of plain SGD: what is added to the gradient moves the weights by rate times that, and nothing else moves. */
+START_TEST(terms_are_added_to_gradients)
+{
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config o;
+    lmb_trainer *t[2];
+    set_up();
+    lmb_config *text = parse("{epochs: 1, batch: 300, shard: 300, lr: 0.5, threads: 1, optimizer: sgd}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
+    for (int k = 0; k < 2; k++)
+        ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t[k], &err));
+    const lmb_trainer_state *a = lmb_trainer_state_of(t[0]), *b = lmb_trainer_state_of(t[1]);
+    size_t n = a->layout->count;
+    float *begin = malloc(n * sizeof *begin), *anchor = malloc(n * sizeof *anchor), *shift = malloc(n * sizeof *shift);
+    for (size_t i = 0; i < n; i++) {
+        begin[i] = a->state[i];
+        anchor[i] = 0.01f * (float)(i % 7);
+        shift[i] = 0.02f * (float)(i % 5);
+    }
+    lmb_trainer_terms(t[1], &(lmb_gradient_terms){ 0.1, anchor, shift });
+    for (int k = 0; k < 2; k++)
+        ck_ok(lmb_trainer_run(t[k], NULL, &err));
+    for (int i = 0; i < a->layout->n; i++) {
+        const lmb_segment *s = &a->layout->segment[i];
+        for (size_t k = s->offset; k < s->offset + s->count; k++)
+            ck_assert_float_eq_tol(b->state[k], s->role != LMB_ROLE_PARAMETER
+                                   ? a->state[k] : a->state[k] - 0.5f * (0.1f * (begin[k] - anchor[k]) + shift[k]), 1e-5);
+    }
+    free(begin);
+    free(anchor);
+    free(shift);
+    lmb_trainer_destroy(t[0]);
+    lmb_trainer_destroy(t[1]);
+    lmb_config_destroy(text);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
-              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);)
+              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);
+              add(begun_again_is_a_new_training); add(terms_are_added_to_gradients);)

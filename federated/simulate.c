@@ -1,0 +1,374 @@
+/* federated/simulate.c - see simulate.h. */
+#include "federated/simulate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/random.h"
+#include "core/base/threads.h"
+#include "federated/simulate_parts.h"
+
+const lmb_field lmb_simulate_fields[] = {
+    LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "", "share of the selected clients that never deliver"),
+    LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds", "between evaluations; the last round always is"),
+    LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s", "between checkpoints, from which the same command goes on"),
+    LMB_FIELD_END
+};
+
+static size_t target(const sim *s)
+{
+    return (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients : (size_t)s->o->server->target;
+}
+
+/* ---- a round's updates ---- */
+
+/* Whether a selected client delivers: a property of the run, not of the rank that would train it. */
+static bool drops(const sim *s, int64_t client, uint64_t round)
+{
+    lmb_rand r = lmb_rand_at((uint64_t)s->o->server->seed, LMB_RAND_SELECT, (uint32_t)round, (uint64_t)client);
+    return s->o->c.dropout > 0 && lmb_rand_uniform(&r, 1) < (float)s->o->c.dropout;
+}
+
+/* What a server would refuse, with its sentence. */
+static bool acceptable(const sim *s, int client, const lmb_train_result *r)
+{
+    const lmb_server_config *c = s->o->server;
+    const lmb_log *log = s->o->job->log;
+
+    if (!r->examples || r->examples > (uint64_t)c->max_examples) {
+        lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
+                   " are allowed (max_examples)", s->report.round, client, r->examples, c->max_examples);
+        return false;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (!(fabsf(r->delta[i]) <= (float)c->max_abs)) {
+            lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
+                       "values up to %g are allowed (max_abs)", s->report.round, client, i, (double)r->delta[i], c->max_abs);
+            return false;
+        }
+    return true;
+}
+
+static double figure(const lmb_figures *f, const char *name)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (strcmp(f->row[i].name, name) == 0)
+            return f->row[i].value;
+    return NAN;
+}
+
+static lmb_status keep(sim *s, size_t place, const float *delta, lmb_error *err)
+{
+    s->kept[place] = malloc(s->n * sizeof *delta);
+    if (!s->kept[place])
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the updates of a round, %zu values each; this aggregator needs them all", s->n);
+    memcpy(s->kept[place], delta, s->n * sizeof *delta);
+    return LMB_OK;
+}
+
+static lmb_status train_one(sim *s, size_t place, lmb_error *err)
+{
+    int client = (int)s->client[s->chosen[place]].id;
+    const lmb_server_job *j = s->o->job;
+    lmb_train_task task = { .round = s->report.round, .model = s->model, .n = s->n, .layout = j->layout, .graph = j->graph,
+                            .graph_bytes = j->graph_bytes, .settings = j->settings };
+    lmb_train_result result = { .delta = s->delta };
+
+    lmb_error own = LMB_ERROR_INIT;
+    lmb_status st = s->o->train(s->o->ctx, client, &task, &result, &own);
+    if (st == LMB_E_NUMERIC) { /* its training diverged: a client that fails, as in a real federation */
+        lmb_log_at(j->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s", s->report.round, client, own.msg);
+        return LMB_OK;
+    }
+    if (st != LMB_OK)
+        return LMB_FAIL(err, st, "%s", own.msg);
+    s->left[place].done = 1;
+    s->left[place].loss = figure(&result.metrics, "loss");
+    if (!acceptable(s, client, &result))
+        return LMB_OK;
+    s->left[place].examples = result.examples;
+    if (s->aggregator->needs_all)
+        return keep(s, place, result.delta, err);
+    s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
+    return LMB_OK;
+}
+
+/* Clients of the round are dealt to the ranks by their place in it. */
+static lmb_status train_round(sim *s, lmb_error *err)
+{
+    size_t places = target(s);
+
+    memset(s->left, 0, places * sizeof *s->left);
+    s->aggregator->begin(s->sum);
+    for (size_t k = (size_t)s->comm->rank; k < places; k += (size_t)s->comm->size)
+        if (!drops(s, s->client[s->chosen[k]].id, s->report.round))
+            LMB_TRY(train_one(s, k, err));
+    LMB_TRY(s->comm->gather_all(s->comm, s->left, s->all, places * sizeof *s->left, err));
+    for (size_t k = 0; k < places; k++) {
+        outcome *got = &s->left[k], *owner = &s->all[k % (size_t)s->comm->size * places + k];
+        lmb_candidate *c = &s->client[s->chosen[k]];
+        *got = *owner;
+        if (got->done) {
+            c->last = s->report.round;
+            c->loss = got->loss;
+        }
+        s->report.updates += got->examples > 0;
+        s->report.examples += got->examples;
+    }
+    return LMB_OK;
+}
+
+/* ---- sums over ranks ---- */
+
+static void add_integers(void *ctx, float *into, const float *from, size_t n)
+{
+    int64_t a, b;
+    (void)ctx;
+    for (size_t i = 0; i + 1 < n; i += 2) { /* pairs of floats carry an integer each */
+        memcpy(&a, into + i, sizeof a);
+        memcpy(&b, from + i, sizeof b);
+        a = (int64_t)((uint64_t)a + (uint64_t)b);
+        memcpy(into + i, &a, sizeof a);
+    }
+}
+
+static lmb_status merge_sums(sim *s, lmb_error *err)
+{
+    uint64_t *weight;
+    int64_t *sum;
+    size_t n;
+
+    for (int k = 0; s->comm->size > 1 && (sum = s->aggregator->sums(s->sum, k, &n, &weight)); k++) {
+        LMB_TRY(lmb_comm_reduce_all(s->comm, (void *)sum, s->scratch, 2 * n, add_integers, NULL, err));
+        LMB_TRY(lmb_comm_reduce_all(s->comm, (void *)weight, s->scratch, 2, add_integers, NULL, err));
+    }
+    return LMB_OK;
+}
+
+/* Updates of other ranks come to rank 0, in order of their place. */
+static lmb_status collect(sim *s, lmb_error *err)
+{
+    size_t bytes = s->n * sizeof **s->kept;
+
+    for (size_t k = 0; k < target(s); k++) {
+        int owner = (int)(k % (size_t)s->comm->size);
+        if (!s->left[k].examples || owner == 0)
+            continue;
+        if (s->comm->rank == owner)
+            LMB_TRY(s->comm->exchange(s->comm, s->kept[k], 0, NULL, -1, bytes, err));
+        if (s->comm->rank == 0) {
+            LMB_TRY(s->comm->exchange(s->comm, NULL, -1, s->scratch, owner, bytes, err));
+            LMB_TRY(keep(s, k, s->scratch, err));
+        }
+    }
+    return LMB_OK;
+}
+
+static lmb_status read_kept(void *ctx, int update, size_t at, size_t count, float *out, lmb_error *err)
+{
+    float *const *kept = ctx;
+    (void)err;
+    memcpy(out, kept[update] + at, count * sizeof *out);
+    return LMB_OK;
+}
+
+static lmb_status all_at_once(sim *s, lmb_error *err)
+{
+    uint64_t *examples = calloc(target(s) + 1, sizeof *examples);
+    float **in_order = calloc(target(s) + 1, sizeof *in_order);
+    lmb_updates u = { .n = s->n, .examples = examples, .read = read_kept, .ctx = in_order };
+
+    lmb_status st = examples && in_order ? collect(s, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a round's updates");
+    if (st == LMB_OK && s->comm->rank == 0) {
+        for (size_t k = 0; k < target(s); k++)
+            if (s->left[k].examples) {
+                examples[u.count] = s->left[k].examples;
+                in_order[u.count++] = s->kept[k];
+            }
+        st = s->aggregator->all(s->sum, &u, s->delta, err);
+    }
+    free(examples);
+    free(in_order);
+    return st == LMB_OK ? s->comm->broadcast(s->comm, s->delta, s->n * sizeof *s->delta, 0, err) : st;
+}
+
+static void drop_kept(sim *s)
+{
+    for (size_t k = 0; s->kept && k < target(s); k++) {
+        free(s->kept[k]);
+        s->kept[k] = NULL;
+    }
+}
+
+/* The model's step, the same on every rank. */
+static lmb_status step(sim *s, lmb_error *err)
+{
+    const lmb_server_job *j = s->o->job;
+
+    if (s->aggregator->needs_all) {
+        LMB_TRY(all_at_once(s, err));
+    } else {
+        LMB_TRY(merge_sums(s, err));
+        LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
+    }
+    return lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err);
+}
+
+/* ---- evaluation ---- */
+
+static lmb_status evaluate(sim *s, lmb_error *err)
+{
+    lmb_round_report *r = &s->report;
+    const lmb_server_job *j = s->o->job;
+    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds;
+
+    r->score = NAN;
+    if (!j->evaluate || !due)
+        return LMB_OK;
+    if (s->comm->rank == 0)
+        LMB_TRY(j->evaluate(j->ctx, r->round, s->model, s->n, &r->score, &r->metrics, err));
+    LMB_TRY(s->comm->broadcast(s->comm, &r->score, sizeof r->score, 0, err));
+    r->scored = isfinite(r->score);
+    r->best = r->scored && (!isfinite(s->best_score) || r->score > s->best_score);
+    if (r->best) {
+        s->best_score = r->score;
+        s->best_round = r->round;
+        memcpy(s->best, s->model, s->n * sizeof *s->best);
+    }
+    return LMB_OK;
+}
+
+/* ---- life ---- */
+
+static void destroy(sim *s)
+{
+    drop_kept(s);
+    if (s->aggregator)
+        s->aggregator->destroy(s->sum);
+    lmb_journal_close(s->journal);
+    free(s->aggregator_config);
+    free(s->selector_config);
+    free(s->model);
+    free(s->best);
+    free(s->delta);
+    free(s->scratch);
+    free(s->client);
+    free(s->chosen);
+    free(s->left);
+    free(s->all);
+    free(s->kept);
+}
+
+static lmb_status open_all(sim *s, lmb_error *err)
+{
+    const lmb_server_config *c = s->o->server;
+    size_t places = target(s), ranks = (size_t)s->comm->size;
+    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, (uint64_t)c->max_examples, c->max_abs };
+
+    if (c->minimum > (int64_t)places)
+        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed", (long long)c->minimum, places);
+    LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
+    if (!s->aggregator->needs_all && !s->aggregator->sums && ranks > 1)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
+    LMB_TRY(lmb_selector_open(c->selection, &s->selector, &s->selector_config, err));
+    s->model = malloc(s->n * sizeof *s->model);
+    s->best = malloc(s->n * sizeof *s->best);
+    s->delta = malloc(s->n * sizeof *s->delta);
+    s->scratch = malloc(2 * s->n * sizeof *s->scratch + 16);
+    s->client = calloc((size_t)s->o->clients, sizeof *s->client);
+    s->chosen = calloc(places, sizeof *s->chosen);
+    s->left = calloc(places, sizeof *s->left);
+    s->all = calloc(places * ranks, sizeof *s->all);
+    s->kept = calloc(places, sizeof *s->kept);
+    if (!s->model || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients, s->n);
+    memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
+    memcpy(s->best, s->model, s->n * sizeof *s->best);
+    for (int i = 0; i < s->o->clients; i++)
+        s->client[i] = (lmb_candidate){ .id = i, .examples = s->o->examples[i], .loss = NAN };
+    return LMB_OK;
+}
+
+/* Round 0, the model as it is, or where an earlier run stands. */
+static lmb_status begin(sim *s, lmb_error *err)
+{
+    bool found = false;
+
+    s->best_score = s->first_score = NAN;
+    if (s->comm->rank == 0) {
+        LMB_TRY(lmb_journal_open(s->o->server->state_dir, &s->journal, err));
+        LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
+        found = found && !s->o->fresh;
+        if (found)
+            LMB_TRY(lmbi_sim_load(s, err));
+        if (s->o->begin)
+            LMB_TRY(s->o->begin(s->o->ctx, found ? s->report.round + 1 : 0, err));
+    }
+    LMB_TRY(s->comm->broadcast(s->comm, &found, sizeof found, 0, err));
+    if (found)
+        return lmbi_sim_share(s, err);
+    s->state = (lmb_journal_state){ .layout = s->o->job->layout, .n = s->n, .first_score = NAN };
+    s->report = (lmb_round_report){ .rounds = (uint64_t)s->o->server->rounds, .committed = true };
+    LMB_TRY(evaluate(s, err));
+    s->first_score = s->report.scored ? s->report.score : NAN;
+    if (s->comm->rank == 0 && s->o->job->on_round)
+        s->o->job->on_round(s->o->job->ctx, &s->report);
+    return lmbi_sim_save(s, true, err);
+}
+
+static lmb_status one_round(sim *s, lmb_error *err)
+{
+    const lmb_server_config *c = s->o->server;
+    double from = lmb_seconds();
+
+    s->report = (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
+    LMB_TRY(lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s), (uint64_t)c->seed, s->report.round,
+                       s->chosen, err));
+    lmb_status st = train_round(s, err);
+    s->report.committed = s->report.updates >= (uint64_t)c->minimum;
+    if (st == LMB_OK && s->report.committed)
+        st = step(s, err);
+    drop_kept(s);
+    LMB_TRY(st);
+    if (s->report.committed)
+        LMB_TRY(evaluate(s, err));
+    s->report.seconds = lmb_seconds() - from;
+    if (s->comm->rank == 0 && s->o->job->on_round)
+        s->o->job->on_round(s->o->job->ctx, &s->report);
+    return LMB_OK;
+}
+
+static lmb_status run(sim *s, lmb_error *err)
+{
+    uint64_t rounds = (uint64_t)s->o->server->rounds;
+    bool stop = false;
+
+    LMB_TRY(open_all(s, err));
+    LMB_TRY(begin(s, err));
+    while (s->report.round < rounds && !stop) {
+        LMB_TRY(one_round(s, err));
+        stop = s->comm->rank == 0 && s->o->stop && s->o->stop(s->o->ctx);
+        LMB_TRY(s->comm->broadcast(s->comm, &stop, sizeof stop, 0, err));
+        LMB_TRY(lmbi_sim_save(s, stop || s->report.round == rounds, err));
+    }
+    return s->report.round < rounds ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %" PRIu64 " of %" PRIu64, s->report.round, rounds) : LMB_OK;
+}
+
+lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, uint64_t *round, double *score, double *first_score,
+                        lmb_error *err)
+{
+    sim s = { .o = o, .comm = comm, .n = o->job->n };
+
+    lmb_status st = run(&s, err);
+    if (st == LMB_OK) {
+        bool scored = isfinite(s.best_score);
+        memcpy(model, scored ? s.best : s.model, s.n * sizeof *model);
+        *round = scored ? s.best_round : s.report.round;
+        *score = s.best_score;
+        *first_score = s.first_score;
+    }
+    destroy(&s);
+    return st;
+}

@@ -1,0 +1,43 @@
+/* federated/simulate_parts.h - what simulate.c (rounds) and simulate_save.c (checkpoints) share. Not for others. */
+#ifndef LMB_FEDERATED_SIMULATE_PARTS_H
+#define LMB_FEDERATED_SIMULATE_PARTS_H
+
+#include "federated/journal.h"
+#include "federated/select.h"
+#include "federated/simulate.h"
+
+/* What a client of the round left, for all ranks to see. */
+typedef struct outcome {
+    uint64_t examples; /* 0: nothing */
+    double loss;
+    int64_t done;
+} outcome;
+
+typedef struct sim {
+    const lmb_simulation *o;
+    lmb_comm *comm;
+    const lmb_aggregator *aggregator;
+    void *aggregator_config, *sum;
+    const lmb_selector *selector;
+    void *selector_config;
+    size_t n;
+    float *model, *best, *delta, *scratch; /* scratch: 2 n floats: a received sum */
+    lmb_candidate *client;                 /* [clients] */
+    size_t *chosen;                        /* [target] */
+    outcome *left, *all;                   /* [target]; [ranks, target] */
+    float **kept;                          /* [target] updates, needs_all */
+    lmb_journal *journal;                  /* rank 0 */
+    lmb_journal_state state;
+    double best_score, first_score, saved;
+    uint64_t best_round;
+    lmb_round_report report;
+} sim;
+
+/* On rank 0, when checkpoint_s have passed since the last one, or `now`. */
+LMB_MUST_CHECK lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err);
+/* On rank 0: the journal has a state; go back to it. */
+LMB_MUST_CHECK lmb_status lmbi_sim_load(sim *s, lmb_error *err);
+/* Rank 0 has read a checkpoint: everybody goes on from it. */
+LMB_MUST_CHECK lmb_status lmbi_sim_share(sim *s, lmb_error *err);
+
+#endif

@@ -1,0 +1,104 @@
+/* federated/simulate_save.c - checkpoints of a simulation, see simulate.h: the journal's state blob holds the aggregator's state,
+ * what is known of the clients, and the best model. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/threads.h"
+#include "federated/simulate_parts.h"
+
+typedef struct blob_head {
+    double best_score, first_score;
+    uint64_t best_round;
+} blob_head;
+
+static size_t blob_bytes(const sim *s, size_t *aggregator)
+{
+    *aggregator = 0;
+    if (s->aggregator->save)
+        s->aggregator->save(s->sum, aggregator);
+    return sizeof(blob_head) + *aggregator + (size_t)s->o->clients * sizeof *s->client + s->n * sizeof *s->best;
+}
+
+lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err)
+{
+    size_t aggregator, bytes = blob_bytes(s, &aggregator);
+    blob_head head = { s->best_score, s->first_score, s->best_round };
+
+    if (s->comm->rank || (!now && lmb_seconds() - s->saved < s->o->c.checkpoint_s))
+        return LMB_OK;
+    char *blob = malloc(bytes), *at = blob;
+    if (!blob)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a checkpoint of %zu bytes", bytes);
+    memcpy(at, &head, sizeof head);
+    at += sizeof head;
+    if (aggregator)
+        memcpy(at, s->aggregator->save(s->sum, &aggregator), aggregator);
+    at += aggregator;
+    memcpy(at, s->client, (size_t)s->o->clients * sizeof *s->client);
+    at += (size_t)s->o->clients * sizeof *s->client;
+    memcpy(at, s->best, s->n * sizeof *s->best);
+    s->state.round = s->state.model_round = s->report.round;
+    s->state.state_bytes = bytes;
+    lmb_status st = lmb_journal_commit(s->journal, &s->state, s->model, blob, err);
+    free(blob);
+    s->saved = lmb_seconds();
+    return st;
+}
+
+lmb_status lmbi_sim_load(sim *s, lmb_error *err)
+{
+    size_t aggregator, bytes = blob_bytes(s, &aggregator);
+    const char *at;
+    blob_head head;
+
+    if (s->state.n != s->n || memcmp(&s->state.layout, &s->o->job->layout, sizeof s->state.layout) || s->state.state_bytes != bytes)
+        return LMB_FAIL(err, LMB_E_ARG, "%s holds a simulation of another model, aggregator or number of clients; remove it, or give another run",
+                        s->o->server->state_dir);
+    char *blob = malloc(bytes);
+    lmb_status st = blob ? lmb_journal_model(s->journal, &s->state, s->model, blob, err)
+                         : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a checkpoint of %zu bytes", bytes);
+    if (st == LMB_OK) {
+        memcpy(&head, blob, sizeof head);
+        at = blob + sizeof head;
+        s->best_score = head.best_score;
+        s->first_score = head.first_score;
+        s->best_round = head.best_round;
+        if (aggregator)
+            st = s->aggregator->load(s->sum, at, aggregator, err);
+        at += aggregator;
+        memcpy(s->client, at, (size_t)s->o->clients * sizeof *s->client);
+        at += (size_t)s->o->clients * sizeof *s->client;
+        memcpy(s->best, at, s->n * sizeof *s->best);
+        s->report.round = s->state.round;
+    }
+    free(blob);
+    return st;
+}
+
+lmb_status lmbi_sim_share(sim *s, lmb_error *err)
+{
+    size_t aggregator = 0;
+    void *kept = NULL;
+    lmb_comm *c = s->comm;
+    lmb_status st;
+
+    if (s->aggregator->save)
+        s->aggregator->save(s->sum, &aggregator);
+    if (aggregator && !(kept = malloc(aggregator)))
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the aggregator's state");
+    if (kept && c->rank == 0)
+        memcpy(kept, s->aggregator->save(s->sum, &aggregator), aggregator);
+    LMB_TRY_GOTO(st, done, c->broadcast(c, &s->report.round, sizeof s->report.round, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, s->model, s->n * sizeof *s->model, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, s->best, s->n * sizeof *s->best, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, &s->best_score, sizeof s->best_score, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, &s->best_round, sizeof s->best_round, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, s->client, (size_t)s->o->clients * sizeof *s->client, 0, err));
+    if (kept)
+        LMB_TRY_GOTO(st, done, c->broadcast(c, kept, aggregator, 0, err));
+    if (kept && c->rank)
+        st = s->aggregator->load(s->sum, kept, aggregator, err);
+done:
+    free(kept);
+    return st;
+}

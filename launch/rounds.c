@@ -1,0 +1,185 @@
+/* launch/rounds.c - see rounds.h. */
+#include "launch/rounds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/str.h"
+#include "core/base/threads.h"
+#include "core/onnx/onnx.h"
+#include "federated/local.h"
+#include "train/model.h"
+
+/* ---- a round is over ---- */
+
+static lmb_status accuracy_on(const lmb_rounds *r, const lmb_dataset *data, const float *model, double *accuracy, double *loss, lmb_error *err)
+{
+    lmb_metrics m;
+
+    LMB_TRY(lmb_metrics_init(&m, data->classes, err));
+    lmb_status st = lmb_evaluate(r->model, model, data, "cpu", lmb_cpu_count(), &m, err);
+    *accuracy = lmb_metrics_accuracy(&m);
+    *loss = lmb_metrics_loss(&m);
+    lmb_metrics_deinit(&m);
+    return st;
+}
+
+static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *figures, lmb_error *err)
+{
+    const lmb_rounds *r = ctx;
+    double loss, test;
+
+    (void)round, (void)n;
+    LMB_TRY(accuracy_on(r, r->job->validation, model, score, &loss, err));
+    lmb_figures_add(figures, "valid_accuracy", *score);
+    lmb_figures_add(figures, "valid_loss", loss);
+    if (r->test) {
+        LMB_TRY(accuracy_on(r, r->test, model, &test, &loss, err));
+        lmb_figures_add(figures, "test_accuracy", test);
+    }
+    return LMB_OK;
+}
+
+static void print_round(const lmb_round_report *r)
+{
+    char score[100] = "", bytes[80] = "";
+
+    if (r->scored)
+        snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
+    for (uint32_t i = 0; i < r->metrics.n; i++)
+        if (strcmp(r->metrics.row[i].name, "test_accuracy") == 0)
+            snprintf(score + strlen(score), sizeof score - strlen(score), "  test %.2f %%", 100 * r->metrics.row[i].value);
+    if (r->bytes_in || r->bytes_out)
+        snprintf(bytes, sizeof bytes, "  %.0f kB in  %.0f kB out", (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
+    if (r->round == 0)
+        fprintf(stderr, "round 0, the model that clients are given%s\n", score);
+    else
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.2f s%s\n", (unsigned long long)r->round,
+                (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned", (unsigned long long)r->updates,
+                (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds, bytes);
+}
+
+/* `, "name": value` for each. */
+static void add_figures(lmb_str *line, const char *prefix, const lmb_figures *f)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        lmb_str_addf(line, ", \"%s%s\": ", prefix, f->row[i].name);
+        lmb_str_add_number(line, f->row[i].value);
+    }
+}
+
+static void on_round(void *ctx, const lmb_round_report *r)
+{
+    const lmb_rounds *s = ctx;
+    lmb_str line = LMB_STR_INIT;
+
+    print_round(r);
+    lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu", (unsigned long long)r->round,
+                 r->committed ? "true" : "false", (unsigned long long)r->updates);
+    add_figures(&line, "", &r->metrics);
+    add_figures(&line, "clients_", &r->clients);
+    lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu, \"seconds\": ", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
+    lmb_str_add_number(&line, r->seconds);
+    lmb_str_add(&line, "}\n");
+    if (lmb_file_append(s->history, line.text, line.n, NULL) != LMB_OK)
+        fprintf(stderr, "warning: %s can not be written\n", s->history);
+    lmb_str_free(&line);
+}
+
+/* ---- opening ---- */
+
+/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them. */
+static lmb_fed_segment *segments_of(const lmb_state_layout *l, size_t n)
+{
+    lmb_fed_segment *s = calloc((size_t)l->n + 2, sizeof *s);
+    for (int i = 0; s && i < l->n; i++)
+        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, l->segment[i].role == LMB_ROLE_PARAMETER && !l->segment[i].frozen };
+    if (s)
+        s[l->n] = (lmb_fed_segment){ l->count, n - l->count, true };
+    return s;
+}
+
+/* The aggregator may ask something of clients, which they learn from their settings. */
+static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+{
+    const lmb_aggregator *a;
+    lmb_server_config server;
+    const char *name = "fedavg";
+
+    LMB_TRY(lmb_fields_bind(lmb_server_fields, c->server, &server, err));
+    if (server.aggregator)
+        LMB_TRY(lmb_tree_name(server.aggregator, &name, err));
+    LMB_TRY(lmb_aggregator_find(name, &a, err));
+    r->n = r->layout->count;
+    if (!a->term)
+        return LMB_OK;
+    r->term = lmb_term_find(a->term);
+    if (!r->term)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "aggregator %s asks for %s, which is not built in", a->name, a->term);
+    if (server.server_lr != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s keeps numbers beside the model that server_lr (%g) would change too; set it to 1", a->name,
+                        server.server_lr);
+    LMB_TRY(lmb_local_check(c->local, a->term, err));
+    r->n += r->term->extra(r->layout->count);
+    lmb_str_addf(&r->settings, "\nterm: %s\n", a->term);
+    return lmb_str_check(&r->settings, err);
+}
+
+static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
+{
+    const lmb_job *j = r->job;
+    char student[LMB_STAGE_PATH];
+
+    if (!path && j->c.model)
+        return lmb_model_build(j->c.model, &j->all->shape, j->all->classes, (uint64_t)j->c.train.seed, &r->model, err);
+    LMB_TRY(lmb_stage_path(student, j->c.run, "student-int8", "qat.onnx", err));
+    return lmb_onnx_read(path ? path : student, NULL, &r->model, err);
+}
+
+lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage, lmb_rounds *r, lmb_error *err)
+{
+    *r = (lmb_rounds){ .job = j, .graph = LMB_STR_INIT, .settings = LMB_STR_INIT };
+    if (!j->validation)
+        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
+    LMB_TRY(lmb_stage_path(r->history, j->c.run, stage, "history.jsonl", err));
+    LMB_TRY(lmb_stage_path(r->leave, j->c.run, stage, "model.onnx", err));
+    LMB_TRY(open_model(r, path, err));
+    LMB_TRY(lmb_onnx_export(r->model, NULL, &r->graph, err));
+    LMB_TRY(lmb_state_layout_create(r->model, &r->layout, err));
+    if (c->local)
+        LMB_TRY(lmb_tree_dump(c->local, 0, &r->settings));
+    LMB_TRY(find_term(r, c, err));
+    r->segments = segments_of(r->layout, r->n);
+    r->state = calloc(r->n + 1, sizeof *r->state);
+    if (!r->segments || !r->state)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu numbers", r->layout->count);
+    lmb_state_from_graph(r->layout, r->model, r->state);
+    r->server = (lmb_server_job){ .n = r->n, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
+                                  .graph_bytes = r->graph.n, .settings = r->settings.text ? r->settings.text : "", .segments = r->segments,
+                                  .n_segments = (size_t)r->layout->n + 1, .evaluate = evaluate, .on_round = on_round, .ctx = r };
+    return LMB_OK;
+}
+
+void lmb_rounds_close(lmb_rounds *r)
+{
+    lmb_state_layout_destroy(r->layout);
+    lmb_graph_destroy(r->model);
+    lmb_str_free(&r->graph);
+    lmb_str_free(&r->settings);
+    free(r->segments);
+    free(r->state);
+}
+
+lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, lmb_error *err)
+{
+    LMB_TRY(lmb_state_to_graph(r->layout, r->state, r->model, err));
+    LMB_TRY(lmb_onnx_write(r->leave, r->model, NULL, err));
+    if (round == 0)
+        printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n", 100 * score, r->leave);
+    else
+        printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score), 100 * first_score,
+               100 * score, (unsigned long long)round, r->leave);
+    return LMB_OK;
+}

@@ -1,0 +1,183 @@
+/* Mirrors federated/simulate.c: rounds add up to what the aggregator says; stopped and gone on is the same run; clients that drop
+ * out, too few updates, unusable updates. Ranks: tests/mpi/test_simulate.sh. */
+#include "federated/simulate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/config.h"
+#include "tests/check_main.h"
+
+enum { N = 5, CLIENTS = 12 };
+static lmb_error err;
+static char folder[200];
+static lmb_config *yaml;
+static lmb_server_config server;
+static lmb_server_job job;
+static lmb_simulation s;
+static lmb_comm *comm;
+static float initial[N], model[N];
+static uint64_t examples[CLIENTS], round_of_best;
+static double score, first;
+static lmb_round_report last;
+static int rounds_seen, stop_after, broken;
+
+/* Client c pulls every number towards c, from wherever the model is. */
+static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *e)
+{
+    (void)ctx, (void)e;
+    for (size_t i = 0; i < N; i++)
+        result->delta[i] = 0.25f * ((float)client - task->model[i]);
+    if (client == broken)
+        result->delta[2] = NAN;
+    result->examples = examples[client];
+    lmb_figures_add(&result->metrics, "loss", client);
+    return LMB_OK;
+}
+
+static lmb_status evaluate(void *ctx, uint64_t round, const float *m, size_t n, double *out, lmb_figures *f, lmb_error *e)
+{
+    (void)ctx, (void)round, (void)n, (void)f, (void)e;
+    *out = -fabs((double)m[0] - 3); /* best where the model passes 3 */
+    return LMB_OK;
+}
+
+static void on_round(void *ctx, const lmb_round_report *r)
+{
+    (void)ctx;
+    last = *r;
+    rounds_seen++;
+}
+
+static bool stop(void *ctx)
+{
+    (void)ctx;
+    return stop_after && rounds_seen > stop_after;
+}
+
+static void set_up(const char *options)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    snprintf(folder, sizeof folder, "simulate-%d", (int)getpid());
+    ck_ok(lmb_config_parse(options, strlen(options), "t.yaml", &yaml, &err));
+    ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(yaml), &server, &err));
+    server.state_dir = folder;
+    for (int i = 0; i < CLIENTS; i++)
+        examples[i] = (uint64_t)(10 + i);
+    memset(initial, 0, sizeof initial);
+    job = (lmb_server_job){ .n = N, .initial = initial, .settings = "", .evaluate = evaluate, .on_round = on_round };
+    s = (lmb_simulation){ .server = &server, .job = &job, .clients = CLIENTS, .examples = examples, .train = train, .stop = stop };
+    ck_ok(lmb_fields_bind(lmb_simulate_fields, NULL, &s.c, &err));
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    rounds_seen = stop_after = 0;
+    broken = -1;
+}
+
+static void tear_down(void)
+{
+    char command[300];
+    lmb_comm_close(comm);
+    lmb_config_destroy(yaml);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static lmb_status run(void) { return lmb_simulate(&s, comm, model, &round_of_best, &score, &first, &err); }
+
+/* All 12 take part: the mean weighted by examples, moved a quarter of the way. */
+START_TEST(a_round_is_the_weighted_mean)
+{
+    double sum = 0, weight = 0;
+    set_up("{rounds: 1, target: 12, minimum: 2}");
+    for (int i = 0; i < CLIENTS; i++) {
+        sum += (double)examples[i] * 0.25 * i;
+        weight += (double)examples[i];
+    }
+    ck_ok(run());
+    ck_assert_float_eq_tol(model[0], (float)(sum / weight), 1e-6f);
+    ck_assert_uint_eq(last.updates, 12);
+    ck_assert_uint_eq(last.examples, (uint64_t)weight);
+    ck_assert_double_eq_tol(first, -3, 1e-12);
+    tear_down();
+}
+END_TEST
+
+START_TEST(stopped_and_gone_on_is_the_same_run)
+{
+    static const char *const rows[] = { "fedavg, momentum: 0.5", "fedadam", "median", "geometric_median" };
+    static const char *const selections[] = { "uniform", "by_loss", "round_robin", "by_size" };
+    char text[200];
+    for (int k = 0; k < 4; k++) {
+        float whole[N];
+        uint64_t best;
+        snprintf(text, sizeof text, "{rounds: 20, target: 7, minimum: 2, aggregator: {name: %s}, selection: %s}", rows[k], selections[k]);
+        set_up(text);
+        s.c.dropout = 0.2;
+        ck_ok(run());
+        memcpy(whole, model, sizeof whole);
+        best = round_of_best;
+        tear_down();
+        set_up(text);
+        s.c.dropout = 0.2;
+        s.c.checkpoint_s = 0;
+        for (int turn = 0; turn < 30; turn++) {
+            stop_after = rounds_seen + turn % 3;
+            lmb_status st = run();
+            err = (lmb_error)LMB_ERROR_INIT;
+            if (st == LMB_OK)
+                break;
+            ck_assert_int_eq(st, LMB_E_STOPPED);
+            ck_assert_int_lt(turn, 29);
+        }
+        ck_assert_mem_eq(model, whole, sizeof whole);
+        ck_assert_uint_eq(round_of_best, best);
+        tear_down();
+    }
+}
+END_TEST
+
+START_TEST(too_few_updates_change_nothing)
+{
+    set_up("{rounds: 3, target: 2, minimum: 2}");
+    s.c.dropout = 0.99;
+    ck_ok(run());
+    ck_assert(!last.committed);
+    ck_assert_mem_eq(model, initial, sizeof initial);
+    tear_down();
+}
+END_TEST
+
+/* A client whose training diverged, or that claims too much, is left out as a server would. */
+START_TEST(unusable_updates_are_left_out)
+{
+    set_up("{rounds: 1, target: 12, minimum: 2, max_examples: 20}"); /* client 11 claims 21 */
+    broken = 4;
+    ck_ok(run());
+    ck_assert_uint_eq(last.updates, 10);
+    ck_assert(isfinite(model[2]));
+    tear_down();
+}
+END_TEST
+
+START_TEST(what_can_not_be)
+{
+    set_up("{rounds: 1, target: 30, minimum: 13}");
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert(strstr(err.msg, "12 clients") != NULL);
+    tear_down();
+    set_up("{rounds: 2, target: 12, minimum: 2}");
+    ck_ok(run());
+    s.clients = 11; /* the folder holds another simulation */
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    s.fresh = true;
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(run());
+    tear_down();
+}
+END_TEST
+
+LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(stopped_and_gone_on_is_the_same_run);
+              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be);)
