@@ -52,6 +52,8 @@ const lmb_op_case lmb_op_cases[] = {
     { "Conv", "1x1", { SMOOTH(S4(2, 9, 5, 4)), SMOOTH(S4(6, 9, 1, 1)) } },
     { "Conv", "1x1 with bias", { SMOOTH(S4(2, 9, 5, 4)), SMOOTH(S4(6, 9, 1, 1)), SMOOTH(S1(6)) } },
     { "ConvGradData", "1x1", { FIXED(S4(2, 6, 5, 4), -1, 1), FIXED(S4(6, 9, 1, 1), -1, 1) }, { LMB_AINTS("shape", 2, 9, 5, 4) } },
+    { "Conv", "7x7 stride 2", { SMOOTH(S4(2, 3, 13, 19)), SMOOTH(S4(48, 3, 7, 7)), SMOOTH(S1(48)) }, { PADS(3, 3, 2, 3), STRIDES(2, 2) } },
+    { "Conv", "3x3 stride 2 of 6", { SMOOTH(S4(3, 6, 9, 21)), SMOOTH(S4(16, 6, 3, 3)) }, { PADS(1, 1, 1, 1), STRIDES(2, 2) } },
     { "ConvGradWeights", "7x7 stride 2", { FIXED(S4(5, 48, 7, 6), -1, 1), FIXED(S4(5, 5, 13, 11), -1, 1) },
       { PADS(3, 3, 3, 3), STRIDES(2, 2), LMB_AINTS("shape", 48, 5, 7, 7) }, 0, 3e-5f },
     { "ConvGradWeights", "3x3 stride 2 of 32", { FIXED(S4(9, 16, 3, 5), -1, 1), FIXED(S4(9, 32, 6, 9), -1, 1) },

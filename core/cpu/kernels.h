@@ -19,7 +19,7 @@ extern const lmb_kernel *const lmbi_best_kernels[];
 extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
     lmbi_bf16_global_average_pool, lmbi_bf16_broadcast_area, lmbi_bf16_bias_grad, lmbi_bf16_relu, lmbi_bf16_relu_grad,
     lmbi_bf16_clip, lmbi_bf16_clip_grad, lmbi_bf16_add, lmbi_bf16_winograd_conv, lmbi_bf16_winograd_conv_act,
-    lmbi_bf16_winograd_conv_data, lmbi_bf16_winograd_conv_weights, lmbi_bf16_conv_weights;
+    lmbi_bf16_winograd_conv_data, lmbi_bf16_winograd_conv_weights, lmbi_bf16_conv, lmbi_bf16_conv_weights;
 const lmb_backend *lmbi_backend_onednn_bf16(void);
 
 /* lmb_kernel.storage: every rank-4 operand in bf16; those of a convolution but the weights. */
