@@ -125,7 +125,8 @@ INLINE void multiply(const plan *p, const uint16_t *x, const uint16_t *d, int64_
             int64_t iy = oy * v->sh + ky - v->ph;
             if (iy < 0 || iy >= v->h)
                 continue;
-            const uint16_t *left = x + 2 * (n * v->h + iy) * p->pairs * p->columns, *right = d + 2 * (n * v->oh + oy) * p->pairs * v->k;
+            const uint16_t *left = x + 2 * (n * v->h + iy) * p->pairs * p->columns;
+            const uint16_t *right = d + 2 * (n * v->oh + oy) * p->pairs * v->k;
             for (int64_t j = 0; j < p->pairs; j++, left += 2 * p->columns, right += 2 * v->k) {
                 __m512bh dy[2];
                 for (int w = 0; w < wide; w++)

@@ -92,7 +92,9 @@ static void destroy(void *state)
     free(p);
 }
 
-static lmb_status create(const lmb_call *c, bool backward, int64_t times, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
+/* Blocks are `times` as long as usual. */
+static lmb_status create(const lmb_call *c, bool backward, int64_t times, const lmbi_winograd_loops *loops, void **state,
+                         size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     plan *p = malloc(sizeof *p);

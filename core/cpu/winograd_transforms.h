@@ -143,7 +143,8 @@ INLINE void load_window(const data *image, int64_t h, int64_t w, int64_t c, int6
     }
 }
 
-/* The sums s [36][c][k] over all tiles, `point` numbers from one to the next -> dw [k, c, 3, 3]. Vectors run along k, dw along c: CHUNK channels are turned at once. */
+/* The sums s [36][c][k] over all tiles, `point` numbers from one to the next -> dw [k, c, 3, 3]. Vectors run along k, dw along
+ * c: CHUNK channels are turned at once. */
 static void gradient_of_weights(const lmbi_winograd *g, const float *s, int64_t point, float *dw)
 {
     float turned[LANES][9 * CHUNK];

@@ -41,7 +41,7 @@ typedef struct lmb_kernel {
 typedef struct lmb_backend {
     const char *name, *summary;
     const lmb_kernel *const *kernels; /* NULL-terminated, best first */
-    double rounding; /* relative error of an activation as its kernels keep it; 0: f32. Checks allow for it. */
+    double rounding; /* relative error that its kernels may add by keeping numbers shorter than f32; 0: none. Checks allow for it. */
 } lmb_backend;
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@
 enum { TILE = 16, WIDE_TILE = 64 };
 
 /* dst[j * rows + i] = src[i * cols + j] */
-#define TRANSPOSE(name, type)                                                               \
+#define TRANSPOSE(name, type)                                                                        \
     LMB_HOT static void name(const type *LMB_RESTRICT src, type *LMB_RESTRICT dst, int64_t rows,     \
                              int64_t cols)                                                           \
     {                                                                                                \
@@ -26,6 +26,7 @@ TRANSPOSE(transpose1, uint8_t)
 TRANSPOSE(transpose2, uint16_t)
 TRANSPOSE(transpose4, uint32_t)
 TRANSPOSE(transpose8, uint64_t)
+
 LMB_HOT static void narrow(const float *LMB_RESTRICT src, uint16_t *LMB_RESTRICT dst, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
