@@ -7,7 +7,7 @@
  *   X [image][iy][pair][kw * c][2]       what the two outputs see of input row iy, tap by tap; zero outside
  *
  * Then dw[k, c, ky, kx] is a product of matrices over pairs for each ky: vectors run along k, a pair of X is broadcast, and
- * up to 16 sums stay in registers from the first pixel to the last. Sums over images are in the same order in any run.
+ * up to 24 sums stay in registers from the first pixel to the last. Sums over images are in the same order in any run.
  */
 #include <immintrin.h>
 #include <stdlib.h>

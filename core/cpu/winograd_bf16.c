@@ -2,7 +2,7 @@
  *
  * Transforms are f32; their results are rounded to bf16 and multiplied in pairs, two to a lane, into sums of f32: twice the
  * products a cycle, half the bytes. Rounding after the transform costs more than before it: the error of an output is about
- * 1 % of the typical output, a fifth of a percent of what the sum of the products' magnitudes would be.
+ * 1 % of the typical output, a tenth of a percent of what the sum of the products' magnitudes would be.
  *
  * Layouts    V [36][block / 12][c / 16][12][16]      forward: two channels are a pair
  *            V [36][block / 12][c / 16][6][16][2]    gradient: two tiles are a pair
