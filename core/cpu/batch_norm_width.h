@@ -37,6 +37,16 @@ INLINE void FN(put)(float *p, VEC v) { *(VEC *)(void *)p = v; }
 #endif
 INLINE VEC FN(load)(const float *p) { return *(const VEC *)(const void *)p; }
 INLINE VEC FN(choose)(INT yes, VEC a, VEC b) { return (VEC)((yes & (INT)a) | (~yes & (INT)b)); }
+/* NaN stays: of two operands max and min give the second when one is NaN. */
+INLINE VEC FN(limited)(VEC v, VEC low, VEC high)
+{
+#if defined(DATA_IS_BF16) && W == 16
+    return (VEC)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)v));
+#else
+    v = FN(choose)(v < low, low, v);
+    return FN(choose)(v > high, high, v);
+#endif
+}
 INLINE VEC FN(all)(float v) { return (VEC){ 0 } + v; }
 
 /* s, q [W] += sums of x - shift and of their squares over `rows` rows, into double */
@@ -71,8 +81,7 @@ INLINE void FN(apply)(const DATA *x, const DATA *add, DATA *y, int64_t rows, int
         VEC v = scale * FN(get)(x + r * C) + shift;
         if (add)
             v += FN(get)(add + r * C);
-        v = FN(choose)(v < low, low, v);
-        FN(put)(y + r * C, FN(choose)(v > high, high, v));
+        FN(put)(y + r * C, FN(limited)(v, low, high));
     }
 }
 
