@@ -69,9 +69,13 @@ typedef struct lmb_aggregator {
      * restart. NULL: nothing. `*bytes` is the same number for a given configuration and n. */
     const void *(*save)(const void *state, size_t *bytes);
     lmb_status (*load)(void *state, const void *saved, size_t bytes, lmb_error *err);
-    /* What was absorbed as integers that add up, [n], and the weight behind them: several processes absorb a part of the
-     * updates each and add each other's sums before they finish. NULL: its state can not be added. */
-    int64_t *(*sums)(void *state, uint64_t **weight);
+    /* What was absorbed as integers that add up, *n of them, and the weight behind them: several processes absorb a part of the
+     * updates each and add each other's sums before they finish. `which` counts from 0 until NULL comes back. The row's NULL:
+     * its state can not be added. */
+    int64_t *(*sums)(void *state, int which, size_t *n, uint64_t **weight);
+    /* What clients add to their training and their update, a row of federated/terms/ by that name; NULL: nothing. Its numbers
+     * beside the model's come last in the vector. */
+    const char *term;
 } lmb_aggregator;
 
 /* NULL-terminated; one line an aggregator. */

@@ -6,13 +6,16 @@
 #include <string.h>
 
 #include "core/base/config.h"
+#include "core/base/file.h"
 #include "core/onnx/onnx.h"
+#include "federated/terms/term.h"
 #include "train/trainer.h"
 
 typedef struct settings {
     lmb_train_config train;
     lmb_distill_config distill;
     double calibrate, decay, prox;
+    const char *term;
 } settings;
 
 static const lmb_field distill_fields[] = {
@@ -25,7 +28,8 @@ const lmb_field lmb_local_fields[] = {
     LMB_SECTION(settings, distill, distill_fields, "what holds a client to the model it was sent"),
     LMB_REAL(settings, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
     LMB_REAL(settings, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"),
-    LMB_REAL(settings, prox, 0, 0, 1e6, "", "FedProx: pull of the round's model on the weights, mu of its proximal term"), LMB_FIELD_END
+    LMB_REAL(settings, prox, 0, 0, 1e6, "", "FedProx: pull of the round's model on the weights, mu of its proximal term"),
+    LMB_TEXT(settings, term, "", "what the aggregator asks of clients; the server sets it"), LMB_FIELD_END
 };
 
 struct lmb_local {
@@ -38,12 +42,41 @@ struct lmb_local {
     lmb_trainer *trainer;
     lmb_objective objective; /* the trainer's; `prior` is owned */
     lmb_loss loss;
+    const lmb_term *term; /* NULL: none */
+    float *shift;         /* [values], with a term that corrects gradients */
 };
 
-lmb_status lmb_local_check(const lmb_tree *tree, lmb_error *err)
+/* Terms are stated for plain gradient descent. */
+static lmb_status find_term(const settings *s, const lmb_term **out, lmb_error *err)
 {
+    const char *name = "";
+    const lmb_tree *momentum = NULL;
+
+    *out = NULL;
+    if (!*s->term)
+        return LMB_OK;
+    *out = lmb_term_find(s->term);
+    if (!*out)
+        return LMB_FAIL(err, LMB_E_ARG, "the server asks for '%.40s', which this client does not know; use the same version", s->term);
+    if (s->train.optimizer)
+        LMB_TRY(lmb_tree_name(s->train.optimizer, &name, err));
+    if (s->train.optimizer && s->train.optimizer->kind == LMB_TREE_MAP)
+        momentum = lmb_tree_get(s->train.optimizer, "momentum");
+    if (strcmp(name, "sgd") != 0 || !momentum || !momentum->text || strtod(momentum->text, NULL) != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "%s needs plain gradient descent on the clients: set local.train.optimizer to {name: sgd, momentum: 0}",
+                        (*out)->name);
+    return LMB_OK;
+}
+
+lmb_status lmb_local_check(const lmb_tree *tree, const char *term, lmb_error *err)
+{
+    const lmb_term *unused;
     settings s;
-    return lmb_fields_bind(lmb_local_fields, tree, &s, err);
+
+    LMB_TRY(lmb_fields_bind(lmb_local_fields, tree, &s, err));
+    if (term)
+        s.term = term;
+    return find_term(&s, &unused, err);
 }
 
 lmb_status lmb_local_create(lmb_local **out, lmb_error *err)
@@ -63,6 +96,7 @@ static void drop_trainer(lmb_local *l)
 static void drop(lmb_local *l)
 {
     drop_trainer(l);
+    free(l->shift);
     lmb_state_layout_destroy(l->layout);
     lmb_graph_destroy(l->model);
     lmb_config_destroy(l->yaml);
@@ -91,6 +125,9 @@ static lmb_status read_source(lmb_local *l, const lmb_train_task *task, lmb_erro
     LMB_TRY(lmb_fields_bind(lmb_local_fields, lmb_config_root(l->yaml), &l->s, err));
     LMB_TRY(lmb_onnx_import(task->graph, task->graph_bytes, NULL, &l->model, err));
     LMB_TRY(lmb_state_layout_create(l->model, &l->layout, err));
+    LMB_TRY(find_term(&l->s, &l->term, err));
+    if (l->term && l->term->begin && !(l->shift = malloc((l->layout->count + 1) * sizeof *l->shift)))
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the correction of %zu gradients", l->layout->count);
     l->source = source;
     return LMB_OK;
 }
@@ -103,7 +140,7 @@ static lmb_status fill(lmb_local *l, const lmb_dataset *data, const lmb_train_ta
     if (y.n != 2 || y.d[1] != data->classes)
         return LMB_FAIL(err, LMB_E_SHAPE, "the server's model has %lld classes, this client's data %d",
                         (long long)(y.n == 2 ? y.d[1] : 0), data->classes);
-    if (l->layout->count != task->n || memcmp(&l->layout->hash, &task->layout, sizeof task->layout))
+    if (l->layout->count + (l->term ? l->term->extra(l->layout->count) : 0) != task->n || memcmp(&l->layout->hash, &task->layout, sizeof task->layout))
         return LMB_FAIL(err, LMB_E_FORMAT, "the server's graph has %zu numbers of another layout than the model of %zu that it sent",
                         l->layout->count, task->n);
     return lmb_state_to_graph(l->layout, task->model, l->model, err);
@@ -142,7 +179,7 @@ static lmb_hash baked_of(const lmb_local *l, const lmb_dataset *data, const lmb_
 
     memset(&key, 0, sizeof key);
     if (l->s.distill.alpha > 0)
-        key.teacher = lmb_hash_of(task->model, task->n * sizeof *task->model);
+        key.teacher = lmb_hash_of(task->model, l->layout->count * sizeof *task->model);
     if (prior)
         key.prior = lmb_hash_of(prior, (size_t)data->classes * sizeof *prior);
     key.shards = (batch + l->s.train.shard - 1) / l->s.train.shard;
@@ -195,11 +232,89 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     return LMB_OK;
 }
 
-lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
+/* ---- what a client keeps from round to round: two vectors, before and after the round it last trained for, so that training
+ * for it once more, after a crash, begins where it did ---- */
+
+typedef struct kept_head { uint64_t magic, round, values; } kept_head;
+static const uint64_t kept_magic = 0x31746d656d626d6c; /* "lmbmemt1" */
+
+static lmb_status read_memory(const char *path, size_t values, uint64_t round, float *memory, lmb_error *err)
+{
+    size_t bytes, want = sizeof(kept_head) + 2 * values * sizeof *memory;
+    kept_head head;
+    void *data;
+
+    memset(memory, 0, values * sizeof *memory);
+    if (!path || !lmb_file_exists(path))
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, want, &data, &bytes, err));
+    memcpy(&head, data, bytes < sizeof head ? bytes : sizeof head);
+    bool whole = bytes == want && head.magic == kept_magic && head.values == values;
+    if (whole && head.round <= round) /* of a later round: the federation has begun anew */
+        memcpy(memory, (const char *)data + sizeof head + (head.round == round ? 0 : values * sizeof *memory), values * sizeof *memory);
+    free(data);
+    return whole ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged or of another model; remove it to begin anew", path);
+}
+
+static lmb_status write_memory(const char *path, size_t values, uint64_t round, const float *before, const float *after, lmb_error *err)
+{
+    kept_head head = { kept_magic, round, values };
+    size_t part = values * sizeof *after;
+    char *data = malloc(sizeof head + 2 * part);
+
+    if (!data)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to keep %zu values", values);
+    memcpy(data, &head, sizeof head);
+    memcpy(data + sizeof head, before, part);
+    memcpy(data + sizeof head + part, after, part);
+    lmb_status st = lmb_file_write(path, data, sizeof head + 2 * part, err);
+    free(data);
+    return st;
+}
+
+/* ---- a round ---- */
+
+/* memory: [2, values], before and after; NULL without. */
+static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train_result *result, float *memory, lmb_error *err)
 {
     turn now = { task, result };
     lmb_train_watch watch = { on_step, on_epoch, &now, NULL };
+    lmb_gradient_terms terms = { l->s.prox, l->s.prox > 0 ? task->model : NULL, l->shift };
+    size_t values = l->layout->count;
 
+    if (l->shift)
+        l->term->begin(values, task->model + values, memory, l->shift);
+    lmb_trainer_terms(l->trainer, &terms);
+    LMB_TRY(lmb_trainer_run(l->trainer, &watch, err));
+    const float *trained = lmb_trainer_result(l->trainer);
+    for (size_t i = 0; i < values; i++)
+        result->delta[i] = trained[i] - task->model[i];
+    if (l->term)
+        l->term->finish(values, lmb_trainer_travel(l->trainer), task->model + values, result->delta, result->delta + values,
+                        memory ? memory + values : NULL);
+    return LMB_OK;
+}
+
+static lmb_status train_remembering(lmb_local *l, const lmb_train_task *task, lmb_train_result *result, const char *path, lmb_error *err)
+{
+    size_t values = l->layout->count;
+    float *memory = malloc((2 * values + 1) * sizeof *memory);
+
+    if (!memory)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to remember %zu values", values);
+    lmb_status st = read_memory(path, values, task->round, memory, err);
+    memcpy(memory + values, memory, values * sizeof *memory);
+    if (st == LMB_OK)
+        st = train_with(l, task, result, memory, err);
+    if (st == LMB_OK && path)
+        st = write_memory(path, values, task->round, memory, memory + values, err);
+    free(memory);
+    return st;
+}
+
+lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_train_result *result,
+                           const char *memory, lmb_error *err)
+{
     lmb_status st = read_source(l, task, err);
     if (st == LMB_OK)
         st = fill(l, data, task, err);
@@ -209,12 +324,6 @@ lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_trai
         drop(l); /* nothing half-made is used again */
         return st;
     }
-    if (l->s.prox > 0)
-        lmb_trainer_terms(l->trainer, &(lmb_gradient_terms){ l->s.prox, task->model, NULL });
-    LMB_TRY(lmb_trainer_run(l->trainer, &watch, err));
-    const float *trained = lmb_trainer_result(l->trainer);
-    for (size_t i = 0; i < task->n; i++)
-        result->delta[i] = trained[i] - task->model[i];
     result->examples = (uint64_t)data->n;
-    return LMB_OK;
+    return l->term && l->term->memory ? train_remembering(l, task, result, memory, err) : train_with(l, task, result, NULL, err);
 }

@@ -23,17 +23,19 @@ extern "C" {
 #endif
 
 extern const lmb_field lmb_local_fields[]; /* the settings */
-/* A typing error in the settings shows where they are written, not on the clients. NULL: the defaults. */
-LMB_MUST_CHECK lmb_status lmb_local_check(const struct lmb_tree *settings, lmb_error *err);
+/* A mistake in the settings shows where they are written, not on the clients. NULL: the defaults. `term`: what the aggregator
+ * asks for (federated/terms/term.h), or NULL. */
+LMB_MUST_CHECK lmb_status lmb_local_check(const struct lmb_tree *settings, const char *term, lmb_error *err);
 
 typedef struct lmb_local lmb_local;
 LMB_MUST_CHECK lmb_status lmb_local_create(lmb_local **out, lmb_error *err);
 void lmb_local_destroy(lmb_local *l); /* NULL is a no-op */
 
 /* Train `task` on `data`; result->delta (n) is filled, result->examples is their number.
+ *   memory  a file for what a client keeps from round to round, where the term asks for it; NULL: it is forgotten
  *   errors  E_SHAPE when the data have other classes than the model, E_STOPPED when the task is no longer wanted */
 LMB_MUST_CHECK lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_train_result *result,
-                                          lmb_error *err);
+                                          const char *memory, lmb_error *err);
 
 #ifdef __cplusplus
 }

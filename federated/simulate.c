@@ -31,14 +31,23 @@ static bool drops(const sim *s, int64_t client, uint64_t round)
     return s->o->c.dropout > 0 && lmb_rand_uniform(&r, 1) < (float)s->o->c.dropout;
 }
 
-/* What a server would refuse. */
-static bool acceptable(const sim *s, const lmb_train_result *r)
+/* What a server would refuse, with its sentence. */
+static bool acceptable(const sim *s, int client, const lmb_train_result *r)
 {
-    if (!r->examples || r->examples > (uint64_t)s->o->server->max_examples)
+    const lmb_server_config *c = s->o->server;
+    const lmb_log *log = s->o->job->log;
+
+    if (!r->examples || r->examples > (uint64_t)c->max_examples) {
+        lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
+                   " are allowed (max_examples)", s->report.round, client, r->examples, c->max_examples);
         return false;
+    }
     for (size_t i = 0; i < s->n; i++)
-        if (!(fabsf(r->delta[i]) <= (float)s->o->server->max_abs))
+        if (!(fabsf(r->delta[i]) <= (float)c->max_abs)) {
+            lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
+                       "values up to %g are allowed (max_abs)", s->report.round, client, i, (double)r->delta[i], c->max_abs);
             return false;
+        }
     return true;
 }
 
@@ -77,7 +86,7 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
         return LMB_FAIL(err, st, "%s", own.msg);
     s->left[place].done = 1;
     s->left[place].loss = figure(&result.metrics, "loss");
-    if (!acceptable(s, &result))
+    if (!acceptable(s, client, &result))
         return LMB_OK;
     s->left[place].examples = result.examples;
     if (s->aggregator->needs_all)
@@ -129,12 +138,13 @@ static lmb_status merge_sums(sim *s, lmb_error *err)
 {
     uint64_t *weight;
     int64_t *sum;
+    size_t n;
 
-    if (s->comm->size == 1)
-        return LMB_OK;
-    sum = s->aggregator->sums(s->sum, &weight);
-    LMB_TRY(lmb_comm_reduce_all(s->comm, (void *)sum, s->scratch, 2 * s->n, add_integers, NULL, err));
-    return lmb_comm_reduce_all(s->comm, (void *)weight, s->scratch, 2, add_integers, NULL, err);
+    for (int k = 0; s->comm->size > 1 && (sum = s->aggregator->sums(s->sum, k, &n, &weight)); k++) {
+        LMB_TRY(lmb_comm_reduce_all(s->comm, (void *)sum, s->scratch, 2 * n, add_integers, NULL, err));
+        LMB_TRY(lmb_comm_reduce_all(s->comm, (void *)weight, s->scratch, 2, add_integers, NULL, err));
+    }
+    return LMB_OK;
 }
 
 /* Updates of other ranks come to rank 0, in order of their place. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "federated/local.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
@@ -17,11 +18,11 @@ static const char usage[] =
     "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n";
 
 /* What the training thread works with. */
-typedef struct worker { lmb_local *local; const lmb_dataset *data; } worker;
+typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH]; } worker;
 static lmb_status train(void *ctx, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
 {
     worker *w = ctx;
-    return lmb_local_train(w->local, w->data, task, result, err);
+    return lmb_local_train(w->local, w->data, task, result, w->memory, err);
 }
 
 static lmb_client *running;
@@ -42,7 +43,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
     lmb_dataset *data = NULL;
-    worker mine = { NULL, NULL };
+    worker mine = { NULL, NULL, "" };
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
     int i = 0, k = 1;
@@ -62,6 +63,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
+    LMB_TRY_GOTO(st, done, lmb_path_join(mine.memory, sizeof mine.memory, c.client.state_dir, "memory.bin", err));
     LMB_TRY_GOTO(st, done, lmb_local_create(&mine.local, err));
     mine.data = data ? data : j->all;
     lmb_local_trainer trainer = { train, &mine };

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/base/file.h"
 #include "datasets/split.h"
 #include "federated/local.h"
 #include "federated/simulate.h"
@@ -39,16 +41,33 @@ typedef struct request {
     lmb_local *local;
 } request;
 
+/* Where a client keeps what it must remember. */
+static lmb_status memory_of(const request *r, int client, char path[LMB_FEDERATION_PATH + 32], lmb_error *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "client-%d.bin", client);
+    return lmb_path_join(path, LMB_FEDERATION_PATH + 32, r->state_dir, name, err);
+}
+
 static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
 {
     request *r = ctx;
-    return lmb_local_train(r->local, r->part[client], task, result, err);
+    char memory[LMB_FEDERATION_PATH + 32];
+
+    LMB_TRY(memory_of(r, client, memory, err));
+    return lmb_local_train(r->local, r->part[client], task, result, memory, err);
 }
 
 /* Lines of rounds that were not saved are written again. */
 static lmb_status begin(void *ctx, uint64_t next, lmb_error *err)
 {
     request *r = ctx;
+    char memory[LMB_FEDERATION_PATH + 32];
+
+    for (int i = 0; next == 0 && i < r->c.clients; i++) {
+        LMB_TRY(memory_of(r, i, memory, err));
+        unlink(memory);
+    }
     if (next)
         fprintf(stderr, "going on after round %llu\n", (unsigned long long)next - 1);
     return lmb_history_cut(r->rounds.history, "round", (int64_t)next, err);
@@ -103,6 +122,8 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(divide(r, err));
     s.examples = r->examples;
     LMB_TRY(lmb_local_create(&r->local, err));
+    if (r->rounds.term && r->rounds.term->memory)
+        s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
     LMB_TRY(lmb_rounds_open(&r->job, &r->c, lmb_args_get(&r->args, "model", NULL), "simulation", &r->rounds, err));
     if (lmb_args_get(&r->args, "test", NULL))
         r->rounds.test = r->job.test;

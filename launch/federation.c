@@ -25,7 +25,7 @@ lmb_status lmb_federation_of(const lmb_job *j, lmb_federation_config *out, lmb_e
     if (!j->c.federation)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `federation` section; see configs/fashion-mnist/journey.yaml");
     LMB_TRY(lmb_fields_bind(lmb_federation_fields, j->c.federation, out, err));
-    return lmb_local_check(out->local, err);
+    return lmb_local_check(out->local, NULL, err);
 }
 
 lmb_status lmb_federation_slice(const lmb_job *j, const lmb_federation_config *c, int i, int k, lmb_dataset **out, lmb_error *err)

@@ -9,6 +9,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
+#include "federated/local.h"
 #include "train/model.h"
 
 /* ---- a round is over ---- */
@@ -89,13 +90,41 @@ static void on_round(void *ctx, const lmb_round_report *r)
 
 /* ---- opening ---- */
 
-/* Parameters travel; statistics, observers and masks stay as the server has them. */
-static lmb_fed_segment *segments_of(const lmb_state_layout *l)
+/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them. */
+static lmb_fed_segment *segments_of(const lmb_state_layout *l, size_t n)
 {
-    lmb_fed_segment *s = calloc((size_t)l->n + 1, sizeof *s);
+    lmb_fed_segment *s = calloc((size_t)l->n + 2, sizeof *s);
     for (int i = 0; s && i < l->n; i++)
         s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, l->segment[i].role == LMB_ROLE_PARAMETER && !l->segment[i].frozen };
+    if (s)
+        s[l->n] = (lmb_fed_segment){ l->count, n - l->count, true };
     return s;
+}
+
+/* The aggregator may ask something of clients, which they learn from their settings. */
+static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+{
+    const lmb_aggregator *a;
+    lmb_server_config server;
+    const char *name = "fedavg";
+
+    LMB_TRY(lmb_fields_bind(lmb_server_fields, c->server, &server, err));
+    if (server.aggregator)
+        LMB_TRY(lmb_tree_name(server.aggregator, &name, err));
+    LMB_TRY(lmb_aggregator_find(name, &a, err));
+    r->n = r->layout->count;
+    if (!a->term)
+        return LMB_OK;
+    r->term = lmb_term_find(a->term);
+    if (!r->term)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "aggregator %s asks for %s, which is not built in", a->name, a->term);
+    if (server.server_lr != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s keeps numbers beside the model that server_lr (%g) would change too; set it to 1", a->name,
+                        server.server_lr);
+    LMB_TRY(lmb_local_check(c->local, a->term, err));
+    r->n += r->term->extra(r->layout->count);
+    lmb_str_addf(&r->settings, "\nterm: %s\n", a->term);
+    return lmb_str_check(&r->settings, err);
 }
 
 static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
@@ -119,16 +148,17 @@ lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, con
     LMB_TRY(open_model(r, path, err));
     LMB_TRY(lmb_onnx_export(r->model, NULL, &r->graph, err));
     LMB_TRY(lmb_state_layout_create(r->model, &r->layout, err));
-    r->segments = segments_of(r->layout);
-    r->state = malloc(sizeof *r->state * (r->layout->count + 1));
+    if (c->local)
+        LMB_TRY(lmb_tree_dump(c->local, 0, &r->settings));
+    LMB_TRY(find_term(r, c, err));
+    r->segments = segments_of(r->layout, r->n);
+    r->state = calloc(r->n + 1, sizeof *r->state);
     if (!r->segments || !r->state)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu numbers", r->layout->count);
     lmb_state_from_graph(r->layout, r->model, r->state);
-    if (c->local)
-        LMB_TRY(lmb_tree_dump(c->local, 0, &r->settings));
-    r->server = (lmb_server_job){ .n = r->layout->count, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
+    r->server = (lmb_server_job){ .n = r->n, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
                                   .graph_bytes = r->graph.n, .settings = r->settings.text ? r->settings.text : "", .segments = r->segments,
-                                  .n_segments = (size_t)r->layout->n, .evaluate = evaluate, .on_round = on_round, .ctx = r };
+                                  .n_segments = (size_t)r->layout->n + 1, .evaluate = evaluate, .on_round = on_round, .ctx = r };
     return LMB_OK;
 }
 

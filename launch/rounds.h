@@ -5,6 +5,7 @@
 
 #include "core/base/str.h"
 #include "federated/server.h"
+#include "federated/terms/term.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
 
@@ -14,7 +15,9 @@ typedef struct lmb_rounds {
     lmb_state_layout *layout;
     lmb_str graph, settings; /* what clients are given: ONNX bytes, YAML */
     lmb_fed_segment *segments;
-    float *state;            /* [layout->count] the model it begins with; later scratch */
+    float *state;            /* [n] the model it begins with; later scratch */
+    const lmb_term *term;    /* what the aggregator asks of clients; NULL: nothing */
+    size_t n;                /* layout->count and the term's numbers */
     const lmb_dataset *test; /* also scored in each round, for curves only; NULL: not    */
     char history[LMB_STAGE_PATH], leave[LMB_STAGE_PATH];
     lmb_server_job server;   /* filled in, but for its log */

@@ -175,6 +175,7 @@ static lmb_status apply(lmb_trainer *t, float *v, lmb_error *err)
         m.shrink = (float)(t->c.clip / norm);
     m.keep = (float)fmin(t->c.ema, (1 + steps) / (10 + steps)); /* a short memory at first, so that the start does not linger */
     lmb_pool_run(t->n > MANY ? t->pool : NULL, t->layout->n, move_segment, &m);
+    t->travel += m.lr;
     t->s.step++;
     return LMB_OK;
 }

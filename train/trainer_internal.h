@@ -38,7 +38,7 @@ struct lmb_trainer {
     lmb_trainer_state s;
     lmb_watch *watch;
     lmb_gradient_terms terms;
-    double rate_seconds;   /* of the running epoch */
+    double travel, rate_seconds; /* rates of all steps; of the running epoch */
     int64_t rate_images;
 };
 

@@ -204,7 +204,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
         memset(t->s.slot[i], 0, t->n * sizeof *t->s.slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
-    t->s.loss_sum = t->rate_seconds = 0;
+    t->s.loss_sum = t->rate_seconds = t->travel = 0;
     t->rate_images = 0;
     t->s.best_accuracy = -1;
     lmb_loader_destroy(t->loader);
@@ -237,5 +237,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
 
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms) { t->terms = *terms; }
+
+double lmb_trainer_travel(const lmb_trainer *t) { return t->travel; }
 
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }

@@ -28,8 +28,9 @@ void lmbi_exact_sum_begin(lmbi_exact_sum *s);
 void lmbi_exact_sum_add(lmbi_exact_sum *s, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight);
 /* E_NUMERIC when nothing was added. Call before lmbi_exact_mean. */
 LMB_MUST_CHECK lmb_status lmbi_exact_sum_check(const lmbi_exact_sum *s, const char *who, lmb_error *err);
-static inline int64_t *lmbi_exact_sums(lmbi_exact_sum *s, uint64_t **weight)
+static inline int64_t *lmbi_exact_sums(lmbi_exact_sum *s, size_t *n, uint64_t **weight)
 {
+    *n = s->n;
     *weight = &s->weight;
     return s->sum;
 }

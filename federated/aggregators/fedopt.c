@@ -119,7 +119,10 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
-static int64_t *sums(void *state, uint64_t **weight) { return lmbi_exact_sums(&((fedopt *)state)->sum, weight); }
+static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight)
+{
+    return which ? NULL : lmbi_exact_sums(&((fedopt *)state)->sum, n, weight);
+}
 
 static const void *save(const void *state, size_t *bytes)
 {

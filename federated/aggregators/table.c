@@ -8,6 +8,8 @@ const lmb_aggregator *const lmb_aggregators[] = {
     &lmbi_fedadagrad,
     &lmbi_fedadam,
     &lmbi_fedyogi,
+    &lmbi_scaffold,
+    &lmbi_fednova,
     &lmbi_median,
     &lmbi_trimmed_mean,
     &lmbi_krum,
@@ -19,7 +21,7 @@ const lmb_aggregator *const lmb_aggregators[] = {
 
 lmb_status lmb_aggregator_find(const char *name, const lmb_aggregator **out, lmb_error *err)
 {
-    char known[200] = "";
+    char known[400] = "";
     for (int i = 0; lmb_aggregators[i]; i++) {
         if (strcmp(lmb_aggregators[i]->name, name) == 0) {
             *out = lmb_aggregators[i];

@@ -16,7 +16,7 @@ federation:
   least: 10
   server: {rounds: 6, target: 7, minimum: 2, seed: 3, address: 127.0.0.1, port: 0}
   simulate: {dropout: 0.15, checkpoint_s: 0}
-  local: {train: {epochs: 2, batch: 32, lr: 0.05, threads: 1}, calibrate: 1}
+  local: {train: {epochs: 2, batch: 32, lr: 0.05, threads: 1, optimizer: {name: sgd, momentum: 0}}, calibrate: 1}
 Y
 fail() { echo "FAILED: $*"; cat "$dir/log"; exit 1; }
 # model RUN RANKS OPTION...: the hash of what is left
@@ -25,7 +25,7 @@ model() {
     mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" simulate "$dir/s.yaml" --set "run=$run" "$@" >"$dir/out" 2>"$dir/log" || return 1
     sha256sum <"$run/simulation/model.onnx"
 }
-for aggregator in fedavg fedyogi median; do
+for aggregator in fedavg fedyogi median scaffold; do
     one=$(model "$aggregator-1" 1 --set federation.server.aggregator=$aggregator) || fail "$aggregator on one rank"
     for ranks in 2 4; do
         [ "$(model "$aggregator-$ranks" $ranks --set federation.server.aggregator=$aggregator)" = "$one" ] || fail "$aggregator: other bits on $ranks ranks"
@@ -36,7 +36,10 @@ grep -q '^{"round": 6, "committed": true' "$dir/median-4/simulation/history.json
 one=$(sha256sum <"$dir/fedavg-1/simulation/model.onnx")
 for wait in 0.05 0.1 0.15 0.2 0.3; do
     timeout -s KILL $wait "$limbeck" simulate "$dir/s.yaml" --set "run=$dir/killed" >/dev/null 2>&1
+    timeout -s KILL $wait "$limbeck" simulate "$dir/s.yaml" --set "run=$dir/killed-s" --set federation.server.aggregator=scaffold >/dev/null 2>&1
 done
+[ "$(model killed-s 1 --set federation.server.aggregator=scaffold)" = "$(sha256sum <"$dir/scaffold-1/simulation/model.onnx")" ] ||
+    fail "killed and gone on with what clients remember: other bits"
 [ "$(model killed 1)" = "$one" ] || fail "killed and gone on: other bits"
 [ "$(grep -c '"round"' "$dir/killed/simulation/history.jsonl")" = 7 ] || fail "a history with other than 7 lines"
 [ "$(model killed 1 --fresh)" = "$one" ] || fail "--fresh: other bits"
@@ -62,6 +65,9 @@ wait
 
 "$limbeck" simulate "$dir/s.yaml" --set federation.server.minimum=50 --set federation.server.target=60 >/dev/null 2>"$dir/log" && fail "an impossible minimum"
 grep -q "no round could ever succeed" "$dir/log" || fail "the sentence about minimum"
+"$limbeck" simulate "$dir/s.yaml" --set federation.server.aggregator=scaffold --set federation.local.train.optimizer=adam >/dev/null 2>"$dir/log" &&
+    fail "SCAFFOLD with Adam"
+grep -q "momentum: 0" "$dir/log" || fail "the sentence about plain gradient descent"
 "$limbeck" simulate "$dir/s.yaml" --set federation.server.selection=best >/dev/null 2>"$dir/log" && fail "an unknown selection"
 grep -q "known are: uniform" "$dir/log" || fail "the sentence about selections"
 echo "simulate: passed"
