@@ -37,7 +37,9 @@ const lmb_field lmb_server_fields[] = {
     LMB_REAL(lmb_server_config, max_abs, 8, 1e-6, 1e6, "", "greatest size of one value of an update"),
     LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
     LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
+    LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
     LMB_TREE(lmb_server_config, selection, "who takes part when more than target are there; uniform when absent"),
+    LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_FIELD_END,
 };
 
@@ -189,6 +191,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(open_loop(s, err));
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
+    LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
     return open_model(s, err);
 }

@@ -35,8 +35,8 @@ extern "C" {
 typedef struct lmb_server_config {
     const char *address, *state_dir;
     int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
-    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs;
-    const struct lmb_tree *aggregator, *selection;
+    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
+    const struct lmb_tree *aggregator, *selection, *codec, *privacy;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
 
@@ -46,6 +46,7 @@ typedef struct lmb_round_report {
     bool best;                         /* best score so far */
     uint64_t selected, updates, examples;
     uint64_t bytes_in, bytes_out;      /* on the wire, this round */
+    uint64_t payload, plain;           /* bytes of the updates, and what they would be as f32; 0 in a simulation */
     double seconds;
     bool scored;
     double score;

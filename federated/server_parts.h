@@ -64,6 +64,7 @@ struct lmb_server {
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
     lmb_journal_state state;
+    lmb_codec_spec codec;
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
     float *model, *delta; /* (n) */

@@ -159,7 +159,7 @@ static void deliver(lmb_server *s, member *m)
     lmb_status st = s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
                                              : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
 
-    if (st == LMB_E_IO) { /* part of it may be in the sum already: the round cannot be trusted */
+    if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
     } else if (st != LMB_OK) {
         lmbi_member_out(s, m, err.msg);
@@ -167,6 +167,8 @@ static void deliver(lmb_server *s, member *m)
         m->status = MEMBER_DELIVERED;
         s->report.updates++;
         s->report.examples += head.examples;
+        s->report.payload += head.blob.bytes;
+        s->report.plain += head.n * sizeof(float);
         average_metrics(s, &head);
         note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
         look_soon(s);
@@ -180,7 +182,11 @@ void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
                                .max_examples = (uint64_t)s->cfg.max_examples,
                                .layout = s->job.layout,
                                .model = s->blobs[BLOB_MODEL].id.hash,
-                               .max_abs = s->cfg.max_abs };
+                               .max_abs = s->cfg.max_abs,
+                               .codec = &s->codec,
+                               .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, m->id),
+                               .norm_clip = s->cfg.clip_norm,
+                               .keep = s->aggregator->needs_all };
     lmb_error err = LMB_ERROR_INIT;
     lmb_want have = { .blob = head->blob };
 

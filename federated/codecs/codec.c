@@ -136,7 +136,7 @@ static lmb_status check_finite(const float *v, size_t at, size_t count, lmb_erro
 {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(v[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is not finite", at + i);
+            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is %g; values must be finite", at + i, (double)v[i]);
     return LMB_OK;
 }
 

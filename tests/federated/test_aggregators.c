@@ -244,7 +244,7 @@ START_TEST(unknown_names_are_refused)
     const lmb_aggregator *a;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_aggregator_find("fedvag", &a, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi, median, "
+    ck_assert_str_eq(err.msg, "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi, scaffold, fednova, median, "
                                  "trimmed_mean, krum, multi_krum, bulyan, geometric_median");
 }
 END_TEST
