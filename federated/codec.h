@@ -13,6 +13,8 @@
  *   seeded      encoding depends on the seed
  *   has_memory  what was left out is kept and added to the next change (error feedback): only real clients can, and no
  *               bound on the size of a change holds for what is sent
+ *   alone       the error of a value depends on that value alone: numbers of different kinds may stand in one vector
+ *   sparse      most values are left out: single updates can not be compared value by value
  *   fixed       the number of bytes follows from the number of values
  *   slack       the L2 norm of what is decoded exceeds that of what was encoded by no more than this share
  *
@@ -51,7 +53,7 @@ typedef struct lmb_codec_common {
 
 typedef struct lmb_codec {
     const char *name, *help, *source;
-    bool lossless, seeded, has_memory, fixed;
+    bool lossless, seeded, has_memory, alone, sparse, fixed;
     double slack;
     const lmb_field *fields; /* INT and REAL alone */
     size_t config_bytes;     /* <= LMB_CODEC_CONFIG */

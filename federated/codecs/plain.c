@@ -25,7 +25,7 @@ static lmb_status f32_decode(const void *config, uint64_t seed, uint64_t block, 
 }
 
 const lmb_codec lmbi_codec_f32 = {
-    .name = "f32", .help = "every value as it is, 4 bytes", .source = "", .lossless = true, .fixed = true, .slack = 1e-6, .fields = fields,
+    .name = "f32", .help = "every value as it is, 4 bytes", .source = "", .lossless = true, .alone = true, .fixed = true, .slack = 1e-6, .fields = fields,
     .config_bytes = sizeof(lmb_codec_common), .bytes = f32_bytes, .encode = f32_encode, .decode = f32_decode,
 };
 
@@ -58,6 +58,6 @@ static lmb_status bf16_decode(const void *config, uint64_t seed, uint64_t block,
 }
 
 const lmb_codec lmbi_codec_bf16 = {
-    .name = "bf16", .help = "the upper half of every value, 2 bytes", .source = "", .fixed = true, .slack = 0.004, .fields = fields,
+    .name = "bf16", .help = "the upper half of every value, 2 bytes", .source = "", .alone = true, .fixed = true, .slack = 0.004, .fields = fields,
     .config_bytes = sizeof(lmb_codec_common), .bytes = bf16_bytes, .encode = bf16_encode, .decode = bf16_decode,
 };

@@ -113,5 +113,5 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
 
 const lmb_codec lmbi_codec_topk = {
     .name = "topk", .help = "the greatest values and their places; clients keep the rest for later", .source = "arXiv:1809.07599",
-    .has_memory = true, .slack = 0.004, .fields = fields, .config_bytes = sizeof(config), .bytes = bytes_of, .encode = encode, .decode = decode,
+    .has_memory = true, .sparse = true, .slack = 0.004, .fields = fields, .config_bytes = sizeof(config), .bytes = bytes_of, .encode = encode, .decode = decode,
 };

@@ -32,6 +32,13 @@ typedef enum {
     LMB_SAMPLING_FIXED    /* a share q, without replacement: neighbours differ by the data of one client              */
 } lmb_sampling;
 
+/* What a federation remembers of its privacy. */
+typedef struct lmb_rdp_ledger {
+    uint64_t sampling, rounds;
+    double clip; /* of the next round */
+    lmb_rdp spent;
+} lmb_rdp_ledger;
+
 /* Of order alpha, of one round: a sum of vectors of norm <= C, one a client, with normal noise of standard deviation z C.
  * Infinite for z = 0. 0 < q <= 1. */
 double lmb_rdp_gaussian(lmb_sampling sampling, double q, double z, int alpha);
