@@ -32,7 +32,7 @@ lmb_status lmbi_comm_open_self(lmb_comm **out, lmb_error *err)
     lmb_comm *c = malloc(sizeof *c);
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a communicator");
-    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort, true };
+    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort, true, NULL, NULL };
     *out = c;
     return LMB_OK;
 }
@@ -77,31 +77,36 @@ void lmb_comm_close(lmb_comm *c)
 }
 
 /* Ranks beyond the largest power of two hand their vector to a partner first and get the result back. */
-lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n,
-                               void (*combine)(void *ctx, float *into, const float *from, size_t n), void *ctx, lmb_error *err)
+lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n, lmb_combine combine, void *ctx,
+                                   lmb_error *err)
 {
-    int power = 1, extra;
+    int power = 1, extra, me = c->rank / stride, size = c->size / stride, base = c->rank % stride;
     size_t bytes = n * sizeof *v;
 
-    while (power * 2 <= c->size)
+    while (power * 2 <= size)
         power *= 2;
-    extra = c->size - power;
-    if (c->rank >= power) {
-        LMB_TRY(c->exchange(c, v, c->rank - power, NULL, -1, bytes, err));
-        return c->exchange(c, NULL, -1, v, c->rank - power, bytes, err);
+    extra = size - power;
+    if (me >= power) {
+        LMB_TRY(c->exchange(c, v, (me - power) * stride + base, NULL, -1, bytes, err));
+        return c->exchange(c, NULL, -1, v, (me - power) * stride + base, bytes, err);
     }
-    if (c->rank < extra) {
-        LMB_TRY(c->exchange(c, NULL, -1, scratch, c->rank + power, bytes, err));
-        combine(ctx, v, scratch, n);
+    if (me < extra) {
+        LMB_TRY(c->exchange(c, NULL, -1, scratch, (me + power) * stride + base, bytes, err));
+        combine(ctx, v, scratch, at, n);
     }
     for (int bit = 1; bit < power; bit *= 2) {
-        int peer = c->rank ^ bit;
+        int peer = (me ^ bit) * stride + base;
         LMB_TRY(c->exchange(c, v, peer, scratch, peer, bytes, err));
-        combine(ctx, v, scratch, n);
+        combine(ctx, v, scratch, at, n);
     }
-    if (c->rank < extra)
-        return c->exchange(c, v, c->rank + power, NULL, -1, bytes, err);
+    if (me < extra)
+        return c->exchange(c, v, (me + power) * stride + base, NULL, -1, bytes, err);
     return LMB_OK;
+}
+
+lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine, void *ctx, lmb_error *err)
+{
+    return lmbi_comm_reduce_stride(c, 1, v, scratch, 0, n, combine, ctx, err);
 }
 
 lmb_status lmb_comm_agree(lmb_comm *c, const char *what, const void *mine, size_t n, lmb_error *err)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/base/random.h"
 
 const lmb_field lmb_augment_fields[] = {
@@ -44,35 +45,40 @@ static int64_t mirrored(int64_t i, int64_t n)
     return i < n ? i : 2 * (n - 1) - i;
 }
 
+/* Row x of `out` is in[x + dx]; what lies beside the image is 0, or the mirror image. */
+static void shift_row(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t w, int64_t dx, bool reflect)
+{
+    int64_t lo = dx < 0 ? -dx : 0, hi = dx > 0 ? w - dx : w;
+
+    lo = lo < w ? lo : w;
+    hi = hi > lo ? hi : lo;
+    if (lo < hi)
+        memcpy(out + lo, in + lo + dx, (size_t)(hi - lo));
+    for (int64_t x = 0; x < lo; x++)
+        out[x] = reflect ? in[mirrored(x + dx, w)] : 0;
+    for (int64_t x = hi; x < w; x++)
+        out[x] = reflect ? in[mirrored(x + dx, w)] : 0;
+}
+
 static void shift(const lmb_augment *a, const uint8_t *in, uint8_t *out, const lmb_shape *s, int64_t dy, int64_t dx)
 {
     int64_t h = s->d[1], w = s->d[2];
 
     for (int64_t c = 0; c < s->d[0]; c++)
         for (int64_t y = 0; y < h; y++) {
-            uint8_t *row = out + (c * h + y) * w;
-            int64_t sy = y + dy;
-            if (a->reflect) {
-                const uint8_t *from = in + (c * h + mirrored(sy, h)) * w;
-                for (int64_t x = 0; x < w; x++)
-                    row[x] = from[mirrored(x + dx, w)];
-                continue;
-            }
-            memset(row, 0, (size_t)w);
-            int64_t lo = dx < 0 ? -dx : 0, hi = dx > 0 ? w - dx : w;
-            if (sy >= 0 && sy < h && lo < hi)
-                memcpy(row + lo, in + (c * h + sy) * w + lo + dx, (size_t)(hi - lo));
+            int64_t sy = a->reflect ? mirrored(y + dy, h) : y + dy;
+            if (sy >= 0 && sy < h)
+                shift_row(in + (c * h + sy) * w, out + (c * h + y) * w, w, dx, a->reflect);
+            else
+                memset(out + (c * h + y) * w, 0, (size_t)w);
         }
 }
 
-static void mirror_rows(uint8_t *image, int64_t rows, int64_t w)
+static void mirror_rows(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t rows, int64_t w)
 {
-    for (int64_t r = 0; r < rows; r++, image += w)
-        for (int64_t i = 0, j = w - 1; i < j; i++, j--) {
-            uint8_t t = image[i];
-            image[i] = image[j];
-            image[j] = t;
-        }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < w; i++)
+            out[r * w + i] = in[r * w + w - 1 - i];
 }
 
 static void cut(uint8_t *image, const lmb_shape *s, int64_t side, int64_t cy, int64_t cx)
@@ -91,17 +97,23 @@ void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *s,
 {
     lmb_rand r = lmb_rand_at(seed, LMB_RAND_AUGMENT, epoch, sample);
 
+    int64_t dy = 0, dx = 0;
+    size_t bytes = (size_t)(s->d[0] * s->d[1] * s->d[2]);
+    bool flip = a->flip && lmb_rand_u32(&r, E_FLIP) >> 31;
+
     if (a->crop) {
-        int64_t dy = (int64_t)lmb_rand_below(&r, E_CROP_Y, (uint32_t)(2 * a->crop + 1)) - a->crop;
-        int64_t dx = (int64_t)lmb_rand_below(&r, E_CROP_X, (uint32_t)(2 * a->crop + 1)) - a->crop;
-        size_t bytes = (size_t)(s->d[0] * s->d[1] * s->d[2]);
-        if (dy || dx) {
-            memcpy(scratch, image, bytes);
-            shift(a, scratch, image, s, dy, dx);
-        }
+        dy = (int64_t)lmb_rand_below(&r, E_CROP_Y, (uint32_t)(2 * a->crop + 1)) - a->crop;
+        dx = (int64_t)lmb_rand_below(&r, E_CROP_X, (uint32_t)(2 * a->crop + 1)) - a->crop;
     }
-    if (a->flip && lmb_rand_u32(&r, E_FLIP) >> 31)
-        mirror_rows(image, s->d[0] * s->d[1], s->d[2]);
+    /* To crop and then flip is to flip and then crop from the other side: the copy that cropping needs is the flip. */
+    if (flip)
+        mirror_rows(image, scratch, s->d[0] * s->d[1], s->d[2]);
+    else if (dy || dx)
+        memcpy(scratch, image, bytes);
+    if (dy || dx)
+        shift(a, scratch, image, s, dy, flip ? -dx : dx);
+    else if (flip)
+        memcpy(image, scratch, bytes);
     if (a->cutout)
         cut(image, s, a->cutout, lmb_rand_below(&r, E_CUT_Y, (uint32_t)s->d[1]),
             lmb_rand_below(&r, E_CUT_X, (uint32_t)s->d[2]));

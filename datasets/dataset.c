@@ -72,26 +72,31 @@ lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t index, lmb_erro
 
 /* ---- in memory ---- */
 
-typedef struct memory { uint8_t *samples; int32_t *labels, *groups; size_t bytes; } memory;
+typedef struct memory { lmb_dataset_arrays a; size_t bytes; bool hashed; lmb_hash hash; } memory;
+
+static const uint8_t *sample_at(const memory *m, int64_t index)
+{
+    return (const uint8_t *)m->a.samples + m->a.offset + (size_t)index * m->bytes;
+}
 
 static lmb_status memory_read(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
 {
     const memory *m = d->state;
     LMB_TRY(lmb_dataset_check_index(d, index, err));
-    memcpy(sample, m->samples + (size_t)index * m->bytes, m->bytes);
-    *label = m->labels[index];
+    memcpy(sample, sample_at(m, index), m->bytes);
+    *label = m->a.labels[index];
     return LMB_OK;
 }
 
-static int32_t memory_label(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->labels[index]; }
-static int32_t memory_group(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->groups[index]; }
+static int32_t memory_label(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->a.labels[index]; }
+static int32_t memory_group(const lmb_dataset *d, int64_t index) { return ((const memory *)d->state)->a.groups[index]; }
 
 static void memory_destroy(lmb_dataset *d)
 {
     memory *m = d->state;
-    free(m->samples);
-    free(m->labels);
-    free(m->groups);
+    free(m->a.samples);
+    free(m->a.labels);
+    free(m->a.groups);
     free(m);
 }
 
@@ -109,19 +114,26 @@ static lmb_status check_arrays(const lmb_dataset_arrays *a, const char *from, lm
     return LMB_OK;
 }
 
-static lmb_hash hash_arrays(const lmb_dataset_arrays *a)
+/* Kept once it is known: the content does not change. */
+static lmb_hash memory_hash(const lmb_dataset *d)
 {
+    memory *m = d->state;
+    const lmb_dataset_arrays *a = &m->a;
     int64_t head[4] = { a->n, a->classes, a->dtype, a->shape.n };
     lmb_hasher h;
 
+    if (m->hashed)
+        return m->hash;
     lmb_hash_begin(&h);
     lmb_hash_add(&h, head, sizeof head);
     lmb_hash_add(&h, a->shape.d, sizeof a->shape.d[0] * (size_t)a->shape.n);
-    lmb_hash_add(&h, a->samples, (size_t)a->n * lmb_shape_bytes(&a->shape, a->dtype));
+    lmb_hash_add(&h, sample_at(m, 0), (size_t)a->n * m->bytes);
     lmb_hash_add(&h, a->labels, sizeof *a->labels * (size_t)a->n);
     if (a->groups)
         lmb_hash_add(&h, a->groups, sizeof *a->groups * (size_t)a->n);
-    return lmb_hash_end(&h);
+    m->hash = lmb_hash_end(&h);
+    m->hashed = true;
+    return m->hash;
 }
 
 lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb_dataset **out, lmb_error *err)
@@ -138,9 +150,9 @@ lmb_status lmb_dataset_memory(const lmb_dataset_arrays *a, const char *from, lmb
         free(m);
         return st;
     }
-    *m = (memory){ a->samples, a->labels, a->groups, lmb_shape_bytes(&a->shape, a->dtype) };
+    *m = (memory){ .a = *a, .bytes = lmb_shape_bytes(&a->shape, a->dtype) };
     *d = (lmb_dataset){ .n = a->n, .shape = a->shape, .dtype = a->dtype, .classes = a->classes,
-                        .class_names = a->class_names, .hash = hash_arrays(a), .read = memory_read,
+                        .class_names = a->class_names, .hash = memory_hash, .read = memory_read,
                         .label = memory_label, .group = a->groups ? memory_group : NULL, .destroy = memory_destroy,
                         .state = m };
     *out = d;
@@ -170,13 +182,23 @@ static int32_t subset_group(const lmb_dataset *d, int64_t index)
     return s->of->group(s->of, s->index[index]);
 }
 
+static lmb_hash subset_hash(const lmb_dataset *d)
+{
+    const subset *s = d->state;
+    lmb_hash of = s->of->hash(s->of);
+    lmb_hasher h;
+
+    lmb_hash_begin(&h);
+    lmb_hash_add(&h, &of, sizeof of);
+    lmb_hash_add(&h, s->index, sizeof *s->index * (size_t)d->n);
+    return lmb_hash_end(&h);
+}
+
 static void subset_destroy(lmb_dataset *d) { free(d->state); }
 
 lmb_status lmb_dataset_subset(const lmb_dataset *of, const uint32_t *index, int64_t n, lmb_dataset **out,
                               lmb_error *err)
 {
-    lmb_hasher h;
-
     if (n < 1)
         return LMB_FAIL(err, LMB_E_ARG, "a subset of %lld samples; it must have at least one", (long long)n);
     for (int64_t i = 0; i < n; i++)
@@ -190,12 +212,9 @@ lmb_status lmb_dataset_subset(const lmb_dataset *of, const uint32_t *index, int6
     }
     s->of = of;
     memcpy(s->index, index, sizeof *index * (size_t)n);
-    lmb_hash_begin(&h);
-    lmb_hash_add(&h, &of->hash, sizeof of->hash);
-    lmb_hash_add(&h, index, sizeof *index * (size_t)n);
     *d = *of;
     d->n = n;
-    d->hash = lmb_hash_end(&h);
+    d->hash = subset_hash;
     d->read = subset_read;
     d->label = of->label ? subset_label : NULL;
     d->group = of->group ? subset_group : NULL;

@@ -25,13 +25,14 @@ struct lmb_dataset {
     lmb_dtype dtype;      /* U8 for images, F32 for signals               */
     int classes;
     const char *const *class_names; /* NULL or [classes]                  */
-    lmb_hash hash;        /* of the content: what ranks agree on at start */
     /* Sample `index` into `sample` (bytes of the shape) and its label in [0, classes). */
     lmb_status (*read)(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err);
     /* Label alone, without decoding; index in [0, n). NULL: only read() knows. */
     int32_t (*label)(const lmb_dataset *d, int64_t index);
     /* Natural group (writer, subject) of a sample; NULL: the set has none. */
     int32_t (*group)(const lmb_dataset *d, int64_t index);
+    /* Of the content: what ranks agree on at start. May read all samples; one call at a time. */
+    lmb_hash (*hash)(const lmb_dataset *d);
     void (*destroy)(lmb_dataset *d); /* frees state */
     void *state;
 };
@@ -66,6 +67,7 @@ LMB_MUST_CHECK lmb_status lmb_dataset_check_index(const lmb_dataset *d, int64_t 
 /* Samples that fit in memory. */
 typedef struct lmb_dataset_arrays {
     void *samples;                  /* [n, shape] of dtype, malloc'd           */
+    size_t offset;                  /* bytes in front of the first sample      */
     int32_t *labels;                /* [n], malloc'd                           */
     int32_t *groups;                /* [n], malloc'd, or NULL                  */
     int64_t n;

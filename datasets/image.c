@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/base/file.h"
 #include "datasets/image_decode.h"
 
@@ -57,11 +58,11 @@ lmb_status lmb_image_load(const char *path, int channels, int height, int width,
     return st;
 }
 
-/* Weights of the input pixels [from[i], from[i] + taps) that make output pixel i along one axis. */
+/* Weights of the input pixels from[i] .. from[i] + taps that make output pixel i along one axis. */
 typedef struct filter {
     int taps;
     int *from;     /* [out]       */
-    float *weight; /* [out, taps] */
+    float *weight; /* [taps, out] */
 } filter;
 
 static void filter_free(filter *f)
@@ -85,50 +86,59 @@ static lmb_status filter_make(int in, int out, double scale, filter *f, lmb_erro
         double centre = first + (i + 0.5) * scale, sum = 0;
         int from = (int)floor(centre - radius + 0.5);
         from = from < 0 ? 0 : from > in - f->taps ? in - f->taps : from;
-        float *w = f->weight + (size_t)i * (size_t)f->taps;
         for (int t = 0; t < f->taps; t++) {
             double far = fabs(from + t + 0.5 - centre) / radius;
-            w[t] = far < 1 ? (float)(1 - far) : 0.0f;
-            sum += w[t];
+            f->weight[(size_t)t * (size_t)out + (size_t)i] = far < 1 ? (float)(1 - far) : 0.0f;
+            sum += far < 1 ? (double)(float)(1 - far) : 0;
         }
-        for (int t = 0; t < f->taps; t++)
-            w[t] = (float)(w[t] / sum);
+        for (int t = 0; t < f->taps; t++) {
+            float *w = &f->weight[(size_t)t * (size_t)out + (size_t)i];
+            *w = (float)(*w / sum);
+        }
         f->from[i] = from;
     }
     return LMB_OK;
 }
 
-/* Along rows, for every row of the picture: in [H, W, C] -> mid [C, H, width]. */
-static void filter_rows(const lmb_image *in, const filter *f, int width, float *mid)
+/* line[0 .. n) = line + w row: a row of the picture as it is, colours side by side. */
+LMB_HOT static void add_row(float *LMB_RESTRICT line, const uint8_t *LMB_RESTRICT row, float w, size_t n)
 {
-    for (int c = 0; c < in->channels; c++)
-        for (int y = 0; y < in->height; y++) {
-            const uint8_t *row = in->pixels + (size_t)y * (size_t)in->width * (size_t)in->channels + c;
-            for (int x = 0; x < width; x++) {
-                const uint8_t *p = row + (size_t)f->from[x] * (size_t)in->channels;
-                const float *w = f->weight + (size_t)x * (size_t)f->taps;
-                float sum = 0;
-                for (int t = 0; t < f->taps; t++, p += in->channels)
-                    sum += w[t] * *p;
-                *mid++ = sum;
-            }
-        }
+    for (size_t i = 0; i < n; i++)
+        line[i] += w * (float)row[i];
 }
 
-/* Along columns: mid [C, H, width] -> out [C, height, width]. */
-static void filter_columns(const lmb_image *in, const filter *f, int height, int width, const float *mid, uint8_t *out)
+/* sum[x] = sum + w[x] line[from[x] * channels]: neighbours side by side, one tap at a time. */
+static void add_tap(float *LMB_RESTRICT sum, const float *LMB_RESTRICT line, const float *LMB_RESTRICT w,
+                            const int *LMB_RESTRICT from, int channels, int width)
 {
-    for (int c = 0; c < in->channels; c++)
-        for (int y = 0; y < height; y++) {
-            const float *w = f->weight + (size_t)y * (size_t)f->taps;
-            const float *top = mid + ((size_t)c * (size_t)in->height + (size_t)f->from[y]) * (size_t)width;
-            for (int x = 0; x < width; x++) {
-                float sum = 0.5f;
-                for (int t = 0; t < f->taps; t++)
-                    sum += w[t] * top[(size_t)t * (size_t)width + (size_t)x];
-                *out++ = (uint8_t)(sum > 255 ? 255 : sum);
-            }
-        }
+    for (int x = 0; x < width; x++)
+        sum[x] += w[x] * line[from[x] * channels];
+}
+
+/* One output row of one colour; line: the first of its numbers. */
+static void filter_line(const float *line, const filter *f, int channels, int width, float *sum, uint8_t *out)
+{
+    for (int x = 0; x < width; x++)
+        sum[x] = 0.5f;
+    for (int t = 0; t < f->taps; t++)
+        add_tap(sum, line + t * channels, f->weight + (size_t)t * (size_t)width, f->from, channels, width);
+    for (int x = 0; x < width; x++)
+        out[x] = (uint8_t)(sum[x] > 255 ? 255 : sum[x]);
+}
+
+/* Row by row: first along columns, which makes fewer rows, then along the row. `line`: a row of the picture, `sum`: of the output. */
+static void fit_rows(const lmb_image *in, const filter *columns, const filter *rows, int height, int width, float *line, float *sum,
+                     uint8_t *out)
+{
+    size_t n = (size_t)in->width * (size_t)in->channels;
+
+    for (int y = 0; y < height; y++) {
+        memset(line, 0, sizeof *line * n);
+        for (int t = 0; t < columns->taps; t++)
+            add_row(line, in->pixels + (size_t)(columns->from[y] + t) * n, columns->weight[t * height + y], n);
+        for (int c = 0; c < in->channels; c++)
+            filter_line(line + c, rows, in->channels, width, sum, out + ((size_t)c * (size_t)height + (size_t)y) * (size_t)width);
+    }
 }
 
 lmb_status lmb_image_fit(const lmb_image *in, int height, int width, uint8_t *out, lmb_error *err)
@@ -138,18 +148,16 @@ lmb_status lmb_image_fit(const lmb_image *in, int height, int width, uint8_t *ou
                         height, LMB_IMAGE_MAX_SIDE);
     double sy = (double)in->height / height, sx = (double)in->width / width, scale = sy < sx ? sy : sx;
     filter rows = { 0 }, columns = { 0 };
-    float *mid = malloc(sizeof *mid * (size_t)in->channels * (size_t)in->height * (size_t)width);
-    lmb_status st = mid ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to scale a picture");
+    float *line = malloc(sizeof *line * ((size_t)in->channels * (size_t)in->width + (size_t)width));
+    lmb_status st = line ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to scale a picture");
     if (st == LMB_OK)
         st = filter_make(in->width, width, scale, &rows, err);
     if (st == LMB_OK)
         st = filter_make(in->height, height, scale, &columns, err);
-    if (st == LMB_OK) {
-        filter_rows(in, &rows, width, mid);
-        filter_columns(in, &columns, height, width, mid, out);
-    }
+    if (st == LMB_OK)
+        fit_rows(in, &columns, &rows, height, width, line, line + (size_t)in->channels * (size_t)in->width, out);
     filter_free(&rows);
     filter_free(&columns);
-    free(mid);
+    free(line);
     return st;
 }

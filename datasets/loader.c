@@ -49,6 +49,7 @@ struct lmb_loader {
     bool begun, held;       /* held: the consumer looks at slot taken % depth */
     int64_t claimed, taken; /* batches of this epoch, counted from `first`    */
     double waited;
+    lmb_trace *trace;
 };
 
 /* ---- filling a slot ---- */
@@ -120,7 +121,9 @@ static void *produce(void *arg)
         int64_t k = l->claimed++;
         slot *s = &l->slot[k % l->depth];
         pthread_mutex_unlock(&l->lock);
+        double from = lmb_trace_now(l->trace);
         fill(p, s, l->first + k);
+        lmb_trace_span(l->trace, LMB_LANE_LOADER + (int)(p - l->producer), "data", "make a batch ready", NULL, from);
         pthread_mutex_lock(&l->lock);
         s->ready = true;
         pthread_cond_signal(&l->filled);
@@ -256,6 +259,7 @@ lmb_status lmb_loader_create(const lmb_loader_options *o, lmb_loader **out, lmb_
 
 int64_t lmb_loader_batches(const lmb_loader *l) { return l->batches; }
 double lmb_loader_waited(const lmb_loader *l) { return l->waited; }
+void lmb_loader_trace(lmb_loader *l, lmb_trace *t) { l->trace = t; }
 
 /* ---- the consumer ---- */
 

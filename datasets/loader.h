@@ -10,6 +10,7 @@
 #ifndef LMB_DATASETS_LOADER_H
 #define LMB_DATASETS_LOADER_H
 
+#include "core/base/trace.h"
 #include "datasets/augment.h"
 #include "datasets/dataset.h"
 
@@ -51,6 +52,8 @@ LMB_MUST_CHECK lmb_status lmb_loader_begin(lmb_loader *l, uint32_t epoch, int64_
 /* The next batch of the epoch; *out NULL at its end. An error in reading a sample comes with the batch it is in, and
  * again until the next begin(). */
 LMB_MUST_CHECK lmb_status lmb_loader_next(lmb_loader *l, const lmb_batch **out, lmb_error *err);
+/* Leave a span for each batch made ready, on lanes from LMB_LANE_LOADER. Before begin(). Borrowed; NULL: none. */
+void lmb_loader_trace(lmb_loader *l, lmb_trace *t);
 double lmb_loader_waited(const lmb_loader *l); /* seconds that next() waited, in all */
 
 #ifdef __cplusplus

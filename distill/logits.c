@@ -39,7 +39,8 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add_text(&h, "limbeck logits 1");
         lmb_hash model = lmb_hash_of(teacher.text, teacher.n);
         lmb_hash_add(&h, &model, sizeof model);
-        lmb_hash_add(&h, &k->data->hash, sizeof k->data->hash);
+        lmb_hash data = k->data->hash(k->data);
+        lmb_hash_add(&h, &data, sizeof data);
         lmb_hash_add_text(&h, k->backend);
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
         if (augmented) { /* else every epoch shows the same, whatever the seed */

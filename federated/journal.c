@@ -33,7 +33,11 @@ static const char schema[] =
 
 static lmb_status fail(const lmb_journal *j, lmb_error *err)
 {
-    return LMB_FAIL(err, LMB_E_IO, "%s/journal.db: %s", j->dir, sqlite3_errmsg(j->db));
+    int rc = sqlite3_errcode(j->db);
+    const char *advice = rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? "; restore it from a backup or begin in a new state_dir"
+                         : rc == SQLITE_FULL                         ? "; free some and start again"
+                                                                     : "";
+    return LMB_FAIL(err, LMB_E_IO, "%s/journal.db: %s%s", j->dir, sqlite3_errmsg(j->db), advice);
 }
 
 static lmb_status run(lmb_journal *j, const char *sql, lmb_error *err)
@@ -231,6 +235,8 @@ static lmb_status read_exact(const char *path, void *out, size_t bytes, const lm
     void *data;
     size_t n;
     lmb_hash got;
+    if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_IO, "%s is gone, the journal needs it; restore it from a backup or begin in a new state_dir", path);
     LMB_TRY(lmb_file_read(path, bytes, &data, &n, err));
     got = lmb_hash_of(data, n);
     if (n == bytes && memcmp(&got, want, sizeof got) == 0)

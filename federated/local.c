@@ -188,7 +188,7 @@ static lmb_hash baked_of(const lmb_local *l, const lmb_dataset *data, const lmb_
 
 static lmb_status make_trainer(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_error *err)
 {
-    int64_t seed = l->s.train.seed + (int64_t)task->round * 1000003; /* other batches in each round */
+    int64_t seed = (int64_t)(((uint64_t)l->s.train.seed + task->round * 1000003) & INT64_MAX); /* other batches in each round */
     double rate = l->s.train.lr * pow(l->s.decay, (double)task->round - 1);
     lmb_train_config c = l->s.train;
     float *prior = NULL;

@@ -122,10 +122,10 @@ static lmb_status train_round(sim *s, lmb_error *err)
 
 /* ---- sums over ranks ---- */
 
-static void add_integers(void *ctx, float *into, const float *from, size_t n)
+static void add_integers(void *ctx, float *into, const float *from, size_t at, size_t n)
 {
     int64_t a, b;
-    (void)ctx;
+    (void)ctx, (void)at;
     for (size_t i = 0; i + 1 < n; i += 2) { /* pairs of floats carry an integer each */
         memcpy(&a, into + i, sizeof a);
         memcpy(&b, from + i, sizeof b);

@@ -1,4 +1,6 @@
 /* launch/args.c - the command line: words, --set key=value, --option value, --flag. See cmd.h. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
@@ -42,6 +44,8 @@ lmb_status lmb_args_parse(int argc, char **argv, const char *const *known, lmb_a
         const char *k = set ? "set" : find(a + 2, n, known);
         if (!k)
             return unknown(a, known, err);
+        if (*k == '!' && eq)
+            return LMB_FAIL(err, LMB_E_ARG, "option --%s takes no value; write it without =%s", k + 1, eq + 1);
         const char *value = *k == '!' ? "" : eq ? eq + 1 : ++i < argc ? argv[i] : NULL;
         if (!value)
             return LMB_FAIL(err, LMB_E_ARG, "option %s needs a value", a);
@@ -61,4 +65,19 @@ const char *lmb_args_get(const lmb_args *a, const char *name, const char *otherw
         if (strcmp(a->name[i], name) == 0)
             return a->value[i];
     return otherwise;
+}
+
+lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, int64_t *out, lmb_error *err)
+{
+    const char *text = lmb_args_get(a, name, NULL);
+    char *end;
+
+    *out = otherwise;
+    if (!text)
+        return LMB_OK;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (errno || end == text || *end || *out < lo || *out > hi)
+        return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a whole number in [%lld, %lld]", name, text, (long long)lo, (long long)hi);
+    return LMB_OK;
 }

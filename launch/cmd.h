@@ -7,6 +7,8 @@
 #ifndef LMB_LAUNCH_CMD_H
 #define LMB_LAUNCH_CMD_H
 
+#include <stdint.h>
+
 #include "core/base/error.h"
 
 typedef struct lmb_cmd {
@@ -33,5 +35,8 @@ typedef struct lmb_args {
  * nearest name. */
 LMB_MUST_CHECK lmb_status lmb_args_parse(int argc, char **argv, const char *const *known, lmb_args *out, lmb_error *err);
 const char *lmb_args_get(const lmb_args *a, const char *name, const char *otherwise); /* "" for a flag that is given */
+/* The whole number of an option, `otherwise` when it is not given. E_ARG names option and range. */
+LMB_MUST_CHECK lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, int64_t *out,
+                                       lmb_error *err);
 
 #endif

@@ -239,15 +239,14 @@ static lmb_status parse_shape(const char *text, lmb_shape *out, lmb_error *err)
 
 static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_error *err)
 {
-    const char *shape = lmb_args_get(a, "shape", NULL), *classes = lmb_args_get(a, "classes", "10");
+    const char *shape = lmb_args_get(a, "shape", NULL);
+    int64_t classes;
     lmb_shape s;
 
     if (shape) {
-        int n = atoi(classes);
-        if (n < 2 || n > 1000000)
-            return LMB_FAIL(err, LMB_E_ARG, "--classes %s; it must be in [2, 1000000]", classes);
+        LMB_TRY(lmb_args_int(a, "classes", 10, 2, 1000000, &classes, err));
         LMB_TRY(parse_shape(shape, &s, err));
-        return lmb_model_build(j->stage.model, &s, n, 1, model, err);
+        return lmb_model_build(j->stage.model, &s, (int)classes, 1, model, err);
     }
     LMB_TRY(lmb_job_data(j, err));
     return lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, model, err);
@@ -255,11 +254,10 @@ static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_er
 
 static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, const char *backend, double smoothing, lmb_error *err)
 {
-    int64_t batch = atoll(lmb_args_get(a, "batch", lmb_args_get(a, "train", NULL) ? "32" : "1"));
+    int64_t batch;
     bench b = { 0 };
 
-    if (batch < 1 || batch > 65536)
-        return LMB_FAIL(err, LMB_E_ARG, "--batch %s; it must be in [1, 65536]", lmb_args_get(a, "batch", ""));
+    LMB_TRY(lmb_args_int(a, "batch", lmb_args_get(a, "train", NULL) ? 32 : 1, 1, 65536, &batch, err));
     lmb_status st = prepare(&b, model, a, backend, batch, &smoothing, err);
     if (st == LMB_OK)
         st = report(&b, a, batch, err);

@@ -1,6 +1,5 @@
 /* launch/cmd_check.c - `limbeck check op`: is an op right on this machine? */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/check/check.h"
@@ -18,19 +17,20 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     const lmb_backend *backends[3];
     lmb_args a;
     int cases = 0, failed = 0;
+    int64_t seed;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words < 1 || strcmp(a.word[0], "op") != 0)
+    if (a.n_words < 1 || a.n_words > 2 || strcmp(a.word[0], "op") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck check op [NAME]`");
     const char *label = lmb_args_get(&a, "case", NULL);
-    uint64_t seed = strtoull(lmb_args_get(&a, "seed", "1"), NULL, 10);
+    LMB_TRY(lmb_args_int(&a, "seed", 1, 0, INT64_MAX, &seed, err));
     LMB_TRY(lmb_cpu_backends("cpu", backends, err));
     for (const lmb_op_case *c = lmb_op_cases; c->op; c++) {
         lmb_error local = LMB_ERROR_INIT;
         int checked = 0;
         if ((a.n_words > 1 && strcmp(c->op, a.word[1]) != 0) || (label && strcmp(c->label, label) != 0))
             continue;
-        lmb_status st = lmb_check_case(c, backends, seed, &checked, &local);
+        lmb_status st = lmb_check_case(c, backends, (uint64_t)seed, &checked, &local);
         printf("%-28s %-24s %s\n", c->op, c->label, st == LMB_OK ? "ok" : local.msg);
         cases++;
         failed += st != LMB_OK;

@@ -11,8 +11,21 @@
 
 static const char usage[] =
     "usage: limbeck config check CONFIG.yaml [--stage NAME] [--set key=value ...]   is it sound? opens the data, builds every model\n"
-    "       limbeck config show CONFIG.yaml [--set key=value ...]                   with every default filled in\n"
+    "       limbeck config show CONFIG.yaml [--set key=value ...]                   with every default of split, launch and train filled in\n"
     "       limbeck config keys                                                     every key, its default and range\n";
+
+static lmb_status show_stage(const char *name, const lmb_tree *t, lmb_str *s, lmb_error *err)
+{
+    lmb_stage_config stage;
+
+    if (!t)
+        return LMB_OK;
+    LMB_TRY(lmb_fields_bind(lmb_stage_fields, t, &stage, err));
+    lmb_str_addf(s, "%s:%s", name, lmb_tree_get(t, "train") ? "\n" : "");
+    if (!lmb_tree_get(t, "train")) /* none is something else than defaults: a teacher as it is */
+        return lmb_tree_dump(t, 2, s) == LMB_OK ? LMB_OK : lmb_str_check(s, err);
+    return lmb_fields_dump(lmb_stage_fields, &stage, 2, s) == LMB_OK ? LMB_OK : lmb_str_check(s, err);
+}
 
 static lmb_status show(const lmb_args *a, lmb_error *err)
 {
@@ -26,8 +39,15 @@ static lmb_status show(const lmb_args *a, lmb_error *err)
         st = lmb_config_set(c, a->set[i], err);
     if (st == LMB_OK)
         st = lmb_fields_bind(lmb_job_fields, lmb_config_root(c), &job, err);
-    if (st == LMB_OK)
-        st = lmb_fields_dump(lmb_job_fields, &job, 0, &s);
+    if (st == LMB_OK) {
+        const lmb_tree *teacher = job.teacher, *student = job.student;
+        job.teacher = job.student = NULL; /* theirs have rows of their own */
+        st = lmb_fields_dump(lmb_job_fields, &job, 0, &s) == LMB_OK ? LMB_OK : lmb_str_check(&s, err);
+        if (st == LMB_OK)
+            st = show_stage("teacher", teacher, &s, err);
+        if (st == LMB_OK)
+            st = show_stage("student", student, &s, err);
+    }
     if (st == LMB_OK)
         printf("%s", s.text);
     lmb_str_free(&s);

@@ -14,10 +14,11 @@
 #include "launch/runner.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
+#include "launch/tracing.h"
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--set key=value ...]\n"
+    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--trace FILE] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
     "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: an .onnx\n"
     "   file or a checkpoint, by default the teacher of this run). Without `distill`: against the labels alone.\n"
@@ -33,7 +34,8 @@ static const char usage[] =
     "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
-    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n";
+    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n"
+    LMB_TRACING_USAGE;
 
 typedef struct quantize_config {
     int64_t method, calibration, seed;
@@ -54,7 +56,7 @@ static const lmb_field quantize_fields[] = {
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
 };
 
-typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; } request;
+typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; lmb_tracing tracing; } request;
 
 /* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
@@ -79,7 +81,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
         lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
-                              masks ? lmb_masks_stepped : NULL, masks };
+                              masks ? lmb_masks_stepped : NULL, masks, r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
     lmb_logits_close(cache);
@@ -186,9 +188,8 @@ done:
     return st;
 }
 
-static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
+static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
 {
-    request *r = ctx;
     lmb_graph *student = NULL;
 
     LMB_TRY(lmb_job_data(&r->job, err));
@@ -201,6 +202,13 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
     }
     lmb_graph_destroy(student);
     return st;
+}
+
+static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
+{
+    request *r = ctx;
+    LMB_TRY(lmb_tracing_begin(&r->tracing, comm, err));
+    return lmb_tracing_end(&r->tracing, comm, make_student(r, comm, err), err);
 }
 
 const lmb_field *lmb_distill_quantize_fields(void) { return quantize_fields; }
@@ -250,13 +258,14 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", NULL };
+    static const char *const known[] = { "stage", "!fresh", LMB_TRACING_OPTIONS, NULL };
     request r = { .fresh = false };
     lmb_args a;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+    LMB_TRY(lmb_tracing_bind(&a, &r.tracing, err));
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", "student"), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
     lmb_status st = bind_options(&r, err);

@@ -25,9 +25,10 @@ static const char eval_usage[] =
     "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"
     "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
 static const char infer_usage[] =
-    "usage: limbeck infer CONFIG.yaml MODEL.onnx IMAGE.png|.jpg ...\n"
-    "       limbeck infer CONFIG.yaml MODEL.onnx --index N [--part test|validation|train]\n\n"
-    "Classes and their probabilities, best first, for image files or for a sample of the data set.\n";
+    "usage: limbeck infer CONFIG.yaml MODEL.onnx|MODEL.lmb IMAGE.png|.jpg ... [--set key=value ...]\n"
+    "       limbeck infer CONFIG.yaml MODEL.onnx|MODEL.lmb --index N [--part test|validation|train]\n\n"
+    "Classes and their probabilities, best first, for image files or for a sample of the data set. A .lmb, or an ONNX model with\n"
+    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime.\n";
 
 static lmb_status part_of(const lmb_job *j, const char *name, const lmb_dataset **out, lmb_error *err)
 {
@@ -82,26 +83,44 @@ static lmb_status evaluate_integers(const lmb_job *j, const lmb_args *a, const v
     return st;
 }
 
-static lmb_status evaluate_lmb(const lmb_job *j, const lmb_args *a, lmb_error *err)
+typedef lmb_status integers_fn(const lmb_job *j, const lmb_args *a, const void *file, size_t n, lmb_error *err);
+
+static lmb_status with_lmb(const lmb_job *j, const lmb_args *a, integers_fn *fn, lmb_error *err)
 {
     enum { MOST = 1 << 28 };
     void *file;
     size_t n;
 
     LMB_TRY(lmb_file_read(a->word[1], MOST, &file, &n, err));
-    lmb_status st = evaluate_integers(j, a, file, n, err);
+    lmb_status st = fn(j, a, file, n, err);
     free(file);
-    return st;
+    return st == LMB_E_FORMAT ? lmb_error_context(err, "%s", a->word[1]) : st;
 }
 
-static lmb_status evaluate_qdq(const lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
+static lmb_status with_qdq(const lmb_job *j, const lmb_args *a, const lmb_graph *model, integers_fn *fn, lmb_error *err)
 {
     lmb_str file = LMB_STR_INIT;
     lmb_status st = lmb_lower(model, &file, err);
     if (st == LMB_OK)
-        st = evaluate_integers(j, a, file.text, file.n, err);
+        st = fn(j, a, file.text, file.n, err);
     lmb_str_free(&file);
     return st;
+}
+
+/* Of the file; a model that only the configuration describes has the bytes of its numbers. */
+static lmb_status model_bytes(const lmb_args *a, const lmb_graph *model, double *out, lmb_error *err)
+{
+    uint64_t file = 0;
+
+    *out = 0;
+    for (int v = 0; v < model->n_values; v++)
+        if (lmb_role_is_state(model->value[v].role) || model->value[v].role == LMB_ROLE_CONSTANT)
+            *out += (double)lmb_shape_bytes(&model->value[v].shape, model->value[v].dtype);
+    if (a->n_words < 2)
+        return LMB_OK;
+    LMB_TRY(lmb_file_size(a->word[1], &file, err));
+    *out = (double)file;
+    return LMB_OK;
 }
 
 static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
@@ -110,11 +129,17 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     lmb_metrics m;
 
     if (lmb_is_qdq(model))
-        return evaluate_qdq(j, a, model, err);
-    LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
-    LMB_TRY(lmb_stage_report(NULL, lmb_args_get(a, "part", "test"), a->word[a->n_words > 1], model, d, j->stage.train.backend, err));
+        return with_qdq(j, a, model, evaluate_integers, err);
+    lmb_stage_result r = { .name = lmb_args_get(a, "part", "test"), .metrics = &m };
+    r.part = r.name;
+    LMB_TRY(part_of(j, r.name, &d, err));
+    LMB_TRY(model_bytes(a, model, &r.bytes, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
     lmb_status st = lmb_evaluate(model, NULL, d, j->stage.train.backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK)
+        st = lmb_stage_measure(model, NULL, d, j->stage.train.backend, &r, err);
+    if (st == LMB_OK)
+        lmb_stage_print(&r);
     if (st == LMB_OK && !isfinite(lmb_metrics_loss(&m)))
         fprintf(stderr, "limbeck eval: outputs of the model are not finite; what follows is without meaning\n");
     if (st == LMB_OK)
@@ -157,6 +182,43 @@ static void print_answer(const char *what, const float *logits, int classes, con
     free(done);
 }
 
+/* What answers: a predictor, or the bytes of a .lmb. */
+typedef struct answerer {
+    lmb_predictor *p;
+    const void *file;
+    size_t n;
+} answerer;
+
+/* One sample through the runtime of devices. */
+static lmb_status answer_integers(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
+{
+    size_t bytes = lmb_shape_bytes(&d->shape, d->dtype);
+    lmb_dataset_arrays one = { .samples = malloc(bytes + 1), .labels = calloc(1, sizeof(int32_t)), .n = 1, .shape = d->shape, .dtype = d->dtype,
+                               .classes = d->classes };
+    float *logits = malloc(sizeof *logits * (size_t)d->classes);
+    lmb_dataset *data = NULL;
+    lmb_metrics m = { 0 };
+    lmb_status st = LMB_OK;
+
+    if (!one.samples || !one.labels || !logits) {
+        free(one.samples);
+        free(one.labels);
+        free(logits);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
+    }
+    memcpy(one.samples, raw, bytes);
+    LMB_TRY_GOTO(st, done, lmb_dataset_memory(&one, what, &data, err));
+    LMB_TRY_GOTO(st, done, lmb_metrics_init(&m, d->classes, err));
+    st = lmb_deploy_evaluate(w->file, w->n, data, NULL, 1, &m, logits, NULL, err);
+    if (st == LMB_OK)
+        print_answer(what, logits, d->classes, d);
+done:
+    lmb_metrics_deinit(&m);
+    lmb_dataset_destroy(data);
+    free(logits);
+    return st;
+}
+
 static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
 {
     int64_t n = lmb_shape_count(&d->shape);
@@ -177,28 +239,48 @@ static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *wha
     return st;
 }
 
-static lmb_status infer_all(const lmb_args *a, const lmb_dataset *d, lmb_predictor *p, uint8_t *raw, lmb_error *err)
+static lmb_status answer_by(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
+{
+    return w->p ? answer(w->p, d, what, raw, err) : answer_integers(w, d, what, raw, err);
+}
+
+static lmb_status infer_all(const lmb_args *a, const lmb_dataset *d, const answerer *w, lmb_error *err)
 {
     const char *index = lmb_args_get(a, "index", NULL);
+    uint8_t *raw = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
+    lmb_status st = raw ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
     char what[64];
     int32_t label;
 
-    if (index) {
+    if (st == LMB_OK && index) {
         char *end;
         long long i = strtoll(index, &end, 10);
         if (*end || i < 0 || i >= d->n)
-            return LMB_FAIL(err, LMB_E_ARG, "--index %s; the part has samples 0 to %lld", index, (long long)d->n - 1);
-        LMB_TRY(d->read(d, i, raw, &label, err));
+            LMB_TRY_GOTO(st, done, LMB_FAIL(err, LMB_E_ARG, "--index %s; the part has samples 0 to %lld", index, (long long)d->n - 1));
+        LMB_TRY_GOTO(st, done, d->read(d, i, raw, &label, err));
         snprintf(what, sizeof what, "sample %lld (label %d)", i, label);
-        LMB_TRY(answer(p, d, what, raw, err));
+        LMB_TRY_GOTO(st, done, answer_by(w, d, what, raw, err));
     }
-    for (int i = 2; i < a->n_words; i++) {
+    for (int i = 2; st == LMB_OK && i < a->n_words; i++) {
         if (d->shape.n != 3 || d->dtype != LMB_U8)
-            return LMB_FAIL(err, LMB_E_ARG, "the data set holds signals; image files do not fit");
-        LMB_TRY(lmb_image_load(a->word[i], (int)d->shape.d[0], (int)d->shape.d[1], (int)d->shape.d[2], raw, err));
-        LMB_TRY(answer(p, d, a->word[i], raw, err));
+            LMB_TRY_GOTO(st, done, LMB_FAIL(err, LMB_E_ARG, "the data set holds signals; image files do not fit"));
+        LMB_TRY_GOTO(st, done, lmb_image_load(a->word[i], (int)d->shape.d[0], (int)d->shape.d[1], (int)d->shape.d[2], raw, err));
+        LMB_TRY_GOTO(st, done, answer_by(w, d, a->word[i], raw, err));
     }
-    return index || a->n_words > 2 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "give image files or --index N");
+    if (st == LMB_OK && !index && a->n_words <= 2)
+        st = LMB_FAIL(err, LMB_E_ARG, "give image files or --index N");
+done:
+    free(raw);
+    return st;
+}
+
+static lmb_status infer_integers(const lmb_job *j, const lmb_args *a, const void *file, size_t n, lmb_error *err)
+{
+    const lmb_dataset *d = NULL;
+    answerer w = { NULL, file, n };
+
+    LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
+    return infer_all(a, d, &w, err);
 }
 
 static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, lmb_error *err)
@@ -207,6 +289,8 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
     const lmb_dataset *d = NULL;
     lmb_predictor *p;
 
+    if (lmb_is_qdq(model))
+        return with_qdq(j, a, model, infer_integers, err);
     LMB_TRY(part_of(j, lmb_args_get(a, "part", "test"), &d, err));
     LMB_TRY(lmb_cpu_backends(j->stage.train.backend, backends, err));
     const lmb_shape *in = &model->value[lmb_graph_input(model, 0)].shape;
@@ -221,9 +305,7 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
         lmb_predictor_destroy(p);
         return LMB_FAIL(err, LMB_E_SHAPE, "the model has %d outputs, the data %d classes", outputs, d->classes);
     }
-    uint8_t *raw = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
-    lmb_status st = raw ? infer_all(a, d, p, raw, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
-    free(raw);
+    lmb_status st = infer_all(a, d, &(answerer){ .p = p }, err);
     lmb_predictor_destroy(p);
     return st;
 }
@@ -235,22 +317,23 @@ static bool is_lmb(const char *path)
 }
 
 /* Both commands: a configuration for the data, a model file. */
-static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
+static lmb_status with_model(int argc, char **argv, const char *const *known,
+                             lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
 {
-    static const char *const known[] = { "part", "index", "logits", "kernels", NULL };
     lmb_graph *model = NULL;
     lmb_args a;
     lmb_job j;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words < 1)
+    if (a.n_words < 1 || (fn == evaluate && a.n_words > 2))
         return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
-    LMB_TRY(lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err));
-    if (a.n_words > 1)
-        j.stage.train = j.c.train; /* for its backend */
-    lmb_status st = lmb_job_data(&j, err);
-    if (st == LMB_OK && a.n_words > 1 && fn == evaluate && is_lmb(a.word[1])) {
-        st = evaluate_lmb(&j, &a, err);
+    LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
+    j.stage.model = j.c.model;
+    j.stage.train = j.c.train; /* for its backend */
+    lmb_status st = a.n_words > 1 || j.c.model ? lmb_job_data(&j, err)
+                                               : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
+    if (st == LMB_OK && a.n_words > 1 && is_lmb(a.word[1])) {
+        st = with_lmb(&j, &a, fn == evaluate ? evaluate_integers : infer_integers, err);
         lmb_job_close(&j);
         return st;
     }
@@ -266,8 +349,17 @@ static lmb_status with_model(int argc, char **argv, lmb_status (*fn)(lmb_job *, 
     return st;
 }
 
-static lmb_status run_eval(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, evaluate, err); }
-static lmb_status run_infer(int argc, char **argv, lmb_error *err) { return with_model(argc, argv, infer, err); }
+static lmb_status run_eval(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "part", "logits", "kernels", NULL };
+    return with_model(argc, argv, known, evaluate, err);
+}
+
+static lmb_status run_infer(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "part", "index", NULL };
+    return with_model(argc, argv, known, infer, err);
+}
 
 const lmb_cmd lmb_cmd_eval = { "eval", "accuracy, F1, confusion and latency of a model file", eval_usage, run_eval };
 const lmb_cmd lmb_cmd_infer = { "infer", "classes of an image file or a sample", infer_usage, run_infer };

@@ -78,10 +78,7 @@ static lmb_status print_plan(const lmb_plan *plan, bool time, lmb_error *err)
 
 static lmb_status batch_of(const lmb_args *a, int64_t *batch, lmb_error *err)
 {
-    *batch = atoll(lmb_args_get(a, "batch", "1"));
-    if (*batch < 1 || *batch > 1000000)
-        return LMB_FAIL(err, LMB_E_ARG, "--batch %s; it must be in [1, 1000000]", lmb_args_get(a, "batch", ""));
-    return LMB_OK;
+    return lmb_args_int(a, "batch", 1, 1, 1000000, batch, err);
 }
 
 lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb_args *a, lmb_error *err)
@@ -165,6 +162,9 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
     for (int i = 0; f && inspectors[i]; i++)
         if (inspectors[i]->is(path, head, n))
             return inspectors[i]->print(path, a, err);
+    for (size_t i = 0; i < n; i++)
+        if (head[i] < ' ' && !memchr("\t\n\r", head[i], 3))
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: no configuration, .onnx, .lmb or checkpoint: cut short, damaged, or something else", path);
     return inspect_config(path, a, err);
 }
 

@@ -46,10 +46,10 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     worker mine = { NULL, NULL, "" };
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
-    int i = 0, k = 1;
+    int i = 0, k = 1, end = 0;
     lmb_status st;
 
-    if (slice && (sscanf(slice, "%d/%d", &i, &k) != 2 || k < 1 || i < 0 || i >= k))
+    if (slice && (sscanf(slice, "%6d/%6d%n", &i, &k, &end) != 2 || slice[end] || k < 1 || i < 0 || i >= k))
         return LMB_FAIL(err, LMB_E_ARG, "--data-slice %s; write it as I/K with I from 0 to K - 1", slice);
     LMB_TRY(lmb_federation_of(j, &c, err));
     LMB_TRY(lmb_job_data(j, err));
@@ -58,8 +58,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
         LMB_TRY(lmb_federation_slice(j, &c, i, k, &data, err));
     }
     LMB_TRY_GOTO(st, done, lmb_stage_path(state, j->c.run, "federation", name, err));
-    if (!*c.client.state_dir)
-        c.client.state_dir = lmb_args_get(a, "state", state);
+    c.client.state_dir = lmb_args_get(a, "state", *c.client.state_dir ? c.client.state_dir : state);
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
@@ -71,8 +70,9 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     st = lmb_client_run(running, err);
-    lmb_client_destroy(running);
-    running = NULL;
+    lmb_client *ended = running;
+    running = NULL; /* a signal that comes now finds nothing */
+    lmb_client_destroy(ended);
 done:
     lmb_local_destroy(mine.local);
     lmb_dataset_destroy(data);

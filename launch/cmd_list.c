@@ -118,6 +118,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     bool found = false;
 
     LMB_TRY(lmb_args_parse(argc, argv, none, &a, err));
+    if (a.n_words > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give one table, or none for all");
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (a.n_words && strcmp(a.word[0], tables[i].name) != 0)
             continue;

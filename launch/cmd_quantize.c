@@ -1,7 +1,5 @@
 /* launch/cmd_quantize.c - `limbeck quantize`: a float model to integers with a few images and no training. */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/str.h"
@@ -23,18 +21,6 @@ static const char usage[] =
     "MODEL takes raw samples (pixels 0 .. 255). One that wants them normalised is given in the configuration instead:\n"
     "  model: {name: onnx, path: MODEL.onnx, mean: 73, scale: 0.0111}\n"
     "A student that loses too much this way learns with its rounding in place: `quantize` in `limbeck distill`.\n";
-
-static lmb_status read_number(const lmb_args *a, const char *name, const char *otherwise, int64_t *out, lmb_error *err)
-{
-    const char *text = lmb_args_get(a, name, otherwise);
-    char *end;
-
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    if (errno || end == text || *end || *out < 0)
-        return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a whole number from 0", name, text);
-    return LMB_OK;
-}
 
 /* "model.onnx" to "model.int8.onnx". */
 static lmb_status name_file(const lmb_args *a, lmb_str *out, lmb_error *err)
@@ -99,8 +85,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words < 1 || a.n_words > 2)
         return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
-    LMB_TRY(read_number(&a, "calibration", "1000", &c.calibration, err));
-    LMB_TRY(read_number(&a, "seed", "1", &seed, err));
+    LMB_TRY(lmb_args_int(&a, "calibration", 1000, 1, INT32_MAX, &c.calibration, err));
+    LMB_TRY(lmb_args_int(&a, "seed", 1, 0, INT64_MAX, &seed, err));
     c.seed = (uint64_t)seed;
     lmb_status st = read_observer(lmb_args_get(&a, "observer", "minmax"), &observer, err);
     if (st == LMB_OK)

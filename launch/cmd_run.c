@@ -35,18 +35,23 @@ static void on_signal(int s) { (void)s; interrupted++; }
 static bool has_teacher(const lmb_job *j) { return j->c.teacher != NULL; }
 static bool has_student(const lmb_job *j) { return j->c.student != NULL; }
 static bool has_quantize(const lmb_job *j) { return lmb_tree_get(j->c.student, "quantize") != NULL; }
+static bool stays_float(const lmb_job *j) { return has_student(j) && !has_quantize(j); }
 static bool has_federation(const lmb_job *j) { return j->c.federation != NULL; }
 
 static const lmbi_step steps[] = {
-    { "teacher", { "teacher" }, { "data", "split", "teacher" }, { "model.onnx", "stage.json" }, has_teacher, lmbi_run_ranks,
-      { "train", LMBI_CONFIG, "--stage", "teacher" } },
-    { "student", { "student", "student-dense", "student-int8" }, { "data", "split", "student" }, { "model.onnx", "stage.json" }, has_student, lmbi_run_ranks,
+    { "teacher", { "teacher" }, { "data", "split", "teacher" }, { "teacher/model.onnx", "teacher/stage.json" }, has_teacher,
+      lmbi_run_ranks, { "train", LMBI_CONFIG, "--stage", "teacher" } },
+    { "student", { "student", "student-dense" }, { "data", "split", "student" }, { "student/model.onnx", "student/stage.json" },
+      stays_float, lmbi_run_ranks, { "distill", LMBI_CONFIG, "--stage", "student" } },
+    { "student", { "student", "student-dense", "student-int8" }, { "data", "split", "student" },
+      { "student/model.onnx", "student/stage.json", "student-int8/qat.onnx" }, has_quantize, lmbi_run_ranks,
       { "distill", LMBI_CONFIG, "--stage", "student" } },
-    { "student-int8", { NULL }, { "export" }, { "qat.onnx", "model.lmb", "stage.json" }, has_quantize, lmbi_run_alone,
+    { "student-int8", { NULL }, { NULL }, { "student-int8/model.lmb", "student-int8/stage.json" }, has_quantize, lmbi_run_alone,
       { "export", LMBI_CONFIG, "--from", "student" } },
-    { "federation", { "federation" }, { "federation" }, { "model.onnx" }, has_federation, lmbi_run_federation, { "serve", LMBI_CONFIG } },
-    { "federated-int8", { "federated-int8" }, { "export" }, { "model.lmb", "stage.json" }, has_federation, lmbi_run_alone,
-      { "export", LMBI_CONFIG, "--from", "federation" } },
+    { "federation", { "federation" }, { "federation" }, { "federation/model.onnx" }, has_federation, lmbi_run_federation,
+      { "serve", LMBI_CONFIG } },
+    { "federated-int8", { "federated-int8" }, { NULL }, { "federated-int8/model.lmb", "federated-int8/stage.json" }, has_federation,
+      lmbi_run_alone, { "export", LMBI_CONFIG, "--from", "federation" } },
 };
 
 static const char *clock_text(double s, char buf[32])
@@ -67,11 +72,12 @@ static lmb_status run_step(lmbi_run *r, const lmbi_step *s, lmb_error *err)
     LMB_TRY(lmbi_run_progress(r, s, &left, err));
     if (!r->fresh && left == LMBI_DONE) {
         fprintf(stderr, "%s: done, reused\n", s->name);
-        return LMB_OK;
+        return lmbi_run_done(r, s, true, err);
     }
-    if (left != LMBI_ABSENT && (r->fresh || left == LMBI_OTHER))
-        LMB_TRY(lmbi_run_move_away(r, s, r->fresh ? "--fresh" : "the configuration has changed", err));
-    LMB_TRY(lmbi_run_mark(r, s, "started", err));
+    bool other = left == LMBI_OTHER || left == LMBI_OTHER_INPUTS;
+    if (left != LMBI_ABSENT && (r->fresh || other))
+        LMB_TRY(lmbi_run_move_away(r, s, r->fresh ? "--fresh" : left == LMBI_OTHER ? "the configuration has changed" : "what it builds on has changed", err));
+    LMB_TRY(lmbi_run_started(r, s, err));
     LMB_TRY(lmb_stage_path(path, r->job.c.run, s->name, "log.txt", err));
     r->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (r->log < 0)
@@ -81,18 +87,24 @@ static lmb_status run_step(lmbi_run *r, const lmbi_step *s, lmb_error *err)
     close(r->log);
     LMB_TRY(st);
     fprintf(stderr, "%s: done in %s\n", s->name, clock_text(lmb_seconds() - begun, spent));
-    return lmbi_run_mark(r, s, "done", err);
+    return lmbi_run_done(r, s, false, err);
 }
 
 /* ---- the run ---- */
 
 static lmb_status report(const lmbi_run *r, const lmb_str *config, lmb_error *err)
 {
+    const char *wanted[sizeof steps / sizeof *steps + 1];
     char path[LMB_STAGE_PATH];
+    int n = 0;
 
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (steps[i].wanted(&r->job))
+            wanted[n++] = steps[i].name;
+    wanted[n] = NULL;
     LMB_TRY(lmb_path_join(path, sizeof path, r->job.c.run, "config.yaml", err));
     LMB_TRY(lmb_file_write(path, config->text, config->n, err));
-    return lmb_report_write(r->job.c.run, config->text, err);
+    return lmb_report_write(r->job.c.run, wanted, config->text, err);
 }
 
 static lmb_status run_steps(lmbi_run *r, lmb_error *err)

@@ -49,8 +49,9 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
         st = lmb_server_best(running, r->state, &round, &score, err);
     if (st == LMB_OK)
         st = lmb_rounds_leave(r, round, score, lmb_server_first_score(running), err);
-    lmb_server_destroy(running);
-    running = NULL;
+    lmb_server *ended = running;
+    running = NULL; /* a signal that comes now finds nothing */
+    lmb_server_destroy(ended);
     return st;
 }
 
@@ -105,6 +106,7 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
     lmb_federation_config c;
     lmb_server_config server;
     char dir[LMB_STAGE_PATH], invite[LMB_SERVER_INVITE];
+    int64_t port = 0;
     lmb_args a;
     lmb_job j;
 
@@ -115,13 +117,12 @@ static lmb_status run_invite(int argc, char **argv, lmb_error *err)
     lmb_status st = lmb_federation_of(&j, &c, err);
     if (st == LMB_OK)
         st = lmb_federation_server(&j, &c, &server, dir, err);
-    int port = st == LMB_OK ? atoi(lmb_args_get(&a, "port", "0")) : 0;
+    if (st == LMB_OK)
+        st = lmb_args_int(&a, "port", server.port, 1, 65535, &port, err);
     if (st == LMB_OK && port == 0)
-        port = (int)server.port;
-    if (st == LMB_OK && (port < 1 || port > 65535))
         st = LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
     if (st == LMB_OK)
-        st = lmb_server_invite(server.state_dir, c.host, port, c.invite_ttl_s, invite, err);
+        st = lmb_server_invite(server.state_dir, c.host, (int)port, c.invite_ttl_s, invite, err);
     if (st == LMB_OK)
         printf("%s\n", invite);
     lmb_job_close(&j);

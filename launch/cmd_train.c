@@ -7,20 +7,22 @@
 #include "launch/job.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
+#include "launch/tracing.h"
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--set key=value ...]\n"
+    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--trace FILE] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck train CONFIG.yaml ...\n\n"
     "Trains the model that the configuration describes on the training part of its split, chooses the best epoch on the\n"
     "validation part and reports the test part once, at the end.\n\n"
     "  --stage NAME       of a configuration with several stages\n"
     "  --fresh            start over, whatever an earlier run has left\n"
-    "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n\n"
+    "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n"
+    LMB_TRACING_USAGE "\n"
     "`limbeck config keys` lists every key. Checkpoints are written to <run>/<stage>; Ctrl-C, kill -9 or a power cut lose\n"
     "nothing: the same command goes on and ends in the same weights. Exit code 3 says that it was stopped.\n";
 
-typedef struct request { lmb_job job; bool fresh; } request;
+typedef struct request { lmb_job job; bool fresh; lmb_tracing tracing; } request;
 
 /* The model with its chosen weights into a file, and what it is worth on the test part. */
 static lmb_status report(const lmb_job *j, const lmb_graph *model, lmb_error *err)
@@ -31,9 +33,20 @@ static lmb_status report(const lmb_job *j, const lmb_graph *model, lmb_error *er
     return lmb_stage_report(j->c.run, j->stage_name, path, model, j->test, j->stage.train.backend, err);
 }
 
-static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
+/* A teacher from a file that the configuration does not say how to train: others have done that. Its normalisation, which
+ * the `model` section describes, becomes a part of <run>/teacher/model.onnx. */
+static bool is_ready(const lmb_job *j)
 {
-    request *r = ctx;
+    const lmb_tree *t = j->c.teacher, *head = lmb_tree_get(lmb_tree_get(t, "model"), "new_head");
+    const char *name = "";
+    bool fresh_head = false;
+
+    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_get(t, "train") && lmb_tree_name(j->stage.model, &name, NULL) == LMB_OK &&
+           strcmp(name, "onnx") == 0 && !(head && lmb_tree_bool(head, &fresh_head, NULL) == LMB_OK && fresh_head);
+}
+
+static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
+{
     lmb_job *j = &r->job;
     lmb_graph *model = NULL;
     lmb_str config = LMB_STR_INIT;
@@ -44,8 +57,12 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_job_dump_stage(j, &config, err));
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, &model, err));
-    lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh };
-    LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
+    lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh,
+                          .trace = r->tracing.trace };
+    if (!is_ready(j))
+        LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
+    else if (comm->rank == 0)
+        fprintf(stderr, "the teacher has no `train` and comes from a file: it is taken as it is\n");
     if (comm->rank == 0)
         st = report(j, model, err);
 done:
@@ -54,15 +71,23 @@ done:
     return st;
 }
 
+static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
+{
+    request *r = ctx;
+    LMB_TRY(lmb_tracing_begin(&r->tracing, comm, err));
+    return lmb_tracing_end(&r->tracing, comm, train_model(r, comm, err), err);
+}
+
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", NULL };
+    static const char *const known[] = { "stage", "!fresh", LMB_TRACING_OPTIONS, NULL };
     request r = { .fresh = false };
     lmb_args a;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+    LMB_TRY(lmb_tracing_bind(&a, &r.tracing, err));
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
     lmb_status st = lmb_with_ranks(train, &r, err);

@@ -25,10 +25,9 @@ const lmb_field lmb_job_fields[] = {
     LMB_SECTION(lmb_job_config, split, split_fields, "how the training part is divided"),
     LMB_TREE(lmb_job_config, model, "name and options; `limbeck list models`"),
     LMB_SECTION(lmb_job_config, train, lmb_train_fields, "how it is trained"),
-    LMB_TREE(lmb_job_config, teacher, "a stage: model, train"),
+    LMB_TREE(lmb_job_config, teacher, "a stage: model, train; a model from an ONNX file, without train, is taken as it is"),
     LMB_TREE(lmb_job_config, student, "a stage: model, train, distill, prune, quantize"),
-    LMB_TREE(lmb_job_config, federation, "server and clients"),
-    LMB_TREE(lmb_job_config, export, "what is written for deployment"), LMB_FIELD_END
+    LMB_TREE(lmb_job_config, federation, "server and clients"), LMB_FIELD_END
 };
 
 /* What every stage's weights depend on. */
@@ -45,9 +44,18 @@ const lmb_field lmb_stage_fields[] = {
     LMB_TREE(lmb_stage_config, quantize, "integers"), LMB_FIELD_END
 };
 
+/* What only a student does would be passed over in silence. */
+static lmb_status check_teacher(const lmb_stage_config *s, lmb_error *err)
+{
+    const lmb_tree *foreign = s->distill ? s->distill : s->prune ? s->prune : s->quantize;
+    return foreign ? lmb_tree_fail(foreign, err, LMB_E_ARG, "a teacher is trained, no more: move `%s` to `student`", foreign->key) : LMB_OK;
+}
+
 static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
 {
     j->stage_name = stage ? stage : "model";
+    if (!*j->c.run)
+        return LMB_FAIL(err, LMB_E_ARG, "`run` is empty; name the folder for everything that the run leaves");
     if (!j->c.data)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `data`; `limbeck list datasets` shows what there is");
     if (stage && strcmp(stage, LMB_JOB_DATA_ONLY) == 0)
@@ -64,6 +72,8 @@ static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
         if (!t)
             return LMB_FAIL(err, LMB_E_ARG, "the configuration has no stage '%s'", stage);
         LMB_TRY(lmb_fields_bind(lmb_stage_fields, t, &j->stage, err));
+        if (t == j->c.teacher)
+            LMB_TRY(check_teacher(&j->stage, err));
     }
     if (!j->stage.model)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `model`; `limbeck list models` shows what there is");

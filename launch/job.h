@@ -23,7 +23,7 @@ typedef struct lmb_launch_config { int64_t ranks; } lmb_launch_config;
 typedef struct lmb_job_config {
     const char *run;
     lmb_launch_config launch;
-    const lmb_tree *data, *model, *teacher, *student, *federation, *export;
+    const lmb_tree *data, *model, *teacher, *student, *federation;
     lmb_split_config split;
     lmb_train_config train;
 } lmb_job_config;
@@ -65,6 +65,7 @@ LMB_MUST_CHECK lmb_status lmb_job_dump_stage(const lmb_job *job, struct lmb_str 
 LMB_MUST_CHECK lmb_status lmb_job_check(const char *path, const lmb_args *args, const char *only, bool quiet, lmb_error *err);
 /* Would a training with these settings start? */
 LMB_MUST_CHECK lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation /* or NULL */, lmb_error *err);
 /* launch/cmd_distill.c: the student's own sections, and whether it can become integers. */
 const lmb_field *lmb_distill_quantize_fields(void); /* of `student.quantize` */
 LMB_MUST_CHECK lmb_status lmb_distill_check_job(const lmb_job *job, const lmb_graph *student, lmb_error *err);

@@ -20,6 +20,14 @@ lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *mo
     return LMB_OK;
 }
 
+lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation, lmb_error *err)
+{
+    if (c->patience && !validation)
+        return LMB_FAIL(err, LMB_E_ARG, "train.patience is %lld, and nothing says whether the model still improves: give split.validation some samples",
+                        (long long)c->patience);
+    return LMB_OK;
+}
+
 static lmb_status check_stage(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
 {
     lmb_graph *model = NULL;
@@ -31,6 +39,8 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
         st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
     if (st == LMB_OK)
         st = lmb_job_check_training(&j.stage.train, model, j.train, err);
+    if (st == LMB_OK)
+        st = lmb_job_check_patience(&j.stage.train, j.validation, err);
     if (st == LMB_OK && stage && strcmp(stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK && !quiet)

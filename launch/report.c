@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "launch/stage.h"
 
 enum { PATH = 1024, HISTORY_LIMIT = 64 << 20, POINTS_MAX = 100000 };
 
@@ -49,8 +50,8 @@ static lmb_status read_confusion(const lmb_tree *t, lmb_report_stage *s, lmb_err
 
     if (n == 0)
         return LMB_OK;
-    if (n > LMB_REPORT_CLASSES)
-        return lmb_tree_fail(rows, err, LMB_E_FORMAT, "`confusion` has %zu rows; at most %d are read", n, LMB_REPORT_CLASSES);
+    if (n > LMB_STAGE_CLASSES)
+        return lmb_tree_fail(rows, err, LMB_E_FORMAT, "`confusion` has %zu rows; at most %d are read", n, LMB_STAGE_CLASSES);
     s->confusion = calloc(n * n, sizeof *s->confusion);
     if (!s->confusion)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a confusion matrix of %zu classes", n);
@@ -177,11 +178,21 @@ static lmb_status read_history(const char *path, lmb_report_curve *c, lmb_error 
 
 /* ---- the run ---- */
 
-static lmb_status read_run(const char *run, lmb_report *r, lmb_error *err)
+static bool is_asked(const char *name, const char *const *stages)
+{
+    bool found = !stages;
+    for (; stages && *stages && !found; stages++)
+        found = strcmp(*stages, name) == 0;
+    return found;
+}
+
+static lmb_status read_run(const char *run, const char *const *stages, lmb_report *r, lmb_error *err)
 {
     char path[PATH];
 
     for (int i = 0; i < LMB_REPORT_STAGES; i++) {
+        if (!is_asked(stage_names[i], stages))
+            continue;
         snprintf(path, sizeof path, "%s/%s/stage.json", run, stage_names[i]);
         if (lmb_file_exists(path)) {
             lmb_report_stage *s = &r->stage[r->n_stages++]; /* counted first: a half-read one is freed as well */
@@ -196,7 +207,7 @@ static lmb_status read_run(const char *run, lmb_report *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "no stage has left a result in %s; `limbeck run` makes them", run);
     for (int i = 0; i < LMB_REPORT_CURVES; i++) {
         snprintf(path, sizeof path, "%s/%s/history.jsonl", run, curve_names[i]);
-        if (!lmb_file_exists(path))
+        if (!is_asked(curve_names[i], stages) || !lmb_file_exists(path))
             continue;
         lmb_report_curve *c = &r->curve[r->n_curves++];
         c->name = curve_names[i];
@@ -205,13 +216,13 @@ static lmb_status read_run(const char *run, lmb_report *r, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_report_read(const char *run, lmb_report *out, lmb_error *err)
+lmb_status lmb_report_read(const char *run, const char *const *stages, lmb_report *out, lmb_error *err)
 {
     lmb_report r = { 0 };
 
     if (strlen(run) > PATH - 64)
         return LMB_FAIL(err, LMB_E_ARG, "the path of the run, %.80s..., is too long", run);
-    lmb_status st = read_run(run, &r, err);
+    lmb_status st = read_run(run, stages, &r, err);
     if (st != LMB_OK) {
         lmb_report_free(&r);
         return st;
@@ -304,14 +315,14 @@ static lmb_status write_text(const char *run, const char *name, const lmb_str *t
     return lmb_file_write(path, text->text, text->n, err);
 }
 
-lmb_status lmb_report_write(const char *run, const char *config, lmb_error *err)
+lmb_status lmb_report_write(const char *run, const char *const *stages, const char *config, lmb_error *err)
 {
     lmb_report r;
     lmb_str page = LMB_STR_INIT, summary = LMB_STR_INIT, table = LMB_STR_INIT;
     char page_path[PATH], summary_path[PATH];
     lmb_status st;
 
-    LMB_TRY(lmb_report_read(run, &r, err));
+    LMB_TRY(lmb_report_read(run, stages, &r, err));
     lmb_report_page(&r, run, config, &page);
     lmb_report_summary(&r, &summary);
     lmb_report_table(&r, &table);

@@ -17,7 +17,7 @@
 #include "core/base/config.h"
 #include "core/base/str.h"
 
-enum { LMB_REPORT_STAGES = 4, LMB_REPORT_CURVES = 4, LMB_REPORT_CLASSES = 1000 };
+enum { LMB_REPORT_STAGES = 4, LMB_REPORT_CURVES = 4 };
 
 typedef struct lmb_report_stage {
     lmb_config *json;
@@ -47,7 +47,9 @@ typedef struct lmb_report {
     char missing[128];                         /* names of stages without a stage.json, "" if none */
 } lmb_report;
 
-LMB_MUST_CHECK lmb_status lmb_report_read(const char *run, lmb_report *out, lmb_error *err);
+/* `stages`: NULL-terminated names of those that the configuration has, of curves too; others that lie in the folder are
+ * of an earlier one. NULL: all. */
+LMB_MUST_CHECK lmb_status lmb_report_read(const char *run, const char *const *stages, lmb_report *out, lmb_error *err);
 void lmb_report_free(lmb_report *r);
 /* The table, as text for a terminal. */
 void lmb_report_table(const lmb_report *r, lmb_str *out);
@@ -55,7 +57,7 @@ void lmb_report_summary(const lmb_report *r, lmb_str *out);
 /* The page. `config`: the resolved configuration as YAML. */
 void lmb_report_page(const lmb_report *r, const char *title, const char *config, lmb_str *out);
 /* Read, write both files, print the table and the path of summary.json (last line) to stdout. */
-LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *config, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *const *stages, const char *config, lmb_error *err);
 
 /* "1.23 M" for 1234567; `unit` follows. */
 const char *lmb_report_count(double v, const char *unit, char *buf, size_t cap);

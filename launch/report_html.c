@@ -135,12 +135,14 @@ static void traffic(const lmb_report_curve *c, char *buf, size_t cap)
 {
     double in = 0, sent = 0;
     char a[32], b[32];
+    int rounds = 0;
 
     for (int i = 0; i < c->n; i++) {
+        rounds += c->point[i].at >= 1; /* 0 is the model that clients are given */
         in += isfinite(c->point[i].bytes_in) ? c->point[i].bytes_in : 0;
         sent += isfinite(c->point[i].bytes_out) ? c->point[i].bytes_out : 0;
     }
-    snprintf(buf, cap, "Over %d round%s the server received %s and sent %s.", c->n, c->n == 1 ? "" : "s", lmb_report_count(in, "B", a, sizeof a),
+    snprintf(buf, cap, "Over %d round%s the server received %s and sent %s.", rounds, rounds == 1 ? "" : "s", lmb_report_count(in, "B", a, sizeof a),
              lmb_report_count(sent, "B", b, sizeof b));
 }
 

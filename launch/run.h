@@ -16,6 +16,7 @@ typedef struct lmbi_run {
     const char *config;             /* its path */
     char exe[LMB_STAGE_PATH], mpirun[LMB_STAGE_PATH];
     char hash[LMB_HASH_HEX];        /* of the configuration up to the present stage */
+    char inputs[LMB_HASH_HEX];      /* of the results of the stages before it */
     bool fresh;
     const volatile int *interrupted; /* how often */
     int lock, log;                  /* file descriptors: of the folder, of the present stage's log */
@@ -26,7 +27,7 @@ typedef struct lmbi_step {
     const char *name;               /* and folder below the run */
     const char *folders[3];         /* what it fills: moved away when the configuration is another */
     const char *sections[4];        /* of the configuration, that it depends on beside the stages before */
-    const char *makes[3];           /* files below <run>/<name> without which it is not done */
+    const char *makes[3];           /* files below the run without which it is not done */
     bool (*wanted)(const lmb_job *j);
     lmb_status (*run)(lmbi_run *r, const struct lmbi_step *s, lmb_error *err);
     const char *argv[8];
@@ -55,12 +56,19 @@ LMB_MUST_CHECK lmb_status lmbi_run_federation(lmbi_run *r, const lmbi_step *s, l
 
 /* ---- run_marks.c: what is done, and what is not ---- */
 
-typedef enum lmbi_progress { LMBI_ABSENT, LMBI_BEGUN, LMBI_DONE, LMBI_OTHER /* of another configuration */ } lmbi_progress;
+typedef enum lmbi_progress {
+    LMBI_ABSENT,
+    LMBI_BEGUN,
+    LMBI_DONE,
+    LMBI_OTHER,       /* of another configuration */
+    LMBI_OTHER_INPUTS /* built on other results   */
+} lmbi_progress;
 
 /* Chain the part of the configuration that the step depends on into r->hash, and see what an earlier run has left. */
 LMB_MUST_CHECK lmb_status lmbi_run_progress(lmbi_run *r, const lmbi_step *s, lmbi_progress *out, lmb_error *err);
-/* Mark the step: "started" or "done". */
-LMB_MUST_CHECK lmb_status lmbi_run_mark(const lmbi_run *r, const lmbi_step *s, const char *mark, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_run_started(const lmbi_run *r, const lmbi_step *s, lmb_error *err);
+/* The step is done, now or (`reused`) by an earlier run: later ones build on what it left. */
+LMB_MUST_CHECK lmb_status lmbi_run_done(lmbi_run *r, const lmbi_step *s, bool reused, lmb_error *err);
 /* Move the folders of a step to <run>/old-N: the first that is free, and the same for all steps of this run. */
 LMB_MUST_CHECK lmb_status lmbi_run_move_away(lmbi_run *r, const lmbi_step *s, const char *why, lmb_error *err);
 

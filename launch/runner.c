@@ -10,6 +10,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "launch/cmd.h"
+#include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
@@ -37,8 +38,11 @@ typedef struct watcher {
 
 static lmb_status save(watcher *w, lmb_error *err)
 {
+    double from = lmb_trace_now(w->q->trace);
     w->saved = lmb_seconds();
-    return lmb_checkpoint_save(w->checkpoint, lmb_trainer_state_of(w->trainer), w->config, err);
+    LMB_TRY(lmb_checkpoint_save(w->checkpoint, lmb_trainer_state_of(w->trainer), w->config, err));
+    lmb_trace_span(w->q->trace, LMB_LANE_TRAINING, "file", "write a checkpoint", NULL, from);
+    return LMB_OK;
 }
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
@@ -121,8 +125,6 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
     }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
-    if (comm->rank == 0 && w->c->epochs == 0)
-        fprintf(stderr, "epochs is 0: the model stays as it is\n");
     if (!there)
         return LMB_OK;
     if (comm->rank == 0 && s->epoch >= w->c->epochs)
@@ -152,6 +154,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
     LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
     lmb_trainer_watch(w->trainer, board);
+    lmb_trainer_trace(w->trainer, q->trace);
     lmb_progress_begin(&w->bar);
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
@@ -183,6 +186,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     int lock = -1;
     lmb_status st;
 
+    LMB_TRY(lmb_job_check_patience(q->train, q->validation, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once; batch systems send it before time is up */

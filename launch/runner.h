@@ -15,6 +15,7 @@ typedef struct lmb_run_request {
     /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL: none */
     lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
     void *hand;
+    lmb_trace *trace;              /* launch/tracing.h; NULL: none */
 } lmb_run_request;
 
 /* Train from wherever an earlier call was stopped. E_STOPPED: on request; state is saved. */

@@ -37,6 +37,23 @@ static double peak_memory_bytes(void)
     return getrusage(RUSAGE_SELF, &u) == 0 ? 1024.0 * (double)u.ru_maxrss : 0; /* Linux counts KiB */
 }
 
+static void add_confusion(lmb_str *s, const lmb_metrics *m, const char *const *names)
+{
+    lmb_str_add(s, ", \"confusion\": [");
+    for (int i = 0; i < m->classes; i++) {
+        lmb_str_add(s, i ? ", [" : "[");
+        for (int k = 0; k < m->classes; k++)
+            lmb_str_addf(s, "%s%lld", k ? ", " : "", (long long)m->confusion[i * m->classes + k]);
+        lmb_str_add(s, "]");
+    }
+    lmb_str_add(s, "]");
+    for (int k = 0; names && k < m->classes; k++) {
+        lmb_str_add(s, k ? ", " : ", \"classes\": [");
+        lmb_str_add_json(s, names[k]);
+    }
+    lmb_str_add(s, names ? "]" : "");
+}
+
 lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err)
 {
     char path[LMB_STAGE_PATH];
@@ -54,22 +71,9 @@ lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error
     number(&s, "latency_us", r->latency_us);
     number(&s, "macro_f1", lmb_metrics_macro_f1(m));
     number(&s, "peak_memory_bytes", peak_memory_bytes());
-    lmb_str_addf(&s, ", \"interval\": [%.6f, %.6f], \"confusion\": [", lo, hi);
-    for (int i = 0; i < m->classes; i++) {
-        lmb_str_add(&s, i ? ", [" : "[");
-        for (int k = 0; k < m->classes; k++)
-            lmb_str_addf(&s, "%s%lld", k ? ", " : "", (long long)m->confusion[i * m->classes + k]);
-        lmb_str_add(&s, "]");
-    }
-    lmb_str_add(&s, "]");
-    if (r->data && r->data->class_names) {
-        lmb_str_add(&s, ", \"classes\": [");
-        for (int k = 0; k < m->classes; k++) {
-            lmb_str_add(&s, k ? ", " : "");
-            lmb_str_add_json(&s, r->data->class_names[k]);
-        }
-        lmb_str_add(&s, "]");
-    }
+    lmb_str_addf(&s, ", \"interval\": [%.6f, %.6f]", lo, hi);
+    if (m->classes <= LMB_STAGE_CLASSES)
+        add_confusion(&s, m, r->data ? r->data->class_names : NULL);
     lmb_str_add(&s, ", \"note\": ");
     lmb_str_add_json(&s, r->note ? r->note : "");
     lmb_str_add(&s, "}\n");
@@ -158,7 +162,7 @@ void lmb_stage_print(const lmb_stage_result *r)
 lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model, const lmb_dataset *test,
                             const char *backend, lmb_error *err)
 {
-    lmb_stage_result r = { .name = stage, .data = test, .part = run ? NULL : stage };
+    lmb_stage_result r = { .name = stage, .data = test };
     lmb_metrics m;
     uint64_t bytes = 0;
 
@@ -170,7 +174,7 @@ lmb_status lmb_stage_report(const char *run, const char *stage, const char *file
     if (st == LMB_OK)
         st = lmb_file_size(file, &bytes, err);
     r.bytes = (double)bytes;
-    if (st == LMB_OK && run)
+    if (st == LMB_OK)
         st = lmb_stage_write(run, &r, err);
     if (st == LMB_OK)
         lmb_stage_print(&r);

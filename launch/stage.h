@@ -24,6 +24,7 @@ typedef struct lmb_stage_result {
 } lmb_stage_result;
 
 enum { LMB_STAGE_PATH = 1024 };
+enum { LMB_STAGE_CLASSES = 200 }; /* of more, no confusion matrix is left: nobody would read it, and it grows with the square */
 /* "<run>/<stage>/<file>" (file may be ""), making the folders. */
 LMB_MUST_CHECK lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err);
@@ -33,8 +34,7 @@ LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_resul
 LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
                                             lmb_stage_result *r, lmb_error *err);
 
-/* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes.
- * `run` NULL: nothing is written, and `stage` is the name of the part. */
+/* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes. */
 LMB_MUST_CHECK lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,
                                            const lmb_dataset *test, const char *backend, lmb_error *err);
 /* One line of figures to stdout. */

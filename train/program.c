@@ -32,6 +32,8 @@ struct lmb_program {
     int classes;
     compiled plan[MAX_PLANS];
     int64_t clock;
+    lmb_trace *trace;
+    int lane;
 };
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
@@ -213,13 +215,25 @@ static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error 
     compiled *c = place_for(p);
     c->n = n;
     c->used = p->clock;
+    double from = lmb_trace_now(p->trace);
     lmb_status st = compile(p, c, err);
+    lmb_trace_span(p->trace, p->lane, "compile", "compile the plan", NULL, from);
     if (st != LMB_OK) {
         drop(c);
         return st;
     }
+    lmb_plan_trace(c->plan, p->trace, p->lane);
     *out = c;
     return LMB_OK;
+}
+
+void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
+{
+    p->trace = t;
+    p->lane = lane;
+    for (int i = 0; i < MAX_PLANS; i++)
+        if (p->plan[i].used)
+            lmb_plan_trace(p->plan[i].plan, t, lane);
 }
 
 lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err)

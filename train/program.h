@@ -42,6 +42,8 @@ typedef struct lmb_program_step {
 } lmb_program_step;
 
 LMB_MUST_CHECK lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err);
+/* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */
+void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
 /* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. */
 LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err);
 

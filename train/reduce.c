@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,19 +18,25 @@ struct lmbi_reducer {
     lmbi_bucket *bucket;
     float **slot;          /* [slots][width]                                   */
     float *weight;         /* [slots] of the running batch                     */
-    float *scratch;        /* [width]: what a peer sends                       */
+    lmb_window *window;    /* where slot 0 lies; NULL: ranks exchange messages  */
+    float *scratch;        /* [width]: what a peer sends; NULL with a window   */
+    lmb_trace *trace;
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
     pthread_mutex_t lock;
     pthread_cond_t wake, idle;
     int *pending;          /* [n_buckets] slots still at work on it            */
-    bool ahead, quit, given_up, busy;
-    unsigned long batch;   /* number of the running one                        */
-    lmb_error err;         /* of the thread                                    */
+    int next;              /* bucket to be summed                              */
+    bool ahead, quit;      /* there is a thread; it shall end                  */
+    bool open;             /* between begin() and end()                        */
+    bool failed;           /* a sum of the thread, see err                     */
+    atomic_bool busy;      /* the thread sums bucket next - 1                  */
+    lmb_error err;
     pthread_t thread;
 };
 
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot) { return r->slot[slot]; }
+void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t) { r->trace = t; }
 int lmbi_reducer_buckets(const lmbi_reducer *r) { return r->n_buckets; }
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket) { return &r->bucket[bucket]; }
 
@@ -81,22 +89,31 @@ static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket 
 
 typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; } piece;
 
-/* into = into + from, except in segments that take a minimum or maximum. Both start at the bucket. */
-static void combine(void *ctx, float *into, const float *from, size_t n)
+/* What of [lo, hi) lies in [*from, *to). */
+static bool overlap(size_t lo, size_t hi, size_t *from, size_t *to)
+{
+    *from = *from > lo ? *from : lo;
+    *to = *to < hi ? *to : hi;
+    return *from < *to;
+}
+
+/* into = into + from, except in segments that take a minimum or maximum, for positions lo .. lo + n of the bucket. */
+static void combine(void *ctx, float *into, const float *from, size_t lo, size_t n)
 {
     const piece *p = ctx;
     const lmb_segment *s;
-    size_t at = 0, end;
+    size_t at = 0, end, hi = lo + n;
     int segment = p->b->first;
 
-    (void)n;
     do {
         s = next_stretch(p->r, p->b, &segment, &end);
-        add(into + at, from + at, end - at);
-        if (s)
-            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
-        at = end + (s ? s->count : 0);
-    } while (s);
+        size_t next = end + (s ? s->count : 0), a = at, b = end, c = end, d = next;
+        if (overlap(lo, hi, &a, &b))
+            add(into + (a - lo), from + (a - lo), b - a);
+        if (s && overlap(lo, hi, &c, &d))
+            (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + (c - lo), from + (c - lo), d - c);
+        at = next;
+    } while (s && at < hi);
 }
 
 /* A leaf and its neighbour, or `from` NULL: a leaf alone. The sums over samples in front are not weighed. */
@@ -132,10 +149,21 @@ static void fill_neutral(const lmbi_reducer *r, float *v)
     }
 }
 
+static void trace_bucket(const lmbi_reducer *r, lmb_trace *t, int lane, const lmbi_bucket *b, const char *what, double from)
+{
+    char name[32];
+    if (!t)
+        return;
+    snprintf(name, sizeof name, "bucket %d: %zu KiB", (int)(b - r->bucket), b->n * sizeof(float) / 1024);
+    lmb_trace_span(t, lane, "sum", name, what, from);
+}
+
 /* A bucket of all slots into slot 0. Empty slots are the last ones: what the tree would add of them is neutral. */
-static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
+static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
 {
     piece p = { r, b };
+    lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
+    double from = lmb_trace_now(trace);
 
     for (int i = 0; i < r->filled; i += 2) {
         bool pair = i + 1 < r->filled;
@@ -143,48 +171,49 @@ static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b)
     }
     for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
-            combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, b->n);
+            combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, 0, b->n);
+    trace_bucket(r, trace, lane, b, "over shards", from);
 }
 
-static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, lmb_error *err)
+/* `lane`: of the thread that calls. While shards are at work it must not take a processor from them. */
+static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, int lane, lmb_error *err)
 {
     piece p = { r, b };
-    return lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+    lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
+    double from = lmb_trace_now(trace);
+    lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, combine, &p, err)
+                              : lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+
+    trace_bucket(r, trace, lane, b, "over ranks", from);
+    return st;
 }
 
 /* ---- the thread that sums ahead ---- */
 
-/* One batch, bucket after bucket; called and left with the lock held. */
-static void sum_ahead(lmbi_reducer *r)
+/* All buckets but the last, which is ready when the batch is: end() sums it, and whatever else is left, without a change of threads. */
+static bool has_work(const lmbi_reducer *r)
 {
-    lmb_status st = LMB_OK;
-
-    for (int b = 0; b < r->n_buckets && st == LMB_OK; b++) {
-        while (r->pending[b] > 0 && !r->given_up)
-            pthread_cond_wait(&r->wake, &r->lock);
-        if (r->given_up)
-            return;
-        pthread_mutex_unlock(&r->lock);
-        sum_slots(r, &r->bucket[b]);
-        st = sum_ranks(r, &r->bucket[b], &r->err);
-        pthread_mutex_lock(&r->lock);
-    }
+    return r->open && !r->failed && r->next < r->n_buckets - 1 && r->pending[r->next] == 0;
 }
 
 static void *summing(void *arg)
 {
     lmbi_reducer *r = arg;
-    unsigned long seen = 0;
 
     pthread_mutex_lock(&r->lock);
-    for (;;) {
-        while (!r->quit && r->batch == seen)
+    while (!r->quit) {
+        if (!has_work(r)) {
             pthread_cond_wait(&r->wake, &r->lock);
-        if (r->quit)
-            break;
-        seen = r->batch;
-        sum_ahead(r);
-        r->busy = false;
+            continue;
+        }
+        const lmbi_bucket *b = &r->bucket[r->next++];
+        atomic_store(&r->busy, true);
+        pthread_mutex_unlock(&r->lock);
+        sum_slots(r, b, LMB_LANE_SUMS);
+        lmb_status st = sum_ranks(r, b, LMB_LANE_SUMS, &r->err);
+        pthread_mutex_lock(&r->lock);
+        r->failed = r->failed || st != LMB_OK;
+        atomic_store(&r->busy, false);
         pthread_cond_signal(&r->idle);
     }
     pthread_mutex_unlock(&r->lock);
@@ -202,17 +231,15 @@ void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight)
     pthread_mutex_lock(&r->lock);
     for (int b = 0; b < r->n_buckets; b++)
         r->pending[b] = filled;
-    r->given_up = false;
-    r->busy = r->ahead;
-    r->batch++;
-    pthread_cond_signal(&r->wake);
+    r->open = true;
+    r->next = 0;
     pthread_mutex_unlock(&r->lock);
 }
 
 void lmbi_reducer_done(lmbi_reducer *r, int bucket)
 {
     pthread_mutex_lock(&r->lock);
-    if (--r->pending[bucket] == 0)
+    if (--r->pending[bucket] == 0 && r->ahead && bucket < r->n_buckets - 1)
         pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }
@@ -220,26 +247,37 @@ void lmbi_reducer_done(lmbi_reducer *r, int bucket)
 static void slots_task(void *ctx, int task, int worker)
 {
     const lmbi_reducer *r = ctx;
-    (void)worker;
-    sum_slots(r, &r->bucket[task]);
+    sum_slots(r, &r->bucket[r->next + task], LMB_LANE_TRAINING + worker);
+}
+
+static bool not_busy(void *ctx) { return !atomic_load(&((lmbi_reducer *)ctx)->busy); }
+
+/* The thread finishes the bucket that it is at and touches no other. */
+static void stop_ahead(lmbi_reducer *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->open = false;
+    if (r->busy) {
+        pthread_mutex_unlock(&r->lock);
+        lmb_wait_briefly(not_busy, r);
+        pthread_mutex_lock(&r->lock);
+    }
+    while (r->busy)
+        pthread_cond_wait(&r->idle, &r->lock);
+    pthread_mutex_unlock(&r->lock);
 }
 
 lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, float **sum, lmb_error *err)
 {
-    pthread_mutex_lock(&r->lock);
-    r->given_up = given_up;
-    pthread_cond_signal(&r->wake);
-    while (r->busy)
-        pthread_cond_wait(&r->idle, &r->lock);
-    pthread_mutex_unlock(&r->lock);
+    stop_ahead(r);
     *sum = r->slot[0];
     if (given_up)
         return LMB_OK;
-    if (r->ahead)
-        return r->err.status == LMB_OK ? LMB_OK : LMB_FAIL(err, r->err.status, "%s", r->err.msg);
-    lmb_pool_run(pool, r->n_buckets, slots_task, r);
-    for (int b = 0; b < r->n_buckets; b++)
-        LMB_TRY(sum_ranks(r, &r->bucket[b], err));
+    if (r->failed)
+        return LMB_FAIL(err, r->err.status, "%s", r->err.msg);
+    lmb_pool_run(pool, r->n_buckets - r->next, slots_task, r);
+    for (; r->next < r->n_buckets && r->comm->size > 1; r->next++)
+        LMB_TRY(sum_ranks(r, &r->bucket[r->next], LMB_LANE_TRAINING, err));
     return LMB_OK;
 }
 
@@ -273,23 +311,35 @@ static void cut(lmbi_reducer *r, size_t bucket_bytes)
         r->bucket[r->n_buckets++] = (lmbi_bucket){ 0, end, 0, 0 };
 }
 
-static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
+/* The vectors: the first where the other ranks of the node can see it. */
+static bool make_vectors(lmbi_reducer *r)
 {
     bool ok = true;
+
+    if (r->window)
+        memset(r->slot[0] = lmb_window_vector(r->window), 0, r->width * sizeof(float));
+    for (int i = r->window ? 1 : 0; i < r->slots; i++)
+        ok = (r->slot[i] = vector(r->width)) != NULL && ok;
+    if (r->comm->size > 1 && !r->window)
+        ok = (r->scratch = vector(r->width)) != NULL && ok;
+    return ok;
+}
+
+static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_error *err)
+{
 
     r->bucket = calloc((size_t)r->layout->n + 1, sizeof *r->bucket);
     r->pending = calloc((size_t)r->layout->n + 1, sizeof *r->pending);
     r->slot = calloc((size_t)r->slots, sizeof *r->slot);
     r->weight = calloc((size_t)r->slots, sizeof *r->weight);
-    for (int i = 0; r->slot && i < r->slots; i++)
-        ok = (r->slot[i] = vector(r->width)) != NULL && ok;
-    if (r->comm->size > 1)
-        ok = (r->scratch = vector(r->width)) != NULL && ok;
-    if (!ok || !r->bucket || !r->pending || !r->slot || !r->weight)
+    if (r->comm->size > 1 && way != LMBI_MESSAGES)
+        LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
+    if (!r->bucket || !r->pending || !r->slot || !r->weight || !make_vectors(r))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
-    r->ahead = r->comm->size > 1 && r->comm->any_thread && r->n_buckets > 1;
+    bool any_thread = r->comm->any_thread || (r->window && lmb_window_one_node(r->window));
+    r->ahead = r->comm->size > 1 && any_thread && r->n_buckets > 1;
     if (r->ahead && pthread_create(&r->thread, NULL, summing, r) != 0) {
         r->ahead = false;
         return LMB_FAIL(err, LMB_E_NOMEM, "the thread that sums gradients could not be started");
@@ -297,7 +347,7 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, lmbi_reducer **out,
+lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way, lmbi_reducer **out,
                                lmb_error *err)
 {
     lmbi_reducer *r = calloc(1, sizeof *r);
@@ -310,7 +360,7 @@ lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int sl
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     pthread_cond_init(&r->idle, NULL);
-    lmb_status st = set_up(r, bucket_bytes, err);
+    lmb_status st = set_up(r, bucket_bytes, way, err);
     if (st != LMB_OK) {
         lmbi_reducer_destroy(r);
         return st;
@@ -333,8 +383,9 @@ void lmbi_reducer_destroy(lmbi_reducer *r)
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wake);
     pthread_cond_destroy(&r->idle);
-    for (int i = 0; r->slot && i < r->slots; i++)
+    for (int i = r->window ? 1 : 0; r->slot && i < r->slots; i++)
         free(r->slot[i]);
+    lmb_window_close(r->window);
     free(r->slot);
     free(r->weight);
     free(r->scratch);

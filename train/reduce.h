@@ -10,19 +10,22 @@
  * A slot has a weight, its share of the batch, which its vector is multiplied by as the tree first reads it; minima and
  * maxima are not weighed.
  *
+ * Ranks of one node sum through memory that they share (comm/window.h), others by messages; again the bits are the same.
+ *
  * A rank without samples (the short last batch of an epoch) takes part with the neutral element: -0 for sums, which
  * changes no bit of anything added to it, and infinities for minima and maxima.
  *
  *   threads  done() from any; the rest from the thread that trains. Between begin() and end() the communicator is the
- *            reducer's. There is a thread only if there are several ranks, several buckets, and the communicator may be
- *            used by another thread than the first (comm/collective.h); else end() does all the work
+ *            reducer's. There is a thread only if there are several ranks, several buckets, and the communicator, if it is needed,
+ *            may be used by another thread than the first (comm/collective.h); else end() does all the work
  *   source   Li et al. 2020, PyTorch Distributed, arXiv:2006.15704, section 3.2: buckets, overlap
  */
 #ifndef LMB_TRAIN_REDUCE_H
 #define LMB_TRAIN_REDUCE_H
 
-#include "comm/collective.h"
+#include "comm/window.h"
 #include "core/base/threads.h"
+#include "core/base/trace.h"
 #include "core/graph/state.h"
 
 /* In front of the state, a vector carries sums over samples; they belong to the last bucket. 64 bytes. */
@@ -35,10 +38,15 @@ typedef struct lmbi_bucket {
 
 typedef struct lmbi_reducer lmbi_reducer;
 
-/*   bucket_bytes  buckets are whole segments and at least so large; 0: one bucket, nothing is done ahead */
+enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES }; /* lmb_train_config.reduce: auto is the window where there can be one */
+
+/*   way           one of the above
+ *   bucket_bytes  buckets are whole segments and at least so large; 0: one bucket, nothing is done ahead */
 LMB_MUST_CHECK lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes,
-                                              lmbi_reducer **out, lmb_error *err);
+                                              int way, lmbi_reducer **out, lmb_error *err);
 void lmbi_reducer_destroy(lmbi_reducer *r); /* NULL is a no-op */
+/* Leave a span for each bucket's sum, as long as the trace wants fine spans. Borrowed; NULL: none. */
+void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket);

@@ -44,8 +44,11 @@ static void run_shard(void *ctx, int task, int w)
     info.sample = r->b->sample + at;
     lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
                            .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine };
+    lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
+    double from = lmb_trace_now(trace);
     if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)
         return;
+    lmb_trace_span(trace, LMB_LANE_TRAINING + w, "shard", "shard: forward and backward", NULL, from);
     v[LMBI_LOSS] = s.loss * (float)s.n;
     v[LMBI_CORRECT] = (float)s.correct;
     while (mine.bucket < lmbi_reducer_buckets(t->reducer))
@@ -193,11 +196,17 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
     for (int w = 0; w < t->threads && !failed; w++)
         failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;
     lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);
+    lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
+    double from = lmb_trace_now(trace);
     LMB_TRY(lmbi_reducer_end(t->reducer, t->pool, failed != NULL, &sum, err));
+    lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "sums: what is left of them", NULL, from);
     if (failed)
         return LMB_FAIL(err, failed->status, "%s", failed->msg);
     t->s.loss_sum += sum[LMBI_LOSS];
     t->s.correct += (int64_t)sum[LMBI_CORRECT];
     t->s.seen += b->total;
-    return apply(t, sum + LMBI_SUMS, err);
+    from = lmb_trace_now(trace);
+    LMB_TRY(apply(t, sum + LMBI_SUMS, err));
+    lmb_trace_span(trace, LMB_LANE_TRAINING, "update", "update of the weights", NULL, from);
+    return LMB_OK;
 }

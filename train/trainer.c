@@ -1,4 +1,5 @@
 /* train/trainer.c - epochs, validation, stopping. See trainer.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "train/trainer_internal.h"
@@ -19,11 +20,13 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     double result[2] = { 0, 0 };
     lmb_watch_doing(t->watch, t->s.step, t->comm->rank ? "waiting for validation" : "validation", t->comm->rank != 0);
     if (t->comm->rank == 0) {
+        double from = lmb_trace_now(t->trace);
         LMB_TRY(lmb_metrics_init(&m, t->valid->classes, err));
         lmb_status st = lmb_evaluate(t->model, weights, t->valid, t->c.backend, t->threads, &m, err);
         result[0] = lmb_metrics_loss(&m);
         result[1] = lmb_metrics_accuracy(&m);
         lmb_metrics_deinit(&m);
+        lmb_trace_span(t->trace, LMB_LANE_TRAINING, "validation", "validation", NULL, from);
         LMB_TRY(st);
     }
     LMB_TRY(t->comm->broadcast(t->comm, result, sizeof result, 0, err));
@@ -47,22 +50,35 @@ static lmb_status agree_to_stop(lmb_trainer *t, bool *stop, lmb_error *err)
     return LMB_OK;
 }
 
+static void trace_step(lmb_trainer *t, double from)
+{
+    char name[40];
+    if (!t->trace)
+        return;
+    snprintf(name, sizeof name, "step %lld", (long long)t->s.step - 1);
+    lmb_trace_span(t->trace, LMB_LANE_TRAINING, "step", name, NULL, from);
+    lmb_trace_step(t->trace);
+}
+
 static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *stop, lmb_error *err)
 {
     const lmb_batch *b;
     int64_t batches = lmb_loader_batches(t->loader);
-    double start = lmb_seconds(), last = start;
+    double start = lmb_seconds(), last = start, waited = lmb_loader_waited(t->loader);
 
     t->rate_images = 0;
     LMB_TRY(lmb_loader_begin(t->loader, (uint32_t)t->s.epoch, t->s.batch, err));
     for (;;) {
         lmb_watch_doing(t->watch, t->s.step, "waiting for data", false);
+        double from = lmb_trace_now(t->trace);
         LMB_TRY(lmb_loader_next(t->loader, &b, err));
         if (!b)
             break;
+        lmb_trace_span(t->trace, LMB_LANE_TRAINING, "data", "wait for data", NULL, from);
         LMB_TRY(lmbi_train_batch(t, b, err));
         if (watch && watch->stepped)
             LMB_TRY(watch->stepped(watch->ctx, t, err));
+        trace_step(t, from);
         t->s.batch++;
         t->rate_images += b->total;
         double now = lmb_seconds();
@@ -75,6 +91,7 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
             return LMB_OK;
     }
     t->rate_seconds = lmb_seconds() - start;
+    t->waited = lmb_loader_waited(t->loader) - waited;
     return LMB_OK;
 }
 
@@ -83,7 +100,7 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
     lmb_epoch e = { .epoch = t->s.epoch, .loss = t->s.loss_sum / (double)t->s.seen,
                     .accuracy = (double)t->s.correct / (double)t->s.seen, .lr = lmbi_trainer_rate(t), .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = lmb_loader_waited(t->loader) };
+                    .waited = t->waited };
 
     LMB_TRY(validate(t, &e, err));
     t->s.epoch++;

@@ -31,7 +31,7 @@ struct lmb_tree;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, threads, mode, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
@@ -87,6 +87,8 @@ void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
+/* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
+void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err);
 

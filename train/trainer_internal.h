@@ -37,8 +37,10 @@ struct lmb_trainer {
     lmbi_reducer *reducer;
     lmb_trainer_state s;
     lmb_watch *watch;
+    lmb_trace *trace;
     lmb_gradient_terms terms;
-    double travel, rate_seconds; /* rates of all steps; of the running epoch */
+    double travel;         /* rates of all steps   */
+    double rate_seconds, waited; /* of the running epoch */
     int64_t rate_images;
 };
 

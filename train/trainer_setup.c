@@ -7,13 +7,15 @@
 #include "train/trainer_internal.h"
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
+static const char *const ways[] = { "auto", "window", "messages", NULL };
 
 const lmb_field lmb_train_fields[] = {
-    LMB_INT(lmb_train_config, epochs, 10, 0, 1e6, "epochs", "passes over the training set; 0: the model stays as it is"),
+    LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
     LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
+    LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can"),
     LMB_INT(lmb_train_config, threads, 0, 0, 1024, "", "of each rank; 0: all processors, shared among the ranks of a node"),
     LMB_INT(lmb_train_config, seed, 1, 0, 9e15, "", "of weights, order and augmentation"),
     LMB_REAL(lmb_train_config, lr, 0.1, 0, 1000, "", "learning rate, before the schedule"),
@@ -120,7 +122,7 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    return lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, &t->reducer, err);
+    return lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err);
 }
 
 /* What this rank needs of a batch: its consecutive shards. */
@@ -160,10 +162,14 @@ static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
     }
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
-    LMB_TRY(make_memory(t, err));
+    const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "size of buckets (train.bucket_kb)", &t->c.bucket_kb, sizeof t->c.bucket_kb, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "training set", &t->train->hash, sizeof t->train->hash, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce)", sums, sizeof sums, err));
+    LMB_TRY(make_memory(t, err));
+    if (t->comm->size > 1) { /* hashing all samples takes its time */
+        lmb_hash data = t->train->hash(t->train);
+        LMB_TRY(lmb_comm_agree(t->comm, "training set", &data, sizeof data, err));
+    }
     return make_workers(t, loss, err);
 }
 
@@ -239,5 +245,14 @@ void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms) { t->terms = *terms; }
 
 double lmb_trainer_travel(const lmb_trainer *t) { return t->travel; }
+
+void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace)
+{
+    t->trace = trace;
+    lmb_loader_trace(t->loader, trace);
+    lmbi_reducer_trace(t->reducer, trace);
+    for (int w = 0; w < t->threads; w++)
+        lmb_program_trace(t->worker[w].program, trace, LMB_LANE_TRAINING + w);
+}
 
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t) { return &t->s; }

@@ -1,13 +1,18 @@
 /* core/base/compiler.h - the few places where the compiler is told more than C11 can say.
  *
  * LMB_HOT marks a loop-heavy function to be compiled for several x86 levels and picked at load time. All
- * levels give the same bits: the build uses -ffp-contract=off and never reorders float sums.
+ * levels give the same bits: the build uses -ffp-contract=off and never reorders float sums. The levels are those of the x86-64
+ * psABI; to name a processor instead ("arch=haswell") would leave out all others that can do the same.
  */
 #ifndef LMB_CORE_BASE_COMPILER_H
 #define LMB_CORE_BASE_COMPILER_H
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(LMB_MULTIVERSION)
-#define LMB_HOT __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(LMB_MULTIVERSION)
+#if defined(LMB_SMALL) /* a client: AVX-512 is worth little in these loops, and 60 kB of code */
+#define LMB_HOT __attribute__((target_clones("arch=x86-64-v3", "default")))
+#else
+#define LMB_HOT __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
 #else
 #define LMB_HOT
 #endif

@@ -322,9 +322,11 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
 
     if (!eq || eq == assignment)
         return LMB_FAIL(e, LMB_E_ARG, "--set %s: write it as key=value, for example train.epochs=10", assignment);
-    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), "--set", e);
+    char source[MAX_KEY + 8]; /* of several --set, which one */
+    snprintf(source, sizeof source, LMB_CONFIG_SET " %.*s", (int)(eq - assignment), assignment);
+    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), source, e);
     if (!value)
-        return lmb_error_context(e, "--set %s", assignment);
+        return e->status;
     if (!eq[1])
         value->kind = LMB_TREE_NULL; /* `key=` takes it away */
     lmb_tree *at = c->root;
@@ -358,7 +360,7 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
             child = keep(c, sizeof *child);
             if (!child)
                 return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
-            *child = (lmb_tree){ .kind = LMB_TREE_NULL, .key = part, .file = "--set", .line = 1, .column = 1, .owner = c };
+            *child = (lmb_tree){ .kind = LMB_TREE_NULL, .key = part, .file = value->file, .line = 1, .column = 1, .owner = c };
             while (*tail)
                 tail = &(*tail)->next;
             *tail = child;

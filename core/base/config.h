@@ -28,11 +28,14 @@ typedef struct lmb_tree {
     const char *key;    /* name in the parent mapping, NULL in lists and at the root */
     const char *text;   /* SCALAR: its text                                          */
     bool quoted;        /* SCALAR: written in quotes, so never a number, bool or null */
-    const char *file;   /* "--set" for lmb_config_set                                */
+    const char *file;   /* where it was read   */
     int line, column;   /* 1-based                                                   */
     struct lmb_tree *child, *next; /* first child; next sibling                      */
     struct lmb_config *owner;
 } lmb_tree;
+
+/* What stands for a file name in nodes that lmb_config_set made; the key follows. */
+#define LMB_CONFIG_SET "--set"
 
 typedef struct lmb_config lmb_config; /* a document: owns its tree */
 

@@ -200,6 +200,15 @@ static lmb_status sync_folder_of(const char *path, lmb_error *err)
     return bad && errno != EINVAL ? io_error(err, "sync of its folder", path) : LMB_OK;
 }
 
+/* A rename takes the place of whatever bears the name, be it /dev/null: only files are meant. */
+static lmb_status check_replaceable(const char *path, lmb_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return LMB_FAIL(err, LMB_E_IO, "%s: is no file, and is not replaced by one; give another name", path);
+    return LMB_OK;
+}
+
 lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
 {
     int fd = open(tmp, O_RDONLY | O_CLOEXEC);
@@ -207,10 +216,8 @@ lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
         return io_error(err, "open", tmp);
     int bad = fsync(fd);
     close(fd);
-    lmb_status st = LMB_OK;
-    if (bad)
-        st = io_error(err, "sync", tmp);
-    else if (rename(tmp, path) != 0)
+    lmb_status st = bad ? io_error(err, "sync", tmp) : check_replaceable(path, err);
+    if (st == LMB_OK && rename(tmp, path) != 0)
         st = io_error(err, "rename", path);
     if (st != LMB_OK) {
         unlink(tmp);
@@ -224,6 +231,7 @@ lmb_status lmb_file_write(const char *path, const void *data, size_t n, lmb_erro
     char tmp[PATH_MAX];
     if ((size_t)snprintf(tmp, sizeof tmp, "%s.tmp", path) >= sizeof tmp)
         return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
+    LMB_TRY(check_replaceable(path, err));
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return io_error(err, "create", tmp);

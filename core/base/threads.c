@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -14,10 +14,27 @@ struct lmb_pool {
     pthread_cond_t start, done;
     lmb_task fn;
     void *ctx;
-    int n_tasks, next, busy;
-    unsigned long generation;
-    bool quit;
+    int n_tasks, next;
+    /* Changed with the lock held, looked at without it by who waits. */
+    atomic_int busy;
+    atomic_ulong generation;
+    atomic_bool quit;
 };
+
+bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx)
+{
+    const double spin = 20e-6, longest = 500e-6;
+    double start = lmb_seconds(), waited = 0;
+
+    while (!over(ctx)) {
+        if (waited > longest)
+            return false;
+        if (waited > spin)
+            sched_yield();
+        waited = lmb_seconds() - start;
+    }
+    return true;
+}
 
 typedef struct worker_arg { lmb_pool *p; int worker; } worker_arg;
 
@@ -34,24 +51,36 @@ static void drain(lmb_pool *p, int worker)
     }
 }
 
+typedef struct news { lmb_pool *p; unsigned long seen; } news;
+
+static bool is_news(void *ctx)
+{
+    const news *n = ctx;
+    return atomic_load_explicit(&n->p->generation, memory_order_relaxed) != n->seen || atomic_load_explicit(&n->p->quit, memory_order_relaxed);
+}
+
+static bool none_busy(void *ctx) { return atomic_load_explicit(&((lmb_pool *)ctx)->busy, memory_order_relaxed) == 0; }
+
 static void *worker_main(void *arg)
 {
     worker_arg a = *(worker_arg *)arg;
     lmb_pool *p = a.p;
-    unsigned long seen = 0;
+    news n = { p, 0 };
 
     free(arg);
-    pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (!p->quit && p->generation == seen)
+        lmb_wait_briefly(is_news, &n);
+        pthread_mutex_lock(&p->lock);
+        while (!is_news(&n))
             pthread_cond_wait(&p->start, &p->lock);
         if (p->quit)
             break;
-        seen = p->generation;
+        n.seen = p->generation;
         p->busy++;
         drain(p, a.worker);
         if (--p->busy == 0)
             pthread_cond_signal(&p->done);
+        pthread_mutex_unlock(&p->lock);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -124,6 +153,11 @@ void lmb_pool_run(lmb_pool *p, int n_tasks, lmb_task fn, void *ctx)
     p->generation++;
     pthread_cond_broadcast(&p->start);
     drain(p, 0);
+    if (p->busy > 0) {
+        pthread_mutex_unlock(&p->lock);
+        lmb_wait_briefly(none_busy, p);
+        pthread_mutex_lock(&p->lock);
+    }
     while (p->busy > 0)
         pthread_cond_wait(&p->done, &p->lock);
     pthread_mutex_unlock(&p->lock);

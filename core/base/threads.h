@@ -1,12 +1,16 @@
 /* core/base/threads.h - a persistent pool that runs `n` tasks and returns when all are done.
  *
  * Idea: workers are created once; the caller works too, so a pool of 1 has no thread and no lock. Which
- * thread runs a task is unspecified; results must not depend on it.
+ * thread runs a task is unspecified; results must not depend on it. Who waits looks for a while before it sleeps, because
+ * to be woken takes long (a millisecond and more where the system then puts the thread beside another that works), but lets
+ * others have the processor meanwhile: a busy machine costs its fair share.
  *
  *   threads  one run at a time on a pool; a task must not run the same pool again
  */
 #ifndef LMB_CORE_BASE_THREADS_H
 #define LMB_CORE_BASE_THREADS_H
+
+#include <stdbool.h>
 
 #include "core/base/error.h"
 
@@ -21,6 +25,10 @@ LMB_MUST_CHECK lmb_status lmb_pool_create(int size, lmb_pool **out, lmb_error *e
 void lmb_pool_destroy(lmb_pool *p);
 int lmb_pool_size(const lmb_pool *p); /* NULL: 1 */
 void lmb_pool_run(lmb_pool *p, int n_tasks, lmb_task fn, void *ctx); /* p NULL: in the caller */
+
+/* Look until over(ctx), a little without a pause, then yielding the processor between looks; false: half a millisecond has passed,
+ * and it is time to sleep. */
+bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx);
 
 /* Processors this process may use (affinity mask), at least 1. */
 int lmb_cpu_count(void);

@@ -20,6 +20,8 @@ lmb_status lmb_tree_fail(const lmb_tree *t, lmb_error *err, lmb_status s, const 
     va_end(ap);
     if (!t || !t->file)
         return LMB_FAIL(err, s, "%s", text);
+    if (strncmp(t->file, LMB_CONFIG_SET, strlen(LMB_CONFIG_SET)) == 0 && t->line == 1 && t->column == 1)
+        return LMB_FAIL(err, s, "%s: %s", t->file, text);
     return LMB_FAIL(err, s, "%s:%d:%d: %s", t->file, t->line, t->column, text);
 }
 

@@ -60,6 +60,8 @@ struct lmb_plan {
     bool resolved, timing;
     void (*on_step)(void *ctx, int step);
     void *on_step_ctx;
+    lmb_trace *trace;
+    int lane;            /* of the trace */
 };
 
 /* The value of p->g that stands for the caller's value v; LMB_NONE if there is none. */

@@ -12,6 +12,7 @@
 #ifndef LMB_CORE_PLAN_PLAN_H
 #define LMB_CORE_PLAN_PLAN_H
 
+#include "core/base/trace.h"
 #include "core/graph/state.h"
 #include "core/plan/backend.h"
 
@@ -65,6 +66,9 @@ void lmb_plan_print(const lmb_plan *p, struct lmb_str *out);
 
 /* Time spent in each step since the last reset, for `limbeck inspect --time` and `limbeck bench`; off by default. */
 void lmb_plan_timing(lmb_plan *p, bool on);
+
+/* Leave a span for each step of a run on `lane`, as long as the trace wants fine spans. Borrowed; NULL: none. */
+void lmb_plan_trace(lmb_plan *p, lmb_trace *t, int lane);
 
 /* One step, for tools. Strings belong to the plan. */
 typedef struct lmb_plan_step {

@@ -86,9 +86,11 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
 
     if (!p->resolved)
         resolve(p);
+    lmb_trace *trace = lmb_trace_fine(p->trace) ? p->trace : NULL;
     for (int i = 0; i < p->n_steps; i++) {
-        double t = p->timing ? lmb_seconds() : 0;
+        double t = p->timing ? lmb_seconds() : 0, from = lmb_trace_now(trace);
         LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
+        lmb_trace_span(trace, p->lane, "op", p->step[i].label, p->step[i].node ? p->step[i].node->name : NULL, from);
         if (p->timing) {
             t = lmb_seconds() - t;
             p->step[i].best = p->step[i].runs && p->step[i].best < t ? p->step[i].best : t;
@@ -105,6 +107,12 @@ void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx)
 {
     p->on_step = fn;
     p->on_step_ctx = ctx;
+}
+
+void lmb_plan_trace(lmb_plan *p, lmb_trace *t, int lane)
+{
+    p->trace = t;
+    p->lane = lane;
 }
 
 int lmb_plan_steps(const lmb_plan *p) { return p->n_steps; }

@@ -35,6 +35,7 @@ typedef struct state {
     names classes;   /* sorted                       */
     names files;     /* "<class>/<file>", as sorted  */
     int32_t *labels; /* [files.n]                    */
+    lmb_hash hash;   /* of names and sizes           */
 } state;
 
 static bool is_picture(const char *name)
@@ -160,7 +161,7 @@ static lmb_status scan(state *s, const char *path, lmb_part part, lmb_error *err
     return LMB_OK;
 }
 
-static lmb_status hash_names(const state *s, const config *c, lmb_hash *out, lmb_error *err)
+static lmb_status hash_names(state *s, const config *c, lmb_error *err)
 {
     int64_t head[3] = { c->channels, c->height, c->width };
     char path[4096];
@@ -177,7 +178,7 @@ static lmb_status hash_names(const state *s, const config *c, lmb_hash *out, lmb
         lmb_hash_add_text(&h, s->files.name[i]);
         lmb_hash_add(&h, &size, sizeof size);
     }
-    *out = lmb_hash_end(&h);
+    s->hash = lmb_hash_end(&h);
     return LMB_OK;
 }
 
@@ -204,12 +205,12 @@ static void state_free(state *s)
     free(s);
 }
 
+static lmb_hash hash_of(const lmb_dataset *d) { return ((const state *)d->state)->hash; }
 static void destroy(lmb_dataset *d) { state_free(d->state); }
 
 static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **out, lmb_error *err)
 {
     const config *c = config_;
-    lmb_hash hash;
 
     if (!*c->path)
         return LMB_FAIL(err, LMB_E_ARG, "a folder data set needs its path: the folder that has train/<class>/ and "
@@ -222,7 +223,7 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
     if (st == LMB_OK)
         st = scan(s, c->path, part, err);
     if (st == LMB_OK)
-        st = hash_names(s, c, &hash, err);
+        st = hash_names(s, c, err);
     if (st != LMB_OK) {
         free(d);
         if (s)
@@ -230,7 +231,7 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
         return st;
     }
     *d = (lmb_dataset){ .n = (int64_t)s->files.n, .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8,
-                        .classes = (int)s->classes.n, .class_names = (const char *const *)s->classes.name, .hash = hash,
+                        .classes = (int)s->classes.n, .class_names = (const char *const *)s->classes.name, .hash = hash_of,
                         .read = read_sample, .label = label_of, .destroy = destroy, .state = s };
     *out = d;
     return LMB_OK;

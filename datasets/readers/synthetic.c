@@ -70,9 +70,11 @@ static lmb_status read_sample(const lmb_dataset *d, int64_t index, void *sample,
 
 static void destroy(lmb_dataset *d) { free(d->state); }
 
-static lmb_hash hash_of(const config *c, lmb_part part)
+static lmb_hash hash_of(const lmb_dataset *d)
 {
-    int64_t head[] = { c->seed, c->classes, c->channels, c->height, c->width, c->train, c->test, part };
+    const state *s = d->state;
+    const config *c = &s->c;
+    int64_t head[] = { c->seed, c->classes, c->channels, c->height, c->width, c->train, c->test, s->part };
     lmb_hasher h;
 
     lmb_hash_begin(&h);
@@ -102,7 +104,7 @@ static lmb_status open_synthetic(const void *config_, lmb_part part, lmb_dataset
     random_bytes(lmb_rand_at((uint64_t)c->seed, LMB_RAND_SYNTHETIC, 0, 0), s->pattern, bytes);
     *d = (lmb_dataset){ .n = part == LMB_PART_TEST ? c->test : c->train,
                         .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8,
-                        .classes = (int)c->classes, .hash = hash_of(c, part), .read = read_sample, .label = label_of,
+                        .classes = (int)c->classes, .hash = hash_of, .read = read_sample, .label = label_of,
                         .destroy = destroy, .state = s };
     *out = d;
     return LMB_OK;

@@ -2,6 +2,7 @@
  * SGD with momentum, by the trainer, on pictures of noise in memory. tests/bench/train_peer.py sets it against PyTorch.
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS      MODEL: the `model` section, as "{name: resnet, depth: 8}"
+ *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static lmb_status noise(const lmb_shape *shape, lmb_dataset **out, lmb_error *er
     return lmb_dataset_memory(&a, "noise", out, err);
 }
 
-static lmb_status measure(char **argv, lmb_error *err)
+static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
 {
     static const char options[] = "{epochs: 1000000, lr: 0.001, optimizer: {name: sgd, momentum: 0.9}}";
     lmb_shape shape = LMB_SHAPE(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
@@ -79,11 +80,11 @@ static lmb_status measure(char **argv, lmb_error *err)
     train.threads = atoi(argv[6]);
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
-    LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, NULL, &t, err));
+    LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));
     st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_E_STOPPED)
         st = LMB_OK;
-    if (st == LMB_OK && c.to > c.from)
+    if (st == LMB_OK && comm->rank == 0 && c.to > c.from)
         printf("%.1f\n", (double)((c.last - c.first) * train.batch) / (c.to - c.from));
 done:
     lmb_trainer_destroy(t);
@@ -102,9 +103,14 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS\n");
         return 2;
     }
-    if (measure(argv, &err) != LMB_OK) {
+    lmb_comm *comm = NULL;
+    lmb_status st = lmb_comm_open(&comm, &err);
+    if (st == LMB_OK)
+        st = measure(argv, comm, &err);
+    if (st != LMB_OK)
         fprintf(stderr, "bench_train_peer: %s\n", err.msg);
-        return 1;
-    }
-    return 0;
+    if (st != LMB_OK && comm)
+        comm->abort(comm, 1);
+    lmb_comm_close(comm);
+    return st != LMB_OK;
 }

@@ -24,6 +24,14 @@ static inline void begin(void)
     ck_assert_ptr_nonnull(mkdtemp(dir));
 }
 
+static inline void check_hashes(const lmb_dataset *a, const lmb_dataset *b, bool equal)
+{
+    lmb_hash x = a->hash(a), y = b->hash(b);
+    ck_assert(equal == (memcmp(&x, &y, sizeof x) == 0));
+    x = a->hash(a); /* the second time it is the same */
+    ck_assert(equal == (memcmp(&x, &y, sizeof x) == 0));
+}
+
 static inline int remove_one(const char *path, const struct stat *s, int kind, struct FTW *f)
 {
     (void)s, (void)kind, (void)f;

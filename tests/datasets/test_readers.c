@@ -121,6 +121,11 @@ START_TEST(cifar_is_read)
     ck_ok(d->read(d, 7, x, &y, &err));
     ck_assert_int_eq(x[1024 + 33], 200);
     ck_assert_str_eq(d->class_names[y], "airplane");
+    check_hashes(d, d, true);
+    ck_assert_int_eq(truncate(in_dir("test_batch.bin"), 8 * RECORD), 0); /* while it is open */
+    ck_ok(d->read(d, 7, x, &y, &err));
+    ck_assert_int_eq(d->read(d, 8, x, &y, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "test_batch.bin: it has become shorter"));
     lmb_dataset_destroy(d);
     put_batch("test_batch.bin", FILE_BYTES, 9999 * RECORD, 10);
     refused("{name: cifar, path: %s}", LMB_PART_TEST, LMB_E_FORMAT, "sample 9999 has label 10");
@@ -142,9 +147,9 @@ START_TEST(synthetic_is_a_function_of_its_seed)
     ck_ok(open_from("{name: synthetic}", LMB_PART_TRAIN, &b));
     ck_ok(open_from("{name: synthetic, seed: 2}", LMB_PART_TRAIN, &c));
     ck_ok(open_from("{name: synthetic}", LMB_PART_TEST, &test));
-    ck_assert_mem_eq(&a->hash, &b->hash, sizeof a->hash);
-    ck_assert_mem_ne(&a->hash, &c->hash, sizeof a->hash);
-    ck_assert_mem_ne(&a->hash, &test->hash, sizeof a->hash);
+    check_hashes(a, b, true);
+    check_hashes(a, c, false);
+    check_hashes(a, test, false);
     for (int i = 0; i < 200; i++) {
         ck_ok(a->read(a, i, x, &lx, &err));
         ck_ok(b->read(b, i, y, &ly, &err));
@@ -205,7 +210,7 @@ START_TEST(subsets_look_at_the_same_samples)
     ck_ok(lmb_dataset_subset(d, index, 3, &s, &err));
     ck_ok(lmb_dataset_subset(d, index + 1, 2, &other, &err));
     ck_assert_int_eq(s->n, 3);
-    ck_assert_mem_ne(&s->hash, &other->hash, sizeof s->hash);
+    check_hashes(s, other, false);
     for (int i = 0; i < 3; i++) {
         ck_ok(s->read(s, i, x, &lx, &err));
         ck_ok(d->read(d, index[i], y, &ly, &err));

@@ -23,7 +23,7 @@ refused 2 "did you mean train" "$limbeck" trian
 refused 2 "did you mean --set" "$limbeck" train x.yaml --sett a=b
 refused 1 "no such file" "$limbeck" train "$dir/missing.yaml"
 refused 2 "did you mean 'epochs'" $t --set train.epocs=3
-refused 2 "it must be in \[1, 1e+06\]" $t --set train.epochs=0
+refused 2 "it must be in \[0, 1e+06\]" $t --set train.epochs=-1
 refused 2 "a number is needed" $t --set train.lr=fast
 refused 2 "did you mean resnet" $t --set model=resnt
 refused 2 "6 n + 2" $t --set 'model={name: resnet, depth: 9}'
@@ -32,8 +32,23 @@ refused 2 "did you mean idx" $t --set data=idxx
 refused 1 "dataset-fashion-mnist" $t --set "data={name: idx, path: $dir}"
 refused 2 "split asks for" $t --set split.train=100000
 refused 2 "backend 'gpuu'" $t --set train.backend=gpuu
+refused 2 "give split.validation some samples" $t --set train.patience=2
+refused 2 "give split.validation some samples" "$limbeck" config check "$dir/good.yaml" --set train.patience=2
+refused 2 ".run. is empty" $t --set run=
 refused 2 "has no stage 'student'" $t --stage student
 refused 2 "there is no table 'opps'" "$limbeck" list opps
+refused 2 "give one table" "$limbeck" list ops models
+refused 2 "check op" "$limbeck" check op Relu Add
+refused 2 "--seed x" "$limbeck" check op Relu --seed x
+refused 2 "--batch 5x; it must be a whole number in" "$limbeck" inspect "$dir/good.yaml" --batch 5x
+refused 2 "--batch 0" "$limbeck" bench "$dir/good.yaml" --batch 0
+refused 2 "takes no value" "$limbeck" train "$dir/good.yaml" --fresh=no
+refused 2 "no option --logits" "$limbeck" infer "$dir/good.yaml" x.onnx --index 0 --logits x.npy
+refused 2 "no option --index" "$limbeck" eval "$dir/good.yaml" x.onnx --index 0
+refused 2 "give a configuration" "$limbeck" eval "$dir/good.yaml" x.onnx y.onnx
+head -c 300 /dev/zero >"$dir/zeros"
+refused 1 "zeros: no configuration, .onnx, .lmb or checkpoint" "$limbeck" inspect "$dir/zeros"
+[ ! -w /dev/full ] || refused 1 "could not be written" sh -c "$limbeck list >/dev/full"
 refused 2 "no case of 'Konv'" "$limbeck" check op Konv
 # every command reads its configuration alike
 printf 'a: [1\n' >"$dir/broken.yaml"
@@ -67,6 +82,11 @@ for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.
     refused 2 "did you mean" "$limbeck" run "$dir/journey.yaml" --set "$part" --set "run=$dir/never"
     refused 2 "did you mean" "$limbeck" config check "$dir/journey.yaml" --set "$part"
 done
+for port in 7000x 0 65536; do refused 2 "--port $port" "$limbeck" federation invite "$dir/journey.yaml" --port $port; done
+refused 2 "journey.yaml has no .model. of its own" "$limbeck" eval "$dir/journey.yaml"
+for part in distill prune quantize; do refused 2 "move .$part. to .student." "$limbeck" config check "$dir/journey.yaml" --set "teacher.$part={}"; done
+refused 2 "there is no key 'export'" "$limbeck" config check "$dir/journey.yaml" --set export.opset=13
+refused 2 "--set student.train.lr: lr is -1" "$limbeck" run "$dir/journey.yaml" --set teacher.train.lr=0.1 --set student.train.lr=-1
 refused 2 "give one configuration file" "$limbeck" run
 refused 2 "has no stages" "$limbeck" run "$dir/good.yaml" --set "run=$dir/stageless"
 [ -e "$dir/stageless" ] && { echo "FAILED: a refused run leaves a folder"; bad=1; }

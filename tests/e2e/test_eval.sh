@@ -31,6 +31,34 @@ for part in test validation train; do
     grep -q "^$part: $part accuracy" "$dir/$part-cpu" || fail "eval --part $part does not say which part: $(head -1 "$dir/$part-cpu")"
 done
 
+# what only the configuration describes has the size of its numbers, not of the configuration
+"$limbeck" eval "$dir/four.yaml" --set "model={name: mlp, hidden: [10]}" >"$dir/out" 2>"$dir/err" || fail "eval without a file: $(cat "$dir/err")"
+grep -q " 1494 parameters, .* 5984 bytes," "$dir/out" || fail "eval without a file: $(head -1 "$dir/out")" # 144 x 10 + 10 + 10 x 4 + 4, mean and scale
+
+# a model from a file is a teacher as it is: as many right, its normalisation in its file
+cat >"$dir/taught.yaml" <<Y
+run: $dir/taught
+data: {name: synthetic, train: 300, test: 120, channels: 1, height: 12, width: 12, classes: 4}
+split: {validation: 60}
+launch: {ranks: 1}
+teacher: {model: {name: onnx, path: $model, mean: 0, scale: 1}}
+student: {model: {name: mlp, hidden: [4]}, train: {epochs: 1, batch: 32, threads: 1, lr: 0.01}, distill: {alpha: 0.5}}
+Y
+"$limbeck" run "$dir/taught.yaml" >"$dir/out" 2>"$dir/err" || fail "a teacher from a file: $(cat "$dir/err")"
+grep -q "taken as it is" "$dir/err" || fail "a teacher from a file is trained"
+right() { sed -n 's/.*test accuracy \([0-9.]*\) %.*/\1/p' "$1" | head -1; }
+[ -n "$(right "$dir/out")" ] && [ "$(right "$dir/out")" = "$(right "$dir/test-cpu")" ] || fail "as a teacher it is right on $(right "$dir/out") %, before on $(right "$dir/test-cpu") %"
+
+# integers: one answer, from the .lmb and from the QDQ graph, of an index and as a picture
+"$limbeck" quantize "$dir/four.yaml" "$model" --calibration 100 --out "$dir/q.onnx" >"$dir/out" 2>"$dir/err" &&
+    "$limbeck" export "$dir/q.onnx" --out "$dir/q.lmb" >"$dir/out" 2>"$dir/err" &&
+    "$limbeck" export "$dir/q.onnx" --out "$dir/qdq.onnx" >"$dir/out" 2>"$dir/err" || fail "quantize and export: $(cat "$dir/err")"
+for file in q.lmb qdq.onnx; do
+    "$limbeck" infer "$dir/four.yaml" "$dir/$file" --index 7 >"$dir/infer-$file" 2>"$dir/err" || fail "infer $file: $(cat "$dir/err")"
+done
+grep -q "^sample 7 (label .): *class . [0-9.]* %" "$dir/infer-q.lmb" && cmp -s "$dir/infer-q.lmb" "$dir/infer-qdq.onnx" ||
+    fail "infer: q.lmb says $(cat "$dir/infer-q.lmb"), qdq.onnx $(cat "$dir/infer-qdq.onnx")"
+
 # refused WORDS COMMAND...
 refused() {
     words=$1; shift
@@ -48,6 +76,13 @@ for command in eval infer; do
     refused "backend 'gpu'" $command "$dir/four.yaml" "$model" "$@" --set train.backend=gpu
     refused "part clients" $command "$dir/four.yaml" "$model" "$@" --part clients
 done
+head -c 700 "$dir/q.lmb" >"$dir/cut.lmb"
+for command in eval infer; do
+    [ $command = infer ] && set -- --index 0 || set --
+    refused "cut.lmb" $command "$dir/four.yaml" "$dir/cut.lmb" "$@"
+    refused "others" $command "$dir/colour.yaml" "$dir/q.lmb" "$@"
+done
+refused "index 120" infer "$dir/four.yaml" "$dir/q.lmb" --index 120
 refused "index 120" infer "$dir/four.yaml" "$model" --index 120
 refused "index -1" infer "$dir/four.yaml" "$model" --index -1
 refused "neither a PNG nor a JPEG" infer "$dir/four.yaml" "$model" "$dir/four.yaml"

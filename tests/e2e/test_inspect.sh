@@ -53,4 +53,9 @@ for file in "$int8/model.lmb" "$int8/model-int8.onnx" "$dir/run/student/checkpoi
     done
 done
 echo "$n broken files looked at"
+
+# what `config show` prints is a configuration, with the defaults of each stage's training, and shows as itself
+"$limbeck" config show "$dir/run.yaml" >"$dir/shown.yaml" && "$limbeck" config check "$dir/shown.yaml" >"$dir/out" &&
+    "$limbeck" config show "$dir/shown.yaml" >"$dir/again.yaml" && cmp "$dir/shown.yaml" "$dir/again.yaml" &&
+    sed '1,/^student:/d' "$dir/shown.yaml" | grep -q "stall_s: 25" || { echo "FAILED: config show"; bad=1; }
 exit $bad

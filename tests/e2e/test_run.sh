@@ -80,6 +80,35 @@ says "teacher/model.onnx is gone"
 says "student: done, reused"
 [ "$(sums "$dir/killed")" = "$(sums "$dir/two")" ] || fail "what was made again is something else"
 
+# a result that was damaged is made again; so is what was built on a result that is another one now
+head -c 500 "$dir/killed/student-int8/model.lmb" >"$dir/two/student-int8/model.lmb"
+rm "$dir/two/federated-int8/model.lmb"
+journey 0 --set launch.ranks=1
+says "student-int8: its files are not those that it left"
+says "federation: done, reused"
+[ "$(sums "$dir/killed")" = "$(sums "$dir/two")" ] || fail "a damaged model.lmb is not made again"
+rm "$dir/two/student-int8/qat.onnx"
+journey 0 --set launch.ranks=1
+says "student-int8/qat.onnx is gone"
+says "federation: done, reused"
+[ "$(sums "$dir/killed")" = "$(sums "$dir/two")" ] || fail "qat.onnx was made again as something else"
+sed -i '2s/./x/' "$dir/two/student/started" "$dir/two/student/done" # as if the teacher had been another one
+journey 0 --set launch.ranks=1
+says "student: what it builds on has changed; what was there is now in $dir/two/old-1/student"
+says "federation: done, reused"
+[ "$(sums "$dir/killed")" = "$(sums "$dir/two")" ] || fail "the student of the same teacher is another one"
+rm -rf "$dir/two/old-1"
+
+# a stage that the configuration has no more is not reported, though its files lie there
+journey 0 --set federation= --set launch.ranks=1
+grep -q federated "$dir/two/summary.json" && fail "the summary has a stage of another configuration"
+journey 0 --set launch.ranks=1
+grep -q federated "$dir/two/summary.json" || fail "the summary lacks the federation"
+
+# more classes than anybody looks at: figures, no matrix
+"$limbeck" run "$dir/journey.yaml" --set federation= --set student= --set split.clients=0 --set teacher.train.epochs=1 --set launch.ranks=1 \
+    --set data.classes=400 --set run="$dir/many" >"$dir/out" 2>"$dir/err" </dev/null || { fail "a run with 400 classes"; tail -2 "$dir/err"; }
+
 # a changed configuration: what does not depend on it is reused, what does is moved away
 journey 0 --set federation.server.rounds=1
 says "student-int8: done, reused"

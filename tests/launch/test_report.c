@@ -45,7 +45,8 @@ static void small_run(void)
         "{\"epoch\": 1, \"loss\": 0.9, \"accuracy\": 0.7, \"valid_loss\": 0.8, \"valid_accuracy\": 0.72}\n"
         "{\"epoch\": 1, \"loss\": 0.7, \"accuracy\": 0.7, \"valid_loss\": null, \"valid_accuracy\": 0.75}\n"
         "{\"epoch\": 2, \"loss\": 0.");
-    put("federation", "history.jsonl", "{\"round\": 1, \"updates\": 4, \"valid_accuracy\": 0.9123, \"bytes_in\": 1000, \"bytes_out\": 500}\n"
+    put("federation", "history.jsonl", "{\"round\": 0, \"valid_accuracy\": 0.9012}\n"
+                                       "{\"round\": 1, \"updates\": 4, \"valid_accuracy\": 0.9123, \"bytes_in\": 1000, \"bytes_out\": 500}\n"
                                        "{\"round\": 2, \"updates\": 4, \"valid_accuracy\": 0.9234, \"bytes_in\": 1000, \"bytes_out\": 500}\n");
 }
 
@@ -55,7 +56,7 @@ START_TEST(summary_is_exact)
     lmb_str s = LMB_STR_INIT;
 
     small_run();
-    ck_ok(lmb_report_read(run_dir, &r, &err));
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
     lmb_report_summary(&r, &s);
     ck_ok(lmb_str_check(&s, &err));
     ck_assert_str_eq(s.text, "{\"stages\": [\n"
@@ -74,20 +75,37 @@ START_TEST(summary_is_exact)
 }
 END_TEST
 
+/* Stages that lie there but are not asked for belong to another configuration. */
+START_TEST(only_the_configured_stages_count)
+{
+    static const char *const stages[] = { "teacher", "student", NULL };
+    lmb_report r;
+
+    small_run();
+    ck_ok(lmb_report_read(run_dir, stages, &r, &err));
+    ck_assert_int_eq(r.n_stages, 1);
+    ck_assert_str_eq(r.stage[0].name, "teacher");
+    ck_assert_str_eq(r.missing, "student");
+    ck_assert_int_eq(r.n_curves, 1);
+    lmb_report_free(&r);
+    temp_remove(run_dir);
+}
+END_TEST
+
 START_TEST(histories_are_what_happened_last)
 {
     lmb_report r;
 
     small_run();
-    ck_ok(lmb_report_read(run_dir, &r, &err));
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
     ck_assert_int_eq(r.n_curves, 2);
     ck_assert_int_eq(r.curve[0].n, 2);
     ck_assert_double_eq(r.curve[0].point[0].at, 1); /* epochs are shown from 1 */
     ck_assert_double_eq(r.curve[0].point[1].loss, 0.7);
     ck_assert(isnan(r.curve[0].point[1].valid_loss));
     ck_assert_str_eq(r.curve[1].name, "federation");
-    ck_assert_double_eq(r.curve[1].point[1].at, 2);
-    ck_assert_double_eq(r.curve[1].point[1].valid_accuracy, 0.9234);
+    ck_assert_double_eq(r.curve[1].point[2].at, 2);
+    ck_assert_double_eq(r.curve[1].point[2].valid_accuracy, 0.9234);
     lmb_report_free(&r);
     temp_remove(run_dir);
 }
@@ -101,7 +119,7 @@ START_TEST(page_is_complete_and_alone)
     lmb_str s = LMB_STR_INIT;
 
     small_run();
-    ck_ok(lmb_report_read(run_dir, &r, &err));
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
     lmb_report_page(&r, "runs/a & b", "train: {lr: 0.1}  # <fast>\n", &s);
     ck_ok(lmb_str_check(&s, &err));
     has(&s, "<h1>runs/a &amp; b</h1>");
@@ -135,7 +153,7 @@ START_TEST(bare_run_has_a_page)
 
     begin();
     put("student", "stage.json", "{\"parameters\": 0, \"macs\": 0, \"bytes\": 0, \"accuracy\": 1, \"latency_us\": 0}");
-    ck_ok(lmb_report_read(run_dir, &r, &err));
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
     lmb_report_page(&r, "bare", "", &s);
     ck_ok(lmb_str_check(&s, &err));
     has(&s, "student is right on <strong>100.00 %</strong>");
@@ -171,7 +189,7 @@ START_TEST(damage_is_one_sentence)
     begin();
     put("teacher", "stage.json", teacher);
     put("teacher", d->name, d->text);
-    lmb_status st = lmb_report_read(run_dir, &r, &err);
+    lmb_status st = lmb_report_read(run_dir, NULL, &r, &err);
     ck_assert_msg(st != LMB_OK && strstr(err.msg, d->says) && strstr(err.msg, d->name), "%s gave: %s", d->text, err.msg);
     temp_remove(run_dir);
 }
@@ -182,11 +200,12 @@ START_TEST(empty_run_is_refused)
     lmb_report r;
 
     begin();
-    ck_assert_int_eq(lmb_report_read(run_dir, &r, &err), LMB_E_ARG);
+    ck_assert_int_eq(lmb_report_read(run_dir, NULL, &r, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "no stage has left a result in "));
     temp_remove(run_dir);
 }
 END_TEST
 
-LMB_TEST_MAIN("launch/report", add(summary_is_exact); add(histories_are_what_happened_last); add(page_is_complete_and_alone);
+LMB_TEST_MAIN("launch/report", add(summary_is_exact); add(only_the_configured_stages_count);
+              add(histories_are_what_happened_last); add(page_is_complete_and_alone);
               add(bare_run_has_a_page); add_loop(damage_is_one_sentence, (int)(sizeof damages / sizeof *damages)); add(empty_run_is_refused);)

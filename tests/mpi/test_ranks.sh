@@ -36,11 +36,19 @@ for n in 1 2 4; do
     done
 done
 
+for n in 2 4; do
+    for way in window messages; do
+        [ "$(weights $n --set train.reduce=$way)" = "$one" ] || fail "$n ranks end in other bits with train.reduce=$way"
+        [ "$(weights $n --set train.reduce=$way --set train.bucket_kb=1)" = "$one" ] || fail "$n ranks, small buckets: other bits with $way"
+    done
+done
+
 a=$(weights 2 --set train.mode=fast)
 b=$(weights 2 --set train.mode=fast)
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"
 three=$(weights 3 --set train.mode=fast --set train.bucket_kb=1) # 140 samples a rank and no power of two
 [ -n "$three" ] && [ "$three" = "$(weights 3 --set train.mode=fast --set train.bucket_kb=0)" ] || fail "3 ranks: overlap changes bits"
+[ "$three" = "$(weights 3 --set train.mode=fast --set train.reduce=messages)" ] || fail "3 ranks: the window changes bits"
 
 if mpirun -n 3 --oversubscribe "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log.3" 2>&1; then fail "3 ranks in deterministic mode were accepted"; fi
 grep -q "needs 1, 2, 4" "$dir/log.3" || fail "3 ranks: no sentence"

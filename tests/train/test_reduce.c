@@ -29,8 +29,54 @@ static void make_layout(void)
 
 /* ---- ranks in one process ---- */
 
-typedef struct mailbox { pthread_mutex_t lock; pthread_cond_t moved; const void *letter[MAX_RANKS][MAX_RANKS]; } mailbox;
-typedef struct fake { lmb_comm base; mailbox *m; bool broken; int exchanges; } fake;
+typedef struct mailbox {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    const void *letter[MAX_RANKS][MAX_RANKS];
+    pthread_barrier_t all;
+    int gathered[MAX_RANKS];
+    void *part[MAX_RANKS]; /* what ranks share */
+} mailbox;
+/* node: which ranks share memory, the same number for those that do. */
+typedef struct fake { lmb_comm base; mailbox *m; bool broken; int exchanges; const int *node; lmb_shared shared; } fake;
+
+static lmb_status fake_gather(lmb_comm *c, const void *mine, void *all, size_t n, lmb_error *e)
+{
+    mailbox *m = ((fake *)c)->m;
+
+    (void)e;
+    ck_assert_uint_eq(n, sizeof m->gathered[0]);
+    memcpy(&m->gathered[c->rank], mine, n);
+    pthread_barrier_wait(&m->all);
+    memcpy(all, m->gathered, n * (size_t)c->size);
+    pthread_barrier_wait(&m->all);
+    return LMB_OK;
+}
+
+static lmb_status fake_share(lmb_comm *c, size_t bytes, const lmb_shared **out, lmb_error *e)
+{
+    fake *f = (fake *)c;
+
+    (void)e;
+    if (!f->m->part[c->rank])
+        f->m->part[c->rank] = calloc(1, bytes); /* kept, as a communicator keeps it */
+    pthread_barrier_wait(&f->m->all);
+    f->shared = (lmb_shared){ 0, calloc(MAX_RANKS, sizeof(int)), calloc(MAX_RANKS, sizeof(void *)) };
+    for (int r = 0; r < c->size; r++)
+        if (f->node[r] == f->node[c->rank]) {
+            f->shared.rank[f->shared.n] = r;
+            f->shared.part[f->shared.n++] = f->m->part[r];
+        }
+    *out = &f->shared;
+    return LMB_OK;
+}
+
+static void fake_unshare(lmb_comm *c, const lmb_shared *s)
+{
+    (void)c;
+    free(s->rank);
+    free(s->part);
+}
 
 static lmb_status fake_exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n, lmb_error *e)
 {
@@ -63,6 +109,9 @@ typedef struct job {
     int ranks, shards;      /* shards of all ranks that have samples */
     size_t bucket_bytes;
     bool any_thread;
+    int way;
+    const int *node;        /* [ranks] */
+    bool alone;             /* set: no exchange of messages was seen */
     mailbox m;
     fake comm[MAX_RANKS];
     float *result[MAX_RANKS]; /* [batches][WIDTH] */
@@ -107,7 +156,7 @@ static void *run_rank(void *arg)
     for (int i = 0; i < filled; i++)
         weight[i] = weight_of(j, first + i);
     ck_ok(lmb_pool_create(2, &pool, &err));
-    ck_ok(lmbi_reducer_create(&layout, &j->comm[k->rank].base, SLOTS, j->bucket_bytes, &k->r, &err));
+    ck_ok(lmbi_reducer_create(&layout, &j->comm[k->rank].base, SLOTS, j->bucket_bytes, j->way, &k->r, &err));
     for (k->batch = 0; k->batch < BATCHES; k->batch++) {
         lmbi_reducer_begin(k->r, filled, weight);
         lmb_pool_run(pool, filled, fill, k);
@@ -127,9 +176,11 @@ static void run(job *j)
     make_layout();
     pthread_mutex_init(&j->m.lock, NULL);
     pthread_cond_init(&j->m.moved, NULL);
+    pthread_barrier_init(&j->m.all, NULL, (unsigned)j->ranks);
     for (int i = 0; i < j->ranks; i++) {
-        j->comm[i] = (fake){ .base = { .rank = i, .size = j->ranks, .name = "fake", .exchange = fake_exchange, .any_thread = j->any_thread },
-                             .m = &j->m };
+        j->comm[i] = (fake){ .base = { .rank = i, .size = j->ranks, .name = "fake", .exchange = fake_exchange, .gather_all = fake_gather,
+                                       .any_thread = j->any_thread, .share = fake_share, .unshare = fake_unshare },
+                             .m = &j->m, .node = j->node };
         j->result[i] = calloc(BATCHES * WIDTH, sizeof(float));
         k[i] = (rank){ j, i, 0, NULL };
     }
@@ -137,6 +188,12 @@ static void run(job *j)
         ck_assert_int_eq(pthread_create(&thread[i], NULL, run_rank, &k[i]), 0);
     for (int i = 0; i < j->ranks; i++)
         pthread_join(thread[i], NULL);
+    j->alone = true;
+    for (int i = 0; i < j->ranks; i++) {
+        j->alone = j->alone && j->comm[i].exchanges == 0;
+        free(j->m.part[i]);
+    }
+    pthread_barrier_destroy(&j->m.all);
     pthread_mutex_destroy(&j->m.lock);
     pthread_cond_destroy(&j->m.moved);
 }
@@ -184,15 +241,68 @@ static void check_against_tree(job *j)
     }
 }
 
+static const int one_node[MAX_RANKS] = { 0 }, two_nodes[MAX_RANKS] = { 0, 0, 1, 1 }, no_nodes[MAX_RANKS] = { 0, 1, 2, 3 };
+static const struct { const char *name; int way; const int *node; } ways[] = {
+    { "messages", LMBI_MESSAGES, one_node }, { "one node", LMBI_WINDOW, one_node }, { "two nodes", LMBI_AUTO, two_nodes },
+    { "each on a node of its own", LMBI_AUTO, no_nodes } };
+
 START_TEST(every_sum_is_the_tree)
 {
     static const size_t buckets[] = { 0, 1, 1000, 100000 };
     for (int ranks = 1; ranks <= MAX_RANKS; ranks *= 2)
         for (int shards = 1; shards <= ranks * SLOTS; shards += 1 + ranks)
             for (int k = 0; k < 8; k++) {
-                job j = { .ranks = ranks, .shards = shards, .bucket_bytes = buckets[k / 2], .any_thread = k % 2 };
+                job j = { .ranks = ranks, .shards = shards, .bucket_bytes = buckets[k / 2], .any_thread = k % 2, .way = ways[_i].way,
+                          .node = ways[_i].node };
                 check_against_tree(&j);
+                ck_assert_msg(j.alone == (ranks == 1 || (ways[_i].way != LMBI_MESSAGES && ways[_i].node[ranks - 1] == 0)), "%s: messages", ways[_i].name);
             }
+}
+END_TEST
+
+/* Three ranks sum along no power of two, and nodes of which a tree can not be made exchange messages: the same bits. */
+START_TEST(odd_places_change_no_bit)
+{
+    static const int odd[][MAX_RANKS] = { { 0, 0, 1 }, { 0, 1, 0 }, { 0, 0, 0 }, { 0, 1, 0, 1 }, { 0, 1, 1, 0 }, { 0, 1, 1, 1 } };
+    for (int i = 0; i < 6; i++) {
+        int ranks = i < 3 ? 3 : 4;
+        job want = { .ranks = ranks, .shards = 11, .bucket_bytes = 1, .way = LMBI_MESSAGES }, got = want;
+        got.way = LMBI_AUTO;
+        got.node = odd[i];
+        got.any_thread = true;
+        run(&want);
+        run(&got);
+        ck_assert(got.alone == (i == 2) && !want.alone);
+        for (int r = 0; r < ranks; r++) {
+            ck_assert(memcmp(want.result[r], got.result[r], BATCHES * WIDTH * sizeof(float)) == 0);
+            free(want.result[r]);
+            free(got.result[r]);
+        }
+    }
+}
+END_TEST
+
+/* A window that is insisted on and can not be is a sentence. */
+START_TEST(no_window_says_why)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    static const int scattered[2] = { 0, 1 };
+    mailbox m = { .gathered = { 0 } };
+    fake f = { .base = { .rank = 0, .size = 1, .name = "fake", .gather_all = fake_gather, .share = fake_share, .unshare = fake_unshare }, .m = &m,
+               .node = scattered };
+    lmb_window *w;
+
+    pthread_barrier_init(&m.all, NULL, 1);
+    ck_ok(lmb_window_open(&f.base, 100, true, &w, &err));
+    ck_assert(lmb_window_one_node(w));
+    lmb_window_close(w);
+    f.base.share = NULL;
+    ck_ok(lmb_window_open(&f.base, 100, false, &w, &err));
+    ck_assert_ptr_null(w);
+    ck_assert_int_eq(lmb_window_open(&f.base, 100, true, &w, &err), LMB_E_PEER);
+    ck_assert_ptr_nonnull(strstr(err.msg, "share no memory; use train.reduce=auto"));
+    pthread_barrier_destroy(&m.all);
+    free(m.part[0]);
 }
 END_TEST
 
@@ -205,7 +315,7 @@ START_TEST(buckets_go_from_the_end_to_the_front)
     int last = SEGMENTS;
 
     make_layout();
-    ck_ok(lmbi_reducer_create(&layout, &alone, 1, 500, &r, &err));
+    ck_ok(lmbi_reducer_create(&layout, &alone, 1, 500, LMBI_AUTO, &r, &err));
     ck_assert_int_eq(lmbi_reducer_buckets(r), 3); /* 248; 150; 1 + 1 + 300 and the sums */
     for (int b = 0; b < 3; b++) {
         const lmbi_bucket *k = lmbi_reducer_bucket(r, b);
@@ -230,7 +340,7 @@ START_TEST(failures_do_not_hang)
         lmb_error err = LMB_ERROR_INIT;
         rank k = { &j, 0, 0, NULL };
         j.comm[0] = (fake){ .base = { .rank = 0, .size = 2, .exchange = fake_exchange, .any_thread = true }, .m = &j.m, .broken = broken };
-        ck_ok(lmbi_reducer_create(&layout, &j.comm[0].base, SLOTS, 1, &k.r, &err));
+        ck_ok(lmbi_reducer_create(&layout, &j.comm[0].base, SLOTS, 1, LMBI_MESSAGES, &k.r, &err));
         lmbi_reducer_begin(k.r, SLOTS, weight);
         for (int s = 0; s < SLOTS - !broken; s++)
             fill(&k, s, 0);
@@ -243,4 +353,4 @@ START_TEST(failures_do_not_hang)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/reduce", add(every_sum_is_the_tree); add(buckets_go_from_the_end_to_the_front); add(failures_do_not_hang);)
+LMB_TEST_MAIN("train/reduce", add_loop(every_sum_is_the_tree, 4); add(odd_places_change_no_bit); add(no_window_says_why); add(buckets_go_from_the_end_to_the_front); add(failures_do_not_hang);)

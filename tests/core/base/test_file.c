@@ -58,7 +58,7 @@ START_TEST(no_temporary_is_left)
     ck_ok(lmb_file_make_dirs(path, &err));
     ck_ok(lmb_path_join(path, sizeof path, dir, "folder", &err));
     ck_assert_int_eq(lmb_file_write(path, "x", 1, &err), LMB_E_IO);
-    ck_assert_ptr_nonnull(strstr(err.msg, "rename failed"));
+    ck_assert_ptr_nonnull(strstr(err.msg, "is no file"));
     snprintf(tmp, sizeof tmp, "%s.tmp", path);
     ck_assert(!lmb_file_exists(tmp));
     temp_remove(dir);
@@ -146,6 +146,24 @@ START_TEST(gzip_in_one_or_more_members)
 }
 END_TEST
 
+START_TEST(only_files_are_replaced)
+{
+    char tmp[sizeof path + 8];
+    setup();
+    ck_assert_int_eq(mkfifo(path, 0600), 0); /* as /dev/null would be, for whoever may */
+    ck_assert_int_eq(lmb_file_write(path, "x", 1, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "is no file"));
+    lmb_error_clear(&err);
+    snprintf(tmp, sizeof tmp, "%s.tmp", path);
+    ck_assert(!lmb_file_exists(tmp));
+    ck_ok(lmb_file_write(tmp, "x", 1, &err));
+    ck_assert_int_eq(lmb_file_publish(tmp, path, &err), LMB_E_IO);
+    ck_assert(!lmb_file_exists(tmp));
+    lmb_error_clear(&err);
+    temp_remove(dir);
+}
+END_TEST
+
 START_TEST(gzip_reader_reads_plain_files)
 {
     void *data;
@@ -162,4 +180,5 @@ END_TEST
 
 LMB_TEST_MAIN("core/base/file", add(write_then_read); add(no_temporary_is_left); add(a_full_disk_is_said);
               add(missing_files_and_folders_are_said); add(join_refuses_what_does_not_fit);
-              add(gzip_in_one_or_more_members); add(gzip_reader_reads_plain_files);)
+              add(gzip_in_one_or_more_members); add(gzip_reader_reads_plain_files);
+              add(only_files_are_replaced);)
