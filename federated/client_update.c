@@ -16,6 +16,7 @@
 
 #include "core/base/file.h"
 #include "federated/client_parts.h"
+#include "federated/clip.h"
 
 enum { SLOTS = 2 };
 static const uint64_t slot_magic = 0x31736572626d696c; /* "limbres1" */
@@ -135,14 +136,7 @@ static lmb_status encode_remembering(lmb_client *c, lmb_error *err)
 /* A private federation learns the clipped change and nothing else. */
 static void clip(lmb_client *c)
 {
-    float *delta = c->result.delta;
-    double square = 0;
-
-    for (size_t i = 0; i < c->work.n; i++)
-        square += (double)delta[i] * (double)delta[i];
-    c->within = sqrt(square) <= c->work.clip;
-    for (size_t i = 0; !c->within && i < c->work.n; i++)
-        delta[i] = (float)((double)delta[i] * (1 - 1e-6) * c->work.clip / sqrt(square));
+    c->within = lmbi_clip(c->result.delta, (size_t)c->work.n, c->work.clip);
     c->result.examples = 1;
     c->result.metrics.n = 0;
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "federated/clip.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "models travel as little-endian floats, unconverted");
 
 void lmb_upload_init(lmb_upload *u)
@@ -184,8 +186,7 @@ lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
     u->norm = sqrt(p.square);
     if (u->rules.norm_limit > 0 && u->norm > u->rules.norm_limit)
         return LMB_FAIL(err, LMB_E_NUMERIC, "the update has the norm %g, this federation allows %g (privacy.clip)", u->norm, u->rules.norm_limit);
-    /* A little below: what single precision rounds away may not add up to more. */
-    u->scale = u->rules.norm_clip > 0 && u->norm > u->rules.norm_clip ? (1 - 1e-6) * u->rules.norm_clip / u->norm : 1;
+    u->scale = u->rules.norm_clip > 0 ? lmbi_clip_scale(u->norm, u->rules.norm_clip) : 1;
     return LMB_OK;
 }
 
