@@ -407,6 +407,8 @@ lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, u
         *round = scored ? s.best_round : s.report.round;
         *score = s.best_score;
         *first_score = s.first_score;
+        if (o->privacy && s.privacy.on)
+            lmb_privacy_describe(&s.privacy, o->privacy);
     }
     destroy(&s);
     return st;
