@@ -407,8 +407,8 @@ lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, u
         *round = scored ? s.best_round : s.report.round;
         *score = s.best_score;
         *first_score = s.first_score;
-        if (o->privacy && s.privacy.on)
-            lmb_privacy_describe(&s.privacy, o->privacy);
+        if (o->privacy)
+            *o->privacy = s.privacy, o->privacy->key = NULL;
     }
     destroy(&s);
     return st;

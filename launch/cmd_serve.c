@@ -35,7 +35,6 @@ static void on_signal(int s)
 static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, const lmb_server_config *server, lmb_error *err)
 {
     static const lmb_log log = { on_line, NULL, LMB_LOG_INFO };
-    char privacy[LMB_PRIVACY_TEXT] = "";
     uint64_t round;
     double score;
 
@@ -46,12 +45,10 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     lmb_status st = lmb_server_run(running, err);
-    if (lmb_server_privacy(running)->on)
-        lmb_privacy_describe(lmb_server_privacy(running), privacy);
     if (st == LMB_OK)
         st = lmb_server_best(running, r->state, &round, &score, err);
     if (st == LMB_OK)
-        st = lmb_rounds_leave(r, round, score, lmb_server_first_score(running), privacy, err);
+        st = lmb_rounds_leave(r, round, score, lmb_server_first_score(running), lmb_server_privacy(running), err);
     lmb_server *ended = running;
     running = NULL; /* a signal that comes now finds nothing */
     lmb_server_destroy(ended);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
@@ -181,7 +182,31 @@ void lmb_rounds_close(lmb_rounds *r)
     free(r->state);
 }
 
-lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const char *privacy, lmb_error *err)
+/* What was promised, for people, and beside the model for the summary of a run. */
+static lmb_status leave_privacy(const lmb_rounds *r, const lmb_privacy *p, lmb_error *err)
+{
+    char text[LMB_PRIVACY_TEXT], path[LMB_STAGE_PATH];
+    lmb_str json = LMB_STR_INIT;
+
+    snprintf(path, sizeof path, "%.*s/privacy.json", (int)(strrchr(r->leave, '/') - r->leave), r->leave);
+    if (!p->on) {
+        unlink(path); /* of an earlier federation */
+        return LMB_OK;
+    }
+    lmb_privacy_describe(p, text);
+    printf("privacy: %s\n", text);
+    lmb_str_addf(&json, "{\"epsilon\": %.9g, \"delta\": %g, \"epsilon_budget\": %g, \"rounds\": %llu, \"statement\": ", lmb_privacy_epsilon(p),
+                 p->c.delta, p->c.epsilon_budget, (unsigned long long)p->ledger.rounds);
+    lmb_str_add_json(&json, text);
+    lmb_str_add(&json, "}\n");
+    lmb_status st = lmb_str_check(&json, err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, json.text, json.n, err);
+    lmb_str_free(&json);
+    return st;
+}
+
+lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy, lmb_error *err)
 {
     LMB_TRY(lmb_state_to_graph(r->layout, r->state, r->model, err));
     LMB_TRY(lmb_onnx_write(r->leave, r->model, NULL, err));
@@ -190,7 +215,5 @@ lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double 
     else
         printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score), 100 * first_score,
                100 * score, (unsigned long long)round, r->leave);
-    if (*privacy)
-        printf("privacy: %s\n", privacy);
-    return LMB_OK;
+    return leave_privacy(r, privacy, err);
 }

@@ -61,8 +61,8 @@ static lmb_status threshold(const float *v, size_t n, uint64_t k, uint32_t *leas
 
 static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes, lmb_error *err)
 {
-    uint32_t least;
-    uint64_t ties;
+    uint32_t least = 0;
+    uint64_t ties = 0;
     uint8_t *to = out;
 
     (void)seed;

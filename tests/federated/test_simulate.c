@@ -212,11 +212,12 @@ START_TEST(private_simulations)
 {
     static const char text[] = "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, sampling: poisson, "
                                "population: 12}}";
-    char says[LMB_PRIVACY_TEXT] = "";
+    char says[LMB_PRIVACY_TEXT];
+    lmb_privacy privacy;
     float whole[N];
     for (int gone_on = 0; gone_on < 2; gone_on++) {
         set_up(text);
-        s.privacy = says;
+        s.privacy = &privacy;
         stop_after = gone_on ? 3 : 0;
         if (gone_on) {
             ck_assert_int_eq(run(), LMB_E_STOPPED);
@@ -226,6 +227,7 @@ START_TEST(private_simulations)
         ck_ok(run());
         ck_assert(last.is_private && last.epsilon > 5 && last.epsilon <= 6 && last.round < 500 && last.clients.n == 0);
         ck_assert_uint_eq(last.examples, last.updates);
+        lmb_privacy_describe(&privacy, says);
         ck_assert_ptr_nonnull(strstr(says, "one client more or less"));
         ck_assert(!gone_on || memcmp(whole, model, sizeof whole) == 0);
         memcpy(whole, model, sizeof whole);
