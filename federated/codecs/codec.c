@@ -23,13 +23,14 @@ const lmb_codec *const lmb_codecs[] = {
 static lmb_status find(const char *name, const lmb_codec **out, lmb_error *err)
 {
     char known[100] = "";
+    size_t n = 0;
     for (int i = 0; lmb_codecs[i]; i++) {
         if (strcmp(lmb_codecs[i]->name, name) == 0) {
             *out = lmb_codecs[i];
             return LMB_OK;
         }
-        strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
-        strncat(known, lmb_codecs[i]->name, sizeof known - strlen(known) - 1);
+        if (n < sizeof known)
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", lmb_codecs[i]->name);
     }
     return LMB_FAIL(err, LMB_E_ARG, "there is no codec '%.40s'; known are: %s", name, known);
 }

@@ -24,8 +24,9 @@ find_file(ONNX_PROTO onnx/onnx.proto PATHS /usr/include REQUIRED)
 
 if(LMB_ZSTD)
   pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
+  set(LMB_HAVE_ZSTD "${ZSTD_FOUND}")
 endif()
-lmb_verdict("zstd" "${ZSTD_FOUND}" "federations can not compress updates with it; install libzstd-dev")
+lmb_verdict("zstd" "${LMB_HAVE_ZSTD}" "federations can not compress updates with it; install libzstd-dev")
 
 if(NOT LMB_CLIENT_ONLY)
   pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
