@@ -12,7 +12,7 @@
 #include "core/cpu/cpu.h"
 #include "datasets/loader.h"
 #include "distill/logits_file.h"
-#include "train/program.h"
+#include "train/predictor.h"
 
 enum { LEAST_BATCH = 128 };
 
@@ -52,7 +52,7 @@ static lmb_status predict(filler *w, worker *me, int64_t first, lmb_error *err)
     int64_t n = w->batch->n - first < w->rows ? w->batch->n - first : w->rows, k = w->f->classes;
     const float *logits;
 
-    LMB_TRY(lmb_predictor_run(me->p, NULL, w->batch->x + first * w->numbers, n, &logits, err));
+    LMB_TRY(lmb_predictor_run(me->p, w->batch->x + first * w->numbers, n, &logits, err));
     for (int64_t i = 0; i < n * k; i++)
         if (!isfinite(logits[i]))
             return LMB_FAIL(err, LMB_E_NUMERIC, "the teacher's logits of sample %u are not finite", w->batch->sample[first + i / k]);
@@ -169,7 +169,7 @@ static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_er
     if (!w->worker || !w->mine || !w->all || !w->chunk)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to compute logits");
     for (int i = 0; i < w->threads; i++)
-        LMB_TRY(lmb_predictor_create(k->teacher, backends, w->rows, &w->worker[i].p, err));
+        LMB_TRY(lmb_predictor_create(k->teacher, NULL, backends, w->rows, &w->worker[i].p, err));
     LMB_TRY(lmb_pool_create(w->threads, &w->pool, err));
     LMB_TRY(lmb_loader_create(&o, &w->loader, err));
     if (w->comm->rank == 0 && (w->fd = open(w->f->path, O_WRONLY | O_CLOEXEC)) < 0)

@@ -8,7 +8,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/cpu/cpu.h"
-#include "train/program.h"
+#include "train/predictor.h"
 
 enum { BATCH = 100 };
 
@@ -42,14 +42,14 @@ lmb_status lmb_answers(const lmb_graph *model, const lmb_dataset *data, const ch
     lmb_status st = raw && x ? lmb_cpu_backends(backend, backends, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a batch of samples");
 
     if (st == LMB_OK)
-        st = lmb_predictor_create(model, backends, BATCH, &p, err);
+        st = lmb_predictor_create(model, NULL, backends, BATCH, &p, err);
     if (st == LMB_OK && lmb_predictor_classes(p) != data->classes)
         st = LMB_FAIL(err, LMB_E_SHAPE, "the model has %d outputs, the data %d classes", lmb_predictor_classes(p), data->classes);
     for (int64_t at = 0; at < data->n && st == LMB_OK; at += BATCH) {
         int64_t n = data->n - at < BATCH ? data->n - at : BATCH;
         st = read_batch(data, at, n, raw, x, err);
         if (st == LMB_OK)
-            st = lmb_predictor_run(p, NULL, x, n, &y, err);
+            st = lmb_predictor_run(p, x, n, &y, err);
         if (st == LMB_OK)
             memcpy(logits + at * data->classes, y, sizeof *y * (size_t)(n * data->classes));
     }

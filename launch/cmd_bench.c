@@ -12,8 +12,7 @@
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
 #include "core/onnx/onnx.h"
-#include "core/passes/rewrite.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "launch/job.h"
 #include "train/model.h"
 
@@ -90,7 +89,6 @@ static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, c
 {
     const lmb_backend *backends[3];
     lmb_vid in = lmb_graph_input(model, 0);
-    lmb_graph *folded = NULL;
 
     LMB_TRY(lmb_cpu_backends(lmb_args_get(a, "backend", backend), backends, err));
     if (in == LMB_NONE || lmb_graph_input(model, 1) != LMB_NONE || model->value[in].dtype != LMB_F32 ||
@@ -100,10 +98,7 @@ static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, c
     if (lmb_args_get(a, "train", NULL))
         return prepare_training(b, model, backends, batch, smoothing, err);
     lmb_plan_options o = { .backends = backends };
-    LMB_TRY(lmb_pass_fold(model, &folded, err));
-    lmb_status st = lmb_pass_freeze(folded, batch, &b->g, err);
-    lmb_graph_destroy(folded);
-    LMB_TRY(st);
+    LMB_TRY(lmb_pass_deploy(model, NULL, batch, &b->g, err));
     LMB_TRY(lmb_plan_compile(b->g, &o, &b->plan, err));
     return lmb_plan_bind(b->plan, lmb_graph_input(b->g, 0), b->x, err);
 }

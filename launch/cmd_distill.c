@@ -5,7 +5,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"

@@ -16,10 +16,11 @@
 #include "launch/job.h"
 #include "launch/stage.h"
 #include "train/model.h"
+#include "train/predictor.h"
 
 static const char eval_usage[] =
     "usage: limbeck eval CONFIG.yaml [MODEL.onnx|MODEL.lmb] [--part test|validation|train] [--logits FILE.npy]\n"
-    "       [--kernels scalar|avx512vnni] [--set key=value ...]\n\n"
+    "       [--kernels NAME] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
     "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"
@@ -229,7 +230,7 @@ static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *wha
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
     for (int64_t i = 0; i < n; i++)
         x[i] = d->dtype == LMB_F32 ? ((const float *)(const void *)raw)[i] : (float)raw[i];
-    lmb_status st = lmb_predictor_run(p, NULL, x, 1, &logits, err);
+    lmb_status st = lmb_predictor_run(p, x, 1, &logits, err);
     for (int k = 0; k < d->classes && st == LMB_OK; k++)
         if (!isfinite(logits[k]))
             st = LMB_FAIL(err, LMB_E_NUMERIC, "%s: output %d of the model is not finite", what, k);
@@ -299,7 +300,7 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
     if (lmb_shape_count(in) / in->d[0] != lmb_shape_count(&d->shape))
         return LMB_FAIL(err, LMB_E_SHAPE, "the model takes samples of %lld numbers, those of the configuration's data have %lld",
                         (long long)(lmb_shape_count(in) / in->d[0]), (long long)lmb_shape_count(&d->shape));
-    LMB_TRY(lmb_predictor_create(model, backends, 1, &p, err));
+    LMB_TRY(lmb_predictor_create(model, NULL, backends, 1, &p, err));
     if (lmb_predictor_classes(p) != d->classes) {
         int outputs = lmb_predictor_classes(p);
         lmb_predictor_destroy(p);

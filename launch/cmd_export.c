@@ -7,7 +7,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
@@ -15,7 +15,7 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels scalar|avx512vnni] [--set key=value ...]\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels NAME] [--set key=value ...]\n"
     "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"

@@ -101,8 +101,8 @@ static void list_aggregators(void)
 #endif
 static void list_kernels(void)
 {
-    const lmb_backend *b[] = { lmb_backend_onednn(), &lmb_backend_portable };
-    for (int i = 0; i < 2; i++)
+    const lmb_backend *b[] = { lmb_backend_onednn(), &lmb_backend_own, &lmb_backend_portable };
+    for (int i = 0; i < 3; i++)
         for (const lmb_kernel *const *k = b[i] ? b[i]->kernels : NULL; k && *k; k++)
             printf("%-26s for %s%s%s\n", (*k)->name, (*k)->domain, *(*k)->domain ? "." : "", (*k)->op);
 }

@@ -6,7 +6,7 @@
 
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
-#include "train/program.h"
+#include "train/predictor.h"
 
 enum { BATCH = 100, MAX_THREADS = 64 };
 
@@ -45,7 +45,7 @@ static lmb_status run_slice(comparison *c, int which, lmb_predictor *p[2], uint8
         int64_t n = end - at < BATCH ? end - at : BATCH;
         LMB_TRY(read_batch(c->data, at, n, raw, x, y, err));
         for (int k = 0; k < 2; k++) {
-            LMB_TRY(lmb_predictor_run(p[k], NULL, x, n, &logits[k], err));
+            LMB_TRY(lmb_predictor_run(p[k], x, n, &logits[k], err));
             lmb_metrics_add(&s->m[k], logits[k], y, n);
         }
         int classes = c->data->classes;
@@ -64,7 +64,7 @@ static lmb_status open_and_run(comparison *c, int which, lmb_error *err)
     lmb_status st = x && raw ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare two models");
 
     for (int k = 0; k < 2 && st == LMB_OK; k++)
-        st = lmb_predictor_create(c->model[k], c->backends, BATCH, &p[k], err);
+        st = lmb_predictor_create(c->model[k], NULL, c->backends, BATCH, &p[k], err);
     if (st == LMB_OK)
         st = run_slice(c, which, p, raw, x, err);
     lmb_predictor_destroy(p[0]);

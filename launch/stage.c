@@ -10,6 +10,7 @@
 #include "core/base/str.h"
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
+#include "train/predictor.h"
 #include "train/trainer.h"
 
 lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err)
@@ -92,7 +93,7 @@ static int by_time(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static lmb_status median_latency(lmb_predictor *p, const float *state, const float *x, double *out, lmb_error *err)
+static lmb_status median_latency(lmb_predictor *p, const float *x, double *out, lmb_error *err)
 {
     enum { WARM = 20, RUNS = 200 };
     double t[RUNS];
@@ -100,7 +101,7 @@ static lmb_status median_latency(lmb_predictor *p, const float *state, const flo
 
     for (int i = -WARM; i < RUNS; i++) {
         double start = lmb_seconds();
-        LMB_TRY(lmb_predictor_run(p, i == -WARM ? state : NULL, x, 1, &logits, err));
+        LMB_TRY(lmb_predictor_run(p, x, 1, &logits, err));
         if (i >= 0)
             t[i] = lmb_seconds() - start;
     }
@@ -128,9 +129,9 @@ lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const l
     if (st == LMB_OK)
         st = lmb_cpu_backends(backend, backends, err);
     if (st == LMB_OK)
-        st = lmb_predictor_create(model, backends, 1, &p, err);
+        st = lmb_predictor_create(model, state, backends, 1, &p, err);
     if (st == LMB_OK)
-        st = median_latency(p, state, x, &r->latency_us, err);
+        st = median_latency(p, x, &r->latency_us, err);
     if (st == LMB_OK)
         st = lmb_state_layout_create(model, &l, err);
     if (st == LMB_OK) {

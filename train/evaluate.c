@@ -4,6 +4,7 @@
 
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
+#include "train/predictor.h"
 #include "train/trainer.h"
 
 enum { BATCH = 100 };
@@ -25,7 +26,7 @@ static lmb_status evaluate_slice(job *j, int w, lmb_error *err)
     float *x = malloc(sizeof *x * (size_t)(BATCH * numbers));
     uint8_t *raw = malloc((size_t)numbers * 4);
     int64_t y[BATCH];
-    lmb_status st = x && raw ? lmb_predictor_create(j->model, j->backends, BATCH, &p, err)
+    lmb_status st = x && raw ? lmb_predictor_create(j->model, j->state, j->backends, BATCH, &p, err)
                              : LMB_FAIL(err, LMB_E_NOMEM, "no memory to evaluate");
 
     for (int64_t at = lo; at < hi && st == LMB_OK; at += BATCH) {
@@ -40,7 +41,7 @@ static lmb_status evaluate_slice(job *j, int w, lmb_error *err)
             y[i] = label;
         }
         if (st == LMB_OK)
-            st = lmb_predictor_run(p, j->state, x, n, &logits, err);
+            st = lmb_predictor_run(p, x, n, &logits, err);
         if (st == LMB_OK)
             lmb_metrics_add(&j->metrics[w], logits, y, n);
     }

@@ -36,8 +36,7 @@ struct lmb_program {
     int lane;
 };
 
-/* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
-static lmb_status check_model(const lmb_graph *g, int *classes, lmb_error *err)
+lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err)
 {
     if (lmb_graph_input(g, 0) == LMB_NONE || lmb_graph_input(g, 1) != LMB_NONE || g->n_outputs < 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a model needs one input and at least one output");
@@ -55,7 +54,7 @@ lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, cons
                               lmb_program **out, lmb_error *err)
 {
     int classes = 0;
-    LMB_TRY(check_model(model, &classes, err));
+    LMB_TRY(lmb_model_classes(model, &classes, err));
     lmb_program *p = calloc(1, sizeof *p);
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a program");
@@ -285,70 +284,3 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
         s->correct += lmb_argmax(logits + i * p->classes, p->classes) == s->y[i];
     return LMB_OK;
 }
-
-/* ---- inference ---- */
-
-struct lmb_predictor {
-    lmb_graph *g;
-    lmb_plan *plan;
-    lmb_state_layout *layout;
-    int64_t batch, numbers;
-    int classes;
-    float *x;
-};
-
-void lmb_predictor_destroy(lmb_predictor *p)
-{
-    if (!p)
-        return;
-    lmb_plan_destroy(p->plan);
-    lmb_state_layout_destroy(p->layout);
-    lmb_graph_destroy(p->g);
-    free(p->x);
-    free(p);
-}
-
-lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
-                                lmb_predictor **out, lmb_error *err)
-{
-    lmb_plan_options o = { .backends = backends };
-    int classes = 0;
-    LMB_TRY(check_model(model, &classes, err));
-    lmb_predictor *p = calloc(1, sizeof *p);
-    if (!p)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a predictor");
-    p->batch = batch;
-    p->classes = classes;
-    lmb_status st = lmb_pass_infer_form(model, batch, &p->g, err);
-    if (st == LMB_OK)
-        st = lmb_state_layout_create(p->g, &p->layout, err);
-    if (st == LMB_OK)
-        st = lmb_plan_compile(p->g, &o, &p->plan, err);
-    if (st == LMB_OK) {
-        p->numbers = lmb_shape_count(&p->g->value[lmb_graph_input(p->g, 0)].shape);
-        p->x = calloc((size_t)p->numbers + 1, sizeof *p->x);
-        if (!p->x)
-            st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for a batch of %lld", (long long)batch);
-    }
-    if (st == LMB_OK)
-        st = lmb_plan_bind(p->plan, lmb_graph_input(p->g, 0), p->x, err);
-    if (st != LMB_OK) {
-        lmb_predictor_destroy(p);
-        return st;
-    }
-    *out = p;
-    return LMB_OK;
-}
-
-lmb_status lmb_predictor_run(lmb_predictor *p, const float *state, const float *x, int64_t n, const float **logits,
-                             lmb_error *err)
-{
-    if (state)
-        LMB_TRY(lmb_plan_bind_state(p->plan, p->layout, (float *)state, err));
-    memcpy(p->x, x, sizeof *x * (size_t)(n * (p->numbers / p->batch)));
-    LMB_TRY(lmb_plan_run(p->plan, NULL, err));
-    *logits = lmb_plan_data(p->plan, p->g->output[0].value);
-    return LMB_OK;
-}
-
-int lmb_predictor_classes(const lmb_predictor *p) { return p->classes; }

@@ -47,15 +47,8 @@ void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
 /* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. */
 LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err);
 
-/* Inference: logits of a model, whose inference form is made here. */
-typedef struct lmb_predictor lmb_predictor;
-LMB_MUST_CHECK lmb_status lmb_predictor_create(const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
-                                               lmb_predictor **out, lmb_error *err);
-void lmb_predictor_destroy(lmb_predictor *p);
-/* Logits [n, classes] of n <= batch rows; `state` NULL: as stored in the graph. Borrowed until the next run. */
-LMB_MUST_CHECK lmb_status lmb_predictor_run(lmb_predictor *p, const float *state, const float *x, int64_t n,
-                                            const float **logits, lmb_error *err);
-int lmb_predictor_classes(const lmb_predictor *p);
+/* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
+LMB_MUST_CHECK lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err);
 
 #ifdef __cplusplus
 }

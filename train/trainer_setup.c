@@ -29,7 +29,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
-    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, portable or reference"), LMB_FIELD_END
+    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference"), LMB_FIELD_END
 };
 
 static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)

@@ -8,11 +8,7 @@
 #define LMB_CORE_BASE_COMPILER_H
 
 #if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(LMB_MULTIVERSION)
-#if defined(LMB_SMALL) /* a client: AVX-512 is worth little in these loops, and 60 kB of code */
-#define LMB_HOT __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define LMB_HOT __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#endif
+#define LMB_HOT __attribute__((target_clones("arch=x86-64-v3", "default"))) /* a clone for AVX-512 gained nothing */
 #else
 #define LMB_HOT
 #endif

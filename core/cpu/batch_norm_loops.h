@@ -7,8 +7,13 @@
 
 #define INLINE __attribute__((always_inline)) static inline
 
+#ifdef __AVX__ /* sums of 16 channels would not fit the registers of less */
 #define W 16
 #include "core/cpu/batch_norm_width.h"
+#define EACH_16(C, call16) for (; c + 16 <= (C); c += 16) call16
+#else
+#define EACH_16(C, call16) (void)0
+#endif
 #define W 8
 #include "core/cpu/batch_norm_width.h"
 #define W 1
@@ -20,8 +25,7 @@ enum { BLOCK = 256 };
 #define EACH_WIDTH(C, call16, call8, call1)  \
     do {                                     \
         int64_t c = 0;                       \
-        for (; c + 16 <= (C); c += 16)       \
-            call16;                          \
+        EACH_16(C, call16);                  \
         for (; c + 8 <= (C); c += 8)         \
             call8;                           \
         for (; c < (C); c++)                 \

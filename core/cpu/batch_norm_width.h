@@ -21,6 +21,7 @@ INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const fl
     VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(load)(shift);
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
+        _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
             VEC v = FN(load)(x + (r + k) * C) - at;
             sum[k] += v;
@@ -67,6 +68,7 @@ INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int6
         low = FN(all)(lo), high = FN(all)(hi);
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
+        _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
             VEC v = FN(load)(x + (r + k) * C), d = FN(masked)(FN(load)(dy + (r + k) * C), v, scale, shift, low, high);
             sum[k] += d;

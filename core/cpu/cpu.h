@@ -2,6 +2,7 @@
  *
  *   portable   our own C kernels over NHWC activations; always there
  *   onednn     convolutions and matrix products by oneDNN, then the portable kernels; NULL in builds without it
+ *   own        convolutions and matrix products of our own, then the portable kernels; always there
  *   cpu        the best of both: convolutions of our own where they win (Winograd), oneDNN's, the portable kernels
  *
  * Kernels run on the calling thread only: parallelism is several plans side by side (train/trainer.h).
@@ -15,10 +16,10 @@
 extern "C" {
 #endif
 
-extern const lmb_backend lmb_backend_portable;
+extern const lmb_backend lmb_backend_portable, lmb_backend_own;
 const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN */
 
-/* The list for a plan: "cpu" (the best there is), "onednn", "portable", "reference" (no backend: plain kernels).
+/* The list for a plan: "cpu" (the best there is), "onednn", "own", "portable", "reference" (no backend: plain kernels).
  * list: caller storage of 3. E_ARG names the choices. */
 LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
 

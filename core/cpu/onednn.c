@@ -441,10 +441,9 @@ POINTWISE(pointwise_data, "gemm_conv_data", "ConvGradData", "limbeck");
 POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
 
 #define ALL &pointwise, &pointwise_data, &pointwise_weights, &conv, &conv_act, &conv_data, \
-            &conv_weights, &gemm, NULL
-static const lmb_kernel *const kernels[] = { ALL };
-const lmb_kernel *const lmbi_best_kernels[] = { &lmbi_winograd_conv, &lmbi_winograd_conv_act, &lmbi_winograd_conv_data,
-                                                &lmbi_winograd_conv_weights, ALL };
+            &conv_weights, &gemm
+static const lmb_kernel *const kernels[] = { ALL, NULL };
+const lmb_kernel *const lmbi_best_kernels[] = { LMBI_AHEAD, ALL, LMBI_OWN, NULL };
 static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }

@@ -8,10 +8,14 @@ static const lmb_kernel *const portable[] = {
     &lmbi_cpu_max_pool, &lmbi_cpu_max_pool_grad,
     &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
     &lmbi_cpu_bias_grad, &lmbi_cpu_relu, &lmbi_cpu_relu_grad, &lmbi_cpu_clip, &lmbi_cpu_clip_grad, &lmbi_cpu_add,
-    &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div, NULL,
+    &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div,
+    &lmbi_cpu_sum_to, &lmbi_cpu_cross_entropy, &lmbi_cpu_cross_entropy_grad, NULL,
 };
 
 const lmb_backend lmb_backend_portable = { "portable", "plain C kernels over NHWC activations", portable };
+
+static const lmb_kernel *const own_kernels[] = { LMBI_OWN, NULL };
+const lmb_backend lmb_backend_own = { "own", "convolutions and matrix products of our own", own_kernels };
 
 static const lmb_backend best = { "cpu", "convolutions of our own, then those of oneDNN", lmbi_best_kernels };
 
@@ -32,12 +36,15 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
         if (lmb_backend_onednn())
             list[n++] = lmb_backend_onednn();
         else
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend portable");
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no oneDNN; choose the backend cpu");
+        list[n++] = &lmb_backend_portable;
+    } else if (strcmp(name, "own") == 0) {
+        list[n++] = &lmb_backend_own;
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "portable") == 0) {
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "reference") != 0) {
-        return LMB_FAIL(err, LMB_E_ARG, "backend '%s'; it must be cpu, onednn, portable or reference", name);
+        return LMB_FAIL(err, LMB_E_ARG, "backend '%s'; it must be cpu, onednn, own, portable or reference", name);
     }
     list[n] = NULL;
     return LMB_OK;

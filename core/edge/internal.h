@@ -102,9 +102,41 @@ extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
 const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
 
+/* The taps of one output pixel that fall on the input: [ky0, ky1) x [kx0, kx1). */
+typedef struct lmbi_edge_window {
+    int64_t y, x; /* input position of tap (0, 0), may be negative */
+    int64_t ky0, ky1, kx0, kx1;
+} lmbi_edge_window;
+lmbi_edge_window lmbi_edge_window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox);
+
+/* CHW -> HWC, of bytes; HWC -> CHW, of elements of `size` bytes. */
+void lmbi_edge_to_pixels(const lmbi_edge_kernels *k, uint8_t *to, const uint8_t *from, size_t channels, size_t pixels);
+void lmbi_edge_to_planes(uint8_t *to, const uint8_t *from, size_t channels, size_t pixels, size_t size);
+
+/* Sets that are built: those that the compiler can, or, with LMB_EDGE_ONLY, those that are named one by one. */
 #if defined(__x86_64__) && defined(__GNUC__)
+#define LMBI_EDGE_X86 1
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVX512VNNI
 #define LMBI_EDGE_AVX512VNNI 1
 extern const lmbi_edge_kernel lmbi_edge_avx512vnni[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVXVNNI
+#define LMBI_EDGE_AVXVNNI 1
+extern const lmbi_edge_kernel lmbi_edge_avxvnni[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_AVX2
+#define LMBI_EDGE_AVX2 1
+extern const lmbi_edge_kernel lmbi_edge_avx2[];
+#endif
+#elif defined(__aarch64__) && defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if defined(__linux__) && (!LMB_EDGE_ONLY || LMB_EDGE_NEONDOT)
+#define LMBI_EDGE_NEONDOT 1
+extern const lmbi_edge_kernel lmbi_edge_neondot[];
+#endif
+#if !LMB_EDGE_ONLY || LMB_EDGE_NEON
+#define LMBI_EDGE_NEON 1
+extern const lmbi_edge_kernel lmbi_edge_neon[];
+#endif
 #endif
 
 #endif

@@ -23,16 +23,10 @@ static void valid_taps(int64_t from, int64_t dilation, int64_t n, int64_t size, 
         *last = n;
 }
 
-/* The taps of one output pixel that fall on the input. */
-typedef struct window {
-    int64_t y, x;             /* input position of tap (0, 0), may be negative */
-    int64_t ky0, ky1, kx0, kx1;
-} window;
-
-static window window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox)
+lmbi_edge_window lmbi_edge_window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox)
 {
     const lmb_edge_op *op = &s->op;
-    window v;
+    lmbi_edge_window v;
     v.y = oy * op->stride[0] - op->pads[0];
     v.x = ox * op->stride[1] - op->pads[1];
     valid_taps(v.y, op->dilation[0], op->kernel[0], s->x.h, &v.ky0, &v.ky1);
@@ -40,13 +34,13 @@ static window window_at(const lmbi_edge_step *s, int64_t oy, int64_t ox)
     return v;
 }
 
-static const uint8_t *tap(const lmbi_edge_step *s, const uint8_t *x, const window *v, int64_t ky, int64_t kx)
+static const uint8_t *tap(const lmbi_edge_step *s, const uint8_t *x, const lmbi_edge_window *v, int64_t ky, int64_t kx)
 {
     return x + ((v->y + ky * s->op.dilation[0]) * s->x.w + v->x + kx * s->op.dilation[1]) * s->x.c;
 }
 
 /* sum (q_x - zp_x) * q_w over one window and the channels of one group; padding holds zp_x and adds nothing. */
-static int32_t dot(const lmbi_edge_step *s, const uint8_t *x, const window *v, const int8_t *w, int64_t channels)
+static int32_t dot(const lmbi_edge_step *s, const uint8_t *x, const lmbi_edge_window *v, const int8_t *w, int64_t channels)
 {
     int32_t acc = 0, zp = s->x.zero_point;
     for (int64_t ky = v->ky0; ky < v->ky1; ky++)
@@ -68,7 +62,7 @@ static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
     (void)scratch;
     for (int64_t oy = 0; oy < s->y.h; oy++)
         for (int64_t ox = 0; ox < s->y.w; ox++) {
-            window v = window_at(s, oy, ox);
+            lmbi_edge_window v = lmbi_edge_window_at(s, oy, ox);
             for (int64_t o = 0; o < outputs; o++) {
                 const uint8_t *group = x + o / per_group * channels;
                 int32_t acc = s->bias[o] + dot(s, group, &v, s->op.weights + o * weights, channels);
@@ -110,7 +104,7 @@ static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
     (void)scratch;
     for (int64_t oy = 0; oy < s->y.h; oy++)
         for (int64_t ox = 0; ox < s->y.w; ox++, y += channels) {
-            window v = window_at(s, oy, ox);
+            lmbi_edge_window v = lmbi_edge_window_at(s, oy, ox);
             memset(y, s->op.lo, channels);
             for (int64_t ky = v.ky0; ky < v.ky1; ky++)
                 for (int64_t kx = v.kx0; kx < v.kx1; kx++) {

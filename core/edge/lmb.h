@@ -152,7 +152,8 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *m, cha
 lmb_edge_status lmb_edge_signature(const void *file, size_t n, size_t *signed_bytes, const uint8_t **signature,
                                    size_t *signature_bytes, char *why, size_t why_cap);
 
-/* Choose the kernel set by name ("scalar", "avx512vnni"), before lmb_edge_prepare. E_ARG if there is none of
+/* Choose the kernel set by name ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"), before lmb_edge_prepare: for
+ * tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of
  * that name or this CPU cannot run it. */
 lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *kernels);
 

@@ -118,14 +118,6 @@ size_t lmb_edge_arena_bytes(const lmb_edge_model *m)
     return fit(LMBI_EDGE_ALIGN + plan_bytes(m) + scratch + LMBI_EDGE_SLACK);
 }
 
-/* rows x columns -> columns x rows, elements of `size` bytes: CHW <-> HWC. */
-static void transpose(uint8_t *to, const uint8_t *from, size_t rows, size_t columns, size_t size)
-{
-    for (size_t c = 0; c < columns; c++)
-        for (size_t r = 0; r < rows; r++, to += size)
-            memcpy(to, from + (r * columns + c) * size, size);
-}
-
 lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, void *output)
 {
     if (!m->steps)
@@ -135,13 +127,13 @@ lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t
     lmb_edge_tensor_at(m, m->n_ops, &y);
     uint8_t *base = align_up(arena), *scratch = base + plan_bytes(m);
     if (x.layout == LMB_EDGE_CHW)
-        transpose(base + x.place, input, x.c, (size_t)x.h * x.w, 1);
+        lmbi_edge_to_pixels(m->kernels, base + x.place, input, x.c, (size_t)x.h * x.w);
     else
         memcpy(base + x.place, input, x.bytes);
     for (uint32_t i = 0; i < m->n_ops; i++)
         m->steps[i].kernel->run(&m->steps[i], base, scratch);
     if (y.layout == LMB_EDGE_CHW)
-        transpose((uint8_t *)output, base + y.place, (size_t)y.h * y.w, y.c, y.bytes / y.count);
+        lmbi_edge_to_planes((uint8_t *)output, base + y.place, y.c, (size_t)y.h * y.w, y.bytes / y.count);
     else
         memcpy(output, base + y.place, y.bytes);
     return LMB_EDGE_OK;

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "core/ops/common.h"
+#include "core/ops/cross_entropy.h"
 
-typedef struct loss_attr { const char *reduction; int64_t ignore_index; } loss_attr;
-/* INT64_MIN stands for "no ignore_index". */
+typedef lmb_cross_entropy_attr loss_attr;
 static const lmb_attr_row rows[] = {
     LMB_A_TEXT(loss_attr, reduction, "mean"), LMB_A_INT(loss_attr, ignore_index, INT64_MIN), LMB_A_END
 };

@@ -25,6 +25,18 @@ TRANSPOSE(transpose2, uint16_t)
 TRANSPOSE(transpose4, uint32_t)
 TRANSPOSE(transpose8, uint64_t)
 
+/* Pictures: three planes side by side, which vector units can shuffle. */
+LMB_HOT static void three_planes(const uint32_t *LMB_RESTRICT src, uint32_t *LMB_RESTRICT dst, int64_t n)
+{
+    const uint32_t *LMB_RESTRICT b = src + n, *LMB_RESTRICT c = src + 2 * n;
+
+    for (int64_t i = 0; i < n; i++) {
+        dst[3 * i] = src[i];
+        dst[3 * i + 1] = b[i];
+        dst[3 * i + 2] = c[i];
+    }
+}
+
 void lmbi_transpose(const void *src, void *dst, const lmb_shape *nchw, size_t size, bool to_nhwc)
 {
     int64_t c = nchw->d[1], hw = nchw->d[2] * nchw->d[3];
@@ -35,6 +47,10 @@ void lmbi_transpose(const void *src, void *dst, const lmb_shape *nchw, size_t si
         char *d = (char *)dst + (size_t)(n * c * hw) * size;
         if (rows == 1 || cols == 1) {
             memcpy(d, s, (size_t)(c * hw) * size);
+            continue;
+        }
+        if (rows == 3 && size == 4) {
+            three_planes((const uint32_t *)s, (uint32_t *)d, cols);
             continue;
         }
         switch (size) {

@@ -10,7 +10,7 @@
 #include "core/ops/conv.h"
 #include "core/ops/gemm.h"
 #include "core/ops/pool.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 
 typedef struct lowering {
     const lmb_graph *g;

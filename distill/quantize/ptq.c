@@ -13,7 +13,7 @@
 #include "core/passes/rewrite.h"
 #include "core/plan/plan.h"
 #include "datasets/split.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "distill/quantize/observer.h"
 #include "distill/quantize/qat.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/passes/rewrite.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 
 static const char *const observers[] = { "moving_average", "minmax", NULL };
 const lmb_field lmb_qat_fields[] = {

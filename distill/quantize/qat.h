@@ -1,6 +1,6 @@
 /* distill/quantize/qat.h - quantisation-aware training as passes.
  *
- * Idea: a folded graph (distill/fold.h) gets a FakeQuant wherever the deployed model holds integers, so that training
+ * Idea: a folded graph (core/passes/fold.h) gets a FakeQuant wherever the deployed model holds integers, so that training
  * feels the rounding and the straight-through gradient lets it answer:
  *
  *   weights      of Conv and Gemm: s8, symmetric, one scale an output channel, from the weights themselves

@@ -9,7 +9,7 @@
 
 #include "core/ops/quantize.h"
 #include "core/passes/rewrite.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 
 typedef struct qdq {
     float mean;      /* of the input's normalisation: its Sub, seen before its Mul */

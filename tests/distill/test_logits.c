@@ -16,6 +16,7 @@
 #include "train/loss.h"
 #include "tests/check_main.h"
 #include "train/model.h"
+#include "train/predictor.h"
 #include "train/trainer.h"
 
 enum { N = 1100, EPOCHS = 2, CLASSES = 4, CHUNK = 1024 * CLASSES * 4 + 32 }; /* two chunks an epoch, the second short */
@@ -116,7 +117,7 @@ START_TEST(rows_are_the_answers_to_what_training_sees)
     o.data = data;
     o.augment = k.augment;
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
-    ck_ok(lmb_predictor_create(teacher, backends, 1, &p, &err));
+    ck_ok(lmb_predictor_create(teacher, NULL, backends, 1, &p, &err));
     ck_ok(lmb_loader_create(&o, &loader, &err));
     for (uint32_t e = 0; e < EPOCHS; e++) {
         ck_ok(lmb_loader_begin(loader, e, 0, &err));
@@ -126,7 +127,7 @@ START_TEST(rows_are_the_answers_to_what_training_sees)
                 break;
             for (int64_t i = 0; i < b->n; i += 7) {
                 lmb_step_info info = { 9, e, b->sample + i };
-                ck_ok(lmb_predictor_run(p, NULL, b->x + i * 64, 1, &y, &err));
+                ck_ok(lmb_predictor_run(p, b->x + i * 64, 1, &y, &err));
                 ck_ok(lmb_logits_rows(l, &info, 1, row, &err));
                 for (int c = 0; c < CLASSES; c++) /* another batch size: close, and equal where kernels are */
                     ck_assert_float_eq_tol(row[c], y[c], 1e-5f);

@@ -12,7 +12,7 @@
 #include "distill/prune/criteria.h"
 #include "tests/check_main.h"
 #include "train/model.h"
-#include "train/program.h"
+#include "train/predictor.h"
 
 static lmb_error err;
 
@@ -109,8 +109,8 @@ static void answer(const lmb_graph *g, float *y)
     for (int64_t i = 0; i < n; i++)
         x[i] = lmb_rand_uniform(&r, (uint32_t)i) - 0.3f;
     ck_ok(lmb_cpu_backends("portable", backends, &err));
-    ck_ok(lmb_predictor_create(g, backends, 1, &p, &err));
-    ck_ok(lmb_predictor_run(p, NULL, x, 1, &logits, &err));
+    ck_ok(lmb_predictor_create(g, NULL, backends, 1, &p, &err));
+    ck_ok(lmb_predictor_run(p, x, 1, &logits, &err));
     memcpy(y, logits, sizeof *y * (size_t)k);
     lmb_predictor_destroy(p);
     free(x);

@@ -8,14 +8,14 @@
 
 #include "core/base/config.h"
 #include "core/onnx/onnx.h"
-#include "distill/fold.h"
+#include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
 #include "distill/quantize/observer.h"
 #include "distill/quantize/qat.h"
 #include "tests/check_main.h"
 #include "train/model.h"
-#include "train/program.h"
+#include "train/predictor.h"
 
 static lmb_error err;
 static lmb_dataset *data;
@@ -95,12 +95,12 @@ START_TEST(minmax_is_what_the_float_model_computes)
     ck_ok(lmb_pass_fold(model, &folded, &err));
     ck_ok(lmb_pass_qat(folded, &q, &qat, &err));
     ck_ok(lmb_ptq_observe(qat, &c, data, &err));
-    ck_ok(lmb_predictor_create(folded, NULL, 1, &p, &err));
+    ck_ok(lmb_predictor_create(folded, NULL, NULL, 1, &p, &err));
     for (int64_t i = 0; i < data->n; i++) {
         ck_ok(data->read(data, i, raw, &label, &err));
         for (int k = 0; k < 144; k++)
             x[k] = raw[k];
-        ck_ok(lmb_predictor_run(p, NULL, x, 1, &y, &err));
+        ck_ok(lmb_predictor_run(p, x, 1, &y, &err));
         for (int k = 0; k < data->classes; k++) {
             lo = fminf(lo, y[k]);
             hi = fmaxf(hi, y[k]);
@@ -136,14 +136,14 @@ START_TEST(the_result_lowers_and_answers_as_before)
     ck_ok(lmb_pass_qdq(g, &qdq, &err));
     ck_ok(lmb_lower(qdq, &file, &err));
     lmb_graph_destroy(qdq);
-    ck_ok(lmb_predictor_create(model, NULL, 1, &a, &err));
-    ck_ok(lmb_predictor_create(g, NULL, 1, &b, &err));
+    ck_ok(lmb_predictor_create(model, NULL, NULL, 1, &a, &err));
+    ck_ok(lmb_predictor_create(g, NULL, NULL, 1, &b, &err));
     for (int64_t i = 0; i < data->n; i++) {
         ck_ok(data->read(data, i, raw, &label, &err));
         for (int k = 0; k < 144; k++)
             x[k] = raw[k];
-        ck_ok(lmb_predictor_run(a, NULL, x, 1, &ya, &err));
-        ck_ok(lmb_predictor_run(b, NULL, x, 1, &yb, &err));
+        ck_ok(lmb_predictor_run(a, x, 1, &ya, &err));
+        ck_ok(lmb_predictor_run(b, x, 1, &yb, &err));
         flips += lmb_argmax(ya, data->classes) != lmb_argmax(yb, data->classes);
     }
     ck_assert_int_le(flips, 30); /* of 150, by an untrained model: many answers are close */

@@ -6,6 +6,7 @@
 #include "core/base/config.h"
 #include "tests/check_main.h"
 #include "train/model.h"
+#include "train/predictor.h"
 #include "train/program.h"
 
 static lmb_error err;
@@ -52,10 +53,10 @@ START_TEST(the_loss_is_hintons)
     lmb_step_info info = { 1, 0, NULL };
     lmb_program_step s = { .n = 2, .x = x, .y = y, .state = state, .out = out, .info = &info };
     ck_ok(lmb_program_run(p, &s, &err));
-    ck_ok(lmb_predictor_create(teacher, NULL, 2, &pt, &err));
-    ck_ok(lmb_predictor_create(student, NULL, 2, &ps, &err));
-    ck_ok(lmb_predictor_run(pt, NULL, x, 2, &lt, &err));
-    ck_ok(lmb_predictor_run(ps, NULL, x, 2, &ls, &err));
+    ck_ok(lmb_predictor_create(teacher, NULL, NULL, 2, &pt, &err));
+    ck_ok(lmb_predictor_create(student, NULL, NULL, 2, &ps, &err));
+    ck_ok(lmb_predictor_run(pt, x, 2, &lt, &err));
+    ck_ok(lmb_predictor_run(ps, x, 2, &ls, &err));
     for (int n = 0; n < 2; n++) {
         double a[3], b[3], hard[3];
         softmax(lt + 3 * n, 3, 3, a);
@@ -106,8 +107,8 @@ START_TEST(the_prior_shifts_the_labels_term_alone)
     lmb_step_info info = { 1, 0, NULL };
     lmb_program_step s = { .n = 1, .x = x, .y = &y, .state = state, .out = out, .info = &info };
     ck_ok(lmb_program_run(p, &s, &err));
-    ck_ok(lmb_predictor_create(student, NULL, 1, &ps, &err));
-    ck_ok(lmb_predictor_run(ps, NULL, x, 1, &ls, &err));
+    ck_ok(lmb_predictor_create(student, NULL, NULL, 1, &ps, &err));
+    ck_ok(lmb_predictor_run(ps, x, 1, &ls, &err));
     for (int k = 0; k < 3; k++)
         shifted[k] = ls[k] + prior[k];
     softmax(shifted, 3, 1, soft);

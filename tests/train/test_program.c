@@ -1,4 +1,5 @@
 /* Mirrors train/program.c: what is told to be final is final; an answer depends on its sample and the state alone. */
+#include "train/predictor.h"
 #include "train/program.h"
 
 #include <math.h>
@@ -116,20 +117,22 @@ START_TEST(an_answer_does_not_move_the_observer)
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_graph *g = observed();
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
-    ck_ok(lmb_predictor_create(g, backends, 2, &p, &err));
     for (int turn = 0; turn < 3; turn++) {
         /* Worked by hand: scale 4 / 255, zero point round(255 / 4) = 64. What is outside is cut off at 0 and 255, that is
          * at -64 and 191 steps. The other row does not change the first, and the first turn not the second. */
         const float step = 4.0f / 255;
-        ck_ok(lmb_predictor_run(p, turn ? state : NULL, x, 2, &logits, &err));
+        ck_ok(lmb_predictor_create(g, turn ? state : NULL, backends, 2, &p, &err));
+        ck_ok(lmb_predictor_run(p, x, 2, &logits, &err));
         ck_assert_float_eq_tol(logits[0], 32 * step, 1e-6f);
         ck_assert_float_eq_tol(logits[1], 185 * step, 1e-6f);
         ck_assert_float_eq_tol(logits[2], 191 * step, 1e-6f);
         ck_assert_float_eq_tol(logits[3], -64 * step, 1e-6f);
+        lmb_predictor_destroy(p);
         ck_assert(state[0] == -1 && state[1] == 3);
         ck_assert(*(float *)g->value[1].data == -1 && *(float *)g->value[2].data == 3);
     }
-    ck_ok(lmb_predictor_run(p, wide, x, 2, &logits, &err)); /* and it is the state's range that counts: steps of 1 */
+    ck_ok(lmb_predictor_create(g, wide, backends, 2, &p, &err));
+    ck_ok(lmb_predictor_run(p, x, 2, &logits, &err)); /* and it is the state's range that counts: steps of 1 */
     ck_assert(logits[0] == 0 && logits[1] == 3 && logits[2] == 50 && logits[3] == -70);
     lmb_predictor_destroy(p);
     lmb_graph_destroy(g);

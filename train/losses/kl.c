@@ -1,4 +1,5 @@
 /* train/losses/kl.c - the teacher's term: a frozen copy of it runs in the same graph. See train/loss.h. */
+#include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
 #include "train/loss.h"
 
@@ -19,7 +20,7 @@ static lmb_vid fill_up(lmb_builder *b, lmb_vid x, int64_t rows)
     return lmb_emit(b, "Pad", "teacher.rows", LMB_IN(x, lmb_emit_ints(b, pads, 2 * dims)), LMB_NO_ATTRS);
 }
 
-/* The frozen graph of the teacher behind x [rows, ...]. */
+/* The frozen graph of the teacher behind x [rows, ...], in the form of a predictor: the bits of cached logits. */
 static lmb_vid live_logits(const lmb_graph *g, lmb_builder *b, lmb_vid x, int64_t rows)
 {
     enum { MAX_OUT = 16 };
@@ -29,7 +30,7 @@ static lmb_vid live_logits(const lmb_graph *g, lmb_builder *b, lmb_vid x, int64_
     if (b->status != LMB_OK)
         return LMB_NONE;
     lmb_status st = g->n_outputs > MAX_OUT ? LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a teacher with %d outputs", g->n_outputs)
-                                           : lmb_pass_infer_form(g, rows, &teacher, b->err);
+                                           : lmb_pass_deploy(g, NULL, rows, &teacher, b->err);
     if (st == LMB_OK)
         st = lmb_pass_embed(b, teacher, &x, out, b->err);
     lmb_graph_destroy(teacher);

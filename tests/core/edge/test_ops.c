@@ -101,6 +101,10 @@ static const conv_row convs[] = {
     { 7, 7, 16, 16, 16, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },  /* depthwise */
     { 8, 9, 21, 21, 21, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 0, 0, 1, 1 } },  /* depthwise, ragged */
     { 6, 6, 40, 40, 40, { 5, 4 }, { 1, 1 }, { 1, 2 }, { 2, 3, 2, 3 } },  /* depthwise, even, dilated */
+    { 9, 10, 16, 16, 16, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } }, /* depthwise, stride, few channels */
+    { 7, 13, 8, 8, 8, { 3, 5 }, { 1, 3 }, { 2, 1 }, { 2, 3, 1, 4 } },    /* the same, asymmetric */
+    { 6, 11, 2, 2, 2, { 2, 3 }, { 3, 2 }, { 1, 2 }, { 0, 4, 0, 0 } },    /* two channels, far pads */
+    { 6, 7, 100, 100, 100, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } }, /* many, ragged */
     { 5, 5, 3, 3, 3, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },     /* depthwise 1x1 */
     { 6, 6, 12, 8, 4, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },    /* groups */
     { 5, 5, 6, 12, 6, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },    /* channel multiplier 2 */
@@ -179,6 +183,23 @@ START_TEST(extreme_values)
     check_conv(&convs[_i], 1, &zero, &y);
     check_conv(&convs[_i], 2, &top, &y);
     check_conv(&convs[_i], 1, &top, &coarse);
+}
+END_TEST
+
+/* Every number of channels up to past the widest vector, in and out: what is left over at the end of each loop. */
+START_TEST(every_tail)
+{
+    const lmb_edge_quant x = { 0.03f, 117, 0, 255 }, y = { 0.05f, 12, 5, 250 };
+    uint32_t n = (uint32_t)_i + 1, m = n * 29 % 71 + 1;
+    const conv_row rows[] = {
+        { 3, 5, n, m, 1, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },
+        { 2, n, 3, m, 1, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 3, 4, n, n, n, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 3, 5, n, n, n, { 2, 3 }, { 1, 2 }, { 1, 1 }, { 0, 1, 0, 1 } },
+    };
+    setup(1000 + (uint64_t)_i);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        check_conv(&rows[i], 0, &x, &y);
 }
 END_TEST
 
@@ -283,6 +304,41 @@ START_TEST(global_average)
 }
 END_TEST
 
+/* add(x, table(x)), and its maximum and its average over two pixels, of every number of channels. */
+START_TEST(every_tail_of_the_others)
+{
+    enum { MOST = 140 };
+    const lmb_edge_quant q = { 0.02f, 50, 0, 255 }, wide = { 0.05f, 70, 60, 240 };
+    const uint16_t window[2] = { 1, 2 }, one[2] = { 1, 1 }, pads[4] = { 0, 0, 0, 0 };
+    uint8_t x[2 * MOST], table[256], sum[2 * MOST], most[MOST], mean[MOST];
+    uint32_t n = (uint32_t)_i + 1;
+    float r = q.scale / wide.scale, base = 70.0f - fmaf(r, 50.0f, r * 50.0f), m = wide.scale / (q.scale * 2.0f);
+    setup(2000 + (uint64_t)_i);
+    fill(x, 2 * n, 0);
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(i * 7 + 3);
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        float v = fmaf(table[x[i]], r, fmaf(x[i], r, base));
+        double rounded = nearbyint((double)v);
+        sum[i] = (uint8_t)(rounded < 60 ? 60 : rounded > 240 ? 240 : rounded);
+    }
+    for (uint32_t c = 0; c < n; c++) {
+        most[c] = sum[c] > sum[n + c] ? sum[c] : sum[n + c];
+        mean[c] = quantise((float)(sum[c] + sum[n + c] - 140) * m, &q);
+    }
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    int in = lmb_edge_write_input(w, 1, 2, n, LMB_EDGE_HWC, q, "x");
+    int both = lmb_edge_write_add(w, in, lmb_edge_write_table(w, in, q, table, "t"), wide, "sum");
+    lmb_edge_write_max_pool(w, both, window, one, one, pads, 60, 240, "most");
+    check_model(w, x, most, n);
+    w = lmb_edge_writer_create();
+    in = lmb_edge_write_input(w, 1, 2, n, LMB_EDGE_HWC, q, "x");
+    both = lmb_edge_write_add(w, in, lmb_edge_write_table(w, in, q, table, "t"), wide, "sum");
+    lmb_edge_write_global_average(w, both, q, "mean");
+    check_model(w, x, mean, n);
+}
+END_TEST
+
 START_TEST(max_pool)
 {
     const lmb_edge_quant xq = { 0.02f, 50, 0, 255 };
@@ -351,7 +407,21 @@ START_TEST(requantise_and_dequantise)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/edge/ops", add_loop(convolutions, (int)(sizeof convs / sizeof convs[0]));
-              add_loop(extreme_values, (int)(sizeof convs / sizeof convs[0])); add(ties_go_to_even);
+/* Not an assertion: which sets the others ran on. */
+START_TEST(kernel_sets)
+{
+    int usable;
+    const char *name;
+    printf("kernel sets:");
+    for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++)
+        if (usable)
+            printf(" %s", name);
+    printf("\n");
+}
+END_TEST
+
+LMB_TEST_MAIN("core/edge/ops", add(kernel_sets); add_loop(convolutions, (int)(sizeof convs / sizeof convs[0]));
+              add_loop(extreme_values, (int)(sizeof convs / sizeof convs[0])); add_loop(every_tail, 70);
+              add_loop(every_tail_of_the_others, 140); add(ties_go_to_even);
               add_loop(gemm_takes_flattened_chw, (int)(sizeof gemms / sizeof gemms[0])); add(add_of_every_pair);
               add(global_average); add(max_pool); add(concat_and_table); add(requantise_and_dequantise);)

@@ -1,0 +1,430 @@
+/* core/cpu/conv.c - convolutions of any kernel, stride, padding, dilation and grouping, and both gradients, as products of
+ * matrices that are never made whole.
+ *
+ * Idea: with channels last, what a pixel of the result sees is a few runs of neighbouring floats. A block of pixels gathers
+ * its runs into rows that fit the second-level cache (padding becomes zeros there, and nowhere else is it thought of), and
+ * the rows are multiplied with packed weights in register tiles. A 1x1 convolution needs no gathering. The gradient of the
+ * input is the same thing with other taps (conv.h): no sum is scattered, so every result has one fixed order of additions.
+ * The gradient of the weights multiplies the gathered rows, turned, with the gradient of the output; blocks are summed in
+ * f32 from zero and then added, which rounds less than one long sum.
+ *
+ * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of the
+ * result then finds each row of its taps as a matrix with overlapping rows.
+ *
+ * A 1-D convolution has its tensors turned to channels last in scratch, and is a 2-D one of height 1.
+ *   source   Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication; Dukhan 2019, The Indirect
+ *            Convolution Algorithm
+ */
+#include "core/cpu/conv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/kernels.h"
+#include "core/plan/internal.h"
+
+enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480 };
+
+typedef struct conv {
+    lmbi_taps g;
+    const lmbi_conv_loops *l;
+    bool direct;         /* the source is the matrix of taps */
+    bool by_row;         /* rows of pixels over padded images */
+    bool flat;           /* 1-D: the tensors lie channels first */
+    int64_t block, ld;   /* rows gathered at once and their distance */
+    bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
+    int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
+    size_t rows, at, sums, image, source, result; /* offsets in scratch, in bytes */
+    float *packed;       /* weights that never change, or NULL */
+} conv;
+
+static size_t take(size_t *at, int64_t bytes)
+{
+    size_t here = *at;
+    *at += ((size_t)bytes + 63) & ~(size_t)63;
+    return here;
+}
+
+static bool is_f32(const lmb_call *c, const char **why)
+{
+    *why = "only f32";
+    return c->in[0].dtype == LMB_F32;
+}
+
+/* What is added to a 1-D result would lie channels first. */
+static bool act_ok(const lmb_call *c, const char **why)
+{
+    *why = "only 2-D f32 convolutions";
+    return c->in[0].dtype == LMB_F32 && c->in[0].shape.n == 4;
+}
+
+static void destroy(void *state)
+{
+    conv *s = state;
+    if (!s)
+        return;
+    lmbi_taps_free(&s->g);
+    free(s->packed);
+    free(s);
+}
+
+/* Short runs and hardly a tile that is cut. */
+static bool is_by_row(const conv *s, const lmb_conv *v)
+{
+    return !s->direct && !s->g.backward && v->group == 1 && v->dw == 1 && (v->kw * v->c <= 64 || v->k <= 16) &&
+           4 * v->ow >= 3 * lmbi_up(v->ow, s->l->tall);
+}
+
+/* What the three have in common. */
+static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error *err)
+{
+    lmb_conv v = lmb_conv_of_call(c);
+    const lmbi_conv_loops *list[4];
+    conv *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
+    s->l = lmbi_conv_choices(list)[0];
+    s->flat = c->in[0].shape.n == 3;
+    lmb_status st = lmbi_taps_create(&v, backward, &s->g, err);
+    if (st != LMB_OK) {
+        free(s);
+        return st;
+    }
+    lmbi_taps *g = &s->g;
+    s->direct = g->kernel == 1 && g->taps == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 && g->h == g->oh &&
+                g->w == g->ow;
+    s->ld = lmbi_up(g->most_taps * (g->c / g->group), 16);
+    s->block = ROW_FLOATS / (s->ld + g->k / g->group + 1);
+    s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
+    s->block = lmbi_up(s->block, s->l->tall);
+    s->by_row = is_by_row(s, &v);
+    if (s->by_row && v.ow > s->block)
+        s->block = v.ow;
+    *out = s;
+    return LMB_OK;
+}
+
+/* ---- padded images ---- */
+
+/* Tiles and vectors read behind the last pixel. */
+static int64_t image_floats(const conv *s)
+{
+    const lmbi_taps *g = &s->g;
+    return !s->by_row ? 0 : (g->tall * g->side + s->l->tall * g->step_x) * g->c + s->l->wide * s->l->lanes;
+}
+
+/* Zeros once; an image then writes inside its frame only. */
+static void clear_image(const conv *s, float *to)
+{
+    memset(to, 0, sizeof *to * (size_t)image_floats(s));
+}
+
+/* ---- forward, and the gradient of the input ---- */
+
+static int64_t packed_floats(const conv *s)
+{
+    int64_t c = s->g.c / s->g.group, k = s->g.k / s->g.group;
+    return lmbi_packed(s->l, s->g.kernel * c, k) * s->g.group;
+}
+
+/* By row: taps of one row of the kernel. */
+static int64_t kernel_width(const lmbi_taps *g)
+{
+    return g->kernel / g->phase->spans;
+}
+
+/* Weights [k, c / group, kernel] of all phases and groups. */
+static void pack(const conv *s, const float *w, float *b)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel;
+
+    if (s->by_row) {
+        int64_t width = kernel_width(g);
+        for (int64_t t = 0; t < g->kernel; t += width, b += lmbi_packed(s->l, width * c, k))
+            lmbi_pack(s->l, w, g->tap + t, width, c, inner, k, c * g->kernel, 1, b);
+        return;
+    }
+    for (int64_t f = 0; f < g->phases; f++)
+        for (int64_t i = 0; i < g->group; i++) {
+            const lmbi_phase *p = &g->phase[f];
+            lmbi_pack(s->l, w + i * c * k * g->kernel, p->tap, p->taps, c, inner, k, g->backward ? g->kernel : c * g->kernel, 1, b);
+            b += lmbi_packed(s->l, p->taps * c, k);
+        }
+}
+
+static lmb_status layers_create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
+{
+    conv *s;
+
+    LMB_TRY(create(c, backward, &s, err));
+    const lmbi_taps *g = &s->g;
+    if (c->in[1].data) {
+        s->packed = malloc(sizeof(float) * (size_t)(packed_floats(s) + 1));
+        if (!s->packed) {
+            destroy(s);
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for packed weights");
+        }
+        pack(s, c->in[1].data, s->packed);
+    }
+    *scratch = 0;
+    if (!s->packed)
+        take(scratch, packed_floats(s) * 4);
+    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
+    s->at = take(scratch, s->block * 8);
+    s->image = take(scratch, image_floats(s) * 4);
+    if (s->flat) {
+        s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
+        s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
+    }
+    *state = s;
+    return LMB_OK;
+}
+
+static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    return layers_create(c, false, state, scratch, err);
+}
+
+static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    return layers_create(c, true, state, scratch, err);
+}
+
+/* Where rows m, m + 1, ... of a phase lie in the result. */
+static void places(const lmbi_taps *g, const lmbi_phase *p, int64_t m, int64_t count, int64_t *at)
+{
+    lmbi_pixel q = { m / (p->rows * p->cols), m / p->cols % p->rows, m % p->cols };
+
+    for (int64_t r = 0; r < count; r++) {
+        at[r] = ((q.n * g->oh + p->y + q.i * g->jump_y) * g->ow + p->x + q.j * g->jump_x) * g->k;
+        if (++q.j < p->cols)
+            continue;
+        q.j = 0;
+        if (++q.i == p->rows) {
+            q.i = 0;
+            q.n++;
+        }
+    }
+}
+
+/* One block of rows, one group: all its columns of the result. */
+static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64_t m, int64_t count, const float *b, float *y,
+                       const int64_t *at, float *rows)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t depth = p->taps * (g->c / g->group), k = g->k / g->group;
+    int64_t whole = s->direct ? count / s->l->tall * s->l->tall : 0; /* nothing behind the source may be read */
+
+    if (whole > 0)
+        s->l->multiply(x + m * g->c, g->c, whole, depth, b, k, y, at, false);
+    if (count == whole)
+        return;
+    s->l->gather(g, p, x, m + whole, count - whole, rows, s->ld);
+    s->l->multiply(rows, s->ld, count - whole, depth, b, k, y, at + whole, false);
+}
+
+static void convolve_by_row(const conv *s, const float *x, const float *packed, float *y, const lmbi_conv_end *e, float *image,
+                            int64_t *at)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t width = kernel_width(g), panel = lmbi_packed(s->l, width * g->c, g->k);
+
+    for (int64_t j = 0; j < g->ow; j++)
+        at[j] = j * g->k;
+    clear_image(s, image);
+    for (int64_t n = 0, row = 0; n < g->n; n++) {
+        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
+        for (int64_t i = 0; i < g->oh; i++, row += g->ow) {
+            for (int64_t p = 0; p < g->phase->spans; p++) {
+                int64_t down = i * g->step_y + g->tap[p * width].y - g->tap->y;
+                s->l->multiply(image + down * g->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
+                               y + row * g->k, at, p > 0);
+            }
+            if (!s->flat)
+                s->l->finish(e, g->ow, g->k, row, y);
+        }
+    }
+}
+
+static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
+{
+    const lmbi_taps *g = &s->g;
+    char *scratch = r->scratch;
+    const float *x = r->in[0].data;
+    float *y = r->out[0].data, *packed = s->packed ? s->packed : r->scratch, *rows = (float *)(void *)(scratch + s->rows);
+    int64_t *at = (int64_t *)(void *)(scratch + s->at), c = g->c / g->group, k = g->k / g->group;
+    lmb_shape in = LMB_SHAPE(g->n, g->c, g->h, g->w), out = LMB_SHAPE(g->n, g->k, g->oh, g->ow);
+
+    if (!s->packed)
+        pack(s, r->in[1].data, packed);
+    if (s->flat) {
+        x = (float *)(void *)(scratch + s->source), y = (float *)(void *)(scratch + s->result);
+        lmbi_transpose(r->in[0].data, scratch + s->source, &in, 4, true);
+    }
+    if (s->by_row)
+        convolve_by_row(s, x, packed, y, e, (float *)(void *)(scratch + s->image), at);
+    for (const lmbi_phase *p = g->phase; !s->by_row && p < g->phase + g->phases; p++) {
+        int64_t depth = p->taps * c, all = g->n * p->rows * p->cols;
+        for (int64_t m = 0; m < all; m += s->block) {
+            int64_t count = all - m < s->block ? all - m : s->block;
+            places(g, p, m, count, at);
+            for (int64_t i = 0; i < g->group; i++)
+                block_rows(s, p, x + i * c, m, count, packed + i * lmbi_packed(s->l, depth, k), y + i * k, at, rows);
+            if (!g->backward && !s->flat)
+                s->l->finish(e, count, g->k, m, y);
+        }
+        packed += lmbi_packed(s->l, depth, k) * g->group;
+    }
+    if (!s->flat)
+        return;
+    s->l->finish(e, g->n * g->oh * g->ow, g->k, 0, y);
+    lmbi_transpose(y, r->out[0].data, &out, 4, false);
+}
+
+static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_conv_end e = lmbi_conv_end_of(r, NULL);
+    (void)err;
+    convolve(state, r, &e);
+    return LMB_OK;
+}
+
+static lmb_status act_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_conv_end e = lmbi_conv_end_of(r, r->attr);
+    (void)err;
+    convolve(state, r, &e);
+    return LMB_OK;
+}
+
+/* dy, w: never an end. */
+static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    lmbi_conv_end e = lmbi_conv_end_of(&(lmb_run){ .n_in = 0 }, NULL);
+    (void)err;
+    convolve(state, r, &e);
+    return LMB_OK;
+}
+
+/* ---- the gradient of the weights ---- */
+
+/* The smaller matrix is turned: its columns become rows of register tiles, the larger one is read in whole vectors. */
+static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+{
+    conv *s;
+
+    LMB_TRY(create(c, false, &s, err));
+    const lmbi_taps *g = &s->g;
+    int64_t depth = g->kernel * (g->c / g->group), k = g->k / g->group;
+    s->turned = k < depth;
+    s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
+    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0 ? g->k : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
+    s->lds = lmbi_up(s->turned ? depth : k, 16);
+    if (s->by_row) { /* rows of taps in whole vectors, side by side */
+        s->turned = true;
+        s->ldy = k % s->l->rows == 0 ? k : lmbi_up(k, 16);
+        s->lds = g->phase->spans * lmbi_up(kernel_width(g) * g->c, 16);
+    }
+    *scratch = 0;
+    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
+    s->at = take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
+    s->image = take(scratch, image_floats(s) * 4);
+    s->sums = take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
+    if (s->flat) {
+        s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
+        s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
+    }
+    *state = s;
+    return LMB_OK;
+}
+
+/* One group: sums [taps * c][k], or turned. */
+static void sum_group(const conv *s, const float *x, const float *dy, float *rows, float *whole, float *sums)
+{
+    const lmbi_taps *g = &s->g;
+    const lmbi_conv_loops *l = s->l;
+    int64_t k = g->k / g->group, depth = g->kernel * (g->c / g->group), all = g->n * g->oh * g->ow;
+    int64_t ldt = s->direct ? g->c : s->ld;
+
+    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(s->turned ? k : depth, 16) * s->lds));
+    for (int64_t m = 0; m < all; m += s->block) {
+        int64_t count = all - m < s->block ? all - m : s->block;
+        const float *taps = s->direct ? x + m * g->c : rows, *d = dy + m * g->k;
+        if (!s->direct)
+            l->gather(g, g->phase, x, m, count, rows, s->ld);
+        if (s->ldy != g->k) {
+            for (int64_t r = 0; r < count; r++)
+                memcpy(whole + r * s->ldy, d + r * g->k, sizeof *d * (size_t)k);
+            d = whole;
+        }
+        if (s->turned)
+            l->columns(d, s->ldy, lmbi_up(k, l->rows), taps, ldt, lmbi_up(depth, l->lanes), count, sums, s->lds);
+        else
+            l->columns(taps, ldt, lmbi_up(depth, l->rows), d, s->ldy, lmbi_up(k, l->lanes), count, sums, s->lds);
+    }
+}
+
+/* The same over padded images: sums [k][rows of taps, each in whole vectors]. */
+static void sum_by_row(const conv *s, const float *x, const float *dy, float *image, float *whole, float *sums)
+{
+    const lmbi_taps *g = &s->g;
+    int64_t width = kernel_width(g) * g->c, tall = lmbi_up(g->k, s->l->rows);
+
+    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(g->k, 16) * s->lds));
+    clear_image(s, image);
+    for (int64_t n = 0; n < g->n; n++) {
+        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
+        for (int64_t i = 0; i < g->oh; i++, dy += g->ow * g->k) {
+            for (int64_t j = 0; s->ldy != g->k && j < g->ow; j++)
+                memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
+            for (int64_t p = 0; p < g->phase->spans; p++) {
+                int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
+                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c, g->step_x * g->c,
+                              lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16), s->lds);
+            }
+        }
+    }
+}
+
+/* dy, x -> dw */
+static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const conv *s = state;
+    const lmbi_taps *g = &s->g;
+    char *scratch = r->scratch;
+    const float *dy = r->in[0].data, *x = r->in[1].data;
+    float *dw = r->out[0].data, *sums = (float *)(void *)(scratch + s->sums);
+    int64_t c = g->c / g->group, k = g->k / g->group, per_k = s->turned ? s->lds : 1, per_tap = s->turned ? 1 : s->lds;
+
+    (void)err;
+    if (s->flat) {
+        lmb_shape in = LMB_SHAPE(g->n, g->c, g->h, g->w), out = LMB_SHAPE(g->n, g->k, g->oh, g->ow);
+        lmbi_transpose(x, scratch + s->source, &in, 4, true);
+        lmbi_transpose(dy, scratch + s->result, &out, 4, true);
+        x = (float *)(void *)(scratch + s->source), dy = (float *)(void *)(scratch + s->result);
+    }
+    int64_t width = s->by_row ? kernel_width(g) : g->kernel, next = lmbi_up(width * c, 16) * per_tap; /* rows of taps */
+    for (int64_t i = 0; i < g->group; i++) {
+        float *whole = (float *)(void *)(scratch + s->at);
+        if (s->by_row)
+            sum_by_row(s, x, dy, (float *)(void *)(scratch + s->image), whole, sums);
+        else
+            sum_group(s, x + i * c, dy + i * k, (float *)(void *)(scratch + s->rows), whole, sums);
+        for (int64_t o = 0; o < k; o++)
+            for (int64_t t = 0; t < g->kernel; t++)
+                for (int64_t j = 0; j < c; j++)
+                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] =
+                        sums[t / width * next + (t % width * c + j) * per_tap + o * per_k];
+    }
+    return LMB_OK;
+}
+
+#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                \
+    const lmb_kernel lmbi_own_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,            \
+                                          .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
+KERNEL(conv, "conv", "Conv", "", is_f32, forward_create, forward_run);
+KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", act_ok, forward_create, act_run);
+KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", is_f32, data_create, data_run);
+KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", is_f32, weights_create, weights_run);

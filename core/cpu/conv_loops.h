@@ -1,0 +1,336 @@
+/* core/cpu/conv_loops.h - the loops of conv.h, for vectors of LANES floats. Included by conv_plain.c, conv_avx2.c and
+ * conv_avx512.c, which say LANES, WIDE and TALL (vectors and rows of a register tile), ROWS (its rows in the gradient of the
+ * weights) and NAME. Sums have the same order everywhere, but a multiply-add rounds once where the processor has it.
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "core/cpu/conv.h"
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+#define INLINE __attribute__((always_inline)) static inline
+
+/* Loops over a register tile disappear: an array of vectors then is registers. */
+#define UNROLL _Pragma("GCC unroll 16")
+
+INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
+INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
+INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
+
+/* ---- the matrix of taps ---- */
+
+/* Whole vectors, the last of which ends where the numbers end. from NULL: zeros. */
+INLINE void move(float *to, const float *from, int64_t n)
+{
+    if (n >= LANES) {
+        for (int64_t i = 0; i < n; i += LANES) {
+            int64_t at = i + LANES <= n ? i : n - LANES;
+            store(to + at, from ? load(from + at) : (vec){ 0 });
+        }
+    } else if (n >= 4) {
+        for (int64_t i = 0; i < n; i += 4) {
+            int64_t at = i + 4 <= n ? i : n - 4;
+            *(four *)(void *)(to + at) = from ? *(const four *)(const void *)(from + at) : (four){ 0 };
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            to[i] = from ? from[i] : 0;
+    }
+}
+
+static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to, int64_t ld)
+{
+    int64_t c = g->c / g->group, area = p->rows * p->cols;
+    lmbi_pixel at = { m / area, m / p->cols % p->rows, m % p->cols };
+
+    for (int64_t r = 0; r < count; r++, to += ld) {
+        const float *image = x + at.n * g->h * g->w * g->c;
+        int64_t y = at.i * g->step_y, left = at.j * g->step_x;
+        float *row = to;
+        for (const lmbi_span *s = p->span; s < p->span + p->spans; row += s->taps * c, s++) {
+            int64_t sy = y + s->y, sx = left + s->x;
+            if (sy < 0 || sy >= g->h) {
+                move(row, NULL, s->taps * c);
+            } else if (sx >= 0 && sx + s->taps <= g->w) {
+                move(row, image + (sy * g->w + sx) * g->c, s->taps * c);
+            } else {
+                for (int64_t t = 0; t < s->taps; t++)
+                    move(row + t * c, sx + t >= 0 && sx + t < g->w ? image + (sy * g->w + sx + t) * g->c : NULL, c);
+            }
+        }
+        if (++at.j == p->cols) {
+            at.j = 0;
+            if (++at.i == p->rows) {
+                at.i = 0;
+                at.n++;
+            }
+        }
+    }
+}
+
+/* ---- products ---- */
+
+enum { DEPTH = 512 }; /* rows of a panel of b that stay in the second-level cache */
+
+/* A tile of c: TALL rows of a by `wide` vectors of a panel of b. Only a single vector may have fewer `columns` than lanes. */
+INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int wide, int64_t rows, int64_t columns,
+                 float *c, const int64_t *at, bool add)
+{
+    vec sum[TALL][WIDE];
+
+    UNROLL
+    for (int t = 0; t < TALL; t++) {
+        if (t < rows) {
+            __builtin_prefetch(c + at[t], 1);
+            if (wide > 1)
+                __builtin_prefetch(c + at[t] + LANES, 1);
+        }
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            sum[t][w] = (vec){ 0 };
+    }
+    for (int64_t i = 0; i < depth; i++, b += wide * LANES) {
+        vec right[WIDE];
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            right[w] = load(b + w * LANES);
+        UNROLL
+        for (int t = 0; t < TALL; t++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                sum[t][w] += a[t * lda + i] * right[w];
+    }
+    UNROLL
+    for (int t = 0; t < TALL; t++) {
+        if (t >= rows)
+            break;
+        float *to = c + at[t];
+        UNROLL
+        for (int w = 0; w < wide; w++, to += LANES) {
+            if (wide > 1 || columns >= LANES) {
+                if (add)
+                    sum[t][w] += load(to);
+                store(to, sum[t][w]);
+            } else {
+                float part[LANES];
+                store(part, sum[t][w]);
+                int64_t l = 0;
+                for (; l + 4 <= columns; l += 4) {
+                    four v = *(const four *)(const void *)(part + l);
+                    if (add)
+                        v += *(const four *)(const void *)(to + l);
+                    *(four *)(void *)(to + l) = v;
+                }
+                for (; l < columns; l++)
+                    to[l] = add ? to[l] + part[l] : part[l];
+            }
+        }
+    }
+}
+
+static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, const float *b, int64_t n, float *c,
+                     const int64_t *at, bool add)
+{
+    for (int64_t j = 0, width; j < n; j += width, b += depth * width) {
+        width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
+        for (int64_t d = 0; d < depth || d == 0; d += DEPTH) { /* without any depth: zeros */
+            int64_t deep = depth - d < DEPTH ? depth - d : DEPTH;
+            const float *panel = b + d * width;
+            for (int64_t r = 0; r < rows; r += TALL) {
+                if (width > LANES)
+                    tile(a + r * lda + d, lda, deep, panel, WIDE, rows - r, n - j, c + j, at + r, add || d);
+                else
+                    tile(a + r * lda + d, lda, deep, panel, 1, rows - r, n - j, c + j, at + r, add || d);
+            }
+        }
+    }
+}
+
+INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb, int wide, int64_t depth, float *s, int64_t lds)
+{
+    vec sum[ROWS][WIDE];
+
+    UNROLL
+    for (int r = 0; r < ROWS; r++)
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            sum[r][w] = (vec){ 0 };
+    for (int64_t i = 0; i < depth; i++, a += lda, b += ldb) {
+        vec right[WIDE];
+        __builtin_prefetch(b + depth * ldb);
+        if (wide * LANES > 16)
+            __builtin_prefetch(b + depth * ldb + 16);
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            right[w] = load(b + w * LANES);
+        UNROLL
+        for (int r = 0; r < ROWS; r++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                sum[r][w] += a[r] * right[w];
+    }
+    UNROLL
+    for (int r = 0; r < ROWS; r++)
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            store(s + r * lds + w * LANES, load(s + r * lds + w * LANES) + sum[r][w]);
+}
+
+static void columns(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth, float *s,
+                    int64_t lds)
+{
+    for (int64_t j = 0; j < n;) {
+        int64_t width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
+        for (int64_t i = 0; i < m; i += ROWS) {
+            if (width > LANES)
+                column_tile(a + i, lda, b + j, ldb, WIDE, depth, s + i * lds + j, lds);
+            else
+                column_tile(a + i, lda, b + j, ldb, 1, depth, s + i * lds + j, lds);
+        }
+        j += width;
+    }
+}
+
+/* ---- depthwise: vectors of channels, one weight a channel and tap ---- */
+
+enum {
+    ABREAST = 4, /* pixels of a row at once, sharing the loads of weights */
+    AHEAD = 8    /* pixels that are asked for early                       */
+};
+
+/* A row of pixels: its taps [t0, t1) meet the image, all of them in pixels [lo, hi). */
+INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, int64_t t1, const float *source, const float *w,
+                          float *result)
+{
+    int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C, row = g->w * C;
+
+    for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
+        abreast = p->taps > 0 && j >= p->lo && j < p->hi && p->hi - p->lo >= ABREAST ? ABREAST : 1;
+        if (abreast > 1 && j + ABREAST > p->hi) /* the last of them once more */
+            j = p->hi - ABREAST;
+        for (int64_t b = 0; b < C; b += LANES) {
+            int64_t c = b + LANES <= C ? b : C - LANES;
+            const float *from = source + j * step + c;
+            float *to = result + j * jump + c;
+            vec sum[ABREAST];
+            UNROLL
+            for (int u = 0; u < ABREAST; u++)
+                sum[u] = (vec){ 0 };
+            if (abreast > 1) {
+                const float *newest = from + AHEAD * step + p->tap[p->taps - 1].at;
+                UNROLL
+                for (int u = 0; u < ABREAST; u++) { /* what has not been read for the row above */
+                    __builtin_prefetch(newest + u * step);
+                    __builtin_prefetch(to + (u + AHEAD) * jump, 1);
+                    if (step != C) {
+                        __builtin_prefetch(newest + u * step - C);
+                        __builtin_prefetch(newest + u * step - row);
+                        __builtin_prefetch(newest + u * step - row - C);
+                    }
+                }
+                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++) {
+                    vec weight = load(w + (t - p->tap) * C + c);
+                    UNROLL
+                    for (int u = 0; u < ABREAST; u++)
+                        sum[u] += weight * load(from + t->at + u * step);
+                }
+                UNROLL
+                for (int u = 0; u < ABREAST; u++)
+                    store(to + u * jump, sum[u]);
+            } else {
+                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++)
+                    if (j >= t->left && j < t->right)
+                        sum[0] += load(w + (t - p->tap) * C + c) * load(from + t->at);
+                store(to, sum[0]);
+            }
+        }
+    }
+}
+
+static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y)
+{
+    for (int64_t i = 0; i < p->rows; i++) {
+        int64_t t0 = 0, t1;
+        while (t0 < p->taps && (i < p->tap[t0].top || i >= p->tap[t0].bottom))
+            t0++;
+        for (t1 = t0; t1 < p->taps && i >= p->tap[t1].top && i < p->tap[t1].bottom;)
+            t1++;
+        depthwise_row(g, p, t0, t1, x + i * g->step_y * g->w * g->c, w, y + ((p->y + i * g->jump_y) * g->ow + p->x) * g->c);
+    }
+}
+
+/* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */
+INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy, float *s,
+                           int64_t lds)
+{
+    int64_t C = g->c, step = g->step_x * C, row = g->step_y * g->side * C - g->ow * step, at[9];
+    vec sum[9];
+
+    UNROLL
+    for (int t = 0; t < taps; t++) {
+        sum[t] = (vec){ 0 };
+        at[t] = ((tap[t].y - g->tap->y) * g->side + tap[t].x - g->tap->x) * C;
+    }
+    for (int64_t i = 0; i < g->oh; i++, x += row)
+        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C) {
+            vec d = load(dy);
+            UNROLL
+            for (int t = 0; t < taps; t++)
+                sum[t] += d * load(x + at[t]);
+        }
+    UNROLL
+    for (int t = 0; t < taps; t++)
+        store(s + t * lds, load(s + t * lds) + sum[t]);
+}
+
+static void depthwise_gradient(const lmbi_taps *g, const float *image, const float *dy, float *s)
+{
+    int64_t C = g->c, lds = lmbi_up(C, LANES);
+
+    for (int64_t b = 0; b < C; b += LANES) {
+        int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
+        for (; t + 9 <= g->kernel; t += 9)
+            image_gradient(g, g->tap + t, 9, image + c, dy + c, s + t * lds + b, lds);
+        for (; t + 5 <= g->kernel; t += 5)
+            image_gradient(g, g->tap + t, 5, image + c, dy + c, s + t * lds + b, lds);
+        for (; t < g->kernel; t++)
+            image_gradient(g, g->tap + t, 1, image + c, dy + c, s + t * lds + b, lds);
+    }
+}
+
+/* ---- what becomes of the sums ---- */
+
+static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y)
+{
+    const float *bias = e->bias, *add = e->add ? e->add + first * k : NULL;
+    float lo = e->lo, hi = e->hi;
+    vec low = (vec){ 0 } + lo, high = (vec){ 0 } + hi;
+
+    if (!bias && !add && lo == -INFINITY && hi == INFINITY)
+        return;
+    y += first * k;
+    for (int64_t p = 0; p < pixels; p++, y += k, add += add ? k : 0) {
+        int64_t i = 0;
+        for (; i + LANES <= k; i += LANES) {
+            vec v = load(y + i);
+            if (bias)
+                v += load(bias + i);
+            if (add)
+                v += load(add + i);
+            v = choose(v < low, low, v);
+            store(y + i, choose(v > high, high, v));
+        }
+        for (; i < k; i++) {
+            float v = y[i];
+            v += bias ? bias[i] : 0;
+            v += add ? add[i] : 0;
+            v = v < lo ? lo : v;
+            y[i] = v > hi ? hi : v;
+        }
+    }
+}
+
+const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient, finish };

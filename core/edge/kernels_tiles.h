@@ -1,0 +1,546 @@
+/* core/edge/kernels_tiles.h - conv, gemm, depthwise, averages, max pool and add, written once for every vector unit.
+ *
+ * A kernel file defines its vector unit and includes this. Direct convolution, no im2col: one `mac` multiplies a few
+ * neighbouring activations, broadcast as 4 bytes, with their weights of LANES output channels and adds to LANES
+ * int32 sums. In HWC memory the taps of one kernel row are neighbours, so a window is a few contiguous segments:
+ * `kernel height` segments of kernel width * channels, or one a tap when the kernel is dilated. Weights are packed
+ * [out / LANES][segment][group][line], zeros at the ragged ends: what is read past a segment is multiplied by zero.
+ *
+ * A convolution with pads first copies its input into scratch with a border of zero points; the zero point is folded
+ * into the bias (bias - zp * sum w), so borders need no special case. Units that have no product of bytes (TAP 2) get
+ * all inputs as s16 this way. Sums may wrap on the way: the true result fits in int32 (checked at open) and
+ * arithmetic modulo 2^32 finds it.
+ *
+ * Depthwise and averages go through the channels instead: WIDE of them at a time, TAPS taps in one step. Rows of few
+ * channels are one long vector with weights that repeat.
+ *
+ * What the file defines:
+ *   SET, UNIT                 name of its table; attribute of its functions
+ *   LANES, TAP, FLIP          int32 lanes; bytes of an activation; 0x80 if `four` gives x - 128, else 0
+ *   LINE_AT(c, j)             element of a line of weights: channel c, activation j of the group
+ *   tap_weight, TAPS          of depthwise: type of a weight, taps a step
+ *   ints, floats, bytes       LANES int32, LANES binary32, 4 * LANES u8
+ *   output, output_of(zp, lo, hi)
+ *   load_ints, load_floats, four(p), load_line(p), mac(acc, x, line), scaled(acc, m)
+ *   narrow(a, b, c, d, q)     bytes(clamp(rne(.) + zp, lo, hi)), 4 values of each, then the next 4 of each ...
+ *   ordered(v)                of that: all of a, all of b ...
+ *   store, store_some(p, v, n)   all bytes; the first n
+ *   load_bytes(p), every_byte(v), larger, smaller   of bytes
+ *   taps(acc, x, at, w)       four sums of depthwise += taps at x + at[0 .. TAPS)
+ *   from_bytes(p)             LANES u8 as floats;  multiply_add(a, b, c)  fma
+ *   widen(to, from)           16 bytes to s16 (TAP 2)
+ *   TILES                     X(pixels, blocks) ..., blocks of LANES channels; 1 x 1 is there anyway
+ */
+#define INLINE UNIT __attribute__((always_inline)) static inline
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+enum { WIDE = 4 * LANES, GROUP = 4 / TAP };
+
+/* ---- borders ---------------------------------------------------------------------------------------------- */
+
+static int padded(const lmbi_edge_step *s)
+{
+    return s->op.pads[0] || s->op.pads[1] || s->op.pads[2] || s->op.pads[3];
+}
+
+/* Elements of one row of the input as the kernels see it. */
+static size_t row_of(const lmbi_edge_step *s)
+{
+    return ((size_t)s->x.w + s->op.pads[1] + s->op.pads[3]) * s->x.c;
+}
+
+static uint64_t bordered(const lmbi_edge_step *s)
+{
+    return ((uint64_t)s->x.h + s->op.pads[0] + s->op.pads[2]) * row_of(s);
+}
+
+static uint64_t border_bytes(const lmbi_edge_step *s) { return padded(s) ? bordered(s) : 0; }
+
+static const uint8_t *with_border(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
+{
+    if (!padded(s))
+        return x;
+    size_t row = row_of(s), inner = (size_t)s->x.w * s->x.c, left = (size_t)s->op.pads[1] * s->x.c;
+    uint8_t *to = scratch;
+    size_t border = s->op.pads[0] * row + left; /* from the end of one row's pixels to the next one's */
+    for (size_t i = 0; i < s->x.h; i++, x += inner, to += border + inner, border = row - inner) {
+        memset(to, s->x.zero_point, border);
+        memcpy(to + border, x, inner);
+    }
+    memset(to, s->x.zero_point, (size_t)(scratch + bordered(s) - to));
+    return scratch;
+}
+
+#if TAP == 2
+static uint64_t conv_scratch(const lmbi_edge_step *s) { return 2 * bordered(s) + 32; }
+
+/* As with_border, to s16. A row is written in sixteens; what is written too far is written again. */
+UNIT static const uint8_t *conv_input(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
+{
+    size_t row = row_of(s), inner = (size_t)s->x.w * s->x.c, left = (size_t)s->op.pads[1] * s->x.c;
+    int16_t *to = (int16_t *)(void *)scratch, *end = to + bordered(s);
+    size_t border = s->op.pads[0] * row + left;
+    for (size_t i = 0; i <= s->x.h; i++, x += inner, border = row - inner) {
+        size_t n = i < s->x.h ? border : (size_t)(end - to);
+        for (size_t j = 0; j < n; j++)
+            *to++ = s->x.zero_point;
+        if (i == s->x.h)
+            break;
+        for (size_t j = 0; j < inner; j += 16)
+            widen(to + j, x + j);
+        to += inner;
+    }
+    return scratch;
+}
+typedef int16_t weight;
+#else
+static uint64_t conv_scratch(const lmbi_edge_step *s) { return border_bytes(s); }
+#define conv_input with_border
+typedef int8_t weight;
+#endif
+
+static int32_t less_zero_point(const lmbi_edge_step *s, int32_t bias, const int8_t *w, size_t n, int flip)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (uint32_t)w[i];
+    return (int32_t)((uint32_t)bias - (uint32_t)(s->x.zero_point - flip) * sum);
+}
+
+/* ---- conv and gemm ---------------------------------------------------------------------------------------- */
+
+/* Head of the packed memory of a conv; segment offsets and weights follow. */
+typedef struct conv_plan {
+    size_t segments, groups; /* of a window; 4-byte groups of a segment  */
+    size_t weights;          /* offset of the weights from this struct   */
+    size_t block;            /* bytes of weights of LANES channels       */
+    int64_t offset[];        /* of each segment from the window's origin, in bytes */
+} conv_plan;
+
+static uint64_t blocks_of(const lmbi_edge_step *s) { return ((uint64_t)s->y.c + LANES - 1) / LANES; }
+
+static size_t segments_of(const lmbi_edge_step *s)
+{
+    return s->op.dilation[1] == 1 ? s->op.kernel[0] : (size_t)s->op.kernel[0] * s->op.kernel[1];
+}
+
+static size_t segment_length(const lmbi_edge_step *s) { return s->op.n_weights / s->y.c / segments_of(s); }
+
+static int conv_accepts(const lmbi_edge_step *s) { return s->op.groups == 1; }
+
+static uint64_t conv_weights_at(const lmbi_edge_step *s)
+{
+    return lmbi_edge_round_up(sizeof(conv_plan) + segments_of(s) * sizeof(int64_t));
+}
+
+static uint64_t conv_packed_bytes(const lmbi_edge_step *s)
+{
+    return conv_weights_at(s) + blocks_of(s) * segments_of(s) * ((segment_length(s) + GROUP - 1) / GROUP) * WIDE;
+}
+
+static void conv_pack(lmbi_edge_step *s)
+{
+    conv_plan *p = (conv_plan *)s->packed;
+    size_t n = segment_length(s), columns = segments_of(s) / s->op.kernel[0];
+    p->segments = segments_of(s);
+    p->groups = (n + GROUP - 1) / GROUP;
+    p->weights = (size_t)conv_weights_at(s);
+    p->block = p->segments * p->groups * WIDE;
+    for (size_t i = 0; i < p->segments; i++)
+        p->offset[i] = TAP * (int64_t)(i / columns * s->op.dilation[0] * row_of(s) +
+                                       i % columns * s->op.dilation[1] * s->x.c);
+    uint8_t *w = (uint8_t *)s->packed + p->weights;
+    memset(w, 0, (size_t)blocks_of(s) * p->block);
+    const int8_t *from = s->op.weights;
+    for (size_t o = 0; o < s->y.c; o++) {
+        s->bias[o] = less_zero_point(s, s->bias[o], from, n * p->segments, FLIP);
+        for (size_t i = 0; i < p->segments; i++)
+            for (size_t j = 0; j < n; j++) {
+                uint8_t *line = w + o / LANES * p->block + (i * p->groups + j / GROUP) * WIDE;
+                ((weight *)(void *)line)[LINE_AT(o % LANES, j % GROUP)] = *from++;
+            }
+    }
+}
+
+typedef struct tile {
+    const conv_plan *plan;
+    const lmbi_edge_step *step;
+    size_t block;       /* first block of LANES output channels       */
+    size_t pixel_bytes; /* between the windows of neighbouring pixels */
+    size_t last;        /* channels in the tile's last block          */
+    int whole;          /* the tile's channels are all there are      */
+} tile;
+
+/* A finished tile, pixel by pixel, to its place among all channels. */
+static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pixels, size_t blocks)
+{
+    size_t channels = t->step->y.c;
+    y += LANES * t->block;
+    for (; pixels; pixels--, y += channels, from += LANES) {
+        for (size_t b = 0; b + 1 < blocks; b++, from += LANES)
+            memcpy(y + b * LANES, from, LANES);
+        uint8_t *to = y + (blocks - 1) * LANES;
+        if (t->last == LANES)
+            memcpy(to, from, LANES);
+        else if (t->last == LANES / 2)
+            memcpy(to, from, LANES / 2);
+        else
+            memcpy(to, from, t->last);
+    }
+}
+
+/* Sums are variables, not an array: compilers keep those in registers. Sum n is of pixel n / blocks and block n % blocks;
+ * what a tile does not have folds away. */
+#define SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) \
+    F(19) F(20) F(21) F(22) F(23)
+#define OF_BLOCK(n, v) (n % blocks == 0 ? v##0 : n % blocks == 1 ? v##1 : n % blocks == 2 ? v##2 : v##3)
+#define START(n) ints a##n = OF_BLOCK(n, b);
+#define PRODUCT(n)                                                      \
+    if (n < pixels * blocks) {                                          \
+        if (n % blocks == 0)                                            \
+            x4 = four(q + (size_t)(n / blocks) * t->pixel_bytes);       \
+        a##n = mac(a##n, x4, OF_BLOCK(n, k));                           \
+    }
+#define SCALED(n) scaled(a##n, OF_BLOCK(n, m))
+#define FINISH(n0, n1, n2, n3)                                          \
+    if (n0 < pixels * blocks) {                                         \
+        bytes u = ordered(narrow(SCALED(n0), SCALED(n1), SCALED(n2), SCALED(n3), &q8)); \
+        if (pixels * blocks > 1)                                        \
+            store(to + n0 * LANES, u);                                  \
+        else                                                            \
+            store_some(y + LANES * t->block, u, t->last);               \
+    }
+
+/* `pixels` neighbouring outputs x `blocks` of LANES channels, 24 at most. Both are constants where this is inlined. */
+INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pixels, const int blocks)
+{
+    const lmbi_edge_step *s = t->step;
+    const conv_plan *p = t->plan;
+    const uint8_t *w = (const uint8_t *)p + p->weights + t->block * p->block;
+    const int32_t *bias = s->bias + LANES * t->block;
+    const float *scale = s->m + LANES * t->block;
+    ints b0 = load_ints(bias), b1 = blocks > 1 ? load_ints(bias + LANES) : b0;
+    ints b2 = blocks > 2 ? load_ints(bias + 2 * LANES) : b0, b3 = blocks > 3 ? load_ints(bias + 3 * LANES) : b0;
+    ints k0, k1 = b0, k2 = b0, k3 = b0, x4 = b0;
+    SUMS(START)
+    const int64_t *at = p->offset, *end = at + p->segments;
+    do { /* there is a segment and a group; a loop that might not run costs registers */
+        const uint8_t *q = x + *at;
+        size_t n = p->groups;
+        do {
+            k0 = load_line(w);
+            if (blocks > 1)
+                k1 = load_line(w + p->block);
+            if (blocks > 2)
+                k2 = load_line(w + 2 * p->block);
+            if (blocks > 3)
+                k3 = load_line(w + 3 * p->block);
+            SUMS(PRODUCT)
+            q += 4;
+            w += WIDE;
+        } while (--n);
+    } while (++at < end);
+    output q8 = output_of(s->y.zero_point, s->op.lo, s->op.hi);
+    floats m0 = load_floats(scale), m1 = blocks > 1 ? load_floats(scale + LANES) : m0;
+    floats m2 = blocks > 2 ? load_floats(scale + 2 * LANES) : m0, m3 = blocks > 3 ? load_floats(scale + 3 * LANES) : m0;
+    uint8_t apart[24 * LANES], *to = t->whole ? y : apart;
+    FINISH(0, 1, 2, 3) FINISH(4, 5, 6, 7) FINISH(8, 9, 10, 11) FINISH(12, 13, 14, 15) FINISH(16, 17, 18, 19)
+    FINISH(20, 21, 22, 23)
+    if (pixels * blocks > 1 && !t->whole)
+        store_tile(t, y, apart, pixels, blocks);
+}
+
+#define X(pixels, blocks)                                                                        \
+    UNIT static void tile_##pixels##x##blocks(const tile *t, const uint8_t *x, uint8_t *y)       \
+    {                                                                                            \
+        conv_tile(t, x, y, pixels, blocks);                                                      \
+    }
+TILES X(1, 1)
+#undef X
+
+typedef struct tile_row {
+    size_t pixels, blocks;
+    void (*run)(const tile *t, const uint8_t *x, uint8_t *y);
+} tile_row;
+
+#define X(pixels, blocks) { pixels, blocks, tile_##pixels##x##blocks },
+static const tile_row tiles[] = { TILES X(1, 1) };
+#undef X
+
+/* The least work a block of channels: products, and a load for each pixel and each block. */
+static const tile_row *best_tile(size_t columns, size_t blocks)
+{
+    const tile_row *best = NULL;
+    size_t least = 0;
+    for (size_t i = 0; i < sizeof tiles / sizeof tiles[0]; i++) {
+        const tile_row *r = &tiles[i];
+        if (r->pixels > columns || r->blocks > blocks)
+            continue;
+        size_t work = (columns + r->pixels - 1) / r->pixels * (r->pixels * r->blocks + r->pixels + r->blocks + 1);
+        if (!best || work * best->blocks < least * r->blocks) {
+            best = r;
+            least = work;
+        }
+    }
+    return best;
+}
+
+static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = conv_input(s, arena + s->x.place, scratch);
+    size_t rows = s->y.h, columns = s->y.w, blocks = (size_t)blocks_of(s);
+    size_t next_row = s->op.stride[0] * row_of(s), next = (size_t)s->op.stride[1] * s->x.c;
+    if (next_row == columns * next) { /* windows are evenly spaced across rows: one long row */
+        columns *= rows;
+        rows = 1;
+    }
+    tile t = { (const conv_plan *)s->packed, s, 0, TAP * next, LANES, 0 };
+    while (t.block < blocks) {
+        const tile_row *r = best_tile(columns, blocks - t.block);
+        t.last = t.block + r->blocks == blocks ? s->y.c - LANES * (blocks - 1) : LANES;
+        t.whole = s->y.c == LANES * r->blocks;
+        for (size_t i = 0; i < rows; i++) {
+            uint8_t *y = arena + s->y.place + i * columns * s->y.c;
+            for (size_t j = 0; j < columns; j += r->pixels) {
+                size_t at = j + r->pixels <= columns ? j : columns - r->pixels; /* the last tile overlaps */
+                r->run(&t, x + TAP * (i * next_row + at * next), y + at * s->y.c);
+            }
+        }
+        t.block += r->blocks;
+    }
+}
+
+/* ---- depthwise, and the global average: a depthwise window of ones ------------------------------------------ */
+
+/* Head of the packed memory; biases, multipliers and weights follow, in the order of `narrow`: lane 4 l + i of sum j
+ * is channel 16 l + 4 j + i. An odd last tap is repeated at weight 0. */
+typedef struct deep_plan {
+    size_t rows, pixels, channels; /* of the output; `channels` are WIDE * blocks that follow each other */
+    size_t next_row, next_pixel;   /* in the input                            */
+    size_t groups;                 /* of TAPS taps                            */
+    size_t step;                   /* blocks apart: 1, or 0 if all are alike  */
+    size_t bias, m, weights;       /* offsets from this struct                */
+    int64_t offset[];              /* of TAPS * groups taps                   */
+} deep_plan;
+
+enum { MAX_AVERAGE = 1024 }; /* taps; larger averages are rare */
+
+static int averages(const lmbi_edge_step *s) { return s->op.kind == LMB_EDGE_GLOBAL_AVERAGE; }
+static int average_accepts(const lmbi_edge_step *s) { return (uint64_t)s->x.h * s->x.w <= MAX_AVERAGE; }
+static int deep_accepts(const lmbi_edge_step *s) { return s->op.groups == s->x.c && s->y.c == s->x.c; }
+
+static size_t taps_of(const lmbi_edge_step *s)
+{
+    return averages(s) ? (size_t)s->x.h * s->x.w : (size_t)s->op.kernel[0] * s->op.kernel[1];
+}
+
+static size_t tap_groups(const lmbi_edge_step *s) { return (taps_of(s) + TAPS - 1) / TAPS; }
+
+/* A row whose channels repeat within WIDE bytes is one long vector. If the stride is not 1, the input is copied so that
+ * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... */
+static int repeats(const lmbi_edge_step *s) { return s->x.c < WIDE && WIDE % s->x.c == 0; }
+static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) ? s->op.stride[1] : 1; }
+
+/* Bytes of one phase of a row. */
+static size_t phase_bytes(const lmbi_edge_step *s)
+{
+    size_t pixels = (size_t)s->x.w + s->op.pads[1] + s->op.pads[3], phases = phases_of(s);
+    return (pixels + phases - 1) / phases * s->x.c;
+}
+
+static uint64_t deep_scratch(const lmbi_edge_step *s)
+{
+    uint64_t rows = (uint64_t)s->x.h + s->op.pads[0] + s->op.pads[2];
+    return phases_of(s) > 1 ? rows * phases_of(s) * phase_bytes(s) + 16 : border_bytes(s);
+}
+
+/* A pixel is copied in sixteens; what is written too far is written again. */
+static const uint8_t *in_phases(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
+{
+    size_t phases = phases_of(s), length = phase_bytes(s), channels = s->x.c, left = s->op.pads[1];
+    uint8_t *to = scratch, zero = s->x.zero_point;
+    memset(to, zero, s->op.pads[0] * phases * length);
+    to += s->op.pads[0] * phases * length;
+    for (size_t i = 0; i < s->x.h; i++, x += s->x.w * channels)
+        for (size_t p = 0; p < phases; p++, to += length) {
+            size_t first = p >= left ? p - left : (phases - (left - p) % phases) % phases; /* its first pixel in x */
+            size_t before = (first + left) / phases * channels;
+            uint8_t *pixel = to + before;
+            memset(to, zero, before);
+            for (size_t j = first; j < s->x.w; j += phases, pixel += channels)
+                for (size_t k = 0; k < channels; k += 16)
+                    memcpy(pixel + k, x + j * channels + k, 16);
+            memset(pixel, zero, (size_t)(to + length - pixel));
+        }
+    memset(to, zero, s->op.pads[2] * phases * length);
+    return scratch;
+}
+
+static size_t deep_blocks(const lmbi_edge_step *s)
+{
+    return averages(s) || repeats(s) ? 1 : ((size_t)s->x.c + WIDE - 1) / WIDE;
+}
+
+static uint64_t deep_bias_at(const lmbi_edge_step *s)
+{
+    return lmbi_edge_round_up(sizeof(deep_plan) + TAPS * tap_groups(s) * sizeof(int64_t));
+}
+
+static uint64_t deep_packed_bytes(const lmbi_edge_step *s)
+{
+    return deep_bias_at(s) + (uint64_t)deep_blocks(s) * WIDE * (8 + TAPS * tap_groups(s) * sizeof(tap_weight));
+}
+
+static size_t tap_offset(const lmbi_edge_step *s, size_t k)
+{
+    if (averages(s))
+        return k * s->x.c;
+    size_t column = k % s->op.kernel[1] * s->op.dilation[1], phases = phases_of(s);
+    return k / s->op.kernel[1] * s->op.dilation[0] * phases * phase_bytes(s) + column % phases * phase_bytes(s) +
+           column / phases * s->x.c;
+}
+
+/* Constants of channel c at place `at` of the packed ones. */
+static void deep_pack_channel(const lmbi_edge_step *s, deep_plan *p, size_t c, size_t at)
+{
+    uint8_t *base = (uint8_t *)p;
+    size_t block = at / WIDE, l = at % WIDE / 16, j = at % 16 / 4, i = at % 4, n = taps_of(s);
+    size_t lane = j * LANES + l * 4 + i;
+    tap_weight *w = (tap_weight *)(void *)(base + p->weights) + (block * p->groups * WIDE + lane) * TAPS;
+    ((int32_t *)(void *)(base + p->bias))[block * WIDE + lane] =
+        averages(s) ? -(int32_t)n * s->x.zero_point : less_zero_point(s, s->bias[c], s->op.weights + c * n, n, 0);
+    ((float *)(void *)(base + p->m))[block * WIDE + lane] = averages(s) ? s->constant[0] : s->m[c];
+    for (size_t k = 0; k < n; k++)
+        w[k / TAPS * WIDE * TAPS + k % TAPS] = averages(s) ? 1 : s->op.weights[c * n + k];
+}
+
+static void deep_pack(lmbi_edge_step *s)
+{
+    deep_plan *p = (deep_plan *)s->packed;
+    size_t n = taps_of(s), all = deep_blocks(s) * WIDE;
+    memset(p, 0, (size_t)deep_packed_bytes(s));
+    p->rows = s->y.h;
+    p->pixels = repeats(s) ? 1 : s->y.w;
+    p->channels = repeats(s) ? (size_t)s->y.w * s->y.c : s->y.c;
+    p->next_row = s->op.stride[0] * phases_of(s) * phase_bytes(s);
+    p->next_pixel = (size_t)s->op.stride[1] * s->x.c;
+    p->groups = tap_groups(s);
+    p->step = !averages(s) && !repeats(s);
+    p->bias = (size_t)deep_bias_at(s);
+    p->m = p->bias + 4 * all;
+    p->weights = p->m + 4 * all;
+    for (size_t k = 0; k < TAPS * p->groups; k++)
+        p->offset[k] = (int64_t)tap_offset(s, k < n ? k : n - 1);
+    for (size_t at = 0; at < all; at++) {
+        size_t c = repeats(s) ? at % s->x.c : at;
+        if (c < s->x.c || averages(s))
+            deep_pack_channel(s, p, c, at);
+    }
+}
+
+UNIT static void deep_pixel(const deep_plan *p, const output *q, const uint8_t *x, uint8_t *y)
+{
+    const uint8_t *base = (const uint8_t *)p;
+    for (size_t at = 0; at < p->channels; at += WIDE) {
+        size_t block = at / WIDE * p->step;
+        const int32_t *bias = (const int32_t *)(const void *)(base + p->bias) + WIDE * block;
+        const float *m = (const float *)(const void *)(base + p->m) + WIDE * block;
+        const tap_weight *w = (const tap_weight *)(const void *)(base + p->weights) + WIDE * TAPS * p->groups * block;
+        ints acc[4];
+        UNROLL for (int j = 0; j < 4; j++)
+            acc[j] = load_ints(bias + j * LANES);
+        for (size_t g = 0; g < p->groups; g++, w += WIDE * TAPS)
+            taps(acc, x + at, p->offset + g * TAPS, w);
+        bytes v = narrow(scaled(acc[0], load_floats(m)), scaled(acc[1], load_floats(m + LANES)),
+                         scaled(acc[2], load_floats(m + 2 * LANES)), scaled(acc[3], load_floats(m + 3 * LANES)), q);
+        if (p->channels - at >= WIDE)
+            store(y + at, v);
+        else
+            store_some(y + at, v, p->channels - at);
+    }
+}
+
+UNIT static void deep(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const deep_plan *p = (const deep_plan *)s->packed;
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    if (!averages(s))
+        x = phases_of(s) > 1 ? in_phases(s, x, scratch) : with_border(s, x, scratch);
+    output q = output_of(s->y.zero_point, s->op.lo, s->op.hi);
+    for (size_t i = 0; i < p->rows; i++)
+        for (size_t j = 0; j < p->pixels; j++, y += p->channels)
+            deep_pixel(p, &q, x + i * p->next_row + j * p->next_pixel, y);
+}
+
+/* ---- add -------------------------------------------------------------------------------------------------- */
+
+INLINE void add_wide(const float *c, const output *q, const uint8_t *a, const uint8_t *b, uint8_t *y)
+{
+    floats ra = every_lane(c[0]), rb = every_lane(c[1]), base = every_lane(c[2]), v[4];
+    UNROLL for (int k = 0; k < 4; k++)
+        v[k] = multiply_add(from_bytes(a + k * LANES), ra, multiply_add(from_bytes(b + k * LANES), rb, base));
+    store(y, ordered(narrow(v[0], v[1], v[2], v[3], q)));
+}
+
+UNIT static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *a = arena + s->in_at[0], *b = arena + s->in_at[1];
+    uint8_t *y = arena + s->y.place, *to = y, rest[3][WIDE];
+    output q = output_of(0, s->op.lo, s->op.hi);
+    size_t left = s->y.count;
+    (void)scratch;
+    for (;; left -= WIDE, a += WIDE, b += WIDE, y += WIDE, to = y) {
+        if (left < WIDE) { /* in a place where there is room */
+            memcpy(rest[0], a, left);
+            memcpy(rest[1], b, left);
+            a = rest[0];
+            b = rest[1];
+            to = rest[2];
+        }
+        add_wide(s->constant, &q, a, b, to);
+        if (left < WIDE)
+            break;
+    }
+    memcpy(y, rest[2], left);
+}
+
+/* ---- max pool --------------------------------------------------------------------------------------------- */
+
+/* Padding never wins; a window that is all padding gives lo. */
+UNIT static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
+{
+    const uint8_t *x = arena + s->x.place;
+    uint8_t *y = arena + s->y.place;
+    size_t channels = s->x.c, row = s->x.w * channels, down = s->op.dilation[0] * row, right = s->op.dilation[1] * channels;
+    (void)scratch;
+    for (uint32_t i = 0; i < s->y.count / channels; i++, y += channels) {
+        lmbi_edge_window v = lmbi_edge_window_at(s, i / s->y.w, i % s->y.w);
+        const uint8_t *origin = x + (ptrdiff_t)(v.y * (int64_t)row + v.x * (int64_t)channels);
+        for (size_t c = 0; c < channels; c += WIDE) {
+            bytes most = every_byte(s->op.lo);
+            for (int64_t ky = v.ky0; ky < v.ky1; ky++)
+                for (int64_t kx = v.kx0; kx < v.kx1; kx++)
+                    most = larger(most, load_bytes(origin + (ptrdiff_t)(ky * (int64_t)down + kx * (int64_t)right) + c));
+            most = smaller(most, every_byte(s->op.hi));
+            if (channels - c >= WIDE)
+                store(y + c, most);
+            else
+                store_some(y + c, most, channels - c);
+        }
+    }
+}
+
+const lmbi_edge_kernel SET[] = {
+    { LMB_EDGE_CONV, conv_accepts, conv_packed_bytes, conv_pack, conv_scratch, conv },
+    { LMB_EDGE_GEMM, NULL, conv_packed_bytes, conv_pack, conv_scratch, conv },
+    { LMB_EDGE_CONV, deep_accepts, deep_packed_bytes, deep_pack, deep_scratch, deep },
+    { LMB_EDGE_GLOBAL_AVERAGE, average_accepts, deep_packed_bytes, deep_pack, NULL, deep },
+    { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
+    { LMB_EDGE_MAX_POOL, NULL, NULL, NULL, NULL, max_pool },
+    { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
+};
