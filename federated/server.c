@@ -81,6 +81,7 @@ static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 
     LMB_TRY(lmb_privacy_open(s->cfg.privacy, (uint64_t)s->cfg.target, &s->privacy, err));
     s->privacy.key = s->job.noise_key;
+    s->privacy.repeatable = s->job.noise_key != NULL;
     if (s->privacy.on) {
         limits.max_examples = 1;
         if (s->privacy.c.sampling == LMB_SAMPLING_POISSON)

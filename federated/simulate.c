@@ -206,13 +206,16 @@ static lmb_status step(sim *s, lmb_error *err)
     return lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err);
 }
 
+/* The privacy budget does not allow another round. */
+static bool spent(const sim *s) { return s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)); }
+
 /* ---- evaluation ---- */
 
 static lmb_status evaluate(sim *s, lmb_error *err)
 {
     lmb_round_report *r = &s->report;
     const lmb_server_job *j = s->o->job;
-    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds;
+    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s); /* the last one always */
 
     r->score = NAN;
     if (!j->evaluate || !due)
@@ -260,6 +263,7 @@ static lmb_status open_privacy(sim *s, lmb_error *err)
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &s->privacy, err));
     s->key = lmb_hash_of(&seed, sizeof seed);
     s->privacy.key = s->key.b;
+    s->privacy.repeatable = true;
     if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL && s->privacy.c.population != s->o->clients)
         return LMB_FAIL(err, LMB_E_ARG, "privacy.population is %lld, the simulation has %d clients; epsilon would be that of another federation",
                         (long long)s->privacy.c.population, s->o->clients);
@@ -372,8 +376,6 @@ static lmb_status one_round(sim *s, lmb_error *err)
         s->o->job->on_round(s->o->job->ctx, &s->report);
     return LMB_OK;
 }
-
-static bool spent(const sim *s) { return s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)); }
 
 static lmb_status run(sim *s, lmb_error *err)
 {

@@ -198,7 +198,7 @@ void lmb_privacy_describe(const lmb_privacy *p, char out[LMB_PRIVACY_TEXT])
 
     snprintf(clip, sizeof clip, p->adaptive ? "%.4g, adaptive" : "%.4g", p->ledger.clip);
     snprintf(out, LMB_PRIVACY_TEXT, "epsilon %.4g at delta %g after %llu rounds (budget %g); the unit is one client, neighbours are federations %s; clip %s, "
-             "noise %.4g clips on the sum, sampling %s", lmb_privacy_epsilon(p), p->c.delta, (unsigned long long)p->ledger.rounds, p->c.epsilon_budget,
+             "noise %.4g clips on the sum, sampling %s%s", lmb_privacy_epsilon(p), p->c.delta, (unsigned long long)p->ledger.rounds, p->c.epsilon_budget,
              p->c.sampling == LMB_SAMPLING_FIXED ? "with the data of one client replaced" : "with one client more or less", clip, p->z,
-             samplings[p->c.sampling]);
+             samplings[p->c.sampling], p->repeatable ? "; the noise comes from a known key and hides nothing: a simulation" : "");
 }

@@ -52,7 +52,8 @@ typedef struct lmb_privacy {
     uint64_t cohort;       /* what sums are divided by: target */
     double z;              /* of the sum's noise               */
     double most_clip;      /* it never goes beyond             */
-    const uint8_t *key;    /* [LMB_DP_KEY], given by a test; NULL: noise that nobody can repeat */
+    const uint8_t *key;    /* [LMB_DP_KEY], given by a test or a simulation; NULL: noise that nobody can repeat */
+    bool repeatable;       /* a key was given: said in the description */
     lmb_rdp_ledger ledger; /* goes to the journal              */
 } lmb_privacy;
 

@@ -219,6 +219,7 @@ START_TEST(private_simulations)
         set_up(text);
         s.privacy = &privacy;
         stop_after = gone_on ? 3 : 0;
+        s.c.evaluate_every = 1000;
         if (gone_on) {
             ck_assert_int_eq(run(), LMB_E_STOPPED);
             stop_after = 0;
@@ -229,8 +230,10 @@ START_TEST(private_simulations)
         ck_assert_uint_eq(last.examples, last.updates);
         lmb_privacy_describe(&privacy, says);
         ck_assert_ptr_nonnull(strstr(says, "one client more or less"));
+        ck_assert_ptr_nonnull(strstr(says, "hides nothing: a simulation"));
         ck_assert(!gone_on || memcmp(whole, model, sizeof whole) == 0);
         memcpy(whole, model, sizeof whole);
+        ck_assert(last.scored); /* the last round always is */
         uint64_t over = last.round;
         ck_ok(run()); /* nothing is left to do */
         ck_assert_uint_eq(last.round, over);
