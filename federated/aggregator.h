@@ -63,6 +63,9 @@ typedef struct lmb_aggregator {
     void (*absorb)(void *state, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight);
     /* The change to the model, out[n]. E_NUMERIC when nothing was absorbed. */
     lmb_status (*finish)(void *state, float *out, lmb_error *err);
+    /* The one sum whose mean `finish` works on, when all of it is such a sum: noise may be added to it before, for privacy.
+     * NULL: the result depends on single updates, or on several sums. */
+    struct lmbi_exact_sum *(*exact)(void *state);
     /* needs_all: the change to the model, out[n]. E_NUMERIC when there are too few updates for what is asked. */
     lmb_status (*all)(void *state, const lmb_updates *u, float *out, lmb_error *err);
     /* What must survive from round to round (momentum): written to the journal's model file, read back after a

@@ -1,5 +1,5 @@
 /* federated/client_parts.h - what the files of the client share: client.c (life, identity), client_link.c (connection),
- * client_work.c (tasks, transfers, training). Not for others. */
+ * client_work.c (tasks, transfers, training), client_update.c (what is sent). Not for others. */
 #ifndef LMB_FEDERATED_CLIENT_PARTS_H
 #define LMB_FEDERATED_CLIENT_PARTS_H
 
@@ -46,7 +46,11 @@ struct lmb_client {
     atomic_ullong steps;
     lmb_task_message work;          /* what the thread trains               */
     lmb_train_task train_task;
-    lmb_train_result result;        /* delta owned; for `work`               */
+    lmb_train_result result;        /* delta owned, until it is encoded; for `work` */
+    lmb_codec_spec spec;            /* of `work`                             */
+    uint8_t *payload;               /* the update, encoded                   */
+    size_t payload_bytes;
+    bool within;                    /* the change was not above work.clip    */
     lmb_status result_status;
     lmb_error result_error;
     bool has_result, uploading;
@@ -72,5 +76,10 @@ LMB_MUST_CHECK lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, 
 LMB_MUST_CHECK lmb_status lmbi_work_step(lmb_client *c, lmb_error *err);
 void lmbi_work_join(lmb_client *c); /* cancel and wait for the training thread */
 void lmbi_work_free(lmb_client *c);
+
+/* client_update.c, on the training thread: c->payload of c->result, c->work and c->spec. */
+LMB_MUST_CHECK lmb_status lmbi_update_make(lmb_client *c, lmb_error *err);
+/* The server has gone on without the update of `round`. */
+void lmbi_update_unsent(const lmb_client *c, uint64_t round);
 
 #endif

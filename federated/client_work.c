@@ -22,7 +22,7 @@ static bool same_blob(const lmb_blob_id *a, const lmb_blob_id *b)
 static bool same_work(const lmb_task_message *a, const lmb_task_message *b)
 {
     return a->round == b->round && same_blob(&a->model, &b->model) && same_blob(&a->settings, &b->settings) &&
-           same_blob(&a->graph, &b->graph);
+           same_blob(&a->graph, &b->graph) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
 }
 
 static const lmb_blob_id *wanted(const lmb_client *c, int i)
@@ -55,9 +55,15 @@ static lmb_status check_result(const lmb_train_result *r, size_t n, lmb_error *e
 static void *train_thread(void *arg)
 {
     lmb_client *c = arg;
-    c->result_status = c->trainer.train(c->trainer.ctx, &c->train_task, &c->result, &c->result_error);
+    lmb_error *err = &c->result_error;
+
+    c->result_status = lmb_codec_parse(c->work.codec, &c->spec, err);
     if (c->result_status == LMB_OK)
-        c->result_status = check_result(&c->result, c->train_task.n, &c->result_error);
+        c->result_status = c->trainer.train(c->trainer.ctx, &c->train_task, &c->result, err);
+    if (c->result_status == LMB_OK)
+        c->result_status = check_result(&c->result, c->train_task.n, err);
+    if (c->result_status == LMB_OK && !atomic_load(&c->cancelled))
+        c->result_status = lmbi_update_make(c, err);
     atomic_store(&c->trained, true);
     if (write(c->wake[1], "t", 1) < 0) {
         /* the pipe is full: the other side is awake */
@@ -68,6 +74,8 @@ static void *train_thread(void *arg)
 static void drop_result(lmb_client *c)
 {
     free(c->result.delta);
+    free(c->payload);
+    c->payload = NULL;
     memset(&c->result, 0, sizeof c->result);
     c->has_result = c->uploading = false;
 }
@@ -106,13 +114,14 @@ static void collect_training(lmb_client *c)
     pthread_join(c->thread, NULL);
     c->training = false;
     if (atomic_load(&c->cancelled)) { /* cut short: the same task may come again, and is then trained anew */
+        lmbi_update_unsent(c, c->work.round);
         drop_result(c);
         return;
     }
     c->has_result = true;
     if (c->result_status == LMB_OK) {
-        c->result_id.bytes = c->work.n * sizeof(float);
-        c->result_id.hash = lmb_hash_of(c->result.delta, (size_t)c->result_id.bytes);
+        c->result_id.bytes = c->payload_bytes;
+        c->result_id.hash = lmb_hash_of(c->payload, c->payload_bytes);
     } else {
         lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": %s", c->work.round, c->result_error.msg);
     }
@@ -146,6 +155,8 @@ static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb
                         "a graph of %" PRIu64 " and settings of %" PRIu64
                         "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
                         t->n, t->model.bytes, t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
+    if (!(t->clip >= 0 && isfinite(t->clip)))
+        return LMB_FAIL(err, LMB_E_ARG, "the server announces a clip of %g; it must be 0 or a norm", t->clip);
     return LMB_OK;
 }
 
@@ -211,10 +222,11 @@ static lmb_status offer(lmb_client *c, lmb_error *err)
                              .model = c->work.model.hash,
                              .n = c->work.n,
                              .examples = c->result.examples,
-                             .encoding = LMB_ENCODING_F32,
+                             .within = c->within,
                              .blob = c->result_id,
                              .metrics = c->result.metrics };
     lmb_round_note note = { .round = c->work.round };
+    snprintf(u.codec, sizeof u.codec, "%s", c->work.codec);
     c->uploading = false;
     c->has_task = false; /* until the server answers */
     if (c->result_status == LMB_OK)
@@ -229,7 +241,7 @@ static lmb_status take_have(lmb_client *c, const lmb_record *r, lmb_error *err)
     LMB_TRY(lmb_message_read(r, &have, err));
     if (!c->has_result || !same_blob(&have.blob, &c->result_id))
         return LMB_OK;
-    if (have.offset > c->result_id.bytes || have.offset % sizeof(float))
+    if (have.offset > c->result_id.bytes)
         return LMB_FAIL(err, LMB_E_FORMAT, "the server wants to go on at byte %" PRIu64 " of %" PRIu64, have.offset,
                         c->result_id.bytes);
     c->sent = have.offset;
@@ -242,7 +254,7 @@ static lmb_status pump(lmb_client *c, lmb_error *err)
     size_t waiting;
     while (c->uploading && (lmb_channel_output(c->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = c->result_id.bytes - c->sent;
-        lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, (const uint8_t *)c->result.delta + c->sent,
+        lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, c->payload + c->sent,
                          left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
         if (r.bytes)
             LMB_TRY(lmb_channel_send(c->channel, &r, err));
@@ -280,6 +292,8 @@ static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *not
         return;
     c->has_task = c->uploading = false;
     c->fetching = -1;
+    if (type == LMB_MSG_REFUSED && !c->training && c->has_result)
+        lmbi_update_unsent(c, note->round);
     if (c->training)
         atomic_store(&c->cancelled, true);
     else

@@ -13,7 +13,7 @@
 
 #include "core/base/file.h"
 
-enum { VERSION = 2 }; /* 2: the score of round 0 */
+enum { VERSION = 3 }; /* 2: the score of round 0; 3: the ledger of privacy */
 
 struct lmb_journal {
     sqlite3 *db;
@@ -25,7 +25,7 @@ static const char schema[] =
     "PRAGMA synchronous = FULL;"
     "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER, round INTEGER,"
     " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
-    " best_score REAL, first_score REAL);"
+    " best_score REAL, first_score REAL, ledger BLOB);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
     " name TEXT NOT NULL, last_time INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
@@ -125,7 +125,7 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
 
     LMB_TRY(prepare(j,
                     "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, version,"
-                    " first_score"
+                    " first_score, ledger"
                     " FROM federation",
                     &q, err));
     st = step(j, q, found, err);
@@ -137,6 +137,7 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
         got.has_best = sqlite3_column_type(q, 7) != SQLITE_NULL;
         got.best_round = (uint64_t)sqlite3_column_int64(q, 7);
         got.best_score = sqlite3_column_double(q, 8);
+        got.has_ledger = sqlite3_column_type(q, 11) != SQLITE_NULL;
         got.first_score = sqlite3_column_type(q, 10) == SQLITE_NULL ? NAN : sqlite3_column_double(q, 10);
         if (sqlite3_column_int(q, 9) != VERSION)
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %d, this program reads %d; begin in a new state_dir",
@@ -144,6 +145,8 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
         else if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
                  !column_blob(q, 5, &got.state, LMB_HASH_BYTES))
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: a hash is missing", j->dir);
+        else if (got.has_ledger && !column_blob(q, 11, &got.ledger, sizeof got.ledger))
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: the ledger of privacy is", j->dir);
         else
             *s = got;
     }
@@ -168,7 +171,7 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
 {
     sqlite3_stmt *q;
     LMB_TRY(prepare(j, "INSERT OR REPLACE INTO federation (one, round, model_round, layout, n, model, state,"
-                       " state_bytes, best_round, best_score, first_score, version) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                       " state_bytes, best_round, best_score, first_score, version, ledger) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)s->round);
     sqlite3_bind_int64(q, 2, (sqlite3_int64)s->model_round);
@@ -184,6 +187,8 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
     if (!isnan(s->first_score))
         sqlite3_bind_double(q, 10, s->first_score);
     sqlite3_bind_int(q, 11, VERSION);
+    if (s->has_ledger)
+        sqlite3_bind_blob(q, 12, &s->ledger, sizeof s->ledger, SQLITE_STATIC);
     return finish_write(j, q, err);
 }
 

@@ -16,6 +16,7 @@
 
 #include "comm/invite.h"
 #include "core/base/hash.h"
+#include "federated/privacy/rdp.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,6 +38,8 @@ typedef struct lmb_journal_state {
     uint64_t best_round;
     double best_score;
     double first_score; /* of the model of round 0; NAN: was not evaluated */
+    bool has_ledger;    /* a private federation */
+    lmb_rdp_ledger ledger;
 } lmb_journal_state;
 
 typedef struct lmb_journal_client {

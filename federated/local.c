@@ -289,6 +289,9 @@ static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train
     const float *trained = lmb_trainer_result(l->trainer);
     for (size_t i = 0; i < values; i++)
         result->delta[i] = trained[i] - task->model[i];
+    for (int k = 0; k < l->layout->n; k++)
+        if (!lmb_local_travels(&l->layout->segment[k]))
+            memset(result->delta + l->layout->segment[k].offset, 0, l->layout->segment[k].count * sizeof *result->delta);
     if (l->term)
         l->term->finish(values, lmb_trainer_travel(l->trainer), task->model + values, result->delta, result->delta + values,
                         memory ? memory + values : NULL);

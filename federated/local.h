@@ -15,6 +15,7 @@
 #ifndef LMB_FEDERATED_LOCAL_H
 #define LMB_FEDERATED_LOCAL_H
 
+#include "core/graph/state.h"
 #include "datasets/dataset.h"
 #include "federated/client.h"
 
@@ -26,6 +27,10 @@ extern const lmb_field lmb_local_fields[]; /* the settings */
 /* A mistake in the settings shows where they are written, not on the clients. NULL: the defaults. `term`: what the aggregator
  * asks for (federated/terms/term.h), or NULL. */
 LMB_MUST_CHECK lmb_status lmb_local_check(const struct lmb_tree *settings, const char *term, lmb_error *err);
+
+/* Parameters travel between server and clients; statistics, observers, masks and what is frozen stay where they are, and the
+ * change of them is 0. */
+static inline bool lmb_local_travels(const lmb_segment *s) { return s->role == LMB_ROLE_PARAMETER && !s->frozen; }
 
 typedef struct lmb_local lmb_local;
 LMB_MUST_CHECK lmb_status lmb_local_create(lmb_local **out, lmb_error *err);

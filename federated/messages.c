@@ -17,6 +17,9 @@ const lmb_wire_field lmb_task_rows[] = {
     BLOB(lmb_task_message, model),
     BLOB(lmb_task_message, graph),
     BLOB(lmb_task_message, settings),
+    LMB_WIRE(lmb_task_message, codec, TEXT, LMB_CODEC_TEXT),
+    LMB_WIRE(lmb_task_message, seed, U64, 0),
+    LMB_WIRE(lmb_task_message, clip, REAL, 0),
     LMB_WIRE_LAST,
 };
 const lmb_wire_field lmb_want_rows[] = {
@@ -35,7 +38,8 @@ const lmb_wire_field lmb_update_rows[] = {
     LMB_WIRE(lmb_update_message, model, BYTES, LMB_HASH_BYTES),
     LMB_WIRE(lmb_update_message, n, U64, 0),
     LMB_WIRE(lmb_update_message, examples, U64, 0),
-    LMB_WIRE(lmb_update_message, encoding, U32, 0),
+    LMB_WIRE(lmb_update_message, codec, TEXT, LMB_CODEC_TEXT),
+    LMB_WIRE(lmb_update_message, within, U32, 0),
     BLOB(lmb_update_message, blob),
     LMB_WIRE(lmb_update_message, metrics, METRICS, 0),
     LMB_WIRE_LAST,

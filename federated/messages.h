@@ -27,12 +27,13 @@
 #include "comm/channel.h"
 #include "comm/wire.h"
 #include "core/base/hash.h"
+#include "federated/codec.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-enum { LMB_FED_VERSION = 1, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
+enum { LMB_FED_VERSION = 2, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
 
 typedef enum {
     LMB_MSG_HELLO = 1,
@@ -63,6 +64,9 @@ typedef struct lmb_task_message {
     lmb_hash layout;
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
+    char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
+    uint64_t seed;
+    double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */
 } lmb_task_message;
 
 typedef struct lmb_want {
@@ -74,13 +78,12 @@ typedef struct lmb_alive {
     uint64_t round, steps;
 } lmb_alive;
 
-typedef enum { LMB_ENCODING_F32 = 0 } lmb_encoding; /* how an update's bytes stand for numbers */
-
 typedef struct lmb_update_message {
     uint64_t round;
     lmb_hash layout, model; /* the model it was trained from */
     uint64_t n, examples;
-    uint32_t encoding;
+    char codec[LMB_CODEC_TEXT]; /* the task's */
+    uint32_t within;            /* with a clip: 1 when the change was not above it, 0 when it was cut */
     lmb_blob_id blob;
     lmb_figures metrics;
 } lmb_update_message;

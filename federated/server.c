@@ -37,7 +37,10 @@ const lmb_field lmb_server_fields[] = {
     LMB_REAL(lmb_server_config, max_abs, 8, 1e-6, 1e6, "", "greatest size of one value of an update"),
     LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
     LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
+    LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
     LMB_TREE(lmb_server_config, selection, "who takes part when more than target are there; uniform when absent"),
+    LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
+    LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
     LMB_FIELD_END,
 };
 
@@ -45,9 +48,7 @@ const lmb_field lmb_server_fields[] = {
 
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
-    if (c->minimum > c->target)
-        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is greater than target (%lld): no round could ever succeed",
-                        (long long)c->minimum, (long long)c->target);
+    LMB_TRY(lmb_server_check(c, err));
     if (c->target > c->max_clients)
         return LMB_FAIL(err, LMB_E_ARG, "target (%lld) is greater than max_clients (%lld)", (long long)c->target,
                         (long long)c->max_clients);
@@ -77,6 +78,16 @@ static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
     lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
                                      s->cfg.max_abs };
+
+    LMB_TRY(lmb_privacy_open(s->cfg.privacy, (uint64_t)s->cfg.target, &s->privacy, err));
+    s->privacy.key = s->job.noise_key;
+    s->privacy.repeatable = s->job.noise_key != NULL;
+    if (s->privacy.on) {
+        limits.max_examples = 1;
+        if (s->privacy.c.sampling == LMB_SAMPLING_POISSON)
+            limits.max_updates = (uint64_t)s->cfg.max_clients; /* target is what is expected */
+        limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
+    }
     return lmb_change_open(s->cfg.aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err);
 }
 
@@ -88,6 +99,12 @@ static lmb_status restore(lmb_server *s, lmb_error *err)
 
     if (s->state.n != s->job.n || memcmp(&s->state.layout, &s->job.layout, sizeof s->job.layout) != 0)
         return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation of another model; choose a new state_dir", s->state_dir);
+    if (s->state.has_ledger != s->privacy.on)
+        return LMB_FAIL(err, LMB_E_ARG, s->privacy.on ? "%s holds a federation whose %llu rounds had no noise; begin a private one in a new state_dir"
+                                                      : "%s holds a private federation of %llu rounds; configure `privacy` as before, or begin in a new "
+                                                        "state_dir", s->state_dir, (unsigned long long)s->state.round);
+    if (s->privacy.on)
+        LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     if (s->aggregator->save)
         s->aggregator->save(s->sum, &bytes);
     if (s->state.state_bytes != bytes && s->state.state_bytes)
@@ -189,6 +206,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(open_loop(s, err));
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
+    LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
     return open_model(s, err);
 }
@@ -247,9 +265,26 @@ static void run_quietly(uv_loop_t *loop)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* What is promised, and how far it will carry. */
+static void tell_privacy(const lmb_server *s)
+{
+    char text[LMB_PRIVACY_TEXT];
+    uint64_t left = lmb_privacy_rounds_left(&s->privacy), wanted = (uint64_t)s->cfg.rounds - s->state.round;
+
+    lmb_privacy_describe(&s->privacy, text);
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "privacy: %s", text);
+    if (left < wanted)
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the privacy budget is enough for %llu of the %llu rounds that are left",
+                   (unsigned long long)left, (unsigned long long)wanted);
+}
+
 lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
 {
     if (s->state.round >= (uint64_t)s->cfg.rounds)
+        return LMB_OK;
+    if (s->privacy.on)
+        tell_privacy(s);
+    if (lmbi_round_spent(s, lmb_privacy_share(&s->privacy)))
         return LMB_OK;
     s->phase = PHASE_GATHER;
     uv_update_time(&s->loop);
@@ -309,6 +344,7 @@ void lmb_server_destroy(lmb_server *s)
 int lmb_server_port(const lmb_server *s) { return s->port; }
 uint64_t lmb_server_round(const lmb_server *s) { return s->state.round; }
 const float *lmb_server_model(const lmb_server *s) { return s->model; }
+const lmb_privacy *lmb_server_privacy(const lmb_server *s) { return &s->privacy; }
 double lmb_server_first_score(const lmb_server *s) { return s->state.first_score; }
 
 lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err)

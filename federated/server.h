@@ -27,6 +27,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "federated/change.h"
+#include "federated/privacy/privacy.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,10 +36,12 @@ extern "C" {
 typedef struct lmb_server_config {
     const char *address, *state_dir;
     int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
-    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs;
-    const struct lmb_tree *aggregator, *selection;
+    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
+    const struct lmb_tree *aggregator, *selection, *codec, *privacy;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
+/* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */
+LMB_MUST_CHECK lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_round_report {
     uint64_t round, rounds;            /* round counts from 1; 0: the model as it was before, once */
@@ -46,7 +49,10 @@ typedef struct lmb_round_report {
     bool best;                         /* best score so far */
     uint64_t selected, updates, examples;
     uint64_t bytes_in, bytes_out;      /* on the wire, this round */
+    uint64_t payload, plain;           /* bytes of the updates, and what they would be as f32; 0 in a simulation */
     double seconds;
+    bool is_private;
+    double epsilon, delta, clip;       /* after the round; clip of the round */
     bool scored;
     double score;
     lmb_figures metrics;               /* of `evaluate` */
@@ -69,6 +75,7 @@ typedef struct lmb_server_job {
     void (*on_round)(void *ctx, const lmb_round_report *report);
     void *ctx;
     const lmb_log *log;
+    const uint8_t *noise_key; /* [LMB_DP_KEY], for tests alone: noise that can be repeated. NULL: nobody can */
 } lmb_server_job;
 
 typedef struct lmb_server lmb_server;
@@ -81,13 +88,14 @@ void lmb_server_destroy(lmb_server *s); /* NULL is a no-op */
 int lmb_server_port(const lmb_server *s);      /* the one in use; asks the system when the configuration says 0 */
 uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
 
-/* Serve until `rounds` are over. E_STOPPED after lmb_server_stop: the journal is up to date. */
+/* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop: the journal is up to date. */
 LMB_MUST_CHECK lmb_status lmb_server_run(lmb_server *s, lmb_error *err);
 void lmb_server_stop(lmb_server *s);
 
 /* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). The
  * model that the federation began with is round 0 and a candidate; of equal scores the earlier round is the best. */
 const float *lmb_server_model(const lmb_server *s);
+const lmb_privacy *lmb_server_privacy(const lmb_server *s);
 double lmb_server_first_score(const lmb_server *s); /* of round 0; NAN: it was not evaluated */
 LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err);
 

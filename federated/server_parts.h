@@ -64,6 +64,10 @@ struct lmb_server {
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
     lmb_journal_state state;
+    lmb_codec_spec codec;
+    lmb_privacy privacy;
+    double share;    /* of the clients, that the round has drawn */
+    uint64_t within; /* updates that were not cut at the clip    */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
     float *model, *delta; /* (n) */
@@ -102,6 +106,8 @@ void lmbi_peers_check(lmb_server *s);
 /* The model that clients are given first is a candidate like any other: score and commit it. */
 LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
 void lmbi_round_tick(lmb_server *s);
+/* Would a round that draws this share of the clients spend more than the privacy budget? Says so. */
+bool lmbi_round_spent(lmb_server *s, double share);
 /* `sentence` goes to the log, and to the client when it is connected. */
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
 /* s->delta from the spooled updates of the round, for an aggregator that needs them all. */

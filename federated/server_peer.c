@@ -186,7 +186,11 @@ void lmbi_peer_task(peer *p)
     lmb_server *s = p->server;
     lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
                            .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
-                           .settings = s->blobs[BLOB_SETTINGS].id };
+                           .settings = s->blobs[BLOB_SETTINGS].id,
+                           .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id) };
+    snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
+    if (s->privacy.on)
+        t.clip = s->privacy.ledger.clip;
     p->sending = NULL; /* of an earlier round */
     say(p, LMB_MSG_TASK, &t);
 }

@@ -48,12 +48,24 @@ static uint64_t connected(const lmb_server *s)
     return n;
 }
 
-/* The first `target` of a permutation that depends on seed, round and who is there, not on who came first. */
+/* order[n] becomes who takes part, in the first places; how many. Without privacy the first `target` of a permutation that
+ * depends on seed, round and who is there, not on who came first. */
+static uint32_t draw(lmb_server *s, uint32_t *order, uint32_t n)
+{
+    lmb_rand r = lmb_rand_at((uint64_t)s->cfg.seed, LMB_RAND_SELECT, 0, s->state.round + 1);
+
+    s->share = 1;
+    if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL)
+        return (uint32_t)lmb_privacy_draw(&s->privacy, s->state.round + 1, n, n, order, &s->share);
+    for (uint32_t i = 0; i < n; i++)
+        order[i] = i;
+    lmb_rand_shuffle(&r, order, n);
+    return n < (uint64_t)s->cfg.target ? n : (uint32_t)s->cfg.target;
+}
+
 static lmb_status select_members(lmb_server *s, lmb_error *err)
 {
     uint32_t n = (uint32_t)connected(s), i = 0;
-    uint32_t take = n < (uint64_t)s->cfg.target ? n : (uint32_t)s->cfg.target;
-    lmb_rand r = lmb_rand_at((uint64_t)s->cfg.seed, LMB_RAND_SELECT, 0, s->state.round + 1);
     member **there = calloc(n, sizeof *there);
     uint32_t *order = calloc(n, sizeof *order);
 
@@ -66,9 +78,7 @@ static lmb_status select_members(lmb_server *s, lmb_error *err)
         if (m->peer)
             there[i++] = m;
     qsort(there, n, sizeof *there, by_id);
-    for (i = 0; i < n; i++)
-        order[i] = i;
-    lmb_rand_shuffle(&r, order, n);
+    uint32_t take = draw(s, order, n);
     for (i = 0; i < take; i++) {
         member *m = there[order[i]];
         m->status = MEMBER_SELECTED;
@@ -81,6 +91,16 @@ static lmb_status select_members(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
+bool lmbi_round_spent(lmb_server *s, double share)
+{
+    if (!s->privacy.on || lmb_privacy_allows(&s->privacy, share))
+        return false;
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would make it "
+               "%.4g of %g (privacy.epsilon_budget); the federation ends here", lmb_privacy_epsilon(&s->privacy), s->privacy.ledger.rounds,
+               lmb_privacy_after(&s->privacy, share, 1), s->privacy.c.epsilon_budget);
+    return true;
+}
+
 static void start_round(lmb_server *s)
 {
     lmb_error err = LMB_ERROR_INIT;
@@ -90,8 +110,15 @@ static void start_round(lmb_server *s)
                                     .bytes_out = out };
     memset(s->metric_weight, 0, sizeof s->metric_weight);
     s->aggregator->begin(s->sum);
+    s->within = 0;
     if (select_members(s, &err) != LMB_OK) {
         lmbi_server_fail(s, &err);
+        return;
+    }
+    if (lmbi_round_spent(s, s->share)) { /* more than was configured, because fewer are there */
+        for (member *m = s->members; m; m = m->next)
+            m->status = MEMBER_IDLE;
+        enter(s, PHASE_FAREWELL);
         return;
     }
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients",
@@ -159,7 +186,7 @@ static void deliver(lmb_server *s, member *m)
     lmb_status st = s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
                                              : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
 
-    if (st == LMB_E_IO) { /* part of it may be in the sum already: the round cannot be trusted */
+    if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
     } else if (st != LMB_OK) {
         lmbi_member_out(s, m, err.msg);
@@ -167,7 +194,11 @@ static void deliver(lmb_server *s, member *m)
         m->status = MEMBER_DELIVERED;
         s->report.updates++;
         s->report.examples += head.examples;
-        average_metrics(s, &head);
+        s->report.payload += head.blob.bytes;
+        s->report.plain += head.n * sizeof(float);
+        if (!s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
+            average_metrics(s, &head);
+        s->within += head.within == 1;
         note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
         look_soon(s);
     }
@@ -180,7 +211,16 @@ void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
                                .max_examples = (uint64_t)s->cfg.max_examples,
                                .layout = s->job.layout,
                                .model = s->blobs[BLOB_MODEL].id.hash,
-                               .max_abs = s->cfg.max_abs };
+                               .max_abs = s->cfg.max_abs,
+                               .codec = &s->codec,
+                               .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, m->id),
+                               .norm_clip = s->cfg.clip_norm,
+                               .keep = s->aggregator->needs_all };
+    if (s->privacy.on) {
+        rules.max_examples = 1;
+        rules.norm_clip = s->privacy.ledger.clip;
+        rules.norm_limit = rules.norm_clip * (1 + s->codec.codec->slack); /* what its rounding may add; scaled down again */
+    }
     lmb_error err = LMB_ERROR_INIT;
     lmb_want have = { .blob = head->blob };
 
@@ -220,6 +260,10 @@ void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r)
 
 static lmb_status apply(lmb_server *s, lmb_error *err)
 {
+    if (s->privacy.on) {
+        s->report.clip = s->privacy.ledger.clip;
+        LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
+    }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
     return lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err);
 }
@@ -242,6 +286,8 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     const void *kept = NULL;
 
     next.round = s->report.round;
+    next.has_ledger = s->privacy.on;
+    next.ledger = s->privacy.ledger;
     if (s->report.committed) {
         size_t bytes = 0;
         next.model_round = next.round;
@@ -306,6 +352,9 @@ static void finish_round(lmb_server *s)
         lmbi_server_fail(s, &err);
         return;
     }
+    r->is_private = s->privacy.on;
+    r->delta = s->privacy.c.delta;
+    r->epsilon = s->privacy.on ? lmb_privacy_epsilon(&s->privacy) : 0;
     excuse_silence(s);
     r->seconds = lmbi_now(s) - s->phase_since;
     if (!r->committed)
@@ -316,7 +365,8 @@ static void finish_round(lmb_server *s)
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
     r->bytes_in = r->bytes_out = 0;
-    enter(s, s->state.round >= (uint64_t)s->cfg.rounds ? PHASE_FAREWELL : PHASE_GATHER);
+    bool over = s->state.round >= (uint64_t)s->cfg.rounds || lmbi_round_spent(s, lmb_privacy_share(&s->privacy));
+    enter(s, over ? PHASE_FAREWELL : PHASE_GATHER);
 }
 
 static void collect(lmb_server *s)

@@ -17,9 +17,11 @@ const lmb_field lmb_simulate_fields[] = {
     LMB_FIELD_END
 };
 
+/* Places of a round. Drawn by itself, each client of a private federation may have one. */
 static size_t target(const sim *s)
 {
-    return (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients : (size_t)s->o->server->target;
+    bool poisson = s->privacy.on && s->privacy.c.sampling == LMB_SAMPLING_POISSON;
+    return poisson || (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients : (size_t)s->o->server->target;
 }
 
 /* ---- a round's updates ---- */
@@ -29,26 +31,6 @@ static bool drops(const sim *s, int64_t client, uint64_t round)
 {
     lmb_rand r = lmb_rand_at((uint64_t)s->o->server->seed, LMB_RAND_SELECT, (uint32_t)round, (uint64_t)client);
     return s->o->c.dropout > 0 && lmb_rand_uniform(&r, 1) < (float)s->o->c.dropout;
-}
-
-/* What a server would refuse, with its sentence. */
-static bool acceptable(const sim *s, int client, const lmb_train_result *r)
-{
-    const lmb_server_config *c = s->o->server;
-    const lmb_log *log = s->o->job->log;
-
-    if (!r->examples || r->examples > (uint64_t)c->max_examples) {
-        lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
-                   " are allowed (max_examples)", s->report.round, client, r->examples, c->max_examples);
-        return false;
-    }
-    for (size_t i = 0; i < s->n; i++)
-        if (!(fabsf(r->delta[i]) <= (float)c->max_abs)) {
-            lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
-                       "values up to %g are allowed (max_abs)", s->report.round, client, i, (double)r->delta[i], c->max_abs);
-            return false;
-        }
-    return true;
 }
 
 static double figure(const lmb_figures *f, const char *name)
@@ -84,9 +66,11 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     }
     if (st != LMB_OK)
         return LMB_FAIL(err, st, "%s", own.msg);
+    bool usable;
     s->left[place].done = 1;
     s->left[place].loss = figure(&result.metrics, "loss");
-    if (!acceptable(s, client, &result))
+    LMB_TRY(lmbi_sim_update(s, client, &result, &s->left[place], &usable, err));
+    if (!usable)
         return LMB_OK;
     s->left[place].examples = result.examples;
     if (s->aggregator->needs_all)
@@ -102,11 +86,11 @@ static lmb_status train_round(sim *s, lmb_error *err)
 
     memset(s->left, 0, places * sizeof *s->left);
     s->aggregator->begin(s->sum);
-    for (size_t k = (size_t)s->comm->rank; k < places; k += (size_t)s->comm->size)
+    for (size_t k = (size_t)s->comm->rank; k < s->report.selected; k += (size_t)s->comm->size)
         if (!drops(s, s->client[s->chosen[k]].id, s->report.round))
             LMB_TRY(train_one(s, k, err));
     LMB_TRY(s->comm->gather_all(s->comm, s->left, s->all, places * sizeof *s->left, err));
-    for (size_t k = 0; k < places; k++) {
+    for (size_t k = 0; k < s->report.selected; k++) {
         outcome *got = &s->left[k], *owner = &s->all[k % (size_t)s->comm->size * places + k];
         lmb_candidate *c = &s->client[s->chosen[k]];
         *got = *owner;
@@ -116,6 +100,9 @@ static lmb_status train_round(sim *s, lmb_error *err)
         }
         s->report.updates += got->examples > 0;
         s->report.examples += got->examples;
+        s->report.payload += got->examples ? got->payload : 0;
+        s->report.plain += got->examples ? s->n * sizeof(float) : 0;
+        s->within += got->examples && got->within;
     }
     return LMB_OK;
 }
@@ -211,10 +198,16 @@ static lmb_status step(sim *s, lmb_error *err)
         LMB_TRY(all_at_once(s, err));
     } else {
         LMB_TRY(merge_sums(s, err));
+        s->report.clip = s->privacy.ledger.clip;
+        if (s->privacy.on)
+            LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
     return lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err);
 }
+
+/* The privacy budget does not allow another round. */
+static bool spent(const sim *s) { return s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)); }
 
 /* ---- evaluation ---- */
 
@@ -222,7 +215,7 @@ static lmb_status evaluate(sim *s, lmb_error *err)
 {
     lmb_round_report *r = &s->report;
     const lmb_server_job *j = s->o->job;
-    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds;
+    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s); /* the last one always */
 
     r->score = NAN;
     if (!j->evaluate || !due)
@@ -261,12 +254,36 @@ static void destroy(sim *s)
     free(s->kept);
 }
 
+/* A simulation has nobody to hide: its noise follows from the seed, and is the same on every rank. */
+static lmb_status open_privacy(sim *s, lmb_error *err)
+{
+    const lmb_server_config *c = s->o->server;
+    uint64_t seed = (uint64_t)c->seed;
+
+    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &s->privacy, err));
+    s->key = lmb_hash_of(&seed, sizeof seed);
+    s->privacy.key = s->key.b;
+    s->privacy.repeatable = true;
+    if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL && s->privacy.c.population != s->o->clients)
+        return LMB_FAIL(err, LMB_E_ARG, "privacy.population is %lld, the simulation has %d clients; epsilon would be that of another federation",
+                        (long long)s->privacy.c.population, s->o->clients);
+    return LMB_OK;
+}
+
 static lmb_status open_all(sim *s, lmb_error *err)
 {
     const lmb_server_config *c = s->o->server;
-    size_t places = target(s), ranks = (size_t)s->comm->size;
-    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, (uint64_t)c->max_examples, c->max_abs };
 
+    LMB_TRY(lmb_server_check(c, err));
+    LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
+    if (s->codec.codec->has_memory)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "codec %s has clients remember what they left out, which those of a simulation can not; use another, or "
+                        "`limbeck serve`", s->codec.codec->name);
+    LMB_TRY(open_privacy(s, err));
+    size_t places = target(s), ranks = (size_t)s->comm->size;
+    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
+    if (s->privacy.on)
+        limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
     if (c->minimum > (int64_t)places)
         return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed", (long long)c->minimum, places);
     LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
@@ -309,7 +326,7 @@ static lmb_status begin(sim *s, lmb_error *err)
     LMB_TRY(s->comm->broadcast(s->comm, &found, sizeof found, 0, err));
     if (found)
         return lmbi_sim_share(s, err);
-    s->state = (lmb_journal_state){ .layout = s->o->job->layout, .n = s->n, .first_score = NAN };
+    s->state = (lmb_journal_state){ .layout = s->o->job->layout, .n = s->n, .first_score = NAN, .has_ledger = s->privacy.on };
     s->report = (lmb_round_report){ .rounds = (uint64_t)s->o->server->rounds, .committed = true };
     LMB_TRY(evaluate(s, err));
     s->first_score = s->report.scored ? s->report.score : NAN;
@@ -318,14 +335,31 @@ static lmb_status begin(sim *s, lmb_error *err)
     return lmbi_sim_save(s, true, err);
 }
 
+/* Who takes part: s->chosen, s->report.selected, s->share. */
+static lmb_status choose(sim *s, lmb_error *err)
+{
+    s->share = 1;
+    s->within = 0;
+    if (!s->privacy.on || s->privacy.c.sampling == LMB_SAMPLING_ALL)
+        return lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s), (uint64_t)s->o->server->seed,
+                          s->report.round, s->chosen, err);
+    uint32_t *drawn = malloc(target(s) * sizeof *drawn);
+    if (!drawn)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to draw among %d clients", s->o->clients);
+    s->report.selected = lmb_privacy_draw(&s->privacy, s->report.round, (size_t)s->o->clients, target(s), drawn, &s->share);
+    for (size_t i = 0; i < s->report.selected; i++)
+        s->chosen[i] = drawn[i];
+    free(drawn);
+    return LMB_OK;
+}
+
 static lmb_status one_round(sim *s, lmb_error *err)
 {
     const lmb_server_config *c = s->o->server;
     double from = lmb_seconds();
 
     s->report = (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
-    LMB_TRY(lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s), (uint64_t)c->seed, s->report.round,
-                       s->chosen, err));
+    LMB_TRY(choose(s, err));
     lmb_status st = train_round(s, err);
     s->report.committed = s->report.updates >= (uint64_t)c->minimum;
     if (st == LMB_OK && s->report.committed)
@@ -334,6 +368,9 @@ static lmb_status one_round(sim *s, lmb_error *err)
     LMB_TRY(st);
     if (s->report.committed)
         LMB_TRY(evaluate(s, err));
+    s->report.is_private = s->privacy.on;
+    s->report.delta = s->privacy.c.delta;
+    s->report.epsilon = s->privacy.on ? lmb_privacy_epsilon(&s->privacy) : 0;
     s->report.seconds = lmb_seconds() - from;
     if (s->comm->rank == 0 && s->o->job->on_round)
         s->o->job->on_round(s->o->job->ctx, &s->report);
@@ -347,13 +384,17 @@ static lmb_status run(sim *s, lmb_error *err)
 
     LMB_TRY(open_all(s, err));
     LMB_TRY(begin(s, err));
-    while (s->report.round < rounds && !stop) {
+    while (s->report.round < rounds && !stop && !spent(s)) {
         LMB_TRY(one_round(s, err));
         stop = s->comm->rank == 0 && s->o->stop && s->o->stop(s->o->ctx);
         LMB_TRY(s->comm->broadcast(s->comm, &stop, sizeof stop, 0, err));
-        LMB_TRY(lmbi_sim_save(s, stop || s->report.round == rounds, err));
+        LMB_TRY(lmbi_sim_save(s, stop || s->report.round == rounds || spent(s), err));
     }
-    return s->report.round < rounds ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %" PRIu64 " of %" PRIu64, s->report.round, rounds) : LMB_OK;
+    if (s->comm->rank == 0 && s->report.round < rounds && spent(s))
+        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would "
+                   "make it %.4g of %g (privacy.epsilon_budget); the simulation ends here", lmb_privacy_epsilon(&s->privacy),
+                   s->privacy.ledger.rounds, lmb_privacy_after(&s->privacy, lmb_privacy_share(&s->privacy), 1), s->privacy.c.epsilon_budget);
+    return s->report.round < rounds && !spent(s) ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %" PRIu64 " of %" PRIu64, s->report.round, rounds) : LMB_OK;
 }
 
 lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, uint64_t *round, double *score, double *first_score,
@@ -368,6 +409,8 @@ lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, u
         *round = scored ? s.best_round : s.report.round;
         *score = s.best_score;
         *first_score = s.first_score;
+        if (o->privacy)
+            *o->privacy = s.privacy, o->privacy->key = NULL;
     }
     destroy(&s);
     return st;

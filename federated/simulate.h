@@ -33,6 +33,7 @@ typedef struct lmb_simulation {
     int clients;
     const uint64_t *examples;        /* [clients] */
     lmb_status (*train)(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *err);
+    lmb_privacy *privacy;            /* out: as it is at the end, to be described; NULL: not wanted */
     bool fresh;                      /* whatever state_dir holds is left behind */
     /* Both on rank 0; NULL: not called. `begin`: the first round that is still to come, 0 in a new run; `stop`: asked
      * between rounds. */

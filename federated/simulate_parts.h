@@ -1,8 +1,10 @@
-/* federated/simulate_parts.h - what simulate.c (rounds) and simulate_save.c (checkpoints) share. Not for others. */
+/* federated/simulate_parts.h - what simulate.c (rounds), simulate_update.c (updates) and simulate_save.c (checkpoints) share. Not for others. */
 #ifndef LMB_FEDERATED_SIMULATE_PARTS_H
 #define LMB_FEDERATED_SIMULATE_PARTS_H
 
 #include "federated/journal.h"
+#include "federated/codec.h"
+#include "federated/privacy/privacy.h"
 #include "federated/select.h"
 #include "federated/simulate.h"
 
@@ -10,7 +12,8 @@
 typedef struct outcome {
     uint64_t examples; /* 0: nothing */
     double loss;
-    int64_t done;
+    int64_t done, within; /* within: was not cut at the privacy's clip */
+    uint64_t payload;     /* bytes it would have sent */
 } outcome;
 
 typedef struct sim {
@@ -20,6 +23,11 @@ typedef struct sim {
     void *aggregator_config, *sum;
     const lmb_selector *selector;
     void *selector_config;
+    lmb_codec_spec codec;
+    lmb_privacy privacy;
+    lmb_hash key;    /* of its noise */
+    double share;    /* of the clients, that the round has drawn */
+    uint64_t within;
     size_t n;
     float *model, *best, *delta, *scratch; /* scratch: 2 n floats: a received sum */
     lmb_candidate *client;                 /* [clients] */
@@ -33,6 +41,8 @@ typedef struct sim {
     lmb_round_report report;
 } sim;
 
+/* Make of a trained change what a server would get, in place; *usable: and would take. */
+LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
 /* On rank 0, when checkpoint_s have passed since the last one, or `now`. */
 LMB_MUST_CHECK lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err);
 /* On rank 0: the journal has a state; go back to it. */

@@ -39,6 +39,7 @@ lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err)
     memcpy(at, s->best, s->n * sizeof *s->best);
     s->state.round = s->state.model_round = s->report.round;
     s->state.state_bytes = bytes;
+    s->state.ledger = s->privacy.ledger;
     lmb_status st = lmb_journal_commit(s->journal, &s->state, s->model, blob, err);
     free(blob);
     s->saved = lmb_seconds();
@@ -54,6 +55,11 @@ lmb_status lmbi_sim_load(sim *s, lmb_error *err)
     if (s->state.n != s->n || memcmp(&s->state.layout, &s->o->job->layout, sizeof s->state.layout) || s->state.state_bytes != bytes)
         return LMB_FAIL(err, LMB_E_ARG, "%s holds a simulation of another model, aggregator or number of clients; remove it, or give another run",
                         s->o->server->state_dir);
+    if (s->state.has_ledger != s->privacy.on)
+        return LMB_FAIL(err, LMB_E_ARG, "%s holds a simulation %s privacy; configure it as before, or start over with --fresh", s->o->server->state_dir,
+                        s->state.has_ledger ? "with" : "without");
+    if (s->privacy.on)
+        LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     char *blob = malloc(bytes);
     lmb_status st = blob ? lmb_journal_model(s->journal, &s->state, s->model, blob, err)
                          : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a checkpoint of %zu bytes", bytes);
@@ -89,6 +95,7 @@ lmb_status lmbi_sim_share(sim *s, lmb_error *err)
     if (kept && c->rank == 0)
         memcpy(kept, s->aggregator->save(s->sum, &aggregator), aggregator);
     LMB_TRY_GOTO(st, done, c->broadcast(c, &s->report.round, sizeof s->report.round, 0, err));
+    LMB_TRY_GOTO(st, done, c->broadcast(c, &s->privacy.ledger, sizeof s->privacy.ledger, 0, err));
     LMB_TRY_GOTO(st, done, c->broadcast(c, s->model, s->n * sizeof *s->model, 0, err));
     LMB_TRY_GOTO(st, done, c->broadcast(c, s->best, s->n * sizeof *s->best, 0, err));
     LMB_TRY_GOTO(st, done, c->broadcast(c, &s->best_score, sizeof s->best_score, 0, err));

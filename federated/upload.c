@@ -9,15 +9,27 @@
 #include <string.h>
 #include <unistd.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "models and updates travel as little-endian floats, "
-                                                          "unconverted");
+#include "federated/clip.h"
 
-enum { BLOCK = 16384 }; /* floats absorbed at a time */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "models travel as little-endian floats, unconverted");
 
 void lmb_upload_init(lmb_upload *u)
 {
     memset(u, 0, sizeof *u);
-    u->fd = -1;
+    u->fd = u->decoded = -1;
+}
+
+static lmb_status check_bytes(const lmb_upload_rules *r, const lmb_update_message *m, lmb_error *err)
+{
+    bool exact;
+    uint64_t limit = lmb_codec_limit(r->codec, r->n, &exact);
+
+    if (strcmp(m->codec, r->codec->text) != 0)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, r->codec->text);
+    if (exact ? m->blob.bytes != limit : m->blob.bytes < 1 || m->blob.bytes > limit)
+        return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %s%" PRIu64 " as %s", m->blob.bytes, r->n,
+                        exact ? "" : "at most ", limit, r->codec->codec->name);
+    return LMB_OK;
 }
 
 static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message *m, lmb_error *err)
@@ -29,11 +41,7 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
         return LMB_FAIL(err, LMB_E_SHAPE, "the update is for a model of another layout; update the client");
     if (m->n != r->n)
         return LMB_FAIL(err, LMB_E_SHAPE, "the update has %" PRIu64 " values, the model has %" PRIu64, m->n, r->n);
-    if (m->encoding != LMB_ENCODING_F32)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as %u; this server reads 0 (f32)", m->encoding);
-    if (m->blob.bytes != r->n * sizeof(float))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %" PRIu64,
-                        m->blob.bytes, r->n, r->n * (uint64_t)sizeof(float));
+    LMB_TRY(check_bytes(r, m, err));
     if (m->examples < 1 || m->examples > r->max_examples)
         return LMB_FAIL(err, LMB_E_ARG,
                         "the update claims %" PRIu64 " examples, allowed are 1 to %" PRIu64 " (max_examples)",
@@ -59,22 +67,8 @@ lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, co
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
     u->head = *head;
     u->have = 0;
-    u->max_abs = rules->max_abs;
+    u->rules = *rules;
     lmb_hash_begin(&u->hasher);
-    return LMB_OK;
-}
-
-static lmb_status check_values(const lmb_upload *u, const lmb_record *r, lmb_error *err)
-{
-    for (size_t i = 0; i < r->bytes; i += sizeof(float)) {
-        float v;
-        memcpy(&v, r->body + i, sizeof v);
-        if (!(fabsf(v) <= (float)u->max_abs))
-            return LMB_FAIL(err, LMB_E_NUMERIC,
-                            "value %" PRIu64 " of the update is %g; values must be finite and at most %g "
-                            "in size (max_abs)",
-                            (r->offset + i) / sizeof(float), (double)v, u->max_abs);
-    }
     return LMB_OK;
 }
 
@@ -83,12 +77,11 @@ lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
     size_t done = 0;
     if (u->fd < 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "a chunk arrived, but no upload was agreed");
-    if (r->offset != u->have || r->bytes > u->head.blob.bytes - u->have || r->bytes == 0 || r->bytes % sizeof(float))
+    if (r->offset != u->have || r->bytes > u->head.blob.bytes - u->have || r->bytes == 0)
         return LMB_FAIL(err, LMB_E_FORMAT,
                         "a chunk of %zu bytes at %" PRIu64 " does not follow the %" PRIu64 " "
                         "of %" PRIu64 " bytes received",
                         r->bytes, r->offset, u->have, u->head.blob.bytes);
-    LMB_TRY(check_values(u, r, err));
     while (done < r->bytes) {
         ssize_t n = pwrite(u->fd, r->body + done, r->bytes - done, (off_t)(u->have + done));
         if (n < 0 && errno != EINTR)
@@ -100,11 +93,13 @@ lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err)
+/* ---- reading back ---- */
+
+static lmb_status read_file(const lmb_upload *u, int fd, void *out, size_t bytes, uint64_t at, lmb_error *err)
 {
-    size_t want = count * sizeof *out, done = 0;
-    while (done < want) {
-        ssize_t n = pread(u->fd, (char *)out + done, want - done, (off_t)(at * sizeof *out + done));
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t n = pread(fd, (char *)out + done, bytes - done, (off_t)(at + done));
         if (n == 0 || (n < 0 && errno != EINTR))
             return LMB_FAIL(err, LMB_E_IO, "%s: cannot read back: %s", u->path,
                             n ? strerror(errno) : "the file was cut");
@@ -113,32 +108,131 @@ lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t co
     return LMB_OK;
 }
 
-lmb_status lmb_upload_check(const lmb_upload *u, lmb_error *err)
+typedef struct pass { /* over the payload */
+    lmb_upload *u;
+    uint64_t at; /* byte */
+    double square;
+    const lmb_aggregator *aggregator;
+    void *state;
+} pass;
+
+static lmb_status next_bytes(void *ctx, void *out, size_t bytes, lmb_error *err)
+{
+    pass *p = ctx;
+    LMB_TRY(read_file(p->u, p->u->fd, out, bytes, p->at, err));
+    p->at += bytes;
+    return LMB_OK;
+}
+
+static lmb_status decode(pass *p, lmb_status (*take)(void *, size_t, const float *, size_t, lmb_error *), lmb_error *err)
+{
+    const lmb_upload *u = p->u;
+    return lmb_codec_decode(u->rules.codec, u->rules.seed, (size_t)u->head.n, u->head.blob.bytes, &(lmb_codec_source){ next_bytes, p }, take, p, err);
+}
+
+/* The payload of plain floats is what they are read from. */
+static bool plain(const lmb_upload *u) { return u->rules.codec->codec->lossless && !u->rules.codec->config.common.zstd; }
+
+static lmb_status write_values(lmb_upload *u, size_t at, const float *values, size_t count, lmb_error *err)
+{
+    size_t bytes = count * sizeof *values, done = 0;
+    while (done < bytes) {
+        ssize_t n = pwrite(u->decoded, (const char *)values + done, bytes - done, (off_t)(at * sizeof *values + done));
+        if (n < 0 && errno != EINTR)
+            return LMB_FAIL(err, LMB_E_IO, "%s: cannot write %zu bytes beside it: %s", u->path, bytes, strerror(errno));
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return LMB_OK;
+}
+
+/* The first pass: every value looked at. */
+static lmb_status look(void *ctx, size_t at, const float *values, size_t count, lmb_error *err)
+{
+    pass *p = ctx;
+    lmb_upload *u = p->u;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabsf(values[i]) <= (float)u->rules.max_abs))
+            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is %g; values must be finite and at most %g in size (max_abs)", at + i,
+                            (double)values[i], u->rules.max_abs);
+        p->square += (double)values[i] * (double)values[i];
+    }
+    return u->decoded >= 0 ? write_values(u, at, values, count, err) : LMB_OK;
+}
+
+/* A file without a name: it is gone with its descriptor, whatever happens. */
+static lmb_status open_decoded(lmb_upload *u, lmb_error *err)
+{
+    char path[4096 + 8];
+    snprintf(path, sizeof path, "%s.f32", u->path);
+    u->decoded = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (u->decoded < 0)
+        return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    unlink(path);
+    return LMB_OK;
+}
+
+lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
 {
     lmb_hasher h = u->hasher;
     lmb_hash got = lmb_hash_end(&h);
+    pass p = { .u = u };
 
     if (memcmp(&got, &u->head.blob.hash, sizeof got) != 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update is not what was announced: its hash differs");
+    if (u->rules.keep && !plain(u) && u->decoded < 0)
+        LMB_TRY(open_decoded(u, err));
+    LMB_TRY(decode(&p, look, err));
+    u->norm = sqrt(p.square);
+    if (u->rules.norm_limit > 0 && u->norm > u->rules.norm_limit)
+        return LMB_FAIL(err, LMB_E_NUMERIC, "the update has the norm %g, this federation allows %g (privacy.clip)", u->norm, u->rules.norm_limit);
+    u->scale = u->rules.norm_clip > 0 ? lmbi_clip_scale(u->norm, u->rules.norm_clip) : 1;
+    return LMB_OK;
+}
+
+static void scale(const lmb_upload *u, float *values, size_t count)
+{
+    for (size_t i = 0; i < count && u->scale < 1; i++)
+        values[i] = (float)(u->scale * (double)values[i]);
+}
+
+lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err)
+{
+    LMB_TRY(read_file(u, u->decoded >= 0 ? u->decoded : u->fd, out, count * sizeof *out, at * sizeof *out, err));
+    scale(u, out, count);
+    return LMB_OK;
+}
+
+static lmb_status give(void *ctx, size_t at, const float *values, size_t count, lmb_error *err)
+{
+    pass *p = ctx;
+    float scaled[LMB_CODEC_BLOCK];
+
+    (void)err;
+    if (p->u->scale < 1) {
+        memcpy(scaled, values, count * sizeof *values);
+        scale(p->u, scaled, count);
+        values = scaled;
+    }
+    p->aggregator->absorb(p->state, at, values, count, p->u->head.examples, at == 0);
     return LMB_OK;
 }
 
 lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err)
 {
-    float block[BLOCK];
+    pass p = { .u = u, .aggregator = a, .state = state };
 
     LMB_TRY(lmb_upload_check(u, err));
-    for (size_t at = 0; at < u->head.n; at += BLOCK) {
-        size_t count = u->head.n - at < BLOCK ? (size_t)u->head.n - at : BLOCK;
-        LMB_TRY(lmb_upload_read(u, block, at, count, err));
-        a->absorb(state, at, block, count, u->head.examples, at == 0);
-    }
+    LMB_TRY(decode(&p, give, err));
     lmb_upload_end(u);
     return LMB_OK;
 }
 
 void lmb_upload_end(lmb_upload *u)
 {
+    if (u->decoded >= 0)
+        close(u->decoded);
+    u->decoded = -1;
     if (u->fd < 0)
         return;
     close(u->fd);

@@ -1,8 +1,9 @@
 /* federated/upload.h - one client's update on its way in: announced, spooled to disk, checked, absorbed.
  *
  * Idea: nothing a client says costs memory. What it announces is compared with what the round expects before a byte
- * is accepted; bytes go to a file in the spool folder and every number is looked at on the way; only a complete
- * update whose hash agrees is absorbed, in blocks. After a lost connection the upload goes on where it stopped.
+ * is accepted; bytes go to a file in the spool folder. A complete update whose hash agrees is decoded from there twice, in
+ * blocks: once to look at every number, then to absorb them; so one bad value leaves no trace in the sum. After a lost
+ * connection the upload goes on where it stopped.
  *
  *   errors   E_SHAPE, E_ARG, E_NUMERIC, E_FORMAT: the client's fault; E_IO: ours. The sentence is fit for both logs.
  *   threads  one upload belongs to one thread
@@ -22,14 +23,21 @@ typedef struct lmb_upload_rules {
     uint64_t round, n, max_examples;
     lmb_hash layout, model;
     double max_abs;
+    const lmb_codec_spec *codec; /* borrowed until the upload ends */
+    uint64_t seed;               /* of this client's encoding */
+    double norm_limit;           /* greatest L2 norm, above it an update is refused; 0: any */
+    double norm_clip;            /* an update of a greater norm is scaled down to this one; 0: never */
+    bool keep;                   /* lmb_upload_read will be called */
 } lmb_upload_rules;
 
 typedef struct lmb_upload {
     int fd; /* -1: none under way */
+    int decoded;   /* its values, when they are kept and are not the payload itself; -1: none */
     char path[4096];
     lmb_update_message head;
-    uint64_t have; /* bytes received and checked */
-    double max_abs;
+    lmb_upload_rules rules;
+    uint64_t have; /* bytes received */
+    double norm, scale; /* once checked: L2 norm as it came; what makes it norm_clip */
     lmb_hasher hasher;
 } lmb_upload;
 
@@ -40,11 +48,12 @@ LMB_MUST_CHECK lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int
                                            lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err);
 static inline bool lmb_upload_complete(const lmb_upload *u) { return u->fd >= 0 && u->have == u->head.blob.bytes; }
-/* Check the hash of a complete upload: E_FORMAT if it is not what was announced. */
-LMB_MUST_CHECK lmb_status lmb_upload_check(const lmb_upload *u, lmb_error *err);
-/* Values [at, at + count) of a complete upload. */
+/* Check the hash of a complete upload, and each of its values. */
+LMB_MUST_CHECK lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err);
+/* Values [at, at + count) of an upload that was checked, scaled. */
 LMB_MUST_CHECK lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_t at, size_t count, lmb_error *err);
-/* Check the hash of a complete upload, then give it to the aggregator. Ends the upload if that worked. */
+/* Check a complete upload, then give it to the aggregator. Ends the upload if that worked. After E_IO and E_NOMEM a part may
+ * have been absorbed. */
 LMB_MUST_CHECK lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err);
 void lmb_upload_end(lmb_upload *u); /* removes the file; no-op when none is under way */
 

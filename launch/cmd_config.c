@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "train/loss.h"
+#include "federated/server.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "launch/prune.h"
@@ -84,6 +85,9 @@ static lmb_status keys(void)
     print_keys("`student.prune`, with method magnitude:", lmb_prune_magnitude_fields);
     print_keys("`student.quantize`:", lmb_distill_quantize_fields());
     print_keys("`federation` (`local` holds keys of `train`):", lmb_federation_fields);
+    print_keys("`federation.server` (aggregators and codecs: `limbeck list`):", lmb_server_fields);
+    print_keys("`federation.server.privacy`:", lmb_privacy_fields);
+    print_keys("`federation.server.privacy.clip`, with name adaptive:", lmb_privacy_adaptive_fields);
     return LMB_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "distill/quantize/observer.h"
 #endif
 #include "federated/aggregator.h"
+#include "federated/codec.h"
 #include "launch/cmd.h"
 #include "train/layers.h"
 #include "train/loss.h"
@@ -20,7 +21,7 @@
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
     "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
-    "aggregators, subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
+    "aggregators, codecs (of updates), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
 {
@@ -71,6 +72,11 @@ static void list_layers(void)
     for (int i = 0; lmb_layer_kinds[i]; i++)
         row(lmb_layer_kinds[i]->name, lmb_layer_kinds[i]->summary, "", lmb_layer_kinds[i]->fields);
 }
+static void list_codecs(void)
+{
+    for (int i = 0; lmb_codecs[i]; i++)
+        row(lmb_codecs[i]->name, lmb_codecs[i]->help, lmb_codecs[i]->source, lmb_codecs[i]->fields);
+}
 static void list_subcommands(void)
 {
     for (int i = 0; lmb_cmds[i]; i++)
@@ -108,7 +114,7 @@ static const struct { const char *name; void (*print)(void); } tables[] = {
 #ifndef LMB_CLIENT_ONLY
     { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators },
 #endif
-    { "subcommands", list_subcommands },
+    { "codecs", list_codecs }, { "subcommands", list_subcommands },
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)

@@ -48,7 +48,7 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
     if (st == LMB_OK)
         st = lmb_server_best(running, r->state, &round, &score, err);
     if (st == LMB_OK)
-        st = lmb_rounds_leave(r, round, score, lmb_server_first_score(running), err);
+        st = lmb_rounds_leave(r, round, score, lmb_server_first_score(running), lmb_server_privacy(running), err);
     lmb_server *ended = running;
     running = NULL; /* a signal that comes now finds nothing */
     lmb_server_destroy(ended);

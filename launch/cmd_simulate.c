@@ -116,11 +116,13 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
                          .fresh = lmb_args_get(&r->args, "fresh", NULL) != NULL, .ctx = r };
     uint64_t round;
     double score, first;
+    lmb_privacy privacy = { .on = false };
 
     LMB_TRY(lmb_fields_bind(lmb_simulate_fields, r->c.simulate, &s.c, err));
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(divide(r, err));
     s.examples = r->examples;
+    s.privacy = &privacy;
     LMB_TRY(lmb_local_create(&r->local, err));
     if (r->rounds.term && r->rounds.term->memory)
         s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
@@ -133,7 +135,7 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(lmb_simulate(&s, comm, r->rounds.state, &round, &score, &first, err));
     if (comm->rank)
         return LMB_OK;
-    LMB_TRY(lmb_rounds_leave(&r->rounds, round, score, first, err));
+    LMB_TRY(lmb_rounds_leave(&r->rounds, round, score, first, &privacy, err));
     return lmb_stage_report(r->job.c.run, "simulation", r->rounds.leave, r->rounds.model, r->job.test, "cpu", err);
 }
 

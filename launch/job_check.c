@@ -63,6 +63,18 @@ static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, 
     return st;
 }
 
+/* How far the budget will carry. */
+static lmb_status tell_privacy(const char *path, const lmb_server_config *server, lmb_error *err)
+{
+    lmb_privacy p;
+
+    LMB_TRY(lmb_privacy_open(server->privacy, (uint64_t)server->target, &p, err));
+    uint64_t left = lmb_privacy_rounds_left(&p), rounds = left < (uint64_t)server->rounds ? left : (uint64_t)server->rounds;
+    printf("%s: federation is private: epsilon %.4g at delta %g after %llu of %lld rounds, the budget is %g\n", path,
+           lmb_privacy_after(&p, lmb_privacy_share(&p), rounds), p.c.delta, (unsigned long long)rounds, (long long)server->rounds, p.c.epsilon_budget);
+    return LMB_OK;
+}
+
 static lmb_status check_federation(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
 {
     char state_dir[LMB_FEDERATION_PATH];
@@ -75,6 +87,10 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
     lmb_status st = lmb_federation_of(&j, &c, err);
     if (st == LMB_OK)
         st = lmb_federation_server(&j, &c, &server, state_dir, err);
+    if (st == LMB_OK)
+        st = lmb_server_check(&server, err);
+    if (st == LMB_OK && server.privacy && !quiet)
+        st = tell_privacy(path, &server, err);
     if (st == LMB_OK)
         st = lmb_job_data(&j, err);
     if (st == LMB_OK && !j.validation)

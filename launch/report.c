@@ -186,6 +186,24 @@ static bool is_asked(const char *name, const char *const *stages)
     return found;
 }
 
+/* A private federation has left what it promises: JSON, which the summary repeats. */
+static lmb_status read_privacy(const char *path, lmb_report *r, lmb_error *err)
+{
+    enum { LIMIT = 4096 };
+    lmb_config *json;
+    void *text;
+    size_t n;
+
+    LMB_TRY(lmb_file_read(path, LIMIT, &text, &n, err));
+    r->privacy = text;
+    LMB_TRY(lmb_config_parse(text, n, path, &json, err));
+    bool map = lmb_config_root(json) && lmb_config_root(json)->kind == LMB_TREE_MAP;
+    lmb_config_destroy(json);
+    while (n && (r->privacy[n - 1] == '\n' || r->privacy[n - 1] == ' '))
+        r->privacy[--n] = 0;
+    return map ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s: is no JSON object; run the federation again", path);
+}
+
 static lmb_status read_run(const char *run, const char *const *stages, lmb_report *r, lmb_error *err)
 {
     char path[PATH];
@@ -203,6 +221,9 @@ static lmb_status read_run(const char *run, const char *const *stages, lmb_repor
             snprintf(r->missing + n, sizeof r->missing - n, "%s%s", n ? ", " : "", stage_names[i]);
         }
     }
+    snprintf(path, sizeof path, "%s/federation/privacy.json", run);
+    if (is_asked("federation", stages) && lmb_file_exists(path))
+        LMB_TRY(read_privacy(path, r, err));
     if (!r->n_stages)
         return LMB_FAIL(err, LMB_E_ARG, "no stage has left a result in %s; `limbeck run` makes them", run);
     for (int i = 0; i < LMB_REPORT_CURVES; i++) {
@@ -233,6 +254,7 @@ lmb_status lmb_report_read(const char *run, const char *const *stages, lmb_repor
 
 void lmb_report_free(lmb_report *r)
 {
+    free(r->privacy);
     for (int i = 0; i < r->n_stages; i++) {
         lmb_config_destroy(r->stage[i].json);
         free(r->stage[i].confusion);
@@ -305,7 +327,10 @@ void lmb_report_summary(const lmb_report *r, lmb_str *out)
             add_figure(out, "peak_memory_bytes", s->peak_memory);
         lmb_str_add(out, "}");
     }
-    lmb_str_add(out, "\n]}\n");
+    if (r->privacy)
+        lmb_str_addf(out, "\n], \"privacy\": %s}\n", r->privacy);
+    else
+        lmb_str_add(out, "\n]}\n");
 }
 
 static lmb_status write_text(const char *run, const char *name, const lmb_str *text, char path[PATH], lmb_error *err)

@@ -45,6 +45,7 @@ typedef struct lmb_report {
     lmb_report_stage stage[LMB_REPORT_STAGES]; /* in the order of the journey */
     lmb_report_curve curve[LMB_REPORT_CURVES];
     char missing[128];                         /* names of stages without a stage.json, "" if none */
+    char *privacy;                             /* JSON of a private federation, NULL without */
 } lmb_report;
 
 /* `stages`: NULL-terminated names of those that the configuration has, of curves too; others that lie in the folder are

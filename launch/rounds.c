@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/base/str.h"
@@ -44,7 +45,7 @@ static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t
 
 static void print_round(const lmb_round_report *r)
 {
-    char score[100] = "", bytes[80] = "";
+    char score[100] = "", bytes[120] = "", privacy[80] = "";
 
     if (r->scored)
         snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
@@ -53,12 +54,16 @@ static void print_round(const lmb_round_report *r)
             snprintf(score + strlen(score), sizeof score - strlen(score), "  test %.2f %%", 100 * r->metrics.row[i].value);
     if (r->bytes_in || r->bytes_out)
         snprintf(bytes, sizeof bytes, "  %.0f kB in  %.0f kB out", (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
+    if (r->plain)
+        snprintf(bytes + strlen(bytes), sizeof bytes - strlen(bytes), "  updates %.3g %% of f32", 100 * (double)r->payload / (double)r->plain);
+    if (r->is_private)
+        snprintf(privacy, sizeof privacy, "  epsilon %.4g at delta %g", r->epsilon, r->delta);
     if (r->round == 0)
         fprintf(stderr, "round 0, the model that clients are given%s\n", score);
     else
-        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.2f s%s\n", (unsigned long long)r->round,
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.2f s%s%s\n", (unsigned long long)r->round,
                 (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned", (unsigned long long)r->updates,
-                (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds, bytes);
+                (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds, bytes, privacy);
 }
 
 /* `, "name": value` for each. */
@@ -80,7 +85,12 @@ static void on_round(void *ctx, const lmb_round_report *r)
                  r->committed ? "true" : "false", (unsigned long long)r->updates);
     add_figures(&line, "", &r->metrics);
     add_figures(&line, "clients_", &r->clients);
-    lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu, \"seconds\": ", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
+    lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
+    if (r->plain)
+        lmb_str_addf(&line, ", \"payload_bytes\": %llu, \"payload_f32_bytes\": %llu", (unsigned long long)r->payload, (unsigned long long)r->plain);
+    if (r->is_private)
+        lmb_str_addf(&line, ", \"epsilon\": %.9g, \"delta\": %g, \"clip\": %.9g", r->epsilon, r->delta, r->clip);
+    lmb_str_add(&line, ", \"seconds\": ");
     lmb_str_add_number(&line, r->seconds);
     lmb_str_add(&line, "}\n");
     if (lmb_file_append(s->history, line.text, line.n, NULL) != LMB_OK)
@@ -95,7 +105,7 @@ static lmb_fed_segment *segments_of(const lmb_state_layout *l, size_t n)
 {
     lmb_fed_segment *s = calloc((size_t)l->n + 2, sizeof *s);
     for (int i = 0; s && i < l->n; i++)
-        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, l->segment[i].role == LMB_ROLE_PARAMETER && !l->segment[i].frozen };
+        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, lmb_local_travels(&l->segment[i]) };
     if (s)
         s[l->n] = (lmb_fed_segment){ l->count, n - l->count, true };
     return s;
@@ -172,7 +182,31 @@ void lmb_rounds_close(lmb_rounds *r)
     free(r->state);
 }
 
-lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, lmb_error *err)
+/* What was promised, for people, and beside the model for the summary of a run. */
+static lmb_status leave_privacy(const lmb_rounds *r, const lmb_privacy *p, lmb_error *err)
+{
+    char text[LMB_PRIVACY_TEXT], path[LMB_STAGE_PATH];
+    lmb_str json = LMB_STR_INIT;
+
+    snprintf(path, sizeof path, "%.*s/privacy.json", (int)(strrchr(r->leave, '/') - r->leave), r->leave);
+    if (!p->on) {
+        unlink(path); /* of an earlier federation */
+        return LMB_OK;
+    }
+    lmb_privacy_describe(p, text);
+    printf("privacy: %s\n", text);
+    lmb_str_addf(&json, "{\"epsilon\": %.9g, \"delta\": %g, \"epsilon_budget\": %g, \"rounds\": %llu, \"statement\": ", lmb_privacy_epsilon(p),
+                 p->c.delta, p->c.epsilon_budget, (unsigned long long)p->ledger.rounds);
+    lmb_str_add_json(&json, text);
+    lmb_str_add(&json, "}\n");
+    lmb_status st = lmb_str_check(&json, err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, json.text, json.n, err);
+    lmb_str_free(&json);
+    return st;
+}
+
+lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy, lmb_error *err)
 {
     LMB_TRY(lmb_state_to_graph(r->layout, r->state, r->model, err));
     LMB_TRY(lmb_onnx_write(r->leave, r->model, NULL, err));
@@ -181,5 +215,5 @@ lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double 
     else
         printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score), 100 * first_score,
                100 * score, (unsigned long long)round, r->leave);
-    return LMB_OK;
+    return leave_privacy(r, privacy, err);
 }

@@ -31,7 +31,8 @@ typedef enum {
     LMB_RAND_SPLIT = 6,    /* train / validation / test split                  */
     LMB_RAND_SELECT = 7,   /* client selection                                 */
     LMB_RAND_TEST = 8,     /* tests and `check op`                             */
-    LMB_RAND_SYNTHETIC = 9 /* made-up data sets                                */
+    LMB_RAND_SYNTHETIC = 9,/* made-up data sets                                */
+    LMB_RAND_CODEC = 10    /* an update's encoding: index = its block          */
 } lmb_rand_purpose;
 
 typedef struct lmb_rand {

@@ -76,6 +76,8 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
+static lmbi_exact_sum *exact(void *state) { return &((fedavg *)state)->sum; }
+
 static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight)
 {
     return which ? NULL : lmbi_exact_sums(&((fedavg *)state)->sum, n, weight);
@@ -115,6 +117,7 @@ const lmb_aggregator lmbi_fedavg = {
     .begin = begin,
     .absorb = absorb,
     .finish = finish,
+    .exact = exact,
     .save = save,
     .load = load,
     .sums = sums,

@@ -119,6 +119,8 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
+static lmbi_exact_sum *exact(void *state) { return &((fedopt *)state)->sum; }
+
 static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight)
 {
     return which ? NULL : lmbi_exact_sums(&((fedopt *)state)->sum, n, weight);
@@ -151,7 +153,7 @@ static lmb_status load(void *state, const void *saved, size_t bytes, lmb_error *
     {                                                                                                                               \
         .name = text, .help = about, .linear = true, .ring_safe = true, .fields = rows, .config_bytes = sizeof(config),             \
         .create = make, .destroy = destroy, .begin = begin, .absorb = absorb, .finish = finish, .save = save, .load = load,         \
-        .sums = sums,                                                                                                               \
+        .exact = exact, .sums = sums,                                                                                                               \
     }
 
 const lmb_aggregator lmbi_fedadagrad = FEDOPT("fedadagrad", "Adagrad on the mean of the changes", adagrad_fields, create_adagrad);

@@ -1,7 +1,7 @@
 # launch/cmake/dependencies.cmake - every outside library, found once, with a verdict of one line.
 #
 # Required: libsodium, libyaml, protobuf-c, zlib, threads; libuv but for a client-only build. Optional, each with a LMB_HAVE_*
-# variable: MPI, oneDNN, HDF5, SQLite, libjpeg, libpng, CUDA (+ cuDNN, NCCL), Check.
+# variable: MPI, oneDNN, HDF5, SQLite, zstd, libjpeg, libpng, CUDA (+ cuDNN, NCCL), Check.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 set(LMB_VERDICTS "")
@@ -21,6 +21,12 @@ pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 find_program(PROTOC_C protoc-c REQUIRED)
 find_file(ONNX_PROTO onnx/onnx.proto PATHS /usr/include REQUIRED)
+
+if(LMB_ZSTD)
+  pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
+  set(LMB_HAVE_ZSTD "${ZSTD_FOUND}")
+endif()
+lmb_verdict("zstd" "${LMB_HAVE_ZSTD}" "federations can not compress updates with it; install libzstd-dev")
 
 if(NOT LMB_CLIENT_ONLY)
   pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)

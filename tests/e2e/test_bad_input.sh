@@ -82,6 +82,17 @@ for part in student.quantize.qat.momntum=1 federation.server.rouds=3 federation.
     refused 2 "did you mean" "$limbeck" run "$dir/journey.yaml" --set "$part" --set "run=$dir/never"
     refused 2 "did you mean" "$limbeck" config check "$dir/journey.yaml" --set "$part"
 done
+pair() { # WHY --set ...: what does not go together shows before anything is trained
+    why=$1; shift
+    refused 2 "$why" "$limbeck" config check "$dir/journey.yaml" "$@"
+    refused 2 "$why" "$limbeck" run "$dir/journey.yaml" --set "run=$dir/never" "$@"
+}
+pair "aggregator median does not work on that" --set federation.server.privacy.clip=1 --set federation.server.aggregator=median
+pair "so that privacy.clip bounds nothing" --set federation.server.privacy.clip=1 --set federation.server.codec=topk
+pair "leaves most values out" --set federation.server.aggregator=krum --set federation.server.codec=topk
+pair "which codec int8 would mix with them" --set federation.server.aggregator=fednova --set federation.server.codec=int8
+pair "there is no codec 'gzip'" --set federation.server.codec=gzip
+pair "one round alone spends" --set federation.server.privacy.clip=1 --set federation.server.privacy.epsilon_budget=0.5
 for port in 7000x 0 65536; do refused 2 "--port $port" "$limbeck" federation invite "$dir/journey.yaml" --port $port; done
 refused 2 "journey.yaml has no .model. of its own" "$limbeck" eval "$dir/journey.yaml"
 for part in distill prune quantize; do refused 2 "move .$part. to .student." "$limbeck" config check "$dir/journey.yaml" --set "teacher.$part={}"; done

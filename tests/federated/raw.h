@@ -141,12 +141,14 @@ static inline lmb_task_message join(world *w, raw *r)
 
 static inline lmb_update_message honest(const lmb_task_message *t, const float *values)
 {
-    return (lmb_update_message){ .round = t->round,
+    lmb_update_message m = { .round = t->round,
                                  .layout = t->layout,
                                  .model = t->model.hash,
                                  .n = t->n,
                                  .examples = 5,
                                  .blob = { lmb_hash_of(values, t->n * sizeof *values), t->n * sizeof *values } };
+    memcpy(m.codec, t->codec, sizeof m.codec);
+    return m;
 }
 
 static inline void send_values(raw *r, const float *values, size_t n)

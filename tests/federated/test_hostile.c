@@ -99,7 +99,7 @@ static void newer_version(world *w, raw *r)
     lmb_token t = raw_invite(w, r);
     raw_open(r, lmb_server_port(w->server), &t, 5);
     ck_assert(raw_shake(r));
-    raw_hello(r, 2);
+    raw_hello(r, LMB_FED_VERSION + 1);
 }
 
 /* ---- attacks of an enrolled client in a round ---- */
@@ -141,7 +141,7 @@ static void lie_about(world *w, raw *r, lie what)
     case MANY_EXAMPLES: u.examples = 1ull << 40; break;
     case NAN_METRIC: lmb_figures_add(&u.metrics, "loss", NAN); break;
     case OLD_ROUND: u.round = 7; break;
-    case ODD_ENCODING: u.encoding = 9; break;
+    case ODD_ENCODING: strcpy(u.codec, "{name: bf16, zstd: 0}"); break;
     case WRONG_HASH: u.blob.hash.b[5] ^= 4; break;
     default: break;
     }
@@ -243,7 +243,7 @@ static const struct {
     { expired_token, "is refused: the invite expired", 4 },
     { replayed_flight, "recorded and replayed", 0 },
     { not_our_protocol, "is refused: the peer does not speak this protocol", 0.5 },
-    { newer_version, "is refused: the client speaks version 2, this server 1", 0.5 },
+    { newer_version, "is refused: the client speaks version 3, this server 2", 0.5 },
     { more_values, "the update has 20001 values, the model has 20000", 0 },
     { other_layout, "the update is for a model of another layout", 0 },
     { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },
@@ -251,7 +251,7 @@ static const struct {
     { many_examples, "the update claims 1099511627776 examples", 0 },
     { nan_metric, "the update's metric 'loss' is not finite", 0 },
     { old_round, "the update is for round 7, round 1 is under way", 0 },
-    { odd_encoding, "the update is encoded as 9", 0 },
+    { odd_encoding, "the update is encoded as '{name: bf16, zstd: 0}'; this server asked for {name: f32, zstd: 0}", 0 },
     { saw_nan, "value 19997 of the update is", 0 },
     { infinite, "value 19997 of the update is inf", 0 },
     { too_large, "value 19997 of the update is 9; values must be finite and at most 8", 0 },

@@ -179,5 +179,75 @@ START_TEST(what_can_not_be)
 }
 END_TEST
 
+/* The value of a change is known, and so is its distance after an encoding; bytes are counted, the run is the same twice. */
+START_TEST(codecs)
+{
+    static const char *const codec[] = { "bf16", "int8", "{name: rotation, bits: 4}" };
+    static const uint64_t bytes[] = { 2 * N, N + 4, 4 + 8 * 4 / 8 };
+    for (int k = 0; k < 3; k++) {
+        float whole[N];
+        char text[200];
+        snprintf(text, sizeof text, "{rounds: 30, target: 12, minimum: 2, codec: %s}", codec[k]);
+        set_up(text);
+        ck_ok(run());
+        memcpy(whole, model, sizeof whole);
+        ck_assert_uint_eq(last.plain, 12 * 4 * N);
+        ck_assert_uint_eq(last.payload, 12 * bytes[k]);
+        ck_assert_double_eq_tol((double)model[0], 3, 1.2); /* the best of the rounds: where the model passes 3 */
+        tear_down();
+        set_up(text);
+        ck_ok(run());
+        ck_assert_mem_eq(model, whole, sizeof whole);
+        tear_down();
+    }
+    set_up("{rounds: 2, target: 12, minimum: 2, codec: topk}");
+    ck_assert_int_eq(run(), LMB_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.msg, "which those of a simulation can not"));
+    tear_down();
+}
+END_TEST
+
+/* A budget ends the run, which is not an error; gone on it stays where it was. Each draws by itself how many take part. */
+START_TEST(private_simulations)
+{
+    static const char text[] = "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, sampling: poisson, "
+                               "population: 12}}";
+    char says[LMB_PRIVACY_TEXT];
+    lmb_privacy privacy;
+    float whole[N];
+    for (int gone_on = 0; gone_on < 2; gone_on++) {
+        set_up(text);
+        s.privacy = &privacy;
+        stop_after = gone_on ? 3 : 0;
+        s.c.evaluate_every = 1000;
+        if (gone_on) {
+            ck_assert_int_eq(run(), LMB_E_STOPPED);
+            stop_after = 0;
+            err = (lmb_error)LMB_ERROR_INIT;
+        }
+        ck_ok(run());
+        ck_assert(last.is_private && last.epsilon > 5 && last.epsilon <= 6 && last.round < 500 && last.clients.n == 0);
+        ck_assert_uint_eq(last.examples, last.updates);
+        lmb_privacy_describe(&privacy, says);
+        ck_assert_ptr_nonnull(strstr(says, "one client more or less"));
+        ck_assert_ptr_nonnull(strstr(says, "hides nothing: a simulation"));
+        ck_assert(!gone_on || memcmp(whole, model, sizeof whole) == 0);
+        memcpy(whole, model, sizeof whole);
+        ck_assert(last.scored); /* the last round always is */
+        uint64_t over = last.round;
+        ck_ok(run()); /* nothing is left to do */
+        ck_assert_uint_eq(last.round, over);
+        server.privacy = NULL;
+        ck_assert_int_eq(run(), LMB_E_ARG);
+        ck_assert_ptr_nonnull(strstr(err.msg, "holds a simulation with privacy"));
+        tear_down();
+    }
+    set_up("{rounds: 5, target: 4, privacy: {clip: 1, sampling: fixed, noise_multiplier: 4, population: 1000}}");
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "the simulation has 12 clients"));
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(stopped_and_gone_on_is_the_same_run);
-              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be);)
+              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(private_simulations);)

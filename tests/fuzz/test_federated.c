@@ -94,11 +94,15 @@ static float pick(unsigned which)
 static void upload_target(const uint8_t *data, size_t bytes)
 {
     static const lmb_aggregator recorder = { .name = "recorder", .absorb = take };
-    lmb_upload_rules rules = { .round = 3, .n = VALUES, .max_examples = 1000, .max_abs = 8 };
+    lmb_codec_spec f32;
+    lmb_upload_rules rules = { .round = 3, .n = VALUES, .max_examples = 1000, .max_abs = 8, .codec = &f32 };
     lmb_update_message head = { .round = 3, .n = VALUES, .examples = 10, .blob = { .bytes = VALUES * sizeof(float) } };
-    float sent[VALUES], honest[VALUES], poisoned[VALUES]; /* one NaN, announced with its proper hash */
+    float sent[VALUES], honest[VALUES], poisoned[VALUES]; /* one NaN, announced with its proper hash: seen when all is there */
+    lmb_error none = LMB_ERROR_INIT;
     lmb_upload u;
 
+    ck_assert_int_eq(lmb_codec_open(NULL, &f32, &none), LMB_OK);
+    memcpy(head.codec, f32.text, sizeof head.codec);
     for (unsigned i = 0; i < VALUES; i++) {
         honest[i] = (float)(i + 1) / 64;
         poisoned[i] = pick(POISON + i);
@@ -176,4 +180,59 @@ START_TEST(uploads)
 }
 END_TEST
 
-LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads);)
+/* ---- payloads: the first byte picks the codec, the others are what a client says its update is ---- */
+
+enum { PAYLOAD_ROUNDS = 3000, PAYLOAD_VALUES = 700 };
+static const char *const specs[] = { "f32", "bf16", "{name: int8, group: 100}", "{name: topk, share: 0.1}", "{name: rotation, bits: 1}",
+                                     "{name: rotation, bits: 3}", "{name: f32, zstd: 1}", "{name: int8, zstd: 3}", "{name: topk, zstd: 3}" };
+enum { SPECS = sizeof specs / sizeof *specs };
+static lmb_codec_spec spec[SPECS];
+static bool have_spec[SPECS];
+
+static void payload_target(const uint8_t *data, size_t bytes)
+{
+    float out[PAYLOAD_VALUES];
+    lmb_error err = LMB_ERROR_INIT;
+
+    if (!bytes || !have_spec[data[0] % SPECS])
+        return;
+    memset(out, 0, sizeof out);
+    lmb_status st = lmb_codec_decode_all(&spec[data[0] % SPECS], 1, data + 1, bytes - 1, out, PAYLOAD_VALUES, &err);
+    ck_assert(st == LMB_OK || st == LMB_E_FORMAT || st == LMB_E_NUMERIC);
+    if (st != LMB_OK)
+        ck_assert_uint_gt(strlen(err.msg), 10);
+    for (int i = 0; i < PAYLOAD_VALUES; i++)
+        ck_assert(isfinite(out[i]));
+}
+
+START_TEST(payloads)
+{
+    static uint8_t seed[SPECS][4 * PAYLOAD_VALUES + 600];
+    fuzz_seed seeds[SPECS];
+    float value[PAYLOAD_VALUES];
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < PAYLOAD_VALUES; i++)
+        value[i] = i % 9 ? 0.01f * (float)(i % 31) : -1;
+    for (size_t k = 0; k < SPECS; k++) {
+        lmb_error err = LMB_ERROR_INIT;
+        uint8_t *data;
+        size_t bytes;
+        lmb_status st = lmb_codec_parse(specs[k], &spec[k], &err);
+        have_spec[k] = st == LMB_OK;
+        ck_assert(st == LMB_OK || st == LMB_E_UNSUPPORTED);
+        if (st != LMB_OK)
+            continue;
+        ck_ok(lmb_codec_encode(&spec[k], 1, value, PAYLOAD_VALUES, &data, &bytes, &err));
+        ck_assert_uint_lt(bytes + 1, sizeof seed[0]);
+        seed[n][0] = (uint8_t)k;
+        memcpy(seed[n] + 1, data, bytes);
+        seeds[n] = (fuzz_seed){ seed[n], bytes + 1 };
+        n++;
+        free(data);
+    }
+    fuzz_run(payload_target, seeds, n, PAYLOAD_ROUNDS);
+}
+END_TEST
+
+LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads); add(payloads);)

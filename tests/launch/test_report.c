@@ -69,8 +69,17 @@ START_TEST(summary_is_exact)
     ck_assert_ptr_nonnull(strstr(s.text, "teacher              1.23 M    45.6 M   4.94 MB    93.75 %             812.2 us      98.8 MB\n"));
     ck_assert_ptr_nonnull(strstr(s.text, "student-int8         77.0 k    3.10 M   81.2 kB    92.00 %              95.5 us            -\n"));
     ck_assert_ptr_nonnull(strstr(s.text, "without a result: student, federated-int8\n"));
+    lmb_report_free(&r);
+    lmb_str_clear(&s);
+    put("federation", "privacy.json", "{\"epsilon\": 1.5, \"statement\": \"one client\"}\n"); /* of a private federation: repeated */
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
+    lmb_report_summary(&r, &s);
+    ck_assert_ptr_nonnull(strstr(s.text, "95.5}\n], \"privacy\": {\"epsilon\": 1.5, \"statement\": \"one client\"}}\n"));
     lmb_str_free(&s);
     lmb_report_free(&r);
+    put("federation", "privacy.json", "[1]\n");
+    ck_assert_int_eq(lmb_report_read(run_dir, NULL, &r, &err), LMB_E_FORMAT);
+    err = (lmb_error)LMB_ERROR_INIT;
     temp_remove(run_dir);
 }
 END_TEST

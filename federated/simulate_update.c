@@ -1,0 +1,63 @@
+/* federated/simulate_update.c - what a simulated client would send and a server make of it: clipped, encoded and decoded,
+ * checked. The same steps as in client_update.c and upload.c, without files. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "federated/clip.h"
+#include "federated/simulate_parts.h"
+
+/* What a server would refuse, with its sentence. */
+static bool acceptable(const sim *s, int client, const lmb_train_result *r)
+{
+    const lmb_server_config *c = s->o->server;
+    const lmb_log *log = s->o->job->log;
+
+    if (!r->examples || r->examples > (uint64_t)c->max_examples) {
+        lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
+                   " are allowed (max_examples)", s->report.round, client, r->examples, c->max_examples);
+        return false;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (!(fabsf(r->delta[i]) <= (float)c->max_abs)) {
+            lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
+                       "values up to %g are allowed (max_abs)", s->report.round, client, i, (double)r->delta[i], c->max_abs);
+            return false;
+        }
+    return true;
+}
+
+/* There and back; *bytes of the payload. */
+static lmb_status transport(sim *s, int client, float *delta, uint64_t *bytes, lmb_error *err)
+{
+    uint64_t seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client);
+    uint8_t *payload;
+    size_t size = s->n * sizeof *delta;
+
+    *bytes = size;
+    if (s->codec.codec->lossless && !s->codec.config.common.zstd)
+        return LMB_OK;
+    LMB_TRY(lmb_codec_encode(&s->codec, seed, delta, s->n, &payload, &size, err));
+    *bytes = size;
+    lmb_status st = lmb_codec_decode_all(&s->codec, seed, payload, size, delta, s->n, err);
+    free(payload);
+    return st;
+}
+
+lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err)
+{
+    double bound = s->privacy.on ? s->privacy.ledger.clip : s->o->server->clip_norm;
+
+    *usable = false;
+    if (!acceptable(s, client, r))
+        return LMB_OK;
+    if (s->privacy.on) {
+        left->within = lmbi_clip(r->delta, s->n, bound);
+        left->loss = NAN; /* not told */
+        r->examples = 1;
+    }
+    LMB_TRY(transport(s, client, r->delta, &left->payload, err));
+    if (bound > 0)
+        lmbi_clip(r->delta, s->n, bound);
+    *usable = acceptable(s, client, r);
+    return LMB_OK;
+}
