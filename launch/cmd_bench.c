@@ -21,7 +21,7 @@ static const char usage[] =
     "                     [--shape C,H,W --classes N] [--brief] [--set key=value ...]\n\n"
     "Runs the plan of a model on one thread with random input and prints a row a step: kernel, node, shape, microseconds,\n"
     "share of the whole, GFLOP/s and their share of the processor's peak, which is measured first. --train: forward, loss and\n"
-    "backward of a training step; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
+    "backward of a training step in train.precision; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
     "--classes: do not open the configuration's data set.\n"
     "--brief: only the last line, `images/s N`. --batch is 1 unless given (32 with --train).\n";
 
@@ -35,6 +35,7 @@ typedef struct bench {
     float *x, *state, *out;
     int64_t *labels;
     lmb_graph *g;
+    lmb_dtype products;  /* of the kernels, for the peak */
 } bench;
 
 static void bench_free(bench *b)
@@ -84,19 +85,20 @@ static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_b
     return LMB_OK;
 }
 
-static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, const char *backend, int64_t batch,
-                          double *smoothing, lmb_error *err)
+static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, lmb_train_config *train, int64_t batch, lmb_error *err)
 {
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_vid in = lmb_graph_input(model, 0);
 
-    LMB_TRY(lmb_cpu_backends(lmb_args_get(a, "backend", backend), backends, err));
+    train->backend = lmb_args_get(a, "backend", train->backend);
+    LMB_TRY(lmb_args_get(a, "train", NULL) ? lmb_train_backends(train, backends, err) : lmb_cpu_backends(train->backend, backends, err));
     if (in == LMB_NONE || lmb_graph_input(model, 1) != LMB_NONE || model->value[in].dtype != LMB_F32 ||
         model->value[in].shape.n < 1 || model->value[in].shape.d[0] < 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "only models with one f32 input of samples can be measured");
     LMB_TRY(random_input(b, lmb_shape_count(&model->value[in].shape) / model->value[in].shape.d[0] * batch, err));
+    b->products = lmb_args_get(a, "train", NULL) && train->precision == LMB_TRAIN_BF16 ? LMB_BF16 : LMB_F32;
     if (lmb_args_get(a, "train", NULL))
-        return prepare_training(b, model, backends, batch, smoothing, err);
+        return prepare_training(b, model, backends, batch, &train->label_smoothing, err);
     lmb_plan_options o = { .backends = backends };
     LMB_TRY(lmb_pass_deploy(model, NULL, batch, &b->g, err));
     LMB_TRY(lmb_plan_compile(b->g, &o, &b->plan, err));
@@ -197,7 +199,7 @@ static void print_groups(const lmb_plan *p, double peak)
 static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *err)
 {
     bool brief = lmb_args_get(a, "brief", NULL) != NULL;
-    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1")), peak = brief ? 0 : lmb_cpu_peak();
+    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1")), peak = brief ? 0 : lmb_cpu_peak(b->products);
 
     if (!(seconds > 0 && seconds <= 3600))
         return LMB_FAIL(err, LMB_E_ARG, "--seconds %s; it must be in (0, 3600]", lmb_args_get(a, "seconds", ""));
@@ -207,8 +209,8 @@ static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *
         lmb_plan_info info = lmb_plan_describe(b->plan);
         print_steps(b->plan, peak);
         print_groups(b->plan, peak);
-        printf("\npeak %.1f GFLOP/s; %.3f ms a run of %lld samples; %d layout conversions; arena %zu bytes\n", peak / 1e9,
-               1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
+        printf("\npeak %.1f GFLOP/s in %s; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes\n", peak / 1e9,
+               lmb_dtype_name(b->products), 1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
     }
     printf("images/s %.1f\n", (double)batch / median);
     return LMB_OK;
@@ -247,13 +249,13 @@ static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_er
     return lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, model, err);
 }
 
-static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, const char *backend, double smoothing, lmb_error *err)
+static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, lmb_error *err)
 {
     int64_t batch;
     bench b = { 0 };
 
     LMB_TRY(lmb_args_int(a, "batch", lmb_args_get(a, "train", NULL) ? 32 : 1, 1, 65536, &batch, err));
-    lmb_status st = prepare(&b, model, a, backend, batch, &smoothing, err);
+    lmb_status st = prepare(&b, model, a, train, batch, err);
     if (st == LMB_OK)
         st = report(&b, a, batch, err);
     bench_free(&b);
@@ -274,12 +276,13 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     size_t n = strlen(a.word[0]);
     if (n > 5 && strcmp(a.word[0] + n - 5, ".onnx") == 0) {
         LMB_TRY(lmb_onnx_read(a.word[0], NULL, &model, err));
-        st = bench_model(model, &a, "cpu", 0, err);
+        lmb_train_config train = { .backend = "cpu" };
+        st = bench_model(model, &a, &train, err);
     } else {
         LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &j, err));
         st = build(&j, &a, &model, err);
         if (st == LMB_OK)
-            st = bench_model(model, &a, j.stage.train.backend, j.stage.train.label_smoothing, err);
+            st = bench_model(model, &a, &j.stage.train, err);
         lmb_job_close(&j);
     }
     lmb_graph_destroy(model);

@@ -14,7 +14,7 @@ static const char usage[] =
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "case", "seed", NULL };
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_args a;
     int cases = 0, failed = 0;
     int64_t seed;
@@ -24,7 +24,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck check op [NAME]`");
     const char *label = lmb_args_get(&a, "case", NULL);
     LMB_TRY(lmb_args_int(&a, "seed", 1, 0, INT64_MAX, &seed, err));
-    LMB_TRY(lmb_cpu_backends("cpu", backends, err));
+    if (lmb_cpu_backends_bf16("cpu", backends, &(lmb_error)LMB_ERROR_INIT) != LMB_OK) /* the widest choice that there is */
+        LMB_TRY(lmb_cpu_backends("cpu", backends, err));
     for (const lmb_op_case *c = lmb_op_cases; c->op; c++) {
         lmb_error local = LMB_ERROR_INIT;
         int checked = 0;

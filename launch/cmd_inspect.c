@@ -98,7 +98,7 @@ lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb
     lmb_status st = lmb_plan_compile(batched, &o, &plan, err);
     if (st == LMB_OK) {
         lmb_plan_info i = lmb_plan_describe(plan);
-        printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d layout conversions\n", i.cost.macs / (double)batch,
+        printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d conversions\n", i.cost.macs / (double)batch,
                i.arena_bytes, (long long)batch, i.steps, i.conversions);
         if (strcmp(lmb_args_get(a, "plan", ""), "infer") == 0 || lmb_args_get(a, "time", NULL))
             st = print_plan(plan, lmb_args_get(a, "time", NULL) != NULL, err);
@@ -109,9 +109,9 @@ lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb
 }
 
 /* The plan of a training step. */
-static lmb_status inspect_training(const lmb_graph *model, const char *backend, const lmb_args *a, lmb_error *err)
+static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a, lmb_error *err)
 {
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_program *program = NULL;
     const lmb_plan *p = NULL;
     double smoothing = 0;
@@ -119,7 +119,7 @@ static lmb_status inspect_training(const lmb_graph *model, const char *backend, 
     int64_t batch;
 
     LMB_TRY(batch_of(a, &batch, err));
-    LMB_TRY(lmb_cpu_backends(backend, backends, err));
+    LMB_TRY(lmb_train_backends(train, backends, err));
     LMB_TRY(lmb_program_create(model, &loss, backends, &program, err));
     lmb_status st = lmb_program_plan(program, batch, &p, err);
     if (st == LMB_OK) {
@@ -141,7 +141,7 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
     if (st == LMB_OK)
         st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
     if (st == LMB_OK)
-        st = strcmp(plan, "train") == 0 ? inspect_training(model, j.stage.train.backend, a, err)
+        st = strcmp(plan, "train") == 0 ? inspect_training(model, &j.stage.train, a, err)
                                         : lmbi_inspect_graph(model, j.stage.train.backend, a, err);
     lmb_graph_destroy(model);
     lmb_job_close(&j);

@@ -163,7 +163,7 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
     int n_wrt;
-    lmb_plan_options o = { .backends = p->backends, .update_state = true };
+    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true };
     lmb_status st = LMB_OK;
 
     c->source = malloc(sizeof *c->source * n);

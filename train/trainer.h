@@ -17,6 +17,7 @@
 
 #include "comm/watch.h"
 #include "core/base/log.h"
+#include "core/cpu/cpu.h"
 #include "datasets/loader.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
@@ -31,7 +32,7 @@ struct lmb_tree;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     lmb_augment augment;
@@ -39,6 +40,12 @@ typedef struct lmb_train_config {
     const char *backend;
 } lmb_train_config;
 extern const lmb_field lmb_train_fields[];
+
+enum { LMB_TRAIN_F32, LMB_TRAIN_BF16 }; /* lmb_train_config.precision */
+
+/* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this processor,
+ * build or backend has none in that precision. */
+LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err);
 
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);

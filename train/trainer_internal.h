@@ -21,7 +21,7 @@ struct lmb_trainer {
     const lmb_graph *model;
     const lmb_dataset *train, *valid;
     lmb_comm *comm, *own_comm;
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
     void *optimizer_config, *schedule_config;

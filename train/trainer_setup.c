@@ -3,16 +3,17 @@
 #include <string.h>
 
 #include "core/base/config.h"
-#include "core/cpu/cpu.h"
 #include "train/trainer_internal.h"
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
+static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
 
 const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
     LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
+    LMB_CHOICE(lmb_train_config, precision, 0, precisions, "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
     LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can"),
@@ -54,6 +55,11 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
     if (!t->schedule_config)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a schedule");
     return lmb_fields_bind(t->schedule->fields, t->c.schedule, t->schedule_config, err);
+}
+
+lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err)
+{
+    return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err) : lmb_cpu_backends(c->backend, list, err);
 }
 
 static int threads_of(const lmb_train_config *c, int ranks) { return c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
@@ -152,9 +158,20 @@ static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *
     return make_loader(t, err);
 }
 
+/* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
+static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
+{
+    for (int i = 0; t->c.precision == LMB_TRAIN_BF16 && i < t->model->n_nodes; i++)
+        if (strcmp(t->model->node[i].op->name, "FakeQuant") == 0)
+            return LMB_FAIL(err, LMB_E_ARG, "train.precision is bf16, but the model trains with fake quantisation (node %s), which "
+                            "needs f32; set train.precision=f32 for this training", t->model->node[i].name);
+    return LMB_OK;
+}
+
 static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
 {
-    LMB_TRY(lmb_cpu_backends(t->c.backend, t->backends, err));
+    LMB_TRY(check_precision(t, err));
+    LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {
         LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
@@ -165,6 +182,7 @@ static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
     const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce)", sums, sizeof sums, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));
     if (t->comm->size > 1) { /* hashing all samples takes its time */
         lmb_hash data = t->train->hash(t->train);

@@ -44,7 +44,8 @@ typedef struct lmb_op_case {
 
 extern const lmb_op_case lmb_op_cases[]; /* ends with op NULL */
 
-/* Run one case. `backends`: kernels to compare with the reference, may be NULL.
+/* Run one case. `backends`: kernels to compare with the reference, may be NULL. If one of them rounds activations, all
+ * inputs are numbers that bf16 holds, and results may differ by some roundings.
  *   checked   number of comparisons made (kernels + gradients), may be NULL
  *   errors    E_NUMERIC with what differs and the repro line */
 LMB_MUST_CHECK lmb_status lmb_check_case(const lmb_op_case *c, const lmb_backend *const *backends, uint64_t seed,

@@ -7,18 +7,24 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/base/bf16.h"
 #include "core/cpu/batch_norm_act.h"
 #include "core/cpu/kernels.h"
 #include "core/ops/batch_norm.h"
 
-static const lmbi_batch_norm_loops *loops(void)
+static const lmbi_batch_norm_loops *loops(lmb_dtype kept)
 {
+#if defined(LMB_CPU_BF16)
+    if (kept == LMB_BF16)
+        return &lmbi_batch_norm_bf16;
+#endif
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
         return &lmbi_batch_norm_avx512;
     if (__builtin_cpu_supports("avx2"))
         return &lmbi_batch_norm_avx2;
 #endif
+    (void)kept;
     return &lmbi_batch_norm_plain;
 }
 
@@ -36,6 +42,11 @@ static lmb_status create(const lmb_call *c, void **state, size_t *scratch, lmb_e
     return LMB_OK;
 }
 
+static float first(const lmb_tensor *x, int64_t c)
+{
+    return x->dtype == LMB_BF16 ? lmb_bf16_get(((const uint16_t *)x->data)[c]) : ((const float *)x->data)[c];
+}
+
 static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
@@ -43,16 +54,18 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
     double *mean = r->scratch, *var = mean + C;
     float *f = (float *)(var + C), *b = f + C;
-    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data;
+    const lmbi_batch_norm_loops *loop = loops(r->in[0].dtype);
+    const void *x = r->in[0].data;
+    const float *scale = r->in[1].data, *bias = r->in[2].data;
     const float *old[2] = { r->in[3].data, r->in[4].data };
     bool none = !*a->function, relu = *a->function == 'R';
 
     (void)state, (void)err;
     memset(mean, 0, sizeof *mean * 2 * (size_t)C);
-    loops()->statistics(x, rows, C, mean, var);
+    loop->statistics(x, rows, C, mean, var);
     for (int64_t c = 0; c < C; c++) {
         double m = mean[c] / (double)rows, v = var[c] / (double)rows - m * m;
-        mean[c] = m + (double)x[c];
+        mean[c] = m + (double)first(&r->in[0], c);
         var[c] = v > 0 ? v : 0;
         float mean32 = (float)mean[c], inverse = (float)(1.0 / sqrt(var[c] + (double)a->epsilon));
         double results[5] = { 0, a->momentum * (double)old[0][c] + (1.0 - a->momentum) * mean[c],
@@ -64,7 +77,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         b[c] = bias[c] - mean32 * f[c];
     }
     if (r->out[0].data)
-        loops()->apply(x, r->n_in > 5 ? r->in[5].data : NULL, r->out[0].data, rows, C, f, b, relu ? 0 : none ? -INFINITY : a->lo,
+        loop->apply(x, r->n_in > 5 ? r->in[5].data : NULL, r->out[0].data, rows, C, f, b, relu ? 0 : none ? -INFINITY : a->lo,
               relu || none ? INFINITY : a->hi);
     return LMB_OK;
 }
@@ -76,7 +89,9 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
     int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
     double *sum = r->scratch, *product = sum + C;
     float *f = (float *)(product + C), *b = f + C, *g = b + C, *h = g + C;
-    const float *dy = r->in[0].data, *x = r->in[1].data, *scale = r->in[2].data, *bias = r->in[3].data;
+    const lmbi_batch_norm_loops *loop = loops(r->in[1].dtype);
+    const void *dy = r->in[0].data, *x = r->in[1].data;
+    const float *scale = r->in[2].data, *bias = r->in[3].data;
     const float *mean = r->in[4].data, *inverse = r->in[5].data;
     bool none = !*a->function, relu = *a->function == 'R';
     /* the mask is (lo, hi]: Clip's closed range begins one float below lo; without a function even NaN must pass */
@@ -90,7 +105,7 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
     }
     if (none)
         lo = -INFINITY, hi = INFINITY;
-    loops()->products(dy, x, rows, C, f, b, mean, lo, hi, sum, product);
+    loop->products(dy, x, rows, C, f, b, mean, lo, hi, sum, product);
     for (int64_t c = 0; c < C; c++) {
         double share = 1.0 / (double)rows, slope = (double)f[c] * (double)inverse[c] * (double)inverse[c] * product[c] * share;
         if (r->out[1].data)
@@ -101,7 +116,7 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
         h[c] = (float)(slope * (double)mean[c] - (double)f[c] * sum[c] * share);
     }
     if (r->out[0].data)
-        loops()->combine(dy, x, r->out[0].data, rows, C, f, b, g, h, lo, hi);
+        loop->combine(dy, x, r->out[0].data, rows, C, f, b, g, h, lo, hi);
     return LMB_OK;
 }
 
@@ -113,3 +128,15 @@ const lmb_kernel lmbi_cpu_batch_norm_act_grad = {
     .name = "nhwc:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .create = create, .run = grad_run, .inplace = true,
 };
+
+#if defined(LMB_CPU_BF16)
+/* The same with activations kept in bf16. */
+const lmb_kernel lmbi_bf16_batch_norm_act = {
+    .name = "bf16:batch_norm_act", .op = "BatchNormAct", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
+    .storage = lmbi_bf16_activations, .create = create, .run = run,
+};
+const lmb_kernel lmbi_bf16_batch_norm_act_grad = {
+    .name = "bf16:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
+    .layout = lmbi_all_nhwc, .storage = lmbi_bf16_activations, .create = create, .run = grad_run, .inplace = true,
+};
+#endif

@@ -1,9 +1,20 @@
 /* core/cpu/batch_norm_loops.h - the loops of batch_norm_act.c, once for each kind of vector unit: included by
- * batch_norm_plain.c, batch_norm_avx2.c and batch_norm_avx512.c, which say NAME. All give the same bits. */
+ * batch_norm_plain.c, batch_norm_avx2.c and batch_norm_avx512.c, which say NAME, and give the same bits; and with activations
+ * kept in bf16 by batch_norm_bf16.c, which says DATA_IS_BF16. Sums and coefficients are f32 and double in any case. */
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef DATA_IS_BF16
+#include <immintrin.h>
+
+#include "core/base/bf16.h"
+typedef uint16_t lmbi_data;
+#else
+typedef float lmbi_data;
+#endif
+
 #include "core/cpu/batch_norm_act.h"
+#define DATA lmbi_data
 
 #define INLINE __attribute__((always_inline)) static inline
 
@@ -35,33 +46,39 @@ enum { BLOCK = 256 };
     for (int64_t r = 0, n = (rows) < BLOCK ? (rows) : BLOCK; r < (rows);                                  \
          r += BLOCK, n = (rows) - r < BLOCK ? (rows) - r : BLOCK)
 
-static void statistics(const float *x, int64_t rows, int64_t C, double *s, double *q)
+static void statistics(const void *data, int64_t rows, int64_t C, double *s, double *q)
 {
+    const DATA *x = data;
     EACH_BLOCK(rows)
         EACH_WIDTH(C, add_statistics_16(x + r * C + c, n, C, x + c, s + c, q + c),
                    add_statistics_8(x + r * C + c, n, C, x + c, s + c, q + c),
                    add_statistics_1(x + r * C + c, n, C, x + c, s + c, q + c));
 }
 
-static void apply(const float *x, const float *add, float *y, int64_t rows, int64_t C, const float *f, const float *b,
-                          float lo, float hi)
+static void apply(const void *data, const void *other, void *result, int64_t rows, int64_t C, const float *f, const float *b,
+                  float lo, float hi)
 {
+    const DATA *x = data, *add = other;
+    DATA *y = result;
 #define APPLY(w) apply_##w(x + r * C + c, add ? add + r * C + c : NULL, y + r * C + c, n, C, f + c, b + c, lo, hi)
     EACH_BLOCK(rows)
         EACH_WIDTH(C, APPLY(16), APPLY(8), APPLY(1));
 }
 
-static void products(const float *dy, const float *x, int64_t rows, int64_t C, const float *f, const float *b,
-                             const float *mean, float lo, float hi, double *s, double *p)
+static void products(const void *gradient, const void *data, int64_t rows, int64_t C, const float *f, const float *b,
+                     const float *mean, float lo, float hi, double *s, double *p)
 {
+    const DATA *dy = gradient, *x = data;
 #define PRODUCTS(w) add_products_##w(dy + r * C + c, x + r * C + c, n, C, f + c, b + c, mean + c, lo, hi, s + c, p + c)
     EACH_BLOCK(rows)
         EACH_WIDTH(C, PRODUCTS(16), PRODUCTS(8), PRODUCTS(1));
 }
 
-static void combine(const float *dy, const float *x, float *dx, int64_t rows, int64_t C, const float *f, const float *b,
-                            const float *g, const float *h, float lo, float hi)
+static void combine(const void *gradient, const void *data, void *result, int64_t rows, int64_t C, const float *f, const float *b,
+                    const float *g, const float *h, float lo, float hi)
 {
+    const DATA *dy = gradient, *x = data;
+    DATA *dx = result;
 #define COMBINE(w) combine_##w(dy + r * C + c, x + r * C + c, dx + r * C + c, n, C, f + c, b + c, g + c, h + c, lo, hi)
     EACH_BLOCK(rows)
         EACH_WIDTH(C, COMBINE(16), COMBINE(8), COMBINE(1));

@@ -1,5 +1,5 @@
 /* core/cpu/batch_norm_width.h - inner loops of batch_norm_loops.h over W channels side by side, W a power of two:
- * included once for each W, so that sums stay in registers. Rows are C floats apart. Four sums take turns, which hides the latency
+ * included once for each W, so that sums stay in registers. Rows are C numbers apart. Four sums take turns, which hides the latency
  * of additions; their order is the same for every processor. */
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -10,25 +10,59 @@
 typedef float VEC __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t INT __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
+#ifdef DATA_IS_BF16
+INLINE VEC FN(get)(const uint16_t *p)
+{
+#if W == 16
+    return (VEC)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16);
+#elif W == 8
+    return (VEC)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16);
+#else
+    return (VEC){ lmb_bf16_get(*p) };
+#endif
+}
+INLINE void FN(put)(uint16_t *p, VEC v)
+{
+#if W == 16
+    _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#elif W == 8
+    _mm_storeu_si128((__m128i *)(void *)p, (__m128i)_mm256_cvtneps_pbh((__m256)v));
+#else
+    *p = lmb_bf16_of(v[0]);
+#endif
+}
+#else
+INLINE VEC FN(get)(const float *p) { return *(const VEC *)(const void *)p; }
+INLINE void FN(put)(float *p, VEC v) { *(VEC *)(void *)p = v; }
+#endif
 INLINE VEC FN(load)(const float *p) { return *(const VEC *)(const void *)p; }
-INLINE void FN(store)(float *p, VEC v) { *(VEC *)(void *)p = v; }
 INLINE VEC FN(choose)(INT yes, VEC a, VEC b) { return (VEC)((yes & (INT)a) | (~yes & (INT)b)); }
+/* NaN stays: of two operands max and min give the second when one is NaN. */
+INLINE VEC FN(limited)(VEC v, VEC low, VEC high)
+{
+#if defined(DATA_IS_BF16) && W == 16
+    return (VEC)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)v));
+#else
+    v = FN(choose)(v < low, low, v);
+    return FN(choose)(v > high, high, v);
+#endif
+}
 INLINE VEC FN(all)(float v) { return (VEC){ 0 } + v; }
 
 /* s, q [W] += sums of x - shift and of their squares over `rows` rows, into double */
-INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const float *shift, double *s, double *q)
+INLINE void FN(add_statistics)(const DATA *x, int64_t rows, int64_t C, const DATA *shift, double *s, double *q)
 {
-    VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(load)(shift);
+    VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(get)(shift);
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
         _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
-            VEC v = FN(load)(x + (r + k) * C) - at;
+            VEC v = FN(get)(x + (r + k) * C) - at;
             sum[k] += v;
             square[k] += v * v;
         }
     for (; r < rows; r++) {
-        VEC v = FN(load)(x + r * C) - at;
+        VEC v = FN(get)(x + r * C) - at;
         sum[0] += v;
         square[0] += v * v;
     }
@@ -40,16 +74,15 @@ INLINE void FN(add_statistics)(const float *x, int64_t rows, int64_t C, const fl
 }
 
 /* y = act(f x + b [+ add]) */
-INLINE void FN(apply)(const float *x, const float *add, float *y, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(apply)(const DATA *x, const DATA *add, DATA *y, int64_t rows, int64_t C, const float *f, const float *b,
                       float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
-        VEC v = scale * FN(load)(x + r * C) + shift;
+        VEC v = scale * FN(get)(x + r * C) + shift;
         if (add)
-            v += FN(load)(add + r * C);
-        v = FN(choose)(v < low, low, v);
-        FN(store)(y + r * C, FN(choose)(v > high, high, v));
+            v += FN(get)(add + r * C);
+        FN(put)(y + r * C, FN(limited)(v, low, high));
     }
 }
 
@@ -61,7 +94,7 @@ INLINE VEC FN(masked)(VEC dy, VEC x, VEC scale, VEC shift, VEC lo, VEC hi)
 }
 
 /* s, p [W] += sums of masked dy and of its products with x - mean */
-INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(add_products)(const DATA *dy, const DATA *x, int64_t rows, int64_t C, const float *f, const float *b,
                              const float *mean, float lo, float hi, double *s, double *p)
 {
     VEC sum[4] = { { 0 } }, product[4] = { { 0 } }, scale = FN(load)(f), shift = FN(load)(b), at = FN(load)(mean),
@@ -70,12 +103,12 @@ INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int6
     for (; r + 4 <= rows; r += 4)
         _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
-            VEC v = FN(load)(x + (r + k) * C), d = FN(masked)(FN(load)(dy + (r + k) * C), v, scale, shift, low, high);
+            VEC v = FN(get)(x + (r + k) * C), d = FN(masked)(FN(get)(dy + (r + k) * C), v, scale, shift, low, high);
             sum[k] += d;
             product[k] += d * (v - at);
         }
     for (; r < rows; r++) {
-        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
+        VEC v = FN(get)(x + r * C), d = FN(masked)(FN(get)(dy + r * C), v, scale, shift, low, high);
         sum[0] += d;
         product[0] += d * (v - at);
     }
@@ -87,13 +120,13 @@ INLINE void FN(add_products)(const float *dy, const float *x, int64_t rows, int6
 }
 
 /* dx = f masked(dy) + g x + h */
-INLINE void FN(combine)(const float *dy, const float *x, float *dx, int64_t rows, int64_t C, const float *f, const float *b,
+INLINE void FN(combine)(const DATA *dy, const DATA *x, DATA *dx, int64_t rows, int64_t C, const float *f, const float *b,
                         const float *g, const float *h, float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
-        VEC v = FN(load)(x + r * C), d = FN(masked)(FN(load)(dy + r * C), v, scale, shift, low, high);
-        FN(store)(dx + r * C, scale * d + (slope * v + rest));
+        VEC v = FN(get)(x + r * C), d = FN(masked)(FN(get)(dy + r * C), v, scale, shift, low, high);
+        FN(put)(dx + r * C, scale * d + (slope * v + rest));
     }
 }
 

@@ -248,6 +248,13 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
     }
 }
 
+/* NCHW to NHWC, or back. */
+static void turn(const void *from, void *to, const lmb_shape *nchw, bool to_nhwc)
+{
+    lmb_tensor a = { .dtype = LMB_F32, .shape = *nchw, .data = (void *)from }, b = { .dtype = LMB_F32, .shape = *nchw, .data = to };
+    lmbi_convert(&a, to_nhwc ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC, &b, to_nhwc ? LMB_LAYOUT_NHWC : LMB_LAYOUT_PLAIN);
+}
+
 static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
 {
     const lmbi_taps *g = &s->g;
@@ -261,7 +268,7 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
         pack(s, r->in[1].data, packed);
     if (s->flat) {
         x = (float *)(void *)(scratch + s->source), y = (float *)(void *)(scratch + s->result);
-        lmbi_transpose(r->in[0].data, scratch + s->source, &in, 4, true);
+        turn(r->in[0].data, scratch + s->source, &in, true);
     }
     if (s->by_row)
         convolve_by_row(s, x, packed, y, e, (float *)(void *)(scratch + s->image), at);
@@ -280,7 +287,7 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
     if (!s->flat)
         return;
     s->l->finish(e, g->n * g->oh * g->ow, g->k, 0, y);
-    lmbi_transpose(y, r->out[0].data, &out, 4, false);
+    turn(y, r->out[0].data, &out, false);
 }
 
 static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
@@ -401,8 +408,8 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     (void)err;
     if (s->flat) {
         lmb_shape in = LMB_SHAPE(g->n, g->c, g->h, g->w), out = LMB_SHAPE(g->n, g->k, g->oh, g->ow);
-        lmbi_transpose(x, scratch + s->source, &in, 4, true);
-        lmbi_transpose(dy, scratch + s->result, &out, 4, true);
+        turn(x, scratch + s->source, &in, true);
+        turn(dy, scratch + s->result, &out, true);
         x = (float *)(void *)(scratch + s->source), dy = (float *)(void *)(scratch + s->result);
     }
     int64_t width = s->by_row ? kernel_width(g) : g->kernel, next = lmbi_up(width * c, 16) * per_tap; /* rows of taps */

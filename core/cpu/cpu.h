@@ -23,9 +23,16 @@ const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN *
  * list: caller storage of 3. E_ARG names the choices. */
 LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
 
-/* Multiply-adds in registers on the calling thread for about 20 ms: f32 operations a second, a multiply-add counting
- * 2. What a kernel can at most reach on this processor at its present clock. */
-double lmb_cpu_peak(void);
+/* The list for a training step that keeps its feature maps in bf16: products of bf16 numbers summed in f32, all else (weights,
+ * statistics, loss, gradients of weights, everything from the global pooling on) in f32. "cpu" or "onednn", which again has no Winograd.
+ * list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED names what processor or build lack. */
+enum { LMB_CPU_BACKENDS = 6 };
+LMB_MUST_CHECK lmb_status lmb_cpu_backends_bf16(const char *name, const lmb_backend *list[LMB_CPU_BACKENDS], lmb_error *err);
+
+/* Multiply-adds in registers on the calling thread for about 20 ms: operations a second, a multiply-add counting 2. What a
+ * kernel can at most reach on this processor at its present clock with products of f32 numbers, or of bf16 (f32 where the
+ * processor has no such products). */
+double lmb_cpu_peak(lmb_dtype products);
 
 #ifdef __cplusplus
 }

@@ -29,6 +29,16 @@ extern const lmb_kernel lmbi_own_gemm, lmbi_own_matmul;
 /* The best kernels of this build, NULL-terminated: of ours where they are faster, and of oneDNN if there is one. */
 extern const lmb_kernel *const lmbi_best_kernels[];
 
+/* Feature maps in bf16 (bf16.c lists them): for processors with AVX-512 BF16, in builds with LMB_CPU_BF16. */
+extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
+    lmbi_bf16_global_average_pool, lmbi_bf16_broadcast_area, lmbi_bf16_bias_grad, lmbi_bf16_relu, lmbi_bf16_relu_grad,
+    lmbi_bf16_clip, lmbi_bf16_clip_grad, lmbi_bf16_add, lmbi_bf16_winograd_conv, lmbi_bf16_winograd_conv_act,
+    lmbi_bf16_winograd_conv_data, lmbi_bf16_winograd_conv_weights, lmbi_bf16_conv, lmbi_bf16_conv_weights;
+const lmb_backend *lmbi_backend_onednn_bf16(void);
+
+/* lmb_kernel.storage: every rank-4 operand in bf16; those of a convolution but the weights. */
+lmb_dtype lmbi_bf16_activations(const lmb_call *c, int operand);
+lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand);
 /* Every rank-4 operand in NHWC. */
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
 /* The convolution ops: activations NHWC, weights and their gradient plain. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/bf16.h"
 #include "core/cpu/kernels.h"
 #include "core/ops/conv.h"
 #include "core/ops/gemm.h"
@@ -161,7 +162,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         args[i] = (dnnl_exec_arg_t){ o->arg, o->packed ? o->packed : o->plain };
     }
     if (s->sum >= 0 && r->n_in > s->sum && r->in[s->sum].data)
-        memcpy(r->out[0].data, r->in[s->sum].data, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
+        memcpy(r->out[0].data, r->in[s->sum].data, lmb_shape_bytes(&r->out[0].shape, r->out[0].dtype));
     dnnl_memory_set_data_handle(s->pad, (char *)r->scratch + s->pad_offset);
     args[s->n] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, s->pad };
     if (st == dnnl_success)
@@ -177,28 +178,33 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 
 /* ---- convolution ---- */
 
-/* Descriptors of a convolution: as the plan has them, and open for the primitive to choose. */
+/* Descriptors of a convolution: as the plan has them, and open for the primitive to choose. kept: of activations; weights
+ * are f32 in the plan, what the products take is of the same type as activations, and gradients of weights are f32. */
 typedef struct conv_descs {
     dnnl_memory_desc_t x, w, w_any, b, y;
+    dnnl_memory_desc_t w_hint; /* of the forward primitive */
     dnnl_dims_t stride, dilation, before, after;
 } conv_descs;
 
-static void conv_descs_of(const lmb_conv *v, conv_descs *d)
+static void conv_descs_of(const lmb_conv *v, dnnl_data_type_t kept, bool gradient, conv_descs *d)
 {
+    dnnl_data_type_t taken = gradient ? dnnl_f32 : kept;
     dnnl_dims_t x = { v->n, v->c, v->h, v->w }, y = { v->n, v->k, v->oh, v->ow }, b = { v->k };
     dnnl_dims_t w4 = { v->k, v->c, v->kh, v->kw };
     dnnl_dims_t w5 = { v->group, v->k / v->group, v->c / v->group, v->kh, v->kw };
 
-    dnnl_memory_desc_init_by_tag(&d->x, 4, x, dnnl_f32, dnnl_nhwc);
-    dnnl_memory_desc_init_by_tag(&d->y, 4, y, dnnl_f32, dnnl_nhwc);
+    dnnl_memory_desc_init_by_tag(&d->x, 4, x, kept, dnnl_nhwc);
+    dnnl_memory_desc_init_by_tag(&d->y, 4, y, kept, dnnl_nhwc);
     dnnl_memory_desc_init_by_tag(&d->b, 1, b, dnnl_f32, dnnl_x);
     if (v->group == 1) {
         dnnl_memory_desc_init_by_tag(&d->w, 4, w4, dnnl_f32, dnnl_oihw);
-        dnnl_memory_desc_init_by_tag(&d->w_any, 4, w4, dnnl_f32, dnnl_format_tag_any);
+        dnnl_memory_desc_init_by_tag(&d->w_any, 4, w4, taken, dnnl_format_tag_any);
     } else {
         dnnl_memory_desc_init_by_tag(&d->w, 5, w5, dnnl_f32, dnnl_goihw);
-        dnnl_memory_desc_init_by_tag(&d->w_any, 5, w5, dnnl_f32, dnnl_format_tag_any);
+        dnnl_memory_desc_init_by_tag(&d->w_any, 5, w5, taken, dnnl_format_tag_any);
     }
+    d->w_hint = d->w_any;
+    d->w_hint.data_type = kept;
     d->stride[0] = v->sh, d->stride[1] = v->sw;
     d->dilation[0] = v->dh - 1, d->dilation[1] = v->dw - 1;
     d->before[0] = v->ph, d->before[1] = v->pw;
@@ -261,7 +267,7 @@ static bool after_conv(const lmb_call *c, primitive *s, dnnl_post_ops_t *after)
     return ok;
 }
 
-static lmb_status conv_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static lmb_status conv_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     bool bias = c->n_in > 2 && c->in[2].present, ok;
@@ -271,7 +277,7 @@ static lmb_status conv_create(const lmb_call *c, void **state, size_t *scratch, 
     conv_descs d;
     primitive *s = begin();
 
-    conv_descs_of(&v, &d);
+    conv_descs_of(&v, kept, false, &d);
     ok = s && after_conv(c, s, &after) &&
          dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d.x,
                   &d.w_any, bias ? &d.b : NULL, &d.y, d.stride, d.dilation, d.before, d.after) == dnnl_success &&
@@ -293,11 +299,11 @@ static bool forward_hint(primitive *s, const conv_descs *d, dnnl_primitive_desc_
 {
     dnnl_convolution_desc_t op;
     return dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d->x,
-               &d->w_any, NULL, &d->y, d->stride, d->dilation, d->before, d->after) == dnnl_success &&
+               &d->w_hint, NULL, &d->y, d->stride, d->dilation, d->before, d->after) == dnnl_success &&
            dnnl_primitive_desc_create(hint, &op, NULL, s->engine, NULL) == dnnl_success;
 }
 
-static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static lmb_status data_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     dnnl_convolution_desc_t op;
@@ -306,7 +312,7 @@ static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, 
     primitive *s = begin();
     bool ok;
 
-    conv_descs_of(&v, &d);
+    conv_descs_of(&v, kept, false, &d);
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, &d.y, d.stride,
                                                           d.dilation, d.before, d.after) == dnnl_success &&
@@ -321,7 +327,7 @@ static lmb_status data_create(const lmb_call *c, void **state, size_t *scratch, 
     return finish(s, ok, state, scratch, err);
 }
 
-static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     dnnl_convolution_desc_t op;
@@ -330,7 +336,7 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     primitive *s = begin();
     bool ok;
 
-    conv_descs_of(&v, &d);
+    conv_descs_of(&v, kept, true, &d);
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, NULL, &d.y,
                                                              d.stride, d.dilation, d.before, d.after) == dnnl_success &&
@@ -345,16 +351,30 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     return finish(s, ok, state, scratch, err);
 }
 
-static const lmb_kernel conv = { .name = "onednn:conv", .op = "Conv", .domain = "", .accepts = conv_ok,
-                                 .layout = lmbi_conv_layout, .create = conv_create, .run = run, .destroy = destroy };
-static const lmb_kernel conv_act = { .name = "onednn:conv_act", .op = "ConvAct", .domain = "limbeck", .accepts = conv_ok,
-                                     .layout = lmbi_conv_layout, .create = conv_create, .run = run, .destroy = destroy };
-static const lmb_kernel conv_data = { .name = "onednn:conv_data", .op = "ConvGradData", .domain = "limbeck",
-                                      .accepts = conv_ok, .layout = lmbi_conv_layout, .create = data_create, .run = run,
-                                      .destroy = destroy };
-static const lmb_kernel conv_weights = { .name = "onednn:conv_weights", .op = "ConvGradWeights", .domain = "limbeck",
-                                         .accepts = conv_ok, .layout = lmbi_conv_layout, .create = weights_create,
-                                         .run = run, .destroy = destroy };
+#define CREATE(which)                                                                                              \
+    static lmb_status which##_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)             \
+    {                                                                                                              \
+        return which##_create_as(c, dnnl_f32, state, scratch, err);                                                \
+    }                                                                                                              \
+    static lmb_status which##_create_bf16(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)        \
+    {                                                                                                              \
+        return which##_create_as(c, dnnl_bf16, state, scratch, err);                                               \
+    }
+CREATE(conv)
+CREATE(data)
+CREATE(weights)
+
+#define CONV(lower, text, Op, Domain, make)                                                                            \
+    static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = conv_ok,          \
+                                      .layout = lmbi_conv_layout, .create = make##_create, .run = run,                 \
+                                      .destroy = destroy };                                                            \
+    static const lmb_kernel lower##_bf16 = { .name = "onednn-bf16:" text, .op = Op, .domain = Domain, .accepts = conv_ok, \
+                                             .layout = lmbi_conv_layout, .storage = lmbi_conv_bf16,                    \
+                                             .create = make##_create_bf16, .run = run, .destroy = destroy }
+CONV(conv, "conv", "Conv", "", conv);
+CONV(conv_act, "conv_act", "ConvAct", "limbeck", conv);
+CONV(conv_data, "conv_data", "ConvGradData", "limbeck", data);
+CONV(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights);
 
 /* ---- Gemm ---- */
 
@@ -444,6 +464,10 @@ POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
             &conv_weights, &gemm
 static const lmb_kernel *const kernels[] = { ALL, NULL };
 const lmb_kernel *const lmbi_best_kernels[] = { LMBI_AHEAD, ALL, LMBI_OWN, NULL };
-static const lmb_backend backend = { "onednn", "convolutions and matrix products by oneDNN", kernels };
+static const lmb_kernel *const kernels_bf16[] = { &conv_bf16, &conv_act_bf16, &conv_data_bf16, &conv_weights_bf16, NULL };
+static const lmb_backend backend = { .name = "onednn", .summary = "convolutions and matrix products by oneDNN", .kernels = kernels };
+static const lmb_backend backend_bf16 = { .name = "onednn-bf16", .summary = "convolutions of feature maps in bf16 by oneDNN",
+                                          .kernels = kernels_bf16, .rounding = LMB_BF16_ERROR };
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }
+const lmb_backend *lmbi_backend_onednn_bf16(void) { return &backend_bf16; }

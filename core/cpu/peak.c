@@ -23,6 +23,20 @@ __attribute__((target("avx512f"))) static double chains_512(float *sink)
     return 2.0 * 16 * CHAINS * ROUNDS;
 }
 
+__attribute__((target("avx512f,avx512bf16"))) static double chains_bf16(float *sink)
+{
+    __m512 a[CHAINS];
+    __m512bh x = (__m512bh)_mm512_set1_epi16(0x3f00), y = (__m512bh)_mm512_set1_epi16(0x0100); /* 0.5 and next to nothing */
+    for (int k = 0; k < CHAINS; k++)
+        a[k] = _mm512_set1_ps((float)k);
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = 0; k < CHAINS; k++)
+            a[k] = _mm512_dpbf16_ps(a[k], x, y);
+    for (int k = 0; k < CHAINS; k++)
+        *sink += _mm512_reduce_add_ps(a[k]);
+    return 4.0 * 16 * CHAINS * ROUNDS;
+}
+
 __attribute__((target("avx2,fma"))) static double chains_256(float *sink)
 {
     __m256 a[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
@@ -50,14 +64,17 @@ static double chains_plain(float *sink)
     return 2.0 * 4 * CHAINS * ROUNDS;
 }
 
-double lmb_cpu_peak(void)
+double lmb_cpu_peak(lmb_dtype products)
 {
     double (*chains)(float *sink) = chains_plain, best = 0, end = lmb_seconds() + 0.02;
     volatile float keep; /* or the loops would be taken away */
     float sink = 0;
 
+    (void)products;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
+    if (products == LMB_BF16 && __builtin_cpu_supports("avx512bf16"))
+        chains = chains_bf16;
+    else if (__builtin_cpu_supports("avx512f"))
         chains = chains_512;
     else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         chains = chains_256;

@@ -9,6 +9,7 @@
 
 #include "core/base/compiler.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/pool_window.h"
 
 static bool window_ok(const lmb_call *c, const char **why)
 {
@@ -21,20 +22,6 @@ static bool window_ok(const lmb_call *c, const char **why)
         if (a->dilations.v[i] != 1)
             return false;
     return true;
-}
-
-/* Rows and columns [y0, y1) x [x0, x1) of the input under window (oy, ox). */
-typedef struct window { int64_t y0, y1, x0, x1; double n; } window;
-
-static window window_at(const lmb_pooling *p, int64_t oy, int64_t ox, bool include_pad)
-{
-    int64_t y = oy * p->stride[1] - p->before[1], x = ox * p->stride[2] - p->before[2];
-    int64_t ye = y + p->kernel[1], xe = x + p->kernel[2];
-    int64_t ymax = p->in[1] + p->after[1], xmax = p->in[2] + p->after[2];
-    window w = { y < 0 ? 0 : y, ye > p->in[1] ? p->in[1] : ye, x < 0 ? 0 : x, xe > p->in[2] ? p->in[2] : xe, 0 };
-    w.n = include_pad ? (double)(((ye > ymax ? ymax : ye) - y) * ((xe > xmax ? xmax : xe) - x))
-                      : (double)((w.y1 - w.y0) * (w.x1 - w.x0));
-    return w;
 }
 
 /* One window after another, inlined into loops that LMB_HOT compiles for each processor. */
@@ -74,13 +61,6 @@ INLINE void add_scaled(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, float
     for (int64_t c = 0; c < C; c++)
         y[c] += f * x[c];
 }
-
-#define EACH_WINDOW                                           \
-    for (int64_t n = 0; n < p.n; n++)                         \
-        for (int64_t oy = 0; oy < p.out[1]; oy++)             \
-            for (int64_t ox = 0; ox < p.out[2]; ox++)
-#define OUT_AT (((n * p.out[1] + oy) * p.out[2] + ox) * p.c)
-#define IN_AT(yy, xx) (((n * p.in[1] + (yy)) * p.in[2] + (xx)) * p.c)
 
 LMB_HOT static void max_all(lmb_pooling p, const float *LMB_RESTRICT x, float *LMB_RESTRICT out)
 {

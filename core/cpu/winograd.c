@@ -7,7 +7,7 @@
  * multiplies the transformed input with the transformed gradient.
  *
  * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every run;
- * the backend "onednn" has none of this, for comparisons.
+ * the backend "onednn" has none of this, for comparisons. winograd_bf16.c, for feature maps in bf16, has larger ones.
  *   source   Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, F(4x4, 3x3); the choice of points:
  *            Alam et al. 2022, Winograd Convolution for Deep Neural Networks: Efficient Point Selection
  */
@@ -54,9 +54,15 @@ lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward)
     g.side = (g.ow + 3) / 4;
     g.tiles = g.n * g.down * g.side;
     g.block = CACHE_FLOATS / (LMBI_POINTS * (g.c + g.k)) / LMBI_TILE * LMBI_TILE;
-    int64_t most = (g.tiles + LMBI_TILE - 1) / LMBI_TILE * LMBI_TILE;
-    g.block = g.block < LMBI_TILE ? LMBI_TILE : g.block > most ? most : g.block;
+    g.block = g.block < LMBI_TILE ? LMBI_TILE : g.block;
+    lmbi_winograd_lengthen(&g, 1);
     return g;
+}
+
+void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times)
+{
+    int64_t most = (g->tiles + LMBI_TILE - 1) / LMBI_TILE * LMBI_TILE;
+    g->block = g->block * times > most ? most : g->block * times;
 }
 
 static bool accepts(const lmb_call *c, const char **why)
@@ -86,16 +92,18 @@ static void destroy(void *state)
     free(p);
 }
 
-static lmb_status create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
+/* Blocks are `times` as long as usual. */
+static lmb_status create(const lmb_call *c, bool backward, int64_t times, const lmbi_winograd_loops *loops, void **state,
+                         size_t *scratch, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
-    const lmbi_winograd_loops *list[4];
     plan *p = malloc(sizeof *p);
 
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
     p->g = lmbi_winograd_of(&v, backward);
-    p->loops = lmbi_winograd_choices(list)[0];
+    lmbi_winograd_lengthen(&p->g, times);
+    p->loops = loops;
     p->u = NULL;
     *scratch = sizeof(float) * LMBI_POINTS * (size_t)(p->g.block * (p->g.c + p->g.k) + p->g.c * p->g.k);
     *state = p;
@@ -103,9 +111,9 @@ static lmb_status create(const lmb_call *c, bool backward, void **state, size_t 
 }
 
 /* Conv, ConvAct: constant weights are transformed once. */
-static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, false, state, scratch, err));
+    LMB_TRY(create(c, false, 1, loops, state, scratch, err));
     plan *p = *state;
     if (!c->in[1].data)
         return LMB_OK;
@@ -118,15 +126,29 @@ static lmb_status forward_create(const lmb_call *c, void **state, size_t *scratc
     return LMB_OK;
 }
 
-static lmb_status backward_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
+static const lmbi_winograd_loops *best(void)
 {
-    return create(c, true, state, scratch, err);
+    const lmbi_winograd_loops *list[4];
+    return lmbi_winograd_choices(list)[0];
 }
 
-static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
-{
-    return create(c, false, state, scratch, err);
-}
+#define CREATE(suffix, loops)                                                                                           \
+    static lmb_status forward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
+    {                                                                                                                   \
+        return prepare(c, loops, state, scratch, err);                                                                  \
+    }                                                                                                                   \
+    static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
+    {                                                                                                                   \
+        return create(c, true, 1, loops, state, scratch, err);                                                          \
+    }                                                                                                                   \
+    static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
+    {                                                                                                                   \
+        return create(c, false, (loops)->longer, loops, state, scratch, err);                                           \
+    }
+CREATE(, best())
+#if defined(LMB_CPU_BF16)
+CREATE(_bf16, &lmbi_winograd_bf16)
+#endif
 
 /* Scratch: the transformed weights, then what the loops want. */
 static void convolve(const plan *p, const lmb_run *r, int backward, const lmbi_winograd_end *e)
@@ -177,10 +199,18 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, make, fn)                                                                     \
-    const lmb_kernel lmbi_winograd_##lower = { .name = "winograd:" text, .op = Op, .domain = Domain, .accepts = accepts, \
-                                               .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
-KERNEL(conv, "conv", "Conv", "", forward_create, forward_run);
-KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", forward_create, act_run);
-KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", backward_create, backward_run);
-KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run);
+#define KERNEL(name_, text, Op, Domain, make, fn, ...)                                                          \
+    const lmb_kernel name_ = { .name = text, .op = Op, .domain = Domain, .accepts = accepts, .layout = lmbi_conv_layout, \
+                               .create = make, .run = fn, .destroy = destroy, __VA_ARGS__ }
+KERNEL(lmbi_winograd_conv, "winograd:conv", "Conv", "", forward_create, forward_run, );
+KERNEL(lmbi_winograd_conv_act, "winograd:conv_act", "ConvAct", "limbeck", forward_create, act_run, );
+KERNEL(lmbi_winograd_conv_data, "winograd:conv_data", "ConvGradData", "limbeck", backward_create, backward_run, );
+KERNEL(lmbi_winograd_conv_weights, "winograd:conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run, );
+#if defined(LMB_CPU_BF16)
+#define BF16 .storage = lmbi_conv_bf16
+KERNEL(lmbi_bf16_winograd_conv, "winograd-bf16:conv", "Conv", "", forward_create_bf16, forward_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_act, "winograd-bf16:conv_act", "ConvAct", "limbeck", forward_create_bf16, act_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_data, "winograd-bf16:conv_data", "ConvGradData", "limbeck", backward_create_bf16, backward_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_weights, "winograd-bf16:conv_weights", "ConvGradWeights", "limbeck", weights_create_bf16,
+       weights_run, BF16);
+#endif

@@ -5,7 +5,8 @@
 
 #include "core/ops/conv.h"
 
-/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. */
+/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. x, y and dy are
+ * f32, or bf16 for lmbi_winograd_bf16. */
 typedef struct lmbi_winograd {
     int64_t n, h, w, c, oh, ow, k;
     int64_t ph, pw;     /* zeros before the first row and column           */
@@ -21,17 +22,20 @@ enum {
 };
 
 /* What becomes of the sums: + bias [k] + add (like y), each NULL for none, then limited to [lo, hi]. */
-typedef struct lmbi_winograd_end { const float *bias, *add; float lo, hi; } lmbi_winograd_end;
+typedef struct lmbi_winograd_end { const float *bias; const void *add; float lo, hi; } lmbi_winograd_end;
 
 typedef struct lmbi_winograd_loops {
     /* weights [k, c, 3, 3] -> u. backward: for the gradient of the input; then g->c counts the convolution's outputs. */
     void (*weights)(const lmbi_winograd *g, const float *w, int backward, float *u);
     /* scratch: 36 * block * (c + k) floats */
-    void (*forward)(const lmbi_winograd *g, const float *x, const float *u, const lmbi_winograd_end *e, float *y, float *scratch);
+    void (*forward)(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch);
     /* dw [k, c, 3, 3]. scratch: 36 * (block * (c + k) + c * k) floats. */
-    void (*gradient)(const lmbi_winograd *g, const float *x, const float *dy, float *dw, float *scratch);
+    void (*gradient)(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch);
+    int64_t longer; /* times the usual block for `gradient`, where numbers are shorter than floats */
 } lmbi_winograd_loops;
 
+/* Blocks so many times as long, as far as there are tiles. */
+void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times);
 /* The geometry of a convolution, or (backward) of its gradient by the input: a convolution of dy with the padding that
  * is left. */
 lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward);
@@ -39,5 +43,6 @@ lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward);
 const lmbi_winograd_loops *const *lmbi_winograd_choices(const lmbi_winograd_loops *list[4]);
 
 extern const lmbi_winograd_loops lmbi_winograd_plain, lmbi_winograd_avx2, lmbi_winograd_avx512;
+extern const lmbi_winograd_loops lmbi_winograd_bf16; /* x, y, dy and what is added are bf16; AVX-512 with BF16 */
 
 #endif

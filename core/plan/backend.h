@@ -4,8 +4,9 @@
  * kernel accepts a call or says why not; the first that accepts is created for exactly these shapes and
  * then only runs. The reference kernel of the op (core/graph/op.h) is the end of every list.
  *
- * Layout: a rank-4 activation may live as NCHW (plain) or NHWC. A kernel says what each operand must be; the
- * planner carries layouts from step to step and converts only where two steps disagree.
+ * Layout: a rank-4 activation may live as NCHW (plain) or NHWC. Storage: an f32 activation may be kept in bf16, which the
+ * graph knows nothing of. A kernel says what each operand must be; the planner carries both from step to step and
+ * converts only where two steps disagree.
  */
 #ifndef LMB_CORE_PLAN_BACKEND_H
 #define LMB_CORE_PLAN_BACKEND_H
@@ -26,6 +27,9 @@ typedef struct lmb_kernel {
     /* Layout of operand i (inputs first, then outputs; LMB_OUT); asked for rank-4 operands only. Tensors in
      * lmb_run keep their NCHW shape; only the bytes are in the other order. NULL: plain. */
     lmb_layout (*layout)(const lmb_call *c, int operand);
+    /* Type in which operand i is kept, for f32 operands: LMB_F32 or LMB_BF16; the call says f32, the tensors in lmb_run say
+     * how it is kept. NULL: as the graph has it. */
+    lmb_dtype (*storage)(const lmb_call *c, int operand);
     /* Prepare for these shapes. *state may stay NULL. *scratch: bytes wanted in lmb_run.scratch. */
     lmb_status (*create)(const lmb_call *c, void **state, size_t *scratch, lmb_error *err); /* may be NULL */
     lmb_status (*run)(void *state, const lmb_run *r, lmb_error *err);
@@ -37,6 +41,7 @@ typedef struct lmb_kernel {
 typedef struct lmb_backend {
     const char *name, *summary;
     const lmb_kernel *const *kernels; /* NULL-terminated, best first */
+    double rounding; /* relative error that its kernels may add by keeping numbers shorter than f32; 0: none. Checks allow for it. */
 } lmb_backend;
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
  * With backends the graph is first rewritten by core/passes/fuse.h; the plan then owns what it runs and translates the
  * caller's values. One walk over the needed nodes in graph order:
  *   1. choose a kernel: the backends' lists in order, the reference last; remember why better ones refused
- *   2. make its operands have the layouts it wants, inserting a conversion where they do not (once each)
+ *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once each)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
  * then lifetimes are known and memory.c places the storages.
  */
@@ -78,8 +78,24 @@ static bool same_op(const lmb_kernel *k, const lmb_op *op)
     return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
 }
 
-/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined. */
-static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_kernel **out, void **state,
+/* trained[v]: v comes, in whatever way, from a parameter that is trained. */
+static void find_trained(const lmb_graph *g, bool *trained)
+{
+    for (int v = 0; v < g->n_values; v++)
+        trained[v] = g->value[v].role == LMB_ROLE_PARAMETER && !g->value[v].frozen;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool any = false;
+        for (int k = 0; k < n->n_in; k++)
+            any |= n->in[k] != LMB_NONE && trained[n->in[k]];
+        for (int k = 0; any && k < n->n_out; k++)
+            trained[n->out[k]] = true;
+    }
+}
+
+/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined.
+ *   exact   only kernels that keep the graph's types */
+static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
                                 size_t *scratch, char *reason, size_t cap, lmb_error *err)
 {
     reason[0] = 0;
@@ -89,7 +105,7 @@ static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, const lmb_
             const char *why = "no reason given";
             lmb_error local = LMB_ERROR_INIT;
             lmb_status st = LMB_OK;
-            if (!same_op(*k, c->op))
+            if (!same_op(*k, c->op) || (exact && (*k)->storage))
                 continue;
             if ((*k)->accepts && !(*k)->accepts(c, &why))
                 st = LMB_E_UNSUPPORTED;
@@ -121,7 +137,7 @@ static bool order_free(const lmb_call *c)
     return true;
 }
 
-/* ---- layouts ---- */
+/* ---- layouts and storage types ---- */
 
 /* With one channel or one pixel both orders are the same bytes. */
 static bool has_two_layouts(const lmbi_pvalue *v)
@@ -129,18 +145,20 @@ static bool has_two_layouts(const lmbi_pvalue *v)
     return v->shape.n == 4 && v->shape.d[1] != 1 && v->shape.d[2] * v->shape.d[3] != 1;
 }
 
-/* The pvalue that holds v in the wanted layout, after appending a conversion step if need be. */
-static int in_layout(lmb_plan *p, int v, lmb_layout want, lmb_error *err)
+/* The pvalue that holds v in the wanted form, after appending a conversion step if need be. */
+static int in_form(lmb_plan *p, int v, lmb_layout want, lmb_dtype dtype, lmb_error *err)
 {
-    lmbi_pvalue *x = &p->value[v];
-
-    if (x->layout == want || !has_two_layouts(x))
-        return v;
-    if (x->converted >= 0)
-        return x->converted;
-    lmbi_pvalue copy = *x;
+    if (!has_two_layouts(&p->value[v]))
+        want = p->value[v].layout;
+    for (int k = v; k >= 0; k = p->value[k].other)
+        if (p->value[k].layout == want && p->value[k].dtype == dtype)
+            return k;
+    lmbi_pvalue copy = p->value[v];
+    bool turned = copy.layout != want, cast = copy.dtype != dtype;
+    double before = (double)copy.bytes;
     copy.layout = want;
-    copy.converted = v;
+    copy.dtype = dtype;
+    copy.bytes = lmb_shape_bytes(&copy.shape, dtype);
     copy.fixed = copy.bindable = false;
     copy.bound = NULL;
     copy.first = copy.last = p->n_steps;
@@ -151,14 +169,20 @@ static int in_layout(lmb_plan *p, int v, lmb_layout want, lmb_error *err)
         return -1;
     }
     p->value[id].storage = storage;
-    p->value[v].converted = id;
-    s->label = "layout";
+    p->value[v].other = id;
+    s->label = !cast ? "layout" : turned ? "layout+cast" : "cast";
     s->convert = true;
-    s->to_nhwc = want == LMB_LAYOUT_NHWC;
     s->in[0] = v;
     s->out[0] = id;
-    s->cost.bytes = 2.0 * (double)copy.bytes;
+    s->cost.bytes = before + (double)copy.bytes;
     return id;
+}
+
+/* The type in which a kernel wants operand k. */
+static lmb_dtype wanted_type(const lmb_kernel *k, const lmb_call *c, int operand)
+{
+    lmb_dtype own = operand < c->n_in ? c->in[operand].dtype : c->out[operand - c->n_in].dtype;
+    return k && k->storage && own == LMB_F32 ? k->storage(c, operand) : own;
 }
 
 static lmb_layout wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand)
@@ -210,8 +234,7 @@ static bool dies_here(const lmb_plan *p, int src, int i, const int *last_use)
     for (int v = 0; v < p->n_values; v++) {
         if (p->value[v].storage != storage)
             continue;
-        int last = v < p->g->n_values ? last_use[v] : last_use[p->value[v].converted];
-        if (last > i)
+        if (last_use[p->value[v].origin] > i)
             return false;
     }
     return true;
@@ -226,7 +249,7 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
         const lmb_value *x = &g->value[v];
         lmbi_pvalue pv = { .name = x->name, .dtype = x->dtype, .shape = x->shape,
                            .bytes = lmb_shape_bytes(&x->shape, x->dtype), .storage = -1, .first = -1, .last = -1,
-                           .converted = -1 };
+                           .origin = v, .other = -1 };
         pv.fixed = pv.bindable = x->role == LMB_ROLE_INPUT || lmb_role_is_state(x->role);
         int id = add_value(p, &pv);
         if (id < 0)
@@ -269,7 +292,7 @@ static lmb_status give_storage(lmb_plan *p, int v, int src, lmb_error *err)
  * or its source can be rebound by the caller; then they are copied. */
 static lmb_status plan_view(lmb_plan *p, const lmb_node *n, lmb_error *err)
 {
-    int src = in_layout(p, n->in[0], LMB_LAYOUT_PLAIN, err), dst = n->out[0];
+    int src = in_form(p, n->in[0], LMB_LAYOUT_PLAIN, p->g->value[n->in[0]].dtype, err), dst = n->out[0];
     if (src < 0)
         return LMB_E_NOMEM;
     p->value[dst].first = p->n_steps - 1;
@@ -325,7 +348,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     const lmb_kernel *kernel;
     void *state = NULL;
     size_t scratch = 0;
-    LMB_TRY(choose_kernel(p, &call, &kernel, &state, &scratch, reason, sizeof reason, err));
+    LMB_TRY(choose_kernel(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason, sizeof reason, err));
     bool free_order = kernel ? kernel->order_free : order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
@@ -333,7 +356,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         if (n->in[k] == LMB_NONE)
             continue;
         lmb_layout want = free_order ? common : wanted_layout(kernel, &call, k);
-        operand[k] = in_layout(p, n->in[k], want, err);
+        operand[k] = in_form(p, n->in[k], want, wanted_type(kernel, &call, k), err);
         if (operand[k] < 0) {
             drop_state(kernel, state);
             return LMB_E_NOMEM;
@@ -362,6 +385,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
             continue;
         lmb_layout made = free_order ? common : wanted_layout(kernel, &call, LMB_OUT(&call, k));
         p->value[v].layout = has_two_layouts(&p->value[v]) ? made : LMB_LAYOUT_PLAIN;
+        p->value[v].dtype = wanted_type(kernel, &call, LMB_OUT(&call, k));
+        p->value[v].bytes = lmb_shape_bytes(&p->value[v].shape, p->value[v].dtype);
         p->value[v].first = at;
         int share = -1;
         if (k == 0 && inplace && operand[0] >= 0 && !p->value[v].fixed && !p->options.no_reuse &&
@@ -377,15 +402,17 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     return LMB_OK;
 }
 
-/* Outputs that the caller may bind are plain: convert at the end what is not. The converted copy takes the
- * place of the value for binding and reading. */
+/* Outputs that the caller may bind are plain and of the graph's type: convert at the end what is not. The converted copy
+ * takes the place of the value for binding and reading. */
 static lmb_status plain_outputs(lmb_plan *p, lmb_error *err)
 {
     for (int v = 0; v < p->g->n_values; v++)
-        if (p->value[v].bindable && p->value[v].storage >= 0 && p->value[v].layout != LMB_LAYOUT_PLAIN) {
-            int c = in_layout(p, v, LMB_LAYOUT_PLAIN, err);
+        if (p->value[v].bindable && p->value[v].storage >= 0) {
+            int c = in_form(p, v, LMB_LAYOUT_PLAIN, p->g->value[v].dtype, err);
             if (c < 0)
                 return LMB_E_NOMEM;
+            if (c == v)
+                continue;
             p->value[c].fixed = true;
             p->storage[p->value[c].storage].fixed = true;
         }
@@ -453,7 +480,11 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
         p->g = p->fused;
     bool *needed = malloc(sizeof *needed * ((size_t)p->g->n_values + 1));
     int *last_use = malloc(sizeof *last_use * ((size_t)p->g->n_values + 1));
-    lmb_status st = needed && last_use ? compile_steps(p, needed, last_use, err) : NOMEM(err);
+    bool exact = p->options.frozen_exact;
+    p->trained = exact ? malloc(sizeof *p->trained * ((size_t)p->g->n_values + 1)) : NULL;
+    if (p->trained)
+        find_trained(p->g, p->trained);
+    lmb_status st = needed && last_use && (!exact || p->trained) ? compile_steps(p, needed, last_use, err) : NOMEM(err);
     free(needed);
     free(last_use);
     return st;
@@ -494,5 +525,6 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
+    free(p->trained);
     free(p);
 }

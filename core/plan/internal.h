@@ -4,16 +4,17 @@
 
 #include "core/plan/plan.h"
 
-/* A plan value: each graph value has one with the same number; layout conversions append more. */
+/* A plan value: each graph value has one with the same number; conversions append its other forms (layout, storage type). */
 typedef struct lmbi_pvalue {
     const char *name;
-    lmb_dtype dtype;
+    lmb_dtype dtype;   /* in which it is kept                                             */
     lmb_shape shape;
     size_t bytes;
     lmb_layout layout;
     int storage;       /* index of the memory it lives in, -1: nothing reads or makes it */
     int first, last;   /* steps that make it and read it last; first -1: before step 0    */
-    int converted;     /* pvalue with the other layout, -1                                */
+    int origin;        /* the graph's value that this is a form of                        */
+    int other;         /* next form of the same value, -1                                 */
     bool fixed;        /* lives for the whole plan: input, state, constant, output        */
     bool bindable;
     void *bound;       /* caller's memory                                                 */
@@ -36,7 +37,7 @@ typedef struct lmbi_step {
     int *in, *out;            /* pvalues; -1: left out           */
     lmb_tensor *tensor;       /* [n_in + n_out], data filled when pointers are resolved */
     size_t scratch;
-    bool to_nhwc, convert;    /* node == NULL: transpose; otherwise plain copy */
+    bool convert;             /* node == NULL: to another form; otherwise plain copy */
     lmb_cost cost;
     double seconds, best;     /* of `runs` timed runs, and of the shortest */
     long runs;
@@ -49,6 +50,7 @@ struct lmb_plan {
     lmb_graph *fused;    /* owned, or NULL                           */
     lmb_vid *map;        /* [values of asked] -> value of fused      */
     lmb_plan_options options;
+    bool *trained;       /* [values of g] with frozen_exact: depends on a trained parameter; else NULL */
     int n_values, cap_values;
     lmbi_pvalue *value;
     int n_storage;
@@ -72,7 +74,7 @@ static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
 
 /* memory.c: storages -> offsets in the arena. */
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err);
-/* layout.c: NCHW <-> NHWC of elements of `size` bytes. */
-void lmbi_transpose(const void *src, void *dst, const lmb_shape *nchw, size_t size, bool to_nhwc);
+/* layout.c: the same numbers in another layout, storage type (f32, bf16), or both. */
+void lmbi_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after);
 
 #endif

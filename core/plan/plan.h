@@ -27,6 +27,7 @@ typedef struct lmb_plan_options {
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
+    bool frozen_exact;                  /* what depends on no trained parameter (a teacher) is kept in the graph's types */
     bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
 } lmb_plan_options;
 
@@ -51,12 +52,12 @@ int lmb_plan_steps(const lmb_plan *p);
 int lmb_plan_ready(const lmb_plan *p, lmb_vid v);
 
 typedef struct lmb_plan_info {
-    size_t arena_bytes;    /* activations, own inputs and outputs, converted layouts */
+    size_t arena_bytes;    /* activations, own inputs and outputs, converted forms  */
     size_t live_bytes;     /* lower bound: most bytes alive at one step              */
     size_t scratch_bytes;  /* part of the arena: largest scratch of a kernel         */
     size_t state_bytes;    /* state and constants                                    */
     lmb_cost cost;         /* of all steps                                           */
-    int steps, conversions;/* steps; of these, layout conversions                    */
+    int steps, conversions;/* steps; of these, conversions of layout or storage type */
 } lmb_plan_info;
 lmb_plan_info lmb_plan_describe(const lmb_plan *p);
 
@@ -72,10 +73,10 @@ void lmb_plan_trace(lmb_plan *p, lmb_trace *t, int lane);
 
 /* One step, for tools. Strings belong to the plan. */
 typedef struct lmb_plan_step {
-    const char *kernel;  /* "reference" when no backend took the node; "layout" and "copy" have no node */
+    const char *kernel;  /* "reference" when no backend took the node; "layout", "cast", "layout+cast" and "copy" have no node */
     const char *node, *op; /* op NULL: no node                                                          */
     const char *refused; /* why the best kernel declined, or NULL                                       */
-    lmb_dtype dtype;     /* of the first output that is made                                            */
+    lmb_dtype dtype;     /* in which the first output that is made is kept                              */
     lmb_shape shape;
     lmb_cost cost;
     double seconds, best; /* since the last reset: mean and shortest run; 0 while timing is off          */

@@ -57,7 +57,7 @@ void lmb_plan_print(const lmb_plan *p, struct lmb_str *out)
         lmb_str_add(out, "\n");
     }
     lmb_plan_info info = lmb_plan_describe(p);
-    lmb_str_addf(out, "%d steps (%d layout conversions), %.0f MACs, arena %zu bytes (most alive at once %zu, "
+    lmb_str_addf(out, "%d steps (%d conversions), %.0f MACs, arena %zu bytes (most alive at once %zu, "
                  "scratch %zu), state and constants %zu bytes\n", info.steps, info.conversions, info.cost.macs,
                  info.arena_bytes, info.live_bytes, info.scratch_bytes, info.state_bytes);
 }

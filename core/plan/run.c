@@ -4,11 +4,13 @@
 #include "core/base/threads.h"
 #include "core/plan/internal.h"
 
-/* The pvalue that stands for v towards the caller: its plain copy if it was made in another layout. */
+/* The pvalue that stands for v towards the caller: its plain copy of the graph's type if it was made in another form. */
 static int outward(const lmb_plan *p, lmb_vid v)
 {
-    const lmbi_pvalue *x = &p->value[v];
-    return x->layout != LMB_LAYOUT_PLAIN && x->converted >= 0 ? x->converted : v;
+    for (int k = v; k >= 0; k = p->value[k].other)
+        if (p->value[k].layout == LMB_LAYOUT_PLAIN && p->value[k].dtype == p->g->value[v].dtype)
+            return k;
+    return v;
 }
 
 static void *pointer(const lmb_plan *p, int v)
@@ -68,7 +70,7 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
 
     if (!s->node) {
         if (s->convert)
-            lmbi_transpose(in[0].data, out[0].data, &in[0].shape, lmb_dtype_bytes(in[0].dtype), s->to_nhwc);
+            lmbi_convert(&in[0], p->value[s->in[0]].layout, &out[0], p->value[s->out[0]].layout);
         else
             memmove(out[0].data, in[0].data, lmb_shape_bytes(&in[0].shape, in[0].dtype));
         return LMB_OK;

@@ -1,7 +1,8 @@
 /* tests/bench/train_peer.c - how many images a second a whole training step does: loader, forward, backward, reduction,
  * SGD with momentum, by the trainer, on pictures of noise in memory. tests/bench/train_peer.py sets it against PyTorch.
  *
- *     bench_train_peer MODEL C H W BATCH THREADS SECONDS      MODEL: the `model` section, as "{name: resnet, depth: 8}"
+ *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
+ *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32 or bf16
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
@@ -78,6 +79,7 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_fields_bind(lmb_train_fields, lmb_config_root(train_text), &train, err));
     train.batch = atoi(argv[5]);
     train.threads = atoi(argv[6]);
+    train.precision = argv[8] && strcmp(argv[8], "bf16") == 0 ? LMB_TRAIN_BF16 : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));
@@ -99,8 +101,8 @@ int main(int argc, char **argv)
 {
     lmb_error err = LMB_ERROR_INIT;
 
-    if (argc != 8) {
-        fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS\n");
+    if (argc != 8 && argc != 9) {
+        fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]\n");
         return 2;
     }
     lmb_comm *comm = NULL;

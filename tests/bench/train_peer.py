@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""tests/bench/train_peer.py - f32 training steps of the same networks, ours and PyTorch's, in turns.
+"""tests/bench/train_peer.py - training steps of the same networks, ours and PyTorch's, in turns.
 
     train_peer.py BUILD [--models resnet8,resnet20,lenet5,mobilenet_v2] [--rounds 5] [--seconds 2] [--threads 2]
+                        [--precision f32|bf16]
 
 BUILD: build folder with tests/bench_train_peer. Each round runs one after the other for some seconds and gives one ratio of
 images a second; printed are the median ratio and the smallest and largest. PyTorch: channels_last, tuned by the environment
-(AVX-512 kernels that Debian's build leaves off, memory that is not given back); LMB_PEER_PYTHON names the interpreter of
+(AVX-512 kernels that Debian's build leaves off, memory that is not given back); with bf16 its best of autocast; LMB_PEER_PYTHON names the interpreter of
 a virtual environment with a newer one, LMB_PEER_COMPILE=1 adds torch.compile.
 """
 import argparse, os, statistics, subprocess, sys
@@ -73,9 +74,9 @@ def network(name):
     return nn.Sequential(*layers, conv_norm(i, 1280, 1, act=nn.ReLU6), *head(1280))
 
 
-def torch_worker(name, seconds, threads):
+def torch_worker(name, seconds, threads, precision):
     """Forward, loss, backward, SGD with momentum on one batch that stays; prints images a second."""
-    import time
+    import contextlib, time
     import torch
     torch.set_num_threads(threads)
     torch.manual_seed(1)
@@ -90,7 +91,9 @@ def torch_worker(name, seconds, threads):
 
     def once():
         step.zero_grad(set_to_none=True)
-        loss(net(x), y).backward()
+        with torch.autocast('cpu', torch.bfloat16) if precision == 'bf16' else contextlib.nullcontext():
+            error = loss(net(x), y)
+        error.backward()
         step.step()
     end = time.perf_counter() + 0.5
     once()
@@ -115,6 +118,7 @@ def main():
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--seconds', type=float, default=2)
     p.add_argument('--threads', type=int, default=2)
+    p.add_argument('--precision', default='f32', choices=['f32', 'bf16'])
     a = p.parse_args()
     python = os.environ.get('LMB_PEER_PYTHON', '/usr/bin/python3')
     print('%-14s %10s %10s   ratio' % ('model', 'ours', 'PyTorch'))
@@ -123,15 +127,15 @@ def main():
         ours, theirs = [], []
         for _ in range(a.rounds):
             ours.append(output([os.path.join(a.build, 'tests/bench_train_peer'), section, *map(str, shape), str(batch),
-                                str(a.threads), str(a.seconds)]))
-            theirs.append(output([python, __file__, '--worker', name, str(a.seconds), str(a.threads)], TUNED))
+                                str(a.threads), str(a.seconds), a.precision]))
+            theirs.append(output([python, __file__, '--worker', name, str(a.seconds), str(a.threads), a.precision], TUNED))
         ratios = [o / t for o, t in zip(ours, theirs)]
         print('%-14s %10.0f %10.0f   %.2f  (%.2f to %.2f)' % (name, statistics.median(ours), statistics.median(theirs),
                                                               statistics.median(ratios), min(ratios), max(ratios)), flush=True)
 
 
 if __name__ == '__main__':
-    if len(sys.argv) == 5 and sys.argv[1] == '--worker':
-        torch_worker(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    if len(sys.argv) == 6 and sys.argv[1] == '--worker':
+        torch_worker(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
     else:
         main()

@@ -23,7 +23,7 @@ refused 2 "did you mean train" "$limbeck" trian
 refused 2 "did you mean --set" "$limbeck" train x.yaml --sett a=b
 refused 1 "no such file" "$limbeck" train "$dir/missing.yaml"
 refused 2 "did you mean 'epochs'" $t --set train.epocs=3
-refused 2 "it must be in \[0, 1e+06\]" $t --set train.epochs=-1
+refused 2 "it must be in \[1, 1e+06\]" $t --set train.epochs=-1
 refused 2 "a number is needed" $t --set train.lr=fast
 refused 2 "did you mean resnet" $t --set model=resnt
 refused 2 "6 n + 2" $t --set 'model={name: resnet, depth: 9}'

@@ -50,6 +50,16 @@ three=$(weights 3 --set train.mode=fast --set train.bucket_kb=1) # 140 samples a
 [ -n "$three" ] && [ "$three" = "$(weights 3 --set train.mode=fast --set train.bucket_kb=0)" ] || fail "3 ranks: overlap changes bits"
 [ "$three" = "$(weights 3 --set train.mode=fast --set train.reduce=messages)" ] || fail "3 ranks: the window changes bits"
 
+half=$(weights 1 --set train.precision=bf16)
+if [ -n "$half" ]; then
+    [ "$half" != "$one" ] || fail "bf16 should give other bits: is the test blind?"
+    for n in 2 4; do
+        [ "$(weights $n --set train.precision=bf16 --set train.threads=2)" = "$half" ] || fail "$n ranks end in other bits than one with bf16"
+    done
+else
+    grep -q "train.precision=f32" "$dir/log.1" || fail "bf16 fails without its sentence"
+fi
+
 if mpirun -n 3 --oversubscribe "$limbeck" train "$dir/run.yaml" --fresh >"$dir/log.3" 2>&1; then fail "3 ranks in deterministic mode were accepted"; fi
 grep -q "needs 1, 2, 4" "$dir/log.3" || fail "3 ranks: no sentence"
 

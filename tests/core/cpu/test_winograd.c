@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/bf16.h"
 #include "core/base/compiler.h"
 #include "core/check/check.h"
 #include "core/cpu/cpu.h"
@@ -27,7 +28,7 @@ static float *numbers(size_t n, uint32_t index)
     float *f = malloc(sizeof *f * (n + 1));
     ck_assert_ptr_nonnull(f);
     for (size_t i = 0; i < n; i++)
-        f[i] = lmb_rand_uniform(&r, (uint32_t)i) * 2 - 1;
+        f[i] = lmb_bf16_get(lmb_bf16_of(lmb_rand_uniform(&r, (uint32_t)i) * 2 - 1));
     return f;
 }
 
@@ -68,14 +69,35 @@ static void drop(tensors *t)
                         }                                                                                        \
                 }
 
-static void near(const float *got, const double *want, size_t n, const char *what)
+/* f32: 3e-6 of the largest. bf16: 1.5 % of the typical number, and no more than 6 % of the largest. */
+static void near(const float *got, const double *want, size_t n, bool half, const char *what)
 {
-    double scale = 0, worst = 0;
+    double scale = 0, worst = 0, squares = 0, errors = 0;
     for (size_t i = 0; i < n; i++) {
+        double e = fabs(got[i] - want[i]);
         scale = fmax(scale, fabs(want[i]));
-        worst = fmax(worst, fabs(got[i] - want[i]));
+        worst = fmax(worst, e);
+        squares += want[i] * want[i];
+        errors += e * e;
     }
-    ck_assert_msg(worst <= 3e-6 * scale, "%s: off by %g of %g", what, worst, scale);
+    ck_assert_msg(worst <= (half ? 0.06 : 3e-6) * scale, "%s: off by %g of %g", what, worst, scale);
+    ck_assert_msg(sqrt(errors) <= 0.015 * sqrt(squares), "%s: errors of %g of %g", what, sqrt(errors), sqrt(squares));
+}
+
+/* The numbers of f, which bf16 holds, in bf16; malloc'd. */
+static uint16_t *narrow(const float *f, size_t n)
+{
+    uint16_t *h = malloc(sizeof *h * (n + 1));
+    ck_assert_ptr_nonnull(h);
+    for (size_t i = 0; i < n; i++)
+        h[i] = lmb_bf16_of(f[i]);
+    return h;
+}
+
+static void widen(const uint16_t *h, float *f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        f[i] = lmb_bf16_get(h[i]);
 }
 
 static float *scratch_for(const lmbi_winograd *g)
@@ -87,28 +109,39 @@ static float *scratch_for(const lmbi_winograd *g)
     return s;
 }
 
-static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v)
+static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool half)
 {
     lmbi_winograd g = lmbi_winograd_of(v, false), back = lmbi_winograd_of(v, true);
+    lmbi_winograd_lengthen(&g, l->longer);
     tensors t = make(v);
     double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
     float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
     float *u = malloc(sizeof *u * (size_t)(LMBI_POINTS * v->c * v->k)), *s = scratch_for(&g), *sb = scratch_for(&back);
+
+    uint16_t *hx = narrow(t.x, t.nx), *hy = narrow(t.y, t.ny); /* and their results come here too */
+    const void *in = half ? (void *)hx : t.x, *out = half ? (void *)hy : t.y;
 
     ck_assert(want_y && want_x && want_w && y && dx && dw && u);
     for (size_t i = 0; i < t.ny; i++)
         want_y[i] = t.b[i % (size_t)v->k];
     EACH_PRODUCT(v, xi, wi, yi, want_y[yi] += (double)t.x[xi] * t.w[wi]; want_x[xi] += (double)t.y[yi] * t.w[wi];
                  want_w[wi] += (double)t.y[yi] * t.x[xi])
+    l->gradient(&g, in, out, dw, s);
+    near(dw, want_w, t.nw, half, "gradient of the weights");
+    uint16_t *made = malloc(sizeof *made * (t.nx + t.ny));
+    ck_assert_ptr_nonnull(made);
     l->weights(&g, t.w, 0, u);
-    l->forward(&g, t.x, u, &(lmbi_winograd_end){ t.b, NULL, -INFINITY, INFINITY }, y, s);
-    near(y, want_y, t.ny, "convolution");
+    l->forward(&g, in, u, &(lmbi_winograd_end){ t.b, NULL, -INFINITY, INFINITY }, half ? (void *)made : y, s);
+    if (half)
+        widen(made, y, t.ny);
+    near(y, want_y, t.ny, half, "convolution");
     l->weights(&back, t.w, 1, u);
-    l->forward(&back, t.y, u, &(lmbi_winograd_end){ NULL, NULL, -INFINITY, INFINITY }, dx, sb);
-    near(dx, want_x, t.nx, "gradient of the input");
-    l->gradient(&g, t.x, t.y, dw, s);
-    near(dw, want_w, t.nw, "gradient of the weights");
+    l->forward(&back, out, u, &(lmbi_winograd_end){ NULL, NULL, -INFINITY, INFINITY }, half ? (void *)made : dx, sb);
+    if (half)
+        widen(made, dx, t.nx);
+    near(dx, want_x, t.nx, half, "gradient of the input");
     drop(&t);
+    free(hx), free(hy), free(made);
     free(want_y), free(want_x), free(want_w), free(y), free(dx), free(dw), free(u), free(s), free(sb);
 }
 
@@ -116,9 +149,23 @@ START_TEST(every_vector_width_is_right)
 {
     const lmbi_winograd_loops *list[4];
     for (const lmbi_winograd_loops *const *l = lmbi_winograd_choices(list); *l; l++)
-        check_loops(*l, &shapes[_i]);
+        check_loops(*l, &shapes[_i], false);
 }
 END_TEST
+
+#if defined(LMB_CPU_BF16)
+START_TEST(bf16_is_near)
+{
+    const lmb_backend *list[LMB_CPU_BACKENDS];
+    lmb_error err = LMB_ERROR_INIT;
+    if (lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK) /* this processor can */
+        check_loops(&lmbi_winograd_bf16, &shapes[_i], true);
+}
+END_TEST
+#define ADD_BF16 add_loop(bf16_is_near, LMB_COUNT(shapes));
+#else
+#define ADD_BF16
+#endif
 
 /* Through a plan, against the reference; and chosen by "cpu", never by "onednn". */
 START_TEST(plans_choose_it)
@@ -157,4 +204,4 @@ START_TEST(plans_choose_it)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); add(plans_choose_it);)
+LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); ADD_BF16 add(plans_choose_it);)

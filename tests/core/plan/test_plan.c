@@ -161,6 +161,82 @@ START_TEST(bad_nodes_are_refused_and_named)
 }
 END_TEST
 
+/* ---- storage types: a backend of one kernel that keeps its operands in bf16 ---- */
+
+static lmb_dtype all_bf16(const lmb_call *c, int operand)
+{
+    (void)c, (void)operand;
+    return LMB_BF16;
+}
+
+static lmb_status half_relu(void *state, const lmb_run *r, lmb_error *e)
+{
+    const uint16_t *x = r->in[0].data;
+    uint16_t *y = r->out[0].data;
+    (void)state;
+    if (r->in[0].dtype != LMB_BF16 || r->out[0].dtype != LMB_BF16)
+        return LMB_FAIL(e, LMB_E_ARG, "it is not bf16");
+    for (int64_t i = 0; i < lmb_shape_count(&r->in[0].shape); i++)
+        y[i] = x[i] & 0x8000 ? 0 : x[i];
+    return LMB_OK;
+}
+
+static lmb_layout all_nhwc(const lmb_call *c, int operand)
+{
+    (void)c, (void)operand;
+    return LMB_LAYOUT_NHWC;
+}
+
+static const lmb_kernel half = { .name = "half:relu", .op = "Relu", .domain = "", .storage = all_bf16, .layout = all_nhwc,
+                                 .run = half_relu, .inplace = true };
+static const lmb_kernel *const halves[] = { &half, NULL };
+static const lmb_backend half_backend = { .name = "half", .kernels = halves };
+
+/* y = Relu(Relu(x)), z = Relu(y w). With frozen_exact only the last Relu, which comes from a parameter, is bf16. */
+START_TEST(storage_is_carried)
+{
+    static const lmb_backend *const list[] = { &half_backend, NULL };
+    float x[24], w = 1.5f;
+    lmb_graph *g;
+    lmb_plan *p;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    fill(x, 24);
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid in = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 2, 3, 4), NULL);
+    lmb_vid scale = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, (lmb_shape){ 0 }, &w);
+    lmb_vid first = lmb_emit(&b, "Relu", "first", LMB_IN(in), LMB_NO_ATTRS);
+    lmb_vid y = lmb_emit(&b, "Relu", "second", LMB_IN(first), LMB_NO_ATTRS);
+    lmb_vid z = lmb_emit(&b, "Relu", "third", LMB_IN(lmb_emit(&b, "Mul", "product", LMB_IN(y, scale), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    lmb_emit_output(&b, "y", y);
+    lmb_emit_output(&b, "z", z);
+    ck_ok(lmb_builder_status(&b));
+    for (int exact = 0; exact < 2; exact++) {
+        lmb_plan_options o = { .backends = list, .frozen_exact = exact };
+        float out[24];
+        ck_ok(lmb_plan_compile(g, &o, &p, &err));
+        /* x; y to NHWC f32 for Mul and to plain f32 as output; z there and back. Exact: z alone */
+        ck_assert_int_eq(lmb_plan_describe(p).conversions, exact ? 2 : 5);
+        int kept = 0;
+        for (int i = 0; i < lmb_plan_steps(p); i++)
+            kept += strcmp(lmb_plan_step_at(p, i).kernel, "half:relu") == 0;
+        ck_assert_int_eq(kept, exact ? 1 : 3);
+        ck_ok(lmb_plan_bind(p, in, x, &err));
+        ck_ok(lmb_plan_bind(p, z, out, &err));
+        ck_ok(lmb_plan_run(p, NULL, &err));
+        const float *made = lmb_plan_data(p, y);
+        for (int i = 0; i < 24; i++) {
+            float want = x[i] > 0 ? x[i] : 0;
+            ck_assert_msg(fabsf(made[i] - want) <= want / (exact ? 1e6f : 256), "y[%d] is %g, not %g", i, (double)made[i], (double)want);
+            ck_assert_msg(fabsf(out[i] - 1.5f * want) <= 1.5f * want / 100, "z[%d] is %g, not %g", i, (double)out[i], 1.5 * (double)want);
+        }
+        lmb_plan_destroy(p);
+    }
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("core/plan/plan", add(gradients_agree_with_finite_differences);
               add(memory_reuse_changes_no_bit_and_saves_memory); add(limits_and_wrong_bindings_are_sentences);
-              add(bad_nodes_are_refused_and_named);)
+              add(bad_nodes_are_refused_and_named); add(storage_is_carried);)
