@@ -29,7 +29,7 @@ static bool acceptable(const sim *s, int client, const lmb_train_result *r)
 /* There and back; *bytes of the payload. */
 static lmb_status transport(sim *s, int client, float *delta, uint64_t *bytes, lmb_error *err)
 {
-    uint64_t seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client);
+    uint64_t seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1); /* as if they had enrolled in order */
     uint8_t *payload;
     size_t size = s->n * sizeof *delta;
 

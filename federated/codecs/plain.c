@@ -3,6 +3,7 @@
  * bf16 keeps the exponent and 8 bits of the significand, rounded to nearest: an error of 2^-9 of each value at most, which
  * is little beside the noise of a round. It halves the bytes and has no options to get wrong.
  */
+#include "core/base/bf16.h"
 #include "federated/codecs/rows.h"
 
 static const lmb_field fields[] = { LMB_CODEC_COMMON, LMB_FIELD_END };
@@ -36,7 +37,7 @@ static lmb_status bf16_encode(const void *config, uint64_t seed, const float *va
     (void)config, (void)seed, (void)err;
     *bytes = 2 * n;
     for (size_t i = 0; i < n; i++) {
-        uint16_t b = lmbi_to_bf16(values[i]);
+        uint16_t b = lmb_bf16_of(values[i]);
         memcpy(out + 2 * i, &b, sizeof b);
     }
     return LMB_OK;
@@ -52,7 +53,7 @@ static lmb_status bf16_decode(const void *config, uint64_t seed, uint64_t block,
         size_t part = count - at < 256 ? count - at : 256;
         LMB_TRY(from->read(from->ctx, half, 2 * part, err));
         for (size_t i = 0; i < part; i++)
-            out[at + i] = lmbi_from_bf16(half[i]);
+            out[at + i] = lmb_bf16_get(half[i]);
     }
     return LMB_OK;
 }

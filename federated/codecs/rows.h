@@ -26,22 +26,6 @@ static inline void lmbi_codec_words(uint64_t seed, uint64_t block, uint32_t q, u
     lmb_philox(r.counter, r.key, out);
 }
 
-/* The upper half of a float, rounded to nearest, ties to even. */
-static inline uint16_t lmbi_to_bf16(float v)
-{
-    uint32_t u;
-    memcpy(&u, &v, sizeof u);
-    uint32_t up = (u + 0x7fff + (u >> 16 & 1)) >> 16;
-    return (uint16_t)((up & 0x7f80) == 0x7f80 ? u >> 16 : up); /* the greatest floats stay finite */
-}
-static inline float lmbi_from_bf16(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float v;
-    memcpy(&v, &u, sizeof v);
-    return v;
-}
-
 /* zstd.c: over a whole payload. Without the library all of them are E_UNSUPPORTED. */
 typedef struct lmbi_unzstd lmbi_unzstd;
 bool lmbi_zstd_known(void);

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/base/bf16.h"
 #include "federated/codecs/rows.h"
 
 typedef struct config { lmb_codec_common common; double share; } config;
@@ -82,7 +83,7 @@ static lmb_status encode(const void *config_, uint64_t seed, const float *values
         memcpy(to + 2, place, 2u * kept);
         to += 2 + 2u * kept;
         for (uint16_t i = 0; i < kept; i++, to += 2) {
-            uint16_t b = lmbi_to_bf16(v[place[i]]);
+            uint16_t b = lmb_bf16_of(v[place[i]]);
             memcpy(to, &b, 2);
         }
     }
@@ -106,7 +107,7 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
         if (place[i] >= count || (i && place[i] <= place[i - 1]))
             return LMB_FAIL(err, LMB_E_FORMAT, "block %llu of the update names place %u of %zu; places rise and are below their number",
                             (unsigned long long)block, place[i], count);
-        out[place[i]] = lmbi_from_bf16(value[i]);
+        out[place[i]] = lmb_bf16_get(value[i]);
     }
     return LMB_OK;
 }
