@@ -246,7 +246,7 @@ static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_er
         return lmb_model_build(j->stage.model, &s, (int)classes, 1, model, err);
     }
     LMB_TRY(lmb_job_data(j, err));
-    return lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, model, err);
+    return lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, model, err);
 }
 
 static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, lmb_error *err)

@@ -105,7 +105,7 @@ static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, l
 {
     const lmb_job *j = &r->job;
 
-    LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, out, err));
+    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
     LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, *out, err));
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
@@ -193,6 +193,7 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
     lmb_graph *student = NULL;
 
     LMB_TRY(lmb_job_data(&r->job, err));
+    LMB_TRY(lmb_job_training(&r->job, err));
     lmb_status st = r->job.stage.prune ? pruned_student(r, comm, &student, err)
                                        : whole_student(r, comm, r->job.stage_name, &student, err);
     if (st == LMB_OK && r->job.stage.quantize) {

@@ -139,7 +139,7 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
     LMB_TRY(lmb_job_open(path, a, lmb_args_get(a, "stage", NULL), &j, err));
     lmb_status st = lmb_job_data(&j, err);
     if (st == LMB_OK)
-        st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
+        st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
     if (st == LMB_OK)
         st = strcmp(plan, "train") == 0 ? inspect_training(model, &j.stage.train, a, err)
                                         : lmbi_inspect_graph(model, j.stage.train.backend, a, err);

@@ -42,9 +42,10 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
     lmb_status st;
 
     LMB_TRY(lmb_job_data(j, err));
+    LMB_TRY(lmb_job_training(j, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
     LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_onnx_read(a->word[1], NULL, &model, err)
-                               : lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
+                               : lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));
     if (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1) {
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a->word[a->n_words - 1]);
         goto done;

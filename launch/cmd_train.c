@@ -56,7 +56,8 @@ static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY_GOTO(st, done, lmb_job_dump_stage(j, &config, err));
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
-    LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, (uint64_t)j->stage.train.seed, &model, err));
+    LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
+    LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model, err));
     lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh,
                           .trace = r->tracing.trace };
     if (!is_ready(j))

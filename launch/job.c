@@ -117,7 +117,7 @@ lmb_status lmb_job_data(lmb_job *j, lmb_error *err)
                         (long long)s->validation, (long long)s->clients, (long long)j->all->n);
     if (s->train == 0)
         s->train = j->all->n - s->validation - s->clients;
-    if (s->train == 0 && (!s->clients || strcmp(j->stage_name, LMB_JOB_DATA_ONLY) != 0))
+    if (s->train == 0 && !s->clients)
         return LMB_FAIL(err, LMB_E_ARG, "split leaves nothing to train on");
     j->order = malloc(sizeof *j->order * (size_t)j->all->n);
     if (!j->order)
@@ -126,6 +126,12 @@ lmb_status lmb_job_data(lmb_job *j, lmb_error *err)
     LMB_TRY(cut(j, &at, s->train, &j->train, err));
     LMB_TRY(cut(j, &at, s->validation, &j->validation, err));
     return cut(j, &at, s->clients, &j->clients, err);
+}
+
+lmb_status lmb_job_training(const lmb_job *j, lmb_error *err)
+{
+    return j->train ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "split leaves nothing to train on: all %lld samples are validation's or clients'",
+                                        (long long)j->all->n);
 }
 
 void lmb_job_close(lmb_job *j)

@@ -51,6 +51,8 @@ typedef struct lmb_job {
 /* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
 LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
+/* E_ARG where clients have all samples that are not validation's, so that `train` is NULL: only a federation can learn. */
+LMB_MUST_CHECK lmb_status lmb_job_training(const lmb_job *job, lmb_error *err);
 void lmb_job_close(lmb_job *job);
 /* The resolved configuration as YAML. */
 LMB_MUST_CHECK lmb_status lmb_job_dump(const lmb_job *job, struct lmb_str *out, lmb_error *err);

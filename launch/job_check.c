@@ -36,15 +36,17 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
     LMB_TRY(lmb_job_open(path, a, stage, &j, err));
     lmb_status st = lmb_job_data(&j, err);
     if (st == LMB_OK)
-        st = lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, 1, &model, err);
+        st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
     if (st == LMB_OK)
+        st = stage || !j.c.federation ? lmb_job_training(&j, err) : LMB_OK; /* else clients may have all there is */
+    if (st == LMB_OK && j.train)
         st = lmb_job_check_training(&j.stage.train, model, j.train, err);
     if (st == LMB_OK)
         st = lmb_job_check_patience(&j.stage.train, j.validation, err);
     if (st == LMB_OK && stage && strcmp(stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK && !quiet)
-        printf("%s: %s is sound: %d nodes, %lld training samples\n", path, j.stage_name, model->n_nodes, (long long)j.train->n);
+        printf("%s: %s is sound: %d nodes, %lld training samples\n", path, j.stage_name, model->n_nodes, j.train ? (long long)j.train->n : 0LL);
     lmb_graph_destroy(model);
     lmb_job_close(&j);
     return st;
@@ -57,7 +59,7 @@ static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, 
     lmb_graph *model = NULL;
 
     LMB_TRY(lmb_fields_bind(lmb_train_fields, lmb_tree_get(c->local, "train"), &local, err));
-    LMB_TRY(lmb_model_build(j->stage.model, &j->train->shape, j->train->classes, 1, &model, err));
+    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));
     lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
     lmb_graph_destroy(model);
     return st;

@@ -16,7 +16,7 @@ lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_g
 
     LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
     if (*c->teacher && lmb_store_is(c->teacher))
-        return lmb_checkpoint_model(c->teacher, &j->train->shape, j->train->classes, out, err);
+        return lmb_checkpoint_model(c->teacher, &j->all->shape, j->all->classes, out, err);
     return lmb_onnx_read(*c->teacher ? c->teacher : path, NULL, out, err);
 }
 
