@@ -38,7 +38,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
     LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
     LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
-    LMB_TREE(lmb_server_config, selection, "who takes part when more than target are there; uniform when absent"),
+    LMB_TREE(lmb_server_config, selection, "of `simulate`: who takes part when there are more than target; a server selects uniformly"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
     LMB_FIELD_END,
@@ -52,6 +52,12 @@ static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, l
     if (c->target > c->max_clients)
         return LMB_FAIL(err, LMB_E_ARG, "target (%lld) is greater than max_clients (%lld)", (long long)c->target,
                         (long long)c->max_clients);
+    const char *selection = "uniform";
+    if (c->selection)
+        LMB_TRY(lmb_tree_name(c->selection, &selection, err));
+    if (strcmp(selection, "uniform") != 0)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a server selects clients uniformly; `%.40s` is for simulations, whose checkpoints hold what it needs "
+                        "to know of clients", selection);
     if (!job->n)
         return LMB_FAIL(err, LMB_E_ARG, "the model has no values");
     for (size_t k = 0; k < job->n_segments; k++)

@@ -11,6 +11,7 @@
 #endif
 #include "federated/aggregator.h"
 #include "federated/codec.h"
+#include "federated/select.h"
 #include "launch/cmd.h"
 #include "train/layers.h"
 #include "train/loss.h"
@@ -21,7 +22,7 @@
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
     "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
-    "aggregators, codecs (of updates), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
+    "aggregators, selections (of clients), codecs (of updates), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
 {
@@ -93,6 +94,12 @@ static void list_criteria(void)
     for (int i = 0; lmb_prune_criteria[i]; i++)
         row(lmb_prune_criteria[i]->name, lmb_prune_criteria[i]->summary, lmb_prune_criteria[i]->source, NULL);
 }
+static void list_selections(void)
+{
+    for (int i = 0; lmb_selectors[i]; i++)
+        row(lmb_selectors[i]->name, lmb_selectors[i]->help, "", lmb_selectors[i]->fields);
+}
+
 static void list_aggregators(void)
 {
     for (int i = 0; lmb_aggregators[i]; i++)
@@ -112,7 +119,7 @@ static const struct { const char *name; void (*print)(void); } tables[] = {
     { "schedules", list_schedules },
     { "losses", list_losses }, { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY
-    { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators },
+    { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators }, { "selections", list_selections },
 #endif
     { "codecs", list_codecs }, { "subcommands", list_subcommands },
 };
