@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,33 +130,54 @@ static lmb_status read_key(int fd, const char *path, uint8_t secret[LMB_NOISE_KE
     return LMB_OK;
 }
 
-/* Written whole beside its place and linked into it: another process that makes the same key at the same time
- * either wins or finds ours, never half a file. */
+/* "<path>.tmp", locked: two processes that make the same key take turns. What lies there already is taken over when it
+ * is a plain file of ours (left by a killed process), else only its name is removed: never followed, never shared. */
+static int open_tmp(const char *tmp)
+{
+    struct stat info;
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+        int fd = open(tmp, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+        if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() && info.st_nlink <= 1 &&
+            !(info.st_mode & 077) && flock(fd, LOCK_EX) == 0)
+            return fd;
+        if (fd >= 0)
+            close(fd);
+        unlink(tmp);
+    }
+    return -1;
+}
+
+/* Written whole beside its place and renamed into it, so that a key file is whole or not there. Who waited for the lock
+ * finds the other's key and leaves it. */
 static lmb_status create_key(const char *path, lmb_error *err)
 {
     uint8_t secret[LMB_NOISE_KEY], public_key[LMB_NOISE_KEY];
     char tmp[4096], text[KEY_TEXT + 1];
-    int fd, bad;
+    lmb_status st = LMB_OK;
+    int fd;
 
-    if (snprintf(tmp, sizeof tmp, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof tmp)
+    if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
         return LMB_FAIL(err, LMB_E_ARG, "%.100s...: the path is too long", path);
-    unlink(tmp); /* left by a killed process of the same number; anything else there (a link) fails the open below */
-    fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = open_tmp(tmp);
     if (fd < 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", tmp, strerror(errno));
+    if (access(path, F_OK) == 0) { /* our name is a fresh, empty one, or the other's renamed file itself */
+        unlink(tmp);
+        close(fd);
+        return LMB_OK;
+    }
     lmb_noise_keygen(secret, public_key);
     sodium_bin2hex(text, sizeof text, secret, sizeof secret);
     text[KEY_TEXT - 1] = '\n';
-    bad = fchmod(fd, 0600) != 0 || write(fd, text, KEY_TEXT) != KEY_TEXT || fsync(fd) != 0;
-    bad |= close(fd) != 0;
-    if (!bad && link(tmp, path) != 0 && errno != EEXIST)
-        bad = 1;
-    if (bad)
-        LMB_FAIL(err, LMB_E_IO, "%s: cannot write the new key: %s", path, strerror(errno));
-    unlink(tmp);
+    if (ftruncate(fd, 0) != 0 || write(fd, text, KEY_TEXT) != KEY_TEXT || fsync(fd) != 0 || rename(tmp, path) != 0) {
+        st = LMB_FAIL(err, LMB_E_IO, "%s: cannot write the new key: %s", path, strerror(errno));
+        unlink(tmp);
+    }
+    close(fd);
     sodium_memzero(secret, sizeof secret);
     sodium_memzero(text, sizeof text);
-    return bad ? LMB_E_IO : LMB_OK;
+    return st;
 }
 
 lmb_status lmb_key_file(const char *path, uint8_t secret[LMB_NOISE_KEY], lmb_error *err)
