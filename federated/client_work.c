@@ -255,7 +255,7 @@ static lmb_status pump(lmb_client *c, lmb_error *err)
     while (c->uploading && (lmb_channel_output(c->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = c->result_id.bytes - c->sent;
         lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, c->payload + c->sent,
-                         left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
+                         left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
         if (r.bytes)
             LMB_TRY(lmb_channel_send(c->channel, &r, err));
         c->sent += r.bytes;

@@ -17,6 +17,8 @@
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
+ * A chunk of any size a record holds is taken; LMB_CHUNK bytes are sent, because a server with thousands of connections
+ * holds a part of one for each.
  * WANT from the blob's very end says that the receiver has all of it.
  *
  *   version  HELLO.version; a server refuses what it does not speak with a sentence
@@ -33,7 +35,7 @@
 extern "C" {
 #endif
 
-enum { LMB_FED_VERSION = 2, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
+enum { LMB_CHUNK = 8192, LMB_FED_VERSION = 2, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
 
 typedef enum {
     LMB_MSG_HELLO = 1,

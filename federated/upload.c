@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,6 +53,14 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
     return LMB_OK;
 }
 
+static lmb_status unopened(lmb_upload *u, lmb_error *err)
+{
+    lmb_status st = LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
+    free(u->path);
+    u->path = NULL;
+    return st;
+}
+
 lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, const lmb_upload_rules *rules,
                             const lmb_update_message *head, lmb_error *err)
 {
@@ -60,11 +69,14 @@ lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, co
         memcmp(&u->head.blob.hash, &head->blob.hash, sizeof head->blob.hash) == 0)
         return LMB_OK;
     lmb_upload_end(u);
-    if (snprintf(u->path, sizeof u->path, "%s/%" PRId64 ".part", spool, client) >= (int)sizeof u->path)
-        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
+    size_t room = strlen(spool) + 32;
+    u->path = malloc(room);
+    if (!u->path)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to take an update");
+    snprintf(u->path, room, "%s/%" PRId64 ".part", spool, client);
     u->fd = open(u->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (u->fd < 0)
-        return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
+        return unopened(u, err);
     u->head = *head;
     u->have = 0;
     u->rules = *rules;
@@ -237,6 +249,8 @@ void lmb_upload_end(lmb_upload *u)
         return;
     close(u->fd);
     unlink(u->path);
+    free(u->path);
+    u->path = NULL;
     u->fd = -1;
     u->have = 0;
 }
