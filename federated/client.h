@@ -5,6 +5,9 @@
  * server that was restarted is nothing else to it.
  *
  *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock
+ * It has manners: in its quiet hours, and when the command `ask` says no, it stops training, hangs up and comes back
+ * later (federated/client_manners.c). Threads and niceness of training are its owner's to limit.
+ *
  *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
  *   errors   E_DENIED when the server refuses this client, E_TIMEOUT after give_up_s without a server, E_STOPPED
  *   threads  create, run, destroy on one thread; lmb_client_stop from any thread or a signal handler. `train` runs
@@ -23,9 +26,9 @@ extern "C" {
 #endif
 
 typedef struct lmb_client_config {
-    const char *name, *state_dir;
-    int64_t max_model_mib;
-    double connect_s, retry_s, give_up_s;
+    const char *name, *state_dir, *quiet, *ask;
+    int64_t max_model_mib, threads, nice;
+    double connect_s, retry_s, give_up_s, idle_s, ask_s;
 } lmb_client_config;
 extern const lmb_field lmb_client_fields[];
 
@@ -38,6 +41,7 @@ typedef struct lmb_train_task {
     const void *graph; /* as the server's owner gave it; NULL when empty */
     size_t graph_bytes;
     const char *settings;
+    int threads;               /* to train on at most; 0: as the settings say */
     struct lmb_client *client; /* NULL in a simulation */
 } lmb_train_task;
 

@@ -57,6 +57,7 @@ static void *train_thread(void *arg)
     lmb_client *c = arg;
     lmb_error *err = &c->result_error;
 
+    lmbi_manners_worker(c);
     c->result_status = lmb_codec_parse(c->work.codec, &c->spec, err);
     if (c->result_status == LMB_OK)
         c->result_status = c->trainer.train(c->trainer.ctx, &c->train_task, &c->result, err);
@@ -94,6 +95,7 @@ static lmb_status start_training(lmb_client *c, lmb_error *err)
                                       .graph = c->work.graph.bytes ? c->in[DOWNLOAD_GRAPH].data : NULL,
                                       .graph_bytes = (size_t)c->work.graph.bytes,
                                       .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data,
+                                      .threads = (int)c->cfg.threads,
                                       .client = c };
     c->result_error = (lmb_error)LMB_ERROR_INIT;
     atomic_store(&c->trained, false);
@@ -134,6 +136,15 @@ void lmbi_work_join(lmb_client *c)
     atomic_store(&c->cancelled, true);
     pthread_join(c->thread, NULL);
     c->training = false;
+}
+
+void lmbi_work_rest(lmb_client *c)
+{
+    if (!c->training)
+        return;
+    lmbi_work_join(c);
+    lmbi_update_unsent(c, c->work.round);
+    drop_result(c);
 }
 
 void lmbi_work_free(lmb_client *c)
@@ -313,6 +324,7 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (!c->enrolled)
         LMB_TRY(lmbi_client_remember(c, err));
     switch (r->type) {
+    case LMB_MSG_ALIVE: return LMB_OK; /* that it was heard is all */
     case LMB_MSG_TASK: return take_task(c, r, err);
     case LMB_MSG_CHUNK: return take_chunk(c, r, err);
     case LMB_MSG_HAVE: return take_have(c, r, err);
@@ -337,6 +349,10 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
         return offer(c, err);
     if (c->has_task && !c->uploading) {
         LMB_TRY(fetch(c, &all, err));
+        if (all && !lmbi_manners_go(c, true)) {
+            c->resting = true; /* the task comes again when we do */
+            return LMB_OK;
+        }
         return all ? start_training(c, err) : LMB_OK;
     }
     return pump(c, err);

@@ -7,7 +7,8 @@
  *                                  <-      TASK      train this model in this round
  *    WANT     a blob, from byte x  ->
  *                                  <-      CHUNK ... (record.offset is the place in the blob)
- *    ALIVE    steps done           ->                while it trains
+ *    ALIVE    steps done           ->                after HELLO, then now and then
+ *                                  <-      ALIVE     the same: a line that carries nothing back is dead
  *    UPDATE   what I will upload   ->
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->

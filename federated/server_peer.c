@@ -297,7 +297,7 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
             m->steps = u.alive.steps;
             m->progress = lmbi_now(s);
         }
-        return LMB_OK;
+        return lmb_message_send(p->channel, LMB_MSG_ALIVE, &u.alive, err); /* how it knows that the line still carries */
     case LMB_MSG_UPDATE:
         LMB_TRY(lmb_message_read(r, &u.update, err));
         lmbi_round_update(s, m, &u.update);
