@@ -41,6 +41,9 @@ typedef struct world_client {
     char state[96], invite[LMB_SERVER_INVITE];
     double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
+    double idle_s; /* 0: as it comes */
+    const char *quiet, *ask; /* NULL: none */
+    lmb_log log;
     atomic_int trained;
     lmb_client *client;
     pthread_t thread;
@@ -205,9 +208,18 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     cfg.state_dir = c->state;
     cfg.name = "tester";
     cfg.retry_s = 0.3;
+    if (c->idle_s > 0)
+        cfg.idle_s = c->idle_s;
+    if (c->quiet)
+        cfg.quiet = c->quiet;
+    if (c->ask) {
+        cfg.ask = c->ask;
+        cfg.ask_s = 0.2;
+    }
+    c->log = w->log;
     cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_client_create(&cfg, c->invite, &trainer, NULL, &c->client, &err));
+    ck_ok(lmb_client_create(&cfg, c->invite, &trainer, c->quiet || c->ask ? &c->log : NULL, &c->client, &err));
     ck_assert_int_eq(pthread_create(&c->thread, NULL, world_client_run, c), 0);
 }
 
