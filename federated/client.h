@@ -4,10 +4,11 @@
  * comes back by itself, with growing and jittered pauses, and goes on with the same download, training or upload. A
  * server that was restarted is nothing else to it.
  *
- *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock
  * It has manners: in its quiet hours, and when the command `ask` says no, it stops training, hangs up and comes back
  * later (federated/client_manners.c). Threads and niceness of training are its owner's to limit.
  *
+ *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock,
+ *            roster.txt (the last roster it believed)
  *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
  *   errors   E_DENIED when the server refuses this client, E_TIMEOUT after give_up_s without a server, E_STOPPED
  *   threads  create, run, destroy on one thread; lmb_client_stop from any thread or a signal handler. `train` runs
@@ -26,7 +27,8 @@ extern "C" {
 #endif
 
 typedef struct lmb_client_config {
-    const char *name, *state_dir, *quiet, *ask;
+    const char *name, *state_dir, *admin, *quiet, *ask;
+    bool rotate_keys;
     int64_t max_model_mib, threads, nice;
     double connect_s, retry_s, give_up_s, idle_s, ask_s;
 } lmb_client_config;

@@ -136,6 +136,7 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
         lmb_hello_prove(&hello, c->channel, c->sign_secret);
         c->greeted = true;
         LMB_TRY(lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err));
+        LMB_TRY(lmbi_trust_greet(c, err));
         return lmb_message_send(c->channel, LMB_MSG_ALIVE, &alive, err); /* its answer says that we are welcome */
     }
     if (now - c->last_heard > c->cfg.idle_s)

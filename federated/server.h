@@ -34,8 +34,8 @@ extern "C" {
 #endif
 
 typedef struct lmb_server_config {
-    const char *address, *state_dir;
-    int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
+    const char *address, *state_dir, *admin;
+    int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed;
     double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
     const struct lmb_tree *aggregator, *selection, *codec, *privacy;
 } lmb_server_config;
@@ -104,6 +104,9 @@ LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *r
 enum { LMB_SERVER_INVITE = 400 };
 LMB_MUST_CHECK lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                                             char out[LMB_SERVER_INVITE], lmb_error *err);
+/* Begin to change the server's key: for overlap_s a running server answers to both keys and tells its clients the new one,
+ * which then takes the old one's place.  errors  E_ARG one change is under way already */
+LMB_MUST_CHECK lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err);
 
 #ifdef __cplusplus
 }

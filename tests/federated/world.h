@@ -44,6 +44,8 @@ typedef struct world_client {
     double idle_s; /* 0: as it comes */
     const char *quiet, *ask; /* NULL: none */
     lmb_log log;
+    bool rotate;       /* changes its keys */
+    const char *admin; /* whose rosters it believes; NULL: needs none */
     atomic_int trained;
     lmb_client *client;
     pthread_t thread;
@@ -202,11 +204,14 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     c->w = w;
     c->k = k;
     snprintf(c->state, sizeof c->state, "%s/client-%d", w->dir, k);
-    if (!c->invite[0])
+    if (!c->invite[0] && port)
         ck_ok(lmb_server_invite(w->state, "127.0.0.1", port, 600, c->invite, &err));
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = c->state;
     cfg.name = "tester";
+    cfg.rotate_keys = c->rotate;
+    if (c->admin)
+        cfg.admin = c->admin;
     cfg.retry_s = 0.3;
     if (c->idle_s > 0)
         cfg.idle_s = c->idle_s;
