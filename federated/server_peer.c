@@ -302,17 +302,18 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         LMB_TRY(lmb_message_read(r, &u.rotate, err));
         return lmbi_people_rotate(p, &u.rotate, err);
     }
-    if (m->peer != p)
-        return LMB_OK; /* it waits, and does not know yet */
-    switch (r->type) {
-    case LMB_MSG_WANT: return take_want(p, r, err);
-    case LMB_MSG_ALIVE:
+    if (r->type == LMB_MSG_ALIVE) {
         LMB_TRY(lmb_message_read(r, &u.alive, err));
-        if (u.alive.round == s->state.round + 1 && u.alive.steps > m->steps) {
+        if (m->peer == p && u.alive.round == s->state.round + 1 && u.alive.steps > m->steps) {
             m->steps = u.alive.steps;
             m->progress = lmbi_now(s);
         }
         return lmb_message_send(p->channel, LMB_MSG_ALIVE, &u.alive, err); /* how it knows that the line still carries */
+    }
+    if (m->peer != p)
+        return LMB_OK; /* it waits, and does not know yet */
+    switch (r->type) {
+    case LMB_MSG_WANT: return take_want(p, r, err);
     case LMB_MSG_UPDATE:
         LMB_TRY(lmb_message_read(r, &u.update, err));
         lmbi_round_update(s, m, &u.update);

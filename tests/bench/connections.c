@@ -24,7 +24,7 @@
 
 #include "core/base/config.h"
 #include "core/base/threads.h"
-#include "federated/journal.h"
+#include "federated/members.h"
 #include "federated/messages.h"
 #include "federated/server.h"
 
@@ -195,14 +195,17 @@ static void on_record(crowd *w, conn *c, const lmb_record *r)
         c->uploading = true;
         return;
     case LMB_MSG_DONE: c->done = true; return;
-    case LMB_MSG_ACCEPTED: return;
-    default: fprintf(stderr, "the server sent a message of type %d\n", r->type); exit(1);
+    case LMB_MSG_REFUSED: fprintf(stderr, "the server refuses an update\n"); exit(1);
+    default: return;
     }
 }
 
 static void hello(conn *c)
 {
     lmb_hello h = { .version = LMB_FED_VERSION, .name = "one of many" };
+    uint8_t unused[LMB_SIGN_PUBLIC], sign[LMB_SIGN_SECRET];
+    crypto_sign_keypair(unused, sign);
+    lmb_hello_prove(&h, c->channel, sign);
     c->greeted = true;
     must(lmb_message_send(c->channel, LMB_MSG_HELLO, &h, &err), "hello");
 }

@@ -39,7 +39,7 @@ typedef struct world_client {
     world *w;
     int k; /* its target is value (k + 1) everywhere, its examples 10 * (k + 1) */
     char state[96], invite[LMB_SERVER_INVITE];
-    double seconds; /* training takes so long, with progress reported when `lively` */
+    _Atomic double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
     double idle_s; /* 0: as it comes */
     const char *quiet, *ask; /* NULL: none */
