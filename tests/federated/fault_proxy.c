@@ -43,7 +43,7 @@ typedef struct line {
 struct fault_proxy {
     int listener, port, server_port;
     uint64_t seed;
-    uint32_t span, connections;
+    uint32_t span, armed;
     atomic_bool stop;
     atomic_int count[FAULTS];
     pthread_t thread;
@@ -72,9 +72,19 @@ static int dial_server(int port)
     return -1;
 }
 
+/* What will befall a line next, counted from here. */
+static void arm(fault_proxy *p, line *l)
+{
+    lmb_rand r = lmb_rand_at(p->seed, LMB_RAND_TEST, 1, p->armed);
+    l->kind = (fault_kind)(1 + p->armed++ % (FAULTS - 1));
+    l->where_way = (int)lmb_rand_below(&r, 0, 2);
+    l->where = l->way[l->where_way].passed + lmb_rand_below(&r, 1, p->span);
+    l->dice = lmb_rand_below(&r, 2, 1u << 30);
+    l->struck = false;
+}
+
 static void take_connection(fault_proxy *p)
 {
-    lmb_rand r = lmb_rand_at(p->seed, LMB_RAND_TEST, 1, p->connections);
     int one = 1, client = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC), i = 0;
 
     if (client < 0)
@@ -87,8 +97,8 @@ static void take_connection(fault_proxy *p)
         return;
     }
     line *l = &p->lines[i];
-    *l = (line){ .fd = { client, server }, .kind = (fault_kind)(1 + p->connections++ % (FAULTS - 1)),
-                 .where_way = (int)lmb_rand_below(&r, 0, 2), .where = lmb_rand_below(&r, 1, p->span), .dice = lmb_rand_below(&r, 2, 1u << 30) };
+    *l = (line){ .fd = { client, server } };
+    arm(p, l);
     for (int k = 0; k < 2; k++) {
         setsockopt(l->fd[k], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         fcntl(l->fd[k], F_SETFL, O_NONBLOCK);
@@ -105,7 +115,10 @@ static bool strike(fault_proxy *p, line *l, way *w)
     l->struck = true;
     p->count[l->kind]++;
     switch (l->kind) {
-    case FAULT_DELAY: w->ready = lmb_seconds() + 0.001 * (l->dice % 200); break;
+    case FAULT_DELAY: /* which a line survives: the next one is for it as well */
+        w->ready = lmb_seconds() + 0.001 * (l->dice % 200);
+        arm(p, l);
+        break;
     case FAULT_DROP:
         memmove(w->data + at, w->data + at + piece, left - piece);
         w->n -= piece;

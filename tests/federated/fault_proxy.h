@@ -2,7 +2,7 @@
  * one way and at one place that a seed decides.
  *
  * Idea: kinds of faults come in turn, so that a few dozen connections have seen all of them. Where it strikes is a number
- * of bytes into one of the two directions, within `span`; a connection that ends before is spared.
+ * of bytes further in one of the two directions, within `span`; a connection that ends before is spared.
  *
  *   threads  one of its own; counts may be read at any time
  */
