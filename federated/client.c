@@ -14,6 +14,7 @@
 #include "federated/client_parts.h"
 
 enum { REJECTED_MAX = 5 };
+static const double look_s = 20; /* at the clock, while it rests */
 
 const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, name, "", "how the server's log calls this client; the host name when empty"),
@@ -189,8 +190,9 @@ static void rest(lmb_client *c)
 {
     lmb_log_at(c->log, LMB_LOG_INFO, "federated", "resting: %s", c->why);
     lmbi_work_rest(c);
-    while (!atomic_load(&c->stop) && !lmbi_manners_go(c, false))
-        lmbi_link_pause(c, c->cfg.ask_s < 20 ? c->cfg.ask_s : 20);
+    do
+        lmbi_link_pause(c, c->cfg.ask_s < look_s ? c->cfg.ask_s : look_s);
+    while (!atomic_load(&c->stop) && !lmbi_manners_go(c, false));
     c->resting = false;
 }
 

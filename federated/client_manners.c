@@ -118,11 +118,13 @@ bool lmbi_manners_go(lmb_client *c, bool before_round)
         c->why = "quiet hours (quiet)";
         return false;
     }
-    if (!*c->cfg.ask || (!before_round && now - c->asked < c->cfg.ask_s && c->may))
-        return true;
-    c->may = ask(c);
-    c->asked = now;
     c->why = "the command says not now (ask)";
+    if (!*c->cfg.ask)
+        return true;
+    if (before_round || !c->asked || now - c->asked >= c->cfg.ask_s) {
+        c->may = ask(c);
+        c->asked = now;
+    }
     return c->may;
 }
 

@@ -48,7 +48,7 @@ struct lmb_client {
     bool enrolled, has_token;
     bool known;      /* this server has taken us before: it is only away, whatever happens */
 
-    bool may;        /* what `ask` said last, at `asked` */
+    bool may;        /* what `ask` said last, at `asked` (0: never) */
     double asked;
     bool resting;    /* it may not work now: the connection is to end */
     const char *why;

@@ -70,6 +70,7 @@ static void tell(story *s, fault_proxy **proxy, int strikes[FAULTS])
     }
     for (int k = 0; k < CLIENTS; k++) {
         c[k].idle_s = 1;
+        c[k].restless = true;
         world_client_start(&s->w, &c[k], k, port);
     }
     world_join(&s->w);

@@ -104,4 +104,26 @@ START_TEST(the_command_is_asked)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/manners", add(hours); add(quiet_hours_are_quiet); add(the_command_is_asked);)
+/* The limits hold where it trains, and there alone. */
+START_TEST(training_is_nice)
+{
+    world w;
+    world_client c[2];
+    int usual = getpriority(PRIO_PROCESS, 0);
+
+    open_two(&w, c);
+    c[0].nice = 11;
+    c[0].threads = 3;
+    for (int k = 0; k < 2; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    end_two(&w, c);
+    ck_assert_int_eq(c[0].seen_nice, 11);
+    ck_assert_int_eq(c[0].seen_threads, 3);
+    ck_assert_int_eq(c[1].seen_nice, usual);
+    ck_assert_int_eq(c[1].seen_threads, 0);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), usual);
+}
+END_TEST
+
+LMB_TEST_MAIN("federated/manners", add(hours); add(quiet_hours_are_quiet); add(the_command_is_asked);
+              add(training_is_nice);)
