@@ -27,6 +27,8 @@ static const char schema[] =
     " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
     "BLOB);"
+    "CREATE TABLE IF NOT EXISTS reports (round INTEGER PRIMARY KEY, selected INTEGER, updates INTEGER, bytes_in INTEGER,"
+    " bytes_out INTEGER, committed INTEGER, seconds REAL, score REAL, epsilon REAL);"
     "CREATE TABLE IF NOT EXISTS papers (name TEXT PRIMARY KEY, bytes BLOB);"
     "INSERT OR IGNORE INTO papers (name, bytes) VALUES ('federation', randomblob(32));";
 

@@ -45,6 +45,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_TREE(lmb_server_config, selection, "of `simulate`: who takes part when there are more than target; a server selects uniformly"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
+    LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
     LMB_FIELD_END,
 };
 
@@ -219,7 +220,8 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
     LMB_TRY(open_model(s, err));
-    return lmbi_people_open(s, err);
+    LMB_TRY(lmbi_people_open(s, err));
+    return lmbi_board_open(s, err);
 }
 
 lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job *job, lmb_server **out, lmb_error *err)
@@ -345,6 +347,7 @@ void lmb_server_destroy(lmb_server *s)
     free(s->aggregator_config);
     free(s->model);
     free(s->delta);
+    lmb_board_http_stop(s->board);
     lmbi_people_close(s);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)

@@ -37,7 +37,7 @@ typedef struct lmb_server_config {
     const char *address, *state_dir, *admin;
     int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed;
     double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *privacy;
+    const struct lmb_tree *aggregator, *selection, *codec, *privacy, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
 /* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */
@@ -86,6 +86,7 @@ LMB_MUST_CHECK lmb_status lmb_server_create(const lmb_server_config *cfg, const 
                                             lmb_error *err);
 void lmb_server_destroy(lmb_server *s); /* NULL is a no-op */
 int lmb_server_port(const lmb_server *s);      /* the one in use; asks the system when the configuration says 0 */
+int lmb_server_status_port(const lmb_server *s); /* of the status page; 0: there is none */
 uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
 
 /* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop: the journal is up to date. */

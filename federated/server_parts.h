@@ -13,6 +13,7 @@
 #include "federated/messages.h"
 #include "federated/secagg/roster.h"
 #include "federated/server.h"
+#include "federated/board_http.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
@@ -80,6 +81,9 @@ struct lmb_server {
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
     people people;
+    lmb_board_http *board; /* NULL: no page */
+    double board_at;
+    uint64_t board_news; /* what the last snapshot told; 0: none yet */
     lmb_journal_state state;
     lmb_codec_spec codec;
     lmb_privacy privacy;
@@ -142,6 +146,11 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
+
+/* server_board.c */
+LMB_MUST_CHECK lmb_status lmbi_board_open(lmb_server *s, lmb_error *err);
+void lmbi_board_check(lmb_server *s); /* at every tick */
+void lmbi_board_round(lmb_server *s, const lmb_round_report *r);
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

@@ -481,6 +481,7 @@ void lmbi_peers_check(lmb_server *s)
 {
     double now = lmbi_now(s);
     lmbi_people_check(s);
+    lmbi_board_check(s);
     for (peer *p = s->peers, *next; p; p = next) {
         char name[160];
         next = p->next;
