@@ -8,7 +8,7 @@
  * its CPU time and the most memory that was resident in it (VmHWM, reset after each round).
  *
  * Fails when the peaks of the rounds 2 to ROUNDS are further than 5 % from each other, or a further connection takes
- * more than 20 KiB.
+ * more than 20 KiB; under a sanitizer, whose memory is not the server's, it looks for what that finds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -359,6 +359,9 @@ int main(int argc, char **argv)
     }
     tally a = federate(&few), b = federate(&all);
     double each = (double)(b.high - a.high) / (all.clients - few.clients), spread = (double)(b.high - b.low) / (double)b.low / 2;
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+    return 0;
+#endif
     printf("a further connection takes %.1f KiB (limit 20), peaks lie within +-%.1f %% (limit 5)\n", each, 100 * spread);
     return each <= 20 && spread <= 0.05 ? 0 : 1;
 }
