@@ -45,8 +45,8 @@ lmb_status lmbi_kept_shape(const struct lmb_reduce_attr *a, const lmb_shape *x, 
 typedef struct lmbi_cut { int64_t begin[LMB_MAX_DIMS], step[LMB_MAX_DIMS]; lmb_shape out; } lmbi_cut;
 lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error *err);
 /* A constant list of s32 or s64, and one of its numbers. */
-lmb_status lmbi_int_list(const lmb_type *t, const char *what, lmb_error *err);
-int64_t lmbi_int_at(const lmb_type *t, int64_t i);
+lmb_status lmbi_index_list(const lmb_type *t, const char *what, lmb_error *err);
+int64_t lmbi_index_at(const lmb_type *t, int64_t i);
 #ifdef __cplusplus
 }
 #endif

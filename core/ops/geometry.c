@@ -209,12 +209,12 @@ lmb_status lmbi_kept_shape(const lmb_reduce_attr *a, const lmb_shape *x, const l
     return LMB_OK;
 }
 
-int64_t lmbi_int_at(const lmb_type *t, int64_t i)
+int64_t lmbi_index_at(const lmb_type *t, int64_t i)
 {
     return t->dtype == LMB_S64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
 }
 
-lmb_status lmbi_int_list(const lmb_type *t, const char *what, lmb_error *err)
+lmb_status lmbi_index_list(const lmb_type *t, const char *what, lmb_error *err)
 {
     if ((t->dtype != LMB_S64 && t->dtype != LMB_S32) || t->shape.n != 1 || (!t->data && t->shape.d[0] > 0))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s must be a constant list of whole numbers", what);
@@ -229,12 +229,12 @@ lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error 
     bool has_axes = n_in > 3 && in[3].present, has_steps = n_in > 4 && in[4].present;
     unsigned seen = 0;
 
-    LMB_TRY(lmbi_int_list(&in[1], "starts", err));
-    LMB_TRY(lmbi_int_list(&in[2], "ends", err));
+    LMB_TRY(lmbi_index_list(&in[1], "starts", err));
+    LMB_TRY(lmbi_index_list(&in[2], "ends", err));
     if (has_axes)
-        LMB_TRY(lmbi_int_list(&in[3], "axes", err));
+        LMB_TRY(lmbi_index_list(&in[3], "axes", err));
     if (has_steps)
-        LMB_TRY(lmbi_int_list(&in[4], "steps", err));
+        LMB_TRY(lmbi_index_list(&in[4], "steps", err));
     int64_t n = in[1].shape.d[0];
     if (in[2].shape.d[0] != n || (has_axes && in[3].shape.d[0] != n) || (has_steps && in[4].shape.d[0] != n) || n > x->n)
         return LMB_FAIL(err, LMB_E_SHAPE, "starts, ends, axes and steps have different lengths");
@@ -243,14 +243,14 @@ lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error 
         out->begin[i] = 0, out->step[i] = 1;
     for (int64_t i = 0; i < n; i++) {
         int k = 0;
-        LMB_TRY(lmbi_axis(has_axes ? lmbi_int_at(&in[3], i) : i, x->n, &k, err));
-        int64_t d = x->d[k], step = has_steps ? lmbi_int_at(&in[4], i) : 1, a = lmbi_int_at(&in[1], i), b = lmbi_int_at(&in[2], i);
+        LMB_TRY(lmbi_axis(has_axes ? lmbi_index_at(&in[3], i) : i, x->n, &k, err));
+        int64_t d = x->d[k], step = has_steps ? lmbi_index_at(&in[4], i) : 1, a = lmbi_index_at(&in[1], i), b = lmbi_index_at(&in[2], i);
         if (step == 0 || step < -INT32_MAX || step > INT32_MAX || (seen >> k & 1))
             return LMB_FAIL(err, LMB_E_ARG, "axis %d: step %lld, or the axis is named twice", k, (long long)step);
         seen |= 1u << k;
         a = limit(a < 0 ? (a < -d ? -1 : a + d) : a, step > 0 ? 0 : -1, step > 0 ? d : d - 1);
         b = limit(b < 0 ? (b < -d ? -1 : b + d) : b, step > 0 ? 0 : -1, step > 0 ? d : d - 1);
-        if (step < 0 && lmbi_int_at(&in[1], i) < -d)
+        if (step < 0 && lmbi_index_at(&in[1], i) < -d)
             a = -1;
         if (step > 0 && a < 0)
             a = 0;

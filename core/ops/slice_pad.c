@@ -181,12 +181,12 @@ static lmb_status pad_infer(const lmb_call *c, lmb_error *err)
 {
     int64_t pads[2 * LMB_MAX_DIMS];
 
-    LMB_TRY(lmbi_int_list(&c->in[1], "pads", err));
+    LMB_TRY(lmbi_index_list(&c->in[1], "pads", err));
     if (c->in[1].shape.d[0] != 2 * c->in[0].shape.n)
         return LMB_FAIL(err, LMB_E_SHAPE, "pads has %lld numbers; x of %d dimensions needs %d",
                         (long long)c->in[1].shape.d[0], c->in[0].shape.n, 2 * c->in[0].shape.n);
     for (int i = 0; i < 2 * c->in[0].shape.n; i++)
-        pads[i] = lmbi_int_at(&c->in[1], i);
+        pads[i] = lmbi_index_at(&c->in[1], i);
     if (c->n_in > 2 && c->in[2].present &&
         (c->in[2].dtype != c->in[0].dtype || lmb_shape_count(&c->in[2].shape) != 1))
         return LMB_FAIL(err, LMB_E_SHAPE, "the padding value must be one %s", lmb_dtype_name(c->in[0].dtype));
@@ -233,7 +233,7 @@ static lmb_status pad_run(const lmb_run *r, lmb_error *err)
     (void)err;
     types_of_run(r, t);
     for (int i = 0; i < 2 * r->in[0].shape.n; i++)
-        pads[i] = lmbi_int_at(&t[1], i);
+        pads[i] = lmbi_index_at(&t[1], i);
     for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i++, step_index(&r->out[0].shape, at)) {
         int64_t from = pad_source(&r->in[0].shape, pads, at, mode);
         memcpy((char *)r->out[0].data + (size_t)i * size,
@@ -251,7 +251,7 @@ static lmb_status pad_grad(lmb_grad *g, lmb_error *err)
 
     (void)err;
     for (int i = 0; i < 2 * x.n; i++)
-        list[i] = lmbi_int_at(&t, i);
+        list[i] = lmbi_index_at(&t, i);
     lmb_attr a[3] = { LMB_ATEXT("mode", ((const lmb_pad_attr *)g->node->attr)->mode), ints_attr("shape", x.d, x.n),
                       ints_attr("pads", list, 2 * x.n) };
     if (g->wanted[0])
