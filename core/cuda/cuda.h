@@ -23,14 +23,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/base/error.h"
+#include "core/plan/backend.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 1 };
+enum { LMB_CUDA_API = 2 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
@@ -83,6 +83,10 @@ typedef struct lmb_cuda_api {
     lmb_status (*upload)(void *device, const void *host, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*download)(void *host, const void *device, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
+
+    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With lmb_run.queue they run on that stream, on
+     * operands in device memory; without, on the host, for checks: by the same sources, slowly. */
+    const lmb_kernel *const *kernels;
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
     lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "core/cuda/internal.h"
+#include "core/cuda/ops/table.h"
 
 /* What a person can do about an error, for the errors that have an answer. */
 static const char *advice(cudaError_t e)
@@ -194,5 +195,5 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .event_create = event_create, .event_record = event_record, .event_wait = event_wait,
     .event_elapsed = event_elapsed, .event_destroy = event_destroy,
     .alloc = device_alloc, .free = device_free, .upload = upload, .download = download, .copy = copy,
-    .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
+    .kernels = lmbi_cuda_kernels, .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
 };
