@@ -261,7 +261,7 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
             return NOMEM(err);
         p->value[id].storage = s;
         p->storage[s].fixed = true;
-        p->storage[s].external = x->role != LMB_ROLE_INPUT;
+        p->storage[s].external = x->role != LMB_ROLE_INPUT && !p->options.device;
         p->storage[s].data = x->data;
     }
     for (int i = 0; i < g->n_outputs; i++)
@@ -469,7 +469,8 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
     }
     LMB_TRY(plain_outputs(p, err));
     find_lifetimes(p);
-    return lmbi_plan_place(p, err);
+    LMB_TRY(lmbi_plan_place(p, err));
+    return p->options.device ? lmbi_device_prepare(p, err) : LMB_OK;
 }
 
 static lmb_status compile(lmb_plan *p, lmb_error *err)
@@ -522,7 +523,10 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->step);
     free(p->value);
     free(p->storage);
-    free(p->arena);
+    if (p->options.device)
+        lmbi_device_end(p);
+    else
+        free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
     free(p->trained);
