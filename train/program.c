@@ -28,7 +28,6 @@ struct lmb_program {
     const lmb_graph *model;
     lmb_loss loss;
     const lmb_backend *const *backends;
-    struct lmb_device *device;
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
@@ -92,7 +91,6 @@ void lmb_program_destroy(lmb_program *p)
     free(p);
 }
 
-void lmb_program_on(lmb_program *p, struct lmb_device *device) { p->device = device; }
 const lmb_state_layout *lmb_program_layout(const lmb_program *p) { return p->layout; }
 int lmb_program_classes(const lmb_program *p) { return p->classes; }
 
@@ -165,7 +163,7 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
     int n_wrt;
-    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .device = p->device };
+    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true };
     lmb_status st = LMB_OK;
 
     c->source = malloc(sizeof *c->source * n);

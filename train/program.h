@@ -23,8 +23,6 @@ typedef struct lmb_program lmb_program;
 LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                                              lmb_program **out, lmb_error *err);
 void lmb_program_destroy(lmb_program *p);
-/* Run on a device (core/plan/device.h), borrowed; before the first run. `backends` must be its kernels. */
-void lmb_program_on(lmb_program *p, struct lmb_device *device);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);
 int lmb_program_classes(const lmb_program *p);
 

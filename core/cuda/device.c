@@ -13,7 +13,6 @@ struct lmb_gpu {
     lmb_cuda_device about;
     int index;
     lmb_backend backend;
-    const lmb_backend *list[2];
 };
 
 static lmb_gpu *of(lmb_device *d) { return (lmb_gpu *)d; }
@@ -67,8 +66,8 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
         lmb_gpu_close(g);
         return st;
     }
-    g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels };
-    g->list[0] = &g->backend;
+    g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
+                                .device = &g->device };
     g->device = (lmb_device){ g->about.name, g->stream, gpu_alloc, gpu_free, gpu_upload, gpu_download, gpu_copy, gpu_finish };
     *out = g;
     return LMB_OK;
@@ -84,5 +83,4 @@ void lmb_gpu_close(lmb_gpu *g)
     free(g);
 }
 
-lmb_device *lmb_gpu_device(lmb_gpu *g) { return &g->device; }
-const lmb_backend *const *lmb_gpu_backends(const lmb_gpu *g) { return g->list; }
+const lmb_backend *lmb_gpu_backend(const lmb_gpu *g) { return &g->backend; }

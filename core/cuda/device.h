@@ -2,8 +2,7 @@
  *
  *     lmb_gpu *gpu;
  *     LMB_TRY(lmb_gpu_open(rank, &gpu, err));
- *     o.device = lmb_gpu_device(gpu);
- *     o.backends = lmb_gpu_backends(gpu);        with a graph fused as for the CPU
+ *     const lmb_backend *list[] = { lmb_gpu_backend(gpu), NULL };
  */
 #ifndef LMB_CORE_CUDA_DEVICE_H
 #define LMB_CORE_CUDA_DEVICE_H
@@ -22,8 +21,7 @@ typedef struct lmb_gpu lmb_gpu;
  *   errors   E_UNSUPPORTED built without CUDA; E_DEVICE no GPU, or it is not to be had, and what to do */
 LMB_MUST_CHECK lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err);
 void lmb_gpu_close(lmb_gpu *g); /* NULL is a no-op */
-lmb_device *lmb_gpu_device(lmb_gpu *g);
-const lmb_backend *const *lmb_gpu_backends(const lmb_gpu *g); /* NULL-terminated; live as long as g */
+const lmb_backend *lmb_gpu_backend(const lmb_gpu *g); /* lives as long as g */
 
 #ifdef __cplusplus
 }

@@ -23,7 +23,7 @@ static lmb_status make_mirrors(lmb_plan *p, lmb_error *err)
 {
     p->mirror = calloc((size_t)p->n_values + 1, sizeof *p->mirror);
     if (!p->mirror)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a plan on %s", p->options.device->name);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a plan on %s", p->device->name);
     for (int v = 0; v < p->g->n_values; v++) {
         if (!is_result(p, v) && !(is_source(p, v) && p->g->value[v].role == LMB_ROLE_INPUT))
             continue;
@@ -37,7 +37,7 @@ static lmb_status make_mirrors(lmb_plan *p, lmb_error *err)
 
 lmb_status lmbi_device_prepare(lmb_plan *p, lmb_error *err)
 {
-    lmb_device *d = p->options.device;
+    lmb_device *d = p->device;
 
     LMB_TRY(make_mirrors(p, err));
     for (int v = 0; v < p->g->n_values; v++) /* constants once; so is state that nobody binds */
@@ -52,12 +52,12 @@ void lmbi_device_end(lmb_plan *p)
         free(p->mirror[v]);
     free(p->mirror);
     if (p->arena)
-        p->options.device->free(p->options.device, p->arena);
+        p->device->free(p->device, p->arena);
 }
 
 static lmb_status send(lmb_plan *p, const lmb_step_info *step, lmb_step_info *there, lmb_error *err)
 {
-    lmb_device *d = p->options.device;
+    lmb_device *d = p->device;
 
     *there = *step;
     if (step->sample && p->samples_bytes) {
@@ -74,7 +74,7 @@ static lmb_status send(lmb_plan *p, const lmb_step_info *step, lmb_step_info *th
 
 static lmb_status fetch(lmb_plan *p, lmb_error *err)
 {
-    lmb_device *d = p->options.device;
+    lmb_device *d = p->device;
 
     for (int v = 0; v < p->g->n_values; v++) {
         int k = is_result(p, v) ? lmbi_plan_outward(p, v) : -1;
@@ -87,7 +87,7 @@ static lmb_status fetch(lmb_plan *p, lmb_error *err)
 /* A step without a kernel here: its operands to the host, the reference (or a change of form) there, results back. */
 static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, lmb_error *err)
 {
-    lmb_device *d = p->options.device;
+    lmb_device *d = p->device;
     lmb_tensor *t = calloc((size_t)(s->n_in + s->n_out + 1), sizeof *t);
     void *scratch = malloc(s->scratch + 64);
     lmb_status st = t && scratch ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a step on the host");
@@ -126,7 +126,7 @@ static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, 
 
 static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, const lmb_step_info *there, lmb_error *err)
 {
-    lmb_device *d = p->options.device;
+    lmb_device *d = p->device;
 
     if (!s->node && !s->convert)
         return d->copy(d, s->tensor[1].data, s->tensor[0].data, lmb_shape_bytes(&s->tensor[0].shape, s->tensor[0].dtype), err);
@@ -144,7 +144,7 @@ lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *er
     for (int i = 0; i < p->n_steps; i++) {
         lmbi_step *s = &p->step[i];
         if (run_step(p, s, step, &there, err) != LMB_OK)
-            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->options.device->name);
+            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
     }
     LMB_TRY(fetch(p, err));
     for (int i = 0; p->on_step && i < p->n_steps; i++) /* results are there all at once */

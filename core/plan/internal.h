@@ -50,6 +50,7 @@ struct lmb_plan {
     lmb_graph *fused;    /* owned, or NULL                           */
     lmb_vid *map;        /* [values of asked] -> value of fused      */
     lmb_plan_options options;
+    struct lmb_device *device; /* of the backends, or NULL: the host */
     bool *trained;       /* [values of g] with frozen_exact: depends on a trained parameter; else NULL */
     int n_values, cap_values;
     lmbi_pvalue *value;

@@ -105,7 +105,7 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
         if (p->step[i].scratch > p->scratch_bytes)
             p->scratch_bytes = p->step[i].scratch;
     p->arena_bytes += aligned(p->scratch_bytes);
-    if (p->options.device) {
+    if (p->device) {
         p->samples_offset = p->arena_bytes;
         p->samples_bytes = samples(p->g);
         p->arena_bytes += aligned(p->samples_bytes);
@@ -113,8 +113,8 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
     if (p->options.max_bytes && p->arena_bytes > p->options.max_bytes)
         return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, the limit is %zu; use a smaller batch",
                         p->arena_bytes, p->options.max_bytes);
-    if (p->options.device)
-        return p->options.device->alloc(p->options.device, p->arena_bytes ? p->arena_bytes : ALIGN, (void **)&p->arena, err);
+    if (p->device)
+        return p->device->alloc(p->device, p->arena_bytes ? p->arena_bytes : ALIGN, (void **)&p->arena, err);
     p->arena = aligned_alloc(ALIGN, p->arena_bytes ? p->arena_bytes : ALIGN);
     if (!p->arena)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of activations; use a smaller batch",

@@ -16,7 +16,7 @@ int lmbi_plan_outward(const lmb_plan *p, lmb_vid v)
 static void *pointer(const lmb_plan *p, int v)
 {
     const lmbi_pvalue *x = &p->value[v];
-    if (x->bound && !p->options.device)
+    if (x->bound && !p->device)
         return x->bound;
     if (x->storage < 0)
         return NULL;
@@ -48,7 +48,7 @@ void *lmb_plan_data(const lmb_plan *p, lmb_vid asked)
     if (v == LMB_NONE || !p->value[v].fixed)
         return NULL;
     int k = lmbi_plan_outward(p, v);
-    if (p->options.device)
+    if (p->device)
         return p->value[k].bound ? p->value[k].bound : p->mirror[k];
     return pointer(p, k);
 }
@@ -91,7 +91,7 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
 
     if (!p->resolved)
         resolve(p);
-    if (p->options.device)
+    if (p->device)
         return lmbi_device_run(p, step ? step : &no_step, err);
     lmb_trace *trace = lmb_trace_fine(p->trace) ? p->trace : NULL;
     for (int i = 0; i < p->n_steps; i++) {
