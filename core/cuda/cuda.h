@@ -37,6 +37,7 @@ enum { LMB_CUDA_API = 2 };
 
 typedef struct lmb_cuda_stream lmb_cuda_stream;
 typedef struct lmb_cuda_event lmb_cuda_event;
+typedef struct lmb_cuda_queue lmb_cuda_queue; /* a stream with the handles of cuDNN and cuBLASLt that work on it */
 
 typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
     int driver;                    /* cuDNN 10000 and 100, NCCL 10000 and 100. driver: 0 without a driver */
@@ -84,8 +85,14 @@ typedef struct lmb_cuda_api {
     lmb_status (*download)(void *host, const void *device, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
 
-    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With lmb_run.queue they run on that stream, on
-     * operands in device memory; without, on the host, for checks: by the same sources, slowly. */
+    lmb_status (*queue_create)(lmb_cuda_stream *s, lmb_cuda_queue **q, lmb_error *err); /* s must outlive it */
+    void (*queue_destroy)(lmb_cuda_queue *q);                                           /* NULL is fine */
+
+    /* Describe a convolution, or a gradient of one, to cuDNN; needs no device. E_UNSUPPORTED: our own kernel takes it. */
+    lmb_status (*describe_conv)(const lmb_call *c, lmb_error *err);
+
+    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on operands
+     * in device memory; without, on the host, for checks: our own by the same sources, slowly. */
     const lmb_kernel *const *kernels;
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */

@@ -10,6 +10,7 @@ struct lmb_gpu {
     lmb_device device; /* first: plans hand it back to us */
     lmb_cuda *cuda;
     lmb_cuda_stream *stream;
+    lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
     lmb_backend backend;
@@ -52,7 +53,8 @@ static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
     g->index = index % n;
     LMB_TRY(g->cuda->api->device_select(g->index, err));
     LMB_TRY(g->cuda->api->device_info(g->index, &g->about, err));
-    return g->cuda->api->stream_create(&g->stream, err);
+    LMB_TRY(g->cuda->api->stream_create(&g->stream, err));
+    return g->cuda->api->queue_create(g->stream, &g->queue, err);
 }
 
 lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
@@ -68,7 +70,7 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
     }
     g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
                                 .device = &g->device };
-    g->device = (lmb_device){ g->about.name, g->stream, gpu_alloc, gpu_free, gpu_upload, gpu_download, gpu_copy, gpu_finish };
+    g->device = (lmb_device){ g->about.name, g->queue, gpu_alloc, gpu_free, gpu_upload, gpu_download, gpu_copy, gpu_finish };
     *out = g;
     return LMB_OK;
 }
@@ -77,6 +79,8 @@ void lmb_gpu_close(lmb_gpu *g)
 {
     if (!g)
         return;
+    if (g->cuda)
+        g->cuda->api->queue_destroy(g->queue);
     if (g->stream)
         g->cuda->api->stream_destroy(g->stream);
     lmb_cuda_close(g->cuda);

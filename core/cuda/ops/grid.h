@@ -16,7 +16,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "core/cuda/internal.h"
+#include "core/cuda/queue.h"
 #include "core/plan/backend.h"
 
 #define LMB_BODY __host__ __device__ __forceinline__
@@ -89,7 +89,7 @@ template <class F> lmb_status each(const lmb_run *r, int64_t n, const F &f, lmb_
         return LMB_OK;
     }
     int64_t blocks = (n + each_threads - 1) / each_threads;
-    each_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), each_threads, 0, (cudaStream_t)r->queue>>>(f, (int)n);
+    each_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), each_threads, 0, ((lmb_cuda_queue *)r->queue)->stream>>>(f, (int)n);
     return lmbi_cuda_check(cudaGetLastError(), "starting a kernel", err);
 }
 
@@ -103,7 +103,7 @@ template <class F> lmb_status teams(const lmb_run *r, int64_t rows, const F &f, 
             f(solo(), i);
         return LMB_OK;
     }
-    team_kernel<<<(unsigned)rows, team_threads, 0, (cudaStream_t)r->queue>>>(f);
+    team_kernel<<<(unsigned)rows, team_threads, 0, ((lmb_cuda_queue *)r->queue)->stream>>>(f);
     return lmbi_cuda_check(cudaGetLastError(), "starting a kernel", err);
 }
 

@@ -76,7 +76,13 @@ extern "C" {
 LMB_CUDA_KERNELS(X)
 #undef X
 
-extern const lmb_kernel *const lmbi_cuda_kernels[]; /* NULL-terminated */
+/* Of libraries, with the kernels above behind them. */
+#define LMB_CUDA_LIBRARY_KERNELS(X) X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm)
+#define X(name) extern const lmb_kernel lmbi_cuda_##name;
+LMB_CUDA_LIBRARY_KERNELS(X)
+#undef X
+
+extern const lmb_kernel *const lmbi_cuda_kernels[]; /* best first, NULL-terminated */
 
 #ifdef __cplusplus
 }

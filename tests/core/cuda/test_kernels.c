@@ -4,6 +4,7 @@
 
 #include "core/check/check.h"
 #include "core/cuda/cuda.h"
+#include "core/graph/autodiff.h"
 #include "tests/check_main.h"
 
 static lmb_error err;
@@ -42,6 +43,47 @@ START_TEST(every_op_has_a_kernel)
 }
 END_TEST
 
+/* A convolution and its two gradients, as autodiff makes them: what cuDNN is told of each. */
+START_TEST(convolutions_are_described_to_cudnn)
+{
+    static const struct { int64_t c, h, w, k, kh, kw, group, stride[2], dilation[2], pads[4]; } cases[] = {
+        { 3, 32, 32, 16, 3, 3, 1, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },  { 16, 32, 32, 32, 3, 3, 1, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 32, 16, 16, 32, 3, 3, 32, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } }, { 32, 9, 7, 16, 1, 1, 1, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },
+        { 8, 9, 7, 12, 3, 2, 4, { 2, 1 }, { 1, 2 }, { 1, 0, 0, 2 } },    { 3, 224, 224, 64, 7, 7, 1, { 2, 2 }, { 1, 1 }, { 3, 3, 3, 3 } },
+    };
+    int found = 0;
+    lmb_vid wrt[2], grad[2];
+    lmb_graph *g, *with;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    wrt[0] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "x", LMB_F32, LMB_SHAPE(4, cases[_i].c, cases[_i].h, cases[_i].w), NULL);
+    wrt[1] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32,
+                            LMB_SHAPE(cases[_i].k, cases[_i].c / cases[_i].group, cases[_i].kh, cases[_i].kw), NULL);
+    lmb_vid y = lmb_emit(&b, "Conv", "y", LMB_IN(wrt[0], wrt[1]),
+                         LMB_ATTRS(LMB_AINT("group", cases[_i].group), LMB_AINTS("strides", cases[_i].stride[0], cases[_i].stride[1]),
+                                   LMB_AINTS("dilations", cases[_i].dilation[0], cases[_i].dilation[1]),
+                                   LMB_AINTS("pads", cases[_i].pads[0], cases[_i].pads[1], cases[_i].pads[2], cases[_i].pads[3])));
+    lmb_vid loss = lmb_emit(&b, "ReduceSum", "loss", LMB_IN(y), LMB_ATTRS(LMB_AINT("keepdims", 0)));
+    lmb_emit_output(&b, "loss", loss);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_autodiff(g, loss, wrt, 2, &with, grad, &err));
+    for (int i = 0; i < with->n_nodes; i++) {
+        lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
+        lmb_call c;
+        lmb_call_of(with, &with->node[i], in, out, &c);
+        if (strncmp(c.op->name, "Conv", 4) != 0)
+            continue;
+        ck_ok(cuda->api->describe_conv(&c, &err));
+        found++;
+    }
+    ck_assert_int_eq(found, 3);
+    lmb_graph_destroy(with);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 static bool there(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
@@ -53,4 +95,5 @@ static bool there(void)
     return true;
 }
 
-LMB_TEST_MAIN("core/cuda/kernels", if (there()) { add_loop(agrees_with_the_reference, cases()); add(every_op_has_a_kernel); })
+LMB_TEST_MAIN("core/cuda/kernels", if (there()) { add_loop(agrees_with_the_reference, cases()); add(every_op_has_a_kernel);
+              add_loop(convolutions_are_described_to_cudnn, 6); })
