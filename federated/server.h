@@ -14,7 +14,7 @@
  * Killed at any time, a server on the same state_dir goes on from the last committed round, and because sums do not
  * depend on the order of arrival (federated/aggregator.h) it arrives at the same bits.
  *
- *   memory   model + aggregator + one update's worth of scratch, and about 12 KiB a connection
+ *   memory   model + aggregator + one update's worth of scratch, and about 16 KiB a connection
  *   owns     the job's pointers are borrowed until lmb_server_destroy
  *   errors   what a client does is never an error of lmb_server_run
  *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler

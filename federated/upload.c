@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,14 +52,6 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
     return LMB_OK;
 }
 
-static lmb_status unopened(lmb_upload *u, lmb_error *err)
-{
-    lmb_status st = LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
-    free(u->path);
-    u->path = NULL;
-    return st;
-}
-
 lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, const lmb_upload_rules *rules,
                             const lmb_update_message *head, lmb_error *err)
 {
@@ -69,14 +60,11 @@ lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, co
         memcmp(&u->head.blob.hash, &head->blob.hash, sizeof head->blob.hash) == 0)
         return LMB_OK;
     lmb_upload_end(u);
-    size_t room = strlen(spool) + 32;
-    u->path = malloc(room);
-    if (!u->path)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to take an update");
-    snprintf(u->path, room, "%s/%" PRId64 ".part", spool, client);
+    if (snprintf(u->path, sizeof u->path, "%s/%" PRId64 ".part", spool, client) >= (int)sizeof u->path)
+        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
     u->fd = open(u->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (u->fd < 0)
-        return unopened(u, err);
+        return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
     u->head = *head;
     u->have = 0;
     u->rules = *rules;
@@ -249,8 +237,6 @@ void lmb_upload_end(lmb_upload *u)
         return;
     close(u->fd);
     unlink(u->path);
-    free(u->path);
-    u->path = NULL;
     u->fd = -1;
     u->have = 0;
 }

@@ -33,7 +33,7 @@ typedef struct lmb_upload_rules {
 typedef struct lmb_upload {
     int fd; /* -1: none under way */
     int decoded;   /* its values, when they are kept and are not the payload itself; -1: none */
-    char *path;    /* NULL: none under way; a waiting client's upload is small */
+    char path[4096];
     lmb_update_message head;
     lmb_upload_rules rules;
     uint64_t have; /* bytes received */
