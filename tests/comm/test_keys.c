@@ -184,7 +184,11 @@ START_TEST(secrets_are_locked_and_wiped)
     memset(secret, 7, sizeof secret);
     long before = locked_kib();
     lmb_secret_lock(secret, sizeof secret);
-    if (limit.rlim_cur >= 8 * sizeof secret)
+    bool may = limit.rlim_cur >= 8 * sizeof secret;
+#ifdef __SANITIZE_ADDRESS__
+    may = false; /* its mlock does nothing */
+#endif
+    if (may)
         ck_assert_int_ge(locked_kib(), before + 16);
     lmb_secret_wipe(secret, sizeof secret);
     ck_assert_mem_eq(secret, nothing, sizeof secret);
