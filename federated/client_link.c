@@ -74,6 +74,7 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
 {
     uint64_t time;
     c->greeted = c->heard = c->uploading = false;
+    c->has_task = false; /* the server says again what it wants; to offer before it does is to offer twice */
     c->fetching = -1;
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
