@@ -28,6 +28,7 @@ struct lmb_program {
     const lmb_graph *model;
     lmb_loss loss;
     const lmb_backend *const *backends;
+    lmb_choices *choices;
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
@@ -163,7 +164,7 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
     int n_wrt;
-    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true };
+    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices };
     lmb_status st = LMB_OK;
 
     c->source = malloc(sizeof *c->source * n);
@@ -225,6 +226,8 @@ static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error 
     *out = c;
     return LMB_OK;
 }
+
+void lmb_program_choices(lmb_program *p, lmb_choices *choices) { p->choices = choices; }
 
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
 {

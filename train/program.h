@@ -23,6 +23,8 @@ typedef struct lmb_program lmb_program;
 LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                                              lmb_program **out, lmb_error *err);
 void lmb_program_destroy(lmb_program *p);
+/* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
+void lmb_program_choices(lmb_program *p, lmb_choices *choices);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);
 int lmb_program_classes(const lmb_program *p);
 

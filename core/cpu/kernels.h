@@ -29,6 +29,9 @@ extern const lmb_kernel lmbi_own_gemm, lmbi_own_matmul;
 /* The best kernels of this build, NULL-terminated: of ours where they are faster, and of oneDNN if there is one. */
 extern const lmb_kernel *const lmbi_best_kernels[];
 
+/* "oneDNN 2.6.3", or that there is none. */
+void lmbi_onednn_version(char *text, size_t cap);
+
 /* Feature maps in bf16 (bf16.c lists them): for processors with AVX-512 BF16, in builds with LMB_CPU_BF16. */
 extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
     lmbi_bf16_global_average_pool, lmbi_bf16_broadcast_area, lmbi_bf16_bias_grad, lmbi_bf16_relu, lmbi_bf16_relu_grad,
