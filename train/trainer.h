@@ -94,6 +94,13 @@ void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
+/* Compile the usual plan, with kernels that measuring chose, before the first step. Rank 0's choice is that of all ranks, and kept
+ * in the state, so that a training goes on with the kernels that it began with; on one cache the choice does not depend on the
+ * number of ranks and threads.
+ *   folder   of the cache; NULL: the fixed choice, by backends' order
+ *   resumed  the state is a checkpoint's: its choice is taken, whatever the folder says
+ *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the cache */
+LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err);
 /* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
 void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
@@ -111,6 +118,7 @@ typedef struct lmb_trainer_state {
     double best_accuracy;        /* < 0: none yet                                    */
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
+    char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* The weights to use: EMA if kept, best if validated, else the last. */

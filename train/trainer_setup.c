@@ -247,6 +247,8 @@ void lmb_trainer_destroy(lmb_trainer *t)
         lmb_program_destroy(t->worker[w].program);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
         free(t->s.slot[i]);
+    lmb_choices_destroy(t->choices);
+    free(t->s.kernels);
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);

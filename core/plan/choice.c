@@ -9,10 +9,10 @@
 
 enum { MAX_KEY = 1000, MAX_NAME = 63, MAX_CHOICES = 100000 };
 
-typedef struct choice { char *key; char name[MAX_NAME + 1]; } choice;
+typedef struct choice { char *key; char name[MAX_NAME + 1]; bool asked; } choice;
 
 struct lmb_choices {
-    int threads, n, cap, measured;
+    int threads, n, cap, measured, lost;
     bool measuring;
     choice *at; /* sorted by key */
     pthread_mutex_t lock;
@@ -43,6 +43,8 @@ void lmb_choices_destroy(lmb_choices *c)
 void lmb_choices_measuring(lmb_choices *c, bool on) { c->measuring = on; }
 int lmb_choices_count(const lmb_choices *c) { return c->n; }
 int lmb_choices_measured(const lmb_choices *c) { return c->measured; }
+int lmb_choices_lost(const lmb_choices *c) { return c->lost; }
+void lmbi_choices_lose(lmb_choices *c) { c->lost++; }
 int lmbi_choices_threads(const lmb_choices *c) { return c->threads; }
 bool lmbi_choices_measuring(const lmb_choices *c) { return c->measuring; }
 void lmbi_choices_lock(lmb_choices *c) { pthread_mutex_lock(&c->lock); }
@@ -68,10 +70,12 @@ static int place(const lmb_choices *c, const char *key, bool *there)
     return lo;
 }
 
-const char *lmbi_choices_find(const lmb_choices *c, const char *key)
+const char *lmbi_choices_find(lmb_choices *c, const char *key)
 {
     bool there;
     int i = place(c, key, &there);
+    if (there)
+        c->at[i].asked = true;
     return there ? c->at[i].name : NULL;
 }
 
@@ -108,13 +112,16 @@ lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, b
     if (strlen(key) > MAX_KEY || n > MAX_NAME)
         return LMB_OK; /* not worth a failure: it is found out anew next time */
     c->measured += measured;
-    return put(c, key, name, n, err);
+    LMB_TRY(put(c, key, name, n, err));
+    (void)lmbi_choices_find(c, key);
+    return LMB_OK;
 }
 
-void lmb_choices_text(const lmb_choices *c, lmb_str *out)
+void lmb_choices_text(const lmb_choices *c, bool asked, lmb_str *out)
 {
     for (int i = 0; i < c->n; i++)
-        lmb_str_addf(out, "%s\t%s\n", c->at[i].key, c->at[i].name);
+        if (!asked || c->at[i].asked)
+            lmb_str_addf(out, "%s\t%s\n", c->at[i].key, c->at[i].name);
 }
 
 /* One line of [at, end): key and name, or false. *next: behind it. */

@@ -29,8 +29,10 @@ void lmb_choices_destroy(lmb_choices *c);
 void lmb_choices_measuring(lmb_choices *c, bool on);
 int lmb_choices_count(const lmb_choices *c);
 int lmb_choices_measured(const lmb_choices *c); /* how many of them by this process */
-/* Append all as text, sorted by key. */
-void lmb_choices_text(const lmb_choices *c, lmb_str *out);
+/* How many names were asked for that no kernel of this build and processor has for the shape. */
+int lmb_choices_lost(const lmb_choices *c);
+/* Append all as text, sorted by key; or, `asked`, those that plans have asked for. */
+void lmb_choices_text(const lmb_choices *c, bool asked, lmb_str *out);
 /* Take over the choices of a text; of a key that is there already the table's own stays. E_FORMAT: no such text, and nothing is
  * taken over. A name that no kernel has does no harm: the fixed choice is taken. */
 LMB_MUST_CHECK lmb_status lmb_choices_add(lmb_choices *c, const char *text, size_t n, lmb_error *err);

@@ -106,7 +106,7 @@ lmb_status lmb_choices_save(lmb_choices *c, const char *folder, const char *mach
     LMB_TRY(lmb_choices_load(c, folder, machine, NULL, err));
     snprintf(mine, sizeof mine, "%s.%ld", path, (long)getpid());
     first_line(c, machine, &s);
-    lmb_choices_text(c, &s);
+    lmb_choices_text(c, false, &s);
     if (!s.failed)
         add_end(&s);
     lmb_status st = lmb_str_check(&s, err);

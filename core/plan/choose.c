@@ -285,9 +285,13 @@ static const lmb_kernel *decide(const lmb_plan *p, const lmb_call *c, const lmb_
     const lmb_kernel *found[MAX_CANDIDATES];
     const char *known = lmbi_choices_find(table, key);
 
+    if (known && strcmp(known, fixed->name) == 0)
+        return fixed;
+    if (known && find_candidates(p, c, fixed, known, found) > 0)
+        return found[0];
     if (known)
-        return strcmp(known, fixed->name) != 0 && find_candidates(p, c, fixed, known, found) > 0 ? found[0] : fixed;
-    if (!lmbi_choices_measuring(table))
+        lmbi_choices_lose(table);
+    if (known || !lmbi_choices_measuring(table))
         return fixed;
     int n = find_candidates(p, c, fixed, NULL, found);
     const lmb_kernel *best = n > 1 ? measure(c, lmbi_choices_threads(table), found, n) : fixed;

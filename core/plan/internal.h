@@ -81,7 +81,8 @@ lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *f
 /* choice.c: between lock and unlock. The name of a kernel, or NULL. */
 void lmbi_choices_lock(lmb_choices *c);
 void lmbi_choices_unlock(lmb_choices *c);
-const char *lmbi_choices_find(const lmb_choices *c, const char *key);
+const char *lmbi_choices_find(lmb_choices *c, const char *key);
+void lmbi_choices_lose(lmb_choices *c); /* a name that stands for nothing here */
 lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, bool measured, lmb_error *err);
 int lmbi_choices_threads(const lmb_choices *c);
 bool lmbi_choices_measuring(const lmb_choices *c);
