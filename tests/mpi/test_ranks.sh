@@ -43,6 +43,14 @@ for n in 2 4; do
     done
 done
 
+rm -rf "$dir/cache" # kernels that rank 0 measures, or finds in its cache, are those of all ranks
+cached=$(weights 2 --plan-cache "$dir/cache")
+[ -n "$cached" ] || fail "no weights with a plan cache"
+ls "$dir"/cache/kernels-*.txt >/dev/null || fail "no kernels in the plan cache"
+for n in 1 2 4; do
+    [ "$(weights $n --plan-cache "$dir/cache")" = "$cached" ] || fail "$n ranks end in other bits with one plan cache"
+done
+
 a=$(weights 2 --set train.mode=fast)
 b=$(weights 2 --set train.mode=fast)
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"
