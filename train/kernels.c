@@ -11,6 +11,12 @@
 
 enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, MOST_ROWS = 8 };
 
+int lmb_train_measuring_threads(void)
+{
+    int n = lmb_cpu_count();
+    return n < MOST_THREADS ? n : MOST_THREADS;
+}
+
 /* Different numbers of rows that shards of a batch of n samples have, added to rows[0 .. count). */
 static int add_rows(const lmb_trainer *t, int64_t n, int64_t rows[MOST_ROWS], int count)
 {
@@ -120,9 +126,7 @@ static void warn_of_references(const lmb_plan *plan, const lmb_log *log)
 
 static lmb_status choose(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err)
 {
-    int threads = lmb_cpu_count();
-
-    LMB_TRY(lmb_choices_create(threads < MOST_THREADS ? threads : MOST_THREADS, &t->choices, err));
+    LMB_TRY(lmb_choices_create(lmb_train_measuring_threads(), &t->choices, err));
     if (folder && !resumed && t->comm->rank == 0)
         LMB_TRY(measure(t, folder, log, err));
     LMB_TRY(share(t, err));

@@ -101,6 +101,8 @@ void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
  *   resumed  the state is a checkpoint's: its choice is taken, whatever the folder says
  *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the cache */
 LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err);
+/* Plans that run side by side while kernels are measured: as many as there are processors, whatever a training uses. */
+int lmb_train_measuring_threads(void);
 /* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
 void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */

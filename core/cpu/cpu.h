@@ -38,6 +38,9 @@ void lmb_cpu_machine(struct lmb_str *out);
  * kernel can at most reach on this processor at its present clock with products of f32 numbers, or of bf16 (f32 where the
  * processor has no such products). */
 double lmb_cpu_peak(lmb_dtype products);
+/* Copies inside `bytes` of memory on the calling thread for about 30 ms: bytes read and written a second, which depends on whether
+ * they stay in a cache. 0 without memory for it. */
+double lmb_cpu_bandwidth(size_t bytes);
 
 #ifdef __cplusplus
 }

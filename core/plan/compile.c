@@ -352,6 +352,15 @@ static lmb_status keep_reason(lmb_plan *p, int step, const char *reason)
     return LMB_OK;
 }
 
+/* What a step reads and writes once, in the types that operands are kept in. */
+static void count_bytes(const lmb_plan *p, lmbi_step *s)
+{
+    s->cost.bytes = 0;
+    for (int k = 0; k < s->n_in + s->n_out; k++)
+        if (s->in[k] >= 0) /* in and out are one array */
+            s->cost.bytes += (double)p->value[s->in[k]].bytes;
+}
+
 static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const int *last_use, lmb_error *err)
 {
     const lmb_node *n = &p->g->node[index];
@@ -420,6 +429,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         }
         LMB_TRY(give_storage(p, v, share, err));
     }
+    count_bytes(p, &p->step[at]);
     return LMB_OK;
 }
 

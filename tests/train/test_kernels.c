@@ -6,7 +6,6 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
-#include "core/base/threads.h"
 #include "tests/check_main.h"
 #include "tests/temp_dir.h"
 #include "train/checkpoint.h"
@@ -97,14 +96,13 @@ static void fill_cache(const char *folder, const char *choices, const char *make
 {
     lmb_str text = LMB_STR_INIT, machine = LMB_STR_INIT;
     lmb_choices *c;
-    int threads = lmb_cpu_count();
 
     for (const char *line = choices; *line; line = strchr(line, '\n') + 1) {
         const char *tab = strchr(line, '\t'), *colon = strchr(tab, ':'), *end = strchr(tab, '\n');
         if (colon && colon < end && strstr(line, " Gemm") != strchr(line, ' '))
             lmb_str_addf(&text, "%.*s\t%s%.*s\n", (int)(tab - line), line, maker, (int)(end - colon), colon);
     }
-    ck_ok(lmb_choices_create(threads < 16 ? threads : 16, &c, &err));
+    ck_ok(lmb_choices_create(lmb_train_measuring_threads(), &c, &err));
     ck_ok(lmb_choices_add(c, text.text, text.n, &err));
     lmb_cpu_machine(&machine);
     ck_ok(lmb_choices_save(c, folder, machine.text, &err));
