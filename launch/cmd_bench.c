@@ -77,7 +77,7 @@ static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_b
 
     LMB_TRY(lmb_program_create(model, &loss, backends, &b->program, err));
     lmb_program_choices(b->program, b->choices);
-    LMB_TRY(lmb_program_plan(b->program, batch, &plan, err));
+    LMB_TRY(lmb_program_plan(b->program, batch, false, &plan, err));
     b->plan = (lmb_plan *)plan; /* the program is ours */
     const lmb_state_layout *l = lmb_program_layout(b->program);
     b->state = malloc(sizeof *b->state * (l->count + 1));

@@ -121,7 +121,7 @@ static lmb_status inspect_training(const lmb_graph *model, const lmb_train_confi
     LMB_TRY(batch_of(a, &batch, err));
     LMB_TRY(lmb_train_backends(train, backends, err));
     LMB_TRY(lmb_program_create(model, &loss, backends, &program, err));
-    lmb_status st = lmb_program_plan(program, batch, &p, err);
+    lmb_status st = lmb_program_plan(program, batch, false, &p, err);
     if (st == LMB_OK) {
         printf("a training step of %lld samples needs %zu bytes\n", (long long)batch, lmb_plan_describe(p).arena_bytes);
         st = print_plan(p, lmb_args_get(a, "time", NULL) != NULL, err);

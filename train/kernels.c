@@ -47,7 +47,7 @@ static lmb_status compile_all(lmb_trainer *t, lmb_error *err)
 
     n = add_rows(t, t->train->n % batch, rows, n);
     for (int i = 0; i < n; i++)
-        LMB_TRY(lmb_program_plan(t->worker[0].program, rows[i], &plan, err));
+        LMB_TRY(lmb_program_plan(t->worker[0].program, rows[i], t->factors != NULL, &plan, err));
     return LMB_OK;
 }
 
@@ -145,7 +145,7 @@ lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed,
     LMB_TRY(choose(t, folder, resumed, log, err));
     if (t->comm->rank != 0 || add_rows(t, batch, rows, 0) == 0)
         return LMB_OK;
-    LMB_TRY(lmb_program_plan(t->worker[0].program, rows[0], &plan, err));
+    LMB_TRY(lmb_program_plan(t->worker[0].program, rows[0], t->factors != NULL, &plan, err));
     if (t->backends[0])
         warn_of_references(plan, log);
     if (lmb_choices_lost(t->choices))

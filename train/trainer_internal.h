@@ -36,6 +36,7 @@ struct lmb_trainer {
     int64_t slots_all;     /* of all ranks                                                   */
     float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
+    lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
     lmb_trainer_state s;
     lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;

@@ -5,6 +5,8 @@
 #include "core/base/config.h"
 #include "train/trainer_internal.h"
 
+enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs more than moving what it is a product of saves */
+
 static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
@@ -109,6 +111,23 @@ static float *vector(size_t n)
     return v;
 }
 
+/* Several shards of few samples leave what large gradients are products of. A matter of the batch alone, not of who works on it. */
+static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
+{
+    int64_t rows = t->c.mode == LMBI_FAST ? (t->c.batch + t->slots_all - 1) / t->slots_all : t->c.shard;
+
+    if (t->slots_all == 1 || rows > MOST_FACTOR_ROWS)
+        return LMB_OK;
+    t->factors = calloc((size_t)t->slots, sizeof *t->factors);
+    for (int i = 0; t->factors && i < t->slots; i++)
+        t->factors[i] = calloc((size_t)t->layout->n + 1, sizeof **t->factors);
+    for (int i = 0; i < t->slots; i++)
+        if (!t->factors || !t->factors[i])
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
+    lmbi_reducer_factors(t->reducer, t->factors);
+    return LMB_OK;
+}
+
 static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 {
     bool ok = true;
@@ -128,7 +147,8 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    return lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err);
+    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err));
+    return make_factors(t, err);
 }
 
 /* What this rank needs of a batch: its consecutive shards. */
@@ -242,6 +262,9 @@ void lmb_trainer_destroy(lmb_trainer *t)
         return;
     lmb_loader_destroy(t->loader);
     lmbi_reducer_destroy(t->reducer);
+    for (int i = 0; t->factors && i < t->slots; i++)
+        lmb_program_free_factors(t->factors[i], t->layout->n);
+    free(t->factors);
     lmb_pool_destroy(t->pool);
     for (int w = 0; t->worker && w < t->threads; w++)
         lmb_program_destroy(t->worker[w].program);
