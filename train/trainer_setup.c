@@ -116,7 +116,7 @@ static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
 {
     int64_t rows = t->c.mode == LMBI_FAST ? (t->c.batch + t->slots_all - 1) / t->slots_all : t->c.shard;
 
-    if (t->slots_all == 1 || rows > MOST_FACTOR_ROWS)
+    if (t->slots_all == 1 || rows > MOST_FACTOR_ROWS || !t->backends[0])
         return LMB_OK;
     t->factors = calloc((size_t)t->slots, sizeof *t->factors);
     for (int i = 0; t->factors && i < t->slots; i++)
