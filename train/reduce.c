@@ -406,7 +406,8 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
     r->room = calloc((size_t)r->slots + 1, sizeof *r->room);
     if (r->comm->size > 1 && way != LMBI_MESSAGES)
         LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
-    if (!r->bucket || !r->pending || !r->slot || !r->weight || !r->room || !make_vectors(r))
+    bool fits = (double)r->slots * (double)r->width * sizeof(float) < lmb_memory_bytes();
+    if (!fits || !r->bucket || !r->pending || !r->slot || !r->weight || !r->room || !make_vectors(r))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
