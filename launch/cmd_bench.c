@@ -69,14 +69,17 @@ static lmb_status random_input(bench *b, int64_t count, lmb_error *err)
 }
 
 static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
-                                   double *smoothing, lmb_error *err)
+                                   lmb_train_config *train, lmb_error *err)
 {
     static const lmb_step_info info = { 1, 0, NULL };
-    const lmb_loss loss = { lmb_loss_cross_entropy, smoothing };
+    const lmb_loss loss = { lmb_loss_cross_entropy, &train->label_smoothing };
     const lmb_plan *plan = NULL;
+    size_t memory;
 
+    LMB_TRY(lmb_train_memory(train, 1, &memory, err));
     LMB_TRY(lmb_program_create(model, &loss, backends, &b->program, err));
     lmb_program_choices(b->program, b->choices);
+    lmb_program_memory(b->program, memory);
     LMB_TRY(lmb_program_plan(b->program, batch, false, &plan, err));
     b->plan = (lmb_plan *)plan; /* the program is ours */
     const lmb_state_layout *l = lmb_program_layout(b->program);
@@ -105,7 +108,7 @@ static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, l
     LMB_TRY(random_input(b, lmb_shape_count(&model->value[in].shape) / model->value[in].shape.d[0] * batch, err));
     b->products = lmb_args_get(a, "train", NULL) && train->precision == LMB_TRAIN_BF16 ? LMB_BF16 : LMB_F32;
     if (lmb_args_get(a, "train", NULL))
-        return prepare_training(b, model, backends, batch, &train->label_smoothing, err);
+        return prepare_training(b, model, backends, batch, train, err);
     lmb_plan_options o = { .backends = backends, .choices = b->choices };
     LMB_TRY(lmb_pass_deploy(model, NULL, batch, &b->g, err));
     LMB_TRY(lmb_plan_compile(b->g, &o, &b->plan, err));
@@ -351,7 +354,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     size_t n = strlen(a.word[0]);
     if (n > 5 && strcmp(a.word[0] + n - 5, ".onnx") == 0) {
         LMB_TRY(lmb_onnx_read(a.word[0], NULL, &model, err));
-        lmb_train_config train = { .backend = "cpu" };
+        lmb_train_config train = { .backend = "cpu", .memory = "fast" };
         st = bench_model(model, &a, &train, "off", err);
     } else {
         LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &j, err));

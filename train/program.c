@@ -33,6 +33,7 @@ struct lmb_program {
     lmb_loss loss;
     const lmb_backend *const *backends;
     lmb_choices *choices;
+    size_t memory;   /* see lmb_program_memory */
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
@@ -66,6 +67,7 @@ lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, cons
     p->model = model;
     p->loss = *loss;
     p->backends = backends;
+    p->memory = SIZE_MAX;
     p->classes = classes;
     lmb_status st = lmb_state_layout_create(model, &p->layout, err);
     if (st != LMB_OK) {
@@ -195,12 +197,27 @@ static void on_step(void *ctx, int step)
     c->first = first;
 }
 
+/* Fast if that fits, else small. */
+static lmb_status fit(const lmb_program *p, compiled *c, lmb_error *err)
+{
+    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices,
+                           .max_bytes = p->memory == SIZE_MAX ? 0 : p->memory, .small_memory = p->memory == 0 };
+    lmb_error local = LMB_ERROR_INIT;
+
+    lmb_status st = lmb_plan_compile(c->g, &o, &c->plan, o.max_bytes ? &local : err);
+    if (st == LMB_OK || !o.max_bytes)
+        return st;
+    if (st != LMB_E_NOMEM)
+        return LMB_FAIL(err, st, "%s", local.msg);
+    o.small_memory = true;
+    return lmb_plan_compile(c->g, &o, &c->plan, err);
+}
+
 static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
 {
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
     int n_wrt;
-    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices };
     lmb_status st = LMB_OK;
 
     c->source = malloc(sizeof *c->source * n);
@@ -216,7 +233,7 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
     if (st == LMB_OK)
         st = add_outputs(p, c, wrt, grad, n_wrt, err);
     if (st == LMB_OK)
-        st = lmb_plan_compile(c->g, &o, &c->plan, err);
+        st = fit(p, c, err);
     if (st == LMB_OK) {
         find_results(p, c, wrt, grad, n_wrt);
         for (int i = p->layout->n - 1, latest = -1; i >= 0; i--) {
@@ -271,6 +288,7 @@ static lmb_status plan_for(lmb_program *p, int64_t n, bool keep, compiled **out,
     return LMB_OK;
 }
 
+void lmb_program_memory(lmb_program *p, size_t bytes) { p->memory = bytes; }
 void lmb_program_choices(lmb_program *p, lmb_choices *choices) { p->choices = choices; }
 
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)

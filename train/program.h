@@ -24,6 +24,9 @@ typedef struct lmb_program lmb_program;
 LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                                              lmb_program **out, lmb_error *err);
 void lmb_program_destroy(lmb_program *p);
+/* Memory of plans that are compiled from now on: never less than is fast (SIZE_MAX); or at most so many bytes, for which cheap
+ * feature maps are computed twice where that is needed; 0: wherever it saves. No bit of a result changes. */
+void lmb_program_memory(lmb_program *p, size_t bytes);
 /* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
 void lmb_program_choices(lmb_program *p, lmb_choices *choices);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);

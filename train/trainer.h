@@ -37,7 +37,7 @@ typedef struct lmb_train_config {
     int64_t patience;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
-    const char *backend;
+    const char *backend, *memory;
 } lmb_train_config;
 extern const lmb_field lmb_train_fields[];
 
@@ -46,6 +46,9 @@ enum { LMB_TRAIN_F32, LMB_TRAIN_BF16 }; /* lmb_train_config.precision */
 /* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this processor,
  * build or backend has none in that precision. */
 LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err);
+
+/* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
+LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err);
 
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);

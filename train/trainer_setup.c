@@ -32,6 +32,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
+    LMB_TEXT(lmb_train_config, memory, "fast", "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
     LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference"), LMB_FIELD_END
 };
 
@@ -62,6 +63,27 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
 lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err)
 {
     return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err) : lmb_cpu_backends(c->backend, list, err);
+}
+
+lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err)
+{
+    static const char units[] = "KMG";
+    char *end = NULL;
+    double n = strtod(c->memory, &end);
+
+    *bytes = SIZE_MAX;
+    if (strcmp(c->memory, "fast") == 0)
+        return LMB_OK;
+    *bytes = 0;
+    if (strcmp(c->memory, "small") == 0)
+        return LMB_OK;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (long i = unit ? unit - units : -1; i >= 0; i--)
+        n *= 1000;
+    if (end == c->memory || (unit ? end[1] : *end) || !(n >= 1000 && n < 1e15))
+        return LMB_FAIL(err, LMB_E_ARG, "train.memory is '%s'; it must be fast, small, or bytes from 1000 on, as 500M or 2G", c->memory);
+    *bytes = (size_t)(n / threads);
+    return LMB_OK;
 }
 
 static int threads_of(const lmb_train_config *c, int ranks) { return c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
@@ -172,8 +194,12 @@ static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *
     t->worker = calloc((size_t)t->threads, sizeof *t->worker);
     if (!t->worker)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d threads", t->threads);
-    for (int w = 0; w < t->threads; w++)
+    size_t memory;
+    LMB_TRY(lmb_train_memory(&t->c, t->threads, &memory, err));
+    for (int w = 0; w < t->threads; w++) {
         LMB_TRY(lmb_program_create(t->model, loss, t->backends, &t->worker[w].program, err));
+        lmb_program_memory(t->worker[w].program, memory);
+    }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
     return make_loader(t, err);
 }

@@ -5,7 +5,7 @@
 #include "core/cpu/cpu.h"
 
 extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_batch_norm_act,
-    lmbi_cpu_batch_norm_act_grad, lmbi_cpu_max_pool, lmbi_cpu_max_pool_grad,
+    lmbi_cpu_batch_norm_act_grad, lmbi_cpu_batch_norm_apply, lmbi_cpu_max_pool, lmbi_cpu_max_pool_grad,
     lmbi_cpu_average_pool, lmbi_cpu_average_pool_grad, lmbi_cpu_global_average_pool, lmbi_cpu_broadcast_area,
     lmbi_cpu_bias_grad, lmbi_cpu_relu, lmbi_cpu_relu_grad, lmbi_cpu_clip, lmbi_cpu_clip_grad, lmbi_cpu_add, lmbi_cpu_sub,
     lmbi_cpu_mul, lmbi_cpu_div;
@@ -33,7 +33,7 @@ extern const lmb_kernel *const lmbi_best_kernels[];
 void lmbi_onednn_version(char *text, size_t cap);
 
 /* Feature maps in bf16 (bf16.c lists them): for processors with AVX-512 BF16, in builds with LMB_CPU_BF16. */
-extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
+extern const lmb_kernel lmbi_bf16_batch_norm_act, lmbi_bf16_batch_norm_act_grad, lmbi_bf16_batch_norm_apply, lmbi_bf16_max_pool, lmbi_bf16_max_pool_grad,
     lmbi_bf16_global_average_pool, lmbi_bf16_broadcast_area, lmbi_bf16_bias_grad, lmbi_bf16_relu, lmbi_bf16_relu_grad,
     lmbi_bf16_clip, lmbi_bf16_clip_grad, lmbi_bf16_add, lmbi_bf16_winograd_conv, lmbi_bf16_winograd_conv_act,
     lmbi_bf16_winograd_conv_data, lmbi_bf16_winograd_conv_weights, lmbi_bf16_conv, lmbi_bf16_conv_weights;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/passes/fuse.h"
+#include "core/passes/recompute.h"
 #include "core/plan/internal.h"
 
 /* ---- growing arrays ---- */
@@ -503,10 +504,29 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
     return lmbi_plan_place(p, err);
 }
 
+/* The fused graph gives way to one that keeps less. */
+static lmb_status recompute(lmb_plan *p, lmb_error *err)
+{
+    lmb_graph *smaller = NULL;
+    lmb_vid *map = NULL;
+
+    LMB_TRY(lmb_pass_recompute(p->fused, &smaller, &map, err));
+    if (!smaller)
+        return LMB_OK;
+    for (int v = 0; v < p->asked->n_values; v++)
+        p->map[v] = p->map[v] == LMB_NONE ? LMB_NONE : map[p->map[v]];
+    lmb_graph_destroy(p->fused);
+    p->fused = smaller;
+    free(map);
+    return LMB_OK;
+}
+
 static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
         LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
+    if (p->fused && p->options.small_memory)
+        LMB_TRY(recompute(p, err));
     if (p->fused)
         p->g = p->fused;
     bool *needed = malloc(sizeof *needed * ((size_t)p->g->n_values + 1));
