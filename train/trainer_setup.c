@@ -263,8 +263,12 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
 
     t->train = train;
     LMB_TRY(plan_shards(t, err));
-    if (t->slots != slots || t->threads != threads)
-        return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, t->slots);
+    if (t->slots != slots || t->threads != threads) {
+        int asked = t->slots;
+        t->slots = slots; /* what memory there is */
+        t->threads = threads;
+        return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, asked);
+    }
     t->c.seed = seed;
     t->c.lr = lr;
     lmb_state_from_graph(t->layout, t->model, t->s.state);
