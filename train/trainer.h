@@ -50,6 +50,9 @@ LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lm
 /* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
 LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err);
 
+/* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
+bool lmb_train_on_gpu(const lmb_train_config *c);
+
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);
 

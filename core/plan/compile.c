@@ -142,7 +142,7 @@ static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact
                 st = (*k)->create(c, state, scratch, &local);
             if (st == LMB_OK) {
                 *out = *k;
-                return p->options.choices && !exact ? choose_another(p, c, out, state, scratch, err) : LMB_OK;
+                return p->options.choices && !exact && !p->device ? choose_another(p, c, out, state, scratch, err) : LMB_OK;
             }
             if (st != LMB_E_UNSUPPORTED)
                 return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);
@@ -289,7 +289,7 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
             return NOMEM(err);
         p->value[id].storage = s;
         p->storage[s].fixed = true;
-        p->storage[s].external = x->role != LMB_ROLE_INPUT;
+        p->storage[s].external = x->role != LMB_ROLE_INPUT && !p->device;
         p->storage[s].data = x->data;
     }
     for (int i = 0; i < g->n_outputs; i++)
@@ -501,7 +501,8 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
     }
     LMB_TRY(plain_outputs(p, err));
     find_lifetimes(p);
-    return lmbi_plan_place(p, err);
+    LMB_TRY(lmbi_plan_place(p, err));
+    return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
 }
 
 /* The fused graph gives way to one that keeps less. */
@@ -525,7 +526,7 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
         LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
-    if (p->fused && p->options.small_memory)
+    if (p->fused && p->options.small_memory && !p->device) /* devices have no kernel for it */
         LMB_TRY(recompute(p, err));
     if (p->fused)
         p->g = p->fused;
@@ -550,6 +551,7 @@ lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_p
     p->g = p->asked = g;
     if (o)
         p->options = *o;
+    p->device = p->options.backends && p->options.backends[0] ? p->options.backends[0]->device : NULL;
     lmb_status st = compile(p, err);
     p->options.choices = NULL;
     if (st != LMB_OK) {
@@ -574,7 +576,10 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->step);
     free(p->value);
     free(p->storage);
-    free(p->arena);
+    if (p->device)
+        lmbi_device_end(p);
+    else
+        free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
     free(p->trained);
