@@ -12,6 +12,7 @@
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->
  *                                  <-      ACCEPTED, or REFUSED with a sentence
+ *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
  *                                  <-      DONE      the federation has ended
  *
@@ -33,7 +34,7 @@
 extern "C" {
 #endif
 
-enum { LMB_FED_VERSION = 2, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
+enum { LMB_FED_VERSION = 3, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
 
 typedef enum {
     LMB_MSG_HELLO = 1,
@@ -46,7 +47,8 @@ typedef enum {
     LMB_MSG_ACCEPTED = 8,
     LMB_MSG_REFUSED = 9,
     LMB_MSG_FAILED = 10,
-    LMB_MSG_DONE = 11
+    LMB_MSG_DONE = 11,
+    LMB_MSG_SECAGG = 12 /* a piece of a secure sum's message, both ways: federated/session.h */
 } lmb_message_type;
 
 typedef struct lmb_blob_id {
@@ -64,6 +66,7 @@ typedef struct lmb_task_message {
     lmb_hash layout;
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
+    lmb_blob_id session; /* of a secure sum (federated/session.h); 0 bytes: none */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
     double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */

@@ -2,6 +2,7 @@
 #include "core/base/config.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
+#include "federated/secure.h"
 #include "federated/server.h"
 
 static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec, lmb_error *err)
@@ -14,6 +15,22 @@ static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator
     if (c->clip_norm > 0)
         return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) and privacy.clip both bound an update's norm; set one of them", c->clip_norm);
     return LMB_OK;
+}
+
+/* The server sees one sum of integers and nothing else. How many numbers there are is looked at when the model is known. */
+static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator *a, const lmb_privacy *privacy, lmb_error *err)
+{
+    lmb_secure secure;
+
+    if (!a->linear || !a->exact)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s needs more than the sum of all updates, and that is all secure aggregation gives; use fedavg, "
+                        "fedadagrad, fedadam or fedyogi", a->name);
+    if (c->codec)
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation has its own encoding (value_bits, ring_bits); leave `codec` out");
+    if (c->clip_norm > 0)
+        return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) looks at single updates, which secure_aggregation hides; leave it out, or use `privacy`",
+                        c->clip_norm);
+    return lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err);
 }
 
 lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
@@ -37,5 +54,7 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     if (a->term && !codec.codec->alone)
         return LMB_FAIL(err, LMB_E_ARG, "aggregator %s has clients send numbers of another kind beside the model's, which codec %s would mix with them; use "
                         "f32 or bf16", a->name, codec.codec->name);
-    return privacy.on ? check_privacy(c, a, codec.codec, err) : LMB_OK;
+    if (privacy.on)
+        LMB_TRY(check_privacy(c, a, codec.codec, err));
+    return c->secure_aggregation ? check_secure(c, a, &privacy, err) : LMB_OK;
 }

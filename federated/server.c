@@ -41,6 +41,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_TREE(lmb_server_config, selection, "of `simulate`: who takes part when there are more than target; a server selects uniformly"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
+    LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
     LMB_FIELD_END,
 };
 
@@ -214,6 +215,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
+    LMB_TRY(lmbi_secure_open(s, err));
     return open_model(s, err);
 }
 
@@ -331,10 +333,12 @@ void lmb_server_destroy(lmb_server *s)
     for (member *m = s->members, *next; m; m = next) {
         next = m->next;
         lmb_upload_end(&m->upload);
+        lmbi_secure_forget(m);
         free(m);
     }
     if (s->aggregator)
         s->aggregator->destroy(s->sum);
+    lmbi_secure_close(s);
     free(s->aggregator_config);
     free(s->model);
     free(s->delta);
