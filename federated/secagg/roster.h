@@ -14,6 +14,7 @@
 #ifndef LMB_FEDERATED_SECAGG_ROSTER_H
 #define LMB_FEDERATED_SECAGG_ROSTER_H
 
+#include "comm/keys.h"
 #include "core/base/error.h"
 #include "core/base/hash.h"
 #include "core/base/str.h"
@@ -21,8 +22,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum { LMB_SIGN_PUBLIC = 32, LMB_SIGN_SECRET = 64, LMB_SIGNATURE = 64 };
 
 typedef struct lmb_roster_row {
     uint32_t id;
