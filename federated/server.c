@@ -149,6 +149,7 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
     s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
     s->blobs[BLOB_GRAPH] =
         (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
+    s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of("", 0), 0 }, (const uint8_t *)"" };
     s->blobs[BLOB_SETTINGS] =
         (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
                 (const uint8_t *)s->job.settings };

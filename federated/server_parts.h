@@ -11,9 +11,19 @@
 
 #include "federated/members.h"
 #include "federated/server.h"
+#include "federated/secure.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
+
+/* What a secure round knows of a client. */
+typedef struct secure_member {
+    uint32_t id;           /* in the session's roster                    */
+    bool vector;           /* its vector is in the sum                   */
+    lmb_message_pieces in; /* a message that is coming                   */
+    lmb_str masked, out;   /* what it said of its vector; what it is told */
+    size_t out_at;         /* so much of it has left                     */
+} secure_member;
 
 typedef struct member {
     uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
@@ -25,6 +35,7 @@ typedef struct member {
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
     lmb_upload upload;
+    secure_member secure;
     struct member *next;
 } member;
 
@@ -33,7 +44,9 @@ typedef struct blob {
     lmb_blob_id id;
     const uint8_t *data;
 } blob;
-enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOBS };
+enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_SESSION, BLOBS };
+
+typedef struct secure_round secure_round; /* server_secagg.c */
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -68,6 +81,7 @@ struct lmb_server {
     lmb_privacy privacy;
     double share;    /* of the clients, that the round has drawn */
     uint64_t within; /* updates that were not cut at the clip    */
+    secure_round *secure; /* NULL: updates come in the clear */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
     float *model, *delta; /* (n) */
@@ -99,6 +113,8 @@ void lmbi_peer_flush(peer *p);
 void lmbi_peer_close(peer *p);
 /* Tell the peer a last sentence and hang up once it is sent. */
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note);
+/* A round's task, but for what differs from client to client. */
+lmb_task_message lmbi_task(const lmb_server *s);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
 
@@ -110,10 +126,37 @@ void lmbi_round_tick(lmb_server *s);
 bool lmbi_round_spent(lmb_server *s, double share);
 /* `sentence` goes to the log, and to the client when it is connected. */
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
+/* The same, and nothing is said in the log. */
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence);
+/* Look at the marks in the next turn of the loop instead of waiting for the tick. */
+void lmbi_round_soon(lmb_server *s);
 /* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
+
+/* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
+void lmbi_secure_close(lmb_server *s);
+void lmbi_secure_forget(member *m);
+/* May it take part: is its key in the admin's roster? */
+bool lmbi_secure_admits(const lmb_server *s, const member *m);
+/* A round's clients are selected. */
+LMB_MUST_CHECK lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err);
+/* A client that is back was given its task. */
+void lmbi_secure_again(lmb_server *s, member *m);
+void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *r);
+void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules);
+bool lmbi_secure_hides(const lmb_server *s);
+bool lmbi_secure_has(const lmb_server *s, const member *m); /* its vector */
+/* A complete upload goes into the sum.  errors  E_IO, E_NOMEM: the sum is of no use any more */
+LMB_MUST_CHECK lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err);
+bool lmbi_secure_owes(const lmb_server *s, const member *m); /* is it waited for? */
+/* Nobody is waited for: begin the next stage. False: there is none. */
+bool lmbi_secure_advance(lmb_server *s);
+/* The round is over: its sum into the aggregator; how many updates and examples are in it, into the report. */
+void lmbi_secure_finish(lmb_server *s);
+bool lmbi_secure_noisy(const lmb_server *s); /* the clients have added the privacy's noise */
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

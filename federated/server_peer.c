@@ -74,6 +74,13 @@ static void on_written(uv_write_t *w, int status)
 static lmb_status pump(peer *p, lmb_error *err)
 {
     size_t waiting;
+    secure_member *m = p->member ? &p->member->secure : NULL;
+    while (m && m->out_at < m->out.n && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+        lmb_record r = lmb_piece_at(m->out.text, m->out.n, m->out_at);
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        m->out_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+    }
     while (p->sending && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = p->sending->id.bytes - p->send_at;
         lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
@@ -181,16 +188,24 @@ static void expel(peer *p, const lmb_error *e)
 
 /* ---- messages ---- */
 
-void lmbi_peer_task(peer *p)
+lmb_task_message lmbi_task(const lmb_server *s)
 {
-    lmb_server *s = p->server;
     lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
                            .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
                            .settings = s->blobs[BLOB_SETTINGS].id,
-                           .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id) };
-    snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
+                           .session = s->blobs[BLOB_SESSION].id };
+    snprintf(t.codec, sizeof t.codec, "%s", s->secure ? LMB_SESSION_CODEC : s->codec.text);
     if (s->privacy.on)
         t.clip = s->privacy.ledger.clip;
+    return t;
+}
+
+void lmbi_peer_task(peer *p)
+{
+    lmb_server *s = p->server;
+    lmb_task_message t = lmbi_task(s);
+
+    t.seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id);
     p->sending = NULL; /* of an earlier round */
     say(p, LMB_MSG_TASK, &t);
 }
@@ -262,8 +277,10 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     p->member = m;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
                lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
-    if (m->status == MEMBER_SELECTED)
+    if (m->status == MEMBER_SELECTED) {
         lmbi_peer_task(p);
+        lmbi_secure_again(s, m);
+    }
     return LMB_OK;
 }
 
@@ -313,6 +330,7 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         lmbi_round_update(s, m, &u.update);
         return LMB_OK;
     case LMB_MSG_CHUNK: lmbi_round_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_SECAGG: lmbi_secure_message(s, m, r); return LMB_OK;
     case LMB_MSG_FAILED:
         LMB_TRY(lmb_message_read(r, &u.note, err));
         if (u.note.round == s->state.round + 1 && m->status == MEMBER_SELECTED) {

@@ -19,8 +19,7 @@ static void on_soon(uv_timer_t *t)
     lmbi_round_tick(t->data);
 }
 
-/* Look at the marks in the next turn of the loop instead of waiting for the tick. */
-static void look_soon(lmb_server *s)
+void lmbi_round_soon(lmb_server *s)
 {
     uv_timer_start(&s->tick, on_soon, 0, 50);
 }
@@ -29,7 +28,7 @@ static void enter(lmb_server *s, server_phase phase)
 {
     s->phase = phase;
     s->phase_since = lmbi_now(s);
-    look_soon(s);
+    lmbi_round_soon(s);
 }
 
 /* ---- gather and select ---- */
@@ -44,7 +43,7 @@ static uint64_t connected(const lmb_server *s)
 {
     uint64_t n = 0;
     for (const member *m = s->members; m; m = m->next)
-        n += m->peer != NULL;
+        n += m->peer && lmbi_secure_admits(s, m);
     return n;
 }
 
@@ -75,7 +74,7 @@ static lmb_status select_members(lmb_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to select among %u clients", n);
     }
     for (member *m = s->members; m; m = m->next)
-        if (m->peer)
+        if (m->peer && lmbi_secure_admits(s, m))
             there[i++] = m;
     qsort(there, n, sizeof *there, by_id);
     uint32_t take = draw(s, order, n);
@@ -121,6 +120,10 @@ static void start_round(lmb_server *s)
         enter(s, PHASE_FAREWELL);
         return;
     }
+    if (lmbi_secure_begin(s, &err) != LMB_OK) {
+        lmbi_server_fail(s, &err);
+        return;
+    }
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients",
                s->report.round, s->report.selected);
     enter(s, PHASE_ROUND);
@@ -151,14 +154,19 @@ static void note_to(member *m, lmb_message_type type, uint64_t round, const char
         lmbi_peer_flush(m->peer);
 }
 
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence)
+{
+    m->status = MEMBER_OUT;
+    lmb_upload_end(&m->upload);
+    note_to(m, LMB_MSG_REFUSED, s->report.round, sentence);
+    lmbi_round_soon(s);
+}
+
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
 {
     lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
                s->report.round, m->id, m->name, sentence);
-    m->status = MEMBER_OUT;
-    lmb_upload_end(&m->upload);
-    note_to(m, LMB_MSG_REFUSED, s->report.round, sentence);
-    look_soon(s);
+    lmbi_member_dismiss(s, m, sentence);
 }
 
 static void average_metrics(lmb_server *s, const lmb_update_message *u)
@@ -183,15 +191,17 @@ static void deliver(lmb_server *s, member *m)
 {
     lmb_error err = LMB_ERROR_INIT;
     lmb_update_message head = m->upload.head;
-    lmb_status st = s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
-                                             : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
+    lmb_status st = s->secure                  ? lmbi_secure_deliver(s, m, &err)
+                    : s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
+                                               : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
 
     if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
     } else if (st != LMB_OK) {
         lmbi_member_out(s, m, err.msg);
     } else {
-        m->status = MEMBER_DELIVERED;
+        if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
+            m->status = MEMBER_DELIVERED;
         s->report.updates++;
         s->report.examples += head.examples;
         s->report.payload += head.blob.bytes;
@@ -200,7 +210,7 @@ static void deliver(lmb_server *s, member *m)
             average_metrics(s, &head);
         s->within += head.within == 1;
         note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
-        look_soon(s);
+        lmbi_round_soon(s);
     }
 }
 
@@ -224,8 +234,14 @@ void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
     lmb_error err = LMB_ERROR_INIT;
     lmb_want have = { .blob = head->blob };
 
+    lmbi_secure_rules(s, &rules);
+
     if (s->phase != PHASE_ROUND || m->status != MEMBER_SELECTED) {
         note_to(m, LMB_MSG_REFUSED, head->round, "the round is over, or goes on without this client");
+        return;
+    }
+    if (lmbi_secure_has(s, m)) { /* it did not hear so */
+        note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
         return;
     }
     if (lmb_upload_begin(&m->upload, s->spool, m->id, &rules, head, &err) != LMB_OK) {
@@ -260,8 +276,10 @@ void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r)
 
 static lmb_status apply(lmb_server *s, lmb_error *err)
 {
-    if (s->privacy.on) {
-        s->report.clip = s->privacy.ledger.clip;
+    s->report.clip = s->privacy.ledger.clip;
+    if (lmbi_secure_noisy(s)) {
+        lmb_privacy_account(&s->privacy, s->aggregator->exact(s->sum), s->share);
+    } else if (s->privacy.on) {
         LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
     }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
@@ -336,6 +354,7 @@ static void finish_round(lmb_server *s)
         p->sending = NULL; /* the model is about to change */
     for (member *m = s->members; m; m = m->next)
         m->status = MEMBER_IDLE;
+    lmbi_secure_finish(s);
     for (uint32_t k = 0; k < r->clients.n; k++)
         r->clients.row[k].value /= s->metric_weight[k];
     r->committed = r->updates >= (uint64_t)s->cfg.minimum;
@@ -376,7 +395,7 @@ static void collect(lmb_server *s)
     char text[160];
 
     for (member *m = s->members; m; m = m->next) {
-        if (m->status != MEMBER_SELECTED)
+        if (m->status != MEMBER_SELECTED || !lmbi_secure_owes(s, m))
             continue;
         text[0] = 0;
         if (over)
@@ -390,7 +409,7 @@ static void collect(lmb_server *s)
         else
             waiting = true;
     }
-    if (!waiting)
+    if (!waiting && !lmbi_secure_advance(s))
         finish_round(s);
 }
 

@@ -36,7 +36,7 @@ struct secure_round {
     lmb_ring_vector ring;   /* mode off: the sum so far             */
 };
 
-static bool hidden(const lmb_server *s) { return s->secure->o.c.mode != LMB_SECURE_OFF; }
+bool lmbi_secure_hides(const lmb_server *s) { return s->secure && s->secure->o.c.mode != LMB_SECURE_OFF; }
 
 /* ---- opening ---- */
 
@@ -77,7 +77,7 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
         s->cfg.minimum = (int64_t)r->o.clients_min;
     lmb_noise_public(s->secret, server_public);
     r->federation = lmb_session_federation(server_public);
-    if (!hidden(s))
+    if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
     if (*r->o.c.roster)
         return read_roster(r, err);
@@ -142,7 +142,7 @@ static lmb_status next_number(lmb_server *s, uint64_t *number, lmb_error *err)
 bool lmbi_secure_admits(const lmb_server *s, const member *m)
 {
     const secure_round *r = s->secure;
-    if (!r || !hidden(s) || !r->signed_roster)
+    if (!lmbi_secure_hides(s) || !r->signed_roster)
         return true;
     for (uint32_t i = 0; i < r->roster.n; i++)
         if (memcmp(r->roster.row[i].key, m->sign, LMB_SIGN_PUBLIC) == 0)
@@ -216,12 +216,12 @@ static lmb_status begin(lmb_server *s, lmb_roster_row *rows, lmb_error *err)
                                   .value_bits = c->value_bits, .ring_bits = c->ring_bits, .clip = c->clip, .noise = c->noise };
     memcpy(r->head.admin, r->admin, sizeof r->head.admin);
     LMB_TRY(next_number(s, &r->head.number, err));
-    if (hidden(s) && !r->signed_roster)
+    if (lmbi_secure_hides(s) && !r->signed_roster)
         LMB_TRY(vouch_for(r, rows, n, err));
     lmb_str_clear(&r->blob);
     LMB_TRY(lmb_session_write(&r->head, r->roster_bytes.text, r->roster_bytes.n, &r->blob, err));
     s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of(r->blob.text, r->blob.n), r->blob.n }, (const uint8_t *)r->blob.text };
-    if (hidden(s))
+    if (lmbi_secure_hides(s))
         return open_sum(s, rows, n, err);
     memset(r->ring.u32 ? (void *)r->ring.u32 : r->ring.u64, 0, r->ring.n * (r->ring.u32 ? sizeof *r->ring.u32 : sizeof *r->ring.u64));
     return LMB_OK;
@@ -242,7 +242,7 @@ lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err)
 bool lmbi_secure_owes(const lmb_server *s, const member *m)
 {
     const secure_round *r = s->secure;
-    return !r || !hidden(s) || (r->sum && lmb_secagg_server_owes(r->sum, m->secure.id));
+    return !lmbi_secure_hides(s) || (r->sum && lmb_secagg_server_owes(r->sum, m->secure.id));
 }
 
 /* The stage's message to a client that owes an answer to it; from the beginning, also when a part had left before. */
@@ -307,9 +307,9 @@ void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *rec)
     bool whole = false;
     lmb_status st;
 
-    if (m->status != MEMBER_SELECTED || (r && hidden(s) && !r->sum))
+    if (m->status != MEMBER_SELECTED || (lmbi_secure_hides(s) && !r->sum))
         return; /* on its way while the round went on without it */
-    if (!r || !hidden(s)) {
+    if (!lmbi_secure_hides(s)) {
         lmbi_member_out(s, m, "it speaks of a secure sum, and there is none");
         return;
     }
@@ -358,16 +358,16 @@ lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err)
     LMB_TRY(lmb_upload_check_hash(&m->upload, err));
     if (m->upload.head.metrics.n)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update comes with metrics, which tell what the sum is to hide");
-    if (hidden(s))
+    if (lmbi_secure_hides(s))
         LMB_TRY(lmb_secagg_server_vector(r->sum, m->secure.id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err));
     for (size_t at = 0; at <= c->length; at += BLOCK) {
         size_t count = c->length + 1 - at < BLOCK ? (size_t)(c->length + 1 - at) : BLOCK, bytes = lmb_pack_bytes(c->ring_bits, count);
         if (lmb_upload_bytes(&m->upload, packed, from, bytes, err) != LMB_OK)
             return LMB_E_IO; /* a part of it is in the sum */
         from += bytes;
-        LMB_TRY(add_block(r, !hidden(s), at, count, packed, err));
+        LMB_TRY(add_block(r, !lmbi_secure_hides(s), at, count, packed, err));
     }
-    if (hidden(s))
+    if (lmbi_secure_hides(s))
         LMB_TRY(lmb_secagg_server_vector_end(r->sum, err));
     m->secure.vector = true;
     lmb_upload_end(&m->upload);
@@ -391,7 +391,7 @@ bool lmbi_secure_advance(lmb_server *s)
     lmb_error err = LMB_ERROR_INIT;
     secure_round *r = s->secure;
 
-    if (!r || !hidden(s) || !r->sum || lmb_secagg_server_stage(r->sum) >= LMB_SECAGG_STAGE_UNMASK)
+    if (!lmbi_secure_hides(s) || !r->sum || lmb_secagg_server_stage(r->sum) >= LMB_SECAGG_STAGE_UNMASK)
         return false;
     if (lmb_secagg_server_advance(r->sum, &err) != LMB_OK) {
         give_up(s, err.msg);
@@ -419,7 +419,7 @@ static lmb_status unmask(lmb_server *s, lmb_ring_vector *sum, uint32_t *clients,
     lmb_status st;
 
     if (s->report.selected >= THREADS_FROM)
-        LMB_TRY(lmb_pool_create(0, &pool, err));
+        LMB_TRY(lmb_pool_create(lmb_cpu_count(), &pool, err));
     st = lmb_secagg_server_finish(r->sum, pool, sum, clients, err);
     lmb_pool_destroy(pool);
     return st;
@@ -437,7 +437,7 @@ void lmbi_secure_finish(lmb_server *s)
     if (!r)
         return;
     into = s->aggregator->exact(s->sum);
-    if (!hidden(s)) {
+    if (!lmbi_secure_hides(s)) {
         if (s->report.updates)
             st = lmb_secure_sum(&r->o.coding, &r->ring, into, &err);
     } else {
