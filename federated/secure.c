@@ -61,11 +61,24 @@ static lmb_status open_privacy(lmb_secure *s, uint64_t minimum, const lmb_privac
     return LMB_OK;
 }
 
+/* A small share of few clients is nobody, and yet one of them will leave: bear that where it can be borne. */
+static lmb_status plan(lmb_secure *s, uint32_t target, lmb_error *err)
+{
+    lmb_secagg_trust one = s->trust;
+    lmb_secagg_shape planned;
+
+    one.dropouts = fmax(one.dropouts, 1.001 / fmax(s->clients_min, 0.7 * target)); /* some never come at all */
+    if (lmb_secagg_shape_plan(target, &one, &planned, NULL) == LMB_OK) {
+        s->trust = one;
+        return LMB_OK;
+    }
+    return lmb_secagg_shape_plan(target, &s->trust, &planned, err);
+}
+
 /* What a server promises to its clients, and can keep with as many as it has. */
 static lmb_status open_graph(lmb_secure *s, uint64_t target, lmb_error *err)
 {
     lmb_secagg_mode mode = s->c.mode == LMB_SECURE_MALICIOUS ? LMB_SECAGG_MALICIOUS : LMB_SECAGG_CURIOUS;
-    lmb_secagg_shape planned;
 
     s->trust = lmb_secagg_trust_default(mode);
     s->trust.adversaries = s->c.adversaries;
@@ -83,7 +96,7 @@ static lmb_status open_graph(lmb_secure *s, uint64_t target, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation: neighbours (%lld) and threshold (%lld) are given together or not at all",
                         (long long)s->c.neighbours, (long long)s->c.threshold);
     if (!s->c.neighbours)
-        return lmb_secagg_shape_plan((uint32_t)target, &s->trust, &planned, err);
+        return plan(s, (uint32_t)target, err);
     s->shape = (lmb_secagg_shape){ (uint32_t)s->c.neighbours, (uint32_t)s->c.threshold };
     if (s->shape.degree >= target)
         s->shape.degree = (uint32_t)target - 1;

@@ -41,6 +41,7 @@ typedef struct world_client {
     char state[96], invite[LMB_SERVER_INVITE];
     double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
+    const struct lmb_tree *secure; /* what it insists on, NULL: nothing */
     atomic_int trained;
     lmb_client *client;
     pthread_t thread;
@@ -204,6 +205,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = c->state;
     cfg.name = "tester";
+    cfg.secure_aggregation = c->secure;
     cfg.retry_s = 0.3;
     cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;
