@@ -140,3 +140,11 @@ lmb_status lmb_secure_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum
         into->sum[i] = lmb_ring_signed(sum, i);
     return LMB_OK;
 }
+
+void lmb_secure_add(const lmb_secagg_coding *c, const lmb_ring_vector *q, lmbi_exact_sum *into)
+{
+    into->scale = 1 / lmb_secagg_unit(c);
+    into->weight += lmb_ring_get(q, into->n);
+    for (size_t i = 0; i < into->n; i++)
+        into->sum[i] += lmb_ring_signed(q, i);
+}

@@ -46,6 +46,9 @@ LMB_MUST_CHECK lmb_status lmb_secure_open(const struct lmb_tree *tree, uint64_t 
  *   errors  E_NUMERIC when it can be no sum of encoded updates */
 LMB_MUST_CHECK lmb_status lmb_secure_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, lmbi_exact_sum *into, lmb_error *err);
 
+/* One client's integers into that sum: for a simulation, which has nobody to hide them from. */
+void lmb_secure_add(const lmb_secagg_coding *c, const lmb_ring_vector *q, lmbi_exact_sum *into);
+
 #ifdef __cplusplus
 }
 #endif
