@@ -141,8 +141,8 @@ static void say(partner *p, const void *bytes, size_t n)
     raw_flush(&p->r);
 }
 
-/* The server's next message of the sum, answered into p->reply. */
-static void hear(partner *p)
+/* The server's next message of the sum. */
+static lmb_message_pieces next(partner *p)
 {
     lmb_message_pieces in = { 0 };
     lmb_record rec;
@@ -151,6 +151,13 @@ static void hear(partner *p)
         ck_assert(raw_wait(&p->r, LMB_MSG_SECAGG, &rec));
         ck_ok(lmb_pieces_take(&in, &rec, 1 << 20, &whole, &err));
     }
+    return in;
+}
+
+/* And the answer to it in p->reply. */
+static void hear(partner *p)
+{
+    lmb_message_pieces in = next(p);
     lmb_str_clear(&p->reply);
     ck_ok(lmb_secagg_client_take(p->sum, in.bytes, in.total, &p->reply, &err));
     lmb_pieces_drop(&in);
@@ -373,4 +380,385 @@ START_TEST(a_client_leaves_at_every_stage)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);)
+/* ---- lost connections, restarts ---- */
+
+static void alive(partner *p, double seconds)
+{
+    lmb_alive m = { .round = 1 };
+    for (double end = lmb_seconds() + seconds; lmb_seconds() < end; usleep(100000)) {
+        ck_ok(lmb_message_send(p->r.channel, LMB_MSG_ALIVE, &m, &err));
+        raw_flush(&p->r);
+    }
+}
+
+/* The connection is lost; the same client comes back, and is told the task again. */
+static void come_back(fed *f, partner *p, uint64_t time)
+{
+    lmb_task_message task;
+    lmb_record rec;
+    raw_close(&p->r);
+    raw_open(&p->r, lmb_server_port(f->w.server), NULL, time);
+    ck_assert(raw_shake(&p->r));
+    raw_hello(&p->r, LMB_FED_VERSION);
+    ck_assert(raw_wait(&p->r, LMB_MSG_TASK, &rec));
+    ck_ok(lmb_message_read(&rec, &task, &err));
+    ck_assert_mem_eq(&task.session, &p->task.session, sizeof task.session);
+}
+
+/* Everybody's connection is lost at every stage: the partner's because it hangs up, the others' because the server finds
+ * them silent for too long while the partner takes its time. It all goes on. */
+START_TEST(connections_are_lost_at_every_stage)
+{
+    float *with = model_with("{mode: off, clip: 4}", false, AT_END, 5);
+    lmb_record rec;
+    partner p;
+    fed f;
+
+    fed_open(&f, "{clip: 4}", 5);
+    f.w.cfg.rounds = 1;
+    f.w.cfg.idle_s = 0.4;
+    f.w.cfg.gather_s = 1000;
+    f.w.cfg.target = f.w.cfg.minimum = 5;
+    world_start(&f.w);
+    fed_clients(&f, 4);
+    partner_join(&f, &p, 4, NULL);
+    partner_begin(&p);
+    come_back(&f, &p, 1);
+    answer(&p);
+    alive(&p, 0.6);
+    come_back(&f, &p, 2); /* KEYS comes again */
+    answer(&p);           /* ADVERTISE once more: it changes nothing */
+    hear(&p);
+    alive(&p, 0.6);
+    come_back(&f, &p, 3);
+    lmb_message_pieces again = next(&p); /* KEYS once more */
+    ck_assert_uint_eq(again.bytes[0], LMB_SECAGG_KEYS);
+    lmb_pieces_drop(&again);
+    answer(&p); /* SHARES */
+    hear(&p);
+    alive(&p, 0.6);
+    partner_vector(&f.w, &p);
+    lmb_update_message m = partner_update(&p);
+    answer(&p);
+    partner_upload(&p, &m, p.bytes / 2);
+    ck_assert(raw_wait(&p.r, LMB_MSG_HAVE, &rec));
+    alive(&p, 0.6);
+    come_back(&f, &p, 4);
+    answer(&p);
+    ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err));
+    ck_assert(raw_wait(&p.r, LMB_MSG_HAVE, &rec));
+    lmb_want have;
+    ck_ok(lmb_message_read(&rec, &have, &err));
+    ck_assert_uint_eq(have.offset, p.bytes / 2 / LMB_RECORD_BODY * LMB_RECORD_BODY + p.bytes / 2 % LMB_RECORD_BODY); /* nothing is sent twice */
+    for (size_t at = have.offset; at < p.bytes; at += LMB_RECORD_BODY) {
+        lmb_record c = { LMB_MSG_CHUNK, 0, at, p.packed + at, p.bytes - at < LMB_RECORD_BODY ? p.bytes - at : LMB_RECORD_BODY };
+        ck_ok(lmb_channel_send(p.r.channel, &c, &err));
+    }
+    raw_flush(&p.r);
+    ck_assert(raw_wait(&p.r, LMB_MSG_ACCEPTED, &rec));
+    come_back(&f, &p, 5);
+    ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err)); /* as if ACCEPTED had been lost */
+    raw_flush(&p.r);
+    hear(&p); /* DROPPED */
+    alive(&p, 0.6);
+    answer(&p);
+    ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &rec));
+    raw_close(&p.r);
+    p.r.channel = NULL;
+    fed_join(&f, 4);
+    ck_assert(world_said(&f.w, "was silent for 0.4 s"));
+    ck_assert_uint_eq(f.w.reports[1].updates, 5);
+    ck_assert_mem_eq(lmb_server_model(f.w.server), with, WORLD_N * sizeof *with);
+    partner_close(&p);
+    fed_close(&f);
+    free(with);
+}
+END_TEST
+
+static void restart(fed *f)
+{
+    lmb_server_stop(f->w.server);
+    pthread_join(f->w.thread, NULL);
+    ck_assert_int_eq(f->w.status, LMB_E_STOPPED);
+    f->w.cfg.port = lmb_server_port(f->w.server);
+    lmb_server_destroy(f->w.server);
+    world_start(&f->w);
+}
+
+/* A server that is gone in the middle of a session begins another: the round is repeated with secrets of its own, and the
+ * result is the same. */
+START_TEST(a_restarted_server_begins_another_session)
+{
+    float *open = model_of("{mode: off, clip: 4}", 4);
+    fed f;
+    fed_open(&f, "{clip: 4}", 4);
+    for (int k = 0; k < 4; k++)
+        people[k].seconds = k == 3 ? 1 : 0;
+    world_start(&f.w);
+    fed_clients(&f, 4);
+    ck_assert(world_says(&f.w, "round 1 begins"));
+    usleep(500000); /* three vectors are there, one is not */
+    restart(&f);
+    fed_join(&f, 4);
+    ck_assert_mem_eq(lmb_server_model(f.w.server), open, WORLD_N * sizeof *open);
+    ck_assert_int_eq(people[0].trained, 3);
+    fed_close(&f);
+    free(open);
+}
+END_TEST
+
+/* The server forgets which numbers it has used, or plays an old one again: clients that have answered do not do so twice,
+ * not even after they were started anew. */
+START_TEST(a_sum_is_answered_once)
+{
+    char path[160];
+    fed f;
+    fed_open(&f, "{clip: 4}", 4);
+    f.w.cfg.rounds = 1;
+    world_start(&f.w);
+    fed_clients(&f, 4);
+    fed_join(&f, 4);
+    lmb_server_destroy(f.w.server);
+    snprintf(path, sizeof path, "%s/sessions", f.w.state);
+    ck_assert_int_eq(unlink(path), 0);
+    f.w.cfg.rounds = 2;
+    world_start(&f.w);
+    for (int k = 0; k < 4; k++) {
+        f.c[k].invite[0] = 0; /* the port is another one */
+        world_client_start(&f.w, &f.c[k], k, lmb_server_port(f.w.server));
+    }
+    fed_join(&f, 4);
+    ck_assert(world_said(&f.w, "it could not train: the server begins secure sum 1; this client has answered number 1, and answers each once"));
+    ck_assert(!f.w.reports[2].committed && f.w.reports[2].updates == 0);
+    fed_close(&f);
+}
+END_TEST
+
+/* ---- what is refused ---- */
+
+/* One client of five does not keep to the protocol. The others' sum is what it is without it. */
+typedef enum { WRONG_SESSION, OVERSIZE, AHEAD, NOT_SIGNED, LATE, METRICS, EXAMPLES, SHORT, ANOTHER_CODEC, BAD_HASH, NO_MASKED } offence;
+
+static void offend(const world *w, partner *p, offence what)
+{
+    uint8_t junk[100] = { 0 };
+    lmb_record rec = { LMB_MSG_SECAGG, UINT32_MAX, 0, junk, sizeof junk };
+
+    partner_begin(p);
+    switch (what) {
+    case WRONG_SESSION: p->reply.text[1] ^= 1; answer(p); return;
+    case NOT_SIGNED: p->reply.text[p->reply.n - 1] ^= 1; answer(p); return;
+    case OVERSIZE: ck_ok(lmb_channel_send(p->r.channel, &rec, &err)); raw_flush(&p->r); return;
+    case AHEAD:
+        junk[0] = LMB_SECAGG_REVEAL;
+        say(p, junk, sizeof junk);
+        return;
+    default: break;
+    }
+    answer(p);
+    hear(p);
+    answer(p);
+    hear(p);
+    partner_vector(w, p);
+    lmb_update_message m = partner_update(p);
+    if (what == LATE) { /* it says that it can not, is let go, and sends its vector all the same */
+        lmb_round_note note = { .round = 1, .sentence = "no time" };
+        ck_ok(lmb_message_send(p->r.channel, LMB_MSG_FAILED, &note, &err));
+        ck_assert(raw_wait(&p->r, LMB_MSG_REFUSED, &rec));
+    }
+    if (what != NO_MASKED)
+        answer(p);
+    if (what == METRICS)
+        lmb_figures_add(&m.metrics, "loss", 1);
+    if (what == EXAMPLES)
+        m.examples = 50;
+    if (what == SHORT)
+        m.blob.bytes--;
+    if (what == ANOTHER_CODEC)
+        strcpy(m.codec, "f32");
+    if (what == BAD_HASH)
+        p->packed[7] ^= 1;
+    ck_ok(lmb_message_send(p->r.channel, LMB_MSG_UPDATE, &m, &err));
+    raw_flush(&p->r);
+    if (what == METRICS || what == BAD_HASH || what == NO_MASKED)
+        partner_upload(p, &m, p->bytes);
+}
+
+START_TEST(a_client_that_cheats_is_out)
+{
+    static const struct {
+        offence what;
+        const char *why;
+    } rows[] = {
+        { WRONG_SESSION, "speaks of another session" }, { NOT_SIGNED, "client 5" },
+        { OVERSIZE, "a message of 4294967295 bytes for a secure sum" }, { AHEAD, "it could not train|owes|REVEAL|ADVERTISE" },
+        { LATE, "it could not train: no time" }, { METRICS, "the update comes with metrics" }, { EXAMPLES, "allowed are 1 to 1" },
+        { SHORT, "values take" }, { ANOTHER_CODEC, "this server asked for ring" }, { BAD_HASH, "its hash differs" },
+        { NO_MASKED, "MASKED" },
+    };
+    float *without = model_with("{mode: off, clip: 4}", false, AT_TASK, 4);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        partner p;
+        fed f;
+        mark_point();
+        fed_open(&f, "{clip: 4}", 5);
+        f.w.cfg.rounds = 1;
+        f.w.cfg.minimum = 4;
+        f.w.cfg.reconnect_s = 0.5;
+        f.w.cfg.gather_s = 1000;
+        world_start(&f.w);
+        fed_clients(&f, 4);
+        partner_join(&f, &p, 4, NULL);
+        offend(&f.w, &p, rows[i].what);
+        ck_assert_msg(world_says(&f.w, "round 1 goes on without client 5"), "case %zu", i);
+        if (!strchr(rows[i].why, '|'))
+            ck_assert_msg(world_said(&f.w, rows[i].why), "case %zu: %s", i, f.w.text);
+        raw_close(&p.r);
+        p.r.channel = NULL;
+        fed_join(&f, 4);
+        ck_assert_uint_eq(f.w.reports[1].updates, 4);
+        ck_assert_mem_eq(lmb_server_model(f.w.server), without, WORLD_N * sizeof *without);
+        partner_close(&p);
+        fed_close(&f);
+    }
+    free(without);
+}
+END_TEST
+
+/* What a client insists on it gets, or it does not take part. */
+START_TEST(a_client_refuses)
+{
+    static const struct {
+        const char *server, *client, *why;
+    } rows[] = {
+        { NULL, "{required: true}", "the server does not offer secure aggregation, and this client takes part under nothing else" },
+        { "{mode: off, clip: 4}", "{required: true}", "the server wants updates in the clear" },
+        { "{clip: 4}", "{required: true, mode: malicious, admin: \"aa\"}", NULL },
+        { "{clip: 4}", "{required: true, admin: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}",
+          "the roster is not vouched for by the admin of this client's settings" },
+        { "{clip: 4}", "{required: true, floor: 0.9}", "threshold" },
+        { "{clip: 4}", "{clients_min: 9}", "4 clients take part, this client wants 9 at least" },
+        { "{clip: 4, neighbours: 2, threshold: 2}", "{neighbours_min: 3}", "the server gives 2 neighbours, this client wants 3 at least" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fed f;
+        mark_point();
+        fed_open(&f, rows[i].server ? rows[i].server : "{}", 4);
+        if (!rows[i].server)
+            f.w.cfg.secure_aggregation = NULL;
+        f.client = parse(rows[i].client);
+        if (!rows[i].why) { /* the settings themselves */
+            lmb_client_config cfg;
+            lmb_client *c;
+            lmb_fields_default(lmb_client_fields, &cfg);
+            cfg.state_dir = f.w.dir;
+            cfg.secure_aggregation = lmb_config_root(f.client);
+            ck_assert_int_eq(lmb_client_create(&cfg, "", &(lmb_local_trainer){ 0 }, NULL, &c, &err), LMB_E_ARG);
+            ck_assert_ptr_nonnull(strstr(err.msg, "64 hexadecimal digits"));
+            fed_close(&f);
+            continue;
+        }
+        f.w.cfg.rounds = 1;
+        for (int k = 0; k < 4; k++)
+            people[k].secure = lmb_config_root(f.client);
+        world_start(&f.w);
+        fed_clients(&f, 4);
+        fed_join(&f, 4);
+        ck_assert(!f.w.reports[1].committed);
+        ck_assert_msg(world_said(&f.w, rows[i].why), "case %zu: %s", i, f.w.text);
+        fed_close(&f);
+    }
+}
+END_TEST
+
+/* What could wrap, tell, or never succeed is refused before anyone joins. */
+START_TEST(configurations)
+{
+    static const struct {
+        const char *yaml, *why; /* why NULL: is taken */
+    } rows[] = {
+        { "{secure_aggregation: {clip: 0.1}}", NULL },
+        { "{secure_aggregation: {clip: 0.1}, aggregator: fedadam}", NULL },
+        { "{secure_aggregation: {}}", "secure_aggregation.clip is missing" },
+        { "{secure_aggregation: {clip: 0.1, ring_bits: 20}}", "needs a ring of 30 bits, it has 20" },
+        { "{secure_aggregation: {clip: 0.1, value_bits: 24, weight_max: 268435456}, target: 100000}", "needs a ring of" },
+        { "{secure_aggregation: {clip: 0.1}, aggregator: median}", "aggregator median needs more than the sum" },
+        { "{secure_aggregation: {clip: 0.1}, aggregator: krum}", "aggregator krum needs more than the sum" },
+        { "{secure_aggregation: {clip: 0.1}, aggregator: scaffold}", "aggregator scaffold needs more than the sum" },
+        { "{secure_aggregation: {clip: 0.1}, codec: int8}", "has its own encoding" },
+        { "{secure_aggregation: {clip: 0.1}, clip_norm: 1}", "clip_norm (1) looks at single updates" },
+        { "{secure_aggregation: {clip: 0.1}, target: 2}", "a sum is of 3 clients at least, and target is 2" },
+        { "{secure_aggregation: {clip: 0.1, mode: malicious}}", "takes a roster that somebody else has signed" },
+        { "{secure_aggregation: {clip: 0.1, admin: \"00\"}}", "a roster goes with the admin's public key" },
+        { "{secure_aggregation: {clip: 0.1, neighbours: 4}}", "are given together or not at all" },
+        { "{secure_aggregation: {clip: 0.1, neighbours: 4, threshold: 5}}", "it is from 2 to that" },
+        { "{secure_aggregation: {clip: 0.1, neighbours: 8, threshold: 2}}", "" },
+        { "{secure_aggregation: {clip: 0.1, dropouts: 0.6}}", "dropouts" },
+        { "{secure_aggregation: {clip: 0.1, who: 3}}", "who" },
+        { "{secure_aggregation: {}, privacy: {clip: 0.5}}", NULL },
+        { "{secure_aggregation: {noise: central}, privacy: {clip: 0.5, sampling: poisson, population: 100}}", NULL },
+        { "{secure_aggregation: {}, privacy: {clip: 0.5, sampling: poisson, population: 100}}", "privacy.sampling must be all" },
+        { "{secure_aggregation: {clip: 0.1}, privacy: {clip: 0.5}}", "leave the former out" },
+        { "{secure_aggregation: {}, privacy: {clip: adaptive, noise_multiplier: 0.4, epsilon_budget: 100}}", "privacy.clip is adaptive" },
+        { "{secure_aggregation: {mode: off}, privacy: {clip: 0.5}}", "hides nothing" },
+        { "{secure_aggregation: {value_bits: 4}, privacy: {clip: 0.5}}", "take more value_bits" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmb_config *yaml = parse(rows[i].yaml);
+        lmb_server_config c;
+        ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(yaml), &c, &err));
+        lmb_status st = lmb_server_check(&c, &err);
+        ck_assert_msg((st == LMB_OK) == !rows[i].why, "%s: %s", rows[i].yaml, err.msg);
+        if (rows[i].why)
+            ck_assert_msg(strstr(err.msg, rows[i].why) != NULL, "%s: %s", rows[i].yaml, err.msg);
+        lmb_config_destroy(yaml);
+    }
+}
+END_TEST
+
+/* ---- privacy ---- */
+
+/* Each of four clients adds a part of the noise that three of them would be enough for; the sum has 4/3 of its variance, and
+ * epsilon is that of a central server. */
+START_TEST(noise_from_the_clients)
+{
+    enum { CLIP = 2 };
+    double sum = 0, square = 0, fourth = 0, z = 1.5;
+    fed f;
+
+    fed_open(&f, "{}", 4);
+    f.privacy = parse("{clip: 2, noise_multiplier: 1.5, epsilon_budget: 100}");
+    f.w.cfg.privacy = lmb_config_root(f.privacy);
+    f.w.cfg.minimum = 3;
+    f.w.cfg.rounds = 1;
+    world_start(&f.w);
+    fed_clients(&f, 4);
+    fed_join(&f, 4);
+    for (size_t i = 0; i < WORLD_N; i++) {
+        double mean = 0;
+        for (int k = 0; k < 4; k++) { /* as in private_rounds; cut a little more, for what rounding adds */
+            double norm = 0;
+            for (size_t v = 0; v < 21; v++)
+                norm += pow(0.5 * (k + 1 + (double)(v % 3) * 0.01 - (double)(v % 7) * 0.1), 2) / 21 * WORLD_N;
+            mean += 0.25 * 0.5 * (k + 1 + (double)(i % 3) * 0.01 - (double)(i % 7) * 0.1) * CLIP * (1 - sqrt(WORLD_N) / 32767) / sqrt(norm);
+        }
+        double noise = (double)(lmb_server_model(f.w.server)[i] - f.w.initial[i]) - mean;
+        sum += noise;
+        square += noise * noise;
+        fourth += pow(noise, 4);
+    }
+    double variance = square / WORLD_N, expected = pow(z * CLIP / 4, 2) * 4 / 3;
+    ck_assert_double_lt(fabs(sum / WORLD_N), 5 * sqrt(expected / WORLD_N));
+    ck_assert_double_lt(fabs(variance / expected - 1), 5 * sqrt(2.0 / WORLD_N));
+    ck_assert_double_lt(fabs(fourth / WORLD_N / (variance * variance) - 3), 5 * sqrt(24.0 / WORLD_N));
+    const lmb_round_report *r = &f.w.reports[1];
+    ck_assert(r->is_private && r->committed && r->clip == CLIP);
+    ck_assert_uint_eq(r->examples, 4);
+    ck_assert(r->epsilon == lmb_privacy_epsilon(lmb_server_privacy(f.w.server)) && r->epsilon > 1 && r->epsilon < 5);
+    fed_close(&f);
+}
+END_TEST
+
+LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);
+              add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once);
+              add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients);)
