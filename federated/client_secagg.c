@@ -64,44 +64,59 @@ void lmbi_session_drop(lmb_client *c)
     c->secure.taken = c->secure.announced = false;
 }
 
-/* ---- the numbers that were answered ---- */
+/* ---- what was answered ---- */
 
-static lmb_status number_path(const lmb_client *c, char path[4096], lmb_error *err)
+/* One file for each admin, or server where that vouches itself: the greatest number of a sum that was answered, and the
+ * version of the roster of that time. */
+static lmb_status memory_path(const lmb_client *c, char path[4096], lmb_error *err)
 {
-    lmb_hash federation = lmb_session_federation(c->invite.server_public);
+    lmb_hash who = lmb_hash_of(c->secure.has_admin ? c->secure.admin : c->invite.server_public, LMB_SIGN_PUBLIC);
     char name[32] = "sum-";
-    sodium_bin2hex(name + 4, sizeof name - 4, federation.b, 8);
+    sodium_bin2hex(name + 4, sizeof name - 4, who.b, 8);
     return lmb_path_join(path, 4096, c->path, name, err);
 }
 
-static lmb_status last_number(const lmb_client *c, uint64_t *number, lmb_error *err)
+static lmb_status remembered(const lmb_client *c, unsigned long long *number, unsigned long long *version, lmb_error *err)
 {
     char path[4096];
     void *text;
     size_t n;
+    int read;
 
-    *number = 0;
-    LMB_TRY(number_path(c, path, err));
+    *number = *version = 0;
+    LMB_TRY(memory_path(c, path, err));
     if (!lmb_file_exists(path))
         return LMB_OK;
-    LMB_TRY(lmb_file_read(path, 31, &text, &n, err));
-    *number = strtoull(text, NULL, 10);
+    LMB_TRY(lmb_file_read(path, 63, &text, &n, err));
+    read = sscanf(text, "%llu %llu", number, version);
     free(text);
-    return *number ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no number; without it this client might answer a sum twice", path);
+    if (read != 2)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: does not hold two numbers; without them this client might answer a sum twice", path);
+    return LMB_OK;
+}
+
+static lmb_status check_fresh(const lmb_client *c, uint64_t number, lmb_error *err)
+{
+    unsigned long long last, version;
+
+    LMB_TRY(remembered(c, &last, &version, err));
+    if (number <= last)
+        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %llu, and answers each once",
+                        number, last);
+    if (c->secure.has_admin && c->secure.roster.version < version)
+        return LMB_FAIL(err, LMB_E_DENIED, "the roster has version %" PRIu64 ", this client has seen version %llu: it may hold clients that were removed",
+                        c->secure.roster.version, version);
+    return LMB_OK;
 }
 
 static lmb_status spend(void *ctx, uint64_t number, lmb_error *err)
 {
     const lmb_client *c = ctx;
-    char path[4096], text[32];
-    uint64_t last;
+    char path[4096], text[64];
 
-    LMB_TRY(last_number(c, &last, err));
-    if (number <= last)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %" PRIu64 ", and answers each once",
-                        number, last);
-    LMB_TRY(number_path(c, path, err));
-    snprintf(text, sizeof text, "%" PRIu64 "\n", number);
+    LMB_TRY(check_fresh(c, number, err));
+    LMB_TRY(memory_path(c, path, err));
+    snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", number, c->secure.roster.version);
     return lmb_file_write(path, text, strlen(text), err);
 }
 
@@ -111,16 +126,12 @@ static lmb_status spend(void *ctx, uint64_t number, lmb_error *err)
 static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb_error *err)
 {
     const lmb_client_secure *o = &c->secure.o;
-    lmb_hash federation = lmb_session_federation(c->invite.server_public);
     lmb_secagg_coding coding = lmb_session_coding(h, c->task.n);
-    uint64_t last;
 
     if (o->required && h->mode == LMB_SECURE_OFF)
         return LMB_FAIL(err, LMB_E_DENIED, "the server wants updates in the clear, and this client takes part under secure aggregation alone");
     if (o->required && o->mode == LMB_SECURE_MALICIOUS && h->mode != LMB_SECURE_MALICIOUS)
         return LMB_FAIL(err, LMB_E_DENIED, "the server offers secure aggregation of mode curious, this client takes malicious alone");
-    if (memcmp(&federation, &h->federation, sizeof federation) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum is of another federation");
     LMB_TRY(lmb_secagg_coding_check(&coding, err));
     if (c->task.clip > 0 && !(coding.weight_max == 1 && coding.clip == c->task.clip && lmb_secagg_private_norm(&coding) > 0))
         return LMB_FAIL(err, LMB_E_DENIED, "the secure sum's coding does not hold a private update: clip %g of %g, weights up to %u", coding.clip,
@@ -134,11 +145,17 @@ static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb
                         "for clients that do not exist");
     if (c->secure.has_admin && memcmp(c->secure.admin, h->admin, sizeof h->admin) != 0)
         return LMB_FAIL(err, LMB_E_DENIED, "the roster is not vouched for by the admin of this client's settings (secure_aggregation.admin)");
-    LMB_TRY(last_number(c, &last, err));
-    if (h->number <= last)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %" PRIu64 ", and answers each once",
-                        h->number, last);
     return LMB_OK;
+}
+
+/* The admin says which federation the roster is of; a server that vouches itself is its own. */
+static lmb_status open_roster(lmb_client *c, const lmb_session_head *h, const uint8_t *bytes, size_t n, lmb_error *err)
+{
+    lmb_hash own = lmb_session_federation(c->invite.server_public);
+    LMB_TRY(lmb_roster_open(&c->secure.roster, bytes, n, c->secure.has_admin ? NULL : &own, h->admin, err));
+    if (memcmp(&c->secure.roster.federation, &h->federation, sizeof own) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum is of another federation than the roster");
+    return check_fresh(c, h->number, err);
 }
 
 static lmb_status own_number(const lmb_client *c, uint32_t *id, lmb_error *err)
@@ -176,7 +193,7 @@ static lmb_status begin(lmb_client *c, lmb_error *err)
     s->hidden = head.mode != LMB_SECURE_OFF;
     if (!s->hidden)
         return LMB_OK;
-    LMB_TRY(lmb_roster_open(&s->roster, roster, roster_bytes, &head.federation, head.admin, err));
+    LMB_TRY(open_roster(c, &head, roster, roster_bytes, err));
     lmb_secagg_session session = lmb_session_of(&head, &c->task);
     lmb_secagg_client_setup setup = { .session = &session, .roster = &s->roster, .sign_secret = c->sign_secret,
                                       .trust = lmb_secagg_trust_default(session.mode), .clients_min = (uint32_t)s->o.clients_min,

@@ -52,7 +52,9 @@ static lmb_status read_roster(secure_round *r, lmb_error *err)
     lmb_str_add_n(&r->roster_bytes, data, n);
     lmb_status st = lmb_str_check(&r->roster_bytes, err);
     if (st == LMB_OK)
-        st = lmb_roster_open(&r->roster, data, n, &r->federation, r->admin, err);
+        st = lmb_roster_open(&r->roster, data, n, NULL, r->admin, err);
+    if (st == LMB_OK)
+        r->federation = r->roster.federation;
     free(data);
     r->signed_roster = st == LMB_OK;
     return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", r->o.c.roster);
@@ -182,9 +184,14 @@ static uint32_t cohort_of(lmb_server *s, lmb_roster_row *rows)
 
 static lmb_status vouch_for(secure_round *r, const lmb_roster_row *rows, uint32_t n, lmb_error *err)
 {
-    lmb_str_clear(&r->roster_bytes);
-    LMB_TRY(lmb_roster_sign(rows, n, &r->federation, r->vouch, &r->roster_bytes, err));
-    return lmb_roster_open(&r->roster, (const uint8_t *)r->roster_bytes.text, r->roster_bytes.n, &r->federation, r->admin, err);
+    lmb_str *b = &r->roster_bytes, plain = LMB_STR_INIT;
+    lmb_str_clear(b);
+    lmb_status st = lmb_roster_write(rows, n, r->head.number, &r->federation, &plain, err);
+    if (st == LMB_OK)
+        st = lmb_roster_sign((const uint8_t *)plain.text, plain.n, r->vouch, b, err);
+    lmb_str_free(&plain);
+    LMB_TRY(st);
+    return lmb_roster_open(&r->roster, (const uint8_t *)b->text, b->n, &r->federation, r->admin, err);
 }
 
 static lmb_status open_sum(lmb_server *s, const lmb_roster_row *rows, uint32_t n, lmb_error *err)

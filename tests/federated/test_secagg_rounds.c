@@ -8,6 +8,8 @@
 #include "core/base/file.h"
 #include "federated/secagg/client.h"
 #include "federated/session.h"
+#include "tests/federated/secagg/signed_roster.h"
+
 #include "tests/federated/raw.h"
 
 static world_client people[8];
@@ -192,7 +194,7 @@ static void partner_begin(partner *p)
     ck_ok(lmb_session_read(p->session, p->task.session.bytes, &p->head, &roster, &n, &err));
     if (p->head.mode == LMB_SECURE_OFF)
         return;
-    ck_ok(lmb_roster_open(&p->roster, roster, n, &p->head.federation, p->head.admin, &err));
+    ck_ok(lmb_roster_open(&p->roster, roster, n, NULL, p->head.admin, &err));
     lmb_secagg_session session = lmb_session_of(&p->head, &p->task);
     lmb_secagg_client_setup setup = { .session = &session, .roster = &p->roster, .sign_secret = p->r.sign_secret,
                                       .trust = lmb_secagg_trust_default(session.mode) };
@@ -324,7 +326,7 @@ static float *model_with(const char *secure, bool roster, place last, unsigned u
         ck_ok(lmb_key_file(path, server_secret, &err));
         lmb_noise_public(server_secret, server_public);
         federation = lmb_session_federation(server_public);
-        ck_ok(lmb_roster_sign(rows, N + 1, &federation, admin, &bytes, &err));
+        ck_ok(signed_roster(rows, N + 1, &federation, admin, &bytes, &err));
         snprintf(path, sizeof path, "%s/roster", f.w.dir);
         ck_ok(lmb_file_write(path, bytes.text, bytes.n, &err));
         lmb_str_free(&bytes);
