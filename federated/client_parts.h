@@ -42,6 +42,7 @@ typedef struct secure_client {
     lmb_hash last;         /* what was taken                       */
     lmb_str reply, masked; /* and answered; what announces the vector */
     lmb_ring_vector ring;  /* the update as integers               */
+    uint64_t cut;          /* numbers of it that were beyond the coding's clip */
 } secure_client;
 
 struct lmb_client {

@@ -318,6 +318,9 @@ lmb_status lmbi_session_encode(lmb_client *c, lmb_error *err)
 
     if (c->work.clip > 0)
         lmbi_clip(c->result.delta, (size_t)c->work.n, lmb_secagg_private_norm(&s->coding));
+    s->cut = 0;
+    for (uint64_t i = 0; i < c->work.n; i++)
+        s->cut += fabs((double)c->result.delta[i]) > s->coding.clip;
     lmb_session_seed(&c->work, seed);
     lmb_ring_deinit(&s->ring);
     LMB_TRY(lmb_ring_init(&s->ring, s->coding.ring_bits, s->coding.length + 1, err));
@@ -336,6 +339,9 @@ lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err)
 
     if (!s->ring.n || (s->hidden && !s->sum))
         return LMB_FAIL(err, LMB_E_PEER, "the secure sum has ended");
+    if (s->cut) /* not in silence: it is a loss that only this side can see */
+        lmb_log_at(c->log, s->cut > c->work.n / 1000 ? LMB_LOG_WARN : LMB_LOG_INFO, "federated", "round %" PRIu64 ": %" PRIu64 " of %" PRIu64
+                   " numbers of the update were cut to %g (secure_aggregation.clip)", c->work.round, s->cut, c->work.n, s->coding.clip);
     c->payload = malloc(bytes);
     if (!c->payload)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for an update of %zu bytes", bytes);

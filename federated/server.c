@@ -293,6 +293,7 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
         return LMB_OK;
     if (s->privacy.on)
         tell_privacy(s);
+    lmbi_secure_describe(s);
     if (lmbi_round_spent(s, lmb_privacy_share(&s->privacy)))
         return LMB_OK;
     s->phase = PHASE_GATHER;

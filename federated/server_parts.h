@@ -138,6 +138,7 @@ void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
 /* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
 LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
 void lmbi_secure_close(lmb_server *s);
+void lmbi_secure_describe(const lmb_server *s); /* in the log */
 void lmbi_secure_forget(member *m);
 /* May it take part: is its key in the admin's roster? */
 bool lmbi_secure_admits(const lmb_server *s, const member *m);

@@ -89,6 +89,18 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
+void lmbi_secure_describe(const lmb_server *s)
+{
+    static const char *const against[] = { "a curious server", "a malicious server", "nobody: the integers are summed in the clear" };
+    const secure_round *r = s->secure;
+
+    if (r)
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "secure aggregation against %s; clip %g, %u bits a value in a ring of %u, weights up to %u, "
+                   "sums of %u clients or more%s%s", against[r->o.c.mode], r->o.coding.clip, r->o.coding.value_bits, r->o.coding.ring_bits,
+                   r->o.coding.weight_max, r->o.clients_min, r->signed_roster || !lmbi_secure_hides(s) ? "" : "; the server vouches for the keys",
+                   r->o.coding.noise ? "; the clients add the noise" : "");
+}
+
 static void end_sum(secure_round *r)
 {
     lmb_secagg_server_destroy(r->sum);
