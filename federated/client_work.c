@@ -364,6 +364,8 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
         LMB_TRY(fetch(c, &all, err));
         if (all)
             LMB_TRY(lmbi_session_step(c, &all, err));
+        if (c->has_task && c->has_result && same_work(&c->work, &c->task)) /* it failed at once */
+            return offer(c, err);
         return all ? start_training(c, err) : LMB_OK;
     }
     return pump(c, err);

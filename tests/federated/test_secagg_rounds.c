@@ -341,7 +341,7 @@ static float *model_with(const char *secure, bool roster, place last, unsigned u
     }
     f.w.cfg.rounds = 1;
     f.w.cfg.minimum = 4;
-    f.w.cfg.reconnect_s = 0.2;
+    f.w.cfg.reconnect_s = 0.1;
     f.w.cfg.gather_s = 1000;
     world_start(&f.w);
     fed_clients(&f, N);
@@ -606,7 +606,7 @@ START_TEST(a_client_that_cheats_is_out)
         fed_open(&f, "{clip: 4}", 5);
         f.w.cfg.rounds = 1;
         f.w.cfg.minimum = 4;
-        f.w.cfg.reconnect_s = 0.5;
+        f.w.cfg.reconnect_s = 0.1;
         f.w.cfg.gather_s = 1000;
         world_start(&f.w);
         fed_clients(&f, 4);
