@@ -30,23 +30,17 @@ static const lmb_field fields[] = {
     LMB_REAL(lmb_client_secure, floor, 0, 0, 0.99, "", "threshold above this share of the neighbours; 0: 1/2, malicious 2/3"),
     LMB_INT(lmb_client_secure, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients", "of a sum that this client will be in"),
     LMB_INT(lmb_client_secure, neighbours_min, 0, 0, LMB_SECAGG_DEGREE, "clients", "that it wants at least"),
-    LMB_TEXT(lmb_client_secure, admin, "", "public key that the roster must be signed with, 64 hexadecimal digits"),
     LMB_FIELD_END,
 };
 
 lmb_status lmbi_session_open(lmb_client *c, lmb_error *err)
 {
     lmb_client_secure *o = &c->secure.o;
-    size_t got = 0;
 
     LMB_TRY(lmb_fields_bind(fields, c->cfg.secure_aggregation, o, err));
-    c->secure.has_admin = *o->admin != 0;
-    if (c->secure.has_admin && (sodium_hex2bin(c->secure.admin, sizeof c->secure.admin, o->admin, strlen(o->admin), NULL, &got, NULL) != 0 ||
-                                got != sizeof c->secure.admin || o->admin[2 * got]))
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.admin is a public key of 64 hexadecimal digits");
-    if (o->mode == LMB_SECURE_MALICIOUS && !c->secure.has_admin)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes the public key of the roster's admin (admin), and not from the "
-                        "server");
+    if (o->mode == LMB_SECURE_MALICIOUS && !(c->cfg.admin && *c->cfg.admin))
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes the public key of the federation's admin (client.admin), got from "
+                        "elsewhere than the server");
     return LMB_OK;
 }
 
@@ -66,57 +60,44 @@ void lmbi_session_drop(lmb_client *c)
 
 /* ---- what was answered ---- */
 
-/* One file for each admin, or server where that vouches itself: the greatest number of a sum that was answered, and the
- * version of the roster of that time. */
+/* One file for each federation: the greatest number of a sum that was answered. The federation is part of a session's
+ * name, so whoever shows another one does not get an old session answered again. */
 static lmb_status memory_path(const lmb_client *c, char path[4096], lmb_error *err)
 {
-    lmb_hash who = lmb_hash_of(c->secure.has_admin ? c->secure.admin : c->invite.server_public, LMB_SIGN_PUBLIC);
     char name[32] = "sum-";
-    sodium_bin2hex(name + 4, sizeof name - 4, who.b, 8);
+    sodium_bin2hex(name + 4, sizeof name - 4, c->secure.roster.federation.b, 8);
     return lmb_path_join(path, 4096, c->path, name, err);
-}
-
-static lmb_status remembered(const lmb_client *c, unsigned long long *number, unsigned long long *version, lmb_error *err)
-{
-    char path[4096];
-    void *text;
-    size_t n;
-    int read;
-
-    *number = *version = 0;
-    LMB_TRY(memory_path(c, path, err));
-    if (!lmb_file_exists(path))
-        return LMB_OK;
-    LMB_TRY(lmb_file_read(path, 63, &text, &n, err));
-    read = sscanf(text, "%llu %llu", number, version);
-    free(text);
-    if (read != 2)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: does not hold two numbers; without them this client might answer a sum twice", path);
-    return LMB_OK;
 }
 
 static lmb_status check_fresh(const lmb_client *c, uint64_t number, lmb_error *err)
 {
-    unsigned long long last, version;
+    char path[4096];
+    uint64_t last;
+    void *text;
+    size_t n;
 
-    LMB_TRY(remembered(c, &last, &version, err));
+    LMB_TRY(memory_path(c, path, err));
+    if (!lmb_file_exists(path))
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, 31, &text, &n, err));
+    last = strtoull(text, NULL, 10);
+    free(text);
+    if (!last)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no number; without it this client might answer a sum twice", path);
     if (number <= last)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %llu, and answers each once",
+        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %" PRIu64 ", and answers each once",
                         number, last);
-    if (c->secure.has_admin && c->secure.roster.version < version)
-        return LMB_FAIL(err, LMB_E_DENIED, "the roster has version %" PRIu64 ", this client has seen version %llu: it may hold clients that were removed",
-                        c->secure.roster.version, version);
     return LMB_OK;
 }
 
 static lmb_status spend(void *ctx, uint64_t number, lmb_error *err)
 {
     const lmb_client *c = ctx;
-    char path[4096], text[64];
+    char path[4096], text[32];
 
     LMB_TRY(check_fresh(c, number, err));
     LMB_TRY(memory_path(c, path, err));
-    snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", number, c->secure.roster.version);
+    snprintf(text, sizeof text, "%" PRIu64 "\n", number);
     return lmb_file_write(path, text, strlen(text), err);
 }
 
@@ -140,21 +121,21 @@ static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb
         return LMB_FAIL(err, LMB_E_DENIED, "the server wants noise, and no clip that it would go with");
     if (h->mode == LMB_SECURE_OFF)
         return LMB_OK;
-    if (h->mode == LMB_SECURE_MALICIOUS && !c->secure.has_admin)
-        return LMB_FAIL(err, LMB_E_DENIED, "mode malicious takes the admin's public key (secure_aggregation.admin): without it the server could vouch "
-                        "for clients that do not exist");
-    if (c->secure.has_admin && memcmp(c->secure.admin, h->admin, sizeof h->admin) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the roster is not vouched for by the admin of this client's settings (secure_aggregation.admin)");
+    if (h->mode == LMB_SECURE_MALICIOUS && !c->trust.on)
+        return LMB_FAIL(err, LMB_E_DENIED, "mode malicious takes the admin's public key (client.admin): without it the server could vouch for clients "
+                        "that do not exist");
+    if (c->trust.on && memcmp(c->trust.admin, h->admin, sizeof h->admin) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum's roster is not that of the admin in this client's settings (client.admin)");
     return LMB_OK;
 }
 
-/* The admin says which federation the roster is of; a server that vouches itself is its own. */
+/* With an admin it is the roster that this client believes, of no other version. */
 static lmb_status open_roster(lmb_client *c, const lmb_session_head *h, const uint8_t *bytes, size_t n, lmb_error *err)
 {
-    lmb_hash own = lmb_session_federation(c->invite.server_public);
-    LMB_TRY(lmb_roster_open(&c->secure.roster, bytes, n, c->secure.has_admin ? NULL : &own, h->admin, err));
-    if (memcmp(&c->secure.roster.federation, &h->federation, sizeof own) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum is of another federation than the roster");
+    LMB_TRY(lmb_roster_open(&c->secure.roster, bytes, n, &h->federation, h->admin, err));
+    if (c->trust.on && memcmp(&c->secure.roster.hash, &c->trust.roster.hash, sizeof c->trust.roster.hash) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum is among the clients of roster %" PRIu64 ", this client believes roster %" PRIu64,
+                        c->secure.roster.version, c->trust.roster.version);
     return check_fresh(c, h->number, err);
 }
 

@@ -30,7 +30,11 @@ static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator 
     if (c->clip_norm > 0)
         return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) looks at single updates, which secure_aggregation hides; leave it out, or use `privacy`",
                         c->clip_norm);
-    return lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err);
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err));
+    if (secure.c.mode == LMB_SECURE_MALICIOUS && !(c->admin && *c->admin))
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes a roster that somebody else has signed (server.admin): a server that "
+                        "vouches for its clients' keys itself can invent clients");
+    return LMB_OK;
 }
 
 lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)

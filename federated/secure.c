@@ -26,8 +26,6 @@ const lmb_field lmb_secure_fields[] = {
     LMB_INT(lmb_secure_config, threshold, 0, 0, LMB_SECAGG_DEGREE, "clients", "neighbours that recover a mask; goes with `neighbours`"),
     LMB_INT(lmb_secure_config, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients", "of a sum; with fewer a round is abandoned"),
     LMB_CHOICE(lmb_secure_config, noise, LMB_NOISE_DISTRIBUTED, noises, "with `privacy`: who adds the noise, clients or server"),
-    LMB_TEXT(lmb_secure_config, roster, "", "file of the roster that the admin signed; without, the server vouches for keys"),
-    LMB_TEXT(lmb_secure_config, admin, "", "the admin's public key, 64 hexadecimal digits"),
     LMB_FIELD_END,
 };
 
@@ -87,11 +85,6 @@ static lmb_status open_graph(lmb_secure *s, uint64_t target, lmb_error *err)
         s->trust.floor = s->c.floor;
     if (s->c.mode == LMB_SECURE_OFF)
         return LMB_OK;
-    if (mode == LMB_SECAGG_MALICIOUS && !*s->c.roster)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes a roster that somebody else has signed (roster, admin): a server "
-                        "that vouches for keys itself can invent clients");
-    if (!*s->c.roster != !*s->c.admin)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation: a roster goes with the admin's public key; give both or none");
     if (!s->c.neighbours != !s->c.threshold)
         return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation: neighbours (%lld) and threshold (%lld) are given together or not at all",
                         (long long)s->c.neighbours, (long long)s->c.threshold);

@@ -24,7 +24,6 @@ enum { LMB_NOISE_CENTRAL, LMB_NOISE_DISTRIBUTED };
 typedef struct lmb_secure_config {
     int64_t mode, value_bits, ring_bits, weight_max, neighbours, threshold, clients_min, noise;
     double clip, adversaries, dropouts, floor;
-    const char *roster, *admin;
 } lmb_secure_config;
 extern const lmb_field lmb_secure_fields[];
 

@@ -43,7 +43,7 @@ static uint64_t connected(const lmb_server *s)
 {
     uint64_t n = 0;
     for (const member *m = s->members; m; m = m->next)
-        n += m->peer && lmbi_secure_admits(s, m);
+        n += m->peer != NULL;
     return n;
 }
 
@@ -74,14 +74,14 @@ static lmb_status select_members(lmb_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to select among %u clients", n);
     }
     for (member *m = s->members; m; m = m->next)
-        if (m->peer && lmbi_secure_admits(s, m))
+        if (m->peer)
             there[i++] = m;
     qsort(there, n, sizeof *there, by_id);
     uint32_t take = draw(s, order, n);
     for (i = 0; i < take; i++) {
         member *m = there[order[i]];
         m->status = MEMBER_SELECTED;
-        m->steps = 0;
+        m->steps = m->gave = 0;
         m->progress = lmbi_now(s);
     }
     s->report.selected = take;
@@ -202,6 +202,7 @@ static void deliver(lmb_server *s, member *m)
     } else {
         if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
             m->status = MEMBER_DELIVERED;
+        m->gave = head.examples;
         s->report.updates++;
         s->report.examples += head.examples;
         s->report.payload += head.blob.bytes;
@@ -330,6 +331,7 @@ lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
     LMB_TRY(evaluate(s, err));
     s->state.first_score = s->report.scored ? s->report.score : NAN;
     LMB_TRY(commit(s, err));
+    lmbi_board_round(s, &s->report);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, &s->report);
     s->report = (lmb_round_report){ 0 };
@@ -371,6 +373,8 @@ static void finish_round(lmb_server *s)
         lmbi_server_fail(s, &err);
         return;
     }
+    if (r->committed)
+        lmbi_people_credit(s);
     r->is_private = s->privacy.on;
     r->delta = s->privacy.c.delta;
     r->epsilon = s->privacy.on ? lmb_privacy_epsilon(&s->privacy) : 0;
@@ -381,6 +385,7 @@ static void finish_round(lmb_server *s)
                    "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
                    "(minimum); the model stays as it was",
                    r->round, r->updates, (long long)s->cfg.minimum);
+    lmbi_board_round(s, r);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
     r->bytes_in = r->bytes_out = 0;

@@ -19,18 +19,18 @@
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
+#include "federated/papers.h"
 #include "federated/secagg/server.h"
 #include "federated/server_parts.h"
 
-enum { BLOCK = 8192, ROSTER_MAX = 64 << 20, THREADS_FROM = 32 };
+enum { BLOCK = 8192, THREADS_FROM = 32 };
 
 struct secure_round {
     lmb_secure o;
     lmb_hash federation;
-    uint8_t admin[LMB_SIGN_PUBLIC], vouch[LMB_SIGN_SECRET]; /* vouch: of a server that makes its own roster */
-    bool signed_roster;                                     /* the admin's, of all clients; else the cohort's */
-    lmb_roster roster;
-    lmb_str roster_bytes, blob;
+    uint8_t vouch[LMB_SIGN_SECRET]; /* of a server that makes its own rosters */
+    lmb_roster own;                 /* of the cohort; without an admin        */
+    lmb_str own_bytes, blob;
     lmb_session_head head;
     lmb_secagg_server *sum; /* NULL in mode off, and between rounds */
     lmb_ring_vector ring;   /* mode off: the sum so far             */
@@ -40,29 +40,8 @@ bool lmbi_secure_hides(const lmb_server *s) { return s->secure && s->secure->o.c
 
 /* ---- opening ---- */
 
-static lmb_status read_roster(secure_round *r, lmb_error *err)
-{
-    size_t got = 0, n;
-    void *data;
-
-    if (sodium_hex2bin(r->admin, sizeof r->admin, r->o.c.admin, strlen(r->o.c.admin), NULL, &got, NULL) != 0 || got != sizeof r->admin ||
-        r->o.c.admin[2 * got])
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.admin is a public key of 64 hexadecimal digits");
-    LMB_TRY(lmb_file_read(r->o.c.roster, ROSTER_MAX, &data, &n, err));
-    lmb_str_add_n(&r->roster_bytes, data, n);
-    lmb_status st = lmb_str_check(&r->roster_bytes, err);
-    if (st == LMB_OK)
-        st = lmb_roster_open(&r->roster, data, n, NULL, r->admin, err);
-    if (st == LMB_OK)
-        r->federation = r->roster.federation;
-    free(data);
-    r->signed_roster = st == LMB_OK;
-    return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", r->o.c.roster);
-}
-
 lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 {
-    uint8_t server_public[LMB_NOISE_KEY];
     uint64_t most = (uint64_t)s->cfg.target;
     secure_round *r;
     char path[4096];
@@ -77,16 +56,11 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, most, (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
     if (s->cfg.minimum < (int64_t)r->o.clients_min)
         s->cfg.minimum = (int64_t)r->o.clients_min;
-    lmb_noise_public(s->secret, server_public);
-    r->federation = lmb_session_federation(server_public);
+    LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));
     if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
-    if (*r->o.c.roster)
-        return read_roster(r, err);
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
-    LMB_TRY(lmb_sign_file(path, r->vouch, err));
-    memcpy(r->admin, lmb_sign_public(r->vouch), sizeof r->admin);
-    return LMB_OK;
+    return lmb_sign_file(path, r->vouch, err);
 }
 
 void lmbi_secure_describe(const lmb_server *s)
@@ -97,7 +71,7 @@ void lmbi_secure_describe(const lmb_server *s)
     if (r)
         lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "secure aggregation against %s; clip %g, %u bits a value in a ring of %u, weights up to %u, "
                    "sums of %u clients or more%s%s", against[r->o.c.mode], r->o.coding.clip, r->o.coding.value_bits, r->o.coding.ring_bits,
-                   r->o.coding.weight_max, r->o.clients_min, r->signed_roster || !lmbi_secure_hides(s) ? "" : "; the server vouches for the keys",
+                   r->o.coding.weight_max, r->o.clients_min, s->people.required || !lmbi_secure_hides(s) ? "" : "; the server vouches for the keys",
                    r->o.coding.noise ? "; the clients add the noise" : "");
 }
 
@@ -105,8 +79,7 @@ static void end_sum(secure_round *r)
 {
     lmb_secagg_server_destroy(r->sum);
     r->sum = NULL;
-    if (!r->signed_roster)
-        lmb_roster_close(&r->roster);
+    lmb_roster_close(&r->own);
 }
 
 void lmbi_secure_close(lmb_server *s)
@@ -115,9 +88,8 @@ void lmbi_secure_close(lmb_server *s)
     if (!r)
         return;
     end_sum(r);
-    lmb_roster_close(&r->roster);
     lmb_ring_deinit(&r->ring);
-    lmb_str_free(&r->roster_bytes);
+    lmb_str_free(&r->own_bytes);
     lmb_str_free(&r->blob);
     sodium_memzero(r, sizeof *r);
     free(r);
@@ -153,25 +125,6 @@ static lmb_status next_number(lmb_server *s, uint64_t *number, lmb_error *err)
     return lmb_file_write(path, text, strlen(text), err);
 }
 
-bool lmbi_secure_admits(const lmb_server *s, const member *m)
-{
-    const secure_round *r = s->secure;
-    if (!lmbi_secure_hides(s) || !r->signed_roster)
-        return true;
-    for (uint32_t i = 0; i < r->roster.n; i++)
-        if (memcmp(r->roster.row[i].key, m->sign, LMB_SIGN_PUBLIC) == 0)
-            return true;
-    return false;
-}
-
-static uint32_t number_of(const secure_round *r, const member *m)
-{
-    for (uint32_t i = 0; r->signed_roster && i < r->roster.n; i++)
-        if (memcmp(r->roster.row[i].key, m->sign, LMB_SIGN_PUBLIC) == 0)
-            return r->roster.row[i].id;
-    return (uint32_t)m->id;
-}
-
 static int by_row(const void *a, const void *b)
 {
     uint32_t x = ((const lmb_roster_row *)a)->id, y = ((const lmb_roster_row *)b)->id;
@@ -186,8 +139,7 @@ static uint32_t cohort_of(lmb_server *s, lmb_roster_row *rows)
         if (m->status != MEMBER_SELECTED)
             continue;
         lmbi_secure_forget(m);
-        m->secure.id = number_of(s->secure, m);
-        rows[n].id = m->secure.id;
+        rows[n].id = (uint32_t)m->id;
         memcpy(rows[n++].key, m->sign, LMB_SIGN_PUBLIC);
     }
     qsort(rows, n, sizeof *rows, by_row);
@@ -196,14 +148,14 @@ static uint32_t cohort_of(lmb_server *s, lmb_roster_row *rows)
 
 static lmb_status vouch_for(secure_round *r, const lmb_roster_row *rows, uint32_t n, lmb_error *err)
 {
-    lmb_str *b = &r->roster_bytes, plain = LMB_STR_INIT;
+    lmb_str plain = LMB_STR_INIT, *b = &r->own_bytes;
     lmb_str_clear(b);
     lmb_status st = lmb_roster_write(rows, n, r->head.number, &r->federation, &plain, err);
     if (st == LMB_OK)
         st = lmb_roster_sign((const uint8_t *)plain.text, plain.n, r->vouch, b, err);
     lmb_str_free(&plain);
     LMB_TRY(st);
-    return lmb_roster_open(&r->roster, (const uint8_t *)b->text, b->n, &r->federation, r->admin, err);
+    return lmb_roster_open(&r->own, (const uint8_t *)b->text, b->n, &r->federation, r->head.admin, err);
 }
 
 static lmb_status open_sum(lmb_server *s, const lmb_roster_row *rows, uint32_t n, lmb_error *err)
@@ -216,7 +168,7 @@ static lmb_status open_sum(lmb_server *s, const lmb_roster_row *rows, uint32_t n
 
     for (uint32_t i = 0; st == LMB_OK && i < n; i++)
         cohort[i] = rows[i].id;
-    lmb_secagg_server_setup setup = { .session = &session, .roster = &r->roster, .cohort = cohort, .n = n, .trust = r->o.trust,
+    lmb_secagg_server_setup setup = { .session = &session, .roster = s->people.required ? &s->people.roster : &r->own, .cohort = cohort, .n = n, .trust = r->o.trust,
                                       .shape = r->o.shape, .clients_min = r->o.clients_min };
     if (st == LMB_OK)
         st = lmb_secagg_server_create(&setup, &r->sum, err);
@@ -233,12 +185,15 @@ static lmb_status begin(lmb_server *s, lmb_roster_row *rows, lmb_error *err)
     end_sum(r);
     r->head = (lmb_session_head){ .federation = r->federation, .mode = (uint32_t)r->o.c.mode, .clients = c->clients, .weight_max = c->weight_max,
                                   .value_bits = c->value_bits, .ring_bits = c->ring_bits, .clip = c->clip, .noise = c->noise };
-    memcpy(r->head.admin, r->admin, sizeof r->head.admin);
+    memcpy(r->head.admin, s->people.required ? s->people.admin : lmb_sign_public(r->vouch), sizeof r->head.admin);
     LMB_TRY(next_number(s, &r->head.number, err));
-    if (lmbi_secure_hides(s) && !r->signed_roster)
-        LMB_TRY(vouch_for(r, rows, n, err));
     lmb_str_clear(&r->blob);
-    LMB_TRY(lmb_session_write(&r->head, r->roster_bytes.text, r->roster_bytes.n, &r->blob, err));
+    if (lmbi_secure_hides(s) && !s->people.required) {
+        LMB_TRY(vouch_for(r, rows, n, err));
+        LMB_TRY(lmb_session_write(&r->head, r->own_bytes.text, r->own_bytes.n, &r->blob, err));
+    } else {
+        LMB_TRY(lmb_session_write(&r->head, s->people.roster_bytes, (size_t)s->blobs[BLOB_ROSTER].id.bytes, &r->blob, err));
+    }
     s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of(r->blob.text, r->blob.n), r->blob.n }, (const uint8_t *)r->blob.text };
     if (lmbi_secure_hides(s))
         return open_sum(s, rows, n, err);
@@ -261,7 +216,7 @@ lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err)
 bool lmbi_secure_owes(const lmb_server *s, const member *m)
 {
     const secure_round *r = s->secure;
-    return !lmbi_secure_hides(s) || (r->sum && lmb_secagg_server_owes(r->sum, m->secure.id));
+    return !lmbi_secure_hides(s) || (r->sum && lmb_secagg_server_owes(r->sum, (uint32_t)m->id));
 }
 
 /* The stage's message to a client that owes an answer to it; from the beginning, also when a part had left before. */
@@ -272,9 +227,9 @@ static void tell(lmb_server *s, member *m)
 
     lmb_str_clear(&m->secure.out);
     m->secure.out_at = 0;
-    if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_ADVERTISE || !lmb_secagg_server_owes(r->sum, m->secure.id))
+    if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_ADVERTISE || !lmb_secagg_server_owes(r->sum, (uint32_t)m->id))
         return;
-    if (lmb_secagg_server_message(r->sum, m->secure.id, &m->secure.out, &err) != LMB_OK)
+    if (lmb_secagg_server_message(r->sum, (uint32_t)m->id, &m->secure.out, &err) != LMB_OK)
         lmbi_server_fail(s, &err);
     else if (m->peer)
         lmbi_peer_flush(m->peer);
@@ -305,14 +260,14 @@ static lmb_status take(lmb_server *s, member *m, lmb_error *err)
     const lmb_message_pieces *p = &m->secure.in;
     unsigned type = p->bytes[0], now = awaited(lmb_secagg_server_stage(r->sum));
 
-    if (type < now || (type == now && !lmb_secagg_server_owes(r->sum, m->secure.id)))
+    if (type < now || (type == now && !lmb_secagg_server_owes(r->sum, (uint32_t)m->id)))
         return LMB_OK;
     if (type == LMB_SECAGG_MASKED && type == now) { /* looked at when the vector it announces is here */
         lmb_str_clear(&m->secure.masked);
         lmb_str_add_n(&m->secure.masked, p->bytes, p->total);
         return lmb_str_check(&m->secure.masked, err);
     }
-    LMB_TRY(lmb_secagg_server_take(r->sum, m->secure.id, p->bytes, p->total, err));
+    LMB_TRY(lmb_secagg_server_take(r->sum, (uint32_t)m->id, p->bytes, p->total, err));
     if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_REVEAL)
         m->status = MEMBER_DELIVERED;
     lmbi_round_soon(s);
@@ -333,7 +288,8 @@ void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *rec)
         return;
     }
     st = lmb_pieces_take(&m->secure.in, rec, 4096 + (size_t)160 * r->o.coding.clients, &whole, &err);
-    m->progress = lmbi_now(s);
+    if (st == LMB_OK && m->secure.in.bytes[0] == awaited(lmb_secagg_server_stage(r->sum))) /* what repeats is no progress */
+        m->progress = lmbi_now(s);
     if (st == LMB_OK && whole) {
         st = take(s, m, &err);
         lmb_pieces_drop(&m->secure.in);
@@ -378,7 +334,7 @@ lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err)
     if (m->upload.head.metrics.n)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update comes with metrics, which tell what the sum is to hide");
     if (lmbi_secure_hides(s))
-        LMB_TRY(lmb_secagg_server_vector(r->sum, m->secure.id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err));
+        LMB_TRY(lmb_secagg_server_vector(r->sum, (uint32_t)m->id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err));
     for (size_t at = 0; at <= c->length; at += BLOCK) {
         size_t count = c->length + 1 - at < BLOCK ? (size_t)(c->length + 1 - at) : BLOCK, bytes = lmb_pack_bytes(c->ring_bits, count);
         if (lmb_upload_bytes(&m->upload, packed, from, bytes, err) != LMB_OK)
@@ -422,7 +378,7 @@ bool lmbi_secure_advance(lmb_server *s)
         if (m->status != MEMBER_SELECTED)
             continue;
         m->progress = lmbi_now(s);
-        if (lmb_secagg_server_owes(r->sum, m->secure.id))
+        if (lmb_secagg_server_owes(r->sum, (uint32_t)m->id))
             tell(s, m);
         else
             lmbi_member_out(s, m, "too few of its neighbours are left to keep its update hidden");
@@ -455,6 +411,8 @@ void lmbi_secure_finish(lmb_server *s)
 
     if (!r)
         return;
+    for (member *m = s->members; m; m = m->next)
+        lmbi_secure_forget(m);
     into = s->aggregator->exact(s->sum);
     if (!lmbi_secure_hides(s)) {
         if (s->report.updates)

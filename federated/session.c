@@ -96,15 +96,6 @@ void lmb_session_seed(const lmb_task_message *task, uint8_t seed[LMB_SECAGG_SEED
     memcpy(seed, made.b, LMB_SECAGG_SEED);
 }
 
-lmb_hash lmb_session_federation(const uint8_t server_public[LMB_NOISE_KEY])
-{
-    lmb_hasher h;
-    lmb_hash_begin(&h);
-    lmb_hash_add_text(&h, "limbeck federation");
-    lmb_hash_add(&h, server_public, LMB_NOISE_KEY);
-    return lmb_hash_end(&h);
-}
-
 /* ---- pieces ---- */
 
 void lmb_pieces_drop(lmb_message_pieces *p)

@@ -47,7 +47,6 @@ lmb_secagg_coding lmb_session_coding(const lmb_session_head *head, uint64_t n);
 lmb_secagg_session lmb_session_of(const lmb_session_head *head, const lmb_task_message *task);
 /* Which way a client's numbers are rounded: of the task's seed, so that the sum can be computed again. */
 void lmb_session_seed(const lmb_task_message *task, uint8_t seed[LMB_SECAGG_SEED]);
-lmb_hash lmb_session_federation(const uint8_t server_public[LMB_NOISE_KEY]);
 
 /* The only codec text of a round that is summed in the ring. */
 #define LMB_SESSION_CODEC "ring"

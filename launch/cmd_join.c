@@ -10,12 +10,13 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck join CONFIG.yaml --invite STRING [--data-slice I/K] [--state DIR] [--set key=value ...]\n\n"
+    "usage: limbeck join CONFIG.yaml --invite STRING [--data-slice I/K] [--state DIR] [--rotate-keys] [--set key=value ...]\n\n"
     "Joins the federation that the invite names and trains on this machine's data (the `data` of the configuration) whenever the\n"
     "server asks. Only changes of the model leave the machine, encrypted. The invite is good once; later starts need none.\n\n"
     "  --invite STRING    from `limbeck federation invite`\n"
     "  --data-slice I/K   use slice I (from 0) of K of the samples that `split.clients` sets aside; to try a federation on one machine\n"
-    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n";
+    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n"
+    "  --rotate-keys      make new keys for this client and tell the server, once\n";
 
 /* What the training thread works with. */
 typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH]; } worker;
@@ -59,6 +60,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     }
     LMB_TRY_GOTO(st, done, lmb_stage_path(state, j->c.run, "federation", name, err));
     c.client.state_dir = lmb_args_get(a, "state", *c.client.state_dir ? c.client.state_dir : state);
+    c.client.rotate_keys |= lmb_args_get(a, "rotate-keys", NULL) != NULL;
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
@@ -81,7 +83,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "invite", "data-slice", "state", NULL };
+    static const char *const known[] = { "invite", "data-slice", "state", "!rotate-keys", NULL };
     lmb_args a;
     lmb_job j;
 

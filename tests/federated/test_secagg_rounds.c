@@ -6,10 +6,9 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
+#include "federated/papers.h"
 #include "federated/secagg/client.h"
 #include "federated/session.h"
-#include "tests/federated/secagg/signed_roster.h"
-
 #include "tests/federated/raw.h"
 
 static world_client people[8];
@@ -18,6 +17,8 @@ typedef struct fed {
     world w;
     world_client *c;
     lmb_config *secure, *privacy, *client;
+    uint8_t admin[LMB_SIGN_SECRET]; /* who signs the roster, when cfg.admin says so */
+    char admin_text[65];
     int n;
 } fed;
 
@@ -167,20 +168,40 @@ static void hear(partner *p)
 
 static void answer(partner *p) { say(p, p->reply.text, p->reply.n); }
 
-/* Connects and waits for the task: the last of a round's clients. `sign`: its key, NULL: a fresh one. */
-static void partner_join(fed *f, partner *p, int k, const uint8_t *sign)
+/* What the admin does, with all that have enrolled. */
+static void sign_roster(fed *f)
+{
+    uint8_t admin_public[LMB_SIGN_PUBLIC];
+    lmb_str plain = LMB_STR_INIT, done = LMB_STR_INIT;
+    lmb_journal *j;
+
+    memcpy(admin_public, lmb_sign_public(f->admin), sizeof admin_public);
+    ck_ok(lmb_journal_open(f->w.state, &j, &err));
+    ck_ok(lmb_journal_roster_export(j, &plain, &err));
+    ck_ok(lmb_roster_sign((uint8_t *)plain.text, plain.n, f->admin, &done, &err));
+    ck_ok(lmb_journal_roster_import(j, done.text, done.n, admin_public, &err));
+    lmb_journal_close(j);
+    lmb_str_free(&plain);
+    lmb_str_free(&done);
+}
+
+/* Connects and waits for the task: the last of a round's clients. */
+static void partner_join(fed *f, partner *p, int k)
 {
     lmb_token t;
     lmb_record rec;
 
     memset(p, 0, sizeof *p);
     t = raw_invite(&f->w, &p->r);
-    if (sign)
-        memcpy(p->r.sign_secret, sign, sizeof p->r.sign_secret);
     p->k = k;
     raw_open(&p->r, lmb_server_port(f->w.server), &t, 0);
     ck_assert(raw_shake(&p->r));
     raw_hello(&p->r, LMB_FED_VERSION);
+    if (*f->w.cfg.admin) {
+        raw_flush(&p->r);
+        ck_assert(world_says(&f->w, "(mallory"));
+        sign_roster(f);
+    }
     ck_assert(raw_wait(&p->r, LMB_MSG_TASK, &rec));
     ck_ok(lmb_message_read(&rec, &p->task, &err));
     ck_assert_str_eq(p->task.codec, "ring");
@@ -295,49 +316,26 @@ static void partner_close(partner *p)
     free(p->packed);
 }
 
-/* Four clients and one that plays until `last`. The roster of mode malicious is signed by somebody else. */
-static float *model_with(const char *secure, bool roster, place last, unsigned updates)
+/* Four clients and one that plays until `last`. */
+static float *model_with(const char *secure, place last, unsigned updates)
 {
     enum { N = 4 };
-    static char client[160];
-    char path[160], text[400], hex[65];
-    uint8_t admin[LMB_SIGN_SECRET], admin_public[LMB_SIGN_PUBLIC], server_secret[32], server_public[32], sign[N + 1][LMB_SIGN_SECRET];
-    lmb_roster_row rows[N + 1];
-    lmb_str bytes = LMB_STR_INIT;
-    lmb_hash federation;
+    uint8_t admin_public[LMB_SIGN_PUBLIC];
+    bool malicious = strstr(secure, "malicious") != NULL;
     float *model = malloc(WORLD_N * sizeof *model);
     partner p;
     fed f;
 
     fed_open(&f, secure, N + 1);
-    if (roster) {
-        crypto_sign_keypair(admin_public, admin);
-        sodium_bin2hex(hex, sizeof hex, admin_public, sizeof admin_public);
-        for (int k = 0; k <= N; k++) {
-            snprintf(path, sizeof path, "%s/client-%d", f.w.dir, k);
-            ck_ok(lmb_file_make_dirs(path, &err));
-            strcat(path, "/sign.key");
-            ck_ok(lmb_sign_file(path, sign[k], &err));
-            rows[k].id = (uint32_t)k + 101;
-            memcpy(rows[k].key, lmb_sign_public(sign[k]), LMB_SIGN_PUBLIC);
-        }
-        ck_ok(lmb_file_make_dirs(f.w.state, &err));
-        snprintf(path, sizeof path, "%s/server.key", f.w.state);
-        ck_ok(lmb_key_file(path, server_secret, &err));
-        lmb_noise_public(server_secret, server_public);
-        federation = lmb_session_federation(server_public);
-        ck_ok(signed_roster(rows, N + 1, &federation, admin, &bytes, &err));
-        snprintf(path, sizeof path, "%s/roster", f.w.dir);
-        ck_ok(lmb_file_write(path, bytes.text, bytes.n, &err));
-        lmb_str_free(&bytes);
-        snprintf(text, sizeof text, "{clip: 4, mode: malicious, roster: %s, admin: \"%s\"}", path, hex);
-        lmb_config_destroy(f.secure);
-        f.secure = parse(text);
-        f.w.cfg.secure_aggregation = lmb_config_root(f.secure);
-        snprintf(client, sizeof client, "{required: true, mode: malicious, admin: \"%s\"}", hex);
-        f.client = parse(client);
-        for (int k = 0; k < N; k++)
+    if (malicious) {
+        crypto_sign_keypair(admin_public, f.admin);
+        sodium_bin2hex(f.admin_text, sizeof f.admin_text, admin_public, sizeof admin_public);
+        f.w.cfg.admin = f.admin_text;
+        f.client = parse("{required: true, mode: malicious}");
+        for (int k = 0; k < N; k++) {
+            people[k].admin = f.admin_text;
             people[k].secure = lmb_config_root(f.client);
+        }
     }
     f.w.cfg.rounds = 1;
     f.w.cfg.minimum = 4;
@@ -345,7 +343,7 @@ static float *model_with(const char *secure, bool roster, place last, unsigned u
     f.w.cfg.gather_s = 1000;
     world_start(&f.w);
     fed_clients(&f, N);
-    partner_join(&f, &p, N, roster ? sign[N] : NULL);
+    partner_join(&f, &p, N);
     partner_play(&f.w, &p, last);
     if (last == AT_END)
         ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &(lmb_record){ 0 }));
@@ -370,10 +368,10 @@ START_TEST(a_client_leaves_at_every_stage)
         { AT_VECTOR, false, true }, { AT_END, false, true },  { AT_SHARES, true, false },  { AT_HALF, true, false },
         { AT_VECTOR, true, true },  { AT_CONSENT, true, true }, { AT_END, true, true },
     };
-    float *with = model_with("{mode: off, clip: 4}", false, AT_END, 5), *without = model_with("{mode: off, clip: 4}", false, AT_TASK, 4);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5), *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
     ck_assert_mem_ne(with, without, WORLD_N * sizeof *with);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        float *model = model_with("{clip: 4}", rows[i].malicious, rows[i].last, rows[i].in_sum ? 5 : 4);
+        float *model = model_with(rows[i].malicious ? "{clip: 4, mode: malicious}" : "{clip: 4}", rows[i].last, rows[i].in_sum ? 5 : 4);
         ck_assert_msg(memcmp(model, rows[i].in_sum ? with : without, WORLD_N * sizeof *model) == 0, "case %zu", i);
         free(model);
     }
@@ -411,7 +409,7 @@ static void come_back(fed *f, partner *p, uint64_t time)
  * them silent for too long while the partner takes its time. It all goes on. */
 START_TEST(connections_are_lost_at_every_stage)
 {
-    float *with = model_with("{mode: off, clip: 4}", false, AT_END, 5);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5);
     lmb_record rec;
     partner p;
     fed f;
@@ -423,7 +421,7 @@ START_TEST(connections_are_lost_at_every_stage)
     f.w.cfg.target = f.w.cfg.minimum = 5;
     world_start(&f.w);
     fed_clients(&f, 4);
-    partner_join(&f, &p, 4, NULL);
+    partner_join(&f, &p, 4);
     partner_begin(&p);
     come_back(&f, &p, 1);
     answer(&p);
@@ -598,7 +596,7 @@ START_TEST(a_client_that_cheats_is_out)
         { SHORT, "values take" }, { ANOTHER_CODEC, "this server asked for ring" }, { BAD_HASH, "its hash differs" },
         { NO_MASKED, "MASKED" },
     };
-    float *without = model_with("{mode: off, clip: 4}", false, AT_TASK, 4);
+    float *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         partner p;
         fed f;
@@ -610,7 +608,7 @@ START_TEST(a_client_that_cheats_is_out)
         f.w.cfg.gather_s = 1000;
         world_start(&f.w);
         fed_clients(&f, 4);
-        partner_join(&f, &p, 4, NULL);
+        partner_join(&f, &p, 4);
         offend(&f.w, &p, rows[i].what);
         ck_assert_msg(world_says(&f.w, "round 1 goes on without client 5"), "case %zu", i);
         if (!strchr(rows[i].why, '|'))
@@ -635,9 +633,7 @@ START_TEST(a_client_refuses)
     } rows[] = {
         { NULL, "{required: true}", "the server does not offer secure aggregation, and this client takes part under nothing else" },
         { "{mode: off, clip: 4}", "{required: true}", "the server wants updates in the clear" },
-        { "{clip: 4}", "{required: true, mode: malicious, admin: \"aa\"}", NULL },
-        { "{clip: 4}", "{required: true, admin: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}",
-          "the roster is not vouched for by the admin of this client's settings" },
+        { "{clip: 4}", "{required: true, mode: malicious}", NULL },
         { "{clip: 4}", "{required: true, floor: 0.9}", "threshold" },
         { "{clip: 4}", "{clients_min: 9}", "4 clients take part, this client wants 9 at least" },
         { "{clip: 4, neighbours: 2, threshold: 2}", "{neighbours_min: 3}", "the server gives 2 neighbours, this client wants 3 at least" },
@@ -656,7 +652,7 @@ START_TEST(a_client_refuses)
             cfg.state_dir = f.w.dir;
             cfg.secure_aggregation = lmb_config_root(f.client);
             ck_assert_int_eq(lmb_client_create(&cfg, "", &(lmb_local_trainer){ 0 }, NULL, &c, &err), LMB_E_ARG);
-            ck_assert_ptr_nonnull(strstr(err.msg, "64 hexadecimal digits"));
+            ck_assert_ptr_nonnull(strstr(err.msg, "the public key of the federation's admin (client.admin)"));
             fed_close(&f);
             continue;
         }
@@ -691,7 +687,7 @@ START_TEST(configurations)
         { "{secure_aggregation: {clip: 0.1}, clip_norm: 1}", "clip_norm (1) looks at single updates" },
         { "{secure_aggregation: {clip: 0.1}, target: 2}", "a sum is of 3 clients at least, and target is 2" },
         { "{secure_aggregation: {clip: 0.1, mode: malicious}}", "takes a roster that somebody else has signed" },
-        { "{secure_aggregation: {clip: 0.1, admin: \"00\"}}", "a roster goes with the admin's public key" },
+        { "{secure_aggregation: {clip: 0.1, mode: malicious}, admin: \"00\"}", NULL },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4}}", "are given together or not at all" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4, threshold: 5}}", "it is from 2 to that" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 8, threshold: 2}}", "" },
