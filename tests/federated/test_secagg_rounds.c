@@ -416,7 +416,7 @@ START_TEST(connections_are_lost_at_every_stage)
 
     fed_open(&f, "{clip: 4}", 5);
     f.w.cfg.rounds = 1;
-    f.w.cfg.idle_s = 0.4;
+    f.w.cfg.idle_s = 0.8;
     f.w.cfg.gather_s = 1000;
     f.w.cfg.target = f.w.cfg.minimum = 5;
     world_start(&f.w);
@@ -425,24 +425,24 @@ START_TEST(connections_are_lost_at_every_stage)
     partner_begin(&p);
     come_back(&f, &p, 1);
     answer(&p);
-    alive(&p, 0.6);
+    alive(&p, 1.1);
     come_back(&f, &p, 2); /* KEYS comes again */
     answer(&p);           /* ADVERTISE once more: it changes nothing */
     hear(&p);
-    alive(&p, 0.6);
+    alive(&p, 1.1);
     come_back(&f, &p, 3);
     lmb_message_pieces again = next(&p); /* KEYS once more */
     ck_assert_uint_eq(again.bytes[0], LMB_SECAGG_KEYS);
     lmb_pieces_drop(&again);
     answer(&p); /* SHARES */
     hear(&p);
-    alive(&p, 0.6);
+    alive(&p, 1.1);
     partner_vector(&f.w, &p);
     lmb_update_message m = partner_update(&p);
     answer(&p);
     partner_upload(&p, &m, p.bytes / 2);
     ck_assert(raw_wait(&p.r, LMB_MSG_HAVE, &rec));
-    alive(&p, 0.6);
+    alive(&p, 1.1);
     come_back(&f, &p, 4);
     answer(&p);
     ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err));
@@ -460,13 +460,13 @@ START_TEST(connections_are_lost_at_every_stage)
     ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err)); /* as if ACCEPTED had been lost */
     raw_flush(&p.r);
     hear(&p); /* DROPPED */
-    alive(&p, 0.6);
+    alive(&p, 1.1);
     answer(&p);
     ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &rec));
     raw_close(&p.r);
     p.r.channel = NULL;
     fed_join(&f, 4);
-    ck_assert(world_said(&f.w, "was silent for 0.4 s"));
+    ck_assert(world_said(&f.w, "was silent for 0.8 s"));
     ck_assert_uint_eq(f.w.reports[1].updates, 5);
     ck_assert_mem_eq(lmb_server_model(f.w.server), with, WORLD_N * sizeof *with);
     partner_close(&p);
