@@ -53,7 +53,7 @@ typedef struct lmb_crash_row {
     lmb_crash_point point;
     const char *name, *help;
     bool client;     /* of a client; else of a server */
-    bool needs_mode; /* of a server that works asynchronously alone */
+    bool async;  /* of an asynchronous server alone */
 } lmb_crash_row;
 
 extern const lmb_crash_row lmb_crash_rows[]; /* a row without a name ends them */
