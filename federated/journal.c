@@ -355,7 +355,9 @@ static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const ui
     sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
     LMB_TRY(finish_write(j, q, err));
-    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, name, last_time) VALUES (?, ?, 0)", &q, err));
+    /* OR IGNORE would use up a number each time, and what depends on numbers would not be repeated. */
+    LMB_TRY(prepare(j, "INSERT INTO clients (public, name, last_time) SELECT ?1, ?2, 0 WHERE NOT EXISTS (SELECT 1 FROM clients WHERE public = ?1)",
+                    &q, err));
     sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
     sqlite3_bind_text(q, 2, name, -1, SQLITE_STATIC);
     return finish_write(j, q, err);

@@ -243,7 +243,7 @@ static const struct {
     { expired_token, "is refused: the invite expired", 4 },
     { replayed_flight, "recorded and replayed", 0 },
     { not_our_protocol, "is refused: the peer does not speak this protocol", 0.5 },
-    { newer_version, "is refused: the client speaks version 3, this server 2", 0.5 },
+    { newer_version, "is refused: the client speaks version 4, this server 3", 0.5 },
     { more_values, "the update has 20001 values, the model has 20000", 0 },
     { other_layout, "the update is for a model of another layout", 0 },
     { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },
