@@ -14,10 +14,9 @@
 #include "core/base/file.h"
 #include "federated/journal_parts.h"
 
-/* 2: the score of round 0; 3: the ledger of privacy; 4: who is at work, what waits, what is known of clients. Kept as the
+/* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work, what waits, what is known of clients. Kept as the
  * file's user_version. */
 enum { VERSION = 4 };
-static const char set_version[] = "PRAGMA user_version = 4;";
 
 static const char mode[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 static const char schema[] =
@@ -25,26 +24,10 @@ static const char schema[] =
     " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
     " best_score REAL, first_score REAL, ledger BLOB, async INTEGER, turn INTEGER, share REAL);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
-    " name TEXT NOT NULL, last_time INTEGER NOT NULL);"
+    " sign BLOB UNIQUE NOT NULL, name TEXT NOT NULL, last_time INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
     "BLOB);";
-
-/* A file of another version, or none of ours: said before a statement that it can not know fails. */
-static lmb_status check_version(lmb_journal *j, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    bool row;
-
-    LMB_TRY(prepare(j, "SELECT (SELECT count(*) FROM sqlite_master WHERE name = 'federation'), user_version FROM pragma_user_version", &q, err));
-    lmb_status st = step(j, q, &row, err);
-    int version = st == LMB_OK && row && sqlite3_column_int(q, 0) ? sqlite3_column_int(q, 1) : VERSION;
-    sqlite3_finalize(q);
-    LMB_TRY(st);
-    if (version != VERSION)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %s%d, this program reads %d; begin in a new state_dir", j->dir,
-                        version ? "" : "3 or less: ", version, VERSION);
-    return LMB_OK;
-}
 
 /* Pages that are torn, rows that no index knows: found here, not in the middle of a round. */
 static lmb_status check_pages(lmb_journal *j, lmb_error *err)
@@ -80,18 +63,42 @@ static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
     return LMB_OK;
 }
 
+/* One number, from a pragma or a query. */
+static lmb_status number_of(lmb_journal *j, const char *sql, int64_t *out, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, sql, &q, err));
+    st = step(j, q, &row, err);
+    *out = st == LMB_OK && row ? sqlite3_column_int64(q, 0) : 0;
+    sqlite3_finalize(q);
+    return st;
+}
+
+/* The tables, when the file is new; a refusal, when they are of another version. */
 static lmb_status make_tables(lmb_journal *j, lmb_error *err)
 {
+    char text[64];
+    int64_t tables, version;
+    LMB_TRY(number_of(j, "SELECT count(*) FROM sqlite_master", &tables, err));
+    LMB_TRY(number_of(j, "PRAGMA user_version", &version, err));
+    if (tables && version != VERSION)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is of another version than %d, which this program reads; begin in a "
+                        "new state_dir", j->dir, VERSION);
+    if (tables)
+        return LMB_OK;
+    snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
+    LMB_TRY(run(j, schema, err));
+    LMB_TRY(run(j, lmbi_journal_rounds_schema, err));
+    return run(j, text, err);
+}
+
+static lmb_status prepare_file(lmb_journal *j, lmb_error *err)
+{
     LMB_TRY(run(j, mode, err));
-    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
-    lmb_status st = check_version(j, err);
-    if (st == LMB_OK)
-        st = run(j, schema, err);
-    if (st == LMB_OK)
-        st = run(j, lmbi_journal_rounds_schema, err);
-    if (st == LMB_OK)
-        st = run(j, set_version, err);
-    LMB_TRY(end(j, st, err));
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err)); /* of two that open a new file, one makes the tables */
+    LMB_TRY(end(j, make_tables(j, err), err));
     return check_pages(j, err);
 }
 
@@ -118,7 +125,7 @@ lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
         st = LMB_FAIL(err, LMB_E_IO, "%s: %s", path, j->db ? sqlite3_errmsg(j->db) : "out of memory");
     } else {
         sqlite3_busy_timeout(j->db, 10000);
-        st = make_tables(j, err);
+        st = prepare_file(j, err);
     }
     if (st != LMB_OK) {
         lmb_journal_close(j);
@@ -295,110 +302,4 @@ lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *
         return LMB_OK;
     LMB_TRY(path_of(j, "state", s->model_round, "bin", path, sizeof path, err));
     return read_exact(path, state, (size_t)s->state_bytes, &s->state, err);
-}
-
-lmb_status lmb_journal_add_token(lmb_journal *j, const lmb_token *t, int64_t expires, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "INSERT INTO tokens (id, psk, expires) VALUES (?, ?, ?)", &q, err));
-    sqlite3_bind_blob(q, 1, t->id, LMB_TOKEN_ID, SQLITE_STATIC);
-    sqlite3_bind_blob(q, 2, t->psk, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_int64(q, 3, expires);
-    return finish_write(j, q, err);
-}
-
-lmb_status lmb_journal_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[LMB_NOISE_KEY], lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st;
-    bool row;
-    LMB_TRY(prepare(j, "SELECT psk FROM tokens WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    st = step(j, q, &row, err);
-    if (st == LMB_OK && (!row || !column_blob(q, 0, psk, LMB_NOISE_KEY)))
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
-    sqlite3_finalize(q);
-    return st;
-}
-
-/* Who used it, and is it still good? */
-static lmb_status check_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                              int64_t now, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    uint8_t used_by[LMB_NOISE_KEY];
-    lmb_status st;
-    bool row;
-    LMB_TRY(prepare(j, "SELECT expires, used_by FROM tokens WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    st = step(j, q, &row, err);
-    if (st == LMB_OK && !row)
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
-    if (st == LMB_OK && column_blob(q, 1, used_by, LMB_NOISE_KEY)) {
-        if (memcmp(used_by, client, LMB_NOISE_KEY) != 0)
-            st = LMB_FAIL(err, LMB_E_DENIED,
-                          "the invite was used already, by another client; each works once, ask for a new one");
-    } else if (st == LMB_OK && sqlite3_column_int64(q, 0) < now) {
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite expired %lld s ago; ask for a new one",
-                      (long long)(now - sqlite3_column_int64(q, 0)));
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                        const char *name, int64_t now, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(check_token(j, id, client, now, err));
-    LMB_TRY(prepare(j, "UPDATE tokens SET used_by = ? WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    LMB_TRY(finish_write(j, q, err));
-    /* OR IGNORE would use up a number each time, and what depends on numbers would not be repeated. */
-    LMB_TRY(prepare(j, "INSERT INTO clients (public, name, last_time) SELECT ?1, ?2, 0 WHERE NOT EXISTS (SELECT 1 FROM clients WHERE public = ?1)",
-                    &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_text(q, 2, name, -1, SQLITE_STATIC);
-    return finish_write(j, q, err);
-}
-
-lmb_status lmb_journal_enrol(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                             const char *name, int64_t now, lmb_error *err)
-{
-    lmb_status st;
-    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
-    st = spend(j, id, client, name, now, err);
-    if (st == LMB_OK)
-        st = run(j, "COMMIT", err);
-    if (st != LMB_OK)
-        run(j, "ROLLBACK", NULL);
-    return st;
-}
-
-lmb_status lmb_journal_find_client(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], lmb_journal_client *out,
-                                   bool *found, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st;
-    LMB_TRY(prepare(j, "SELECT id, name, last_time FROM clients WHERE public = ?", &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    st = step(j, q, found, err);
-    if (st == LMB_OK && *found) {
-        const char *name = (const char *)sqlite3_column_text(q, 1);
-        out->id = sqlite3_column_int64(q, 0);
-        snprintf(out->name, sizeof out->name, "%s", name ? name : "");
-        out->last_time = (uint64_t)sqlite3_column_int64(q, 2);
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], uint64_t time, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "UPDATE clients SET last_time = max(last_time, ?) WHERE public = ?", &q, err));
-    sqlite3_bind_int64(q, 1, (sqlite3_int64)time);
-    sqlite3_bind_blob(q, 2, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    return finish_write(j, q, err);
 }

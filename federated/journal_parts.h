@@ -1,5 +1,5 @@
-/* federated/journal_parts.h - what the files of the journal share: journal.c (the file, the state, clients and tokens),
- * journal_rounds.c (who is at work, what waits, what is known of clients). Not for others. */
+/* federated/journal_parts.h - what the files of the journal share: journal.c (the file, the state), members.c (clients,
+ * tokens), journal_rounds.c (who is at work, what waits, what is known of clients). Not for others: the names are short. */
 #ifndef LMB_FEDERATED_JOURNAL_PARTS_H
 #define LMB_FEDERATED_JOURNAL_PARTS_H
 
@@ -12,6 +12,7 @@ struct lmb_journal {
     sqlite3 *db;
     lmb_crash *crash; /* NULL: never */
     char dir[3800];
+    int64_t data_version; /* as last seen by lmb_journal_changed; 0: not yet */
 };
 
 static inline lmb_status fail(const lmb_journal *j, lmb_error *err)

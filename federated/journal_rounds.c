@@ -37,6 +37,16 @@ static lmb_status write_known(lmb_journal *j, const lmb_journal_known *k, lmb_er
     return finish_write(j, q, err);
 }
 
+/* What people see of it: an update that went into a model. */
+static lmb_status count_update(lmb_journal *j, const lmb_journal_known *k, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(prepare(j, "UPDATE clients SET rounds = rounds + 1, examples = examples + ? WHERE id = ?", &q, err));
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)k->examples);
+    sqlite3_bind_int64(q, 2, k->client);
+    return finish_write(j, q, err);
+}
+
 static lmb_status on_client(lmb_journal *j, const char *sql, int64_t client, lmb_error *err)
 {
     sqlite3_stmt *q;
@@ -90,6 +100,8 @@ lmb_status lmb_journal_buffer(lmb_journal *j, const lmb_journal_turn *turn, cons
         st = lmb_journal_release(j, turn->client, err);
     if (st == LMB_OK)
         st = write_known(j, known, err);
+    if (st == LMB_OK)
+        st = count_update(j, known, err);
     return end(j, st, err);
 }
 
@@ -99,8 +111,11 @@ lmb_status lmbi_journal_round_over(lmb_journal *j, const lmb_journal_round *r, l
         LMB_TRY(run(j, "DELETE FROM turns", err));
     if (r->buffer)
         LMB_TRY(run(j, "DELETE FROM buffer", err));
-    for (size_t i = 0; i < r->n_known; i++)
+    for (size_t i = 0; i < r->n_known; i++) {
         LMB_TRY(write_known(j, &r->known[i], err));
+        if (r->committed)
+            LMB_TRY(count_update(j, &r->known[i], err));
+    }
     return LMB_OK;
 }
 
@@ -116,24 +131,22 @@ static lmb_status read_turn(lmb_journal *j, sqlite3_stmt *q, lmb_journal_turn *t
 }
 
 lmb_status lmb_journal_turns(lmb_journal *j,
-                             lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const uint8_t public_key[LMB_NOISE_KEY], const char *name,
-                                                lmb_error *err),
+                             lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const uint8_t public_key[32], lmb_error *err),
                              void *ctx, lmb_error *err)
 {
-    uint8_t key[LMB_NOISE_KEY];
+    uint8_t key[32];
     lmb_journal_turn t;
     sqlite3_stmt *q;
     bool row = true;
 
-    LMB_TRY(prepare(j, "SELECT client, turn, version, model, public, name FROM turns JOIN clients ON clients.id = client ORDER BY turn, client", &q, err));
+    LMB_TRY(prepare(j, "SELECT client, turn, version, model, public FROM turns JOIN clients ON clients.id = client ORDER BY turn, client", &q, err));
     lmb_status st = LMB_OK;
     while (st == LMB_OK && (st = step(j, q, &row, err)) == LMB_OK && row) {
-        const char *name = (const char *)sqlite3_column_text(q, 5);
         st = read_turn(j, q, &t, err);
-        if (st == LMB_OK && !column_blob(q, 4, key, LMB_NOISE_KEY))
+        if (st == LMB_OK && !column_blob(q, 4, key, sizeof key))
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %lld has no key", j->dir, (long long)t.client);
         if (st == LMB_OK)
-            st = take(ctx, &t, key, name ? name : "", err);
+            st = take(ctx, &t, key, err);
     }
     sqlite3_finalize(q);
     return st;

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-#include "federated/journal.h"
+#include "federated/members.h"
 #include "federated/select.h"
 #include "federated/server.h"
 #include "federated/upload.h"
@@ -19,7 +19,7 @@
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
 
 typedef struct member {
-    uint8_t public_key[LMB_NOISE_KEY];
+    uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
     int64_t id;
     char name[LMB_JOURNAL_NAME];
     struct peer *peer; /* NULL: not connected */
@@ -122,7 +122,7 @@ void lmbi_peer_close(peer *p);
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
-LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, int64_t id, const char *name, member **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err);
 
 /* server_select.c */
 uint64_t lmbi_members_connected(const lmb_server *s);

@@ -196,7 +196,7 @@ void lmbi_peer_task(peer *p)
     say(p, LMB_MSG_TASK, &t);
 }
 
-lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, int64_t id, const char *name, member **out, lmb_error *err)
+lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err)
 {
     size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
     member *m;
@@ -206,20 +206,45 @@ lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, int64_t id, const
             return LMB_OK;
         }
     lmb_journal_known known;
-    LMB_TRY(lmb_journal_known_of(s->journal, id, &known, err));
+    LMB_TRY(lmb_journal_known_of(s->journal, c->id, &known, err));
     m = aligned_alloc(align, bytes); /* the running hash inside wants 64 */
     if (!m)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
     memset(m, 0, bytes);
     memcpy(m->public_key, key, LMB_NOISE_KEY);
-    m->id = id;
+    memcpy(m->sign, c->sign, sizeof m->sign);
+    m->id = c->id;
     m->known = known;
-    snprintf(m->name, sizeof m->name, "%s", name);
+    memcpy(m->name, c->name, sizeof m->name);
     lmb_upload_init(&m->upload);
     m->next = s->members;
     s->members = m;
     *out = m;
     return LMB_OK;
+}
+
+/* Whose connection is this? Nothing changes before HELLO has opened, and its proof with it. */
+static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *client, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    const uint8_t *key = lmb_channel_peer(p->channel);
+    int64_t now = (int64_t)time(NULL);
+    bool found = false;
+
+    if (lmb_channel_enrolling(p->channel)) {
+        lmb_journal_client fresh = { .state = LMB_CLIENT_APPROVED };
+        memcpy(fresh.public_key, key, sizeof fresh.public_key);
+        memcpy(fresh.sign, hello->sign, sizeof fresh.sign);
+        memcpy(fresh.name, hello->name, sizeof fresh.name);
+        LMB_TRY(lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), &fresh, now, err));
+    }
+    LMB_TRY(lmb_journal_find_client(s->journal, key, client, &found, err));
+    if (!found)
+        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
+                        "or remove both keys and ask for an invite", client->id, client->name);
+    return lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), now, err);
 }
 
 static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
@@ -229,22 +254,10 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     lmb_journal_client client;
     lmb_hello hello;
     member *m = NULL;
-    bool found = false;
 
-    if (r->type != LMB_MSG_HELLO)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
-    LMB_TRY(lmb_message_read(r, &hello, err));
-    if (hello.version != LMB_FED_VERSION)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
-                        hello.version, LMB_FED_VERSION);
-    if (lmb_channel_enrolling(p->channel))
-        LMB_TRY(
-            lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
-    LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));
-    if (!found)
-        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
-    LMB_TRY(lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), err));
-    LMB_TRY(lmbi_member_make(s, key, client.id, client.name, &m, err));
+    LMB_TRY(lmb_hello_read(r, p->channel, &hello, err));
+    LMB_TRY(admit(p, &hello, &client, err));
+    LMB_TRY(lmbi_member_make(s, key, &client, &m, err));
     lmb_crash_at(&s->crash, LMB_CRASH_ENROLLED);
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);

@@ -139,7 +139,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
 {
     lmb_journal_state next = s->state;
     lmb_journal_known *known = NULL;
-    lmb_journal_round over = { .turns = !lmbi_is_async(s), .buffer = true };
+    lmb_journal_round over = { .turns = !lmbi_is_async(s), .buffer = true, .committed = s->report.committed };
     const void *kept = NULL;
 
     next.round = s->report.round;

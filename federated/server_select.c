@@ -134,12 +134,17 @@ lmb_status lmbi_select_again(lmb_server *s, member *m, lmb_error *err)
 
 typedef struct resumed { lmb_server *s; size_t n; } resumed;
 
-static lmb_status take_turn(void *ctx, const lmb_journal_turn *t, const uint8_t key[LMB_NOISE_KEY], const char *name, lmb_error *err)
+static lmb_status take_turn(void *ctx, const lmb_journal_turn *t, const uint8_t key[32], lmb_error *err)
 {
     resumed *r = ctx;
+    lmb_journal_client c;
     member *m;
+    bool found;
 
-    LMB_TRY(lmbi_member_make(r->s, key, t->client, name, &m, err));
+    LMB_TRY(lmb_journal_find_client(r->s->journal, key, &c, &found, err));
+    if (!found || c.state != LMB_CLIENT_APPROVED)
+        return LMB_OK;
+    LMB_TRY(lmbi_member_make(r->s, key, &c, &m, err));
     set_to_work(r->s, m, t);
     m->gone = lmbi_now(r->s);
     r->n++;
