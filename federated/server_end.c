@@ -2,7 +2,8 @@
  * told to come back.
  *
  * A server that finds all rounds over when it starts has a word for those that its predecessor could not tell. The journal
- * knows whether there are any; when none comes at once it does not wait for them.
+ * knows whether there are any; when none comes at once it does not wait for them. Clients that were told to come back later are
+ * waited for if that is soon.
  */
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +38,7 @@ void lmbi_end_farewell(lmb_server *s)
             return;
         }
         /* wait for words to leave, and for those who were here a moment ago */
-        wait |= m->peer || (!m->told && !m->paced && now - m->gone < s->cfg.reconnect_s);
+        wait |= m->peer || (!m->told && (m->paced ? now < m->due : now - m->gone < s->cfg.reconnect_s));
     }
     if (!wait || now - s->phase_since > farewell_s)
         uv_stop(&s->loop);

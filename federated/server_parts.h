@@ -25,7 +25,8 @@ typedef struct member {
     struct peer *peer; /* NULL: not connected */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
-    bool paced;        /* it was told to go and come back later */
+    bool paced;        /* it was told to go and come back later, */
+    double due;        /* until then */
     bool stale;        /* chunks of an upload that was ended may still come */
     lmb_journal_turn at;   /* what it works on */
     lmb_journal_known known;
