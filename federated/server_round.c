@@ -292,13 +292,16 @@ void lmbi_round_tick(lmb_server *s)
     if (s->outcome != LMB_OK) /* the loop is about to end; nothing may be committed any more */
         return;
     lmbi_peers_check(s);
-    if (s->draining)
-        lmbi_end_drain(s);
     switch (s->phase) {
-    case PHASE_GATHER: gather(s); break;
+    case PHASE_GATHER:
+        if (!s->draining)
+            gather(s);
+        break;
     case PHASE_ROUND: collect(s); break;
     case PHASE_ASYNC: lmbi_async_tick(s); break;
     case PHASE_FAREWELL: lmbi_end_farewell(s); break;
     case PHASE_PART: lmbi_end_part(s); break;
     }
+    if (s->draining && s->outcome == LMB_OK)
+        lmbi_end_drain(s);
 }
