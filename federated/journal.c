@@ -88,6 +88,7 @@ static lmb_status make_tables(lmb_journal *j, lmb_error *err)
                         "new state_dir", j->dir, VERSION);
     if (tables)
         return LMB_OK;
+    LMB_TRY(check_emptied(j, err));
     snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
     LMB_TRY(run(j, schema, err));
     LMB_TRY(run(j, lmbi_journal_rounds_schema, err));
@@ -179,7 +180,7 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
             *s = got;
     }
     sqlite3_finalize(q);
-    return st == LMB_OK && !*found ? check_emptied(j, err) : st;
+    return st;
 }
 
 static lmb_status path_of(const lmb_journal *j, const char *kind, uint64_t round, const char *end, char *out,
