@@ -205,8 +205,11 @@ lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err)
 {
     if (!s->secure)
         return LMB_OK;
-    lmb_roster_row *rows = calloc((size_t)s->report.selected + 1, sizeof *rows);
-    lmb_status st = rows ? begin(s, rows, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a secure sum of %" PRIu64 " clients", s->report.selected);
+    size_t n = 0;
+    for (const member *m = s->members; m; m = m->next)
+        n += m->status == MEMBER_SELECTED;
+    lmb_roster_row *rows = calloc(n + 1, sizeof *rows);
+    lmb_status st = rows ? begin(s, rows, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a secure sum of %zu clients", n);
     free(rows);
     return st;
 }
@@ -270,7 +273,7 @@ static lmb_status take(lmb_server *s, member *m, lmb_error *err)
     LMB_TRY(lmb_secagg_server_take(r->sum, (uint32_t)m->id, p->bytes, p->total, err));
     if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_REVEAL)
         m->status = MEMBER_DELIVERED;
-    lmbi_round_soon(s);
+    lmbi_round_look(s);
     return LMB_OK;
 }
 

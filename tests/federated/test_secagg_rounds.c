@@ -478,6 +478,8 @@ END_TEST
 static void restart(fed *f)
 {
     lmb_server_stop(f->w.server);
+    usleep(100000);
+    lmb_server_stop(f->w.server); /* at once, not politely */
     pthread_join(f->w.thread, NULL);
     ck_assert_int_eq(f->w.status, LMB_E_STOPPED);
     f->w.cfg.port = lmb_server_port(f->w.server);
@@ -693,6 +695,10 @@ START_TEST(configurations)
         { "{secure_aggregation: {clip: 0.1, neighbours: 8, threshold: 2}}", "" },
         { "{secure_aggregation: {clip: 0.1, dropouts: 0.6}}", "dropouts" },
         { "{secure_aggregation: {clip: 0.1, who: 3}}", "who" },
+        { "{secure_aggregation: {clip: 0.1}, mode: async}", "hides an update among those of the same round" },
+        { "{secure_aggregation: {clip: 0.1}, over_select: 1.5}", "each of them costs the sum a neighbour" },
+        { "{secure_aggregation: {clip: 0.1}, selection: by_loss}", "goes by what clients tell" },
+        { "{secure_aggregation: {clip: 0.1}, selection: round_robin}", NULL },
         { "{secure_aggregation: {}, privacy: {clip: 0.5}}", NULL },
         { "{secure_aggregation: {noise: central}, privacy: {clip: 0.5, sampling: poisson, population: 100}}", NULL },
         { "{secure_aggregation: {}, privacy: {clip: 0.5, sampling: poisson, population: 100}}", "privacy.sampling must be all" },
