@@ -35,7 +35,7 @@ typedef struct lmb_board_client {
 
 typedef struct lmb_board {
     bool live; /* a server filled in the next lines */
-    const char *phase; /* "gathering", "in a round", "ending", "no server" */
+    const char *phase; /* "gathering clients", "in a round", "ending"; static storage */
     uint64_t rounds, selected, delivered, connected;
     double phase_s;
     bool has_best;

@@ -91,6 +91,7 @@ typedef struct people {
     bool required;                   /* only clients of a roster that `admin` signed  */
     uint8_t admin[LMB_SIGN_PUBLIC];
     bool roster_stale, roster_told;  /* there may be another one; all who take part know of it */
+    bool unsorted;                   /* members may have to wait, or not to wait any more     */
     lmb_roster roster;               /* n 0: none yet; changes between rounds only    */
     void *roster_bytes;
     bool rotating;                   /* the server's key changes                      */

@@ -185,6 +185,7 @@ lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *e
     LMB_TRY(lmb_journal_rotate(s->journal, m->id, r->key, r->sign, err));
     memcpy(m->public_key, r->key, sizeof m->public_key);
     memcpy(m->sign, r->sign, sizeof m->sign);
+    s->people.unsorted = true; /* the roster has its old key */
     memcpy(answer.key, r->key, sizeof answer.key);
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s) has changed its keys", m->id, m->name);
     say(p, LMB_MSG_ROTATED, &answer);
@@ -238,6 +239,7 @@ static void sort_members(lmb_server *s)
             tell_roster(m->peer);
     }
     s->people.roster_told = true;
+    s->people.unsorted = s->phase == PHASE_ROUND && s->people.unsorted; /* who works in a round is looked at again after it */
 }
 
 static lmb_status look(lmb_server *s, bool changed, lmb_error *err)
@@ -268,7 +270,7 @@ void lmbi_people_check(lmb_server *s)
         st = load_roster(s, &err);
     if (st != LMB_OK) /* the disk may come back; rounds that cannot be written end the run by themselves */
         lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", err.msg);
-    if (changed || !s->people.roster_told)
+    if (changed || s->people.unsorted || !s->people.roster_told)
         sort_members(s);
     if (s->phase == PHASE_FAREWELL) {
         lmb_round_note note = { .round = s->state.round, .sentence = "all rounds are over" };
@@ -298,10 +300,22 @@ void lmbi_people_close(lmb_server *s)
 
 void lmbi_people_credit(lmb_server *s)
 {
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_journal_gift *gifts;
+    size_t n = 0;
+
+    for (const member *m = s->members; m; m = m->next)
+        n += m->gave != 0;
+    gifts = calloc(n + 1, sizeof *gifts);
+    if (!gifts)
+        return; /* statistics alone */
+    n = 0;
     for (member *m = s->members; m; m = m->next) {
-        lmb_error err = LMB_ERROR_INIT;
-        if (m->gave && lmb_journal_credit(s->journal, m->id, m->gave, &err) != LMB_OK)
-            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", err.msg);
+        if (m->gave)
+            gifts[n++] = (lmb_journal_gift){ m->id, m->gave };
         m->gave = 0;
     }
+    if (lmb_journal_credit(s->journal, gifts, n, &err) != LMB_OK)
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", err.msg);
+    free(gifts);
 }

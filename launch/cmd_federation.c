@@ -162,7 +162,7 @@ static lmb_status status(desk *d, lmb_error *err)
     if (st != LMB_OK) { /* nobody tells, or there is no page: the journal knows what is over */
         lmb_str_clear(&text);
         LMB_TRY(lmb_board_load(d->journal, &now, err));
-        now.phase = "no status page answers";
+        now.phase = "from the journal";
         lmb_board_text(&now, &text);
         lmb_board_free(&now);
     }

@@ -41,7 +41,8 @@ page_port=$(echo "$page" | sed 's/.*:\([0-9]*\)\/.*/\1/')
 clients=
 for i in 0 1; do
     invite=$(desk invite "$dir/run.yaml" --port "$port") || fail "no invite"
-    "$limbeck" join "$dir/run.yaml" --invite "$invite" --data-slice $i/2 >"$dir/join$i.log" 2>&1 &
+    echo "$invite" >"$dir/invite"
+    "$limbeck" join "$dir/run.yaml" --invite-file "$dir/invite" --data-slice $i/2 >"$dir/join$i.log" 2>&1 &
     clients="$clients $!"
     pids="$pids $!"
     says "waits for approval" "$dir/join$i.log" || fail "a client does not learn that it waits" "$dir/join$i.log"
