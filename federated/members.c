@@ -186,34 +186,6 @@ lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_k
     return st;
 }
 
-static lmb_status credit_all(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st = LMB_OK;
-    bool row;
-    LMB_TRY(prepare(j, "UPDATE clients SET rounds = rounds + 1, examples = examples + ? WHERE id = ?", &q, err));
-    for (size_t i = 0; i < n && st == LMB_OK; i++) {
-        sqlite3_bind_int64(q, 1, (sqlite3_int64)gifts[i].examples);
-        sqlite3_bind_int64(q, 2, gifts[i].id);
-        st = step(j, q, &row, err);
-        sqlite3_reset(q);
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-lmb_status lmb_journal_credit(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
-{
-    lmb_status st;
-    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
-    st = credit_all(j, gifts, n, err);
-    if (st == LMB_OK)
-        st = run(j, "COMMIT", err);
-    if (st != LMB_OK)
-        run(j, "ROLLBACK", NULL);
-    return st;
-}
-
 /* ---- what people do ---- */
 
 lmb_status lmb_journal_clients(lmb_journal *j, lmb_journal_client **out, size_t *n, lmb_error *err)

@@ -37,7 +37,6 @@ typedef struct member {
     lmb_client_state state;
     struct peer *peer;    /* takes part in rounds; NULL: not connected, or */
     struct peer *waiting; /* connected, and may not take part yet          */
-    uint64_t gave;        /* examples of its update in this round, 0: none */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
     bool paced;        /* it was told to go and come back later, */
@@ -163,7 +162,6 @@ void lmbi_people_close(lmb_server *s);
 void lmbi_people_check(lmb_server *s); /* at every tick */
 void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
 LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
-void lmbi_people_credit(lmb_server *s); /* the round's updates are in the model: members' `gave` into the journal */
 
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
 /* A round's task, but for what differs from client to client. */

@@ -249,8 +249,6 @@ void lmbi_round_finish(lmb_server *s)
                    r->round, r->updates, (long long)s->cfg.minimum);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
-    if (r->committed)
-        lmbi_people_credit(s);
     lmbi_board_round(s, r);
     lmb_crash_at(&s->crash, LMB_CRASH_REPORTED);
     r->bytes_in = r->bytes_out = 0;

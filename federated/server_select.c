@@ -70,7 +70,7 @@ static void set_to_work(lmb_server *s, member *m, const lmb_journal_turn *at)
 {
     m->at = *at;
     m->status = MEMBER_SELECTED;
-    m->steps = m->gave = 0;
+    m->steps = 0;
     m->asked = m->progress = lmbi_now(s);
 }
 

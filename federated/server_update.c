@@ -106,7 +106,6 @@ static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
                                        : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
     lmbi_update_count(s, &head);
     lmbi_update_learn(s, m, &head);
-    m->gave = head.examples;
     if (!s->aggregator->needs_all)
         lmb_upload_end(&m->upload);
     if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
