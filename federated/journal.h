@@ -104,8 +104,8 @@ LMB_MUST_CHECK lmb_status lmb_journal_buffered(lmb_journal *j,
                                                lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const void *head, size_t bytes, lmb_error *err),
                                                void *ctx, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_journal_known_of(lmb_journal *j, int64_t client, lmb_journal_known *out, lmb_error *err);
-/* Clients that were told that all rounds are over; how many enrolled ones were not. */
-LMB_MUST_CHECK lmb_status lmb_journal_told(lmb_journal *j, int64_t client, lmb_error *err);
+/* Clients that were told that all rounds are over; how many enrolled ones were not. Another task unmakes that. */
+LMB_MUST_CHECK lmb_status lmb_journal_told(lmb_journal *j, const int64_t *client, size_t n, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_journal_untold(lmb_journal *j, uint64_t *n, lmb_error *err);
 
 #ifdef __cplusplus

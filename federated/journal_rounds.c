@@ -190,9 +190,14 @@ lmb_status lmb_journal_known_of(lmb_journal *j, int64_t client, lmb_journal_know
     return st;
 }
 
-lmb_status lmb_journal_told(lmb_journal *j, int64_t client, lmb_error *err)
+lmb_status lmb_journal_told(lmb_journal *j, const int64_t *client, size_t n, lmb_error *err)
 {
-    return on_client(j, "INSERT OR IGNORE INTO told (client) VALUES (?)", client, err);
+    lmb_status st = LMB_OK;
+
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
+    for (size_t i = 0; st == LMB_OK && i < n; i++)
+        st = on_client(j, "INSERT OR IGNORE INTO told (client) VALUES (?)", client[i], err);
+    return end(j, st, err);
 }
 
 lmb_status lmb_journal_untold(lmb_journal *j, uint64_t *n, lmb_error *err)

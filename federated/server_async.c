@@ -110,6 +110,21 @@ static void refill(lmb_server *s)
         lmbi_select_pace(s);
 }
 
+/* Uploads that were complete when the buffer was full; those with the smallest turns first. */
+static void take_kept_waiting(lmb_server *s)
+{
+    member *first;
+
+    do {
+        first = NULL;
+        for (member *m = s->members; m; m = m->next)
+            if (m->status == MEMBER_SELECTED && lmb_upload_complete(&m->upload) && (!first || m->at.turn < first->at.turn))
+                first = m;
+        if (first)
+            lmbi_update_deliver(s, first);
+    } while (first && s->outcome == LMB_OK && s->report.updates < lmbi_server_need(s));
+}
+
 void lmbi_async_tick(lmb_server *s)
 {
     if (s->report.updates >= lmbi_server_need(s)) {
@@ -119,6 +134,7 @@ void lmbi_async_tick(lmb_server *s)
             return;
         lmbi_round_report_begin(s);
         renew_all(s);
+        take_kept_waiting(s);
     }
     lmbi_round_expire(s);
     if (!s->draining)

@@ -5,8 +5,7 @@
  * knows whether there are any; when none comes at once it does not wait for them. Clients that were told to come back later are
  * waited for if that is soon.
  */
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "federated/server_parts.h"
 
@@ -14,16 +13,27 @@ static const double farewell_s = 10, linger_s = 3, part_s = 2, come_back_s = 1; 
 
 /* ---- all rounds are over ---- */
 
-static lmb_status tell(lmb_server *s, member *m, lmb_error *err)
+/* Tell those that are there; afterwards the journal, in one transaction. */
+static lmb_status tell_all(lmb_server *s, lmb_error *err)
 {
     lmb_round_note note = { .round = s->state.round, .sentence = "all rounds are over; thank you" };
+    size_t n = 0, room = (size_t)lmbi_members_connected(s) + 1;
+    int64_t *told = malloc(room * sizeof *told);
 
-    m->told = true;
-    lmbi_peer_farewell(m->peer, LMB_MSG_DONE, &note);
-    s->expected -= s->expected > 0;
-    LMB_TRY(lmb_journal_told(s->journal, m->id, err));
-    lmb_crash_at(&s->crash, LMB_CRASH_TOLD);
-    return LMB_OK;
+    if (!told)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to tell %zu clients", room);
+    for (member *m = s->members; m && n < room; m = m->next) {
+        if (!m->peer || m->told)
+            continue;
+        m->told = true;
+        told[n++] = m->id;
+        lmbi_peer_farewell(m->peer, LMB_MSG_DONE, &note);
+        s->expected -= s->expected > 0;
+        lmb_crash_at(&s->crash, LMB_CRASH_TOLD);
+    }
+    lmb_status st = n ? lmb_journal_told(s->journal, told, n, err) : LMB_OK;
+    free(told);
+    return st;
 }
 
 void lmbi_end_farewell(lmb_server *s)
@@ -32,14 +42,12 @@ void lmbi_end_farewell(lmb_server *s)
     double now = lmbi_now(s);
     bool wait = s->expected && now - s->phase_since < linger_s;
 
-    for (member *m = s->members; m; m = m->next) {
-        if (m->peer && !m->told && tell(s, m, &err) != LMB_OK) {
-            lmbi_server_fail(s, &err);
-            return;
-        }
-        /* wait for words to leave, and for those who were here a moment ago */
-        wait |= m->peer || (!m->told && (m->paced ? now < m->due : now - m->gone < s->cfg.reconnect_s));
+    if (tell_all(s, &err) != LMB_OK) {
+        lmbi_server_fail(s, &err);
+        return;
     }
+    for (const member *m = s->members; m; m = m->next) /* for words to leave, and for those who were here a moment ago */
+        wait |= m->peer || (!m->told && (m->paced ? now < m->due : now - m->gone < s->cfg.reconnect_s));
     if (!wait || now - s->phase_since > farewell_s)
         uv_stop(&s->loop);
 }

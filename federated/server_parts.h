@@ -200,6 +200,8 @@ void lmbi_update_count(lmb_server *s, const lmb_update_message *head);
 /* What it tells about its client, into m->known. */
 void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head);
+/* All bytes are here: absorb, and say so. */
+void lmbi_update_deliver(lmb_server *s, member *m);
 void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
 
 /* server_round.c */

@@ -113,8 +113,7 @@ static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
     return LMB_OK;
 }
 
-/* All bytes are here: absorb, and say so. */
-static void deliver(lmb_server *s, member *m)
+void lmbi_update_deliver(lmb_server *s, member *m)
 {
     lmb_error err = LMB_ERROR_INIT;
 
@@ -122,11 +121,11 @@ static void deliver(lmb_server *s, member *m)
         send_have(m);
         return;
     }
-    if (lmbi_is_async(s) ? lmbi_async_too_old(s, m) : !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s)) {
-        if (!lmbi_is_async(s))
-            lmbi_member_spare(s, m, "the round has all it needs; thank you");
-        return;
-    }
+    bool full = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
+    if (full && !lmbi_is_async(s))
+        lmbi_member_spare(s, m, "the round has all it needs; thank you");
+    if (full || (lmbi_is_async(s) && lmbi_async_too_old(s, m)))
+        return; /* in a full buffer there is place after the next tick */
     lmb_status st = lmbi_is_async(s) ? lmbi_async_take(s, m, &err) : add_to_round(s, m, &err);
     if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
@@ -186,7 +185,7 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
     }
     m->progress = lmbi_now(s);
     if (lmb_upload_complete(&m->upload)) /* the answer to the first time was lost, or an earlier process had it */
-        deliver(s, m);
+        lmbi_update_deliver(s, m);
     else
         send_have(m);
 }
@@ -202,5 +201,5 @@ void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r)
     }
     m->progress = lmbi_now(s);
     if (lmb_upload_complete(&m->upload))
-        deliver(s, m);
+        lmbi_update_deliver(s, m);
 }
