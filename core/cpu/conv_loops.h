@@ -7,39 +7,9 @@
 #include <string.h>
 
 #include "core/cpu/conv.h"
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-#define INLINE __attribute__((always_inline)) static inline
-
-/* Loops over a register tile disappear: an array of vectors then is registers. */
-#define UNROLL _Pragma("GCC unroll 16")
-
-INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
-INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
-INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
+#include "core/cpu/vectors.h"
 
 /* ---- the matrix of taps ---- */
-
-/* Whole vectors, the last of which ends where the numbers end. from NULL: zeros. */
-INLINE void move(float *to, const float *from, int64_t n)
-{
-    if (n >= LANES) {
-        for (int64_t i = 0; i < n; i += LANES) {
-            int64_t at = i + LANES <= n ? i : n - LANES;
-            store(to + at, from ? load(from + at) : (vec){ 0 });
-        }
-    } else if (n >= 4) {
-        for (int64_t i = 0; i < n; i += 4) {
-            int64_t at = i + 4 <= n ? i : n - 4;
-            *(four *)(void *)(to + at) = from ? *(const four *)(const void *)(from + at) : (four){ 0 };
-        }
-    } else {
-        for (int64_t i = 0; i < n; i++)
-            to[i] = from ? from[i] : 0;
-    }
-}
 
 static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to, int64_t ld)
 {
@@ -320,8 +290,7 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
                 v += load(bias + i);
             if (add)
                 v += load(add + i);
-            v = choose(v < low, low, v);
-            store(y + i, choose(v > high, high, v));
+            store(y + i, limited(v, low, high));
         }
         for (; i < k; i++) {
             float v = y[i];

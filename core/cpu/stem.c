@@ -1,7 +1,7 @@
 /* core/cpu/stem.c - convolutions of few channels to few: the first layer of a network.
  *
  * Idea: with three channels in and eight out neither makes a whole vector, so vectors run along the pixels of a row. The source
- * comes plane by plane, as pictures do, and is copied into padded planes; a stride of two sorts even and odd columns apart, so
+ * comes plane by plane, as pictures do, and some rows at a time are copied into padded planes; a stride of two sorts even and odd columns apart, so
  * that each tap of neighbouring results is one load. Eight channels of the result share it. The sums of [8][pixels] turn
  * into [pixels][8] in registers, where bias and activation are done on the way.
  */
@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "core/cpu/kernels.h"
+
+enum { PLANES = 6 * 1024 }; /* floats that the first-level cache has room for */
 
 typedef struct stem {
     lmbi_stem g;
@@ -68,13 +70,15 @@ void lmbi_stem_pack(const lmbi_stem *g, const float *w, float *to)
 
 lmb_status lmbi_stem_create(const lmb_conv *v, int64_t lanes, lmbi_stem *out, lmb_error *err)
 {
-    int64_t reach = (v->ow - 1) * v->sw + (v->kw - 1) * v->dw + 1, wide = v->w + v->pw > reach ? v->w + v->pw : reach;
-    int64_t kernel = v->kh * v->kw;
+    int64_t reach = lmbi_up(v->ow, lanes) + (v->kw - 1) * v->dw / v->sw + 1, wide = (v->w + v->pw) / v->sw + 1;
+    int64_t kernel = v->kh * v->kw, span = (v->kh - 1) * v->dh + 1;
     lmbi_stem g = { .c = v->c, .h = v->h, .w = v->w, .k = v->k, .oh = v->oh, .ow = v->ow, .step_y = v->sh, .step_x = v->sw,
                     .above = v->ph, .left = v->pw, .taps = v->c * kernel };
 
-    g.tall = (v->oh - 1) * v->sh + (v->kh - 1) * v->dh + 1;
-    g.side = lmbi_up((wide + v->sw - 1) / v->sw + lanes, 16); /* a vector may begin at the last pixel */
+    g.side = lmbi_up(wide > reach ? wide : reach, 16);
+    g.rows = (PLANES / (v->c * v->sw * g.side) - span) / v->sh + 1;
+    g.rows = g.rows < 1 ? 1 : g.rows < v->oh ? g.rows : v->oh;
+    g.tall = (g.rows - 1) * v->sh + span;
     g.at = malloc(sizeof *g.at * (size_t)(g.taps + 1));
     if (!g.at)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the geometry of a convolution");
@@ -124,8 +128,10 @@ static lmb_status convolve(const stem *s, const lmb_run *r, const lmbi_conv_end 
         lmbi_stem_pack(g, r->in[1].data, r->scratch);
     memset(planes, 0, sizeof *planes * (size_t)lmbi_stem_planes(g));
     for (int64_t n = 0; n < s->images; n++, x += g->c * g->h * g->w, y += g->oh * g->ow * g->k) {
-        s->l->split(g, x, planes);
-        s->l->convolve(g, planes, w, e, y);
+        for (int64_t row = 0; row < g->oh; row += g->rows) {
+            s->l->split(g, x, row, planes);
+            s->l->convolve(g, planes, w, e, row, y);
+        }
     }
     return LMB_OK;
 }

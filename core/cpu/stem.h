@@ -4,11 +4,12 @@
 
 #include "core/cpu/conv.h"
 
-/* A convolution of few channels. Its padded source: planes [c][tall][step_x][side], where pixel x of a padded row lies in
- * part x % step_x at x / step_x; what the taps of neighbouring pixels of the result see are then neighbours. */
+/* A convolution of few channels. The padded source of some rows of the result: planes [c][tall][step_x][side], where pixel x of
+ * a padded row lies in part x % step_x at x / step_x; what the taps of neighbouring pixels of the result see are then
+ * neighbours. */
 typedef struct lmbi_stem {
     int64_t c, h, w, k, oh, ow;
-    int64_t tall, side;
+    int64_t rows, tall, side;            /* rows of the result at once     */
     int64_t step_y, step_x, above, left; /* strides, zeros before an image */
     int64_t taps;                        /* of all channels: c * kh * kw */
     int64_t *at;                         /* [taps], from the first pixel of the planes */
@@ -18,10 +19,10 @@ enum { LMBI_STEM_GROUP = 8 }; /* channels of the result at once; weights are [gr
 
 typedef struct lmbi_stem_loops {
     int64_t lanes;
-    /* x [c, h, w] into planes that were cleared once. */
-    void (*split)(const lmbi_stem *g, const float *x, float *planes);
-    /* y [oh, ow, k]; e->add is not looked at. */
-    void (*convolve)(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, float *y);
+    /* What the rows of the result from `row` on see of x [c, h, w], into planes that were cleared once. */
+    void (*split)(const lmbi_stem *g, const float *x, int64_t row, float *planes);
+    /* These rows of y [oh, ow, k]; e->add is not looked at. */
+    void (*convolve)(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row, float *y);
 } lmbi_stem_loops;
 
 extern const lmbi_stem_loops lmbi_stem_plain, lmbi_stem_avx2, lmbi_stem_avx512;

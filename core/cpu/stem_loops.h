@@ -4,16 +4,9 @@
 #include <string.h>
 
 #include "core/cpu/stem.h"
+#include "core/cpu/vectors.h"
 
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-#define INLINE __attribute__((always_inline)) static inline
-#define UNROLL _Pragma("GCC unroll 16")
 enum { GROUP = LMBI_STEM_GROUP };
-
-INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
-INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
-INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
 
 /* Of 2 LANES numbers those in even or odd places; the first or second half of two vectors, taken in turns. */
 #if LANES == 16
@@ -52,13 +45,16 @@ static void split_row(const float *x, int64_t w, int64_t left, float *even, floa
         (i & 1 ? odd : even)[i / 2] = x[i];
 }
 
-static void split(const lmbi_stem *g, const float *x, float *planes)
+static void split(const lmbi_stem *g, const float *x, int64_t row, float *planes)
 {
     for (int64_t c = 0; c < g->c; c++)
-        for (int64_t y = 0; y < g->h && y + g->above < g->tall; y++) {
+        for (int64_t t = 0; t < g->tall; t++) {
+            int64_t y = row * g->step_y - g->above + t;
             const float *from = x + (c * g->h + y) * g->w;
-            float *to = planes + (c * g->tall + g->above + y) * g->step_x * g->side;
-            if (g->step_x == 1)
+            float *to = planes + (c * g->tall + t) * g->step_x * g->side;
+            if (y < 0 || y >= g->h)
+                memset(to, 0, sizeof *to * (size_t)(g->step_x * g->side));
+            else if (g->step_x == 1)
                 memcpy(to + g->left, from, sizeof *to * (size_t)g->w);
             else
                 split_row(from, g->w, g->left, to, to + g->side);
@@ -110,8 +106,7 @@ INLINE void tile(const lmbi_stem *g, const float *rows, const float *w, int wide
             a[k] = sum[k][v];
             if (bias && k < channels)
                 a[k] += bias[k];
-            a[k] = choose(a[k] < low, low, a[k]);
-            a[k] = choose(a[k] > high, high, a[k]);
+            a[k] = limited(a[k], low, high);
         }
         UNROLL
         for (int turn = 0; turn < 3; turn++) { /* [8][LANES] becomes [LANES][8]: a bit of the place moves each time */
@@ -134,11 +129,13 @@ INLINE void tile(const lmbi_stem *g, const float *rows, const float *w, int wide
     }
 }
 
-static void convolve(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, float *y)
+static void convolve(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row, float *y)
 {
     const float *end = y + g->oh * g->ow * g->k;
+    int64_t count = g->oh - row < g->rows ? g->oh - row : g->rows;
 
-    for (int64_t i = 0; i < g->oh; i++, y += g->ow * g->k)
+    y += row * g->ow * g->k;
+    for (int64_t i = 0; i < count; i++, y += g->ow * g->k)
         for (int64_t k = 0; k < g->k; k += GROUP) {
             const float *rows = planes + i * g->step_y * g->step_x * g->side, *group = w + k * g->taps;
             const float *bias = e->bias ? e->bias + k : NULL;
