@@ -115,7 +115,7 @@ static void convolve(const lmbi_band *g, const float *x, const float *w, const l
     float *zeros = scratch, *copy = scratch + g->w * C;
 
     hi = hi < g->ow ? hi : g->ow;
-    if (hi - lo < 4 || hi - lo < fewest) /* hardly any */
+    if (hi - lo < (g->step == 1 ? 8 : 2) || hi - lo < fewest) /* hardly any: from copies of whole rows */
         lo = hi = g->ow;
     memset(zeros, 0, sizeof *zeros * (size_t)(g->w * C));
     for (int64_t i = 0, rows; i < g->oh; i += rows, y += rows * g->ow * C) {
