@@ -9,6 +9,7 @@
 
 #include "core/base/compiler.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/pool_disjoint.h"
 #include "core/cpu/pool_window.h"
 
 static bool window_ok(const lmb_call *c, const char **why)
@@ -83,7 +84,10 @@ static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
     lmb_pooling p;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
-    max_all(p, r->in[0].data, r->out[0].data);
+    if (lmbi_pool_is_disjoint(&p))
+        lmbi_max_disjoint(&p, r->in[0].data, r->out[0].data);
+    else
+        max_all(p, r->in[0].data, r->out[0].data);
     return LMB_OK;
 }
 
@@ -142,6 +146,10 @@ static lmb_status max_grad_run(void *state, const lmb_run *r, lmb_error *err)
     lmb_pooling p;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->out[0].shape, &p, err));
+    if (lmbi_pool_is_disjoint(&p)) {
+        lmbi_max_disjoint_grad(&p, r->in[0].data, r->in[1].data, r->out[0].data);
+        return LMB_OK;
+    }
     memset(r->out[0].data, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
     max_grad_all(p, r->in[0].data, r->in[1].data, r->out[0].data, r->scratch, (float *)r->scratch + p.c);
     return LMB_OK;
@@ -233,11 +241,17 @@ const lmb_kernel lmbi_cpu_broadcast_area = {
 
 enum { BLOCK = 64 };
 
+/* Rows of few channels are summed as longer ones of some pixels. */
+static int64_t folded(int64_t channels)
+{
+    return channels < 32 ? 8 : 1;
+}
+
 /* Scratch: a row of doubles and one of floats. */
 static lmb_status bias_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     (void)state, (void)err;
-    *scratch = (size_t)c->in[0].shape.d[1] * (sizeof(double) + sizeof(float));
+    *scratch = (size_t)(c->in[0].shape.d[1] * folded(c->in[0].shape.d[1])) * (sizeof(double) + sizeof(float));
     return LMB_OK;
 }
 
@@ -259,12 +273,19 @@ LMB_HOT static void sum_rows(const float *LMB_RESTRICT x, int64_t rows, int64_t 
 static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1];
+    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3], fold = folded(C);
     double *sum = r->scratch;
+    float *out = r->out[0].data;
     (void)state, (void)err;
-    sum_rows(r->in[0].data, s->d[0] * s->d[2] * s->d[3], C, sum, (float *)(sum + C));
-    for (int64_t c = 0; c < C; c++)
-        ((float *)r->out[0].data)[c] = (float)sum[c];
+    sum_rows(r->in[0].data, rows / fold, fold * C, sum, (float *)(sum + fold * C));
+    for (int64_t c = 0; c < C; c++) {
+        double all = 0;
+        for (int64_t i = 0; i < fold; i++)
+            all += sum[i * C + c];
+        for (int64_t i = rows / fold * fold; i < rows; i++)
+            all += ((const float *)r->in[0].data)[i * C + c];
+        out[c] = (float)all;
+    }
     return LMB_OK;
 }
 
