@@ -42,10 +42,13 @@ const lmb_backend *lmbi_backend_onednn_bf16(void);
 /* lmb_kernel.storage: every rank-4 operand in bf16; those of a convolution but the weights. */
 lmb_dtype lmbi_bf16_activations(const lmb_call *c, int operand);
 lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand);
-/* Every rank-4 operand in NHWC. */
+/* Every operand of rank 3 or 4 in NHWC; a map of rank 3 is one of height 1. */
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
 /* The convolution ops: activations NHWC, weights and their gradient plain. */
 lmb_layout lmbi_conv_layout(const lmb_call *c, int operand);
+static inline bool lmbi_is_map(const lmb_shape *s) { return s->n == 3 || s->n == 4; }
+/* Its pixels. */
+static inline int64_t lmbi_area(const lmb_shape *s) { return s->n == 3 ? s->d[2] : s->d[2] * s->d[3]; }
 /* Operand i of a call, inputs first. */
 static inline const lmb_type *lmbi_operand(const lmb_call *c, int i)
 {

@@ -1,6 +1,6 @@
 /* core/cpu/pool.c - pooling and its gradients over NHWC activations: loops run along the channels.
  *
- *   MaxPool, AveragePool (2-D, dilation 1), their gradients; GlobalAveragePool; BroadcastTo of one number a
+ *   MaxPool, AveragePool (1-D and 2-D, dilation 1), their gradients; GlobalAveragePool; BroadcastTo of one number a
  *   channel over the area (its gradient); BiasGrad.
  */
 #include "core/ops/pool.h"
@@ -15,8 +15,8 @@
 static bool window_ok(const lmb_call *c, const char **why)
 {
     const lmb_pool_attr *a = c->attr;
-    *why = "only f32, 2-D, without dilation or indices";
-    if (lmbi_operand(c, LMB_OUT(c, 0))->shape.n != 4 || c->in[0].dtype != LMB_F32 ||
+    *why = "only f32, 1-D or 2-D, without dilation or indices";
+    if (!lmbi_is_map(&lmbi_operand(c, LMB_OUT(c, 0))->shape) || c->in[0].dtype != LMB_F32 ||
         (c->n_out > 1 && c->out[1].present))
         return false;
     for (int i = 0; i < a->dilations.n; i++)
@@ -186,10 +186,10 @@ POOL(max_pool_grad, "max_pool_grad", "MaxPoolGrad", "limbeck", max_grad_run, .cr
 POOL(average_pool, "average_pool", "AveragePool", "", average_run, );
 POOL(average_pool_grad, "average_pool_grad", "AveragePoolGrad", "limbeck", average_grad_run, );
 
-static bool is_4d(const lmb_call *c, const char **why)
+static bool is_map(const lmb_call *c, const char **why)
 {
-    *why = "only 4-D activations";
-    return c->in[0].shape.n == 4 && c->in[0].dtype == LMB_F32;
+    *why = "only 3-D and 4-D activations";
+    return lmbi_is_map(&c->in[0].shape) && c->in[0].dtype == LMB_F32;
 }
 
 LMB_HOT static void global_all(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t n, int64_t area, int64_t C)
@@ -206,26 +206,26 @@ static lmb_status global_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
     (void)state, (void)err;
-    global_all(r->in[0].data, r->out[0].data, s->d[0], s->d[2] * s->d[3], s->d[1]);
+    global_all(r->in[0].data, r->out[0].data, s->d[0], lmbi_area(s), s->d[1]);
     return LMB_OK;
 }
 
 const lmb_kernel lmbi_cpu_global_average_pool = {
-    .name = "nhwc:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = is_4d,
+    .name = "nhwc:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = is_map,
     .layout = lmbi_all_nhwc, .run = global_run,
 };
 
 static bool broadcast_ok(const lmb_call *c, const char **why)
 {
     const lmb_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
-    *why = "only [N, C, 1, 1] to [N, C, H, W]";
-    return x->n == 4 && y->n == 4 && x->d[0] == y->d[0] && x->d[1] == y->d[1] && x->d[2] == 1 && x->d[3] == 1;
+    *why = "only [N, C, 1, 1] to [N, C, H, W], or without H";
+    return lmbi_is_map(x) && x->n == y->n && x->d[0] == y->d[0] && x->d[1] == y->d[1] && lmbi_area(x) == 1;
 }
 
 static lmb_status broadcast_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->out[0].shape;
-    int64_t C = s->d[1], area = s->d[2] * s->d[3];
+    int64_t C = s->d[1], area = lmbi_area(s);
     (void)state, (void)err;
     for (int64_t n = 0; n < s->d[0]; n++)
         for (int64_t i = 0; i < area; i++)
@@ -273,7 +273,7 @@ LMB_HOT static void sum_rows(const float *LMB_RESTRICT x, int64_t rows, int64_t 
 static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3], fold = folded(C);
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s), fold = folded(C);
     double *sum = r->scratch;
     float *out = r->out[0].data;
     (void)state, (void)err;
@@ -290,6 +290,6 @@ static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 }
 
 const lmb_kernel lmbi_cpu_bias_grad = {
-    .name = "nhwc:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = is_4d, .layout = lmbi_all_nhwc,
+    .name = "nhwc:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = is_map, .layout = lmbi_all_nhwc,
     .create = bias_create, .run = bias_run,
 };
