@@ -175,6 +175,22 @@ typedef struct tile {
     int whole;          /* the tile's channels are all there are      */
 } tile;
 
+/* 1 to LANES <= 16 bytes by at most two moves, which may overlap: a call of memcpy costs more than the tile. */
+static inline void store_few(uint8_t *to, const uint8_t *from, size_t n)
+{
+    if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+
 /* A finished tile, pixel by pixel, to its place among all channels. */
 static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pixels, size_t blocks)
 {
@@ -183,13 +199,7 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
     for (; pixels; pixels--, y += channels, from += LANES) {
         for (size_t b = 0; b + 1 < blocks; b++, from += LANES)
             memcpy(y + b * LANES, from, LANES);
-        uint8_t *to = y + (blocks - 1) * LANES;
-        if (t->last == LANES)
-            memcpy(to, from, LANES);
-        else if (t->last == LANES / 2)
-            memcpy(to, from, LANES / 2);
-        else
-            memcpy(to, from, t->last);
+        store_few(y + (blocks - 1) * LANES, from, t->last);
     }
 }
 
