@@ -22,7 +22,7 @@
 
 #include "core/cpu/kernels.h"
 
-enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480 };
+enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480, MOST_DEPTH = 512 };
 
 typedef struct conv {
     lmbi_taps g;
@@ -47,6 +47,17 @@ static bool is_f32(const lmb_call *c, const char **why)
 {
     *why = "only f32";
     return c->in[0].dtype == LMB_F32;
+}
+
+/* 1x1, of weights that stay: what follows is done in registers, and nothing is called but the loops. */
+static bool product_ok(const lmb_call *c, const char **why)
+{
+    if (!is_f32(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only 1x1, stride 1, no padding or groups, up to 512 channels, weights that never change";
+    return c->in[1].data && v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w &&
+           v.ph == 0 && v.pw == 0 && v.c <= MOST_DEPTH;
 }
 
 static void destroy(void *state)
@@ -232,6 +243,12 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
     }
 }
 
+/* A matrix product of one panel of depth. */
+static bool is_product(const conv *s)
+{
+    return s->direct && !s->g.backward && s->g.group == 1 && s->g.c <= MOST_DEPTH;
+}
+
 static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
 {
     const lmbi_taps *g = &s->g;
@@ -242,6 +259,10 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
 
     if (!s->packed)
         pack(s, r->in[1].data, packed);
+    if (is_product(s)) {
+        s->l->direct(x, g->n * g->h * g->w, c, packed, k, e, y);
+        return;
+    }
     if (s->by_row)
         convolve_by_row(s, x, packed, y, e, (float *)(void *)(scratch + s->image), at);
     for (const lmbi_phase *p = g->phase; !s->by_row && p < g->phase + g->phases; p++) {
@@ -393,3 +414,5 @@ KERNEL(conv, "conv", "Conv", "", is_f32, forward_create, forward_run);
 KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", is_f32, forward_create, act_run);
 KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", is_f32, data_create, data_run);
 KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", is_f32, weights_create, weights_run);
+KERNEL(product, "product", "Conv", "", product_ok, forward_create, forward_run);
+KERNEL(product_act, "product_act", "ConvAct", "limbeck", product_ok, forward_create, act_run);

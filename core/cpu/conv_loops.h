@@ -119,6 +119,79 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
     }
 }
 
+/* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than lanes. */
+INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns, const float *bias,
+                        const float *add, float lo, float hi, float *y, int64_t n)
+{
+    vec sum[TALL][WIDE], low = (vec){ 0 } + lo, high = (vec){ 0 } + hi;
+
+    UNROLL
+    for (int t = 0; t < height; t++)
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            sum[t][w] = (vec){ 0 };
+    for (int64_t i = 0; i < depth; i++, b += wide * LANES) {
+        vec right[WIDE];
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            right[w] = load(b + w * LANES);
+        UNROLL
+        for (int t = 0; t < height; t++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                sum[t][w] += a[t * depth + i] * right[w];
+    }
+    if (wide == 1 && columns < LANES) {
+        UNROLL
+        for (int t = 0; t < height; t++) {
+            float part[LANES];
+            store(part, sum[t][0]);
+            for (int64_t l = 0; l < columns; l++) {
+                float v = part[l] + (bias ? bias[l] : 0) + (add ? add[t * n + l] : 0);
+                v = v < lo ? lo : v;
+                y[t * n + l] = v > hi ? hi : v;
+            }
+        }
+        return;
+    }
+    UNROLL
+    for (int t = 0; t < height; t++)
+        UNROLL
+        for (int w = 0; w < wide; w++) {
+            vec v = sum[t][w];
+            if (bias)
+                v += load(bias + w * LANES);
+            if (add)
+                v += load(add + t * n + w * LANES);
+            store(y + t * n + w * LANES, limited(v, low, high));
+        }
+}
+
+static void direct(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e, float *y)
+{
+    for (int64_t j = 0, width; j < n; j += width, b += depth * width) {
+        width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
+        for (int64_t r = 0, height; r < rows; r += height) {
+            int64_t left = rows - r;
+            const float *bias = e->bias ? e->bias + j : NULL, *add = e->add ? e->add + r * n + j : NULL;
+            height = left >= TALL ? TALL : TALL > 9 && left >= 9 ? 9 : left >= 6 ? 6 : left >= 3 ? 3 : 1;
+#define TILE(h)                                                                                                           \
+    if (height == (h)) {                                                                                                  \
+        if (width > LANES)                                                                                                \
+            direct_tile(a + r * depth, depth, b, WIDE, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);              \
+        else                                                                                                              \
+            direct_tile(a + r * depth, depth, b, 1, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);                 \
+        continue;                                                                                                         \
+    }
+            TILE(TALL)
+            TILE(TALL > 9 ? 9 : 3)
+            TILE(TALL > 6 ? 6 : 3)
+            TILE(3)
+            TILE(1)
+        }
+    }
+}
+
 INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb, int wide, int64_t depth, float *s, int64_t lds)
 {
     vec sum[ROWS][WIDE];
@@ -302,4 +375,4 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
     }
 }
 
-const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient, finish };
+const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, direct, columns, depthwise, depthwise_gradient, finish };

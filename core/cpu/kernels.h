@@ -19,10 +19,13 @@ extern const lmb_kernel lmbi_depthwise_wide_conv, lmbi_depthwise_wide_conv_act, 
 extern const lmb_kernel lmbi_stem_conv, lmbi_stem_conv_act;
 extern const lmb_kernel lmbi_band_conv, lmbi_band_conv_act, lmbi_band_conv_data; /* depthwise 3x3 */
 extern const lmb_kernel lmbi_own_conv, lmbi_own_conv_act, lmbi_own_conv_data, lmbi_own_conv_weights;
+extern const lmb_kernel lmbi_own_product, lmbi_own_product_act; /* 1x1 of constant weights */
 extern const lmb_kernel lmbi_own_gemm, lmbi_own_matmul;
 /* Lists of them, best first: those that are faster than oneDNN's, and all. */
 #define LMBI_WINOGRAD &lmbi_winograd_conv, &lmbi_winograd_conv_act, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights
-#define LMBI_SMALL &lmbi_stem_conv, &lmbi_stem_conv_act, &lmbi_band_conv, &lmbi_band_conv_act, &lmbi_band_conv_data
+#define LMBI_SMALL \
+    &lmbi_stem_conv, &lmbi_stem_conv_act, &lmbi_band_conv, &lmbi_band_conv_act, &lmbi_band_conv_data, &lmbi_own_product, \
+    &lmbi_own_product_act
 #define LMBI_AHEAD \
     LMBI_WINOGRAD, LMBI_SMALL, &lmbi_depthwise_wide_conv, &lmbi_depthwise_wide_conv_act, &lmbi_depthwise_wide_conv_data, \
     &lmbi_depthwise_conv_weights
