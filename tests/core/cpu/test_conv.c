@@ -269,6 +269,34 @@ START_TEST(depthwise_of_every_vector_width)
 }
 END_TEST
 
+/* Finished products: all heights of a tile, tails of columns, with and without bias and sum. */
+START_TEST(direct_products)
+{
+    static const int64_t columns[] = { 3, 16, 21, 37, 64 };
+    const lmbi_conv_loops *list[4];
+    for (const lmbi_conv_loops *const *l = lmbi_conv_choices(list); *l; l++)
+        for (int64_t rows = 1; rows <= 29; rows += rows < 14 ? 1 : 5)
+            for (int j = 0; j < LMB_COUNT(columns); j++) {
+                int64_t n = columns[j], depth = 1 + rows * 3 % 20;
+                float *a = numbers((size_t)(rows * depth), 1), *w = numbers((size_t)(n * depth), 2), *bias = numbers((size_t)n, 3);
+                float *add = numbers((size_t)(rows * n), 4), *y = unwritten(rows * n), *b = unwritten(lmbi_packed(*l, depth, n));
+                bool with = (rows + j) % 2;
+                lmbi_conv_end e = { with ? bias : NULL, with ? add : NULL, with ? -0.75f : -INFINITY, with ? 1.5f : INFINITY };
+                lmbi_pack(*l, w, NULL, 1, depth, 1, n, depth, 1, b);
+                (*l)->direct(a, rows, depth, b, n, &e, y);
+                for (int64_t i = 0; i < rows * n; i++) {
+                    double v = with ? (double)bias[i % n] + add[i] : 0;
+                    for (int64_t d = 0; d < depth; d++)
+                        v += (double)a[i / n * depth + d] * w[i % n * depth + d];
+                    v = fmin(fmax(v, e.lo), e.hi);
+                    ck_assert_msg(fabs(y[i] - v) < 1e-5, "%d rows, %d columns: %g, not %g", (int)rows, (int)n, y[i], v);
+                }
+                ck_assert_msg(isnan(y[rows * n]), "written beyond the end");
+                free(a), free(w), free(bias), free(add), free(y), free(b);
+            }
+}
+END_TEST
+
 /* 3x3 and a filter a channel: few channels and many, both strides, images with hardly a pixel that is not at an edge. */
 static const lmb_conv bands[] = {
     { .n = 2, .c = 8, .h = 13, .w = 12, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
@@ -483,7 +511,7 @@ static int count(void)
 }
 
 LMB_TEST_MAIN("core/cpu/conv", add_loop(products_of_every_vector_width, LMB_COUNT(shapes));
-              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add_loop(bands_of_every_vector_width, LMB_COUNT(bands)); add_loop(bands_in_plans, LMB_COUNT(bands));
+              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add(direct_products); add_loop(bands_of_every_vector_width, LMB_COUNT(bands)); add_loop(bands_in_plans, LMB_COUNT(bands));
               add_loop(stems_of_every_vector_width, LMB_COUNT(few));
               add_loop(stems_in_plans, LMB_COUNT(few)); add_loop(cases_of_the_check, count());
               add_loop(convolutions_made_up, MADE_UP); add(plans_choose_it);)
