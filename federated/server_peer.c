@@ -48,6 +48,8 @@ void lmbi_peer_close(peer *p)
         p->member->peer = NULL;
         p->member->gone = lmbi_now(s);
     }
+    if (p->member && p->member->waiting == p)
+        p->member->waiting = NULL;
     if (p->previous)
         p->previous->next = p->next;
     else
@@ -155,9 +157,9 @@ void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *no
     lmbi_peer_flush(p);
 }
 
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. When the fault is ours (a full disk), it
+/* When the fault is ours (a full disk), it
  * may come again, and our paths are none of its business. */
-static void expel(peer *p, const lmb_error *e)
+void lmbi_peer_expel(peer *p, const lmb_error *e)
 {
     bool ours = e->status == LMB_E_IO || e->status == LMB_E_NOMEM;
     char name[160];
@@ -168,6 +170,8 @@ static void expel(peer *p, const lmb_error *e)
     snprintf(note.sentence, sizeof note.sentence, "%s",
              ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
+    if (m && m->waiting == p)
+        m->waiting = NULL;
     if (!m || m->peer != p || p->closing)
         return;
     m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
@@ -210,6 +214,7 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
     memset(m, 0, bytes);
     memcpy(m->public_key, key, LMB_NOISE_KEY);
+    memcpy(m->sign, c->sign, sizeof m->sign);
     m->id = c->id;
     memcpy(m->name, c->name, sizeof m->name);
     lmb_upload_init(&m->upload);
@@ -219,6 +224,33 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     return LMB_OK;
 }
 
+/* Whose connection is this? Nothing changes before HELLO has opened, and its proof with it. */
+static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *client, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    const uint8_t *key = lmb_channel_peer(p->channel);
+    int64_t now = (int64_t)time(NULL);
+    bool found = false;
+
+    if (lmb_channel_enrolling(p->channel)) {
+        lmb_journal_client fresh = { .state = s->cfg.approval ? LMB_CLIENT_WAITING : LMB_CLIENT_APPROVED };
+        memcpy(fresh.public_key, key, sizeof fresh.public_key);
+        memcpy(fresh.sign, hello->sign, sizeof fresh.sign);
+        memcpy(fresh.name, hello->name, sizeof fresh.name);
+        LMB_TRY(lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), &fresh, now, err));
+    }
+    LMB_TRY(lmb_journal_find_client(s->journal, key, client, &found, err));
+    if (!found)
+        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    if (client->state == LMB_CLIENT_REVOKED)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation",
+                        client->id, client->name);
+    if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
+                        "or remove both keys and ask for an invite", client->id, client->name);
+    return lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), now, err);
+}
+
 static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 {
     lmb_server *s = p->server;
@@ -226,31 +258,20 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     lmb_journal_client client;
     lmb_hello hello;
     member *m = NULL;
-    bool found = false;
 
-    if (r->type != LMB_MSG_HELLO)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
-    LMB_TRY(lmb_message_read(r, &hello, err));
-    if (hello.version != LMB_FED_VERSION)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
-                        hello.version, LMB_FED_VERSION);
-    if (lmb_channel_enrolling(p->channel))
-        LMB_TRY(
-            lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
-    LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));
-    if (!found)
-        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
-    LMB_TRY(lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), err));
+    LMB_TRY(lmb_hello_read(r, p->channel, &hello, err));
+    LMB_TRY(admit(p, &hello, &client, err));
     LMB_TRY(make_member(s, key, &client, &m, err));
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);
-    m->peer = p;
+    if (m->waiting)
+        lmbi_peer_close(m->waiting);
+    m->state = client.state;
     m->told = false;
     p->member = m;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
                lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
-    if (m->status == MEMBER_SELECTED)
-        lmbi_peer_task(p);
+    lmbi_people_arrived(p);
     return LMB_OK;
 }
 
@@ -282,10 +303,17 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         lmb_alive alive;
         lmb_update_message update;
         lmb_round_note note;
+        lmb_rotate_message rotate;
     } u;
 
     if (!m)
         return take_hello(p, r, err);
+    if (r->type == LMB_MSG_ROTATE) {
+        LMB_TRY(lmb_message_read(r, &u.rotate, err));
+        return lmbi_people_rotate(p, &u.rotate, err);
+    }
+    if (m->peer != p)
+        return LMB_OK; /* it waits, and does not know yet */
     switch (r->type) {
     case LMB_MSG_WANT: return take_want(p, r, err);
     case LMB_MSG_ALIVE:
@@ -345,7 +373,7 @@ static void work(peer *p, const uint8_t *data, size_t n)
     if (p->closing)
         return;
     if (st != LMB_OK)
-        expel(p, &err);
+        lmbi_peer_expel(p, &err);
     else if (lmb_channel_ended(p->channel))
         lmbi_peer_close(p);
     else
@@ -443,6 +471,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
         lmbi_peer_close(p);
         return;
     }
+    if (s->people.rotating)
+        lmb_channel_also(p->channel, s->people.next_secret);
     name_address(p);
     if (s->n_peers > s->cfg.max_clients) {
         lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
@@ -460,6 +490,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
 void lmbi_peers_check(lmb_server *s)
 {
     double now = lmbi_now(s);
+    lmbi_people_check(s);
+    lmbi_board_check(s);
     for (peer *p = s->peers, *next; p; p = next) {
         char name[160];
         next = p->next;
