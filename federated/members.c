@@ -169,6 +169,23 @@ lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY],
     return finish_write(j, q, err);
 }
 
+lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_key[LMB_NOISE_KEY],
+                              const uint8_t sign[LMB_SIGN_PUBLIC], lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, "UPDATE OR IGNORE clients SET public = ?, sign = ? WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, public_key, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, sign, LMB_SIGN_PUBLIC, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, id);
+    st = step(j, q, &row, err);
+    sqlite3_finalize(q);
+    if (st == LMB_OK && sqlite3_changes(j->db) != 1)
+        return LMB_FAIL(err, LMB_E_DENIED, "one of the new keys is another client's");
+    return st;
+}
+
 /* ---- what people do ---- */
 
 lmb_status lmb_journal_clients(lmb_journal *j, lmb_journal_client **out, size_t *n, lmb_error *err)

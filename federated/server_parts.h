@@ -12,8 +12,11 @@
 #include <uv.h>
 
 #include "federated/members.h"
+#include "federated/messages.h"
+#include "federated/secagg/roster.h"
 #include "federated/select.h"
 #include "federated/server.h"
+#include "federated/board_http.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
@@ -22,7 +25,9 @@ typedef struct member {
     uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
     int64_t id;
     char name[LMB_JOURNAL_NAME];
-    struct peer *peer; /* NULL: not connected */
+    lmb_client_state state;
+    struct peer *peer;    /* takes part in rounds; NULL: not connected, or */
+    struct peer *waiting; /* connected, and may not take part yet          */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
     bool paced;        /* it was told to go and come back later, */
@@ -42,7 +47,7 @@ typedef struct blob {
     lmb_blob_id id;
     const uint8_t *data;
 } blob;
-enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOBS };
+enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_ROSTER, BLOBS };
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -67,12 +72,30 @@ typedef struct peer {
 /* PART: stopped, clients are told to come back. */
 typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_ASYNC, PHASE_FAREWELL, PHASE_PART } server_phase;
 
+/* What people decide beside the server (server_people.c). */
+typedef struct people {
+    double looked;                   /* when the journal was last asked               */
+    bool required;                   /* only clients of a roster that `admin` signed  */
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    bool roster_stale, roster_told;  /* there may be another one; all who take part know of it */
+    bool unsorted;                   /* members may have to wait, or not to wait any more     */
+    lmb_roster roster;               /* n 0: none yet; changes between rounds only    */
+    void *roster_bytes;
+    bool rotating;                   /* the server's key changes                      */
+    uint8_t next_secret[LMB_NOISE_KEY];
+    int64_t rotation_ends;           /* seconds since 1970                            */
+} people;
+
 struct lmb_server {
     lmb_server_config cfg;
     lmb_server_job job;
     char address[LMB_HOST_MAX], state_dir[3800], spool[3900];
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
+    people people;
+    lmb_board_http *board; /* NULL: no page */
+    double board_at;
+    uint64_t board_news; /* what the last snapshot told; 0: none yet */
     lmb_journal_state state;
     lmb_codec_spec codec;
     lmb_privacy privacy;
@@ -155,6 +178,16 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
 void lmbi_update_deliver(lmb_server *s, member *m);
 void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
 
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+void lmbi_peer_expel(peer *p, const lmb_error *e);
+
+/* server_people.c */
+LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
+void lmbi_people_close(lmb_server *s);
+void lmbi_people_check(lmb_server *s); /* at every tick */
+void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
+LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
+
 /* server_round.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
 LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
@@ -188,6 +221,11 @@ void lmbi_end_farewell(lmb_server *s);
 /* After lmb_server_stop: is it time to part? Then it parts. */
 void lmbi_end_drain(lmb_server *s);
 void lmbi_end_part(lmb_server *s);
+
+/* server_board.c */
+LMB_MUST_CHECK lmb_status lmbi_board_open(lmb_server *s, lmb_error *err);
+void lmbi_board_check(lmb_server *s); /* at every tick */
+void lmbi_board_round(lmb_server *s, const lmb_round_report *r);
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

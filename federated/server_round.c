@@ -173,6 +173,7 @@ lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
     LMB_TRY(evaluate(s, err));
     s->state.first_score = s->report.scored ? s->report.score : NAN;
     LMB_TRY(commit(s, err));
+    lmbi_board_round(s, &s->report);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, &s->report);
     s->report = (lmb_round_report){ 0 };
@@ -243,6 +244,7 @@ void lmbi_round_finish(lmb_server *s)
                    "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
                    "(minimum); the model stays as it was",
                    r->round, r->updates, (long long)s->cfg.minimum);
+    lmbi_board_round(s, r);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
     lmb_crash_at(&s->crash, LMB_CRASH_REPORTED);

@@ -145,6 +145,7 @@ static lmb_status take_turn(void *ctx, const lmb_journal_turn *t, const uint8_t 
     if (!found || c.state != LMB_CLIENT_APPROVED)
         return LMB_OK;
     LMB_TRY(lmbi_member_make(r->s, key, &c, &m, err));
+    m->state = c.state;
     set_to_work(r->s, m, t);
     m->gone = lmbi_now(r->s);
     r->n++;
