@@ -24,6 +24,7 @@ const lmb_field lmb_client_fields[] = {
     LMB_REAL(lmb_client_config, connect_s, 30, 0.1, 3600, "s", "longest wait for a connection and its handshake"),
     LMB_REAL(lmb_client_config, retry_s, 30, 0.1, 3600, "s", "longest pause between two attempts to connect"),
     LMB_REAL(lmb_client_config, give_up_s, 0, 0, 1e7, "s", "end after so long without a server; 0: never"),
+    LMB_TREE(lmb_client_config, secure_aggregation, "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
     LMB_FIELD_END,
 };
 
@@ -127,9 +128,7 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
         st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof c->path - 1);
     else if (pipe2(c->wake, O_NONBLOCK | O_CLOEXEC) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "cannot make a pipe: %s", strerror(errno));
-    else
-        st = lmb_crash_open(&c->crash, err);
-    if (st == LMB_OK)
+    else if ((st = lmb_crash_open(&c->crash, err)) == LMB_OK && (st = lmbi_session_open(c, err)) == LMB_OK)
         st = identify(c, invite, err);
     if (st != LMB_OK) {
         lmb_client_destroy(c);

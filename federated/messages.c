@@ -23,6 +23,7 @@ const lmb_wire_field lmb_task_rows[] = {
     BLOB(lmb_task_message, model),
     BLOB(lmb_task_message, graph),
     BLOB(lmb_task_message, settings),
+    BLOB(lmb_task_message, session),
     LMB_WIRE(lmb_task_message, codec, TEXT, LMB_CODEC_TEXT),
     LMB_WIRE(lmb_task_message, seed, U64, 0),
     LMB_WIRE(lmb_task_message, clip, REAL, 0),
@@ -56,12 +57,6 @@ const lmb_wire_field lmb_note_rows[] = {
     LMB_WIRE(lmb_round_note, sentence, TEXT, LMB_FED_SENTENCE),
     LMB_WIRE_LAST,
 };
-const lmb_wire_field lmb_later_rows[] = {
-    LMB_WIRE(lmb_later, round, U64, 0),
-    LMB_WIRE(lmb_later, seconds, REAL, 0),
-    LMB_WIRE(lmb_later, sentence, TEXT, LMB_FED_SENTENCE),
-    LMB_WIRE_LAST,
-};
 const lmb_wire_field lmb_roster_rows[] = {
     BLOB(lmb_roster_message, roster),
     LMB_WIRE(lmb_roster_message, version, U64, 0),
@@ -78,6 +73,12 @@ const lmb_wire_field lmb_rotate_rows[] = {
     LMB_WIRE(lmb_rotate_message, new_proof, BYTES, LMB_SIGNATURE),
     LMB_WIRE_LAST,
 };
+const lmb_wire_field lmb_later_rows[] = {
+    LMB_WIRE(lmb_later, round, U64, 0),
+    LMB_WIRE(lmb_later, seconds, REAL, 0),
+    LMB_WIRE(lmb_later, sentence, TEXT, LMB_FED_SENTENCE),
+    LMB_WIRE_LAST,
+};
 
 static const struct {
     const char *name;
@@ -88,9 +89,9 @@ static const struct {
     [LMB_MSG_UPDATE] = { "UPDATE", lmb_update_rows },  [LMB_MSG_HAVE] = { "HAVE", lmb_want_rows },
     [LMB_MSG_ACCEPTED] = { "ACCEPTED", lmb_note_rows }, [LMB_MSG_REFUSED] = { "REFUSED", lmb_note_rows },
     [LMB_MSG_FAILED] = { "FAILED", lmb_note_rows },    [LMB_MSG_DONE] = { "DONE", lmb_note_rows },
-    [LMB_MSG_LATER] = { "LATER", lmb_later_rows },
     [LMB_MSG_ROSTER] = { "ROSTER", lmb_roster_rows },  [LMB_MSG_KEY] = { "KEY", lmb_key_rows },
     [LMB_MSG_ROTATE] = { "ROTATE", lmb_rotate_rows },  [LMB_MSG_ROTATED] = { "ROTATED", lmb_key_rows },
+    [LMB_MSG_LATER] = { "LATER", lmb_later_rows },
 };
 
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name)

@@ -12,6 +12,7 @@
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->
  *                                  <-      ACCEPTED, or REFUSED with a sentence
+ *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
  *                                  <-      LATER     no work for now, or none any more in this round: come back in s seconds
  *                                  <-      DONE      the federation has ended
@@ -55,6 +56,7 @@ typedef enum {
     LMB_MSG_REFUSED = 9,
     LMB_MSG_FAILED = 10,
     LMB_MSG_DONE = 11,
+    LMB_MSG_SECAGG = 12, /* a piece of a secure sum's message, both ways: federated/session.h */
     LMB_MSG_ROSTER = 13,
     LMB_MSG_LATER = 14,
     LMB_MSG_KEY = 15,
@@ -79,6 +81,7 @@ typedef struct lmb_task_message {
     lmb_hash layout;
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
+    lmb_blob_id session; /* of a secure sum (federated/session.h); 0 bytes: none */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
     double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */

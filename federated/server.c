@@ -20,6 +20,7 @@
 
 _Static_assert((int)LMB_SERVER_INVITE == (int)LMB_INVITE_MAX, "one size of invite");
 
+static const char *const approval_names[] = { "auto", "manual", NULL };
 const lmb_field lmb_server_async_fields[] = {
     LMB_INT(lmb_server_async, buffer, 10, 1, 100000, "updates", "so many make a new version of the model (K)"),
     LMB_INT(lmb_server_async, concurrency, 0, 0, 100000, "clients", "at work at a time; 0: target"),
@@ -27,7 +28,7 @@ const lmb_field lmb_server_async_fields[] = {
     LMB_FIELD_END,
 };
 static const char *const modes[] = { "sync", "async", NULL };
-static const char *const approval_names[] = { "auto", "manual", NULL };
+
 const lmb_field lmb_server_fields[] = {
     LMB_TEXT(lmb_server_config, address, "0.0.0.0", "numeric address to listen on; :: for IPv6 as well"),
     LMB_INT(lmb_server_config, port, 7100, 0, 65535, "", "TCP port; 0 lets the system choose"),
@@ -58,6 +59,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_TREE(lmb_server_config, selection, "who takes part when there are more than are asked; uniform when absent"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
+    LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
     LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
     LMB_FIELD_END,
 };
@@ -174,6 +176,7 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
     s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
     s->blobs[BLOB_GRAPH] =
         (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
+    s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of("", 0), 0 }, (const uint8_t *)"" };
     s->blobs[BLOB_SETTINGS] =
         (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
                 (const uint8_t *)s->job.settings };
@@ -247,6 +250,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_selector_open(s->cfg.selection, &s->selector, &s->selector_config, err));
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
+    LMB_TRY(lmbi_secure_open(s, err));
     LMB_TRY(open_model(s, err));
     LMB_TRY(lmbi_people_open(s, err));
     return lmbi_board_open(s, err);
@@ -334,6 +338,7 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
     } else {
         if (s->privacy.on)
             tell_privacy(s);
+        lmbi_secure_describe(s);
         LMB_TRY(lmbi_round_resume(s, err));
     }
     run_quietly(&s->loop);
@@ -375,10 +380,12 @@ void lmb_server_destroy(lmb_server *s)
     for (member *m = s->members, *next; m; m = next) {
         next = m->next;
         lmb_upload_leave(&m->upload); /* another server goes on with it */
+        lmbi_secure_forget(m);
         free(m);
     }
     if (s->aggregator)
         s->aggregator->destroy(s->sum);
+    lmbi_secure_close(s);
     free(s->aggregator_config);
     free(s->selector_config);
     free(s->model);

@@ -50,10 +50,10 @@ typedef struct lmb_server_config {
     int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool;
     lmb_server_async async;
     double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *privacy, *status;
+    const struct lmb_tree *aggregator, *selection, *codec, *privacy, *secure_aggregation, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
-/* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */
+/* Whether the options go together: aggregator, codec, privacy, secure aggregation (federated/rules.c). E_ARG with what to change. */
 LMB_MUST_CHECK lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_round_report {

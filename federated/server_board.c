@@ -28,14 +28,14 @@ static int by_id(const void *a, const void *b)
 
 static void add_now(const lmb_server *s, lmb_board *out)
 {
-    static const char *const phases[] = { [PHASE_GATHER] = "gathering clients", [PHASE_ROUND] = "in a round", [PHASE_ASYNC] = "filling the buffer",
+    static const char *const phases[] = { [PHASE_GATHER] = "gathering clients", [PHASE_ROUND] = "in a round", [PHASE_ASYNC] = "taking updates",
                                           [PHASE_FAREWELL] = "ending", [PHASE_PART] = "stopping" };
     out->live = true;
     out->phase = phases[s->phase];
     out->phase_s = lmbi_now(s) - s->phase_since;
     out->rounds = (uint64_t)s->cfg.rounds;
     out->selected = s->phase == PHASE_ROUND ? s->report.selected : 0;
-    out->delivered = s->phase == PHASE_ROUND || s->phase == PHASE_ASYNC ? s->report.updates : 0;
+    out->delivered = s->phase == PHASE_ROUND ? s->report.updates : 0;
     if (s->privacy.on) {
         out->epsilon = lmb_privacy_epsilon(&s->privacy);
         out->delta = s->privacy.c.delta;
@@ -114,6 +114,9 @@ lmb_status lmbi_board_open(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_board_http_start(&c, &s->board, err));
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "status: http://%s%s%s:%d/", strchr(c.address, ':') ? "[" : "", c.address,
                strchr(c.address, ':') ? "]" : "", lmb_board_http_port(s->board));
+    if (strncmp(c.address, "127.", 4) != 0 && strcmp(c.address, "::1") != 0)
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the status can be read by all who reach %s; status.address: 127.0.0.1 is this machine alone",
+                   c.address);
     return LMB_OK;
 }
 

@@ -17,9 +17,18 @@
 #include "federated/select.h"
 #include "federated/server.h"
 #include "federated/board_http.h"
+#include "federated/secure.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
+
+/* What a secure round knows of a client. */
+typedef struct secure_member {
+    bool vector;           /* its vector is in the sum                   */
+    lmb_message_pieces in; /* a message that is coming                   */
+    lmb_str masked, out;   /* what it said of its vector; what it is told */
+    size_t out_at;         /* so much of it has left                     */
+} secure_member;
 
 typedef struct member {
     uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
@@ -39,6 +48,7 @@ typedef struct member {
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
     double asked;      /* when its task was given */
     lmb_upload upload;
+    secure_member secure;
     struct member *next;
 } member;
 
@@ -47,7 +57,9 @@ typedef struct blob {
     lmb_blob_id id;
     const uint8_t *data;
 } blob;
-enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_ROSTER, BLOBS };
+enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_SESSION, BLOB_ROSTER, BLOBS };
+
+typedef struct secure_round secure_round; /* server_secagg.c */
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -100,6 +112,7 @@ struct lmb_server {
     lmb_codec_spec codec;
     lmb_privacy privacy;
     uint64_t within; /* updates that were not cut at the clip    */
+    secure_round *secure; /* NULL: updates come in the clear */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
     const lmb_selector *selector;
@@ -143,9 +156,20 @@ void lmbi_peer_accept(uv_stream_t *listener, int status);
 void lmbi_peer_flush(peer *p);
 void lmbi_peer_close(peer *p);
 /* Tell the peer a last sentence and hang up once it is sent. */
+/* server_people.c */
+LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
+void lmbi_people_close(lmb_server *s);
+void lmbi_people_check(lmb_server *s); /* at every tick */
+void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
+LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
+
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
+/* A round's task, but for what differs from client to client. */
+lmb_task_message lmbi_task(const lmb_server *s);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+void lmbi_peer_expel(peer *p, const lmb_error *e);
 LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err);
 
 /* server_select.c */
@@ -168,6 +192,8 @@ void lmbi_select_pace(lmb_server *s);
 void lmbi_note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence);
 /* `sentence` goes to the log, and to the client when it is connected. */
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
+/* The same, and nothing is said in the log. */
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence);
 lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t);
 /* It is part of the round: counted, averaged into the report. */
 void lmbi_update_count(lmb_server *s, const lmb_update_message *head);
@@ -177,16 +203,6 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
 /* All bytes are here: absorb, and say so. */
 void lmbi_update_deliver(lmb_server *s, member *m);
 void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
-
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
-void lmbi_peer_expel(peer *p, const lmb_error *e);
-
-/* server_people.c */
-LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
-void lmbi_people_close(lmb_server *s);
-void lmbi_people_check(lmb_server *s); /* at every tick */
-void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
-LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
 
 /* server_round.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
@@ -221,6 +237,28 @@ void lmbi_end_farewell(lmb_server *s);
 /* After lmb_server_stop: is it time to part? Then it parts. */
 void lmbi_end_drain(lmb_server *s);
 void lmbi_end_part(lmb_server *s);
+
+/* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
+void lmbi_secure_close(lmb_server *s);
+void lmbi_secure_describe(const lmb_server *s); /* in the log */
+void lmbi_secure_forget(member *m);
+/* A round's clients are selected. */
+LMB_MUST_CHECK lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err);
+/* A client that is back was given its task. */
+void lmbi_secure_again(lmb_server *s, member *m);
+void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *r);
+void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules);
+bool lmbi_secure_hides(const lmb_server *s);
+bool lmbi_secure_has(const lmb_server *s, const member *m); /* its vector */
+/* A complete upload goes into the sum.  errors  E_IO, E_NOMEM: the sum is of no use any more */
+LMB_MUST_CHECK lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err);
+bool lmbi_secure_owes(const lmb_server *s, const member *m); /* is it waited for? */
+/* Nobody is waited for: begin the next stage. False: there is none. */
+bool lmbi_secure_advance(lmb_server *s);
+/* The round is over: its sum into the aggregator; how many updates and examples are in it, into the report. */
+void lmbi_secure_finish(lmb_server *s);
+bool lmbi_secure_noisy(const lmb_server *s); /* the clients have added the privacy's noise */
 
 /* server_board.c */
 LMB_MUST_CHECK lmb_status lmbi_board_open(lmb_server *s, lmb_error *err);

@@ -76,6 +76,13 @@ static void on_written(uv_write_t *w, int status)
 static lmb_status pump(peer *p, lmb_error *err)
 {
     size_t waiting;
+    secure_member *m = p->member ? &p->member->secure : NULL;
+    while (m && m->out_at < m->out.n && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+        lmb_record r = lmb_piece_at(m->out.text, m->out.n, m->out_at);
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        m->out_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+    }
     while (p->sending && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = p->sending->id.bytes - p->send_at;
         lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
@@ -185,17 +192,26 @@ void lmbi_peer_expel(peer *p, const lmb_error *e)
 
 /* ---- messages ---- */
 
+lmb_task_message lmbi_task(const lmb_server *s)
+{
+    lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
+                           .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
+                           .settings = s->blobs[BLOB_SETTINGS].id,
+                           .session = s->blobs[BLOB_SESSION].id };
+    snprintf(t.codec, sizeof t.codec, "%s", s->secure ? LMB_SESSION_CODEC : s->codec.text);
+    if (s->privacy.on)
+        t.clip = s->privacy.ledger.clip;
+    return t;
+}
+
 void lmbi_peer_task(peer *p)
 {
     lmb_server *s = p->server;
-    const lmb_journal_turn *at = &p->member->at;
-    lmb_task_message t = { .round = at->turn, .layout = s->job.layout, .n = s->job.n,
-                           .model = { at->model, s->blobs[BLOB_MODEL].id.bytes }, .graph = s->blobs[BLOB_GRAPH].id,
-                           .settings = s->blobs[BLOB_SETTINGS].id,
-                           .seed = lmb_codec_seed((uint64_t)s->cfg.seed, at->turn, p->member->id) };
-    snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
-    if (s->privacy.on)
-        t.clip = s->privacy.ledger.clip;
+    lmb_task_message t = lmbi_task(s);
+
+    t.round = p->member->at.turn;
+    t.model.hash = p->member->at.model;
+    t.seed = lmb_codec_seed((uint64_t)s->cfg.seed, t.round, p->member->id);
     p->sending = NULL; /* of an earlier round */
     say(p, LMB_MSG_TASK, &t);
 }
@@ -335,6 +351,7 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         lmbi_update_begin(s, m, &u.update);
         return LMB_OK;
     case LMB_MSG_CHUNK: lmbi_update_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_SECAGG: lmbi_secure_message(s, m, r); return LMB_OK;
     case LMB_MSG_FAILED:
         LMB_TRY(lmb_message_read(r, &u.note, err));
         if (u.note.round == m->at.turn && m->status == MEMBER_SELECTED) {

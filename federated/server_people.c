@@ -155,8 +155,10 @@ static void take_part(member *m, peer *p)
     m->waiting = NULL;
     m->peer = p;
     tell_roster(p);
-    if (m->status == MEMBER_SELECTED && !p->closing)
+    if (m->status == MEMBER_SELECTED && !p->closing) {
         lmbi_peer_task(p);
+        lmbi_secure_again(p->server, m);
+    }
 }
 
 void lmbi_people_arrived(peer *p)

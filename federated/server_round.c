@@ -92,15 +92,17 @@ lmb_status lmbi_round_resume(lmb_server *s, lmb_error *err)
     lmbi_round_report_begin(s);
     s->report.selected = n;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " goes on with %zu clients", s->report.round, n);
-    return LMB_OK;
+    return lmbi_secure_begin(s, err); /* of the session before nothing is left */
 }
 
 /* ---- finish ---- */
 
 static lmb_status apply(lmb_server *s, lmb_error *err)
 {
-    if (s->privacy.on) {
-        s->report.clip = s->privacy.ledger.clip;
+    s->report.clip = s->privacy.ledger.clip;
+    if (lmbi_secure_noisy(s)) {
+        lmb_privacy_account(&s->privacy, s->aggregator->exact(s->sum), s->state.share);
+    } else if (s->privacy.on) {
         LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->state.share, s->report.updates, s->within, err));
     }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
@@ -173,9 +175,9 @@ lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
     LMB_TRY(evaluate(s, err));
     s->state.first_score = s->report.scored ? s->report.score : NAN;
     LMB_TRY(commit(s, err));
-    lmbi_board_round(s, &s->report);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, &s->report);
+    lmbi_board_round(s, &s->report);
     s->report = (lmb_round_report){ 0 };
     return LMB_OK;
 }
@@ -224,6 +226,7 @@ void lmbi_round_finish(lmb_server *s)
 
     lmb_crash_at(&s->crash, LMB_CRASH_CLOSED);
     release_all(s);
+    lmbi_secure_finish(s);
     for (uint32_t k = 0; k < r->clients.n; k++)
         r->clients.row[k].value /= s->metric_weight[k];
     r->committed = lmbi_is_async(s) || r->updates >= (uint64_t)s->cfg.minimum;
@@ -244,9 +247,9 @@ void lmbi_round_finish(lmb_server *s)
                    "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
                    "(minimum); the model stays as it was",
                    r->round, r->updates, (long long)s->cfg.minimum);
-    lmbi_board_round(s, r);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
+    lmbi_board_round(s, r);
     lmb_crash_at(&s->crash, LMB_CRASH_REPORTED);
     r->bytes_in = r->bytes_out = 0;
     bool over = s->state.round >= (uint64_t)s->cfg.rounds || lmbi_round_spent(s, lmb_privacy_share(&s->privacy));
@@ -262,7 +265,7 @@ bool lmbi_round_expire(lmb_server *s)
     char text[160];
 
     for (member *m = s->members; m; m = m->next) {
-        if (m->status != MEMBER_SELECTED)
+        if (m->status != MEMBER_SELECTED || !lmbi_secure_owes(s, m))
             continue;
         text[0] = 0;
         if (over || now - m->asked > s->cfg.round_limit_s)
@@ -282,11 +285,11 @@ bool lmbi_round_expire(lmb_server *s)
 static void collect(lmb_server *s)
 {
     /* A private round waits for all that were drawn: who is in its sum must not depend on who was fast. */
-    bool enough = !s->privacy.on && s->report.updates >= lmbi_server_need(s);
-    if (!lmbi_round_expire(s) || enough)
-        lmbi_round_finish(s);
-    else
+    bool enough = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
+    if (lmbi_round_expire(s) && !enough)
         lmbi_select_pace(s);
+    else if (!lmbi_secure_advance(s))
+        lmbi_round_finish(s);
 }
 
 void lmbi_round_tick(lmb_server *s)

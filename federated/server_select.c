@@ -89,6 +89,8 @@ static lmb_status ask(lmb_server *s, member *const *there, const size_t *order, 
         lmb_crash_at(&s->crash, LMB_CRASH_ASKED);
     for (size_t i = 0; st == LMB_OK && i < n; i++)
         set_to_work(s, there[order[i]], &turn[i]);
+    if (st == LMB_OK)
+        st = lmbi_secure_begin(s, err);
     for (size_t i = 0; st == LMB_OK && i < n; i++) /* a client may be lost on the way: all are at work before the first is told */
         if (there[order[i]]->peer)
             lmbi_peer_task(there[order[i]]->peer);

@@ -19,12 +19,10 @@ void lmbi_note_to(member *m, lmb_message_type type, uint64_t round, const char *
         lmbi_peer_flush(m->peer);
 }
 
-void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence)
 {
     lmb_error err = LMB_ERROR_INIT;
 
-    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
-               s->report.round, m->id, m->name, sentence);
     m->status = MEMBER_OUT;
     m->stale = m->upload.fd >= 0;
     lmb_upload_end(&m->upload);
@@ -32,6 +30,13 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
     if (lmbi_is_async(s) && lmb_journal_release(s->journal, m->id, &err) != LMB_OK)
         lmbi_server_fail(s, &err);
     lmbi_round_look(s);
+}
+
+void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
+{
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
+               s->report.round, m->id, m->name, sentence);
+    lmbi_member_dismiss(s, m, sentence);
 }
 
 static double figure(const lmb_figures *f, const char *name)
@@ -47,6 +52,8 @@ void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head)
     m->known.last = m->at.turn;
     m->known.seconds = lmbi_now(s) - m->asked;
     if (s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
+        return;
+    if (s->secure) /* nor of a secure one's but their sum */
         return;
     m->known.examples = head->examples;
     m->known.loss = figure(&head->metrics, "loss");
@@ -92,12 +99,17 @@ static void send_have(member *m)
 /* Into the sum of the round; an aggregator that needs all of them finds it in the spool. */
 static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
 {
-    LMB_TRY(s->aggregator->needs_all ? lmb_upload_check(&m->upload, err) : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
-    lmbi_update_count(s, &m->upload.head);
-    lmbi_update_learn(s, m, &m->upload.head);
+    lmb_update_message head = m->upload.head;
+
+    LMB_TRY(s->secure                  ? lmbi_secure_deliver(s, m, err)
+            : s->aggregator->needs_all ? lmb_upload_check(&m->upload, err)
+                                       : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
+    lmbi_update_count(s, &head);
+    lmbi_update_learn(s, m, &head);
     if (!s->aggregator->needs_all)
         lmb_upload_end(&m->upload);
-    m->status = MEMBER_DELIVERED;
+    if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
+        m->status = MEMBER_DELIVERED;
     return LMB_OK;
 }
 
@@ -109,7 +121,7 @@ void lmbi_update_deliver(lmb_server *s, member *m)
         send_have(m);
         return;
     }
-    bool full = !s->privacy.on && s->report.updates >= lmbi_server_need(s);
+    bool full = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
     if (full && !lmbi_is_async(s))
         lmbi_member_spare(s, m, "the round has all it needs; thank you");
     if (full || (lmbi_is_async(s) && lmbi_async_too_old(s, m)))
@@ -147,6 +159,7 @@ lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t)
         rules.norm_clip = s->privacy.ledger.clip;
         rules.norm_limit = rules.norm_clip * (1 + s->codec.codec->slack); /* what its rounding may add; scaled down again */
     }
+    lmbi_secure_rules(s, &rules);
     return rules;
 }
 
@@ -162,6 +175,10 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
     }
     if (lmbi_is_async(s) && lmbi_async_too_old(s, m))
         return;
+    if (lmbi_secure_has(s, m)) { /* it did not hear so */
+        lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
+        return;
+    }
     if (lmb_upload_begin(&m->upload, s->spool, m->id, &rules, head, &err) != LMB_OK) {
         lmbi_member_out(s, m, err.msg);
         return;

@@ -22,14 +22,15 @@ void lmb_upload_init(lmb_upload *u)
 
 static lmb_status check_bytes(const lmb_upload_rules *r, const lmb_update_message *m, lmb_error *err)
 {
-    bool exact;
-    uint64_t limit = lmb_codec_limit(r->codec, r->n, &exact);
+    bool exact = true;
+    uint64_t limit = r->opaque ? r->opaque_bytes : lmb_codec_limit(r->codec, r->n, &exact);
+    const char *text = r->opaque ? r->opaque : r->codec->text, *name = r->opaque ? r->opaque : r->codec->codec->name;
 
-    if (strcmp(m->codec, r->codec->text) != 0)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, r->codec->text);
+    if (strcmp(m->codec, text) != 0)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, text);
     if (exact ? m->blob.bytes != limit : m->blob.bytes < 1 || m->blob.bytes > limit)
         return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %s%" PRIu64 " as %s", m->blob.bytes, r->n,
-                        exact ? "" : "at most ", limit, r->codec->codec->name);
+                        exact ? "" : "at most ", limit, name);
     return LMB_OK;
 }
 
@@ -225,14 +226,26 @@ static lmb_status open_decoded(lmb_upload *u, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
+lmb_status lmb_upload_check_hash(const lmb_upload *u, lmb_error *err)
 {
     lmb_hasher h = u->hasher;
     lmb_hash got = lmb_hash_end(&h);
-    pass p = { .u = u };
 
     if (memcmp(&got, &u->head.blob.hash, sizeof got) != 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update is not what was announced: its hash differs");
+    return LMB_OK;
+}
+
+lmb_status lmb_upload_bytes(const lmb_upload *u, void *out, uint64_t at, size_t count, lmb_error *err)
+{
+    return read_file(u, u->fd, out, count, at, err);
+}
+
+lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
+{
+    pass p = { .u = u };
+
+    LMB_TRY(lmb_upload_check_hash(u, err));
     if (u->rules.keep && !plain(u) && u->decoded < 0)
         LMB_TRY(open_decoded(u, err));
     LMB_TRY(decode(&p, look, err));

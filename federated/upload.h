@@ -30,6 +30,8 @@ typedef struct lmb_upload_rules {
     double norm_limit;           /* greatest L2 norm, above it an update is refused; 0: any */
     double norm_clip;            /* an update of a greater norm is scaled down to this one; 0: never */
     bool keep;                   /* lmb_upload_read will be called */
+    const char *opaque;          /* its numbers are hidden: the codec's text; lmb_upload_bytes is called, not absorb; NULL: codec */
+    uint64_t opaque_bytes;       /* exactly so many */
     double factor;               /* 0 < factor <= 1: its values are scaled by it as well */
     lmb_crash *crash;            /* points to pass, NULL: none */
 } lmb_upload_rules;
@@ -63,6 +65,9 @@ LMB_MUST_CHECK lmb_status lmb_upload_read(const lmb_upload *u, float *out, size_
 /* Check a complete upload, then give it to the aggregator. After E_IO and E_NOMEM a part may
  * have been absorbed. */
 LMB_MUST_CHECK lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state, lmb_error *err);
+/* Of an opaque upload that is complete: check its hash; bytes [at, at + count). */
+LMB_MUST_CHECK lmb_status lmb_upload_check_hash(const lmb_upload *u, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_upload_bytes(const lmb_upload *u, void *out, uint64_t at, size_t count, lmb_error *err);
 void lmb_upload_end(lmb_upload *u); /* removes the file; no-op when none is under way */
 /* The file stays: for an update that waits in the journal, once it is synced. */
 LMB_MUST_CHECK lmb_status lmb_upload_sync(const lmb_upload *u, lmb_error *err);

@@ -26,6 +26,10 @@ static const char sync_options[] = "{rounds: 3, target: 2, minimum: 2, pool: 3, 
 static const char async_options[] = "{rounds: 3, mode: async, async: {buffer: 2, concurrency: 1}, target: 2, minimum: 2, pool: 3, gather_s: 60,"
                                     " selection: by_loss, aggregator: {name: fedavg, momentum: 0.5}, codec: {name: topk, share: 0.8}}";
 
+/* A client that is killed in a secure round is one that left: only the server's points are passed. */
+static const char secure_options[] = "{rounds: 2, target: 3, minimum: 3, gather_s: 60, aggregator: {name: fedavg, momentum: 0.5},"
+                                     " secure_aggregation: {clip: 10}}";
+
 typedef struct process {
     pid_t pid;
     int status;
@@ -224,15 +228,15 @@ static int free_port(void)
     return ntohs(a.sin_port);
 }
 
-static void every_point(const char *options, bool async)
+static void every_point(const char *options, bool async, const char *rounds)
 {
     char whole[100], line[100];
     int port = free_port();
 
     ck_assert_int_eq(federate(options, port, NULL, NULL, whole), 0);
-    ck_assert_ptr_nonnull(strstr(whole, " 3\n"));
+    ck_assert_ptr_nonnull(strstr(whole, rounds));
     for (const lmb_crash_row *r = lmb_crash_rows; r->name; r++) {
-        if ((r->async && !async) || (r->client && async)) /* which of its clients is asked next depends on who is there */
+        if ((r->async && !async) || (r->client && (async || options == secure_options))) /* which of its clients is asked next depends on who is there */
             continue;
         char at[40];
         double from = lmb_seconds();
@@ -245,9 +249,12 @@ static void every_point(const char *options, bool async)
     }
 }
 
-START_TEST(rounds_survive_every_point) { every_point(sync_options, false); }
+START_TEST(rounds_survive_every_point) { every_point(sync_options, false, " 3\n"); }
 END_TEST
-START_TEST(versions_survive_every_point) { every_point(async_options, true); }
+START_TEST(versions_survive_every_point) { every_point(async_options, true, " 3\n"); }
 END_TEST
 
-LMB_TEST_MAIN("federated/crash", add(rounds_survive_every_point); add(versions_survive_every_point);)
+START_TEST(secure_rounds_survive_every_point) { every_point(secure_options, false, " 2\n"); }
+END_TEST
+
+LMB_TEST_MAIN("federated/crash", add(rounds_survive_every_point); add(secure_rounds_survive_every_point); add(versions_survive_every_point);)

@@ -41,6 +41,7 @@ typedef struct world_client {
     char state[96], invite[LMB_SERVER_INVITE];
     double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
+    const struct lmb_tree *secure; /* what it insists on, NULL: nothing */
     bool rotate;       /* changes its keys */
     const char *admin; /* whose rosters it believes; NULL: needs none */
     atomic_int trained;
@@ -206,6 +207,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = c->state;
     cfg.name = "tester";
+    cfg.secure_aggregation = c->secure;
     cfg.rotate_keys = c->rotate;
     if (c->admin)
         cfg.admin = c->admin;
