@@ -11,8 +11,8 @@
  * The flags say what may be combined with what; an impossible pair is a configuration error:
  *   lossless    decoding gives the same bits
  *   seeded      encoding depends on the seed
- *   has_memory  what was left out is kept and added to the next change (error feedback): only real clients can, and no
- *               bound on the size of a change holds for what is sent
+ *   has_memory  what was left out is kept and added to the next change (error feedback, federated/residual.h):
+ *               no bound on the size of a change holds for what is sent
  *   alone       the error of a value depends on that value alone: numbers of different kinds may stand in one vector
  *   sparse      most values are left out: single updates can not be compared value by value
  *   fixed       the number of bytes follows from the number of values

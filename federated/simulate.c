@@ -276,9 +276,6 @@ static lmb_status open_all(sim *s, lmb_error *err)
 
     LMB_TRY(lmb_server_check(c, err));
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
-    if (s->codec.codec->has_memory)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "codec %s has clients remember what they left out, which those of a simulation can not; use another, or "
-                        "`limbeck serve`", s->codec.codec->name);
     LMB_TRY(open_privacy(s, err));
     size_t places = target(s), ranks = (size_t)s->comm->size;
     lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
@@ -318,8 +315,7 @@ static lmb_status begin(sim *s, lmb_error *err)
         LMB_TRY(lmb_journal_open(s->o->server->state_dir, &s->journal, err));
         LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
         found = found && !s->o->fresh;
-        if (found)
-            LMB_TRY(lmbi_sim_load(s, err));
+        LMB_TRY(found ? lmbi_sim_load(s, err) : lmbi_sim_forget(s, err));
         if (s->o->begin)
             LMB_TRY(s->o->begin(s->o->ctx, found ? s->report.round + 1 : 0, err));
     }

@@ -43,6 +43,8 @@ typedef struct sim {
 
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
 LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
+/* A new run: what clients of an earlier one have left out of their updates is gone. */
+LMB_MUST_CHECK lmb_status lmbi_sim_forget(const sim *s, lmb_error *err);
 /* On rank 0, when checkpoint_s have passed since the last one, or `now`. */
 LMB_MUST_CHECK lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err);
 /* On rank 0: the journal has a state; go back to it. */
