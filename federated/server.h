@@ -28,6 +28,7 @@
 #include "core/base/log.h"
 #include "federated/change.h"
 #include "federated/privacy/privacy.h"
+#include "federated/spread.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -57,6 +58,7 @@ typedef struct lmb_round_report {
     double score;
     lmb_figures metrics;               /* of `evaluate` */
     lmb_figures clients;               /* of the clients, averaged by examples; names of the first update absorbed */
+    lmb_spread fare[LMB_FARES];        /* of the clients, one by one: on samples that they hold out (local.validation) */
 } lmb_round_report;
 
 typedef struct lmb_server_job {

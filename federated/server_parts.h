@@ -25,6 +25,7 @@ typedef struct member {
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
     lmb_upload upload;
+    double fare[LMB_FARES]; /* what its update has told, once it is delivered */
     struct member *next;
 } member;
 
@@ -112,6 +113,8 @@ bool lmbi_round_spent(lmb_server *s, double share);
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
 /* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
+/* server_spread.c: s->report.fare of those who have delivered. */
+LMB_MUST_CHECK lmb_status lmbi_round_spread(lmb_server *s, lmb_error *err);
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
 

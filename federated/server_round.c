@@ -196,8 +196,10 @@ static void deliver(lmb_server *s, member *m)
         s->report.examples += head.examples;
         s->report.payload += head.blob.bytes;
         s->report.plain += head.n * sizeof(float);
-        if (!s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
-            average_metrics(s, &head);
+        if (s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
+            head.metrics.n = 0;
+        average_metrics(s, &head);
+        lmb_fares_of(&head.metrics, m->fare);
         s->within += head.within == 1;
         note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
         look_soon(s);
@@ -330,7 +332,7 @@ static void finish_round(lmb_server *s)
 {
     lmb_round_report *r = &s->report;
     lmb_error err = LMB_ERROR_INIT;
-    lmb_status st = LMB_OK;
+    lmb_status st = lmbi_round_spread(s, &err);
 
     for (peer *p = s->peers; p; p = p->next)
         p->sending = NULL; /* the model is about to change */
@@ -339,7 +341,7 @@ static void finish_round(lmb_server *s)
     for (uint32_t k = 0; k < r->clients.n; k++)
         r->clients.row[k].value /= s->metric_weight[k];
     r->committed = r->updates >= (uint64_t)s->cfg.minimum;
-    if (r->committed) {
+    if (r->committed && st == LMB_OK) {
         st = apply(s, &err);
         if (st == LMB_OK)
             st = evaluate(s, &err);

@@ -69,6 +69,7 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     bool usable;
     s->left[place].done = 1;
     s->left[place].loss = figure(&result.metrics, "loss");
+    lmb_fares_of(&result.metrics, s->left[place].fare);
     LMB_TRY(lmbi_sim_update(s, client, &result, &s->left[place], &usable, err));
     if (!usable)
         return LMB_OK;
@@ -76,6 +77,24 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     if (s->aggregator->needs_all)
         return keep(s, place, result.delta, err);
     s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
+    return LMB_OK;
+}
+
+/* How the clients that delivered fare; nobody's is known in a private federation. */
+static lmb_status spread(sim *s, lmb_error *err)
+{
+    double *v = malloc((s->report.selected + 1) * sizeof *v);
+
+    if (!v)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what %" PRIu64 " clients have told", s->report.selected);
+    for (int f = 0; f < LMB_FARES && !s->privacy.on; f++) {
+        size_t n = 0;
+        for (size_t k = 0; k < s->report.selected; k++)
+            if (s->left[k].examples && !isnan(s->left[k].fare[f]))
+                v[n++] = s->left[k].fare[f];
+        s->report.fare[f] = lmb_spread_of(v, n);
+    }
+    free(v);
     return LMB_OK;
 }
 
@@ -104,7 +123,7 @@ static lmb_status train_round(sim *s, lmb_error *err)
         s->report.plain += got->examples ? s->n * sizeof(float) : 0;
         s->within += got->examples && got->within;
     }
-    return LMB_OK;
+    return spread(s, err);
 }
 
 /* ---- sums over ranks ---- */

@@ -11,7 +11,7 @@
 /* What a client of the round left, for all ranks to see. */
 typedef struct outcome {
     uint64_t examples; /* 0: nothing */
-    double loss;
+    double loss, fare[LMB_FARES]; /* NAN: not told */
     int64_t done, within; /* within: was not cut at the privacy's clip */
     uint64_t payload;     /* bytes it would have sent */
 } outcome;

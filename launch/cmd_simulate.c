@@ -124,9 +124,9 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     s.examples = r->examples;
     s.privacy = &privacy;
     LMB_TRY(lmb_local_create(&r->local, err));
-    if (r->rounds.term && r->rounds.term->memory)
-        s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
     LMB_TRY(lmb_rounds_open(&r->job, &r->c, lmb_args_get(&r->args, "model", NULL), "simulation", &r->rounds, err));
+    if (r->rounds.partial || (r->rounds.term && r->rounds.term->memory))
+        s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
     if (lmb_args_get(&r->args, "test", NULL))
         r->rounds.test = r->job.test;
     r->rounds.server.log = &log;
@@ -136,6 +136,8 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     if (comm->rank)
         return LMB_OK;
     LMB_TRY(lmb_rounds_leave(&r->rounds, round, score, first, &privacy, err));
+    if (r->rounds.partial)
+        return LMB_OK; /* a part of a model has no score */
     return lmb_stage_report(r->job.c.run, "simulation", r->rounds.leave, r->rounds.model, r->job.test, "cpu", err);
 }
 

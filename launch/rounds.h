@@ -16,6 +16,7 @@ typedef struct lmb_rounds {
     lmb_str graph, settings; /* what clients are given: ONNX bytes, YAML */
     lmb_fed_segment *segments;
     float *state;            /* [n] the model it begins with; later scratch */
+    bool partial;            /* clients keep a part of the model: the server can not tell how good the whole is */
     const lmb_term *term;    /* what the aggregator asks of clients; NULL: nothing */
     size_t n;                /* layout->count and the term's numbers */
     const lmb_dataset *test; /* also scored in each round, for curves only; NULL: not    */
