@@ -39,3 +39,13 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
                         "f32 or bf16", a->name, codec.codec->name);
     return privacy.on ? check_privacy(c, a, codec.codec, err) : LMB_OK;
 }
+
+lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err)
+{
+    lmb_privacy privacy;
+
+    if (!job->refine)
+        return LMB_OK;
+    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    return privacy.on ? LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which privacy forbids; set one of them") : LMB_OK;
+}

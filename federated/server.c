@@ -49,6 +49,7 @@ const lmb_field lmb_server_fields[] = {
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
     LMB_TRY(lmb_server_check(c, err));
+    LMB_TRY(lmb_refine_check(job, c, err));
     if (c->target > c->max_clients)
         return LMB_FAIL(err, LMB_E_ARG, "target (%lld) is greater than max_clients (%lld)", (long long)c->target,
                         (long long)c->max_clients);
@@ -132,7 +133,9 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
     bool found;
     s->model = malloc(s->job.n * sizeof *s->model);
     s->delta = malloc(s->job.n * sizeof *s->delta);
-    if (!s->model || !s->delta)
+    if (s->job.refine)
+        s->before = malloc(s->job.n * sizeof *s->before);
+    if (!s->model || !s->delta || (s->job.refine && !s->before))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu values", s->job.n);
     LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
     if (found) {
@@ -338,6 +341,7 @@ void lmb_server_destroy(lmb_server *s)
     free(s->aggregator_config);
     free(s->model);
     free(s->delta);
+    free(s->before);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);

@@ -73,12 +73,18 @@ typedef struct lmb_server_job {
     /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
     lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *metrics,
                            lmb_error *err);
+    /* Make a better model of the round's, before it is evaluated: federated distillation. `before` (n): what the updates are changes
+     * of; model (n): in, after the aggregator's step; out. The same updates must give the same bits. NULL: nothing. */
+    lmb_status (*refine)(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err);
     /* After a round is in the journal; first, from lmb_server_create, for round 0. May be NULL. */
     void (*on_round)(void *ctx, const lmb_round_report *report);
     void *ctx;
     const lmb_log *log;
     const uint8_t *noise_key; /* [LMB_DP_KEY], for tests alone: noise that can be repeated. NULL: nobody can */
 } lmb_server_job;
+
+/* E_ARG where the job's `refine` would see what the configuration says nobody sees (federated/rules.c). */
+LMB_MUST_CHECK lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_server lmb_server;
 

@@ -71,7 +71,7 @@ struct lmb_server {
     uint64_t within; /* updates that were not cut at the clip    */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
-    float *model, *delta; /* (n) */
+    float *model, *delta, *before; /* (n); before: what the round's updates are changes of, where the job refines */
     blob blobs[BLOBS];
 
     uv_loop_t loop;
@@ -115,6 +115,11 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 /* server_spread.c: s->report.fare of those who have delivered. */
 LMB_MUST_CHECK lmb_status lmbi_round_spread(lmb_server *s, lmb_error *err);
+/* Its upload is complete: check it and give it to the aggregator, or keep it until all are there, or both. */
+LMB_MUST_CHECK lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *err);
+/* s->model by the job's `refine`. */
+LMB_MUST_CHECK lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err);
+static inline bool lmbi_round_keeps(const lmb_server *s) { return s->aggregator->needs_all || s->job.refine; }
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
 

@@ -183,8 +183,7 @@ static void deliver(lmb_server *s, member *m)
 {
     lmb_error err = LMB_ERROR_INIT;
     lmb_update_message head = m->upload.head;
-    lmb_status st = s->aggregator->needs_all ? lmb_upload_check(&m->upload, &err)
-                                             : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, &err);
+    lmb_status st = lmbi_round_take(s, m, &err);
 
     if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
         lmbi_server_fail(s, &err);
@@ -217,7 +216,7 @@ void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head)
                                .codec = &s->codec,
                                .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, m->id),
                                .norm_clip = s->cfg.clip_norm,
-                               .keep = s->aggregator->needs_all };
+                               .keep = lmbi_round_keeps(s) };
     if (s->privacy.on) {
         rules.max_examples = 1;
         rules.norm_clip = s->privacy.ledger.clip;
@@ -267,7 +266,10 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
         LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
     }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
-    return lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err);
+    if (s->job.refine)
+        memcpy(s->before, s->model, s->job.n * sizeof *s->before);
+    LMB_TRY(lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err));
+    return s->job.refine ? lmbi_round_refine(s, err) : LMB_OK;
 }
 
 static lmb_status evaluate(lmb_server *s, lmb_error *err)

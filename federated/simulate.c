@@ -41,15 +41,6 @@ static double figure(const lmb_figures *f, const char *name)
     return NAN;
 }
 
-static lmb_status keep(sim *s, size_t place, const float *delta, lmb_error *err)
-{
-    s->kept[place] = malloc(s->n * sizeof *delta);
-    if (!s->kept[place])
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the updates of a round, %zu values each; this aggregator needs them all", s->n);
-    memcpy(s->kept[place], delta, s->n * sizeof *delta);
-    return LMB_OK;
-}
-
 static lmb_status train_one(sim *s, size_t place, lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
@@ -74,10 +65,9 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     if (!usable)
         return LMB_OK;
     s->left[place].examples = result.examples;
-    if (s->aggregator->needs_all)
-        return keep(s, place, result.delta, err);
-    s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
-    return LMB_OK;
+    if (!s->aggregator->needs_all)
+        s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
+    return s->aggregator->needs_all || j->refine ? lmbi_sim_keep(s, place, result.delta, err) : LMB_OK;
 }
 
 /* How the clients that delivered fare; nobody's is known in a private federation. */
@@ -153,55 +143,9 @@ static lmb_status merge_sums(sim *s, lmb_error *err)
     return LMB_OK;
 }
 
-/* Updates of other ranks come to rank 0, in order of their place. */
-static lmb_status collect(sim *s, lmb_error *err)
-{
-    size_t bytes = s->n * sizeof **s->kept;
-
-    for (size_t k = 0; k < target(s); k++) {
-        int owner = (int)(k % (size_t)s->comm->size);
-        if (!s->left[k].examples || owner == 0)
-            continue;
-        if (s->comm->rank == owner)
-            LMB_TRY(s->comm->exchange(s->comm, s->kept[k], 0, NULL, -1, bytes, err));
-        if (s->comm->rank == 0) {
-            LMB_TRY(s->comm->exchange(s->comm, NULL, -1, s->scratch, owner, bytes, err));
-            LMB_TRY(keep(s, k, s->scratch, err));
-        }
-    }
-    return LMB_OK;
-}
-
-static lmb_status read_kept(void *ctx, int update, size_t at, size_t count, float *out, lmb_error *err)
-{
-    float *const *kept = ctx;
-    (void)err;
-    memcpy(out, kept[update] + at, count * sizeof *out);
-    return LMB_OK;
-}
-
-static lmb_status all_at_once(sim *s, lmb_error *err)
-{
-    uint64_t *examples = calloc(target(s) + 1, sizeof *examples);
-    float **in_order = calloc(target(s) + 1, sizeof *in_order);
-    lmb_updates u = { .n = s->n, .examples = examples, .read = read_kept, .ctx = in_order };
-
-    lmb_status st = examples && in_order ? collect(s, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a round's updates");
-    if (st == LMB_OK && s->comm->rank == 0) {
-        for (size_t k = 0; k < target(s); k++)
-            if (s->left[k].examples) {
-                examples[u.count] = s->left[k].examples;
-                in_order[u.count++] = s->kept[k];
-            }
-        st = s->aggregator->all(s->sum, &u, s->delta, err);
-    }
-    free(examples);
-    free(in_order);
-    return st == LMB_OK ? s->comm->broadcast(s->comm, s->delta, s->n * sizeof *s->delta, 0, err) : st;
-}
-
 static void drop_kept(sim *s)
 {
+    s->collected = false;
     for (size_t k = 0; s->kept && k < target(s); k++) {
         free(s->kept[k]);
         s->kept[k] = NULL;
@@ -214,7 +158,7 @@ static lmb_status step(sim *s, lmb_error *err)
     const lmb_server_job *j = s->o->job;
 
     if (s->aggregator->needs_all) {
-        LMB_TRY(all_at_once(s, err));
+        LMB_TRY(lmbi_sim_all(s, err));
     } else {
         LMB_TRY(merge_sums(s, err));
         s->report.clip = s->privacy.ledger.clip;
@@ -222,7 +166,10 @@ static lmb_status step(sim *s, lmb_error *err)
             LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
-    return lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err);
+    if (j->refine)
+        memcpy(s->before, s->model, s->n * sizeof *s->before);
+    LMB_TRY(lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err));
+    return j->refine ? lmbi_sim_refine(s, err) : LMB_OK;
 }
 
 /* The privacy budget does not allow another round. */
@@ -264,6 +211,7 @@ static void destroy(sim *s)
     free(s->selector_config);
     free(s->model);
     free(s->best);
+    free(s->before);
     free(s->delta);
     free(s->scratch);
     free(s->client);
@@ -296,6 +244,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
     LMB_TRY(lmb_server_check(c, err));
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     LMB_TRY(open_privacy(s, err));
+    LMB_TRY(lmb_refine_check(s->o->job, s->o->server, err));
     size_t places = target(s), ranks = (size_t)s->comm->size;
     lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
     if (s->privacy.on)
@@ -307,6 +256,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
     LMB_TRY(lmb_selector_open(c->selection, &s->selector, &s->selector_config, err));
     s->model = malloc(s->n * sizeof *s->model);
+    s->before = malloc(s->n * sizeof *s->before);
     s->best = malloc(s->n * sizeof *s->best);
     s->delta = malloc(s->n * sizeof *s->delta);
     s->scratch = malloc(2 * s->n * sizeof *s->scratch + 16);
@@ -315,7 +265,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
     s->left = calloc(places, sizeof *s->left);
     s->all = calloc(places * ranks, sizeof *s->all);
     s->kept = calloc(places, sizeof *s->kept);
-    if (!s->model || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
+    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients, s->n);
     memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
     memcpy(s->best, s->model, s->n * sizeof *s->best);

@@ -30,10 +30,12 @@ typedef struct sim {
     uint64_t within;
     size_t n;
     float *model, *best, *delta, *scratch; /* scratch: 2 n floats: a received sum */
+    float *before;                         /* the model that the round's updates are changes of */
     lmb_candidate *client;                 /* [clients] */
     size_t *chosen;                        /* [target] */
     outcome *left, *all;                   /* [target]; [ranks, target] */
-    float **kept;                          /* [target] updates, needs_all */
+    float **kept;                          /* [target] updates, where single ones are needed */
+    bool collected;                        /* those of other ranks are on rank 0 */
     lmb_journal *journal;                  /* rank 0 */
     lmb_journal_state state;
     double best_score, first_score, saved;
@@ -43,6 +45,11 @@ typedef struct sim {
 
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
 LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
+/* simulate_all.c: keep an update of this rank; then, on all ranks: s->delta by an aggregator that needs them all; s->model by
+ * the job's `refine`. */
+LMB_MUST_CHECK lmb_status lmbi_sim_keep(sim *s, size_t place, const float *delta, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sim_all(sim *s, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sim_refine(sim *s, lmb_error *err);
 /* A new run: what clients of an earlier one have left out of their updates is gone. */
 LMB_MUST_CHECK lmb_status lmbi_sim_forget(const sim *s, lmb_error *err);
 /* On rank 0, when checkpoint_s have passed since the last one, or `now`. */

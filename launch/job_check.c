@@ -5,6 +5,7 @@
 
 #include "core/base/config.h"
 #include "federated/server.h"
+#include "launch/feddf.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "train/model.h"
@@ -91,6 +92,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = lmb_federation_server(&j, &c, &server, state_dir, err);
     if (st == LMB_OK)
         st = lmb_server_check(&server, err);
+    if (st == LMB_OK)
+        st = lmb_feddf_check(c.distill, err);
     if (st == LMB_OK && server.privacy && !quiet)
         st = tell_privacy(path, &server, err);
     if (st == LMB_OK)

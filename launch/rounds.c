@@ -168,6 +168,22 @@ static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_e
     return lmb_str_check(&r->settings, err);
 }
 
+static lmb_status refine(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err)
+{
+    lmb_rounds *r = ctx;
+    return lmb_feddf_round(r->feddf, round, r->model, r->layout, before, u, model, err);
+}
+
+static lmb_status open_feddf(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+{
+    if (!c->distill)
+        return LMB_OK;
+    if (r->partial)
+        return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks whole models, and clients keep a part of theirs (local.keep); set one of them");
+    r->server.refine = refine;
+    return lmb_feddf_open(c->distill, r->job, r->n, &r->feddf, err);
+}
+
 static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
 {
     const lmb_job *j = r->job;
@@ -200,11 +216,12 @@ lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, con
     r->server = (lmb_server_job){ .n = r->n, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
                                   .graph_bytes = r->graph.n, .settings = r->settings.text ? r->settings.text : "", .segments = r->segments,
                                   .n_segments = (size_t)r->layout->n + 1, .evaluate = r->partial ? NULL : evaluate, .on_round = on_round, .ctx = r };
-    return LMB_OK;
+    return open_feddf(r, c, err);
 }
 
 void lmb_rounds_close(lmb_rounds *r)
 {
+    lmb_feddf_close(r->feddf);
     lmb_state_layout_destroy(r->layout);
     lmb_graph_destroy(r->model);
     lmb_str_free(&r->graph);
