@@ -251,6 +251,40 @@ START_TEST(what_is_left_out_comes_later)
 }
 END_TEST
 
+static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m, lmb_error *e)
+{
+    float one[N];
+    (void)ctx, (void)round;
+    for (int k = 0; k < u->count; k++) {
+        ck_ok(u->read(u->ctx, k, 0, N, one, e));
+        ck_assert_float_eq_tol(one[0], 0.25f * ((float)(u->examples[k] - 10) - before[0]), 1e-6f); /* examples tell the client */
+    }
+    for (int i = 0; i < N; i++)
+        m[i] = before[i] + 2;
+    return LMB_OK;
+}
+
+START_TEST(a_round_is_refined)
+{
+    static const char *const rows[] = { "fedavg", "median" };
+    char text[120];
+    for (int k = 0; k < 2; k++) {
+        snprintf(text, sizeof text, "{rounds: 3, target: 5, minimum: 2, aggregator: %s}", rows[k]);
+        set_up(text);
+        job.refine = two_higher;
+        job.evaluate = NULL;
+        ck_ok(run());
+        ck_assert_float_eq(model[0], 6);
+        tear_down();
+    }
+    set_up("{rounds: 3, target: 4, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, population: 12}}");
+    job.refine = two_higher;
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "which privacy forbids") != NULL, "%s", err.msg);
+    tear_down();
+}
+END_TEST
+
 /* A budget ends the run, which is not an error; gone on it stays where it was. Each draws by itself how many take part. */
 START_TEST(private_simulations)
 {
@@ -294,4 +328,4 @@ START_TEST(private_simulations)
 END_TEST
 
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(stopped_and_gone_on_is_the_same_run);
-              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(private_simulations);)
+              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(a_round_is_refined); add(private_simulations);)
