@@ -84,6 +84,8 @@ typedef struct lmb_codec_spec {
 /* `codec: int8`, `codec: {name: int8, zstd: 3}`; NULL is f32.
  *   errors  E_ARG with the place; E_UNSUPPORTED when zstd is asked for and this program was built without */
 LMB_MUST_CHECK lmb_status lmb_codec_open(const struct lmb_tree *tree, lmb_codec_spec *out, lmb_error *err);
+/* Its payload is the values as they lie in memory. */
+static inline bool lmb_codec_plain(const lmb_codec_spec *s) { return s->codec->lossless && !s->config.common.zstd; }
 /* From another side's `text`. */
 LMB_MUST_CHECK lmb_status lmb_codec_parse(const char *text, lmb_codec_spec *out, lmb_error *err);
 

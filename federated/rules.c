@@ -20,7 +20,7 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
 {
     const lmb_aggregator *a;
     const char *name = "fedavg";
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
     lmb_privacy privacy;
 
     if (c->minimum > c->target)
@@ -30,7 +30,10 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
         LMB_TRY(lmb_tree_name(c->aggregator, &name, err));
     LMB_TRY(lmb_aggregator_find(name, &a, err));
     LMB_TRY(lmb_codec_open(c->codec, &codec, err));
+    LMB_TRY(lmb_codec_open(c->download, &download, err));
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    if (download.codec->seeded || download.codec->has_memory || download.codec->sparse)
+        return LMB_FAIL(err, LMB_E_ARG, "the model itself can not be encoded by %s (download), which is for changes; use f32 or bf16", download.codec->name);
     if (a->needs_plain && codec.codec->sparse)
         return LMB_FAIL(err, LMB_E_ARG, "aggregator %s compares updates value by value, and codec %s leaves most values out; use another of them", a->name,
                         codec.codec->name);

@@ -40,6 +40,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
     LMB_TREE(lmb_server_config, selection, "of `simulate`: who takes part when there are more than target; a server selects uniformly"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
+    LMB_TREE(lmb_server_config, download, "how the model is encoded for clients: f32, bf16; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
     LMB_FIELD_END,
 };
@@ -148,7 +149,7 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
         s->state.layout = s->job.layout;
         LMB_TRY(lmbi_round_zero(s, err));
     }
-    s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
+    LMB_TRY(lmbi_model_publish(s, err));
     s->blobs[BLOB_GRAPH] =
         (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
     s->blobs[BLOB_SETTINGS] =
@@ -216,6 +217,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
+    LMB_TRY(lmb_codec_open(s->cfg.download, &s->download, err));
     LMB_TRY(open_aggregator(s, err));
     return open_model(s, err);
 }
@@ -341,6 +343,7 @@ void lmb_server_destroy(lmb_server *s)
     free(s->aggregator_config);
     free(s->model);
     free(s->delta);
+    free(s->encoded);
     free(s->before);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)

@@ -38,7 +38,7 @@ typedef struct lmb_server_config {
     const char *address, *state_dir;
     int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
     double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *privacy;
+    const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
 /* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */

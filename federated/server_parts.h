@@ -65,7 +65,8 @@ struct lmb_server {
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
     lmb_journal_state state;
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
+    uint8_t *encoded; /* the model for clients, where it is encoded */
     lmb_privacy privacy;
     double share;    /* of the clients, that the round has drawn */
     uint64_t within; /* updates that were not cut at the clip    */
@@ -113,6 +114,9 @@ bool lmbi_round_spent(lmb_server *s, double share);
 void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
 /* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
+/* server_model.c: s->state.model is what clients are to train; what they are given of it, out[n]. */
+LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_model_given(const lmb_server *s, float *out, lmb_error *err);
 /* server_spread.c: s->report.fare of those who have delivered. */
 LMB_MUST_CHECK lmb_status lmbi_round_spread(lmb_server *s, lmb_error *err);
 /* Its upload is complete: check it and give it to the aggregator, or keep it until all are there, or both. */

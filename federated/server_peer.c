@@ -189,6 +189,7 @@ void lmbi_peer_task(peer *p)
                            .settings = s->blobs[BLOB_SETTINGS].id,
                            .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id) };
     snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
+    snprintf(t.download, sizeof t.download, "%s", s->download.text);
     if (s->privacy.on)
         t.clip = s->privacy.ledger.clip;
     p->sending = NULL; /* of an earlier round */

@@ -267,7 +267,7 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
     }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
     if (s->job.refine)
-        memcpy(s->before, s->model, s->job.n * sizeof *s->before);
+        LMB_TRY(lmbi_model_given(s, s->before, err));
     LMB_TRY(lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err));
     return s->job.refine ? lmbi_round_refine(s, err) : LMB_OK;
 }
@@ -306,8 +306,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     }
     LMB_TRY(lmb_journal_commit(s->journal, &next, s->report.committed ? s->model : NULL, kept, err));
     s->state = next;
-    s->blobs[BLOB_MODEL].id.hash = next.model;
-    return LMB_OK;
+    return lmbi_model_publish(s, err);
 }
 
 lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)

@@ -45,7 +45,7 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
     const lmb_server_job *j = s->o->job;
-    lmb_train_task task = { .round = s->report.round, .model = s->model, .n = s->n, .layout = j->layout, .graph = j->graph,
+    lmb_train_task task = { .round = s->report.round, .model = s->before, .n = s->n, .layout = j->layout, .graph = j->graph,
                             .graph_bytes = j->graph_bytes, .settings = j->settings };
     lmb_train_result result = { .delta = s->delta };
 
@@ -93,6 +93,7 @@ static lmb_status train_round(sim *s, lmb_error *err)
 {
     size_t places = target(s);
 
+    LMB_TRY(lmbi_sim_give(s, err));
     memset(s->left, 0, places * sizeof *s->left);
     s->aggregator->begin(s->sum);
     for (size_t k = (size_t)s->comm->rank; k < s->report.selected; k += (size_t)s->comm->size)
@@ -166,8 +167,6 @@ static lmb_status step(sim *s, lmb_error *err)
             LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
-    if (j->refine)
-        memcpy(s->before, s->model, s->n * sizeof *s->before);
     LMB_TRY(lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err));
     return j->refine ? lmbi_sim_refine(s, err) : LMB_OK;
 }
@@ -243,6 +242,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
 
     LMB_TRY(lmb_server_check(c, err));
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
+    LMB_TRY(lmb_codec_open(c->download, &s->download, err));
     LMB_TRY(open_privacy(s, err));
     LMB_TRY(lmb_refine_check(s->o->job, s->o->server, err));
     size_t places = target(s), ranks = (size_t)s->comm->size;

@@ -23,14 +23,14 @@ typedef struct sim {
     void *aggregator_config, *sum;
     const lmb_selector *selector;
     void *selector_config;
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
     lmb_privacy privacy;
     lmb_hash key;    /* of its noise */
     double share;    /* of the clients, that the round has drawn */
     uint64_t within;
     size_t n;
     float *model, *best, *delta, *scratch; /* scratch: 2 n floats: a received sum */
-    float *before;                         /* the model that the round's updates are changes of */
+    float *before;                         /* the model as clients are given it: their updates are changes of that */
     lmb_candidate *client;                 /* [clients] */
     size_t *chosen;                        /* [target] */
     outcome *left, *all;                   /* [target]; [ranks, target] */
@@ -43,6 +43,8 @@ typedef struct sim {
     lmb_round_report report;
 } sim;
 
+/* s->before: the model, there and back (server_model.c). */
+LMB_MUST_CHECK lmb_status lmbi_sim_give(sim *s, lmb_error *err);
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
 LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
 /* simulate_all.c: keep an update of this rank; then, on all ranks: s->delta by an aggregator that needs them all; s->model by

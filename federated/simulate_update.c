@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/file.h"
 #include "federated/clip.h"
@@ -57,6 +58,20 @@ static lmb_status encode(const sim *s, int client, uint64_t seed, float *delta, 
     LMB_TRY(residual_stem(s, client, stem, err));
     lmb_residual r = { stem, s->report.round, s->n, s->o->job->layout };
     return lmb_residual_encode(&r, &s->codec, seed, delta, payload, size, err);
+}
+
+lmb_status lmbi_sim_give(sim *s, lmb_error *err)
+{
+    uint8_t *payload;
+    size_t size;
+
+    memcpy(s->before, s->model, s->n * sizeof *s->before);
+    if (s->download.codec->lossless)
+        return LMB_OK;
+    LMB_TRY(lmb_codec_encode(&s->download, 0, s->model, s->n, &payload, &size, err));
+    lmb_status st = lmb_codec_decode_all(&s->download, 0, payload, size, s->before, s->n, err);
+    free(payload);
+    return st;
 }
 
 /* There and back; *bytes of the payload. */

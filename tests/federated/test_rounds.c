@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "core/base/bf16.h"
 #include "core/base/config.h"
 #include "tests/federated/world.h"
 
@@ -134,6 +135,35 @@ START_TEST(a_round_is_refined)
         ck_assert_double_eq_tol(lmb_server_model(w.server)[i], v, 1e-5);
     }
     world_close(&w);
+}
+END_TEST
+
+/* Clients are given the model in half the bytes; the server's own keeps what they do not see. */
+START_TEST(the_model_travels_as_bf16)
+{
+    world w;
+    world_client c[4];
+    lmb_config *yaml = NULL;
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    ck_ok(lmb_config_parse("bf16", 4, "test", &yaml, &err));
+    w.cfg.download = lmb_config_root(yaml);
+    w.cfg.rounds = 3;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    for (size_t i = 0; i < WORLD_N; i += 91) {
+        double v = (double)((float)(i % 7) * 0.1f);
+        for (int r = 0; r < 3; r++)
+            v += 0.5 * (3 + (double)(i % 3) * 0.01 - (double)lmb_bf16_get(lmb_bf16_of((float)v)));
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], v, 1e-5);
+    }
+    ck_assert_uint_lt(w.reports[2].bytes_out, 4 * (2 * WORLD_N + 4000));
+    world_close(&w);
+    lmb_config_destroy(yaml);
 }
 END_TEST
 
@@ -460,7 +490,7 @@ START_TEST(refusals_at_the_start)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(how_clients_fare_one_by_one); add(spreads); add(a_round_is_refined); add(frozen_segments_stay);
+LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(how_clients_fare_one_by_one); add(spreads); add(the_model_travels_as_bf16); add(a_round_is_refined); add(frozen_segments_stay);
               add(a_killed_server_arrives_at_the_same_bits); add(a_federation_that_does_harm_gives_back_its_start);
               add(too_few_updates_abandon_the_round);
               add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)

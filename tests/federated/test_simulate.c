@@ -251,6 +251,27 @@ START_TEST(what_is_left_out_comes_later)
 }
 END_TEST
 
+/* Steps far below the precision of what clients are given still add up. */
+START_TEST(small_steps_add_up_when_the_model_travels_as_bf16)
+{
+    set_up("{rounds: 40, target: 3, minimum: 2, download: bf16}");
+    s.train = steady;
+    s.c.checkpoint_s = 100;
+    s.clients = 3;
+    job.evaluate = NULL;
+    for (int i = 0; i < N; i++)
+        initial[i] = 100; /* bf16 knows 100 and 100.5 */
+    ck_ok(run());
+    ck_assert_float_eq_tol(model[1], 100 + 40 * 0.00625f, 1e-3f);
+    ck_assert_float_eq(model[2], 100);
+    tear_down();
+    set_up("{rounds: 1, target: 3, minimum: 2, download: int8}");
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "which is for changes"));
+    tear_down();
+}
+END_TEST
+
 static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m, lmb_error *e)
 {
     float one[N];
@@ -328,4 +349,4 @@ START_TEST(private_simulations)
 END_TEST
 
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(stopped_and_gone_on_is_the_same_run);
-              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(a_round_is_refined); add(private_simulations);)
+              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16); add(private_simulations);)
