@@ -31,6 +31,21 @@ for aggregator in fedavg fedyogi median scaffold; do
         [ "$(model "$aggregator-$ranks" $ranks --set federation.server.aggregator=$aggregator)" = "$one" ] || fail "$aggregator: other bits on $ranks ranks"
     done
 done
+# What clients remember, what they keep, who teaches and how uneven they are: the same on any number of ranks.
+several() {
+    name=$1; shift
+    one=$(model "$name-1" 1 "$@") || fail "$name on one rank"
+    [ "$(model "$name-3" 3 "$@")" = "$one" ] || fail "$name: other bits on 3 ranks"
+}
+several topk --set "federation.server.codec={name: topk, share: 0.05}"
+several fedbn --set federation.local.keep=batch_norm --set federation.local.validation=0.2 --set federation.local.personal.head=2
+grep -q '"each_client_valid_accuracy_worst_tenth": 0' "$dir/fedbn-3/simulation/history.jsonl" || fail "no word of the worst clients"
+grep -q '"each_client_personal_accuracy_median": 0' "$dir/fedbn-3/simulation/history.jsonl" || fail "no word of heads of their own"
+several feddf --set "federation.distill={samples: 40, train: {epochs: 2, batch: 20, lr: 0.01}}" --set federation.server.download=bf16
+several iid --set federation.server.rounds=2 --set federation.partition=iid
+several quantity --set federation.server.rounds=2 --set federation.partition=quantity
+several shards --set federation.server.rounds=2 --set federation.partition=shards
+
 grep -q '^{"round": 6, "committed": true' "$dir/median-4/simulation/history.jsonl" || fail "no history"
 
 one=$(sha256sum <"$dir/fedavg-1/simulation/model.onnx")
@@ -44,24 +59,29 @@ done
 [ "$(grep -c '"round"' "$dir/killed/simulation/history.jsonl")" = 7 ] || fail "a history with other than 7 lines"
 [ "$(model killed 1 --fresh)" = "$one" ] || fail "--fresh: other bits"
 
-# The same four clients over the network.
-all="--set federation.clients=4 --set federation.server.target=4 --set federation.server.rounds=3 --set federation.simulate.dropout=0"
-# shellcheck disable=SC2086 # several options
-one=$(model four 1 $all) || fail "four simulated clients"
-real="$dir/s.yaml --set run=$dir/real $all"
-# shellcheck disable=SC2086
-"$limbeck" serve $real >"$dir/serve.out" 2>"$dir/log" &
-server=$!
-for _ in $(seq 200); do grep -q listening "$dir/serve.out" && break; sleep 0.05; done
-port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$dir/serve.out")
-for i in 0 1 2 3; do
+# The same four clients over the network, then with more that can be asked of them.
+real_one() {
+    all="$1 --set federation.clients=4 --set federation.server.target=4 --set federation.server.rounds=3 --set federation.simulate.dropout=0"
+    # shellcheck disable=SC2086 # several options
+    one=$(model four 1 $all) || fail "four simulated clients"
+    real="$dir/s.yaml --set run=$dir/real $all"
     # shellcheck disable=SC2086
-    "$limbeck" join $real --set federation.client.give_up_s=60 --data-slice $i/4 --invite "$("$limbeck" federation invite $real --port "$port")" \
-        >"$dir/join-$i.log" 2>&1 &
-done
-wait $server || fail "the server"
-wait
-[ "$(sha256sum <"$dir/real/federation/model.onnx")" = "$one" ] || fail "the simulation and the real federation differ"
+    "$limbeck" serve $real >"$dir/serve.out" 2>"$dir/log" &
+    server=$!
+    for _ in $(seq 200); do grep -q listening "$dir/serve.out" && break; sleep 0.05; done
+    port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$dir/serve.out")
+    for i in 0 1 2 3; do
+        # shellcheck disable=SC2086
+        "$limbeck" join $real --set federation.client.give_up_s=60 --data-slice $i/4 --invite "$("$limbeck" federation invite $real --port "$port")" \
+            >"$dir/join-$i.log" 2>&1 &
+    done
+    wait $server || fail "the server"
+    wait
+    [ "$(sha256sum <"$dir/real/federation/model.onnx")" = "$one" ] || fail "the simulation and the real federation differ"
+}
+real_one ""
+rm -rf "$dir/real" "$dir/four"
+real_one "--set federation.server.codec=topk --set federation.server.download=bf16 --set federation.local.validation=0.2 --set federation.distill.samples=40"
 
 "$limbeck" simulate "$dir/s.yaml" --set federation.server.minimum=50 --set federation.server.target=60 >/dev/null 2>"$dir/log" && fail "an impossible minimum"
 grep -q "no round could ever succeed" "$dir/log" || fail "the sentence about minimum"
