@@ -1,5 +1,5 @@
 /* distill/ensemble.c - see ensemble.h. */
-#include "distill/ensemble.h"
+#include "distill/ensemble_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,14 +9,6 @@
 #include "train/predictor.h"
 
 enum { BATCH = 100 };
-
-struct lmb_ensemble {
-    const lmb_dataset *samples;
-    lmb_dataset plain; /* the same without labels */
-    int classes, members;
-    double *sum;       /* [samples, classes] of the members' logits */
-    float *answer;     /* [samples, classes] of one                 */
-};
 
 static lmb_status read_plain(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
 {

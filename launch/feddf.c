@@ -1,12 +1,17 @@
 /* launch/feddf.c - see feddf.h. */
 #include "launch/feddf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/base/file.h"
 
 const lmb_field lmb_feddf_fields[] = {
     LMB_TREE(lmb_feddf, data, "samples whose labels are not looked at: a data set; absent: the server's training part, else validation"),
     LMB_INT(lmb_feddf, samples, 0, 0, 1e9, "samples", "of them, the first; 0: all"),
+    LMB_TEXT(lmb_feddf, exchange, "", "folder where federations of other architectures, with the same samples, leave their clients' answers"),
+    LMB_TEXT(lmb_feddf, name, "federation", "of this one there"),
     LMB_REAL(lmb_feddf, temperature, 1, 0.05, 100, "", "softens the predictions of clients and student"),
     LMB_SECTION(lmb_feddf, train, lmb_train_fields, "the student's training in each round"), LMB_FIELD_END
 };
@@ -15,7 +20,12 @@ lmb_status lmb_feddf_check(const lmb_tree *section, lmb_error *err)
 {
     lmb_feddf f;
 
-    return section ? lmb_fields_bind(lmb_feddf_fields, section, &f, err) : LMB_OK;
+    if (!section)
+        return LMB_OK;
+    LMB_TRY(lmb_fields_bind(lmb_feddf_fields, section, &f, err));
+    if (!*f.name || strchr(f.name, '/'))
+        return lmb_tree_fail(section, err, LMB_E_ARG, "federation.distill.name is '%.60s'; it must be a file's name", f.name);
+    return LMB_OK;
 }
 
 static lmb_status open_samples(lmb_feddf *f, const lmb_job *j, const lmb_dataset **out, lmb_error *err)
@@ -44,6 +54,7 @@ lmb_status lmb_feddf_open(const lmb_tree *section, const lmb_job *j, size_t n, l
     *out = f;
     if (!f)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for federation.distill");
+    LMB_TRY(lmb_feddf_check(section, err));
     LMB_TRY(lmb_fields_bind(lmb_feddf_fields, section, f, err));
     LMB_TRY(open_samples(f, j, &samples, err));
     f->member = malloc((n + 1) * sizeof *f->member);
@@ -63,6 +74,20 @@ void lmb_feddf_close(lmb_feddf *f)
     free(f);
 }
 
+/* Answers of other federations' clients count like those of one's own. */
+static lmb_status exchange(const lmb_feddf *f, lmb_error *err)
+{
+    char name[200], path[4096];
+
+    if (!*f->exchange)
+        return LMB_OK;
+    snprintf(name, sizeof name, "%.180s%s", f->name, LMB_ENSEMBLE_FILE);
+    LMB_TRY(lmb_file_make_dirs(f->exchange, err));
+    LMB_TRY(lmb_path_join(path, sizeof path, f->exchange, name, err));
+    LMB_TRY(lmb_ensemble_leave(f->ensemble, path, err));
+    return lmb_ensemble_join(f->ensemble, f->exchange, name, err);
+}
+
 lmb_status lmb_feddf_round(lmb_feddf *f, uint64_t round, lmb_graph *graph, const lmb_state_layout *l, const float *before,
                            const lmb_updates *u, float *model, lmb_error *err)
 {
@@ -76,6 +101,7 @@ lmb_status lmb_feddf_round(lmb_feddf *f, uint64_t round, lmb_graph *graph, const
             f->member[k] += before[k];
         LMB_TRY(lmb_ensemble_add(f->ensemble, graph, f->member, err));
     }
+    LMB_TRY(exchange(f, err));
     LMB_TRY(lmb_state_to_graph(l, model, graph, err));
     return lmb_ensemble_teach(f->ensemble, &c, f->temperature, graph, model, &f->loss, err);
 }

@@ -1,5 +1,8 @@
 /* launch/feddf.h - `federation.distill`: after each round the server has the clients' models teach the averaged one, on samples
- * without labels (distill/ensemble.h). The members are made from the round's updates one at a time. */
+ * without labels (distill/ensemble.h). The members are made from the round's updates one at a time.
+ *
+ * Federations of other architectures teach along: each leaves its members' answers in the folder `exchange`, under its `name`, and
+ * takes along what others have left there last. Nobody waits for anybody. */
 #ifndef LMB_LAUNCH_FEDDF_H
 #define LMB_LAUNCH_FEDDF_H
 
@@ -11,6 +14,7 @@ typedef struct lmb_feddf {
     lmb_train_config train;
     double temperature;
     const lmb_tree *data; /* another data set; NULL: the server's own samples */
+    const char *exchange, *name;
     int64_t samples;
     lmb_dataset *opened, *view; /* owned, or NULL */
     lmb_ensemble *ensemble;

@@ -2,8 +2,10 @@
 #include "distill/ensemble.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/config.h"
 #include "core/graph/state.h"
@@ -124,6 +126,56 @@ START_TEST(specialists_of_two_architectures_teach_a_student)
 }
 END_TEST
 
+/* Two ensembles that exchange what their members said are one of both. */
+START_TEST(answers_travel_in_files)
+{
+    lmb_dataset all = { .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one }, fewer = all;
+    lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}"), *b = build("{name: mlp, hidden: [24, 8], mean: 0, scale: 1}");
+    lmb_state_layout *l;
+    lmb_train_config c;
+    lmb_config *yaml;
+    lmb_ensemble *one, *two, *less;
+    char dir[] = "/tmp/limbeck-ensemble-XXXXXX", path[64], command[80];
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/b.logits", dir);
+    configure(&c, 2, &yaml);
+    ck_ok(lmb_state_layout_create(a, &l, &err));
+    float *whole = malloc(l->count * sizeof *whole), *apart = malloc(l->count * sizeof *whole);
+    ck_ok(lmb_ensemble_create(&all, CLASSES, &one, &err));
+    ck_ok(lmb_ensemble_create(&all, CLASSES, &two, &err));
+    ck_ok(lmb_ensemble_add(one, a, NULL, &err));
+    ck_ok(lmb_ensemble_add(one, b, NULL, &err));
+    ck_ok(lmb_ensemble_teach(one, &c, 1, a, whole, NULL, &err));
+    lmb_ensemble_begin(one);
+    ck_ok(lmb_ensemble_add(one, a, NULL, &err));
+    ck_ok(lmb_ensemble_add(two, b, NULL, &err));
+    ck_ok(lmb_ensemble_leave(two, path, &err));
+    ck_ok(lmb_ensemble_join(one, dir, NULL, &err));
+    ck_ok(lmb_ensemble_join(one, dir, "b.logits", &err)); /* its own: not twice */
+    ck_ok(lmb_ensemble_teach(one, &c, 1, a, apart, NULL, &err));
+    ck_assert_mem_eq(whole, apart, l->count * sizeof *whole);
+    fewer.n = SAMPLES - 1;
+    ck_ok(lmb_ensemble_create(&fewer, CLASSES, &less, &err));
+    ck_assert_int_ne(lmb_ensemble_join(less, dir, NULL, &err), LMB_OK);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(truncate(path, 100), 0);
+    ck_assert_int_eq(lmb_ensemble_join(two, dir, NULL, &err), LMB_E_FORMAT);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    ck_assert_int_eq(system(command), 0);
+    free(whole);
+    free(apart);
+    lmb_ensemble_destroy(one);
+    lmb_ensemble_destroy(two);
+    lmb_ensemble_destroy(less);
+    lmb_config_destroy(yaml);
+    lmb_state_layout_destroy(l);
+    lmb_graph_destroy(a);
+    lmb_graph_destroy(b);
+}
+END_TEST
+
 START_TEST(those_who_do_not_fit_are_no_members)
 {
     lmb_dataset all = { .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one };
@@ -149,4 +201,4 @@ START_TEST(those_who_do_not_fit_are_no_members)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/ensemble", add(specialists_of_two_architectures_teach_a_student); add(those_who_do_not_fit_are_no_members);)
+LMB_TEST_MAIN("distill/ensemble", add(specialists_of_two_architectures_teach_a_student); add(answers_travel_in_files); add(those_who_do_not_fit_are_no_members);)
