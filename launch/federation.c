@@ -18,6 +18,7 @@ const lmb_field lmb_federation_fields[] = {
     LMB_SECTION(lmb_federation_config, client, lmb_client_fields, "what a client puts up with"),
     LMB_TREE(lmb_federation_config, local, "how clients train: train, distill, decay, calibrate"),
     LMB_TREE(lmb_federation_config, distill, "after each round clients' models teach the averaged one: data, samples, temperature, train"),
+    LMB_TREE(lmb_federation_config, groups, "of `limbeck simulate`: clients with other models than `model`, a list of {clients, model}"),
     LMB_TREE(lmb_federation_config, simulate, "of `limbeck simulate`: dropout, evaluate_every, checkpoint_s"), LMB_FIELD_END
 };
 

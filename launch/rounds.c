@@ -94,7 +94,13 @@ static void on_round(void *ctx, const lmb_round_report *r)
     const lmb_rounds *s = ctx;
     lmb_str line = LMB_STR_INIT;
 
-    print_round(r);
+    lmb_round_report shown = *r;
+
+    if (s->total)
+        shown.rounds = s->total;
+    if (s->group)
+        fprintf(stderr, "%s: ", s->group);
+    print_round(&shown);
     lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu", (unsigned long long)r->round,
                  r->committed ? "true" : "false", (unsigned long long)r->updates);
     add_figures(&line, "", &r->metrics);

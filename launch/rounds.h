@@ -22,6 +22,8 @@ typedef struct lmb_rounds {
     const lmb_term *term;    /* what the aggregator asks of clients; NULL: nothing */
     size_t n;                /* layout->count and the term's numbers */
     const lmb_dataset *test; /* also scored in each round, for curves only; NULL: not    */
+    const char *group;       /* named in every line; NULL: not */
+    uint64_t total;          /* rounds in all, where they are asked for one by one; 0: the report knows */
     char history[LMB_STAGE_PATH], leave[LMB_STAGE_PATH];
     lmb_server_job server;   /* filled in, but for its log */
 } lmb_rounds;

@@ -42,6 +42,17 @@ several fedbn --set federation.local.keep=batch_norm --set federation.local.vali
 grep -q '"each_client_valid_accuracy_worst_tenth": 0' "$dir/fedbn-3/simulation/history.jsonl" || fail "no word of the worst clients"
 grep -q '"each_client_personal_accuracy_median": 0' "$dir/fedbn-3/simulation/history.jsonl" || fail "no word of heads of their own"
 several feddf --set "federation.distill={samples: 40, train: {epochs: 2, batch: 20, lr: 0.01}}" --set federation.server.download=bf16
+groups="federation.groups=[{clients: 5, model: {name: mlp, hidden: [12], mean: 100, scale: 0.02}}]"
+teach="federation.distill={samples: 40, train: {epochs: 2, batch: 20, lr: 0.01}}"
+several groups --set "$groups" --set "$teach"
+[ -s "$dir/groups-3/simulation-1/model.onnx" ] || fail "no model of the second group"
+for wait in 0.1 0.2 0.3; do
+    timeout -s KILL $wait "$limbeck" simulate "$dir/s.yaml" --set "run=$dir/killed-g" --set "$groups" --set "$teach" >/dev/null 2>&1
+done
+[ "$(model killed-g 1 --set "$groups" --set "$teach")" = "$one" ] || fail "groups, killed and gone on: other bits"
+cmp -s "$dir/killed-g/simulation-1/model.onnx" "$dir/groups-1/simulation-1/model.onnx" || fail "the second group, killed and gone on: other bits"
+"$limbeck" simulate "$dir/s.yaml" --set "$groups" --set "run=$dir/none" >/dev/null 2>"$dir/log" && fail "groups that do not teach each other"
+grep -q "add that section" "$dir/log" || fail "the sentence about groups"
 several iid --set federation.server.rounds=2 --set federation.partition=iid
 several quantity --set federation.server.rounds=2 --set federation.partition=quantity
 several shards --set federation.server.rounds=2 --set federation.partition=shards
