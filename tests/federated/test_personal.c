@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/config.h"
+#include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "federated/local.h"
@@ -197,6 +198,41 @@ START_TEST(held_out_samples_and_a_head)
 }
 END_TEST
 
+/* The plans of a head are compiled once; another round's numbers below it, and another client's samples, are what it is trained on. */
+START_TEST(a_head_is_of_the_round_it_is_trained_in)
+{
+    static const char text[] = "{validation: 0.2, personal: {head: 5, lr: 0.2}, " TRAIN "}";
+    lmb_local *used, *anew;
+    lmb_figures f, g;
+    float *delta;
+    lmb_hash left[2];
+
+    set_up();
+    delta = calloc(layout->count, sizeof *delta);
+    ck_ok(lmb_local_create(&used, &err));
+    ck_ok(lmb_local_create(&anew, &err));
+    ck_ok(train(used, text, 1, delta, NULL));
+    for (size_t i = 0; i < layout->count; i++)
+        sent[i] += delta[i] + 0.01f * (float)(i % 5);
+    gain = 0.5f;
+    for (int k = 0; k < 2; k++) {
+        size_t bytes;
+        void *file;
+        ck_ok(train(k ? anew : used, text, 2, delta, k ? &g : &f));
+        ck_ok(lmb_local_own(k ? anew : used, own, &err));
+        ck_ok(lmb_file_read(own, 1 << 20, &file, &bytes, &err));
+        left[k] = lmb_hash_of(file, bytes);
+        free(file);
+    }
+    ck_assert_double_eq(figure(&f, "personal_accuracy"), figure(&g, "personal_accuracy"));
+    ck_assert_mem_eq(&left[0], &left[1], sizeof left[0]);
+    lmb_local_destroy(used);
+    lmb_local_destroy(anew);
+    free(delta);
+    tear_down();
+}
+END_TEST
+
 START_TEST(settings_that_can_not_be)
 {
     static const struct { const char *text, *says; } cases[] = {
@@ -216,4 +252,4 @@ START_TEST(settings_that_can_not_be)
 END_TEST
 
 LMB_TEST_MAIN("federated/personal", add(what_is_kept_is_not_sent_and_comes_back); add(patterns_name_numbers);
-              add(held_out_samples_and_a_head); add(settings_that_can_not_be);)
+              add(held_out_samples_and_a_head); add(a_head_is_of_the_round_it_is_trained_in); add(settings_that_can_not_be);)
