@@ -344,6 +344,7 @@ void lmb_server_destroy(lmb_server *s)
     free(s->model);
     free(s->delta);
     free(s->encoded);
+    lmbi_fares_free(s);
     free(s->before);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)

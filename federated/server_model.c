@@ -8,15 +8,13 @@
 
 #include "federated/server_parts.h"
 
+/* Nobody may be on the way to get the model before, as its bytes go. */
 lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err)
 {
     blob *b = &s->blobs[BLOB_MODEL];
     uint8_t *encoded;
     size_t bytes;
 
-    for (peer *p = s->peers; p; p = p->next)
-        if (p->sending == b)
-            p->sending = NULL; /* of the model before */
     if (lmb_codec_plain(&s->download)) {
         *b = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
         return LMB_OK;

@@ -25,7 +25,6 @@ typedef struct member {
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
     lmb_upload upload;
-    double fare[LMB_FARES]; /* what its update has told, once it is delivered */
     struct member *next;
 } member;
 
@@ -58,6 +57,9 @@ typedef struct peer {
 
 typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_FAREWELL } server_phase;
 
+/* What the clients of a round have told. */
+typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
+
 struct lmb_server {
     lmb_server_config cfg;
     lmb_server_job job;
@@ -88,6 +90,7 @@ struct lmb_server {
     server_phase phase;
     double phase_since;
     lmb_round_report report;
+    lmbi_fares fare[LMB_FARES];
     double metric_weight[LMB_METRICS_MAX]; /* examples behind each row of report.clients, while it is a sum */
     lmb_status outcome; /* why the loop ended, when it was an error */
     lmb_error error;
@@ -117,8 +120,11 @@ lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 /* server_model.c: s->state.model is what clients are to train; what they are given of it, out[n]. */
 LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_given(const lmb_server *s, float *out, lmb_error *err);
-/* server_spread.c: s->report.fare of those who have delivered. */
-LMB_MUST_CHECK lmb_status lmbi_round_spread(lmb_server *s, lmb_error *err);
+/* server_spread.c: how the clients of a round fare; at the end s->report.fare. */
+void lmbi_fares_begin(lmb_server *s);
+void lmbi_fares_add(lmb_server *s, const lmb_figures *told);
+void lmbi_fares_end(lmb_server *s);
+void lmbi_fares_free(lmb_server *s);
 /* Its upload is complete: check it and give it to the aggregator, or keep it until all are there, or both. */
 LMB_MUST_CHECK lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *err);
 /* s->model by the job's `refine`. */

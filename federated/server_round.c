@@ -109,6 +109,7 @@ static void start_round(lmb_server *s)
     s->report = (lmb_round_report){ .round = s->state.round + 1, .rounds = (uint64_t)s->cfg.rounds, .bytes_in = in,
                                     .bytes_out = out };
     memset(s->metric_weight, 0, sizeof s->metric_weight);
+    lmbi_fares_begin(s);
     s->aggregator->begin(s->sum);
     s->within = 0;
     if (select_members(s, &err) != LMB_OK) {
@@ -195,10 +196,10 @@ static void deliver(lmb_server *s, member *m)
         s->report.examples += head.examples;
         s->report.payload += head.blob.bytes;
         s->report.plain += head.n * sizeof(float);
-        if (s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
-            head.metrics.n = 0;
-        average_metrics(s, &head);
-        lmb_fares_of(&head.metrics, m->fare);
+        if (!s->privacy.on) { /* nothing is known of a private federation's clients but the noisy sum */
+            average_metrics(s, &head);
+            lmbi_fares_add(s, &head.metrics);
+        }
         s->within += head.within == 1;
         note_to(m, LMB_MSG_ACCEPTED, s->report.round, "");
         look_soon(s);
@@ -333,7 +334,7 @@ static void finish_round(lmb_server *s)
 {
     lmb_round_report *r = &s->report;
     lmb_error err = LMB_ERROR_INIT;
-    lmb_status st = lmbi_round_spread(s, &err);
+    lmb_status st = LMB_OK;
 
     for (peer *p = s->peers; p; p = p->next)
         p->sending = NULL; /* the model is about to change */
@@ -342,7 +343,8 @@ static void finish_round(lmb_server *s)
     for (uint32_t k = 0; k < r->clients.n; k++)
         r->clients.row[k].value /= s->metric_weight[k];
     r->committed = r->updates >= (uint64_t)s->cfg.minimum;
-    if (r->committed && st == LMB_OK) {
+    lmbi_fares_end(s);
+    if (r->committed) {
         st = apply(s, &err);
         if (st == LMB_OK)
             st = evaluate(s, &err);

@@ -1,25 +1,43 @@
-/* federated/server_spread.c - what the clients of a round have told of how they fare, when it ends. */
+/* federated/server_spread.c - what the clients of a round have told of how they fare, until it ends. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "federated/server_parts.h"
 
-lmb_status lmbi_round_spread(lmb_server *s, lmb_error *err)
+void lmbi_fares_begin(lmb_server *s)
 {
-    size_t all = 0, n;
+    for (int k = 0; k < LMB_FARES; k++)
+        s->fare[k].n = 0;
+}
 
-    for (const member *m = s->members; m; m = m->next)
-        all++;
-    double *v = malloc((all + 1) * sizeof *v);
-    if (!v)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what %zu clients have told", all);
+void lmbi_fares_add(lmb_server *s, const lmb_figures *told)
+{
+    double fare[LMB_FARES];
+
+    lmb_fares_of(told, fare);
     for (int k = 0; k < LMB_FARES; k++) {
-        n = 0;
-        for (const member *m = s->members; m; m = m->next)
-            if (m->status == MEMBER_DELIVERED && !isnan(m->fare[k]))
-                v[n++] = m->fare[k];
-        s->report.fare[k] = lmb_spread_of(v, n);
+        lmbi_fares *f = &s->fare[k];
+        if (isnan(fare[k]))
+            continue;
+        if (f->n == f->cap) {
+            double *more = realloc(f->v, (f->cap ? 2 * f->cap : 64) * sizeof *more);
+            if (!more)
+                continue; /* a figure less; the round does not depend on it */
+            f->v = more;
+            f->cap = f->cap ? 2 * f->cap : 64;
+        }
+        f->v[f->n++] = fare[k];
     }
-    free(v);
-    return LMB_OK;
+}
+
+void lmbi_fares_end(lmb_server *s)
+{
+    for (int k = 0; k < LMB_FARES; k++)
+        s->report.fare[k] = lmb_spread_of(s->fare[k].v, s->fare[k].n);
+}
+
+void lmbi_fares_free(lmb_server *s)
+{
+    for (int k = 0; k < LMB_FARES; k++)
+        free(s->fare[k].v);
 }
