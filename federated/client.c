@@ -59,6 +59,7 @@ lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err)
     LMB_TRY(lmb_invite_format(&plain, text, err));
     LMB_TRY(lmb_file_write(path, text, strlen(text), err));
     c->enrolled = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_REMEMBERED);
     return LMB_OK;
 }
 
@@ -128,6 +129,8 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
     else if (pipe2(c->wake, O_NONBLOCK | O_CLOEXEC) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "cannot make a pipe: %s", strerror(errno));
     else
+        st = lmb_crash_open(&c->crash, err);
+    if (st == LMB_OK)
         st = identify(c, invite, err);
     if (st != LMB_OK) {
         lmb_client_destroy(c);
@@ -166,7 +169,7 @@ void lmb_client_stop(lmb_client *c)
 static lmb_status converse(lmb_client *c, lmb_error *err)
 {
     lmb_status st = lmbi_link_open(c, err);
-    while (st == LMB_OK && !c->finished && !atomic_load(&c->stop))
+    while (st == LMB_OK && !c->finished && c->later <= 0 && !atomic_load(&c->stop))
         st = lmbi_link_turn(c, 1, err);
     if (st == LMB_OK && c->channel)
         lmb_channel_close(c->channel);
@@ -194,8 +197,12 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
     while (!c->finished && !atomic_load(&c->stop)) {
         lmb_error e = LMB_ERROR_INIT;
         lmb_status st = converse(c, &e);
-        if (st == LMB_OK)
+        if (st == LMB_OK) {
+            lmbi_link_pause(c, c->later * (0.75 + randombytes_uniform(1000) / 2000.0)); /* others were told the same */
+            c->later = 0;
+            since = lmb_seconds();
             continue;
+        }
         if (c->heard) {
             since = lmb_seconds();
             pause = 0.25;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "federated/client.h"
+#include "federated/crash.h"
 #include "federated/messages.h"
 
 /* A blob on its way in, or whole. Kept over lost connections and from round to round. */
@@ -36,6 +37,8 @@ struct lmb_client {
     double last_alive;
 
     bool has_task, finished;
+    double later;    /* seconds: the server has no work now, hang up and come back; 0: it did not say so */
+    lmb_crash crash;
     lmb_task_message task;
     download in[DOWNLOADS];
     int fetching; /* index into `in`, -1: none */

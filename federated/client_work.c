@@ -119,6 +119,7 @@ static void collect_training(lmb_client *c)
         return;
     }
     c->has_result = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_TRAINED);
     if (c->result_status == LMB_OK) {
         c->result_id.bytes = c->payload_bytes;
         c->result_id.hash = lmb_hash_of(c->payload, c->payload_bytes);
@@ -210,6 +211,7 @@ static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_FORMAT, "what the server sent does not have the hash it announced");
     }
     d->complete = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_FETCHED);
     return LMB_OK;
 }
 
@@ -228,6 +230,7 @@ static lmb_status offer(lmb_client *c, lmb_error *err)
     lmb_round_note note = { .round = c->work.round };
     snprintf(u.codec, sizeof u.codec, "%s", c->work.codec);
     c->uploading = false;
+    c->sent = 0;
     c->has_task = false; /* until the server answers */
     if (c->result_status == LMB_OK)
         return lmb_message_send(c->channel, LMB_MSG_UPDATE, &u, err);
@@ -275,8 +278,42 @@ static lmb_status take_task(lmb_client *c, const lmb_record *r, lmb_error *err)
     c->has_task = true;
     c->fetching = -1;
     c->uploading = false;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_TASK);
     if (c->training && !same_work(&c->work, &t))
         atomic_store(&c->cancelled, true);
+    return LMB_OK;
+}
+
+/* The result of a task that is void is wanted by nobody. */
+static void end_work(lmb_client *c, uint64_t round, bool unsent)
+{
+    if (round != c->task.round)
+        return;
+    c->has_task = c->uploading = false;
+    c->fetching = -1;
+    if (unsent && !c->training && c->has_result)
+        lmbi_update_unsent(c, round);
+    if (c->training)
+        atomic_store(&c->cancelled, true);
+    else
+        drop_result(c);
+}
+
+/* Nothing to do: the task is void, or there was none. */
+static lmb_status take_later(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    lmb_later l;
+
+    LMB_TRY(lmb_message_read(r, &l, err));
+    if (!(l.seconds >= 0 && l.seconds <= LMB_LATER_MOST))
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server says to come back in %g s; it must be 0 to %g", l.seconds, LMB_LATER_MOST);
+    if (l.seconds > 0)
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "%s; back in about %.3g s", l.sentence, l.seconds);
+    else
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": %s", l.round, l.sentence);
+    if (l.round)
+        end_work(c, l.round, true);
+    c->later = l.seconds;
     return LMB_OK;
 }
 
@@ -288,16 +325,7 @@ static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *not
     else
         lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s",
                    note->round, note->sentence);
-    if (note->round != c->task.round)
-        return;
-    c->has_task = c->uploading = false;
-    c->fetching = -1;
-    if (type == LMB_MSG_REFUSED && !c->training && c->has_result)
-        lmbi_update_unsent(c, note->round);
-    if (c->training)
-        atomic_store(&c->cancelled, true);
-    else
-        drop_result(c);
+    end_work(c, note->round, type == LMB_MSG_REFUSED);
 }
 
 lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
@@ -316,8 +344,9 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     case LMB_MSG_TASK: return take_task(c, r, err);
     case LMB_MSG_CHUNK: return take_chunk(c, r, err);
     case LMB_MSG_HAVE: return take_have(c, r, err);
-    case LMB_MSG_ACCEPTED:
+    case LMB_MSG_ACCEPTED: lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_ACCEPTED); /* fall through */
     case LMB_MSG_REFUSED: take_verdict(c, r->type, &note); return LMB_OK;
+    case LMB_MSG_LATER: return take_later(c, r, err);
     case LMB_MSG_DONE:
         lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the federation has ended after %" PRIu64 " rounds: %s",
                    note.round, note.sentence);

@@ -121,8 +121,9 @@ static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const lm
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
     LMB_TRY(finish_write(j, q, err));
-    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, sign, name, last_time, state) VALUES (?, ?, ?, 0, ?)", &q,
-                    err));
+    /* OR IGNORE would use up a number each time, and what depends on numbers could not be repeated. */
+    LMB_TRY(prepare(j, "INSERT INTO clients (public, sign, name, last_time, state) SELECT ?1, ?2, ?3, 0, ?4"
+                       " WHERE NOT EXISTS (SELECT 1 FROM clients WHERE public = ?1)", &q, err));
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, c->sign, sizeof c->sign, SQLITE_STATIC);
     sqlite3_bind_text(q, 3, c->name, -1, SQLITE_STATIC);

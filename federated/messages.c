@@ -57,6 +57,12 @@ const lmb_wire_field lmb_note_rows[] = {
     LMB_WIRE(lmb_round_note, sentence, TEXT, LMB_FED_SENTENCE),
     LMB_WIRE_LAST,
 };
+const lmb_wire_field lmb_later_rows[] = {
+    LMB_WIRE(lmb_later, round, U64, 0),
+    LMB_WIRE(lmb_later, seconds, REAL, 0),
+    LMB_WIRE(lmb_later, sentence, TEXT, LMB_FED_SENTENCE),
+    LMB_WIRE_LAST,
+};
 
 static const struct {
     const char *name;
@@ -67,6 +73,7 @@ static const struct {
     [LMB_MSG_UPDATE] = { "UPDATE", lmb_update_rows },  [LMB_MSG_HAVE] = { "HAVE", lmb_want_rows },
     [LMB_MSG_ACCEPTED] = { "ACCEPTED", lmb_note_rows }, [LMB_MSG_REFUSED] = { "REFUSED", lmb_note_rows },
     [LMB_MSG_FAILED] = { "FAILED", lmb_note_rows },    [LMB_MSG_DONE] = { "DONE", lmb_note_rows },
+    [LMB_MSG_LATER] = { "LATER", lmb_later_rows },
 };
 
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name)

@@ -13,7 +13,11 @@
  *    CHUNK ...                     ->
  *                                  <-      ACCEPTED, or REFUSED with a sentence
  *    FAILED   a sentence           ->                it could not train
+ *                                  <-      LATER     no work for now, or none any more in this round: come back in s seconds
  *                                  <-      DONE      the federation has ended
+ *
+ * A round's number on the wire is that of a *turn*: the round's own, or, from an asynchronous server, one that no two tasks
+ * share. LATER takes a turn's task away without blame; a client that is to come back hangs up.
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
@@ -46,7 +50,8 @@ typedef enum {
     LMB_MSG_ACCEPTED = 8,
     LMB_MSG_REFUSED = 9,
     LMB_MSG_FAILED = 10,
-    LMB_MSG_DONE = 11
+    LMB_MSG_DONE = 11,
+    LMB_MSG_LATER = 14
 } lmb_message_type;
 
 typedef struct lmb_blob_id {
@@ -97,8 +102,15 @@ typedef struct lmb_round_note { /* ACCEPTED (no sentence), REFUSED, FAILED, DONE
     char sentence[LMB_FED_SENTENCE];
 } lmb_round_note;
 
+typedef struct lmb_later {
+    uint64_t round;  /* whose task is void; 0: none, its result is wanted then */
+    double seconds;  /* 0: stay */
+    char sentence[LMB_FED_SENTENCE];
+} lmb_later;
+#define LMB_LATER_MOST 86400.0 /* seconds */
+
 extern const lmb_wire_field lmb_hello_rows[], lmb_task_rows[], lmb_want_rows[], lmb_alive_rows[], lmb_update_rows[],
-    lmb_note_rows[];
+    lmb_note_rows[], lmb_later_rows[];
 
 /* Rows and name of a message; NULL for CHUNK and for numbers that are no message. */
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name);

@@ -1,4 +1,5 @@
-/* federated/server_parts.h - what the files of the server share: server.c (life), server_round.c (rounds),
+/* federated/server_parts.h - what the files of the server share: server.c (life), server_round.c (rounds), server_select.c (who
+ * takes part), server_update.c (what they send), server_async.c (versions instead of rounds), server_end.c (farewells),
  * server_peer.c (connections). Not for others.
  *
  * A *peer* is a connection; a *member* is an enrolled client this process has seen, connected or not. What a round
@@ -7,9 +8,11 @@
 #ifndef LMB_FEDERATED_SERVER_PARTS_H
 #define LMB_FEDERATED_SERVER_PARTS_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "federated/members.h"
+#include "federated/select.h"
 #include "federated/server.h"
 #include "federated/upload.h"
 
@@ -22,8 +25,14 @@ typedef struct member {
     struct peer *peer; /* NULL: not connected */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
+    bool paced;        /* it was told to go and come back later, */
+    double due;        /* until then */
+    bool stale;        /* chunks of an upload that was ended may still come */
+    lmb_journal_turn at;   /* what it works on */
+    lmb_journal_known known;
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
+    double asked;      /* when its task was given */
     lmb_upload upload;
     struct member *next;
 } member;
@@ -55,7 +64,8 @@ typedef struct peer {
     struct peer *next, *previous;
 } peer;
 
-typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_FAREWELL } server_phase;
+/* PART: stopped, clients are told to come back. */
+typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_ASYNC, PHASE_FAREWELL, PHASE_PART } server_phase;
 
 /* What the clients of a round have told. */
 typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
@@ -70,10 +80,12 @@ struct lmb_server {
     lmb_codec_spec codec, download;
     uint8_t *encoded; /* the model for clients, where it is encoded */
     lmb_privacy privacy;
-    double share;    /* of the clients, that the round has drawn */
     uint64_t within; /* updates that were not cut at the clip    */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
+    const lmb_selector *selector;
+    void *selector_config;
+    lmb_crash crash;
     float *model, *delta, *before; /* (n); before: what the round's updates are changes of, where the job refines */
     blob blobs[BLOBS];
 
@@ -82,6 +94,11 @@ struct lmb_server {
     uv_timer_t tick;
     uv_async_t wake;
     bool loop_open, stopping;
+    atomic_uint stops;  /* calls of lmb_server_stop */
+    bool draining;      /* no task is given any more */
+    bool warm;          /* async: there were enough clients once */
+    uint64_t expected;  /* clients of an earlier process that were not told of the end */
+    double drain_since, round_seconds; /* the last round's */
     int port, lock; /* lock: descriptor, -1 none */
     peer *peers;
     int n_peers;
@@ -98,24 +115,67 @@ struct lmb_server {
 
 static inline double lmbi_now(const lmb_server *s) { return (double)uv_now(&s->loop) / 1000; }
 
+/* Greatest number of tasks at a time, and of updates that are averaged. */
+size_t lmbi_server_width(const lmb_server *s);
+uint64_t lmbi_server_need(const lmb_server *s);
+static inline bool lmbi_is_async(const lmb_server *s) { return s->cfg.mode == LMB_MODE_ASYNC; }
+
 /* server_peer.c */
 void lmbi_peer_accept(uv_stream_t *listener, int status);
 void lmbi_peer_flush(peer *p);
 void lmbi_peer_close(peer *p);
 /* Tell the peer a last sentence and hang up once it is sent. */
-void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note);
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
+LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err);
+
+/* server_select.c */
+uint64_t lmbi_members_connected(const lmb_server *s);
+/* Are there as many as one wants to choose from, or enough and it took long? */
+bool lmbi_select_ready(const lmb_server *s);
+/* Choose at most `most` of those that are there and idle; journal them, give them tasks. *n of them; SIZE_MAX: nobody, the
+ * privacy budget is spent. */
+LMB_MUST_CHECK lmb_status lmbi_select_ask(lmb_server *s, size_t most, size_t *n, lmb_error *err);
+/* Another task for one that is at work: the model it was to train is gone. */
+LMB_MUST_CHECK lmb_status lmbi_select_again(lmb_server *s, member *m, lmb_error *err);
+/* Those that were at work when an earlier process ended; *n of them. */
+LMB_MUST_CHECK lmb_status lmbi_select_resume(lmb_server *s, size_t *n, lmb_error *err);
+/* Its task is void, without blame; it comes back when there may be work. */
+void lmbi_member_spare(lmb_server *s, member *m, const char *sentence);
+/* With pace_s: those that have nothing to do need not stay. */
+void lmbi_select_pace(lmb_server *s);
+
+/* server_update.c */
+void lmbi_note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence);
+/* `sentence` goes to the log, and to the client when it is connected. */
+void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
+lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t);
+/* It is part of the round: counted, averaged into the report. */
+void lmbi_update_count(lmb_server *s, const lmb_update_message *head);
+/* What it tells about its client, into m->known. */
+void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head);
+void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head);
+/* All bytes are here: absorb, and say so. */
+void lmbi_update_deliver(lmb_server *s, member *m);
+void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
 
 /* server_round.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
 LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
+/* Go on where the journal says that an earlier process was. */
+LMB_MUST_CHECK lmb_status lmbi_round_resume(lmb_server *s, lmb_error *err);
 void lmbi_round_tick(lmb_server *s);
+void lmbi_round_look(lmb_server *s); /* in the next turn of the loop */
+void lmbi_round_enter(lmb_server *s, server_phase phase);
+void lmbi_round_report_begin(lmb_server *s);
+/* Apply, evaluate, commit, report what was absorbed. */
+void lmbi_round_finish(lmb_server *s);
+/* Those at work that are gone or idle for too long are out; true: somebody is still at work. */
+bool lmbi_round_expire(lmb_server *s);
 /* Would a round that draws this share of the clients spend more than the privacy budget? Says so. */
 bool lmbi_round_spent(lmb_server *s, double share);
-/* `sentence` goes to the log, and to the client when it is connected. */
-void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
-/* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
+/* server_all.c: s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
 /* server_model.c: s->state.model is what clients are to train; what they are given of it, out[n]. */
 LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
@@ -130,8 +190,22 @@ LMB_MUST_CHECK lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *e
 /* s->model by the job's `refine`. */
 LMB_MUST_CHECK lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err);
 static inline bool lmbi_round_keeps(const lmb_server *s) { return s->aggregator->needs_all || s->job.refine; }
-void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
-void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
+
+/* server_async.c */
+LMB_MUST_CHECK lmb_status lmbi_async_resume(lmb_server *s, lmb_error *err);
+void lmbi_async_tick(lmb_server *s);
+/* A complete upload. */
+LMB_MUST_CHECK lmb_status lmbi_async_take(lmb_server *s, member *m, lmb_error *err);
+/* Is its model too old? Then it was spared. */
+bool lmbi_async_too_old(lmb_server *s, member *m);
+/* It asks for a model that is gone, or the model has changed while it was sent. */
+void lmbi_async_renew(lmb_server *s, member *m);
+
+/* server_end.c */
+void lmbi_end_farewell(lmb_server *s);
+/* After lmb_server_stop: is it time to part? Then it parts. */
+void lmbi_end_drain(lmb_server *s);
+void lmbi_end_part(lmb_server *s);
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

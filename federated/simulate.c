@@ -241,6 +241,8 @@ static lmb_status open_all(sim *s, lmb_error *err)
     const lmb_server_config *c = s->o->server;
 
     LMB_TRY(lmb_server_check(c, err));
+    if (c->mode == LMB_MODE_ASYNC)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     LMB_TRY(lmb_codec_open(c->download, &s->download, err));
     LMB_TRY(open_privacy(s, err));
