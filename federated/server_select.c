@@ -187,7 +187,7 @@ static void later(lmb_server *s, member *m, uint64_t turn, const char *sentence)
     snprintf(text.sentence, sizeof text.sentence, "%s", sentence);
     if (text.seconds > 0) {
         m->paced = true;
-        m->due = lmbi_now(s) + 1.25 * text.seconds + 1; /* the client's own jitter, and its way */
+        m->due = lmbi_now(s) + 1.25 * text.seconds + 3; /* the client's own jitter, and its way */
         lmbi_peer_farewell(p, LMB_MSG_LATER, &text);
         m->peer = NULL;
         m->gone = lmbi_now(s);

@@ -59,7 +59,7 @@ START_TEST(clients_without_work_come_back)
     memset(c, 0, sizeof c);
     world_open(&w);
     w.cfg.target = w.cfg.minimum = 2;
-    w.cfg.rounds = 8;
+    w.cfg.rounds = 24;
     w.cfg.pace_s = 0.2;
     start_all(&w, c, 4);
     end_all(&w, c, 4);
@@ -68,7 +68,7 @@ START_TEST(clients_without_work_come_back)
         ck_assert_int_ge(c[k].trained, 1);
         sum += c[k].trained;
     }
-    ck_assert_int_eq(sum, 16);
+    ck_assert_int_eq(sum, 48);
     ck_assert(world_said(&w, "connected")); /* not only enrolled: they have been away */
     world_close(&w);
 }
