@@ -135,7 +135,8 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
             snprintf(hello.name, sizeof hello.name, "client");
         lmb_hello_prove(&hello, c->channel, c->sign_secret);
         c->greeted = true;
-        return lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err);
+        LMB_TRY(lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err));
+        return lmbi_trust_greet(c, err);
     }
     if (now - c->last_alive < alive_s)
         return LMB_OK;

@@ -8,6 +8,7 @@
 
 #include "federated/client.h"
 #include "federated/messages.h"
+#include "federated/secagg/roster.h"
 
 /* A blob on its way in, or whole. Kept over lost connections and from round to round. */
 typedef struct download {
@@ -18,12 +19,30 @@ typedef struct download {
 } download;
 enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOADS };
 
+/* What the client believes (client_trust.c). */
+typedef struct client_trust {
+    bool on;                        /* it was given the admin's key                  */
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    bool pinned;                    /* it has seen a roster before, of:              */
+    lmb_hash federation, hash;
+    uint64_t version;
+    lmb_roster roster;              /* n 0: none yet in this process                 */
+    lmb_blob_id believed;           /* its bytes                                     */
+    bool fetching;                  /* the one below is on its way                   */
+    lmb_blob_id id;
+    uint8_t *data;
+    uint64_t have;
+    bool rotating;                  /* new keys lie beside the old ones              */
+    bool refused;                   /* it is the client that does not want this server */
+} client_trust;
+
 struct lmb_client {
     lmb_client_config cfg;
     lmb_local_trainer trainer;
     const lmb_log *log;
     char path[3800]; /* state_dir */
     uint8_t secret[LMB_NOISE_KEY], sign_secret[LMB_SIGN_SECRET];
+    client_trust trust;
     lmb_invite invite;
     lmb_token token;
     bool enrolled, has_token;
@@ -62,6 +81,15 @@ struct lmb_client {
 /* client.c */
 LMB_MUST_CHECK lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err); /* enrolled with this server */
 LMB_MUST_CHECK lmb_status lmbi_client_clock(lmb_client *c, uint64_t *time, lmb_error *err);
+
+/* client_trust.c */
+LMB_MUST_CHECK lmb_status lmbi_trust_open(lmb_client *c, lmb_error *err); /* and the client's keys */
+void lmbi_trust_close(lmb_client *c);
+LMB_MUST_CHECK lmb_status lmbi_trust_greet(lmb_client *c, lmb_error *err); /* after HELLO */
+LMB_MUST_CHECK lmb_status lmbi_trust_message(lmb_client *c, const lmb_record *r, bool *mine, lmb_error *err);
+bool lmbi_trust_ready(const lmb_client *c); /* may it work? */
+/* The new keys take the place of the old ones. */
+LMB_MUST_CHECK lmb_status lmbi_trust_adopt(lmb_client *c, lmb_error *err);
 
 /* client_link.c */
 LMB_MUST_CHECK lmb_status lmbi_link_open(lmb_client *c, lmb_error *err);

@@ -283,6 +283,10 @@ static lmb_status take_task(lmb_client *c, const lmb_record *r, lmb_error *err)
 /* The round needs nothing more from this client. */
 static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *note)
 {
+    if (!note->round) { /* of no round: it is to wait */
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "%s", note->sentence);
+        return;
+    }
     if (type == LMB_MSG_ACCEPTED)
         lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": update accepted", note->round);
     else
@@ -303,6 +307,7 @@ static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *not
 lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
 {
     lmb_round_note note = { 0 };
+    bool mine;
 
     if (r->type == LMB_MSG_ACCEPTED || r->type == LMB_MSG_REFUSED || r->type == LMB_MSG_DONE)
         LMB_TRY(lmb_message_read(r, &note, err));
@@ -312,6 +317,9 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     c->rejected = 0;
     if (!c->enrolled)
         LMB_TRY(lmbi_client_remember(c, err));
+    LMB_TRY(lmbi_trust_message(c, r, &mine, err));
+    if (mine)
+        return LMB_OK;
     switch (r->type) {
     case LMB_MSG_TASK: return take_task(c, r, err);
     case LMB_MSG_CHUNK: return take_chunk(c, r, err);
@@ -335,7 +343,7 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
         return c->uploading ? pump(c, err) : LMB_OK;
     if (c->has_task && c->has_result && same_work(&c->work, &c->task))
         return offer(c, err);
-    if (c->has_task && !c->uploading) {
+    if (c->has_task && !c->uploading && lmbi_trust_ready(c)) {
         LMB_TRY(fetch(c, &all, err));
         return all ? start_training(c, err) : LMB_OK;
     }

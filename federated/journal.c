@@ -26,7 +26,11 @@ static const char schema[] =
     " sign BLOB UNIQUE NOT NULL, name TEXT NOT NULL, last_time INTEGER NOT NULL, state INTEGER NOT NULL,"
     " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
-    "BLOB);";
+    "BLOB);"
+    "CREATE TABLE IF NOT EXISTS reports (round INTEGER PRIMARY KEY, selected INTEGER, updates INTEGER, bytes_in INTEGER,"
+    " bytes_out INTEGER, committed INTEGER, seconds REAL, score REAL, epsilon REAL);"
+    "CREATE TABLE IF NOT EXISTS papers (name TEXT PRIMARY KEY, bytes BLOB);"
+    "INSERT OR IGNORE INTO papers (name, bytes) VALUES ('federation', randomblob(32));";
 
 /* One number, from a pragma or a query. */
 static lmb_status number_of(lmb_journal *j, const char *sql, int64_t *out, lmb_error *err)

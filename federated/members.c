@@ -168,6 +168,51 @@ lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY],
     return finish_write(j, q, err);
 }
 
+lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_key[LMB_NOISE_KEY],
+                              const uint8_t sign[LMB_SIGN_PUBLIC], lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, "UPDATE OR IGNORE clients SET public = ?, sign = ? WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, public_key, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, sign, LMB_SIGN_PUBLIC, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, id);
+    st = step(j, q, &row, err);
+    sqlite3_finalize(q);
+    if (st == LMB_OK && sqlite3_changes(j->db) != 1)
+        return LMB_FAIL(err, LMB_E_DENIED, "one of the new keys is another client's");
+    return st;
+}
+
+static lmb_status credit_all(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st = LMB_OK;
+    bool row;
+    LMB_TRY(prepare(j, "UPDATE clients SET rounds = rounds + 1, examples = examples + ? WHERE id = ?", &q, err));
+    for (size_t i = 0; i < n && st == LMB_OK; i++) {
+        sqlite3_bind_int64(q, 1, (sqlite3_int64)gifts[i].examples);
+        sqlite3_bind_int64(q, 2, gifts[i].id);
+        st = step(j, q, &row, err);
+        sqlite3_reset(q);
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
+lmb_status lmb_journal_credit(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
+{
+    lmb_status st;
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
+    st = credit_all(j, gifts, n, err);
+    if (st == LMB_OK)
+        st = run(j, "COMMIT", err);
+    if (st != LMB_OK)
+        run(j, "ROLLBACK", NULL);
+    return st;
+}
+
 /* ---- what people do ---- */
 
 lmb_status lmb_journal_clients(lmb_journal *j, lmb_journal_client **out, size_t *n, lmb_error *err)

@@ -15,14 +15,18 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
+#include "federated/papers.h"
 #include "federated/server_parts.h"
 
 _Static_assert((int)LMB_SERVER_INVITE == (int)LMB_INVITE_MAX, "one size of invite");
 
+static const char *const approval_names[] = { "auto", "manual", NULL };
 const lmb_field lmb_server_fields[] = {
     LMB_TEXT(lmb_server_config, address, "0.0.0.0", "numeric address to listen on; :: for IPv6 as well"),
     LMB_INT(lmb_server_config, port, 7100, 0, 65535, "", "TCP port; 0 lets the system choose"),
     LMB_TEXT(lmb_server_config, state_dir, "", "folder for key, journal and models; the run directory when empty"),
+    LMB_CHOICE(lmb_server_config, approval, 0, approval_names, "who may take part: every client with an invite, or those approved by `limbeck federation approve`"),
+    LMB_TEXT(lmb_server_config, admin, "", "public key of the admin: only clients of a roster that it signed take part; every approved client when empty"),
     LMB_INT(lmb_server_config, rounds, 10, 1, 1000000, "rounds", "how many rounds, abandoned ones included"),
     LMB_INT(lmb_server_config, target, 10, 1, 100000, "clients", "clients in a round at most"),
     LMB_INT(lmb_server_config, minimum, 2, 1, 100000, "clients", "updates without which a round is abandoned"),
@@ -42,6 +46,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, download, "how the model is encoded for clients: f32, bf16; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
+    LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
     LMB_FIELD_END,
 };
 
@@ -219,7 +224,9 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(lmb_codec_open(s->cfg.download, &s->download, err));
     LMB_TRY(open_aggregator(s, err));
-    return open_model(s, err);
+    LMB_TRY(open_model(s, err));
+    LMB_TRY(lmbi_people_open(s, err));
+    return lmbi_board_open(s, err);
 }
 
 lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job *job, lmb_server **out, lmb_error *err)
@@ -234,6 +241,8 @@ lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job 
     s->cfg = *cfg;
     s->job = *job;
     s->lock = -1;
+    lmb_secret_lock(s->secret, sizeof s->secret);
+    lmb_secret_lock(s->people.next_secret, sizeof s->people.next_secret);
     if (!job->settings)
         s->job.settings = "";
     if (snprintf(s->address, sizeof s->address, "%s", cfg->address) >= (int)sizeof s->address || !*cfg->state_dir ||
@@ -346,10 +355,13 @@ void lmb_server_destroy(lmb_server *s)
     free(s->encoded);
     lmbi_fares_free(s);
     free(s->before);
+    lmb_board_http_stop(s->board);
+    lmbi_people_close(s);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);
-    sodium_memzero(s->secret, sizeof s->secret);
+    lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
+    lmb_secret_wipe(s->secret, sizeof s->secret);
     free(s);
 }
 
@@ -383,6 +395,43 @@ lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *s
     return LMB_OK;
 }
 
+/* Invites name the key that will be there when they are used. */
+static lmb_status invite_key(const char *state_dir, lmb_journal *j, uint8_t secret[LMB_NOISE_KEY], lmb_error *err)
+{
+    char path[4096];
+    int64_t ends;
+    LMB_TRY(lmb_journal_rotation(j, &ends, err));
+    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, ends ? "server.key.next" : "server.key", err));
+    if (ends && !lmb_file_exists(path))
+        LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
+    return lmb_key_file(path, secret, err);
+}
+
+lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err)
+{
+    uint8_t secret[LMB_NOISE_KEY];
+    char path[4096];
+    lmb_journal *j;
+    lmb_status st;
+    int64_t ends = 0;
+
+    if (!(overlap_s >= 1 && overlap_s <= 366.0 * 86400))
+        return LMB_FAIL(err, LMB_E_ARG, "the two keys overlap for 1 s to 366 days, not %g s", overlap_s);
+    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key.next", err));
+    LMB_TRY(lmb_journal_open(state_dir, &j, err));
+    st = lmb_journal_rotation(j, &ends, err);
+    if (st == LMB_OK && ends)
+        st = LMB_FAIL(err, LMB_E_ARG, "the server's key is being changed already, for another %lld s; a running server ends that",
+                      (long long)(ends - (int64_t)time(NULL)));
+    if (st == LMB_OK)
+        st = lmb_key_file(path, secret, err);
+    sodium_memzero(secret, sizeof secret);
+    if (st == LMB_OK)
+        st = lmb_journal_set_rotation(j, (int64_t)time(NULL) + (int64_t)overlap_s, err);
+    lmb_journal_close(j);
+    return st;
+}
+
 lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                              char out[LMB_SERVER_INVITE], lmb_error *err)
 {
@@ -390,7 +439,7 @@ lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, 
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *j;
     lmb_token token;
-    char path[4096], text[LMB_INVITE_MAX];
+    char text[LMB_INVITE_MAX];
     lmb_status st;
 
     if (port < 1 || port > 65535 || !(ttl_s >= 1 && ttl_s <= 366.0 * 86400))
@@ -399,9 +448,8 @@ lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, 
                         port, ttl_s);
     if (snprintf(invite.host, sizeof invite.host, "%s", host) >= (int)sizeof invite.host)
         return LMB_FAIL(err, LMB_E_ARG, "the host name is too long");
-    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
     LMB_TRY(lmb_journal_open(state_dir, &j, err));
-    st = lmb_key_file(path, secret, err);
+    st = invite_key(state_dir, j, secret, err);
     if (st == LMB_OK) {
         lmb_noise_public(secret, invite.server_public);
         sodium_memzero(secret, sizeof secret);

@@ -35,10 +35,10 @@ extern "C" {
 #endif
 
 typedef struct lmb_server_config {
-    const char *address, *state_dir;
-    int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
+    const char *address, *state_dir, *admin;
+    int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed;
     double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy;
+    const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
 /* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */
@@ -94,6 +94,7 @@ LMB_MUST_CHECK lmb_status lmb_server_create(const lmb_server_config *cfg, const 
                                             lmb_error *err);
 void lmb_server_destroy(lmb_server *s); /* NULL is a no-op */
 int lmb_server_port(const lmb_server *s);      /* the one in use; asks the system when the configuration says 0 */
+int lmb_server_status_port(const lmb_server *s); /* of the status page; 0: there is none */
 uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
 
 /* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop: the journal is up to date. */
@@ -112,6 +113,9 @@ LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *r
 enum { LMB_SERVER_INVITE = 400 };
 LMB_MUST_CHECK lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                                             char out[LMB_SERVER_INVITE], lmb_error *err);
+/* Begin to change the server's key: for overlap_s a running server answers to both keys and tells its clients the new one,
+ * which then takes the old one's place.  errors  E_ARG one change is under way already */
+LMB_MUST_CHECK lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -10,7 +10,10 @@
 #include <uv.h>
 
 #include "federated/members.h"
+#include "federated/messages.h"
+#include "federated/secagg/roster.h"
 #include "federated/server.h"
+#include "federated/board_http.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
@@ -19,7 +22,10 @@ typedef struct member {
     uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
     int64_t id;
     char name[LMB_JOURNAL_NAME];
-    struct peer *peer; /* NULL: not connected */
+    lmb_client_state state;
+    struct peer *peer;    /* takes part in rounds; NULL: not connected, or */
+    struct peer *waiting; /* connected, and may not take part yet          */
+    uint64_t gave;        /* examples of its update in this round, 0: none */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
     uint64_t steps;    /* as last reported */
@@ -33,7 +39,7 @@ typedef struct blob {
     lmb_blob_id id;
     const uint8_t *data;
 } blob;
-enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOBS };
+enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_ROSTER, BLOBS };
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -60,12 +66,30 @@ typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_FAREWELL } server_phase;
 /* What the clients of a round have told. */
 typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
 
+/* What people decide beside the server (server_people.c). */
+typedef struct people {
+    double looked;                   /* when the journal was last asked               */
+    bool required;                   /* only clients of a roster that `admin` signed  */
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    bool roster_stale, roster_told;  /* there may be another one; all who take part know of it */
+    bool unsorted;                   /* members may have to wait, or not to wait any more     */
+    lmb_roster roster;               /* n 0: none yet; changes between rounds only    */
+    void *roster_bytes;
+    bool rotating;                   /* the server's key changes                      */
+    uint8_t next_secret[LMB_NOISE_KEY];
+    int64_t rotation_ends;           /* seconds since 1970                            */
+} people;
+
 struct lmb_server {
     lmb_server_config cfg;
     lmb_server_job job;
     char address[LMB_HOST_MAX], state_dir[3800], spool[3900];
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
+    people people;
+    lmb_board_http *board; /* NULL: no page */
+    double board_at;
+    uint64_t board_news; /* what the last snapshot told; 0: none yet */
     lmb_journal_state state;
     lmb_codec_spec codec, download;
     uint8_t *encoded; /* the model for clients, where it is encoded */
@@ -106,6 +130,16 @@ void lmbi_peer_close(peer *p);
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+void lmbi_peer_expel(peer *p, const lmb_error *e);
+
+/* server_people.c */
+LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
+void lmbi_people_close(lmb_server *s);
+void lmbi_people_check(lmb_server *s); /* at every tick */
+void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
+LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
+void lmbi_people_credit(lmb_server *s); /* the round's updates are in the model: members' `gave` into the journal */
 
 /* server_round.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
@@ -132,6 +166,11 @@ LMB_MUST_CHECK lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err);
 static inline bool lmbi_round_keeps(const lmb_server *s) { return s->aggregator->needs_all || s->job.refine; }
 void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
+
+/* server_board.c */
+LMB_MUST_CHECK lmb_status lmbi_board_open(lmb_server *s, lmb_error *err);
+void lmbi_board_check(lmb_server *s); /* at every tick */
+void lmbi_board_round(lmb_server *s, const lmb_round_report *r);
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

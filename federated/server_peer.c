@@ -48,6 +48,8 @@ void lmbi_peer_close(peer *p)
         p->member->peer = NULL;
         p->member->gone = lmbi_now(s);
     }
+    if (p->member && p->member->waiting == p)
+        p->member->waiting = NULL;
     if (p->previous)
         p->previous->next = p->next;
     else
@@ -155,9 +157,9 @@ void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *no
     lmbi_peer_flush(p);
 }
 
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. When the fault is ours (a full disk), it
+/* When the fault is ours (a full disk), it
  * may come again, and our paths are none of its business. */
-static void expel(peer *p, const lmb_error *e)
+void lmbi_peer_expel(peer *p, const lmb_error *e)
 {
     bool ours = e->status == LMB_E_IO || e->status == LMB_E_NOMEM;
     char name[160];
@@ -168,6 +170,8 @@ static void expel(peer *p, const lmb_error *e)
     snprintf(note.sentence, sizeof note.sentence, "%s",
              ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
+    if (m && m->waiting == p)
+        m->waiting = NULL;
     if (!m || m->peer != p || p->closing)
         return;
     m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
@@ -230,7 +234,7 @@ static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *cli
     bool found = false;
 
     if (lmb_channel_enrolling(p->channel)) {
-        lmb_journal_client fresh = { .state = LMB_CLIENT_APPROVED };
+        lmb_journal_client fresh = { .state = s->cfg.approval ? LMB_CLIENT_WAITING : LMB_CLIENT_APPROVED };
         memcpy(fresh.public_key, key, sizeof fresh.public_key);
         memcpy(fresh.sign, hello->sign, sizeof fresh.sign);
         memcpy(fresh.name, hello->name, sizeof fresh.name);
@@ -239,6 +243,9 @@ static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *cli
     LMB_TRY(lmb_journal_find_client(s->journal, key, client, &found, err));
     if (!found)
         return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    if (client->state == LMB_CLIENT_REVOKED)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation",
+                        client->id, client->name);
     if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
         return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
                         "or remove both keys and ask for an invite", client->id, client->name);
@@ -258,13 +265,14 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     LMB_TRY(make_member(s, key, &client, &m, err));
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);
-    m->peer = p;
+    if (m->waiting)
+        lmbi_peer_close(m->waiting);
+    m->state = client.state;
     m->told = false;
     p->member = m;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
                lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
-    if (m->status == MEMBER_SELECTED)
-        lmbi_peer_task(p);
+    lmbi_people_arrived(p);
     return LMB_OK;
 }
 
@@ -296,10 +304,17 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         lmb_alive alive;
         lmb_update_message update;
         lmb_round_note note;
+        lmb_rotate_message rotate;
     } u;
 
     if (!m)
         return take_hello(p, r, err);
+    if (r->type == LMB_MSG_ROTATE) {
+        LMB_TRY(lmb_message_read(r, &u.rotate, err));
+        return lmbi_people_rotate(p, &u.rotate, err);
+    }
+    if (m->peer != p)
+        return LMB_OK; /* it waits, and does not know yet */
     switch (r->type) {
     case LMB_MSG_WANT: return take_want(p, r, err);
     case LMB_MSG_ALIVE:
@@ -359,7 +374,7 @@ static void work(peer *p, const uint8_t *data, size_t n)
     if (p->closing)
         return;
     if (st != LMB_OK)
-        expel(p, &err);
+        lmbi_peer_expel(p, &err);
     else if (lmb_channel_ended(p->channel))
         lmbi_peer_close(p);
     else
@@ -457,6 +472,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
         lmbi_peer_close(p);
         return;
     }
+    if (s->people.rotating)
+        lmb_channel_also(p->channel, s->people.next_secret);
     name_address(p);
     if (s->n_peers > s->cfg.max_clients) {
         lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
@@ -474,6 +491,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
 void lmbi_peers_check(lmb_server *s)
 {
     double now = lmbi_now(s);
+    lmbi_people_check(s);
+    lmbi_board_check(s);
     for (peer *p = s->peers, *next; p; p = next) {
         char name[160];
         next = p->next;

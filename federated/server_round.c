@@ -82,7 +82,7 @@ static lmb_status select_members(lmb_server *s, lmb_error *err)
     for (i = 0; i < take; i++) {
         member *m = there[order[i]];
         m->status = MEMBER_SELECTED;
-        m->steps = 0;
+        m->steps = m->gave = 0;
         m->progress = lmbi_now(s);
     }
     s->report.selected = take;
@@ -192,6 +192,7 @@ static void deliver(lmb_server *s, member *m)
         lmbi_member_out(s, m, err.msg);
     } else {
         m->status = MEMBER_DELIVERED;
+        m->gave = head.examples;
         s->report.updates++;
         s->report.examples += head.examples;
         s->report.payload += head.blob.bytes;
@@ -316,6 +317,7 @@ lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
     LMB_TRY(evaluate(s, err));
     s->state.first_score = s->report.scored ? s->report.score : NAN;
     LMB_TRY(commit(s, err));
+    lmbi_board_round(s, &s->report);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, &s->report);
     s->report = (lmb_round_report){ 0 };
@@ -357,6 +359,8 @@ static void finish_round(lmb_server *s)
         lmbi_server_fail(s, &err);
         return;
     }
+    if (r->committed)
+        lmbi_people_credit(s);
     r->is_private = s->privacy.on;
     r->delta = s->privacy.c.delta;
     r->epsilon = s->privacy.on ? lmb_privacy_epsilon(&s->privacy) : 0;
@@ -367,6 +371,7 @@ static void finish_round(lmb_server *s)
                    "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
                    "(minimum); the model stays as it was",
                    r->round, r->updates, (long long)s->cfg.minimum);
+    lmbi_board_round(s, r);
     if (s->job.on_round)
         s->job.on_round(s->job.ctx, r);
     r->bytes_in = r->bytes_out = 0;

@@ -1,4 +1,4 @@
-/* launch/cmd_serve.c - `limbeck serve` and `limbeck federation invite`: a federation's server. */
+/* launch/cmd_serve.c - `limbeck serve`: a federation's server. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +13,6 @@ static const char serve_usage[] =
     "with when no round was better.\n"
     "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
-static const char invite_usage[] =
-    "usage: limbeck federation invite CONFIG.yaml [--port N] [--set key=value ...]\n\n"
-    "Prints one invite: address, server key, one-time token, in one string. Works beside a running server. With\n"
-    "`federation.server.port: 0` give the port that the server printed.\n";
 
 static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
 {
@@ -100,34 +96,4 @@ static lmb_status run_serve(int argc, char **argv, lmb_error *err)
     return st;
 }
 
-static lmb_status run_invite(int argc, char **argv, lmb_error *err)
-{
-    static const char *const known[] = { "port", NULL };
-    lmb_federation_config c;
-    lmb_server_config server;
-    char dir[LMB_STAGE_PATH], invite[LMB_SERVER_INVITE];
-    int64_t port = 0;
-    lmb_args a;
-    lmb_job j;
-
-    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words != 2 || strcmp(a.word[0], "invite") != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "write `limbeck federation invite CONFIG.yaml`");
-    LMB_TRY(lmb_job_open(a.word[1], &a, LMB_JOB_DATA_ONLY, &j, err));
-    lmb_status st = lmb_federation_of(&j, &c, err);
-    if (st == LMB_OK)
-        st = lmb_federation_server(&j, &c, &server, dir, err);
-    if (st == LMB_OK)
-        st = lmb_args_int(&a, "port", server.port, 1, 65535, &port, err);
-    if (st == LMB_OK && port == 0)
-        st = LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
-    if (st == LMB_OK)
-        st = lmb_server_invite(server.state_dir, c.host, (int)port, c.invite_ttl_s, invite, err);
-    if (st == LMB_OK)
-        printf("%s\n", invite);
-    lmb_job_close(&j);
-    return st;
-}
-
 const lmb_cmd lmb_cmd_serve = { "serve", "serve a federation", serve_usage, run_serve };
-const lmb_cmd lmb_cmd_federation = { "federation", "invite clients to a federation", invite_usage, run_invite };

@@ -47,6 +47,9 @@ enum { LMB_TRAIN_F32, LMB_TRAIN_BF16 }; /* lmb_train_config.precision */
  * build or backend has none in that precision. */
 LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err);
 
+/* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
+bool lmb_train_on_gpu(const lmb_train_config *c);
+
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);
 

@@ -30,7 +30,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
-    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference"), LMB_FIELD_END
+    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, rank r of a node on number r"), LMB_FIELD_END
 };
 
 static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
@@ -62,7 +62,9 @@ lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **lis
     return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err) : lmb_cpu_backends(c->backend, list, err);
 }
 
-static int threads_of(const lmb_train_config *c, int ranks) { return c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
+bool lmb_train_on_gpu(const lmb_train_config *c) { return strcmp(c->backend, "cuda") == 0; }
+
+static int threads_of(const lmb_train_config *c, int ranks) { return lmb_train_on_gpu(c) ? 1 : c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
 
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
 {
@@ -171,12 +173,15 @@ static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
 static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
 {
     LMB_TRY(check_precision(t, err));
-    LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {
         LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
         t->comm = t->own_comm;
     }
+    if (lmb_train_on_gpu(&t->c))
+        LMB_TRY(lmbi_trainer_gpu(t, err));
+    else
+        LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
     const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
@@ -245,6 +250,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     lmb_pool_destroy(t->pool);
     for (int w = 0; t->worker && w < t->threads; w++)
         lmb_program_destroy(t->worker[w].program);
+    lmbi_trainer_gpu_end(t);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
         free(t->s.slot[i]);
     free(t->s.state);

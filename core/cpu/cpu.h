@@ -19,7 +19,7 @@ extern "C" {
 extern const lmb_backend lmb_backend_portable, lmb_backend_own;
 const lmb_backend *lmb_backend_onednn(void); /* NULL when built without oneDNN */
 
-/* The list for a plan: "cpu" (the best there is), "onednn", "own", "portable", "reference" (no backend: plain kernels).
+/* The list for a plan: "cpu" (the best there is; "cuda" as well, for what a training on a GPU leaves to the host), "onednn", "own", "portable", "reference" (no backend: plain kernels).
  * list: caller storage of 3. E_ARG names the choices. */
 LMB_MUST_CHECK lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err);
 

@@ -30,7 +30,7 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
 {
     int n = 0;
 
-    if (strcmp(name, "cpu") == 0) {
+    if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0) {
         list[n++] = &best;
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "onednn") == 0) {

@@ -261,7 +261,7 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
             return NOMEM(err);
         p->value[id].storage = s;
         p->storage[s].fixed = true;
-        p->storage[s].external = x->role != LMB_ROLE_INPUT;
+        p->storage[s].external = x->role != LMB_ROLE_INPUT && !p->device;
         p->storage[s].data = x->data;
     }
     for (int i = 0; i < g->n_outputs; i++)
@@ -469,7 +469,8 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
     }
     LMB_TRY(plain_outputs(p, err));
     find_lifetimes(p);
-    return lmbi_plan_place(p, err);
+    LMB_TRY(lmbi_plan_place(p, err));
+    return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
 }
 
 static lmb_status compile(lmb_plan *p, lmb_error *err)
@@ -499,6 +500,7 @@ lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_p
     p->g = p->asked = g;
     if (o)
         p->options = *o;
+    p->device = p->options.backends && p->options.backends[0] ? p->options.backends[0]->device : NULL;
     lmb_status st = compile(p, err);
     if (st != LMB_OK) {
         lmb_plan_destroy(p);
@@ -522,7 +524,10 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->step);
     free(p->value);
     free(p->storage);
-    free(p->arena);
+    if (p->device)
+        lmbi_device_end(p);
+    else
+        free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
     free(p->trained);

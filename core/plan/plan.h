@@ -23,7 +23,7 @@ extern "C" {
 typedef struct lmb_plan lmb_plan;
 
 typedef struct lmb_plan_options {
-    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only      */
+    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only; all of one device */
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
