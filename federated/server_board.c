@@ -113,6 +113,9 @@ lmb_status lmbi_board_open(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_board_http_start(&c, &s->board, err));
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "status: http://%s%s%s:%d/", strchr(c.address, ':') ? "[" : "", c.address,
                strchr(c.address, ':') ? "]" : "", lmb_board_http_port(s->board));
+    if (strncmp(c.address, "127.", 4) != 0 && strcmp(c.address, "::1") != 0)
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the status can be read by all who reach %s; status.address: 127.0.0.1 is this machine alone",
+                   c.address);
     return LMB_OK;
 }
 
