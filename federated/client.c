@@ -31,6 +31,7 @@ const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, quiet, "", "local time in which nothing is done, as \"22:00-07:00\""),
     LMB_TEXT(lmb_client_config, ask, "", "shell command; nothing is done unless it exits with 0 (battery, metered line)"),
     LMB_REAL(lmb_client_config, ask_s, 60, 0.1, 86400, "s", "time between two times of asking; it is also asked before each round"),
+    LMB_TREE(lmb_client_config, secure_aggregation, "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
     LMB_FIELD_END,
 };
 
@@ -68,6 +69,7 @@ lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err)
     LMB_TRY(lmb_invite_format(&plain, text, err));
     LMB_TRY(lmb_file_write(path, text, strlen(text), err));
     c->enrolled = c->known = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_REMEMBERED);
     return LMB_OK;
 }
 
@@ -135,7 +137,7 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
         ;
     else if (pipe2(c->wake, O_NONBLOCK | O_CLOEXEC) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "cannot make a pipe: %s", strerror(errno));
-    else
+    else if ((st = lmb_crash_open(&c->crash, err)) == LMB_OK && (st = lmbi_session_open(c, err)) == LMB_OK)
         st = identify(c, invite, err);
     if (st != LMB_OK) {
         lmb_client_destroy(c);
@@ -175,7 +177,7 @@ void lmb_client_stop(lmb_client *c)
 static lmb_status converse(lmb_client *c, lmb_error *err)
 {
     lmb_status st = lmbi_link_open(c, err);
-    while (st == LMB_OK && !c->finished && !c->resting && !atomic_load(&c->stop)) {
+    while (st == LMB_OK && !c->finished && !c->resting && c->later <= 0 && !atomic_load(&c->stop)) {
         st = lmbi_link_turn(c, 1, err);
         c->resting |= !lmbi_manners_go(c, false);
     }
@@ -236,8 +238,12 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
             continue;
         }
         lmb_status st = converse(c, &e);
-        if (st == LMB_OK)
+        if (st == LMB_OK) {
+            lmbi_link_pause(c, c->later * (0.75 + randombytes_uniform(1000) / 2000.0)); /* others were told the same */
+            c->later = 0;
+            since = lmb_seconds();
             continue;
+        }
         if (c->heard) {
             since = lmb_seconds();
             pause = 0.25;

@@ -111,6 +111,8 @@ static lmb_status flush(lmb_client *c, lmb_error *err)
         if (sent < 0)
             return LMB_FAIL(err, LMB_E_PEER, "the connection broke: %s", strerror(errno));
         lmb_channel_sent(c->channel, (size_t)sent);
+        if (c->has_result && c->sent)
+            lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_PART);
         LMB_TRY(lmbi_work_step(c, err)); /* more chunks, now that there is room */
     }
     return LMB_OK;
@@ -164,14 +166,14 @@ static lmb_status handle(lmb_client *c, const uint8_t *data, size_t n, lmb_error
         bool got = true;
         data += used;
         n -= used;
-        while (got && !c->finished) {
+        while (got && !c->finished && c->later <= 0) {
             lmb_record r;
             if (lmb_channel_next(c->channel, &r, &got, err) != LMB_OK)
                 return broken(c, err);
             if (got)
                 LMB_TRY(lmbi_work_message(c, &r, err));
         }
-        if (c->finished)
+        if (c->finished || c->later > 0)
             return LMB_OK;
         if (lmb_channel_ended(c->channel))
             return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection");
@@ -208,6 +210,10 @@ lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)
     LMB_TRY(greet(c, err));
     LMB_TRY(lmbi_work_step(c, err));
     LMB_TRY(flush(c, err));
+    if (c->greeted && !c->heard)
+        lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_GREETED);
+    if (c->has_result && !c->has_task && !c->sent)
+        lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_OFFERED);
     lmb_channel_output(c->channel, &waiting);
     if (waiting)
         p[0].events |= POLLOUT;

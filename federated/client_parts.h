@@ -7,8 +7,9 @@
 #include <stdatomic.h>
 
 #include "federated/client.h"
-#include "federated/messages.h"
-#include "federated/secagg/roster.h"
+#include "federated/crash.h"
+#include "federated/secagg/client.h"
+#include "federated/session.h"
 
 /* A blob on its way in, or whole. Kept over lost connections and from round to round. */
 typedef struct download {
@@ -17,7 +18,30 @@ typedef struct download {
     uint64_t have;
     bool complete;
 } download;
-enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOADS };
+enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOAD_SESSION, DOWNLOADS };
+
+typedef struct lmb_client_secure {
+    bool required;
+    int64_t mode, clients_min, neighbours_min;
+    double adversaries, dropouts, floor;
+} lmb_client_secure;
+
+/* The secure sum under way: client_secagg.c. */
+typedef struct secure_client {
+    lmb_client_secure o;
+    lmb_blob_id id;        /* of the task's session; 0 bytes: none */
+    lmb_error error;       /* why it failed                        */
+    lmb_secagg_coding coding;
+    bool hidden;           /* else the integers go in the clear    */
+    lmb_roster roster;
+    lmb_secagg_client *sum; /* NULL: none, or it has failed        */
+    lmb_message_pieces in;
+    bool taken, announced; /* a message of the server was; the first one of ours was, on this connection */
+    lmb_hash last;         /* what was taken                       */
+    lmb_str reply, masked; /* and answered; what announces the vector */
+    lmb_ring_vector ring;  /* the update as integers               */
+    uint64_t cut;          /* numbers of it that were beyond the coding's clip */
+} secure_client;
 
 /* What the client believes (client_trust.c). */
 typedef struct client_trust {
@@ -61,6 +85,8 @@ struct lmb_client {
     double last_alive, last_heard;
 
     bool has_task, finished;
+    double later;    /* seconds: the server has no work now, hang up and come back; 0: it did not say so */
+    lmb_crash crash;
     lmb_task_message task;
     download in[DOWNLOADS];
     int fetching; /* index into `in`, -1: none */
@@ -73,11 +99,13 @@ struct lmb_client {
     lmb_train_task train_task;
     lmb_train_result result;        /* delta owned, until it is encoded; for `work` */
     lmb_codec_spec spec;            /* of `work`                             */
+    float *model;                   /* of `work`, where it came encoded; else NULL */
     uint8_t *payload;               /* the update, encoded                   */
     size_t payload_bytes;
     bool within;                    /* the change was not above work.clip    */
     lmb_status result_status;
     lmb_error result_error;
+    secure_client secure;
     bool has_result, uploading;
     lmb_blob_id result_id;
     uint64_t sent;
@@ -108,6 +136,8 @@ void lmbi_link_pause(lmb_client *c, double seconds);
 LMB_MUST_CHECK lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err);
 /* Begin what can begin: collect a finished training, start one, fill the channel with chunks. */
 LMB_MUST_CHECK lmb_status lmbi_work_step(lmb_client *c, lmb_error *err);
+/* The task has failed before it was trained: what to tell the server. */
+void lmbi_work_failed(lmb_client *c, const lmb_error *e);
 void lmbi_work_join(lmb_client *c); /* cancel and wait for the training thread */
 void lmbi_work_free(lmb_client *c);
 
@@ -121,6 +151,21 @@ bool lmbi_manners_quiet(const char *hours, int minute);
 bool lmbi_manners_go(lmb_client *c, bool before_round);
 /* On the training thread. */
 void lmbi_manners_worker(const lmb_client *c);
+
+/* client_secagg.c */
+LMB_MUST_CHECK lmb_status lmbi_session_open(lmb_client *c, lmb_error *err); /* the settings */
+void lmbi_session_drop(lmb_client *c);
+/* All of the task is here: begin its session or go on with it. *train: it may be trained now. */
+LMB_MUST_CHECK lmb_status lmbi_session_step(lmb_client *c, bool *train, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_session_message(lmb_client *c, const lmb_record *r, lmb_error *err);
+/* On the training thread: the trained change as integers. */
+LMB_MUST_CHECK lmb_status lmbi_session_encode(lmb_client *c, lmb_error *err);
+/* On the client's thread: hidden and packed, c->payload. Then, before each offer of it: what announces it. */
+LMB_MUST_CHECK lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_session_offer(lmb_client *c, lmb_error *err);
+/* client_model.c. Is what is announced of the model possible, within `limit` bytes? Then, once it is here: the model of c->work. */
+LMB_MUST_CHECK lmb_status lmbi_model_check(const lmb_task_message *t, uint64_t limit, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_model_open(lmb_client *c, const float **out, lmb_error *err);
 
 /* client_update.c, on the training thread: c->payload of c->result, c->work and c->spec. */
 LMB_MUST_CHECK lmb_status lmbi_update_make(lmb_client *c, lmb_error *err);

@@ -121,8 +121,9 @@ static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const lm
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
     LMB_TRY(finish_write(j, q, err));
-    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, sign, name, last_time, state) VALUES (?, ?, ?, 0, ?)", &q,
-                    err));
+    /* OR IGNORE would use up a number each time, and what depends on numbers could not be repeated. */
+    LMB_TRY(prepare(j, "INSERT INTO clients (public, sign, name, last_time, state) SELECT ?1, ?2, ?3, 0, ?4"
+                       " WHERE NOT EXISTS (SELECT 1 FROM clients WHERE public = ?1)", &q, err));
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, c->sign, sizeof c->sign, SQLITE_STATIC);
     sqlite3_bind_text(q, 3, c->name, -1, SQLITE_STATIC);
@@ -182,34 +183,6 @@ lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_k
     sqlite3_finalize(q);
     if (st == LMB_OK && sqlite3_changes(j->db) != 1)
         return LMB_FAIL(err, LMB_E_DENIED, "one of the new keys is another client's");
-    return st;
-}
-
-static lmb_status credit_all(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st = LMB_OK;
-    bool row;
-    LMB_TRY(prepare(j, "UPDATE clients SET rounds = rounds + 1, examples = examples + ? WHERE id = ?", &q, err));
-    for (size_t i = 0; i < n && st == LMB_OK; i++) {
-        sqlite3_bind_int64(q, 1, (sqlite3_int64)gifts[i].examples);
-        sqlite3_bind_int64(q, 2, gifts[i].id);
-        st = step(j, q, &row, err);
-        sqlite3_reset(q);
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-lmb_status lmb_journal_credit(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err)
-{
-    lmb_status st;
-    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
-    st = credit_all(j, gifts, n, err);
-    if (st == LMB_OK)
-        st = run(j, "COMMIT", err);
-    if (st != LMB_OK)
-        run(j, "ROLLBACK", NULL);
     return st;
 }
 

@@ -58,12 +58,6 @@ LMB_MUST_CHECK lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[
 /* Its keys are now these; E_DENIED when one of them is another client's. */
 LMB_MUST_CHECK lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_key[LMB_NOISE_KEY],
                                              const uint8_t sign[LMB_SIGN_PUBLIC], lmb_error *err);
-/* Updates of these clients went into a model: one transaction for a round. */
-typedef struct lmb_journal_gift {
-    int64_t id;
-    uint64_t examples;
-} lmb_journal_gift;
-LMB_MUST_CHECK lmb_status lmb_journal_credit(lmb_journal *j, const lmb_journal_gift *gifts, size_t n, lmb_error *err);
 
 /* ---- what people do ---- */
 

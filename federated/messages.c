@@ -23,6 +23,8 @@ const lmb_wire_field lmb_task_rows[] = {
     BLOB(lmb_task_message, model),
     BLOB(lmb_task_message, graph),
     BLOB(lmb_task_message, settings),
+    BLOB(lmb_task_message, session),
+    LMB_WIRE(lmb_task_message, download, TEXT, LMB_CODEC_TEXT),
     LMB_WIRE(lmb_task_message, codec, TEXT, LMB_CODEC_TEXT),
     LMB_WIRE(lmb_task_message, seed, U64, 0),
     LMB_WIRE(lmb_task_message, clip, REAL, 0),
@@ -72,6 +74,12 @@ const lmb_wire_field lmb_rotate_rows[] = {
     LMB_WIRE(lmb_rotate_message, new_proof, BYTES, LMB_SIGNATURE),
     LMB_WIRE_LAST,
 };
+const lmb_wire_field lmb_later_rows[] = {
+    LMB_WIRE(lmb_later, round, U64, 0),
+    LMB_WIRE(lmb_later, seconds, REAL, 0),
+    LMB_WIRE(lmb_later, sentence, TEXT, LMB_FED_SENTENCE),
+    LMB_WIRE_LAST,
+};
 
 static const struct {
     const char *name;
@@ -84,6 +92,7 @@ static const struct {
     [LMB_MSG_FAILED] = { "FAILED", lmb_note_rows },    [LMB_MSG_DONE] = { "DONE", lmb_note_rows },
     [LMB_MSG_ROSTER] = { "ROSTER", lmb_roster_rows },  [LMB_MSG_KEY] = { "KEY", lmb_key_rows },
     [LMB_MSG_ROTATE] = { "ROTATE", lmb_rotate_rows },  [LMB_MSG_ROTATED] = { "ROTATED", lmb_key_rows },
+    [LMB_MSG_LATER] = { "LATER", lmb_later_rows },
 };
 
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name)

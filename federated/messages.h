@@ -13,12 +13,17 @@
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->
  *                                  <-      ACCEPTED, or REFUSED with a sentence
+ *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
+ *                                  <-      LATER     no work for now, or none any more in this round: come back in s seconds
  *                                  <-      DONE      the federation has ended
  *                                  <-      ROSTER    who the clients are, signed; a blob, WANT and CHUNK have number 1
  *                                  <-      KEY       the server's next key: use it from the next connection on
  *    ROTATE   my next keys         ->
  *                                  <-      ROTATED   they are known
+ *
+ * A round's number on the wire is that of a *turn*: the round's own, or, from an asynchronous server, one that no two tasks
+ * share. LATER takes a turn's task away without blame; a client that is to come back hangs up.
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
@@ -54,7 +59,9 @@ typedef enum {
     LMB_MSG_REFUSED = 9,
     LMB_MSG_FAILED = 10,
     LMB_MSG_DONE = 11,
+    LMB_MSG_SECAGG = 12, /* a piece of a secure sum's message, both ways: federated/session.h */
     LMB_MSG_ROSTER = 13,
+    LMB_MSG_LATER = 14,
     LMB_MSG_KEY = 15,
     LMB_MSG_ROTATE = 16,
     LMB_MSG_ROTATED = 17
@@ -77,6 +84,8 @@ typedef struct lmb_task_message {
     lmb_hash layout;
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
+    lmb_blob_id session; /* of a secure sum (federated/session.h); 0 bytes: none */
+    char download[LMB_CODEC_TEXT]; /* how the model is encoded, with seed 0 */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
     double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */
@@ -107,6 +116,13 @@ typedef struct lmb_round_note { /* ACCEPTED (no sentence), REFUSED, FAILED, DONE
     char sentence[LMB_FED_SENTENCE];
 } lmb_round_note;
 
+typedef struct lmb_later {
+    uint64_t round;  /* whose task is void; 0: none, its result is wanted then */
+    double seconds;  /* 0: stay */
+    char sentence[LMB_FED_SENTENCE];
+} lmb_later;
+#define LMB_LATER_MOST 86400.0 /* seconds */
+
 typedef struct lmb_roster_message {
     lmb_blob_id roster;
     uint64_t version;
@@ -123,7 +139,7 @@ typedef struct lmb_rotate_message { /* both proofs are over this session and the
 } lmb_rotate_message;
 
 extern const lmb_wire_field lmb_hello_rows[], lmb_task_rows[], lmb_want_rows[], lmb_alive_rows[], lmb_update_rows[],
-    lmb_note_rows[], lmb_roster_rows[], lmb_key_rows[], lmb_rotate_rows[];
+    lmb_note_rows[], lmb_later_rows[], lmb_roster_rows[], lmb_key_rows[], lmb_rotate_rows[];
 
 /* Rows and name of a message; NULL for CHUNK and for numbers that are no message. */
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name);

@@ -28,7 +28,8 @@ static int by_id(const void *a, const void *b)
 
 static void add_now(const lmb_server *s, lmb_board *out)
 {
-    static const char *const phases[] = { "gathering clients", "in a round", "ending" };
+    static const char *const phases[] = { [PHASE_GATHER] = "gathering clients", [PHASE_ROUND] = "in a round", [PHASE_ASYNC] = "taking updates",
+                                          [PHASE_FAREWELL] = "ending", [PHASE_PART] = "stopping" };
     out->live = true;
     out->phase = phases[s->phase];
     out->phase_s = lmbi_now(s) - s->phase_since;

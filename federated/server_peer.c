@@ -77,17 +77,25 @@ static void on_written(uv_write_t *w, int status)
 static lmb_status pump(peer *p, lmb_error *err)
 {
     size_t waiting;
+    secure_member *m = p->member ? &p->member->secure : NULL;
     lmb_channel_output(p->channel, &waiting);
-    if (!p->sending || waiting)
+    if (waiting)
         return LMB_OK;
-    uint64_t left = p->sending->id.bytes - p->send_at;
-    lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
-                     left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
-    LMB_TRY(lmb_channel_send(p->channel, &r, err));
-    p->send_at += r.bytes;
-    p->member->progress = lmbi_now(p->server);
-    if (p->send_at == p->sending->id.bytes)
-        p->sending = NULL;
+    if (m && m->out_at < m->out.n) {
+        lmb_record r = lmb_piece_at(m->out.text, m->out.n, m->out_at);
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        m->out_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+    } else if (p->sending) {
+        uint64_t left = p->sending->id.bytes - p->send_at;
+        lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
+                         left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        p->send_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+        if (p->send_at == p->sending->id.bytes)
+            p->sending = NULL;
+    }
     return LMB_OK;
 }
 
@@ -132,12 +140,12 @@ static void say(peer *p, lmb_message_type type, const void *message)
         lmbi_peer_flush(p);
 }
 
-void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note)
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message)
 {
     if (p->closing || p->told)
         return;
     p->sending = NULL;
-    if (!lmb_channel_ready(p->channel) || lmb_message_send(p->channel, type, note, NULL) != LMB_OK) {
+    if (!lmb_channel_ready(p->channel) || lmb_message_send(p->channel, type, message, NULL) != LMB_OK) {
         lmbi_peer_close(p);
         return;
     }
@@ -175,22 +183,32 @@ void lmbi_peer_expel(peer *p, const lmb_error *e)
 
 /* ---- messages ---- */
 
-void lmbi_peer_task(peer *p)
+lmb_task_message lmbi_task(const lmb_server *s)
 {
-    lmb_server *s = p->server;
     lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
                            .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
                            .settings = s->blobs[BLOB_SETTINGS].id,
-                           .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id) };
-    snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
+                           .session = s->blobs[BLOB_SESSION].id };
+    snprintf(t.codec, sizeof t.codec, "%s", s->secure ? LMB_SESSION_CODEC : s->codec.text);
+    snprintf(t.download, sizeof t.download, "%s", s->download.text);
     if (s->privacy.on)
         t.clip = s->privacy.ledger.clip;
+    return t;
+}
+
+void lmbi_peer_task(peer *p)
+{
+    lmb_server *s = p->server;
+    lmb_task_message t = lmbi_task(s);
+
+    t.round = p->member->at.turn;
+    t.model.hash = p->member->at.model;
+    t.seed = lmb_codec_seed((uint64_t)s->cfg.seed, t.round, p->member->id);
     p->sending = NULL; /* of an earlier round */
     say(p, LMB_MSG_TASK, &t);
 }
 
-static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
-                              lmb_error *err)
+lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err)
 {
     size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
     member *m;
@@ -199,6 +217,8 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
             *out = m;
             return LMB_OK;
         }
+    lmb_journal_known known;
+    LMB_TRY(lmb_journal_known_of(s->journal, c->id, &known, err));
     m = aligned_alloc(align, bytes); /* the running hash inside wants 64 */
     if (!m)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
@@ -206,6 +226,7 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     memcpy(m->public_key, key, LMB_NOISE_KEY);
     memcpy(m->sign, c->sign, sizeof m->sign);
     m->id = c->id;
+    m->known = known;
     memcpy(m->name, c->name, sizeof m->name);
     lmb_upload_init(&m->upload);
     m->next = s->members;
@@ -251,13 +272,14 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 
     LMB_TRY(lmb_hello_read(r, p->channel, &hello, err));
     LMB_TRY(admit(p, &hello, &client, err));
-    LMB_TRY(make_member(s, key, &client, &m, err));
+    LMB_TRY(lmbi_member_make(s, key, &client, &m, err));
+    lmb_crash_at(&s->crash, LMB_CRASH_ENROLLED);
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);
     if (m->waiting)
         lmbi_peer_close(m->waiting);
     m->state = client.state;
-    m->told = false;
+    m->told = m->paced = false;
     p->member = m;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
                lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
@@ -282,6 +304,9 @@ static lmb_status take_want(peer *p, const lmb_record *r, lmb_error *err)
         p->send_message = r->message;
         return LMB_OK;
     }
+    if (lmbi_is_async(s) && p->member->status == MEMBER_SELECTED && s->phase == PHASE_ASYNC &&
+        memcmp(&want.blob.hash, &p->member->at.model, sizeof want.blob.hash) == 0)
+        lmbi_async_renew(s, p->member);
     return LMB_OK; /* of a round that is over: its TASK is on the way */
 }
 
@@ -304,7 +329,7 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
     }
     if (r->type == LMB_MSG_ALIVE) {
         LMB_TRY(lmb_message_read(r, &u.alive, err));
-        if (m->peer == p && u.alive.round == s->state.round + 1 && u.alive.steps > m->steps) {
+        if (m->peer == p && u.alive.round == m->at.turn && u.alive.steps > m->steps) {
             m->steps = u.alive.steps;
             m->progress = lmbi_now(s);
         }
@@ -316,12 +341,13 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
     case LMB_MSG_WANT: return take_want(p, r, err);
     case LMB_MSG_UPDATE:
         LMB_TRY(lmb_message_read(r, &u.update, err));
-        lmbi_round_update(s, m, &u.update);
+        lmbi_update_begin(s, m, &u.update);
         return LMB_OK;
-    case LMB_MSG_CHUNK: lmbi_round_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_CHUNK: lmbi_update_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_SECAGG: lmbi_secure_message(s, m, r); return LMB_OK;
     case LMB_MSG_FAILED:
         LMB_TRY(lmb_message_read(r, &u.note, err));
-        if (u.note.round == s->state.round + 1 && m->status == MEMBER_SELECTED) {
+        if (u.note.round == m->at.turn && m->status == MEMBER_SELECTED) {
             char text[LMB_FED_SENTENCE + 32];
             snprintf(text, sizeof text, "it could not train: %s", u.note.sentence);
             lmbi_member_out(s, m, text);

@@ -155,8 +155,10 @@ static void take_part(member *m, peer *p)
     m->waiting = NULL;
     m->peer = p;
     tell_roster(p);
-    if (m->status == MEMBER_SELECTED && !p->closing)
+    if (m->status == MEMBER_SELECTED && !p->closing) {
         lmbi_peer_task(p);
+        lmbi_secure_again(p->server, m);
+    }
 }
 
 void lmbi_people_arrived(peer *p)
@@ -294,26 +296,4 @@ void lmbi_people_close(lmb_server *s)
 {
     lmb_roster_close(&s->people.roster);
     free(s->people.roster_bytes);
-}
-
-void lmbi_people_credit(lmb_server *s)
-{
-    lmb_error err = LMB_ERROR_INIT;
-    lmb_journal_gift *gifts;
-    size_t n = 0;
-
-    for (const member *m = s->members; m; m = m->next)
-        n += m->gave != 0;
-    gifts = calloc(n + 1, sizeof *gifts);
-    if (!gifts)
-        return; /* statistics alone */
-    n = 0;
-    for (member *m = s->members; m; m = m->next) {
-        if (m->gave)
-            gifts[n++] = (lmb_journal_gift){ m->id, m->gave };
-        m->gave = 0;
-    }
-    if (lmb_journal_credit(s->journal, gifts, n, &err) != LMB_OK)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", err.msg);
-    free(gifts);
 }

@@ -12,7 +12,8 @@ static const char serve_usage[] =
     "Serves a federation: improves a model (default: the `model` of the configuration, else <run>/student-int8/qat.onnx) over `federation.server.rounds` rounds of\n"
     "encrypted updates, scores each round on the validation part, and writes the best one to <run>/federation/model.onnx: the model that it began\n"
     "with when no round was better.\n"
-    "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
+    "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was. Ctrl-C lets updates\n"
+    "that are under way arrive (server.drain_s); a second one ends at once.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
 
 static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
@@ -48,8 +49,10 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
     allow_files();
     r->server.log = &log;
     LMB_TRY(lmb_server_create(server, &r->server, &running, err));
-    printf("listening on %s:%d\n", c->host, lmb_server_port(running));
-    fflush(stdout);
+    if (!lmb_server_over(running)) { /* else clients would come to find nothing to do */
+        printf("listening on %s:%d\n", c->host, lmb_server_port(running));
+        fflush(stdout);
+    }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     lmb_status st = lmb_server_run(running, err);

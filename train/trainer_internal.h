@@ -1,6 +1,7 @@
 /* train/trainer_internal.h - the inside of a trainer, shared by its files:
  *
  *   trainer_setup.c  its options, making and ending one
+ *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
@@ -37,7 +38,9 @@ struct lmb_trainer {
     int64_t slots_all;     /* of all ranks                                                   */
     float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
+    lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
     lmb_trainer_state s;
+    lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;
     lmb_trace *trace;
     lmb_gradient_terms terms;

@@ -5,6 +5,7 @@
 
 static const lmb_kernel *const portable[] = {
     &lmbi_cpu_batch_norm, &lmbi_cpu_batch_norm_grad, &lmbi_cpu_batch_norm_act, &lmbi_cpu_batch_norm_act_grad,
+    &lmbi_cpu_batch_norm_apply,
     &lmbi_cpu_max_pool, &lmbi_cpu_max_pool_grad,
     &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
     &lmbi_cpu_bias_grad, &lmbi_cpu_relu, &lmbi_cpu_relu_grad, &lmbi_cpu_clip, &lmbi_cpu_clip_grad, &lmbi_cpu_add,
@@ -23,7 +24,7 @@ static const lmb_backend best = { .name = "cpu", .summary = "convolutions of our
 lmb_layout lmbi_conv_layout(const lmb_call *c, int k)
 {
     bool weights = strcmp(c->op->name, "ConvGradWeights") == 0 ? k == LMB_OUT(c, 0) : k == 1;
-    return weights || lmbi_operand(c, k)->shape.n != 4 ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
+    return weights || !lmbi_is_map(&lmbi_operand(c, k)->shape) ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
 }
 
 lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err)

@@ -49,6 +49,7 @@ typedef struct world_client {
     int nice, threads;       /* as configured */
     atomic_int seen_nice, seen_threads; /* in training */
     lmb_log log;
+    const struct lmb_tree *secure; /* what it insists on, NULL: nothing */
     bool rotate;       /* changes its keys */
     const char *admin; /* whose rosters it believes; NULL: needs none */
     atomic_int trained;
@@ -191,6 +192,8 @@ static inline lmb_status world_train(void *ctx, const lmb_train_task *t, lmb_tra
         r->delta[i] = 0.5f * ((float)(c->k + 1) + (c->restless ? 0.1f * (float)(t->round % 7) : 0) + (float)(i % 3) * 0.01f - t->model[i]);
     r->examples = (uint64_t)(10 * (c->k + 1));
     lmb_figures_add(&r->metrics, "loss", c->k);
+    lmb_figures_add(&r->metrics, "valid_accuracy", 0.2 * (c->k + 1));
+    lmb_figures_add(&r->metrics, "personal_accuracy", c->k ? 0.5 : 17); /* client 0 tells nonsense */
     c->trained++;
     return LMB_OK;
 }
@@ -216,6 +219,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = c->state;
     cfg.name = "tester";
+    cfg.secure_aggregation = c->secure;
     cfg.rotate_keys = c->rotate;
     if (c->admin)
         cfg.admin = c->admin;

@@ -124,7 +124,7 @@ static inline void fuzz_kept(fuzz_target target, const char *name)
 }
 
 /* Every seed as it is, the files of the target's folder, then `rounds` mutated seeds. */
-#define fuzz_run(target, seeds, n_seeds, rounds) fuzz_run_named(FUZZ_SUITE "/" #target, target, seeds, n_seeds, rounds)
+#define fuzz_run(target, ...) fuzz_run_named(FUZZ_SUITE "/" #target, target, __VA_ARGS__) /* seeds, how many, rounds */
 static inline void fuzz_run_named(const char *name, fuzz_target target, const fuzz_seed *seeds, size_t n_seeds, uint32_t rounds)
 {
     uint8_t *buf = malloc(FUZZ_CAP);

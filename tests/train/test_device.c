@@ -92,7 +92,7 @@ static run train(const char *text, const lmb_backend *const *backends, int steps
                 r.state[at] = l->segment[k].role == LMB_ROLE_PARAMETER ? r.state[at] - 0.005f * r.out[at] : r.out[at];
             }
     }
-    ck_ok(lmb_program_plan(p, ROWS, &plan, &err));
+    ck_ok(lmb_program_plan(p, ROWS, false, &plan, &err));
     for (int i = 0; by_host && i < lmb_plan_steps(plan); i++)
         *by_host += strcmp(lmb_plan_step_at(plan, i).kernel, "reference") == 0;
     lmb_program_destroy(p);
