@@ -138,3 +138,12 @@ lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t
         memcpy(output, base + y.place, y.bytes);
     return LMB_EDGE_OK;
 }
+
+lmb_edge_status lmb_edge_run_op(const lmb_edge_model *m, void *arena, uint32_t i)
+{
+    if (!m->steps || i >= m->n_ops)
+        return LMB_EDGE_E_ARG;
+    uint8_t *base = align_up(arena);
+    m->steps[i].kernel->run(&m->steps[i], base, base + plan_bytes(m));
+    return LMB_EDGE_OK;
+}
