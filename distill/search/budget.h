@@ -27,7 +27,7 @@ typedef struct lmb_budget {
 
 /* "50 us" to 50, in `unit`: "%" (to a share: "1 %" is 0.01), "us", "B" or "MACs". E_ARG says what was expected of `key`. */
 LMB_MUST_CHECK lmb_status lmb_budget_number(const char *text, const char *key, const char *unit, double *out, lmb_error *err);
-/* E_ARG: nothing to do (the objective is accuracy, and no cost has a limit). */
+/* E_ARG: nothing to do (the objective is accuracy, and no cost has a limit), or no end to it (a cost, and any accuracy may go). */
 LMB_MUST_CHECK lmb_status lmb_budget_check(const lmb_budget *b, lmb_error *err);
 
 /* The cost to work on: the limit that is exceeded most, or the objective. *met: no limit is exceeded. */
