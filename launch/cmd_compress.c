@@ -1,0 +1,359 @@
+/* launch/cmd_compress.c - `limbeck compress`: the smallest cost that keeps the accuracy. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/hash.h"
+#include "core/base/threads.h"
+#include "core/onnx/onnx.h"
+#include "core/store/store.h"
+#include "distill/quantize/lower.h"
+#include "launch/compress.h"
+#include "launch/job.h"
+#include "launch/lock.h"
+#include "launch/runner.h"
+#include "launch/stage.h"
+#include "launch/terminal.h"
+#include "train/checkpoint_model.h"
+#include "train/model.h"
+
+static const char usage[] =
+    "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n\n"
+    "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
+    "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
+    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, finish; `limbeck config keys` explains each. Decisions are made\n"
+    "on the validation part (split.validation) by a paired test; the test part is only reported on.\n\n"
+    "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
+    "model-int8.onnx (the answer), points/NNN (every point's files), journal.jsonl and latency.jsonl (every decision and every\n"
+    "measurement). Stopped at any instant, the same command goes on from the last decision; --fresh begins again.\n\n"
+    "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
+
+typedef struct compress_config { const lmb_tree *teacher; lmb_search_config search; } compress_config;
+
+typedef struct request {
+    lmb_job job;
+    compress_config c;
+    lmb_graph *teacher;
+    lmb_progress bar;
+    double started;
+    int decided;            /* in this process */
+    char folder[LMB_STAGE_PATH], title[96];
+} request;
+
+static volatile sig_atomic_t interrupted;
+static void on_signal(int s) { (void)s; interrupted = 1; }
+
+/* The rows of a search, and the teacher. */
+static lmb_status bind(request *r, lmb_error *err)
+{
+    lmb_field rows[48] = { LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a model section") };
+    int n = 1;
+
+    if (!r->job.c.compress)
+        return LMB_FAIL(err, LMB_E_ARG, "the configuration has no section `compress`; docs/compress.md shows one");
+    for (const lmb_field *f = lmb_search_fields; f->key; f++) {
+        rows[n] = *f;
+        rows[n++].offset += offsetof(compress_config, search);
+    }
+    rows[n] = (lmb_field)LMB_FIELD_END;
+    return lmb_fields_bind(rows, r->job.c.compress, &r->c, err);
+}
+
+/* ---- the teacher ---- */
+
+static lmb_status read_teacher(request *r, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    char path[LMB_STAGE_PATH];
+    const char *from = path;
+
+    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP)
+        return lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err);
+    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
+    if (r->c.teacher)
+        LMB_TRY(lmb_tree_text(r->c.teacher, &from, err));
+    else if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
+    if (lmb_store_is(from))
+        return lmb_checkpoint_model(from, &j->all->shape, j->all->classes, &r->teacher, err);
+    return lmb_onnx_read(from, NULL, &r->teacher, err);
+}
+
+/* What all decisions depend on. */
+static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *text, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_str teacher = LMB_STR_INIT;
+    lmb_hasher h;
+
+    lmb_str_add(text, "data:\n");
+    bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
+    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\ncompress:\n", (long long)j->c.split.train,
+                 (long long)j->c.split.validation, (long long)j->c.split.clients, (long long)j->c.split.seed);
+    ok = ok && lmb_fields_dump(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
+    lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
+    if (st == LMB_OK)
+        st = lmb_onnx_export(r->teacher, NULL, &teacher, err);
+    if (st == LMB_OK) {
+        lmb_hash hash;
+        lmb_hash_begin(&h);
+        lmb_hash_add(&h, text->text, text->n);
+        lmb_hash_add(&h, teacher.text, teacher.n);
+        hash = lmb_hash_end(&h);
+        lmb_hash_hex(&hash, out);
+    }
+    lmb_str_free(&teacher);
+    return st;
+}
+
+/* ---- progress ---- */
+
+static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
+{
+    request *r = ctx;
+    lmb_progress_show(&r->bar, r->title, done, all, what);
+    return !interrupted;
+}
+
+/* Seconds until the end, if from now on nothing is accepted, or until the limits are met at the present step. */
+static double at_least(const request *r, const lmb_points *p, double share)
+{
+    const lmb_search_config *c = &r->c.search;
+    const lmb_point *last = &p->point[p->n - 1];
+    double each = (lmb_seconds() - r->started) / fmax(r->decided, 1), left = ceil(log2(share / c->step_min) + 1e-9);
+    lmb_budget b;
+    lmb_error none = LMB_ERROR_INIT;
+    bool met;
+
+    if (lmb_search_budget(c, &b, &none) != LMB_OK)
+        return 0;
+    lmb_goal goal = lmb_budget_next(&b, last->cost, &met);
+    if (!met)
+        left = fmax(left, log(b.limit[goal] / last->cost[goal]) / log(1 - share));
+    return fmax(left, 0) * each;
+}
+
+static void on_point(void *ctx, const lmb_points *p, const char *why)
+{
+    request *r = ctx;
+    const lmb_point *x = &p->point[p->n - 1], *best = &p->point[0];
+    char line[700];
+    double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted ? x->step : x->step / 2;
+
+    r->decided++;
+    for (int i = 0; i < p->n; i++)
+        if (p->point[i].accepted)
+            best = &p->point[i];
+    snprintf(line, sizeof line, "point %d (%s of %d): %.1f us, %.0f bytes, %.3g MMACs, held-out accuracy %.2f %%; %s", x->id, lmb_point_kinds[x->kind],
+             x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY], x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6,
+             100 * lmb_point_accuracy(x), why);
+    lmb_progress_line(&r->bar, line);
+    snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go", x->predicted[LMB_GOAL_LATENCY] /
+             x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY], x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
+    lmb_progress_line(&r->bar, line);
+    snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
+    lmb_progress_begin(&r->bar);
+}
+
+/* ---- the end ---- */
+
+static lmb_status test_one(const request *r, int id, lmb_compress_test *out, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    void *file;
+    size_t n;
+    lmb_metrics m;
+
+    LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
+    lmb_status st = lmb_metrics_init(&m, r->job.test->classes, err);
+    if (st == LMB_OK) {
+        st = lmb_deploy_evaluate(file, n, r->job.test, NULL, lmb_cpu_count(), &m, NULL, NULL, err);
+        *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
+        lmb_metrics_interval(&m, &out->lo, &out->hi);
+        lmb_metrics_deinit(&m);
+    }
+    free(file);
+    return st;
+}
+
+static lmb_status test_teacher(const request *r, lmb_compress_report *rep, lmb_error *err)
+{
+    lmb_stage_result stage = { .name = "teacher" };
+    const char *backend = r->c.search.tune.backend;
+    lmb_metrics m;
+
+    LMB_TRY(lmb_metrics_init(&m, r->job.test->classes, err));
+    lmb_status st = lmb_evaluate(r->teacher, NULL, r->job.test, backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK && !r->c.search.table.frozen)
+        st = lmb_stage_measure(r->teacher, NULL, r->job.test, backend, &stage, err);
+    rep->teacher = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
+    rep->teacher_us = stage.latency_us;
+    lmb_metrics_interval(&m, &rep->teacher.lo, &rep->teacher.hi);
+    lmb_metrics_deinit(&m);
+    return st;
+}
+
+/* The answer's files, where people look for them. */
+static lmb_status copy_answer(const request *r, int id, lmb_error *err)
+{
+    static const char *const names[] = { "model.lmb", "model-int8.onnx" };
+
+    for (int i = 0; i < 2; i++) {
+        char from[LMB_SEARCH_PATH], to[LMB_STAGE_PATH];
+        void *data;
+        size_t n;
+        LMB_TRY(lmb_search_file(from, r->folder, id, names[i], err));
+        LMB_TRY(lmb_path_join(to, sizeof to, r->folder, names[i], err));
+        LMB_TRY(lmb_file_read(from, (size_t)1 << 30, &data, &n, err));
+        lmb_status st = lmb_file_write(to, data, n, err);
+        free(data);
+        LMB_TRY(st);
+    }
+    return LMB_OK;
+}
+
+static lmb_status write_report(const request *r, const lmb_compress_report *rep, lmb_error *err)
+{
+    lmb_str json = LMB_STR_INIT, page = LMB_STR_INIT;
+    char path[LMB_STAGE_PATH];
+
+    lmb_compress_json(rep, &json);
+    lmb_status st = lmb_str_check(&json, err);
+    if (st == LMB_OK)
+        st = lmb_path_join(path, sizeof path, r->folder, "front.json", err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, json.text, json.n, err);
+    if (st == LMB_OK)
+        st = lmb_compress_page(rep, &page, err);
+    if (st == LMB_OK)
+        st = lmb_str_check(&page, err);
+    if (st == LMB_OK)
+        st = lmb_path_join(path, sizeof path, r->folder, "report.html", err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, page.text, page.n, err);
+    lmb_str_free(&json);
+    lmb_str_free(&page);
+    return st;
+}
+
+static void say_answer(const request *r, const lmb_compress_report *rep)
+{
+    const lmb_search_result *x = rep->result;
+    const lmb_point *p = &x->points.point[x->best], *first = &x->points.point[0];
+    const lmb_compress_test *t = &rep->test[x->best];
+
+    printf("teacher: test accuracy %.2f %% in float\n", 100 * rep->teacher.accuracy);
+    if (rep->teacher_us > 0)
+        printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
+    printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n", p->id, 100 * t->accuracy, 100 * t->lo,
+           100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+    printf("%s\n%s/front.json\n", x->why, r->folder);
+}
+
+static lmb_status report(request *r, const lmb_search_result *x, const char *config, lmb_error *err)
+{
+    lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
+    lmb_compress_report rep = { .result = x, .c = &r->c.search, .held_out = r->job.validation->n, .test = test, .folder = r->folder, .config = config };
+    lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
+
+    for (int i = 0; st == LMB_OK && i < x->points.n; i++)
+        if (x->points.point[i].front || i == x->best)
+            st = test_one(r, i, &test[i], err);
+    if (st == LMB_OK)
+        st = test_teacher(r, &rep, err);
+    if (st == LMB_OK)
+        st = copy_answer(r, x->best, err);
+    if (st == LMB_OK)
+        st = write_report(r, &rep, err);
+    if (st == LMB_OK)
+        say_answer(r, &rep);
+    free(test);
+    return st;
+}
+
+/* ---- the whole ---- */
+
+static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
+{
+    char hash[LMB_HASH_HEX];
+    lmb_str config = LMB_STR_INIT;
+    lmb_search_result x;
+    lmb_status st = identity(r, hash, &config, err);
+
+    if (st == LMB_OK) {
+        lmb_search_request q = { &r->c.search, lmb_tree_get(r->job.c.compress, "finish") != NULL, r->teacher, r->job.train, r->job.validation, r->folder,
+                                 hash, comm, { { on_work, r }, on_point, r } };
+        lmb_progress_begin(&r->bar);
+        r->started = lmb_seconds();
+        snprintf(r->title, sizeof r->title, "begin");
+        st = lmb_search_run(&q, &x, err);
+        lmb_progress_end(&r->bar);
+    }
+    if (st == LMB_E_STOPPED)
+        fprintf(stderr, "stopped; the same command goes on from the last decision\n");
+    if (st == LMB_OK) {
+        st = report(r, &x, config.text, err);
+        if (st == LMB_OK && !x.met)
+            st = LMB_FAIL(err, LMB_E_UNMET, "%s", x.why);
+        lmb_search_result_free(&x);
+    }
+    lmb_str_free(&config);
+    return st;
+}
+
+static lmb_status forget(const request *r, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "journal.jsonl", err));
+    return lmb_file_exists(path) && remove(path) ? LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path) : LMB_OK;
+}
+
+typedef struct start { request *r; bool fresh; } start;
+
+static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
+{
+    request *r = ((start *)ctx)->r;
+    lmb_budget b;
+    int lock = -1;
+
+    LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
+    LMB_TRY(lmb_job_data(&r->job, err));
+    LMB_TRY(lmb_job_training(&r->job, err));
+    if (!r->job.validation)
+        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: decisions are made on held-out samples, never on the test part");
+    LMB_TRY(read_teacher(r, err));
+    LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
+    LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    lmb_status st = ((start *)ctx)->fresh ? forget(r, err) : LMB_OK;
+    if (st == LMB_OK)
+        st = search(r, comm, err);
+    lmb_unlock(lock);
+    return st;
+}
+
+static lmb_status run(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "!fresh", NULL };
+    request r = { 0 };
+    lmb_args a;
+
+    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
+    if (a.n_words != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+    LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &r.job, err));
+    lmb_status st = bind(&r, err);
+    start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL };
+    if (st == LMB_OK)
+        st = lmb_with_ranks(compress, &s, err);
+    lmb_graph_destroy(r.teacher);
+    lmb_job_close(&r.job);
+    return st;
+}
+
+const lmb_cmd lmb_cmd_compress = { "compress", "the fastest student that keeps its accuracy, under a budget", usage, run };
