@@ -195,19 +195,17 @@ static lmb_status bench_make(const lmb_edge_model *m, bench *b, lmb_error *err)
     return LMB_FAIL(err, LMB_E_NOMEM, "no memory to measure a model");
 }
 
-static double seconds_of(const lmb_edge_model *m, const bench *b, uint32_t op, int times)
+static double seconds_of(const lmb_edge_model *m, const bench *b, uint32_t op, uint32_t times)
 {
     double start = lmb_seconds();
-    for (int i = 0; i < times; i++)
-        if (lmb_edge_run_op(m, b->arena, op) != LMB_EDGE_OK)
-            return 0;
+    (void)!lmb_edge_run_op(m, b->arena, op, times); /* the model ran when the bench was made */
     return lmb_seconds() - start;
 }
 
 static double measure_op(const lmb_edge_model *m, const bench *b, uint32_t op)
 {
     double sample[SAMPLES], best = 0;
-    int times = 1;
+    uint32_t times = 1;
 
     while (times < 1 << 20 && seconds_of(m, b, op, times) < SAMPLE_S)
         times *= 2;
@@ -259,7 +257,7 @@ static void measure_whole(const lmb_edge_model *m, const bench *b, double *p50, 
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         for (int i = 0; i < RUNS; i++) {
             double start = lmb_seconds();
-            (void)!lmb_edge_run(m, b->arena, b->input, b->output); /* it ran when the bench was made */
+            (void)!lmb_edge_run(m, b->arena, b->input, b->output);
             run[i] = lmb_seconds() - start;
         }
         qsort(run, RUNS, sizeof *run, by_time);
