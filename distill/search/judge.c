@@ -37,12 +37,11 @@ static bool tell(lmb_judge *j, const char *what, int64_t done, int64_t all)
 
 /* ---- the teacher ---- */
 
-static lmb_status check_teacher(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err)
+lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err)
 {
     const lmb_value *x = &teacher->value[lmb_graph_input(teacher, 0)];
     lmb_shape sample = x->shape;
     char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
-    lmb_deployed d;
     int classes;
 
     if (data->dtype != LMB_U8 || data->shape.n != 3)
@@ -56,8 +55,6 @@ static lmb_status check_teacher(const lmb_graph *teacher, const lmb_dataset *dat
                         lmb_shape_text(&data->shape, b, sizeof b));
     if (classes != data->classes)
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher has %d classes, the data %d", classes, data->classes);
-    LMB_TRY(lmb_deployed_sketch(teacher, &d, err));
-    lmb_deployed_free(&d);
     return LMB_OK;
 }
 
@@ -123,7 +120,7 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
 {
     lmb_judge *j;
 
-    LMB_TRY(check_teacher(teacher, train, err));
+    LMB_TRY(lmb_judge_check(teacher, train, err));
     j = calloc(1, sizeof *j);
     if (!j)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to judge models");

@@ -35,9 +35,10 @@ typedef struct lmb_judge_watch { bool (*work)(void *ctx, const char *what, int64
 
 typedef struct lmb_judge lmb_judge;
 
-/* All is borrowed. The teacher's logits are kept in `folder`.
- *   errors  before any work: E_SHAPE when teacher and data have other classes or samples, or samples are no images of bytes;
- *           E_UNSUPPORTED names the node of the teacher that has no integer form */
+/* E_SHAPE when teacher and data have other classes or samples, or samples are no images of bytes. */
+LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
+
+/* All is borrowed. The teacher's logits are kept in `folder`. Errors of lmb_judge_check come before any work. */
 LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher, const lmb_dataset *train,
                                            const lmb_dataset *held_out, const char *folder, lmb_comm *comm, const lmb_judge_watch *watch,
                                            lmb_judge **out, lmb_error *err);

@@ -8,6 +8,7 @@
 
 #include "core/base/file.h"
 #include "core/onnx/onnx.h"
+#include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
 
 enum { ROWS = 64 }; /* of a batch that gradients are taken from */
@@ -99,13 +100,13 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_deployed d;
     lmb_graph *frozen = NULL;
 
-    LMB_TRY(lmb_deployed_sketch(s->r->teacher, &d, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
     lmb_deployed_free(&d);
     if (st == LMB_OK)
-        st = write_model(s, 0, s->r->teacher, err);
+        st = write_model(s, 0, s->start, err);
     if (st == LMB_OK)
-        st = lmb_judge_quantise(s->judge, s->r->teacher, &frozen, err);
+        st = lmb_judge_quantise(s->judge, s->start, &frozen, err);
     if (st == LMB_OK)
         st = settle(s, &p, frozen, 0, err);
     lmb_graph_destroy(frozen);
@@ -318,6 +319,17 @@ static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
                     ceil(z * z * (1 - d) / d));
 }
 
+/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has none. */
+static lmb_status check_form(lmbi_search *s, lmb_error *err)
+{
+    lmb_deployed d;
+
+    LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    lmb_deployed_free(&d);
+    return LMB_OK;
+}
+
 static lmb_status run(lmbi_search *s, lmb_error *err)
 {
     char path[LMB_SEARCH_PATH];
@@ -327,6 +339,8 @@ static lmb_status run(lmbi_search *s, lmb_error *err)
 
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) != n)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
+    LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
+    LMB_TRY(check_form(s, err));
     LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
     LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
     LMB_TRY(lmb_judge_create(&jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm, &s->r->watch.work, &s->judge, err));
@@ -357,6 +371,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
 done:
     lmb_judge_destroy(s.judge);
     lmb_latency_close(s.latency);
+    lmb_graph_destroy(s.start);
     if (st != LMB_OK)
         lmb_points_free(&result.points);
     return st;

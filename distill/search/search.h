@@ -70,7 +70,7 @@ void lmb_search_result_free(lmb_search_result *r);
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
 
 /* Search, or go on with it. A budget that can not be met is no error: result->met says so.
- *   errors  as lmb_judge_create; E_ARG also for held-out samples too few to show so small a drop; E_STOPPED */
+ *   errors  before any work: as lmb_judge_check; E_UNSUPPORTED names a node of the teacher that has no integer form; E_ARG for held-out samples too few to show so small a drop; E_STOPPED */
 LMB_MUST_CHECK lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err);
 
 enum { LMB_SEARCH_PATH = 1024 };
