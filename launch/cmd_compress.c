@@ -10,6 +10,7 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "core/store/store.h"
+#include "datasets/split.h"
 #include "distill/quantize/lower.h"
 #include "launch/compress.h"
 #include "launch/job.h"
@@ -25,18 +26,28 @@ static const char usage[] =
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
     "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, finish; `limbeck config keys` explains each. Decisions are made\n"
-    "on the validation part (split.validation) by a paired test; the test part is only reported on.\n\n"
+    "on the validation part (split.validation) by a paired test; the test part is only reported on. Where the teacher was trained\n"
+    "on all of the training part, held_out: test decides on half of the test part and reports on the other.\n\n"
     "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
     "model-int8.onnx (the answer), points/NNN (every point's files), journal.jsonl and latency.jsonl (every decision and every\n"
     "measurement). Stopped at any instant, the same command goes on from the last decision; --fresh begins again.\n\n"
     "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
 
-typedef struct compress_config { const lmb_tree *teacher; lmb_search_config search; } compress_config;
+typedef struct compress_config { const lmb_tree *teacher; int64_t held_out; lmb_search_config search; } compress_config;
+enum { FROM_VALIDATION, FROM_TEST };
+static const char *const held_outs[] = { "validation", "test", NULL };
+const lmb_field lmb_compress_fields[] = {
+    LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx"),
+    LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs, "samples that decide. test: half of the test part, for a teacher that has seen "
+               "the training part; the other half is reported on"), LMB_FIELD_END
+};
 
 typedef struct request {
     lmb_job job;
     compress_config c;
     lmb_graph *teacher;
+    const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
+    lmb_dataset *half[2];                /* of the test part, or NULL             */
     lmb_progress bar;
     double started;
     int decided;            /* in this process */
@@ -49,11 +60,13 @@ static void on_signal(int s) { (void)s; interrupted = 1; }
 /* The rows of a search, and the teacher. */
 static lmb_status bind(request *r, lmb_error *err)
 {
-    lmb_field rows[48] = { LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a model section") };
-    int n = 1;
+    lmb_field rows[48];
+    int n = 0;
 
     if (!r->job.c.compress)
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no section `compress`; docs/compress.md shows one");
+    for (const lmb_field *f = lmb_compress_fields; f->key; f++)
+        rows[n++] = *f;
     for (const lmb_field *f = lmb_search_fields; f->key; f++) {
         rows[n] = *f;
         rows[n++].offset += offsetof(compress_config, search);
@@ -62,7 +75,41 @@ static lmb_status bind(request *r, lmb_error *err)
     return lmb_fields_bind(rows, r->job.c.compress, &r->c, err);
 }
 
-/* ---- the teacher ---- */
+/* ---- data and teacher ---- */
+
+static lmb_status halve_test(request *r, lmb_error *err)
+{
+    int64_t n = r->job.test->n, half = n / 2;
+    uint32_t *order = malloc(sizeof *order * (size_t)n);
+    lmb_status st = order ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to halve %lld samples", (long long)n);
+
+    if (st == LMB_OK && half < 1)
+        st = LMB_FAIL(err, LMB_E_ARG, "compress.held_out is test, and the test part has %lld samples", (long long)n);
+    if (st == LMB_OK)
+        lmb_split((uint64_t)r->job.c.split.seed, (uint32_t)n, order);
+    if (st == LMB_OK)
+        st = lmb_dataset_subset(r->job.test, order, half, &r->half[0], err);
+    if (st == LMB_OK)
+        st = lmb_dataset_subset(r->job.test, order + half, n - half, &r->half[1], err);
+    r->held_out = r->half[0];
+    r->test = r->half[1];
+    free(order);
+    return st;
+}
+
+static lmb_status open_data(request *r, lmb_error *err)
+{
+    LMB_TRY(lmb_job_data(&r->job, err));
+    LMB_TRY(lmb_job_training(&r->job, err));
+    if (r->c.held_out == FROM_TEST)
+        return halve_test(r, err);
+    r->held_out = r->job.validation;
+    r->test = r->job.test;
+    if (!r->held_out)
+        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: decisions are made on held-out samples. Give some of the training part, or, where the "
+                        "teacher was trained on all of it, compress.held_out: test");
+    return LMB_OK;
+}
 
 static lmb_status read_teacher(request *r, lmb_error *err)
 {
@@ -91,8 +138,8 @@ static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *te
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
-    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\ncompress:\n", (long long)j->c.split.train,
-                 (long long)j->c.split.validation, (long long)j->c.split.clients, (long long)j->c.split.seed);
+    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n", (long long)j->c.split.train,
+                 (long long)j->c.split.validation, (long long)j->c.split.clients, (long long)j->c.split.seed, held_outs[r->c.held_out]);
     ok = ok && lmb_fields_dump(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
@@ -169,9 +216,9 @@ static lmb_status test_one(const request *r, int id, lmb_compress_test *out, lmb
 
     LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
     LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
-    lmb_status st = lmb_metrics_init(&m, r->job.test->classes, err);
+    lmb_status st = lmb_metrics_init(&m, r->test->classes, err);
     if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(file, n, r->job.test, NULL, lmb_cpu_count(), &m, NULL, NULL, err);
+        st = lmb_deploy_evaluate(file, n, r->test, NULL, lmb_cpu_count(), &m, NULL, NULL, err);
         *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
         lmb_metrics_interval(&m, &out->lo, &out->hi);
         lmb_metrics_deinit(&m);
@@ -186,10 +233,10 @@ static lmb_status test_teacher(const request *r, lmb_compress_report *rep, lmb_e
     const char *backend = r->c.search.tune.backend;
     lmb_metrics m;
 
-    LMB_TRY(lmb_metrics_init(&m, r->job.test->classes, err));
-    lmb_status st = lmb_evaluate(r->teacher, NULL, r->job.test, backend, lmb_cpu_count(), &m, err);
+    LMB_TRY(lmb_metrics_init(&m, r->test->classes, err));
+    lmb_status st = lmb_evaluate(r->teacher, NULL, r->test, backend, lmb_cpu_count(), &m, err);
     if (st == LMB_OK && !r->c.search.table.frozen)
-        st = lmb_stage_measure(r->teacher, NULL, r->job.test, backend, &stage, err);
+        st = lmb_stage_measure(r->teacher, NULL, r->test, backend, &stage, err);
     rep->teacher = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
     rep->teacher_us = stage.latency_us;
     lmb_metrics_interval(&m, &rep->teacher.lo, &rep->teacher.hi);
@@ -251,13 +298,17 @@ static void say_answer(const request *r, const lmb_compress_report *rep)
         printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
     printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n", p->id, 100 * t->accuracy, 100 * t->lo,
            100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+    double there = (double)x->teacher_right / (double)rep->held_out;
+    if (there > rep->teacher.hi + 0.02)
+        printf("beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
+               "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n", 100 * there, 100 * rep->teacher.accuracy);
     printf("%s\n%s/front.json\n", x->why, r->folder);
 }
 
 static lmb_status report(request *r, const lmb_search_result *x, const char *config, lmb_error *err)
 {
     lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
-    lmb_compress_report rep = { .result = x, .c = &r->c.search, .held_out = r->job.validation->n, .test = test, .folder = r->folder, .config = config };
+    lmb_compress_report rep = { .result = x, .c = &r->c.search, .held_out = r->held_out->n, .test = test, .folder = r->folder, .config = config };
     lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
 
     for (int i = 0; st == LMB_OK && i < x->points.n; i++)
@@ -285,7 +336,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     lmb_status st = identity(r, hash, &config, err);
 
     if (st == LMB_OK) {
-        lmb_search_request q = { &r->c.search, lmb_tree_get(r->job.c.compress, "finish") != NULL, r->teacher, r->job.train, r->job.validation, r->folder,
+        lmb_search_request q = { &r->c.search, lmb_tree_get(r->job.c.compress, "finish") != NULL, r->teacher, r->job.train, r->held_out, r->folder,
                                  hash, comm, { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
@@ -312,6 +363,36 @@ static lmb_status forget(const request *r, lmb_error *err)
     return lmb_file_exists(path) && remove(path) ? LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path) : LMB_OK;
 }
 
+static void close_request(request *r)
+{
+    lmb_graph_destroy(r->teacher);
+    lmb_dataset_destroy(r->half[0]);
+    lmb_dataset_destroy(r->half[1]);
+    lmb_job_close(&r->job);
+}
+
+lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
+{
+    request r = { 0 };
+    lmb_budget b;
+
+    LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &r.job, err));
+    lmb_status st = bind(&r, err);
+    if (st == LMB_OK)
+        st = lmb_search_budget(&r.c.search, &b, err);
+    if (st == LMB_OK)
+        st = open_data(&r, err);
+    bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
+    if (st == LMB_OK && !trained_before)
+        st = read_teacher(&r, err);
+    if (st == LMB_OK && !trained_before)
+        st = lmb_judge_check(r.teacher, r.job.train, err);
+    if (st == LMB_OK && !quiet)
+        printf("%s: compress is sound: %lld held-out samples decide\n", path, (long long)r.held_out->n);
+    close_request(&r);
+    return st;
+}
+
 typedef struct start { request *r; bool fresh; } start;
 
 static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
@@ -321,10 +402,7 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     int lock = -1;
 
     LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
-    LMB_TRY(lmb_job_data(&r->job, err));
-    LMB_TRY(lmb_job_training(&r->job, err));
-    if (!r->job.validation)
-        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: decisions are made on held-out samples, never on the test part");
+    LMB_TRY(open_data(r, err));
     LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
     LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
@@ -351,8 +429,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL };
     if (st == LMB_OK)
         st = lmb_with_ranks(compress, &s, err);
-    lmb_graph_destroy(r.teacher);
-    lmb_job_close(&r.job);
+    close_request(&r);
     return st;
 }
 

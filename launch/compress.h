@@ -10,6 +10,7 @@
 #define LMB_LAUNCH_COMPRESS_H
 
 #include "distill/search/search.h"
+#include "launch/cmd.h"
 
 /* What of a point is only known at the end: how it does on the test part, which had no say in any decision. */
 typedef struct lmb_compress_test { bool there; double accuracy, lo, hi; } lmb_compress_test;
@@ -23,6 +24,11 @@ typedef struct lmb_compress_report {
     double teacher_us;             /* its p50 in float; 0: not taken */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
+
+/* What `compress` may hold beside lmb_search_fields. */
+extern const lmb_field lmb_compress_fields[];
+/* For `limbeck config check`: section, data and, where it is there, teacher. */
+LMB_MUST_CHECK lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err);
 
 void lmb_compress_json(const lmb_compress_report *r, lmb_str *out);
 /* E_IO: the answer's file can not be read. */
