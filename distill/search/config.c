@@ -7,6 +7,12 @@ static const lmb_field table_fields[] = {
     LMB_FIELD_END
 };
 
+/* The teacher is the search's, and its logits are always kept: the rest of lmb_distill_fields has no say here. */
+static const lmb_field distill_fields[] = {
+    LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
+    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"), LMB_FIELD_END
+};
+
 const lmb_field lmb_search_fields[] = {
     LMB_CHOICE(lmb_search_config, objective, LMB_GOAL_LATENCY, lmb_goals, "what is made small; accuracy: lose as little as the limits allow"),
     LMB_TEXT(lmb_search_config, accuracy_drop_max, "", "held-out accuracy that may be lost against the teacher, such as \"1.0 %\""),
@@ -26,7 +32,7 @@ const lmb_field lmb_search_fields[] = {
     LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "", "of the training part that `tune` sees, other ones in each step"),
     LMB_SECTION(lmb_search_config, tune, lmb_train_fields, "the short training after each step"),
     LMB_SECTION(lmb_search_config, finish, lmb_train_fields, "the last training, with fake quantisation; without it points are as `tune` leaves them"),
-    LMB_SECTION(lmb_search_config, distill, lmb_distill_fields, "the teacher's share in both (alpha, temperature)"),
+    LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in both"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
     LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average or percentile, and options"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),

@@ -213,6 +213,12 @@ static lmb_status get_moves(const lmb_tree *list, lmb_point *p, lmb_error *err)
     return LMB_OK;
 }
 
+static bool sound(const lmb_point *p)
+{
+    const lmb_paired *c = &p->pair;
+    return c->n >= 1 && c->n <= INT32_MAX && c->lost >= 0 && c->won >= 0 && c->lost <= c->n && c->won <= c->n - c->lost && p->right >= 0 && p->right <= c->n;
+}
+
 typedef struct reader { lmb_points *p; const char *identity; } reader;
 
 static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
@@ -230,7 +236,9 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
         return LMB_OK;
     }
     lmb_status st = get_figures(line, &point, err);
-    if (st == LMB_OK && (point.id != r->p->n || point.parent >= point.id || (point.parent < 0) != (point.id == 0) || point.pair.n < 1))
+    if (st == LMB_OK && !sound(&point))
+        st = LMB_FAIL(err, LMB_E_FORMAT, "point %d has counts that no held-out samples have", point.id);
+    if (st == LMB_OK && (point.id != r->p->n || point.parent >= point.id || (point.parent < 0) != (point.id == 0)))
         st = LMB_FAIL(err, LMB_E_FORMAT, "point %d of parent %d where point %d was due", point.id, point.parent, r->p->n);
     if (st == LMB_OK)
         st = get_moves(lmb_tree_get(line, "moves"), &point, err);

@@ -366,7 +366,10 @@ END_TEST
 
 START_TEST(a_damaged_journal_is_refused)
 {
-    static const char *const bad[] = { "{\"search\": \"me\"}\n{\"point\": 1, \"parent\": 0}\n", "{\"point\": 0}\n", "{\"search\": \"me\"}\n{\"point\": 1e30}\n" };
+    static const char *const bad[] = { "{\"search\": \"me\"}\n{\"point\": 1, \"parent\": 0}\n", "{\"point\": 0}\n", "{\"search\": \"me\"}\n{\"point\": 1e30}\n",
+                                      "{\"search\": \"me\"}\n{\"point\": 0, \"parent\": -1, \"kind\": \"teacher\", \"goal\": \"latency\", \"step\": 0, \"moves\": [], "
+                                      "\"predicted\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"cost\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"p99\": 1, "
+                                      "\"parameters\": 1, \"arena\": 1, \"n\": 10, \"right\": 5, \"lost\": 8e15, \"won\": 1, \"limit\": 1, \"accepted\": true}\n" };
     lmb_points p;
 
     for (size_t i = 0; i < LMB_COUNT(bad); i++) {
