@@ -79,7 +79,7 @@ static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
         snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, x->accepted ? "accepted" : "rejected", 100 * dot[i].y, order[i].x);
     }
     lmb_str_add(out, "<figure><h3>Accuracy against ");
-    lmb_str_add(out, lmb_goals[cost]);
+    lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
     lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s1\"></i>rejected</span></div>\n");
     lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, p->n };
     lmbi_svg_draw_dots(out, &c);
@@ -109,7 +109,9 @@ static void front_table(const lmb_compress_report *r, lmb_str *out)
                      100 * r->test[i].lo, 100 * r->test[i].hi, x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
     }
     lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
-                     "points/NNN. The answer is bold. Latency is of single predictions on one thread of the machine that searched.</p>\n");
+                     "points/NNN. The answer is bold. ");
+    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew.</p>\n"
+                                        : "Latency is of single predictions on one thread of the machine that searched.</p>\n");
 }
 
 /* ---- layers ---- */

@@ -308,7 +308,10 @@ bool lmbi_svg_draw_dots(lmb_str *out, const lmbi_svg_dots *c)
     y_axis(out, &f, step, true);
     for (double x = f.x0; x <= f.x1 + x_step / 1000; x += x_step) {
         char text[32];
-        snprintf(text, sizeof text, "%.6g", x);
+        if (f.x1 < 1e4)
+            snprintf(text, sizeof text, "%.6g", x);
+        else
+            snprintf(text, sizeof text, "%.6g %s", f.x1 < 1e7 ? x / 1e3 : x / 1e6, f.x1 < 1e7 ? "k" : "M");
         x_tick(out, px(&f, x), text);
     }
     x_axis(out, c->x_label);
