@@ -16,6 +16,7 @@ struct lmb_channel {
     lmb_channel_gate gate;
     uint8_t secret[LMB_NOISE_KEY], server_public[LMB_NOISE_KEY], peer[LMB_NOISE_KEY];
     uint8_t send_key[LMB_NOISE_KEY], receive_key[LMB_NOISE_KEY];
+    uint8_t hash[LMB_NOISE_HASH];
     uint64_t time;
     lmb_token token;
     lmb_noise noise;
@@ -87,6 +88,7 @@ static lmb_status advance(lmb_channel *c, lmb_error *err)
     if (lmb_noise_finished(&c->noise)) {
         lmb_noise_split(&c->noise, c->send_key, c->receive_key);
         memcpy(c->peer, c->noise.rs, sizeof c->peer);
+        memcpy(c->hash, c->noise.h, sizeof c->hash);
         LMB_TRY(reserve(c, LMB_RECORD_START, err));
         lmb_record_sender(&c->tx, c->send_key, c->out + c->out_n);
         c->out_n += LMB_RECORD_START;
@@ -300,3 +302,4 @@ bool lmb_channel_enrolling(const lmb_channel *c) { return c->enrolling; }
 const uint8_t *lmb_channel_peer(const lmb_channel *c) { return c->peer; }
 uint64_t lmb_channel_time(const lmb_channel *c) { return c->time; }
 const uint8_t *lmb_channel_token(const lmb_channel *c) { return c->token.id; }
+const uint8_t *lmb_channel_hash(const lmb_channel *c) { return c->hash; }

@@ -68,6 +68,9 @@ bool lmb_channel_enrolling(const lmb_channel *c);
 const uint8_t *lmb_channel_peer(const lmb_channel *c);
 uint64_t lmb_channel_time(const lmb_channel *c);
 const uint8_t *lmb_channel_token(const lmb_channel *c);
+/* Once ready: the hash of the handshake (LMB_NOISE_HASH bytes). Both sides have the same, no other session ever has it:
+ * who signs it proves to hold a key here and now. */
+const uint8_t *lmb_channel_hash(const lmb_channel *c);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* comm/invite.h - the one string that lets a client join, and the files that keep keys.
+/* comm/invite.h - the one string that lets a client join.
  *
  * Idea: an invite says where the server is, which key it must prove, and carries a one-time token:
  *
@@ -15,6 +15,7 @@
 
 #include <stdint.h>
 
+#include "comm/keys.h"
 #include "comm/noise.h"
 
 #ifdef __cplusplus
@@ -39,10 +40,6 @@ typedef struct lmb_token {
 LMB_MUST_CHECK lmb_status lmb_invite_format(const lmb_invite *in, char out[LMB_INVITE_MAX], lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_invite_parse(const char *text, lmb_invite *out, lmb_error *err);
 lmb_token lmb_token_derive(const uint8_t token[LMB_TOKEN_BYTES]);
-
-/* The secret key in `path`, made on first use with mode 0600.
- *   errors  E_DENIED when other users may read the file; E_FORMAT when it holds no key; E_IO */
-LMB_MUST_CHECK lmb_status lmb_key_file(const char *path, uint8_t secret[LMB_NOISE_KEY], lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -94,6 +94,8 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
     LMB_TRY(lmb_file_make_dirs(c->path, err));
     LMB_TRY(path_of(c, "client.key", path, err));
     LMB_TRY(lmb_key_file(path, c->secret, err));
+    LMB_TRY(path_of(c, "sign.key", path, err));
+    LMB_TRY(lmb_sign_file(path, c->sign_secret, err));
     LMB_TRY(saved_invite(c, &saved, &found, err));
     if (invite && *invite) {
         LMB_TRY(lmb_invite_parse(invite, &c->invite, err));

@@ -4,7 +4,7 @@
  * comes back by itself, with growing and jittered pauses, and goes on with the same download, training or upload. A
  * server that was restarted is nothing else to it.
  *
- *   files    <state_dir>/client.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock
+ *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock
  *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
  *   errors   E_DENIED when the server refuses this client, E_TIMEOUT after give_up_s without a server, E_STOPPED
  *   threads  create, run, destroy on one thread; lmb_client_stop from any thread or a signal handler. `train` runs

@@ -133,6 +133,7 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
             snprintf(hello.name, sizeof hello.name, "%s", c->cfg.name);
         else if (gethostname(hello.name, sizeof hello.name - 1) != 0)
             snprintf(hello.name, sizeof hello.name, "client");
+        lmb_hello_prove(&hello, c->channel, c->sign_secret);
         c->greeted = true;
         return lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err);
     }

@@ -23,7 +23,7 @@ struct lmb_client {
     lmb_local_trainer trainer;
     const lmb_log *log;
     char path[3800]; /* state_dir */
-    uint8_t secret[LMB_NOISE_KEY];
+    uint8_t secret[LMB_NOISE_KEY], sign_secret[LMB_SIGN_SECRET];
     lmb_invite invite;
     lmb_token token;
     bool enrolled, has_token;

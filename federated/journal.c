@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,68 +11,64 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "federated/journal_parts.h"
 
-enum { VERSION = 3 }; /* 2: the score of round 0; 3: the ledger of privacy */
+enum { VERSION = 4 }; /* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients */
 
-struct lmb_journal {
-    sqlite3 *db;
-    char dir[3800];
-};
-
-static const char schema[] =
+static const char pragmas[] =
     "PRAGMA journal_mode = WAL;"
-    "PRAGMA synchronous = FULL;"
+    "PRAGMA synchronous = FULL;";
+static const char schema[] =
     "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER, round INTEGER,"
     " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
     " best_score REAL, first_score REAL, ledger BLOB);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
-    " name TEXT NOT NULL, last_time INTEGER NOT NULL);"
+    " sign BLOB UNIQUE NOT NULL, name TEXT NOT NULL, last_time INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
     "BLOB);";
 
-static lmb_status fail(const lmb_journal *j, lmb_error *err)
+/* One number, from a pragma or a query. */
+static lmb_status number_of(lmb_journal *j, const char *sql, int64_t *out, lmb_error *err)
 {
-    int rc = sqlite3_errcode(j->db);
-    const char *advice = rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? "; restore it from a backup or begin in a new state_dir"
-                         : rc == SQLITE_FULL                         ? "; free some and start again"
-                                                                     : "";
-    return LMB_FAIL(err, LMB_E_IO, "%s/journal.db: %s%s", j->dir, sqlite3_errmsg(j->db), advice);
-}
-
-static lmb_status run(lmb_journal *j, const char *sql, lmb_error *err)
-{
-    return sqlite3_exec(j->db, sql, NULL, NULL, NULL) == SQLITE_OK ? LMB_OK : fail(j, err);
-}
-
-static lmb_status prepare(lmb_journal *j, const char *sql, sqlite3_stmt **st, lmb_error *err)
-{
-    return sqlite3_prepare_v2(j->db, sql, -1, st, NULL) == SQLITE_OK ? LMB_OK : fail(j, err);
-}
-
-/* Run to the first row or the end, and say which. */
-static lmb_status step(lmb_journal *j, sqlite3_stmt *st, bool *row, lmb_error *err)
-{
-    int rc = sqlite3_step(st);
-    *row = rc == SQLITE_ROW;
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? LMB_OK : fail(j, err);
-}
-
-static lmb_status finish_write(lmb_journal *j, sqlite3_stmt *st, lmb_error *err)
-{
+    sqlite3_stmt *q;
+    lmb_status st;
     bool row;
-    lmb_status s = step(j, st, &row, err);
-    sqlite3_finalize(st);
-    return s;
+    LMB_TRY(prepare(j, sql, &q, err));
+    st = step(j, q, &row, err);
+    *out = st == LMB_OK && row ? sqlite3_column_int64(q, 0) : 0;
+    sqlite3_finalize(q);
+    return st;
 }
 
-/* A blob column of exactly n bytes; false when it is anything else (a damaged file). */
-static bool column_blob(sqlite3_stmt *st, int column, void *out, int n)
+/* The tables, when the file is new; a refusal, when they are of another version. */
+static lmb_status make_tables(lmb_journal *j, lmb_error *err)
 {
-    const void *p = sqlite3_column_blob(st, column);
-    if (!p || sqlite3_column_bytes(st, column) != n)
-        return false;
-    memcpy(out, p, (size_t)n);
-    return true;
+    char text[64];
+    int64_t tables, version;
+    LMB_TRY(number_of(j, "SELECT count(*) FROM sqlite_master", &tables, err));
+    LMB_TRY(number_of(j, "PRAGMA user_version", &version, err));
+    if (tables && version != VERSION)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is of another version than %d, which this program reads; begin in a "
+                        "new state_dir", j->dir, VERSION);
+    if (tables)
+        return LMB_OK;
+    snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
+    LMB_TRY(run(j, schema, err));
+    return run(j, text, err);
+}
+
+static lmb_status prepare_file(lmb_journal *j, lmb_error *err)
+{
+    lmb_status st;
+    LMB_TRY(run(j, pragmas, err));
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err)); /* of two that open a new file, one makes the tables */
+    st = make_tables(j, err);
+    if (st == LMB_OK)
+        st = run(j, "COMMIT", err);
+    if (st != LMB_OK)
+        run(j, "ROLLBACK", NULL);
+    return st;
 }
 
 lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
@@ -99,7 +94,7 @@ lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
         st = LMB_FAIL(err, LMB_E_IO, "%s: %s", path, j->db ? sqlite3_errmsg(j->db) : "out of memory");
     } else {
         sqlite3_busy_timeout(j->db, 10000);
-        st = run(j, schema, err);
+        st = prepare_file(j, err);
     }
     if (st != LMB_OK) {
         lmb_journal_close(j);
@@ -258,108 +253,4 @@ lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *
         return LMB_OK;
     LMB_TRY(path_of(j, "state", s->model_round, "bin", path, sizeof path, err));
     return read_exact(path, state, (size_t)s->state_bytes, &s->state, err);
-}
-
-lmb_status lmb_journal_add_token(lmb_journal *j, const lmb_token *t, int64_t expires, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "INSERT INTO tokens (id, psk, expires) VALUES (?, ?, ?)", &q, err));
-    sqlite3_bind_blob(q, 1, t->id, LMB_TOKEN_ID, SQLITE_STATIC);
-    sqlite3_bind_blob(q, 2, t->psk, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_int64(q, 3, expires);
-    return finish_write(j, q, err);
-}
-
-lmb_status lmb_journal_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[LMB_NOISE_KEY], lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st;
-    bool row;
-    LMB_TRY(prepare(j, "SELECT psk FROM tokens WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    st = step(j, q, &row, err);
-    if (st == LMB_OK && (!row || !column_blob(q, 0, psk, LMB_NOISE_KEY)))
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
-    sqlite3_finalize(q);
-    return st;
-}
-
-/* Who used it, and is it still good? */
-static lmb_status check_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                              int64_t now, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    uint8_t used_by[LMB_NOISE_KEY];
-    lmb_status st;
-    bool row;
-    LMB_TRY(prepare(j, "SELECT expires, used_by FROM tokens WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    st = step(j, q, &row, err);
-    if (st == LMB_OK && !row)
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite's token was never issued here");
-    if (st == LMB_OK && column_blob(q, 1, used_by, LMB_NOISE_KEY)) {
-        if (memcmp(used_by, client, LMB_NOISE_KEY) != 0)
-            st = LMB_FAIL(err, LMB_E_DENIED,
-                          "the invite was used already, by another client; each works once, ask for a new one");
-    } else if (st == LMB_OK && sqlite3_column_int64(q, 0) < now) {
-        st = LMB_FAIL(err, LMB_E_DENIED, "the invite expired %lld s ago; ask for a new one",
-                      (long long)(now - sqlite3_column_int64(q, 0)));
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                        const char *name, int64_t now, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(check_token(j, id, client, now, err));
-    LMB_TRY(prepare(j, "UPDATE tokens SET used_by = ? WHERE id = ?", &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
-    LMB_TRY(finish_write(j, q, err));
-    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, name, last_time) VALUES (?, ?, 0)", &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    sqlite3_bind_text(q, 2, name, -1, SQLITE_STATIC);
-    return finish_write(j, q, err);
-}
-
-lmb_status lmb_journal_enrol(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const uint8_t client[LMB_NOISE_KEY],
-                             const char *name, int64_t now, lmb_error *err)
-{
-    lmb_status st;
-    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
-    st = spend(j, id, client, name, now, err);
-    if (st == LMB_OK)
-        st = run(j, "COMMIT", err);
-    if (st != LMB_OK)
-        run(j, "ROLLBACK", NULL);
-    return st;
-}
-
-lmb_status lmb_journal_find_client(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], lmb_journal_client *out,
-                                   bool *found, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    lmb_status st;
-    LMB_TRY(prepare(j, "SELECT id, name, last_time FROM clients WHERE public = ?", &q, err));
-    sqlite3_bind_blob(q, 1, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    st = step(j, q, found, err);
-    if (st == LMB_OK && *found) {
-        const char *name = (const char *)sqlite3_column_text(q, 1);
-        out->id = sqlite3_column_int64(q, 0);
-        snprintf(out->name, sizeof out->name, "%s", name ? name : "");
-        out->last_time = (uint64_t)sqlite3_column_int64(q, 2);
-    }
-    sqlite3_finalize(q);
-    return st;
-}
-
-lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], uint64_t time, lmb_error *err)
-{
-    sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "UPDATE clients SET last_time = max(last_time, ?) WHERE public = ?", &q, err));
-    sqlite3_bind_int64(q, 1, (sqlite3_int64)time);
-    sqlite3_bind_blob(q, 2, client, LMB_NOISE_KEY, SQLITE_STATIC);
-    return finish_write(j, q, err);
 }

@@ -2,8 +2,8 @@
  *
  * Idea: a round either happened or it did not. The model is written to its own file first, whole (core/base/file.h);
  * one transaction then moves the round number and the model's hash on. Killed before that, the server repeats the
- * round from the old model; killed after, it goes on from the new one. Roster and tokens live in the same file, so
- * that `invite` works beside a running server.
+ * round from the old model; killed after, it goes on from the new one. Clients and tokens live in the same file
+ * (federated/members.h), so that people can invite, approve and revoke beside a running server.
  *
  *   files    <dir>/journal.db; <dir>/model-<round>.f32, state-<round>.bin: the committed and the best round
  *   errors   E_IO with SQLite's own sentence; E_FORMAT when a model file does not match the journal
@@ -14,15 +14,13 @@
 
 #include <stdbool.h>
 
-#include "comm/invite.h"
+#include "core/base/error.h"
 #include "core/base/hash.h"
 #include "federated/privacy/rdp.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-enum { LMB_JOURNAL_NAME = 64 };
 
 typedef struct lmb_journal lmb_journal;
 
@@ -42,12 +40,6 @@ typedef struct lmb_journal_state {
     lmb_rdp_ledger ledger;
 } lmb_journal_state;
 
-typedef struct lmb_journal_client {
-    int64_t id; /* small number for logs, from 1 */
-    char name[LMB_JOURNAL_NAME];
-    uint64_t last_time; /* greatest handshake time seen */
-} lmb_journal_client;
-
 /* Creates the folder and the file when absent. */
 LMB_MUST_CHECK lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err);
 void lmb_journal_close(lmb_journal *j); /* NULL is a no-op */
@@ -65,20 +57,6 @@ LMB_MUST_CHECK lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_st
 /* "<dir>/model-<round>.f32" */
 LMB_MUST_CHECK lmb_status lmb_journal_model_path(const lmb_journal *j, uint64_t round, char *out, size_t cap,
                                                  lmb_error *err);
-
-LMB_MUST_CHECK lmb_status lmb_journal_add_token(lmb_journal *j, const lmb_token *t, int64_t expires, lmb_error *err);
-/* The shared key of a token identifier, spent or not; E_DENIED when unknown. */
-LMB_MUST_CHECK lmb_status lmb_journal_token(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], uint8_t psk[LMB_NOISE_KEY],
-                                            lmb_error *err);
-/* Spend the token for this key, and enrol it. Doing so again with the same key is fine: the answer may have been
- * lost. E_DENIED when the token has expired or was used by another key. */
-LMB_MUST_CHECK lmb_status lmb_journal_enrol(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID],
-                                            const uint8_t client[LMB_NOISE_KEY], const char *name, int64_t now,
-                                            lmb_error *err);
-LMB_MUST_CHECK lmb_status lmb_journal_find_client(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY],
-                                                  lmb_journal_client *out, bool *found, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], uint64_t time,
-                                           lmb_error *err);
 
 #ifdef __cplusplus
 }

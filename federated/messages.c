@@ -1,6 +1,10 @@
 /* federated/messages.c - see messages.h. */
 #include "federated/messages.h"
 
+#include <string.h>
+
+#include "comm/bytes.h"
+
 /* A blob's identity is two fields on the wire. */
 #define BLOB(S, m) { LMB_WIRE_BYTES, #m ".hash", offsetof(S, m.hash), LMB_HASH_BYTES }, \
                    { LMB_WIRE_U64, #m ".bytes", offsetof(S, m.bytes), 0 }
@@ -8,6 +12,8 @@
 const lmb_wire_field lmb_hello_rows[] = {
     LMB_WIRE(lmb_hello, version, U32, 0),
     LMB_WIRE(lmb_hello, name, TEXT, LMB_FED_NAME),
+    LMB_WIRE(lmb_hello, sign, BYTES, LMB_SIGN_PUBLIC),
+    LMB_WIRE(lmb_hello, proof, BYTES, LMB_SIGNATURE),
     LMB_WIRE_LAST,
 };
 const lmb_wire_field lmb_task_rows[] = {
@@ -87,4 +93,36 @@ lmb_status lmb_message_read(const lmb_record *r, void *message, lmb_error *err)
     if (!rows)
         return LMB_FAIL(err, LMB_E_FORMAT, "message type %u is not known here", r->type);
     return lmb_wire_read(name, rows, r->body, r->bytes, message, err);
+}
+
+/* ---- HELLO: who signs this session's hash holds the key now ---- */
+
+static lmb_hash what_is_proved(const lmb_channel *c)
+{
+    lmb_hasher h;
+    lmb_hash_begin(&h);
+    lmb_hash_add_text(&h, "limbeck hello");
+    lmb_hash_add(&h, lmb_channel_hash(c), LMB_NOISE_HASH);
+    return lmb_hash_end(&h);
+}
+
+void lmb_hello_prove(lmb_hello *hello, const lmb_channel *c, const uint8_t sign_secret[LMB_SIGN_SECRET])
+{
+    lmb_hash what = what_is_proved(c);
+    memcpy(hello->sign, lmb_sign_public(sign_secret), sizeof hello->sign);
+    crypto_sign_detached(hello->proof, NULL, what.b, sizeof what.b, sign_secret);
+}
+
+lmb_status lmb_hello_read(const lmb_record *r, const lmb_channel *c, lmb_hello *out, lmb_error *err)
+{
+    lmb_hash what = what_is_proved(c);
+    if (r->type != LMB_MSG_HELLO || r->bytes < 4)
+        return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
+    if (lmb_get_u32(r->body) != LMB_FED_VERSION)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
+                        lmb_get_u32(r->body), LMB_FED_VERSION);
+    LMB_TRY(lmb_message_read(r, out, err));
+    if (crypto_sign_verify_detached(out->proof, what.b, sizeof what.b, out->sign) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the client does not prove the signing key that it shows");
+    return LMB_OK;
 }

@@ -33,7 +33,7 @@
 extern "C" {
 #endif
 
-enum { LMB_FED_VERSION = 2, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
+enum { LMB_FED_VERSION = 3, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
 
 typedef enum {
     LMB_MSG_HELLO = 1,
@@ -57,6 +57,8 @@ typedef struct lmb_blob_id {
 typedef struct lmb_hello {
     uint32_t version;
     char name[LMB_FED_NAME]; /* chosen by the client, for people to read */
+    uint8_t sign[LMB_SIGN_PUBLIC]; /* its long-term signing key, and by that key a signature over this very session */
+    uint8_t proof[LMB_SIGNATURE];
 } lmb_hello;
 
 typedef struct lmb_task_message {
@@ -101,6 +103,12 @@ extern const lmb_wire_field lmb_hello_rows[], lmb_task_rows[], lmb_want_rows[], 
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name);
 LMB_MUST_CHECK lmb_status lmb_message_send(lmb_channel *c, lmb_message_type type, const void *message, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_message_read(const lmb_record *r, void *message, lmb_error *err);
+
+/* Fill in hello->sign and hello->proof for this channel, whose handshake is done; and check them. The version of a
+ * HELLO is looked at first: what follows it may have another form.
+ *   errors  E_UNSUPPORTED another version; E_DENIED a proof of another key or session */
+void lmb_hello_prove(lmb_hello *hello, const lmb_channel *c, const uint8_t sign_secret[LMB_SIGN_SECRET]);
+LMB_MUST_CHECK lmb_status lmb_hello_read(const lmb_record *r, const lmb_channel *c, lmb_hello *out, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -9,14 +9,14 @@
 
 #include <uv.h>
 
-#include "federated/journal.h"
+#include "federated/members.h"
 #include "federated/server.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
 
 typedef struct member {
-    uint8_t public_key[LMB_NOISE_KEY];
+    uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
     int64_t id;
     char name[LMB_JOURNAL_NAME];
     struct peer *peer; /* NULL: not connected */

@@ -210,6 +210,7 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
     memset(m, 0, bytes);
     memcpy(m->public_key, key, LMB_NOISE_KEY);
+    memcpy(m->sign, c->sign, sizeof m->sign);
     m->id = c->id;
     memcpy(m->name, c->name, sizeof m->name);
     lmb_upload_init(&m->upload);
@@ -219,6 +220,30 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     return LMB_OK;
 }
 
+/* Whose connection is this? Nothing changes before HELLO has opened, and its proof with it. */
+static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *client, lmb_error *err)
+{
+    lmb_server *s = p->server;
+    const uint8_t *key = lmb_channel_peer(p->channel);
+    int64_t now = (int64_t)time(NULL);
+    bool found = false;
+
+    if (lmb_channel_enrolling(p->channel)) {
+        lmb_journal_client fresh = { .state = LMB_CLIENT_APPROVED };
+        memcpy(fresh.public_key, key, sizeof fresh.public_key);
+        memcpy(fresh.sign, hello->sign, sizeof fresh.sign);
+        memcpy(fresh.name, hello->name, sizeof fresh.name);
+        LMB_TRY(lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), &fresh, now, err));
+    }
+    LMB_TRY(lmb_journal_find_client(s->journal, key, client, &found, err));
+    if (!found)
+        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
+                        "or remove both keys and ask for an invite", client->id, client->name);
+    return lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), now, err);
+}
+
 static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 {
     lmb_server *s = p->server;
@@ -226,21 +251,9 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
     lmb_journal_client client;
     lmb_hello hello;
     member *m = NULL;
-    bool found = false;
 
-    if (r->type != LMB_MSG_HELLO)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the first message must be HELLO");
-    LMB_TRY(lmb_message_read(r, &hello, err));
-    if (hello.version != LMB_FED_VERSION)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the client speaks version %u, this server %d; update the older one",
-                        hello.version, LMB_FED_VERSION);
-    if (lmb_channel_enrolling(p->channel))
-        LMB_TRY(
-            lmb_journal_enrol(s->journal, lmb_channel_token(p->channel), key, hello.name, (int64_t)time(NULL), err));
-    LMB_TRY(lmb_journal_find_client(s->journal, key, &client, &found, err));
-    if (!found)
-        return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
-    LMB_TRY(lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), err));
+    LMB_TRY(lmb_hello_read(r, p->channel, &hello, err));
+    LMB_TRY(admit(p, &hello, &client, err));
     LMB_TRY(make_member(s, key, &client, &m, err));
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);

@@ -10,7 +10,8 @@ static const char *const caches[] = { "auto", "false", "true", "plain", NULL };
 const lmb_field lmb_distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
     LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions; keep it low (1 to 2) with quantisation"),
-    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file or a checkpoint; default <run>/teacher/model.onnx"),
+    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. For one that "
+             "wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
     LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
                "without augmentation; auto, true where an epoch can use them again"), LMB_FIELD_END
 };

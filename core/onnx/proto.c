@@ -109,6 +109,29 @@ static lmb_status unpack(lmbi_proto *p, const ProtobufCMessageDescriptor *d, con
     return LMB_OK;
 }
 
+/* Texts end in terminals, reports and messages: bytes that steer a terminal become '?' in all of them, lines and tabs stay. */
+static void tame(ProtobufCMessage *m)
+{
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
+        bool many = f->label == PROTOBUF_C_LABEL_REPEATED;
+        void *at = (char *)m + f->offset;
+        size_t n = many ? *(size_t *)((char *)m + f->quantifier_offset) : 1;
+
+        if ((f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE) ||
+            ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(uint32_t *)((char *)m + f->quantifier_offset) != f->id))
+            continue;
+        for (size_t k = 0; k < n; k++) {
+            void *one = many ? (*(void ***)at)[k] : *(void **)at;
+            if (f->type == PROTOBUF_C_TYPE_MESSAGE && one)
+                tame(one);
+            for (char *c = f->type == PROTOBUF_C_TYPE_STRING ? one : NULL; c && *c; c++)
+                if (((unsigned char)*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
+                    *c = '?';
+        }
+    }
+}
+
 lmb_status lmbi_proto_model(lmbi_proto *p, const void *bytes, size_t n, size_t max_bytes, Onnx__ModelProto **out,
                             lmb_error *err)
 {
@@ -117,6 +140,7 @@ lmb_status lmbi_proto_model(lmbi_proto *p, const void *bytes, size_t n, size_t m
     if (n > max_bytes)
         return LMB_FAIL(err, LMB_E_FORMAT, "the model has %zu bytes; at most %zu are read", n, max_bytes);
     LMB_TRY(unpack(p, &onnx__model_proto__descriptor, bytes, n, &m, err));
+    tame(m);
     *out = (Onnx__ModelProto *)m;
     return LMB_OK;
 }

@@ -104,7 +104,7 @@ static lmb_status run_all(job *j, lmb_metrics *out, lmb_error *err)
     for (int w = 0; w < j->threads && st == LMB_OK; w++) {
         if (j->err[w].status != LMB_OK)
             st = LMB_FAIL(err, j->err[w].status, "%s", j->err[w].msg);
-        for (int i = 0; i < j->classes * j->classes; i++)
+        for (int64_t i = 0; i < (int64_t)j->classes * j->classes; i++)
             out->confusion[i] += j->metrics[w].confusion[i];
         out->n += j->metrics[w].n;
         out->loss_sum += j->metrics[w].loss_sum;

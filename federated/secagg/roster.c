@@ -8,20 +8,16 @@
 #include "comm/bytes.h"
 #include "federated/secagg/graph.h"
 
-enum { HEAD = 8, ROW = 4 + LMB_SIGN_PUBLIC };
+enum { AT_VERSION = 8, AT_FEDERATION = 16, HEAD = AT_FEDERATION + LMB_HASH_BYTES, ROW = 4 + LMB_SIGN_PUBLIC };
 
 static const char magic[4] = { 'L', 'M', 'B', 'R' };
 
-static lmb_hash what_is_signed(const uint8_t *rows, uint32_t n, const lmb_hash *federation)
+static lmb_hash what_is_signed(const uint8_t *bytes, size_t n)
 {
-    uint8_t count[4];
     lmb_hasher h;
-    lmb_put_u32(count, n);
     lmb_hash_begin(&h);
     lmb_hash_add_text(&h, "limbeck roster");
-    lmb_hash_add(&h, federation->b, sizeof federation->b);
-    lmb_hash_add(&h, count, sizeof count);
-    lmb_hash_add(&h, rows, (size_t)n * ROW);
+    lmb_hash_add(&h, bytes, n);
     return lmb_hash_end(&h);
 }
 
@@ -58,31 +54,57 @@ static lmb_status check_rows(const lmb_roster_row *row, uint32_t n, lmb_error *e
     return st;
 }
 
-lmb_status lmb_roster_sign(const lmb_roster_row *row, uint32_t n, const lmb_hash *federation,
-                           const uint8_t admin_secret[LMB_SIGN_SECRET], lmb_str *out, lmb_error *err)
+lmb_status lmb_roster_write(const lmb_roster_row *row, uint32_t n, uint64_t version, const lmb_hash *federation,
+                            lmb_str *out, lmb_error *err)
 {
-    uint8_t head[HEAD], signature[LMB_SIGNATURE], *rows;
-    lmb_hash signed_;
+    uint8_t head[HEAD], one[ROW];
 
     if (n < 1 || n > LMB_SECAGG_CLIENTS)
         return LMB_FAIL(err, LMB_E_ARG, "a roster has from 1 to %d clients, not %u", LMB_SECAGG_CLIENTS, n);
     LMB_TRY(check_rows(row, n, err));
-    rows = malloc((size_t)n * ROW);
-    if (!rows)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a roster of %u clients", n);
-    for (uint32_t i = 0; i < n; i++) {
-        lmb_put_u32(rows + (size_t)i * ROW, row[i].id);
-        memcpy(rows + (size_t)i * ROW + 4, row[i].key, LMB_SIGN_PUBLIC);
-    }
     memcpy(head, magic, sizeof magic);
     lmb_put_u32(head + 4, n);
-    signed_ = what_is_signed(rows, n, federation);
-    crypto_sign_detached(signature, NULL, signed_.b, sizeof signed_.b, admin_secret);
+    lmb_put_u64(head + AT_VERSION, version);
+    memcpy(head + AT_FEDERATION, federation->b, sizeof federation->b);
     lmb_str_add_n(out, head, sizeof head);
-    lmb_str_add_n(out, rows, (size_t)n * ROW);
-    lmb_str_add_n(out, signature, sizeof signature);
-    free(rows);
+    for (uint32_t i = 0; i < n; i++) {
+        lmb_put_u32(one, row[i].id);
+        memcpy(one + 4, row[i].key, LMB_SIGN_PUBLIC);
+        lmb_str_add_n(out, one, sizeof one);
+    }
     return lmb_str_check(out, err);
+}
+
+lmb_status lmb_roster_sign(const uint8_t *unsigned_roster, size_t n, const uint8_t admin_secret[LMB_SIGN_SECRET],
+                           lmb_str *out, lmb_error *err)
+{
+    uint8_t signature[LMB_SIGNATURE];
+    lmb_roster r;
+
+    LMB_TRY(lmb_roster_open(&r, unsigned_roster, n, NULL, NULL, err));
+    crypto_sign_detached(signature, NULL, r.hash.b, sizeof r.hash.b, admin_secret);
+    lmb_roster_close(&r);
+    lmb_str_add_n(out, unsigned_roster, n);
+    lmb_str_add_n(out, signature, sizeof signature);
+    return lmb_str_check(out, err);
+}
+
+static lmb_status read_head(lmb_roster *r, const uint8_t *bytes, size_t n, bool is_signed, lmb_error *err)
+{
+    size_t body;
+    if (n < HEAD || memcmp(bytes, magic, sizeof magic) != 0)
+        return LMB_FAIL(err, LMB_E_FORMAT, "this is no roster: it does not begin with LMBR");
+    r->n = lmb_get_u32(bytes + 4);
+    body = HEAD + (size_t)r->n * ROW;
+    if (is_signed && r->n >= 1 && n == body)
+        return LMB_FAIL(err, LMB_E_DENIED, "the roster is not signed; the federation's admin does that");
+    if (r->n < 1 || r->n > LMB_SECAGG_CLIENTS || n != body + (is_signed ? LMB_SIGNATURE : 0))
+        return LMB_FAIL(err, LMB_E_FORMAT, "a roster of %u clients in %zu bytes; it has from 1 to %d and no other size",
+                        r->n, n, LMB_SECAGG_CLIENTS);
+    r->version = lmb_get_u64(bytes + AT_VERSION);
+    memcpy(r->federation.b, bytes + AT_FEDERATION, sizeof r->federation.b);
+    r->hash = what_is_signed(bytes, body);
+    return LMB_OK;
 }
 
 lmb_status lmb_roster_open(lmb_roster *r, const uint8_t *bytes, size_t n, const lmb_hash *federation,
@@ -91,16 +113,13 @@ lmb_status lmb_roster_open(lmb_roster *r, const uint8_t *bytes, size_t n, const 
     lmb_roster made = { 0 };
     lmb_status st;
 
-    if (n < HEAD || memcmp(bytes, magic, sizeof magic) != 0)
-        return LMB_FAIL(err, LMB_E_FORMAT, "this is no roster: it does not begin with LMBR");
-    made.n = lmb_get_u32(bytes + 4);
-    if (made.n < 1 || made.n > LMB_SECAGG_CLIENTS || n != HEAD + (size_t)made.n * ROW + LMB_SIGNATURE)
-        return LMB_FAIL(err, LMB_E_FORMAT, "a roster of %u clients in %zu bytes; it has from 1 to %d and no other size",
-                        made.n, n, LMB_SECAGG_CLIENTS);
-    made.hash = what_is_signed(bytes + HEAD, made.n, federation);
-    if (crypto_sign_verify_detached(bytes + n - LMB_SIGNATURE, made.hash.b, sizeof made.hash.b, admin_public) != 0)
+    LMB_TRY(read_head(&made, bytes, n, admin_public != NULL, err));
+    if (admin_public &&
+        crypto_sign_verify_detached(bytes + n - LMB_SIGNATURE, made.hash.b, sizeof made.hash.b, admin_public) != 0)
         return LMB_FAIL(err, LMB_E_DENIED,
                         "the roster is not signed by this federation's admin; get it again from them");
+    if (federation && memcmp(&made.federation, federation, sizeof made.federation) != 0)
+        return LMB_FAIL(err, LMB_E_DENIED, "the roster is of another federation");
     made.row = malloc(made.n * sizeof *made.row);
     if (!made.row)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a roster of %u clients", made.n);

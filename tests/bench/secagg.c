@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "comm/bytes.h"
+#include "tests/federated/secagg/signed_roster.h"
 
 enum { LENGTH = 100000, BLOCK = 8192 };
 
@@ -144,7 +145,7 @@ static void run(const scene *sc)
         rows[i].id = ids[i] = i;
         crypto_sign_keypair(rows[i].key, secret[i]);
     }
-    OK(lmb_roster_sign(rows, sc->n, &session.federation, admin, &signed_, &err));
+    OK(signed_roster(rows, sc->n, &session.federation, admin, &signed_, &err));
     OK(lmb_roster_open(&roster, (const uint8_t *)signed_.text, signed_.n, &session.federation, admin_public, &err));
     us.roster = &roster;
     OK(lmb_secagg_server_create(&us, &s, &err));

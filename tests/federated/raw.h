@@ -15,7 +15,7 @@ static lmb_error err;
 typedef struct raw {
     int fd;
     lmb_channel *channel;
-    uint8_t secret[32];
+    uint8_t secret[32], sign_secret[LMB_SIGN_SECRET];
     uint8_t body[LMB_RECORD_BODY];
     lmb_invite invite;
 } raw;
@@ -107,7 +107,8 @@ static inline void raw_close(raw *r)
 
 static inline void raw_hello(raw *r, uint32_t version)
 {
-    lmb_hello hello = { version, "mallory\n\x1b[31m" };
+    lmb_hello hello = { .version = version, .name = "mallory\n\x1b[31m" };
+    lmb_hello_prove(&hello, r->channel, r->sign_secret);
     ck_ok(lmb_message_send(r->channel, LMB_MSG_HELLO, &hello, &err));
     raw_flush(r);
 }
@@ -122,6 +123,7 @@ static inline lmb_token raw_invite(world *w, raw *r)
     ck_ok(lmb_server_invite(w->state, "127.0.0.1", lmb_server_port(w->server), 600, text, &err));
     ck_ok(lmb_invite_parse(text, &r->invite, &err));
     lmb_noise_keygen(r->secret, unused);
+    crypto_sign_keypair(unused, r->sign_secret);
     return lmb_token_derive(r->invite.token);
 }
 

@@ -94,6 +94,48 @@ static void not_our_protocol(world *w, raw *r)
     ck_assert_int_eq(recv(r->fd, r->body, 1, 0), 0);
 }
 
+/* Shows the signing key of another, and a proof it has from somewhere: of another session. */
+static void borrowed_proof(world *w, raw *r)
+{
+    lmb_token t = raw_invite(w, r);
+    lmb_hello hello = { .version = LMB_FED_VERSION, .name = "mallory" };
+    raw other;
+    lmb_token t2 = raw_invite(w, &other);
+    raw_open(&other, lmb_server_port(w->server), &t2, 5);
+    ck_assert(raw_shake(&other));
+    lmb_hello_prove(&hello, other.channel, other.sign_secret);
+    raw_close(&other);
+    raw_open(r, lmb_server_port(w->server), &t, 5);
+    ck_assert(raw_shake(r));
+    ck_ok(lmb_message_send(r->channel, LMB_MSG_HELLO, &hello, &err));
+    raw_flush(r);
+}
+
+/* Enrols with the signing key of a client that is there already; it cannot pass for it. */
+static void second_owner(world *w, raw *r)
+{
+    raw other;
+    join(w, &other);
+    lmb_token t = raw_invite(w, r);
+    memcpy(r->sign_secret, other.sign_secret, sizeof r->sign_secret);
+    raw_open(r, lmb_server_port(w->server), &t, 5);
+    ck_assert(raw_shake(r));
+    raw_hello(r, LMB_FED_VERSION);
+    raw_close(&other);
+}
+
+/* Comes back with another signing key than it enrolled with. */
+static void other_signer(world *w, raw *r)
+{
+    uint8_t unused[LMB_SIGN_PUBLIC];
+    join(w, r);
+    raw_close(r);
+    crypto_sign_keypair(unused, r->sign_secret);
+    raw_open(r, lmb_server_port(w->server), NULL, 5);
+    ck_assert(raw_shake(r));
+    raw_hello(r, LMB_FED_VERSION);
+}
+
 static void newer_version(world *w, raw *r)
 {
     lmb_token t = raw_invite(w, r);
@@ -243,7 +285,10 @@ static const struct {
     { expired_token, "is refused: the invite expired", 4 },
     { replayed_flight, "recorded and replayed", 0 },
     { not_our_protocol, "is refused: the peer does not speak this protocol", 0.5 },
-    { newer_version, "is refused: the client speaks version 3, this server 2", 0.5 },
+    { newer_version, "is refused: the client speaks version 4, this server 3", 0.5 },
+    { borrowed_proof, "is refused: the client does not prove the signing key that it shows", 0.5 },
+    { second_owner, "is refused: its signing key is client ", 0 },
+    { other_signer, "enrolled with another signing key", 0 },
     { more_values, "the update has 20001 values, the model has 20000", 0 },
     { other_layout, "the update is for a model of another layout", 0 },
     { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },

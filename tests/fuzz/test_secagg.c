@@ -251,7 +251,7 @@ START_TEST(rosters)
     fuzz_seed seed;
     mode = LMB_SECAGG_CURIOUS;
     running = make();
-    ck_ok(lmb_roster_sign(running.roster.row, N, &running.session.federation, running.admin_secret, &m, &err));
+    ck_ok(signed_roster(running.roster.row, N, &running.session.federation, running.admin_secret, &m, &err));
     seed = (fuzz_seed){ (const uint8_t *)m.text, m.n };
     fuzz_run(roster_target, &seed, 1, ROUNDS);
     lmb_str_free(&m);

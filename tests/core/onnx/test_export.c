@@ -207,6 +207,30 @@ static lmb_graph *small_graph(void)
     return g;
 }
 
+/* A name that would steer the terminal it is shown in, at any depth of the file. */
+START_TEST(names_cannot_steer_a_terminal)
+{
+    lmb_graph *g = small_graph(), *back;
+    lmb_onnx_export_options o = { .name = "pic\033ture" };
+    lmb_str bytes = LMB_STR_INIT;
+    lmb_onnx_info *info;
+
+    ck_ok(lmb_onnx_export(g, &o, &bytes, &err));
+    for (size_t i = 0; i + 8 <= bytes.n; i++)
+        if (memcmp(bytes.text + i, "an input", 8) == 0)
+            memcpy(bytes.text + i, "an\033[2Jx\177", 8);
+    ck_ok(lmb_onnx_describe(bytes.text, bytes.n, &info, &err));
+    ck_assert_str_eq(info->graph_name, "pic?ture");
+    ck_assert_str_eq(info->inputs[0], "an?[2Jx?");
+    lmb_onnx_info_destroy(info);
+    ck_ok(lmb_onnx_import(bytes.text, bytes.n, NULL, &back, &err));
+    ck_assert_str_eq(back->value[lmb_graph_input(back, 0)].name, "an?[2Jx?");
+    lmb_graph_destroy(back);
+    lmb_graph_destroy(g);
+    lmb_str_free(&bytes);
+}
+END_TEST
+
 START_TEST(strict_files_are_opset_13_and_open_in_the_batch)
 {
     lmb_graph *g = small_graph(), *back;
@@ -321,6 +345,7 @@ END_TEST
 LMB_TEST_MAIN("core/onnx/export",
               add(a_training_graph_comes_back_the_same);
               add(properties_and_description);
+              add(names_cannot_steer_a_terminal);
               add(strict_files_are_opset_13_and_open_in_the_batch);
               add(strict_refuses_what_others_lack);
               add(damaged_bytes_are_refused);

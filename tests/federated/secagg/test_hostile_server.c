@@ -382,11 +382,11 @@ START_TEST(attack_4_roster)
     lmb_error err = LMB_ERROR_INIT;
 
     crypto_sign_keypair(pk, sk); /* the server's own key */
-    ck_ok(lmb_roster_sign(rows, 2, &w.session.federation, sk, &m, &err));
+    ck_ok(signed_roster(rows, 2, &w.session.federation, sk, &m, &err));
     ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err),
                      LMB_E_DENIED);
     lmb_str_clear(&m); /* the admin's, of another federation */
-    ck_ok(lmb_roster_sign(rows, 2, &other, w.admin_secret, &m, &err));
+    ck_ok(signed_roster(rows, 2, &other, w.admin_secret, &m, &err));
     ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &w.session.federation, w.admin_public, &err),
                      LMB_E_DENIED);
     ck_ok(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &other, w.admin_public, &err));
@@ -398,11 +398,19 @@ START_TEST(attack_4_roster)
         ck_assert_int_ne(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &other, w.admin_public, &err), LMB_OK);
         m.text[i] ^= 4;
     }
+    lmb_str_clear(&m); /* what the admin has not signed yet */
+    ck_ok(lmb_roster_write(rows, 2, 7, &other, &m, &err));
+    ck_assert_int_eq(lmb_roster_open(&r, (uint8_t *)m.text, m.n, &other, w.admin_public, &err), LMB_E_DENIED);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_roster_open(&r, (uint8_t *)m.text, m.n, NULL, NULL, &err));
+    ck_assert_uint_eq(r.version, 7);
+    ck_assert_mem_eq(&r.federation, &other, sizeof other);
+    lmb_roster_close(&r);
     rows[1].id = 1; /* one number twice, one key twice: not even the admin can */
-    ck_assert_int_eq(lmb_roster_sign(rows, 2, &other, w.admin_secret, &m, &err), LMB_E_FORMAT);
+    ck_assert_int_eq(signed_roster(rows, 2, &other, w.admin_secret, &m, &err), LMB_E_FORMAT);
     rows[1] = rows[0];
     rows[1].id = 9;
-    ck_assert_int_eq(lmb_roster_sign(rows, 2, &other, w.admin_secret, &m, &err), LMB_E_FORMAT);
+    ck_assert_int_eq(signed_roster(rows, 2, &other, w.admin_secret, &m, &err), LMB_E_FORMAT);
     lmb_str_free(&m);
     world_free(&w);
 }

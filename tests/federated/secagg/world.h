@@ -13,6 +13,7 @@
 #include "federated/secagg/client.h"
 #include "federated/secagg/server.h"
 #include "tests/check_main.h"
+#include "tests/federated/secagg/signed_roster.h"
 
 enum { WORLD_MAX = 24, WORLD_LENGTH = 19, WORLD_FIRST_ID = 3 };
 
@@ -50,7 +51,7 @@ static inline void world_keys(world *w)
         crypto_sign_seed_keypair(rows[i].key, w->sign_secret[i], seed);
         lmb_put_u32(w->seed[i], i + 1);
     }
-    ck_ok(lmb_roster_sign(rows, w->n, &w->session.federation, w->admin_secret, &bytes, &err));
+    ck_ok(signed_roster(rows, w->n, &w->session.federation, w->admin_secret, &bytes, &err));
     ck_ok(lmb_roster_open(&w->roster, (const uint8_t *)bytes.text, bytes.n, &w->session.federation, w->admin_public,
                           &err));
     lmb_str_free(&bytes);
