@@ -1,6 +1,7 @@
 /* distill/search/latency.c - see latency.h. */
 #include "distill/search/latency.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "distill/search/lines.h"
 
 enum { SAMPLES = 31, RUNS = 301, REPEATS = 3 };
-static const double SAMPLE_S = 20e-6;
+static const double SAMPLE_S = 20e-6, NOISE = 0.05;
 
 typedef struct row { char *key; double us; } row;
 
@@ -219,10 +220,32 @@ static double measure_op(const lmb_edge_model *m, const bench *b, uint32_t op)
     return 1e6 * best + 1e-6; /* a clock that stood still is no reason to divide by zero */
 }
 
+/* How slow the machine is now against when the table was measured: the dearest op of the model that the table has, again. A few
+ * per cent are noise. */
+static double slowness(const lmb_latency *t, const lmb_edge_model *m, const bench *b)
+{
+    char key[LMB_LATENCY_KEY];
+    double most = 0;
+    uint32_t op = 0;
+    bool there;
+
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmb_latency_key(m, i, key);
+        size_t at = place(t, key, &there);
+        if (there && t->row[at].us > most) {
+            most = t->row[at].us;
+            op = i;
+        }
+    }
+    double now = most > 0 ? measure_op(m, b, op) / most : 1;
+    return fabs(now - 1) < NOISE ? 1 : now;
+}
+
 lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum, lmb_error *err)
 {
     char key[LMB_LATENCY_KEY];
     bench b = { 0 };
+    double slow = 1;
     lmb_status st = LMB_OK;
 
     *sum = 0;
@@ -234,10 +257,12 @@ lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, 
             st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "the frozen latency table %s has no %s", t->path, key);
             break;
         }
-        if (!there && !b.arena)
+        if (!there && !b.arena) {
             st = bench_make(m, &b, err);
+            slow = st == LMB_OK ? slowness(t, m, &b) : 1;
+        }
         if (!there && st == LMB_OK)
-            st = add(t, key, measure_op(m, &b, i), err);
+            st = add(t, key, measure_op(m, &b, i) / slow, err);
         if (st != LMB_OK)
             break;
         double v = t->row[place(t, key, &there)].us;

@@ -8,6 +8,8 @@
  *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25}
  *   frozen    nothing is measured: what is not in the table is unknown, and a whole model takes the sum. So a search gives the
  *             same decisions again, or those for another machine whose table this is
+ *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again, and what
+ *             it takes longer now is taken off the new ones
  *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: p50 and p99 of 301 runs
  *   threads   one at a time
  */
