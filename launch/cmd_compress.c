@@ -22,7 +22,8 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n\n"
+    "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n"
+    "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
     "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, finish; `limbeck config keys` explains each. Decisions are made\n"
@@ -51,7 +52,8 @@ typedef struct request {
     lmb_progress bar;
     double started;
     int decided;            /* in this process */
-    char folder[LMB_STAGE_PATH], title[96];
+    bool silent, unmet;     /* not rank 0; the budget is not met: told once all ranks have ended */
+    char folder[LMB_STAGE_PATH], title[96], why[400];
 } request;
 
 static volatile sig_atomic_t interrupted;
@@ -161,7 +163,8 @@ static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *te
 static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
 {
     request *r = ctx;
-    lmb_progress_show(&r->bar, r->title, done, all, what);
+    if (!r->silent)
+        lmb_progress_show(&r->bar, r->title, done, all, what);
     return !interrupted;
 }
 
@@ -183,12 +186,12 @@ static double at_least(const request *r, const lmb_points *p, double share)
     return fmax(left, 0) * each;
 }
 
-static void on_point(void *ctx, const lmb_points *p, const char *why)
+static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 {
     request *r = ctx;
-    const lmb_point *x = &p->point[p->n - 1], *best = &p->point[0];
+    const lmb_point *x = &p->point[point], *best = &p->point[0];
     char line[700];
-    double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted ? x->step : x->step / 2;
+    double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
 
     r->decided++;
     for (int i = 0; i < p->n; i++)
@@ -344,14 +347,15 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
         st = lmb_search_run(&q, &x, err);
         lmb_progress_end(&r->bar);
     }
-    if (st == LMB_E_STOPPED)
+    if (st == LMB_E_STOPPED && !r->silent)
         fprintf(stderr, "stopped; the same command goes on from the last decision\n");
-    if (st == LMB_OK) {
+    if (st == LMB_OK && !r->silent) {
         st = report(r, &x, config.text, err);
-        if (st == LMB_OK && !x.met)
-            st = LMB_FAIL(err, LMB_E_UNMET, "%s", x.why);
-        lmb_search_result_free(&x);
+        r->unmet = !x.met;
+        snprintf(r->why, sizeof r->why, "%s", x.why);
     }
+    if (st == LMB_OK)
+        lmb_search_result_free(&x);
     lmb_str_free(&config);
     return st;
 }
@@ -405,10 +409,13 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(open_data(r, err));
     LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
-    LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
+    r->silent = comm->rank != 0;
+    if (!r->silent)
+        LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    lmb_status st = ((start *)ctx)->fresh ? forget(r, err) : LMB_OK;
+    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once */
+    lmb_status st = ((start *)ctx)->fresh && !r->silent ? forget(r, err) : LMB_OK;
     if (st == LMB_OK)
         st = search(r, comm, err);
     lmb_unlock(lock);
@@ -429,6 +436,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL };
     if (st == LMB_OK)
         st = lmb_with_ranks(compress, &s, err);
+    if (st == LMB_OK && r.unmet)
+        st = LMB_FAIL(err, LMB_E_UNMET, "%s", r.why);
     close_request(&r);
     return st;
 }

@@ -51,8 +51,8 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
 {
     const lmb_point *p = &r->result->points.point[i];
 
-    lmb_str_addf(s, "  {\"point\": %d, \"parent\": %d, \"kind\": \"%s\", \"accepted\": %s, \"front\": %s, \"folder\": \"points/%03d\"", p->id, p->parent,
-                 lmb_point_kinds[p->kind], p->accepted ? "true" : "false", p->front ? "true" : "false", p->id);
+    lmb_str_addf(s, "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"", p->id, p->parent,
+                 p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false", p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
     held_out(s, "held_out", p->right, p->pair.n);
     number(s, "drop", lmb_paired_drop(&p->pair));
     number(s, "drop_at_most", p->limit);

@@ -12,6 +12,8 @@
 
 static const char *const cost_names[] = { "latency at batch 1, microseconds", "bytes of the deployed file", "multiply-accumulates" };
 
+static const char *decision(const lmb_point *p) { return p->accepted ? "accepted" : p->beaten ? "beaten" : "rejected"; }
+
 static void lead(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_search_result *x = r->result;
@@ -72,15 +74,15 @@ static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
         const lmb_point *x = &p->point[order[i].point];
         int64_t cells[4] = { x->right, x->pair.n - x->right, 0, 0 };
         lmb_metrics m = { .classes = 2, .confusion = cells, .n = x->pair.n };
-        dot[i] = (lmbi_svg_dot){ title[i], x->accepted ? 0 : 1, on_line(p, order[i].point, cost), order[i].x, lmb_point_accuracy(x), 0, 0 };
+        dot[i] = (lmbi_svg_dot){ title[i], x->accepted ? 0 : x->beaten ? 2 : 1, on_line(p, order[i].point, cost), order[i].x, lmb_point_accuracy(x), 0, 0 };
         lmb_metrics_interval(&m, &dot[i].lo, &dot[i].hi);
         if (!dot[i].joined)
             dot[i].lo = dot[i].hi = dot[i].y;
-        snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, x->accepted ? "accepted" : "rejected", 100 * dot[i].y, order[i].x);
+        snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, decision(x), 100 * dot[i].y, order[i].x);
     }
     lmb_str_add(out, "<figure><h3>Accuracy against ");
     lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
-    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s1\"></i>rejected</span></div>\n");
+    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span></div>\n");
     lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, p->n };
     lmbi_svg_draw_dots(out, &c);
     lmb_str_add(out, "<figcaption>Held-out accuracy; the line joins points that none beats, with 95 % intervals.</figcaption></figure>\n");
@@ -210,7 +212,7 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
             snprintf(of, sizeof of, "%d", x->parent);
         lmb_str_addf(out, "<tr%s><th scope=\"row\">%d</th><td>%s</td><td>%s</td><td>%.1f &micro;s</td><td>%.2f %%</td><td>%lld / %lld</td><td>%.2f points</td><td>%s"
                           "</td><td class=\"note\">%s", x->accepted ? "" : " class=\"rejected\"", x->id, of, step, x->cost[LMB_GOAL_LATENCY],
-                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, x->accepted ? "accepted" : "rejected",
+                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, decision(x),
                      x->kind == LMB_POINT_TEACHER ? "the teacher as integers" : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation" : "");
         for (int k = 0; k < x->n_moves; k++) {
             lmb_str text = LMB_STR_INIT;

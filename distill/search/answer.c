@@ -15,9 +15,9 @@ lmb_status lmbi_search_why(lmbi_search *s, const char *fmt, ...)
     return LMB_OK;
 }
 
-void lmbi_search_tell(const lmbi_search *s)
+void lmbi_search_tell(const lmbi_search *s, int point)
 {
-    const lmb_point *p = &s->points->point[s->points->n - 1];
+    const lmb_point *p = &s->points->point[point];
     char why[240];
 
     if (!s->r->watch.point)
@@ -25,12 +25,12 @@ void lmbi_search_tell(const lmbi_search *s)
     if (p->kind == LMB_POINT_TEACHER)
         snprintf(why, sizeof why, "the teacher as integers");
     else if (s->budget.drop < 0)
-        snprintf(why, sizeof why, "accepted: accuracy has no limit");
+        snprintf(why, sizeof why, "%s: accuracy has no limit", p->accepted ? "accepted" : "beaten by another of its step");
     else
         snprintf(why, sizeof why, "%s: of %lld held-out samples %lld are lost and %lld won, so at most %.2f points (%g %% confidence) where %.2f may be",
-                 p->accepted ? "accepted" : "rejected", (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
+                 p->accepted ? "accepted" : p->beaten ? "beaten by another of its step" : "rejected", (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
                  100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
-    s->r->watch.point(s->r->watch.ctx, s->points, why);
+    s->r->watch.point(s->r->watch.ctx, s->points, point, why);
 }
 
 /* How far a point is outside the limits: 0 inside, 1 for twice what is allowed. */

@@ -25,6 +25,7 @@ const lmb_field lmb_search_fields[] = {
     LMB_REAL(lmb_search_config, step_min, 0.02, 0.001, 0.9, "", "a step that would be smaller than this ends the search"),
     LMB_REAL(lmb_search_config, gain_min, 0.005, 0, 0.9, "", "a step that gains a smaller share than this does not pay"),
     LMB_INT(lmb_search_config, steps, 100, 1, 1e6, "", "at most"),
+    LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "", "of a step, tried side by side (on several ranks with mpirun); the most accurate goes on"),
     LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels", "that kernels work on at a time; sizes are multiples of it"),
     LMB_INT(lmb_search_config, min_channels, 4, 1, 1e6, "channels", "stay in every layer"),
     LMB_BOOL(lmb_search_config, low_rank, 1, "also factorise layers"),

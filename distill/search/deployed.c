@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/graph/op.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
@@ -28,6 +29,25 @@ static lmb_status open_file(lmb_deployed *d, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to load a model");
     lmb_edge_prepare(&d->model, d->prepared);
     return LMB_OK;
+}
+
+lmb_status lmb_deployed_read(const char *path, lmb_deployed *out, lmb_error *err)
+{
+    lmb_deployed d = { .file = LMB_STR_INIT };
+    void *data;
+    size_t n;
+
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &data, &n, err));
+    lmb_str_add_n(&d.file, data, n);
+    free(data);
+    lmb_status st = lmb_str_check(&d.file, err);
+    if (st == LMB_OK)
+        st = open_file(&d, err);
+    if (st != LMB_OK)
+        lmb_deployed_free(&d);
+    else
+        *out = d;
+    return st;
 }
 
 lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_graph **qdq, lmb_error *err)

@@ -26,6 +26,8 @@ typedef struct lmb_deployed {
 LMB_MUST_CHECK lmb_status lmb_deployed_sketch(const lmb_graph *model, lmb_deployed *out, lmb_error *err);
 /* From a frozen FakeQuant graph (distill/quantize): the real thing; *qdq (may be NULL) gets the QDQ graph, the caller's. */
 LMB_MUST_CHECK lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_graph **qdq, lmb_error *err);
+/* From its file. */
+LMB_MUST_CHECK lmb_status lmb_deployed_read(const char *path, lmb_deployed *out, lmb_error *err);
 void lmb_deployed_free(lmb_deployed *d);
 
 /* Predicted microseconds, bytes, MACs. */

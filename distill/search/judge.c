@@ -20,7 +20,6 @@ struct lmb_judge {
     const lmb_judge_config *c;
     const lmb_graph *teacher;
     const lmb_dataset *train, *held_out;
-    lmb_comm *comm;
     lmb_judge_watch watch;
     lmb_logits *logits;
     int classes, threads;
@@ -65,8 +64,7 @@ static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l,
 
     LMB_TRY(lmb_loader_begin(l, 0, 0, err));
     for (int64_t at = 0; at < j->held_out->n; at += b->n) {
-        if (!tell(j, "the teacher answers the held-out samples", at, j->held_out->n))
-            return LMB_E_STOPPED;
+        (void)tell(j, "the teacher answers the held-out samples", at, j->held_out->n); /* soon done, and other ranks would wait */
         LMB_TRY(lmb_loader_next(l, &b, err));
         LMB_TRY(lmb_predictor_run(p, b->x, b->n, &y, err));
         for (int64_t i = 0; i < b->n; i++)
@@ -97,11 +95,11 @@ static lmb_status ask_teacher(lmb_judge *j, lmb_error *err)
 
 static void on_logits(void *ctx, int64_t done, int64_t all) { (void)tell(ctx, "the teacher's logits", done, all); }
 
-static lmb_status open_logits(lmb_judge *j, const char *folder, lmb_error *err)
+static lmb_status open_logits(lmb_judge *j, const char *folder, lmb_comm *comm, lmb_error *err)
 {
     lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1 };
     lmb_logits_watch watch = { on_logits, j };
-    return lmb_logits_open(folder, &k, j->threads, j->comm, &watch, &j->logits, err);
+    return lmb_logits_open(folder, &k, j->threads, comm, &watch, &j->logits, err);
 }
 
 void lmb_judge_destroy(lmb_judge *j)
@@ -128,7 +126,6 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     j->teacher = teacher;
     j->train = train;
     j->held_out = held_out;
-    j->comm = comm;
     j->classes = train->classes;
     j->threads = c->tune.threads > 0 ? (int)c->tune.threads : lmb_cpu_count();
     if (watch)
@@ -136,7 +133,7 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     j->teacher_right = calloc((size_t)held_out->n + 1, sizeof *j->teacher_right);
     lmb_status st = j->teacher_right ? ask_teacher(j, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
     if (st == LMB_OK && c->distill.alpha > 0)
-        st = open_logits(j, folder, err);
+        st = open_logits(j, folder, comm, err);
     if (st != LMB_OK) {
         lmb_judge_destroy(j);
         return st;
@@ -177,6 +174,7 @@ static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_
     lmb_state_layout *l = NULL;
 
     c.seed += id;
+    c.threads = c.threads ? c.threads : j->threads;
     if (j->logits) {
         o.distill = j->c->distill;
         o.teacher = j->teacher;
@@ -185,7 +183,7 @@ static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_
         o.logits_ctx = j;
     }
     lmb_loss loss = lmb_objective_loss(&o);
-    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, j->comm, &t, err));
+    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, err));
     lmb_status st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_OK)
         st = lmb_state_layout_create(model, &l, err);

@@ -60,8 +60,8 @@ static void add_move(lmb_str *s, const lmb_move *m)
 
 static void add_point(lmb_str *s, const lmb_point *p)
 {
-    lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id, p->parent, lmb_point_kinds[p->kind],
-                 lmb_goals[p->goal]);
+    lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id, p->parent, p->round,
+                 lmb_point_kinds[p->kind], lmb_goals[p->goal]);
     number(s, "step", p->step);
     lmb_str_add(s, ", \"moves\": [");
     for (int i = 0; i < p->n_moves; i++) {
@@ -79,7 +79,7 @@ static void add_point(lmb_str *s, const lmb_point *p)
     number(s, "lost", (double)p->pair.lost);
     number(s, "won", (double)p->pair.won);
     number(s, "limit", p->limit);
-    lmb_str_addf(s, ", \"accepted\": %s}", p->accepted ? "true" : "false");
+    lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false", p->beaten ? "true" : "false");
 }
 
 static lmb_status begin(const char *path, const char *identity, lmb_error *err)
@@ -111,22 +111,35 @@ static lmb_status append(lmb_points *p, const lmb_point *point, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *point, lmb_error *err)
+static lmb_status add_line(const char *path, lmb_points *p, const lmb_point *round, int n, lmb_error *err)
 {
     lmb_str s = LMB_STR_INIT;
-    lmb_status st = p->begun ? LMB_OK : begin(path, p->identity, err);
 
-    p->begun = st == LMB_OK;
-
-    add_point(&s, point);
-    if (st == LMB_OK)
-        st = lmb_lines_add(path, &s, err);
-    lmb_str_free(&s);
-    if (st != LMB_OK) {
-        free(point->move);
-        return st;
+    if (!p->begun)
+        LMB_TRY(begin(path, p->identity, err));
+    p->begun = true;
+    lmb_str_add(&s, "{\"points\": [");
+    for (int i = 0; i < n; i++) {
+        lmb_str_add(&s, i ? ", " : "");
+        add_point(&s, &round[i]);
     }
-    return append(p, point, err);
+    lmb_str_add(&s, "]}");
+    lmb_status st = lmb_lines_add(path, &s, err);
+    lmb_str_free(&s);
+    return st;
+}
+
+lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n, lmb_error *err)
+{
+    lmb_status st = add_line(path, p, round, n, err);
+
+    for (int i = 0; i < n; i++) {
+        if (st == LMB_OK)
+            st = append(p, &round[i], err);
+        else
+            free(round[i].move);
+    }
+    return st;
 }
 
 /* ---- reading ---- */
@@ -139,6 +152,13 @@ static lmb_status get_int(const lmb_tree *t, const char *key, int64_t *out, lmb_
         return LMB_FAIL(err, LMB_E_FORMAT, "'%s' is no whole number", key);
     *out = (int64_t)v;
     return LMB_OK;
+}
+
+static lmb_status get_bool(const lmb_tree *t, const char *key, bool *out, lmb_error *err)
+{
+    lmb_error local = LMB_ERROR_INIT;
+    const lmb_tree *v = lmb_tree_get(t, key);
+    return v && lmb_tree_bool(v, out, &local) == LMB_OK ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "'%s' is neither true nor false", key);
 }
 
 static lmb_status get_choice(const lmb_tree *t, const char *key, const char *const *names, int *out, lmb_error *err)
@@ -178,15 +198,17 @@ static lmb_status get_move(const lmb_tree *t, lmb_move *m, lmb_error *err)
 
 static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
 {
-    int64_t id = 0, parent = 0;
+    int64_t id = 0, parent = 0, round = 0;
     int kind, goal;
 
     LMB_TRY(get_int(t, "point", &id, err));
     LMB_TRY(get_int(t, "parent", &parent, err));
+    LMB_TRY(get_int(t, "round", &round, err));
     LMB_TRY(get_choice(t, "kind", lmb_point_kinds, &kind, err));
     LMB_TRY(get_choice(t, "goal", lmb_goals, &goal, err));
     p->id = (int)id;
     p->parent = (int)parent;
+    p->round = (int)round;
     p->kind = (lmb_point_kind)kind;
     p->goal = (lmb_goal)goal;
     LMB_TRY(lmb_line_real(t, "step", &p->step, err));
@@ -200,7 +222,8 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
     LMB_TRY(get_int(t, "lost", &p->pair.lost, err));
     LMB_TRY(get_int(t, "won", &p->pair.won, err));
     LMB_TRY(lmb_line_real(t, "limit", &p->limit, err));
-    return lmb_tree_bool(lmb_tree_get(t, "accepted"), &p->accepted, err);
+    LMB_TRY(get_bool(t, "accepted", &p->accepted, err));
+    return get_bool(t, "beaten", &p->beaten, err);
 }
 
 static lmb_status get_moves(const lmb_tree *list, lmb_point *p, lmb_error *err)
@@ -221,10 +244,27 @@ static bool sound(const lmb_point *p)
 
 typedef struct reader { lmb_points *p; const char *identity; } reader;
 
+static lmb_status read_point(const lmb_tree *t, lmb_points *p, lmb_error *err)
+{
+    lmb_point point = { 0 };
+    lmb_status st = get_figures(t, &point, err);
+
+    if (st == LMB_OK && !sound(&point))
+        st = LMB_FAIL(err, LMB_E_FORMAT, "point %d has counts that no held-out samples have", point.id);
+    if (st == LMB_OK && (point.id != p->n || point.parent >= point.id || (point.parent < 0) != (point.id == 0)))
+        st = LMB_FAIL(err, LMB_E_FORMAT, "point %d of parent %d where point %d was due", point.id, point.parent, p->n);
+    if (st == LMB_OK)
+        st = get_moves(lmb_tree_get(t, "moves"), &point, err);
+    if (st == LMB_OK)
+        return append(p, &point, err);
+    free(point.move);
+    return st;
+}
+
 static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     reader *r = ctx;
-    lmb_point point = { 0 };
+    const lmb_tree *round = lmb_tree_get(line, "points");
     const char *identity;
 
     if (!r->p->begun) {
@@ -235,17 +275,11 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
         r->p->begun = true;
         return LMB_OK;
     }
-    lmb_status st = get_figures(line, &point, err);
-    if (st == LMB_OK && !sound(&point))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "point %d has counts that no held-out samples have", point.id);
-    if (st == LMB_OK && (point.id != r->p->n || point.parent >= point.id || (point.parent < 0) != (point.id == 0)))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "point %d of parent %d where point %d was due", point.id, point.parent, r->p->n);
-    if (st == LMB_OK)
-        st = get_moves(lmb_tree_get(line, "moves"), &point, err);
-    if (st == LMB_OK)
-        return append(r->p, &point, err);
-    free(point.move);
-    return st;
+    if (!lmb_tree_count(round))
+        return LMB_FAIL(err, LMB_E_FORMAT, "there are no points");
+    for (const lmb_tree *t = round->child; t; t = t->next)
+        LMB_TRY(read_point(t, r->p, err));
+    return LMB_OK;
 }
 
 lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *out, lmb_error *err)

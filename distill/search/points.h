@@ -1,8 +1,8 @@
 /* distill/search/points.h - the points that a search has tried, and the journal that they are read back from.
  *
  * Idea: what a search decides next follows from the points so far, and from nothing else. So its journal is the list of points,
- * one line each, written when the point's files are there; a search that was killed reads it and goes on. A measured time is
- * part of its line: it is not taken again.
+ * a line for each round of them, written when their files are there; a search that was killed reads it and goes on. A measured
+ * time is part of its line: it is not taken again.
  *
  *   files   <folder>/journal.jsonl; <folder>/points/007/{model.onnx, qat.onnx, model-int8.onnx, model.lmb}
  */
@@ -22,6 +22,7 @@ extern const char *const lmb_point_kinds[]; /* "teacher", "step", "finished", NU
 
 typedef struct lmb_point {
     int id, parent;              /* parent: the point that it was made of, -1 for the teacher */
+    int round;                   /* points of one round were tried side by side               */
     lmb_point_kind kind;
     lmb_goal goal;               /* the cost that was worked on                      */
     double step;                 /* share of it that was to go                       */
@@ -34,6 +35,7 @@ typedef struct lmb_point {
     int64_t right;
     double limit;                /* the drop is at most this, with the search's confidence */
     bool accepted;
+    bool beaten;                 /* it could be accepted, and another of its round was      */
     bool front;                  /* no other point is at least as good in all (set by lmb_points_front) */
 } lmb_point;
 
@@ -47,8 +49,8 @@ typedef struct lmb_points {
 void lmb_points_free(lmb_points *p);
 /* Read the journal at `path`; none is no error. E_ARG when it is of another search than `identity` (a hash, as hex). */
 LMB_MUST_CHECK lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *out, lmb_error *err);
-/* Append a point to journal and list. Takes point->move, on failure too. */
-LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *point, lmb_error *err);
+/* Append the n points of a round to journal and list. Takes their moves, on failure too. */
+LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n, lmb_error *err);
 
 /* Mark the points that no other beats: at least as many held-out samples right, and no cost higher, one of them better. */
 void lmb_points_front(lmb_points *p);

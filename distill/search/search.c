@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
@@ -21,14 +22,14 @@ lmb_status lmb_search_file(char path[LMB_SEARCH_PATH], const char *folder, int i
     return n > 0 && n < LMB_SEARCH_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/points/... is too long", folder);
 }
 
-static lmb_status read_model(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err)
+lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err)
 {
     char path[LMB_SEARCH_PATH];
     LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.onnx", err));
     return lmb_onnx_read(path, NULL, out, err);
 }
 
-static lmb_status write_model(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err)
+lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err)
 {
     char path[LMB_SEARCH_PATH];
     LMB_TRY(lmb_search_file(path, s->r->folder, id, "", err));
@@ -37,66 +38,70 @@ static lmb_status write_model(const lmbi_search *s, int id, const lmb_graph *mod
     return lmb_onnx_write(path, model, NULL, err);
 }
 
-static lmb_status write_deployed(const lmbi_search *s, int id, const lmb_graph *frozen, const lmb_graph *qdq, const lmb_deployed *d, lmb_error *err)
-{
-    const lmb_onnx_export_options strict = { .strict = true };
-    char path[LMB_SEARCH_PATH];
-
-    LMB_TRY(lmb_search_file(path, s->r->folder, id, "", err));
-    LMB_TRY(lmb_file_make_dirs(path, err));
-    LMB_TRY(lmb_search_file(path, s->r->folder, id, "qat.onnx", err));
-    LMB_TRY(lmb_onnx_write(path, frozen, NULL, err));
-    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model-int8.onnx", err));
-    LMB_TRY(lmb_onnx_write(path, qdq, &strict, err));
-    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.lmb", err));
-    return lmb_file_write(path, d->file.text, d->file.n, err);
-}
-
-/* ---- a point ---- */
+/* ---- rounds of points ---- */
 
 static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack) { return s->budget.drop < 0 || p->limit <= s->budget.drop + slack; }
 
-static lmb_status measure(lmbi_search *s, const lmb_deployed *d, lmb_point *p, lmb_error *err)
+/* What a point's file costs, and what its answers say. */
+static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
 {
-    double at_last[LMB_COSTS];
+    char path[LMB_SEARCH_PATH];
+    lmb_deployed d;
 
-    LMB_TRY(lmb_deployed_costs(d, s->latency, at_last, err)); /* of this file: what was predicted for the sketch must hold for it */
-    memcpy(p->cost, at_last, sizeof p->cost);
-    LMB_TRY(lmb_latency_whole(s->latency, &d->model, &p->cost[LMB_GOAL_LATENCY], &p->p99, err));
-    p->parameters = (double)lmb_edge_parameters(&d->model);
-    p->arena = (double)lmb_edge_arena_bytes(&d->model);
-    LMB_TRY(lmb_judge_compare(s->judge, d, &p->pair, &p->right, err));
+    LMB_TRY(lmb_search_file(path, s->r->folder, p->id, "model.lmb", err));
+    LMB_TRY(lmb_deployed_read(path, &d, err));
+    lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
+    if (st == LMB_OK)
+        st = lmb_latency_whole(s->latency, &d.model, &p->cost[LMB_GOAL_LATENCY], &p->p99, err);
+    p->parameters = (double)lmb_edge_parameters(&d.model);
+    p->arena = (double)lmb_edge_arena_bytes(&d.model);
+    p->pair = o->pair;
+    p->right = o->right;
     p->limit = lmb_paired_limit(&p->pair, s->r->c->confidence);
-    return LMB_OK;
+    lmb_deployed_free(&d);
+    return st;
 }
 
-/* Files, then the line in the journal. Takes p->move. */
-static lmb_status settle(lmbi_search *s, lmb_point *p, const lmb_graph *frozen, double slack, lmb_error *err)
+/* Of a round's points the most accurate that passes is accepted; of equal ones the first. */
+static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
 {
-    lmb_deployed d = { .file = LMB_STR_INIT };
-    lmb_graph *qdq = NULL;
-    lmb_status st = lmb_deployed_real(frozen, &d, &qdq, err);
+    int best = -1;
 
-    if (st == LMB_OK)
-        st = measure(s, &d, p, err);
-    if (st == LMB_OK)
-        st = write_deployed(s, p->id, frozen, qdq, &d, err);
-    p->accepted = st == LMB_OK && (p->kind == LMB_POINT_TEACHER || loses_little(s, p, slack));
-    lmb_graph_destroy(qdq);
-    lmb_deployed_free(&d);
+    for (int i = 0; i < n; i++)
+        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && (best < 0 || p[i].right > p[best].right))
+            best = i;
+    for (int i = 0; i < n; i++) {
+        p[i].accepted = i == best;
+        p[i].beaten = i != best && loses_little(s, &p[i], slack);
+    }
+}
+
+/* Measure, decide, and write the line in the journal. Takes the points' moves. */
+static lmb_status settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
+{
+    lmb_status st = LMB_OK;
+
+    for (int i = 0; i < n && st == LMB_OK; i++)
+        st = weigh(s, &o[i], &p[i], err);
     if (st != LMB_OK) {
-        free(p->move);
+        for (int i = 0; i < n; i++)
+            free(p[i].move);
         return st;
     }
-    LMB_TRY(lmb_points_add(s->journal, s->points, p, err));
-    lmbi_search_tell(s);
+    decide(s, p, n, slack);
+    LMB_TRY(lmb_points_add(s->journal, s->points, p, n, err));
+    for (int i = 0; i < n; i++)
+        lmbi_search_tell(s, s->points->n - n + i);
     return LMB_OK;
 }
+
+static int next_round(const lmbi_search *s) { return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0; }
 
 /* The teacher itself as integers: where everything begins. */
 static lmb_status begin(lmbi_search *s, lmb_error *err)
 {
     lmb_point p = { .id = 0, .parent = -1, .kind = LMB_POINT_TEACHER, .goal = s->budget.objective };
+    lmbi_outcome o = { .status = LMB_OK };
     lmb_deployed d;
     lmb_graph *frozen = NULL;
 
@@ -104,13 +109,13 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
     lmb_deployed_free(&d);
     if (st == LMB_OK)
-        st = write_model(s, 0, s->start, err);
+        st = lmbi_search_write(s, 0, s->start, err);
     if (st == LMB_OK)
         st = lmb_judge_quantise(s->judge, s->start, &frozen, err);
     if (st == LMB_OK)
-        st = settle(s, &p, frozen, 0, err);
+        st = lmbi_round_deploy(s, 0, frozen, &o, err);
     lmb_graph_destroy(frozen);
-    return st;
+    return st == LMB_OK ? settle(s, &p, &o, 1, 0, err) : st;
 }
 
 /* ---- a step ---- */
@@ -122,109 +127,145 @@ static void learn(const lmbi_search *s, const lmb_moves *m, double *weight)
         weight[i] = 1;
         for (int k = 0; k < s->points->n; k++) {
             const lmb_point *p = &s->points->point[k];
-            for (int j = 0; p->kind == LMB_POINT_STEP && !p->accepted && j < p->n_moves; j++)
+            for (int j = 0; p->kind == LMB_POINT_STEP && !p->accepted && !p->beaten && j < p->n_moves; j++)
                 weight[i] *= strcmp(p->move[j].what, m->move[i].what) == 0 ? 2 : 1;
         }
     }
 }
 
-/* The batch of moves for a step from `model`, and the model after it; *out NULL: nothing pays. */
-static lmb_status choose(lmbi_search *s, const lmb_graph *model, lmb_point *p, lmb_graph **out, lmb_error *err)
+/* A step's candidates as they come to be. */
+typedef struct lineup {
+    const lmb_moves *m;
+    double *weight; /* [m->n] */
+    int *which;     /* [m->n] */
+    int n;          /* candidates */
+    lmb_point point[LMB_SEARCH_CANDIDATES];
+} lineup;
+
+static bool same_moves(const lmb_point *a, const lmb_point *b)
+{
+    bool same = a->n_moves == b->n_moves;
+    for (int i = 0; same && i < a->n_moves; i++)
+        same = a->move[i].kind == b->move[i].kind && a->move[i].to == b->move[i].to && strcmp(a->move[i].what, b->move[i].what) == 0;
+    return same;
+}
+
+/* One more candidate, if there is one that pays and that is another than those before. What it is made of counts four times for the next. */
+static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like, bool *added, lmb_error *err)
+{
+    lmb_point *p = &r->point[r->n];
+    lmb_graph *after = NULL;
+    int n = 0;
+
+    *added = false;
+    *p = *like;
+    p->id += r->n;
+    LMB_TRY(lmb_moves_choose(r->m, p->goal, p->step, r->weight, s->latency, r->which, &n, p->predicted, &after, err));
+    if (n == 0 || p->predicted[p->goal] > (1 - s->r->c->gain_min) * r->m->cost[p->goal]) {
+        lmb_graph_destroy(after);
+        return LMB_OK;
+    }
+    p->move = calloc((size_t)n, sizeof *p->move);
+    lmb_status st = p->move ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d moves", n);
+    for (int i = 0; st == LMB_OK && i < n; i++)
+        p->move[p->n_moves++] = r->m->move[r->which[i]];
+    *added = st == LMB_OK;
+    for (int k = 0; k < r->n; k++)
+        *added = *added && !same_moves(p, &r->point[k]);
+    for (int i = 0; i < r->m->n; i++)
+        for (int k = 0; k < p->n_moves; k++)
+            r->weight[i] *= strcmp(r->m->move[i].what, p->move[k].what) == 0 ? 4 : 1;
+    if (*added)
+        st = lmbi_search_write(s, p->id, after, err);
+    if (*added && st == LMB_OK)
+        r->n++;
+    else
+        free(p->move);
+    lmb_graph_destroy(after);
+    return st;
+}
+
+/* Candidates of a step from `model`, their models in their files; none: nothing pays. */
+static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point *like, lineup *r, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;
-    lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + p->id), c->tune.backend };
+    lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
     lmb_moves_config mc = { c->tile, c->min_channels, c->low_rank };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
-    int *which = NULL, n = 0;
-    double *weight = NULL;
+    bool more = true;
     lmb_status st;
 
     if (tc.batches * ROWS > s->r->train->n)
         tc.batches = s->r->train->n / ROWS;
     LMB_TRY_GOTO(st, done, lmb_taylor_create(model, s->r->train, &tc, &taylor, err));
     LMB_TRY_GOTO(st, done, lmb_moves_find(model, &mc, taylor, s->latency, &m, err));
-    which = malloc(sizeof *which * ((size_t)m.n + 1));
-    weight = malloc(sizeof *weight * ((size_t)m.n + 1));
-    if (!which || !weight) {
+    r->m = &m;
+    r->which = malloc(sizeof *r->which * ((size_t)m.n + 1));
+    r->weight = malloc(sizeof *r->weight * ((size_t)m.n + 1));
+    if (!r->which || !r->weight) {
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose of %d moves", m.n);
         goto done;
     }
-    learn(s, &m, weight);
-    LMB_TRY_GOTO(st, done, lmb_moves_choose(&m, p->goal, p->step, weight, s->latency, which, &n, p->predicted, out, err));
-    if (n == 0 || p->predicted[p->goal] > (1 - c->gain_min) * m.cost[p->goal]) {
-        lmb_graph_destroy(*out);
-        *out = NULL;
-        goto done;
-    }
-    p->move = calloc((size_t)n, sizeof *p->move);
-    if (!p->move)
-        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d moves", n);
-    for (int i = 0; st == LMB_OK && i < n; i++)
-        p->move[p->n_moves++] = m.move[which[i]];
+    learn(s, &m, r->weight);
+    while (st == LMB_OK && more && r->n < c->candidates)
+        st = add_candidate(s, r, like, &more, err);
 done:
     lmb_moves_free(&m);
     lmb_taylor_destroy(taylor);
-    free(which);
-    free(weight);
-    if (st != LMB_OK) {
-        lmb_graph_destroy(*out);
-        *out = NULL;
-    }
-    return st;
-}
-
-/* Train and judge; the model goes through its file, so that a search that goes on has the same one. */
-static lmb_status try_model(lmbi_search *s, lmb_point *p, lmb_graph *model, lmb_error *err)
-{
-    lmb_graph *frozen = NULL, *written = NULL;
-    lmb_status st = lmb_judge_tune(s->judge, model, p->id, err);
-
-    if (st == LMB_OK)
-        st = write_model(s, p->id, model, err);
-    if (st == LMB_OK)
-        st = read_model(s, p->id, &written, err);
-    if (st == LMB_OK)
-        st = lmb_judge_quantise(s->judge, written, &frozen, err);
-    if (st != LMB_OK)
-        free(p->move);
-    else
-        st = settle(s, p, frozen, s->slack, err);
-    lmb_graph_destroy(frozen);
-    lmb_graph_destroy(written);
+    free(r->which);
+    free(r->weight);
     return st;
 }
 
 static lmb_status step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err)
 {
-    lmb_point p = { .id = s->points->n, .parent = from, .kind = LMB_POINT_STEP, .goal = goal, .step = share };
-    lmb_graph *model = NULL, *after = NULL;
+    lmb_point like = { .id = s->points->n, .parent = from, .round = next_round(s), .kind = LMB_POINT_STEP, .goal = goal, .step = share };
+    lmbi_outcome outcome[LMB_SEARCH_CANDIDATES];
+    lineup *r = calloc(1, sizeof *r);
+    lmb_graph *model = NULL;
 
-    LMB_TRY(read_model(s, from, &model, err));
-    lmb_status st = choose(s, model, &p, &after, err);
-    *paid = after != NULL;
-    if (st == LMB_OK && after)
-        st = try_model(s, &p, after, err);
+    if (!r)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a step");
+    lmb_status st = lmbi_search_read(s, from, &model, err);
+    if (st == LMB_OK)
+        st = choose(s, model, &like, r, err);
+    *paid = r->n > 0;
+    if (st == LMB_OK && r->n > 0)
+        st = lmbi_round_run(s, like.id, r->n, outcome, err);
+    if (st == LMB_OK && r->n > 0)
+        st = settle(s, r->point, outcome, r->n, s->slack, err);
+    else
+        for (int i = 0; i < r->n; i++)
+            free(r->point[i].move);
     lmb_graph_destroy(model);
-    lmb_graph_destroy(after);
+    free(r);
     return st;
 }
 
-/* What the points so far say: where the search stands, and how large its steps are. */
+/* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates passed is
+ * halved. */
 static void stand(const lmbi_search *s, int *incumbent, int *steps, double *share)
 {
+    const lmb_points *all = s->points;
+    bool passed = false;
+
     *incumbent = 0;
     *steps = 0;
     *share = s->r->c->step;
-    for (int i = 0; i < s->points->n; i++) {
-        const lmb_point *p = &s->points->point[i];
+    for (int i = 0; i < all->n; i++) {
+        const lmb_point *p = &all->point[i];
+        bool last = i + 1 == all->n || all->point[i + 1].round != p->round;
         if (p->kind != LMB_POINT_STEP)
             continue;
-        (*steps)++;
+        passed |= p->accepted;
         if (p->accepted)
             *incumbent = i;
-        else
-            *share = p->step / 2;
+        if (last) {
+            (*steps)++;
+            *share = passed ? *share : p->step / 2;
+            passed = false;
+        }
     }
 }
 
@@ -235,7 +276,7 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
     for (;;) {
         int incumbent, steps;
         double share;
-        bool met, paid;
+        bool met, paid = false;
         stand(s, &incumbent, &steps, &share);
         const lmb_point *p = &s->points->point[incumbent];
         lmb_goal goal = lmb_budget_next(&s->budget, p->cost, &met);
@@ -265,16 +306,19 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
             *accepted = s->points->point[i].accepted;
             return LMB_OK;
         }
-    lmb_point p = { .id = s->points->n, .parent = of, .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
+    lmb_point p = { .id = s->points->n, .parent = of, .round = next_round(s), .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
+    lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
-    LMB_TRY(read_model(s, of, &model, err));
+    LMB_TRY(lmbi_search_read(s, of, &model, err));
     lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, err);
     if (st == LMB_OK)
-        st = settle(s, &p, frozen, 0, err);
-    *accepted = st == LMB_OK && s->points->point[s->points->n - 1].accepted;
+        st = lmbi_round_deploy(s, p.id, frozen, &o, err);
     lmb_graph_destroy(model);
     lmb_graph_destroy(frozen);
-    return st;
+    LMB_TRY(st);
+    LMB_TRY(settle(s, &p, &o, 1, 0, err));
+    *accepted = s->points->point[s->points->n - 1].accepted;
+    return LMB_OK;
 }
 
 /* The cheapest accepted point that is within the accuracy once it is finished, found by halving. */
@@ -330,24 +374,41 @@ static lmb_status check_form(lmbi_search *s, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status run(lmbi_search *s, lmb_error *err)
+static lmb_status open_all(lmbi_search *s, lmb_error *err)
 {
+    const lmb_search_config *c = s->r->c;
+    const lmb_comm *comm = s->r->comm;
     char path[LMB_SEARCH_PATH];
     int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
-    const lmb_search_config *c = s->r->c;
-    lmb_judge_config jc = { c->tune, c->finish, c->distill, c->samples, c->calibration, c->seed, c->observer };
 
-    if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) != n)
+    s->jc = (lmb_judge_config){ c->tune, c->finish, c->distill, c->samples, c->calibration, c->seed, c->observer };
+    if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
+        s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
+    if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
     LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
     LMB_TRY(check_form(s, err));
-    LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
-    LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
-    LMB_TRY(lmb_judge_create(&jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm, &s->r->watch.work, &s->judge, err));
-    if (s->points->n == 0)
-        LMB_TRY(begin(s, err));
-    LMB_TRY(descend(s, err));
-    return s->r->finish ? finish(s, err) : LMB_OK;
+    if (comm->rank == 0) {
+        LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
+        LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
+    }
+    return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm, &s->r->watch.work, &s->judge, err);
+}
+
+/* Rank 0: all of it, and at the end, or when it was stopped, a word to the others. */
+static lmb_status lead(lmbi_search *s, lmb_error *err)
+{
+    lmb_status st = s->points->n ? LMB_OK : begin(s, err);
+
+    if (st == LMB_OK)
+        st = descend(s, err);
+    if (st == LMB_OK && s->r->finish)
+        st = finish(s, err);
+    if (st == LMB_OK || st == LMB_E_STOPPED) {
+        lmb_status told = lmbi_round_end(s, err);
+        st = st == LMB_OK ? told : st;
+    }
+    return st;
 }
 
 lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err)
@@ -357,16 +418,16 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     lmb_status st;
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
-    if (r->comm->size != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "a search is one process; it was started on %d ranks", r->comm->size);
     if (r->finish && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
     LMB_TRY(check_held_out(&s, err));
-    LMB_TRY_GOTO(st, done, run(&s, err));
+    LMB_TRY_GOTO(st, done, open_all(&s, err));
+    LMB_TRY_GOTO(st, done, r->comm->rank ? lmbi_round_serve(&s, err) : lead(&s, err));
     result.budget = s.budget;
     result.teacher_right = lmb_judge_teacher_right(s.judge);
     lmb_points_front(&result.points);
-    lmbi_search_answer(&s, &result);
+    if (r->comm->rank == 0)
+        lmbi_search_answer(&s, &result);
     *out = result;
 done:
     lmb_judge_destroy(s.judge);

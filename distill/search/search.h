@@ -6,6 +6,8 @@
  * with the confidence asked for, that it has not lost more than it may. A rejected step is halved, and moves that were part of
  * it count for more; the search ends when steps are too small to pay.
  *
+ *   ranks     a step has several candidates, each of other moves than those before; ranks share them, rank 0 measures alone,
+ *             one at a time. The most accurate that passes goes on. Which ranks there are changes no decision
  *   slack     while searching this much more may be lost, because the last training gives some of it back
  *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged without the
  *             slack; if it fails, points between it and the teacher are, halving their number each time
@@ -25,11 +27,13 @@ extern "C" {
 
 typedef struct lmb_search_table { const char *file; bool frozen; } lmb_search_table;
 
+enum { LMB_SEARCH_CANDIDATES = 64 };
+
 typedef struct lmb_search_config {
     int64_t objective;
     const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min;
-    int64_t steps, tile, min_channels, batches, samples, calibration, seed;
+    int64_t steps, candidates, tile, min_channels, batches, samples, calibration, seed;
     bool low_rank;
     const struct lmb_tree *observer;
     lmb_train_config tune, finish;
@@ -40,8 +44,8 @@ extern const lmb_field lmb_search_fields[];
 
 typedef struct lmb_search_watch {
     lmb_judge_watch work;
-    /* After every decision; `why` is a sentence. */
-    void (*point)(void *ctx, const lmb_points *p, const char *why);
+    /* After every decision, for each point of its round; `why` is a sentence. Rank 0. */
+    void (*point)(void *ctx, const lmb_points *p, int point, const char *why);
     void *ctx;
 } lmb_search_watch;
 
@@ -52,7 +56,7 @@ typedef struct lmb_search_request {
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */
     const char *identity;                 /* what it all depends on, hashed: another search's journal is refused */
-    lmb_comm *comm;                       /* of one rank                   */
+    lmb_comm *comm;                       /* all ranks call                */
     lmb_search_watch watch;
 } lmb_search_request;
 
@@ -69,7 +73,8 @@ void lmb_search_result_free(lmb_search_result *r);
 /* Limits as numbers. E_ARG for what is no number, or nothing to do. */
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
 
-/* Search, or go on with it. A budget that can not be met is no error: result->met says so.
+/* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
+ * result; the others work for it and end with none.
  *   errors  before any work: as lmb_judge_check; E_UNSUPPORTED names a node of the teacher that has no integer form; E_ARG for held-out samples too few to show so small a drop; E_STOPPED */
 LMB_MUST_CHECK lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err);
 

@@ -343,7 +343,7 @@ START_TEST(points_come_back_to_the_bit)
     ck_assert_int_eq(a.n, 0);
     for (int i = 0; i < 4; i++) {
         lmb_point p = point(i, 900 + i, 10.0 / (i + 3), 1000 - i);
-        ck_ok(lmb_points_add(path, &a, &p, &err));
+        ck_ok(lmb_points_add(path, &a, &p, 1, &err));
     }
     ck_ok(lmb_file_append(path, "{\"point\": 4, \"par", 17, &err));
     ck_ok(lmb_points_read(path, "me", &b, &err));
@@ -391,7 +391,7 @@ START_TEST(the_front)
     snprintf(p.identity, sizeof p.identity, "me");
     for (int i = 0; i < (int)LMB_COUNT(rows); i++) {
         lmb_point x = point(i, rows[i].right, rows[i].us, rows[i].bytes);
-        ck_ok(lmb_points_add(path, &p, &x, &err));
+        ck_ok(lmb_points_add(path, &p, &x, 1, &err));
     }
     lmb_points_front(&p);
     for (int i = 0; i < p.n; i++)
