@@ -12,9 +12,10 @@ typedef enum { WANT_PREAMBLE, WANT_HANDSHAKE, WANT_START, WANT_RECORDS, DEAD } p
 
 struct lmb_channel {
     phase phase;
-    bool server, enrolling, sending, proven, ended;
+    bool server, enrolling, sending, proven, ended, has_also;
     lmb_channel_gate gate;
     uint8_t secret[LMB_NOISE_KEY], server_public[LMB_NOISE_KEY], peer[LMB_NOISE_KEY];
+    uint8_t also[LMB_NOISE_KEY]; /* a server's other key */
     uint8_t send_key[LMB_NOISE_KEY], receive_key[LMB_NOISE_KEY];
     uint8_t hash[LMB_NOISE_HASH];
     uint64_t time;
@@ -123,11 +124,28 @@ static lmb_status check_first(lmb_channel *c, const uint8_t *payload, size_t n, 
     return c->gate.fresh(c->gate.ctx, c->noise.rs, c->time, err);
 }
 
+/* Which of its keys the client means is not on the wire: the first message opens with one of them. */
+static lmb_status read_first(lmb_channel *c, size_t n, uint8_t *payload, size_t *got, lmb_error *err)
+{
+    lmb_error first = LMB_ERROR_INIT;
+    lmb_status st = lmb_noise_read(&c->noise, c->in + 2, n, payload, got, &first);
+    if (st == LMB_E_DENIED && c->has_also) {
+        memcpy(c->secret, c->also, sizeof c->secret);
+        lmb_noise_public(c->secret, c->server_public);
+        LMB_TRY(begin(c, c->noise.pattern, err));
+        return lmb_noise_read(&c->noise, c->in + 2, n, payload, got, err);
+    }
+    if (st != LMB_OK && err && err->status == LMB_OK)
+        *err = first;
+    return st;
+}
+
 static lmb_status take_handshake(lmb_channel *c, size_t n, lmb_error *err)
 {
     uint8_t payload[LMB_NOISE_MESSAGE];
     size_t got;
-    LMB_TRY(lmb_noise_read(&c->noise, c->in + 2, n, payload, &got, err));
+    LMB_TRY(c->server && c->noise.message == 0 ? read_first(c, n, payload, &got, err)
+                                               : lmb_noise_read(&c->noise, c->in + 2, n, payload, &got, err));
     if (c->server && c->noise.message == 1)
         LMB_TRY(check_first(c, payload, got, err));
     if (!c->server && memcmp(c->noise.rs, c->server_public, LMB_NOISE_KEY) != 0)
@@ -262,6 +280,12 @@ lmb_status lmb_channel_server(const uint8_t secret[LMB_NOISE_KEY], const lmb_cha
     lmb_noise_public(secret, c->server_public);
     *out = c;
     return LMB_OK;
+}
+
+void lmb_channel_also(lmb_channel *c, const uint8_t secret[LMB_NOISE_KEY])
+{
+    memcpy(c->also, secret, sizeof c->also);
+    c->has_also = true;
 }
 
 lmb_status lmb_channel_client(const uint8_t secret[LMB_NOISE_KEY], const uint8_t server_public[LMB_NOISE_KEY],

@@ -40,6 +40,8 @@ typedef struct lmb_channel lmb_channel;
 
 LMB_MUST_CHECK lmb_status lmb_channel_server(const uint8_t secret[LMB_NOISE_KEY], const lmb_channel_gate *gate,
                                              lmb_channel **out, lmb_error *err);
+/* Before the first byte: a client may mean this key instead, while the server's key changes. */
+void lmb_channel_also(lmb_channel *c, const uint8_t secret[LMB_NOISE_KEY]);
 /* `token` NULL: enrolled already. `time` greater than at any earlier connection with this key. */
 LMB_MUST_CHECK lmb_status lmb_channel_client(const uint8_t secret[LMB_NOISE_KEY],
                                              const uint8_t server_public[LMB_NOISE_KEY], const lmb_token *token,

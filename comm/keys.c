@@ -118,3 +118,32 @@ const uint8_t *lmb_sign_public(const uint8_t secret[LMB_SIGN_SECRET])
 {
     return secret + LMB_SIGN_SECRET - LMB_SIGN_PUBLIC;
 }
+
+void lmb_public_format(const uint8_t key[LMB_SIGN_PUBLIC], char out[LMB_PUBLIC_TEXT])
+{
+    sodium_bin2hex(out, LMB_PUBLIC_TEXT, key, LMB_SIGN_PUBLIC);
+}
+
+lmb_status lmb_public_parse(const char *text, uint8_t key[LMB_SIGN_PUBLIC], lmb_error *err)
+{
+    uint8_t got[LMB_SIGN_PUBLIC];
+    size_t n = 0;
+    if (strlen(text) != LMB_PUBLIC_TEXT - 1 ||
+        sodium_hex2bin(got, sizeof got, text, LMB_PUBLIC_TEXT - 1, NULL, &n, NULL) != 0 || n != sizeof got)
+        return LMB_FAIL(err, LMB_E_ARG, "'%.70s' is no public key; it has 64 hexadecimal digits, as `limbeck federation "
+                        "admin-key` prints them", text);
+    memcpy(key, got, sizeof got);
+    return LMB_OK;
+}
+
+void lmb_secret_lock(void *secret, size_t n)
+{
+    if (sodium_mlock(secret, n) != 0) {
+        /* RLIMIT_MEMLOCK is too low: the key is as safe as the rest of the memory */
+    }
+}
+
+void lmb_secret_wipe(void *secret, size_t n)
+{
+    sodium_munlock(secret, n); /* wipes first */
+}

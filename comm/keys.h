@@ -11,6 +11,7 @@
 #ifndef LMB_COMM_KEYS_H
 #define LMB_COMM_KEYS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/error.h"
@@ -32,6 +33,13 @@ LMB_MUST_CHECK lmb_status lmb_key_file(const char *path, uint8_t secret[LMB_KEY_
 LMB_MUST_CHECK lmb_status lmb_sign_file(const char *path, uint8_t secret[LMB_SIGN_SECRET], lmb_error *err);
 /* The public half; lives in `secret`. */
 const uint8_t *lmb_sign_public(const uint8_t secret[LMB_SIGN_SECRET]);
+/* A public key as people pass it on: 64 hexadecimal digits.  errors  E_ARG not that */
+enum { LMB_PUBLIC_TEXT = 2 * LMB_SIGN_PUBLIC + 1 };
+void lmb_public_format(const uint8_t key[LMB_SIGN_PUBLIC], char out[LMB_PUBLIC_TEXT]);
+LMB_MUST_CHECK lmb_status lmb_public_parse(const char *text, uint8_t key[LMB_SIGN_PUBLIC], lmb_error *err);
+/* Keep `n` bytes of secrets out of the swap file, where the system's limits allow it; and wipe them, and let them go. */
+void lmb_secret_lock(void *secret, size_t n);
+void lmb_secret_wipe(void *secret, size_t n);
 
 #ifdef __cplusplus
 }

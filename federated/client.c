@@ -18,10 +18,13 @@ enum { REJECTED_MAX = 5 };
 const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, name, "", "how the server's log calls this client; the host name when empty"),
     LMB_TEXT(lmb_client_config, state_dir, "", "folder for the client's key; ~/.limbeck when empty"),
+    LMB_TEXT(lmb_client_config, admin, "", "public key of the federation's admin: work only with clients of a roster that it signed; whoever the server says when empty"),
+    LMB_BOOL(lmb_client_config, rotate_keys, 0, "change this client's keys when it has next connected, once"),
     LMB_INT(lmb_client_config, max_model_mib, 4096, 1, 1 << 20, "MiB", "greatest model this client accepts"),
     LMB_REAL(lmb_client_config, connect_s, 30, 0.1, 3600, "s", "longest wait for a connection and its handshake"),
     LMB_REAL(lmb_client_config, retry_s, 30, 0.1, 3600, "s", "longest pause between two attempts to connect"),
     LMB_REAL(lmb_client_config, give_up_s, 0, 0, 1e7, "s", "end after so long without a server; 0: never"),
+    LMB_TREE(lmb_client_config, secure_aggregation, "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
     LMB_FIELD_END,
 };
 
@@ -59,6 +62,7 @@ lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err)
     LMB_TRY(lmb_invite_format(&plain, text, err));
     LMB_TRY(lmb_file_write(path, text, strlen(text), err));
     c->enrolled = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_REMEMBERED);
     return LMB_OK;
 }
 
@@ -88,14 +92,10 @@ lmb_status lmbi_client_clock(lmb_client *c, uint64_t *out, lmb_error *err)
 static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
 {
     lmb_invite saved;
-    char path[4096];
     bool found;
 
     LMB_TRY(lmb_file_make_dirs(c->path, err));
-    LMB_TRY(path_of(c, "client.key", path, err));
-    LMB_TRY(lmb_key_file(path, c->secret, err));
-    LMB_TRY(path_of(c, "sign.key", path, err));
-    LMB_TRY(lmb_sign_file(path, c->sign_secret, err));
+    LMB_TRY(lmbi_trust_open(c, err));
     LMB_TRY(saved_invite(c, &saved, &found, err));
     if (invite && *invite) {
         LMB_TRY(lmb_invite_parse(invite, &c->invite, err));
@@ -119,6 +119,7 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
 
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a client");
+    lmb_secret_lock(c, sizeof *c); /* its keys lie in it */
     c->cfg = *cfg;
     c->trainer = *trainer;
     c->log = log;
@@ -127,7 +128,7 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
         st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof c->path - 1);
     else if (pipe2(c->wake, O_NONBLOCK | O_CLOEXEC) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "cannot make a pipe: %s", strerror(errno));
-    else
+    else if ((st = lmb_crash_open(&c->crash, err)) == LMB_OK && (st = lmbi_session_open(c, err)) == LMB_OK)
         st = identify(c, invite, err);
     if (st != LMB_OK) {
         lmb_client_destroy(c);
@@ -144,10 +145,11 @@ void lmb_client_destroy(lmb_client *c)
     lmbi_work_join(c);
     lmbi_link_close(c);
     lmbi_work_free(c);
+    lmbi_trust_close(c);
     for (int i = 0; i < 2; i++)
         if (c->wake[i] >= 0)
             close(c->wake[i]);
-    sodium_memzero(c, sizeof *c);
+    lmb_secret_wipe(c, sizeof *c);
     free(c);
 }
 
@@ -166,7 +168,7 @@ void lmb_client_stop(lmb_client *c)
 static lmb_status converse(lmb_client *c, lmb_error *err)
 {
     lmb_status st = lmbi_link_open(c, err);
-    while (st == LMB_OK && !c->finished && !atomic_load(&c->stop))
+    while (st == LMB_OK && !c->finished && c->later <= 0 && !atomic_load(&c->stop))
         st = lmbi_link_turn(c, 1, err);
     if (st == LMB_OK && c->channel)
         lmb_channel_close(c->channel);
@@ -179,6 +181,12 @@ static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
 {
     if (st == LMB_E_PEER || st == LMB_E_FORMAT)
         return false;
+    if (c->trust.refused)
+        return true;
+    if (st == LMB_E_DENIED && c->trust.rotating && c->enrolled) { /* the answer to our change of keys may have been lost */
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "%s; trying the new keys", err->msg);
+        return lmbi_trust_adopt(c, err) != LMB_OK;
+    }
     if (st == LMB_E_DENIED && c->enrolled && c->has_token) { /* the server may have forgotten us: enrol again */
         c->enrolled = false;
         lmb_log_at(c->log, LMB_LOG_WARN, "federated", "%s; trying the invite", err->msg);
@@ -194,8 +202,12 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
     while (!c->finished && !atomic_load(&c->stop)) {
         lmb_error e = LMB_ERROR_INIT;
         lmb_status st = converse(c, &e);
-        if (st == LMB_OK)
+        if (st == LMB_OK) {
+            lmbi_link_pause(c, c->later * (0.75 + randombytes_uniform(1000) / 2000.0)); /* others were told the same */
+            c->later = 0;
+            since = lmb_seconds();
             continue;
+        }
         if (c->heard) {
             since = lmb_seconds();
             pause = 0.25;

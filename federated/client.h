@@ -4,7 +4,8 @@
  * comes back by itself, with growing and jittered pauses, and goes on with the same download, training or upload. A
  * server that was restarted is nothing else to it.
  *
- *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock
+ *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock,
+ *            roster.txt (the last roster it believed)
  *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
  *   errors   E_DENIED when the server refuses this client, E_TIMEOUT after give_up_s without a server, E_STOPPED
  *   threads  create, run, destroy on one thread; lmb_client_stop from any thread or a signal handler. `train` runs
@@ -23,9 +24,11 @@ extern "C" {
 #endif
 
 typedef struct lmb_client_config {
-    const char *name, *state_dir;
+    const char *name, *state_dir, *admin;
+    bool rotate_keys;
     int64_t max_model_mib;
     double connect_s, retry_s, give_up_s;
+    const struct lmb_tree *secure_aggregation; /* what this client insists on: federated/client_secagg.c */
 } lmb_client_config;
 extern const lmb_field lmb_client_fields[];
 

@@ -110,6 +110,8 @@ static lmb_status flush(lmb_client *c, lmb_error *err)
         if (sent < 0)
             return LMB_FAIL(err, LMB_E_PEER, "the connection broke: %s", strerror(errno));
         lmb_channel_sent(c->channel, (size_t)sent);
+        if (c->has_result && c->sent)
+            lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_PART);
         LMB_TRY(lmbi_work_step(c, err)); /* more chunks, now that there is room */
     }
     return LMB_OK;
@@ -135,7 +137,8 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
             snprintf(hello.name, sizeof hello.name, "client");
         lmb_hello_prove(&hello, c->channel, c->sign_secret);
         c->greeted = true;
-        return lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err);
+        LMB_TRY(lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err));
+        return lmbi_trust_greet(c, err);
     }
     if (now - c->last_alive < alive_s)
         return LMB_OK;
@@ -159,14 +162,14 @@ static lmb_status handle(lmb_client *c, const uint8_t *data, size_t n, lmb_error
         bool got = true;
         data += used;
         n -= used;
-        while (got && !c->finished) {
+        while (got && !c->finished && c->later <= 0) {
             lmb_record r;
             if (lmb_channel_next(c->channel, &r, &got, err) != LMB_OK)
                 return broken(c, err);
             if (got)
                 LMB_TRY(lmbi_work_message(c, &r, err));
         }
-        if (c->finished)
+        if (c->finished || c->later > 0)
             return LMB_OK;
         if (lmb_channel_ended(c->channel))
             return LMB_FAIL(err, LMB_E_PEER, "the server closed the connection");
@@ -201,6 +204,10 @@ lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)
     LMB_TRY(greet(c, err));
     LMB_TRY(lmbi_work_step(c, err));
     LMB_TRY(flush(c, err));
+    if (c->greeted && !c->heard)
+        lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_GREETED);
+    if (c->has_result && !c->has_task && !c->sent)
+        lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_OFFERED);
     lmb_channel_output(c->channel, &waiting);
     if (waiting)
         p[0].events |= POLLOUT;

@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 
 #include "federated/client.h"
-#include "federated/messages.h"
+#include "federated/crash.h"
+#include "federated/secagg/client.h"
+#include "federated/session.h"
 
 /* A blob on its way in, or whole. Kept over lost connections and from round to round. */
 typedef struct download {
@@ -16,7 +18,47 @@ typedef struct download {
     uint64_t have;
     bool complete;
 } download;
-enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOADS };
+enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOAD_SESSION, DOWNLOADS };
+
+typedef struct lmb_client_secure {
+    bool required;
+    int64_t mode, clients_min, neighbours_min;
+    double adversaries, dropouts, floor;
+} lmb_client_secure;
+
+/* The secure sum under way: client_secagg.c. */
+typedef struct secure_client {
+    lmb_client_secure o;
+    lmb_blob_id id;        /* of the task's session; 0 bytes: none */
+    lmb_error error;       /* why it failed                        */
+    lmb_secagg_coding coding;
+    bool hidden;           /* else the integers go in the clear    */
+    lmb_roster roster;
+    lmb_secagg_client *sum; /* NULL: none, or it has failed        */
+    lmb_message_pieces in;
+    bool taken, announced; /* a message of the server was; the first one of ours was, on this connection */
+    lmb_hash last;         /* what was taken                       */
+    lmb_str reply, masked; /* and answered; what announces the vector */
+    lmb_ring_vector ring;  /* the update as integers               */
+    uint64_t cut;          /* numbers of it that were beyond the coding's clip */
+} secure_client;
+
+/* What the client believes (client_trust.c). */
+typedef struct client_trust {
+    bool on;                        /* it was given the admin's key                  */
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    bool pinned;                    /* it has seen a roster before, of:              */
+    lmb_hash federation, hash;
+    uint64_t version;
+    lmb_roster roster;              /* n 0: none yet in this process                 */
+    lmb_blob_id believed;           /* its bytes                                     */
+    bool fetching;                  /* the one below is on its way                   */
+    lmb_blob_id id;
+    uint8_t *data;
+    uint64_t have;
+    bool rotating;                  /* new keys lie beside the old ones              */
+    bool refused;                   /* it is the client that does not want this server */
+} client_trust;
 
 struct lmb_client {
     lmb_client_config cfg;
@@ -24,6 +66,7 @@ struct lmb_client {
     const lmb_log *log;
     char path[3800]; /* state_dir */
     uint8_t secret[LMB_NOISE_KEY], sign_secret[LMB_SIGN_SECRET];
+    client_trust trust;
     lmb_invite invite;
     lmb_token token;
     bool enrolled, has_token;
@@ -36,6 +79,8 @@ struct lmb_client {
     double last_alive;
 
     bool has_task, finished;
+    double later;    /* seconds: the server has no work now, hang up and come back; 0: it did not say so */
+    lmb_crash crash;
     lmb_task_message task;
     download in[DOWNLOADS];
     int fetching; /* index into `in`, -1: none */
@@ -53,6 +98,7 @@ struct lmb_client {
     bool within;                    /* the change was not above work.clip    */
     lmb_status result_status;
     lmb_error result_error;
+    secure_client secure;
     bool has_result, uploading;
     lmb_blob_id result_id;
     uint64_t sent;
@@ -61,6 +107,15 @@ struct lmb_client {
 /* client.c */
 LMB_MUST_CHECK lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err); /* enrolled with this server */
 LMB_MUST_CHECK lmb_status lmbi_client_clock(lmb_client *c, uint64_t *time, lmb_error *err);
+
+/* client_trust.c */
+LMB_MUST_CHECK lmb_status lmbi_trust_open(lmb_client *c, lmb_error *err); /* and the client's keys */
+void lmbi_trust_close(lmb_client *c);
+LMB_MUST_CHECK lmb_status lmbi_trust_greet(lmb_client *c, lmb_error *err); /* after HELLO */
+LMB_MUST_CHECK lmb_status lmbi_trust_message(lmb_client *c, const lmb_record *r, bool *mine, lmb_error *err);
+bool lmbi_trust_ready(const lmb_client *c); /* may it work? */
+/* The new keys take the place of the old ones. */
+LMB_MUST_CHECK lmb_status lmbi_trust_adopt(lmb_client *c, lmb_error *err);
 
 /* client_link.c */
 LMB_MUST_CHECK lmb_status lmbi_link_open(lmb_client *c, lmb_error *err);
@@ -74,8 +129,22 @@ void lmbi_link_pause(lmb_client *c, double seconds);
 LMB_MUST_CHECK lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err);
 /* Begin what can begin: collect a finished training, start one, fill the channel with chunks. */
 LMB_MUST_CHECK lmb_status lmbi_work_step(lmb_client *c, lmb_error *err);
+/* The task has failed before it was trained: what to tell the server. */
+void lmbi_work_failed(lmb_client *c, const lmb_error *e);
 void lmbi_work_join(lmb_client *c); /* cancel and wait for the training thread */
 void lmbi_work_free(lmb_client *c);
+
+/* client_secagg.c */
+LMB_MUST_CHECK lmb_status lmbi_session_open(lmb_client *c, lmb_error *err); /* the settings */
+void lmbi_session_drop(lmb_client *c);
+/* All of the task is here: begin its session or go on with it. *train: it may be trained now. */
+LMB_MUST_CHECK lmb_status lmbi_session_step(lmb_client *c, bool *train, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_session_message(lmb_client *c, const lmb_record *r, lmb_error *err);
+/* On the training thread: the trained change as integers. */
+LMB_MUST_CHECK lmb_status lmbi_session_encode(lmb_client *c, lmb_error *err);
+/* On the client's thread: hidden and packed, c->payload. Then, before each offer of it: what announces it. */
+LMB_MUST_CHECK lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_session_offer(lmb_client *c, lmb_error *err);
 
 /* client_update.c, on the training thread: c->payload of c->result, c->work and c->spec. */
 LMB_MUST_CHECK lmb_status lmbi_update_make(lmb_client *c, lmb_error *err);

@@ -22,12 +22,15 @@ static bool same_blob(const lmb_blob_id *a, const lmb_blob_id *b)
 static bool same_work(const lmb_task_message *a, const lmb_task_message *b)
 {
     return a->round == b->round && same_blob(&a->model, &b->model) && same_blob(&a->settings, &b->settings) &&
-           same_blob(&a->graph, &b->graph) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
+           same_blob(&a->graph, &b->graph) && same_blob(&a->session, &b->session) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
 }
 
 static const lmb_blob_id *wanted(const lmb_client *c, int i)
 {
-    return i == DOWNLOAD_MODEL ? &c->task.model : i == DOWNLOAD_GRAPH ? &c->task.graph : &c->task.settings;
+    return i == DOWNLOAD_MODEL      ? &c->task.model
+           : i == DOWNLOAD_GRAPH    ? &c->task.graph
+           : i == DOWNLOAD_SETTINGS ? &c->task.settings
+                                    : &c->task.session;
 }
 
 /* ---- training, on its own thread ---- */
@@ -57,13 +60,14 @@ static void *train_thread(void *arg)
     lmb_client *c = arg;
     lmb_error *err = &c->result_error;
 
-    c->result_status = lmb_codec_parse(c->work.codec, &c->spec, err);
+    memset(&c->spec, 0, sizeof c->spec);
+    c->result_status = c->work.session.bytes ? LMB_OK : lmb_codec_parse(c->work.codec, &c->spec, err);
     if (c->result_status == LMB_OK)
         c->result_status = c->trainer.train(c->trainer.ctx, &c->train_task, &c->result, err);
     if (c->result_status == LMB_OK)
         c->result_status = check_result(&c->result, c->train_task.n, err);
     if (c->result_status == LMB_OK && !atomic_load(&c->cancelled))
-        c->result_status = lmbi_update_make(c, err);
+        c->result_status = c->work.session.bytes ? lmbi_session_encode(c, err) : lmbi_update_make(c, err);
     atomic_store(&c->trained, true);
     if (write(c->wake[1], "t", 1) < 0) {
         /* the pipe is full: the other side is awake */
@@ -119,12 +123,24 @@ static void collect_training(lmb_client *c)
         return;
     }
     c->has_result = true;
+    if (c->result_status == LMB_OK && c->work.session.bytes)
+        c->result_status = lmbi_session_hide(c, &c->result_error);
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_TRAINED);
     if (c->result_status == LMB_OK) {
         c->result_id.bytes = c->payload_bytes;
         c->result_id.hash = lmb_hash_of(c->payload, c->payload_bytes);
     } else {
         lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": %s", c->work.round, c->result_error.msg);
     }
+}
+
+void lmbi_work_failed(lmb_client *c, const lmb_error *e)
+{
+    drop_result(c);
+    c->work = c->task;
+    c->result_status = e->status;
+    c->result_error = *e;
+    c->has_result = c->has_task = true;
 }
 
 void lmbi_work_join(lmb_client *c)
@@ -139,6 +155,7 @@ void lmbi_work_join(lmb_client *c)
 void lmbi_work_free(lmb_client *c)
 {
     drop_result(c);
+    lmbi_session_drop(c);
     for (int i = 0; i < DOWNLOADS; i++)
         free(c->in[i].data);
 }
@@ -149,7 +166,7 @@ static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb
 {
     uint64_t limit = (uint64_t)c->cfg.max_model_mib << 20;
     if (t->n == 0 || t->n > limit / sizeof(float) || t->model.bytes != t->n * sizeof(float) || t->graph.bytes > limit ||
-        t->settings.bytes > SETTINGS_MAX)
+        t->settings.bytes > SETTINGS_MAX || t->session.bytes > limit)
         return LMB_FAIL(err, LMB_E_ARG,
                         "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes, "
                         "a graph of %" PRIu64 " and settings of %" PRIu64
@@ -210,6 +227,7 @@ static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_FORMAT, "what the server sent does not have the hash it announced");
     }
     d->complete = true;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_FETCHED);
     return LMB_OK;
 }
 
@@ -228,7 +246,14 @@ static lmb_status offer(lmb_client *c, lmb_error *err)
     lmb_round_note note = { .round = c->work.round };
     snprintf(u.codec, sizeof u.codec, "%s", c->work.codec);
     c->uploading = false;
+    c->sent = 0;
     c->has_task = false; /* until the server answers */
+    if (c->work.session.bytes) { /* the sum is to hide these */
+        u.examples = 1;
+        u.metrics.n = 0;
+    }
+    if (c->result_status == LMB_OK && c->work.session.bytes)
+        LMB_TRY(lmbi_session_offer(c, err));
     if (c->result_status == LMB_OK)
         return lmb_message_send(c->channel, LMB_MSG_UPDATE, &u, err);
     snprintf(note.sentence, sizeof note.sentence, "%.380s", c->result_error.msg);
@@ -274,35 +299,67 @@ static lmb_status take_task(lmb_client *c, const lmb_record *r, lmb_error *err)
     c->task = t;
     c->has_task = true;
     c->fetching = -1;
-    c->uploading = false;
+    c->uploading = c->secure.announced = false;
+    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_TASK);
     if (c->training && !same_work(&c->work, &t))
         atomic_store(&c->cancelled, true);
     return LMB_OK;
 }
 
-/* The round needs nothing more from this client. */
-static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *note)
+/* The result of a task that is void is wanted by nobody. */
+static void end_work(lmb_client *c, uint64_t round, bool unsent)
 {
-    if (type == LMB_MSG_ACCEPTED)
-        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": update accepted", note->round);
-    else
-        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s",
-                   note->round, note->sentence);
-    if (note->round != c->task.round)
+    if (round != c->task.round)
         return;
     c->has_task = c->uploading = false;
     c->fetching = -1;
-    if (type == LMB_MSG_REFUSED && !c->training && c->has_result)
-        lmbi_update_unsent(c, note->round);
+    if (unsent && !c->training && c->has_result)
+        lmbi_update_unsent(c, round);
+    if (unsent)
+        lmbi_session_drop(c);
     if (c->training)
         atomic_store(&c->cancelled, true);
     else
         drop_result(c);
 }
 
+/* Nothing to do: the task is void, or there was none. */
+static lmb_status take_later(lmb_client *c, const lmb_record *r, lmb_error *err)
+{
+    lmb_later l;
+
+    LMB_TRY(lmb_message_read(r, &l, err));
+    if (!(l.seconds >= 0 && l.seconds <= LMB_LATER_MOST))
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server says to come back in %g s; it must be 0 to %g", l.seconds, LMB_LATER_MOST);
+    if (l.seconds > 0)
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "%s; back in about %.3g s", l.sentence, l.seconds);
+    else
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": %s", l.round, l.sentence);
+    if (l.round)
+        end_work(c, l.round, true);
+    c->later = l.seconds;
+    return LMB_OK;
+}
+
+/* The round needs nothing more from this client. */
+static void take_verdict(lmb_client *c, unsigned type, const lmb_round_note *note)
+{
+    if (!note->round) { /* of no round: it is to wait */
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "%s", note->sentence);
+        return;
+    }
+    if (type == LMB_MSG_ACCEPTED)
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": update accepted", note->round);
+    else
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "round %" PRIu64 ": the server goes on without this client: %s",
+                   note->round, note->sentence);
+    end_work(c, note->round, type == LMB_MSG_REFUSED);
+}
+
 lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
 {
     lmb_round_note note = { 0 };
+    bool mine;
 
     if (r->type == LMB_MSG_ACCEPTED || r->type == LMB_MSG_REFUSED || r->type == LMB_MSG_DONE)
         LMB_TRY(lmb_message_read(r, &note, err));
@@ -312,12 +369,17 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     c->rejected = 0;
     if (!c->enrolled)
         LMB_TRY(lmbi_client_remember(c, err));
+    LMB_TRY(lmbi_trust_message(c, r, &mine, err));
+    if (mine)
+        return LMB_OK;
     switch (r->type) {
     case LMB_MSG_TASK: return take_task(c, r, err);
     case LMB_MSG_CHUNK: return take_chunk(c, r, err);
     case LMB_MSG_HAVE: return take_have(c, r, err);
-    case LMB_MSG_ACCEPTED:
+    case LMB_MSG_SECAGG: return lmbi_session_message(c, r, err);
+    case LMB_MSG_ACCEPTED: lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_ACCEPTED); /* fall through */
     case LMB_MSG_REFUSED: take_verdict(c, r->type, &note); return LMB_OK;
+    case LMB_MSG_LATER: return take_later(c, r, err);
     case LMB_MSG_DONE:
         lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the federation has ended after %" PRIu64 " rounds: %s",
                    note.round, note.sentence);
@@ -335,8 +397,12 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
         return c->uploading ? pump(c, err) : LMB_OK;
     if (c->has_task && c->has_result && same_work(&c->work, &c->task))
         return offer(c, err);
-    if (c->has_task && !c->uploading) {
+    if (c->has_task && !c->uploading && lmbi_trust_ready(c)) {
         LMB_TRY(fetch(c, &all, err));
+        if (all)
+            LMB_TRY(lmbi_session_step(c, &all, err));
+        if (c->has_task && c->has_result && same_work(&c->work, &c->task)) /* it failed at once */
+            return offer(c, err);
         return all ? start_training(c, err) : LMB_OK;
     }
     return pump(c, err);

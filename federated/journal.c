@@ -1,6 +1,7 @@
 /* federated/journal.c - see journal.h. */
 #include "federated/journal.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -13,20 +14,58 @@
 #include "core/base/file.h"
 #include "federated/journal_parts.h"
 
-enum { VERSION = 4 }; /* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients */
+/* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work, what waits, what is known of clients. Kept as the
+ * file's user_version. */
+enum { VERSION = 4 };
 
-static const char pragmas[] =
-    "PRAGMA journal_mode = WAL;"
-    "PRAGMA synchronous = FULL;";
+static const char mode[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER, round INTEGER,"
+    "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), round INTEGER,"
     " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
-    " best_score REAL, first_score REAL, ledger BLOB);"
+    " best_score REAL, first_score REAL, ledger BLOB, async INTEGER, turn INTEGER, share REAL);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
     " sign BLOB UNIQUE NOT NULL, name TEXT NOT NULL, last_time INTEGER NOT NULL, state INTEGER NOT NULL,"
     " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE IF NOT EXISTS tokens (id BLOB PRIMARY KEY, psk BLOB NOT NULL, expires INTEGER NOT NULL, used_by "
-    "BLOB);";
+    "BLOB);"
+    "CREATE TABLE IF NOT EXISTS reports (round INTEGER PRIMARY KEY, selected INTEGER, updates INTEGER, bytes_in INTEGER,"
+    " bytes_out INTEGER, committed INTEGER, seconds REAL, score REAL, epsilon REAL);"
+    "CREATE TABLE IF NOT EXISTS papers (name TEXT PRIMARY KEY, bytes BLOB);"
+    "INSERT OR IGNORE INTO papers (name, bytes) VALUES ('federation', randomblob(32));";
+
+/* Pages that are torn, rows that no index knows: found here, not in the middle of a round. */
+static lmb_status check_pages(lmb_journal *j, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    bool row;
+
+    LMB_TRY(prepare(j, "PRAGMA quick_check(1)", &q, err));
+    lmb_status st = step(j, q, &row, err);
+    const char *said = st == LMB_OK && row ? (const char *)sqlite3_column_text(q, 0) : "";
+    if (st == LMB_OK && strcmp(said ? said : "", "ok") != 0)
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged (%.100s); restore it from a backup or begin in a new state_dir", j->dir,
+                      said ? said : "");
+    sqlite3_finalize(q);
+    return st;
+}
+
+/* An emptied file is a new journal to SQLite. Model files of later rounds beside it say that it was not. */
+static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
+{
+    unsigned long long round;
+    char end;
+    DIR *d = opendir(j->dir);
+
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (sscanf(e->d_name, "model-%llu.f3%c", &round, &end) == 2 && end == '2' && round > 0) {
+            closedir(d);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db holds no federation, but the model of round %llu lies beside it: the journal was emptied; "
+                            "restore it from a backup or begin in a new state_dir", j->dir, round);
+        }
+    if (d)
+        closedir(d);
+    return LMB_OK;
+}
 
 /* One number, from a pragma or a query. */
 static lmb_status number_of(lmb_journal *j, const char *sql, int64_t *out, lmb_error *err)
@@ -53,22 +92,19 @@ static lmb_status make_tables(lmb_journal *j, lmb_error *err)
                         "new state_dir", j->dir, VERSION);
     if (tables)
         return LMB_OK;
+    LMB_TRY(check_emptied(j, err));
     snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
     LMB_TRY(run(j, schema, err));
+    LMB_TRY(run(j, lmbi_journal_rounds_schema, err));
     return run(j, text, err);
 }
 
 static lmb_status prepare_file(lmb_journal *j, lmb_error *err)
 {
-    lmb_status st;
-    LMB_TRY(run(j, pragmas, err));
+    LMB_TRY(run(j, mode, err));
     LMB_TRY(run(j, "BEGIN IMMEDIATE", err)); /* of two that open a new file, one makes the tables */
-    st = make_tables(j, err);
-    if (st == LMB_OK)
-        st = run(j, "COMMIT", err);
-    if (st != LMB_OK)
-        run(j, "ROLLBACK", NULL);
-    return st;
+    LMB_TRY(end(j, make_tables(j, err), err));
+    return check_pages(j, err);
 }
 
 lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
@@ -112,6 +148,8 @@ void lmb_journal_close(lmb_journal *j)
     free(j);
 }
 
+void lmb_journal_crash(lmb_journal *j, lmb_crash *crash) { j->crash = crash; }
+
 lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, lmb_error *err)
 {
     sqlite3_stmt *q;
@@ -119,8 +157,8 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
     lmb_status st;
 
     LMB_TRY(prepare(j,
-                    "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, version,"
-                    " first_score, ledger"
+                    "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, async,"
+                    " first_score, ledger, turn, share"
                     " FROM federation",
                     &q, err));
     st = step(j, q, found, err);
@@ -134,10 +172,10 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
         got.best_score = sqlite3_column_double(q, 8);
         got.has_ledger = sqlite3_column_type(q, 11) != SQLITE_NULL;
         got.first_score = sqlite3_column_type(q, 10) == SQLITE_NULL ? NAN : sqlite3_column_double(q, 10);
-        if (sqlite3_column_int(q, 9) != VERSION)
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db has version %d, this program reads %d; begin in a new state_dir",
-                          j->dir, sqlite3_column_int(q, 9), VERSION);
-        else if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
+        got.async = sqlite3_column_int(q, 9) != 0;
+        got.turn = (uint64_t)sqlite3_column_int64(q, 12);
+        got.share = sqlite3_column_double(q, 13);
+        if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
                  !column_blob(q, 5, &got.state, LMB_HASH_BYTES))
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: a hash is missing", j->dir);
         else if (got.has_ledger && !column_blob(q, 11, &got.ledger, sizeof got.ledger))
@@ -166,7 +204,8 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
 {
     sqlite3_stmt *q;
     LMB_TRY(prepare(j, "INSERT OR REPLACE INTO federation (one, round, model_round, layout, n, model, state,"
-                       " state_bytes, best_round, best_score, first_score, version, ledger) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                       " state_bytes, best_round, best_score, first_score, async, ledger, turn, share)"
+                       " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)s->round);
     sqlite3_bind_int64(q, 2, (sqlite3_int64)s->model_round);
@@ -181,9 +220,11 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
     }
     if (!isnan(s->first_score))
         sqlite3_bind_double(q, 10, s->first_score);
-    sqlite3_bind_int(q, 11, VERSION);
+    sqlite3_bind_int(q, 11, s->async);
     if (s->has_ledger)
         sqlite3_bind_blob(q, 12, &s->ledger, sizeof s->ledger, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 13, (sqlite3_int64)s->turn);
+    sqlite3_bind_double(q, 14, s->share);
     return finish_write(j, q, err);
 }
 
@@ -198,8 +239,17 @@ static void forget(const lmb_journal *j, uint64_t round, const lmb_journal_state
         unlink(path);
 }
 
+static lmb_status write_round(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_round *r, lmb_error *err)
+{
+    LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
+    lmb_status st = write_row(j, s, err);
+    if (st == LMB_OK && r)
+        st = lmbi_journal_round_over(j, r, err);
+    return end(j, st, err);
+}
+
 lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state,
-                              lmb_error *err)
+                              const lmb_journal_round *r, lmb_error *err)
 {
     lmb_journal_state old;
     char path[4096];
@@ -210,18 +260,22 @@ lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float 
         s->model = lmb_hash_of(model, (size_t)s->n * sizeof *model);
         LMB_TRY(lmb_journal_model_path(j, s->round, path, sizeof path, err));
         LMB_TRY(lmb_file_write(path, model, (size_t)s->n * sizeof *model, err));
+        lmb_crash_at(j->crash, LMB_CRASH_MODEL_WRITTEN);
         s->state = lmb_hash_of(state, (size_t)s->state_bytes);
         if (s->state_bytes) {
             LMB_TRY(path_of(j, "state", s->round, "bin", path, sizeof path, err));
             LMB_TRY(lmb_file_write(path, state, (size_t)s->state_bytes, err));
+            lmb_crash_at(j->crash, LMB_CRASH_STATE_WRITTEN);
         }
     }
-    LMB_TRY(write_row(j, s, err));
+    LMB_TRY(write_round(j, s, r, err));
+    lmb_crash_at(j->crash, LMB_CRASH_COMMITTED);
     if (had) {
         forget(j, old.model_round, s);
         if (old.has_best)
             forget(j, old.best_round, s);
     }
+    lmb_crash_at(j->crash, LMB_CRASH_FORGOTTEN);
     return LMB_OK;
 }
 

@@ -1,5 +1,5 @@
-/* federated/journal_parts.h - what the files of the journal share: journal.c (rounds), members.c (clients). Not for
- * others. The names stay inside these files, so they are short. */
+/* federated/journal_parts.h - what the files of the journal share: journal.c (the file, the state), members.c (clients,
+ * tokens), journal_rounds.c (who is at work, what waits, what is known of clients). Not for others: the names are short. */
 #ifndef LMB_FEDERATED_JOURNAL_PARTS_H
 #define LMB_FEDERATED_JOURNAL_PARTS_H
 
@@ -10,6 +10,7 @@
 
 struct lmb_journal {
     sqlite3 *db;
+    lmb_crash *crash; /* NULL: never */
     char dir[3800];
     int64_t data_version; /* as last seen by lmb_journal_changed; 0: not yet */
 };
@@ -58,5 +59,22 @@ static inline bool column_blob(sqlite3_stmt *st, int column, void *out, int n)
     memcpy(out, p, (size_t)n);
     return true;
 }
+
+/* End a transaction that `st` is the outcome of. */
+static inline lmb_status end(lmb_journal *j, lmb_status st, lmb_error *err)
+{
+    if (st == LMB_OK) {
+        lmb_crash_at(j->crash, LMB_CRASH_ROW_WRITTEN);
+        st = run(j, "COMMIT", err);
+    }
+    if (st != LMB_OK)
+        run(j, "ROLLBACK", NULL);
+    return st;
+}
+
+/* journal_rounds.c */
+extern const char lmbi_journal_rounds_schema[];
+/* The rows of a round that is over; inside the transaction of its commit. */
+LMB_MUST_CHECK lmb_status lmbi_journal_round_over(lmb_journal *j, const lmb_journal_round *r, lmb_error *err);
 
 #endif

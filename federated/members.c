@@ -121,8 +121,9 @@ static lmb_status spend(lmb_journal *j, const uint8_t id[LMB_TOKEN_ID], const lm
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, id, LMB_TOKEN_ID, SQLITE_STATIC);
     LMB_TRY(finish_write(j, q, err));
-    LMB_TRY(prepare(j, "INSERT OR IGNORE INTO clients (public, sign, name, last_time, state) VALUES (?, ?, ?, 0, ?)", &q,
-                    err));
+    /* OR IGNORE would use up a number each time, and what depends on numbers could not be repeated. */
+    LMB_TRY(prepare(j, "INSERT INTO clients (public, sign, name, last_time, state) SELECT ?1, ?2, ?3, 0, ?4"
+                       " WHERE NOT EXISTS (SELECT 1 FROM clients WHERE public = ?1)", &q, err));
     sqlite3_bind_blob(q, 1, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     sqlite3_bind_blob(q, 2, c->sign, sizeof c->sign, SQLITE_STATIC);
     sqlite3_bind_text(q, 3, c->name, -1, SQLITE_STATIC);
@@ -166,6 +167,23 @@ lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY],
     sqlite3_bind_int64(q, 2, now);
     sqlite3_bind_blob(q, 3, client, LMB_NOISE_KEY, SQLITE_STATIC);
     return finish_write(j, q, err);
+}
+
+lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_key[LMB_NOISE_KEY],
+                              const uint8_t sign[LMB_SIGN_PUBLIC], lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+    LMB_TRY(prepare(j, "UPDATE OR IGNORE clients SET public = ?, sign = ? WHERE id = ?", &q, err));
+    sqlite3_bind_blob(q, 1, public_key, LMB_NOISE_KEY, SQLITE_STATIC);
+    sqlite3_bind_blob(q, 2, sign, LMB_SIGN_PUBLIC, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, id);
+    st = step(j, q, &row, err);
+    sqlite3_finalize(q);
+    if (st == LMB_OK && sqlite3_changes(j->db) != 1)
+        return LMB_FAIL(err, LMB_E_DENIED, "one of the new keys is another client's");
+    return st;
 }
 
 /* ---- what people do ---- */

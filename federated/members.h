@@ -55,6 +55,10 @@ LMB_MUST_CHECK lmb_status lmb_journal_find_client(lmb_journal *j, const uint8_t 
 LMB_MUST_CHECK lmb_status lmb_journal_seen(lmb_journal *j, const uint8_t client[LMB_NOISE_KEY], uint64_t time,
                                            int64_t now, lmb_error *err);
 
+/* Its keys are now these; E_DENIED when one of them is another client's. */
+LMB_MUST_CHECK lmb_status lmb_journal_rotate(lmb_journal *j, int64_t id, const uint8_t public_key[LMB_NOISE_KEY],
+                                             const uint8_t sign[LMB_SIGN_PUBLIC], lmb_error *err);
+
 /* ---- what people do ---- */
 
 /* All clients, by number; *out is the caller's to free, NULL when there is none. */

@@ -12,8 +12,17 @@
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->
  *                                  <-      ACCEPTED, or REFUSED with a sentence
+ *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
+ *                                  <-      LATER     no work for now, or none any more in this round: come back in s seconds
  *                                  <-      DONE      the federation has ended
+ *                                  <-      ROSTER    who the clients are, signed; a blob, WANT and CHUNK have number 1
+ *                                  <-      KEY       the server's next key: use it from the next connection on
+ *    ROTATE   my next keys         ->
+ *                                  <-      ROTATED   they are known
+ *
+ * A round's number on the wire is that of a *turn*: the round's own, or, from an asynchronous server, one that no two tasks
+ * share. LATER takes a turn's task away without blame; a client that is to come back hangs up.
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
@@ -46,7 +55,13 @@ typedef enum {
     LMB_MSG_ACCEPTED = 8,
     LMB_MSG_REFUSED = 9,
     LMB_MSG_FAILED = 10,
-    LMB_MSG_DONE = 11
+    LMB_MSG_DONE = 11,
+    LMB_MSG_SECAGG = 12, /* a piece of a secure sum's message, both ways: federated/session.h */
+    LMB_MSG_ROSTER = 13,
+    LMB_MSG_LATER = 14,
+    LMB_MSG_KEY = 15,
+    LMB_MSG_ROTATE = 16,
+    LMB_MSG_ROTATED = 17
 } lmb_message_type;
 
 typedef struct lmb_blob_id {
@@ -66,6 +81,7 @@ typedef struct lmb_task_message {
     lmb_hash layout;
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
+    lmb_blob_id session; /* of a secure sum (federated/session.h); 0 bytes: none */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
     double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */
@@ -96,12 +112,37 @@ typedef struct lmb_round_note { /* ACCEPTED (no sentence), REFUSED, FAILED, DONE
     char sentence[LMB_FED_SENTENCE];
 } lmb_round_note;
 
+typedef struct lmb_later {
+    uint64_t round;  /* whose task is void; 0: none, its result is wanted then */
+    double seconds;  /* 0: stay */
+    char sentence[LMB_FED_SENTENCE];
+} lmb_later;
+#define LMB_LATER_MOST 86400.0 /* seconds */
+
+typedef struct lmb_roster_message {
+    lmb_blob_id roster;
+    uint64_t version;
+} lmb_roster_message;
+enum { LMB_ROSTER_TRANSFER = 1 }; /* record.message of its WANT and CHUNKs */
+
+typedef struct lmb_key_message { /* KEY: of the server; ROTATED: of the client, again */
+    uint8_t key[LMB_NOISE_KEY];
+} lmb_key_message;
+
+typedef struct lmb_rotate_message { /* both proofs are over this session and the new keys */
+    uint8_t key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
+    uint8_t old_proof[LMB_SIGNATURE], new_proof[LMB_SIGNATURE];
+} lmb_rotate_message;
+
 extern const lmb_wire_field lmb_hello_rows[], lmb_task_rows[], lmb_want_rows[], lmb_alive_rows[], lmb_update_rows[],
-    lmb_note_rows[];
+    lmb_note_rows[], lmb_later_rows[], lmb_roster_rows[], lmb_key_rows[], lmb_rotate_rows[];
 
 /* Rows and name of a message; NULL for CHUNK and for numbers that are no message. */
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name);
 LMB_MUST_CHECK lmb_status lmb_message_send(lmb_channel *c, lmb_message_type type, const void *message, lmb_error *err);
+/* The same with a number for the transfer that it begins. */
+LMB_MUST_CHECK lmb_status lmb_message_send_as(lmb_channel *c, lmb_message_type type, uint32_t transfer, const void *message,
+                                              lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_message_read(const lmb_record *r, void *message, lmb_error *err);
 
 /* Fill in hello->sign and hello->proof for this channel, whose handshake is done; and check them. The version of a
@@ -109,6 +150,11 @@ LMB_MUST_CHECK lmb_status lmb_message_read(const lmb_record *r, void *message, l
  *   errors  E_UNSUPPORTED another version; E_DENIED a proof of another key or session */
 void lmb_hello_prove(lmb_hello *hello, const lmb_channel *c, const uint8_t sign_secret[LMB_SIGN_SECRET]);
 LMB_MUST_CHECK lmb_status lmb_hello_read(const lmb_record *r, const lmb_channel *c, lmb_hello *out, lmb_error *err);
+/* The same for a change of keys: m->key is filled in already, the signing keys are the old and the new one. */
+void lmb_rotate_prove(lmb_rotate_message *m, const lmb_channel *c, const uint8_t old_secret[LMB_SIGN_SECRET],
+                      const uint8_t new_secret[LMB_SIGN_SECRET]);
+LMB_MUST_CHECK lmb_status lmb_rotate_check(const lmb_rotate_message *m, const lmb_channel *c,
+                                           const uint8_t old_sign[LMB_SIGN_PUBLIC], lmb_error *err);
 
 #ifdef __cplusplus
 }

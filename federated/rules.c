@@ -1,7 +1,11 @@
-/* federated/rules.c - which aggregator goes with which codec and with privacy: read from the flags of their rows. */
+/* federated/rules.c - which aggregator goes with which codec and with privacy: read from the flags of their rows; and which
+ * numbers of clients can not be. */
+#include <string.h>
+
 #include "core/base/config.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
+#include "federated/secure.h"
 #include "federated/server.h"
 
 static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec, lmb_error *err)
@@ -16,6 +20,77 @@ static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator
     return LMB_OK;
 }
 
+static lmb_status check_numbers(const lmb_server_config *c, lmb_error *err)
+{
+    if (c->minimum > c->target)
+        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is greater than target (%lld): no round could ever succeed",
+                        (long long)c->minimum, (long long)c->target);
+    if (c->pool && c->pool < c->minimum)
+        return LMB_FAIL(err, LMB_E_ARG, "pool (%lld) is less than minimum (%lld): no round could ever succeed", (long long)c->pool, (long long)c->minimum);
+    return LMB_OK;
+}
+
+static lmb_status check_async(const lmb_server_config *c, const lmb_aggregator *a, bool is_private, lmb_error *err)
+{
+    if (is_private)
+        return LMB_FAIL(err, LMB_E_ARG, "privacy counts rounds in which a client is once; mode async has none, and a client may be in a version several "
+                        "times: use mode sync");
+    if (a->needs_all)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s compares the updates of one model, and those of mode async are of several; use fedavg, fedadagrad, "
+                        "fedadam or fedyogi", a->name);
+    if (a->term)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s has clients send numbers beside the model's that mode async must not make smaller; use fedavg, "
+                        "fedadagrad, fedadam or fedyogi", a->name);
+    if (c->over_select > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) belongs to rounds; mode async waits for nobody: set async.concurrency", c->over_select);
+    return LMB_OK;
+}
+
+static lmb_status check_selection(const lmb_server_config *c, bool is_private, lmb_error *err)
+{
+    const char *name = "uniform";
+
+    if (c->selection)
+        LMB_TRY(lmb_tree_name(c->selection, &name, err));
+    if (is_private && strcmp(name, "uniform") != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "selection %.40s goes by what clients tell, and a private federation must not show it; leave `selection` out", name);
+    if (is_private && c->over_select > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) has the fastest clients in a round, and epsilon is that of clients drawn by chance; leave it out",
+                        c->over_select);
+    return LMB_OK;
+}
+
+/* The server sees one sum of integers and nothing else. How many numbers there are is looked at when the model is known. */
+static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator *a, const lmb_privacy *privacy, lmb_error *err)
+{
+    const char *selection = "uniform";
+    lmb_secure secure;
+
+    if (c->selection)
+        LMB_TRY(lmb_tree_name(c->selection, &selection, err));
+    if (strcmp(selection, "uniform") != 0 && strcmp(selection, "round_robin") != 0)
+        return LMB_FAIL(err, LMB_E_ARG, "selection %.40s goes by what clients tell, and under secure_aggregation they do not; use uniform or round_robin",
+                        selection);
+    if (!a->linear || !a->exact)
+        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s needs more than the sum of all updates, and that is all secure aggregation gives; use fedavg, "
+                        "fedadagrad, fedadam or fedyogi", a->name);
+    if (c->codec)
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation has its own encoding (value_bits, ring_bits); leave `codec` out");
+    if (c->clip_norm > 0)
+        return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) looks at single updates, which secure_aggregation hides; leave it out, or use `privacy`",
+                        c->clip_norm);
+    if (c->mode == LMB_MODE_ASYNC)
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation hides an update among those of the same round, and mode async has none: use mode sync");
+    if (c->over_select > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) goes on without the slowest, and under secure_aggregation each of them costs the sum a neighbour; "
+                        "leave it out", c->over_select);
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err));
+    if (secure.c.mode == LMB_SECURE_MALICIOUS && !(c->admin && *c->admin))
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes a roster that somebody else has signed (server.admin): a server that "
+                        "vouches for its clients' keys itself can invent clients");
+    return LMB_OK;
+}
+
 lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
 {
     const lmb_aggregator *a;
@@ -23,19 +98,22 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     lmb_codec_spec codec;
     lmb_privacy privacy;
 
-    if (c->minimum > c->target)
-        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is greater than target (%lld): no round could ever succeed",
-                        (long long)c->minimum, (long long)c->target);
+    LMB_TRY(check_numbers(c, err));
     if (c->aggregator)
         LMB_TRY(lmb_tree_name(c->aggregator, &name, err));
     LMB_TRY(lmb_aggregator_find(name, &a, err));
     LMB_TRY(lmb_codec_open(c->codec, &codec, err));
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    LMB_TRY(check_selection(c, privacy.on, err));
+    if (c->mode == LMB_MODE_ASYNC)
+        LMB_TRY(check_async(c, a, privacy.on, err));
     if (a->needs_plain && codec.codec->sparse)
         return LMB_FAIL(err, LMB_E_ARG, "aggregator %s compares updates value by value, and codec %s leaves most values out; use another of them", a->name,
                         codec.codec->name);
     if (a->term && !codec.codec->alone)
         return LMB_FAIL(err, LMB_E_ARG, "aggregator %s has clients send numbers of another kind beside the model's, which codec %s would mix with them; use "
                         "f32 or bf16", a->name, codec.codec->name);
-    return privacy.on ? check_privacy(c, a, codec.codec, err) : LMB_OK;
+    if (privacy.on)
+        LMB_TRY(check_privacy(c, a, codec.codec, err));
+    return c->secure_aggregation ? check_secure(c, a, &privacy, err) : LMB_OK;
 }

@@ -15,19 +15,37 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
+#include "federated/papers.h"
 #include "federated/server_parts.h"
 
 _Static_assert((int)LMB_SERVER_INVITE == (int)LMB_INVITE_MAX, "one size of invite");
+
+static const char *const approval_names[] = { "auto", "manual", NULL };
+const lmb_field lmb_server_async_fields[] = {
+    LMB_INT(lmb_server_async, buffer, 10, 1, 100000, "updates", "so many make a new version of the model (K)"),
+    LMB_INT(lmb_server_async, concurrency, 0, 0, 100000, "clients", "at work at a time; 0: target"),
+    LMB_INT(lmb_server_async, tau_max, 20, 0, 1000000, "versions", "an update whose model is older is not used"),
+    LMB_FIELD_END,
+};
+static const char *const modes[] = { "sync", "async", NULL };
 
 const lmb_field lmb_server_fields[] = {
     LMB_TEXT(lmb_server_config, address, "0.0.0.0", "numeric address to listen on; :: for IPv6 as well"),
     LMB_INT(lmb_server_config, port, 7100, 0, 65535, "", "TCP port; 0 lets the system choose"),
     LMB_TEXT(lmb_server_config, state_dir, "", "folder for key, journal and models; the run directory when empty"),
-    LMB_INT(lmb_server_config, rounds, 10, 1, 1000000, "rounds", "how many rounds, abandoned ones included"),
-    LMB_INT(lmb_server_config, target, 10, 1, 100000, "clients", "clients in a round at most"),
+    LMB_CHOICE(lmb_server_config, approval, 0, approval_names, "who may take part: every client with an invite, or those approved by `limbeck federation approve`"),
+    LMB_TEXT(lmb_server_config, admin, "", "public key of the admin: only clients of a roster that it signed take part; every approved client when empty"),
+    LMB_INT(lmb_server_config, rounds, 10, 1, 1000000, "rounds", "how many rounds, abandoned ones included; versions when mode is async"),
+    LMB_CHOICE(lmb_server_config, mode, LMB_MODE_SYNC, modes, "rounds that wait for their clients, or a buffer of updates that come when they come"),
+    LMB_INT(lmb_server_config, target, 10, 1, 100000, "clients", "updates that make a round"),
+    LMB_REAL(lmb_server_config, over_select, 1, 1, 10, "", "ask so many times target clients; the slowest are not waited for"),
     LMB_INT(lmb_server_config, minimum, 2, 1, 100000, "clients", "updates without which a round is abandoned"),
+    LMB_INT(lmb_server_config, pool, 0, 0, 100000, "clients", "choose once so many are there; 0: as many as are asked"),
+    LMB_SECTION(lmb_server_config, async, lmb_server_async_fields, "of mode async"),
     LMB_INT(lmb_server_config, max_clients, 1000, 1, 100000, "clients", "open connections at most"),
-    LMB_REAL(lmb_server_config, gather_s, 10, 0, 86400, "s", "how long to wait for target once minimum are there"),
+    LMB_REAL(lmb_server_config, gather_s, 10, 0, 86400, "s", "how long to wait for pool once minimum are there"),
+    LMB_REAL(lmb_server_config, pace_s, 0, 0, 86400, "s", "clients without work hang up and come back after about so long, later the more there are; 0: they stay"),
+    LMB_REAL(lmb_server_config, drain_s, 30, 0, 86400, "s", "a server that is stopped waits so long for updates under way"),
     LMB_REAL(lmb_server_config, deadline_s, 300, 0.1, 86400, "s", "a client that shows no progress for so long is out"),
     LMB_REAL(lmb_server_config, reconnect_s, 30, 0, 86400, "s", "a client that is gone for so long is out"),
     LMB_REAL(lmb_server_config, round_limit_s, 86400, 0.1, 1e7, "s", "a round takes no longer, progress or not"),
@@ -38,9 +56,11 @@ const lmb_field lmb_server_fields[] = {
     LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
     LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
     LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
-    LMB_TREE(lmb_server_config, selection, "of `simulate`: who takes part when there are more than target; a server selects uniformly"),
+    LMB_TREE(lmb_server_config, selection, "who takes part when there are more than are asked; uniform when absent"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
+    LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
+    LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
     LMB_FIELD_END,
 };
 
@@ -49,15 +69,10 @@ const lmb_field lmb_server_fields[] = {
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
     LMB_TRY(lmb_server_check(c, err));
-    if (c->target > c->max_clients)
-        return LMB_FAIL(err, LMB_E_ARG, "target (%lld) is greater than max_clients (%lld)", (long long)c->target,
-                        (long long)c->max_clients);
-    const char *selection = "uniform";
-    if (c->selection)
-        LMB_TRY(lmb_tree_name(c->selection, &selection, err));
-    if (strcmp(selection, "uniform") != 0)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a server selects clients uniformly; `%.40s` is for simulations, whose checkpoints hold what it needs "
-                        "to know of clients", selection);
+    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency : ceil((double)c->target * c->over_select);
+    if (asked > (double)c->max_clients || c->pool > c->max_clients)
+        return LMB_FAIL(err, LMB_E_ARG, "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)", asked,
+                        (long long)c->pool, (long long)c->max_clients);
     if (!job->n)
         return LMB_FAIL(err, LMB_E_ARG, "the model has no values");
     for (size_t k = 0; k < job->n_segments; k++)
@@ -80,9 +95,18 @@ static lmb_status take_lock(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
+size_t lmbi_server_width(const lmb_server *s)
+{
+    if (lmbi_is_async(s))
+        return (size_t)(s->cfg.async.concurrency ? s->cfg.async.concurrency : s->cfg.target);
+    return (size_t)ceil((double)s->cfg.target * s->cfg.over_select);
+}
+
+uint64_t lmbi_server_need(const lmb_server *s) { return (uint64_t)(lmbi_is_async(s) ? s->cfg.async.buffer : s->cfg.target); }
+
 static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
-    lmb_aggregator_limits limits = { s->job.n, (uint64_t)s->cfg.target, (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
+    lmb_aggregator_limits limits = { s->job.n, lmbi_server_need(s), lmbi_is_async(s) ? lmbi_server_need(s) : (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
                                      s->cfg.max_abs };
 
     LMB_TRY(lmb_privacy_open(s->cfg.privacy, (uint64_t)s->cfg.target, &s->privacy, err));
@@ -109,6 +133,9 @@ static lmb_status restore(lmb_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, s->privacy.on ? "%s holds a federation whose %llu rounds had no noise; begin a private one in a new state_dir"
                                                       : "%s holds a private federation of %llu rounds; configure `privacy` as before, or begin in a new "
                                                         "state_dir", s->state_dir, (unsigned long long)s->state.round);
+    if (s->state.async != lmbi_is_async(s))
+        return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation whose `mode` is %s; configure it as before, or begin in a new state_dir", s->state_dir,
+                        modes[s->state.async]);
     if (s->privacy.on)
         LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     if (s->aggregator->save)
@@ -143,11 +170,13 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
         memcpy(s->model, s->job.initial, s->job.n * sizeof *s->model);
         s->state.n = s->job.n;
         s->state.layout = s->job.layout;
+        s->state.async = lmbi_is_async(s);
         LMB_TRY(lmbi_round_zero(s, err));
     }
     s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
     s->blobs[BLOB_GRAPH] =
         (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
+    s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of("", 0), 0 }, (const uint8_t *)"" };
     s->blobs[BLOB_SETTINGS] =
         (blob){ { lmb_hash_of(s->job.settings, strlen(s->job.settings)), strlen(s->job.settings) },
                 (const uint8_t *)s->job.settings };
@@ -157,13 +186,17 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
 static void on_wake(uv_async_t *a)
 {
     lmb_server *s = a->data;
-    s->stopping = true;
-    uv_stop(&s->loop);
-}
-
-static void on_tick(uv_timer_t *t)
-{
-    lmbi_round_tick(t->data);
+    if (!s->draining) {
+        s->draining = true;
+        s->drain_since = lmbi_now(s);
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "stopping: no new tasks; stop again to end at once");
+    }
+    if (atomic_load(&s->stops) > 1) {
+        s->stopping = true;
+        uv_stop(&s->loop);
+    } else {
+        lmbi_round_look(s);
+    }
 }
 
 static lmb_status open_loop(lmb_server *s, lmb_error *err)
@@ -205,6 +238,7 @@ static lmb_status open_port(lmb_server *s, lmb_error *err)
 static lmb_status open_all(lmb_server *s, lmb_error *err)
 {
     char path[4096];
+    LMB_TRY(lmb_crash_open(&s->crash, err));
     LMB_TRY(lmb_file_make_dirs(s->spool, err));
     LMB_TRY(take_lock(s, err));
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
@@ -212,9 +246,14 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(open_loop(s, err));
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
+    lmb_journal_crash(s->journal, &s->crash);
+    LMB_TRY(lmb_selector_open(s->cfg.selection, &s->selector, &s->selector_config, err));
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
     LMB_TRY(open_aggregator(s, err));
-    return open_model(s, err);
+    LMB_TRY(lmbi_secure_open(s, err));
+    LMB_TRY(open_model(s, err));
+    LMB_TRY(lmbi_people_open(s, err));
+    return lmbi_board_open(s, err);
 }
 
 lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job *job, lmb_server **out, lmb_error *err)
@@ -229,6 +268,8 @@ lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job 
     s->cfg = *cfg;
     s->job = *job;
     s->lock = -1;
+    lmb_secret_lock(s->secret, sizeof s->secret);
+    lmb_secret_lock(s->people.next_secret, sizeof s->people.next_secret);
     if (!job->settings)
         s->job.settings = "";
     if (snprintf(s->address, sizeof s->address, "%s", cfg->address) >= (int)sizeof s->address || !*cfg->state_dir ||
@@ -286,16 +327,20 @@ static void tell_privacy(const lmb_server *s)
 
 lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
 {
-    if (s->state.round >= (uint64_t)s->cfg.rounds)
-        return LMB_OK;
-    if (s->privacy.on)
-        tell_privacy(s);
-    if (lmbi_round_spent(s, lmb_privacy_share(&s->privacy)))
-        return LMB_OK;
-    s->phase = PHASE_GATHER;
     uv_update_time(&s->loop);
-    s->phase_since = lmbi_now(s);
-    uv_timer_start(&s->tick, on_tick, 0, 50);
+    if (lmb_server_over(s)) {
+        if (s->state.round < (uint64_t)s->cfg.rounds)
+            lmbi_round_spent(s, lmb_privacy_share(&s->privacy)); /* says so */
+        LMB_TRY(lmb_journal_untold(s->journal, &s->expected, err));
+        if (!s->expected)
+            return LMB_OK;
+        lmbi_round_enter(s, PHASE_FAREWELL);
+    } else {
+        if (s->privacy.on)
+            tell_privacy(s);
+        lmbi_secure_describe(s);
+        LMB_TRY(lmbi_round_resume(s, err));
+    }
     run_quietly(&s->loop);
     if (s->outcome != LMB_OK) {
         if (err && err->status == LMB_OK)
@@ -308,7 +353,11 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
-void lmb_server_stop(lmb_server *s) { uv_async_send(&s->wake); }
+void lmb_server_stop(lmb_server *s)
+{
+    atomic_fetch_add(&s->stops, 1);
+    uv_async_send(&s->wake);
+}
 
 static void close_handle(uv_handle_t *h, void *unused)
 {
@@ -330,18 +379,24 @@ void lmb_server_destroy(lmb_server *s)
     }
     for (member *m = s->members, *next; m; m = next) {
         next = m->next;
-        lmb_upload_end(&m->upload);
+        lmb_upload_leave(&m->upload); /* another server goes on with it */
+        lmbi_secure_forget(m);
         free(m);
     }
     if (s->aggregator)
         s->aggregator->destroy(s->sum);
+    lmbi_secure_close(s);
     free(s->aggregator_config);
+    free(s->selector_config);
     free(s->model);
     free(s->delta);
+    lmb_board_http_stop(s->board);
+    lmbi_people_close(s);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);
-    sodium_memzero(s->secret, sizeof s->secret);
+    lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
+    lmb_secret_wipe(s->secret, sizeof s->secret);
     free(s);
 }
 
@@ -349,6 +404,10 @@ void lmb_server_destroy(lmb_server *s)
 
 int lmb_server_port(const lmb_server *s) { return s->port; }
 uint64_t lmb_server_round(const lmb_server *s) { return s->state.round; }
+bool lmb_server_over(const lmb_server *s)
+{
+    return s->state.round >= (uint64_t)s->cfg.rounds || (s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)));
+}
 const float *lmb_server_model(const lmb_server *s) { return s->model; }
 const lmb_privacy *lmb_server_privacy(const lmb_server *s) { return &s->privacy; }
 double lmb_server_first_score(const lmb_server *s) { return s->state.first_score; }
@@ -375,6 +434,43 @@ lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *s
     return LMB_OK;
 }
 
+/* Invites name the key that will be there when they are used. */
+static lmb_status invite_key(const char *state_dir, lmb_journal *j, uint8_t secret[LMB_NOISE_KEY], lmb_error *err)
+{
+    char path[4096];
+    int64_t ends;
+    LMB_TRY(lmb_journal_rotation(j, &ends, err));
+    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, ends ? "server.key.next" : "server.key", err));
+    if (ends && !lmb_file_exists(path))
+        LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
+    return lmb_key_file(path, secret, err);
+}
+
+lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err)
+{
+    uint8_t secret[LMB_NOISE_KEY];
+    char path[4096];
+    lmb_journal *j;
+    lmb_status st;
+    int64_t ends = 0;
+
+    if (!(overlap_s >= 1 && overlap_s <= 366.0 * 86400))
+        return LMB_FAIL(err, LMB_E_ARG, "the two keys overlap for 1 s to 366 days, not %g s", overlap_s);
+    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key.next", err));
+    LMB_TRY(lmb_journal_open(state_dir, &j, err));
+    st = lmb_journal_rotation(j, &ends, err);
+    if (st == LMB_OK && ends)
+        st = LMB_FAIL(err, LMB_E_ARG, "the server's key is being changed already, for another %lld s; a running server ends that",
+                      (long long)(ends - (int64_t)time(NULL)));
+    if (st == LMB_OK)
+        st = lmb_key_file(path, secret, err);
+    sodium_memzero(secret, sizeof secret);
+    if (st == LMB_OK)
+        st = lmb_journal_set_rotation(j, (int64_t)time(NULL) + (int64_t)overlap_s, err);
+    lmb_journal_close(j);
+    return st;
+}
+
 lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                              char out[LMB_SERVER_INVITE], lmb_error *err)
 {
@@ -382,7 +478,7 @@ lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, 
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *j;
     lmb_token token;
-    char path[4096], text[LMB_INVITE_MAX];
+    char text[LMB_INVITE_MAX];
     lmb_status st;
 
     if (port < 1 || port > 65535 || !(ttl_s >= 1 && ttl_s <= 366.0 * 86400))
@@ -391,9 +487,8 @@ lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, 
                         port, ttl_s);
     if (snprintf(invite.host, sizeof invite.host, "%s", host) >= (int)sizeof invite.host)
         return LMB_FAIL(err, LMB_E_ARG, "the host name is too long");
-    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
     LMB_TRY(lmb_journal_open(state_dir, &j, err));
-    st = lmb_key_file(path, secret, err);
+    st = invite_key(state_dir, j, secret, err);
     if (st == LMB_OK) {
         lmb_noise_public(secret, invite.server_public);
         sodium_memzero(secret, sizeof secret);

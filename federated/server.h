@@ -4,15 +4,21 @@
  * commit. The server knows nothing of networks: to it a model is float[n] with a layout hash, and what clients need
  * to train it (graph, settings) are two opaque blobs.
  *
- * A round ends when every selected client has delivered or is out. A client is out when it is refused (with a
+ * A round ends when `target` clients have delivered, or every selected one has or is out. With over_select more are asked than
+ * are needed; those that come too late are told so without blame. A client is out when it is refused (with a
  * sentence, to it and to the log), says that it failed, shows no progress for deadline_s, or is gone for
  * reconnect_s. Progress is bytes moved or training steps reported, so a slow client is not a dead one. With at least
  * `minimum` updates the round is committed, with fewer it is abandoned: the model stays, the next round begins.
  *
+ * With `mode: async` there are no rounds but versions (server_async.c): clients train whatever is current when they come.
+ *
+ * A client that is not needed stays connected, or, with pace_s, is told when to come back and hangs up.
+ *
  * Before the first round the model it begins with is evaluated: a federation that helps nobody gives it back.
  *
- * Killed at any time, a server on the same state_dir goes on from the last committed round, and because sums do not
- * depend on the order of arrival (federated/aggregator.h) it arrives at the same bits.
+ * Killed at any time, a server on the same state_dir goes on with the round under way: who takes part is in the journal, and
+ * what they have uploaded in the spool. Because sums do not depend on the order of arrival (federated/aggregator.h) it arrives
+ * at the same bits. federated/crash.h lists the steps at which this is tested.
  *
  *   memory   model + aggregator + one update's worth of scratch, and about 100 KiB a connection
  *   owns     the job's pointers are borrowed until lmb_server_destroy
@@ -33,14 +39,21 @@
 extern "C" {
 #endif
 
+enum { LMB_MODE_SYNC, LMB_MODE_ASYNC };
+typedef struct lmb_server_async {
+    int64_t buffer, concurrency, tau_max;
+} lmb_server_async;
+extern const lmb_field lmb_server_async_fields[];
+
 typedef struct lmb_server_config {
-    const char *address, *state_dir;
-    int64_t port, rounds, target, minimum, max_clients, max_examples, seed;
-    double gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *privacy;
+    const char *address, *state_dir, *admin;
+    int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool;
+    lmb_server_async async;
+    double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
+    const struct lmb_tree *aggregator, *selection, *codec, *privacy, *secure_aggregation, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
-/* Whether the options go together: aggregator, codec, privacy (federated/rules.c). E_ARG with what to change. */
+/* Whether the options go together: aggregator, codec, privacy, secure aggregation (federated/rules.c). E_ARG with what to change. */
 LMB_MUST_CHECK lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_round_report {
@@ -86,10 +99,13 @@ LMB_MUST_CHECK lmb_status lmb_server_create(const lmb_server_config *cfg, const 
                                             lmb_error *err);
 void lmb_server_destroy(lmb_server *s); /* NULL is a no-op */
 int lmb_server_port(const lmb_server *s);      /* the one in use; asks the system when the configuration says 0 */
+int lmb_server_status_port(const lmb_server *s); /* of the status page; 0: there is none */
 uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
+bool lmb_server_over(const lmb_server *s);      /* there is nothing left to do but to say so */
 
 /* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop: the journal is up to date. */
 LMB_MUST_CHECK lmb_status lmb_server_run(lmb_server *s, lmb_error *err);
+/* The first call: no new tasks, updates under way may still come for drain_s, clients are told to come back. The second: at once. */
 void lmb_server_stop(lmb_server *s);
 
 /* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). The
@@ -104,6 +120,9 @@ LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *r
 enum { LMB_SERVER_INVITE = 400 };
 LMB_MUST_CHECK lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                                             char out[LMB_SERVER_INVITE], lmb_error *err);
+/* Begin to change the server's key: for overlap_s a running server answers to both keys and tells its clients the new one,
+ * which then takes the old one's place.  errors  E_ARG one change is under way already */
+LMB_MUST_CHECK lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-/* federated/server_parts.h - what the files of the server share: server.c (life), server_round.c (rounds),
+/* federated/server_parts.h - what the files of the server share: server.c (life), server_round.c (rounds), server_select.c (who
+ * takes part), server_update.c (what they send), server_async.c (versions instead of rounds), server_end.c (farewells),
  * server_peer.c (connections). Not for others.
  *
  * A *peer* is a connection; a *member* is an enrolled client this process has seen, connected or not. What a round
@@ -7,24 +8,47 @@
 #ifndef LMB_FEDERATED_SERVER_PARTS_H
 #define LMB_FEDERATED_SERVER_PARTS_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "federated/members.h"
+#include "federated/messages.h"
+#include "federated/secagg/roster.h"
+#include "federated/select.h"
 #include "federated/server.h"
+#include "federated/board_http.h"
+#include "federated/secure.h"
 #include "federated/upload.h"
 
 typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
+
+/* What a secure round knows of a client. */
+typedef struct secure_member {
+    bool vector;           /* its vector is in the sum                   */
+    lmb_message_pieces in; /* a message that is coming                   */
+    lmb_str masked, out;   /* what it said of its vector; what it is told */
+    size_t out_at;         /* so much of it has left                     */
+} secure_member;
 
 typedef struct member {
     uint8_t public_key[LMB_NOISE_KEY], sign[LMB_SIGN_PUBLIC];
     int64_t id;
     char name[LMB_JOURNAL_NAME];
-    struct peer *peer; /* NULL: not connected */
+    lmb_client_state state;
+    struct peer *peer;    /* takes part in rounds; NULL: not connected, or */
+    struct peer *waiting; /* connected, and may not take part yet          */
     member_status status;
     bool told;         /* DONE or a final refusal was sent */
+    bool paced;        /* it was told to go and come back later, */
+    double due;        /* until then */
+    bool stale;        /* chunks of an upload that was ended may still come */
+    lmb_journal_turn at;   /* what it works on */
+    lmb_journal_known known;
     uint64_t steps;    /* as last reported */
     double progress, gone; /* seconds: last sign of progress; when the connection was lost */
+    double asked;      /* when its task was given */
     lmb_upload upload;
+    secure_member secure;
     struct member *next;
 } member;
 
@@ -33,7 +57,9 @@ typedef struct blob {
     lmb_blob_id id;
     const uint8_t *data;
 } blob;
-enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOBS };
+enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_SESSION, BLOB_ROSTER, BLOBS };
+
+typedef struct secure_round secure_round; /* server_secagg.c */
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -55,7 +81,22 @@ typedef struct peer {
     struct peer *next, *previous;
 } peer;
 
-typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_FAREWELL } server_phase;
+/* PART: stopped, clients are told to come back. */
+typedef enum { PHASE_GATHER, PHASE_ROUND, PHASE_ASYNC, PHASE_FAREWELL, PHASE_PART } server_phase;
+
+/* What people decide beside the server (server_people.c). */
+typedef struct people {
+    double looked;                   /* when the journal was last asked               */
+    bool required;                   /* only clients of a roster that `admin` signed  */
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    bool roster_stale, roster_told;  /* there may be another one; all who take part know of it */
+    bool unsorted;                   /* members may have to wait, or not to wait any more     */
+    lmb_roster roster;               /* n 0: none yet; changes between rounds only    */
+    void *roster_bytes;
+    bool rotating;                   /* the server's key changes                      */
+    uint8_t next_secret[LMB_NOISE_KEY];
+    int64_t rotation_ends;           /* seconds since 1970                            */
+} people;
 
 struct lmb_server {
     lmb_server_config cfg;
@@ -63,13 +104,20 @@ struct lmb_server {
     char address[LMB_HOST_MAX], state_dir[3800], spool[3900];
     uint8_t secret[LMB_NOISE_KEY];
     lmb_journal *journal;
+    people people;
+    lmb_board_http *board; /* NULL: no page */
+    double board_at;
+    uint64_t board_news; /* what the last snapshot told; 0: none yet */
     lmb_journal_state state;
     lmb_codec_spec codec;
     lmb_privacy privacy;
-    double share;    /* of the clients, that the round has drawn */
     uint64_t within; /* updates that were not cut at the clip    */
+    secure_round *secure; /* NULL: updates come in the clear */
     const lmb_aggregator *aggregator;
     void *aggregator_config, *sum;
+    const lmb_selector *selector;
+    void *selector_config;
+    lmb_crash crash;
     float *model, *delta; /* (n) */
     blob blobs[BLOBS];
 
@@ -78,6 +126,11 @@ struct lmb_server {
     uv_timer_t tick;
     uv_async_t wake;
     bool loop_open, stopping;
+    atomic_uint stops;  /* calls of lmb_server_stop */
+    bool draining;      /* no task is given any more */
+    bool warm;          /* async: there were enough clients once */
+    uint64_t expected;  /* clients of an earlier process that were not told of the end */
+    double drain_since, round_seconds; /* the last round's */
     int port, lock; /* lock: descriptor, -1 none */
     peer *peers;
     int n_peers;
@@ -93,27 +146,124 @@ struct lmb_server {
 
 static inline double lmbi_now(const lmb_server *s) { return (double)uv_now(&s->loop) / 1000; }
 
+/* Greatest number of tasks at a time, and of updates that are averaged. */
+size_t lmbi_server_width(const lmb_server *s);
+uint64_t lmbi_server_need(const lmb_server *s);
+static inline bool lmbi_is_async(const lmb_server *s) { return s->cfg.mode == LMB_MODE_ASYNC; }
+
 /* server_peer.c */
 void lmbi_peer_accept(uv_stream_t *listener, int status);
 void lmbi_peer_flush(peer *p);
 void lmbi_peer_close(peer *p);
 /* Tell the peer a last sentence and hang up once it is sent. */
-void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note);
+/* server_people.c */
+LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
+void lmbi_people_close(lmb_server *s);
+void lmbi_people_check(lmb_server *s); /* at every tick */
+void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
+LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
+
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
+/* A round's task, but for what differs from client to client. */
+lmb_task_message lmbi_task(const lmb_server *s);
 void lmbi_peer_task(peer *p);
 void lmbi_peers_check(lmb_server *s);
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+void lmbi_peer_expel(peer *p, const lmb_error *e);
+LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err);
+
+/* server_select.c */
+uint64_t lmbi_members_connected(const lmb_server *s);
+/* Are there as many as one wants to choose from, or enough and it took long? */
+bool lmbi_select_ready(const lmb_server *s);
+/* Choose at most `most` of those that are there and idle; journal them, give them tasks. *n of them; SIZE_MAX: nobody, the
+ * privacy budget is spent. */
+LMB_MUST_CHECK lmb_status lmbi_select_ask(lmb_server *s, size_t most, size_t *n, lmb_error *err);
+/* Another task for one that is at work: the model it was to train is gone. */
+LMB_MUST_CHECK lmb_status lmbi_select_again(lmb_server *s, member *m, lmb_error *err);
+/* Those that were at work when an earlier process ended; *n of them. */
+LMB_MUST_CHECK lmb_status lmbi_select_resume(lmb_server *s, size_t *n, lmb_error *err);
+/* Its task is void, without blame; it comes back when there may be work. */
+void lmbi_member_spare(lmb_server *s, member *m, const char *sentence);
+/* With pace_s: those that have nothing to do need not stay. */
+void lmbi_select_pace(lmb_server *s);
+
+/* server_update.c */
+void lmbi_note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence);
+/* `sentence` goes to the log, and to the client when it is connected. */
+void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
+/* The same, and nothing is said in the log. */
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence);
+lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t);
+/* It is part of the round: counted, averaged into the report. */
+void lmbi_update_count(lmb_server *s, const lmb_update_message *head);
+/* What it tells about its client, into m->known. */
+void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head);
+void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head);
+/* All bytes are here: absorb, and say so. */
+void lmbi_update_deliver(lmb_server *s, member *m);
+void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
 
 /* server_round.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
 LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
+/* Go on where the journal says that an earlier process was. */
+LMB_MUST_CHECK lmb_status lmbi_round_resume(lmb_server *s, lmb_error *err);
 void lmbi_round_tick(lmb_server *s);
+void lmbi_round_look(lmb_server *s); /* in the next turn of the loop */
+void lmbi_round_enter(lmb_server *s, server_phase phase);
+void lmbi_round_report_begin(lmb_server *s);
+/* Apply, evaluate, commit, report what was absorbed. */
+void lmbi_round_finish(lmb_server *s);
+/* Those at work that are gone or idle for too long are out; true: somebody is still at work. */
+bool lmbi_round_expire(lmb_server *s);
 /* Would a round that draws this share of the clients spend more than the privacy budget? Says so. */
 bool lmbi_round_spent(lmb_server *s, double share);
-/* `sentence` goes to the log, and to the client when it is connected. */
-void lmbi_member_out(lmb_server *s, member *m, const char *sentence);
-/* s->delta from the spooled updates of the round, for an aggregator that needs them all. */
+/* server_all.c: s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
-void lmbi_round_update(lmb_server *s, member *m, const lmb_update_message *head);
-void lmbi_round_chunk(lmb_server *s, member *m, const lmb_record *r);
+
+/* server_async.c */
+LMB_MUST_CHECK lmb_status lmbi_async_resume(lmb_server *s, lmb_error *err);
+void lmbi_async_tick(lmb_server *s);
+/* A complete upload. */
+LMB_MUST_CHECK lmb_status lmbi_async_take(lmb_server *s, member *m, lmb_error *err);
+/* Is its model too old? Then it was spared. */
+bool lmbi_async_too_old(lmb_server *s, member *m);
+/* It asks for a model that is gone, or the model has changed while it was sent. */
+void lmbi_async_renew(lmb_server *s, member *m);
+
+/* server_end.c */
+void lmbi_end_farewell(lmb_server *s);
+/* After lmb_server_stop: is it time to part? Then it parts. */
+void lmbi_end_drain(lmb_server *s);
+void lmbi_end_part(lmb_server *s);
+
+/* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
+void lmbi_secure_close(lmb_server *s);
+void lmbi_secure_describe(const lmb_server *s); /* in the log */
+void lmbi_secure_forget(member *m);
+/* A round's clients are selected. */
+LMB_MUST_CHECK lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err);
+/* A client that is back was given its task. */
+void lmbi_secure_again(lmb_server *s, member *m);
+void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *r);
+void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules);
+bool lmbi_secure_hides(const lmb_server *s);
+bool lmbi_secure_has(const lmb_server *s, const member *m); /* its vector */
+/* A complete upload goes into the sum.  errors  E_IO, E_NOMEM: the sum is of no use any more */
+LMB_MUST_CHECK lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err);
+bool lmbi_secure_owes(const lmb_server *s, const member *m); /* is it waited for? */
+/* Nobody is waited for: begin the next stage. False: there is none. */
+bool lmbi_secure_advance(lmb_server *s);
+/* The round is over: its sum into the aggregator; how many updates and examples are in it, into the report. */
+void lmbi_secure_finish(lmb_server *s);
+bool lmbi_secure_noisy(const lmb_server *s); /* the clients have added the privacy's noise */
+
+/* server_board.c */
+LMB_MUST_CHECK lmb_status lmbi_board_open(lmb_server *s, lmb_error *err);
+void lmbi_board_check(lmb_server *s); /* at every tick */
+void lmbi_board_round(lmb_server *s, const lmb_round_report *r);
 
 /* server.c: end the loop with an error. */
 void lmbi_server_fail(lmb_server *s, const lmb_error *error);

@@ -48,6 +48,8 @@ void lmbi_peer_close(peer *p)
         p->member->peer = NULL;
         p->member->gone = lmbi_now(s);
     }
+    if (p->member && p->member->waiting == p)
+        p->member->waiting = NULL;
     if (p->previous)
         p->previous->next = p->next;
     else
@@ -74,6 +76,13 @@ static void on_written(uv_write_t *w, int status)
 static lmb_status pump(peer *p, lmb_error *err)
 {
     size_t waiting;
+    secure_member *m = p->member ? &p->member->secure : NULL;
+    while (m && m->out_at < m->out.n && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+        lmb_record r = lmb_piece_at(m->out.text, m->out.n, m->out_at);
+        LMB_TRY(lmb_channel_send(p->channel, &r, err));
+        m->out_at += r.bytes;
+        p->member->progress = lmbi_now(p->server);
+    }
     while (p->sending && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = p->sending->id.bytes - p->send_at;
         lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
@@ -140,12 +149,12 @@ static void say(peer *p, lmb_message_type type, const void *message)
         lmbi_peer_flush(p);
 }
 
-void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *note)
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message)
 {
     if (p->closing || p->told)
         return;
     p->sending = NULL;
-    if (!lmb_channel_ready(p->channel) || lmb_message_send(p->channel, type, note, NULL) != LMB_OK) {
+    if (!lmb_channel_ready(p->channel) || lmb_message_send(p->channel, type, message, NULL) != LMB_OK) {
         lmbi_peer_close(p);
         return;
     }
@@ -155,9 +164,9 @@ void lmbi_peer_farewell(peer *p, lmb_message_type type, const lmb_round_note *no
     lmbi_peer_flush(p);
 }
 
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. When the fault is ours (a full disk), it
+/* When the fault is ours (a full disk), it
  * may come again, and our paths are none of its business. */
-static void expel(peer *p, const lmb_error *e)
+void lmbi_peer_expel(peer *p, const lmb_error *e)
 {
     bool ours = e->status == LMB_E_IO || e->status == LMB_E_NOMEM;
     char name[160];
@@ -168,6 +177,8 @@ static void expel(peer *p, const lmb_error *e)
     snprintf(note.sentence, sizeof note.sentence, "%s",
              ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
+    if (m && m->waiting == p)
+        m->waiting = NULL;
     if (!m || m->peer != p || p->closing)
         return;
     m->peer = NULL; /* it reads its sentence and goes; no round may count on it */
@@ -181,22 +192,31 @@ static void expel(peer *p, const lmb_error *e)
 
 /* ---- messages ---- */
 
-void lmbi_peer_task(peer *p)
+lmb_task_message lmbi_task(const lmb_server *s)
 {
-    lmb_server *s = p->server;
     lmb_task_message t = { .round = s->state.round + 1, .layout = s->job.layout, .n = s->job.n,
                            .model = s->blobs[BLOB_MODEL].id, .graph = s->blobs[BLOB_GRAPH].id,
                            .settings = s->blobs[BLOB_SETTINGS].id,
-                           .seed = lmb_codec_seed((uint64_t)s->cfg.seed, s->state.round + 1, p->member->id) };
-    snprintf(t.codec, sizeof t.codec, "%s", s->codec.text);
+                           .session = s->blobs[BLOB_SESSION].id };
+    snprintf(t.codec, sizeof t.codec, "%s", s->secure ? LMB_SESSION_CODEC : s->codec.text);
     if (s->privacy.on)
         t.clip = s->privacy.ledger.clip;
+    return t;
+}
+
+void lmbi_peer_task(peer *p)
+{
+    lmb_server *s = p->server;
+    lmb_task_message t = lmbi_task(s);
+
+    t.round = p->member->at.turn;
+    t.model.hash = p->member->at.model;
+    t.seed = lmb_codec_seed((uint64_t)s->cfg.seed, t.round, p->member->id);
     p->sending = NULL; /* of an earlier round */
     say(p, LMB_MSG_TASK, &t);
 }
 
-static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
-                              lmb_error *err)
+lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err)
 {
     size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
     member *m;
@@ -205,6 +225,8 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
             *out = m;
             return LMB_OK;
         }
+    lmb_journal_known known;
+    LMB_TRY(lmb_journal_known_of(s->journal, c->id, &known, err));
     m = aligned_alloc(align, bytes); /* the running hash inside wants 64 */
     if (!m)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for another client");
@@ -212,6 +234,7 @@ static lmb_status make_member(lmb_server *s, const uint8_t *key, const lmb_journ
     memcpy(m->public_key, key, LMB_NOISE_KEY);
     memcpy(m->sign, c->sign, sizeof m->sign);
     m->id = c->id;
+    m->known = known;
     memcpy(m->name, c->name, sizeof m->name);
     lmb_upload_init(&m->upload);
     m->next = s->members;
@@ -229,7 +252,7 @@ static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *cli
     bool found = false;
 
     if (lmb_channel_enrolling(p->channel)) {
-        lmb_journal_client fresh = { .state = LMB_CLIENT_APPROVED };
+        lmb_journal_client fresh = { .state = s->cfg.approval ? LMB_CLIENT_WAITING : LMB_CLIENT_APPROVED };
         memcpy(fresh.public_key, key, sizeof fresh.public_key);
         memcpy(fresh.sign, hello->sign, sizeof fresh.sign);
         memcpy(fresh.name, hello->name, sizeof fresh.name);
@@ -238,6 +261,9 @@ static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *cli
     LMB_TRY(lmb_journal_find_client(s->journal, key, client, &found, err));
     if (!found)
         return LMB_FAIL(err, LMB_E_DENIED, "this client is not enrolled; ask for an invite");
+    if (client->state == LMB_CLIENT_REVOKED)
+        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation",
+                        client->id, client->name);
     if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
         return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
                         "or remove both keys and ask for an invite", client->id, client->name);
@@ -254,16 +280,18 @@ static lmb_status take_hello(peer *p, const lmb_record *r, lmb_error *err)
 
     LMB_TRY(lmb_hello_read(r, p->channel, &hello, err));
     LMB_TRY(admit(p, &hello, &client, err));
-    LMB_TRY(make_member(s, key, &client, &m, err));
+    LMB_TRY(lmbi_member_make(s, key, &client, &m, err));
+    lmb_crash_at(&s->crash, LMB_CRASH_ENROLLED);
     if (m->peer) /* the old connection died unnoticed */
         lmbi_peer_close(m->peer);
-    m->peer = p;
-    m->told = false;
+    if (m->waiting)
+        lmbi_peer_close(m->waiting);
+    m->state = client.state;
+    m->told = m->paced = false;
     p->member = m;
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s, %s) %s", m->id, m->name, p->address,
                lmb_channel_enrolling(p->channel) ? "enrolled" : "connected");
-    if (m->status == MEMBER_SELECTED)
-        lmbi_peer_task(p);
+    lmbi_people_arrived(p);
     return LMB_OK;
 }
 
@@ -284,6 +312,9 @@ static lmb_status take_want(peer *p, const lmb_record *r, lmb_error *err)
         p->send_message = r->message;
         return LMB_OK;
     }
+    if (lmbi_is_async(s) && p->member->status == MEMBER_SELECTED && s->phase == PHASE_ASYNC &&
+        memcmp(&want.blob.hash, &p->member->at.model, sizeof want.blob.hash) == 0)
+        lmbi_async_renew(s, p->member);
     return LMB_OK; /* of a round that is over: its TASK is on the way */
 }
 
@@ -295,27 +326,35 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         lmb_alive alive;
         lmb_update_message update;
         lmb_round_note note;
+        lmb_rotate_message rotate;
     } u;
 
     if (!m)
         return take_hello(p, r, err);
+    if (r->type == LMB_MSG_ROTATE) {
+        LMB_TRY(lmb_message_read(r, &u.rotate, err));
+        return lmbi_people_rotate(p, &u.rotate, err);
+    }
+    if (m->peer != p)
+        return LMB_OK; /* it waits, and does not know yet */
     switch (r->type) {
     case LMB_MSG_WANT: return take_want(p, r, err);
     case LMB_MSG_ALIVE:
         LMB_TRY(lmb_message_read(r, &u.alive, err));
-        if (u.alive.round == s->state.round + 1 && u.alive.steps > m->steps) {
+        if (u.alive.round == m->at.turn && u.alive.steps > m->steps) {
             m->steps = u.alive.steps;
             m->progress = lmbi_now(s);
         }
         return LMB_OK;
     case LMB_MSG_UPDATE:
         LMB_TRY(lmb_message_read(r, &u.update, err));
-        lmbi_round_update(s, m, &u.update);
+        lmbi_update_begin(s, m, &u.update);
         return LMB_OK;
-    case LMB_MSG_CHUNK: lmbi_round_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_CHUNK: lmbi_update_chunk(s, m, r); return LMB_OK;
+    case LMB_MSG_SECAGG: lmbi_secure_message(s, m, r); return LMB_OK;
     case LMB_MSG_FAILED:
         LMB_TRY(lmb_message_read(r, &u.note, err));
-        if (u.note.round == s->state.round + 1 && m->status == MEMBER_SELECTED) {
+        if (u.note.round == m->at.turn && m->status == MEMBER_SELECTED) {
             char text[LMB_FED_SENTENCE + 32];
             snprintf(text, sizeof text, "it could not train: %s", u.note.sentence);
             lmbi_member_out(s, m, text);
@@ -358,7 +397,7 @@ static void work(peer *p, const uint8_t *data, size_t n)
     if (p->closing)
         return;
     if (st != LMB_OK)
-        expel(p, &err);
+        lmbi_peer_expel(p, &err);
     else if (lmb_channel_ended(p->channel))
         lmbi_peer_close(p);
     else
@@ -456,6 +495,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
         lmbi_peer_close(p);
         return;
     }
+    if (s->people.rotating)
+        lmb_channel_also(p->channel, s->people.next_secret);
     name_address(p);
     if (s->n_peers > s->cfg.max_clients) {
         lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
@@ -473,6 +514,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
 void lmbi_peers_check(lmb_server *s)
 {
     double now = lmbi_now(s);
+    lmbi_people_check(s);
+    lmbi_board_check(s);
     for (peer *p = s->peers, *next; p; p = next) {
         char name[160];
         next = p->next;

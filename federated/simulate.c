@@ -69,6 +69,8 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     bool usable;
     s->left[place].done = 1;
     s->left[place].loss = figure(&result.metrics, "loss");
+    if (s->secure.on)
+        return lmbi_sim_secure(s, client, &result, &s->left[place], err);
     LMB_TRY(lmbi_sim_update(s, client, &result, &s->left[place], &usable, err));
     if (!usable)
         return LMB_OK;
@@ -199,7 +201,9 @@ static lmb_status step(sim *s, lmb_error *err)
     } else {
         LMB_TRY(merge_sums(s, err));
         s->report.clip = s->privacy.ledger.clip;
-        if (s->privacy.on)
+        if (s->secure.coding.noise)
+            lmb_privacy_account(&s->privacy, s->aggregator->exact(s->sum), s->share);
+        else if (s->privacy.on)
             LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
@@ -275,6 +279,8 @@ static lmb_status open_all(sim *s, lmb_error *err)
     const lmb_server_config *c = s->o->server;
 
     LMB_TRY(lmb_server_check(c, err));
+    if (c->mode == LMB_MODE_ASYNC)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     if (s->codec.codec->has_memory)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "codec %s has clients remember what they left out, which those of a simulation can not; use another, or "
@@ -286,6 +292,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
         limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
     if (c->minimum > (int64_t)places)
         return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed", (long long)c->minimum, places);
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, s->n, places, (uint64_t)c->minimum, &s->privacy, &s->secure, err));
     LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
     if (!s->aggregator->needs_all && !s->aggregator->sums && ranks > 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
@@ -361,7 +368,7 @@ static lmb_status one_round(sim *s, lmb_error *err)
     s->report = (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
     LMB_TRY(choose(s, err));
     lmb_status st = train_round(s, err);
-    s->report.committed = s->report.updates >= (uint64_t)c->minimum;
+    s->report.committed = s->report.updates >= (uint64_t)c->minimum && s->report.updates >= s->secure.clients_min;
     if (st == LMB_OK && s->report.committed)
         st = step(s, err);
     drop_kept(s);

@@ -5,6 +5,7 @@
 #include "federated/journal.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
+#include "federated/secure.h"
 #include "federated/select.h"
 #include "federated/simulate.h"
 
@@ -25,6 +26,7 @@ typedef struct sim {
     void *selector_config;
     lmb_codec_spec codec;
     lmb_privacy privacy;
+    lmb_secure secure;
     lmb_hash key;    /* of its noise */
     double share;    /* of the clients, that the round has drawn */
     uint64_t within;
@@ -43,6 +45,8 @@ typedef struct sim {
 
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
 LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
+/* Under secure aggregation: its integers, into the sum. */
+LMB_MUST_CHECK lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err);
 /* On rank 0, when checkpoint_s have passed since the last one, or `now`. */
 LMB_MUST_CHECK lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err);
 /* On rank 0: the journal has a state; go back to it. */

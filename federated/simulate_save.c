@@ -40,7 +40,7 @@ lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err)
     s->state.round = s->state.model_round = s->report.round;
     s->state.state_bytes = bytes;
     s->state.ledger = s->privacy.ledger;
-    lmb_status st = lmb_journal_commit(s->journal, &s->state, s->model, blob, err);
+    lmb_status st = lmb_journal_commit(s->journal, &s->state, s->model, blob, NULL, err);
     free(blob);
     s->saved = lmb_seconds();
     return st;

@@ -61,3 +61,44 @@ lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *lef
     *usable = acceptable(s, client, r);
     return LMB_OK;
 }
+
+/* Nobody can repeat a real client's noise; a simulation's follows from its key. */
+static lmb_hash noise_key(const sim *s, int client)
+{
+    lmb_hasher h;
+    lmb_hash_begin(&h);
+    lmb_hash_add_text(&h, "limbeck simulated noise");
+    lmb_hash_add(&h, s->key.b, sizeof s->key.b);
+    lmb_hash_add(&h, &s->report.round, sizeof s->report.round);
+    lmb_hash_add(&h, &client, sizeof client);
+    return lmb_hash_end(&h);
+}
+
+lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err)
+{
+    const lmb_secagg_coding *c = &s->secure.coding;
+    lmb_task_message task = { .round = s->report.round, .seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1) };
+    uint8_t seed[LMB_SECAGG_SEED];
+    lmb_hash key = noise_key(s, client);
+    lmb_error own = LMB_ERROR_INIT;
+    lmb_ring_vector q;
+
+    left->loss = NAN; /* not told */
+    if (s->privacy.on) {
+        lmbi_clip(r->delta, s->n, lmb_secagg_private_norm(c));
+        r->examples = 1;
+    }
+    lmb_session_seed(&task, seed);
+    LMB_TRY(lmb_ring_init(&q, c->ring_bits, c->length + 1, err));
+    lmb_status st = lmb_secagg_encode(c, r->delta, r->examples, seed, &q, &own);
+    if (st == LMB_OK) {
+        lmb_secagg_add_noise(c, key.b, &q);
+        lmb_secure_add(c, &q, s->aggregator->exact(s->sum));
+        left->payload = lmb_pack_bytes(c->ring_bits, q.n);
+        left->examples = r->examples < c->weight_max ? r->examples : c->weight_max;
+    }
+    lmb_ring_deinit(&q);
+    if (st != LMB_OK) /* a client that fails, as in a real federation */
+        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s", s->report.round, client, own.msg);
+    return LMB_OK;
+}

@@ -1,6 +1,7 @@
 /* federated/upload.c - see upload.h. */
 #include "federated/upload.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,14 +22,15 @@ void lmb_upload_init(lmb_upload *u)
 
 static lmb_status check_bytes(const lmb_upload_rules *r, const lmb_update_message *m, lmb_error *err)
 {
-    bool exact;
-    uint64_t limit = lmb_codec_limit(r->codec, r->n, &exact);
+    bool exact = true;
+    uint64_t limit = r->opaque ? r->opaque_bytes : lmb_codec_limit(r->codec, r->n, &exact);
+    const char *text = r->opaque ? r->opaque : r->codec->text, *name = r->opaque ? r->opaque : r->codec->codec->name;
 
-    if (strcmp(m->codec, r->codec->text) != 0)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, r->codec->text);
+    if (strcmp(m->codec, text) != 0)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, text);
     if (exact ? m->blob.bytes != limit : m->blob.bytes < 1 || m->blob.bytes > limit)
         return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %s%" PRIu64 " as %s", m->blob.bytes, r->n,
-                        exact ? "" : "at most ", limit, r->codec->codec->name);
+                        exact ? "" : "at most ", limit, name);
     return LMB_OK;
 }
 
@@ -52,6 +54,55 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
     return LMB_OK;
 }
 
+static lmb_status name_file(lmb_upload *u, const char *spool, int64_t client, lmb_error *err)
+{
+    char hash[17];
+    for (int i = 0; i < 8; i++)
+        snprintf(hash + 2 * i, 3, "%02x", u->head.blob.hash.b[i]);
+    if (snprintf(u->path, sizeof u->path, "%s/%" PRIu64 "-%" PRId64 "-%s.part", spool, u->rules.round, client, hash) >= (int)sizeof u->path)
+        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
+    return LMB_OK;
+}
+
+static lmb_status read_file(const lmb_upload *u, int fd, void *out, size_t bytes, uint64_t at, lmb_error *err);
+
+static void begin_anew(lmb_upload *u)
+{
+    u->have = 0;
+    u->resumed = false;
+    lmb_hash_begin(&u->hasher);
+}
+
+/* Go on after what an earlier process has left in the file. */
+static lmb_status take_up(lmb_upload *u, lmb_error *err)
+{
+    uint8_t buf[16384];
+    off_t bytes = lseek(u->fd, 0, SEEK_END);
+
+    begin_anew(u);
+    if (bytes < 0 || (uint64_t)bytes > u->head.blob.bytes)
+        return ftruncate(u->fd, 0) == 0 ? LMB_OK : LMB_FAIL(err, LMB_E_IO, "%s: cannot empty it: %s", u->path, strerror(errno));
+    while (u->have < (uint64_t)bytes) {
+        size_t n = (uint64_t)bytes - u->have < sizeof buf ? (size_t)((uint64_t)bytes - u->have) : sizeof buf;
+        LMB_TRY(read_file(u, u->fd, buf, n, u->have, err));
+        lmb_hash_add(&u->hasher, buf, n);
+        u->have += n;
+    }
+    u->resumed = bytes > 0;
+    return LMB_OK;
+}
+
+bool lmb_upload_torn(lmb_upload *u)
+{
+    lmb_hasher h = u->hasher;
+    lmb_hash got = lmb_hash_end(&h);
+
+    if (!u->resumed || memcmp(&got, &u->head.blob.hash, sizeof got) == 0)
+        return false;
+    begin_anew(u);
+    return true;
+}
+
 lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, const lmb_upload_rules *rules,
                             const lmb_update_message *head, lmb_error *err)
 {
@@ -60,16 +111,18 @@ lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, co
         memcmp(&u->head.blob.hash, &head->blob.hash, sizeof head->blob.hash) == 0)
         return LMB_OK;
     lmb_upload_end(u);
-    if (snprintf(u->path, sizeof u->path, "%s/%" PRId64 ".part", spool, client) >= (int)sizeof u->path)
-        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
-    u->fd = open(u->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    u->head = *head;
+    u->rules = *rules;
+    LMB_TRY(name_file(u, spool, client, err));
+    u->fd = open(u->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (u->fd < 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
-    u->head = *head;
-    u->have = 0;
-    u->rules = *rules;
-    lmb_hash_begin(&u->hasher);
-    return LMB_OK;
+    lmb_status st = take_up(u, err);
+    if (st == LMB_OK)
+        lmb_crash_at(rules->crash, LMB_CRASH_SPOOL_BEGUN);
+    else
+        lmb_upload_end(u);
+    return st;
 }
 
 lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
@@ -90,6 +143,7 @@ lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err)
     }
     lmb_hash_add(&u->hasher, r->body, r->bytes);
     u->have += r->bytes;
+    lmb_crash_at(u->rules.crash, u->have < u->head.blob.bytes ? LMB_CRASH_SPOOL_PART : LMB_CRASH_SPOOL_WHOLE);
     return LMB_OK;
 }
 
@@ -172,14 +226,26 @@ static lmb_status open_decoded(lmb_upload *u, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
+lmb_status lmb_upload_check_hash(const lmb_upload *u, lmb_error *err)
 {
     lmb_hasher h = u->hasher;
     lmb_hash got = lmb_hash_end(&h);
-    pass p = { .u = u };
 
     if (memcmp(&got, &u->head.blob.hash, sizeof got) != 0)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update is not what was announced: its hash differs");
+    return LMB_OK;
+}
+
+lmb_status lmb_upload_bytes(const lmb_upload *u, void *out, uint64_t at, size_t count, lmb_error *err)
+{
+    return read_file(u, u->fd, out, count, at, err);
+}
+
+lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
+{
+    pass p = { .u = u };
+
+    LMB_TRY(lmb_upload_check_hash(u, err));
     if (u->rules.keep && !plain(u) && u->decoded < 0)
         LMB_TRY(open_decoded(u, err));
     LMB_TRY(decode(&p, look, err));
@@ -187,6 +253,8 @@ lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
     if (u->rules.norm_limit > 0 && u->norm > u->rules.norm_limit)
         return LMB_FAIL(err, LMB_E_NUMERIC, "the update has the norm %g, this federation allows %g (privacy.clip)", u->norm, u->rules.norm_limit);
     u->scale = u->rules.norm_clip > 0 ? lmbi_clip_scale(u->norm, u->rules.norm_clip) : 1;
+    if (u->rules.factor > 0)
+        u->scale *= u->rules.factor;
     return LMB_OK;
 }
 
@@ -223,20 +291,53 @@ lmb_status lmb_upload_absorb(lmb_upload *u, const lmb_aggregator *a, void *state
     pass p = { .u = u, .aggregator = a, .state = state };
 
     LMB_TRY(lmb_upload_check(u, err));
-    LMB_TRY(decode(&p, give, err));
-    lmb_upload_end(u);
-    return LMB_OK;
+    return decode(&p, give, err);
+}
+
+void lmb_upload_leave(lmb_upload *u)
+{
+    if (u->decoded >= 0)
+        close(u->decoded);
+    if (u->fd >= 0)
+        close(u->fd);
+    u->fd = u->decoded = -1;
+    u->have = 0;
 }
 
 void lmb_upload_end(lmb_upload *u)
 {
-    if (u->decoded >= 0)
-        close(u->decoded);
-    u->decoded = -1;
-    if (u->fd < 0)
-        return;
-    close(u->fd);
-    unlink(u->path);
-    u->fd = -1;
-    u->have = 0;
+    if (u->fd >= 0)
+        unlink(u->path);
+    lmb_upload_leave(u);
+}
+
+lmb_status lmb_upload_sync(const lmb_upload *u, lmb_error *err)
+{
+    char folder[4096];
+
+    snprintf(folder, sizeof folder, "%s", u->path);
+    *strrchr(folder, '/') = 0;
+    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool done = fsync(u->fd) == 0 && dir >= 0 && fsync(dir) == 0;
+    int problem = errno;
+    if (dir >= 0)
+        close(dir);
+    return done ? LMB_OK : LMB_FAIL(err, LMB_E_IO, "%s: cannot sync: %s", u->path, strerror(problem));
+}
+
+void lmb_upload_sweep(const char *spool, bool (*keep)(void *ctx, uint64_t turn, int64_t client), void *ctx)
+{
+    DIR *d = opendir(spool);
+    char path[4096 + 256];
+    uint64_t turn;
+    int64_t client;
+
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (*e->d_name == '.' || (sscanf(e->d_name, "%" SCNu64 "-%" SCNd64 "-", &turn, &client) == 2 && keep(ctx, turn, client)))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", spool, e->d_name);
+        unlink(path);
+    }
+    if (d)
+        closedir(d);
 }

@@ -14,18 +14,22 @@
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "launch/job.h"
+#include "launch/plan_cache.h"
 #include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck bench CONFIG.yaml|MODEL.onnx [--stage NAME] [--train] [--batch N] [--backend NAME] [--seconds S]\n"
-    "                     [--shape C,H,W --classes N] [--brief] [--set key=value ...]\n\n"
+    "                     [--shape C,H,W --classes N] [--plan-cache WHERE] [--brief] [--set key=value ...]\n\n"
     "Runs the plan of a model on one thread with random input and prints a row a step: kernel, node, shape, microseconds,\n"
-    "share of the whole, GFLOP/s and their share of the processor's peak, which is measured first. --train: forward, loss and\n"
+    "share of the whole, GFLOP/s and their share of the processor's peak; megabytes of operands, operations a byte, and how near the\n"
+    "step comes to its roof: the time that its arithmetic at peak or its bytes at the speed of memory would take at least (over 100 %\n"
+    "where operands are still in a nearer cache). Peak and memory are measured first. --train: forward, loss and\n"
     "backward of a training step in train.precision; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
     "--classes: do not open the configuration's data set.\n"
+    LMB_PLAN_CACHE_USAGE
     "--brief: only the last line, `images/s N`. --batch is 1 unless given (32 with --train).\n";
 
-enum { MAX_RUNS = 100000 };
+enum { MAX_RUNS = 100000, MOST_ROOM = 256 << 20 };
 
 /* What runs: an inference plan, or a program's training step. */
 typedef struct bench {
@@ -36,6 +40,7 @@ typedef struct bench {
     int64_t *labels;
     lmb_graph *g;
     lmb_dtype products;  /* of the kernels, for the peak */
+    lmb_choices *choices; /* or NULL */
 } bench;
 
 static void bench_free(bench *b)
@@ -43,6 +48,7 @@ static void bench_free(bench *b)
     if (!b->program)
         lmb_plan_destroy(b->plan);
     lmb_program_destroy(b->program);
+    lmb_choices_destroy(b->choices);
     lmb_graph_destroy(b->g);
     free(b->x);
     free(b->state);
@@ -63,14 +69,18 @@ static lmb_status random_input(bench *b, int64_t count, lmb_error *err)
 }
 
 static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_backend *const *backends, int64_t batch,
-                                   double *smoothing, lmb_error *err)
+                                   lmb_train_config *train, lmb_error *err)
 {
     static const lmb_step_info info = { 1, 0, NULL };
-    const lmb_loss loss = { lmb_loss_cross_entropy, smoothing };
+    const lmb_loss loss = { lmb_loss_cross_entropy, &train->label_smoothing };
     const lmb_plan *plan = NULL;
+    size_t memory;
 
+    LMB_TRY(lmb_train_memory(train, 1, &memory, err));
     LMB_TRY(lmb_program_create(model, &loss, backends, &b->program, err));
-    LMB_TRY(lmb_program_plan(b->program, batch, &plan, err));
+    lmb_program_choices(b->program, b->choices);
+    lmb_program_memory(b->program, memory);
+    LMB_TRY(lmb_program_plan(b->program, batch, false, &plan, err));
     b->plan = (lmb_plan *)plan; /* the program is ours */
     const lmb_state_layout *l = lmb_program_layout(b->program);
     b->state = malloc(sizeof *b->state * (l->count + 1));
@@ -98,8 +108,8 @@ static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, l
     LMB_TRY(random_input(b, lmb_shape_count(&model->value[in].shape) / model->value[in].shape.d[0] * batch, err));
     b->products = lmb_args_get(a, "train", NULL) && train->precision == LMB_TRAIN_BF16 ? LMB_BF16 : LMB_F32;
     if (lmb_args_get(a, "train", NULL))
-        return prepare_training(b, model, backends, batch, &train->label_smoothing, err);
-    lmb_plan_options o = { .backends = backends };
+        return prepare_training(b, model, backends, batch, train, err);
+    lmb_plan_options o = { .backends = backends, .choices = b->choices };
     LMB_TRY(lmb_pass_deploy(model, NULL, batch, &b->g, err));
     LMB_TRY(lmb_plan_compile(b->g, &o, &b->plan, err));
     return lmb_plan_bind(b->plan, lmb_graph_input(b->g, 0), b->x, err);
@@ -138,28 +148,48 @@ static lmb_status measure(bench *b, double seconds, double *median, lmb_error *e
     return st;
 }
 
-static void print_steps(const lmb_plan *p, double peak)
+/* What bounds a step: arithmetic at `peak`, or its operands, moved once, at `bandwidth`. */
+typedef struct roof { double peak, bandwidth; } roof;
+
+static double bound(const roof *r, double flops, double bytes)
+{
+    double a = flops / r->peak, b = r->bandwidth > 0 ? bytes / r->bandwidth : 0;
+    return a > b ? a : b;
+}
+
+/* The columns that rows of steps, of kernels and of all have in common. `seconds` may be 0 for a step too short to be measured. */
+static void print_figures(const roof *r, double seconds, double all, double flops, double bytes)
+{
+    double rate = seconds > 0 ? flops / seconds : 0;
+    printf(" %10.1f %6.1f%% %9.1f %6.1f%% %9.2f %8.1f %6.1f%%", 1e6 * seconds, all > 0 ? 100 * seconds / all : 0, rate / 1e9, 100 * rate / r->peak,
+           bytes / 1e6, bytes > 0 ? flops / bytes : 0, seconds > 0 ? 100 * bound(r, flops, bytes) / seconds : 0);
+}
+
+static const char figures[] = "         us   share   GFLOP/s    peak        MB   flop/B    roof";
+
+static void print_steps(const lmb_plan *p, const roof *r)
 {
     char shape[LMB_SHAPE_TEXT];
-    double all = 0, flops = 0;
+    double all = 0, flops = 0, bytes = 0;
 
     for (int i = 0; i < lmb_plan_steps(p); i++)
         all += lmb_plan_step_at(p, i).best;
-    printf("%4s  %-24s %-36s %-18s %10s %7s %9s %7s\n", "step", "kernel", "node", "output", "us", "share", "GFLOP/s", "peak");
+    printf("%4s  %-24s %-36s %-18s%s\n", "step", "kernel", "node", "output", figures);
     for (int i = 0; i < lmb_plan_steps(p); i++) {
         lmb_plan_step s = lmb_plan_step_at(p, i);
-        double rate = s.best > 0 ? s.cost.flops / s.best : 0;
         bool plain = strcmp(s.kernel, "reference") == 0;
         flops += s.cost.flops;
-        printf("%4d  %-24s %-36.36s %-18s %10.1f %6.1f%% %9.1f %6.1f%%%s%s\n", i, s.kernel, s.node,
-               lmb_shape_text(&s.shape, shape, sizeof shape), 1e6 * s.best, 100 * s.best / all, rate / 1e9, 100 * rate / peak,
-               plain && s.refused ? "  " : "", plain && s.refused ? s.refused : "");
+        bytes += s.cost.bytes;
+        printf("%4d  %-24s %-36.36s %-18s", i, s.kernel, s.node, lmb_shape_text(&s.shape, shape, sizeof shape));
+        print_figures(r, s.best, all, s.cost.flops, s.cost.bytes);
+        printf("%s%s\n", plain && s.refused ? "  " : "", plain && s.refused ? s.refused : "");
     }
-    printf("%4s  %-24s %-36s %-18s %10.1f %6.1f%% %9.1f %6.1f%%\n", "", "", "", "all", 1e6 * all, 100.0, flops / all / 1e9,
-           100 * flops / all / peak);
+    printf("%4s  %-24s %-36s %-18s", "", "", "", "all");
+    print_figures(r, all, all, flops, bytes);
+    printf("\n");
 }
 
-typedef struct group { const char *kernel; int n; double seconds, flops; } group;
+typedef struct group { const char *kernel; int n; double seconds, flops, bytes; } group;
 
 static int by_time(const void *a, const void *b)
 {
@@ -168,7 +198,7 @@ static int by_time(const void *a, const void *b)
 }
 
 /* The same by kernel, the slowest first. */
-static void print_groups(const lmb_plan *p, double peak)
+static void print_groups(const lmb_plan *p, const roof *r)
 {
     group g[64];
     int n = 0;
@@ -187,19 +217,33 @@ static void print_groups(const lmb_plan *p, double peak)
         g[k].n++;
         g[k].seconds += s.best;
         g[k].flops += s.cost.flops;
+        g[k].bytes += s.cost.bytes;
         all += s.best;
     }
     qsort(g, (size_t)n, sizeof *g, by_time);
-    printf("\n%-24s %6s %10s %7s %9s %7s\n", "kernel", "steps", "us", "share", "GFLOP/s", "peak");
-    for (int i = 0; i < n; i++)
-        printf("%-24s %6d %10.1f %6.1f%% %9.1f %6.1f%%\n", g[i].kernel, g[i].n, 1e6 * g[i].seconds, 100 * g[i].seconds / all,
-               g[i].flops / g[i].seconds / 1e9, 100 * g[i].flops / g[i].seconds / peak);
+    printf("\n%-24s %6s%s\n", "kernel", "steps", figures);
+    for (int i = 0; i < n; i++) {
+        printf("%-24s %6d", g[i].kernel, g[i].n);
+        print_figures(r, g[i].seconds, all, g[i].flops, g[i].bytes);
+        printf("\n");
+    }
+}
+
+/* Products that only a reference kernel runs. */
+static int references(const lmb_plan *p)
+{
+    int n = 0;
+    for (int i = 0; i < lmb_plan_steps(p); i++) {
+        lmb_plan_step s = lmb_plan_step_at(p, i);
+        n += s.cost.macs > 0 && strcmp(s.kernel, "reference") == 0;
+    }
+    return n;
 }
 
 static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *err)
 {
     bool brief = lmb_args_get(a, "brief", NULL) != NULL;
-    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1")), peak = brief ? 0 : lmb_cpu_peak(b->products);
+    double median = 0, seconds = atof(lmb_args_get(a, "seconds", "1"));
 
     if (!(seconds > 0 && seconds <= 3600))
         return LMB_FAIL(err, LMB_E_ARG, "--seconds %s; it must be in (0, 3600]", lmb_args_get(a, "seconds", ""));
@@ -207,10 +251,13 @@ static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *
     LMB_TRY(measure(b, seconds, &median, err));
     if (!brief) {
         lmb_plan_info info = lmb_plan_describe(b->plan);
-        print_steps(b->plan, peak);
-        print_groups(b->plan, peak);
-        printf("\npeak %.1f GFLOP/s in %s; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes\n", peak / 1e9,
-               lmb_dtype_name(b->products), 1e3 * median, (long long)batch, info.conversions, info.arena_bytes);
+        size_t room = info.arena_bytes + info.state_bytes;
+        roof r = { lmb_cpu_peak(b->products), lmb_cpu_bandwidth(room < MOST_ROOM ? room : MOST_ROOM) };
+        print_steps(b->plan, &r);
+        print_groups(b->plan, &r);
+        printf("\npeak %.1f GFLOP/s in %s, %.1f GB/s in %.1f MB; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes; %d products by "
+               "reference kernels\n", r.peak / 1e9, lmb_dtype_name(b->products), r.bandwidth / 1e9, (double)room / 1e6, 1e3 * median,
+               (long long)batch, info.conversions, info.arena_bytes, references(b->plan));
     }
     printf("images/s %.1f\n", (double)batch / median);
     return LMB_OK;
@@ -249,13 +296,44 @@ static lmb_status build(lmb_job *j, const lmb_args *a, lmb_graph **model, lmb_er
     return lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, model, err);
 }
 
-static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, lmb_error *err)
+static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
 {
+    (void)ctx, (void)level, (void)subsystem;
+    fprintf(stderr, "limbeck bench: %s\n", text);
+}
+
+/* Kernels as a training would have them: measured with all processors busy. */
+static lmb_status open_cache(bench *b, const lmb_args *a, const char *setting, char path[LMB_PLAN_CACHE_PATH], const char **folder,
+                             lmb_str *machine, lmb_error *err)
+{
+    const lmb_log log = { on_warning, NULL, LMB_LOG_WARN };
+
+    LMB_TRY(lmb_plan_cache_folder(lmb_args_get(a, "plan-cache", setting), path, folder, err));
+    if (!*folder)
+        return LMB_OK;
+    LMB_TRY(lmb_choices_create(lmb_train_measuring_threads(), &b->choices, err));
+    lmb_cpu_machine(machine);
+    LMB_TRY(lmb_str_check(machine, err));
+    LMB_TRY(lmb_choices_load(b->choices, *folder, machine->text, &log, err));
+    lmb_choices_measuring(b->choices, true);
+    return LMB_OK;
+}
+
+static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, const char *plan_cache, lmb_error *err)
+{
+    char folder[LMB_PLAN_CACHE_PATH];
+    lmb_str machine = LMB_STR_INIT;
+    const char *cache = NULL;
     int64_t batch;
     bench b = { 0 };
 
     LMB_TRY(lmb_args_int(a, "batch", lmb_args_get(a, "train", NULL) ? 32 : 1, 1, 65536, &batch, err));
-    lmb_status st = prepare(&b, model, a, train, batch, err);
+    lmb_status st = open_cache(&b, a, plan_cache, folder, &cache, &machine, err);
+    if (st == LMB_OK)
+        st = prepare(&b, model, a, train, batch, err);
+    if (st == LMB_OK && b.choices && lmb_choices_measured(b.choices))
+        st = lmb_choices_save(b.choices, cache, machine.text, err);
+    lmb_str_free(&machine);
     if (st == LMB_OK)
         st = report(&b, a, batch, err);
     bench_free(&b);
@@ -264,7 +342,7 @@ static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_tra
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!train", "batch", "backend", "seconds", "shape", "classes", "!brief", NULL };
+    static const char *const known[] = { "stage", "!train", "batch", "backend", "seconds", "shape", "classes", "plan-cache", "!brief", NULL };
     lmb_graph *model = NULL;
     lmb_args a;
     lmb_job j;
@@ -276,13 +354,13 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     size_t n = strlen(a.word[0]);
     if (n > 5 && strcmp(a.word[0] + n - 5, ".onnx") == 0) {
         LMB_TRY(lmb_onnx_read(a.word[0], NULL, &model, err));
-        lmb_train_config train = { .backend = "cpu" };
-        st = bench_model(model, &a, &train, err);
+        lmb_train_config train = { .backend = "cpu", .memory = "fast" };
+        st = bench_model(model, &a, &train, "off", err);
     } else {
         LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &j, err));
         st = build(&j, &a, &model, err);
         if (st == LMB_OK)
-            st = bench_model(model, &a, &j.stage.train, err);
+            st = bench_model(model, &a, &j.stage.train, j.c.plan_cache, err);
         lmb_job_close(&j);
     }
     lmb_graph_destroy(model);

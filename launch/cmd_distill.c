@@ -10,6 +10,7 @@
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/plan_cache.h"
 #include "launch/prune.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
@@ -18,7 +19,7 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--trace FILE] [--set key=value ...]\n"
+    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
     "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: an .onnx\n"
     "   file or a checkpoint, by default the teacher of this run). Without `distill`: against the labels alone.\n"
@@ -35,6 +36,7 @@ static const char usage[] =
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
     "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n"
+    LMB_PLAN_CACHE_USAGE
     LMB_TRACING_USAGE;
 
 typedef struct quantize_config {
@@ -81,7 +83,8 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
         lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
-                              masks ? lmb_masks_stepped : NULL, masks, r->tracing.trace };
+                              .plan_cache = j->c.plan_cache, .stepped = masks ? lmb_masks_stepped : NULL, .hand = masks,
+                              .trace = r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
     lmb_logits_close(cache);
@@ -259,7 +262,7 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", LMB_TRACING_OPTIONS, NULL };
+    static const char *const known[] = { "stage", "!fresh", "plan-cache", LMB_TRACING_OPTIONS, NULL };
     request r = { .fresh = false };
     lmb_args a;
 
@@ -269,6 +272,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_tracing_bind(&a, &r.tracing, err));
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", "student"), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
+    r.job.c.plan_cache = lmb_args_get(&a, "plan-cache", r.job.c.plan_cache);
     lmb_status st = bind_options(&r, err);
     if (st == LMB_OK)
         st = lmb_with_ranks(distill, &r, err);

@@ -117,11 +117,14 @@ static lmb_status inspect_training(const lmb_graph *model, const lmb_train_confi
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
     int64_t batch;
+    size_t memory;
 
     LMB_TRY(batch_of(a, &batch, err));
+    LMB_TRY(lmb_train_memory(train, 1, &memory, err));
     LMB_TRY(lmb_train_backends(train, backends, err));
     LMB_TRY(lmb_program_create(model, &loss, backends, &program, err));
-    lmb_status st = lmb_program_plan(program, batch, &p, err);
+    lmb_program_memory(program, memory);
+    lmb_status st = lmb_program_plan(program, batch, false, &p, err);
     if (st == LMB_OK) {
         printf("a training step of %lld samples needs %zu bytes\n", (long long)batch, lmb_plan_describe(p).arena_bytes);
         st = print_plan(p, lmb_args_get(a, "time", NULL) != NULL, err);

@@ -10,12 +10,14 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck join CONFIG.yaml --invite STRING [--data-slice I/K] [--state DIR] [--set key=value ...]\n\n"
+    "usage: limbeck join CONFIG.yaml --invite STRING | --invite-file FILE [--data-slice I/K] [--state DIR] [--rotate-keys] [--set key=value ...]\n\n"
     "Joins the federation that the invite names and trains on this machine's data (the `data` of the configuration) whenever the\n"
     "server asks. Only changes of the model leave the machine, encrypted. The invite is good once; later starts need none.\n\n"
     "  --invite STRING    from `limbeck federation invite`\n"
+    "  --invite-file FILE the same from a file, which other users of the machine do not see\n"
     "  --data-slice I/K   use slice I (from 0) of K of the samples that `split.clients` sets aside; to try a federation on one machine\n"
-    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n";
+    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n"
+    "  --rotate-keys      make new keys for this client and tell the server, once\n";
 
 /* What the training thread works with. */
 typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH]; } worker;
@@ -39,6 +41,21 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
     fprintf(stderr, "%s: %s\n", (const char *)ctx, text);
 }
 
+/* --invite, --invite-file or "": *file is the caller's to free. */
+static lmb_status invite_of(const lmb_args *a, void **file, const char **out, lmb_error *err)
+{
+    const char *path = lmb_args_get(a, "invite-file", NULL);
+    size_t n;
+    *out = lmb_args_get(a, "invite", "");
+    if (path && **out)
+        return LMB_FAIL(err, LMB_E_ARG, "give --invite or --invite-file, not both");
+    if (!path)
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, 1024, file, &n, err));
+    *out = *file;
+    return LMB_OK;
+}
+
 static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
@@ -47,6 +64,8 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
     int i = 0, k = 1, end = 0;
+    const char *invite;
+    void *file = NULL;
     lmb_status st;
 
     if (slice && (sscanf(slice, "%6d/%6d%n", &i, &k, &end) != 2 || slice[end] || k < 1 || i < 0 || i >= k))
@@ -59,6 +78,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     }
     LMB_TRY_GOTO(st, done, lmb_stage_path(state, j->c.run, "federation", name, err));
     c.client.state_dir = lmb_args_get(a, "state", *c.client.state_dir ? c.client.state_dir : state);
+    c.client.rotate_keys |= lmb_args_get(a, "rotate-keys", NULL) != NULL;
     if (!*c.client.name)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
@@ -66,7 +86,8 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_local_create(&mine.local, err));
     mine.data = data ? data : j->all;
     lmb_local_trainer trainer = { train, &mine };
-    LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, lmb_args_get(a, "invite", ""), &trainer, &log, &running, err));
+    LMB_TRY_GOTO(st, done, invite_of(a, &file, &invite, err));
+    LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, invite, &trainer, &log, &running, err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     st = lmb_client_run(running, err);
@@ -74,6 +95,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     running = NULL; /* a signal that comes now finds nothing */
     lmb_client_destroy(ended);
 done:
+    free(file);
     lmb_local_destroy(mine.local);
     lmb_dataset_destroy(data);
     return st;
@@ -81,7 +103,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "invite", "data-slice", "state", NULL };
+    static const char *const known[] = { "invite", "invite-file", "data-slice", "state", "!rotate-keys", NULL };
     lmb_args a;
     lmb_job j;
 

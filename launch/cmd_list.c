@@ -11,6 +11,7 @@
 #endif
 #include "federated/aggregator.h"
 #include "federated/codec.h"
+#include "federated/crash.h"
 #include "federated/select.h"
 #include "launch/cmd.h"
 #include "train/layers.h"
@@ -22,7 +23,7 @@
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
     "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
-    "aggregators, selections (of clients), codecs (of updates), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
+    "aggregators, selections (of clients), codecs (of updates), crash-points (for tests of a federation), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
 {
@@ -78,6 +79,11 @@ static void list_codecs(void)
     for (int i = 0; lmb_codecs[i]; i++)
         row(lmb_codecs[i]->name, lmb_codecs[i]->help, lmb_codecs[i]->source, lmb_codecs[i]->fields);
 }
+static void list_crash_points(void)
+{
+    for (const lmb_crash_row *r = lmb_crash_rows; r->name; r++)
+        row(r->name, r->help, "", NULL);
+}
 static void list_subcommands(void)
 {
     for (int i = 0; lmb_cmds[i]; i++)
@@ -121,7 +127,7 @@ static const struct { const char *name; void (*print)(void); } tables[] = {
 #ifndef LMB_CLIENT_ONLY
     { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators }, { "selections", list_selections },
 #endif
-    { "codecs", list_codecs }, { "subcommands", list_subcommands },
+    { "codecs", list_codecs }, { "crash-points", list_crash_points }, { "subcommands", list_subcommands },
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)

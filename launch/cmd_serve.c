@@ -1,4 +1,4 @@
-/* launch/cmd_serve.c - `limbeck serve` and `limbeck federation invite`: a federation's server. */
+/* launch/cmd_serve.c - `limbeck serve`: a federation's server. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +11,9 @@ static const char serve_usage[] =
     "Serves a federation: improves a model (default: the `model` of the configuration, else <run>/student-int8/qat.onnx) over `federation.server.rounds` rounds of\n"
     "encrypted updates, scores each round on the validation part, and writes the best one to <run>/federation/model.onnx: the model that it began\n"
     "with when no round was better.\n"
-    "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was.\n"
+    "Prints `listening on HOST:PORT` once clients can come. Killed at any time, the same command goes on where it was. Ctrl-C lets updates\n"
+    "that are under way arrive (server.drain_s); a second one ends at once.\n"
     "Clients: `limbeck federation invite CONFIG.yaml`, then `limbeck join` with what it prints.\n";
-static const char invite_usage[] =
-    "usage: limbeck federation invite CONFIG.yaml [--port N] [--set key=value ...]\n\n"
-    "Prints one invite: address, server key, one-time token, in one string. Works beside a running server. With\n"
-    "`federation.server.port: 0` give the port that the server printed.\n";
 
 static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
 {
@@ -40,8 +37,10 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
 
     r->server.log = &log;
     LMB_TRY(lmb_server_create(server, &r->server, &running, err));
-    printf("listening on %s:%d\n", c->host, lmb_server_port(running));
-    fflush(stdout);
+    if (!lmb_server_over(running)) { /* else clients would come to find nothing to do */
+        printf("listening on %s:%d\n", c->host, lmb_server_port(running));
+        fflush(stdout);
+    }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     lmb_status st = lmb_server_run(running, err);
@@ -100,34 +99,4 @@ static lmb_status run_serve(int argc, char **argv, lmb_error *err)
     return st;
 }
 
-static lmb_status run_invite(int argc, char **argv, lmb_error *err)
-{
-    static const char *const known[] = { "port", NULL };
-    lmb_federation_config c;
-    lmb_server_config server;
-    char dir[LMB_STAGE_PATH], invite[LMB_SERVER_INVITE];
-    int64_t port = 0;
-    lmb_args a;
-    lmb_job j;
-
-    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
-    if (a.n_words != 2 || strcmp(a.word[0], "invite") != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "write `limbeck federation invite CONFIG.yaml`");
-    LMB_TRY(lmb_job_open(a.word[1], &a, LMB_JOB_DATA_ONLY, &j, err));
-    lmb_status st = lmb_federation_of(&j, &c, err);
-    if (st == LMB_OK)
-        st = lmb_federation_server(&j, &c, &server, dir, err);
-    if (st == LMB_OK)
-        st = lmb_args_int(&a, "port", server.port, 1, 65535, &port, err);
-    if (st == LMB_OK && port == 0)
-        st = LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
-    if (st == LMB_OK)
-        st = lmb_server_invite(server.state_dir, c.host, (int)port, c.invite_ttl_s, invite, err);
-    if (st == LMB_OK)
-        printf("%s\n", invite);
-    lmb_job_close(&j);
-    return st;
-}
-
 const lmb_cmd lmb_cmd_serve = { "serve", "serve a federation", serve_usage, run_serve };
-const lmb_cmd lmb_cmd_federation = { "federation", "invite clients to a federation", invite_usage, run_invite };

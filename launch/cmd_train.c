@@ -5,19 +5,22 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "launch/job.h"
+#include "launch/plan_cache.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
 #include "launch/tracing.h"
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--trace FILE] [--set key=value ...]\n"
+    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--trace FILE] [--plan-cache WHERE]\n"
+    "                     [--set key=value ...]\n"
     "       mpirun -n 2 limbeck train CONFIG.yaml ...\n\n"
     "Trains the model that the configuration describes on the training part of its split, chooses the best epoch on the\n"
     "validation part and reports the test part once, at the end.\n\n"
     "  --stage NAME       of a configuration with several stages\n"
     "  --fresh            start over, whatever an earlier run has left\n"
     "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n"
+    LMB_PLAN_CACHE_USAGE
     LMB_TRACING_USAGE "\n"
     "`limbeck config keys` lists every key. Checkpoints are written to <run>/<stage>; Ctrl-C, kill -9 or a power cut lose\n"
     "nothing: the same command goes on and ends in the same weights. Exit code 3 says that it was stopped.\n";
@@ -59,7 +62,7 @@ static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model, err));
     lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh,
-                          .trace = r->tracing.trace };
+                          .plan_cache = j->c.plan_cache, .trace = r->tracing.trace };
     if (!is_ready(j))
         LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
     else if (comm->rank == 0)
@@ -81,7 +84,7 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", LMB_TRACING_OPTIONS, NULL };
+    static const char *const known[] = { "stage", "!fresh", "plan-cache", LMB_TRACING_OPTIONS, NULL };
     request r = { .fresh = false };
     lmb_args a;
 
@@ -91,6 +94,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_tracing_bind(&a, &r.tracing, err));
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
+    r.job.c.plan_cache = lmb_args_get(&a, "plan-cache", r.job.c.plan_cache);
     lmb_status st = lmb_with_ranks(train, &r, err);
     lmb_job_close(&r.job);
     return st;

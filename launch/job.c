@@ -20,6 +20,7 @@ static const lmb_field launch_fields[] = {
 
 const lmb_field lmb_job_fields[] = {
     LMB_TEXT(lmb_job_config, run, "runs/default", "folder for everything the run leaves"),
+    LMB_TEXT(lmb_job_config, plan_cache, "off", "kernels of trainings: off: a fixed choice; on: measured once, kept in the user's cache folder; or a folder for them"),
     LMB_SECTION(lmb_job_config, launch, launch_fields, "how `limbeck run` starts the stages"),
     LMB_TREE(lmb_job_config, data, "the data set: name and options; `limbeck list datasets`"),
     LMB_SECTION(lmb_job_config, split, split_fields, "how the training part is divided"),

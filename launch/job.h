@@ -21,7 +21,7 @@ typedef struct lmb_split_config { int64_t train, validation, clients, seed; } lm
 typedef struct lmb_launch_config { int64_t ranks; } lmb_launch_config;
 
 typedef struct lmb_job_config {
-    const char *run;
+    const char *run, *plan_cache;
     lmb_launch_config launch;
     const lmb_tree *data, *model, *teacher, *student, *federation, *compress;
     lmb_split_config split;

@@ -12,6 +12,7 @@
 #include "launch/cmd.h"
 #include "launch/job.h"
 #include "launch/lock.h"
+#include "launch/plan_cache.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint.h"
@@ -108,15 +109,16 @@ static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, co
     fprintf(stderr, "limbeck train: %s\n", text);
 }
 
+static const lmb_log warnings = { on_warning, NULL, LMB_LOG_WARN };
+
 /* Go on from the checkpoint of an earlier run, if there is one; rank 0 reads for all. */
-static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
+static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, lmb_error *err)
 {
     lmb_trainer_state *s = lmb_trainer_state_of(w->trainer);
-    const lmb_log log = { on_warning, NULL, LMB_LOG_WARN };
     int there = comm->rank == 0 && !fresh && lmb_file_exists(w->checkpoint);
 
     if (there)
-        LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &log, err));
+        LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &warnings, err));
     if (comm->rank == 0) {
         int64_t done = there ? s->epoch : 0;
         LMB_TRY(lmb_history_cut(w->history, "epoch", done, err));
@@ -125,6 +127,7 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, lmb_error *err)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
     }
     LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
+    *resumed = there;
     if (!there)
         return LMB_OK;
     if (comm->rank == 0 && s->epoch >= w->c->epochs)
@@ -145,16 +148,20 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     lmb_train_watch watch = { on_step, on_epoch, w, q->stepped ? on_stepped : NULL };
     lmb_watch *board = NULL;
     lmb_state_layout *l = NULL;
-    char path[LMB_STAGE_PATH];
+    char path[LMB_STAGE_PATH], cache[LMB_PLAN_CACHE_PATH];
+    const char *folder = NULL;
+    bool resumed = false;
 
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
-    LMB_TRY(resume(w, comm, q->fresh, err));
+    LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
+    LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));
+    lmb_trainer_trace(w->trainer, q->trace);
+    LMB_TRY(lmb_trainer_kernels(w->trainer, folder, resumed, &warnings, err));
     if (q->stepped)
         LMB_TRY(q->stepped(q->hand, w->trainer, err));
     LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
     LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
     lmb_trainer_watch(w->trainer, board);
-    lmb_trainer_trace(w->trainer, q->trace);
     lmb_progress_begin(&w->bar);
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);

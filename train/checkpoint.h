@@ -5,7 +5,7 @@
  * checkpoint before stays beside it as "<path>.prev": whatever the instant of a crash, and even if a disk then spoils the
  * newest file, there is one to go on from. A run goes on only from a checkpoint of the very same configuration.
  *
- *   file     core/store: state, ema, best, slot/0.. [count] f32; cursors and sums; the configuration as text; the layout's
+ *   file     core/store: state, ema, best, slot/0.. [count] f32; cursors and sums; the configuration and the choice of kernels as text; the layout's
  *            hash, and its layers as text, one a line, for people
  *   threads  one at a time (HDF5)
  */

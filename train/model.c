@@ -8,6 +8,7 @@
 
 #include "core/base/config.h"
 #include "core/base/random.h"
+#include "core/base/threads.h"
 
 typedef struct common { double mean, scale, bn_momentum; } common;
 const lmb_field lmb_model_common_fields[] = {
@@ -16,11 +17,28 @@ const lmb_field lmb_model_common_fields[] = {
     LMB_REAL(common, bn_momentum, 0.9, 0, 1, "", "memory of BatchNormalization's running statistics"), LMB_FIELD_END
 };
 
+enum { COPIES = 3 }; /* of every weight that any training has at least: the model's, the state's, a gradient */
+
+/* Memory for the content of a tensor; NULL after an error. A model that no training could hold is refused here, with the layer that is
+ * too much: `config check` builds models. */
+static float *room_for(lmb_net *n, const char *name, double count)
+{
+    double bytes = (n->numbers += count) * sizeof(float) * COPIES, limit = lmb_memory_bytes();
+
+    if (n->b.status != LMB_OK)
+        return NULL;
+    float *w = bytes < limit ? malloc(sizeof *w * ((size_t)count + 1)) : NULL;
+    if (!w)
+        n->b.status = LMB_FAIL(n->b.err, LMB_E_NOMEM, "with %s the model has %.3g numbers; a training keeps each %d times or more, %.3g GB, and this "
+                               "machine has %.3g GB: make the layers smaller", name, n->numbers, COPIES, bytes / 1e9, limit / 1e9);
+    return w;
+}
+
 /* He et al. 2015: variance 2 / fan_out for convolutions; uniform +-1/sqrt(fan_in) for the last layers. */
 static lmb_vid weights(lmb_net *n, const char *name, lmb_shape shape, double deviation, bool uniform)
 {
     int64_t count = lmb_shape_count(&shape);
-    float *w = n->b.status == LMB_OK ? malloc(sizeof *w * (size_t)(count + 1)) : NULL;
+    float *w = room_for(n, name, (double)count);
     lmb_rand r = lmb_rand_at(n->seed, LMB_RAND_INIT, 0, n->draws++);
 
     if (!w)
@@ -35,7 +53,7 @@ static lmb_vid weights(lmb_net *n, const char *name, lmb_shape shape, double dev
 
 static lmb_vid filled(lmb_net *n, lmb_role role, const char *name, int64_t count, float value)
 {
-    float *w = n->b.status == LMB_OK ? malloc(sizeof *w * (size_t)(count + 1)) : NULL;
+    float *w = room_for(n, name, (double)count);
     if (!w)
         return LMB_NONE;
     for (int64_t i = 0; i < count; i++)

@@ -23,7 +23,7 @@ typedef struct lmb_net {
     uint64_t seed;
     uint64_t draws; /* weights tensors made so far: each has a random stream of its own */
     int64_t dropouts;
-    double bn_momentum;
+    double bn_momentum, numbers; /* numbers: of the weights so far */
 } lmb_net;
 
 typedef struct lmb_model_family {

@@ -6,17 +6,21 @@
 #include <string.h>
 
 #include "core/graph/autodiff.h"
+#include "core/ops/gemm.h"
 #include "core/passes/rewrite.h"
 #include "train/metrics.h"
 
+enum { FEWEST_NUMBERS = 1 << 16 }; /* of a gradient that is worth keeping as a product */
 enum { MAX_PLANS = 16 }; /* one client of a simulated federation after another has a last batch of another size */
 
 typedef struct compiled {
+    bool keep;       /* products as what they are products of */
     int64_t n, used; /* rows; when, on the program's clock, 0: a free place */
     lmb_graph *g;
     lmb_plan *plan;
     lmb_vid x, y, loss, logits, feed;
     lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
+    struct { lmb_vid a, b; float scale; } *product; /* [segments] in g: what the gradient is a product of; a LMB_NONE: it is none */
     int *ready;               /* [segments] plan step after which the vector is final from this segment on         */
     const float *state;
     float *out;
@@ -28,6 +32,8 @@ struct lmb_program {
     const lmb_graph *model;
     lmb_loss loss;
     const lmb_backend *const *backends;
+    lmb_choices *choices;
+    size_t memory;   /* see lmb_program_memory */
     lmb_state_layout *layout;
     int classes;
     compiled plan[MAX_PLANS];
@@ -61,6 +67,7 @@ lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, cons
     p->model = model;
     p->loss = *loss;
     p->backends = backends;
+    p->memory = SIZE_MAX;
     p->classes = classes;
     lmb_status st = lmb_state_layout_create(model, &p->layout, err);
     if (st != LMB_OK) {
@@ -77,6 +84,7 @@ static void drop(compiled *c)
     lmb_graph_destroy(c->g);
     free(c->source);
     free(c->result);
+    free(c->product);
     free(c->ready);
     memset(c, 0, sizeof *c);
 }
@@ -121,15 +129,46 @@ static lmb_status build_graph(lmb_program *p, compiled *c, lmb_vid *wrt, lmb_vid
     return st;
 }
 
+/* Is the gradient v = scale a' b, large, and are both computed by the graph? Whatever the number of rows: all shards must agree. */
+static bool is_product(const lmb_graph *g, lmb_vid v, compiled *c, int segment)
+{
+    const lmb_node *n = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
+
+    if (!n || strcmp(n->op->name, "Gemm") != 0 || (n->n_in > 2 && n->in[2] != LMB_NONE))
+        return false;
+    const lmb_gemm_attr *t = n->attr;
+    const lmb_value *a = &g->value[n->in[0]], *b = &g->value[n->in[1]];
+    if (!t->transA || t->transB || a->dtype != LMB_F32 || a->role != LMB_ROLE_ACTIVATION || b->role != LMB_ROLE_ACTIVATION ||
+        lmb_shape_count(&g->value[v].shape) < FEWEST_NUMBERS)
+        return false;
+    c->product[segment].a = n->in[0];
+    c->product[segment].b = n->in[1];
+    c->product[segment].scale = t->alpha;
+    return true;
+}
+
+static int segment_of(const lmb_program *p, const compiled *c, lmb_vid v)
+{
+    for (int i = 0; i < p->layout->n; i++)
+        if (lmb_graph_find(c->g, p->layout->segment[i].name) == v)
+            return i;
+    return -1;
+}
+
 /* Outputs of the plan that land in the flat vector: gradients here; next content is one by itself. */
-static lmb_status add_outputs(compiled *c, const lmb_vid *grad, int n_wrt, lmb_error *err)
+static lmb_status add_outputs(const lmb_program *p, compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt, lmb_error *err)
 {
     char name[32];
     for (int i = 0; i < n_wrt; i++) {
         if (grad[i] == LMB_NONE)
             continue;
+        int k = c->keep ? segment_of(p, c, wrt[i]) : -1;
+        bool product = k >= 0 && is_product(c->g, grad[i], c, k);
         snprintf(name, sizeof name, "gradient%d", i);
-        LMB_TRY(lmb_graph_output_add(c->g, name, grad[i], err));
+        LMB_TRY(lmb_graph_output_add(c->g, name, product ? c->product[k].a : grad[i], err));
+        snprintf(name, sizeof name, "factor%d", i);
+        if (product)
+            LMB_TRY(lmb_graph_output_add(c->g, name, c->product[k].b, err));
     }
     return LMB_OK;
 }
@@ -142,7 +181,7 @@ static void find_results(const lmb_program *p, compiled *c, const lmb_vid *wrt, 
         c->result[i] = v == LMB_NONE ? LMB_NONE : c->g->value[v].next;
         for (int k = 0; k < n_wrt && v != LMB_NONE; k++)
             if (wrt[k] == v)
-                c->result[i] = grad[k];
+                c->result[i] = c->product[i].a == LMB_NONE ? grad[k] : LMB_NONE;
     }
 }
 
@@ -158,29 +197,51 @@ static void on_step(void *ctx, int step)
     c->first = first;
 }
 
+/* Fast if that fits, else small. */
+static lmb_status fit(const lmb_program *p, compiled *c, lmb_error *err)
+{
+    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices,
+                           .max_bytes = p->memory == SIZE_MAX ? 0 : p->memory, .small_memory = p->memory == 0 };
+    lmb_error local = LMB_ERROR_INIT;
+
+    lmb_status st = lmb_plan_compile(c->g, &o, &c->plan, o.max_bytes ? &local : err);
+    if (st == LMB_OK || !o.max_bytes)
+        return st;
+    if (st != LMB_E_NOMEM)
+        return LMB_FAIL(err, st, "%s", local.msg);
+    o.small_memory = true;
+    return lmb_plan_compile(c->g, &o, &c->plan, err);
+}
+
 static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
 {
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
     int n_wrt;
-    lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true };
     lmb_status st = LMB_OK;
 
     c->source = malloc(sizeof *c->source * n);
     c->result = malloc(sizeof *c->result * n);
     c->ready = malloc(sizeof *c->ready * n);
-    if (!wrt || !grad || !c->source || !c->result || !c->ready)
+    c->product = malloc(sizeof *c->product * n);
+    for (size_t i = 0; c->product && i < n; i++)
+        c->product[i].a = c->product[i].b = LMB_NONE;
+    if (!wrt || !grad || !c->source || !c->result || !c->ready || !c->product)
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to compile a program");
     if (st == LMB_OK)
         st = build_graph(p, c, wrt, grad, &n_wrt, err);
     if (st == LMB_OK)
-        st = add_outputs(c, grad, n_wrt, err);
+        st = add_outputs(p, c, wrt, grad, n_wrt, err);
     if (st == LMB_OK)
-        st = lmb_plan_compile(c->g, &o, &c->plan, err);
+        st = fit(p, c, err);
     if (st == LMB_OK) {
         find_results(p, c, wrt, grad, n_wrt);
         for (int i = p->layout->n - 1, latest = -1; i >= 0; i--) {
             int ready = c->result[i] == LMB_NONE ? -1 : lmb_plan_ready(c->plan, c->result[i]);
+            for (int k = 0; k < 2 && c->product[i].a != LMB_NONE; k++) {
+                int part = lmb_plan_ready(c->plan, k ? c->product[i].b : c->product[i].a);
+                ready = part > ready ? part : ready;
+            }
             c->ready[i] = latest = ready > latest ? ready : latest;
         }
         lmb_plan_on_step(c->plan, on_step, c);
@@ -202,17 +263,18 @@ static compiled *place_for(lmb_program *p)
     return oldest;
 }
 
-static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error *err)
+static lmb_status plan_for(lmb_program *p, int64_t n, bool keep, compiled **out, lmb_error *err)
 {
     p->clock++;
     for (int i = 0; i < MAX_PLANS; i++)
-        if (p->plan[i].used && p->plan[i].n == n) {
+        if (p->plan[i].used && p->plan[i].n == n && p->plan[i].keep == keep) {
             p->plan[i].used = p->clock;
             *out = &p->plan[i];
             return LMB_OK;
         }
     compiled *c = place_for(p);
     c->n = n;
+    c->keep = keep;
     c->used = p->clock;
     double from = lmb_trace_now(p->trace);
     lmb_status st = compile(p, c, err);
@@ -226,6 +288,9 @@ static lmb_status plan_for(lmb_program *p, int64_t n, compiled **out, lmb_error 
     return LMB_OK;
 }
 
+void lmb_program_memory(lmb_program *p, size_t bytes) { p->memory = bytes; }
+void lmb_program_choices(lmb_program *p, lmb_choices *choices) { p->choices = choices; }
+
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
 {
     p->trace = t;
@@ -235,17 +300,54 @@ void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
             lmb_plan_trace(p->plan[i].plan, t, lane);
 }
 
-lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err)
+lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_plan **out, lmb_error *err)
 {
     compiled *c;
-    LMB_TRY(plan_for(p, n, &c, err));
+    LMB_TRY(plan_for(p, n, factors, &c, err));
     *out = c->plan;
     return LMB_OK;
 }
 
-/* Bind state and results; done again only when the caller's vectors have moved. */
+static size_t floats(const lmb_shape *s) { return (sizeof(float) * (size_t)lmb_shape_count(s) + 63) / 64 * 64 + 64; }
+
+/* Memory for what a gradient is a product of, for the most rows that have come. Bound anew each time: plans of other numbers of rows,
+ * and other threads' programs, share it. */
+static lmb_status bind_factors(compiled *c, int segment, lmb_factors *f, lmb_error *err)
+{
+    f->rows = 0;
+    if (c->product[segment].a == LMB_NONE)
+        return LMB_OK;
+    const lmb_shape *a = &c->g->value[c->product[segment].a].shape, *b = &c->g->value[c->product[segment].b].shape;
+
+    if (a->d[0] > f->room) {
+        free(f->a);
+        free(f->b);
+        *f = (lmb_factors){ .a = aligned_alloc(64, floats(a)), .b = aligned_alloc(64, floats(b)), .room = a->d[0] };
+        if (!f->a || !f->b)
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld samples' parts of a gradient", (long long)a->d[0]);
+    }
+    f->rows = a->d[0];
+    f->m = a->d[1];
+    f->n = b->d[1];
+    f->scale = c->product[segment].scale;
+    LMB_TRY(lmb_plan_bind(c->plan, c->product[segment].a, f->a, err));
+    return lmb_plan_bind(c->plan, c->product[segment].b, f->b, err);
+}
+
+void lmb_program_free_factors(lmb_factors *f, int n)
+{
+    for (int i = 0; f && i < n; i++) {
+        free(f[i].a);
+        free(f[i].b);
+    }
+    free(f);
+}
+
+/* Bind state and results, again only when the caller's vectors have moved. */
 static lmb_status bind(lmb_program *p, compiled *c, const lmb_program_step *s, lmb_error *err)
 {
+    for (int i = 0; s->factors && i < p->layout->n; i++)
+        LMB_TRY(bind_factors(c, i, &s->factors[i], err));
     if (c->state == s->state && c->out == s->out)
         return LMB_OK;
     for (int i = 0; i < p->layout->n; i++) {
@@ -254,7 +356,7 @@ static lmb_status bind(lmb_program *p, compiled *c, const lmb_program_step *s, l
             LMB_TRY(lmb_plan_bind(c->plan, c->source[i], (float *)s->state + seg->offset, err));
         if (c->result[i] != LMB_NONE)
             LMB_TRY(lmb_plan_bind(c->plan, c->result[i], s->out + seg->offset, err));
-        else
+        else if (c->product[i].a == LMB_NONE)
             memset(s->out + seg->offset, 0, sizeof *s->out * seg->count);
     }
     c->state = s->state;
@@ -266,7 +368,7 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
 {
     compiled *c;
 
-    LMB_TRY(plan_for(p, s->n, &c, err));
+    LMB_TRY(plan_for(p, s->n, s->factors != NULL, &c, err));
     LMB_TRY(bind(p, c, s, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->x, (void *)s->x, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));

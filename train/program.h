@@ -11,6 +11,7 @@
 #ifndef LMB_TRAIN_PROGRAM_H
 #define LMB_TRAIN_PROGRAM_H
 
+#include "core/cpu/products.h"
 #include "core/plan/plan.h"
 #include "train/loss.h"
 
@@ -23,6 +24,11 @@ typedef struct lmb_program lmb_program;
 LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                                              lmb_program **out, lmb_error *err);
 void lmb_program_destroy(lmb_program *p);
+/* Memory of plans that are compiled from now on: never less than is fast (SIZE_MAX); or at most so many bytes, for which cheap
+ * feature maps are computed twice where that is needed; 0: wherever it saves. No bit of a result changes. */
+void lmb_program_memory(lmb_program *p, size_t bytes);
+/* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
+void lmb_program_choices(lmb_program *p, lmb_choices *choices);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);
 int lmb_program_classes(const lmb_program *p);
 
@@ -37,15 +43,19 @@ typedef struct lmb_program_step {
      * to its end, and is not touched again. May be NULL. */
     void (*final)(void *ctx, int first);
     void *ctx;
+    /* [segments] or NULL. Where a gradient is the product of two matrices of few rows and is large, those are left here instead and
+     * `out` is not touched: rows > 0. Zeroed at first, then kept from run to run with one `out`; freed by lmb_program_free_factors. */
+    lmb_factors *factors;
     float loss;           /* set: mean loss of the rows                  */
     int64_t correct;      /* set: rows whose largest logit is the label  */
 } lmb_program_step;
 
 LMB_MUST_CHECK lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err);
+void lmb_program_free_factors(lmb_factors *f, int n);
 /* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
-/* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. */
-LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, const lmb_plan **out, lmb_error *err);
+/* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. `factors`: for steps that have some. */
+LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_plan **out, lmb_error *err);
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
 LMB_MUST_CHECK lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err);

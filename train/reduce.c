@@ -21,6 +21,10 @@ struct lmbi_reducer {
     lmb_window *window;    /* where slot 0 lies; NULL: ranks exchange messages  */
     float *scratch;        /* [width]: what a peer sends; NULL with a window   */
     lmb_trace *trace;
+    lmb_factors *const *factors; /* [slots][segments] or NULL                  */
+    struct { void *memory; size_t bytes; } *room; /* [slots + 1]: scratch of products, of each worker and of the thread    */
+    bool multiplied;       /* the products of the buckets that are left        */
+    atomic_bool no_memory; /* for a scratch                                    */
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
     pthread_mutex_t lock;
@@ -35,6 +39,7 @@ struct lmbi_reducer {
     pthread_t thread;
 };
 
+void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors) { r->factors = factors; }
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot) { return r->slot[slot]; }
 void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t) { r->trace = t; }
 int lmbi_reducer_buckets(const lmbi_reducer *r) { return r->n_buckets; }
@@ -73,21 +78,28 @@ LMB_HOT static void weigh(float *into, float a, size_t n)
         into[i] *= a;
 }
 
+/* Do slots have factors instead of a vector's segment? */
+static bool has_factors(const lmbi_reducer *r, int segment)
+{
+    return r->factors && r->filled && r->factors[0][segment].rows > 0;
+}
+
 /* Where a stretch that is summed ends, and the segment behind it that is not: NULL at the end of the bucket. Positions
- * count from the bucket's front. */
-static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket *b, int *segment, size_t *end)
+ * count from the bucket's front. `shards`: sums are over slots, where some have no vectors. */
+static const lmb_segment *next_stretch(const lmbi_reducer *r, const lmbi_bucket *b, bool shards, int *segment, size_t *end)
 {
     while (*segment < b->last) {
-        const lmb_segment *s = &r->layout->segment[(*segment)++];
+        int at = (*segment)++;
+        const lmb_segment *s = &r->layout->segment[at];
         *end = LMBI_SUMS + s->offset - b->lo;
-        if (s->reduce != LMB_REDUCE_MEAN)
+        if (s->reduce != LMB_REDUCE_MEAN || (shards && has_factors(r, at)))
             return s;
     }
     *end = b->n;
     return NULL;
 }
 
-typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; } piece;
+typedef struct piece { const lmbi_reducer *r; const lmbi_bucket *b; bool shards; } piece;
 
 /* What of [lo, hi) lies in [*from, *to). */
 static bool overlap(size_t lo, size_t hi, size_t *from, size_t *to)
@@ -106,11 +118,11 @@ static void combine(void *ctx, float *into, const float *from, size_t lo, size_t
     int segment = p->b->first;
 
     do {
-        s = next_stretch(p->r, p->b, &segment, &end);
+        s = next_stretch(p->r, p->b, p->shards, &segment, &end);
         size_t next = end + (s ? s->count : 0), a = at, b = end, c = end, d = next;
         if (overlap(lo, hi, &a, &b))
             add(into + (a - lo), from + (a - lo), b - a);
-        if (s && overlap(lo, hi, &c, &d))
+        if (s && s->reduce != LMB_REDUCE_MEAN && overlap(lo, hi, &c, &d))
             (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + (c - lo), from + (c - lo), d - c);
         at = next;
     } while (s && at < hi);
@@ -126,12 +138,12 @@ static void combine_leaves(const lmbi_reducer *r, const lmbi_bucket *b, float *i
     if (from)
         add(into, from, at);
     do {
-        s = next_stretch(r, b, &segment, &end);
+        s = next_stretch(r, b, true, &segment, &end);
         if (from)
             add_weighed(into + at, from + at, a, c, end - at);
         else if (a != 1)
             weigh(into + at, a, end - at);
-        if (s && from)
+        if (s && s->reduce != LMB_REDUCE_MEAN && from)
             (s->reduce == LMB_REDUCE_MIN ? least : greatest)(into + end, from + end, s->count);
         at = end + (s ? s->count : 0);
     } while (s);
@@ -158,10 +170,42 @@ static void trace_bucket(const lmbi_reducer *r, lmb_trace *t, int lane, const lm
     lmb_trace_span(t, lane, "sum", name, what, from);
 }
 
-/* A bucket of all slots into slot 0. Empty slots are the last ones: what the tree would add of them is neutral. */
-static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
+/* Scratch of one worker, as large as it ever had to be. */
+static void *room_for(lmbi_reducer *r, int worker, size_t bytes)
 {
-    piece p = { r, b };
+    if (r->room[worker].bytes < bytes) {
+        free(r->room[worker].memory);
+        r->room[worker].bytes = (bytes + 63) / 64 * 64;
+        r->room[worker].memory = aligned_alloc(64, r->room[worker].bytes);
+        if (!r->room[worker].memory) {
+            r->room[worker].bytes = 0;
+            atomic_store(&r->no_memory, true);
+        }
+    }
+    return r->room[worker].memory;
+}
+
+/* Part `part` of `parts` of a segment's rows, multiplied and summed over all slots, into slot 0. */
+static void multiply(lmbi_reducer *r, int segment, int part, int parts, int worker)
+{
+    const lmb_factors *first = &r->factors[0][segment];
+    int64_t lo = first->m * part / parts, hi = first->m * (part + 1) / parts;
+    size_t list = (sizeof first * (size_t)r->filled + 63) / 64 * 64;
+
+    /* how much depends on the most rows of a slot, which is the first */
+    char *room = room_for(r, worker, list + lmb_products_scratch(&first, 1, hi - lo) * (size_t)r->filled);
+    const lmb_factors **shard = (const lmb_factors **)(void *)room;
+    if (!room)
+        return;
+    for (int i = 0; i < r->filled; i++)
+        shard[i] = &r->factors[i][segment];
+    lmb_products_sum(shard, r->weight, r->filled, lo, hi, r->slot[0] + LMBI_SUMS + r->layout->segment[segment].offset, room + list);
+}
+
+/* A bucket of all slots into slot 0. Empty slots are the last ones: what the tree would add of them is neutral. */
+static void sum_slots(lmbi_reducer *r, const lmbi_bucket *b, int lane)
+{
+    piece p = { r, b, true };
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
 
@@ -172,13 +216,16 @@ static void sum_slots(const lmbi_reducer *r, const lmbi_bucket *b, int lane)
     for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
             combine(&p, r->slot[i] + b->lo, r->slot[i + step] + b->lo, 0, b->n);
+    for (int i = b->first; i < b->last && !r->multiplied; i++)
+        if (has_factors(r, i))
+            multiply(r, i, 0, 1, lane == LMB_LANE_SUMS ? r->slots : lane - LMB_LANE_TRAINING);
     trace_bucket(r, trace, lane, b, "over shards", from);
 }
 
 /* `lane`: of the thread that calls. While shards are at work it must not take a processor from them. */
 static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, int lane, lmb_error *err)
 {
-    piece p = { r, b };
+    piece p = { r, b, false };
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
     lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, combine, &p, err)
@@ -225,6 +272,7 @@ static void *summing(void *arg)
 void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight)
 {
     r->filled = filled;
+    r->multiplied = false;
     memcpy(r->weight, weight, sizeof *weight * (size_t)filled);
     if (filled == 0)
         fill_neutral(r, r->slot[0]);
@@ -244,9 +292,29 @@ void lmbi_reducer_done(lmbi_reducer *r, int bucket)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* What is left to be multiplied, divided among all workers: a large layer is most of a model. */
+typedef struct left { lmbi_reducer *r; int segment, parts; } left;
+
+static void multiply_task(void *ctx, int task, int worker)
+{
+    const left *l = ctx;
+    multiply(l->r, l->segment, task, l->parts, worker);
+}
+
+static void multiply_left(lmbi_reducer *r, lmb_pool *pool)
+{
+    left l = { r, 0, lmb_pool_size(pool) };
+
+    for (int b = r->next; b < r->n_buckets; b++)
+        for (l.segment = r->bucket[b].first; l.segment < r->bucket[b].last; l.segment++)
+            if (has_factors(r, l.segment))
+                lmb_pool_run(pool, l.parts, multiply_task, &l);
+    r->multiplied = true;
+}
+
 static void slots_task(void *ctx, int task, int worker)
 {
-    const lmbi_reducer *r = ctx;
+    lmbi_reducer *r = ctx;
     sum_slots(r, &r->bucket[r->next + task], LMB_LANE_TRAINING + worker);
 }
 
@@ -275,7 +343,10 @@ lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, floa
         return LMB_OK;
     if (r->failed)
         return LMB_FAIL(err, r->err.status, "%s", r->err.msg);
+    multiply_left(r, pool);
     lmb_pool_run(pool, r->n_buckets - r->next, slots_task, r);
+    if (atomic_load(&r->no_memory))
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to sum the gradients of %d shards; use smaller shards or fewer threads", r->slots);
     for (; r->next < r->n_buckets && r->comm->size > 1; r->next++)
         LMB_TRY(sum_ranks(r, &r->bucket[r->next], LMB_LANE_TRAINING, err));
     return LMB_OK;
@@ -332,9 +403,11 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
     r->pending = calloc((size_t)r->layout->n + 1, sizeof *r->pending);
     r->slot = calloc((size_t)r->slots, sizeof *r->slot);
     r->weight = calloc((size_t)r->slots, sizeof *r->weight);
+    r->room = calloc((size_t)r->slots + 1, sizeof *r->room);
     if (r->comm->size > 1 && way != LMBI_MESSAGES)
         LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
-    if (!r->bucket || !r->pending || !r->slot || !r->weight || !make_vectors(r))
+    bool fits = (double)r->slots * (double)r->width * sizeof(float) < lmb_memory_bytes();
+    if (!fits || !r->bucket || !r->pending || !r->slot || !r->weight || !r->room || !make_vectors(r))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
@@ -385,6 +458,9 @@ void lmbi_reducer_destroy(lmbi_reducer *r)
     pthread_cond_destroy(&r->idle);
     for (int i = r->window ? 1 : 0; r->slot && i < r->slots; i++)
         free(r->slot[i]);
+    for (int i = 0; r->room && i <= r->slots; i++)
+        free(r->room[i].memory);
+    free(r->room);
     lmb_window_close(r->window);
     free(r->slot);
     free(r->weight);

@@ -26,6 +26,7 @@
 #include "comm/window.h"
 #include "core/base/threads.h"
 #include "core/base/trace.h"
+#include "core/cpu/products.h"
 #include "core/graph/state.h"
 
 /* In front of the state, a vector carries sums over samples; they belong to the last bucket. 64 bytes. */
@@ -47,6 +48,9 @@ LMB_MUST_CHECK lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_com
 void lmbi_reducer_destroy(lmbi_reducer *r); /* NULL is a no-op */
 /* Leave a span for each bucket's sum, as long as the trace wants fine spans. Borrowed; NULL: none. */
 void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
+/* Slots may leave gradients as what they are products of, factors[slot][segment] with rows > 0, which are then multiplied as they are
+ * summed. All slots of all ranks do so for the same segments. Borrowed; NULL: they do not. */
+void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors);
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket);

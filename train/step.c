@@ -43,7 +43,7 @@ static void run_shard(void *ctx, int task, int w)
     lmb_step_info info = r->info;
     info.sample = r->b->sample + at;
     lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
-                           .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine };
+                           .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine, .factors = t->factors ? t->factors[task] : NULL };
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
     if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)

@@ -37,7 +37,7 @@ typedef struct lmb_train_config {
     int64_t patience;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
-    const char *backend;
+    const char *backend, *memory;
 } lmb_train_config;
 extern const lmb_field lmb_train_fields[];
 
@@ -46,6 +46,12 @@ enum { LMB_TRAIN_F32, LMB_TRAIN_BF16 }; /* lmb_train_config.precision */
 /* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this processor,
  * build or backend has none in that precision. */
 LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err);
+
+/* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
+LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err);
+
+/* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
+bool lmb_train_on_gpu(const lmb_train_config *c);
 
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);
@@ -94,6 +100,15 @@ void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
+/* Compile the usual plan, with kernels that measuring chose, before the first step. Rank 0's choice is that of all ranks, and kept
+ * in the state, so that a training goes on with the kernels that it began with; on one cache the choice does not depend on the
+ * number of ranks and threads.
+ *   folder   of the cache; NULL: the fixed choice, by backends' order
+ *   resumed  the state is a checkpoint's: its choice is taken, whatever the folder says
+ *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the cache */
+LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err);
+/* Plans that run side by side while kernels are measured: as many as there are processors, whatever a training uses. */
+int lmb_train_measuring_threads(void);
 /* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
 void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace);
 /* Run to the end of the last epoch, from wherever the state stands. E_STOPPED when the watcher stopped it. */
@@ -111,6 +126,7 @@ typedef struct lmb_trainer_state {
     double best_accuracy;        /* < 0: none yet                                    */
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
+    char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* The weights to use: EMA if kept, best if validated, else the last. */

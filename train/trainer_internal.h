@@ -1,8 +1,10 @@
 /* train/trainer_internal.h - the inside of a trainer, shared by its files:
  *
  *   trainer_setup.c  its options, making and ending one
+ *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
  *   trainer.c        epochs, validation, stopping
+ *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
  */
 #ifndef LMB_TRAIN_TRAINER_INTERNAL_H
 #define LMB_TRAIN_TRAINER_INTERNAL_H
@@ -22,6 +24,7 @@ struct lmb_trainer {
     const lmb_dataset *train, *valid;
     lmb_comm *comm, *own_comm;
     const lmb_backend *backends[LMB_CPU_BACKENDS];
+    struct lmb_gpu *gpu;   /* train.backend is cuda, else NULL */
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
     void *optimizer_config, *schedule_config;
@@ -35,7 +38,9 @@ struct lmb_trainer {
     int64_t slots_all;     /* of all ranks                                                   */
     float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
+    lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
     lmb_trainer_state s;
+    lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;
     lmb_trace *trace;
     lmb_gradient_terms terms;
@@ -46,6 +51,9 @@ struct lmb_trainer {
 
 /* Positions of shard k (of all ranks' slots) in a batch of n samples. */
 void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, int64_t *hi);
+/* Open this rank's GPU and take its kernels; end with both, after the programs. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err);
+void lmbi_trainer_gpu_end(lmb_trainer *t);
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);

@@ -5,6 +5,8 @@
 #include "core/base/config.h"
 #include "train/trainer_internal.h"
 
+enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs more than moving what it is a product of saves */
+
 static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
@@ -30,7 +32,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
-    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference"), LMB_FIELD_END
+    LMB_TEXT(lmb_train_config, memory, "fast", "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
+    LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, rank r of a node on number r"), LMB_FIELD_END
 };
 
 static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
@@ -62,7 +65,30 @@ lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **lis
     return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err) : lmb_cpu_backends(c->backend, list, err);
 }
 
-static int threads_of(const lmb_train_config *c, int ranks) { return c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
+lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err)
+{
+    static const char units[] = "KMG";
+    char *end = NULL;
+    double n = strtod(c->memory, &end);
+
+    *bytes = SIZE_MAX;
+    if (strcmp(c->memory, "fast") == 0)
+        return LMB_OK;
+    *bytes = 0;
+    if (strcmp(c->memory, "small") == 0)
+        return LMB_OK;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (long i = unit ? unit - units : -1; i >= 0; i--)
+        n *= 1000;
+    if (end == c->memory || (unit ? end[1] : *end) || !(n >= 1000 && n < 1e15))
+        return LMB_FAIL(err, LMB_E_ARG, "train.memory is '%s'; it must be fast, small, or bytes from 1000 on, as 500M or 2G", c->memory);
+    *bytes = (size_t)(n / threads);
+    return LMB_OK;
+}
+
+bool lmb_train_on_gpu(const lmb_train_config *c) { return strcmp(c->backend, "cuda") == 0; }
+
+static int threads_of(const lmb_train_config *c, int ranks) { return lmb_train_on_gpu(c) ? 1 : c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks; }
 
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
 {
@@ -109,6 +135,23 @@ static float *vector(size_t n)
     return v;
 }
 
+/* Several shards of few samples leave what large gradients are products of. A matter of the batch alone, not of who works on it. */
+static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
+{
+    int64_t rows = t->c.mode == LMBI_FAST ? (t->c.batch + t->slots_all - 1) / t->slots_all : t->c.shard;
+
+    if (t->slots_all == 1 || rows > MOST_FACTOR_ROWS || !t->backends[0] || lmb_train_on_gpu(&t->c))
+        return LMB_OK;
+    t->factors = calloc((size_t)t->slots, sizeof *t->factors);
+    for (int i = 0; t->factors && i < t->slots; i++)
+        t->factors[i] = calloc((size_t)t->layout->n + 1, sizeof **t->factors);
+    for (int i = 0; i < t->slots; i++)
+        if (!t->factors || !t->factors[i])
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
+    lmbi_reducer_factors(t->reducer, t->factors);
+    return LMB_OK;
+}
+
 static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 {
     bool ok = true;
@@ -128,7 +171,8 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    return lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err);
+    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err));
+    return make_factors(t, err);
 }
 
 /* What this rank needs of a batch: its consecutive shards. */
@@ -152,8 +196,12 @@ static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *
     t->worker = calloc((size_t)t->threads, sizeof *t->worker);
     if (!t->worker)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d threads", t->threads);
-    for (int w = 0; w < t->threads; w++)
+    size_t memory;
+    LMB_TRY(lmb_train_memory(&t->c, t->threads, &memory, err));
+    for (int w = 0; w < t->threads; w++) {
         LMB_TRY(lmb_program_create(t->model, loss, t->backends, &t->worker[w].program, err));
+        lmb_program_memory(t->worker[w].program, memory);
+    }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
     return make_loader(t, err);
 }
@@ -171,12 +219,15 @@ static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
 static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
 {
     LMB_TRY(check_precision(t, err));
-    LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {
         LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
         t->comm = t->own_comm;
     }
+    if (lmb_train_on_gpu(&t->c))
+        LMB_TRY(lmbi_trainer_gpu(t, err));
+    else
+        LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
     const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
@@ -217,8 +268,12 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
 
     t->train = train;
     LMB_TRY(plan_shards(t, err));
-    if (t->slots != slots || t->threads != threads)
-        return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, t->slots);
+    if (t->slots != slots || t->threads != threads) {
+        int asked = t->slots;
+        t->slots = slots; /* what memory there is */
+        t->threads = threads;
+        return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, asked);
+    }
     t->c.seed = seed;
     t->c.lr = lr;
     lmb_state_from_graph(t->layout, t->model, t->s.state);
@@ -242,11 +297,17 @@ void lmb_trainer_destroy(lmb_trainer *t)
         return;
     lmb_loader_destroy(t->loader);
     lmbi_reducer_destroy(t->reducer);
+    for (int i = 0; t->factors && i < t->slots; i++)
+        lmb_program_free_factors(t->factors[i], t->layout->n);
+    free(t->factors);
     lmb_pool_destroy(t->pool);
     for (int w = 0; t->worker && w < t->threads; w++)
         lmb_program_destroy(t->worker[w].program);
+    lmbi_trainer_gpu_end(t);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
         free(t->s.slot[i]);
+    lmb_choices_destroy(t->choices);
+    free(t->s.kernels);
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);

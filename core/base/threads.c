@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 struct lmb_pool {
     int size;
@@ -171,6 +172,12 @@ int lmb_cpu_count(void)
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         n = CPU_COUNT(&set);
     return n > 0 ? n : 1;
+}
+
+double lmb_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (double)pages * (double)size : 1e18; /* unknown: no limit */
 }
 
 double lmb_seconds(void)

@@ -32,6 +32,9 @@ bool lmb_wait_briefly(bool (*over)(void *ctx), void *ctx);
 
 /* Processors this process may use (affinity mask), at least 1. */
 int lmb_cpu_count(void);
+/* Bytes of memory of this machine: what can not fit is refused before it is asked for, because the system would grant it and end the
+ * process later. */
+double lmb_memory_bytes(void);
 /* Monotonic seconds. */
 double lmb_seconds(void);
 

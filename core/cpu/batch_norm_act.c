@@ -82,6 +82,26 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
+/* As `run` with the statistics that it has left: the same operations, so the same bits. */
+static lmb_status again_run(void *state, const lmb_run *r, lmb_error *err)
+{
+    const lmb_batch_norm_act_attr *a = r->attr;
+    const lmb_shape *s = &r->in[0].shape;
+    int64_t C = s->d[1];
+    const float *scale = r->in[1].data, *bias = r->in[2].data, *mean = r->in[3].data, *inverse = r->in[4].data;
+    float *f = r->scratch, *b = f + C;
+    bool none = !*a->function, relu = *a->function == 'R';
+
+    (void)state, (void)err;
+    for (int64_t c = 0; c < C; c++) {
+        f[c] = scale[c] * inverse[c];
+        b[c] = bias[c] - mean[c] * f[c];
+    }
+    loops(r->in[0].dtype)->apply(r->in[0].data, NULL, r->out[0].data, s->d[0] * s->d[2] * s->d[3], C, f, b, relu ? 0 : none ? -INFINITY : a->lo,
+                                 relu || none ? INFINITY : a->hi);
+    return LMB_OK;
+}
+
 static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
@@ -128,6 +148,10 @@ const lmb_kernel lmbi_cpu_batch_norm_act_grad = {
     .name = "nhwc:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .create = create, .run = grad_run, .inplace = true,
 };
+const lmb_kernel lmbi_cpu_batch_norm_apply = {
+    .name = "nhwc:batch_norm_apply", .op = "BatchNormApply", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
+    .create = create, .run = again_run,
+};
 
 #if defined(LMB_CPU_BF16)
 /* The same with activations kept in bf16. */
@@ -138,5 +162,9 @@ const lmb_kernel lmbi_bf16_batch_norm_act = {
 const lmb_kernel lmbi_bf16_batch_norm_act_grad = {
     .name = "bf16:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .storage = lmbi_bf16_activations, .create = create, .run = grad_run, .inplace = true,
+};
+const lmb_kernel lmbi_bf16_batch_norm_apply = {
+    .name = "bf16:batch_norm_apply", .op = "BatchNormApply", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
+    .storage = lmbi_bf16_activations, .create = create, .run = again_run,
 };
 #endif

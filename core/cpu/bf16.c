@@ -23,7 +23,7 @@ lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand)
 static const lmb_kernel *const fast[] = { &lmbi_bf16_winograd_conv, &lmbi_bf16_winograd_conv_act, &lmbi_bf16_winograd_conv_data,
                                           &lmbi_bf16_winograd_conv_weights, NULL };
 static const lmb_kernel *const own[] = {
-    &lmbi_bf16_batch_norm_act, &lmbi_bf16_batch_norm_act_grad, &lmbi_bf16_max_pool, &lmbi_bf16_max_pool_grad,
+    &lmbi_bf16_batch_norm_act, &lmbi_bf16_batch_norm_act_grad, &lmbi_bf16_batch_norm_apply, &lmbi_bf16_max_pool, &lmbi_bf16_max_pool_grad,
     &lmbi_bf16_global_average_pool, &lmbi_bf16_broadcast_area, &lmbi_bf16_bias_grad, &lmbi_bf16_relu, &lmbi_bf16_relu_grad,
     &lmbi_bf16_clip, &lmbi_bf16_clip_grad, &lmbi_bf16_add, &lmbi_bf16_conv, &lmbi_bf16_conv_weights,
     NULL,

@@ -9,6 +9,7 @@
  *   source   oneDNN 2.6 C API reference
  */
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -468,6 +469,12 @@ static const lmb_kernel *const kernels_bf16[] = { &conv_bf16, &conv_act_bf16, &c
 static const lmb_backend backend = { .name = "onednn", .summary = "convolutions and matrix products by oneDNN", .kernels = kernels };
 static const lmb_backend backend_bf16 = { .name = "onednn-bf16", .summary = "convolutions of feature maps in bf16 by oneDNN",
                                           .kernels = kernels_bf16, .rounding = LMB_BF16_ERROR };
+
+void lmbi_onednn_version(char *text, size_t cap)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, cap, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+}
 
 const lmb_backend *lmb_backend_onednn(void) { return &backend; }
 const lmb_backend *lmbi_backend_onednn_bf16(void) { return &backend_bf16; }

@@ -1,7 +1,10 @@
-/* core/cpu/peak.c - how fast one thread can multiply and add: the ceiling that measurements are set against.
+/* core/cpu/peak.c - how fast one thread can multiply and add, and move bytes: the roof that measurements are set against.
  *
  * Twelve independent accumulators of one vector hide the latency of a multiply-add on every x86 core of today.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
 
@@ -85,5 +88,31 @@ double lmb_cpu_peak(lmb_dtype products)
     } while (lmb_seconds() < end);
     keep = sink;
     (void)keep;
+    return best;
+}
+
+double lmb_cpu_bandwidth(size_t bytes)
+{
+    size_t half = (bytes < 4096 ? 4096 : bytes) / 2;
+    char *m = malloc(2 * half);
+    double best = 0, start, end;
+
+    if (!m)
+        return 0;
+    memset(m, 1, 2 * half);
+    start = lmb_seconds(), end = start + 0.03;
+    do {
+        double t = lmb_seconds();
+        int copies = 0;
+        do { /* long enough for the clock */
+            memcpy(m + (copies % 2 ? half : 0), m + (copies % 2 ? 0 : half), half);
+            copies++;
+        } while (lmb_seconds() - t < 0.001);
+        double rate = 2.0 * (double)half * copies / (lmb_seconds() - t);
+        best = rate > best ? rate : best;
+    } while (lmb_seconds() < end);
+    volatile char keep = m[half]; /* or the copies would be taken away */
+    (void)keep;
+    free(m);
     return best;
 }

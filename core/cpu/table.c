@@ -5,6 +5,7 @@
 
 static const lmb_kernel *const portable[] = {
     &lmbi_cpu_batch_norm, &lmbi_cpu_batch_norm_grad, &lmbi_cpu_batch_norm_act, &lmbi_cpu_batch_norm_act_grad,
+    &lmbi_cpu_batch_norm_apply,
     &lmbi_cpu_max_pool, &lmbi_cpu_max_pool_grad,
     &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
     &lmbi_cpu_bias_grad, &lmbi_cpu_relu, &lmbi_cpu_relu_grad, &lmbi_cpu_clip, &lmbi_cpu_clip_grad, &lmbi_cpu_add,
@@ -30,7 +31,7 @@ lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_er
 {
     int n = 0;
 
-    if (strcmp(name, "cpu") == 0) {
+    if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0) {
         list[n++] = &best;
         list[n++] = &lmb_backend_portable;
     } else if (strcmp(name, "onednn") == 0) {

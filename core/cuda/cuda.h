@@ -23,20 +23,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/base/error.h"
+#include "core/plan/backend.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 1 };
+enum { LMB_CUDA_API = 2 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
 
 typedef struct lmb_cuda_stream lmb_cuda_stream;
 typedef struct lmb_cuda_event lmb_cuda_event;
+typedef struct lmb_cuda_queue lmb_cuda_queue; /* a stream with the handles of cuDNN and cuBLASLt that work on it */
 
 typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
     int driver;                    /* cuDNN 10000 and 100, NCCL 10000 and 100. driver: 0 without a driver */
@@ -83,6 +84,16 @@ typedef struct lmb_cuda_api {
     lmb_status (*upload)(void *device, const void *host, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*download)(void *host, const void *device, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*copy)(void *to, const void *from, size_t bytes, lmb_cuda_stream *s, lmb_error *err);
+
+    lmb_status (*queue_create)(lmb_cuda_stream *s, lmb_cuda_queue **q, lmb_error *err); /* s must outlive it */
+    void (*queue_destroy)(lmb_cuda_queue *q);                                           /* NULL is fine */
+
+    /* Describe a convolution, or a gradient of one, to cuDNN; needs no device. E_UNSUPPORTED: our own kernel takes it. */
+    lmb_status (*describe_conv)(const lmb_call *c, lmb_error *err);
+
+    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on operands
+     * in device memory; without, on the host, for checks: our own by the same sources, slowly. */
+    const lmb_kernel *const *kernels;
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
     lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */

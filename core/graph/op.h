@@ -70,6 +70,7 @@ typedef struct lmb_run {
     const lmb_tensor *out;
     void *scratch; /* as many bytes as asked for; contents undefined on entry; 64-byte aligned */
     const lmb_step_info *step; /* never NULL */
+    void *queue; /* of a device: kernels put their work there, and operands lie in its memory; NULL: the host */
 } lmb_run;
 
 typedef struct lmb_cost {

@@ -4,11 +4,17 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct lmb_batch_norm_attr { float epsilon, momentum; int64_t training_mode; } lmb_batch_norm_attr;
 extern const lmb_attr_row lmb_batch_norm_rows[];
 
 /* BatchNormAct and its gradient: function is "", "Relu" or "Clip". */
 typedef struct lmb_batch_norm_act_attr { float epsilon, momentum, lo, hi; const char *function; } lmb_batch_norm_act_attr;
 extern const lmb_attr_row lmb_batch_norm_act_rows[];
-
+#ifdef __cplusplus
+}
+#endif
 #endif

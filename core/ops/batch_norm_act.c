@@ -132,6 +132,22 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
+static lmb_status apply_run(const lmb_run *r, lmb_error *err)
+{
+    const lmb_batch_norm_act_attr *a = r->attr;
+    const lmb_shape *s = &r->in[0].shape;
+    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data, *mean = r->in[3].data, *inverse = r->in[4].data;
+    int64_t area = area_of(s), count = s->d[0] * area;
+
+    (void)err;
+    for (int64_t c = 0; c < s->d[1]; c++) {
+        float f = scale[c] * inverse[c], shift = bias[c] - mean[c] * f;
+        for (int64_t i = 0; i < count; i++)
+            ((float *)r->out[0].data)[AT(i)] = act(a, f * x[AT(i)] + shift);
+    }
+    return LMB_OK;
+}
+
 static void cost(const lmb_call *c, lmb_cost *out) { out->flops = 8.0 * (double)lmb_shape_count(&c->in[0].shape); }
 
 const lmb_op lmb_op_batch_norm_act = {
@@ -145,4 +161,12 @@ const lmb_op lmb_op_batch_norm_act_grad = {
     .source = "gradients of the same", .min_in = 6, .max_in = 6, .min_out = 3, .max_out = 3,
     .attr_size = sizeof(lmb_batch_norm_act_attr), .attrs = lmb_batch_norm_act_rows, .infer = grad_infer, .cost = cost,
     .run = grad_run,
+};
+
+static void apply_cost(const lmb_call *c, lmb_cost *out) { out->flops = 3.0 * (double)lmb_shape_count(&c->in[0].shape); }
+
+const lmb_op lmb_op_batch_norm_apply = {
+    .name = "BatchNormApply", .domain = "limbeck", .summary = "BatchNormAct again, from its statistics", .source = "BatchNormAct",
+    .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_batch_norm_act_attr),
+    .attrs = lmb_batch_norm_act_rows, .infer = infer, .cost = apply_cost, .run = apply_run,
 };

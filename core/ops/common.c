@@ -94,12 +94,3 @@ void lmbi_walk_next(lmbi_walk *w)
         w->at[i] = 0;
     }
 }
-
-lmb_status lmbi_axis(int64_t axis, int n, int *out, lmb_error *err)
-{
-    if (axis < -n || axis >= n)
-        return LMB_FAIL(err, LMB_E_ARG, "axis %lld of a tensor of %d dimensions; it must be in [%d, %d)",
-                        (long long)axis, n, -n, n);
-    *out = (int)(axis < 0 ? axis + n : axis);
-    return LMB_OK;
-}

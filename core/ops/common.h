@@ -4,6 +4,10 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* out[0] has the type of in[0]. */
 lmb_status lmbi_infer_same(const lmb_call *c, lmb_error *err);
 /* out[0] is the broadcast of in[0] and in[1], which must have one type. */
@@ -32,4 +36,18 @@ void lmbi_walk_next(lmbi_walk *w); /* to the next element of the result, row-maj
 /* Normalise an axis attribute in [-n, n); E_ARG otherwise. */
 lmb_status lmbi_axis(int64_t axis, int n, int *out, lmb_error *err);
 
+/* kept: x's shape with 1 in the reduced places; that is the result with keepdims. axes: a second operand, or NULL. */
+struct lmb_reduce_attr;
+lmb_status lmbi_kept_shape(const struct lmb_reduce_attr *a, const lmb_shape *x, const lmb_type *axes, lmb_shape *kept,
+                           lmb_error *err);
+
+/* Slice and its gradient are a walk: element at[] of the result comes from begin + at * step of x, dimension by dimension. */
+typedef struct lmbi_cut { int64_t begin[LMB_MAX_DIMS], step[LMB_MAX_DIMS]; lmb_shape out; } lmbi_cut;
+lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error *err);
+/* A constant list of s32 or s64, and one of its numbers. */
+lmb_status lmbi_index_list(const lmb_type *t, const char *what, lmb_error *err);
+int64_t lmbi_index_at(const lmb_type *t, int64_t i);
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -4,6 +4,10 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct lmb_conv_attr {
     const char *auto_pad;
     lmb_ints dilations, kernel_shape, pads, strides;
@@ -30,11 +34,15 @@ LMB_MUST_CHECK lmb_status lmb_conv_of(const lmb_conv_attr *a, const lmb_shape *x
                                       lmb_error *err);
 /* The geometry of a Conv, ConvGradData or ConvGradWeights call that has been inferred. */
 lmb_conv lmb_conv_of_call(const lmb_call *c);
+/* Shapes of x and w of the forward convolution, whichever of the three calls this is. */
+void lmbi_conv_forward_shapes(const lmb_call *c, lmb_shape *x, lmb_shape *w);
 /* MACs of the three convolution ops. */
 void lmbi_conv_cost(const lmb_call *c, lmb_cost *out);
 /* Output positions [*lo, *hi) along one dimension whose tap, at `shift` from the stride grid, lies inside
  * the input. */
 void lmbi_conv_inside(int64_t in, int64_t out, int64_t stride, int64_t shift, int64_t *lo, int64_t *hi);
 extern const lmb_attr_row lmb_conv_rows[], lmb_conv_grad_rows[], lmb_conv_act_rows[];
-
+#ifdef __cplusplus
+}
+#endif
 #endif

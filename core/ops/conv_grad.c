@@ -18,28 +18,6 @@ const lmb_attr_row lmb_conv_grad_rows[] = {
     LMB_A_INTS(lmb_conv_attr, strides), LMB_A_INTS(lmb_conv_attr, shape), LMB_A_END
 };
 
-/* Shapes of x and w of the forward convolution, whichever of the three calls this is. */
-static void forward_shapes(const lmb_call *c, lmb_shape *x, lmb_shape *w)
-{
-    const lmb_conv_attr *a = c->attr;
-    bool data = strcmp(c->op->name, "ConvGradData") == 0, weights = strcmp(c->op->name, "ConvGradWeights") == 0;
-    lmb_shape wanted = lmb_shape_of(a->shape.n < LMB_MAX_DIMS ? a->shape.n : LMB_MAX_DIMS, a->shape.v);
-
-    *x = data ? wanted : weights ? c->in[1].shape : c->in[0].shape;
-    *w = weights ? wanted : c->in[1].shape;
-}
-
-lmb_conv lmb_conv_of_call(const lmb_call *c)
-{
-    lmb_conv v = { 0 };
-    lmb_shape x, w;
-
-    forward_shapes(c, &x, &w);
-    if (lmb_conv_of(c->attr, &x, &w, &v, NULL) != LMB_OK)
-        memset(&v, 0, sizeof v); /* inference has refused such a call */
-    return v;
-}
-
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_conv_attr *a = c->attr;
@@ -48,7 +26,7 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
     LMB_TRY(lmbi_want(c, 1, LMB_F32, "x or w", err));
-    forward_shapes(c, &x, &w);
+    lmbi_conv_forward_shapes(c, &x, &w);
     LMB_TRY(lmb_conv_of(a, &x, &w, &v, err));
     lmb_shape want = x.n == 3 ? LMB_SHAPE(v.n, v.k, v.ow) : LMB_SHAPE(v.n, v.k, v.oh, v.ow);
     if (!lmb_shape_equal(&c->in[0].shape, &want))

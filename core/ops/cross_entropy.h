@@ -4,8 +4,14 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* reduction: "mean", "sum" or "none"; INT64_MIN stands for "no ignore_index". */
 typedef struct lmb_cross_entropy_attr { const char *reduction; int64_t ignore_index; } lmb_cross_entropy_attr;
 extern const lmb_op lmb_op_cross_entropy, lmb_op_cross_entropy_grad;
-
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -9,13 +9,13 @@
  * dropouts of one model; builders number them.
  *   source   ONNX Dropout-13; Srivastava et al. 2014
  */
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
 #include <string.h>
 
-typedef struct dropout_attr { int64_t seed; float ratio; } dropout_attr;
-static const lmb_attr_row rows[] = { LMB_A_INT(dropout_attr, seed, 0), LMB_A_END };
-static const lmb_attr_row grad_rows[] = { LMB_A_INT(dropout_attr, seed, 0), LMB_A_REAL(dropout_attr, ratio, 0.5f),
+static const lmb_attr_row rows[] = { LMB_A_INT(lmb_dropout_attr, seed, 0), LMB_A_END };
+static const lmb_attr_row grad_rows[] = { LMB_A_INT(lmb_dropout_attr, seed, 0), LMB_A_REAL(lmb_dropout_attr, ratio, 0.5f),
                                           LMB_A_END };
 
 static lmb_status dropout_infer(const lmb_call *c, lmb_error *err)
@@ -77,7 +77,7 @@ static void drop(const lmb_run *r, const float *x, float *y, uint8_t *mask, floa
 
 static lmb_status dropout_run(const lmb_run *r, lmb_error *err)
 {
-    const dropout_attr *a = r->attr;
+    const lmb_dropout_attr *a = r->attr;
     float ratio = r->n_in > 1 && r->in[1].data ? ratio_of(&r->in[1]) : 0.5f;
     bool training = r->n_in > 2 && r->in[2].data && *(const uint8_t *)r->in[2].data;
     uint8_t *mask = r->n_out > 1 ? r->out[1].data : NULL;
@@ -109,14 +109,14 @@ static lmb_status dropout_grad(lmb_grad *g, lmb_error *err)
         return LMB_OK;
     }
     g->din[0] = lmb_emit(g->b, "DropoutGrad", NULL, LMB_IN(g->dout[0]),
-                         LMB_ATTRS(LMB_AINT("seed", ((const dropout_attr *)n->attr)->seed), LMB_AREAL("ratio", f)));
+                         LMB_ATTRS(LMB_AINT("seed", ((const lmb_dropout_attr *)n->attr)->seed), LMB_AREAL("ratio", f)));
     return LMB_OK;
 }
 
 const lmb_op lmb_op_dropout = {
     .name = "Dropout", .domain = "", .summary = "zero a random share while training", .source = "ONNX Dropout-13",
     .since = 13, .min_in = 1, .max_in = 3, .min_out = 1, .max_out = 2, .flags = LMB_OP_RANDOM,
-    .attr_size = sizeof(dropout_attr), .attrs = rows, .infer = dropout_infer, .grad = dropout_grad,
+    .attr_size = sizeof(lmb_dropout_attr), .attrs = rows, .infer = dropout_infer, .grad = dropout_grad,
     .cost = lmbi_cost_elementwise, .axes = lmbi_axes_same, .run = dropout_run,
 };
 
@@ -128,7 +128,7 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
-    const dropout_attr *a = r->attr;
+    const lmb_dropout_attr *a = r->attr;
     (void)err;
     drop(r, r->in[0].data, r->out[0].data, NULL, a->ratio, a->seed);
     return LMB_OK;
@@ -137,6 +137,6 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_dropout_grad = {
     .name = "DropoutGrad", .domain = "limbeck", .summary = "dy through the mask of the forward pass",
     .source = "gradient of Dropout", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .flags = LMB_OP_RANDOM,
-    .attr_size = sizeof(dropout_attr), .attrs = grad_rows, .infer = grad_infer, .cost = lmbi_cost_elementwise,
+    .attr_size = sizeof(lmb_dropout_attr), .attrs = grad_rows, .infer = grad_infer, .cost = lmbi_cost_elementwise,
     .run = grad_run,
 };

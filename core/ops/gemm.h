@@ -4,6 +4,12 @@
 
 #include "core/graph/op.h"
 
-typedef struct lmb_gemm_attr { float alpha, beta; int64_t transA, transB; } lmb_gemm_attr;
+#ifdef __cplusplus
+extern "C" {
+#endif
 
+typedef struct lmb_gemm_attr { float alpha, beta; int64_t transA, transB; } lmb_gemm_attr;
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -9,14 +9,14 @@
  */
 #include <math.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct kl_attr { float temperature; } kl_attr;
-static const lmb_attr_row rows[] = { LMB_A_REAL(kl_attr, temperature, 1.0f), LMB_A_END };
+static const lmb_attr_row rows[] = { LMB_A_REAL(lmb_kl_attr, temperature, 1.0f), LMB_A_END };
 
 static lmb_status check(const lmb_call *c, int student, lmb_error *err)
 {
-    float t = ((const kl_attr *)c->attr)->temperature;
+    float t = ((const lmb_kl_attr *)c->attr)->temperature;
 
     for (int i = 0; i < c->n_in; i++)
         LMB_TRY(lmbi_want(c, i, LMB_F32, "operand", err));
@@ -52,7 +52,7 @@ static double log_sum_exp(const float *x, int64_t n, double t)
 static lmb_status kl_run(const lmb_run *r, lmb_error *err)
 {
     int64_t rows_n = r->in[0].shape.d[0], k = r->in[0].shape.d[1];
-    double t = ((const kl_attr *)r->attr)->temperature, total = 0;
+    double t = ((const lmb_kl_attr *)r->attr)->temperature, total = 0;
 
     (void)err;
     for (int64_t n = 0; n < rows_n; n++) {
@@ -72,7 +72,7 @@ static lmb_status kl_grad(lmb_grad *g, lmb_error *err)
     if (g->wanted[1])
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a gradient for the teacher's logits of %s", g->node->name);
     g->din[0] = lmb_emit(g->b, "KLDivergenceGrad", NULL, LMB_IN(g->dout[0], g->node->in[0], g->node->in[1]),
-                         LMB_ATTRS(LMB_AREAL("temperature", ((const kl_attr *)g->node->attr)->temperature)));
+                         LMB_ATTRS(LMB_AREAL("temperature", ((const lmb_kl_attr *)g->node->attr)->temperature)));
     return LMB_OK;
 }
 
@@ -81,7 +81,7 @@ static void cost(const lmb_call *c, lmb_cost *out) { out->flops = 8.0 * (double)
 const lmb_op lmb_op_kl_divergence = {
     .name = "KLDivergence", .domain = "limbeck", .summary = "mean KL(softmax(teacher/T) || softmax(student/T))",
     .source = "arXiv:1503.02531, section 2", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(kl_attr), .attrs = rows, .infer = kl_infer, .grad = kl_grad, .cost = cost, .run = kl_run,
+    .attr_size = sizeof(lmb_kl_attr), .attrs = rows, .infer = kl_infer, .grad = kl_grad, .cost = cost, .run = kl_run,
 };
 
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
@@ -95,7 +95,7 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
     int64_t rows_n = r->in[1].shape.d[0], k = r->in[1].shape.d[1];
-    double t = ((const kl_attr *)r->attr)->temperature, f = *(const float *)r->in[0].data / (t * (double)rows_n);
+    double t = ((const lmb_kl_attr *)r->attr)->temperature, f = *(const float *)r->in[0].data / (t * (double)rows_n);
 
     (void)err;
     for (int64_t n = 0; n < rows_n; n++) {
@@ -111,5 +111,5 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_kl_divergence_grad = {
     .name = "KLDivergenceGrad", .domain = "limbeck", .summary = "gradient of KLDivergence for the student",
     .source = "arXiv:1503.02531, section 2.1", .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(kl_attr), .attrs = rows, .infer = grad_infer, .cost = cost, .run = grad_run,
+    .attr_size = sizeof(lmb_kl_attr), .attrs = rows, .infer = grad_infer, .cost = cost, .run = grad_run,
 };

@@ -13,13 +13,12 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct observe_attr { const char *mode; float momentum; } observe_attr;
-static const lmb_attr_row observe_rows[] = { LMB_A_TEXT(observe_attr, mode, "moving_average"),
-                                             LMB_A_REAL(observe_attr, momentum, 0.99f), LMB_A_END };
-typedef struct weight_attr { int64_t axis; } weight_attr;
-static const lmb_attr_row weight_rows[] = { LMB_A_INT(weight_attr, axis, 0), LMB_A_END };
+static const lmb_attr_row observe_rows[] = { LMB_A_TEXT(lmb_observe_attr, mode, "moving_average"),
+                                             LMB_A_REAL(lmb_observe_attr, momentum, 0.99f), LMB_A_END };
+static const lmb_attr_row weight_rows[] = { LMB_A_INT(lmb_axis_attr, axis, 0), LMB_A_END };
 
 static lmb_status no_grad(lmb_grad *g, lmb_error *err)
 {
@@ -29,7 +28,7 @@ static lmb_status no_grad(lmb_grad *g, lmb_error *err)
 
 static lmb_status observe_infer(const lmb_call *c, lmb_error *err)
 {
-    const observe_attr *a = c->attr;
+    const lmb_observe_attr *a = c->attr;
 
     for (int i = 0; i < 3; i++) {
         LMB_TRY(lmbi_want(c, i, LMB_F32, "operand", err));
@@ -57,7 +56,7 @@ LMB_HOT static void range_of(const float *x, int64_t n, float *lo, float *hi)
 
 static lmb_status observe_run(const lmb_run *r, lmb_error *err)
 {
-    const observe_attr *a = r->attr;
+    const lmb_observe_attr *a = r->attr;
     float old_lo = *(const float *)r->in[1].data, old_hi = *(const float *)r->in[2].data, lo = 0, hi = 0;
     int64_t n = lmb_shape_count(&r->in[0].shape);
 
@@ -79,7 +78,7 @@ static lmb_status observe_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_observe_range = {
     .name = "ObserveRange", .domain = "limbeck", .summary = "running minimum and maximum of an activation",
     .source = "arXiv:1712.05877, section 3.1", .min_in = 3, .max_in = 3, .min_out = 2, .max_out = 2,
-    .flags = LMB_OP_ORDER_FREE, .attr_size = sizeof(observe_attr), .attrs = observe_rows, .infer = observe_infer, .grad = no_grad,
+    .flags = LMB_OP_ORDER_FREE, .attr_size = sizeof(lmb_observe_attr), .attrs = observe_rows, .infer = observe_infer, .grad = no_grad,
     .run = observe_run,
 };
 
@@ -120,7 +119,7 @@ static lmb_status weight_infer(const lmb_call *c, lmb_error *err)
 {
     int k;
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "w", err));
-    LMB_TRY(lmbi_axis(((const weight_attr *)c->attr)->axis, c->in[0].shape.n, &k, err));
+    LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, c->in[0].shape.n, &k, err));
     c->out[0].dtype = LMB_F32;
     c->out[0].shape = LMB_SHAPE(c->in[0].shape.d[k]);
     return LMB_OK;
@@ -134,7 +133,7 @@ static lmb_status weight_run(const lmb_run *r, lmb_error *err)
     int64_t inner = 1, n = r->out[0].shape.d[0];
     int k;
 
-    LMB_TRY(lmbi_axis(((const weight_attr *)r->attr)->axis, s->n, &k, err));
+    LMB_TRY(lmbi_axis(((const lmb_axis_attr *)r->attr)->axis, s->n, &k, err));
     for (int i = k + 1; i < s->n; i++)
         inner *= s->d[i];
     memset(scale, 0, (size_t)n * sizeof *scale);
@@ -149,13 +148,13 @@ static lmb_status weight_run(const lmb_run *r, lmb_error *err)
 
 static void weight_axes(const lmb_call *c, const lmb_axes *a)
 {
-    int k = (int)((const weight_attr *)c->attr)->axis;
+    int k = (int)((const lmb_axis_attr *)c->attr)->axis;
     a->tie(a->ctx, 0, k < 0 ? k + c->in[0].shape.n : k, LMB_OUT(c, 0), 0, 0, 1);
 }
 
 const lmb_op lmb_op_weight_scale = {
     .name = "WeightScale", .domain = "limbeck", .summary = "max|w| / 127 of each slice along an axis",
     .source = "arXiv:1712.05877, section 3.1", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(weight_attr), .attrs = weight_rows, .infer = weight_infer, .grad = no_grad,
+    .attr_size = sizeof(lmb_axis_attr), .attrs = weight_rows, .infer = weight_infer, .grad = no_grad,
     .axes = weight_axes, .run = weight_run,
 };

@@ -24,62 +24,6 @@ static const lmb_attr_row grad_rows[] = { COMMON_ROWS, LMB_A_INTS(lmb_pool_attr,
                                           LMB_A_INT(lmb_pool_attr, count_include_pad, 0),
                                           LMB_A_INTS(lmb_pool_attr, shape), LMB_A_END };
 
-static lmb_status one_dimension(const lmb_pool_attr *a, int s, int i, int at, lmb_pooling *p, lmb_error *err)
-{
-    int64_t k = a->kernel_shape.v[i], stride = a->strides.n ? a->strides.v[i] : 1;
-    int64_t dilation = a->dilations.n ? a->dilations.v[i] : 1, in = p->in[at];
-    int64_t before = a->pads.n ? a->pads.v[i] : 0, after = a->pads.n ? a->pads.v[s + i] : 0;
-    const int64_t big = 1 << 20;
-
-    if (k < 1 || k > big || stride < 1 || stride > big || dilation < 1 || dilation > big || before < 0 ||
-        before > big || after < 0 || after > big)
-        return LMB_FAIL(err, LMB_E_ARG, "kernel %lld, stride %lld, dilation %lld, pads %lld and %lld: out of range",
-                        (long long)k, (long long)stride, (long long)dilation, (long long)before, (long long)after);
-    int64_t span = (k - 1) * dilation + 1, out;
-    if (strncmp(a->auto_pad, "SAME_", 5) == 0) {
-        out = (in + stride - 1) / stride;
-        int64_t pad = (out - 1) * stride + span - in;
-        pad = pad < 0 ? 0 : pad;
-        before = a->auto_pad[5] == 'U' ? pad / 2 : pad - pad / 2;
-        after = pad - before;
-    } else {
-        if (strcmp(a->auto_pad, "VALID") == 0)
-            before = after = 0;
-        else if (strcmp(a->auto_pad, "NOTSET") != 0)
-            return LMB_FAIL(err, LMB_E_ARG, "auto_pad '%s' is unknown", a->auto_pad);
-        int64_t room = in + before + after - span;
-        if (room < 0)
-            return LMB_FAIL(err, LMB_E_SHAPE, "a window of %lld does not fit an input of %lld with padding %lld",
-                            (long long)span, (long long)in, (long long)(before + after));
-        out = (a->ceil_mode ? room + stride - 1 : room) / stride + 1;
-        if (a->ceil_mode && (out - 1) * stride >= in + before)
-            out--;
-    }
-    p->out[at] = out, p->kernel[at] = k, p->stride[at] = stride, p->dilation[at] = dilation;
-    p->before[at] = before, p->after[at] = after;
-    return LMB_OK;
-}
-
-lmb_status lmb_pooling_of(const lmb_pool_attr *a, const lmb_shape *x, lmb_pooling *out, lmb_error *err)
-{
-    int s = x->n - 2;
-    lmb_pooling p = { .in = { 1, 1, 1 }, .out = { 1, 1, 1 }, .kernel = { 1, 1, 1 }, .stride = { 1, 1, 1 },
-                      .dilation = { 1, 1, 1 } };
-
-    if (s < 1 || s > 3)
-        return LMB_FAIL(err, LMB_E_SHAPE, "x has %d dimensions; 3, 4 or 5 are needed", x->n);
-    if (a->kernel_shape.n != s || (a->strides.n && a->strides.n != s) || (a->dilations.n && a->dilations.n != s) ||
-        (a->pads.n && a->pads.n != 2 * s))
-        return LMB_FAIL(err, LMB_E_ARG, "kernel_shape, strides, dilations need %d numbers and pads %d", s, 2 * s);
-    p.n = x->d[0], p.c = x->d[1];
-    for (int i = 0; i < s; i++) {
-        p.in[3 - s + i] = x->d[2 + i];
-        LMB_TRY(one_dimension(a, s, i, 3 - s + i, &p, err));
-    }
-    *out = p;
-    return LMB_OK;
-}
-
 static lmb_status pool_infer(const lmb_call *c, lmb_error *err)
 {
     lmb_dtype t = c->in[0].dtype;

@@ -4,6 +4,10 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct lmb_pool_attr {
     const char *auto_pad;
     lmb_ints kernel_shape, strides, pads, dilations;
@@ -18,5 +22,7 @@ typedef struct lmb_pooling {
 } lmb_pooling;
 
 LMB_MUST_CHECK lmb_status lmb_pooling_of(const lmb_pool_attr *a, const lmb_shape *x, lmb_pooling *out, lmb_error *err);
-
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -16,10 +16,10 @@
 #include <math.h>
 
 #include "core/base/compiler.h"
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct axis_attr { int64_t axis; } axis_attr;
-static const lmb_attr_row axis_rows[] = { LMB_A_INT(axis_attr, axis, 1), LMB_A_END };
+static const lmb_attr_row axis_rows[] = { LMB_A_INT(lmb_axis_attr, axis, 1), LMB_A_END };
 const lmb_attr_row lmb_fake_quant_rows[] = {
     LMB_A_INT(lmb_fake_quant_attr, axis, 0), LMB_A_INT(lmb_fake_quant_attr, lo, 0),
     LMB_A_INT(lmb_fake_quant_attr, hi, 255), LMB_A_END
@@ -69,7 +69,7 @@ static lmb_status quantize_infer(const lmb_call *c, lmb_error *err)
     lmb_dtype q = c->n_in > 2 && c->in[2].present ? c->in[2].dtype : LMB_U8;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
-    LMB_TRY(check_scale(c, 0, 1, ((const axis_attr *)c->attr)->axis, err));
+    LMB_TRY(check_scale(c, 0, 1, ((const lmb_axis_attr *)c->attr)->axis, err));
     if (q != LMB_U8 && q != LMB_S8)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "quantisation to %s; u8 and s8 are supported", lmb_dtype_name(q));
     LMB_TRY(check_zero(c, 1, q, err));
@@ -100,7 +100,7 @@ static inline float quantised(float x, float scale, float zero, float lo, float 
 static lmb_status quantize_run(const lmb_run *r, lmb_error *err)
 {
     const float *x = r->in[0].data, *s = r->in[1].data;
-    around a = split(&r->in[0].shape, &r->in[1].shape, ((const axis_attr *)r->attr)->axis);
+    around a = split(&r->in[0].shape, &r->in[1].shape, ((const lmb_axis_attr *)r->attr)->axis);
     int64_t n = lmb_shape_count(&r->in[0].shape);
     bool u8 = r->out[0].dtype == LMB_U8;
 
@@ -122,7 +122,7 @@ static lmb_status dequantize_infer(const lmb_call *c, lmb_error *err)
 
     if (q != LMB_U8 && q != LMB_S8 && q != LMB_S32)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "dequantisation of %s; u8, s8 and s32 are supported", lmb_dtype_name(q));
-    LMB_TRY(check_scale(c, 0, 1, ((const axis_attr *)c->attr)->axis, err));
+    LMB_TRY(check_scale(c, 0, 1, ((const lmb_axis_attr *)c->attr)->axis, err));
     LMB_TRY(check_zero(c, 1, q, err));
     c->out[0].dtype = LMB_F32;
     c->out[0].shape = c->in[0].shape;
@@ -133,7 +133,7 @@ static lmb_status dequantize_run(const lmb_run *r, lmb_error *err)
 {
     const float *s = r->in[1].data;
     float *y = r->out[0].data;
-    around a = split(&r->in[0].shape, &r->in[1].shape, ((const axis_attr *)r->attr)->axis);
+    around a = split(&r->in[0].shape, &r->in[1].shape, ((const lmb_axis_attr *)r->attr)->axis);
     int64_t n = lmb_shape_count(&r->in[0].shape);
 
     (void)err;
@@ -162,7 +162,7 @@ static lmb_vid scale_against(lmb_grad *g, int64_t axis)
 static lmb_status quantize_grad(lmb_grad *g, lmb_error *err)
 {
     const lmb_node *n = g->node;
-    int64_t axis = ((const axis_attr *)n->attr)->axis;
+    int64_t axis = ((const lmb_axis_attr *)n->attr)->axis;
     bool s8 = lmb_builder_value(g->b, n->out[0])->dtype == LMB_S8;
     lmb_vid in[4] = { g->dout[0], n->in[0], n->in[1], n->n_in > 2 ? n->in[2] : LMB_NONE };
 
@@ -179,7 +179,7 @@ static lmb_status dequantize_grad(lmb_grad *g, lmb_error *err)
     (void)err;
     if (g->wanted[0])
         g->din[0] = lmb_emit(g->b, "Mul", NULL,
-                             LMB_IN(g->dout[0], scale_against(g, ((const axis_attr *)g->node->attr)->axis)),
+                             LMB_IN(g->dout[0], scale_against(g, ((const lmb_axis_attr *)g->node->attr)->axis)),
                              LMB_NO_ATTRS);
     return LMB_OK;
 }
@@ -190,7 +190,7 @@ static void quantize_axes(const lmb_call *c, const lmb_axes *a)
     lmbi_axes_same(c, a);
     if (lmb_shape_count(&c->in[1].shape) == 1)
         return;
-    int64_t axis = ((const axis_attr *)c->attr)->axis;
+    int64_t axis = ((const lmb_axis_attr *)c->attr)->axis;
     int k = (int)(axis < 0 ? axis + c->in[0].shape.n : axis);
     for (int i = 1; i < c->n_in; i++)
         if (c->in[i].present)
@@ -200,14 +200,14 @@ static void quantize_axes(const lmb_call *c, const lmb_axes *a)
 const lmb_op lmb_op_quantize = {
     .name = "QuantizeLinear", .domain = "", .summary = "q = saturate(round(x / scale) + zero point)",
     .source = "ONNX QuantizeLinear-13", .since = 13, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(axis_attr), .attrs = axis_rows, .infer = quantize_infer, .grad = quantize_grad,
+    .attr_size = sizeof(lmb_axis_attr), .attrs = axis_rows, .infer = quantize_infer, .grad = quantize_grad,
     .cost = lmbi_cost_elementwise, .axes = quantize_axes, .run = quantize_run,
 };
 
 const lmb_op lmb_op_dequantize = {
     .name = "DequantizeLinear", .domain = "", .summary = "x = (q - zero point) scale",
     .source = "ONNX DequantizeLinear-13", .since = 13, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(axis_attr), .attrs = axis_rows, .infer = dequantize_infer, .grad = dequantize_grad,
+    .attr_size = sizeof(lmb_axis_attr), .attrs = axis_rows, .infer = dequantize_infer, .grad = dequantize_grad,
     .cost = lmbi_cost_elementwise, .axes = quantize_axes, .run = dequantize_run,
 };
 

@@ -4,7 +4,13 @@
 
 #include "core/graph/op.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct lmb_fake_quant_attr { int64_t axis, lo, hi; } lmb_fake_quant_attr;
 extern const lmb_attr_row lmb_fake_quant_rows[];
-
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -7,45 +7,20 @@
  */
 #include <string.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct reduce_attr { lmb_ints axes; int64_t keepdims, noop_with_empty_axes; } reduce_attr;
-static const lmb_attr_row mean_rows[] = { LMB_A_INTS(reduce_attr, axes), LMB_A_INT(reduce_attr, keepdims, 1), LMB_A_END };
-static const lmb_attr_row sum_rows[] = { LMB_A_INT(reduce_attr, keepdims, 1),
-                                         LMB_A_INT(reduce_attr, noop_with_empty_axes, 0), LMB_A_END };
+static const lmb_attr_row mean_rows[] = { LMB_A_INTS(lmb_reduce_attr, axes), LMB_A_INT(lmb_reduce_attr, keepdims, 1), LMB_A_END };
+static const lmb_attr_row sum_rows[] = { LMB_A_INT(lmb_reduce_attr, keepdims, 1),
+                                         LMB_A_INT(lmb_reduce_attr, noop_with_empty_axes, 0), LMB_A_END };
 
-/* kept: x's shape with 1 in the reduced places; that is the result with keepdims. */
-static lmb_status kept_shape(const reduce_attr *a, const lmb_shape *x, const lmb_type *axes, lmb_shape *kept,
-                             lmb_error *err)
-{
-    const int64_t *list = a->axes.v;
-    int64_t n = a->axes.n;
-
-    if (axes && axes->present) {
-        if (axes->dtype != LMB_S64 || axes->shape.n != 1 || (!axes->data && axes->shape.d[0] > 0))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "axes must be a constant list of s64");
-        list = axes->data;
-        n = axes->shape.d[0];
-    }
-    *kept = *x;
-    if (n == 0 && !a->noop_with_empty_axes)
-        for (int i = 0; i < x->n; i++)
-            kept->d[i] = 1;
-    for (int64_t i = 0; i < n; i++) {
-        int k;
-        LMB_TRY(lmbi_axis(list[i], x->n, &k, err));
-        kept->d[k] = 1;
-    }
-    return LMB_OK;
-}
-
-static lmb_status reduced_axes(const reduce_attr *a, const lmb_shape *x, const lmb_type *axes, bool *reduced,
+static lmb_status reduced_axes(const lmb_reduce_attr *a, const lmb_shape *x, const lmb_type *axes, bool *reduced,
                                lmb_error *err)
 {
     lmb_shape probe = *x, kept;
     for (int i = 0; i < x->n; i++)
         probe.d[i] = 2; /* so that axes of size 1 show as well */
-    LMB_TRY(kept_shape(a, &probe, axes, &kept, err));
+    LMB_TRY(lmbi_kept_shape(a, &probe, axes, &kept, err));
     for (int i = 0; i < x->n; i++)
         reduced[i] = kept.d[i] == 1;
     return LMB_OK;
@@ -53,7 +28,7 @@ static lmb_status reduced_axes(const reduce_attr *a, const lmb_shape *x, const l
 
 static lmb_status reduce_infer(const lmb_call *c, lmb_error *err)
 {
-    const reduce_attr *a = c->attr;
+    const lmb_reduce_attr *a = c->attr;
     const lmb_shape *x = &c->in[0].shape;
     bool reduced[LMB_MAX_DIMS];
     lmb_dtype t = c->in[0].dtype;
@@ -90,7 +65,7 @@ static lmb_status reduce(const lmb_run *r, bool mean, lmb_error *err)
 
     if (r->n_in > 1 && r->in[1].data)
         axes = (lmb_type){ true, r->in[1].dtype, r->in[1].shape, r->in[1].data };
-    LMB_TRY(kept_shape(r->attr, &r->in[0].shape, &axes, &kept, err));
+    LMB_TRY(lmbi_kept_shape(r->attr, &r->in[0].shape, &axes, &kept, err));
     lmbi_walk_begin(&w, &r->in[0].shape, &kept);
     switch (r->in[0].dtype) {
     case LMB_F32: REDUCE(float, double); break;
@@ -144,20 +119,20 @@ static void reduce_axes(const lmb_call *c, const lmb_axes *a)
     for (int i = 0; i < c->in[0].shape.n; i++) {
         if (!reduced[i])
             a->tie(a->ctx, 0, i, LMB_OUT(c, 0), o, 0, 1);
-        o += !reduced[i] || ((const reduce_attr *)c->attr)->keepdims;
+        o += !reduced[i] || ((const lmb_reduce_attr *)c->attr)->keepdims;
     }
 }
 
 const lmb_op lmb_op_reduce_mean = {
     .name = "ReduceMean", .domain = "", .summary = "mean over axes", .source = "ONNX ReduceMean-13", .since = 13,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(reduce_attr), .attrs = mean_rows,
+    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_reduce_attr), .attrs = mean_rows,
     .infer = reduce_infer, .grad = mean_grad, .cost = reduce_cost, .axes = reduce_axes, .scratch = reduce_scratch,
     .run = mean_run,
 };
 
 const lmb_op lmb_op_reduce_sum = {
     .name = "ReduceSum", .domain = "", .summary = "sum over axes", .source = "ONNX ReduceSum-13", .since = 13,
-    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .attr_size = sizeof(reduce_attr), .attrs = sum_rows,
+    .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_reduce_attr), .attrs = sum_rows,
     .infer = reduce_infer, .grad = sum_grad, .cost = reduce_cost, .axes = reduce_axes, .scratch = reduce_scratch,
     .run = sum_run,
 };

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
 static lmb_status copy_run(const lmb_run *r, lmb_error *err)
@@ -125,14 +126,13 @@ const lmb_op lmb_op_flatten = {
 
 /* ---- Transpose ---- */
 
-typedef struct transpose_attr { lmb_ints perm; } transpose_attr;
-static const lmb_attr_row transpose_rows[] = { LMB_A_INTS(transpose_attr, perm), LMB_A_END };
+static const lmb_attr_row transpose_rows[] = { LMB_A_INTS(lmb_transpose_attr, perm), LMB_A_END };
 
-static int source_axis(const transpose_attr *a, int n, int i) { return a->perm.n ? (int)a->perm.v[i] : n - 1 - i; }
+static int source_axis(const lmb_transpose_attr *a, int n, int i) { return a->perm.n ? (int)a->perm.v[i] : n - 1 - i; }
 
 static lmb_status transpose_infer(const lmb_call *c, lmb_error *err)
 {
-    const transpose_attr *a = c->attr;
+    const lmb_transpose_attr *a = c->attr;
     const lmb_shape *x = &c->in[0].shape;
     unsigned seen = 0;
 
@@ -153,7 +153,7 @@ static lmb_status transpose_infer(const lmb_call *c, lmb_error *err)
 
 static lmb_status transpose_run(const lmb_run *r, lmb_error *err)
 {
-    const transpose_attr *a = r->attr;
+    const lmb_transpose_attr *a = r->attr;
     const lmb_shape *x = &r->in[0].shape, *y = &r->out[0].shape;
     size_t size = lmb_dtype_bytes(r->in[0].dtype);
     int64_t stride[LMB_MAX_DIMS + 1], step[LMB_MAX_DIMS], at[LMB_MAX_DIMS] = { 0 }, offset = 0;
@@ -180,7 +180,7 @@ static lmb_status transpose_run(const lmb_run *r, lmb_error *err)
 
 static lmb_status transpose_grad(lmb_grad *g, lmb_error *err)
 {
-    const transpose_attr *a = g->node->attr;
+    const lmb_transpose_attr *a = g->node->attr;
     int n = lmb_builder_value(g->b, g->node->in[0])->shape.n;
     lmb_attr perm = { .name = "perm", .kind = LMB_ATTR_INTS };
 
@@ -201,22 +201,21 @@ static void transpose_axes(const lmb_call *c, const lmb_axes *a)
 
 const lmb_op lmb_op_transpose = {
     .name = "Transpose", .domain = "", .summary = "permute the axes", .source = "ONNX Transpose-13", .since = 13,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(transpose_attr),
+    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_transpose_attr),
     .attrs = transpose_rows, .infer = transpose_infer, .grad = transpose_grad, .axes = transpose_axes,
     .run = transpose_run,
 };
 
 /* ---- Concat ---- */
 
-typedef struct concat_attr { int64_t axis; } concat_attr;
-static const lmb_attr_row concat_rows[] = { { "axis", LMB_ATTR_INT, offsetof(concat_attr, axis), true, 0, 0, NULL },
+static const lmb_attr_row concat_rows[] = { { "axis", LMB_ATTR_INT, offsetof(lmb_axis_attr, axis), true, 0, 0, NULL },
                                             LMB_A_END };
 
 static lmb_status concat_infer(const lmb_call *c, lmb_error *err)
 {
     int axis;
 
-    LMB_TRY(lmbi_axis(((const concat_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
+    LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
     LMB_TRY(lmbi_infer_same(c, err));
     for (int i = 1; i < c->n_in; i++) {
         const lmb_shape *s = &c->in[i].shape;
@@ -237,7 +236,7 @@ static lmb_status concat_run(const lmb_run *r, lmb_error *err)
     int64_t outer = 1, inner = 1;
     int axis;
 
-    LMB_TRY(lmbi_axis(((const concat_attr *)r->attr)->axis, y->n, &axis, err));
+    LMB_TRY(lmbi_axis(((const lmb_axis_attr *)r->attr)->axis, y->n, &axis, err));
     for (int i = 0; i < axis; i++)
         outer *= y->d[i];
     for (int i = axis + 1; i < y->n; i++)
@@ -254,7 +253,7 @@ static lmb_status concat_run(const lmb_run *r, lmb_error *err)
 
 static lmb_status concat_grad(lmb_grad *g, lmb_error *err)
 {
-    int64_t axis = ((const concat_attr *)g->node->attr)->axis, start = 0;
+    int64_t axis = ((const lmb_axis_attr *)g->node->attr)->axis, start = 0;
     int n = lmb_builder_value(g->b, g->node->out[0])->shape.n;
 
     (void)err;
@@ -272,7 +271,7 @@ static lmb_status concat_grad(lmb_grad *g, lmb_error *err)
 
 static void concat_axes(const lmb_call *c, const lmb_axes *a)
 {
-    int64_t axis = ((const concat_attr *)c->attr)->axis, offset = 0;
+    int64_t axis = ((const lmb_axis_attr *)c->attr)->axis, offset = 0;
     int n = c->out[0].shape.n;
 
     axis = axis < 0 ? axis + n : axis;
@@ -285,6 +284,6 @@ static void concat_axes(const lmb_call *c, const lmb_axes *a)
 
 const lmb_op lmb_op_concat = {
     .name = "Concat", .domain = "", .summary = "join along an axis", .source = "ONNX Concat-13", .since = 13,
-    .min_in = 1, .max_in = LMB_MAX_IN, .min_out = 1, .max_out = 1, .attr_size = sizeof(concat_attr),
+    .min_in = 1, .max_in = LMB_MAX_IN, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_axis_attr),
     .attrs = concat_rows, .infer = concat_infer, .grad = concat_grad, .axes = concat_axes, .run = concat_run,
 };

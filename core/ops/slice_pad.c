@@ -8,68 +8,13 @@
  */
 #include <string.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
-
-/* Both ops are a walk: element at[] of the result comes from begin + at * step of x, dimension by dimension. */
-typedef struct cut { int64_t begin[LMB_MAX_DIMS], step[LMB_MAX_DIMS]; lmb_shape out; } cut;
-
-static int64_t int_at(const lmb_type *t, int64_t i)
-{
-    return t->dtype == LMB_S64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
-}
-
-static lmb_status int_list(const lmb_type *t, const char *what, lmb_error *err)
-{
-    if ((t->dtype != LMB_S64 && t->dtype != LMB_S32) || t->shape.n != 1 || (!t->data && t->shape.d[0] > 0))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s must be a constant list of whole numbers", what);
-    return LMB_OK;
-}
-
-static int64_t limit(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
-
-static lmb_status slice_of(const lmb_type *in, int n_in, cut *out, lmb_error *err)
-{
-    const lmb_shape *x = &in[0].shape;
-    bool has_axes = n_in > 3 && in[3].present, has_steps = n_in > 4 && in[4].present;
-    unsigned seen = 0;
-
-    LMB_TRY(int_list(&in[1], "starts", err));
-    LMB_TRY(int_list(&in[2], "ends", err));
-    if (has_axes)
-        LMB_TRY(int_list(&in[3], "axes", err));
-    if (has_steps)
-        LMB_TRY(int_list(&in[4], "steps", err));
-    int64_t n = in[1].shape.d[0];
-    if (in[2].shape.d[0] != n || (has_axes && in[3].shape.d[0] != n) || (has_steps && in[4].shape.d[0] != n) || n > x->n)
-        return LMB_FAIL(err, LMB_E_SHAPE, "starts, ends, axes and steps have different lengths");
-    out->out = *x;
-    for (int i = 0; i < x->n; i++)
-        out->begin[i] = 0, out->step[i] = 1;
-    for (int64_t i = 0; i < n; i++) {
-        int k;
-        LMB_TRY(lmbi_axis(has_axes ? int_at(&in[3], i) : i, x->n, &k, err));
-        int64_t d = x->d[k], step = has_steps ? int_at(&in[4], i) : 1, a = int_at(&in[1], i), b = int_at(&in[2], i);
-        if (step == 0 || step < -INT32_MAX || step > INT32_MAX || (seen >> k & 1))
-            return LMB_FAIL(err, LMB_E_ARG, "axis %d: step %lld, or the axis is named twice", k, (long long)step);
-        seen |= 1u << k;
-        a = limit(a < 0 ? (a < -d ? -1 : a + d) : a, step > 0 ? 0 : -1, step > 0 ? d : d - 1);
-        b = limit(b < 0 ? (b < -d ? -1 : b + d) : b, step > 0 ? 0 : -1, step > 0 ? d : d - 1);
-        if (step < 0 && int_at(&in[1], i) < -d)
-            a = -1;
-        if (step > 0 && a < 0)
-            a = 0;
-        int64_t count = step > 0 ? (b - a + step - 1) / step : (a - b - step - 1) / -step;
-        out->out.d[k] = count > 0 ? count : 0;
-        out->begin[k] = a;
-        out->step[k] = step;
-    }
-    return LMB_OK;
-}
 
 static lmb_status slice_infer(const lmb_call *c, lmb_error *err)
 {
-    cut s;
-    LMB_TRY(slice_of(c->in, c->n_in, &s, err));
+    lmbi_cut s;
+    LMB_TRY(lmbi_slice_of(c->in, c->n_in, &s, err));
     c->out[0].dtype = c->in[0].dtype;
     c->out[0].shape = s.out;
     return LMB_OK;
@@ -83,9 +28,9 @@ static void types_of_run(const lmb_run *r, lmb_type *t)
 }
 
 /* Offsets in x of the elements of a cut, in row-major order of the result. */
-typedef struct cut_walk { const cut *c; int64_t stride[LMB_MAX_DIMS], at[LMB_MAX_DIMS], offset; } cut_walk;
+typedef struct cut_walk { const lmbi_cut *c; int64_t stride[LMB_MAX_DIMS], at[LMB_MAX_DIMS], offset; } cut_walk;
 
-static void cut_begin(cut_walk *w, const cut *c, const lmb_shape *x)
+static void cut_begin(cut_walk *w, const lmbi_cut *c, const lmb_shape *x)
 {
     int64_t stride = 1;
     memset(w, 0, sizeof *w);
@@ -114,19 +59,18 @@ static lmb_status slice_run(const lmb_run *r, lmb_error *err)
     size_t size = lmb_dtype_bytes(r->in[0].dtype);
     lmb_type t[LMB_MAX_IN];
     cut_walk w;
-    cut s;
+    lmbi_cut s;
 
     types_of_run(r, t);
-    LMB_TRY(slice_of(t, r->n_in, &s, err));
+    LMB_TRY(lmbi_slice_of(t, r->n_in, &s, err));
     cut_begin(&w, &s, &r->in[0].shape);
     for (int64_t i = 0, n = lmb_shape_count(&s.out); i < n; i++, cut_next(&w))
         memcpy((char *)r->out[0].data + (size_t)i * size, (const char *)r->in[0].data + (size_t)w.offset * size, size);
     return LMB_OK;
 }
 
-typedef struct slice_grad_attr { lmb_ints shape, starts, steps; } slice_grad_attr;
 static const lmb_attr_row slice_grad_rows[] = {
-    LMB_A_INTS(slice_grad_attr, shape), LMB_A_INTS(slice_grad_attr, starts), LMB_A_INTS(slice_grad_attr, steps), LMB_A_END
+    LMB_A_INTS(lmb_slice_grad_attr, shape), LMB_A_INTS(lmb_slice_grad_attr, starts), LMB_A_INTS(lmb_slice_grad_attr, steps), LMB_A_END
 };
 
 static lmb_attr ints_attr(const char *name, const int64_t *v, int n)
@@ -141,10 +85,10 @@ static lmb_status slice_grad(lmb_grad *g, lmb_error *err)
 {
     lmb_type t[LMB_MAX_IN], out[LMB_MAX_OUT];
     lmb_call call;
-    cut s;
+    lmbi_cut s;
 
     lmb_call_of(g->b->g, g->node, t, out, &call);
-    LMB_TRY(slice_of(t, call.n_in, &s, err));
+    LMB_TRY(lmbi_slice_of(t, call.n_in, &s, err));
     lmb_attr a[3] = { ints_attr("shape", t[0].shape.d, t[0].shape.n), ints_attr("starts", s.begin, s.out.n),
                       ints_attr("steps", s.step, s.out.n) };
     g->din[0] = lmb_emit(g->b, "SliceGrad", NULL, LMB_IN(g->dout[0]), a, 3);
@@ -169,7 +113,7 @@ const lmb_op lmb_op_slice = {
 
 static lmb_status slice_grad_infer(const lmb_call *c, lmb_error *err)
 {
-    const slice_grad_attr *a = c->attr;
+    const lmb_slice_grad_attr *a = c->attr;
     const lmb_shape *dy = &c->in[0].shape;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
@@ -187,8 +131,8 @@ static lmb_status slice_grad_infer(const lmb_call *c, lmb_error *err)
 
 static lmb_status slice_grad_run(const lmb_run *r, lmb_error *err)
 {
-    const slice_grad_attr *a = r->attr;
-    cut s = { .out = r->in[0].shape };
+    const lmb_slice_grad_attr *a = r->attr;
+    lmbi_cut s = { .out = r->in[0].shape };
     cut_walk w;
 
     (void)err;
@@ -203,16 +147,15 @@ static lmb_status slice_grad_run(const lmb_run *r, lmb_error *err)
 
 const lmb_op lmb_op_slice_grad = {
     .name = "SliceGrad", .domain = "limbeck", .summary = "put a slice back into zeros", .source = "gradient of Slice",
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(slice_grad_attr),
+    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_slice_grad_attr),
     .attrs = slice_grad_rows, .infer = slice_grad_infer, .run = slice_grad_run,
 };
 
 /* ---- Pad ---- */
 
-typedef struct pad_attr { const char *mode; lmb_ints shape, pads; } pad_attr;
-static const lmb_attr_row pad_rows[] = { LMB_A_TEXT(pad_attr, mode, "constant"), LMB_A_END };
-static const lmb_attr_row pad_grad_rows[] = { LMB_A_TEXT(pad_attr, mode, "constant"), LMB_A_INTS(pad_attr, shape),
-                                              LMB_A_INTS(pad_attr, pads), LMB_A_END };
+static const lmb_attr_row pad_rows[] = { LMB_A_TEXT(lmb_pad_attr, mode, "constant"), LMB_A_END };
+static const lmb_attr_row pad_grad_rows[] = { LMB_A_TEXT(lmb_pad_attr, mode, "constant"), LMB_A_INTS(lmb_pad_attr, shape),
+                                              LMB_A_INTS(lmb_pad_attr, pads), LMB_A_END };
 
 static lmb_status padded(const lmb_shape *x, const char *mode, const int64_t *pads, lmb_shape *out, lmb_error *err)
 {
@@ -238,17 +181,17 @@ static lmb_status pad_infer(const lmb_call *c, lmb_error *err)
 {
     int64_t pads[2 * LMB_MAX_DIMS];
 
-    LMB_TRY(int_list(&c->in[1], "pads", err));
+    LMB_TRY(lmbi_index_list(&c->in[1], "pads", err));
     if (c->in[1].shape.d[0] != 2 * c->in[0].shape.n)
         return LMB_FAIL(err, LMB_E_SHAPE, "pads has %lld numbers; x of %d dimensions needs %d",
                         (long long)c->in[1].shape.d[0], c->in[0].shape.n, 2 * c->in[0].shape.n);
     for (int i = 0; i < 2 * c->in[0].shape.n; i++)
-        pads[i] = int_at(&c->in[1], i);
+        pads[i] = lmbi_index_at(&c->in[1], i);
     if (c->n_in > 2 && c->in[2].present &&
         (c->in[2].dtype != c->in[0].dtype || lmb_shape_count(&c->in[2].shape) != 1))
         return LMB_FAIL(err, LMB_E_SHAPE, "the padding value must be one %s", lmb_dtype_name(c->in[0].dtype));
     c->out[0].dtype = c->in[0].dtype;
-    return padded(&c->in[0].shape, ((const pad_attr *)c->attr)->mode, pads, &c->out[0].shape, err);
+    return padded(&c->in[0].shape, ((const lmb_pad_attr *)c->attr)->mode, pads, &c->out[0].shape, err);
 }
 
 /* Offset in x of element at[] of the padded tensor, or -1 for the padding value. */
@@ -281,7 +224,7 @@ static void step_index(const lmb_shape *s, int64_t *at)
 
 static lmb_status pad_run(const lmb_run *r, lmb_error *err)
 {
-    char mode = ((const pad_attr *)r->attr)->mode[0];
+    char mode = ((const lmb_pad_attr *)r->attr)->mode[0];
     size_t size = lmb_dtype_bytes(r->in[0].dtype);
     int64_t at[LMB_MAX_DIMS] = { 0 }, pads[2 * LMB_MAX_DIMS], zero = 0;
     const char *value = r->n_in > 2 && r->in[2].data ? r->in[2].data : (const char *)&zero;
@@ -290,7 +233,7 @@ static lmb_status pad_run(const lmb_run *r, lmb_error *err)
     (void)err;
     types_of_run(r, t);
     for (int i = 0; i < 2 * r->in[0].shape.n; i++)
-        pads[i] = int_at(&t[1], i);
+        pads[i] = lmbi_index_at(&t[1], i);
     for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i++, step_index(&r->out[0].shape, at)) {
         int64_t from = pad_source(&r->in[0].shape, pads, at, mode);
         memcpy((char *)r->out[0].data + (size_t)i * size,
@@ -308,8 +251,8 @@ static lmb_status pad_grad(lmb_grad *g, lmb_error *err)
 
     (void)err;
     for (int i = 0; i < 2 * x.n; i++)
-        list[i] = int_at(&t, i);
-    lmb_attr a[3] = { LMB_ATEXT("mode", ((const pad_attr *)g->node->attr)->mode), ints_attr("shape", x.d, x.n),
+        list[i] = lmbi_index_at(&t, i);
+    lmb_attr a[3] = { LMB_ATEXT("mode", ((const lmb_pad_attr *)g->node->attr)->mode), ints_attr("shape", x.d, x.n),
                       ints_attr("pads", list, 2 * x.n) };
     if (g->wanted[0])
         g->din[0] = lmb_emit(g->b, "PadGrad", NULL, LMB_IN(g->dout[0]), a, 3);
@@ -318,13 +261,13 @@ static lmb_status pad_grad(lmb_grad *g, lmb_error *err)
 
 const lmb_op lmb_op_pad = {
     .name = "Pad", .domain = "", .summary = "surround with a value, a reflection or the edge", .source = "ONNX Pad-13",
-    .since = 13, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .attr_size = sizeof(pad_attr),
+    .since = 13, .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_pad_attr),
     .attrs = pad_rows, .infer = pad_infer, .grad = pad_grad, .axes = slice_axes, .run = pad_run,
 };
 
 static lmb_status pad_grad_infer(const lmb_call *c, lmb_error *err)
 {
-    const pad_attr *a = c->attr;
+    const lmb_pad_attr *a = c->attr;
     lmb_shape x = lmb_shape_of(a->shape.n < LMB_MAX_DIMS ? a->shape.n : LMB_MAX_DIMS, a->shape.v), y;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
@@ -340,7 +283,7 @@ static lmb_status pad_grad_infer(const lmb_call *c, lmb_error *err)
 
 static lmb_status pad_grad_run(const lmb_run *r, lmb_error *err)
 {
-    const pad_attr *a = r->attr;
+    const lmb_pad_attr *a = r->attr;
     int64_t at[LMB_MAX_DIMS] = { 0 };
 
     (void)err;
@@ -356,5 +299,5 @@ static lmb_status pad_grad_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_pad_grad = {
     .name = "PadGrad", .domain = "limbeck", .summary = "sum dy back to where each element came from",
     .source = "gradient of Pad", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(pad_attr), .attrs = pad_grad_rows, .infer = pad_grad_infer, .run = pad_grad_run,
+    .attr_size = sizeof(lmb_pad_attr), .attrs = pad_grad_rows, .infer = pad_grad_infer, .run = pad_grad_run,
 };

@@ -7,10 +7,10 @@
  */
 #include <math.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct axis_attr { int64_t axis; } axis_attr;
-static const lmb_attr_row rows[] = { LMB_A_INT(axis_attr, axis, -1), LMB_A_END };
+static const lmb_attr_row rows[] = { LMB_A_INT(lmb_axis_attr, axis, -1), LMB_A_END };
 
 /* The tensor as [outer, n, inner] around the axis. */
 typedef struct around { int64_t outer, n, inner; } around;
@@ -27,7 +27,7 @@ static around split(const lmb_shape *s, int axis)
 
 static lmb_status softmax_infer(const lmb_call *c, lmb_error *err)
 {
-    const axis_attr *a = c->attr;
+    const lmb_axis_attr *a = c->attr;
     int axis;
 
     if (c->in[0].dtype != LMB_F32 && c->in[0].dtype != LMB_F64)
@@ -60,7 +60,7 @@ static lmb_status softmax_infer(const lmb_call *c, lmb_error *err)
     static lmb_status name(const lmb_run *r, lmb_error *err)                                        \
     {                                                                                               \
         int axis;                                                                                   \
-        LMB_TRY(lmbi_axis(((const axis_attr *)r->attr)->axis, r->in[0].shape.n, &axis, err));       \
+        LMB_TRY(lmbi_axis(((const lmb_axis_attr *)r->attr)->axis, r->in[0].shape.n, &axis, err));       \
         around a = split(&r->in[0].shape, axis);                                                    \
         if (r->in[0].dtype == LMB_F64)                                                              \
             FORWARD(double, LOG)                                                                    \
@@ -76,7 +76,7 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
     int axis;
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
     LMB_TRY(lmbi_want(c, 1, LMB_F32, "y", err));
-    LMB_TRY(lmbi_axis(((const axis_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
+    LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
     if (!lmb_shape_equal(&c->in[0].shape, &c->in[1].shape))
         return LMB_FAIL(err, LMB_E_SHAPE, "dy and y have different shapes");
     return lmbi_infer_same(c, err);
@@ -86,7 +86,7 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
     static lmb_status name(const lmb_run *r, lmb_error *err)                                        \
     {                                                                                               \
         int axis;                                                                                   \
-        LMB_TRY(lmbi_axis(((const axis_attr *)r->attr)->axis, r->in[0].shape.n, &axis, err));       \
+        LMB_TRY(lmbi_axis(((const lmb_axis_attr *)r->attr)->axis, r->in[0].shape.n, &axis, err));       \
         around a = split(&r->in[0].shape, axis);                                                    \
         EACH_LINE(a, base) {                                                                        \
             const float *dy = (const float *)r->in[0].data + base, *y = (const float *)r->in[1].data + base; \
@@ -104,7 +104,7 @@ GRAD(log_softmax_grad_run, dy[i], dy[i] - exp(y[i]) * sum)
 
 static lmb_status grad_rule(lmb_grad *g, const char *op)
 {
-    const axis_attr *a = g->node->attr;
+    const lmb_axis_attr *a = g->node->attr;
     g->din[0] = lmb_emit(g->b, op, NULL, LMB_IN(g->dout[0], g->node->out[0]), LMB_ATTRS(LMB_AINT("axis", a->axis)));
     return LMB_OK;
 }
@@ -116,7 +116,7 @@ static void cost(const lmb_call *c, lmb_cost *out) { out->flops = 5.0 * (double)
 /* Without one of them the others' shares grow: the axis is needed whole. */
 static void axes(const lmb_call *c, const lmb_axes *a)
 {
-    int64_t axis = ((const axis_attr *)c->attr)->axis;
+    int64_t axis = ((const lmb_axis_attr *)c->attr)->axis;
     lmbi_axes_same(c, a);
     a->fix(a->ctx, 0, (int)(axis < 0 ? axis + c->in[0].shape.n : axis));
 }
@@ -124,14 +124,14 @@ static void axes(const lmb_call *c, const lmb_axes *a)
 #define FORWARD_ROW(lower, Name, formula)                                                          \
     const lmb_op lmb_op_##lower = {                                                                \
         .name = Name, .domain = "", .summary = formula, .source = "ONNX " Name "-13", .since = 13, \
-        .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(axis_attr),      \
+        .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_axis_attr),      \
         .attrs = rows, .infer = softmax_infer, .grad = lower##_grad, .cost = cost,                 \
         .axes = axes, .run = lower##_run,                                                          \
     }
 #define GRAD_ROW(lower, Name)                                                                      \
     const lmb_op lmb_op_##lower##_grad = {                                                         \
         .name = Name "Grad", .domain = "limbeck", .summary = "gradient of " Name, .source = "gradient of " Name, \
-        .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .attr_size = sizeof(axis_attr),      \
+        .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_axis_attr),      \
         .attrs = rows, .infer = grad_infer, .cost = cost, .run = lower##_grad_run,                 \
     }
 FORWARD_ROW(softmax, "Softmax", "exp(x) / sum exp(x) along an axis");

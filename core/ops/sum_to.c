@@ -6,16 +6,16 @@
  *
  * Sums run in row-major order of x, in double, so the result does not depend on a plan's layout.
  */
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
 #include <string.h>
 
-typedef struct sum_to_attr { lmb_ints shape; } sum_to_attr;
-static const lmb_attr_row rows[] = { LMB_A_INTS(sum_to_attr, shape), LMB_A_END };
+static const lmb_attr_row rows[] = { LMB_A_INTS(lmb_sum_to_attr, shape), LMB_A_END };
 
 static lmb_status sum_to_infer(const lmb_call *c, lmb_error *err)
 {
-    const sum_to_attr *a = c->attr;
+    const lmb_sum_to_attr *a = c->attr;
     lmb_shape to = lmb_shape_of(a->shape.n, a->shape.v), both;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
@@ -72,13 +72,13 @@ static lmb_status sum_to_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_sum_to = {
     .name = "SumTo", .domain = "limbeck", .summary = "sum down to a shape that broadcasts to x's",
     .source = "gradient of broadcasting", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(sum_to_attr), .attrs = rows, .infer = sum_to_infer, .grad = sum_to_grad,
+    .attr_size = sizeof(lmb_sum_to_attr), .attrs = rows, .infer = sum_to_infer, .grad = sum_to_grad,
     .scratch = sum_to_scratch, .run = sum_to_run,
 };
 
 static lmb_status broadcast_infer(const lmb_call *c, lmb_error *err)
 {
-    const sum_to_attr *a = c->attr;
+    const lmb_sum_to_attr *a = c->attr;
     lmb_shape to = lmb_shape_of(a->shape.n, a->shape.v), both;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
@@ -116,6 +116,6 @@ static lmb_status broadcast_grad(lmb_grad *g, lmb_error *err)
 const lmb_op lmb_op_broadcast_to = {
     .name = "BroadcastTo", .domain = "limbeck", .summary = "repeat x to a shape it broadcasts to",
     .source = "ONNX Expand-13 with a fixed shape", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-    .attr_size = sizeof(sum_to_attr), .attrs = rows, .infer = broadcast_infer, .grad = broadcast_grad,
+    .attr_size = sizeof(lmb_sum_to_attr), .attrs = rows, .infer = broadcast_infer, .grad = broadcast_grad,
     .run = broadcast_run,
 };

@@ -13,35 +13,35 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-typedef struct unary_attr { float alpha, beta; const char *function; } unary_attr;
-static const lmb_attr_row leaky_rows[] = { LMB_A_REAL(unary_attr, alpha, 0.01f), LMB_A_END };
-static const lmb_attr_row hard_rows[] = { LMB_A_REAL(unary_attr, alpha, 0.2f), LMB_A_REAL(unary_attr, beta, 0.5f),
+static const lmb_attr_row leaky_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0.01f), LMB_A_END };
+static const lmb_attr_row hard_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0.2f), LMB_A_REAL(lmb_unary_attr, beta, 0.5f),
                                           LMB_A_END };
-static const lmb_attr_row grad_rows[] = { LMB_A_REAL(unary_attr, alpha, 0), LMB_A_REAL(unary_attr, beta, 0),
-                                          LMB_A_TEXT(unary_attr, function, ""), LMB_A_END };
+static const lmb_attr_row grad_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0), LMB_A_REAL(lmb_unary_attr, beta, 0),
+                                          LMB_A_TEXT(lmb_unary_attr, function, ""), LMB_A_END };
 
-static double leaky(double x, const unary_attr *a) { return x < 0 ? a->alpha * x : x; }
-static double leaky_d(double x, double y, const unary_attr *a) { (void)y; return x < 0 ? a->alpha : 1; }
-static double sigmoid(double x, const unary_attr *a) { (void)a; return 1 / (1 + exp(-x)); }
-static double sigmoid_d(double x, double y, const unary_attr *a) { (void)x; (void)a; return y * (1 - y); }
+static double leaky(double x, const lmb_unary_attr *a) { return x < 0 ? a->alpha * x : x; }
+static double leaky_d(double x, double y, const lmb_unary_attr *a) { (void)y; return x < 0 ? a->alpha : 1; }
+static double sigmoid(double x, const lmb_unary_attr *a) { (void)a; return 1 / (1 + exp(-x)); }
+static double sigmoid_d(double x, double y, const lmb_unary_attr *a) { (void)x; (void)a; return y * (1 - y); }
 static double clip01(double x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
-static double hard_sigmoid(double x, const unary_attr *a) { return clip01(a->alpha * x + a->beta); }
-static double hard_sigmoid_d(double x, double y, const unary_attr *a) { (void)x; return y > 0 && y < 1 ? a->alpha : 0; }
-static double hard_swish(double x, const unary_attr *a) { (void)a; return x * clip01(x / 6 + 0.5); }
-static double hard_swish_d(double x, double y, const unary_attr *a)
+static double hard_sigmoid(double x, const lmb_unary_attr *a) { return clip01(a->alpha * x + a->beta); }
+static double hard_sigmoid_d(double x, double y, const lmb_unary_attr *a) { (void)x; return y > 0 && y < 1 ? a->alpha : 0; }
+static double hard_swish(double x, const lmb_unary_attr *a) { (void)a; return x * clip01(x / 6 + 0.5); }
+static double hard_swish_d(double x, double y, const lmb_unary_attr *a)
 {
     (void)y; (void)a;
     return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
 }
-static double tanh_f(double x, const unary_attr *a) { (void)a; return tanh(x); }
-static double tanh_d(double x, double y, const unary_attr *a) { (void)x; (void)a; return 1 - y * y; }
+static double tanh_f(double x, const lmb_unary_attr *a) { (void)a; return tanh(x); }
+static double tanh_d(double x, double y, const lmb_unary_attr *a) { (void)x; (void)a; return 1 - y * y; }
 
 typedef struct function {
     const char *name;
-    double (*f)(double x, const unary_attr *a);
-    double (*d)(double x, double y, const unary_attr *a);
+    double (*f)(double x, const lmb_unary_attr *a);
+    double (*d)(double x, double y, const lmb_unary_attr *a);
 } function;
 static const function functions[] = {
     { "LeakyRelu", leaky, leaky_d }, { "Sigmoid", sigmoid, sigmoid_d }, { "HardSigmoid", hard_sigmoid, hard_sigmoid_d },
@@ -79,7 +79,7 @@ static lmb_status run_function(const function *f, const lmb_run *r)
 
 static lmb_status unary_grad(lmb_grad *g, lmb_error *err)
 {
-    const unary_attr *a = g->node->op->attr_size ? g->node->attr : NULL;
+    const lmb_unary_attr *a = g->node->op->attr_size ? g->node->attr : NULL;
     (void)err;
     g->din[0] = lmb_emit(g->b, "UnaryGrad", NULL, LMB_IN(g->dout[0], g->node->in[0], g->node->out[0]),
                          LMB_ATTRS(LMB_AREAL("alpha", a ? a->alpha : 0), LMB_AREAL("beta", a ? a->beta : 0),
@@ -99,9 +99,9 @@ static lmb_status unary_grad(lmb_grad *g, lmb_error *err)
         .attr_size = size, .attrs = attr_rows, .infer = unary_infer, .grad = unary_grad,                     \
         .cost = lmbi_cost_elementwise, .axes = lmbi_axes_same, .run = lower##_run,                           \
     }
-ROW(leaky_relu, "LeakyRelu", "y = x < 0 ? alpha x : x", 6, 0, sizeof(unary_attr), leaky_rows);
+ROW(leaky_relu, "LeakyRelu", "y = x < 0 ? alpha x : x", 6, 0, sizeof(lmb_unary_attr), leaky_rows);
 ROW(sigmoid, "Sigmoid", "y = 1 / (1 + exp(-x))", 13, 1, 0, NULL);
-ROW(hard_sigmoid, "HardSigmoid", "y = max(0, min(1, alpha x + beta))", 6, 2, sizeof(unary_attr), hard_rows);
+ROW(hard_sigmoid, "HardSigmoid", "y = max(0, min(1, alpha x + beta))", 6, 2, sizeof(lmb_unary_attr), hard_rows);
 ROW(hard_swish, "HardSwish", "y = x max(0, min(1, x/6 + 1/2))", 14, 3, 0, NULL);
 ROW(tanh, "Tanh", "y = tanh x", 13, 4, 0, NULL);
 
@@ -112,14 +112,14 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
         if (!lmb_shape_equal(&c->in[i].shape, &c->in[0].shape))
             return LMB_FAIL(err, LMB_E_SHAPE, "dy, x and y have different shapes");
     }
-    if (!find(((const unary_attr *)c->attr)->function))
-        return LMB_FAIL(err, LMB_E_ARG, "no function '%s'", ((const unary_attr *)c->attr)->function);
+    if (!find(((const lmb_unary_attr *)c->attr)->function))
+        return LMB_FAIL(err, LMB_E_ARG, "no function '%s'", ((const lmb_unary_attr *)c->attr)->function);
     return lmbi_infer_same(c, err);
 }
 
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
-    const function *f = find(((const unary_attr *)r->attr)->function);
+    const function *f = find(((const lmb_unary_attr *)r->attr)->function);
     const float *dy = r->in[0].data, *x = r->in[1].data, *y = r->in[2].data;
     float *dx = r->out[0].data;
     int64_t n = lmb_shape_count(&r->out[0].shape);
@@ -133,6 +133,6 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 const lmb_op lmb_op_unary_grad = {
     .name = "UnaryGrad", .domain = "limbeck", .summary = "dx = dy * f'(x)", .source = "gradient of the functions above",
     .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .flags = LMB_OP_ELEMENTWISE | LMB_OP_INPLACE,
-    .attr_size = sizeof(unary_attr), .attrs = grad_rows, .infer = grad_infer, .cost = lmbi_cost_elementwise,
+    .attr_size = sizeof(lmb_unary_attr), .attrs = grad_rows, .infer = grad_infer, .cost = lmbi_cost_elementwise,
     .run = grad_run,
 };

@@ -41,6 +41,7 @@ typedef struct lmb_kernel {
 typedef struct lmb_backend {
     const char *name, *summary;
     const lmb_kernel *const *kernels; /* NULL-terminated, best first */
+    struct lmb_device *device; /* where its kernels and their operands are (core/plan/device.h); NULL: the host */
     double rounding; /* relative error that its kernels may add by keeping numbers shorter than f32; 0: none. Checks allow for it. */
 } lmb_backend;
 

@@ -2,7 +2,8 @@
  *
  * With backends the graph is first rewritten by core/passes/fuse.h; the plan then owns what it runs and translates the
  * caller's values. One walk over the needed nodes in graph order:
- *   1. choose a kernel: the backends' lists in order, the reference last; remember why better ones refused
+ *   1. choose a kernel: the backends' lists in order, the reference last, or what measuring found (choice.h); remember why
+ *      better ones refused
  *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once each)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
  * then lifetimes are known and memory.c places the storages.
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "core/passes/fuse.h"
+#include "core/passes/recompute.h"
 #include "core/plan/internal.h"
 
 /* ---- growing arrays ---- */
@@ -73,7 +75,7 @@ static int add_storage(lmb_plan *p, size_t bytes)
 
 /* ---- kernel choice ---- */
 
-static bool same_op(const lmb_kernel *k, const lmb_op *op)
+bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op)
 {
     return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
 }
@@ -93,7 +95,34 @@ static void find_trained(const lmb_graph *g, bool *trained)
     }
 }
 
-/* The first kernel that accepts and can be made; NULL: the reference. `reason` tells why the best declined.
+static void drop_state(const lmb_kernel *k, void *state)
+{
+    if (k && k->destroy)
+        k->destroy(state);
+}
+
+/* The kernel that measuring prefers to *k, which is made; one that can not be made leaves things as they are. */
+static lmb_status choose_another(const lmb_plan *p, const lmb_call *c, const lmb_kernel **k, void **state, size_t *scratch,
+                                 lmb_error *err)
+{
+    const lmb_kernel *better = *k;
+    lmb_error local = LMB_ERROR_INIT;
+    void *its_state = NULL;
+    size_t its_scratch = 0;
+
+    lmb_status st = lmbi_choose(p, c, *k, &better, err);
+    if (st != LMB_OK)
+        drop_state(*k, *state);
+    if (st != LMB_OK || better == *k || (better->create && better->create(c, &its_state, &its_scratch, &local) != LMB_OK))
+        return st;
+    drop_state(*k, *state);
+    *k = better;
+    *state = its_state;
+    *scratch = its_scratch;
+    return LMB_OK;
+}
+
+/* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells why the best declined.
  *   exact   only kernels that keep the graph's types */
 static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
                                 size_t *scratch, char *reason, size_t cap, lmb_error *err)
@@ -105,7 +134,7 @@ static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact
             const char *why = "no reason given";
             lmb_error local = LMB_ERROR_INIT;
             lmb_status st = LMB_OK;
-            if (!same_op(*k, c->op) || (exact && (*k)->storage))
+            if (!lmbi_same_op(*k, c->op) || (exact && (*k)->storage))
                 continue;
             if ((*k)->accepts && !(*k)->accepts(c, &why))
                 st = LMB_E_UNSUPPORTED;
@@ -113,7 +142,7 @@ static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact
                 st = (*k)->create(c, state, scratch, &local);
             if (st == LMB_OK) {
                 *out = *k;
-                return LMB_OK;
+                return p->options.choices && !exact && !p->device ? choose_another(p, c, out, state, scratch, err) : LMB_OK;
             }
             if (st != LMB_E_UNSUPPORTED)
                 return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);
@@ -178,14 +207,13 @@ static int in_form(lmb_plan *p, int v, lmb_layout want, lmb_dtype dtype, lmb_err
     return id;
 }
 
-/* The type in which a kernel wants operand k. */
-static lmb_dtype wanted_type(const lmb_kernel *k, const lmb_call *c, int operand)
+lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand)
 {
     lmb_dtype own = operand < c->n_in ? c->in[operand].dtype : c->out[operand - c->n_in].dtype;
     return k && k->storage && own == LMB_F32 ? k->storage(c, operand) : own;
 }
 
-static lmb_layout wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand)
+lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand)
 {
     return k && k->layout ? k->layout(c, operand) : LMB_LAYOUT_PLAIN;
 }
@@ -261,7 +289,7 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
             return NOMEM(err);
         p->value[id].storage = s;
         p->storage[s].fixed = true;
-        p->storage[s].external = x->role != LMB_ROLE_INPUT;
+        p->storage[s].external = x->role != LMB_ROLE_INPUT && !p->device;
         p->storage[s].data = x->data;
     }
     for (int i = 0; i < g->n_outputs; i++)
@@ -325,10 +353,13 @@ static lmb_status keep_reason(lmb_plan *p, int step, const char *reason)
     return LMB_OK;
 }
 
-static void drop_state(const lmb_kernel *k, void *state)
+/* What a step reads and writes once, in the types that operands are kept in. */
+static void count_bytes(const lmb_plan *p, lmbi_step *s)
 {
-    if (k && k->destroy)
-        k->destroy(state);
+    s->cost.bytes = 0;
+    for (int k = 0; k < s->n_in + s->n_out; k++)
+        if (s->in[k] >= 0) /* in and out are one array */
+            s->cost.bytes += (double)p->value[s->in[k]].bytes;
 }
 
 static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const int *last_use, lmb_error *err)
@@ -355,8 +386,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         operand[k] = -1;
         if (n->in[k] == LMB_NONE)
             continue;
-        lmb_layout want = free_order ? common : wanted_layout(kernel, &call, k);
-        operand[k] = in_form(p, n->in[k], want, wanted_type(kernel, &call, k), err);
+        lmb_layout want = free_order ? common : lmbi_wanted_layout(kernel, &call, k);
+        operand[k] = in_form(p, n->in[k], want, lmbi_wanted_type(kernel, &call, k), err);
         if (operand[k] < 0) {
             drop_state(kernel, state);
             return LMB_E_NOMEM;
@@ -383,9 +414,9 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         s->out[k] = needed[v] ? v : -1;
         if (!needed[v])
             continue;
-        lmb_layout made = free_order ? common : wanted_layout(kernel, &call, LMB_OUT(&call, k));
+        lmb_layout made = free_order ? common : lmbi_wanted_layout(kernel, &call, LMB_OUT(&call, k));
         p->value[v].layout = has_two_layouts(&p->value[v]) ? made : LMB_LAYOUT_PLAIN;
-        p->value[v].dtype = wanted_type(kernel, &call, LMB_OUT(&call, k));
+        p->value[v].dtype = lmbi_wanted_type(kernel, &call, LMB_OUT(&call, k));
         p->value[v].bytes = lmb_shape_bytes(&p->value[v].shape, p->value[v].dtype);
         p->value[v].first = at;
         int share = -1;
@@ -399,6 +430,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         }
         LMB_TRY(give_storage(p, v, share, err));
     }
+    count_bytes(p, &p->step[at]);
     return LMB_OK;
 }
 
@@ -469,13 +501,33 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
     }
     LMB_TRY(plain_outputs(p, err));
     find_lifetimes(p);
-    return lmbi_plan_place(p, err);
+    LMB_TRY(lmbi_plan_place(p, err));
+    return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
+}
+
+/* The fused graph gives way to one that keeps less. */
+static lmb_status recompute(lmb_plan *p, lmb_error *err)
+{
+    lmb_graph *smaller = NULL;
+    lmb_vid *map = NULL;
+
+    LMB_TRY(lmb_pass_recompute(p->fused, &smaller, &map, err));
+    if (!smaller)
+        return LMB_OK;
+    for (int v = 0; v < p->asked->n_values; v++)
+        p->map[v] = p->map[v] == LMB_NONE ? LMB_NONE : map[p->map[v]];
+    lmb_graph_destroy(p->fused);
+    p->fused = smaller;
+    free(map);
+    return LMB_OK;
 }
 
 static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
         LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
+    if (p->fused && p->options.small_memory && !p->device) /* devices have no kernel for it */
+        LMB_TRY(recompute(p, err));
     if (p->fused)
         p->g = p->fused;
     bool *needed = malloc(sizeof *needed * ((size_t)p->g->n_values + 1));
@@ -499,7 +551,9 @@ lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_p
     p->g = p->asked = g;
     if (o)
         p->options = *o;
+    p->device = p->options.backends && p->options.backends[0] ? p->options.backends[0]->device : NULL;
     lmb_status st = compile(p, err);
+    p->options.choices = NULL;
     if (st != LMB_OK) {
         lmb_plan_destroy(p);
         return st;
@@ -522,7 +576,10 @@ void lmb_plan_destroy(lmb_plan *p)
     free(p->step);
     free(p->value);
     free(p->storage);
-    free(p->arena);
+    if (p->device)
+        lmbi_device_end(p);
+    else
+        free(p->arena);
     lmb_graph_destroy(p->fused);
     free(p->map);
     free(p->trained);

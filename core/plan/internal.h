@@ -50,6 +50,7 @@ struct lmb_plan {
     lmb_graph *fused;    /* owned, or NULL                           */
     lmb_vid *map;        /* [values of asked] -> value of fused      */
     lmb_plan_options options;
+    struct lmb_device *device; /* of the backends, or NULL: the host */
     bool *trained;       /* [values of g] with frozen_exact: depends on a trained parameter; else NULL */
     int n_values, cap_values;
     lmbi_pvalue *value;
@@ -57,7 +58,9 @@ struct lmb_plan {
     lmbi_storage *storage;
     int n_steps, cap_steps;
     lmbi_step *step;
-    char *arena;
+    char *arena;         /* the device's when there is one                                    */
+    void **mirror;       /* with a device: [values] host memory of inputs and outputs, or NULL */
+    size_t samples_offset, samples_bytes; /* with a device: where lmb_step_info.sample goes  */
     size_t arena_bytes, live_bytes, scratch_offset, scratch_bytes;
     bool resolved, timing;
     void (*on_step)(void *ctx, int step);
@@ -71,6 +74,27 @@ static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
 {
     return v < 0 || v >= p->asked->n_values ? LMB_NONE : p->map ? p->map[v] : v;
 }
+
+/* compile.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then outputs). */
+bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op);
+lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand);
+lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand);
+/* choose.c: of the kernels that run the call in the same forms as `fixed`, the one that the plan's table names. */
+lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out, lmb_error *err);
+/* choice.c: between lock and unlock. The name of a kernel, or NULL. */
+void lmbi_choices_lock(lmb_choices *c);
+void lmbi_choices_unlock(lmb_choices *c);
+const char *lmbi_choices_find(lmb_choices *c, const char *key);
+void lmbi_choices_lose(lmb_choices *c); /* a name that stands for nothing here */
+lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, bool measured, lmb_error *err);
+int lmbi_choices_threads(const lmb_choices *c);
+bool lmbi_choices_measuring(const lmb_choices *c);
+/* run.c: the pvalue that stands for v towards the caller: its plain copy of the graph's type if it was made in another form. */
+int lmbi_plan_outward(const lmb_plan *p, lmb_vid v);
+/* device.c */
+lmb_status lmbi_device_prepare(lmb_plan *p, lmb_error *err);
+lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
+void lmbi_device_end(lmb_plan *p);
 
 /* memory.c: storages -> offsets in the arena. */
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err);

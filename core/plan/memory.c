@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/threads.h"
+#include "core/plan/device.h"
 #include "core/plan/internal.h"
 
 enum { ALIGN = 64 };
@@ -57,6 +59,17 @@ static size_t most_alive(const lmb_plan *p)
     return most;
 }
 
+/* Bytes of the numbers of a batch's samples, which steps that draw random numbers ask for. */
+static size_t samples(const lmb_graph *g)
+{
+    lmb_vid x = lmb_graph_input(g, 0);
+    bool random = false;
+
+    for (int i = 0; i < g->n_nodes; i++)
+        random |= (g->node[i].op->flags & LMB_OP_RANDOM) != 0;
+    return random && x != LMB_NONE && g->value[x].shape.n ? sizeof(uint32_t) * (size_t)g->value[x].shape.d[0] : 0;
+}
+
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
 {
     int n = 0, n_placed = 0;
@@ -93,9 +106,19 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
         if (p->step[i].scratch > p->scratch_bytes)
             p->scratch_bytes = p->step[i].scratch;
     p->arena_bytes += aligned(p->scratch_bytes);
+    if (p->device) {
+        p->samples_offset = p->arena_bytes;
+        p->samples_bytes = samples(p->g);
+        p->arena_bytes += aligned(p->samples_bytes);
+    }
     if (p->options.max_bytes && p->arena_bytes > p->options.max_bytes)
         return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, the limit is %zu; use a smaller batch",
                         p->arena_bytes, p->options.max_bytes);
+    if (p->device)
+        return p->device->alloc(p->device, p->arena_bytes ? p->arena_bytes : ALIGN, (void **)&p->arena, err);
+    if ((double)p->arena_bytes > lmb_memory_bytes())
+        return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, this machine has %.0f; use a smaller batch", p->arena_bytes,
+                        lmb_memory_bytes());
     p->arena = aligned_alloc(ALIGN, p->arena_bytes ? p->arena_bytes : ALIGN);
     if (!p->arena)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of activations; use a smaller batch",

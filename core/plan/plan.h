@@ -15,6 +15,7 @@
 #include "core/base/trace.h"
 #include "core/graph/state.h"
 #include "core/plan/backend.h"
+#include "core/plan/choice.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,11 +24,13 @@ extern "C" {
 typedef struct lmb_plan lmb_plan;
 
 typedef struct lmb_plan_options {
-    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only      */
+    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only; all of one device */
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
     bool frozen_exact;                  /* what depends on no trained parameter (a teacher) is kept in the graph's types */
+    lmb_choices *choices;               /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */
+    bool small_memory;                  /* cheap feature maps are computed again for the backward pass: core/passes/recompute.h */
     bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
 } lmb_plan_options;
 

@@ -4,8 +4,7 @@
 #include "core/base/threads.h"
 #include "core/plan/internal.h"
 
-/* The pvalue that stands for v towards the caller: its plain copy of the graph's type if it was made in another form. */
-static int outward(const lmb_plan *p, lmb_vid v)
+int lmbi_plan_outward(const lmb_plan *p, lmb_vid v)
 {
     for (int k = v; k >= 0; k = p->value[k].other)
         if (p->value[k].layout == LMB_LAYOUT_PLAIN && p->value[k].dtype == p->g->value[v].dtype)
@@ -13,10 +12,11 @@ static int outward(const lmb_plan *p, lmb_vid v)
     return v;
 }
 
+/* Where steps find a value: on a device always in the arena. */
 static void *pointer(const lmb_plan *p, int v)
 {
     const lmbi_pvalue *x = &p->value[v];
-    if (x->bound)
+    if (x->bound && !p->device)
         return x->bound;
     if (x->storage < 0)
         return NULL;
@@ -30,7 +30,7 @@ lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *er
     if (v == LMB_NONE || !p->value[v].bindable)
         return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
                         asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
-    p->value[outward(p, v)].bound = memory;
+    p->value[lmbi_plan_outward(p, v)].bound = memory;
     p->resolved = false;
     return LMB_OK;
 }
@@ -47,7 +47,10 @@ void *lmb_plan_data(const lmb_plan *p, lmb_vid asked)
     lmb_vid v = lmbi_plan_value(p, asked);
     if (v == LMB_NONE || !p->value[v].fixed)
         return NULL;
-    return pointer(p, outward(p, v));
+    int k = lmbi_plan_outward(p, v);
+    if (p->device)
+        return p->value[k].bound ? p->value[k].bound : p->mirror[k];
+    return pointer(p, k);
 }
 
 static void resolve(lmb_plan *p)
@@ -75,7 +78,7 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
             memmove(out[0].data, in[0].data, lmb_shape_bytes(&in[0].shape, in[0].dtype));
         return LMB_OK;
     }
-    lmb_run r = { s->node->attr, s->n_in, s->n_out, in, out, p->arena + p->scratch_offset, step };
+    lmb_run r = { s->node->attr, s->n_in, s->n_out, in, out, p->arena + p->scratch_offset, step, NULL };
     lmb_status st = s->kernel ? s->kernel->run(s->state, &r, err) : s->node->op->run(&r, err);
     if (st != LMB_OK)
         lmb_error_context(err, "node %s (%s)", s->node->name, s->label);
@@ -88,6 +91,8 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
 
     if (!p->resolved)
         resolve(p);
+    if (p->device)
+        return lmbi_device_run(p, step ? step : &no_step, err);
     lmb_trace *trace = lmb_trace_fine(p->trace) ? p->trace : NULL;
     for (int i = 0; i < p->n_steps; i++) {
         double t = p->timing ? lmb_seconds() : 0, from = lmb_trace_now(trace);
@@ -122,7 +127,7 @@ int lmb_plan_steps(const lmb_plan *p) { return p->n_steps; }
 int lmb_plan_ready(const lmb_plan *p, lmb_vid asked)
 {
     lmb_vid v = lmbi_plan_value(p, asked);
-    int x = v == LMB_NONE ? -1 : outward(p, v), ready = -1;
+    int x = v == LMB_NONE ? -1 : lmbi_plan_outward(p, v), ready = -1;
     for (int i = 0; i < p->n_steps; i++)
         for (int k = 0; k < p->step[i].n_in + p->step[i].n_out; k++) /* in and out are one array */
             if (p->step[i].in[k] == x)

@@ -171,6 +171,13 @@ static void adapt(lmb_privacy *p, lmb_dp_stream *s, uint64_t delivered, uint64_t
     p->ledger.clip = fmin(fmax(p->ledger.clip, 1e-6), p->most_clip);
 }
 
+void lmb_privacy_account(lmb_privacy *p, lmbi_exact_sum *sum, double share)
+{
+    sum->weight = p->cohort;
+    lmb_rdp_add(&p->ledger.spent, (lmb_sampling)p->c.sampling, share, p->c.noise_multiplier, 1);
+    p->ledger.rounds++;
+}
+
 lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share, uint64_t delivered, uint64_t within,
                                  lmb_error *err)
 {
@@ -183,9 +190,7 @@ lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t r
     lmb_dp_stream_open(&s, p->key, round);
     for (size_t i = 0; i < sum->n; i++)
         sum->sum[i] += llrint(sigma * lmb_dp_normal(&s));
-    sum->weight = p->cohort;
-    lmb_rdp_add(&p->ledger.spent, (lmb_sampling)p->c.sampling, share, p->c.noise_multiplier, 1);
-    p->ledger.rounds++;
+    lmb_privacy_account(p, sum, share);
     if (p->adaptive)
         adapt(p, &s, delivered, within);
     lmb_dp_stream_wipe(&s);

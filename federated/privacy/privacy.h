@@ -79,6 +79,8 @@ size_t lmb_privacy_draw(const lmb_privacy *p, uint64_t round, size_t n, size_t r
  *   errors  E_ARG when the sum's units are too coarse or too fine for the noise */
 LMB_MUST_CHECK lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share, uint64_t delivered,
                                                 uint64_t within, lmb_error *err);
+/* The same for a sum whose noise is in it already: the clients added their parts. */
+void lmb_privacy_account(lmb_privacy *p, lmbi_exact_sum *sum, double share);
 /* What limits->max_abs must be for the sum to hold the noise as well. */
 double lmb_privacy_room(const lmb_privacy *p, double max_abs, uint64_t max_updates);
 

@@ -7,10 +7,13 @@
 
 static uint64_t levels(const lmb_secagg_coding *c) { return (UINT64_C(1) << (c->value_bits - 1)) - 1; }
 
+/* Of all clients together: twelve standard deviations. */
+static double greatest_noise(const lmb_secagg_coding *c) { return 12 * sqrt((double)c->clients * (double)c->noise); }
+
 /* Below 2^20 * 2^28 * 2^23: computed as a double, exact enough to compare with powers of two, and cannot wrap. */
 static double greatest_sum(const lmb_secagg_coding *c)
 {
-    return (double)c->clients * c->weight_max * (double)levels(c);
+    return (double)c->clients * c->weight_max * (double)levels(c) + greatest_noise(c);
 }
 
 uint32_t lmb_secagg_coding_ring(const lmb_secagg_coding *c)
@@ -37,6 +40,9 @@ lmb_status lmb_secagg_coding_check(const lmb_secagg_coding *c, lmb_error *err)
                         LMB_CODING_BITS_MAX, c->value_bits);
     if (!(c->clip > 0) || !isfinite(c->clip))
         return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: the clip must be above 0, it is %g", c->clip);
+    if (c->noise > UINT64_C(1) << LMB_DP_SIGMA2_BITS)
+        return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: noise of variance %llu, in units of the ring; 2^%d is the greatest",
+                        (unsigned long long)c->noise, LMB_DP_SIGMA2_BITS);
     if (c->ring_bits < 2 || c->ring_bits > LMB_RING_BITS_MAX || lmb_secagg_coding_ring(c) > c->ring_bits)
         return LMB_FAIL(
             err, LMB_E_ARG,
@@ -81,11 +87,25 @@ lmb_status lmb_secagg_encode(const lmb_secagg_coding *c, const float *x, uint64_
     return LMB_OK;
 }
 
-lmb_status lmb_secagg_decode(const lmb_secagg_coding *c, const lmb_ring_vector *sum, float *mean, uint64_t *weight,
-                             lmb_error *err)
+double lmb_secagg_private_norm(const lmb_secagg_coding *c)
+{
+    return c->clip * (1 - sqrt((double)c->length) / (double)levels(c));
+}
+
+void lmb_secagg_add_noise(const lmb_secagg_coding *c, const uint8_t *key, lmb_ring_vector *v)
+{
+    lmb_dp_stream s;
+    if (!c->noise)
+        return;
+    lmb_dp_stream_open(&s, key, 0);
+    for (size_t i = 0; i < c->length; i++)
+        lmb_ring_set(v, i, lmb_ring_get(v, i) + (uint64_t)lmb_dp_discrete(&s, c->noise));
+    lmb_dp_stream_wipe(&s);
+}
+
+lmb_status lmb_secagg_check_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, uint64_t *weight, lmb_error *err)
 {
     uint64_t total;
-    double per;
 
     LMB_TRY(check_vector(c, sum, err));
     total = lmb_ring_get(sum, c->length);
@@ -94,13 +114,24 @@ lmb_status lmb_secagg_decode(const lmb_secagg_coding *c, const lmb_ring_vector *
                         "the secure sum has a weight of %llu, %u clients of up to %u cannot: a client broke the rules",
                         (unsigned long long)total, c->clients, c->weight_max);
     for (size_t i = 0; i < c->length; i++)
-        if (fabs((double)lmb_ring_signed(sum, i)) > (double)total * (double)levels(c))
+        if (fabs((double)lmb_ring_signed(sum, i)) > (double)total * (double)levels(c) + greatest_noise(c))
             return LMB_FAIL(err, LMB_E_NUMERIC,
                             "number %zu of the secure sum is larger than its weight allows: a client broke the rules",
                             i);
-    per = c->clip / ((double)total * (double)levels(c));
+    *weight = total;
+    return LMB_OK;
+}
+
+double lmb_secagg_unit(const lmb_secagg_coding *c) { return c->clip / (double)levels(c); }
+
+lmb_status lmb_secagg_decode(const lmb_secagg_coding *c, const lmb_ring_vector *sum, float *mean, uint64_t *weight,
+                             lmb_error *err)
+{
+    double per;
+
+    LMB_TRY(lmb_secagg_check_sum(c, sum, weight, err));
+    per = c->clip / ((double)*weight * (double)levels(c));
     for (size_t i = 0; i < c->length; i++)
         mean[i] = (float)((double)lmb_ring_signed(sum, i) * per);
-    *weight = total;
     return LMB_OK;
 }

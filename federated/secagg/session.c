@@ -30,7 +30,7 @@ lmb_hash lmb_secagg_sid(const lmb_secagg_session *s, const lmb_roster *roster)
     lmb_hasher h;
     memcpy(&clip, &s->coding.clip, sizeof clip);
     lmb_hash_begin(&h);
-    lmb_hash_add_text(&h, "limbeck secure aggregation 1");
+    lmb_hash_add_text(&h, "limbeck secure aggregation 2");
     add_hash(&h, &s->federation);
     add_hash(&h, &s->run);
     add_u64(&h, s->round);
@@ -40,6 +40,7 @@ lmb_hash lmb_secagg_sid(const lmb_secagg_session *s, const lmb_roster *roster)
     add_u64(&h, (uint64_t)s->coding.clients << 32 | s->coding.weight_max);
     add_u64(&h, (uint64_t)s->coding.value_bits << 32 | s->coding.ring_bits);
     add_u64(&h, clip);
+    add_u64(&h, s->coding.noise);
     add_hash(&h, &roster->hash);
     return lmb_hash_end(&h);
 }

@@ -1,7 +1,7 @@
 # launch/cmake/dependencies.cmake - every outside library, found once, with a verdict of one line.
 #
 # Required: libsodium, libyaml, protobuf-c, zlib, threads; libuv but for a client-only build. Optional, each with a LMB_HAVE_*
-# variable: MPI, oneDNN, HDF5, SQLite, zstd, libjpeg, libpng, CUDA (+ cuDNN, NCCL), Check.
+# variable: MPI, oneDNN, HDF5, SQLite, libmicrohttpd, zstd, libjpeg, libpng, CUDA (+ cuDNN, NCCL), Check.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 set(LMB_VERDICTS "")
@@ -49,6 +49,8 @@ if(NOT LMB_CLIENT_ONLY)
   lmb_verdict("HDF5" "${HDF5_FOUND}" "checkpoints are bundle files and HDF5 data sets cannot be read; install libhdf5-dev")
   pkg_check_modules(SQLITE IMPORTED_TARGET sqlite3)
   lmb_verdict("SQLite" "${SQLITE_FOUND}" "the federation server is left out; install libsqlite3-dev")
+  pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd)
+  lmb_verdict("libmicrohttpd" "${MICROHTTPD_FOUND}" "the federation server shows no status page; install libmicrohttpd-dev")
   pkg_check_modules(JPEG IMPORTED_TARGET libjpeg)
   lmb_verdict("libjpeg" "${JPEG_FOUND}" "JPEG images cannot be read; install libjpeg-dev")
   pkg_check_modules(PNG IMPORTED_TARGET libpng)

@@ -2,7 +2,8 @@
  * SGD with momentum, by the trainer, on pictures of noise in memory. tests/bench/train_peer.py sets it against PyTorch.
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
- *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32 or bf16
+ *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
+ *                                    or cuda: f32 on a GPU
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
@@ -79,6 +80,8 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_fields_bind(lmb_train_fields, lmb_config_root(train_text), &train, err));
     train.batch = atoi(argv[5]);
     train.threads = atoi(argv[6]);
+    if (argv[8] && strcmp(argv[8], "cuda") == 0)
+        train.backend = "cuda";
     train.precision = argv[8] && strcmp(argv[8], "bf16") == 0 ? LMB_TRAIN_BF16 : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));

@@ -218,6 +218,41 @@ START_TEST(other_protocols_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/channel", add_loop(a_conversation_in_pieces, 8); add_loop(damaged_records_are_refused, KINDS);
+/* While a server's key changes it answers to both, over either pattern; a third key is nobody's. Both sides then have
+ * one hash of the session, which no other session has. */
+START_TEST(a_server_with_two_keys)
+{
+    const bool enrol = _i % 2;
+    world w, x;
+    uint8_t other[32], other_public[32];
+    lmb_record r;
+    bool got;
+
+    open_world(&w, enrol, 5);
+    lmb_noise_keygen(other, other_public);
+    lmb_channel_also(w.server, _i < 2 ? other : w.server_secret);
+    if (_i < 2) { /* the client means the second */
+        memcpy(w.server_public, other_public, sizeof other_public);
+        lmb_channel_destroy(w.client);
+        ck_ok(lmb_channel_client(w.client_secret, other_public, enrol ? &w.token : NULL, 5, &w.client, &err));
+    }
+    shake(&w, 7);
+    ck_assert_mem_eq(lmb_channel_hash(w.client), lmb_channel_hash(w.server), LMB_NOISE_HASH);
+    open_world(&x, enrol, 5);
+    shake(&x, 1000);
+    ck_assert_mem_ne(lmb_channel_hash(w.client), lmb_channel_hash(x.client), LMB_NOISE_HASH);
+    close_world(&x);
+    close_world(&w);
+    open_world(&w, enrol, 5);
+    lmb_channel_also(w.server, other);
+    lmb_noise_keygen(other, other_public);
+    lmb_channel_destroy(w.client);
+    ck_ok(lmb_channel_client(w.client_secret, other_public, enrol ? &w.token : NULL, 5, &w.client, &err));
+    ck_assert_int_eq(move(w.client, w.server, 1000, &r, &got), LMB_E_DENIED);
+    close_world(&w);
+}
+END_TEST
+
+LMB_TEST_MAIN("comm/channel", add_loop(a_server_with_two_keys, 4); add_loop(a_conversation_in_pieces, 8); add_loop(damaged_records_are_refused, KINDS);
               add(a_replayed_first_flight_is_refused); add_loop(the_wrong_server_is_noticed, 2);
               add_loop(other_protocols_are_refused, 3);)

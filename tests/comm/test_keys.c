@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -160,5 +161,55 @@ START_TEST(a_signing_key_is_its_seed)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/keys", add(key_files); add(a_new_key_follows_no_link); add(a_killed_writer_leaves_nothing);
+static long locked_kib(void)
+{
+    char line[128];
+    long kib = -1;
+    FILE *f = fopen("/proc/self/status", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmLck: %ld", &kib) == 1)
+            break;
+    fclose(f);
+    return kib;
+}
+
+/* Locked where the limits allow it, wiped in any case. */
+START_TEST(secrets_are_locked_and_wiped)
+{
+    static uint8_t secret[4096 * 4], nothing[4096 * 4];
+    struct rlimit limit;
+    ck_assert_int_ge(sodium_init(), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    memset(secret, 7, sizeof secret);
+    long before = locked_kib();
+    lmb_secret_lock(secret, sizeof secret);
+    bool may = limit.rlim_cur >= 8 * sizeof secret;
+#ifdef __SANITIZE_ADDRESS__
+    may = false; /* its mlock does nothing */
+#endif
+    if (may)
+        ck_assert_int_ge(locked_kib(), before + 16);
+    lmb_secret_wipe(secret, sizeof secret);
+    ck_assert_mem_eq(secret, nothing, sizeof secret);
+    ck_assert_int_eq(locked_kib(), before);
+}
+END_TEST
+
+START_TEST(public_keys_as_text)
+{
+    static const char *const bad[] = { "", "12", "zz5a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                                       "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a0" };
+    uint8_t key[LMB_SIGN_PUBLIC] = { 1, 2, 250 }, again[LMB_SIGN_PUBLIC];
+    char text[LMB_PUBLIC_TEXT];
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_public_format(key, text);
+    ck_ok(lmb_public_parse(text, again, &err));
+    ck_assert_mem_eq(key, again, sizeof key);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(lmb_public_parse(bad[i], again, NULL), LMB_E_ARG);
+}
+END_TEST
+
+LMB_TEST_MAIN("comm/keys", add(secrets_are_locked_and_wiped); add(public_keys_as_text); add(key_files); add(a_new_key_follows_no_link); add(a_killed_writer_leaves_nothing);
               add(a_key_is_made_once); add(a_signing_key_is_its_seed);)

@@ -127,7 +127,6 @@ damaged "$dir/run/student-int8/qat.onnx" "qat.onnx" "$limbeck" serve "$good"
 damaged "$dir/run/federation/model.onnx" "federation/model.onnx" "$limbeck" export "$good" --from federation
 damaged "$dir/run/teacher/checkpoint.h5" "checkpoint.h5" "$limbeck" train "$good" --stage teacher
 damaged "$dir/run/student/checkpoint.h5" "checkpoint.h5" "$limbeck" distill "$good"
-kinds='cut text' # an empty file is a new journal to SQLite
 damaged "$dir/run/federation/server/journal.db" "journal.db" "$limbeck" serve "$good"
 
 # ---- no place to write: a file where a folder should be ----

@@ -26,7 +26,11 @@ refused 2 "did you mean 'epochs'" $t --set train.epocs=3
 refused 2 "it must be in \[1, 1e+06\]" $t --set train.epochs=-1
 refused 2 "a number is needed" $t --set train.lr=fast
 refused 2 "did you mean resnet" $t --set model=resnt
+h=$(awk '/^MemTotal/ { h = int(sqrt($2 * 1024 / 12)) + 1; if (h <= 65536) print h }' /proc/meminfo) # as wide as memory
+[ -z "$h" ] || refused 1 "make the layers smaller" "$limbeck" config check "$dir/good.yaml" --set "model={name: mlp, hidden: [$h, $h]}"
 refused 2 "6 n + 2" $t --set 'model={name: resnet, depth: 9}'
+for m in much 5X 12 -1G 1e99 500MB; do refused 2 "train.memory is '$m'" $t --set train.memory=$m; done
+refused 1 "the limit is 2000" $t --set train.memory=2K
 refused 2 "there is no optimizer 'sgdd'" $t --set train.optimizer=sgdd
 refused 2 "did you mean idx" $t --set data=idxx
 refused 1 "dataset-fashion-mnist" $t --set "data={name: idx, path: $dir}"

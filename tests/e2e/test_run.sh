@@ -115,6 +115,15 @@ says "student-int8: done, reused"
 says "federation: the configuration has changed; what was there is now in $dir/two/old-1/federation"
 [ -s "$dir/two/old-1/federation/model.onnx" ] || fail "old-1 does not hold the old federation"
 
+# the same under secure aggregation, which clients insist on; and what it does not go with
+journey 0 --set federation.clients=3 --set federation.server.target=3 --set federation.server.minimum=3 --set federation.server.rounds=1 \
+    --set federation.server.secure_aggregation.clip=0.05 --set federation.client.secure_aggregation.required=true
+says "secure aggregation against a curious server"
+[ "$(grep -c 'part in the secure sum is done' "$dir/err")" = 3 ] || fail "three clients have no part in a secure sum"
+[ -s "$dir/two/federated-int8/model.lmb" ] || fail "a federation under secure aggregation leaves no model"
+journey 2 --set federation.server.secure_aggregation.clip=0.05 --set federation.server.aggregator=median
+says "aggregator median needs more than the sum of all updates"
+
 # a typing error far down is found before anything is done
 journey 2 --set student.quantize.train.epocs=3 --set run="$dir/typo"
 says "did you mean 'epochs'"

@@ -136,6 +136,37 @@ static void other_signer(world *w, raw *r)
     raw_hello(r, LMB_FED_VERSION);
 }
 
+/* Wants to change keys with a signature of neither; with that of the new one alone. */
+static void unproved_rotation(world *w, raw *r)
+{
+    lmb_rotate_message m = { { 7 }, { 0 }, { 0 }, { 0 } };
+    uint8_t unused[LMB_SIGN_PUBLIC], fresh[LMB_SIGN_SECRET];
+    join(w, r);
+    crypto_sign_keypair(unused, fresh);
+    lmb_rotate_prove(&m, r->channel, fresh, fresh);
+    ck_ok(lmb_message_send(r->channel, LMB_MSG_ROTATE, &m, &err));
+    raw_flush(r);
+}
+
+/* Wants the key of a client that is there. */
+static void rotation_to_another(world *w, raw *r)
+{
+    lmb_rotate_message m = { { 0 }, { 0 }, { 0 }, { 0 } };
+    uint8_t unused[LMB_SIGN_PUBLIC], fresh[LMB_SIGN_SECRET];
+    raw other;
+    join(w, &other);
+    raw_close(&other);
+    lmb_token t = raw_invite(w, r); /* the round has its three; this one is not asked */
+    raw_open(r, lmb_server_port(w->server), &t, 0);
+    ck_assert(raw_shake(r));
+    raw_hello(r, LMB_FED_VERSION);
+    lmb_noise_public(other.secret, m.key);
+    crypto_sign_keypair(unused, fresh);
+    lmb_rotate_prove(&m, r->channel, r->sign_secret, fresh);
+    ck_ok(lmb_message_send(r->channel, LMB_MSG_ROTATE, &m, &err));
+    raw_flush(r);
+}
+
 static void newer_version(world *w, raw *r)
 {
     lmb_token t = raw_invite(w, r);
@@ -289,6 +320,8 @@ static const struct {
     { borrowed_proof, "is refused: the client does not prove the signing key that it shows", 0.5 },
     { second_owner, "is refused: its signing key is client ", 0 },
     { other_signer, "enrolled with another signing key", 0 },
+    { unproved_rotation, "a change of keys that is not proved by the old and the new one", 0 },
+    { rotation_to_another, "one of the new keys is another client's", 0 },
     { more_values, "the update has 20001 values, the model has 20000", 0 },
     { other_layout, "the update is for a model of another layout", 0 },
     { ten_gigabytes, "the update announces 10737418240 bytes, 20000 values take 80000", 0 },

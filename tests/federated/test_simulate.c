@@ -105,6 +105,29 @@ START_TEST(a_round_is_the_weighted_mean)
 }
 END_TEST
 
+/* Integers instead of floats, with weights of the same size: the mean is off by less than a unit of the coding. */
+START_TEST(under_secure_aggregation)
+{
+    float plain[N];
+    set_up("{rounds: 3, target: 12, minimum: 2}");
+    ck_ok(run());
+    memcpy(plain, model, sizeof plain);
+    tear_down();
+    set_up("{rounds: 3, target: 12, minimum: 2, secure_aggregation: {clip: 4}}");
+    ck_ok(run());
+    for (int i = 0; i < N; i++)
+        ck_assert_float_eq_tol(model[i], plain[i], 3 * 4.0f / 32767);
+    ck_assert(memcmp(model, plain, sizeof plain) != 0);
+    ck_assert_uint_eq(last.examples, 186);
+    tear_down();
+    set_up("{rounds: 1, target: 12, minimum: 2, secure_aggregation: {clip: 4, clients_min: 12}, seed: 3}");
+    s.c.dropout = 0.5; /* too few are left for a sum */
+    ck_ok(run());
+    ck_assert(!last.committed);
+    tear_down();
+}
+END_TEST
+
 START_TEST(stopped_and_gone_on_is_the_same_run)
 {
     static const char *const rows[] = { "fedavg, momentum: 0.5", "fedadam", "median", "geometric_median" };
@@ -249,5 +272,5 @@ START_TEST(private_simulations)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(stopped_and_gone_on_is_the_same_run);
+LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation); add(stopped_and_gone_on_is_the_same_run);
               add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(private_simulations);)

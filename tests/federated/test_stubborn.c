@@ -148,7 +148,7 @@ END_TEST
 START_TEST(half_a_training_is_never_offered)
 {
     world w;
-    world_client c[2];
+    world_client c[1];
     raw r;
     int port;
 
@@ -178,10 +178,15 @@ START_TEST(half_a_training_is_never_offered)
     c[0].seconds = 0;
     w.cfg.port = port;
     w.cfg.deadline_s = 60;
+    w.cfg.minimum = 1;
+    w.cfg.reconnect_s = 3; /* the other one does not come back */
     world_start(&w);
-    world_client_start(&w, &c[1], 1, port);
-    end_two(&w, c);
+    world_join(&w);
+    world_client_join(&c[0]);
+    ck_assert_msg(c[0].status == LMB_OK, "%s", c[0].error.msg);
+    ck_assert_uint_eq(w.reports[1].updates, 1);
     ck_assert_int_eq(c[0].trained, 2);
+    world_close(&w);
 }
 END_TEST
 

@@ -41,6 +41,9 @@ typedef struct world_client {
     char state[96], invite[LMB_SERVER_INVITE];
     double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
+    const struct lmb_tree *secure; /* what it insists on, NULL: nothing */
+    bool rotate;       /* changes its keys */
+    const char *admin; /* whose rosters it believes; NULL: needs none */
     atomic_int trained;
     lmb_client *client;
     pthread_t thread;
@@ -199,11 +202,15 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     c->w = w;
     c->k = k;
     snprintf(c->state, sizeof c->state, "%s/client-%d", w->dir, k);
-    if (!c->invite[0])
+    if (!c->invite[0] && port)
         ck_ok(lmb_server_invite(w->state, "127.0.0.1", port, 600, c->invite, &err));
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = c->state;
     cfg.name = "tester";
+    cfg.secure_aggregation = c->secure;
+    cfg.rotate_keys = c->rotate;
+    if (c->admin)
+        cfg.admin = c->admin;
     cfg.retry_s = 0.3;
     cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;

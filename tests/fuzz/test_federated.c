@@ -1,5 +1,7 @@
-/* Mirrors federated/messages.c and upload.c: bytes of a client that is enrolled and hostile. A message that is
+/* Mirrors federated/messages.c, upload.c and session.c: bytes of a client that is enrolled and hostile. A message that is
  * accepted says the same when written again; an upload is absorbed only when each of its values was looked at. */
+#include "comm/bytes.h"
+#include "federated/session.h"
 #include "federated/upload.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -7,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ROUNDS = 20000, UPLOAD_ROUNDS = 3000, VALUES = 24, POISON = 60, TYPES = 16 };
+enum { ROUNDS = 20000, UPLOAD_ROUNDS = 3000, VALUES = 24, POISON = 60, TYPES = 20 };
 
 typedef union any_message {
     lmb_hello hello;
@@ -16,6 +18,9 @@ typedef union any_message {
     lmb_alive alive;
     lmb_update_message update;
     lmb_round_note note;
+    lmb_roster_message roster;
+    lmb_key_message key;
+    lmb_rotate_message rotate;
 } any_message;
 
 /* ---- messages: the first byte is the type, the others the body ---- */
@@ -63,7 +68,7 @@ START_TEST(messages)
         seeds[k].data = bytes[k];
         seeds[k++].bytes++;
     }
-    ck_assert_uint_eq(k, 10); /* every message but CHUNK */
+    ck_assert_uint_ge(k, 15); /* every message but CHUNK */
     fuzz_run(message_target, seeds, k, ROUNDS);
 }
 END_TEST
@@ -146,6 +151,8 @@ static void upload_target(const uint8_t *data, size_t bytes)
             ck_assert_int_eq(st == LMB_OK, absorbed_weight != 0);
             for (int i = 0; st == LMB_OK && i < VALUES; i++)
                 ck_assert_double_eq(absorbed[i], (double)honest[i]);
+            if (st == LMB_OK)
+                lmb_upload_end(&u);
         }
         if (st != LMB_OK) {
             ck_assert_msg(st != LMB_E_IO, "%s", err.msg);
@@ -235,4 +242,70 @@ START_TEST(payloads)
 }
 END_TEST
 
-LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads); add(payloads);)
+/* ---- what describes a secure sum, and its messages in pieces: [u32 size, u8 place / 8, u8 length] and that many bytes ---- */
+
+enum { SESSION_ROUNDS = 3000, PIECES_LIMIT = 2000 };
+
+static void session_target(const uint8_t *data, size_t bytes)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_session_head head;
+    const uint8_t *roster;
+    size_t n;
+    lmb_status st = lmb_session_read(data, bytes, &head, &roster, &n, &err);
+    if (st == LMB_OK) {
+        lmb_secagg_coding c = lmb_session_coding(&head, 100);
+        lmb_roster r;
+        if (lmb_secagg_coding_check(&c, &err) == LMB_OK) /* what passes can be computed with */
+            ck_assert(lmb_pack_bytes(c.ring_bits, 101) <= 101 * 8);
+        if (lmb_roster_open(&r, roster, n, &head.federation, head.admin, &err) == LMB_OK)
+            lmb_roster_close(&r);
+    } else {
+        ck_assert_int_eq(st, LMB_E_FORMAT);
+    }
+}
+
+static void pieces_target(const uint8_t *data, size_t bytes)
+{
+    lmb_message_pieces p = { 0 };
+    bool whole;
+    while (bytes >= 6) {
+        lmb_error err = LMB_ERROR_INIT;
+        size_t n = data[5] < bytes - 6 ? data[5] : bytes - 6;
+        lmb_record r = { LMB_MSG_SECAGG, lmb_get_u32(data), (uint64_t)data[4] * 8, n ? data + 6 : NULL, n };
+        lmb_status st = lmb_pieces_take(&p, &r, PIECES_LIMIT, &whole, &err);
+        ck_assert(st == LMB_OK || st == LMB_E_FORMAT);
+        ck_assert(p.have <= p.total && p.total <= PIECES_LIMIT);
+        if (st == LMB_OK && whole)
+            lmb_pieces_drop(&p);
+        data += 6 + n;
+        bytes -= 6 + n;
+    }
+    lmb_pieces_drop(&p);
+}
+
+START_TEST(sessions)
+{
+    static const uint8_t parts[] = { 12, 0, 0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 12, 0, 0, 0, 1, 4, 9, 10, 11, 12 },
+                         beyond[] = { 255, 255, 255, 255, 0, 1, 1 }, hole[] = { 20, 0, 0, 0, 1, 2, 1, 2 };
+    const fuzz_seed seeds[] = { { parts, sizeof parts }, { beyond, sizeof beyond }, { hole, sizeof hole } };
+    uint8_t secret[LMB_SIGN_SECRET], public_key[LMB_SIGN_PUBLIC];
+    lmb_session_head head = { .number = 3, .clients = 4, .weight_max = 10, .value_bits = 16, .ring_bits = 22, .clip = 1 };
+    lmb_roster_row rows[2] = { { 1, { 1 } }, { 2, { 2 } } };
+    lmb_str plain = LMB_STR_INIT, roster = LMB_STR_INIT, blob = LMB_STR_INIT;
+    lmb_error err = LMB_ERROR_INIT;
+
+    crypto_sign_keypair(public_key, secret);
+    memcpy(head.admin, public_key, sizeof head.admin);
+    ck_ok(lmb_roster_write(rows, 2, 1, &head.federation, &plain, &err));
+    ck_ok(lmb_roster_sign((const uint8_t *)plain.text, plain.n, secret, &roster, &err));
+    ck_ok(lmb_session_write(&head, roster.text, roster.n, &blob, &err));
+    fuzz_run(session_target, &(fuzz_seed){ (const uint8_t *)blob.text, blob.n }, 1, SESSION_ROUNDS);
+    fuzz_run(pieces_target, seeds, sizeof seeds / sizeof *seeds, SESSION_ROUNDS);
+    lmb_str_free(&plain);
+    lmb_str_free(&roster);
+    lmb_str_free(&blob);
+}
+END_TEST
+
+LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads); add(payloads); add(sessions);)

@@ -242,6 +242,15 @@ static void roster_target(const uint8_t *data, size_t bytes)
     } else {
         ck_assert(err.status == LMB_E_FORMAT || err.status == LMB_E_DENIED);
     }
+    err = (lmb_error)LMB_ERROR_INIT; /* as the admin reads it, who has nothing to check it by */
+    if (bytes > LMB_SIGNATURE && lmb_roster_open(&r, data, bytes - LMB_SIGNATURE, NULL, NULL, &err) == LMB_OK) {
+        lmb_str again = LMB_STR_INIT;
+        ck_ok(lmb_roster_write(r.row, r.n, r.version, &r.federation, &again, &err));
+        ck_assert_uint_eq(again.n, bytes - LMB_SIGNATURE);
+        ck_assert_mem_eq(again.text, data, again.n);
+        lmb_str_free(&again);
+        lmb_roster_close(&r);
+    }
 }
 
 START_TEST(rosters)

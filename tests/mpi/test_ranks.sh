@@ -43,6 +43,24 @@ for n in 2 4; do
     done
 done
 
+wide="model={name: mlp, hidden: [300, 300]}" # gradients that shards leave as what they are products of
+full=$(weights 1 --set "$wide")
+[ -n "$full" ] || fail "no weights of full layers"
+for n in 2 4; do
+    for kb in 0 1 256; do
+        [ "$(weights $n --set "$wide" --set train.bucket_kb=$kb)" = "$full" ] || fail "full layers: $n ranks end in other bits than one"
+    done
+done
+[ "$(weights 2 --set "$wide" --set train.reduce=messages)" = "$full" ] || fail "full layers: 2 ranks end in other bits with messages"
+
+rm -rf "$dir/cache" # kernels that rank 0 measures, or finds in its cache, are those of all ranks
+cached=$(weights 2 --plan-cache "$dir/cache")
+[ -n "$cached" ] || fail "no weights with a plan cache"
+ls "$dir"/cache/kernels-*.txt >/dev/null || fail "no kernels in the plan cache"
+for n in 1 2 4; do
+    [ "$(weights $n --plan-cache "$dir/cache")" = "$cached" ] || fail "$n ranks end in other bits with one plan cache"
+done
+
 a=$(weights 2 --set train.mode=fast)
 b=$(weights 2 --set train.mode=fast)
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"

@@ -45,7 +45,7 @@ START_TEST(a_step_converts_once)
     ck_ok(lmb_cpu_backends_bf16("cpu", list, &err));
     lmb_graph *g = build(models[_i], &shape, 10);
     ck_ok(lmb_program_create(g, &loss, list, &p, &err));
-    ck_ok(lmb_program_plan(p, 8, &plan, &err));
+    ck_ok(lmb_program_plan(p, 8, false, &plan, &err));
     bool begun = false;
     int left = 0;
     for (int i = 0; i < lmb_plan_steps(plan); i++) {
@@ -135,7 +135,7 @@ START_TEST(a_teacher_answers_in_f32)
     o.teacher = teacher;
     const lmb_loss loss = lmb_objective_loss(&o);
     ck_ok(lmb_program_create(student, &loss, list, &p, &err));
-    ck_ok(lmb_program_plan(p, 4, &plan, &err));
+    ck_ok(lmb_program_plan(p, 4, false, &plan, &err));
     for (int i = 0; i < lmb_plan_steps(plan); i++) {
         lmb_plan_step s = lmb_plan_step_at(plan, i);
         bool conv = s.op && (strcmp(s.op, "Conv") == 0 || strcmp(s.op, "ConvAct") == 0);

@@ -139,4 +139,79 @@ START_TEST(an_answer_does_not_move_the_observer)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/program", add_loop(what_is_told_to_be_final_is, 3); add(an_answer_does_not_move_the_observer);)
+/* ---- less memory, the same bits ---- */
+
+typedef struct made { float *out; size_t n, arena; int again; } made;
+
+/* A step of a model with at most `memory` bytes of feature maps. */
+static made step_in(const lmb_graph *model, const lmb_backend *const *backends, size_t memory)
+{
+    static float x[ROWS * NUMBERS];
+    static const int64_t y[ROWS] = { 0, 1, 2, 3, 0, 1 };
+    double smoothing = 0.1;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_step_info info = { 1, 0, NULL };
+    lmb_rand rand = lmb_rand_at(3, LMB_RAND_TEST, 0, 0);
+    const lmb_plan *plan;
+    lmb_program *p;
+    made m = { 0 };
+
+    for (uint32_t i = 0; i < ROWS * NUMBERS; i++)
+        x[i] = lmb_rand_normal(&rand, i);
+    ck_ok(lmb_program_create(model, &loss, backends, &p, &err));
+    lmb_program_memory(p, memory);
+    ck_ok(lmb_program_plan(p, ROWS, false, &plan, &err));
+    const lmb_state_layout *l = lmb_program_layout(p);
+    float *state = malloc(sizeof *state * l->count);
+    m.n = l->count;
+    m.out = malloc(sizeof *m.out * l->count);
+    lmb_state_from_graph(l, model, state);
+    lmb_program_step s = { .n = ROWS, .x = x, .y = y, .state = state, .out = m.out, .info = &info };
+    ck_ok(lmb_program_run(p, &s, &err));
+    m.arena = lmb_plan_describe(plan).arena_bytes;
+    for (int i = 0; i < lmb_plan_steps(plan); i++) {
+        lmb_plan_step at = lmb_plan_step_at(plan, i);
+        m.again += at.op && strcmp(at.op, "BatchNormApply") == 0;
+    }
+    free(state);
+    lmb_program_destroy(p);
+    return m;
+}
+
+START_TEST(less_memory_gives_the_same_bits)
+{
+    static const char *const texts[] = { "{name: resnet, depth: 14, width: 8}", "{name: mobilenet_v2, width: 0.25}", "{name: resnet, depth: 8, width: 8}" };
+    const lmb_shape shape = LMB_SHAPE(3, 8, 8);
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
+    lmb_graph *model;
+    lmb_config *c;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    if (_i < 2)
+        ck_ok(lmb_cpu_backends(_i ? "portable" : "cpu", backends, &err));
+    else if (lmb_cpu_backends_bf16("cpu", backends, &err) != LMB_OK)
+        return; /* a processor without */
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        ck_ok(lmb_config_parse(texts[i], strlen(texts[i]), "t.yaml", &c, &err));
+        ck_ok(lmb_model_build(lmb_config_root(c), &shape, 4, 5, &model, &err));
+        made fast = step_in(model, backends, SIZE_MAX), small = step_in(model, backends, 0);
+        made fits = step_in(model, backends, fast.arena), limited = step_in(model, backends, fast.arena - 1);
+        ck_assert_int_eq(fast.again, 0);
+        ck_assert_int_gt(small.again, 2);
+        ck_assert_uint_lt(small.arena, fast.arena - fast.arena / 20);
+        ck_assert_int_eq(fits.again, 0);
+        ck_assert_int_eq(limited.again, small.again);
+        ck_assert_mem_eq(fast.out, small.out, fast.n * sizeof *fast.out);
+        ck_assert_mem_eq(fast.out, limited.out, fast.n * sizeof *fast.out);
+        free(fast.out);
+        free(small.out);
+        free(fits.out);
+        free(limited.out);
+        lmb_graph_destroy(model);
+        lmb_config_destroy(c);
+    }
+}
+END_TEST
+
+LMB_TEST_MAIN("train/program", add_loop(what_is_told_to_be_final_is, 3); add(an_answer_does_not_move_the_observer);
+              add_loop(less_memory_gives_the_same_bits, 3);)

@@ -1,6 +1,7 @@
 /* Mirrors train/trainer.c: learning, determinism over threads and accumulation, stopping and going on. */
 #include "train/trainer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,34 @@ START_TEST(the_same_bits_on_any_number_of_threads)
     free(one);
     free(two);
     free(four);
+    tear_down();
+}
+END_TEST
+
+/* Full layers so large that shards leave their gradients as what they are products of: in slots of a tree of 1, 2, 3 and more. */
+START_TEST(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients)
+{
+    double a, b;
+    size_t n, m;
+    set_up();
+    lmb_graph_destroy(model);
+    lmb_config *c = parse("{name: mlp, hidden: [320, 260]}");
+    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, 5, &model, &err));
+    float *one = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 1}", &a, &n);
+    float *three = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 3}", &b, &n);
+    ck_assert_mem_eq(one, three, n * sizeof *one);
+    float *whole = train("{epochs: 2, batch: 150, shard: 150, lr: 0.05, threads: 1}", &b, &m); /* one shard: a gradient as ever */
+    ck_assert_uint_eq(n, m);
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_float_eq_tol(one[i], whole[i], 1e-4);
+        largest = largest > fabsf(whole[i]) ? largest : fabsf(whole[i]);
+    }
+    ck_assert_double_gt(largest, 0.05);
+    free(one);
+    free(three);
+    free(whole);
+    lmb_config_destroy(c);
     tear_down();
 }
 END_TEST
@@ -286,6 +315,6 @@ START_TEST(terms_are_added_to_gradients)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(portable_and_onednn_agree);
+LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients); add(portable_and_onednn_agree);
               add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);
               add(begun_again_is_a_new_training); add(terms_are_added_to_gradients);)

@@ -23,7 +23,7 @@ START_TEST(refuses_what_could_wrap)
         { 64, 1 << 20, 16, 42 }, { 1000000, 1 << 18, 24, 62 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        lmb_secagg_coding c = { N, rows[i].clients, rows[i].weight, rows[i].value, rows[i].ring, 1 };
+        lmb_secagg_coding c = { N, rows[i].clients, rows[i].weight, rows[i].value, rows[i].ring, 1, 0 };
         lmb_error err = LMB_ERROR_INIT;
         char want[64];
         ck_assert_uint_eq(lmb_secagg_coding_ring(&c), rows[i].ring);

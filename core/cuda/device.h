@@ -1,0 +1,29 @@
+/* core/cuda/device.h - one NVIDIA GPU as a device for plans (core/plan/device.h), and the kernels it runs.
+ *
+ *     lmb_gpu *gpu;
+ *     LMB_TRY(lmb_gpu_open(rank, &gpu, err));
+ *     const lmb_backend *list[] = { lmb_gpu_backend(gpu), NULL };
+ */
+#ifndef LMB_CORE_CUDA_DEVICE_H
+#define LMB_CORE_CUDA_DEVICE_H
+
+#include "core/plan/backend.h"
+#include "core/plan/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_gpu lmb_gpu;
+
+/* Open the module and GPU number `index` modulo those there are, so that rank r of a node can ask for number r.
+ *   owns     *out: lmb_gpu_close, after the plans on it
+ *   errors   E_UNSUPPORTED built without CUDA; E_DEVICE no GPU, or it is not to be had, and what to do */
+LMB_MUST_CHECK lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err);
+void lmb_gpu_close(lmb_gpu *g); /* NULL is a no-op */
+const lmb_backend *lmb_gpu_backend(const lmb_gpu *g); /* lives as long as g */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

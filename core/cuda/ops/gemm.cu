@@ -1,0 +1,79 @@
+/* core/cuda/ops/gemm.cu - matrix products by their definition: what runs when cuBLASLt has nothing, and on the host.
+ *   source   core/ops/gemm.c
+ */
+#include "core/cuda/ops/grid.h"
+#include "core/cuda/ops/table.h"
+#include "core/ops/gemm.h"
+
+namespace lmb {
+namespace {
+
+struct product {
+    const float *a, *b, *c;
+    float *y;
+    int m, n, k, a_row, a_col, b_row, b_col;
+    float alpha, beta;
+    walk wc;       /* of c */
+    walk wa, wb;   /* of the leading dimensions; matrices of a batch */
+    LMB_BODY void operator()(int i) const
+    {
+        int column = i % n, row = i / n % m, batch = i / (n * m);
+        const float *p = a + wa.at(batch) * m * k + row * a_row, *q = b + wb.at(batch) * k * n + column * b_col;
+        float sum = 0;
+        for (int j = 0; j < k; j++)
+            sum += alpha * p[j * a_col] * q[j * b_row];
+        y[i] = c ? sum + beta * c[wc.at(i)] : sum;
+    }
+};
+
+struct gemm_kernel {
+    product p = {};
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
+    {
+        const lmb_gemm_attr *a = (const lmb_gemm_attr *)c->attr;
+        p.m = (int)c->out[0].shape.d[0], p.n = (int)c->out[0].shape.d[1], p.k = (int)c->in[0].shape.d[a->transA == 0];
+        p.a_row = a->transA ? 1 : p.k, p.a_col = a->transA ? p.m : 1;
+        p.b_row = a->transB ? 1 : p.n, p.b_col = a->transB ? p.k : 1;
+        p.alpha = a->alpha, p.beta = a->beta;
+        if (c->n_in > 2 && c->in[2].present)
+            p.wc = broadcast(c->out[0].shape, c->in[2].shape);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        p.a = in<const float>(r, 0), p.b = in<const float>(r, 1), p.c = in<const float>(r, 2), p.y = out<float>(r, 0);
+        return each(r, lmb_shape_count(&r->out[0].shape), p, err);
+    }
+};
+
+/* Leading dimensions of x, which has a matrix behind them. */
+lmb_shape leading(const lmb_shape *x)
+{
+    lmb_shape s = *x;
+    s.n = s.n > 2 ? s.n - 2 : 0;
+    return s;
+}
+
+struct matmul_kernel : gemm_kernel {
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
+    {
+        const lmb_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
+        lmb_shape la = leading(a), lb = leading(b), both;
+        LMB_TRY(lmb_shape_broadcast(&la, &lb, &both, err));
+        p.k = (int)a->d[a->n - 1], p.m = a->n > 1 ? (int)a->d[a->n - 2] : 1, p.n = b->n > 1 ? (int)b->d[b->n - 1] : 1;
+        p.a_row = p.k, p.a_col = 1, p.b_row = p.n, p.b_col = 1;
+        p.alpha = 1;
+        p.wa = broadcast(both, la), p.wb = broadcast(both, lb);
+        return LMB_OK;
+    }
+};
+
+} // namespace
+} // namespace lmb
+
+using namespace lmb;
+extern "C" {
+const lmb_kernel lmbi_cuda_op_gemm = kernel<gemm_kernel>("cuda:gemm", "Gemm", "");
+const lmb_kernel lmbi_cuda_op_matmul = kernel<matmul_kernel>("cuda:matmul", "MatMul", "");
+}

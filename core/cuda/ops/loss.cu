@@ -1,0 +1,307 @@
+/* core/cuda/ops/loss.cu - along one axis: Softmax, LogSoftmax, cross-entropy, KL divergence, and their gradients.
+ *
+ * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so that
+ * no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a kernel
+ * has nobody to tell; the readers of data sets refuse such labels before.
+ *   source   core/ops/{softmax,cross_entropy,kl_divergence}.c
+ */
+#include <string.h>
+
+#include "core/cuda/ops/grid.h"
+#include "core/cuda/ops/table.h"
+#include "core/ops/attrs.h"
+#include "core/ops/common.h"
+#include "core/ops/cross_entropy.h"
+
+namespace lmb {
+namespace {
+
+/* A tensor as lines of n along an axis. */
+struct lines {
+    int n, inner;
+    int64_t count;
+    LMB_BODY int base(int line) const { return line / inner * n * inner + line % inner; }
+};
+
+lines lines_of(const lmb_shape *s, int axis)
+{
+    lines l = { (int)s->d[axis], 1, 1 };
+    for (int i = 0; i < s->n; i++)
+        if (i != axis)
+            l.count *= s->d[i];
+    for (int i = axis + 1; i < s->n; i++)
+        l.inner *= (int)s->d[i];
+    return l;
+}
+
+/* log of the sum of exp(x / t) over a line; every lane gets it. */
+template <class Team> LMB_BODY double log_sum_exp(Team team, const float *x, int n, int inner, double t)
+{
+    double m = -INFINITY, sum = 0;
+    for (int i = team.lane(); i < n; i += team.lanes())
+        m = x[i * inner] / t > m ? x[i * inner] / t : m;
+    m = team.largest(m);
+    for (int i = team.lane(); i < n; i += team.lanes())
+        sum += exp(x[i * inner] / t - m);
+    return m + log(team.sum(sum));
+}
+
+/* ---- Softmax ---- */
+
+template <bool logarithm> struct softmax {
+    const float *x;
+    float *y;
+    lines l;
+    template <class Team> LMB_BODY void operator()(Team t, int line) const
+    {
+        const float *p = x + l.base(line);
+        float *q = y + l.base(line);
+        double m = -INFINITY, sum = 0;
+        for (int i = t.lane(); i < l.n; i += t.lanes())
+            m = p[i * l.inner] > m ? p[i * l.inner] : m;
+        m = t.largest(m);
+        for (int i = t.lane(); i < l.n; i += t.lanes())
+            sum += exp((double)p[i * l.inner] - m);
+        sum = t.sum(sum);
+        double log_sum = log(sum);
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            double v = (double)p[i * l.inner] - m;
+            q[i * l.inner] = (float)(logarithm ? v - log_sum : exp(v) / sum);
+        }
+    }
+};
+template <bool logarithm> struct softmax_grad {
+    const float *dy, *y;
+    float *dx;
+    lines l;
+    template <class Team> LMB_BODY void operator()(Team t, int line) const
+    {
+        int base = l.base(line);
+        double sum = 0;
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            sum += logarithm ? (double)dy[at] : (double)dy[at] * y[at];
+        }
+        sum = t.sum(sum);
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            dx[at] = (float)(logarithm ? dy[at] - exp((double)y[at]) * sum : y[at] * (dy[at] - sum));
+        }
+    }
+};
+
+template <bool logarithm, bool gradient> struct softmax_kernel {
+    lines l;
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
+    {
+        int axis = 0;
+        LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
+        l = lines_of(&c->in[0].shape, axis);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1);
+        return gradient ? teams(r, l.count, softmax_grad<logarithm>{ a, b, out<float>(r, 0), l }, err)
+                        : teams(r, l.count, softmax<logarithm>{ a, out<float>(r, 0), l }, err);
+    }
+};
+
+/* ---- sums of what rows left in scratch ---- */
+
+/* loss = sum of values, divided by the sum of weights when it is a mean; both lie in scratch. */
+struct total {
+    const double *value, *weight; /* weight NULL: divide by `rows` when mean */
+    float *loss;
+    double *weights; /* where the sum of weights goes as well; NULL: nowhere */
+    int rows;
+    bool mean;
+    template <class Team> LMB_BODY void operator()(Team t, int) const
+    {
+        double v = 0, w = 0;
+        for (int i = t.lane(); i < rows; i += t.lanes()) {
+            v += value ? value[i] : 0;
+            w += weight ? weight[i] : 1;
+        }
+        v = t.sum(v), w = t.sum(w);
+        if (t.lane() != 0)
+            return;
+        if (loss)
+            *loss = (float)(mean ? (w != 0 ? v / w : 0) : v);
+        if (weights)
+            *weights = w;
+    }
+};
+
+/* ---- cross-entropy ---- */
+
+struct labels {
+    const void *data;
+    bool wide;
+    const float *weight; /* of each class; NULL: 1 */
+    int64_t ignore;
+    int classes;
+    LMB_BODY int64_t at(int i) const { return wide ? ((const long long *)data)[i] : ((const int *)data)[i]; }
+    LMB_BODY bool good(int64_t label) const { return label >= 0 && label < classes; }
+    /* 0 when it is to be ignored, NaN when it is no class */
+    LMB_BODY double weight_of(int64_t label) const
+    {
+        return label == ignore ? 0.0 : !good(label) ? NAN : weight ? (double)weight[label] : 1.0;
+    }
+};
+
+struct cross_entropy {
+    const float *x;
+    float *each, *log_prob; /* NULL: not wanted */
+    double *value, *weight;
+    labels y;
+    lines l;
+    template <class Team> LMB_BODY void operator()(Team t, int row) const
+    {
+        int base = l.base(row);
+        int64_t label = y.at(row);
+        double lse = log_sum_exp(t, x + base, l.n, l.inner, 1.0), w = y.weight_of(label);
+        for (int i = t.lane(); log_prob && i < l.n; i += t.lanes())
+            log_prob[base + i * l.inner] = (float)(x[base + i * l.inner] - lse);
+        if (t.lane() != 0)
+            return;
+        double v = w == 0 ? 0 : y.good(label) ? w * (lse - x[base + (int)label * l.inner]) : NAN;
+        if (each)
+            each[row] = (float)v;
+        value[row] = v, weight[row] = w;
+    }
+};
+struct label_weight {
+    double *weight;
+    labels y;
+    LMB_BODY void operator()(int i) const { weight[i] = y.weight_of(y.at(i)); }
+};
+struct cross_entropy_grad {
+    const float *dloss, *x;
+    float *dx;
+    const double *weights; /* sum over all rows; NULL: no mean */
+    bool each;
+    labels y;
+    lines l;
+    template <class Team> LMB_BODY void operator()(Team t, int row) const
+    {
+        int base = l.base(row);
+        int64_t label = y.at(row);
+        double lse = log_sum_exp(t, x + base, l.n, l.inner, 1.0), f = y.weight_of(label) * (each ? dloss[row] : *dloss);
+        if (weights)
+            f = *weights != 0 ? f / *weights : 0;
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            dx[at] = (float)(f * (exp(x[at] - lse) - (i == label)));
+        }
+    }
+};
+
+template <bool gradient> struct cross_entropy_kernel {
+    lines l;
+    int64_t ignore;
+    char reduction;
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 2u << gradient, why); }
+    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *)
+    {
+        const lmb_cross_entropy_attr *a = (const lmb_cross_entropy_attr *)c->attr;
+        l = lines_of(&c->in[gradient].shape, 1);
+        ignore = a->ignore_index, reduction = *a->reduction;
+        *scratch = ((size_t)l.count * 2 + 1) * sizeof(double);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        const float *x = in<const float>(r, gradient);
+        labels y = { r->in[gradient + 1].data, r->in[gradient + 1].dtype == LMB_S64, in<const float>(r, gradient + 2), ignore, l.n };
+        double *value = (double *)r->scratch, *weight = value + l.count, *weights = weight + l.count;
+        if (!gradient) {
+            bool none = reduction == 'n';
+            LMB_TRY(teams(r, l.count, cross_entropy{ x, none ? out<float>(r, 0) : nullptr, out<float>(r, 1), value, weight, y, l }, err));
+            return none ? LMB_OK : teams(r, 1, total{ value, weight, out<float>(r, 0), nullptr, (int)l.count, reduction == 'm' }, err);
+        }
+        if (reduction == 'm') {
+            LMB_TRY(each(r, l.count, label_weight{ weight, y }, err));
+            LMB_TRY(teams(r, 1, total{ nullptr, weight, nullptr, weights, (int)l.count, false }, err));
+        }
+        return teams(r, l.count,
+                     cross_entropy_grad{ in<const float>(r, 0), x, out<float>(r, 0), reduction == 'm' ? weights : nullptr,
+                                         reduction == 'n', y, l }, err);
+    }
+};
+
+/* ---- KL divergence ---- */
+
+struct kl {
+    const float *s, *p;
+    double *value;
+    int k;
+    double t;
+    template <class Team> LMB_BODY void operator()(Team team, int row) const
+    {
+        const float *a = s + row * k, *b = p + row * k;
+        double ls = log_sum_exp(team, a, k, 1, t), lp = log_sum_exp(team, b, k, 1, t), sum = 0;
+        for (int i = team.lane(); i < k; i += team.lanes()) {
+            double log_p = b[i] / t - lp;
+            sum += exp(log_p) * (log_p - (a[i] / t - ls));
+        }
+        sum = team.sum(sum);
+        if (team.lane() == 0)
+            value[row] = sum;
+    }
+};
+struct kl_grad {
+    const float *dloss, *s, *p;
+    float *d;
+    int rows, k;
+    double t;
+    template <class Team> LMB_BODY void operator()(Team team, int row) const
+    {
+        const float *a = s + row * k, *b = p + row * k;
+        double ls = log_sum_exp(team, a, k, 1, t), lp = log_sum_exp(team, b, k, 1, t), f = *dloss / (t * rows);
+        for (int i = team.lane(); i < k; i += team.lanes())
+            d[row * k + i] = (float)(f * (exp(a[i] / t - ls) - exp(b[i] / t - lp)));
+    }
+};
+
+template <bool gradient> struct kl_kernel {
+    int rows, k;
+    double t;
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *)
+    {
+        rows = (int)c->in[gradient].shape.d[0], k = (int)c->in[gradient].shape.d[1];
+        t = ((const lmb_kl_attr *)c->attr)->temperature;
+        *scratch = (size_t)rows * sizeof(double);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1);
+        double *value = (double *)r->scratch;
+        if constexpr (gradient) {
+            (void)value;
+            return teams(r, rows, kl_grad{ a, b, in<const float>(r, 2), out<float>(r, 0), rows, k, t }, err);
+        } else {
+            LMB_TRY(teams(r, rows, kl{ a, b, value, k, t }, err));
+            return teams(r, 1, total{ value, nullptr, out<float>(r, 0), nullptr, rows, true }, err);
+        }
+    }
+};
+
+} // namespace
+} // namespace lmb
+
+using namespace lmb;
+extern "C" {
+const lmb_kernel lmbi_cuda_op_softmax = kernel<softmax_kernel<false, false>>("cuda:softmax", "Softmax", "");
+const lmb_kernel lmbi_cuda_op_log_softmax = kernel<softmax_kernel<true, false>>("cuda:log_softmax", "LogSoftmax", "");
+const lmb_kernel lmbi_cuda_op_softmax_grad = kernel<softmax_kernel<false, true>>("cuda:softmax_grad", "SoftmaxGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_log_softmax_grad = kernel<softmax_kernel<true, true>>("cuda:log_softmax_grad", "LogSoftmaxGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_cross_entropy = kernel<cross_entropy_kernel<false>>("cuda:cross_entropy", "SoftmaxCrossEntropyLoss", "");
+const lmb_kernel lmbi_cuda_op_cross_entropy_grad =
+    kernel<cross_entropy_kernel<true>>("cuda:cross_entropy_grad", "SoftmaxCrossEntropyLossGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_kl_divergence = kernel<kl_kernel<false>>("cuda:kl_divergence", "KLDivergence", "limbeck");
+const lmb_kernel lmbi_cuda_op_kl_divergence_grad = kernel<kl_kernel<true>>("cuda:kl_divergence_grad", "KLDivergenceGrad", "limbeck");
+}

@@ -1,0 +1,33 @@
+/* core/cuda/queue.h - what lmb_run.queue points to: a stream and the handles of the libraries that work on it. */
+#ifndef LMB_CORE_CUDA_QUEUE_H
+#define LMB_CORE_CUDA_QUEUE_H
+
+#include <cublasLt.h>
+#include <cudnn.h>
+
+#include "core/cuda/internal.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { LMBI_BLAS_WORKSPACE = 32 << 20 };
+
+struct lmb_cuda_queue {
+    cudaStream_t stream;
+    cudnnHandle_t dnn;
+    cublasLtHandle_t blas;
+    void *blas_workspace; /* LMBI_BLAS_WORKSPACE bytes on the device; one product at a time on a stream */
+};
+
+lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error *err);
+void lmbi_queue_destroy(lmb_cuda_queue *q); /* NULL is fine */
+
+/* E_DEVICE, or E_UNSUPPORTED when the library has nothing for what was asked. LMB_OK stays. */
+lmb_status lmbi_dnn_check(cudnnStatus_t s, const char *doing, lmb_error *err);
+lmb_status lmbi_blas_check(cublasStatus_t s, const char *doing, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

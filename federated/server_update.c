@@ -1,0 +1,205 @@
+/* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and added,
+ * and the client is told. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "federated/server_parts.h"
+
+void lmbi_note_to(member *m, lmb_message_type type, uint64_t round, const char *sentence)
+{
+    lmb_round_note note = { .round = round };
+    if (!m->peer || m->peer->told)
+        return;
+    snprintf(note.sentence, sizeof note.sentence, "%s", sentence);
+    if (lmb_message_send(m->peer->channel, type, &note, NULL) != LMB_OK)
+        lmbi_peer_close(m->peer);
+    else
+        lmbi_peer_flush(m->peer);
+}
+
+void lmbi_member_dismiss(lmb_server *s, member *m, const char *sentence)
+{
+    lmb_error err = LMB_ERROR_INIT;
+
+    m->status = MEMBER_OUT;
+    m->stale = m->upload.fd >= 0;
+    lmb_upload_end(&m->upload);
+    lmbi_note_to(m, LMB_MSG_REFUSED, m->at.turn, sentence);
+    if (lmbi_is_async(s) && lmb_journal_release(s->journal, m->id, &err) != LMB_OK)
+        lmbi_server_fail(s, &err);
+    lmbi_round_look(s);
+}
+
+void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
+{
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
+               s->report.round, m->id, m->name, sentence);
+    lmbi_member_dismiss(s, m, sentence);
+}
+
+static double figure(const lmb_figures *f, const char *name)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (strcmp(f->row[i].name, name) == 0)
+            return f->row[i].value;
+    return NAN;
+}
+
+void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head)
+{
+    m->known.last = m->at.turn;
+    m->known.seconds = lmbi_now(s) - m->asked;
+    if (s->privacy.on) /* nothing is known of a private federation's clients but the noisy sum */
+        return;
+    if (s->secure) /* nor of a secure one's but their sum */
+        return;
+    m->known.examples = head->examples;
+    m->known.loss = figure(&head->metrics, "loss");
+}
+
+static void average_metrics(lmb_server *s, const lmb_update_message *u)
+{
+    lmb_figures *sum = &s->report.clients;
+    for (uint32_t i = 0; i < u->metrics.n; i++) {
+        uint32_t k = 0;
+        while (k < sum->n && strcmp(sum->row[k].name, u->metrics.row[i].name) != 0)
+            k++;
+        if (k == sum->n) {
+            lmb_figures_add(sum, u->metrics.row[i].name, 0);
+            if (k == sum->n)
+                return; /* full */
+        }
+        sum->row[k].value += (double)u->examples * u->metrics.row[i].value;
+        s->metric_weight[k] += (double)u->examples;
+    }
+}
+
+void lmbi_update_count(lmb_server *s, const lmb_update_message *head)
+{
+    s->report.updates++;
+    s->report.examples += head->examples;
+    s->report.payload += head->blob.bytes;
+    s->report.plain += head->n * sizeof(float);
+    if (!s->privacy.on)
+        average_metrics(s, head);
+    s->within += head->within == 1;
+}
+
+/* ---- complete ---- */
+
+static void send_have(member *m)
+{
+    lmb_want have = { .blob = m->upload.head.blob, .offset = m->upload.have };
+    if (m->peer && lmb_message_send(m->peer->channel, LMB_MSG_HAVE, &have, NULL) != LMB_OK)
+        lmbi_peer_close(m->peer);
+}
+
+/* Into the sum of the round; an aggregator that needs all of them finds it in the spool. */
+static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
+{
+    lmb_update_message head = m->upload.head;
+
+    LMB_TRY(s->secure                  ? lmbi_secure_deliver(s, m, err)
+            : s->aggregator->needs_all ? lmb_upload_check(&m->upload, err)
+                                       : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
+    lmbi_update_count(s, &head);
+    lmbi_update_learn(s, m, &head);
+    if (!s->aggregator->needs_all)
+        lmb_upload_end(&m->upload);
+    if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
+        m->status = MEMBER_DELIVERED;
+    return LMB_OK;
+}
+
+void lmbi_update_deliver(lmb_server *s, member *m)
+{
+    lmb_error err = LMB_ERROR_INIT;
+
+    if (lmb_upload_torn(&m->upload)) {
+        send_have(m);
+        return;
+    }
+    bool full = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
+    if (full && !lmbi_is_async(s))
+        lmbi_member_spare(s, m, "the round has all it needs; thank you");
+    if (full || (lmbi_is_async(s) && lmbi_async_too_old(s, m)))
+        return; /* in a full buffer there is place after the next tick */
+    lmb_status st = lmbi_is_async(s) ? lmbi_async_take(s, m, &err) : add_to_round(s, m, &err);
+    if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
+        lmbi_server_fail(s, &err);
+    } else if (st != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+    } else {
+        lmb_crash_at(&s->crash, LMB_CRASH_ABSORBED);
+        lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
+        lmb_crash_at(&s->crash, LMB_CRASH_ACCEPTED);
+        lmbi_round_look(s);
+    }
+}
+
+/* ---- on its way ---- */
+
+lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t)
+{
+    lmb_upload_rules rules = { .round = t->turn,
+                               .n = s->job.n,
+                               .max_examples = (uint64_t)s->cfg.max_examples,
+                               .layout = s->job.layout,
+                               .model = t->model,
+                               .max_abs = s->cfg.max_abs,
+                               .codec = &s->codec,
+                               .seed = lmb_codec_seed((uint64_t)s->cfg.seed, t->turn, t->client),
+                               .norm_clip = s->cfg.clip_norm,
+                               .keep = s->aggregator->needs_all,
+                               .crash = &s->crash };
+    if (s->privacy.on) {
+        rules.max_examples = 1;
+        rules.norm_clip = s->privacy.ledger.clip;
+        rules.norm_limit = rules.norm_clip * (1 + s->codec.codec->slack); /* what its rounding may add; scaled down again */
+    }
+    lmbi_secure_rules(s, &rules);
+    return rules;
+}
+
+void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
+{
+    lmb_upload_rules rules = lmbi_update_rules(s, &m->at);
+    lmb_error err = LMB_ERROR_INIT;
+
+    m->stale = false;
+    if (m->status != MEMBER_SELECTED || s->phase == PHASE_FAREWELL) {
+        lmbi_note_to(m, LMB_MSG_REFUSED, head->round, "the round is over, or goes on without this client");
+        return;
+    }
+    if (lmbi_is_async(s) && lmbi_async_too_old(s, m))
+        return;
+    if (lmbi_secure_has(s, m)) { /* it did not hear so */
+        lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
+        return;
+    }
+    if (lmb_upload_begin(&m->upload, s->spool, m->id, &rules, head, &err) != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+        return;
+    }
+    m->progress = lmbi_now(s);
+    if (lmb_upload_complete(&m->upload)) /* the answer to the first time was lost, or an earlier process had it */
+        lmbi_update_deliver(s, m);
+    else
+        send_have(m);
+}
+
+void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    if (m->status != MEMBER_SELECTED || (m->stale && m->upload.fd < 0))
+        return; /* on its way while we refused the rest */
+    if (lmb_upload_chunk(&m->upload, r, &err) != LMB_OK) {
+        lmbi_member_out(s, m, err.msg);
+        return;
+    }
+    m->progress = lmbi_now(s);
+    if (lmb_upload_complete(&m->upload))
+        lmbi_update_deliver(s, m);
+}
