@@ -25,6 +25,18 @@ typedef struct lmb_compress_report {
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
 
+/* All that is left of a search, by rank 0. */
+typedef struct lmb_compress_end {
+    const lmb_search_result *result;
+    const lmb_search_config *c;
+    const lmb_graph *teacher;
+    int64_t held_out;            /* samples that decided         */
+    const lmb_dataset *test;     /* samples that had no say      */
+    const char *folder, *config; /* config: resolved, as YAML    */
+} lmb_compress_end;
+/* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the answer. */
+LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_error *err);
+
 /* What `compress` may hold beside lmb_search_fields. */
 extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */

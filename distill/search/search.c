@@ -12,8 +12,6 @@
 #include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
 
-enum { ROWS = 64 }; /* of a batch that gradients are taken from */
-
 /* ---- files of a point ---- */
 
 lmb_status lmb_search_file(char path[LMB_SEARCH_PATH], const char *folder, int id, const char *file, lmb_error *err)
@@ -76,8 +74,7 @@ static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
     }
 }
 
-/* Measure, decide, and write the line in the journal. Takes the points' moves. */
-static lmb_status settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
+lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
 {
     lmb_status st = LMB_OK;
 
@@ -95,7 +92,7 @@ static lmb_status settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, in
     return LMB_OK;
 }
 
-static int next_round(const lmbi_search *s) { return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0; }
+int lmbi_search_next_round(const lmbi_search *s) { return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0; }
 
 /* The teacher itself as integers: where everything begins. */
 static lmb_status begin(lmbi_search *s, lmb_error *err)
@@ -115,133 +112,10 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     if (st == LMB_OK)
         st = lmbi_round_deploy(s, 0, frozen, &o, err);
     lmb_graph_destroy(frozen);
-    return st == LMB_OK ? settle(s, &p, &o, 1, 0, err) : st;
+    return st == LMB_OK ? lmbi_search_settle(s, &p, &o, 1, 0, err) : st;
 }
 
-/* ---- a step ---- */
-
-/* Moves that were part of rejected steps count double for each. */
-static void learn(const lmbi_search *s, const lmb_moves *m, double *weight)
-{
-    for (int i = 0; i < m->n; i++) {
-        weight[i] = 1;
-        for (int k = 0; k < s->points->n; k++) {
-            const lmb_point *p = &s->points->point[k];
-            for (int j = 0; p->kind == LMB_POINT_STEP && !p->accepted && !p->beaten && j < p->n_moves; j++)
-                weight[i] *= strcmp(p->move[j].what, m->move[i].what) == 0 ? 2 : 1;
-        }
-    }
-}
-
-/* A step's candidates as they come to be. */
-typedef struct lineup {
-    const lmb_moves *m;
-    double *weight; /* [m->n] */
-    int *which;     /* [m->n] */
-    int n;          /* candidates */
-    lmb_point point[LMB_SEARCH_CANDIDATES];
-} lineup;
-
-static bool same_moves(const lmb_point *a, const lmb_point *b)
-{
-    bool same = a->n_moves == b->n_moves;
-    for (int i = 0; same && i < a->n_moves; i++)
-        same = a->move[i].kind == b->move[i].kind && a->move[i].to == b->move[i].to && strcmp(a->move[i].what, b->move[i].what) == 0;
-    return same;
-}
-
-/* One more candidate, if there is one that pays and that is another than those before. What it is made of counts four times for the next. */
-static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like, bool *added, lmb_error *err)
-{
-    lmb_point *p = &r->point[r->n];
-    lmb_graph *after = NULL;
-    int n = 0;
-
-    *added = false;
-    *p = *like;
-    p->id += r->n;
-    LMB_TRY(lmb_moves_choose(r->m, p->goal, p->step, r->weight, s->latency, r->which, &n, p->predicted, &after, err));
-    if (n == 0 || p->predicted[p->goal] > (1 - s->r->c->gain_min) * r->m->cost[p->goal]) {
-        lmb_graph_destroy(after);
-        return LMB_OK;
-    }
-    p->move = calloc((size_t)n, sizeof *p->move);
-    lmb_status st = p->move ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d moves", n);
-    for (int i = 0; st == LMB_OK && i < n; i++)
-        p->move[p->n_moves++] = r->m->move[r->which[i]];
-    *added = st == LMB_OK;
-    for (int k = 0; k < r->n; k++)
-        *added = *added && !same_moves(p, &r->point[k]);
-    for (int i = 0; i < r->m->n; i++)
-        for (int k = 0; k < p->n_moves; k++)
-            r->weight[i] *= strcmp(r->m->move[i].what, p->move[k].what) == 0 ? 4 : 1;
-    if (*added)
-        st = lmbi_search_write(s, p->id, after, err);
-    if (*added && st == LMB_OK)
-        r->n++;
-    else
-        free(p->move);
-    lmb_graph_destroy(after);
-    return st;
-}
-
-/* Candidates of a step from `model`, their models in their files; none: nothing pays. */
-static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point *like, lineup *r, lmb_error *err)
-{
-    const lmb_search_config *c = s->r->c;
-    lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
-    lmb_moves_config mc = { c->tile, c->min_channels, c->low_rank };
-    lmb_taylor *taylor = NULL;
-    lmb_moves m = { 0 };
-    bool more = true;
-    lmb_status st;
-
-    if (tc.batches * ROWS > s->r->train->n)
-        tc.batches = s->r->train->n / ROWS;
-    LMB_TRY_GOTO(st, done, lmb_taylor_create(model, s->r->train, &tc, &taylor, err));
-    LMB_TRY_GOTO(st, done, lmb_moves_find(model, &mc, taylor, s->latency, &m, err));
-    r->m = &m;
-    r->which = malloc(sizeof *r->which * ((size_t)m.n + 1));
-    r->weight = malloc(sizeof *r->weight * ((size_t)m.n + 1));
-    if (!r->which || !r->weight) {
-        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose of %d moves", m.n);
-        goto done;
-    }
-    learn(s, &m, r->weight);
-    while (st == LMB_OK && more && r->n < c->candidates)
-        st = add_candidate(s, r, like, &more, err);
-done:
-    lmb_moves_free(&m);
-    lmb_taylor_destroy(taylor);
-    free(r->which);
-    free(r->weight);
-    return st;
-}
-
-static lmb_status step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err)
-{
-    lmb_point like = { .id = s->points->n, .parent = from, .round = next_round(s), .kind = LMB_POINT_STEP, .goal = goal, .step = share };
-    lmbi_outcome outcome[LMB_SEARCH_CANDIDATES];
-    lineup *r = calloc(1, sizeof *r);
-    lmb_graph *model = NULL;
-
-    if (!r)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a step");
-    lmb_status st = lmbi_search_read(s, from, &model, err);
-    if (st == LMB_OK)
-        st = choose(s, model, &like, r, err);
-    *paid = r->n > 0;
-    if (st == LMB_OK && r->n > 0)
-        st = lmbi_round_run(s, like.id, r->n, outcome, err);
-    if (st == LMB_OK && r->n > 0)
-        st = settle(s, r->point, outcome, r->n, s->slack, err);
-    else
-        for (int i = 0; i < r->n; i++)
-            free(r->point[i].move);
-    lmb_graph_destroy(model);
-    free(r);
-    return st;
-}
+/* ---- the loop ---- */
 
 /* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates passed is
  * halved. */
@@ -288,7 +162,7 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "steps below %g %% are not tried", 100 * c->step_min);
         if (steps >= c->steps)
             return lmbi_search_why(s, "%lld steps have been tried", (long long)c->steps);
-        LMB_TRY(step(s, incumbent, goal, share, &paid, err));
+        LMB_TRY(lmbi_search_step(s, incumbent, goal, share, &paid, err));
         if (!paid)
             return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min, lmb_goals[goal]);
     }
@@ -306,7 +180,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
             *accepted = s->points->point[i].accepted;
             return LMB_OK;
         }
-    lmb_point p = { .id = s->points->n, .parent = of, .round = next_round(s), .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
+    lmb_point p = { .id = s->points->n, .parent = of, .round = lmbi_search_next_round(s), .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
     lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
     LMB_TRY(lmbi_search_read(s, of, &model, err));
@@ -316,7 +190,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
     lmb_graph_destroy(model);
     lmb_graph_destroy(frozen);
     LMB_TRY(st);
-    LMB_TRY(settle(s, &p, &o, 1, 0, err));
+    LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
     *accepted = s->points->point[s->points->n - 1].accepted;
     return LMB_OK;
 }
