@@ -167,8 +167,8 @@ static lmb_status find_shrinks(lmb_moves *m, const lmb_moves_config *c, lmb_late
         for (int i = 0; i < n && st == LMB_OK; i++) {
             lmb_move move = { .kind = LMB_MOVE_SHRINK, .from = class->channels, .to = to[i], .class = k, .basis = -1 };
             snprintf(move.what, sizeof move.what, "%.150s", m->g->value[class->label].name);
-            for (int64_t j = 0; j < move.from - move.to; j++)
-                move.loss += order[j].score;
+            for (int64_t j = 0; j < move.from - move.to; j++) /* the fewer are left, the more each is worth */
+                move.loss += order[j].score * (double)move.from / (double)(move.from - j);
             move.loss += 1e-12;
             st = add(m, &move, latency, err);
         }
@@ -287,15 +287,16 @@ static bool fits(const lmb_moves *m, const int *which, int n, int move)
     return true;
 }
 
-/* Fill the batch in the order of worth; a move that, beside the others, gains nothing is put back. */
-static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, const choice *order, int n_order, lmb_latency *latency, int *which, int *n,
+/* Fill the batch in the order of worth, of moves that gain no more than `most` each; a move that, beside the others, gains nothing
+ * is put back. */
+static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double most, const choice *order, int n_order, lmb_latency *latency, int *which, int *n,
                        double cost[LMB_COSTS], lmb_graph **out, lmb_error *err)
 {
     for (int i = 0; i < n_order && cost[goal] > wanted; i++) {
         double after[LMB_COSTS];
         lmb_graph *g = NULL;
         lmb_error unknown = LMB_ERROR_INIT;
-        if (!fits(m, which, *n, order[i].move))
+        if (m->move[order[i].move].gain[goal] > most || !fits(m, which, *n, order[i].move))
             continue;
         which[*n] = order[i].move;
         LMB_TRY(lmb_moves_apply(m, which, *n + 1, &g, err));
@@ -329,7 +330,10 @@ lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, cons
         if (m->move[i].gain[goal] > 0)
             order[n_order++] = (choice){ m->move[i].loss * (weight ? weight[i] : 1) / m->move[i].gain[goal], i };
     qsort(order, (size_t)n_order, sizeof *order, best_first);
-    lmb_status st = fill(m, goal, (1 - step) * m->cost[goal], order, n_order, latency, which, n, cost, out, err);
+    double all = m->cost[goal];
+    lmb_status st = fill(m, goal, (1 - step) * all, step * all, order, n_order, latency, which, n, cost, out, err);
+    if (st == LMB_OK && cost[goal] > (1 - step / 2) * all) /* there is not much in small moves: large ones, too */
+        st = fill(m, goal, (1 - step) * all, all, order, n_order, latency, which, n, cost, out, err);
     if (st != LMB_OK) {
         lmb_graph_destroy(*out);
         *out = NULL;

@@ -5,7 +5,8 @@
  *   factor   a layer becomes two or three at a rank (distill/lowrank)
  *
  * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen by loss
- * over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth.
+ * over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth. Moves that alone take
+ * more than the share are left for when the others do not make half of it.
  *
  *   source   Yang et al. 2018 (NetAdapt), arXiv:1804.03230: steps by a table of latencies; Molchanov et al. 2019 for the loss
  *   owns     moves own what they found; the graph is borrowed and outlives them
@@ -56,7 +57,7 @@ void lmb_moves_free(lmb_moves *m);
 /* The model after some moves, at most one for a class or layer. */
 LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_graph **out, lmb_error *err);
 
-/* A batch of moves that takes the share `step` of `goal` away, or as much as there is to take.
+/* A batch of moves that takes the share `step` of `goal` away, or half of it at least, or as much as there is to take.
  *   weight  [m->n] factor on a move's loss, of what rejections have taught; NULL: 1
  *   which   [m->n] the moves, *n of them; *n is 0 when nothing gains
  *   cost    of the model after them
