@@ -7,7 +7,7 @@
 
 #include "core/base/random.h"
 
-const char *const lmb_partition_names[] = { "iid", "dirichlet", "shards", "groups", NULL };
+const char *const lmb_partition_names[] = { "iid", "dirichlet", "shards", "groups", "quantity", NULL };
 
 /* ---- splits ---- */
 
@@ -102,6 +102,34 @@ static double log_gamma_sample(const lmb_rand *r, uint32_t *e, double alpha)
     }
 }
 
+/* share[clients]: one draw from the symmetric Dirichlet distribution of alpha, adding up to 1. */
+static void draw_shares(const lmb_rand *r, double alpha, int clients, double *share)
+{
+    double most = -INFINITY, sum = 0;
+    uint32_t e = 0;
+
+    for (int c = 0; c < clients; c++) {
+        share[c] = log_gamma_sample(r, &e, alpha);
+        most = share[c] > most ? share[c] : most;
+    }
+    for (int c = 0; c < clients; c++)
+        sum += share[c] = exp(share[c] - most);
+    for (int c = 0; c < clients; c++)
+        share[c] /= sum;
+}
+
+/* Deal `n` samples in order to the clients, by their shares. */
+static void deal_shares(job *j, const uint32_t *sample, int64_t n, const double *share)
+{
+    double reach = share[0] * (double)n;
+
+    for (int64_t i = 0, c = 0; i < n; i++) {
+        while (c < j->clients - 1 && (double)i + 0.5 > reach)
+            reach += share[++c] * (double)n;
+        j->client[sample[i]] = (int32_t)c;
+    }
+}
+
 /* Each class is dealt to the clients in shares drawn from a Dirichlet distribution. */
 static lmb_status dirichlet(job *j, lmb_error *err)
 {
@@ -111,21 +139,23 @@ static lmb_status dirichlet(job *j, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d clients", j->clients);
     for (int k = 0; k < j->d->classes; k++) {
         lmb_rand r = lmb_rand_at(j->seed, LMB_RAND_PARTITION, 1, (uint64_t)k);
-        double most = -INFINITY, sum = 0;
-        uint32_t e = 0;
-        for (int c = 0; c < j->clients; c++) {
-            share[c] = log_gamma_sample(&r, &e, j->alpha);
-            most = share[c] > most ? share[c] : most;
-        }
-        for (int c = 0; c < j->clients; c++)
-            sum += share[c] = exp(share[c] - most);
-        double have = (double)(j->start[k + 1] - j->start[k]), reach = share[0] / sum * have;
-        for (int64_t i = j->start[k], c = 0; i < j->start[k + 1]; i++) {
-            while (c < j->clients - 1 && (double)(i - j->start[k]) + 0.5 > reach)
-                reach += share[++c] / sum * have;
-            j->client[j->sorted[i]] = (int32_t)c;
-        }
+        draw_shares(&r, j->alpha, j->clients, share);
+        deal_shares(j, j->sorted + j->start[k], j->start[k + 1] - j->start[k], share);
     }
+    free(share);
+    return LMB_OK;
+}
+
+/* All samples alike are dealt in such shares. */
+static lmb_status quantity(job *j, lmb_error *err)
+{
+    double *share = malloc(sizeof *share * (size_t)j->clients);
+    lmb_rand r = lmb_rand_at(j->seed, LMB_RAND_PARTITION, 3, 0);
+
+    if (!share)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d clients", j->clients);
+    draw_shares(&r, j->alpha, j->clients, share);
+    deal_shares(j, j->order, j->d->n, share);
     free(share);
     return LMB_OK;
 }
@@ -187,7 +217,7 @@ static lmb_status groups(job *j, lmb_error *err)
 
 static lmb_status (*const kinds[])(job *, lmb_error *) = {
     [LMB_PARTITION_IID] = iid, [LMB_PARTITION_DIRICHLET] = dirichlet, [LMB_PARTITION_SHARDS] = shards,
-    [LMB_PARTITION_GROUPS] = groups
+    [LMB_PARTITION_GROUPS] = groups, [LMB_PARTITION_QUANTITY] = quantity
 };
 
 /* Labels, a shuffle, and the shuffle sorted by class (counting sort, stable). */
@@ -240,7 +270,7 @@ lmb_status lmb_partition(const lmb_dataset *d, lmb_partition_kind kind, int clie
     if (clients < 1 || clients > d->n)
         return LMB_FAIL(err, LMB_E_ARG, "%d clients for %lld samples; there must be at least one client and at most "
                         "one for each sample", clients, (long long)d->n);
-    if (kind == LMB_PARTITION_DIRICHLET && !(alpha > 0 && alpha < 1e9))
+    if ((kind == LMB_PARTITION_DIRICHLET || kind == LMB_PARTITION_QUANTITY) && !(alpha > 0 && alpha < 1e9))
         return LMB_FAIL(err, LMB_E_ARG, "a Dirichlet partition with alpha %g; it must be above 0 and below 1e9", alpha);
     job j = { .d = d, .clients = clients, .alpha = alpha, .seed = seed, .client = client };
     lmb_status st = prepare(&j, err);

@@ -93,6 +93,7 @@ struct lmb_client {
     lmb_train_task train_task;
     lmb_train_result result;        /* delta owned, until it is encoded; for `work` */
     lmb_codec_spec spec;            /* of `work`                             */
+    float *model;                   /* of `work`, where it came encoded; else NULL */
     uint8_t *payload;               /* the update, encoded                   */
     size_t payload_bytes;
     bool within;                    /* the change was not above work.clip    */
@@ -145,6 +146,9 @@ LMB_MUST_CHECK lmb_status lmbi_session_encode(lmb_client *c, lmb_error *err);
 /* On the client's thread: hidden and packed, c->payload. Then, before each offer of it: what announces it. */
 LMB_MUST_CHECK lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_session_offer(lmb_client *c, lmb_error *err);
+/* client_model.c. Is what is announced of the model possible, within `limit` bytes? Then, once it is here: the model of c->work. */
+LMB_MUST_CHECK lmb_status lmbi_model_check(const lmb_task_message *t, uint64_t limit, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_model_open(lmb_client *c, const float **out, lmb_error *err);
 
 /* client_update.c, on the training thread: c->payload of c->result, c->work and c->spec. */
 LMB_MUST_CHECK lmb_status lmbi_update_make(lmb_client *c, lmb_error *err);

@@ -92,13 +92,13 @@ static lmb_status start_training(lmb_client *c, lmb_error *err)
     if (!c->result.delta)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the change of %" PRIu64 " values", c->work.n);
     c->train_task = (lmb_train_task){ .round = c->work.round,
-                                      .model = (const float *)(const void *)c->in[DOWNLOAD_MODEL].data,
                                       .n = (size_t)c->work.n,
                                       .layout = c->work.layout,
                                       .graph = c->work.graph.bytes ? c->in[DOWNLOAD_GRAPH].data : NULL,
                                       .graph_bytes = (size_t)c->work.graph.bytes,
                                       .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data,
                                       .client = c };
+    LMB_TRY(lmbi_model_open(c, &c->train_task.model, err));
     c->result_error = (lmb_error)LMB_ERROR_INIT;
     atomic_store(&c->trained, false);
     atomic_store(&c->steps, 0);
@@ -156,6 +156,7 @@ void lmbi_work_free(lmb_client *c)
 {
     drop_result(c);
     lmbi_session_drop(c);
+    free(c->model);
     for (int i = 0; i < DOWNLOADS; i++)
         free(c->in[i].data);
 }
@@ -165,13 +166,12 @@ void lmbi_work_free(lmb_client *c)
 static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb_error *err)
 {
     uint64_t limit = (uint64_t)c->cfg.max_model_mib << 20;
-    if (t->n == 0 || t->n > limit / sizeof(float) || t->model.bytes != t->n * sizeof(float) || t->graph.bytes > limit ||
-        t->settings.bytes > SETTINGS_MAX || t->session.bytes > limit)
+    LMB_TRY(lmbi_model_check(t, limit, err));
+    if (t->graph.bytes > limit || t->settings.bytes > SETTINGS_MAX || t->session.bytes > limit)
         return LMB_FAIL(err, LMB_E_ARG,
-                        "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes, "
-                        "a graph of %" PRIu64 " and settings of %" PRIu64
+                        "the server announces a graph of %" PRIu64 " bytes and settings of %" PRIu64
                         "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
-                        t->n, t->model.bytes, t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
+                        t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
     if (!(t->clip >= 0 && isfinite(t->clip)))
         return LMB_FAIL(err, LMB_E_ARG, "the server announces a clip of %g; it must be 0 or a norm", t->clip);
     return LMB_OK;

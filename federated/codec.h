@@ -11,8 +11,8 @@
  * The flags say what may be combined with what; an impossible pair is a configuration error:
  *   lossless    decoding gives the same bits
  *   seeded      encoding depends on the seed
- *   has_memory  what was left out is kept and added to the next change (error feedback): only real clients can, and no
- *               bound on the size of a change holds for what is sent
+ *   has_memory  what was left out is kept and added to the next change (error feedback, federated/residual.h):
+ *               no bound on the size of a change holds for what is sent
  *   alone       the error of a value depends on that value alone: numbers of different kinds may stand in one vector
  *   sparse      most values are left out: single updates can not be compared value by value
  *   fixed       the number of bytes follows from the number of values
@@ -84,6 +84,8 @@ typedef struct lmb_codec_spec {
 /* `codec: int8`, `codec: {name: int8, zstd: 3}`; NULL is f32.
  *   errors  E_ARG with the place; E_UNSUPPORTED when zstd is asked for and this program was built without */
 LMB_MUST_CHECK lmb_status lmb_codec_open(const struct lmb_tree *tree, lmb_codec_spec *out, lmb_error *err);
+/* Its payload is the values as they lie in memory. */
+static inline bool lmb_codec_plain(const lmb_codec_spec *s) { return s->codec->lossless && !s->config.common.zstd; }
 /* From another side's `text`. */
 LMB_MUST_CHECK lmb_status lmb_codec_parse(const char *text, lmb_codec_spec *out, lmb_error *err);
 

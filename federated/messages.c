@@ -24,6 +24,7 @@ const lmb_wire_field lmb_task_rows[] = {
     BLOB(lmb_task_message, graph),
     BLOB(lmb_task_message, settings),
     BLOB(lmb_task_message, session),
+    LMB_WIRE(lmb_task_message, download, TEXT, LMB_CODEC_TEXT),
     LMB_WIRE(lmb_task_message, codec, TEXT, LMB_CODEC_TEXT),
     LMB_WIRE(lmb_task_message, seed, U64, 0),
     LMB_WIRE(lmb_task_message, clip, REAL, 0),

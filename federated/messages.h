@@ -82,6 +82,7 @@ typedef struct lmb_task_message {
     uint64_t n; /* floats in the model */
     lmb_blob_id model, graph, settings;
     lmb_blob_id session; /* of a secure sum (federated/session.h); 0 bytes: none */
+    char download[LMB_CODEC_TEXT]; /* how the model is encoded, with seed 0 */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
     double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */

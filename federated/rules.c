@@ -95,7 +95,7 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
 {
     const lmb_aggregator *a;
     const char *name = "fedavg";
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
     lmb_privacy privacy;
 
     LMB_TRY(check_numbers(c, err));
@@ -103,7 +103,10 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
         LMB_TRY(lmb_tree_name(c->aggregator, &name, err));
     LMB_TRY(lmb_aggregator_find(name, &a, err));
     LMB_TRY(lmb_codec_open(c->codec, &codec, err));
+    LMB_TRY(lmb_codec_open(c->download, &download, err));
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    if (download.codec->seeded || download.codec->has_memory || download.codec->sparse)
+        return LMB_FAIL(err, LMB_E_ARG, "the model itself can not be encoded by %s (download), which is for changes; use f32 or bf16", download.codec->name);
     LMB_TRY(check_selection(c, privacy.on, err));
     if (c->mode == LMB_MODE_ASYNC)
         LMB_TRY(check_async(c, a, privacy.on, err));
@@ -116,4 +119,19 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     if (privacy.on)
         LMB_TRY(check_privacy(c, a, codec.codec, err));
     return c->secure_aggregation ? check_secure(c, a, &privacy, err) : LMB_OK;
+}
+
+lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err)
+{
+    lmb_privacy privacy;
+
+    if (!job->refine)
+        return LMB_OK;
+    if (c->mode == LMB_MODE_ASYNC)
+        return LMB_FAIL(err, LMB_E_ARG, "federation.distill makes clients' models of a round's model and their changes, and those of mode async are of several; "
+                        "use mode sync");
+    if (c->secure_aggregation)
+        return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which secure_aggregation hides; set one of them");
+    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    return privacy.on ? LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which privacy forbids; set one of them") : LMB_OK;
 }

@@ -58,6 +58,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
     LMB_TREE(lmb_server_config, selection, "who takes part when there are more than are asked; uniform when absent"),
     LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
+    LMB_TREE(lmb_server_config, download, "how the model is encoded for clients: f32, bf16; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
     LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
     LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
@@ -69,6 +70,7 @@ const lmb_field lmb_server_fields[] = {
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
     LMB_TRY(lmb_server_check(c, err));
+    LMB_TRY(lmb_refine_check(job, c, err));
     double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency : ceil((double)c->target * c->over_select);
     if (asked > (double)c->max_clients || c->pool > c->max_clients)
         return LMB_FAIL(err, LMB_E_ARG, "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)", asked,
@@ -159,7 +161,9 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
     bool found;
     s->model = malloc(s->job.n * sizeof *s->model);
     s->delta = malloc(s->job.n * sizeof *s->delta);
-    if (!s->model || !s->delta)
+    if (s->job.refine)
+        s->before = malloc(s->job.n * sizeof *s->before);
+    if (!s->model || !s->delta || (s->job.refine && !s->before))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu values", s->job.n);
     LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
     if (found) {
@@ -173,7 +177,7 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
         s->state.async = lmbi_is_async(s);
         LMB_TRY(lmbi_round_zero(s, err));
     }
-    s->blobs[BLOB_MODEL] = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
+    LMB_TRY(lmbi_model_publish(s, err));
     s->blobs[BLOB_GRAPH] =
         (blob){ { lmb_hash_of(s->job.graph, s->job.graph_bytes), s->job.graph_bytes }, s->job.graph };
     s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of("", 0), 0 }, (const uint8_t *)"" };
@@ -249,6 +253,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     lmb_journal_crash(s->journal, &s->crash);
     LMB_TRY(lmb_selector_open(s->cfg.selection, &s->selector, &s->selector_config, err));
     LMB_TRY(lmb_codec_open(s->cfg.codec, &s->codec, err));
+    LMB_TRY(lmb_codec_open(s->cfg.download, &s->download, err));
     LMB_TRY(open_aggregator(s, err));
     LMB_TRY(lmbi_secure_open(s, err));
     LMB_TRY(open_model(s, err));
@@ -392,6 +397,9 @@ void lmb_server_destroy(lmb_server *s)
     free(s->delta);
     lmb_board_http_stop(s->board);
     lmbi_people_close(s);
+    free(s->encoded);
+    lmbi_fares_free(s);
+    free(s->before);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);

@@ -34,6 +34,7 @@
 #include "core/base/log.h"
 #include "federated/change.h"
 #include "federated/privacy/privacy.h"
+#include "federated/spread.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,7 +51,7 @@ typedef struct lmb_server_config {
     int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool;
     lmb_server_async async;
     double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
-    const struct lmb_tree *aggregator, *selection, *codec, *privacy, *secure_aggregation, *status;
+    const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy, *secure_aggregation, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
 /* Whether the options go together: aggregator, codec, privacy, secure aggregation (federated/rules.c). E_ARG with what to change. */
@@ -70,6 +71,7 @@ typedef struct lmb_round_report {
     double score;
     lmb_figures metrics;               /* of `evaluate` */
     lmb_figures clients;               /* of the clients, averaged by examples; names of the first update absorbed */
+    lmb_spread fare[LMB_FARES];        /* of the clients, one by one: on samples that they hold out (local.validation) */
 } lmb_round_report;
 
 typedef struct lmb_server_job {
@@ -84,12 +86,18 @@ typedef struct lmb_server_job {
     /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
     lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *metrics,
                            lmb_error *err);
+    /* Make a better model of the round's, before it is evaluated: federated distillation. `before` (n): what the updates are changes
+     * of; model (n): in, after the aggregator's step; out. The same updates must give the same bits. NULL: nothing. */
+    lmb_status (*refine)(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err);
     /* After a round is in the journal; first, from lmb_server_create, for round 0. May be NULL. */
     void (*on_round)(void *ctx, const lmb_round_report *report);
     void *ctx;
     const lmb_log *log;
     const uint8_t *noise_key; /* [LMB_DP_KEY], for tests alone: noise that can be repeated. NULL: nobody can */
 } lmb_server_job;
+
+/* E_ARG where the job's `refine` would see what the configuration says nobody sees (federated/rules.c). */
+LMB_MUST_CHECK lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_server lmb_server;
 

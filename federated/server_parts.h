@@ -97,6 +97,8 @@ typedef struct people {
     uint8_t next_secret[LMB_NOISE_KEY];
     int64_t rotation_ends;           /* seconds since 1970                            */
 } people;
+/* What the clients of a round have told. */
+typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
 
 struct lmb_server {
     lmb_server_config cfg;
@@ -109,7 +111,8 @@ struct lmb_server {
     double board_at;
     uint64_t board_news; /* what the last snapshot told; 0: none yet */
     lmb_journal_state state;
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
+    uint8_t *encoded; /* the model for clients, where it is encoded */
     lmb_privacy privacy;
     uint64_t within; /* updates that were not cut at the clip    */
     secure_round *secure; /* NULL: updates come in the clear */
@@ -118,7 +121,7 @@ struct lmb_server {
     const lmb_selector *selector;
     void *selector_config;
     lmb_crash crash;
-    float *model, *delta; /* (n) */
+    float *model, *delta, *before; /* (n); before: what the round's updates are changes of, where the job refines */
     blob blobs[BLOBS];
 
     uv_loop_t loop;
@@ -139,6 +142,7 @@ struct lmb_server {
     server_phase phase;
     double phase_since;
     lmb_round_report report;
+    lmbi_fares fare[LMB_FARES];
     double metric_weight[LMB_METRICS_MAX]; /* examples behind each row of report.clients, while it is a sum */
     lmb_status outcome; /* why the loop ended, when it was an error */
     lmb_error error;
@@ -221,6 +225,19 @@ bool lmbi_round_expire(lmb_server *s);
 bool lmbi_round_spent(lmb_server *s, double share);
 /* server_all.c: s->delta from the spooled updates of the round, for an aggregator that needs them all. */
 lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
+/* server_model.c: s->state.model is what clients are to train; what they are given of it, out[n]. */
+LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_model_given(const lmb_server *s, float *out, lmb_error *err);
+/* server_spread.c: how the clients of a round fare; at the end s->report.fare. */
+void lmbi_fares_begin(lmb_server *s);
+void lmbi_fares_add(lmb_server *s, const lmb_figures *told);
+void lmbi_fares_end(lmb_server *s);
+void lmbi_fares_free(lmb_server *s);
+/* Its upload is complete: check it and give it to the aggregator, or keep it until all are there, or both. */
+LMB_MUST_CHECK lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *err);
+/* s->model by the job's `refine`. */
+LMB_MUST_CHECK lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err);
+static inline bool lmbi_round_keeps(const lmb_server *s) { return s->aggregator->needs_all || s->job.refine; }
 
 /* server_async.c */
 LMB_MUST_CHECK lmb_status lmbi_async_resume(lmb_server *s, lmb_error *err);

@@ -199,6 +199,7 @@ lmb_task_message lmbi_task(const lmb_server *s)
                            .settings = s->blobs[BLOB_SETTINGS].id,
                            .session = s->blobs[BLOB_SESSION].id };
     snprintf(t.codec, sizeof t.codec, "%s", s->secure ? LMB_SESSION_CODEC : s->codec.text);
+    snprintf(t.download, sizeof t.download, "%s", s->download.text);
     if (s->privacy.on)
         t.clip = s->privacy.ledger.clip;
     return t;

@@ -47,6 +47,7 @@ void lmbi_round_report_begin(lmb_server *s)
     s->report = (lmb_round_report){ .round = s->state.round + 1, .rounds = (uint64_t)s->cfg.rounds, .bytes_in = in,
                                     .bytes_out = out };
     memset(s->metric_weight, 0, sizeof s->metric_weight);
+    lmbi_fares_begin(s);
     s->aggregator->begin(s->sum);
     s->within = 0;
 }
@@ -106,7 +107,10 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
         LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->state.share, s->report.updates, s->within, err));
     }
     LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
-    return lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err);
+    if (s->job.refine)
+        LMB_TRY(lmbi_model_given(s, s->before, err));
+    LMB_TRY(lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err));
+    return s->job.refine ? lmbi_round_refine(s, err) : LMB_OK;
 }
 
 static lmb_status evaluate(lmb_server *s, lmb_error *err)
@@ -165,8 +169,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     free(known);
     LMB_TRY(st);
     s->state = next;
-    s->blobs[BLOB_MODEL].id.hash = next.model;
-    return LMB_OK;
+    return lmbi_model_publish(s, err);
 }
 
 lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
@@ -229,6 +232,7 @@ void lmbi_round_finish(lmb_server *s)
     lmbi_secure_finish(s);
     for (uint32_t k = 0; k < r->clients.n; k++)
         r->clients.row[k].value /= s->metric_weight[k];
+    lmbi_fares_end(s);
     r->committed = lmbi_is_async(s) || r->updates >= (uint64_t)s->cfg.minimum;
     if (apply_and_commit(s, &err) != LMB_OK) {
         lmbi_server_fail(s, &err);

@@ -82,7 +82,7 @@ static lmb_status ask(lmb_server *s, member *const *there, const size_t *order, 
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to ask %zu clients", n);
     for (size_t i = 0; i < n; i++)
         turn[i] = (lmb_journal_turn){ .client = there[order[i]]->id, .turn = lmbi_is_async(s) ? ++s->state.turn : s->state.round + 1,
-                                      .version = s->state.round, .model = s->state.model };
+                                      .version = s->state.round, .model = s->blobs[BLOB_MODEL].id.hash };
     lmb_crash_at(&s->crash, LMB_CRASH_DRAWN);
     lmb_status st = lmb_journal_ask(s->journal, &s->state, turn, n, err);
     if (st == LMB_OK)

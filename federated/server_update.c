@@ -82,8 +82,10 @@ void lmbi_update_count(lmb_server *s, const lmb_update_message *head)
     s->report.examples += head->examples;
     s->report.payload += head->blob.bytes;
     s->report.plain += head->n * sizeof(float);
-    if (!s->privacy.on)
+    if (!s->privacy.on) {
         average_metrics(s, head);
+        lmbi_fares_add(s, &head->metrics);
+    }
     s->within += head->within == 1;
 }
 
@@ -101,12 +103,10 @@ static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
 {
     lmb_update_message head = m->upload.head;
 
-    LMB_TRY(s->secure                  ? lmbi_secure_deliver(s, m, err)
-            : s->aggregator->needs_all ? lmb_upload_check(&m->upload, err)
-                                       : lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
+    LMB_TRY(s->secure ? lmbi_secure_deliver(s, m, err) : lmbi_round_take(s, m, err));
     lmbi_update_count(s, &head);
     lmbi_update_learn(s, m, &head);
-    if (!s->aggregator->needs_all)
+    if (!lmbi_round_keeps(s))
         lmb_upload_end(&m->upload);
     if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
         m->status = MEMBER_DELIVERED;
@@ -152,7 +152,7 @@ lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t)
                                .codec = &s->codec,
                                .seed = lmb_codec_seed((uint64_t)s->cfg.seed, t->turn, t->client),
                                .norm_clip = s->cfg.clip_norm,
-                               .keep = s->aggregator->needs_all,
+                               .keep = lmbi_round_keeps(s),
                                .crash = &s->crash };
     if (s->privacy.on) {
         rules.max_examples = 1;

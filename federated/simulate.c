@@ -41,20 +41,11 @@ static double figure(const lmb_figures *f, const char *name)
     return NAN;
 }
 
-static lmb_status keep(sim *s, size_t place, const float *delta, lmb_error *err)
-{
-    s->kept[place] = malloc(s->n * sizeof *delta);
-    if (!s->kept[place])
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the updates of a round, %zu values each; this aggregator needs them all", s->n);
-    memcpy(s->kept[place], delta, s->n * sizeof *delta);
-    return LMB_OK;
-}
-
 static lmb_status train_one(sim *s, size_t place, lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
     const lmb_server_job *j = s->o->job;
-    lmb_train_task task = { .round = s->report.round, .model = s->model, .n = s->n, .layout = j->layout, .graph = j->graph,
+    lmb_train_task task = { .round = s->report.round, .model = s->before, .n = s->n, .layout = j->layout, .graph = j->graph,
                             .graph_bytes = j->graph_bytes, .settings = j->settings };
     lmb_train_result result = { .delta = s->delta };
 
@@ -69,15 +60,33 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
     bool usable;
     s->left[place].done = 1;
     s->left[place].loss = figure(&result.metrics, "loss");
+    lmb_fares_of(&result.metrics, s->left[place].fare);
     if (s->secure.on)
         return lmbi_sim_secure(s, client, &result, &s->left[place], err);
     LMB_TRY(lmbi_sim_update(s, client, &result, &s->left[place], &usable, err));
     if (!usable)
         return LMB_OK;
     s->left[place].examples = result.examples;
-    if (s->aggregator->needs_all)
-        return keep(s, place, result.delta, err);
-    s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
+    if (!s->aggregator->needs_all)
+        s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
+    return s->aggregator->needs_all || j->refine ? lmbi_sim_keep(s, place, result.delta, err) : LMB_OK;
+}
+
+/* How the clients that delivered fare; nobody's is known in a private federation. */
+static lmb_status spread(sim *s, lmb_error *err)
+{
+    double *v = malloc((s->report.selected + 1) * sizeof *v);
+
+    if (!v)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what %" PRIu64 " clients have told", s->report.selected);
+    for (int f = 0; f < LMB_FARES && !s->privacy.on; f++) {
+        size_t n = 0;
+        for (size_t k = 0; k < s->report.selected; k++)
+            if (s->left[k].examples && !isnan(s->left[k].fare[f]))
+                v[n++] = s->left[k].fare[f];
+        s->report.fare[f] = lmb_spread_of(v, n);
+    }
+    free(v);
     return LMB_OK;
 }
 
@@ -86,6 +95,7 @@ static lmb_status train_round(sim *s, lmb_error *err)
 {
     size_t places = target(s);
 
+    LMB_TRY(lmbi_sim_give(s, err));
     memset(s->left, 0, places * sizeof *s->left);
     s->aggregator->begin(s->sum);
     for (size_t k = (size_t)s->comm->rank; k < s->report.selected; k += (size_t)s->comm->size)
@@ -106,7 +116,7 @@ static lmb_status train_round(sim *s, lmb_error *err)
         s->report.plain += got->examples ? s->n * sizeof(float) : 0;
         s->within += got->examples && got->within;
     }
-    return LMB_OK;
+    return spread(s, err);
 }
 
 /* ---- sums over ranks ---- */
@@ -136,55 +146,9 @@ static lmb_status merge_sums(sim *s, lmb_error *err)
     return LMB_OK;
 }
 
-/* Updates of other ranks come to rank 0, in order of their place. */
-static lmb_status collect(sim *s, lmb_error *err)
-{
-    size_t bytes = s->n * sizeof **s->kept;
-
-    for (size_t k = 0; k < target(s); k++) {
-        int owner = (int)(k % (size_t)s->comm->size);
-        if (!s->left[k].examples || owner == 0)
-            continue;
-        if (s->comm->rank == owner)
-            LMB_TRY(s->comm->exchange(s->comm, s->kept[k], 0, NULL, -1, bytes, err));
-        if (s->comm->rank == 0) {
-            LMB_TRY(s->comm->exchange(s->comm, NULL, -1, s->scratch, owner, bytes, err));
-            LMB_TRY(keep(s, k, s->scratch, err));
-        }
-    }
-    return LMB_OK;
-}
-
-static lmb_status read_kept(void *ctx, int update, size_t at, size_t count, float *out, lmb_error *err)
-{
-    float *const *kept = ctx;
-    (void)err;
-    memcpy(out, kept[update] + at, count * sizeof *out);
-    return LMB_OK;
-}
-
-static lmb_status all_at_once(sim *s, lmb_error *err)
-{
-    uint64_t *examples = calloc(target(s) + 1, sizeof *examples);
-    float **in_order = calloc(target(s) + 1, sizeof *in_order);
-    lmb_updates u = { .n = s->n, .examples = examples, .read = read_kept, .ctx = in_order };
-
-    lmb_status st = examples && in_order ? collect(s, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a round's updates");
-    if (st == LMB_OK && s->comm->rank == 0) {
-        for (size_t k = 0; k < target(s); k++)
-            if (s->left[k].examples) {
-                examples[u.count] = s->left[k].examples;
-                in_order[u.count++] = s->kept[k];
-            }
-        st = s->aggregator->all(s->sum, &u, s->delta, err);
-    }
-    free(examples);
-    free(in_order);
-    return st == LMB_OK ? s->comm->broadcast(s->comm, s->delta, s->n * sizeof *s->delta, 0, err) : st;
-}
-
 static void drop_kept(sim *s)
 {
+    s->collected = false;
     for (size_t k = 0; s->kept && k < target(s); k++) {
         free(s->kept[k]);
         s->kept[k] = NULL;
@@ -197,7 +161,7 @@ static lmb_status step(sim *s, lmb_error *err)
     const lmb_server_job *j = s->o->job;
 
     if (s->aggregator->needs_all) {
-        LMB_TRY(all_at_once(s, err));
+        LMB_TRY(lmbi_sim_all(s, err));
     } else {
         LMB_TRY(merge_sums(s, err));
         s->report.clip = s->privacy.ledger.clip;
@@ -207,7 +171,8 @@ static lmb_status step(sim *s, lmb_error *err)
             LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
-    return lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err);
+    LMB_TRY(lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err));
+    return j->refine ? lmbi_sim_refine(s, err) : LMB_OK;
 }
 
 /* The privacy budget does not allow another round. */
@@ -249,6 +214,7 @@ static void destroy(sim *s)
     free(s->selector_config);
     free(s->model);
     free(s->best);
+    free(s->before);
     free(s->delta);
     free(s->scratch);
     free(s->client);
@@ -282,10 +248,9 @@ static lmb_status open_all(sim *s, lmb_error *err)
     if (c->mode == LMB_MODE_ASYNC)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
-    if (s->codec.codec->has_memory)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "codec %s has clients remember what they left out, which those of a simulation can not; use another, or "
-                        "`limbeck serve`", s->codec.codec->name);
+    LMB_TRY(lmb_codec_open(c->download, &s->download, err));
     LMB_TRY(open_privacy(s, err));
+    LMB_TRY(lmb_refine_check(s->o->job, s->o->server, err));
     size_t places = target(s), ranks = (size_t)s->comm->size;
     lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
     if (s->privacy.on)
@@ -298,6 +263,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
     LMB_TRY(lmb_selector_open(c->selection, &s->selector, &s->selector_config, err));
     s->model = malloc(s->n * sizeof *s->model);
+    s->before = malloc(s->n * sizeof *s->before);
     s->best = malloc(s->n * sizeof *s->best);
     s->delta = malloc(s->n * sizeof *s->delta);
     s->scratch = malloc(2 * s->n * sizeof *s->scratch + 16);
@@ -306,7 +272,7 @@ static lmb_status open_all(sim *s, lmb_error *err)
     s->left = calloc(places, sizeof *s->left);
     s->all = calloc(places * ranks, sizeof *s->all);
     s->kept = calloc(places, sizeof *s->kept);
-    if (!s->model || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
+    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients, s->n);
     memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
     memcpy(s->best, s->model, s->n * sizeof *s->best);
@@ -325,8 +291,7 @@ static lmb_status begin(sim *s, lmb_error *err)
         LMB_TRY(lmb_journal_open(s->o->server->state_dir, &s->journal, err));
         LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
         found = found && !s->o->fresh;
-        if (found)
-            LMB_TRY(lmbi_sim_load(s, err));
+        LMB_TRY(found ? lmbi_sim_load(s, err) : lmbi_sim_forget(s, err));
         if (s->o->begin)
             LMB_TRY(s->o->begin(s->o->ctx, found ? s->report.round + 1 : 0, err));
     }

@@ -12,7 +12,7 @@
 /* What a client of the round left, for all ranks to see. */
 typedef struct outcome {
     uint64_t examples; /* 0: nothing */
-    double loss;
+    double loss, fare[LMB_FARES]; /* NAN: not told */
     int64_t done, within; /* within: was not cut at the privacy's clip */
     uint64_t payload;     /* bytes it would have sent */
 } outcome;
@@ -24,7 +24,7 @@ typedef struct sim {
     void *aggregator_config, *sum;
     const lmb_selector *selector;
     void *selector_config;
-    lmb_codec_spec codec;
+    lmb_codec_spec codec, download;
     lmb_privacy privacy;
     lmb_secure secure;
     lmb_hash key;    /* of its noise */
@@ -32,10 +32,12 @@ typedef struct sim {
     uint64_t within;
     size_t n;
     float *model, *best, *delta, *scratch; /* scratch: 2 n floats: a received sum */
+    float *before;                         /* the model as clients are given it: their updates are changes of that */
     lmb_candidate *client;                 /* [clients] */
     size_t *chosen;                        /* [target] */
     outcome *left, *all;                   /* [target]; [ranks, target] */
-    float **kept;                          /* [target] updates, needs_all */
+    float **kept;                          /* [target] updates, where single ones are needed */
+    bool collected;                        /* those of other ranks are on rank 0 */
     lmb_journal *journal;                  /* rank 0 */
     lmb_journal_state state;
     double best_score, first_score, saved;
@@ -43,10 +45,19 @@ typedef struct sim {
     lmb_round_report report;
 } sim;
 
+/* s->before: the model, there and back (server_model.c). */
+LMB_MUST_CHECK lmb_status lmbi_sim_give(sim *s, lmb_error *err);
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
 LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
 /* Under secure aggregation: its integers, into the sum. */
 LMB_MUST_CHECK lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err);
+/* simulate_all.c: keep an update of this rank; then, on all ranks: s->delta by an aggregator that needs them all; s->model by
+ * the job's `refine`. */
+LMB_MUST_CHECK lmb_status lmbi_sim_keep(sim *s, size_t place, const float *delta, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sim_all(sim *s, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sim_refine(sim *s, lmb_error *err);
+/* A new run: what clients of an earlier one have left out of their updates is gone. */
+LMB_MUST_CHECK lmb_status lmbi_sim_forget(const sim *s, lmb_error *err);
 /* On rank 0, when checkpoint_s have passed since the last one, or `now`. */
 LMB_MUST_CHECK lmb_status lmbi_sim_save(sim *s, bool now, lmb_error *err);
 /* On rank 0: the journal has a state; go back to it. */

@@ -1,9 +1,13 @@
 /* federated/simulate_update.c - what a simulated client would send and a server make of it: clipped, encoded and decoded,
  * checked. The same steps as in client_update.c and upload.c, without files. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/base/file.h"
 #include "federated/clip.h"
+#include "federated/residual.h"
 #include "federated/simulate_parts.h"
 
 /* What a server would refuse, with its sentence. */
@@ -26,6 +30,50 @@ static bool acceptable(const sim *s, int client, const lmb_train_result *r)
     return true;
 }
 
+static lmb_status residual_stem(const sim *s, int client, char stem[LMB_RESIDUAL_PATH], lmb_error *err)
+{
+    char name[40];
+    snprintf(name, sizeof name, "residual-%d", client);
+    return lmb_path_join(stem, LMB_RESIDUAL_PATH, s->o->server->state_dir, name, err);
+}
+
+lmb_status lmbi_sim_forget(const sim *s, lmb_error *err)
+{
+    char stem[LMB_RESIDUAL_PATH];
+
+    for (int i = 0; s->codec.codec->has_memory && i < s->o->clients; i++) {
+        LMB_TRY(residual_stem(s, i, stem, err));
+        lmb_residual_forget(stem);
+    }
+    return LMB_OK;
+}
+
+/* What a client leaves out lies where the next rank that trains it finds it. */
+static lmb_status encode(const sim *s, int client, uint64_t seed, float *delta, uint8_t **payload, size_t *size, lmb_error *err)
+{
+    char stem[LMB_RESIDUAL_PATH];
+
+    if (!s->codec.codec->has_memory)
+        return lmb_codec_encode(&s->codec, seed, delta, s->n, payload, size, err);
+    LMB_TRY(residual_stem(s, client, stem, err));
+    lmb_residual r = { stem, s->report.round, s->n, s->o->job->layout };
+    return lmb_residual_encode(&r, &s->codec, seed, delta, payload, size, err);
+}
+
+lmb_status lmbi_sim_give(sim *s, lmb_error *err)
+{
+    uint8_t *payload;
+    size_t size;
+
+    memcpy(s->before, s->model, s->n * sizeof *s->before);
+    if (s->download.codec->lossless)
+        return LMB_OK;
+    LMB_TRY(lmb_codec_encode(&s->download, 0, s->model, s->n, &payload, &size, err));
+    lmb_status st = lmb_codec_decode_all(&s->download, 0, payload, size, s->before, s->n, err);
+    free(payload);
+    return st;
+}
+
 /* There and back; *bytes of the payload. */
 static lmb_status transport(sim *s, int client, float *delta, uint64_t *bytes, lmb_error *err)
 {
@@ -36,7 +84,7 @@ static lmb_status transport(sim *s, int client, float *delta, uint64_t *bytes, l
     *bytes = size;
     if (s->codec.codec->lossless && !s->codec.config.common.zstd)
         return LMB_OK;
-    LMB_TRY(lmb_codec_encode(&s->codec, seed, delta, s->n, &payload, &size, err));
+    LMB_TRY(encode(s, client, seed, delta, &payload, &size, err));
     *bytes = size;
     lmb_status st = lmb_codec_decode_all(&s->codec, seed, payload, size, delta, s->n, err);
     free(payload);

@@ -16,15 +16,17 @@ static const char usage[] =
     "  --invite STRING    from `limbeck federation invite`\n"
     "  --invite-file FILE the same from a file, which other users of the machine do not see\n"
     "  --data-slice I/K   use slice I (from 0) of K of the samples that `split.clients` sets aside; to try a federation on one machine\n"
-    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice)\n"
+    "  --state DIR        this client's key and memory (default <run>/federation/client, client-I with a slice), and own.onnx,\n"
+    "                     what it makes of the model for itself where `federation.local` has `keep` or `personal`\n"
     "  --rotate-keys      make new keys for this client and tell the server, once\n";
 
 /* What the training thread works with. */
-typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH]; } worker;
+typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH], own[LMB_STAGE_PATH]; } worker;
 static lmb_status train(void *ctx, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
 {
     worker *w = ctx;
-    return lmb_local_train(w->local, w->data, task, result, w->memory, err);
+    LMB_TRY(lmb_local_train(w->local, w->data, task, result, w->memory, err));
+    return lmb_local_own(w->local, w->own, err);
 }
 
 static lmb_client *running;
@@ -60,7 +62,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     lmb_federation_config c;
     lmb_dataset *data = NULL;
-    worker mine = { NULL, NULL, "" };
+    worker mine = { NULL, NULL, "", "" };
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
     int i = 0, k = 1, end = 0;
@@ -83,6 +85,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
         c.client.name = name;
     lmb_log log = { on_line, name, LMB_LOG_INFO };
     LMB_TRY_GOTO(st, done, lmb_path_join(mine.memory, sizeof mine.memory, c.client.state_dir, "memory.bin", err));
+    LMB_TRY_GOTO(st, done, lmb_path_join(mine.own, sizeof mine.own, c.client.state_dir, "own.onnx", err));
     LMB_TRY_GOTO(st, done, lmb_local_create(&mine.local, err));
     mine.data = data ? data : j->all;
     lmb_local_trainer trainer = { train, &mine };

@@ -18,7 +18,8 @@ static const char usage[] =
     "       mpirun -n 2 limbeck simulate CONFIG.yaml ...\n\n"
     "Runs the federation of the configuration without a network: `federation.clients` clients share the samples of `split.clients`\n"
     "(`federation.partition`), `federation.server.target` of them train in each round, by the settings of `federation.local`, and\n"
-    "`federation.server.aggregator` makes one change of theirs. The same keys as `serve` and `join` use; the same bits on any\n"
+    "`federation.server.aggregator` makes one change of theirs. With `federation.groups` some clients have other models: each group makes\n"
+    "its own, and `federation.distill` has the clients of all teach each. The same keys as `serve` and `join` use; the same bits on any\n"
     "number of ranks. `federation.simulate` adds: dropout, evaluate_every, checkpoint_s.\n\n"
     "The model: --model, else the `model` of the configuration, else the run's quantised student. Rounds are chosen on the\n"
     "validation part; the best model goes to <run>/simulation/model.onnx, a line a round to <run>/simulation/history.jsonl.\n\n"
@@ -29,48 +30,75 @@ static const char usage[] =
 static volatile sig_atomic_t interrupted;
 static void on_signal(int s) { interrupted = s; }
 
+struct group;
 typedef struct request {
     lmb_job job;
     lmb_args args;
     lmb_federation_config c;
-    lmb_server_config server;
-    char state_dir[LMB_FEDERATION_PATH];
-    lmb_rounds rounds;
     lmb_dataset **part; /* [clients] views */
     uint64_t *examples; /* [clients]       */
-    lmb_local *local;
+    struct group *group;
+    int n_groups;
 } request;
 
+/* Clients with one model. Most simulations have one group; several teach each other (launch/feddf.h). */
+typedef struct group {
+    request *r;
+    lmb_job job; /* the request's, with this group's model */
+    lmb_server_config server;
+    char stage[32], state_dir[LMB_FEDERATION_PATH], exchange[LMB_FEDERATION_PATH];
+    lmb_rounds rounds;
+    lmb_local *local;
+    int64_t from, clients; /* of the request's clients */
+    bool begun;
+} group;
+
 /* Where a client keeps what it must remember. */
-static lmb_status memory_of(const request *r, int client, char path[LMB_FEDERATION_PATH + 32], lmb_error *err)
+static lmb_status memory_of(const group *g, int client, char path[LMB_FEDERATION_PATH + 32], lmb_error *err)
 {
     char name[32];
     snprintf(name, sizeof name, "client-%d.bin", client);
-    return lmb_path_join(path, LMB_FEDERATION_PATH + 32, r->state_dir, name, err);
+    return lmb_path_join(path, LMB_FEDERATION_PATH + 32, g->state_dir, name, err);
 }
 
 static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
 {
-    request *r = ctx;
+    group *g = ctx;
     char memory[LMB_FEDERATION_PATH + 32];
 
-    LMB_TRY(memory_of(r, client, memory, err));
-    return lmb_local_train(r->local, r->part[client], task, result, memory, err);
+    LMB_TRY(memory_of(g, client, memory, err));
+    return lmb_local_train(g->local, g->r->part[g->from + client], task, result, memory, err);
+}
+
+/* A new run: what clients of an earlier one have answered teaches nobody. The first group begins first. */
+static lmb_status forget_answers(const request *r, lmb_error *err)
+{
+    char path[LMB_FEDERATION_PATH + 64], name[64];
+
+    for (int k = 0; k < r->n_groups; k++) {
+        snprintf(name, sizeof name, "%s%s", r->group[k].stage, LMB_ENSEMBLE_FILE);
+        LMB_TRY(lmb_path_join(path, sizeof path, r->group[k].exchange, name, err));
+        unlink(path);
+    }
+    return LMB_OK;
 }
 
 /* Lines of rounds that were not saved are written again. */
 static lmb_status begin(void *ctx, uint64_t next, lmb_error *err)
 {
-    request *r = ctx;
+    group *g = ctx;
     char memory[LMB_FEDERATION_PATH + 32];
 
-    for (int i = 0; next == 0 && i < r->c.clients; i++) {
-        LMB_TRY(memory_of(r, i, memory, err));
+    for (int i = 0; next == 0 && i < g->clients; i++) {
+        LMB_TRY(memory_of(g, i, memory, err));
         unlink(memory);
     }
-    if (next)
+    if (next == 0 && g == g->r->group && g->r->n_groups > 1)
+        LMB_TRY(forget_answers(g->r, err));
+    if (next && !g->begun)
         fprintf(stderr, "going on after round %llu\n", (unsigned long long)next - 1);
-    return lmb_history_cut(r->rounds.history, "round", (int64_t)next, err);
+    g->begun = true;
+    return lmb_history_cut(g->rounds.history, "round", (int64_t)next, err);
 }
 
 static bool stop(void *ctx)
@@ -108,41 +136,139 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
     fprintf(stderr, "%s\n", text);
 }
 
-static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
+/* ---- groups ---- */
+
+typedef struct group_config { int64_t clients; const lmb_tree *model; } group_config;
+static const lmb_field group_fields[] = {
+    LMB_INT(group_config, clients, 1, 1, 100000, "", "of this group; the last ones of all"), LMB_TREE(group_config, model, "name and options"),
+    LMB_FIELD_END
+};
+
+/* The clients of the listed groups are the last ones; the first group has the others, and the configuration's `model`. */
+static lmb_status divide_groups(request *r, lmb_error *err)
+{
+    const lmb_tree *list = r->c.groups;
+    int64_t left = r->c.clients;
+    group_config c;
+
+    if (list && list->kind != LMB_TREE_LIST)
+        return lmb_tree_fail(list, err, LMB_E_ARG, "federation.groups is a list of {clients, model}");
+    if (list && !r->c.distill)
+        return lmb_tree_fail(list, err, LMB_E_ARG, "clients with different models learn from each other through federation.distill alone; add that section");
+    r->n_groups = 1 + (list ? (int)lmb_tree_count(list) : 0);
+    r->group = calloc((size_t)r->n_groups, sizeof *r->group);
+    if (!r->group)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d groups", r->n_groups);
+    for (int k = r->n_groups - 1; k >= 0; k--) {
+        group *g = &r->group[k];
+        const lmb_tree *t = list ? list->child : NULL;
+        for (int i = 1; t && i < k; i++)
+            t = t->next;
+        *g = (group){ .r = r, .job = r->job, .rounds = { .graph = LMB_STR_INIT, .settings = LMB_STR_INIT } };
+        if (k)
+            LMB_TRY(lmb_fields_bind(group_fields, t, &c, err));
+        if (k && !c.model)
+            return lmb_tree_fail(t, err, LMB_E_ARG, "a group of clients needs a `model`");
+        if (k)
+            g->job.c.model = c.model;
+        g->clients = k ? c.clients : left;
+        left -= g->clients;
+        g->from = left;
+        if (left < (k ? 1 : 0))
+            return lmb_tree_fail(t, err, LMB_E_ARG, "federation.groups has more clients than the %lld of the federation (federation.clients), less one",
+                                 (long long)r->c.clients);
+    }
+    return LMB_OK;
+}
+
+static lmb_status open_group(group *g, const char *model, lmb_error *err)
 {
     static const lmb_log log = { on_line, NULL, LMB_LOG_INFO };
-    request *r = ctx;
-    lmb_simulation s = { .server = &r->server, .job = &r->rounds.server, .clients = (int)r->c.clients, .train = train, .begin = begin, .stop = stop,
-                         .fresh = lmb_args_get(&r->args, "fresh", NULL) != NULL, .ctx = r };
+    request *r = g->r;
+    int k = (int)(g - r->group);
+
+    snprintf(g->stage, sizeof g->stage, k ? "simulation-%d" : "simulation", k);
+    char state[48];
+    snprintf(state, sizeof state, "%s/state", g->stage);
+    LMB_TRY(lmb_fields_bind(lmb_server_fields, r->c.server, &g->server, err));
+    LMB_TRY(lmb_stage_path(g->state_dir, r->job.c.run, state, "", err));
+    g->server.state_dir = g->state_dir;
+    LMB_TRY(lmb_local_create(&g->local, err));
+    LMB_TRY(lmb_rounds_open(&g->job, &r->c, k ? NULL : model, g->stage, &g->rounds, err));
+    if (lmb_args_get(&r->args, "test", NULL))
+        g->rounds.test = r->job.test;
+    g->rounds.server.log = &log;
+    if (r->n_groups == 1)
+        return LMB_OK;
+    LMB_TRY(lmb_stage_path(g->exchange, r->job.c.run, "simulation/answers", "", err));
+    g->rounds.feddf->exchange = g->exchange;
+    g->rounds.feddf->name = g->rounds.group = g->stage;
+    g->rounds.total = (uint64_t)g->server.rounds;
+    return LMB_OK;
+}
+
+static lmb_status run_group(group *g, lmb_comm *comm, uint64_t rounds, bool leave, lmb_error *err)
+{
+    request *r = g->r;
+    lmb_privacy privacy = { .on = false };
+    lmb_server_config server = g->server;
+    lmb_simulation s = { .server = &server, .job = &g->rounds.server, .clients = (int)g->clients, .examples = r->examples + g->from,
+                         .train = train, .begin = begin, .stop = stop, .fresh = !g->begun && lmb_args_get(&r->args, "fresh", NULL),
+                         .privacy = &privacy, .ctx = g };
     uint64_t round;
     double score, first;
-    lmb_privacy privacy = { .on = false };
 
+    server.rounds = (int64_t)rounds;
     LMB_TRY(lmb_fields_bind(lmb_simulate_fields, r->c.simulate, &s.c, err));
+    if (g->rounds.partial || (g->rounds.term && g->rounds.term->memory))
+        s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
+    LMB_TRY(lmb_simulate(&s, comm, g->rounds.state, &round, &score, &first, err));
+    g->begun = true;
+    if (comm->rank || !leave)
+        return LMB_OK;
+    LMB_TRY(lmb_rounds_leave(&g->rounds, round, score, first, &privacy, err));
+    if (g->rounds.partial)
+        return LMB_OK; /* a part of a model has no score */
+    return lmb_stage_report(r->job.c.run, g->stage, g->rounds.leave, g->rounds.model, r->job.test, "cpu", err);
+}
+
+/* Round by round the groups take turns: each is taught by its own clients' models of the round and by the others' last ones. */
+static lmb_status run_groups(request *r, lmb_comm *comm, lmb_error *err)
+{
+    uint64_t rounds = (uint64_t)r->group[0].server.rounds;
+
+    for (uint64_t round = 1; round <= rounds; round++)
+        for (int k = 0; k < r->n_groups; k++) {
+            bool halt = interrupted;
+            LMB_TRY(comm->broadcast(comm, &halt, sizeof halt, 0, err));
+            if (halt)
+                return LMB_FAIL(err, LMB_E_STOPPED, "stopped in round %llu of %llu", (unsigned long long)round, (unsigned long long)rounds);
+            LMB_TRY(run_group(&r->group[k], comm, round, round == rounds, err));
+        }
+    return LMB_OK;
+}
+
+static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
+{
+    request *r = ctx;
+
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(divide(r, err));
-    s.examples = r->examples;
-    s.privacy = &privacy;
-    LMB_TRY(lmb_local_create(&r->local, err));
-    if (r->rounds.term && r->rounds.term->memory)
-        s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
-    LMB_TRY(lmb_rounds_open(&r->job, &r->c, lmb_args_get(&r->args, "model", NULL), "simulation", &r->rounds, err));
-    if (lmb_args_get(&r->args, "test", NULL))
-        r->rounds.test = r->job.test;
-    r->rounds.server.log = &log;
+    LMB_TRY(divide_groups(r, err));
+    for (int k = 0; k < r->n_groups; k++)
+        LMB_TRY(open_group(&r->group[k], lmb_args_get(&r->args, "model", NULL), err));
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    LMB_TRY(lmb_simulate(&s, comm, r->rounds.state, &round, &score, &first, err));
-    if (comm->rank)
-        return LMB_OK;
-    LMB_TRY(lmb_rounds_leave(&r->rounds, round, score, first, &privacy, err));
-    return lmb_stage_report(r->job.c.run, "simulation", r->rounds.leave, r->rounds.model, r->job.test, "cpu", err);
+    return r->n_groups > 1 ? run_groups(r, comm, err) : run_group(r->group, comm, (uint64_t)r->group->server.rounds, true, err);
 }
 
 static void close_all(request *r)
 {
-    lmb_rounds_close(&r->rounds);
-    lmb_local_destroy(r->local);
+    for (int k = 0; r->group && k < r->n_groups; k++) {
+        lmb_rounds_close(&r->group[k].rounds);
+        lmb_local_destroy(r->group[k].local);
+    }
+    free(r->group);
     for (int i = 0; r->part && i < r->c.clients; i++)
         lmb_dataset_destroy(r->part[i]);
     free(r->part);
@@ -153,18 +279,13 @@ static void close_all(request *r)
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "model", "!fresh", "!test", NULL };
-    request r = { .part = NULL, .rounds = { .graph = LMB_STR_INIT, .settings = LMB_STR_INIT } };
+    request r = { .part = NULL };
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &r.args, err));
     if (r.args.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
     LMB_TRY(lmb_job_open(r.args.word[0], &r.args, LMB_JOB_DATA_ONLY, &r.job, err));
     lmb_status st = lmb_federation_of(&r.job, &r.c, err);
-    if (st == LMB_OK)
-        st = lmb_fields_bind(lmb_server_fields, r.c.server, &r.server, err);
-    if (st == LMB_OK)
-        st = lmb_stage_path(r.state_dir, r.job.c.run, "simulation/state", "", err);
-    r.server.state_dir = r.state_dir;
     if (st == LMB_OK)
         st = lmb_with_ranks(simulate, &r, err);
     close_all(&r);

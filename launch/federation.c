@@ -9,7 +9,7 @@
 const lmb_field lmb_federation_fields[] = {
     LMB_INT(lmb_federation_config, clients, 4, 1, 100000, "", "slices that the clients' samples are divided into"),
     LMB_CHOICE(lmb_federation_config, partition, 1, lmb_partition_names, "how they are divided"),
-    LMB_REAL(lmb_federation_config, alpha, 0.5, 1e-3, 1e6, "", "dirichlet: small is uneven; shards: shards a client"),
+    LMB_REAL(lmb_federation_config, alpha, 0.5, 1e-3, 1e6, "", "dirichlet, quantity: small is uneven; shards: shards a client"),
     LMB_INT(lmb_federation_config, seed, 1, 0, 9e15, "", "of the division"),
     LMB_INT(lmb_federation_config, least, 10, 1, 1e9, "samples", "that each client must get"),
     LMB_TEXT(lmb_federation_config, host, "127.0.0.1", "what invites tell clients to connect to"),
@@ -17,6 +17,8 @@ const lmb_field lmb_federation_fields[] = {
     LMB_TREE(lmb_federation_config, server, "rounds, deadlines, aggregation"),
     LMB_SECTION(lmb_federation_config, client, lmb_client_fields, "what a client puts up with"),
     LMB_TREE(lmb_federation_config, local, "how clients train: train, distill, decay, calibrate"),
+    LMB_TREE(lmb_federation_config, distill, "after each round clients' models teach the averaged one: data, samples, temperature, train"),
+    LMB_TREE(lmb_federation_config, groups, "of `limbeck simulate`: clients with other models than `model`, a list of {clients, model}"),
     LMB_TREE(lmb_federation_config, simulate, "of `limbeck simulate`: dropout, evaluate_every, checkpoint_s"), LMB_FIELD_END
 };
 

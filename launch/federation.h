@@ -17,7 +17,7 @@ typedef struct lmb_federation_config {
     double alpha, invite_ttl_s;
     const char *host;
     lmb_client_config client;
-    const lmb_tree *server, *local, *simulate;
+    const lmb_tree *server, *local, *distill, *groups, *simulate;
 } lmb_federation_config;
 extern const lmb_field lmb_federation_fields[];
 

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "core/base/config.h"
+#include "federated/local.h"
 #include "federated/server.h"
 #include "launch/compress.h"
+#include "launch/feddf.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "train/model.h"
@@ -54,14 +56,29 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
 }
 
 /* How clients train, tried on the student: the server does not know their data, but it sends them these settings. */
+/* What clients are to keep is there. */
+static lmb_status check_kept(const lmb_federation_config *c, const lmb_graph *model, lmb_error *err)
+{
+    lmb_state_layout *layout = NULL;
+    lmb_keep keep;
+
+    LMB_TRY(lmb_state_layout_create(model, &layout, err));
+    lmb_status st = lmb_local_stays(c->local, model, layout, &keep, err);
+    lmb_keep_close(&keep);
+    lmb_state_layout_destroy(layout);
+    return st;
+}
+
 static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, lmb_error *err)
 {
     lmb_train_config local;
     lmb_graph *model = NULL;
 
     LMB_TRY(lmb_fields_bind(lmb_train_fields, lmb_tree_get(c->local, "train"), &local, err));
-    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));
+    LMB_TRY(lmb_model_build(j->stage.model ? j->stage.model : j->c.model, &j->all->shape, j->all->classes, 1, &model, err));
     lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
+    if (st == LMB_OK)
+        st = check_kept(c, model, err);
     lmb_graph_destroy(model);
     return st;
 }
@@ -92,6 +109,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = lmb_federation_server(&j, &c, &server, state_dir, err);
     if (st == LMB_OK)
         st = lmb_server_check(&server, err);
+    if (st == LMB_OK)
+        st = lmb_feddf_check(c.distill, err);
     if (st == LMB_OK && server.privacy && !quiet)
         st = tell_privacy(path, &server, err);
     if (st == LMB_OK)
@@ -100,7 +119,7 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
     if (st == LMB_OK && j.clients)
         st = lmb_federation_slice(&j, &c, 0, (int)c.clients, &slice, err);
-    if (st == LMB_OK && j.stage.model)
+    if (st == LMB_OK && (j.stage.model || j.c.model))
         st = check_local(&j, &c, err);
     if (st == LMB_OK && !quiet)
         printf("%s: federation is sound: %lld rounds, %lld samples for clients\n", path, (long long)server.rounds,

@@ -133,7 +133,9 @@ static lmb_status read_line(const char *text, size_t n, const char *name, lmb_re
     const lmb_tree *t = lmb_config_root(json);
     double epoch = optional(t, "epoch"), round = optional(t, "round");
     lmb_report_point p = { isnan(round) ? epoch + 1 : round,         optional(t, "loss"),     optional(t, "valid_loss"),
-                           optional(t, "valid_accuracy"), optional(t, "bytes_in"), optional(t, "bytes_out") };
+                           optional(t, "valid_accuracy"), optional(t, "bytes_in"), optional(t, "bytes_out"),
+                           optional(t, "each_client_valid_accuracy_mean"), optional(t, "each_client_valid_accuracy_median"),
+                           optional(t, "each_client_valid_accuracy_worst_tenth") };
     if (p.valid_accuracy < 0) /* trained without validation */
         p.valid_accuracy = p.valid_loss = NAN;
     lmb_status st = isfinite(p.at) ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s: has neither `epoch` nor `round`", name);

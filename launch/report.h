@@ -32,7 +32,10 @@ typedef struct lmb_report_stage {
 } lmb_report_stage;
 
 /* An epoch or a round; NAN where the stage said nothing. */
-typedef struct lmb_report_point { double at, loss, valid_loss, valid_accuracy, bytes_in, bytes_out; } lmb_report_point;
+typedef struct lmb_report_point {
+    double at, loss, valid_loss, valid_accuracy, bytes_in, bytes_out;
+    double mean, median, worst; /* of a round's clients, on samples that each holds out (federated/spread.h) */
+} lmb_report_point;
 
 typedef struct lmb_report_curve {
     const char *name;        /* "teacher", "student", "student-int8", "federation" */

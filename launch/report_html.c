@@ -90,18 +90,21 @@ static void stages(const lmb_report *r, lmb_str *out)
 /* ---- curves ---- */
 
 /* The columns of a curve, as the pictures want them. */
-typedef struct columns { double *at, *loss, *valid_loss, *accuracy; } columns;
+typedef struct columns { double *at, *loss, *valid_loss, *accuracy, *mean, *median, *worst; } columns;
 
 static bool split(const lmb_report_curve *c, columns *out)
 {
     size_t n = (size_t)c->n + 1;
-    double *all = malloc(4 * n * sizeof *all);
-    *out = (columns){ all, all + n, all + 2 * n, all + 3 * n };
+    double *all = malloc(7 * n * sizeof *all);
+    *out = (columns){ all, all + n, all + 2 * n, all + 3 * n, all + 4 * n, all + 5 * n, all + 6 * n };
     for (int i = 0; all && i < c->n; i++) {
         out->at[i] = c->point[i].at;
         out->loss[i] = c->point[i].loss;
         out->valid_loss[i] = c->point[i].valid_loss;
         out->accuracy[i] = c->point[i].valid_accuracy;
+        out->mean[i] = c->point[i].mean;
+        out->median[i] = c->point[i].median;
+        out->worst[i] = c->point[i].worst;
     }
     return all != NULL;
 }
@@ -165,6 +168,9 @@ static void curves(const lmb_report *r, lmb_str *out)
             out->failed = true;
         } else if (strcmp(c->name, "federation") == 0) {
             add_series(&federation, c->name, 3, false, col[i].at, col[i].accuracy, c->n);
+            add_series(&federation, "clients, mean", 0, true, col[i].at, col[i].mean, c->n);
+            add_series(&federation, "clients, median", 1, true, col[i].at, col[i].median, c->n);
+            add_series(&federation, "clients, worst tenth", 2, true, col[i].at, col[i].worst, c->n);
             traffic(c, bytes, sizeof bytes);
         } else {
             int k = 0;

@@ -43,10 +43,24 @@ static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t
     return LMB_OK;
 }
 
+/* "clients 91.2 %, median 92.0, worst tenth 71.3": never the mean alone. */
+static void print_fares(const lmb_round_report *r, char *text, size_t cap)
+{
+    static const char *const says[LMB_FARES] = { "clients", "heads of their own" };
+    size_t at = 0;
+
+    text[0] = 0;
+    for (int k = 0; k < LMB_FARES; k++)
+        if (r->fare[k].clients && at < cap)
+            at += (size_t)snprintf(text + at, cap - at, "  %s %.2f %% (median %.2f, worst tenth %.2f)", says[k], 100 * r->fare[k].mean,
+                                   100 * r->fare[k].median, 100 * r->fare[k].worst);
+}
+
 static void print_round(const lmb_round_report *r)
 {
-    char score[100] = "", bytes[120] = "", privacy[80] = "";
+    char score[100] = "", bytes[120] = "", privacy[80] = "", fares[200];
 
+    print_fares(r, fares, sizeof fares);
     if (r->scored)
         snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
     for (uint32_t i = 0; i < r->metrics.n; i++)
@@ -61,9 +75,9 @@ static void print_round(const lmb_round_report *r)
     if (r->round == 0)
         fprintf(stderr, "round 0, the model that clients are given%s\n", score);
     else
-        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s  %.2f s%s%s\n", (unsigned long long)r->round,
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s%s  %.2f s%s%s\n", (unsigned long long)r->round,
                 (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned", (unsigned long long)r->updates,
-                (unsigned long long)r->selected, (unsigned long long)r->examples, score, r->seconds, bytes, privacy);
+                (unsigned long long)r->selected, (unsigned long long)r->examples, score, fares, r->seconds, bytes, privacy);
 }
 
 /* `, "name": value` for each. */
@@ -80,11 +94,25 @@ static void on_round(void *ctx, const lmb_round_report *r)
     const lmb_rounds *s = ctx;
     lmb_str line = LMB_STR_INIT;
 
-    print_round(r);
+    lmb_round_report shown = *r;
+
+    if (s->total)
+        shown.rounds = s->total;
+    if (s->group)
+        fprintf(stderr, "%s: ", s->group);
+    print_round(&shown);
     lmb_str_addf(&line, "{\"round\": %llu, \"committed\": %s, \"updates\": %llu", (unsigned long long)r->round,
                  r->committed ? "true" : "false", (unsigned long long)r->updates);
     add_figures(&line, "", &r->metrics);
     add_figures(&line, "clients_", &r->clients);
+    for (int k = 0; k < LMB_FARES; k++)
+        if (r->fare[k].clients) {
+            lmb_spread f = r->fare[k];
+            lmb_figures rows = { 3, { { "mean", f.mean }, { "median", f.median }, { "worst_tenth", f.worst } } };
+            char prefix[64];
+            snprintf(prefix, sizeof prefix, "each_client_%s_", lmb_fare_names[k]);
+            add_figures(&line, prefix, &rows);
+        }
     lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
     if (r->plain)
         lmb_str_addf(&line, ", \"payload_bytes\": %llu, \"payload_f32_bytes\": %llu", (unsigned long long)r->payload, (unsigned long long)r->plain);
@@ -100,15 +128,24 @@ static void on_round(void *ctx, const lmb_round_report *r)
 
 /* ---- opening ---- */
 
-/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them. */
-static lmb_fed_segment *segments_of(const lmb_state_layout *l, size_t n)
+/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them, and so
+ * does what clients keep for themselves. */
+static lmb_status open_segments(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
 {
+    const lmb_state_layout *l = r->layout;
     lmb_fed_segment *s = calloc((size_t)l->n + 2, sizeof *s);
-    for (int i = 0; s && i < l->n; i++)
-        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, lmb_local_travels(&l->segment[i]) };
-    if (s)
-        s[l->n] = (lmb_fed_segment){ l->count, n - l->count, true };
-    return s;
+    lmb_keep keep;
+
+    r->segments = s;
+    if (!s)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %d tensors", l->n);
+    lmb_status st = lmb_local_stays(c->local, r->model, l, &keep, err);
+    for (int i = 0; st == LMB_OK && i < l->n; i++)
+        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, lmb_local_travels(&l->segment[i]) && !lmb_keep_has(&keep, i) };
+    s[l->n] = (lmb_fed_segment){ l->count, r->n - l->count, true };
+    r->partial = keep.values > 0;
+    lmb_keep_close(&keep);
+    return st;
 }
 
 /* The aggregator may ask something of clients, which they learn from their settings. */
@@ -137,6 +174,22 @@ static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_e
     return lmb_str_check(&r->settings, err);
 }
 
+static lmb_status refine(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err)
+{
+    lmb_rounds *r = ctx;
+    return lmb_feddf_round(r->feddf, round, r->model, r->layout, before, u, model, err);
+}
+
+static lmb_status open_feddf(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+{
+    if (!c->distill)
+        return LMB_OK;
+    if (r->partial)
+        return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks whole models, and clients keep a part of theirs (local.keep); set one of them");
+    r->server.refine = refine;
+    return lmb_feddf_open(c->distill, r->job, r->n, &r->feddf, err);
+}
+
 static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
 {
     const lmb_job *j = r->job;
@@ -161,19 +214,20 @@ lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, con
     if (c->local)
         LMB_TRY(lmb_tree_dump(c->local, 0, &r->settings));
     LMB_TRY(find_term(r, c, err));
-    r->segments = segments_of(r->layout, r->n);
+    LMB_TRY(open_segments(r, c, err));
     r->state = calloc(r->n + 1, sizeof *r->state);
-    if (!r->segments || !r->state)
+    if (!r->state)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu numbers", r->layout->count);
     lmb_state_from_graph(r->layout, r->model, r->state);
     r->server = (lmb_server_job){ .n = r->n, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
                                   .graph_bytes = r->graph.n, .settings = r->settings.text ? r->settings.text : "", .segments = r->segments,
-                                  .n_segments = (size_t)r->layout->n + 1, .evaluate = evaluate, .on_round = on_round, .ctx = r };
-    return LMB_OK;
+                                  .n_segments = (size_t)r->layout->n + 1, .evaluate = r->partial ? NULL : evaluate, .on_round = on_round, .ctx = r };
+    return open_feddf(r, c, err);
 }
 
 void lmb_rounds_close(lmb_rounds *r)
 {
+    lmb_feddf_close(r->feddf);
     lmb_state_layout_destroy(r->layout);
     lmb_graph_destroy(r->model);
     lmb_str_free(&r->graph);
@@ -210,7 +264,9 @@ lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double 
 {
     LMB_TRY(lmb_state_to_graph(r->layout, r->state, r->model, err));
     LMB_TRY(lmb_onnx_write(r->leave, r->model, NULL, err));
-    if (round == 0)
+    if (r->partial)
+        printf("the model of round %llu, whose other part each client keeps for itself (local.keep): %s\n", (unsigned long long)round, r->leave);
+    else if (round == 0)
         printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n", 100 * score, r->leave);
     else
         printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score), 100 * first_score,

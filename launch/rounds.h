@@ -7,6 +7,7 @@
 #include "federated/server.h"
 #include "federated/terms/term.h"
 #include "launch/federation.h"
+#include "launch/feddf.h"
 #include "launch/stage.h"
 
 typedef struct lmb_rounds {
@@ -16,9 +17,13 @@ typedef struct lmb_rounds {
     lmb_str graph, settings; /* what clients are given: ONNX bytes, YAML */
     lmb_fed_segment *segments;
     float *state;            /* [n] the model it begins with; later scratch */
+    bool partial;            /* clients keep a part of the model: the server can not tell how good the whole is */
+    lmb_feddf *feddf;        /* NULL: clients' models do not teach */
     const lmb_term *term;    /* what the aggregator asks of clients; NULL: nothing */
     size_t n;                /* layout->count and the term's numbers */
     const lmb_dataset *test; /* also scored in each round, for curves only; NULL: not    */
+    const char *group;       /* named in every line; NULL: not */
+    uint64_t total;          /* rounds in all, where they are asked for one by one; 0: the report knows */
     char history[LMB_STAGE_PATH], leave[LMB_STAGE_PATH];
     lmb_server_job server;   /* filled in, but for its log */
 } lmb_rounds;

@@ -81,12 +81,13 @@ static const lmb_layer_kind kind_depthwise = { "depthwise", "a convolution of ea
 
 static const char *const pools[] = { "max", "average", "global", NULL };
 enum { POOL_MAX, POOL_AVERAGE, POOL_GLOBAL };
-typedef struct pool_config { const char *name; int64_t kind, kernel, stride; } pool_config;
+typedef struct pool_config { const char *name; int64_t kind, kernel, stride, padding; } pool_config;
 static const lmb_field pool_fields[] = {
     LMB_TEXT(pool_config, name, "", "unused: it has no tensors"),
     LMB_CHOICE(pool_config, kind, POOL_MAX, pools, "global: the mean of each channel, [N, C]"),
     LMB_INT(pool_config, kernel, 2, 1, 64, "", "side"),
-    LMB_INT(pool_config, stride, 0, 0, 64, "", "0: the kernel"), LMB_FIELD_END
+    LMB_INT(pool_config, stride, 0, 0, 64, "", "0: the kernel"),
+    LMB_INT(pool_config, padding, 0, 0, 32, "", "on each side; below the kernel"), LMB_FIELD_END
 };
 static lmb_vid pool(const lmb_layer *l, const void *config)
 {
@@ -99,11 +100,13 @@ static lmb_vid pool(const lmb_layer *l, const void *config)
         return lmb_layer_refuse(l, LMB_E_SHAPE, "wants images or signals and gets %s", lmb_shape_text(s, text, sizeof text));
     if (c->kind == POOL_GLOBAL)
         return lmb_net_global_pool(l->list->net, l->x);
+    if (c->padding >= c->kernel)
+        return lmb_layer_refuse(l, LMB_E_ARG, "padding %lld; it must be below the kernel, %lld", (long long)c->padding, (long long)c->kernel);
     for (int i = 2; i < s->n; i++)
-        if (s->d[i] < c->kernel)
+        if (s->d[i] + 2 * c->padding < c->kernel)
             return lmb_layer_refuse(l, LMB_E_SHAPE, "its kernel of %lld does not fit into %s; pool less often or use `pool: global`",
                                     (long long)c->kernel, lmb_shape_text(s, text, sizeof text));
-    return c->kind == POOL_MAX ? lmb_net_max_pool(l->list->net, l->x, c->kernel, stride) : lmb_net_average_pool(l->list->net, l->x, c->kernel, stride);
+    return (c->kind == POOL_MAX ? lmb_net_max_pool : lmb_net_average_pool)(l->list->net, l->x, c->kernel, stride, c->padding);
 }
 static const lmb_layer_kind kind_pool = { "pool", "maximum or mean of windows, or of all", "kind", pool_fields, sizeof(pool_config), pool };
 

@@ -134,14 +134,17 @@ lmb_vid lmb_net_linear(lmb_net *n, const char *name, lmb_vid x, int64_t out)
     return lmb_emit(&n->b, "Gemm", name, LMB_IN(x, w, bias), LMB_ATTRS(LMB_AINT("transB", 1)));
 }
 
-static lmb_vid pool(lmb_net *n, const char *op, lmb_vid x, int64_t k, int64_t s)
+static lmb_vid pool(lmb_net *n, const char *op, lmb_vid x, int64_t k, int64_t s, int64_t p)
 {
     if (lmb_builder_value(&n->b, x)->shape.n == 3)
-        return lmb_emit(&n->b, op, "pool", LMB_IN(x), LMB_ATTRS(LMB_AINTS("kernel_shape", k), LMB_AINTS("strides", s)));
-    return lmb_emit(&n->b, op, "pool", LMB_IN(x), LMB_ATTRS(LMB_AINTS("kernel_shape", k, k), LMB_AINTS("strides", s, s)));
+        return lmb_emit(&n->b, op, "pool", LMB_IN(x),
+                        LMB_ATTRS(LMB_AINTS("kernel_shape", k), LMB_AINTS("strides", s), LMB_AINTS("pads", p, p)));
+    return lmb_emit(&n->b, op, "pool", LMB_IN(x),
+                    LMB_ATTRS(LMB_AINTS("kernel_shape", k, k), LMB_AINTS("strides", s, s), LMB_AINTS("pads", p, p, p, p)));
 }
-lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s) { return pool(n, "MaxPool", x, k, s); }
-lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s) { return pool(n, "AveragePool", x, k, s); }
+
+lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p) { return pool(n, "MaxPool", x, k, s, p); }
+lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p) { return pool(n, "AveragePool", x, k, s, p); }
 
 lmb_vid lmb_net_flatten(lmb_net *n, lmb_vid x)
 {

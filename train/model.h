@@ -47,8 +47,8 @@ lmb_vid lmb_net_conv(lmb_net *n, const char *name, lmb_vid x, lmb_conv_layer l);
 lmb_vid lmb_net_norm(lmb_net *n, const char *name, lmb_vid x);
 lmb_vid lmb_net_activation(lmb_net *n, const char *kind, lmb_vid x);   /* "relu", "relu6", "hardswish", ... or "" */
 lmb_vid lmb_net_linear(lmb_net *n, const char *name, lmb_vid x, int64_t out);
-lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t kernel, int64_t stride);
-lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t kernel, int64_t stride);
+lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t kernel, int64_t stride, int64_t padding);
+lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t kernel, int64_t stride, int64_t padding);
 lmb_vid lmb_net_global_pool(lmb_net *n, lmb_vid x); /* -> [N, C] */
 lmb_vid lmb_net_flatten(lmb_net *n, lmb_vid x);
 lmb_vid lmb_net_dropout(lmb_net *n, lmb_vid x, double ratio);

@@ -33,9 +33,9 @@ static lmb_vid lenet(lmb_net *n, const void *config, lmb_vid x, int classes)
 {
     const lenet_config *c = config;
     x = lmb_net_activation(n, c->activation, lmb_net_conv(n, "conv1", x, (lmb_conv_layer){ .out = 6, .kernel = 5, .bias = true }));
-    x = lmb_net_max_pool(n, x, 2, 2);
+    x = lmb_net_max_pool(n, x, 2, 2, 0);
     x = lmb_net_activation(n, c->activation, lmb_net_conv(n, "conv2", x, (lmb_conv_layer){ .out = 16, .kernel = 5, .bias = true }));
-    x = lmb_net_max_pool(n, x, 2, 2);
+    x = lmb_net_max_pool(n, x, 2, 2, 0);
     x = lmb_net_flatten(n, x);
     x = lmb_net_activation(n, c->activation, lmb_net_linear(n, "fc1", x, 120));
     x = lmb_net_activation(n, c->activation, lmb_net_linear(n, "fc2", x, 84));
@@ -59,7 +59,7 @@ static lmb_vid vgg(lmb_net *n, const void *config, lmb_vid x, int classes)
     for (int i = 0; i < c->channels.n; i++) {
         snprintf(name, sizeof name, "layer%d", i + 1);
         x = c->channels.v[i] ? lmb_net_conv_norm(n, name, x, (lmb_conv_layer){ .out = c->channels.v[i], .kernel = 3 }, c->activation)
-                             : lmb_net_max_pool(n, x, 2, 2);
+                             : lmb_net_max_pool(n, x, 2, 2, 0);
     }
     return lmb_net_linear(n, "head", lmb_net_dropout(n, lmb_net_global_pool(n, x), c->dropout), classes);
 }
@@ -109,6 +109,35 @@ static lmb_vid resnet(lmb_net *n, const void *config, lmb_vid x, int classes)
 }
 static const lmb_model_family family_resnet = { "resnet", "residual networks of CIFAR", "He et al. 2016, section 4.2",
                                                 resnet_fields, sizeof(resnet_config), resnet };
+
+/* ---- resnet for pictures of 224 x 224 ---- */
+static const lmb_field resnet_imagenet_fields[] = {
+    LMB_INT(resnet_config, depth, 18, 18, 34, "", "18 or 34"),
+    LMB_INT(resnet_config, width, 64, 1, 1024, "channels", "of the first stage; the next have 2, 4 and 8 times as many"),
+    LMB_TEXT(resnet_config, activation, "relu", "after each block"), LMB_FIELD_END
+};
+/* Stride 2 in the 3x3 convolution of a stage's first block. */
+static lmb_vid resnet_imagenet(lmb_net *n, const void *config, lmb_vid x, int classes)
+{
+    static const int blocks[2][4] = { { 2, 2, 2, 2 }, { 3, 4, 6, 3 } };
+    const resnet_config *c = config;
+    char name[32];
+    if (c->depth != 18 && c->depth != 34) {
+        if (n->b.status == LMB_OK)
+            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 18 or 34", (long long)c->depth);
+        return LMB_NONE;
+    }
+    x = lmb_net_conv_norm(n, "stem", x, (lmb_conv_layer){ .out = c->width, .kernel = 7, .stride = 2 }, c->activation);
+    x = lmb_net_max_pool(n, x, 3, 2, 1);
+    for (int64_t stage = 0; stage < 4; stage++)
+        for (int64_t i = 0; i < blocks[c->depth == 34][stage]; i++) {
+            snprintf(name, sizeof name, "stage%d.%d", (int)stage + 1, (int)i);
+            x = block(n, name, x, c->width << stage, stage && !i ? 2 : 1, c->activation);
+        }
+    return lmb_net_linear(n, "head", lmb_net_global_pool(n, x), classes);
+}
+static const lmb_model_family family_resnet_imagenet = { "resnet_imagenet", "residual networks of ImageNet", "He et al. 2016, table 1",
+                                                         resnet_imagenet_fields, sizeof(resnet_config), resnet_imagenet };
 
 /* ---- mobilenets ---- */
 typedef struct mobile_config { double width; int64_t stem_stride; const char *activation; double dropout; } mobile_config;
@@ -179,5 +208,6 @@ static const lmb_model_family family_v2 = { "mobilenet_v2", "inverted residuals 
 extern const lmb_model_family lmb_model_layers, lmb_model_onnx;
 
 const lmb_model_family *const lmb_model_families[] = {
-    &lmb_model_layers, &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &family_resnet, &family_vgg, NULL,
+    &lmb_model_layers, &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &family_resnet,
+    &family_resnet_imagenet, &family_vgg, NULL,
 };

@@ -17,13 +17,13 @@ enum { BLOCK = 64 };
 
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand)
 {
-    return lmbi_operand(c, operand)->shape.n == 4 ? LMB_LAYOUT_NHWC : LMB_LAYOUT_PLAIN;
+    return lmbi_is_map(&lmbi_operand(c, operand)->shape) ? LMB_LAYOUT_NHWC : LMB_LAYOUT_PLAIN;
 }
 
 static bool accepts(const lmb_call *c, const char **why)
 {
-    *why = "only 4-D activations";
-    return c->in[0].shape.n == 4 && c->in[0].dtype == LMB_F32;
+    *why = "only 3-D and 4-D activations";
+    return lmbi_is_map(&c->in[0].shape) && c->in[0].dtype == LMB_F32;
 }
 
 /* Scratch: four double and four float rows of C. */
@@ -74,7 +74,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_attr *a = r->attr;
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s);
     double *mean = r->scratch, *var = mean + C;
     float *f = (float *)(mean + 4 * C), *b = f + C;
     const float *scale = r->in[1].data, *bias = r->in[2].data, *old_mean = r->in[3].data, *old_var = r->in[4].data;
@@ -144,7 +144,7 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_attr *a = r->attr;
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s);
     double *mean = r->scratch, *var = mean + C, *sum = var + C, *product = sum + C;
     float *f = (float *)(mean + 4 * C), *g = f + C, *h = g + C, *m = h + C;
     const float *scale = r->in[2].data;

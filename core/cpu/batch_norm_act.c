@@ -30,8 +30,8 @@ static const lmbi_batch_norm_loops *loops(lmb_dtype kept)
 
 static bool accepts(const lmb_call *c, const char **why)
 {
-    *why = "only 4-D activations that are not empty";
-    return c->in[0].shape.n == 4 && lmb_shape_count(&c->in[0].shape) > 0;
+    *why = "only 3-D and 4-D activations that are not empty";
+    return lmbi_is_map(&c->in[0].shape) && lmb_shape_count(&c->in[0].shape) > 0;
 }
 
 /* Scratch: two double and four float rows of C. */
@@ -51,7 +51,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s);
     double *mean = r->scratch, *var = mean + C;
     float *f = (float *)(var + C), *b = f + C;
     const lmbi_batch_norm_loops *loop = loops(r->in[0].dtype);
@@ -106,7 +106,7 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
     const lmb_shape *s = &r->in[1].shape;
-    int64_t C = s->d[1], rows = s->d[0] * s->d[2] * s->d[3];
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s);
     double *sum = r->scratch, *product = sum + C;
     float *f = (float *)(product + C), *b = f + C, *g = b + C, *h = g + C;
     const lmbi_batch_norm_loops *loop = loops(r->in[1].dtype);

@@ -11,7 +11,7 @@
  * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of the
  * result then finds each row of its taps as a matrix with overlapping rows.
  *
- * A 1-D convolution has its tensors turned to channels last in scratch, and is a 2-D one of height 1.
+ * A 1-D convolution is a 2-D one of height 1.
  *   source   Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication; Dukhan 2019, The Indirect
  *            Convolution Algorithm
  */
@@ -21,20 +21,18 @@
 #include <string.h>
 
 #include "core/cpu/kernels.h"
-#include "core/plan/internal.h"
 
-enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480 };
+enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480, MOST_DEPTH = 512 };
 
 typedef struct conv {
     lmbi_taps g;
     const lmbi_conv_loops *l;
     bool direct;         /* the source is the matrix of taps */
     bool by_row;         /* rows of pixels over padded images */
-    bool flat;           /* 1-D: the tensors lie channels first */
     int64_t block, ld;   /* rows gathered at once and their distance */
     bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
     int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
-    size_t rows, at, sums, image, source, result; /* offsets in scratch, in bytes */
+    size_t rows, at, sums, image; /* offsets in scratch, in bytes */
     float *packed;       /* weights that never change, or NULL */
 } conv;
 
@@ -51,11 +49,15 @@ static bool is_f32(const lmb_call *c, const char **why)
     return c->in[0].dtype == LMB_F32;
 }
 
-/* What is added to a 1-D result would lie channels first. */
-static bool act_ok(const lmb_call *c, const char **why)
+/* 1x1, of weights that stay: what follows is done in registers, and nothing is called but the loops. */
+static bool product_ok(const lmb_call *c, const char **why)
 {
-    *why = "only 2-D f32 convolutions";
-    return c->in[0].dtype == LMB_F32 && c->in[0].shape.n == 4;
+    if (!is_f32(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "only 1x1, stride 1, no padding or groups, up to 512 channels, weights that never change";
+    return c->in[1].data && v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w &&
+           v.ph == 0 && v.pw == 0 && v.c <= MOST_DEPTH;
 }
 
 static void destroy(void *state)
@@ -85,7 +87,6 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
     if (!s)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
     s->l = lmbi_conv_choices(list)[0];
-    s->flat = c->in[0].shape.n == 3;
     lmb_status st = lmbi_taps_create(&v, backward, &s->g, err);
     if (st != LMB_OK) {
         free(s);
@@ -159,7 +160,6 @@ static lmb_status layers_create(const lmb_call *c, bool backward, void **state, 
     conv *s;
 
     LMB_TRY(create(c, backward, &s, err));
-    const lmbi_taps *g = &s->g;
     if (c->in[1].data) {
         s->packed = malloc(sizeof(float) * (size_t)(packed_floats(s) + 1));
         if (!s->packed) {
@@ -174,10 +174,6 @@ static lmb_status layers_create(const lmb_call *c, bool backward, void **state, 
     s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
     s->at = take(scratch, s->block * 8);
     s->image = take(scratch, image_floats(s) * 4);
-    if (s->flat) {
-        s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
-        s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
-    }
     *state = s;
     return LMB_OK;
 }
@@ -242,17 +238,15 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
                 s->l->multiply(image + down * g->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
                                y + row * g->k, at, p > 0);
             }
-            if (!s->flat)
-                s->l->finish(e, g->ow, g->k, row, y);
+            s->l->finish(e, g->ow, g->k, row, y);
         }
     }
 }
 
-/* NCHW to NHWC, or back. */
-static void turn(const void *from, void *to, const lmb_shape *nchw, bool to_nhwc)
+/* A matrix product of one panel of depth. */
+static bool is_product(const conv *s)
 {
-    lmb_tensor a = { .dtype = LMB_F32, .shape = *nchw, .data = (void *)from }, b = { .dtype = LMB_F32, .shape = *nchw, .data = to };
-    lmbi_convert(&a, to_nhwc ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC, &b, to_nhwc ? LMB_LAYOUT_NHWC : LMB_LAYOUT_PLAIN);
+    return s->direct && !s->g.backward && s->g.group == 1 && s->g.c <= MOST_DEPTH;
 }
 
 static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
@@ -262,13 +256,12 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
     const float *x = r->in[0].data;
     float *y = r->out[0].data, *packed = s->packed ? s->packed : r->scratch, *rows = (float *)(void *)(scratch + s->rows);
     int64_t *at = (int64_t *)(void *)(scratch + s->at), c = g->c / g->group, k = g->k / g->group;
-    lmb_shape in = LMB_SHAPE(g->n, g->c, g->h, g->w), out = LMB_SHAPE(g->n, g->k, g->oh, g->ow);
 
     if (!s->packed)
         pack(s, r->in[1].data, packed);
-    if (s->flat) {
-        x = (float *)(void *)(scratch + s->source), y = (float *)(void *)(scratch + s->result);
-        turn(r->in[0].data, scratch + s->source, &in, true);
+    if (is_product(s)) {
+        s->l->direct(x, g->n * g->h * g->w, c, packed, k, e, y);
+        return;
     }
     if (s->by_row)
         convolve_by_row(s, x, packed, y, e, (float *)(void *)(scratch + s->image), at);
@@ -279,15 +272,11 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
             places(g, p, m, count, at);
             for (int64_t i = 0; i < g->group; i++)
                 block_rows(s, p, x + i * c, m, count, packed + i * lmbi_packed(s->l, depth, k), y + i * k, at, rows);
-            if (!g->backward && !s->flat)
+            if (!g->backward)
                 s->l->finish(e, count, g->k, m, y);
         }
         packed += lmbi_packed(s->l, depth, k) * g->group;
     }
-    if (!s->flat)
-        return;
-    s->l->finish(e, g->n * g->oh * g->ow, g->k, 0, y);
-    turn(y, r->out[0].data, &out, false);
 }
 
 static lmb_status forward_run(void *state, const lmb_run *r, lmb_error *err)
@@ -339,10 +328,6 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     s->at = take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
     s->image = take(scratch, image_floats(s) * 4);
     s->sums = take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
-    if (s->flat) {
-        s->source = take(scratch, g->n * g->h * g->w * g->c * 4);
-        s->result = take(scratch, g->n * g->oh * g->ow * g->k * 4);
-    }
     *state = s;
     return LMB_OK;
 }
@@ -406,12 +391,6 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     int64_t c = g->c / g->group, k = g->k / g->group, per_k = s->turned ? s->lds : 1, per_tap = s->turned ? 1 : s->lds;
 
     (void)err;
-    if (s->flat) {
-        lmb_shape in = LMB_SHAPE(g->n, g->c, g->h, g->w), out = LMB_SHAPE(g->n, g->k, g->oh, g->ow);
-        turn(x, scratch + s->source, &in, true);
-        turn(dy, scratch + s->result, &out, true);
-        x = (float *)(void *)(scratch + s->source), dy = (float *)(void *)(scratch + s->result);
-    }
     int64_t width = s->by_row ? kernel_width(g) : g->kernel, next = lmbi_up(width * c, 16) * per_tap; /* rows of taps */
     for (int64_t i = 0; i < g->group; i++) {
         float *whole = (float *)(void *)(scratch + s->at);
@@ -432,6 +411,8 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     const lmb_kernel lmbi_own_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,            \
                                           .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
 KERNEL(conv, "conv", "Conv", "", is_f32, forward_create, forward_run);
-KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", act_ok, forward_create, act_run);
+KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", is_f32, forward_create, act_run);
 KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", is_f32, data_create, data_run);
 KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", is_f32, weights_create, weights_run);
+KERNEL(product, "product", "Conv", "", product_ok, forward_create, forward_run);
+KERNEL(product_act, "product_act", "ConvAct", "limbeck", product_ok, forward_create, act_run);

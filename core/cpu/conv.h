@@ -62,6 +62,8 @@ typedef struct lmbi_conv_loops {
      * a up to a multiple of `tall` are read. */
     void (*multiply)(const float *a, int64_t lda, int64_t rows, int64_t depth, const float *b, int64_t n, float *c,
                      const int64_t *at, bool add);
+    /* y [rows][n] becomes a [rows][depth] times b, packed, with what becomes of the sums done on the way. */
+    void (*direct)(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e, float *y);
     /* s [m][lds] += a' b; a is [depth][m], b [depth][n], m a multiple of `rows`, n of `lanes`. */
     void (*columns)(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth, float *s,
                     int64_t lds);

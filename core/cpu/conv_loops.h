@@ -7,39 +7,9 @@
 #include <string.h>
 
 #include "core/cpu/conv.h"
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-#define INLINE __attribute__((always_inline)) static inline
-
-/* Loops over a register tile disappear: an array of vectors then is registers. */
-#define UNROLL _Pragma("GCC unroll 16")
-
-INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
-INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
-INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
+#include "core/cpu/vectors.h"
 
 /* ---- the matrix of taps ---- */
-
-/* Whole vectors, the last of which ends where the numbers end. from NULL: zeros. */
-INLINE void move(float *to, const float *from, int64_t n)
-{
-    if (n >= LANES) {
-        for (int64_t i = 0; i < n; i += LANES) {
-            int64_t at = i + LANES <= n ? i : n - LANES;
-            store(to + at, from ? load(from + at) : (vec){ 0 });
-        }
-    } else if (n >= 4) {
-        for (int64_t i = 0; i < n; i += 4) {
-            int64_t at = i + 4 <= n ? i : n - 4;
-            *(four *)(void *)(to + at) = from ? *(const four *)(const void *)(from + at) : (four){ 0 };
-        }
-    } else {
-        for (int64_t i = 0; i < n; i++)
-            to[i] = from ? from[i] : 0;
-    }
-}
 
 static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to, int64_t ld)
 {
@@ -145,6 +115,79 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
                 else
                     tile(a + r * lda + d, lda, deep, panel, 1, rows - r, n - j, c + j, at + r, add || d);
             }
+        }
+    }
+}
+
+/* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than lanes. */
+INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns, const float *bias,
+                        const float *add, float lo, float hi, float *y, int64_t n)
+{
+    vec sum[TALL][WIDE], low = (vec){ 0 } + lo, high = (vec){ 0 } + hi;
+
+    UNROLL
+    for (int t = 0; t < height; t++)
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            sum[t][w] = (vec){ 0 };
+    for (int64_t i = 0; i < depth; i++, b += wide * LANES) {
+        vec right[WIDE];
+        UNROLL
+        for (int w = 0; w < wide; w++)
+            right[w] = load(b + w * LANES);
+        UNROLL
+        for (int t = 0; t < height; t++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                sum[t][w] += a[t * depth + i] * right[w];
+    }
+    if (wide == 1 && columns < LANES) {
+        UNROLL
+        for (int t = 0; t < height; t++) {
+            float part[LANES];
+            store(part, sum[t][0]);
+            for (int64_t l = 0; l < columns; l++) {
+                float v = part[l] + (bias ? bias[l] : 0) + (add ? add[t * n + l] : 0);
+                v = v < lo ? lo : v;
+                y[t * n + l] = v > hi ? hi : v;
+            }
+        }
+        return;
+    }
+    UNROLL
+    for (int t = 0; t < height; t++)
+        UNROLL
+        for (int w = 0; w < wide; w++) {
+            vec v = sum[t][w];
+            if (bias)
+                v += load(bias + w * LANES);
+            if (add)
+                v += load(add + t * n + w * LANES);
+            store(y + t * n + w * LANES, limited(v, low, high));
+        }
+}
+
+static void direct(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e, float *y)
+{
+    for (int64_t j = 0, width; j < n; j += width, b += depth * width) {
+        width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
+        for (int64_t r = 0, height; r < rows; r += height) {
+            int64_t left = rows - r;
+            const float *bias = e->bias ? e->bias + j : NULL, *add = e->add ? e->add + r * n + j : NULL;
+            height = left >= TALL ? TALL : TALL > 9 && left >= 9 ? 9 : left >= 6 ? 6 : left >= 3 ? 3 : 1;
+#define TILE(h)                                                                                                           \
+    if (height == (h)) {                                                                                                  \
+        if (width > LANES)                                                                                                \
+            direct_tile(a + r * depth, depth, b, WIDE, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);              \
+        else                                                                                                              \
+            direct_tile(a + r * depth, depth, b, 1, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);                 \
+        continue;                                                                                                         \
+    }
+            TILE(TALL)
+            TILE(TALL > 9 ? 9 : 3)
+            TILE(TALL > 6 ? 6 : 3)
+            TILE(3)
+            TILE(1)
         }
     }
 }
@@ -320,8 +363,7 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
                 v += load(bias + i);
             if (add)
                 v += load(add + i);
-            v = choose(v < low, low, v);
-            store(y + i, choose(v > high, high, v));
+            store(y + i, limited(v, low, high));
         }
         for (; i < k; i++) {
             float v = y[i];
@@ -333,4 +375,4 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
     }
 }
 
-const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, columns, depthwise, depthwise_gradient, finish };
+const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, direct, columns, depthwise, depthwise_gradient, finish };

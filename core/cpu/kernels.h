@@ -16,15 +16,21 @@ extern const lmb_kernel lmbi_cpu_sum_to, lmbi_cpu_cross_entropy, lmbi_cpu_cross_
 extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_act, lmbi_winograd_conv_data, lmbi_winograd_conv_weights;
 extern const lmb_kernel lmbi_depthwise_conv, lmbi_depthwise_conv_act, lmbi_depthwise_conv_data, lmbi_depthwise_conv_weights;
 extern const lmb_kernel lmbi_depthwise_wide_conv, lmbi_depthwise_wide_conv_act, lmbi_depthwise_wide_conv_data; /* large images */
+extern const lmb_kernel lmbi_stem_conv, lmbi_stem_conv_act;
+extern const lmb_kernel lmbi_band_conv, lmbi_band_conv_act, lmbi_band_conv_data; /* depthwise 3x3 */
 extern const lmb_kernel lmbi_own_conv, lmbi_own_conv_act, lmbi_own_conv_data, lmbi_own_conv_weights;
+extern const lmb_kernel lmbi_own_product, lmbi_own_product_act; /* 1x1 of constant weights */
 extern const lmb_kernel lmbi_own_gemm, lmbi_gemm_rows, lmbi_own_matmul;
 /* Lists of them, best first: those that are faster than oneDNN's, and all. */
 #define LMBI_WINOGRAD &lmbi_winograd_conv, &lmbi_winograd_conv_act, &lmbi_winograd_conv_data, &lmbi_winograd_conv_weights
+#define LMBI_SMALL \
+    &lmbi_stem_conv, &lmbi_stem_conv_act, &lmbi_band_conv, &lmbi_band_conv_act, &lmbi_band_conv_data, &lmbi_own_product, \
+    &lmbi_own_product_act
 #define LMBI_AHEAD \
-    LMBI_WINOGRAD, &lmbi_depthwise_wide_conv, &lmbi_depthwise_wide_conv_act, &lmbi_depthwise_wide_conv_data, \
+    LMBI_WINOGRAD, LMBI_SMALL, &lmbi_depthwise_wide_conv, &lmbi_depthwise_wide_conv_act, &lmbi_depthwise_wide_conv_data, \
     &lmbi_depthwise_conv_weights, &lmbi_gemm_rows
 #define LMBI_OWN \
-    LMBI_WINOGRAD, &lmbi_depthwise_conv, &lmbi_depthwise_conv_act, &lmbi_depthwise_conv_data, &lmbi_depthwise_conv_weights, \
+    LMBI_WINOGRAD, LMBI_SMALL, &lmbi_depthwise_conv, &lmbi_depthwise_conv_act, &lmbi_depthwise_conv_data, &lmbi_depthwise_conv_weights, \
     &lmbi_own_conv, &lmbi_own_conv_act, &lmbi_own_conv_data, &lmbi_own_conv_weights, &lmbi_gemm_rows, &lmbi_own_gemm, &lmbi_own_matmul
 /* The best kernels of this build, NULL-terminated: of ours where they are faster, and of oneDNN if there is one. */
 extern const lmb_kernel *const lmbi_best_kernels[];
@@ -42,10 +48,13 @@ const lmb_backend *lmbi_backend_onednn_bf16(void);
 /* lmb_kernel.storage: every rank-4 operand in bf16; those of a convolution but the weights. */
 lmb_dtype lmbi_bf16_activations(const lmb_call *c, int operand);
 lmb_dtype lmbi_conv_bf16(const lmb_call *c, int operand);
-/* Every rank-4 operand in NHWC. */
+/* Every operand of rank 3 or 4 in NHWC; a map of rank 3 is one of height 1. */
 lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand);
 /* The convolution ops: activations NHWC, weights and their gradient plain. */
 lmb_layout lmbi_conv_layout(const lmb_call *c, int operand);
+static inline bool lmbi_is_map(const lmb_shape *s) { return s->n == 3 || s->n == 4; }
+/* Its pixels. */
+static inline int64_t lmbi_area(const lmb_shape *s) { return s->n == 3 ? s->d[2] : s->d[2] * s->d[3]; }
 /* Operand i of a call, inputs first. */
 static inline const lmb_type *lmbi_operand(const lmb_call *c, int i)
 {

@@ -30,6 +30,7 @@ typedef struct operand {
     dnnl_memory_t packed;  /* as the primitive wants it or NULL */
     dnnl_primitive_t pack; /* plain -> packed, or back          */
     size_t offset;         /* of packed in scratch              */
+    const void *plain_at, *packed_at; /* where they were last said to be: saying it costs */
     void *fixed;           /* packed once: weights that never change, or NULL */
     bool output;
 } operand;
@@ -39,6 +40,7 @@ typedef struct primitive {
     dnnl_stream_t stream;
     dnnl_primitive_t p;
     dnnl_memory_t pad;
+    const void *pad_at;
     size_t pad_offset, scratch;
     int sum;               /* tensor that is added to the output, -1 */
     int n;
@@ -128,6 +130,14 @@ static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_des
     return dnnl_memory_create(&s->pad, pad, s->engine, DNNL_MEMORY_NONE) == dnnl_success;
 }
 
+static void place(dnnl_memory_t m, void *data, const void **at)
+{
+    if (*at == data)
+        return;
+    dnnl_memory_set_data_handle(m, data);
+    *at = data;
+}
+
 /* Pack the constant `data` of operand o now and for good. */
 static bool pack_constant(primitive *s, operand *o, const void *data)
 {
@@ -136,7 +146,7 @@ static bool pack_constant(primitive *s, operand *o, const void *data)
     o->fixed = aligned_alloc(64, aligned(dnnl_memory_desc_get_size(memory_desc(o->packed)) + 1));
     if (!o->fixed)
         return false;
-    dnnl_memory_set_data_handle(o->plain, (void *)data);
+    place(o->plain, (void *)data, &o->plain_at);
     dnnl_memory_set_data_handle(o->packed, o->fixed);
     dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
     return dnnl_primitive_execute(o->pack, s->stream, 2, move) == dnnl_success && dnnl_stream_wait(s->stream) == dnnl_success;
@@ -152,9 +162,9 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     for (int i = 0; i < s->n; i++) {
         operand *o = &s->op[i];
         const lmb_tensor *t = o->tensor < r->n_in ? &r->in[o->tensor] : &r->out[o->tensor - r->n_in];
-        dnnl_memory_set_data_handle(o->plain, t->data);
+        place(o->plain, t->data, &o->plain_at);
         if (o->packed && !o->fixed) {
-            dnnl_memory_set_data_handle(o->packed, (char *)r->scratch + o->offset);
+            place(o->packed, (char *)r->scratch + o->offset, &o->packed_at);
             if (!o->output) {
                 dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
                 st = dnnl_primitive_execute(o->pack, s->stream, 2, move);
@@ -164,7 +174,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     }
     if (s->sum >= 0 && r->n_in > s->sum && r->in[s->sum].data)
         memcpy(r->out[0].data, r->in[s->sum].data, lmb_shape_bytes(&r->out[0].shape, r->out[0].dtype));
-    dnnl_memory_set_data_handle(s->pad, (char *)r->scratch + s->pad_offset);
+    place(s->pad, (char *)r->scratch + s->pad_offset, &s->pad_at);
     args[s->n] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, s->pad };
     if (st == dnnl_success)
         st = dnnl_primitive_execute(s->p, s->stream, s->n + 1, args);

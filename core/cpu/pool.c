@@ -1,6 +1,6 @@
 /* core/cpu/pool.c - pooling and its gradients over NHWC activations: loops run along the channels.
  *
- *   MaxPool, AveragePool (2-D, dilation 1), their gradients; GlobalAveragePool; BroadcastTo of one number a
+ *   MaxPool, AveragePool (1-D and 2-D, dilation 1), their gradients; GlobalAveragePool; BroadcastTo of one number a
  *   channel over the area (its gradient); BiasGrad.
  */
 #include "core/ops/pool.h"
@@ -9,13 +9,14 @@
 
 #include "core/base/compiler.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/pool_disjoint.h"
 #include "core/cpu/pool_window.h"
 
 static bool window_ok(const lmb_call *c, const char **why)
 {
     const lmb_pool_attr *a = c->attr;
-    *why = "only f32, 2-D, without dilation or indices";
-    if (lmbi_operand(c, LMB_OUT(c, 0))->shape.n != 4 || c->in[0].dtype != LMB_F32 ||
+    *why = "only f32, 1-D or 2-D, without dilation or indices";
+    if (!lmbi_is_map(&lmbi_operand(c, LMB_OUT(c, 0))->shape) || c->in[0].dtype != LMB_F32 ||
         (c->n_out > 1 && c->out[1].present))
         return false;
     for (int i = 0; i < a->dilations.n; i++)
@@ -83,7 +84,10 @@ static lmb_status max_run(void *state, const lmb_run *r, lmb_error *err)
     lmb_pooling p;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->in[0].shape, &p, err));
-    max_all(p, r->in[0].data, r->out[0].data);
+    if (lmbi_pool_is_disjoint(&p))
+        lmbi_max_disjoint(&p, r->in[0].data, r->out[0].data);
+    else
+        max_all(p, r->in[0].data, r->out[0].data);
     return LMB_OK;
 }
 
@@ -142,6 +146,10 @@ static lmb_status max_grad_run(void *state, const lmb_run *r, lmb_error *err)
     lmb_pooling p;
     (void)state;
     LMB_TRY(lmb_pooling_of(r->attr, &r->out[0].shape, &p, err));
+    if (lmbi_pool_is_disjoint(&p)) {
+        lmbi_max_disjoint_grad(&p, r->in[0].data, r->in[1].data, r->out[0].data);
+        return LMB_OK;
+    }
     memset(r->out[0].data, 0, lmb_shape_bytes(&r->out[0].shape, LMB_F32));
     max_grad_all(p, r->in[0].data, r->in[1].data, r->out[0].data, r->scratch, (float *)r->scratch + p.c);
     return LMB_OK;
@@ -178,10 +186,10 @@ POOL(max_pool_grad, "max_pool_grad", "MaxPoolGrad", "limbeck", max_grad_run, .cr
 POOL(average_pool, "average_pool", "AveragePool", "", average_run, );
 POOL(average_pool_grad, "average_pool_grad", "AveragePoolGrad", "limbeck", average_grad_run, );
 
-static bool is_4d(const lmb_call *c, const char **why)
+static bool is_map(const lmb_call *c, const char **why)
 {
-    *why = "only 4-D activations";
-    return c->in[0].shape.n == 4 && c->in[0].dtype == LMB_F32;
+    *why = "only 3-D and 4-D activations";
+    return lmbi_is_map(&c->in[0].shape) && c->in[0].dtype == LMB_F32;
 }
 
 LMB_HOT static void global_all(const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t n, int64_t area, int64_t C)
@@ -198,26 +206,26 @@ static lmb_status global_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
     (void)state, (void)err;
-    global_all(r->in[0].data, r->out[0].data, s->d[0], s->d[2] * s->d[3], s->d[1]);
+    global_all(r->in[0].data, r->out[0].data, s->d[0], lmbi_area(s), s->d[1]);
     return LMB_OK;
 }
 
 const lmb_kernel lmbi_cpu_global_average_pool = {
-    .name = "nhwc:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = is_4d,
+    .name = "nhwc:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = is_map,
     .layout = lmbi_all_nhwc, .run = global_run,
 };
 
 static bool broadcast_ok(const lmb_call *c, const char **why)
 {
     const lmb_shape *x = &c->in[0].shape, *y = &c->out[0].shape;
-    *why = "only [N, C, 1, 1] to [N, C, H, W]";
-    return x->n == 4 && y->n == 4 && x->d[0] == y->d[0] && x->d[1] == y->d[1] && x->d[2] == 1 && x->d[3] == 1;
+    *why = "only [N, C, 1, 1] to [N, C, H, W], or without H";
+    return lmbi_is_map(x) && x->n == y->n && x->d[0] == y->d[0] && x->d[1] == y->d[1] && lmbi_area(x) == 1;
 }
 
 static lmb_status broadcast_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->out[0].shape;
-    int64_t C = s->d[1], area = s->d[2] * s->d[3];
+    int64_t C = s->d[1], area = lmbi_area(s);
     (void)state, (void)err;
     for (int64_t n = 0; n < s->d[0]; n++)
         for (int64_t i = 0; i < area; i++)
@@ -233,11 +241,17 @@ const lmb_kernel lmbi_cpu_broadcast_area = {
 
 enum { BLOCK = 64 };
 
+/* Rows of few channels are summed as longer ones of some pixels. */
+static int64_t folded(int64_t channels)
+{
+    return channels < 32 ? 8 : 1;
+}
+
 /* Scratch: a row of doubles and one of floats. */
 static lmb_status bias_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
 {
     (void)state, (void)err;
-    *scratch = (size_t)c->in[0].shape.d[1] * (sizeof(double) + sizeof(float));
+    *scratch = (size_t)(c->in[0].shape.d[1] * folded(c->in[0].shape.d[1])) * (sizeof(double) + sizeof(float));
     return LMB_OK;
 }
 
@@ -259,16 +273,23 @@ LMB_HOT static void sum_rows(const float *LMB_RESTRICT x, int64_t rows, int64_t 
 static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 {
     const lmb_shape *s = &r->in[0].shape;
-    int64_t C = s->d[1];
+    int64_t C = s->d[1], rows = s->d[0] * lmbi_area(s), fold = folded(C);
     double *sum = r->scratch;
+    float *out = r->out[0].data;
     (void)state, (void)err;
-    sum_rows(r->in[0].data, s->d[0] * s->d[2] * s->d[3], C, sum, (float *)(sum + C));
-    for (int64_t c = 0; c < C; c++)
-        ((float *)r->out[0].data)[c] = (float)sum[c];
+    sum_rows(r->in[0].data, rows / fold, fold * C, sum, (float *)(sum + fold * C));
+    for (int64_t c = 0; c < C; c++) {
+        double all = 0;
+        for (int64_t i = 0; i < fold; i++)
+            all += sum[i * C + c];
+        for (int64_t i = rows / fold * fold; i < rows; i++)
+            all += ((const float *)r->in[0].data)[i * C + c];
+        out[c] = (float)all;
+    }
     return LMB_OK;
 }
 
 const lmb_kernel lmbi_cpu_bias_grad = {
-    .name = "nhwc:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = is_4d, .layout = lmbi_all_nhwc,
+    .name = "nhwc:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = is_map, .layout = lmbi_all_nhwc,
     .create = bias_create, .run = bias_run,
 };

@@ -24,7 +24,7 @@ static const lmb_backend best = { .name = "cpu", .summary = "convolutions of our
 lmb_layout lmbi_conv_layout(const lmb_call *c, int k)
 {
     bool weights = strcmp(c->op->name, "ConvGradWeights") == 0 ? k == LMB_OUT(c, 0) : k == 1;
-    return weights || lmbi_operand(c, k)->shape.n != 4 ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
+    return weights || !lmbi_is_map(&lmbi_operand(c, k)->shape) ? LMB_LAYOUT_PLAIN : LMB_LAYOUT_NHWC;
 }
 
 lmb_status lmb_cpu_backends(const char *name, const lmb_backend *list[3], lmb_error *err)

@@ -81,7 +81,8 @@ static bool accepts(const lmb_call *c, const char **why)
         return false;
     *why = "too few tiles to pay for the transforms";
     bool prepared = strncmp(c->op->name, "ConvGrad", 8) != 0 && c->in[1].data; /* Conv, ConvAct of constant weights */
-    return g.tiles >= (prepared ? FEWEST_PREPARED : FEWEST_TILES) && v.oh >= 4 && v.ow >= 4;
+    int64_t channels = v.c > v.k ? v.c : v.k; /* transforming weights, or their gradient, costs channels^2 */
+    return g.tiles >= (prepared ? FEWEST_PREPARED : FEWEST_TILES) && v.oh >= 4 && v.ow >= 4 && (prepared || 4 * g.tiles > channels);
 }
 
 static void destroy(void *state)

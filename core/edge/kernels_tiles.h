@@ -11,8 +11,7 @@
  * all inputs as s16 this way. Sums may wrap on the way: the true result fits in int32 (checked at open) and
  * arithmetic modulo 2^32 finds it.
  *
- * Depthwise and averages go through the channels instead: WIDE of them at a time, TAPS taps in one step. Rows of few
- * channels are one long vector with weights that repeat.
+ * Depthwise and averages go through the channels instead: kernels_deep.h.
  *
  * What the file defines:
  *   SET, UNIT                 name of its table; attribute of its functions
@@ -175,6 +174,22 @@ typedef struct tile {
     int whole;          /* the tile's channels are all there are      */
 } tile;
 
+/* 1 to LANES <= 16 bytes by at most two moves, which may overlap: a call of memcpy costs more than the tile. */
+static inline void store_few(uint8_t *to, const uint8_t *from, size_t n)
+{
+    if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+
 /* A finished tile, pixel by pixel, to its place among all channels. */
 static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pixels, size_t blocks)
 {
@@ -183,13 +198,7 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
     for (; pixels; pixels--, y += channels, from += LANES) {
         for (size_t b = 0; b + 1 < blocks; b++, from += LANES)
             memcpy(y + b * LANES, from, LANES);
-        uint8_t *to = y + (blocks - 1) * LANES;
-        if (t->last == LANES)
-            memcpy(to, from, LANES);
-        else if (t->last == LANES / 2)
-            memcpy(to, from, LANES / 2);
-        else
-            memcpy(to, from, t->last);
+        store_few(y + (blocks - 1) * LANES, from, t->last);
     }
 }
 
@@ -314,168 +323,7 @@ static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
     }
 }
 
-/* ---- depthwise, and the global average: a depthwise window of ones ------------------------------------------ */
-
-/* Head of the packed memory; biases, multipliers and weights follow, in the order of `narrow`: lane 4 l + i of sum j
- * is channel 16 l + 4 j + i. An odd last tap is repeated at weight 0. */
-typedef struct deep_plan {
-    size_t rows, pixels, channels; /* of the output; `channels` are WIDE * blocks that follow each other */
-    size_t next_row, next_pixel;   /* in the input                            */
-    size_t groups;                 /* of TAPS taps                            */
-    size_t step;                   /* blocks apart: 1, or 0 if all are alike  */
-    size_t bias, m, weights;       /* offsets from this struct                */
-    int64_t offset[];              /* of TAPS * groups taps                   */
-} deep_plan;
-
-enum { MAX_AVERAGE = 1024 }; /* taps; larger averages are rare */
-
-static int averages(const lmbi_edge_step *s) { return s->op.kind == LMB_EDGE_GLOBAL_AVERAGE; }
-static int average_accepts(const lmbi_edge_step *s) { return (uint64_t)s->x.h * s->x.w <= MAX_AVERAGE; }
-static int deep_accepts(const lmbi_edge_step *s) { return s->op.groups == s->x.c && s->y.c == s->x.c; }
-
-static size_t taps_of(const lmbi_edge_step *s)
-{
-    return averages(s) ? (size_t)s->x.h * s->x.w : (size_t)s->op.kernel[0] * s->op.kernel[1];
-}
-
-static size_t tap_groups(const lmbi_edge_step *s) { return (taps_of(s) + TAPS - 1) / TAPS; }
-
-/* A row whose channels repeat within WIDE bytes is one long vector. If the stride is not 1, the input is copied so that
- * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... */
-static int repeats(const lmbi_edge_step *s) { return s->x.c < WIDE && WIDE % s->x.c == 0; }
-static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) ? s->op.stride[1] : 1; }
-
-/* Bytes of one phase of a row. */
-static size_t phase_bytes(const lmbi_edge_step *s)
-{
-    size_t pixels = (size_t)s->x.w + s->op.pads[1] + s->op.pads[3], phases = phases_of(s);
-    return (pixels + phases - 1) / phases * s->x.c;
-}
-
-static uint64_t deep_scratch(const lmbi_edge_step *s)
-{
-    uint64_t rows = (uint64_t)s->x.h + s->op.pads[0] + s->op.pads[2];
-    return phases_of(s) > 1 ? rows * phases_of(s) * phase_bytes(s) + 16 : border_bytes(s);
-}
-
-/* A pixel is copied in sixteens; what is written too far is written again. */
-static const uint8_t *in_phases(const lmbi_edge_step *s, const uint8_t *x, uint8_t *scratch)
-{
-    size_t phases = phases_of(s), length = phase_bytes(s), channels = s->x.c, left = s->op.pads[1];
-    uint8_t *to = scratch, zero = s->x.zero_point;
-    memset(to, zero, s->op.pads[0] * phases * length);
-    to += s->op.pads[0] * phases * length;
-    for (size_t i = 0; i < s->x.h; i++, x += s->x.w * channels)
-        for (size_t p = 0; p < phases; p++, to += length) {
-            size_t first = p >= left ? p - left : (phases - (left - p) % phases) % phases; /* its first pixel in x */
-            size_t before = (first + left) / phases * channels;
-            uint8_t *pixel = to + before;
-            memset(to, zero, before);
-            for (size_t j = first; j < s->x.w; j += phases, pixel += channels)
-                for (size_t k = 0; k < channels; k += 16)
-                    memcpy(pixel + k, x + j * channels + k, 16);
-            memset(pixel, zero, (size_t)(to + length - pixel));
-        }
-    memset(to, zero, s->op.pads[2] * phases * length);
-    return scratch;
-}
-
-static size_t deep_blocks(const lmbi_edge_step *s)
-{
-    return averages(s) || repeats(s) ? 1 : ((size_t)s->x.c + WIDE - 1) / WIDE;
-}
-
-static uint64_t deep_bias_at(const lmbi_edge_step *s)
-{
-    return lmbi_edge_round_up(sizeof(deep_plan) + TAPS * tap_groups(s) * sizeof(int64_t));
-}
-
-static uint64_t deep_packed_bytes(const lmbi_edge_step *s)
-{
-    return deep_bias_at(s) + (uint64_t)deep_blocks(s) * WIDE * (8 + TAPS * tap_groups(s) * sizeof(tap_weight));
-}
-
-static size_t tap_offset(const lmbi_edge_step *s, size_t k)
-{
-    if (averages(s))
-        return k * s->x.c;
-    size_t column = k % s->op.kernel[1] * s->op.dilation[1], phases = phases_of(s);
-    return k / s->op.kernel[1] * s->op.dilation[0] * phases * phase_bytes(s) + column % phases * phase_bytes(s) +
-           column / phases * s->x.c;
-}
-
-/* Constants of channel c at place `at` of the packed ones. */
-static void deep_pack_channel(const lmbi_edge_step *s, deep_plan *p, size_t c, size_t at)
-{
-    uint8_t *base = (uint8_t *)p;
-    size_t block = at / WIDE, l = at % WIDE / 16, j = at % 16 / 4, i = at % 4, n = taps_of(s);
-    size_t lane = j * LANES + l * 4 + i;
-    tap_weight *w = (tap_weight *)(void *)(base + p->weights) + (block * p->groups * WIDE + lane) * TAPS;
-    ((int32_t *)(void *)(base + p->bias))[block * WIDE + lane] =
-        averages(s) ? -(int32_t)n * s->x.zero_point : less_zero_point(s, s->bias[c], s->op.weights + c * n, n, 0);
-    ((float *)(void *)(base + p->m))[block * WIDE + lane] = averages(s) ? s->constant[0] : s->m[c];
-    for (size_t k = 0; k < n; k++)
-        w[k / TAPS * WIDE * TAPS + k % TAPS] = averages(s) ? 1 : s->op.weights[c * n + k];
-}
-
-static void deep_pack(lmbi_edge_step *s)
-{
-    deep_plan *p = (deep_plan *)s->packed;
-    size_t n = taps_of(s), all = deep_blocks(s) * WIDE;
-    memset(p, 0, (size_t)deep_packed_bytes(s));
-    p->rows = s->y.h;
-    p->pixels = repeats(s) ? 1 : s->y.w;
-    p->channels = repeats(s) ? (size_t)s->y.w * s->y.c : s->y.c;
-    p->next_row = s->op.stride[0] * phases_of(s) * phase_bytes(s);
-    p->next_pixel = (size_t)s->op.stride[1] * s->x.c;
-    p->groups = tap_groups(s);
-    p->step = !averages(s) && !repeats(s);
-    p->bias = (size_t)deep_bias_at(s);
-    p->m = p->bias + 4 * all;
-    p->weights = p->m + 4 * all;
-    for (size_t k = 0; k < TAPS * p->groups; k++)
-        p->offset[k] = (int64_t)tap_offset(s, k < n ? k : n - 1);
-    for (size_t at = 0; at < all; at++) {
-        size_t c = repeats(s) ? at % s->x.c : at;
-        if (c < s->x.c || averages(s))
-            deep_pack_channel(s, p, c, at);
-    }
-}
-
-UNIT static void deep_pixel(const deep_plan *p, const output *q, const uint8_t *x, uint8_t *y)
-{
-    const uint8_t *base = (const uint8_t *)p;
-    for (size_t at = 0; at < p->channels; at += WIDE) {
-        size_t block = at / WIDE * p->step;
-        const int32_t *bias = (const int32_t *)(const void *)(base + p->bias) + WIDE * block;
-        const float *m = (const float *)(const void *)(base + p->m) + WIDE * block;
-        const tap_weight *w = (const tap_weight *)(const void *)(base + p->weights) + WIDE * TAPS * p->groups * block;
-        ints acc[4];
-        UNROLL for (int j = 0; j < 4; j++)
-            acc[j] = load_ints(bias + j * LANES);
-        for (size_t g = 0; g < p->groups; g++, w += WIDE * TAPS)
-            taps(acc, x + at, p->offset + g * TAPS, w);
-        bytes v = narrow(scaled(acc[0], load_floats(m)), scaled(acc[1], load_floats(m + LANES)),
-                         scaled(acc[2], load_floats(m + 2 * LANES)), scaled(acc[3], load_floats(m + 3 * LANES)), q);
-        if (p->channels - at >= WIDE)
-            store(y + at, v);
-        else
-            store_some(y + at, v, p->channels - at);
-    }
-}
-
-UNIT static void deep(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
-{
-    const deep_plan *p = (const deep_plan *)s->packed;
-    const uint8_t *x = arena + s->x.place;
-    uint8_t *y = arena + s->y.place;
-    if (!averages(s))
-        x = phases_of(s) > 1 ? in_phases(s, x, scratch) : with_border(s, x, scratch);
-    output q = output_of(s->y.zero_point, s->op.lo, s->op.hi);
-    for (size_t i = 0; i < p->rows; i++)
-        for (size_t j = 0; j < p->pixels; j++, y += p->channels)
-            deep_pixel(p, &q, x + i * p->next_row + j * p->next_pixel, y);
-}
+#include "core/edge/kernels_deep.h"
 
 /* ---- add -------------------------------------------------------------------------------------------------- */
 

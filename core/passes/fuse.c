@@ -152,12 +152,14 @@ static void find_backward(fusion *f, int i, int end)
                  .other = n->in[0] };
 }
 
+static bool is_map(const lmb_shape *s) { return s->n == 3 || s->n == 4; }
+
 static void find_convolutions(fusion *f)
 {
     for (int i = 0; i < f->g->n_nodes; i++) {
         const lmb_node *n = &f->g->node[i];
         part p = { .kind = CONV, .first = i, .function = "", .other = LMB_NONE };
-        if (!is(n, "Conv") || f->g->value[n->in[0]].shape.n != 4 || !f->needed[n->out[0]] || f->uses[n->out[0]] != 1)
+        if (!is(n, "Conv") || !is_map(&f->g->value[n->in[0]].shape) || !f->needed[n->out[0]] || f->uses[n->out[0]] != 1)
             continue;
         int end = find_end(f, i, &p);
         if (end == i)
@@ -174,7 +176,7 @@ static void find_norms(fusion *f)
         const lmb_node *n = &f->g->node[i];
         const lmb_batch_norm_attr *a = n->attr;
         part p = { .kind = FORWARD, .first = i, .function = "", .other = LMB_NONE };
-        if (!is(n, "BatchNormalization") || !a->training_mode || f->g->value[n->in[0]].shape.n != 4 ||
+        if (!is(n, "BatchNormalization") || !a->training_mode || !is_map(&f->g->value[n->in[0]].shape) ||
             lmb_shape_count(&f->g->value[n->in[0]].shape) == 0 || !f->needed[n->out[0]])
             continue;
         int end = find_end(f, i, &p);

@@ -4,7 +4,7 @@
  * kernel accepts a call or says why not; the first that accepts is created for exactly these shapes and
  * then only runs. The reference kernel of the op (core/graph/op.h) is the end of every list.
  *
- * Layout: a rank-4 activation may live as NCHW (plain) or NHWC. Storage: an f32 activation may be kept in bf16, which the
+ * Layout: an activation of rank 3 or 4 may live as NCHW (plain) or NHWC, H left out. Storage: an f32 activation may be kept in bf16, which the
  * graph knows nothing of. A kernel says what each operand must be; the planner carries both from step to step and
  * converts only where two steps disagree.
  */
@@ -24,7 +24,7 @@ typedef struct lmb_kernel {
     const char *op, *domain;
     /* true if it can run this call; otherwise *why is a static sentence. */
     bool (*accepts)(const lmb_call *c, const char **why);
-    /* Layout of operand i (inputs first, then outputs; LMB_OUT); asked for rank-4 operands only. Tensors in
+    /* Layout of operand i (inputs first, then outputs; LMB_OUT); asked for operands of rank 3 and 4 only. Tensors in
      * lmb_run keep their NCHW shape; only the bytes are in the other order. NULL: plain. */
     lmb_layout (*layout)(const lmb_call *c, int operand);
     /* Type in which operand i is kept, for f32 operands: LMB_F32 or LMB_BF16; the call says f32, the tensors in lmb_run say
@@ -35,7 +35,7 @@ typedef struct lmb_kernel {
     lmb_status (*run)(void *state, const lmb_run *r, lmb_error *err);
     void (*destroy)(void *state); /* NULL if create is NULL */
     bool inplace;                 /* out[0] may share the memory of in[0], if no other operand does */
-    bool order_free;              /* rank-4 operands of one count may come in any one order; `layout` is not asked */
+    bool order_free;              /* operands of rank 3 and 4 and of one count may come in any one order; `layout` is not asked */
 } lmb_kernel;
 
 typedef struct lmb_backend {

@@ -171,7 +171,8 @@ static bool order_free(const lmb_call *c)
 /* With one channel or one pixel both orders are the same bytes. */
 static bool has_two_layouts(const lmbi_pvalue *v)
 {
-    return v->shape.n == 4 && v->shape.d[1] != 1 && v->shape.d[2] * v->shape.d[3] != 1;
+    const lmb_shape *s = &v->shape;
+    return (s->n == 3 || s->n == 4) && s->d[1] != 1 && s->d[2] * (s->n == 4 ? s->d[3] : 1) != 1;
 }
 
 /* The pvalue that holds v in the wanted form, after appending a conversion step if need be. */

@@ -115,7 +115,7 @@ void lmbi_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *t
         move(from->data, from->dtype, to->data, to->dtype, 1, lmb_shape_count(s));
         return;
     }
-    int64_t c = s->d[1], hw = s->d[2] * s->d[3], image = c * hw;
+    int64_t c = s->d[1], hw = s->d[2] * (s->n == 4 ? s->d[3] : 1), image = c * hw;
     for (int64_t n = 0; n < s->d[0]; n++)
         move((const char *)from->data + (size_t)(n * image) * lmb_dtype_bytes(from->dtype), from->dtype,
              (char *)to->data + (size_t)(n * image) * lmb_dtype_bytes(to->dtype), to->dtype,

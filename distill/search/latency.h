@@ -10,7 +10,8 @@
  *             same decisions again, or those for another machine whose table this is
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again, and what
  *             it takes longer now is taken off the new ones
- *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: p50 and p99 of 301 runs
+ *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: p50 and p99 of 301 runs,
+ *             the best of 3, or of 30 while it is far above the sum
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H
@@ -37,7 +38,7 @@ bool lmb_latency_frozen(const lmb_latency *t);
  *   errors  E_UNSUPPORTED names an op that a frozen table does not have */
 LMB_MUST_CHECK lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum, lmb_error *err);
 
-/* Microseconds of whole runs: the median and the 99th percentile of the best of 3 repeats. Frozen: the sum, twice. */
+/* Microseconds of whole runs: the median and the 99th percentile of the best repeat. Frozen: the sum, twice. */
 LMB_MUST_CHECK lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double *p50, double *p99, lmb_error *err);
 
 enum { LMB_LATENCY_KEY = 160 };

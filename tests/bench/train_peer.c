@@ -16,7 +16,7 @@
 #include "train/model.h"
 #include "train/trainer.h"
 
-enum { SAMPLES = 4096, CLASSES = 10 };
+enum { SAMPLES = 4096, FEW = 256, CLASSES = 10 }; /* FEW of large pictures */
 
 /* The first half second warms up. */
 typedef struct clock { double began, from, to, seconds; int64_t batch, first, last; } clock;
@@ -42,21 +42,22 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 
 static lmb_status noise(const lmb_shape *shape, lmb_dataset **out, lmb_error *err)
 {
-    size_t n = (size_t)lmb_shape_count(shape) * SAMPLES;
+    int samples = lmb_shape_count(shape) > 16384 ? FEW : SAMPLES;
+    size_t n = (size_t)(lmb_shape_count(shape) * samples);
     uint8_t *pixels = malloc(n);
-    int32_t *labels = malloc(sizeof *labels * SAMPLES);
+    int32_t *labels = malloc(sizeof *labels * (size_t)samples);
     lmb_rand r = lmb_rand_at(1, LMB_RAND_SYNTHETIC, 0, 0);
 
     if (!pixels || !labels) {
         free(pixels);
         free(labels);
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d samples", SAMPLES);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d samples", samples);
     }
     for (size_t i = 0; i < n; i++)
         pixels[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
-    for (int i = 0; i < SAMPLES; i++)
+    for (int i = 0; i < samples; i++)
         labels[i] = i % CLASSES;
-    lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = SAMPLES, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
+    lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = samples, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
     return lmb_dataset_memory(&a, "noise", out, err);
 }
 

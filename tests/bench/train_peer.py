@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """tests/bench/train_peer.py - training steps of the same networks, ours and PyTorch's, in turns.
 
-    train_peer.py BUILD [--models resnet8,resnet20,lenet5,mobilenet_v2] [--rounds 5] [--seconds 2] [--threads 2]
+    train_peer.py BUILD [--models resnet8,resnet20,lenet5,mobilenet_v2,resnet18_224] [--rounds 5] [--seconds 2] [--threads 2]
                         [--precision f32|bf16]
 
 BUILD: build folder with tests/bench_train_peer. Each round runs one after the other for some seconds and gives one ratio of
@@ -16,6 +16,7 @@ MODELS = {  # our model section, sample shape, batch
     'resnet20': ('{name: resnet, depth: 20}', (3, 32, 32), 128),
     'lenet5': ('{name: lenet}', (1, 28, 28), 64),
     'mobilenet_v2': ('{name: mobilenet_v2, width: 0.5}', (3, 32, 32), 128),
+    'resnet18_224': ('{name: resnet_imagenet, depth: 18}', (3, 224, 224), 16),
 }
 TUNED = {'ATEN_CPU_CAPABILITY': 'avx512', 'OPENBLAS_NUM_THREADS': '1', 'OPENBLAS_CORETYPE': 'SKYLAKEX',
          'MALLOC_MMAP_THRESHOLD_': '4000000000', 'MALLOC_TRIM_THRESHOLD_': '8000000000'}
@@ -53,6 +54,13 @@ def network(name):
     def head(i):
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(i, 10)]
 
+    if name == 'resnet18_224':
+        layers, i = [conv_norm(3, 64, 7, 2, act=nn.ReLU), nn.MaxPool2d(3, 2, 1)], 64
+        for stage in range(4):
+            for k in range(2):
+                layers.append(Block(i, 64 << stage, 2 if stage and not k else 1))
+                i = 64 << stage
+        return nn.Sequential(*layers, *head(512))
     if name.startswith('resnet'):
         n, layers, i = (int(name[6:]) - 2) // 6, [conv_norm(3, 16, 3, act=nn.ReLU)], 16
         for stage in range(3):

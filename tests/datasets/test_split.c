@@ -94,6 +94,30 @@ START_TEST(groups_stay_whole)
 }
 END_TEST
 
+/* Quantities differ, classes do not: every client's share of each class is near its share of all samples. */
+START_TEST(quantities_are_uneven_and_classes_are_not)
+{
+    static int32_t client[3000], again[3000];
+    int64_t all[5] = { 0 }, of[5][10] = { { 0 } }, least = 3000, most = 0;
+    open_data();
+    ck_ok(lmb_partition(data, LMB_PARTITION_QUANTITY, 5, 0.5, 3, 0, client, &err));
+    ck_ok(lmb_partition(data, LMB_PARTITION_QUANTITY, 5, 0.5, 3, 0, again, &err));
+    ck_assert_mem_eq(client, again, sizeof client);
+    for (int i = 0; i < 3000; i++) {
+        all[client[i]]++;
+        of[client[i]][data->label(data, i)]++;
+    }
+    for (int c = 0; c < 5; c++) {
+        least = all[c] < least ? all[c] : least;
+        most = all[c] > most ? all[c] : most;
+        for (int k = 0; k < 10; k++) /* 5 deviations of a binomial count, and 1 */
+            ck_assert_double_lt(fabs((double)of[c][k] - (double)all[c] / 10), 5 * sqrt((double)all[c] * 0.09) + 1);
+    }
+    ck_assert_int_gt(most, 3 * (least + 1));
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 /* McMahan et al.: 2 shards a client mean samples of few classes. */
 START_TEST(shards_hold_few_classes)
 {
@@ -226,7 +250,7 @@ START_TEST(stratified_splits_keep_the_shares)
 END_TEST
 
 LMB_TEST_MAIN("datasets/split", add_loop(every_sample_goes_to_one_client_and_the_same_each_time, 3);
-              add(a_small_alpha_is_uneven); add(groups_stay_whole); add(shards_hold_few_classes);
+              add(a_small_alpha_is_uneven); add(groups_stay_whole); add(quantities_are_uneven_and_classes_are_not); add(shards_hold_few_classes);
               add(a_tiny_alpha_gives_a_class_to_one_client); add_loop(shares_follow_dirichlet, 2);
               add(impossible_partitions_are_refused); add(splits_do_not_overlap);
               add(stratified_splits_keep_the_shares);)

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "core/base/bf16.h"
 #include "core/base/config.h"
 #include "tests/federated/world.h"
 
@@ -52,6 +53,117 @@ START_TEST(four_clients_converge)
         ck_assert_double_eq_tol(w.reports[r].clients.row[0].value, (0 * 10 + 1 * 20 + 2 * 30 + 3 * 40) / 100.0, 1e-12);
     }
     world_close(&w);
+}
+END_TEST
+
+/* Each client's own figure counts once, whatever its examples; what is no share does not. */
+START_TEST(how_clients_fare_one_by_one)
+{
+    world w;
+    world_client c[4];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.rounds = 1;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    const lmb_spread *s = w.reports[1].fare;
+    ck_assert_uint_eq(s[LMB_FARE_VALID].clients, 4);
+    ck_assert_double_eq_tol(s[LMB_FARE_VALID].mean, 0.5, 1e-12);
+    ck_assert_double_eq_tol(s[LMB_FARE_VALID].median, 0.5, 1e-12);
+    ck_assert_double_eq_tol(s[LMB_FARE_VALID].worst, 0.2, 1e-12);
+    ck_assert_uint_eq(s[LMB_FARE_PERSONAL].clients, 3);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(spreads)
+{
+    double v[20];
+    for (int i = 0; i < 20; i++)
+        v[i] = (double)((i * 7) % 20); /* 0 .. 19 */
+    lmb_spread s = lmb_spread_of(v, 20);
+    ck_assert_double_eq_tol(s.mean, 9.5, 1e-12);
+    ck_assert_double_eq_tol(s.median, 9.5, 1e-12);
+    ck_assert_double_eq_tol(s.worst, 0.5, 1e-12); /* of 0 and 1 */
+    ck_assert_double_eq(lmb_spread_of(v, 1).worst, v[0]);
+    ck_assert_uint_eq(lmb_spread_of(v, 0).clients, 0);
+}
+END_TEST
+
+/* What refines sees the model that clients were sent, and their updates in the order of their numbers; what it leaves is the
+ * model of the round, and clients of the next one are sent it. */
+static lmb_status double_it(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *e)
+{
+    float *one = malloc(u->n * sizeof *one);
+    double mean = 0, weight = 0;
+    (void)ctx, (void)round;
+    ck_assert_int_eq(u->count, 4);
+    for (int k = 0; k < u->count; k++) {
+        ck_ok(u->read(u->ctx, k, 0, u->n, one, e));
+        mean += (double)u->examples[k] * (double)one[8];
+        weight += (double)u->examples[k];
+    }
+    ck_assert_double_eq_tol(before[8] + mean / weight, model[8], 1e-5);
+    for (size_t i = 0; i < u->n; i++)
+        model[i] *= 2;
+    free(one);
+    return LMB_OK;
+}
+
+START_TEST(a_round_is_refined)
+{
+    world w;
+    world_client c[4];
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    w.cfg.rounds = 2;
+    w.job.refine = double_it;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    for (size_t i = 0; i < WORLD_N; i += 97) {
+        double v = (double)((float)(i % 7) * 0.1f);
+        for (int r = 0; r < 2; r++)
+            v = 2 * (v + 0.5 * (3 + (double)(i % 3) * 0.01 - v));
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], v, 1e-5);
+    }
+    world_close(&w);
+}
+END_TEST
+
+/* Clients are given the model in half the bytes; the server's own keeps what they do not see. */
+START_TEST(the_model_travels_as_bf16)
+{
+    world w;
+    world_client c[4];
+    lmb_config *yaml = NULL;
+    memset(c, 0, sizeof c);
+    world_open(&w);
+    ck_ok(lmb_config_parse("bf16", 4, "test", &yaml, &err));
+    w.cfg.download = lmb_config_root(yaml);
+    w.cfg.rounds = 3;
+    world_start(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_start(&w, &c[k], k, lmb_server_port(w.server));
+    world_join(&w);
+    for (int k = 0; k < 4; k++)
+        world_client_join(&c[k]);
+    for (size_t i = 0; i < WORLD_N; i += 91) {
+        double v = (double)((float)(i % 7) * 0.1f);
+        for (int r = 0; r < 3; r++)
+            v += 0.5 * (3 + (double)(i % 3) * 0.01 - (double)lmb_bf16_get(lmb_bf16_of((float)v)));
+        ck_assert_double_eq_tol(lmb_server_model(w.server)[i], v, 1e-5);
+    }
+    ck_assert_uint_lt(w.reports[2].bytes_out, 4 * (2 * WORLD_N + 4000));
+    world_close(&w);
+    lmb_config_destroy(yaml);
 }
 END_TEST
 
@@ -378,7 +490,7 @@ START_TEST(refusals_at_the_start)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(frozen_segments_stay);
+LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(how_clients_fare_one_by_one); add(spreads); add(the_model_travels_as_bf16); add(a_round_is_refined); add(frozen_segments_stay);
               add(a_killed_server_arrives_at_the_same_bits); add(a_federation_that_does_harm_gives_back_its_start);
               add(too_few_updates_abandon_the_round);
               add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)

@@ -223,9 +223,108 @@ START_TEST(codecs)
         ck_assert_mem_eq(model, whole, sizeof whole);
         tear_down();
     }
-    set_up("{rounds: 2, target: 12, minimum: 2, codec: topk}");
-    ck_assert_int_eq(run(), LMB_E_UNSUPPORTED);
-    ck_assert_ptr_nonnull(strstr(err.msg, "which those of a simulation can not"));
+}
+END_TEST
+
+/* Every client wants the same small step in value 1, and a ten times greater one in value 0, in each round. */
+static lmb_status steady(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *e)
+{
+    (void)ctx, (void)client, (void)task, (void)e;
+    memset(result->delta, 0, N * sizeof *result->delta);
+    result->delta[0] = 0.0625f;
+    result->delta[1] = 0.00625f;
+    result->examples = 10;
+    return LMB_OK;
+}
+
+/* One value of five is sent; what is left out comes later: after 22 rounds value 1 has been sent twice, each time with all
+ * that had come together. Stopped and gone on it is the same run; a new one begins with nothing left out. */
+START_TEST(what_is_left_out_comes_later)
+{
+    static const char text[] = "{rounds: 22, target: 3, minimum: 2, codec: {name: topk, share: 0.2}}";
+    float whole[N];
+
+    for (int k = 0; k < 3; k++) {
+        if (k == 0)
+            set_up(text);
+        s.train = steady;
+        s.clients = 3;
+        s.fresh = k == 1;
+        job.evaluate = NULL;
+        rounds_seen = 0;
+        stop_after = k == 2 ? 17 : 0;
+        if (k == 2) {
+            s.fresh = true;
+            ck_assert_int_eq(run(), LMB_E_STOPPED);
+            s.fresh = false;
+            stop_after = 0;
+            err = (lmb_error)LMB_ERROR_INIT;
+        }
+        ck_ok(run());
+        if (k == 0) {
+            memcpy(whole, model, sizeof whole);
+            ck_assert_uint_eq(last.payload, 3 * (2 + 4));
+            ck_assert_float_gt(model[1], 0.06f); /* never, without a memory */
+            ck_assert_float_lt(model[1], 22 * 0.00625f + 1e-6f);
+            ck_assert_float_gt(model[0], 19 * 0.0625f);
+        }
+        ck_assert_mem_eq(model, whole, sizeof whole);
+    }
+    tear_down();
+}
+END_TEST
+
+/* Steps far below the precision of what clients are given still add up. */
+START_TEST(small_steps_add_up_when_the_model_travels_as_bf16)
+{
+    set_up("{rounds: 40, target: 3, minimum: 2, download: bf16}");
+    s.train = steady;
+    s.c.checkpoint_s = 100;
+    s.clients = 3;
+    job.evaluate = NULL;
+    for (int i = 0; i < N; i++)
+        initial[i] = 100; /* bf16 knows 100 and 100.5 */
+    ck_ok(run());
+    ck_assert_float_eq_tol(model[1], 100 + 40 * 0.00625f, 1e-3f);
+    ck_assert_float_eq(model[2], 100);
+    tear_down();
+    set_up("{rounds: 1, target: 3, minimum: 2, download: int8}");
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "which is for changes"));
+    tear_down();
+}
+END_TEST
+
+static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m, lmb_error *e)
+{
+    float one[N];
+    (void)ctx, (void)round;
+    for (int k = 0; k < u->count; k++) {
+        ck_ok(u->read(u->ctx, k, 0, N, one, e));
+        ck_assert_float_eq_tol(one[0], 0.25f * ((float)(u->examples[k] - 10) - before[0]), 1e-6f); /* examples tell the client */
+    }
+    for (int i = 0; i < N; i++)
+        m[i] = before[i] + 2;
+    return LMB_OK;
+}
+
+START_TEST(a_round_is_refined)
+{
+    static const char *const rows[] = { "fedavg", "median" };
+    char text[120];
+    for (int k = 0; k < 2; k++) {
+        snprintf(text, sizeof text, "{rounds: 3, target: 5, minimum: 2, aggregator: %s}", rows[k]);
+        set_up(text);
+        job.refine = two_higher;
+        job.evaluate = NULL;
+        ck_ok(run());
+        ck_assert_float_eq(model[0], 6);
+        tear_down();
+    }
+    set_up("{rounds: 3, target: 4, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, population: 12}}");
+    job.refine = two_higher;
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "which privacy forbids") != NULL, "%s", err.msg);
     tear_down();
 }
 END_TEST
@@ -273,4 +372,4 @@ START_TEST(private_simulations)
 END_TEST
 
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation); add(stopped_and_gone_on_is_the_same_run);
-              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(private_simulations);)
+              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16); add(private_simulations);)

@@ -47,7 +47,8 @@ static void small_run(void)
         "{\"epoch\": 2, \"loss\": 0.");
     put("federation", "history.jsonl", "{\"round\": 0, \"valid_accuracy\": 0.9012}\n"
                                        "{\"round\": 1, \"updates\": 4, \"valid_accuracy\": 0.9123, \"bytes_in\": 1000, \"bytes_out\": 500}\n"
-                                       "{\"round\": 2, \"updates\": 4, \"valid_accuracy\": 0.9234, \"bytes_in\": 1000, \"bytes_out\": 500}\n");
+                                       "{\"round\": 2, \"updates\": 4, \"valid_accuracy\": 0.9234, \"each_client_valid_accuracy_mean\": 0.88, "
+                                       "\"each_client_valid_accuracy_median\": 0.9, \"each_client_valid_accuracy_worst_tenth\": 0.5, \"bytes_in\": 1000, \"bytes_out\": 500}\n");
 }
 
 START_TEST(summary_is_exact)
@@ -115,6 +116,8 @@ START_TEST(histories_are_what_happened_last)
     ck_assert_str_eq(r.curve[1].name, "federation");
     ck_assert_double_eq(r.curve[1].point[2].at, 2);
     ck_assert_double_eq(r.curve[1].point[2].valid_accuracy, 0.9234);
+    ck_assert_double_eq(r.curve[1].point[2].worst, 0.5);
+    ck_assert_double_eq(r.curve[1].point[2].median, 0.9);
     lmb_report_free(&r);
     temp_remove(run_dir);
 }
@@ -137,6 +140,7 @@ START_TEST(page_is_complete_and_alone)
     has(&s, "<td>88.00 to 95.00 %</td><td>95.5 &micro;s</td>");
     has(&s, "teacher, epoch 2: 75.00 %");
     has(&s, "federation, round 2: 92.34 %");
+    has(&s, "clients, worst tenth, round 2: 50.00 %");
     has(&s, "Over 2 rounds the server received 2.00 kB and sent 1.00 kB.");
     has(&s, "<td class=\"hit\" style=\"--v:0.980\">49</td>");
     has(&s, "<td style=\"--v:1.000\">10</td>");

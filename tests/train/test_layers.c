@@ -44,6 +44,13 @@ static const struct { const char *zoo, *list; } same[] = {
       " {residual: [{conv: {channels: 8, stride: 2}}, {conv: {channels: 8, activation: none}}]},"
       " {residual: [{conv: {channels: 16, stride: 2}}, {conv: {channels: 16, activation: none}}]}, {pool: global}, dense]}" },
     { "{name: vgg, channels: [6, 0, 8]}", "{name: layers, layers: [{conv: {channels: 6}}, {pool: max}, {conv: 8}, {pool: {kind: global}}, {dropout: 0}, dense]}" },
+    { "{name: resnet_imagenet, width: 2}",
+      "{name: layers, layers: [{conv: {channels: 2, kernel: 7, stride: 2}}, {pool: {kind: max, kernel: 3, stride: 2, padding: 1}},"
+      " {repeat: {times: 2, layers: [{residual: [{conv: 2}, {conv: {channels: 2, activation: none}}]}]}},"
+      " {residual: [{conv: {channels: 4, stride: 2}}, {conv: {channels: 4, activation: none}}]}, {residual: [{conv: 4}, {conv: {channels: 4, activation: none}}]},"
+      " {residual: [{conv: {channels: 8, stride: 2}}, {conv: {channels: 8, activation: none}}]}, {residual: [{conv: 8}, {conv: {channels: 8, activation: none}}]},"
+      " {residual: [{conv: {channels: 16, stride: 2}}, {conv: {channels: 16, activation: none}}]}, {residual: [{conv: 16}, {conv: {channels: 16, activation: none}}]},"
+      " {pool: global}, dense]}" },
     { "{name: mlp, hidden: [20, 10]}", "{name: layers, layers: [flatten, {dense: 20}, {dense: {units: 10}}, dense]}" },
 };
 
@@ -73,6 +80,8 @@ START_TEST(blocks)
 END_TEST
 
 static const struct { const char *text, *words; } wrong[] = {
+    { "{name: resnet_imagenet, depth: 20}", "depth is 20; it must be 18 or 34" },
+    { "{name: layers, layers: [{pool: {kind: max, kernel: 2, padding: 2}}]}", "padding 2; it must be below the kernel, 2" },
     { "{name: layers}", "layers needs `layers`" },
     { "{name: layers, layers: []}", "at least one" },
     { "{name: layers,\n layers: [{conv: 4},\n  {cnov: 4}]}", "m.yaml:3:3: this item: there is no layer 'cnov'; did you mean conv" },

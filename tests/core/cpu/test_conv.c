@@ -8,7 +8,9 @@
 
 #include "core/base/compiler.h"
 #include "core/check/check.h"
+#include "core/cpu/band.h"
 #include "core/cpu/cpu.h"
+#include "core/cpu/stem.h"
 #include "core/graph/autodiff.h"
 #include "tests/check_main.h"
 
@@ -267,6 +269,155 @@ START_TEST(depthwise_of_every_vector_width)
 }
 END_TEST
 
+/* Finished products: all heights of a tile, tails of columns, with and without bias and sum. */
+START_TEST(direct_products)
+{
+    static const int64_t columns[] = { 3, 16, 21, 37, 64 };
+    const lmbi_conv_loops *list[4];
+    for (const lmbi_conv_loops *const *l = lmbi_conv_choices(list); *l; l++)
+        for (int64_t rows = 1; rows <= 29; rows += rows < 14 ? 1 : 5)
+            for (int j = 0; j < LMB_COUNT(columns); j++) {
+                int64_t n = columns[j], depth = 1 + rows * 3 % 20;
+                float *a = numbers((size_t)(rows * depth), 1), *w = numbers((size_t)(n * depth), 2), *bias = numbers((size_t)n, 3);
+                float *add = numbers((size_t)(rows * n), 4), *y = unwritten(rows * n), *b = unwritten(lmbi_packed(*l, depth, n));
+                bool with = (rows + j) % 2;
+                lmbi_conv_end e = { with ? bias : NULL, with ? add : NULL, with ? -0.75f : -INFINITY, with ? 1.5f : INFINITY };
+                lmbi_pack(*l, w, NULL, 1, depth, 1, n, depth, 1, b);
+                (*l)->direct(a, rows, depth, b, n, &e, y);
+                for (int64_t i = 0; i < rows * n; i++) {
+                    double v = with ? (double)bias[i % n] + add[i] : 0;
+                    for (int64_t d = 0; d < depth; d++)
+                        v += (double)a[i / n * depth + d] * w[i % n * depth + d];
+                    v = fmin(fmax(v, e.lo), e.hi);
+                    ck_assert_msg(fabs(y[i] - v) < 1e-5, "%d rows, %d columns: %g, not %g", (int)rows, (int)n, y[i], v);
+                }
+                ck_assert_msg(isnan(y[rows * n]), "written beyond the end");
+                free(a), free(w), free(bias), free(add), free(y), free(b);
+            }
+}
+END_TEST
+
+/* 3x3 and a filter a channel: few channels and many, both strides, images with hardly a pixel that is not at an edge. */
+static const lmb_conv bands[] = {
+    { .n = 2, .c = 8, .h = 13, .w = 12, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
+    { .n = 2, .c = 40, .h = 7, .w = 9, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
+    { .n = 2, .c = 29, .h = 9, .w = 12, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
+    { .n = 1, .c = 16, .h = 10, .w = 11, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .dh = 1, .dw = 1, .ph = 0, .pw = 2, .ph2 = 1, .pw2 = 1 },
+    { .n = 3, .c = 4, .h = 6, .w = 16, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 2, .pw = 0, .ph2 = 0, .pw2 = 2 },
+    { .n = 1, .c = 2, .h = 3, .w = 14, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 0, .pw = 2, .ph2 = 0, .pw2 = 1 },
+    { .n = 1, .c = 17, .h = 3, .w = 3, .kh = 3, .kw = 3, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
+    { .n = 2, .c = 32, .h = 4, .w = 3, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1 },
+};
+
+START_TEST(bands_of_every_vector_width)
+{
+    const lmbi_conv_end e = { .lo = -INFINITY, .hi = INFINITY };
+    const lmbi_band_loops *list[4];
+    lmb_conv v = shape_of(&bands[_i]);
+    lmb_error err = LMB_ERROR_INIT;
+    tensors t = make(&v);
+
+    for (int backward = 0; backward < (v.sw == 1 ? 2 : 1); backward++) {
+        lmbi_taps taps;
+        lmbi_band g;
+        ck_ok(lmbi_taps_create(&v, backward, &taps, &err));
+        ck_assert(lmbi_band_of(&taps, &v, &g));
+        ck_assert_ptr_nonnull(lmbi_band_choices(&g, list)[0]);
+        for (const lmbi_band_loops *const *l = list; *l; l++) {
+            int64_t from = g.h * g.w * g.c, to = g.oh * g.ow * g.c;
+            float *w = unwritten(9 * lmbi_band_row(&g, (*l)->lanes)), *scratch = unwritten(lmbi_band_floats(&g)), *y = unwritten(v.n * to);
+            lmbi_band_pack(&g, &taps, (*l)->lanes, t.w, w);
+            for (int64_t n = 0; n < v.n; n++)
+                (*l)->convolve(&g, (backward ? t.y : t.x) + n * from, w, &e, scratch, y + n * to);
+            near(y, backward ? t.want_x : t.want_y, (size_t)(v.n * to), backward ? "gradient of the input" : "convolution");
+            free(w), free(scratch), free(y);
+        }
+        lmbi_taps_free(&taps);
+    }
+    drop(&t);
+}
+END_TEST
+
+/* With bias and limits, through plans. */
+START_TEST(bands_in_plans)
+{
+    const lmb_conv *v = &bands[_i];
+    const lmb_backend *own[3];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_op_case c = { "ConvAct", "band", { { LMB_CASE_FIXED, { 4, { v->n, v->c, v->h, v->w } }, -1, 1, { 0 } },
+                      { LMB_CASE_FIXED, { 4, { v->c, 1, 3, 3 } }, -1, 1, { 0 } }, { LMB_CASE_FIXED, { 1, { v->c } }, -1, 1, { 0 } } },
+                      { LMB_AINT("group", v->c), LMB_AINTS("pads", v->ph, v->pw, v->ph2, v->pw2), LMB_AINTS("strides", v->sh, v->sw),
+                        LMB_ATEXT("function", "Clip"), LMB_AREAL("lo", -0.5f), LMB_AREAL("hi", 0.75f) }, 0, 3e-5f };
+    ck_ok(lmb_cpu_backends("own", own, &err));
+    ck_ok(lmb_check_case(&c, own, 1, NULL, &err));
+}
+END_TEST
+
+/* Few channels, with channels of the result that fill a group of 8, do not, and begin a second one. */
+static const lmb_conv few[] = {
+    { .n = 2, .c = 3, .h = 9, .w = 32, .k = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1, .group = 1 },
+    { .n = 2, .c = 1, .h = 12, .w = 28, .k = 6, .kh = 5, .kw = 5, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .ph = 2, .pw = 2, .ph2 = 2, .pw2 = 2, .group = 1 },
+    { .n = 1, .c = 4, .h = 5, .w = 97, .k = 11, .kh = 2, .kw = 4, .sh = 1, .sw = 2, .dh = 2, .dw = 1, .ph = 0, .pw = 2, .ph2 = 1, .pw2 = 0, .group = 1 },
+    { .n = 3, .c = 2, .h = 4, .w = 15, .k = 1, .kh = 3, .kw = 1, .sh = 3, .sw = 1, .dh = 1, .dw = 1, .ph = 4, .ph2 = 3, .group = 1 },
+    { .n = 1, .c = 1, .h = 1, .w = 50, .k = 3, .kh = 1, .kw = 5, .sh = 1, .sw = 2, .dh = 1, .dw = 3, .ph = 0, .pw = 9, .ph2 = 0, .pw2 = 30, .group = 1 },
+    { .n = 2, .c = 4, .h = 45, .w = 96, .k = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 1, .group = 1 },
+    { .n = 1, .c = 2, .h = 3, .w = 40, .k = 8, .kh = 3, .kw = 3, .sh = 1, .sw = 2, .dh = 1, .dw = 1, .ph = 1, .pw = 1, .ph2 = 1, .pw2 = 0, .group = 1 },
+};
+
+static void check_stem(const lmbi_stem_loops *l, const lmb_conv *v)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmbi_conv_end e = { .lo = -INFINITY, .hi = INFINITY };
+    tensors t = make(v);
+    lmbi_stem g;
+
+    ck_ok(lmbi_stem_create(v, l->lanes, &g, &err));
+    float *planes = calloc((size_t)lmbi_stem_planes(&g), sizeof *planes), *w = unwritten(lmbi_stem_packed(&g));
+    float *x = malloc(sizeof *x * (t.nx + 1)), *y = unwritten((int64_t)t.ny);
+    int64_t area = v->h * v->w, image = v->c * area;
+    ck_assert(planes && x);
+    lmbi_stem_pack(&g, t.w, w);
+    for (int64_t i = 0; i < v->n * image; i++) /* channels first */
+        x[i] = t.x[i / image * image + i % area * v->c + i / area % v->c];
+    for (int64_t n = 0; n < v->n; n++)
+        for (int64_t row = 0; row < g.oh; row += g.rows) {
+            l->split(&g, x + n * image, row, planes);
+            l->convolve(&g, planes, w, &e, row, y + n * v->oh * v->ow * v->k);
+        }
+    near(y, t.want_y, t.ny, "stem");
+    free(planes), free(w), free(x), free(y), free(g.at);
+    drop(&t);
+}
+
+START_TEST(stems_of_every_vector_width)
+{
+    lmb_conv v = shape_of(&few[_i]);
+    check_stem(&lmbi_stem_plain, &v);
+    if (lmbi_stem_choice()->lanes > lmbi_stem_plain.lanes)
+        check_stem(lmbi_stem_choice(), &v);
+#if defined(__x86_64__)
+    if (lmbi_stem_choice()->lanes > lmbi_stem_avx2.lanes)
+        check_stem(&lmbi_stem_avx2, &v);
+#endif
+}
+END_TEST
+
+/* With bias and activation, through plans. */
+START_TEST(stems_in_plans)
+{
+    const lmb_conv *v = &few[_i];
+    const lmb_backend *own[3];
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_op_case c = { "ConvAct", "stem", { { LMB_CASE_FIXED, { 4, { v->n, v->c, v->h, v->w } }, -1, 1, { 0 } },
+                      { LMB_CASE_FIXED, { 4, { v->k, v->c, v->kh, v->kw } }, -1, 1, { 0 } },
+                      { LMB_CASE_FIXED, { 1, { v->k } }, -1, 1, { 0 } } },
+                      { LMB_AINTS("pads", v->ph, v->pw, v->ph2, v->pw2), LMB_AINTS("dilations", v->dh, v->dw),
+                        LMB_AINTS("strides", v->sh, v->sw), LMB_ATEXT("function", "Relu") }, 0, 3e-5f };
+    ck_ok(lmb_cpu_backends("own", own, &err));
+    ck_ok(lmb_check_case(&c, own, 1, NULL, &err));
+}
+END_TEST
+
 /* The cases of every op by "own", and that the kernel of ours is the one that ran where there is one. */
 START_TEST(cases_of_the_check)
 {
@@ -360,5 +511,7 @@ static int count(void)
 }
 
 LMB_TEST_MAIN("core/cpu/conv", add_loop(products_of_every_vector_width, LMB_COUNT(shapes));
-              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add_loop(cases_of_the_check, count());
+              add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add(direct_products); add_loop(bands_of_every_vector_width, LMB_COUNT(bands)); add_loop(bands_in_plans, LMB_COUNT(bands));
+              add_loop(stems_of_every_vector_width, LMB_COUNT(few));
+              add_loop(stems_in_plans, LMB_COUNT(few)); add_loop(cases_of_the_check, count());
               add_loop(convolutions_made_up, MADE_UP); add(plans_choose_it);)
