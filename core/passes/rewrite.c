@@ -141,7 +141,6 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
 {
     lmb_builder *b = &r->b;
 
-    (void)err;
     if (strcmp(n->op->name, "BatchNormalization") == 0) {
         const lmb_batch_norm_attr *a = n->attr;
         lmb_vid y[3];
@@ -153,6 +152,7 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
         LMB_TRY(lmb_builder_status(b));
         b->g->value[in[3]].next = y[1];
         b->g->value[in[4]].next = y[2];
+        LMB_TRY(lmb_graph_rename(b->g, y[0], r->old->value[n->out[0]].name, err));
         out[0] = y[0];
         *done = true;
     } else if (strcmp(n->op->name, "Dropout") == 0 && n->n_out == 1) {
