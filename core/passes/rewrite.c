@@ -162,6 +162,8 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
         int64_t seed;
         memcpy(&seed, n->attr, sizeof seed); /* the op's only attribute */
         out[0] = lmb_emit(b, "Dropout", n->name, all, 3, LMB_ATTRS(LMB_AINT("seed", seed)));
+        LMB_TRY(lmb_builder_status(b));
+        LMB_TRY(lmb_graph_rename(b->g, out[0], r->old->value[n->out[0]].name, err));
         *done = true;
     }
     return lmb_builder_status(b);
