@@ -163,6 +163,8 @@ void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vi
         b->status = lmb_lesson_pairs(l->with, b->g, o->teacher, l->student, extra + n_extra, &l->n_pairs, b->err);
         n_extra += l->n_pairs;
     }
+    if (b->status == LMB_OK && o->logits && n_extra)
+        b->status = LMB_FAIL(b->err, LMB_E_ARG, "a loss looks into a teacher whose logits alone are given");
     if (b->status != LMB_OK)
         return;
     int64_t n = lmb_builder_value(b, x)->shape.d[0], classes = o->teacher->value[o->teacher->output[0].value].shape.d[1];

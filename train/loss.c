@@ -61,6 +61,13 @@ lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
         *t = (lmb_taught){ .student = "", .teacher = "" };
         LMB_TRY(find_term(node, &t->term, err));
         LMB_TRY(lmb_fields_bind(t->term->fields, node->kind == LMB_TREE_MAP ? node : NULL, t, err));
+        if (!(t->term->flags & LMB_TERM_FEATURES))
+            continue;
+        if (o->distill.teachers)
+            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into one teacher: give `teacher` in place of `teachers`", t->term->name);
+        if (o->distill.cache == LMB_CACHE_TRUE || o->distill.cache == LMB_CACHE_PLAIN)
+            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into the teacher, of which a file of logits tells nothing: set cache: "
+                                 "false", t->term->name);
     }
     return LMB_OK;
 }
@@ -81,9 +88,6 @@ static lmb_status check_layers(const lmb_objective *o, const lmb_graph *student,
     for (int i = 0; i < o->n_taught; i++) {
         if (!(o->taught[i].term->flags & LMB_TERM_FEATURES))
             continue;
-        if (o->logits)
-            return LMB_FAIL(err, LMB_E_ARG, "the loss '%s' looks into the teacher, of which a file of logits tells nothing: set cache: false",
-                            o->taught[i].term->name);
         LMB_TRY(lmb_lesson_pairs(&o->taught[i], student, o->teacher, s, t, &n, err));
     }
     return LMB_OK;

@@ -278,12 +278,6 @@ START_TEST(what_can_not_be_is_refused_before_any_work)
 }
 END_TEST
 
-static lmb_status feed(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *e)
-{
-    (void)ctx, (void)info, (void)n, (void)out, (void)e;
-    return LMB_OK;
-}
-
 START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
 {
     static fixture f;
@@ -291,9 +285,13 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
     begin(&f, "[kl, attention]", LARGE, 0.6);
     ck_ok(lmb_objective_bind(&f.o, &err));
     ck_assert(lmb_objective_looks_inside(&f.o));
-    f.o.logits = feed;
-    ck_assert_int_eq(lmb_objective_check(&f.o, f.student, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
+    f.o.distill.cache = LMB_CACHE_TRUE;
+    ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
+    f.o.distill.cache = LMB_CACHE_AUTO;
+    f.o.distill.teachers = lmb_config_root(f.c);
+    ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into one teacher: give `teacher` in place of `teachers`");
     end(&f);
     begin(&f, "[attention]", "{name: mlp, hidden: [4], mean: 0, scale: 1}", 0.6);
     ck_ok(lmb_objective_bind(&f.o, &err));

@@ -1,4 +1,4 @@
-/* train/losses/kl.c - the teacher's predictions as they are. See train/loss.h. */
+/* train/losses/kl.c - the teacher's predictions as they are, softened. See train/loss.h. */
 #include "train/lesson.h"
 
 static const lmb_field fields[] = {
