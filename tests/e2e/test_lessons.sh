@@ -44,7 +44,7 @@ distill 0 --set 'student.distill.losses=[dkd]' --set "$twice" --set student.dist
 
 distill 2 --set student.distill.cache=true; says 'looks into the teacher, of which a file of logits tells nothing: set cache: false'
 distill 2 --set "$twice"; says 'looks into one teacher: give `teacher` in place of `teachers`'
-distill 2 --set 'student.distill.losses=[kl]' --set "student.distill.teachers=[$dir/none.onnx]"; says "there is no file '$dir/none.onnx'"
+distill 1 --set 'student.distill.losses=[kl]' --set "student.distill.teachers=[$dir/none.onnx]"; says "there is no file '$dir/none.onnx'"
 distill 2 --set 'student.distill.losses=[{name: attention, student: a, teacher: b}]'; says "the student computes no value named 'a'"
 "$limbeck" list losses >"$dir/out" 2>&1 && grep -q '^similarity .*arXiv:1907.09682' "$dir/out" || fail "limbeck list losses"
 exit $bad

@@ -289,6 +289,7 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
     ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
     f.o.distill.cache = LMB_CACHE_AUTO;
+    err = (lmb_error)LMB_ERROR_INIT;
     f.o.distill.teachers = lmb_config_root(f.c);
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
     ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into one teacher: give `teacher` in place of `teachers`");
