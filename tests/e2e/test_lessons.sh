@@ -35,6 +35,13 @@ distill 0 --set 'student.distill.losses=[kl]'
 plain=$(cksum <"$dir/run/student/model.onnx")
 [ "$lessons" != "$plain" ] || fail "the lessons change nothing"
 
+# layers by the names that inspect prints; pruned and quantised students learn so as well
+"$limbeck" inspect "$dir/lessons.yaml" --stage student | grep -q '\[1, 4, 12, 12\]  *relu_2$' || fail "inspect does not name relu_2"
+distill 0 --set 'student.distill.losses=[{name: attention, student: relu_2, teacher: relu, weight: 10}]' --set student.train.epochs=1 \
+    --set 'student.prune={method: channels, keep: 0.5, train: {epochs: 1, batch: 64, threads: 1}}' \
+    --set 'student.quantize={train: {epochs: 1, batch: 64, threads: 1}, distill: {losses: [kl, {name: attention, weight: 10}, similarity]}}'
+rm -rf "$dir/run/student" "$dir/run/student-dense" "$dir/run/student-int8"
+
 # one teacher twice is that teacher, from a file of logits too; several need not be of one kind
 twice="student.distill.teachers=[$dir/run/teacher/model.onnx, {file: $dir/run/teacher/model.onnx, weight: 3}]"
 distill 0 --set 'student.distill.losses=[dkd]' --set "$twice" --set student.distill.cache=false
