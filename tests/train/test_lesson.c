@@ -11,7 +11,6 @@
 #include "core/graph/autodiff.h"
 #include "core/plan/plan.h"
 #include "tests/check_main.h"
-#include "tests/fields_check.h"
 #include "train/model.h"
 #include "train/program.h"
 
@@ -303,15 +302,7 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
 }
 END_TEST
 
-START_TEST(options_have_sound_defaults)
-{
-    for (int i = 0; lmb_loss_terms[i]; i++)
-        if (lmb_loss_terms[i]->fields)
-            ck_defaults(lmb_loss_terms[i]->name, lmb_loss_terms[i]->fields);
-}
-END_TEST
-
-LMB_TEST_MAIN("train/lesson", add(options_have_sound_defaults); add_loop(answers_are_pytorchs, 3); add(gradients_are_differences); add(an_equal_teaches_nothing_and_asks_no_labels);
+LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, 3); add(gradients_are_differences); add(an_equal_teaches_nothing_and_asks_no_labels);
               add(without_labels_they_do_not_matter); add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size);
               add_loop(what_can_not_be_is_refused_before_any_work, (int)(sizeof refused / sizeof refused[0]));
               add(layers_need_a_teacher_that_runs_and_maps_of_one_size);)
