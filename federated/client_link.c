@@ -74,6 +74,7 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
 {
     uint64_t time;
     c->greeted = c->heard = c->uploading = false;
+    c->has_task = false; /* the server says it again: what was sent before it did would be sent twice */
     c->fetching = -1;
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
@@ -206,7 +207,7 @@ lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)
     LMB_TRY(flush(c, err));
     if (c->greeted && !c->heard)
         lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_GREETED);
-    if (c->has_result && !c->has_task && !c->sent)
+    if (c->offered && !c->sent)
         lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_OFFERED);
     lmb_channel_output(c->channel, &waiting);
     if (waiting)
