@@ -1,14 +1,12 @@
 /* Mirrors federated/crash.c: servers and clients in processes of their own, killed at every point of the table, end in the
  * bits of a run that nobody disturbed. Clients are few of more, chosen by what is known of them, with a codec that remembers
  * and an aggregator with a state: all that a crash could lose. */
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include "federated/crash.h"
 #include "federated/server.h"
 #include "tests/check_main.h"
+#include "tests/free_port.h"
 
 extern char **environ;
 enum { CLIENTS = 3 };
@@ -213,19 +212,6 @@ static int federate(const char *options, int port, const char *server_at, const 
     snprintf(path, sizeof path, "rm -rf %s", f.dir);
     ck_assert_int_eq(system(path), 0);
     return f.kills;
-}
-
-/* One that nobody uses now; servers that come and go need the same. */
-static int free_port(void)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
 }
 
 static void every_point(const char *options, bool async, const char *rounds)

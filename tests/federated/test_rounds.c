@@ -6,6 +6,7 @@
 #include "core/base/bf16.h"
 #include "core/base/config.h"
 #include "tests/federated/world.h"
+#include "tests/free_port.h"
 
 static lmb_error err;
 
@@ -316,17 +317,6 @@ END_TEST
 /* ---- killed and started again ---- */
 
 enum { KILL_ROUNDS = 6 };
-
-static int free_port(void)
-{
-    world w;
-    int port;
-    world_open(&w);
-    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
-    port = lmb_server_port(w.server);
-    world_close(&w);
-    return port;
-}
 
 typedef struct told { uint64_t round, bytes_in; } told;
 
