@@ -11,12 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static inline int free_port(void)
+/* The which-th of several, from 0. */
+static inline int free_port(int which)
 {
     enum { LOW = 20000, COUNT = 12000 };
 
-    for (int i = 0; i < COUNT; i++) {
-        int port = LOW + (int)(((unsigned)getpid() * 7u + (unsigned)i) % COUNT), fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    for (int i = 0; i < COUNT / 8; i++) {
+        int port = LOW + (int)(((unsigned)getpid() * 8u + (unsigned)which + 8u * (unsigned)i) % COUNT), fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port) };
         ck_assert_int_ge(fd, 0);
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one); /* as the server does */

@@ -353,7 +353,7 @@ static void federation_with_kills(int kills, float *out)
     world_client c[4];
     uint64_t round;
     double score;
-    int pipes[2], port = free_port(), done = 0, status;
+    int pipes[2], port = free_port(0), done = 0, status;
     pid_t pid;
 
     static const char options[] = "{name: fedavg, momentum: 0.25}";
