@@ -228,7 +228,8 @@ static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
 
 lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
 {
-    double since = lmb_seconds(), pause = 0.25;
+    const double first = c->cfg.retry_s < 0.25 ? c->cfg.retry_s : 0.25;
+    double since = lmb_seconds(), pause = first;
 
     while (!c->finished && !atomic_load(&c->stop)) {
         lmb_error e = LMB_ERROR_INIT;
@@ -246,7 +247,7 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
         }
         if (c->heard) {
             since = lmb_seconds();
-            pause = 0.25;
+            pause = first;
         }
         if (hopeless(c, st, &e)) {
             if (err && err->status == LMB_OK)

@@ -212,7 +212,7 @@ lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err)
     LMB_TRY(flush(c, err));
     if (c->greeted && !c->heard)
         lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_GREETED);
-    if (c->has_result && !c->has_task && !c->sent)
+    if (c->offered && !c->sent)
         lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_OFFERED);
     lmb_channel_output(c->channel, &waiting);
     if (waiting)

@@ -106,7 +106,7 @@ struct lmb_client {
     lmb_status result_status;
     lmb_error result_error;
     secure_client secure;
-    bool has_result, uploading;
+    bool has_result, offered, uploading;
     lmb_blob_id result_id;
     uint64_t sent;
 };

@@ -82,13 +82,21 @@ static void drop_result(lmb_client *c)
     free(c->payload);
     c->payload = NULL;
     memset(&c->result, 0, sizeof c->result);
-    c->has_result = c->uploading = false;
+    c->has_result = c->offered = c->uploading = false;
+}
+
+/* Other work: a result that was never announced, because the connection was lost, is one that never was sent. */
+static void take_up_task(lmb_client *c)
+{
+    if (c->has_result && !c->offered)
+        lmbi_update_unsent(c, c->work.round);
+    drop_result(c);
+    c->work = c->task;
 }
 
 static lmb_status start_training(lmb_client *c, lmb_error *err)
 {
-    drop_result(c);
-    c->work = c->task;
+    take_up_task(c);
     c->result.delta = calloc((size_t)c->work.n, sizeof(float));
     if (!c->result.delta)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the change of %" PRIu64 " values", c->work.n);
@@ -138,8 +146,7 @@ static void collect_training(lmb_client *c)
 
 void lmbi_work_failed(lmb_client *c, const lmb_error *e)
 {
-    drop_result(c);
-    c->work = c->task;
+    take_up_task(c);
     c->result_status = e->status;
     c->result_error = *e;
     c->has_result = c->has_task = true;
@@ -259,6 +266,7 @@ static lmb_status offer(lmb_client *c, lmb_error *err)
     c->uploading = false;
     c->sent = 0;
     c->has_task = false; /* until the server answers */
+    c->offered = true;
     if (c->work.session.bytes) { /* the sum is to hide these */
         u.examples = 1;
         u.metrics.n = 0;

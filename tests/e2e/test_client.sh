@@ -42,10 +42,9 @@ Y
 pids=$!
 server=$pids
 port=
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+while [ -z "$port" ] && kill -0 $server 2>/dev/null; do
+    sleep 0.2
     port=$(sed -n 's/^listening on .*://p' "$dir/serve.out")
-    [ -n "$port" ] && break
-    sleep 0.3
 done
 [ -n "$port" ] || fail "the server does not listen" "$dir/serve.err"
 i=0

@@ -1,14 +1,12 @@
 /* Mirrors federated/crash.c: servers and clients in processes of their own, killed at every point of the table, end in the
  * bits of a run that nobody disturbed. Clients are few of more, chosen by what is known of them, with a codec that remembers
  * and an aggregator with a state: all that a crash could lose. */
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,9 +15,10 @@
 #include "federated/crash.h"
 #include "federated/server.h"
 #include "tests/check_main.h"
+#include "tests/free_port.h"
 
 extern char **environ;
-enum { CLIENTS = 3 };
+enum { CLIENTS = 3, TOGETHER = 4 }; /* federations at a time: they mostly wait, for disks and for each other */
 static const char actor[] = LMB_BINARY_DIR "/tests/federated/federated_actor";
 static const char sync_options[] = "{rounds: 3, target: 2, minimum: 2, pool: 3, gather_s: 60, selection: by_loss, aggregator: {name: fedavg, momentum: 0.5},"
                                    " codec: {name: topk, share: 0.8}}";
@@ -43,7 +42,11 @@ typedef struct federation {
     const char *server_at, *client_at; /* LIMBECK_CRASH_AT of their first start, NULL: none */
     process server, client[CLIENTS];
     char invite[CLIENTS][LMB_SERVER_INVITE];
-    int kills;
+    int kills, joined; /* clients that were started */
+    double from, until;
+    bool busy;
+    char at[40], line[100]; /* what the server printed */
+    const lmb_crash_row *row; /* NULL: nobody is killed */
 } federation;
 
 static lmb_error err;
@@ -156,97 +159,125 @@ static int enrolments(const federation *f)
     return count;
 }
 
-static void wait_a_little(federation *f, double until, const char *what)
+static void kill_all(const federation *f)
 {
-    tend(f);
-    if (lmb_seconds() > until) {
-        show(f, "server.log");
-        show(f, "client-0.log");
-        show(f, "client-1.log");
-        show(f, "client-2.log");
-        kill(f->server.pid, SIGKILL);
-        for (int k = 0; k < CLIENTS; k++)
-            if (f->client[k].pid)
-                kill(f->client[k].pid, SIGKILL);
-        ck_abort_msg("%s: %s (crash at %s)", f->options, what, f->server_at ? f->server_at : f->client_at ? f->client_at : "no point");
-    }
-    usleep(5000);
+    for (int i = 0; i < TOGETHER; i++)
+        for (int k = -1; f[i].busy && k < CLIENTS; k++) {
+            const process *p = k < 0 ? &f[i].server : &f[i].client[k];
+            if (p->pid && !p->ended)
+                kill(p->pid, SIGKILL);
+        }
 }
 
-/* A whole federation; what the server printed into line[100]. Returns how often somebody was killed. */
-static int federate(const char *options, int port, const char *server_at, const char *client_at, char *line)
+static void give_up(const federation *all, const federation *f, const char *what)
 {
-    federation f = { .options = options, .port = port, .server_at = server_at, .client_at = client_at };
+    show(f, "server.log");
+    show(f, "client-0.log");
+    show(f, "client-1.log");
+    show(f, "client-2.log");
+    kill_all(all);
+    ck_abort_msg("%s: %s (crash at %s)", f->options, what, f->row ? f->at : "no point");
+}
+
+static void begin(federation *f, const char *options, const lmb_crash_row *row, int port)
+{
     char path[128];
-    double until = lmb_seconds() + 40;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    *f = (federation){ .options = options, .port = port, .row = row, .busy = true, .from = lmb_seconds() };
+    f->until = f->from + 60;
+    if (row) {
+        snprintf(f->at, sizeof f->at, "%s:%d", row->name, row->client ? 1 : 2); /* the first of some is that of round 0 */
+        *(row->client ? &f->client_at : &f->server_at) = f->at;
+    }
+    strcpy(f->dir, "/tmp/limbeck-crash-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(f->dir));
+    snprintf(path, sizeof path, "%s/options.yaml", f->dir);
+    ck_ok(lmb_file_write(path, options, strlen(options), &err));
+    snprintf(path, sizeof path, "%s/server", f->dir);
+    for (int k = 0; k < CLIENTS; k++)
+        ck_ok(lmb_server_invite(path, "127.0.0.1", port, 600, f->invite[k], &err));
+    start_server(f, f->server_at);
+}
+
+/* Numbers are given in the order of enrolment: clients come one after the other. True when all have ended. */
+static bool go_on(const federation *all, federation *f)
+{
+    tend(f);
+    if (f->joined < CLIENTS && enrolments(f) >= f->joined) {
+        start_client(f, f->joined, f->client_at);
+        f->joined++;
+    }
+    if (f->joined == CLIENTS && over(f))
+        return true;
+    if (lmb_seconds() > f->until)
+        give_up(all, f, f->joined < CLIENTS ? "a client does not enrol" : "it does not end");
+    return false;
+}
+
+static void finish(const federation *all, federation *f)
+{
+    char path[128];
     void *text;
     size_t n;
 
-    err = (lmb_error)LMB_ERROR_INIT;
-    strcpy(f.dir, "/tmp/limbeck-crash-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(f.dir));
-    snprintf(path, sizeof path, "%s/options.yaml", f.dir);
-    ck_ok(lmb_file_write(path, options, strlen(options), &err));
-    snprintf(path, sizeof path, "%s/server", f.dir);
     for (int k = 0; k < CLIENTS; k++)
-        ck_ok(lmb_server_invite(path, "127.0.0.1", port, 600, f.invite[k], &err));
-    start_server(&f, server_at);
-    for (int k = 0; k < CLIENTS; k++) { /* numbers are given in the order of enrolment: one after the other */
-        start_client(&f, k, client_at);
-        while (enrolments(&f) < k + 1)
-            wait_a_little(&f, until, "a client does not enrol");
-    }
-    while (!over(&f))
-        wait_a_little(&f, until, "it does not end");
-    for (int k = 0; k < CLIENTS; k++)
-        if (f.client[k].status != 0)
-            show(&f, "server.log"), show(&f, "client-0.log"), ck_abort_msg("%s: a client failed", server_at ? server_at : client_at);
-    if (f.server.status != 0)
-        show(&f, "server.log"), ck_abort_msg("%s: the server failed", server_at ? server_at : client_at);
-    ck_assert(enrolled(&f, 0));
-    snprintf(path, sizeof path, "%s/server.out", f.dir);
-    ck_ok(lmb_file_read(path, 99, &text, &n, &err));
-    memcpy(line, text, n + 1);
+        if (f->client[k].status != 0)
+            give_up(all, f, "a client failed");
+    if (f->server.status != 0)
+        give_up(all, f, "the server failed");
+    ck_assert(enrolled(f, 0));
+    snprintf(path, sizeof path, "%s/server.out", f->dir);
+    ck_ok(lmb_file_read(path, sizeof f->line - 1, &text, &n, &err));
+    memcpy(f->line, text, n + 1);
     free(text);
-    if (getenv("LMB_TEST_LOG"))
-        show(&f, "server.log");
-    snprintf(path, sizeof path, "rm -rf %s", f.dir);
+    if (getenv("LMB_TEST_LOG")) {
+        show(f, "server.log");
+        fprintf(stderr, "%s: %.2f s\n", f->at, lmb_seconds() - f->from);
+    }
+    snprintf(path, sizeof path, "rm -rf %s", f->dir);
     ck_assert_int_eq(system(path), 0);
-    return f.kills;
+    f->busy = false;
 }
 
-/* One that nobody uses now; servers that come and go need the same. */
-static int free_port(void)
+/* Which of its clients is asked next depends on who is there, in these. */
+static bool passes(const lmb_crash_row *r, const char *options, bool async)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
+    return r->client ? !async && options != secure_options : async || !r->async;
 }
 
 static void every_point(const char *options, bool async, const char *rounds)
 {
-    char whole[100], line[100];
-    int port = free_port();
+    federation f[TOGETHER] = { 0 };
+    const lmb_crash_row *next = lmb_crash_rows;
+    char whole[sizeof f->line];
+    int port[TOGETHER], busy;
 
-    ck_assert_int_eq(federate(options, port, NULL, NULL, whole), 0);
+    for (int i = 0; i < TOGETHER; i++)
+        port[i] = free_port(i);
+    begin(&f[0], options, NULL, port[0]);
+    while (!go_on(f, &f[0]))
+        usleep(5000);
+    finish(f, &f[0]);
+    ck_assert_int_eq(f[0].kills, 0);
+    memcpy(whole, f[0].line, sizeof whole);
     ck_assert_ptr_nonnull(strstr(whole, rounds));
-    for (const lmb_crash_row *r = lmb_crash_rows; r->name; r++) {
-        if ((r->async && !async) || (r->client && (async || options == secure_options))) /* which of its clients is asked next depends on who is there */
-            continue;
-        char at[40];
-        double from = lmb_seconds();
-        snprintf(at, sizeof at, "%s:%d", r->name, r->client ? 1 : 2); /* the first of some is that of round 0 */
-        int kills = federate(options, port, r->client ? NULL : at, r->client ? at : NULL, line);
-        ck_assert_msg(r->client ? kills > 0 : kills == 1, "%s: nobody was killed", at);
-        ck_assert_msg(strcmp(line, whole) == 0, "%s: the model is another one: %s, not %s", at, line, whole);
-        if (getenv("LMB_TEST_LOG"))
-            fprintf(stderr, "%s: %.2f s\n", at, lmb_seconds() - from);
-    }
+    do {
+        busy = 0;
+        for (int i = 0; i < TOGETHER; i++) {
+            while (!f[i].busy && next->name && !passes(next, options, async))
+                next++;
+            if (!f[i].busy && next->name) {
+                begin(&f[i], options, next++, port[i]);
+            } else if (f[i].busy && go_on(f, &f[i])) {
+                finish(f, &f[i]);
+                ck_assert_msg(f[i].row->client ? f[i].kills > 0 : f[i].kills == 1, "%s: nobody was killed", f[i].at);
+                ck_assert_msg(strcmp(f[i].line, whole) == 0, "%s: the model is another one: %s, not %s", f[i].at, f[i].line, whole);
+            }
+            busy += f[i].busy;
+        }
+        usleep(5000);
+    } while (busy || next->name);
 }
 
 START_TEST(rounds_survive_every_point) { every_point(sync_options, false, " 3\n"); }

@@ -6,6 +6,7 @@
 #include "core/base/bf16.h"
 #include "core/base/config.h"
 #include "tests/federated/world.h"
+#include "tests/free_port.h"
 
 static lmb_error err;
 
@@ -317,25 +318,16 @@ END_TEST
 
 enum { KILL_ROUNDS = 6 };
 
-static int free_port(void)
-{
-    world w;
-    int port;
-    world_open(&w);
-    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
-    port = lmb_server_port(w.server);
-    world_close(&w);
-    return port;
-}
+typedef struct told { uint64_t round, bytes_in; } told;
 
 static void tell_round(void *ctx, const lmb_round_report *r)
 {
-    char byte = (char)r->round;
-    if (write(*(int *)ctx, &byte, 1) != 1)
+    told t = { r->round, r->bytes_in };
+    if (write(*(int *)ctx, &t, sizeof t) != sizeof t)
         _exit(3);
 }
 
-/* A server in a process of its own; it writes a byte to `fd` after every round. */
+/* A server in a process of its own; it writes a `told` to `fd` after every round. */
 static pid_t fork_server(world *w, int fd)
 {
     pid_t pid = fork();
@@ -344,7 +336,6 @@ static pid_t fork_server(world *w, int fd)
         lmb_error e = LMB_ERROR_INIT;
         w->job.on_round = tell_round;
         w->job.ctx = &fd;
-        w->job.log = NULL;
         if (lmb_server_create(&w->cfg, &w->job, &s, &e) != LMB_OK || lmb_server_run(s, &e) != LMB_OK) {
             fprintf(stderr, "server process: %s\n", e.msg);
             _exit(2);
@@ -362,7 +353,7 @@ static void federation_with_kills(int kills, float *out)
     world_client c[4];
     uint64_t round;
     double score;
-    int pipes[2], port = free_port(), done = 0, status;
+    int pipes[2], port = free_port(0), done = 0, status;
     pid_t pid;
 
     static const char options[] = "{name: fedavg, momentum: 0.25}";
@@ -383,9 +374,10 @@ static void federation_with_kills(int kills, float *out)
     for (int k = 0; k < 4; k++)
         world_client_start(&w, &c[k], k, port);
     while (done < KILL_ROUNDS) {
-        char byte;
-        ck_assert_int_eq(read(pipes[0], &byte, 1), 1);
-        done = byte;
+        told t;
+        ck_assert_int_eq(read(pipes[0], &t, sizeof t), sizeof t);
+        done = (int)t.round;
+        ck_assert_uint_lt(t.bytes_in, 4 * (4 * WORLD_N + 4000)); /* who trained while the server was gone offers once */
         if (kills > 0 && done < KILL_ROUNDS) {
             kills--;
             usleep((useconds_t)(done * 17000)); /* another moment of the round each time */
