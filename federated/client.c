@@ -92,10 +92,13 @@ lmb_status lmbi_client_clock(lmb_client *c, uint64_t *out, lmb_error *err)
 static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
 {
     lmb_invite saved;
+    char print[LMB_FINGERPRINT];
     bool found;
 
     LMB_TRY(lmb_file_make_dirs(c->path, err));
     LMB_TRY(lmbi_trust_open(c, err));
+    lmb_fingerprint(lmb_sign_public(c->sign_secret), print);
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "this client's fingerprint is %s", print);
     LMB_TRY(saved_invite(c, &saved, &found, err));
     if (invite && *invite) {
         LMB_TRY(lmb_invite_parse(invite, &c->invite, err));

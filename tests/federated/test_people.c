@@ -95,7 +95,10 @@ START_TEST(nobody_takes_part_before_approval)
     ck_assert(!world_said(&w, "round 1 begins"));
     j = desk(&w);
     ck_ok(lmb_journal_clients(j, &list, &n, &err));
-    lmb_fingerprint(&list[1], print);
+    lmb_fingerprint(list[1].sign, print);
+    char said[64];
+    snprintf(said, sizeof said, "fingerprint is %s", print);
+    ck_assert_msg(world_says(&w, said), "a client tells its owner what is compared");
     ck_assert_int_eq(list[0].state, LMB_CLIENT_APPROVED);
     ck_assert_int_eq(list[1].state, LMB_CLIENT_WAITING);
     free(list);
