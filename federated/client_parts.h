@@ -71,7 +71,7 @@ struct lmb_client {
     lmb_token token;
     bool enrolled, has_token;
 
-    int fd, wake[2]; /* -1: closed */
+    int fd, lock, wake[2]; /* -1: closed */
     lmb_channel *channel;
     bool greeted;    /* HELLO was sent on this connection                     */
     bool heard;      /* the server has answered it                           */

@@ -74,7 +74,7 @@ static lmb_status read_client(lmb_journal *j, sqlite3_stmt *q, lmb_journal_clien
 
     if (!column_blob(q, 3, c.sign, sizeof c.sign) || !column_blob(q, 8, c.public_key, sizeof c.public_key) ||
         state < LMB_CLIENT_WAITING || state > LMB_CLIENT_REVOKED)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %" PRId64 " is", j->dir, c.id);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %" PRId64 " has no keys, or a state that there is not", j->dir, c.id);
     snprintf(c.name, sizeof c.name, "%s", name ? name : "");
     c.state = (lmb_client_state)state;
     *out = c;
