@@ -712,7 +712,7 @@ START_TEST(configurations)
         { "{secure_aggregation: {clip: 0.1}, clip_norm: 1}", "clip_norm (1) looks at single updates" },
         { "{secure_aggregation: {clip: 0.1}, target: 2}", "a sum is of 3 clients at least, and target is 2" },
         { "{secure_aggregation: {clip: 0.1, mode: malicious}}", "takes a roster that somebody else has signed" },
-        { "{secure_aggregation: {clip: 0.1, mode: malicious}, admin: \"00\"}", NULL },
+        { "{secure_aggregation: {clip: 0.1, mode: malicious}, admin: \"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}", NULL },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4}}", "are given together or not at all" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4, threshold: 5}}", "it is from 2 to that" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 8, threshold: 2}}", "" },
