@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/hash.h"
+
 enum { KEY_TEXT = 2 * LMB_KEY_SECRET + 1 };
 
 static lmb_status read_key(int fd, const char *path, uint8_t secret[LMB_KEY_SECRET], lmb_error *err)
@@ -134,6 +136,17 @@ lmb_status lmb_public_parse(const char *text, uint8_t key[LMB_SIGN_PUBLIC], lmb_
                         "admin-key` prints them", text);
     memcpy(key, got, sizeof got);
     return LMB_OK;
+}
+
+void lmb_fingerprint(const uint8_t key[LMB_SIGN_PUBLIC], char out[LMB_FINGERPRINT])
+{
+    lmb_hasher h;
+    lmb_hash got;
+    lmb_hash_begin(&h);
+    lmb_hash_add_text(&h, "limbeck client");
+    lmb_hash_add(&h, key, LMB_SIGN_PUBLIC);
+    got = lmb_hash_end(&h);
+    sodium_bin2hex(out, LMB_FINGERPRINT, got.b, (LMB_FINGERPRINT - 1) / 2);
 }
 
 void lmb_secret_lock(void *secret, size_t n)

@@ -59,6 +59,24 @@ static lmb_status load_history(lmb_journal *j, lmb_board *s, lmb_error *err)
     return st;
 }
 
+/* Of all rounds, also those that are shown no more: what machines add up must not go back. */
+static lmb_status load_totals(lmb_journal *j, lmb_board *s, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    bool row;
+
+    LMB_TRY(prepare(j, "SELECT total(NOT committed), total(updates), total(bytes_in), total(bytes_out) FROM reports", &q, err));
+    lmb_status st = step(j, q, &row, err);
+    if (st == LMB_OK && row) {
+        s->abandoned = (uint64_t)sqlite3_column_double(q, 0);
+        s->updates = (uint64_t)sqlite3_column_double(q, 1);
+        s->bytes_in = (uint64_t)sqlite3_column_double(q, 2);
+        s->bytes_out = (uint64_t)sqlite3_column_double(q, 3);
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
 static lmb_status load_clients(lmb_journal *j, lmb_board *s, lmb_error *err)
 {
     lmb_journal_client *list;
@@ -87,7 +105,9 @@ lmb_status lmb_board_load(lmb_journal *j, lmb_board *out, lmb_error *err)
         s.best_round = state.best_round;
         s.best_score = state.has_best ? state.best_score : NAN;
     }
-    st = load_history(j, &s, err);
+    st = load_totals(j, &s, err);
+    if (st == LMB_OK)
+        st = load_history(j, &s, err);
     if (st == LMB_OK)
         st = load_clients(j, &s, err);
     if (st != LMB_OK) {
@@ -160,26 +180,22 @@ static void metric(lmb_str *o, const char *name, const char *kind, const char *h
 
 void lmb_board_metrics(const lmb_board *s, lmb_str *o)
 {
-    uint64_t states[3] = { 0 }, in = 0, out = 0, abandoned = 0, updates = 0;
+    uint64_t states[3] = { 0 };
     double score = NAN, seconds = NAN;
 
     for (size_t i = 0; i < s->n_clients; i++)
         states[s->clients[i].state]++;
     for (size_t i = 0; i < s->n_history; i++) {
         const lmb_board_round *r = &s->history[i];
-        in += r->bytes_in;
-        out += r->bytes_out;
-        updates += r->updates;
-        abandoned += !r->committed;
         score = isnan(r->score) ? score : r->score;
         seconds = r->round ? r->seconds : seconds;
     }
     metric(o, "up", "gauge", "1 while a server runs.", s->live);
     metric(o, "rounds_total", "counter", "Rounds that are over.", (double)s->round);
-    metric(o, "rounds_abandoned_total", "counter", "Rounds with too few updates, of those in the history.", (double)abandoned);
-    metric(o, "updates_total", "counter", "Updates of clients, of rounds in the history.", (double)updates);
-    metric(o, "received_bytes_total", "counter", "Bytes from clients, of rounds in the history.", (double)in);
-    metric(o, "sent_bytes_total", "counter", "Bytes to clients, of rounds in the history.", (double)out);
+    metric(o, "rounds_abandoned_total", "counter", "Rounds with too few updates.", (double)s->abandoned);
+    metric(o, "updates_total", "counter", "Updates of clients.", (double)s->updates);
+    metric(o, "received_bytes_total", "counter", "Bytes from clients.", (double)s->bytes_in);
+    metric(o, "sent_bytes_total", "counter", "Bytes to clients.", (double)s->bytes_out);
     metric(o, "round_selected", "gauge", "Clients in the round under way.", (double)s->selected);
     metric(o, "round_delivered", "gauge", "Updates that the round under way has.", (double)s->delivered);
     metric(o, "round_seconds", "gauge", "How long the last round took.", seconds);

@@ -40,6 +40,7 @@ typedef struct lmb_board {
     double phase_s;
     bool has_best;
     uint64_t round, best_round; /* rounds that are over */
+    uint64_t abandoned, updates, bytes_in, bytes_out; /* of all rounds; history has the last ones */
     double best_score, first_score, epsilon, budget, delta; /* NAN: there is none */
     lmb_board_round *history;
     lmb_board_client *clients;

@@ -17,6 +17,15 @@ const lmb_field lmb_board_fields[] = {
     LMB_FIELD_END,
 };
 
+lmb_status lmb_board_config_of(const struct lmb_tree *tree, lmb_board_config *out, lmb_error *err)
+{
+    uint8_t any[sizeof(struct in6_addr)];
+    LMB_TRY(lmb_fields_bind(lmb_board_fields, tree, out, err));
+    if (inet_pton(AF_INET, out->address, any) != 1 && inet_pton(AF_INET6, out->address, any) != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "status.address '%.60s' is not numeric; 127.0.0.1 is this machine alone", out->address);
+    return LMB_OK;
+}
+
 static int dial(const lmb_board_config *c)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *a;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { CONNECTIONS = 32, PATIENCE_S = 10 };
 
@@ -47,13 +48,21 @@ static enum MHD_Result say(struct MHD_Connection *c, unsigned code, const char *
     return answer(c, code, "text/plain", sentence, strlen(sentence));
 }
 
+/* Whole: 127.example.org is anybody's name, and may lead here (DNS rebinding). */
 static bool names_loopback(const char *host)
 {
+    char name[16] = "";
+    struct in_addr v4;
     size_t n;
+
     if (!host)
         return false;
     n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-    return strncmp(host, "127.", 4) == 0 || (n == 9 && strncmp(host, "localhost", 9) == 0) || strncmp(host, "[::1]", 5) == 0;
+    if (n >= sizeof name || n > strlen(host) || (host[n] && host[n] != ':'))
+        return false;
+    memcpy(name, host, n);
+    return strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0 ||
+           (inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url, const char *method, const char *version,

@@ -24,6 +24,8 @@ typedef struct lmb_board_config {
     int64_t port;
 } lmb_board_config;
 extern const lmb_field lmb_board_fields[];
+/* The `status` section.  errors  E_ARG, also when the address is not numeric */
+LMB_MUST_CHECK lmb_status lmb_board_config_of(const struct lmb_tree *tree, lmb_board_config *out, lmb_error *err);
 
 enum { LMB_BOARD_PAGE, LMB_BOARD_JSON, LMB_BOARD_TEXT, LMB_BOARD_METRICS, LMB_BOARD_TEXTS };
 typedef struct lmb_board_http lmb_board_http;

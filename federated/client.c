@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,13 +97,30 @@ lmb_status lmbi_client_clock(lmb_client *c, uint64_t *out, lmb_error *err)
     return lmb_file_write(path, text, strlen(text), err);
 }
 
+/* One client a state_dir: two would take each other's place on the server, and could answer one secure sum twice. */
+static lmb_status take_lock(lmb_client *c, lmb_error *err)
+{
+    char path[4096];
+    LMB_TRY(path_of(c, "client.lock", path, err));
+    c->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->lock < 0)
+        return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    if (flock(c->lock, LOCK_EX | LOCK_NB) != 0)
+        return LMB_FAIL(err, LMB_E_IO, "another client is running on %s; stop it or choose another state_dir", c->path);
+    return LMB_OK;
+}
+
 static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
 {
     lmb_invite saved;
+    char print[LMB_FINGERPRINT];
     bool found;
 
     LMB_TRY(lmb_file_make_dirs(c->path, err));
+    LMB_TRY(take_lock(c, err));
     LMB_TRY(lmbi_trust_open(c, err));
+    lmb_fingerprint(lmb_sign_public(c->sign_secret), print);
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "this client's fingerprint is %s", print);
     LMB_TRY(saved_invite(c, &saved, &found, err));
     if (invite && *invite) {
         LMB_TRY(lmb_invite_parse(invite, &c->invite, err));
@@ -130,7 +148,7 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
     c->cfg = *cfg;
     c->trainer = *trainer;
     c->log = log;
-    c->fd = c->wake[0] = c->wake[1] = c->fetching = -1;
+    c->fd = c->lock = c->wake[0] = c->wake[1] = c->fetching = -1;
     if (!*cfg->state_dir || snprintf(c->path, sizeof c->path, "%s", cfg->state_dir) >= (int)sizeof c->path)
         st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof c->path - 1);
     else if ((st = lmbi_manners_check(cfg, err)) != LMB_OK)
@@ -158,6 +176,8 @@ void lmb_client_destroy(lmb_client *c)
     for (int i = 0; i < 2; i++)
         if (c->wake[i] >= 0)
             close(c->wake[i]);
+    if (c->lock >= 0)
+        close(c->lock);
     lmb_secret_wipe(c, sizeof *c);
     free(c);
 }

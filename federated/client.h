@@ -67,6 +67,8 @@ bool lmb_client_cancelled(const lmb_train_task *task);
 
 typedef struct lmb_client lmb_client;
 
+/* What can be said of settings alone. */
+LMB_MUST_CHECK lmb_status lmb_client_check(const lmb_client_config *cfg, lmb_error *err);
 /* `invite` may be NULL or empty for a client that has enrolled before.
  *   owns  cfg's texts are borrowed until destroy */
 LMB_MUST_CHECK lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite,

@@ -77,7 +77,7 @@ struct lmb_client {
     bool resting;    /* it may not work now: the connection is to end */
     const char *why;
 
-    int fd, wake[2]; /* -1: closed */
+    int fd, lock, wake[2]; /* -1: closed */
     lmb_channel *channel;
     bool greeted;    /* HELLO was sent on this connection                     */
     bool heard;      /* the server has answered it                           */

@@ -33,16 +33,26 @@ static const lmb_field fields[] = {
     LMB_FIELD_END,
 };
 
-lmb_status lmbi_session_open(lmb_client *c, lmb_error *err)
+static lmb_status open_settings(const lmb_client_config *cfg, lmb_client_secure *o, lmb_error *err)
 {
-    lmb_client_secure *o = &c->secure.o;
-
-    LMB_TRY(lmb_fields_bind(fields, c->cfg.secure_aggregation, o, err));
-    if (o->mode == LMB_SECURE_MALICIOUS && !(c->cfg.admin && *c->cfg.admin))
+    LMB_TRY(lmb_fields_bind(fields, cfg->secure_aggregation, o, err));
+    if (o->mode == LMB_SECURE_MALICIOUS && !(cfg->admin && *cfg->admin))
         return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes the public key of the federation's admin (client.admin), got from "
                         "elsewhere than the server");
     return LMB_OK;
 }
+
+lmb_status lmb_client_check(const lmb_client_config *cfg, lmb_error *err)
+{
+    uint8_t admin[LMB_SIGN_PUBLIC];
+    lmb_client_secure o;
+
+    if (cfg->admin && *cfg->admin)
+        LMB_TRY(lmb_public_parse(cfg->admin, admin, err));
+    return open_settings(cfg, &o, err);
+}
+
+lmb_status lmbi_session_open(lmb_client *c, lmb_error *err) { return open_settings(&c->cfg, &c->secure.o, err); }
 
 void lmbi_session_drop(lmb_client *c)
 {

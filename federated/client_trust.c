@@ -101,9 +101,15 @@ static lmb_status take_whole_roster(lmb_client *c, lmb_error *err)
     }
     lmb_roster_close(&t->roster);
     t->roster = r;
+    st = save_pin(c, err);
+    if (st != LMB_OK) { /* what is not kept is not believed: an older one could take its place after the next start */
+        lmb_roster_close(&t->roster);
+        t->have = 0;
+        return st;
+    }
     t->believed = t->id;
     lmb_log_at(c->log, LMB_LOG_INFO, "federated", "roster %" PRIu64 ": %u clients, signed by the admin", r.version, r.n);
-    return save_pin(c, err);
+    return LMB_OK;
 }
 
 static lmb_status take_roster(lmb_client *c, const lmb_record *r, lmb_error *err)
@@ -224,11 +230,15 @@ lmb_status lmbi_trust_greet(lmb_client *c, lmb_error *err)
 static lmb_status take_rotated(lmb_client *c, const lmb_record *r, lmb_error *err)
 {
     lmb_key_message m;
+    char print[LMB_FINGERPRINT];
+
     LMB_TRY(lmb_message_read(r, &m, err));
     if (!c->trust.rotating)
         return LMB_FAIL(err, LMB_E_FORMAT, "the server speaks of a change of keys that this client did not ask for");
-    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "this client's keys have changed");
-    return lmbi_trust_adopt(c, err);
+    LMB_TRY(lmbi_trust_adopt(c, err));
+    lmb_fingerprint(lmb_sign_public(c->sign_secret), print);
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "this client's keys have changed; its fingerprint is %s now", print);
+    return LMB_OK;
 }
 
 /* Told over the channel of the key that is known, so it is the server who says it. */

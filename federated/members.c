@@ -9,19 +9,6 @@
 
 const char *const lmb_client_state_names[] = { "waiting", "approved", "revoked", NULL };
 
-void lmb_fingerprint(const lmb_journal_client *c, char out[LMB_FINGERPRINT])
-{
-    lmb_hasher h;
-    lmb_hash got;
-    lmb_hash_begin(&h);
-    lmb_hash_add_text(&h, "limbeck client");
-    lmb_hash_add(&h, c->public_key, sizeof c->public_key);
-    lmb_hash_add(&h, c->sign, sizeof c->sign);
-    got = lmb_hash_end(&h);
-    for (int i = 0; i < (LMB_FINGERPRINT - 1) / 2; i++)
-        snprintf(out + 2 * i, 3, "%02x", got.b[i]);
-}
-
 /* ---- tokens ---- */
 
 lmb_status lmb_journal_add_token(lmb_journal *j, const lmb_token *t, int64_t expires, lmb_error *err)
@@ -87,7 +74,7 @@ static lmb_status read_client(lmb_journal *j, sqlite3_stmt *q, lmb_journal_clien
 
     if (!column_blob(q, 3, c.sign, sizeof c.sign) || !column_blob(q, 8, c.public_key, sizeof c.public_key) ||
         state < LMB_CLIENT_WAITING || state > LMB_CLIENT_REVOKED)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %" PRId64 " is", j->dir, c.id);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %" PRId64 " has no keys, or a state that there is not", j->dir, c.id);
     snprintf(c.name, sizeof c.name, "%s", name ? name : "");
     c.state = (lmb_client_state)state;
     *out = c;
@@ -233,7 +220,7 @@ lmb_status lmb_journal_pick(lmb_journal *j, const char *who, lmb_journal_client 
     LMB_TRY(lmb_journal_clients(j, &list, &n, err));
     for (size_t i = 0; i < n; i++) {
         char print[LMB_FINGERPRINT];
-        lmb_fingerprint(&list[i], print);
+        lmb_fingerprint(list[i].sign, print);
         if (decimal && list[i].id == strtoll(who, NULL, 10)) { /* digits alone are a number first */
             hit = list[i];
             hits = 1;

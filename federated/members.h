@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { LMB_JOURNAL_NAME = 64, LMB_FINGERPRINT = 17 };
+enum { LMB_JOURNAL_NAME = 64 };
 
 typedef enum { LMB_CLIENT_WAITING, LMB_CLIENT_APPROVED, LMB_CLIENT_REVOKED } lmb_client_state;
 extern const char *const lmb_client_state_names[]; /* NULL-terminated */
@@ -34,9 +34,6 @@ typedef struct lmb_journal_client {
     int64_t seen;              /* when it last came, seconds since 1970; 0: never after it enrolled */
     uint64_t rounds, examples; /* updates that went into a model, and the examples behind them      */
 } lmb_journal_client;
-
-/* What people compare over the telephone: the first 16 digits of the hash of both keys. */
-void lmb_fingerprint(const lmb_journal_client *c, char out[LMB_FINGERPRINT]);
 
 /* ---- coming in ---- */
 

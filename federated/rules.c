@@ -1,11 +1,15 @@
 /* federated/rules.c - which aggregator goes with which codec and with privacy: read from the flags of their rows; and which
  * numbers of clients can not be. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
+#include "comm/keys.h"
+#include "federated/board_http.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
 #include "federated/secure.h"
+#include "federated/select.h"
 #include "federated/server.h"
 
 static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec, lmb_error *err)
@@ -46,9 +50,27 @@ static lmb_status check_async(const lmb_server_config *c, const lmb_aggregator *
     return LMB_OK;
 }
 
+/* The admin's key and the status page's address. */
+static lmb_status check_people(const lmb_server_config *c, lmb_error *err)
+{
+    uint8_t key[LMB_SIGN_PUBLIC];
+    lmb_board_config page;
+
+    if (c->admin && *c->admin)
+        LMB_TRY(lmb_public_parse(c->admin, key, err));
+    return c->status ? lmb_board_config_of(c->status, &page, err) : LMB_OK;
+}
+
 static lmb_status check_selection(const lmb_server_config *c, bool is_private, lmb_error *err)
 {
     const char *name = "uniform";
+    const lmb_selector *selector;
+    void *settings = NULL;
+    lmb_status st = lmb_selector_open(c->selection, &selector, &settings, err);
+
+    free(settings);
+    if (st != LMB_OK)
+        return st;
 
     if (c->selection)
         LMB_TRY(lmb_tree_name(c->selection, &name, err));
@@ -107,6 +129,7 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
     if (download.codec->seeded || download.codec->has_memory || download.codec->sparse)
         return LMB_FAIL(err, LMB_E_ARG, "the model itself can not be encoded by %s (download), which is for changes; use f32 or bf16", download.codec->name);
+    LMB_TRY(check_people(c, err));
     LMB_TRY(check_selection(c, privacy.on, err));
     if (c->mode == LMB_MODE_ASYNC)
         LMB_TRY(check_async(c, a, privacy.on, err));

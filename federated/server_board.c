@@ -110,7 +110,7 @@ lmb_status lmbi_board_open(lmb_server *s, lmb_error *err)
     lmb_board_config c;
     if (!s->cfg.status)
         return LMB_OK;
-    LMB_TRY(lmb_fields_bind(lmb_board_fields, s->cfg.status, &c, err));
+    LMB_TRY(lmb_board_config_of(s->cfg.status, &c, err));
     LMB_TRY(lmb_board_http_start(&c, &s->board, err));
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "status: http://%s%s%s:%d/", strchr(c.address, ':') ? "[" : "", c.address,
                strchr(c.address, ':') ? "]" : "", lmb_board_http_port(s->board));

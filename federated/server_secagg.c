@@ -23,7 +23,7 @@
 #include "federated/secagg/server.h"
 #include "federated/server_parts.h"
 
-enum { BLOCK = 8192, THREADS_FROM = 32 };
+enum { BLOCK = 8192, THREADS_FROM = 32, NUMBER_TEXT = 32 };
 
 struct secure_round {
     lmb_secure o;
@@ -40,9 +40,26 @@ bool lmbi_secure_hides(const lmb_server *s) { return s->secure && s->secure->o.c
 
 /* ---- opening ---- */
 
+/* 0: there was none. A number that is wrong by damage would be one that clients have answered, and answer no more. */
+static lmb_status last_number(const char *path, uint64_t *number, lmb_error *err)
+{
+    void *data;
+    char *end;
+    size_t n;
+
+    *number = 0;
+    if (!lmb_file_exists(path))
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, NUMBER_TEXT - 1, &data, &n, err));
+    *number = strtoull(data, &end, 10);
+    bool good = *number && *number < UINT64_MAX && *end == '\n';
+    free(data);
+    return good ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged: write into it a number above that of any secure sum in the clients' logs", path);
+}
+
 lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 {
-    uint64_t most = (uint64_t)s->cfg.target;
+    uint64_t most = (uint64_t)s->cfg.target, last;
     secure_round *r;
     char path[4096];
 
@@ -59,7 +76,10 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));
     if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
+    LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "sessions", err));
+    LMB_TRY(last_number(path, &last, err));
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
+    lmb_secret_lock(r->vouch, sizeof r->vouch);
     return lmb_sign_file(path, r->vouch, err);
 }
 
@@ -91,7 +111,7 @@ void lmbi_secure_close(lmb_server *s)
     lmb_ring_deinit(&r->ring);
     lmb_str_free(&r->own_bytes);
     lmb_str_free(&r->blob);
-    sodium_memzero(r, sizeof *r);
+    lmb_secret_wipe(r->vouch, sizeof r->vouch);
     free(r);
     s->secure = NULL;
 }
@@ -109,17 +129,10 @@ void lmbi_secure_forget(member *m)
 /* Written before anybody hears of the session: no number is ever used twice. */
 static lmb_status next_number(lmb_server *s, uint64_t *number, lmb_error *err)
 {
-    char path[4096], text[32];
-    void *data;
-    size_t n;
+    char path[4096], text[NUMBER_TEXT];
 
-    *number = 0;
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "sessions", err));
-    if (lmb_file_exists(path)) {
-        LMB_TRY(lmb_file_read(path, sizeof text - 1, &data, &n, err));
-        *number = strtoull(data, NULL, 10);
-        free(data);
-    }
+    LMB_TRY(last_number(path, number, err));
     ++*number;
     snprintf(text, sizeof text, "%" PRIu64 "\n", *number);
     return lmb_file_write(path, text, strlen(text), err);

@@ -25,7 +25,7 @@ static const char usage[] =
     "usage: limbeck federation VERB WHERE [...]\n\n"
     "WHERE is the server's CONFIG.yaml, or its state_dir. All works beside a running server, which notices within a second.\n\n"
     "  invite CONFIG [--port N]         print one invite: address, server key, one-time token; good for federation.invite_ttl_s\n"
-    "  list WHERE                       clients: number, state, fingerprint of their keys, last seen, rounds, examples, name\n"
+    "  list WHERE                       clients: number, state, fingerprint, last seen, rounds, examples, name\n"
     "  approve WHERE CLIENT...          CLIENT: a number or the beginning of a fingerprint (4 digits or more)\n"
     "  revoke WHERE CLIENT...           for good; its connection is ended\n"
     "  rotate WHERE [--overlap-days N]  change the server's key; both are answered to for N days (7), and clients are told\n"
@@ -112,7 +112,7 @@ static lmb_status list(desk *d, lmb_error *err)
         struct tm t;
         if (when && gmtime_r(&when, &t))
             strftime(seen, sizeof seen, "%Y-%m-%d %H:%M:%S", &t);
-        lmb_fingerprint(&c[i], print);
+        lmb_fingerprint(c[i].sign, print);
         printf("%6" PRId64 "  %-8s  %s  %-19s  %6" PRIu64 "  %10" PRIu64 "  %s\n", c[i].id, lmb_client_state_names[c[i].state], print, seen,
                c[i].rounds, c[i].examples, c[i].name);
     }
@@ -129,7 +129,7 @@ static lmb_status set_all(desk *d, lmb_client_state state, lmb_error *err)
         lmb_journal_client c;
         LMB_TRY(lmb_journal_pick(d->journal, d->args->word[i], &c, err));
         LMB_TRY(lmb_journal_set_state(d->journal, c.id, state, err));
-        lmb_fingerprint(&c, print);
+        lmb_fingerprint(c.sign, print);
         printf("client %" PRId64 " (%s, %s) is %s\n", c.id, c.name, print, lmb_client_state_names[state]);
     }
     return LMB_OK;
@@ -156,7 +156,7 @@ static lmb_status status(desk *d, lmb_error *err)
     lmb_board now;
 
     if (d->server.status) {
-        LMB_TRY(lmb_fields_bind(lmb_board_fields, d->server.status, &page, err));
+        LMB_TRY(lmb_board_config_of(d->server.status, &page, err));
         st = lmb_board_get(&page, "/status.txt", &text, NULL);
     }
     if (st != LMB_OK) { /* nobody tells, or there is no page: the journal knows what is over */
@@ -285,9 +285,9 @@ static lmb_status sign_roster(const lmb_args *a, lmb_error *err)
         printf("roster %" PRIu64 " of federation %02x%02x%02x%02x:\n", r.version, r.federation.b[0], r.federation.b[1], r.federation.b[2],
                r.federation.b[3]);
         for (uint32_t i = 0; i < r.n; i++) {
-            char key[LMB_PUBLIC_TEXT];
-            lmb_public_format(r.row[i].key, key);
-            printf("%6u  %s\n", r.row[i].id, key);
+            char print[LMB_FINGERPRINT];
+            lmb_fingerprint(r.row[i].key, print);
+            printf("%6u  %s\n", r.row[i].id, print);
         }
         lmb_roster_close(&r);
         st = sign_bytes(a, bytes, n, admin, &done, err);

@@ -110,6 +110,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
     if (st == LMB_OK)
         st = lmb_server_check(&server, err);
     if (st == LMB_OK)
+        st = lmb_client_check(&c.client, err);
+    if (st == LMB_OK)
         st = lmb_feddf_check(c.distill, err);
     if (st == LMB_OK && server.privacy && !quiet)
         st = tell_privacy(path, &server, err);

@@ -64,10 +64,12 @@ pids="$pids $!"
 client_pid=$!
 says "waits for approval" "$dir/join.log" || fail "the client does not reach the server" "$dir/join.log" "$dir/serve.err"
 
-# Approved by number, signed by the admin: three rounds.
-"$limbeck" federation approve "$dir/server/federation.yaml" 1 || fail "approve"
+# Its owner reads the fingerprint out, and who holds that one is approved and signed for by the admin: three rounds.
+print=$(sed -n 's/.*fingerprint is //p' "$dir/join.log")
+"$limbeck" federation approve "$dir/server/federation.yaml" "$print" || fail "approve"
 "$limbeck" federation export-roster "$dir/server/federation.yaml" "$dir/admin/roster" || fail "export-roster"
-"$limbeck" federation sign-roster "$dir/admin/roster" "$dir/admin/roster.signed" --key "$dir/admin/admin.key" || fail "sign-roster"
+"$limbeck" federation sign-roster "$dir/admin/roster" "$dir/admin/roster.signed" --key "$dir/admin/admin.key" >"$dir/signed.txt" || fail "sign-roster"
+grep -q " $print\$" "$dir/signed.txt" || fail "the admin does not see whom they sign for" "$dir/signed.txt"
 "$limbeck" federation import-roster "$dir/server/federation.yaml" "$dir/admin/roster.signed" || fail "import-roster"
 wait $client_pid || fail "the client" "$dir/join.log"
 wait $server_pid || fail "the server" "$dir/serve.err"

@@ -94,6 +94,10 @@ START_TEST(a_running_server_tells)
     ck_assert_ptr_nonnull(strstr(out, " 403 "));
     ask((int)page.port, "GET / HTTP/1.0\r\nHost: localhost.evil.org\r\n\r\n", out, sizeof out);
     ck_assert_ptr_nonnull(strstr(out, " 403 "));
+    ask((int)page.port, "GET / HTTP/1.0\r\nHost: 127.evil.org\r\n\r\n", out, sizeof out);
+    ck_assert_ptr_nonnull(strstr(out, " 403 "));
+    ask((int)page.port, "GET / HTTP/1.0\r\nHost: [::1].evil.org\r\n\r\n", out, sizeof out);
+    ck_assert_ptr_nonnull(strstr(out, " 403 "));
     ask((int)page.port, "POST / HTTP/1.0\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", out, sizeof out);
     ck_assert_ptr_nonnull(strstr(out, " 405 "));
     ask((int)page.port, "GET /../../etc/passwd HTTP/1.0\r\nHost: localhost\r\n\r\n", out, sizeof out);
@@ -125,6 +129,37 @@ START_TEST(a_running_server_tells)
 }
 END_TEST
 
+/* What machines add up does not go back when old rounds leave the page. */
+START_TEST(totals_stay)
+{
+    char dir[] = "/tmp/lmb-board-XXXXXX", cmd[64];
+    lmb_journal *j;
+    lmb_board now;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_ok(lmb_journal_open(dir, &j, &err));
+    for (uint64_t k = 1; k <= 1500; k++) {
+        lmb_round_report r = { .round = k, .selected = 3, .updates = 2, .bytes_in = 10, .bytes_out = 20, .committed = k % 3 != 0 };
+        ck_ok(lmb_journal_report(j, &r, &err));
+    }
+    ck_ok(lmb_board_load(j, &now, &err));
+    ck_assert_uint_eq(now.n_history, 1000);
+    ck_assert_uint_eq(now.updates, 3000);
+    ck_assert_uint_eq(now.bytes_in, 15000);
+    ck_assert_uint_eq(now.bytes_out, 30000);
+    ck_assert_uint_eq(now.abandoned, 500);
+    lmb_str text = LMB_STR_INIT;
+    lmb_board_metrics(&now, &text);
+    ck_assert_ptr_nonnull(strstr(text.text, "\nlimbeck_updates_total 3000\n"));
+    lmb_str_free(&text);
+    lmb_board_free(&now);
+    lmb_journal_close(j);
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+    ck_assert_int_eq(system(cmd), 0);
+}
+END_TEST
+
 START_TEST(addresses)
 {
     lmb_board_http *h = NULL;
@@ -135,4 +170,4 @@ START_TEST(addresses)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/board", add(a_running_server_tells); add(addresses);)
+LMB_TEST_MAIN("federated/board", add(a_running_server_tells); add(totals_stay); add(addresses);)

@@ -71,6 +71,31 @@ static void come_back(world *w, world_client *c, int k)
 
 /* ---- states ---- */
 
+/* Two on one state would take each other's place on the server, and could answer one secure sum twice. */
+START_TEST(one_client_a_folder)
+{
+    lmb_local_trainer trainer = { world_train, NULL };
+    lmb_client_config cfg;
+    lmb_client *first, *second;
+    char dir[] = "/tmp/lmb-one-XXXXXX", cmd[64];
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    lmb_fields_default(lmb_client_fields, &cfg);
+    cfg.state_dir = dir;
+    static const char invite[] = "lmb1:127.0.0.1:7510:WEYxlmcgduP84SROU-vTzDqiR0D7FFTznXkISb_wm2M:8dC0LBWcGDKRP323T7WsEw";
+    ck_ok(lmb_client_create(&cfg, invite, &trainer, NULL, &first, &err));
+    ck_assert_int_eq(lmb_client_create(&cfg, invite, &trainer, NULL, &second, &err), LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(err.msg, "another client is running"));
+    lmb_client_destroy(first);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_client_create(&cfg, invite, &trainer, NULL, &second, &err));
+    lmb_client_destroy(second);
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+    ck_assert_int_eq(system(cmd), 0);
+}
+END_TEST
+
 START_TEST(nobody_takes_part_before_approval)
 {
     world w;
@@ -95,7 +120,7 @@ START_TEST(nobody_takes_part_before_approval)
     ck_assert(!world_said(&w, "round 1 begins"));
     j = desk(&w);
     ck_ok(lmb_journal_clients(j, &list, &n, &err));
-    lmb_fingerprint(&list[1], print);
+    lmb_fingerprint(list[1].sign, print);
     ck_assert_int_eq(list[0].state, LMB_CLIENT_APPROVED);
     ck_assert_int_eq(list[1].state, LMB_CLIENT_WAITING);
     free(list);
@@ -602,4 +627,4 @@ END_TEST
 LMB_TEST_MAIN("federated/people", add(nobody_takes_part_before_approval); add(a_revoked_client_is_out_at_once_and_for_good);
               add(rounds_wait_for_the_signature); add(no_way_back_to_an_old_roster); add_loop(only_the_admins_word_counts, 2);
               add_loop(a_client_sees_through_a_lying_server, sizeof lies / sizeof *lies); add(waiting_is_outside);
-              add(a_client_changes_its_keys); add(the_server_changes_its_key);)
+              add(a_client_changes_its_keys); add(the_server_changes_its_key); add(one_client_a_folder);)

@@ -509,6 +509,29 @@ START_TEST(a_restarted_server_begins_another_session)
 }
 END_TEST
 
+/* A number that damage made would be one that clients have answered: the server says so, and does not begin. */
+START_TEST(a_damaged_number_is_told)
+{
+    static const char *const damaged[] = { "", "garbage\n", "0\n", "12", "12x\n", "18446744073709551615\n", "99999999999999999999\n" };
+    char path[300];
+    fed f;
+
+    fed_open(&f, "{clip: 4}", 3);
+    ck_ok(lmb_server_create(&f.w.cfg, &f.w.job, &f.w.server, &err)); /* makes the folder */
+    lmb_server_destroy(f.w.server);
+    f.w.server = NULL;
+    ck_ok(lmb_path_join(path, sizeof path, f.w.state, "sessions", &err));
+    for (size_t k = 0; k < sizeof damaged / sizeof *damaged; k++) {
+        lmb_server *s = NULL;
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_ok(lmb_file_write(path, damaged[k], strlen(damaged[k]), &err));
+        ck_assert_msg(lmb_server_create(&f.w.cfg, &f.w.job, &s, &err) == LMB_E_FORMAT, "'%s'", damaged[k]);
+        ck_assert_ptr_nonnull(strstr(err.msg, "sessions is damaged"));
+    }
+    fed_close(&f);
+}
+END_TEST
+
 /* The server forgets which numbers it has used, or plays an old one again: clients that have answered do not do so twice,
  * not even after they were started anew. */
 START_TEST(a_sum_is_answered_once)
@@ -689,7 +712,7 @@ START_TEST(configurations)
         { "{secure_aggregation: {clip: 0.1}, clip_norm: 1}", "clip_norm (1) looks at single updates" },
         { "{secure_aggregation: {clip: 0.1}, target: 2}", "a sum is of 3 clients at least, and target is 2" },
         { "{secure_aggregation: {clip: 0.1, mode: malicious}}", "takes a roster that somebody else has signed" },
-        { "{secure_aggregation: {clip: 0.1, mode: malicious}, admin: \"00\"}", NULL },
+        { "{secure_aggregation: {clip: 0.1, mode: malicious}, admin: \"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}", NULL },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4}}", "are given together or not at all" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 4, threshold: 5}}", "it is from 2 to that" },
         { "{secure_aggregation: {clip: 0.1, neighbours: 8, threshold: 2}}", "" },
@@ -764,5 +787,5 @@ START_TEST(noise_from_the_clients)
 END_TEST
 
 LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);
-              add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once);
+              add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once); add(a_damaged_number_is_told);
               add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients);)
