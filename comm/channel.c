@@ -24,29 +24,38 @@ struct lmb_channel {
     lmb_record_stream tx, rx;
     uint8_t *out; /* bytes [out_at, out_n) are to be sent */
     size_t out_at, out_n, out_cap;
-    size_t in_n; /* bytes of `in` filled */
-    uint8_t in[LMB_RECORD_FRAME], plain[LMB_RECORD_PLAIN];
+    uint8_t *in;  /* bytes [0, in_n) arrived and wait for the rest of what they belong to */
+    size_t in_n, in_cap;
+    bool starved;   /* there was no memory for what arrived */
+    uint8_t *plain; /* the body of the record that was given out last */
 };
 
+/* Buffers live as long as there is something in them: most connections of a server wait, and must cost next to nothing. */
 static lmb_status reserve(lmb_channel *c, size_t more, lmb_error *err)
 {
-    size_t cap = c->out_cap ? c->out_cap : 1024;
+    size_t cap = c->out_cap;
     uint8_t *p;
     if (c->out_at) {
         memmove(c->out, c->out + c->out_at, c->out_n - c->out_at);
         c->out_n -= c->out_at;
         c->out_at = 0;
     }
-    while (cap < c->out_n + more)
-        cap *= 2;
-    if (cap == c->out_cap)
+    if (c->out_n + more <= cap)
         return LMB_OK;
+    cap = c->out_n + more > 2 * cap ? c->out_n + more : 2 * cap;
     p = realloc(c->out, cap);
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes to be sent", cap);
     c->out = p;
     c->out_cap = cap;
     return LMB_OK;
+}
+
+static void forget_output(lmb_channel *c)
+{
+    free(c->out);
+    c->out = NULL;
+    c->out_at = c->out_n = c->out_cap = 0;
 }
 
 static lmb_status begin(lmb_channel *c, lmb_noise_pattern pattern, lmb_error *err)
@@ -157,6 +166,9 @@ static lmb_status take_handshake(lmb_channel *c, size_t n, lmb_error *err)
 static lmb_status take_record(lmb_channel *c, size_t n, lmb_record *out, bool *got, lmb_error *err)
 {
     bool final;
+    c->plain = malloc(n);
+    if (!c->plain)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a record of %zu bytes", n);
     LMB_TRY(lmb_record_open(&c->rx, c->in + 4, n, c->plain, out, &final, err));
     c->proven = true;
     c->ended = final;
@@ -200,9 +212,32 @@ static lmb_status step(lmb_channel *c, lmb_record *out, bool *got, size_t *need,
     return LMB_FAIL(err, LMB_E_DENIED, "the channel is closed");
 }
 
+/* What is kept for the next bytes is what the step under way needs. */
+static void fit_input(lmb_channel *c, size_t need)
+{
+    uint8_t *p = NULL;
+    if (need >= c->in_cap)
+        return;
+    if (need) {
+        p = realloc(c->in, need);
+        if (!p)
+            return; /* it stays larger */
+    } else {
+        free(c->in);
+    }
+    c->in = p;
+    c->in_cap = need;
+}
+
 lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_error *err)
 {
     *got = false;
+    free(c->plain);
+    c->plain = NULL;
+    if (c->starved) {
+        c->phase = DEAD;
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the peer sent");
+    }
     for (;;) {
         size_t need = 0;
         lmb_status st = step(c, out, got, &need, err);
@@ -210,8 +245,10 @@ lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_erro
             c->phase = DEAD;
             return st;
         }
-        if (c->in_n < need)
+        if (c->in_n < need) {
+            fit_input(c, c->in_n ? need : 0);
             return LMB_OK;
+        }
         c->in_n -= need;
         memmove(c->in, c->in + need, c->in_n);
         if (*got)
@@ -221,9 +258,20 @@ lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_erro
 
 size_t lmb_channel_feed(lmb_channel *c, const void *data, size_t n)
 {
-    size_t room = sizeof c->in - c->in_n;
+    size_t room = LMB_RECORD_FRAME - c->in_n;
     if (n > room)
         n = room;
+    if (!n)
+        return 0;
+    if (c->in_n + n > c->in_cap) {
+        uint8_t *p = realloc(c->in, c->in_n + n);
+        if (!p) {
+            c->starved = true; /* lmb_channel_next says so */
+            return n;
+        }
+        c->in = p;
+        c->in_cap = c->in_n + n;
+    }
     memcpy(c->in + c->in_n, data, n);
     c->in_n += n;
     return n;
@@ -234,7 +282,7 @@ lmb_status lmb_channel_send(lmb_channel *c, const lmb_record *r, lmb_error *err)
     size_t wrote;
     if (!c->sending || c->phase == DEAD)
         return LMB_FAIL(err, LMB_E_ARG, "the channel is not open");
-    LMB_TRY(reserve(c, LMB_RECORD_FRAME, err));
+    LMB_TRY(reserve(c, LMB_RECORD_AROUND + (r->bytes < LMB_RECORD_BODY ? r->bytes : LMB_RECORD_BODY), err));
     LMB_TRY(lmb_record_seal(&c->tx, r, false, c->out + c->out_n, &wrote, err));
     c->out_n += wrote;
     return LMB_OK;
@@ -244,7 +292,7 @@ void lmb_channel_close(lmb_channel *c)
 {
     lmb_record last = { 0, 0, 0, NULL, 0 };
     size_t wrote;
-    if (!c->sending || c->phase == DEAD || c->tx.closed || reserve(c, LMB_RECORD_FRAME, NULL) != LMB_OK)
+    if (!c->sending || c->phase == DEAD || c->tx.closed || reserve(c, LMB_RECORD_AROUND, NULL) != LMB_OK)
         return;
     if (lmb_record_seal(&c->tx, &last, true, c->out + c->out_n, &wrote, NULL) == LMB_OK)
         c->out_n += wrote;
@@ -260,7 +308,20 @@ void lmb_channel_sent(lmb_channel *c, size_t n)
 {
     c->out_at += n;
     if (c->out_at == c->out_n)
-        c->out_at = c->out_n = 0;
+        forget_output(c);
+}
+
+uint8_t *lmb_channel_take(lmb_channel *c, size_t *n)
+{
+    uint8_t *out = c->out;
+    *n = c->out_n - c->out_at;
+    if (!*n)
+        return NULL;
+    if (c->out_at)
+        memmove(out, out + c->out_at, *n);
+    c->out = NULL;
+    forget_output(c);
+    return out;
 }
 
 static lmb_status create(lmb_channel **out, lmb_error *err)
@@ -315,6 +376,8 @@ void lmb_channel_destroy(lmb_channel *c)
     if (!c)
         return;
     free(c->out);
+    free(c->in);
+    free(c->plain);
     sodium_memzero(c, sizeof *c);
     free(c);
 }

@@ -14,6 +14,7 @@
  * is compared with the invite's. Nothing may be changed for a peer before its first record has opened: only
  * that proves that it is there now.
  *
+ *   memory   about 2 KiB, and what waits: the part of a record that has arrived, what is to be sent
  *   errors   E_DENIED, E_FORMAT: the channel is dead, close the connection; the sentence says why
  *   threads  distinct channels are independent
  */
@@ -61,6 +62,8 @@ void lmb_channel_close(lmb_channel *c);
 /* Bytes waiting to be sent, and how many of them were. The pointer is valid until the next call. */
 const void *lmb_channel_output(const lmb_channel *c, size_t *n);
 void lmb_channel_sent(lmb_channel *c, size_t n);
+/* The same bytes given away, for who writes later: to be freed by the caller. NULL when none wait. */
+uint8_t *lmb_channel_take(lmb_channel *c, size_t *n);
 
 bool lmb_channel_ready(const lmb_channel *c);  /* handshake done                                          */
 bool lmb_channel_proven(const lmb_channel *c); /* and a record of the peer has opened                     */

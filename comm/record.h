@@ -37,6 +37,7 @@ enum {
     LMB_RECORD_PLAIN = LMB_RECORD_HEAD + LMB_RECORD_BODY,
     LMB_RECORD_SEALED = LMB_RECORD_PLAIN + 17, /* secretstream adds 17 bytes */
     LMB_RECORD_FRAME = 4 + LMB_RECORD_SEALED,
+    LMB_RECORD_AROUND = LMB_RECORD_FRAME - LMB_RECORD_BODY, /* bytes on the wire besides the body */
     LMB_RECORD_START = 24 /* bytes of the secretstream header */
 };
 

@@ -14,6 +14,7 @@
 #include "federated/client_parts.h"
 
 enum { REJECTED_MAX = 5 };
+static const double look_s = 20; /* at the clock, while it rests */
 
 const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, name, "", "how the server's log calls this client; the host name when empty"),
@@ -23,7 +24,13 @@ const lmb_field lmb_client_fields[] = {
     LMB_INT(lmb_client_config, max_model_mib, 4096, 1, 1 << 20, "MiB", "greatest model this client accepts"),
     LMB_REAL(lmb_client_config, connect_s, 30, 0.1, 3600, "s", "longest wait for a connection and its handshake"),
     LMB_REAL(lmb_client_config, retry_s, 30, 0.1, 3600, "s", "longest pause between two attempts to connect"),
+    LMB_REAL(lmb_client_config, idle_s, 120, 0.1, 86400, "s", "a server silent for so long is gone; it answers signs of life"),
     LMB_REAL(lmb_client_config, give_up_s, 0, 0, 1e7, "s", "end after so long without a server; 0: never"),
+    LMB_INT(lmb_client_config, threads, 0, 0, 1024, "", "threads to train on at most; 0: as the server's settings say"),
+    LMB_INT(lmb_client_config, nice, 0, 0, 19, "", "niceness of training"),
+    LMB_TEXT(lmb_client_config, quiet, "", "local time in which nothing is done, as \"22:00-07:00\""),
+    LMB_TEXT(lmb_client_config, ask, "", "shell command; nothing is done unless it exits with 0 (battery, metered line)"),
+    LMB_REAL(lmb_client_config, ask_s, 60, 0.1, 86400, "s", "time between two times of asking; it is also asked before each round"),
     LMB_TREE(lmb_client_config, secure_aggregation, "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
     LMB_FIELD_END,
 };
@@ -61,7 +68,7 @@ lmb_status lmbi_client_remember(lmb_client *c, lmb_error *err)
     LMB_TRY(path_of(c, "server.txt", path, err));
     LMB_TRY(lmb_invite_format(&plain, text, err));
     LMB_TRY(lmb_file_write(path, text, strlen(text), err));
-    c->enrolled = true;
+    c->enrolled = c->known = true;
     lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_REMEMBERED);
     return LMB_OK;
 }
@@ -101,10 +108,10 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
         LMB_TRY(lmb_invite_parse(invite, &c->invite, err));
         c->token = lmb_token_derive(c->invite.token);
         c->has_token = true;
-        c->enrolled = found && memcmp(saved.server_public, c->invite.server_public, LMB_NOISE_KEY) == 0;
+        c->known = c->enrolled = found && memcmp(saved.server_public, c->invite.server_public, LMB_NOISE_KEY) == 0;
     } else if (found) {
         c->invite = saved;
-        c->enrolled = true;
+        c->known = c->enrolled = true;
     } else {
         return LMB_FAIL(err, LMB_E_ARG, "this client has joined no federation yet (%s); give it an invite", c->path);
     }
@@ -126,6 +133,8 @@ lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, c
     c->fd = c->wake[0] = c->wake[1] = c->fetching = -1;
     if (!*cfg->state_dir || snprintf(c->path, sizeof c->path, "%s", cfg->state_dir) >= (int)sizeof c->path)
         st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof c->path - 1);
+    else if ((st = lmbi_manners_check(cfg, err)) != LMB_OK)
+        ;
     else if (pipe2(c->wake, O_NONBLOCK | O_CLOEXEC) != 0)
         st = LMB_FAIL(err, LMB_E_IO, "cannot make a pipe: %s", strerror(errno));
     else if ((st = lmb_crash_open(&c->crash, err)) == LMB_OK && (st = lmbi_session_open(c, err)) == LMB_OK)
@@ -168,17 +177,39 @@ void lmb_client_stop(lmb_client *c)
 static lmb_status converse(lmb_client *c, lmb_error *err)
 {
     lmb_status st = lmbi_link_open(c, err);
-    while (st == LMB_OK && !c->finished && c->later <= 0 && !atomic_load(&c->stop))
+    while (st == LMB_OK && !c->finished && !c->resting && c->later <= 0 && !atomic_load(&c->stop)) {
         st = lmbi_link_turn(c, 1, err);
+        c->resting |= !lmbi_manners_go(c, false);
+    }
     if (st == LMB_OK && c->channel)
         lmb_channel_close(c->channel);
     lmbi_link_close(c);
     return st;
 }
 
-/* Is there any sense in trying again? */
+/* Wait until it may work. What was being trained is given up, what was trained is kept. */
+static void rest(lmb_client *c)
+{
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "resting: %s", c->why);
+    lmbi_work_rest(c);
+    do
+        lmbi_link_pause(c, c->cfg.ask_s < look_s ? c->cfg.ask_s : look_s);
+    while (!atomic_load(&c->stop) && !lmbi_manners_go(c, false));
+    c->resting = false;
+}
+
+/* Is there any sense in trying again? A handshake that a server breaks off again and again means a wrong invite, or a
+ * server that has forgotten us; where it has taken us before it may as well be a tunnel whose other end is down. */
 static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
 {
+    if (st == LMB_E_PEER && c->rejected >= REJECTED_MAX) {
+        c->rejected = 0;
+        if (c->known && c->has_token)
+            c->enrolled = !c->enrolled;
+        if (!c->known)
+            err->status = LMB_E_DENIED;
+        return !c->known;
+    }
     if (st == LMB_E_PEER || st == LMB_E_FORMAT)
         return false;
     if (c->trust.refused)
@@ -201,6 +232,11 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
 
     while (!c->finished && !atomic_load(&c->stop)) {
         lmb_error e = LMB_ERROR_INIT;
+        if (c->resting || !lmbi_manners_go(c, false)) {
+            rest(c);
+            since = lmb_seconds();
+            continue;
+        }
         lmb_status st = converse(c, &e);
         if (st == LMB_OK) {
             lmbi_link_pause(c, c->later * (0.75 + randombytes_uniform(1000) / 2000.0)); /* others were told the same */
@@ -212,12 +248,10 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
             since = lmb_seconds();
             pause = 0.25;
         }
-        if (st == LMB_E_PEER && c->rejected >= REJECTED_MAX)
-            st = e.status = LMB_E_DENIED;
         if (hopeless(c, st, &e)) {
             if (err && err->status == LMB_OK)
                 *err = e;
-            return st;
+            return e.status;
         }
         if (c->cfg.give_up_s > 0 && lmb_seconds() - since > c->cfg.give_up_s)
             return LMB_FAIL(err, LMB_E_TIMEOUT, "no server for %g s (give_up_s): %s", c->cfg.give_up_s, e.msg);

@@ -4,6 +4,9 @@
  * comes back by itself, with growing and jittered pauses, and goes on with the same download, training or upload. A
  * server that was restarted is nothing else to it.
  *
+ * It has manners: in its quiet hours, and when the command `ask` says no, it stops training, hangs up and comes back
+ * later (federated/client_manners.c). Threads and niceness of training are its owner's to limit.
+ *
  *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with), clock,
  *            roster.txt (the last roster it believed)
  *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
@@ -24,10 +27,10 @@ extern "C" {
 #endif
 
 typedef struct lmb_client_config {
-    const char *name, *state_dir, *admin;
+    const char *name, *state_dir, *admin, *quiet, *ask;
     bool rotate_keys;
-    int64_t max_model_mib;
-    double connect_s, retry_s, give_up_s;
+    int64_t max_model_mib, threads, nice;
+    double connect_s, retry_s, give_up_s, idle_s, ask_s;
     const struct lmb_tree *secure_aggregation; /* what this client insists on: federated/client_secagg.c */
 } lmb_client_config;
 extern const lmb_field lmb_client_fields[];
@@ -41,6 +44,7 @@ typedef struct lmb_train_task {
     const void *graph; /* as the server's owner gave it; NULL when empty */
     size_t graph_bytes;
     const char *settings;
+    int threads;               /* to train on at most; 0: as the settings say */
     struct lmb_client *client; /* NULL in a simulation */
 } lmb_train_task;
 

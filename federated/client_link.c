@@ -13,7 +13,7 @@
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
 
-static const double alive_s = 5;
+static const double alive_s = 5; /* or thrice in idle_s: the server answers, and that is how we know that it is there */
 
 static void drain_wake(lmb_client *c)
 {
@@ -74,10 +74,11 @@ lmb_status lmbi_link_open(lmb_client *c, lmb_error *err)
 {
     uint64_t time;
     c->greeted = c->heard = c->uploading = false;
+    c->has_task = false; /* the server says again what it wants; to offer before it does is to offer twice */
     c->fetching = -1;
     LMB_TRY(lmbi_client_clock(c, &time, err));
     LMB_TRY(connect_any(c, err));
-    c->last_alive = lmb_seconds();
+    c->last_alive = c->last_heard = lmb_seconds();
     return lmb_channel_client(c->secret, c->invite.server_public, c->enrolled ? NULL : &c->token, time, &c->channel,
                               err);
 }
@@ -138,9 +139,12 @@ static lmb_status greet(lmb_client *c, lmb_error *err)
         lmb_hello_prove(&hello, c->channel, c->sign_secret);
         c->greeted = true;
         LMB_TRY(lmb_message_send(c->channel, LMB_MSG_HELLO, &hello, err));
-        return lmbi_trust_greet(c, err);
+        LMB_TRY(lmbi_trust_greet(c, err));
+        return lmb_message_send(c->channel, LMB_MSG_ALIVE, &alive, err); /* its answer says that we are welcome */
     }
-    if (now - c->last_alive < alive_s)
+    if (now - c->last_heard > c->cfg.idle_s)
+        return LMB_FAIL(err, LMB_E_PEER, "the server was silent for %g s (idle_s)", c->cfg.idle_s);
+    if (now - c->last_alive < (c->cfg.idle_s / 3 < alive_s ? c->cfg.idle_s / 3 : alive_s))
         return LMB_OK;
     c->last_alive = now;
     return lmb_message_send(c->channel, LMB_MSG_ALIVE, &alive, err);
@@ -181,6 +185,8 @@ static lmb_status receive(lmb_client *c, lmb_error *err)
 {
     uint8_t buf[65536];
     ssize_t n = recv(c->fd, buf, sizeof buf, 0);
+    if (n > 0)
+        c->last_heard = lmb_seconds();
     if (n > 0)
         return handle(c, buf, (size_t)n, err);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -70,13 +70,19 @@ struct lmb_client {
     lmb_invite invite;
     lmb_token token;
     bool enrolled, has_token;
+    bool known;      /* this server has taken us before: it is only away, whatever happens */
+
+    bool may;        /* what `ask` said last, at `asked` (0: never) */
+    double asked;
+    bool resting;    /* it may not work now: the connection is to end */
+    const char *why;
 
     int fd, wake[2]; /* -1: closed */
     lmb_channel *channel;
     bool greeted;    /* HELLO was sent on this connection                     */
     bool heard;      /* the server has answered it                           */
     int rejected;    /* handshakes in a row that the server broke off        */
-    double last_alive;
+    double last_alive, last_heard;
 
     bool has_task, finished;
     double later;    /* seconds: the server has no work now, hang up and come back; 0: it did not say so */
@@ -134,6 +140,17 @@ LMB_MUST_CHECK lmb_status lmbi_work_step(lmb_client *c, lmb_error *err);
 void lmbi_work_failed(lmb_client *c, const lmb_error *e);
 void lmbi_work_join(lmb_client *c); /* cancel and wait for the training thread */
 void lmbi_work_free(lmb_client *c);
+
+void lmbi_work_rest(lmb_client *c); /* the same, and forget what it was about */
+
+/* client_manners.c */
+LMB_MUST_CHECK lmb_status lmbi_manners_check(const lmb_client_config *cfg, lmb_error *err);
+/* Is this minute of the day (0 to 1439) within "22:00-07:00"? */
+bool lmbi_manners_quiet(const char *hours, int minute);
+/* May it work now? c->why says why not. Asks at once before a round, else each ask_s. */
+bool lmbi_manners_go(lmb_client *c, bool before_round);
+/* On the training thread. */
+void lmbi_manners_worker(const lmb_client *c);
 
 /* client_secagg.c */
 LMB_MUST_CHECK lmb_status lmbi_session_open(lmb_client *c, lmb_error *err); /* the settings */

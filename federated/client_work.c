@@ -60,6 +60,7 @@ static void *train_thread(void *arg)
     lmb_client *c = arg;
     lmb_error *err = &c->result_error;
 
+    lmbi_manners_worker(c);
     memset(&c->spec, 0, sizeof c->spec);
     c->result_status = c->work.session.bytes ? LMB_OK : lmb_codec_parse(c->work.codec, &c->spec, err);
     if (c->result_status == LMB_OK)
@@ -97,6 +98,7 @@ static lmb_status start_training(lmb_client *c, lmb_error *err)
                                       .graph = c->work.graph.bytes ? c->in[DOWNLOAD_GRAPH].data : NULL,
                                       .graph_bytes = (size_t)c->work.graph.bytes,
                                       .settings = (const char *)c->in[DOWNLOAD_SETTINGS].data,
+                                      .threads = (int)c->cfg.threads,
                                       .client = c };
     LMB_TRY(lmbi_model_open(c, &c->train_task.model, err));
     c->result_error = (lmb_error)LMB_ERROR_INIT;
@@ -150,6 +152,15 @@ void lmbi_work_join(lmb_client *c)
     atomic_store(&c->cancelled, true);
     pthread_join(c->thread, NULL);
     c->training = false;
+}
+
+void lmbi_work_rest(lmb_client *c)
+{
+    if (!c->training)
+        return;
+    lmbi_work_join(c);
+    lmbi_update_unsent(c, c->work.round);
+    drop_result(c);
 }
 
 void lmbi_work_free(lmb_client *c)
@@ -280,7 +291,7 @@ static lmb_status pump(lmb_client *c, lmb_error *err)
     while (c->uploading && (lmb_channel_output(c->channel, &waiting), waiting < OUTPUT_MAX)) {
         uint64_t left = c->result_id.bytes - c->sent;
         lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, c->payload + c->sent,
-                         left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
+                         left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
         if (r.bytes)
             LMB_TRY(lmb_channel_send(c->channel, &r, err));
         c->sent += r.bytes;
@@ -373,6 +384,7 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (mine)
         return LMB_OK;
     switch (r->type) {
+    case LMB_MSG_ALIVE: return LMB_OK; /* that it was heard is all */
     case LMB_MSG_TASK: return take_task(c, r, err);
     case LMB_MSG_CHUNK: return take_chunk(c, r, err);
     case LMB_MSG_HAVE: return take_have(c, r, err);
@@ -403,6 +415,10 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
             LMB_TRY(lmbi_session_step(c, &all, err));
         if (c->has_task && c->has_result && same_work(&c->work, &c->task)) /* it failed at once */
             return offer(c, err);
+        if (all && !lmbi_manners_go(c, true)) {
+            c->resting = true; /* the task comes again when we do */
+            return LMB_OK;
+        }
         return all ? start_training(c, err) : LMB_OK;
     }
     return pump(c, err);

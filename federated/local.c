@@ -236,6 +236,8 @@ static lmb_status make_trainer(lmb_local *l, const lmb_dataset *data, const lmb_
     l->baked = baked;
     c.seed = seed;
     c.lr = rate;
+    if (task->threads && (!c.threads || c.threads > task->threads))
+        c.threads = task->threads;
     return lmb_trainer_create(&c, l->model, &l->loss, data, NULL, NULL, &l->trainer, err);
 }
 

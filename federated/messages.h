@@ -7,7 +7,8 @@
  *                                  <-      TASK      train this model in this round
  *    WANT     a blob, from byte x  ->
  *                                  <-      CHUNK ... (record.offset is the place in the blob)
- *    ALIVE    steps done           ->                while it trains
+ *    ALIVE    steps done           ->                after HELLO, then now and then
+ *                                  <-      ALIVE     the same: a line that carries nothing back is dead
  *    UPDATE   what I will upload   ->
  *                                  <-      HAVE      go on from byte x
  *    CHUNK ...                     ->
@@ -26,6 +27,8 @@
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
+ * A chunk of any size a record holds is taken; LMB_CHUNK bytes are sent, because a server with thousands of connections
+ * holds a part of one for each.
  * WANT from the blob's very end says that the receiver has all of it.
  *
  *   version  HELLO.version; a server refuses what it does not speak with a sentence
@@ -42,7 +45,7 @@
 extern "C" {
 #endif
 
-enum { LMB_FED_VERSION = 3, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
+enum { LMB_CHUNK = 8192, LMB_FED_VERSION = 3, LMB_FED_SENTENCE = 400, LMB_FED_NAME = 64 };
 
 typedef enum {
     LMB_MSG_HELLO = 1,

@@ -226,7 +226,7 @@ static lmb_status open_port(lmb_server *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "address '%.100s' is not numeric; use 0.0.0.0 for every interface", s->address);
     rc = uv_tcp_bind(&s->listener, (struct sockaddr *)&a, 0);
     if (rc == 0)
-        rc = uv_listen((uv_stream_t *)&s->listener, 128, lmbi_peer_accept);
+        rc = uv_listen((uv_stream_t *)&s->listener, 1024, lmbi_peer_accept);
     if (rc == UV_EADDRINUSE)
         return LMB_FAIL(err, LMB_E_IO, "port %lld on %s is in use by another program; choose another port",
                         (long long)s->cfg.port, s->address);

@@ -20,7 +20,7 @@
  * what they have uploaded in the spool. Because sums do not depend on the order of arrival (federated/aggregator.h) it arrives
  * at the same bits. federated/crash.h lists the steps at which this is tested.
  *
- *   memory   model + aggregator + one update's worth of scratch, and about 100 KiB a connection
+ *   memory   model + aggregator + one update's worth of scratch, and about 16 KiB a connection
  *   owns     the job's pointers are borrowed until lmb_server_destroy
  *   errors   what a client does is never an error of lmb_server_run
  *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler

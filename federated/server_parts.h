@@ -75,9 +75,7 @@ typedef struct peer {
     const blob *sending;         /* the transfer under way, NULL: none */
     uint64_t send_at;
     uint32_t send_message;
-    uint8_t *wire;               /* the bytes of the write under way */
-    size_t wire_cap;
-    uint8_t inbox[16384];
+    uint8_t *wire;               /* the bytes of the write under way; NULL: none */
     struct peer *next, *previous;
 } peer;
 
@@ -135,6 +133,7 @@ struct lmb_server {
     uint64_t expected;  /* clients of an earlier process that were not told of the end */
     double drain_since, round_seconds; /* the last round's */
     int port, lock; /* lock: descriptor, -1 none */
+    uint8_t inbox[65536]; /* what was read from a connection, until its channel has taken it */
     peer *peers;
     int n_peers;
     member *members;

@@ -2,8 +2,8 @@
  *
  * Idea: a peer is a stranger until its handshake is done and its HELLO has opened; only then is anything changed for
  * it (a recorded first flight gets no further). Whatever it sends against the rules ends the connection with one
- * sentence in the log and, if the channel stands, one to the client. Output is bounded: a transfer puts the next
- * chunks into the channel only when what was there has left.
+ * sentence in the log and, if the channel stands, one to the client. Output is bounded: a transfer seals the next
+ * chunk only when what was there has left, so a slow reader costs one chunk, however many there are.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,6 @@
 #include "federated/server_parts.h"
 
 enum {
-    OUTPUT_MAX = 128 * 1024, /* bytes of a transfer waiting in a channel */
     ANSWERS_MAX = 512 * 1024 /* bytes of anything: whoever asks on and reads no answer is sent away */
 };
 static const double handshake_s = 10;
@@ -66,27 +65,31 @@ static void on_written(uv_write_t *w, int status)
 {
     peer *p = w->data;
     p->writing = false;
+    free(p->wire);
+    p->wire = NULL;
     if (status < 0)
         lmbi_peer_close(p);
     else
         lmbi_peer_flush(p);
 }
 
-/* Put the next chunks of the transfer into the channel. */
+/* Put the next chunk of the transfer into the channel when nothing waits there. */
 static lmb_status pump(peer *p, lmb_error *err)
 {
     size_t waiting;
     secure_member *m = p->member ? &p->member->secure : NULL;
-    while (m && m->out_at < m->out.n && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+    lmb_channel_output(p->channel, &waiting);
+    if (waiting)
+        return LMB_OK;
+    if (m && m->out_at < m->out.n) {
         lmb_record r = lmb_piece_at(m->out.text, m->out.n, m->out_at);
         LMB_TRY(lmb_channel_send(p->channel, &r, err));
         m->out_at += r.bytes;
         p->member->progress = lmbi_now(p->server);
-    }
-    while (p->sending && (lmb_channel_output(p->channel, &waiting), waiting < OUTPUT_MAX)) {
+    } else if (p->sending) {
         uint64_t left = p->sending->id.bytes - p->send_at;
         lmb_record r = { LMB_MSG_CHUNK, p->send_message, p->send_at, p->sending->data + p->send_at,
-                         left < LMB_RECORD_BODY ? (size_t)left : LMB_RECORD_BODY };
+                         left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
         LMB_TRY(lmb_channel_send(p->channel, &r, err));
         p->send_at += r.bytes;
         p->member->progress = lmbi_now(p->server);
@@ -100,7 +103,6 @@ void lmbi_peer_flush(peer *p)
 {
     uv_buf_t buf;
     size_t n;
-    const void *out;
 
     if (p->closing || p->writing)
         return;
@@ -108,7 +110,7 @@ void lmbi_peer_flush(peer *p)
         lmbi_peer_close(p);
         return;
     }
-    out = lmb_channel_output(p->channel, &n);
+    p->wire = lmb_channel_take(p->channel, &n);
     if (!n) {
         /* To close with unread bytes of the client at hand would reset the connection, and take the last words from
          * it before it has read them: say that this was the end, and let it hang up. */
@@ -119,17 +121,6 @@ void lmbi_peer_flush(peer *p)
         }
         return;
     }
-    if (n > p->wire_cap) {
-        uint8_t *grown = realloc(p->wire, n);
-        if (!grown) {
-            lmbi_peer_close(p);
-            return;
-        }
-        p->wire = grown;
-        p->wire_cap = n;
-    }
-    memcpy(p->wire, out, n);
-    lmb_channel_sent(p->channel, n);
     p->server->report.bytes_out += n;
     buf = uv_buf_init((char *)p->wire, (unsigned)n);
     p->writing = true;
@@ -336,17 +327,18 @@ static lmb_status take_message(peer *p, const lmb_record *r, lmb_error *err)
         LMB_TRY(lmb_message_read(r, &u.rotate, err));
         return lmbi_people_rotate(p, &u.rotate, err);
     }
+    if (r->type == LMB_MSG_ALIVE) {
+        LMB_TRY(lmb_message_read(r, &u.alive, err));
+        if (m->peer == p && u.alive.round == m->at.turn && u.alive.steps > m->steps) {
+            m->steps = u.alive.steps;
+            m->progress = lmbi_now(s);
+        }
+        return lmb_message_send(p->channel, LMB_MSG_ALIVE, &u.alive, err); /* how it knows that the line still carries */
+    }
     if (m->peer != p)
         return LMB_OK; /* it waits, and does not know yet */
     switch (r->type) {
     case LMB_MSG_WANT: return take_want(p, r, err);
-    case LMB_MSG_ALIVE:
-        LMB_TRY(lmb_message_read(r, &u.alive, err));
-        if (u.alive.round == m->at.turn && u.alive.steps > m->steps) {
-            m->steps = u.alive.steps;
-            m->progress = lmbi_now(s);
-        }
-        return LMB_OK;
     case LMB_MSG_UPDATE:
         LMB_TRY(lmb_message_read(r, &u.update, err));
         lmbi_update_begin(s, m, &u.update);
@@ -407,16 +399,15 @@ static void work(peer *p, const uint8_t *data, size_t n)
 
 static void give_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
-    peer *p = h->data;
+    lmb_server *s = ((peer *)h->data)->server;
     (void)suggested;
-    *buf = uv_buf_init((char *)p->inbox, sizeof p->inbox);
+    *buf = uv_buf_init((char *)s->inbox, sizeof s->inbox);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     peer *p = stream->data;
     char name[160];
-    (void)buf;
     if (n == 0 || p->closing)
         return;
     if (n < 0) {
@@ -431,7 +422,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     p->heard = lmbi_now(p->server);
     p->server->report.bytes_in += (uint64_t)n;
     if (!p->told)
-        work(p, p->inbox, (size_t)n);
+        work(p, (const uint8_t *)buf->base, (size_t)n);
 }
 
 /* ---- what the channel asks ---- */

@@ -6,8 +6,10 @@
  * depend on the number of ranks. Every rank then takes the same step. Aggregators that look at all updates get them on
  * rank 0, in memory.
  *
- *   files    <state_dir>: the journal, on rank 0, every checkpoint_s and at the end; the same call goes on from there
- *   memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator needs them all
+ *   files    <state_dir>: the journal, on rank 0, every checkpoint_s and at the end; the same call goes on from there. With a codec
+ *            that has clients remember, residual-<client> beside it, which all ranks must see, and a checkpoint after each round
+ *   memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator, or the job's `refine`, needs
+ *            single ones
  */
 #ifndef LMB_FEDERATED_SIMULATE_H
 #define LMB_FEDERATED_SIMULATE_H

@@ -5,6 +5,7 @@
 #include "core/base/str.h"
 #include "train/loss.h"
 #include "federated/server.h"
+#include "launch/compress.h"
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "launch/prune.h"
@@ -66,7 +67,7 @@ static void print_keys(const char *below, const lmb_field *rows)
         printf("\nbelow %s\n", below);
     for (; rows->key; rows++) {
         row[0] = *rows;
-        if (*below && strcmp(row[0].key, "train") == 0)
+        if (*below && (strcmp(row[0].key, "train") == 0 || strcmp(row[0].key, "tune") == 0 || strcmp(row[0].key, "finish") == 0))
             row[0].kind = LMB_FIELD_TREE;
         lmb_fields_help(row, *below ? 2 : 0, &s);
     }
@@ -84,6 +85,8 @@ static lmb_status keys(void)
     print_keys("`student.prune`, with method channels:", lmb_prune_channel_fields);
     print_keys("`student.prune`, with method magnitude:", lmb_prune_magnitude_fields);
     print_keys("`student.quantize`:", lmb_distill_quantize_fields());
+    print_keys("`compress` (`tune` and `finish` hold keys of `train`):", lmb_compress_fields);
+    print_keys("`compress`, of the search:", lmb_search_fields);
     print_keys("`federation` (`local` holds keys of `train`):", lmb_federation_fields);
     print_keys("`federation.server` (aggregators and codecs: `limbeck list`):", lmb_server_fields);
     print_keys("`federation.server.privacy`:", lmb_privacy_fields);

@@ -28,6 +28,9 @@ static const char usage[] =
     "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there already.\n"
     "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
     "   image and told the answer to the unchanged one. Old files can be deleted.\n"
+    "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list losses` explains\n"
+    "   each. attention and similarity look into the teacher, so that it answers live. teachers: several files, whose logits are\n"
+    "   averaged with weights. alpha 1: no labels (dkd reads them all the same).\n"
     "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by dependency groups,\n"
     "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights are held at\n"
     "   zero, more and more while it trains. `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
@@ -73,7 +76,9 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
 
     if (st == LMB_OK && dc && dc->alpha > 0) {
         o.distill = *dc;
-        st = lmb_teacher_read(j, dc, &teacher, err);
+        st = lmb_objective_bind(&o, err);
+        if (st == LMB_OK)
+            st = lmb_teacher_read(j, dc, &teacher, err);
         o.teacher = teacher;
         if (st == LMB_OK)
             st = lmb_objective_check(&o, model, err);
@@ -243,8 +248,12 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
     lmb_status st = LMB_OK;
 
     LMB_TRY(bind_options(&r, err));
-    if (*r.distill.teacher && !lmb_file_exists(r.distill.teacher))
-        return LMB_FAIL(err, LMB_E_IO, "distill.teacher: there is no file %s", r.distill.teacher);
+    const lmb_distill_config *const lessons[] = { &r.distill, &r.quantize.distill, j->stage.prune ? &r.prune.distill : NULL, NULL };
+    for (int i = 0; lessons[i]; i++) {
+        lmb_objective o = { .distill = *lessons[i] };
+        LMB_TRY(lmb_teacher_check(lessons[i], err));
+        LMB_TRY(lmb_objective_bind(&o, err));
+    }
     if (j->stage.prune)
         st = check_prune(&r, student, &pruned, err);
     if (st == LMB_OK && j->stage.quantize) {

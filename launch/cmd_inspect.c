@@ -38,7 +38,13 @@ static void print_layers(const lmb_graph *g)
         lmb_call_of(g, n, in, out, &call);
         printf("  %-32.32s %-22s %-20s", n->name, n->op->name, lmb_shape_text(&g->value[n->out[0]].shape, shape, sizeof shape));
         double macs = lmb_call_cost(&call).macs;
-        printf(parameters || macs > 0 ? " %9lld %14.0f\n" : "\n", (long long)parameters, macs);
+        const char *value = g->value[n->out[0]].name; /* by which losses of distillation name it */
+        bool told = strcmp(value, n->name) == 0 && strlen(value) <= 32;
+        if (parameters || macs > 0)
+            printf(" %9lld %14.0f", (long long)parameters, macs);
+        else if (!told)
+            printf("%25s", "");
+        printf(told ? "\n" : "  %s\n", value);
     }
 }
 
@@ -90,7 +96,7 @@ lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb
 
     LMB_TRY(batch_of(a, &batch, err));
     LMB_TRY(lmb_cpu_backends(backend, backends, err));
-    printf("  %-32s %-22s %-20s %10s %14s\n", "node", "operator", "output", "parameters", "MACs");
+    printf("  %-32s %-22s %-20s %9s %14s  value, if named otherwise\n", "node", "operator", "output", "parameters", "MACs");
     print_layers(g);
     print_totals(g);
     LMB_TRY(lmb_pass_infer_form(g, batch, &batched, err));

@@ -67,7 +67,7 @@ static void list_schedules(void)
 static void list_losses(void)
 {
     for (int i = 0; lmb_loss_terms[i]; i++)
-        row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, NULL);
+        row(lmb_loss_terms[i]->name, lmb_loss_terms[i]->summary, lmb_loss_terms[i]->source, lmb_loss_terms[i]->fields);
 }
 static void list_layers(void)
 {

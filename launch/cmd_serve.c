@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "launch/rounds.h"
 
@@ -29,12 +30,23 @@ static void on_signal(int s)
         lmb_server_stop(running);
 }
 
+/* A client takes two descriptors while it uploads; what shells allow at first is enough for some hundreds. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, const lmb_server_config *server, lmb_error *err)
 {
     static const lmb_log log = { on_line, NULL, LMB_LOG_INFO };
     uint64_t round;
     double score;
 
+    allow_files();
     r->server.log = &log;
     LMB_TRY(lmb_server_create(server, &r->server, &running, err));
     if (!lmb_server_over(running)) { /* else clients would come to find nothing to do */

@@ -6,6 +6,7 @@
 #include "core/base/config.h"
 #include "federated/local.h"
 #include "federated/server.h"
+#include "launch/compress.h"
 #include "launch/feddf.h"
 #include "launch/federation.h"
 #include "launch/job.h"
@@ -136,12 +137,15 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         return check_stage(path, a, only, quiet, err);
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
+    bool compress = j.c.compress != NULL;
     lmb_job_close(&j);
-    if (model || (!teacher && !student && !federation))
+    if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
     if (teacher)
         LMB_TRY(check_stage(path, a, "teacher", quiet, err));
     if (student)
         LMB_TRY(check_stage(path, a, "student", quiet, err));
+    if (compress)
+        LMB_TRY(lmb_compress_check(path, a, quiet, err));
     return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;
 }

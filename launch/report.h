@@ -63,6 +63,10 @@ void lmb_report_page(const lmb_report *r, const char *title, const char *config,
 /* Read, write both files, print the table and the path of summary.json (last line) to stdout. */
 LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *const *stages, const char *config, lmb_error *err);
 
+/* What every page begins and ends with: the title as heading; the resolved configuration, folded away. */
+void lmb_report_page_begin(const char *title, lmb_str *out);
+void lmb_report_page_end(const char *config, lmb_str *out);
+
 /* "1.23 M" for 1234567; `unit` follows. */
 const char *lmb_report_count(double v, const char *unit, char *buf, size_t cap);
 /* Name of class `c`, made of its number where the data set has none. */

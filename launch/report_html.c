@@ -43,6 +43,8 @@ static const char style[] =
     ".matrix caption{text-align:left;padding-bottom:.5rem}\n"
     ".two{display:flex;flex-wrap:wrap;gap:1.5rem 2.5rem;align-items:flex-start}.two ol{margin:.3rem 0;padding-left:1.3rem}pre{overflow-x:auto;"
     "padding:1rem;background:var(--card);border:1px solid var(--rule);border-radius:.5rem;font-size:.85rem}summary{cursor:pointer}\n"
+    ".layers td.share{min-width:9rem}.layers td.share i{display:block;height:.8rem;background:var(--s0);border-radius:2px;min-width:1px}"
+    ".rejected{color:var(--soft)}.best th,.best td{font-weight:600}\n"
     "@media print{body{max-width:none;padding:0}figure{break-inside:avoid}}\n";
 
 /* ---- the sentence and the table ---- */
@@ -300,7 +302,7 @@ static void confusions(const lmb_report *r, lmb_str *out)
     lmb_str_add(out, "</div>\n");
 }
 
-void lmb_report_page(const lmb_report *r, const char *title, const char *config, lmb_str *out)
+void lmb_report_page_begin(const char *title, lmb_str *out)
 {
     lmb_str_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,"
                      "initial-scale=1\"><title>");
@@ -310,6 +312,18 @@ void lmb_report_page(const lmb_report *r, const char *title, const char *config,
     lmb_str_add(out, "</style></head><body>\n<h1>");
     lmb_str_add_html(out, title);
     lmb_str_add(out, "</h1>\n");
+}
+
+void lmb_report_page_end(const char *config, lmb_str *out)
+{
+    lmb_str_add(out, "<h2>Configuration</h2>\n<details><summary>as it was resolved</summary><pre>");
+    lmb_str_add_html(out, config);
+    lmb_str_add(out, "</pre></details>\n</body></html>\n");
+}
+
+void lmb_report_page(const lmb_report *r, const char *title, const char *config, lmb_str *out)
+{
+    lmb_report_page_begin(title, out);
     lead(r, out);
     stages(r, out);
     lmb_str_add(out, "<h2>Training and size</h2>\n<div class=\"figures\">\n");
@@ -317,7 +331,5 @@ void lmb_report_page(const lmb_report *r, const char *title, const char *config,
     size_and_accuracy(r, out);
     lmb_str_add(out, "</div>\n");
     confusions(r, out);
-    lmb_str_add(out, "<h2>Configuration</h2>\n<details><summary>as it was resolved</summary><pre>");
-    lmb_str_add_html(out, config);
-    lmb_str_add(out, "</pre></details>\n</body></html>\n");
+    lmb_report_page_end(config, out);
 }

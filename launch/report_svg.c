@@ -263,3 +263,61 @@ bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c)
     lmb_str_add(out, "</svg>\n");
     return true;
 }
+
+/* ---- many points ---- */
+
+static void draw_dot(lmb_str *out, const frame *f, const lmbi_svg_dot *d)
+{
+    double x = px(f, d->x);
+
+    lmb_str_add(out, "<g><title>");
+    lmb_str_add_html(out, d->title);
+    lmb_str_add(out, "</title>");
+    if (d->hi > d->lo)
+        lmb_str_addf(out, "<path class=\"bar s%d\" d=\"M%.1f %.1fV%.1f\"/>", d->color, x, py(f, d->lo), py(f, d->hi));
+    lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/></g>\n", d->color, x, py(f, d->y), d->joined ? 5 : 3);
+}
+
+static void join_dots(lmb_str *out, const frame *f, const lmbi_svg_dots *c)
+{
+    bool pen_down = false;
+
+    lmb_str_add(out, "<path class=\"line s0\" d=\"");
+    for (int i = 0; i < c->n; i++)
+        if (c->dot[i].joined) {
+            lmb_str_addf(out, "%c%.1f %.1f", pen_down ? 'L' : 'M', px(f, c->dot[i].x), py(f, c->dot[i].y));
+            pen_down = true;
+        }
+    lmb_str_add(out, "\"/>\n");
+}
+
+bool lmbi_svg_draw_dots(lmb_str *out, const lmbi_svg_dots *c)
+{
+    frame f = { INFINITY, -INFINITY, INFINITY, -INFINITY, false };
+
+    for (int i = 0; i < c->n; i++) {
+        f.x0 = fmin(f.x0, c->dot[i].x);
+        f.x1 = fmax(f.x1, c->dot[i].x);
+        f.y0 = fmin(f.y0, c->dot[i].lo);
+        f.y1 = fmax(f.y1, c->dot[i].hi);
+    }
+    if (!(f.x0 <= f.x1))
+        return false;
+    double step = nice_range(&f.y0, &f.y1, 6, true), x_step = nice_range(&f.x0, &f.x1, 8, false);
+    begin(out, c->title, "Points that were tried; those that no other beats are joined. The table has the figures.");
+    y_axis(out, &f, step, true);
+    for (double x = f.x0; x <= f.x1 + x_step / 1000; x += x_step) {
+        char text[32];
+        if (f.x1 < 1e4)
+            snprintf(text, sizeof text, "%.6g", x);
+        else
+            snprintf(text, sizeof text, "%.6g %s", f.x1 < 1e7 ? x / 1e3 : x / 1e6, f.x1 < 1e7 ? "k" : "M");
+        x_tick(out, px(&f, x), text);
+    }
+    x_axis(out, c->x_label);
+    join_dots(out, &f, c);
+    for (int i = 0; i < c->n; i++)
+        draw_dot(out, &f, &c->dot[i]);
+    lmb_str_add(out, "</svg>\n");
+    return true;
+}

@@ -1,4 +1,4 @@
-/* launch/report_svg.h - two pictures as inline SVG: lines over a number, and points with intervals over a logarithm.
+/* launch/report_svg.h - pictures as inline SVG: lines over a number, points with intervals over a logarithm, many points.
  *
  * Colours and strokes are classes (s0 to s3, grid, axis, mark) that the page's style defines, so that one picture
  * serves light and dark. Every picture carries a title and a description, and every mark a title with its figures.
@@ -43,5 +43,21 @@ typedef struct lmbi_svg_points {
 } lmbi_svg_points;
 
 bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c);
+
+/* Any number of points over a linear number, some joined by a line: a front among all that was tried. */
+typedef struct lmbi_svg_dot {
+    const char *title;   /* what it says when it is pointed at */
+    int color;
+    bool joined;         /* with the next one that is          */
+    double x, y, lo, hi; /* y a share; lo = hi: no interval    */
+} lmbi_svg_dot;
+
+typedef struct lmbi_svg_dots {
+    const char *title, *x_label;
+    const lmbi_svg_dot *dot; /* [n], joined ones by x */
+    int n;
+} lmbi_svg_dots;
+
+bool lmbi_svg_draw_dots(lmb_str *out, const lmbi_svg_dots *c);
 
 #endif

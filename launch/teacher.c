@@ -3,21 +3,85 @@
 
 #include <stdio.h>
 
+#include "core/base/config.h"
 #include "core/base/file.h"
 #include "core/onnx/onnx.h"
 #include "core/store/store.h"
+#include "distill/teachers.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
 
+typedef struct named { const char *file; double weight; } named;
+static const lmb_field named_fields[] = {
+    LMB_TEXT(named, file, "", "an .onnx file or a checkpoint"), LMB_REAL(named, weight, 1, 1e-6, 1e6, "", "of its logits in the mean"), LMB_FIELD_END
+};
+
+/* The list of `teachers`: out[*n]. */
+static lmb_status name_all(const lmb_distill_config *c, named out[LMB_TEACHERS_MAX], int *n, lmb_error *err)
+{
+    const lmb_tree *list = c->teachers;
+
+    *n = 0;
+    if (*c->teacher)
+        return lmb_tree_fail(list, err, LMB_E_ARG, "`teacher` and `teachers` are both given; one of them must go");
+    if (list->kind != LMB_TREE_LIST || lmb_tree_count(list) < 1 || lmb_tree_count(list) > LMB_TEACHERS_MAX)
+        return lmb_tree_fail(list, err, LMB_E_ARG, "`teachers` is a list of 1 to %d files, such as [a.onnx, {file: b.onnx, weight: 2}]", LMB_TEACHERS_MAX);
+    for (const lmb_tree *t = list->child; t; t = t->next) {
+        named *one = &out[(*n)++];
+        *one = (named){ "", 1 };
+        if (t->kind == LMB_TREE_MAP)
+            LMB_TRY(lmb_fields_bind(named_fields, t, one, err));
+        else
+            LMB_TRY(lmb_tree_text(t, &one->file, err));
+        if (!lmb_file_exists(one->file))
+            return lmb_tree_fail(t, err, LMB_E_IO, "there is no file '%s'", one->file);
+    }
+    return LMB_OK;
+}
+
+lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
+{
+    named all[LMB_TEACHERS_MAX];
+    int n;
+
+    if (c->teachers)
+        return name_all(c, all, &n, err);
+    if (*c->teacher && !lmb_file_exists(c->teacher))
+        return LMB_FAIL(err, LMB_E_IO, "distill.teacher: there is no file %s", c->teacher);
+    return LMB_OK;
+}
+
+static lmb_status read_one(const lmb_job *j, const char *file, lmb_graph **out, lmb_error *err)
+{
+    if (lmb_store_is(file))
+        return lmb_checkpoint_model(file, &j->all->shape, j->all->classes, out, err);
+    return lmb_onnx_read(file, NULL, out, err);
+}
+
 lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err)
 {
+    named all[LMB_TEACHERS_MAX];
+    lmb_graph *graph[LMB_TEACHERS_MAX] = { NULL };
+    double weight[LMB_TEACHERS_MAX];
     char path[LMB_STAGE_PATH];
+    int n = 0;
 
-    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
-    if (*c->teacher && lmb_store_is(c->teacher))
-        return lmb_checkpoint_model(c->teacher, &j->all->shape, j->all->classes, out, err);
-    return lmb_onnx_read(*c->teacher ? c->teacher : path, NULL, out, err);
+    if (!c->teachers) {
+        LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
+        return read_one(j, *c->teacher ? c->teacher : path, out, err);
+    }
+    LMB_TRY(name_all(c, all, &n, err));
+    lmb_status st = LMB_OK;
+    for (int i = 0; i < n && st == LMB_OK; i++) {
+        weight[i] = all[i].weight;
+        st = read_one(j, all[i].file, &graph[i], err);
+    }
+    if (st == LMB_OK)
+        st = lmb_teachers_join((const lmb_graph *const *)graph, weight, n, out, err);
+    for (int i = 0; i < n; i++)
+        lmb_graph_destroy(graph[i]);
+    return st;
 }
 
 /* `auto`: a file pays where an epoch reads what another has written, or where there is one already. */
@@ -63,6 +127,8 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_co
     d->rows = lmb_train_rows(c, j->train->n, comm->size);
     lmb_logits_key k = { d->teacher, j->train, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
                          d->rows, c->epochs };
+    if (lmb_objective_looks_inside(d)) /* true and plain: lmb_objective_bind has refused them */
+        return LMB_OK;
     LMB_TRY(lmb_stage_path(folder, j->c.run, "teacher", "", err));
     LMB_TRY(decide(folder, &k, d->distill.cache, comm, &use, err));
     if (!use)

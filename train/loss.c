@@ -1,9 +1,19 @@
 /* train/loss.c - the table of terms and their weighted sum. See loss.h. */
 #include "train/loss.h"
 
-extern const lmb_loss_term lmb_loss_term_cross_entropy, lmb_loss_term_kl;
+#include <stdio.h>
+#include <string.h>
 
-const lmb_loss_term *const lmb_loss_terms[] = { &lmb_loss_term_cross_entropy, &lmb_loss_term_kl, NULL };
+#include "core/base/config.h"
+#include "train/lesson.h"
+
+#define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity)
+#define X(name) extern const lmb_loss_term lmb_loss_term_##name;
+TERMS(X)
+#undef X
+#define X(name) &lmb_loss_term_##name,
+const lmb_loss_term *const lmb_loss_terms[] = { TERMS(X) NULL };
+#undef X
 
 static const char *const caches[] = { "auto", "false", "true", "plain", NULL };
 
@@ -13,8 +23,75 @@ const lmb_field lmb_distill_fields[] = {
     LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. For one that "
              "wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
     LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
-               "without augmentation; auto, true where an epoch can use them again"), LMB_FIELD_END
+               "without augmentation; auto, true where an epoch can use them again"),
+    LMB_TREE(lmb_distill_config, teachers, "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
+    LMB_TREE(lmb_distill_config, losses, "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
+             "default [kl]"), LMB_FIELD_END
 };
+
+/* ---- the terms of the teacher's share ---- */
+
+static lmb_status find_term(const lmb_tree *node, const lmb_loss_term **out, lmb_error *err)
+{
+    char known[200] = "";
+    const char *name;
+
+    LMB_TRY(lmb_tree_name(node, &name, err));
+    for (int i = 0; lmb_loss_terms[i]; i++) {
+        *out = lmb_loss_terms[i];
+        if ((*out)->fields && strcmp((*out)->name, name) == 0)
+            return LMB_OK;
+        if ((*out)->fields)
+            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "", (*out)->name);
+    }
+    return lmb_tree_fail(node, err, LMB_E_ARG, "a teacher has no loss '%s'; it has %s (the labels' has the share 1 - alpha)", name, known);
+}
+
+lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
+{
+    const lmb_tree *list = o->distill.losses;
+
+    o->n_taught = 0;
+    if (!list)
+        return LMB_OK;
+    if (list->kind != LMB_TREE_LIST || lmb_tree_count(list) < 1 || lmb_tree_count(list) > LMB_TAUGHT_MAX)
+        return lmb_tree_fail(list, err, LMB_E_ARG, "`losses` is a list of 1 to %d, such as [kl, {name: attention, weight: 1000}]", LMB_TAUGHT_MAX);
+    for (const lmb_tree *node = list->child; node; node = node->next) {
+        lmb_taught *t = &o->taught[o->n_taught++];
+        *t = (lmb_taught){ .student = "", .teacher = "" };
+        LMB_TRY(find_term(node, &t->term, err));
+        LMB_TRY(lmb_fields_bind(t->term->fields, node->kind == LMB_TREE_MAP ? node : NULL, t, err));
+        if (!(t->term->flags & LMB_TERM_FEATURES))
+            continue;
+        if (o->distill.teachers)
+            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into one teacher: give `teacher` in place of `teachers`", t->term->name);
+        if (o->distill.cache == LMB_CACHE_TRUE || o->distill.cache == LMB_CACHE_PLAIN)
+            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into the teacher, of which a file of logits tells nothing: set cache: "
+                                 "false", t->term->name);
+    }
+    return LMB_OK;
+}
+
+bool lmb_objective_looks_inside(const lmb_objective *o)
+{
+    for (int i = 0; i < o->n_taught; i++)
+        if (o->taught[i].term->flags & LMB_TERM_FEATURES)
+            return true;
+    return false;
+}
+
+static lmb_status check_layers(const lmb_objective *o, const lmb_graph *student, lmb_error *err)
+{
+    lmb_vid s[LMB_LESSON_PAIRS], t[LMB_LESSON_PAIRS];
+    int n;
+
+    for (int i = 0; i < o->n_taught; i++) {
+        if (!(o->taught[i].term->flags & LMB_TERM_FEATURES))
+            continue;
+        LMB_TRY(lmb_lesson_pairs(&o->taught[i], student, o->teacher, s, t, &n, err));
+    }
+    return LMB_OK;
+}
 
 lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err)
 {
@@ -33,22 +110,35 @@ lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student,
     if (ty->shape.n != 2 || ty->shape.d[1] != sy->shape.d[1])
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher has %lld classes, the student %lld",
                         (long long)(ty->shape.n == 2 ? ty->shape.d[1] : 0), (long long)sy->shape.d[1]);
-    return LMB_OK;
+    return check_layers(o, student, err);
+}
+
+static lmb_vid add_term(lmb_builder *b, lmb_vid sum, const lmb_loss_term *term, const lmb_lesson *l, double weight)
+{
+    if (weight == 0)
+        return sum;
+    lmb_vid v = term->build(l, b);
+    if (weight != 1)
+        v = lmb_emit(b, "Mul", NULL, LMB_IN(v, lmb_emit_scalar(b, (float)weight)), LMB_NO_ATTRS);
+    return sum == LMB_NONE ? v : lmb_emit(b, "Add", NULL, LMB_IN(sum, v), LMB_NO_ATTRS);
 }
 
 static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
 {
-    const lmb_objective *o = ctx;
-    lmb_vid sum = LMB_NONE;
+    lmb_objective o = *(const lmb_objective *)ctx;
+    double alpha = o.teacher ? o.distill.alpha : 0, t = o.distill.temperature;
+    lmb_lesson lessons[LMB_TAUGHT_MAX], hard = { .o = &o, .logits = logits, .labels = labels };
+    lmb_vid sum = add_term(b, LMB_NONE, &lmb_loss_term_cross_entropy, &hard, 1 - alpha);
 
-    for (int i = 0; lmb_loss_terms[i]; i++) {
-        double weight = lmb_loss_terms[i]->weight(o);
-        if (weight == 0)
-            continue;
-        lmb_vid term = lmb_loss_terms[i]->build(o, b, x, logits, labels);
-        if (weight != 1)
-            term = lmb_emit(b, "Mul", NULL, LMB_IN(term, lmb_emit_scalar(b, (float)weight)), LMB_NO_ATTRS);
-        sum = sum == LMB_NONE ? term : lmb_emit(b, "Add", NULL, LMB_IN(sum, term), LMB_NO_ATTRS);
+    if (alpha == 0)
+        return sum;
+    if (o.n_taught == 0)
+        o.taught[o.n_taught++] = (lmb_taught){ .term = &lmb_loss_term_kl, .weight = 1 };
+    lmb_lessons_begin(&o, b, x, logits, labels, lessons);
+    for (int i = 0; i < o.n_taught && b->status == LMB_OK; i++) {
+        const lmb_taught *w = &o.taught[i];
+        double soft = w->term->flags & LMB_TERM_SOFTENED ? t : 1;
+        sum = add_term(b, sum, w->term, &lessons[i], alpha * w->weight * soft * soft);
     }
     return sum;
 }

@@ -2,11 +2,15 @@
  *
  *   cross_entropy  -log softmax(logits + prior)[label], with label smoothing; the labels' term
  *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
+ *   dkd            the same in two parts, of the label and among the other classes
+ *   attention, similarity   compare feature maps of student and teacher
  *
- *   loss = (1 - alpha) cross_entropy + alpha T^2 kl with a teacher, cross_entropy alone without
+ *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl alone;
+ *   cross_entropy alone without
  *
- * The teacher may be a larger network (`distill`), or the model itself as it was before (a client of a federation
- * holds on to the model of the round). A term is skipped where its weight is 0.
+ * The teacher may be a larger network (`distill`), several of them (distill/teachers.h), or the model itself as it was before
+ * (a client of a federation holds on to the model of the round). A term is skipped where its weight is 0: with alpha 1 labels
+ * count for nothing, but for dkd.
  *   source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et al. 2021, arXiv:2007.07314
  */
 #ifndef LMB_TRAIN_LOSS_H
@@ -34,8 +38,21 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
 
 /* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
 typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
-typedef struct lmb_distill_config { double alpha, temperature; const char *teacher; int64_t cache; } lmb_distill_config;
+typedef struct lmb_distill_config {
+    double alpha, temperature;
+    const char *teacher;
+    int64_t cache;
+    const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+} lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
+
+/* A term of the teacher's share, as configured. */
+enum { LMB_TAUGHT_MAX = 8 };
+typedef struct lmb_taught {
+    const struct lmb_loss_term *term;
+    double weight, target, others; /* the last two: dkd              */
+    const char *student, *teacher; /* values to compare; "": by size */
+} lmb_taught;
 
 /* What the terms are made of; everything is borrowed and must outlive the training. */
 typedef struct lmb_objective {
@@ -50,16 +67,30 @@ typedef struct lmb_objective {
     /* Its logits from elsewhere, such as a file; NULL: computed live. */
     lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
     void *logits_ctx;
+    int n_taught; /* 0: kl alone */
+    lmb_taught taught[LMB_TAUGHT_MAX];
 } lmb_objective;
 
+enum {
+    LMB_TERM_SOFTENED = 1, /* of predictions at a temperature: times its square, which keeps the gradient's size whatever it is */
+    LMB_TERM_FEATURES = 2, /* looks inside the models: the teacher must run, its logits do not do */
+    LMB_TERM_PLACES = 4    /* ... at maps of equal height and width */
+};
+struct lmb_lesson;
 typedef struct lmb_loss_term {
     const char *name, *summary, *source;
-    double (*weight)(const lmb_objective *o); /* 0: not part of it */
-    lmb_vid (*build)(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
+    const lmb_field *fields; /* of lmb_taught; NULL: the labels' term */
+    unsigned flags;
+    lmb_vid (*build)(const struct lmb_lesson *l, lmb_builder *b); /* -> scalar; train/lesson.h */
 } lmb_loss_term;
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
-/* E_SHAPE with both shapes when teacher and student do not go together; before any work. */
+/* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's fields.
+ *   errors  E_ARG with the place in the file */
+LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
+/* Does a term look inside the teacher? Then its logits from elsewhere do not do. */
+bool lmb_objective_looks_inside(const lmb_objective *o);
+/* E_SHAPE with both shapes when teacher and student do not go together, E_ARG for a layer that is not there; before any work. */
 LMB_MUST_CHECK lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err);
 /* The loss for lmb_trainer_create. */
 lmb_loss lmb_objective_loss(lmb_objective *o);

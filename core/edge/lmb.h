@@ -181,6 +181,10 @@ size_t lmb_edge_arena_bytes(const lmb_edge_model *m);
  */
 lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, void *output);
 
+/* Op i alone, `times` times, on what the arena holds since the last run: for those who measure. E_ARG: not prepared, or no
+ * such op. */
+lmb_edge_status lmb_edge_run_op(const lmb_edge_model *m, void *arena, uint32_t i, uint32_t times);
+
 /* ---- inspect ---------------------------------------------------------------------------------------------- */
 
 /* Tensor i of 0..n_ops, op i of 0..n_ops-1; i must be in range. */

@@ -138,3 +138,13 @@ lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t
         memcpy(output, base + y.place, y.bytes);
     return LMB_EDGE_OK;
 }
+
+lmb_edge_status lmb_edge_run_op(const lmb_edge_model *m, void *arena, uint32_t i, uint32_t times)
+{
+    if (!m->steps || i >= m->n_ops)
+        return LMB_EDGE_E_ARG;
+    uint8_t *base = align_up(arena), *scratch = base + plan_bytes(m);
+    for (uint32_t k = 0; k < times; k++)
+        m->steps[i].kernel->run(&m->steps[i], base, scratch);
+    return LMB_EDGE_OK;
+}

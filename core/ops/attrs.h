@@ -12,6 +12,8 @@ extern "C" {
 typedef struct lmb_unary_attr { float alpha, beta; const char *function; } lmb_unary_attr;
 typedef struct lmb_axis_attr { int64_t axis; } lmb_axis_attr;
 typedef struct lmb_kl_attr { float temperature; } lmb_kl_attr;
+typedef struct lmb_decoupled_attr { float temperature, alpha, beta; } lmb_decoupled_attr;
+typedef struct lmb_lp_attr { int64_t axis, p; } lmb_lp_attr;
 typedef struct lmb_dropout_attr { int64_t seed; float ratio; } lmb_dropout_attr;
 typedef struct lmb_slice_grad_attr { lmb_ints shape, starts, steps; } lmb_slice_grad_attr;
 typedef struct lmb_pad_attr { const char *mode; lmb_ints shape, pads; } lmb_pad_attr;

@@ -24,6 +24,8 @@
     X(conv_grad_weights)    \
     X(cross_entropy)        \
     X(cross_entropy_grad)   \
+    X(decoupled_kl)         \
+    X(decoupled_kl_grad)    \
     X(dequantize)           \
     X(div)                  \
     X(dropout)              \
@@ -43,6 +45,8 @@
     X(leaky_relu)           \
     X(log_softmax)          \
     X(log_softmax_grad)     \
+    X(lp_normalization)     \
+    X(lp_normalization_grad) \
     X(matmul)               \
     X(max_pool)             \
     X(max_pool_grad)        \

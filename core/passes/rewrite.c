@@ -141,7 +141,6 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
 {
     lmb_builder *b = &r->b;
 
-    (void)err;
     if (strcmp(n->op->name, "BatchNormalization") == 0) {
         const lmb_batch_norm_attr *a = n->attr;
         lmb_vid y[3];
@@ -153,6 +152,7 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
         LMB_TRY(lmb_builder_status(b));
         b->g->value[in[3]].next = y[1];
         b->g->value[in[4]].next = y[2];
+        LMB_TRY(lmb_graph_rename(b->g, y[0], r->old->value[n->out[0]].name, err));
         out[0] = y[0];
         *done = true;
     } else if (strcmp(n->op->name, "Dropout") == 0 && n->n_out == 1) {
@@ -162,6 +162,8 @@ static lmb_status train_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
         int64_t seed;
         memcpy(&seed, n->attr, sizeof seed); /* the op's only attribute */
         out[0] = lmb_emit(b, "Dropout", n->name, all, 3, LMB_ATTRS(LMB_AINT("seed", seed)));
+        LMB_TRY(lmb_builder_status(b));
+        LMB_TRY(lmb_graph_rename(b->g, out[0], r->old->value[n->out[0]].name, err));
         *done = true;
     }
     return lmb_builder_status(b);

@@ -63,8 +63,9 @@ split: {validation: 20, clients: 60}
 teacher: {model: {name: mlp, hidden: [8]}}
 student: {model: {name: mlp, hidden: [4]}, quantize: {}}
 federation: {clients: 2}
+compress: {accuracy_drop_max: "50 %"}
 Y
-for command in "run CONFIG" "train CONFIG --stage teacher" "distill CONFIG" "export CONFIG" "serve CONFIG" "federation invite CONFIG" "join CONFIG" "eval CONFIG x.onnx" \
+for command in "run CONFIG" "train CONFIG --stage teacher" "distill CONFIG" "compress CONFIG" "export CONFIG" "serve CONFIG" "federation invite CONFIG" "join CONFIG" "eval CONFIG x.onnx" \
     "infer CONFIG x.onnx --index 0" "config check CONFIG" "config show CONFIG" "inspect CONFIG --stage teacher"; do
     with() { echo "$command" | sed "s#CONFIG#$1#"; }
     # shellcheck disable=SC2046

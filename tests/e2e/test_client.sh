@@ -55,6 +55,11 @@ for program in "$limbeck" "$client"; do
     pids="$pids $!"
     i=$((i + 1))
 done
+small=$! # the last one is the small client: what it takes of memory at most
+while awk '/^VmHWM/ { print $2 }' "/proc/$small/status" >"$dir/rss.now" 2>/dev/null && [ -s "$dir/rss.now" ]; do
+    mv "$dir/rss.now" "$dir/rss"
+    sleep 0.05
+done
 wait $server || fail "the server failed" "$dir/serve.err" "$dir/join1.log"
 pids=${pids#* }
 for pid in $pids; do
@@ -63,5 +68,7 @@ done
 grep -q "round 2: update accepted" "$dir/join1.log" || fail "the small client took no part" "$dir/join1.log"
 grep -q "^round 0, " "$dir/serve.err" || fail "round 0 was not evaluated" "$dir/serve.err"
 grep -q "validation rose by\|it stays" "$dir/serve.out" || fail "the server does not say what came of it" "$dir/serve.out"
+rss=$(cat "$dir/rss")
+[ "$rss" -le 10240 ] || fail "the client took $rss KiB; 10 MiB are the limit with a model and data of next to nothing"
 [ -s "$dir/run/federation/model.onnx" ] || fail "there is no model"
-echo "stripped: $bytes bytes; $(size "$client" | awk 'NR == 2 { print $1 " text, " $2 " data, " $3 " bss" }'); $(cat "$dir/serve.out" | tail -n 1)"
+echo "resident: $rss KiB at most; stripped: $bytes bytes; $(size "$client" | awk 'NR == 2 { print $1 " text, " $2 " data, " $3 " bss" }'); $(cat "$dir/serve.out" | tail -n 1)"

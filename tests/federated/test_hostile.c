@@ -416,8 +416,8 @@ START_TEST(broken_transfers_go_on)
     raw_flush(&r);
     ck_assert(raw_wait(&r, LMB_MSG_CHUNK, &rec));
     ck_assert_uint_eq(rec.offset, 70000);
-    ck_assert_uint_eq(rec.bytes, 10000);
-    ck_assert_mem_eq(rec.body, (const uint8_t *)w.initial + 70000, 10000);
+    ck_assert_uint_eq(rec.bytes, LMB_CHUNK);
+    ck_assert_mem_eq(rec.body, (const uint8_t *)w.initial + 70000, LMB_CHUNK);
     ck_ok(lmb_message_send(r.channel, LMB_MSG_UPDATE, &u, &err));
     raw_flush(&r);
     ck_assert(raw_wait(&r, LMB_MSG_HAVE, &rec));

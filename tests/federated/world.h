@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/base/threads.h"
@@ -39,8 +41,14 @@ typedef struct world_client {
     world *w;
     int k; /* its target is value (k + 1) everywhere, its examples 10 * (k + 1) */
     char state[96], invite[LMB_SERVER_INVITE];
-    double seconds; /* training takes so long, with progress reported when `lively` */
+    _Atomic double seconds; /* training takes so long, with progress reported when `lively` */
     bool lively;
+    double idle_s; /* 0: as it comes */
+    bool restless; /* its target moves from round to round, so that no two models are the same */
+    const char *quiet, *ask; /* NULL: none */
+    int nice, threads;       /* as configured */
+    atomic_int seen_nice, seen_threads; /* in training */
+    lmb_log log;
     const struct lmb_tree *secure; /* what it insists on, NULL: nothing */
     bool rotate;       /* changes its keys */
     const char *admin; /* whose rosters it believes; NULL: needs none */
@@ -173,13 +181,15 @@ static inline lmb_status world_train(void *ctx, const lmb_train_task *t, lmb_tra
     ck_assert_str_eq(t->settings, "lr: 0.1\n");
     ck_assert_uint_eq(t->graph_bytes, 7);
     ck_assert_mem_eq(t->graph, "a graph", 7);
+    c->seen_nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+    c->seen_threads = t->threads;
     for (uint64_t step = 1; lmb_seconds() < end && !lmb_client_cancelled(t); step++) {
         if (c->lively)
             lmb_client_progress(t, step);
         usleep(20000);
     }
     for (size_t i = 0; i < t->n; i++)
-        r->delta[i] = 0.5f * ((float)(c->k + 1) + (float)(i % 3) * 0.01f - t->model[i]);
+        r->delta[i] = 0.5f * ((float)(c->k + 1) + (c->restless ? 0.1f * (float)(t->round % 7) : 0) + (float)(i % 3) * 0.01f - t->model[i]);
     r->examples = (uint64_t)(10 * (c->k + 1));
     lmb_figures_add(&r->metrics, "loss", c->k);
     lmb_figures_add(&r->metrics, "valid_accuracy", 0.2 * (c->k + 1));
@@ -214,9 +224,20 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
     if (c->admin)
         cfg.admin = c->admin;
     cfg.retry_s = 0.3;
+    if (c->idle_s > 0)
+        cfg.idle_s = c->idle_s;
+    if (c->quiet)
+        cfg.quiet = c->quiet;
+    cfg.nice = c->nice;
+    cfg.threads = c->threads;
+    if (c->ask) {
+        cfg.ask = c->ask;
+        cfg.ask_s = 0.2;
+    }
+    c->log = w->log;
     cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_client_create(&cfg, c->invite, &trainer, NULL, &c->client, &err));
+    ck_ok(lmb_client_create(&cfg, c->invite, &trainer, c->quiet || c->ask ? &c->log : NULL, &c->client, &err));
     ck_assert_int_eq(pthread_create(&c->thread, NULL, world_client_run, c), 0);
 }
 

@@ -4,10 +4,14 @@
  * watch the rest. Inputs are valid seeds with a few edits: flipped bits, extreme values, cuts, repeats, splices
  * of another seed. The edits are pure functions of the round, so a failure comes back at the next run. Each input
  * is a heap block of its exact size: reading one byte further is seen by AddressSanitizer.
+ *
+ * The same targets are libFuzzer's (entry.c). Its corpora begin with tests/fuzz/seeds/<suite>/<target>/, where an input that
+ * found something is kept; what lies there is tried here as well. LMB_FUZZ_SEEDS=tests/fuzz/seeds writes the seeds there.
  */
 #ifndef LMB_TESTS_FUZZ_H
 #define LMB_TESTS_FUZZ_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,10 +85,52 @@ static inline size_t fuzz_edit(uint8_t *buf, size_t bytes, const fuzz_seed *othe
     }
 }
 
-/* Every seed as it is, then `rounds` mutated ones. */
-static inline void fuzz_run(fuzz_target target, const fuzz_seed *seeds, size_t n_seeds, uint32_t rounds)
+static inline void fuzz_write_seeds(const char *root, const char *name, const fuzz_seed *seeds, size_t n)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "mkdir -p '%s/%s'", root, name);
+    ck_assert_int_eq(system(path), 0);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "%s/%s/%02zu", root, name, i);
+        FILE *f = fopen(path, "wb");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_uint_eq(fwrite(seeds[i].data, 1, seeds[i].bytes, f), seeds[i].bytes);
+        fclose(f);
+    }
+}
+
+/* All files of the target's folder, which need not exist. */
+static inline void fuzz_kept(fuzz_target target, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tests/fuzz/seeds/%s", LMB_SOURCE_DIR, name);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        uint8_t *data = malloc(FUZZ_CAP);
+        snprintf(path, sizeof path, "%s/tests/fuzz/seeds/%s/%s", LMB_SOURCE_DIR, name, e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "rb");
+        if (f && data) {
+            size_t n = fread(data, 1, FUZZ_CAP, f);
+            uint8_t *exact = realloc(data, n ? n : 1);
+            data = exact ? exact : data;
+            target(data, n);
+        }
+        if (f)
+            fclose(f);
+        free(data);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* Every seed as it is, the files of the target's folder, then `rounds` mutated seeds. */
+#define fuzz_run(target, ...) fuzz_run_named(FUZZ_SUITE "/" #target, target, __VA_ARGS__) /* seeds, how many, rounds */
+static inline void fuzz_run_named(const char *name, fuzz_target target, const fuzz_seed *seeds, size_t n_seeds, uint32_t rounds)
 {
     uint8_t *buf = malloc(FUZZ_CAP);
+    if (getenv("LMB_FUZZ_SEEDS"))
+        fuzz_write_seeds(getenv("LMB_FUZZ_SEEDS"), name, seeds, n_seeds);
+    fuzz_kept(target, name);
     ck_assert_ptr_nonnull(buf);
     for (uint32_t round = 0; round < n_seeds + rounds; round++) {
         fuzz_dice d = { lmb_rand_at(2026, LMB_RAND_TEST, 0, round), 0 };

@@ -3,6 +3,7 @@
 #include "comm/bytes.h"
 #include "federated/session.h"
 #include "federated/upload.h"
+#define FUZZ_SUITE "federated"
 #include "tests/fuzz/fuzz.h"
 
 #include <math.h>
@@ -76,6 +77,16 @@ END_TEST
 /* ---- uploads: a script of steps, eight bytes each: what, how many values, at which of them, which value ---- */
 
 static const char *spool;
+static char spool_dir[] = "/tmp/limbeck-fuzz-XXXXXX";
+
+static void upload_end(void) { rmdir(spool_dir); }
+static void upload_begin(void)
+{
+    spool = mkdtemp(spool_dir);
+    ck_assert_ptr_nonnull(spool);
+    atexit(upload_end);
+}
+
 static double absorbed[VALUES];
 static uint64_t absorbed_weight;
 
@@ -175,15 +186,13 @@ START_TEST(uploads)
     static const fuzz_seed seeds[] = {
         { whole, sizeof whole }, { parts, sizeof parts }, { bad, sizeof bad }, { poison, sizeof poison },
     };
-    char dir[] = "/tmp/limbeck-fuzz-XXXXXX";
 
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    spool = dir;
+    upload_begin();
     absorbed_weight = 0;
     upload_target(parts, sizeof parts);
     ck_assert_uint_eq(absorbed_weight, 10); /* the seeds do reach the end */
     fuzz_run(upload_target, seeds, sizeof seeds / sizeof *seeds, UPLOAD_ROUNDS);
-    ck_assert_int_eq(rmdir(dir), 0);
+    ck_assert_int_eq(rmdir(spool_dir), 0); /* nothing is left in it */
 }
 END_TEST
 
@@ -212,6 +221,16 @@ static void payload_target(const uint8_t *data, size_t bytes)
         ck_assert(isfinite(out[i]));
 }
 
+static void payload_begin(void)
+{
+    for (size_t k = 0; k < SPECS; k++) {
+        lmb_error err = LMB_ERROR_INIT;
+        lmb_status st = lmb_codec_parse(specs[k], &spec[k], &err);
+        have_spec[k] = st == LMB_OK;
+        ck_assert(st == LMB_OK || st == LMB_E_UNSUPPORTED);
+    }
+}
+
 START_TEST(payloads)
 {
     static uint8_t seed[SPECS][4 * PAYLOAD_VALUES + 600];
@@ -221,14 +240,12 @@ START_TEST(payloads)
 
     for (uint32_t i = 0; i < PAYLOAD_VALUES; i++)
         value[i] = i % 9 ? 0.01f * (float)(i % 31) : -1;
+    payload_begin();
     for (size_t k = 0; k < SPECS; k++) {
         lmb_error err = LMB_ERROR_INIT;
         uint8_t *data;
         size_t bytes;
-        lmb_status st = lmb_codec_parse(specs[k], &spec[k], &err);
-        have_spec[k] = st == LMB_OK;
-        ck_assert(st == LMB_OK || st == LMB_E_UNSUPPORTED);
-        if (st != LMB_OK)
+        if (!have_spec[k])
             continue;
         ck_ok(lmb_codec_encode(&spec[k], 1, value, PAYLOAD_VALUES, &data, &bytes, &err));
         ck_assert_uint_lt(bytes + 1, sizeof seed[0]);
@@ -308,4 +325,6 @@ START_TEST(sessions)
 }
 END_TEST
 
+#ifndef LMB_LIBFUZZER
 LMB_TEST_MAIN("fuzz/federated", add(messages); add(uploads); add(payloads); add(sessions);)
+#endif

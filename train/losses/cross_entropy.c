@@ -3,7 +3,7 @@
  * With a prior the logits are shifted by the log of each class's share before the softmax: where training sees a class
  * rarely, its logit need not fall to say so, and what is learned is fit for classes that are equally frequent.
  */
-#include "train/loss.h"
+#include "train/lesson.h"
 
 lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
 {
@@ -20,18 +20,19 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
                            lmb_emit(b, "Mul", NULL, LMB_IN(even, lmb_emit_scalar(b, share)), LMB_NO_ATTRS)), LMB_NO_ATTRS);
 }
 
-static double weight(const lmb_objective *o) { return o->teacher ? 1 - o->distill.alpha : 1; }
-
-static lmb_vid build(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels)
+static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 {
+    const lmb_objective *o = l->o;
+    lmb_vid logits = l->logits;
+
     if (o->prior && b->status == LMB_OK) {
         lmb_shape s = LMB_SHAPE(1, lmb_builder_value(b, logits)->shape.d[1]);
         logits = lmb_emit(b, "Add", "calibrated", LMB_IN(logits, lmb_emit_value(b, LMB_ROLE_CONSTANT, "prior", LMB_F32, s, o->prior)),
                           LMB_NO_ATTRS);
     }
     double smoothing = o->label_smoothing;
-    return lmb_loss_cross_entropy(&smoothing, b, x, logits, labels);
+    return lmb_loss_cross_entropy(&smoothing, b, LMB_NONE, logits, l->labels);
 }
 
 const lmb_loss_term lmb_loss_term_cross_entropy = { "cross_entropy", "the labels, with smoothing and a prior of the classes",
-                                                    "Szegedy et al. 2016; Menon et al. 2021", weight, build };
+                                                    "Szegedy et al. 2016; Menon et al. 2021", NULL, 0, build };

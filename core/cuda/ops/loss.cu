@@ -1,9 +1,10 @@
-/* core/cuda/ops/loss.cu - along one axis: Softmax, LogSoftmax, cross-entropy, KL divergence, and their gradients.
+/* core/cuda/ops/loss.cu - along one axis: Softmax, LogSoftmax, LpNormalization, cross-entropy, KL divergence, whole and
+ * decoupled, and their gradients.
  *
  * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so that
  * no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a kernel
  * has nobody to tell; the readers of data sets refuse such labels before.
- *   source   core/ops/{softmax,cross_entropy,kl_divergence}.c
+ *   source   core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
  */
 #include <string.h>
 
@@ -290,6 +291,167 @@ template <bool gradient> struct kl_kernel {
     }
 };
 
+/* ---- KL divergence, decoupled ---- */
+
+/* A row of logits: logs of the label's share, of that of all others, and of the sum over the others; every lane gets it. */
+struct split { double label, others, sum; };
+
+template <class Team> LMB_BODY split split_of(Team team, const float *x, int k, int y, double t)
+{
+    double all = log_sum_exp(team, x, k, 1, t), m = -INFINITY, sum = 0;
+    for (int i = team.lane(); i < k; i += team.lanes())
+        m = i != y && x[i] / t > m ? x[i] / t : m;
+    m = team.largest(m);
+    for (int i = team.lane(); i < k; i += team.lanes())
+        sum += i != y ? exp(x[i] / t - m) : 0;
+    sum = m + log(team.sum(sum));
+    return split{ x[y] / t - all, sum - all, sum };
+}
+
+struct decoupled {
+    const float *s, *p;
+    double *value;
+    labels y;
+    int k;
+    double t, alpha, beta;
+    template <class Team> LMB_BODY void operator()(Team team, int row) const
+    {
+        const float *a = s + row * k, *b = p + row * k;
+        int64_t label = y.at(row);
+        if (!y.good(label)) {
+            if (team.lane() == 0)
+                value[row] = NAN;
+            return;
+        }
+        split q = split_of(team, a, k, (int)label, t), w = split_of(team, b, k, (int)label, t);
+        double sum = 0;
+        for (int i = team.lane(); i < k; i += team.lanes())
+            sum += i != label ? exp(b[i] / t - w.sum) * (b[i] / t - w.sum - (a[i] / t - q.sum)) : 0;
+        sum = team.sum(sum);
+        if (team.lane() == 0)
+            value[row] = alpha * (exp(w.label) * (w.label - q.label) + exp(w.others) * (w.others - q.others)) + beta * sum;
+    }
+};
+struct decoupled_grad {
+    const float *dloss, *s, *p;
+    float *d;
+    labels y;
+    int rows, k;
+    double t, alpha, beta;
+    template <class Team> LMB_BODY void operator()(Team team, int row) const
+    {
+        const float *a = s + row * k, *b = p + row * k;
+        int64_t label = y.at(row);
+        bool good = y.good(label);
+        split q = split_of(team, a, k, good ? (int)label : 0, t), w = split_of(team, b, k, good ? (int)label : 0, t);
+        double f = good ? *dloss / (t * rows) : NAN, surer = alpha * (exp(w.label) - exp(q.label));
+        for (int i = team.lane(); i < k; i += team.lanes()) {
+            double qi = exp(a[i] / t - q.sum), pi = exp(b[i] / t - w.sum);
+            d[row * k + i] = (float)(f * (i == label ? -surer : qi * surer + beta * (qi - pi)));
+        }
+    }
+};
+
+template <bool gradient> struct decoupled_kernel {
+    int rows, k;
+    bool wide;
+    lmb_decoupled_attr a;
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 1u << (gradient ? 3 : 2), why); }
+    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *)
+    {
+        rows = (int)c->in[gradient].shape.d[0], k = (int)c->in[gradient].shape.d[1];
+        wide = c->in[gradient + 2].dtype == LMB_S64;
+        a = *(const lmb_decoupled_attr *)c->attr;
+        *scratch = (size_t)rows * sizeof(double);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        const float *first = in<const float>(r, 0), *second = in<const float>(r, 1);
+        labels y = { r->in[gradient + 2].data, wide, nullptr, INT64_MIN, k };
+        double *value = (double *)r->scratch;
+        if constexpr (gradient) {
+            (void)value;
+            return teams(r, rows, decoupled_grad{ first, second, in<const float>(r, 2), out<float>(r, 0), y, rows, k, a.temperature,
+                                                  a.alpha, a.beta }, err);
+        } else {
+            LMB_TRY(teams(r, rows, decoupled{ first, second, value, y, k, a.temperature, a.alpha, a.beta }, err));
+            return teams(r, 1, total{ value, nullptr, out<float>(r, 0), nullptr, rows, true }, err);
+        }
+    }
+};
+
+/* ---- LpNormalization ---- */
+
+template <class Team> LMB_BODY double length(Team t, const float *x, const lines &l, bool square)
+{
+    double sum = 0;
+    for (int i = t.lane(); i < l.n; i += t.lanes()) {
+        double v = x[i * l.inner];
+        sum += square ? v * v : fabs(v);
+    }
+    sum = t.sum(sum);
+    return square ? sqrt(sum) : sum;
+}
+
+struct normalization {
+    const float *x;
+    float *y;
+    lines l;
+    bool square;
+    template <class Team> LMB_BODY void operator()(Team t, int line) const
+    {
+        int base = l.base(line);
+        double norm = length(t, x + base, l, square);
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            y[at] = norm > 0 ? (float)(x[at] / norm) : 0;
+        }
+    }
+};
+struct normalization_grad {
+    const float *dy, *x;
+    float *dx;
+    lines l;
+    bool square;
+    template <class Team> LMB_BODY void operator()(Team t, int line) const
+    {
+        int base = l.base(line);
+        double norm = length(t, x + base, l, square), dot = 0;
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            dot += norm > 0 ? dy[at] * (x[at] / norm) : 0;
+        }
+        dot = t.sum(dot);
+        for (int i = t.lane(); i < l.n; i += t.lanes()) {
+            int at = base + i * l.inner;
+            double u = square ? x[at] / (norm > 0 ? norm : 1) : (x[at] > 0) - (x[at] < 0);
+            dx[at] = norm > 0 ? (float)((dy[at] - u * dot) / norm) : 0;
+        }
+    }
+};
+
+template <bool gradient> struct normalization_kernel {
+    lines l;
+    bool square;
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
+    {
+        const lmb_lp_attr *a = (const lmb_lp_attr *)c->attr;
+        int axis = 0;
+        LMB_TRY(lmbi_axis(a->axis, c->in[0].shape.n, &axis, err));
+        l = lines_of(&c->in[0].shape, axis);
+        square = a->p == 2;
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1);
+        return gradient ? teams(r, l.count, normalization_grad{ a, b, out<float>(r, 0), l, square }, err)
+                        : teams(r, l.count, normalization{ a, out<float>(r, 0), l, square }, err);
+    }
+};
+
 } // namespace
 } // namespace lmb
 
@@ -304,4 +466,9 @@ const lmb_kernel lmbi_cuda_op_cross_entropy_grad =
     kernel<cross_entropy_kernel<true>>("cuda:cross_entropy_grad", "SoftmaxCrossEntropyLossGrad", "limbeck");
 const lmb_kernel lmbi_cuda_op_kl_divergence = kernel<kl_kernel<false>>("cuda:kl_divergence", "KLDivergence", "limbeck");
 const lmb_kernel lmbi_cuda_op_kl_divergence_grad = kernel<kl_kernel<true>>("cuda:kl_divergence_grad", "KLDivergenceGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_decoupled_kl = kernel<decoupled_kernel<false>>("cuda:decoupled_kl", "DecoupledKL", "limbeck");
+const lmb_kernel lmbi_cuda_op_decoupled_kl_grad = kernel<decoupled_kernel<true>>("cuda:decoupled_kl_grad", "DecoupledKLGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_lp_normalization = kernel<normalization_kernel<false>>("cuda:lp_normalization", "LpNormalization", "");
+const lmb_kernel lmbi_cuda_op_lp_normalization_grad =
+    kernel<normalization_kernel<true>>("cuda:lp_normalization_grad", "LpNormalizationGrad", "limbeck");
 }

@@ -27,6 +27,8 @@ extern "C" {
     X(conv_grad_weights)      \
     X(cross_entropy)          \
     X(cross_entropy_grad)     \
+    X(decoupled_kl)           \
+    X(decoupled_kl_grad)      \
     X(dequantize)             \
     X(div)                    \
     X(dropout)                \
@@ -46,6 +48,8 @@ extern "C" {
     X(leaky_relu)             \
     X(log_softmax)            \
     X(log_softmax_grad)       \
+    X(lp_normalization)       \
+    X(lp_normalization_grad)  \
     X(matmul)                 \
     X(max_pool)               \
     X(max_pool_grad)          \

@@ -99,6 +99,36 @@ START_TEST(kernel_sets_agree)
 }
 END_TEST
 
+/* A run, op by op: each leaves what it leaves in a whole run, once or several times. */
+START_TEST(single_ops)
+{
+    lmb_edge_model m;
+    uint8_t input[NETWORK_IN];
+    float whole[NETWORK_OUT], got[NETWORK_OUT];
+
+    for (int i = 0; i < NETWORK_IN; i++)
+        input[i] = (uint8_t)(i * 37);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    size_t bytes = lmb_edge_arena_bytes(&m);
+    uint8_t *arena = calloc(1, bytes), *before = malloc(bytes);
+    void *prepared = malloc(lmb_edge_prepare_bytes(&m));
+    ck_assert_int_eq(lmb_edge_run_op(&m, arena, 0, 1), LMB_EDGE_E_ARG); /* not prepared */
+    lmb_edge_prepare(&m, prepared);
+    ck_assert_int_eq(lmb_edge_run(&m, arena, input, whole), LMB_EDGE_OK);
+    memcpy(before, arena, bytes);
+    ck_assert_int_eq(lmb_edge_run_op(&m, arena, m.n_ops - 1, 3), LMB_EDGE_OK); /* its inputs are still there */
+    ck_assert_mem_eq(before, arena, bytes);
+    ck_assert_int_eq(lmb_edge_run_op(&m, arena, m.n_ops, 1), LMB_EDGE_E_ARG);
+    for (uint32_t i = 0; i < m.n_ops; i++)
+        ck_assert_int_eq(lmb_edge_run_op(&m, arena, i, 2), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_run(&m, arena, input, got), LMB_EDGE_OK);
+    ck_assert_mem_eq(whole, got, sizeof whole);
+    free(arena);
+    free(before);
+    free(prepared);
+}
+END_TEST
+
 START_TEST(signature_covers_all_before_it)
 {
     size_t covered, bytes;
@@ -297,7 +327,7 @@ END_TEST
 
 #define N_CLAIMS (int)(sizeof claims / sizeof claims[0])
 LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); add(crc_known_answers);
-              add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(signature_covers_all_before_it);
+              add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops); add(signature_covers_all_before_it);
               add(every_truncation_is_refused); add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
               add_loop(false_claims_are_refused, N_CLAIMS);
               add(bad_memory_plan_is_refused); add(other_versions_are_refused);

@@ -1,0 +1,83 @@
+/* distill/search/answer.c - which point is the answer, and how things are said. See search.h. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "distill/search/internal.h"
+
+lmb_status lmbi_search_why(lmbi_search *s, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(s->why, sizeof(((lmb_search_result *)0)->why), fmt, ap);
+    va_end(ap);
+    return LMB_OK;
+}
+
+void lmbi_search_tell(const lmbi_search *s, int point)
+{
+    const lmb_point *p = &s->points->point[point];
+    char why[240];
+
+    if (!s->r->watch.point)
+        return;
+    if (p->kind == LMB_POINT_TEACHER)
+        snprintf(why, sizeof why, "the teacher as integers");
+    else if (s->budget.drop < 0)
+        snprintf(why, sizeof why, "%s: accuracy has no limit", p->accepted ? "accepted" : "beaten by another of its step");
+    else
+        snprintf(why, sizeof why, "%s: of %lld held-out samples %lld are lost and %lld won, so at most %.2f points (%g %% confidence) where %.2f may be",
+                 p->accepted ? "accepted" : p->beaten ? "beaten by another of its step" : "rejected", (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
+                 100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
+    s->r->watch.point(s->r->watch.ctx, s->points, point, why);
+}
+
+/* How far a point is outside the limits: 0 inside, 1 for twice what is allowed. */
+static double outside(const lmb_budget *b, const lmb_point *p)
+{
+    double most = 0;
+
+    for (int i = 0; i < LMB_COSTS; i++)
+        if (b->limit[i] > 0)
+            most = fmax(most, p->cost[i] / b->limit[i] - 1);
+    return b->drop < 0 ? most : fmax(most, (p->limit - b->drop) / fmax(b->drop, 0.001));
+}
+
+/* Of two points within the limits: is `a` the better answer? */
+static bool better(const lmb_budget *b, const lmb_point *a, const lmb_point *than)
+{
+    if (b->objective == LMB_GOAL_ACCURACY)
+        return a->right != than->right ? a->right > than->right : a->cost[LMB_GOAL_LATENCY] < than->cost[LMB_GOAL_LATENCY];
+    double x = a->cost[b->objective], y = than->cost[b->objective];
+    return x != y ? x < y : a->right > than->right;
+}
+
+static void missed(const lmb_budget *b, const lmb_point *p, char *why, size_t cap)
+{
+    static const char *const units[] = { "us", "bytes", "MACs" };
+    size_t n = strlen(why);
+
+    n += (size_t)snprintf(why + n, cap - n, "; nothing is within all limits. Point %d is nearest", p->id);
+    for (int i = 0; i < LMB_COSTS && n < cap; i++)
+        if (b->limit[i] > 0 && p->cost[i] > b->limit[i])
+            n += (size_t)snprintf(why + n, cap - n, ", with %.6g %s where %.6g are allowed", p->cost[i], units[i], b->limit[i]);
+    if (b->drop >= 0 && p->limit > b->drop && n < cap)
+        snprintf(why + n, cap - n, ", with a loss of up to %.2f points where %.2f are allowed", 100 * p->limit, 100 * b->drop);
+}
+
+void lmbi_search_answer(const lmbi_search *s, lmb_search_result *r)
+{
+    const lmb_budget *b = &s->budget;
+
+    r->best = 0;
+    for (int i = 1; i < r->points.n; i++) {
+        const lmb_point *p = &r->points.point[i], *best = &r->points.point[r->best];
+        double a = outside(b, p), c = outside(b, best);
+        if (a <= 0 && c <= 0 ? better(b, p, best) : a < c)
+            r->best = i;
+    }
+    r->met = outside(b, &r->points.point[r->best]) <= 0;
+    if (!r->met)
+        missed(b, &r->points.point[r->best], r->why, sizeof r->why);
+}

@@ -1,0 +1,315 @@
+/* distill/search/search.c - the loop. See search.h. */
+#include "distill/search/search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/threads.h"
+#include "core/onnx/onnx.h"
+#include "distill/quantize/integer_form.h"
+#include "distill/search/internal.h"
+
+/* ---- files of a point ---- */
+
+lmb_status lmb_search_file(char path[LMB_SEARCH_PATH], const char *folder, int id, const char *file, lmb_error *err)
+{
+    int n = snprintf(path, LMB_SEARCH_PATH, "%s/points/%03d/%s", folder, id, file);
+    return n > 0 && n < LMB_SEARCH_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/points/... is too long", folder);
+}
+
+lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.onnx", err));
+    return lmb_onnx_read(path, NULL, out, err);
+}
+
+lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    LMB_TRY(lmb_search_file(path, s->r->folder, id, "", err));
+    LMB_TRY(lmb_file_make_dirs(path, err));
+    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.onnx", err));
+    return lmb_onnx_write(path, model, NULL, err);
+}
+
+/* ---- rounds of points ---- */
+
+static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack) { return s->budget.drop < 0 || p->limit <= s->budget.drop + slack; }
+
+/* What a point's file costs, and what its answers say. */
+static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    lmb_deployed d;
+
+    LMB_TRY(lmb_search_file(path, s->r->folder, p->id, "model.lmb", err));
+    LMB_TRY(lmb_deployed_read(path, &d, err));
+    lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
+    if (st == LMB_OK)
+        st = lmb_latency_whole(s->latency, &d.model, &p->cost[LMB_GOAL_LATENCY], &p->p99, err);
+    p->parameters = (double)lmb_edge_parameters(&d.model);
+    p->arena = (double)lmb_edge_arena_bytes(&d.model);
+    p->pair = o->pair;
+    p->right = o->right;
+    p->limit = lmb_paired_limit(&p->pair, s->r->c->confidence);
+    lmb_deployed_free(&d);
+    return st;
+}
+
+/* Of a round's points the most accurate that passes is accepted; of equal ones the first. */
+static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
+{
+    int best = -1;
+
+    for (int i = 0; i < n; i++)
+        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && (best < 0 || p[i].right > p[best].right))
+            best = i;
+    for (int i = 0; i < n; i++) {
+        p[i].accepted = i == best;
+        p[i].beaten = i != best && loses_little(s, &p[i], slack);
+    }
+}
+
+lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
+{
+    lmb_status st = LMB_OK;
+
+    for (int i = 0; i < n && st == LMB_OK; i++)
+        st = weigh(s, &o[i], &p[i], err);
+    if (st != LMB_OK) {
+        for (int i = 0; i < n; i++)
+            free(p[i].move);
+        return st;
+    }
+    decide(s, p, n, slack);
+    LMB_TRY(lmb_points_add(s->journal, s->points, p, n, err));
+    for (int i = 0; i < n; i++)
+        lmbi_search_tell(s, s->points->n - n + i);
+    return LMB_OK;
+}
+
+int lmbi_search_next_round(const lmbi_search *s) { return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0; }
+
+/* The teacher itself as integers: where everything begins. */
+static lmb_status begin(lmbi_search *s, lmb_error *err)
+{
+    lmb_point p = { .id = 0, .parent = -1, .kind = LMB_POINT_TEACHER, .goal = s->budget.objective };
+    lmbi_outcome o = { .status = LMB_OK };
+    lmb_deployed d;
+    lmb_graph *frozen = NULL;
+
+    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
+    lmb_deployed_free(&d);
+    if (st == LMB_OK)
+        st = lmbi_search_write(s, 0, s->start, err);
+    if (st == LMB_OK)
+        st = lmb_judge_quantise(s->judge, s->start, &frozen, err);
+    if (st == LMB_OK)
+        st = lmbi_round_deploy(s, 0, frozen, &o, err);
+    lmb_graph_destroy(frozen);
+    return st == LMB_OK ? lmbi_search_settle(s, &p, &o, 1, 0, err) : st;
+}
+
+/* ---- the loop ---- */
+
+/* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates passed is
+ * halved. */
+static void stand(const lmbi_search *s, int *incumbent, int *steps, double *share)
+{
+    const lmb_points *all = s->points;
+    bool passed = false;
+
+    *incumbent = 0;
+    *steps = 0;
+    *share = s->r->c->step;
+    for (int i = 0; i < all->n; i++) {
+        const lmb_point *p = &all->point[i];
+        bool last = i + 1 == all->n || all->point[i + 1].round != p->round;
+        if (p->kind != LMB_POINT_STEP)
+            continue;
+        passed |= p->accepted;
+        if (p->accepted)
+            *incumbent = i;
+        if (last) {
+            (*steps)++;
+            *share = passed ? *share : p->step / 2;
+            passed = false;
+        }
+    }
+}
+
+static lmb_status descend(lmbi_search *s, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+
+    for (;;) {
+        int incumbent, steps;
+        double share;
+        bool met, paid = false;
+        stand(s, &incumbent, &steps, &share);
+        const lmb_point *p = &s->points->point[incumbent];
+        lmb_goal goal = lmb_budget_next(&s->budget, p->cost, &met);
+        if (!loses_little(s, p, s->slack))
+            return lmbi_search_why(s, "the teacher as integers already loses more than may be lost");
+        if (goal == LMB_GOAL_ACCURACY)
+            return lmbi_search_why(s, "all limits are met");
+        if (share < c->step_min)
+            return lmbi_search_why(s, "steps below %g %% are not tried", 100 * c->step_min);
+        if (steps >= c->steps)
+            return lmbi_search_why(s, "%lld steps have been tried", (long long)c->steps);
+        LMB_TRY(lmbi_search_step(s, incumbent, goal, share, &paid, err));
+        if (!paid)
+            return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min, lmb_goals[goal]);
+    }
+}
+
+/* ---- the last training ---- */
+
+/* The finished form of point `of`, made if it is not there. */
+static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *err)
+{
+    lmb_graph *model = NULL, *frozen = NULL;
+
+    for (int i = 0; i < s->points->n; i++)
+        if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
+            *accepted = s->points->point[i].accepted;
+            return LMB_OK;
+        }
+    lmb_point p = { .id = s->points->n, .parent = of, .round = lmbi_search_next_round(s), .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
+    lmbi_outcome o = { .status = LMB_OK };
+    memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
+    LMB_TRY(lmbi_search_read(s, of, &model, err));
+    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, err);
+    if (st == LMB_OK)
+        st = lmbi_round_deploy(s, p.id, frozen, &o, err);
+    lmb_graph_destroy(model);
+    lmb_graph_destroy(frozen);
+    LMB_TRY(st);
+    LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
+    *accepted = s->points->point[s->points->n - 1].accepted;
+    return LMB_OK;
+}
+
+/* The cheapest accepted point that is within the accuracy once it is finished, found by halving. */
+static lmb_status finish(lmbi_search *s, lmb_error *err)
+{
+    int *chain = malloc(sizeof *chain * (size_t)s->points->n), n = 0;
+    bool good = false;
+    lmb_status st = chain ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d points", s->points->n);
+
+    for (int i = 0; chain && i < s->points->n; i++)
+        if (s->points->point[i].accepted && s->points->point[i].kind != LMB_POINT_FINISHED)
+            chain[n++] = i;
+    if (st == LMB_OK)
+        st = finish_one(s, chain[n - 1], &good, err);
+    for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
+        bool mid_good;
+        int mid = (lo + hi + 1) / 2;
+        st = finish_one(s, chain[mid], &mid_good, err);
+        if (mid_good)
+            lo = mid + 1;
+        else
+            hi = mid - 1;
+    }
+    free(chain);
+    return st;
+}
+
+/* ---- the whole ---- */
+
+/* A drop so small that even a model that answers like the teacher could not show it is no question to ask. */
+static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
+{
+    double z = lmb_normal_quantile(s->r->c->confidence), n = (double)s->r->held_out->n, d = s->budget.drop;
+
+    if (d < 0 || z * z / (n + z * z) <= d)
+        return LMB_OK;
+    if (d == 0)
+        return LMB_FAIL(err, LMB_E_ARG, "accuracy_drop_max is 0: no number of samples can show that; %lld can show %.2g %%",
+                        (long long)s->r->held_out->n, 100 * z * z / (n + z * z));
+    return LMB_FAIL(err, LMB_E_ARG, "%lld held-out samples can not show with confidence %g that no more than %g %% is lost; make split.validation at "
+                    "least %.0f (and ten times that to have a choice)", (long long)s->r->held_out->n, s->r->c->confidence, 100 * d,
+                    ceil(z * z * (1 - d) / d));
+}
+
+/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has none. */
+static lmb_status check_form(lmbi_search *s, lmb_error *err)
+{
+    lmb_deployed d;
+
+    LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    lmb_deployed_free(&d);
+    return LMB_OK;
+}
+
+static lmb_status open_all(lmbi_search *s, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+    const lmb_comm *comm = s->r->comm;
+    char path[LMB_SEARCH_PATH];
+    int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
+
+    s->jc = (lmb_judge_config){ c->tune, c->finish, c->distill, c->samples, c->calibration, c->seed, c->observer };
+    if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
+        s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
+    if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
+        return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
+    LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
+    LMB_TRY(check_form(s, err));
+    if (comm->rank == 0) {
+        LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
+        LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
+    }
+    return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm, &s->r->watch.work, &s->judge, err);
+}
+
+/* Rank 0: all of it, and at the end, or when it was stopped, a word to the others. */
+static lmb_status lead(lmbi_search *s, lmb_error *err)
+{
+    lmb_status st = s->points->n ? LMB_OK : begin(s, err);
+
+    if (st == LMB_OK)
+        st = descend(s, err);
+    if (st == LMB_OK && s->r->finish)
+        st = finish(s, err);
+    if (st == LMB_OK || st == LMB_E_STOPPED) {
+        lmb_status told = lmbi_round_end(s, err);
+        st = st == LMB_OK ? told : st;
+    }
+    return st;
+}
+
+lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err)
+{
+    lmb_search_result result = { .best = -1 };
+    lmbi_search s = { .r = r, .points = &result.points, .why = result.why };
+    lmb_status st;
+
+    LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    if (r->finish && *r->c->slack)
+        LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
+    LMB_TRY(check_held_out(&s, err));
+    LMB_TRY_GOTO(st, done, open_all(&s, err));
+    LMB_TRY_GOTO(st, done, r->comm->rank ? lmbi_round_serve(&s, err) : lead(&s, err));
+    result.budget = s.budget;
+    result.teacher_right = lmb_judge_teacher_right(s.judge);
+    lmb_points_front(&result.points);
+    if (r->comm->rank == 0)
+        lmbi_search_answer(&s, &result);
+    *out = result;
+done:
+    lmb_judge_destroy(s.judge);
+    lmb_latency_close(s.latency);
+    lmb_graph_destroy(s.start);
+    if (st != LMB_OK)
+        lmb_points_free(&result.points);
+    return st;
+}
+
+void lmb_search_result_free(lmb_search_result *r) { lmb_points_free(&r->points); }

@@ -1,0 +1,88 @@
+/* distill/search/search.h - the smallest cost that keeps the accuracy: min T(model) subject to A(model) >= A(teacher) - drop.
+ *
+ * Idea: from the teacher as integers on, step by step. A step takes a share of one cost away: the objective's, or that of the
+ * limit that is exceeded most. Which moves it is made of is chosen by loss over gain (moves.h); the model learns on for a
+ * moment from the teacher's logits, becomes integers, and answers the held-out samples. It is accepted when a paired test says,
+ * with the confidence asked for, that it has not lost more than it may. A rejected step is halved, and moves that were part of
+ * it count for more; the search ends when steps are too small to pay.
+ *
+ *   ranks     a step has several candidates, each of other moves than those before; ranks share them, rank 0 measures alone,
+ *             one at a time. The most accurate that passes goes on. Which ranks there are changes no decision
+ *   slack     while searching this much more may be lost, because the last training gives some of it back
+ *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged without the
+ *             slack; if it fails, points between it and the teacher are, halving their number each time
+ *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
+ *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
+ *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
+ */
+#ifndef LMB_DISTILL_SEARCH_SEARCH_H
+#define LMB_DISTILL_SEARCH_SEARCH_H
+
+#include "distill/search/judge.h"
+#include "distill/search/points.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_search_table { const char *file; bool frozen; } lmb_search_table;
+
+enum { LMB_SEARCH_CANDIDATES = 64 };
+
+typedef struct lmb_search_config {
+    int64_t objective;
+    const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *slack; /* with units: budget.h; "": no limit */
+    double confidence, step, step_min, gain_min;
+    int64_t steps, candidates, tile, min_channels, batches, samples, calibration, seed;
+    bool low_rank;
+    const struct lmb_tree *observer;
+    lmb_train_config tune, finish;
+    lmb_distill_config distill;
+    lmb_search_table table;
+} lmb_search_config;
+extern const lmb_field lmb_search_fields[];
+
+typedef struct lmb_search_watch {
+    lmb_judge_watch work;
+    /* After every decision, for each point of its round; `why` is a sentence. Rank 0. */
+    void (*point)(void *ctx, const lmb_points *p, int point, const char *why);
+    void *ctx;
+} lmb_search_watch;
+
+typedef struct lmb_search_request {
+    const lmb_search_config *c;
+    bool finish;                          /* c->finish is to be used       */
+    const lmb_graph *teacher;             /* in inference form             */
+    const lmb_dataset *train, *held_out;
+    const char *folder;                   /* of journal, table and points  */
+    const char *identity;                 /* what it all depends on, hashed: another search's journal is refused */
+    lmb_comm *comm;                       /* all ranks call                */
+    lmb_search_watch watch;
+} lmb_search_request;
+
+typedef struct lmb_search_result {
+    lmb_points points;
+    lmb_budget budget;
+    int best;              /* the answer, or the nearest point       */
+    bool met;              /* false: nothing is within all limits    */
+    int64_t teacher_right;
+    char why[400];         /* why the search ended, and what is missing */
+} lmb_search_result;
+void lmb_search_result_free(lmb_search_result *r);
+
+/* Limits as numbers. E_ARG for what is no number, or nothing to do. */
+LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
+
+/* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
+ * result; the others work for it and end with none.
+ *   errors  before any work: as lmb_judge_check; E_UNSUPPORTED names a node of the teacher that has no integer form; E_ARG for held-out samples too few to show so small a drop; E_STOPPED */
+LMB_MUST_CHECK lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err);
+
+enum { LMB_SEARCH_PATH = 1024 };
+/* <folder>/points/<id>/<file> */
+LMB_MUST_CHECK lmb_status lmb_search_file(char path[LMB_SEARCH_PATH], const char *folder, int id, const char *file, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

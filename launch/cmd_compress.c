@@ -1,0 +1,325 @@
+/* launch/cmd_compress.c - `limbeck compress`: the smallest cost that keeps the accuracy. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/hash.h"
+#include "core/base/threads.h"
+#include "core/onnx/onnx.h"
+#include "core/store/store.h"
+#include "datasets/split.h"
+#include "launch/compress.h"
+#include "launch/job.h"
+#include "launch/lock.h"
+#include "launch/runner.h"
+#include "launch/stage.h"
+#include "launch/terminal.h"
+#include "train/checkpoint_model.h"
+#include "train/model.h"
+
+static const char usage[] =
+    "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n"
+    "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
+    "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
+    "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
+    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, finish; `limbeck config keys` explains each. Decisions are made\n"
+    "on the validation part (split.validation) by a paired test; the test part is only reported on. Where the teacher was trained\n"
+    "on all of the training part, held_out: test decides on half of the test part and reports on the other.\n\n"
+    "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
+    "model-int8.onnx (the answer), points/NNN (every point's files), journal.jsonl and latency.jsonl (every decision and every\n"
+    "measurement). Stopped at any instant, the same command goes on from the last decision; --fresh begins again, with the latencies\n"
+    "that are measured already.\n\n"
+    "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
+
+typedef struct compress_config { const lmb_tree *teacher; int64_t held_out; lmb_search_config search; } compress_config;
+enum { FROM_VALIDATION, FROM_TEST };
+static const char *const held_outs[] = { "validation", "test", NULL };
+const lmb_field lmb_compress_fields[] = {
+    LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx"),
+    LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs, "samples that decide. test: half of the test part, for a teacher that has seen "
+               "the training part; the other half is reported on"), LMB_FIELD_END
+};
+
+typedef struct request {
+    lmb_job job;
+    compress_config c;
+    lmb_graph *teacher;
+    const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
+    lmb_dataset *half[2];                /* of the test part, or NULL             */
+    lmb_progress bar;
+    double started;
+    int decided;            /* in this process */
+    bool silent, unmet;     /* not rank 0; the budget is not met: told once all ranks have ended */
+    char folder[LMB_STAGE_PATH], title[96], why[400];
+} request;
+
+static volatile sig_atomic_t interrupted;
+static void on_signal(int s) { (void)s; interrupted = 1; }
+
+/* The rows of a search, and the teacher. */
+static lmb_status bind(request *r, lmb_error *err)
+{
+    lmb_field rows[48];
+    int n = 0;
+
+    if (!r->job.c.compress)
+        return LMB_FAIL(err, LMB_E_ARG, "the configuration has no section `compress`; docs/compress.md shows one");
+    for (const lmb_field *f = lmb_compress_fields; f->key; f++)
+        rows[n++] = *f;
+    for (const lmb_field *f = lmb_search_fields; f->key; f++) {
+        rows[n] = *f;
+        rows[n++].offset += offsetof(compress_config, search);
+    }
+    rows[n] = (lmb_field)LMB_FIELD_END;
+    return lmb_fields_bind(rows, r->job.c.compress, &r->c, err);
+}
+
+/* ---- data and teacher ---- */
+
+static lmb_status halve_test(request *r, lmb_error *err)
+{
+    int64_t n = r->job.test->n, half = n / 2;
+    uint32_t *order = malloc(sizeof *order * (size_t)n);
+    lmb_status st = order ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to halve %lld samples", (long long)n);
+
+    if (st == LMB_OK && half < 1)
+        st = LMB_FAIL(err, LMB_E_ARG, "compress.held_out is test, and the test part has %lld samples", (long long)n);
+    if (st == LMB_OK)
+        lmb_split((uint64_t)r->job.c.split.seed, (uint32_t)n, order);
+    if (st == LMB_OK)
+        st = lmb_dataset_subset(r->job.test, order, half, &r->half[0], err);
+    if (st == LMB_OK)
+        st = lmb_dataset_subset(r->job.test, order + half, n - half, &r->half[1], err);
+    r->held_out = r->half[0];
+    r->test = r->half[1];
+    free(order);
+    return st;
+}
+
+static lmb_status open_data(request *r, lmb_error *err)
+{
+    LMB_TRY(lmb_job_data(&r->job, err));
+    LMB_TRY(lmb_job_training(&r->job, err));
+    if (r->c.held_out == FROM_TEST)
+        return halve_test(r, err);
+    r->held_out = r->job.validation;
+    r->test = r->job.test;
+    if (!r->held_out)
+        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: decisions are made on held-out samples. Give some of the training part, or, where the "
+                        "teacher was trained on all of it, compress.held_out: test");
+    return LMB_OK;
+}
+
+static lmb_status read_teacher(request *r, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    char path[LMB_STAGE_PATH];
+    const char *from = path;
+
+    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP)
+        return lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err);
+    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
+    if (r->c.teacher)
+        LMB_TRY(lmb_tree_text(r->c.teacher, &from, err));
+    else if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
+    if (lmb_store_is(from))
+        return lmb_checkpoint_model(from, &j->all->shape, j->all->classes, &r->teacher, err);
+    return lmb_onnx_read(from, NULL, &r->teacher, err);
+}
+
+/* What all decisions depend on. */
+static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *text, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_str teacher = LMB_STR_INIT;
+    lmb_hasher h;
+
+    lmb_str_add(text, "data:\n");
+    bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
+    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n", (long long)j->c.split.train,
+                 (long long)j->c.split.validation, (long long)j->c.split.clients, (long long)j->c.split.seed, held_outs[r->c.held_out]);
+    ok = ok && lmb_fields_dump(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
+    lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
+    if (st == LMB_OK)
+        st = lmb_onnx_export(r->teacher, NULL, &teacher, err);
+    if (st == LMB_OK) {
+        lmb_hash hash;
+        lmb_hash_begin(&h);
+        lmb_hash_add(&h, text->text, text->n);
+        lmb_hash_add(&h, teacher.text, teacher.n);
+        hash = lmb_hash_end(&h);
+        lmb_hash_hex(&hash, out);
+    }
+    lmb_str_free(&teacher);
+    return st;
+}
+
+/* ---- progress ---- */
+
+static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
+{
+    request *r = ctx;
+    if (!r->silent)
+        lmb_progress_show(&r->bar, r->title, done, all, what);
+    return !interrupted;
+}
+
+/* Seconds until the end, if from now on nothing is accepted, or until the limits are met at the present step. */
+static double at_least(const request *r, const lmb_points *p, double share)
+{
+    const lmb_search_config *c = &r->c.search;
+    const lmb_point *last = &p->point[p->n - 1];
+    double each = (lmb_seconds() - r->started) / fmax(r->decided, 1), left = ceil(log2(share / c->step_min) + 1e-9);
+    lmb_budget b;
+    lmb_error none = LMB_ERROR_INIT;
+    bool met;
+
+    if (lmb_search_budget(c, &b, &none) != LMB_OK)
+        return 0;
+    lmb_goal goal = lmb_budget_next(&b, last->cost, &met);
+    if (!met)
+        left = fmax(left, log(b.limit[goal] / last->cost[goal]) / log(1 - share));
+    return fmax(left, 0) * each;
+}
+
+static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
+{
+    request *r = ctx;
+    const lmb_point *x = &p->point[point], *best = &p->point[0];
+    char line[700];
+    double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
+
+    r->decided++;
+    for (int i = 0; i < p->n; i++)
+        if (p->point[i].accepted)
+            best = &p->point[i];
+    snprintf(line, sizeof line, "point %d (%s of %d): %.1f us, %.0f bytes, %.3g MMACs, held-out accuracy %.2f %%; %s", x->id, lmb_point_kinds[x->kind],
+             x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY], x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6,
+             100 * lmb_point_accuracy(x), why);
+    lmb_progress_line(&r->bar, line);
+    snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go", x->predicted[LMB_GOAL_LATENCY] /
+             x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY], x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
+    lmb_progress_line(&r->bar, line);
+    snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
+    lmb_progress_begin(&r->bar);
+}
+
+/* ---- the whole ---- */
+
+static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
+{
+    char hash[LMB_HASH_HEX];
+    lmb_str config = LMB_STR_INIT;
+    lmb_search_result x;
+    lmb_status st = identity(r, hash, &config, err);
+
+    if (st == LMB_OK) {
+        lmb_search_request q = { &r->c.search, lmb_tree_get(r->job.c.compress, "finish") != NULL, r->teacher, r->job.train, r->held_out, r->folder,
+                                 hash, comm, { { on_work, r }, on_point, r } };
+        lmb_progress_begin(&r->bar);
+        r->started = lmb_seconds();
+        snprintf(r->title, sizeof r->title, "begin");
+        st = lmb_search_run(&q, &x, err);
+        lmb_progress_end(&r->bar);
+    }
+    if (st == LMB_E_STOPPED && !r->silent)
+        fprintf(stderr, "stopped; the same command goes on from the last decision\n");
+    if (st == LMB_OK && !r->silent) {
+        const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, r->folder, config.text };
+        st = lmb_compress_leave(&end, err);
+        r->unmet = !x.met;
+        snprintf(r->why, sizeof r->why, "%s", x.why);
+    }
+    if (st == LMB_OK)
+        lmb_search_result_free(&x);
+    lmb_str_free(&config);
+    return st;
+}
+
+static lmb_status forget(const request *r, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "journal.jsonl", err));
+    return lmb_file_exists(path) && remove(path) ? LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path) : LMB_OK;
+}
+
+static void close_request(request *r)
+{
+    lmb_graph_destroy(r->teacher);
+    lmb_dataset_destroy(r->half[0]);
+    lmb_dataset_destroy(r->half[1]);
+    lmb_job_close(&r->job);
+}
+
+lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
+{
+    request r = { 0 };
+    lmb_budget b;
+
+    LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &r.job, err));
+    lmb_status st = bind(&r, err);
+    if (st == LMB_OK)
+        st = lmb_search_budget(&r.c.search, &b, err);
+    if (st == LMB_OK)
+        st = open_data(&r, err);
+    bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
+    if (st == LMB_OK && !trained_before)
+        st = read_teacher(&r, err);
+    if (st == LMB_OK && !trained_before)
+        st = lmb_judge_check(r.teacher, r.job.train, err);
+    if (st == LMB_OK && !quiet)
+        printf("%s: compress is sound: %lld held-out samples decide\n", path, (long long)r.held_out->n);
+    close_request(&r);
+    return st;
+}
+
+typedef struct start { request *r; bool fresh; } start;
+
+static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
+{
+    request *r = ((start *)ctx)->r;
+    lmb_budget b;
+    int lock = -1;
+
+    LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
+    LMB_TRY(open_data(r, err));
+    LMB_TRY(read_teacher(r, err));
+    LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
+    r->silent = comm->rank != 0;
+    if (!r->silent)
+        LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once */
+    lmb_status st = ((start *)ctx)->fresh && !r->silent ? forget(r, err) : LMB_OK;
+    if (st == LMB_OK)
+        st = search(r, comm, err);
+    lmb_unlock(lock);
+    return st;
+}
+
+static lmb_status run(int argc, char **argv, lmb_error *err)
+{
+    static const char *const known[] = { "!fresh", NULL };
+    request r = { 0 };
+    lmb_args a;
+
+    LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
+    if (a.n_words != 1)
+        return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
+    LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &r.job, err));
+    lmb_status st = bind(&r, err);
+    start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL };
+    if (st == LMB_OK)
+        st = lmb_with_ranks(compress, &s, err);
+    if (st == LMB_OK && r.unmet)
+        st = LMB_FAIL(err, LMB_E_UNMET, "%s", r.why);
+    close_request(&r);
+    return st;
+}
+
+const lmb_cmd lmb_cmd_compress = { "compress", "the fastest student that keeps its accuracy, under a budget", usage, run };

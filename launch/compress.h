@@ -1,0 +1,49 @@
+/* launch/compress.h - what a search (distill/search) leaves for people and scripts.
+ *
+ *   <run>/compress/front.json    the answer, every point that was tried, and which of them no other beats
+ *   <run>/compress/report.html   the same to look at
+ *   <run>/compress/model.lmb, model-int8.onnx   the answer's files; those of point 7 are in points/007
+ *
+ * front.json says nothing about when or how long, so that two searches with the same decisions leave the same bytes.
+ */
+#ifndef LMB_LAUNCH_COMPRESS_H
+#define LMB_LAUNCH_COMPRESS_H
+
+#include "distill/search/search.h"
+#include "launch/cmd.h"
+
+/* What of a point is only known at the end: how it does on the test part, which had no say in any decision. */
+typedef struct lmb_compress_test { bool there; double accuracy, lo, hi; } lmb_compress_test;
+
+typedef struct lmb_compress_report {
+    const lmb_search_result *result;
+    const lmb_search_config *c;
+    int64_t held_out;              /* samples                        */
+    const lmb_compress_test *test; /* [points]                       */
+    lmb_compress_test teacher;     /* the float teacher's            */
+    double teacher_us;             /* its p50 in float; 0: not taken */
+    const char *folder, *config;   /* config: resolved, as YAML      */
+} lmb_compress_report;
+
+/* All that is left of a search, by rank 0. */
+typedef struct lmb_compress_end {
+    const lmb_search_result *result;
+    const lmb_search_config *c;
+    const lmb_graph *teacher;
+    int64_t held_out;            /* samples that decided         */
+    const lmb_dataset *test;     /* samples that had no say      */
+    const char *folder, *config; /* config: resolved, as YAML    */
+} lmb_compress_end;
+/* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the answer. */
+LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_error *err);
+
+/* What `compress` may hold beside lmb_search_fields. */
+extern const lmb_field lmb_compress_fields[];
+/* For `limbeck config check`: section, data and, where it is there, teacher. */
+LMB_MUST_CHECK lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err);
+
+void lmb_compress_json(const lmb_compress_report *r, lmb_str *out);
+/* E_IO: the answer's file can not be read. */
+LMB_MUST_CHECK lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_error *err);
+
+#endif

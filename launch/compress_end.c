@@ -1,0 +1,129 @@
+/* launch/compress_end.c - the end of a search: the test part is looked at, files are left, the answer is said. See compress.h. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/file.h"
+#include "core/base/threads.h"
+#include "distill/quantize/lower.h"
+#include "launch/compress.h"
+#include "launch/stage.h"
+
+static lmb_status test_one(const lmb_compress_end *r, int id, lmb_compress_test *out, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    void *file;
+    size_t n;
+    lmb_metrics m;
+
+    LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
+    lmb_status st = lmb_metrics_init(&m, r->test->classes, err);
+    if (st == LMB_OK) {
+        st = lmb_deploy_evaluate(file, n, r->test, NULL, lmb_cpu_count(), &m, NULL, NULL, err);
+        *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
+        lmb_metrics_interval(&m, &out->lo, &out->hi);
+        lmb_metrics_deinit(&m);
+    }
+    free(file);
+    return st;
+}
+
+static lmb_status test_teacher(const lmb_compress_end *r, lmb_compress_report *rep, lmb_error *err)
+{
+    lmb_stage_result stage = { .name = "teacher" };
+    const char *backend = r->c->tune.backend;
+    lmb_metrics m;
+
+    LMB_TRY(lmb_metrics_init(&m, r->test->classes, err));
+    lmb_status st = lmb_evaluate(r->teacher, NULL, r->test, backend, lmb_cpu_count(), &m, err);
+    if (st == LMB_OK && !r->c->table.frozen)
+        st = lmb_stage_measure(r->teacher, NULL, r->test, backend, &stage, err);
+    rep->teacher = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
+    rep->teacher_us = stage.latency_us;
+    lmb_metrics_interval(&m, &rep->teacher.lo, &rep->teacher.hi);
+    lmb_metrics_deinit(&m);
+    return st;
+}
+
+/* The answer's files, where people look for them. */
+static lmb_status copy_answer(const lmb_compress_end *r, int id, lmb_error *err)
+{
+    static const char *const names[] = { "model.lmb", "model-int8.onnx" };
+
+    for (int i = 0; i < 2; i++) {
+        char from[LMB_SEARCH_PATH], to[LMB_STAGE_PATH];
+        void *data;
+        size_t n;
+        LMB_TRY(lmb_search_file(from, r->folder, id, names[i], err));
+        LMB_TRY(lmb_path_join(to, sizeof to, r->folder, names[i], err));
+        LMB_TRY(lmb_file_read(from, (size_t)1 << 30, &data, &n, err));
+        lmb_status st = lmb_file_write(to, data, n, err);
+        free(data);
+        LMB_TRY(st);
+    }
+    return LMB_OK;
+}
+
+static lmb_status write_report(const lmb_compress_end *r, const lmb_compress_report *rep, lmb_error *err)
+{
+    lmb_str json = LMB_STR_INIT, page = LMB_STR_INIT;
+    char path[LMB_STAGE_PATH];
+
+    lmb_compress_json(rep, &json);
+    lmb_status st = lmb_str_check(&json, err);
+    if (st == LMB_OK)
+        st = lmb_path_join(path, sizeof path, r->folder, "front.json", err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, json.text, json.n, err);
+    if (st == LMB_OK)
+        st = lmb_compress_page(rep, &page, err);
+    if (st == LMB_OK)
+        st = lmb_str_check(&page, err);
+    if (st == LMB_OK)
+        st = lmb_path_join(path, sizeof path, r->folder, "report.html", err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, page.text, page.n, err);
+    lmb_str_free(&json);
+    lmb_str_free(&page);
+    return st;
+}
+
+static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep)
+{
+    const lmb_search_result *x = rep->result;
+    const lmb_point *p = &x->points.point[x->best], *first = &x->points.point[0];
+    const lmb_compress_test *t = &rep->test[x->best];
+
+    printf("teacher: test accuracy %.2f %% in float\n", 100 * rep->teacher.accuracy);
+    if (rep->teacher_us > 0)
+        printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
+    printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n", p->id, 100 * t->accuracy, 100 * t->lo,
+           100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+    double there = (double)x->teacher_right / (double)rep->held_out;
+    if (there > rep->teacher.hi + 0.02)
+        printf("beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
+               "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n", 100 * there, 100 * rep->teacher.accuracy);
+    printf("%s\n%s/front.json\n", x->why, r->folder);
+}
+
+lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
+{
+    const lmb_search_result *x = r->result;
+    lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
+    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .folder = r->folder, .config = r->config };
+    lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
+
+    for (int i = 0; st == LMB_OK && i < x->points.n; i++)
+        if (x->points.point[i].front || i == x->best)
+            st = test_one(r, i, &test[i], err);
+    if (st == LMB_OK)
+        st = test_teacher(r, &rep, err);
+    if (st == LMB_OK)
+        st = copy_answer(r, x->best, err);
+    if (st == LMB_OK)
+        st = write_report(r, &rep, err);
+    if (st == LMB_OK)
+        say_answer(r, &rep);
+    free(test);
+    return st;
+}

@@ -1,0 +1,116 @@
+/* launch/compress_front.c - front.json. See compress.h. */
+#include <math.h>
+#include <stdio.h>
+
+#include "launch/compress.h"
+#include "train/metrics.h"
+
+static void number(lmb_str *s, const char *key, double v)
+{
+    lmb_str_addf(s, ", \"%s\": ", key);
+    lmb_str_add_number(s, v);
+}
+
+static void accuracy(lmb_str *s, const char *key, double share, double lo, double hi)
+{
+    lmb_str_addf(s, ", \"%s\": {\"accuracy\": ", key);
+    lmb_str_add_number(s, share);
+    lmb_str_add(s, ", \"interval\": [");
+    lmb_str_add_number(s, lo);
+    lmb_str_add(s, ", ");
+    lmb_str_add_number(s, hi);
+    lmb_str_add(s, "]}");
+}
+
+/* 95 % interval of a share, as the reports of stages have it. */
+static void held_out(lmb_str *s, const char *key, int64_t right, int64_t n)
+{
+    int64_t cells[4] = { right, n - right, 0, 0 };
+    lmb_metrics m = { .classes = 2, .confusion = cells, .n = n };
+    double lo, hi;
+
+    lmb_metrics_interval(&m, &lo, &hi);
+    accuracy(s, key, (double)right / (double)n, lo, hi);
+}
+
+static void moves(lmb_str *s, const lmb_point *p)
+{
+    lmb_str_add(s, ", \"moves\": [");
+    for (int i = 0; i < p->n_moves; i++) {
+        lmb_str text = LMB_STR_INIT;
+        lmb_move_text(&p->move[i], &text);
+        lmb_str_add(s, i ? ", " : "");
+        lmb_str_add_json(s, text.text ? text.text : "");
+        s->failed |= text.failed;
+        lmb_str_free(&text);
+    }
+    lmb_str_add(s, "]");
+}
+
+static void point(lmb_str *s, const lmb_compress_report *r, int i)
+{
+    const lmb_point *p = &r->result->points.point[i];
+
+    lmb_str_addf(s, "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"", p->id, p->parent,
+                 p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false", p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
+    held_out(s, "held_out", p->right, p->pair.n);
+    number(s, "drop", lmb_paired_drop(&p->pair));
+    number(s, "drop_at_most", p->limit);
+    number(s, "worse_p", lmb_paired_worse(&p->pair));
+    if (r->test[i].there)
+        accuracy(s, "test", r->test[i].accuracy, r->test[i].lo, r->test[i].hi);
+    number(s, "latency_us", p->cost[LMB_GOAL_LATENCY]);
+    number(s, "latency_p99_us", p->p99);
+    number(s, "predicted_to_measured", p->predicted[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
+    number(s, "bytes", p->cost[LMB_GOAL_BYTES]);
+    number(s, "macs", p->cost[LMB_GOAL_MACS]);
+    number(s, "parameters", p->parameters);
+    number(s, "arena_bytes", p->arena);
+    if (p->kind == LMB_POINT_STEP)
+        number(s, "step", p->step);
+    moves(s, p);
+    lmb_str_add(s, "}");
+}
+
+static void limits(lmb_str *s, const lmb_budget *b)
+{
+    static const char *const keys[] = { "latency_max_us", "bytes_max", "macs_max" };
+    const char *comma = "";
+
+    lmb_str_add(s, "{");
+    if (b->drop >= 0) {
+        lmb_str_add(s, "\"accuracy_drop_max\": ");
+        lmb_str_add_number(s, b->drop);
+        comma = ", ";
+    }
+    for (int i = 0; i < LMB_COSTS; i++)
+        if (b->limit[i] > 0) {
+            lmb_str_addf(s, "%s\"%s\": ", comma, keys[i]);
+            lmb_str_add_number(s, b->limit[i]);
+            comma = ", ";
+        }
+    lmb_str_add(s, "}");
+}
+
+void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
+{
+    const lmb_search_result *x = r->result;
+
+    lmb_str_addf(out, "{\"objective\": \"%s\", \"limits\": ", lmb_goals[x->budget.objective]);
+    limits(out, &x->budget);
+    lmb_str_addf(out, ", \"confidence\": ");
+    lmb_str_add_number(out, r->c->confidence);
+    lmb_str_addf(out, ", \"met\": %s, \"best\": %d, \"why\": ", x->met ? "true" : "false", x->best);
+    lmb_str_add_json(out, x->why);
+    lmb_str_addf(out, ",\n \"teacher\": {\"held_out_samples\": %lld", (long long)r->held_out);
+    held_out(out, "held_out", x->teacher_right, r->held_out);
+    accuracy(out, "test", r->teacher.accuracy, r->teacher.lo, r->teacher.hi);
+    if (r->teacher_us > 0)
+        number(out, "float_latency_us", r->teacher_us);
+    lmb_str_add(out, "},\n \"points\": [\n");
+    for (int i = 0; i < x->points.n; i++) {
+        point(out, r, i);
+        lmb_str_add(out, i + 1 < x->points.n ? ",\n" : "\n");
+    }
+    lmb_str_add(out, " ]}\n");
+}

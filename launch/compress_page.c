@@ -1,0 +1,249 @@
+/* launch/compress_page.c - report.html of a search: the answer, the front, the layers, what was tried. See compress.h. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "launch/compress.h"
+#include "launch/report.h"
+#include "launch/report_svg.h"
+#include "train/metrics.h"
+
+static const char *const cost_names[] = { "latency at batch 1, microseconds", "bytes of the deployed file", "multiply-accumulates" };
+
+static const char *decision(const lmb_point *p) { return p->accepted ? "accepted" : p->beaten ? "beaten" : "rejected"; }
+
+static void lead(const lmb_compress_report *r, lmb_str *out)
+{
+    const lmb_search_result *x = r->result;
+    const lmb_point *p = &x->points.point[x->best], *first = &x->points.point[0];
+    const lmb_compress_test *t = &r->test[x->best];
+    char bytes[32];
+
+    lmb_str_addf(out, "<p class=\"lead\">%s<strong>%.1f &micro;s</strong> and <strong>%s</strong> with <strong>%.2f %%</strong> of the test samples right "
+                      "(95 %% interval %.2f to %.2f); the teacher has %.2f %%",
+                 x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY],
+                 lmb_report_count(p->cost[LMB_GOAL_BYTES], "B", bytes, sizeof bytes), 100 * t->accuracy, 100 * t->lo, 100 * t->hi, 100 * r->teacher.accuracy);
+    if (r->teacher_us > 0)
+        lmb_str_addf(out, " and takes %.1f &micro;s in float (%.1f times as long)", r->teacher_us, r->teacher_us / p->cost[LMB_GOAL_LATENCY]);
+    lmb_str_addf(out, ", as integers %.1f &micro;s (%.1f times).</p>\n<p class=\"soft\">The search ended because ", first->cost[LMB_GOAL_LATENCY],
+                 first->cost[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
+    lmb_str_add_html(out, x->why);
+    lmb_str_add(out, ". Decisions were made on held-out samples alone; the test samples are only reported on.</p>\n");
+}
+
+/* ---- the front ---- */
+
+typedef struct shown { double x; int point; } shown;
+
+static int by_x(const void *a, const void *b)
+{
+    const shown *x = a, *y = b;
+    return x->x != y->x ? (x->x < y->x ? -1 : 1) : x->point - y->point;
+}
+
+/* Is no other point both cheaper by this cost and at least as accurate? */
+static bool on_line(const lmb_points *p, int i, int cost)
+{
+    const lmb_point *a = &p->point[i];
+
+    for (int k = 0; k < p->n; k++) {
+        const lmb_point *b = &p->point[k];
+        if (k != i && b->cost[cost] <= a->cost[cost] && b->right >= a->right && (b->cost[cost] < a->cost[cost] || b->right > a->right || k < i))
+            return false;
+    }
+    return true;
+}
+
+static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
+{
+    const lmb_points *p = &r->result->points;
+    shown *order = malloc(sizeof *order * (size_t)p->n);
+    lmbi_svg_dot *dot = calloc((size_t)p->n, sizeof *dot);
+    char(*title)[120] = calloc((size_t)p->n, sizeof *title);
+
+    if (!order || !dot || !title) {
+        out->failed = true;
+        goto done;
+    }
+    for (int i = 0; i < p->n; i++)
+        order[i] = (shown){ p->point[i].cost[cost], i };
+    qsort(order, (size_t)p->n, sizeof *order, by_x);
+    for (int i = 0; i < p->n; i++) {
+        const lmb_point *x = &p->point[order[i].point];
+        int64_t cells[4] = { x->right, x->pair.n - x->right, 0, 0 };
+        lmb_metrics m = { .classes = 2, .confusion = cells, .n = x->pair.n };
+        dot[i] = (lmbi_svg_dot){ title[i], x->accepted ? 0 : x->beaten ? 2 : 1, on_line(p, order[i].point, cost), order[i].x, lmb_point_accuracy(x), 0, 0 };
+        lmb_metrics_interval(&m, &dot[i].lo, &dot[i].hi);
+        if (!dot[i].joined)
+            dot[i].lo = dot[i].hi = dot[i].y;
+        snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, decision(x), 100 * dot[i].y, order[i].x);
+    }
+    lmb_str_add(out, "<figure><h3>Accuracy against ");
+    lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
+    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span></div>\n");
+    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, p->n };
+    lmbi_svg_draw_dots(out, &c);
+    lmb_str_add(out, "<figcaption>Held-out accuracy; the line joins points that none beats, with 95 % intervals.</figcaption></figure>\n");
+done:
+    free(order);
+    free(dot);
+    free(title);
+}
+
+static void front_table(const lmb_compress_report *r, lmb_str *out)
+{
+    const lmb_points *p = &r->result->points;
+    char n[2][32];
+
+    lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
+                     "</th><th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
+                     "<th scope=\"col\">predicted / measured</th></tr></thead><tbody>\n");
+    for (int i = 0; i < p->n; i++) {
+        const lmb_point *x = &p->point[i];
+        if (!x->front && i != r->result->best)
+            continue;
+        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td><td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% "
+                          "(%.2f to %.2f)</td><td>%.2f</td></tr>\n", i == r->result->best ? " class=\"best\"" : "", x->id, lmb_point_kinds[x->kind],
+                     x->cost[LMB_GOAL_LATENCY], x->p99, lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
+                     lmb_report_count(x->cost[LMB_GOAL_MACS], "", n[1], sizeof n[1]), 100 * lmb_point_accuracy(x), 100 * r->test[i].accuracy,
+                     100 * r->test[i].lo, 100 * r->test[i].hi, x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
+    }
+    lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
+                     "points/NNN. The answer is bold. ");
+    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew.</p>\n"
+                                        : "Latency is of single predictions on one thread of the machine that searched.</p>\n");
+}
+
+/* ---- layers ---- */
+
+typedef struct opened { void *file; lmb_edge_model m; } opened;
+
+static lmb_status open_point(const lmb_compress_report *r, int id, opened *o, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH], why[200] = "";
+    size_t n;
+
+    LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &o->file, &n, err));
+    if (lmb_edge_open(o->file, n, &o->m, why, sizeof why) == LMB_EDGE_OK)
+        return LMB_OK;
+    free(o->file);
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+}
+
+/* How many channels the tensor of this name has in the teacher; 0: it has none of this name. */
+static unsigned channels_before(const lmb_edge_model *m, const char *name)
+{
+    for (uint32_t i = 0; i <= m->n_ops; i++) {
+        lmb_edge_tensor t;
+        lmb_edge_tensor_at(m, i, &t);
+        if (strcmp(t.name, name) == 0)
+            return t.c;
+    }
+    return 0;
+}
+
+static void layer_row(const opened *now, const opened *was, uint32_t i, double us, double most, double sum, lmb_str *out)
+{
+    lmb_edge_op op;
+    lmb_edge_tensor y;
+    char before[32] = "new", macs[32];
+
+    lmb_edge_op_at(&now->m, i, &op);
+    lmb_edge_tensor_at(&now->m, i + 1, &y);
+    unsigned c = channels_before(&was->m, y.name);
+    if (c)
+        snprintf(before, sizeof before, "%u", c);
+    lmb_str_add(out, "<tr><th scope=\"row\">");
+    lmb_str_add_html(out, y.name);
+    lmb_str_addf(out, "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>8</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
+                      "</i></td><td>%.1f %%</td></tr>\n", lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c,
+                 lmb_report_count((double)lmb_edge_op_macs(&now->m, i), "", macs, sizeof macs), us, 100 * us / most, 100 * us / sum);
+}
+
+static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_str *out, lmb_error *err)
+{
+    opened now, was;
+    double *us = NULL, sum = 0, most = 0;
+
+    LMB_TRY(open_point(r, r->result->best, &now, err));
+    lmb_status st = open_point(r, 0, &was, err);
+    if (st != LMB_OK) {
+        free(now.file);
+        return st;
+    }
+    us = malloc(sizeof *us * ((size_t)now.m.n_ops + 1));
+    st = us ? lmb_latency_ops(table, &now.m, us, &sum, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the layers");
+    for (uint32_t i = 0; st == LMB_OK && i < now.m.n_ops; i++)
+        most = fmax(most, us[i]);
+    if (st == LMB_OK) {
+        lmb_str_addf(out, "<h2>Layers of point %d</h2>\n<div class=\"wide\"><table class=\"stages layers\"><thead><tr><th scope=\"col\">output</th><th scope=\"col\">op"
+                          "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">bits</th>"
+                          "<th scope=\"col\">MACs</th><th scope=\"col\">&micro;s</th><th scope=\"col\">time</th><th scope=\"col\"></th></tr></thead><tbody>\n",
+                     r->result->best);
+        for (uint32_t i = 0; i < now.m.n_ops; i++)
+            layer_row(&now, &was, i, us[i], most, sum, out);
+        lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer that the teacher does "
+                          "not have is part of a factorisation.</p>\n", sum);
+    }
+    free(us);
+    free(now.file);
+    free(was.file);
+    return st;
+}
+
+/* ---- what was tried ---- */
+
+static void tried(const lmb_compress_report *r, lmb_str *out)
+{
+    const lmb_points *p = &r->result->points;
+
+    lmb_str_add(out, "<h2>What was tried</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">of</th>"
+                     "<th scope=\"col\">step</th><th scope=\"col\">latency</th><th scope=\"col\">held-out</th><th scope=\"col\">lost / won</th><th scope=\"col\">"
+                     "drop at most</th><th scope=\"col\">decision</th><th scope=\"col\" class=\"note\">moves</th></tr></thead><tbody>\n");
+    for (int i = 0; i < p->n; i++) {
+        const lmb_point *x = &p->point[i];
+        char step[24] = "", of[24] = "";
+        if (x->kind == LMB_POINT_STEP)
+            snprintf(step, sizeof step, "%.3g %%", 100 * x->step);
+        if (x->parent >= 0)
+            snprintf(of, sizeof of, "%d", x->parent);
+        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d</th><td>%s</td><td>%s</td><td>%.1f &micro;s</td><td>%.2f %%</td><td>%lld / %lld</td><td>%.2f points</td><td>%s"
+                          "</td><td class=\"note\">%s", x->accepted ? "" : " class=\"rejected\"", x->id, of, step, x->cost[LMB_GOAL_LATENCY],
+                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, decision(x),
+                     x->kind == LMB_POINT_TEACHER ? "the teacher as integers" : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation" : "");
+        for (int k = 0; k < x->n_moves; k++) {
+            lmb_str text = LMB_STR_INIT;
+            lmb_move_text(&x->move[k], &text);
+            lmb_str_add(out, k ? "; " : "");
+            lmb_str_add_html(out, text.text ? text.text : "");
+            lmb_str_free(&text);
+        }
+        lmb_str_add(out, "</td></tr>\n");
+    }
+    lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Lost: held-out samples that only the teacher has right; won: that only the point has right. The "
+                      "drop is at most as shown with %g %% confidence (Tango's score interval).</p>\n", 100 * r->c->confidence);
+}
+
+lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    lmb_latency *table;
+
+    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
+    LMB_TRY(lmb_latency_open(*r->c->table.file ? r->c->table.file : path, true, &table, err));
+    lmb_report_page_begin("Compression", out);
+    lead(r, out);
+    lmb_str_add(out, "<h2>The front</h2>\n<div class=\"figures\">\n");
+    for (int i = 0; i < LMB_COSTS; i++)
+        picture(r, i, out);
+    lmb_str_add(out, "</div>\n");
+    front_table(r, out);
+    lmb_status st = layers(r, table, out, err);
+    tried(r, out);
+    lmb_report_page_end(r->config, out);
+    lmb_latency_close(table);
+    return st;
+}

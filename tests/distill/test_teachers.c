@@ -1,0 +1,74 @@
+/* Mirrors distill/teachers.c: the weighted mean of logits, folded or not, and teachers that do not go together. */
+#include "distill/teachers.h"
+
+#include <string.h>
+
+#include "core/base/config.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+#include "train/predictor.h"
+
+static lmb_error err;
+enum { ROWS = 3, NUMBERS = 2 * 6 * 6 };
+
+static lmb_graph *model(const char *text, int classes, uint64_t seed)
+{
+    lmb_shape shape = LMB_SHAPE(2, 6, 6);
+    lmb_config *c;
+    lmb_graph *g;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    ck_ok(lmb_model_build(lmb_config_root(c), &shape, classes, seed, &g, &err));
+    lmb_config_destroy(c);
+    return g;
+}
+
+static void answers(const lmb_graph *g, const float *x, float *out)
+{
+    const float *logits;
+    lmb_predictor *p;
+    ck_ok(lmb_predictor_create(g, NULL, NULL, ROWS, &p, &err));
+    ck_ok(lmb_predictor_run(p, x, ROWS, &logits, &err));
+    memcpy(out, logits, sizeof *out * ROWS * 3);
+    lmb_predictor_destroy(p);
+}
+
+START_TEST(their_logits_are_averaged_with_weights)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *a = model("{name: resnet, depth: 8, width: 4}", 3, 1), *b = model("{name: mlp, hidden: [7]}", 3, 2), *both, *one;
+    float x[ROWS * NUMBERS], ya[ROWS * 3], yb[ROWS * 3], y[ROWS * 3];
+
+    for (int i = 0; i < ROWS * NUMBERS; i++)
+        x[i] = (float)(i * 37 % 256);
+    answers(a, x, ya);
+    answers(b, x, yb);
+    ck_ok(lmb_teachers_join((const lmb_graph *[]){ a, b }, (double[]){ 3, 1 }, 2, &both, &err));
+    answers(both, x, y);
+    for (int i = 0; i < ROWS * 3; i++)
+        ck_assert_float_eq_tol(y[i], 0.75f * ya[i] + 0.25f * yb[i], 1e-4f);
+    ck_ok(lmb_teachers_join((const lmb_graph *[]){ b }, (double[]){ 5 }, 1, &one, &err));
+    answers(one, x, y);
+    for (int i = 0; i < ROWS * 3; i++)
+        ck_assert_float_eq_tol(y[i], yb[i], 1e-5f);
+    lmb_graph_destroy(one);
+    lmb_graph_destroy(both);
+    lmb_graph_destroy(b);
+    lmb_graph_destroy(a);
+}
+END_TEST
+
+START_TEST(those_that_do_not_go_together_are_refused)
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *a = model("{name: mlp, hidden: [7]}", 3, 1), *b = model("{name: mlp, hidden: [7]}", 4, 2), *out = NULL;
+
+    ck_assert_int_eq(lmb_teachers_join((const lmb_graph *[]){ a, b }, (double[]){ 1, 1 }, 2, &out, &err), LMB_E_SHAPE);
+    ck_assert_str_eq(err.msg, "teacher 2 has 4 classes, the first one 3");
+    ck_assert_int_eq(lmb_teachers_join(NULL, NULL, 0, &out, &err), LMB_E_ARG);
+    ck_assert_ptr_null(out);
+    lmb_graph_destroy(b);
+    lmb_graph_destroy(a);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/teachers", add(their_logits_are_averaged_with_weights); add(those_that_do_not_go_together_are_refused);)

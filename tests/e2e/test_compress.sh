@@ -1,0 +1,113 @@
+#!/bin/sh
+# `limbeck compress` on tiny data: a front whose points are loadable models; with a frozen latency table a search that is
+# killed (kill -9) again and again ends in the same front, journal and model, to the byte; what can not be met is exit code 4
+# with the nearest point there; what can not be asked is refused before any work.
+limbeck=$1
+dir=$2/compress
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+cat >"$dir/c.yaml" <<Y
+run: $dir/first
+data: {name: synthetic, train: 1000, test: 200, height: 12, width: 12, classes: 4}
+split: {train: 600, validation: 300, seed: 1}
+teacher:
+  model: {name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}
+  train: {epochs: 4, batch: 64, lr: 0.1, threads: 1}
+compress:
+  teacher: $dir/first/teacher/model.onnx
+  objective: latency
+  accuracy_drop_max: "15 %"
+  slack: "5 %"
+  step: 0.2
+  step_min: 0.06
+  steps: 4
+  batches: 4
+  samples: 256
+  calibration: 64
+  tune: {epochs: 2, batch: 32, lr: 0.02, clip: 1, threads: 1}
+  finish: {epochs: 1, batch: 32, lr: 0.002, clip: 1, threads: 1}
+Y
+bad=0
+fail() { echo "FAILED: $*"; bad=1; }
+# compress EXIT-CODE [--set ...]
+compress() {
+    want=$1; shift
+    "$limbeck" compress "$dir/c.yaml" "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
+    [ $got -eq "$want" ] || { fail "limbeck compress $* -> exit $got, want $want"; tail -5 "$dir/err"; }
+}
+says() { grep -q -- "$1" "$dir/err" || { fail "nothing says '$1'"; tail -5 "$dir/err"; }; }
+
+"$limbeck" train "$dir/c.yaml" --stage teacher >/dev/null 2>"$dir/err" || { cat "$dir/err"; exit 1; }
+
+# refused before any work: no journal is begun
+compress 2 --set compress.accuracy_drop_max=
+says "at what price"
+compress 2 --set compress.accuracy_drop_max="1 kB"
+says "must be one of %, points"
+compress 2 --set compress.accuracy_drop_max="0.1 %"
+says "held-out samples can not show"
+compress 2 --set split.validation=0
+says "split.validation is 0"
+compress 1 --set data.classes=3
+says "4 classes, the data 3"
+compress 1 --set data.height=14
+says "the data has"
+compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
+says "has no integer form"
+[ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
+
+# a search; the last line is the path of its front
+compress 0
+front=$dir/first/compress/front.json
+[ "$(tail -n 1 "$dir/out")" = "$front" ] || fail "the last line is '$(tail -n 1 "$dir/out")'"
+for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
+    grep -q -- "$key" "$front" || fail "front.json has no $key"
+done
+for n in $(sed -n 's/.*"folder": "\(points[^"]*\)".*/\1/p' "$front"); do
+    for file in model.lmb model-int8.onnx; do
+        "$limbeck" inspect "$dir/first/compress/$n/$file" >/dev/null 2>"$dir/err" || fail "$n/$file can not be loaded"
+    done
+done
+cmp -s "$dir/first/compress/model.lmb" "$dir/first/compress/points/$(sed -n 's/.*"best": \([0-9]*\).*/00\1/p' "$front")/model.lmb" ||
+    fail "model.lmb is not the best point's"
+grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
+grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
+
+# again: nothing is done twice
+before=$(cksum <"$dir/first/compress/journal.jsonl")
+compress 0
+[ "$before" = "$(cksum <"$dir/first/compress/journal.jsonl")" ] || fail "a finished search went on"
+# another configuration in the same folder is refused; --fresh begins again
+compress 2 --set compress.step=0.3
+says "another configuration"
+
+# frozen: undisturbed, then killed again and again
+frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
+compress 0 $frozen --set run="$dir/whole"
+kills=0
+seed=4321
+while [ $kills -lt 12 ]; do
+    seed=$(( (seed * 1103515245 + 12345) % 2147483648 ))
+    "$limbeck" compress "$dir/c.yaml" $frozen --set run="$dir/killed" >"$dir/out" 2>"$dir/err" </dev/null &
+    pid=$!
+    sleep "$(printf '0.%03d' $((100 + seed / 65536 % 500)))"
+    kill -9 $pid 2>/dev/null || kills=12 # it was done before we came
+    wait $pid 2>/dev/null
+    kills=$((kills + 1))
+    [ $kills = 5 ] && [ -e "$dir/killed/compress/journal.jsonl" ] && printf '{"point": 1, "par' >>"$dir/killed/compress/journal.jsonl" # a torn line
+done
+compress 0 $frozen --set run="$dir/killed"
+for file in front.json journal.jsonl model.lmb model-int8.onnx; do
+    cmp "$dir/whole/compress/$file" "$dir/killed/compress/$file" || fail "killed and resumed, $file differs"
+done
+
+# a limit that can not be met: exit code 4, the nearest point and the reason
+compress 4 --set run="$dir/unmet" --set compress.objective=accuracy --set compress.latency_max="0.01 us" --set compress.steps=2 --set compress.finish.epochs=1
+says "nothing is within all limits. Point [0-9]* is nearest, with [0-9.]* us where 0.01 are allowed"
+grep -q '"met": false' "$dir/unmet/compress/front.json" || fail "front.json does not say that the budget is not met"
+[ -s "$dir/unmet/compress/model.lmb" ] || fail "the nearest point's file is not there"
+
+# a table that is not there can not be frozen
+compress 2 --set run="$dir/none" --set compress.table.frozen=true --set compress.table.file="$dir/nothing.jsonl"
+says "is not there"
+[ $bad = 0 ] && echo "front, resume and refusals as expected"
+exit $bad

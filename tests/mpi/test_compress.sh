@@ -1,0 +1,68 @@
+#!/bin/sh
+# `limbeck compress` with candidates on 1, 2 and 3 ranks: with a frozen latency table the same points, front and model to the byte,
+# also when it is stopped on two ranks, killed there, and goes on on one.
+limbeck=$1
+dir=$2/compress
+command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+cat >"$dir/c.yaml" <<Y
+run: $dir/first
+data: {name: synthetic, train: 1200, test: 200, height: 12, width: 12, classes: 4}
+split: {train: 800, validation: 300, seed: 1}
+teacher:
+  model: {name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}
+  train: {epochs: 3, batch: 64, lr: 0.1, threads: 1}
+compress:
+  teacher: $dir/first/teacher/model.onnx
+  accuracy_drop_max: "15 %"
+  step: 0.05
+  step_min: 0.02
+  steps: 3
+  candidates: 3
+  tile: 1
+  batches: 4
+  samples: 400
+  calibration: 64
+  tune: {epochs: 4, batch: 32, lr: 0.02, clip: 1, threads: 1}
+Y
+fail() { echo "FAILED: $*"; cat "$dir/err"; exit 1; }
+# compress RUN RANKS
+compress() {
+    run=$dir/$1; n=$2; shift 2
+    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" compress "$dir/c.yaml" --set "run=$run" "$@" >"$dir/out" 2>"$dir/err"
+}
+frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
+same() {
+    for file in front.json journal.jsonl model.lmb; do
+        cmp "$dir/r1/compress/$file" "$dir/$1/compress/$file" || fail "$1: $file differs"
+    done
+}
+
+"$limbeck" train "$dir/c.yaml" --stage teacher >/dev/null 2>"$dir/err" || fail "no teacher"
+compress first 1 || fail "the first search"
+compress r1 1 $frozen || fail "one rank"
+[ "$(grep -c . "$dir/r1/compress/journal.jsonl")" -lt "$(grep -c '"point": ' "$dir/r1/compress/front.json")" ] || fail "no step has several candidates"
+for ranks in 2 3; do
+    compress r$ranks $ranks $frozen || fail "$ranks ranks"
+    same r$ranks
+done
+
+# stopped: exit code 3; killed; and on to the end on one rank
+mpirun -n 2 --oversubscribe --bind-to none "$limbeck" compress "$dir/c.yaml" --set run="$dir/stopped" $frozen --set compress.tune.epochs=400 >"$dir/out" 2>"$dir/err" &
+pid=$!
+sleep 3
+kill -USR1 $pid
+wait $pid
+got=$?
+[ $got = 3 ] || fail "stopped by a signal, exit $got, want 3"
+grep -q "goes on from the last decision" "$dir/err" || fail "nobody says that it goes on"
+for ms in 300 500 700 900; do
+    mpirun -n 2 --oversubscribe --bind-to none "$limbeck" compress "$dir/c.yaml" --set run="$dir/killed" $frozen >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    sleep 0.$ms
+    for child in $(cat /proc/$pid/task/*/children 2>/dev/null); do kill -9 "$child" 2>/dev/null; done
+    wait $pid 2>/dev/null
+done
+compress killed 1 $frozen || fail "killed on two ranks, it does not go on on one"
+same killed
+echo "the same points on 1, 2 and 3 ranks"
