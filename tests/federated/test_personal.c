@@ -54,8 +54,8 @@ static void set_up(void)
     ck_ok(lmb_state_layout_create(model, &layout, &err));
     sent = malloc(layout->count * sizeof *sent);
     lmb_state_from_graph(layout, model, sent);
-    snprintf(memory, sizeof memory, "personal-%d.bin", (int)getpid());
-    snprintf(own, sizeof own, "personal-%d.onnx", (int)getpid());
+    snprintf(memory, sizeof memory, "/tmp/limbeck-personal-%d.bin", (int)getpid());
+    snprintf(own, sizeof own, "/tmp/limbeck-personal-%d.onnx", (int)getpid());
     unlink(memory);
 }
 
