@@ -69,6 +69,19 @@ static lmb_status out_size(const char *auto_pad, int64_t in, int64_t kernel, int
     return LMB_OK;
 }
 
+/* Kernels copy an image into a frame of zeros, or spread a row of taps: that must stay far from the end of 64 bits. */
+static lmb_status check_reach(const lmb_conv *v, lmb_error *err)
+{
+    double down = (double)(v->h + v->ph + v->ph2) + 2.0 * (double)((v->kh - 1) * v->dh + 1);
+    double side = (double)(v->w + v->pw + v->pw2) + 2.0 * (double)((v->kw - 1) * v->dw + 1);
+    double channels = (double)(v->c > v->k ? v->c : v->k);
+
+    if (down * side * channels > 0x1p44)
+        return LMB_FAIL(err, LMB_E_SHAPE, "%.0f channels of %.0f x %.0f with padding and dilation; at most 2^44 numbers are dealt with",
+                        channels, down, side);
+    return LMB_OK;
+}
+
 lmb_status lmb_conv_of(const lmb_conv_attr *a, const lmb_shape *x, const lmb_shape *w, lmb_conv *out, lmb_error *err)
 {
     int s = x->n - 2;
@@ -100,6 +113,7 @@ lmb_status lmb_conv_of(const lmb_conv_attr *a, const lmb_shape *x, const lmb_sha
         v.h = x->d[2], v.kh = w->d[2], v.sh = stride[0], v.dh = dilation[0], v.oh = size[0];
         v.ph = pad[0], v.ph2 = pad[2];
     }
+    LMB_TRY(check_reach(&v, err));
     *out = v;
     return LMB_OK;
 }

@@ -106,10 +106,20 @@ static lmb_status put(lmb_choices *c, const char *key, const char *name, size_t 
     return LMB_OK;
 }
 
+/* What a line of the text can hold: a model's file may bring attributes of any bytes. */
+static bool fits(const char *text, size_t most)
+{
+    size_t n = 0;
+    for (; text[n]; n++)
+        if (n == most || text[n] < ' ' || text[n] > '~')
+            return false;
+    return n > 0;
+}
+
 lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, bool measured, lmb_error *err)
 {
     size_t n = strlen(name);
-    if (strlen(key) > MAX_KEY || n > MAX_NAME)
+    if (!fits(key, MAX_KEY) || !fits(name, MAX_NAME))
         return LMB_OK; /* not worth a failure: it is found out anew next time */
     c->measured += measured;
     LMB_TRY(put(c, key, name, n, err));

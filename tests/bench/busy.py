@@ -37,14 +37,11 @@ def main():
     p.add_argument('--processors', type=int, default=2)
     p.add_argument('--no-torch', action='store_true')
     a = p.parse_args()
-    section, shape, batch = train_peer.MODELS[a.model]
-    n, bench = str(a.processors), os.path.join(a.build, 'tests/bench_train_peer')
-    python = os.environ.get('LMB_PEER_PYTHON', '/usr/bin/python3')
-    ours = lambda threads: [bench, section, *map(str, shape), str(batch), threads, str(a.seconds)]
+    n, ours = str(a.processors), lambda threads: train_peer.ours(a.build, a.model, a.seconds, threads)
     sides = {'ours, %s threads' % n: (ours(n), {}),
              'ours, %s ranks' % n: (['mpirun', '-n', n, '--oversubscribe', '--bind-to', 'none', *ours('1')], ROOT)}
     if not a.no_torch:
-        sides['PyTorch'] = ([python, train_peer.__file__, '--worker', a.model, str(a.seconds), n], train_peer.TUNED)
+        sides['PyTorch'] = (train_peer.peer(a.model, a.seconds, n), train_peer.TUNED)
     alone, busy = {s: [] for s in sides}, {s: [] for s in sides}
     for _ in range(a.rounds):
         for side, (command, env) in sides.items():

@@ -30,9 +30,8 @@ def main():
     python = os.environ.get('LMB_PEER_PYTHON', '/usr/bin/python3')
     empty = peak([python, '-c', 'import torch'], train_peer.TUNED)
     for name in a.models.split(','):
-        section, shape, batch = train_peer.MODELS[name]
-        ours = peak([os.path.join(a.build, 'tests/bench_train_peer'), section, *map(str, shape), str(batch), str(a.threads), str(a.seconds)])
-        theirs = peak([python, train_peer.__file__, '--worker', name, str(a.seconds), str(a.threads)], train_peer.TUNED)
+        ours = peak(train_peer.ours(a.build, name, a.seconds, a.threads))
+        theirs = peak(train_peer.peer(name, a.seconds, a.threads), train_peer.TUNED)
         print('%-14s ours %4.0f MB, PyTorch %4.0f MB (%.0f without a network), ratio %.2f' % (name, ours, theirs, empty, ours / theirs), flush=True)
 
 

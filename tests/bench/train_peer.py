@@ -115,6 +115,17 @@ def torch_worker(name, seconds, threads, precision):
     print('%.1f' % (n * batch / (time.perf_counter() - start)))
 
 
+def peer(name, seconds, threads, precision='f32'):
+    """The command of PyTorch's side."""
+    python = os.environ.get('LMB_PEER_PYTHON', '/usr/bin/python3')
+    return [python, os.path.abspath(__file__), '--worker', name, str(seconds), str(threads), precision]
+
+
+def ours(build, name, seconds, threads, precision='f32'):
+    section, shape, batch = MODELS[name]
+    return [os.path.join(build, 'tests/bench_train_peer'), section, *map(str, shape), str(batch), str(threads), str(seconds), precision]
+
+
 def output(command, env=None):
     run = subprocess.run(command, stdout=subprocess.PIPE, env=dict(os.environ, **(env or {})), check=True)
     return float(run.stdout.split()[-1])
@@ -129,17 +140,14 @@ def main():
     p.add_argument('--threads', type=int, default=2)
     p.add_argument('--precision', default='f32', choices=['f32', 'bf16'])
     a = p.parse_args()
-    python = os.environ.get('LMB_PEER_PYTHON', '/usr/bin/python3')
     print('%-14s %10s %10s   ratio' % ('model', 'ours', 'PyTorch'))
     for name in a.models.split(','):
-        section, shape, batch = MODELS[name]
-        ours, theirs = [], []
+        mine, theirs = [], []
         for _ in range(a.rounds):
-            ours.append(output([os.path.join(a.build, 'tests/bench_train_peer'), section, *map(str, shape), str(batch),
-                                str(a.threads), str(a.seconds), a.precision]))
-            theirs.append(output([python, __file__, '--worker', name, str(a.seconds), str(a.threads), a.precision], TUNED))
-        ratios = [o / t for o, t in zip(ours, theirs)]
-        print('%-14s %10.0f %10.0f   %.2f  (%.2f to %.2f)' % (name, statistics.median(ours), statistics.median(theirs),
+            mine.append(output(ours(a.build, name, a.seconds, a.threads, a.precision)))
+            theirs.append(output(peer(name, a.seconds, a.threads, a.precision), TUNED))
+        ratios = [o / t for o, t in zip(mine, theirs)]
+        print('%-14s %10.0f %10.0f   %.2f  (%.2f to %.2f)' % (name, statistics.median(mine), statistics.median(theirs),
                                                               statistics.median(ratios), min(ratios), max(ratios)), flush=True)
 
 

@@ -6,6 +6,7 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
+#include "core/plan/internal.h"
 #include "tests/check_main.h"
 #include "tests/temp_dir.h"
 #include "train/checkpoint.h"
@@ -274,6 +275,7 @@ START_TEST(texts_that_are_no_tables_are_refused_whole)
         ck_assert_int_eq(lmb_choices_count(c), 0);
     }
     err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmbi_choices_put(c, "of\na model", "name", true, &err)); /* no line could hold it: kept by nobody */
     ck_ok(lmb_choices_add(c, "b\tx:y\na\tz\n", 10, &err));
     ck_ok(lmb_choices_add(c, "a\tother\nc\tw\n", 12, &err)); /* what is there stays */
     lmb_choices_text(c, false, &s);

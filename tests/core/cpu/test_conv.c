@@ -460,6 +460,33 @@ START_TEST(convolutions_made_up)
 }
 END_TEST
 
+/* Operands without a single element, which a model's file may have: answered, by whatever backend. */
+static const lmb_op_case nothing[] = {
+    { "Conv", "no channels", { { LMB_CASE_SMOOTH, { 4, { 2, 0, 8, 32 } }, -1, 1, { 0 } }, { LMB_CASE_SMOOTH, { 4, { 8, 0, 3, 3 } }, -1, 1, { 0 } } },
+      { LMB_AINTS("pads", 1, 1, 1, 1) }, 0, 0 },
+    { "Conv", "no channels at all", { { LMB_CASE_SMOOTH, { 4, { 2, 0, 8, 8 } }, -1, 1, { 0 } }, { LMB_CASE_SMOOTH, { 4, { 0, 0, 3, 3 } }, -1, 1, { 0 } } },
+      { LMB_AINTS("pads", 1, 1, 1, 1) }, 0, 0 },
+    { "Conv", "no images", { { LMB_CASE_SMOOTH, { 4, { 0, 16, 8, 8 } }, -1, 1, { 0 } }, { LMB_CASE_SMOOTH, { 4, { 16, 16, 3, 3 } }, -1, 1, { 0 } } },
+      { LMB_AINTS("pads", 1, 1, 1, 1) }, 0, 0 },
+    { "Gemm", "no depth", { { LMB_CASE_SMOOTH, { 2, { 3, 0 } }, -1, 1, { 0 } }, { LMB_CASE_SMOOTH, { 2, { 0, 5 } }, -1, 1, { 0 } } }, { { 0 } }, 0, 0 },
+    { "MaxPool", "no channels", { { LMB_CASE_SPREAD, { 4, { 2, 0, 4, 4 } }, -1, 1, { 0 } } }, { LMB_AINTS("kernel_shape", 2, 2) }, 0, 0 },
+    { "GlobalAveragePool", "no channels", { { LMB_CASE_SMOOTH, { 4, { 2, 0, 4, 4 } }, -1, 1, { 0 } } }, { { 0 } }, 0, 0 },
+    { "Relu", "nothing", { { LMB_CASE_SPREAD, { 4, { 2, 0, 4, 4 } }, -1, 1, { 0 } } }, { { 0 } }, 0, 0 },
+};
+
+START_TEST(operands_may_be_empty)
+{
+    static const char *const names[] = { "own", "cpu", "portable" };
+    const lmb_backend *list[3];
+    lmb_error err = LMB_ERROR_INIT;
+
+    for (int i = 0; i < LMB_COUNT(names); i++) {
+        ck_ok(lmb_cpu_backends(names[i], list, &err));
+        ck_ok(lmb_check_case(&nothing[_i], list, 1, NULL, &err));
+    }
+}
+END_TEST
+
 /* Nothing of a training step's products is left to a reference: convolutions of all kinds, a 1-D one, matrices, a loss. */
 START_TEST(plans_choose_it)
 {
@@ -514,4 +541,4 @@ LMB_TEST_MAIN("core/cpu/conv", add_loop(products_of_every_vector_width, LMB_COUN
               add_loop(depthwise_of_every_vector_width, LMB_COUNT(deep)); add(direct_products); add_loop(bands_of_every_vector_width, LMB_COUNT(bands)); add_loop(bands_in_plans, LMB_COUNT(bands));
               add_loop(stems_of_every_vector_width, LMB_COUNT(few));
               add_loop(stems_in_plans, LMB_COUNT(few)); add_loop(cases_of_the_check, count());
-              add_loop(convolutions_made_up, MADE_UP); add(plans_choose_it);)
+              add_loop(convolutions_made_up, MADE_UP); add_loop(operands_may_be_empty, LMB_COUNT(nothing)); add(plans_choose_it);)

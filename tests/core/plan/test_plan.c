@@ -157,6 +157,17 @@ START_TEST(bad_nodes_are_refused_and_named)
     ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Relu"), "r", LMB_IN(n.x), LMB_ATTRS(LMB_AINT("alpha", 1)),
                                     &out, 1, &err), LMB_E_ARG);
     ck_assert_str_eq(err.msg, "Relu node r: Relu has no attribute 'alpha'");
+    /* one pixel of a million channels, whose frame of zeros would have 2^64 bytes */
+    int64_t far = 1 << 20;
+    lmb_builder b = lmb_builder_of(n.g, &err);
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "wide", LMB_F32, LMB_SHAPE(1, far, 1, 1), NULL);
+    lmb_vid w = lmb_emit_value(&b, LMB_ROLE_INPUT, "filters", LMB_F32, LMB_SHAPE(far, 1, 3, 3), NULL);
+    ck_ok(lmb_builder_status(&b));
+    ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Conv"), "far", LMB_IN(x, w),
+                                    LMB_ATTRS(LMB_AINT("group", far), LMB_ATEXT("auto_pad", "SAME_UPPER"), LMB_AINTS("dilations", far, far)),
+                                    &out, 1, &err), LMB_E_SHAPE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "at most 2^44 numbers"));
     lmb_graph_destroy(n.g);
 }
 END_TEST
