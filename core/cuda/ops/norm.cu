@@ -186,6 +186,36 @@ struct norm_act_grad {
     }
 };
 
+struct norm_apply {
+    const float *x, *scale, *bias, *mean, *inverse;
+    float *y;
+    channels d;
+    activation a;
+    LMB_BODY void operator()(int i) const
+    {
+        int c = i / d.area % d.c;
+        float f = scale[c] * inverse[c], shift = bias[c] - mean[c] * f;
+        y[i] = a.of(f * x[i] + shift);
+    }
+};
+struct norm_apply_kernel {
+    norm_apply k = {};
+    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
+    {
+        const lmb_batch_norm_act_attr *a = (const lmb_batch_norm_act_attr *)c->attr;
+        k.d = channels_of(&c->in[0].shape);
+        k.a = activation{ *a->function, a->lo, a->hi };
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        k.x = in<const float>(r, 0), k.scale = in<const float>(r, 1), k.bias = in<const float>(r, 2);
+        k.mean = in<const float>(r, 3), k.inverse = in<const float>(r, 4), k.y = out<float>(r, 0);
+        return each(r, lmb_shape_count(&r->out[0].shape), k, err);
+    }
+};
+
 template <bool gradient> struct norm_act_kernel {
     channels d;
     float epsilon, momentum;
@@ -223,5 +253,6 @@ extern "C" {
 const lmb_kernel lmbi_cuda_op_batch_norm = kernel<norm_kernel<false>>("cuda:batch_norm", "BatchNormalization", "");
 const lmb_kernel lmbi_cuda_op_batch_norm_grad = kernel<norm_kernel<true>>("cuda:batch_norm_grad", "BatchNormGrad", "limbeck");
 const lmb_kernel lmbi_cuda_op_batch_norm_act = kernel<norm_act_kernel<false>>("cuda:batch_norm_act", "BatchNormAct", "limbeck");
+const lmb_kernel lmbi_cuda_op_batch_norm_apply = kernel<norm_apply_kernel>("cuda:batch_norm_apply", "BatchNormApply", "limbeck");
 const lmb_kernel lmbi_cuda_op_batch_norm_act_grad = kernel<norm_act_kernel<true>>("cuda:batch_norm_act_grad", "BatchNormActGrad", "limbeck");
 }

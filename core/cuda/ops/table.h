@@ -15,6 +15,7 @@ extern "C" {
     X(batch_norm)             \
     X(batch_norm_act)         \
     X(batch_norm_act_grad)    \
+    X(batch_norm_apply)       \
     X(batch_norm_grad)        \
     X(bias_grad)              \
     X(broadcast_to)           \
