@@ -6,7 +6,7 @@ const lmb_kernel *const lmbi_cuda_kernels[] = {
     LMB_CUDA_LIBRARY_KERNELS(X)
 #undef X
 #define X(name) &lmbi_cuda_op_##name,
-    LMB_CUDA_KERNELS(X)
+    LMB_OPS(X)
 #undef X
     NULL,
 };
