@@ -1,6 +1,7 @@
 /* core/ops/common.c - see common.h. */
 #include "core/ops/common.h"
 
+#include <math.h>
 #include <string.h>
 
 lmb_status lmbi_infer_same(const lmb_call *c, lmb_error *err)
@@ -62,6 +63,17 @@ lmb_vid lmbi_sum_to_like(lmb_builder *b, lmb_vid v, lmb_vid like)
     shape.ints.n = to->n;
     memcpy(shape.ints.v, to->d, sizeof(int64_t) * (size_t)to->n);
     return lmb_emit(b, "SumTo", NULL, LMB_IN(v), &shape, 1);
+}
+
+double lmbi_log_sum_exp(const float *x, int64_t k, int64_t without, double t)
+{
+    double m = -INFINITY, sum = 0;
+
+    for (int64_t i = 0; i < k; i++)
+        m = i != without && x[i] / t > m ? x[i] / t : m;
+    for (int64_t i = 0; i < k; i++)
+        sum += i != without ? exp(x[i] / t - m) : 0;
+    return m + log(sum);
 }
 
 lmb_status lmbi_unsupported(const char *op, lmb_dtype t, lmb_error *err)

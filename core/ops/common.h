@@ -22,6 +22,8 @@ void lmbi_axes_same(const lmb_call *c, const lmb_axes *a);
 void lmbi_axes_broadcast(const lmb_call *c, const lmb_axes *a);
 /* Sum v (gradient of a broadcast result) down to the shape of `like`; v itself when shapes agree. */
 lmb_vid lmbi_sum_to_like(lmb_builder *b, lmb_vid v, lmb_vid like);
+/* log of the sum of exp(x / t), of all k classes or all but one (`without` -1: none). */
+double lmbi_log_sum_exp(const float *x, int64_t k, int64_t without, double t);
 lmb_status lmbi_unsupported(const char *op, lmb_dtype t, lmb_error *err);
 
 /* A walk over a broadcast result: offset of element i of the result in an operand of shape `from`. */

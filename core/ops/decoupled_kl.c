@@ -47,23 +47,12 @@ static lmb_status forward_infer(const lmb_call *c, lmb_error *err)
     return LMB_OK;
 }
 
-/* log of the sum of exp(x / t), of all classes or all but one (`without` -1: none). */
-static double log_sum_exp(const float *x, int64_t k, int64_t without, double t)
-{
-    double m = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < k; i++)
-        m = i != without && x[i] / t > m ? x[i] / t : m;
-    for (int64_t i = 0; i < k; i++)
-        sum += i != without ? exp(x[i] / t - m) : 0;
-    return m + log(sum);
-}
-
 /* One row of logits: logs of the label's share, of that of all others, and of the sum over the others. */
 typedef struct split { double label, others, sum; } split;
 
 static split split_of(const float *x, int64_t k, int64_t y, double t)
 {
-    double all = log_sum_exp(x, k, -1, t), others = log_sum_exp(x, k, y, t);
+    double all = lmbi_log_sum_exp(x, k, -1, t), others = lmbi_log_sum_exp(x, k, y, t);
     return (split){ x[y] / t - all, others - all, others };
 }
 

@@ -39,16 +39,6 @@ static lmb_status kl_infer(const lmb_call *c, lmb_error *err)
     return LMB_OK;
 }
 
-static double log_sum_exp(const float *x, int64_t n, double t)
-{
-    double m = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        m = x[i] / t > m ? x[i] / t : m;
-    for (int64_t i = 0; i < n; i++)
-        sum += exp(x[i] / t - m);
-    return m + log(sum);
-}
-
 static lmb_status kl_run(const lmb_run *r, lmb_error *err)
 {
     int64_t rows_n = r->in[0].shape.d[0], k = r->in[0].shape.d[1];
@@ -57,7 +47,7 @@ static lmb_status kl_run(const lmb_run *r, lmb_error *err)
     (void)err;
     for (int64_t n = 0; n < rows_n; n++) {
         const float *s = (const float *)r->in[0].data + n * k, *p = (const float *)r->in[1].data + n * k;
-        double ls = log_sum_exp(s, k, t), lp = log_sum_exp(p, k, t);
+        double ls = lmbi_log_sum_exp(s, k, -1, t), lp = lmbi_log_sum_exp(p, k, -1, t);
         for (int64_t i = 0; i < k; i++) {
             double log_p = p[i] / t - lp;
             total += exp(log_p) * (log_p - (s[i] / t - ls));
@@ -101,7 +91,7 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
     for (int64_t n = 0; n < rows_n; n++) {
         const float *s = (const float *)r->in[1].data + n * k, *p = (const float *)r->in[2].data + n * k;
         float *d = (float *)r->out[0].data + n * k;
-        double ls = log_sum_exp(s, k, t), lp = log_sum_exp(p, k, t);
+        double ls = lmbi_log_sum_exp(s, k, -1, t), lp = lmbi_log_sum_exp(p, k, -1, t);
         for (int64_t i = 0; i < k; i++)
             d[i] = (float)(f * (exp(s[i] / t - ls) - exp(p[i] / t - lp)));
     }
