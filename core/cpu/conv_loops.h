@@ -119,6 +119,22 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
     }
 }
 
+/* Rows of sums [height][wide] become `columns` numbers each of y: what is rare, once for all sizes of tiles. */
+static __attribute__((noinline)) void direct_end(const float *sum, int height, int64_t wide, int64_t columns, const float *bias,
+                                                 const float *add, float lo, float hi, float *y, int64_t n)
+{
+    for (int t = 0; t < height; t++, sum += wide, y += n, add += add ? n : 0)
+        for (int64_t l = 0; l < columns; l++) {
+            float v = sum[l];
+            if (bias)
+                v += bias[l];
+            if (add)
+                v += add[l];
+            v = v < lo ? lo : v;
+            y[l] = v > hi ? hi : v;
+        }
+}
+
 /* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than lanes. */
 INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns, const float *bias,
                         const float *add, float lo, float hi, float *y, int64_t n)
@@ -141,17 +157,14 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
             for (int w = 0; w < wide; w++)
                 sum[t][w] += a[t * depth + i] * right[w];
     }
-    if (wide == 1 && columns < LANES) {
+    if ((wide == 1 && columns < LANES) || add) {
+        float all[TALL * WIDE * LANES];
         UNROLL
-        for (int t = 0; t < height; t++) {
-            float part[LANES];
-            store(part, sum[t][0]);
-            for (int64_t l = 0; l < columns; l++) {
-                float v = part[l] + (bias ? bias[l] : 0) + (add ? add[t * n + l] : 0);
-                v = v < lo ? lo : v;
-                y[t * n + l] = v > hi ? hi : v;
-            }
-        }
+        for (int t = 0; t < height; t++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                store(all + (t * wide + w) * LANES, sum[t][w]);
+        direct_end(all, height, wide * LANES, wide > 1 || columns >= LANES ? wide * LANES : columns, bias, add, lo, hi, y, n);
         return;
     }
     UNROLL
@@ -161,8 +174,6 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
             vec v = sum[t][w];
             if (bias)
                 v += load(bias + w * LANES);
-            if (add)
-                v += load(add + t * n + w * LANES);
             store(y + t * n + w * LANES, limited(v, low, high));
         }
 }
