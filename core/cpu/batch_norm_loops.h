@@ -18,7 +18,7 @@ typedef float lmbi_data;
 
 #define INLINE __attribute__((always_inline)) static inline
 
-#ifdef __AVX__ /* sums of 16 channels would not fit the registers of less */
+#ifdef __AVX512F__ /* sums of 16 channels would not fit the registers of less */
 #define W 16
 #include "core/cpu/batch_norm_width.h"
 #define EACH_16(C, call16) for (; c + 16 <= (C); c += 16) call16
