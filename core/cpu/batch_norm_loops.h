@@ -45,6 +45,9 @@ enum { BLOCK = 256 };
 #define EACH_BLOCK(rows)                                                                                  \
     for (int64_t r = 0, n = (rows) < BLOCK ? (rows) : BLOCK; r < (rows);                                  \
          r += BLOCK, n = (rows) - r < BLOCK ? (rows) - r : BLOCK)
+/* The second pass goes the other way: what the first saw last is still in a cache, and so will be what the next kernel reads first. */
+#define EACH_BLOCK_BACK(rows)                                                                             \
+    for (int64_t r = ((rows) - 1) / BLOCK * BLOCK, n = (rows) - r; r >= 0; r -= BLOCK, n = BLOCK)
 
 static void statistics(const void *data, int64_t rows, int64_t C, double *s, double *q)
 {
@@ -61,7 +64,7 @@ static void apply(const void *data, const void *other, void *result, int64_t row
     const DATA *x = data, *add = other;
     DATA *y = result;
 #define APPLY(w) apply_##w(x + r * C + c, add ? add + r * C + c : NULL, y + r * C + c, n, C, f + c, b + c, lo, hi)
-    EACH_BLOCK(rows)
+    EACH_BLOCK_BACK(rows)
         EACH_WIDTH(C, APPLY(16), APPLY(8), APPLY(1));
 }
 
@@ -80,7 +83,7 @@ static void combine(const void *gradient, const void *data, void *result, int64_
     const DATA *dy = gradient, *x = data;
     DATA *dx = result;
 #define COMBINE(w) combine_##w(dy + r * C + c, x + r * C + c, dx + r * C + c, n, C, f + c, b + c, g + c, h + c, lo, hi)
-    EACH_BLOCK(rows)
+    EACH_BLOCK_BACK(rows)
         EACH_WIDTH(C, COMBINE(16), COMBINE(8), COMBINE(1));
 }
 
