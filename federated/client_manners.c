@@ -21,6 +21,7 @@
 #include "core/base/scan.h"
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
+#include "federated/local_time.h"
 
 extern char **environ;
 
@@ -58,9 +59,7 @@ bool lmbi_manners_quiet(const char *hours, int minute)
 
 static bool quiet_now(const char *hours)
 {
-    time_t now = time(NULL);
-    struct tm t;
-    return *hours && localtime_r(&now, &t) && lmbi_manners_quiet(hours, 60 * t.tm_hour + t.tm_min);
+    return *hours && lmbi_manners_quiet(hours, lmbi_local_minute(time(NULL)));
 }
 
 /* Its input and output are /dev/null's: what it has to say is its exit code. */

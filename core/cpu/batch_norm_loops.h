@@ -45,7 +45,7 @@ enum { BLOCK = 256 };
 #define EACH_BLOCK(rows)                                                                                  \
     for (int64_t r = 0, n = (rows) < BLOCK ? (rows) : BLOCK; r < (rows);                                  \
          r += BLOCK, n = (rows) - r < BLOCK ? (rows) - r : BLOCK)
-/* The second pass goes the other way: what the first saw last is still in a cache, and so will be what the next kernel reads first. */
+/* The second pass goes the other way: what the first saw last is still in a cache, and so will be what is read first next. */
 #define EACH_BLOCK_BACK(rows)                                                                             \
     for (int64_t r = ((rows) - 1) / BLOCK * BLOCK, n = (rows) - r; r >= 0; r -= BLOCK, n = BLOCK)
 
