@@ -317,8 +317,8 @@ static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, c
 }
 
 /* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */
-INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy, float *s,
-                           int64_t lds)
+INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy,
+                           uintptr_t next, float *s, int64_t lds)
 {
     int64_t C = g->c, step = g->step_x * C, row = g->step_y * g->side * C - g->ow * step, at[9];
     vec sum[9];
@@ -329,8 +329,9 @@ INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, co
         at[t] = ((tap[t].y - g->tap->y) * g->side + tap[t].x - g->tap->x) * C;
     }
     for (int64_t i = 0; i < g->oh; i++, x += row)
-        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C) {
+        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C, next += sizeof(vec)) {
             vec d = load(dy);
+            ask(next, 0);
             UNROLL
             for (int t = 0; t < taps; t++)
                 sum[t] += d * load(x + at[t]);
@@ -346,12 +347,13 @@ static void depthwise_gradient(const lmbi_taps *g, const float *image, const flo
 
     for (int64_t b = 0; b < C; b += LANES) {
         int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
+        uintptr_t next = (uintptr_t)dy + (uintptr_t)(g->oh * g->ow * (C + b)) * sizeof *dy; /* a part of the next image */
         for (; t + 9 <= g->kernel; t += 9)
-            image_gradient(g, g->tap + t, 9, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 9, image + c, dy + c, next, s + t * lds + b, lds);
         for (; t + 5 <= g->kernel; t += 5)
-            image_gradient(g, g->tap + t, 5, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 5, image + c, dy + c, next, s + t * lds + b, lds);
         for (; t < g->kernel; t++)
-            image_gradient(g, g->tap + t, 1, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 1, image + c, dy + c, next, s + t * lds + b, lds);
     }
 }
 
