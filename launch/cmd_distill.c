@@ -118,29 +118,50 @@ static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, l
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
 
-/* Trained whole, pruned, and trained on. What comes later has no part in the first training: it is kept when that changes. */
+/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. */
+static lmb_status prune_once(request *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching, const lmb_graph *dense,
+                             lmb_graph **out, lmb_error *err)
+{
+    lmb_graph *was = *out, *is = NULL;
+    lmb_masks *masks = NULL;
+    lmb_status st;
+
+    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, err));
+    lmb_graph_destroy(was);
+    *out = is;
+    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
+    st = train_stage(r, comm, stage, &r->prune.train, teaching, masks, is, err);
+done:
+    lmb_masks_destroy(masks);
+    return st;
+}
+
+/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is kept when that changes. */
 static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
     request before = *r;
     const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill : j->stage.distill ? &r->distill : NULL;
     lmb_graph *dense = NULL;
-    lmb_masks *masks = NULL;
+    int64_t steps = lmb_prune_steps(&r->prune);
     char stage[64];
     lmb_status st;
 
     before.job.stage.prune = before.job.stage.quantize = NULL;
     snprintf(stage, sizeof stage, "%s-dense", j->stage_name);
     LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
-    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, dense, out, err));
-    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, *out, j->train->n, &masks, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, j->stage_name, &r->prune.train, teaching, masks, *out, err));
+    for (int64_t k = 1; k <= steps; k++) {
+        if (k == steps)
+            snprintf(stage, sizeof stage, "%s", j->stage_name);
+        else
+            snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, teaching, dense, out, err));
+    }
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
         LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
     }
 done:
-    lmb_masks_destroy(masks);
     lmb_graph_destroy(dense);
     return st;
 }
@@ -235,7 +256,7 @@ static lmb_status check_prune(const request *r, const lmb_graph *student, lmb_gr
 {
     lmb_masks *masks = NULL;
 
-    LMB_TRY(lmb_prune_student(&r->prune, student, out, err));
+    LMB_TRY(lmb_prune_student(&r->prune, student, r->job.train, out, err));
     LMB_TRY(lmb_prune_masks(&r->prune, *out, r->job.train->n, &masks, err));
     lmb_masks_destroy(masks);
     return lmb_job_check_training(&r->prune.train, *out, r->job.train, err);
