@@ -80,7 +80,8 @@ lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, c
     lmb_axis_map *was = NULL, *is = NULL;
 
     if (c->method == LMB_PRUNE_MAGNITUDE) {
-        printf("pruned student: %.2f %% of the weights are zero\n", 100 * lmb_masks_sparsity(after));
+        printf("pruned student: %.2f %% of the weights are zero%s%s\n", 100 * lmb_masks_sparsity(after), *c->magnitude.pattern ? ", pattern " : "",
+               c->magnitude.pattern);
         return LMB_OK;
     }
     lmb_status st = lmb_axis_map_create(before, &was, err);
