@@ -68,7 +68,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
                               lmb_masks *masks, lmb_graph *model, lmb_error *err)
 {
     lmb_job *j = &r->job;
-    lmb_graph *teacher = NULL;
+    lmb_graph *teacher = NULL, *taught = NULL;
     lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
@@ -84,14 +84,19 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
             st = lmb_objective_check(&o, model, err);
         if (st == LMB_OK)
             st = lmb_teacher_cache(j, c, comm, &o, &cache, err);
+        if (st == LMB_OK)
+            st = lmb_objective_prepare(&o, model, (uint64_t)c->seed, &taught, err);
     }
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
-        lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
+        lmb_run_request q = { j->c.run, name, config.text, c, taught ? taught : model, &loss, j->train, j->validation, r->fresh,
                               .plan_cache = j->c.plan_cache, .stepped = masks ? lmb_masks_stepped : NULL, .hand = masks,
                               .trace = r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
+    if (st == LMB_OK && taught)
+        st = lmb_objective_finish(taught, model, err);
+    lmb_graph_destroy(taught);
     lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
     lmb_str_free(&config);

@@ -7,7 +7,7 @@
 #include "core/base/config.h"
 #include "train/lesson.h"
 
-#define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity)
+#define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity) X(hint) X(relational) X(contrastive)
 #define X(name) extern const lmb_loss_term lmb_loss_term_##name;
 TERMS(X)
 #undef X
@@ -33,7 +33,7 @@ const lmb_field lmb_distill_fields[] = {
 
 static lmb_status find_term(const lmb_tree *node, const lmb_loss_term **out, lmb_error *err)
 {
-    char known[200] = "";
+    char known[400] = "";
     const char *name;
 
     LMB_TRY(lmb_tree_name(node, &name, err));
