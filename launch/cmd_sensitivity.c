@@ -103,6 +103,8 @@ static lmb_status study(lmb_job *j, const lmb_args *a, lmb_sensitivity_config *c
     LMB_TRY_GOTO(st, done, lmb_onnx_read(a->word[1], NULL, &model, err));
     if (gradients) {
         LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
+        if (tc.batches * tc.rows > j->train->n && j->train->n >= tc.rows)
+            tc.batches = j->train->n / tc.rows;
         LMB_TRY_GOTO(st, done, lmb_taylor_create(model, j->train, &tc, &taylor, err));
     }
     c->prune.gradients = taylor;

@@ -49,6 +49,8 @@ static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *stu
     bool gradients;
 
     LMB_TRY(lmb_prune_needs_gradients(&step, &gradients, err));
+    if (gradients && train->n >= tc.rows && tc.batches * tc.rows > train->n)
+        tc.batches = train->n / tc.rows;
     if (gradients)
         LMB_TRY(lmb_taylor_create(student, train, &tc, &taylor, err));
     step.gradients = taylor;
