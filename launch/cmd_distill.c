@@ -11,6 +11,7 @@
 #include "launch/compare.h"
 #include "launch/job.h"
 #include "launch/plan_cache.h"
+#include "launch/prove.h"
 #include "launch/prune.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
@@ -29,11 +30,12 @@ static const char usage[] =
     "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
     "   image and told the answer to the unchanged one. Old files can be deleted.\n"
     "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list losses` explains\n"
-    "   each. attention and similarity look into the teacher, so that it answers live. teachers: several files, whose logits are\n"
-    "   averaged with weights. alpha 1: no labels (dkd reads them all the same).\n"
+    "   each. All but kl and dkd look into the teacher, so that it answers live. teachers: several files, whose logits are\n"
+    "   averaged with weights. alpha 1: no labels (dkd reads them all the same). teacher: self, with generations: 2, trains the\n"
+    "   student anew, taught by itself as it was.\n"
     "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by dependency groups,\n"
     "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights are held at\n"
-    "   zero, more and more while it trains. `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
+    "   zero, more and more while it trains (pattern: \"2:4\"). `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
     "3. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
     "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
@@ -44,6 +46,7 @@ static const char usage[] =
 
 typedef struct quantize_config {
     int64_t method, calibration, seed;
+    bool prove;
     const lmb_tree *observer;
     lmb_qat_config qat;
     lmb_train_config train;
@@ -58,14 +61,19 @@ static const lmb_field quantize_fields[] = {
     LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average or percentile, and options"),
     LMB_SECTION(quantize_config, qat, lmb_qat_fields, "observers of qat"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
-    LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
+    LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
+    LMB_BOOL(quantize_config, prove, false, "train without the teacher first, go on with it and without, and keep the better by validation samples"),
+    LMB_FIELD_END
 };
 
 typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; lmb_tracing tracing; } request;
 
-/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. */
+static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
+
+/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before, which
+ * teaches where the configuration says so. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
-                              lmb_masks *masks, lmb_graph *model, lmb_error *err)
+                              const lmb_graph *was, lmb_masks *masks, lmb_graph *model, lmb_error *err)
 {
     lmb_job *j = &r->job;
     lmb_graph *teacher = NULL, *taught = NULL;
@@ -78,7 +86,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
         if (st == LMB_OK)
-            st = lmb_teacher_read(j, dc, &teacher, err);
+            st = teaches_itself(dc) ? lmb_graph_copy(was, &teacher, err) : lmb_teacher_read(j, dc, &teacher, err);
         o.teacher = teacher;
         if (st == LMB_OK)
             st = lmb_objective_check(&o, model, err);
@@ -113,13 +121,43 @@ static lmb_status leave_model(const lmb_job *j, const char *stage, const lmb_gra
     return lmb_stage_report(j->c.run, stage, path, model, j->test, j->stage.train.backend, err);
 }
 
+/* Generation 0 learns from the labels, each later one from the one before as well (Furlanello et al. 2018, arXiv:1805.04770). */
+static lmb_status born_again(request *r, lmb_comm *comm, const char *last, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_graph *was = NULL;
+    lmb_status st = LMB_OK;
+
+    for (int64_t k = 0; k <= r->distill.generations && st == LMB_OK; k++) {
+        lmb_train_config c = j->stage.train;
+        lmb_graph *is = NULL;
+        char stage[64];
+        c.seed += k;
+        if (k == r->distill.generations)
+            snprintf(stage, sizeof stage, "%s", last);
+        else
+            snprintf(stage, sizeof stage, "%s-generation%lld", last, (long long)k);
+        st = lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)c.seed, &is, err);
+        if (st == LMB_OK)
+            st = train_stage(r, comm, stage, &c, k ? &r->distill : NULL, was, NULL, is, err);
+        if (st == LMB_OK && comm->rank == 0)
+            st = leave_model(j, stage, is, err);
+        lmb_graph_destroy(was);
+        was = is;
+    }
+    *out = was;
+    return st;
+}
+
 /* The student as the zoo has it, trained. */
 static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
 
+    if (j->stage.distill && teaches_itself(&r->distill))
+        return born_again(r, comm, stage, out, err);
     LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
-    LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, *out, err));
+    LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, NULL, *out, err));
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
 
@@ -135,7 +173,7 @@ static lmb_status prune_once(request *r, lmb_comm *comm, const char *stage, cons
     lmb_graph_destroy(was);
     *out = is;
     LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
-    st = train_stage(r, comm, stage, &r->prune.train, teaching, masks, is, err);
+    st = train_stage(r, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
 done:
     lmb_masks_destroy(masks);
     return st;
@@ -195,6 +233,15 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
     return st;
 }
 
+typedef struct integers { request *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
+
+/* lmb_prove_train */
+static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
+{
+    integers *x = ctx;
+    return train_stage(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL, x->student, x->masks, qat, err);
+}
+
 static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     lmb_graph *folded = NULL, *qat = NULL, *frozen = NULL;
@@ -207,7 +254,10 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &r->quantize.qat, &qat, err));
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, stage, &r->quantize.train, &r->quantize.distill, masks, qat, err));
+    integers x = { r, comm, student, masks };
+    LMB_TRY_GOTO(st, done, r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads, comm->rank == 0, train_integers,
+                                                                 &x, qat, err)
+                                             : train_integers(&x, stage, true, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));

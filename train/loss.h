@@ -39,11 +39,13 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
 
 /* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
 typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
+#define LMB_TEACHER_SELF "self" /* what the model was before: its last generation; before it was pruned, or made integers */
 typedef struct lmb_distill_config {
     double alpha, temperature;
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+    int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
 
