@@ -28,6 +28,7 @@ Y
 desk list "$dir/run.yaml" >"$dir/none" 2>&1 && fail "a federation that was never served has clients"
 grep -q "no federation was served there yet" "$dir/none" || fail "it does not say so" "$dir/none"
 serve() {
+    : >"$dir/serve.out"
     "$limbeck" serve "$dir/run.yaml" --model "$dir/run/model/model.onnx" "$@" >"$dir/serve.out" 2>"$dir/serve.err" &
     server=$!
     pids="$pids $server"
