@@ -213,92 +213,6 @@ START_TEST(gradients_are_differences)
 }
 END_TEST
 
-/* Heads are part of what is trained: they have gradients, the student's own numbers stand where they stood, and they are gone in
- * the end. */
-START_TEST(heads_are_trained_along)
-{
-    static fixture f;
-    static float gradient[STATE];
-    lmb_graph *taught;
-    lmb_loss loss;
-    lmb_error no = LMB_ERROR_INIT;
-    lmb_program *p;
-
-    begin(&f, "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5}, {name: relational, distance: 2, angle: 3}]", LARGE, 0.8);
-    ck_ok(lmb_objective_bind(&f.o, &err));
-    ck_ok(lmb_objective_check(&f.o, f.student, &err));
-    loss = lmb_objective_loss(&f.o);
-    lmb_step_info info = { 1, 0, NULL };
-    lmb_program_step s = { .n = ROWS, .x = f.x, .y = f.y, .state = f.state, .out = f.out, .info = &info };
-    ck_ok(lmb_program_create(f.student, &loss, NULL, &p, &err)); /* no room was made */
-    ck_assert_int_eq(lmb_program_run(p, &s, &no), LMB_E_ARG);
-    ck_assert_msg(strstr(no.msg, "weights of its own") != NULL, "%s", no.msg);
-    size_t own = lmb_program_layout(p)->count;
-    lmb_program_destroy(p);
-
-    ck_ok(lmb_objective_prepare(&f.o, f.student, 7, &taught, &err));
-    ck_assert_ptr_nonnull(taught);
-    lmb_graph *whole = f.student;
-    f.student = taught;
-    p = program(&f, &loss);
-    int n = (int)lmb_program_layout(p)->count, moved = 0;
-    ck_assert_int_gt(n, (int)own);
-    step(&f, p);
-    memcpy(gradient, f.out, sizeof gradient);
-    for (int i = 0; i < n; i += i < (int)own ? 7 : 3) {
-        float keep = f.state[i], h = 2e-3f;
-        f.state[i] = keep + h;
-        double up = step(&f, p);
-        f.state[i] = keep - h;
-        double down = step(&f, p), want = (up - down) / (2.0 * (double)h);
-        f.state[i] = keep;
-        ck_assert_msg(fabs(want - (double)gradient[i]) < 0.02 * fabs(want) + 0.02, "number %d: gradient %g, difference %g", i, (double)gradient[i], want);
-        moved += i >= (int)own && fabs(want) > 0.01;
-    }
-    ck_assert_int_gt(moved, 5);
-    lmb_program_destroy(p);
-
-    lmb_state_layout *l;
-    ck_ok(lmb_state_layout_create(taught, &l, &err));
-    for (int i = 0; i < n; i++)
-        f.state[i] = (float)i;
-    ck_ok(lmb_state_to_graph(l, f.state, taught, &err));
-    lmb_state_layout_destroy(l);
-    ck_ok(lmb_objective_finish(taught, whole, &err));
-    ck_ok(lmb_state_layout_create(whole, &l, &err));
-    ck_assert_uint_eq(l->count, own);
-    lmb_state_from_graph(l, whole, f.out);
-    ck_assert_mem_eq(f.out, f.state, sizeof *f.out * own);
-    lmb_state_layout_destroy(l);
-    lmb_graph_destroy(whole);
-    end(&f);
-}
-END_TEST
-
-/* A row alone, and rows that are all the same, have no relations; nothing divides by zero. */
-START_TEST(without_relations_there_is_nothing_to_learn)
-{
-    static fixture f;
-    lmb_loss loss;
-
-    begin(&f, "[relational]", LARGE, 1);
-    ck_ok(lmb_objective_bind(&f.o, &err));
-    for (int i = NUMBERS; i < ROWS * NUMBERS; i++)
-        f.x[i] = f.x[i % NUMBERS];
-    lmb_program *p = program(&f, &loss);
-    lmb_step_info info = { 1, 0, NULL };
-    for (int rows = 1; rows <= ROWS; rows += ROWS - 1) {
-        lmb_program_step s = { .n = rows, .x = f.x, .y = f.y, .state = f.state, .out = f.out, .info = &info };
-        ck_ok(lmb_program_run(p, &s, &err));
-        ck_assert_double_eq_tol(s.loss, 0, 1e-6);
-        for (size_t i = 0; i < lmb_program_layout(p)->count; i++)
-            ck_assert_msg(f.out[i] == 0, "rows %d, number %zu: gradient %g", rows, i, (double)f.out[i]);
-    }
-    lmb_program_destroy(p);
-    end(&f);
-}
-END_TEST
-
 /* The teacher is the student itself: nothing to learn, whatever the labels. */
 START_TEST(an_equal_teaches_nothing_and_asks_no_labels)
 {
@@ -417,7 +331,7 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, ANSWERS); add(gradients_are_differences); add(heads_are_trained_along); add(without_relations_there_is_nothing_to_learn); add(an_equal_teaches_nothing_and_asks_no_labels);
+LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, ANSWERS); add(gradients_are_differences); add(an_equal_teaches_nothing_and_asks_no_labels);
               add(without_labels_they_do_not_matter); add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size);
               add_loop(what_can_not_be_is_refused_before_any_work, (int)(sizeof refused / sizeof refused[0]));
               add(layers_need_a_teacher_that_runs_and_maps_of_one_size);)
