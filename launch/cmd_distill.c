@@ -20,29 +20,41 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set key=value ...]\n"
+    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set "
+    "key=value ...]\n"
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
-    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: an .onnx\n"
+    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: "
+    "an .onnx\n"
     "   file or a checkpoint, by default the teacher of this run). Without `distill`: against the labels alone.\n"
-    "   cache: true keeps the teacher's logits in <run>/teacher/logits-<key>.bin, one row for each sample and epoch (augmented\n"
-    "   samples differ from epoch to epoch); the training ends in the same bits, and later ones with the same teacher, data,\n"
-    "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there already.\n"
-    "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
+    "   cache: true keeps the teacher's logits in <run>/teacher/logits-<key>.bin, one row for each sample and epoch "
+    "(augmented\n"
+    "   samples differ from epoch to epoch); the training ends in the same bits, and later ones with the same teacher, "
+    "data,\n"
+    "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there "
+    "already.\n"
+    "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a "
+    "changed\n"
     "   image and told the answer to the unchanged one. Old files can be deleted.\n"
-    "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list losses` explains\n"
-    "   each. All but kl and dkd look into the teacher, so that it answers live. teachers: several files, whose logits are\n"
-    "   averaged with weights. alpha 1: no labels (dkd reads them all the same). teacher: self, with generations: 2, trains the\n"
+    "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list "
+    "losses` explains\n"
+    "   each. All but kl and dkd look into the teacher, so that it answers live. teachers: several files, whose logits "
+    "are\n"
+    "   averaged with weights. alpha 1: no labels (dkd reads them all the same). teacher: self, with generations: 2, "
+    "trains the\n"
     "   student anew, taught by itself as it was.\n"
-    "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by dependency groups,\n"
-    "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights are held at\n"
-    "   zero, more and more while it trains (pattern: \"2:4\"). `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
+    "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by "
+    "dependency groups,\n"
+    "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights "
+    "are held at\n"
+    "   zero, more and more while it trains (pattern: \"2:4\"). `limbeck config keys` explains each key, `limbeck list "
+    "criteria` the criteria.\n"
     "3. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
-    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
+    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges "
+    "from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
-    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n"
-    LMB_PLAN_CACHE_USAGE
-    LMB_TRACING_USAGE;
+    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n" LMB_PLAN_CACHE_USAGE
+        LMB_TRACING_USAGE;
 
 typedef struct quantize_config {
     int64_t method, calibration, seed;
@@ -56,13 +68,15 @@ enum { METHOD_AUTO, METHOD_QAT, METHOD_PTQ };
 static const char *const methods[] = { "auto", "qat", "ptq", NULL };
 static const lmb_field quantize_fields[] = {
     LMB_CHOICE(quantize_config, method, METHOD_AUTO, methods, "auto: qat where `train` is given, else ptq"),
-    LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images", "of the training part that ptq takes its ranges from"),
+    LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images",
+            "of the training part that ptq takes its ranges from"),
     LMB_INT(quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
     LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average or percentile, and options"),
     LMB_SECTION(quantize_config, qat, lmb_qat_fields, "observers of qat"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
-    LMB_BOOL(quantize_config, prove, false, "train without the teacher first, go on with it and without, and keep the better by validation samples"),
+    LMB_BOOL(quantize_config, prove, false,
+             "train without the teacher first, go on with it and without, and keep the better by validation samples"),
     LMB_FIELD_END
 };
 
@@ -70,8 +84,8 @@ typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_
 
 static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
 
-/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before, which
- * teaches where the configuration says so. */
+/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
+ * which teaches where the configuration says so. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
                               const lmb_graph *was, lmb_masks *masks, lmb_graph *model, lmb_error *err)
 {
@@ -97,8 +111,18 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     }
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
-        lmb_run_request q = { j->c.run, name, config.text, c, taught ? taught : model, &loss, j->train, j->validation, r->fresh,
-                              .plan_cache = j->c.plan_cache, .stepped = masks ? lmb_masks_stepped : NULL, .hand = masks,
+        lmb_run_request q = { j->c.run,
+                              name,
+                              config.text,
+                              c,
+                              taught ? taught : model,
+                              &loss,
+                              j->train,
+                              j->validation,
+                              r->fresh,
+                              .plan_cache = j->c.plan_cache,
+                              .stepped = masks ? lmb_masks_stepped : NULL,
+                              .hand = masks,
                               .trace = r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
@@ -121,7 +145,8 @@ static lmb_status leave_model(const lmb_job *j, const char *stage, const lmb_gra
     return lmb_stage_report(j->c.run, stage, path, model, j->test, j->stage.train.backend, err);
 }
 
-/* Generation 0 learns from the labels, each later one from the one before as well (Furlanello et al. 2018, arXiv:1805.04770). */
+/* Generation 0 learns from the labels, each later one from the one before as well (Furlanello et al. 2018,
+ * arXiv:1805.04770). */
 static lmb_status born_again(request *r, lmb_comm *comm, const char *last, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
@@ -162,8 +187,8 @@ static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, l
 }
 
 /* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. */
-static lmb_status prune_once(request *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching, const lmb_graph *dense,
-                             lmb_graph **out, lmb_error *err)
+static lmb_status prune_once(request *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching,
+                             const lmb_graph *dense, lmb_graph **out, lmb_error *err)
 {
     lmb_graph *was = *out, *is = NULL;
     lmb_masks *masks = NULL;
@@ -179,7 +204,8 @@ done:
     return st;
 }
 
-/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is kept when that changes. */
+/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is
+ * kept when that changes. */
 static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
@@ -239,7 +265,8 @@ typedef struct integers { request *r; lmb_comm *comm; const lmb_graph *student; 
 static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
 {
     integers *x = ctx;
-    return train_stage(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL, x->student, x->masks, qat, err);
+    return train_stage(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL, x->student,
+                       x->masks, qat, err);
 }
 
 static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
@@ -255,9 +282,10 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
     integers x = { r, comm, student, masks };
-    LMB_TRY_GOTO(st, done, r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads, comm->rank == 0, train_integers,
-                                                                 &x, qat, err)
-                                             : train_integers(&x, stage, true, qat, err));
+    LMB_TRY_GOTO(st, done,
+                 r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads,
+                                                       comm->rank == 0, train_integers, &x, qat, err)
+                                   : train_integers(&x, stage, true, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));

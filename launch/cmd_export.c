@@ -21,12 +21,17 @@ static const char usage[] =
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
     "  model.lmb         integers for the device runtime (core/edge)\n"
-    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, raw bytes\n"
-    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the integers on the\n"
-    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training saw.\n\n"
-    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model from\n"
+    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, "
+    "raw bytes\n"
+    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the "
+    "integers on the\n"
+    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training "
+    "saw.\n\n"
+    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model "
+    "from\n"
     "elsewhere, becomes QDQ ONNX or .lmb.\n\n"
-    "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less than a byte\n"
+    "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less "
+    "than a byte\n"
     "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */

@@ -12,10 +12,13 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck sensitivity CONFIG.yaml MODEL.onnx [--criterion l1] [--shares 0.1,0.25,0.5,0.75,0.9] [--part validation]\n"
+    "usage: limbeck sensitivity CONFIG.yaml MODEL.onnx [--criterion l1] [--shares 0.1,0.25,0.5,0.75,0.9] [--part "
+    "validation]\n"
     "                           [--samples 1000] [--seed 1] [--set key=value ...]\n\n"
-    "Takes channels of one class at a time (what belongs together, as `limbeck distill` prunes it) out of a float model, the least\n"
-    "first by a criterion of `limbeck list criteria`, and says how accurate the rest is, without any training: a table, and\n"
+    "Takes channels of one class at a time (what belongs together, as `limbeck distill` prunes it) out of a float "
+    "model, the least\n"
+    "first by a criterion of `limbeck list criteria`, and says how accurate the rest is, without any training: a "
+    "table, and\n"
     "<run>/sensitivity/sensitivity.json and sensitivity.html with the curves. --samples 0: all of the part.\n";
 
 enum { GRADIENT_BATCHES = 16, GRADIENT_ROWS = 32 };
@@ -29,7 +32,8 @@ static lmb_status read_shares(const char *text, double *out, int *n, lmb_error *
     for (*n = 0; *n < LMB_SENSITIVITY_SHARES; at = end + 1) {
         out[(*n)++] = strtod(at, &end);
         if (end == at || (*end && *end != ','))
-            return LMB_FAIL(err, LMB_E_ARG, "--shares %s; it is numbers between 0 and 1 with commas, such as 0.1,0.5,0.9", text);
+            return LMB_FAIL(err, LMB_E_ARG,
+                            "--shares %s; it is numbers between 0 and 1 with commas, such as 0.1,0.5,0.9", text);
         if (!*end)
             return LMB_OK;
     }
@@ -96,7 +100,10 @@ static lmb_status study(lmb_job *j, const lmb_args *a, lmb_sensitivity_config *c
 
     LMB_TRY(lmb_prune_needs_gradients(&c->prune, &gradients, err));
     LMB_TRY(lmb_job_data(j, err));
-    const lmb_dataset *d = !strcmp(part, "validation") ? j->validation : !strcmp(part, "test") ? j->test : !strcmp(part, "train") ? j->train : NULL;
+    const lmb_dataset *d = !strcmp(part, "validation") ? j->validation
+                           : !strcmp(part, "test")     ? j->test
+                           : !strcmp(part, "train")    ? j->train
+                                                       : NULL;
     if (!d)
         return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be validation, test or train, and not empty", part);
     LMB_TRY_GOTO(st, done, first_samples(d, samples, &view, err));

@@ -17,8 +17,8 @@ static lmb_status worth(const lmb_graph *model, const lmb_dataset *validation, i
     return st;
 }
 
-lmb_status lmb_prove_teacher(const char *stage, const lmb_dataset *validation, int threads, bool say, lmb_prove_train *train, void *ctx,
-                             lmb_graph *model, lmb_error *err)
+lmb_status lmb_prove_teacher(const char *stage, const lmb_dataset *validation, int threads, bool say,
+                             lmb_prove_train *train, void *ctx, lmb_graph *model, lmb_error *err)
 {
     static const char *const suffix[2] = { "-alone", "-taught" };
     lmb_graph *tried[2] = { NULL, NULL };
@@ -27,7 +27,8 @@ lmb_status lmb_prove_teacher(const char *stage, const lmb_dataset *validation, i
     lmb_status st;
 
     if (!validation)
-        return LMB_FAIL(err, LMB_E_ARG, "`prove` compares by validation samples, and there are none; set split.validation");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "`prove` compares by validation samples, and there are none; set split.validation");
     snprintf(name, sizeof name, "%s-first", stage);
     LMB_TRY_GOTO(st, done, train(ctx, name, false, model, err));
     for (int i = 0; i < 2; i++) {
@@ -38,8 +39,8 @@ lmb_status lmb_prove_teacher(const char *stage, const lmb_dataset *validation, i
     }
     int best = accuracy[1] > accuracy[0];
     if (say)
-        printf("%s: validation %.2f %% with the teacher, %.2f %% without: %s\n", stage, 100 * accuracy[1], 100 * accuracy[0],
-               best ? "the teacher's is kept" : "the teacher is rejected");
+        printf("%s: validation %.2f %% with the teacher, %.2f %% without: %s\n", stage, 100 * accuracy[1],
+               100 * accuracy[0], best ? "the teacher's is kept" : "the teacher is rejected");
     st = lmb_objective_finish(tried[best], model, err);
 done:
     lmb_graph_destroy(tried[0]);

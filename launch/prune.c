@@ -41,7 +41,8 @@ lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_erro
 
 int64_t lmb_prune_steps(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS ? c->channels.steps : 1; }
 
-static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train, lmb_graph **out, lmb_error *err)
+static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
+                                 lmb_graph **out, lmb_error *err)
 {
     lmb_prune_channels step = lmb_prune_step(&c->channels);
     lmb_taylor_config tc = { step.batches, GRADIENT_ROWS, (uint64_t)step.seed, "cpu" };
@@ -59,7 +60,8 @@ static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *stu
     return st;
 }
 
-lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train, lmb_graph **out, lmb_error *err)
+lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
+                             lmb_graph **out, lmb_error *err)
 {
     if (c->method == LMB_PRUNE_MAGNITUDE)
         return lmb_graph_copy(student, out, err);
@@ -82,8 +84,8 @@ lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, c
     lmb_axis_map *was = NULL, *is = NULL;
 
     if (c->method == LMB_PRUNE_MAGNITUDE) {
-        printf("pruned student: %.2f %% of the weights are zero%s%s\n", 100 * lmb_masks_sparsity(after), *c->magnitude.pattern ? ", pattern " : "",
-               c->magnitude.pattern);
+        printf("pruned student: %.2f %% of the weights are zero%s%s\n", 100 * lmb_masks_sparsity(after),
+               *c->magnitude.pattern ? ", pattern " : "", c->magnitude.pattern);
         return LMB_OK;
     }
     lmb_status st = lmb_axis_map_create(before, &was, err);

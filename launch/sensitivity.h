@@ -1,5 +1,5 @@
-/* launch/sensitivity.h - what `limbeck sensitivity` leaves in <run>/sensitivity: sensitivity.json for scripts, sensitivity.html to
- * look at. Neither says when or how long: the same study leaves the same bytes. */
+/* launch/sensitivity.h - what `limbeck sensitivity` leaves in <run>/sensitivity: sensitivity.json for scripts,
+ * sensitivity.html to look at. Neither says when or how long: the same study leaves the same bytes. */
 #ifndef LMB_LAUNCH_SENSITIVITY_H
 #define LMB_LAUNCH_SENSITIVITY_H
 

@@ -1,4 +1,5 @@
-/* launch/sensitivity_page.c - what a study of sensitivity leaves: sensitivity.json, and a page with the curves. See sensitivity.h. */
+/* launch/sensitivity_page.c - what a study of sensitivity leaves: sensitivity.json, and a page with the curves. See
+ * sensitivity.h. */
 #include "launch/sensitivity.h"
 
 #include <stdio.h>
@@ -64,7 +65,10 @@ void lmb_sensitivity_table(const lmb_sensitivity_report *r, lmb_str *out)
 static void picture(const lmb_sensitivity *s, int first, int n, lmb_str *out)
 {
     double x[LMBI_SVG_SERIES][LMB_SENSITIVITY_SHARES + 1], y[LMBI_SVG_SERIES][LMB_SENSITIVITY_SHARES + 1];
-    lmbi_svg_lines c = { .title = "Accuracy against the share of channels that are gone", .x_label = "channels that are gone, %", .percent = true, .n = n };
+    lmbi_svg_lines c = { .title = "Accuracy against the share of channels that are gone",
+                         .x_label = "channels that are gone, %",
+                         .percent = true,
+                         .n = n };
 
     lmb_str_add(out, "<figure><div class=\"legend\">");
     for (int k = 0; k < n; k++) {
@@ -87,7 +91,8 @@ static void picture(const lmb_sensitivity *s, int first, int n, lmb_str *out)
 
 static void rows(const lmb_sensitivity *s, lmb_str *out)
 {
-    lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">class of</th><th scope=\"col\">channels</th>");
+    lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">class of</th><th "
+                     "scope=\"col\">channels</th>");
     for (int i = 0; i < s->n_shares; i++)
         lmb_str_addf(out, "<th scope=\"col\">%.3g %% gone</th>", 100 * s->share[i]);
     lmb_str_add(out, "</tr></thead><tbody>\n");
@@ -109,8 +114,11 @@ void lmb_sensitivity_page(const lmb_sensitivity_report *r, lmb_str *out)
     lmb_report_page_begin("Sensitivity", out);
     lmb_str_add(out, "<p class=\"lead\">Accuracy of ");
     lmb_str_add_html(out, r->model);
-    lmb_str_addf(out, " when channels of one class alone are gone, least first by the criterion %s, without any training: <strong>%.2f %%</strong> of %lld "
-                      "samples (%s) are right when it is whole.</p>\n<div class=\"figures\">\n", r->criterion, 100 * s->accuracy, (long long)s->samples, r->part);
+    lmb_str_addf(out,
+                 " when channels of one class alone are gone, least first by the criterion %s, without any training: "
+                 "<strong>%.2f %%</strong> of %lld "
+                 "samples (%s) are right when it is whole.</p>\n<div class=\"figures\">\n",
+                 r->criterion, 100 * s->accuracy, (long long)s->samples, r->part);
     for (int k = 0; k < s->n; k += LMBI_SVG_SERIES)
         picture(s, k, s->n - k < LMBI_SVG_SERIES ? s->n - k : LMBI_SVG_SERIES, out);
     lmb_str_add(out, "</div>\n");

@@ -1,7 +1,8 @@
-/* train/heads.c - weights that are trained along with a student and thrown away after: regressors and projections of losses.
+/* train/heads.c - weights that are trained along with a student and thrown away after: regressors and projections of
+ * losses.
  *
- * They stand behind the student's own state, so that whatever is as long as that (masks, a lineage) still fits its beginning.
- * Their first weights are normal, with the variance 1 / inputs (LeCun).
+ * They stand behind the student's own state, so that whatever is as long as that (masks, a lineage) still fits its
+ * beginning. Their first weights are normal, with the variance 1 / inputs (LeCun).
  */
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,10 @@
 #include "core/base/random.h"
 #include "train/lesson.h"
 
-void lmb_lesson_head_name(int i, int k, char out[LMB_HEAD_NAME]) { snprintf(out, LMB_HEAD_NAME, "limbeck.lesson%d.head%d", i, k); }
+void lmb_lesson_head_name(int i, int k, char out[LMB_HEAD_NAME])
+{
+    snprintf(out, LMB_HEAD_NAME, "limbeck.lesson%d.head%d", i, k);
+}
 
 static lmb_status add_head(lmb_graph *g, const char *name, const lmb_shape *s, lmb_rand *r, lmb_error *err)
 {
@@ -27,7 +31,8 @@ static lmb_status add_head(lmb_graph *g, const char *name, const lmb_shape *s, l
     return st;
 }
 
-static lmb_status add_heads(const lmb_objective *o, int i, const lmb_graph *student, uint64_t seed, lmb_graph *g, lmb_error *err)
+static lmb_status add_heads(const lmb_objective *o, int i, const lmb_graph *student, uint64_t seed, lmb_graph *g,
+                            lmb_error *err)
 {
     const lmb_taught *with = &o->taught[i];
     lmb_vid s[LMB_LESSON_PAIRS], t[LMB_LESSON_PAIRS];
@@ -45,7 +50,8 @@ static lmb_status add_heads(const lmb_objective *o, int i, const lmb_graph *stud
     return LMB_OK;
 }
 
-lmb_status lmb_objective_prepare(const lmb_objective *o, const lmb_graph *student, uint64_t seed, lmb_graph **out, lmb_error *err)
+lmb_status lmb_objective_prepare(const lmb_objective *o, const lmb_graph *student, uint64_t seed, lmb_graph **out,
+                                 lmb_error *err)
 {
     lmb_graph *g = NULL;
     lmb_status st = LMB_OK;

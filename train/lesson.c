@@ -87,18 +87,23 @@ static lmb_status embedding(const lmb_taught *with, const lmb_graph *g, const ch
 
     for (int left = g->n_nodes; left > 0 && g->value[v].node != LMB_NONE; left--) {
         const lmb_node *n = &g->node[g->value[v].node];
-        bool layer = strcmp(n->op->name, "Gemm") == 0 || strcmp(n->op->name, "MatMul") == 0 || strcmp(n->op->name, "Conv") == 0;
+        bool layer =
+            strcmp(n->op->name, "Gemm") == 0 || strcmp(n->op->name, "MatMul") == 0 || strcmp(n->op->name, "Conv") == 0;
         v = n->in[0];
-        if (layer && g->value[v].role == LMB_ROLE_ACTIVATION && g->value[v].dtype == LMB_F32 && g->value[v].shape.n >= 2) {
+        if (layer && g->value[v].role == LMB_ROLE_ACTIVATION && g->value[v].dtype == LMB_F32 &&
+            g->value[v].shape.n >= 2) {
             *out = v;
             return LMB_OK;
         }
     }
-    return LMB_FAIL(err, LMB_E_SHAPE, "the loss '%s' finds no last layer in the %s; name values to compare: {name: %s, student: NAME, teacher: NAME}",
-                    with->term->name, whose, with->term->name);
+    return LMB_FAIL(
+        err, LMB_E_SHAPE,
+        "the loss '%s' finds no last layer in the %s; name values to compare: {name: %s, student: NAME, teacher: NAME}",
+        with->term->name, whose, with->term->name);
 }
 
-static lmb_status by_default(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s, lmb_vid *t, int *n, lmb_error *err)
+static lmb_status by_default(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s,
+                             lmb_vid *t, int *n, lmb_error *err)
 {
     if (with->term->flags & LMB_TERM_EMBEDDING) {
         *n = 1;
@@ -193,7 +198,9 @@ static void find_heads(lmb_builder *b, int i, lmb_lesson *l)
         lmb_lesson_head_name(i, k, name);
         l->head[k] = lmb_graph_find(b->g, name);
         if (k == 0 && l->head[k] == LMB_NONE && b->status == LMB_OK)
-            b->status = LMB_FAIL(b->err, LMB_E_ARG, "the loss '%s' has weights of its own, and this training makes no room for them", l->with->term->name);
+            b->status = LMB_FAIL(b->err, LMB_E_ARG,
+                                 "the loss '%s' has weights of its own, and this training makes no room for them",
+                                 l->with->term->name);
     }
 }
 

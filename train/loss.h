@@ -39,7 +39,8 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
 
 /* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
 typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
-#define LMB_TEACHER_SELF "self" /* what the model was before: its last generation; before it was pruned, or made integers */
+/* What the model was before: its last generation; before it was pruned, or made integers. */
+#define LMB_TEACHER_SELF "self"
 typedef struct lmb_distill_config {
     double alpha, temperature;
     const char *teacher;
@@ -89,8 +90,8 @@ typedef struct lmb_loss_term {
     const lmb_field *fields; /* of lmb_taught; NULL: the labels' term */
     unsigned flags;
     lmb_vid (*build)(const struct lmb_lesson *l, lmb_builder *b); /* -> scalar; train/lesson.h */
-    /* Shapes of the weights that are trained along with the student to make a pair comparable, at most LMB_LESSON_HEADS; how
-     * many. NULL: none. */
+    /* Shapes of the weights that are trained along with the student to make a pair comparable, at most
+     * LMB_LESSON_HEADS; how many. NULL: none. */
     int (*heads)(const lmb_taught *with, const lmb_shape *student, const lmb_shape *teacher, lmb_shape *out);
 } lmb_loss_term;
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
@@ -102,9 +103,11 @@ LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 bool lmb_objective_looks_inside(const lmb_objective *o);
 /* E_SHAPE with both shapes when teacher and student do not go together, E_ARG for a layer that is not there; before any work. */
 LMB_MUST_CHECK lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err);
-/* What is to be trained in place of `student`: a copy with the heads of o's terms as further parameters behind its own; NULL:
- * no term has any. seed: of their first weights. Then the student's share of what was trained goes back into it. */
-LMB_MUST_CHECK lmb_status lmb_objective_prepare(const lmb_objective *o, const lmb_graph *student, uint64_t seed, lmb_graph **out, lmb_error *err);
+/* What is to be trained in place of `student`: a copy with the heads of o's terms as further parameters behind its own;
+ * NULL: no term has any. seed: of their first weights. Then the student's share of what was trained goes back into it.
+ */
+LMB_MUST_CHECK lmb_status lmb_objective_prepare(const lmb_objective *o, const lmb_graph *student, uint64_t seed,
+                                                lmb_graph **out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_objective_finish(const lmb_graph *prepared, lmb_graph *student, lmb_error *err);
 /* The loss for lmb_trainer_create. */
 lmb_loss lmb_objective_loss(lmb_objective *o);

@@ -93,7 +93,8 @@ static int encode(const uint8_t *weights, size_t n, lmb_edge_buffer *out)
 /* ---- the file --------------------------------------------------------------------------------------------- */
 
 /* Header and sections of a checked plain file with `coded` in place of WTS, and `signature_bytes` zeros at the end. */
-static int lay_out(const uint8_t *file, uint32_t sections, const lmb_edge_buffer *coded, size_t signature_bytes, lmb_edge_buffer *out)
+static int lay_out(const uint8_t *file, uint32_t sections, const lmb_edge_buffer *coded, size_t signature_bytes,
+                   lmb_edge_buffer *out)
 {
     uint32_t count = sections + (signature_bytes > 0);
     size_t start = out->size, head = LMBI_EDGE_HEADER + (size_t)count * LMBI_EDGE_SECTION;
@@ -132,7 +133,8 @@ static int lay_out(const uint8_t *file, uint32_t sections, const lmb_edge_buffer
 }
 
 /* Does it give the weights back? */
-static lmb_edge_status check(const lmb_edge_buffer *out, size_t start, const lmb_edge_model *was, char *why, size_t why_cap)
+static lmb_edge_status check(const lmb_edge_buffer *out, size_t start, const lmb_edge_model *was, char *why,
+                             size_t why_cap)
 {
     size_t bytes = 0;
     lmb_edge_model m;
@@ -144,13 +146,15 @@ static lmb_edge_status check(const lmb_edge_buffer *out, size_t start, const lmb
         s = lmb_edge_unpack(out->data + start, out->size - start, memory, bytes, why, why_cap);
     if (s == LMB_EDGE_OK)
         s = lmb_edge_open(memory, bytes, &m, why, why_cap);
-    if (s == LMB_EDGE_OK && (m.weights_bytes != was->weights_bytes || memcmp(m.weights, was->weights, m.weights_bytes) != 0))
+    if (s == LMB_EDGE_OK &&
+        (m.weights_bytes != was->weights_bytes || memcmp(m.weights, was->weights, m.weights_bytes) != 0))
         s = LMB_EDGE_E_FORMAT;
     free(memory);
     return s;
 }
 
-lmb_edge_status lmb_edge_pack(const void *file, size_t n, size_t signature_bytes, lmb_edge_buffer *out, char *why_text, size_t why_cap)
+lmb_edge_status lmb_edge_pack(const void *file, size_t n, size_t signature_bytes, lmb_edge_buffer *out, char *why_text,
+                              size_t why_cap)
 {
     lmbi_edge_why why = { why_text, why_cap };
     lmb_edge_buffer coded = { NULL, 0, 0 };
@@ -167,11 +171,13 @@ lmb_edge_status lmb_edge_pack(const void *file, size_t n, size_t signature_bytes
     if (s != LMB_EDGE_OK)
         return s;
     if (!m.weights_bytes || m.weights_bytes > LMBI_PACKED_MAX)
-        return lmbi_edge_fail(&why, LMB_EDGE_E_ARG, "%llu bytes of weights; 1..%d can be packed", (unsigned long long)m.weights_bytes,
-                              LMBI_PACKED_MAX);
+        return lmbi_edge_fail(&why, LMB_EDGE_E_ARG, "%llu bytes of weights; 1..%d can be packed",
+                              (unsigned long long)m.weights_bytes, LMBI_PACKED_MAX);
     uint32_t sections = lmbi_edge_u32((const uint8_t *)file + 24) - (signature != NULL);
-    if (encode(m.weights, m.weights_bytes, &coded) != 0 || lay_out((const uint8_t *)file, sections, &coded, signature_bytes, out) != 0)
-        s = lmbi_edge_fail(&why, LMB_EDGE_E_NOMEM, "out of memory to pack %llu bytes of weights", (unsigned long long)m.weights_bytes);
+    if (encode(m.weights, m.weights_bytes, &coded) != 0 ||
+        lay_out((const uint8_t *)file, sections, &coded, signature_bytes, out) != 0)
+        s = lmbi_edge_fail(&why, LMB_EDGE_E_NOMEM, "out of memory to pack %llu bytes of weights",
+                           (unsigned long long)m.weights_bytes);
     else
         s = check(out, start, &m, why_text, why_cap);
     if (s != LMB_EDGE_OK)

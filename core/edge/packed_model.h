@@ -48,7 +48,10 @@ static inline void lmbi_packed_learn(lmbi_packed_bit *b, int bit)
 }
 
 /* What a zero or another weight is coded by. */
-static inline lmbi_packed_bit *lmbi_packed_zero(lmbi_packed_model *m) { return &m->zero[(m->before & 1) + (m->before >> 1)]; }
+static inline lmbi_packed_bit *lmbi_packed_zero(lmbi_packed_model *m)
+{
+    return &m->zero[(m->before & 1) + (m->before >> 1)];
+}
 static inline void lmbi_packed_next(lmbi_packed_model *m, int is_zero) { m->before = (m->before << 1 | is_zero) & 3; }
 
 /* Below `bound` of the range is a 0. Never nothing, never all: p is clamped. */

@@ -1,5 +1,5 @@
-/* core/edge/unpack.c - see packed.h: the decoder, and the plain file laid out anew. No allocation, no recursion; every read of
- * the code is counted, and a code that ends early or late is refused. */
+/* core/edge/unpack.c - see packed.h: the decoder, and the plain file laid out anew. No allocation, no recursion; every
+ * read of the code is counted, and a code that ends early or late is refused. */
 #include "core/edge/packed.h"
 #include "core/edge/packed_model.h"
 
@@ -62,7 +62,8 @@ static lmb_edge_status decode(const uint8_t *code, size_t n, uint8_t *to, size_t
     for (size_t i = 0; i < bytes && !d.bad; i++)
         to[i] = read_weight(&d, &m);
     if (first || d.bad || d.at != d.end)
-        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the packed weights end %s", d.bad ? "early: a cut code?" : "late: bytes are left over");
+        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the packed weights end %s",
+                              d.bad ? "early: a cut code?" : "late: bytes are left over");
     return LMB_EDGE_OK;
 }
 
@@ -152,18 +153,21 @@ static void put_u64(uint8_t *at, uint64_t v)
 }
 
 /* Section i, at `at` of the plain file. */
-static lmb_edge_status put_section(const packed *p, uint32_t i, uint8_t *file, size_t at, size_t *bytes, const lmbi_edge_why *why)
+static lmb_edge_status put_section(const packed *p, uint32_t i, uint8_t *file, size_t at, size_t *bytes,
+                                   const lmbi_edge_why *why)
 {
     const uint8_t *entry = p->table + (size_t)i * LMBI_EDGE_SECTION;
     uint8_t *to = file + LMBI_EDGE_HEADER + (size_t)i * LMBI_EDGE_SECTION;
     memcpy(to, entry, LMBI_EDGE_SECTION);
     *bytes = (size_t)lmbi_edge_u64(entry + 16);
     if (lmbi_edge_u32(entry) == LMBI_PACKED_TYPE) {
-        lmb_edge_status s = decode(p->coded + LMBI_PACKED_HEAD, p->coded_bytes - LMBI_PACKED_HEAD, file + at, p->plain_bytes, why);
+        lmb_edge_status s =
+            decode(p->coded + LMBI_PACKED_HEAD, p->coded_bytes - LMBI_PACKED_HEAD, file + at, p->plain_bytes, why);
         if (s != LMB_EDGE_OK)
             return s;
         if (lmbi_edge_crc32c(0, file + at, p->plain_bytes) != lmbi_edge_u32(p->coded + 4))
-            return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the weights are not those that were packed: their CRC-32C does not match");
+            return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT,
+                                  "the weights are not those that were packed: their CRC-32C does not match");
         *bytes = p->plain_bytes;
         put_u32(to, LMBI_EDGE_TYPE('W', 'T', 'S', ' '));
         put_u32(to + 4, lmbi_edge_u32(p->coded + 4));

@@ -40,13 +40,16 @@ extern const lmb_field lmb_prune_channel_fields[];
 LMB_MUST_CHECK lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out,
                                                   lmb_lineage **lineage, lmb_error *err);
 
-/* Does the criterion need gradients? They are then to be of the graph that is pruned (distill/search/taylor.h). E_ARG: no such criterion. */
+/* Does the criterion need gradients? They are then to be of the graph that is pruned (distill/search/taylor.h). E_ARG:
+ * no such criterion. */
 LMB_MUST_CHECK lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c, bool *out, lmb_error *err);
 /* The target of each of c->steps steps, which come to c's together: the share of what the step before has left. */
 lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c);
 
-/* The channels of each prunable class by what they are worth, worst first: order[map->n_channels], at class->first each. */
-LMB_MUST_CHECK lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c, int32_t *order, lmb_error *err);
+/* The channels of each prunable class by what they are worth, worst first: order[map->n_channels], at class->first
+ * each. */
+LMB_MUST_CHECK lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c,
+                                          int32_t *order, lmb_error *err);
 
 /* Which channels are left, keep[map->n_channels], as a graph: the second half of the pass. */
 LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out,

@@ -31,9 +31,13 @@ lmb_status lmb_prune_criterion_find(const char *name, const lmb_prune_criterion 
     return st;
 }
 
-bool lmbi_makes_channels(const lmb_prune_view *v, const lmb_axis_member *x) { return x->makes && v->g->value[x->value].shape.n >= 2; }
+bool lmbi_makes_channels(const lmb_prune_view *v, const lmb_axis_member *x)
+{
+    return x->makes && v->g->value[x->value].shape.n >= 2;
+}
 
-void lmbi_score_magnitude(const lmb_prune_view *view, const lmb_axis_class *class, const lmb_axis_member *x, bool square, double *out)
+void lmbi_score_magnitude(const lmb_prune_view *view, const lmb_axis_class *class, const lmb_axis_member *x,
+                          bool square, double *out)
 {
     const lmb_value *v = &view->g->value[x->value];
     const float *w = v->data;
@@ -57,7 +61,8 @@ void lmbi_score_magnitude(const lmb_prune_view *view, const lmb_axis_class *clas
         }
 }
 
-lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *class, const char *criterion, bool square, double *out, lmb_error *err)
+lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *class, const char *criterion, bool square,
+                              double *out, lmb_error *err)
 {
     int weights = 0;
 
@@ -68,6 +73,7 @@ lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *cla
             lmbi_score_magnitude(v, class, &class->member[i], square, out);
             weights++;
         }
-    return weights ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "criterion %s: the channels of %s are made by no weights", criterion,
-                                       v->g->value[class->label].name);
+    return weights ? LMB_OK
+                   : LMB_FAIL(err, LMB_E_ARG, "criterion %s: the channels of %s are made by no weights", criterion,
+                              v->g->value[class->label].name);
 }

@@ -38,10 +38,11 @@ LMB_MUST_CHECK lmb_status lmb_prune_criterion_find(const char *name, const lmb_p
 /* Is x a weight whose slices make channels: a filter, not a scale or a bias? */
 bool lmbi_makes_channels(const lmb_prune_view *v, const lmb_axis_member *x);
 /* Add |content|, or its square, of a member's slices to the channels of the class that they belong to. */
-void lmbi_score_magnitude(const lmb_prune_view *v, const lmb_axis_class *class, const lmb_axis_member *x, bool square, double *out);
+void lmbi_score_magnitude(const lmb_prune_view *v, const lmb_axis_class *class, const lmb_axis_member *x, bool square,
+                          double *out);
 /* The sum over all weights that make the class's channels. E_ARG, naming the criterion, when none does. */
-LMB_MUST_CHECK lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *class, const char *criterion, bool square, double *out,
-                                             lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *class,
+                                             const char *criterion, bool square, double *out, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -12,10 +12,13 @@ const lmb_field lmb_prune_magnitude_fields[] = {
     LMB_REAL(lmb_prune_magnitude, sparsity, 0.8, 0, 0.9999, "", "share of the weights that are zero in the end"),
     LMB_REAL(lmb_prune_magnitude, initial, 0, 0, 0.9999, "", "share at the beginning of the schedule"),
     LMB_REAL(lmb_prune_magnitude, begin, 0, 0, 1e6, "epochs", "when the schedule begins"),
-    LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs", "when it has reached `sparsity`; 0: after three quarters of the training"),
+    LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs",
+             "when it has reached `sparsity`; 0: after three quarters of the training"),
     LMB_INT(lmb_prune_magnitude, every, 50, 1, 1e9, "steps", "between two times that weights go"),
-    LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes, "the least of all weights, or the same share of each layer"),
-    LMB_TEXT(lmb_prune_magnitude, pattern, "", "\"2:4\": of every 4 weights along the inputs 2 are zero, in place of sparsity and scope"),
+    LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes,
+               "the least of all weights, or the same share of each layer"),
+    LMB_TEXT(lmb_prune_magnitude, pattern, "",
+             "\"2:4\": of every 4 weights along the inputs 2 are zero, in place of sparsity and scope"),
     LMB_FIELD_END
 };
 
@@ -72,7 +75,9 @@ lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *
         goto failed;
     }
     for (int i = 0; i < m->layout->n; i++)
-        m->axis[i] = m->pattern.m && is_pruned(&m->layout->segment[i]) ? lmb_pattern_axis(model, m->layout->segment[i].value) : -1;
+        m->axis[i] = m->pattern.m && is_pruned(&m->layout->segment[i])
+                         ? lmb_pattern_axis(model, m->layout->segment[i].value)
+                         : -1;
     *out = m;
     return LMB_OK;
 failed:
@@ -178,7 +183,8 @@ static bool prune_more(lmb_masks *m, lmb_trainer_state *s)
     for (int i = 0; i < m->layout->n && m->pattern.m; i++) {
         const lmb_segment *g = &m->layout->segment[i];
         if (m->axis[i] >= 0)
-            changed |= lmb_pattern_prune(s->state + g->offset, &g->shape, m->axis[i], m->pattern.m, (int)llround(share * m->pattern.m));
+            changed |= lmb_pattern_prune(s->state + g->offset, &g->shape, m->axis[i], m->pattern.m,
+                                         (int)llround(share * m->pattern.m));
     }
     if (m->pattern.m)
         return changed;

@@ -44,7 +44,8 @@ int lmb_pattern_axis(const lmb_graph *g, lmb_vid weight)
             if (g->node[i].in[k] != weight)
                 continue;
             int a = k == 1 ? axis_of(&g->node[i]) : -1;
-            if (a < 0 || (axis >= 0 && a != axis) || (strcmp(g->node[i].op->name, "MatMul") == 0 && g->value[weight].shape.n != 2))
+            if (a < 0 || (axis >= 0 && a != axis) ||
+                (strcmp(g->node[i].op->name, "MatMul") == 0 && g->value[weight].shape.n != 2))
                 return -1;
             axis = a;
         }
@@ -66,7 +67,8 @@ static rows rows_of(const lmb_shape *s, int axis, int m)
 
 static int64_t first_of(const rows *r, int64_t row)
 {
-    int64_t inner = row % r->inner, group = row / r->inner % (r->each ? r->each : 1), outer = row / r->inner / (r->each ? r->each : 1);
+    int64_t inner = row % r->inner, group = row / r->inner % (r->each ? r->each : 1),
+            outer = row / r->inner / (r->each ? r->each : 1);
     return (outer * r->length + group * r->m) * r->inner + inner;
 }
 

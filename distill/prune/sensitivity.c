@@ -1,5 +1,5 @@
-/* distill/prune/sensitivity.c - see sensitivity.h. A cut model answers as the whole one with the same channels at zero does, and
- * is faster to evaluate: so it is cut. */
+/* distill/prune/sensitivity.c - see sensitivity.h. A cut model answers as the whole one with the same channels at zero
+ * does, and is faster to evaluate: so it is cut. */
 #include "distill/prune/sensitivity.h"
 
 #include <math.h>
@@ -83,7 +83,8 @@ static lmb_status run(study *s, void (*progress)(void *, int, int), void *ctx, l
     for (int k = 0; k < s->map->n_classes; k++)
         all += s->map->class[k].prunable;
     if (!all)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "no channel of this model can be taken away; `limbeck distill` with a section prune says why");
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "no channel of this model can be taken away; `limbeck distill` with a section prune says why");
     out->row = calloc((size_t)all, sizeof *out->row);
     if (!out->row)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d classes", all);
@@ -105,7 +106,8 @@ static lmb_status run(study *s, void (*progress)(void *, int, int), void *ctx, l
 static lmb_status check(const lmb_sensitivity_config *c, lmb_error *err)
 {
     if (c->n_shares < 1 || c->n_shares > LMB_SENSITIVITY_SHARES)
-        return LMB_FAIL(err, LMB_E_ARG, "%d shares of channels to take away; 1 to %d can be tried", c->n_shares, LMB_SENSITIVITY_SHARES);
+        return LMB_FAIL(err, LMB_E_ARG, "%d shares of channels to take away; 1 to %d can be tried", c->n_shares,
+                        LMB_SENSITIVITY_SHARES);
     for (int i = 0; i < c->n_shares; i++)
         if (!(c->share[i] > (i ? c->share[i - 1] : 0) && c->share[i] < 1))
             return LMB_FAIL(err, LMB_E_ARG, "share %g to take away; shares rise and lie between 0 and 1", c->share[i]);
@@ -113,7 +115,8 @@ static lmb_status check(const lmb_sensitivity_config *c, lmb_error *err)
 }
 
 lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, const lmb_sensitivity_config *c,
-                                  void (*progress)(void *ctx, int done, int all), void *ctx, lmb_sensitivity **out, lmb_error *err)
+                                  void (*progress)(void *ctx, int done, int all), void *ctx, lmb_sensitivity **out,
+                                  lmb_error *err)
 {
     study s = { .g = g, .data = data, .c = c };
     lmb_status st;

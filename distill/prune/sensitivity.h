@@ -1,8 +1,8 @@
 /* distill/prune/sensitivity.h - which layers mind: accuracy against the share of a class's channels that are gone.
  *
- * Idea: each class of channels (axes.h) alone is cut to less and less, by a criterion, and the model is evaluated each time
- * without any training. The curves say where there is something to be had, and where not; joined, cuts hurt more than the sum of
- * what each does alone.
+ * Idea: each class of channels (axes.h) alone is cut to less and less, by a criterion, and the model is evaluated each
+ * time without any training. The curves say where there is something to be had, and where not; joined, cuts hurt more
+ * than the sum of what each does alone.
  *
  *   source   Li et al. 2017, arXiv:1608.08710, section 3.2, figure 2 (b)
  */
@@ -30,7 +30,8 @@ typedef struct lmb_sensitivity_row {
     char name[64];     /* of the weight that makes the class */
     int32_t channels;
     int32_t left[LMB_SENSITIVITY_SHARES];
-    double accuracy[LMB_SENSITIVITY_SHARES], loss[LMB_SENSITIVITY_SHARES], macs[LMB_SENSITIVITY_SHARES]; /* macs: share of the whole model's */
+    double accuracy[LMB_SENSITIVITY_SHARES], loss[LMB_SENSITIVITY_SHARES];
+    double macs[LMB_SENSITIVITY_SHARES]; /* share of the whole model's */
 } lmb_sensitivity_row;
 
 typedef struct lmb_sensitivity {
@@ -44,8 +45,10 @@ typedef struct lmb_sensitivity {
 /*   g         in inference form, its state inside
  *   progress  after each class, may be NULL
  *   errors    E_ARG: shares, a criterion that has nothing to go by; E_UNSUPPORTED: no class can be cut */
-LMB_MUST_CHECK lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, const lmb_sensitivity_config *c,
-                                                 void (*progress)(void *ctx, int done, int all), void *ctx, lmb_sensitivity **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data,
+                                                 const lmb_sensitivity_config *c,
+                                                 void (*progress)(void *ctx, int done, int all), void *ctx,
+                                                 lmb_sensitivity **out, lmb_error *err);
 void lmb_sensitivity_destroy(lmb_sensitivity *s); /* NULL is a no-op */
 
 #ifdef __cplusplus

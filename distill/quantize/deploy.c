@@ -131,8 +131,8 @@ static lmb_status check_fit(const lmb_edge_model *m, const lmb_dataset *data, in
     return LMB_OK;
 }
 
-static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads, lmb_metrics *out,
-                                 float *logits, lmb_deploy_figures *figures, lmb_error *err)
+static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
+                                 lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err)
 {
     lmb_edge_model m;
     char why[200] = "";
@@ -154,8 +154,8 @@ static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *
     return st;
 }
 
-lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads, lmb_metrics *out,
-                               float *logits, lmb_deploy_figures *figures, lmb_error *err)
+lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
+                               lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err)
 {
     size_t bytes = n;
     void *plain;

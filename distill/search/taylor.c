@@ -105,8 +105,8 @@ static const lmb_segment *segment_of(const lmb_taylor *t, const lmb_graph *g, lm
     return lmb_state_find(t->layout, g->value[v].name);
 }
 
-lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, const lmb_axis_class *class, double *out,
-                            lmb_error *err)
+lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map,
+                            const lmb_axis_class *class, double *out, lmb_error *err)
 {
     double *sum = malloc(sizeof *sum * ((size_t)class->channels + 1));
 
@@ -119,7 +119,8 @@ lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_a
         memset(sum, 0, sizeof *sum * (size_t)class->channels);
         for (int i = 0; i < class->n_members; i++) {
             const lmb_axis_member *m = &class->member[i];
-            const lmb_segment *s = m->makes && g->value[m->value].role == LMB_ROLE_PARAMETER ? segment_of(t, g, m->value) : NULL;
+            const lmb_segment *s =
+                m->makes && g->value[m->value].role == LMB_ROLE_PARAMETER ? segment_of(t, g, m->value) : NULL;
             if (s)
                 add_member(gradient + s->offset, g, map, m, class, sum);
         }
@@ -130,7 +131,8 @@ lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_a
     return LMB_OK;
 }
 
-lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out, lmb_error *err)
+lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out,
+                               lmb_error *err)
 {
     for (int k = 0; k < map->n_classes; k++)
         LMB_TRY(lmb_taylor_class(t, g, map, &map->class[k], out + map->class[k].first, err));

@@ -1,5 +1,6 @@
-/* Mirrors distill/prune/lineage.c in a training: a model is cut in the middle of it, weights, running statistics and the optimizer's
- * slots go along the lineage, and the smaller one learns on as the whole one does with the same channels held at zero. */
+/* Mirrors distill/prune/lineage.c in a training: a model is cut in the middle of it, weights, running statistics and
+ * the optimizer's slots go along the lineage, and the smaller one learns on as the whole one does with the same
+ * channels held at zero. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,8 @@ static lmb_status epoch_done(void *ctx, lmb_trainer *t, const lmb_epoch *at, lmb
 }
 
 /* Train two epochs, the second alone from where `from` stood before the cut. */
-static void train(const char *optimizer, const lmb_graph *g, const lmb_dataset *data, const lmb_lineage *lineage, const stand *from, bool slots, hand *h)
+static void train(const char *optimizer, const lmb_graph *g, const lmb_dataset *data, const lmb_lineage *lineage,
+                  const stand *from, bool slots, hand *h)
 {
     char text[300];
     lmb_train_config c;
@@ -148,9 +150,11 @@ START_TEST(cut_in_the_middle_it_learns_on)
     train(optimizers[_i], small, data, lineage, &whole.middle, false, &bare);
     float *want = malloc(sizeof *want * lineage->count);
     lmb_lineage_carry(lineage, whole.end.state, want);
-    double with = far_apart(want, carried.end.state, lineage->count), without = far_apart(want, bare.end.state, lineage->count);
+    double with = far_apart(want, carried.end.state, lineage->count),
+           without = far_apart(want, bare.end.state, lineage->count);
     ck_assert_msg(with < 2e-4, "%s: %g apart", optimizers[_i], with);
-    ck_assert_msg(without > 10 * with && without > 1e-3, "%s: the slots do not matter: %g apart with, %g without", optimizers[_i], with, without);
+    ck_assert_msg(without > 10 * with && without > 1e-3, "%s: the slots do not matter: %g apart with, %g without",
+                  optimizers[_i], with, without);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
         if (whole.end.slot[i]) {
             lmb_lineage_carry(lineage, whole.end.slot[i], want);
@@ -172,4 +176,5 @@ START_TEST(cut_in_the_middle_it_learns_on)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/lineage_training", add_loop(cut_in_the_middle_it_learns_on, (int)(sizeof optimizers / sizeof optimizers[0]));)
+LMB_TEST_MAIN("distill/lineage_training",
+              add_loop(cut_in_the_middle_it_learns_on, (int)(sizeof optimizers / sizeof optimizers[0]));)

@@ -43,8 +43,8 @@ static const lmb_axis_class *class_of(const lmb_graph *g, const lmb_axis_map *m,
     return NULL;
 }
 
-/* Eight filters: six are (1, 1, 0 ...), the first (3, 0, 0 ...), the second (1.75, -1.75, 0 ...). Scores by hand; the smaller of the
- * first two is another by l1 than by l2, and by the median those near the others go first. */
+/* Eight filters: six are (1, 1, 0 ...), the first (3, 0, 0 ...), the second (1.75, -1.75, 0 ...). Scores by hand; the
+ * smaller of the first two is another by l1 than by l2, and by the median those near the others go first. */
 START_TEST(other_criteria_by_hand)
 {
     lmb_graph *g = make("{name: vgg, channels: [8, 0, 12]}");
@@ -72,7 +72,8 @@ START_TEST(other_criteria_by_hand)
     ck_assert_double_eq_tol(a[1], 3.5, 1e-9);
     ck_assert_double_eq_tol(b[0], 3, 1e-9);
     ck_assert_double_eq_tol(b[1], 1.75 * sqrt(2), 1e-9);
-    ck_ok(median->score(&v, c, a, &err)); /* distances: 6 equal filters, sqrt 5 from the first, sqrt(0.75^2 + 2.75^2) from the second */
+    ck_ok(median->score(
+        &v, c, a, &err)); /* distances: 6 equal filters, sqrt 5 from the first, sqrt(0.75^2 + 2.75^2) from the second */
     double first = sqrt(5), second = sqrt(0.5625 + 7.5625), between = sqrt(1.25 * 1.25 + 1.75 * 1.75);
     ck_assert_double_eq_tol(a[0], 6 * first + between, 1e-6);
     ck_assert_double_eq_tol(a[1], 6 * second + between, 1e-6);

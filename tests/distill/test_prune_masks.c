@@ -113,7 +113,8 @@ START_TEST(the_least_go)
 }
 END_TEST
 
-/* Conv [2, 5, 1, 2] by 2:4: rows along the inputs for each place of the kernel, the fifth input is left whole. By hand. */
+/* Conv [2, 5, 1, 2] by 2:4: rows along the inputs for each place of the kernel, the fifth input is left whole. By hand.
+ */
 START_TEST(two_of_four)
 {
     float w[20] = { 1, 8, -2, 7, 3, -6, 4, 5, 9, 1,    0.5f, 1, 0.5f, 2, 0.5f, -3, 0.5f, 0, 0.1f, 0.1f };
@@ -370,5 +371,6 @@ START_TEST(gone_on_and_on_more_threads_is_the_same_run)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four); add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused);
-              add(zeros_stay_and_the_target_is_met); add(gone_on_and_on_more_threads_is_the_same_run);)
+LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
+              add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
+              add(gone_on_and_on_more_threads_is_the_same_run);)

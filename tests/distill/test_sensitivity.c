@@ -1,4 +1,5 @@
-/* Mirrors distill/prune/sensitivity.c: a curve is what the masked model does, layers that do nothing do not matter, and order. */
+/* Mirrors distill/prune/sensitivity.c: a curve is what the masked model does, layers that do nothing do not matter, and
+ * order. */
 #include "distill/prune/sensitivity.h"
 
 #include <math.h>
@@ -62,11 +63,15 @@ static void set_all(const char *name, int64_t from, int64_t to, float v)
     free(w);
 }
 
-/* Half of the first layer's channels are dead: scale and bias 0. By their scale they go first, and nothing changes until they are
- * gone. */
+/* Half of the first layer's channels are dead: scale and bias 0. By their scale they go first, and nothing changes
+ * until they are gone. */
 START_TEST(dead_channels_are_not_missed)
 {
-    lmb_sensitivity_config c = { .prune = { .criterion = "bn_scale", .seed = 1 }, .n_shares = 3, .share = { 0.25, 0.5, 0.9 }, .backend = "cpu", .threads = 1 };
+    lmb_sensitivity_config c = { .prune = { .criterion = "bn_scale", .seed = 1 },
+                                 .n_shares = 3,
+                                 .share = { 0.25, 0.5, 0.9 },
+                                 .backend = "cpu",
+                                 .threads = 1 };
     lmb_sensitivity *s;
 
     set_up();
@@ -95,7 +100,9 @@ END_TEST
 /* The second layer without its three least filters, by hand: their scales and biases at 0. */
 START_TEST(a_point_is_the_masked_model)
 {
-    lmb_sensitivity_config c = { .prune = { .criterion = "l1", .seed = 1 }, .n_shares = 1, .share = { 0.25 }, .backend = "cpu", .threads = 1 };
+    lmb_sensitivity_config c = {
+        .prune = { .criterion = "l1", .seed = 1 }, .n_shares = 1, .share = { 0.25 }, .backend = "cpu", .threads = 1
+    };
     lmb_sensitivity *s;
     lmb_metrics m;
 
@@ -136,4 +143,5 @@ START_TEST(shares_that_are_none_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/sensitivity", add(dead_channels_are_not_missed); add(a_point_is_the_masked_model); add(shares_that_are_none_are_refused);)
+LMB_TEST_MAIN("distill/sensitivity", add(dead_channels_are_not_missed); add(a_point_is_the_masked_model);
+              add(shares_that_are_none_are_refused);)

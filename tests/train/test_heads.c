@@ -1,5 +1,5 @@
-/* Mirrors train/heads.c, and losses that compare the samples of a batch: weights that are trained along have gradients and are gone in
- * the end; a batch without relations teaches nothing. */
+/* Mirrors train/heads.c, and losses that compare the samples of a batch: weights that are trained along have gradients
+ * and are gone in the end; a batch without relations teaches nothing. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,8 @@
 static lmb_error err;
 
 enum { ROWS = 4, NUMBERS = 2 * 6 * 6, CLASSES = 3, STATE = 2000 };
-static const char SMALL[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
+static const char SMALL[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: "
+                            "max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
 static const char LARGE[] = "{name: resnet, depth: 8, width: 4, mean: 0, scale: 1}";
 
 typedef struct fixture {
@@ -44,7 +45,8 @@ static void begin(fixture *f, const char *losses, const char *teacher, double al
     ck_ok(lmb_config_parse(losses, strlen(losses), "t.yaml", &f->c, &err));
     f->student = model(SMALL, 2);
     f->teacher = model(teacher, 1);
-    f->o = (lmb_objective){ .distill = { .alpha = alpha, .temperature = 2, .losses = lmb_config_root(f->c) }, .teacher = f->teacher };
+    f->o = (lmb_objective){ .distill = { .alpha = alpha, .temperature = 2, .losses = lmb_config_root(f->c) },
+                            .teacher = f->teacher };
     for (uint32_t i = 0; i < ROWS * NUMBERS; i++)
         f->x[i] = lmb_rand_normal(&r, i);
     for (int i = 0; i < ROWS; i++)
@@ -76,8 +78,8 @@ static double step(fixture *f, lmb_program *p)
     return s.loss;
 }
 
-/* Heads are part of what is trained: they have gradients, the student's own numbers stand where they stood, and they are gone in
- * the end. */
+/* Heads are part of what is trained: they have gradients, the student's own numbers stand where they stood, and they
+ * are gone in the end. */
 START_TEST(heads_are_trained_along)
 {
     static fixture f;
@@ -87,7 +89,10 @@ START_TEST(heads_are_trained_along)
     lmb_error no = LMB_ERROR_INIT;
     lmb_program *p;
 
-    begin(&f, "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5}, {name: relational, distance: 2, angle: 3}]", LARGE, 0.8);
+    begin(&f,
+          "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5}, {name: relational, distance: 2, "
+          "angle: 3}]",
+          LARGE, 0.8);
     ck_ok(lmb_objective_bind(&f.o, &err));
     ck_ok(lmb_objective_check(&f.o, f.student, &err));
     loss = lmb_objective_loss(&f.o);
@@ -115,7 +120,8 @@ START_TEST(heads_are_trained_along)
         f.state[i] = keep - h;
         double down = step(&f, p), want = (up - down) / (2.0 * (double)h);
         f.state[i] = keep;
-        ck_assert_msg(fabs(want - (double)gradient[i]) < 0.02 * fabs(want) + 0.02, "number %d: gradient %g, difference %g", i, (double)gradient[i], want);
+        ck_assert_msg(fabs(want - (double)gradient[i]) < 0.02 * fabs(want) + 0.02,
+                      "number %d: gradient %g, difference %g", i, (double)gradient[i], want);
         moved += i >= (int)own && fabs(want) > 0.01;
     }
     ck_assert_int_gt(moved, 5);

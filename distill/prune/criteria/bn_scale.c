@@ -29,7 +29,8 @@ static lmb_status scale_score(const lmb_prune_view *v, const lmb_axis_class *cla
         scales++;
     }
     if (!scales)
-        return LMB_FAIL(err, LMB_E_ARG, "criterion bn_scale: no BatchNormalization follows %s; use criterion l1", v->g->value[class->label].name);
+        return LMB_FAIL(err, LMB_E_ARG, "criterion bn_scale: no BatchNormalization follows %s; use criterion l1",
+                        v->g->value[class->label].name);
     for (int32_t c = 0; c < class->channels; c++)
         out[c] /= scales;
     return LMB_OK;

@@ -16,5 +16,5 @@ static lmb_status l2_score(const lmb_prune_view *v, const lmb_axis_class *class,
 }
 
 extern const lmb_prune_criterion lmb_criterion_l2;
-const lmb_prune_criterion lmb_criterion_l2 = { "l2", "length of the weights that make the channel, as one vector", "He et al. 2018, arXiv:1808.06866",
-                                               false, l2_score };
+const lmb_prune_criterion lmb_criterion_l2 = { "l2", "length of the weights that make the channel, as one vector",
+                                               "He et al. 2018, arXiv:1808.06866", false, l2_score };

@@ -1,7 +1,8 @@
-/* distill/prune/criteria/median.c - how far a filter is from all the others of its layer: the sum of its distances to them.
+/* distill/prune/criteria/median.c - how far a filter is from all the others of its layer: the sum of its distances to
+ * them.
  *
- * What lies near the geometric median of the filters can be said by the others; a small filter need not be the one to go. Of
- * several filters that make one channel (the branches of a residual connection) the distances are added up.
+ * What lies near the geometric median of the filters can be said by the others; a small filter need not be the one to
+ * go. Of several filters that make one channel (the branches of a residual connection) the distances are added up.
  *   source  He et al. 2019 (FPGM), arXiv:1811.00250, section 3.3, equation 6
  */
 #include "distill/prune/criteria.h"
@@ -63,9 +64,13 @@ static lmb_status median_score(const lmb_prune_view *v, const lmb_axis_class *cl
             add_distances(v, class, &class->member[i], out);
             weights++;
         }
-    return weights ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "criterion median: the channels of %s are made by no weights", v->g->value[class->label].name);
+    return weights ? LMB_OK
+                   : LMB_FAIL(err, LMB_E_ARG, "criterion median: the channels of %s are made by no weights",
+                              v->g->value[class->label].name);
 }
 
 extern const lmb_prune_criterion lmb_criterion_median;
-const lmb_prune_criterion lmb_criterion_median = { "median", "distance of the channel's weights from those of the layer's other channels",
-                                                   "He et al. 2019 (FPGM), arXiv:1811.00250", false, median_score };
+const lmb_prune_criterion lmb_criterion_median = {
+    "median", "distance of the channel's weights from those of the layer's other channels",
+    "He et al. 2019 (FPGM), arXiv:1811.00250", false, median_score
+};

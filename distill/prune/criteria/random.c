@@ -17,5 +17,5 @@ static lmb_status random_score(const lmb_prune_view *v, const lmb_axis_class *cl
 }
 
 extern const lmb_prune_criterion lmb_criterion_random;
-const lmb_prune_criterion lmb_criterion_random = { "random", "a random choice: what every criterion has to beat", "Mittal et al. 2018, arXiv:1801.10447",
-                                                   false, random_score };
+const lmb_prune_criterion lmb_criterion_random = { "random", "a random choice: what every criterion has to beat",
+                                                   "Mittal et al. 2018, arXiv:1801.10447", false, random_score };

@@ -1,5 +1,5 @@
-/* Mirrors core/edge/pack.c and unpack.c: the plain file comes back to the byte, sparse and narrow weights take about their
- * entropy, and hostile bytes are refused. */
+/* Mirrors core/edge/pack.c and unpack.c: the plain file comes back to the byte, sparse and narrow weights take about
+ * their entropy, and hostile bytes are refused. */
 #include "core/edge/packed.h"
 
 #include <math.h>
@@ -104,7 +104,11 @@ START_TEST(any_weights_come_back)
     lmb_rand r = lmb_rand_at((uint64_t)_i, LMB_RAND_TEST, 0, 0);
     for (uint32_t i = 0; i < ROWS * 64; i++) {
         uint32_t u = (uint32_t)(lmb_rand_uniform(&r, i) * 16777216.0f);
-        w[i] = (int8_t)(_i == 0 ? 0 : _i == 1 ? -128 : _i == 2 ? (int)(i & 255) - 128 : u % (uint32_t)(2 * _i) ? 0 : (int)(u >> 16 & 255) - 128);
+        w[i] = (int8_t)(_i == 0                  ? 0
+                        : _i == 1                ? -128
+                        : _i == 2                ? (int)(i & 255) - 128
+                        : u % (uint32_t)(2 * _i) ? 0
+                                                 : (int)(u >> 16 & 255) - 128);
     }
     lmb_edge_buffer file = gemm_file(w, ROWS), packed = packed_of(&file, 0);
     uint8_t *back;
@@ -119,8 +123,8 @@ START_TEST(any_weights_come_back)
 }
 END_TEST
 
-/* A share of weights other than zero, of 15 values each as likely: H(share) + share log2(15) bits a weight, with 3 % for what
- * has to be learned. A bitmap and a nibble each take more, from a tenth on. */
+/* A share of weights other than zero, of 14 values each as likely: H(share) + share log2(14) bits a weight, with 3 %
+ * for what has to be learned. A bitmap and a nibble each take more, from a tenth on. */
 START_TEST(sparse_weights_take_their_entropy)
 {
     enum { ROWS = 2048, N = ROWS * 64 };
@@ -139,7 +143,8 @@ START_TEST(sparse_weights_take_their_entropy)
     double p = (double)kept / N, bits = -p * log2(p) - (1 - p) * log2(1 - p) + p * log2(14);
     double rest = (double)file.size - N, got = (double)packed.size - rest, least = bits * N / 8;
     ck_assert_msg(got < 1.03 * least + 200, "share %g: %g bytes of code, entropy %g", share, got, least);
-    ck_assert_msg(got < N / 8.0 + kept * 0.5, "share %g: %g bytes of code, bitmap and nibbles %g", share, got, N / 8.0 + kept * 0.5);
+    ck_assert_msg(got < N / 8.0 + kept * 0.5, "share %g: %g bytes of code, bitmap and nibbles %g", share, got,
+                  N / 8.0 + kept * 0.5);
     free(w);
     free(file.data);
     free(packed.data);
@@ -157,7 +162,8 @@ START_TEST(every_truncation_and_flip_is_refused)
         ck_assert_int_ne(unpack_exactly(packed.data, n, &back, &bytes), LMB_EDGE_OK);
         free(back);
     }
-    for (size_t i = 0; i < packed.size; i += i < 400 ? 1 : 29) { /* with good checksums: only what is not code may pass */
+    for (size_t i = 0; i < packed.size;
+         i += i < 400 ? 1 : 29) { /* with good checksums: only what is not code may pass */
         packed.data[i] ^= (uint8_t)(1 << i % 8);
         uint8_t *copy = malloc(packed.size);
         memcpy(copy, packed.data, packed.size);
@@ -213,4 +219,5 @@ START_TEST(false_claims_are_refused)
 END_TEST
 
 LMB_TEST_MAIN("core/edge/packed", add(the_plain_file_comes_back); add_loop(any_weights_come_back, 9);
-              add_loop(sparse_weights_take_their_entropy, 3); add(every_truncation_and_flip_is_refused); add_loop(false_claims_are_refused, 6);)
+              add_loop(sparse_weights_take_their_entropy, 3); add(every_truncation_and_flip_is_refused);
+              add_loop(false_claims_are_refused, 6);)
