@@ -1,6 +1,6 @@
 #!/bin/sh
-# Pruning from the command line: every criterion, channels in steps, sensitivity, 2:4 with a packed .lmb that answers as the plain
-# one does, and what can not be is refused in one sentence.
+# Pruning from the command line: every criterion, channels in steps, sensitivity, 2:4 with a packed .lmb that answers as
+# the plain one does, and what can not be is refused in one sentence.
 limbeck=$1
 dir=$2/pruning
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
@@ -20,7 +20,7 @@ run() {
     "$limbeck" "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
     [ $got -eq "$want" ] || { fail "limbeck $* -> exit $got, want $want"; tail -5 "$dir/err"; }
 }
-says() { grep -q -- "$1" "$dir/out" "$dir/err" || { fail "nothing says '$1'"; tail -n 3 "$dir/out"; tail -n 3 "$dir/err"; }; }
+says() { grep -q -- "$1" "$dir/out" "$dir/err" || { fail "nothing says '$1'"; cat "$dir/out" "$dir/err"; }; }
 channels='method: channels, keep: 0.5, train: {epochs: 1, batch: 64, lr: 0.02, threads: 1}'
 
 for criterion in l1 l2 median taylor random bn_scale; do
@@ -47,7 +47,8 @@ run 2 sensitivity "$dir/pruning.yaml" "$dir/run/student-dense/model.onnx" --shar
 run 2 sensitivity "$dir/pruning.yaml" "$dir/run/student-dense/model.onnx" --criterion l9; says 'there is no criterion'
 
 # two of four, as integers, packed
-run 0 distill "$dir/pruning.yaml" --fresh --set 'student.prune={method: magnitude, pattern: "2:4", every: 1, end: 1, train: {epochs: 2, batch: 64, threads: 1}}' \
+sparse='method: magnitude, every: 1, train: {epochs: 2, batch: 64, threads: 1}'
+run 0 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, end: 1, pattern: '2:4'}" \
     --set 'student.quantize={train: {epochs: 1, batch: 64, lr: 0.002, threads: 1}, distill: {alpha: 0}}'
 says 'pattern 2:4'
 run 0 export "$dir/pruning.yaml"
@@ -64,5 +65,5 @@ cmp -s "$dir/one.lmb" "$dir/run/student-int8/model.lmb" || fail "export of one f
 head -c "$((packed - 9))" "$dir/one.lmb" >"$dir/cut.lmb"
 run 1 inspect "$dir/cut.lmb"; says 'a cut copy'
 run 2 export "$dir/run/student-int8/qat.onnx" --out "$dir/one.onnx" --packed; says 'packed is for'
-run 2 distill "$dir/pruning.yaml" --fresh --set 'student.prune={method: magnitude, pattern: "4:2", train: {epochs: 1}}'; says 'it is N:M'
+run 2 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, pattern: '4:2'}"; says 'it is N:M'
 exit $bad
