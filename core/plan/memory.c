@@ -6,13 +6,12 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/base/threads.h"
 #include "core/plan/device.h"
 #include "core/plan/internal.h"
 
-enum { ALIGN = 64, LARGE_PAGE = 2 << 20 };
+enum { ALIGN = 64 };
 
 static size_t aligned(size_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 
@@ -71,20 +70,6 @@ static size_t samples(const lmb_graph *g)
     return random && x != LMB_NONE && g->value[x].shape.n ? sizeof(uint32_t) * (size_t)g->value[x].shape.d[0] : 0;
 }
 
-/* Large pages where the system has them: a step streams through all of it, and pages of 4 KiB are too many for the processor to
- * remember where they lie. Whole ones only, so that not more memory is touched than asked for. */
-static void *allocate(size_t bytes)
-{
-    bool large = bytes >= 4 * LARGE_PAGE;
-    char *m = aligned_alloc(large ? LARGE_PAGE : ALIGN, large ? (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE : bytes);
-
-#ifdef MADV_HUGEPAGE
-    if (m && large)
-        (void)madvise(m, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE); /* a hint: without it all goes on as before */
-#endif
-    return m;
-}
-
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
 {
     int n = 0, n_placed = 0;
@@ -134,7 +119,7 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
     if ((double)p->arena_bytes > lmb_memory_bytes())
         return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, this machine has %.0f; use a smaller batch", p->arena_bytes,
                         lmb_memory_bytes());
-    p->arena = allocate(p->arena_bytes ? p->arena_bytes : ALIGN);
+    p->arena = aligned_alloc(ALIGN, p->arena_bytes ? p->arena_bytes : ALIGN);
     if (!p->arena)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of activations; use a smaller batch",
                         p->arena_bytes);
