@@ -35,6 +35,7 @@ typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
+    bool shard_optimizer;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
     const char *backend, *memory;
@@ -126,9 +127,19 @@ typedef struct lmb_trainer_state {
     double best_accuracy;        /* < 0: none yet                                    */
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
+    bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
+/* Where ranks divide what an optimizer remembers (train.shard_optimizer), `slot` of the state is NULL, but on rank 0 from gather()
+ * to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather, load, share, scatter. All ranks call
+ * gather() and scatter(), and where nothing is divided none of the three does anything. */
+LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
+void lmb_trainer_drop(lmb_trainer *t);
+/* What the optimizer remembers, in bytes: of all ranks, and on this one. */
+typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
+lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
 

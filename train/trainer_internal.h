@@ -3,6 +3,7 @@
  *   trainer_setup.c  its options, making and ending one
  *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
+ *   divided.c        what ranks divide, whole on rank 0
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
  */
@@ -10,7 +11,7 @@
 #define LMB_TRAIN_TRAINER_INTERNAL_H
 
 #include "core/base/threads.h"
-#include "train/reduce.h"
+#include "train/parts.h"
 #include "train/trainer.h"
 
 enum { LMBI_DETERMINISTIC, LMBI_FAST }; /* lmb_train_config.mode */
@@ -39,6 +40,8 @@ struct lmb_trainer {
     float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
     lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
+    lmbi_parts *parts;     /* who steps what                   */
+    float *slot[LMB_MAX_SLOTS]; /* [parts->own_count]; s.slot where nothing is divided */
     lmb_trainer_state s;
     lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;

@@ -30,6 +30,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
+    LMB_BOOL(lmb_train_config, shard_optimizer, false, "divide what the optimizer remembers, and its step, among the ranks (ZeRO-1); no bit changes"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(lmb_train_config, memory, "fast", "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
@@ -152,6 +153,32 @@ static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+/* What the optimizer remembers: of the numbers that this rank steps. */
+static lmb_status make_slots(lmb_trainer *t, lmb_error *err)
+{
+    t->s.n_slots = t->optimizer->n_slots;
+    t->s.in_parts = t->parts->groups > 1;
+    for (int i = 0; i < t->s.n_slots; i++) {
+        t->slot[i] = vector(t->parts->own_count);
+        if (!t->slot[i])
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers", t->parts->own_count);
+        t->s.slot[i] = t->s.in_parts ? NULL : t->slot[i];
+    }
+    return LMB_OK;
+}
+
+/* The thread that adds up, and who steps what. */
+static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
+{
+    bool shard = t->c.shard_optimizer && t->comm->size > 1;
+
+    if (shard && t->c.reduce == LMBI_WINDOW)
+        return LMB_FAIL(err, LMB_E_ARG, "train.reduce is window, but with train.shard_optimizer parts of sums go by messages; use auto");
+    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, shard ? LMBI_MESSAGES : (int)t->c.reduce, 1,
+                                &t->reducer, err));
+    return shard ? lmbi_parts_sharded(t->layout, t->comm, t->reducer, &t->parts, err) : lmbi_parts_whole(t->layout, t->comm, &t->parts, err);
+}
+
 static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 {
     bool ok = true;
@@ -161,9 +188,6 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     t->s.state = vector(t->n);
     t->s.best = t->valid ? vector(t->n) : NULL;
     t->s.ema = t->c.ema > 0 ? vector(t->n) : NULL;
-    t->s.n_slots = t->optimizer->n_slots;
-    for (int i = 0; i < t->s.n_slots; i++)
-        ok = (t->s.slot[i] = vector(t->n)) != NULL && ok;
     t->s.best_accuracy = -1;
     t->share = calloc((size_t)t->slots, sizeof *t->share);
     if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
@@ -171,7 +195,8 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err));
+    LMB_TRY(make_sums(t, err));
+    LMB_TRY(make_slots(t, err));
     return make_factors(t, err);
 }
 
@@ -230,9 +255,9 @@ static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
         LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
-    const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
+    const int64_t sums[3] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce)", sums, sizeof sums, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce, train.shard_optimizer)", sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));
     if (t->comm->size > 1) { /* hashing all samples takes its time */
@@ -280,7 +305,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
     for (int i = 0; i < t->s.n_slots; i++)
-        memset(t->s.slot[i], 0, t->n * sizeof *t->s.slot[i]);
+        memset(t->slot[i], 0, t->parts->own_count * sizeof *t->slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
     t->s.loss_sum = t->rate_seconds = t->travel = 0;
@@ -304,8 +329,10 @@ void lmb_trainer_destroy(lmb_trainer *t)
     for (int w = 0; t->worker && w < t->threads; w++)
         lmb_program_destroy(t->worker[w].program);
     lmbi_trainer_gpu_end(t);
+    lmb_trainer_drop(t);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
-        free(t->s.slot[i]);
+        free(t->slot[i]);
+    lmbi_parts_destroy(t->parts);
     lmb_choices_destroy(t->choices);
     free(t->s.kernels);
     free(t->s.state);
