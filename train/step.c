@@ -36,7 +36,7 @@ static void run_shard(void *ctx, int task, int w)
 
     if (me->err.status != LMB_OK)
         return;
-    lmbi_shard_range(t, r->b->total, (int64_t)t->comm->rank * t->slots + task, &lo, &hi);
+    lmbi_shard_range(t, r->b->total, (int64_t)t->replica * t->slots + task, &lo, &hi);
     int64_t at = lo - r->b->lo;
     float *v = lmbi_reducer_slot(t->reducer, task);
     shard mine = { t->reducer, 0 };
@@ -60,12 +60,23 @@ static int weigh_slots(lmb_trainer *t, int64_t n)
 {
     int filled = 0;
     for (int64_t lo, hi; filled < t->slots; filled++) {
-        lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + filled, &lo, &hi);
+        lmbi_shard_range(t, n, (int64_t)t->replica * t->slots + filled, &lo, &hi);
         if (lo >= hi)
             break;
         t->share[filled] = (float)((double)(hi - lo) / (double)n);
     }
     return filled;
+}
+
+/* The shards of this rank's pipeline flow through its stages. */
+static lmb_status run_stages(lmb_trainer *t, const lmb_batch *b, int filled, const lmb_step_info *info, lmb_error *err)
+{
+    lmbi_flow f = { filled, t->first, b->x, b->y, lmb_shape_count(&t->train->shape), t->s.state, *info, t->reducer };
+
+    for (int i = 0; i < filled; i++)
+        lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &t->first[i], &t->first[i + 1]);
+    f.info.sample = b->sample;
+    return lmbi_pipeline_run(t->pipeline, &f, err);
 }
 
 /* ---- the step ---- */
@@ -200,7 +211,10 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
 
     lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
     lmbi_reducer_begin(t->reducer, filled, t->share);
-    lmb_pool_run(t->pool, filled, run_shard, &r);
+    if (t->pipeline)
+        LMB_TRY(run_stages(t, b, filled, &r.info, err));
+    else
+        lmb_pool_run(t->pool, filled, run_shard, &r);
     for (int w = 0; w < t->threads && !failed; w++)
         failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;
     lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);

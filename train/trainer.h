@@ -30,12 +30,16 @@ extern "C" {
 
 struct lmb_tree;
 
+/* train.pipeline: the model in stages on ranks, the batch in groups that flow through them; stages 1: no pipeline. */
+typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipeline_config;
+
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     bool shard_optimizer;
+    lmb_pipeline_config pipeline;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
     const char *backend, *memory;
@@ -131,7 +135,7 @@ typedef struct lmb_trainer_state {
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
-/* Where ranks divide what an optimizer remembers (train.shard_optimizer), `slot` of the state is NULL, but on rank 0 from gather()
+/* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL, but on rank 0 from gather()
  * to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather, load, share, scatter. All ranks call
  * gather() and scatter(), and where nothing is divided none of the three does anything. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
@@ -140,6 +144,9 @@ void lmb_trainer_drop(lmb_trainer *t);
 /* What the optimizer remembers, in bytes: of all ranks, and on this one. */
 typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
+/* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited for others. */
+typedef struct lmb_trainer_flow { int ranks; int64_t stages, microbatches; double seconds, waited; } lmb_trainer_flow;
+lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t); /* stages 0: there is none */
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
 
