@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -179,6 +180,29 @@ static void on_stall(void *ctx, const char *sentence)
     fprintf(stderr, "\nlimbeck train: %s\n", sentence);
 }
 
+/* Bubbles: how long each rank of a pipeline waited for the others, and how long it must, with stages of equal cost. */
+static lmb_status print_bubbles(const watcher *w, lmb_error *err)
+{
+    lmb_trainer_flow f = lmb_trainer_pipeline(w->trainer);
+    double share = f.seconds > 0 ? 100 * f.waited / f.seconds : 0, *all;
+    lmb_str line = LMB_STR_INIT;
+
+    if (f.stages == 0 || f.ranks == 1)
+        return LMB_OK;
+    all = calloc((size_t)w->comm->size, sizeof *all);
+    lmb_status st = all ? w->comm->gather_all(w->comm, &share, all, sizeof share, err)
+                        : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d ranks' times", w->comm->size);
+    for (int r = 0; r < w->comm->size && st == LMB_OK; r++)
+        lmb_str_addf(&line, "%s%.0f", r ? ", " : "", all[r]);
+    if (st == LMB_OK && w->rank == 0)
+        fprintf(stderr, "pipeline of %lld stages on %d ranks, %lld microbatches: ranks waited %s %% of the time for others (%.0f %% with stages of "
+                "equal cost)\n", (long long)f.stages, f.ranks, (long long)f.microbatches, line.text ? line.text : "",
+                100.0 * (f.ranks - 1) / (double)(f.microbatches * f.ranks / w->comm->size + f.ranks - 1));
+    lmb_str_free(&line);
+    free(all);
+    return st;
+}
+
 static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_error *err)
 {
     lmb_train_watch watch = { on_step, on_epoch, w, on_stepped };
@@ -216,6 +240,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
             fprintf(stderr, "stopped; the same command goes on from here\n");
     }
     LMB_TRY(st);
+    LMB_TRY(print_bubbles(w, err));
     if (comm->rank == 0)
         print_hash(w->trainer);
     LMB_TRY(lmb_state_layout_create(q->model, &l, err));

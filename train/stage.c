@@ -6,123 +6,9 @@
 #include <string.h>
 
 #include "core/graph/autodiff.h"
-#include "core/passes/rewrite.h"
 #include "train/metrics.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a stage of a pipeline")
-
-/* ---- cuts ---- */
-
-static lmb_status training_graph(const lmb_graph *model, const lmb_loss *loss, int64_t rows, lmbi_cuts *c, int *last, lmb_error *err)
-{
-    LMB_TRY(lmb_pass_train_form(model, rows, &c->g, err));
-    *last = c->g->n_nodes;
-    lmb_builder b = lmb_builder_of(c->g, err);
-    c->x = lmb_graph_input(c->g, 0);
-    c->logits = c->g->output[0].value;
-    c->y = lmb_emit_value(&b, LMB_ROLE_INPUT, "labels", LMB_S64, LMB_SHAPE(rows), NULL);
-    c->loss = loss->build(loss->ctx, &b, c->x, c->logits, c->y);
-    c->g->n_outputs = 0; /* only what training reads */
-    lmb_emit_output(&b, "loss", c->loss);
-    lmb_emit_output(&b, "logits", c->logits);
-    c->feed = loss->feed ? lmb_graph_find(c->g, LMB_LOSS_FEED) : LMB_NONE;
-    return lmb_builder_status(&b);
-}
-
-static lmb_status find_trained(lmbi_cuts *c, lmb_error *err)
-{
-    const lmb_graph *g = c->g;
-
-    c->trained = calloc((size_t)g->n_values + 1, sizeof *c->trained);
-    if (!c->trained)
-        return NOMEM(err);
-    for (int v = 0; v < g->n_values; v++)
-        c->trained[v] = g->value[v].role == LMB_ROLE_PARAMETER && !g->value[v].frozen;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const lmb_node *n = &g->node[i];
-        bool any = false;
-        for (int k = 0; k < n->n_in; k++)
-            any |= n->in[k] != LMB_NONE && c->trained[n->in[k]];
-        for (int k = 0; any && k < n->n_out; k++)
-            c->trained[n->out[k]] = true;
-    }
-    return LMB_OK;
-}
-
-static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like, lmbi_cuts *c,
-                            lmb_error *err)
-{
-    int last;
-
-    c->n = stages;
-    LMB_TRY(training_graph(model, loss, rows, c, &last, err));
-    LMB_TRY(find_trained(c, err));
-    if (!like)
-        return lmb_stages_cut(c->g, last, stages, c->stage, err);
-    memcpy(c->stage, like->stage, sizeof c->stage);
-    c->stage[stages - 1].end = c->g->n_nodes; /* a loss may have other nodes for fewer rows; the model has not */
-    return LMB_OK;
-}
-
-lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like, lmbi_cuts **out,
-                          lmb_error *err)
-{
-    lmbi_cuts *c = calloc(1, sizeof *c);
-    if (!c)
-        return NOMEM(err);
-    lmb_status st = make_cuts(model, loss, rows, stages, like, c, err);
-    if (st != LMB_OK) {
-        lmbi_cuts_destroy(c);
-        return st;
-    }
-    *out = c;
-    return LMB_OK;
-}
-
-void lmbi_cuts_destroy(lmbi_cuts *c)
-{
-    if (!c)
-        return;
-    lmb_graph_destroy(c->g);
-    free(c->trained);
-    free(c);
-}
-
-static size_t padded(const lmb_value *v) { return (sizeof(float) * (size_t)lmb_shape_count(&v->shape) + 63) / 64 * 64; }
-
-/* crosses: [values], of the cut in front of node `at`. */
-static lmb_status crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err)
-{
-    *bytes = 0;
-    *crosses = calloc((size_t)c->g->n_values + 1, sizeof **crosses);
-    if (!*crosses)
-        return NOMEM(err);
-    LMB_TRY(lmb_stages_crossing(c->g, at, *crosses, err));
-    for (int v = 0; v < c->g->n_values; v++)
-        *bytes += (*crosses)[v] ? padded(&c->g->value[v]) : 0;
-    return LMB_OK;
-}
-
-lmb_status lmbi_cuts_block(const lmbi_cuts *c, int stage, size_t *bytes, lmb_error *err)
-{
-    bool *crosses = NULL;
-    lmb_status st = crossing(c, c->stage[stage].end, &crosses, bytes, err);
-    free(crosses);
-    return st;
-}
-
-void lmbi_cuts_owners(const lmbi_cuts *c, const lmb_state_layout *l, int *owner)
-{
-    for (int i = 0; i < l->n; i++) {
-        lmb_vid v = lmb_graph_find(c->g, l->segment[i].name);
-        owner[i] = 0;
-        for (int k = 0; k < c->n && v != LMB_NONE; k++)
-            for (int node = c->stage[k].begin; node < c->stage[k].end; node++)
-                for (int in = 0; in < c->g->node[node].n_in; in++)
-                    if (c->g->node[node].in[in] == v)
-                        owner[i] = k;
-    }
-}
 
 /* ---- a compiled copy ---- */
 
@@ -155,6 +41,7 @@ float *lmbi_copy_in(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, f
 float *lmbi_copy_in_gradient(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, false, true) : NULL; }
 float *lmbi_copy_out(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, false) : NULL; }
 float *lmbi_copy_out_gradient(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, true) : NULL; }
+size_t lmbi_copy_bytes(const lmbi_copy *c) { return lmb_plan_describe(c->plan).arena_bytes + 2 * (c->in_room + c->out_room); }
 size_t lmbi_copy_in_bytes(const lmbi_copy *c) { return c->in_bytes; }
 size_t lmbi_copy_out_bytes(const lmbi_copy *c) { return c->out_bytes; }
 
@@ -163,15 +50,15 @@ static lmb_status list(lmbi_copy *c, int at, crosser **out, int *n, size_t *byte
     const lmb_graph *g = c->c->g;
     bool *crosses = NULL;
     size_t place = 0;
-    lmb_status st = crossing(c->c, at, &crosses, bytes, err);
+    lmb_status st = lmbi_cuts_crossing(c->c, at, &crosses, bytes, err);
 
     *out = st == LMB_OK ? calloc((size_t)g->n_values + 1, sizeof **out) : NULL;
     if (st == LMB_OK && !*out)
         st = NOMEM(err);
     for (int v = 0; v < g->n_values && st == LMB_OK; v++)
         if (crosses[v]) {
-            (*out)[(*n)++] = (crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, padded(&g->value[v]), false };
-            place += padded(&g->value[v]);
+            (*out)[(*n)++] = (crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, lmbi_cuts_padded(&g->value[v]), false };
+            place += lmbi_cuts_padded(&g->value[v]);
         }
     free(crosses);
     return st;

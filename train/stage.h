@@ -29,6 +29,9 @@ typedef struct lmbi_cuts {
 LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like,
                                          lmbi_cuts **out, lmb_error *err);
 void lmbi_cuts_destroy(lmbi_cuts *c); /* NULL is a no-op */
+/* Which values cross the cut in front of node `at`: [values], malloc'd; what one takes in a block, and all. */
+LMB_MUST_CHECK lmb_status lmbi_cuts_crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err);
+size_t lmbi_cuts_padded(const lmb_value *v);
 /* Bytes of the block behind a stage; 0 behind the last. */
 LMB_MUST_CHECK lmb_status lmbi_cuts_block(const lmbi_cuts *c, int stage, size_t *bytes, lmb_error *err);
 /* owner[i]: the stage that trains segment i of the model's layout, 0 where none uses it. */
@@ -52,6 +55,7 @@ float *lmbi_copy_in(lmbi_copy *c);           /* what crosses the cut in front; N
 float *lmbi_copy_in_gradient(lmbi_copy *c);  /* its gradient, after backward()                          */
 float *lmbi_copy_out(lmbi_copy *c);          /* what crosses the cut behind, after forward()            */
 float *lmbi_copy_out_gradient(lmbi_copy *c); /* its gradient, for backward()                            */
+size_t lmbi_copy_bytes(const lmbi_copy *c);  /* of memory                                               */
 size_t lmbi_copy_in_bytes(const lmbi_copy *c); /* of the block in front, whatever its room                */
 size_t lmbi_copy_out_bytes(const lmbi_copy *c);
 

@@ -29,6 +29,7 @@ extern "C" {
 #endif
 
 struct lmb_tree;
+struct lmb_str;
 
 /* train.pipeline: the model in stages on ranks, the batch in groups that flow through them; stages 1: no pipeline. */
 typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipeline_config;
@@ -147,6 +148,11 @@ lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
 /* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited for others. */
 typedef struct lmb_trainer_flow { int ranks; int64_t stages, microbatches; double seconds, waited; } lmb_trainer_flow;
 lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t); /* stages 0: there is none */
+/* Append what `ranks` ranks would keep of the training of `model`: optimizer state, and the stages of a pipeline, a line each: MACs,
+ * parameters, feature maps, what crosses the cut. `samples`: of the training set.
+ *   errors  those of lmb_trainer_create about impossible settings */
+LMB_MUST_CHECK lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss, int64_t samples, int ranks,
+                                             struct lmb_str *out, lmb_error *err);
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
 
