@@ -3,7 +3,7 @@
  *   trainer_setup.c  its options, making and ending one
  *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
- *   divided.c        what ranks divide, whole on rank 0
+ *   divided.c        what ranks divide among each other
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
  */
@@ -62,6 +62,11 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
 /* Open this rank's GPU and take its kernels; end with both, after the programs. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err);
 void lmbi_trainer_gpu_end(lmb_trainer *t);
+/* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the place of ranks. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
+/* What adds up, who steps what, and what the optimizer remembers of that. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
+float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* All ranks at once: everybody has all weights, and their average, where each stepped its own. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_together(lmb_trainer *t, lmb_error *err);
 /* The learning rate of the next step. */

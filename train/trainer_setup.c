@@ -108,29 +108,12 @@ int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
     return c->shard < batch ? c->shard : batch;
 }
 
-/* Microbatches are shards, and pipelines take the place of ranks. */
-static lmb_status plan_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err)
-{
-    t->of_one = 1;
-    if (t->c.pipeline.stages > 1) {
-        const char *other = t->c.mode == LMBI_FAST ? "train.mode=fast" : t->c.shard_optimizer ? "train.shard_optimizer"
-                          : t->c.reduce == LMBI_WINDOW ? "train.reduce=window" : lmb_train_on_gpu(&t->c) ? "train.backend=cuda" : NULL;
-        if (other)
-            return LMB_FAIL(err, LMB_E_ARG, "train.pipeline does not go with %s; leave one out", other);
-        LMB_TRY(lmbi_pipeline_ranks(&t->c.pipeline, t->comm->size, &t->of_one, err));
-        t->c.shard = (batch + t->c.pipeline.microbatches - 1) / t->c.pipeline.microbatches;
-    }
-    t->replica = t->comm->rank / t->of_one;
-    t->replicas = t->comm->size / t->of_one;
-    return LMB_OK;
-}
-
 /* How many shards, and who runs them. */
 static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
 {
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n;
 
-    LMB_TRY(plan_pipelines(t, batch, err));
+    LMB_TRY(lmbi_trainer_pipelines(t, batch, err));
     int ranks = t->replicas;
 
     t->threads = threads_of(&t->c, t->comm->size);
@@ -155,7 +138,7 @@ static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-static float *vector(size_t n)
+float *lmbi_vector(size_t n)
 {
     float *v = aligned_alloc(64, (n * sizeof *v + 63) / 64 * 64 + 64); /* never of no bytes */
     if (v)
@@ -180,61 +163,15 @@ static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-/* What the optimizer remembers: of the numbers that this rank steps. */
-static lmb_status make_slots(lmb_trainer *t, lmb_error *err)
-{
-    t->s.n_slots = t->optimizer->n_slots;
-    t->s.in_parts = t->parts->groups > 1;
-    for (int i = 0; i < t->s.n_slots; i++) {
-        t->slot[i] = vector(t->parts->own_count);
-        if (!t->slot[i])
-            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers", t->parts->own_count);
-        t->s.slot[i] = t->s.in_parts ? NULL : t->slot[i];
-    }
-    return LMB_OK;
-}
-
-/* Sums over pipelines, of what this rank's stages train: when the flow has ended, the communicator being its own till then. */
-static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
-{
-    size_t memory;
-
-    LMB_TRY(lmb_train_memory(&t->c, 1, &memory, err));
-    lmbi_pipeline_options o = { t->model, &t->loss, t->layout, t->backends, t->comm, (int)t->c.pipeline.stages, t->of_one, t->c.shard,
-                                .small_memory = memory != SIZE_MAX };
-    LMB_TRY(lmbi_pipeline_create(&o, &t->pipeline, err));
-    t->first = calloc((size_t)t->slots + 1, sizeof *t->first);
-    if (!t->first)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d microbatches", t->slots);
-    LMB_TRY(lmbi_reducer_create(lmbi_pipeline_layout(t->pipeline), t->comm, t->slots, 0, LMBI_MESSAGES, t->of_one,
-                                &t->reducer, err));
-    return lmbi_parts_stages(t->layout, t->comm, t->of_one, lmbi_pipeline_owners(t->pipeline), lmbi_pipeline_places(t->pipeline), t->of_one - 1,
-                             &t->parts, err);
-}
-
-/* The thread that adds up, and who steps what. */
-static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
-{
-    bool shard = t->c.shard_optimizer && t->comm->size > 1;
-
-    if (t->c.pipeline.stages > 1)
-        return make_pipeline(t, err);
-    if (shard && t->c.reduce == LMBI_WINDOW)
-        return LMB_FAIL(err, LMB_E_ARG, "train.reduce is window, but with train.shard_optimizer parts of sums go by messages; use auto");
-    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, shard ? LMBI_MESSAGES : (int)t->c.reduce, 1,
-                                &t->reducer, err));
-    return shard ? lmbi_parts_sharded(t->layout, t->comm, t->reducer, &t->parts, err) : lmbi_parts_whole(t->layout, t->comm, &t->parts, err);
-}
-
 static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 {
     bool ok = true;
 
     t->n = t->layout->count;
     t->s.layout = t->layout;
-    t->s.state = vector(t->n);
-    t->s.best = t->valid ? vector(t->n) : NULL;
-    t->s.ema = t->c.ema > 0 ? vector(t->n) : NULL;
+    t->s.state = lmbi_vector(t->n);
+    t->s.best = t->valid ? lmbi_vector(t->n) : NULL;
+    t->s.ema = t->c.ema > 0 ? lmbi_vector(t->n) : NULL;
     t->s.best_accuracy = -1;
     t->share = calloc((size_t)t->slots, sizeof *t->share);
     if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
@@ -242,8 +179,7 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    LMB_TRY(make_sums(t, err));
-    LMB_TRY(make_slots(t, err));
+    LMB_TRY(lmbi_trainer_divide(t, err));
     return make_factors(t, err);
 }
 
@@ -338,13 +274,15 @@ lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *m
 lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err)
 {
     int slots = t->slots, threads = t->threads;
+    int64_t rows = t->c.shard;
 
     t->train = train;
     LMB_TRY(plan_shards(t, err));
-    if (t->slots != slots || t->threads != threads) {
+    if (t->slots != slots || t->threads != threads || (t->pipeline && t->c.shard != rows)) {
         int asked = t->slots;
         t->slots = slots; /* what memory there is */
         t->threads = threads;
+        t->c.shard = rows;
         return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, asked);
     }
     t->c.seed = seed;
