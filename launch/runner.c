@@ -101,8 +101,10 @@ static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err)
     watcher *w = ctx;
     char due;
 
-    if (w->q->stepped)
+    if (w->q->stepped) {
+        LMB_TRY(lmb_trainer_together(t, err));
         LMB_TRY(w->q->stepped(w->q->hand, t, err));
+    }
     if (saves_alone(w))
         return LMB_OK;
     due = is_due(w);

@@ -83,7 +83,7 @@ void lmb_trainer_drop(lmb_trainer *t)
     }
 }
 
-lmb_status lmbi_trainer_together(lmb_trainer *t, lmb_error *err)
+lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err)
 {
     if (!t->parts->lazy)
         return LMB_OK;
@@ -97,7 +97,7 @@ lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
 
     if (!t->s.in_parts)
         return LMB_OK;
-    LMB_TRY(lmbi_trainer_together(t, err));
+    LMB_TRY(lmb_trainer_together(t, err));
     for (int i = 0; i < t->s.n_slots && t->comm->rank == 0; i++)
         enough = (t->s.slot[i] = lmbi_vector(t->n)) != NULL && enough;
     LMB_TRY(t->comm->broadcast(t->comm, &enough, 1, 0, err));

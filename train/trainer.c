@@ -118,7 +118,7 @@ lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_err
     while (t->s.epoch < t->c.epochs) {
         bool stop = false;
         LMB_TRY(run_epoch(t, watch, &stop, err));
-        LMB_TRY(lmbi_trainer_together(t, err));
+        LMB_TRY(lmb_trainer_together(t, err));
         LMB_TRY(agree_to_stop(t, &stop, err));
         if (t->s.batch == lmb_loader_batches(t->loader))
             LMB_TRY(finish_epoch(t, watch, err));

@@ -142,6 +142,9 @@ lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A hand in every step
+ * (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch ends with it. */
+LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
 /* What the optimizer remembers, in bytes: of all ranks, and on this one. */
 typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);

@@ -67,8 +67,6 @@ LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, 
 /* What adds up, who steps what, and what the optimizer remembers of that. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
-/* All ranks at once: everybody has all weights, and their average, where each stepped its own. */
-LMB_MUST_CHECK lmb_status lmbi_trainer_together(lmb_trainer *t, lmb_error *err);
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);

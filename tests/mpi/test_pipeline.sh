@@ -40,6 +40,31 @@ done
 [ "$(weights 4 --fresh $(stages 4 4) --set train.clip=0)" = "$(weights 1 --fresh --set train.clip=0)" ] || fail "without clipping: other bits"
 grep -q "pipeline of 4 stages on 4 ranks, 4 microbatches: ranks waited" "$dir/log.4" || fail "how long ranks waited is not said"
 
+# a student with a teacher in its loss, then weights held at zero, the least of all layers: with stages, and with a shared optimizer
+training="{epochs: 1, batch: 128, shard: 32, threads: 1, optimizer: adam, lr: 0.01, ema: 0.9}"
+cat >"$dir/student.yaml" <<Y
+run: $dir/student
+data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
+split: {validation: 60}
+teacher: {model: {name: vgg, channels: [16, 16, 0, 32]}, train: {epochs: 1, batch: 128, threads: 1}}
+student:
+  model: {name: vgg, channels: [8, 0, 8, 12]}
+  train: $training
+  distill: {alpha: 0.5}
+  prune: {method: magnitude, sparsity: 0.6, every: 1, scope: global, train: $training}
+Y
+taught() { # RANKS OPTION...: the same options for both trainings
+    n=$1; shift
+    for o; do set -- "$@" --set "student.train.$o" --set "student.prune.train.$o"; shift; done
+    rm -rf "$dir/student/student" "$dir/student/student-dense"
+    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" distill "$dir/student.yaml" --fresh "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p' | tr '\n' ' '
+}
+"$limbeck" train "$dir/student.yaml" --stage teacher >"$dir/log.1" 2>&1 || fail "no teacher"
+alone=$(taught 1)
+[ "$(echo "$alone" | wc -w)" = 2 ] || fail "not two trainings of a student: $alone"
+[ "$(taught 4 pipeline.stages=4 pipeline.microbatches=4)" = "$alone" ] || fail "a student in stages ends in other bits"
+[ "$(taught 4 shard_optimizer=true)" = "$alone" ] || fail "a student of ranks that share an optimizer ends in other bits"
+
 # saved in every step, stopped by nobody; then the checkpoint as a kill would leave it goes on with another number of ranks
 often="$(stages 4 4) --set train.epochs=6 --set train.checkpoint_s=0"
 long=$(weights 1 --fresh $often)
