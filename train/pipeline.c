@@ -250,48 +250,51 @@ static lmb_status backwards(flow *w, int i)
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* A message each way, or one way, with a neighbour: give and get may be NULL. */
+static lmb_status swap(flow *w, int peer, const float *give, float *get, size_t bytes, int i, const char *name, const char *what)
+{
+    lmbi_pipeline *p = w->p;
+    double start = lmb_seconds(), span = lmb_trace_now(p->trace);
+
+    lmb_watch_doing(w->f->watch, w->f->step, what, true);
+    LMB_TRY(p->o.comm->exchange(p->o.comm, give, give ? peer : -1, get, get ? peer : -1, bytes, w->err));
+    lmb_watch_doing(w->f->watch, w->f->step, "forward and backward", false);
+    p->waited += lmb_seconds() - start;
+    trace(w, name, i, what, span);
+    return LMB_OK;
+}
+
 /* With the rank in front: the gradient of microbatch `give` goes, what microbatch `get` is made of comes; -1: nothing. */
 static lmb_status swap_in_front(flow *w, int give, int get)
 {
-    lmbi_pipeline *p = w->p;
     lmbi_copy *to = NULL, *from = NULL;
-    int peer = w->p->o.comm->rank - 1;
-    double start = lmb_seconds(), span = lmb_trace_now(p->trace);
 
-    if (p->me == 0 || (give < 0 && get < 0))
+    if (w->p->me == 0 || (give < 0 && get < 0))
         return LMB_OK;
     if (give >= 0)
         LMB_TRY(copy_of(w, give, 0, &to));
     if (get >= 0)
         LMB_TRY(copy_of(w, get, 0, &from));
-    size_t n = larger(to ? lmbi_copy_in_bytes(to) : 0, from ? lmbi_copy_in_bytes(from) : 0);
-    LMB_TRY(p->o.comm->exchange(p->o.comm, to ? lmbi_copy_in_gradient(to) : NULL, to ? peer : -1, from ? lmbi_copy_in(from) : NULL,
-                                from ? peer : -1, n, w->err));
-    p->waited += lmb_seconds() - start;
-    trace(w, "with the rank in front", get >= 0 ? get : give, get >= 0 ? "activations come" : "gradients go", span);
-    return LMB_OK;
+    size_t bytes = larger(to ? lmbi_copy_in_bytes(to) : 0, from ? lmbi_copy_in_bytes(from) : 0);
+    return swap(w, w->p->o.comm->rank - 1, to ? lmbi_copy_in_gradient(to) : NULL, from ? lmbi_copy_in(from) : NULL, bytes,
+                from ? get : give, "with the rank in front", from ? "activations come" : "gradients go");
 }
 
 /* With the rank behind: what microbatch `give` has become goes, the gradient of microbatch `get` comes; -1: nothing. */
 static lmb_status swap_behind(flow *w, int give, int get)
 {
-    lmbi_pipeline *p = w->p;
     lmbi_copy *to = NULL, *from = NULL;
-    int peer = w->p->o.comm->rank + 1;
-    double start = lmb_seconds(), span = lmb_trace_now(p->trace);
+    int k = w->p->n - 1;
 
-    if (p->me == p->o.ranks - 1)
+    if (w->p->me == w->p->o.ranks - 1)
         return LMB_OK;
     if (give >= 0)
-        LMB_TRY(copy_of(w, give, p->n - 1, &to));
+        LMB_TRY(copy_of(w, give, k, &to));
     if (get >= 0)
-        LMB_TRY(copy_of(w, get, p->n - 1, &from));
-    size_t n = larger(to ? lmbi_copy_out_bytes(to) : 0, from ? lmbi_copy_out_bytes(from) : 0);
-    LMB_TRY(p->o.comm->exchange(p->o.comm, to ? lmbi_copy_out(to) : NULL, to ? peer : -1, from ? lmbi_copy_out_gradient(from) : NULL,
-                                from ? peer : -1, n, w->err));
-    p->waited += lmb_seconds() - start;
-    trace(w, "with the rank behind", get >= 0 ? get : give, get >= 0 ? "gradients come" : "activations go", span);
-    return LMB_OK;
+        LMB_TRY(copy_of(w, get, k, &from));
+    size_t bytes = larger(to ? lmbi_copy_out_bytes(to) : 0, from ? lmbi_copy_out_bytes(from) : 0);
+    return swap(w, w->p->o.comm->rank + 1, to ? lmbi_copy_out(to) : NULL, from ? lmbi_copy_out_gradient(from) : NULL, bytes,
+                from ? get : give, "with the rank behind", from ? "gradients come" : "activations go");
 }
 
 /* 1F1B: `ahead` microbatches forwards, then in turns, then those `ahead` backwards. */

@@ -17,6 +17,7 @@
 #ifndef LMB_TRAIN_PIPELINE_H
 #define LMB_TRAIN_PIPELINE_H
 
+#include "comm/watch.h"
 #include "train/reduce.h"
 #include "train/stage.h"
 #include "train/trainer.h"
@@ -56,6 +57,8 @@ typedef struct lmbi_flow {
     float *state;
     lmb_step_info info;   /* of row first[0]: .sample [rows] */
     lmbi_reducer *sums;
+    lmb_watch *watch;     /* told when this rank waits; NULL: none */
+    int64_t step;
 } lmbi_flow;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f, lmb_error *err);
 /* Seconds in run(), and of these waiting for other ranks. */

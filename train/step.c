@@ -71,7 +71,7 @@ static int weigh_slots(lmb_trainer *t, int64_t n)
 /* The shards of this rank's pipeline flow through its stages. */
 static lmb_status run_stages(lmb_trainer *t, const lmb_batch *b, int filled, const lmb_step_info *info, lmb_error *err)
 {
-    lmbi_flow f = { filled, t->first, b->x, b->y, lmb_shape_count(&t->train->shape), t->s.state, *info, t->reducer };
+    lmbi_flow f = { filled, t->first, b->x, b->y, lmb_shape_count(&t->train->shape), t->s.state, *info, t->reducer, t->watch, t->s.step };
 
     for (int i = 0; i < filled; i++)
         lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &t->first[i], &t->first[i + 1]);
