@@ -45,7 +45,8 @@ static int told(const char *name)
     return n > 0 ? n : 0;
 }
 
-/* Number of processes a launcher says it started, 0 when there is none. Of several (mpirun inside srun) the first started MPI. */
+/* Number of processes a launcher says it started, 0 when there is none. Of several (mpirun inside srun) the first
+ * started MPI. */
 static int launched(const char **launcher)
 {
     static const char *const names[][2] = { { "OMPI_COMM_WORLD_SIZE", "mpirun" }, { "PMIX_SIZE", "PMIx" }, { "PMI_SIZE", "srun" } };
@@ -57,19 +58,27 @@ static int launched(const char **launcher)
     return 0;
 }
 
-/* A lone process that was meant to be one of several: each would train by itself, and all would write to the same folder. */
+/* A lone process that was meant to be one of several: each would train by itself, and all would write to the same
+ * folder. */
 static lmb_status check_alone(int n, lmb_error *err)
 {
     const int pmi = told("PMI_SIZE"), tasks = told("SLURM_NTASKS");
 
     if (n == 1 && pmi > 1)
-        return LMB_FAIL(err, LMB_E_PEER, "mpirun started one process inside each of %d that srun started; start with srun --mpi=pmix alone, or "
-                        "with mpirun alone", pmi);
+        return LMB_FAIL(
+            err, LMB_E_PEER,
+            "mpirun started one process inside each of %d that srun started; start with srun --mpi=pmix alone, or "
+            "with mpirun alone",
+            pmi);
     if (n == 0 && tasks > 1 && getenv("SLURM_STEP_ID"))
-        return LMB_FAIL(err, LMB_E_PEER, "srun started %d tasks that do not know of each other; start with srun --mpi=pmix", tasks);
+        return LMB_FAIL(err, LMB_E_PEER,
+                        "srun started %d tasks that do not know of each other; start with srun --mpi=pmix", tasks);
     if (n == 0 && tasks > 1)
-        return LMB_FAIL(err, LMB_E_PEER, "this is one process in a Slurm allocation of %d tasks; start it with srun --mpi=pmix or mpirun, or "
-                        "with SLURM_NTASKS=1 if one process is meant", tasks);
+        return LMB_FAIL(
+            err, LMB_E_PEER,
+            "this is one process in a Slurm allocation of %d tasks; start it with srun --mpi=pmix or mpirun, or "
+            "with SLURM_NTASKS=1 if one process is meant",
+            tasks);
     return LMB_OK;
 }
 

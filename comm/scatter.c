@@ -27,7 +27,8 @@ int lmb_comm_part(const lmb_comm *c, int rank)
 
 int lmb_comm_keeper(const lmb_comm *c, int part) { return reversed(part, lmb_comm_parts(c)); }
 
-/* The halves that a rank and its peer have at one bit: parts [lo, mid) and [mid, hi), of which this rank keeps the `upper` or not. */
+/* The halves that a rank and its peer have at one bit: parts [lo, mid) and [mid, hi), of which this rank keeps the
+ * `upper` or not. */
 typedef struct halves { int lo, mid, hi, peer; bool upper; } halves;
 
 static halves at_bit(const lmb_comm *c, int power, int bit)
@@ -43,10 +44,10 @@ static halves at_bit(const lmb_comm *c, int power, int bit)
     return h;
 }
 
-/* Give the lower or upper half of v and get one into scratch. Both messages are as long as the longer half, the upper ends where v
- * does: the transport takes one length. *got: where in scratch position `*at` of v is. */
-static lmb_status swap(lmb_comm *c, const halves *h, float *v, float *scratch, const size_t *cut, bool give_upper, bool get_upper,
-                       const float **got, size_t *at, size_t *n, lmb_error *err)
+/* Give the lower or upper half of v and get one into scratch. Both messages are as long as the longer half, the upper
+ * ends where v does: the transport takes one length. *got: where in scratch position `*at` of v is. */
+static lmb_status swap(lmb_comm *c, const halves *h, float *v, float *scratch, const size_t *cut, bool give_upper,
+                       bool get_upper, const float **got, size_t *at, size_t *n, lmb_error *err)
 {
     size_t lower = cut[h->mid] - cut[h->lo], upper = cut[h->hi] - cut[h->mid], k = lower > upper ? lower : upper;
     const float *give = give_upper ? v + cut[h->hi] - k : v + cut[h->lo];
@@ -57,7 +58,8 @@ static lmb_status swap(lmb_comm *c, const halves *h, float *v, float *scratch, c
     return k ? c->exchange(c, give, h->peer, scratch, h->peer, k * sizeof *v, err) : LMB_OK;
 }
 
-lmb_status lmb_comm_reduce_scatter(lmb_comm *c, float *v, float *scratch, const size_t *cut, lmb_combine combine, void *ctx, lmb_error *err)
+lmb_status lmb_comm_reduce_scatter(lmb_comm *c, float *v, float *scratch, const size_t *cut, lmb_combine combine,
+                                   void *ctx, lmb_error *err)
 {
     int power = lmb_comm_parts(c), extra = c->size - power;
     size_t all = cut[power] - cut[0], at, n;

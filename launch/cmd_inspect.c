@@ -13,11 +13,12 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--ranks N] [--plan train|infer] [--time] [--set key=value ...]\n"
+    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--ranks N] [--plan train|infer] [--time]\n"
+    "                       [--set key=value ...]\n"
     "       limbeck inspect FILE [--batch N] [--plan infer] [--time] [--texts]\n\n"
     "What is in a model: its layers with shapes, parameters and MACs, and the memory it needs. FILE is told by its content:\n"
-    "  a configuration      the model that it describes (--stage teacher, student), and what each of --ranks ranks would keep of\n"
-    "                       its training: optimizer state, and the stages of train.pipeline with their cost and what crosses the cuts\n"
+    "  a configuration      the model that it describes (--stage teacher, student), and what each of --ranks ranks would\n"
+    "                       keep of its training: optimizer state, stages of train.pipeline, what crosses their cuts\n"
     "  an .onnx file        what it says about itself, and its graph; what we can not run is named\n"
     "  a .lmb file          integer operators, scales, working memory\n"
     "  a checkpoint         where the training stands, every tensor with its range (--texts: configuration and layers in full)\n"
@@ -140,7 +141,8 @@ static lmb_status inspect_training(const lmb_graph *model, const lmb_train_confi
     return st;
 }
 
-/* What a training with as many ranks as `limbeck run` starts, or --ranks, keeps on each: optimizer state, stages of a pipeline. */
+/* What a training with as many ranks as `limbeck run` starts, or --ranks, keeps on each: optimizer state, stages of a
+ * pipeline. */
 static lmb_status print_training(const lmb_job *j, const lmb_graph *model, const lmb_args *a, lmb_error *err)
 {
     double smoothing = 0;
@@ -149,7 +151,8 @@ static lmb_status print_training(const lmb_job *j, const lmb_graph *model, const
     int64_t ranks;
 
     LMB_TRY(lmb_args_int(a, "ranks", j->c.launch.ranks, 1, 4096, &ranks, err));
-    lmb_status st = lmb_train_describe(&j->stage.train, model, &loss, j->train ? j->train->n : j->all->n, (int)ranks, &s, err);
+    lmb_status st =
+        lmb_train_describe(&j->stage.train, model, &loss, j->train ? j->train->n : j->all->n, (int)ranks, &s, err);
     if (st == LMB_OK)
         printf("%s", s.text);
     lmb_str_free(&s);

@@ -172,8 +172,8 @@ static void print_memory(const watcher *w)
 {
     lmb_trainer_memory m = lmb_trainer_slots(w->trainer);
     if (w->rank == 0 && !saves_alone(w))
-        fprintf(stderr, "the optimizer remembers %.1f kB, of which rank 0 of %d keeps %.1f kB\n", (double)m.all / 1e3, w->comm->size,
-                (double)m.here / 1e3);
+        fprintf(stderr, "the optimizer remembers %.1f kB, of which rank 0 of %d keeps %.1f kB\n", (double)m.all / 1e3,
+                w->comm->size, (double)m.here / 1e3);
 }
 
 static void on_stall(void *ctx, const char *sentence)
@@ -197,8 +197,10 @@ static lmb_status print_bubbles(const watcher *w, lmb_error *err)
     for (int r = 0; r < w->comm->size && st == LMB_OK; r++)
         lmb_str_addf(&line, "%s%.0f", r ? ", " : "", all[r]);
     if (st == LMB_OK && w->rank == 0)
-        fprintf(stderr, "pipeline of %lld stages on %d ranks, %lld microbatches: ranks waited %s %% of the time for others (%.0f %% with stages of "
-                "equal cost)\n", (long long)f.stages, f.ranks, (long long)f.microbatches, line.text ? line.text : "",
+        fprintf(stderr,
+                "pipeline of %lld stages on %d ranks, %lld microbatches: ranks waited %s %% of the time for others "
+                "(%.0f %% with stages of equal cost)\n",
+                (long long)f.stages, f.ranks, (long long)f.microbatches, line.text ? line.text : "",
                 100.0 * (f.ranks - 1) / (double)(f.microbatches * f.ranks / w->comm->size + f.ranks - 1));
     lmb_str_free(&line);
     free(all);

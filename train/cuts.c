@@ -7,7 +7,8 @@
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory to cut a model into stages")
 
-static lmb_status training_graph(const lmb_graph *model, const lmb_loss *loss, int64_t rows, lmbi_cuts *c, int *last, lmb_error *err)
+static lmb_status training_graph(const lmb_graph *model, const lmb_loss *loss, int64_t rows, lmbi_cuts *c, int *last,
+                                 lmb_error *err)
 {
     LMB_TRY(lmb_pass_train_form(model, rows, &c->g, err));
     *last = c->g->n_nodes;
@@ -43,8 +44,8 @@ static lmb_status find_trained(lmbi_cuts *c, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like, lmbi_cuts *c,
-                            lmb_error *err)
+static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
+                            const lmbi_cuts *like, lmbi_cuts *c, lmb_error *err)
 {
     int last;
 
@@ -58,8 +59,8 @@ static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_
     return LMB_OK;
 }
 
-lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like, lmbi_cuts **out,
-                          lmb_error *err)
+lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like,
+                          lmbi_cuts **out, lmb_error *err)
 {
     lmbi_cuts *c = calloc(1, sizeof *c);
     if (!c)
@@ -82,7 +83,10 @@ void lmbi_cuts_destroy(lmbi_cuts *c)
     free(c);
 }
 
-size_t lmbi_cuts_padded(const lmb_value *v) { return (sizeof(float) * (size_t)lmb_shape_count(&v->shape) + 63) / 64 * 64; }
+size_t lmbi_cuts_padded(const lmb_value *v)
+{
+    return (sizeof(float) * (size_t)lmb_shape_count(&v->shape) + 63) / 64 * 64;
+}
 
 lmb_status lmbi_cuts_crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err)
 {

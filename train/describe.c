@@ -1,4 +1,5 @@
-/* train/describe.c - what a training keeps on each rank, before any rank is started: for `limbeck inspect`. See trainer.h. */
+/* train/describe.c - what a training keeps on each rank, before any rank is started: for `limbeck inspect`. See
+ * trainer.h. */
 #include "core/base/config.h"
 #include "core/base/str.h"
 #include "train/trainer_internal.h"
@@ -10,13 +11,14 @@ static lmb_status slots_of(const lmb_train_config *c, int *slots, const char **n
         LMB_TRY(lmb_tree_name(c->optimizer, name, err));
     const lmb_optimizer *o = lmb_optimizer_find(*name);
     if (!o)
-        return lmb_tree_fail(c->optimizer, err, LMB_E_ARG, "there is no optimizer '%s'; `limbeck list optimizers` shows all", *name);
+        return lmb_tree_fail(c->optimizer, err, LMB_E_ARG,
+                             "there is no optimizer '%s'; `limbeck list optimizers` shows all", *name);
     *slots = o->n_slots;
     return LMB_OK;
 }
 
-lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss, int64_t samples, int ranks, lmb_str *out,
-                              lmb_error *err)
+lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss, int64_t samples,
+                              int ranks, lmb_str *out, lmb_error *err)
 {
     lmb_state_layout *l = NULL;
     const char *name;

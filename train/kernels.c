@@ -143,7 +143,8 @@ lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed,
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[MOST_ROWS];
 
     if (t->pipeline && (folder || (resumed && t->s.kernels)))
-        return LMB_FAIL(err, LMB_E_ARG, "kernels are not measured for the stages of train.pipeline; set plan_cache to off");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "kernels are not measured for the stages of train.pipeline; set plan_cache to off");
     if (t->pipeline)
         return LMB_OK;
     LMB_TRY(choose(t, folder, resumed, log, err));

@@ -1,7 +1,11 @@
-/* train/no_pipeline.c - builds for clients, which are alone and have room for their model: no stages. See pipeline.h. */
+/* train/no_pipeline.c - builds for clients, which are alone and have room for their model: no stages. See
+ * pipeline.h. */
 #include "train/pipeline.h"
 
-static lmb_status fail(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build for clients trains in one piece: leave out train.pipeline"); }
+static lmb_status fail(lmb_error *err)
+{
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build for clients trains in one piece: leave out train.pipeline");
+}
 
 lmb_status lmbi_pipeline_ranks(const lmb_pipeline_config *c, int ranks, int *of_one, lmb_error *err)
 {
@@ -21,8 +25,9 @@ lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f, lmb_error *er
     return fail(err);
 }
 
-lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss, const lmb_state_layout *l,
-                                  int64_t rows, int ranks, struct lmb_str *out, lmb_error *err)
+lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss,
+                                  const lmb_state_layout *l, int64_t rows, int ranks, struct lmb_str *out,
+                                  lmb_error *err)
 {
     (void)c, (void)model, (void)loss, (void)l, (void)rows, (void)ranks, (void)out;
     return fail(err);

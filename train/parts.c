@@ -33,12 +33,14 @@ static lmbi_parts *cut_pieces(const lmb_state_layout *l, lmb_comm *c, int groups
     for (int i = 0; i < l->n; i++)
         for (size_t at = 0; at < l->segment[i].count; at += LMBI_PIECE) {
             size_t left = l->segment[i].count - at;
-            p->piece[p->n_pieces++] = (lmbi_piece){ i, 0, l->segment[i].offset + at, left < LMBI_PIECE ? left : LMBI_PIECE };
+            p->piece[p->n_pieces++] =
+                (lmbi_piece){ i, 0, l->segment[i].offset + at, left < LMBI_PIECE ? left : LMBI_PIECE };
         }
     return p;
 }
 
-/* Runs of all owners, and the own ranges, from who owns which piece. from: see lmbi_parts_stages; NULL: as in the state. */
+/* Runs of all owners, and the own ranges, from who owns which piece. from: see lmbi_parts_stages; NULL: as in the
+ * state. */
 static lmb_status join(lmbi_parts *p, const size_t *from, lmb_error *err)
 {
     size_t *count = calloc((size_t)p->groups, sizeof *count);
@@ -89,7 +91,8 @@ lmb_status lmbi_parts_whole(const lmb_state_layout *l, lmb_comm *c, lmbi_parts *
     return p ? finish(join(p, NULL, err), p, out) : NOMEM(err);
 }
 
-/* Whole pieces, as equal as they can be; positions count from the bucket's front. Sums over samples in front are of the first part. */
+/* Whole pieces, as equal as they can be; positions count from the bucket's front. Sums over samples in front are of the
+ * first part. */
 static lmb_status cut_bucket(lmbi_parts *p, const lmbi_bucket *b, int parts, size_t **out, lmb_error *err)
 {
     size_t *cut = *out = calloc((size_t)parts + 1, sizeof *cut);
@@ -133,8 +136,8 @@ lmb_status lmbi_parts_sharded(const lmb_state_layout *l, lmb_comm *c, lmbi_reduc
     return finish(st, p, out);
 }
 
-lmb_status lmbi_parts_stages(const lmb_state_layout *l, lmb_comm *c, int groups, const int *owner, const size_t *from, int sums,
-                             lmbi_parts **out, lmb_error *err)
+lmb_status lmbi_parts_stages(const lmb_state_layout *l, lmb_comm *c, int groups, const int *owner, const size_t *from,
+                             int sums, lmbi_parts **out, lmb_error *err)
 {
     lmbi_parts *p = cut_pieces(l, c, groups);
 
@@ -191,7 +194,8 @@ lmb_status lmbi_parts_norm(lmbi_parts *p, const float *v, float *sums, double *n
         const lmbi_range *o = &p->own[i];
         bool counts = p->layout->segment[o->segment].role == LMB_ROLE_PARAMETER;
         for (size_t at = 0; at < o->n; at += LMBI_PIECE) /* as many as it has pieces */
-            p->mine[k++] = counts ? sum_of_squares(v + o->from + at, o->n - at < LMBI_PIECE ? o->n - at : LMBI_PIECE) : 0;
+            p->mine[k++] =
+                counts ? sum_of_squares(v + o->from + at, o->n - at < LMBI_PIECE ? o->n - at : LMBI_PIECE) : 0;
     }
     const double *all = p->mine;
     if (st == LMB_OK && p->groups > 1) {
@@ -227,7 +231,8 @@ lmb_status lmbi_parts_weights(const lmbi_parts *p, const lmbi_reducer *r, float 
 lmb_status lmbi_parts_share(const lmbi_parts *p, float *vector, lmb_error *err)
 {
     for (int i = 0; i < p->n_runs && p->groups > 1; i++)
-        LMB_TRY(p->comm->broadcast(p->comm, vector + p->run[i].offset, p->run[i].n * sizeof *vector, p->run[i].owner, err));
+        LMB_TRY(
+            p->comm->broadcast(p->comm, vector + p->run[i].offset, p->run[i].n * sizeof *vector, p->run[i].owner, err));
     return LMB_OK;
 }
 

@@ -32,8 +32,11 @@ lmb_status lmbi_pipeline_ranks(const lmb_pipeline_config *c, int ranks, int *of_
     int stages = (int)c->stages, one = ranks < stages ? ranks : stages;
 
     if (stages % one || ranks % one)
-        return LMB_FAIL(err, LMB_E_ARG, "train.pipeline.stages is %d, which %d ranks can not share out evenly; use a number of stages that is "
-                        "a multiple of the ranks, or of which the ranks are a multiple", stages, ranks);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "train.pipeline.stages is %d, which %d ranks can not share out evenly; use a number of stages that is "
+            "a multiple of the ranks, or of which the ranks are a multiple",
+            stages, ranks);
     *of_one = one;
     return LMB_OK;
 }
@@ -52,7 +55,8 @@ static void drop(form *f, int copies)
 static lmb_status make_form(lmbi_pipeline *p, form *f, int64_t rows, lmb_error *err)
 {
     f->rows = rows;
-    LMB_TRY(lmbi_cuts_make(p->o.model, p->o.loss, rows, p->o.stages, f == p->form ? NULL : p->form[0].cuts, &f->cuts, err));
+    LMB_TRY(
+        lmbi_cuts_make(p->o.model, p->o.loss, rows, p->o.stages, f == p->form ? NULL : p->form[0].cuts, &f->cuts, err));
     if (p->first > 0)
         LMB_TRY(lmbi_cuts_block(f->cuts, p->first - 1, &f->in_bytes, err));
     LMB_TRY(lmbi_cuts_block(f->cuts, p->first + p->n - 1, &f->out_bytes, err));
@@ -183,7 +187,9 @@ static lmbi_stage_run run_of(const flow *w, int i)
 {
     const lmbi_flow *f = w->f;
     int64_t at = f->first[i] - f->first[0];
-    return (lmbi_stage_run){ .x = f->x + at * f->sample, .y = f->y + at, .state = f->state, .out = lmbi_reducer_slot(f->sums, i) + LMBI_SUMS };
+    return (lmbi_stage_run){
+        .x = f->x + at * f->sample, .y = f->y + at, .state = f->state, .out = lmbi_reducer_slot(f->sums, i) + LMBI_SUMS
+    };
 }
 
 static lmb_step_info info_of(const flow *w, int i)
@@ -251,7 +257,8 @@ static lmb_status backwards(flow *w, int i)
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* A message each way, or one way, with a neighbour: give and get may be NULL. */
-static lmb_status swap(flow *w, int peer, const float *give, float *get, size_t bytes, int i, const char *name, const char *what)
+static lmb_status swap(flow *w, int peer, const float *give, float *get, size_t bytes, int i, const char *name,
+                       const char *what)
 {
     lmbi_pipeline *p = w->p;
     double start = lmb_seconds(), span = lmb_trace_now(p->trace);
@@ -264,7 +271,8 @@ static lmb_status swap(flow *w, int peer, const float *give, float *get, size_t 
     return LMB_OK;
 }
 
-/* With the rank in front: the gradient of microbatch `give` goes, what microbatch `get` is made of comes; -1: nothing. */
+/* With the rank in front: the gradient of microbatch `give` goes, what microbatch `get` is made of comes; -1:
+ * nothing. */
 static lmb_status swap_in_front(flow *w, int give, int get)
 {
     lmbi_copy *to = NULL, *from = NULL;
@@ -276,8 +284,8 @@ static lmb_status swap_in_front(flow *w, int give, int get)
     if (get >= 0)
         LMB_TRY(copy_of(w, get, 0, &from));
     size_t bytes = larger(to ? lmbi_copy_in_bytes(to) : 0, from ? lmbi_copy_in_bytes(from) : 0);
-    return swap(w, w->p->o.comm->rank - 1, to ? lmbi_copy_in_gradient(to) : NULL, from ? lmbi_copy_in(from) : NULL, bytes,
-                from ? get : give, "with the rank in front", from ? "activations come" : "gradients go");
+    return swap(w, w->p->o.comm->rank - 1, to ? lmbi_copy_in_gradient(to) : NULL, from ? lmbi_copy_in(from) : NULL,
+                bytes, from ? get : give, "with the rank in front", from ? "activations come" : "gradients go");
 }
 
 /* With the rank behind: what microbatch `give` has become goes, the gradient of microbatch `get` comes; -1: nothing. */
@@ -293,8 +301,8 @@ static lmb_status swap_behind(flow *w, int give, int get)
     if (get >= 0)
         LMB_TRY(copy_of(w, get, k, &from));
     size_t bytes = larger(to ? lmbi_copy_out_bytes(to) : 0, from ? lmbi_copy_out_bytes(from) : 0);
-    return swap(w, w->p->o.comm->rank + 1, to ? lmbi_copy_out(to) : NULL, from ? lmbi_copy_out_gradient(from) : NULL, bytes,
-                from ? get : give, "with the rank behind", from ? "gradients come" : "activations go");
+    return swap(w, w->p->o.comm->rank + 1, to ? lmbi_copy_out(to) : NULL, from ? lmbi_copy_out_gradient(from) : NULL,
+                bytes, from ? get : give, "with the rank behind", from ? "gradients come" : "activations go");
 }
 
 /* 1F1B: `ahead` microbatches forwards, then in turns, then those `ahead` backwards. */

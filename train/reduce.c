@@ -427,8 +427,8 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
     return LMB_OK;
 }
 
-lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way, int stride,
-                               lmbi_reducer **out, lmb_error *err)
+lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way,
+                               int stride, lmbi_reducer **out, lmb_error *err)
 {
     lmbi_reducer *r = calloc(1, sizeof *r);
     if (!r)

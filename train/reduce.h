@@ -52,8 +52,8 @@ void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
 /* Slots may leave gradients as what they are products of, factors[slot][segment] with rows > 0, which are then multiplied as they are
  * summed. All slots of all ranks do so for the same segments. Borrowed; NULL: they do not. */
 void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors);
-/* Leave sums over ranks in parts, as lmb_comm_reduce_scatter() does; cut: [buckets], from a bucket's front. Borrowed; way must be
- * LMBI_MESSAGES and stride 1. */
+/* Leave sums over ranks in parts, as lmb_comm_reduce_scatter() does; cut: [buckets], from a bucket's front. Borrowed;
+ * way must be LMBI_MESSAGES and stride 1. */
 void lmbi_reducer_scatter(lmbi_reducer *r, const size_t *const *cut);
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);

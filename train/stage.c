@@ -12,7 +12,8 @@
 
 /* ---- a compiled copy ---- */
 
-/* A value that crosses a cut: in the training graph and in the stage's, where its gradient comes from or goes to, its place in blocks. */
+/* A value that crosses a cut: in the training graph and in the stage's, where its gradient comes from or goes to, its
+ * place in blocks. */
 typedef struct crosser { lmb_vid whole, here, seed, gradient; size_t at, bytes; bool through; } crosser;
 
 struct lmbi_copy {
@@ -41,7 +42,10 @@ float *lmbi_copy_in(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, f
 float *lmbi_copy_in_gradient(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, false, true) : NULL; }
 float *lmbi_copy_out(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, false) : NULL; }
 float *lmbi_copy_out_gradient(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, true) : NULL; }
-size_t lmbi_copy_bytes(const lmbi_copy *c) { return lmb_plan_describe(c->plan).arena_bytes + 2 * (c->in_room + c->out_room); }
+size_t lmbi_copy_bytes(const lmbi_copy *c)
+{
+    return lmb_plan_describe(c->plan).arena_bytes + 2 * (c->in_room + c->out_room);
+}
 size_t lmbi_copy_in_bytes(const lmbi_copy *c) { return c->in_bytes; }
 size_t lmbi_copy_out_bytes(const lmbi_copy *c) { return c->out_bytes; }
 
@@ -57,7 +61,8 @@ static lmb_status list(lmbi_copy *c, int at, crosser **out, int *n, size_t *byte
         st = NOMEM(err);
     for (int v = 0; v < g->n_values && st == LMB_OK; v++)
         if (crosses[v]) {
-            (*out)[(*n)++] = (crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, lmbi_cuts_padded(&g->value[v]), false };
+            (*out)[(*n)++] =
+                (crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, lmbi_cuts_padded(&g->value[v]), false };
             place += lmbi_cuts_padded(&g->value[v]);
         }
     free(crosses);
@@ -65,7 +70,8 @@ static lmb_status list(lmbi_copy *c, int at, crosser **out, int *n, size_t *byte
 }
 
 /* Inputs for the gradients that come from behind, and what they are gradients of. */
-static lmb_status add_seeds(lmbi_copy *c, lmb_graph *stage, int begin, lmb_vid *of, lmb_vid *seed, int *n, lmb_error *err)
+static lmb_status add_seeds(lmbi_copy *c, lmb_graph *stage, int begin, lmb_vid *of, lmb_vid *seed, int *n,
+                            lmb_error *err)
 {
     char name[160];
 
@@ -138,11 +144,12 @@ static lmb_status add_outputs(lmbi_copy *c, const lmb_vid *wrt, const lmb_vid *g
     return LMB_OK;
 }
 
-static lmb_status compile(lmbi_copy *c, const lmb_graph *stage, const lmb_vid *of, const lmb_vid *seed, int n, lmb_vid *wrt, lmb_vid *grad,
-                          lmb_error *err)
+static lmb_status compile(lmbi_copy *c, const lmb_graph *stage, const lmb_vid *of, const lmb_vid *seed, int n,
+                          lmb_vid *wrt, lmb_vid *grad, lmb_error *err)
 {
     int n_wrt = ask_for(c, stage, wrt);
-    lmb_plan_options o = { .backends = c->o.backends, .update_state = true, .frozen_exact = true, .later = seed, .n_later = c->last ? 0 : n,
+    lmb_plan_options o = { .backends = c->o.backends, .update_state = true, .frozen_exact = true,
+                           .later = seed, .n_later = c->last ? 0 : n,
                            .small_memory = c->o.small_memory };
 
     LMB_TRY(lmb_autodiff_from(stage, of, seed, n, wrt, n_wrt, &c->g, grad, err));
@@ -196,7 +203,8 @@ static lmb_status set_up(lmbi_copy *c, const lmb_stage *s, lmb_error *err)
     return st;
 }
 
-lmb_status lmbi_copy_create(const lmbi_cuts *cuts, int stage, const lmbi_stage_options *o, lmbi_copy **out, lmb_error *err)
+lmb_status lmbi_copy_create(const lmbi_cuts *cuts, int stage, const lmbi_stage_options *o, lmbi_copy **out,
+                            lmb_error *err)
 {
     lmbi_copy *c = calloc(1, sizeof *c);
 

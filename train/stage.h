@@ -1,9 +1,9 @@
 /* train/stage.h - a stage of a pipeline made runnable: a part of the model, forwards and, later, backwards.
  *
- * Idea: the training graph (training form, loss) is cut by core/passes/stages.h. What crosses a cut lies in one block of f32, each value a
- * multiple of 64 bytes; its gradients lie in a block of the same form. A stage has several compiled copies, each with memory of its
- * own: between the way there and the way back of one group of samples, a copy keeps what the gradients need, while others are
- * used for other groups.
+ * Idea: the training graph (training form, loss) is cut by core/passes/stages.h. What crosses a cut lies in one block
+ * of f32, each value a multiple of 64 bytes; its gradients lie in a block of the same form. A stage has several
+ * compiled copies, each with memory of its own: between the way there and the way back of one group of samples, a copy
+ * keeps what the gradients need, while others are used for other groups.
  *
  *   owns     a stage borrows model, loss and backends
  *   threads  one at a time
@@ -26,8 +26,8 @@ typedef struct lmbi_cuts {
 } lmbi_cuts;
 
 /*   like  cut at the same nodes as this one, of the same model with another number of rows; NULL: at the best places */
-LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like,
-                                         lmbi_cuts **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
+                                         const lmbi_cuts *like, lmbi_cuts **out, lmb_error *err);
 void lmbi_cuts_destroy(lmbi_cuts *c); /* NULL is a no-op */
 /* Which values cross the cut in front of node `at`: [values], malloc'd; what one takes in a block, and all. */
 LMB_MUST_CHECK lmb_status lmbi_cuts_crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err);
@@ -49,7 +49,8 @@ typedef struct lmbi_stage_options {
 
 /* A compiled copy of a stage for a number of rows, and its blocks. */
 typedef struct lmbi_copy lmbi_copy;
-LMB_MUST_CHECK lmb_status lmbi_copy_create(const lmbi_cuts *c, int stage, const lmbi_stage_options *o, lmbi_copy **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_copy_create(const lmbi_cuts *c, int stage, const lmbi_stage_options *o, lmbi_copy **out,
+                                           lmb_error *err);
 void lmbi_copy_destroy(lmbi_copy *c); /* NULL is a no-op */
 float *lmbi_copy_in(lmbi_copy *c);           /* what crosses the cut in front; NULL for the first stage */
 float *lmbi_copy_in_gradient(lmbi_copy *c);  /* its gradient, after backward()                          */

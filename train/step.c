@@ -71,7 +71,8 @@ static int weigh_slots(lmb_trainer *t, int64_t n)
 /* The shards of this rank's pipeline flow through its stages. */
 static lmb_status run_stages(lmb_trainer *t, const lmb_batch *b, int filled, const lmb_step_info *info, lmb_error *err)
 {
-    lmbi_flow f = { filled, t->first, b->x, b->y, lmb_shape_count(&t->train->shape), t->s.state, *info, t->reducer, t->watch, t->s.step };
+    lmbi_flow f = { filled,     t->first, b->x,       b->y,     lmb_shape_count(&t->train->shape),
+                    t->s.state, *info,    t->reducer, t->watch, t->s.step };
 
     for (int i = 0; i < filled; i++)
         lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &t->first[i], &t->first[i + 1]);
@@ -170,7 +171,8 @@ static lmb_status put_together(lmb_trainer *t, move *m, lmb_pool *pool, lmb_erro
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
 
-    LMB_TRY(lmbi_parts_weights(t->parts, t->reducer, t->s.state, lmbi_reducer_slot(t->reducer, 0), err)); /* its sums are used up */
+    float *scratch = lmbi_reducer_slot(t->reducer, 0); /* its sums are used up */
+    LMB_TRY(lmbi_parts_weights(t->parts, t->reducer, t->s.state, scratch, err));
     lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "weights from all ranks", NULL, from);
     if (t->s.ema)
         lmb_pool_run(pool, t->layout->n, average_segment, m);

@@ -136,26 +136,29 @@ typedef struct lmb_trainer_state {
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
-/* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL, but on rank 0 from gather()
- * to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather, load, share, scatter. All ranks call
- * gather() and scatter(), and where nothing is divided none of the three does anything. */
+/* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
+ * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
+ * load, share, scatter. All ranks call gather() and scatter(), and where nothing is divided none of the three does
+ * anything. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);
-/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A hand in every step
- * (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch ends with it. */
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A
+ * hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch
+ * ends with it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
 /* What the optimizer remembers, in bytes: of all ranks, and on this one. */
 typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
-/* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited for others. */
+/* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited
+ * for others. */
 typedef struct lmb_trainer_flow { int ranks; int64_t stages, microbatches; double seconds, waited; } lmb_trainer_flow;
 lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t); /* stages 0: there is none */
-/* Append what `ranks` ranks would keep of the training of `model`: optimizer state, and the stages of a pipeline, a line each: MACs,
- * parameters, feature maps, what crosses the cut. `samples`: of the training set.
+/* Append what `ranks` ranks would keep of the training of `model`: optimizer state, and the stages of a pipeline, a
+ * line each: MACs, parameters, feature maps, what crosses the cut. `samples`: of the training set.
  *   errors  those of lmb_trainer_create about impossible settings */
-LMB_MUST_CHECK lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss, int64_t samples, int ranks,
-                                             struct lmb_str *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss,
+                                             int64_t samples, int ranks, struct lmb_str *out, lmb_error *err);
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
 

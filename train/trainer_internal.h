@@ -62,7 +62,8 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
 /* Open this rank's GPU and take its kernels; end with both, after the programs. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err);
 void lmbi_trainer_gpu_end(lmb_trainer *t);
-/* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the place of ranks. */
+/* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
+ * place of ranks. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
 /* What adds up, who steps what, and what the optimizer remembers of that. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);

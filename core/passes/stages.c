@@ -44,7 +44,8 @@ static bool belong_together(const lmb_node *maker, const lmb_node *reader)
 {
     static const char *const weighted[] = { "Conv", "BatchNormalization", NULL }, *const sums[] = { "Add", NULL };
     static const char *const after[] = { "Add", "Relu", "Clip", NULL }, *const functions[] = { "Relu", "Clip", NULL };
-    return (is_one_of(maker, weighted) && is_one_of(reader, after)) || (is_one_of(maker, sums) && is_one_of(reader, functions));
+    return (is_one_of(maker, weighted) && is_one_of(reader, after)) ||
+           (is_one_of(maker, sums) && is_one_of(reader, functions));
 }
 
 static void forbid(survey *s, int from, int to)
@@ -126,7 +127,8 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
     size_t v = (size_t)g->n_values + 1, n = (size_t)g->n_nodes + 2;
 
     *s = (survey){ g, malloc(v * sizeof *s->needed), malloc(v * sizeof *s->first), malloc(v * sizeof *s->last),
-                   calloc(n, sizeof *s->macs), calloc(n, sizeof *s->cost), calloc(n, sizeof *s->bytes), calloc(n, sizeof *s->values),
+                   calloc(n, sizeof *s->macs), calloc(n, sizeof *s->cost),
+                   calloc(n, sizeof *s->bytes), calloc(n, sizeof *s->values),
                    malloc(n * sizeof *s->may) };
     if (!s->needed || !s->first || !s->last || !s->macs || !s->cost || !s->bytes || !s->values || !s->may)
         return NOMEM(err);
@@ -141,7 +143,7 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
         keep_next_near(s, i);
     for (int i = 0; i < g->n_values; i++)
         let_cross(s, i);
-    for (int i = 0; i < g->n_outputs; i++) /* an output made early would have to travel to the end: it is not asked for there */
+    for (int i = 0; i < g->n_outputs; i++) /* made early, one would have to travel to the end */
         if (g->value[g->output[i].value].node != LMB_NONE)
             forbid(s, g->value[g->output[i].value].node + 1, g->n_nodes);
     return LMB_OK;
@@ -181,8 +183,10 @@ static void fill(const survey *s, const int *place, const state *best, int n_pla
 {
     int at = n_places - 1;
     for (int k = n - 1; k >= 0; k--) {
-        int from = best[(size_t)k * (size_t)n_places + (size_t)at].from, begin = from < 0 ? 0 : place[from], end = place[at];
-        stages[k] = (lmb_stage){ begin, end, s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin], s->bytes[end], s->values[end] };
+        int from = best[(size_t)k * (size_t)n_places + (size_t)at].from, begin = from < 0 ? 0 : place[from],
+            end = place[at];
+        stages[k] = (lmb_stage){ begin, end, s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin],
+                                 s->bytes[end], s->values[end] };
         at = from;
     }
 }
@@ -201,7 +205,8 @@ static lmb_status find_cuts(const survey *s, int n, lmb_stage *stages, lmb_error
     state *best = malloc((size_t)n * (size_t)n_places * sizeof *best);
     lmb_status st = best ? LMB_OK : NOMEM(err);
     if (best && n_places < n)
-        st = LMB_FAIL(err, LMB_E_ARG, "the model can be cut at %d places, into %d stages at most; %d are asked for", n_places - 1, n_places, n);
+        st = LMB_FAIL(err, LMB_E_ARG, "the model can be cut at %d places, into %d stages at most; %d are asked for",
+                      n_places - 1, n_places, n);
     if (st == LMB_OK) {
         for (int j = 0; j < n_places; j++)
             best[j] = (state){ stage_cost(s, 0, place[j]), s->bytes[place[j]], -1 };
@@ -246,8 +251,8 @@ static lmb_status bring(const lmb_graph *g, int begin, lmb_vid v, lmb_graph *to,
 
     if (map[v] != LMB_NONE)
         return LMB_OK;
-    LMB_TRY(lmb_graph_value(to, from_before ? LMB_ROLE_INPUT : x->role, x->name, x->dtype, &x->shape, from_before ? NULL : x->data, &map[v],
-                            err));
+    LMB_TRY(lmb_graph_value(to, from_before ? LMB_ROLE_INPUT : x->role, x->name, x->dtype, &x->shape,
+                            from_before ? NULL : x->data, &map[v], err));
     to->value[map[v]].reduce = x->reduce;
     to->value[map[v]].frozen = x->frozen;
     to->value[map[v]].decay = x->decay;
@@ -280,7 +285,8 @@ static lmb_status copy_nodes(const survey *s, int begin, int end, lmb_graph *to,
     return LMB_OK;
 }
 
-lmb_status lmb_stages_extract(const lmb_graph *g, int begin, int end, lmb_graph **out, lmb_vid **map_out, lmb_error *err)
+lmb_status lmb_stages_extract(const lmb_graph *g, int begin, int end, lmb_graph **out, lmb_vid **map_out,
+                              lmb_error *err)
 {
     lmb_graph *to = NULL;
     lmb_vid *map = malloc(((size_t)g->n_values + 1) * sizeof *map);

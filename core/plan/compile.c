@@ -591,7 +591,8 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
         find_trained(p->g, p->trained);
     if (late)
         find_late(p, late);
-    lmb_status st = needed && last_use && late && (!exact || p->trained) ? compile_steps(p, needed, last_use, late, err) : NOMEM(err);
+    lmb_status st = needed && last_use && late && (!exact || p->trained) ? compile_steps(p, needed, last_use, late, err)
+                                                                         : NOMEM(err);
     free(late);
     free(needed);
     free(last_use);

@@ -110,7 +110,10 @@ static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info
     return LMB_OK;
 }
 
-lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err) { return run_steps(p, 0, p->n_steps, step, err); }
+lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
+{
+    return run_steps(p, 0, p->n_steps, step, err);
+}
 
 lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err)
 {

@@ -1,5 +1,5 @@
-/* Mirrors comm/scatter.c: parts of a sum have the bits of the whole sum, on any number of ranks and with any cuts; put together they
- * are the same everywhere. */
+/* Mirrors comm/scatter.c: parts of a sum have the bits of the whole sum, on any number of ranks and with any cuts; put
+ * together they are the same everywhere. */
 #include "comm/scatter.h"
 
 #include <pthread.h>
@@ -16,7 +16,15 @@ typedef struct post {
     pthread_cond_t moved;
     const void *letter[MOST][MOST];
 } post;
-typedef struct rank { lmb_comm base; post *p; float v[N], whole[N], scratch[N]; const size_t *cut; size_t at; lmb_error err; lmb_status st; } rank;
+typedef struct rank {
+    lmb_comm base;
+    post *p;
+    float v[N], whole[N], scratch[N];
+    const size_t *cut;
+    size_t at;
+    lmb_error err;
+    lmb_status st;
+} rank;
 
 static lmb_status exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n, lmb_error *e)
 {
@@ -75,7 +83,9 @@ static void try(int ranks, const size_t *cut)
     int parts = 1;
 
     for (int k = 0; k < ranks; k++) {
-        r[k] = (rank){ .base = { .rank = k, .size = ranks, .name = "threads", .exchange = exchange }, .p = &p, .cut = cut };
+        r[k] = (rank){ .base = { .rank = k, .size = ranks, .name = "threads", .exchange = exchange },
+                       .p = &p,
+                       .cut = cut };
         for (int i = 0; i < N; i++)
             r[k].v[i] = 1.0f / (float)(1 + (i * 31 + k * 17) % 101);
     }

@@ -1,5 +1,6 @@
-/* Mirrors train/stage.c, train/cuts.c, core/passes/stages.c: where models are cut, and that stages, run one after another with several
- * groups of samples under way, leave the loss, gradients and statistics of the whole model, to the bit. */
+/* Mirrors train/stage.c, train/cuts.c, core/passes/stages.c: where models are cut, and that stages, run one after
+ * another with several groups of samples under way, leave the loss, gradients and statistics of the whole model, to the
+ * bit. */
 #include "train/stage.h"
 
 #include <stdlib.h>
@@ -30,8 +31,10 @@ static lmb_vid layer(lmb_builder *b, lmb_vid x, bool frozen)
     int64_t c = lmb_builder_value(b, x)->shape.d[1];
     lmb_vid w = numbers(b, LMB_ROLE_PARAMETER, LMB_SHAPE(8, c, 3, 3), -0.3f, 0.3f);
     lmb_vid y = lmb_emit(b, "Conv", NULL, LMB_IN(x, w), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
-    lmb_vid in[5] = { y, numbers(b, LMB_ROLE_PARAMETER, LMB_SHAPE(8), 0.5f, 1.5f), numbers(b, LMB_ROLE_PARAMETER, LMB_SHAPE(8), -1, 1),
-                      numbers(b, LMB_ROLE_STATISTIC, LMB_SHAPE(8), -1, 1), numbers(b, LMB_ROLE_STATISTIC, LMB_SHAPE(8), 0.5f, 1.5f) };
+    lmb_vid in[5] = { y, numbers(b, LMB_ROLE_PARAMETER, LMB_SHAPE(8), 0.5f, 1.5f),
+                      numbers(b, LMB_ROLE_PARAMETER, LMB_SHAPE(8), -1, 1),
+                      numbers(b, LMB_ROLE_STATISTIC, LMB_SHAPE(8), -1, 1),
+                      numbers(b, LMB_ROLE_STATISTIC, LMB_SHAPE(8), 0.5f, 1.5f) };
     y = lmb_emit(b, "BatchNormalization", NULL, in, 5, LMB_NO_ATTRS);
     for (int i = 0; i < 2 && frozen; i++)
         b->g->value[i ? in[1] : w].frozen = b->g->value[i ? in[2] : w].frozen = true;
@@ -44,12 +47,15 @@ static lmb_graph *make_model(bool frozen)
     lmb_graph *g;
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
-    lmb_vid first = layer(&b, lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 8, 8), NULL), frozen), y = first;
+    lmb_vid first = layer(&b, lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 8, 8), NULL), frozen),
+            y = first;
     for (int i = 0; i < 4; i++)
         y = layer(&b, y, false);
     y = layer(&b, lmb_emit(&b, "Add", NULL, LMB_IN(y, first), LMB_NO_ATTRS), false);
-    y = lmb_emit(&b, "Flatten", NULL, LMB_IN(lmb_emit(&b, "GlobalAveragePool", NULL, LMB_IN(y), LMB_NO_ATTRS)), LMB_NO_ATTRS);
-    y = lmb_emit(&b, "Gemm", NULL, LMB_IN(y, numbers(&b, LMB_ROLE_PARAMETER, LMB_SHAPE(8, CLASSES), -1, 1)), LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Flatten", NULL, LMB_IN(lmb_emit(&b, "GlobalAveragePool", NULL, LMB_IN(y), LMB_NO_ATTRS)),
+                 LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Gemm", NULL, LMB_IN(y, numbers(&b, LMB_ROLE_PARAMETER, LMB_SHAPE(8, CLASSES), -1, 1)),
+                 LMB_NO_ATTRS);
     lmb_emit_output(&b, "logits", y);
     ck_ok(lmb_builder_status(&b));
     return g;
@@ -112,7 +118,9 @@ static void run_whole(scene *s)
     lmb_step_info info = { 1, 0, NULL };
     ck_ok(lmb_program_create(s->model, &s->loss, s->backends, &p, &err));
     for (int k = 0; k < GROUPS; k++) {
-        lmb_program_step step = { .n = ROWS, .x = s->x[k], .y = s->y[k], .state = s->state, .out = s->whole[k], .info = &info };
+        lmb_program_step step = {
+            .n = ROWS, .x = s->x[k], .y = s->y[k], .state = s->state, .out = s->whole[k], .info = &info
+        };
         ck_ok(lmb_program_run(p, &step, &err));
         s->loss_of[k] = step.loss;
         s->correct_of[k] = step.correct;
@@ -126,7 +134,9 @@ static void run_stages(scene *s, int stages, bool small)
     lmb_step_info info = { 1, 0, NULL };
     lmbi_cuts *cuts;
     lmbi_copy *copy[GROUPS][LMB_MOST_STAGES];
-    lmbi_stage_options o = { .backends = s->backends, .loss = &s->loss, .layout = s->layout, .from = s->from, .small_memory = small };
+    lmbi_stage_options o = {
+        .backends = s->backends, .loss = &s->loss, .layout = s->layout, .from = s->from, .small_memory = small
+    };
     ck_ok(lmbi_cuts_make(s->model, &s->loss, ROWS, stages, NULL, &cuts, &err));
     for (int k = 0; k < GROUPS; k++)
         memset(s->cut[k], 0, s->layout->count * sizeof *s->cut[k]);
@@ -142,7 +152,8 @@ static void run_stages(scene *s, int stages, bool small)
         for (int i = stages - 1; i >= 0; i--) {
             lmbi_stage_run r = { .x = s->x[k], .y = s->y[k], .state = s->state, .out = s->cut[k], .info = &info };
             if (i < stages - 1)
-                memcpy(lmbi_copy_out_gradient(copy[k][i]), lmbi_copy_in_gradient(copy[k][i + 1]), lmbi_copy_out_bytes(copy[k][i]));
+                memcpy(lmbi_copy_out_gradient(copy[k][i]), lmbi_copy_in_gradient(copy[k][i + 1]),
+                       lmbi_copy_out_bytes(copy[k][i]));
             ck_ok(lmbi_copy_backward(copy[k][i], &r, &err));
             if (i == stages - 1) {
                 ck_assert_float_eq(r.loss, s->loss_of[k]);
@@ -199,7 +210,8 @@ START_TEST(cuts_tear_nothing_and_cost_about_the_same)
         ck_assert_int_eq(t->end, cuts->stage[k + 1].begin);
         ck_assert_int_eq(t->values, 2); /* a layer's result, and the first's on its way to the sum */
         ck_assert_uint_eq(t->bytes, 2 * ROWS * 8 * 8 * 8 * sizeof(float));
-        const char *op = cuts->g->node[t->end - 1].op->name; /* of Conv, BatchNormalization and Relu, one kernel may be made */
+        const char *op =
+            cuts->g->node[t->end - 1].op->name; /* of Conv, BatchNormalization and Relu, one kernel may be made */
         ck_assert_msg(strcmp(op, "Relu") == 0 || strcmp(op, "Conv") == 0, "cut behind %s", op);
     }
     ck_assert_double_lt(most, 0.5 * all);
