@@ -178,7 +178,7 @@ static lmb_status begin_round(search *s, lmb_error *err)
 
     s->before = s->all->n - s->all->n % (int)r->c->round;
     left = lmb_tune_budget(r) - s->before;
-    s->n = (int)(left < r->c->round ? left : r->c->round);
+    s->n = s->all->n >= lmb_tune_budget(r) ? 0 : (int)(left < r->c->round ? left : r->c->round);
     if (c->rank == 0 && r->c->seconds > 0 && s->seconds >= r->c->seconds && s->all->n == s->before)
         s->n = 0;
     LMB_TRY(c->broadcast(c, &s->n, sizeof s->n, 0, err));
