@@ -16,31 +16,48 @@ static const char usage[] =
     "usage: limbeck compare A.yaml B.yaml [C.yaml ...] [--seeds 1,2,3] [--folds K] [--stage teacher|student]\n"
     "                       [--out FOLDER] [--unpaired] [--fresh] [--set key=value ...]\n"
     "       mpirun -n 4 limbeck compare ...                trainings side by side, with the same outcome\n\n"
-    "Trains every recipe with every seed and says in a sentence whether one is better. Two: paired t-test; more: analysis of variance\n"
-    "with repeated measures, then each pair; McNemar's test on the answers. All must have the same `data` and `split`.\n\n"
+    "Trains every recipe with every seed and says in a sentence whether one is better. Two: paired t-test; more: "
+    "analysis of variance\n"
+    "with repeated measures, then each pair; McNemar's test on the answers. All must have the same `data` and "
+    "`split`.\n\n"
     "  --seeds LIST      of the trainings (train.seed), and of the folds; default 1,2,3\n"
-    "  --folds K         stratified cross-validation on the training and the validation part instead of the test part; the last\n"
+    "  --folds K         stratified cross-validation on the training and the validation part instead of the test part; "
+    "the last\n"
     "                    weights are scored, since nothing is left to choose an epoch by\n"
     "  --unpaired        one-way analysis of variance, for recipes in which a seed means nothing in common\n"
-    "  --out FOLDER      default runs/compare: compare.json, report.html, and the journal by which a stopped comparison goes on\n"
+    "  --out FOLDER      default runs/compare: compare.json, report.html, and the journal by which a stopped "
+    "comparison goes on\n"
     "  --fresh           begin again\n"
     "  --set key=value   in all of them\n";
 
 typedef lmbi_compare request;
 
 static volatile sig_atomic_t interrupted;
-static void on_signal(int s) { (void)s; interrupted = 1; }
+static void on_signal(int s)
+{
+    (void)s;
+    interrupted = 1;
+}
 
 /* Training number k is of which recipe, seed and fold. */
-typedef struct which { int recipe, seed, fold; } which;
-static which of(const request *r, int k) { return (which){ k / (r->seeds * r->folds), k / r->folds % r->seeds, k % r->folds }; }
+typedef struct which {
+    int recipe, seed, fold;
+} which;
+static which of(const request *r, int k)
+{
+    return (which){ k / (r->seeds * r->folds), k / r->folds % r->seeds, k % r->folds };
+}
 
-static const lmb_dataset *held_out(const request *r, which w) { return r->folds > 1 ? r->part[w.seed].held_out[w.fold] : r->job.test; }
+static const lmb_dataset *held_out(const request *r, which w)
+{
+    return r->folds > 1 ? r->part[w.seed].held_out[w.fold] : r->job.test;
+}
 
 /* Where the answers of training k begin. */
 static uint8_t *answers_of(const request *r, which w)
 {
-    return r->right + ((int64_t)w.recipe * r->seeds + w.seed) * r->samples + (r->folds > 1 ? r->samples * w.fold / r->folds : 0);
+    return r->right + ((int64_t)w.recipe * r->seeds + w.seed) * r->samples +
+           (r->folds > 1 ? r->samples * w.fold / r->folds : 0);
 }
 
 /* ---- a training ---- */
@@ -57,11 +74,13 @@ static bool on_step(void *ctx, double share)
     return !interrupted;
 }
 
-static lmb_status mark(const lmb_graph *model, const lmb_dataset *data, const char *backend, uint8_t *right, lmb_error *err)
+static lmb_status mark(const lmb_graph *model, const lmb_dataset *data, const char *backend, uint8_t *right,
+                       lmb_error *err)
 {
     float *y = malloc(sizeof *y * (size_t)(data->n * data->classes));
     int32_t *label = malloc(sizeof *label * (size_t)data->n);
-    lmb_status st = y && label ? lmb_answers(model, data, backend, y, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)data->n);
+    lmb_status st = y && label ? lmb_answers(model, data, backend, y, err)
+                               : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)data->n);
 
     if (st == LMB_OK)
         st = lmb_dataset_labels(data, label, err);
@@ -82,7 +101,8 @@ static lmb_status work(request *r, int k, uint8_t *right, lmb_error *err)
     lmb_job j;
 
     LMB_TRY(lmbi_compare_job(r, w.recipe, r->seed[w.seed], &j, err));
-    lmb_status st = lmb_trial_train(&j, train, r->folds > 1 ? NULL : r->job.validation, r->threads, &watch, &model, &score, err);
+    lmb_status st =
+        lmb_trial_train(&j, train, r->folds > 1 ? NULL : r->job.validation, r->threads, &watch, &model, &score, err);
     if (st == LMB_OK)
         st = mark(model, held_out(r, w), j.stage.train.backend, right, err);
     if (st != LMB_OK && st != LMB_E_STOPPED)
@@ -115,11 +135,15 @@ static lmb_status read_line(void *ctx, const lmb_tree *line, lmb_error *err)
     if (!r->begun) {
         r->begun = true;
         LMB_TRY(lmb_line_text(line, "compare", &text, err));
-        return strcmp(text, r->hash) == 0 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "this journal is of another comparison; begin again with --fresh, or name another --out");
+        return strcmp(text, r->hash) == 0
+                   ? LMB_OK
+                   : LMB_FAIL(err, LMB_E_ARG,
+                              "this journal is of another comparison; begin again with --fresh, or name another --out");
     }
     LMB_TRY(lmb_line_real(line, "training", &k, err));
     LMB_TRY(lmb_line_text(line, "right", &text, err));
-    if (k != r->done || r->done >= r->n || strlen(text) != (size_t)held_out(r, of(r, r->done))->n || strspn(text, "01") != strlen(text))
+    if (k != r->done || r->done >= r->n || strlen(text) != (size_t)held_out(r, of(r, r->done))->n ||
+        strspn(text, "01") != strlen(text))
         return LMB_FAIL(err, LMB_E_FORMAT, "it is not training %d of this comparison", r->done);
     uint8_t *right = malloc(strlen(text) + 1);
     if (!right)
@@ -136,7 +160,8 @@ static lmb_status write_line(request *r, const uint8_t *right, lmb_error *err)
     lmb_str s = LMB_STR_INIT;
     which w = of(r, r->done);
 
-    lmb_str_addf(&s, "{\"training\": %d, \"recipe\": %d, \"seed\": %lld, \"fold\": %d, \"right\": \"", r->done, w.recipe, (long long)r->seed[w.seed], w.fold);
+    lmb_str_addf(&s, "{\"training\": %d, \"recipe\": %d, \"seed\": %lld, \"fold\": %d, \"right\": \"", r->done,
+                 w.recipe, (long long)r->seed[w.seed], w.fold);
     for (int64_t i = 0; i < held_out(r, w)->n; i++)
         lmb_str_add_n(&s, right[i] ? "1" : "0", 1);
     lmb_str_add(&s, "\"}");
@@ -167,8 +192,9 @@ static void tell(request *r)
     which w = of(r, r->done - 1);
     char line[400];
 
-    snprintf(line, sizeof line, "training %d of %d: %.200s, seed %lld%s: %.2f %%; about %.0f s to go", r->done, r->n, r->name[w.recipe], (long long)r->seed[w.seed],
-             r->folds > 1 ? ", a fold" : "", 100 * r->accuracy[r->done - 1], (lmb_seconds() - r->started) / (r->done - r->before) * (r->n - r->done));
+    snprintf(line, sizeof line, "training %d of %d: %.200s, seed %lld%s: %.2f %%; about %.0f s to go", r->done, r->n,
+             r->name[w.recipe], (long long)r->seed[w.seed], r->folds > 1 ? ", a fold" : "",
+             100 * r->accuracy[r->done - 1], (lmb_seconds() - r->started) / (r->done - r->before) * (r->n - r->done));
     lmb_progress_line(&r->bar, line);
     lmb_progress_begin(&r->bar);
 }
@@ -226,7 +252,8 @@ static lmb_status write_file(const request *r, const char *name, lmb_str *s, lmb
 
 static lmb_status leave(const request *r, lmb_error *err)
 {
-    const lmb_recipes x = { r->recipes, r->seeds, r->folds, r->name, r->seed, r->accuracy, r->right, r->samples, r->unpaired };
+    const lmb_recipes x = { r->recipes,  r->seeds, r->folds,   r->name,    r->seed,
+                            r->accuracy, r->right, r->samples, r->unpaired };
     lmb_str s = LMB_STR_INIT, config = LMB_STR_INIT;
     lmb_status st;
 

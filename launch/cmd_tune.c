@@ -16,22 +16,36 @@
 static const char usage[] =
     "usage: limbeck tune CONFIG.yaml [--fresh] [--set key=value ...]\n"
     "       mpirun -n 4 limbeck tune CONFIG.yaml ...       trials of a round side by side, with the same outcome\n\n"
-    "Trains a stage again and again with other settings and says which are best. Section `tune`: stage (teacher or student), space\n"
-    "(keys as --set takes them, each with a range), method (random, grid, bayes, nsga2, pso; `limbeck list methods`), trials, folds\n"
-    "(cross-validation), cost (latency, bytes or macs of the deployed model, for a front), stop. Scores are accuracies on the\n"
+    "Trains a stage again and again with other settings and says which are best. Section `tune`: stage (teacher or "
+    "student), space\n"
+    "(keys as --set takes them, each with a range), method (random, grid, bayes, nsga2, pso; `limbeck list methods`), "
+    "trials, folds\n"
+    "(cross-validation), cost (latency, bytes or macs of the deployed model, for a front), stop. Scores are accuracies "
+    "on the\n"
     "validation part, or on the folds that were held out; the test part has no say.\n\n"
-    "Leaves in <run>/tune: tune.json and report.html (all trials, the front, what matters), best.yaml (for train, distill, run) and\n"
-    "the journal. Stopped at any instant, the same command goes on; more `trials` continue a search that has ended; --fresh begins\n"
+    "Leaves in <run>/tune: tune.json and report.html (all trials, the front, what matters), best.yaml (for train, "
+    "distill, run) and\n"
+    "the journal. Stopped at any instant, the same command goes on; more `trials` continue a search that has ended; "
+    "--fresh begins\n"
     "again. Exit code 3 says that it was stopped. See docs/tune.md.\n";
 
 static volatile sig_atomic_t interrupted;
-static void on_signal(int s) { (void)s; interrupted = 1; }
+static void on_signal(int s)
+{
+    (void)s;
+    interrupted = 1;
+}
 
 /* ---- what the search asks for ---- */
 
 typedef lmbi_tune request;
 
-typedef struct running { request *r; lmb_tune_follow *follow; double sum; bool enough; } running;
+typedef struct running {
+    request *r;
+    lmb_tune_follow *follow;
+    double sum;
+    bool enough;
+} running;
 
 static bool on_epoch(void *ctx, double best, bool last)
 {
@@ -55,7 +69,8 @@ static bool on_step(void *ctx, double share)
     return !interrupted;
 }
 
-static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *follow, double *score, double *spread, lmb_error *err)
+static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *follow, double *score, double *spread,
+                        lmb_error *err)
 {
     request *r = ctx;
     running u = { r, follow, 0, false };
@@ -67,7 +82,8 @@ static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *fol
     lmb_status st = LMB_OK;
     r->trial = id;
     for (r->fold = 0; st == LMB_OK && r->fold < r->folds.n && !u.enough; r->fold++) {
-        st = lmb_trial_train(&j, r->folds.train[r->fold], r->folds.held_out[r->fold], r->threads, &watch, NULL, &one, err);
+        st = lmb_trial_train(&j, r->folds.train[r->fold], r->folds.held_out[r->fold], r->threads, &watch, NULL, &one,
+                             err);
         u.sum += one;
         squares += one * one;
     }
@@ -107,7 +123,10 @@ static void on_done(void *ctx, const lmb_trials *all, int trial)
     if (t->failed)
         lmb_str_addf(&s, "failed: %s;", t->why);
     else
-        lmb_str_addf(&s, "%.2f %%%s", 100 * t->score, t->hopeless ? " so far, stopped as hopeless;" : t->same >= 0 ? " as before;" : "");
+        lmb_str_addf(&s, "%.2f %%%s", 100 * t->score,
+                     t->hopeless    ? " so far, stopped as hopeless;"
+                     : t->same >= 0 ? " as before;"
+                                    : "");
     if (t->cost > 0)
         lmb_str_addf(&s, " %.6g %s;", t->cost, r->c.cost == LMB_TUNE_COST_LATENCY ? "us" : lmb_tune_costs[r->c.cost]);
     lmb_str_add(&s, " ");
@@ -115,7 +134,8 @@ static void on_done(void *ctx, const lmb_trials *all, int trial)
     if (best >= 0)
         lmb_str_addf(&s, "; best is trial %d with %.2f %%", best, 100 * r->best);
     if (left > 0)
-        lmb_str_addf(&s, "; %lld to go, about %.0f s", (long long)left, (double)left * (lmb_seconds() - r->started) / r->done_here);
+        lmb_str_addf(&s, "; %lld to go, about %.0f s", (long long)left,
+                     (double)left * (lmb_seconds() - r->started) / r->done_here);
     lmb_progress_line(&r->bar, s.text ? s.text : "");
     lmb_progress_begin(&r->bar);
     lmb_str_free(&s);
@@ -152,7 +172,9 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY && r->rank == 0)
         LMB_TRY(lmb_latency_open(path, false, &r->latency, err));
-    const lmb_tune_request q = { &r->c, &r->space, r->method, r->options, r->folder, hash, comm, train, r->c.cost ? cost : NULL, on_done, r };
+    const lmb_tune_request q = {
+        &r->c, &r->space, r->method, r->options, r->folder, hash, comm, train, r->c.cost ? cost : NULL, on_done, r
+    };
     lmb_progress_begin(&r->bar);
     r->started = lmb_seconds();
     lmb_status st = lmb_tune_run(&q, &all, err);

@@ -22,7 +22,8 @@ static lmb_status read_seeds(const char *text, lmbi_compare *r, lmb_error *err)
         char *end;
         long long v = strtoll(at, &end, 10);
         if (end == at || v < 0 || (*end && *end != ',') || r->seeds == LMB_RECIPES_SEEDS)
-            return LMB_FAIL(err, LMB_E_ARG, "--seeds is '%s'; it is a list of at most %d whole numbers, such as 1,2,3", text, LMB_RECIPES_SEEDS);
+            return LMB_FAIL(err, LMB_E_ARG, "--seeds is '%s'; it is a list of at most %d whole numbers, such as 1,2,3",
+                            text, LMB_RECIPES_SEEDS);
         for (int i = 0; i < r->seeds; i++)
             if (r->seed[i] == v)
                 return LMB_FAIL(err, LMB_E_ARG, "--seeds has %lld twice: the same training twice says nothing new", v);
@@ -41,12 +42,15 @@ static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_hasher
 
     LMB_TRY(lmbi_compare_job(r, i, r->seed[0], &j, err));
     const lmb_split_config *s = &j.c.split;
-    lmb_str_addf(&mine, "split %lld %lld %lld %lld\n", (long long)s->train, (long long)s->validation, (long long)s->clients, (long long)s->seed);
+    lmb_str_addf(&mine, "split %lld %lld %lld %lld\n", (long long)s->train, (long long)s->validation,
+                 (long long)s->clients, (long long)s->seed);
     lmb_status st = lmb_tree_dump(j.c.data, 0, &mine) == LMB_OK ? LMB_OK : lmb_str_check(&mine, err);
     if (st == LMB_OK && i == 0)
         lmb_str_add(same, mine.text);
     else if (st == LMB_OK && strcmp(mine.text, same->text) != 0)
-        st = LMB_FAIL(err, LMB_E_ARG, "%s has another `data` or `split` than %s: what is compared must have the same samples", r->name[i], r->name[0]);
+        st = LMB_FAIL(err, LMB_E_ARG,
+                      "%s has another `data` or `split` than %s: what is compared must have the same samples",
+                      r->name[i], r->name[0]);
     if (st == LMB_OK)
         st = lmb_trial_model(&j, &model, err);
     if (st == LMB_OK)
@@ -83,7 +87,26 @@ static lmb_status open_samples(lmbi_compare *r, lmb_error *err)
     r->right = calloc((size_t)(r->recipes * r->seeds), (size_t)r->samples);
     if (!r->accuracy || !r->right)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the answers of %d trainings", r->n);
-    return r->samples < 900000 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the answers to %lld samples do not fit on a line; compare on fewer than 900,000", (long long)r->samples);
+    return r->samples < 900000
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG,
+                          "the answers to %lld samples do not fit on a line; compare on fewer than 900,000",
+                          (long long)r->samples);
+}
+
+/* Without their folders, where that tells them apart. */
+static void name_recipes(lmbi_compare *r, const lmb_args *a)
+{
+    bool differ = true;
+
+    for (int i = 0; i < r->recipes; i++) {
+        const char *slash = strrchr(a->word[i], '/');
+        r->name[i] = slash ? slash + 1 : a->word[i];
+        for (int k = 0; k < i; k++)
+            differ = differ && strcmp(r->name[k], r->name[i]) != 0;
+    }
+    for (int i = 0; i < r->recipes && !differ; i++)
+        r->name[i] = a->word[i];
 }
 
 static lmb_status read_request(lmbi_compare *r, const lmb_args *a, lmb_error *err)
@@ -108,10 +131,9 @@ static lmb_status read_request(lmbi_compare *r, const lmb_args *a, lmb_error *er
         return LMB_FAIL(err, LMB_E_ARG, "one training says nothing about chance; give two seeds or more, or --folds");
     if (a->n_sets >= LMB_ARGS_MAX)
         return LMB_FAIL(err, LMB_E_ARG, "%d --set are too many", a->n_sets);
-    for (int i = 0; i < r->recipes; i++) {
+    for (int i = 0; i < r->recipes; i++)
         LMB_TRY(lmb_recipe_read(a->word[i], &r->recipe[i], err));
-        r->name[i] = a->word[i];
-    }
+    name_recipes(r, a);
     return open_samples(r, err);
 }
 

@@ -33,11 +33,11 @@ static double deviation(const lmb_recipes *r, int recipe)
 /* ---- pairs ---- */
 
 typedef struct pair {
-    int a, b;             /* b - a is what is asked of */
-    lmb_t_test t;         /* paired                    */
-    double p, judged;     /* judged: by Holm's rule    */
+    int a, b;         /* b - a is what is asked of */
+    lmb_t_test t;     /* paired                    */
+    double p, judged; /* judged: by Holm's rule    */
     double mcnemar;
-    int64_t lost, won;    /* over all seeds: only a was right; only b */
+    int64_t lost, won; /* over all seeds: only a was right; only b */
 } pair;
 
 static void samples_of(const lmb_recipes *r, pair *p)
@@ -45,7 +45,8 @@ static void samples_of(const lmb_recipes *r, pair *p)
     double each[LMB_RECIPES_SEEDS];
 
     for (int s = 0; s < r->seeds; s++) {
-        const uint8_t *a = r->right + ((int64_t)p->a * r->seeds + s) * r->samples, *b = r->right + ((int64_t)p->b * r->seeds + s) * r->samples;
+        const uint8_t *a = r->right + ((int64_t)p->a * r->seeds + s) * r->samples,
+                      *b = r->right + ((int64_t)p->b * r->seeds + s) * r->samples;
         lmb_paired d = { r->samples, 0, 0 };
         for (int64_t i = 0; i < r->samples; i++) {
             d.lost += a[i] && !b[i];
@@ -65,7 +66,9 @@ static int all_pairs(const lmb_recipes *r, pair out[PAIRS])
 
     for (int a = 0; a < r->recipes; a++)
         for (int b = a + 1; b < r->recipes; b++) {
-            out[n] = (pair){ .a = a, .b = b, .t = lmb_t_paired(of(r, b), of(r, a), k, r->folds > 1 ? 1.0 / (r->folds - 1) : 0) };
+            out[n] = (pair){ .a = a,
+                             .b = b,
+                             .t = lmb_t_paired(of(r, b), of(r, a), k, r->folds > 1 ? 1.0 / (r->folds - 1) : 0) };
             memcpy(two, of(r, a), sizeof *two * (size_t)k);
             memcpy(two + k, of(r, b), sizeof *two * (size_t)k);
             out[n].p = p[n] = r->unpaired ? lmb_anova_one_way(two, 2, k).p : out[n].t.p;
@@ -91,16 +94,21 @@ static void pair_sentence(const lmb_recipes *r, const pair *p, lmb_str *out)
 {
     bool shown = p->judged < ALPHA;
     int better = p->t.mean >= 0 ? p->b : p->a, worse = p->t.mean >= 0 ? p->a : p->b;
-    double by = 100 * fabs(p->t.mean), lo = 100 * (p->t.mean >= 0 ? p->t.lo : -p->t.hi), hi = 100 * (p->t.mean >= 0 ? p->t.hi : -p->t.lo);
+    double by = 100 * fabs(p->t.mean), lo = 100 * (p->t.mean >= 0 ? p->t.lo : -p->t.hi),
+           hi = 100 * (p->t.mean >= 0 ? p->t.hi : -p->t.lo);
 
     if (shown)
         lmb_str_addf(out, "%s is better than %s by %.2f points", r->name[better], r->name[worse], by);
+    else if (p->t.mean == 0)
+        lmb_str_addf(out, "%s and %s: no difference is shown, both have the same mean", r->name[p->a], r->name[p->b]);
     else
-        lmb_str_addf(out, "%s and %s: no difference is shown; %s is %.2f points ahead, which chance can do", r->name[p->a], r->name[p->b], r->name[better], by);
+        lmb_str_addf(out, "%s and %s: no difference is shown; %s is %.2f points ahead, which chance can do",
+                     r->name[p->a], r->name[p->b], r->name[better], by);
     if (r->unpaired)
         lmb_str_addf(out, " (one-way analysis of variance");
     else
-        lmb_str_addf(out, " (95 %% interval %.2f to %.2f; paired t-test: t = %.3g with %.0f", lo, hi, fabs(p->t.t), p->t.df);
+        lmb_str_addf(out, " (95 %% interval %.2f to %.2f; paired t-test: t = %.3g with %.0f", lo, hi, fabs(p->t.t),
+                     p->t.df);
     lmb_str_addf(out, ", p = %.3g", p->p);
     if (r->recipes > 2)
         lmb_str_addf(out, ", %.3g as one of several", p->judged);
@@ -111,23 +119,30 @@ static void pair_sentence(const lmb_recipes *r, const pair *p, lmb_str *out)
 
 static void samples_sentence(const lmb_recipes *r, const pair *p, lmb_str *out)
 {
-    lmb_str_addf(out, "%s and %s on the same samples: only the first is right on %lld answers, only the second on %lld; for the models that were trained here, McNemar's test "
-                      "has p = %.3g%s\n",
-                 r->name[p->a], r->name[p->b], (long long)p->lost, (long long)p->won, p->mcnemar, r->seeds > 1 ? " (of the seeds' together)" : "");
+    lmb_str_addf(out,
+                 "%s and %s on the same samples: only the first is right on %lld answers, only the second on %lld; for "
+                 "the models that were trained here, McNemar's test "
+                 "has p = %.3g%s\n",
+                 r->name[p->a], r->name[p->b], (long long)p->lost, (long long)p->won, p->mcnemar,
+                 r->seeds > 1 ? " (of the seeds' together)" : "");
 }
 
 static lmb_anova all_recipes(const lmb_recipes *r)
 {
-    return r->unpaired ? lmb_anova_one_way(r->accuracy, r->recipes, blocks(r)) : lmb_anova_blocks(r->accuracy, r->recipes, blocks(r));
+    return r->unpaired ? lmb_anova_one_way(r->accuracy, r->recipes, blocks(r))
+                       : lmb_anova_blocks(r->accuracy, r->recipes, blocks(r));
 }
 
 static void anova_sentence(const lmb_recipes *r, lmb_str *out)
 {
     lmb_anova a = all_recipes(r);
 
-    lmb_str_addf(out, "%s (%s: F = %.3g with %.0f and %.0f, p = %.3g", a.p < ALPHA ? "the recipes are not all alike" : "no difference among the recipes is shown",
+    lmb_str_addf(out, "%s (%s: F = %.3g with %.0f and %.0f, p = %.3g",
+                 a.p < ALPHA ? "the recipes are not all alike" : "no difference among the recipes is shown",
                  r->unpaired ? "one-way analysis of variance" : "repeated measures", a.f, a.df1, a.df2, a.p);
-    lmb_str_addf(out, "%s)\n", r->folds > 1 ? "; folds share samples, which makes this p too small, and is allowed for in the pairs" : "");
+    lmb_str_addf(out, "%s)\n",
+                 r->folds > 1 ? "; folds share samples, which makes this p too small, and is allowed for in the pairs"
+                              : "");
 }
 
 void lmb_recipes_verdict(const lmb_recipes *r, lmb_str *out)
@@ -142,7 +157,8 @@ void lmb_recipes_verdict(const lmb_recipes *r, lmb_str *out)
     for (int i = 0; i < n; i++)
         samples_sentence(r, &p[i], out);
     for (int k = 0; k < r->recipes; k++)
-        lmb_str_addf(out, "%s: mean %.2f %%, standard deviation %.2f points\n", r->name[k], 100 * mean(r, k), 100 * deviation(r, k));
+        lmb_str_addf(out, "%s: mean %.2f %%, standard deviation %.2f points\n", r->name[k], 100 * mean(r, k),
+                     100 * deviation(r, k));
 }
 
 /* ---- figures ---- */
@@ -169,7 +185,8 @@ void lmb_recipes_json(const lmb_recipes *r, lmb_str *s)
     int n = all_pairs(r, p);
     lmb_anova a = all_recipes(r);
 
-    lmb_str_addf(s, "{\"folds\": %d, \"paired\": %s, \"samples\": %lld, \"seeds\": [", r->folds, r->unpaired ? "false" : "true", (long long)r->samples);
+    lmb_str_addf(s, "{\"folds\": %d, \"paired\": %s, \"samples\": %lld, \"seeds\": [", r->folds,
+                 r->unpaired ? "false" : "true", (long long)r->samples);
     for (int i = 0; i < r->seeds; i++)
         lmb_str_addf(s, "%s%lld", i ? ", " : "", (long long)r->seed[i]);
     lmb_str_add(s, "],\n \"recipes\": [\n");
@@ -198,7 +215,8 @@ void lmb_recipes_json(const lmb_recipes *r, lmb_str *s)
         }
         number(s, "p", p[i].p);
         number(s, "p_of_several", p[i].judged);
-        lmb_str_addf(s, ", \"only_first_right\": %lld, \"only_second_right\": %lld", (long long)p[i].lost, (long long)p[i].won);
+        lmb_str_addf(s, ", \"only_first_right\": %lld, \"only_second_right\": %lld", (long long)p[i].lost,
+                     (long long)p[i].won);
         number(s, "mcnemar_p", p[i].mcnemar);
         lmb_str_add(s, i + 1 < n ? "},\n" : "}\n");
     }
@@ -222,7 +240,8 @@ void lmb_recipes_page(const lmb_recipes *r, const char *config, lmb_str *out)
     }
     out->failed |= verdict.failed;
     lmb_str_free(&verdict);
-    lmb_str_add(out, "<h2>Accuracies</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">seed, fold</th>");
+    lmb_str_add(out, "<h2>Accuracies</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr><th "
+                     "scope=\"col\">seed, fold</th>");
     for (int k = 0; k < r->recipes; k++) {
         lmb_str_add(out, "<th scope=\"col\">");
         lmb_str_add_html(out, r->name[k]);

@@ -46,10 +46,13 @@ lmb_status lmb_folds_open(const lmb_job *j, int n, uint64_t seed, lmb_folds *out
     lmb_folds f = { .n = n, .order = malloc(sizeof *f.order * (size_t)(samples + 1)) };
     uint32_t *place = malloc(sizeof *place * (size_t)(samples + 1));
     lmb_dataset *pool = NULL;
-    lmb_status st = f.order && place ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for folds of %lld samples", (long long)samples);
+    lmb_status st = f.order && place
+                        ? LMB_OK
+                        : LMB_FAIL(err, LMB_E_NOMEM, "no memory for folds of %lld samples", (long long)samples);
 
     if (st == LMB_OK && samples < n)
-        st = LMB_FAIL(err, LMB_E_ARG, "%d folds need as many samples; the training and the validation part have %lld", n, (long long)samples);
+        st = LMB_FAIL(err, LMB_E_ARG, "%d folds need as many samples; the training and the validation part have %lld",
+                      n, (long long)samples);
     if (st == LMB_OK)
         st = lmb_dataset_subset(j->all, j->order, samples, &pool, err);
     if (st == LMB_OK)
@@ -78,7 +81,8 @@ lmb_status lmb_recipe_read(const char *path, lmb_recipe *out, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a, const char *stage, const lmb_job *data, lmb_job *out, lmb_error *err)
+lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a, const char *stage, const lmb_job *data, lmb_job *out,
+                          lmb_error *err)
 {
     lmb_config *yaml;
 
@@ -96,7 +100,12 @@ void lmb_recipe_close(lmb_job *j)
 
 /* ---- training ---- */
 
-typedef struct watcher { const lmb_trial_watch *w; int64_t epochs; double best; bool enough; } watcher;
+typedef struct watcher {
+    const lmb_trial_watch *w;
+    int64_t epochs;
+    double best;
+    bool enough;
+} watcher;
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
@@ -117,8 +126,8 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
 }
 
 /* The labels alone, or a teacher with them. */
-static lmb_status objective(const lmb_job *j, const lmb_train_config *c, const lmb_graph *model, int64_t samples, lmb_objective *o, lmb_graph **teacher,
-                            lmb_error *err)
+static lmb_status objective(const lmb_job *j, const lmb_train_config *c, const lmb_graph *model, int64_t samples,
+                            lmb_objective *o, lmb_graph **teacher, lmb_error *err)
 {
     *o = (lmb_objective){ .label_smoothing = c->label_smoothing };
     if (!j->stage.distill)
@@ -133,8 +142,8 @@ static lmb_status objective(const lmb_job *j, const lmb_train_config *c, const l
     return lmb_objective_check(o, model, err);
 }
 
-static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_loss *loss, const lmb_dataset *train, const lmb_dataset *validation,
-                        watcher *w, lmb_error *err)
+static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_loss *loss, const lmb_dataset *train,
+                        const lmb_dataset *validation, watcher *w, lmb_error *err)
 {
     lmb_train_watch watch = { on_step, on_epoch, w, NULL };
     lmb_trainer *t = NULL;

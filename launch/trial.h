@@ -1,7 +1,7 @@
 /* launch/trial.h - a recipe tried: trained by one rank on some samples, scored on others, and nothing left behind.
  *
- * What `limbeck tune` and `limbeck compare` share. A student learns from its teacher, which answers live; what comes after that
- * training (`prune`, `quantize`) is not part of a trial.
+ * What `limbeck tune` and `limbeck compare` share. A student learns from its teacher, which answers live; what comes
+ * after that training (`prune`, `quantize`) is not part of a trial.
  */
 #ifndef LMB_LAUNCH_TRIAL_H
 #define LMB_LAUNCH_TRIAL_H
@@ -21,10 +21,15 @@ LMB_MUST_CHECK lmb_status lmb_folds_open(const lmb_job *job, int n, uint64_t see
 void lmb_folds_close(lmb_folds *f);
 
 /* A configuration as text, with the sets that a command line and a trial add: a job for each trial. */
-typedef struct lmb_recipe { const char *name; void *text; size_t n; } lmb_recipe;
+typedef struct lmb_recipe {
+    const char *name;
+    void *text;
+    size_t n;
+} lmb_recipe;
 LMB_MUST_CHECK lmb_status lmb_recipe_read(const char *path, lmb_recipe *out, lmb_error *err);
 /* data: a job whose data is open, which is borrowed; NULL: none yet. */
-LMB_MUST_CHECK lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a, const char *stage, const lmb_job *data, lmb_job *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a, const char *stage, const lmb_job *data,
+                                         lmb_job *out, lmb_error *err);
 void lmb_recipe_close(lmb_job *j); /* of lmb_recipe_job with data */
 /* The model that the stage begins with. */
 LMB_MUST_CHECK lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err);
@@ -36,9 +41,11 @@ typedef struct lmb_trial_watch {
     void *ctx;
 } lmb_trial_watch;
 
-/* Train j's stage on `train`; *model (may be NULL) ends with the chosen weights, the caller's. *score: the best accuracy on
- * `validation`, which may be NULL: the last weights then, and no score. threads: where the recipe names none. */
-LMB_MUST_CHECK lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb_dataset *validation, int threads,
-                                          const lmb_trial_watch *watch, lmb_graph **model, double *score, lmb_error *err);
+/* Train j's stage on `train`; *model (may be NULL) ends with the chosen weights, the caller's. *score: the best
+ * accuracy on `validation`, which may be NULL: the last weights then, and no score. threads: where the recipe names
+ * none. */
+LMB_MUST_CHECK lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb_dataset *validation,
+                                          int threads, const lmb_trial_watch *watch, lmb_graph **model, double *score,
+                                          lmb_error *err);
 
 #endif

@@ -38,7 +38,7 @@ void lmb_tune_page(const lmb_tune_end *e, lmb_str *out);
 typedef struct lmbi_tune {
     lmb_args args;
     lmb_recipe recipe;
-    lmb_job job;                /* as the file is: data and split */
+    lmb_job job; /* as the file is: data and split */
     lmb_tune_config c;
     lmb_space space;
     const lmb_method *method;

@@ -1,4 +1,5 @@
-/* launch/tune_cost.c - what a recipe's model costs when it is deployed: the file that it would become, measured. See tune.h. */
+/* launch/tune_cost.c - what a recipe's model costs when it is deployed: the file that it would become, measured. See
+ * tune.h. */
 #include <string.h>
 
 #include "core/base/file.h"
@@ -8,7 +9,11 @@
 #include "launch/tune.h"
 
 /* A model whose file is the same was measured already: settings that change no size and no time have one latency. */
-typedef struct known { char hash[LMB_HASH_HEX]; double cost; bool found; } known;
+typedef struct known {
+    char hash[LMB_HASH_HEX];
+    double cost;
+    bool found;
+} known;
 
 static lmb_status find_cost(void *ctx, const lmb_tree *line, lmb_error *err)
 {

@@ -40,7 +40,11 @@ static void values(lmb_str *s, const lmb_space *space, const double *x)
 
 static void trial(lmb_str *s, const lmb_tune_end *e, const lmb_trial *t)
 {
-    lmb_str_addf(s, "  {\"trial\": %d, \"state\": \"%s\", \"front\": %s", t->id, t->failed ? "failed" : t->hopeless ? "hopeless" : t->same >= 0 ? "same" : "done",
+    lmb_str_addf(s, "  {\"trial\": %d, \"state\": \"%s\", \"front\": %s", t->id,
+                 t->failed      ? "failed"
+                 : t->hopeless  ? "hopeless"
+                 : t->same >= 0 ? "same"
+                                : "done",
                  t->front ? "true" : "false");
     if (t->same >= 0)
         lmb_str_addf(s, ", \"same_as\": %d", t->same);
@@ -63,8 +67,9 @@ static void json(const lmb_tune_end *e, lmb_str *s)
 {
     int best = lmb_trials_best(e->all);
 
-    lmb_str_addf(s, "{\"method\": \"%s\", \"cost\": \"%s\", \"folds\": %lld, \"seed\": %lld, \"best\": ", e->method->name, lmb_tune_costs[e->c->cost],
-                 (long long)e->c->folds, (long long)e->c->seed);
+    lmb_str_addf(s,
+                 "{\"method\": \"%s\", \"cost\": \"%s\", \"folds\": %lld, \"seed\": %lld, \"best\": ", e->method->name,
+                 lmb_tune_costs[e->c->cost], (long long)e->c->folds, (long long)e->c->seed);
     if (best < 0)
         lmb_str_add(s, "null");
     else
@@ -90,11 +95,14 @@ static lmb_status best_yaml(const lmb_tune_end *e, lmb_str *s, lmb_error *err)
 {
     int best = lmb_trials_best(e->all);
 
-    lmb_str_addf(s, "# Best of %d trials: trial %d, with a score of %.2f %%.\n#   ", e->all->n, best, 100 * e->all->trial[best].score);
+    lmb_str_addf(s, "# Best of %d trials: trial %d, with a score of %.2f %%.\n#   ", e->all->n, best,
+                 100 * e->all->trial[best].score);
     lmb_tune_values(e->space, e->all->trial[best].x, s);
     lmb_str_add(s, "\n");
     for (const lmb_tree *t = lmb_config_root(e->best)->child; t; t = t->next) {
-        const lmb_tree only = { .kind = LMB_TREE_MAP, .child = &(lmb_tree){ t->kind, t->key, t->text, t->quoted, t->file, t->line, t->column, t->child, NULL, t->owner } };
+        const lmb_tree only = { .kind = LMB_TREE_MAP,
+                                .child = &(lmb_tree){ t->kind, t->key, t->text, t->quoted, t->file, t->line, t->column,
+                                                      t->child, NULL, t->owner } };
         lmb_str one = LMB_STR_INIT;
         if (lmb_tree_get(lmb_config_root(e->best), "tune") == t)
             continue;
@@ -135,8 +143,8 @@ static void answer(const lmb_tune_end *e)
     if (best < 0)
         printf("none of %d trials ended: %d failed, %d were hopeless\n", e->all->n, count[0], count[1]);
     else
-        printf("best of %d trials (%d failed, %d hopeless): trial %d with %.2f %%: %s\n", e->all->n, count[0], count[1], best, 100 * e->all->trial[best].score,
-               s.text ? s.text : "");
+        printf("best of %d trials (%d failed, %d hopeless): trial %d with %.2f %%: %s\n", e->all->n, count[0], count[1],
+               best, 100 * e->all->trial[best].score, s.text ? s.text : "");
     if (best >= 0 && e->c->cost)
         printf("on the front of accuracy and %s: %d trials\n", lmb_tune_costs[e->c->cost], count[2]);
     if (best >= 0)

@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/base/hash.h"
 #include "distill/search/deployed.h"
 #include "launch/tune.h"
+#include "train/loss.h"
 
 static const char *stage_of(const lmbi_tune *r) { return *r->c.stage ? r->c.stage : NULL; }
 
@@ -36,11 +38,15 @@ lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb_job *out, lmb_
 static lmb_status check_stage(const lmbi_tune *r, lmb_error *err)
 {
     if (*r->c.stage ? strcmp(r->c.stage, "teacher") != 0 && strcmp(r->c.stage, "student") != 0 : !r->job.c.model)
-        return LMB_FAIL(err, LMB_E_ARG, "tune.stage is '%s'; it is teacher or student, or nothing where the file has a `model` of its own", r->c.stage);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "tune.stage is '%s'; it is teacher or student, or nothing where the file has a `model` of its own",
+            r->c.stage);
     return LMB_OK;
 }
 
-/* Only what the stage's model and training depend on may change: another data set or split would be another question. */
+/* Only what the stage's model and training depend on may change: another data set or split would be another question.
+ */
 static lmb_status check_keys(const lmbi_tune *r, lmb_error *err)
 {
     char inside[3][32];
@@ -56,8 +62,10 @@ static lmb_status check_keys(const lmbi_tune *r, lmb_error *err)
             if (strncmp(p->key, inside[i], strlen(inside[i])) == 0)
                 in = i;
         if (in < 0)
-            return lmb_tree_fail(p->place, err, LMB_E_ARG, "'%s' is no key of what is trained; those begin with %s, %s%s%s", p->key, inside[0], inside[1],
-                                 strcmp(r->c.stage, "student") == 0 ? ", " : "", strcmp(r->c.stage, "student") == 0 ? inside[2] : "");
+            return lmb_tree_fail(p->place, err, LMB_E_ARG,
+                                 "'%s' is no key of what is trained; those begin with %s, %s%s%s", p->key, inside[0],
+                                 inside[1], strcmp(r->c.stage, "student") == 0 ? ", " : "",
+                                 strcmp(r->c.stage, "student") == 0 ? inside[2] : "");
         if (strchr(p->key, '='))
             return lmb_tree_fail(p->place, err, LMB_E_ARG, "a key has no '='");
     }
@@ -121,7 +129,9 @@ static lmb_status open_samples(lmbi_tune *r, lmb_error *err)
     if (r->c.folds > 1)
         return lmb_folds_open(j, (int)r->c.folds, (uint64_t)r->c.seed, &r->folds, err);
     if (!j->validation)
-        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0, and trials are scored on it; give it samples, or tune.folds of 2 or more");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "split.validation is 0, and trials are scored on it; give it samples, or tune.folds of 2 or more");
     r->folds.n = 1;
     r->folds.train[0] = j->train;
     r->folds.held_out[0] = j->validation;
@@ -142,7 +152,8 @@ lmb_status lmbi_tune_open(lmbi_tune *r, const char *path, const lmb_args *a, lmb
     if (r->method->check)
         LMB_TRY(r->method->check(&r->space, r->options, (int)r->c.round, err));
     if (a->n_sets + r->space.n > LMB_ARGS_MAX)
-        return LMB_FAIL(err, LMB_E_ARG, "%d --set and %d keys of tune.space; together at most %d", a->n_sets, r->space.n, LMB_ARGS_MAX);
+        return LMB_FAIL(err, LMB_E_ARG, "%d --set and %d keys of tune.space; together at most %d", a->n_sets,
+                        r->space.n, LMB_ARGS_MAX);
     LMB_TRY(check_keys(r, err));
     LMB_TRY(open_samples(r, err));
     return check_space(r, err);
@@ -165,10 +176,51 @@ lmb_status lmb_tune_check(const char *path, const lmb_args *a, bool quiet, lmb_e
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to check a search");
     lmb_status st = lmbi_tune_open(r, path, a, err);
     if (st == LMB_OK && !quiet)
-        printf("%s: tune is sound: %s over %d keys, %lld trials at most\n", path, r->method->name, r->space.n, (long long)r->c.trials);
+        printf("%s: tune is sound: %s over %d keys, %lld trials at most\n", path, r->method->name, r->space.n,
+               (long long)r->c.trials);
     lmbi_tune_close(r);
     free(r);
     return st;
+}
+
+/* The file of the one teacher that a student learns from; "" where there is none, or several, which are named by file.
+ */
+static lmb_status teacher_file(const lmbi_tune *r, char path[LMB_STAGE_PATH], lmb_error *err)
+{
+    const lmb_tree *t = strcmp(r->c.stage, "student") == 0 ? lmb_tree_get(r->job.c.student, "distill") : NULL;
+    lmb_distill_config d;
+
+    *path = '\0';
+    if (!t)
+        return LMB_OK;
+    LMB_TRY(lmb_fields_bind(lmb_distill_fields, t, &d, err));
+    if (d.teachers || !(d.alpha > 0))
+        return LMB_OK;
+    int n = *d.teacher ? snprintf(path, LMB_STAGE_PATH, "%s", d.teacher)
+                       : snprintf(path, LMB_STAGE_PATH, "%s/teacher/model.onnx", r->job.c.run);
+    if (n >= LMB_STAGE_PATH)
+        return LMB_FAIL(err, LMB_E_ARG, "the path of the teacher is too long");
+    if (!lmb_file_exists(path))
+        return LMB_FAIL(
+            err, LMB_E_IO,
+            "there is no teacher: %s is not there; train it first, or name one with student.distill.teacher", path);
+    return LMB_OK;
+}
+
+/* Another teacher is another search. */
+static lmb_status add_teacher(const lmbi_tune *r, lmb_hasher *h, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+    void *bytes;
+    size_t n;
+
+    LMB_TRY(teacher_file(r, path, err));
+    if (!*path)
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, (size_t)1 << 32, &bytes, &n, err));
+    lmb_hash_add(h, bytes, n);
+    free(bytes);
+    return LMB_OK;
 }
 
 lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
@@ -191,11 +243,16 @@ lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
     }
     ok = ok && lmb_fields_dump(lmb_tune_fields, &c, 0, &s) == LMB_OK;
     lmb_status st = ok ? lmb_str_check(&s, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
+    lmb_hasher h;
+    lmb_hash_begin(&h);
+    if (st == LMB_OK)
+        lmb_hash_add(&h, s.text, s.n);
+    if (st == LMB_OK)
+        st = add_teacher(r, &h, err);
     if (st == LMB_OK) {
-        lmb_hash h = lmb_hash_of(s.text, s.n);
-        lmb_hash_hex(&h, out);
+        lmb_hash hash = lmb_hash_end(&h);
+        lmb_hash_hex(&hash, out);
     }
     lmb_str_free(&s);
     return st;
 }
-

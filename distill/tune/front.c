@@ -29,7 +29,10 @@ void lmb_front_rank(lmb_front_point *p, int n)
     }
 }
 
-typedef struct placed { const lmb_front_point *p; int i, by; } placed;
+typedef struct placed {
+    const lmb_front_point *p;
+    int i, by;
+} placed;
 
 static int by_cost(const void *a, const void *b)
 {

@@ -7,7 +7,7 @@
 struct lmb_tune_follow {
     const lmb_tune_stop_config *c;
     const lmb_trials *all;
-    int before;         /* trials of earlier rounds */
+    int before; /* trials of earlier rounds */
     lmb_trial *trial;
 };
 
@@ -16,6 +16,7 @@ LMB_MUST_CHECK lmb_status lmbi_trials_add(lmb_trials *all, const lmb_trial *t, l
 /* ---- journal.c ---- */
 /* No journal yet is no error: it is begun. */
 LMB_MUST_CHECK lmb_status lmbi_tune_read(const lmb_tune_request *r, lmb_trials *out, double *seconds, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmbi_tune_write(const lmb_tune_request *r, const lmb_trial *t, double seconds, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_tune_write(const lmb_tune_request *r, const lmb_trial *t, double seconds,
+                                          lmb_error *err);
 
 #endif

@@ -14,7 +14,12 @@ static lmb_status path_of(const lmb_tune_request *r, const char *name, char out[
 
 /* ---- reading ---- */
 
-typedef struct reader { const lmb_tune_request *r; lmb_trials *out; bool begun; double seconds; } reader;
+typedef struct reader {
+    const lmb_tune_request *r;
+    lmb_trials *out;
+    bool begun;
+    double seconds;
+} reader;
 
 static lmb_status flag(const lmb_tree *line, const char *key, bool *out, lmb_error *err)
 {
@@ -70,7 +75,8 @@ static lmb_status read_line(void *ctx, const lmb_tree *line, lmb_error *err)
     d->begun = true;
     LMB_TRY(lmb_line_text(line, "tune", &identity, err));
     if (strcmp(identity, d->r->identity) != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "this journal is of another configuration; begin again with --fresh, or name another `run`");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "this journal is of another configuration; begin again with --fresh, or name another `run`");
     return LMB_OK;
 }
 
@@ -145,7 +151,8 @@ static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s
     number(s, "score", t->score);
     number(s, "spread", t->spread);
     number(s, "cost", t->cost);
-    lmb_str_addf(s, ", \"same\": %d, \"hopeless\": %s, \"failed\": %s, \"why\": ", t->same, t->hopeless ? "true" : "false", t->failed ? "true" : "false");
+    lmb_str_addf(s, ", \"same\": %d, \"hopeless\": %s, \"failed\": %s, \"why\": ", t->same,
+                 t->hopeless ? "true" : "false", t->failed ? "true" : "false");
     lmb_str_add_json(s, t->why);
     list(s, "x", t->x, r->space->n);
     list(s, "curve", t->curve, t->n_curve);

@@ -1,7 +1,7 @@
 /* distill/tune/method.h - where to look next: a method is a row and a file in methods/.
  *
- * Idea: what a method proposes is a function of its settings, the seed and the trials before the round; it keeps no state of its
- * own. A search that was killed replays nothing: it reads its journal and asks for the round again.
+ * Idea: what a method proposes is a function of its settings, the seed and the trials before the round; it keeps no
+ * state of its own. A search that was killed replays nothing: it reads its journal and asks for the round again.
  *
  *   random   numbers come from (seed, trial), never from who asks or when
  *   y        made small: y[0] is the share of wrong answers; y[1] the cost, where one is measured, else 0
@@ -19,12 +19,12 @@ extern "C" {
 typedef struct lmb_tuned {
     double x[LMB_TUNE_DIMS]; /* snapped */
     double y[2];
-    bool failed;             /* y is then the worst there can be: 1, infinite */
+    bool failed; /* y is then the worst there can be: 1, infinite */
 } lmb_tuned;
 
 typedef struct lmb_method_view {
     const lmb_space *space;
-    const void *config;     /* of the method's fields */
+    const void *config; /* of the method's fields */
     uint64_t seed;
     int per_round;
     const lmb_tuned *trial; /* [n], all of earlier rounds */
@@ -35,7 +35,7 @@ typedef struct lmb_method {
     const char *name, *summary, *source;
     const lmb_field *fields;
     size_t config_size;
-    bool two_costs;         /* looks at y[1] */
+    bool two_costs; /* looks at y[1] */
     /* Whether settings and space go together, before any work; NULL: always. */
     lmb_status (*check)(const lmb_space *s, const void *config, int per_round, lmb_error *err);
     /* How many trials there are at all; NULL: no end. */
@@ -45,8 +45,8 @@ typedef struct lmb_method {
 } lmb_method;
 extern const lmb_method *const lmb_methods[]; /* NULL-terminated: methods.c */
 
-/* The row of a name: a plain scalar or a map with a name; its fields bound to config [config_size <= LMB_METHOD_CONFIG].
- * E_ARG with the place. NULL: random. */
+/* The row of a name: a plain scalar or a map with a name; its fields bound to config [config_size <=
+ * LMB_METHOD_CONFIG]. E_ARG with the place. NULL: random. */
 enum { LMB_METHOD_CONFIG = 128 };
 LMB_MUST_CHECK lmb_status lmb_method_bind(const lmb_tree *tree, const lmb_method **out, void *config, lmb_error *err);
 

@@ -7,12 +7,7 @@
 extern const lmb_method lmbi_method_grid, lmbi_method_random, lmbi_method_bayes, lmbi_method_nsga2, lmbi_method_pso;
 
 const lmb_method *const lmb_methods[] = {
-    &lmbi_method_random,
-    &lmbi_method_grid,
-    &lmbi_method_bayes,
-    &lmbi_method_nsga2,
-    &lmbi_method_pso,
-    NULL,
+    &lmbi_method_random, &lmbi_method_grid, &lmbi_method_bayes, &lmbi_method_nsga2, &lmbi_method_pso, NULL,
 };
 
 lmb_status lmb_method_bind(const lmb_tree *tree, const lmb_method **out, void *config, lmb_error *err)
@@ -31,8 +26,8 @@ lmb_status lmb_method_bind(const lmb_tree *tree, const lmb_method **out, void *c
     }
     names[n] = NULL;
     const char *near = lmb_nearest(name, names);
-    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no method '%s'%s%s; `limbeck list methods` shows them", name, near ? "; did you mean " : "",
-                         near ? near : "");
+    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no method '%s'%s%s; `limbeck list methods` shows them", name,
+                         near ? "; did you mean " : "", near ? near : "");
 }
 
 double lmbi_tune_uniform(uint64_t seed, uint32_t what, int64_t trial, uint32_t e)

@@ -42,7 +42,8 @@ bool lmb_tune_epoch(lmb_tune_follow *f, double score, bool last)
     if (step == LMB_TUNE_CURVE) /* longer than is kept: it goes on to its end */
         return true;
     t->curve[t->n_curve++] = score;
-    if (f->c->rule != LMB_TUNE_STOP_MEDIAN || last || step + 1 < f->c->epochs || !median_at(f, step, &median) || score >= median)
+    if (f->c->rule != LMB_TUNE_STOP_MEDIAN || last || step + 1 < f->c->epochs || !median_at(f, step, &median) ||
+        score >= median)
         return true;
     t->hopeless = true;
     return false;

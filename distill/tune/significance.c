@@ -82,7 +82,9 @@ lmb_t_test lmb_t_paired(const double *a, const double *b, int n, double overlap)
 }
 
 /* Sums of squares: between recipes, between blocks, and all. */
-typedef struct squares { double recipes, blocks, all; } squares;
+typedef struct squares {
+    double recipes, blocks, all;
+} squares;
 
 static squares squares_of(const double *y, int recipes, int blocks)
 {

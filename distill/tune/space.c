@@ -37,7 +37,8 @@ static lmb_status read_choices(const lmb_tree *t, lmb_param *p, lmb_error *err)
     size_t n = lmb_tree_count(t);
 
     if (t->kind != LMB_TREE_LIST || n < 1 || n > LMB_TUNE_CHOICES)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "`choice` is a list of 1 to %d values, such as [sgd, adam]", LMB_TUNE_CHOICES);
+        return lmb_tree_fail(t, err, LMB_E_ARG, "`choice` is a list of 1 to %d values, such as [sgd, adam]",
+                             LMB_TUNE_CHOICES);
     for (const lmb_tree *c = t->child; c; c = c->next)
         p->choice[p->n++] = c;
     return LMB_OK;
@@ -73,7 +74,8 @@ static lmb_status read_range(const lmb_tree *t, const lmb_tree *range, lmb_param
     if (p->kind == LMB_PARAM_REAL ? p->lo >= p->hi : p->lo > p->hi)
         return lmb_tree_fail(range, err, LMB_E_ARG, "the range [%g, %g] of %s is empty", p->lo, p->hi, p->key);
     if (p->log && p->lo <= 0)
-        return lmb_tree_fail(range, err, LMB_E_ARG, "%s has log: true, so that its range must begin above 0; it begins at %g", p->key, p->lo);
+        return lmb_tree_fail(range, err, LMB_E_ARG,
+                             "%s has log: true, so that its range must begin above 0; it begins at %g", p->key, p->lo);
     p->n = p->kind == LMB_PARAM_INT ? (int64_t)((p->hi - p->lo) / p->step) + 1 : 0;
     return LMB_OK;
 }
@@ -91,7 +93,8 @@ static lmb_status read_param(const lmb_tree *t, lmb_param *p, lmb_error *err)
         while (known[k] && strcmp(known[k], c->key) != 0)
             k++;
         if (!known[k])
-            return lmb_tree_fail(c, err, LMB_E_ARG, "a range has no key '%s'; it has one of real, int, choice, and log or step", c->key);
+            return lmb_tree_fail(c, err, LMB_E_ARG,
+                                 "a range has no key '%s'; it has one of real, int, choice, and log or step", c->key);
         if (k <= LMB_PARAM_CHOICE && what)
             return lmb_tree_fail(c, err, LMB_E_ARG, "%s is `%s` and `%s` at once", t->key, what->key, c->key);
         if (k <= LMB_PARAM_CHOICE) {
@@ -110,9 +113,12 @@ lmb_status lmb_space_read(const lmb_tree *tree, lmb_space *out, lmb_error *err)
 {
     out->n = 0;
     if (!tree || tree->kind != LMB_TREE_MAP || !tree->child)
-        return LMB_FAIL(err, LMB_E_ARG, "tune.space is empty; name the keys that may change, such as space: {train.lr: {real: [0.01, 0.5], log: true}}");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "tune.space is empty; name the keys that may change, such as space: {train.lr: {real: [0.01, "
+                        "0.5], log: true}}");
     if (lmb_tree_count(tree) > LMB_TUNE_DIMS)
-        return lmb_tree_fail(tree, err, LMB_E_ARG, "tune.space has %zu keys; at most %d can change", lmb_tree_count(tree), LMB_TUNE_DIMS);
+        return lmb_tree_fail(tree, err, LMB_E_ARG, "tune.space has %zu keys; at most %d can change",
+                             lmb_tree_count(tree), LMB_TUNE_DIMS);
     for (const lmb_tree *c = tree->child; c; c = c->next)
         LMB_TRY(read_param(c, &out->param[out->n++], err));
     return LMB_OK;

@@ -6,9 +6,9 @@
  *     teacher.train.optimizer: {choice: [sgd, {name: adam, beta2: 0.99}]}
  *     teacher.model.layers.0.out: {int: [8, 64], log: true}
  *
- * Idea: methods see a point as numbers in 0 .. 1, one a key, and nothing else; what they mean is decided here. A key that takes n
- * values has n cells (equal ones, or with log by its logarithm), and a point stands in the middle of one: points with equal
- * values are equal.
+ * Idea: methods see a point as numbers in 0 .. 1, one a key, and nothing else; what they mean is decided here. A key
+ * that takes n values has n cells (equal ones, or with log by its logarithm), and a point stands in the middle of
+ * one: points with equal values are equal.
  *
  *   keys   as --set takes them
  *   owns   keys and values are borrowed from the tree
@@ -33,15 +33,18 @@ extern const char *const lmb_param_kinds[]; /* "real", "int", "choice", NULL */
 
 typedef struct lmb_param {
     const char *key;
-    const lmb_tree *place;      /* for complaints */
+    const lmb_tree *place; /* for complaints */
     lmb_param_kind kind;
     bool log;
-    double lo, hi, step;        /* REAL, INT; step 1 or more: INT */
-    int64_t n;                  /* values; 0: REAL */
+    double lo, hi, step; /* REAL, INT; step 1 or more: INT */
+    int64_t n;           /* values; 0: REAL */
     const lmb_tree *choice[LMB_TUNE_CHOICES];
 } lmb_param;
 
-typedef struct lmb_space { int n; lmb_param param[LMB_TUNE_DIMS]; } lmb_space;
+typedef struct lmb_space {
+    int n;
+    lmb_param param[LMB_TUNE_DIMS];
+} lmb_space;
 
 /* errors  E_ARG with the place: no keys, too many, an empty range, a kind that is not known */
 LMB_MUST_CHECK lmb_status lmb_space_read(const lmb_tree *tree, lmb_space *out, lmb_error *err);

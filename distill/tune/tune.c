@@ -8,16 +8,20 @@
 #include "core/base/threads.h"
 #include "distill/tune/internal.h"
 
-typedef struct outcome { int64_t status; lmb_trial trial; lmb_error err; } outcome; /* of a rank, shared by bytes */
+typedef struct outcome {
+    int64_t status;
+    lmb_trial trial;
+    lmb_error err;
+} outcome; /* of a rank, shared by bytes */
 
 typedef struct search {
     const lmb_tune_request *r;
     lmb_trials *all;
-    double seconds;                /* rank 0: of earlier rounds and calls */
-    int before;                    /* trials of earlier rounds            */
-    int n;                         /* of this one                         */
-    double (*x)[LMB_TUNE_DIMS];    /* [per round]                         */
-    outcome *of;                   /* [ranks]                             */
+    double seconds;             /* rank 0: of earlier rounds and calls */
+    int before;                 /* trials of earlier rounds            */
+    int n;                      /* of this one                         */
+    double (*x)[LMB_TUNE_DIMS]; /* [per round]                         */
+    outcome *of;                /* [ranks]                             */
 } search;
 
 int64_t lmb_tune_budget(const lmb_tune_request *r)

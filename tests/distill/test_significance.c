@@ -63,7 +63,8 @@ END_TEST
 /* Folds that share samples: a variance of 1 / n + overlap instead of 1 / n. */
 START_TEST(overlap_widens)
 {
-    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0), wide = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 1.0 / 9);
+    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0),
+               wide = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 1.0 / 9);
     double by = sqrt((0.1 + 1.0 / 9) / 0.1);
 
     ck_assert_double_eq_tol(wide.t, r.t / by, 1e-12);
@@ -85,8 +86,8 @@ START_TEST(plant_growth)
 }
 END_TEST
 
-/* By hand: sums of squares 8 between recipes, 14 between blocks, 24 in all, so F = (8 / 2) / (2 / 4) = 8 with blocks, of which
- * (1 + 2 * 8 / 4)^-2 = 0.04; (8 / 2) / (16 / 6) = 1.5 without, of which (1 + 2 * 1.5 / 6)^-3 = 8 / 27. */
+/* By hand: sums of squares 8 between recipes, 14 between blocks, 24 in all, so F = (8 / 2) / (2 / 4) = 8 with blocks,
+ * of which (1 + 2 * 8 / 4)^-2 = 0.04; (8 / 2) / (16 / 6) = 1.5 without, of which (1 + 2 * 1.5 / 6)^-3 = 8 / 27. */
 START_TEST(blocks_take_away_what_they_share)
 {
     static const double y[] = { 1, 2, 3, 2, 4, 6, 3, 3, 6 };
@@ -136,5 +137,6 @@ START_TEST(many_tests)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/significance", add(beta_closed_forms); add(tails_closed_forms); add(students_sleep); add(overlap_widens); add(plant_growth);
-              add(blocks_take_away_what_they_share); add(nothing_differs_or_all_do); add(two_sided_mcnemar); add(many_tests);)
+LMB_TEST_MAIN("distill/significance", add(beta_closed_forms); add(tails_closed_forms); add(students_sleep);
+              add(overlap_widens); add(plant_growth); add(blocks_take_away_what_they_share);
+              add(nothing_differs_or_all_do); add(two_sided_mcnemar); add(many_tests);)

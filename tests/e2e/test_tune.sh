@@ -114,6 +114,17 @@ tune 0 --set run="$dir/pso" --set tune.method=pso --set tune.stop.rule=median --
 grep -q '"state": "hopeless"' "$dir/pso/tune/tune.json" || fail "no trial of 16 was hopeless"
 tune 0 --set run="$dir/failed" --set tune.method=random --set tune.trials=4 --set "tune.space={teacher.train.lr: {real: [900, 1000]}}" --set teacher.model.hidden=[16,16,16,16] --set teacher.train.epochs=8
 grep -q '"state": "failed"' "$dir/failed/tune/tune.json" || fail "a rate of 900 went well"
+# a student with a teacher: which must be there, and be the same one
+student="--set tune.stage=student --set run=$dir/taught --set tune.trials=3 --set tune.method=random --set tune.round=3"
+mlp="{name: mlp, hidden: [6], mean: 120, scale: 0.015}"
+space="{student.distill.temperature: {real: [1, 5]}, student.train.lr: {real: [0.01, 0.3], log: true}}"
+tune 1 $student --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set "tune.space=$space"
+says "there is no teacher"
+"$limbeck" train "$dir/t.yaml" --stage teacher --set run="$dir/taught" >"$dir/out" 2>"$dir/err" || fail "the teacher does not train"
+tune 0 $student --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set "tune.space=$space"
+"$limbeck" train "$dir/t.yaml" --stage teacher --set run="$dir/taught" --fresh --set teacher.train.epochs=1 >"$dir/out" 2>"$dir/err"
+tune 2 $student --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set "tune.space=$space"
+says "another configuration"
 cat >"$dir/family.yaml" <<Y
 run: $dir/family
 data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}

@@ -1,8 +1,9 @@
 /* distill/tune/methods/bayes.c - Bayesian optimisation: where a Gaussian process expects most improvement.
  *
- * The first trials are a Latin hypercube. Then, of many places at random and near the best, the one with the largest expected
- * improvement over the best mean that the process believes in (not the best value seen, which luck has a part in). Places of one
- * round are chosen one after the other, each time as if the one before had turned out as expected.
+ * The first trials are a Latin hypercube. Then, of many places at random and near the best, the one with the largest
+ * expected improvement over the best mean that the process believes in (not the best value seen, which luck has a
+ * part in). Places of one round are chosen one after the other, each time as if the one before had turned out as
+ * expected.
  *
  *   source  gp.h; several at once: Ginsbourger, Le Riche, Carraro 2010 (kriging believer)
  */
@@ -16,10 +17,14 @@
 
 enum { USE_START = 5, USE_ORDER = 6, USE_PLACES = 7, USE_NEAR = 8, MOST = 256, CENTRES = 5, START_MAX = 1024 };
 
-typedef struct bayes_config { int64_t initial, places; } bayes_config;
+typedef struct bayes_config {
+    int64_t initial, places;
+} bayes_config;
 static const lmb_field fields[] = {
     LMB_INT(bayes_config, initial, 8, 2, START_MAX, "trials", "spread evenly before anything is modelled"),
-    LMB_INT(bayes_config, places, 1000, 10, 100000, "", "at random, and half as many near the best, that are compared for each trial"), LMB_FIELD_END
+    LMB_INT(bayes_config, places, 1000, 10, 100000, "",
+            "at random, and half as many near the best, that are compared for each trial"),
+    LMB_FIELD_END
 };
 
 /* Place `trial` of a Latin hypercube: in each key every one of `initial` strips is used once. */
@@ -46,7 +51,12 @@ static bool tried(const lmb_gp *g, const double *x)
 }
 
 /* The largest improvement so far, and where. */
-typedef struct hope { const lmb_gp *g; double *scratch, incumbent, gain, deviation; double x[LMB_TUNE_DIMS]; bool any; } hope;
+typedef struct hope {
+    const lmb_gp *g;
+    double *scratch, incumbent, gain, deviation;
+    double x[LMB_TUNE_DIMS];
+    bool any;
+} hope;
 
 /* Places that were tried count only as long as there is no other. */
 static bool consider(hope *h, const double *x)
@@ -113,7 +123,8 @@ static void choose(const lmb_method_view *v, const lmb_gp *g, double *scratch, i
 
     for (int64_t i = 0; i < c->places; i++) {
         for (int d = 0; d < s->n; d++)
-            x[d] = lmb_param_snap(&s->param[d], lmbi_tune_uniform(v->seed, USE_PLACES, trial, (uint32_t)(i * LMB_TUNE_DIMS + d)));
+            x[d] = lmb_param_snap(&s->param[d],
+                                  lmbi_tune_uniform(v->seed, USE_PLACES, trial, (uint32_t)(i * LMB_TUNE_DIMS + d)));
         (void)consider(&h, x);
     }
     lmb_rand r = lmb_rand_at(v->seed, LMB_RAND_TUNE, USE_NEAR, (uint64_t)trial);
@@ -135,7 +146,10 @@ static void choose(const lmb_method_view *v, const lmb_gp *g, double *scratch, i
 
 /* ---- observations ---- */
 
-typedef struct seen { double y; int trial; } seen;
+typedef struct seen {
+    double y;
+    int trial;
+} seen;
 
 static int by_y(const void *a, const void *b)
 {
@@ -176,7 +190,8 @@ static lmb_status model(const lmb_method_view *v, int first, double (*x)[LMB_TUN
     int room = (v->n < MOST ? v->n : MOST) + v->per_round;
     double *scratch = malloc(sizeof *scratch * (size_t)room), mean, deviation;
     lmb_gp g;
-    lmb_status st = scratch ? lmb_gp_create(v->space->n, room, &g, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d trials", v->n);
+    lmb_status st = scratch ? lmb_gp_create(v->space->n, room, &g, err)
+                            : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d trials", v->n);
 
     if (st != LMB_OK) {
         free(scratch);
@@ -213,5 +228,12 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
     return v->n && spreads < v->per_round ? model(v, spreads, x, err) : LMB_OK;
 }
 
-const lmb_method lmbi_method_bayes = { "bayes", "where a Gaussian process expects most improvement", "Jones, Schonlau, Welch 1998", fields, sizeof(bayes_config),
-                                       false, NULL, NULL, propose };
+const lmb_method lmbi_method_bayes = { "bayes",
+                                       "where a Gaussian process expects most improvement",
+                                       "Jones, Schonlau, Welch 1998",
+                                       fields,
+                                       sizeof(bayes_config),
+                                       false,
+                                       NULL,
+                                       NULL,
+                                       propose };

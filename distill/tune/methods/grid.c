@@ -1,9 +1,13 @@
 /* distill/tune/methods/grid.c - all combinations of a few values of every key, the last key fastest. */
 #include "distill/tune/method.h"
 
-typedef struct grid_config { int64_t points; } grid_config;
+typedef struct grid_config {
+    int64_t points;
+} grid_config;
 static const lmb_field fields[] = {
-    LMB_INT(grid_config, points, 4, 2, 1000, "values", "of each number; of whole ones at most those that there are, and a choice has them all"), LMB_FIELD_END
+    LMB_INT(grid_config, points, 4, 2, 1000, "values",
+            "of each number; of whole ones at most those that there are, and a choice has them all"),
+    LMB_FIELD_END
 };
 
 static int64_t values(const lmb_param *p, const grid_config *c)
@@ -39,4 +43,6 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
     return LMB_OK;
 }
 
-const lmb_method lmbi_method_grid = { "grid", "all combinations of a few values of each key", "", fields, sizeof(grid_config), false, NULL, all, propose };
+const lmb_method lmbi_method_grid = {
+    "grid", "all combinations of a few values of each key", "", fields, sizeof(grid_config), false, NULL, all, propose
+};

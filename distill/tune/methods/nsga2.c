@@ -1,9 +1,11 @@
 /* distill/tune/methods/nsga2.c - NSGA-II: a population of recipes, the better half of parents and children goes on.
  *
- * A round is a generation, and its trials the population. Who the parents are follows from all generations before: of each and
- * its children, the best by rank and loneliness. Two costs: wrong answers, and what the deployed model costs.
+ * A round is a generation, and its trials the population. Who the parents are follows from all generations before: of
+ * each and its children, the best by rank and loneliness. Two costs: wrong answers, and what the deployed model
+ * costs.
  *
- *   source  Deb et al. 2002 (front.h); crossover SBX: Deb, Agrawal 1995, Complex Systems 9:115-148; mutation: Deb, Goyal 1996
+ *   source  Deb et al. 2002 (front.h); crossover SBX: Deb, Agrawal 1995, Complex Systems 9:115-148; mutation: Deb,
+ *           Goyal 1996
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +16,9 @@
 
 enum { USE_START = 0, USE_CHILD = 2, TRIES = 16, PER_TRY = 8 * LMB_TUNE_DIMS };
 
-typedef struct nsga2_config { double crossover, mutation, crossover_index, mutation_index; } nsga2_config;
+typedef struct nsga2_config {
+    double crossover, mutation, crossover_index, mutation_index;
+} nsga2_config;
 static const lmb_field fields[] = {
     LMB_REAL(nsga2_config, crossover, 0.9, 0, 1, "", "share of children that mix two parents"),
     LMB_REAL(nsga2_config, mutation, 0, 0, 1, "", "share of keys that change at random; 0: one of them"),
@@ -25,7 +29,10 @@ static const lmb_field fields[] = {
 static lmb_status check(const lmb_space *s, const void *config, int per_round, lmb_error *err)
 {
     (void)s, (void)config;
-    return per_round >= 4 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "tune.round is %d, and it is the population of nsga2: give it 4 or more", per_round);
+    return per_round >= 4
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG, "tune.round is %d, and it is the population of nsga2: give it 4 or more",
+                          per_round);
 }
 
 /* parent[per_round]: trials, the best first. */
@@ -74,7 +81,8 @@ static void child(const lmb_method_view *v, const int *parent, int64_t trial, in
     int from[2];
 
     for (int k = 0; k < 2; k++) { /* the better of two at random: parents are in order */
-        int a = (int)(lmbi_tune_uniform(v->seed, USE_CHILD, trial, e) * v->per_round), b = (int)(lmbi_tune_uniform(v->seed, USE_CHILD, trial, e + 1) * v->per_round);
+        int a = (int)(lmbi_tune_uniform(v->seed, USE_CHILD, trial, e) * v->per_round),
+            b = (int)(lmbi_tune_uniform(v->seed, USE_CHILD, trial, e + 1) * v->per_round);
         from[k] = parent[a < b ? a : b];
         e += 2;
     }
@@ -116,7 +124,8 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
         return LMB_OK;
     }
     int *parent = malloc(sizeof *parent * (size_t)v->per_round);
-    lmb_status st = parent ? choose_parents(v, parent, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a population of %d", v->per_round);
+    lmb_status st = parent ? choose_parents(v, parent, err)
+                           : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a population of %d", v->per_round);
     for (int i = 0; st == LMB_OK && i < v->per_round; i++)
         for (int attempt = 0; attempt < TRIES; attempt++) { /* a child that has lived before teaches nothing */
             child(v, parent, v->n + i, attempt, x[i]);
@@ -127,5 +136,12 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
     return st;
 }
 
-const lmb_method lmbi_method_nsga2 = { "nsga2", "evolution towards the front of accuracy and cost", "Deb et al. 2002", fields, sizeof(nsga2_config), true,
-                                       check, NULL, propose };
+const lmb_method lmbi_method_nsga2 = { "nsga2",
+                                       "evolution towards the front of accuracy and cost",
+                                       "Deb et al. 2002",
+                                       fields,
+                                       sizeof(nsga2_config),
+                                       true,
+                                       check,
+                                       NULL,
+                                       propose };

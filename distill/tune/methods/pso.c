@@ -1,7 +1,7 @@
 /* distill/tune/methods/pso.c - a swarm: every particle is drawn to its own best place and to the best of all.
  *
- * A round moves every particle once. Velocities are worked out again from all rounds before, so that none need be kept. Keys with
- * a choice are places on the same line, in the order of the list.
+ * A round moves every particle once. Velocities are worked out again from all rounds before, so that none need be
+ * kept. Keys with a choice are places on the same line, in the order of the list.
  *
  *   source  Kennedy, Eberhart 1995; constriction: Clerc, Kennedy 2002, IEEE Trans. Evolutionary Computation 6(1):58-73
  */
@@ -11,9 +11,12 @@
 
 enum { USE_START = 0, USE_SPEED = 3, USE_PULL = 4 };
 
-typedef struct pso_config { double inertia, own, best, speed; } pso_config;
+typedef struct pso_config {
+    double inertia, own, best, speed;
+} pso_config;
 static const lmb_field fields[] = {
-    LMB_REAL(pso_config, inertia, 0.7298, 0, 1, "", "of the velocity before"), LMB_REAL(pso_config, own, 1.49618, 0, 4, "", "pull of a particle's own best place"),
+    LMB_REAL(pso_config, inertia, 0.7298, 0, 1, "", "of the velocity before"),
+    LMB_REAL(pso_config, own, 1.49618, 0, 4, "", "pull of a particle's own best place"),
     LMB_REAL(pso_config, best, 1.49618, 0, 4, "", "pull of the best place of all"),
     LMB_REAL(pso_config, speed, 0.5, 0.01, 1, "", "share of a range that a particle moves at most"), LMB_FIELD_END
 };
@@ -39,8 +42,10 @@ static double next(const lmb_method_view *v, int i, int d)
 
     for (int round = 0; round < v->n / v->per_round; round++) {
         int64_t t = (int64_t)round * v->per_round + i;
-        double at = v->trial[t].x[d], u = lmbi_tune_uniform(v->seed, USE_PULL, t, (uint32_t)(2 * d)), w = lmbi_tune_uniform(v->seed, USE_PULL, t, (uint32_t)(2 * d + 1));
-        speed = c->inertia * speed + c->own * u * (best_of(v, i, round)->x[d] - at) + c->best * w * (best_of(v, -1, round)->x[d] - at);
+        double at = v->trial[t].x[d], u = lmbi_tune_uniform(v->seed, USE_PULL, t, (uint32_t)(2 * d)),
+               w = lmbi_tune_uniform(v->seed, USE_PULL, t, (uint32_t)(2 * d + 1));
+        speed = c->inertia * speed + c->own * u * (best_of(v, i, round)->x[d] - at) +
+                c->best * w * (best_of(v, -1, round)->x[d] - at);
         speed = fmax(-c->speed, fmin(c->speed, speed));
         x = at + speed;
         if (x < 0 || x > 1) /* at a wall it stands still */
@@ -61,8 +66,18 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
 static lmb_status check(const lmb_space *s, const void *config, int per_round, lmb_error *err)
 {
     (void)s, (void)config;
-    return per_round >= 2 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "tune.round is %d, and it is the number of particles of pso: give it 2 or more", per_round);
+    return per_round >= 2
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG,
+                          "tune.round is %d, and it is the number of particles of pso: give it 2 or more", per_round);
 }
 
-const lmb_method lmbi_method_pso = { "pso", "a swarm of recipes, drawn to the best", "Kennedy, Eberhart 1995", fields, sizeof(pso_config), false, check, NULL,
+const lmb_method lmbi_method_pso = { "pso",
+                                     "a swarm of recipes, drawn to the best",
+                                     "Kennedy, Eberhart 1995",
+                                     fields,
+                                     sizeof(pso_config),
+                                     false,
+                                     check,
+                                     NULL,
                                      propose };

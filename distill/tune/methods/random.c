@@ -4,7 +4,9 @@
  */
 #include "distill/tune/method.h"
 
-typedef struct none { char unused; } none;
+typedef struct none {
+    char unused;
+} none;
 static const lmb_field fields[] = { LMB_FIELD_END };
 
 static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], lmb_error *err)
@@ -16,4 +18,6 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
     return LMB_OK;
 }
 
-const lmb_method lmbi_method_random = { "random", "points at random", "Bergstra, Bengio 2012", fields, sizeof(none), false, NULL, NULL, propose };
+const lmb_method lmbi_method_random = {
+    "random", "points at random", "Bergstra, Bengio 2012", fields, sizeof(none), false, NULL, NULL, propose
+};
