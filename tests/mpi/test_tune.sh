@@ -1,5 +1,6 @@
 #!/bin/sh
-# `limbeck tune` on 1, 2 and 3 ranks: the same journal and the same answer, to the byte, also with folds, hopeless trials and a cost.
+# `limbeck tune` on 1, 2 and 3 ranks: the same journal and the same answer, to the byte, also with folds, hopeless trials and a
+# cost; `limbeck compare` as well.
 limbeck=$1
 dir=$2/tune
 command -v mpirun >/dev/null 2>&1 || { echo "skipped: there is no mpirun"; exit 0; }
@@ -40,5 +41,12 @@ grep -q '"state": "hopeless"' "$dir/one/tune/tune.json" || fail "no trial was ho
 mpirun --oversubscribe -n 3 "$limbeck" tune "$dir/t.yaml" --set run="$dir/mixed" --set tune.trials=7 >"$dir/out" 2>"$dir/err" </dev/null || fail "7 trials on 3 ranks"
 "$limbeck" tune "$dir/t.yaml" --set run="$dir/mixed" >"$dir/out" 2>"$dir/err" || fail "one rank does not go on"
 cmp "$dir/one/tune/journal.jsonl" "$dir/mixed/tune/journal.jsonl" || fail "3 ranks and then 1: the journal differs"
+# recipes compared on ranks: the same figures and the same sentence
+sed 's/lr: 0.1/lr: 0.03/' "$dir/t.yaml" >"$dir/u.yaml"
+"$limbeck" compare "$dir/t.yaml" "$dir/u.yaml" --seeds 1,2 --folds 2 --out "$dir/alone" >"$dir/out" 2>"$dir/err" || { fail "compare"; cat "$dir/err"; }
+mpirun --oversubscribe -n 3 "$limbeck" compare "$dir/t.yaml" "$dir/u.yaml" --seeds 1,2 --folds 2 --out "$dir/three" >"$dir/out3" 2>"$dir/err" </dev/null ||
+    { fail "compare on 3 ranks"; cat "$dir/err"; }
+cmp "$dir/alone/compare.json" "$dir/three/compare.json" || fail "on 3 ranks compare.json differs"
+[ "$(head -1 "$dir/out")" = "$(head -1 "$dir/out3")" ] || fail "on 3 ranks the answer is another"
 [ $bad = 0 ] && echo "1, 2 and 3 ranks decide alike"
 exit $bad
