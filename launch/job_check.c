@@ -10,6 +10,7 @@
 #include "launch/feddf.h"
 #include "launch/federation.h"
 #include "launch/job.h"
+#include "launch/tune.h"
 #include "train/model.h"
 
 lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err)
@@ -139,7 +140,7 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         return check_stage(path, a, only, quiet, err);
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
-    bool compress = j.c.compress != NULL;
+    bool compress = j.c.compress != NULL, tune = j.c.tune != NULL;
     lmb_job_close(&j);
     if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
@@ -149,5 +150,7 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         LMB_TRY(check_stage(path, a, "student", quiet, err));
     if (compress)
         LMB_TRY(lmb_compress_check(path, a, quiet, err));
+    if (tune)
+        LMB_TRY(lmb_tune_check(path, a, quiet, err));
     return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;
 }

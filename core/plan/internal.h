@@ -57,6 +57,7 @@ struct lmb_plan {
     int n_storage;
     lmbi_storage *storage;
     int n_steps, cap_steps;
+    int pause;           /* first step of part 1 of a run            */
     lmbi_step *step;
     char *arena;         /* the device's when there is one                                    */
     void **mirror;       /* with a device: [values] host memory of inputs and outputs, or NULL */
@@ -93,6 +94,8 @@ void lmbi_find_trained(const lmb_graph *g, bool *trained);
 void lmbi_find_last_uses(const lmb_graph *g, const bool *needed, int *last_use);
 /* May the output of node i take over the storage of pvalue `src`? Nothing may read it later. */
 bool lmbi_dies_here(const lmb_plan *p, int src, int i, const int *last_use);
+/* late[v]: v depends on an input that comes later. */
+void lmbi_find_late(const lmb_plan *p, bool *late);
 /* First and last step of each storage. */
 void lmbi_find_lifetimes(lmb_plan *p);
 /* choose.c: of the kernels that run the call in the same forms as `fixed`, the one that the plan's table names. */

@@ -1,4 +1,6 @@
 /* core/plan/uses.c - what comes from what, who reads a value last, and so how long each storage lives. */
+#include <string.h>
+
 #include "core/plan/internal.h"
 
 void lmbi_find_trained(const lmb_graph *g, bool *trained)
@@ -73,5 +75,25 @@ void lmbi_find_lifetimes(lmb_plan *p)
             m->first = i < m->first ? i : m->first;
             m->last = i > m->last ? i : m->last;
         }
+    }
+}
+
+void lmbi_find_late(const lmb_plan *p, bool *late)
+{
+    const lmb_graph *g = p->g;
+
+    memset(late, 0, sizeof *late * (size_t)g->n_values);
+    for (int i = 0; i < p->options.n_later; i++) {
+        lmb_vid v = lmbi_plan_value(p, p->options.later[i]);
+        if (v != LMB_NONE)
+            late[v] = true;
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool any = false;
+        for (int k = 0; k < n->n_in; k++)
+            any |= n->in[k] != LMB_NONE && late[n->in[k]];
+        for (int k = 0; any && k < n->n_out; k++)
+            late[n->out[k]] = true;
     }
 }
