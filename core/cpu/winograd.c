@@ -3,9 +3,10 @@
  * Idea: a 4x4 tile of outputs takes a 6x6 tile of inputs. Transformed by small fixed matrices, the convolution becomes 36
  * products, one a point, instead of 144; over all tiles and channels these are 36 matrix products. With channels last a
  * transform works on vectors of channels without a shuffle. Blocks of tiles stay in the second-level cache from the first
- * transform to the last. Where weights are many and tiles few (512 channels at 7x7) it is the transformed weights that must not
- * leave the cache: all tiles are one block, and weights are transformed, used and forgotten, or their gradient is summed and
- * transformed back, by bands of channels. The gradient of the input is the same convolution with turned weights; that of the weights
+ * transform to the last. Where weights are many and tiles few (512 channels at 7x7) it is the transformed weights that
+ * must not leave the cache: all tiles are one block, and weights are transformed, used and forgotten, or their gradient
+ * is summed and transformed back, by bands of channels.
+ * The gradient of the input is the same convolution with turned weights; that of the weights
  * multiplies the transformed input with the transformed gradient.
  *
  * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every run;
@@ -116,7 +117,8 @@ static int64_t room_for(const lmbi_winograd *g, bool banded, int way)
     return lmbi_winograd_points(g->block, g->c) + lmbi_winograd_points(g->block, k) + lmbi_winograd_points(c, band);
 }
 
-static lmb_status create(const lmb_call *c, int way, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
+static lmb_status create(const lmb_call *c, int way, const lmbi_winograd_loops *loops, void **state, size_t *scratch,
+                         lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     plan *p = malloc(sizeof *p);
@@ -162,11 +164,11 @@ static const lmbi_winograd_loops *best(void)
     }                                                                                                                   \
     static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
     {                                                                                                                   \
-        return create(c, DATA, loops, state, scratch, err);                                                             \
+        return create(c, DATA, loops, state, scratch, err);                                                            \
     }                                                                                                                   \
     static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
     {                                                                                                                   \
-        return create(c, WEIGHTS, loops, state, scratch, err);                                                          \
+        return create(c, WEIGHTS, loops, state, scratch, err);                                                         \
     }
 CREATE(, best())
 #if defined(LMB_CPU_BF16)

@@ -21,11 +21,14 @@ enum {
     LMBI_CHUNK = 16, /* channels that lie together                                                 */
     LMBI_POINTS = 36,
     LMBI_BAND = 32, LMBI_BAND_IN = 128, /* channels of y, and of x, that a band has */
-    LMBI_PAD = 16 /* floats between points: a distance that is a power of two would crowd all 36 into one set of the cache */
+    LMBI_PAD = 16 /* floats between points: a power of two would crowd all 36 into one set of the cache */
 };
 
 /* Floats of 36 points of `rows` x `columns` each. */
-static inline int64_t lmbi_winograd_points(int64_t rows, int64_t columns) { return LMBI_POINTS * (rows * columns + LMBI_PAD); }
+static inline int64_t lmbi_winograd_points(int64_t rows, int64_t columns)
+{
+    return LMBI_POINTS * (rows * columns + LMBI_PAD);
+}
 
 /* What becomes of the sums: + bias [k] + add (like y), each NULL for none, then limited to [lo, hi]. */
 typedef struct lmbi_winograd_end { const float *bias; const void *add; float lo, hi; } lmbi_winograd_end;
@@ -35,9 +38,10 @@ typedef struct lmbi_winograd_loops {
     void (*weights)(const lmbi_winograd *g, const float *w, int backward, float *u);
     /* scratch: points of block x c and of block x k */
     void (*forward)(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch);
-    /* Both at once, for a block of all tiles: a band of weights is used while it is in the cache. scratch: points of block x c,
-     * of c x LMBI_BAND and of block x LMBI_BAND. */
-    void (*banded)(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e, void *y, float *scratch);
+    /* Both at once, for a block of all tiles: a band of weights is used while it is in the cache. scratch: points of
+     * block x c, of c x LMBI_BAND and of block x LMBI_BAND. */
+    void (*banded)(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,
+                   void *y, float *scratch);
     /* dw [k, c, 3, 3]. scratch: points of block x c, of block x k and of c x k. */
     void (*gradient)(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch);
     int64_t longer; /* times the usual block for `gradient`, where numbers are shorter than floats */

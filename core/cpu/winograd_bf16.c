@@ -11,7 +11,8 @@
  *            D [36][block / 2][k][2]                 transformed gradient of the output
  *            S [36][c][k] f32                        sums of the gradient
  *
- * From one point to the next it is some more than that, see LMBI_PAD; numbers are half as long as what winograd.c provides for.
+ * From one point to the next it is some more than that, see LMBI_PAD; numbers are half as long as what winograd.c
+ * provides for.
  */
 enum { LANES = 16 };
 #define DATA_IS_BF16
@@ -260,7 +261,8 @@ INLINE void gradient_product(const uint16_t *v, int64_t group, const uint16_t *d
             _mm512_storeu_ps(s + r * lds + w * LANES, sum[r][w]);
 }
 
-static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const uint16_t *d, int64_t tiles, const band *b)
+static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const uint16_t *d, int64_t tiles,
+                              const band *b)
 {
     int64_t group = g->c * TILE; /* from 12 tiles to the next 12 */
 
@@ -296,8 +298,8 @@ static void forward(const lmbi_winograd *g, const void *x, const float *u, const
     }
 }
 
-static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e, void *y,
-                   float *scratch)
+static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,
+                   void *y, float *scratch)
 {
     uint16_t *v = (uint16_t *)scratch, *u = v + LMBI_POINTS * v_point(g);
     float *m = (float *)(u + LMBI_POINTS * (g->c * LMBI_BAND + PAD));

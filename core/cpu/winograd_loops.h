@@ -16,7 +16,8 @@ INLINE int64_t u_point(const lmbi_winograd *g) { return g->c * g->k + LMBI_PAD; 
 
 INLINE int64_t v_offset(const lmbi_winograd *g, int64_t point, int64_t tile, int64_t c)
 {
-    return point * v_point(g) + (tile / TILE * (g->c / CHUNK) + c / CHUNK) * TILE * CHUNK + tile % TILE * CHUNK + c % CHUNK;
+    int64_t group = tile / TILE * (g->c / CHUNK) + c / CHUNK;
+    return point * v_point(g) + group * TILE * CHUNK + tile % TILE * CHUNK + c % CHUNK;
 }
 
 /* The second dimension of a transform, to the 36 points. */
@@ -221,8 +222,8 @@ static void forward(const lmbi_winograd *g, const void *x, const float *u, const
     }
 }
 
-static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e, void *y,
-                   float *scratch)
+static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,
+                   void *y, float *scratch)
 {
     float *v = scratch, *u = v + LMBI_POINTS * v_point(g), *m = u + lmbi_winograd_points(g->c, LMBI_BAND);
 

@@ -1,8 +1,9 @@
-/* core/cpu/winograd_taps.h - the weights of a 3x3 convolution in vectors along its outputs, for the transforms of winograd.c.
+/* core/cpu/winograd_taps.h - the weights of a 3x3 convolution, or their gradient, in vectors along its outputs, for the
+ * transforms of winograd.c.
  *
- * In memory the nine taps of a pair of channels lie together, so that neighbouring outputs are 9 numbers apart, or 9 * c: fetched
- * one by one they would cost more than the transform. The same for its gradient. AVX-512 turns blocks of 16 x 144 numbers in registers and asks early for
- * rows that lie far apart.
+ * In memory the nine taps of a pair of channels lie together, so that neighbouring outputs are 9 numbers apart, or
+ * 9 * c: fetched one by one they would cost more than the transform. AVX-512 turns blocks of 16 x 144 numbers in
+ * registers and asks early for rows that lie far apart.
  */
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -27,8 +28,10 @@ INLINE void turn_16(const float *from, int64_t step, float *to, int64_t apart)
             a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
         }
     for (int j = 0; j < 4; j++) { /* a[4 * r + j]: rows 4r ... of columns j, j + 4, j + 8, j + 12 */
-        __m512 even_low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88), odd_low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd);
-        __m512 even_high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88), odd_high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+        __m512 even_low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88);
+        __m512 odd_low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd);
+        __m512 even_high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
+        __m512 odd_high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
         _mm512_storeu_ps(to + apart * j, _mm512_shuffle_f32x4(even_low, even_high, 0x88));
         _mm512_storeu_ps(to + apart * (j + 8), _mm512_shuffle_f32x4(even_low, even_high, 0xdd));
         _mm512_storeu_ps(to + apart * (j + 4), _mm512_shuffle_f32x4(odd_low, odd_high, 0x88));
@@ -46,13 +49,14 @@ INLINE void turn_9(const float *from, float *to)
         a[v] = _mm512_loadu_ps(from + 16 * v);
     for (int t = 0; t < 9; t++) {
         __m512 sum = a[0];
-        for (int v = 1; v < 9; v++)
-            sum = _mm512_mask_mov_ps(sum, (__mmask16)(0x201 << (t + 2 * v) % 9), a[v]); /* 16 v + column leaves t by 9 */
+        for (int v = 1; v < 9; v++) /* columns where 16 v + column leaves t by 9 */
+            sum = _mm512_mask_mov_ps(sum, (__mmask16)(0x201 << (t + 2 * v) % 9), a[v]);
         _mm512_storeu_ps(to + 16 * t, _mm512_permutexvar_ps(_mm512_add_epi32(count, _mm512_set1_epi32(t)), sum));
     }
 }
 
-/* Taps of outputs [0, 16) and CHUNK inputs: to [CHUNK][9][16]. w: of the first of each; per_k, per_c: from one to the next. */
+/* Taps of outputs [0, 16) and CHUNK inputs: to [CHUNK][9][16]. w: of the first of each; per_k, per_c: from one to the
+ * next. */
 INLINE void taps_of(const float *w, int64_t per_k, int64_t per_c, float *to)
 {
     if (per_c == 9) {

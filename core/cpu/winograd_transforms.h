@@ -149,7 +149,8 @@ typedef struct band { int64_t c0, c, k0, k; float *s; } band;
 INLINE int64_t s_point(const band *b) { return b->c * b->k + LMBI_PAD; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Sums of a band stay in the cache if it sees all tiles at once; from one block of tiles to the next those of all channels grow. */
+/* Sums of a band stay in the cache if it sees all tiles at once; from one block of tiles to the next those of all
+ * channels grow. */
 static band first_band(const lmbi_winograd *g, float *s)
 {
     bool at_once = g->block >= g->tiles;

@@ -104,8 +104,8 @@ static void widen(const uint16_t *h, float *f, size_t n)
 static float *scratch_for(const lmbi_winograd *g)
 {
     int64_t k = g->k > LMBI_BAND ? g->k : LMBI_BAND;
-    size_t n = (size_t)(lmbi_winograd_points(g->block, g->c) + lmbi_winograd_points(g->block, k) + lmbi_winograd_points(g->c, k)) *
-               sizeof(float);
+    int64_t maps = lmbi_winograd_points(g->block, g->c) + lmbi_winograd_points(g->block, k);
+    size_t n = (size_t)(maps + lmbi_winograd_points(g->c, k)) * sizeof(float);
     float *s = aligned_alloc(64, (n + 63) / 64 * 64);
     ck_assert_ptr_nonnull(s);
     memset(s, 0xff, n); /* NaN: whatever is read must have been written */
@@ -122,7 +122,8 @@ static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool ha
     const lmbi_winograd_end ends[2] = { { t.b, NULL, -INFINITY, INFINITY }, { NULL, NULL, -INFINITY, INFINITY } };
     double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
     float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
-    float *u = malloc(sizeof *u * (size_t)lmbi_winograd_points(v->c, v->k)), *s = scratch_for(&g), *sb = scratch_for(&back);
+    float *u = malloc(sizeof *u * (size_t)lmbi_winograd_points(v->c, v->k));
+    float *s = scratch_for(&g), *sb = scratch_for(&back);
 
     uint16_t *hx = narrow(t.x, t.nx), *hy = narrow(t.y, t.ny); /* and their results come here too */
     const void *in = half ? (void *)hx : t.x, *out = half ? (void *)hy : t.y;
@@ -173,7 +174,8 @@ START_TEST(bf16_is_near)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
     lmb_error err = LMB_ERROR_INIT;
-    for (int at_once = 0; at_once < 2 && lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK; at_once++) /* this processor can */
+    bool able = lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK; /* this processor */
+    for (int at_once = 0; able && at_once < 2; at_once++)
         check_loops(&lmbi_winograd_bf16, &shapes[_i], true, at_once);
 }
 END_TEST
@@ -240,4 +242,5 @@ START_TEST(plans_choose_it)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); ADD_BF16 add_loop(deep_convolutions_are_right, 3); add(plans_choose_it);)
+LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); ADD_BF16
+              add_loop(deep_convolutions_are_right, 3); add(plans_choose_it);)
