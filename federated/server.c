@@ -69,14 +69,9 @@ const lmb_field lmb_server_fields[] = {
 
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
-    LMB_TRY(lmb_server_check(c, err));
-    LMB_TRY(lmb_refine_check(job, c, err));
-    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency : ceil((double)c->target * c->over_select);
-    if (asked > (double)c->max_clients || c->pool > c->max_clients)
-        return LMB_FAIL(err, LMB_E_ARG, "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)", asked,
-                        (long long)c->pool, (long long)c->max_clients);
     if (!job->n)
         return LMB_FAIL(err, LMB_E_ARG, "the model has no values");
+    LMB_TRY(lmb_server_check_model(c, job->n, job->refine != NULL, err));
     for (size_t k = 0; k < job->n_segments; k++)
         if (job->segments[k].at > job->n || job->segments[k].count > job->n - job->segments[k].at)
             return LMB_FAIL(err, LMB_E_ARG, "segment %zu lies outside the model's %zu values", k, job->n);
@@ -104,22 +99,16 @@ size_t lmbi_server_width(const lmb_server *s)
     return (size_t)ceil((double)s->cfg.target * s->cfg.over_select);
 }
 
-uint64_t lmbi_server_need(const lmb_server *s) { return (uint64_t)(lmbi_is_async(s) ? s->cfg.async.buffer : s->cfg.target); }
+uint64_t lmbi_server_need(const lmb_server *s) { return lmbi_need(&s->cfg); }
 
 static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
-    lmb_aggregator_limits limits = { s->job.n, lmbi_server_need(s), lmbi_is_async(s) ? lmbi_server_need(s) : (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
-                                     s->cfg.max_abs };
+    lmb_aggregator_limits limits;
 
     LMB_TRY(lmb_privacy_open(s->cfg.privacy, (uint64_t)s->cfg.target, &s->privacy, err));
     s->privacy.key = s->job.noise_key;
     s->privacy.repeatable = s->job.noise_key != NULL;
-    if (s->privacy.on) {
-        limits.max_examples = 1;
-        if (s->privacy.c.sampling == LMB_SAMPLING_POISSON)
-            limits.max_updates = (uint64_t)s->cfg.max_clients; /* target is what is expected */
-        limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
-    }
+    limits = lmbi_server_limits(&s->cfg, s->job.n, &s->privacy);
     return lmb_change_open(s->cfg.aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err);
 }
 

@@ -59,7 +59,7 @@ static lmb_status last_number(const char *path, uint64_t *number, lmb_error *err
 
 lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 {
-    uint64_t most = (uint64_t)s->cfg.target, last;
+    uint64_t last;
     secure_round *r;
     char path[4096];
 
@@ -68,9 +68,7 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     r = s->secure = calloc(1, sizeof *r);
     if (!r)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for secure aggregation");
-    if (s->privacy.on && s->privacy.c.sampling == LMB_SAMPLING_POISSON)
-        most = (uint64_t)s->cfg.max_clients;
-    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, most, (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
+    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, lmbi_secure_most(&s->cfg, &s->privacy), (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
     if (s->cfg.minimum < (int64_t)r->o.clients_min)
         s->cfg.minimum = (int64_t)r->o.clients_min;
     LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));
