@@ -228,12 +228,23 @@ static lmb_status open_port(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
+/* Keys of every connection that may be open, and some KiB beside them. */
+static lmb_status open_vault(lmb_server *s, lmb_error *err)
+{
+    char sentence[LMB_SECRET_SENTENCE];
+
+    if (!lmb_secret_room((size_t)s->cfg.max_clients * lmb_channel_place + 65536, sentence))
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", sentence);
+    return lmb_vault_create(lmb_channel_place, &s->vault, err);
+}
+
 static lmb_status open_all(lmb_server *s, lmb_error *err)
 {
     char path[4096];
     LMB_TRY(lmb_crash_open(&s->crash, err));
     LMB_TRY(lmb_file_make_dirs(s->spool, err));
     LMB_TRY(take_lock(s, err));
+    LMB_TRY(open_vault(s, err));
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
     LMB_TRY(lmb_key_file(path, s->secret, err));
     LMB_TRY(open_loop(s, err));
@@ -394,6 +405,7 @@ void lmb_server_destroy(lmb_server *s)
         close(s->lock);
     lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
     lmb_secret_wipe(s->secret, sizeof s->secret);
+    lmb_vault_destroy(s->vault);
     free(s);
 }
 

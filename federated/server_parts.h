@@ -103,6 +103,7 @@ struct lmb_server {
     lmb_server_job job;
     char address[LMB_HOST_MAX], state_dir[3800], spool[3900];
     uint8_t secret[LMB_NOISE_KEY];
+    lmb_vault *vault; /* where the channels lie */
     lmb_journal *journal;
     people people;
     lmb_board_http *board; /* NULL: no page */

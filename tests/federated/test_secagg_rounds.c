@@ -797,6 +797,38 @@ START_TEST(noise_from_the_clients)
 }
 END_TEST
 
+/* A floor under the noise: what three clients of the sum bring counts, what the server says that it adds does not. */
+START_TEST(a_client_wants_noise)
+{
+    static const struct {
+        const char *server, *client, *why; /* NULL: it takes part */
+    } rows[] = {
+        { "{}", "{required: true, noise_min: 1.5}", NULL },
+        { "{}", "{required: true, noise_min: 1.6}", "clients add noise of 1.5 clips to a sum of 3, this client wants 1.6 at least" },
+        { "{}", "{required: true, noise_min: 1.7, clients_min: 4}", NULL }, /* 1.5 times the root of 4/3 is 1.732 */
+        { "{noise: central}", "{required: true, noise_min: 0.1}", "clients add noise of 0 clips" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fed f;
+        mark_point();
+        fed_open(&f, rows[i].server, 4);
+        f.privacy = parse("{clip: 2, noise_multiplier: 1.5, epsilon_budget: 100}");
+        f.w.cfg.privacy = lmb_config_root(f.privacy);
+        f.w.cfg.minimum = 3;
+        f.w.cfg.rounds = 1;
+        f.client = parse(rows[i].client);
+        for (int k = 0; k < 4; k++)
+            people[k].secure = lmb_config_root(f.client);
+        world_start(&f.w);
+        fed_clients(&f, 4);
+        fed_join(&f, 4);
+        ck_assert_msg(f.w.reports[1].committed == !rows[i].why, "case %zu: %s", i, f.w.text);
+        ck_assert_msg(!rows[i].why || world_said(&f.w, rows[i].why), "case %zu: %s", i, f.w.text);
+        fed_close(&f);
+    }
+}
+END_TEST
+
 LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);
               add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once); add(a_damaged_number_is_told);
-              add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients);)
+              add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients); add(a_client_wants_noise);)
