@@ -22,7 +22,7 @@ train: {epochs: 1, batch: 32, threads: 1, lr: 0.02}
 federation:
   server: {address: 127.0.0.1, port: 0, rounds: 4, target: 2, minimum: 2, gather_s: 60, approval: manual, admin: $admin, status: {port: 0}}
   client: {give_up_s: 120, admin: $admin}
-  local: {train: {epochs: 1, batch: 16, threads: 1, lr: 0.02}}
+  local: {validation: 0.2, train: {epochs: 1, batch: 16, threads: 1, lr: 0.02}}
 Y
 "$limbeck" train "$dir/run.yaml" >"$dir/train.log" 2>&1 || fail "no model to begin with" "$dir/train.log"
 desk list "$dir/run.yaml" >"$dir/none" 2>&1 && fail "a federation that was never served has clients"
@@ -82,6 +82,7 @@ for c in $clients; do wait "$c" || fail "a client failed" "$dir/join0.log" "$dir
 wait $server || fail "the server failed" "$dir/serve.err"
 grep -q "roster 1: 2 clients, signed by the admin" "$dir/join1.log" || fail "a client worked without the roster" "$dir/join1.log"
 desk status "$dir/run/federation/server" >"$dir/after" || fail "no status after the end"
+grep -q "2 clients of round 4 with the model as it came: mean .* worst tenth" "$dir/after" || fail "nobody is told how clients fare" "$dir/after"
 grep -q "4 rounds are over" "$dir/after" || fail "the journal does not know its rounds" "$dir/after"
 desk list "$dir/run/federation/server" >"$dir/list" || fail "no list"
 awk '$1 == 1 && $6 == 4 { found = 1 } END { exit !found }' "$dir/list" || fail "the list does not count rounds" "$dir/list"
@@ -108,6 +109,8 @@ if command -v chromium >/dev/null; then
         --dump-dom "$page" >"$dir/page.html" 2>>"$dir/browser.log"
     [ -s "$dir/page.png" ] || fail "chromium shows no page" "$dir/browser.log"
     grep -q "<polyline" "$dir/page.html" || fail "the page has no curve" "$dir/page.html"
+    grep -q "How clients fare" "$dir/page.html" || fail "the page does not tell how clients fare" "$dir/page.html"
+    grep -q "worst tenth, %</h2>" "$dir/page.html" || fail "the page has no curve of the worst tenth" "$dir/page.html"
     grep -q "revoked" "$dir/page.html" || fail "the page has no clients" "$dir/page.html"
     browser="seen in chromium"
 else
