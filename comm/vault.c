@@ -119,8 +119,8 @@ bool lmb_secret_room(size_t n, char sentence[LMB_SECRET_SENTENCE])
     getrlimit(RLIMIT_MEMLOCK, &limit);
     if (!room)
         snprintf(sentence, LMB_SECRET_SENTENCE,
-                 "secrets may reach the swap file: %zu KiB of them are to be locked in memory, and the limit of this process is %llu KiB "
-                 "(ulimit -l, LimitMEMLOCK= of a systemd unit)",
+                 "secrets may reach the swap file: %zu KiB of them are to be locked in memory, and the limit of this "
+                 "process is %llu KiB (ulimit -l, LimitMEMLOCK= of a systemd unit)",
                  (n + 1023) / 1024, (unsigned long long)limit.rlim_cur / 1024);
     return room;
 }

@@ -1,8 +1,10 @@
-/* comm/vault.h - memory for secrets that live longer than a call: never in the swap file or a core dump, wiped when given back.
+/* comm/vault.h - memory for secrets that live longer than a call: never in the swap file or a core dump, wiped when
+ * given back.
  *
  * Idea: the system locks whole pages, and unlocks them whole: a secret that is freed must not take the lock off its
  * neighbour. So secrets do not lie on the heap. One of a kind has pages of its own (lmb_secret_new, libsodium's guarded
- * allocation); many of a kind share pages in which there is nothing else (lmb_vault), and these stay locked until all go.
+ * allocation); many of a kind share pages in which there is nothing else (lmb_vault), and these stay locked until all
+ * go.
  *
  * Where the system's limit is too low a secret is as safe as the rest of the memory, and nothing fails: lmb_secret_room
  * says so, once, when a program begins. Keys that a function makes and forgets lie on its stack; they are wiped.

@@ -13,7 +13,9 @@
 static lmb_status report_fare(lmb_journal *j, uint64_t round, int kind, const lmb_spread *f, lmb_error *err)
 {
     sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "INSERT OR REPLACE INTO fares (round, kind, clients, mean, median, worst) VALUES (?, ?, ?, ?, ?, ?)", &q, err));
+    LMB_TRY(
+        prepare(j, "INSERT OR REPLACE INTO fares (round, kind, clients, mean, median, worst) VALUES (?, ?, ?, ?, ?, ?)",
+                &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)round);
     sqlite3_bind_int(q, 2, kind);
     sqlite3_bind_int64(q, 3, (sqlite3_int64)f->clients);
@@ -87,14 +89,15 @@ static lmb_status load_fares(lmb_journal *j, lmb_board *s, lmb_error *err)
     lmb_status st;
     bool row;
 
-    LMB_TRY(prepare(j, "SELECT round, kind, clients, mean, median, worst FROM fares ORDER BY round DESC LIMIT 2000", &q, err));
+    LMB_TRY(prepare(j, "SELECT round, kind, clients, mean, median, worst FROM fares ORDER BY round DESC LIMIT 2000", &q,
+                    err));
     while ((st = step(j, q, &row, err)) == LMB_OK && row) {
         lmb_board_round want = { .round = (uint64_t)sqlite3_column_int64(q, 0) };
         lmb_board_round *r = bsearch(&want, s->history, s->n_history, sizeof *s->history, by_round);
         int kind = sqlite3_column_int(q, 1);
         if (r && kind >= 0 && kind < LMB_FARES)
-            r->fare[kind] = (lmb_spread){ (uint64_t)sqlite3_column_int64(q, 2), sqlite3_column_double(q, 3), sqlite3_column_double(q, 4),
-                                          sqlite3_column_double(q, 5) };
+            r->fare[kind] = (lmb_spread){ (uint64_t)sqlite3_column_int64(q, 2), sqlite3_column_double(q, 3),
+                                          sqlite3_column_double(q, 4), sqlite3_column_double(q, 5) };
     }
     sqlite3_finalize(q);
     return st;
@@ -171,7 +174,9 @@ void lmb_board_free(lmb_board *s)
     s->clients = NULL;
 }
 
-const char *const lmb_board_fare_says[LMB_FARES] = { [LMB_FARE_VALID] = "with the model as it came", [LMB_FARE_PERSONAL] = "with what they made of it" };
+const char *const lmb_board_fare_says[LMB_FARES] = {
+    [LMB_FARE_VALID] = "with the model as it came", [LMB_FARE_PERSONAL] = "with what they made of it"
+};
 
 const lmb_board_round *lmb_board_fares(const lmb_board *s)
 {
@@ -268,12 +273,17 @@ void lmb_board_metrics(const lmb_board *s, lmb_str *o)
     metric(o, "epsilon_budget", "gauge", "Privacy that may be spent.", s->budget);
     const lmb_board_round *told = lmb_board_fares(s);
     if (told)
-        lmb_str_add(o, "# HELP limbeck_clients_accuracy How the clients of a round fare on samples of their own.\n# TYPE limbeck_clients_accuracy gauge\n");
+        lmb_str_add(o, "# HELP limbeck_clients_accuracy How the clients of a round fare on samples of their own.\n# "
+                       "TYPE limbeck_clients_accuracy gauge\n");
     for (int k = 0; told && k < LMB_FARES; k++)
         if (told->fare[k].clients) {
-            const struct { const char *of; double v; } rows[] = { { "mean", told->fare[k].mean }, { "worst_tenth", told->fare[k].worst } };
+            const struct {
+                const char *of;
+                double v;
+            } rows[] = { { "mean", told->fare[k].mean }, { "worst_tenth", told->fare[k].worst } };
             for (int i = 0; i < 2; i++) {
-                lmb_str_addf(o, "limbeck_clients_accuracy{model=\"%s\",of=\"%s\"} ", k == LMB_FARE_VALID ? "round" : "personal", rows[i].of);
+                lmb_str_addf(o, "limbeck_clients_accuracy{model=\"%s\",of=\"%s\"} ",
+                             k == LMB_FARE_VALID ? "round" : "personal", rows[i].of);
                 lmb_str_add_number(o, rows[i].v);
                 lmb_str_add(o, "\n");
             }
@@ -302,8 +312,10 @@ void lmb_board_text(const lmb_board *s, lmb_str *o)
     const lmb_board_round *told = lmb_board_fares(s);
     for (int k = 0; told && k < LMB_FARES; k++)
         if (told->fare[k].clients)
-            lmb_str_addf(o, "%" PRIu64 " clients of round %" PRIu64 " %s: mean %.2f %%, median %.2f %%, worst tenth %.2f %%\n", told->fare[k].clients,
-                         told->round, lmb_board_fare_says[k], 100 * told->fare[k].mean, 100 * told->fare[k].median, 100 * told->fare[k].worst);
+            lmb_str_addf(
+                o, "%" PRIu64 " clients of round %" PRIu64 " %s: mean %.2f %%, median %.2f %%, worst tenth %.2f %%\n",
+                told->fare[k].clients, told->round, lmb_board_fare_says[k], 100 * told->fare[k].mean,
+                100 * told->fare[k].median, 100 * told->fare[k].worst);
     if (s->n_history)
         lmb_str_add(o, "\n round  updates      score    seconds   received       sent\n");
     for (size_t i = from; i < s->n_history; i++) {

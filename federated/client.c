@@ -14,7 +14,8 @@
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
 
-enum { REJECTED_MAX = 5, SECRETS_ROOM = 1 << 18 }; /* keys of a client, its channel and a secure sum of some hundred neighbours */
+/* SECRETS_ROOM: for the keys of a client, its channel and a secure sum of some hundred neighbours. */
+enum { REJECTED_MAX = 5, SECRETS_ROOM = 1 << 18 };
 static const double look_s = 20; /* at the clock, while it rests */
 
 const lmb_field lmb_client_fields[] = {

@@ -64,7 +64,8 @@ lmb_status lmb_journal_last_sum(lmb_journal *j, uint64_t *number, lmb_error *err
     free(data);
     if (n == 0 || (*number && *number < UINT64_MAX))
         return LMB_OK;
-    return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: its number of the last secure sum is not one", j->dir);
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: its number of the last secure sum is not one",
+                    j->dir);
 }
 
 lmb_status lmb_journal_next_sum(lmb_journal *j, uint64_t *number, lmb_error *err)
@@ -97,7 +98,8 @@ lmb_status lmb_journal_set_admin(lmb_journal *j, const uint8_t key[LMB_SIGN_PUBL
     bool known;
 
     LMB_TRY(lmb_journal_admin(j, before, &known, err));
-    return known && memcmp(before, key, sizeof before) == 0 ? LMB_OK : write_paper(j, "admin", key, LMB_SIGN_PUBLIC, err);
+    return known && memcmp(before, key, sizeof before) == 0 ? LMB_OK
+                                                            : write_paper(j, "admin", key, LMB_SIGN_PUBLIC, err);
 }
 
 lmb_status lmb_journal_roster(lmb_journal *j, void **bytes, size_t *n, lmb_error *err)
@@ -169,7 +171,8 @@ static lmb_status check_rows(lmb_journal *j, const lmb_roster *r, lmb_error *err
     return st;
 }
 
-static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_roster *r, const uint8_t admin[LMB_SIGN_PUBLIC], lmb_error *err)
+static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_roster *r,
+                         const uint8_t admin[LMB_SIGN_PUBLIC], lmb_error *err)
 {
     uint64_t version;
     LMB_TRY(current_version(j, &version, err));

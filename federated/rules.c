@@ -163,7 +163,10 @@ lmb_status lmb_refine_check(bool refines, const lmb_server_config *c, lmb_error 
 
 /* ---- with a model of n numbers ---- */
 
-uint64_t lmbi_need(const lmb_server_config *c) { return (uint64_t)(c->mode == LMB_MODE_ASYNC ? c->async.buffer : c->target); }
+uint64_t lmbi_need(const lmb_server_config *c)
+{
+    return (uint64_t)(c->mode == LMB_MODE_ASYNC ? c->async.buffer : c->target);
+}
 
 uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p)
 {
@@ -172,7 +175,8 @@ uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p)
 
 lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, const lmb_privacy *p)
 {
-    lmb_aggregator_limits l = { n, lmbi_need(c), c->mode == LMB_MODE_ASYNC ? lmbi_need(c) : (uint64_t)c->minimum, (uint64_t)c->max_examples, c->max_abs };
+    lmb_aggregator_limits l = { n, lmbi_need(c), c->mode == LMB_MODE_ASYNC ? lmbi_need(c) : (uint64_t)c->minimum,
+                                (uint64_t)c->max_examples, c->max_abs };
 
     if (!p->on)
         return l;
@@ -185,7 +189,8 @@ lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, c
 
 lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool refines, lmb_error *err)
 {
-    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency : ceil((double)c->target * c->over_select);
+    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency
+                                                                     : ceil((double)c->target * c->over_select);
     lmb_aggregator_limits limits;
     const lmb_aggregator *a = NULL;
     void *settings = NULL, *sum = NULL;
@@ -195,10 +200,13 @@ lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool ref
     LMB_TRY(lmb_server_check(c, err));
     LMB_TRY(lmb_refine_check(refines, c, err));
     if (asked > (double)c->max_clients || c->pool > c->max_clients)
-        return LMB_FAIL(err, LMB_E_ARG, "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)", asked,
-                        (long long)c->pool, (long long)c->max_clients);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)",
+            asked, (long long)c->pool, (long long)c->max_clients);
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
-    LMB_TRY(lmb_secure_open(c->secure_aggregation, n, lmbi_secure_most(c, &privacy), (uint64_t)c->minimum, &privacy, &secure, err));
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, n, lmbi_secure_most(c, &privacy), (uint64_t)c->minimum, &privacy,
+                            &secure, err));
     limits = lmbi_server_limits(c, n, &privacy);
     lmb_status st = lmb_change_open(c->aggregator, &limits, &a, &settings, &sum, err);
     if (sum)

@@ -153,7 +153,8 @@ static inline double lmbi_now(const lmb_server *s) { return (double)uv_now(&s->l
 /* Greatest number of tasks at a time, and of updates that are averaged. */
 size_t lmbi_server_width(const lmb_server *s);
 uint64_t lmbi_server_need(const lmb_server *s);
-/* The same of a configuration; clients that may be in one secure sum; what aggregators must be able to hold (rules.c). */
+/* The same of a configuration; clients that may be in one secure sum; what aggregators must be able to hold (rules.c).
+ */
 uint64_t lmbi_need(const lmb_server_config *c);
 uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p);
 lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, const lmb_privacy *p);

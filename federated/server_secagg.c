@@ -51,7 +51,8 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     r = s->secure = calloc(1, sizeof *r);
     if (!r)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for secure aggregation");
-    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, lmbi_secure_most(&s->cfg, &s->privacy), (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
+    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, lmbi_secure_most(&s->cfg, &s->privacy),
+                            (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
     if (s->cfg.minimum < (int64_t)r->o.clients_min)
         s->cfg.minimum = (int64_t)r->o.clients_min;
     LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));

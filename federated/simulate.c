@@ -268,7 +268,8 @@ static lmb_status open_all(sim *s, lmb_error *err)
     LMB_TRY(open_rules(s, s->o->job->refine != NULL, err));
     size_t places = target(s), ranks = (size_t)s->comm->size;
     if (!s->aggregator->needs_all && !s->aggregator->sums && ranks > 1)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
     s->model = malloc(s->n * sizeof *s->model);
     s->before = malloc(s->n * sizeof *s->before);
     s->best = malloc(s->n * sizeof *s->best);

@@ -23,18 +23,24 @@ enum { ROSTER_FILE_MAX = 64 << 20 };
 
 static const char usage[] =
     "usage: limbeck federation VERB WHERE [...]\n\n"
-    "WHERE is the server's CONFIG.yaml, or its state_dir. All works beside a running server, which notices within a second.\n\n"
-    "  invite CONFIG [--port N]         print one invite: address, server key, one-time token; good for federation.invite_ttl_s\n"
+    "WHERE is the server's CONFIG.yaml, or its state_dir. All works beside a running server, which notices within a "
+    "second.\n\n"
+    "  invite CONFIG [--port N]         print one invite: address, server key, one-time token; good for "
+    "federation.invite_ttl_s\n"
     "  list WHERE                       clients: number, state, fingerprint, last seen, rounds, examples, name\n"
     "  approve WHERE CLIENT...          CLIENT: a number or the beginning of a fingerprint (4 digits or more)\n"
     "  revoke WHERE CLIENT...           for good; its connection is ended\n"
-    "  rotate WHERE [--overlap-days N]  change the server's key; both are answered to for N days (7), and clients are told\n"
+    "  rotate WHERE [--overlap-days N]  change the server's key; both are answered to for N days (7), and clients are "
+    "told\n"
     "  status WHERE                     rounds and clients, from the running server or what it left\n\n"
-    "  admin-key FILE                   make the admin's key in FILE (0600; anywhere but on the server) and print its public half\n"
+    "  admin-key FILE                   make the admin's key in FILE (0600; anywhere but on the server) and print its "
+    "public half\n"
     "  sign WHERE --key FILE            sign the roster of approved clients\n"
-    "  export-roster WHERE FILE         the same in three steps, when the key is on another machine: carry FILE there,\n"
+    "  export-roster WHERE FILE         the same in three steps, when the key is on another machine: carry FILE "
+    "there,\n"
     "  sign-roster FILE OUT --key FILE  look at what it prints, carry OUT back,\n"
-    "  import-roster WHERE FILE [--admin PUBLIC]   and give it to the server (admin: federation.server.admin, else who signed before)\n";
+    "  import-roster WHERE FILE [--admin PUBLIC]   and give it to the server (admin: federation.server.admin, else who "
+    "signed before)\n";
 
 /* Where a verb works: the open configuration, if there is one, and the server's folder. */
 typedef struct desk {
@@ -204,8 +210,8 @@ static lmb_status parse_admin(const char *text, uint8_t key[LMB_SIGN_PUBLIC], bo
     return *is ? lmb_public_parse(text, key, err) : LMB_OK;
 }
 
-/* Whose signature counts here: the configured admin's, else that of the admin whose roster the server has, else the one that is
- * named. So a folder without a configuration does not take a roster from just anybody. */
+/* Whose signature counts here: the configured admin's, else that of the admin whose roster the server has, else the one
+ * that is named. So a folder without a configuration does not take a roster from just anybody. */
 static lmb_status admin_of(const desk *d, const char *named, uint8_t key[LMB_SIGN_PUBLIC], bool *known, lmb_error *err)
 {
     uint8_t wanted[LMB_SIGN_PUBLIC];
@@ -219,8 +225,11 @@ static lmb_status admin_of(const desk *d, const char *named, uint8_t key[LMB_SIG
         LMB_TRY(lmb_journal_admin(d->journal, key, known, err));
     if (*known && is_named && memcmp(key, wanted, sizeof wanted) != 0) {
         lmb_public_format(key, text);
-        return LMB_FAIL(err, LMB_E_DENIED, "this federation's admin has the key %s (%s), not that one; another admin takes a CONFIG.yaml whose "
-                        "federation.server.admin names it", text, configured ? "federation.server.admin" : "of the roster that is here");
+        return LMB_FAIL(
+            err, LMB_E_DENIED,
+            "this federation's admin has the key %s (%s), not that one; another admin takes a CONFIG.yaml whose "
+            "federation.server.admin names it",
+            text, configured ? "federation.server.admin" : "of the roster that is here");
     }
     if (!*known && is_named)
         memcpy(key, wanted, sizeof wanted);
@@ -274,7 +283,9 @@ static lmb_status import_roster(desk *d, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck federation import-roster WHERE FILE`");
     LMB_TRY(admin_of(d, lmb_args_get(d->args, "admin", NULL), key, &known, err));
     if (!known)
-        return LMB_FAIL(err, LMB_E_ARG, "no roster came here before, so whose signature counts? give --admin PUBLIC, what `limbeck federation admin-key` "
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "no roster came here before, so whose signature counts? give --admin PUBLIC, what `limbeck "
+                        "federation admin-key` "
                         "printed, or the CONFIG.yaml with federation.server.admin");
     LMB_TRY(lmb_file_read(d->args->word[2], ROSTER_FILE_MAX, &bytes, &n, err));
     lmb_status st = lmb_journal_roster_import(d->journal, bytes, n, key, err);

@@ -147,7 +147,10 @@ static lmb_status divide_groups(request *r, lmb_error *err)
     r->group = calloc((size_t)r->n_groups, sizeof *r->group);
     for (int k = 0; r->group && k < r->n_groups; k++) {
         group *g = &r->group[k];
-        *g = (group){ .r = r, .job = r->job, .from = list[k].from, .clients = list[k].clients,
+        *g = (group){ .r = r,
+                      .job = r->job,
+                      .from = list[k].from,
+                      .clients = list[k].clients,
                       .rounds = { .graph = LMB_STR_INIT, .settings = LMB_STR_INIT } };
         if (list[k].model)
             g->job.c.model = list[k].model;

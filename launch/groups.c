@@ -3,10 +3,14 @@
 
 #include <stdlib.h>
 
-typedef struct group_config { int64_t clients; const lmb_tree *model; } group_config;
+typedef struct group_config {
+    int64_t clients;
+    const lmb_tree *model;
+} group_config;
 static const lmb_field group_fields[] = {
-    LMB_INT(group_config, clients, 1, 1, 100000, "", "of this group; the last ones of all"), LMB_TREE(group_config, model, "name and options"),
-    LMB_FIELD_END
+    LMB_INT(group_config, clients, 1, 1, 100000, "", "of this group; the last ones of all"),
+    LMB_TREE(group_config, model, "name and options"),
+    LMB_FIELD_END,
 };
 
 static lmb_status divide(const lmb_federation_config *c, lmb_client_group *out, int n, lmb_error *err)
@@ -21,8 +25,10 @@ static lmb_status divide(const lmb_federation_config *c, lmb_client_group *out, 
             return lmb_tree_fail(t, err, LMB_E_ARG, "a group of clients needs a `model`");
         listed += g.clients;
         if (listed >= c->clients)
-            return lmb_tree_fail(t, err, LMB_E_ARG, "federation.groups has more clients than the %lld of the federation (federation.clients), less one",
-                                 (long long)c->clients);
+            return lmb_tree_fail(
+                t, err, LMB_E_ARG,
+                "federation.groups has more clients than the %lld of the federation (federation.clients), less one",
+                (long long)c->clients);
         out[k] = (lmb_client_group){ 0, g.clients, g.model };
     }
     out[0].clients = c->clients - listed;
@@ -38,7 +44,9 @@ lmb_status lmb_client_groups(const lmb_federation_config *c, lmb_client_group **
     if (list && list->kind != LMB_TREE_LIST)
         return lmb_tree_fail(list, err, LMB_E_ARG, "federation.groups is a list of {clients, model}");
     if (list && !c->distill)
-        return lmb_tree_fail(list, err, LMB_E_ARG, "clients with different models learn from each other through federation.distill alone; add that section");
+        return lmb_tree_fail(
+            list, err, LMB_E_ARG,
+            "clients with different models learn from each other through federation.distill alone; add that section");
     *n = 1 + (list ? (int)lmb_tree_count(list) : 0);
     *out = calloc((size_t)*n, sizeof **out);
     if (!*out)

@@ -12,6 +12,7 @@ typedef struct lmb_client_group {
 /* The clients of the listed groups are the last ones; the first group has the others, and the configuration's `model`.
  *   owns    out, for free()
  *   errors  E_ARG names what to change */
-LMB_MUST_CHECK lmb_status lmb_client_groups(const lmb_federation_config *c, lmb_client_group **out, int *n, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_client_groups(const lmb_federation_config *c, lmb_client_group **out, int *n,
+                                            lmb_error *err);
 
 #endif

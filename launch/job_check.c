@@ -73,9 +73,10 @@ static lmb_status check_kept(const lmb_federation_config *c, const lmb_graph *mo
     return st;
 }
 
-/* What `serve` or `simulate` would refuse of this model's size: sums that could overflow or wrap, too few clients for a round. */
-static lmb_status check_sums(const lmb_federation_config *c, const lmb_server_config *server, const lmb_client_group *g, const lmb_graph *model,
-                             lmb_error *err)
+/* What `serve` or `simulate` would refuse of this model's size: sums that could overflow or wrap, too few clients for a
+ * round. */
+static lmb_status check_sums(const lmb_federation_config *c, const lmb_server_config *server, const lmb_client_group *g,
+                             const lmb_graph *model, lmb_error *err)
 {
     lmb_state_layout *layout = NULL;
     const lmb_term *term;
@@ -88,8 +89,8 @@ static lmb_status check_sums(const lmb_federation_config *c, const lmb_server_co
                                     : lmb_server_check_model(server, n, c->distill != NULL, err);
 }
 
-static lmb_status check_group(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server, const lmb_client_group *g,
-                              lmb_error *err)
+static lmb_status check_group(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server,
+                              const lmb_client_group *g, lmb_error *err)
 {
     const lmb_tree *named = g->model ? g->model : j->stage.model ? j->stage.model : j->c.model;
     lmb_train_config local;
@@ -107,7 +108,8 @@ static lmb_status check_group(const lmb_job *j, const lmb_federation_config *c, 
 }
 
 /* Every model that clients have. */
-static lmb_status check_models(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server, lmb_error *err)
+static lmb_status check_models(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server,
+                               lmb_error *err)
 {
     lmb_client_group *group;
     lmb_status st = LMB_OK;

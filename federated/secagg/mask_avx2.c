@@ -9,7 +9,7 @@
 #define LANES 8
 #define UNIT __attribute__((target("avx2")))
 /* Turning by whole bytes is one shuffle instead of two shifts and an or. */
-#define SHUFFLED(x, hi, lo) (vec)_mm256_shuffle_epi8((__m256i)(x), _mm256_set_epi64x(hi, lo, hi, lo))
+#define SHUFFLED(x, hi, lo) (vec) _mm256_shuffle_epi8((__m256i)(x), _mm256_set_epi64x(hi, lo, hi, lo))
 #define TURN_16(x) SHUFFLED(x, 0x0d0c0f0e09080b0a, 0x0504070601000302)
 #define TURN_8(x) SHUFFLED(x, 0x0e0d0c0f0a09080b, 0x0605040702010003)
 

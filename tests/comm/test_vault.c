@@ -35,7 +35,8 @@ static bool shows(void)
     return yes;
 }
 
-/* More places than a chunk has: all different, aligned, zeroed also where another secret was; giving one back leaves the others as they are. */
+/* More places than a chunk has: all different, aligned, zeroed also where another secret was; giving one back leaves
+ * the others as they are. */
 START_TEST(places)
 {
     enum { N = 400, BYTES = 1000 };
@@ -146,4 +147,5 @@ START_TEST(a_low_limit)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/vault", if (sodium_init() < 0) return 1; add(places); add(larger_than_a_chunk); add(channels_are_locked); add(a_low_limit);)
+LMB_TEST_MAIN("comm/vault", if (sodium_init() < 0) return 1; add(places); add(larger_than_a_chunk);
+              add(channels_are_locked); add(a_low_limit);)

@@ -525,7 +525,8 @@ static void meddle(const char *state_dir, const char *sql)
 /* A number that damage made would be one that clients have answered: the server says so, and does not begin. */
 START_TEST(a_damaged_number_is_told)
 {
-    static const char *const damaged[] = { "x'07'", "x'0000000000000000'", "x'ffffffffffffffff'", "x'010000000000000000'", "'garbage'" };
+    static const char *const damaged[] = { "x'07'", "x'0000000000000000'", "x'ffffffffffffffff'",
+                                           "x'010000000000000000'", "'garbage'" };
     char sql[120];
     fed f;
 
@@ -804,7 +805,8 @@ START_TEST(a_client_wants_noise)
         const char *server, *client, *why; /* NULL: it takes part */
     } rows[] = {
         { "{}", "{required: true, noise_min: 1.5}", NULL },
-        { "{}", "{required: true, noise_min: 1.6}", "clients add noise of 1.5 clips to a sum of 3, this client wants 1.6 at least" },
+        { "{}", "{required: true, noise_min: 1.6}",
+          "clients add noise of 1.5 clips to a sum of 3, this client wants 1.6 at least" },
         { "{}", "{required: true, noise_min: 1.7, clients_min: 4}", NULL }, /* 1.5 times the root of 4/3 is 1.732 */
         { "{noise: central}", "{required: true, noise_min: 0.1}", "clients add noise of 0 clips" },
     };
@@ -829,6 +831,8 @@ START_TEST(a_client_wants_noise)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);
-              add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once); add(a_damaged_number_is_told);
-              add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients); add(a_client_wants_noise);)
+LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same);
+              add(a_client_leaves_at_every_stage); add(connections_are_lost_at_every_stage);
+              add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once);
+              add(a_damaged_number_is_told); add(a_client_that_cheats_is_out); add(a_client_refuses);
+              add(configurations); add(noise_from_the_clients); add(a_client_wants_noise);)
