@@ -65,9 +65,11 @@ START_TEST(places)
         ck_assert_mem_eq(place[i], nothing, BYTES);
         memset(place[i], 1 + i % 255, BYTES);
     }
-    for (int i = 0; i < N; i++)
-        for (int b = 0; b < BYTES; b++)
-            ck_assert_uint_eq(place[i][b], 1 + i % 255);
+    for (int i = 0; i < N; i++) {
+        uint8_t mine[BYTES];
+        memset(mine, 1 + i % 255, BYTES);
+        ck_assert_mem_eq(place[i], mine, BYTES);
+    }
     ck_assert(lmb_vault_locked(v) || !shows());
     lmb_vault_destroy(v);
     ck_assert_int_eq(locked_kib(), before);
