@@ -57,6 +57,8 @@
  *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
  *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
+ *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
+ *           minor 1
  *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library does not verify it: see
  *           lmb_edge_signature.
  * An unknown kind of op is refused. Records never change their size or meaning within a major.
