@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/release.h"
 #include "core/base/file.h"
 #include "core/edge/lmb.h"
 #include "launch/inspect.h"
@@ -51,6 +52,25 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }
 
+/* Whose signature it is, not whether it holds: that needs a key from elsewhere. */
+static void print_release(const lmb_edge_model *m, const void *file, size_t n)
+{
+    size_t covered, bytes;
+    const uint8_t *signature;
+    char key[LMB_PUBLIC_TEXT], why[8];
+
+    if (m->release)
+        printf("release %llu\n", (unsigned long long)m->release);
+    if (lmb_edge_signature(file, n, &covered, &signature, &bytes, why, sizeof why) != LMB_EDGE_OK || !signature)
+        return;
+    if (bytes != LMB_RELEASE_SIGNATURE) {
+        printf("%zu bytes of an unknown signature\n", bytes);
+        return;
+    }
+    lmb_public_format(signature, key);
+    printf("says it is signed by %s; `limbeck sign FILE --check KEY` verifies\n", key);
+}
+
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
@@ -64,6 +84,7 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
     if (st == LMB_OK) {
         printf("%s: a .lmb model of %u operators\n", path, m.n_ops);
         print_model(&m, n);
+        print_release(&m, file, n);
     }
     free(file);
     return st;
