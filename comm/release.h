@@ -1,8 +1,8 @@
 /* comm/release.h - the signature of a deployed model.
  *
- * Idea: a `.lmb` ends with 96 bytes: the signer's Ed25519 public key and its signature over all bytes before. The key says
- * which of the trusted keys to ask, no more: one that is not on the device's list is refused whatever it signs. What is
- * signed begins with the magic number of a .lmb, so no signature of another kind that this key has made can stand for it.
+ * Idea: a `.lmb` ends with 96 bytes: the signer's Ed25519 public key and its signature over all bytes before. The key
+ * says which of the trusted keys to ask, no more: one that is not on the device's list is refused whatever it signs.
+ * What is signed begins with the magic number of a .lmb, so no signature of another kind by this key can stand for it.
  *
  *   source   RFC 8032, section 5.1, as libsodium has it
  *   threads  pure functions

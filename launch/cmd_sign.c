@@ -13,8 +13,8 @@ enum { MOST = 1 << 28 };
 static const char usage[] =
     "usage: limbeck sign MODEL.lmb --key FILE --release N [--out FILE.lmb]\n"
     "       limbeck sign MODEL.lmb --check PUBLIC-KEY [--minimum N]\n\n"
-    "Signs all bytes of a model with Ed25519 and gives it a release: a number that grows with each version. A device that\n"
-    "opens it with lmb_edge_open_trusted refuses what was changed, what others signed and what is older than it has run.\n\n"
+    "Signs all bytes of a model with Ed25519 and gives it a release: a number that grows with each version. A device\n"
+    "that opens it with lmb_edge_open_trusted refuses what was changed, what others signed, and older releases.\n\n"
     "  --key FILE         the secret key, made on first use: one line of 64 hexadecimal digits that only you can read\n"
     "  --release N        1 .. 9223372036854775807; not below that of the file\n"
     "  --out FILE         default: MODEL.lmb itself is replaced\n"
@@ -24,7 +24,7 @@ static const char usage[] =
 static lmb_status status_of(lmb_edge_status s, const char *path, const char *why, lmb_error *err)
 {
     lmb_status st = s == LMB_EDGE_E_UNTRUSTED || s == LMB_EDGE_E_OLD ? LMB_E_DENIED
-                  : s == LMB_EDGE_E_NOMEM                            ? LMB_E_NOMEM
+                    : s == LMB_EDGE_E_NOMEM                          ? LMB_E_NOMEM
                                                                      : LMB_E_FORMAT;
     return s == LMB_EDGE_OK ? LMB_OK : LMB_FAIL(err, st, "%s: %s", path, why);
 }
@@ -88,11 +88,12 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     bool checks = lmb_args_get(&a, "check", NULL) != NULL;
     if (a.n_words != 1 || checks == (lmb_args_get(&a, "key", NULL) != NULL))
-        return LMB_FAIL(err, LMB_E_ARG, "give one .lmb file, and either --key with --release, or --check; --help explains");
+        return LMB_FAIL(err, LMB_E_ARG, "give one .lmb file, and --key with --release, or --check; --help explains");
     LMB_TRY(lmb_file_read(a.word[0], MOST, &file, &n, err));
     lmb_status st = checks ? check(a.word[0], file, n, &a, err) : sign(a.word[0], file, n, &a, err);
     free(file);
     return st;
 }
 
-const lmb_cmd lmb_cmd_sign = { "sign", "a .lmb that devices can believe: Ed25519, and a number that only grows", usage, run };
+const lmb_cmd lmb_cmd_sign = { "sign", "a .lmb that devices believe: Ed25519, and a number that only grows", usage,
+                               run };

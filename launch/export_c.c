@@ -1,4 +1,5 @@
-/* launch/export_c.c - `limbeck export MODEL.lmb --to c`: a model as C source for a device without an operating system. */
+/* launch/export_c.c - `limbeck export MODEL.lmb --to c`: a model as C source for a device without an operating system.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ static void name_from(const char *path, char out[LMB_EDGE_MAX_NAME + 1])
             *c = '_';
 }
 
-static lmb_status write_one(const char *folder, const char *name, const char *suffix, const lmb_edge_buffer *text, lmb_error *err)
+static lmb_status write_one(const char *folder, const char *name, const char *suffix, const lmb_edge_buffer *text,
+                            lmb_error *err)
 {
     char path[LONGEST_PATH], file[LMB_EDGE_MAX_NAME + 3];
 
@@ -40,8 +42,9 @@ static lmb_status write_both(const lmb_edge_model *m, const char *folder, const 
     lmb_edge_buffer source = { NULL, 0, 0 }, header = { NULL, 0, 0 };
     char why[200] = "";
     lmb_edge_status s = lmb_edge_write_c(m, name, &source, &header, why, sizeof why);
-    lmb_status st = s == LMB_EDGE_OK ? LMB_OK : LMB_FAIL(err, s == LMB_EDGE_E_NOMEM ? LMB_E_NOMEM : LMB_E_ARG,
-                                                         "%s; choose one with --name", why);
+    lmb_status st = s == LMB_EDGE_OK ? LMB_OK
+                                     : LMB_FAIL(err, s == LMB_EDGE_E_NOMEM ? LMB_E_NOMEM : LMB_E_ARG,
+                                                "%s; choose one with --name", why);
 
     if (st == LMB_OK)
         st = lmb_file_make_dirs(folder, err);
@@ -68,9 +71,10 @@ lmb_status lmbi_export_c(const lmb_args *a, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "--to c needs --out FOLDER, where the two files go");
     LMB_TRY(lmb_file_read(path, MOST, &file, &n, err));
     name_from(path, name);
-    lmb_status st = lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK
-                        ? write_both(&m, folder, lmb_args_get(a, "name", name), err)
-                        : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s; `limbeck export MODEL.onnx --out FILE.lmb` makes one", path, why);
+    lmb_status st =
+        lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK
+            ? write_both(&m, folder, lmb_args_get(a, "name", name), err)
+            : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s; `limbeck export MODEL.onnx --out FILE.lmb` makes one", path, why);
     free(file);
     return st;
 }

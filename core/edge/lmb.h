@@ -58,6 +58,7 @@
  *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
  *     REL   u64 release: a number that grows with each version of a deployed model
+ *     MON   a monitor file (monitor.h): what calibration samples look like, for devices to compare with
  *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library has no cryptography: who wants
  *           it checked passes a function that can (lmb_edge_open_trusted).
  * An unknown kind of op is refused. Records never change their size or meaning within a major.
@@ -134,7 +135,9 @@ typedef struct lmb_edge_model {
     const uint8_t *tensors, *ops, *names, *weights, *constants, *meta;
     size_t names_bytes, weights_bytes, constants_bytes, meta_bytes;
     uint32_t n_ops;
-    uint64_t release; /* 0: the file has none */
+    uint64_t release;       /* 0: the file has none    */
+    const uint8_t *monitor; /* NULL: the file has none */
+    size_t monitor_bytes;
     const struct lmbi_edge_kernels *kernels;
     const struct lmbi_edge_step *steps; /* NULL until prepared */
 } lmb_edge_model;

@@ -172,6 +172,7 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
         { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), &m.weights, &m.weights_bytes },
         { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), &m.constants, &m.constants_bytes },
         { LMBI_EDGE_TYPE('R', 'E', 'L', ' '), &release, &release_bytes },
+        { LMBI_EDGE_TYPE('M', 'O', 'N', ' '), &m.monitor, &m.monitor_bytes },
     };
     for (uint32_t i = 0; i < c.sections; i++) {
         uint32_t type = section_type(&c, i);

@@ -1,4 +1,4 @@
-/* tests/comm/test_release.c - a signed model is believed; one changed bit anywhere, another key or an older release is not. */
+/* tests/comm/test_release.c - a signed model is believed; one changed bit, another key or an older release is not. */
 #include "comm/release.h"
 
 #include <string.h>
@@ -21,7 +21,8 @@ static void make(uint8_t secret[LMB_SIGN_SECRET], int which, uint64_t release, l
     ck_assert_msg(small_network(&file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
     ck_assert_int_eq(lmb_edge_write_release(file.data, file.size, release, LMB_RELEASE_SIGNATURE, out, why, sizeof why),
                      LMB_EDGE_OK);
-    lmb_release_sign(secret, out->data, out->size - LMB_RELEASE_SIGNATURE, out->data + out->size - LMB_RELEASE_SIGNATURE);
+    size_t covered = out->size - LMB_RELEASE_SIGNATURE;
+    lmb_release_sign(secret, out->data, covered, out->data + covered);
     free(file.data);
 }
 
@@ -41,7 +42,8 @@ START_TEST(believed_or_not)
     trust.ctx = &one;
     ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &trust, &m, why, sizeof why), LMB_EDGE_OK);
     ck_assert_int_eq(lmb_edge_open_trusted(c.data, c.size, &trust, &m, why, sizeof why), LMB_EDGE_E_UNTRUSTED);
-    memcpy(c.data + c.size - LMB_RELEASE_SIGNATURE, key[1], LMB_SIGN_PUBLIC); /* the name of a trusted key is not enough */
+    /* the name of a trusted key is not enough */
+    memcpy(c.data + c.size - LMB_RELEASE_SIGNATURE, key[1], LMB_SIGN_PUBLIC);
     ck_assert_int_eq(lmb_edge_open_trusted(c.data, c.size, &trust, &m, why, sizeof why), LMB_EDGE_E_UNTRUSTED);
     trust.minimum_release = 6;
     ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &trust, &m, why, sizeof why), LMB_EDGE_E_OLD);
@@ -66,7 +68,8 @@ START_TEST(a_changed_bit)
     for (size_t i = 0; i < b.size; i += i < 300 || i > b.size - LMB_RELEASE_SIGNATURE - 61 ? 1 : 61) {
         b.data[i] ^= (uint8_t)(1 << i % 8);
         lmb_edge_status s = lmb_edge_open_trusted(b.data, b.size, &trust, &m, why, sizeof why);
-        ck_assert_msg(s == LMB_EDGE_E_UNTRUSTED || s == LMB_EDGE_E_FORMAT || s == LMB_EDGE_E_VERSION, "byte %zu: %d", i, (int)s);
+        int refused = s == LMB_EDGE_E_UNTRUSTED || s == LMB_EDGE_E_FORMAT || s == LMB_EDGE_E_VERSION;
+        ck_assert_msg(refused, "byte %zu: %d", i, (int)s);
         b.data[i] ^= (uint8_t)(1 << i % 8);
     }
     ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &trust, &m, why, sizeof why), LMB_EDGE_OK);

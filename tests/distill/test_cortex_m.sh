@@ -1,5 +1,5 @@
 #!/bin/sh
-# tests/distill/test_cortex_m.sh SOURCES BINARIES MAKE_SAMPLES - C exports, compiled for a Cortex-M3 (no floating point) and a
+# tests/distill/test_cortex_m.sh SOURCES BINARIES MAKE_SAMPLES - C exports, compiled for a Cortex-M3 (no floats) and a
 # Cortex-M4F, give the runtime's bytes on an emulated board without an operating system.
 set -eu
 src=$1/tests/distill/cortex_m
@@ -20,8 +20,8 @@ try() { # NAME BOARD COMPILER-FLAGS
         echo "FAILED: $1 needs more than a bare processor has"; exit 1
     fi
     # shellcheck disable=SC2086
-    "$cc" $3 -mthumb -O2 -std=gnu11 -Wall -Wextra -Werror -I"$out" "-DSAMPLE=\"$1_sample.h\"" -nostartfiles --specs=nosys.specs \
-        -T "$src/mps2.ld" -o "$out/$1-$2.elf" "$src/main.c" "$out/$1.o"
+    "$cc" $3 -mthumb -O2 -std=gnu11 -Wall -Wextra -Werror -I"$out" "-DSAMPLE=\"$1_sample.h\"" -nostartfiles \
+        --specs=nosys.specs -T "$src/mps2.ld" -o "$out/$1-$2.elf" "$src/main.c" "$out/$1.o"
     got=$(qemu-system-arm -M "$2" -nographic -monitor none -serial none -semihosting-config enable=on,target=native \
         -kernel "$out/$1-$2.elf" </dev/null 2>&1) || true
     echo "$1 on $2: $got"

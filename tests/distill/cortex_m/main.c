@@ -1,5 +1,5 @@
-/* tests/distill/cortex_m/main.c - a C export on a bare Cortex-M: vector table, start, and a comparison with the answers of
- * the runtime. Talks by semihosting (Arm, "Semihosting for AArch32 and AArch64": 0x04 write, 0x18 exit). */
+/* tests/distill/cortex_m/main.c - a C export on a bare Cortex-M: vector table, start, and a comparison with the answers
+ * of the runtime. Talks by semihosting (Arm, "Semihosting for AArch32 and AArch64": 0x04 write, 0x18 exit). */
 #include <stdint.h>
 #include <string.h>
 
@@ -43,5 +43,7 @@ void start(void)
     say_and_stop("equal\n", 1);
 }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[16] = { &stack_top, (const void *)start,
-    (const void *)fault, (const void *)fault, (const void *)fault, (const void *)fault, (const void *)fault };
+__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
+    &stack_top,          (const void *)start, (const void *)fault, (const void *)fault,
+    (const void *)fault, (const void *)fault, (const void *)fault
+};
