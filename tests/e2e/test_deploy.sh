@@ -3,6 +3,7 @@
 # incremental update with them.
 limbeck=$1
 dir=$2/deploy
+edge=$3
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 bad=0
 fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; bad=1; }
@@ -64,6 +65,13 @@ refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/same.mon" --against "$dir/ne
 must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
+
+# a device's own program: answers, and counters that can be compared
+head -c 43200 /dev/zero >"$dir/images" # 100 of 3 x 12 x 12
+"$edge" "$dir/net.lmb" "$dir/device.mon" <"$dir/images" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
+[ "$(wc -l <"$dir/answers")" -eq 100 ] || fail "the example has not answered each image" "$dir/answers"
+refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/device.mon" --against "$dir/net.lmb"
+refused 1 "not a .lmb file" "$edge" "$dir/m.yaml" "$dir/device.mon"
 
 # an update with them
 must "$limbeck" config check "$dir/m.yaml"
