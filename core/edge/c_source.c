@@ -340,7 +340,7 @@ static void put_header(emitter *e)
 static const char preamble[] =
     "#include <float.h>\n"
     "#include <string.h>\n\n"
-    "#if defined(__FAST_MATH__) || (defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 1)\n"
+    "#if defined(__FAST_MATH__) || (defined(FLT_EVAL_METHOD) && (FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD < 0))\n"
     "#error \"rounding must be that of IEEE 754: no -ffast-math, and on 32-bit x86 -msse2 -mfpmath=sse\"\n"
     "#endif\n\n";
 
