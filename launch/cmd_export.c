@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/packed_file.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
 #include "launch/export.h"
@@ -16,17 +17,24 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels NAME] [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--kernels NAME] [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed]\n"
     "       limbeck export MODEL.lmb --to c --out FOLDER [--name NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
     "  model.lmb         integers for the device runtime (core/edge)\n"
-    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, raw bytes\n"
-    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the integers on the\n"
-    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training saw.\n\n"
-    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model from\n"
+    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, "
+    "raw bytes\n"
+    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the "
+    "integers on the\n"
+    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training "
+    "saw.\n\n"
+    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model "
+    "from\n"
     "elsewhere, becomes QDQ ONNX or .lmb.\n\n"
+    "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less "
+    "than a byte\n"
+    "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
     "--to c writes NAME.c and NAME.h (NAME: the file's), C99 for devices without an operating system: no heap, weights in\n"
     "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call.\n";
 
@@ -129,6 +137,8 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
     LMB_TRY_GOTO(st, done, lmb_lower(qdq, &file, err));
+    if (lmb_args_get(a, "packed", NULL))
+        LMB_TRY_GOTO(st, done, lmb_packed_make(&file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
     LMB_TRY_GOTO(st, done, write_portable(path, qdq, err));
     if (!federated)
@@ -159,13 +169,15 @@ static bool has_fake_quant(const lmb_graph *g)
 }
 
 /* One file into another, without a configuration. */
-static lmb_status export_file(const char *from, const char *to, lmb_error *err)
+static lmb_status export_file(const char *from, const char *to, bool packed, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
     lmb_graph *g = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
     lmb_status st;
 
+    if (packed && !lmb)
+        return LMB_FAIL(err, LMB_E_ARG, "--packed is for --out FILE.lmb, and this is %s", to);
     if (!lmb && !ends_with(to, ".onnx"))
         return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
     LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
@@ -176,6 +188,8 @@ static lmb_status export_file(const char *from, const char *to, lmb_error *err)
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
         LMB_TRY_GOTO(st, done, lmb_lower(whole, &file, err));
+        if (packed)
+            LMB_TRY_GOTO(st, done, lmb_packed_make(&file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
         st = lmb_is_qdq(whole) ? write_portable(to, whole, err) : write_float(to, whole, err);
@@ -189,7 +203,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", "to", "name", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "to", "name", "!packed", NULL };
     lmb_args a;
     lmb_job j;
 
@@ -199,7 +213,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (lmb_args_get(&a, "to", NULL))
         return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))
-        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), err);
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL, err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

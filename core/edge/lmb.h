@@ -57,6 +57,8 @@
  *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
  *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
+ *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
+ *           minor 1
  *     REL   u64 release: a number that grows with each version of a deployed model
  *     MON   a monitor file (monitor.h): what calibration samples look like, for devices to compare with
  *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library has no cryptography: who wants

@@ -199,6 +199,10 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
         return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT, "REL has %llu bytes: a release is 8",
                               (unsigned long long)release_bytes);
     m.release = release_bytes ? lmbi_edge_u64(release) : 0;
+    for (uint32_t i = 0; i < c.sections; i++)
+        if (section_type(&c, i) == LMBI_EDGE_TYPE('W', 'T', 'S', 'C'))
+            return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,
+                                  "the weights are packed: lmb_edge_unpack (core/edge/packed.h) comes first");
     s = check_text(&m, &why);
     if (s == LMB_EDGE_OK)
         s = lmbi_edge_check_graph(&m, &why);

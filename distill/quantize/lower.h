@@ -25,7 +25,7 @@ LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_erro
 
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 
-/* Run the file over a data set of u8 images on `threads` threads.
+/* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.
  *   kernels   "scalar", ... of core/edge; NULL: the best of this machine
  *   logits    [data->n, classes] or NULL
  *   figures   may be NULL; latency is the median of single predictions on one thread */
