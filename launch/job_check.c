@@ -13,8 +13,9 @@
 #include "launch/federation.h"
 #include "launch/groups.h"
 #include "launch/job.h"
-#include "launch/tune.h"
 #include "launch/rounds.h"
+#include "launch/tune.h"
+#include "launch/update.h"
 #include "train/model.h"
 
 lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err)
@@ -184,7 +185,10 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
     bool compress = j.c.compress != NULL, tune = j.c.tune != NULL;
+    lmb_update_config update;
+    lmb_status st = lmb_fields_bind(lmb_update_fields, j.c.update, &update, err);
     lmb_job_close(&j);
+    LMB_TRY(st);
     if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
     if (teacher)
