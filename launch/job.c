@@ -29,6 +29,7 @@ const lmb_field lmb_job_fields[] = {
     LMB_TREE(lmb_job_config, teacher, "a stage: model, train; a model from an ONNX file, without train, is taken as it is"),
     LMB_TREE(lmb_job_config, student, "a stage: model, train, distill, prune, quantize"),
     LMB_TREE(lmb_job_config, federation, "server and clients"),
+    LMB_TREE(lmb_job_config, update, "new samples for `limbeck train --continue`: data, list, share, train"),
     LMB_TREE(lmb_job_config, compress, "the search for the fastest student: docs/compress.md"),
     LMB_TREE(lmb_job_config, tune, "the search for the best settings: docs/tune.md"), LMB_FIELD_END
 };

@@ -23,7 +23,7 @@ typedef struct lmb_launch_config { int64_t ranks; } lmb_launch_config;
 typedef struct lmb_job_config {
     const char *run, *plan_cache;
     lmb_launch_config launch;
-    const lmb_tree *data, *model, *teacher, *student, *federation, *compress, *tune;
+    const lmb_tree *data, *model, *teacher, *student, *federation, *compress, *tune, *update;
     lmb_split_config split;
     lmb_train_config train;
 } lmb_job_config;
