@@ -222,6 +222,8 @@ static void write_initializer(writer *w, lmb_vid id)
     if (!w->o->strict && lmb_role_is_state(v->role)) {
         lmb_str_addf(&doc, "role=%s;reduce=%s;frozen=%d;decay=%.9g", lmb_role_name(v->role), reduce[v->reduce],
                      v->frozen, (double)v->decay);
+        if (v->bits)
+            lmb_str_addf(&doc, ";bits=%d", v->bits);
         if (v->next != LMB_NONE)
             lmb_str_addf(&doc, ";next=%s", w->name[v->next]);
         w->out->failed |= doc.failed;

@@ -8,7 +8,7 @@
  *              cannot say is spelled out in older operators or refused.
  *   graph      the default: any graph, also a training graph, our own operators in the domain "limbeck", and
  *              what ONNX has no word for in the initializers' doc_string:
- *                "role=observer;reduce=min;frozen=0;decay=1;next=<value name>"
+ *                "role=observer;reduce=min;frozen=0;decay=1;bits=4;next=<value name>"
  *              Reading it back gives the same nodes, attributes, names, roles and state layout. The metadata
  *              key "limbeck.form" marks such files: their nodes are taken literally.
  *

@@ -49,37 +49,47 @@ static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant 
 
 static bool same(const lmb_edge_quant *a, const lmb_edge_quant *b) { return a->scale == b->scale && a->zero_point == b->zero_point; }
 
-/* Follow v through Relu or Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
+/* A Relu or Clip narrows the clamp. */
+static lmb_status narrow(const lowering *l, const lmb_node *clamp, lmb_edge_quant *q)
+{
+    const lmb_value *bound[2] = { NULL, NULL };
+
+    if (is(clamp, "Relu")) {
+        q->lo = q->zero_point > q->lo ? q->zero_point : q->lo;
+        return LMB_OK;
+    }
+    for (int k = 0; k < 2; k++)
+        if (clamp->n_in > 1 + k && clamp->in[1 + k] != LMB_NONE)
+            bound[k] = value(l, clamp->in[1 + k]);
+    if ((bound[0] && !bound[0]->data) || (bound[1] && !bound[1]->data))
+        return refuse(l, clamp, "its bounds must be constants");
+    float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY, hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
+    float a = rintf(lo / q->scale) + (float)q->zero_point, b = rintf(hi / q->scale) + (float)q->zero_point;
+    if (!(a <= b)) /* also a NaN of a file from elsewhere */
+        return refuse(l, clamp, "its lower bound must not be above its upper one");
+    q->lo = a > (float)q->lo ? (int)fminf(a, 255) : q->lo;
+    q->hi = b < (float)q->hi ? (int)fmaxf(b, 0) : q->hi;
+    return LMB_OK;
+}
+
+/* Follow v through Relu and Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
 static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q, lmb_vid *end)
 {
-    const lmb_node *clamp = NULL;
-    int i = lmb_sole_reader(l->g, n->out[0]);
+    const lmb_node *clamp[4];
+    int i = lmb_sole_reader(l->g, n->out[0]), k = 0;
 
-    if (i >= 0 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip"))) {
-        clamp = &l->g->node[i];
+    for (; i >= 0 && k < 4 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip")); i = lmb_sole_reader(l->g, clamp[k++]->out[0])) {
+        clamp[k] = &l->g->node[i];
         l->skip[i] = true;
-        i = lmb_sole_reader(l->g, clamp->out[0]);
     }
     if (i < 0 || !is(&l->g->node[i], "QuantizeLinear"))
         return refuse(l, n, "no QuantizeLinear follows; quantise the student first");
     LMB_TRY(quant_of(l, &l->g->node[i], q));
     l->skip[i] = true;
     *end = l->g->node[i].out[0];
-    if (clamp && is(clamp, "Relu"))
-        q->lo = q->zero_point;
-    if (clamp && is(clamp, "Clip")) {
-        const lmb_value *bound[2] = { NULL, NULL };
-        for (int k = 0; k < 2; k++)
-            if (clamp->n_in > 1 + k && clamp->in[1 + k] != LMB_NONE)
-                bound[k] = value(l, clamp->in[1 + k]);
-        if ((bound[0] && !bound[0]->data) || (bound[1] && !bound[1]->data))
-            return refuse(l, clamp, "its bounds must be constants");
-        float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY, hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
-        float a = rintf(lo / q->scale) + (float)q->zero_point, b = rintf(hi / q->scale) + (float)q->zero_point;
-        q->lo = a > 0 ? (int)fminf(a, 255) : 0;
-        q->hi = b < 255 ? (int)fmaxf(b, 0) : 255;
-    }
-    return LMB_OK;
+    while (k-- > 0)
+        LMB_TRY(narrow(l, clamp[k], q));
+    return q->lo <= q->hi ? LMB_OK : refuse(l, n, "the clamps behind it leave nothing");
 }
 
 /* Weights and biases of a Conv or Gemm as they stand in the graph. */
@@ -115,6 +125,20 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     return LMB_OK;
 }
 
+/* The fewest bits that hold all weights of a layer: what the file packs them in. */
+static int bits_of(const int8_t *w, int64_t n)
+{
+    int lo = 0, hi = 0, bits = 2;
+
+    for (int64_t i = 0; i < n; i++) {
+        lo = w[i] < lo ? w[i] : lo;
+        hi = w[i] > hi ? w[i] : hi;
+    }
+    while (bits < 8 && (lo < -(1 << (bits - 1)) || hi > (1 << (bits - 1)) - 1))
+        bits++;
+    return bits;
+}
+
 /* ---- operators ---- */
 
 static lmb_status lower_conv(lowering *l, const lmb_node *n)
@@ -134,7 +158,8 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
                          .kernel = { (uint16_t)v.kh, (uint16_t)v.kw }, .stride = { (uint16_t)v.sh, (uint16_t)v.sw },
                          .dilation = { (uint16_t)v.dh, (uint16_t)v.dw },
                          .pads = { (uint16_t)v.ph, (uint16_t)v.pw, (uint16_t)v.ph2, (uint16_t)v.pw2 },
-                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
+                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
+                         .bits = bits_of(q.w, lmb_shape_count(&w)) };
     l->tensor[end] = lmb_edge_write_conv(l->w, &op);
     return LMB_OK;
 }
@@ -151,7 +176,8 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
     LMB_TRY(quant_after(l, n, &y, &end));
     LMB_TRY(constants_of(l, n, &q));
     lmb_edge_gemm op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)value(l, n->in[1])->shape.d[0], .weights = q.w,
-                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
+                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
+                         .bits = bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
     l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
     return LMB_OK;
 }

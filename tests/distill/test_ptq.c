@@ -84,7 +84,7 @@ START_TEST(minmax_is_what_the_float_model_computes)
 {
     lmb_graph *folded, *qat;
     lmb_ptq_config c = { 150, 3, NULL, "reference", 2 };
-    lmb_qat_config q = { 0, 0.9 };
+    lmb_qat_config q = { .momentum = 0.9 };
     lmb_predictor *p;
     const float *y;
     uint8_t raw[144];
