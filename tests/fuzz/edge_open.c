@@ -3,7 +3,8 @@
  *     build/fuzz/tests/core/edge/fuzz_edge_open -max_len=4096
  *
  * An even first byte: the rest is the file. An odd one: the rest are patches { u16 offset, u8 value } of a valid
- * small network, which gets deep without a corpus. Checksums are made right in both cases.
+ * small network, which gets deep without a corpus; the next bits of the first byte say how wide its packed weights are.
+ * Checksums are made right in both cases.
  */
 #include <string.h>
 
@@ -24,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     if (data[0] & 1) {
-        if (small_network(&file, NULL, 0) != LMB_EDGE_OK)
+        int bits = 2 + (data[0] >> 1) % 7;
+        if (small_network_of(bits, 1, &file, NULL, 0) != LMB_EDGE_OK)
             abort();
         patch(file.data, file.size, data + 1, size - 1);
     } else {
