@@ -9,14 +9,15 @@
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/profile.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
 #include "launch/job.h"
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--kernels NAME] [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb\n\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--profile NAME] [--kernels NAME] [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--profile NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
     "  model.lmb         integers for the device runtime (core/edge)\n"
@@ -24,7 +25,12 @@ static const char usage[] =
     "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the integers on the\n"
     "test part, with the runtime that devices use, and says how many answers differ from the simulation that training saw.\n\n"
     "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model from\n"
-    "elsewhere, becomes QDQ ONNX or .lmb.\n";
+    "elsewhere, becomes QDQ ONNX or .lmb.\n\n"
+    "--profile writes the ONNX file for a runtime (docs/quantisation.md), and refuses a model that it would answer otherwise for:\n"
+    "  ort-x86   u8 activations (the default)           ort-arm    s8 activations\n"
+    "  tensorrt  s8, zero points 0                      universal  u8, zero points 128: the same integers as s8 with 0\n"
+    "  pot       all scales powers of two               weights7   |w| <= 64, for AVX2 alone\n"
+    "  int4      weights of 4 bits as INT4, opset 21\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
 static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes, int64_t *flips, lmb_error *err)
@@ -81,6 +87,19 @@ static lmb_status write_portable(const char *path, const lmb_graph *g, lmb_error
     return lmb_onnx_write(path, g, &strict, err);
 }
 
+static lmb_status write_integers(const char *path, const lmb_graph *qdq, const char *profile, lmb_error *err)
+{
+    const lmb_profile *p;
+    lmb_graph *g = NULL;
+
+    LMB_TRY(lmb_profile_find(profile, &p, err));
+    LMB_TRY(lmb_pass_profile(qdq, p, &g, err));
+    const lmb_onnx_export_options o = { .strict = true, .int4 = p->int4 };
+    lmb_status st = lmb_onnx_write(path, g, &o, err);
+    lmb_graph_destroy(g);
+    return st;
+}
+
 /* BatchNormalization folded, operators of ONNX only. */
 static lmb_status write_float(const char *path, const lmb_graph *g, lmb_error *err)
 {
@@ -126,7 +145,7 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
     LMB_TRY_GOTO(st, done, lmb_lower(qdq, &file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
-    LMB_TRY_GOTO(st, done, write_portable(path, qdq, err));
+    LMB_TRY_GOTO(st, done, write_integers(path, qdq, lmb_args_get(a, "profile", "ort-x86"), err));
     if (!federated)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
@@ -155,7 +174,7 @@ static bool has_fake_quant(const lmb_graph *g)
 }
 
 /* One file into another, without a configuration. */
-static lmb_status export_file(const char *from, const char *to, lmb_error *err)
+static lmb_status export_file(const char *from, const char *to, const char *profile, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
     lmb_graph *g = NULL, *qdq = NULL;
@@ -174,7 +193,7 @@ static lmb_status export_file(const char *from, const char *to, lmb_error *err)
         LMB_TRY_GOTO(st, done, lmb_lower(whole, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
-        st = lmb_is_qdq(whole) ? write_portable(to, whole, err) : write_float(to, whole, err);
+        st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);
     }
 done:
     lmb_str_free(&file);
@@ -185,7 +204,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "profile", NULL };
     lmb_args a;
     lmb_job j;
 
@@ -193,7 +212,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
     if (lmb_args_get(&a, "out", NULL))
-        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), err);
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "profile", "ort-x86"), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

@@ -69,6 +69,7 @@ static lmb_status import_initializers(lmbi_import *m, lmb_error *err)
 
     if (!roles)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu initializers", g->n_initializer);
+    LMB_TRY_GOTO(st, done, lmbi_int4_check(g, err));
     LMB_TRY_GOTO(st, done, lmbi_roles(g, roles, err));
     for (size_t i = 0; i < g->n_initializer; i++) {
         const Onnx__TensorProto *t = g->initializer[i];

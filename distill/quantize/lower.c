@@ -34,14 +34,15 @@ static lmb_status refuse(const lowering *l, const lmb_node *n, const char *why)
 
 /* ---- what Q and DQ nodes say ---- */
 
-/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars, u8. */
+/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars; u8, or s8, which is the same less 128. */
 static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant *q)
 {
     const lmb_value *s = value(l, n->in[1]), *z = n->n_in > 2 && n->in[2] != LMB_NONE ? value(l, n->in[2]) : NULL;
 
-    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 || (z && (!z->data || z->dtype != LMB_U8)))
-        return refuse(l, n, "activations need one constant scale and a u8 zero point");
-    *q = (lmb_edge_quant){ *(const float *)s->data, z ? *(const uint8_t *)z->data : 0, 0, 255 };
+    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 || (z && (!z->data || (z->dtype != LMB_U8 && z->dtype != LMB_S8))))
+        return refuse(l, n, "activations need one constant scale and a u8 or s8 zero point");
+    int zero = !z ? 0 : z->dtype == LMB_U8 ? *(const uint8_t *)z->data : *(const int8_t *)z->data + 128;
+    *q = (lmb_edge_quant){ *(const float *)s->data, zero, 0, 255 };
     if (!(q->scale > 0) || !isfinite(q->scale))
         return refuse(l, n, "its scale must be a positive number");
     return LMB_OK;

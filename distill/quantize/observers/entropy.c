@@ -1,0 +1,93 @@
+/* distill/quantize/observers/entropy.c - the range whose integers tell most about the numbers (TensorRT's calibration).
+ *
+ * A second pass counts into BINS equal bins of the widest range. Then both ends are drawn in towards zero, step by step: P is
+ * the histogram between them, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers,
+ * spread evenly over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what
+ * saturation spoils against what resolution gains. Counts are whole numbers: their order does not matter.
+ *   source   Migacz 2017, "8-bit inference with TensorRT", GTC
+ */
+#include <math.h>
+
+#include "distill/quantize/observer.h"
+
+enum { BINS = 2048, STEP = 8, WIDTH_MIN = 128 };
+typedef struct config { int64_t levels; } config;
+typedef struct seen { uint64_t bin[BINS], n; } seen;
+static const lmb_field rows[] = { LMB_INT(config, levels, 256, 4, 256, "", "integers that the range will have"), LMB_FIELD_END };
+
+static void see(const void *c, void *memory, const float *x, int64_t n, float lo, float hi)
+{
+    seen *s = memory;
+    double scale = hi > lo ? BINS / ((double)hi - lo) : 0;
+
+    (void)c;
+    for (int64_t i = 0; i < n; i++) {
+        double k = ((double)x[i] - lo) * scale;
+        s->bin[!(k > 0) ? 0 : k >= BINS ? BINS - 1 : (int)k]++;
+    }
+    s->n += (uint64_t)n;
+}
+
+static void merge(const void *c, void *into, const void *batch)
+{
+    seen *a = into;
+    const seen *b = batch;
+
+    (void)c;
+    for (int i = 0; i < BINS; i++)
+        a->bin[i] += b->bin[i];
+    a->n += b->n;
+}
+
+/* Sum of p log(p / q) over bins a .. b - 1. A bin that Q can not reach has the probability of a thousandth of a number. */
+static double divergence(const seen *s, int a, int b, int levels)
+{
+    double all = (double)s->n, below = 0, above = 0, inside = 0, sum = 0;
+    int width = b - a;
+
+    for (int i = 0; i < BINS; i++) {
+        below += i < a ? (double)s->bin[i] : 0;
+        above += i >= b ? (double)s->bin[i] : 0;
+    }
+    inside = all - below - above;
+    for (int l = 0; l < levels && inside > 0; l++) {
+        int from = a + (int)((int64_t)l * width / levels), to = a + (int)((int64_t)(l + 1) * width / levels), used = 0;
+        double mass = 0;
+        for (int i = from; i < to; i++) {
+            mass += (double)s->bin[i];
+            used += s->bin[i] > 0;
+        }
+        for (int i = from; i < to; i++) {
+            double p = ((double)s->bin[i] + (i == a ? below : 0) + (i == b - 1 ? above : 0)) / all;
+            double q = s->bin[i] ? mass / used / inside : 1e-3 / all;
+            sum += p > 0 ? p * log(p / q) : 0;
+        }
+    }
+    return inside > 0 ? sum : INFINITY;
+}
+
+static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
+{
+    const seen *s = memory;
+    double width = ((double)hi - lo) / BINS, zero = width > 0 ? -lo / width : 0, best = INFINITY;
+    int levels = (int)((const config *)c)->levels;
+
+    zero = zero < 0 ? 0 : zero > BINS ? BINS : zero;
+    *from = lo;
+    *to = hi;
+    for (int keep = BINS; width > 0 && keep >= WIDTH_MIN; keep -= STEP) {
+        double share = (double)keep / BINS;
+        int a = (int)floor(zero - share * zero), b = (int)ceil(zero + share * (BINS - zero));
+        double d = divergence(s, a, b, levels);
+        if (d < best) {
+            best = d;
+            *from = a ? (float)(lo + a * width) : lo;
+            *to = b < BINS ? (float)(lo + b * width) : hi;
+        }
+    }
+}
+
+const lmb_observer lmb_observer_entropy = {
+    .name = "entropy", .summary = "the range that loses least information (KL divergence)", .source = "Migacz 2017, GTC, 8-bit inference with TensorRT",
+    .fields = rows, .config_size = sizeof(config), .bytes = sizeof(seen), .needs_range = true, .see = see, .merge = merge, .range = range,
+};
