@@ -1,7 +1,7 @@
 /* distill/quantize/observers/entropy.c - the range whose integers tell most about the numbers (TensorRT's calibration).
  *
- * A second pass counts into BINS equal bins of the widest range. Then both ends are drawn in towards zero, step by step: P is
- * the histogram between them, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers,
+ * A second pass counts into BINS equal bins of the widest range. Then a bound on |x| is drawn in, step by step: P is
+ * the histogram within it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers,
  * spread evenly over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what
  * saturation spoils against what resolution gains. Counts are whole numbers: their order does not matter.
  *   source   Migacz 2017, "8-bit inference with TensorRT", GTC
@@ -39,7 +39,7 @@ static void merge(const void *c, void *into, const void *batch)
     a->n += b->n;
 }
 
-/* Sum of p log(p / q) over bins a .. b - 1. A bin that Q can not reach has the probability of a thousandth of a number. */
+/* Sum of p log(p / q) over bins a .. b - 1. A bin that Q can not reach has the probability of one number. */
 static double divergence(const seen *s, int a, int b, int levels)
 {
     double all = (double)s->n, below = 0, above = 0, inside = 0, sum = 0;
@@ -59,7 +59,7 @@ static double divergence(const seen *s, int a, int b, int levels)
         }
         for (int i = from; i < to; i++) {
             double p = ((double)s->bin[i] + (i == a ? below : 0) + (i == b - 1 ? above : 0)) / all;
-            double q = s->bin[i] ? mass / used / inside : 1e-3 / all;
+            double q = s->bin[i] ? mass / used / inside : 1 / all;
             sum += p > 0 ? p * log(p / q) : 0;
         }
     }
@@ -75,9 +75,11 @@ static void range(const void *c, const void *memory, float lo, float hi, float *
     zero = zero < 0 ? 0 : zero > BINS ? BINS : zero;
     *from = lo;
     *to = hi;
-    for (int keep = BINS; width > 0 && keep >= WIDTH_MIN; keep -= STEP) {
-        double share = (double)keep / BINS;
-        int a = (int)floor(zero - share * zero), b = (int)ceil(zero + share * (BINS - zero));
+    double most = zero > BINS - zero ? zero : BINS - zero;
+    for (double t = most; width > 0; t -= STEP) {
+        int a = zero > t ? (int)floor(zero - t) : 0, b = BINS - zero > t ? (int)ceil(zero + t) : BINS;
+        if (b - a < WIDTH_MIN)
+            break;
         double d = divergence(s, a, b, levels);
         if (d < best) {
             best = d;
