@@ -39,6 +39,8 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         print_tensor(&t);
         if (op.n_weights)
             printf("%9u weights", op.n_weights);
+        if (op.bits && op.bits < 8)
+            printf(" of %u bits", op.bits);
         if (lmb_edge_op_macs(m, i))
             printf("%12llu MACs", (unsigned long long)lmb_edge_op_macs(m, i));
         printf("\n");
