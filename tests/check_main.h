@@ -25,7 +25,7 @@
     {                                                   \
         Suite *s_ = suite_create(name);                 \
         TCase *tc_ = tcase_create(name);                \
-        tcase_set_timeout(tc_, 300);                    \
+        tcase_set_timeout(tc_, 900);                    \
         adds suite_add_tcase(s_, tc_);                  \
         SRunner *r_ = srunner_create(s_);               \
         srunner_run_all(r_, CK_ENV);                    \

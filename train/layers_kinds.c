@@ -26,13 +26,14 @@ static lmb_vid finish(const lmb_layer *l, lmb_vid y, bool norm, const char *acti
 
 /* ---- convolutions ---- */
 
-typedef struct conv_config { const char *name; int64_t channels, kernel, stride, groups; bool norm; const char *activation; } conv_config;
+typedef struct conv_config { const char *name; int64_t channels, kernel, stride, groups; bool pad, norm; const char *activation; } conv_config;
 static const lmb_field conv_fields[] = {
     LMB_TEXT(conv_config, name, "", "of its tensors; default: kind and place"),
     LMB_INT(conv_config, channels, 16, 1, 65536, "", "of the output"),
-    LMB_INT(conv_config, kernel, 3, 1, 64, "", "side; padding keeps the size at odd kernels"),
+    LMB_INT(conv_config, kernel, 3, 1, 64, "", "side"),
     LMB_INT(conv_config, stride, 1, 1, 64, "", ""),
     LMB_INT(conv_config, groups, 1, 1, 65536, "", "must divide the channels before and after"),
+    LMB_BOOL(conv_config, pad, 1, "with half the kernel of zeros on each side, which keeps the size at odd kernels"),
     LMB_BOOL(conv_config, norm, 1, "BatchNormalization behind it; else a bias"),
     LMB_TEXT(conv_config, activation, "", "behind it; none: nothing; default: the list's"), LMB_FIELD_END
 };
@@ -49,10 +50,14 @@ static lmb_vid convolve(const lmb_layer *l, const conv_config *c)
     if (in % c->groups || c->channels % c->groups)
         return lmb_layer_refuse(l, LMB_E_SHAPE, "%lld groups must divide the %lld channels before it and its own %lld", (long long)c->groups,
                                 (long long)in, (long long)c->channels);
+    for (int i = 2; i < s->n; i++)
+        if (!c->pad && s->d[i] < c->kernel)
+            return lmb_layer_refuse(l, LMB_E_SHAPE, "its kernel of %lld does not fit into %s without padding", (long long)c->kernel,
+                                    lmb_shape_text(s, text, sizeof text));
     if (too_large(l, (double)c->channels * (double)(in / c->groups) * (double)c->kernel * (s->n == 4 ? (double)c->kernel : 1)))
         return LMB_NONE;
     snprintf(name, sizeof name, "%s.conv", l->name);
-    lmb_vid y = lmb_net_conv(l->list->net, name, l->x, (lmb_conv_layer){ c->channels, c->kernel, c->stride, c->groups, !c->norm });
+    lmb_vid y = lmb_net_conv(l->list->net, name, l->x, (lmb_conv_layer){ c->channels, c->kernel, c->stride, c->groups, !c->norm, !c->pad });
     return finish(l, y, c->norm, c->activation);
 }
 
@@ -72,7 +77,7 @@ static lmb_vid depthwise(const lmb_layer *l, const void *config)
     const depthwise_config *c = config;
     const lmb_shape *s = lmb_layer_shape(l, l->x);
     int64_t channels = s->n > 1 ? s->d[1] : 1;
-    return convolve(l, &(conv_config){ c->name, channels, c->kernel, c->stride, channels, c->norm, c->activation });
+    return convolve(l, &(conv_config){ c->name, channels, c->kernel, c->stride, channels, true, c->norm, c->activation });
 }
 static const lmb_layer_kind kind_depthwise = { "depthwise", "a convolution of each channel by itself", "stride", depthwise_fields,
                                                sizeof(depthwise_config), depthwise };

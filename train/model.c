@@ -75,7 +75,7 @@ lmb_vid lmb_net_conv(lmb_net *n, const char *name, lmb_vid x, lmb_conv_layer l)
 {
     char buf[128];
     const lmb_shape *s = &lmb_builder_value(&n->b, x)->shape;
-    int64_t groups = l.groups ? l.groups : 1, stride = l.stride ? l.stride : 1, c = s->n > 1 ? s->d[1] : 1, p = l.kernel / 2;
+    int64_t groups = l.groups ? l.groups : 1, stride = l.stride ? l.stride : 1, c = s->n > 1 ? s->d[1] : 1, p = l.unpadded ? 0 : l.kernel / 2;
     bool line = s->n == 3;
     lmb_shape ws = line ? LMB_SHAPE(l.out, c / groups, l.kernel) : LMB_SHAPE(l.out, c / groups, l.kernel, l.kernel);
     double fan_out = (double)(l.out / groups) * (double)(line ? l.kernel : l.kernel * l.kernel);

@@ -42,8 +42,8 @@ LMB_MUST_CHECK lmb_status lmb_model_build(const struct lmb_tree *model, const lm
                                           lmb_graph **out, lmb_error *err);
 
 /* ---- layers ---- */
-typedef struct lmb_conv_layer { int64_t out, kernel, stride, groups; bool bias; } lmb_conv_layer;
-lmb_vid lmb_net_conv(lmb_net *n, const char *name, lmb_vid x, lmb_conv_layer l); /* padding kernel / 2 */
+typedef struct lmb_conv_layer { int64_t out, kernel, stride, groups; bool bias, unpadded; } lmb_conv_layer;
+lmb_vid lmb_net_conv(lmb_net *n, const char *name, lmb_vid x, lmb_conv_layer l); /* padding kernel / 2, or none */
 lmb_vid lmb_net_norm(lmb_net *n, const char *name, lmb_vid x);
 lmb_vid lmb_net_activation(lmb_net *n, const char *kind, lmb_vid x);   /* "relu", "relu6", "hardswish", ... or "" */
 lmb_vid lmb_net_linear(lmb_net *n, const char *name, lmb_vid x, int64_t out);

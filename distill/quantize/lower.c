@@ -211,6 +211,14 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
     return LMB_OK;
 }
 
+/* The 128 that is subtracted from the input in front of its QuantizeLinear, for runtimes without zero points; 0: none is. */
+static int shift_of_input(const lowering *l, const lmb_node *n)
+{
+    const lmb_node *sub = maker(l, n->in[0]);
+    const lmb_value *c = sub && is(sub, "Sub") && value(l, sub->in[0])->role == LMB_ROLE_INPUT ? value(l, sub->in[1]) : NULL;
+    return c && c->data && c->dtype == LMB_F32 && lmb_shape_count(&c->shape) == 1 && *(const float *)c->data == 128 ? 128 : 0;
+}
+
 /* QuantizeLinear of the model's input to raw bytes, and the one DequantizeLinear that says what they mean. */
 static lmb_status lower_input(lowering *l, const lmb_node *n)
 {
@@ -219,7 +227,7 @@ static lmb_status lower_input(lowering *l, const lmb_node *n)
     int i = lmb_sole_reader(l->g, n->out[0]);
 
     LMB_TRY(quant_of(l, n, &bytes));
-    if (bytes.scale != 1 || bytes.zero_point != 0 || s->n != 4)
+    if (bytes.scale != 1 || bytes.zero_point != shift_of_input(l, n) || s->n != 4)
         return refuse(l, n, "the input must be an image of raw bytes: scale 1, zero point 0");
     if (i < 0 || !is(&l->g->node[i], "DequantizeLinear"))
         return refuse(l, n, "one DequantizeLinear must follow");
@@ -233,8 +241,13 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
     lmb_edge_quant y;
     lmb_vid end;
 
-    if (is(n, "QuantizeLinear") && value(l, n->in[0])->role == LMB_ROLE_INPUT)
+    if (is(n, "QuantizeLinear") && (value(l, n->in[0])->role == LMB_ROLE_INPUT || shift_of_input(l, n)))
         return lower_input(l, n);
+    if (is(n, "Sub")) { /* its QuantizeLinear reads it as part of the input */
+        int reader = lmb_sole_reader(l->g, n->out[0]);
+        if (reader >= 0 && is(&l->g->node[reader], "QuantizeLinear") && shift_of_input(l, &l->g->node[reader]))
+            return LMB_OK;
+    }
     if (is(n, "DequantizeLinear")) { /* of constants: read by their Conv or Gemm */
         l->tensor[n->out[0]] = l->tensor[n->in[0]];
         return LMB_OK;

@@ -156,7 +156,7 @@ fi
 "$limbeck" serve "$good" --set run="$dir/other" --model "$dir/run/student-int8/qat.onnx" >"$dir/server" 2>/dev/null </dev/null &
 server=$!
 i=0
-until grep -q '^listening on ' "$dir/server" || [ $i -ge 200 ]; do sleep 0.05; i=$((i + 1)); done
+until grep -q '^listening on ' "$dir/server" || [ $i -ge 1200 ]; do sleep 0.05; i=$((i + 1)); done
 port=$(sed -n 's/^listening on .*://p' "$dir/server")
 refused 1 "port $port on 127.0.0.1 is in use" "$limbeck" serve "$good" --set run="$dir/third" --model "$dir/run/student-int8/qat.onnx" --set federation.server.port="$port"
 refused 1 "is in use" "$limbeck" run "$good" --set federation.server.port="$port"

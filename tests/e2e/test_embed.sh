@@ -23,7 +23,7 @@ Y
 pids=$!
 server=$pids
 port=
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+for i in $(seq 240); do
     port=$(sed -n 's/^listening on .*://p' "$dir/serve.out")
     [ -n "$port" ] && break
     sleep 0.5
@@ -35,7 +35,7 @@ for i in 0 1; do
     pids="$pids $!"
     last=$!
 done
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+for i in $(seq 240); do
     grep -q "round 2: update accepted" "$dir/embed1.log" && break
     sleep 0.2
 done

@@ -7,7 +7,7 @@ rm -rf "$dir" && mkdir -p "$dir" || exit 1
 pids=
 fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; [ -z "$pids" ] || kill $pids 2>/dev/null; exit 1; }
 # Wait at most 20 s for words in a file.
-says() { for i in $(seq 100); do grep -q "$1" "$2" 2>/dev/null && return 0; sleep 0.2; done; return 1; }
+says() { for i in $(seq 600); do grep -q "$1" "$2" 2>/dev/null && return 0; sleep 0.2; done; return 1; }
 desk() { verb=$1; shift; "$limbeck" federation "$verb" "$@"; }
 
 admin=$(desk admin-key "$dir/admin.key") || fail "no admin key"
@@ -28,6 +28,7 @@ Y
 desk list "$dir/run.yaml" >"$dir/none" 2>&1 && fail "a federation that was never served has clients"
 grep -q "no federation was served there yet" "$dir/none" || fail "it does not say so" "$dir/none"
 serve() {
+    : >"$dir/serve.out"
     "$limbeck" serve "$dir/run.yaml" --model "$dir/run/model/model.onnx" "$@" >"$dir/serve.out" 2>"$dir/serve.err" &
     server=$!
     pids="$pids $server"

@@ -61,7 +61,7 @@ for stage in teacher student student-int8 federation federated-int8; do
     "$limbeck" run "$dir/journey.yaml" --set run="$dir/killed" --set launch.ranks=1 >"$dir/out" 2>"$dir/err" </dev/null &
     pid=$!
     i=0
-    until grep -q "^$stage: \(begins\|was\)" "$dir/err" || [ $i -ge 300 ]; do sleep 0.05; i=$((i + 1)); done
+    until grep -q "^$stage: \(begins\|was\)" "$dir/err" || [ $i -ge 1200 ]; do sleep 0.05; i=$((i + 1)); done
     sleep 0.1
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
@@ -134,7 +134,7 @@ says "did you mean 'epochs'"
 "$limbeck" run "$dir/journey.yaml" --set run="$dir/stopped" --set launch.ranks=1 --set teacher.train.epochs=100000 >"$dir/out1" 2>"$dir/err1" </dev/null &
 pid=$!
 i=0
-until grep -q "^epoch" "$dir/err1" || [ $i -ge 300 ]; do sleep 0.05; i=$((i + 1)); done
+until grep -q "^epoch" "$dir/err1" || [ $i -ge 1200 ]; do sleep 0.05; i=$((i + 1)); done
 journey 2 --set run="$dir/stopped" --set launch.ranks=1
 says "another .limbeck. works in $dir/stopped"
 kill -INT $pid

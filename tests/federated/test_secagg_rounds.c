@@ -495,11 +495,14 @@ START_TEST(a_restarted_server_begins_another_session)
     fed f;
     fed_open(&f, "{clip: 4}", 4);
     for (int k = 0; k < 4; k++)
-        people[k].seconds = k == 3 ? 1 : 0;
+        people[k].seconds = k == 3 ? 4 : 0;
     world_start(&f.w);
     fed_clients(&f, 4);
     ck_assert(world_says(&f.w, "round 1 begins"));
+    for (int i = 0; i < 6000 && !(people[0].trained && people[1].trained && people[2].trained); i++)
+        usleep(10000);
     usleep(500000); /* three vectors are there, one is not */
+    people[3].seconds = 0;
     restart(&f);
     fed_join(&f, 4);
     ck_assert_mem_eq(lmb_server_model(f.w.server), open, WORLD_N * sizeof *open);

@@ -84,7 +84,7 @@ static inline bool world_said(world *w, const char *words)
 /* Wait for words in the log, at most ten seconds. */
 static inline bool world_says(world *w, const char *words)
 {
-    double end = lmb_seconds() + 10;
+    double end = lmb_seconds() + 60;
     while (!world_said(w, words) && lmb_seconds() < end)
         usleep(5000);
     return world_said(w, words);

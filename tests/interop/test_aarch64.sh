@@ -40,7 +40,7 @@ Y
 pids=$!
 server=$pids
 port=
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+for i in $(seq 240); do
     port=$(sed -n 's/^listening on .*://p' "$dir/serve.out")
     [ -n "$port" ] && break
     sleep 0.5

@@ -49,9 +49,11 @@ for ranks in 2 3; do
 done
 
 # stopped: exit code 3; killed; and on to the end on one rank
-mpirun -n 2 --oversubscribe --bind-to none "$limbeck" compress "$dir/c.yaml" --set run="$dir/stopped" $frozen --set compress.tune.epochs=400 >"$dir/out" 2>"$dir/err" &
+: >"$dir/err"
+mpirun -n 2 --oversubscribe --bind-to none "$limbeck" compress "$dir/c.yaml" --set run="$dir/stopped" $frozen --set compress.tune.epochs=9000 >"$dir/out" 2>"$dir/err" &
 pid=$!
-sleep 3
+i=0
+until grep -q '^point 0 ' "$dir/err" || [ $i -ge 1200 ]; do sleep 0.1; i=$((i + 1)); done
 kill -USR1 $pid
 wait $pid
 got=$?

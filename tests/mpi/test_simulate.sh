@@ -77,9 +77,10 @@ real_one() {
     one=$(model four 1 $all) || fail "four simulated clients"
     real="$dir/s.yaml --set run=$dir/real $all"
     # shellcheck disable=SC2086
+    : >"$dir/serve.out"
     "$limbeck" serve $real >"$dir/serve.out" 2>"$dir/log" &
     server=$!
-    for _ in $(seq 200); do grep -q listening "$dir/serve.out" && break; sleep 0.05; done
+    for _ in $(seq 1200); do grep -q listening "$dir/serve.out" && break; sleep 0.05; done
     port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$dir/serve.out")
     for i in 0 1 2 3; do
         # shellcheck disable=SC2086

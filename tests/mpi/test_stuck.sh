@@ -23,7 +23,7 @@ stuck() {
     mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh --set train.reduce=$way >"$dir/log" 2>&1 &
     job=$!
     i=0
-    while [ ! -s "$dir/run/model/ranks" ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i + 1)); done
+    while [ ! -s "$dir/run/model/ranks" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
     sleep 2
     victim=$(rank 1)
     [ -n "$victim" ] || { echo "FAILED: rank 1 not found"; cat "$dir/log"; kill $job; exit 1; }

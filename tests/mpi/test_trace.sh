@@ -26,7 +26,7 @@ if "$limbeck" train "$dir/run.yaml" --stage teacher --trace-steps 3 >"$dir/log" 
 
 "$limbeck" train "$dir/run.yaml" --stage teacher --set run="$dir/long" --set teacher.train.epochs=100000 --trace "$dir/stopped.json" >"$dir/log" 2>&1 &
 i=0
-while [ ! -s "$dir/long/teacher/history.jsonl" ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i + 1)); done
+while [ ! -s "$dir/long/teacher/history.jsonl" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
 kill -INT $!
 wait $!
 [ $? -eq 3 ] || fail "a training that was stopped"

@@ -89,7 +89,7 @@ int main(void)
     lmb_gpu_close(gpu);
     Suite *s = suite_create("train/gpu");
     TCase *tc = tcase_create("train/gpu");
-    tcase_set_timeout(tc, 300);
+    tcase_set_timeout(tc, 900);
     tcase_add_loop_test(tc, as_on_the_host, 0, sizeof models / sizeof *models);
     suite_add_tcase(s, tc);
     SRunner *r = srunner_create(s);

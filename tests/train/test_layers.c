@@ -79,6 +79,22 @@ START_TEST(blocks)
 }
 END_TEST
 
+START_TEST(without_padding)
+{
+    lmb_graph *padded, *bare;
+    ck_ok(build("{name: layers, layers: [{conv: {channels: 4, kernel: 5}}, flatten, {dense: {name: d, units: 4}}]}", &padded));
+    ck_ok(build("{name: layers, layers: [{conv: {channels: 4, kernel: 5, pad: false}}, flatten, {dense: {name: d, units: 4}}]}", &bare));
+    int64_t h = 0, w = 0; /* of the image */
+    for (int v = 0; v < bare->n_values && h == 0; v++)
+        if (bare->value[v].shape.n == 4 && bare->value[v].role == LMB_ROLE_INPUT)
+            h = bare->value[v].shape.d[2], w = bare->value[v].shape.d[3];
+    ck_assert_int_gt(h, 4);
+    ck_assert_int_eq(numbers(padded) - numbers(bare), 4 * 4 * (h * w - (h - 4) * (w - 4)));
+    lmb_graph_destroy(padded);
+    lmb_graph_destroy(bare);
+}
+END_TEST
+
 static const struct { const char *text, *words; } wrong[] = {
     { "{name: resnet_imagenet, depth: 20}", "depth is 20; it must be 18 or 34" },
     { "{name: layers, layers: [{pool: {kind: max, kernel: 2, padding: 2}}]}", "padding 2; it must be below the kernel, 2" },
@@ -92,6 +108,7 @@ static const struct { const char *text, *words; } wrong[] = {
     { "{name: layers, layers: [{conv: 4}]}", "end the list with `dense`" },
     { "{name: layers, layers: [{pool: {kernel: 13}}, flatten, dense]}", "does not fit into" },
     { "{name: layers, layers: [{conv: {channels: 6, groups: 4}}]}", "4 groups must divide" },
+    { "{name: layers, layers: [{conv: {kernel: 33, pad: false}}, flatten, dense]}", "does not fit into" },
     { "{name: layers, layers: [{residual: [{pool: global}]}]}", "which no 1x1 convolution does" },
     { "{name: layers, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, stride: 2}}]]}]}", "all but the channels must be equal" },
     { "{name: layers, layers: [{repeat: {times: 4096, layers: [{repeat: {times: 4096, layers: [{conv: 1}]}}]}}]}", "more than 4096 layers" },
@@ -108,5 +125,5 @@ START_TEST(what_does_not_fit_is_refused_where_it_stands)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/layers", add_loop(lists_are_the_zoo, sizeof same / sizeof *same); add(blocks);
+LMB_TEST_MAIN("train/layers", add_loop(lists_are_the_zoo, sizeof same / sizeof *same); add(blocks); add(without_padding);
               add_loop(what_does_not_fit_is_refused_where_it_stands, sizeof wrong / sizeof *wrong);)

@@ -188,7 +188,7 @@ int main(void)
     }
     Suite *s = suite_create("train/precision");
     TCase *tc_ = tcase_create("train/precision");
-    tcase_set_timeout(tc_, 300);
+    tcase_set_timeout(tc_, 900);
     add_loop(a_step_converts_once, 4);
     add(it_learns_the_same_bits_on_any_number_of_threads);
     add(a_teacher_answers_in_f32);

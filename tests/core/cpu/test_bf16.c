@@ -100,7 +100,7 @@ int main(void)
         cases++;
     Suite *s = suite_create("core/cpu/bf16");
     TCase *tc_ = tcase_create("core/cpu/bf16");
-    tcase_set_timeout(tc_, 300);
+    tcase_set_timeout(tc_, 900);
     add(rounding_is_to_nearest_even);
     add_loop(case_holds, cases);
     add(a_plan_converts_at_its_ends);

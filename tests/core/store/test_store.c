@@ -329,7 +329,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int n = count_formats(), bad;
 
-    tcase_set_timeout(tc_, 300);
+    tcase_set_timeout(tc_, 900);
     add_loop(everything_comes_back, n);
     add_loop(an_empty_store, n);
     add_loop(wrong_expectations_are_said, n);
