@@ -12,6 +12,7 @@
 #include "launch/compare.h"
 #include "launch/job.h"
 #include "launch/plan_cache.h"
+#include "launch/prove.h"
 #include "launch/prune.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
@@ -20,31 +21,45 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set key=value ...]\n"
+    "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set "
+    "key=value ...]\n"
     "       mpirun -n 2 limbeck distill CONFIG.yaml ...\n\n"
-    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: an .onnx\n"
+    "1. Trains the student's model against the labels and a teacher (section `distill`: alpha, temperature, teacher: "
+    "an .onnx\n"
     "   file or a checkpoint, by default the teacher of this run). Without `distill`: against the labels alone.\n"
-    "   cache: true keeps the teacher's logits in <run>/teacher/logits-<key>.bin, one row for each sample and epoch (augmented\n"
-    "   samples differ from epoch to epoch); the training ends in the same bits, and later ones with the same teacher, data,\n"
-    "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there already.\n"
-    "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a changed\n"
+    "   cache: true keeps the teacher's logits in <run>/teacher/logits-<key>.bin, one row for each sample and epoch "
+    "(augmented\n"
+    "   samples differ from epoch to epoch); the training ends in the same bits, and later ones with the same teacher, "
+    "data,\n"
+    "   seed and augmentation read instead of computing. auto: where nothing is augmented, or the file is there "
+    "already.\n"
+    "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a "
+    "changed\n"
     "   image and told the answer to the unchanged one. Old files can be deleted.\n"
-    "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list losses` explains\n"
-    "   each. attention and similarity look into the teacher, so that it answers live. teachers: several files, whose logits are\n"
-    "   averaged with weights. alpha 1: no labels (dkd reads them all the same).\n"
-    "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by dependency groups,\n"
-    "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights are held at\n"
-    "   zero, more and more while it trains. `limbeck config keys` explains each key, `limbeck list criteria` the criteria.\n"
+    "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list "
+    "losses` explains\n"
+    "   each. All but kl and dkd look into the teacher, so that it answers live. teachers: several files, whose logits "
+    "are\n"
+    "   averaged with weights. alpha 1: no labels (dkd reads them all the same). teacher: self, with generations: 2, "
+    "trains the\n"
+    "   student anew, taught by itself as it was.\n"
+    "2. With a section `prune`: takes away the least of it and trains on. method channels: whole channels, by "
+    "dependency groups,\n"
+    "   down to a share of the channels, MACs or parameters; the model is smaller. method magnitude: single weights "
+    "are held at\n"
+    "   zero, more and more while it trains (pattern: \"2:4\"). `limbeck config keys` explains each key, `limbeck list "
+    "criteria` the criteria.\n"
     "3. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
-    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges from\n"
+    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges "
+    "from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
-    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n"
-    LMB_PLAN_CACHE_USAGE
-    LMB_TRACING_USAGE;
+    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n" LMB_PLAN_CACHE_USAGE
+        LMB_TRACING_USAGE;
 
 typedef struct quantize_config {
     int64_t method, calibration, seed;
+    bool prove;
     const lmb_tree *observer;
     bool equalise, correct_bias;
     lmb_qat_config qat;
@@ -55,24 +70,31 @@ enum { METHOD_AUTO, METHOD_QAT, METHOD_PTQ };
 static const char *const methods[] = { "auto", "qat", "ptq", NULL };
 static const lmb_field quantize_fields[] = {
     LMB_CHOICE(quantize_config, method, METHOD_AUTO, methods, "auto: qat where `train` is given, else ptq"),
-    LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images", "of the training part that ptq takes its ranges from"),
+    LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images",
+            "of the training part that ptq takes its ranges from"),
     LMB_INT(quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
     LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average, percentile or entropy, and options"),
     LMB_BOOL(quantize_config, equalise, 0, "balance channels between layers before ranges are taken (Clip becomes Relu)"),
     LMB_BOOL(quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
     LMB_SECTION(quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
-    LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"), LMB_FIELD_END
+    LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
+    LMB_BOOL(quantize_config, prove, false,
+             "train without the teacher first, go on with it and without, and keep the better by validation samples"),
+    LMB_FIELD_END
 };
 
 typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; lmb_tracing tracing; } request;
 
-/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. */
+static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
+
+/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
+ * which teaches where the configuration says so. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
-                              lmb_masks *masks, lmb_graph *model, lmb_error *err)
+                              const lmb_graph *was, lmb_masks *masks, lmb_graph *model, lmb_error *err)
 {
     lmb_job *j = &r->job;
-    lmb_graph *teacher = NULL;
+    lmb_graph *teacher = NULL, *taught = NULL;
     lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
@@ -82,20 +104,35 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
         if (st == LMB_OK)
-            st = lmb_teacher_read(j, dc, &teacher, err);
+            st = teaches_itself(dc) ? lmb_graph_copy(was, &teacher, err) : lmb_teacher_read(j, dc, &teacher, err);
         o.teacher = teacher;
         if (st == LMB_OK)
             st = lmb_objective_check(&o, model, err);
         if (st == LMB_OK)
             st = lmb_teacher_cache(j, c, comm, &o, &cache, err);
+        if (st == LMB_OK)
+            st = lmb_objective_prepare(&o, model, (uint64_t)c->seed, &taught, err);
     }
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
-        lmb_run_request q = { j->c.run, name, config.text, c, model, &loss, j->train, j->validation, r->fresh,
-                              .plan_cache = j->c.plan_cache, .stepped = masks ? lmb_masks_stepped : NULL, .hand = masks,
+        lmb_run_request q = { j->c.run,
+                              name,
+                              config.text,
+                              c,
+                              taught ? taught : model,
+                              &loss,
+                              j->train,
+                              j->validation,
+                              r->fresh,
+                              .plan_cache = j->c.plan_cache,
+                              .stepped = masks ? lmb_masks_stepped : NULL,
+                              .hand = masks,
                               .trace = r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
+    if (st == LMB_OK && taught)
+        st = lmb_objective_finish(taught, model, err);
+    lmb_graph_destroy(taught);
     lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
     lmb_str_free(&config);
@@ -112,39 +149,92 @@ static lmb_status leave_model(const lmb_job *j, const char *stage, const lmb_gra
     return lmb_stage_report(j->c.run, stage, path, model, j->test, j->stage.train.backend, err);
 }
 
+/* Generation 0 learns from the labels, each later one from the one before as well (Furlanello et al. 2018,
+ * arXiv:1805.04770). */
+static lmb_status born_again(request *r, lmb_comm *comm, const char *last, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_graph *was = NULL;
+    lmb_status st = LMB_OK;
+
+    for (int64_t k = 0; k <= r->distill.generations && st == LMB_OK; k++) {
+        lmb_train_config c = j->stage.train;
+        lmb_graph *is = NULL;
+        char stage[64];
+        c.seed += k;
+        if (k == r->distill.generations)
+            snprintf(stage, sizeof stage, "%s", last);
+        else
+            snprintf(stage, sizeof stage, "%s-generation%lld", last, (long long)k);
+        st = lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)c.seed, &is, err);
+        if (st == LMB_OK)
+            st = train_stage(r, comm, stage, &c, k ? &r->distill : NULL, was, NULL, is, err);
+        if (st == LMB_OK && comm->rank == 0)
+            st = leave_model(j, stage, is, err);
+        lmb_graph_destroy(was);
+        was = is;
+    }
+    *out = was;
+    return st;
+}
+
 /* The student as the zoo has it, trained. */
 static lmb_status whole_student(request *r, lmb_comm *comm, const char *stage, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
 
+    if (j->stage.distill && teaches_itself(&r->distill))
+        return born_again(r, comm, stage, out, err);
     LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
-    LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, *out, err));
+    LMB_TRY(train_stage(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, NULL, *out, err));
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
 
-/* Trained whole, pruned, and trained on. What comes later has no part in the first training: it is kept when that changes. */
+/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. */
+static lmb_status prune_once(request *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching,
+                             const lmb_graph *dense, lmb_graph **out, lmb_error *err)
+{
+    lmb_graph *was = *out, *is = NULL;
+    lmb_masks *masks = NULL;
+    lmb_status st;
+
+    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, err));
+    lmb_graph_destroy(was);
+    *out = is;
+    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
+    st = train_stage(r, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
+done:
+    lmb_masks_destroy(masks);
+    return st;
+}
+
+/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is
+ * kept when that changes. */
 static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
     request before = *r;
     const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill : j->stage.distill ? &r->distill : NULL;
     lmb_graph *dense = NULL;
-    lmb_masks *masks = NULL;
+    int64_t steps = lmb_prune_steps(&r->prune);
     char stage[64];
     lmb_status st;
 
     before.job.stage.prune = before.job.stage.quantize = NULL;
     snprintf(stage, sizeof stage, "%s-dense", j->stage_name);
     LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
-    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, dense, out, err));
-    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, *out, j->train->n, &masks, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, j->stage_name, &r->prune.train, teaching, masks, *out, err));
+    for (int64_t k = 1; k <= steps; k++) {
+        if (k == steps)
+            snprintf(stage, sizeof stage, "%s", j->stage_name);
+        else
+            snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, teaching, dense, out, err));
+    }
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
         LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
     }
 done:
-    lmb_masks_destroy(masks);
     lmb_graph_destroy(dense);
     return st;
 }
@@ -197,6 +287,16 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
     return st;
 }
 
+typedef struct integers { request *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
+
+/* lmb_prove_train */
+static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
+{
+    integers *x = ctx;
+    return train_stage(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL, x->student,
+                       x->masks, qat, err);
+}
+
 static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     lmb_graph *qat = NULL, *frozen = NULL;
@@ -208,7 +308,11 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     LMB_TRY_GOTO(st, done, start_of_qat(r, student, &qat, err));
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
-    LMB_TRY_GOTO(st, done, train_stage(r, comm, stage, &r->quantize.train, &r->quantize.distill, masks, qat, err));
+    integers x = { r, comm, student, masks };
+    LMB_TRY_GOTO(st, done,
+                 r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads,
+                                                       comm->rank == 0, train_integers, &x, qat, err)
+                                   : train_integers(&x, stage, true, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));
@@ -261,7 +365,7 @@ static lmb_status check_prune(const request *r, const lmb_graph *student, lmb_gr
 {
     lmb_masks *masks = NULL;
 
-    LMB_TRY(lmb_prune_student(&r->prune, student, out, err));
+    LMB_TRY(lmb_prune_student(&r->prune, student, r->job.train, out, err));
     LMB_TRY(lmb_prune_masks(&r->prune, *out, r->job.train->n, &masks, err));
     lmb_masks_destroy(masks);
     return lmb_job_check_training(&r->prune.train, *out, r->job.train, err);

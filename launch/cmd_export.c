@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/packed_file.h"
 #include "distill/quantize/profile.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
@@ -16,17 +17,26 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--profile NAME] [--kernels NAME] [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--profile NAME]\n\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--profile NAME] [--kernels NAME]\n"
+    "                      [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed] [--profile NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
     "  model.lmb         integers for the device runtime (core/edge)\n"
-    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, raw bytes\n"
-    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the integers on the\n"
-    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training saw.\n\n"
-    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model from\n"
+    "  model-int8.onnx   the same integers in ONNX's words, QuantizeLinear and DequantizeLinear, opset 13: input f32, "
+    "raw bytes\n"
+    "and of the float student <run>/student/model-f32.onnx, opset 13, BatchNormalization folded. Evaluates the "
+    "integers on the\n"
+    "test part, with the runtime that devices use, and says how many answers differ from the simulation that training "
+    "saw.\n\n"
+    "Of one file: a float model becomes portable ONNX; one that `limbeck quantize` or `distill` left, or a QDQ model "
+    "from\n"
     "elsewhere, becomes QDQ ONNX or .lmb.\n\n"
-    "--profile writes the ONNX file for a runtime (docs/quantisation.md), and refuses a model that it would answer otherwise for:\n"
+    "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less "
+    "than a byte\n"
+    "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
+    "--profile writes the ONNX file for a runtime (docs/quantisation.md), and refuses a model that it would answer "
+    "otherwise for:\n"
     "  ort-x86   u8 activations (the default)           ort-arm    s8 activations\n"
     "  tensorrt  s8, zero points 0                      universal  u8, zero points 128: the same integers as s8 with 0\n"
     "  pot       all scales powers of two               weights7   |w| <= 64, for AVX2 alone\n"
@@ -100,6 +110,13 @@ static lmb_status write_integers(const char *path, const lmb_graph *qdq, const c
     return st;
 }
 
+/* The .lmb. What codes weights small wants them as bytes, of which it sees more. */
+static lmb_status lower(const lmb_graph *qdq, bool packed, lmb_str *file, lmb_error *err)
+{
+    LMB_TRY(packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
+    return packed ? lmb_packed_make(file, err) : LMB_OK;
+}
+
 /* BatchNormalization folded, operators of ONNX only. */
 static lmb_status write_float(const char *path, const lmb_graph *g, lmb_error *err)
 {
@@ -143,7 +160,7 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
-    LMB_TRY_GOTO(st, done, lmb_lower(qdq, &file, err));
+    LMB_TRY_GOTO(st, done, lower(qdq, lmb_args_get(a, "packed", NULL) != NULL, &file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
     LMB_TRY_GOTO(st, done, write_integers(path, qdq, lmb_args_get(a, "profile", "ort-x86"), err));
     if (!federated)
@@ -174,13 +191,15 @@ static bool has_fake_quant(const lmb_graph *g)
 }
 
 /* One file into another, without a configuration. */
-static lmb_status export_file(const char *from, const char *to, const char *profile, lmb_error *err)
+static lmb_status export_file(const char *from, const char *to, bool packed, const char *profile, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
     lmb_graph *g = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
     lmb_status st;
 
+    if (packed && !lmb)
+        return LMB_FAIL(err, LMB_E_ARG, "--packed is for --out FILE.lmb, and this is %s", to);
     if (!lmb && !ends_with(to, ".onnx"))
         return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
     LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
@@ -190,7 +209,7 @@ static lmb_status export_file(const char *from, const char *to, const char *prof
     if (lmb && !lmb_is_qdq(whole)) {
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
-        LMB_TRY_GOTO(st, done, lmb_lower(whole, &file, err));
+        LMB_TRY_GOTO(st, done, lower(whole, packed, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
         st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);
@@ -204,7 +223,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", "profile", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "profile", "!packed", NULL };
     lmb_args a;
     lmb_job j;
 
@@ -212,7 +231,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
     if (lmb_args_get(&a, "out", NULL))
-        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "profile", "ort-x86"), err);
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL,
+                           lmb_args_get(&a, "profile", "ort-x86"), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
-#include "core/edge/lmb.h"
+#include "core/edge/packed.h"
 #include "launch/inspect.h"
 
 enum { MOST = 1 << 28 };
@@ -23,6 +23,26 @@ static void print_tensor(const lmb_edge_tensor *t)
     printf("%4u x %u x %-5u %-40s", t->c, t->h, t->w, q);
 }
 
+/* Of the weights: how many are zero, and whether at most two of every four inputs of an output count. */
+static void print_zeros(const lmb_edge_model *m, const lmb_edge_op *op)
+{
+    lmb_edge_tensor x;
+    uint32_t zeros = 0, over = 0;
+
+    lmb_edge_tensor_at(m, op->in[0], &x);
+    uint32_t row = op->kind == LMB_EDGE_CONV ? x.c / op->groups : x.c;
+    for (uint32_t k = 0; k < op->n_weights; k++)
+        zeros += lmb_edge_weight_at(op, k) == 0;
+    for (uint32_t r = 0; r + row <= op->n_weights; r += row)
+        for (uint32_t k = 0; k + 4 <= row; k += 4) {
+            int used = 0;
+            for (uint32_t i = 0; i < 4; i++)
+                used += lmb_edge_weight_at(op, r + k + i) != 0;
+            over += used > 2;
+        }
+    printf("%7.2f %% zero%s", 100.0 * zeros / op->n_weights, row >= 4 && !over ? ", 2:4" : "");
+}
+
 static void print_model(const lmb_edge_model *m, size_t bytes)
 {
     lmb_edge_tensor t;
@@ -37,10 +57,12 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         lmb_edge_tensor_at(m, i + 1, &t);
         printf("  %-4u %-15s %-24.24s ", i, lmb_edge_kind_name(op.kind), t.name);
         print_tensor(&t);
-        if (op.n_weights)
+        if (op.n_weights) {
             printf("%9u weights", op.n_weights);
-        if (op.bits && op.bits < 8)
-            printf(" of %u bits", op.bits);
+            if (op.bits < 8)
+                printf(" of %u bits", op.bits);
+            print_zeros(m, &op);
+        }
         if (lmb_edge_op_macs(m, i))
             printf("%12llu MACs", (unsigned long long)lmb_edge_op_macs(m, i));
         printf("\n");
@@ -53,18 +75,48 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }
 
+/* In place of a packed file the plain one, of *bytes. */
+static lmb_status unpack(void **file, size_t n, size_t *bytes, lmb_error *err)
+{
+    char why[200] = "";
+    size_t plain;
+
+    *bytes = n;
+    if (lmb_edge_unpacked_bytes(*file, n, &plain, why, sizeof why) != LMB_EDGE_OK)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
+    if (!plain)
+        return LMB_OK;
+    void *memory = malloc(plain);
+    if (!memory)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to unpack %zu bytes", plain);
+    if (lmb_edge_unpack(*file, n, memory, plain, why, sizeof why) != LMB_EDGE_OK) {
+        free(memory);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
+    }
+    free(*file);
+    *file = memory;
+    *bytes = plain;
+    return LMB_OK;
+}
+
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
     char why[200] = "";
     void *file;
-    size_t n;
+    size_t n, bytes;
 
     (void)a;
     LMB_TRY(lmb_file_read(path, MOST, &file, &n, err));
-    lmb_status st = lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
-    if (st == LMB_OK) {
+    lmb_status st = unpack(&file, n, &bytes, err);
+    if (st == LMB_OK && lmb_edge_open(file, bytes, &m, why, sizeof why) != LMB_EDGE_OK)
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
+    if (st != LMB_OK) {
+        lmb_error_context(err, "%s", path);
+    } else {
         printf("%s: a .lmb model of %u operators\n", path, m.n_ops);
+        if (bytes != n)
+            printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
         print_model(&m, n);
     }
     free(file);

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "core/base/config.h"
+#include "distill/search/taylor.h"
+
+enum { GRADIENT_ROWS = 32 };
 
 static const char *const methods[] = { "channels", "magnitude", NULL };
 
@@ -16,7 +19,7 @@ const lmb_field lmb_prune_fields[] = {
 
 lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_error *err)
 {
-    lmb_field rows[24];
+    lmb_field rows[32];
     int n = 0;
     const lmb_tree *named = lmb_tree_get(prune, "method");
     const char *method = methods[LMB_PRUNE_CHANNELS];
@@ -36,11 +39,33 @@ lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_erro
     return lmb_fields_bind(rows, prune, out, err);
 }
 
-lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+int64_t lmb_prune_steps(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS ? c->channels.steps : 1; }
+
+static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
+                                 lmb_graph **out, lmb_error *err)
+{
+    lmb_prune_channels step = lmb_prune_step(&c->channels);
+    lmb_taylor_config tc = { step.batches, GRADIENT_ROWS, (uint64_t)step.seed, "cpu" };
+    lmb_taylor *taylor = NULL;
+    bool gradients;
+
+    LMB_TRY(lmb_prune_needs_gradients(&step, &gradients, err));
+    if (gradients && train->n >= tc.rows && tc.batches * tc.rows > train->n)
+        tc.batches = train->n / tc.rows;
+    if (gradients)
+        LMB_TRY(lmb_taylor_create(student, train, &tc, &taylor, err));
+    step.gradients = taylor;
+    lmb_status st = lmb_pass_prune_channels(student, &step, out, NULL, err);
+    lmb_taylor_destroy(taylor);
+    return st;
+}
+
+lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
+                             lmb_graph **out, lmb_error *err)
 {
     if (c->method == LMB_PRUNE_MAGNITUDE)
         return lmb_graph_copy(student, out, err);
-    lmb_status st = lmb_pass_prune_channels(student, &c->channels, out, NULL, err);
+    lmb_status st = prune_channels(c, student, train, out, err);
     if (st != LMB_OK)
         lmb_error_context(err, "prune");
     return st;
@@ -59,7 +84,8 @@ lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, c
     lmb_axis_map *was = NULL, *is = NULL;
 
     if (c->method == LMB_PRUNE_MAGNITUDE) {
-        printf("pruned student: %.2f %% of the weights are zero\n", 100 * lmb_masks_sparsity(after));
+        printf("pruned student: %.2f %% of the weights are zero%s%s\n", 100 * lmb_masks_sparsity(after),
+               *c->magnitude.pattern ? ", pattern " : "", c->magnitude.pattern);
         return LMB_OK;
     }
     lmb_status st = lmb_axis_map_create(before, &was, err);

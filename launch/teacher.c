@@ -2,6 +2,7 @@
 #include "launch/teacher.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/base/config.h"
 #include "core/base/file.h"
@@ -47,7 +48,7 @@ lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
 
     if (c->teachers)
         return name_all(c, all, &n, err);
-    if (*c->teacher && !lmb_file_exists(c->teacher))
+    if (*c->teacher && strcmp(c->teacher, LMB_TEACHER_SELF) != 0 && !lmb_file_exists(c->teacher))
         return LMB_FAIL(err, LMB_E_IO, "distill.teacher: there is no file %s", c->teacher);
     return LMB_OK;
 }

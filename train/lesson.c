@@ -80,12 +80,51 @@ static lmb_status named(const lmb_taught *with, const lmb_graph *g, const char *
     return LMB_OK;
 }
 
+/* What the layer of the logits reads: f32 [n, ...]. */
+static lmb_status embedding(const lmb_taught *with, const lmb_graph *g, const char *whose, lmb_vid *out, lmb_error *err)
+{
+    lmb_vid v = g->output[0].value;
+
+    for (int left = g->n_nodes; left > 0 && g->value[v].node != LMB_NONE; left--) {
+        const lmb_node *n = &g->node[g->value[v].node];
+        bool layer =
+            strcmp(n->op->name, "Gemm") == 0 || strcmp(n->op->name, "MatMul") == 0 || strcmp(n->op->name, "Conv") == 0;
+        v = n->in[0];
+        if (layer && g->value[v].role == LMB_ROLE_ACTIVATION && g->value[v].dtype == LMB_F32 &&
+            g->value[v].shape.n >= 2) {
+            *out = v;
+            return LMB_OK;
+        }
+    }
+    return LMB_FAIL(
+        err, LMB_E_SHAPE,
+        "the loss '%s' finds no last layer in the %s; name values to compare: {name: %s, student: NAME, teacher: NAME}",
+        with->term->name, whose, with->term->name);
+}
+
+static lmb_status by_default(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s,
+                             lmb_vid *t, int *n, lmb_error *err)
+{
+    if (with->term->flags & LMB_TERM_EMBEDDING) {
+        *n = 1;
+        LMB_TRY(embedding(with, student, "student", s, err));
+        return embedding(with, teacher, "teacher", t, err);
+    }
+    LMB_TRY(by_size(with, student, teacher, s, t, n, err));
+    if (with->term->flags & LMB_TERM_MIDDLE) {
+        s[0] = s[*n / 2];
+        t[0] = t[*n / 2];
+        *n = 1;
+    }
+    return LMB_OK;
+}
+
 lmb_status lmb_lesson_pairs(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s, lmb_vid *t, int *n, lmb_error *err)
 {
     char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
 
     if (!*with->student && !*with->teacher)
-        return by_size(with, student, teacher, s, t, n, err);
+        return by_default(with, student, teacher, s, t, n, err);
     if (!*with->student || !*with->teacher)
         return LMB_FAIL(err, LMB_E_ARG, "the loss '%s' names a layer of one model alone; name both, `student` and `teacher`, or neither", with->term->name);
     LMB_TRY(named(with, student, "student", with->student, s, err));
@@ -150,6 +189,21 @@ static void run_teacher(const lmb_objective *o, lmb_builder *b, lmb_vid x, const
                           LMB_NO_ATTRS);
 }
 
+/* lmb_objective_prepare has put them into the graph. */
+static void find_heads(lmb_builder *b, int i, lmb_lesson *l)
+{
+    char name[LMB_HEAD_NAME];
+
+    for (int k = 0; l->with->term->heads && k < LMB_LESSON_HEADS; k++) {
+        lmb_lesson_head_name(i, k, name);
+        l->head[k] = lmb_graph_find(b->g, name);
+        if (k == 0 && l->head[k] == LMB_NONE && b->status == LMB_OK)
+            b->status = LMB_FAIL(b->err, LMB_E_ARG,
+                                 "the loss '%s' has weights of its own, and this training makes no room for them",
+                                 l->with->term->name);
+    }
+}
+
 void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels, lmb_lesson out[LMB_TAUGHT_MAX])
 {
     lmb_vid extra[MAX_OUT], made[MAX_OUT];
@@ -161,6 +215,7 @@ void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vi
         if (!(l->with->term->flags & LMB_TERM_FEATURES))
             continue;
         b->status = lmb_lesson_pairs(l->with, b->g, o->teacher, l->student, extra + n_extra, &l->n_pairs, b->err);
+        find_heads(b, i, l);
         n_extra += l->n_pairs;
     }
     if (b->status == LMB_OK && o->logits && n_extra)

@@ -1,8 +1,11 @@
 /* train/lesson.h - what the terms of the teacher's share are built from: its answers and features beside the student's.
  *
- * Idea: a frozen copy of the teacher runs in the student's training graph. Terms that compare predictions get both logits;
- * terms that look inside get pairs of values, by name or by what is the same in both: for each height and width that feature
- * maps of both have, the last of that size on the way to the logits, which is where a stage of a network ends.
+ * Idea: a frozen copy of the teacher runs in the student's training graph. Terms that compare predictions get both
+ * logits; terms that look inside get pairs of values, by name or by what is the same in both: for each height and width
+ * that feature maps of both have, the last of that size on the way to the logits, which is where a stage of a network
+ * ends. Terms that compare samples get what the layer of the logits reads.
+ *
+ * Some terms learn how to compare: heads are parameters of the graph that is trained, and of no model that is kept.
  */
 #ifndef LMB_TRAIN_LESSON_H
 #define LMB_TRAIN_LESSON_H
@@ -13,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { LMB_LESSON_PAIRS = 8 };
+enum { LMB_LESSON_PAIRS = 8, LMB_LESSON_HEADS = 2 };
 
 typedef struct lmb_lesson {
     const lmb_objective *o;
@@ -22,12 +25,17 @@ typedef struct lmb_lesson {
     lmb_vid answers;        /* the teacher's logits [n, classes] */
     int n_pairs;            /* at least 1 for terms with LMB_TERM_FEATURES; places are equal for LMB_TERM_PLACES */
     lmb_vid student[LMB_LESSON_PAIRS], teacher[LMB_LESSON_PAIRS]; /* f32 [n, ...] */
+    lmb_vid head[LMB_LESSON_HEADS]; /* of pair 0; of a term that has them */
 } lmb_lesson;
 
 /* Rows of the fields of a term that looks inside. */
 #define LMB_TAUGHT_LAYERS(which)                                                                                              \
     LMB_TEXT(lmb_taught, student, "", "value of the student's graph (`limbeck inspect` lists them); without both: " which),    \
     LMB_TEXT(lmb_taught, teacher, "", "value of the teacher's graph that goes with it")
+
+enum { LMB_HEAD_NAME = 64 };
+/* The name of the parameter that is head k of the taught term i. */
+void lmb_lesson_head_name(int i, int k, char out[LMB_HEAD_NAME]);
 
 /* Mean of the squared difference of two values of one shape. */
 lmb_vid lmb_lesson_apart(lmb_builder *b, lmb_vid student, lmb_vid teacher);

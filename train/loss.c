@@ -7,7 +7,7 @@
 #include "core/base/config.h"
 #include "train/lesson.h"
 
-#define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity)
+#define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity) X(hint) X(relational) X(contrastive)
 #define X(name) extern const lmb_loss_term lmb_loss_term_##name;
 TERMS(X)
 #undef X
@@ -20,11 +20,12 @@ static const char *const caches[] = { "auto", "false", "true", "plain", NULL };
 const lmb_field lmb_distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
     LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions; keep it low (1 to 2) with quantisation"),
-    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. For one that "
-             "wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
+    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. self: what the "
+             "student was before it was pruned or quantised, or its last generation. For one that wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
     LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
                "without augmentation; auto, true where an epoch can use them again"),
     LMB_TREE(lmb_distill_config, teachers, "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
+    LMB_INT(lmb_distill_config, generations, 1, 1, 16, "", "with teacher self: born again so often, each from other first weights, taught by the one before"),
     LMB_TREE(lmb_distill_config, losses, "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
              "default [kl]"), LMB_FIELD_END
 };
@@ -33,7 +34,7 @@ const lmb_field lmb_distill_fields[] = {
 
 static lmb_status find_term(const lmb_tree *node, const lmb_loss_term **out, lmb_error *err)
 {
-    char known[200] = "";
+    char known[400] = "";
     const char *name;
 
     LMB_TRY(lmb_tree_name(node, &name, err));

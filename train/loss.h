@@ -3,7 +3,8 @@
  *   cross_entropy  -log softmax(logits + prior)[label], with label smoothing; the labels' term
  *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
  *   dkd            the same in two parts, of the label and among the other classes
- *   attention, similarity   compare feature maps of student and teacher
+ *   attention, similarity, hint         compare feature maps of student and teacher
+ *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer
  *
  *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl alone;
  *   cross_entropy alone without
@@ -38,11 +39,14 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
 
 /* Where the teacher's logits come from: computed in every step, or from a file (distill/logits.h). */
 typedef enum { LMB_CACHE_AUTO, LMB_CACHE_FALSE, LMB_CACHE_TRUE, LMB_CACHE_PLAIN } lmb_cache_mode;
+/* What the model was before: its last generation; before it was pruned, or made integers. */
+#define LMB_TEACHER_SELF "self"
 typedef struct lmb_distill_config {
     double alpha, temperature;
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+    int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
 
@@ -51,6 +55,8 @@ enum { LMB_TAUGHT_MAX = 8 };
 typedef struct lmb_taught {
     const struct lmb_loss_term *term;
     double weight, target, others; /* the last two: dkd              */
+    double distance, angle;        /* relational                     */
+    double temperature; int64_t width; /* contrastive                */
     const char *student, *teacher; /* values to compare; "": by size */
 } lmb_taught;
 
@@ -74,7 +80,9 @@ typedef struct lmb_objective {
 enum {
     LMB_TERM_SOFTENED = 1, /* of predictions at a temperature: times its square, which keeps the gradient's size whatever it is */
     LMB_TERM_FEATURES = 2, /* looks inside the models: the teacher must run, its logits do not do */
-    LMB_TERM_PLACES = 4    /* ... at maps of equal height and width */
+    LMB_TERM_PLACES = 4,   /* ... at maps of equal height and width */
+    LMB_TERM_MIDDLE = 8,   /* ... at the middle one of them */
+    LMB_TERM_EMBEDDING = 16 /* ... at what the last layers read */
 };
 struct lmb_lesson;
 typedef struct lmb_loss_term {
@@ -82,6 +90,9 @@ typedef struct lmb_loss_term {
     const lmb_field *fields; /* of lmb_taught; NULL: the labels' term */
     unsigned flags;
     lmb_vid (*build)(const struct lmb_lesson *l, lmb_builder *b); /* -> scalar; train/lesson.h */
+    /* Shapes of the weights that are trained along with the student to make a pair comparable, at most
+     * LMB_LESSON_HEADS; how many. NULL: none. */
+    int (*heads)(const lmb_taught *with, const lmb_shape *student, const lmb_shape *teacher, lmb_shape *out);
 } lmb_loss_term;
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
@@ -92,6 +103,12 @@ LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 bool lmb_objective_looks_inside(const lmb_objective *o);
 /* E_SHAPE with both shapes when teacher and student do not go together, E_ARG for a layer that is not there; before any work. */
 LMB_MUST_CHECK lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err);
+/* What is to be trained in place of `student`: a copy with the heads of o's terms as further parameters behind its own;
+ * NULL: no term has any. seed: of their first weights. Then the student's share of what was trained goes back into it.
+ */
+LMB_MUST_CHECK lmb_status lmb_objective_prepare(const lmb_objective *o, const lmb_graph *student, uint64_t seed,
+                                                lmb_graph **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_objective_finish(const lmb_graph *prepared, lmb_graph *student, lmb_error *err);
 /* The loss for lmb_trainer_create. */
 lmb_loss lmb_objective_loss(lmb_objective *o);
 

@@ -79,11 +79,11 @@ static const char *check_weights(const subject *s, uint64_t per_output)
 {
     uint64_t offset = lmbi_edge_u64(s->record + 48), outputs = s->y.c, room = s->m->weights_bytes;
     if (per_output > LMB_EDGE_MAX_COUNT / outputs || offset > room ||
-        lmb_edge_packed_bytes((uint32_t)(outputs * per_output), s->op.bits) > room - offset)
+        lmb_edge_weight_bytes((uint32_t)(outputs * per_output), s->op.bits) > room - offset)
         return "its weights do not lie in WTS";
     uint32_t n = (uint32_t)(outputs * per_output), left = (uint32_t)((uint64_t)n * s->op.bits % 8);
-    if (left && ((const uint8_t *)s->op.weights)[lmb_edge_packed_bytes(n, s->op.bits) - 1] >> left)
-        return "the bits behind its packed weights are not zero";
+    if (left && ((const uint8_t *)s->op.weights)[lmb_edge_weight_bytes(n, s->op.bits) - 1] >> left)
+        return "the bits behind its narrow weights are not zero";
     if (!have_constants(s, 8 * outputs))
         return "its biases and multipliers do not lie in QNT";
     int64_t span = s->x.zero_point > 127 ? s->x.zero_point : 255 - s->x.zero_point;
@@ -91,7 +91,7 @@ static const char *check_weights(const subject *s, uint64_t per_output)
     for (uint64_t o = 0; o < outputs; o++) {
         int64_t sum = 0, bias = (int32_t)lmbi_edge_u32(s->op.constants + 4 * o);
         for (uint64_t i = 0; i < per_output; i++, at++) {
-            int w = s->op.bits == 8 ? s->op.weights[at] : lmb_edge_unpack(s->op.weights, s->op.bits, at);
+            int w = lmb_edge_weight_at(&s->op, at);
             sum += w < 0 ? -w : w;
         }
         if (span * sum + (bias < 0 ? -bias : bias) > INT32_MAX)
@@ -190,8 +190,8 @@ static const kind_row kinds[] = {
     { LMB_EDGE_CONCAT, 2, LMB_EDGE_MAX_INPUTS, 0, "concat", check_concat },
     { LMB_EDGE_TABLE, 1, 1, 1, "table", check_table },
     { LMB_EDGE_DEQUANTISE, 1, 1, 0, "dequantise", check_dequantise },
-    { LMB_EDGE_CONV_PACKED, 1, 1, 0, "conv", check_conv },
-    { LMB_EDGE_GEMM_PACKED, 1, 1, 0, "gemm", check_gemm },
+    { LMB_EDGE_CONV_NARROW, 1, 1, 0, "conv", check_conv },
+    { LMB_EDGE_GEMM_NARROW, 1, 1, 0, "gemm", check_gemm },
 };
 
 static const kind_row *find_kind(int kind)
@@ -245,12 +245,12 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
         return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "op %lu has kind %d, unknown to this reader; use a newer "
                               "Limbeck", (unsigned long)i, s.record[0]);
     uint8_t n_in = s.record[1];
-    int packed = kind->kind == LMB_EDGE_CONV_PACKED || kind->kind == LMB_EDGE_GEMM_PACKED;
+    int narrow = kind->kind == LMB_EDGE_CONV_NARROW || kind->kind == LMB_EDGE_GEMM_NARROW;
     uint32_t bits = lmbi_edge_u32(s.record + 44);
-    if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || (!packed && bits))
+    if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || (!narrow && bits))
         return REFUSE(&s, "number of inputs, clamp or reserved bytes are wrong");
-    if (packed && (bits < 2 || bits > 7))
-        return REFUSE(&s, "packed weights have 2..7 bits");
+    if (narrow && (bits < 2 || bits > 7))
+        return REFUSE(&s, "narrow weights have 2..7 bits");
     for (int j = 0; j < LMB_EDGE_MAX_INPUTS; j++) {
         uint16_t in = lmbi_edge_u16(s.record + 4 + 2 * j);
         if (j < n_in ? in > i : in != 0)
@@ -261,7 +261,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
     }
     if ((s.y.type == LMB_EDGE_F32) != (kind->kind == LMB_EDGE_DEQUANTISE))
         return REFUSE(&s, "only dequantise writes f32, and nothing else");
-    if ((kind->kind == LMB_EDGE_CONV || kind->kind == LMB_EDGE_CONV_PACKED) && !lmbi_edge_u32(s.record + 40))
+    if ((kind->kind == LMB_EDGE_CONV || kind->kind == LMB_EDGE_CONV_NARROW) && !lmbi_edge_u32(s.record + 40))
         return REFUSE(&s, "groups must be at least 1"); /* before decoding divides by it */
     lmb_edge_op_at(m, i, &s.op);
     lmb_edge_tensor_at(m, s.op.in[0], &s.x);

@@ -23,11 +23,14 @@ static const uint8_t *inside(const uint8_t *base, size_t bytes, uint64_t offset)
     return offset <= bytes ? base + offset : base;
 }
 
-size_t lmb_edge_packed_bytes(uint32_t n, int bits) { return (size_t)(((uint64_t)n * (unsigned)bits + 7) / 8); }
+size_t lmb_edge_weight_bytes(uint32_t n, int bits) { return (size_t)(((uint64_t)n * (unsigned)bits + 7) / 8); }
 
-int8_t lmb_edge_unpack(const void *packed, int bits, uint32_t i)
+int8_t lmb_edge_weight_at(const lmb_edge_op *op, uint32_t i)
 {
-    const uint8_t *p = (const uint8_t *)packed;
+    const uint8_t *p = (const uint8_t *)op->weights;
+    int bits = op->bits;
+    if (bits == 8)
+        return op->weights[i];
     uint64_t at = (uint64_t)i * (unsigned)bits;
     size_t byte = (size_t)(at / 8);
     unsigned shift = (unsigned)(at % 8), v = p[byte];
@@ -41,8 +44,8 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
 {
     const uint8_t *r = m->ops + (size_t)i * LMBI_EDGE_OP;
     lmb_edge_tensor x, y;
-    int packed = r[0] == LMB_EDGE_CONV_PACKED || r[0] == LMB_EDGE_GEMM_PACKED;
-    op->kind = !packed ? (lmb_edge_kind)r[0] : r[0] == LMB_EDGE_CONV_PACKED ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
+    int narrow = r[0] == LMB_EDGE_CONV_NARROW || r[0] == LMB_EDGE_GEMM_NARROW;
+    op->kind = !narrow ? (lmb_edge_kind)r[0] : r[0] == LMB_EDGE_CONV_NARROW ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
     op->n_in = r[1];
     op->lo = r[2];
     op->hi = r[3];
@@ -62,7 +65,7 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
     op->n_weights = 0;
     op->bits = 0;
     if (op->kind == LMB_EDGE_CONV || op->kind == LMB_EDGE_GEMM) {
-        op->bits = packed ? r[44] : 8;
+        op->bits = narrow ? r[44] : 8;
         op->weights = (const int8_t *)inside(m->weights, m->weights_bytes, lmbi_edge_u64(r + 48));
         op->n_weights = op->kind == LMB_EDGE_GEMM ? y.c * x.count
                                                   : y.c * op->kernel[0] * op->kernel[1] * (x.c / op->groups);

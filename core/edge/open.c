@@ -192,6 +192,10 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
                               (unsigned long long)ops_bytes, (unsigned long long)tensors_bytes, LMB_EDGE_MAX_OPS,
                               LMBI_EDGE_OP, LMBI_EDGE_TENSOR);
     m.n_ops = (uint32_t)ops;
+    for (uint32_t i = 0; i < c.sections; i++)
+        if (section_type(&c, i) == LMBI_EDGE_TYPE('W', 'T', 'S', 'C'))
+            return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,
+                                  "the weights are packed: lmb_edge_unpack (core/edge/packed.h) comes first");
     s = check_text(&m, &why);
     if (s == LMB_EDGE_OK)
         s = lmbi_edge_check_graph(&m, &why);

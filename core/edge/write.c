@@ -208,7 +208,7 @@ typedef struct weights {
     int bits;
 } weights;
 
-/* Number i of a packed run of zeros. */
+/* Number i of a run of narrow ones, zeros so far. */
 static void put_bits(uint8_t *to, size_t i, int bits, int v)
 {
     uint64_t at = (uint64_t)i * (unsigned)bits;
@@ -229,12 +229,12 @@ static void put_weights(lmb_edge_writer *w, uint8_t *r, const lmb_edge_tensor *x
         lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op, or %d bits, which must be 2..8", LMB_EDGE_MAX_COUNT, bits);
         return;
     }
-    uint8_t *to = lmbi_write_room(w, &w->weights, lmb_edge_packed_bytes((uint32_t)(outputs * each), bits));
+    uint8_t *to = lmbi_write_room(w, &w->weights, lmb_edge_weight_bytes((uint32_t)(outputs * each), bits));
     uint8_t *q = lmbi_write_room(w, &w->constants, 8 * outputs);
     if (!to || !q)
         return;
     if (bits < 8) {
-        r[0] = (uint8_t)(r[0] == LMB_EDGE_CONV ? LMB_EDGE_CONV_PACKED : LMB_EDGE_GEMM_PACKED);
+        r[0] = (uint8_t)(r[0] == LMB_EDGE_CONV ? LMB_EDGE_CONV_NARROW : LMB_EDGE_GEMM_NARROW);
         lmbi_write_u32(r + 44, (uint32_t)bits);
     }
     for (size_t o = 0; o < outputs; o++, from += each)

@@ -37,7 +37,7 @@ typedef struct lmb_edge_conv {
     const float *weight_scales;           /* [channels]                                                  */
     const int32_t *bias;                  /* [channels], units x.scale * weight_scales[c]; NULL: zero    */
     const char *name;                     /* of the tensor written                                       */
-    int bits;                             /* of a weight in the file, 2..7: packed; 0 or 8: a byte       */
+    int bits;                             /* of a weight in the file, 2..7; 0 or 8: a byte               */
 } lmb_edge_conv;
 
 typedef struct lmb_edge_gemm {

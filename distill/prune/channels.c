@@ -1,6 +1,7 @@
 /* distill/prune/channels.c - which channels go. See channels.h; shrink.c takes them away. */
 #include "distill/prune/channels.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,20 @@ const char *const lmb_prune_scopes[] = { "global", "layer", NULL };
 
 const lmb_field lmb_prune_channel_fields[] = {
     LMB_TEXT(lmb_prune_channels, criterion, "bn_scale", "what a channel is worth; `limbeck list criteria`"),
-    LMB_REAL(lmb_prune_channels, keep, 0, 0, 1, "", "share of the channels that may be left; give one of keep, macs, parameters"),
+    LMB_REAL(lmb_prune_channels, keep, 0, 0, 1, "",
+             "share of the channels that may be left; give one of keep, macs, parameters"),
     LMB_REAL(lmb_prune_channels, macs, 0, 0, 1, "", "share of the multiply-accumulates that may be left"),
     LMB_REAL(lmb_prune_channels, parameters, 0, 0, 1, "", "share of the parameters that may be left"),
-    LMB_CHOICE(lmb_prune_channels, scope, LMB_SCOPE_GLOBAL, lmb_prune_scopes, "one order over all layers, or the same share of each"),
+    LMB_CHOICE(lmb_prune_channels, scope, LMB_SCOPE_GLOBAL, lmb_prune_scopes,
+               "one order over all layers, or the same share of each"),
     LMB_INT(lmb_prune_channels, min_channels, 2, 1, 1e9, "channels", "stay in every layer"),
-    LMB_INT(lmb_prune_channels, round_to, 1, 1, 1024, "channels", "layers keep multiples of this; 8 or 16 suit vector kernels"),
+    LMB_INT(lmb_prune_channels, round_to, 1, 1, 1024, "channels",
+            "layers keep multiples of this; 8 or 16 suit vector kernels"),
+    LMB_INT(lmb_prune_channels, steps, 1, 1, 32, "",
+            "1: all at once; more: gradually, with a training (`train`) after each step"),
+    LMB_INT(lmb_prune_channels, seed, 1, 0, 9e15, "", "of a random choice, and of the samples of taylor"),
+    LMB_INT(lmb_prune_channels, batches, 16, 1, 1e6, "",
+            "of 32 training samples, or all there are, whose gradients the criterion taylor goes by"),
     LMB_FIELD_END
 };
 
@@ -61,19 +70,60 @@ static lmb_status rank(choice *h, const lmb_prune_criterion *criterion, lmb_erro
 {
     double *score = malloc(sizeof *score * ((size_t)h->map->n_channels + 1));
     lmb_status st = score ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to rank channels");
+    lmb_prune_view view = { h->g, h->map, h->c->gradients, (uint64_t)h->c->seed };
 
     for (int k = 0; k < h->map->n_classes && st == LMB_OK; k++) {
         const lmb_axis_class *class = &h->map->class[k];
         candidate *of = h->order + h->n;
         if (!class->prunable)
             continue;
-        st = criterion->score(h->g, h->map, class, score, err);
+        st = criterion->score(&view, class, score, err);
         for (int32_t i = 0; i < class->channels && st == LMB_OK; i++)
             h->order[h->n++] = (candidate){ score[i], class->first + i };
         normalise(h, of, class->channels);
     }
     free(score);
     qsort(h->order, (size_t)h->n, sizeof *h->order, by_score);
+    return st;
+}
+
+lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c, bool *out, lmb_error *err)
+{
+    const lmb_prune_criterion *criterion;
+
+    LMB_TRY(lmb_prune_criterion_find(c->criterion, &criterion, err));
+    *out = criterion->gradients;
+    return LMB_OK;
+}
+
+lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c)
+{
+    lmb_prune_channels step = *c;
+    double root = c->steps > 1 ? 1 / (double)c->steps : 1;
+
+    step.keep = pow(c->keep, root); /* those that are not given stay 0 */
+    step.macs = pow(c->macs, root);
+    step.parameters = pow(c->parameters, root);
+    return step;
+}
+
+lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c, int32_t *order,
+                           lmb_error *err)
+{
+    const lmb_prune_criterion *criterion;
+    choice h = { .c = c, .g = g, .map = map };
+
+    LMB_TRY(lmb_prune_criterion_find(c->criterion, &criterion, err));
+    h.order = malloc(sizeof *h.order * ((size_t)map->n_channels + 1));
+    int32_t *next = malloc(sizeof *next * ((size_t)map->n_classes + 1));
+    lmb_status st = h.order && next ? rank(&h, criterion, err)
+                                    : LMB_FAIL(err, LMB_E_NOMEM, "no memory to rank %d channels", (int)map->n_channels);
+    for (int k = 0; k < map->n_classes && st == LMB_OK; k++)
+        next[k] = map->class[k].first;
+    for (int32_t i = 0; i < h.n && st == LMB_OK; i++)
+        order[next[map->class_of[h.order[i].channel]]++] = h.order[i].channel;
+    free(h.order);
+    free(next);
     return st;
 }
 

@@ -24,6 +24,9 @@ typedef struct lmb_prune_channels {
     const char *criterion;
     double keep, macs, parameters; /* exactly one is given: the share that may be left */
     int64_t scope, min_channels, round_to;
+    int64_t steps; /* the caller's: so many times lmb_prune_step(c), with training after each */
+    int64_t seed, batches;
+    const struct lmb_taylor *gradients; /* for a criterion that needs them */
 } lmb_prune_channels;
 enum { LMB_SCOPE_GLOBAL, LMB_SCOPE_LAYER };
 extern const char *const lmb_prune_scopes[];
@@ -36,6 +39,17 @@ extern const lmb_field lmb_prune_channel_fields[];
  *            E_UNSUPPORTED: no channel of the graph can be taken away, with the reasons */
 LMB_MUST_CHECK lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out,
                                                   lmb_lineage **lineage, lmb_error *err);
+
+/* Does the criterion need gradients? They are then to be of the graph that is pruned (distill/search/taylor.h). E_ARG:
+ * no such criterion. */
+LMB_MUST_CHECK lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c, bool *out, lmb_error *err);
+/* The target of each of c->steps steps, which come to c's together: the share of what the step before has left. */
+lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c);
+
+/* The channels of each prunable class by what they are worth, worst first: order[map->n_channels], at class->first
+ * each. */
+LMB_MUST_CHECK lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c,
+                                          int32_t *order, lmb_error *err);
 
 /* Which channels are left, keep[map->n_channels], as a graph: the second half of the pass. */
 LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out,

@@ -6,9 +6,13 @@
 
 #include "core/base/str.h"
 
-extern const lmb_prune_criterion lmb_criterion_bn_scale, lmb_criterion_l1;
-
-const lmb_prune_criterion *const lmb_prune_criteria[] = { &lmb_criterion_bn_scale, &lmb_criterion_l1, NULL };
+#define CRITERIA(X) X(bn_scale) X(l1) X(l2) X(median) X(taylor) X(random)
+#define X(name) extern const lmb_prune_criterion lmb_criterion_##name;
+CRITERIA(X)
+#undef X
+#define X(name) &lmb_criterion_##name,
+const lmb_prune_criterion *const lmb_prune_criteria[] = { CRITERIA(X) NULL };
+#undef X
 
 lmb_status lmb_prune_criterion_find(const char *name, const lmb_prune_criterion **out, lmb_error *err)
 {
@@ -27,9 +31,15 @@ lmb_status lmb_prune_criterion_find(const char *name, const lmb_prune_criterion 
     return st;
 }
 
-void lmbi_score_magnitude(const lmb_graph *g, const lmb_axis_map *m, const lmb_axis_class *class, const lmb_axis_member *x, double *out)
+bool lmbi_makes_channels(const lmb_prune_view *v, const lmb_axis_member *x)
 {
-    const lmb_value *v = &g->value[x->value];
+    return x->makes && v->g->value[x->value].shape.n >= 2;
+}
+
+void lmbi_score_magnitude(const lmb_prune_view *view, const lmb_axis_class *class, const lmb_axis_member *x,
+                          bool square, double *out)
+{
+    const lmb_value *v = &view->g->value[x->value];
     const float *w = v->data;
     int64_t n = v->shape.d[x->axis], outer = 1, inner = 1;
 
@@ -39,12 +49,31 @@ void lmbi_score_magnitude(const lmb_graph *g, const lmb_axis_map *m, const lmb_a
         inner *= v->shape.d[a];
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < n; i++) {
-            int32_t c = lmb_axis_channel(m, x->value, x->axis, i) - class->first;
+            int32_t c = lmb_axis_channel(view->map, x->value, x->axis, i) - class->first;
             if (c < 0 || c >= class->channels)
                 continue; /* another class's part of this axis */
             double sum = 0;
-            for (int64_t k = 0; k < inner; k++)
-                sum += fabs((double)w[(o * n + i) * inner + k]);
+            for (int64_t k = 0; k < inner; k++) {
+                double u = fabs((double)w[(o * n + i) * inner + k]);
+                sum += square ? u * u : u;
+            }
             out[c] += sum;
         }
+}
+
+lmb_status lmbi_score_weights(const lmb_prune_view *v, const lmb_axis_class *class, const char *criterion, bool square,
+                              double *out, lmb_error *err)
+{
+    int weights = 0;
+
+    for (int32_t c = 0; c < class->channels; c++)
+        out[c] = 0;
+    for (int i = 0; i < class->n_members; i++)
+        if (lmbi_makes_channels(v, &class->member[i])) {
+            lmbi_score_magnitude(v, class, &class->member[i], square, out);
+            weights++;
+        }
+    return weights ? LMB_OK
+                   : LMB_FAIL(err, LMB_E_ARG, "criterion %s: the channels of %s are made by no weights", criterion,
+                              v->g->value[class->label].name);
 }

@@ -6,14 +6,19 @@
 #include <string.h>
 
 #include "distill/prune/channels.h"
+#include "distill/prune/pattern.h"
 
 const lmb_field lmb_prune_magnitude_fields[] = {
     LMB_REAL(lmb_prune_magnitude, sparsity, 0.8, 0, 0.9999, "", "share of the weights that are zero in the end"),
     LMB_REAL(lmb_prune_magnitude, initial, 0, 0, 0.9999, "", "share at the beginning of the schedule"),
     LMB_REAL(lmb_prune_magnitude, begin, 0, 0, 1e6, "epochs", "when the schedule begins"),
-    LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs", "when it has reached `sparsity`; 0: after three quarters of the training"),
+    LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs",
+             "when it has reached `sparsity`; 0: after three quarters of the training"),
     LMB_INT(lmb_prune_magnitude, every, 50, 1, 1e9, "steps", "between two times that weights go"),
-    LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes, "the least of all weights, or the same share of each layer"),
+    LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes,
+               "the least of all weights, or the same share of each layer"),
+    LMB_TEXT(lmb_prune_magnitude, pattern, "",
+             "\"2:4\": of every 4 weights along the inputs 2 are zero, in place of sparsity and scope"),
     LMB_FIELD_END
 };
 
@@ -24,6 +29,8 @@ struct lmb_masks {
     bool hold;             /* there is no schedule */
     int64_t begin, end;    /* steps */
     lmb_state_layout *layout;
+    lmb_pattern pattern;
+    int *axis;             /* [layout->n] of the pattern; -1: the segment has none */
     bool known;            /* zero[] is that of the state before the step */
     bool *zero;            /* [layout->count] */
     size_t seen[HALF];     /* magnitudes of each first or second half, while the least are looked for */
@@ -48,21 +55,29 @@ lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *
     m->hold = !config;
     if (config) {
         m->c = *config;
+        LMB_TRY_GOTO(st, failed, lmb_pattern_parse(config->pattern ? config->pattern : "", &m->pattern, err));
+        if (m->pattern.m)
+            m->c.sparsity = (double)(m->pattern.m - m->pattern.n) / m->pattern.m;
         double end = config->end > 0 ? config->end : 0.75 * (double)epochs;
         m->begin = llround(config->begin * (double)batches);
         m->end = llround(end * (double)batches);
-        if (config->initial > config->sparsity || m->begin > m->end || m->end > epochs * batches) {
+        if (config->initial > m->c.sparsity || m->begin > m->end || m->end > epochs * batches) {
             st = LMB_FAIL(err, LMB_E_ARG, "pruning from %g to %g, from epoch %g to epoch %g: shares and epochs must rise, and the training has "
-                          "%lld epochs", config->initial, config->sparsity, config->begin, end, (long long)epochs);
+                          "%lld epochs", config->initial, m->c.sparsity, config->begin, end, (long long)epochs);
             goto failed;
         }
     }
     LMB_TRY_GOTO(st, failed, lmb_state_layout_create(model, &m->layout, err));
     m->zero = calloc(m->layout->count + 1, sizeof *m->zero);
-    if (!m->zero) {
+    m->axis = calloc((size_t)m->layout->n + 1, sizeof *m->axis);
+    if (!m->zero || !m->axis) {
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks of %zu weights", m->layout->count);
         goto failed;
     }
+    for (int i = 0; i < m->layout->n; i++)
+        m->axis[i] = m->pattern.m && is_pruned(&m->layout->segment[i])
+                         ? lmb_pattern_axis(model, m->layout->segment[i].value)
+                         : -1;
     *out = m;
     return LMB_OK;
 failed:
@@ -76,6 +91,7 @@ void lmb_masks_destroy(lmb_masks *m)
         return;
     lmb_state_layout_destroy(m->layout);
     free(m->zero);
+    free(m->axis);
     free(m);
 }
 
@@ -164,6 +180,14 @@ static bool prune_more(lmb_masks *m, lmb_trainer_state *s)
     if (m->hold || s->step < m->begin || s->step > m->end || ((s->step - m->begin) % m->c.every && s->step != m->end))
         return false;
     double share = share_at(m, s->step);
+    for (int i = 0; i < m->layout->n && m->pattern.m; i++) {
+        const lmb_segment *g = &m->layout->segment[i];
+        if (m->axis[i] >= 0)
+            changed |= lmb_pattern_prune(s->state + g->offset, &g->shape, m->axis[i], m->pattern.m,
+                                         (int)llround(share * m->pattern.m));
+    }
+    if (m->pattern.m)
+        return changed;
     for (int i = 0; i < (layers ? m->layout->n : 1); i++) {
         range r = { m, layers ? i : 0, layers ? i + 1 : m->layout->n };
         changed |= prune_least(r, s->state, (size_t)llround(share * (double)count_weights(r)));

@@ -6,6 +6,8 @@
  *
  *   s(t) = sparsity + (initial - sparsity) (1 - (t - begin) / (end - begin))^3, every `every` steps from begin to end
  *
+ * With a pattern N:M (pattern.h) the share is of each row of M weights, in whole weights, up to M - N of them.
+ *
  * Each time more weights go, the best weights so far are forgotten: they were less sparse.
  *
  *   source   Zhu and Gupta 2017, arXiv:1710.01878, section 3
@@ -24,6 +26,7 @@ extern "C" {
 typedef struct lmb_prune_magnitude {
     double sparsity, initial, begin, end;
     int64_t every, scope; /* scope: LMB_SCOPE_GLOBAL, LMB_SCOPE_LAYER (channels.h) */
+    const char *pattern;  /* "2:4", in place of sparsity and scope; "" or NULL: any weight may go */
 } lmb_prune_magnitude;
 extern const lmb_field lmb_prune_magnitude_fields[];
 

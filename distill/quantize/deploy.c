@@ -5,6 +5,7 @@
 #include "core/base/threads.h"
 #include "core/edge/lmb.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/packed_file.h"
 
 typedef struct job {
     const lmb_edge_model *model;
@@ -130,8 +131,8 @@ static lmb_status check_fit(const lmb_edge_model *m, const lmb_dataset *data, in
     return LMB_OK;
 }
 
-lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads, lmb_metrics *out,
-                               float *logits, lmb_deploy_figures *figures, lmb_error *err)
+static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
+                                 lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err)
 {
     lmb_edge_model m;
     char why[200] = "";
@@ -147,10 +148,22 @@ lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *da
     lmb_edge_prepare(&m, prepared);
     job j = { .model = &m, .data = data, .threads = threads < 1 ? 1 : threads, .classes = out->classes, .logits = logits };
     lmb_status st = run_all(&j, out, err);
-    if (st == LMB_OK && figures) {
-        figures->bytes = (double)n;
+    if (st == LMB_OK && figures)
         st = measure(&m, data, out->classes, figures, err);
-    }
     free(prepared);
+    return st;
+}
+
+lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
+                               lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err)
+{
+    size_t bytes = n;
+    void *plain;
+
+    LMB_TRY(lmb_packed_open(file, n, &plain, &bytes, err));
+    lmb_status st = evaluate_plain(plain ? plain : file, bytes, data, kernels, threads, out, logits, figures, err);
+    if (st == LMB_OK && figures)
+        figures->bytes = (double)n;
+    free(plain);
     return st;
 }

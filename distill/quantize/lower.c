@@ -17,6 +17,7 @@ typedef struct lowering {
     lmb_edge_writer *w;
     int *tensor; /* [values] number in the .lmb of integers, or of reals that stand for them; -1: not there */
     bool *skip;  /* [nodes] done by an earlier node                                                        */
+    bool bytes;  /* no weight is narrow in the file                                                        */
     lmb_error *err;
 } lowering;
 
@@ -160,7 +161,7 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
                          .dilation = { (uint16_t)v.dh, (uint16_t)v.dw },
                          .pads = { (uint16_t)v.ph, (uint16_t)v.pw, (uint16_t)v.ph2, (uint16_t)v.pw2 },
                          .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
-                         .bits = bits_of(q.w, lmb_shape_count(&w)) };
+                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&w)) };
     l->tensor[end] = lmb_edge_write_conv(l->w, &op);
     return LMB_OK;
 }
@@ -178,7 +179,7 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
     LMB_TRY(constants_of(l, n, &q));
     lmb_edge_gemm op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)value(l, n->in[1])->shape.d[0], .weights = q.w,
                          .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
-                         .bits = bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
+                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
     l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
     return LMB_OK;
 }
@@ -290,10 +291,10 @@ static lmb_status lower_all(lowering *l, lmb_str *out)
     return lmb_str_check(out, l->err);
 }
 
-lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
+static lmb_status lower(const lmb_graph *g, bool bytes, lmb_str *out, lmb_error *err)
 {
     lowering l = { .g = g, .w = lmb_edge_writer_create(), .tensor = malloc(sizeof(int) * (size_t)(g->n_values + 1)),
-                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .err = err };
+                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .bytes = bytes, .err = err };
     lmb_status st = LMB_OK;
 
     for (int v = 0; l.tensor && v < g->n_values; v++)
@@ -304,3 +305,6 @@ lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
     free(l.skip);
     return st;
 }
+
+lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, false, out, err); }
+lmb_status lmb_lower_bytes(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, true, out, err); }

@@ -23,9 +23,12 @@ extern "C" {
  *   errors  E_UNSUPPORTED names the node that has no integer form or is not quantised */
 LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
 
+/* The same with every weight a byte, narrow ones too: for what codes them small afterwards (packed_file.h). */
+LMB_MUST_CHECK lmb_status lmb_lower_bytes(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
+
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 
-/* Run the file over a data set of u8 images on `threads` threads.
+/* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.
  *   kernels   "scalar", ... of core/edge; NULL: the best of this machine
  *   logits    [data->n, classes] or NULL
  *   figures   may be NULL; latency is the median of single predictions on one thread */

@@ -19,7 +19,7 @@ const lmb_field lmb_qat_fields[] = {
     LMB_CHOICE(lmb_qat_config, observer, 0, observers, "how ranges of activations are found"),
     LMB_REAL(lmb_qat_config, momentum, 0.98, 0, 1, "", "memory of the moving average"),
     LMB_CHOICE(lmb_qat_config, scheme, 0, schemes, "scales from ranges, or learned as parameters (LSQ; qat only)"),
-    LMB_INT(lmb_qat_config, bits, 8, 2, 8, "bits", "of weights; fewer than 8 are packed in the .lmb file"),
+    LMB_INT(lmb_qat_config, bits, 8, 2, 8, "bits", "of weights; fewer than 8 are a smaller .lmb file"),
     LMB_INT(lmb_qat_config, ends, 8, 2, 8, "bits", "of the first and the last layer's weights"),
     LMB_TREE(lmb_qat_config, layers, "bits of single layers, {conv1.weight: 4}, before all else"),
     LMB_INT(lmb_qat_config, activation_bits, 8, 2, 8, "bits", "of activations; they stay a byte in memory"),

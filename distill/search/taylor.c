@@ -96,7 +96,7 @@ static void add_member(const float *gradient, const lmb_graph *g, const lmb_axis
             if (c < class->first || c >= class->first + class->channels)
                 continue;
             for (int64_t k = 0; k < inner; k++)
-                sum[c] += (double)gradient[(o * n + i) * inner + k] * (double)w[(o * n + i) * inner + k];
+                sum[c - class->first] += (double)gradient[(o * n + i) * inner + k] * (double)w[(o * n + i) * inner + k];
         }
 }
 
@@ -105,28 +105,37 @@ static const lmb_segment *segment_of(const lmb_taylor *t, const lmb_graph *g, lm
     return lmb_state_find(t->layout, g->value[v].name);
 }
 
-lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out, lmb_error *err)
+lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map,
+                            const lmb_axis_class *class, double *out, lmb_error *err)
 {
-    double *sum = malloc(sizeof *sum * ((size_t)map->n_channels + 1));
+    double *sum = malloc(sizeof *sum * ((size_t)class->channels + 1));
 
     if (!sum)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to score %d channels", (int)map->n_channels);
-    for (int32_t c = 0; c < map->n_channels; c++)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to score %d channels", (int)class->channels);
+    for (int32_t c = 0; c < class->channels; c++)
         out[c] = 0;
     for (int64_t b = 0; b < t->batches; b++) {
         const float *gradient = t->gradient + (size_t)b * t->layout->count;
-        memset(sum, 0, sizeof *sum * (size_t)map->n_channels);
-        for (int k = 0; k < map->n_classes; k++)
-            for (int i = 0; i < map->class[k].n_members; i++) {
-                const lmb_axis_member *m = &map->class[k].member[i];
-                const lmb_segment *s = m->makes && g->value[m->value].role == LMB_ROLE_PARAMETER ? segment_of(t, g, m->value) : NULL;
-                if (s)
-                    add_member(gradient + s->offset, g, map, m, &map->class[k], sum);
-            }
-        for (int32_t c = 0; c < map->n_channels; c++)
+        memset(sum, 0, sizeof *sum * (size_t)class->channels);
+        for (int i = 0; i < class->n_members; i++) {
+            const lmb_axis_member *m = &class->member[i];
+            const lmb_segment *s =
+                m->makes && g->value[m->value].role == LMB_ROLE_PARAMETER ? segment_of(t, g, m->value) : NULL;
+            if (s)
+                add_member(gradient + s->offset, g, map, m, class, sum);
+        }
+        for (int32_t c = 0; c < class->channels; c++)
             out[c] += fabs(sum[c]) / (double)t->batches;
     }
     free(sum);
+    return LMB_OK;
+}
+
+lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out,
+                               lmb_error *err)
+{
+    for (int k = 0; k < map->n_classes; k++)
+        LMB_TRY(lmb_taylor_class(t, g, map, &map->class[k], out + map->class[k].first, err));
     return LMB_OK;
 }
 

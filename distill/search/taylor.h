@@ -29,6 +29,9 @@ void lmb_taylor_destroy(lmb_taylor *t); /* NULL is a no-op */
 
 /* What each channel of the map is worth: out [map->n_channels]. `g` is the model of the create. */
 LMB_MUST_CHECK lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out, lmb_error *err);
+/* The same of one class: out [class->channels]. */
+LMB_MUST_CHECK lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map,
+                                           const lmb_axis_class *class, double *out, lmb_error *err);
 /* What it costs to give the weights `value` of g the content w. */
 double lmb_taylor_weights(const lmb_taylor *t, const lmb_graph *g, lmb_vid value, const float *w);
 

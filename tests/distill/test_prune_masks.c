@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/base/config.h"
 #include "distill/prune/channels.h"
+#include "distill/prune/pattern.h"
 #include "tests/check_main.h"
 #include "train/model.h"
 
@@ -108,6 +110,72 @@ START_TEST(the_least_go)
     ck_assert(t.state[11] == 0 && t.state[13] != 0);
     lmb_masks_destroy(m);
     drop_tiny(&t);
+}
+END_TEST
+
+/* Conv [2, 5, 1, 2] by 2:4: rows along the inputs for each place of the kernel, the fifth input is left whole. By hand.
+ */
+START_TEST(two_of_four)
+{
+    float w[20] = { 1, 8, -2, 7, 3, -6, 4, 5, 9, 1,    0.5f, 1, 0.5f, 2, 0.5f, -3, 0.5f, 0, 0.1f, 0.1f };
+    const float half[20] = { 0, 8, 0, 7, 3, 0, 4, 0, 9, 1,    0, 0, 0, 2, 0.5f, -3, 0.5f, 0, 0.1f, 0.1f };
+    const lmb_shape s = LMB_SHAPE(2, 5, 1, 2);
+    lmb_pattern p;
+    int64_t rows, over;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_pattern_parse("2:4", &p, &err));
+    lmb_pattern_count(w, &s, 1, p, &rows, &over);
+    ck_assert_int_eq(rows, 4);
+    ck_assert_int_eq(over, 4);
+    ck_assert(lmb_pattern_prune(w, &s, 1, 4, 2));
+    ck_assert_mem_eq(w, half, sizeof w);
+    ck_assert(!lmb_pattern_prune(w, &s, 1, 4, 2));
+    lmb_pattern_count(w, &s, 1, p, &rows, &over);
+    ck_assert_int_eq(over, 0);
+    static const char *const bad[] = { "4:4", "0:4", "2:33", "2", "2:4x", "a:b", "22222:44444" };
+    for (int i = 0; i < LMB_COUNT(bad); i++) {
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_assert_int_eq(lmb_pattern_parse(bad[i], &p, &err), LMB_E_ARG);
+    }
+}
+END_TEST
+
+/* Over a schedule: one zero in each row at first, two in the end; the layers that a pattern fits, and no others. */
+START_TEST(a_pattern_grows)
+{
+    const lmb_prune_magnitude c = { .initial = 0.25, .every = 5, .end = 1, .pattern = "2:4" };
+    lmb_state_layout *l;
+    lmb_masks *m;
+
+    set_up();
+    lmb_graph *g = model;
+    ck_ok(lmb_state_layout_create(g, &l, &err));
+    float *state = malloc(sizeof *state * l->count);
+    lmb_state_from_graph(l, g, state);
+    lmb_trainer_state s = { .layout = l, .state = state };
+    ck_ok(lmb_masks_create(&c, g, 2, 10, &m, &err));
+    int seen = 0;
+    for (s.step = 0; s.step <= 10; s.step += 10) {
+        lmb_masks_apply(m, &s);
+        for (int i = 0; i < l->n; i++) {
+            int64_t rows, over = 0;
+            const lmb_segment *x = &l->segment[i];
+            int axis = x->shape.n < 2 ? -1 : lmb_pattern_axis(g, x->value);
+            if (axis < 0 || x->shape.d[axis] < 4)
+                continue;
+            lmb_pattern_count(state + x->offset, &x->shape, axis, (lmb_pattern){ s.step ? 2 : 3, 4 }, &rows, &over);
+            ck_assert_int_eq(over, 0);
+            lmb_pattern_count(state + x->offset, &x->shape, axis, (lmb_pattern){ s.step ? 1 : 2, 4 }, &rows, &over);
+            ck_assert_int_eq(over, rows); /* and no more */
+            seen++;
+        }
+    }
+    ck_assert_int_eq(seen, 2 * 2); /* the second convolution and the head */
+    lmb_masks_destroy(m);
+    lmb_state_layout_destroy(l);
+    free(state);
+    tear_down();
 }
 END_TEST
 
@@ -303,5 +371,6 @@ START_TEST(gone_on_and_on_more_threads_is_the_same_run)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(a_schedule_that_does_not_fit_is_refused);
-              add(zeros_stay_and_the_target_is_met); add(gone_on_and_on_more_threads_is_the_same_run);)
+LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
+              add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
+              add(gone_on_and_on_more_threads_is_the_same_run);)

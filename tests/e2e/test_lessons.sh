@@ -35,6 +35,26 @@ distill 0 --set 'student.distill.losses=[kl]'
 plain=$(cksum <"$dir/run/student/model.onnx")
 [ "$lessons" != "$plain" ] || fail "the lessons change nothing"
 
+# losses with weights of their own: none of them is left in the model
+own='[{name: hint, weight: 1}, {name: contrastive, width: 8}, relational]'
+distill 0 --set "student.distill.losses=$own"
+heads=$(cksum <"$dir/run/student/model.onnx")
+[ "$heads" != "$plain" ] || fail "hint, contrastive and relational change nothing"
+grep -q 'limbeck.lesson' "$dir/run/student/model.onnx" && fail "a head is left in the model"
+distill 0 --set "student.distill.losses=$own"
+[ "$heads" = "$(cksum <"$dir/run/student/model.onnx")" ] || fail "losses with weights of their own end in others"
+
+# born again, twice; pruned and quantised it is taught by what it was, and the integers have to prove that this helps
+rm -rf "$dir/run/student"
+distill 0 --set 'student.distill={alpha: 0.5, teacher: self, generations: 2}' --set student.train.epochs=1 --set student.train.threads=1 \
+    --set 'student.prune={method: channels, criterion: l2, keep: 0.5, train: {epochs: 1, batch: 64, threads: 1}}' \
+    --set 'student.quantize={prove: true, train: {epochs: 1, batch: 64, threads: 1}, distill: {teacher: self}}'
+for s in student-dense-generation0 student-dense-generation1 student-dense student-int8-first student-int8-alone student-int8-taught; do
+    [ -d "$dir/run/$s" ] || fail "no stage $s"
+done
+grep -q 'validation .* with the teacher, .* without: the teacher' "$dir/out" || fail "nothing says whether the teacher helps"
+rm -rf "$dir"/run/student*
+
 # layers by the names that inspect prints; pruned and quantised students learn so as well
 "$limbeck" inspect "$dir/lessons.yaml" --stage student | grep -q '\[1, 4, 12, 12\]  *relu_2$' || fail "inspect does not name relu_2"
 distill 0 --set 'student.distill.losses=[{name: attention, student: relu_2, teacher: relu, weight: 10}]' --set student.train.epochs=1 \

@@ -31,4 +31,4 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_attention = { "attention", "where in an image the teacher's feature maps are large", "Zagoruyko, Komodakis 2017, arXiv:1612.03928",
-                                                fields, LMB_TERM_FEATURES | LMB_TERM_PLACES, build };
+                                                fields, LMB_TERM_FEATURES | LMB_TERM_PLACES, build, NULL };

@@ -35,4 +35,4 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_cross_entropy = { "cross_entropy", "the labels, with smoothing and a prior of the classes",
-                                                    "Szegedy et al. 2016; Menon et al. 2021", NULL, 0, build };
+                                                    "Szegedy et al. 2016; Menon et al. 2021", NULL, 0, build, NULL };

@@ -12,4 +12,4 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_kl = { "kl", "divergence from the predictions of a frozen teacher, softened",
-                                         "Hinton, Vinyals, Dean 2015", fields, LMB_TERM_SOFTENED, build };
+                                         "Hinton, Vinyals, Dean 2015", fields, LMB_TERM_SOFTENED, build, NULL };

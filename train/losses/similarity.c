@@ -26,4 +26,4 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_similarity = { "similarity", "which samples of a batch the teacher finds alike", "Tung, Mori 2019, arXiv:1907.09682",
-                                                 fields, LMB_TERM_FEATURES, build };
+                                                 fields, LMB_TERM_FEATURES, build, NULL };

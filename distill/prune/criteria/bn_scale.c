@@ -15,7 +15,7 @@ static bool is_scale(const lmb_graph *g, lmb_vid v)
     return false;
 }
 
-static lmb_status scale_score(const lmb_graph *g, const lmb_axis_map *m, const lmb_axis_class *class, double *out, lmb_error *err)
+static lmb_status scale_score(const lmb_prune_view *v, const lmb_axis_class *class, double *out, lmb_error *err)
 {
     int scales = 0;
 
@@ -23,13 +23,14 @@ static lmb_status scale_score(const lmb_graph *g, const lmb_axis_map *m, const l
         out[c] = 0;
     for (int i = 0; i < class->n_members; i++) {
         const lmb_axis_member *x = &class->member[i];
-        if (!x->makes || !is_scale(g, x->value))
+        if (!x->makes || !is_scale(v->g, x->value))
             continue;
-        lmbi_score_magnitude(g, m, class, x, out);
+        lmbi_score_magnitude(v, class, x, false, out);
         scales++;
     }
     if (!scales)
-        return LMB_FAIL(err, LMB_E_ARG, "criterion bn_scale: no BatchNormalization follows %s; use criterion l1", g->value[class->label].name);
+        return LMB_FAIL(err, LMB_E_ARG, "criterion bn_scale: no BatchNormalization follows %s; use criterion l1",
+                        v->g->value[class->label].name);
     for (int32_t c = 0; c < class->channels; c++)
         out[c] /= scales;
     return LMB_OK;
@@ -37,4 +38,4 @@ static lmb_status scale_score(const lmb_graph *g, const lmb_axis_map *m, const l
 
 extern const lmb_prune_criterion lmb_criterion_bn_scale;
 const lmb_prune_criterion lmb_criterion_bn_scale = { "bn_scale", "|scale| of the BatchNormalization behind the channel",
-                                                     "Liu et al. 2017, arXiv:1708.06519", scale_score };
+                                                     "Liu et al. 2017, arXiv:1708.06519", false, scale_score };

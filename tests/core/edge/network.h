@@ -6,10 +6,10 @@
 
 enum { NETWORK_IN = 6 * 5 * 3, NETWORK_OUT = 7, NETWORK_SIGNATURE = 96 };
 
-/* With weights of so many bits, in the file packed or a byte each. */
-static inline lmb_edge_status small_network_of(int bits, int packed, lmb_edge_buffer *file, char *why, size_t why_cap)
+/* With weights of so many bits, in the file narrow or a byte each. */
+static inline lmb_edge_status small_network_of(int bits, int narrow, lmb_edge_buffer *file, char *why, size_t why_cap)
 {
-    const int in_file = packed ? bits : 8;
+    const int in_file = narrow ? bits : 8;
     int8_t weights[17 * 6 * 5 * 27];
     float scales[32];
     int32_t bias[32];
