@@ -1,9 +1,9 @@
 /* core/onnx/int4.c - weights of four bits: INT4 in the file (opset 21), s8 in a graph.
  *
- * Idea: INT4 says how constants are stored, two to a byte, the first in the low half; a DequantizeLinear that reads them means
- * the same with s8. So both ways only touch constants behind a DequantizeLinear. Anything else that reads INT4, a
- * QuantizeLinear that would saturate to it above all, is refused.
- *   source   onnx.proto of IR version 10, TensorProto; ONNX DequantizeLinear-21
+ * Idea: INT4 says how constants are stored, two to a byte, the first in the low half; a DequantizeLinear that reads
+ * them means the same with s8. So both ways only touch constants behind a DequantizeLinear. Anything else that reads
+ * INT4, a QuantizeLinear that would saturate to it above all, is refused. source   onnx.proto of IR version 10,
+ * TensorProto; ONNX DequantizeLinear-21
  */
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +39,10 @@ static bool only_read_by(const lmb_graph *g, lmb_vid v, int node)
 lmb_status lmbi_int4_find(const lmb_graph *g, bool *narrow, lmb_error *err)
 {
     /* what integer models are made of; these mean the same in opset 13 and 21 */
-    static const char *const same[] = { "QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "Relu", "Clip", "MaxPool", "GlobalAveragePool",
-                                        "Flatten", "Reshape", "Add", "Sub", "Mul", "Identity", NULL };
+    static const char *const same[] = {
+        "QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "Relu", "Clip",     "MaxPool", "GlobalAveragePool",
+        "Flatten",        "Reshape",          "Add",  "Sub",  "Mul",  "Identity", NULL
+    };
 
     for (int i = 0; i < g->n_nodes; i++) {
         const lmb_node *n = &g->node[i];
@@ -48,7 +50,9 @@ lmb_status lmbi_int4_find(const lmb_graph *g, bool *narrow, lmb_error *err)
         while (same[k] && strcmp(same[k], n->op->name))
             k++;
         if (!same[k])
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s in a file of opset 21; INT4 is for integer models alone", n->name, n->op->name);
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                            "node %s: %s in a file of opset 21; INT4 is for integer models alone", n->name,
+                            n->op->name);
         if (!is(n->op->name, "DequantizeLinear") || !four_bits(&g->value[n->in[0]]) || !only_read_by(g, n->in[0], i))
             continue;
         lmb_vid zero = n->n_in > 2 ? n->in[2] : LMB_NONE; /* of the same type, says ONNX */
@@ -100,14 +104,16 @@ lmb_status lmbi_int4_check(const Onnx__GraphProto *g, lmb_error *err)
         const Onnx__NodeProto *n = g->node[i];
         for (size_t k = 0; k < n->n_attribute; k++)
             if (n->attribute[k]->t && n->attribute[k]->t->data_type == LMBI_ONNX_INT4)
-                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %.80s: INT4 in an attribute; it must be an initializer", n->name ? n->name : "");
+                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %.80s: INT4 in an attribute; it must be an initializer",
+                                n->name ? n->name : "");
         for (size_t k = 0; any && k < n->n_input && !is(n->op_type, "DequantizeLinear"); k++)
             if (named(g, n->input[k]))
-                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %.80s: %.40s reads INT4; only a DequantizeLinear may", n->name ? n->name : "",
-                                n->op_type ? n->op_type : "");
+                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %.80s: %.40s reads INT4; only a DequantizeLinear may",
+                                n->name ? n->name : "", n->op_type ? n->op_type : "");
     }
     for (size_t i = 0; any && i < g->n_output; i++)
         if (named(g, g->output[i]->name))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "output '%.80s' is INT4; only a DequantizeLinear may read that", g->output[i]->name);
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "output '%.80s' is INT4; only a DequantizeLinear may read that",
+                            g->output[i]->name);
     return LMB_OK;
 }

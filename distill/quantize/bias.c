@@ -11,7 +11,13 @@
 #include "distill/quantize/calibrate.h"
 #include "distill/quantize/steps.h"
 
-typedef struct means { lmb_graph *g; lmb_vid *point; int *node; int n; int64_t widest; } means; /* node: of qat, for each point */
+typedef struct means {
+    lmb_graph *g;
+    lmb_vid *point;
+    int *node;
+    int n;
+    int64_t widest;
+} means; /* node: of qat, for each point */
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -47,7 +53,8 @@ static void merge(void *ctx, int k, void *into, const void *batch)
 /* A layer of qat with a stored bias and weights that are rounded; its FakeQuant. */
 static const lmb_node *rounded(const lmb_graph *qat, const lmb_node *n)
 {
-    if ((!is(n, "Conv") && !is(n, "Gemm")) || n->n_in < 3 || n->in[2] == LMB_NONE || qat->value[n->in[2]].role != LMB_ROLE_PARAMETER)
+    if ((!is(n, "Conv") && !is(n, "Gemm")) || n->n_in < 3 || n->in[2] == LMB_NONE ||
+        qat->value[n->in[2]].role != LMB_ROLE_PARAMETER)
         return NULL;
     const lmb_shape *w = &qat->value[n->in[1]].shape;
     int fake = qat->value[n->in[1]].node;
@@ -56,14 +63,17 @@ static const lmb_node *rounded(const lmb_graph *qat, const lmb_node *n)
     if (fake == LMB_NONE || !is(&qat->node[fake], "FakeQuant"))
         return NULL;
     int scale = qat->value[qat->node[fake].in[1]].node;
-    return scale != LMB_NONE && is(&qat->node[scale], "WeightScale") && qat->value[qat->node[fake].in[0]].data ? &qat->node[fake] : NULL;
+    return scale != LMB_NONE && is(&qat->node[scale], "WeightScale") && qat->value[qat->node[fake].in[0]].data
+               ? &qat->node[fake]
+               : NULL;
 }
 
 /* The layer of the float graph with the same weights: what it reads. */
 static lmb_vid input_of(const lmb_graph *g, const char *weight)
 {
     for (int i = 0; i < g->n_nodes; i++)
-        if ((is(&g->node[i], "Conv") || is(&g->node[i], "Gemm")) && strcmp(g->value[g->node[i].in[1]].name, weight) == 0)
+        if ((is(&g->node[i], "Conv") || is(&g->node[i], "Gemm")) &&
+            strcmp(g->value[g->node[i].in[1]].name, weight) == 0)
             return g->node[i].in[0];
     return LMB_NONE;
 }
@@ -117,7 +127,8 @@ static lmb_status correct(lmb_graph *qat, const lmb_node *n, const double *sum, 
     return st;
 }
 
-lmb_status lmb_correct_bias(lmb_graph *qat, const lmb_graph *folded, const lmb_ptq_config *c, const lmb_dataset *train, lmb_error *err)
+lmb_status lmb_correct_bias(lmb_graph *qat, const lmb_graph *folded, const lmb_ptq_config *c, const lmb_dataset *train,
+                            lmb_error *err)
 {
     means m = { .g = NULL };
     lmb_calibration *run = NULL;

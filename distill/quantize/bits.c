@@ -9,7 +9,10 @@
 
 int lmb_bits_top(int bits) { return (1 << (bits - 1)) - 1; }
 
-static bool is_weighted(const lmb_node *n) { return strcmp(n->op->name, "Conv") == 0 || strcmp(n->op->name, "Gemm") == 0; }
+static bool is_weighted(const lmb_node *n)
+{
+    return strcmp(n->op->name, "Conv") == 0 || strcmp(n->op->name, "Gemm") == 0;
+}
 
 static const char *weight_of(const lmb_graph *g, int node) { return g->value[g->node[node].in[1]].name; }
 
@@ -25,8 +28,9 @@ static lmb_status unknown(const lmb_graph *g, const lmb_tree *row, lmb_error *er
             names[n++] = weight_of(g, i);
     names[n] = NULL;
     const char *near = lmb_nearest(row->key, names);
-    lmb_status st = lmb_tree_fail(row, err, LMB_E_ARG, "'%s' is no layer's weight%s%s%s", row->key, near ? "; did you mean " : "", near ? near : "",
-                                  near ? "?" : "; `limbeck inspect` lists them");
+    lmb_status st =
+        lmb_tree_fail(row, err, LMB_E_ARG, "'%s' is no layer's weight%s%s%s", row->key, near ? "; did you mean " : "",
+                      near ? near : "", near ? "?" : "; `limbeck inspect` lists them");
     free(names);
     return st;
 }
@@ -35,13 +39,15 @@ static lmb_status unknown(const lmb_graph *g, const lmb_tree *row, lmb_error *er
 static lmb_status named(const lmb_graph *g, const lmb_tree *layers, int *bits, lmb_error *err)
 {
     if (layers->kind != LMB_TREE_MAP)
-        return lmb_tree_fail(layers, err, LMB_E_ARG, "layers must be a mapping of weights to bits, such as {conv1.weight: 4}");
+        return lmb_tree_fail(layers, err, LMB_E_ARG,
+                             "layers must be a mapping of weights to bits, such as {conv1.weight: 4}");
     for (const lmb_tree *row = layers->child; row; row = row->next) {
         int64_t b;
         bool found = false;
         LMB_TRY(lmb_tree_int(row, &b, err));
         if (b < LMB_BITS_MIN || b > LMB_BITS_MAX)
-            return lmb_tree_fail(row, err, LMB_E_ARG, "%s: %lld bits; it must be %d .. %d", row->key, (long long)b, LMB_BITS_MIN, LMB_BITS_MAX);
+            return lmb_tree_fail(row, err, LMB_E_ARG, "%s: %lld bits; it must be %d .. %d", row->key, (long long)b,
+                                 LMB_BITS_MIN, LMB_BITS_MAX);
         for (int i = 0; i < g->n_nodes; i++)
             if (is_weighted(&g->node[i]) && strcmp(weight_of(g, i), row->key) == 0) {
                 bits[i] = (int)b;
@@ -55,7 +61,8 @@ static lmb_status named(const lmb_graph *g, const lmb_tree *layers, int *bits, l
 
 lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bits, lmb_error *err)
 {
-    int first = -1, last = -1, all = c->bits ? (int)c->bits : LMB_BITS_MAX, ends = c->ends ? (int)c->ends : LMB_BITS_MAX;
+    int first = -1, last = -1, all = c->bits ? (int)c->bits : LMB_BITS_MAX,
+        ends = c->ends ? (int)c->ends : LMB_BITS_MAX;
 
     for (int i = 0; i < g->n_nodes; i++) {
         bits[i] = 0;

@@ -14,7 +14,13 @@
 enum { BATCH = LMB_CALIBRATION_BATCH };
 
 /* One thread: a plan of its own, and what its batch showed. */
-typedef struct worker { lmb_plan *plan; float *x; uint8_t *raw; char *seen; lmb_error err; } worker;
+typedef struct worker {
+    lmb_plan *plan;
+    float *x;
+    uint8_t *raw;
+    char *seen;
+    lmb_error err;
+} worker;
 
 struct lmb_calibration {
     const lmb_dataset *data;
@@ -31,7 +37,10 @@ struct lmb_calibration {
 };
 
 static size_t stride(const lmb_look *look) { return (look->bytes + 15) / 16 * 16; }
-void *lmb_calibration_at(void *merged, const lmb_look *look, int k) { return (char *)merged + (size_t)k * stride(look); }
+void *lmb_calibration_at(void *merged, const lmb_look *look, int k)
+{
+    return (char *)merged + (size_t)k * stride(look);
+}
 
 /* ---- one batch ---- */
 
@@ -93,7 +102,8 @@ static lmb_status run_waves(lmb_calibration *c, void *merged, lmb_error *err)
             if (w->err.status != LMB_OK)
                 return LMB_FAIL(err, w->err.status, "%s", w->err.msg);
             for (int k = 0; k < c->n_points && (c->wave + t) * BATCH < c->n; k++)
-                c->look->merge(c->look->ctx, k, lmb_calibration_at(merged, c->look, k), lmb_calibration_at(w->seen, c->look, k));
+                c->look->merge(c->look->ctx, k, lmb_calibration_at(merged, c->look, k),
+                               lmb_calibration_at(w->seen, c->look, k));
         }
     }
     return LMB_OK;
@@ -111,7 +121,8 @@ lmb_status lmb_calibration_pass(lmb_calibration *c, const lmb_look *look, void *
         c->worker[t].seen = malloc(bytes);
         ok = ok && c->worker[t].seen;
     }
-    lmb_status st = ok ? run_waves(c, all, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to calibrate on %d threads", c->threads);
+    lmb_status st =
+        ok ? run_waves(c, all, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to calibrate on %d threads", c->threads);
     if (st == LMB_OK)
         *merged = all;
     else
@@ -124,8 +135,8 @@ lmb_status lmb_calibration_pass(lmb_calibration *c, const lmb_look *look, void *
 static lmb_status choose_images(lmb_calibration *c, const lmb_ptq_config *config, lmb_error *err)
 {
     if (config->calibration < 1 || config->calibration > c->data->n)
-        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld", (long long)config->calibration,
-                        (long long)c->data->n);
+        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld",
+                        (long long)config->calibration, (long long)c->data->n);
     c->n = config->calibration;
     c->numbers = lmb_shape_count(&c->data->shape);
     c->order = malloc(sizeof *c->order * (size_t)c->data->n);
@@ -142,7 +153,8 @@ static lmb_status take_points(lmb_calibration *c, const lmb_vid *point, int n, l
 
     if (x == LMB_NONE || lmb_shape_count(&c->g->value[x].shape) != BATCH * c->numbers) {
         char a[LMB_SHAPE_TEXT];
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model does not take samples %s, which the data has", lmb_shape_text(&c->data->shape, a, sizeof a));
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model does not take samples %s, which the data has",
+                        lmb_shape_text(&c->data->shape, a, sizeof a));
     }
     c->point = malloc(sizeof *c->point * ((size_t)n + 1));
     if (!c->point)
@@ -197,8 +209,8 @@ void lmb_calibration_destroy(lmb_calibration *c)
     free(c);
 }
 
-lmb_status lmb_calibration_create(lmb_graph *g, const lmb_vid *point, int n_points, const lmb_ptq_config *config, const lmb_dataset *train,
-                                  lmb_calibration **out, lmb_error *err)
+lmb_status lmb_calibration_create(lmb_graph *g, const lmb_vid *point, int n_points, const lmb_ptq_config *config,
+                                  const lmb_dataset *train, lmb_calibration **out, lmb_error *err)
 {
     lmb_calibration *c = calloc(1, sizeof *c);
     lmb_status st;

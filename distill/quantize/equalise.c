@@ -15,19 +15,21 @@ static const double settled = 1e-3, widest = 1e4; /* of a factor: as good as 1; 
 
 /* A layer's weights as rows and columns, in memory that may be changed. */
 typedef struct layer {
-    lmb_vid w, b;             /* b: LMB_NONE without one      */
+    lmb_vid w, b; /* b: LMB_NONE without one      */
     float *weight, *bias;
-    int64_t out, in, taps;    /* in: of a group               */
+    int64_t out, in, taps; /* in: of a group               */
     int64_t groups;
 } layer;
 
-typedef struct pair { int a, b; } pair; /* nodes */
+typedef struct pair {
+    int a, b;
+} pair; /* nodes */
 
 typedef struct equaliser {
     const lmb_graph *g;
     layer *layer; /* [nodes]; weight NULL: no such layer */
     pair *pair;
-    bool *open;   /* [nodes] Clips between pairs: to be Relu */
+    bool *open; /* [nodes] Clips between pairs: to be Relu */
     int n_pairs;
 } equaliser;
 
@@ -48,11 +50,16 @@ static lmb_status take_layer(equaliser *e, int i, lmb_error *err)
     if ((!conv && !gemm) || !stored(g, n->in[1], i) || (gemm && !((const lmb_gemm_attr *)n->attr)->transB))
         return LMB_OK;
     lmb_vid bias = n->n_in > 2 ? n->in[2] : LMB_NONE;
-    if (bias != LMB_NONE && (!stored(g, bias, i) || lmb_shape_count(&g->value[bias].shape) != g->value[n->in[1]].shape.d[0]))
+    if (bias != LMB_NONE &&
+        (!stored(g, bias, i) || lmb_shape_count(&g->value[bias].shape) != g->value[n->in[1]].shape.d[0]))
         return LMB_OK;
     const lmb_shape *w = &g->value[n->in[1]].shape;
     int64_t count = lmb_shape_count(w);
-    *l = (layer){ .w = n->in[1], .b = bias, .out = w->d[0], .in = w->d[1], .taps = count / (w->d[0] * w->d[1]),
+    *l = (layer){ .w = n->in[1],
+                  .b = bias,
+                  .out = w->d[0],
+                  .in = w->d[1],
+                  .taps = count / (w->d[0] * w->d[1]),
                   .groups = conv ? ((const lmb_conv_attr *)n->attr)->group : 1 };
     l->weight = malloc(sizeof(float) * (size_t)(count + 1));
     l->bias = malloc(sizeof(float) * (size_t)(l->out + 1));
@@ -74,7 +81,8 @@ static bool passes(const lmb_graph *g, const lmb_node *n)
     if (is(n, "Flatten") || is(n, "Reshape"))
         return x->n >= 2 && y->n == 2 && x->d[1] == y->d[1];
     if (is(n, "Clip")) /* from 0 on */
-        return n->n_in > 1 && n->in[1] != LMB_NONE && g->value[n->in[1]].data && *(const float *)g->value[n->in[1]].data == 0;
+        return n->n_in > 1 && n->in[1] != LMB_NONE && g->value[n->in[1]].data &&
+               *(const float *)g->value[n->in[1]].data == 0;
     return is(n, "Relu") || is(n, "MaxPool") || is(n, "GlobalAveragePool") || is(n, "Identity") || is(n, "Dropout");
 }
 
@@ -197,7 +205,8 @@ lmb_status lmb_pass_equalise(const lmb_graph *folded, lmb_graph **out, int *pair
 {
     size_t n = (size_t)folded->n_nodes + 1;
     equaliser e = { folded, calloc(n, sizeof *e.layer), calloc(n, sizeof *e.pair), calloc(n, sizeof *e.open), 0 };
-    lmb_status st = e.layer && e.pair && e.open ? equalise(&e, out, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to equalise %zu nodes", n);
+    lmb_status st = e.layer && e.pair && e.open ? equalise(&e, out, err)
+                                                : LMB_FAIL(err, LMB_E_NOMEM, "no memory to equalise %zu nodes", n);
 
     for (int i = 0; e.layer && i < folded->n_nodes; i++) {
         free(e.layer[i].weight);

@@ -28,9 +28,12 @@ static int find_reader(const lmb_graph *g, int i)
 {
     do
         i = lmb_sole_reader(g, g->node[i].out[0]);
-    while (i >= 0 && (is(&g->node[i], "Flatten") || is(&g->node[i], "Reshape") || is(&g->node[i], "Identity") || is(&g->node[i], "Dropout")));
+    while (i >= 0 && (is(&g->node[i], "Flatten") || is(&g->node[i], "Reshape") || is(&g->node[i], "Identity") ||
+                      is(&g->node[i], "Dropout")));
     return i >= 0 && (is(&g->node[i], "Conv") || is(&g->node[i], "Gemm")) && g->value[g->node[i].in[1]].data &&
-           lmb_sole_reader(g, g->node[i].in[1]) == i ? i : -1;
+                   lmb_sole_reader(g, g->node[i].in[1]) == i
+               ? i
+               : -1;
 }
 
 static lmb_status scale_weights(lmb_graph *g, lmb_vid w, double f, lmb_error *err)
@@ -61,8 +64,10 @@ lmb_status lmb_pass_power_input(const lmb_graph *folded, lmb_graph **out, lmb_er
     float s = *(const float *)folded->value[n->in[1]].data, p = s > 0 ? lmb_power_of_two(s) : 0;
     lmb_status st = LMB_OK;
     if (reader < 0 || !(s > 0))
-        st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: the input's scale %g becomes a power of two only in front of one Conv or Gemm; "
-                      "use `scales: any`", n->name, (double)s);
+        st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                      "node %s: the input's scale %g becomes a power of two only in front of one Conv or Gemm; "
+                      "use `scales: any`",
+                      n->name, (double)s);
     if (st == LMB_OK)
         st = lmb_graph_set_data(g, n->in[1], &p, err);
     if (st == LMB_OK)

@@ -1,9 +1,10 @@
 /* distill/quantize/power.h - scales that are powers of two.
  *
- * Idea: when every scale is 2^n, so is every multiplier m = s_x s_w / s_y, and requantisation is a shift that rounds: float,
- * fixed point and fake quantisation give the same integers, whatever a runtime fuses. Ranges become scales by rounding
- * upwards (RangeToScale, WeightScale: to the nearest would saturate what the range was made to hold). What is left is the
- * input, whose scale is the model's normalisation: it is rounded too, and the first layer's weights make up for it, exactly.
+ * Idea: when every scale is 2^n, so is every multiplier m = s_x s_w / s_y, and requantisation is a shift that rounds:
+ * float, fixed point and fake quantisation give the same integers, whatever a runtime fuses. Ranges become scales by
+ * rounding upwards (RangeToScale, WeightScale: to the nearest would saturate what the range was made to hold). What is
+ * left is the input, whose scale is the model's normalisation: it is rounded too, and the first layer's weights make up
+ * for it, exactly.
  *
  *   source  NNoM's Q-format; measured: rounded up, ResNet-8 on CIFAR-10 keeps 86.32 of 87.00 %, to the nearest 81.2 %
  */

@@ -9,17 +9,35 @@
 #include "core/ops/quantize.h"
 #include "core/passes/rewrite.h"
 
-static const lmb_profile x86 = { .name = "ort-x86", .summary = "u8 activations, any zero point: ONNX Runtime on x86 (the default)" };
-static const lmb_profile arm = { .name = "ort-arm", .summary = "s8 activations, any zero point: ONNX Runtime and others on ARM", .s8 = true };
-static const lmb_profile tensorrt = { .name = "tensorrt", .summary = "s8 activations, zero points 0: needs activations: symmetric, mean 128",
-                                      .s8 = true, .symmetric = true, .zero_input = true };
-static const lmb_profile universal = { .name = "universal", .summary = "u8 with zero point 128, the integers of s8 with 0: needs what tensorrt needs",
-                                       .symmetric = true };
-static const lmb_profile pot = { .name = "pot", .summary = "all scales powers of two, the same bits on every runtime: needs scales: power_of_two",
-                                 .power_of_two = true };
-static const lmb_profile weights7 = { .name = "weights7", .summary = "|w| <= 64, so that kernels of AVX2 fleets can not saturate: needs bits and ends 7",
-                                      .weight_max = 64 };
-static const lmb_profile int4 = { .name = "int4", .summary = "weights of 4 bits as INT4, opset 21 and IR version 10", .int4 = true };
+static const lmb_profile x86 = { .name = "ort-x86",
+                                 .summary = "u8 activations, any zero point: ONNX Runtime on x86 (the default)" };
+static const lmb_profile arm = { .name = "ort-arm",
+                                 .summary = "s8 activations, any zero point: ONNX Runtime and others on ARM",
+                                 .s8 = true };
+static const lmb_profile tensorrt = { .name = "tensorrt",
+                                      .summary =
+                                          "s8 activations, zero points 0: needs activations: symmetric, mean 128",
+                                      .s8 = true,
+                                      .symmetric = true,
+                                      .zero_input = true };
+static const lmb_profile universal = {
+    .name = "universal",
+    .summary = "u8 with zero point 128, the integers of s8 with 0: needs what tensorrt needs",
+    .symmetric = true
+};
+static const lmb_profile pot = {
+    .name = "pot",
+    .summary = "all scales powers of two, the same bits on every runtime: needs scales: power_of_two",
+    .power_of_two = true
+};
+static const lmb_profile weights7 = {
+    .name = "weights7",
+    .summary = "|w| <= 64, so that kernels of AVX2 fleets can not saturate: needs bits and ends 7",
+    .weight_max = 64
+};
+static const lmb_profile int4 = { .name = "int4",
+                                  .summary = "weights of 4 bits as INT4, opset 21 and IR version 10",
+                                  .int4 = true };
 
 const lmb_profile *const lmb_profiles[] = { &x86, &arm, &tensorrt, &universal, &pot, &weights7, &int4, NULL };
 
@@ -35,15 +53,18 @@ lmb_status lmb_profile_find(const char *name, const lmb_profile **out, lmb_error
         }
     }
     const char *near = lmb_nearest(name, names);
-    return LMB_FAIL(err, LMB_E_ARG, "there is no profile '%s'%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-                    near ? "?" : "; `limbeck export --help` lists them");
+    return LMB_FAIL(err, LMB_E_ARG, "there is no profile '%s'%s%s%s", name, near ? "; did you mean " : "",
+                    near ? near : "", near ? "?" : "; `limbeck export --help` lists them");
 }
 
 /* ---- what must hold ---- */
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 static bool is_pair(const lmb_node *n) { return is(n, "QuantizeLinear") || is(n, "DequantizeLinear"); }
-static const lmb_value *zero_of(const lmb_graph *g, const lmb_node *n) { return n->n_in > 2 && n->in[2] != LMB_NONE ? &g->value[n->in[2]] : NULL; }
+static const lmb_value *zero_of(const lmb_graph *g, const lmb_node *n)
+{
+    return n->n_in > 2 && n->in[2] != LMB_NONE ? &g->value[n->in[2]] : NULL;
+}
 
 /* A Q or DQ of bytes that flow: its zero point is a u8. */
 static bool of_activation(const lmb_graph *g, const lmb_node *n)
@@ -53,7 +74,10 @@ static bool of_activation(const lmb_graph *g, const lmb_node *n)
 }
 
 /* Raw bytes: what the model is fed. Its scale 1 and zero point 0 are the data's, not a choice. */
-static bool of_input(const lmb_graph *g, const lmb_node *n) { return is(n, "QuantizeLinear") && g->value[n->in[0]].role == LMB_ROLE_INPUT; }
+static bool of_input(const lmb_graph *g, const lmb_node *n)
+{
+    return is(n, "QuantizeLinear") && g->value[n->in[0]].role == LMB_ROLE_INPUT;
+}
 
 static lmb_status need(const lmb_node *n, const char *what, lmb_error *err)
 {
@@ -65,13 +89,18 @@ static lmb_status check_node(const lmb_graph *g, const lmb_node *n, const lmb_pr
     const lmb_value *scale = &g->value[n->in[1]], *q = &g->value[n->in[0]];
 
     if (p->symmetric && of_activation(g, n) && !of_input(g, n) && *(const uint8_t *)zero_of(g, n)->data != 128)
-        return need(n, "its zero point is not 128; quantise with `qat: {activations: symmetric}` and a model whose `mean` is 128", err);
+        return need(
+            n,
+            "its zero point is not 128; quantise with `qat: {activations: symmetric}` and a model whose `mean` is 128",
+            err);
     for (int64_t i = 0; p->power_of_two && scale->data && i < lmb_shape_count(&scale->shape); i++) {
         float s = ((const float *)scale->data)[i];
         if (!(s > 0) || lmb_power_of_two(s) != s)
             return need(n, "a scale is no power of two; quantise with `qat: {scales: power_of_two}`", err);
     }
-    for (int64_t i = 0; p->weight_max && is(n, "DequantizeLinear") && q->dtype == LMB_S8 && q->data && i < lmb_shape_count(&q->shape); i++)
+    for (int64_t i = 0;
+         p->weight_max && is(n, "DequantizeLinear") && q->dtype == LMB_S8 && q->data && i < lmb_shape_count(&q->shape);
+         i++)
         if (abs(((const int8_t *)q->data)[i]) > p->weight_max)
             return need(n, "a weight is beyond 64; quantise with `qat: {bits: 7, ends: 7}`", err);
     return LMB_OK;

@@ -1,8 +1,8 @@
 /* distill/quantize/profile.h - the same integers, written as a runtime wants them.
  *
- * Idea: a profile is a row. It says what must hold of a QDQ graph for its runtime to compute our integers (refused with what to
- * change in `quantize`, for a file that quietly answers otherwise is worse than none), and how activations are written: as u8,
- * or as s8, which are the same integers less 128.
+ * Idea: a profile is a row. It says what must hold of a QDQ graph for its runtime to compute our integers (refused with
+ * what to change in `quantize`, for a file that quietly answers otherwise is worse than none), and how activations are
+ * written: as u8, or as s8, which are the same integers less 128.
  *
  *   source  ONNX Runtime: s8 activations make x86 slower than f32, u8 does not; TensorRT takes no zero point but 0;
  *           vpmaddubsw saturates sums of two products of u8 and s8 from |w| > 64 on

@@ -25,7 +25,8 @@ lmb_status lmbi_range_scale(const lmb_graph *g, const lmb_node *n, float *scale,
     for (int i = 0; i < 2; i++)
         in[i] = (lmb_tensor){ LMB_F32, { 0 }, (void *)g->value[observe->in[1 + i]].data };
     if (*(float *)in[0].data > *(float *)in[1].data)
-        return LMB_FAIL(err, LMB_E_ARG, "the observer %s has seen nothing; train or calibrate before freezing", g->value[observe->in[1]].name);
+        return LMB_FAIL(err, LMB_E_ARG, "the observer %s has seen nothing; train or calibrate before freezing",
+                        g->value[observe->in[1]].name);
     lmb_run run = { n->attr, 2, 2, in, made, NULL, &no_step };
     return n->op->run(&run, err);
 }
@@ -93,7 +94,8 @@ static lmb_status activation_step(lmb_rewrite *r, const lmb_node *n, lmb_vid *ou
     return lmb_builder_status(&r->b);
 }
 
-static lmb_status steps_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status steps_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                             lmb_error *err)
 {
     *done = true;
     if (is(n, "ObserveRange")) {
@@ -109,8 +111,9 @@ static lmb_status steps_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
         return LMB_OK;
     }
     const lmb_fake_quant_attr *a = n->attr;
-    out[0] = lmb_emit(&r->b, "FakeQuant", n->name, in, n->n_in,
-                      LMB_ATTRS(LMB_AINT("axis", a->axis), LMB_AINT("lo", a->lo), LMB_AINT("hi", a->hi), LMB_AINT("learn", 1)));
+    out[0] = lmb_emit(
+        &r->b, "FakeQuant", n->name, in, n->n_in,
+        LMB_ATTRS(LMB_AINT("axis", a->axis), LMB_AINT("lo", a->lo), LMB_AINT("hi", a->hi), LMB_AINT("learn", 1)));
     return lmb_builder_status(&r->b);
 }
 

@@ -1,8 +1,8 @@
 /* distill/quantize/steps.h - learned step sizes (LSQ): the scale of a FakeQuant is a parameter that training moves.
  *
- * Idea: a range says what there was; which step loses least is for the loss to say. FakeQuant knows the gradient of its scale
- * (core/ops/quantize.c: attribute learn); here its scale becomes a parameter: `<layer>.step` a weight step for each output
- * channel, `<layer>.q.step` one for an activation. Zero points of activations stay what the range said.
+ * Idea: a range says what there was; which step loses least is for the loss to say. FakeQuant knows the gradient of its
+ * scale (core/ops/quantize.c: attribute learn); here its scale becomes a parameter: `<layer>.step` a weight step for
+ * each output channel, `<layer>.q.step` one for an activation. Zero points of activations stay what the range said.
  *
  *   starts   weights: 2 mean|w| / sqrt(top), but no coarser than what holds all of them; activations: the step of the
  *            observed range

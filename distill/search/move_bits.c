@@ -31,7 +31,8 @@ static void rounded(const float *w, int64_t rows, int64_t each, int top, float *
     }
 }
 
-static lmb_status find_layer(lmb_moves *m, const lmb_node *n, int bits_min, const lmb_taylor *taylor, lmb_latency *latency, float *cut, lmb_error *err)
+static lmb_status find_layer(lmb_moves *m, const lmb_node *n, int bits_min, const lmb_taylor *taylor,
+                             lmb_latency *latency, float *cut, lmb_error *err)
 {
     const lmb_value *w = &m->g->value[n->in[1]];
     int64_t rows = w->shape.d[0], each = lmb_shape_count(&w->shape) / (rows ? rows : 1);
@@ -57,7 +58,8 @@ lmb_status lmbi_bits_find(lmb_moves *m, int bits_min, const lmb_taylor *taylor, 
         if (strcmp(n->op->name, "Conv") && strcmp(n->op->name, "Gemm"))
             continue;
         const lmb_value *w = &m->g->value[n->in[1]];
-        if (w->role != LMB_ROLE_PARAMETER || !w->data || w->dtype != LMB_F32 || strlen(w->name) > 150) /* a longer name is no key */
+        if (w->role != LMB_ROLE_PARAMETER || !w->data || w->dtype != LMB_F32 ||
+            strlen(w->name) > 150) /* a longer name is no key */
             continue;
         float *cut = malloc(sizeof *cut * (size_t)(lmb_shape_count(&w->shape) + 1));
         lmb_status st = cut ? find_layer(m, n, bits_min, taylor, latency, cut, err)

@@ -1,5 +1,5 @@
-/* Mirrors distill/quantize/{equalise,bias}.c and the entropy observer: the function stays and channels become alike; biases take
- * back exactly what rounding shifts; ranges as another program has them. */
+/* Mirrors distill/quantize/{equalise,bias}.c and the entropy observer: the function stays and channels become alike;
+ * biases take back exactly what rounding shifts; ranges as another program has them. */
 #include "distill/quantize/equalise.h"
 
 #include <math.h>
@@ -30,7 +30,8 @@ static lmb_graph *folded_model(const char *text)
 {
     lmb_graph *g, *folded;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 64, classes: 4, height: 12, width: 12, noise: 0.4}"), *m = parse(text);
+    lmb_config *d = parse("{name: synthetic, train: 64, classes: 4, height: 12, width: 12, noise: 0.4}"),
+               *m = parse(text);
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
     lmb_config_destroy(d);
@@ -72,13 +73,19 @@ static double largest(const float *w, int64_t first, int64_t n, int64_t step)
 /* A convolution whose channels differ by up to a thousand times, then back to order. */
 START_TEST(the_function_stays)
 {
-    static const struct { const char *model; int pairs; } cases[] = {
-        { "{name: vgg, channels: [6, 0, 9, 7], mean: 100, scale: 0.02}", 3 }, /* the head reads a mean of each channel */
+    static const struct {
+        const char *model;
+        int pairs;
+    } cases[] = {
+        { "{name: vgg, channels: [6, 0, 9, 7], mean: 100, scale: 0.02}",
+          3 }, /* the head reads a mean of each channel */
         { "{name: mobilenet_v1, width: 0.1, activation: relu, mean: 100, scale: 0.02}", 27 },
-        { "{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}", 3 }, /* the two of each block: sums tie the others */
+        { "{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}",
+          3 }, /* the two of each block: sums tie the others */
     };
     lmb_graph *folded = folded_model(cases[_i].model), *equal;
-    float *before = malloc(sizeof *before * (size_t)(data->n * data->classes)), *after = malloc(sizeof *after * (size_t)(data->n * data->classes));
+    float *before = malloc(sizeof *before * (size_t)(data->n * data->classes)),
+          *after = malloc(sizeof *after * (size_t)(data->n * data->classes));
     int pairs;
 
     for (int v = 0, seen = 0; v < folded->n_values && seen < 4; v++) {
@@ -98,7 +105,8 @@ START_TEST(the_function_stays)
     logits_of(folded, before);
     logits_of(equal, after);
     for (int64_t i = 0; i < data->n * data->classes; i++)
-        ck_assert_msg(fabsf(before[i] - after[i]) <= 1e-3f * (1 + fabsf(before[i])), "logit %d: %g, equalised %g", (int)i, (double)before[i], (double)after[i]);
+        ck_assert_msg(fabsf(before[i] - after[i]) <= 1e-3f * (1 + fabsf(before[i])), "logit %d: %g, equalised %g",
+                      (int)i, (double)before[i], (double)after[i]);
     free(before);
     free(after);
     lmb_graph_destroy(folded);
@@ -107,8 +115,8 @@ START_TEST(the_function_stays)
 }
 END_TEST
 
-/* conv 1 -> 3 channels, Clip at 6, conv 3 -> 2. By hand: r = (4, 1, 0.5), q = (1, 1, 8): both become sqrt(r q), channel 2 of the
- * first is multiplied by 4, and the Clip is a Relu. */
+/* conv 1 -> 3 channels, Clip at 6, conv 3 -> 2. By hand: r = (4, 1, 0.5), q = (1, 1, 8): both become sqrt(r q), channel
+ * 2 of the first is multiplied by 4, and the Clip is a Relu. */
 START_TEST(by_hand)
 {
     const float w1[3] = { 4, -1, 0.5f }, b1[3] = { 1, 1, 1 }, w2[6] = { 1, -0.5f, 8, -0.25f, 1, 2 }, none = 0, six = 6;
@@ -117,10 +125,14 @@ START_TEST(by_hand)
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 1, 2, 2), NULL);
-    lmb_vid y = lmb_emit(&b, "Conv", "a", LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w1", LMB_F32, LMB_SHAPE(3, 1, 1, 1), w1),
-                                                 lmb_emit_value(&b, LMB_ROLE_PARAMETER, "b1", LMB_F32, LMB_SHAPE(3), b1)), LMB_NO_ATTRS);
+    lmb_vid y = lmb_emit(&b, "Conv", "a",
+                         LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w1", LMB_F32, LMB_SHAPE(3, 1, 1, 1), w1),
+                                lmb_emit_value(&b, LMB_ROLE_PARAMETER, "b1", LMB_F32, LMB_SHAPE(3), b1)),
+                         LMB_NO_ATTRS);
     y = lmb_emit(&b, "Clip", "c", LMB_IN(y, lmb_emit_scalar(&b, none), lmb_emit_scalar(&b, six)), LMB_NO_ATTRS);
-    y = lmb_emit(&b, "Conv", "d", LMB_IN(y, lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w2", LMB_F32, LMB_SHAPE(2, 3, 1, 1), w2)), LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Conv", "d",
+                 LMB_IN(y, lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w2", LMB_F32, LMB_SHAPE(2, 3, 1, 1), w2)),
+                 LMB_NO_ATTRS);
     lmb_emit_output(&b, "y", y);
     ck_ok(lmb_builder_status(&b));
     ck_ok(lmb_pass_equalise(g, &equal, NULL, &err));
@@ -150,8 +162,8 @@ static const lmb_value *named(const lmb_graph *g, const char *name)
     return NULL;
 }
 
-/* One linear layer on the bytes of the images: the mean of its output over the calibration set with rounded weights and the
- * corrected bias is that of the float layer. */
+/* One linear layer on the bytes of the images: the mean of its output over the calibration set with rounded weights and
+ * the corrected bias is that of the float layer. */
 START_TEST(the_mean_is_kept)
 {
     lmb_graph *folded = folded_model("{name: mlp, hidden: [], mean: 0, scale: 0.01}"), *qat;
@@ -226,7 +238,8 @@ START_TEST(entropy_of_known_shapes)
     x[N / 2] = 40;
     entropy_of(x, N, &from, &to);
     ck_assert_msg(to < 6 && to > 0.8f, "to %g", (double)to);
-    for (int i = 0; i < N; i++) /* behind a Relu and a Clip: half are 0, a tenth 6, the others between; all of it is worth keeping */
+    for (int i = 0; i < N;
+         i++) /* behind a Relu and a Clip: half are 0, a tenth 6, the others between; all of it is worth keeping */
         x[i] = i % 2 ? 0 : i % 10 == 0 ? 6 : 6 * (float)i / N;
     entropy_of(x, N, &from, &to);
     ck_assert_msg(from == 0 && to > 5.8f, "to %g", (double)to);
@@ -238,4 +251,5 @@ START_TEST(entropy_of_known_shapes)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept); add(entropy_of_known_shapes);)
+LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept);
+              add(entropy_of_known_shapes);)

@@ -1,5 +1,6 @@
-/* Mirrors distill/quantize: fewer bits, learned steps, symmetric activations, powers of two. Whatever the scheme, the integers
- * answer as their simulation does, every kernel set alike, and the ONNX file of every profile lowers to the same network. */
+/* Mirrors distill/quantize: fewer bits, learned steps, symmetric activations, powers of two. Whatever the scheme, the
+ * integers answer as their simulation does, every kernel set alike, and the ONNX file of every profile lowers to the
+ * same network. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,16 +26,21 @@ static lmb_dataset *data;
 static const lmb_backend *backends[3];
 
 static const char *const models[] = { "{name: resnet, depth: 8, width: 5, mean: 128, scale: 0.02}",
-                                      "{name: mobilenet_v2, width: 0.1, mean: 128, scale: 0.02}", "{name: lenet, mean: 128, scale: 0.03}" };
+                                      "{name: mobilenet_v2, width: 0.1, mean: 128, scale: 0.02}",
+                                      "{name: lenet, mean: 128, scale: 0.03}" };
 
-static const struct scheme { const char *qat, *profiles; float tolerance; } schemes[] = {
+static const struct scheme {
+    const char *qat, *profiles;
+    float tolerance;
+} schemes[] = {
     { "{bits: 4}", "ort-x86 ort-arm int4", 0.06f },
     { "{bits: 3, ends: 8, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
     { "{bits: 2, ends: 4}", "ort-x86 ort-arm int4 weights7", 0.10f },
     { "{bits: 7, ends: 7}", "ort-x86 ort-arm weights7", 0.06f },
     { "{activations: symmetric}", "ort-x86 ort-arm tensorrt universal", 0.06f },
     { "{scales: power_of_two}", "ort-x86 ort-arm pot", 0.08f },
-    { "{scales: power_of_two, activations: symmetric, bits: 7, ends: 7}", "ort-x86 ort-arm tensorrt universal pot weights7", 0.08f },
+    { "{scales: power_of_two, activations: symmetric, bits: 7, ends: 7}",
+      "ort-x86 ort-arm tensorrt universal pot weights7", 0.08f },
     { "{scheme: learned}", "ort-x86 ort-arm", 0.06f },
     { "{scheme: learned, bits: 4, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
 };
@@ -70,7 +76,8 @@ static lmb_graph *set_up(const char *model)
 {
     lmb_graph *g;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}"), *m = parse(model);
+    lmb_config *d = parse("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}"),
+               *m = parse(model);
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
@@ -84,7 +91,8 @@ static lmb_graph *set_up(const char *model)
 static float *logits_of(const lmb_graph *g)
 {
     int64_t n = lmb_shape_count(&data->shape);
-    float *x = malloc(sizeof *x * (size_t)(data->n * n)), *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
+    float *x = malloc(sizeof *x * (size_t)(data->n * n)),
+          *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
     uint8_t *raw = malloc((size_t)n);
     const float *y;
     lmb_predictor *p;
@@ -179,15 +187,18 @@ START_TEST(integers_answer_as_their_simulation)
     ck_ok(lmb_lower(qdq, &file, &err));
     if (q.scales == LMB_QAT_POWER_OF_TWO)
         check_powers(qdq);
-    float *simulated = logits_of(frozen), *scalar = integer_logits(&file, "scalar"), *best = integer_logits(&file, NULL);
+    float *simulated = logits_of(frozen), *scalar = integer_logits(&file, "scalar"),
+          *best = integer_logits(&file, NULL);
     ck_assert_mem_eq(scalar, best, sizeof *scalar * (size_t)count);
     double off = 0, top = 0;
     for (int64_t i = 0; i < count; i++) {
         top = fmax(top, fabs((double)scalar[i]));
         off += fabs((double)scalar[i] - (double)simulated[i]);
     }
-    bool chaotic = _i % N_MODELS == 1 && q.activation_bits < 8; /* 27 layers of 16 steps: what one step flips, the next layers multiply */
-    ck_assert_msg(chaotic || off / (double)count <= s->tolerance * top, "%s: %g off on the average, of %g", s->qat, off / (double)count, top);
+    bool chaotic = _i % N_MODELS == 1 &&
+                   q.activation_bits < 8; /* 27 layers of 16 steps: what one step flips, the next layers multiply */
+    ck_assert_msg(chaotic || off / (double)count <= s->tolerance * top, "%s: %g off on the average, of %g", s->qat,
+                  off / (double)count, top);
     check_profiles(qdq, &file, s->profiles);
     free(simulated);
     free(scalar);
@@ -255,8 +266,12 @@ END_TEST
 
 START_TEST(bad_requests_are_refused)
 {
-    static const struct { const char *qat, *sentence; } bad[] = {
-        { "{layers: {conv9.weight: 4}}", "is no layer's weight" }, { "{layers: [4]}", "must be a mapping" }, { "{scheme: learned, scales: power_of_two}", "exclude each other" },
+    static const struct {
+        const char *qat, *sentence;
+    } bad[] = {
+        { "{layers: {conv9.weight: 4}}", "is no layer's weight" },
+        { "{layers: [4]}", "must be a mapping" },
+        { "{scheme: learned, scales: power_of_two}", "exclude each other" },
     };
     lmb_graph *model = set_up(models[0]), *folded, *qat;
     ck_ok(lmb_pass_fold(model, &folded, &err));
@@ -280,12 +295,13 @@ END_TEST
 
 START_TEST(powers_are_rounded_up)
 {
-    const float in[] = { 0.5f, 0.51f, 1.0f, 0.0039215689f, 3e-8f, 100 }, want[] = { 0.5f, 1, 1, 0.00390625f * 2, 0x1p-24f, 128 };
+    const float in[] = { 0.5f, 0.51f, 1.0f, 0.0039215689f, 3e-8f, 100 },
+                want[] = { 0.5f, 1, 1, 0.00390625f * 2, 0x1p-24f, 128 };
     for (int i = 0; i < 6; i++)
         ck_assert_float_eq(lmb_power_of_two(in[i]), want[i]);
     ck_assert(lmb_bits_top(8) == 127 && lmb_bits_top(7) == 63 && lmb_bits_top(4) == 7 && lmb_bits_top(2) == 1);
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/schemes", add_loop(integers_answer_as_their_simulation, N_MODELS * N_SCHEMES); add(fewer_bits_are_a_smaller_file);
-              add(bad_requests_are_refused); add(powers_are_rounded_up);)
+LMB_TEST_MAIN("distill/schemes", add_loop(integers_answer_as_their_simulation, N_MODELS *N_SCHEMES);
+              add(fewer_bits_are_a_smaller_file); add(bad_requests_are_refused); add(powers_are_rounded_up);)

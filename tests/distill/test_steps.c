@@ -1,4 +1,5 @@
-/* Mirrors distill/quantize/steps.c and FakeQuant's gradient of its scale: the formula of the paper, number by number. */
+/* Mirrors distill/quantize/steps.c and FakeQuant's gradient of its scale: the formula of the paper, number by number.
+ */
 #include "distill/quantize/steps.h"
 
 #include <math.h>
@@ -13,8 +14,8 @@ static lmb_error err;
 static lmb_builder b;
 
 /* loss = sum(FakeQuant(x; s, z) c): d loss / d s of the graph, as many as s has numbers. */
-static void gradient(const lmb_shape *shape, const float *x, const lmb_shape *scales, const float *s, const float *z, const float *c, int64_t lo,
-                     int64_t hi, float *out)
+static void gradient(const lmb_shape *shape, const float *x, const lmb_shape *scales, const float *s, const float *z,
+                     const float *c, int64_t lo, int64_t hi, float *out)
 {
     const lmb_plan_options none = { .no_fusion = true };
     lmb_graph *g, *backward;
@@ -22,11 +23,15 @@ static void gradient(const lmb_shape *shape, const float *x, const lmb_shape *sc
 
     ck_ok(lmb_graph_create(&g, &err));
     b = lmb_builder_of(g, &err);
-    lmb_vid vx = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "x", LMB_F32, *shape, x), vs = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "s", LMB_F32, *scales, s);
+    lmb_vid vx = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "x", LMB_F32, *shape, x),
+            vs = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "s", LMB_F32, *scales, s);
     lmb_vid vc = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "c", LMB_F32, *shape, c);
     lmb_vid in[3] = { vx, vs, z ? lmb_emit_value(&b, LMB_ROLE_CONSTANT, "z", LMB_F32, *scales, z) : LMB_NONE };
-    lmb_vid q = lmb_emit(&b, "FakeQuant", "q", in, z ? 3 : 2, LMB_ATTRS(LMB_AINT("lo", lo), LMB_AINT("hi", hi), LMB_AINT("learn", 1)));
-    lmb_vid loss = lmb_emit(&b, "SumTo", NULL, LMB_IN(lmb_emit(&b, "Mul", NULL, LMB_IN(q, vc), LMB_NO_ATTRS)), LMB_NO_ATTRS), ds;
+    lmb_vid q = lmb_emit(&b, "FakeQuant", "q", in, z ? 3 : 2,
+                         LMB_ATTRS(LMB_AINT("lo", lo), LMB_AINT("hi", hi), LMB_AINT("learn", 1)));
+    lmb_vid loss = lmb_emit(&b, "SumTo", NULL, LMB_IN(lmb_emit(&b, "Mul", NULL, LMB_IN(q, vc), LMB_NO_ATTRS)),
+                            LMB_NO_ATTRS),
+            ds;
     ck_ok(lmb_builder_status(&b));
     ck_ok(lmb_autodiff(g, loss, &vs, 1, &backward, &ds, &err));
     ck_ok(lmb_graph_output_add(backward, "ds", ds, &err));
@@ -50,7 +55,8 @@ static double slope(double x, double s, double z, double lo, double hi)
 START_TEST(of_weights)
 {
     const lmb_shape shape = LMB_SHAPE(2, 4), two = LMB_SHAPE(2);
-    const float x[8] = { 0.3f, -0.24f, 5, -0.7f, 0.11f, 0.02f, -3, 0.05f }, s[2] = { 0.1f, 0.04f }, c[8] = { 1, 2, -1, 0.5f, 3, -2, 1, 4 };
+    const float x[8] = { 0.3f, -0.24f, 5, -0.7f, 0.11f, 0.02f, -3, 0.05f }, s[2] = { 0.1f, 0.04f },
+                c[8] = { 1, 2, -1, 0.5f, 3, -2, 1, 4 };
     float got[2];
     err = (lmb_error)LMB_ERROR_INIT;
     gradient(&shape, x, &two, s, NULL, c, -7, 7, got);

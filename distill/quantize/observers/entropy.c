@@ -2,18 +2,23 @@
  *
  * A second pass counts into BINS equal bins of the widest range. Then a bound on |x| is drawn in, step by step: P is
  * the histogram within it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers,
- * spread evenly over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what
- * saturation spoils against what resolution gains. Counts are whole numbers: their order does not matter.
- *   source   Migacz 2017, "8-bit inference with TensorRT", GTC; that zeros do not count: NVIDIA's pytorch-quantization
+ * spread evenly over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken:
+ * what saturation spoils against what resolution gains. Counts are whole numbers: their order does not matter. source
+ * Migacz 2017, "8-bit inference with TensorRT", GTC; that zeros do not count: NVIDIA's pytorch-quantization
  */
 #include <math.h>
 
 #include "distill/quantize/observer.h"
 
 enum { BINS = 2048, STEP = 8, WIDTH_MIN = 128 };
-typedef struct config { int64_t levels; } config;
-typedef struct seen { uint64_t bin[BINS], n; } seen;
-static const lmb_field rows[] = { LMB_INT(config, levels, 256, 4, 256, "", "integers that the range will have"), LMB_FIELD_END };
+typedef struct config {
+    int64_t levels;
+} config;
+typedef struct seen {
+    uint64_t bin[BINS], n;
+} seen;
+static const lmb_field rows[] = { LMB_INT(config, levels, 256, 4, 256, "", "integers that the range will have"),
+                                  LMB_FIELD_END };
 
 static void see(const void *c, void *memory, const float *x, int64_t n, float lo, float hi)
 {
@@ -39,11 +44,13 @@ static void merge(const void *c, void *into, const void *batch)
     a->n += b->n;
 }
 
-/* What exact integers hold loses nothing: zeros, which a Relu leaves by the million, and what stands at the ends of the widest
- * range, as at the 6 of a Clip. Their bins count as their neighbours do. */
+/* What exact integers hold loses nothing: zeros, which a Relu leaves by the million, and what stands at the ends of the
+ * widest range, as at the 6 of a Clip. Their bins count as their neighbours do. */
 static double inner(const seen *s, int i, int zero)
 {
-    int k = i == BINS - 1 || (i == zero && i > 0 && i + 1 < BINS && s->bin[i + 1] == 0) ? i - 1 : i == zero || i == 0 ? i + 1 : i;
+    int k = i == BINS - 1 || (i == zero && i > 0 && i + 1 < BINS && s->bin[i + 1] == 0) ? i - 1
+            : i == zero || i == 0                                                       ? i + 1
+                                                                                        : i;
     return (double)(s->bin[k] < s->bin[i] ? s->bin[k] : s->bin[i]);
 }
 
@@ -99,6 +106,14 @@ static void range(const void *c, const void *memory, float lo, float hi, float *
 }
 
 const lmb_observer lmb_observer_entropy = {
-    .name = "entropy", .summary = "the range that loses least information (KL divergence)", .source = "Migacz 2017, GTC, 8-bit inference with TensorRT",
-    .fields = rows, .config_size = sizeof(config), .bytes = sizeof(seen), .needs_range = true, .see = see, .merge = merge, .range = range,
+    .name = "entropy",
+    .summary = "the range that loses least information (KL divergence)",
+    .source = "Migacz 2017, GTC, 8-bit inference with TensorRT",
+    .fields = rows,
+    .config_size = sizeof(config),
+    .bytes = sizeof(seen),
+    .needs_range = true,
+    .see = see,
+    .merge = merge,
+    .range = range,
 };

@@ -1,4 +1,5 @@
-/* tests/core/edge/test_narrow.c - weights of 2 to 7 bits: narrow in the file, the s8 network when run, whoever damaged them. */
+/* tests/core/edge/test_narrow.c - weights of 2 to 7 bits: narrow in the file, the s8 network when run, whoever damaged
+ * them. */
 #include <string.h>
 
 #include "core/base/random.h"
@@ -16,13 +17,14 @@ static lmb_edge_buffer network(int bits, int narrow)
     return file;
 }
 
-/* By hand from the text of lmb.h: 4 bits, the first number in the low half; 3 bits: 001, 010, 011, 100, 101 from the lowest bit
- * on, the third across the two bytes. */
+/* By hand from the text of lmb.h: 4 bits, the first number in the low half; 3 bits: 001, 010, 011, 100, 101 from the
+ * lowest bit on, the third across the two bytes. */
 START_TEST(known_answers)
 {
     const uint8_t four[] = { 0x97, 0x0f }, three[] = { 0xd1, 0x58 };
     const int want4[] = { 7, -7, -1 }, want3[] = { 1, 2, 3, -4, -3 };
-    const lmb_edge_op a = { .bits = 4, .weights = (const int8_t *)four }, b = { .bits = 3, .weights = (const int8_t *)three };
+    const lmb_edge_op a = { .bits = 4, .weights = (const int8_t *)four },
+                      b = { .bits = 3, .weights = (const int8_t *)three };
     ck_assert_uint_eq(lmb_edge_weight_bytes(3, 4), 2);
     ck_assert_uint_eq(lmb_edge_weight_bytes(5, 3), 2);
     ck_assert_uint_eq(lmb_edge_weight_bytes(8, 7), 7);
@@ -39,7 +41,8 @@ static void run(const lmb_edge_buffer *file, const char *kernels, const uint8_t 
     lmb_edge_model m;
     ck_assert_msg(lmb_edge_open(file->data, file->size, &m, why, sizeof why) == LMB_EDGE_OK, "%s", why);
     ck_assert_int_eq(lmb_edge_use(&m, kernels), LMB_EDGE_OK);
-    void *memory = malloc(lmb_edge_prepare_bytes(&m)), *arena = malloc(lmb_edge_arena_bytes(&m)); /* exactly: ASan looks */
+    void *memory = malloc(lmb_edge_prepare_bytes(&m)),
+         *arena = malloc(lmb_edge_arena_bytes(&m)); /* exactly: ASan looks */
     ck_assert(memory && arena);
     lmb_edge_prepare(&m, memory);
     ck_assert_int_eq(lmb_edge_run(&m, arena, input, out), LMB_EDGE_OK);
@@ -89,9 +92,18 @@ static uint8_t *ops_of(const lmb_edge_buffer *file)
 
 START_TEST(false_claims_are_refused)
 {
-    static const struct { uint8_t at, value; const char *sentence; } claims[] = {
-        { 44, 0, "2..7 bits" }, { 44, 1, "2..7 bits" }, { 44, 8, "2..7 bits" }, { 45, 1, "2..7 bits" },
-        { 0, LMB_EDGE_CONV, "reserved bytes" }, { 53, 1, "do not lie in WTS" }, { 40, 0, "groups" }, { 0, 11, "unknown to this reader" },
+    static const struct {
+        uint8_t at, value;
+        const char *sentence;
+    } claims[] = {
+        { 44, 0, "2..7 bits" },
+        { 44, 1, "2..7 bits" },
+        { 44, 8, "2..7 bits" },
+        { 45, 1, "2..7 bits" },
+        { 0, LMB_EDGE_CONV, "reserved bytes" },
+        { 53, 1, "do not lie in WTS" },
+        { 40, 0, "groups" },
+        { 0, 11, "unknown to this reader" },
     };
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
         lmb_edge_buffer file = network(3, 1);
@@ -151,8 +163,13 @@ START_TEST(a_weight_too_wide_is_refused_when_written)
     for (int k = 0; k < 2; k++) {
         lmb_edge_buffer file = { NULL, 0, 0 };
         lmb_edge_writer *w = lmb_edge_writer_create();
-        lmb_edge_gemm g = { .x = lmb_edge_write_input(w, 1, 1, 2, LMB_EDGE_HWC, image, "x"), .y = image, .channels = 1,
-                            .weights = k ? low : wide, .weight_scales = &scale, .name = "y", .bits = 4 };
+        lmb_edge_gemm g = { .x = lmb_edge_write_input(w, 1, 1, 2, LMB_EDGE_HWC, image, "x"),
+                            .y = image,
+                            .channels = 1,
+                            .weights = k ? low : wide,
+                            .weight_scales = &scale,
+                            .name = "y",
+                            .bits = 4 };
         lmb_edge_write_gemm(w, &g);
         ck_assert_int_eq(lmb_edge_write_finish(w, 0, &file, why, sizeof why), k ? LMB_EDGE_OK : LMB_EDGE_E_ARG);
         ck_assert(k || strstr(why, "it does not fit in 4 bits"));
@@ -162,6 +179,7 @@ START_TEST(a_weight_too_wide_is_refused_when_written)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/edge/narrow", add(known_answers); tcase_add_loop_test(tc_, narrow_runs_as_bytes_do, 2, 8); add(false_claims_are_refused);
-              add(bits_behind_the_last_are_zero); tcase_add_loop_test(tc_, damage_with_good_checksums, 2, 8);
+LMB_TEST_MAIN("core/edge/narrow", add(known_answers); tcase_add_loop_test(tc_, narrow_runs_as_bytes_do, 2, 8);
+              add(false_claims_are_refused); add(bits_behind_the_last_are_zero);
+              tcase_add_loop_test(tc_, damage_with_good_checksums, 2, 8);
               add(a_weight_too_wide_is_refused_when_written);)

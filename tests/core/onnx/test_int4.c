@@ -1,5 +1,5 @@
-/* Mirrors core/onnx/int4.c: what is written is opset 21 and half as large, what is read is the same s8, and INT4 anywhere else is
- * refused. */
+/* Mirrors core/onnx/int4.c: what is written is opset 21 and half as large, what is read is the same s8, and INT4
+ * anywhere else is refused. */
 #include <string.h>
 
 #include "core/graph/op.h"
@@ -23,7 +23,8 @@ static lmb_graph *model(int wide)
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 5), NULL);
-    lmb_vid q = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "w_q", LMB_S8, LMB_SHAPE(3, 5), w), s = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "w_s", LMB_F32, LMB_SHAPE(3), scale);
+    lmb_vid q = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "w_q", LMB_S8, LMB_SHAPE(3, 5), w),
+            s = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "w_s", LMB_F32, LMB_SHAPE(3), scale);
     lmb_vid z = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "w_z", LMB_S8, LMB_SHAPE(3), zeros);
     lmb_vid d = lmb_emit(&b, "DequantizeLinear", "d_q", LMB_IN(q, s, z), LMB_ATTRS(LMB_AINT("axis", 0)));
     lmb_emit_output(&b, "y", lmb_emit(&b, "Gemm", "g", LMB_IN(x, d), LMB_ATTRS(LMB_AINT("transB", 1))));
@@ -90,7 +91,10 @@ START_TEST(other_readers_are_refused)
 {
     lmb_graph *g = model(7), *back;
     lmb_str file = file_of(g, true);
-    char *at = memmem(file.text, file.n, "\x0a\x03" "d_q", 5);
+    char *at = memmem(file.text, file.n,
+                      "\x0a\x03"
+                      "d_q",
+                      5);
     ck_assert_ptr_nonnull(at);
     at[2] = 'w';
     ck_assert_int_eq(lmb_onnx_import(file.text, file.n, NULL, &back, &err), LMB_E_UNSUPPORTED);
@@ -118,4 +122,5 @@ START_TEST(damage_does_no_harm)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/onnx/int4", add(there_and_back); add(a_wider_weight_stays_a_byte); add(other_readers_are_refused); add(damage_does_no_harm);)
+LMB_TEST_MAIN("core/onnx/int4", add(there_and_back); add(a_wider_weight_stays_a_byte); add(other_readers_are_refused);
+              add(damage_does_no_harm);)
