@@ -190,8 +190,8 @@ static const kind_row kinds[] = {
     { LMB_EDGE_CONCAT, 2, LMB_EDGE_MAX_INPUTS, 0, "concat", check_concat },
     { LMB_EDGE_TABLE, 1, 1, 1, "table", check_table },
     { LMB_EDGE_DEQUANTISE, 1, 1, 0, "dequantise", check_dequantise },
-    { LMB_EDGE_CONV_NARROW, 1, 1, 0, "conv", check_conv },
-    { LMB_EDGE_GEMM_NARROW, 1, 1, 0, "gemm", check_gemm },
+    { (lmb_edge_kind)LMBI_EDGE_CONV_NARROW, 1, 1, 0, "conv", check_conv },
+    { (lmb_edge_kind)LMBI_EDGE_GEMM_NARROW, 1, 1, 0, "gemm", check_gemm },
 };
 
 static const kind_row *find_kind(int kind)
@@ -245,7 +245,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
         return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "op %lu has kind %d, unknown to this reader; use a newer "
                               "Limbeck", (unsigned long)i, s.record[0]);
     uint8_t n_in = s.record[1];
-    int narrow = kind->kind == LMB_EDGE_CONV_NARROW || kind->kind == LMB_EDGE_GEMM_NARROW;
+    int narrow = (int)kind->kind == LMBI_EDGE_CONV_NARROW || (int)kind->kind == LMBI_EDGE_GEMM_NARROW;
     uint32_t bits = lmbi_edge_u32(s.record + 44);
     if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || (!narrow && bits))
         return REFUSE(&s, "number of inputs, clamp or reserved bytes are wrong");
@@ -261,7 +261,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
     }
     if ((s.y.type == LMB_EDGE_F32) != (kind->kind == LMB_EDGE_DEQUANTISE))
         return REFUSE(&s, "only dequantise writes f32, and nothing else");
-    if ((kind->kind == LMB_EDGE_CONV || kind->kind == LMB_EDGE_CONV_NARROW) && !lmbi_edge_u32(s.record + 40))
+    if ((kind->kind == LMB_EDGE_CONV || (int)kind->kind == LMBI_EDGE_CONV_NARROW) && !lmbi_edge_u32(s.record + 40))
         return REFUSE(&s, "groups must be at least 1"); /* before decoding divides by it */
     lmb_edge_op_at(m, i, &s.op);
     lmb_edge_tensor_at(m, s.op.in[0], &s.x);

@@ -44,8 +44,8 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
 {
     const uint8_t *r = m->ops + (size_t)i * LMBI_EDGE_OP;
     lmb_edge_tensor x, y;
-    int narrow = r[0] == LMB_EDGE_CONV_NARROW || r[0] == LMB_EDGE_GEMM_NARROW;
-    op->kind = !narrow ? (lmb_edge_kind)r[0] : r[0] == LMB_EDGE_CONV_NARROW ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
+    int narrow = r[0] == LMBI_EDGE_CONV_NARROW || r[0] == LMBI_EDGE_GEMM_NARROW;
+    op->kind = !narrow ? (lmb_edge_kind)r[0] : r[0] == LMBI_EDGE_CONV_NARROW ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
     op->n_in = r[1];
     op->lo = r[2];
     op->hi = r[3];

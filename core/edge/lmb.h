@@ -105,9 +105,7 @@ typedef enum {
     LMB_EDGE_MAX_POOL = 5,
     LMB_EDGE_CONCAT = 6,
     LMB_EDGE_TABLE = 7,
-    LMB_EDGE_DEQUANTISE = 8,
-    LMB_EDGE_CONV_NARROW = 9, /* of the file only: lmb_edge_op has CONV or GEMM, and bits below 8 */
-    LMB_EDGE_GEMM_NARROW = 10
+    LMB_EDGE_DEQUANTISE = 8 /* 9, 10: conv and gemm with narrow weights; an lmb_edge_op has CONV or GEMM and its bits */
 } lmb_edge_kind;
 
 typedef enum { LMB_EDGE_U8 = 0, LMB_EDGE_F32 = 1 } lmb_edge_type;

@@ -234,7 +234,7 @@ static void put_weights(lmb_edge_writer *w, uint8_t *r, const lmb_edge_tensor *x
     if (!to || !q)
         return;
     if (bits < 8) {
-        r[0] = (uint8_t)(r[0] == LMB_EDGE_CONV ? LMB_EDGE_CONV_NARROW : LMB_EDGE_GEMM_NARROW);
+        r[0] = (uint8_t)(r[0] == LMB_EDGE_CONV ? LMBI_EDGE_CONV_NARROW : LMBI_EDGE_GEMM_NARROW);
         lmbi_write_u32(r + 44, (uint32_t)bits);
     }
     for (size_t o = 0; o < outputs; o++, from += each)
