@@ -83,7 +83,7 @@ static const char *check_weights(const subject *s, uint64_t per_output)
     if (!n || offset > room || bytes > room - offset)
         return "its weights do not lie in WTS";
     if (((const uint8_t *)s->op.weights)[bytes - 1] >> (8 - (8 * bytes - bits)))
-        return "its last bits are not zero";
+        return "its last bits are not 0";
     if (!have_constants(s, 8 * outputs))
         return "its biases and multipliers do not lie in QNT";
     int64_t span = s->x.zero_point > 127 ? s->x.zero_point : 255 - s->x.zero_point;
@@ -250,7 +250,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
     if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || (!narrow && bits))
         return REFUSE(&s, "number of inputs, clamp or reserved bytes are wrong");
     if (narrow && (bits < 2 || bits > 7))
-        return REFUSE(&s, "weights have 2..7 bits");
+        return REFUSE(&s, "bits must be 2..7");
     for (int j = 0; j < LMB_EDGE_MAX_INPUTS; j++) {
         uint16_t in = lmbi_edge_u16(s.record + 4 + 2 * j);
         if (j < n_in ? in > i : in != 0)
