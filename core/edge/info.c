@@ -23,14 +23,10 @@ static const uint8_t *inside(const uint8_t *base, size_t bytes, uint64_t offset)
     return offset <= bytes ? base + offset : base;
 }
 
-size_t lmb_edge_weight_bytes(uint32_t n, int bits) { return (size_t)(((uint64_t)n * (unsigned)bits + 7) / 8); }
-
 int8_t lmb_edge_weight_at(const lmb_edge_op *op, uint32_t i)
 {
     const uint8_t *p = (const uint8_t *)op->weights;
     int bits = op->bits;
-    if (bits == 8)
-        return op->weights[i];
     uint64_t at = (uint64_t)i * (unsigned)bits;
     size_t byte = (size_t)(at / 8);
     unsigned shift = (unsigned)(at % 8), v = p[byte];
@@ -44,8 +40,8 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
 {
     const uint8_t *r = m->ops + (size_t)i * LMBI_EDGE_OP;
     lmb_edge_tensor x, y;
-    int narrow = r[0] == LMBI_EDGE_CONV_NARROW || r[0] == LMBI_EDGE_GEMM_NARROW;
-    op->kind = !narrow ? (lmb_edge_kind)r[0] : r[0] == LMBI_EDGE_CONV_NARROW ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
+    int narrow = r[0] >= LMBI_EDGE_CONV_NARROW; /* the two last kinds, in the order of the wide ones */
+    op->kind = (lmb_edge_kind)(narrow ? r[0] - LMBI_EDGE_CONV_NARROW + LMB_EDGE_CONV : r[0]);
     op->n_in = r[1];
     op->lo = r[2];
     op->hi = r[3];

@@ -222,8 +222,7 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op);
 
 const char *lmb_edge_kind_name(lmb_edge_kind kind); /* "conv"; never NULL */
 
-/* Bytes that n weights of so many bits take in the file; weight i of an op that has any. */
-size_t lmb_edge_weight_bytes(uint32_t n, int bits);
+/* Weight i of an op that has any. */
 int8_t lmb_edge_weight_at(const lmb_edge_op *op, uint32_t i);
 
 /* Multiply-accumulates of op i; of the whole model; weights and biases of the model. */

@@ -208,6 +208,8 @@ typedef struct weights {
     int bits;
 } weights;
 
+size_t lmb_edge_weight_bytes(uint32_t n, int bits) { return (size_t)(((uint64_t)n * (unsigned)bits + 7) / 8); }
+
 /* Number i of a run of narrow ones, zeros so far. */
 static void put_bits(uint8_t *to, size_t i, int bits, int v)
 {
@@ -226,7 +228,8 @@ static void put_weights(lmb_edge_writer *w, uint8_t *r, const lmb_edge_tensor *x
     const int8_t *from = a->w;
 
     if (each > LMB_EDGE_MAX_COUNT / outputs || bits < 2 || bits > 8) {
-        lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op, or %d bits, which must be 2..8", LMB_EDGE_MAX_COUNT, bits);
+        lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op, or %d bits, which must be 2..8",
+                        LMB_EDGE_MAX_COUNT, bits);
         return;
     }
     uint8_t *to = lmbi_write_room(w, &w->weights, lmb_edge_weight_bytes((uint32_t)(outputs * each), bits));
@@ -274,8 +277,8 @@ int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op)
         return -1;
     put_window(r, op->kernel, op->stride, op->dilation, op->pads);
     lmbi_write_u32(r + 40, op->groups);
-    const weights a = { op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights, op->weight_scales, op->bias,
-                        op->bits };
+    const weights a = { op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights,
+                        op->weight_scales, op->bias, op->bits };
     put_weights(w, r, x, op->y.scale, &a);
     return done(w);
 }

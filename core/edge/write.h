@@ -80,6 +80,9 @@ void lmb_edge_write_output_layout(lmb_edge_writer *w, lmb_edge_layout layout);
 /* A line of META: key=value. Of two lines with one key, the first is found. */
 void lmb_edge_write_meta(lmb_edge_writer *w, const char *key, const char *value);
 
+/* Bytes that n weights of so many bits take in the file. */
+size_t lmb_edge_weight_bytes(uint32_t n, int bits);
+
 /* The tensor as it stands, for writers that need its shape; E_ARG if there is none of that number. */
 lmb_edge_status lmb_edge_write_tensor(const lmb_edge_writer *w, int tensor, lmb_edge_tensor *t);
 
