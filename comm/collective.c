@@ -37,29 +37,60 @@ lmb_status lmbi_comm_open_self(lmb_comm **out, lmb_error *err)
     return LMB_OK;
 }
 
-/* Number of processes a launcher says it started, 0 when there is none. */
+/* Number of processes that the environment tells of, 0 when it does not. */
+static int told(const char *name)
+{
+    const char *v = getenv(name);
+    int n = v ? atoi(v) : 0;
+    return n > 0 ? n : 0;
+}
+
+/* Number of processes a launcher says it started, 0 when there is none. Of several (mpirun inside srun) the first
+ * started MPI. */
 static int launched(const char **launcher)
 {
     static const char *const names[][2] = { { "OMPI_COMM_WORLD_SIZE", "mpirun" }, { "PMIX_SIZE", "PMIx" }, { "PMI_SIZE", "srun" } };
-    for (int i = 0; i < 3; i++) {
-        const char *v = getenv(names[i][0]);
-        if (v && atoi(v) > 0) {
+    for (int i = 0; i < 3; i++)
+        if (told(names[i][0])) {
             *launcher = names[i][1];
-            return atoi(v);
+            return told(names[i][0]);
         }
-    }
     return 0;
+}
+
+/* A lone process that was meant to be one of several: each would train by itself, and all would write to the same
+ * folder. */
+static lmb_status check_alone(int n, lmb_error *err)
+{
+    const int pmi = told("PMI_SIZE"), tasks = told("SLURM_NTASKS");
+
+    if (n == 1 && pmi > 1)
+        return LMB_FAIL(
+            err, LMB_E_PEER,
+            "mpirun started one process inside each of %d that srun started; start with srun --mpi=pmix alone, or "
+            "with mpirun alone",
+            pmi);
+    if (n == 0 && tasks > 1 && getenv("SLURM_STEP_ID"))
+        return LMB_FAIL(err, LMB_E_PEER,
+                        "srun started %d tasks that do not know of each other; start with srun --mpi=pmix", tasks);
+    if (n == 0 && tasks > 1)
+        return LMB_FAIL(
+            err, LMB_E_PEER,
+            "this is one process in a Slurm allocation of %d tasks; start it with srun --mpi=pmix or mpirun, or "
+            "with SLURM_NTASKS=1 if one process is meant",
+            tasks);
+    return LMB_OK;
 }
 
 lmb_status lmb_comm_open(lmb_comm **out, lmb_error *err)
 {
-    const char *launcher = "", *tasks = getenv("SLURM_NTASKS"), *step = getenv("SLURM_STEP_ID");
+    const char *launcher = "";
     int n = launched(&launcher);
 
-    if (n == 0 && tasks && step && atoi(tasks) > 1)
-        return LMB_FAIL(err, LMB_E_PEER, "srun started %s tasks that do not know of each other; start with srun --mpi=pmix", tasks);
-    if (n <= 1)
+    if (n <= 1) {
+        LMB_TRY(check_alone(n, err));
         return lmbi_comm_open_self(out, err);
+    }
     LMB_TRY(lmbi_comm_open_mpi(out, err));
     if ((*out)->size != n) {
         int got = (*out)->size;

@@ -13,10 +13,12 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--plan train|infer] [--time] [--set key=value ...]\n"
+    "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--ranks N] [--plan train|infer] [--time]\n"
+    "                       [--set key=value ...]\n"
     "       limbeck inspect FILE [--batch N] [--plan infer] [--time] [--texts]\n\n"
     "What is in a model: its layers with shapes, parameters and MACs, and the memory it needs. FILE is told by its content:\n"
-    "  a configuration      the model that it describes (--stage teacher, student)\n"
+    "  a configuration      the model that it describes (--stage teacher, student), and what each of --ranks ranks would\n"
+    "                       keep of its training: optimizer state, stages of train.pipeline, what crosses their cuts\n"
     "  an .onnx file        what it says about itself, and its graph; what we can not run is named\n"
     "  a .lmb file          integer operators, scales, working memory\n"
     "  a checkpoint         where the training stands, every tensor with its range (--texts: configuration and layers in full)\n"
@@ -139,6 +141,24 @@ static lmb_status inspect_training(const lmb_graph *model, const lmb_train_confi
     return st;
 }
 
+/* What a training with as many ranks as `limbeck run` starts, or --ranks, keeps on each: optimizer state, stages of a
+ * pipeline. */
+static lmb_status print_training(const lmb_job *j, const lmb_graph *model, const lmb_args *a, lmb_error *err)
+{
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
+    lmb_str s = LMB_STR_INIT;
+    int64_t ranks;
+
+    LMB_TRY(lmb_args_int(a, "ranks", j->c.launch.ranks, 1, 4096, &ranks, err));
+    lmb_status st =
+        lmb_train_describe(&j->stage.train, model, &loss, j->train ? j->train->n : j->all->n, (int)ranks, &s, err);
+    if (st == LMB_OK)
+        printf("%s", s.text);
+    lmb_str_free(&s);
+    return st;
+}
+
 static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error *err)
 {
     const char *plan = lmb_args_get(a, "plan", "");
@@ -152,6 +172,8 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
     if (st == LMB_OK)
         st = strcmp(plan, "train") == 0 ? inspect_training(model, &j.stage.train, a, err)
                                         : lmbi_inspect_graph(model, j.stage.train.backend, a, err);
+    if (st == LMB_OK)
+        st = print_training(&j, model, a, err);
     lmb_graph_destroy(model);
     lmb_job_close(&j);
     return st;
@@ -179,7 +201,7 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "batch", "plan", "!time", "!texts", NULL };
+    static const char *const known[] = { "stage", "batch", "plan", "ranks", "!time", "!texts", NULL };
     const char *plan;
     lmb_args a;
 

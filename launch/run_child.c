@@ -37,7 +37,7 @@ static void command_line(const lmbi_run *r, const char *const *line, const lmbi_
 
 lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *line, const lmbi_words *by, const char *ranks, lmb_error *err)
 {
-    const char *env[4], *argv[ARGV_MAX];
+    const char *env[5], *argv[ARGV_MAX];
     int n = 0;
 
     if (geteuid() == 0) { /* Open MPI wants to be told twice */
@@ -46,6 +46,8 @@ lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *li
     }
     if (isatty(STDERR_FILENO))
         env[n++] = "LIMBECK_TERMINAL=1";
+    if (!ranks) /* one process is meant, whatever the allocation */
+        env[n++] = "SLURM_NTASKS=1";
     env[n] = NULL;
     command_line(r, line, by, ranks, argv);
     c->keep = r->lock; /* whoever comes after `kill -9` waits for it */

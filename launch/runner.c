@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,6 +30,7 @@ typedef struct watcher {
     const lmb_train_config *c;
     const lmb_run_request *q;
     int rank;
+    lmb_comm *comm;
     lmb_trainer *trainer;
     const char *config;                                          /* resolved, as text */
     char folder[LMB_STAGE_PATH], checkpoint[LMB_STAGE_PATH], history[LMB_STAGE_PATH];
@@ -37,6 +39,7 @@ typedef struct watcher {
     lmb_error err;                                               /* of a failed save  */
 } watcher;
 
+/* Rank 0's part in a checkpoint. */
 static lmb_status save(watcher *w, lmb_error *err)
 {
     double from = lmb_trace_now(w->q->trace);
@@ -45,6 +48,20 @@ static lmb_status save(watcher *w, lmb_error *err)
     lmb_trace_span(w->q->trace, LMB_LANE_TRAINING, "file", "write a checkpoint", NULL, from);
     return LMB_OK;
 }
+
+/* On all ranks at once: the state may be divided among them. */
+static lmb_status save_whole(watcher *w, lmb_error *err)
+{
+    LMB_TRY(lmb_trainer_gather(w->trainer, err));
+    lmb_status st = w->rank == 0 ? save(w, err) : LMB_OK;
+    lmb_trainer_drop(w->trainer);
+    return st;
+}
+
+static bool is_due(const watcher *w) { return w->rank == 0 && lmb_seconds() - w->saved > w->c->checkpoint_s; }
+
+/* Inside an epoch rank 0 saves by itself, if it has everything. */
+static bool saves_alone(const watcher *w) { return !lmb_trainer_state_of(w->trainer)->in_parts; }
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
@@ -55,7 +72,7 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
         snprintf(title, sizeof title, "epoch %lld/%lld", (long long)epoch + 1, (long long)w->c->epochs);
         snprintf(figures, sizeof figures, "loss %.4f  accuracy %.2f %%  %.0f images/s", loss, 100 * accuracy, rate);
         lmb_progress_show(&w->bar, title, epoch * batches + batch, w->c->epochs * batches, figures);
-        if (batch < batches && lmb_seconds() - w->saved > w->c->checkpoint_s && save(w, &w->err) != LMB_OK)
+        if (batch < batches && saves_alone(w) && is_due(w) && save(w, &w->err) != LMB_OK)
             return false;
     }
     return !interrupted;
@@ -68,7 +85,7 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
 
     (void)t;
     if (w->rank)
-        return LMB_OK;
+        return save_whole(w, err);
     if (e->valid_accuracy >= 0)
         snprintf(valid, sizeof valid, "  validation %.2f %%%s", 100 * e->valid_accuracy, e->best ? " (best)" : "");
     snprintf(line, sizeof line, "epoch %lld/%lld  loss %.4f  accuracy %.2f %%%s  %.0f images/s  %.1f s  waited %.2f s for data",
@@ -76,13 +93,23 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     lmb_progress_line(&w->bar, line);
     LMB_TRY(lmb_history_add(w->history, e, err));
     LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
-    return save(w, err);
+    return save_whole(w, err);
 }
 
 static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err)
 {
-    const watcher *w = ctx;
-    return w->q->stepped(w->q->hand, t, err);
+    watcher *w = ctx;
+    char due;
+
+    if (w->q->stepped) {
+        LMB_TRY(lmb_trainer_together(t, err));
+        LMB_TRY(w->q->stepped(w->q->hand, t, err));
+    }
+    if (saves_alone(w))
+        return LMB_OK;
+    due = is_due(w);
+    LMB_TRY(w->comm->broadcast(w->comm, &due, 1, 0, err));
+    return due ? save_whole(w, err) : LMB_OK;
 }
 
 /* The final weights in a word: two runs with the same bits print the same line. */
@@ -117,7 +144,10 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, 
     lmb_trainer_state *s = lmb_trainer_state_of(w->trainer);
     int there = comm->rank == 0 && !fresh && lmb_file_exists(w->checkpoint);
 
+    LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
     if (there)
+        LMB_TRY(lmb_trainer_gather(w->trainer, err));
+    if (there && comm->rank == 0)
         LMB_TRY(lmb_checkpoint_load(w->checkpoint, s, w->config, &warnings, err));
     if (comm->rank == 0) {
         int64_t done = there ? s->epoch : 0;
@@ -126,7 +156,6 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, 
         if (done < w->c->epochs)
             LMB_TRY(lmb_events_begin(&w->events, w->folder, (double)time(NULL), err));
     }
-    LMB_TRY(comm->broadcast(comm, &there, sizeof there, 0, err));
     *resumed = there;
     if (!there)
         return LMB_OK;
@@ -134,7 +163,17 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, 
         fprintf(stderr, "all %lld epochs are done already\n", (long long)s->epoch);
     else if (comm->rank == 0)
         fprintf(stderr, "going on in epoch %lld after batch %lld\n", (long long)s->epoch + 1, (long long)s->batch);
-    return lmb_checkpoint_share(comm, s, err);
+    LMB_TRY(lmb_checkpoint_share(comm, s, err));
+    return lmb_trainer_scatter(w->trainer, err);
+}
+
+/* What the optimizer's state costs each of several ranks. */
+static void print_memory(const watcher *w)
+{
+    lmb_trainer_memory m = lmb_trainer_slots(w->trainer);
+    if (w->rank == 0 && !saves_alone(w))
+        fprintf(stderr, "the optimizer remembers %.1f kB, of which rank 0 of %d keeps %.1f kB\n", (double)m.all / 1e3,
+                w->comm->size, (double)m.here / 1e3);
 }
 
 static void on_stall(void *ctx, const char *sentence)
@@ -143,9 +182,34 @@ static void on_stall(void *ctx, const char *sentence)
     fprintf(stderr, "\nlimbeck train: %s\n", sentence);
 }
 
+/* Bubbles: how long each rank of a pipeline waited for the others, and how long it must, with stages of equal cost. */
+static lmb_status print_bubbles(const watcher *w, lmb_error *err)
+{
+    lmb_trainer_flow f = lmb_trainer_pipeline(w->trainer);
+    double share = f.seconds > 0 ? 100 * f.waited / f.seconds : 0, *all;
+    lmb_str line = LMB_STR_INIT;
+
+    if (f.stages == 0 || f.ranks == 1)
+        return LMB_OK;
+    all = calloc((size_t)w->comm->size, sizeof *all);
+    lmb_status st = all ? w->comm->gather_all(w->comm, &share, all, sizeof share, err)
+                        : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d ranks' times", w->comm->size);
+    for (int r = 0; r < w->comm->size && st == LMB_OK; r++)
+        lmb_str_addf(&line, "%s%.0f", r ? ", " : "", all[r]);
+    if (st == LMB_OK && w->rank == 0)
+        fprintf(stderr,
+                "pipeline of %lld stages on %d ranks, %lld microbatches: ranks waited %s %% of the time for others "
+                "(%.0f %% with stages of equal cost)\n",
+                (long long)f.stages, f.ranks, (long long)f.microbatches, line.text ? line.text : "",
+                100.0 * (f.ranks - 1) / (double)(f.microbatches * f.ranks / w->comm->size + f.ranks - 1));
+    lmb_str_free(&line);
+    free(all);
+    return st;
+}
+
 static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_error *err)
 {
-    lmb_train_watch watch = { on_step, on_epoch, w, q->stepped ? on_stepped : NULL };
+    lmb_train_watch watch = { on_step, on_epoch, w, on_stepped };
     lmb_watch *board = NULL;
     lmb_state_layout *l = NULL;
     char path[LMB_STAGE_PATH], cache[LMB_PLAN_CACHE_PATH];
@@ -153,6 +217,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     bool resumed = false;
 
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
+    print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
     LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));
     lmb_trainer_trace(w->trainer, q->trace);
@@ -171,13 +236,15 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
         lmb_error_clear(err);
         return LMB_FAIL(err, w->err.status, "%s", w->err.msg);
     }
-    if (st == LMB_E_STOPPED && comm->rank == 0) {
+    if (st == LMB_E_STOPPED) {
         lmb_error local = LMB_ERROR_INIT;
-        if (save(w, &local) != LMB_OK)
+        if (save_whole(w, &local) != LMB_OK)
             return lmb_error_clear(err), LMB_FAIL(err, local.status, "%s", local.msg);
-        fprintf(stderr, "stopped; the same command goes on from here\n");
+        if (comm->rank == 0)
+            fprintf(stderr, "stopped; the same command goes on from here\n");
     }
     LMB_TRY(st);
+    LMB_TRY(print_bubbles(w, err));
     if (comm->rank == 0)
         print_hash(w->trainer);
     LMB_TRY(lmb_state_layout_create(q->model, &l, err));
@@ -189,7 +256,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
 lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err)
 {
     lmb_str config = LMB_STR_INIT;
-    watcher w = { .c = q->train, .q = q, .rank = comm->rank };
+    watcher w = { .c = q->train, .q = q, .rank = comm->rank, .comm = comm };
     int lock = -1;
     lmb_status st;
 

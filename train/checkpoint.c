@@ -25,7 +25,7 @@ static int vectors_of(const lmb_trainer_state *s, vector *v)
         v[n++] = (vector){ "ema", s->ema };
     if (s->best)
         v[n++] = (vector){ "best", s->best };
-    for (int i = 0; i < s->n_slots; i++) {
+    for (int i = 0; i < s->n_slots; i++) { /* NULL where ranks divide them: put together on rank 0 to be saved */
         v[n] = (vector){ "", s->slot[i] };
         snprintf(v[n++].name, sizeof v->name, "slot/%d", i);
     }
@@ -296,7 +296,8 @@ lmb_status lmb_checkpoint_share(lmb_comm *c, lmb_trainer_state *s, lmb_error *er
     number n[NUMBERS];
 
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
-        LMB_TRY(c->broadcast(c, v[i].data, sizeof(float) * s->layout->count, 0, err));
+        if (!s->in_parts || strncmp(v[i].name, "slot/", 5) != 0)
+            LMB_TRY(c->broadcast(c, v[i].data, sizeof(float) * s->layout->count, 0, err));
     for (int i = 0, k = numbers_of(s, n); i < k; i++)
         LMB_TRY(c->broadcast(c, n[i].i ? (void *)n[i].i : (void *)n[i].r, 8, 0, err));
     return LMB_OK;

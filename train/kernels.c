@@ -142,6 +142,11 @@ lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed,
     const lmb_plan *plan = NULL;
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[MOST_ROWS];
 
+    if (t->pipeline && (folder || (resumed && t->s.kernels)))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "kernels are not measured for the stages of train.pipeline; set plan_cache to off");
+    if (t->pipeline)
+        return LMB_OK;
     LMB_TRY(choose(t, folder, resumed, log, err));
     if (t->comm->rank != 0 || add_rows(t, batch, rows, 0) == 0)
         return LMB_OK;

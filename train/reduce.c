@@ -8,13 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/scatter.h"
 #include "core/base/compiler.h"
 
 struct lmbi_reducer {
     const lmb_state_layout *layout;
     lmb_comm *comm;
     size_t width;
-    int slots, filled, n_buckets;
+    int slots, filled, n_buckets, stride;
+    const size_t *const *cut; /* [buckets]: ranks keep parts of sums; NULL: all keep all */
     lmbi_bucket *bucket;
     float **slot;          /* [slots][width]                                   */
     float *weight;         /* [slots] of the running batch                     */
@@ -40,10 +42,13 @@ struct lmbi_reducer {
 };
 
 void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors) { r->factors = factors; }
+void lmbi_reducer_scatter(lmbi_reducer *r, const size_t *const *cut) { r->cut = cut; }
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot) { return r->slot[slot]; }
 void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t) { r->trace = t; }
 int lmbi_reducer_buckets(const lmbi_reducer *r) { return r->n_buckets; }
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket) { return &r->bucket[bucket]; }
+
+static bool has_peers(const lmbi_reducer *r) { return r->comm->size > r->stride; }
 
 /* ---- the tree ---- */
 
@@ -228,8 +233,10 @@ static lmb_status sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, int lan
     piece p = { r, b, false };
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
+    float *v = r->slot[0] + b->lo, *scratch = r->scratch ? r->scratch + b->lo : NULL;
     lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, combine, &p, err)
-                              : lmb_comm_reduce_all(r->comm, r->slot[0] + b->lo, r->scratch + b->lo, b->n, combine, &p, err);
+                  : r->cut    ? lmb_comm_reduce_scatter(r->comm, v, scratch, r->cut[b - r->bucket], combine, &p, err)
+                              : lmbi_comm_reduce_stride(r->comm, r->stride, v, scratch, 0, b->n, combine, &p, err);
 
     trace_bucket(r, trace, lane, b, "over ranks", from);
     return st;
@@ -347,7 +354,7 @@ lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, floa
     lmb_pool_run(pool, r->n_buckets - r->next, slots_task, r);
     if (atomic_load(&r->no_memory))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to sum the gradients of %d shards; use smaller shards or fewer threads", r->slots);
-    for (; r->next < r->n_buckets && r->comm->size > 1; r->next++)
+    for (; r->next < r->n_buckets && has_peers(r); r->next++)
         LMB_TRY(sum_ranks(r, &r->bucket[r->next], LMB_LANE_TRAINING, err));
     return LMB_OK;
 }
@@ -391,7 +398,7 @@ static bool make_vectors(lmbi_reducer *r)
         memset(r->slot[0] = lmb_window_vector(r->window), 0, r->width * sizeof(float));
     for (int i = r->window ? 1 : 0; i < r->slots; i++)
         ok = (r->slot[i] = vector(r->width)) != NULL && ok;
-    if (r->comm->size > 1 && !r->window)
+    if (has_peers(r) && !r->window)
         ok = (r->scratch = vector(r->width)) != NULL && ok;
     return ok;
 }
@@ -404,7 +411,7 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
     r->slot = calloc((size_t)r->slots, sizeof *r->slot);
     r->weight = calloc((size_t)r->slots, sizeof *r->weight);
     r->room = calloc((size_t)r->slots + 1, sizeof *r->room);
-    if (r->comm->size > 1 && way != LMBI_MESSAGES)
+    if (has_peers(r) && r->stride == 1 && way != LMBI_MESSAGES)
         LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
     bool fits = (double)r->slots * (double)r->width * sizeof(float) < lmb_memory_bytes();
     if (!fits || !r->bucket || !r->pending || !r->slot || !r->weight || !r->room || !make_vectors(r))
@@ -412,7 +419,7 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
                         "shards", r->width, r->slots);
     cut(r, bucket_bytes);
     bool any_thread = r->comm->any_thread || (r->window && lmb_window_one_node(r->window));
-    r->ahead = r->comm->size > 1 && any_thread && r->n_buckets > 1;
+    r->ahead = has_peers(r) && any_thread && r->n_buckets > 1;
     if (r->ahead && pthread_create(&r->thread, NULL, summing, r) != 0) {
         r->ahead = false;
         return LMB_FAIL(err, LMB_E_NOMEM, "the thread that sums gradients could not be started");
@@ -420,8 +427,8 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
     return LMB_OK;
 }
 
-lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way, lmbi_reducer **out,
-                               lmb_error *err)
+lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes, int way,
+                               int stride, lmbi_reducer **out, lmb_error *err)
 {
     lmbi_reducer *r = calloc(1, sizeof *r);
     if (!r)
@@ -429,6 +436,7 @@ lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int sl
     r->layout = l;
     r->comm = comm;
     r->slots = slots;
+    r->stride = stride;
     r->width = LMBI_SUMS + l->count;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);

@@ -42,15 +42,19 @@ typedef struct lmbi_reducer lmbi_reducer;
 enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES }; /* lmb_train_config.reduce: auto is the window where there can be one */
 
 /*   way           one of the above
+ *   stride        sums are over the ranks that are a multiple of it apart, by messages; 1: over all
  *   bucket_bytes  buckets are whole segments and at least so large; 0: one bucket, nothing is done ahead */
 LMB_MUST_CHECK lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_comm *comm, int slots, size_t bucket_bytes,
-                                              int way, lmbi_reducer **out, lmb_error *err);
+                                              int way, int stride, lmbi_reducer **out, lmb_error *err);
 void lmbi_reducer_destroy(lmbi_reducer *r); /* NULL is a no-op */
 /* Leave a span for each bucket's sum, as long as the trace wants fine spans. Borrowed; NULL: none. */
 void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
 /* Slots may leave gradients as what they are products of, factors[slot][segment] with rows > 0, which are then multiplied as they are
  * summed. All slots of all ranks do so for the same segments. Borrowed; NULL: they do not. */
 void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors);
+/* Leave sums over ranks in parts, as lmb_comm_reduce_scatter() does; cut: [buckets], from a bucket's front. Borrowed;
+ * way must be LMBI_MESSAGES and stride 1. */
+void lmbi_reducer_scatter(lmbi_reducer *r, const size_t *const *cut);
 float *lmbi_reducer_slot(const lmbi_reducer *r, int slot);
 int lmbi_reducer_buckets(const lmbi_reducer *r);
 const lmbi_bucket *lmbi_reducer_bucket(const lmbi_reducer *r, int bucket);
@@ -60,7 +64,7 @@ void lmbi_reducer_begin(lmbi_reducer *r, int filled, const float *weight);
 /* One more slot has finished a bucket and will not touch it again. */
 void lmbi_reducer_done(lmbi_reducer *r, int bucket);
 /* Every slot has finished every bucket, or `given_up`: then the batch ends without a sum. `*sum`: a vector, the same on
- * all ranks, the caller's to change until the next begin(). `pool` may help. */
+ * all ranks (but for parts that others keep), the caller's to change until the next begin(). `pool` may help. */
 LMB_MUST_CHECK lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, float **sum, lmb_error *err);
 
 #endif

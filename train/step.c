@@ -36,7 +36,7 @@ static void run_shard(void *ctx, int task, int w)
 
     if (me->err.status != LMB_OK)
         return;
-    lmbi_shard_range(t, r->b->total, (int64_t)t->comm->rank * t->slots + task, &lo, &hi);
+    lmbi_shard_range(t, r->b->total, (int64_t)t->replica * t->slots + task, &lo, &hi);
     int64_t at = lo - r->b->lo;
     float *v = lmbi_reducer_slot(t->reducer, task);
     shard mine = { t->reducer, 0 };
@@ -60,12 +60,24 @@ static int weigh_slots(lmb_trainer *t, int64_t n)
 {
     int filled = 0;
     for (int64_t lo, hi; filled < t->slots; filled++) {
-        lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + filled, &lo, &hi);
+        lmbi_shard_range(t, n, (int64_t)t->replica * t->slots + filled, &lo, &hi);
         if (lo >= hi)
             break;
         t->share[filled] = (float)((double)(hi - lo) / (double)n);
     }
     return filled;
+}
+
+/* The shards of this rank's pipeline flow through its stages. */
+static lmb_status run_stages(lmb_trainer *t, const lmb_batch *b, int filled, const lmb_step_info *info, lmb_error *err)
+{
+    lmbi_flow f = { filled,     t->first, b->x,       b->y,     lmb_shape_count(&t->train->shape),
+                    t->s.state, *info,    t->reducer, t->watch, t->s.step };
+
+    for (int i = 0; i < filled; i++)
+        lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &t->first[i], &t->first[i + 1]);
+    f.info.sample = b->sample;
+    return lmbi_pipeline_run(t->pipeline, &f, err);
 }
 
 /* ---- the step ---- */
@@ -77,28 +89,6 @@ LMB_HOT static void scale(float *v, float f, size_t n)
 }
 
 enum { MANY = 1 << 16 }; /* numbers from which it pays to wake other threads for a step */
-
-/* Eight sums side by side: a single one would wait for each addition. */
-LMB_HOT static double sum_of_squares(const float *g, size_t n)
-{
-    double sum[8] = { 0 };
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int k = 0; k < 8; k++)
-            sum[k] += (double)g[i + (size_t)k] * g[i + (size_t)k];
-    for (; i < n; i++)
-        sum[0] += (double)g[i] * g[i];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-}
-
-static double gradient_norm(const lmb_trainer *t, const float *g)
-{
-    double sum = 0;
-    for (int i = 0; i < t->layout->n; i++)
-        if (t->layout->segment[i].role == LMB_ROLE_PARAMETER)
-            sum += sum_of_squares(g + t->layout->segment[i].offset, t->layout->segment[i].count);
-    return sqrt(sum);
-}
 
 LMB_HOT static void pull_to(float *LMB_RESTRICT g, const float *LMB_RESTRICT w, const float *LMB_RESTRICT anchor, float pull, size_t n)
 {
@@ -112,17 +102,18 @@ LMB_HOT static void shift_by(float *LMB_RESTRICT g, const float *LMB_RESTRICT sh
         g[i] += shift[i];
 }
 
-static void add_terms(const lmb_trainer *t, float *g)
+static void add_terms(const lmb_trainer *t, float *v)
 {
     const lmb_gradient_terms *e = &t->terms;
-    for (int i = 0; i < t->layout->n && (e->anchor || e->shift); i++) {
-        const lmb_segment *s = &t->layout->segment[i];
+    for (int i = 0; i < t->parts->n_own && (e->anchor || e->shift); i++) {
+        const lmbi_range *o = &t->parts->own[i];
+        const lmb_segment *s = &t->layout->segment[o->segment];
         if (s->role != LMB_ROLE_PARAMETER || s->frozen)
             continue;
         if (e->anchor)
-            pull_to(g + s->offset, t->s.state + s->offset, e->anchor + s->offset, (float)e->pull, s->count);
+            pull_to(v + o->from, t->s.state + o->offset, e->anchor + o->offset, (float)e->pull, o->n);
         if (e->shift)
-            shift_by(g + s->offset, e->shift + s->offset, s->count);
+            shift_by(v + o->from, e->shift + o->offset, o->n);
     }
 }
 
@@ -139,45 +130,75 @@ double lmbi_trainer_rate(const lmb_trainer *t)
                              t->s.step, total, per_epoch);
 }
 
-/* What a step does to one segment; segments do not depend on each other. */
+/* What a step does to one range of numbers; ranges do not depend on each other. */
 typedef struct move { lmb_trainer *t; float *v, shrink, keep; double lr; } move;
 
-static void move_segment(void *ctx, int i, int worker)
+static void move_range(void *ctx, int i, int worker)
 {
     const move *m = ctx;
     lmb_trainer *t = m->t;
-    const lmb_segment *s = &t->layout->segment[i];
+    const lmbi_range *o = &t->parts->own[i];
+    const lmb_segment *s = &t->layout->segment[o->segment];
 
     (void)worker;
     if (s->role == LMB_ROLE_PARAMETER && !s->frozen) {
-        lmb_opt_range r = { .w = t->s.state + s->offset, .g = m->v + s->offset, .n = s->count, .lr = m->lr, .decay = s->decay,
+        lmb_opt_range r = { .w = t->s.state + o->offset, .g = m->v + o->from, .n = o->n, .lr = m->lr, .decay = s->decay,
                             .t = t->s.step + 1 };
         for (int k = 0; k < t->s.n_slots; k++)
-            r.slot[k] = t->s.slot[k] + s->offset;
+            r.slot[k] = t->slot[k] + o->at;
         if (m->shrink != 1)
-            scale(m->v + s->offset, m->shrink, s->count);
+            scale(m->v + o->from, m->shrink, o->n);
         t->optimizer->step(t->optimizer_config, &r);
     } else if (s->has_next || (s->role == LMB_ROLE_STATISTIC && !s->frozen)) {
-        memcpy(t->s.state + s->offset, m->v + s->offset, s->count * sizeof *m->v);
+        memcpy(t->s.state + o->offset, m->v + o->from, o->n * sizeof *m->v);
     }
-    if (t->s.ema)
-        average(t->s.ema + s->offset, t->s.state + s->offset, m->keep, s->count);
+    if (t->s.ema && !t->parts->cut)
+        average(t->s.ema + o->offset, t->s.state + o->offset, m->keep, o->n);
 }
 
-/* `v`: summed, in the order of the state. */
-static lmb_status apply(lmb_trainer *t, float *v, lmb_error *err)
+static void average_segment(void *ctx, int i, int worker)
 {
-    add_terms(t, v);
-    double norm = gradient_norm(t, v), steps = (double)t->s.step + 1;
-    move m = { t, v, 1, 0, lmbi_trainer_rate(t) };
+    const move *m = ctx;
+    const lmb_segment *s = &m->t->layout->segment[i];
 
+    (void)worker;
+    average(m->t->s.ema + s->offset, m->t->s.state + s->offset, m->keep, s->count);
+}
+
+/* The new weights of all ranks, and their average, which every rank keeps whole. */
+static lmb_status put_together(lmb_trainer *t, move *m, lmb_pool *pool, lmb_error *err)
+{
+    lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
+    double from = lmb_trace_now(trace);
+
+    float *scratch = lmbi_reducer_slot(t->reducer, 0); /* its sums are used up */
+    LMB_TRY(lmbi_parts_weights(t->parts, t->reducer, t->s.state, scratch, err));
+    lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "weights from all ranks", NULL, from);
+    if (t->s.ema)
+        lmb_pool_run(pool, t->layout->n, average_segment, m);
+    return LMB_OK;
+}
+
+/* `sum`: of all shards, or this rank's part of it. */
+static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
+{
+    double norm, steps = (double)t->s.step + 1;
+    move m = { t, sum + LMBI_SUMS, 1, 0, lmbi_trainer_rate(t) };
+    lmb_pool *pool = t->n > MANY ? t->pool : NULL;
+
+    add_terms(t, m.v);
+    LMB_TRY(lmbi_parts_norm(t->parts, m.v, sum, &norm, err));
+    t->s.loss_sum += sum[LMBI_LOSS];
+    t->s.correct += (int64_t)sum[LMBI_CORRECT];
     if (!isfinite(norm))
         return LMB_FAIL(err, LMB_E_NUMERIC, "step %lld: the gradient is not finite; use a smaller learning rate (now %g), "
                         "warm-up or clip", (long long)t->s.step, m.lr);
     if (t->c.clip > 0 && norm > t->c.clip)
         m.shrink = (float)(t->c.clip / norm);
     m.keep = (float)fmin(t->c.ema, (1 + steps) / (10 + steps)); /* a short memory at first, so that the start does not linger */
-    lmb_pool_run(t->n > MANY ? t->pool : NULL, t->layout->n, move_segment, &m);
+    lmb_pool_run(pool, t->parts->n_own, move_range, &m);
+    if (t->parts->cut)
+        LMB_TRY(put_together(t, &m, pool, err));
     t->travel += m.lr;
     t->s.step++;
     return LMB_OK;
@@ -192,7 +213,10 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
 
     lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
     lmbi_reducer_begin(t->reducer, filled, t->share);
-    lmb_pool_run(t->pool, filled, run_shard, &r);
+    if (t->pipeline)
+        LMB_TRY(run_stages(t, b, filled, &r.info, err));
+    else
+        lmb_pool_run(t->pool, filled, run_shard, &r);
     for (int w = 0; w < t->threads && !failed; w++)
         failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;
     lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);
@@ -202,11 +226,9 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
     lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "sums: what is left of them", NULL, from);
     if (failed)
         return LMB_FAIL(err, failed->status, "%s", failed->msg);
-    t->s.loss_sum += sum[LMBI_LOSS];
-    t->s.correct += (int64_t)sum[LMBI_CORRECT];
     t->s.seen += b->total;
     from = lmb_trace_now(trace);
-    LMB_TRY(apply(t, sum + LMBI_SUMS, err));
+    LMB_TRY(apply(t, sum, err));
     lmb_trace_span(trace, LMB_LANE_TRAINING, "update", "update of the weights", NULL, from);
     return LMB_OK;
 }

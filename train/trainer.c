@@ -76,10 +76,10 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
             break;
         lmb_trace_span(t->trace, LMB_LANE_TRAINING, "data", "wait for data", NULL, from);
         LMB_TRY(lmbi_train_batch(t, b, err));
+        t->s.batch++;
         if (watch && watch->stepped)
             LMB_TRY(watch->stepped(watch->ctx, t, err));
         trace_step(t, from);
-        t->s.batch++;
         t->rate_images += b->total;
         double now = lmb_seconds();
         if (watch && watch->step && (now - last > 0.1 || t->s.batch == batches)) {
@@ -118,6 +118,7 @@ lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_err
     while (t->s.epoch < t->c.epochs) {
         bool stop = false;
         LMB_TRY(run_epoch(t, watch, &stop, err));
+        LMB_TRY(lmb_trainer_together(t, err));
         LMB_TRY(agree_to_stop(t, &stop, err));
         if (t->s.batch == lmb_loader_batches(t->loader))
             LMB_TRY(finish_epoch(t, watch, err));

@@ -29,12 +29,18 @@ extern "C" {
 #endif
 
 struct lmb_tree;
+struct lmb_str;
+
+/* train.pipeline: the model in stages on ranks, the batch in groups that flow through them; stages 1: no pipeline. */
+typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipeline_config;
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
+    bool shard_optimizer;
+    lmb_pipeline_config pipeline;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
     const char *backend, *memory;
@@ -126,9 +132,33 @@ typedef struct lmb_trainer_state {
     double best_accuracy;        /* < 0: none yet                                    */
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
+    bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
+/* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
+ * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
+ * load, share, scatter. All ranks call gather() and scatter(), and where nothing is divided none of the three does
+ * anything. */
+LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
+void lmb_trainer_drop(lmb_trainer *t);
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A
+ * hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch
+ * ends with it. */
+LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
+/* What the optimizer remembers, in bytes: of all ranks, and on this one. */
+typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
+lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
+/* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited
+ * for others. */
+typedef struct lmb_trainer_flow { int ranks; int64_t stages, microbatches; double seconds, waited; } lmb_trainer_flow;
+lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t); /* stages 0: there is none */
+/* Append what `ranks` ranks would keep of the training of `model`: optimizer state, and the stages of a pipeline, a
+ * line each: MACs, parameters, feature maps, what crosses the cut. `samples`: of the training set.
+ *   errors  those of lmb_trainer_create about impossible settings */
+LMB_MUST_CHECK lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss,
+                                             int64_t samples, int ranks, struct lmb_str *out, lmb_error *err);
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
 

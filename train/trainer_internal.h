@@ -3,6 +3,7 @@
  *   trainer_setup.c  its options, making and ending one
  *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
+ *   divided.c        what ranks divide among each other
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
  */
@@ -10,7 +11,8 @@
 #define LMB_TRAIN_TRAINER_INTERNAL_H
 
 #include "core/base/threads.h"
-#include "train/reduce.h"
+#include "train/parts.h"
+#include "train/pipeline.h"
 #include "train/trainer.h"
 
 enum { LMBI_DETERMINISTIC, LMBI_FAST }; /* lmb_train_config.mode */
@@ -21,6 +23,7 @@ typedef struct lmbi_worker { lmb_program *program; lmb_error err; } lmbi_worker;
 struct lmb_trainer {
     lmb_train_config c;
     const lmb_graph *model;
+    lmb_loss loss;
     const lmb_dataset *train, *valid;
     lmb_comm *comm, *own_comm;
     const lmb_backend *backends[LMB_CPU_BACKENDS];
@@ -38,7 +41,12 @@ struct lmb_trainer {
     int64_t slots_all;     /* of all ranks                                                   */
     float *share;          /* [slots] of the running batch                                   */
     lmbi_reducer *reducer;
+    lmbi_pipeline *pipeline; /* or NULL: shards run the whole model                          */
+    int replica, replicas, of_one; /* pipelines side by side, ranks of one; without pipelines ranks, and 1 */
+    int64_t *first;        /* [slots + 1] rows of the running batch, with a pipeline         */
     lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
+    lmbi_parts *parts;     /* who steps what                   */
+    float *slot[LMB_MAX_SLOTS]; /* [parts->own_count]; s.slot where nothing is divided */
     lmb_trainer_state s;
     lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;
@@ -54,6 +62,12 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
 /* Open this rank's GPU and take its kernels; end with both, after the programs. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err);
 void lmbi_trainer_gpu_end(lmb_trainer *t);
+/* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
+ * place of ranks. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
+/* What adds up, who steps what, and what the optimizer remembers of that. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
+float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);

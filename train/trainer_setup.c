@@ -11,6 +11,11 @@ static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
 
+static const lmb_field pipeline_fields[] = {
+    LMB_INT(lmb_pipeline_config, stages, 1, 1, LMB_MOST_STAGES, "", "the model is cut into; ranks share them out in order; 1: no pipeline"),
+    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "", "a batch is cut into, each with BatchNormalization statistics of its own"), LMB_FIELD_END
+};
+
 const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
@@ -30,6 +35,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
+    LMB_BOOL(lmb_train_config, shard_optimizer, false, "divide what the optimizer remembers, and its step, among the ranks (ZeRO-1); no bit changes"),
+    LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(lmb_train_config, memory, "fast", "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
@@ -96,16 +103,20 @@ int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
 
     if (c->mode == LMBI_FAST)
         return (batch + slots - 1) / slots;
+    if (c->pipeline.stages > 1)
+        return (batch + c->pipeline.microbatches - 1) / c->pipeline.microbatches;
     return c->shard < batch ? c->shard : batch;
 }
 
 /* How many shards, and who runs them. */
 static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
 {
-    int ranks = t->comm->size;
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n;
 
-    t->threads = threads_of(&t->c, ranks);
+    LMB_TRY(lmbi_trainer_pipelines(t, batch, err));
+    int ranks = t->replicas;
+
+    t->threads = threads_of(&t->c, t->comm->size);
     if (t->c.mode == LMBI_FAST) {
         t->slots = t->threads;
         t->slots_all = (int64_t)t->threads * ranks;
@@ -127,7 +138,7 @@ static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-static float *vector(size_t n)
+float *lmbi_vector(size_t n)
 {
     float *v = aligned_alloc(64, (n * sizeof *v + 63) / 64 * 64 + 64); /* never of no bytes */
     if (v)
@@ -140,7 +151,7 @@ static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
 {
     int64_t rows = t->c.mode == LMBI_FAST ? (t->c.batch + t->slots_all - 1) / t->slots_all : t->c.shard;
 
-    if (t->slots_all == 1 || rows > MOST_FACTOR_ROWS || !t->backends[0] || lmb_train_on_gpu(&t->c))
+    if (t->slots_all == 1 || t->pipeline || rows > MOST_FACTOR_ROWS || !t->backends[0] || lmb_train_on_gpu(&t->c))
         return LMB_OK;
     t->factors = calloc((size_t)t->slots, sizeof *t->factors);
     for (int i = 0; t->factors && i < t->slots; i++)
@@ -158,12 +169,9 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 
     t->n = t->layout->count;
     t->s.layout = t->layout;
-    t->s.state = vector(t->n);
-    t->s.best = t->valid ? vector(t->n) : NULL;
-    t->s.ema = t->c.ema > 0 ? vector(t->n) : NULL;
-    t->s.n_slots = t->optimizer->n_slots;
-    for (int i = 0; i < t->s.n_slots; i++)
-        ok = (t->s.slot[i] = vector(t->n)) != NULL && ok;
+    t->s.state = lmbi_vector(t->n);
+    t->s.best = t->valid ? lmbi_vector(t->n) : NULL;
+    t->s.ema = t->c.ema > 0 ? lmbi_vector(t->n) : NULL;
     t->s.best_accuracy = -1;
     t->share = calloc((size_t)t->slots, sizeof *t->share);
     if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
@@ -171,7 +179,7 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
-    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024, (int)t->c.reduce, &t->reducer, err));
+    LMB_TRY(lmbi_trainer_divide(t, err));
     return make_factors(t, err);
 }
 
@@ -180,8 +188,8 @@ static void rank_range(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
 {
     const lmb_trainer *t = ctx;
     int64_t unused;
-    lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots, lo, &unused);
-    lmbi_shard_range(t, n, (int64_t)t->comm->rank * t->slots + t->slots - 1, &unused, hi);
+    lmbi_shard_range(t, n, (int64_t)t->replica * t->slots, lo, &unused);
+    lmbi_shard_range(t, n, (int64_t)t->replica * t->slots + t->slots - 1, &unused, hi);
 }
 
 static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
@@ -191,7 +199,7 @@ static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
     return lmb_loader_create(&o, &t->loader, err);
 }
 
-static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
 {
     t->worker = calloc((size_t)t->threads, sizeof *t->worker);
     if (!t->worker)
@@ -199,7 +207,7 @@ static lmb_status make_workers(lmb_trainer *t, const lmb_loss *loss, lmb_error *
     size_t memory;
     LMB_TRY(lmb_train_memory(&t->c, t->threads, &memory, err));
     for (int w = 0; w < t->threads; w++) {
-        LMB_TRY(lmb_program_create(t->model, loss, t->backends, &t->worker[w].program, err));
+        LMB_TRY(lmb_program_create(t->model, &t->loss, t->backends, &t->worker[w].program, err));
         lmb_program_memory(t->worker[w].program, memory);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
@@ -216,7 +224,7 @@ static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
+static lmb_status set_up(lmb_trainer *t, lmb_error *err)
 {
     LMB_TRY(check_precision(t, err));
     LMB_TRY(pick_optimizer(t, err));
@@ -230,16 +238,16 @@ static lmb_status set_up(lmb_trainer *t, const lmb_loss *loss, lmb_error *err)
         LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
-    const int64_t sums[2] = { t->c.bucket_kb, t->c.reduce };
+    const int64_t sums[5] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages, t->c.pipeline.microbatches };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce)", sums, sizeof sums, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce, train.shard_optimizer, train.pipeline)", sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));
     if (t->comm->size > 1) { /* hashing all samples takes its time */
         lmb_hash data = t->train->hash(t->train);
         LMB_TRY(lmb_comm_agree(t->comm, "training set", &data, sizeof data, err));
     }
-    return make_workers(t, loss, err);
+    return make_workers(t, err);
 }
 
 lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *model, const lmb_loss *loss, const lmb_dataset *train,
@@ -250,10 +258,11 @@ lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *m
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a trainer");
     t->c = *config;
     t->model = model;
+    t->loss = *loss;
     t->train = train;
     t->valid = valid;
     t->comm = comm;
-    lmb_status st = set_up(t, loss, err);
+    lmb_status st = set_up(t, err);
     if (st != LMB_OK) {
         lmb_trainer_destroy(t);
         return st;
@@ -265,13 +274,15 @@ lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *m
 lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err)
 {
     int slots = t->slots, threads = t->threads;
+    int64_t rows = t->c.shard;
 
     t->train = train;
     LMB_TRY(plan_shards(t, err));
-    if (t->slots != slots || t->threads != threads) {
+    if (t->slots != slots || t->threads != threads || (t->pipeline && t->c.shard != rows)) {
         int asked = t->slots;
         t->slots = slots; /* what memory there is */
         t->threads = threads;
+        t->c.shard = rows;
         return LMB_FAIL(err, LMB_E_ARG, "a training of %d shards a batch cannot begin again with %d", slots, asked);
     }
     t->c.seed = seed;
@@ -280,7 +291,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
     for (int i = 0; i < t->s.n_slots; i++)
-        memset(t->s.slot[i], 0, t->n * sizeof *t->s.slot[i]);
+        memset(t->slot[i], 0, t->parts->own_count * sizeof *t->slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
     t->s.loss_sum = t->rate_seconds = t->travel = 0;
@@ -304,8 +315,12 @@ void lmb_trainer_destroy(lmb_trainer *t)
     for (int w = 0; t->worker && w < t->threads; w++)
         lmb_program_destroy(t->worker[w].program);
     lmbi_trainer_gpu_end(t);
+    lmb_trainer_drop(t);
     for (int i = 0; i < LMB_MAX_SLOTS; i++)
-        free(t->s.slot[i]);
+        free(t->slot[i]);
+    lmbi_parts_destroy(t->parts);
+    lmbi_pipeline_destroy(t->pipeline);
+    free(t->first);
     lmb_choices_destroy(t->choices);
     free(t->s.kernels);
     free(t->s.state);
@@ -330,6 +345,8 @@ void lmb_trainer_trace(lmb_trainer *t, lmb_trace *trace)
     t->trace = trace;
     lmb_loader_trace(t->loader, trace);
     lmbi_reducer_trace(t->reducer, trace);
+    if (t->pipeline)
+        lmbi_pipeline_trace(t->pipeline, trace);
     for (int w = 0; w < t->threads; w++)
         lmb_program_trace(t->worker[w].program, trace, LMB_LANE_TRAINING + w);
 }

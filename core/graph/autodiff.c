@@ -63,16 +63,27 @@ static void differentiate_node(lmb_builder *b, int i, lmb_vid *grad, const bool 
             add_gradient(b, &grad[node.in[k]], din[k]);
 }
 
-lmb_status lmb_autodiff(const lmb_graph *g, lmb_vid loss, const lmb_vid *wrt, int n, lmb_graph **out, lmb_vid *grads,
-                        lmb_error *err)
+static lmb_status check_seed(const lmb_graph *g, lmb_vid of, lmb_vid seed, lmb_error *err)
+{
+    if (seed == LMB_NONE && (g->value[of].dtype != LMB_F32 || lmb_shape_count(&g->value[of].shape) != 1))
+        return LMB_FAIL(err, LMB_E_SHAPE, "loss %s is no single f32 number", g->value[of].name);
+    if (seed != LMB_NONE &&
+        (g->value[of].dtype != g->value[seed].dtype || !lmb_shape_equal(&g->value[of].shape, &g->value[seed].shape)))
+        return LMB_FAIL(err, LMB_E_SHAPE, "%s is given as the gradient of %s, but has another type or shape",
+                        g->value[seed].name, g->value[of].name);
+    return LMB_OK;
+}
+
+lmb_status lmb_autodiff_from(const lmb_graph *g, const lmb_vid *of, const lmb_vid *seed, int n_of, const lmb_vid *wrt,
+                             int n, lmb_graph **out, lmb_vid *grads, lmb_error *err)
 {
     lmb_graph *copy = NULL;
     lmb_vid *grad = NULL;
     bool *depends = NULL;
     lmb_status st = LMB_OK;
 
-    if (g->value[loss].dtype != LMB_F32 || lmb_shape_count(&g->value[loss].shape) != 1)
-        return LMB_FAIL(err, LMB_E_SHAPE, "loss %s is no single f32 number", g->value[loss].name);
+    for (int i = 0; i < n_of; i++)
+        LMB_TRY(check_seed(g, of[i], seed[i], err));
     grad = malloc(sizeof *grad * (size_t)g->n_values);
     depends = malloc(sizeof *depends * (size_t)g->n_values);
     if (!grad || !depends) {
@@ -86,7 +97,10 @@ lmb_status lmb_autodiff(const lmb_graph *g, lmb_vid loss, const lmb_vid *wrt, in
 
     lmb_builder b = lmb_builder_of(copy, err);
     const float one = 1.0f;
-    grad[loss] = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "grad/one", LMB_F32, g->value[loss].shape, &one);
+    for (int i = 0; i < n_of; i++)
+        grad[of[i]] = seed[i] != LMB_NONE
+                          ? seed[i]
+                          : lmb_emit_value(&b, LMB_ROLE_CONSTANT, "grad/one", LMB_F32, g->value[of[i]].shape, &one);
     for (int i = g->n_nodes - 1; i >= 0 && b.status == LMB_OK; i--)
         differentiate_node(&b, i, grad, depends);
     st = b.status;
@@ -101,4 +115,11 @@ done:
     free(grad);
     free(depends);
     return st;
+}
+
+lmb_status lmb_autodiff(const lmb_graph *g, lmb_vid loss, const lmb_vid *wrt, int n, lmb_graph **out, lmb_vid *grads,
+                        lmb_error *err)
+{
+    const lmb_vid one = LMB_NONE;
+    return lmb_autodiff_from(g, &loss, &one, 1, wrt, n, out, grads, err);
 }

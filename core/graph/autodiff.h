@@ -22,6 +22,12 @@ extern "C" {
 LMB_MUST_CHECK lmb_status lmb_autodiff(const lmb_graph *g, lmb_vid loss, const lmb_vid *wrt, int n, lmb_graph **out,
                                        lmb_vid *grads, lmb_error *err);
 
+/* The same for several values at once, given the gradients of a loss, which the graph need not hold, with respect to
+ * them: grads[i] is the gradient with respect to wrt[i] of what of[0 .. n_of) contribute to that loss.
+ *   seed    [n_of] values of g with the shapes of `of`; LMB_NONE: a one, for a loss itself */
+LMB_MUST_CHECK lmb_status lmb_autodiff_from(const lmb_graph *g, const lmb_vid *of, const lmb_vid *seed, int n_of,
+                                            const lmb_vid *wrt, int n, lmb_graph **out, lmb_vid *grads, lmb_error *err);
+
 #ifdef __cplusplus
 }
 #endif

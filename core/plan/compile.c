@@ -499,9 +499,39 @@ static void point_at_original(lmb_plan *p)
             p->storage[p->value[p->map[v]].storage].data = p->asked->value[v].data;
 }
 
-static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_error *err)
+/* late[v]: v depends on an input that comes later. */
+static void find_late(const lmb_plan *p, bool *late)
 {
     const lmb_graph *g = p->g;
+
+    memset(late, 0, sizeof *late * (size_t)g->n_values);
+    for (int i = 0; i < p->options.n_later; i++) {
+        lmb_vid v = lmbi_plan_value(p, p->options.later[i]);
+        if (v != LMB_NONE)
+            late[v] = true;
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool any = false;
+        for (int k = 0; k < n->n_in; k++)
+            any |= n->in[k] != LMB_NONE && late[n->in[k]];
+        for (int k = 0; any && k < n->n_out; k++)
+            late[n->out[k]] = true;
+    }
+}
+
+/* Part 1 of a run begins here: what has been made for the caller so far gets its plain form now. */
+static lmb_status pause_here(lmb_plan *p, lmb_error *err)
+{
+    LMB_TRY(plain_outputs(p, err));
+    p->pause = p->n_steps;
+    return LMB_OK;
+}
+
+static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, bool *late, lmb_error *err)
+{
+    const lmb_graph *g = p->g;
+    bool paused = false;
 
     LMB_TRY(lmb_graph_needed(g, p->options.update_state, needed, err));
     find_last_uses(g, needed, last_use);
@@ -511,10 +541,15 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, lmb_er
         bool runs = false;
         for (int k = 0; k < g->node[i].n_out; k++)
             runs |= needed[g->node[i].out[k]];
+        if (runs && !paused && late[g->node[i].out[0]]) {
+            LMB_TRY(pause_here(p, err));
+            paused = true;
+        }
         if (runs)
             LMB_TRY(plan_node(p, i, needed, last_use, err));
     }
     LMB_TRY(plain_outputs(p, err));
+    p->pause = paused ? p->pause : p->n_steps;
     find_lifetimes(p);
     LMB_TRY(lmbi_plan_place(p, err));
     return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
@@ -539,6 +574,8 @@ static lmb_status recompute(lmb_plan *p, lmb_error *err)
 
 static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
+    if (p->device && p->options.n_later)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on a device runs whole: no input can come later there");
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
         LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
     if (p->fused && p->options.small_memory && !p->device) /* devices have no kernel for it */
@@ -549,9 +586,14 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
     int *last_use = malloc(sizeof *last_use * ((size_t)p->g->n_values + 1));
     bool exact = p->options.frozen_exact;
     p->trained = exact ? malloc(sizeof *p->trained * ((size_t)p->g->n_values + 1)) : NULL;
+    bool *late = malloc(sizeof *late * ((size_t)p->g->n_values + 1));
     if (p->trained)
         find_trained(p->g, p->trained);
-    lmb_status st = needed && last_use && (!exact || p->trained) ? compile_steps(p, needed, last_use, err) : NOMEM(err);
+    if (late)
+        find_late(p, late);
+    lmb_status st = needed && last_use && late && (!exact || p->trained) ? compile_steps(p, needed, last_use, late, err)
+                                                                         : NOMEM(err);
+    free(late);
     free(needed);
     free(last_use);
     return st;
@@ -569,6 +611,7 @@ lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_p
     p->device = p->options.backends && p->options.backends[0] ? p->options.backends[0]->device : NULL;
     lmb_status st = compile(p, err);
     p->options.choices = NULL;
+    p->options.later = NULL;
     if (st != LMB_OK) {
         lmb_plan_destroy(p);
         return st;

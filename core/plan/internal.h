@@ -57,6 +57,7 @@ struct lmb_plan {
     int n_storage;
     lmbi_storage *storage;
     int n_steps, cap_steps;
+    int pause;           /* first step of part 1 of a run            */
     lmbi_step *step;
     char *arena;         /* the device's when there is one                                    */
     void **mirror;       /* with a device: [values] host memory of inputs and outputs, or NULL */

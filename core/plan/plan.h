@@ -31,6 +31,8 @@ typedef struct lmb_plan_options {
     bool frozen_exact;                  /* what depends on no trained parameter (a teacher) is kept in the graph's types */
     lmb_choices *choices;               /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */
     bool small_memory;                  /* cheap feature maps are computed again for the backward pass: core/passes/recompute.h */
+    const lmb_vid *later; /* [n_later] inputs that come later than the others: see lmb_plan_run_part; not on a device */
+    int n_later;
     bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
 } lmb_plan_options;
 
@@ -48,6 +50,9 @@ void *lmb_plan_data(const lmb_plan *p, lmb_vid v);
 
 /* Run all steps. `step` may be NULL when the graph draws no random numbers. */
 LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
+/* A run in two parts, with as much time in between as the caller likes: 0: all up to the first step that needs one of
+ * the inputs `later`, and the outputs made so far; 1: the rest. */
+LMB_MUST_CHECK lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err);
 /* Called after each step; a trainer starts reducing a bucket once its gradients are there. NULL: none. */
 void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx);
 int lmb_plan_steps(const lmb_plan *p);

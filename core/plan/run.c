@@ -85,7 +85,7 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
     return st;
 }
 
-lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
+static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info *step, lmb_error *err)
 {
     static const lmb_step_info no_step = { 0, 0, NULL };
 
@@ -94,7 +94,7 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
     if (p->device)
         return lmbi_device_run(p, step ? step : &no_step, err);
     lmb_trace *trace = lmb_trace_fine(p->trace) ? p->trace : NULL;
-    for (int i = 0; i < p->n_steps; i++) {
+    for (int i = begin; i < end; i++) {
         double t = p->timing ? lmb_seconds() : 0, from = lmb_trace_now(trace);
         LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
         lmb_trace_span(trace, p->lane, "op", p->step[i].label, p->step[i].node ? p->step[i].node->name : NULL, from);
@@ -108,6 +108,16 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
             p->on_step(p->on_step_ctx, i);
     }
     return LMB_OK;
+}
+
+lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
+{
+    return run_steps(p, 0, p->n_steps, step, err);
+}
+
+lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err)
+{
+    return run_steps(p, part ? p->pause : 0, part ? p->n_steps : p->pause, step, err);
 }
 
 void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx)

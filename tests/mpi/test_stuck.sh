@@ -1,6 +1,6 @@
 #!/bin/sh
 # A rank that hangs, and one that is killed, are named with what they were doing, and the job ends with code 75: whether the
-# others wait for it in shared memory or for a message.
+# others wait for it in shared memory, for a message, or for what comes through a pipeline.
 limbeck=$1
 dir=$2/stuck
 command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
@@ -20,7 +20,7 @@ rank() {
 # done its part and waits for rank 0.
 stuck() {
     rm -f "$dir/run/model/ranks"
-    mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh --set train.reduce=$way >"$dir/log" 2>&1 &
+    mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh --set "train.$way" >"$dir/log" 2>&1 &
     job=$!
     i=0
     while [ ! -s "$dir/run/model/ranks" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
@@ -39,7 +39,7 @@ stuck() {
     grep -q "rank 1 .*$2.*it was doing" "$dir/log" || { echo "FAILED: after $1 no sentence names rank 1"; cat "$dir/log"; exit 1; }
     grep "rank 1 " "$dir/log" | head -1
 }
-for way in window messages; do
+for way in reduce=window reduce=messages "pipeline={stages: 2, microbatches: 4}"; do
     stuck STOP "does not answer"
     stuck STOP "does not answer" late
     stuck KILL "is gone"

@@ -156,7 +156,7 @@ static void *run_rank(void *arg)
     for (int i = 0; i < filled; i++)
         weight[i] = weight_of(j, first + i);
     ck_ok(lmb_pool_create(2, &pool, &err));
-    ck_ok(lmbi_reducer_create(&layout, &j->comm[k->rank].base, SLOTS, j->bucket_bytes, j->way, &k->r, &err));
+    ck_ok(lmbi_reducer_create(&layout, &j->comm[k->rank].base, SLOTS, j->bucket_bytes, j->way, 1, &k->r, &err));
     for (k->batch = 0; k->batch < BATCHES; k->batch++) {
         lmbi_reducer_begin(k->r, filled, weight);
         lmb_pool_run(pool, filled, fill, k);
@@ -315,7 +315,7 @@ START_TEST(buckets_go_from_the_end_to_the_front)
     int last = SEGMENTS;
 
     make_layout();
-    ck_ok(lmbi_reducer_create(&layout, &alone, 1, 500, LMBI_AUTO, &r, &err));
+    ck_ok(lmbi_reducer_create(&layout, &alone, 1, 500, LMBI_AUTO, 1, &r, &err));
     ck_assert_int_eq(lmbi_reducer_buckets(r), 3); /* 248; 150; 1 + 1 + 300 and the sums */
     for (int b = 0; b < 3; b++) {
         const lmbi_bucket *k = lmbi_reducer_bucket(r, b);
@@ -340,7 +340,7 @@ START_TEST(failures_do_not_hang)
         lmb_error err = LMB_ERROR_INIT;
         rank k = { &j, 0, 0, NULL };
         j.comm[0] = (fake){ .base = { .rank = 0, .size = 2, .exchange = fake_exchange, .any_thread = true }, .m = &j.m, .broken = broken };
-        ck_ok(lmbi_reducer_create(&layout, &j.comm[0].base, SLOTS, 1, LMBI_MESSAGES, &k.r, &err));
+        ck_ok(lmbi_reducer_create(&layout, &j.comm[0].base, SLOTS, 1, LMBI_MESSAGES, 1, &k.r, &err));
         lmbi_reducer_begin(k.r, SLOTS, weight);
         for (int s = 0; s < SLOTS - !broken; s++)
             fill(&k, s, 0);
