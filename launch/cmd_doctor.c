@@ -112,6 +112,23 @@ static lmb_status speak(const visit *v, const lmb_findings *all, const lmb_link 
     return LMB_OK;
 }
 
+/* Links between processors, and, where every rank has a GPU and the module that talks for it, between GPUs. */
+static lmb_status measure(lmb_comm *c, const lmb_rank_about *rank, lmb_link link[LMB_LINKS], int *links, lmb_error *err)
+{
+    const lmb_nccl_api *api = NULL;
+    int device = lmb_doctor_device(rank, c->size, c->rank);
+
+    LMB_TRY(lmb_doctor_collectives(c, link, links, err));
+    if (c->size == 1 || device < 0)
+        return LMB_OK;
+    char have = lmb_nccl_load(&api, &(lmb_error)LMB_ERROR_INIT) == LMB_OK, *all = malloc((size_t)c->size);
+    lmb_status st = all ? c->gather_all(c, &have, all, 1, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for ranks");
+    for (int r = 0; r < c->size && st == LMB_OK; r++)
+        have = have && all[r];
+    free(all);
+    return st == LMB_OK && have ? lmb_doctor_gpus(c, api, device, link, links, err) : st;
+}
+
 /* On all ranks; the first speaks, and its verdict is everybody's, so that the exit code is the same on every machine.
  */
 static lmb_status examine(void *ctx, lmb_comm *c, lmb_error *err)
@@ -123,7 +140,7 @@ static lmb_status examine(void *ctx, lmb_comm *c, lmb_error *err)
     int links = 0;
 
     LMB_TRY(lmb_doctor_gather(c, &rank, err));
-    lmb_status st = lmb_args_get(v->a, "collectives", NULL) ? lmb_doctor_collectives(c, link, &links, err) : LMB_OK;
+    lmb_status st = lmb_args_get(v->a, "collectives", NULL) ? measure(c, rank, link, &links, err) : LMB_OK;
     if (c->rank == 0 && st == LMB_OK) {
         int here, processors;
         lmb_doctor_machine(rank, c->size, 0, &here, &processors);

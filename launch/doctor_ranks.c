@@ -159,6 +159,14 @@ void lmb_doctor_machine(const lmb_rank_about *rank, int n, int of, int *ranks, i
 /* The first rank of each machine speaks for it. */
 static bool first_on_host(const lmb_rank_about *rank, int r) { return ranks_on(rank, r, rank[r].host) == 0; }
 
+int lmb_doctor_device(const lmb_rank_about *rank, int n, int of)
+{
+    for (int r = 0; r < n; r++)
+        if (ranks_on(rank, n, rank[r].host) > rank[r].gpus)
+            return -1;
+    return ranks_on(rank, of, rank[of].host);
+}
+
 void lmb_doctor_compare(const lmb_rank_about *rank, int n, lmb_findings *all)
 {
     int hosts = 0;

@@ -7,6 +7,7 @@
 
 #include "core/base/file.h"
 #include "tests/check_main.h"
+#include "tests/comm/fake_nccl.h"
 #include "tests/temp_dir.h"
 
 static lmb_error err;
@@ -180,6 +181,51 @@ START_TEST(alone_there_are_no_links)
 }
 END_TEST
 
+/* Every way between GPUs, over one rank on host memory; and (case 1) numbers that come out wrong. */
+START_TEST(gpus_are_measured_and_checked)
+{
+    lmb_comm *c = NULL;
+    lmb_link link[LMB_LINKS];
+    int n = 0;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    memset(&fake, 0, sizeof fake);
+    fake.corrupt = _i;
+    ck_ok(lmbi_comm_open_self(&c, &err));
+    lmb_status st = lmb_doctor_gpus(c, &fake_api, 0, link, &n, &err);
+    if (_i == 0) {
+        ck_ok(st);
+        ck_assert_int_eq(n, 12);
+        for (int i = 0; i < n; i++)
+            ck_assert(link[i].seconds > 0);
+        ck_assert_str_eq(link[3].what, "GPUs: sum, bf16");
+        ck_assert_uint_eq(link[3].bytes, 2048);
+    } else {
+        ck_assert_int_eq(st, LMB_E_PEER);
+        ck_says(err.msg, "rank 0 got wrong numbers from its GPU (GPUs: sum, f32, 1024 numbers)");
+        ck_assert_int_eq(n, 0);
+    }
+    ck_assert(fake.streams == 0 && !fake.alive);
+    lmb_comm_close(c);
+}
+END_TEST
+
+START_TEST(a_gpu_for_every_rank)
+{
+    lmb_rank_about r[3];
+
+    describe(&r[0], "a", "abc", 0, 2);
+    describe(&r[1], "b", "abc", 0, 1);
+    describe(&r[2], "a", "abc", 1, 2);
+    ck_assert_int_eq(lmb_doctor_device(r, 3, 0), 0);
+    ck_assert_int_eq(lmb_doctor_device(r, 3, 1), 0);
+    ck_assert_int_eq(lmb_doctor_device(r, 3, 2), 1);
+    r[0].gpus = r[2].gpus = 1;
+    ck_assert_int_eq(lmb_doctor_device(r, 3, 1), -1); /* on another host, some share one */
+}
+END_TEST
+
 LMB_TEST_MAIN("launch/doctor", add(a_machine_without_limits); add(limits_of_a_container_are_found);
               add(more_ranks_than_processors); add(a_driver_says_its_version); add(ranks_that_fit);
-              add(ranks_that_do_not_fit); add(alone_there_are_no_links);)
+              add(ranks_that_do_not_fit); add(alone_there_are_no_links); add_loop(gpus_are_measured_and_checked, 2);
+              add(a_gpu_for_every_rank);)
