@@ -8,13 +8,14 @@
 #include "launch/runner.h"
 
 static const char usage[] =
-    "usage: limbeck doctor [--collectives] [--json] [--need TOPIC]\n"
+    "usage: limbeck doctor [--collectives [--fixed-order]] [--json] [--need TOPIC]\n"
     "       mpirun -n N limbeck doctor --collectives\n\n"
     "Says what is installed, what of it will be used, what is missing and how to get it: processor, processors,\n"
-    "memory, locked memory, open files, shared memory, GPU driver, CUDA libraries, GPUs, MPI, launcher, ranks. Started\n"
-    "by mpirun or srun, it speaks for the machine of rank 0 and compares the others with it. --collectives: measures\n"
-    "what the ranks send each other and checks what arrives. --need: what must be there, such as GPUs; several with\n"
-    "commas. --json: one object instead of a table.\n"
+    "memory, locked memory, open files, shared memory, GPU driver, CUDA libraries, GPUs, MPI, launcher, ranks.\n"
+    "Started by mpirun or srun, it speaks for the machine of rank 0 and compares the others with it.\n"
+    "--collectives: measures what the ranks send each other, and their GPUs by NCCL where each has one, and checks\n"
+    "what arrives. --fixed-order: GPUs add up in the same order at every start. --need: what must be there, such as\n"
+    "GPUs; several with commas. --json: one object instead of a table.\n"
     "Exit code 0: a job can start; 1: something stands in the way, or is needed and absent; 75: a rank failed.\n";
 
 static const char *const words[] = { "ok", "absent", "limits", "wrong" }; /* by lmb_health */
@@ -113,7 +114,8 @@ static lmb_status speak(const visit *v, const lmb_findings *all, const lmb_link 
 }
 
 /* Links between processors, and, where every rank has a GPU and the module that talks for it, between GPUs. */
-static lmb_status measure(lmb_comm *c, const lmb_rank_about *rank, lmb_link link[LMB_LINKS], int *links, lmb_error *err)
+static lmb_status measure(lmb_comm *c, bool fixed_order, const lmb_rank_about *rank, lmb_link link[LMB_LINKS],
+                          int *links, lmb_error *err)
 {
     const lmb_nccl_api *api = NULL;
     int device = lmb_doctor_device(rank, c->size, c->rank);
@@ -126,7 +128,7 @@ static lmb_status measure(lmb_comm *c, const lmb_rank_about *rank, lmb_link link
     for (int r = 0; r < c->size && st == LMB_OK; r++)
         have = have && all[r];
     free(all);
-    return st == LMB_OK && have ? lmb_doctor_gpus(c, api, device, link, links, err) : st;
+    return st == LMB_OK && have ? lmb_doctor_gpus(c, api, device, fixed_order, link, links, err) : st;
 }
 
 /* On all ranks; the first speaks, and its verdict is everybody's, so that the exit code is the same on every machine.
@@ -140,7 +142,9 @@ static lmb_status examine(void *ctx, lmb_comm *c, lmb_error *err)
     int links = 0;
 
     LMB_TRY(lmb_doctor_gather(c, &rank, err));
-    lmb_status st = lmb_args_get(v->a, "collectives", NULL) ? measure(c, rank, link, &links, err) : LMB_OK;
+    lmb_status st = lmb_args_get(v->a, "collectives", NULL)
+                        ? measure(c, lmb_args_get(v->a, "fixed-order", NULL) != NULL, rank, link, &links, err)
+                        : LMB_OK;
     if (c->rank == 0 && st == LMB_OK) {
         int here, processors;
         lmb_doctor_machine(rank, c->size, 0, &here, &processors);
@@ -160,7 +164,7 @@ static lmb_status examine(void *ctx, lmb_comm *c, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "!collectives", "!json", "need", NULL };
+    static const char *const known[] = { "!collectives", "!fixed-order", "!json", "need", NULL };
     lmb_args a;
     visit v = { .a = &a, .verdict = LMB_ERROR_INIT };
 

@@ -66,9 +66,10 @@ enum { LMB_LINKS = 32 };
  * once. The slowest rank's time counts. E_PEER names what came out wrong. */
 LMB_MUST_CHECK lmb_status lmb_doctor_collectives(lmb_comm *c, lmb_link link[LMB_LINKS], int *n, lmb_error *err);
 
-/* The same between the ranks' GPUs, appended to the *n rows. `device`: of this rank on its host. */
-LMB_MUST_CHECK lmb_status lmb_doctor_gpus(lmb_comm *c, const lmb_nccl_api *api, int device, lmb_link link[LMB_LINKS],
-                                          int *n, lmb_error *err);
+/* The same between the ranks' GPUs, appended to the *n rows. `device`: of this rank on its host; `fixed_order`: as in
+ * comm/nccl.h. */
+LMB_MUST_CHECK lmb_status lmb_doctor_gpus(lmb_comm *c, const lmb_nccl_api *api, int device, bool fixed_order,
+                                          lmb_link link[LMB_LINKS], int *n, lmb_error *err);
 /* The GPU of a rank: how many of its host come before it. -1 where some rank would have to share one. */
 int lmb_doctor_device(const lmb_rank_about *rank, int n, int of);
 

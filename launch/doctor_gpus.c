@@ -144,11 +144,11 @@ static lmb_status measure(gpus *g, const way *w, double *seconds, lmb_error *err
     return st;
 }
 
-lmb_status lmb_doctor_gpus(lmb_comm *c, const lmb_nccl_api *api, int device, lmb_link link[LMB_LINKS], int *n,
-                           lmb_error *err)
+lmb_status lmb_doctor_gpus(lmb_comm *c, const lmb_nccl_api *api, int device, bool fixed_order, lmb_link link[LMB_LINKS],
+                           int *n, lmb_error *err)
 {
     static const size_t sizes[] = { 1 << 10, 256 << 10, FLOATS };
-    const lmb_nccl_options o = { .device = device, .limit_s = 30 };
+    const lmb_nccl_options o = { .device = device, .limit_s = 30, .fixed_order = fixed_order };
     gpus g = { .c = c, .api = api, .half = calloc(FLOATS, sizeof *g.half), .full = calloc(FLOATS, sizeof *g.full) };
     int k = *n;
     lmb_status st = g.half && g.full ? lmb_nccl_open(c, api, &o, &g.nccl, err)

@@ -192,7 +192,7 @@ START_TEST(gpus_are_measured_and_checked)
     memset(&fake, 0, sizeof fake);
     fake.corrupt = _i;
     ck_ok(lmbi_comm_open_self(&c, &err));
-    lmb_status st = lmb_doctor_gpus(c, &fake_api, 0, link, &n, &err);
+    lmb_status st = lmb_doctor_gpus(c, &fake_api, 0, false, link, &n, &err);
     if (_i == 0) {
         ck_ok(st);
         ck_assert_int_eq(n, 12);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Under a Slurm of our own, on this machine alone: tasks of srun know of each other, launch/cluster/job.sbatch trains to the
-# bits of mpirun, and a job that is told that its time is nearly up saves, is queued again and goes on to the same bits.
+# Under a Slurm of our own, on this machine alone: tasks of srun know of each other, launch/cluster/job.sbatch trains
+# to the bits of mpirun, and a job that is told that its time is nearly up saves, is queued again and goes on.
 limbeck=$1
 dir=$2/slurm
 src=$3
@@ -40,7 +40,9 @@ i=0
 until sinfo -h -o %T 2>/dev/null | grep -q idle; do
     i=$((i + 1))
     [ $i -lt 300 ] && kill -0 $controller 2>/dev/null && kill -0 $node 2>/dev/null || {
-        echo "skipped: Slurm does not start here: $(tail -n 1 "$dir/slurmd.log" "$dir/slurmctld.log" | tr '\n' ' ')"; exit 0; }
+        echo "skipped: Slurm does not start here: $(cat "$dir/slurmctld.log" "$dir/slurmd.log" | tail -n 1)"
+        exit 0
+    }
     sleep 0.2
 done
 srun --mpi=list 2>&1 | grep -q pmix || { echo "skipped: this Slurm has no PMIx"; exit 0; }
@@ -59,11 +61,14 @@ split: {validation: 100}
 model: {name: vgg, channels: [16, 0, 24]}
 train: {epochs: 20, batch: 64, threads: 1, lr: 0.05}
 Y
-want=$(mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --set "run=$dir/other" 2>"$dir/out" | sed -n 's/^weights //p')
+want=$(mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --set "run=$dir/other" 2>"$dir/out" |
+    sed -n 's/^weights //p')
 [ -n "$want" ] || fail "mpirun printed no weights"
 
-submit() { LIMBECK=$limbeck sbatch --parsable --nodes=1 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=30 --output="$dir/job.log" \
-    "$src/launch/cluster/job.sbatch" train "$dir/run.yaml"; }
+submit() {
+    LIMBECK=$limbeck sbatch --parsable --nodes=1 --ntasks=2 --ntasks-per-node=2 --cpus-per-task=1 --time=30 \
+        --output="$dir/job.log" "$src/launch/cluster/job.sbatch" train "$dir/run.yaml"
+}
 state() { scontrol -o show job "$job" | sed -n "s/.* $1=\([^ ]*\) .*/\1/p"; }
 # wait_for SENTENCE COMMAND...: two minutes for the command to be true
 wait_for() {
