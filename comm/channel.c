@@ -324,17 +324,22 @@ uint8_t *lmb_channel_take(lmb_channel *c, size_t *n)
     return out;
 }
 
-static lmb_status create(lmb_channel **out, lmb_error *err)
+const size_t lmb_channel_place = sizeof(lmb_channel);
+
+static lmb_status create(lmb_vault *vault, lmb_channel **out, lmb_error *err)
 {
-    *out = calloc(1, sizeof **out);
-    return *out ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a channel");
+    *out = vault ? lmb_vault_take(vault) : lmb_secret_new(sizeof **out);
+    if (!*out)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a channel");
+    (*out)->gate.vault = vault;
+    return LMB_OK;
 }
 
 lmb_status lmb_channel_server(const uint8_t secret[LMB_NOISE_KEY], const lmb_channel_gate *gate, lmb_channel **out,
                               lmb_error *err)
 {
     lmb_channel *c;
-    LMB_TRY(create(&c, err));
+    LMB_TRY(create(gate->vault, &c, err));
     c->server = true;
     c->gate = *gate;
     memcpy(c->secret, secret, sizeof c->secret);
@@ -354,7 +359,7 @@ lmb_status lmb_channel_client(const uint8_t secret[LMB_NOISE_KEY], const uint8_t
 {
     lmb_channel *c;
     lmb_status st;
-    LMB_TRY(create(&c, err));
+    LMB_TRY(create(NULL, &c, err));
     memcpy(c->secret, secret, sizeof c->secret);
     memcpy(c->server_public, server_public, sizeof c->server_public);
     c->time = time;
@@ -378,8 +383,10 @@ void lmb_channel_destroy(lmb_channel *c)
     free(c->out);
     free(c->in);
     free(c->plain);
-    sodium_memzero(c, sizeof *c);
-    free(c);
+    if (c->gate.vault)
+        lmb_vault_give(c->gate.vault, c);
+    else
+        lmb_secret_free(c);
 }
 
 bool lmb_channel_ready(const lmb_channel *c) { return c->sending && c->phase != DEAD; }

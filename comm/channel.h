@@ -14,7 +14,7 @@
  * is compared with the invite's. Nothing may be changed for a peer before its first record has opened: only
  * that proves that it is there now.
  *
- *   memory   about 2 KiB, and what waits: the part of a record that has arrived, what is to be sent
+ *   memory   about 2 KiB, locked (vault.h), and what waits: the part of a record that has arrived, what is to be sent
  *   errors   E_DENIED, E_FORMAT: the channel is dead, close the connection; the sentence says why
  *   threads  distinct channels are independent
  */
@@ -23,6 +23,7 @@
 
 #include "comm/invite.h"
 #include "comm/record.h"
+#include "comm/vault.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,7 +36,11 @@ typedef struct lmb_channel_gate {
     /* Is `time` greater than all that this client has used? E_DENIED when not. */
     lmb_status (*fresh)(void *ctx, const uint8_t client[LMB_NOISE_KEY], uint64_t time, lmb_error *err);
     void *ctx;
+    lmb_vault *vault; /* of lmb_channel_place bytes a place: where the channel lies; NULL: on pages of its own */
 } lmb_channel_gate;
+
+/* What a channel takes: its keys, and the state of both directions. */
+extern const size_t lmb_channel_place;
 
 typedef struct lmb_channel lmb_channel;
 

@@ -59,6 +59,9 @@ void lmb_dataset_destroy(lmb_dataset *d); /* NULL is a no-op */
 /* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed and must outlive the view. */
 LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_t *index, int64_t n,
                                              lmb_dataset **out, lmb_error *err);
+/* A view of both, the second behind the first; groups are lost. Both are borrowed.  errors  E_SHAPE: they are not alike */
+LMB_MUST_CHECK lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second, lmb_dataset **out,
+                                           lmb_error *err);
 /* All labels, [n] caller storage; reads every sample of a set that has no label(). */
 LMB_MUST_CHECK lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *err);
 /* E_ARG unless index is in [0, n): what every reader says about a sample that is not there. */

@@ -10,9 +10,27 @@
 
 /* ---- the journal ---- */
 
+static lmb_status report_fare(lmb_journal *j, uint64_t round, int kind, const lmb_spread *f, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    LMB_TRY(
+        prepare(j, "INSERT OR REPLACE INTO fares (round, kind, clients, mean, median, worst) VALUES (?, ?, ?, ?, ?, ?)",
+                &q, err));
+    sqlite3_bind_int64(q, 1, (sqlite3_int64)round);
+    sqlite3_bind_int(q, 2, kind);
+    sqlite3_bind_int64(q, 3, (sqlite3_int64)f->clients);
+    sqlite3_bind_double(q, 4, f->mean);
+    sqlite3_bind_double(q, 5, f->median);
+    sqlite3_bind_double(q, 6, f->worst);
+    return finish_write(j, q, err);
+}
+
 lmb_status lmb_journal_report(lmb_journal *j, const lmb_round_report *r, lmb_error *err)
 {
     sqlite3_stmt *q;
+    for (int k = 0; k < LMB_FARES; k++)
+        if (r->fare[k].clients)
+            LMB_TRY(report_fare(j, r->round, k, &r->fare[k], err));
     LMB_TRY(prepare(j, "INSERT OR REPLACE INTO reports (round, selected, updates, bytes_in, bytes_out, committed, seconds, score,"
                        " epsilon) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)r->round);
@@ -55,6 +73,32 @@ static lmb_status load_history(lmb_journal *j, lmb_board *s, lmb_error *err)
             .bytes_out = (uint64_t)sqlite3_column_int64(q, 4), .committed = sqlite3_column_int(q, 5) != 0,
             .seconds = sqlite3_column_double(q, 6), .score = column_or_nan(q, 7), .epsilon = column_or_nan(q, 8)
         };
+    sqlite3_finalize(q);
+    return st;
+}
+
+static int by_round(const void *a, const void *b)
+{
+    const lmb_board_round *x = a, *y = b;
+    return (x->round > y->round) - (x->round < y->round);
+}
+
+static lmb_status load_fares(lmb_journal *j, lmb_board *s, lmb_error *err)
+{
+    sqlite3_stmt *q;
+    lmb_status st;
+    bool row;
+
+    LMB_TRY(prepare(j, "SELECT round, kind, clients, mean, median, worst FROM fares ORDER BY round DESC LIMIT 2000", &q,
+                    err));
+    while ((st = step(j, q, &row, err)) == LMB_OK && row) {
+        lmb_board_round want = { .round = (uint64_t)sqlite3_column_int64(q, 0) };
+        lmb_board_round *r = bsearch(&want, s->history, s->n_history, sizeof *s->history, by_round);
+        int kind = sqlite3_column_int(q, 1);
+        if (r && kind >= 0 && kind < LMB_FARES)
+            r->fare[kind] = (lmb_spread){ (uint64_t)sqlite3_column_int64(q, 2), sqlite3_column_double(q, 3),
+                                          sqlite3_column_double(q, 4), sqlite3_column_double(q, 5) };
+    }
     sqlite3_finalize(q);
     return st;
 }
@@ -109,6 +153,8 @@ lmb_status lmb_board_load(lmb_journal *j, lmb_board *out, lmb_error *err)
     if (st == LMB_OK)
         st = load_history(j, &s, err);
     if (st == LMB_OK)
+        st = load_fares(j, &s, err);
+    if (st == LMB_OK)
         st = load_clients(j, &s, err);
     if (st != LMB_OK) {
         lmb_board_free(&s);
@@ -126,6 +172,19 @@ void lmb_board_free(lmb_board *s)
     free(s->clients);
     s->history = NULL;
     s->clients = NULL;
+}
+
+const char *const lmb_board_fare_says[LMB_FARES] = {
+    [LMB_FARE_VALID] = "with the model as it came", [LMB_FARE_PERSONAL] = "with what they made of it"
+};
+
+const lmb_board_round *lmb_board_fares(const lmb_board *s)
+{
+    for (size_t i = s->n_history; i-- > 0;)
+        for (int k = 0; k < LMB_FARES; k++)
+            if (s->history[i].fare[k].clients)
+                return &s->history[i];
+    return NULL;
 }
 
 /* ---- JSON ---- */
@@ -156,6 +215,14 @@ void lmb_board_json(const lmb_board *s, lmb_str *o)
         json_real(o, "seconds", r->seconds);
         json_real(o, "score", r->score);
         json_real(o, "epsilon", r->epsilon);
+        for (int k = 0; k < LMB_FARES; k++)
+            if (r->fare[k].clients) {
+                lmb_str_addf(o, ",\"%s\":{\"clients\":%" PRIu64, lmb_fare_names[k], r->fare[k].clients);
+                json_real(o, "mean", r->fare[k].mean);
+                json_real(o, "median", r->fare[k].median);
+                json_real(o, "worst_tenth", r->fare[k].worst);
+                lmb_str_add(o, "}");
+            }
         lmb_str_add(o, "}");
     }
     lmb_str_add(o, "],\"clients\":[");
@@ -204,6 +271,23 @@ void lmb_board_metrics(const lmb_board *s, lmb_str *o)
     metric(o, "best_score", "gauge", "Best score so far.", s->best_score);
     metric(o, "epsilon", "gauge", "Privacy spent so far.", s->epsilon);
     metric(o, "epsilon_budget", "gauge", "Privacy that may be spent.", s->budget);
+    const lmb_board_round *told = lmb_board_fares(s);
+    if (told)
+        lmb_str_add(o, "# HELP limbeck_clients_accuracy How the clients of a round fare on samples of their own.\n# "
+                       "TYPE limbeck_clients_accuracy gauge\n");
+    for (int k = 0; told && k < LMB_FARES; k++)
+        if (told->fare[k].clients) {
+            const struct {
+                const char *of;
+                double v;
+            } rows[] = { { "mean", told->fare[k].mean }, { "worst_tenth", told->fare[k].worst } };
+            for (int i = 0; i < 2; i++) {
+                lmb_str_addf(o, "limbeck_clients_accuracy{model=\"%s\",of=\"%s\"} ",
+                             k == LMB_FARE_VALID ? "round" : "personal", rows[i].of);
+                lmb_str_add_number(o, rows[i].v);
+                lmb_str_add(o, "\n");
+            }
+        }
     lmb_str_add(o, "# HELP limbeck_clients Enrolled clients.\n# TYPE limbeck_clients gauge\n");
     for (int i = 0; lmb_client_state_names[i]; i++)
         lmb_str_addf(o, "limbeck_clients{state=\"%s\"} %" PRIu64 "\n", lmb_client_state_names[i], states[i]);
@@ -225,6 +309,13 @@ void lmb_board_text(const lmb_board *s, lmb_str *o)
         lmb_str_addf(o, "best score %.6g, of round %" PRIu64 "\n", s->best_score, s->best_round);
     if (!isnan(s->epsilon))
         lmb_str_addf(o, "privacy: epsilon %.4g\n", s->epsilon);
+    const lmb_board_round *told = lmb_board_fares(s);
+    for (int k = 0; told && k < LMB_FARES; k++)
+        if (told->fare[k].clients)
+            lmb_str_addf(
+                o, "%" PRIu64 " clients of round %" PRIu64 " %s: mean %.2f %%, median %.2f %%, worst tenth %.2f %%\n",
+                told->fare[k].clients, told->round, lmb_board_fare_says[k], 100 * told->fare[k].mean,
+                100 * told->fare[k].median, 100 * told->fare[k].worst);
     if (s->n_history)
         lmb_str_add(o, "\n round  updates      score    seconds   received       sent\n");
     for (size_t i = from; i < s->n_history; i++) {

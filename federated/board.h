@@ -24,6 +24,7 @@ typedef struct lmb_board_round {
     uint64_t round, selected, updates, bytes_in, bytes_out;
     bool committed;
     double seconds, score, epsilon; /* score NAN: none; epsilon NAN: not private */
+    lmb_spread fare[LMB_FARES];     /* of those clients that have told; nobody's own */
 } lmb_board_round;
 
 typedef struct lmb_board_client {
@@ -51,6 +52,10 @@ typedef struct lmb_board {
 LMB_MUST_CHECK lmb_status lmb_journal_report(lmb_journal *j, const lmb_round_report *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_board_load(lmb_journal *j, lmb_board *out, lmb_error *err);
 void lmb_board_free(lmb_board *s);
+
+/* The last round in which clients told how they fare, and what a row of it is called; NULL: none. */
+const lmb_board_round *lmb_board_fares(const lmb_board *s);
+extern const char *const lmb_board_fare_says[LMB_FARES];
 
 void lmb_board_json(const lmb_board *s, lmb_str *out);
 void lmb_board_metrics(const lmb_board *s, lmb_str *out);

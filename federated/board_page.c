@@ -21,6 +21,14 @@ static double score_of(const lmb_board_round *r) { return r->score; }
 static double bytes_of(const lmb_board_round *r) { return r->round ? (double)r->bytes_in + (double)r->bytes_out : NAN; }
 static double seconds_of(const lmb_board_round *r) { return r->round ? r->seconds : NAN; }
 static double epsilon_of(const lmb_board_round *r) { return r->epsilon; }
+static double mean_of(const lmb_board_round *r)
+{
+    return r->fare[LMB_FARE_VALID].clients ? 100 * r->fare[LMB_FARE_VALID].mean : NAN;
+}
+static double worst_of(const lmb_board_round *r)
+{
+    return r->fare[LMB_FARE_VALID].clients ? 100 * r->fare[LMB_FARE_VALID].worst : NAN;
+}
 
 /* A curve over the rounds; nothing with fewer than two points. */
 static void curve(lmb_str *o, const lmb_board *s, const char *title, reader value)
@@ -67,6 +75,26 @@ static void rounds_table(lmb_str *o, const lmb_board *s)
     lmb_str_add(o, "</table>\n");
 }
 
+/* Never the mean alone, and nobody's own. */
+static void fares_table(lmb_str *o, const lmb_board *s)
+{
+    const lmb_board_round *r = lmb_board_fares(s);
+    if (!r)
+        return;
+    lmb_str_addf(o,
+                 "<h2>How clients fare</h2>\n<table><tr><th>accuracy on their own samples, round %" PRIu64
+                 "</th><th>clients</th><th>mean</th>"
+                 "<th>median</th><th>worst tenth</th></tr>\n",
+                 r->round);
+    for (int k = 0; k < LMB_FARES; k++)
+        if (r->fare[k].clients)
+            lmb_str_addf(o,
+                         "<tr><td>%s</td><td>%" PRIu64 "</td><td>%.2f %%</td><td>%.2f %%</td><td>%.2f %%</td></tr>\n",
+                         lmb_board_fare_says[k], r->fare[k].clients, 100 * r->fare[k].mean, 100 * r->fare[k].median,
+                         100 * r->fare[k].worst);
+    lmb_str_add(o, "</table>\n");
+}
+
 static void clients_table(lmb_str *o, const lmb_board *s)
 {
     static const char *const color[] = { "w", "", "r" };
@@ -105,6 +133,9 @@ void lmb_board_page(const lmb_board *s, lmb_str *o)
         lmb_str_add(o, ".</p>\n");
     }
     curve(o, s, "Score", score_of);
+    fares_table(o, s);
+    curve(o, s, "Accuracy of clients, mean, %", mean_of);
+    curve(o, s, "Accuracy of clients, worst tenth, %", worst_of);
     curve(o, s, "Bytes a round", bytes_of);
     curve(o, s, "Seconds a round", seconds_of);
     curve(o, s, "Epsilon", epsilon_of);

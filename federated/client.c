@@ -14,7 +14,8 @@
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
 
-enum { REJECTED_MAX = 5 };
+/* SECRETS_ROOM: for the keys of a client, its channel and a secure sum of some hundred neighbours. */
+enum { REJECTED_MAX = 5, SECRETS_ROOM = 1 << 18 };
 static const double look_s = 20; /* at the clock, while it rests */
 
 const lmb_field lmb_client_fields[] = {
@@ -139,15 +140,17 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
 lmb_status lmb_client_create(const lmb_client_config *cfg, const char *invite, const lmb_local_trainer *trainer,
                              const lmb_log *log, lmb_client **out, lmb_error *err)
 {
-    lmb_client *c = calloc(1, sizeof *c);
+    lmb_client *c = lmb_secret_new(sizeof *c); /* its keys lie in it */
+    char sentence[LMB_SECRET_SENTENCE];
     lmb_status st = LMB_OK;
 
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a client");
-    lmb_secret_lock(c, sizeof *c); /* its keys lie in it */
     c->cfg = *cfg;
     c->trainer = *trainer;
     c->log = log;
+    if (!lmb_secret_room(SECRETS_ROOM, sentence))
+        lmb_log_at(log, LMB_LOG_WARN, "client", "%s", sentence);
     c->fd = c->lock = c->wake[0] = c->wake[1] = c->fetching = -1;
     if (!*cfg->state_dir || snprintf(c->path, sizeof c->path, "%s", cfg->state_dir) >= (int)sizeof c->path)
         st = LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof c->path - 1);
@@ -178,8 +181,7 @@ void lmb_client_destroy(lmb_client *c)
             close(c->wake[i]);
     if (c->lock >= 0)
         close(c->lock);
-    lmb_secret_wipe(c, sizeof *c);
-    free(c);
+    lmb_secret_free(c);
 }
 
 void lmb_client_stop(lmb_client *c)

@@ -23,7 +23,7 @@ enum { DOWNLOAD_MODEL, DOWNLOAD_GRAPH, DOWNLOAD_SETTINGS, DOWNLOAD_SESSION, DOWN
 typedef struct lmb_client_secure {
     bool required;
     int64_t mode, clients_min, neighbours_min;
-    double adversaries, dropouts, floor;
+    double adversaries, dropouts, floor, noise_min;
 } lmb_client_secure;
 
 /* The secure sum under way: client_secagg.c. */

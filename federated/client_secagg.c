@@ -27,9 +27,13 @@ static const lmb_field fields[] = {
     LMB_CHOICE(lmb_client_secure, mode, LMB_SECURE_CURIOUS, modes, "the least that is taken, against whom"),
     LMB_REAL(lmb_client_secure, adversaries, 0.05, 0, 0.99, "", "share of the clients that may work with the server"),
     LMB_REAL(lmb_client_secure, dropouts, 0.05, 0, 0.99, "", "share of the clients that may leave during a round"),
-    LMB_REAL(lmb_client_secure, floor, 0, 0, 0.99, "", "threshold above this share of the neighbours; 0: 1/2, malicious 2/3"),
-    LMB_INT(lmb_client_secure, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients", "of a sum that this client will be in"),
+    LMB_REAL(lmb_client_secure, floor, 0, 0, 0.99, "",
+             "threshold above this share of the neighbours; 0: 1/2, malicious 2/3"),
+    LMB_INT(lmb_client_secure, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients",
+            "of a sum that this client will be in"),
     LMB_INT(lmb_client_secure, neighbours_min, 0, 0, LMB_SECAGG_DEGREE, "clients", "that it wants at least"),
+    LMB_REAL(lmb_client_secure, noise_min, 0, 0, 1000, "clips",
+             "least deviation of the clients' noise in a sum of clients_min; goes with `required`"),
     LMB_FIELD_END,
 };
 
@@ -39,6 +43,12 @@ static lmb_status open_settings(const lmb_client_config *cfg, lmb_client_secure 
     if (o->mode == LMB_SECURE_MALICIOUS && !(cfg->admin && *cfg->admin))
         return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes the public key of the federation's admin (client.admin), got from "
                         "elsewhere than the server");
+    if (o->noise_min > 0 && !o->required)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation.noise_min (%g) says nothing of rounds in the clear, which this client takes too; set "
+            "required: true",
+            o->noise_min);
     return LMB_OK;
 }
 
@@ -113,6 +123,21 @@ static lmb_status spend(void *ctx, uint64_t number, lmb_error *err)
 
 /* ---- beginning ---- */
 
+/* The noise that the clients bring, in the smallest sum that this client is in, whoever else adds some: as
+ * `noise_multiplier`, its deviation in multiples of the clip. The server's own is its word alone. */
+static lmb_status check_noise(const lmb_client_secure *o, const lmb_secagg_coding *c, lmb_error *err)
+{
+    double have = sqrt((double)o->clients_min * (double)c->noise) * lmb_secagg_unit(c) / c->clip;
+
+    if (!(o->noise_min > 0) || have >= o->noise_min * (1 - 1e-9))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_DENIED,
+                    "clients add noise of %.4g clips to a sum of %lld, this client wants %g at least "
+                    "(secure_aggregation.noise_min); the "
+                    "server's privacy.noise_multiplier or `minimum` is too small, or its noise is not `distributed`",
+                    have, (long long)o->clients_min, o->noise_min);
+}
+
 /* The server's description against what this client knows and wants. */
 static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb_error *err)
 {
@@ -129,6 +154,7 @@ static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb
                         c->task.clip, coding.weight_max);
     if (coding.noise && !(c->task.clip > 0))
         return LMB_FAIL(err, LMB_E_DENIED, "the server wants noise, and no clip that it would go with");
+    LMB_TRY(check_noise(o, &coding, err));
     if (h->mode == LMB_SECURE_OFF)
         return LMB_OK;
     if (h->mode == LMB_SECURE_MALICIOUS && !c->trust.on)

@@ -14,9 +14,10 @@
 #include "core/base/file.h"
 #include "federated/journal_parts.h"
 
-/* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work, what waits, what is known of clients. Kept as the
+/* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work,
+ * what waits, what is known of clients; 5: how clients fare, the admin, the number of the last secure sum. Kept as the
  * file's user_version. */
-enum { VERSION = 4 };
+enum { VERSION = 5 };
 
 static const char mode[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 static const char schema[] =
@@ -30,6 +31,8 @@ static const char schema[] =
     "BLOB);"
     "CREATE TABLE IF NOT EXISTS reports (round INTEGER PRIMARY KEY, selected INTEGER, updates INTEGER, bytes_in INTEGER,"
     " bytes_out INTEGER, committed INTEGER, seconds REAL, score REAL, epsilon REAL);"
+    "CREATE TABLE IF NOT EXISTS fares (round INTEGER NOT NULL, kind INTEGER NOT NULL, clients INTEGER NOT NULL,"
+    " mean REAL NOT NULL, median REAL NOT NULL, worst REAL NOT NULL, PRIMARY KEY (round, kind));"
     "CREATE TABLE IF NOT EXISTS papers (name TEXT PRIMARY KEY, bytes BLOB);"
     "INSERT OR IGNORE INTO papers (name, bytes) VALUES ('federation', randomblob(32));";
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "comm/bytes.h"
 #include "federated/journal_parts.h"
 
 static lmb_status read_paper(lmb_journal *j, const char *name, void **data, size_t *n, lmb_error *err)
@@ -51,7 +52,55 @@ lmb_status lmb_journal_federation(lmb_journal *j, lmb_hash *out, lmb_error *err)
                                                   j->dir);
 }
 
+/* ---- secure sums ---- */
+
+lmb_status lmb_journal_last_sum(lmb_journal *j, uint64_t *number, lmb_error *err)
+{
+    void *data;
+    size_t n;
+
+    LMB_TRY(read_paper(j, "secure-sum", &data, &n, err));
+    *number = n == sizeof *number ? lmb_get_u64(data) : 0;
+    free(data);
+    if (n == 0 || (*number && *number < UINT64_MAX))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: its number of the last secure sum is not one",
+                    j->dir);
+}
+
+lmb_status lmb_journal_next_sum(lmb_journal *j, uint64_t *number, lmb_error *err)
+{
+    uint8_t bytes[8];
+
+    LMB_TRY(lmb_journal_last_sum(j, number, err));
+    lmb_put_u64(bytes, ++*number);
+    return write_paper(j, "secure-sum", bytes, sizeof bytes, err);
+}
+
 /* ---- the roster ---- */
+
+lmb_status lmb_journal_admin(lmb_journal *j, uint8_t key[LMB_SIGN_PUBLIC], bool *known, lmb_error *err)
+{
+    void *data;
+    size_t n;
+
+    LMB_TRY(read_paper(j, "admin", &data, &n, err));
+    *known = n == LMB_SIGN_PUBLIC;
+    if (*known)
+        memcpy(key, data, n);
+    free(data);
+    return LMB_OK;
+}
+
+lmb_status lmb_journal_set_admin(lmb_journal *j, const uint8_t key[LMB_SIGN_PUBLIC], lmb_error *err)
+{
+    uint8_t before[LMB_SIGN_PUBLIC];
+    bool known;
+
+    LMB_TRY(lmb_journal_admin(j, before, &known, err));
+    return known && memcmp(before, key, sizeof before) == 0 ? LMB_OK
+                                                            : write_paper(j, "admin", key, LMB_SIGN_PUBLIC, err);
+}
 
 lmb_status lmb_journal_roster(lmb_journal *j, void **bytes, size_t *n, lmb_error *err)
 {
@@ -122,7 +171,8 @@ static lmb_status check_rows(lmb_journal *j, const lmb_roster *r, lmb_error *err
     return st;
 }
 
-static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_roster *r, lmb_error *err)
+static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_roster *r,
+                         const uint8_t admin[LMB_SIGN_PUBLIC], lmb_error *err)
 {
     uint64_t version;
     LMB_TRY(current_version(j, &version, err));
@@ -130,6 +180,7 @@ static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_
         return LMB_FAIL(err, LMB_E_ARG, "the roster has version %" PRIu64 ", the one that is there %" PRIu64 "; export and sign "
                         "it again", r->version, version);
     LMB_TRY(check_rows(j, r, err));
+    LMB_TRY(lmb_journal_set_admin(j, admin, err));
     return write_paper(j, "roster", bytes, n, err);
 }
 
@@ -144,7 +195,7 @@ lmb_status lmb_journal_roster_import(lmb_journal *j, const void *bytes, size_t n
     LMB_TRY(lmb_roster_open(&r, bytes, n, &federation, admin_public, err));
     st = run(j, "BEGIN IMMEDIATE", err);
     if (st == LMB_OK) {
-        st = import(j, bytes, n, &r, err);
+        st = import(j, bytes, n, &r, admin_public, err);
         if (st == LMB_OK)
             st = run(j, "COMMIT", err);
         if (st != LMB_OK)

@@ -1,16 +1,18 @@
-/* federated/rules.c - which aggregator goes with which codec and with privacy: read from the flags of their rows; and which
- * numbers of clients can not be. */
+/* federated/rules.c - which aggregator goes with which codec and with privacy: read from the flags of their rows; which
+ * numbers of clients can not be; and which sums could not be held. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
 #include "comm/keys.h"
 #include "federated/board_http.h"
+#include "federated/change.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
 #include "federated/secure.h"
 #include "federated/select.h"
-#include "federated/server.h"
+#include "federated/server_parts.h"
 
 static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec, lmb_error *err)
 {
@@ -144,11 +146,11 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     return c->secure_aggregation ? check_secure(c, a, &privacy, err) : LMB_OK;
 }
 
-lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err)
+lmb_status lmb_refine_check(bool refines, const lmb_server_config *c, lmb_error *err)
 {
     lmb_privacy privacy;
 
-    if (!job->refine)
+    if (!refines)
         return LMB_OK;
     if (c->mode == LMB_MODE_ASYNC)
         return LMB_FAIL(err, LMB_E_ARG, "federation.distill makes clients' models of a round's model and their changes, and those of mode async are of several; "
@@ -157,4 +159,58 @@ lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *
         return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which secure_aggregation hides; set one of them");
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
     return privacy.on ? LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which privacy forbids; set one of them") : LMB_OK;
+}
+
+/* ---- with a model of n numbers ---- */
+
+uint64_t lmbi_need(const lmb_server_config *c)
+{
+    return (uint64_t)(c->mode == LMB_MODE_ASYNC ? c->async.buffer : c->target);
+}
+
+uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p)
+{
+    return (uint64_t)(p->on && p->c.sampling == LMB_SAMPLING_POISSON ? c->max_clients : c->target);
+}
+
+lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, const lmb_privacy *p)
+{
+    lmb_aggregator_limits l = { n, lmbi_need(c), c->mode == LMB_MODE_ASYNC ? lmbi_need(c) : (uint64_t)c->minimum,
+                                (uint64_t)c->max_examples, c->max_abs };
+
+    if (!p->on)
+        return l;
+    l.max_examples = 1;
+    if (p->c.sampling == LMB_SAMPLING_POISSON)
+        l.max_updates = (uint64_t)c->max_clients; /* target is what is expected */
+    l.max_abs = lmb_privacy_room(p, l.max_abs, l.max_updates);
+    return l;
+}
+
+lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool refines, lmb_error *err)
+{
+    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency
+                                                                     : ceil((double)c->target * c->over_select);
+    lmb_aggregator_limits limits;
+    const lmb_aggregator *a = NULL;
+    void *settings = NULL, *sum = NULL;
+    lmb_privacy privacy;
+    lmb_secure secure;
+
+    LMB_TRY(lmb_server_check(c, err));
+    LMB_TRY(lmb_refine_check(refines, c, err));
+    if (asked > (double)c->max_clients || c->pool > c->max_clients)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)",
+            asked, (long long)c->pool, (long long)c->max_clients);
+    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, n, lmbi_secure_most(c, &privacy), (uint64_t)c->minimum, &privacy,
+                            &secure, err));
+    limits = lmbi_server_limits(c, n, &privacy);
+    lmb_status st = lmb_change_open(c->aggregator, &limits, &a, &settings, &sum, err);
+    if (sum)
+        a->destroy(sum);
+    free(settings);
+    return st;
 }

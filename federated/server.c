@@ -69,14 +69,9 @@ const lmb_field lmb_server_fields[] = {
 
 static lmb_status check(const lmb_server_config *c, const lmb_server_job *job, lmb_error *err)
 {
-    LMB_TRY(lmb_server_check(c, err));
-    LMB_TRY(lmb_refine_check(job, c, err));
-    double asked = c->mode == LMB_MODE_ASYNC && c->async.concurrency ? (double)c->async.concurrency : ceil((double)c->target * c->over_select);
-    if (asked > (double)c->max_clients || c->pool > c->max_clients)
-        return LMB_FAIL(err, LMB_E_ARG, "the %.0f clients that are asked at a time, and pool (%lld), can not be more than max_clients (%lld)", asked,
-                        (long long)c->pool, (long long)c->max_clients);
     if (!job->n)
         return LMB_FAIL(err, LMB_E_ARG, "the model has no values");
+    LMB_TRY(lmb_server_check_model(c, job->n, job->refine != NULL, err));
     for (size_t k = 0; k < job->n_segments; k++)
         if (job->segments[k].at > job->n || job->segments[k].count > job->n - job->segments[k].at)
             return LMB_FAIL(err, LMB_E_ARG, "segment %zu lies outside the model's %zu values", k, job->n);
@@ -104,22 +99,16 @@ size_t lmbi_server_width(const lmb_server *s)
     return (size_t)ceil((double)s->cfg.target * s->cfg.over_select);
 }
 
-uint64_t lmbi_server_need(const lmb_server *s) { return (uint64_t)(lmbi_is_async(s) ? s->cfg.async.buffer : s->cfg.target); }
+uint64_t lmbi_server_need(const lmb_server *s) { return lmbi_need(&s->cfg); }
 
 static lmb_status open_aggregator(lmb_server *s, lmb_error *err)
 {
-    lmb_aggregator_limits limits = { s->job.n, lmbi_server_need(s), lmbi_is_async(s) ? lmbi_server_need(s) : (uint64_t)s->cfg.minimum, (uint64_t)s->cfg.max_examples,
-                                     s->cfg.max_abs };
+    lmb_aggregator_limits limits;
 
     LMB_TRY(lmb_privacy_open(s->cfg.privacy, (uint64_t)s->cfg.target, &s->privacy, err));
     s->privacy.key = s->job.noise_key;
     s->privacy.repeatable = s->job.noise_key != NULL;
-    if (s->privacy.on) {
-        limits.max_examples = 1;
-        if (s->privacy.c.sampling == LMB_SAMPLING_POISSON)
-            limits.max_updates = (uint64_t)s->cfg.max_clients; /* target is what is expected */
-        limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
-    }
+    limits = lmbi_server_limits(&s->cfg, s->job.n, &s->privacy);
     return lmb_change_open(s->cfg.aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err);
 }
 
@@ -239,12 +228,23 @@ static lmb_status open_port(lmb_server *s, lmb_error *err)
     return LMB_OK;
 }
 
+/* Keys of every connection that may be open, and some KiB beside them. */
+static lmb_status open_vault(lmb_server *s, lmb_error *err)
+{
+    char sentence[LMB_SECRET_SENTENCE];
+
+    if (!lmb_secret_room((size_t)s->cfg.max_clients * lmb_channel_place + 65536, sentence))
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s", sentence);
+    return lmb_vault_create(lmb_channel_place, &s->vault, err);
+}
+
 static lmb_status open_all(lmb_server *s, lmb_error *err)
 {
     char path[4096];
     LMB_TRY(lmb_crash_open(&s->crash, err));
     LMB_TRY(lmb_file_make_dirs(s->spool, err));
     LMB_TRY(take_lock(s, err));
+    LMB_TRY(open_vault(s, err));
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
     LMB_TRY(lmb_key_file(path, s->secret, err));
     LMB_TRY(open_loop(s, err));
@@ -405,6 +405,7 @@ void lmb_server_destroy(lmb_server *s)
         close(s->lock);
     lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
     lmb_secret_wipe(s->secret, sizeof s->secret);
+    lmb_vault_destroy(s->vault);
     free(s);
 }
 

@@ -97,7 +97,10 @@ typedef struct lmb_server_job {
 } lmb_server_job;
 
 /* E_ARG where the job's `refine` would see what the configuration says nobody sees (federated/rules.c). */
-LMB_MUST_CHECK lmb_status lmb_refine_check(const lmb_server_job *job, const lmb_server_config *c, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_refine_check(bool refines, const lmb_server_config *c, lmb_error *err);
+/* lmb_server_check and what else can be said of a model of n numbers before a server runs: sums that could overflow or
+ * wrap, more clients asked than may connect (federated/rules.c). */
+LMB_MUST_CHECK lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool refines, lmb_error *err);
 
 typedef struct lmb_server lmb_server;
 

@@ -103,6 +103,7 @@ struct lmb_server {
     lmb_server_job job;
     char address[LMB_HOST_MAX], state_dir[3800], spool[3900];
     uint8_t secret[LMB_NOISE_KEY];
+    lmb_vault *vault; /* where the channels lie */
     lmb_journal *journal;
     people people;
     lmb_board_http *board; /* NULL: no page */
@@ -152,6 +153,11 @@ static inline double lmbi_now(const lmb_server *s) { return (double)uv_now(&s->l
 /* Greatest number of tasks at a time, and of updates that are averaged. */
 size_t lmbi_server_width(const lmb_server *s);
 uint64_t lmbi_server_need(const lmb_server *s);
+/* The same of a configuration; clients that may be in one secure sum; what aggregators must be able to hold (rules.c).
+ */
+uint64_t lmbi_need(const lmb_server_config *c);
+uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p);
+lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, const lmb_privacy *p);
 static inline bool lmbi_is_async(const lmb_server *s) { return s->cfg.mode == LMB_MODE_ASYNC; }
 
 /* server_peer.c */

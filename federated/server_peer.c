@@ -468,7 +468,7 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
 {
     lmb_server *s = listener->data;
     peer *p;
-    lmb_channel_gate gate = { gate_token, gate_fresh, NULL };
+    lmb_channel_gate gate = { gate_token, gate_fresh, NULL, s->vault };
 
     if (status < 0 || !(p = calloc(1, sizeof *p)))
         return;

@@ -287,6 +287,8 @@ lmb_status lmbi_people_open(lmb_server *s, lmb_error *err)
     s->people.roster_told = true;
     if (s->people.required)
         LMB_TRY(lmb_public_parse(s->cfg.admin, s->people.admin, err));
+    if (s->people.required)
+        LMB_TRY(lmb_journal_set_admin(s->journal, s->people.admin, err));
     LMB_TRY(lmb_journal_changed(s->journal, &unused, err));
     LMB_TRY(look(s, true, err));
     return load_roster(s, err);

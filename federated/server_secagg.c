@@ -7,7 +7,7 @@
  * sum, and at the end there is one sum of integers, which takes the aggregator's place for what it absorbed.
  *
  * Nothing of a session is ever written down. A server that was killed begins another one, and since every session has a
- * number of its own (a file that is written first), nobody answers the old one for it.
+ * number of its own (in the journal, written first), nobody answers the old one for it.
  *
  * Without a signed roster the server vouches for its clients' keys with one of its own: that is enough against a server
  * that is curious, and says nothing against one that lies (docs/secure-aggregation.md).
@@ -23,7 +23,7 @@
 #include "federated/secagg/server.h"
 #include "federated/server_parts.h"
 
-enum { BLOCK = 8192, THREADS_FROM = 32, NUMBER_TEXT = 32 };
+enum { BLOCK = 8192, THREADS_FROM = 32 };
 
 struct secure_round {
     lmb_secure o;
@@ -40,26 +40,9 @@ bool lmbi_secure_hides(const lmb_server *s) { return s->secure && s->secure->o.c
 
 /* ---- opening ---- */
 
-/* 0: there was none. A number that is wrong by damage would be one that clients have answered, and answer no more. */
-static lmb_status last_number(const char *path, uint64_t *number, lmb_error *err)
-{
-    void *data;
-    char *end;
-    size_t n;
-
-    *number = 0;
-    if (!lmb_file_exists(path))
-        return LMB_OK;
-    LMB_TRY(lmb_file_read(path, NUMBER_TEXT - 1, &data, &n, err));
-    *number = strtoull(data, &end, 10);
-    bool good = *number && *number < UINT64_MAX && *end == '\n';
-    free(data);
-    return good ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged: write into it a number above that of any secure sum in the clients' logs", path);
-}
-
 lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 {
-    uint64_t most = (uint64_t)s->cfg.target, last;
+    uint64_t last;
     secure_round *r;
     char path[4096];
 
@@ -68,16 +51,14 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     r = s->secure = calloc(1, sizeof *r);
     if (!r)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for secure aggregation");
-    if (s->privacy.on && s->privacy.c.sampling == LMB_SAMPLING_POISSON)
-        most = (uint64_t)s->cfg.max_clients;
-    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, most, (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
+    LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, lmbi_secure_most(&s->cfg, &s->privacy),
+                            (uint64_t)s->cfg.minimum, &s->privacy, &r->o, err));
     if (s->cfg.minimum < (int64_t)r->o.clients_min)
         s->cfg.minimum = (int64_t)r->o.clients_min;
     LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));
     if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
-    LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "sessions", err));
-    LMB_TRY(last_number(path, &last, err));
+    LMB_TRY(lmb_journal_last_sum(s->journal, &last, err)); /* damage shows before anybody is asked */
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
     lmb_secret_lock(r->vouch, sizeof r->vouch);
     return lmb_sign_file(path, r->vouch, err);
@@ -125,18 +106,6 @@ void lmbi_secure_forget(member *m)
 }
 
 /* ---- a session begins ---- */
-
-/* Written before anybody hears of the session: no number is ever used twice. */
-static lmb_status next_number(lmb_server *s, uint64_t *number, lmb_error *err)
-{
-    char path[4096], text[NUMBER_TEXT];
-
-    LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "sessions", err));
-    LMB_TRY(last_number(path, number, err));
-    ++*number;
-    snprintf(text, sizeof text, "%" PRIu64 "\n", *number);
-    return lmb_file_write(path, text, strlen(text), err);
-}
 
 static int by_row(const void *a, const void *b)
 {
@@ -199,7 +168,7 @@ static lmb_status begin(lmb_server *s, lmb_roster_row *rows, lmb_error *err)
     r->head = (lmb_session_head){ .federation = r->federation, .mode = (uint32_t)r->o.c.mode, .clients = c->clients, .weight_max = c->weight_max,
                                   .value_bits = c->value_bits, .ring_bits = c->ring_bits, .clip = c->clip, .noise = c->noise };
     memcpy(r->head.admin, s->people.required ? s->people.admin : lmb_sign_public(r->vouch), sizeof r->head.admin);
-    LMB_TRY(next_number(s, &r->head.number, err));
+    LMB_TRY(lmb_journal_next_sum(s->journal, &r->head.number, err));
     lmb_str_clear(&r->blob);
     if (lmbi_secure_hides(s) && !s->people.required) {
         LMB_TRY(vouch_for(r, rows, n, err));

@@ -240,7 +240,8 @@ static lmb_status open_privacy(sim *s, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status open_all(sim *s, lmb_error *err)
+/* What the configuration alone decides. */
+static lmb_status open_rules(sim *s, bool refines, lmb_error *err)
 {
     const lmb_server_config *c = s->o->server;
 
@@ -250,8 +251,8 @@ static lmb_status open_all(sim *s, lmb_error *err)
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     LMB_TRY(lmb_codec_open(c->download, &s->download, err));
     LMB_TRY(open_privacy(s, err));
-    LMB_TRY(lmb_refine_check(s->o->job, s->o->server, err));
-    size_t places = target(s), ranks = (size_t)s->comm->size;
+    LMB_TRY(lmb_refine_check(refines, c, err));
+    size_t places = target(s);
     lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
     if (s->privacy.on)
         limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
@@ -259,9 +260,16 @@ static lmb_status open_all(sim *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed", (long long)c->minimum, places);
     LMB_TRY(lmb_secure_open(c->secure_aggregation, s->n, places, (uint64_t)c->minimum, &s->privacy, &s->secure, err));
     LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
+    return lmb_selector_open(c->selection, &s->selector, &s->selector_config, err);
+}
+
+static lmb_status open_all(sim *s, lmb_error *err)
+{
+    LMB_TRY(open_rules(s, s->o->job->refine != NULL, err));
+    size_t places = target(s), ranks = (size_t)s->comm->size;
     if (!s->aggregator->needs_all && !s->aggregator->sums && ranks > 1)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
-    LMB_TRY(lmb_selector_open(c->selection, &s->selector, &s->selector_config, err));
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
     s->model = malloc(s->n * sizeof *s->model);
     s->before = malloc(s->n * sizeof *s->before);
     s->best = malloc(s->n * sizeof *s->best);
@@ -384,6 +392,15 @@ lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, u
         if (o->privacy)
             *o->privacy = s.privacy, o->privacy->key = NULL;
     }
+    destroy(&s);
+    return st;
+}
+
+lmb_status lmb_simulate_check(const lmb_server_config *c, int clients, size_t n, bool refines, lmb_error *err)
+{
+    lmb_simulation o = { .server = c, .clients = clients };
+    sim s = { .o = &o, .n = n };
+    lmb_status st = open_rules(&s, refines, err);
     destroy(&s);
     return st;
 }

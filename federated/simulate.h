@@ -44,6 +44,11 @@ typedef struct lmb_simulation {
     void *ctx;
 } lmb_simulation;
 
+/* Whether a simulation of so many clients and a model of n numbers could begin: what lmb_simulate refuses by its
+ * configuration alone. refines: the job has a `refine`.  errors  E_ARG, E_UNSUPPORTED with what to change */
+LMB_MUST_CHECK lmb_status lmb_simulate_check(const lmb_server_config *c, int clients, size_t n, bool refines,
+                                             lmb_error *err);
+
 /* Run to the last round. model[n]: out, the best model by evaluation (the last without), on every rank; *round and *score of
  * it; first_score: of the model that it began with.
  *   errors  E_STOPPED when `stop` said so, with everything written; what a client's training fails with */

@@ -81,3 +81,17 @@ lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, 
         return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a whole number in [%lld, %lld]", name, text, (long long)lo, (long long)hi);
     return LMB_OK;
 }
+
+lmb_status lmb_args_real(const lmb_args *a, const char *name, double otherwise, double lo, double hi, double *out, lmb_error *err)
+{
+    const char *text = lmb_args_get(a, name, NULL);
+    char *end;
+
+    *out = otherwise;
+    if (!text)
+        return LMB_OK;
+    *out = strtod(text, &end);
+    if (end == text || *end || !(*out >= lo && *out <= hi))
+        return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a number in [%g, %g]", name, text, lo, hi);
+    return LMB_OK;
+}

@@ -39,4 +39,8 @@ const char *lmb_args_get(const lmb_args *a, const char *name, const char *otherw
 LMB_MUST_CHECK lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, int64_t *out,
                                        lmb_error *err);
 
+/* The same for a number. */
+LMB_MUST_CHECK lmb_status lmb_args_real(const lmb_args *a, const char *name, double otherwise, double lo, double hi, double *out,
+                                        lmb_error *err);
+
 #endif

@@ -9,6 +9,8 @@
 #include "launch/federation.h"
 #include "launch/job.h"
 #include "launch/prune.h"
+#include "launch/tune.h"
+#include "launch/update.h"
 #include "train/model.h"
 
 static const char usage[] =
@@ -87,6 +89,8 @@ static lmb_status keys(void)
     print_keys("`student.quantize`:", lmb_distill_quantize_fields());
     print_keys("`compress` (`tune` and `finish` hold keys of `train`):", lmb_compress_fields);
     print_keys("`compress`, of the search:", lmb_search_fields);
+    print_keys("`tune` (methods: `limbeck list methods`):", lmb_tune_fields);
+    print_keys("`update`, for `limbeck train --continue`:", lmb_update_fields);
     print_keys("`federation` (`local` holds keys of `train`):", lmb_federation_fields);
     print_keys("`federation.server` (aggregators and codecs: `limbeck list`):", lmb_server_fields);
     print_keys("`federation.server.privacy`:", lmb_privacy_fields);

@@ -12,12 +12,14 @@
 #include "distill/quantize/packed_file.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
+#include "launch/export.h"
 #include "launch/job.h"
 #include "launch/stage.h"
 
 static const char usage[] =
     "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--kernels NAME] [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed]\n\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed]\n"
+    "       limbeck export MODEL.lmb --to c --out FOLDER [--name NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
     "  model.lmb         integers for the device runtime (core/edge)\n"
@@ -32,7 +34,9 @@ static const char usage[] =
     "elsewhere, becomes QDQ ONNX or .lmb.\n\n"
     "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less "
     "than a byte\n"
-    "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n";
+    "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
+    "--to c writes NAME.c and NAME.h (NAME: the file's), C99 for devices without an operating system: no heap, weights in\n"
+    "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call.\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
 static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes, int64_t *flips, lmb_error *err)
@@ -199,13 +203,15 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", "!packed", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "to", "name", "!packed", NULL };
     lmb_args a;
     lmb_job j;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
+    if (lmb_args_get(&a, "to", NULL))
+        return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))
         return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL, err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));

@@ -23,18 +23,24 @@ enum { ROSTER_FILE_MAX = 64 << 20 };
 
 static const char usage[] =
     "usage: limbeck federation VERB WHERE [...]\n\n"
-    "WHERE is the server's CONFIG.yaml, or its state_dir. All works beside a running server, which notices within a second.\n\n"
-    "  invite CONFIG [--port N]         print one invite: address, server key, one-time token; good for federation.invite_ttl_s\n"
+    "WHERE is the server's CONFIG.yaml, or its state_dir. All works beside a running server, which notices within a "
+    "second.\n\n"
+    "  invite CONFIG [--port N]         print one invite: address, server key, one-time token; good for "
+    "federation.invite_ttl_s\n"
     "  list WHERE                       clients: number, state, fingerprint, last seen, rounds, examples, name\n"
     "  approve WHERE CLIENT...          CLIENT: a number or the beginning of a fingerprint (4 digits or more)\n"
     "  revoke WHERE CLIENT...           for good; its connection is ended\n"
-    "  rotate WHERE [--overlap-days N]  change the server's key; both are answered to for N days (7), and clients are told\n"
+    "  rotate WHERE [--overlap-days N]  change the server's key; both are answered to for N days (7), and clients are "
+    "told\n"
     "  status WHERE                     rounds and clients, from the running server or what it left\n\n"
-    "  admin-key FILE                   make the admin's key in FILE (0600; anywhere but on the server) and print its public half\n"
+    "  admin-key FILE                   make the admin's key in FILE (0600; anywhere but on the server) and print its "
+    "public half\n"
     "  sign WHERE --key FILE            sign the roster of approved clients\n"
-    "  export-roster WHERE FILE         the same in three steps, when the key is on another machine: carry FILE there,\n"
+    "  export-roster WHERE FILE         the same in three steps, when the key is on another machine: carry FILE "
+    "there,\n"
     "  sign-roster FILE OUT --key FILE  look at what it prints, carry OUT back,\n"
-    "  import-roster WHERE FILE [--admin PUBLIC]   and give it to the server (admin: federation.server.admin when absent)\n";
+    "  import-roster WHERE FILE [--admin PUBLIC]   and give it to the server (admin: federation.server.admin, else who "
+    "signed before)\n";
 
 /* Where a verb works: the open configuration, if there is one, and the server's folder. */
 typedef struct desk {
@@ -198,18 +204,53 @@ static lmb_status sign_bytes(const lmb_args *a, const void *bytes, size_t n, uin
     return st;
 }
 
+static lmb_status parse_admin(const char *text, uint8_t key[LMB_SIGN_PUBLIC], bool *is, lmb_error *err)
+{
+    *is = text && *text;
+    return *is ? lmb_public_parse(text, key, err) : LMB_OK;
+}
+
+/* Whose signature counts here: the configured admin's, else that of the admin whose roster the server has, else the one
+ * that is named. So a folder without a configuration does not take a roster from just anybody. */
+static lmb_status admin_of(const desk *d, const char *named, uint8_t key[LMB_SIGN_PUBLIC], bool *known, lmb_error *err)
+{
+    uint8_t wanted[LMB_SIGN_PUBLIC];
+    char text[LMB_PUBLIC_TEXT];
+    bool is_named, configured;
+
+    LMB_TRY(parse_admin(named, wanted, &is_named, err));
+    LMB_TRY(parse_admin(d->server.admin, key, &configured, err));
+    *known = configured;
+    if (!configured)
+        LMB_TRY(lmb_journal_admin(d->journal, key, known, err));
+    if (*known && is_named && memcmp(key, wanted, sizeof wanted) != 0) {
+        lmb_public_format(key, text);
+        return LMB_FAIL(
+            err, LMB_E_DENIED,
+            "this federation's admin has the key %s (%s), not that one; another admin takes a CONFIG.yaml whose "
+            "federation.server.admin names it",
+            text, configured ? "federation.server.admin" : "of the roster that is here");
+    }
+    if (!*known && is_named)
+        memcpy(key, wanted, sizeof wanted);
+    *known = *known || is_named;
+    return LMB_OK;
+}
+
 static lmb_status sign(desk *d, lmb_error *err)
 {
     lmb_str plain = LMB_STR_INIT, done = LMB_STR_INIT;
-    uint8_t admin[LMB_SIGN_PUBLIC], configured[LMB_SIGN_PUBLIC];
+    uint8_t admin[LMB_SIGN_PUBLIC], ours[LMB_SIGN_PUBLIC];
+    char text[LMB_PUBLIC_TEXT];
+    bool known;
     lmb_status st = lmb_journal_roster_export(d->journal, &plain, err);
 
     if (st == LMB_OK)
         st = sign_bytes(d->args, plain.text, plain.n, admin, &done, err);
-    if (st == LMB_OK && d->has_job && *d->server.admin)
-        st = lmb_public_parse(d->server.admin, configured, err);
-    if (st == LMB_OK && d->has_job && *d->server.admin && memcmp(admin, configured, sizeof admin) != 0)
-        st = LMB_FAIL(err, LMB_E_ARG, "this key is not that of federation.server.admin");
+    if (st == LMB_OK) {
+        lmb_public_format(admin, text); /* who holds the key names it */
+        st = admin_of(d, text, ours, &known, err);
+    }
     if (st == LMB_OK)
         st = lmb_journal_roster_import(d->journal, done.text, done.n, admin, err);
     if (st == LMB_OK)
@@ -233,16 +274,19 @@ static lmb_status export_roster(desk *d, lmb_error *err)
 
 static lmb_status import_roster(desk *d, lmb_error *err)
 {
-    const char *admin = lmb_args_get(d->args, "admin", d->server.admin);
     uint8_t key[LMB_SIGN_PUBLIC];
     void *bytes;
     size_t n;
+    bool known;
 
     if (d->args->n_words != 3)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck federation import-roster WHERE FILE`");
-    if (!*admin)
-        return LMB_FAIL(err, LMB_E_ARG, "whose signature? give --admin PUBLIC, or the CONFIG.yaml with federation.server.admin");
-    LMB_TRY(lmb_public_parse(admin, key, err));
+    LMB_TRY(admin_of(d, lmb_args_get(d->args, "admin", NULL), key, &known, err));
+    if (!known)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "no roster came here before, so whose signature counts? give --admin PUBLIC, what `limbeck "
+                        "federation admin-key` "
+                        "printed, or the CONFIG.yaml with federation.server.admin");
     LMB_TRY(lmb_file_read(d->args->word[2], ROSTER_FILE_MAX, &bytes, &n, err));
     lmb_status st = lmb_journal_roster_import(d->journal, bytes, n, key, err);
     free(bytes);

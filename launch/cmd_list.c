@@ -8,6 +8,7 @@
 #ifndef LMB_CLIENT_ONLY
 #include "distill/prune/criteria.h"
 #include "distill/quantize/observer.h"
+#include "distill/tune/method.h"
 #endif
 #include "federated/aggregator.h"
 #include "federated/codec.h"
@@ -22,7 +23,7 @@
 
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
-    "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning),\n"
+    "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning), methods (of tune),\n"
     "aggregators, selections (of clients), codecs (of updates), crash-points (for tests of a federation), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
@@ -95,6 +96,12 @@ static void list_observers(void)
     for (int i = 0; lmb_observers[i]; i++)
         row(lmb_observers[i]->name, lmb_observers[i]->summary, lmb_observers[i]->source, lmb_observers[i]->fields);
 }
+static void list_methods(void)
+{
+    for (int i = 0; lmb_methods[i]; i++)
+        row(lmb_methods[i]->name, lmb_methods[i]->summary, lmb_methods[i]->source, lmb_methods[i]->fields);
+}
+
 static void list_criteria(void)
 {
     for (int i = 0; lmb_prune_criteria[i]; i++)
@@ -125,7 +132,7 @@ static const struct { const char *name; void (*print)(void); } tables[] = {
     { "schedules", list_schedules },
     { "losses", list_losses }, { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY
-    { "observers", list_observers }, { "criteria", list_criteria }, { "aggregators", list_aggregators }, { "selections", list_selections },
+    { "observers", list_observers }, { "criteria", list_criteria }, { "methods", list_methods }, { "aggregators", list_aggregators }, { "selections", list_selections },
 #endif
     { "codecs", list_codecs }, { "crash-points", list_crash_points }, { "subcommands", list_subcommands },
 };

@@ -9,6 +9,7 @@
 #include "datasets/split.h"
 #include "federated/local.h"
 #include "federated/simulate.h"
+#include "launch/groups.h"
 #include "launch/rounds.h"
 #include "launch/runner.h"
 #include "train/history.h"
@@ -138,47 +139,24 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
 
 /* ---- groups ---- */
 
-typedef struct group_config { int64_t clients; const lmb_tree *model; } group_config;
-static const lmb_field group_fields[] = {
-    LMB_INT(group_config, clients, 1, 1, 100000, "", "of this group; the last ones of all"), LMB_TREE(group_config, model, "name and options"),
-    LMB_FIELD_END
-};
-
-/* The clients of the listed groups are the last ones; the first group has the others, and the configuration's `model`. */
 static lmb_status divide_groups(request *r, lmb_error *err)
 {
-    const lmb_tree *list = r->c.groups;
-    int64_t left = r->c.clients;
-    group_config c;
+    lmb_client_group *list;
 
-    if (list && list->kind != LMB_TREE_LIST)
-        return lmb_tree_fail(list, err, LMB_E_ARG, "federation.groups is a list of {clients, model}");
-    if (list && !r->c.distill)
-        return lmb_tree_fail(list, err, LMB_E_ARG, "clients with different models learn from each other through federation.distill alone; add that section");
-    r->n_groups = 1 + (list ? (int)lmb_tree_count(list) : 0);
+    LMB_TRY(lmb_client_groups(&r->c, &list, &r->n_groups, err));
     r->group = calloc((size_t)r->n_groups, sizeof *r->group);
-    if (!r->group)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d groups", r->n_groups);
-    for (int k = r->n_groups - 1; k >= 0; k--) {
+    for (int k = 0; r->group && k < r->n_groups; k++) {
         group *g = &r->group[k];
-        const lmb_tree *t = list ? list->child : NULL;
-        for (int i = 1; t && i < k; i++)
-            t = t->next;
-        *g = (group){ .r = r, .job = r->job, .rounds = { .graph = LMB_STR_INIT, .settings = LMB_STR_INIT } };
-        if (k)
-            LMB_TRY(lmb_fields_bind(group_fields, t, &c, err));
-        if (k && !c.model)
-            return lmb_tree_fail(t, err, LMB_E_ARG, "a group of clients needs a `model`");
-        if (k)
-            g->job.c.model = c.model;
-        g->clients = k ? c.clients : left;
-        left -= g->clients;
-        g->from = left;
-        if (left < (k ? 1 : 0))
-            return lmb_tree_fail(t, err, LMB_E_ARG, "federation.groups has more clients than the %lld of the federation (federation.clients), less one",
-                                 (long long)r->c.clients);
+        *g = (group){ .r = r,
+                      .job = r->job,
+                      .from = list[k].from,
+                      .clients = list[k].clients,
+                      .rounds = { .graph = LMB_STR_INIT, .settings = LMB_STR_INIT } };
+        if (list[k].model)
+            g->job.c.model = list[k].model;
     }
-    return LMB_OK;
+    free(list);
+    return r->group ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d groups", r->n_groups);
 }
 
 static lmb_status open_group(group *g, const char *model, lmb_error *err)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/release.h"
 #include "core/base/file.h"
 #include "core/edge/packed.h"
 #include "launch/inspect.h"
@@ -71,6 +72,25 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }
 
+/* Whose signature it is, not whether it holds: that needs a key from elsewhere. */
+static void print_release(const lmb_edge_model *m, const void *file, size_t n)
+{
+    size_t covered, bytes;
+    const uint8_t *signature;
+    char key[LMB_PUBLIC_TEXT], why[8];
+
+    if (m->release)
+        printf("release %llu\n", (unsigned long long)m->release);
+    if (lmb_edge_signature(file, n, &covered, &signature, &bytes, why, sizeof why) != LMB_EDGE_OK || !signature)
+        return;
+    if (bytes != LMB_RELEASE_SIGNATURE) {
+        printf("%zu bytes of an unknown signature\n", bytes);
+        return;
+    }
+    lmb_public_format(signature, key);
+    printf("says it is signed by %s; `limbeck sign FILE --check KEY` verifies\n", key);
+}
+
 /* In place of a packed file the plain one, of *bytes. */
 static lmb_status unpack(void **file, size_t n, size_t *bytes, lmb_error *err)
 {
@@ -114,6 +134,7 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
         if (bytes != n)
             printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
         print_model(&m, n);
+        print_release(&m, file, bytes);
     }
     free(file);
     return st;

@@ -29,7 +29,9 @@ const lmb_field lmb_job_fields[] = {
     LMB_TREE(lmb_job_config, teacher, "a stage: model, train; a model from an ONNX file, without train, is taken as it is"),
     LMB_TREE(lmb_job_config, student, "a stage: model, train, distill, prune, quantize"),
     LMB_TREE(lmb_job_config, federation, "server and clients"),
-    LMB_TREE(lmb_job_config, compress, "the search for the fastest student: docs/compress.md"), LMB_FIELD_END
+    LMB_TREE(lmb_job_config, update, "new samples for `limbeck train --continue`: data, list, share, train"),
+    LMB_TREE(lmb_job_config, compress, "the search for the fastest student: docs/compress.md"),
+    LMB_TREE(lmb_job_config, tune, "the search for the best settings: docs/tune.md"), LMB_FIELD_END
 };
 
 /* What every stage's weights depend on. */
@@ -84,10 +86,18 @@ static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
 
 lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *j, lmb_error *err)
 {
+    lmb_config *yaml;
+
+    LMB_TRY(lmb_config_read(path, &yaml, err));
+    return lmb_job_of(yaml, args, stage, j, err);
+}
+
+lmb_status lmb_job_of(lmb_config *yaml, const lmb_args *args, const char *stage, lmb_job *j, lmb_error *err)
+{
     lmb_status st;
 
     memset(j, 0, sizeof *j);
-    LMB_TRY(lmb_config_read(path, &j->yaml, err));
+    j->yaml = yaml;
     for (int i = 0; i < args->n_sets; i++)
         LMB_TRY_GOTO(st, failed, lmb_config_set(j->yaml, args->set[i], err));
     LMB_TRY_GOTO(st, failed, lmb_fields_bind(lmb_job_fields, lmb_config_root(j->yaml), &j->c, err));

@@ -23,7 +23,7 @@ typedef struct lmb_launch_config { int64_t ranks; } lmb_launch_config;
 typedef struct lmb_job_config {
     const char *run, *plan_cache;
     lmb_launch_config launch;
-    const lmb_tree *data, *model, *teacher, *student, *federation, *compress;
+    const lmb_tree *data, *model, *teacher, *student, *federation, *compress, *tune, *update;
     lmb_split_config split;
     lmb_train_config train;
 } lmb_job_config;
@@ -50,6 +50,8 @@ typedef struct lmb_job {
 #define LMB_JOB_DATA_ONLY "data"
 /* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
 LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
+/* The same of a configuration that is read already; takes it, on failure too. */
+LMB_MUST_CHECK lmb_status lmb_job_of(lmb_config *yaml, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
 /* E_ARG where clients have all samples that are not validation's, so that `train` is NULL: only a federation can learn. */
 LMB_MUST_CHECK lmb_status lmb_job_training(const lmb_job *job, lmb_error *err);

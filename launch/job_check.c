@@ -1,15 +1,21 @@
 /* launch/job_check.c - is a configuration sound? What would else be found out hours later is found out here: every
  * section bound, every model built, the data opened, the clients' samples divided. Nothing is written. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
 #include "federated/local.h"
 #include "federated/server.h"
+#include "federated/simulate.h"
 #include "launch/compress.h"
 #include "launch/feddf.h"
 #include "launch/federation.h"
+#include "launch/groups.h"
 #include "launch/job.h"
+#include "launch/rounds.h"
+#include "launch/tune.h"
+#include "launch/update.h"
 #include "train/model.h"
 
 lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err)
@@ -55,8 +61,8 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
     return st;
 }
 
-/* How clients train, tried on the student: the server does not know their data, but it sends them these settings. */
-/* What clients are to keep is there. */
+/* How clients train, tried on the student: the server does not know their data, but it sends them these settings.
+ * What clients are to keep is there. */
 static lmb_status check_kept(const lmb_federation_config *c, const lmb_graph *model, lmb_error *err)
 {
     lmb_state_layout *layout = NULL;
@@ -69,17 +75,53 @@ static lmb_status check_kept(const lmb_federation_config *c, const lmb_graph *mo
     return st;
 }
 
-static lmb_status check_local(const lmb_job *j, const lmb_federation_config *c, lmb_error *err)
+/* What `serve` or `simulate` would refuse of this model's size: sums that could overflow or wrap, too few clients for a
+ * round. */
+static lmb_status check_sums(const lmb_federation_config *c, const lmb_server_config *server, const lmb_client_group *g,
+                             const lmb_graph *model, lmb_error *err)
 {
+    lmb_state_layout *layout = NULL;
+    const lmb_term *term;
+
+    LMB_TRY(lmb_rounds_term(c, &term, err));
+    LMB_TRY(lmb_state_layout_create(model, &layout, err));
+    size_t n = layout->count + (term ? term->extra(layout->count) : 0);
+    lmb_state_layout_destroy(layout);
+    return c->groups || c->simulate ? lmb_simulate_check(server, (int)g->clients, n, c->distill != NULL, err)
+                                    : lmb_server_check_model(server, n, c->distill != NULL, err);
+}
+
+static lmb_status check_group(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server,
+                              const lmb_client_group *g, lmb_error *err)
+{
+    const lmb_tree *named = g->model ? g->model : j->stage.model ? j->stage.model : j->c.model;
     lmb_train_config local;
     lmb_graph *model = NULL;
 
     LMB_TRY(lmb_fields_bind(lmb_train_fields, lmb_tree_get(c->local, "train"), &local, err));
-    LMB_TRY(lmb_model_build(j->stage.model ? j->stage.model : j->c.model, &j->all->shape, j->all->classes, 1, &model, err));
+    LMB_TRY(lmb_model_build(named, &j->all->shape, j->all->classes, 1, &model, err));
     lmb_status st = lmb_job_check_training(&local, model, j->clients ? j->clients : j->train, err);
     if (st == LMB_OK)
         st = check_kept(c, model, err);
+    if (st == LMB_OK)
+        st = check_sums(c, server, g, model, err);
     lmb_graph_destroy(model);
+    return st;
+}
+
+/* Every model that clients have. */
+static lmb_status check_models(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server,
+                               lmb_error *err)
+{
+    lmb_client_group *group;
+    lmb_status st = LMB_OK;
+    int n;
+
+    LMB_TRY(lmb_client_groups(c, &group, &n, err));
+    for (int k = 0; k < n && st == LMB_OK; k++)
+        if (k || j->stage.model || j->c.model)
+            st = check_group(j, c, server, &group[k], err);
+    free(group);
     return st;
 }
 
@@ -100,6 +142,7 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
     char state_dir[LMB_FEDERATION_PATH];
     lmb_federation_config c;
     lmb_server_config server = { 0 };
+    lmb_simulate_config simulate;
     lmb_dataset *slice = NULL;
     lmb_job j;
 
@@ -113,6 +156,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = lmb_client_check(&c.client, err);
     if (st == LMB_OK)
         st = lmb_feddf_check(c.distill, err);
+    if (st == LMB_OK)
+        st = lmb_fields_bind(lmb_simulate_fields, c.simulate, &simulate, err);
     if (st == LMB_OK && server.privacy && !quiet)
         st = tell_privacy(path, &server, err);
     if (st == LMB_OK)
@@ -121,8 +166,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: rounds are chosen on validation samples");
     if (st == LMB_OK && j.clients)
         st = lmb_federation_slice(&j, &c, 0, (int)c.clients, &slice, err);
-    if (st == LMB_OK && (j.stage.model || j.c.model))
-        st = check_local(&j, &c, err);
+    if (st == LMB_OK)
+        st = check_models(&j, &c, &server, err);
     if (st == LMB_OK && !quiet)
         printf("%s: federation is sound: %lld rounds, %lld samples for clients\n", path, (long long)server.rounds,
                j.clients ? (long long)j.clients->n : 0LL);
@@ -139,8 +184,11 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         return check_stage(path, a, only, quiet, err);
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
-    bool compress = j.c.compress != NULL;
+    bool compress = j.c.compress != NULL, tune = j.c.tune != NULL;
+    lmb_update_config update;
+    lmb_status st = lmb_fields_bind(lmb_update_fields, j.c.update, &update, err);
     lmb_job_close(&j);
+    LMB_TRY(st);
     if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
     if (teacher)
@@ -149,5 +197,7 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         LMB_TRY(check_stage(path, a, "student", quiet, err));
     if (compress)
         LMB_TRY(lmb_compress_check(path, a, quiet, err));
+    if (tune)
+        LMB_TRY(lmb_tune_check(path, a, quiet, err));
     return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;
 }

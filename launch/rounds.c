@@ -149,7 +149,7 @@ static lmb_status open_segments(lmb_rounds *r, const lmb_federation_config *c, l
 }
 
 /* The aggregator may ask something of clients, which they learn from their settings. */
-static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+lmb_status lmb_rounds_term(const lmb_federation_config *c, const lmb_term **out, lmb_error *err)
 {
     const lmb_aggregator *a;
     lmb_server_config server;
@@ -159,18 +159,25 @@ static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_e
     if (server.aggregator)
         LMB_TRY(lmb_tree_name(server.aggregator, &name, err));
     LMB_TRY(lmb_aggregator_find(name, &a, err));
-    r->n = r->layout->count;
+    *out = a->term ? lmb_term_find(a->term) : NULL;
     if (!a->term)
         return LMB_OK;
-    r->term = lmb_term_find(a->term);
-    if (!r->term)
+    if (!*out)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "aggregator %s asks for %s, which is not built in", a->name, a->term);
     if (server.server_lr != 1)
         return LMB_FAIL(err, LMB_E_ARG, "aggregator %s keeps numbers beside the model that server_lr (%g) would change too; set it to 1", a->name,
                         server.server_lr);
-    LMB_TRY(lmb_local_check(c->local, a->term, err));
+    return lmb_local_check(c->local, a->term, err);
+}
+
+static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
+{
+    LMB_TRY(lmb_rounds_term(c, &r->term, err));
+    r->n = r->layout->count;
+    if (!r->term)
+        return LMB_OK;
     r->n += r->term->extra(r->layout->count);
-    lmb_str_addf(&r->settings, "\nterm: %s\n", a->term);
+    lmb_str_addf(&r->settings, "\nterm: %s\n", r->term->name);
     return lmb_str_check(&r->settings, err);
 }
 

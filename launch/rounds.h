@@ -33,6 +33,8 @@ typedef struct lmb_rounds {
 LMB_MUST_CHECK lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage,
                                           lmb_rounds *out, lmb_error *err);
 void lmb_rounds_close(lmb_rounds *r);
+/* What the configured aggregator asks of clients, NULL: nothing.  errors  E_ARG where that does not go with the rest */
+LMB_MUST_CHECK lmb_status lmb_rounds_term(const lmb_federation_config *c, const lmb_term **out, lmb_error *err);
 /* The model of `round`, r->state, into the file, and a sentence; of a private federation privacy.json beside it, and another. */
 LMB_MUST_CHECK lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy,
                                            lmb_error *err);

@@ -21,7 +21,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
     LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
     LMB_CHOICE(lmb_train_config, precision, 0, precisions, "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32"),
-    LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode"),
+    LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode, which is the work of one thread"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
     LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can"),
     LMB_INT(lmb_train_config, threads, 0, 0, 1024, "", "of each rank; 0: all processors, shared among the ranks of a node"),

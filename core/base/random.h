@@ -32,7 +32,8 @@ typedef enum {
     LMB_RAND_SELECT = 7,   /* client selection                                 */
     LMB_RAND_TEST = 8,     /* tests and `check op`                             */
     LMB_RAND_SYNTHETIC = 9,/* made-up data sets                                */
-    LMB_RAND_CODEC = 10    /* an update's encoding: index = its block          */
+    LMB_RAND_CODEC = 10,   /* an update's encoding: index = its block          */
+    LMB_RAND_TUNE = 11     /* choices of a search over recipes: index = trial  */
 } lmb_rand_purpose;
 
 typedef struct lmb_rand {

@@ -3,7 +3,10 @@
  * Idea: a 4x4 tile of outputs takes a 6x6 tile of inputs. Transformed by small fixed matrices, the convolution becomes 36
  * products, one a point, instead of 144; over all tiles and channels these are 36 matrix products. With channels last a
  * transform works on vectors of channels without a shuffle. Blocks of tiles stay in the second-level cache from the first
- * transform to the last. The gradient of the input is the same convolution with turned weights; that of the weights
+ * transform to the last. Where weights are many and tiles few (512 channels at 7x7) it is the transformed weights that
+ * must not leave the cache: all tiles are one block, and weights are transformed, used and forgotten, or their gradient
+ * is summed and transformed back, by bands of channels.
+ * The gradient of the input is the same convolution with turned weights; that of the weights
  * multiplies the transformed input with the transformed gradient.
  *
  * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every run;
@@ -21,10 +24,12 @@
 #include "core/ops/conv.h"
 
 enum { CACHE_FLOATS = 100 * 1024, FEWEST_TILES = 24, FEWEST_PREPARED = 12, MOST_CHANNELS = 512 };
+enum { DEEP = 200 * 200, MOST_AT_ONCE = 128 * 1024 }; /* pairs of channels; channels of all tiles: 18 MB of points */
 
 typedef struct plan {
     lmbi_winograd g;
     const lmbi_winograd_loops *loops;
+    bool banded; /* all tiles at once */
     float *u; /* transformed weights that never change, or NULL */
 } plan;
 
@@ -50,6 +55,7 @@ lmbi_winograd lmbi_winograd_of(const lmb_conv *v, bool backward)
     if (backward)
         g = (lmbi_winograd){ .n = v->n, .h = v->oh, .w = v->ow, .c = v->k, .oh = v->h, .ow = v->w, .k = v->c,
                              .ph = 2 - v->ph, .pw = 2 - v->pw };
+    g.row = g.k;
     g.down = (g.oh + 3) / 4;
     g.side = (g.ow + 3) / 4;
     g.tiles = g.n * g.down * g.side;
@@ -63,6 +69,12 @@ void lmbi_winograd_lengthen(lmbi_winograd *g, int64_t times)
 {
     int64_t most = (g->tiles + LMBI_TILE - 1) / LMBI_TILE * LMBI_TILE;
     g->block = g->block * times > most ? most : g->block * times;
+}
+
+/* Weights that change with each step are so many, and tiles so few, that they are best worked on in bands. */
+static bool is_deep(const lmbi_winograd *g)
+{
+    return g->c * g->k >= DEEP && g->tiles * (g->c + g->k) <= MOST_AT_ONCE;
 }
 
 static bool accepts(const lmb_call *c, const char **why)
@@ -82,7 +94,8 @@ static bool accepts(const lmb_call *c, const char **why)
     *why = "too few tiles to pay for the transforms";
     bool prepared = strncmp(c->op->name, "ConvGrad", 8) != 0 && c->in[1].data; /* Conv, ConvAct of constant weights */
     int64_t channels = v.c > v.k ? v.c : v.k; /* transforming weights, or their gradient, costs channels^2 */
-    return g.tiles >= (prepared ? FEWEST_PREPARED : FEWEST_TILES) && v.oh >= 4 && v.ow >= 4 && (prepared || 4 * g.tiles > channels);
+    return g.tiles >= (prepared ? FEWEST_PREPARED : FEWEST_TILES) && v.oh >= 4 && v.ow >= 4 &&
+           (prepared || is_deep(&g) || 4 * g.tiles > channels);
 }
 
 static void destroy(void *state)
@@ -93,20 +106,31 @@ static void destroy(void *state)
     free(p);
 }
 
-/* Blocks are `times` as long as usual. */
-static lmb_status create(const lmb_call *c, bool backward, int64_t times, const lmbi_winograd_loops *loops, void **state,
-                         size_t *scratch, lmb_error *err)
+enum { FORWARD, DATA, WEIGHTS };
+
+/* Floats of scratch, see winograd.h. */
+static int64_t room_for(const lmbi_winograd *g, bool banded, int way)
+{
+    bool at_once = way == WEIGHTS && g->block >= g->tiles;
+    int64_t c = at_once && g->c > LMBI_BAND_IN ? LMBI_BAND_IN : g->c, band = banded || at_once ? LMBI_BAND : g->k;
+    int64_t k = banded && way != WEIGHTS ? LMBI_BAND : g->k;
+    return lmbi_winograd_points(g->block, g->c) + lmbi_winograd_points(g->block, k) + lmbi_winograd_points(c, band);
+}
+
+static lmb_status create(const lmb_call *c, int way, const lmbi_winograd_loops *loops, void **state, size_t *scratch,
+                         lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     plan *p = malloc(sizeof *p);
 
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
-    p->g = lmbi_winograd_of(&v, backward);
-    lmbi_winograd_lengthen(&p->g, times);
+    p->g = lmbi_winograd_of(&v, way == DATA);
+    p->banded = is_deep(&p->g) && (way != FORWARD || !c->in[1].data);
+    lmbi_winograd_lengthen(&p->g, p->banded ? p->g.tiles : way == WEIGHTS ? loops->longer : 1);
     p->loops = loops;
     p->u = NULL;
-    *scratch = sizeof(float) * LMBI_POINTS * (size_t)(p->g.block * (p->g.c + p->g.k) + p->g.c * p->g.k);
+    *scratch = sizeof(float) * (size_t)room_for(&p->g, p->banded, way);
     *state = p;
     return LMB_OK;
 }
@@ -114,11 +138,11 @@ static lmb_status create(const lmb_call *c, bool backward, int64_t times, const 
 /* Conv, ConvAct: constant weights are transformed once. */
 static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
 {
-    LMB_TRY(create(c, false, 1, loops, state, scratch, err));
+    LMB_TRY(create(c, FORWARD, loops, state, scratch, err));
     plan *p = *state;
     if (!c->in[1].data)
         return LMB_OK;
-    p->u = malloc(sizeof(float) * LMBI_POINTS * (size_t)(p->g.c * p->g.k));
+    p->u = malloc(sizeof(float) * (size_t)lmbi_winograd_points(p->g.c, p->g.k));
     if (!p->u) {
         destroy(p);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for transformed weights");
@@ -140,11 +164,11 @@ static const lmbi_winograd_loops *best(void)
     }                                                                                                                   \
     static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
     {                                                                                                                   \
-        return create(c, true, 1, loops, state, scratch, err);                                                          \
+        return create(c, DATA, loops, state, scratch, err);                                                            \
     }                                                                                                                   \
     static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
     {                                                                                                                   \
-        return create(c, false, (loops)->longer, loops, state, scratch, err);                                           \
+        return create(c, WEIGHTS, loops, state, scratch, err);                                                         \
     }
 CREATE(, best())
 #if defined(LMB_CPU_BF16)
@@ -154,8 +178,12 @@ CREATE(_bf16, &lmbi_winograd_bf16)
 /* Scratch: the transformed weights, then what the loops want. */
 static void convolve(const plan *p, const lmb_run *r, int backward, const lmbi_winograd_end *e)
 {
-    float *u = p->u ? p->u : r->scratch, *rest = (float *)r->scratch + LMBI_POINTS * p->g.c * p->g.k;
+    float *u = p->u ? p->u : r->scratch, *rest = (float *)r->scratch + lmbi_winograd_points(p->g.c, p->g.k);
 
+    if (p->banded) {
+        p->loops->banded(&p->g, r->in[0].data, r->in[1].data, backward, e, r->out[0].data, r->scratch);
+        return;
+    }
     if (!p->u)
         p->loops->weights(&p->g, r->in[1].data, backward, u);
     p->loops->forward(&p->g, r->in[0].data, u, e, r->out[0].data, rest);

@@ -11,21 +11,20 @@
  *            D [36][block / 2][k][2]                 transformed gradient of the output
  *            S [36][c][k] f32                        sums of the gradient
  *
- * From one point to the next it is a cache line more than that: a distance that is a power of two would crowd all 36 into
- * one set of the cache. The room comes from numbers being half as long as what winograd.c provides for.
+ * From one point to the next it is some more than that, see LMBI_PAD; numbers are half as long as what winograd.c
+ * provides for.
  */
 enum { LANES = 16 };
 #define DATA_IS_BF16
 #include "core/cpu/winograd_transforms.h"
 
-enum { WIDE = 2, TALL = 12, ROWS = 8, ROWS_ALONE = 16, PAD = 32, PAD_F32 = 16 };
+enum { WIDE = 2, TALL = 12, ROWS = 8, ROWS_ALONE = 16, PAD = 2 * LMBI_PAD };
 
 /* Distances between points, in numbers. */
 INLINE int64_t v_point(const lmbi_winograd *g) { return g->block * g->c + PAD; }
 INLINE int64_t d_point(const lmbi_winograd *g) { return g->block * g->k + PAD; }
-INLINE int64_t m_point(const lmbi_winograd *g) { return g->block * g->k + PAD_F32; }
+INLINE int64_t m_point(const lmbi_winograd *g) { return g->block * g->k + LMBI_PAD; }
 INLINE int64_t u_point(const lmbi_winograd *g) { return g->c * g->k + PAD; }
-INLINE int64_t s_point(const lmbi_winograd *g) { return g->c * g->k + PAD_F32; }
 
 INLINE __m512bh pairs_at(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
 INLINE __m512bh pair_everywhere(const uint16_t *p)
@@ -141,7 +140,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
         int rows = g->oh - p.y < 4 ? (int)(g->oh - p.y) : 4, cols = g->ow - p.x < 4 ? (int)(g->ow - p.x) : 4;
         for (int64_t k = 0; k < g->k; k += LANES) {
             vec s[36], a[24], b[16], shift = load(e->bias ? e->bias + k : zeros);
-            int64_t at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->k + k;
+            int64_t at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->row + k;
             for (int i = 0; i < 36; i++)
                 s[i] = load(m + i * point + t * g->k + k);
             for (int j = 0; j < 6; j++)
@@ -150,7 +149,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
                 output_4(a + i, 4, b + 4 * i);
             for (int i = 0; i < rows; i++)
                 for (int j = 0; j < cols; j++) {
-                    int64_t pixel = at + (i * g->ow + j) * g->k;
+                    int64_t pixel = at + (i * g->ow + j) * g->row;
                     vec v = b[4 * i + j] + shift;
                     if (e->add)
                         v += get((const data *)e->add + pixel);
@@ -164,20 +163,21 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
 /* backward: inputs and outputs change places and the kernel turns by 180 degrees. */
 static void transform_weights(const lmbi_winograd *g, const float *w, int backward, float *result)
 {
-    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->k : 9, point = u_point(g);
+    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->row : 9, point = u_point(g);
     int64_t whole = g->k / (WIDE * LANES) * (WIDE * LANES);
-    __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    __m512i lanes = _mm512_mullo_epi32(count, _mm512_set1_epi32((int)per_k));
+    float chunk[CHUNK * 9 * LANES];
 
     for (int64_t k = 0; k < g->k; k += LANES) {
         int64_t wide = k < whole ? WIDE * LANES : LANES, k0 = k / wide * wide; /* of the panel */
         for (int64_t c = 0; c < g->c; c += 2) {
             uint16_t *u = (uint16_t *)result + k0 * g->c + c * wide + 2 * (k - k0);
             __m256i points[2][36];
+            if (c % CHUNK == 0)
+                taps_of(w + k * per_k + c * per_c, per_k, per_c, chunk);
             for (int both = 0; both < 2; both++) {
                 vec taps[9], a[18], b[6];
                 for (int i = 0; i < 9; i++)
-                    taps[i] = (vec)_mm512_i32gather_ps(lanes, w + k * per_k + (c + both) * per_c + (backward ? 8 - i : i), 4);
+                    taps[i] = load(chunk + (9 * (c % CHUNK + both) + (backward ? 8 - i : i)) * LANES);
                 for (int j = 0; j < 3; j++)
                     weights_6(taps + j, 3, a + 6 * j);
                 for (int i = 0; i < 6; i++) {
@@ -261,22 +261,23 @@ INLINE void gradient_product(const uint16_t *v, int64_t group, const uint16_t *d
             _mm512_storeu_ps(s + r * lds + w * LANES, sum[r][w]);
 }
 
-static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const uint16_t *d, int64_t tiles, float *s)
+static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const uint16_t *d, int64_t tiles,
+                              const band *b)
 {
     int64_t group = g->c * TILE; /* from 12 tiles to the next 12 */
 
     for (int64_t point = 0; point < LMBI_POINTS; point++)
-        for (int64_t k = 0; k < g->k;) {
-            bool whole = g->k - k >= WIDE * LANES;
+        for (int64_t k = 0; k < b->k;) {
+            bool whole = b->k - k >= WIDE * LANES;
             int rows = whole ? ROWS : ROWS_ALONE;
-            const uint16_t *right = d + point * d_point(g) + 2 * k;
-            for (int64_t c = 0; c < g->c; c += rows) {
-                const uint16_t *left = v + v_offset(g, point, 0, c) + 2 * (c % CHUNK);
-                float *to = s + point * s_point(g) + c * g->k + k;
+            const uint16_t *right = d + point * d_point(g) + 2 * (b->k0 + k);
+            for (int64_t c = 0; c < b->c; c += rows) {
+                const uint16_t *left = v + v_offset(g, point, 0, b->c0 + c) + 2 * (c % CHUNK);
+                float *to = b->s + point * s_point(b) + c * b->k + k;
                 if (whole)
-                    gradient_product(left, group, right, g->k, tiles, ROWS, WIDE, to, g->k);
+                    gradient_product(left, group, right, g->k, tiles, ROWS, WIDE, to, b->k);
                 else
-                    gradient_product(left, group, right, g->k, tiles, ROWS_ALONE, 1, to, g->k);
+                    gradient_product(left, group, right, g->k, tiles, ROWS_ALONE, 1, to, b->k);
             }
             k += whole ? WIDE * LANES : LANES;
         }
@@ -297,19 +298,39 @@ static void forward(const lmbi_winograd *g, const void *x, const float *u, const
     }
 }
 
+static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,
+                   void *y, float *scratch)
+{
+    uint16_t *v = (uint16_t *)scratch, *u = v + LMBI_POINTS * v_point(g);
+    float *m = (float *)(u + LMBI_POINTS * (g->c * LMBI_BAND + PAD));
+
+    transform_input(g, x, 0, g->tiles, g->block, v);
+    for (int64_t k = 0; k < g->row; k += LMBI_BAND) {
+        lmbi_winograd b = outputs_from(g, k);
+        lmbi_winograd_end end = end_from(e, k);
+        transform_weights(&b, w + k * (backward ? 9 : 9 * g->c), backward, (float *)u);
+        multiply(&b, v, u, g->block, m);
+        transform_output(&b, m, 0, g->tiles, &end, (data *)y + k);
+    }
+}
+
 static void gradient(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch)
 {
     uint16_t *v = (uint16_t *)scratch, *d = v + LMBI_POINTS * v_point(g);
     float *s = (float *)(d + LMBI_POINTS * d_point(g));
 
-    memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * s_point(g)));
     for (int64_t t = 0; t < g->tiles; t += g->block) {
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
         transform_pairs(g, x, g->c, t, count, padded, input_points, true, v);
         transform_pairs(g, dy, g->k, t, count, padded, gradient_points, false, d);
-        multiply_gradient(g, v, d, padded, s);
+        for (band b = first_band(g, s); b.k0 < g->k; next_band(g, &b)) {
+            if (t == 0)
+                memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * s_point(&b)));
+            multiply_gradient(g, v, d, padded, &b);
+            if (t + count == g->tiles)
+                gradient_of_weights(g, &b, dw);
+        }
     }
-    gradient_of_weights(g, s, s_point(g), dw);
 }
 
-const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, gradient, 3 };
+const lmbi_winograd_loops lmbi_winograd_bf16 = { transform_weights, forward, banded, gradient, 3 };

@@ -9,9 +9,15 @@
  */
 #include "core/cpu/winograd_transforms.h"
 
+/* Distances between points. */
+INLINE int64_t v_point(const lmbi_winograd *g) { return g->block * g->c + LMBI_PAD; }
+INLINE int64_t m_point(const lmbi_winograd *g) { return g->block * g->k + LMBI_PAD; }
+INLINE int64_t u_point(const lmbi_winograd *g) { return g->c * g->k + LMBI_PAD; }
+
 INLINE int64_t v_offset(const lmbi_winograd *g, int64_t point, int64_t tile, int64_t c)
 {
-    return ((point * (g->block / TILE) + tile / TILE) * (g->c / CHUNK) + c / CHUNK) * TILE * CHUNK + tile % TILE * CHUNK + c % CHUNK;
+    int64_t group = tile / TILE * (g->c / CHUNK) + c / CHUNK;
+    return point * v_point(g) + group * TILE * CHUNK + tile % TILE * CHUNK + c % CHUNK;
 }
 
 /* The second dimension of a transform, to the 36 points. */
@@ -28,7 +34,7 @@ INLINE void store_points(float *to, int64_t point, const vec *a, void (*transfor
 /* Tiles [t0, t0 + count) of x -> V; slots up to `padded` are zero. */
 static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, int64_t count, int64_t padded, float *v)
 {
-    int64_t point = v_offset(g, 1, 0, 0);
+    int64_t point = v_point(g);
     place p = place_of(g, t0);
 
     for (int64_t t = 0; t < padded; t++, step(g, &p))
@@ -46,7 +52,7 @@ static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, i
 static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const lmbi_winograd_end *e,
                              data *y)
 {
-    int64_t point = g->block * g->k;
+    int64_t point = m_point(g);
     vec lo = (vec){ 0 } + e->lo, hi = (vec){ 0 } + e->hi;
     place p = place_of(g, t0);
 
@@ -54,7 +60,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
         int rows = g->oh - p.y < 4 ? (int)(g->oh - p.y) : 4, cols = g->ow - p.x < 4 ? (int)(g->ow - p.x) : 4;
         for (int64_t k = 0; k < g->k; k += LANES) {
             vec s[36], a[24], b[16], shift = load(e->bias ? e->bias + k : zeros);
-            int64_t at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->k + k;
+            int64_t at = ((p.n * g->oh + p.y) * g->ow + p.x) * g->row + k;
             for (int i = 0; i < 36; i++)
                 s[i] = load(m + i * point + t * g->k + k);
             for (int j = 0; j < 6; j++)
@@ -63,7 +69,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
                 output_4(a + i, 4, b + 4 * i);
             for (int i = 0; i < rows; i++)
                 for (int j = 0; j < cols; j++) {
-                    int64_t pixel = at + (i * g->ow + j) * g->k;
+                    int64_t pixel = at + (i * g->ow + j) * g->row;
                     vec v = b[4 * i + j] + shift;
                     if (e->add)
                         v += get((const data *)e->add + pixel);
@@ -77,7 +83,7 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
 /* Tiles of dy -> M, as the gradient sees them. */
 static void transform_gradient(const lmbi_winograd *g, const data *dy, int64_t t0, int64_t count, int64_t padded, float *m)
 {
-    int64_t point = g->block * g->k;
+    int64_t point = m_point(g);
     place p = place_of(g, t0);
 
     for (int64_t t = 0; t < padded; t++, step(g, &p))
@@ -120,10 +126,10 @@ static void multiply(const lmbi_winograd *g, const float *v, const float *u, int
     for (int64_t point = 0; point < LMBI_POINTS; point++)
         for (int64_t k = 0; k < g->k;) {
             int64_t left = g->k - k;
-            const float *panel = u + point * g->c * g->k + k * g->c;
+            const float *panel = u + point * u_point(g) + k * g->c;
             for (int64_t t = 0; t < tiles; t += TALL) {
                 const float *rows = v + v_offset(g, point, t, 0);
-                float *to = m + (point * g->block + t) * g->k + k;
+                float *to = m + point * m_point(g) + t * g->k + k;
                 if (left >= WIDE * LANES)
                     product(rows, panel, g->c, WIDE, to, g->k);
                 else
@@ -156,21 +162,21 @@ INLINE void gradient_product(const float *v, int64_t group, const float *m, int6
             store(s + r * lds + w * LANES, sum[r][w]);
 }
 
-static void multiply_gradient(const lmbi_winograd *g, const float *v, const float *m, int64_t tiles, float *s)
+static void multiply_gradient(const lmbi_winograd *g, const float *v, const float *m, int64_t tiles, const band *b)
 {
     int64_t group = g->c * TILE; /* from 12 tiles to the next 12 */
 
     for (int64_t point = 0; point < LMBI_POINTS; point++)
-        for (int64_t k = 0; k < g->k;) {
-            int64_t left = g->k - k;
-            const float *right = m + point * g->block * g->k + k;
-            for (int64_t c = 0; c < g->c; c += ROWS) {
-                const float *rows = v + v_offset(g, point, 0, c);
-                float *to = s + (point * g->c + c) * g->k + k;
+        for (int64_t k = 0; k < b->k;) {
+            int64_t left = b->k - k;
+            const float *right = m + point * m_point(g) + b->k0 + k;
+            for (int64_t c = 0; c < b->c; c += ROWS) {
+                const float *rows = v + v_offset(g, point, 0, b->c0 + c);
+                float *to = b->s + point * s_point(b) + c * b->k + k;
                 if (left >= WIDE * LANES)
-                    gradient_product(rows, group, right, g->k, tiles, WIDE, to, g->k);
+                    gradient_product(rows, group, right, g->k, tiles, WIDE, to, b->k);
                 else
-                    gradient_product(rows, group, right, g->k, tiles, 1, to, g->k);
+                    gradient_product(rows, group, right, g->k, tiles, 1, to, b->k);
             }
             k += left >= WIDE * LANES ? WIDE * LANES : LANES;
         }
@@ -181,16 +187,18 @@ static void multiply_gradient(const lmbi_winograd *g, const float *v, const floa
 /* backward: inputs and outputs change places and the kernel turns by 180 degrees. */
 static void transform_weights(const lmbi_winograd *g, const float *w, int backward, float *u)
 {
-    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->k : 9, point = g->c * g->k;
+    int64_t per_k = backward ? 9 : 9 * g->c, per_c = backward ? 9 * g->row : 9, point = u_point(g);
+    float chunk[CHUNK * 9 * LANES];
 
     for (int64_t k = 0; k < g->k; k += LANES) {
         int64_t whole = g->k / (WIDE * LANES) * (WIDE * LANES), wide = k < whole ? WIDE * LANES : LANES;
         int64_t k0 = k / wide * wide; /* of the panel */
         for (int64_t c = 0; c < g->c; c++) {
             vec taps[9], a[18], b[6];
+            if (c % CHUNK == 0)
+                taps_of(w + k * per_k + c * per_c, per_k, per_c, chunk);
             for (int i = 0; i < 9; i++)
-                for (int l = 0; l < LANES; l++)
-                    taps[i][l] = w[(k + l) * per_k + c * per_c + (backward ? 8 - i : i)];
+                taps[i] = load(chunk + (9 * (c % CHUNK) + (backward ? 8 - i : i)) * LANES);
             for (int j = 0; j < 3; j++)
                 weights_6(taps + j, 3, a + 6 * j);
             for (int i = 0; i < 6; i++) {
@@ -204,7 +212,7 @@ static void transform_weights(const lmbi_winograd *g, const float *w, int backwa
 
 static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch)
 {
-    float *v = scratch, *m = scratch + LMBI_POINTS * g->block * g->c;
+    float *v = scratch, *m = scratch + LMBI_POINTS * v_point(g);
 
     for (int64_t t = 0; t < g->tiles; t += g->block) {
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
@@ -214,18 +222,37 @@ static void forward(const lmbi_winograd *g, const void *x, const float *u, const
     }
 }
 
+static void banded(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,
+                   void *y, float *scratch)
+{
+    float *v = scratch, *u = v + LMBI_POINTS * v_point(g), *m = u + lmbi_winograd_points(g->c, LMBI_BAND);
+
+    transform_input(g, x, 0, g->tiles, g->block, v);
+    for (int64_t k = 0; k < g->row; k += LMBI_BAND) {
+        lmbi_winograd b = outputs_from(g, k);
+        lmbi_winograd_end end = end_from(e, k);
+        transform_weights(&b, w + k * (backward ? 9 : 9 * g->c), backward, u);
+        multiply(&b, v, u, g->block, m);
+        transform_output(&b, m, 0, g->tiles, &end, (data *)y + k);
+    }
+}
+
 static void gradient(const lmbi_winograd *g, const void *x, const void *dy, float *dw, float *scratch)
 {
-    float *v = scratch, *m = v + LMBI_POINTS * g->block * g->c, *s = m + LMBI_POINTS * g->block * g->k;
+    float *v = scratch, *m = v + LMBI_POINTS * v_point(g), *s = m + LMBI_POINTS * m_point(g);
 
-    memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * g->c * g->k));
     for (int64_t t = 0; t < g->tiles; t += g->block) {
         int64_t count = g->tiles - t < g->block ? g->tiles - t : g->block, padded = (count + TILE - 1) / TILE * TILE;
         transform_input(g, x, t, count, padded, v);
         transform_gradient(g, dy, t, count, padded, m);
-        multiply_gradient(g, v, m, padded, s);
+        for (band b = first_band(g, s); b.k0 < g->k; next_band(g, &b)) {
+            if (t == 0)
+                memset(s, 0, sizeof *s * (size_t)(LMBI_POINTS * s_point(&b)));
+            multiply_gradient(g, v, m, padded, &b);
+            if (t + count == g->tiles)
+                gradient_of_weights(g, &b, dw);
+        }
     }
-    gradient_of_weights(g, s, g->c * g->k, dw);
 }
 
-const lmbi_winograd_loops NAME = { transform_weights, forward, gradient, 1 };
+const lmbi_winograd_loops NAME = { transform_weights, forward, banded, gradient, 1 };

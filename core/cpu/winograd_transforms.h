@@ -31,6 +31,7 @@ typedef float data;
 INLINE vec get(const data *p) { return load(p); }
 INLINE void put(data *p, vec v) { store(p, v); }
 #endif
+#include "core/cpu/winograd_taps.h"
 INLINE vec choose(ivec yes, vec a, vec b) { return (vec)((yes & (ivec)a) | (~yes & (ivec)b)); }
 
 /* ---- the transforms in one dimension: F(4, 3) by interpolation at 0, A, -A, B, -B and infinity ----
@@ -143,28 +144,64 @@ INLINE void load_window(const data *image, int64_t h, int64_t w, int64_t c, int6
     }
 }
 
-/* The sums s [36][c][k] over all tiles, `point` numbers from one to the next -> dw [k, c, 3, 3]. Vectors run along k, dw along
- * c: CHUNK channels are turned at once. */
-static void gradient_of_weights(const lmbi_winograd *g, const float *s, int64_t point, float *dw)
-{
-    float turned[LANES][9 * CHUNK];
+/* Some channels of x and of y, [c0, c0 + c) and [k0, k0 + k), and where their sums begin. */
+typedef struct band { int64_t c0, c, k0, k; float *s; } band;
+INLINE int64_t s_point(const band *b) { return b->c * b->k + LMBI_PAD; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-    for (int64_t k = 0; k < g->k; k += LANES)
-        for (int64_t c0 = 0; c0 < g->c; c0 += CHUNK) {
-            for (int c = 0; c < CHUNK; c++) {
-                vec d[36], a[18], b[3];
-                for (int i = 0; i < 36; i++)
-                    d[i] = load(s + i * point + (c0 + c) * g->k + k);
-                for (int j = 0; j < 6; j++)
-                    weights_gradient_3(d + j, 6, a + 3 * j);
-                for (int i = 0; i < 3; i++) {
-                    weights_gradient_3(a + i, 3, b);
-                    for (int j = 0; j < 3; j++)
-                        for (int l = 0; l < LANES; l++)
-                            turned[l][9 * c + 3 * i + j] = b[j][l];
-                }
+/* Sums of a band stay in the cache if it sees all tiles at once; from one block of tiles to the next those of all
+ * channels grow. */
+static band first_band(const lmbi_winograd *g, float *s)
+{
+    bool at_once = g->block >= g->tiles;
+    return (band){ 0, at_once ? least(LMBI_BAND_IN, g->c) : g->c, 0, at_once ? least(LMBI_BAND, g->k) : g->k, s };
+}
+
+/* After the last, k0 is g->k. */
+static void next_band(const lmbi_winograd *g, band *b)
+{
+    b->c0 += b->c;
+    if (b->c0 < g->c) {
+        b->c = least(b->c, g->c - b->c0);
+        return;
+    }
+    b->c0 = 0;
+    b->c = least(LMBI_BAND_IN, g->c);
+    b->k0 += b->k;
+    b->k = least(b->k, g->k - b->k0);
+}
+
+/* The outputs of a band from k on. */
+INLINE lmbi_winograd outputs_from(const lmbi_winograd *g, int64_t k)
+{
+    lmbi_winograd b = *g;
+    b.k = least(LMBI_BAND, g->row - k);
+    return b;
+}
+
+INLINE lmbi_winograd_end end_from(const lmbi_winograd_end *e, int64_t k)
+{
+    return (lmbi_winograd_end){ e->bias ? e->bias + k : NULL, e->add ? (const data *)e->add + k : NULL, e->lo, e->hi };
+}
+
+/* The sums s [36][c][k] of a band over all tiles -> its part of dw [k, c, 3, 3]. */
+static void gradient_of_weights(const lmbi_winograd *g, const band *b, float *dw)
+{
+    float chunk[CHUNK * 9 * LANES];
+
+    for (int64_t k = 0; k < b->k; k += LANES)
+        for (int64_t c = 0; c < b->c; c++) {
+            vec d[36], a[18], o[3];
+            for (int i = 0; i < 36; i++)
+                d[i] = load(b->s + i * s_point(b) + c * b->k + k);
+            for (int j = 0; j < 6; j++)
+                weights_gradient_3(d + j, 6, a + 3 * j);
+            for (int i = 0; i < 3; i++) {
+                weights_gradient_3(a + i, 3, o);
+                for (int j = 0; j < 3; j++)
+                    store(chunk + (9 * (c % CHUNK) + 3 * i + j) * LANES, o[j]);
             }
-            for (int l = 0; l < LANES; l++)
-                memcpy(dw + ((k + l) * g->c + c0) * 9, turned[l], sizeof turned[l]);
+            if (c % CHUNK == CHUNK - 1)
+                taps_back(chunk, dw + ((b->k0 + k) * g->c + b->c0 + c - c % CHUNK) * 9, 9 * g->c);
         }
 }

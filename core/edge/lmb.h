@@ -59,8 +59,10 @@
  *     WTS   weights      QNT  constants
  *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
  *           minor 1
- *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library does not verify it: see
- *           lmb_edge_signature.
+ *     REL   u64 release: a number that grows with each version of a deployed model
+ *     MON   a monitor file (monitor.h): what calibration samples look like, for devices to compare with
+ *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library has no cryptography: who wants
+ *           it checked passes a function that can (lmb_edge_open_trusted).
  * An unknown kind of op is refused. Records never change their size or meaning within a major.
  *
  *   threads  a prepared model is read-only: run it from many threads, each with its own arena
@@ -80,7 +82,9 @@ typedef enum {
     LMB_EDGE_E_ARG = -1,     /* the caller did not keep to this header                  */
     LMB_EDGE_E_FORMAT = -2,  /* the bytes are not a well-formed .lmb file               */
     LMB_EDGE_E_VERSION = -3, /* well-formed, but made for a newer reader                */
-    LMB_EDGE_E_NOMEM = -4    /* the writer ran out of memory; the reader never does     */
+    LMB_EDGE_E_NOMEM = -4,   /* the writer ran out of memory; the reader never does     */
+    LMB_EDGE_E_UNTRUSTED = -5, /* not signed, or not by a key that is trusted, or changed since */
+    LMB_EDGE_E_OLD = -6      /* signed, but an older release than the device allows     */
 } lmb_edge_status;
 
 enum {
@@ -133,6 +137,9 @@ typedef struct lmb_edge_model {
     const uint8_t *tensors, *ops, *names, *weights, *constants, *meta;
     size_t names_bytes, weights_bytes, constants_bytes, meta_bytes;
     uint32_t n_ops;
+    uint64_t release;       /* 0: the file has none    */
+    const uint8_t *monitor; /* NULL: the file has none */
+    size_t monitor_bytes;
     const struct lmbi_edge_kernels *kernels;
     const struct lmbi_edge_step *steps; /* NULL until prepared */
 } lmb_edge_model;
@@ -153,6 +160,22 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *m, cha
  */
 lmb_edge_status lmb_edge_signature(const void *file, size_t n, size_t *signed_bytes, const uint8_t **signature,
                                    size_t *signature_bytes, char *why, size_t why_cap);
+
+/* Whom a device believes. */
+typedef struct lmb_edge_trust {
+    /* 1 if `signature` (its bytes are the signer's business) is that of a trusted key over the n bytes of `message`. */
+    int (*verify)(void *ctx, const uint8_t *message, size_t n, const uint8_t *signature, size_t signature_bytes);
+    void *ctx;
+    uint64_t minimum_release; /* the device keeps it, and raises it to m->release once a model has proved itself */
+} lmb_edge_trust;
+
+/* lmb_edge_open for files that others could have touched: nothing but header and section table is looked at before
+ * `verify` has said yes, and nothing is run that is older than what has been run before.
+ *
+ *   errors   E_UNTRUSTED, E_OLD, and as lmb_edge_open; then *m is untouched
+ */
+lmb_edge_status lmb_edge_open_trusted(const void *file, size_t n, const lmb_edge_trust *trust, lmb_edge_model *m,
+                                      char *why, size_t why_cap);
 
 /* Choose the kernel set by name ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"), before lmb_edge_prepare: for
  * tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of

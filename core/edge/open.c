@@ -160,7 +160,8 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
         return s;
 
     lmb_edge_model m;
-    size_t tensors_bytes = 0, ops_bytes = 0;
+    const uint8_t *release = c.file;
+    size_t tensors_bytes = 0, ops_bytes = 0, release_bytes = 0;
     memset(&m, 0, sizeof m);
     m.tensors = m.ops = m.names = m.weights = m.constants = m.meta = c.file;
     const section_row rows[] = {
@@ -170,6 +171,8 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
         { LMBI_EDGE_TYPE('O', 'P', 'S', ' '), &m.ops, &ops_bytes },
         { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), &m.weights, &m.weights_bytes },
         { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), &m.constants, &m.constants_bytes },
+        { LMBI_EDGE_TYPE('R', 'E', 'L', ' '), &release, &release_bytes },
+        { LMBI_EDGE_TYPE('M', 'O', 'N', ' '), &m.monitor, &m.monitor_bytes },
     };
     for (uint32_t i = 0; i < c.sections; i++) {
         uint32_t type = section_type(&c, i);
@@ -192,6 +195,10 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
                               (unsigned long long)ops_bytes, (unsigned long long)tensors_bytes, LMB_EDGE_MAX_OPS,
                               LMBI_EDGE_OP, LMBI_EDGE_TENSOR);
     m.n_ops = (uint32_t)ops;
+    if (release_bytes != 0 && release_bytes != 8)
+        return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT, "REL has %llu bytes: a release is 8",
+                              (unsigned long long)release_bytes);
+    m.release = release_bytes ? lmbi_edge_u64(release) : 0;
     for (uint32_t i = 0; i < c.sections; i++)
         if (section_type(&c, i) == LMBI_EDGE_TYPE('W', 'T', 'S', 'C'))
             return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,

@@ -95,6 +95,18 @@ typedef struct lmb_edge_buffer {
 lmb_edge_status lmb_edge_write_finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out, char *why,
                                       size_t why_cap);
 
+/* A finished file once more, appended to `out`: with this release, and with room for a signature instead of what it had;
+ * all other sections as they are.
+ *
+ *   errors   as lmb_edge_open for a file that is none; E_NOMEM. Then `out` keeps its size
+ */
+lmb_edge_status lmb_edge_write_release(const void *file, size_t n, uint64_t release, size_t signature_bytes,
+                                       lmb_edge_buffer *out, char *why, size_t why_cap);
+
+/* The same with the reference of a monitor (monitor.h) in the file; a signature goes, for it would no longer hold. */
+lmb_edge_status lmb_edge_write_reference(const void *file, size_t n, const void *reference, size_t reference_bytes,
+                                         lmb_edge_buffer *out, char *why, size_t why_cap);
+
 #ifdef __cplusplus
 }
 #endif

@@ -58,14 +58,7 @@ static void put_tensor(uint8_t *r, const lmb_edge_tensor *t, uint32_t name)
     lmbi_write_u64(r + 24, t->place);
 }
 
-typedef struct section {
-    uint32_t type;
-    const void *data; /* NULL: zeros */
-    size_t bytes;
-} section;
-
-/* The whole file from its sections; those of zero bytes are left out. */
-static int assemble(lmb_edge_writer *w, const section *all, int n, lmb_edge_buffer *out)
+int lmbi_write_assemble(lmb_edge_writer *w, const lmbi_write_section *all, int n, lmb_edge_buffer *out)
 {
     uint32_t count = 0;
     for (int i = 0; i < n; i++)
@@ -123,7 +116,7 @@ static int finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *o
         return lmbi_write_fail(w, LMB_EDGE_E_NOMEM, "out of memory for the tensor records");
     for (size_t i = 0; i < n; i++)
         put_tensor(records + i * LMBI_EDGE_TENSOR, &w->tensors[i], w->name_at[i]);
-    const section all[] = {
+    const lmbi_write_section all[] = {
         { LMBI_EDGE_TYPE('M', 'E', 'T', 'A'), w->meta.data, w->meta.size },
         { LMBI_EDGE_TYPE('N', 'A', 'M', 'E'), w->names.data, w->names.size },
         { LMBI_EDGE_TYPE('T', 'E', 'N', 'S'), records, n * LMBI_EDGE_TENSOR },
@@ -132,7 +125,7 @@ static int finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *o
         { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), w->constants.data, w->constants.size },
         { LMBI_EDGE_TYPE('S', 'I', 'G', 'N'), NULL, signature_bytes },
     };
-    int bad = assemble(w, all, (int)(sizeof all / sizeof all[0]), out);
+    int bad = lmbi_write_assemble(w, all, (int)(sizeof all / sizeof all[0]), out);
     free(records);
     return bad;
 }

@@ -31,4 +31,13 @@ void lmbi_write_u32(uint8_t *p, uint32_t v);
 void lmbi_write_u64(uint8_t *p, uint64_t v);
 void lmbi_write_f32(uint8_t *p, float f);
 
+
+typedef struct lmbi_write_section {
+    uint32_t type;
+    const void *data; /* NULL: zeros */
+    size_t bytes;     /* 0: left out */
+} lmbi_write_section;
+/* The whole file from its sections, appended to `out` and opened for a check; -1: w has failed. */
+int lmbi_write_assemble(lmb_edge_writer *w, const lmbi_write_section *all, int n, lmb_edge_buffer *out);
+
 #endif

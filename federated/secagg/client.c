@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/vault.h"
+
 typedef enum { WAIT_KEYS, WAIT_BOXES, WAIT_VECTOR, WAIT_DROPPED, WAIT_CONSENTS, DONE, DEAD } stage;
 
 typedef struct peer {
@@ -38,9 +40,7 @@ struct lmb_secagg_client {
 
 static void drop_peers(lmb_secagg_client *c)
 {
-    if (c->peers)
-        sodium_memzero(c->peers, c->n_peers * sizeof *c->peers);
-    free(c->peers);
+    lmb_secret_free(c->peers);
     c->peers = NULL;
     c->n_peers = 0;
 }
@@ -78,7 +78,7 @@ lmb_status lmb_secagg_client_create(const lmb_secagg_client_setup *s, lmb_secagg
     lmb_status st;
 
     LMB_TRY(check_setup(s, err));
-    c = calloc(1, sizeof *c);
+    c = lmb_secret_new(sizeof *c);
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a client of secure aggregation");
     c->id = s->id;
@@ -119,7 +119,7 @@ void lmb_secagg_client_destroy(lmb_secagg_client *c)
     if (!c)
         return;
     finish(c, DEAD);
-    free(c);
+    lmb_secret_free(c);
 }
 
 bool lmb_secagg_client_wants_vector(const lmb_secagg_client *c) { return c->at == WAIT_VECTOR; }
@@ -274,7 +274,7 @@ static lmb_status take_keys(lmb_secagg_client *c, const uint8_t *bytes, size_t n
     LMB_TRY(check_graph(c, &head, e.n - 1, err)); /* bounds e.n: by the roster */
     LMB_TRY(check_distinct(&e, err));
     c->threshold = head.threshold;
-    c->peers = calloc(e.n, sizeof *c->peers);
+    c->peers = lmb_secret_new(e.n * sizeof *c->peers);
     if (!c->peers)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %u neighbours", e.n - 1);
     for (uint32_t i = 0; i < e.n; i++) {

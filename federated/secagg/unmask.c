@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/vault.h"
+
 /* Weights of the last set of holders: with a complete graph most clients have the same one. */
 typedef struct scratch {
     uint32_t cached; /* holders in `at`, 0: none */
@@ -158,7 +160,7 @@ static void task(void *ctx, int i, int worker)
 
 /* ---- all of them ---- */
 
-static void free_job(job *j, int workers, size_t n_masks)
+static void free_job(job *j, int workers)
 {
     for (int k = 0; j->of && k < workers; k++) {
         free(j->of[k].at);
@@ -166,10 +168,8 @@ static void free_job(job *j, int workers, size_t n_masks)
         free(j->of[k].weights);
         free(j->of[k].share);
     }
-    if (j->masks)
-        sodium_memzero(j->masks, n_masks * sizeof *j->masks);
+    lmb_secret_free(j->masks);
     free(j->of);
-    free(j->masks);
     free(j->first);
     free(j->st);
 }
@@ -177,7 +177,7 @@ static void free_job(job *j, int workers, size_t n_masks)
 static bool alloc_job(job *j, int workers, size_t n_masks)
 {
     size_t d = j->s->graph.degree;
-    j->masks = malloc(n_masks * sizeof *j->masks);
+    j->masks = lmb_secret_new(n_masks * sizeof *j->masks);
     j->of = calloc((size_t)workers, sizeof *j->of);
     if (!j->masks || !j->of)
         return false;
@@ -207,7 +207,7 @@ lmb_status lmbi_secagg_unmask(lmb_secagg_server *s, lmb_pool *pool, lmb_error *e
         n_masks += masks_of(s, i);
     }
     if (!j.first || !j.st || !alloc_job(&j, workers, n_masks)) {
-        free_job(&j, workers, n_masks);
+        free_job(&j, workers);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu masks", n_masks);
     }
     lmb_pool_run(pool, (int)s->n, task, &j);
@@ -216,6 +216,6 @@ lmb_status lmbi_secagg_unmask(lmb_secagg_server *s, lmb_pool *pool, lmb_error *e
             st = one_client(&j, i, &j.of[0], err); /* once more, for its sentence */
     if (st == LMB_OK)
         st = lmb_mask_apply(&s->sum, j.masks, n_masks, pool, err);
-    free_job(&j, workers, n_masks);
+    free_job(&j, workers);
     return st;
 }

@@ -81,6 +81,8 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_fields_bind(lmb_train_fields, lmb_config_root(train_text), &train, err));
     train.batch = atoi(argv[5]);
     train.threads = atoi(argv[6]);
+    int64_t workers = train.threads * comm->size, each = (train.batch + workers - 1) / workers;
+    train.shard = each < train.shard ? each : train.shard; /* small batches too have work for every thread */
     if (argv[8] && strcmp(argv[8], "cuda") == 0)
         train.backend = "cuda";
     train.precision = argv[8] && strcmp(argv[8], "bf16") == 0 ? LMB_TRAIN_BF16 : LMB_TRAIN_F32;

@@ -98,6 +98,24 @@ pair "leaves most values out" --set federation.server.aggregator=krum --set fede
 pair "which codec int8 would mix with them" --set federation.server.aggregator=fednova --set federation.server.codec=int8
 pair "there is no codec 'gzip'" --set federation.server.codec=gzip
 pair "one round alone spends" --set federation.server.privacy.clip=1 --set federation.server.privacy.epsilon_budget=0.5
+pair "lower target, max_examples or max_abs" --set federation.server.max_examples=1073741824 \
+    --set federation.server.max_abs=1000000
+pair "can not be more than max_clients" --set federation.server.target=20 --set federation.server.max_clients=10
+pair "ring" --set federation.server.target=4 --set 'federation.server.secure_aggregation={clip: 1, ring_bits: 17}'
+pair "asks each client's model by itself" --set 'federation.distill={samples: 10}' \
+    --set 'federation.server.secure_aggregation={clip: 1}'
+pair "numbers beside the model that server_lr" --set federation.server.aggregator=fednova --set federation.server.server_lr=0.5
+groups() { why=$1; list=$2; shift 2
+    pair "$why" --set federation.server.minimum=1 --set "federation.groups=$list" "$@"; }
+groups "through federation.distill alone" '[{clients: 1, model: {name: mlp}}]'
+groups "needs a .model." '[{clients: 1}]' --set 'federation.distill={samples: 10}'
+groups "did you mean 'clients'" '[{client: 1, model: {name: mlp}}]' --set 'federation.distill={samples: 10}'
+groups "there is no model 'mlpp'" '[{clients: 1, model: {name: mlpp}}]' --set 'federation.distill={samples: 10}'
+groups "less one" '[{clients: 2, model: {name: mlp}}]' --set 'federation.distill={samples: 10}'
+pair "dropout is 2; it must be in" --set federation.simulate.dropout=2
+pair "did you mean 'evaluate_every'" --set federation.simulate.evaluate_evry=2
+pair "privacy.population is 9, the simulation has 2 clients" --set federation.simulate.dropout=0 \
+    --set 'federation.server.privacy={clip: 1, sampling: fixed, population: 9, epsilon_budget: 1000}' --set federation.server.target=2
 for port in 7000x 0 65536; do refused 2 "--port $port" "$limbeck" federation invite "$dir/journey.yaml" --port $port; done
 refused 2 "journey.yaml has no .model. of its own" "$limbeck" eval "$dir/journey.yaml"
 for part in distill prune quantize; do refused 2 "move .$part. to .student." "$limbeck" config check "$dir/journey.yaml" --set "teacher.$part={}"; done

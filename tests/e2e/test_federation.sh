@@ -22,7 +22,7 @@ train: {epochs: 1, batch: 32, threads: 1, lr: 0.02}
 federation:
   server: {address: 127.0.0.1, port: 0, rounds: 4, target: 2, minimum: 2, gather_s: 60, approval: manual, admin: $admin, status: {port: 0}}
   client: {give_up_s: 120, admin: $admin}
-  local: {train: {epochs: 1, batch: 16, threads: 1, lr: 0.02}}
+  local: {validation: 0.2, train: {epochs: 1, batch: 16, threads: 1, lr: 0.02}}
 Y
 "$limbeck" train "$dir/run.yaml" >"$dir/train.log" 2>&1 || fail "no model to begin with" "$dir/train.log"
 desk list "$dir/run.yaml" >"$dir/none" 2>&1 && fail "a federation that was never served has clients"
@@ -62,9 +62,18 @@ desk admin-key "$dir/other.key" >"$dir/other"
 desk sign-roster "$dir/roster" "$dir/forged" --key "$dir/other.key" >"$dir/signed" || fail "sign-roster failed" "$dir/signed"
 desk import-roster "$dir/run.yaml" "$dir/forged" 2>"$dir/forged.err" && fail "a forged roster was taken"
 grep -q "not signed by this federation's admin" "$dir/forged.err" || fail "no sentence for a forged roster" "$dir/forged.err"
+# The folder alone knows whose signature counts, and takes no other word for it; a folder that knows nobody's asks.
+state=$dir/run/federation/server
+desk import-roster "$state" "$dir/forged" 2>"$dir/forged.err" && fail "a forged roster was taken by the folder"
+desk import-roster "$state" "$dir/forged" --admin "$(cat "$dir/other")" 2>"$dir/forged.err" && fail "the folder took another admin"
+grep -q "this federation's admin has the key $admin" "$dir/forged.err" || fail "no sentence for another admin" "$dir/forged.err"
+desk sign "$state" --key "$dir/other.key" 2>"$dir/forged.err" && fail "another's key signed in the folder"
+desk invite "$dir/run.yaml" --port 7100 --set federation.server.admin= --set "federation.server.state_dir=$dir/fresh" >"$dir/invite.fresh" || fail "no invite"
+desk import-roster "$dir/fresh" "$dir/forged" 2>"$dir/forged.err" && fail "a folder took the roster of just anybody"
+grep -q "whose signature counts? give --admin PUBLIC" "$dir/forged.err" || fail "no sentence for a first roster" "$dir/forged.err"
 desk sign-roster "$dir/roster" "$dir/signed.roster" --key "$dir/admin.key" >"$dir/signed" || fail "sign-roster failed"
 grep -q "^     2  " "$dir/signed" || fail "the admin does not see what is signed" "$dir/signed"
-desk import-roster "$dir/run.yaml" "$dir/signed.roster" || fail "import-roster failed"
+desk import-roster "$state" "$dir/signed.roster" || fail "import-roster failed"
 desk import-roster "$dir/run.yaml" "$dir/signed.roster" 2>"$dir/again.err" && fail "a roster was taken twice"
 
 says "^server: round 1 begins" "$dir/serve.err" || says "round 1 begins" "$dir/serve.err" || fail "no round after approval and signature" "$dir/serve.err"
@@ -74,6 +83,7 @@ for c in $clients; do wait "$c" || fail "a client failed" "$dir/join0.log" "$dir
 wait $server || fail "the server failed" "$dir/serve.err"
 grep -q "roster 1: 2 clients, signed by the admin" "$dir/join1.log" || fail "a client worked without the roster" "$dir/join1.log"
 desk status "$dir/run/federation/server" >"$dir/after" || fail "no status after the end"
+grep -q "2 clients of round 4 with the model as it came: mean .* worst tenth" "$dir/after" || fail "nobody is told how clients fare" "$dir/after"
 grep -q "4 rounds are over" "$dir/after" || fail "the journal does not know its rounds" "$dir/after"
 desk list "$dir/run/federation/server" >"$dir/list" || fail "no list"
 awk '$1 == 1 && $6 == 4 { found = 1 } END { exit !found }' "$dir/list" || fail "the list does not count rounds" "$dir/list"
@@ -100,6 +110,8 @@ if command -v chromium >/dev/null; then
         --dump-dom "$page" >"$dir/page.html" 2>>"$dir/browser.log"
     [ -s "$dir/page.png" ] || fail "chromium shows no page" "$dir/browser.log"
     grep -q "<polyline" "$dir/page.html" || fail "the page has no curve" "$dir/page.html"
+    grep -q "How clients fare" "$dir/page.html" || fail "the page does not tell how clients fare" "$dir/page.html"
+    grep -q "worst tenth, %</h2>" "$dir/page.html" || fail "the page has no curve of the worst tenth" "$dir/page.html"
     grep -q "revoked" "$dir/page.html" || fail "the page has no clients" "$dir/page.html"
     browser="seen in chromium"
 else

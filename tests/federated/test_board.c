@@ -140,7 +140,18 @@ START_TEST(totals_stay)
     ck_assert_ptr_nonnull(mkdtemp(dir));
     ck_ok(lmb_journal_open(dir, &j, &err));
     for (uint64_t k = 1; k <= 1500; k++) {
-        lmb_round_report r = { .round = k, .selected = 3, .updates = 2, .bytes_in = 10, .bytes_out = 20, .committed = k % 3 != 0 };
+        lmb_round_report r = { .round = k,
+                               .selected = 3,
+                               .updates = 2,
+                               .bytes_in = 10,
+                               .bytes_out = 20,
+                               .committed = k % 3 != 0,
+                               .is_private = true,
+                               .epsilon = (double)k / 500 };
+        if (k <= 1400) /* clients of the last rounds do not tell */
+            r.fare[LMB_FARE_VALID] = (lmb_spread){ 30, .5, .6, (double)k / 10000 };
+        if (k <= 1400 && k % 2 == 0)
+            r.fare[LMB_FARE_PERSONAL] = (lmb_spread){ 20, .7, .8, .25 };
         ck_ok(lmb_journal_report(j, &r, &err));
     }
     ck_ok(lmb_board_load(j, &now, &err));
@@ -152,6 +163,24 @@ START_TEST(totals_stay)
     lmb_str text = LMB_STR_INIT;
     lmb_board_metrics(&now, &text);
     ck_assert_ptr_nonnull(strstr(text.text, "\nlimbeck_updates_total 3000\n"));
+    ck_assert_ptr_nonnull(strstr(text.text, "\nlimbeck_clients_accuracy{model=\"round\",of=\"worst_tenth\"} 0.14\n"));
+    ck_assert_ptr_nonnull(strstr(text.text, "\nlimbeck_clients_accuracy{model=\"personal\",of=\"mean\"} 0.7\n"));
+    lmb_str_clear(&text);
+    lmb_board_text(&now, &text);
+    ck_assert_ptr_nonnull(strstr(
+        text.text,
+        "\n30 clients of round 1400 with the model as it came: mean 50.00 %, median 60.00 %, worst tenth 14.00 %\n"));
+    lmb_str_clear(&text);
+    lmb_board_page(&now, &text);
+    ck_assert_ptr_nonnull(strstr(
+        text.text, "<td>with what they made of it</td><td>20</td><td>70.00 %</td><td>80.00 %</td><td>25.00 %</td>"));
+    ck_assert_ptr_nonnull(strstr(text.text, "<h2>Accuracy of clients, worst tenth, %</h2>"));
+    ck_assert_ptr_nonnull(strstr(text.text, "&epsilon; = <b>3</b>"));
+    ck_assert_ptr_nonnull(strstr(text.text, "<h2>Epsilon</h2>"));
+    lmb_str_clear(&text);
+    lmb_board_json(&now, &text);
+    ck_assert_ptr_nonnull(
+        strstr(text.text, "\"valid_accuracy\":{\"clients\":30,\"mean\":0.5,\"median\":0.6,\"worst_tenth\":0.0501}"));
     lmb_str_free(&text);
     lmb_board_free(&now);
     lmb_journal_close(j);

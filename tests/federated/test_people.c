@@ -268,7 +268,12 @@ START_TEST(rounds_wait_for_the_signature)
         world_client_join(&c[k]);
         ck_assert_msg(c[k].status == LMB_OK, "%s", c[k].error.msg);
     }
-    j = desk(&w); /* the journal takes no old, foreign or outdated roster */
+    j = desk(&w); /* the journal takes no old, foreign or outdated roster, and remembers whose signature counts */
+    uint8_t known_key[LMB_SIGN_PUBLIC];
+    bool known;
+    ck_ok(lmb_journal_admin(j, known_key, &known, &err));
+    ck_assert(known);
+    ck_assert_mem_eq(known_key, a.public_key, sizeof known_key);
     ck_assert_int_eq(lmb_journal_roster_import(j, first.text, first.n, a.public_key, &err), LMB_E_ARG);
     lmb_journal_close(j);
     err = (lmb_error)LMB_ERROR_INIT;

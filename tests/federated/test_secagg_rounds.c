@@ -3,6 +3,7 @@
  * must refuse is refused with a sentence.
  */
 #include <math.h>
+#include <sqlite3.h>
 
 #include "core/base/config.h"
 #include "core/base/file.h"
@@ -512,24 +513,37 @@ START_TEST(a_restarted_server_begins_another_session)
 }
 END_TEST
 
+/* Somebody's hand in the journal, while no server runs. */
+static void meddle(const char *state_dir, const char *sql)
+{
+    char path[300];
+    sqlite3 *db;
+
+    ck_ok(lmb_path_join(path, sizeof path, state_dir, "journal.db", &err));
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 /* A number that damage made would be one that clients have answered: the server says so, and does not begin. */
 START_TEST(a_damaged_number_is_told)
 {
-    static const char *const damaged[] = { "", "garbage\n", "0\n", "12", "12x\n", "18446744073709551615\n", "99999999999999999999\n" };
-    char path[300];
+    static const char *const damaged[] = { "x'07'", "x'0000000000000000'", "x'ffffffffffffffff'",
+                                           "x'010000000000000000'", "'garbage'" };
+    char sql[120];
     fed f;
 
     fed_open(&f, "{clip: 4}", 3);
     ck_ok(lmb_server_create(&f.w.cfg, &f.w.job, &f.w.server, &err)); /* makes the folder */
     lmb_server_destroy(f.w.server);
     f.w.server = NULL;
-    ck_ok(lmb_path_join(path, sizeof path, f.w.state, "sessions", &err));
     for (size_t k = 0; k < sizeof damaged / sizeof *damaged; k++) {
         lmb_server *s = NULL;
         err = (lmb_error)LMB_ERROR_INIT;
-        ck_ok(lmb_file_write(path, damaged[k], strlen(damaged[k]), &err));
+        snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO papers (name, bytes) VALUES ('secure-sum', %s)", damaged[k]);
+        meddle(f.w.state, sql);
         ck_assert_msg(lmb_server_create(&f.w.cfg, &f.w.job, &s, &err) == LMB_E_FORMAT, "'%s'", damaged[k]);
-        ck_assert_ptr_nonnull(strstr(err.msg, "sessions is damaged"));
+        ck_assert_ptr_nonnull(strstr(err.msg, "number of the last secure sum"));
     }
     fed_close(&f);
 }
@@ -539,7 +553,6 @@ END_TEST
  * not even after they were started anew. */
 START_TEST(a_sum_is_answered_once)
 {
-    char path[160];
     fed f;
     fed_open(&f, "{clip: 4}", 4);
     f.w.cfg.rounds = 1;
@@ -547,8 +560,7 @@ START_TEST(a_sum_is_answered_once)
     fed_clients(&f, 4);
     fed_join(&f, 4);
     lmb_server_destroy(f.w.server);
-    snprintf(path, sizeof path, "%s/sessions", f.w.state);
-    ck_assert_int_eq(unlink(path), 0);
+    meddle(f.w.state, "DELETE FROM papers WHERE name = 'secure-sum'");
     f.w.cfg.rounds = 2;
     world_start(&f.w);
     for (int k = 0; k < 4; k++) {
@@ -789,6 +801,41 @@ START_TEST(noise_from_the_clients)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same); add(a_client_leaves_at_every_stage);
-              add(connections_are_lost_at_every_stage); add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once); add(a_damaged_number_is_told);
-              add(a_client_that_cheats_is_out); add(a_client_refuses); add(configurations); add(noise_from_the_clients);)
+/* A floor under the noise: what three clients of the sum bring counts, what the server says that it adds does not. */
+START_TEST(a_client_wants_noise)
+{
+    static const struct {
+        const char *server, *client, *why; /* NULL: it takes part */
+    } rows[] = {
+        { "{}", "{required: true, noise_min: 1.5}", NULL },
+        { "{}", "{required: true, noise_min: 1.6}",
+          "clients add noise of 1.5 clips to a sum of 3, this client wants 1.6 at least" },
+        { "{}", "{required: true, noise_min: 1.7, clients_min: 4}", NULL }, /* 1.5 times the root of 4/3 is 1.732 */
+        { "{noise: central}", "{required: true, noise_min: 0.1}", "clients add noise of 0 clips" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fed f;
+        mark_point();
+        fed_open(&f, rows[i].server, 4);
+        f.privacy = parse("{clip: 2, noise_multiplier: 1.5, epsilon_budget: 100}");
+        f.w.cfg.privacy = lmb_config_root(f.privacy);
+        f.w.cfg.minimum = 3;
+        f.w.cfg.rounds = 1;
+        f.client = parse(rows[i].client);
+        for (int k = 0; k < 4; k++)
+            people[k].secure = lmb_config_root(f.client);
+        world_start(&f.w);
+        fed_clients(&f, 4);
+        fed_join(&f, 4);
+        ck_assert_msg(f.w.reports[1].committed == !rows[i].why, "case %zu: %s", i, f.w.text);
+        ck_assert_msg(!rows[i].why || world_said(&f.w, rows[i].why), "case %zu: %s", i, f.w.text);
+        fed_close(&f);
+    }
+}
+END_TEST
+
+LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same);
+              add(a_client_leaves_at_every_stage); add(connections_are_lost_at_every_stage);
+              add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once);
+              add(a_damaged_number_is_told); add(a_client_that_cheats_is_out); add(a_client_refuses);
+              add(configurations); add(noise_from_the_clients); add(a_client_wants_noise);)

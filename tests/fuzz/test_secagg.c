@@ -128,11 +128,39 @@ START_TEST(messages)
 }
 END_TEST
 
+/* The same seeds with the stage in front: what a side hears in it. */
+typedef struct staged {
+    uint8_t bytes[MESSAGE_MAX + 1];
+    fuzz_seed seed;
+} staged;
+
+static size_t stage_seeds(const recorded *r, staged *out)
+{
+    size_t n = 0;
+    for (int s = 0; s < LMB_SECAGG_STAGE_UNMASK; s++) {
+        if (!r[s].n)
+            continue;
+        out[n].bytes[0] = (uint8_t)s;
+        memcpy(out[n].bytes + 1, r[s].bytes, r[s].n);
+        out[n].seed = (fuzz_seed){ out[n].bytes, r[s].n + 1 };
+        n++;
+    }
+    return n;
+}
+
+static void begin(lmb_secagg_mode m)
+{
+    mode = m;
+    memset(to_client, 0, sizeof to_client);
+    memset(to_server, 0, sizeof to_server);
+    record();
+}
+
 /* ---- a client, brought to a stage, then fed with anything ---- */
 
 static lmb_secagg_stage stage;
 
-static void client_target(const uint8_t *data, size_t bytes)
+static void feed_client(const uint8_t *data, size_t bytes)
 {
     world w = make();
     lmb_str reply = LMB_STR_INIT;
@@ -159,79 +187,110 @@ static void client_target(const uint8_t *data, size_t bytes)
     world_free(&w);
 }
 
+static void client_begin(void) { begin(LMB_SECAGG_MALICIOUS); }
+
+static void client_target(const uint8_t *data, size_t bytes)
+{
+    if (!bytes || data[0] >= LMB_SECAGG_STAGE_UNMASK || !to_client[data[0]].n)
+        return;
+    stage = (lmb_secagg_stage)data[0];
+    feed_client(data + 1, bytes - 1);
+}
+
 START_TEST(clients)
 {
-    mode = LMB_SECAGG_MALICIOUS;
-    record();
-    for (stage = LMB_SECAGG_STAGE_SHARE; stage < LMB_SECAGG_STAGE_UNMASK; stage++) {
-        fuzz_seed seeds[2] = { { to_client[stage].bytes, to_client[stage].n },
-                               { to_client[LMB_SECAGG_STAGE_REVEAL].bytes, to_client[LMB_SECAGG_STAGE_REVEAL].n } };
-        fuzz_run(client_target, seeds, 2, STATE_ROUNDS / 5);
-    }
+    static staged with[LMB_SECAGG_STAGE_UNMASK];
+    fuzz_seed seeds[LMB_SECAGG_STAGE_UNMASK];
+    client_begin();
+    size_t n = stage_seeds(to_client, with);
+    ck_assert_uint_eq(n, 4);
+    for (size_t i = 0; i < n; i++)
+        seeds[i] = with[i].seed;
+    fuzz_run(client_target, seeds, n, STATE_ROUNDS);
 }
 END_TEST
 
 /* ---- a server in the middle of a session; what it refuses must leave no trace ---- */
 
-static world running;
+static world at[LMB_SECAGG_STAGE_UNMASK];
+
+/* Make at[s] meet stage s. */
+static void bring(int s)
+{
+    world_run(&at[s], s == 0 ? LMB_SECAGG_STAGE_ADVERTISE : (lmb_secagg_stage)(s - 1));
+    if (s == LMB_SECAGG_STAGE_ADVERTISE) {
+        lmb_secagg_server_destroy(at[s].server);
+        world_serve(&at[s]);
+    }
+}
+
+static void server_begin(lmb_secagg_mode m)
+{
+    begin(m);
+    for (int s = 0; s < LMB_SECAGG_STAGE_UNMASK; s++)
+        if (to_server[s].n) { /* none of CONSENT in curious mode */
+            at[s] = make();
+            bring(s);
+        }
+}
 
 static void server_target(const uint8_t *data, size_t bytes)
 {
     lmb_error err = LMB_ERROR_INIT;
     lmb_status st;
-    if (stage == LMB_SECAGG_STAGE_MASK)
-        st = lmb_secagg_server_vector(running.server, running.ids[1], data, bytes, &err);
+    world *w;
+    if (!bytes || data[0] >= LMB_SECAGG_STAGE_UNMASK || !to_server[data[0]].n)
+        return;
+    w = &at[data[0]];
+    if (data[0] == LMB_SECAGG_STAGE_MASK)
+        st = lmb_secagg_server_vector(w->server, w->ids[1], data + 1, bytes - 1, &err);
     else
-        st = lmb_secagg_server_take(running.server, running.ids[1], data, bytes, &err);
+        st = lmb_secagg_server_take(w->server, w->ids[1], data + 1, bytes - 1, &err);
     if (st != LMB_OK) {
         ck_assert_uint_gt(strlen(err.msg), 10);
         return;
     }
-    world_end(&running); /* it was taken: begin anew, the next one meets the same stage */
-    world_run(&running, stage == 0 ? LMB_SECAGG_STAGE_ADVERTISE : stage - 1);
-    if (stage == LMB_SECAGG_STAGE_ADVERTISE) {
-        lmb_secagg_server_destroy(running.server);
-        world_serve(&running);
+    world_end(w); /* it was taken: begin anew, the next one meets the same stage */
+    bring(data[0]);
+}
+
+/* After all that the right messages make the right sum. */
+static void check_sum(world *w)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_ring_vector sum;
+    uint32_t n;
+    bool in[WORLD_MAX] = { true, true, true, true, true };
+    for (uint32_t i = 0; i < N; i++) {
+        ck_ok(world_tell(w, i, &err));
+        ck_ok(world_send(w, i, &err));
     }
+    ck_ok(lmb_secagg_server_advance(w->server, &err));
+    ck_ok(lmb_secagg_server_finish(w->server, NULL, &sum, &n, &err));
+    ck_assert(world_sum_is(w, &sum, in));
+    lmb_ring_deinit(&sum);
 }
 
 START_TEST(servers)
 {
-    mode = _i ? LMB_SECAGG_MALICIOUS : LMB_SECAGG_CURIOUS;
-    memset(to_client, 0, sizeof to_client);
-    memset(to_server, 0, sizeof to_server);
-    record();
-    for (stage = LMB_SECAGG_STAGE_ADVERTISE; stage < LMB_SECAGG_STAGE_UNMASK; stage++) {
-        fuzz_seed seed = { to_server[stage].bytes, to_server[stage].n };
-        lmb_error err = LMB_ERROR_INIT;
-        if (!seed.bytes)
-            continue; /* CONSENT in curious mode */
-        running = make();
-        world_run(&running, stage == 0 ? LMB_SECAGG_STAGE_ADVERTISE : stage - 1);
-        if (stage == LMB_SECAGG_STAGE_ADVERTISE) {
-            lmb_secagg_server_destroy(running.server);
-            world_serve(&running);
-        }
-        fuzz_run(server_target, &seed, 1, STATE_ROUNDS);
-        if (stage == LMB_SECAGG_STAGE_REVEAL) { /* and the right messages still make the right sum */
-            lmb_ring_vector sum;
-            uint32_t n;
-            bool in[WORLD_MAX] = { true, true, true, true, true };
-            for (uint32_t i = 0; i < N; i++) {
-                ck_ok(world_tell(&running, i, &err));
-                ck_ok(world_send(&running, i, &err));
-            }
-            ck_ok(lmb_secagg_server_advance(running.server, &err));
-            ck_ok(lmb_secagg_server_finish(running.server, NULL, &sum, &n, &err));
-            ck_assert(world_sum_is(&running, &sum, in));
-            lmb_ring_deinit(&sum);
-        }
-        world_free(&running);
-    }
+    static staged with[LMB_SECAGG_STAGE_UNMASK];
+    fuzz_seed seeds[LMB_SECAGG_STAGE_UNMASK];
+    server_begin(_i ? LMB_SECAGG_MALICIOUS : LMB_SECAGG_CURIOUS);
+    size_t n = stage_seeds(to_server, with);
+    ck_assert_uint_eq(n, _i ? 5 : 4);
+    for (size_t i = 0; i < n; i++)
+        seeds[i] = with[i].seed;
+    fuzz_run(server_target, seeds, n, 5 * STATE_ROUNDS);
+    check_sum(&at[LMB_SECAGG_STAGE_REVEAL]);
+    for (int s = 0; s < LMB_SECAGG_STAGE_UNMASK; s++)
+        if (to_server[s].n)
+            world_free(&at[s]);
 }
 END_TEST
 
 /* ---- rosters ---- */
+
+static world running;
 
 static void roster_begin(void)
 {

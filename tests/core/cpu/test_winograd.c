@@ -17,6 +17,7 @@ static const lmb_conv shapes[] = {
     { .n = 3, .c = 16, .h = 7, .w = 9, .k = 48, .oh = 7, .ow = 9, .ph = 1, .pw = 1 },
     { .n = 1, .c = 32, .h = 10, .w = 6, .k = 16, .oh = 8, .ow = 4, .ph = 0, .pw = 0 },
     { .n = 2, .c = 48, .h = 5, .w = 5, .k = 32, .oh = 7, .ow = 6, .ph = 2, .pw = 1 },
+    { .n = 3, .c = 144, .h = 5, .w = 6, .k = 80, .oh = 5, .ow = 6, .ph = 1, .pw = 1 }, /* several bands of channels */
     { .n = 20, .c = 64, .h = 9, .w = 9, .k = 64, .oh = 9, .ow = 9, .ph = 1, .pw = 1 }, /* several blocks of tiles */
 };
 
@@ -102,21 +103,27 @@ static void widen(const uint16_t *h, float *f, size_t n)
 
 static float *scratch_for(const lmbi_winograd *g)
 {
-    size_t n = (size_t)(LMBI_POINTS * (g->block * (g->c + g->k) + 2 * g->c * g->k)) * sizeof(float);
+    int64_t k = g->k > LMBI_BAND ? g->k : LMBI_BAND;
+    int64_t maps = lmbi_winograd_points(g->block, g->c) + lmbi_winograd_points(g->block, k);
+    size_t n = (size_t)(maps + lmbi_winograd_points(g->c, k)) * sizeof(float);
     float *s = aligned_alloc(64, (n + 63) / 64 * 64);
     ck_assert_ptr_nonnull(s);
     memset(s, 0xff, n); /* NaN: whatever is read must have been written */
     return s;
 }
 
-static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool half)
+/* at_once: all tiles in one block, weights in bands. */
+static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool half, bool at_once)
 {
     lmbi_winograd g = lmbi_winograd_of(v, false), back = lmbi_winograd_of(v, true);
-    lmbi_winograd_lengthen(&g, l->longer);
+    lmbi_winograd_lengthen(&g, at_once ? g.tiles : l->longer);
+    lmbi_winograd_lengthen(&back, at_once ? back.tiles : 1);
     tensors t = make(v);
+    const lmbi_winograd_end ends[2] = { { t.b, NULL, -INFINITY, INFINITY }, { NULL, NULL, -INFINITY, INFINITY } };
     double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
     float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
-    float *u = malloc(sizeof *u * (size_t)(LMBI_POINTS * v->c * v->k)), *s = scratch_for(&g), *sb = scratch_for(&back);
+    float *u = malloc(sizeof *u * (size_t)lmbi_winograd_points(v->c, v->k));
+    float *s = scratch_for(&g), *sb = scratch_for(&back);
 
     uint16_t *hx = narrow(t.x, t.nx), *hy = narrow(t.y, t.ny); /* and their results come here too */
     const void *in = half ? (void *)hx : t.x, *out = half ? (void *)hy : t.y;
@@ -126,17 +133,25 @@ static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool ha
         want_y[i] = t.b[i % (size_t)v->k];
     EACH_PRODUCT(v, xi, wi, yi, want_y[yi] += (double)t.x[xi] * t.w[wi]; want_x[xi] += (double)t.y[yi] * t.w[wi];
                  want_w[wi] += (double)t.y[yi] * t.x[xi])
-    l->gradient(&g, in, out, dw, s);
-    near(dw, want_w, t.nw, half, "gradient of the weights");
     uint16_t *made = malloc(sizeof *made * (t.nx + t.ny));
     ck_assert_ptr_nonnull(made);
-    l->weights(&g, t.w, 0, u);
-    l->forward(&g, in, u, &(lmbi_winograd_end){ t.b, NULL, -INFINITY, INFINITY }, half ? (void *)made : y, s);
+    l->gradient(&g, in, out, dw, s);
+    near(dw, want_w, t.nw, half, "gradient of the weights");
+    if (at_once) {
+        l->banded(&g, in, t.w, 0, &ends[0], half ? (void *)made : y, s);
+    } else {
+        l->weights(&g, t.w, 0, u);
+        l->forward(&g, in, u, &ends[0], half ? (void *)made : y, s);
+    }
     if (half)
         widen(made, y, t.ny);
     near(y, want_y, t.ny, half, "convolution");
-    l->weights(&back, t.w, 1, u);
-    l->forward(&back, out, u, &(lmbi_winograd_end){ NULL, NULL, -INFINITY, INFINITY }, half ? (void *)made : dx, sb);
+    if (at_once) {
+        l->banded(&back, out, t.w, 1, &ends[1], half ? (void *)made : dx, sb);
+    } else {
+        l->weights(&back, t.w, 1, u);
+        l->forward(&back, out, u, &ends[1], half ? (void *)made : dx, sb);
+    }
     if (half)
         widen(made, dx, t.nx);
     near(dx, want_x, t.nx, half, "gradient of the input");
@@ -149,7 +164,8 @@ START_TEST(every_vector_width_is_right)
 {
     const lmbi_winograd_loops *list[4];
     for (const lmbi_winograd_loops *const *l = lmbi_winograd_choices(list); *l; l++)
-        check_loops(*l, &shapes[_i], false);
+        for (int at_once = 0; at_once < 2; at_once++)
+            check_loops(*l, &shapes[_i], false, at_once);
 }
 END_TEST
 
@@ -158,14 +174,36 @@ START_TEST(bf16_is_near)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
     lmb_error err = LMB_ERROR_INIT;
-    if (lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK) /* this processor can */
-        check_loops(&lmbi_winograd_bf16, &shapes[_i], true);
+    bool able = lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK; /* this processor */
+    for (int at_once = 0; able && at_once < 2; at_once++)
+        check_loops(&lmbi_winograd_bf16, &shapes[_i], true, at_once);
 }
 END_TEST
 #define ADD_BF16 add_loop(bf16_is_near, LMB_COUNT(shapes));
 #else
 #define ADD_BF16
 #endif
+
+/* Through plans, which provide the memory: channels that are worked on in bands, forward and by both gradients. */
+START_TEST(deep_convolutions_are_right)
+{
+#define MAPS { LMB_CASE_FIXED, { 4, { 6, 208, 5, 7 } }, -1, 1, { 0 } }
+#define KERNEL { LMB_CASE_FIXED, { 4, { 208, 208, 3, 3 } }, -1, 1, { 0 } }
+#define PADS LMB_AINTS("pads", 1, 1, 1, 1)
+    static const lmb_op_case cases[] = {
+        { "Conv", "of 208 to 208", { MAPS, KERNEL }, { PADS } },
+        { "ConvGradData", "of 208 to 208", { MAPS, KERNEL }, { PADS, LMB_AINTS("shape", 6, 208, 5, 7) } },
+        { "ConvGradWeights", "of 208 to 208", { MAPS, MAPS }, { PADS, LMB_AINTS("shape", 208, 208, 3, 3) }, 0, 3e-5f },
+    };
+    const lmb_backend *cpu[3];
+    lmb_error err = LMB_ERROR_INIT;
+    int checked;
+
+    ck_ok(lmb_cpu_backends("cpu", cpu, &err));
+    ck_ok(lmb_check_case(&cases[_i], cpu, 1, &checked, &err));
+    ck_assert_int_gt(checked, 0);
+}
+END_TEST
 
 /* Through a plan, against the reference; and chosen by "cpu", never by "onednn". */
 START_TEST(plans_choose_it)
@@ -204,4 +242,5 @@ START_TEST(plans_choose_it)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); ADD_BF16 add(plans_choose_it);)
+LMB_TEST_MAIN("core/cpu/winograd", add_loop(every_vector_width_is_right, LMB_COUNT(shapes)); ADD_BF16
+              add_loop(deep_convolutions_are_right, 3); add(plans_choose_it);)

@@ -145,6 +145,60 @@ START_TEST(signature_covers_all_before_it)
 }
 END_TEST
 
+/* Stands for Ed25519: the sum of all bytes, and that it is looked at first. */
+static int verify_sum(void *ctx, const uint8_t *message, size_t n, const uint8_t *signature, size_t signature_bytes)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum = sum * 31 + message[i];
+    ++*(int *)ctx;
+    return signature_bytes == 4 && lmbi_edge_u32(signature) == sum;
+}
+
+static void sign_sum(lmb_edge_buffer *b)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < b->size - 4; i++)
+        sum = sum * 31 + b->data[i];
+    put_u32(b->data + b->size - 4, sum);
+}
+
+START_TEST(trusted_files)
+{
+    lmb_edge_buffer b = { NULL, 0, 0 }, again = { NULL, 0, 0 };
+    int asked = 0;
+    const lmb_edge_trust any = { verify_sum, &asked, 0 }, seven = { verify_sum, &asked, 7 };
+    const lmb_edge_trust eight = { verify_sum, &asked, 8 };
+    lmb_edge_model m, plain;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &plain, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_uint_eq(plain.release, 0);
+    ck_assert_int_eq(lmb_edge_write_release(file.data, file.size, 7, 4, &b, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &any, &m, why, sizeof why), LMB_EDGE_E_UNTRUSTED);
+    sign_sum(&b);
+    ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &any, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &seven, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert(m.release == 7 && m.n_ops == plain.n_ops && m.meta_bytes == plain.meta_bytes);
+    ck_assert_mem_eq(m.weights, plain.weights, plain.weights_bytes);
+    ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &eight, &m, why, sizeof why), LMB_EDGE_E_OLD);
+    ck_assert_str_eq(why, "release 7 is older than 8, the oldest that is allowed here");
+    /* content that lmb_edge_open would refuse is refused for its signature: nobody has looked at it */
+    b.data[b.size / 2] ^= 1;
+    asked = 0;
+    ck_assert_int_eq(lmb_edge_open_trusted(b.data, b.size, &any, &m, why, sizeof why), LMB_EDGE_E_UNTRUSTED);
+    ck_assert_int_eq(asked, 1);
+    b.data[b.size / 2] ^= 1;
+    /* a release of a release replaces both sections */
+    ck_assert_int_eq(lmb_edge_write_release(b.data, b.size, 8, 0, &again, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_open_trusted(again.data, again.size, &any, &m, why, sizeof why), LMB_EDGE_E_UNTRUSTED);
+    ck_assert_str_eq(why, "the file is not signed");
+    ck_assert_int_eq(lmb_edge_open(again.data, again.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_uint_eq(m.release, 8);
+    ck_assert_int_eq(lmb_edge_write_release(again.data, again.size - 1, 9, 0, &b, why, sizeof why), LMB_EDGE_E_FORMAT);
+    free(b.data);
+    free(again.data);
+}
+END_TEST
+
 /* ---- hostile ---------------------------------------------------------------------------------------------- */
 
 START_TEST(every_truncation_is_refused)
@@ -328,6 +382,7 @@ END_TEST
 #define N_CLAIMS (int)(sizeof claims / sizeof claims[0])
 LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); add(crc_known_answers);
               add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops); add(signature_covers_all_before_it);
+              add(trusted_files);
               add(every_truncation_is_refused); add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
               add_loop(false_claims_are_refused, N_CLAIMS);
               add(bad_memory_plan_is_refused); add(other_versions_are_refused);

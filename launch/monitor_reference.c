@@ -1,0 +1,148 @@
+/* launch/monitor_reference.c - `limbeck monitor CONFIG --reference MODEL.lmb`: what the model sees and says on samples
+ * that it was made for, counted by the functions that count on devices. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/file.h"
+#include "core/base/threads.h"
+#include "core/edge/write.h"
+#include "launch/job.h"
+#include "launch/monitor.h"
+
+enum { MOST = 1 << 28 };
+
+typedef struct counting {
+    const lmb_edge_model *model;
+    const lmb_dataset *data;
+    int64_t n;
+    void *prepared, *arena, *output;
+    uint8_t *input;
+    lmb_monitor *monitor;
+} counting;
+
+static lmb_status count_all(counting *c, lmb_error *err)
+{
+    for (int64_t i = 0; i < c->n; i++) {
+        int32_t label;
+        LMB_TRY(c->data->read(c->data, i, c->input, &label, err));
+        double from = lmb_seconds();
+        if (lmb_edge_run(c->model, c->arena, c->input, c->output) != LMB_EDGE_OK)
+            return LMB_FAIL(err, LMB_E_FORMAT, "the model refuses to run");
+        lmb_monitor_add(c->monitor, (uint64_t)i, c->input, c->output, (uint64_t)(1e9 * (lmb_seconds() - from)));
+    }
+    return LMB_OK;
+}
+
+/* A model that has a reference already notes what is strange to it: so samples of another kind can be tried. */
+static lmb_status count(lmb_edge_model *m, const lmb_dataset *data, int64_t n, lmb_edge_buffer *out, lmb_error *err)
+{
+    lmb_edge_tensor x, y;
+    lmb_monitor_shape shape;
+
+    lmb_edge_tensor_at(m, 0, &x);
+    lmb_edge_tensor_at(m, m->n_ops, &y);
+    if (data->dtype != LMB_U8 || lmb_shape_bytes(&data->shape, LMB_U8) != x.bytes)
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "the model takes %u bytes (%u x %u x %u); samples of this data set are others", x.bytes, x.c,
+                        x.h, x.w);
+    lmb_monitor_shape_of(m, &shape);
+    counting c = { .model = m,
+                   .data = data,
+                   .n = n < data->n ? n : data->n,
+                   .prepared = malloc(lmb_edge_prepare_bytes(m)),
+                   .arena = malloc(lmb_edge_arena_bytes(m)),
+                   .output = malloc(y.bytes),
+                   .input = malloc(x.bytes) };
+    void *memory = malloc(lmb_monitor_bytes(&shape));
+    out->data = malloc(LMB_MONITOR_MOST);
+    lmb_status st = LMB_OK;
+    if (!c.prepared || !c.arena || !c.output || !c.input || !memory || !out->data)
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to run the model");
+    if (st == LMB_OK) {
+        lmb_edge_prepare(m, c.prepared);
+        c.monitor = lmb_monitor_init(memory, &shape);
+        if (m->monitor && lmb_monitor_expect(c.monitor, m->monitor, m->monitor_bytes) != LMB_EDGE_OK)
+            st = LMB_FAIL(err, LMB_E_FORMAT, "the reference in the model is not one of it");
+    }
+    if (st == LMB_OK)
+        st = count_all(&c, err);
+    if (st == LMB_OK)
+        out->size = lmb_monitor_write(c.monitor, out->data);
+    free(c.prepared);
+    free(c.arena);
+    free(c.output);
+    free(c.input);
+    free(memory);
+    return st;
+}
+
+static const lmb_dataset *part_of(const lmb_job *j, const char *name)
+{
+    return !strcmp(name, "train")        ? j->train
+           : !strcmp(name, "validation") ? j->validation
+           : !strcmp(name, "test")       ? j->test
+                                         : NULL;
+}
+
+static lmb_status write_out(const char *path, const void *file, size_t n, const lmb_edge_buffer *counters,
+                            lmb_error *err)
+{
+    size_t end = strlen(path);
+    lmb_edge_buffer with = { NULL, 0, 0 };
+    char why[200] = "";
+
+    if (end < 4 || strcmp(path + end - 4, ".lmb") != 0)
+        return lmb_file_write(path, counters->data, counters->size, err);
+    lmb_status st = LMB_OK;
+    if (lmb_edge_write_reference(file, n, counters->data, counters->size, &with, why, sizeof why) != LMB_EDGE_OK)
+        st = LMB_FAIL(err, LMB_E_NOMEM, "%s", why);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, with.data, with.size, err);
+    free(with.data);
+    return st;
+}
+
+static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *file, size_t n, lmb_error *err)
+{
+    const char *name = lmb_args_get(a, "part", "train"), *out = lmb_args_get(a, "out", NULL);
+    const lmb_dataset *data = part_of(j, name);
+    lmb_edge_buffer counters = { NULL, 0, 0 };
+    char why[200] = "";
+    lmb_edge_model m;
+    int64_t samples;
+
+    LMB_TRY(lmb_args_int(a, "samples", 1000, 30, INT32_MAX, &samples, err));
+    if (!data)
+        return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be train, validation or test, and not empty", name);
+    if (!out)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "give --out FILE.lmb (the model with its reference) or FILE.mon (the counters alone)");
+    if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", lmb_args_get(a, "reference", ""), why);
+    lmb_status st = count(&m, data, samples, &counters, err);
+    if (st == LMB_OK)
+        st = write_out(out, file, n, &counters, err);
+    if (st == LMB_OK)
+        printf("%s: %lld samples of the %s part\n", out, (long long)(samples < data->n ? samples : data->n), name);
+    free(counters.data);
+    return st;
+}
+
+lmb_status lmbi_monitor_reference(const lmb_args *a, lmb_error *err)
+{
+    void *file;
+    size_t n;
+    lmb_job j;
+
+    LMB_TRY(lmb_file_read(lmb_args_get(a, "reference", ""), MOST, &file, &n, err));
+    lmb_status st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
+    if (st == LMB_OK) {
+        st = lmb_job_data(&j, err);
+        if (st == LMB_OK)
+            st = reference(&j, a, file, n, err);
+        lmb_job_close(&j);
+    }
+    free(file);
+    return st;
+}

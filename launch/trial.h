@@ -1,0 +1,51 @@
+/* launch/trial.h - a recipe tried: trained by one rank on some samples, scored on others, and nothing left behind.
+ *
+ * What `limbeck tune` and `limbeck compare` share. A student learns from its teacher, which answers live; what comes
+ * after that training (`prune`, `quantize`) is not part of a trial.
+ */
+#ifndef LMB_LAUNCH_TRIAL_H
+#define LMB_LAUNCH_TRIAL_H
+
+#include "launch/job.h"
+
+/* Samples to learn from and to be scored on, `n` times; views of job->all. */
+typedef struct lmb_folds {
+    int n;
+    lmb_dataset *train[100], *held_out[100];
+    uint32_t *order;
+} lmb_folds;
+
+/* Stratified: the training and the validation part of an opened job in n parts, each held out once.
+ *   errors  E_ARG when there are fewer samples than folds */
+LMB_MUST_CHECK lmb_status lmb_folds_open(const lmb_job *job, int n, uint64_t seed, lmb_folds *out, lmb_error *err);
+void lmb_folds_close(lmb_folds *f);
+
+/* A configuration as text, with the sets that a command line and a trial add: a job for each trial. */
+typedef struct lmb_recipe {
+    const char *name;
+    void *text;
+    size_t n;
+} lmb_recipe;
+LMB_MUST_CHECK lmb_status lmb_recipe_read(const char *path, lmb_recipe *out, lmb_error *err);
+/* data: a job whose data is open, which is borrowed; NULL: none yet. */
+LMB_MUST_CHECK lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a, const char *stage, const lmb_job *data,
+                                         lmb_job *out, lmb_error *err);
+void lmb_recipe_close(lmb_job *j); /* of lmb_recipe_job with data */
+/* The model that the stage begins with. */
+LMB_MUST_CHECK lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err);
+
+typedef struct lmb_trial_watch {
+    /* After an epoch: accuracy on `validation` so far, at best. false: that is enough. NULL: none */
+    bool (*epoch)(void *ctx, double best, bool last);
+    bool (*step)(void *ctx, double share); /* of the training; false: stop, which gives E_STOPPED */
+    void *ctx;
+} lmb_trial_watch;
+
+/* Train j's stage on `train`; *model (may be NULL) ends with the chosen weights, the caller's. *score: the best
+ * accuracy on `validation`, which may be NULL: the last weights then, and no score. threads: where the recipe names
+ * none. */
+LMB_MUST_CHECK lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb_dataset *validation,
+                                          int threads, const lmb_trial_watch *watch, lmb_graph **model, double *score,
+                                          lmb_error *err);
+
+#endif

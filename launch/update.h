@@ -1,0 +1,33 @@
+/* launch/update.h - `limbeck train --continue`: an incremental update of a trained model.
+ *
+ *   update:
+ *     data: {name: folder, path: labelled}   new samples, of the same shape and classes (the training part of the set)
+ *     list: label.csv                        of `limbeck monitor --label`: only those samples, by number; "": all
+ *     share: 1                               old samples beside each new one, so that what was learnt is not forgotten
+ *     train: {epochs: 3, batch: 32, lr: 0.002}
+ *
+ * It begins with the weights of <run>/<stage>/model.onnx and leaves <run>/<stage>-updated. Rehearsal of old samples:
+ * Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal".
+ */
+#ifndef LMB_LAUNCH_UPDATE_H
+#define LMB_LAUNCH_UPDATE_H
+
+#include "comm/collective.h"
+#include "launch/job.h"
+
+typedef struct lmb_update_config {
+    const lmb_tree *data;
+    const char *list;
+    double share;
+    lmb_train_config train;
+} lmb_update_config;
+extern const lmb_field lmb_update_fields[];
+
+/* The whole of it, on all ranks.  errors  E_ARG: no `update` section; E_IO: the stage has no model yet */
+LMB_MUST_CHECK lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, lmb_error *err);
+
+/* Sample numbers of a CSV file whose first column is `number`, each below n, once each and in order. *out: the
+ * caller's. */
+LMB_MUST_CHECK lmb_status lmbi_update_list(const char *path, int64_t n, uint32_t **out, int64_t *count, lmb_error *err);
+
+#endif

@@ -1,0 +1,63 @@
+/* tests/datasets/test_join.c - two data sets one behind the other; sets that are not alike are refused. */
+#include <string.h>
+
+#include "core/base/config.h"
+#include "datasets/dataset.h"
+#include "tests/check_main.h"
+
+static lmb_error err;
+
+static lmb_dataset *synthetic(const char *text)
+{
+    lmb_config *c;
+    lmb_dataset *d;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &d, &err));
+    lmb_config_destroy(c);
+    return d;
+}
+
+START_TEST(one_behind_the_other)
+{
+    uint8_t a[16], b[16];
+    int32_t la, lb;
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_dataset *first = synthetic("{name: synthetic, train: 30, classes: 3, height: 4, width: 4}");
+    lmb_dataset *second = synthetic("{name: synthetic, train: 20, classes: 3, height: 4, width: 4, seed: 9}"), *both, *turned;
+    ck_ok(lmb_dataset_join(first, second, &both, &err));
+    ck_ok(lmb_dataset_join(second, first, &turned, &err));
+    ck_assert_int_eq(both->n, 50);
+    for (int64_t i = 0; i < 50; i++) {
+        const lmb_dataset *of = i < 30 ? first : second;
+        ck_ok(both->read(both, i, a, &la, &err));
+        ck_ok(of->read(of, i < 30 ? i : i - 30, b, &lb, &err));
+        ck_assert_mem_eq(a, b, sizeof a);
+        ck_assert_int_eq(la, lb);
+        if (both->label)
+            ck_assert_int_eq(both->label(both, i), lb);
+    }
+    lmb_hash h = both->hash(both), t = turned->hash(turned);
+    ck_assert(memcmp(&h, &t, sizeof h) != 0);
+    ck_assert_int_eq(both->read(both, 50, a, &la, &err), LMB_E_ARG);
+    lmb_dataset_destroy(both);
+    lmb_dataset_destroy(turned);
+    lmb_dataset_destroy(first);
+    lmb_dataset_destroy(second);
+}
+END_TEST
+
+START_TEST(unlike_ones)
+{
+    static const char *const others[] = { "{name: synthetic, train: 20, classes: 4, height: 4, width: 4}",
+                                          "{name: synthetic, train: 20, classes: 3, height: 5, width: 4}" };
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_dataset *first = synthetic("{name: synthetic, train: 30, classes: 3, height: 4, width: 4}");
+    lmb_dataset *second = synthetic(others[_i]), *both = NULL;
+    ck_assert_int_eq(lmb_dataset_join(first, second, &both, &err), LMB_E_SHAPE);
+    ck_assert_ptr_null(both);
+    lmb_dataset_destroy(first);
+    lmb_dataset_destroy(second);
+}
+END_TEST
+
+LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add_loop(unlike_ones, 2);)

@@ -1,0 +1,299 @@
+/* Mirrors distill/tune: ranges, NSGA-II's sorting, the Gaussian process, methods on a function, a journal that goes
+ * on. */
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "distill/tune/tune.h"
+#include "tests/check_main.h"
+#include "tests/temp_dir.h"
+
+static lmb_error err;
+static char dir[256];
+
+static lmb_config *yaml(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+/* ---- searches on a function ---- */
+
+typedef struct world {
+    lmb_space space;
+    lmb_config *yaml, *how;
+    lmb_tune_config c;
+    unsigned char options[LMB_METHOD_CONFIG];
+    const lmb_method *method;
+    int trained, stop_at; /* E_STOPPED in this trial; -1: never */
+    bool bad;             /* some settings fail */
+} world;
+
+/* Accuracy of a hill at lr 0.03, width 20, with adam a little better. */
+static double hill(const world *w, const double *x)
+{
+    double a = log10(lmb_param_number(&w->space.param[0], x[0]) / 0.03),
+           b = (lmb_param_number(&w->space.param[1], x[1]) - 20) / 16;
+    return 0.95 - 0.1 * a * a - 0.1 * b * b - 0.02 * (lmb_param_number(&w->space.param[2], x[2]) < 1);
+}
+
+static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *f, double *score, double *spread,
+                        lmb_error *e)
+{
+    world *w = ctx;
+
+    if (id == w->stop_at)
+        return LMB_FAIL(e, LMB_E_STOPPED, "stopped");
+    w->trained++;
+    if (w->bad && x[0] > 0.8)
+        return LMB_FAIL(e, LMB_E_NUMERIC, "step 3: the gradient is not finite");
+    for (int epoch = 1; epoch <= 4; epoch++) {
+        *score = hill(w, x) * epoch / 4;
+        if (!lmb_tune_epoch(f, *score, epoch == 4))
+            break;
+    }
+    *spread = 0;
+    return LMB_OK;
+}
+
+static lmb_status cost(void *ctx, const double *x, double *out, lmb_error *e)
+{
+    const world *w = ctx;
+    (void)e;
+    *out = 100 * lmb_param_number(&w->space.param[1], x[1]);
+    return LMB_OK;
+}
+
+static void open_world(world *w, const char *method)
+{
+    *w = (world){ .stop_at = -1 };
+    w->yaml =
+        yaml("{lr: {real: [0.001, 1], log: true}, width: {int: [4, 36], step: 2}, optimizer: {choice: [sgd, adam]}}");
+    ck_ok(lmb_space_read(lmb_config_root(w->yaml), &w->space, &err));
+    w->how = yaml(method);
+    lmb_fields_default(lmb_tune_fields, &w->c);
+    ck_ok(lmb_method_bind(lmb_config_root(w->how), &w->method, w->options, &err));
+    w->c.seed = 3;
+}
+
+static void close_world(world *w)
+{
+    lmb_config_destroy(w->yaml);
+    lmb_config_destroy(w->how);
+}
+
+static lmb_status search(world *w, const char *folder, const char *identity, lmb_trials *out)
+{
+    lmb_comm *comm;
+    char path[400];
+
+    snprintf(path, sizeof path, "%s/%s", dir, folder);
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    lmb_tune_request r = {
+        &w->c, &w->space, w->method, w->options, path, identity, comm, train, w->c.cost ? cost : NULL, NULL, w
+    };
+    lmb_error_clear(&err);
+    lmb_status st = lmb_tune_run(&r, out, &err);
+    lmb_comm_close(comm);
+    return st;
+}
+
+static char *journal_of(const char *folder)
+{
+    char path[400];
+    void *text;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/%s/journal.jsonl", dir, folder);
+    ck_ok(lmb_file_read(path, 1 << 24, &text, &n, &err));
+    return text;
+}
+
+static const char *const methods[] = { "{name: random}", "{name: grid, points: 4}", "{name: bayes, initial: 6}",
+                                       "{name: nsga2}", "{name: pso}" };
+enum { METHODS = 5, TRIALS = 32 };
+
+/* Each finds a good place; the same search is the same again; stopped before each trial and going on, it is the same as
+ * well. */
+START_TEST(methods_search_and_go_on)
+{
+    world w;
+    lmb_trials t, again;
+    char name[32], killed[32];
+
+    open_world(&w, methods[_i]);
+    w.c.trials = TRIALS;
+    w.c.cost = LMB_TUNE_COST_BYTES;
+    snprintf(name, sizeof name, "whole%d", _i);
+    snprintf(killed, sizeof killed, "killed%d", _i);
+    ck_ok(search(&w, name, "a", &t));
+    ck_assert_int_eq(t.n, TRIALS);
+    int best = lmb_trials_best(&t);
+    ck_assert_msg(t.trial[best].score > (_i == 2 ? 0.945 : 0.9), "%s: %g", methods[_i], t.trial[best].score);
+    ck_assert(t.trial[best].front);
+    w.trained = 0;
+    ck_ok(search(&w, name, "a", &again)); /* all is done */
+    ck_assert(w.trained == 0 && again.n == TRIALS);
+    lmb_trials_free(&again);
+    for (w.stop_at = 0; w.stop_at < TRIALS; w.stop_at++) {
+        lmb_status st = search(&w, killed, "a", &again);
+        ck_assert_msg(st == LMB_E_STOPPED || (st == LMB_OK && t.trial[w.stop_at].same >= 0), "%s: stopped at %d: %d %s",
+                      methods[_i], w.stop_at, st, err.msg);
+        if (st == LMB_OK)
+            lmb_trials_free(&again);
+    }
+    w.stop_at = -1;
+    ck_ok(search(&w, killed, "a", &again));
+    char *a = journal_of(name), *b = journal_of(killed);
+    ck_assert_str_eq(a, b);
+    free(a);
+    free(b);
+    lmb_trials_free(&again);
+    lmb_trials_free(&t);
+    close_world(&w);
+}
+END_TEST
+
+/* What was learnt of a model of the function beats luck, and evolution finds the front: cheap and less accurate ones
+ * are on it. */
+START_TEST(methods_do_what_they_are_for)
+{
+    double best[2];
+    lmb_trials t;
+    world w;
+
+    for (int k = 0; k < 2; k++) {
+        open_world(&w, methods[k == 0 ? 0 : 2]);
+        w.c.trials = 24;
+        w.c.round = 4;
+        ck_ok(search(&w, k ? "model" : "luck", "a", &t));
+        best[k] = t.trial[lmb_trials_best(&t)].score;
+        if (k == 0)
+            ck_assert(lmb_trials_matter(&t, &w.space, 0) > lmb_trials_matter(&t, &w.space, 2));
+        lmb_trials_free(&t);
+        close_world(&w);
+    }
+    ck_assert_msg(best[1] > best[0], "bayes %g, random %g", best[1], best[0]);
+    open_world(&w, methods[3]);
+    w.c.trials = 96;
+    w.c.round = 16;
+    w.c.cost = LMB_TUNE_COST_BYTES;
+    ck_ok(search(&w, "front", "a", &t));
+    int front = 0, late = 0;
+    for (int i = 0; i < t.n; i++) {
+        front += t.trial[i].front;
+        late += t.trial[i].front && i >= 16;
+        if (t.trial[i].front)
+            ck_assert(lmb_param_number(&w.space.param[1], t.trial[i].x[1]) <= 22); /* wider is dearer and no better */
+    }
+    ck_assert_msg(front >= 5 && late >= 4, "%d on the front, %d of them children", front, late);
+    lmb_trials_free(&t);
+    close_world(&w);
+}
+END_TEST
+
+START_TEST(hopeless_ones_are_stopped_and_failures_kept)
+{
+    lmb_trials t;
+    world w;
+    int hopeless = 0, failed = 0;
+
+    open_world(&w, methods[0]);
+    w.c.trials = 40;
+    w.c.stop = (lmb_tune_stop_config){ LMB_TUNE_STOP_MEDIAN, 2, 4 };
+    w.bad = true;
+    ck_ok(search(&w, "median", "a", &t));
+    for (int i = 0; i < t.n; i++) {
+        const lmb_trial *x = &t.trial[i];
+        hopeless += x->hopeless;
+        failed += x->failed;
+        if (x->hopeless) {
+            ck_assert(x->n_curve >= 2 && x->n_curve < 4 && i >= 8);
+        } else if (!x->failed)
+            ck_assert_int_eq(x->n_curve, 4);
+        if (x->failed)
+            ck_assert_str_eq(x->why, "step 3: the gradient is not finite");
+    }
+    ck_assert_msg(hopeless >= 8 && failed >= 3, "%d hopeless, %d failed", hopeless, failed);
+    int best = lmb_trials_best(&t);
+    ck_assert(!t.trial[best].hopeless && !t.trial[best].failed);
+    lmb_trials_free(&t);
+    close_world(&w);
+}
+END_TEST
+
+/* A space of four points: the grid has four trials, and others take over what was seen of the same values. */
+START_TEST(small_spaces_are_not_tried_twice)
+{
+    lmb_trials t;
+    world w;
+
+    for (int k = 0; k < METHODS; k++) {
+        char name[32];
+        open_world(&w, methods[k]);
+        lmb_config_destroy(w.yaml);
+        w.yaml = yaml("{lr: {choice: [0.1]}, width: {int: [4, 6], step: 2}, optimizer: {choice: [sgd, adam]}}");
+        ck_ok(lmb_space_read(lmb_config_root(w.yaml), &w.space, &err));
+        ck_assert_int_eq(lmb_space_points(&w.space), 4);
+        w.c.trials = 20;
+        snprintf(name, sizeof name, "small%d", k);
+        ck_ok(search(&w, name, "a", &t));
+        ck_assert_int_eq(t.n, k == 1 ? 4 : 20);
+        ck_assert_msg(w.trained <= 4, "%s trained %d", methods[k], w.trained);
+        lmb_trials_free(&t);
+        close_world(&w);
+    }
+}
+END_TEST
+
+START_TEST(refusals)
+{
+    lmb_config *bad = yaml("{name: bayse}"), *option = yaml("{name: pso, intertia: 1}");
+    unsigned char options[LMB_METHOD_CONFIG];
+    const lmb_method *m;
+    lmb_trials t;
+    world w;
+    char path[400];
+
+    ck_assert_int_eq(lmb_method_bind(lmb_config_root(bad), &m, options, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "did you mean bayes"));
+    lmb_error_clear(&err);
+    ck_assert_int_eq(lmb_method_bind(lmb_config_root(option), &m, options, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "inertia"));
+    lmb_config_destroy(bad);
+    lmb_config_destroy(option);
+    open_world(&w, methods[3]);
+    w.c.round = 2;
+    ck_assert_int_eq(search(&w, "refused", "a", &t), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "population"));
+    w.c.round = 8;
+    w.c.trials = 8;
+    ck_ok(search(&w, "mine", "a", &t));
+    lmb_trials_free(&t);
+    ck_assert_int_eq(search(&w, "mine", "b", &t), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "another configuration"));
+    snprintf(path, sizeof path, "%s/mine/journal.jsonl", dir);
+    const char *lies = "{\"trial\": 12, \"score\": 1, \"spread\": 0, \"cost\": 0, \"same\": -1, \"hopeless\": false, "
+                       "\"failed\": false, \"why\": \"\", "
+                       "\"curve\": [], \"x\": [0, 0, 0]}\n";
+    ck_ok(lmb_file_append(path, lies, strlen(lies), &err));
+    lmb_error_clear(&err);
+    ck_assert_int_eq(search(&w, "mine", "a", &t), LMB_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "line 10"));
+    close_world(&w);
+}
+END_TEST
+
+static void begin(void)
+{
+    lmb_error_clear(&err);
+    temp_make(dir, sizeof dir);
+}
+
+static void end(void) { temp_remove(dir); }
+
+LMB_TEST_MAIN("distill/tune", tcase_add_checked_fixture(tc_, begin, end); add_loop(methods_search_and_go_on, METHODS);
+              add(methods_do_what_they_are_for); add(hopeless_ones_are_stopped_and_failures_kept);
+              add(small_spaces_are_not_tried_twice); add(refusals);)

@@ -1,0 +1,87 @@
+#!/bin/sh
+# From a trained model to a device and back: integers, reference, signature, C source; drift, samples worth a label, and an
+# incremental update with them.
+limbeck=$1
+dir=$2/deploy
+edge=$3
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+bad=0
+fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; bad=1; }
+must() { "$@" >>"$dir/log" 2>&1 || { echo "FAILED: $*"; tail -n 5 "$dir/log"; exit 1; }; }
+refused() { # CODE WORDS COMMAND...
+    code=$1; words=$2; shift 2
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
+    if [ $got -ne "$code" ] || ! grep -q -- "$words" "$dir/err"; then
+        fail "$* -> exit $got (want $code, $words)" "$dir/err"
+    fi
+}
+cat >"$dir/m.yaml" <<Y
+run: $dir/run
+data: {name: synthetic, train: 400, test: 100, classes: 4, height: 12, width: 12, channels: 3, noise: 0.3}
+model: {name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}
+train: {epochs: 3, batch: 32, threads: 1, lr: 0.05}
+update:
+  data: {name: synthetic, train: 300, test: 10, classes: 4, height: 12, width: 12, channels: 3, noise: 0.9, seed: 5}
+  list: $dir/label.csv
+  share: 2
+  train: {epochs: 2, batch: 16, threads: 1, lr: 0.01}
+Y
+must "$limbeck" train "$dir/m.yaml"
+must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model/model.onnx" --calibration 100 --out "$dir/q.onnx"
+must "$limbeck" export "$dir/q.onnx" --out "$dir/net.lmb"
+
+# reference, then signature: signed last, because it covers the rest
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 --out "$dir/net.lmb"
+must "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 7
+key=$(sed -n 's/.*public key //p' "$dir/log")
+must "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 7
+refused 1 "older than 8" "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 8
+refused 2 "would go back" "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 6
+"$limbeck" inspect "$dir/net.lmb" >"$dir/out" 2>&1
+grep -q "^release 7" "$dir/out" && grep -q "signed by $key" "$dir/out" || fail "inspect is silent about the signature" "$dir/out"
+cp "$dir/net.lmb" "$dir/touched.lmb"
+printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
+refused 1 "not that of a trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
+
+# the model as C source
+must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c"
+[ -s "$dir/c/net.c" ] && [ -s "$dir/c/net.h" ] || fail "no C source"
+if command -v cc >/dev/null; then
+    must cc -std=c99 -pedantic -Wall -Wextra -Werror -c -o "$dir/net.o" "$dir/c/net.c"
+fi
+refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
+refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
+
+# two devices: one sees what the model was made for, the other does not
+other="--set data.noise=0.9 --set data.seed=5 --set data.train=300"
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --part test --out "$dir/same.mon"
+# shellcheck disable=SC2086 # a list of words
+must "$limbeck" monitor "$dir/m.yaml" $other --reference "$dir/net.lmb" --out "$dir/other.mon"
+must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
+refused 4 "1 of 2 devices" "$limbeck" monitor "$dir/same.mon" "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/both.csv"
+grep -q "other.mon: 300 predictions, drifted" "$dir/out" || fail "no drift is seen" "$dir/out"
+refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/label.csv"
+refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb" --latency-max "0.001 us"
+must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
+refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
+[ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
+
+# a device's own program: answers, and counters that can be compared
+head -c 43200 /dev/zero >"$dir/images" # 100 of 3 x 12 x 12
+"$edge" "$dir/net.lmb" "$dir/device.mon" <"$dir/images" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
+[ "$(wc -l <"$dir/answers")" -eq 100 ] || fail "the example has not answered each image" "$dir/answers"
+refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/device.mon" --against "$dir/net.lmb"
+refused 1 "not a .lmb file" "$edge" "$dir/m.yaml" "$dir/device.mon"
+
+# an update with them
+must "$limbeck" config check "$dir/m.yaml"
+"$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "no update" "$dir/err"
+grep -q "new samples and" "$dir/err" && grep -q "^new samples: .* before, .* after" "$dir/out" || fail "an update without figures" "$dir/out"
+[ -s "$dir/run/model-updated/model.onnx" ] || fail "the update has left no model"
+must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model-updated/model.onnx" --calibration 100 --out "$dir/q2.onnx"
+echo "number,why" >"$dir/label.csv"
+refused 2 "names no sample" "$limbeck" train "$dir/m.yaml" --continue --fresh
+printf 'number\n300\n' >"$dir/label.csv"
+refused 1 "0 .. 299" "$limbeck" train "$dir/m.yaml" --continue --fresh
+refused 1 "train it first" "$limbeck" train "$dir/m.yaml" --continue --set "run=$dir/elsewhere"
+exit $bad
