@@ -70,10 +70,10 @@ submit() {
         --output="$dir/job.log" "$src/launch/cluster/job.sbatch" train "$dir/run.yaml"
 }
 state() { scontrol -o show job "$job" | sed -n "s/.* $1=\([^ ]*\) .*/\1/p"; }
-# wait_for SENTENCE COMMAND...: two minutes for the command to be true
+# wait_for SENTENCE COMMAND...: five minutes for the command to be true
 wait_for() {
     sentence=$1; i=0; shift
-    until "$@"; do i=$((i + 1)); [ $i -lt 600 ] || fail "$sentence ($(state JobState))"; sleep 0.2; done
+    until "$@"; do i=$((i + 1)); [ $i -lt 1500 ] || fail "$sentence ($(state JobState))"; sleep 0.2; done
 }
 is_over() { case $(state JobState) in COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL) return 0 ;; esac; return 1; }
 has_begun() { [ -s "$dir/run/model/history.jsonl" ] || is_over; }
