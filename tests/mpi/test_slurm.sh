@@ -93,7 +93,8 @@ if [ "$(state Restarts)" = 1 ]; then # else it was faster than the signal
 fi
 wait_for "the job did not end" has_ended
 # Its own race: a job that starts again in the second in which its old right was revoked.
-! grep -q "credential revoked" "$dir/slurmctld.log" || { echo "skipped: Slurm took the new start for the old one"; exit 0; }
+! grep -q "credential revoked" "$dir/slurmctld.log" ||
+    { echo "skipped: Slurm took the new start for the old one"; exit 0; }
 [ "$(state JobState)" = COMPLETED ] || fail "the job ended as $(state JobState)"
 got=$(sed -n 's/^weights //p' "$dir/job.log")
 [ "$got" = "$want" ] || fail "weights of the job: $got, of mpirun: $want"
