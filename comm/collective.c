@@ -55,6 +55,11 @@ static int launched(const char **launcher)
             *launcher = names[i][1];
             return told(names[i][0]);
         }
+    /* Slurm's PMIx tells a task its rank alone; how many there are is in the step's own variables. */
+    if (getenv("PMIX_NAMESPACE") && getenv("PMIX_RANK")) {
+        *launcher = "srun";
+        return told("SLURM_STEP_NUM_TASKS");
+    }
     return 0;
 }
 

@@ -65,6 +65,26 @@ static bool process_gone(const lmb_watch *w, const line *l)
     return on_this_host(w, l) && kill((pid_t)l->pid, 0) != 0 && errno == ESRCH;
 }
 
+void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap)
+{
+    const line *worst = NULL, *me = w ? &w->board[w->c->rank] : NULL;
+    bool gone = false;
+
+    text[0] = '\0';
+    for (int r = 0; w && r < w->c->size && !gone; r++) {
+        const line *l = &w->board[r];
+        if (l == me || l->closed)
+            continue;
+        gone = process_gone(w, l);
+        bool behind = l->step < me->step || (l->step == me->step && !l->waits);
+        if (gone || (behind && (!worst || l->step < worst->step)))
+            worst = l;
+    }
+    if (worst)
+        snprintf(text, cap, "rank %d on %.63s %s, at: %.63s of step %lld", (int)(worst - w->board), worst->host,
+                 gone ? "is gone" : "is behind", worst->what, (long long)worst->step);
+}
+
 /* MPI may be what hangs: its abort gets five seconds. */
 static void *last_resort(void *arg)
 {

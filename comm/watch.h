@@ -31,6 +31,8 @@ LMB_MUST_CHECK lmb_status lmb_watch_open(lmb_comm *c, const char *path, double l
 void lmb_watch_close(lmb_watch *w);
 /* This rank now does `what` (static text) for `step`; `waits`: it waits for the other ranks. */
 void lmb_watch_doing(lmb_watch *w, int64_t step, const char *what, bool waits);
+/* The rank that is furthest behind, with its host and what it does, as part of a sentence; "" when all are where we are. */
+void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,69 @@
+/* comm/nccl.h - sums between GPUs, one process each, by NCCL, that never wait for ever.
+ *
+ * Idea: MPI brings the ranks together (comm/collective.h) and hands round NCCL's name of the job; from then on device
+ * memory goes from GPU to GPU on a stream of our own. Communicators are non-blocking, so that no call of NCCL's can
+ * hold us: we look at the stream and at the communicator's state until work is done, one of them tells of an error, or
+ * the time is over. Then the communicator is aborted, and the error says which collective, bucket and step it was, on
+ * which rank and host, and, where the ranks have a noticeboard (comm/watch.h), who is behind and at what.
+ *
+ *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no
+ * module threads  one source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with
+ * config.blocking = 0)
+ */
+#ifndef LMB_COMM_NCCL_H
+#define LMB_COMM_NCCL_H
+
+#include <stdbool.h>
+
+#include "comm/collective.h"
+#include "comm/nccl_api.h"
+#include "comm/watch.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_nccl lmb_nccl;
+
+typedef struct lmb_nccl_options {
+    int device;       /* of this rank on its host, modulo those there are */
+    double limit_s;   /* how long nothing may come of anything; below train.stall_s it is NCCL that speaks first */
+    bool fixed_order; /* the same bits at equal numbers of ranks: one ring, one protocol, one channel count. Sets NCCL's
+                       * environment of this process, over what the user has set */
+    lmb_watch *watch; /* told what this rank waits for, and asked who is behind; or NULL */
+} lmb_nccl_options;
+
+/* What a piece of work is for, for sentences. */
+typedef struct lmb_nccl_label {
+    int64_t step;
+    int bucket; /* -1: none */
+} lmb_nccl_label;
+
+/* The module beside the program, or the one that LMB_NCCL_MODULE in the environment names; stays loaded. */
+LMB_MUST_CHECK lmb_status lmb_nccl_load(const lmb_nccl_api **out, lmb_error *err);
+
+/* On all ranks at once; c and api must outlive *out. Refuses ranks with different versions of NCCL, and two on one GPU.
+ */
+LMB_MUST_CHECK lmb_status lmb_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb_nccl_options *o, lmb_nccl **out,
+                                        lmb_error *err);
+void lmb_nccl_close(lmb_nccl *n); /* NULL is a no-op */
+void *lmb_nccl_stream(const lmb_nccl *n);
+
+/* Put on the stream, after what `after` (a CUDA stream, or NULL) has now; on all ranks in the same order. Device
+ * memory. sum          to[n] = over all ranks; to may be from sum_scatter  to[n_each] = this rank's part of from[size *
+ * n_each] gather       to[size * n_each] = all ranks' from[n_each] exchange     either peer may be -1 */
+LMB_MUST_CHECK lmb_status lmb_nccl_sum(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t count,
+                                       lmb_nccl_type t, void *after, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_nccl_sum_scatter(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each,
+                                               lmb_nccl_type t, void *after, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_nccl_gather(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each,
+                                          lmb_nccl_type t, void *after, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, int peer_to, void *to,
+                                            int peer_from, size_t count, lmb_nccl_type t, void *after, lmb_error *err);
+/* Until all of it is done. A rank that is late is told by the last piece of work that was put on the stream. */
+LMB_MUST_CHECK lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
