@@ -267,14 +267,12 @@ lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job 
     lmb_status st;
 
     LMB_TRY(check(cfg, job, err));
-    s = calloc(1, sizeof *s);
+    s = lmb_secret_new(sizeof *s); /* its keys lie in it */
     if (!s)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the server");
     s->cfg = *cfg;
     s->job = *job;
     s->lock = -1;
-    lmb_secret_lock(s->secret, sizeof s->secret);
-    lmb_secret_lock(s->people.next_secret, sizeof s->people.next_secret);
     if (!job->settings)
         s->job.settings = "";
     if (snprintf(s->address, sizeof s->address, "%s", cfg->address) >= (int)sizeof s->address || !*cfg->state_dir ||
@@ -403,10 +401,8 @@ void lmb_server_destroy(lmb_server *s)
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);
-    lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
-    lmb_secret_wipe(s->secret, sizeof s->secret);
     lmb_vault_destroy(s->vault);
-    free(s);
+    lmb_secret_free(s);
 }
 
 /* ---- looking ---- */
