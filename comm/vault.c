@@ -1,6 +1,7 @@
 /* comm/vault.c - see vault.h. */
 #include "comm/vault.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,6 @@ typedef struct chunk {
 
 struct lmb_vault {
     size_t place, places; /* bytes of one; in a chunk */
-    bool unlocked;        /* some pages could not be locked */
     chunk *chunks;
 };
 
@@ -60,8 +60,9 @@ static chunk *new_chunk(lmb_vault *v)
         free(c);
         return NULL;
     }
-    if (sodium_mlock(c->pages, bytes) != 0)
-        v->unlocked = true;
+    if (sodium_mlock(c->pages, bytes) != 0) {
+        /* lmb_secret_room has said so; what is in them stays out of core dumps all the same */
+    }
     c->bytes = bytes;
     while (c->n_free < v->places) {
         c->free[c->n_free] = (uint32_t)(v->places - 1 - c->n_free);
@@ -106,13 +107,22 @@ void lmb_vault_destroy(lmb_vault *v)
     free(v);
 }
 
-bool lmb_vault_locked(const lmb_vault *v) { return !v->unlocked; }
+/* No page is touched: a server that asks for thousands of connections has not got them yet. */
+static bool may_lock(void *p, size_t n)
+{
+#ifdef MLOCK_ONFAULT
+    int rc = mlock2(p, n, MLOCK_ONFAULT);
+    if (rc == 0 || errno != ENOSYS)
+        return rc == 0;
+#endif
+    return mlock(p, n) == 0;
+}
 
 bool lmb_secret_room(size_t n, char sentence[LMB_SECRET_SENTENCE])
 {
     struct rlimit limit = { 0 };
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool room = p != MAP_FAILED && mlock(p, n) == 0;
+    bool room = p != MAP_FAILED && may_lock(p, n);
 
     if (p != MAP_FAILED)
         munmap(p, n);

@@ -36,8 +36,6 @@ void lmb_vault_destroy(lmb_vault *v); /* all places are wiped; NULL is a no-op *
 void *lmb_vault_take(lmb_vault *v);
 /* Wiped, and free for the next one. */
 void lmb_vault_give(lmb_vault *v, void *place);
-/* Were all pages locked? */
-bool lmb_vault_locked(const lmb_vault *v);
 
 /* Can n bytes be locked, beside what is locked already? If not, `sentence` says what to change. */
 enum { LMB_SECRET_SENTENCE = 240 };

@@ -1,6 +1,7 @@
 /* comm/wire.c - see wire.h. */
 #include "comm/wire.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,14 @@ void lmb_figures_add(lmb_figures *m, const char *name, double value)
         return;
     snprintf(m->row[m->n].name, LMB_METRIC_NAME, "%s", name);
     m->row[m->n++].value = value;
+}
+
+double lmb_figures_find(const lmb_figures *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->n; i++)
+        if (strcmp(m->row[i].name, name) == 0)
+            return m->row[i].value;
+    return NAN;
 }
 
 typedef struct writer { uint8_t *p; size_t at, cap; } writer; /* `at` runs on past `cap`: checked once, at the end */

@@ -38,6 +38,8 @@ typedef struct lmb_figures {
 
 /* Append; silently full at LMB_METRICS_MAX, long names are cut. */
 void lmb_figures_add(lmb_figures *m, const char *name, double value);
+/* NAN: there is none of that name. */
+double lmb_figures_find(const lmb_figures *m, const char *name);
 
 typedef enum {
     LMB_WIRE_END,

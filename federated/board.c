@@ -89,8 +89,8 @@ static lmb_status load_fares(lmb_journal *j, lmb_board *s, lmb_error *err)
     lmb_status st;
     bool row;
 
-    LMB_TRY(prepare(j, "SELECT round, kind, clients, mean, median, worst FROM fares ORDER BY round DESC LIMIT 2000", &q,
-                    err));
+    LMB_TRY(prepare(j, "SELECT round, kind, clients, mean, median, worst FROM fares WHERE clients > 1"
+                       " ORDER BY round DESC LIMIT 2000", &q, err)); /* the mean of one is its own */
     while ((st = step(j, q, &row, err)) == LMB_OK && row) {
         lmb_board_round want = { .round = (uint64_t)sqlite3_column_int64(q, 0) };
         lmb_board_round *r = bsearch(&want, s->history, s->n_history, sizeof *s->history, by_round);

@@ -52,6 +52,46 @@ static lmb_status open_settings(const lmb_client_config *cfg, lmb_client_secure 
     return LMB_OK;
 }
 
+/* The noise that the clients bring, in the smallest sum that this client is in, whoever else adds some: as
+ * `noise_multiplier`, its deviation in multiples of the clip. The server's own is its word alone. */
+static lmb_status check_noise(const lmb_client_secure *o, const lmb_secagg_coding *c, lmb_error *err)
+{
+    double have = sqrt((double)o->clients_min * (double)c->noise) * lmb_secagg_unit(c) / c->clip;
+
+    if (have >= o->noise_min * (1 - 1e-9))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_DENIED,
+                    "clients add noise of %.4g clips to a sum of %lld, this client wants %g at least "
+                    "(secure_aggregation.noise_min); the "
+                    "server's privacy.noise_multiplier or `minimum` is too small, or its noise is not `distributed`",
+                    have, (long long)o->clients_min, o->noise_min);
+}
+
+/* What this client wants of any secure sum. */
+static lmb_status check_offer(const lmb_client_secure *o, lmb_secure_mode mode, const lmb_secagg_coding *c, lmb_error *err)
+{
+    if (o->required && mode == LMB_SECURE_OFF)
+        return LMB_FAIL(err, LMB_E_DENIED, "the server wants updates in the clear, and this client takes part under secure "
+                        "aggregation alone (secure_aggregation.required)");
+    if (o->required && o->mode == LMB_SECURE_MALICIOUS && mode != LMB_SECURE_MALICIOUS)
+        return LMB_FAIL(err, LMB_E_DENIED, "the server offers secure aggregation of mode curious, this client takes malicious alone");
+    return o->noise_min > 0 ? check_noise(o, c, err) : LMB_OK;
+}
+
+lmb_status lmb_client_check_offer(const lmb_client_config *cfg, lmb_secure_mode mode, const lmb_secagg_coding *coding,
+                                  lmb_error *err)
+{
+    lmb_client_secure o;
+
+    LMB_TRY(open_settings(cfg, &o, err));
+    LMB_TRY(check_offer(&o, mode, coding, err));
+    if (mode == LMB_SECURE_OFF || (coding->clients >= o.clients_min && coding->clients > o.neighbours_min))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_DENIED, "sums are of %u clients at most, this client wants %lld of them and %lld neighbours at least "
+                    "(secure_aggregation.clients_min, neighbours_min)", coding->clients, (long long)o.clients_min,
+                    (long long)o.neighbours_min);
+}
+
 lmb_status lmb_client_check(const lmb_client_config *cfg, lmb_error *err)
 {
     uint8_t admin[LMB_SIGN_PUBLIC];
@@ -123,38 +163,19 @@ static lmb_status spend(void *ctx, uint64_t number, lmb_error *err)
 
 /* ---- beginning ---- */
 
-/* The noise that the clients bring, in the smallest sum that this client is in, whoever else adds some: as
- * `noise_multiplier`, its deviation in multiples of the clip. The server's own is its word alone. */
-static lmb_status check_noise(const lmb_client_secure *o, const lmb_secagg_coding *c, lmb_error *err)
-{
-    double have = sqrt((double)o->clients_min * (double)c->noise) * lmb_secagg_unit(c) / c->clip;
-
-    if (!(o->noise_min > 0) || have >= o->noise_min * (1 - 1e-9))
-        return LMB_OK;
-    return LMB_FAIL(err, LMB_E_DENIED,
-                    "clients add noise of %.4g clips to a sum of %lld, this client wants %g at least "
-                    "(secure_aggregation.noise_min); the "
-                    "server's privacy.noise_multiplier or `minimum` is too small, or its noise is not `distributed`",
-                    have, (long long)o->clients_min, o->noise_min);
-}
-
 /* The server's description against what this client knows and wants. */
 static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb_error *err)
 {
     const lmb_client_secure *o = &c->secure.o;
     lmb_secagg_coding coding = lmb_session_coding(h, c->task.n);
 
-    if (o->required && h->mode == LMB_SECURE_OFF)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server wants updates in the clear, and this client takes part under secure aggregation alone");
-    if (o->required && o->mode == LMB_SECURE_MALICIOUS && h->mode != LMB_SECURE_MALICIOUS)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server offers secure aggregation of mode curious, this client takes malicious alone");
     LMB_TRY(lmb_secagg_coding_check(&coding, err));
+    LMB_TRY(check_offer(o, (lmb_secure_mode)h->mode, &coding, err));
     if (c->task.clip > 0 && !(coding.weight_max == 1 && coding.clip == c->task.clip && lmb_secagg_private_norm(&coding) > 0))
         return LMB_FAIL(err, LMB_E_DENIED, "the secure sum's coding does not hold a private update: clip %g of %g, weights up to %u", coding.clip,
                         c->task.clip, coding.weight_max);
     if (coding.noise && !(c->task.clip > 0))
         return LMB_FAIL(err, LMB_E_DENIED, "the server wants noise, and no clip that it would go with");
-    LMB_TRY(check_noise(o, &coding, err));
     if (h->mode == LMB_SECURE_OFF)
         return LMB_OK;
     if (h->mode == LMB_SECURE_MALICIOUS && !c->trust.on)

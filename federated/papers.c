@@ -7,6 +7,7 @@
 #include "comm/bytes.h"
 #include "federated/journal_parts.h"
 
+/* *data NULL: there is no such paper. None is ever written empty. */
 static lmb_status read_paper(lmb_journal *j, const char *name, void **data, size_t *n, lmb_error *err)
 {
     sqlite3_stmt *q;
@@ -18,7 +19,9 @@ static lmb_status read_paper(lmb_journal *j, const char *name, void **data, size
     LMB_TRY(prepare(j, "SELECT bytes FROM papers WHERE name = ?", &q, err));
     sqlite3_bind_text(q, 1, name, -1, SQLITE_STATIC);
     st = step(j, q, &row, err);
-    if (st == LMB_OK && row && sqlite3_column_bytes(q, 0) > 0) {
+    if (st == LMB_OK && row && sqlite3_column_bytes(q, 0) <= 0) {
+        st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: '%s' in it is empty", j->dir, name);
+    } else if (st == LMB_OK && row) {
         const void *p = sqlite3_column_blob(q, 0);
         *n = (size_t)sqlite3_column_bytes(q, 0);
         *data = p ? malloc(*n) : NULL;
@@ -40,29 +43,41 @@ static lmb_status write_paper(lmb_journal *j, const char *name, const void *data
     return finish_write(j, q, err);
 }
 
-lmb_status lmb_journal_federation(lmb_journal *j, lmb_hash *out, lmb_error *err)
+/* One of `bytes` bytes; *there false: none, and nothing is written. */
+static lmb_status read_exactly(lmb_journal *j, const char *name, void *out, size_t bytes, bool *there, lmb_error *err)
 {
     void *data;
     size_t n;
-    LMB_TRY(read_paper(j, "federation", &data, &n, err));
-    if (n == sizeof out->b)
-        memcpy(out->b, data, n);
+
+    LMB_TRY(read_paper(j, name, &data, &n, err));
+    *there = n == bytes;
+    if (*there)
+        memcpy(out, data, n);
     free(data);
-    return n == sizeof out->b ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: the federation's name is missing",
-                                                  j->dir);
+    return !n || *there ? LMB_OK
+                        : LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: '%s' in it has %zu bytes of %zu",
+                                   j->dir, name, n, bytes);
+}
+
+lmb_status lmb_journal_federation(lmb_journal *j, lmb_hash *out, lmb_error *err)
+{
+    bool there;
+
+    LMB_TRY(read_exactly(j, "federation", out->b, sizeof out->b, &there, err));
+    return there ? LMB_OK
+                 : LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: the federation's name is missing", j->dir);
 }
 
 /* ---- secure sums ---- */
 
 lmb_status lmb_journal_last_sum(lmb_journal *j, uint64_t *number, lmb_error *err)
 {
-    void *data;
-    size_t n;
+    uint8_t bytes[8];
+    bool there;
 
-    LMB_TRY(read_paper(j, "secure-sum", &data, &n, err));
-    *number = n == sizeof *number ? lmb_get_u64(data) : 0;
-    free(data);
-    if (n == 0 || (*number && *number < UINT64_MAX))
+    LMB_TRY(read_exactly(j, "secure-sum", bytes, sizeof bytes, &there, err));
+    *number = there ? lmb_get_u64(bytes) : 0;
+    if (!there || (*number && *number < UINT64_MAX))
         return LMB_OK;
     return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: its number of the last secure sum is not one",
                     j->dir);
@@ -81,15 +96,7 @@ lmb_status lmb_journal_next_sum(lmb_journal *j, uint64_t *number, lmb_error *err
 
 lmb_status lmb_journal_admin(lmb_journal *j, uint8_t key[LMB_SIGN_PUBLIC], bool *known, lmb_error *err)
 {
-    void *data;
-    size_t n;
-
-    LMB_TRY(read_paper(j, "admin", &data, &n, err));
-    *known = n == LMB_SIGN_PUBLIC;
-    if (*known)
-        memcpy(key, data, n);
-    free(data);
-    return LMB_OK;
+    return read_exactly(j, "admin", key, LMB_SIGN_PUBLIC, known, err);
 }
 
 lmb_status lmb_journal_set_admin(lmb_journal *j, const uint8_t key[LMB_SIGN_PUBLIC], lmb_error *err)
@@ -209,14 +216,10 @@ lmb_status lmb_journal_roster_import(lmb_journal *j, const void *bytes, size_t n
 
 lmb_status lmb_journal_rotation(lmb_journal *j, int64_t *ends, lmb_error *err)
 {
-    void *data;
-    size_t n;
-    LMB_TRY(read_paper(j, "rotation", &data, &n, err));
+    bool there;
+
     *ends = 0;
-    if (n == sizeof *ends)
-        memcpy(ends, data, n);
-    free(data);
-    return LMB_OK;
+    return read_exactly(j, "rotation", ends, sizeof *ends, &there, err);
 }
 
 lmb_status lmb_journal_set_rotation(lmb_journal *j, int64_t ends, lmb_error *err)

@@ -8,6 +8,7 @@
 #include "comm/keys.h"
 #include "federated/board_http.h"
 #include "federated/change.h"
+#include "federated/client.h"
 #include "federated/codec.h"
 #include "federated/privacy/privacy.h"
 #include "federated/secure.h"
@@ -213,4 +214,18 @@ lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool ref
         a->destroy(sum);
     free(settings);
     return st;
+}
+
+lmb_status lmb_server_check_client(const lmb_server_config *c, const lmb_client_config *client, size_t n, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_privacy privacy;
+    lmb_secure s;
+
+    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
+    LMB_TRY(lmb_secure_open(c->secure_aggregation, n, lmbi_secure_most(c, &privacy), (uint64_t)c->minimum, &privacy, &s,
+                            err));
+    if (lmb_client_check_offer(client, s.on ? (lmb_secure_mode)s.c.mode : LMB_SECURE_OFF, &s.coding, &why) == LMB_OK)
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_ARG, "federation.client would refuse what federation.server asks for: %s", why.msg);
 }

@@ -1,4 +1,4 @@
-/* federated/server.c - see server.h: options, opening and closing, the loop. */
+/* federated/server.c - see server.h: opening and closing, the loop. */
 #include "federated/server.h"
 
 #include <errno.h>
@@ -15,55 +15,7 @@
 
 #include "core/base/config.h"
 #include "core/base/file.h"
-#include "federated/papers.h"
 #include "federated/server_parts.h"
-
-_Static_assert((int)LMB_SERVER_INVITE == (int)LMB_INVITE_MAX, "one size of invite");
-
-static const char *const approval_names[] = { "auto", "manual", NULL };
-const lmb_field lmb_server_async_fields[] = {
-    LMB_INT(lmb_server_async, buffer, 10, 1, 100000, "updates", "so many make a new version of the model (K)"),
-    LMB_INT(lmb_server_async, concurrency, 0, 0, 100000, "clients", "at work at a time; 0: target"),
-    LMB_INT(lmb_server_async, tau_max, 20, 0, 1000000, "versions", "an update whose model is older is not used"),
-    LMB_FIELD_END,
-};
-static const char *const modes[] = { "sync", "async", NULL };
-
-const lmb_field lmb_server_fields[] = {
-    LMB_TEXT(lmb_server_config, address, "0.0.0.0", "numeric address to listen on; :: for IPv6 as well"),
-    LMB_INT(lmb_server_config, port, 7100, 0, 65535, "", "TCP port; 0 lets the system choose"),
-    LMB_TEXT(lmb_server_config, state_dir, "", "folder for key, journal and models; the run directory when empty"),
-    LMB_CHOICE(lmb_server_config, approval, 0, approval_names, "who may take part: every client with an invite, or those approved by `limbeck federation approve`"),
-    LMB_TEXT(lmb_server_config, admin, "", "public key of the admin: only clients of a roster that it signed take part; every approved client when empty"),
-    LMB_INT(lmb_server_config, rounds, 10, 1, 1000000, "rounds", "how many rounds, abandoned ones included; versions when mode is async"),
-    LMB_CHOICE(lmb_server_config, mode, LMB_MODE_SYNC, modes, "rounds that wait for their clients, or a buffer of updates that come when they come"),
-    LMB_INT(lmb_server_config, target, 10, 1, 100000, "clients", "updates that make a round"),
-    LMB_REAL(lmb_server_config, over_select, 1, 1, 10, "", "ask so many times target clients; the slowest are not waited for"),
-    LMB_INT(lmb_server_config, minimum, 2, 1, 100000, "clients", "updates without which a round is abandoned"),
-    LMB_INT(lmb_server_config, pool, 0, 0, 100000, "clients", "choose once so many are there; 0: as many as are asked"),
-    LMB_SECTION(lmb_server_config, async, lmb_server_async_fields, "of mode async"),
-    LMB_INT(lmb_server_config, max_clients, 1000, 1, 100000, "clients", "open connections at most"),
-    LMB_REAL(lmb_server_config, gather_s, 10, 0, 86400, "s", "how long to wait for pool once minimum are there"),
-    LMB_REAL(lmb_server_config, pace_s, 0, 0, 86400, "s", "clients without work hang up and come back after about so long, later the more there are; 0: they stay"),
-    LMB_REAL(lmb_server_config, drain_s, 30, 0, 86400, "s", "a server that is stopped waits so long for updates under way"),
-    LMB_REAL(lmb_server_config, deadline_s, 300, 0.1, 86400, "s", "a client that shows no progress for so long is out"),
-    LMB_REAL(lmb_server_config, reconnect_s, 30, 0, 86400, "s", "a client that is gone for so long is out"),
-    LMB_REAL(lmb_server_config, round_limit_s, 86400, 0.1, 1e7, "s", "a round takes no longer, progress or not"),
-    LMB_REAL(lmb_server_config, idle_s, 60, 0.1, 86400, "s", "a connection silent for so long is closed"),
-    LMB_REAL(lmb_server_config, server_lr, 1, 1e-6, 1000, "", "step along the averaged change"),
-    LMB_INT(lmb_server_config, max_examples, 1 << 20, 1, 1 << 30, "examples", "greatest weight a client may claim"),
-    LMB_REAL(lmb_server_config, max_abs, 8, 1e-6, 1e6, "", "greatest size of one value of an update"),
-    LMB_INT(lmb_server_config, seed, 1, 0, 1e15, "", "selection of clients when more than target are there"),
-    LMB_TREE(lmb_server_config, aggregator, "name and options of the aggregator; fedavg when absent"),
-    LMB_REAL(lmb_server_config, clip_norm, 0, 0, 1e9, "", "an update of a greater L2 norm is scaled down to it; 0: none is"),
-    LMB_TREE(lmb_server_config, selection, "who takes part when there are more than are asked; uniform when absent"),
-    LMB_TREE(lmb_server_config, codec, "how clients encode their updates; f32 when absent"),
-    LMB_TREE(lmb_server_config, download, "how the model is encoded for clients: f32, bf16; f32 when absent"),
-    LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
-    LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
-    LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
-    LMB_FIELD_END,
-};
 
 /* ---- opening ---- */
 
@@ -126,7 +78,7 @@ static lmb_status restore(lmb_server *s, lmb_error *err)
                                                         "state_dir", s->state_dir, (unsigned long long)s->state.round);
     if (s->state.async != lmbi_is_async(s))
         return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation whose `mode` is %s; configure it as before, or begin in a new state_dir", s->state_dir,
-                        modes[s->state.async]);
+                        lmbi_server_modes[s->state.async]);
     if (s->privacy.on)
         LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     if (s->aggregator->save)
@@ -267,14 +219,12 @@ lmb_status lmb_server_create(const lmb_server_config *cfg, const lmb_server_job 
     lmb_status st;
 
     LMB_TRY(check(cfg, job, err));
-    s = calloc(1, sizeof *s);
+    s = lmb_secret_new(sizeof *s); /* its keys lie in it */
     if (!s)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the server");
     s->cfg = *cfg;
     s->job = *job;
     s->lock = -1;
-    lmb_secret_lock(s->secret, sizeof s->secret);
-    lmb_secret_lock(s->people.next_secret, sizeof s->people.next_secret);
     if (!job->settings)
         s->job.settings = "";
     if (snprintf(s->address, sizeof s->address, "%s", cfg->address) >= (int)sizeof s->address || !*cfg->state_dir ||
@@ -403,10 +353,8 @@ void lmb_server_destroy(lmb_server *s)
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);
-    lmb_secret_wipe(s->people.next_secret, sizeof s->people.next_secret);
-    lmb_secret_wipe(s->secret, sizeof s->secret);
     lmb_vault_destroy(s->vault);
-    free(s);
+    lmb_secret_free(s);
 }
 
 /* ---- looking ---- */
@@ -441,75 +389,4 @@ lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *s
     *round = s->state.has_best ? s->state.best_round : s->state.model_round;
     *score = s->state.has_best ? s->state.best_score : NAN;
     return LMB_OK;
-}
-
-/* Invites name the key that will be there when they are used. */
-static lmb_status invite_key(const char *state_dir, lmb_journal *j, uint8_t secret[LMB_NOISE_KEY], lmb_error *err)
-{
-    char path[4096];
-    int64_t ends;
-    LMB_TRY(lmb_journal_rotation(j, &ends, err));
-    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, ends ? "server.key.next" : "server.key", err));
-    if (ends && !lmb_file_exists(path))
-        LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key", err));
-    return lmb_key_file(path, secret, err);
-}
-
-lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err)
-{
-    uint8_t secret[LMB_NOISE_KEY];
-    char path[4096];
-    lmb_journal *j;
-    lmb_status st;
-    int64_t ends = 0;
-
-    if (!(overlap_s >= 1 && overlap_s <= 366.0 * 86400))
-        return LMB_FAIL(err, LMB_E_ARG, "the two keys overlap for 1 s to 366 days, not %g s", overlap_s);
-    LMB_TRY(lmb_path_join(path, sizeof path, state_dir, "server.key.next", err));
-    LMB_TRY(lmb_journal_open(state_dir, &j, err));
-    st = lmb_journal_rotation(j, &ends, err);
-    if (st == LMB_OK && ends)
-        st = LMB_FAIL(err, LMB_E_ARG, "the server's key is being changed already, for another %lld s; a running server ends that",
-                      (long long)(ends - (int64_t)time(NULL)));
-    if (st == LMB_OK)
-        st = lmb_key_file(path, secret, err);
-    sodium_memzero(secret, sizeof secret);
-    if (st == LMB_OK)
-        st = lmb_journal_set_rotation(j, (int64_t)time(NULL) + (int64_t)overlap_s, err);
-    lmb_journal_close(j);
-    return st;
-}
-
-lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
-                             char out[LMB_SERVER_INVITE], lmb_error *err)
-{
-    lmb_invite invite = { { 0 }, (uint16_t)port, { 0 }, { 0 } };
-    uint8_t secret[LMB_NOISE_KEY];
-    lmb_journal *j;
-    lmb_token token;
-    char text[LMB_INVITE_MAX];
-    lmb_status st;
-
-    if (port < 1 || port > 65535 || !(ttl_s >= 1 && ttl_s <= 366.0 * 86400))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "an invite needs a port from 1 to 65535 and a life of 1 s to 366 days; got %d and %g s",
-                        port, ttl_s);
-    if (snprintf(invite.host, sizeof invite.host, "%s", host) >= (int)sizeof invite.host)
-        return LMB_FAIL(err, LMB_E_ARG, "the host name is too long");
-    LMB_TRY(lmb_journal_open(state_dir, &j, err));
-    st = invite_key(state_dir, j, secret, err);
-    if (st == LMB_OK) {
-        lmb_noise_public(secret, invite.server_public);
-        sodium_memzero(secret, sizeof secret);
-        randombytes_buf(invite.token, sizeof invite.token);
-        token = lmb_token_derive(invite.token);
-        st = lmb_invite_format(&invite, text, err);
-    }
-    if (st == LMB_OK)
-        st = lmb_journal_add_token(j, &token, (int64_t)time(NULL) + (int64_t)ttl_s, err);
-    if (st == LMB_OK)
-        memcpy(out, text, sizeof text);
-    lmb_journal_close(j);
-    sodium_memzero(&invite, sizeof invite);
-    return st;
 }

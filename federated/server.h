@@ -102,6 +102,12 @@ LMB_MUST_CHECK lmb_status lmb_refine_check(bool refines, const lmb_server_config
  * wrap, more clients asked than may connect (federated/rules.c). */
 LMB_MUST_CHECK lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool refines, lmb_error *err);
 
+/* Where one configuration has both sides: would such a client take what this server asks for?  errors  E_ARG why not
+ * (federated/rules.c) */
+struct lmb_client_config;
+LMB_MUST_CHECK lmb_status lmb_server_check_client(const lmb_server_config *c, const struct lmb_client_config *client,
+                                                  size_t n, lmb_error *err);
+
 typedef struct lmb_server lmb_server;
 
 /* Open the journal, restore, and listen.

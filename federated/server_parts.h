@@ -1,6 +1,7 @@
-/* federated/server_parts.h - what the files of the server share: server.c (life), server_round.c (rounds), server_select.c (who
- * takes part), server_update.c (what they send), server_async.c (versions instead of rounds), server_end.c (farewells),
- * server_peer.c (connections). Not for others.
+/* federated/server_parts.h - what the files of the server share: server.c (life), server_fields.c (settings),
+ * server_desk.c (beside it), server_round.c (rounds), server_select.c (who takes part), server_update.c (what they send),
+ * server_async.c (versions instead of rounds), server_end.c (farewells), server_peer.c (connections),
+ * server_message.c (what is said on them). Not for others.
  *
  * A *peer* is a connection; a *member* is an enrolled client this process has seen, connected or not. What a round
  * knows of a client hangs on the member, so that a lost connection loses nothing.
@@ -158,28 +159,36 @@ uint64_t lmbi_server_need(const lmb_server *s);
 uint64_t lmbi_need(const lmb_server_config *c);
 uint64_t lmbi_secure_most(const lmb_server_config *c, const lmb_privacy *p);
 lmb_aggregator_limits lmbi_server_limits(const lmb_server_config *c, size_t n, const lmb_privacy *p);
+extern const char *const lmbi_server_modes[]; /* by the value of cfg.mode */
 static inline bool lmbi_is_async(const lmb_server *s) { return s->cfg.mode == LMB_MODE_ASYNC; }
 
 /* server_peer.c */
 void lmbi_peer_accept(uv_stream_t *listener, int status);
 void lmbi_peer_flush(peer *p);
 void lmbi_peer_close(peer *p);
+/* Nothing, when its last sentence is on the way. */
+void lmbi_peer_say(peer *p, lmb_message_type type, const void *message);
 /* Tell the peer a last sentence and hang up once it is sent. */
+void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
+void lmbi_peers_check(lmb_server *s);
+/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
+void lmbi_peer_expel(peer *p, const lmb_error *e);
+
+/* server_message.c */
+/* A round's task, but for what differs from client to client. */
+lmb_task_message lmbi_task(const lmb_server *s);
+void lmbi_peer_task(peer *p);
+/* A record that has opened.  errors  the peer is to be expelled, with this sentence */
+LMB_MUST_CHECK lmb_status lmbi_peer_take(peer *p, const lmb_record *r, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
+                                           lmb_error *err);
+
 /* server_people.c */
 LMB_MUST_CHECK lmb_status lmbi_people_open(lmb_server *s, lmb_error *err);
 void lmbi_people_close(lmb_server *s);
 void lmbi_people_check(lmb_server *s); /* at every tick */
 void lmbi_people_arrived(peer *p);     /* its member is known: it takes part, or waits */
 LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *err);
-
-void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
-/* A round's task, but for what differs from client to client. */
-lmb_task_message lmbi_task(const lmb_server *s);
-void lmbi_peer_task(peer *p);
-void lmbi_peers_check(lmb_server *s);
-/* Refuse the peer for good: it may not, or it does not keep to the protocol. */
-void lmbi_peer_expel(peer *p, const lmb_error *e);
-LMB_MUST_CHECK lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err);
 
 /* server_select.c */
 uint64_t lmbi_members_connected(const lmb_server *s);

@@ -16,14 +16,6 @@
 
 static const double look_s = 0.5;
 
-static void say(peer *p, lmb_message_type type, const void *message)
-{
-    if (lmb_message_send(p->channel, type, message, NULL) != LMB_OK)
-        lmbi_peer_close(p);
-    else
-        lmbi_peer_flush(p);
-}
-
 /* ---- the server's key ---- */
 
 static lmb_status key_path(const lmb_server *s, const char *name, char out[4096], lmb_error *err)
@@ -51,7 +43,7 @@ static void tell_key(peer *p)
 {
     lmb_key_message m;
     lmb_noise_public(p->server->people.next_secret, m.key);
-    say(p, LMB_MSG_KEY, &m);
+    lmbi_peer_say(p, LMB_MSG_KEY, &m);
 }
 
 static lmb_status look_at_key(lmb_server *s, lmb_error *err)
@@ -122,7 +114,7 @@ static void tell_roster(peer *p)
     lmb_server *s = p->server;
     lmb_roster_message m = { .roster = s->blobs[BLOB_ROSTER].id, .version = s->people.roster.version };
     if (s->people.roster.n)
-        say(p, LMB_MSG_ROSTER, &m);
+        lmbi_peer_say(p, LMB_MSG_ROSTER, &m);
 }
 
 /* ---- who takes part ---- */
@@ -147,7 +139,7 @@ static void wait_with(member *m, peer *p, const char *sentence)
     m->peer = NULL;
     snprintf(note.sentence, sizeof note.sentence, "%s", sentence);
     lmb_log_at(p->server->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s): %s", m->id, m->name, sentence);
-    say(p, LMB_MSG_REFUSED, &note);
+    lmbi_peer_say(p, LMB_MSG_REFUSED, &note);
 }
 
 static void take_part(member *m, peer *p)
@@ -188,7 +180,7 @@ lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *r, lmb_error *e
     s->people.unsorted = true; /* the roster has its old key */
     memcpy(answer.key, r->key, sizeof answer.key);
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "client %" PRId64 " (%s) has changed its keys", m->id, m->name);
-    say(p, LMB_MSG_ROTATED, &answer);
+    lmbi_peer_say(p, LMB_MSG_ROTATED, &answer);
     return LMB_OK;
 }
 

@@ -48,7 +48,7 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 
     if (!s->cfg.secure_aggregation)
         return LMB_OK;
-    r = s->secure = calloc(1, sizeof *r);
+    r = s->secure = lmb_secret_new(sizeof *r); /* the key that vouches lies in it */
     if (!r)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for secure aggregation");
     LMB_TRY(lmb_secure_open(s->cfg.secure_aggregation, s->job.n, lmbi_secure_most(&s->cfg, &s->privacy),
@@ -60,7 +60,6 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
     LMB_TRY(lmb_journal_last_sum(s->journal, &last, err)); /* damage shows before anybody is asked */
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
-    lmb_secret_lock(r->vouch, sizeof r->vouch);
     return lmb_sign_file(path, r->vouch, err);
 }
 
@@ -92,8 +91,7 @@ void lmbi_secure_close(lmb_server *s)
     lmb_ring_deinit(&r->ring);
     lmb_str_free(&r->own_bytes);
     lmb_str_free(&r->blob);
-    lmb_secret_wipe(r->vouch, sizeof r->vouch);
-    free(r);
+    lmb_secret_free(r);
     s->secure = NULL;
 }
 

@@ -1,7 +1,6 @@
 /* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and added,
  * and the client is told. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,14 +38,6 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
     lmbi_member_dismiss(s, m, sentence);
 }
 
-static double figure(const lmb_figures *f, const char *name)
-{
-    for (uint32_t i = 0; i < f->n; i++)
-        if (strcmp(f->row[i].name, name) == 0)
-            return f->row[i].value;
-    return NAN;
-}
-
 void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head)
 {
     m->known.last = m->at.turn;
@@ -56,7 +47,7 @@ void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head)
     if (s->secure) /* nor of a secure one's but their sum */
         return;
     m->known.examples = head->examples;
-    m->known.loss = figure(&head->metrics, "loss");
+    m->known.loss = lmb_figures_find(&head->metrics, "loss");
 }
 
 static void average_metrics(lmb_server *s, const lmb_update_message *u)

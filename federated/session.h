@@ -48,6 +48,12 @@ lmb_secagg_session lmb_session_of(const lmb_session_head *head, const lmb_task_m
 /* Which way a client's numbers are rounded: of the task's seed, so that the sum can be computed again. */
 void lmb_session_seed(const lmb_task_message *task, uint8_t seed[LMB_SECAGG_SEED]);
 
+/* Would a client of these settings take part in such sums? coding: not looked at in mode off.  errors  E_DENIED why not
+ * (federated/client_secagg.c) */
+struct lmb_client_config;
+LMB_MUST_CHECK lmb_status lmb_client_check_offer(const struct lmb_client_config *cfg, lmb_secure_mode mode,
+                                                 const lmb_secagg_coding *coding, lmb_error *err);
+
 /* The only codec text of a round that is summed in the ring. */
 #define LMB_SESSION_CODEC "ring"
 

@@ -33,14 +33,6 @@ static bool drops(const sim *s, int64_t client, uint64_t round)
     return s->o->c.dropout > 0 && lmb_rand_uniform(&r, 1) < (float)s->o->c.dropout;
 }
 
-static double figure(const lmb_figures *f, const char *name)
-{
-    for (uint32_t i = 0; i < f->n; i++)
-        if (strcmp(f->row[i].name, name) == 0)
-            return f->row[i].value;
-    return NAN;
-}
-
 static lmb_status train_one(sim *s, size_t place, lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
@@ -59,7 +51,7 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
         return LMB_FAIL(err, st, "%s", own.msg);
     bool usable;
     s->left[place].done = 1;
-    s->left[place].loss = figure(&result.metrics, "loss");
+    s->left[place].loss = lmb_figures_find(&result.metrics, "loss");
     lmb_fares_of(&result.metrics, s->left[place].fare);
     if (s->secure.on)
         return lmbi_sim_secure(s, client, &result, &s->left[place], err);

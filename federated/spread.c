@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 const char *const lmb_fare_names[] = { "valid_accuracy", "personal_accuracy", NULL };
 
@@ -32,9 +31,7 @@ lmb_spread lmb_spread_of(double *v, size_t n)
 void lmb_fares_of(const lmb_figures *f, double out[LMB_FARES])
 {
     for (int k = 0; k < LMB_FARES; k++) {
-        out[k] = NAN;
-        for (uint32_t i = 0; i < f->n; i++)
-            if (strcmp(f->row[i].name, lmb_fare_names[k]) == 0 && f->row[i].value >= 0 && f->row[i].value <= 1)
-                out[k] = f->row[i].value;
+        double v = lmb_figures_find(f, lmb_fare_names[k]);
+        out[k] = v >= 0 && v <= 1 ? v : NAN;
     }
 }

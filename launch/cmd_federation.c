@@ -229,7 +229,7 @@ static lmb_status admin_of(const desk *d, const char *named, uint8_t key[LMB_SIG
             err, LMB_E_DENIED,
             "this federation's admin has the key %s (%s), not that one; another admin takes a CONFIG.yaml whose "
             "federation.server.admin names it",
-            text, configured ? "federation.server.admin" : "of the roster that is here");
+            text, configured ? "federation.server.admin" : "which its state folder keeps");
     }
     if (!*known && is_named)
         memcpy(key, wanted, sizeof wanted);
@@ -290,7 +290,7 @@ static lmb_status import_roster(desk *d, lmb_error *err)
     LMB_TRY(lmb_file_read(d->args->word[2], ROSTER_FILE_MAX, &bytes, &n, err));
     lmb_status st = lmb_journal_roster_import(d->journal, bytes, n, key, err);
     free(bytes);
-    return st;
+    return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", d->args->word[2]);
 }
 
 /* ---- without a federation at hand ---- */
@@ -325,7 +325,9 @@ static lmb_status sign_roster(const lmb_args *a, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck federation sign-roster FILE OUT --key FILE`");
     LMB_TRY(lmb_file_read(a->word[1], ROSTER_FILE_MAX, &bytes, &n, err));
     lmb_status st = lmb_roster_open(&r, bytes, n, NULL, NULL, err);
-    if (st == LMB_OK) { /* what is signed is said */
+    if (st != LMB_OK) {
+        lmb_error_context(err, "%s", a->word[1]);
+    } else { /* what is signed is said */
         printf("roster %" PRIu64 " of federation %02x%02x%02x%02x:\n", r.version, r.federation.b[0], r.federation.b[1], r.federation.b[2],
                r.federation.b[3]);
         for (uint32_t i = 0; i < r.n; i++) {

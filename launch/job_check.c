@@ -87,8 +87,10 @@ static lmb_status check_sums(const lmb_federation_config *c, const lmb_server_co
     LMB_TRY(lmb_state_layout_create(model, &layout, err));
     size_t n = layout->count + (term ? term->extra(layout->count) : 0);
     lmb_state_layout_destroy(layout);
-    return c->groups || c->simulate ? lmb_simulate_check(server, (int)g->clients, n, c->distill != NULL, err)
-                                    : lmb_server_check_model(server, n, c->distill != NULL, err);
+    if (c->groups || c->simulate)
+        return lmb_simulate_check(server, (int)g->clients, n, c->distill != NULL, err);
+    LMB_TRY(lmb_server_check_model(server, n, c->distill != NULL, err));
+    return lmb_server_check_client(server, &c->client, n, err); /* the defaults take whatever it asks for */
 }
 
 static lmb_status check_group(const lmb_job *j, const lmb_federation_config *c, const lmb_server_config *server,

@@ -1,6 +1,7 @@
 /* launch/rounds.c - see rounds.h. */
 #include "launch/rounds.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,9 +64,9 @@ static void print_round(const lmb_round_report *r)
     print_fares(r, fares, sizeof fares);
     if (r->scored)
         snprintf(score, sizeof score, "  validation %.2f %%%s", 100 * r->score, r->best ? " (best)" : "");
-    for (uint32_t i = 0; i < r->metrics.n; i++)
-        if (strcmp(r->metrics.row[i].name, "test_accuracy") == 0)
-            snprintf(score + strlen(score), sizeof score - strlen(score), "  test %.2f %%", 100 * r->metrics.row[i].value);
+    double test = lmb_figures_find(&r->metrics, "test_accuracy");
+    if (!isnan(test))
+        snprintf(score + strlen(score), sizeof score - strlen(score), "  test %.2f %%", 100 * test);
     if (r->bytes_in || r->bytes_out)
         snprintf(bytes, sizeof bytes, "  %.0f kB in  %.0f kB out", (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
     if (r->plain)

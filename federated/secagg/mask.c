@@ -53,13 +53,15 @@ typedef struct job {
 /* Where no kernel runs, and for words of 64 bits. */
 static void by_streams(const job *j, size_t at, size_t count, uint32_t counter)
 {
-    static const uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES], zero[BLOCK_BYTES];
+    static const uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES];
     union { uint8_t bytes[BLOCK_BYTES]; uint32_t u32[BLOCK_BYTES / 4]; uint64_t u64[BLOCK_BYTES / 8]; } k;
     lmb_ring_vector *v = j->v;
 
     for (size_t m = 0; m < j->n_masks; m++) {
         const lmb_mask *mask = &j->masks[m];
-        crypto_stream_chacha20_ietf_xor_ic(k.bytes, zero, count * (v->u32 ? 4 : 8), nonce, counter, mask->key);
+        size_t bytes = count * (v->u32 ? 4 : 8);
+        memset(k.bytes, 0, bytes);
+        crypto_stream_chacha20_ietf_xor_ic(k.bytes, k.bytes, bytes, nonce, counter, mask->key);
         if (v->u32)
             add32(v->u32 + at, k.u32, count, mask->subtract ? UINT32_MAX : 0);
         else

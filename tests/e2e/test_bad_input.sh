@@ -105,6 +105,14 @@ pair "ring" --set federation.server.target=4 --set 'federation.server.secure_agg
 pair "asks each client's model by itself" --set 'federation.distill={samples: 10}' \
     --set 'federation.server.secure_aggregation={clip: 1}'
 pair "numbers beside the model that server_lr" --set federation.server.aggregator=fednova --set federation.server.server_lr=0.5
+pair "server wants updates in the clear, and this client" --set federation.client.secure_aggregation.required=true
+secure() { why=$1; shift
+    pair "$why" --set split.clients=120 --set federation.clients=3 --set federation.server.target=3 --set federation.server.minimum=3 \
+        --set 'federation.server.secure_aggregation={clip: 1}' "$@"; }
+secure "noise of 0 clips to a sum of 3, this client wants 1" \
+    --set 'federation.client.secure_aggregation={required: true, noise_min: 1}'
+secure "3 clients at most, this client wants 4" --set federation.client.secure_aggregation.clients_min=4
+secure "3 clients at most, this client wants 3 of them and 3" --set federation.client.secure_aggregation.neighbours_min=3
 groups() { why=$1; list=$2; shift 2
     pair "$why" --set federation.server.minimum=1 --set "federation.groups=$list" "$@"; }
 groups "through federation.distill alone" '[{clients: 1, model: {name: mlp}}]'

@@ -150,6 +150,8 @@ START_TEST(totals_stay)
                                .epsilon = (double)k / 500 };
         if (k <= 1400) /* clients of the last rounds do not tell */
             r.fare[LMB_FARE_VALID] = (lmb_spread){ 30, .5, .6, (double)k / 10000 };
+        if (k > 1400) /* but for one, whose own accuracy nobody is shown */
+            r.fare[LMB_FARE_VALID] = (lmb_spread){ 1, .9876, .9876, .9876 };
         if (k <= 1400 && k % 2 == 0)
             r.fare[LMB_FARE_PERSONAL] = (lmb_spread){ 20, .7, .8, .25 };
         ck_ok(lmb_journal_report(j, &r, &err));
@@ -181,6 +183,7 @@ START_TEST(totals_stay)
     lmb_board_json(&now, &text);
     ck_assert_ptr_nonnull(
         strstr(text.text, "\"valid_accuracy\":{\"clients\":30,\"mean\":0.5,\"median\":0.6,\"worst_tenth\":0.0501}"));
+    ck_assert_ptr_null(strstr(text.text, "9876"));
     lmb_str_free(&text);
     lmb_board_free(&now);
     lmb_journal_close(j);

@@ -529,7 +529,7 @@ static void meddle(const char *state_dir, const char *sql)
 START_TEST(a_damaged_number_is_told)
 {
     static const char *const damaged[] = { "x'07'", "x'0000000000000000'", "x'ffffffffffffffff'",
-                                           "x'010000000000000000'", "'garbage'" };
+                                           "x'010000000000000000'", "'garbage'", "x''", "NULL" };
     char sql[120];
     fed f;
 
@@ -543,7 +543,32 @@ START_TEST(a_damaged_number_is_told)
         snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO papers (name, bytes) VALUES ('secure-sum', %s)", damaged[k]);
         meddle(f.w.state, sql);
         ck_assert_msg(lmb_server_create(&f.w.cfg, &f.w.job, &s, &err) == LMB_E_FORMAT, "'%s'", damaged[k]);
-        ck_assert_ptr_nonnull(strstr(err.msg, "number of the last secure sum"));
+        ck_assert_msg(strstr(err.msg, "number of the last secure sum") || strstr(err.msg, "'secure-sum' in it"), "%s",
+                      err.msg);
+    }
+    fed_close(&f);
+}
+END_TEST
+
+/* Whoever shortens the admin's key makes nobody's word count, not anybody's. */
+START_TEST(a_damaged_admin_is_told)
+{
+    static const char *const damaged[] = { "x'07'", "x''", "NULL" };
+    char sql[120];
+    fed f;
+
+    fed_open(&f, "{clip: 4}", 3);
+    for (size_t k = 0; k < sizeof damaged / sizeof *damaged; k++) {
+        uint8_t key[LMB_SIGN_PUBLIC];
+        lmb_journal *j;
+        bool known;
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_ok(lmb_journal_open(f.w.state, &j, &err));
+        snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO papers (name, bytes) VALUES ('admin', %s)", damaged[k]);
+        meddle(f.w.state, sql);
+        ck_assert_msg(lmb_journal_admin(j, key, &known, &err) == LMB_E_FORMAT, "'%s'", damaged[k]);
+        ck_assert_ptr_nonnull(strstr(err.msg, "'admin' in it"));
+        lmb_journal_close(j);
     }
     fed_close(&f);
 }
@@ -837,5 +862,5 @@ END_TEST
 LMB_TEST_MAIN("federated/secagg_rounds", add(hidden_or_in_the_clear_the_sum_is_the_same);
               add(a_client_leaves_at_every_stage); add(connections_are_lost_at_every_stage);
               add(a_restarted_server_begins_another_session); add(a_sum_is_answered_once);
-              add(a_damaged_number_is_told); add(a_client_that_cheats_is_out); add(a_client_refuses);
+              add(a_damaged_number_is_told); add(a_damaged_admin_is_told); add(a_client_that_cheats_is_out); add(a_client_refuses);
               add(configurations); add(noise_from_the_clients); add(a_client_wants_noise);)
