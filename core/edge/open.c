@@ -49,7 +49,7 @@ static uint32_t header_crc(const uint8_t *file, size_t n)
 static lmb_edge_status check_header(const uint8_t *file, size_t n, container *c, const lmbi_edge_why *why)
 {
     if (n < LMBI_EDGE_HEADER || memcmp(file, LMBI_EDGE_MAGIC, 8) != 0)
-        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "not a .lmb file: the first 8 bytes are not its magic");
+        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "not a .lmb file: another magic");
     if (lmbi_edge_u16(file + 8) != 1)
         return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "format %d.%d: this reader knows 1.x; use a newer Limbeck",
                               lmbi_edge_u16(file + 8), lmbi_edge_u16(file + 10));
@@ -202,7 +202,7 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
     for (uint32_t i = 0; i < c.sections; i++)
         if (section_type(&c, i) == LMBI_EDGE_TYPE('W', 'T', 'S', 'C'))
             return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,
-                                  "the weights are packed: lmb_edge_unpack (core/edge/packed.h) comes first");
+                                  "packed weights: call lmb_edge_unpack first");
     s = check_text(&m, &why);
     if (s == LMB_EDGE_OK)
         s = lmbi_edge_check_graph(&m, &why);

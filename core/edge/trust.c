@@ -14,12 +14,12 @@ lmb_edge_status lmb_edge_open_trusted(const void *file, size_t n, const lmb_edge
     if (!signature)
         return lmbi_edge_fail(&why, LMB_EDGE_E_UNTRUSTED, "the file is not signed");
     if (trust->verify(trust->ctx, (const uint8_t *)file, signed_bytes, signature, signature_bytes) != 1)
-        return lmbi_edge_fail(&why, LMB_EDGE_E_UNTRUSTED, "the signature is not that of a trusted key over this file");
+        return lmbi_edge_fail(&why, LMB_EDGE_E_UNTRUSTED, "no trusted key has signed these bytes");
     s = lmb_edge_open(file, n, &m, why_text, why_cap);
     if (s != LMB_EDGE_OK)
         return s;
     if (m.release < trust->minimum_release)
-        return lmbi_edge_fail(&why, LMB_EDGE_E_OLD, "release %llu is older than %llu, the oldest that is allowed here",
+        return lmbi_edge_fail(&why, LMB_EDGE_E_OLD, "release %llu; %llu is the oldest allowed",
                               (unsigned long long)m.release, (unsigned long long)trust->minimum_release);
     *out = m;
     return LMB_EDGE_OK;

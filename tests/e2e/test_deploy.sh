@@ -35,13 +35,13 @@ must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 -
 must "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 7
 key=$(sed -n 's/.*public key //p' "$dir/log")
 must "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 7
-refused 1 "older than 8" "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 8
+refused 1 "8 is the oldest" "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 8
 refused 2 "would go back" "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 6
 "$limbeck" inspect "$dir/net.lmb" >"$dir/out" 2>&1
 grep -q "^release 7" "$dir/out" && grep -q "signed by $key" "$dir/out" || fail "inspect is silent about the signature" "$dir/out"
 cp "$dir/net.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
-refused 1 "not that of a trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
+refused 1 "no trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
 
 # the model as C source
 must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c"
