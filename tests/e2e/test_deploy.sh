@@ -62,6 +62,11 @@ refused 4 "1 of 2 devices" "$limbeck" monitor "$dir/same.mon" "$dir/other.mon" -
 grep -q "other.mon: 300 predictions, drifted" "$dir/out" || fail "no drift is seen" "$dir/out"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/label.csv"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb" --latency-max "0.001 us"
+# one that has only begun does not silence the others; no reference of a handful
+head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
+must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
+grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
+refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
 must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
@@ -79,6 +84,16 @@ must "$limbeck" config check "$dir/m.yaml"
 grep -q "new samples and" "$dir/err" && grep -q "^new samples: .* before, .* after" "$dir/out" || fail "an update without figures" "$dir/out"
 [ -s "$dir/run/model-updated/model.onnx" ] || fail "the update has left no model"
 must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model-updated/model.onnx" --calibration 100 --out "$dir/q2.onnx"
+# the same again is done already; a list that has changed is another update, and so are other weights
+"$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "an update that was done" "$dir/err"
+grep -q "done already" "$dir/err" || fail "a finished update was trained again" "$dir/err"
+cp "$dir/label.csv" "$dir/kept.csv"
+sed -i '$d' "$dir/label.csv"
+refused 2 "new samples: " "$limbeck" train "$dir/m.yaml" --continue
+mv "$dir/kept.csv" "$dir/label.csv"
+cp "$dir/run/model-updated/model.onnx" "$dir/run/model/model.onnx"
+refused 2 "begins with: " "$limbeck" train "$dir/m.yaml" --continue
+must "$limbeck" train "$dir/m.yaml" --continue --fresh
 echo "number,why" >"$dir/label.csv"
 refused 2 "names no sample" "$limbeck" train "$dir/m.yaml" --continue --fresh
 printf 'number\n300\n' >"$dir/label.csv"

@@ -125,6 +125,8 @@ tune 0 $student --set "student.model=$mlp" --set student.train.epochs=2 --set st
 "$limbeck" train "$dir/t.yaml" --stage teacher --set run="$dir/taught" --fresh --set teacher.train.epochs=1 >"$dir/out" 2>"$dir/err"
 tune 2 $student --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set "tune.space=$space"
 says "another configuration"
+tune 2 $student --fresh --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set student.distill.teacher=self --set "tune.space={student.train.lr: {real: [0.01, 0.3]}}"
+says "a trial is one training"
 cat >"$dir/family.yaml" <<Y
 run: $dir/family
 data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}
