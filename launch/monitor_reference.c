@@ -8,10 +8,9 @@
 #include "core/base/threads.h"
 #include "core/edge/write.h"
 #include "distill/monitor/drift.h"
+#include "distill/quantize/packed_file.h"
 #include "launch/job.h"
 #include "launch/monitor.h"
-
-enum { MOST = 1 << 28 };
 
 typedef struct counting {
     const lmb_edge_model *model;
@@ -139,7 +138,7 @@ lmb_status lmbi_monitor_reference(const lmb_args *a, lmb_error *err)
     size_t n;
     lmb_job j;
 
-    LMB_TRY(lmb_file_read(lmb_args_get(a, "reference", ""), MOST, &file, &n, err));
+    LMB_TRY(lmb_packed_read(lmb_args_get(a, "reference", ""), &file, &n, NULL, err));
     lmb_status st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
     if (st == LMB_OK) {
         st = lmb_job_data(&j, err);
