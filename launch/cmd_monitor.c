@@ -51,9 +51,13 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to read counters");
     const void *counters = r->file;
     if (n >= 4 && memcmp(r->file, "\x89LMB", 4) == 0) {
-        free(r->file);
-        r->file = NULL;
-        LMB_TRY(lmb_packed_read(path, &r->file, &n, NULL, err));
+        void *plain;
+        if (lmb_packed_open(r->file, n, &plain, &n, err) != LMB_OK)
+            return lmb_error_context(err, "%s", path);
+        if (plain) {
+            free(r->file);
+            r->file = plain;
+        }
         if (lmb_edge_open(r->file, n, &m, why, sizeof why) != LMB_EDGE_OK)
             return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
         if (!m.monitor)

@@ -18,6 +18,8 @@ lmb_status lmb_packed_open(const void *file, size_t n, void **out, size_t *bytes
         return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
     if (!plain)
         return LMB_OK;
+    if (plain > MOST)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%zu bytes unpack to %zu; at most %d are believed", n, plain, MOST);
     void *memory = malloc(plain);
     if (!memory)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to unpack a model of %zu bytes", plain);

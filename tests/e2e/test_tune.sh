@@ -89,6 +89,12 @@ head -13 "$dir/more/tune/journal.jsonl" | cmp - "$dir/first/tune/journal.jsonl" 
 tune 0 --fresh --set tune.trials=5 --set run="$dir/more"
 [ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 6 ] || fail "--fresh has not begun again"
 
+# the time that an earlier search took is not that of one begun afresh
+tune 0 --fresh --set tune.seconds=0.001 --set run="$dir/more"
+[ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 5 ] || fail "a search of no time has other than one round"
+tune 0 --fresh --set tune.seconds=0.001 --set run="$dir/more"
+[ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 5 ] || fail "--fresh counts the time of the search before"
+
 # killed again and again, with a torn line, then to the end: the same
 kills=0
 seed=99
