@@ -32,8 +32,8 @@ static lmb_status status_of(lmb_edge_status s, const char *path, const char *why
 }
 
 /* Packed or plain: the signature is over the file that travels. */
-static lmb_edge_status open_signed(const void *file, size_t n, const lmb_edge_trust *trust, void **plain, lmb_edge_model *m,
-                                   char *why, size_t cap)
+static lmb_edge_status open_signed(const void *file, size_t n, const lmb_edge_trust *trust, void **plain,
+                                   lmb_edge_model *m, char *why, size_t cap)
 {
     size_t bytes = 0;
     lmb_edge_status s = lmb_edge_verify(file, n, trust, why, cap);
@@ -50,8 +50,8 @@ static lmb_edge_status open_signed(const void *file, size_t n, const lmb_edge_tr
         s = lmb_edge_open(*plain, bytes, m, why, cap);
     if (s != LMB_EDGE_OK || m->release >= trust->minimum_release)
         return s;
-    snprintf(why, cap, "release %llu is older than %llu, the oldest that is allowed here", (unsigned long long)m->release,
-             (unsigned long long)trust->minimum_release);
+    snprintf(why, cap, "release %llu is older than %llu, the oldest that is allowed here",
+             (unsigned long long)m->release, (unsigned long long)trust->minimum_release);
     return LMB_EDGE_E_OLD;
 }
 
@@ -79,8 +79,8 @@ static lmb_status check(const char *path, const lmb_args *a, lmb_error *err)
 }
 
 /* The plain file with this release, packed again if it was, and room for a signature. */
-static lmb_edge_status lay_out(const void *plain, size_t n, uint64_t release, bool packed, lmb_edge_buffer *out, char *why,
-                               size_t cap)
+static lmb_edge_status lay_out(const void *plain, size_t n, uint64_t release, bool packed, lmb_edge_buffer *out,
+                               char *why, size_t cap)
 {
     lmb_edge_buffer loose = { NULL, 0, 0 };
 

@@ -53,7 +53,8 @@ lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err)
+lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
+                             char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err)
 {
     named all[LMB_TEACHERS_MAX] = { { c->teacher, 1 } };
 

@@ -98,8 +98,8 @@ static lmb_status measure(const lmb_job *j, const material *m, const lmb_graph *
     return accuracy(g, j->test, &m->c.train, &f->test, err);
 }
 
-/* What an update depends on beside its settings, as lines of them: a list that has grown, new labels or other weights to
- * begin with are another update, even where all files have the names that they had. */
+/* What an update depends on beside its settings, as lines of them: a list that has grown, new labels or other weights
+ * to begin with are another update, even where all files have the names that they had. */
 static lmb_status add_origin(const char *model_file, const material *m, lmb_str *config, lmb_error *err)
 {
     char weights[LMB_HASH_HEX], samples[LMB_HASH_HEX];
