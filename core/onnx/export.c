@@ -16,6 +16,7 @@ typedef struct writer {
     lmb_str *out;
     char **name;   /* [n_values] of values in the file   */
     lmbi_names taken;
+    bool *narrow;  /* [n_values] s8 that is written as INT4; NULL: none */
     int64_t batch; /* 0: no input has dimensions          */
     int opset;
 } writer;
@@ -126,16 +127,22 @@ static void write_hard_swish(writer *w, const lmb_node *n)
 
 /* ---- values ---- */
 
-static void write_tensor(lmb_str *s, unsigned field, const char *name, const lmb_value *v, const char *doc)
+static void write_tensor(lmb_str *s, unsigned field, const char *name, const lmb_value *v, bool int4, const char *doc)
 {
     enum { DIMS = 1, TYPE = 2, NAME = 8, RAW = 9, DOC = 12 };
     size_t at = lmbi_wire_begin(s, field);
 
     for (int i = 0; i < v->shape.n; i++)
         lmbi_wire_int(s, DIMS, v->shape.d[i]);
-    lmbi_wire_int(s, TYPE, lmb_dtype_onnx(v->dtype));
+    lmbi_wire_int(s, TYPE, int4 ? LMBI_ONNX_INT4 : lmb_dtype_onnx(v->dtype));
     lmbi_wire_text(s, NAME, name);
-    lmbi_wire_bytes(s, RAW, v->data, lmb_shape_bytes(&v->shape, v->dtype));
+    if (int4) {
+        size_t raw = lmbi_wire_begin(s, RAW);
+        lmbi_int4_pack(v, s);
+        lmbi_wire_end(s, raw);
+    } else {
+        lmbi_wire_bytes(s, RAW, v->data, lmb_shape_bytes(&v->shape, v->dtype));
+    }
     if (doc)
         lmbi_wire_text(s, DOC, doc);
     lmbi_wire_end(s, at);
@@ -150,11 +157,13 @@ static void write_initializer(writer *w, lmb_vid id)
     if (!w->o->strict && lmb_role_is_state(v->role)) {
         lmb_str_addf(&doc, "role=%s;reduce=%s;frozen=%d;decay=%.9g", lmb_role_name(v->role), reduce[v->reduce],
                      v->frozen, (double)v->decay);
+        if (v->bits)
+            lmb_str_addf(&doc, ";bits=%d", v->bits);
         if (v->next != LMB_NONE)
             lmb_str_addf(&doc, ";next=%s", w->name[v->next]);
         w->out->failed |= doc.failed;
     }
-    write_tensor(w->out, 5, w->name[id], v, doc.text);
+    write_tensor(w->out, 5, w->name[id], v, w->narrow && w->narrow[id], doc.text);
     lmb_str_free(&doc);
 }
 
@@ -253,7 +262,7 @@ static lmb_status write_reshape(writer *w, const lmb_node *n, lmb_vid shape, lmb
         w->name[shape] = own;
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the names of a model");
     }
-    write_tensor(w->out, 5, w->name[shape], &open, NULL);
+    write_tensor(w->out, 5, w->name[shape], &open, false, NULL);
     write_node(w, n);
     free(w->name[shape]);
     w->name[shape] = own;
@@ -311,13 +320,13 @@ static lmb_status write_model(writer *w, lmb_error *err)
     char batch[24];
     bool own = false;
 
-    w->opset = 13;
+    w->opset = w->narrow ? 21 : 13;
     for (int i = 0; i < w->g->n_nodes; i++) {
         int needed = opset_of(&w->g->node[i]);
         w->opset = !w->o->strict && needed > w->opset ? needed : w->opset;
         own |= *w->g->node[i].op->domain != 0;
     }
-    lmbi_wire_int(s, 1, w->o->ir_version ? w->o->ir_version : 7);
+    lmbi_wire_int(s, 1, w->o->ir_version ? w->o->ir_version : w->narrow ? 10 : 7);
     lmbi_wire_text(s, 2, "limbeck");
     write_opset(s, "", w->opset);
     if (own)
@@ -345,6 +354,10 @@ lmb_status lmb_onnx_export(const lmb_graph *g, const lmb_onnx_export_options *o,
     if (!w.name)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the names of a model");
     LMB_TRY_GOTO(st, done, check_strict(&w, err));
+    if (w.o->strict && w.o->int4) {
+        w.narrow = calloc((size_t)g->n_values + 1, sizeof *w.narrow);
+        LMB_TRY_GOTO(st, done, w.narrow ? lmbi_int4_find(g, w.narrow, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to write a model"));
+    }
     LMB_TRY_GOTO(st, done, lmbi_names_create(&w.taken, (size_t)g->n_values, err));
     LMB_TRY_GOTO(st, done, lmbi_export_names(w.g, w.o->strict, &w.taken, w.name, err));
     LMB_TRY_GOTO(st, done, write_model(&w, err));
@@ -361,6 +374,7 @@ done:
     for (int v = 0; v < g->n_values; v++)
         free(w.name[v]);
     free(w.name);
+    free(w.narrow);
     return st;
 }
 

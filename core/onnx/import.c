@@ -54,6 +54,10 @@ static lmb_status read_role(const char *doc, lmb_role *role, lmb_value *v, lmb_e
             v->decay = (float)strtod(text, NULL);
             known = v->decay >= 0 && v->decay <= 1e6f;
         }
+        if (strcmp(key, "bits") == 0) {
+            v->bits = text[0] - '0';
+            known = text[0] >= '2' && text[0] <= '8' && !text[1];
+        }
         if (!known)
             return LMB_FAIL(err, LMB_E_FORMAT, "'%s=%s' describes no state", key, text);
         doc = at + (*at == ';');
@@ -69,6 +73,7 @@ static lmb_status import_initializers(lmbi_import *m, lmb_error *err)
 
     if (!roles)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu initializers", g->n_initializer);
+    LMB_TRY_GOTO(st, done, lmbi_int4_check(g, err));
     LMB_TRY_GOTO(st, done, lmbi_roles(g, roles, err));
     for (size_t i = 0; i < g->n_initializer; i++) {
         const Onnx__TensorProto *t = g->initializer[i];
@@ -83,6 +88,7 @@ static lmb_status import_initializers(lmbi_import *m, lmb_error *err)
         m->g->value[v].reduce = said.reduce;
         m->g->value[v].frozen = said.frozen;
         m->g->value[v].decay = said.decay;
+        m->g->value[v].bits = said.bits;
     }
 done:
     free(roles);

@@ -87,6 +87,15 @@ bool lmbi_fold_knows(const char *type);
 /* *done: the node was evaluated; n->out[0] is a constant. */
 lmb_status lmbi_fold(lmbi_import *m, lmbi_node *n, bool *done, lmb_error *err);
 
+/* ---- int4.c: constants of four bits ---- */
+enum { LMBI_ONNX_INT4 = 22 };
+/* narrow [n_values]: which s8 constants can be written as INT4. E_UNSUPPORTED for an operator that opset 21 changed. */
+lmb_status lmbi_int4_find(const lmb_graph *g, bool *narrow, lmb_error *err);
+void lmbi_int4_pack(const lmb_value *v, lmb_str *out);
+void lmbi_int4_unpack(const uint8_t *raw, size_t n, int8_t *out);
+/* E_UNSUPPORTED names what reads INT4 and is no DequantizeLinear. */
+lmb_status lmbi_int4_check(const Onnx__GraphProto *g, lmb_error *err);
+
 /* ---- roles.c: which initializer is what ---- */
 typedef struct lmbi_role { lmb_role role; bool no_decay; } lmbi_role;
 /* roles [n_initializer]; by the way they are used. */
