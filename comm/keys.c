@@ -132,8 +132,8 @@ lmb_status lmb_public_parse(const char *text, uint8_t key[LMB_SIGN_PUBLIC], lmb_
     size_t n = 0;
     if (strlen(text) != LMB_PUBLIC_TEXT - 1 ||
         sodium_hex2bin(got, sizeof got, text, LMB_PUBLIC_TEXT - 1, NULL, &n, NULL) != 0 || n != sizeof got)
-        return LMB_FAIL(err, LMB_E_ARG, "'%.70s' is no public key; it has 64 hexadecimal digits, as `limbeck federation "
-                        "admin-key` prints them", text);
+        return LMB_FAIL(err, LMB_E_ARG, "'%.70s' is no public key; it has 64 hexadecimal digits, as `limbeck sign` and "
+                        "`limbeck federation admin-key` print them", text);
     memcpy(key, got, sizeof got);
     return LMB_OK;
 }

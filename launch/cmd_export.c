@@ -21,6 +21,7 @@ static const char usage[] =
     "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--profile NAME] [--kernels NAME]\n"
     "                      [--set key=value ...]\n"
     "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed] [--profile NAME]\n"
+    "       limbeck export MODEL.lmb --out FILE.lmb --packed\n"
     "       limbeck export MODEL.lmb --to c --out FOLDER [--name NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
@@ -194,6 +195,25 @@ static bool has_fake_quant(const lmb_graph *g)
     return false;
 }
 
+/* A finished .lmb, with what others have put into it, once more with its weights coded; a signature would not hold. */
+static lmb_status pack_file(const char *from, const char *to, lmb_error *err)
+{
+    lmb_str file = LMB_STR_INIT;
+    void *plain;
+    size_t n;
+
+    LMB_TRY(lmb_packed_read(from, &plain, &n, NULL, err));
+    lmb_str_add_n(&file, plain, n);
+    free(plain);
+    lmb_status st = lmb_str_check(&file, err);
+    if (st == LMB_OK)
+        st = lmb_packed_make(&file, err);
+    if (st == LMB_OK)
+        st = lmb_file_write(to, file.text, file.n, err);
+    lmb_str_free(&file);
+    return st;
+}
+
 /* One file into another, without a configuration. */
 static lmb_status export_file(const char *from, const char *to, bool packed, const char *profile, lmb_error *err)
 {
@@ -206,6 +226,8 @@ static lmb_status export_file(const char *from, const char *to, bool packed, con
         return LMB_FAIL(err, LMB_E_ARG, "--packed is for --out FILE.lmb, and this is %s", to);
     if (!lmb && !ends_with(to, ".onnx"))
         return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
+    if (packed && ends_with(from, ".lmb"))
+        return pack_file(from, to, err);
     LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
     if (has_fake_quant(g))
         LMB_TRY_GOTO(st, done, lmb_pass_qdq(g, &qdq, err));
@@ -234,6 +256,10 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
+    if (lmb_args_get(&a, "name", NULL) && !lmb_args_get(&a, "to", NULL))
+        return LMB_FAIL(err, LMB_E_ARG, "--name is for --to c");
+    if (lmb_args_get(&a, "packed", NULL) && lmb_args_get(&a, "to", NULL))
+        return LMB_FAIL(err, LMB_E_ARG, "--packed is for .lmb files; C source has its weights as they are");
     if (lmb_args_get(&a, "to", NULL))
         return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))

@@ -7,6 +7,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "distill/monitor/drift.h"
+#include "distill/quantize/packed_file.h"
 #include "distill/search/budget.h"
 #include "launch/monitor.h"
 
@@ -50,6 +51,13 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to read counters");
     const void *counters = r->file;
     if (n >= 4 && memcmp(r->file, "\x89LMB", 4) == 0) {
+        void *plain;
+        if (lmb_packed_open(r->file, n, &plain, &n, err) != LMB_OK)
+            return lmb_error_context(err, "%s", path);
+        if (plain) {
+            free(r->file);
+            r->file = plain;
+        }
         if (lmb_edge_open(r->file, n, &m, why, sizeof why) != LMB_EDGE_OK)
             return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
         if (!m.monitor)
@@ -126,6 +134,12 @@ static lmb_status one_device(const char *path, const lmb_monitor *reference, req
     lmb_drift d;
     lmb_status st = open_counters(path, &device, err);
 
+    if (st == LMB_OK && device.k->predictions < LMB_DRIFT_LEAST) { /* no reason to be silent about the others */
+        printf("%s: %llu predictions, too few to say; from %d on they are compared\n", path,
+               (unsigned long long)device.k->predictions, LMB_DRIFT_LEAST);
+        close_counters(&device);
+        return LMB_OK;
+    }
     if (st == LMB_OK) {
         st = lmb_drift_compare(reference, device.k, &q->limits, &d, err);
         if (st != LMB_OK)

@@ -5,7 +5,8 @@
 
 #include "comm/release.h"
 #include "core/base/file.h"
-#include "core/edge/write.h"
+#include "core/edge/packed.h"
+#include "distill/quantize/packed_file.h"
 #include "launch/cmd.h"
 
 enum { MOST = 1 << 28 };
@@ -14,7 +15,8 @@ static const char usage[] =
     "usage: limbeck sign MODEL.lmb --key FILE --release N [--out FILE.lmb]\n"
     "       limbeck sign MODEL.lmb --check PUBLIC-KEY [--minimum N]\n\n"
     "Signs all bytes of a model with Ed25519 and gives it a release: a number that grows with each version. A device\n"
-    "that opens it with lmb_edge_open_trusted refuses what was changed, what others signed, and older releases.\n\n"
+    "that opens it with lmb_edge_open_trusted refuses what was changed, what others signed, and older releases.\n"
+    "A packed file stays packed: the signature is over what travels (core/edge/packed.h).\n\n"
     "  --key FILE         the secret key, made on first use: one line of 64 hexadecimal digits that only you can read\n"
     "  --release N        1 .. 9223372036854775807; not below that of the file\n"
     "  --out FILE         default: MODEL.lmb itself is replaced\n"
@@ -29,24 +31,69 @@ static lmb_status status_of(lmb_edge_status s, const char *path, const char *why
     return s == LMB_EDGE_OK ? LMB_OK : LMB_FAIL(err, st, "%s: %s", path, why);
 }
 
-static lmb_status check(const char *path, const void *file, size_t n, const lmb_args *a, lmb_error *err)
+/* Packed or plain: the signature is over the file that travels. */
+static lmb_edge_status open_signed(const void *file, size_t n, const lmb_edge_trust *trust, void **plain,
+                                   lmb_edge_model *m, char *why, size_t cap)
+{
+    size_t bytes = 0;
+    lmb_edge_status s = lmb_edge_verify(file, n, trust, why, cap);
+
+    if (s == LMB_EDGE_OK)
+        s = lmb_edge_unpacked_bytes(file, n, &bytes, why, cap);
+    if (s != LMB_EDGE_OK || !bytes)
+        return s != LMB_EDGE_OK ? s : lmb_edge_open_trusted(file, n, trust, m, why, cap);
+    *plain = malloc(bytes);
+    if (!*plain)
+        return LMB_EDGE_E_NOMEM;
+    s = lmb_edge_unpack(file, n, *plain, bytes, why, cap);
+    if (s == LMB_EDGE_OK)
+        s = lmb_edge_open(*plain, bytes, m, why, cap);
+    if (s != LMB_EDGE_OK || m->release >= trust->minimum_release)
+        return s;
+    snprintf(why, cap, "release %llu is older than %llu, the oldest that is allowed here",
+             (unsigned long long)m->release, (unsigned long long)trust->minimum_release);
+    return LMB_EDGE_E_OLD;
+}
+
+static lmb_status check(const char *path, const lmb_args *a, lmb_error *err)
 {
     uint8_t key[1][LMB_SIGN_PUBLIC];
     lmb_release_keys keys = { key, 1 };
     lmb_edge_trust trust = { lmb_release_verify, &keys, 0 };
     char why[200] = "";
+    void *file, *plain = NULL;
     lmb_edge_model m;
     int64_t minimum;
+    size_t n;
 
     LMB_TRY(lmb_public_parse(lmb_args_get(a, "check", ""), key[0], err));
     LMB_TRY(lmb_args_int(a, "minimum", 0, 0, INT64_MAX, &minimum, err));
     trust.minimum_release = (uint64_t)minimum;
-    LMB_TRY(status_of(lmb_edge_open_trusted(file, n, &trust, &m, why, sizeof why), path, why, err));
-    printf("%s: release %llu, signed by this key\n", path, (unsigned long long)m.release);
-    return LMB_OK;
+    LMB_TRY(lmb_file_read(path, MOST, &file, &n, err));
+    lmb_status st = status_of(open_signed(file, n, &trust, &plain, &m, why, sizeof why), path, why, err);
+    if (st == LMB_OK)
+        printf("%s: release %llu, signed by this key\n", path, (unsigned long long)m.release);
+    free(plain);
+    free(file);
+    return st;
 }
 
-static lmb_status sign(const char *path, const void *file, size_t n, const lmb_args *a, lmb_error *err)
+/* The plain file with this release, packed again if it was, and room for a signature. */
+static lmb_edge_status lay_out(const void *plain, size_t n, uint64_t release, bool packed, lmb_edge_buffer *out,
+                               char *why, size_t cap)
+{
+    lmb_edge_buffer loose = { NULL, 0, 0 };
+
+    if (!packed)
+        return lmb_edge_write_release(plain, n, release, LMB_RELEASE_SIGNATURE, out, why, cap);
+    lmb_edge_status s = lmb_edge_write_release(plain, n, release, 0, &loose, why, cap);
+    if (s == LMB_EDGE_OK)
+        s = lmb_edge_pack(loose.data, loose.size, LMB_RELEASE_SIGNATURE, out, why, cap);
+    free(loose.data);
+    return s;
+}
+
+static lmb_status sign(const char *path, const void *file, size_t n, bool packed, const lmb_args *a, lmb_error *err)
 {
     uint8_t secret[LMB_SIGN_SECRET];
     char why[200] = "", public_key[LMB_PUBLIC_TEXT];
@@ -63,7 +110,7 @@ static lmb_status sign(const char *path, const void *file, size_t n, const lmb_a
         return LMB_FAIL(err, LMB_E_ARG, "%s is release %llu already; --release %lld would go back", path,
                         (unsigned long long)m.release, (long long)release);
     LMB_TRY(lmb_sign_file(lmb_args_get(a, "key", ""), secret, err));
-    lmb_edge_status s = lmb_edge_write_release(file, n, (uint64_t)release, LMB_RELEASE_SIGNATURE, &b, why, sizeof why);
+    lmb_edge_status s = lay_out(file, n, (uint64_t)release, packed, &b, why, sizeof why);
     lmb_status st = status_of(s, path, why, err);
     if (st == LMB_OK) {
         lmb_release_sign(secret, b.data, b.size - LMB_RELEASE_SIGNATURE, b.data + b.size - LMB_RELEASE_SIGNATURE);
@@ -82,6 +129,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "key", "release", "out", "check", "minimum", NULL };
     lmb_args a;
+    bool packed;
     void *file;
     size_t n;
 
@@ -89,8 +137,10 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     bool checks = lmb_args_get(&a, "check", NULL) != NULL;
     if (a.n_words != 1 || checks == (lmb_args_get(&a, "key", NULL) != NULL))
         return LMB_FAIL(err, LMB_E_ARG, "give one .lmb file, and --key with --release, or --check; --help explains");
-    LMB_TRY(lmb_file_read(a.word[0], MOST, &file, &n, err));
-    lmb_status st = checks ? check(a.word[0], file, n, &a, err) : sign(a.word[0], file, n, &a, err);
+    if (checks)
+        return check(a.word[0], &a, err);
+    LMB_TRY(lmb_packed_read(a.word[0], &file, &n, &packed, err));
+    lmb_status st = sign(a.word[0], file, n, packed, &a, err);
     free(file);
     return st;
 }

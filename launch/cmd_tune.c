@@ -27,7 +27,7 @@ static const char usage[] =
     "distill, run) and\n"
     "the journal. Stopped at any instant, the same command goes on; more `trials` continue a search that has ended; "
     "--fresh begins\n"
-    "again. Exit code 3 says that it was stopped. See docs/tune.md.\n";
+    "again, with the latencies. Exit code 3 says that it was stopped. See docs/tune.md.\n";
 
 static volatile sig_atomic_t interrupted;
 static void on_signal(int s)
@@ -160,15 +160,28 @@ static lmb_status leave(request *r, const lmb_trials *all, lmb_error *err)
     return st;
 }
 
+/* The trials and the time that they took, which counts against `seconds`; latencies are still those of this machine. */
+static lmb_status forget(const request *r, lmb_error *err)
+{
+    static const char *const names[] = { "journal.jsonl", "times.jsonl" };
+    char path[LMB_STAGE_PATH];
+
+    for (int i = 0; i < 2; i++) {
+        LMB_TRY(lmb_path_join(path, sizeof path, r->folder, names[i], err));
+        if (lmb_file_exists(path) && remove(path))
+            return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path);
+    }
+    return LMB_OK;
+}
+
 static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 {
     char hash[LMB_HASH_HEX], path[LMB_STAGE_PATH];
     lmb_trials all;
 
     LMB_TRY(lmbi_tune_identity(r, hash, err));
-    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "journal.jsonl", err));
-    if (r->fresh && r->rank == 0 && lmb_file_exists(path) && remove(path))
-        return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path);
+    if (r->fresh && r->rank == 0)
+        LMB_TRY(forget(r, err));
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY && r->rank == 0)
         LMB_TRY(lmb_latency_open(path, false, &r->latency, err));

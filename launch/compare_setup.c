@@ -57,6 +57,8 @@ static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_hasher
         st = lmb_job_check_training(&j.stage.train, model, r->folds > 1 ? r->part[0].train[0] : r->job.train, err);
     if (st == LMB_OK)
         st = lmb_job_check_patience(&j.stage.train, r->folds > 1 ? NULL : r->job.validation, err);
+    if (st == LMB_OK)
+        st = lmb_trial_teacher(r->stage, &j, h, err);
     if (st == LMB_OK && r->stage && strcmp(r->stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK)

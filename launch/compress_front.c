@@ -5,12 +5,6 @@
 #include "launch/compress.h"
 #include "train/metrics.h"
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 static void accuracy(lmb_str *s, const char *key, double share, double lo, double hi)
 {
     lmb_str_addf(s, ", \"%s\": {\"accuracy\": ", key);
@@ -54,20 +48,20 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
     lmb_str_addf(s, "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"", p->id, p->parent,
                  p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false", p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
     held_out(s, "held_out", p->right, p->pair.n);
-    number(s, "drop", lmb_paired_drop(&p->pair));
-    number(s, "drop_at_most", p->limit);
-    number(s, "worse_p", lmb_paired_worse(&p->pair));
+    lmb_str_add_member(s, "drop", lmb_paired_drop(&p->pair));
+    lmb_str_add_member(s, "drop_at_most", p->limit);
+    lmb_str_add_member(s, "worse_p", lmb_paired_worse(&p->pair));
     if (r->test[i].there)
         accuracy(s, "test", r->test[i].accuracy, r->test[i].lo, r->test[i].hi);
-    number(s, "latency_us", p->cost[LMB_GOAL_LATENCY]);
-    number(s, "latency_p99_us", p->p99);
-    number(s, "predicted_to_measured", p->predicted[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
-    number(s, "bytes", p->cost[LMB_GOAL_BYTES]);
-    number(s, "macs", p->cost[LMB_GOAL_MACS]);
-    number(s, "parameters", p->parameters);
-    number(s, "arena_bytes", p->arena);
+    lmb_str_add_member(s, "latency_us", p->cost[LMB_GOAL_LATENCY]);
+    lmb_str_add_member(s, "latency_p99_us", p->p99);
+    lmb_str_add_member(s, "predicted_to_measured", p->predicted[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
+    lmb_str_add_member(s, "bytes", p->cost[LMB_GOAL_BYTES]);
+    lmb_str_add_member(s, "macs", p->cost[LMB_GOAL_MACS]);
+    lmb_str_add_member(s, "parameters", p->parameters);
+    lmb_str_add_member(s, "arena_bytes", p->arena);
     if (p->kind == LMB_POINT_STEP)
-        number(s, "step", p->step);
+        lmb_str_add_member(s, "step", p->step);
     moves(s, p);
     lmb_str_add(s, "}");
 }
@@ -106,7 +100,7 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
     held_out(out, "held_out", x->teacher_right, r->held_out);
     accuracy(out, "test", r->teacher.accuracy, r->teacher.lo, r->teacher.hi);
     if (r->teacher_us > 0)
-        number(out, "float_latency_us", r->teacher_us);
+        lmb_str_add_member(out, "float_latency_us", r->teacher_us);
     lmb_str_add(out, "},\n \"points\": [\n");
     for (int i = 0; i < x->points.n; i++) {
         point(out, r, i);

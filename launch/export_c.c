@@ -6,9 +6,10 @@
 
 #include "core/base/file.h"
 #include "core/edge/c_source.h"
+#include "distill/quantize/packed_file.h"
 #include "launch/export.h"
 
-enum { MOST = 1 << 28, LONGEST_PATH = 4096 };
+enum { LONGEST_PATH = 4096 };
 
 /* "runs/a/my-model.lmb" to "my_model". */
 static void name_from(const char *path, char out[LMB_EDGE_MAX_NAME + 1])
@@ -69,12 +70,13 @@ lmb_status lmbi_export_c(const lmb_args *a, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "--to %s; it must be c", to);
     if (!folder)
         return LMB_FAIL(err, LMB_E_ARG, "--to c needs --out FOLDER, where the two files go");
-    LMB_TRY(lmb_file_read(path, MOST, &file, &n, err));
+    if (lmb_packed_read(path, &file, &n, NULL, err) != LMB_OK)
+        return lmb_error_context(err, "`limbeck export MODEL.onnx --out FILE.lmb` makes what --to c takes");
     name_from(path, name);
     lmb_status st =
         lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK
             ? write_both(&m, folder, lmb_args_get(a, "name", name), err)
-            : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s; `limbeck export MODEL.onnx --out FILE.lmb` makes one", path, why);
+            : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
     free(file);
     return st;
 }

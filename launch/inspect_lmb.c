@@ -5,7 +5,8 @@
 
 #include "comm/release.h"
 #include "core/base/file.h"
-#include "core/edge/packed.h"
+#include "core/edge/lmb.h"
+#include "distill/quantize/packed_file.h"
 #include "launch/inspect.h"
 
 enum { MOST = 1 << 28 };
@@ -95,51 +96,29 @@ static void print_release(const lmb_edge_model *m, const void *file, size_t n)
     printf("says it is signed by %s; `limbeck sign FILE --check KEY` verifies\n", key);
 }
 
-/* In place of a packed file the plain one, of *bytes. */
-static lmb_status unpack(void **file, size_t n, size_t *bytes, lmb_error *err)
-{
-    char why[200] = "";
-    size_t plain;
-
-    *bytes = n;
-    if (lmb_edge_unpacked_bytes(*file, n, &plain, why, sizeof why) != LMB_EDGE_OK)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
-    if (!plain)
-        return LMB_OK;
-    void *memory = malloc(plain);
-    if (!memory)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to unpack %zu bytes", plain);
-    if (lmb_edge_unpack(*file, n, memory, plain, why, sizeof why) != LMB_EDGE_OK) {
-        free(memory);
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
-    }
-    free(*file);
-    *file = memory;
-    *bytes = plain;
-    return LMB_OK;
-}
-
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
     char why[200] = "";
-    void *file;
+    void *file, *plain = NULL;
     size_t n, bytes;
 
     (void)a;
     LMB_TRY(lmb_file_read(path, MOST, &file, &n, err));
-    lmb_status st = unpack(&file, n, &bytes, err);
-    if (st == LMB_OK && lmb_edge_open(file, bytes, &m, why, sizeof why) != LMB_EDGE_OK)
+    bytes = n;
+    lmb_status st = lmb_packed_open(file, n, &plain, &bytes, err);
+    if (st == LMB_OK && lmb_edge_open(plain ? plain : file, bytes, &m, why, sizeof why) != LMB_EDGE_OK)
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
     if (st != LMB_OK) {
         lmb_error_context(err, "%s", path);
     } else {
         printf("%s: a .lmb model of %u operators\n", path, m.n_ops);
-        if (bytes != n)
+        if (plain)
             printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
         print_model(&m, n);
-        print_release(&m, file, bytes);
+        print_release(&m, file, n);
     }
+    free(plain);
     free(file);
     return st;
 }

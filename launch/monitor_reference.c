@@ -7,10 +7,10 @@
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "core/edge/write.h"
+#include "distill/monitor/drift.h"
+#include "distill/quantize/packed_file.h"
 #include "launch/job.h"
 #include "launch/monitor.h"
-
-enum { MOST = 1 << 28 };
 
 typedef struct counting {
     const lmb_edge_model *model;
@@ -112,9 +112,12 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *fil
     lmb_edge_model m;
     int64_t samples;
 
-    LMB_TRY(lmb_args_int(a, "samples", 1000, 30, INT32_MAX, &samples, err));
+    LMB_TRY(lmb_args_int(a, "samples", 1000, LMB_DRIFT_LEAST, INT32_MAX, &samples, err));
     if (!data)
         return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be train, validation or test, and not empty", name);
+    if (data->n < LMB_DRIFT_LEAST)
+        return LMB_FAIL(err, LMB_E_ARG, "the %s part has %lld samples; a reference needs %d at least", name,
+                        (long long)data->n, LMB_DRIFT_LEAST);
     if (!out)
         return LMB_FAIL(err, LMB_E_ARG,
                         "give --out FILE.lmb (the model with its reference) or FILE.mon (the counters alone)");
@@ -135,7 +138,7 @@ lmb_status lmbi_monitor_reference(const lmb_args *a, lmb_error *err)
     size_t n;
     lmb_job j;
 
-    LMB_TRY(lmb_file_read(lmb_args_get(a, "reference", ""), MOST, &file, &n, err));
+    LMB_TRY(lmb_packed_read(lmb_args_get(a, "reference", ""), &file, &n, NULL, err));
     lmb_status st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
     if (st == LMB_OK) {
         st = lmb_job_data(&j, err);

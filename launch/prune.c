@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "core/base/config.h"
+#include "distill/prune/criteria.h"
+#include "distill/prune/pattern.h"
 #include "distill/search/taylor.h"
 
 enum { GRADIENT_ROWS = 32 };
@@ -16,6 +18,17 @@ const lmb_field lmb_prune_fields[] = {
     LMB_SECTION(lmb_prune_config, train, lmb_train_fields, "training after (channels) or while (magnitude) they are taken away"),
     LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"), LMB_FIELD_END
 };
+
+/* What is wrong in words that are read only when the student has been trained is said before that. */
+static lmb_status check_names(const lmb_prune_config *c, lmb_error *err)
+{
+    const lmb_prune_criterion *criterion;
+    lmb_pattern pattern;
+
+    lmb_status st = c->method == LMB_PRUNE_MAGNITUDE ? lmb_pattern_parse(c->magnitude.pattern, &pattern, err)
+                                                     : lmb_prune_criterion_find(c->channels.criterion, &criterion, err);
+    return st == LMB_OK ? LMB_OK : lmb_error_context(err, "prune");
+}
 
 lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_error *err)
 {
@@ -36,7 +49,8 @@ lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_erro
         rows[n++].offset += magnitude ? offsetof(lmb_prune_config, magnitude) : offsetof(lmb_prune_config, channels);
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
-    return lmb_fields_bind(rows, prune, out, err);
+    LMB_TRY(lmb_fields_bind(rows, prune, out, err));
+    return check_names(out, err);
 }
 
 int64_t lmb_prune_steps(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS ? c->channels.steps : 1; }

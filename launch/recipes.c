@@ -163,12 +163,6 @@ void lmb_recipes_verdict(const lmb_recipes *r, lmb_str *out)
 
 /* ---- figures ---- */
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 static void numbers(lmb_str *s, const char *key, const double *v, int n)
 {
     lmb_str_addf(s, ", \"%s\": [", key);
@@ -193,31 +187,31 @@ void lmb_recipes_json(const lmb_recipes *r, lmb_str *s)
     for (int k = 0; k < r->recipes; k++) {
         lmb_str_add(s, "  {\"recipe\": ");
         lmb_str_add_json(s, r->name[k]);
-        number(s, "mean", mean(r, k));
-        number(s, "deviation", deviation(r, k));
+        lmb_str_add_member(s, "mean", mean(r, k));
+        lmb_str_add_member(s, "deviation", deviation(r, k));
         numbers(s, "accuracy", of(r, k), blocks(r));
         lmb_str_add(s, k + 1 < r->recipes ? "},\n" : "}\n");
     }
     lmb_str_addf(s, " ],\n \"anova\": {\"df1\": %.0f, \"df2\": %.0f", a.df1, a.df2);
-    number(s, "f", a.f);
-    number(s, "p", a.p);
+    lmb_str_add_member(s, "f", a.f);
+    lmb_str_add_member(s, "p", a.p);
     lmb_str_add(s, "},\n \"pairs\": [\n");
     for (int i = 0; i < n; i++) {
         lmb_str_addf(s, "  {\"first\": %d, \"second\": %d", p[i].a, p[i].b);
-        number(s, "second_minus_first", p[i].t.mean);
+        lmb_str_add_member(s, "second_minus_first", p[i].t.mean);
         if (!r->unpaired) {
             lmb_str_add(s, ", \"interval\": [");
             lmb_str_add_number(s, p[i].t.lo);
             lmb_str_add(s, ", ");
             lmb_str_add_number(s, p[i].t.hi);
             lmb_str_add(s, "]");
-            number(s, "t", p[i].t.t);
+            lmb_str_add_member(s, "t", p[i].t.t);
         }
-        number(s, "p", p[i].p);
-        number(s, "p_of_several", p[i].judged);
+        lmb_str_add_member(s, "p", p[i].p);
+        lmb_str_add_member(s, "p_of_several", p[i].judged);
         lmb_str_addf(s, ", \"only_first_right\": %lld, \"only_second_right\": %lld", (long long)p[i].lost,
                      (long long)p[i].won);
-        number(s, "mcnemar_p", p[i].mcnemar);
+        lmb_str_add_member(s, "mcnemar_p", p[i].mcnemar);
         lmb_str_add(s, i + 1 < n ? "},\n" : "}\n");
     }
     lmb_str_add(s, " ]}\n");

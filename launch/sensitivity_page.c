@@ -8,12 +8,6 @@
 #include "launch/report_svg.h"
 #include "train/metrics.h"
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 void lmb_sensitivity_json(const lmb_sensitivity_report *r, lmb_str *out)
 {
     const lmb_sensitivity *s = r->study;
@@ -23,8 +17,8 @@ void lmb_sensitivity_json(const lmb_sensitivity_report *r, lmb_str *out)
     lmb_str_add(out, ", \"criterion\": ");
     lmb_str_add_json(out, r->criterion);
     lmb_str_addf(out, ", \"part\": \"%s\", \"samples\": %lld", r->part, (long long)s->samples);
-    number(out, "accuracy", s->accuracy);
-    number(out, "loss", s->loss);
+    lmb_str_add_member(out, "accuracy", s->accuracy);
+    lmb_str_add_member(out, "loss", s->loss);
     lmb_str_add(out, ", \"classes\": [\n");
     for (int k = 0; k < s->n; k++) {
         const lmb_sensitivity_row *row = &s->row[k];
@@ -33,10 +27,10 @@ void lmb_sensitivity_json(const lmb_sensitivity_report *r, lmb_str *out)
         lmb_str_addf(out, ", \"channels\": %d, \"points\": [", (int)row->channels);
         for (int i = 0; i < s->n_shares; i++) {
             lmb_str_addf(out, "%s{\"left\": %d", i ? ", " : "", (int)row->left[i]);
-            number(out, "share", s->share[i]);
-            number(out, "accuracy", row->accuracy[i]);
-            number(out, "loss", row->loss[i]);
-            number(out, "macs", row->macs[i]);
+            lmb_str_add_member(out, "share", s->share[i]);
+            lmb_str_add_member(out, "accuracy", row->accuracy[i]);
+            lmb_str_add_member(out, "loss", row->loss[i]);
+            lmb_str_add_member(out, "macs", row->macs[i]);
             lmb_str_add(out, "}");
         }
         lmb_str_add(out, k + 1 < s->n ? "]},\n" : "]}\n");

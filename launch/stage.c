@@ -23,14 +23,6 @@ lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char 
     return n < LMB_STAGE_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path of %s is too long", file);
 }
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_add(s, ", ");
-    lmb_str_add_json(s, key);
-    lmb_str_add(s, ": ");
-    lmb_str_add_number(s, v);
-}
-
 /* The most memory that this process has had at any time. */
 static double peak_memory_bytes(void)
 {
@@ -65,13 +57,13 @@ lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error
     lmb_metrics_interval(m, &lo, &hi);
     lmb_str_add(&s, "{\"name\": ");
     lmb_str_add_json(&s, r->name);
-    number(&s, "parameters", r->parameters);
-    number(&s, "macs", r->macs);
-    number(&s, "bytes", r->bytes);
-    number(&s, "accuracy", lmb_metrics_accuracy(m));
-    number(&s, "latency_us", r->latency_us);
-    number(&s, "macro_f1", lmb_metrics_macro_f1(m));
-    number(&s, "peak_memory_bytes", peak_memory_bytes());
+    lmb_str_add_member(&s, "parameters", r->parameters);
+    lmb_str_add_member(&s, "macs", r->macs);
+    lmb_str_add_member(&s, "bytes", r->bytes);
+    lmb_str_add_member(&s, "accuracy", lmb_metrics_accuracy(m));
+    lmb_str_add_member(&s, "latency_us", r->latency_us);
+    lmb_str_add_member(&s, "macro_f1", lmb_metrics_macro_f1(m));
+    lmb_str_add_member(&s, "peak_memory_bytes", peak_memory_bytes());
     lmb_str_addf(&s, ", \"interval\": [%.6f, %.6f]", lo, hi);
     if (m->classes <= LMB_STAGE_CLASSES)
         add_confusion(&s, m, r->data ? r->data->class_names : NULL);

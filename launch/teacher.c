@@ -53,6 +53,22 @@ lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
     return LMB_OK;
 }
 
+lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
+                             char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err)
+{
+    named all[LMB_TEACHERS_MAX] = { { c->teacher, 1 } };
+
+    *n = 1;
+    if (!c->teachers && !*c->teacher)
+        return lmb_stage_path(path[0], j->c.run, "teacher", "model.onnx", err);
+    if (c->teachers)
+        LMB_TRY(name_all(c, all, n, err));
+    for (int i = 0; i < *n; i++)
+        if (snprintf(path[i], LMB_STAGE_PATH, "%s", all[i].file) >= LMB_STAGE_PATH)
+            return LMB_FAIL(err, LMB_E_ARG, "the path of a teacher has more than %d characters", LMB_STAGE_PATH - 1);
+    return LMB_OK;
+}
+
 static lmb_status read_one(const lmb_job *j, const char *file, lmb_graph **out, lmb_error *err)
 {
     if (lmb_store_is(file))

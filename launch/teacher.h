@@ -3,9 +3,14 @@
 #define LMB_LAUNCH_TEACHER_H
 
 #include "distill/logits.h"
+#include "distill/teachers.h"
 #include "launch/job.h"
+#include "launch/stage.h"
 #include "train/loss.h"
 
+/* Where the teachers are read from: path[*n]. */
+LMB_MUST_CHECK lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
+                                            char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err);
 /* An .onnx file or a checkpoint; default <run>/teacher/model.onnx. Several: their weighted mean (distill/teachers.h). */
 LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err);
 

@@ -6,6 +6,7 @@
 #ifndef LMB_LAUNCH_TRIAL_H
 #define LMB_LAUNCH_TRIAL_H
 
+#include "core/base/hash.h"
 #include "launch/job.h"
 
 /* Samples to learn from and to be scored on, `n` times; views of job->all. */
@@ -33,6 +34,10 @@ LMB_MUST_CHECK lmb_status lmb_recipe_job(const lmb_recipe *r, const lmb_args *a,
 void lmb_recipe_close(lmb_job *j); /* of lmb_recipe_job with data */
 /* The model that the stage begins with. */
 LMB_MUST_CHECK lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err);
+
+/* A student's trials depend on what its teachers are, not on their names: the bytes of their files go into h.
+ *   errors  E_IO: one is not there. E_ARG: it would teach itself, which is for `limbeck distill` */
+LMB_MUST_CHECK lmb_status lmb_trial_teacher(const char *stage, const lmb_job *j, lmb_hasher *h, lmb_error *err);
 
 typedef struct lmb_trial_watch {
     /* After an epoch: accuracy on `validation` so far, at best. false: that is enough. NULL: none */

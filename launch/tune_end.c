@@ -12,12 +12,6 @@ void lmb_tune_values(const lmb_space *s, const double *x, lmb_str *out)
     }
 }
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 /* Numbers as numbers, a choice as the text that it stands for. */
 static void values(lmb_str *s, const lmb_space *space, const double *x)
 {
@@ -52,11 +46,11 @@ static void trial(lmb_str *s, const lmb_tune_end *e, const lmb_trial *t)
         lmb_str_add(s, ", \"why\": ");
         lmb_str_add_json(s, t->why);
     } else {
-        number(s, "score", t->score);
+        lmb_str_add_member(s, "score", t->score);
         if (e->c->folds > 1)
-            number(s, "spread", t->spread);
+            lmb_str_add_member(s, "spread", t->spread);
         if (e->c->cost)
-            number(s, "cost", t->cost);
+            lmb_str_add_member(s, "cost", t->cost);
     }
     lmb_str_add(s, ", \"values\": ");
     values(s, e->space, t->x);
@@ -79,7 +73,7 @@ static void json(const lmb_tune_end *e, lmb_str *s)
         lmb_str_add(s, d ? ", {\"key\": " : "{\"key\": ");
         lmb_str_add_json(s, e->space->param[d].key);
         lmb_str_addf(s, ", \"kind\": \"%s\"", lmb_param_kinds[e->space->param[d].kind]);
-        number(s, "matters", lmb_trials_matter(e->all, e->space, d));
+        lmb_str_add_member(s, "matters", lmb_trials_matter(e->all, e->space, d));
         lmb_str_add(s, "}");
     }
     lmb_str_add(s, "],\n \"trials\": [\n");

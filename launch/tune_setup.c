@@ -183,46 +183,6 @@ lmb_status lmb_tune_check(const char *path, const lmb_args *a, bool quiet, lmb_e
     return st;
 }
 
-/* The file of the one teacher that a student learns from; "" where there is none, or several, which are named by file.
- */
-static lmb_status teacher_file(const lmbi_tune *r, char path[LMB_STAGE_PATH], lmb_error *err)
-{
-    const lmb_tree *t = strcmp(r->c.stage, "student") == 0 ? lmb_tree_get(r->job.c.student, "distill") : NULL;
-    lmb_distill_config d;
-
-    *path = '\0';
-    if (!t)
-        return LMB_OK;
-    LMB_TRY(lmb_fields_bind(lmb_distill_fields, t, &d, err));
-    if (d.teachers || !(d.alpha > 0))
-        return LMB_OK;
-    int n = *d.teacher ? snprintf(path, LMB_STAGE_PATH, "%s", d.teacher)
-                       : snprintf(path, LMB_STAGE_PATH, "%s/teacher/model.onnx", r->job.c.run);
-    if (n >= LMB_STAGE_PATH)
-        return LMB_FAIL(err, LMB_E_ARG, "the path of the teacher is too long");
-    if (!lmb_file_exists(path))
-        return LMB_FAIL(
-            err, LMB_E_IO,
-            "there is no teacher: %s is not there; train it first, or name one with student.distill.teacher", path);
-    return LMB_OK;
-}
-
-/* Another teacher is another search. */
-static lmb_status add_teacher(const lmbi_tune *r, lmb_hasher *h, lmb_error *err)
-{
-    char path[LMB_STAGE_PATH];
-    void *bytes;
-    size_t n;
-
-    LMB_TRY(teacher_file(r, path, err));
-    if (!*path)
-        return LMB_OK;
-    LMB_TRY(lmb_file_read(path, (size_t)1 << 32, &bytes, &n, err));
-    lmb_hash_add(h, bytes, n);
-    free(bytes);
-    return LMB_OK;
-}
-
 lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
 {
     static const char *const other[] = { "run", "tune", "launch", "plan_cache", "federation", "compress", NULL };
@@ -248,7 +208,7 @@ lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
     if (st == LMB_OK)
         lmb_hash_add(&h, s.text, s.n);
     if (st == LMB_OK)
-        st = add_teacher(r, &h, err);
+        st = lmb_trial_teacher(r->c.stage, &r->job, &h, err);
     if (st == LMB_OK) {
         lmb_hash hash = lmb_hash_end(&h);
         lmb_hash_hex(&hash, out);

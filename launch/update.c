@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/base/file.h"
+#include "core/base/hash.h"
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "datasets/split.h"
@@ -24,6 +25,7 @@ typedef struct material {
     lmb_update_config c;
     lmb_dataset *all, *listed, *old, *both;
     const lmb_dataset *fresh;
+    uint32_t *numbers; /* of the listed samples; NULL: all are new */
 } material;
 
 static void close_material(material *m)
@@ -32,21 +34,20 @@ static void close_material(material *m)
     lmb_dataset_destroy(m->old);
     lmb_dataset_destroy(m->listed);
     lmb_dataset_destroy(m->all);
+    free(m->numbers);
 }
 
 static lmb_status take_listed(material *m, lmb_error *err)
 {
-    uint32_t *list;
     int64_t n;
 
     m->fresh = m->all;
     if (!*m->c.list)
         return LMB_OK;
-    LMB_TRY(lmbi_update_list(m->c.list, m->all->n, &list, &n, err));
-    lmb_status st = lmb_dataset_subset(m->all, list, n, &m->listed, err);
-    free(list);
+    LMB_TRY(lmbi_update_list(m->c.list, m->all->n, &m->numbers, &n, err));
+    LMB_TRY(lmb_dataset_subset(m->all, m->numbers, n, &m->listed, err));
     m->fresh = m->listed;
-    return st;
+    return LMB_OK;
 }
 
 /* A choice of the old training part, by the seed. */
@@ -97,9 +98,41 @@ static lmb_status measure(const lmb_job *j, const material *m, const lmb_graph *
     return accuracy(g, j->test, &m->c.train, &f->test, err);
 }
 
+/* What an update depends on beside its settings, as lines of them: a list that has grown, new labels or other weights
+ * to begin with are another update, even where all files have the names that they had. */
+static lmb_status add_origin(const char *model_file, const material *m, lmb_str *config, lmb_error *err)
+{
+    char weights[LMB_HASH_HEX], samples[LMB_HASH_HEX];
+    int64_t n = m->fresh->n;
+    lmb_hasher h;
+    lmb_hash hash;
+    void *bytes;
+    size_t size;
+
+    LMB_TRY(lmb_file_read(model_file, (size_t)1 << 32, &bytes, &size, err));
+    hash = lmb_hash_of(bytes, size);
+    free(bytes);
+    lmb_hash_hex(&hash, weights);
+    int32_t *label = malloc(sizeof *label * (size_t)(n + 1));
+    if (!label)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld labels", (long long)n);
+    lmb_status st = lmb_dataset_labels(m->fresh, label, err);
+    lmb_hash_begin(&h);
+    lmb_hash_add(&h, label, sizeof *label * (size_t)n);
+    if (m->numbers)
+        lmb_hash_add(&h, m->numbers, sizeof *m->numbers * (size_t)n);
+    hash = lmb_hash_end(&h);
+    lmb_hash_hex(&hash, samples);
+    free(label);
+    if (st == LMB_OK)
+        lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)n, samples);
+    return st == LMB_OK ? lmb_str_check(config, err) : st;
+}
+
 static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb_graph *model, lmb_comm *comm,
                            bool fresh, lmb_error *err)
 {
+    char path[LMB_STAGE_PATH];
     double smoothing = m->c.train.label_smoothing;
     const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_str config = LMB_STR_INIT;
@@ -107,6 +140,10 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
 
     if (st == LMB_OK && lmb_fields_dump(lmb_update_fields, &m->c, 0, &config) != LMB_OK)
         st = lmb_str_check(&config, err);
+    if (st == LMB_OK)
+        st = lmb_stage_path(path, j->c.run, j->stage_name, "model.onnx", err);
+    if (st == LMB_OK)
+        st = add_origin(path, m, &config, err);
     lmb_run_request q = { j->c.run,
                           stage,
                           config.text,

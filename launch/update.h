@@ -6,7 +6,8 @@
  *     share: 1                               old samples beside each new one, so that what was learnt is not forgotten
  *     train: {epochs: 3, batch: 32, lr: 0.002}
  *
- * It begins with the weights of <run>/<stage>/model.onnx and leaves <run>/<stage>-updated. Rehearsal of old samples:
+ * It begins with the weights of <run>/<stage>/model.onnx and leaves <run>/<stage>-updated; other weights, another list
+ * or other labels there are another update, which wants --fresh. Rehearsal of old samples:
  * Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal".
  */
 #ifndef LMB_LAUNCH_UPDATE_H

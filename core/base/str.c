@@ -142,6 +142,14 @@ void lmb_str_add_number(lmb_str *s, double v)
     lmb_str_add(s, text);
 }
 
+void lmb_str_add_member(lmb_str *s, const char *key, double v)
+{
+    lmb_str_add(s, ", ");
+    lmb_str_add_json(s, key);
+    lmb_str_add(s, ": ");
+    lmb_str_add_number(s, v);
+}
+
 void lmb_str_add_html(lmb_str *s, const char *text)
 {
     for (; *text && !s->failed; text++) {

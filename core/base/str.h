@@ -29,6 +29,8 @@ void lmb_str_addf(lmb_str *s, const char *fmt, ...) LMB_PRINTF(2, 3);
 void lmb_str_add_json(lmb_str *s, const char *text);
 /* A number as JSON: shortest text that reads back to the same double; null when not finite. */
 void lmb_str_add_number(lmb_str *s, double v);
+/* One more number of a JSON object: `, "key": v`. */
+void lmb_str_add_member(lmb_str *s, const char *key, double v);
 /* Text escaped for HTML. */
 void lmb_str_add_html(lmb_str *s, const char *text);
 void lmb_str_clear(lmb_str *s); /* keeps the memory */

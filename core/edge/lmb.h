@@ -181,6 +181,10 @@ typedef struct lmb_edge_trust {
 lmb_edge_status lmb_edge_open_trusted(const void *file, size_t n, const lmb_edge_trust *trust, lmb_edge_model *m,
                                       char *why, size_t why_cap);
 
+/* The signature alone, of a file that is not opened as it is (packed.h); comparing the release is then the caller's
+ * work. */
+lmb_edge_status lmb_edge_verify(const void *file, size_t n, const lmb_edge_trust *trust, char *why, size_t why_cap);
+
 /* Choose the kernel set by name ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"), before lmb_edge_prepare: for
  * tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of
  * that name or this CPU cannot run it. */

@@ -14,9 +14,10 @@
  *
  * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock.
  *
- *   bins     times: four an octave of nanoseconds. margins: of the best answer against the second, 1 / (1 +
- * exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the 256 values limits   the first 16 channels; answers are
- * counted of classifiers with at most 1024 classes threads  one at a time; give each thread its own
+ *   bins     times: four an octave of nanoseconds. margins: of the best answer against the second,
+ *            1 / (1 + exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the 256 values
+ *   limits   the first 16 channels; answers are counted of classifiers with at most 1024 classes
+ *   threads  one at a time; give each thread its own
  *
  * The file, little-endian:
  *     0 magic 89 'L' 'M' 'N' 0D 0A 1A 0A; 8 u16 version 1, u16 0; 12 u32 CRC-32C of all that follows

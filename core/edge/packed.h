@@ -2,13 +2,13 @@
  *
  * Idea: weights that are zero, or of a few values, take far less than a byte each. The packed file has all sections of
  * the plain one but WTS, whose bytes are coded, and SIGN: a signature is over the bytes of its own file, so verify that
- * of the packed file (lmb_edge_signature) before unpacking. Unpacking gives the plain file again, unsigned; nothing is
- * allocated.
+ * of the packed file before unpacking. Unpacking gives the plain file again, unsigned; nothing is allocated.
  *
+ *     lmb_edge_verify(file, n, &trust, why, sizeof why);           where files could be foisted on the device
  *     size_t bytes;
  *     lmb_edge_unpacked_bytes(file, n, &bytes, why, sizeof why);  0: it is not packed, open it as it is
  *     lmb_edge_unpack(file, n, memory, bytes, why, sizeof why);
- *     lmb_edge_open(memory, bytes, &m, why, sizeof why);
+ *     lmb_edge_open(memory, bytes, &m, why, sizeof why);           and m.release >= trust.minimum_release
  *
  * The section, which lmb_edge_open refuses to go without WTS:
  *     WTSC  0 u32 1                 this coding; another is refused

@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
+#include "core/base/file.h"
 #include "core/edge/packed.h"
+
+enum { MOST = 1 << 28 };
 
 lmb_status lmb_packed_open(const void *file, size_t n, void **out, size_t *bytes, lmb_error *err)
 {
@@ -15,6 +18,8 @@ lmb_status lmb_packed_open(const void *file, size_t n, void **out, size_t *bytes
         return LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
     if (!plain)
         return LMB_OK;
+    if (plain > MOST)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%zu bytes unpack to %zu; at most %d are believed", n, plain, MOST);
     void *memory = malloc(plain);
     if (!memory)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to unpack a model of %zu bytes", plain);
@@ -24,6 +29,28 @@ lmb_status lmb_packed_open(const void *file, size_t n, void **out, size_t *bytes
     }
     *out = memory;
     *bytes = plain;
+    return LMB_OK;
+}
+
+lmb_status lmb_packed_read(const char *path, void **out, size_t *n, bool *packed, lmb_error *err)
+{
+    void *plain;
+    size_t bytes;
+
+    LMB_TRY(lmb_file_read(path, MOST, out, n, err));
+    lmb_status st = lmb_packed_open(*out, *n, &plain, &bytes, err);
+    if (st != LMB_OK) {
+        free(*out);
+        *out = NULL;
+        return lmb_error_context(err, "%s", path);
+    }
+    if (packed)
+        *packed = plain != NULL;
+    if (plain) {
+        free(*out);
+        *out = plain;
+        *n = bytes;
+    }
     return LMB_OK;
 }
 

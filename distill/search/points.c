@@ -32,12 +32,6 @@ void lmb_move_text(const lmb_move *m, lmb_str *out)
 
 /* ---- writing ---- */
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 static void numbers(lmb_str *s, const char *key, const double *v)
 {
     lmb_str_addf(s, "%s\"%s\": {", s->text && s->text[s->n - 1] == '{' ? "" : ", ", key);
@@ -52,10 +46,10 @@ static void add_move(lmb_str *s, const lmb_move *m)
 {
     lmb_str_addf(s, "{\"kind\": \"%s\", \"what\": ", move_kinds[m->kind]);
     lmb_str_add_json(s, m->what);
-    number(s, "from", (double)m->from);
-    number(s, "to", (double)m->to);
-    number(s, "rank_in", (double)m->rank_in);
-    number(s, "loss", m->loss);
+    lmb_str_add_member(s, "from", (double)m->from);
+    lmb_str_add_member(s, "to", (double)m->to);
+    lmb_str_add_member(s, "rank_in", (double)m->rank_in);
+    lmb_str_add_member(s, "loss", m->loss);
     numbers(s, "gain", m->gain);
     lmb_str_add(s, "}");
 }
@@ -64,7 +58,7 @@ static void add_point(lmb_str *s, const lmb_point *p)
 {
     lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id, p->parent, p->round,
                  lmb_point_kinds[p->kind], lmb_goals[p->goal]);
-    number(s, "step", p->step);
+    lmb_str_add_member(s, "step", p->step);
     lmb_str_add(s, ", \"moves\": [");
     for (int i = 0; i < p->n_moves; i++) {
         lmb_str_add(s, i ? ", " : "");
@@ -73,14 +67,14 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_add(s, "]");
     numbers(s, "predicted", p->predicted);
     numbers(s, "cost", p->cost);
-    number(s, "p99", p->p99);
-    number(s, "parameters", p->parameters);
-    number(s, "arena", p->arena);
-    number(s, "n", (double)p->pair.n);
-    number(s, "right", (double)p->right);
-    number(s, "lost", (double)p->pair.lost);
-    number(s, "won", (double)p->pair.won);
-    number(s, "limit", p->limit);
+    lmb_str_add_member(s, "p99", p->p99);
+    lmb_str_add_member(s, "parameters", p->parameters);
+    lmb_str_add_member(s, "arena", p->arena);
+    lmb_str_add_member(s, "n", (double)p->pair.n);
+    lmb_str_add_member(s, "right", (double)p->right);
+    lmb_str_add_member(s, "lost", (double)p->pair.lost);
+    lmb_str_add_member(s, "won", (double)p->pair.won);
+    lmb_str_add_member(s, "limit", p->limit);
     lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false", p->beaten ? "true" : "false");
 }
 

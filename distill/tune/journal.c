@@ -59,6 +59,9 @@ static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
     LMB_TRY(numbers(line, "x", t.x, LMB_TUNE_DIMS, &n, err));
     if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) || strlen(why) >= sizeof t.why)
         return LMB_FAIL(err, LMB_E_FORMAT, "it is not trial %d of this search", d->out->n);
+    for (int i = 0; i < n; i++)
+        if (!(t.x[i] >= 0 && t.x[i] <= 1))
+            return LMB_FAIL(err, LMB_E_FORMAT, "x is %g; places are between 0 and 1", t.x[i]);
     t.id = (int)id;
     t.same = (int)same;
     memcpy(t.why, why, strlen(why));
@@ -128,12 +131,6 @@ static void list(lmb_str *s, const char *key, const double *v, int n)
     lmb_str_add(s, "]");
 }
 
-static void number(lmb_str *s, const char *key, double v)
-{
-    lmb_str_addf(s, ", \"%s\": ", key);
-    lmb_str_add_number(s, v);
-}
-
 static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s)
 {
     lmb_str_addf(s, "{\"trial\": %d, \"values\": {", t->id);
@@ -148,9 +145,9 @@ static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s
         lmb_str_free(&text);
     }
     lmb_str_add(s, "}");
-    number(s, "score", t->score);
-    number(s, "spread", t->spread);
-    number(s, "cost", t->cost);
+    lmb_str_add_member(s, "score", t->score);
+    lmb_str_add_member(s, "spread", t->spread);
+    lmb_str_add_member(s, "cost", t->cost);
     lmb_str_addf(s, ", \"same\": %d, \"hopeless\": %s, \"failed\": %s, \"why\": ", t->same,
                  t->hopeless ? "true" : "false", t->failed ? "true" : "false");
     lmb_str_add_json(s, t->why);

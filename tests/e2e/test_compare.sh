@@ -65,5 +65,25 @@ says "3 folds, whose common samples are allowed for"
 grep -q '"only_first_right": ' "$dir/out/compare.json" || fail "compare.json has no answers"
 compare 0 "$dir/good.yaml" "$dir/poor.yaml" --seeds 1,2,3 --unpaired --fresh
 says "one-way analysis of variance"
+
+# students: another teacher is another comparison, and one that would teach itself is refused
+mlp="mean: 120, scale: 0.015"
+cat >"$dir/a.yaml" <<Y
+run: $dir/taught
+data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}
+split: {train: 120, validation: 80, seed: 1}
+teacher: {model: {name: mlp, hidden: [16], $mlp}, train: {epochs: 2, batch: 32, lr: 0.1, threads: 1}}
+student: {model: {name: mlp, hidden: [4], $mlp}, train: {epochs: 1, batch: 32, lr: 0.1, threads: 1}, distill: {alpha: 0.5}}
+Y
+sed 's/hidden: \[4\]/hidden: [8]/' "$dir/a.yaml" >"$dir/b.yaml"
+compare 1 "$dir/a.yaml" "$dir/b.yaml" --stage student --seeds 1,2 --fresh
+says "there is no teacher"
+"$limbeck" train "$dir/a.yaml" --stage teacher >"$dir/said" 2>"$dir/err" || fail "the teacher does not train"
+compare 0 "$dir/a.yaml" "$dir/b.yaml" --stage student --seeds 1,2 --fresh
+"$limbeck" train "$dir/a.yaml" --stage teacher --fresh --set teacher.train.epochs=1 >"$dir/said" 2>"$dir/err"
+compare 2 "$dir/a.yaml" "$dir/b.yaml" --stage student --seeds 1,2
+says "another comparison"
+compare 2 "$dir/a.yaml" "$dir/b.yaml" --stage student --seeds 1,2 --fresh --set student.distill.teacher=self
+says "a trial is one training"
 [ $bad = 0 ] && echo "verdicts, resuming and refusals as expected"
 exit $bad

@@ -52,16 +52,40 @@ fi
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
 
+# packed: with all that is in it, signed as it travels, and plain again for whoever needs it so
+must "$limbeck" export "$dir/net.lmb" --out "$dir/small.lmb" --packed
+refused 1 "not signed" "$limbeck" sign "$dir/small.lmb" --check "$key"
+must "$limbeck" sign "$dir/small.lmb" --key "$dir/sign.key" --release 8
+must "$limbeck" sign "$dir/small.lmb" --check "$key" --minimum 8
+refused 1 "older than 9" "$limbeck" sign "$dir/small.lmb" --check "$key" --minimum 9
+refused 2 "would go back" "$limbeck" sign "$dir/small.lmb" --key "$dir/sign.key" --release 7
+"$limbeck" inspect "$dir/small.lmb" >"$dir/out" 2>&1
+grep -q "^packed: " "$dir/out" && grep -q "signed by $key" "$dir/out" || fail "inspect is silent about a packed file's signature" "$dir/out"
+cp "$dir/small.lmb" "$dir/touched.lmb"
+printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
+refused 1 "not that of a trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
+must "$limbeck" export "$dir/small.lmb" --to c --out "$dir/c2" --name net
+cmp "$dir/c/net.c" "$dir/c2/net.c" || fail "another C source from the packed file"
+refused 2 "is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --packed
+refused 2 "is for --to c" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --packed --name x
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/small.lmb" --part test --out "$dir/packed.mon"
+
 # two devices: one sees what the model was made for, the other does not
 other="--set data.noise=0.9 --set data.seed=5 --set data.train=300"
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --part test --out "$dir/same.mon"
 # shellcheck disable=SC2086 # a list of words
 must "$limbeck" monitor "$dir/m.yaml" $other --reference "$dir/net.lmb" --out "$dir/other.mon"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
+must "$limbeck" monitor "$dir/same.mon" --against "$dir/small.lmb"
 refused 4 "1 of 2 devices" "$limbeck" monitor "$dir/same.mon" "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/both.csv"
 grep -q "other.mon: 300 predictions, drifted" "$dir/out" || fail "no drift is seen" "$dir/out"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/label.csv"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb" --latency-max "0.001 us"
+# one that has only begun does not silence the others; no reference of a handful
+head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
+must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
+grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
+refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
 must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
@@ -79,6 +103,16 @@ must "$limbeck" config check "$dir/m.yaml"
 grep -q "new samples and" "$dir/err" && grep -q "^new samples: .* before, .* after" "$dir/out" || fail "an update without figures" "$dir/out"
 [ -s "$dir/run/model-updated/model.onnx" ] || fail "the update has left no model"
 must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model-updated/model.onnx" --calibration 100 --out "$dir/q2.onnx"
+# the same again is done already; a list that has changed is another update, and so are other weights
+"$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "an update that was done" "$dir/err"
+grep -q "done already" "$dir/err" || fail "a finished update was trained again" "$dir/err"
+cp "$dir/label.csv" "$dir/kept.csv"
+sed -i '$d' "$dir/label.csv"
+refused 2 "new samples: " "$limbeck" train "$dir/m.yaml" --continue
+mv "$dir/kept.csv" "$dir/label.csv"
+cp "$dir/run/model-updated/model.onnx" "$dir/run/model/model.onnx"
+refused 2 "begins with: " "$limbeck" train "$dir/m.yaml" --continue
+must "$limbeck" train "$dir/m.yaml" --continue --fresh
 echo "number,why" >"$dir/label.csv"
 refused 2 "names no sample" "$limbeck" train "$dir/m.yaml" --continue --fresh
 printf 'number\n300\n' >"$dir/label.csv"

@@ -66,4 +66,7 @@ head -c "$((packed - 9))" "$dir/one.lmb" >"$dir/cut.lmb"
 run 1 inspect "$dir/cut.lmb"; says 'a cut copy'
 run 2 export "$dir/run/student-int8/qat.onnx" --out "$dir/one.onnx" --packed; says 'packed is for'
 run 2 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, pattern: '4:2'}"; says 'it is N:M'
+grep -q '^epoch' "$dir/err" && fail "a pattern that is none is found out after a training"
+run 2 distill "$dir/pruning.yaml" --fresh --set "student.prune={$channels, criterion: l9}"; says 'there is no criterion'
+grep -q '^epoch' "$dir/err" && fail "a criterion that is none is found out after a training"
 exit $bad

@@ -89,6 +89,12 @@ head -13 "$dir/more/tune/journal.jsonl" | cmp - "$dir/first/tune/journal.jsonl" 
 tune 0 --fresh --set tune.trials=5 --set run="$dir/more"
 [ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 6 ] || fail "--fresh has not begun again"
 
+# the time that an earlier search took is not that of one begun afresh
+tune 0 --fresh --set tune.seconds=0.001 --set run="$dir/more"
+[ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 5 ] || fail "a search of no time has other than one round"
+tune 0 --fresh --set tune.seconds=0.001 --set run="$dir/more"
+[ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 5 ] || fail "--fresh counts the time of the search before"
+
 # killed again and again, with a torn line, then to the end: the same
 kills=0
 seed=99
@@ -125,6 +131,8 @@ tune 0 $student --set "student.model=$mlp" --set student.train.epochs=2 --set st
 "$limbeck" train "$dir/t.yaml" --stage teacher --set run="$dir/taught" --fresh --set teacher.train.epochs=1 >"$dir/out" 2>"$dir/err"
 tune 2 $student --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set "tune.space=$space"
 says "another configuration"
+tune 2 $student --fresh --set "student.model=$mlp" --set student.train.epochs=2 --set student.distill.alpha=0.5 --set student.distill.teacher=self --set "tune.space={student.train.lr: {real: [0.01, 0.3]}}"
+says "a trial is one training"
 cat >"$dir/family.yaml" <<Y
 run: $dir/family
 data: {name: synthetic, train: 200, test: 50, height: 8, width: 8, classes: 4}

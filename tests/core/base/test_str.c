@@ -75,6 +75,17 @@ START_TEST(json_numbers)
 }
 END_TEST
 
+START_TEST(json_members)
+{
+    lmb_str s = LMB_STR_INIT;
+    lmb_str_add(&s, "{\"a\": 1");
+    lmb_str_add_member(&s, "b \"c\"", 0.25);
+    lmb_str_add_member(&s, "d", NAN);
+    ck_assert_str_eq(s.text, "{\"a\": 1, \"b \\\"c\\\"\": 0.25, \"d\": null");
+    lmb_str_free(&s);
+}
+END_TEST
+
 START_TEST(html_text)
 {
     lmb_str s = LMB_STR_INIT;
@@ -85,4 +96,4 @@ START_TEST(html_text)
 END_TEST
 
 LMB_TEST_MAIN("core/base/str", add(appends_grow); add(failure_sticks); add_loop(json_text, sizeof json / sizeof json[0]);
-              add_loop(json_numbers, sizeof numbers / sizeof numbers[0]); add(html_text);)
+              add_loop(json_numbers, sizeof numbers / sizeof numbers[0]); add(json_members); add(html_text);)
