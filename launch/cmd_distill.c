@@ -6,6 +6,7 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/equalise.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
@@ -60,6 +61,7 @@ typedef struct quantize_config {
     int64_t method, calibration, seed;
     bool prove;
     const lmb_tree *observer;
+    bool equalise, correct_bias;
     lmb_qat_config qat;
     lmb_train_config train;
     lmb_distill_config distill;
@@ -71,8 +73,10 @@ static const lmb_field quantize_fields[] = {
     LMB_INT(quantize_config, calibration, 1000, 1, 1e9, "images",
             "of the training part that ptq takes its ranges from"),
     LMB_INT(quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
-    LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average or percentile, and options"),
-    LMB_SECTION(quantize_config, qat, lmb_qat_fields, "observers of qat"),
+    LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average, percentile or entropy, and options"),
+    LMB_BOOL(quantize_config, equalise, 0, "balance channels between layers before ranges are taken (Clip becomes Relu)"),
+    LMB_BOOL(quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
+    LMB_SECTION(quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
     LMB_BOOL(quantize_config, prove, false,
@@ -235,12 +239,36 @@ done:
     return st;
 }
 
+static lmb_ptq_config calibration_of(const request *r)
+{
+    const quantize_config *q = &r->quantize;
+    return (lmb_ptq_config){ q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise, q->correct_bias };
+}
+
+/* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on all ranks. */
+static lmb_status start_of_qat(const request *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+{
+    lmb_ptq_config c = calibration_of(r);
+    lmb_graph *folded = NULL, *equal = NULL;
+    lmb_status st;
+
+    if (r->quantize.qat.scheme == LMB_QAT_LEARNED)
+        return lmb_ptq_start(student, &c, r->job.train, out, err);
+    LMB_TRY_GOTO(st, done, lmb_pass_fold(student, &folded, err));
+    if (r->quantize.equalise)
+        LMB_TRY_GOTO(st, done, lmb_pass_equalise(folded, &equal, NULL, err));
+    st = lmb_pass_qat(equal ? equal : folded, &r->quantize.qat, out, err);
+done:
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(equal);
+    return st;
+}
+
 /* Ranges from a few images. One rank's work, for all. */
 static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     const lmb_job *j = &r->job;
-    const quantize_config *q = &r->quantize;
-    lmb_ptq_config c = { q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0 };
+    lmb_ptq_config c = calibration_of(r);
     char stage[64], path[LMB_STAGE_PATH];
     lmb_graph *frozen = NULL;
 
@@ -252,7 +280,7 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
     if (st == LMB_OK)
         st = lmb_onnx_write(path, frozen, NULL, err);
     if (st == LMB_OK)
-        st = lmb_compare_print(stage, student, frozen, j->test, q->train.backend, err);
+        st = lmb_compare_print(stage, student, frozen, j->test, c.backend, err);
     if (st == LMB_OK)
         printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
     lmb_graph_destroy(frozen);
@@ -271,14 +299,13 @@ static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_g
 
 static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
-    lmb_graph *folded = NULL, *qat = NULL, *frozen = NULL;
+    lmb_graph *qat = NULL, *frozen = NULL;
     lmb_masks *masks = NULL;
     char stage[64], path[LMB_STAGE_PATH];
     lmb_status st;
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
-    LMB_TRY_GOTO(st, done, lmb_pass_fold(student, &folded, err));
-    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &r->quantize.qat, &qat, err));
+    LMB_TRY_GOTO(st, done, start_of_qat(r, student, &qat, err));
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
     integers x = { r, comm, student, masks };
@@ -294,7 +321,6 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     }
 done:
     lmb_masks_destroy(masks);
-    lmb_graph_destroy(folded);
     lmb_graph_destroy(qat);
     lmb_graph_destroy(frozen);
     return st;

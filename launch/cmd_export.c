@@ -10,6 +10,7 @@
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
+#include "distill/quantize/profile.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
 #include "launch/export.h"
@@ -17,8 +18,9 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--kernels NAME] [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed]\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--profile NAME] [--kernels NAME]\n"
+    "                      [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed] [--profile NAME]\n"
     "       limbeck export MODEL.lmb --to c --out FOLDER [--name NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
@@ -36,7 +38,13 @@ static const char usage[] =
     "than a byte\n"
     "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
     "--to c writes NAME.c and NAME.h (NAME: the file's), C99 for devices without an operating system: no heap, weights in\n"
-    "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call.\n";
+    "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call.\n\n"
+    "--profile writes the ONNX file for a runtime (docs/quantisation.md), and refuses a model that it would answer "
+    "otherwise for:\n"
+    "  ort-x86   u8 activations (the default)           ort-arm    s8 activations\n"
+    "  tensorrt  s8, zero points 0                      universal  u8, zero points 128: the same integers as s8 with 0\n"
+    "  pot       all scales powers of two               weights7   |w| <= 64, for AVX2 alone\n"
+    "  int4      weights of 4 bits as INT4, opset 21\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
 static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes, int64_t *flips, lmb_error *err)
@@ -93,6 +101,26 @@ static lmb_status write_portable(const char *path, const lmb_graph *g, lmb_error
     return lmb_onnx_write(path, g, &strict, err);
 }
 
+static lmb_status write_integers(const char *path, const lmb_graph *qdq, const char *profile, lmb_error *err)
+{
+    const lmb_profile *p;
+    lmb_graph *g = NULL;
+
+    LMB_TRY(lmb_profile_find(profile, &p, err));
+    LMB_TRY(lmb_pass_profile(qdq, p, &g, err));
+    const lmb_onnx_export_options o = { .strict = true, .int4 = p->int4 };
+    lmb_status st = lmb_onnx_write(path, g, &o, err);
+    lmb_graph_destroy(g);
+    return st;
+}
+
+/* The .lmb. What codes weights small wants them as bytes, of which it sees more. */
+static lmb_status lower(const lmb_graph *qdq, bool packed, lmb_str *file, lmb_error *err)
+{
+    LMB_TRY(packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
+    return packed ? lmb_packed_make(file, err) : LMB_OK;
+}
+
 /* BatchNormalization folded, operators of ONNX only. */
 static lmb_status write_float(const char *path, const lmb_graph *g, lmb_error *err)
 {
@@ -136,11 +164,9 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
     LMB_TRY(lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
-    LMB_TRY_GOTO(st, done, lmb_lower(qdq, &file, err));
-    if (lmb_args_get(a, "packed", NULL))
-        LMB_TRY_GOTO(st, done, lmb_packed_make(&file, err));
+    LMB_TRY_GOTO(st, done, lower(qdq, lmb_args_get(a, "packed", NULL) != NULL, &file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
-    LMB_TRY_GOTO(st, done, write_portable(path, qdq, err));
+    LMB_TRY_GOTO(st, done, write_integers(path, qdq, lmb_args_get(a, "profile", "ort-x86"), err));
     if (!federated)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
@@ -169,7 +195,7 @@ static bool has_fake_quant(const lmb_graph *g)
 }
 
 /* One file into another, without a configuration. */
-static lmb_status export_file(const char *from, const char *to, bool packed, lmb_error *err)
+static lmb_status export_file(const char *from, const char *to, bool packed, const char *profile, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
     lmb_graph *g = NULL, *qdq = NULL;
@@ -187,12 +213,10 @@ static lmb_status export_file(const char *from, const char *to, bool packed, lmb
     if (lmb && !lmb_is_qdq(whole)) {
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
-        LMB_TRY_GOTO(st, done, lmb_lower(whole, &file, err));
-        if (packed)
-            LMB_TRY_GOTO(st, done, lmb_packed_make(&file, err));
+        LMB_TRY_GOTO(st, done, lower(whole, packed, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
-        st = lmb_is_qdq(whole) ? write_portable(to, whole, err) : write_float(to, whole, err);
+        st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);
     }
 done:
     lmb_str_free(&file);
@@ -203,7 +227,7 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", "to", "name", "!packed", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "to", "name", "profile", "!packed", NULL };
     lmb_args a;
     lmb_job j;
 
@@ -213,7 +237,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (lmb_args_get(&a, "to", NULL))
         return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))
-        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL, err);
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL,
+                           lmb_args_get(&a, "profile", "ort-x86"), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

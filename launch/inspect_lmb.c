@@ -33,11 +33,13 @@ static void print_zeros(const lmb_edge_model *m, const lmb_edge_op *op)
     lmb_edge_tensor_at(m, op->in[0], &x);
     uint32_t row = op->kind == LMB_EDGE_CONV ? x.c / op->groups : x.c;
     for (uint32_t k = 0; k < op->n_weights; k++)
-        zeros += op->weights[k] == 0;
+        zeros += lmb_edge_weight_at(op, k) == 0;
     for (uint32_t r = 0; r + row <= op->n_weights; r += row)
         for (uint32_t k = 0; k + 4 <= row; k += 4) {
-            const int8_t *w = op->weights + r + k;
-            over += (w[0] != 0) + (w[1] != 0) + (w[2] != 0) + (w[3] != 0) > 2;
+            int used = 0;
+            for (uint32_t i = 0; i < 4; i++)
+                used += lmb_edge_weight_at(op, r + k + i) != 0;
+            over += used > 2;
         }
     printf("%7.2f %% zero%s", 100.0 * zeros / op->n_weights, row >= 4 && !over ? ", 2:4" : "");
 }
@@ -58,6 +60,8 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
         print_tensor(&t);
         if (op.n_weights) {
             printf("%9u weights", op.n_weights);
+            if (op.bits < 8)
+                printf(" of %u bits", op.bits);
             print_zeros(m, &op);
         }
         if (lmb_edge_op_macs(m, i))

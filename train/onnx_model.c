@@ -63,6 +63,7 @@ static lmb_status append(lmb_net *n, const lmb_graph *g, lmb_vid x, bool freeze,
             LMB_TRY(lmb_graph_value(b->g, y->role, y->name, y->dtype, &y->shape, y->data, &map[v], b->err));
             lmb_value *made = &b->g->value[map[v++]];
             made->decay = y->decay;
+            made->bits = y->bits;
             made->frozen = freeze || y->frozen;
             continue;
         }

@@ -222,6 +222,9 @@ const lmb_op_case lmb_op_cases[] = {
     { "FakeQuantGrad", "u8", { FIXED(S2(4, 50), -1, 1), FIXED(S2(4, 50), -1, 1), SCALAR(0.005f), SCALAR(100) } },
     { "ObserveRange", "average", { FIXED(S4(2, 3, 4, 5), -1, 2), SCALAR(-0.5f), SCALAR(0.5f) }, { LMB_AREAL("momentum", 0.9f) }, 2 },
     { "RangeToScale", "both signs", { SCALAR(-0.5f), SCALAR(0.7f) }, { { 0 } }, 2 },
+    { "RangeToScale", "symmetric, of 4 bits", { SCALAR(-0.5f), SCALAR(0.7f) }, { LMB_AINT("top", 15), LMB_AINT("symmetric", 1) }, 2 },
+    { "RangeToScale", "power of two", { SCALAR(-0.5f), SCALAR(0.7f) }, { LMB_AINT("power_of_two", 1) }, 2 },
     { "WeightScale", "rows", { FIXED(S4(8, 3, 3, 3), -1, 1) } },
+    { "WeightScale", "4 bits, powers of two", { FIXED(S4(8, 3, 3, 3), -1, 1) }, { LMB_AINT("top", 7), LMB_AINT("power_of_two", 1) } },
     { 0 },
 };

@@ -155,7 +155,7 @@ static void put_weights(emitter *e, uint32_t i, const lmb_edge_op *op)
     lmb_edge_tensor_at(e->m, i + 1, &y);
     put(e, "static const int8_t weights%lu[%lu] = {", (unsigned long)i, (unsigned long)op->n_weights);
     for (uint32_t k = 0; k < op->n_weights; k++)
-        put(e, "%s%d,", k % PER_LINE ? " " : "\n    ", op->weights[k]);
+        put(e, "%s%d,", k % PER_LINE ? " " : "\n    ", lmb_edge_weight_at(op, k));
     put(e, "\n};\nstatic const int32_t bias%lu[%lu] = {", (unsigned long)i, (unsigned long)y.c);
     for (uint32_t k = 0; k < y.c; k++) { /* -2147483648 is no constant of C */
         int32_t b = (int32_t)lmbi_edge_u32(op->constants + 4 * (size_t)k);

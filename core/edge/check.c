@@ -77,18 +77,23 @@ static const char *check_window(const subject *s)
 /* Weights, biases and multipliers of conv and gemm; and that no partial sum of any input leaves int32. */
 static const char *check_weights(const subject *s, uint64_t per_output)
 {
-    uint64_t offset = lmbi_edge_u64(s->record + 48), outputs = s->y.c;
-    if (per_output > LMB_EDGE_MAX_COUNT / outputs || offset > s->m->weights_bytes ||
-        outputs * per_output > s->m->weights_bytes - offset)
+    uint64_t offset = lmbi_edge_u64(s->record + 48), outputs = s->y.c, room = s->m->weights_bytes;
+    if (per_output > LMB_EDGE_MAX_COUNT / outputs || offset > room ||
+        lmb_edge_weight_bytes((uint32_t)(outputs * per_output), s->op.bits) > room - offset)
         return "its weights do not lie in WTS";
+    uint32_t n = (uint32_t)(outputs * per_output), left = (uint32_t)((uint64_t)n * s->op.bits % 8);
+    if (left && ((const uint8_t *)s->op.weights)[lmb_edge_weight_bytes(n, s->op.bits) - 1] >> left)
+        return "the bits behind its narrow weights are not zero";
     if (!have_constants(s, 8 * outputs))
         return "its biases and multipliers do not lie in QNT";
     int64_t span = s->x.zero_point > 127 ? s->x.zero_point : 255 - s->x.zero_point;
-    const int8_t *w = s->op.weights;
-    for (uint64_t o = 0; o < outputs; o++, w += per_output) {
+    uint32_t at = 0;
+    for (uint64_t o = 0; o < outputs; o++) {
         int64_t sum = 0, bias = (int32_t)lmbi_edge_u32(s->op.constants + 4 * o);
-        for (uint64_t i = 0; i < per_output; i++)
-            sum += w[i] < 0 ? -w[i] : w[i];
+        for (uint64_t i = 0; i < per_output; i++, at++) {
+            int w = lmb_edge_weight_at(&s->op, at);
+            sum += w < 0 ? -w : w;
+        }
         if (span * sum + (bias < 0 ? -bias : bias) > INT32_MAX)
             return "its sums can overflow 32 bits";
         if (!multiplier_ok(lmbi_edge_f32(s->op.constants + 4 * (outputs + o))))
@@ -185,6 +190,8 @@ static const kind_row kinds[] = {
     { LMB_EDGE_CONCAT, 2, LMB_EDGE_MAX_INPUTS, 0, "concat", check_concat },
     { LMB_EDGE_TABLE, 1, 1, 1, "table", check_table },
     { LMB_EDGE_DEQUANTISE, 1, 1, 0, "dequantise", check_dequantise },
+    { (lmb_edge_kind)LMBI_EDGE_CONV_NARROW, 1, 1, 0, "conv", check_conv },
+    { (lmb_edge_kind)LMBI_EDGE_GEMM_NARROW, 1, 1, 0, "gemm", check_gemm },
 };
 
 static const kind_row *find_kind(int kind)
@@ -238,8 +245,12 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
         return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "op %lu has kind %d, unknown to this reader; use a newer "
                               "Limbeck", (unsigned long)i, s.record[0]);
     uint8_t n_in = s.record[1];
-    if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || lmbi_edge_u32(s.record + 44))
+    int narrow = (int)kind->kind == LMBI_EDGE_CONV_NARROW || (int)kind->kind == LMBI_EDGE_GEMM_NARROW;
+    uint32_t bits = lmbi_edge_u32(s.record + 44);
+    if (n_in < kind->min_in || n_in > kind->max_in || s.record[2] > s.record[3] || (!narrow && bits))
         return REFUSE(&s, "number of inputs, clamp or reserved bytes are wrong");
+    if (narrow && (bits < 2 || bits > 7))
+        return REFUSE(&s, "narrow weights have 2..7 bits");
     for (int j = 0; j < LMB_EDGE_MAX_INPUTS; j++) {
         uint16_t in = lmbi_edge_u16(s.record + 4 + 2 * j);
         if (j < n_in ? in > i : in != 0)
@@ -250,7 +261,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
     }
     if ((s.y.type == LMB_EDGE_F32) != (kind->kind == LMB_EDGE_DEQUANTISE))
         return REFUSE(&s, "only dequantise writes f32, and nothing else");
-    if (kind->kind == LMB_EDGE_CONV && !lmbi_edge_u32(s.record + 40))
+    if ((kind->kind == LMB_EDGE_CONV || (int)kind->kind == LMBI_EDGE_CONV_NARROW) && !lmbi_edge_u32(s.record + 40))
         return REFUSE(&s, "groups must be at least 1"); /* before decoding divides by it */
     lmb_edge_op_at(m, i, &s.op);
     lmb_edge_tensor_at(m, s.op.in[0], &s.x);

@@ -23,11 +23,29 @@ static const uint8_t *inside(const uint8_t *base, size_t bytes, uint64_t offset)
     return offset <= bytes ? base + offset : base;
 }
 
+size_t lmb_edge_weight_bytes(uint32_t n, int bits) { return (size_t)(((uint64_t)n * (unsigned)bits + 7) / 8); }
+
+int8_t lmb_edge_weight_at(const lmb_edge_op *op, uint32_t i)
+{
+    const uint8_t *p = (const uint8_t *)op->weights;
+    int bits = op->bits;
+    if (bits == 8)
+        return op->weights[i];
+    uint64_t at = (uint64_t)i * (unsigned)bits;
+    size_t byte = (size_t)(at / 8);
+    unsigned shift = (unsigned)(at % 8), v = p[byte];
+    if (shift + (unsigned)bits > 8)
+        v |= (unsigned)p[byte + 1] << 8;
+    v = v >> shift & ((1u << bits) - 1);
+    return (int8_t)(v >> (bits - 1) ? (int)v - (1 << bits) : (int)v);
+}
+
 void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
 {
     const uint8_t *r = m->ops + (size_t)i * LMBI_EDGE_OP;
     lmb_edge_tensor x, y;
-    op->kind = (lmb_edge_kind)r[0];
+    int narrow = r[0] == LMBI_EDGE_CONV_NARROW || r[0] == LMBI_EDGE_GEMM_NARROW;
+    op->kind = !narrow ? (lmb_edge_kind)r[0] : r[0] == LMBI_EDGE_CONV_NARROW ? LMB_EDGE_CONV : LMB_EDGE_GEMM;
     op->n_in = r[1];
     op->lo = r[2];
     op->hi = r[3];
@@ -45,7 +63,9 @@ void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op)
     lmb_edge_tensor_at(m, i + 1, &y);
     op->weights = NULL;
     op->n_weights = 0;
+    op->bits = 0;
     if (op->kind == LMB_EDGE_CONV || op->kind == LMB_EDGE_GEMM) {
+        op->bits = narrow ? r[44] : 8;
         op->weights = (const int8_t *)inside(m->weights, m->weights_bytes, lmbi_edge_u64(r + 48));
         op->n_weights = op->kind == LMB_EDGE_GEMM ? y.c * x.count
                                                   : y.c * op->kernel[0] * op->kernel[1] * (x.c / op->groups);

@@ -16,6 +16,9 @@ enum {
     LMBI_EDGE_SLACK = 64 /* kernels may read, never write, this far past a tensor */
 };
 
+/* Kinds of the file alone: lmb_edge_op_at makes LMB_EDGE_CONV and LMB_EDGE_GEMM of them. */
+enum { LMBI_EDGE_CONV_NARROW = 9, LMBI_EDGE_GEMM_NARROW = 10 };
+
 #define LMBI_EDGE_MAGIC "\x89LMB\r\n\x1a\n"
 #define LMBI_EDGE_TYPE(a, b, c, d) \
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)

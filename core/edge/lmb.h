@@ -48,12 +48,15 @@
  *           24 u64 place                  offset in the arena (the static memory plan)
  *     OPS   64-byte records. Tensor 0 is the input; op i writes tensor i + 1; the last tensor is the output,
  *           so an op can only read what came before it.
- *           0 u8 kind, 1 u8 inputs, 2 u8 lo, 3 u8 hi
+ *           0 u8 kind (9 and 10 are conv and gemm with narrow weights), 1 u8 inputs, 2 u8 lo, 3 u8 hi
  *           4 u16 in[8]                   tensors read; 0 where unused
  *           20 u16 kernel h, w; 24 stride h, w; 28 dilation h, w; 32 pads top, left, bottom, right
- *           40 u32 groups, 44 u32 0
+ *           40 u32 groups, 44 u32 0; of kinds 9 and 10 bits of a weight, 2..7
  *           48 u64 weights                offset in WTS: s8 [out][kernel h][kernel w][in / groups];
- *                                         gemm: [out][h][w][c] of its input
+ *                                         gemm: [out][h][w][c] of its input. Narrow: the same numbers in the same order,
+ *                                         number i in bits [i * bits, (i + 1) * bits), two's complement, lowest bit of the
+ *                                         lowest byte first; the bits left in the last byte are zero. Preparing
+ *                                         widens them: what runs is the s8 network, to the bit
  *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
  *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
@@ -102,7 +105,7 @@ typedef enum {
     LMB_EDGE_MAX_POOL = 5,
     LMB_EDGE_CONCAT = 6,
     LMB_EDGE_TABLE = 7,
-    LMB_EDGE_DEQUANTISE = 8
+    LMB_EDGE_DEQUANTISE = 8 /* 9, 10: conv and gemm with narrow weights; an lmb_edge_op has CONV or GEMM and its bits */
 } lmb_edge_kind;
 
 typedef enum { LMB_EDGE_U8 = 0, LMB_EDGE_F32 = 1 } lmb_edge_type;
@@ -127,7 +130,8 @@ typedef struct lmb_edge_op {
     uint16_t kernel[2], stride[2], dilation[2]; /* height, width             */
     uint16_t pads[4];                           /* top, left, bottom, right  */
     uint32_t groups;
-    const int8_t *weights;    /* in the file; conv and gemm only                    */
+    uint8_t bits;             /* of a weight: 8, or 2..7; 0: it has none             */
+    const int8_t *weights;    /* in the file: lmb_edge_weight_at; conv and gemm only */
     uint32_t n_weights;       /* per the shapes                                     */
     const uint8_t *constants; /* in the file, unaligned little-endian; NULL if none */
 } lmb_edge_op;
@@ -217,6 +221,10 @@ void lmb_edge_tensor_at(const lmb_edge_model *m, uint32_t i, lmb_edge_tensor *t)
 void lmb_edge_op_at(const lmb_edge_model *m, uint32_t i, lmb_edge_op *op);
 
 const char *lmb_edge_kind_name(lmb_edge_kind kind); /* "conv"; never NULL */
+
+/* Bytes that n weights of so many bits take in the file; weight i of an op that has any. */
+size_t lmb_edge_weight_bytes(uint32_t n, int bits);
+int8_t lmb_edge_weight_at(const lmb_edge_op *op, uint32_t i);
 
 /* Multiply-accumulates of op i; of the whole model; weights and biases of the model. */
 uint64_t lmb_edge_op_macs(const lmb_edge_model *m, uint32_t i);

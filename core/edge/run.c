@@ -1,6 +1,7 @@
 /* core/edge/run.c - prepare (decode every op into a step, once) and run (walk the steps).
  *
- * Memory given to prepare: the steps, then for each op its biases and multipliers and whatever its kernel packs.
+ * Memory given to prepare: the steps, then for each op its biases and multipliers, its weights as s8 if the file has them
+ * narrow, and whatever its kernel makes of them.
  * Arena at run: the plan of the file, then one scratch area as large as the most demanding kernel asks for.
  */
 #include "core/edge/internal.h"
@@ -16,6 +17,20 @@ static size_t fit(uint64_t bytes) { return bytes > SIZE_MAX ? SIZE_MAX : (size_t
 static uint64_t bias_bytes(const lmbi_edge_step *s)
 {
     return s->op.weights ? lmbi_edge_round_up((uint64_t)s->y.c * 4) : 0;
+}
+
+/* Of weights that are narrow in the file, as s8. */
+static uint64_t widened_bytes(const lmbi_edge_step *s)
+{
+    return s->op.weights && s->op.bits < 8 ? lmbi_edge_round_up(s->op.n_weights) : 0;
+}
+
+static void widen(lmbi_edge_step *s, int8_t *to)
+{
+    for (uint32_t i = 0; i < s->op.n_weights; i++)
+        to[i] = lmb_edge_weight_at(&s->op, i);
+    s->op.weights = to;
+    s->op.bits = 8;
 }
 
 /* The step without its constants, which is enough to ask a kernel what it needs. */
@@ -63,7 +78,7 @@ size_t lmb_edge_prepare_bytes(const lmb_edge_model *m)
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step s;
         decode(m, i, &s);
-        sum += 2 * bias_bytes(&s);
+        sum += 2 * bias_bytes(&s) + widened_bytes(&s);
         if (s.kernel->packed_bytes)
             sum += lmbi_edge_round_up(s.kernel->packed_bytes(&s));
     }
@@ -83,6 +98,11 @@ void lmb_edge_prepare(lmb_edge_model *m, void *memory)
         s->m = (float *)(void *)at;
         at += bias_bytes(s);
         load_constants(s);
+        uint64_t bytes = widened_bytes(s);
+        if (bytes) {
+            widen(s, (int8_t *)at);
+            at += bytes;
+        }
         if (s->kernel->packed_bytes) {
             s->packed = at;
             at += lmbi_edge_round_up(s->kernel->packed_bytes(s));

@@ -199,25 +199,60 @@ static uint64_t window_size(uint64_t in, uint64_t k, uint64_t stride, uint64_t d
     return (in + pads - (k - 1) * dilation - 1) / stride + 1;
 }
 
-/* [outputs][channels][positions] -> [outputs][positions][channels], with bias and multipliers. */
-static void put_weights(lmb_edge_writer *w, const lmb_edge_tensor *x, float y_scale, size_t outputs, size_t channels,
-                        size_t positions, const int8_t *weights, const float *scales, const int32_t *bias)
+/* Weights as the file has them: what put_weights reads of a lmb_edge_conv or lmb_edge_gemm. */
+typedef struct weights {
+    size_t outputs, channels, positions;
+    const int8_t *w;
+    const float *scales;
+    const int32_t *bias;
+    int bits;
+} weights;
+
+/* Number i of a run of narrow ones, zeros so far. */
+static void put_bits(uint8_t *to, size_t i, int bits, int v)
 {
-    if (channels * positions > LMB_EDGE_MAX_COUNT / outputs) {
-        lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op", LMB_EDGE_MAX_COUNT);
+    uint64_t at = (uint64_t)i * (unsigned)bits;
+    unsigned u = ((unsigned)v & ((1u << bits) - 1)) << (at % 8);
+    to[at / 8] = (uint8_t)(to[at / 8] | u);
+    if (u >> 8)
+        to[at / 8 + 1] = (uint8_t)(u >> 8);
+}
+
+/* [outputs][channels][positions] -> [outputs][positions][channels], with bias and multipliers; r: the op's record. */
+static void put_weights(lmb_edge_writer *w, uint8_t *r, const lmb_edge_tensor *x, float y_scale, const weights *a)
+{
+    size_t outputs = a->outputs, each = a->channels * a->positions, i = 0;
+    int bits = a->bits == 0 ? 8 : a->bits, most = (1 << (bits - 1)) - 1;
+    const int8_t *from = a->w;
+
+    if (each > LMB_EDGE_MAX_COUNT / outputs || bits < 2 || bits > 8) {
+        lmbi_write_fail(w, LMB_EDGE_E_ARG, "more than %d weights in one op, or %d bits, which must be 2..8", LMB_EDGE_MAX_COUNT, bits);
         return;
     }
-    uint8_t *to = lmbi_write_room(w, &w->weights, outputs * channels * positions);
+    uint8_t *to = lmbi_write_room(w, &w->weights, lmb_edge_weight_bytes((uint32_t)(outputs * each), bits));
     uint8_t *q = lmbi_write_room(w, &w->constants, 8 * outputs);
     if (!to || !q)
         return;
-    for (size_t o = 0; o < outputs; o++, weights += channels * positions)
-        for (size_t p = 0; p < positions; p++)
-            for (size_t c = 0; c < channels; c++)
-                *to++ = (uint8_t)weights[c * positions + p];
+    if (bits < 8) {
+        r[0] = (uint8_t)(r[0] == LMB_EDGE_CONV ? LMBI_EDGE_CONV_NARROW : LMBI_EDGE_GEMM_NARROW);
+        lmbi_write_u32(r + 44, (uint32_t)bits);
+    }
+    for (size_t o = 0; o < outputs; o++, from += each)
+        for (size_t p = 0; p < a->positions; p++)
+            for (size_t c = 0; c < a->channels; c++) {
+                int v = from[c * a->positions + p];
+                if (bits < 8 && (v < -most - 1 || v > most)) {
+                    lmbi_write_fail(w, LMB_EDGE_E_ARG, "a weight is %d: it does not fit in %d bits", v, bits);
+                    return;
+                }
+                if (bits < 8)
+                    put_bits(to, i++, bits, v);
+                else
+                    to[i++] = (uint8_t)v;
+            }
     for (size_t o = 0; o < outputs; o++) {
-        float product = x->scale * scales[o];
-        lmbi_write_u32(q + 4 * o, bias ? (uint32_t)bias[o] : 0);
+        float product = x->scale * a->scales[o];
+        lmbi_write_u32(q + 4 * o, a->bias ? (uint32_t)a->bias[o] : 0);
         lmbi_write_f32(q + 4 * (outputs + o), product / y_scale);
     }
 }
@@ -239,8 +274,9 @@ int lmb_edge_write_conv(lmb_edge_writer *w, const lmb_edge_conv *op)
         return -1;
     put_window(r, op->kernel, op->stride, op->dilation, op->pads);
     lmbi_write_u32(r + 40, op->groups);
-    put_weights(w, x, op->y.scale, op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights,
-                op->weight_scales, op->bias);
+    const weights a = { op->channels, x->c / op->groups, (size_t)op->kernel[0] * op->kernel[1], op->weights, op->weight_scales, op->bias,
+                        op->bits };
+    put_weights(w, r, x, op->y.scale, &a);
     return done(w);
 }
 
@@ -248,9 +284,11 @@ int lmb_edge_write_gemm(lmb_edge_writer *w, const lmb_edge_gemm *op)
 {
     const lmb_edge_tensor *x = input_of(w, op->x, op->name);
     const uint64_t shape[3] = { 1, 1, op->channels };
-    if (!x || !add_op(w, LMB_EDGE_GEMM, &op->x, 1, shape, op->y, op->name))
+    uint8_t *r = x ? add_op(w, LMB_EDGE_GEMM, &op->x, 1, shape, op->y, op->name) : NULL;
+    if (!r)
         return -1;
-    put_weights(w, x, op->y.scale, op->channels, x->c, (size_t)x->h * x->w, op->weights, op->weight_scales, op->bias);
+    const weights a = { op->channels, x->c, (size_t)x->h * x->w, op->weights, op->weight_scales, op->bias, op->bits };
+    put_weights(w, r, x, op->y.scale, &a);
     return done(w);
 }
 

@@ -37,6 +37,7 @@ typedef struct lmb_edge_conv {
     const float *weight_scales;           /* [channels]                                                  */
     const int32_t *bias;                  /* [channels], units x.scale * weight_scales[c]; NULL: zero    */
     const char *name;                     /* of the tensor written                                       */
+    int bits;                             /* of a weight in the file, 2..7; 0 or 8: a byte               */
 } lmb_edge_conv;
 
 typedef struct lmb_edge_gemm {
@@ -47,6 +48,7 @@ typedef struct lmb_edge_gemm {
     const float *weight_scales; /* [channels]                */
     const int32_t *bias;        /* [channels] or NULL        */
     const char *name;
+    int bits;                   /* as lmb_edge_conv          */
 } lmb_edge_gemm;
 
 /* owns: everything passed in is copied. A NULL return of create is out of memory; destroy(NULL) is allowed. */

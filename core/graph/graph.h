@@ -64,6 +64,7 @@ typedef struct lmb_value {
     lmb_reduce reduce;  /* of `next`                               */
     bool frozen;        /* PARAMETER that is not to be trained     */
     float decay;        /* factor on weight decay: 1, or 0 for biases and BatchNormalization */
+    int bits;           /* PARAMETER: of the integers that it is to be deployed as, 2 .. 8; 0: nothing said (8) */
 } lmb_value;
 
 struct lmb_op;

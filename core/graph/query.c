@@ -109,6 +109,7 @@ lmb_status lmb_graph_copy(const lmb_graph *g, lmb_graph **out, lmb_error *err)
         c->value[v].reduce = g->value[v].reduce;
         c->value[v].frozen = g->value[v].frozen;
         c->value[v].decay = g->value[v].decay;
+        c->value[v].bits = g->value[v].bits;
     }
     for (int i = 0; i < g->n_outputs; i++)
         LMB_TRY_GOTO(st, failed, lmb_graph_output_add(c, g->output[i].name, g->output[i].value, err));

@@ -5,10 +5,11 @@
  * evaluated (fold.c). Two kinds of files are written:
  *
  *   portable   strict = true: only ONNX operators of opset 13, for other runtimes. What ONNX of that opset
- *              cannot say is spelled out in older operators or refused.
+ *              cannot say is spelled out in older operators or refused. With int4: of opset 21, and s8 constants in
+ *              -8 .. 7 behind a DequantizeLinear are INT4, with their zero points, two to a byte
  *   graph      the default: any graph, also a training graph, our own operators in the domain "limbeck", and
  *              what ONNX has no word for in the initializers' doc_string:
- *                "role=observer;reduce=min;frozen=0;decay=1;next=<value name>"
+ *                "role=observer;reduce=min;frozen=0;decay=1;bits=4;next=<value name>"
  *              Reading it back gives the same nodes, attributes, names, roles and state layout. The metadata
  *              key "limbeck.form" marks such files: their nodes are taken literally.
  *
@@ -52,6 +53,7 @@ typedef struct lmb_onnx_property { const char *key, *value; } lmb_onnx_property;
 typedef struct lmb_onnx_export_options {
     bool strict;         /* portable file: opset 13, operators of ONNX only             */
     int ir_version;      /* 0: 7, the pairing of opset 13 that old loaders take         */
+    bool int4;           /* strict only: s8 weights of 4 bits as INT4, opset 21 and IR version 10 */
     const char *name;    /* of the graph; NULL: "limbeck"                               */
     const lmb_onnx_property *properties; /* metadata_props: class names, normalisation  */
     int n_properties;

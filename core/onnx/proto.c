@@ -174,7 +174,9 @@ lmb_status lmbi_tensor_type(const Onnx__TensorProto *t, lmb_dtype *dtype, lmb_sh
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' lies in another file; save the model as one file", name);
     if (t->segment)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' is split into segments; save it whole", name);
-    if (!lmb_dtype_from_onnx(t->data_type, dtype))
+    bool int4 = t->data_type == LMBI_ONNX_INT4;
+    *dtype = LMB_S8;
+    if (!int4 && !lmb_dtype_from_onnx(t->data_type, dtype))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' has data type %d, which is no number we know", name,
                         (int)t->data_type);
     if (t->n_dims > LMB_MAX_DIMS)
@@ -183,7 +185,9 @@ lmb_status lmbi_tensor_type(const Onnx__TensorProto *t, lmb_dtype *dtype, lmb_sh
     *shape = lmb_shape_of((int)t->n_dims, t->dims);
     if (lmb_shape_check(shape, *dtype, err) != LMB_OK)
         return lmb_error_context(err, "tensor '%.80s'", name);
-    size_t count = (size_t)lmb_shape_count(shape), bytes = lmb_shape_bytes(shape, *dtype);
+    size_t count = (size_t)lmb_shape_count(shape), bytes = int4 ? (count + 1) / 2 : lmb_shape_bytes(shape, *dtype);
+    if (int4 && !t->has_raw_data)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' is INT4 in a list of int32; save it as raw data", name);
     if (t->has_raw_data ? t->raw_data.len != bytes : listed(t, *dtype) != count)
         return LMB_FAIL(err, LMB_E_FORMAT, "tensor '%.80s' should have %zu numbers (%zu bytes) but holds %zu %s", name,
                         count, bytes, t->has_raw_data ? t->raw_data.len : listed(t, *dtype),
@@ -197,6 +201,10 @@ void lmbi_tensor_copy(const Onnx__TensorProto *t, lmb_dtype dtype, int64_t count
 
     if (n == 0)
         return;
+    if (t->data_type == LMBI_ONNX_INT4) {
+        lmbi_int4_unpack(t->raw_data.data, n, out);
+        return;
+    }
     if (t->has_raw_data) {
         memcpy(out, t->raw_data.data, n * size);
         return;

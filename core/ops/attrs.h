@@ -21,6 +21,8 @@ typedef struct lmb_sum_to_attr { lmb_ints shape; } lmb_sum_to_attr;
 typedef struct lmb_reduce_attr { lmb_ints axes; int64_t keepdims, noop_with_empty_axes; } lmb_reduce_attr;
 typedef struct lmb_transpose_attr { lmb_ints perm; } lmb_transpose_attr;
 typedef struct lmb_observe_attr { const char *mode; float momentum; } lmb_observe_attr;
+typedef struct lmb_range_to_scale_attr { int64_t top, symmetric, power_of_two; } lmb_range_to_scale_attr;
+typedef struct lmb_weight_scale_attr { int64_t axis, top, power_of_two; } lmb_weight_scale_attr;
 
 #ifdef __cplusplus
 }

@@ -6,10 +6,15 @@
  *   grad              straight through: as if rounding were the identity, 0 where the range saturates.
  *                     A gradient "of q" is f32 and counts in steps of q: Dequantize hands dy s back, Quantize
  *                     hands dq / s.
+ *   learn             FakeQuant with this attribute also has a gradient of the scale, that of a learned step size:
+ *                     dy/ds = (y - x) / s inside the range, y / s where it saturates, summed over what shares the scale and
+ *                     divided by sqrt(N hi); N is the number of weights that share it or, of a single scale, of features of
+ *                     a sample
  *
  * Division, not multiplication by 1/s, and rounding half to even, as ONNX Runtime does: these integers are
  * part of the promise that training, export and the edge runtime agree to the bit.
- *   source   ONNX QuantizeLinear-13, DequantizeLinear-13; Bengio et al. 2013, arXiv:1308.3432 (straight through)
+ *   source   ONNX QuantizeLinear-13, DequantizeLinear-13; Bengio et al. 2013, arXiv:1308.3432 (straight through);
+ *            Esser et al. 2020, arXiv:1902.08153, sections 2.1 and 2.2 (learned step size)
  */
 #include "core/ops/quantize.h"
 
@@ -22,7 +27,7 @@
 static const lmb_attr_row axis_rows[] = { LMB_A_INT(lmb_axis_attr, axis, 1), LMB_A_END };
 const lmb_attr_row lmb_fake_quant_rows[] = {
     LMB_A_INT(lmb_fake_quant_attr, axis, 0), LMB_A_INT(lmb_fake_quant_attr, lo, 0),
-    LMB_A_INT(lmb_fake_quant_attr, hi, 255), LMB_A_END
+    LMB_A_INT(lmb_fake_quant_attr, hi, 255), LMB_A_INT(lmb_fake_quant_attr, learn, 0), LMB_A_END
 };
 
 /* The tensor around the quantisation axis: element i has scale number (i / inner) % n. */
@@ -281,16 +286,39 @@ static lmb_status fake_grad_run(const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
+/* sum (dy y - dx x) / s / sqrt(N hi): both cases in one, for dx is dy inside the range and 0 outside of it. */
+static lmb_vid step_grad(lmb_grad *g, lmb_vid dx)
+{
+    const lmb_fake_quant_attr *a = g->node->attr;
+    const lmb_node *n = g->node;
+    lmb_builder *b = g->b;
+    lmb_shape x = lmb_builder_value(b, n->in[0])->shape, s = lmb_builder_value(b, n->in[1])->shape;
+    int64_t count = lmb_shape_count(&x), scales = lmb_shape_count(&s), share = scales > 1 ? count / scales : count / (x.n > 0 && x.d[0] > 0 ? x.d[0] : 1);
+
+    lmb_vid d = lmb_emit(b, "Sub", NULL, LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(g->dout[0], n->out[0]), LMB_NO_ATTRS),
+                                                lmb_emit(b, "Mul", NULL, LMB_IN(dx, n->in[0]), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    d = lmbi_sum_to_like(b, d, scale_against(g, a->axis));
+    if (scales > 1)
+        d = lmb_emit(b, "Reshape", NULL, LMB_IN(d, lmb_emit_ints(b, s.d, s.n)), LMB_NO_ATTRS);
+    d = lmb_emit(b, "Div", NULL, LMB_IN(d, n->in[1]), LMB_NO_ATTRS);
+    return lmb_emit(b, "Mul", NULL, LMB_IN(d, lmb_emit_scalar(b, 1.0f / sqrtf((float)share * (float)a->hi))), LMB_NO_ATTRS);
+}
+
 static lmb_status fake_grad(lmb_grad *g, lmb_error *err)
 {
     const lmb_fake_quant_attr *a = g->node->attr;
     const lmb_node *n = g->node;
     lmb_vid in[4] = { g->dout[0], n->in[0], n->in[1], n->n_in > 2 ? n->in[2] : LMB_NONE };
+    bool step = a->learn && g->wanted[1];
 
     (void)err;
-    if (g->wanted[0])
-        g->din[0] = lmb_emit(g->b, "FakeQuantGrad", NULL, in, 4,
-                             LMB_ATTRS(LMB_AINT("axis", a->axis), LMB_AINT("lo", a->lo), LMB_AINT("hi", a->hi)));
+    if (!g->wanted[0] && !step)
+        return LMB_OK;
+    lmb_vid dx = lmb_emit(g->b, "FakeQuantGrad", NULL, in, 4,
+                          LMB_ATTRS(LMB_AINT("axis", a->axis), LMB_AINT("lo", a->lo), LMB_AINT("hi", a->hi)));
+    g->din[0] = g->wanted[0] ? dx : LMB_NONE;
+    if (step)
+        g->din[1] = step_grad(g, dx);
     return LMB_OK;
 }
 

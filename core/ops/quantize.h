@@ -8,8 +8,11 @@
 extern "C" {
 #endif
 
-typedef struct lmb_fake_quant_attr { int64_t axis, lo, hi; } lmb_fake_quant_attr;
+typedef struct lmb_fake_quant_attr { int64_t axis, lo, hi, learn; } lmb_fake_quant_attr;
 extern const lmb_attr_row lmb_fake_quant_rows[];
+
+/* The least 2^n >= s, for s > 0. */
+float lmb_power_of_two(float s);
 #ifdef __cplusplus
 }
 #endif

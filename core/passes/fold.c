@@ -72,6 +72,7 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
     free(fw);
     free(fb);
     LMB_TRY(lmb_builder_status(&r->b));
+    r->b.g->value[operands[1]].bits = w->bits;
     r->b.g->value[operands[2]].decay = 0;
     lmb_node like = *conv;
     like.n_in = 3;

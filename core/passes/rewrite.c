@@ -23,6 +23,7 @@ static lmb_status copy_value(lmb_rewrite *r, lmb_vid v, lmb_error *err)
     y->reduce = x->reduce;
     y->frozen = x->frozen;
     y->decay = x->decay;
+    y->bits = x->bits;
     return LMB_OK;
 }
 

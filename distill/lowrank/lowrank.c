@@ -104,8 +104,10 @@ static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, l
 
     snprintf(name, sizeof name, "%.180s.%s", w->name, part);
     lmb_vid v = lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, name, LMB_F32, shape, data);
-    if (v != LMB_NONE)
+    if (v != LMB_NONE) {
         r->b.g->value[v].decay = w->decay;
+        r->b.g->value[v].bits = w->bits;
+    }
     return v;
 }
 

@@ -106,6 +106,7 @@ static lmb_status shrink_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *do
         y->reduce = x->reduce;
         y->frozen = x->frozen;
         y->decay = x->decay;
+        y->bits = x->bits;
         *done = true;
     }
     if (data)

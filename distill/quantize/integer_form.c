@@ -146,6 +146,7 @@ static lmb_status emit_first(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
     free(fb);
     LMB_TRY(lmb_builder_status(&r->b));
     r->b.g->value[operands[1]].decay = w->decay;
+    r->b.g->value[operands[1]].bits = w->bits;
     r->b.g->value[operands[2]].decay = 0;
     lmb_node like = *n;
     like.n_in = 3;

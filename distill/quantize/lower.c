@@ -17,6 +17,7 @@ typedef struct lowering {
     lmb_edge_writer *w;
     int *tensor; /* [values] number in the .lmb of integers, or of reals that stand for them; -1: not there */
     bool *skip;  /* [nodes] done by an earlier node                                                        */
+    bool bytes;  /* no weight is narrow in the file                                                        */
     lmb_error *err;
 } lowering;
 
@@ -34,14 +35,15 @@ static lmb_status refuse(const lowering *l, const lmb_node *n, const char *why)
 
 /* ---- what Q and DQ nodes say ---- */
 
-/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars, u8. */
+/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars; u8, or s8, which is the same less 128. */
 static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant *q)
 {
     const lmb_value *s = value(l, n->in[1]), *z = n->n_in > 2 && n->in[2] != LMB_NONE ? value(l, n->in[2]) : NULL;
 
-    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 || (z && (!z->data || z->dtype != LMB_U8)))
-        return refuse(l, n, "activations need one constant scale and a u8 zero point");
-    *q = (lmb_edge_quant){ *(const float *)s->data, z ? *(const uint8_t *)z->data : 0, 0, 255 };
+    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 || (z && (!z->data || (z->dtype != LMB_U8 && z->dtype != LMB_S8))))
+        return refuse(l, n, "activations need one constant scale and a u8 or s8 zero point");
+    int zero = !z ? 0 : z->dtype == LMB_U8 ? *(const uint8_t *)z->data : *(const int8_t *)z->data + 128;
+    *q = (lmb_edge_quant){ *(const float *)s->data, zero, 0, 255 };
     if (!(q->scale > 0) || !isfinite(q->scale))
         return refuse(l, n, "its scale must be a positive number");
     return LMB_OK;
@@ -49,37 +51,47 @@ static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant 
 
 static bool same(const lmb_edge_quant *a, const lmb_edge_quant *b) { return a->scale == b->scale && a->zero_point == b->zero_point; }
 
-/* Follow v through Relu or Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
+/* A Relu or Clip narrows the clamp. */
+static lmb_status narrow(const lowering *l, const lmb_node *clamp, lmb_edge_quant *q)
+{
+    const lmb_value *bound[2] = { NULL, NULL };
+
+    if (is(clamp, "Relu")) {
+        q->lo = q->zero_point > q->lo ? q->zero_point : q->lo;
+        return LMB_OK;
+    }
+    for (int k = 0; k < 2; k++)
+        if (clamp->n_in > 1 + k && clamp->in[1 + k] != LMB_NONE)
+            bound[k] = value(l, clamp->in[1 + k]);
+    if ((bound[0] && !bound[0]->data) || (bound[1] && !bound[1]->data))
+        return refuse(l, clamp, "its bounds must be constants");
+    float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY, hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
+    float a = rintf(lo / q->scale) + (float)q->zero_point, b = rintf(hi / q->scale) + (float)q->zero_point;
+    if (!(a <= b)) /* also a NaN of a file from elsewhere */
+        return refuse(l, clamp, "its lower bound must not be above its upper one");
+    q->lo = a > (float)q->lo ? (int)fminf(a, 255) : q->lo;
+    q->hi = b < (float)q->hi ? (int)fmaxf(b, 0) : q->hi;
+    return LMB_OK;
+}
+
+/* Follow v through Relu and Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
 static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q, lmb_vid *end)
 {
-    const lmb_node *clamp = NULL;
-    int i = lmb_sole_reader(l->g, n->out[0]);
+    const lmb_node *clamp[4];
+    int i = lmb_sole_reader(l->g, n->out[0]), k = 0;
 
-    if (i >= 0 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip"))) {
-        clamp = &l->g->node[i];
+    for (; i >= 0 && k < 4 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip")); i = lmb_sole_reader(l->g, clamp[k++]->out[0])) {
+        clamp[k] = &l->g->node[i];
         l->skip[i] = true;
-        i = lmb_sole_reader(l->g, clamp->out[0]);
     }
     if (i < 0 || !is(&l->g->node[i], "QuantizeLinear"))
         return refuse(l, n, "no QuantizeLinear follows; quantise the student first");
     LMB_TRY(quant_of(l, &l->g->node[i], q));
     l->skip[i] = true;
     *end = l->g->node[i].out[0];
-    if (clamp && is(clamp, "Relu"))
-        q->lo = q->zero_point;
-    if (clamp && is(clamp, "Clip")) {
-        const lmb_value *bound[2] = { NULL, NULL };
-        for (int k = 0; k < 2; k++)
-            if (clamp->n_in > 1 + k && clamp->in[1 + k] != LMB_NONE)
-                bound[k] = value(l, clamp->in[1 + k]);
-        if ((bound[0] && !bound[0]->data) || (bound[1] && !bound[1]->data))
-            return refuse(l, clamp, "its bounds must be constants");
-        float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY, hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
-        float a = rintf(lo / q->scale) + (float)q->zero_point, b = rintf(hi / q->scale) + (float)q->zero_point;
-        q->lo = a > 0 ? (int)fminf(a, 255) : 0;
-        q->hi = b < 255 ? (int)fmaxf(b, 0) : 255;
-    }
-    return LMB_OK;
+    while (k-- > 0)
+        LMB_TRY(narrow(l, clamp[k], q));
+    return q->lo <= q->hi ? LMB_OK : refuse(l, n, "the clamps behind it leave nothing");
 }
 
 /* Weights and biases of a Conv or Gemm as they stand in the graph. */
@@ -115,6 +127,20 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     return LMB_OK;
 }
 
+/* The fewest bits that hold all weights of a layer: what the file packs them in. */
+static int bits_of(const int8_t *w, int64_t n)
+{
+    int lo = 0, hi = 0, bits = 2;
+
+    for (int64_t i = 0; i < n; i++) {
+        lo = w[i] < lo ? w[i] : lo;
+        hi = w[i] > hi ? w[i] : hi;
+    }
+    while (bits < 8 && (lo < -(1 << (bits - 1)) || hi > (1 << (bits - 1)) - 1))
+        bits++;
+    return bits;
+}
+
 /* ---- operators ---- */
 
 static lmb_status lower_conv(lowering *l, const lmb_node *n)
@@ -134,7 +160,8 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
                          .kernel = { (uint16_t)v.kh, (uint16_t)v.kw }, .stride = { (uint16_t)v.sh, (uint16_t)v.sw },
                          .dilation = { (uint16_t)v.dh, (uint16_t)v.dw },
                          .pads = { (uint16_t)v.ph, (uint16_t)v.pw, (uint16_t)v.ph2, (uint16_t)v.pw2 },
-                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
+                         .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
+                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&w)) };
     l->tensor[end] = lmb_edge_write_conv(l->w, &op);
     return LMB_OK;
 }
@@ -151,7 +178,8 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
     LMB_TRY(quant_after(l, n, &y, &end));
     LMB_TRY(constants_of(l, n, &q));
     lmb_edge_gemm op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)value(l, n->in[1])->shape.d[0], .weights = q.w,
-                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name };
+                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
+                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
     l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
     return LMB_OK;
 }
@@ -184,6 +212,14 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
     return LMB_OK;
 }
 
+/* The 128 that is subtracted from the input in front of its QuantizeLinear, for runtimes without zero points; 0: none is. */
+static int shift_of_input(const lowering *l, const lmb_node *n)
+{
+    const lmb_node *sub = maker(l, n->in[0]);
+    const lmb_value *c = sub && is(sub, "Sub") && value(l, sub->in[0])->role == LMB_ROLE_INPUT ? value(l, sub->in[1]) : NULL;
+    return c && c->data && c->dtype == LMB_F32 && lmb_shape_count(&c->shape) == 1 && *(const float *)c->data == 128 ? 128 : 0;
+}
+
 /* QuantizeLinear of the model's input to raw bytes, and the one DequantizeLinear that says what they mean. */
 static lmb_status lower_input(lowering *l, const lmb_node *n)
 {
@@ -192,7 +228,7 @@ static lmb_status lower_input(lowering *l, const lmb_node *n)
     int i = lmb_sole_reader(l->g, n->out[0]);
 
     LMB_TRY(quant_of(l, n, &bytes));
-    if (bytes.scale != 1 || bytes.zero_point != 0 || s->n != 4)
+    if (bytes.scale != 1 || bytes.zero_point != shift_of_input(l, n) || s->n != 4)
         return refuse(l, n, "the input must be an image of raw bytes: scale 1, zero point 0");
     if (i < 0 || !is(&l->g->node[i], "DequantizeLinear"))
         return refuse(l, n, "one DequantizeLinear must follow");
@@ -206,8 +242,13 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
     lmb_edge_quant y;
     lmb_vid end;
 
-    if (is(n, "QuantizeLinear") && value(l, n->in[0])->role == LMB_ROLE_INPUT)
+    if (is(n, "QuantizeLinear") && (value(l, n->in[0])->role == LMB_ROLE_INPUT || shift_of_input(l, n)))
         return lower_input(l, n);
+    if (is(n, "Sub")) { /* its QuantizeLinear reads it as part of the input */
+        int reader = lmb_sole_reader(l->g, n->out[0]);
+        if (reader >= 0 && is(&l->g->node[reader], "QuantizeLinear") && shift_of_input(l, &l->g->node[reader]))
+            return LMB_OK;
+    }
     if (is(n, "DequantizeLinear")) { /* of constants: read by their Conv or Gemm */
         l->tensor[n->out[0]] = l->tensor[n->in[0]];
         return LMB_OK;
@@ -250,10 +291,10 @@ static lmb_status lower_all(lowering *l, lmb_str *out)
     return lmb_str_check(out, l->err);
 }
 
-lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
+static lmb_status lower(const lmb_graph *g, bool bytes, lmb_str *out, lmb_error *err)
 {
     lowering l = { .g = g, .w = lmb_edge_writer_create(), .tensor = malloc(sizeof(int) * (size_t)(g->n_values + 1)),
-                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .err = err };
+                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .bytes = bytes, .err = err };
     lmb_status st = LMB_OK;
 
     for (int v = 0; l.tensor && v < g->n_values; v++)
@@ -264,3 +305,6 @@ lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
     free(l.skip);
     return st;
 }
+
+lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, false, out, err); }
+lmb_status lmb_lower_bytes(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, true, out, err); }

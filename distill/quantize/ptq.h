@@ -6,6 +6,7 @@
  * for the same export.
  *
  *   images   a seeded choice of the training part, as they are: no augmentation, never the test part
+ *   before   channels of neighbouring layers may be equalised; after, biases corrected for what rounding the weights shifts
  *   bits     batches of 32 in a fixed order: the same ranges on any number of threads
  *   source   Krishnamoorthi 2018, arXiv:1806.08342, section 3.1
  */
@@ -14,6 +15,7 @@
 
 #include "core/graph/graph.h"
 #include "datasets/dataset.h"
+#include "distill/quantize/qat.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +29,8 @@ typedef struct lmb_ptq_config {
     const struct lmb_tree *observer; /* {name: percentile, percent: 99.9}; NULL: minmax     */
     const char *backend;             /* as in train.backend                                 */
     int threads;                     /* 0: all processors                                   */
+    const lmb_qat_config *qat;       /* bits, activations, scales; NULL: its defaults       */
+    bool equalise, correct_bias;     /* equalise.h, bias.h                                  */
 } lmb_ptq_config;
 
 /* Fold, insert, observe, freeze: `model` in inference form to a FakeQuant graph with constant scales.
@@ -34,6 +38,10 @@ typedef struct lmb_ptq_config {
  *           unknown observer; E_SHAPE when model and data do not go together; E_NUMERIC names the activation */
 LMB_MUST_CHECK lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
                                   lmb_error *err);
+/* All of it but the freezing: what training with fake quantisation starts from, its observers with ranges of the calibration set
+ * or, with the learned scheme, its steps made of them. */
+LMB_MUST_CHECK lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
+                                        lmb_error *err);
 /* The middle of it: ranges into the observers of a graph made by lmb_pass_qat. */
 LMB_MUST_CHECK lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *c, const lmb_dataset *train, lmb_error *err);
 

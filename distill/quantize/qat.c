@@ -2,16 +2,32 @@
 #include "distill/quantize/qat.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/bits.h"
+#include "distill/quantize/power.h"
+#include "distill/quantize/steps.h"
 
 static const char *const observers[] = { "moving_average", "minmax", NULL };
+static const char *const schemes[] = { "range", "learned", NULL };
+static const char *const activations[] = { "affine", "symmetric", NULL };
+static const char *const scales[] = { "any", "power_of_two", NULL };
 const lmb_field lmb_qat_fields[] = {
     LMB_CHOICE(lmb_qat_config, observer, 0, observers, "how ranges of activations are found"),
-    LMB_REAL(lmb_qat_config, momentum, 0.98, 0, 1, "", "memory of the moving average"), LMB_FIELD_END
+    LMB_REAL(lmb_qat_config, momentum, 0.98, 0, 1, "", "memory of the moving average"),
+    LMB_CHOICE(lmb_qat_config, scheme, 0, schemes, "scales from ranges, or learned as parameters (LSQ; qat only)"),
+    LMB_INT(lmb_qat_config, bits, 8, 2, 8, "bits", "of weights; fewer than 8 are a smaller .lmb file"),
+    LMB_INT(lmb_qat_config, ends, 8, 2, 8, "bits", "of the first and the last layer's weights"),
+    LMB_TREE(lmb_qat_config, layers, "bits of single layers, {conv1.weight: 4}, before all else"),
+    LMB_INT(lmb_qat_config, activation_bits, 8, 2, 8, "bits", "of activations; they stay a byte in memory"),
+    LMB_CHOICE(lmb_qat_config, activations, 0, activations, "symmetric: zero point 128, for runtimes that want signed integers without one"),
+    LMB_CHOICE(lmb_qat_config, scales, 0, scales, "power_of_two: requantisation is a shift, the same bits on every runtime"), LMB_FIELD_END
 };
+
+typedef struct insertion { const lmb_qat_config *c; int *bits; } insertion; /* bits: [nodes] of the weights */
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -35,8 +51,9 @@ static bool is_prefix(const lmb_graph *g, const lmb_node *n)
 /* FakeQuant of activation x, with an observer of its own named after the node. */
 static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
 {
-    const lmb_qat_config *c = r->ctx;
+    const lmb_qat_config *c = ((const insertion *)r->ctx)->c;
     lmb_builder *b = &r->b;
+    int64_t top = c->activation_bits ? (1 << c->activation_bits) - 1 : 255;
     const float none[2] = { 1, -1 }; /* min > max: nothing seen */
     lmb_vid range[2], next[2], q[2];
     char buf[200];
@@ -47,7 +64,9 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
     }
     lmb_emit_n(b, "ObserveRange", NULL, LMB_IN(x, range[0], range[1]),
                LMB_ATTRS(LMB_ATEXT("mode", observers[c->observer]), LMB_AREAL("momentum", (float)c->momentum)), next, 2);
-    lmb_emit_n(b, "RangeToScale", NULL, LMB_IN(next[0], next[1]), LMB_NO_ATTRS, q, 2);
+    lmb_emit_n(b, "RangeToScale", NULL, LMB_IN(next[0], next[1]),
+               LMB_ATTRS(LMB_AINT("top", top), LMB_AINT("symmetric", c->activations == LMB_QAT_SYMMETRIC),
+                         LMB_AINT("power_of_two", c->scales == LMB_QAT_POWER_OF_TWO)), q, 2);
     if (b->status != LMB_OK)
         return LMB_NONE;
     for (int i = 0; i < 2; i++) {
@@ -57,15 +76,18 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
             b->g->value[range[i]].reduce = i ? LMB_REDUCE_MAX : LMB_REDUCE_MIN;
     }
     snprintf(buf, sizeof buf, "%.180s.q", name);
-    return lmb_emit(b, "FakeQuant", buf, LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", 255)));
+    return lmb_emit(b, "FakeQuant", buf, LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", top)));
 }
 
-static lmb_vid quantise_weights(lmb_builder *b, const char *name, lmb_vid w)
+static lmb_vid quantise_weights(lmb_rewrite *r, const lmb_node *n, lmb_vid w)
 {
+    const insertion *t = r->ctx;
+    int64_t top = lmb_bits_top(t->bits[n - r->old->node]);
     char buf[200];
-    lmb_vid s = lmb_emit(b, "WeightScale", NULL, LMB_IN(w), LMB_ATTRS(LMB_AINT("axis", 0)));
-    snprintf(buf, sizeof buf, "%.180s.qw", name);
-    return lmb_emit(b, "FakeQuant", buf, LMB_IN(w, s), LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -127), LMB_AINT("hi", 127)));
+    lmb_vid s = lmb_emit(&r->b, "WeightScale", NULL, LMB_IN(w),
+                         LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("top", top), LMB_AINT("power_of_two", t->c->scales == LMB_QAT_POWER_OF_TWO)));
+    snprintf(buf, sizeof buf, "%.180s.qw", n->name);
+    return lmb_emit(&r->b, "FakeQuant", buf, LMB_IN(w, s), LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -top), LMB_AINT("hi", top)));
 }
 
 /* The normalisation becomes the input's scale and zero point (lower.c): said here, before anybody trains for hours. */
@@ -95,7 +117,7 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
                         "GlobalAveragePool or Flatten, or leave the student unquantised", n->name, n->op->name);
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
     if (is_weighted(n))
-        operand[1] = quantise_weights(&r->b, n->name, in[1]);
+        operand[1] = quantise_weights(r, n, in[1]);
     LMB_TRY(lmb_builder_status(&r->b));
     LMB_TRY(lmb_graph_node_like(r->b.g, n, operand, out, err));
     int reader = lmb_sole_reader(g, n->out[0]);
@@ -108,8 +130,22 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
 
 lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out, lmb_error *err)
 {
-    lmb_rewrite r = { .node = qat_node, .ctx = (void *)c };
-    return lmb_rewrite_run(&r, folded, out, NULL, err);
+    insertion t = { c, malloc(sizeof(int) * ((size_t)folded->n_nodes + 1)) };
+    lmb_rewrite r = { .node = qat_node, .ctx = &t };
+    lmb_graph *shifted = NULL;
+    lmb_status st = t.bits ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", folded->n_nodes);
+
+    if (st == LMB_OK && c->scheme == LMB_QAT_LEARNED && c->scales == LMB_QAT_POWER_OF_TWO)
+        st = LMB_FAIL(err, LMB_E_ARG, "scheme learned and scales power_of_two exclude each other; choose one");
+    if (st == LMB_OK)
+        st = lmb_bits_resolve(folded, c, t.bits, err);
+    if (st == LMB_OK && c->scales == LMB_QAT_POWER_OF_TWO)
+        st = lmb_pass_power_input(folded, &shifted, err);
+    if (st == LMB_OK)
+        st = lmb_rewrite_run(&r, shifted ? shifted : folded, out, NULL, err);
+    lmb_graph_destroy(shifted);
+    free(t.bits);
+    return st;
 }
 
 /* ---- freezing ---- */
@@ -117,18 +153,9 @@ lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_gr
 /* The scale and zero point that RangeToScale computes from the stored range of an ObserveRange. */
 static lmb_status frozen_scale(lmb_rewrite *r, const lmb_node *n, lmb_vid *out, lmb_error *err)
 {
-    const lmb_graph *g = r->old;
-    const lmb_node *observe = &g->node[g->value[n->in[0]].node];
     float scale, zero;
-    lmb_tensor in[2], made[2] = { { LMB_F32, { 0 }, &scale }, { LMB_F32, { 0 }, &zero } };
-    lmb_step_info no_step = { 0, 0, NULL };
 
-    for (int i = 0; i < 2; i++)
-        in[i] = (lmb_tensor){ LMB_F32, { 0 }, (void *)g->value[observe->in[1 + i]].data };
-    if (*(float *)in[0].data > *(float *)in[1].data)
-        return LMB_FAIL(err, LMB_E_ARG, "the observer %s has seen nothing; train or calibrate before freezing", g->value[observe->in[1]].name);
-    lmb_run run = { n->attr, 2, 2, in, made, NULL, &no_step };
-    LMB_TRY(n->op->run(&run, err));
+    LMB_TRY(lmbi_range_scale(r->old, n, &scale, &zero, err));
     out[0] = lmb_emit_scalar(&r->b, scale);
     out[1] = lmb_emit_scalar(&r->b, zero);
     return lmb_builder_status(&r->b);
@@ -143,14 +170,19 @@ static lmb_status freeze_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *
     } else if (is(n, "RangeToScale")) {
         *done = true;
         return frozen_scale(r, n, out, err);
+    } else if (lmbi_is_step(r->old, n)) {
+        *done = true;
+        return lmbi_freeze_step(r, n, out, err);
     }
     return LMB_OK;
 }
 
 static lmb_status freeze_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
 {
+    int i = lmb_sole_reader(r->old, v);
+
     (void)err;
-    if (r->old->value[v].role == LMB_ROLE_OBSERVER) {
+    if (r->old->value[v].role == LMB_ROLE_OBSERVER || (i >= 0 && lmbi_is_step(r->old, &r->old->node[i]) && r->old->node[i].in[0] == v)) {
         *out = LMB_NONE;
         *done = true;
     }

@@ -10,6 +10,7 @@
 #include "core/ops/quantize.h"
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/steps.h"
 
 typedef struct qdq {
     float mean;      /* of the input's normalisation: its Sub, seen before its Mul */
@@ -64,24 +65,39 @@ static void drop(rows *w)
     free(w->zeros);
 }
 
-static lmb_status make_rows(const lmb_node *n, const lmb_value *w, const float *bias, float x_scale, rows *q, lmb_error *err)
+/* One scale an output channel: constants of learned steps, or what WeightScale says. */
+static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, int64_t k, float *scale, lmb_error *err)
 {
+    const lmb_value *s = &g->value[fake->in[1]];
+    const lmb_node *made = maker(g, fake->in[1]);
+
+    if (made && is(made, "WeightScale"))
+        return lmbi_weight_scale(g, made, scale, err);
+    if (s->role != LMB_ROLE_CONSTANT || !s->data || lmb_shape_count(&s->shape) != k)
+        return refuse(n, "the steps of its weights still move; freeze the student first", err);
+    memcpy(scale, s->data, sizeof *scale * (size_t)k);
+    return LMB_OK;
+}
+
+static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias, float x_scale, rows *q, lmb_error *err)
+{
+    const lmb_value *w = &g->value[fake->in[0]];
+    const lmb_fake_quant_attr *range = fake->attr;
     int64_t k = w->shape.d[0], each = lmb_shape_count(&w->shape) / (k ? k : 1);
 
     *q = (rows){ k, each, malloc((size_t)(k * each) + 1), calloc((size_t)k + 1, sizeof(float)), calloc((size_t)k + 1, sizeof(int32_t)),
                  calloc((size_t)k + 1, sizeof(float)), calloc((size_t)k + 1, 1) };
     if (!q->q || !q->scale || !q->bias || !q->bias_scale || !q->zeros)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the integers of %s", n->name);
+    if (range->lo < -128 || range->hi > 127)
+        return refuse(n, "its weights are no s8", err);
+    LMB_TRY(weight_scales(g, n, fake, k, q->scale, err));
     for (int64_t c = 0; c < k; c++) {
         const float *row = (const float *)w->data + c * each;
-        float most = 0;
-        for (int64_t i = 0; i < each; i++)
-            most = fmaxf(most, fabsf(row[i]));
-        float s = most > 1e-12f ? most / 127.0f : 1.0f; /* as WeightScale */
-        q->scale[c] = s;
+        float s = q->scale[c];
         q->bias_scale[c] = x_scale * s;
         for (int64_t i = 0; i < each; i++)
-            q->q[c * each + i] = (int8_t)fminf(fmaxf(rintf(row[i] / s), -127), 127);
+            q->q[c * each + i] = (int8_t)fminf(fmaxf(rintf(row[i] / s), (float)range->lo), (float)range->hi);
         double v = bias ? rint((double)bias[c] / ((double)x_scale * s)) : 0;
         if (fabs(v) > 1073741824.0)
             return refuse(n, "a bias is too large for its scale; train with weight decay or prune the dead channel", err);
@@ -109,7 +125,7 @@ static lmb_status weighted(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
         return refuse(n, "its bias is computed, not stored", err);
     if (bias && lmb_shape_count(&g->value[n->in[2]].shape) != w->shape.d[0])
         return refuse(n, "its bias is not one number for each output channel", err);
-    lmb_status st = make_rows(n, w, bias, *(const float *)b->g->value[t->scale[n->in[0]]].data, &q, err);
+    lmb_status st = make_rows(g, n, fake, bias, *(const float *)b->g->value[t->scale[n->in[0]]].data, &q, err);
     if (st == LMB_OK) {
         const lmb_shape k = { 1, { q.k } };
         lmb_vid operand[LMB_MAX_IN] = { in[0] };
@@ -132,7 +148,25 @@ static lmb_status weighted(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
 
 /* ---- activations ---- */
 
-/* A frozen FakeQuant of an activation: the pair. The clamp before it must be implied by its saturation. */
+/* What saturation of the bytes does not do already: the bounds of a Clip before, and a range of fewer than 8 bits. */
+static lmb_vid clamp(lmb_rewrite *r, const lmb_node *n, const lmb_node *before, lmb_vid x, float s, int zp)
+{
+    const lmb_graph *g = r->old;
+    const lmb_fake_quant_attr *range = n->attr;
+    float lo = (float)(range->lo - zp) * s, hi = (float)(range->hi - zp) * s;
+
+    if (before && is(before, "Clip")) {
+        if (before->n_in > 1 && before->in[1] != LMB_NONE)
+            lo = fmaxf(lo, *(const float *)g->value[before->in[1]].data);
+        if (before->n_in > 2 && before->in[2] != LMB_NONE)
+            hi = fminf(hi, *(const float *)g->value[before->in[2]].data);
+    }
+    if (rintf(lo / s) + (float)zp <= 0 && rintf(hi / s) + (float)zp >= 255)
+        return x;
+    return lmb_emit(&r->b, "Clip", NULL, LMB_IN(x, lmb_emit_scalar(&r->b, lo), lmb_emit_scalar(&r->b, hi)), LMB_NO_ATTRS);
+}
+
+/* A frozen FakeQuant of an activation: the pair. */
 static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, lmb_error *err)
 {
     const lmb_graph *g = r->old;
@@ -143,16 +177,10 @@ static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
     float s = *(const float *)g->value[n->in[1]].data;
     int zp = (int)*(const float *)g->value[n->in[2]].data;
     uint8_t z = (uint8_t)zp;
-    if (before && is(before, "Relu") && zp != 0)
+    if (before && is(before, "Relu") && zp != 0 && zp != (((const lmb_fake_quant_attr *)n->attr)->hi + 1) / 2) /* symmetric */
         return refuse(n, "its range begins below zero although a Relu comes before it; train or calibrate the observer longer", err);
-    if (before && is(before, "Clip")) {
-        float lo = before->n_in > 1 && before->in[1] != LMB_NONE ? *(const float *)g->value[before->in[1]].data : -INFINITY;
-        float hi = before->n_in > 2 && before->in[2] != LMB_NONE ? *(const float *)g->value[before->in[2]].data : INFINITY;
-        if (rintf(lo / s) + (float)zp > 0 || rintf(hi / s) + (float)zp < 255)
-            return refuse(n, "its range is wider than the Clip before it; train or calibrate the observer longer", err);
-    }
     const lmb_shape scalar = { 0 };
-    out[0] = pair(r, before ? before->name : n->name, in[0], constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s),
+    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp), constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s),
                   constant(&r->b, n->name, ".zero", LMB_U8, &scalar, &z), n->out[0]);
     return lmb_builder_status(&r->b);
 }
@@ -212,7 +240,7 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
         return activation(r, n, in, out, err);
     if (is(n, "Sub") || is(n, "Mul"))
         return prefix(r, n, in, out, err);
-    if (is(n, "Clip")) { /* gone: saturation does it (see activation), and not every runtime sees that of its bounds */
+    if (is(n, "Clip")) { /* gone: where saturation does not do it, clamp() says it again */
         out[0] = in[0];
         return LMB_OK;
     }

@@ -29,13 +29,14 @@ const lmb_field lmb_search_fields[] = {
     LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels", "that kernels work on at a time; sizes are multiples of it"),
     LMB_INT(lmb_search_config, min_channels, 4, 1, 1e6, "channels", "stay in every layer"),
     LMB_BOOL(lmb_search_config, low_rank, 1, "also factorise layers"),
+    LMB_INT(lmb_search_config, bits_min, 8, 2, 8, "bits", "below 8: also lower the bits of layers' weights, down to these"),
     LMB_INT(lmb_search_config, batches, 16, 1, 10000, "", "of 64 samples that gradients are taken from before each step"),
     LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "", "of the training part that `tune` sees, other ones in each step"),
     LMB_SECTION(lmb_search_config, tune, lmb_train_fields, "the short training after each step"),
     LMB_SECTION(lmb_search_config, finish, lmb_train_fields, "the last training, with fake quantisation; without it points are as `tune` leaves them"),
     LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in both"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
-    LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average or percentile, and options"),
+    LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),
     LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"), LMB_FIELD_END
 };

@@ -9,6 +9,7 @@
 #include "core/graph/op.h"
 #include "distill/prune/channels.h"
 #include "distill/search/deployed.h"
+#include "distill/search/move_bits.h"
 
 enum { SIZES = 3 };                                  /* of a class or rank that are tried at a time */
 static const double rank_shares[] = { 0.75, 0.5, 0.25 };
@@ -103,13 +104,16 @@ lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_grap
         *out = small;
     }
     free(factor);
+    for (int i = 0; i < n && st == LMB_OK; i++)
+        if (m->move[which[i]].kind == LMB_MOVE_BITS)
+            lmbi_bits_apply(*out, &m->move[which[i]]);
     return st;
 }
 
 /* ---- finding ---- */
 
 /* Add a move with its loss, unless it gains nothing or its shapes are unknown to a frozen table. */
-static lmb_status add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err)
+lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err)
 {
     double cost[LMB_COSTS];
     lmb_graph *after = NULL;
@@ -170,7 +174,7 @@ static lmb_status find_shrinks(lmb_moves *m, const lmb_moves_config *c, lmb_late
             for (int64_t j = 0; j < move.from - move.to; j++) /* the fewer are left, the more each is worth */
                 move.loss += order[j].score * (double)move.from / (double)(move.from - j);
             move.loss += 1e-12;
-            st = add(m, &move, latency, err);
+            st = lmbi_moves_add(m, &move, latency, err);
         }
         free(order);
         LMB_TRY(st);
@@ -205,7 +209,7 @@ static lmb_status find_ranks(lmb_moves *m, const lmb_moves_config *c, const lmb_
         if (st != LMB_OK)
             break;
         move.loss = lmb_taylor_weights(taylor, m->g, node->in[1], cut) + 1e-12;
-        st = add(m, &move, latency, err);
+        st = lmbi_moves_add(m, &move, latency, err);
     }
     free(cut);
     return st;
@@ -244,6 +248,8 @@ lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const l
     LMB_TRY_GOTO(st, done, find_shrinks(&m, c, latency, err));
     if (c->low_rank)
         LMB_TRY_GOTO(st, done, find_factors(&m, c, taylor, latency, err));
+    if (c->bits_min && c->bits_min < LMB_BITS_MAX)
+        LMB_TRY_GOTO(st, done, lmbi_bits_find(&m, (int)c->bits_min, taylor, latency, err));
     *out = m;
     return LMB_OK;
 done:
@@ -271,9 +277,12 @@ static bool class_has(const lmb_moves *m, int class, const char *weight)
     return false;
 }
 
-/* Two moves that can not be made at once: of one class, of one layer, or of a layer and a class that runs through it. */
+/* Two moves that can not be made at once: of one class, of one layer, or of a layer and a class that runs through it. Fewer bits
+ * and fewer channels of a layer go together. */
 static bool clash(const lmb_moves *m, const lmb_move *a, const lmb_move *b)
 {
+    if (a->kind == LMB_MOVE_BITS || b->kind == LMB_MOVE_BITS)
+        return a->kind != LMB_MOVE_SHRINK && b->kind != LMB_MOVE_SHRINK && strcmp(a->what, b->what) == 0;
     if (a->kind == b->kind)
         return a->kind == LMB_MOVE_SHRINK ? a->class == b->class : a->basis == b->basis;
     return a->kind == LMB_MOVE_SHRINK ? class_has(m, a->class, b->what) : class_has(m, b->class, a->what);

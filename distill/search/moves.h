@@ -3,6 +3,7 @@
  *   shrink   a class of channels (distill/prune/axes.h) goes down to the next multiples of the kernel tile; those that the
  *            loss will miss least go (taylor.h)
  *   factor   a layer becomes two or three at a rank (distill/lowrank)
+ *   bits     a layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
  *
  * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen by loss
  * over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth. Moves that alone take
@@ -23,13 +24,13 @@
 extern "C" {
 #endif
 
-typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR } lmb_move_kind;
+typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR, LMB_MOVE_BITS } lmb_move_kind;
 enum { LMB_MOVE_NAME = 160 };
 
 typedef struct lmb_move {
     lmb_move_kind kind;
     char what[LMB_MOVE_NAME]; /* the weight that names the class or is the layer's */
-    int64_t from, to;         /* shrink: channels; factor: `to` is rank_out        */
+    int64_t from, to;         /* shrink: channels; factor: `to` is rank_out; bits  */
     int64_t rank_in;          /* factor                                            */
     double loss;              /* estimated, > 0                                    */
     double gain[LMB_COSTS];   /* what the costs lose by it alone                   */
@@ -46,7 +47,7 @@ typedef struct lmb_moves {
     int n, n_bases, room;
 } lmb_moves;
 
-typedef struct lmb_moves_config { int64_t tile, min_channels; bool low_rank; } lmb_moves_config;
+typedef struct lmb_moves_config { int64_t tile, min_channels; bool low_rank; int64_t bits_min; } lmb_moves_config; /* 0, 8: all keep their bits */
 
 /* All moves of a model. One whose shapes a frozen table does not have is left out.
  *   errors  E_UNSUPPORTED: the model itself has no integer form, or is not in the frozen table */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
-static const char *const move_kinds[] = { "shrink", "factor", NULL };
+static const char *const move_kinds[] = { "shrink", "factor", "bits", NULL };
 
 void lmb_points_free(lmb_points *p)
 {
@@ -22,6 +22,8 @@ void lmb_move_text(const lmb_move *m, lmb_str *out)
 {
     if (m->kind == LMB_MOVE_SHRINK)
         lmb_str_addf(out, "%s %lld to %lld channels", m->what, (long long)m->from, (long long)m->to);
+    else if (m->kind == LMB_MOVE_BITS)
+        lmb_str_addf(out, "%s to %lld bits", m->what, (long long)m->to);
     else if (m->to == m->rank_in)
         lmb_str_addf(out, "%s to rank %lld", m->what, (long long)m->to);
     else

@@ -33,7 +33,7 @@ typedef struct lmb_search_config {
     int64_t objective;
     const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min;
-    int64_t steps, candidates, tile, min_channels, batches, samples, calibration, seed;
+    int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
     bool low_rank;
     const struct lmb_tree *observer;
     lmb_train_config tune, finish;

@@ -76,7 +76,7 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
 {
     const lmb_search_config *c = s->r->c;
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
-    lmb_moves_config mc = { c->tile, c->min_channels, c->low_rank };
+    lmb_moves_config mc = { c->tile, c->min_channels, c->low_rank, c->bits_min };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
     bool more = true;

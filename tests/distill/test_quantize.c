@@ -171,7 +171,7 @@ static void lower_both_ways(const lmb_graph *frozen, lmb_str *file)
 START_TEST(integers_answer_as_their_simulation)
 {
     lmb_graph *model = set_up(_i), *folded, *qat, *frozen;
-    lmb_qat_config c = { 0, 0.9 };
+    lmb_qat_config c = { .momentum = 0.9 };
     lmb_str file = LMB_STR_INIT;
     lmb_metrics m;
     int64_t count = data->n * data->classes, off = 0, flips = 0;
@@ -231,7 +231,7 @@ START_TEST(what_has_no_integer_form_is_named)
 {
     const struct refusal *no = &refusals[_i];
     lmb_graph *g, *qat = NULL;
-    lmb_qat_config c = { 0, 0.9 };
+    lmb_qat_config c = { .momentum = 0.9 };
     lmb_str file = LMB_STR_INIT;
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_config *m = parse(no->model);

@@ -321,6 +321,59 @@ START_TEST(moves_gain_what_they_say)
 }
 END_TEST
 
+/* Fewer bits: bytes and nothing else, a layer at a time, from where the model says it is, and with fewer channels at once. */
+START_TEST(moves_to_fewer_bits)
+{
+    lmb_graph *g = make("{name: resnet, depth: 8, width: 16}"), *after;
+    lmb_dataset *data = data_of(64);
+    lmb_taylor_config tc = { 1, 64, 1, "cpu" };
+    lmb_moves_config mc = { 4, 4, false, 3 };
+    lmb_taylor *t;
+    lmb_latency *latency;
+    lmb_moves m;
+    int bits = 0, n, lowered = 0;
+    double cost[LMB_COSTS];
+
+    for (int v = 0, first = 1; v < g->n_values && first; v++)
+        if (g->value[v].role == LMB_ROLE_PARAMETER && g->value[v].shape.n == 4) {
+            g->value[v].bits = 4; /* the stem: 3 is all that is left to it */
+            first = 0;
+        }
+    ck_ok(lmb_latency_open(path, false, &latency, &err));
+    ck_ok(lmb_taylor_create(g, data, &tc, &t, &err));
+    ck_ok(lmb_moves_find(g, &mc, t, latency, &m, &err));
+    for (int i = 0; i < m.n; i++) {
+        const lmb_move *x = &m.move[i];
+        lmb_deployed d;
+        if (x->kind != LMB_MOVE_BITS)
+            continue;
+        ck_assert(bits > 0 || (x->from == 4 && x->to == 3));
+        ck_assert(bits == 0 || (x->from == 8 && (x->to == 6 || x->to == 4)));
+        bits++;
+        ck_ok(lmb_moves_apply(&m, &i, 1, &after, &err));
+        ck_ok(lmb_deployed_sketch(after, &d, &err));
+        ck_assert(x->loss > 0 && x->gain[LMB_GOAL_MACS] == 0 && x->gain[LMB_GOAL_BYTES] > 0);
+        ck_assert_double_eq_tol(m.cost[LMB_GOAL_BYTES] - (double)d.file.n, x->gain[LMB_GOAL_BYTES], 0.5);
+        lmb_deployed_free(&d);
+        lmb_graph_destroy(after);
+    }
+    ck_assert_int_eq(bits, 1 + 2 * 9); /* ten layers: a stem, two convolutions a block, two shortcuts, a head */
+    int *which = malloc(sizeof *which * (size_t)m.n);
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_BYTES, 0.3, NULL, latency, which, &n, cost, &after, &err));
+    ck_assert_double_le(cost[LMB_GOAL_BYTES], 0.85 * m.cost[LMB_GOAL_BYTES]);
+    for (int v = 0; v < after->n_values; v++)
+        lowered += after->value[v].bits != 0;
+    ck_assert_int_ge(lowered, 2);
+    free(which);
+    lmb_graph_destroy(after);
+    lmb_moves_free(&m);
+    lmb_taylor_destroy(t);
+    lmb_latency_close(latency);
+    lmb_graph_destroy(g);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 /* ---- points ---- */
 
 static lmb_point point(int id, int64_t right, double us, double bytes)
@@ -404,4 +457,4 @@ END_TEST
 
 LMB_TEST_MAIN("distill/search", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once); add(a_frozen_table_names_what_it_lacks);
               add(a_sketch_costs_what_the_model_costs); add(scores_are_differences_of_the_loss); add(a_dead_channel_goes_first);
-              add(moves_gain_what_they_say); add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused); add(the_front);)
+              add(moves_gain_what_they_say); add(moves_to_fewer_bits); add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused); add(the_front);)

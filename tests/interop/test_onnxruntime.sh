@@ -12,7 +12,7 @@ if ! "$python" -c 'import onnxruntime, numpy' 2>/dev/null; then
         { echo "skipped: onnxruntime could not be had from PyPI: $(tail -n 1 "$dir/log")"; exit 0; }
 fi
 bad=0
-# check NAME MODEL QUANTIZE
+# check NAME MODEL QUANTIZE [PROFILE]
 check() {
     rm -rf "$dir/$1"
     cat >"$dir/$1.yaml" <<Y
@@ -24,7 +24,7 @@ student:
   train: {epochs: 1, batch: 100, lr: 0.05}
   quantize: $3
 Y
-    "$limbeck" distill "$dir/$1.yaml" >"$dir/log" 2>&1 && "$limbeck" export "$dir/$1.yaml" >>"$dir/log" 2>&1 ||
+    "$limbeck" distill "$dir/$1.yaml" >"$dir/log" 2>&1 && "$limbeck" export "$dir/$1.yaml" --profile "${4:-ort-x86}" >>"$dir/log" 2>&1 ||
         { echo "FAILED: $1"; tail -n 3 "$dir/log"; bad=1; return; }
     for file in student-int8/model-int8.onnx:exact student/model-f32.onnx:close; do
         model=$dir/$1/${file%:*}
@@ -38,5 +38,6 @@ check resnet "{name: resnet, depth: 8, width: 8, mean: 73, scale: 0.0111}" \
 check mobilenet_v1 "{name: mobilenet_v1, width: 0.25, mean: 73, scale: 0.0111}" "{calibration: 300}"
 check mobilenet_v2 "{name: mobilenet_v2, width: 0.25, mean: 73, scale: 0.0111}" "{calibration: 300}"
 check vgg "{name: vgg, channels: [8, 0, 16, 0, 24], mean: 73, scale: 0.0111}" "{calibration: 300}"
+check pot "{name: resnet, depth: 8, width: 8, mean: 73, scale: 0.0111}" "{qat: {scales: power_of_two}, calibration: 300}" pot
 check lenet "{name: lenet, mean: 73, scale: 0.0111}" "{calibration: 300}"
 exit $bad

@@ -204,18 +204,28 @@ struct observe_kernel {
     }
 };
 
+/* The least 2^n >= s, as lmb_power_of_two. */
+LMB_BODY float next_power(float s)
+{
+    int n;
+    float m = frexpf(s, &n);
+    return m == 0.5f ? s : ldexpf(1.0f, n);
+}
+
 struct range_to_scale {
     const float *lo, *hi;
-    float *scale, *zero;
+    float *scale, *zero, top, half;
+    bool symmetric, power;
     LMB_BODY void operator()(int) const
     {
-        float a = fminf(*lo, 0), b = fmaxf(*hi, 0), s = (b - a) / 255.0f;
+        float a = fminf(*lo, 0), b = fmaxf(*hi, 0), s = symmetric ? fmaxf(-a, b) / (top - half) : (b - a) / top;
         if (!(s > 1e-8f) || isinf(s))
-            s = 1.0f / 255.0f;
+            s = 1.0f / top;
+        s = power ? next_power(s) : s;
         if (scale)
             *scale = s;
         if (zero)
-            *zero = fminf(fmaxf(rintf(-a / s), 0), 255);
+            *zero = symmetric ? half : fminf(fmaxf(rintf(-a / s), 0), top);
     }
 };
 struct range_kernel {
@@ -223,7 +233,10 @@ struct range_kernel {
     lmb_status prepare(const lmb_call *, size_t *, lmb_error *) { return LMB_OK; }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        return each(r, 1, range_to_scale{ in<const float>(r, 0), in<const float>(r, 1), out<float>(r, 0), out<float>(r, 1) }, err);
+        const lmb_range_to_scale_attr *a = (const lmb_range_to_scale_attr *)r->attr;
+        return each(r, 1,
+                    range_to_scale{ in<const float>(r, 0), in<const float>(r, 1), out<float>(r, 0), out<float>(r, 1), (float)a->top,
+                                    (float)((a->top + 1) / 2), a->symmetric != 0, a->power_of_two != 0 }, err);
     }
 };
 
@@ -231,6 +244,8 @@ struct weight_scale {
     const float *w;
     float *scale;
     groups g;
+    float top;
+    bool power;
     template <class Team> LMB_BODY void operator()(Team t, int row) const
     {
         double v = 0;
@@ -241,8 +256,9 @@ struct weight_scale {
         }
         float m = (float)t.largest(v);
         if (t.lane() == 0)
-            scale[row] = m > 1e-12f ? m / 127.0f : 1.0f;
+            scale[row] = step(m > 1e-12f ? m / top : 1.0f);
     }
+    LMB_BODY float step(float s) const { return power ? next_power(s) : s; }
 };
 struct weight_scale_kernel {
     groups g;
@@ -251,7 +267,7 @@ struct weight_scale_kernel {
     {
         lmb_shape kept = c->in[0].shape;
         int axis = 0;
-        LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, kept.n, &axis, err));
+        LMB_TRY(lmbi_axis(((const lmb_weight_scale_attr *)c->attr)->axis, kept.n, &axis, err));
         for (int i = 0; i < kept.n; i++)
             kept.d[i] = i == axis ? kept.d[i] : 1;
         g = groups_of(&c->in[0].shape, &kept);
@@ -259,7 +275,8 @@ struct weight_scale_kernel {
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        return teams(r, g.rows, weight_scale{ in<const float>(r, 0), out<float>(r, 0), g }, err);
+        const lmb_weight_scale_attr *a = (const lmb_weight_scale_attr *)r->attr;
+        return teams(r, g.rows, weight_scale{ in<const float>(r, 0), out<float>(r, 0), g, (float)a->top, a->power_of_two != 0 }, err);
     }
 };
 

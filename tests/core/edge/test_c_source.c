@@ -15,15 +15,15 @@ static char dir[256], why[200];
 static void setup(void) { temp_make(dir, sizeof dir); }
 static void teardown(void) { temp_remove(dir); }
 
-/* The whole network with every kind of op, by compilers that may contract or not. */
+/* The whole network with every kind of op, by compilers that may contract or not; weights of 8 and of 4 bits. */
 START_TEST(every_kind_of_op)
 {
     static const char *const flags[] = { "-O1", "-O3 -ffp-contract=fast -march=native", "-O0" };
     lmb_edge_buffer file = { NULL, 0, 0 };
     lmb_edge_model m;
-    ck_assert_msg(small_network(&file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    ck_assert_msg(small_network_of(_i < 3 ? 8 : 4, 1, &file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
     ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
-    c_agrees(&m, dir, "small", flags[_i], 200);
+    c_agrees(&m, dir, "small", flags[_i % 3], 200);
     free(file.data);
 }
 END_TEST
@@ -128,5 +128,5 @@ static void skip_without_compiler(void)
 }
 
 LMB_TEST_MAIN("core/edge/c_source", skip_without_compiler(); tcase_add_checked_fixture(tc_, setup, teardown);
-              add_loop(every_kind_of_op, 3); add_loop(layouts, 8); add(arithmetic_is_that_of_libm);
+              add_loop(every_kind_of_op, 6); add_loop(layouts, 8); add(arithmetic_is_that_of_libm);
               add(bad_names_are_refused);)

@@ -369,7 +369,7 @@ START_TEST(overflow_is_refused_when_written)
     int8_t *weights = malloc(N);
     ck_assert_ptr_nonnull(weights);
     memset(weights, -128, N);
-    lmb_edge_gemm op = { lmb_edge_write_input(w, 1, 1, N, LMB_EDGE_HWC, q, "x"), q, 1, weights, &scale, NULL, "y" };
+    lmb_edge_gemm op = { lmb_edge_write_input(w, 1, 1, N, LMB_EDGE_HWC, q, "x"), q, 1, weights, &scale, NULL, "y", 0 };
     lmb_edge_write_gemm(w, &op);
     ck_assert_int_eq(lmb_edge_write_finish(w, 0, &out, why, sizeof why), LMB_EDGE_E_FORMAT);
     ck_assert_str_eq(why, "op 0, y: its sums can overflow 32 bits");

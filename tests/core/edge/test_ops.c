@@ -146,7 +146,7 @@ static void check_conv(const conv_row *r, int extreme, const lmb_edge_quant *xq,
     lmb_edge_conv op = { lmb_edge_write_input(w, r->h, r->w, r->c, LMB_EDGE_CHW, *xq, "x"), *yq, r->channels, r->groups,
                          { r->kernel[0], r->kernel[1] }, { r->stride[0], r->stride[1] },
                          { r->dilation[0], r->dilation[1] },
-                         { r->pads[0], r->pads[1], r->pads[2], r->pads[3] }, weights, scales, bias, "y" };
+                         { r->pads[0], r->pads[1], r->pads[2], r->pads[3] }, weights, scales, bias, "y", 0 };
     lmb_edge_tensor y;
     ck_assert_int_eq(lmb_edge_write_tensor(w, lmb_edge_write_conv(w, &op), &y), LMB_EDGE_OK);
     lmb_edge_write_output_layout(w, LMB_EDGE_CHW);
@@ -215,7 +215,7 @@ START_TEST(ties_go_to_even)
     }
     lmb_edge_writer *w = lmb_edge_writer_create();
     const lmb_edge_quant q = { 1.0f, 0, 0, 255 }, y = { 1.0f, 128, 0, 255 };
-    lmb_edge_gemm op = { lmb_edge_write_input(w, 1, 1, 1, LMB_EDGE_HWC, q, "x"), y, 11, weights, scales, NULL, "y" };
+    lmb_edge_gemm op = { lmb_edge_write_input(w, 1, 1, 1, LMB_EDGE_HWC, q, "x"), y, 11, weights, scales, NULL, "y", 0 };
     lmb_edge_write_gemm(w, &op);
     setup(200);
     check_model(w, &x, want, 11);
@@ -253,7 +253,7 @@ START_TEST(gemm_takes_flattened_chw)
     }
     lmb_edge_writer *w = lmb_edge_writer_create();
     lmb_edge_gemm op = { lmb_edge_write_input(w, r->h, r->w, r->c, LMB_EDGE_CHW, xq, "x"), yq, r->channels, weights,
-                         scales, bias, "y" };
+                         scales, bias, "y", 0 };
     lmb_edge_write_gemm(w, &op);
     check_model(w, x, want, r->channels);
 }

@@ -1,0 +1,307 @@
+/* Mirrors distill/quantize: fewer bits, learned steps, symmetric activations, powers of two. Whatever the scheme, the
+ * integers answer as their simulation does, every kernel set alike, and the ONNX file of every profile lowers to the
+ * same network. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/cpu/cpu.h"
+#include "core/onnx/onnx.h"
+#include "core/ops/quantize.h"
+#include "core/passes/fold.h"
+#include "distill/quantize/bits.h"
+#include "distill/quantize/lower.h"
+#include "distill/quantize/profile.h"
+#include "distill/quantize/ptq.h"
+#include "distill/quantize/qdq.h"
+#include "distill/quantize/steps.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+#include "train/predictor.h"
+#include "train/trainer.h"
+
+static lmb_error err;
+static lmb_dataset *data;
+static const lmb_backend *backends[3];
+
+static const char *const models[] = { "{name: resnet, depth: 8, width: 5, mean: 128, scale: 0.02}",
+                                      "{name: mobilenet_v2, width: 0.1, mean: 128, scale: 0.02}",
+                                      "{name: lenet, mean: 128, scale: 0.03}" };
+
+static const struct scheme {
+    const char *qat, *profiles;
+    float tolerance;
+} schemes[] = {
+    { "{bits: 4}", "ort-x86 ort-arm int4", 0.06f },
+    { "{bits: 3, ends: 8, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
+    { "{bits: 2, ends: 4}", "ort-x86 ort-arm int4 weights7", 0.10f },
+    { "{bits: 7, ends: 7}", "ort-x86 ort-arm weights7", 0.06f },
+    { "{activations: symmetric}", "ort-x86 ort-arm tensorrt universal", 0.06f },
+    { "{scales: power_of_two}", "ort-x86 ort-arm pot", 0.08f },
+    { "{scales: power_of_two, activations: symmetric, bits: 7, ends: 7}",
+      "ort-x86 ort-arm tensorrt universal pot weights7", 0.08f },
+    { "{scheme: learned}", "ort-x86 ort-arm", 0.06f },
+    { "{scheme: learned, bits: 4, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
+};
+enum { N_MODELS = 3, N_SCHEMES = sizeof schemes / sizeof *schemes };
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+static void train(lmb_graph *g, const char *settings)
+{
+    lmb_config *c = parse(settings);
+    lmb_train_config o;
+    lmb_trainer *t;
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_state_layout *l;
+
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
+    ck_ok(lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    ck_ok(lmb_state_layout_create(g, &l, &err));
+    ck_ok(lmb_state_to_graph(l, lmb_trainer_state_of(t)->state, g, &err));
+    lmb_state_layout_destroy(l);
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(c);
+}
+
+static lmb_graph *set_up(const char *model)
+{
+    lmb_graph *g;
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_config *d = parse("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}"),
+               *m = parse(model);
+    ck_ok(lmb_cpu_backends("cpu", backends, &err));
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
+    lmb_config_destroy(d);
+    lmb_config_destroy(m);
+    train(g, "{epochs: 2, batch: 32, lr: 0.02, threads: 1}");
+    return g;
+}
+
+/* Logits of the whole data set, [n, classes]; the caller's. */
+static float *logits_of(const lmb_graph *g)
+{
+    int64_t n = lmb_shape_count(&data->shape);
+    float *x = malloc(sizeof *x * (size_t)(data->n * n)),
+          *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
+    uint8_t *raw = malloc((size_t)n);
+    const float *y;
+    lmb_predictor *p;
+    int32_t label;
+
+    for (int64_t i = 0; i < data->n; i++) {
+        ck_ok(data->read(data, i, raw, &label, &err));
+        for (int64_t k = 0; k < n; k++)
+            x[i * n + k] = raw[k];
+    }
+    ck_ok(lmb_predictor_create(g, NULL, backends, data->n, &p, &err));
+    ck_ok(lmb_predictor_run(p, x, data->n, &y, &err));
+    memcpy(all, y, sizeof *all * (size_t)(data->n * data->classes));
+    lmb_predictor_destroy(p);
+    free(raw);
+    free(x);
+    return all;
+}
+
+static float *integer_logits(const lmb_str *file, const char *kernels)
+{
+    float *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
+    lmb_metrics m;
+    ck_ok(lmb_metrics_init(&m, data->classes, &err));
+    ck_ok(lmb_deploy_evaluate(file->text, file->n, data, kernels, 1, &m, all, NULL, &err));
+    lmb_metrics_deinit(&m);
+    return all;
+}
+
+/* Written in each profile and read back: the same answers of the graph, and the same file. Profiles that are not of the
+ * scheme refuse. */
+static void check_profiles(const lmb_graph *qdq, const lmb_str *file, const char *holds)
+{
+    float *want = logits_of(qdq);
+    for (int i = 0; lmb_profiles[i]; i++) {
+        const lmb_profile *p = lmb_profiles[i];
+        lmb_str onnx = LMB_STR_INIT, again = LMB_STR_INIT;
+        lmb_graph *g = NULL, *back;
+        const char *at = strstr(holds, p->name);
+        if (!at && p->int4) /* any file may be written so */
+            continue;
+        if (!at) {
+            ck_assert_msg(lmb_pass_profile(qdq, p, &g, &err) == LMB_E_UNSUPPORTED, "%s took it", p->name);
+            ck_assert_msg(strstr(err.msg, "quantise with") != NULL, "%s", err.msg);
+            err = (lmb_error)LMB_ERROR_INIT;
+            continue;
+        }
+        const lmb_onnx_export_options o = { .strict = true, .int4 = p->int4 };
+        ck_ok(lmb_pass_profile(qdq, p, &g, &err));
+        ck_ok(lmb_onnx_export(g, &o, &onnx, &err));
+        ck_ok(lmb_onnx_import(onnx.text, onnx.n, NULL, &back, &err));
+        float *got = logits_of(back);
+        ck_assert_mem_eq(got, want, sizeof *got * (size_t)(data->n * data->classes));
+        ck_ok(lmb_lower(back, &again, &err));
+        ck_assert_uint_eq(again.n, file->n);
+        ck_assert_mem_eq(again.text, file->text, file->n);
+        free(got);
+        lmb_graph_destroy(g);
+        lmb_graph_destroy(back);
+        lmb_str_free(&onnx);
+        lmb_str_free(&again);
+    }
+    free(want);
+}
+
+static void check_powers(const lmb_graph *qdq)
+{
+    for (int v = 0; v < qdq->n_values; v++)
+        for (int i = 0; i < qdq->n_nodes; i++)
+            if (strstr(qdq->node[i].op->name, "quantizeLinear") && qdq->node[i].in[1] == v) {
+                float s = *(const float *)qdq->value[v].data;
+                int n;
+                ck_assert_float_eq(frexpf(s, &n), 0.5f);
+            }
+}
+
+START_TEST(integers_answer_as_their_simulation)
+{
+    const struct scheme *s = &schemes[_i / N_MODELS];
+    lmb_graph *model = set_up(models[_i % N_MODELS]), *qat, *frozen, *qdq;
+    lmb_config *c = parse(s->qat);
+    lmb_qat_config q;
+    lmb_str file = LMB_STR_INIT;
+    int64_t count = data->n * data->classes;
+
+    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+    const lmb_ptq_config p = { .calibration = 96, .seed = 1, .backend = "cpu", .threads = 1, .qat = &q };
+    ck_ok(lmb_ptq_start(model, &p, data, &qat, &err));
+    train(qat, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}"); /* gradients through whatever the scheme is made of */
+    ck_ok(lmb_pass_qat_freeze(qat, &frozen, &err));
+    ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
+    ck_ok(lmb_lower(qdq, &file, &err));
+    if (q.scales == LMB_QAT_POWER_OF_TWO)
+        check_powers(qdq);
+    float *simulated = logits_of(frozen), *scalar = integer_logits(&file, "scalar"),
+          *best = integer_logits(&file, NULL);
+    ck_assert_mem_eq(scalar, best, sizeof *scalar * (size_t)count);
+    double off = 0, top = 0;
+    for (int64_t i = 0; i < count; i++) {
+        top = fmax(top, fabs((double)scalar[i]));
+        off += fabs((double)scalar[i] - (double)simulated[i]);
+    }
+    bool chaotic = _i % N_MODELS == 1 &&
+                   q.activation_bits < 8; /* 27 layers of 16 steps: what one step flips, the next layers multiply */
+    ck_assert_msg(chaotic || off / (double)count <= s->tolerance * top, "%s: %g off on the average, of %g", s->qat,
+                  off / (double)count, top);
+    check_profiles(qdq, &file, s->profiles);
+    free(simulated);
+    free(scalar);
+    free(best);
+    lmb_str_free(&file);
+    lmb_config_destroy(c);
+    lmb_graph_destroy(model);
+    lmb_graph_destroy(qat);
+    lmb_graph_destroy(frozen);
+    lmb_graph_destroy(qdq);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+static size_t deployed_bytes(const lmb_graph *model, const char *scheme)
+{
+    lmb_config *c = parse(scheme);
+    lmb_qat_config q;
+    lmb_graph *frozen, *qdq;
+    lmb_str file = LMB_STR_INIT;
+
+    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+    const lmb_ptq_config p = { .calibration = 64, .seed = 1, .backend = "cpu", .threads = 1, .qat = &q };
+    ck_ok(lmb_ptq(model, &p, data, &frozen, &err));
+    ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
+    ck_ok(lmb_lower(qdq, &file, &err));
+    size_t n = file.n;
+    lmb_str_free(&file);
+    lmb_graph_destroy(frozen);
+    lmb_graph_destroy(qdq);
+    lmb_config_destroy(c);
+    return n;
+}
+
+/* LeNet has 61 kB of weights: half of them less, with 4 bits; a layer alone, by name; what the model says of itself. */
+START_TEST(fewer_bits_are_a_smaller_file)
+{
+    lmb_graph *model = set_up(models[2]), *back;
+    lmb_str onnx = LMB_STR_INIT;
+    size_t eight = deployed_bytes(model, "{}"), four = deployed_bytes(model, "{bits: 4, ends: 4}"), one;
+    int big = -1;
+
+    for (int v = 0; v < model->n_values; v++)
+        if (model->value[v].role == LMB_ROLE_PARAMETER && model->value[v].shape.n > 1 &&
+            (big < 0 || lmb_shape_count(&model->value[v].shape) > lmb_shape_count(&model->value[big].shape)))
+            big = v;
+    size_t weights = (size_t)lmb_shape_count(&model->value[big].shape);
+    char text[200];
+    snprintf(text, sizeof text, "{layers: {%s: 4}}", model->value[big].name);
+    one = deployed_bytes(model, text);
+    ck_assert_uint_lt(one, eight - weights / 2 + 128); /* sections begin at multiples of 64 */
+    ck_assert_uint_gt(one, eight - weights / 2 - 128);
+    ck_assert_uint_lt(four, one);
+    model->value[big].bits = 4; /* said by the model, and kept in its file */
+    ck_assert_uint_eq(deployed_bytes(model, "{}"), one);
+    ck_ok(lmb_onnx_export(model, NULL, &onnx, &err));
+    ck_ok(lmb_onnx_import(onnx.text, onnx.n, NULL, &back, &err));
+    ck_assert_uint_eq(deployed_bytes(back, "{}"), one);
+    lmb_str_free(&onnx);
+    lmb_graph_destroy(back);
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+START_TEST(bad_requests_are_refused)
+{
+    static const struct {
+        const char *qat, *sentence;
+    } bad[] = {
+        { "{layers: {conv9.weight: 4}}", "is no layer's weight" },
+        { "{layers: [4]}", "must be a mapping" },
+        { "{scheme: learned, scales: power_of_two}", "exclude each other" },
+    };
+    lmb_graph *model = set_up(models[0]), *folded, *qat;
+    ck_ok(lmb_pass_fold(model, &folded, &err));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        lmb_config *c = parse(bad[i].qat);
+        lmb_qat_config q;
+        ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+        ck_assert_int_eq(lmb_pass_qat(folded, &q, &qat, &err), LMB_E_ARG);
+        ck_assert_msg(strstr(err.msg, bad[i].sentence) != NULL, "%s", err.msg);
+        err = (lmb_error)LMB_ERROR_INIT;
+        lmb_config_destroy(c);
+    }
+    const lmb_profile *p;
+    ck_assert_int_eq(lmb_profile_find("tensort", &p, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "did you mean tensorrt?") != NULL, "%s", err.msg);
+    lmb_graph_destroy(model);
+    lmb_graph_destroy(folded);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+START_TEST(powers_are_rounded_up)
+{
+    const float in[] = { 0.5f, 0.51f, 1.0f, 0.0039215689f, 3e-8f, 100 },
+                want[] = { 0.5f, 1, 1, 0.00390625f * 2, 0x1p-24f, 128 };
+    for (int i = 0; i < 6; i++)
+        ck_assert_float_eq(lmb_power_of_two(in[i]), want[i]);
+    ck_assert(lmb_bits_top(8) == 127 && lmb_bits_top(7) == 63 && lmb_bits_top(4) == 7 && lmb_bits_top(2) == 1);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/schemes", add_loop(integers_answer_as_their_simulation, N_MODELS *N_SCHEMES);
+              add(fewer_bits_are_a_smaller_file); add(bad_requests_are_refused); add(powers_are_rounded_up);)
