@@ -112,16 +112,22 @@ void lmb_comm_close(lmb_comm *c)
         c->close(c);
 }
 
+int lmbi_comm_power(int n)
+{
+    int power = 1;
+    while (power * 2 <= n)
+        power *= 2;
+    return power;
+}
+
 /* Ranks beyond the largest power of two hand their vector to a partner first and get the result back. */
 lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n, lmb_combine combine, void *ctx,
                                    lmb_error *err)
 {
-    int power = 1, extra, me = c->rank / stride, size = c->size / stride, base = c->rank % stride;
+    int me = c->rank / stride, size = c->size / stride, base = c->rank % stride;
+    int power = lmbi_comm_power(size), extra = size - power;
     size_t bytes = n * sizeof *v;
 
-    while (power * 2 <= size)
-        power *= 2;
-    extra = size - power;
     if (me >= power) {
         LMB_TRY(c->exchange(c, v, (me - power) * stride + base, NULL, -1, bytes, err));
         return c->exchange(c, NULL, -1, v, (me - power) * stride + base, bytes, err);

@@ -55,6 +55,7 @@ typedef void (*lmb_combine)(void *ctx, float *into, const float *from, size_t at
 /* v[0 .. n) = combination over all ranks; scratch: n floats. Every rank ends with the same bits. */
 LMB_MUST_CHECK lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine, void *ctx,
                                               lmb_error *err);
+int lmbi_comm_power(int n); /* the largest power of two up to n */
 /* The same for elements at .. at + n of what is summed, over the ranks that are a multiple of `stride` apart. */
 lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n, lmb_combine combine, void *ctx,
                                    lmb_error *err);

@@ -3,13 +3,7 @@
 
 #include <string.h>
 
-int lmb_comm_parts(const lmb_comm *c)
-{
-    int power = 1;
-    while (power * 2 <= c->size)
-        power *= 2;
-    return power;
-}
+int lmb_comm_parts(const lmb_comm *c) { return lmbi_comm_power(c->size); }
 
 static int reversed(int x, int power)
 {
@@ -17,12 +11,6 @@ static int reversed(int x, int power)
     for (int bit = 1; bit < power; bit *= 2)
         y = y * 2 + ((x & bit) != 0);
     return y;
-}
-
-int lmb_comm_part(const lmb_comm *c, int rank)
-{
-    int power = lmb_comm_parts(c);
-    return rank < power ? reversed(rank, power) : -1;
 }
 
 int lmb_comm_keeper(const lmb_comm *c, int part) { return reversed(part, lmb_comm_parts(c)); }

@@ -19,8 +19,7 @@
 extern "C" {
 #endif
 
-int lmb_comm_parts(const lmb_comm *c);           /* the largest power of two of ranks */
-int lmb_comm_part(const lmb_comm *c, int rank);  /* -1: it keeps none                 */
+int lmb_comm_parts(const lmb_comm *c);            /* the largest power of two of ranks */
 int lmb_comm_keeper(const lmb_comm *c, int part); /* the rank that keeps it           */
 
 /* This rank's part of v = combination over all ranks; the rest of v is left in between. */

@@ -210,6 +210,7 @@ lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s, void (*
     if (st != LMB_OK) {
         if (w->board)
             munmap(w->board, sizeof(line) * (size_t)c->size);
+        free(w->sights);
         free(w);
         return st;
     }

@@ -91,10 +91,8 @@ static void share_of(const lmb_window *w, size_t n, size_t *lo, size_t *hi)
 /* The tree of lmb_comm_reduce_all over the parts of this node, into the first. */
 static void add_up(lmb_window *w, size_t at, size_t lo, size_t n, lmb_combine combine, void *ctx)
 {
-    int power = 1, k = w->shared->n;
+    int k = w->shared->n, power = lmbi_comm_power(k);
 
-    while (power * 2 <= k)
-        power *= 2;
     for (int i = power; i < k; i++)
         combine(ctx, vector_of(w, i - power) + at + lo, vector_of(w, i) + at + lo, lo, n);
     for (int step = 1; step < power; step *= 2)

@@ -84,8 +84,10 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
         double now = lmb_seconds();
         if (watch && watch->step && (now - last > 0.1 || t->s.batch == batches)) {
             last = now;
-            *stop = !watch->step(watch->ctx, t->s.epoch, t->s.batch, batches, t->s.loss_sum / (double)t->s.seen,
-                                 (double)t->s.correct / (double)t->s.seen, (double)t->rate_images / (now - start + 1e-9));
+            /* several ranks stop at the end of the epoch, and must not have forgotten it by then */
+            *stop |= !watch->step(watch->ctx, t->s.epoch, t->s.batch, batches, t->s.loss_sum / (double)t->s.seen,
+                                  (double)t->s.correct / (double)t->s.seen,
+                                  (double)t->rate_images / (now - start + 1e-9));
         }
         if (t->comm->size == 1 && *stop)
             return LMB_OK;

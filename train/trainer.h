@@ -74,7 +74,8 @@ typedef struct lmb_epoch {
 } lmb_epoch;
 
 /* Who looks on, or has a hand in it; all on the training thread, each may be NULL.
- *   step     progress inside an epoch, often; false: stop after this step
+ *   step     progress inside an epoch, often; false: stop after this step, or several ranks, where rank 0 asks, after this
+ *            epoch
  *   epoch    after each epoch, its validation done and the cursors of the state at the next one
  *   stepped  after every step, on every rank alike, the new weights (and their average) being in the state, which it may
  *            change: a mask of pruned weights, a projection. It must do the same on all ranks */

@@ -165,8 +165,6 @@ static lmb_status make_factors(lmb_trainer *t, lmb_error *err)
 
 static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
 {
-    bool ok = true;
-
     t->n = t->layout->count;
     t->s.layout = t->layout;
     t->s.state = lmbi_vector(t->n);
@@ -174,7 +172,7 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     t->s.ema = t->c.ema > 0 ? lmbi_vector(t->n) : NULL;
     t->s.best_accuracy = -1;
     t->share = calloc((size_t)t->slots, sizeof *t->share);
-    if (!ok || !t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
+    if (!t->share || !t->s.state || (t->valid && !t->s.best) || (t->c.ema > 0 && !t->s.ema))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to train %zu numbers", t->n);
     lmb_state_from_graph(t->layout, t->model, t->s.state);
     if (t->s.ema)

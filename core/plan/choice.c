@@ -79,11 +79,16 @@ const char *lmbi_choices_find(lmb_choices *c, const char *key)
     return there ? c->at[i].name : NULL;
 }
 
-static lmb_status put(lmb_choices *c, const char *key, const char *name, size_t name_n, lmb_error *err)
+/* over: in place of the name that the key has. */
+static lmb_status put(lmb_choices *c, const char *key, const char *name, size_t name_n, bool over, lmb_error *err)
 {
     bool there;
     int i = place(c, key, &there);
 
+    if (there && over) {
+        memset(c->at[i].name, 0, sizeof c->at[i].name);
+        memcpy(c->at[i].name, name, name_n);
+    }
     if (there || c->n == MAX_CHOICES)
         return LMB_OK;
     if (c->n == c->cap) {
@@ -122,7 +127,7 @@ lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, b
     if (!fits(key, MAX_KEY) || !fits(name, MAX_NAME))
         return LMB_OK; /* not worth a failure: it is found out anew next time */
     c->measured += measured;
-    LMB_TRY(put(c, key, name, n, err));
+    LMB_TRY(put(c, key, name, n, true, err));
     (void)lmbi_choices_find(c, key);
     return LMB_OK;
 }
@@ -166,7 +171,7 @@ lmb_status lmb_choices_add(lmb_choices *c, const char *text, size_t n, lmb_error
         line(at, end, &tab, &next);
         memcpy(key, at, (size_t)(tab - at));
         key[tab - at] = '\0';
-        st = put(c, key, tab + 1, (size_t)(next - tab - 2), err);
+        st = put(c, key, tab + 1, (size_t)(next - tab - 2), false, err);
     }
     lmbi_choices_unlock(c);
     return st;

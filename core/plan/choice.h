@@ -34,7 +34,8 @@ int lmb_choices_lost(const lmb_choices *c);
 /* Append all as text, sorted by key; or, `asked`, those that plans have asked for. */
 void lmb_choices_text(const lmb_choices *c, bool asked, lmb_str *out);
 /* Take over the choices of a text; of a key that is there already the table's own stays. E_FORMAT: no such text, and nothing is
- * taken over. A name that no kernel has does no harm: the fixed choice is taken. */
+ * taken over. A name that no kernel has does no harm: it is measured anew, or without `measuring` the fixed choice is
+ * taken. */
 LMB_MUST_CHECK lmb_status lmb_choices_add(lmb_choices *c, const char *text, size_t n, lmb_error *err);
 
 /* ---- on disk: one small file in `folder` for each `machine` (processor, its instructions, library versions) and number of threads ----

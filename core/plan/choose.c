@@ -306,9 +306,9 @@ static const lmb_kernel *decide(const lmb_plan *p, const lmb_call *c, const lmb_
         return fixed;
     if (known && find_candidates(p, c, fixed, known, found) > 0)
         return found[0];
-    if (known)
+    if (known && !lmbi_choices_measuring(table))
         lmbi_choices_lose(table);
-    if (known || !lmbi_choices_measuring(table))
+    if (!lmbi_choices_measuring(table)) /* else a cache of another build has a name that says nothing here */
         return fixed;
     int n = find_candidates(p, c, fixed, NULL, found);
     const lmb_kernel *best = n > 1 ? measure(c, lmbi_choices_threads(table), found, n) : fixed;

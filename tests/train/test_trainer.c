@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/config.h"
 #include "tests/check_main.h"
@@ -139,6 +140,69 @@ START_TEST(portable_and_onednn_agree)
         ck_assert_float_eq_tol(fast[i], plain[i], 2e-4);
     free(fast);
     free(plain);
+    tear_down();
+}
+END_TEST
+
+/* A rank whose peer does just what it does. */
+static lmb_status twin_exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n, lmb_error *e)
+{
+    (void)c, (void)to, (void)e;
+    if (from >= 0)
+        memcpy(recv, send, n);
+    return LMB_OK;
+}
+
+static lmb_status twin_broadcast(lmb_comm *c, void *p, size_t n, int root, lmb_error *e)
+{
+    (void)c, (void)p, (void)n, (void)root, (void)e;
+    return LMB_OK;
+}
+
+static lmb_status twin_gather(lmb_comm *c, const void *mine, void *all, size_t n, lmb_error *e)
+{
+    (void)c, (void)e;
+    memcpy(all, mine, n);
+    memcpy((char *)all + n, mine, n);
+    return LMB_OK;
+}
+
+static bool stop_once(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    int *calls = ctx;
+    (void)epoch, (void)batch, (void)batches, (void)loss, (void)accuracy, (void)rate;
+    return (*calls)++ > 0;
+}
+
+/* Long enough that the step is reported. */
+static lmb_status dawdle(void *ctx, lmb_trainer *t, lmb_error *e)
+{
+    const int *calls = ctx;
+    (void)t, (void)e;
+    if (*calls == 0)
+        nanosleep(&(struct timespec){ 0, 150000000 }, NULL);
+    return LMB_OK;
+}
+
+START_TEST(ranks_stop_at_the_end_of_an_epoch_in_which_they_were_asked_to)
+{
+    lmb_comm twins = { 0, 2, "twins", twin_exchange, twin_broadcast, twin_gather, NULL, NULL, true, NULL, NULL };
+    lmb_train_config o;
+    lmb_trainer *t;
+    double smoothing = 0;
+    int calls = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_watch watch = { .step = stop_once, .ctx = &calls, .stepped = dawdle };
+
+    set_up();
+    lmb_config *c = parse("{epochs: 2, batch: 16, shard: 8, lr: 0.001, threads: 1}");
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
+    ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, &twins, &t, &err));
+    ck_assert_int_eq(lmb_trainer_run(t, &watch, &err), LMB_E_STOPPED);
+    ck_assert_int_eq(lmb_trainer_state_of(t)->epoch, 1);
+    ck_assert_int_ge(calls, 2);
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(c);
     tear_down();
 }
 END_TEST
@@ -316,5 +380,6 @@ START_TEST(terms_are_added_to_gradients)
 END_TEST
 
 LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients); add(portable_and_onednn_agree);
-              add(stopped_and_gone_on_is_the_same_run); add(a_hand_in_every_step);
+              add(stopped_and_gone_on_is_the_same_run);
+              add(ranks_stop_at_the_end_of_an_epoch_in_which_they_were_asked_to); add(a_hand_in_every_step);
               add(begun_again_is_a_new_training); add(terms_are_added_to_gradients);)
