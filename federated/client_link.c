@@ -1,7 +1,6 @@
 /* federated/client_link.c - the client's connection: sockets and poll() around a channel. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,6 +11,7 @@
 
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
+#include "federated/lookup.h"
 
 static const double alive_s = 5; /* or thrice in idle_s: the server answers, and that is how we know that it is there */
 
@@ -22,19 +22,19 @@ static void drain_wake(lmb_client *c)
         ;
 }
 
-static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error *err)
+static lmb_status connect_one(lmb_client *c, const struct sockaddr *to, socklen_t bytes, lmb_error *err)
 {
     int one = 1, problem = 0, dead_ms = 60000;
     socklen_t n = sizeof problem;
     struct pollfd p[2] = { { -1, POLLOUT, 0 }, { c->wake[0], POLLIN, 0 } };
 
-    c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    c->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         return LMB_FAIL(err, LMB_E_IO, "cannot make a socket: %s", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     /* A server that vanished without a word: what we send goes unanswered, and after a minute that is an error. */
     setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
-    if (connect(c->fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS)
+    if (connect(c->fd, to, bytes) != 0 && errno != EINPROGRESS)
         problem = errno;
     drain_wake(c);
     p[0].fd = c->fd;
@@ -53,20 +53,14 @@ static lmb_status connect_one(lmb_client *c, const struct addrinfo *a, lmb_error
 
 static lmb_status connect_any(lmb_client *c, lmb_error *err)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
+    lmbi_addresses found;
     lmb_status st = LMB_E_PEER;
-    char port[8];
-    int rc;
 
-    snprintf(port, sizeof port, "%u", c->invite.port);
-    rc = getaddrinfo(c->invite.host, port, &hints, &list);
-    if (rc != 0)
-        return LMB_FAIL(err, LMB_E_PEER, "cannot find the server '%s': %s", c->invite.host, gai_strerror(rc));
-    for (a = list; a && st != LMB_OK; a = a->ai_next)
-        st = connect_one(c, a, err);
+    LMB_TRY(lmbi_lookup(c->invite.host, c->invite.port, &found, err));
+    for (int i = 0; i < found.n && st != LMB_OK; i++)
+        st = connect_one(c, (const struct sockaddr *)&found.list[i].at, found.list[i].bytes, err);
     if (st == LMB_OK && err)
         lmb_error_clear(err);
-    freeaddrinfo(list);
     return st;
 }
 

@@ -18,8 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/scan.h"
 #include "core/base/threads.h"
 #include "federated/client_parts.h"
+#include "federated/local_time.h"
 
 extern char **environ;
 
@@ -28,15 +30,14 @@ static const double ask_limit_s = 10;
 /* "22:00-07:00" as minutes of the day. */
 static bool parse_hours(const char *text, int *from, int *to)
 {
-    int h[2], m[2], end = 0;
-    if (sscanf(text, "%2d:%2d-%2d:%2d%n", &h[0], &m[0], &h[1], &m[1], &end) != 4 || text[end])
-        return false;
-    for (int i = 0; i < 2; i++)
-        if (h[i] < 0 || h[i] > 23 || m[i] < 0 || m[i] > 59)
+    uint64_t h, m;
+    for (int i = 0; i < 2; i++) {
+        if ((i && !lmb_scan_char(&text, '-')) || !lmb_scan_count(&text, 2, &h) || !lmb_scan_char(&text, ':') ||
+            !lmb_scan_count(&text, 2, &m) || h > 23 || m > 59)
             return false;
-    *from = 60 * h[0] + m[0];
-    *to = 60 * h[1] + m[1];
-    return *from != *to;
+        *(i ? to : from) = (int)(60 * h + m);
+    }
+    return !*text && *from != *to;
 }
 
 lmb_status lmbi_manners_check(const lmb_client_config *cfg, lmb_error *err)
@@ -58,9 +59,7 @@ bool lmbi_manners_quiet(const char *hours, int minute)
 
 static bool quiet_now(const char *hours)
 {
-    time_t now = time(NULL);
-    struct tm t;
-    return *hours && localtime_r(&now, &t) && lmbi_manners_quiet(hours, 60 * t.tm_hour + t.tm_min);
+    return *hours && lmbi_manners_quiet(hours, lmbi_local_minute(time(NULL)));
 }
 
 /* Its input and output are /dev/null's: what it has to say is its exit code. */

@@ -16,9 +16,11 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/base/scan.h"
 #include "federated/client_parts.h"
 
 enum { ROSTER_MAX = 64 << 20 };
+static const char hex[] = "0123456789abcdef";
 
 static lmb_status path_of(const lmb_client *c, const char *name, char out[4096], lmb_error *err)
 {
@@ -33,6 +35,7 @@ static lmb_status load_pin(lmb_client *c, lmb_error *err)
     client_trust *t = &c->trust;
     char path[4096], federation[65], hash[65];
     void *text;
+    const char *at;
     size_t n, a = 0, b = 0;
     bool good;
 
@@ -40,7 +43,9 @@ static lmb_status load_pin(lmb_client *c, lmb_error *err)
     if (!lmb_file_exists(path))
         return LMB_OK;
     LMB_TRY(lmb_file_read(path, 200, &text, &n, err));
-    good = sscanf(text, "%64s %" SCNu64 " %64s", federation, &t->version, hash) == 3 &&
+    at = text;
+    good = lmb_scan_word(&at, hex, federation, sizeof federation) && lmb_scan_char(&at, ' ') && lmb_scan_count(&at, 20, &t->version) &&
+           lmb_scan_char(&at, ' ') && lmb_scan_word(&at, hex, hash, sizeof hash) && (!*at || strcmp(at, "\n") == 0) &&
            sodium_hex2bin(t->federation.b, LMB_HASH_BYTES, federation, 64, NULL, &a, NULL) == 0 && a == LMB_HASH_BYTES &&
            sodium_hex2bin(t->hash.b, LMB_HASH_BYTES, hash, 64, NULL, &b, NULL) == 0 && b == LMB_HASH_BYTES;
     free(text);

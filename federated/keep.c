@@ -1,11 +1,11 @@
 /* federated/keep.c - see keep.h. */
 #include "federated/keep.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
+#include "core/base/scan.h"
 #include "core/graph/op.h"
 
 /* The first of the patterns, whether there is one or a list. */
@@ -41,7 +41,7 @@ static size_t mark_named(const char *pattern, const lmb_state_layout *l, bool *s
     size_t marked = 0;
 
     for (int k = 0; k < l->n; k++)
-        if (fnmatch(pattern, l->segment[k].name, 0) == 0)
+        if (lmb_matches(pattern, l->segment[k].name))
             segment[k] = true, marked++;
     return marked;
 }

@@ -4,7 +4,7 @@
  * numbers of their own: what is kept is trained by the client, never sent and never overwritten (FedBN).
  *
  *   keep: batch_norm             scale, offset and statistics of every BatchNormalization
- *   keep: [batch_norm, "head.*"] patterns over the names of the model's numbers, as in a shell
+ *   keep: [batch_norm, "head.*"] patterns over the names of the model's numbers (core/base/scan.h)
  *
  *   source  Li et al.: FedBN. ICLR 2021, arXiv:2102.07623
  */

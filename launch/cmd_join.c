@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/base/scan.h"
 #include "federated/local.h"
 #include "launch/federation.h"
 #include "launch/stage.h"
@@ -65,18 +66,19 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     worker mine = { NULL, NULL, "", "" };
     char state[LMB_STAGE_PATH], name[64] = "client";
     const char *slice = lmb_args_get(a, "data-slice", NULL);
-    int i = 0, k = 1, end = 0;
+    uint64_t i = 0, k = 1;
     const char *invite;
     void *file = NULL;
     lmb_status st;
 
-    if (slice && (sscanf(slice, "%6d/%6d%n", &i, &k, &end) != 2 || slice[end] || k < 1 || i < 0 || i >= k))
+    const char *at = slice;
+    if (slice && (!lmb_scan_count(&at, 6, &i) || !lmb_scan_char(&at, '/') || !lmb_scan_count(&at, 6, &k) || *at || i >= k))
         return LMB_FAIL(err, LMB_E_ARG, "--data-slice %s; write it as I/K with I from 0 to K - 1", slice);
     LMB_TRY(lmb_federation_of(j, &c, err));
     LMB_TRY(lmb_job_data(j, err));
     if (slice) {
-        snprintf(name, sizeof name, "client-%d", i);
-        LMB_TRY(lmb_federation_slice(j, &c, i, k, &data, err));
+        snprintf(name, sizeof name, "client-%d", (int)i);
+        LMB_TRY(lmb_federation_slice(j, &c, (int)i, (int)k, &data, err));
     }
     LMB_TRY_GOTO(st, done, lmb_stage_path(state, j->c.run, "federation", name, err));
     c.client.state_dir = lmb_args_get(a, "state", *c.client.state_dir ? c.client.state_dir : state);

@@ -9,7 +9,7 @@
 
 #include "train/trainer_internal.h"
 
-enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, MOST_ROWS = 8 };
+enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, MOST_ROWS = 8, FAILED = -1 };
 
 int lmb_train_measuring_threads(void)
 {
@@ -90,12 +90,17 @@ static lmb_status measure(lmb_trainer *t, const char *folder, const lmb_log *log
     return st;
 }
 
-/* Rank 0's text to all. */
-static lmb_status share(lmb_trainer *t, lmb_error *err)
+/* Rank 0's text to all; or, if its choice came to nothing, that there will be none: nobody waits for it. */
+static lmb_status share(lmb_trainer *t, lmb_status chosen, lmb_error *err)
 {
-    int64_t n = t->s.kernels ? (int64_t)strlen(t->s.kernels) : 0;
+    lmb_error unsaid = LMB_ERROR_INIT; /* err has what went wrong first */
+    int64_t n = chosen != LMB_OK ? FAILED : t->s.kernels ? (int64_t)strlen(t->s.kernels) : 0;
+    lmb_status st = t->comm->broadcast(t->comm, &n, sizeof n, 0, chosen == LMB_OK ? err : &unsaid);
 
-    LMB_TRY(t->comm->broadcast(t->comm, &n, sizeof n, 0, err));
+    if (chosen != LMB_OK || st != LMB_OK)
+        return chosen != LMB_OK ? chosen : st;
+    if (n == FAILED)
+        return LMB_FAIL(err, LMB_E_PEER, "rank 0 could not choose kernels; it says why");
     if (n < 0 || n > MOST_TEXT)
         return LMB_FAIL(err, LMB_E_FORMAT, "rank 0 sends a choice of kernels of %lld bytes; at most %d are taken", (long long)n, MOST_TEXT);
     if (t->comm->rank != 0) {
@@ -126,10 +131,10 @@ static void warn_of_references(const lmb_plan *plan, const lmb_log *log)
 
 static lmb_status choose(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err)
 {
-    LMB_TRY(lmb_choices_create(lmb_train_measuring_threads(), &t->choices, err));
-    if (folder && !resumed && t->comm->rank == 0)
-        LMB_TRY(measure(t, folder, log, err));
-    LMB_TRY(share(t, err));
+    lmb_status st = lmb_choices_create(lmb_train_measuring_threads(), &t->choices, err);
+    if (st == LMB_OK && folder && !resumed && t->comm->rank == 0)
+        st = measure(t, folder, log, err);
+    LMB_TRY(share(t, st, err));
     if (!t->s.kernels)
         return LMB_OK;
     LMB_TRY(lmb_choices_add(t->choices, t->s.kernels, strlen(t->s.kernels), err));

@@ -7,7 +7,7 @@
 #include "core/cpu/vectors.h"
 
 /* Where the vectors of a row begin: the v-th at v * x of the source and v * y of the result; the last at last_x, last_y. */
-typedef struct places { int64_t count, x, y, last_x, last_y; } places;
+typedef struct places { int64_t count, x, y, last_x, last_y; uintptr_t next_x, next_y; } places;
 
 /* `rows` rows of the result, one vector wide. A row of the source is loaded once for all of them. What a store might change is
  * kept in variables. */
@@ -25,6 +25,11 @@ INLINE void strip(const float *const *row, int rows, int step, int64_t c, places
         here[i] = row[i];
     for (int64_t v = 0, from = 0, to = 0; v < at.count; v++, from += at.x, to += at.y) {
         vec sum[4];
+        for (int i = 0; i < rows; i++) {
+            for (int k = 0; k < step * step; k++)
+                ask(at.next_x, (v * rows + i) * step * step + k);
+            ask(at.next_y, v * rows + i);
+        }
         from = from < at.last_x ? from : at.last_x;
         to = to < at.last_y ? to : at.last_y;
         UNROLL
@@ -57,18 +62,22 @@ INLINE void strips(const lmbi_band *g, const float *const *row, int rows, int st
 {
     int64_t C = g->c, n = g->ow * C;
     vec low = (vec){ 0 } + e->lo, high = (vec){ 0 } + e->hi;
+    uintptr_t next_x = (uintptr_t)row[(rows - 1) * step + 2], next_y = (uintptr_t)(y + rows * n); /* the rows after these */
 
+    next_x += (uintptr_t)(g->w * C) * sizeof *y;
     y += first * C;
     if (C < LANES) {
         float bias[LANES];
         for (int l = 0; l < LANES; l++)
             bias[l] = e->bias ? e->bias[l % C] : 0;
-        places at = { (count * C + LANES - 1) / LANES, LANES, LANES, count * C - LANES, count * C - LANES };
+        places at = { (count * C + LANES - 1) / LANES, LANES, LANES, count * C - LANES, count * C - LANES, next_x, next_y };
         strip(row, rows, step, C, at, w, LANES, e->bias ? bias : NULL, low, high, y, n);
         return;
     }
-    places at = { count, step * C, C, (count - 1) * step * C, (count - 1) * C };
+    places at = { count, step * C, C, (count - 1) * step * C, (count - 1) * C, next_x, next_y };
     for (int64_t b = 0; b < C; b += LANES) {
+        at.next_x = next_x + (uintptr_t)(b * count * rows * step * step) * sizeof *y;
+        at.next_y = next_y + (uintptr_t)(b * count * rows) * sizeof *y;
         int64_t c = b + LANES <= C ? b : C - LANES;
         const float *here[LMBI_BAND_ROWS];
         for (int i = 0; i < (rows - 1) * step + 3; i++)

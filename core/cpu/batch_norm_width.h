@@ -47,16 +47,24 @@ INLINE VEC FN(limited)(VEC v, VEC low, VEC high)
     return FN(choose)(v > high, high, v);
 #endif
 }
+/* Into the second-level cache, the r-th W numbers from an address on. There may be nothing: to ask is not to read. */
+INLINE void FN(ask)(uintptr_t block, int64_t r)
+{
+    if (W > 1)
+        __builtin_prefetch((const void *)(block + (uintptr_t)r * W * sizeof(DATA)), 0, 2);
+}
 INLINE VEC FN(all)(float v) { return (VEC){ 0 } + v; }
 
 /* s, q [W] += sums of x - shift and of their squares over `rows` rows, into double */
-INLINE void FN(add_statistics)(const DATA *x, int64_t rows, int64_t C, const DATA *shift, double *s, double *q)
+INLINE void FN(add_statistics)(const DATA *x, uintptr_t next, int64_t rows, int64_t C, const DATA *shift, double *s,
+                               double *q)
 {
     VEC sum[4] = { { 0 } }, square[4] = { { 0 } }, at = FN(get)(shift);
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
         _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
+            FN(ask)(next, r + k);
             VEC v = FN(get)(x + (r + k) * C) - at;
             sum[k] += v;
             square[k] += v * v;
@@ -74,11 +82,13 @@ INLINE void FN(add_statistics)(const DATA *x, int64_t rows, int64_t C, const DAT
 }
 
 /* y = act(f x + b [+ add]) */
-INLINE void FN(apply)(const DATA *x, const DATA *add, DATA *y, int64_t rows, int64_t C, const float *f, const float *b,
-                      float lo, float hi)
+INLINE void FN(apply)(const DATA *x, uintptr_t next_x, uintptr_t next_y, const DATA *add, DATA *y, int64_t rows,
+                      int64_t C, const float *f, const float *b, float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
+        FN(ask)(next_x, r);
+        FN(ask)(next_y, r);
         VEC v = scale * FN(get)(x + r * C) + shift;
         if (add)
             v += FN(get)(add + r * C);
@@ -94,8 +104,8 @@ INLINE VEC FN(masked)(VEC dy, VEC x, VEC scale, VEC shift, VEC lo, VEC hi)
 }
 
 /* s, p [W] += sums of masked dy and of its products with x - mean */
-INLINE void FN(add_products)(const DATA *dy, const DATA *x, int64_t rows, int64_t C, const float *f, const float *b,
-                             const float *mean, float lo, float hi, double *s, double *p)
+INLINE void FN(add_products)(const DATA *dy, const DATA *x, uintptr_t next_dy, uintptr_t next_x, int64_t rows, int64_t C,
+                             const float *f, const float *b, const float *mean, float lo, float hi, double *s, double *p)
 {
     VEC sum[4] = { { 0 } }, product[4] = { { 0 } }, scale = FN(load)(f), shift = FN(load)(b), at = FN(load)(mean),
         low = FN(all)(lo), high = FN(all)(hi);
@@ -103,6 +113,8 @@ INLINE void FN(add_products)(const DATA *dy, const DATA *x, int64_t rows, int64_
     for (; r + 4 <= rows; r += 4)
         _Pragma("GCC unroll 4")
         for (int k = 0; k < 4; k++) {
+            FN(ask)(next_dy, r + k);
+            FN(ask)(next_x, r + k);
             VEC v = FN(get)(x + (r + k) * C), d = FN(masked)(FN(get)(dy + (r + k) * C), v, scale, shift, low, high);
             sum[k] += d;
             product[k] += d * (v - at);
@@ -120,11 +132,13 @@ INLINE void FN(add_products)(const DATA *dy, const DATA *x, int64_t rows, int64_
 }
 
 /* dx = f masked(dy) + g x + h */
-INLINE void FN(combine)(const DATA *dy, const DATA *x, DATA *dx, int64_t rows, int64_t C, const float *f, const float *b,
-                        const float *g, const float *h, float lo, float hi)
+INLINE void FN(combine)(const DATA *dy, const DATA *x, uintptr_t next_dy, uintptr_t next_x, DATA *dx, int64_t rows,
+                        int64_t C, const float *f, const float *b, const float *g, const float *h, float lo, float hi)
 {
     VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo), high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
+        FN(ask)(next_dy, r);
+        FN(ask)(next_x, r);
         VEC v = FN(get)(x + r * C), d = FN(masked)(FN(get)(dy + r * C), v, scale, shift, low, high);
         FN(put)(dx + r * C, scale * d + (slope * v + rest));
     }

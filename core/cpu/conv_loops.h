@@ -119,6 +119,22 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
     }
 }
 
+/* Rows of sums [height][wide] become `columns` numbers each of y: what is rare, once for all sizes of tiles. */
+static __attribute__((noinline)) void direct_end(const float *sum, int height, int64_t wide, int64_t columns, const float *bias,
+                                                 const float *add, float lo, float hi, float *y, int64_t n)
+{
+    for (int t = 0; t < height; t++, sum += wide, y += n, add += add ? n : 0)
+        for (int64_t l = 0; l < columns; l++) {
+            float v = sum[l];
+            if (bias)
+                v += bias[l];
+            if (add)
+                v += add[l];
+            v = v < lo ? lo : v;
+            y[l] = v > hi ? hi : v;
+        }
+}
+
 /* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than lanes. */
 INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns, const float *bias,
                         const float *add, float lo, float hi, float *y, int64_t n)
@@ -141,17 +157,14 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
             for (int w = 0; w < wide; w++)
                 sum[t][w] += a[t * depth + i] * right[w];
     }
-    if (wide == 1 && columns < LANES) {
+    if ((wide == 1 && columns < LANES) || add) {
+        float all[TALL * WIDE * LANES];
         UNROLL
-        for (int t = 0; t < height; t++) {
-            float part[LANES];
-            store(part, sum[t][0]);
-            for (int64_t l = 0; l < columns; l++) {
-                float v = part[l] + (bias ? bias[l] : 0) + (add ? add[t * n + l] : 0);
-                v = v < lo ? lo : v;
-                y[t * n + l] = v > hi ? hi : v;
-            }
-        }
+        for (int t = 0; t < height; t++)
+            UNROLL
+            for (int w = 0; w < wide; w++)
+                store(all + (t * wide + w) * LANES, sum[t][w]);
+        direct_end(all, height, wide * LANES, wide > 1 || columns >= LANES ? wide * LANES : columns, bias, add, lo, hi, y, n);
         return;
     }
     UNROLL
@@ -161,8 +174,6 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
             vec v = sum[t][w];
             if (bias)
                 v += load(bias + w * LANES);
-            if (add)
-                v += load(add + t * n + w * LANES);
             store(y + t * n + w * LANES, limited(v, low, high));
         }
 }
@@ -306,8 +317,8 @@ static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, c
 }
 
 /* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */
-INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy, float *s,
-                           int64_t lds)
+INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy,
+                           uintptr_t next, float *s, int64_t lds)
 {
     int64_t C = g->c, step = g->step_x * C, row = g->step_y * g->side * C - g->ow * step, at[9];
     vec sum[9];
@@ -318,8 +329,9 @@ INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, co
         at[t] = ((tap[t].y - g->tap->y) * g->side + tap[t].x - g->tap->x) * C;
     }
     for (int64_t i = 0; i < g->oh; i++, x += row)
-        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C) {
+        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C, next += sizeof(vec)) {
             vec d = load(dy);
+            ask(next, 0);
             UNROLL
             for (int t = 0; t < taps; t++)
                 sum[t] += d * load(x + at[t]);
@@ -335,12 +347,13 @@ static void depthwise_gradient(const lmbi_taps *g, const float *image, const flo
 
     for (int64_t b = 0; b < C; b += LANES) {
         int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
+        uintptr_t next = (uintptr_t)dy + (uintptr_t)(g->oh * g->ow * (C + b)) * sizeof *dy; /* a part of the next image */
         for (; t + 9 <= g->kernel; t += 9)
-            image_gradient(g, g->tap + t, 9, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 9, image + c, dy + c, next, s + t * lds + b, lds);
         for (; t + 5 <= g->kernel; t += 5)
-            image_gradient(g, g->tap + t, 5, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 5, image + c, dy + c, next, s + t * lds + b, lds);
         for (; t < g->kernel; t++)
-            image_gradient(g, g->tap + t, 1, image + c, dy + c, s + t * lds + b, lds);
+            image_gradient(g, g->tap + t, 1, image + c, dy + c, next, s + t * lds + b, lds);
     }
 }
 

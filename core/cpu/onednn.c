@@ -3,189 +3,18 @@
  * Idea: activations are NHWC in and out; weights stay in canonical OIHW order and are reordered into the
  * layout the primitive likes at each run, which costs under a percent because weights are small. A primitive
  * that would be oneDNN's own reference is refused: our portable kernels or the op's reference run instead.
- * Primitives are made for one thread and run on the caller's; the library's OpenMP team is never woken.
  *
- * All of the oneDNN API is in this file: version 3 changed it.
+ * All of the oneDNN API is in this file and onednn_primitive.c: version 3 changed it.
  *   source   oneDNN 2.6 C API reference
  */
-#include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/bf16.h"
-#include "core/cpu/kernels.h"
+#include "core/cpu/onednn_primitive.h"
 #include "core/ops/conv.h"
 #include "core/ops/gemm.h"
-
-void omp_set_num_threads(int n); /* libgomp, which oneDNN links */
-
-enum { MAX_ARGS = 5 };
-
-/* One primitive with its operands. Operand k is either a plan tensor or lies in scratch (packed). */
-typedef struct operand {
-    int arg;               /* DNNL_ARG_*                        */
-    int tensor;            /* index into inputs then outputs    */
-    dnnl_memory_t plain;   /* as the plan has it                */
-    dnnl_memory_t packed;  /* as the primitive wants it or NULL */
-    dnnl_primitive_t pack; /* plain -> packed, or back          */
-    size_t offset;         /* of packed in scratch              */
-    const void *plain_at, *packed_at; /* where they were last said to be: saying it costs */
-    void *fixed;           /* packed once: weights that never change, or NULL */
-    bool output;
-} operand;
-
-typedef struct primitive {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    dnnl_primitive_t p;
-    dnnl_memory_t pad;
-    const void *pad_at;
-    size_t pad_offset, scratch;
-    int sum;               /* tensor that is added to the output, -1 */
-    int n;
-    operand op[MAX_ARGS];
-} primitive;
-
-static void destroy(void *state)
-{
-    primitive *s = state;
-    if (!s)
-        return;
-    for (int i = 0; i < s->n; i++) {
-        dnnl_memory_destroy(s->op[i].plain);
-        dnnl_memory_destroy(s->op[i].packed);
-        dnnl_primitive_destroy(s->op[i].pack);
-        free(s->op[i].fixed);
-    }
-    dnnl_memory_destroy(s->pad);
-    dnnl_primitive_destroy(s->p);
-    dnnl_stream_destroy(s->stream);
-    dnnl_engine_destroy(s->engine);
-    free(s);
-}
-
-static size_t aligned(size_t n) { return (n + 63) & ~(size_t)63; }
-
-/* Add an operand: `have` is the plan's layout, `want` the primitive's. */
-static bool add_operand(primitive *s, int arg, int tensor, bool output, const dnnl_memory_desc_t *have,
-                        const dnnl_memory_desc_t *want)
-{
-    operand *o = &s->op[s->n++];
-    *o = (operand){ .arg = arg, .tensor = tensor, .output = output };
-    if (dnnl_memory_create(&o->plain, have, s->engine, DNNL_MEMORY_NONE) != dnnl_success)
-        return false;
-    if (dnnl_memory_desc_equal(have, want))
-        return true;
-    dnnl_primitive_desc_t pd;
-    const dnnl_memory_desc_t *from = output ? want : have, *to = output ? have : want;
-    if (dnnl_memory_create(&o->packed, want, s->engine, DNNL_MEMORY_NONE) != dnnl_success ||
-        dnnl_reorder_primitive_desc_create(&pd, from, s->engine, to, s->engine, NULL) != dnnl_success)
-        return false;
-    dnnl_status_t st = dnnl_primitive_create(&o->pack, pd);
-    dnnl_primitive_desc_destroy(pd);
-    o->offset = s->scratch;
-    s->scratch += aligned(dnnl_memory_desc_get_size(want));
-    return st == dnnl_success;
-}
-
-static const dnnl_memory_desc_t *desc(const_dnnl_primitive_desc_t pd, int arg)
-{
-    return dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg);
-}
-
-static const dnnl_memory_desc_t *memory_desc(const_dnnl_memory_t m)
-{
-    const dnnl_memory_desc_t *d = NULL;
-    dnnl_memory_get_memory_desc(m, &d);
-    return d;
-}
-
-/* Make the primitive for an operation descriptor; false when only the library's reference would run it. */
-static bool make(primitive *s, const_dnnl_op_desc_t op, const_dnnl_primitive_desc_t hint, const_dnnl_post_ops_t after,
-                 dnnl_primitive_desc_t *pd)
-{
-    dnnl_primitive_attr_t attr;
-    const char *impl = "";
-
-    if (dnnl_primitive_attr_create(&attr) != dnnl_success)
-        return false;
-    dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (after && dnnl_primitive_attr_set_post_ops(attr, after) != dnnl_success) {
-        dnnl_primitive_attr_destroy(attr);
-        return false;
-    }
-    dnnl_status_t st = dnnl_primitive_desc_create(pd, op, attr, s->engine, hint);
-    dnnl_primitive_attr_destroy(attr);
-    if (st != dnnl_success)
-        return false;
-    dnnl_primitive_desc_query(*pd, dnnl_query_impl_info_str, 0, &impl);
-    if (strncmp(impl, "ref", 3) == 0 || dnnl_primitive_create(&s->p, *pd) != dnnl_success) {
-        dnnl_primitive_desc_destroy(*pd);
-        return false;
-    }
-    const dnnl_memory_desc_t *pad = desc(*pd, DNNL_ARG_SCRATCHPAD);
-    s->pad_offset = 0;
-    s->scratch = aligned(dnnl_memory_desc_get_size(pad));
-    return dnnl_memory_create(&s->pad, pad, s->engine, DNNL_MEMORY_NONE) == dnnl_success;
-}
-
-static void place(dnnl_memory_t m, void *data, const void **at)
-{
-    if (*at == data)
-        return;
-    dnnl_memory_set_data_handle(m, data);
-    *at = data;
-}
-
-/* Pack the constant `data` of operand o now and for good. */
-static bool pack_constant(primitive *s, operand *o, const void *data)
-{
-    if (!o->packed || !data)
-        return true;
-    o->fixed = aligned_alloc(64, aligned(dnnl_memory_desc_get_size(memory_desc(o->packed)) + 1));
-    if (!o->fixed)
-        return false;
-    place(o->plain, (void *)data, &o->plain_at);
-    dnnl_memory_set_data_handle(o->packed, o->fixed);
-    dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
-    return dnnl_primitive_execute(o->pack, s->stream, 2, move) == dnnl_success && dnnl_stream_wait(s->stream) == dnnl_success;
-}
-
-static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
-{
-    primitive *s = state;
-    dnnl_exec_arg_t args[MAX_ARGS + 1];
-    dnnl_status_t st = dnnl_success;
-
-    omp_set_num_threads(1);
-    for (int i = 0; i < s->n; i++) {
-        operand *o = &s->op[i];
-        const lmb_tensor *t = o->tensor < r->n_in ? &r->in[o->tensor] : &r->out[o->tensor - r->n_in];
-        place(o->plain, t->data, &o->plain_at);
-        if (o->packed && !o->fixed) {
-            place(o->packed, (char *)r->scratch + o->offset, &o->packed_at);
-            if (!o->output) {
-                dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, o->plain }, { DNNL_ARG_TO, o->packed } };
-                st = dnnl_primitive_execute(o->pack, s->stream, 2, move);
-            }
-        }
-        args[i] = (dnnl_exec_arg_t){ o->arg, o->packed ? o->packed : o->plain };
-    }
-    if (s->sum >= 0 && r->n_in > s->sum && r->in[s->sum].data)
-        memcpy(r->out[0].data, r->in[s->sum].data, lmb_shape_bytes(&r->out[0].shape, r->out[0].dtype));
-    place(s->pad, (char *)r->scratch + s->pad_offset, &s->pad_at);
-    args[s->n] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, s->pad };
-    if (st == dnnl_success)
-        st = dnnl_primitive_execute(s->p, s->stream, s->n + 1, args);
-    for (int i = 0; i < s->n && st == dnnl_success; i++)
-        if (s->op[i].output && s->op[i].packed) {
-            dnnl_exec_arg_t move[2] = { { DNNL_ARG_FROM, s->op[i].packed }, { DNNL_ARG_TO, s->op[i].plain } };
-            st = dnnl_primitive_execute(s->op[i].pack, s->stream, 2, move);
-        }
-    dnnl_stream_wait(s->stream);
-    return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
-}
 
 /* ---- convolution ---- */
 
@@ -193,7 +22,7 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
  * are f32 in the plan, what the products take is of the same type as activations, and gradients of weights are f32. */
 typedef struct conv_descs {
     dnnl_memory_desc_t x, w, w_any, b, y;
-    dnnl_memory_desc_t w_hint; /* of the forward primitive */
+    dnnl_memory_desc_t w_hint; /* of the forward lmbi_primitive */
     dnnl_dims_t stride, dilation, before, after;
 } conv_descs;
 
@@ -231,33 +60,8 @@ static bool conv_ok(const lmb_call *c, const char **why)
     return c->in[0].shape.n == 4 && v.n > 0 && v.oh > 0 && v.ow > 0 && v.c > 0 && v.k > 0;
 }
 
-static primitive *begin(void)
-{
-    primitive *s = calloc(1, sizeof *s);
-    omp_set_num_threads(1);
-    if (s)
-        s->sum = -1;
-    if (s && (dnnl_engine_create(&s->engine, dnnl_cpu, 0) != dnnl_success ||
-              dnnl_stream_create(&s->stream, s->engine, dnnl_stream_default_flags) != dnnl_success)) {
-        destroy(s);
-        s = NULL;
-    }
-    return s;
-}
-
-static lmb_status finish(primitive *s, bool ok, void **state, size_t *scratch, lmb_error *err)
-{
-    if (!ok) {
-        destroy(s);
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "oneDNN has no fast kernel for this shape");
-    }
-    *state = s;
-    *scratch = s->scratch;
-    return LMB_OK;
-}
-
 /* What ConvAct does after the convolution; NULL for nothing. Input 3 is added by letting the output begin with it. */
-static bool after_conv(const lmb_call *c, primitive *s, dnnl_post_ops_t *after)
+static bool after_conv(const lmb_call *c, lmbi_primitive *s, dnnl_post_ops_t *after)
 {
     const lmb_conv_act_attr *a = c->attr;
     bool ok = true;
@@ -286,27 +90,27 @@ static lmb_status conv_create_as(const lmb_call *c, dnnl_data_type_t kept, void 
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t pd;
     conv_descs d;
-    primitive *s = begin();
+    lmbi_primitive *s = lmbi_primitive_begin();
 
     conv_descs_of(&v, kept, false, &d);
     ok = s && after_conv(c, s, &after) &&
          dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d.x,
                   &d.w_any, bias ? &d.b : NULL, &d.y, d.stride, d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, NULL, after, &pd);
+         lmbi_primitive_make(s, &op, NULL, after, &pd);
     dnnl_post_ops_destroy(after);
     if (ok) {
-        ok = add_operand(s, DNNL_ARG_SRC, 0, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
-             add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
-             pack_constant(s, &s->op[1], c->in[1].data) &&
-             (!bias || add_operand(s, DNNL_ARG_BIAS, 2, false, &d.b, &d.b)) &&
-             add_operand(s, DNNL_ARG_DST, LMB_OUT(c, 0), true, &d.y, desc(pd, DNNL_ARG_DST));
+        ok = lmbi_primitive_add(s, DNNL_ARG_SRC, 0, false, &d.x, lmbi_primitive_desc(pd, DNNL_ARG_SRC)) &&
+             lmbi_primitive_add(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, lmbi_primitive_desc(pd, DNNL_ARG_WEIGHTS)) &&
+             lmbi_primitive_fix(s, &s->op[1], c->in[1].data) &&
+             (!bias || lmbi_primitive_add(s, DNNL_ARG_BIAS, 2, false, &d.b, &d.b)) &&
+             lmbi_primitive_add(s, DNNL_ARG_DST, LMB_OUT(c, 0), true, &d.y, lmbi_primitive_desc(pd, DNNL_ARG_DST));
         dnnl_primitive_desc_destroy(pd);
     }
-    return finish(s, ok, state, scratch, err);
+    return lmbi_primitive_finish(s, ok, state, scratch, err);
 }
 
 /* Backward primitives want a forward descriptor as a hint. */
-static bool forward_hint(primitive *s, const conv_descs *d, dnnl_primitive_desc_t *hint)
+static bool forward_hint(lmbi_primitive *s, const conv_descs *d, dnnl_primitive_desc_t *hint)
 {
     dnnl_convolution_desc_t op;
     return dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &d->x,
@@ -320,22 +124,22 @@ static lmb_status data_create_as(const lmb_call *c, dnnl_data_type_t kept, void 
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t pd, hint = NULL;
     conv_descs d;
-    primitive *s = begin();
+    lmbi_primitive *s = lmbi_primitive_begin();
     bool ok;
 
     conv_descs_of(&v, kept, false, &d);
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, &d.y, d.stride,
                                                           d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, hint, NULL, &pd);
+         lmbi_primitive_make(s, &op, hint, NULL, &pd);
     if (ok) {
-        ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
-             add_operand(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, desc(pd, DNNL_ARG_WEIGHTS)) &&
-             add_operand(s, DNNL_ARG_DIFF_SRC, LMB_OUT(c, 0), true, &d.x, desc(pd, DNNL_ARG_DIFF_SRC));
+        ok = lmbi_primitive_add(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_DST)) &&
+             lmbi_primitive_add(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, lmbi_primitive_desc(pd, DNNL_ARG_WEIGHTS)) &&
+             lmbi_primitive_add(s, DNNL_ARG_DIFF_SRC, LMB_OUT(c, 0), true, &d.x, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_SRC));
         dnnl_primitive_desc_destroy(pd);
     }
     dnnl_primitive_desc_destroy(hint);
-    return finish(s, ok, state, scratch, err);
+    return lmbi_primitive_finish(s, ok, state, scratch, err);
 }
 
 static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
@@ -344,22 +148,22 @@ static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, vo
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t pd, hint = NULL;
     conv_descs d;
-    primitive *s = begin();
+    lmbi_primitive *s = lmbi_primitive_begin();
     bool ok;
 
     conv_descs_of(&v, kept, true, &d);
     ok = s && forward_hint(s, &d, &hint) &&
          dnnl_dilated_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &d.x, &d.w_any, NULL, &d.y,
                                                              d.stride, d.dilation, d.before, d.after) == dnnl_success &&
-         make(s, &op, hint, NULL, &pd);
+         lmbi_primitive_make(s, &op, hint, NULL, &pd);
     if (ok) {
-        ok = add_operand(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, desc(pd, DNNL_ARG_DIFF_DST)) &&
-             add_operand(s, DNNL_ARG_SRC, 1, false, &d.x, desc(pd, DNNL_ARG_SRC)) &&
-             add_operand(s, DNNL_ARG_DIFF_WEIGHTS, LMB_OUT(c, 0), true, &d.w, desc(pd, DNNL_ARG_DIFF_WEIGHTS));
+        ok = lmbi_primitive_add(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_DST)) &&
+             lmbi_primitive_add(s, DNNL_ARG_SRC, 1, false, &d.x, lmbi_primitive_desc(pd, DNNL_ARG_SRC)) &&
+             lmbi_primitive_add(s, DNNL_ARG_DIFF_WEIGHTS, LMB_OUT(c, 0), true, &d.w, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_WEIGHTS));
         dnnl_primitive_desc_destroy(pd);
     }
     dnnl_primitive_desc_destroy(hint);
-    return finish(s, ok, state, scratch, err);
+    return lmbi_primitive_finish(s, ok, state, scratch, err);
 }
 
 #define CREATE(which)                                                                                              \
@@ -377,11 +181,11 @@ CREATE(weights)
 
 #define CONV(lower, text, Op, Domain, make)                                                                            \
     static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = conv_ok,          \
-                                      .layout = lmbi_conv_layout, .create = make##_create, .run = run,                 \
-                                      .destroy = destroy };                                                            \
+                                      .layout = lmbi_conv_layout, .create = make##_create, .run = lmbi_primitive_run,                 \
+                                      .destroy = lmbi_primitive_destroy };                                                            \
     static const lmb_kernel lower##_bf16 = { .name = "onednn-bf16:" text, .op = Op, .domain = Domain, .accepts = conv_ok, \
                                              .layout = lmbi_conv_layout, .storage = lmbi_conv_bf16,                    \
-                                             .create = make##_create_bf16, .run = run, .destroy = destroy }
+                                             .create = make##_create_bf16, .run = lmbi_primitive_run, .destroy = lmbi_primitive_destroy }
 CONV(conv, "conv", "Conv", "", conv);
 CONV(conv_act, "conv_act", "ConvAct", "limbeck", conv);
 CONV(conv_data, "conv_data", "ConvGradData", "limbeck", data);
@@ -412,7 +216,7 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
     for (int64_t i = 0; bias && i < m; i++)
         for (int64_t j = 0; j < n; j++)
             y[i * n + j] = bias[j];
-    omp_set_num_threads(1);
+    lmbi_onednn_alone();
     dnnl_status_t st = dnnl_sgemm(a->transA ? 'T' : 'N', a->transB ? 'T' : 'N', m, n, k, a->alpha, r->in[0].data,
                                   a->transA ? m : k, r->in[1].data, a->transB ? k : n, bias ? a->beta : 0, y, n);
     return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
@@ -438,7 +242,7 @@ static int64_t pixels_of(const lmb_shape *s) { return s->d[0] * s->d[2] * s->d[3
 /* out [m, n] = a [m, k] b [k, n], either transposed in memory; rows of all are dense */
 static lmb_status multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *out, lmb_error *err)
 {
-    omp_set_num_threads(1);
+    lmbi_onednn_alone();
     dnnl_status_t st = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, out, n);
     return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
 }

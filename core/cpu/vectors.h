@@ -17,6 +17,13 @@ typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
 
+/* Into the second-level cache, the i-th vector from an address on: what comes next, along memory, while this is looked at with
+ * strides. There may be nothing: to ask is not to read. */
+INLINE void ask(uintptr_t from, int64_t i)
+{
+    __builtin_prefetch((const void *)(from + (uintptr_t)(i * (int64_t)sizeof(vec))), 0, 2);
+}
+
 /* v in [low, high]; NaN stays: of two operands the x86 instructions give the second when one is NaN. */
 INLINE vec limited(vec v, vec low, vec high)
 {

@@ -22,7 +22,7 @@ static int have_avx512vnni(void)
 static const lmbi_edge_kernels avx512vnni = { "avx512vnni", have_avx512vnni, lmbi_edge_avx512vnni };
 #endif
 
-#if LMBI_EDGE_X86
+#if LMBI_EDGE_AVX2 || LMBI_EDGE_AVXVNNI
 static int have_avx2(void)
 {
     __builtin_cpu_init();

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "core/base/scan.h"
 #include "core/onnx/internal.h"
 
 enum { MIN_OPSET = 6, MAX_OPSET = 21, MIN_IR = 3, MAX_IR = 10, MAX_NAMES = 1 << 20 };
@@ -21,6 +22,8 @@ static lmb_status declare(lmbi_import *m, const char *name, lmb_vid v, lmb_error
     return LMB_OK;
 }
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyz"
+
 /* "role=observer;reduce=min;frozen=0;decay=1;next=<name>": the fields in any order, next last. */
 static lmb_status read_role(const char *doc, lmb_role *role, lmb_value *v, lmb_error *err)
 {
@@ -28,9 +31,10 @@ static lmb_status read_role(const char *doc, lmb_role *role, lmb_value *v, lmb_e
     *role = LMB_ROLE_CONSTANT;
     while (doc && *doc && strncmp(doc, "next=", 5)) {
         char key[16], text[32];
-        int used = 0;
+        const char *at = doc;
         bool known = false;
-        if (sscanf(doc, "%15[a-z]=%31[a-z0-9.e+-]%n", key, text, &used) != 2 || (doc[used] && doc[used] != ';'))
+        if (!lmb_scan_word(&at, LETTERS, key, sizeof key) || !lmb_scan_char(&at, '=') ||
+            !lmb_scan_word(&at, LETTERS "0123456789.+-", text, sizeof text) || (*at && *at != ';'))
             return LMB_FAIL(err, LMB_E_FORMAT, "'%.60s' describes no state", doc);
         if (strcmp(key, "role") == 0)
             for (int r = LMB_ROLE_CONSTANT; r < LMB_ROLE_COUNT; r++)
@@ -47,7 +51,7 @@ static lmb_status read_role(const char *doc, lmb_role *role, lmb_value *v, lmb_e
             known = true;
         }
         if (strcmp(key, "decay") == 0) {
-            v->decay = strtof(text, NULL);
+            v->decay = (float)strtod(text, NULL);
             known = v->decay >= 0 && v->decay <= 1e6f;
         }
         if (strcmp(key, "bits") == 0) {
@@ -56,7 +60,7 @@ static lmb_status read_role(const char *doc, lmb_role *role, lmb_value *v, lmb_e
         }
         if (!known)
             return LMB_FAIL(err, LMB_E_FORMAT, "'%s=%s' describes no state", key, text);
-        doc += used + (doc[used] == ';');
+        doc = at + (*at == ';');
     }
     return LMB_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef LMB_CORE_ONNX_INTERNAL_H
 #define LMB_CORE_ONNX_INTERNAL_H
 
+#include "core/base/str.h"
 #include "core/graph/op.h"
 #include "core/onnx/onnx.h"
 #include "onnx.pb-c.h"
@@ -99,5 +100,18 @@ lmb_status lmbi_int4_check(const Onnx__GraphProto *g, lmb_error *err);
 typedef struct lmbi_role { lmb_role role; bool no_decay; } lmbi_role;
 /* roles [n_initializer]; by the way they are used. */
 lmb_status lmbi_roles(const Onnx__GraphProto *g, lmbi_role *roles, lmb_error *err);
+
+/* wire.c: fields of a message, appended. A message within it lies between `begin` and `end`, which gets what `begin` gave. */
+void lmbi_wire_int(lmb_str *s, unsigned field, int64_t v);
+void lmbi_wire_bytes(lmb_str *s, unsigned field, const void *bytes, size_t n);
+void lmbi_wire_text(lmb_str *s, unsigned field, const char *text);
+void lmbi_wire_float(lmb_str *s, unsigned field, float v);
+size_t lmbi_wire_begin(lmb_str *s, unsigned field);
+void lmbi_wire_end(lmb_str *s, size_t start);
+/* export_names.c: a name like this that is not taken, the caller's to free, or NULL. */
+char *lmbi_export_name(bool strict, const lmbi_names *taken, const char *want);
+/* name[v] of every value that has none, the caller's to free. `strict`: a value is named after the output that
+ * shows it, for ONNX has one name for both. */
+lmb_status lmbi_export_names(const lmb_graph *g, bool strict, lmbi_names *taken, char **name, lmb_error *err);
 
 #endif

@@ -73,113 +73,6 @@ static int add_storage(lmb_plan *p, size_t bytes)
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a plan")
 
-/* ---- kernel choice ---- */
-
-bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op)
-{
-    return strcmp(k->op, op->name) == 0 && strcmp(k->domain, op->domain) == 0;
-}
-
-/* trained[v]: v comes, in whatever way, from a parameter that is trained. */
-static void find_trained(const lmb_graph *g, bool *trained)
-{
-    for (int v = 0; v < g->n_values; v++)
-        trained[v] = g->value[v].role == LMB_ROLE_PARAMETER && !g->value[v].frozen;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const lmb_node *n = &g->node[i];
-        bool any = false;
-        for (int k = 0; k < n->n_in; k++)
-            any |= n->in[k] != LMB_NONE && trained[n->in[k]];
-        for (int k = 0; any && k < n->n_out; k++)
-            trained[n->out[k]] = true;
-    }
-}
-
-static void drop_state(const lmb_kernel *k, void *state)
-{
-    if (k && k->destroy)
-        k->destroy(state);
-}
-
-/* The kernel that measuring prefers to *k, which is made; one that can not be made leaves things as they are. */
-static lmb_status choose_another(const lmb_plan *p, const lmb_call *c, const lmb_kernel **k, void **state, size_t *scratch,
-                                 lmb_error *err)
-{
-    const lmb_kernel *better = *k;
-    lmb_error local = LMB_ERROR_INIT;
-    void *its_state = NULL;
-    size_t its_scratch = 0;
-
-    lmb_status st = lmbi_choose(p, c, *k, &better, err);
-    if (st != LMB_OK)
-        drop_state(*k, *state);
-    if (st != LMB_OK || better == *k || (better->create && better->create(c, &its_state, &its_scratch, &local) != LMB_OK))
-        return st;
-    drop_state(*k, *state);
-    *k = better;
-    *state = its_state;
-    *scratch = its_scratch;
-    return LMB_OK;
-}
-
-/* An operand without a single element: a model's file may have one, and kernels divide by sizes. */
-static bool has_nothing(const lmb_call *c)
-{
-    for (int i = 0; i < c->n_in + c->n_out; i++) {
-        const lmb_type *t = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
-        if (t->present && lmb_shape_count(&t->shape) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells why the best
- * declined.
- *   exact   only kernels that keep the graph's types */
-static lmb_status choose_kernel(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
-                                size_t *scratch, char *reason, size_t cap, lmb_error *err)
-{
-    reason[0] = 0;
-    *out = NULL;
-    if (!p->device && has_nothing(c))
-        return LMB_OK;
-    for (const lmb_backend *const *b = p->options.backends; b && *b; b++)
-        for (const lmb_kernel *const *k = (*b)->kernels; *k; k++) {
-            const char *why = "no reason given";
-            lmb_error local = LMB_ERROR_INIT;
-            lmb_status st = LMB_OK;
-            if (!lmbi_same_op(*k, c->op) || (exact && (*k)->storage))
-                continue;
-            if ((*k)->accepts && !(*k)->accepts(c, &why))
-                st = LMB_E_UNSUPPORTED;
-            else if ((*k)->create)
-                st = (*k)->create(c, state, scratch, &local);
-            if (st == LMB_OK) {
-                *out = *k;
-                return p->options.choices && !exact && !p->device ? choose_another(p, c, out, state, scratch, err) : LMB_OK;
-            }
-            if (st != LMB_E_UNSUPPORTED)
-                return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);
-            if (!reason[0])
-                snprintf(reason, cap, "%s: %s", (*k)->name, local.msg[0] ? local.msg : why);
-        }
-    return LMB_OK;
-}
-
-/* A pointwise reference kernel runs on the bytes in any order, if all operands have the same order. */
-static bool order_free(const lmb_call *c)
-{
-    if (c->op->flags & LMB_OP_ORDER_FREE)
-        return true;
-    if (!(c->op->flags & (LMB_OP_ELEMENTWISE | LMB_OP_BROADCAST)))
-        return false;
-    for (int i = 0; i < c->n_in; i++)
-        if (c->in[i].present && lmb_shape_count(&c->in[i].shape) != 1 &&
-            !lmb_shape_equal(&c->in[i].shape, &c->out[0].shape))
-            return false;
-    return true;
-}
-
 /* ---- layouts and storage types ---- */
 
 /* With one channel or one pixel both orders are the same bytes. */
@@ -222,17 +115,6 @@ static int in_form(lmb_plan *p, int v, lmb_layout want, lmb_dtype dtype, lmb_err
     return id;
 }
 
-lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand)
-{
-    lmb_dtype own = operand < c->n_in ? c->in[operand].dtype : c->out[operand - c->n_in].dtype;
-    return k && k->storage && own == LMB_F32 ? k->storage(c, operand) : own;
-}
-
-lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand)
-{
-    return k && k->layout ? k->layout(c, operand) : LMB_LAYOUT_PLAIN;
-}
-
 /* The layout all operands of an order-free step take: that of its first rank-4 input. */
 static lmb_layout common_layout(const lmb_plan *p, const lmb_node *n)
 {
@@ -240,47 +122,6 @@ static lmb_layout common_layout(const lmb_plan *p, const lmb_node *n)
         if (n->in[i] != LMB_NONE && has_two_layouts(&p->value[n->in[i]]) && p->value[n->in[i]].bytes > 8)
             return p->value[n->in[i]].layout;
     return LMB_LAYOUT_PLAIN;
-}
-
-/* ---- in place ---- */
-
-/* last_use[v]: index of the last needed node that reads v; n_nodes if v must survive. */
-static void find_last_uses(const lmb_graph *g, const bool *needed, int *last_use)
-{
-    for (int v = 0; v < g->n_values; v++)
-        last_use[v] = -1;
-    for (int i = 0; i < g->n_nodes; i++) {
-        const lmb_node *n = &g->node[i];
-        bool runs = false;
-        for (int k = 0; k < n->n_out; k++)
-            runs |= needed[n->out[k]];
-        for (int k = 0; runs && k < n->n_in; k++)
-            if (n->in[k] != LMB_NONE)
-                last_use[n->in[k]] = i;
-    }
-    for (int v = 0; v < g->n_values; v++)
-        if (g->value[v].role != LMB_ROLE_ACTIVATION)
-            last_use[v] = g->n_nodes;
-    for (int i = 0; i < g->n_outputs; i++)
-        last_use[g->output[i].value] = g->n_nodes;
-    for (int v = 0; v < g->n_values; v++)
-        if (g->value[v].next != LMB_NONE)
-            last_use[g->value[v].next] = g->n_nodes;
-}
-
-/* May the output of node i take over the storage of pvalue `src`? Nothing may read it later. */
-static bool dies_here(const lmb_plan *p, int src, int i, const int *last_use)
-{
-    int storage = p->value[src].storage;
-    if (storage < 0 || p->storage[storage].external || p->storage[storage].fixed)
-        return false;
-    for (int v = 0; v < p->n_values; v++) {
-        if (p->value[v].storage != storage)
-            continue;
-        if (last_use[p->value[v].origin] > i)
-            return false;
-    }
-    return true;
 }
 
 /* ---- the walk ---- */
@@ -394,8 +235,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     const lmb_kernel *kernel;
     void *state = NULL;
     size_t scratch = 0;
-    LMB_TRY(choose_kernel(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason, sizeof reason, err));
-    bool free_order = kernel ? kernel->order_free : order_free(&call);
+    LMB_TRY(lmbi_select(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason, sizeof reason, err));
+    bool free_order = kernel ? kernel->order_free : lmbi_order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
         operand[k] = -1;
@@ -404,13 +245,13 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         lmb_layout want = free_order ? common : lmbi_wanted_layout(kernel, &call, k);
         operand[k] = in_form(p, n->in[k], want, lmbi_wanted_type(kernel, &call, k), err);
         if (operand[k] < 0) {
-            drop_state(kernel, state);
+            lmbi_drop_state(kernel, state);
             return LMB_E_NOMEM;
         }
     }
     lmbi_step *s = add_step(p, n->n_in, n->n_out);
     if (!s) {
-        drop_state(kernel, state);
+        lmbi_drop_state(kernel, state);
         return NOMEM(err);
     }
     int at = p->n_steps - 1;
@@ -437,7 +278,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         int share = -1;
         if (k == 0 && inplace && operand[0] >= 0 && !p->value[v].fixed && !p->options.no_reuse &&
             p->value[operand[0]].bytes == p->value[v].bytes && p->value[operand[0]].layout == p->value[v].layout &&
-            dies_here(p, operand[0], index, last_use)) {
+            lmbi_dies_here(p, operand[0], index, last_use)) {
             share = operand[0];
             for (int j = 1; j < n->n_in; j++) /* the same value twice: x + x is fine, x * f(x) may not be */
                 if (operand[j] >= 0 && p->value[operand[j]].storage == p->value[share].storage)
@@ -466,58 +307,12 @@ static lmb_status plain_outputs(lmb_plan *p, lmb_error *err)
     return LMB_OK;
 }
 
-/* First and last step of each storage. */
-static void find_lifetimes(lmb_plan *p)
-{
-    for (int i = 0; i < p->n_storage; i++) {
-        p->storage[i].first = p->n_steps;
-        p->storage[i].last = -1;
-        if (p->storage[i].fixed) {
-            p->storage[i].first = -1;
-            p->storage[i].last = p->n_steps;
-        }
-    }
-    for (int i = 0; i < p->n_steps; i++) {
-        lmbi_step *s = &p->step[i];
-        for (int k = 0; k < s->n_in + s->n_out; k++) {
-            if (s->in[k] < 0)
-                continue;
-            lmbi_pvalue *x = &p->value[s->in[k]];
-            lmbi_storage *m = &p->storage[x->storage];
-            x->last = i;
-            m->first = i < m->first ? i : m->first;
-            m->last = i > m->last ? i : m->last;
-        }
-    }
-}
-
 /* State and constants are read where the caller's graph has them, not from the copy in the fused one. */
 static void point_at_original(lmb_plan *p)
 {
     for (int v = 0; p->map && v < p->asked->n_values; v++)
         if (p->map[v] != LMB_NONE && p->asked->value[v].data && p->value[p->map[v]].storage >= 0)
             p->storage[p->value[p->map[v]].storage].data = p->asked->value[v].data;
-}
-
-/* late[v]: v depends on an input that comes later. */
-static void find_late(const lmb_plan *p, bool *late)
-{
-    const lmb_graph *g = p->g;
-
-    memset(late, 0, sizeof *late * (size_t)g->n_values);
-    for (int i = 0; i < p->options.n_later; i++) {
-        lmb_vid v = lmbi_plan_value(p, p->options.later[i]);
-        if (v != LMB_NONE)
-            late[v] = true;
-    }
-    for (int i = 0; i < g->n_nodes; i++) {
-        const lmb_node *n = &g->node[i];
-        bool any = false;
-        for (int k = 0; k < n->n_in; k++)
-            any |= n->in[k] != LMB_NONE && late[n->in[k]];
-        for (int k = 0; any && k < n->n_out; k++)
-            late[n->out[k]] = true;
-    }
 }
 
 /* Part 1 of a run begins here: what has been made for the caller so far gets its plain form now. */
@@ -534,7 +329,7 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, bool *
     bool paused = false;
 
     LMB_TRY(lmb_graph_needed(g, p->options.update_state, needed, err));
-    find_last_uses(g, needed, last_use);
+    lmbi_find_last_uses(g, needed, last_use);
     LMB_TRY(make_values(p, needed, err));
     point_at_original(p);
     for (int i = 0; i < g->n_nodes; i++) {
@@ -550,7 +345,7 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, bool *
     }
     LMB_TRY(plain_outputs(p, err));
     p->pause = paused ? p->pause : p->n_steps;
-    find_lifetimes(p);
+    lmbi_find_lifetimes(p);
     LMB_TRY(lmbi_plan_place(p, err));
     return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
 }
@@ -588,9 +383,9 @@ static lmb_status compile(lmb_plan *p, lmb_error *err)
     p->trained = exact ? malloc(sizeof *p->trained * ((size_t)p->g->n_values + 1)) : NULL;
     bool *late = malloc(sizeof *late * ((size_t)p->g->n_values + 1));
     if (p->trained)
-        find_trained(p->g, p->trained);
+        lmbi_find_trained(p->g, p->trained);
     if (late)
-        find_late(p, late);
+        lmbi_find_late(p, late);
     lmb_status st = needed && last_use && late && (!exact || p->trained) ? compile_steps(p, needed, last_use, late, err)
                                                                          : NOMEM(err);
     free(late);
@@ -618,28 +413,4 @@ lmb_status lmb_plan_compile(const lmb_graph *g, const lmb_plan_options *o, lmb_p
     }
     *out = p;
     return LMB_OK;
-}
-
-void lmb_plan_destroy(lmb_plan *p)
-{
-    if (!p)
-        return;
-    for (int i = 0; i < p->n_steps; i++) {
-        lmbi_step *s = &p->step[i];
-        drop_state(s->kernel, s->state);
-        free((char *)s->refused);
-        free(s->in);
-        free(s->tensor);
-    }
-    free(p->step);
-    free(p->value);
-    free(p->storage);
-    if (p->device)
-        lmbi_device_end(p);
-    else
-        free(p->arena);
-    lmb_graph_destroy(p->fused);
-    free(p->map);
-    free(p->trained);
-    free(p);
 }

@@ -76,10 +76,28 @@ static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
     return v < 0 || v >= p->asked->n_values ? LMB_NONE : p->map ? p->map[v] : v;
 }
 
-/* compile.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then outputs). */
+/* select.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then outputs). */
 bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op);
 lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand);
 lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand);
+/* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells why
+ * the best declined.
+ *   exact   only kernels that keep the graph's types */
+lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state, size_t *scratch,
+                       char *reason, size_t cap, lmb_error *err);
+void lmbi_drop_state(const lmb_kernel *k, void *state);
+/* A pointwise reference kernel runs on the bytes in any order, if all operands have the same order. */
+bool lmbi_order_free(const lmb_call *c);
+/* uses.c: trained[v]: v comes, in whatever way, from a parameter that is trained. */
+void lmbi_find_trained(const lmb_graph *g, bool *trained);
+/* last_use[v]: index of the last needed node that reads v; n_nodes if v must survive. */
+void lmbi_find_last_uses(const lmb_graph *g, const bool *needed, int *last_use);
+/* May the output of node i take over the storage of pvalue `src`? Nothing may read it later. */
+bool lmbi_dies_here(const lmb_plan *p, int src, int i, const int *last_use);
+/* late[v]: v depends on an input that comes later. */
+void lmbi_find_late(const lmb_plan *p, bool *late);
+/* First and last step of each storage. */
+void lmbi_find_lifetimes(lmb_plan *p);
 /* choose.c: of the kernels that run the call in the same forms as `fixed`, the one that the plan's table names. */
 lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out, lmb_error *err);
 /* choice.c: between lock and unlock. The name of a kernel, or NULL. */

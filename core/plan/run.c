@@ -1,4 +1,5 @@
 /* core/plan/run.c - binding memory and running the steps. See plan.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/threads.h"
@@ -171,4 +172,28 @@ lmb_status lmb_plan_eval(const lmb_graph *g, const char *output, void *out, size
         memcpy(out, lmb_plan_data(p, v), bytes);
     lmb_plan_destroy(p);
     return st;
+}
+
+void lmb_plan_destroy(lmb_plan *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->n_steps; i++) {
+        lmbi_step *s = &p->step[i];
+        lmbi_drop_state(s->kernel, s->state);
+        free((char *)s->refused);
+        free(s->in);
+        free(s->tensor);
+    }
+    free(p->step);
+    free(p->value);
+    free(p->storage);
+    if (p->device)
+        lmbi_device_end(p);
+    else
+        free(p->arena);
+    lmb_graph_destroy(p->fused);
+    free(p->map);
+    free(p->trained);
+    free(p);
 }

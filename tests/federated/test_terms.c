@@ -66,9 +66,11 @@ START_TEST(fednova_follows_its_equation)
 END_TEST
 
 /* Client i pulls x towards b_i, f_i = |x - b_i|^2 / 2. With corrected gradients several local steps stay a step towards the
- * mean of b: SCAFFOLD ends there, although two of three clients differ in how many steps they make. */
+ * mean of b, weighted by samples: SCAFFOLD ends there, although clients differ in how many steps they make and samples they have. */
+static const uint64_t sizes[][CLIENTS] = { { 100, 100, 100 }, { 700, 200, 100 }, { 10, 190, 800 } };
 START_TEST(scaffold_ends_at_the_common_optimum)
 {
+    const uint64_t *size = sizes[_i];
     static const int steps[CLIENTS] = { 2, 5, 20 };
     const double rate = 0.05;
     const lmb_aggregator *a;
@@ -90,16 +92,16 @@ START_TEST(scaffold_ends_at_the_common_optimum)
             for (int i = 0; i < N; i++)
                 delta[i] = y[i] - w[i];
             t->finish(N, rate * steps[c], w + N, delta, delta + N, memory[c]);
-            a->absorb(s, 0, delta, 4, 100, true); /* blocks of another size than the halves */
-            a->absorb(s, 4, delta + 4, 2 * N - 4, 100, false);
+            a->absorb(s, 0, delta, 4, size[c], true); /* blocks of another size than the halves */
+            a->absorb(s, 4, delta + 4, 2 * N - 4, size[c], false);
         }
         ck_ok(a->finish(s, out, &err));
         for (int i = 0; i < 2 * N; i++)
             w[i] += out[i];
     }
     for (int i = 0; i < N; i++) {
-        ck_assert_float_eq_tol(w[i], (0 + 1 + 4) / 3.0f + (float)i, 1e-3); /* mean of b_i */
-        ck_assert_float_eq_tol(w[N + i], 0, 1e-3);                         /* mean drift at the optimum */
+        ck_assert_double_eq_tol(w[i], (double)(size[1] + 4 * size[2]) / (double)(size[0] + size[1] + size[2]) + i, 1e-3); /* mean of b_i */
+        ck_assert_float_eq_tol(w[N + i], 0, 1e-3); /* mean drift at the optimum */
     }
     a->destroy(s);
 }
@@ -118,4 +120,4 @@ START_TEST(sizes_that_can_not_be)
 END_TEST
 
 LMB_TEST_MAIN("federated/terms", add(every_row_that_asks_has_a_term); add(fednova_follows_its_equation);
-              add(scaffold_ends_at_the_common_optimum); add(sizes_that_can_not_be);)
+              add_loop(scaffold_ends_at_the_common_optimum, sizeof sizes / sizeof *sizes); add(sizes_that_can_not_be);)

@@ -11,6 +11,7 @@
 #include "tests/temp_dir.h"
 #include "train/checkpoint.h"
 #include "train/model.h"
+#include "train/trainer_internal.h"
 
 static lmb_error err;
 static char dir[256], warning[600];
@@ -285,6 +286,51 @@ START_TEST(texts_that_are_no_tables_are_refused_whole)
 }
 END_TEST
 
+/* A line to other ranks that shows what rank 0 says first, or on rank 1 says it. */
+static int64_t said;
+
+static lmb_status tell(lmb_comm *c, void *d, size_t n, int root, lmb_error *e)
+{
+    (void)root, (void)e;
+    ck_assert_uint_eq(n, sizeof said);
+    if (c->rank == 0)
+        memcpy(&said, d, n);
+    else
+        memcpy(d, &said, n);
+    return LMB_OK;
+}
+
+START_TEST(nobody_waits_for_a_rank_0_that_fails)
+{
+    static char folder[2 * 4096];
+    lmb_comm comm = { .size = 2, .name = "test", .broadcast = tell }, *own;
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_config *c = parse("{batch: 64, shard: 32, threads: 1}");
+    lmb_train_config o;
+    lmb_trainer *t;
+
+    set_up();
+    memset(folder, 'x', sizeof folder - 1); /* no path is as long */
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
+    static const char *why[2] = { "xxx", "rank 0 could not choose kernels" };
+    for (comm.rank = 0; comm.rank < 2; comm.rank++) {
+        ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
+        own = t->comm;
+        t->comm = &comm;
+        ck_assert_int_eq(lmb_trainer_kernels(t, folder, false, &log_to, &err), comm.rank ? LMB_E_PEER : LMB_E_ARG);
+        ck_assert_msg(strstr(err.msg, why[comm.rank]) != NULL, "%s", err.msg);
+        ck_assert_int_eq(said, -1);
+        err = (lmb_error)LMB_ERROR_INIT;
+        t->comm = own;
+        lmb_trainer_destroy(t);
+    }
+    lmb_config_destroy(c);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("train/kernels", add(measured_once_then_the_same_bits); add(a_cache_decides_and_a_checkpoint_keeps_its_decision);
               add(names_that_no_kernel_has_are_passed_over); add(whatever_lies_in_the_folder_a_training_runs);
-              add(texts_that_are_no_tables_are_refused_whole);)
+              add(texts_that_are_no_tables_are_refused_whole);
+              add(nobody_waits_for_a_rank_0_that_fails);)
