@@ -63,7 +63,7 @@ refused 2 "would go back" "$limbeck" sign "$dir/small.lmb" --key "$dir/sign.key"
 grep -q "^packed: " "$dir/out" && grep -q "signed by $key" "$dir/out" || fail "inspect is silent about a packed file's signature" "$dir/out"
 cp "$dir/small.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
-refused 1 "not that of a trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
+refused 1 "no trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
 must "$limbeck" export "$dir/small.lmb" --to c --out "$dir/c2" --name net
 cmp "$dir/c/net.c" "$dir/c2/net.c" || fail "another C source from the packed file"
 refused 2 "is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --packed
