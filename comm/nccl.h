@@ -6,9 +6,9 @@
  * the time is over. Then the communicator is aborted, and the error says which collective, bucket and step it was, on
  * which rank and host, and, where the ranks have a noticeboard (comm/watch.h), who is behind and at what.
  *
- *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no
- * module threads  one source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with
- * config.blocking = 0)
+ *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no module
+ *   threads  one
+ *   source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with config.blocking = 0)
  */
 #ifndef LMB_COMM_NCCL_H
 #define LMB_COMM_NCCL_H
@@ -50,8 +50,11 @@ void lmb_nccl_close(lmb_nccl *n); /* NULL is a no-op */
 void *lmb_nccl_stream(const lmb_nccl *n);
 
 /* Put on the stream, after what `after` (a CUDA stream, or NULL) has now; on all ranks in the same order. Device
- * memory. sum          to[n] = over all ranks; to may be from sum_scatter  to[n_each] = this rank's part of from[size *
- * n_each] gather       to[size * n_each] = all ranks' from[n_each] exchange     either peer may be -1 */
+ * memory.
+ *   sum          to[count] = over all ranks; to may be from
+ *   sum_scatter  to[n_each] = this rank's part of from[size * n_each]
+ *   gather       to[size * n_each] = all ranks' from[n_each]
+ *   exchange     either peer may be -1 */
 LMB_MUST_CHECK lmb_status lmb_nccl_sum(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t count,
                                        lmb_nccl_type t, void *after, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_nccl_sum_scatter(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each,

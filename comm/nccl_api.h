@@ -5,7 +5,8 @@
  * something, `state` and `stream_state` tell what became of it.
  *
  *   codes    0, LMB_NCCL_BUSY: not done yet; any other: NCCL's ncclResult_t, or LMB_NCCL_CUDA and above: CUDA's code.
- * `text` makes a sentence of each source   NCCL 2.28 API: Creating a Communicator, Fault Tolerance
+ *            `text` makes a sentence of each
+ *   source   NCCL 2.28 API: Creating a Communicator, Fault Tolerance
  */
 #ifndef LMB_COMM_NCCL_API_H
 #define LMB_COMM_NCCL_API_H

@@ -211,7 +211,6 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
 {
     lmb_train_watch watch = { on_step, on_epoch, w, on_stepped };
     lmb_watch *board = NULL;
-    lmb_state_layout *l = NULL;
     char path[LMB_STAGE_PATH], cache[LMB_PLAN_CACHE_PATH];
     const char *folder = NULL;
     bool resumed = false;
@@ -247,10 +246,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     LMB_TRY(print_bubbles(w, err));
     if (comm->rank == 0)
         print_hash(w->trainer);
-    LMB_TRY(lmb_state_layout_create(q->model, &l, err));
-    st = lmb_state_to_graph(l, lmb_trainer_result(w->trainer), q->model, err);
-    lmb_state_layout_destroy(l);
-    return st;
+    return lmb_trainer_store(w->trainer, q->model, err);
 }
 
 lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err)

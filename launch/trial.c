@@ -182,7 +182,6 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
 {
     lmb_train_watch watch = { on_step, on_epoch, w, NULL };
     lmb_trainer *t = NULL;
-    lmb_state_layout *l = NULL;
 
     LMB_TRY(lmb_trainer_create(c, model, loss, train, validation, NULL, &t, err));
     lmb_status st = lmb_trainer_run(t, &watch, err);
@@ -191,10 +190,7 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
         st = LMB_OK;
     }
     if (st == LMB_OK)
-        st = lmb_state_layout_create(model, &l, err);
-    if (st == LMB_OK)
-        st = lmb_state_to_graph(l, lmb_trainer_result(t), model, err);
-    lmb_state_layout_destroy(l);
+        st = lmb_trainer_store(t, model, err);
     lmb_trainer_destroy(t);
     return st;
 }

@@ -9,6 +9,16 @@ const float *lmb_trainer_result(const lmb_trainer *t)
     return t->s.best_accuracy >= 0 && t->s.best ? t->s.best : t->s.ema ? t->s.ema : t->s.state;
 }
 
+lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *model, lmb_error *err)
+{
+    lmb_state_layout *l;
+
+    LMB_TRY(lmb_state_layout_create(model, &l, err));
+    lmb_status st = lmb_state_to_graph(l, lmb_trainer_result(t), model, err);
+    lmb_state_layout_destroy(l);
+    return st;
+}
+
 static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
 {
     lmb_metrics m;

@@ -162,6 +162,8 @@ LMB_MUST_CHECK lmb_status lmb_train_describe(const lmb_train_config *c, const lm
                                              int64_t samples, int ranks, struct lmb_str *out, lmb_error *err);
 /* The weights to use: EMA if kept, best if validated, else the last. */
 const float *lmb_trainer_result(const lmb_trainer *t);
+/* The same, put into the model that is trained. */
+LMB_MUST_CHECK lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *model, lmb_error *err);
 
 /* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
 LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,

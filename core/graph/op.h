@@ -132,6 +132,7 @@ typedef struct lmb_op {
 
 /* Cost of a call including the bytes of its operands. */
 lmb_cost lmb_call_cost(const lmb_call *c);
+double lmb_graph_macs(const lmb_graph *g); /* of all its nodes */
 /* View a node of a graph as a call; `in` and `out` are caller storage of LMB_MAX_IN, LMB_MAX_OUT. */
 void lmb_call_of(const lmb_graph *g, const lmb_node *n, lmb_type *in, lmb_type *out, lmb_call *call);
 

@@ -45,6 +45,19 @@ lmb_cost lmb_call_cost(const lmb_call *c)
     return cost;
 }
 
+double lmb_graph_macs(const lmb_graph *g)
+{
+    lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
+    lmb_call call;
+    double n = 0;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        lmb_call_of(g, &g->node[i], in, out, &call);
+        n += lmb_call_cost(&call).macs;
+    }
+    return n;
+}
+
 lmb_vid lmb_graph_find_output(const lmb_graph *g, const char *name)
 {
     for (int i = 0; i < g->n_outputs; i++)

@@ -2,8 +2,9 @@
  *
  * Idea: INT4 says how constants are stored, two to a byte, the first in the low half; a DequantizeLinear that reads
  * them means the same with s8. So both ways only touch constants behind a DequantizeLinear. Anything else that reads
- * INT4, a QuantizeLinear that would saturate to it above all, is refused. source   onnx.proto of IR version 10,
- * TensorProto; ONNX DequantizeLinear-21
+ * INT4, a QuantizeLinear that would saturate to it above all, is refused.
+ *
+ *   source   onnx.proto of IR version 10, TensorProto; ONNX DequantizeLinear-21
  */
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,8 @@
  * exceeds. N and M are numbers of predictions, not of pixels, which are not independent within an image.
  *
  *   source   Yurdakul 2018, "Statistical properties of population stability index", sections 3 and 4; chi-square
- * quantiles: Wilson and Hilferty 1931 threads  pure functions
+ *            quantiles: Wilson and Hilferty 1931
+ *   threads  pure functions
  */
 #ifndef LMB_DISTILL_MONITOR_DRIFT_H
 #define LMB_DISTILL_MONITOR_DRIFT_H

@@ -157,19 +157,6 @@ static double parameters_of(const lmb_graph *g)
     return n;
 }
 
-static double macs_of(const lmb_graph *g)
-{
-    lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
-    lmb_call call;
-    double n = 0;
-
-    for (int i = 0; i < g->n_nodes; i++) {
-        lmb_call_of(g, &g->node[i], in, out, &call);
-        n += lmb_call_cost(&call).macs;
-    }
-    return n;
-}
-
 /* What the target counts, as a share of the whole model's. */
 static lmb_status share_left(choice *h, int32_t gone, double *out, lmb_error *err)
 {
@@ -183,7 +170,7 @@ static lmb_status share_left(choice *h, int32_t gone, double *out, lmb_error *er
     if (h->c->keep > 0)
         return LMB_OK;
     LMB_TRY(lmb_pass_shrink(h->g, h->map, h->keep, &small, NULL, err));
-    *out = h->c->macs > 0 ? macs_of(small) / macs_of(h->g) : parameters_of(small) / parameters_of(h->g);
+    *out = h->c->macs > 0 ? lmb_graph_macs(small) / lmb_graph_macs(h->g) : parameters_of(small) / parameters_of(h->g);
     lmb_graph_destroy(small);
     return LMB_OK;
 }

@@ -27,19 +27,6 @@ void lmb_sensitivity_destroy(lmb_sensitivity *s)
     free(s);
 }
 
-static double macs_of(const lmb_graph *g)
-{
-    lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
-    lmb_call call;
-    double n = 0;
-
-    for (int i = 0; i < g->n_nodes; i++) {
-        lmb_call_of(g, &g->node[i], in, out, &call);
-        n += lmb_call_cost(&call).macs;
-    }
-    return n;
-}
-
 static lmb_status evaluate(const study *s, const lmb_graph *g, double *accuracy, double *loss, lmb_error *err)
 {
     lmb_metrics m;
@@ -69,7 +56,7 @@ static lmb_status cut(study *s, int k, int which, lmb_sensitivity_row *row, lmb_
         s->keep[s->order[class->first + i]] = false;
     row->left[which] = class->channels - gone;
     LMB_TRY(lmb_pass_shrink(s->g, s->map, s->keep, &small, NULL, err));
-    row->macs[which] = s->macs > 0 ? macs_of(small) / s->macs : 1;
+    row->macs[which] = s->macs > 0 ? lmb_graph_macs(small) / s->macs : 1;
     lmb_status st = evaluate(s, small, &row->accuracy[which], &row->loss[which], err);
     lmb_graph_destroy(small);
     return st;
@@ -134,7 +121,7 @@ lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, c
     s.out->n_shares = c->n_shares;
     for (int i = 0; i < c->n_shares; i++)
         s.out->share[i] = c->share[i];
-    s.macs = macs_of(g);
+    s.macs = lmb_graph_macs(g);
     LMB_TRY_GOTO(st, done, lmb_prune_order(g, s.map, &c->prune, s.order, err));
     LMB_TRY_GOTO(st, done, evaluate(&s, g, &s.out->accuracy, &s.out->loss, err));
     LMB_TRY_GOTO(st, done, run(&s, progress, ctx, err));

@@ -8,8 +8,10 @@
  * sides; sweeps repeat until nothing moves.
  *
  *   pairs    Conv or Gemm -> Relu, Clip, MaxPool, GlobalAveragePool, Flatten of one pixel, or nothing -> Conv or Gemm,
- * each read by the next alone Clip     between a pair becomes Relu, as in the paper: a bound at 6 is not a bound at 6 /
- * s_i. The function changes where it was reached source   Nagel et al. 2019, arXiv:1906.04721, section 4.1
+ *            each read by the next alone
+ *   Clip     between a pair becomes Relu, as in the paper: a bound at 6 is not a bound at 6 / s_i. The function changes
+ *            where it was reached
+ *   source   Nagel et al. 2019, arXiv:1906.04721, section 4.1
  */
 #ifndef LMB_DISTILL_QUANTIZE_EQUALISE_H
 #define LMB_DISTILL_QUANTIZE_EQUALISE_H

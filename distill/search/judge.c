@@ -171,7 +171,6 @@ static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_
     lmb_objective o = { .label_smoothing = c.label_smoothing };
     lmb_train_watch watch = { .step = on_step, .ctx = j };
     lmb_trainer *t = NULL;
-    lmb_state_layout *l = NULL;
 
     c.seed += id;
     c.threads = c.threads ? c.threads : j->threads;
@@ -186,10 +185,7 @@ static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_
     LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, err));
     lmb_status st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_OK)
-        st = lmb_state_layout_create(model, &l, err);
-    if (st == LMB_OK)
-        st = lmb_state_to_graph(l, lmb_trainer_result(t), model, err);
-    lmb_state_layout_destroy(l);
+        st = lmb_trainer_store(t, model, err);
     lmb_trainer_destroy(t);
     return st;
 }

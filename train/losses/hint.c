@@ -2,8 +2,9 @@
  * train/loss.h.
  *
  *   mean of (r(F_student) - F_teacher)^2, r a 1x1 convolution that is trained along and not kept
- * of feature maps that may differ in channels but not in height and width; by default the middle one of the sizes both
- * have.
+ *
+ * The two feature maps may differ in channels but not in height and width; by default they are the middle ones of the
+ * sizes that both networks have.
  *   source   Romero et al. 2015 (FitNets), arXiv:1412.6550, equation 3; mean in place of the sum, as others have it
  */
 #include "train/lesson.h"

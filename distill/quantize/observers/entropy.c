@@ -1,66 +1,40 @@
 /* distill/quantize/observers/entropy.c - the range whose integers tell most about the numbers (TensorRT's calibration).
  *
- * A second pass counts into BINS equal bins of the widest range. Then a bound on |x| is drawn in, step by step: P is
- * the histogram within it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers,
- * spread evenly over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken:
- * what saturation spoils against what resolution gains. Counts are whole numbers: their order does not matter. source
- * Migacz 2017, "8-bit inference with TensorRT", GTC; that zeros do not count: NVIDIA's pytorch-quantization
+ * A second pass fills a histogram (histogram.h). Then a bound on |x| is drawn in, step by step: P is the histogram within
+ * it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers, spread evenly over
+ * those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what saturation
+ * spoils against what resolution gains.
+ *
+ *   source   Migacz 2017, "8-bit inference with TensorRT", GTC; that zeros do not count: NVIDIA's pytorch-quantization
  */
 #include <math.h>
 
 #include "distill/quantize/observer.h"
+#include "distill/quantize/observers/histogram.h"
 
-enum { BINS = 2048, STEP = 8, WIDTH_MIN = 128 };
+enum { STEP = 8, WIDTH_MIN = 128 };
 typedef struct config {
     int64_t levels;
 } config;
-typedef struct seen {
-    uint64_t bin[BINS], n;
-} seen;
 static const lmb_field rows[] = { LMB_INT(config, levels, 256, 4, 256, "", "integers that the range will have"),
                                   LMB_FIELD_END };
 
-static void see(const void *c, void *memory, const float *x, int64_t n, float lo, float hi)
-{
-    seen *s = memory;
-    double scale = hi > lo ? BINS / ((double)hi - lo) : 0;
-
-    (void)c;
-    for (int64_t i = 0; i < n; i++) {
-        double k = ((double)x[i] - lo) * scale;
-        s->bin[!(k > 0) ? 0 : k >= BINS ? BINS - 1 : (int)k]++;
-    }
-    s->n += (uint64_t)n;
-}
-
-static void merge(const void *c, void *into, const void *batch)
-{
-    seen *a = into;
-    const seen *b = batch;
-
-    (void)c;
-    for (int i = 0; i < BINS; i++)
-        a->bin[i] += b->bin[i];
-    a->n += b->n;
-}
-
 /* What exact integers hold loses nothing: zeros, which a Relu leaves by the million, and what stands at the ends of the
  * widest range, as at the 6 of a Clip. Their bins count as their neighbours do. */
-static double inner(const seen *s, int i, int zero)
+static double inner(const lmbi_histogram *s, int i, int zero)
 {
-    int k = i == BINS - 1 || (i == zero && i > 0 && i + 1 < BINS && s->bin[i + 1] == 0) ? i - 1
-            : i == zero || i == 0                                                       ? i + 1
-                                                                                        : i;
+    bool last = i == LMBI_BINS - 1 || (i == zero && i > 0 && s->bin[i + 1] == 0);
+    int k = last ? i - 1 : i == zero || i == 0 ? i + 1 : i;
     return (double)(s->bin[k] < s->bin[i] ? s->bin[k] : s->bin[i]);
 }
 
 /* Sum of p log(p / q) over bins a .. b - 1. A bin that Q can not reach has the probability of one number. */
-static double divergence(const seen *s, int a, int b, int zero, int levels)
+static double divergence(const lmbi_histogram *s, int a, int b, int zero, int levels)
 {
     double below = 0, above = 0, inside = 0, sum = 0;
     int width = b - a;
 
-    for (int i = 0; i < BINS; i++) {
+    for (int i = 0; i < LMBI_BINS; i++) {
         below += i < a ? (double)s->bin[i] : 0;
         above += i >= b ? (double)s->bin[i] : 0;
         inside += i >= a && i < b ? inner(s, i, zero) : 0;
@@ -84,23 +58,22 @@ static double divergence(const seen *s, int a, int b, int zero, int levels)
 
 static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
 {
-    const seen *s = memory;
-    double width = ((double)hi - lo) / BINS, zero = width > 0 ? -lo / width : 0, best = INFINITY;
+    const lmbi_histogram *s = memory;
+    double width = ((double)hi - lo) / LMBI_BINS, zero = width > 0 ? -lo / width : 0, best = INFINITY;
     int levels = (int)((const config *)c)->levels;
 
-    zero = zero < 0 ? 0 : zero > BINS ? BINS : zero;
+    zero = zero < 0 ? 0 : zero > LMBI_BINS ? LMBI_BINS : zero;
     *from = lo;
     *to = hi;
-    double most = zero > BINS - zero ? zero : BINS - zero;
+    double most = zero > LMBI_BINS - zero ? zero : LMBI_BINS - zero;
     for (double t = most; width > 0; t -= STEP) {
-        int a = zero > t ? (int)floor(zero - t) : 0, b = BINS - zero > t ? (int)ceil(zero + t) : BINS;
+        int a = zero > t ? (int)floor(zero - t) : 0, b = LMBI_BINS - zero > t ? (int)ceil(zero + t) : LMBI_BINS;
         if (b - a < WIDTH_MIN)
             break;
-        double d = divergence(s, a, b, zero < BINS ? (int)zero : BINS - 1, levels);
+        double d = divergence(s, a, b, zero < LMBI_BINS ? (int)zero : LMBI_BINS - 1, levels);
         if (d < best) {
             best = d;
-            *from = a ? (float)(lo + a * width) : lo;
-            *to = b < BINS ? (float)(lo + b * width) : hi;
+            lmbi_histogram_range(lo, hi, a, b, from, to);
         }
     }
 }
@@ -111,9 +84,9 @@ const lmb_observer lmb_observer_entropy = {
     .source = "Migacz 2017, GTC, 8-bit inference with TensorRT",
     .fields = rows,
     .config_size = sizeof(config),
-    .bytes = sizeof(seen),
+    .bytes = sizeof(lmbi_histogram),
     .needs_range = true,
-    .see = see,
-    .merge = merge,
+    .see = lmbi_histogram_see,
+    .merge = lmbi_histogram_merge,
     .range = range,
 };
