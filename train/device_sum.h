@@ -1,8 +1,9 @@
 /* train/device_sum.h - where the gradients of several GPUs meet: the seam between a resident step and what is between ranks.
  *
- * Idea: a resident step (train/resident.h) keeps one vector [LMBI_SUMS + state count] in device memory, as the reducer of the
+ * Idea: a resident step (train/resident.h) keeps one vector [LMB_STEP_HEAD + count] in device memory, as the reducer of the
  * host does (train/reduce.h): sums over samples in front, then gradients and next content in the order of the state, cut
- * into buckets from its end. It calls this struct as a batch goes along; whoever implements it puts work on a stream of its
+ * into buckets from its end. On the device every segment begins at a multiple of LMB_STEP_ALIGN numbers (core/plan/device_step.h);
+ * what lies between segments is 0 on all ranks, so that whole buckets can be summed. It calls this struct as a batch goes along; whoever implements it puts work on a stream of its
  * own and orders it with events, so that buckets are summed while the backward pass goes on:
  *
  *     begin(step)
@@ -23,21 +24,28 @@
 #ifndef LMB_TRAIN_DEVICE_SUM_H
 #define LMB_TRAIN_DEVICE_SUM_H
 
+#include "core/graph/state.h"
 #include "core/plan/device.h"
-#include "train/reduce.h"
+#include "core/plan/device_step.h"
 
-/* Numbers of the state that this rank steps, [lo, lo + n) counted from the state's first. */
-typedef struct lmb_device_part { size_t lo, n; } lmb_device_part;
+/* Floats [lo, lo + n) of the vector, head included: segments [first, last) of the layout. The last bucket has the head. */
+typedef struct lmb_device_bucket { size_t lo, n; int first, last; } lmb_device_bucket;
+
+/* What this rank steps: whole chunks, [first, last) of lmb_device_vector.chunk. */
+typedef struct lmb_device_part { int first, last; } lmb_device_part;
 
 /* What a resident step tells once. Borrowed by the implementation until close(). */
 typedef struct lmb_device_vector {
     const lmb_state_layout *layout;
     lmb_device *device;
     void *stream;              /* of the device: a cudaStream_t as void *, on which everything else happens      */
-    float *sum;                /* device [LMBI_SUMS + layout->count]                                              */
-    float *state;              /* device [layout->count]: the weights                                             */
-    int n_buckets;
-    const lmbi_bucket *bucket; /* lo, n: floats of `sum`; first, last: segments, whose `reduce` says how; from the end */
+    size_t count;              /* floats of the state on the device                                               */
+    const size_t *at;          /* [segments] where each begins in it                                              */
+    float *sum;                /* device [LMB_STEP_HEAD + count]                                                  */
+    float *state;              /* device [count]: the weights                                                     */
+    int n_buckets, n_chunks;
+    const lmb_device_bucket *bucket; /* from the state's end to its front; layout->segment[].reduce says how      */
+    const lmb_step_chunk *chunk;     /* host [n_chunks], in the order of the state                                */
 } lmb_device_vector;
 
 typedef struct lmb_device_sum lmb_device_sum;
@@ -45,7 +53,7 @@ struct lmb_device_sum {
     const char *name; /* for people: "NCCL over 8 GPUs" */
     bool captures;    /* its work may be recorded in a graph */
     /* Once, on all ranks, before the first step. Sets n_parts and part: what this rank steps; n_parts -1: everything. The
-     * parts of all ranks together are every number of the state once; owned by the implementation until close(). */
+     * parts of all ranks together are every chunk once; owned by the implementation until close(). */
     lmb_status (*prepare)(lmb_device_sum *s, const lmb_device_vector *v, int *n_parts, const lmb_device_part **part, lmb_error *err);
     lmb_status (*begin)(lmb_device_sum *s, int64_t step, lmb_error *err);
     lmb_status (*ready)(lmb_device_sum *s, int bucket, lmb_error *err);
