@@ -149,11 +149,7 @@ static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status device_select(int device, lmb_error *err)
-{
-    (void)device, (void)err;
-    return LMB_OK;
-}
+static lmb_status device_select(int device, lmb_error *err) { return (void)device, (void)err, LMB_OK; }
 
 static lmb_status stream_create(lmb_cuda_stream **s, lmb_error *err)
 {
@@ -200,9 +196,8 @@ static void stream_destroy(lmb_cuda_stream *s)
 
 static lmb_status event_create(lmb_cuda_event **e, lmb_error *err)
 {
-    (void)err;
     *e = calloc(1, sizeof **e);
-    return LMB_OK;
+    return (void)err, LMB_OK;
 }
 
 static lmb_status event_record(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err)
@@ -253,11 +248,8 @@ static lmb_status event_elapsed(lmb_cuda_event *from, lmb_cuda_event *to, double
 
 static void event_destroy(lmb_cuda_event *e)
 {
-    if (!e)
-        return;
-    ENTER;
-    run_all();
-    LEAVE;
+    if (e)
+        lmbi_played_finish();
     free(e);
 }
 
@@ -277,9 +269,7 @@ static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
 
 static void device_free(void *memory)
 {
-    ENTER;
-    run_all();
-    LEAVE;
+    lmbi_played_finish();
     free(memory);
 }
 
@@ -319,11 +309,9 @@ static void graph_destroy(lmb_cuda_graph *g)
 {
     if (!g)
         return;
-    ENTER;
-    run_all();
+    lmbi_played_finish();
     for (size_t i = 0; i < g->list.n; i++)
         drop(&g->list.op[i]);
-    LEAVE;
     free(g->list.op);
     free(g);
 }
