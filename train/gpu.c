@@ -175,7 +175,6 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
     if (*remark && strcmp(remark, t->remark) != 0)
         snprintf(t->remark, sizeof t->remark, "%s", remark);
     t->s.seen += b->total;
-    t->travel += rate;
-    t->s.step++;
+    lmbi_trainer_stepped(t, rate);
     return LMB_OK;
 }
