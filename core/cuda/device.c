@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/cuda.h"
+#include "core/base/bf16.h"
 
 struct lmb_gpu {
     lmb_device device; /* first: plans hand it back to us */
@@ -13,7 +13,7 @@ struct lmb_gpu {
     lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
-    lmb_backend backend;
+    lmb_backend backend[LMB_CUDA_PRECISIONS];
 };
 
 static lmb_gpu *of(lmb_device *d) { return (lmb_gpu *)d; }
@@ -42,6 +42,12 @@ static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t byt
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
+static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                              lmb_error *err)
+{
+    return of(d)->cuda->api->convert(from, before, to, after, of(d)->queue, err);
+}
+
 static lmb_status gpu_finish(lmb_device *d, lmb_error *err) { return of(d)->cuda->api->stream_sync(of(d)->stream, err); }
 
 static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
@@ -57,6 +63,18 @@ static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
     return g->cuda->api->queue_create(g->stream, &g->queue, err);
 }
 
+/* bf16 has 8 bits of mantissa, TF32 has 11 with the hidden one. */
+void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS])
+{
+    static const char *const names[] = { "cuda", "cuda-tf32", "cuda-bf16" };
+    static const char *const summaries[] = { "kernels on an NVIDIA GPU", "kernels on an NVIDIA GPU, products in TF32",
+                                             "kernels on an NVIDIA GPU, feature maps in bf16" };
+    static const double rounding[] = { 0, 0x1p-11, LMB_BF16_ERROR };
+
+    for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
+        out[i] = (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = cuda->api->kernels[i], .rounding = rounding[i] };
+}
+
 lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
 {
     lmb_gpu *g = calloc(1, sizeof *g);
@@ -68,9 +86,11 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
         lmb_gpu_close(g);
         return st;
     }
-    g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
-                                .device = &g->device };
-    g->device = (lmb_device){ g->about.name, g->queue, gpu_alloc, gpu_free, gpu_upload, gpu_download, gpu_copy, gpu_finish };
+    lmb_cuda_backends(g->cuda, g->backend);
+    for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
+        g->backend[i].device = &g->device;
+    g->device = (lmb_device){ .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
+                              .download = gpu_download, .copy = gpu_copy, .convert = gpu_convert, .finish = gpu_finish };
     *out = g;
     return LMB_OK;
 }
@@ -87,4 +107,4 @@ void lmb_gpu_close(lmb_gpu *g)
     free(g);
 }
 
-const lmb_backend *lmb_gpu_backend(const lmb_gpu *g) { return &g->backend; }
+const lmb_backend *lmb_gpu_backend(const lmb_gpu *g, lmb_cuda_precision precision) { return &g->backend[precision]; }

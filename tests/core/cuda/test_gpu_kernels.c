@@ -10,7 +10,7 @@ static lmb_gpu *gpu;
 
 START_TEST(agrees_with_the_reference)
 {
-    const lmb_backend *const list[] = { lmb_gpu_backend(gpu), NULL };
+    const lmb_backend *const list[] = { lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT), NULL };
     int checked = 0;
 
     err = (lmb_error)LMB_ERROR_INIT;
