@@ -102,7 +102,7 @@ typedef struct lmb_cuda_api {
 
     /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on operands
      * in device memory; without, on the host, for checks: our own by the same sources, slowly. */
-    const lmb_kernel *const *kernels[LMB_CUDA_PRECISIONS];
+    const lmb_kernel *const *kernels, *const *kernels_tf32, *const *kernels_bf16;
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
     lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */

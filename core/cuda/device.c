@@ -70,9 +70,10 @@ void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS
     static const char *const summaries[] = { "kernels on an NVIDIA GPU", "kernels on an NVIDIA GPU, products in TF32",
                                              "kernels on an NVIDIA GPU, feature maps in bf16" };
     static const double rounding[] = { 0, 0x1p-11, LMB_BF16_ERROR };
+    const lmb_kernel *const *kernels[] = { cuda->api->kernels, cuda->api->kernels_tf32, cuda->api->kernels_bf16 };
 
     for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
-        out[i] = (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = cuda->api->kernels[i], .rounding = rounding[i] };
+        out[i] = (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = kernels[i], .rounding = rounding[i] };
 }
 
 lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)

@@ -69,39 +69,30 @@ static void check_tf32(const lmb_plan *p)
     ck_assert_int_gt(convolutions, 0);
 }
 
-START_TEST(training_steps_stay_in_their_form)
+static void check_training(const lmb_graph *g, lmb_cuda_precision p)
 {
-    int p = 1 + _i % 2;
     const lmb_backend *const list[] = { &backends[p], NULL };
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
     lmb_program *program = NULL;
     const lmb_plan *plan = NULL;
 
-    err = (lmb_error)LMB_ERROR_INIT;
-    lmb_graph *g = network(_i / 2);
     ck_ok(lmb_program_create(g, &loss, list, &program, &err));
     ck_ok(lmb_program_plan(program, 2, false, &plan, &err));
     (p == LMB_CUDA_BF16_MAPS ? check_bf16 : check_tf32)(plan);
     lmb_program_destroy(program);
-    lmb_graph_destroy(g);
 }
-END_TEST
 
-/* All convolutions of a plan have their chains described; in the folded form each has one graph with what follows it. */
-START_TEST(notes_tell_the_chain)
+/* All convolutions have their chains described; in the folded form they have a graph with what follows them. */
+static void check_answering(const lmb_graph *folded, lmb_cuda_precision p)
 {
-    int p = _i % LMB_CUDA_PRECISIONS, fused = 0;
     const lmb_backend *const list[] = { &backends[p], NULL };
     lmb_plan_options o = { .backends = list };
-    lmb_graph *batched = NULL;
     lmb_plan *plan = NULL;
     lmb_str s = LMB_STR_INIT;
+    int fused = 0;
 
-    err = (lmb_error)LMB_ERROR_INIT;
-    lmb_graph *g = network(_i / LMB_CUDA_PRECISIONS);
-    ck_ok(lmb_pass_deploy(g, NULL, 2, &batched, &err));
-    ck_ok(lmb_plan_compile(batched, &o, &plan, &err));
+    ck_ok(lmb_plan_compile(folded, &o, &plan, &err));
     lmb_plan_print(plan, &s);
     for (char *line = strtok(s.text, "\n"); line; line = strtok(NULL, "\n")) {
         if (!strstr(line, ":conv"))
@@ -112,7 +103,20 @@ START_TEST(notes_tell_the_chain)
     ck_assert_int_gt(fused, 4);
     lmb_str_free(&s);
     lmb_plan_destroy(plan);
-    lmb_graph_destroy(batched);
+}
+
+START_TEST(plans_stay_in_their_form_and_tell_the_chain)
+{
+    lmb_graph *folded = NULL;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *g = network(_i);
+    ck_ok(lmb_pass_deploy(g, NULL, 2, &folded, &err));
+    check_training(g, LMB_CUDA_TF32_PRODUCTS);
+    check_training(g, LMB_CUDA_BF16_MAPS);
+    for (int p = 0; p < LMB_CUDA_PRECISIONS; p++)
+        check_answering(folded, (lmb_cuda_precision)p);
+    lmb_graph_destroy(folded);
     lmb_graph_destroy(g);
 }
 END_TEST
@@ -128,5 +132,4 @@ static bool there(void)
     return true;
 }
 
-LMB_TEST_MAIN("core/cuda/plans", if (there()) { add_loop(training_steps_stay_in_their_form, 2 * NETWORKS);
-              add_loop(notes_tell_the_chain, LMB_CUDA_PRECISIONS * NETWORKS); })
+LMB_TEST_MAIN("core/cuda/plans", if (there()) add_loop(plans_stay_in_their_form_and_tell_the_chain, NETWORKS);)
