@@ -64,7 +64,7 @@ static float *numbers(int64_t n, uint64_t which)
     return v;
 }
 
-static void add(sums *s, int64_t i, float a, float b)
+static void count(sums *s, int64_t i, float a, float b)
 {
     s->value[i] += (double)a * b;
     s->size[i] += fabs((double)a * b);
@@ -83,9 +83,9 @@ static void by_definition(const shape *q, const float *x, const float *w, const 
                         continue;
                     int64_t at_y = ((int64_t)n * q->k + k) * oh * ow + i, at_w = (int64_t)k * cg * q->r * q->r + j;
                     int64_t at_x = (((int64_t)n * q->c + k / kg * cg + j / (q->r * q->r)) * q->h + row) * q->w + column;
-                    add(y, at_y, w[at_w], x[at_x]);
-                    add(dx, at_x, w[at_w], dy[at_y]);
-                    add(dw, at_w, dy[at_y], x[at_x]);
+                    count(y, at_y, w[at_w], x[at_x]);
+                    count(dx, at_x, w[at_w], dy[at_y]);
+                    count(dw, at_w, dy[at_y], x[at_x]);
                 }
 }
 
