@@ -30,7 +30,8 @@ template <class From, class To> struct change {
 template <class From, class To>
 lmb_status change_as(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, void *queue, lmb_error *err)
 {
-    lmb_run r = { nullptr, 1, 1, from, to, nullptr, nullptr, queue };
+    lmb_run r = {};
+    r.queue = queue;
     maps<false> plain = { 1, 1, 1 };
     if (before != after)
         plain = maps_of<false>(&from->shape);
