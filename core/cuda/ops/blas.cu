@@ -131,7 +131,7 @@ template <class P> struct blas_kernel {
         }
         return own.prepare(call, scratch, err);
     }
-    lmb_status choose(lmb_cuda_queue *q, lmb_error *err)
+    void choose(lmb_cuda_queue *q)
     {
         said.clear();
         for (at = 0; at < links; at++) {
@@ -139,14 +139,11 @@ template <class P> struct blas_kernel {
             lmb_status st = described[at] ? link[at].plan(q, P::alignment, &why) : LMB_E_UNSUPPORTED;
             if (st == LMB_OK)
                 break;
-            if (st != LMB_E_UNSUPPORTED)
-                return LMB_FAIL(err, st, "%s", why.msg);
             if (described[at])
                 said.add(name(at), why.msg);
         }
         said.add(at < links ? name(at) : "own kernel", at < links ? "runs" : "");
         planned = true;
-        return LMB_OK;
     }
     static bool aligned(const lmb_run *r)
     {
@@ -159,7 +156,7 @@ template <class P> struct blas_kernel {
         if (!q)
             return own.run(r, err);
         if (!planned)
-            LMB_TRY(choose(q, err));
+            choose(q);
         c.y = out<float>(r, 0), c.c = in<const float>(r, 2);
         if (at == links || !aligned(r))
             return own.run(r, err);

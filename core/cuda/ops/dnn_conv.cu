@@ -107,7 +107,7 @@ template <class Form> struct dnn_kernel {
         add = kind == LMBI_DNN_FORWARD && c->n_in > 3 && c->in[3].present;
         own.row = own_rows<Form>::of(c->op->name);
         LMB_TRY(own.prepare(c, &own_scratch, err));
-        bool nothing = g.n * g.c * g.h * g.w * g.k * g.oh * g.ow == 0;
+        bool nothing = !g.n || !g.c || !g.h || !g.w || !g.k || !g.oh || !g.ow;
         if (nothing)
             said.add("own", "no elements");
         else
@@ -116,22 +116,19 @@ template <class Form> struct dnn_kernel {
         *scratch = own_scratch > *scratch ? own_scratch : *scratch;
         return LMB_OK;
     }
-    /* The first link that cuDNN has an engine for. */
-    lmb_status choose(lmb_cuda_queue *q, lmb_error *err)
+    /* The first link that cuDNN has an engine for. Whatever keeps it from one, a plainer link may still do; if it is the device
+     * that fails, so will our own kernel, and say so. */
+    void choose(lmb_cuda_queue *q)
     {
         said.clear();
         for (at = 0; at < n_chain; at++) {
             lmb_error why = LMB_ERROR_INIT;
-            lmb_status st = lmbi_dnn_plan(chain[at].dnn, q, &why);
-            if (st == LMB_OK)
+            if (lmbi_dnn_plan(chain[at].dnn, q, &why) == LMB_OK)
                 break;
-            if (st != LMB_E_UNSUPPORTED)
-                return LMB_FAIL(err, st, "%s", why.msg);
             said.add(chain[at].name, why.msg);
         }
         said.add(at < n_chain ? chain[at].name : "own kernel", at < n_chain ? "runs" : "");
         planned = true;
-        return LMB_OK;
     }
     static bool vectors(const lmb_run *r)
     {
@@ -165,7 +162,7 @@ template <class Form> struct dnn_kernel {
         if (!q)
             return own.run(r, err);
         if (!planned)
-            LMB_TRY(choose(q, err));
+            choose(q);
         return at < n_chain && vectors(r) ? run_link(chain[at], r, q, err) : own.run(r, err);
     }
     ~dnn_kernel()
