@@ -1,7 +1,9 @@
-/* core/cuda/ops/conv.cu - convolutions by their definition: what runs when cuDNN has nothing for a shape, and on the host.
+/* core/cuda/ops/conv.cu - convolutions by their definition: what runs when cuDNN has nothing for a shape, and on the
+ * host.
  *
- * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one body.
- * Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are long.
+ * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one
+ * body. Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are
+ * long.
  *   source   core/ops/{conv,conv_act,conv_grad}.c
  */
 #include "core/cuda/ops/conv.h"
@@ -29,7 +31,8 @@ strides strides_of(bool last, int b, int h, int w)
 struct place { int a, b, h, w; };
 template <bool last> LMB_BODY place place_of(int i, int b, int h, int w)
 {
-    return last ? place{ i / (b * h * w), i % b, i / (w * b) % h, i / b % w } : place{ i / (b * h * w), i / (h * w) % b, i / w % h, i % w };
+    return last ? place{ i / (b * h * w), i % b, i / (w * b) % h, i / b % w }
+                : place{ i / (b * h * w), i / (h * w) % b, i / w % h, i % w };
 }
 
 template <class T, bool nhwc> struct forward {
@@ -59,7 +62,11 @@ template <class T, bool nhwc> struct forward {
                 }
             }
         sum += add ? (float)add[i] : 0;
-        put(&y[i], function == 'R' ? (sum < 0 ? 0 : sum) : function == 'C' ? (sum < lo ? lo : sum > hi ? hi : sum) : sum);
+        put(&y[i], function == 'R'   ? (sum < 0 ? 0 : sum)
+                   : function == 'C' ? (sum < lo   ? lo
+                                        : sum > hi ? hi
+                                                   : sum)
+                                     : sum);
     }
 };
 template <class T, bool nhwc> struct grad_data {
@@ -124,7 +131,8 @@ template <class T> struct depthwise_weights {
         if (line < 0 || line >= g.h)
             return;
         pack<V> d = load<V>(dy, i);
-        for (int t = 0; t < most_taps; t++) { /* a number of turns that the compiler knows keeps the sums in registers */
+        for (int t = 0; t < most_taps;
+             t++) { /* a number of turns that the compiler knows keeps the sums in registers */
             int column = q * g.sw - g.pw + t * g.dw;
             if (t >= g.kw || column < 0 || column >= g.w)
                 continue;
@@ -165,8 +173,10 @@ template <class Form> struct forward_kernel : geometry_kernel<Form> {
     {
         typedef typename Form::type T;
         return each(r, lmb_shape_count(&r->out[0].shape),
-                    forward<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), in<const float>(r, 2), in<const T>(r, 3), out<T>(r, 0),
-                                            this->g, this->sx, this->sw, end.function, end.lo, end.hi }, err);
+                    forward<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), in<const float>(r, 2),
+                                            in<const T>(r, 3), out<T>(r, 0), this->g, this->sx, this->sw, end.function,
+                                            end.lo, end.hi },
+                    err);
     }
 };
 template <class Form, bool weights> struct gradient_kernel : geometry_kernel<Form> {
@@ -207,11 +217,14 @@ template <class Form, bool weights> struct gradient_kernel : geometry_kernel<For
 
 using namespace lmb;
 extern "C" {
-#define CONV(prefix, name, Form)                                                                                          \
-    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<forward_kernel<Form>>(name ":conv", "Conv", "");                \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_act = conv_row<forward_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data = conv_row<gradient_kernel<Form, false>>(name ":conv_grad_data", "ConvGradData", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights = conv_row<gradient_kernel<Form, true>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck")
+#define CONV(prefix, name, Form)                                                                                       \
+    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<forward_kernel<Form>>(name ":conv", "Conv", "");             \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_act =                                                                   \
+        conv_row<forward_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck");                                        \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data =                                                             \
+        conv_row<gradient_kernel<Form, false>>(name ":conv_grad_data", "ConvGradData", "limbeck");                     \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights =                                                          \
+        conv_row<gradient_kernel<Form, true>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck")
 CONV(op, "cuda", plain_f32);
 CONV(nhwc, "cuda-nhwc", nhwc_f32);
 CONV(bf16, "cuda-bf16", nhwc_bf16);
