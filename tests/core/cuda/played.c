@@ -398,6 +398,7 @@ __attribute__((constructor)) static void begin(void)
     if (!real)
         return; /* a table of version 0, which nobody opens */
     fill_table();
-    lmb_cuda_module.kernels = lmbi_played_kernels(real, false);
-    lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real, true);
+    lmb_cuda_module.kernels = lmbi_played_kernels(real, real->kernels, 0);
+    lmb_cuda_module.kernels_tf32 = lmbi_played_kernels(real, real->kernels_tf32, 1);
+    lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real, real->kernels_bf16, 2);
 }

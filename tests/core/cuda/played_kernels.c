@@ -9,8 +9,9 @@
 enum { MOST = 1024, TABLES = 3 };
 
 static const lmb_cuda_api *real;
-static const lmb_kernel *wrapped[2][MOST]; /* f32; with bf16 before it */
-static lmb_kernel wrapper[2][MOST];
+static const lmb_kernel *const *table[TABLES];
+static const lmb_kernel *wrapped[TABLES][MOST];
+static lmb_kernel wrapper[TABLES][MOST];
 
 typedef struct deferred {
     const lmb_kernel *kernel;
@@ -30,9 +31,9 @@ static int flags_of(const lmb_kernel *k) { return (k->storage ? 1 : 0) | (k->inp
 
 static const lmb_kernel *kernel_for(const lmb_call *c, int t, int flags, const char **why)
 {
-    for (const lmb_kernel *const *k = real->kernels_bf16; *k; k++)
-        if (strcmp((*k)->op, c->op->name) == 0 && strcmp((*k)->domain, c->op->domain) == 0 &&
-            ((*k)->storage != NULL) == stores && (!(*k)->accepts || (*k)->accepts(c, why)))
+    for (const lmb_kernel *const *k = table[t]; *k; k++)
+        if (strcmp((*k)->op, c->op->name) == 0 && strcmp((*k)->domain, c->op->domain) == 0 && flags_of(*k) == flags &&
+            (!(*k)->accepts || (*k)->accepts(c, why)))
             return *k;
     return NULL;
 }
@@ -116,49 +117,50 @@ static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-typedef struct change { lmb_tensor from, to; lmb_layout before, after; } change;
+typedef struct conversion { lmb_tensor from, to; lmb_layout before, after; } conversion;
 
-static lmb_status run_change(void *what, lmb_error *err)
+static lmb_status run_conversion(void *what, lmb_error *err)
 {
-    const change *c = what;
+    const conversion *c = what;
     return real->convert(&c->from, c->before, &c->to, c->after, NULL, err);
 }
 
-lmb_status lmbi_played_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_cuda_queue *q,
-                               lmb_error *err)
+lmb_status lmbi_played_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                               lmb_cuda_queue *q, lmb_error *err)
 {
     if (!q)
         return real->convert(from, before, to, after, NULL, err);
-    change *c = malloc(sizeof *c);
-    *c = (change){ *from, *to, before, after };
-    lmbi_played_defer(q->stream, run_change, c);
+    conversion *c = malloc(sizeof *c);
+    *c = (conversion){ *from, *to, before, after };
+    lmbi_played_defer(q->stream, run_conversion, c);
     return LMB_OK;
 }
 
-const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *ours, bool bf16)
+const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *api, const lmb_kernel *const *ours, int t)
 {
-    const lmb_kernel **list = wrapped[bf16];
+    const lmb_kernel **to = wrapped[t];
     int n = 0;
 
-    real = ours;
-    for (const lmb_kernel *const *k = bf16 ? real->kernels_bf16 : real->kernels; *k && n < MOST - 1; k++) {
-        bool known = false, stores = (*k)->storage != NULL;
-        for (int i = 0; i < n; i++)
-            known |= strcmp(list[i]->op, (*k)->op) == 0 && strcmp(list[i]->domain, (*k)->domain) == 0 &&
-                     (list[i]->storage != NULL) == stores;
+    real = api;
+    table[t] = ours;
+    for (int i = 0; ours[i] && n < MOST - 1; i++) {
+        bool known = false;
+        for (int k = 0; k < n; k++)
+            known |= strcmp(to[k]->op, ours[i]->op) == 0 && strcmp(to[k]->domain, ours[i]->domain) == 0 &&
+                     flags_of(to[k]) == flags_of(ours[i]);
         if (known)
             continue;
-        lmb_kernel *w = &wrapper[bf16][n];
-        *w = **k;
-        w->accepts = stores ? accepts_stored : accepts_plain;
-        w->layout = stores ? layout_stored : layout_plain;
-        w->storage = stores ? storage : NULL;
-        w->create = stores ? create_stored : create_plain;
+        const lmb_kernel *of = &functions[t][flags_of(ours[i])];
+        lmb_kernel *w = &wrapper[t][n];
+        *w = *ours[i];
+        w->accepts = of->accepts;
+        w->layout = of->layout;
+        w->storage = ours[i]->storage ? of->storage : NULL;
+        w->create = of->create;
         w->run = run_kernel;
         w->destroy = destroy;
-        w->order_free = false; /* it stands for several, each with a layout */
         w->note = NULL;
-        list[n++] = w;
+        to[n++] = w;
     }
-    return list;
+    return to;
 }
