@@ -80,7 +80,7 @@ static const lmb_field quantize_fields[] = {
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
     LMB_BOOL(quantize_config, prove, false,
-             "train without the teacher first, go on with it and without, and keep the better by validation samples"),
+             "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
     LMB_FIELD_END
 };
 
@@ -289,7 +289,7 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
 
 typedef struct integers { request *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
 
-/* lmb_prove_train */
+/* lmb_prove.train */
 static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
 {
     integers *x = ctx;
@@ -309,10 +309,11 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
     integers x = { r, comm, student, masks };
+    const lmb_prove proof = { r->job.c.run,      stage,          r->quantize.train.backend,
+                              r->job.validation, comm->rank == 0, train_integers,
+                              &x };
     LMB_TRY_GOTO(st, done,
-                 r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads,
-                                                       comm->rank == 0, train_integers, &x, qat, err)
-                                   : train_integers(&x, stage, true, qat, err));
+                 r->quantize.prove ? lmb_prove_teacher(&proof, qat, err) : train_integers(&x, stage, true, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));
@@ -337,8 +338,13 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
         bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
+        char stage[64];
+        snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
+        if (comm->rank == 0)
+            LMB_TRY_GOTO(st, done, lmb_prove_forget(r->job.c.run, stage, err));
         st = train ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
     }
+done:
     lmb_graph_destroy(student);
     return st;
 }

@@ -52,7 +52,16 @@ distill 0 --set 'student.distill={alpha: 0.5, teacher: self, generations: 2}' --
 for s in student-dense-generation0 student-dense-generation1 student-dense student-int8-first student-int8-alone student-int8-taught; do
     [ -d "$dir/run/$s" ] || fail "no stage $s"
 done
-grep -q 'validation .* with the teacher, .* without: the teacher' "$dir/out" || fail "nothing says whether the teacher helps"
+says_so='validation .* with the teacher, .* without (.* won, .* lost of 100; p [0-9.e-]*): the teacher'
+grep -q "$says_so" "$dir/out" || fail "nothing says whether the teacher helps"
+proof=$dir/run/student-int8/proof.json
+won=$(sed -n 's/.*"won": \([0-9]*\).*/\1/p' "$proof")
+lost=$(sed -n 's/.*"lost": \([0-9]*\).*/\1/p' "$proof")
+kept=alone
+[ "$won" -gt "$lost" ] && kept=taught
+grep -q "\"kept\": \"$kept\"" "$proof" || fail "$won won and $lost lost, and kept is: $(cat "$proof")"
+"$limbeck" export "$dir/lessons.yaml" >"$dir/out" 2>"$dir/err" || fail "export: $(tail -3 "$dir/err")"
+grep -q "\"note\": \".*$says_so" "$dir/run/student-int8/stage.json" || fail "stage.json does not say whether the teacher helps"
 rm -rf "$dir"/run/student*
 
 # layers by the names that inspect prints; pruned and quantised students learn so as well
