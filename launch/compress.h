@@ -22,6 +22,7 @@ typedef struct lmb_compress_report {
     const lmb_compress_test *test; /* [points]                       */
     lmb_compress_test teacher;     /* the float teacher's            */
     double teacher_us;             /* its p50 in float; 0: not taken */
+    const char *no_energy;         /* why it was not measured; "": it was, of some points */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
 

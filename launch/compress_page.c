@@ -92,28 +92,46 @@ done:
     free(title);
 }
 
+/* Cells behind the 99th percentile: what only some searches have is left out. */
+static void time_cells(const lmb_compress_report *r, const lmb_point *x, lmb_str *out)
+{
+    lmb_str_addf(out, "<td>%.0f</td>", x->timing.throughput);
+    if (r->result->deadline > 0)
+        lmb_str_addf(out, "<td>%.2g %%</td>", 100 * x->timing.missed);
+    if (!*r->no_energy)
+        lmb_str_addf(out, "<td>%.3g &micro;J</td>", x->timing.energy);
+}
+
 static void front_table(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_points *p = &r->result->points;
     char n[2][32];
 
     lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
-                     "</th><th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
+                     "</th><th scope=\"col\">predictions a second</th>");
+    if (r->result->deadline > 0)
+        lmb_str_addf(out, "<th scope=\"col\">later than %.6g &micro;s</th>", r->result->deadline);
+    lmb_str_add(out, *r->no_energy ? "" : "<th scope=\"col\">energy</th>");
+    lmb_str_add(out, "<th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
                      "<th scope=\"col\">predicted / measured</th></tr></thead><tbody>\n");
     for (int i = 0; i < p->n; i++) {
         const lmb_point *x = &p->point[i];
         if (!x->front && i != r->result->best)
             continue;
-        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td><td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% "
-                          "(%.2f to %.2f)</td><td>%.2f</td></tr>\n", i == r->result->best ? " class=\"best\"" : "", x->id, lmb_point_kinds[x->kind],
-                     x->cost[LMB_GOAL_LATENCY], x->p99, lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
+        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td>", i == r->result->best ? " class=\"best\"" : "",
+                     x->id, lmb_point_kinds[x->kind], x->cost[LMB_GOAL_LATENCY], x->timing.p99);
+        time_cells(r, x, out);
+        lmb_str_addf(out, "<td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% (%.2f to %.2f)</td><td>%.2f</td></tr>\n", lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
                      lmb_report_count(x->cost[LMB_GOAL_MACS], "", n[1], sizeof n[1]), 100 * lmb_point_accuracy(x), 100 * r->test[i].accuracy,
                      100 * r->test[i].lo, 100 * r->test[i].hi, x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
     }
     lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
                      "points/NNN. The answer is bold. ");
-    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew.</p>\n"
-                                        : "Latency is of single predictions on one thread of the machine that searched.</p>\n");
+    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew."
+                                        : "Latency is of single predictions on one thread of the machine that searched.");
+    lmb_str_add(out, *r->no_energy ? " No energy: " : " Energy is the whole processor's (RAPL) a prediction");
+    lmb_str_add_html(out, r->no_energy);
+    lmb_str_add(out, ".</p>\n");
 }
 
 /* ---- layers ---- */

@@ -17,6 +17,7 @@ compress:
   objective: latency
   accuracy_drop_max: "15 %"
   slack: "5 %"
+  deadline: "5 s"
   step: 0.2
   step_min: 0.06
   steps: 4
@@ -45,6 +46,8 @@ compress 2 --set compress.accuracy_drop_max="1 kB"
 says "must be one of %, points"
 compress 2 --set compress.accuracy_drop_max="0.1 %"
 says "held-out samples can not show"
+compress 2 --set compress.deadline="1 kB"
+says "deadline: '1 kB' has the unit 'kB'; it must be one of us, ms, s"
 compress 2 --set split.validation=0
 says "split.validation is 0"
 compress 1 --set data.classes=3
@@ -59,9 +62,12 @@ says "has no integer form"
 compress 0
 front=$dir/first/compress/front.json
 [ "$(tail -n 1 "$dir/out")" = "$front" ] || fail "the last line is '$(tail -n 1 "$dir/out")'"
-for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
+for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
+grep -q "predictions a second on one thread, 0 % later than 5e+06 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
+grep -q "later than 5e+06 &micro;s</th>" "$dir/first/compress/report.html" || fail "report.html has no deadline"
+grep -q "No energy: \|Energy is the whole" "$dir/first/compress/report.html" || fail "report.html does not speak of energy"
 for n in $(sed -n 's/.*"folder": "\(points[^"]*\)".*/\1/p' "$front"); do
     for file in model.lmb model-int8.onnx; do
         "$limbeck" inspect "$dir/first/compress/$n/$file" >/dev/null 2>"$dir/err" || fail "$n/$file can not be loaded"
