@@ -138,7 +138,7 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
 {
     const lmb_search_result *x = r->result;
     lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
-    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .folder = r->folder, .config = r->config };
+    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .others = r->others, .folder = r->folder, .config = r->config };
     char no_energy[LMB_ENERGY_PATH + 80];
     lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
 

@@ -113,5 +113,7 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
         point(out, r, i);
         lmb_str_add(out, i + 1 < x->points.n ? ",\n" : "\n");
     }
-    lmb_str_add(out, " ]}\n");
+    lmb_str_add(out, " ]");
+    lmb_others_json(r->others, &x->points, out);
+    lmb_str_add(out, "}\n");
 }

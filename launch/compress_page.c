@@ -59,9 +59,11 @@ static bool on_line(const lmb_points *p, int i, int cost)
 static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
 {
     const lmb_points *p = &r->result->points;
-    shown *order = malloc(sizeof *order * (size_t)p->n);
-    lmbi_svg_dot *dot = calloc((size_t)p->n, sizeof *dot);
-    char(*title)[120] = calloc((size_t)p->n, sizeof *title);
+    size_t room = (size_t)p->n + LMB_OTHERS * LMB_OTHER_POINTS;
+    shown *order = malloc(sizeof *order * room);
+    lmbi_svg_dot *dot = calloc(room, sizeof *dot);
+    char(*title)[120] = calloc(room, sizeof *title);
+    int n = p->n;
 
     if (!order || !dot || !title) {
         out->failed = true;
@@ -80,10 +82,20 @@ static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
             dot[i].lo = dot[i].hi = dot[i].y;
         snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, decision(x), 100 * dot[i].y, order[i].x);
     }
+    for (int k = 0; k < r->others->n; k++)
+        for (int i = 0; i < r->others->other[k].n; i++) {
+            const lmb_other_point *x = &r->others->other[k].point[i];
+            if (!(x->cost[cost] > 0))
+                continue;
+            snprintf(title[n], sizeof title[n], "%s: %.2f %% at %.6g", r->others->other[k].method, 100 * x->accuracy, x->cost[cost]);
+            dot[n] = (lmbi_svg_dot){ title[n], 3, false, x->cost[cost], x->accuracy, x->accuracy, x->accuracy };
+            n++;
+        }
     lmb_str_add(out, "<figure><h3>Accuracy against ");
     lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
-    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span></div>\n");
-    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, p->n };
+    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span>");
+    lmb_str_add(out, n > p->n ? "<span><i class=\"s3\"></i>other searches</span></div>\n" : "</div>\n");
+    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, n };
     lmbi_svg_draw_dots(out, &c);
     lmb_str_add(out, "<figcaption>Held-out accuracy; the line joins points that none beats, with 95 % intervals.</figcaption></figure>\n");
 done:
@@ -259,6 +271,7 @@ lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_err
         picture(r, i, out);
     lmb_str_add(out, "</div>\n");
     front_table(r, out);
+    lmb_others_table(r->others, &r->result->points, out);
     lmb_status st = layers(r, table, out, err);
     tried(r, out);
     lmb_report_page_end(r->config, out);

@@ -78,6 +78,35 @@ cmp -s "$dir/first/compress/model.lmb" "$dir/first/compress/points/$(sed -n 's/.
 grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
 
+# other searches' fronts beside it: a family by successive halving and by evolution, and this search itself
+cat >"$dir/t.yaml" <<Y
+run: $dir/family
+data: {name: synthetic, train: 1000, test: 200, height: 12, width: 12, classes: 4}
+split: {train: 600, validation: 300, seed: 1}
+model: {name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}
+train: {epochs: 2, batch: 64, lr: 0.1, threads: 1}
+tune: {cost: macs, trials: 6, round: 4, method: {name: halving, rungs: 2}, space: {model.width: {int: [4, 8], step: 2}, train.lr: {real: [0.05, 0.2]}}}
+Y
+"$limbeck" tune "$dir/t.yaml" >"$dir/out" 2>"$dir/err" || fail "no tuning to compare with: $(tail -3 "$dir/err")"
+"$limbeck" tune "$dir/t.yaml" --set run="$dir/free" --set tune.cost=none >"$dir/out" 2>"$dir/err" || fail "no tuning without a cost"
+cp "$front" "$dir/own.json"
+compress 0 --set "compress.compare_front=[$dir/family/tune/tune.json, $dir/own.json]"
+grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0-9]*}' "$front" || fail "front.json does not speak of the tuning"
+grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0}' "$front" || fail "a front beats itself"
+grep -q "<h2>Beside other searches</h2>" "$dir/first/compress/report.html" || fail "report.html shows no other search"
+grep -q "tune, halving: [0-9.]* % at [0-9]" "$dir/first/compress/report.html" || fail "the picture has no point of the other search"
+compress 2 --set "compress.compare_front=$dir/free/tune/tune.json"
+says "has no cost and so no front"
+compress 1 --set "compress.compare_front=$dir/first/compress/nothing.json"
+says "nothing.json"
+echo '{"points": 3}' >"$dir/bad.json"
+compress 1 --set "compress.compare_front=$dir/bad.json"
+says "is neither tune.json of .limbeck tune. nor front.json"
+echo '{"points": [{"front": true, "held_out": {"accuracy": 3}, "bytes": 1}]}' >"$dir/bad.json"
+compress 1 --set "compress.compare_front=$dir/bad.json"
+says "has no accuracy in 0 .. 1"
+compress 0
+
 # again: nothing is done twice
 before=$(cksum <"$dir/first/compress/journal.jsonl")
 compress 0
