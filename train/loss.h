@@ -46,6 +46,7 @@ typedef struct lmb_distill_config {
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+    const struct lmb_tree *unlabelled;        /* a data set in place of the training part; NULL: that */
     int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
@@ -82,6 +83,7 @@ enum {
     LMB_TERM_FEATURES = 2, /* looks inside the models: the teacher must run, its logits do not do */
     LMB_TERM_PLACES = 4,   /* ... at maps of equal height and width */
     LMB_TERM_MIDDLE = 8,   /* ... at the middle one of them */
+    LMB_TERM_LABELS = 32,  /* reads the labels as well */
     LMB_TERM_EMBEDDING = 16 /* ... at what the last layers read */
 };
 struct lmb_lesson;
@@ -97,7 +99,7 @@ typedef struct lmb_loss_term {
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
 /* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's fields.
- *   errors  E_ARG with the place in the file */
+ *   errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
 LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 /* Does a term look inside the teacher? Then its logits from elsewhere do not do. */
 bool lmb_objective_looks_inside(const lmb_objective *o);
