@@ -6,6 +6,7 @@
 
 #include "core/base/config.h"
 #include "train/lesson.h"
+#include "train/memory.h"
 
 #define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity) X(hint) X(relational) X(contrastive)
 #define X(name) extern const lmb_loss_term lmb_loss_term_##name;
@@ -76,6 +77,9 @@ lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
         LMB_TRY(find_term(node, &t->term, err));
         LMB_TRY(lmb_fields_bind(t->term->fields, node->kind == LMB_TREE_MAP ? node : NULL, t, err));
         LMB_TRY(check_unlabelled(o, t->term, node, err));
+        for (int k = 0; k + 1 < o->n_taught; k++)
+            if (t->memory > 0 && o->taught[k].memory > 0)
+                return lmb_tree_fail(node, err, LMB_E_ARG, "two losses with a memory; there is room for one");
         if (!(t->term->flags & LMB_TERM_FEATURES))
             continue;
         if (o->distill.teachers)
@@ -158,10 +162,19 @@ static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_v
     return sum;
 }
 
-static lmb_status feed(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
+/* The rows of the one memory that a term may have; 0: none has. */
+static int64_t memory_of(const lmb_objective *o)
 {
-    const lmb_objective *o = ctx;
-    return o->logits(o->logits_ctx, info, n, out, err);
+    for (int i = 0; i < o->n_taught; i++)
+        if (o->taught[i].memory > 0)
+            return o->taught[i].memory;
+    return 0;
 }
 
-lmb_loss lmb_objective_loss(lmb_objective *o) { return (lmb_loss){ build, o, o->logits ? feed : NULL }; }
+static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err)
+{
+    const lmb_objective *o = ctx;
+    return o->logits ? o->logits(o->logits_ctx, info, n, out, err) : lmb_memory_where(place, n, memory_of(o), out, err);
+}
+
+lmb_loss lmb_objective_loss(lmb_objective *o) { return (lmb_loss){ build, o, o->logits || memory_of(o) ? feed : NULL }; }

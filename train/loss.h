@@ -4,7 +4,8 @@
  *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
  *   dkd            the same in two parts, of the label and among the other classes
  *   attention, similarity, hint         compare feature maps of student and teacher
- *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer
+ *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer; the
+ *                                       latter also with those of a memory (memory.h)
  *
  *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl alone;
  *   cross_entropy alone without
@@ -24,13 +25,19 @@
 extern "C" {
 #endif
 
+/* Which samples the rows of a step are, among all that training shows. */
+typedef struct lmb_place {
+    int64_t shown;     /* by earlier batches of all epochs                              */
+    int64_t row, rows; /* of the batch of all ranks: the first at hand, and all; 0, 0: those at hand are all */
+} lmb_place;
+
 /* Appends the loss to a training graph: x [n, ...] raw input, logits [n, classes], labels [n] s64 -> scalar. */
 typedef struct lmb_loss {
     lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
     void *ctx;
     /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
      * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
-    lmb_status (*feed)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
+    lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err);
 } lmb_loss;
 #define LMB_LOSS_FEED "loss.feed"
 
@@ -57,7 +64,7 @@ typedef struct lmb_taught {
     const struct lmb_loss_term *term;
     double weight, target, others; /* the last two: dkd              */
     double distance, angle;        /* relational                     */
-    double temperature; int64_t width; /* contrastive                */
+    double temperature; int64_t width, memory; /* contrastive        */
     const char *student, *teacher; /* values to compare; "": by size */
 } lmb_taught;
 
