@@ -1,4 +1,5 @@
-/* datasets/unlabelled.c - samples whose labels nobody may look at: every label is 0, whatever the set says. See dataset.h. */
+/* datasets/unlabelled.c - samples whose labels nobody may look at: every label is 0, whatever the set says. See
+ * dataset.h. */
 #include <stdlib.h>
 
 #include "datasets/dataset.h"

@@ -11,6 +11,7 @@
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/material.h"
 #include "launch/plan_cache.h"
 #include "launch/prove.h"
 #include "launch/prune.h"
@@ -88,32 +89,6 @@ typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_
 
 static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
 
-/* What a stage learns from: the training part, or samples whose labels nobody may look at. */
-typedef struct material { lmb_dataset *whole, *view; const lmb_dataset *samples; } material;
-
-static void close_material(material *m)
-{
-    lmb_dataset_destroy(m->view);
-    lmb_dataset_destroy(m->whole);
-}
-
-static lmb_status open_material(const lmb_job *j, const lmb_distill_config *dc, material *m, lmb_error *err)
-{
-    char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
-
-    *m = (material){ NULL, NULL, j->train };
-    if (!dc || !(dc->alpha > 0) || !dc->unlabelled)
-        return LMB_OK;
-    LMB_TRY(lmb_dataset_open(dc->unlabelled, LMB_PART_TRAIN, &m->whole, err));
-    if (!lmb_shape_equal(&m->whole->shape, &j->all->shape) || m->whole->dtype != j->all->dtype)
-        return lmb_tree_fail(dc->unlabelled, err, LMB_E_SHAPE, "`unlabelled` has samples %s of %s, `data` %s of %s",
-                             lmb_shape_text(&m->whole->shape, a, sizeof a), lmb_dtype_name(m->whole->dtype),
-                             lmb_shape_text(&j->all->shape, b, sizeof b), lmb_dtype_name(j->all->dtype));
-    LMB_TRY(lmb_dataset_unlabelled(m->whole, j->all->classes, &m->view, err));
-    m->samples = m->view;
-    return LMB_OK;
-}
-
 /* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
  * which teaches where the configuration says so. */
 static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
@@ -124,11 +99,11 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
-    material m = { NULL, NULL, NULL };
+    lmb_material m = { NULL, NULL, NULL };
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
     if (st == LMB_OK)
-        st = open_material(j, dc, &m, err);
+        st = lmb_material_open(j, dc, &m, err);
     if (st == LMB_OK && dc && dc->alpha > 0) {
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
@@ -164,7 +139,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_graph_destroy(taught);
     lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
-    close_material(&m);
+    lmb_material_close(&m);
     lmb_str_free(&config);
     return st;
 }
@@ -419,9 +394,9 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
         lmb_objective o = { .distill = *lessons[i] };
         LMB_TRY(lmb_teacher_check(lessons[i], err));
         LMB_TRY(lmb_objective_bind(&o, err));
-        material m;
-        st = open_material(j, lessons[i], &m, err);
-        close_material(&m);
+        lmb_material m;
+        st = lmb_material_open(j, lessons[i], &m, err);
+        lmb_material_close(&m);
         LMB_TRY(st);
     }
     if (j->stage.prune)

@@ -95,8 +95,8 @@ static lmb_status read_one(const char *path, lmb_other *o, lmb_error *err)
     else if (is_list(lmb_tree_get(root, "points")))
         st = read_points(root, o, err);
     else
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s is neither tune.json of `limbeck tune` nor front.json of `limbeck compress`",
-                      path);
+        st = LMB_FAIL(err, LMB_E_FORMAT,
+                      "%s is neither tune.json of `limbeck tune` nor front.json of `limbeck compress`", path);
     lmb_config_destroy(json);
     return st;
 }
@@ -216,6 +216,6 @@ void lmb_others_table(const lmb_others *o, const lmb_points *p, lmb_str *out)
         lmb_str_add(out, "</td></tr>\n");
     }
     lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">A point beats another that is no more accurate and no "
-                     "cheaper, by the costs that are known of both. A tuning knows one cost, and its scores are of float "
-                     "models at their best epoch, which is kinder than held-out integers.</p>\n");
+                     "cheaper, by the costs that are known of both. A tuning knows one cost, and its scores are of "
+                     "float models at their best epoch, which is kinder than held-out integers.</p>\n");
 }

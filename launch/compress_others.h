@@ -1,9 +1,10 @@
 /* launch/compress_others.h - fronts of other searches, to stand beside a search's own.
  *
- * Idea: is one loop over channels, ranks and bits worth more than one of them alone, or than a family of models that was
- * searched by width and depth? `compare_front` names what those searches have left: tune.json of `limbeck tune` with a
- * cost (of random, bayes, nsga2, pso, halving), or front.json of `limbeck compress`. Only their fronts are read. Scores
- * of a tuning are of float models at their best epoch, on its validation part: they are kinder than held-out integers.
+ * Idea: is one loop over channels, ranks and bits worth more than one of them alone, or than a family of models that
+ * was searched by width and depth? `compare_front` names what those searches have left: tune.json of `limbeck tune`
+ * with a cost (of random, bayes, nsga2, pso, halving), or front.json of `limbeck compress`. Only their fronts are
+ * read. Scores of a tuning are of float models at their best epoch, on its validation part: they are kinder than
+ * held-out integers.
  */
 #ifndef LMB_LAUNCH_COMPRESS_OTHERS_H
 #define LMB_LAUNCH_COMPRESS_OTHERS_H
@@ -34,8 +35,8 @@ typedef struct lmb_others {
 LMB_MUST_CHECK lmb_status lmb_others_read(const lmb_tree *files, lmb_others *out, lmb_error *err);
 void lmb_others_free(lmb_others *o);
 
-/* Of another search's points: how many have a point of this front that is as accurate and as cheap in all costs that are
- * known of both, and better in one; and how many of this front they beat so. */
+/* Of another search's points: how many have a point of this front that is as accurate and as cheap in all costs that
+ * are known of both, and better in one; and how many of this front they beat so. */
 void lmb_others_against(const lmb_other *o, const lmb_points *p, int *beaten, int *beats);
 
 void lmb_others_json(const lmb_others *o, const lmb_points *p, lmb_str *out); /* ", \"compared\": [...]" or nothing */

@@ -118,8 +118,9 @@ lmb_status lmb_memory_where(const lmb_place *place, int64_t n, int64_t slots, fl
     int64_t rows = place->rows > n ? place->rows : n;
 
     if (rows > slots)
-        return LMB_FAIL(err, LMB_E_ARG, "the memory of the loss has %lld rows and a batch %lld: give it more than a batch", (long long)slots,
-                        (long long)rows);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the memory of the loss has %lld rows and a batch %lld: give it more than a batch",
+                        (long long)slots, (long long)rows);
     memset(where, 0, sizeof *where * (size_t)(n * slots));
     for (int64_t i = 0; i < n; i++)
         where[i * slots + (place->shown + place->row + i) % slots] = 1;

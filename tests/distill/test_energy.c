@@ -1,5 +1,5 @@
-/* Mirrors distill/search/energy.c: counters are added up over packages, come round, and where there is nothing to read it says so.
- * The folder is made here, as Linux' powercap.rst describes it. */
+/* Mirrors distill/search/energy.c: counters are added up over packages, come round, and where there is nothing to
+ * read it says so. The folder is made here, as Linux' powercap.rst describes it. */
 #include "distill/search/energy.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Mirrors distill/quantize/narrow.c: nothing to do for bytes; rounding and folding change places; a candidate of few bits that
- * is tuned with its rounding answers better than one that is tuned without and rounded at the end. */
+/* Mirrors distill/quantize/narrow.c: nothing to do for bytes; rounding and folding change places; a candidate of few
+ * bits that is tuned with its rounding answers better than one that is tuned without and rounded at the end. */
 #include "distill/quantize/narrow.h"
 
 #include <math.h>
@@ -75,7 +75,8 @@ static float *logits_of(const lmb_graph *g)
 {
     int64_t n = lmb_shape_count(&data->shape);
     const lmb_backend *backends[3];
-    float *x = malloc(sizeof *x * (size_t)(data->n * n)), *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
+    float *x = malloc(sizeof *x * (size_t)(data->n * n));
+    float *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
     uint8_t raw[3 * 12 * 12];
     const float *y;
     lmb_predictor *p;
@@ -184,7 +185,8 @@ START_TEST(few_bits_learn_what_they_are)
     ck_ok(lmb_judge_tune(j, plain, 1, &err));
     set_bits(plain, 2);
     int64_t felt = integers_right(j, narrow), not = integers_right(j, plain);
-    ck_assert_msg(felt > not + SAMPLES / 10, "%lld right with, %lld right without, of %d", (long long)felt, (long long)not, SAMPLES);
+    ck_assert_msg(felt > not + SAMPLES / 10, "%lld right with, %lld right without, of %d", (long long)felt,
+                  (long long)not, SAMPLES);
     lmb_graph_destroy(narrow);
     lmb_graph_destroy(plain);
     lmb_judge_destroy(j);
@@ -193,4 +195,5 @@ START_TEST(few_bits_learn_what_they_are)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/narrow", add(bytes_are_left_alone); add(rounding_and_folding_change_places); add(few_bits_learn_what_they_are);)
+LMB_TEST_MAIN("distill/narrow", add(bytes_are_left_alone); add(rounding_and_folding_change_places);
+              add(few_bits_learn_what_they_are);)

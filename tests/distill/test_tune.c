@@ -227,6 +227,10 @@ START_TEST(halving_keeps_the_better_ones)
             i += n;
         }
     ck_assert(memcmp(t.trial[0].x, t.trial[13].x, sizeof t.trial[0].x) != 0);
+    lmb_trials again;
+    ck_ok(search(&w, "halving", "a", &again)); /* a third comes back as what it was */
+    ck_assert(again.n == t.n && again.trial[9].share == t.trial[9].share);
+    lmb_trials_free(&again);
     int best = lmb_trials_best(&t);
     ck_assert(best == 12 || best == 25);
     ck_assert(t.trial[best].front && !t.trial[11].front);

@@ -46,7 +46,8 @@ static void begin(const char *terms)
     student = model("{name: mlp, hidden: [32], mean: 120, scale: 0.02}", 1);
     teacher = model("{name: mlp, hidden: [40], mean: 120, scale: 0.02}", 2);
     losses = parse(terms);
-    o = (lmb_objective){ .distill = { .alpha = 1, .temperature = 2, .losses = lmb_config_root(losses) }, .teacher = teacher };
+    o = (lmb_objective){ .distill = { .alpha = 1, .temperature = 2, .losses = lmb_config_root(losses) },
+                         .teacher = teacher };
 }
 
 static void end(void)
@@ -95,8 +96,8 @@ static bool is_unit(const float *row)
     return fabs(s - 1) < 1e-4;
 }
 
-/* An epoch is 40 rows in batches of 16, 16 and 8. The last batch is in the fresh rows, at slots 32 .. 39 modulo 24; the one
- * before in the ring at 16 .. 31 modulo 24; of the first one only slots 8 .. 15 are left. */
+/* An epoch is 40 rows in batches of 16, 16 and 8. The last batch is in the fresh rows, at slots 32 .. 39 modulo 24;
+ * the one before in the ring at 16 .. 31 modulo 24; of the first one only slots 8 .. 15 are left. */
 START_TEST(the_ring_has_what_was_shown_last)
 {
     static const char *const names[] = { "limbeck.memory0.fresh", "limbeck.memory1.fresh" };
@@ -118,7 +119,8 @@ START_TEST(the_ring_has_what_was_shown_last)
             const float *fresh = state(taught, names[of]) + i * WIDTH, *row = state(taught, ring) + i * WIDTH;
             bool is_fresh = i >= 8 && i < 16;
             ck_assert_msg(is_unit(row), "memory %d, row %d", of, i);
-            ck_assert(memcmp(row, first[of] + i * WIDTH, sizeof *row * WIDTH) != 0); /* 32 rows were put into 24 slots */
+            /* 32 rows were put into 24 slots */
+            ck_assert(memcmp(row, first[of] + i * WIDTH, sizeof *row * WIDTH) != 0);
             if (is_fresh)
                 ck_assert_msg(is_unit(fresh), "memory %d, fresh row %d", of, i);
             for (int k = 0; k < WIDTH && !is_fresh; k++)
@@ -185,4 +187,5 @@ START_TEST(refusals)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/memory", add(the_ring_has_what_was_shown_last); add(shards_do_not_matter); add(slots_follow_the_samples); add(refusals);)
+LMB_TEST_MAIN("train/memory", add(the_ring_has_what_was_shown_last); add(shards_do_not_matter);
+              add(slots_follow_the_samples); add(refusals);)
