@@ -218,6 +218,9 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
     print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
+    if (comm->rank == 0 && lmb_trainer_state_of(w->trainer)->stages)
+        fprintf(stderr, "stages end before nodes %s, as measured%s\n", lmb_trainer_state_of(w->trainer)->stages,
+                resumed ? " when the training began" : "");
     LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));
     lmb_trainer_trace(w->trainer, q->trace);
     LMB_TRY(lmb_trainer_kernels(w->trainer, folder, resumed, &warnings, err));

@@ -1,6 +1,5 @@
 /* train/cuts.c - the training graph of a model, cut into stages. See stage.h. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/passes/rewrite.h"
 #include "train/stage.h"
@@ -44,28 +43,33 @@ static lmb_status find_trained(lmbi_cuts *c, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
-                            const lmbi_cuts *like, lmbi_cuts *c, lmb_error *err)
+/* As fine as the model and the list of stages allow. */
+static lmb_status count_places(lmbi_cuts *c, lmb_error *err)
 {
-    int last;
-
-    c->n = stages;
-    LMB_TRY(training_graph(model, loss, rows, c, &last, err));
-    LMB_TRY(find_trained(c, err));
-    if (!like)
-        return lmb_stages_cut(c->g, last, stages, c->stage, err);
-    memcpy(c->stage, like->stage, sizeof c->stage);
-    c->stage[stages - 1].end = c->g->n_nodes; /* a loss may have other nodes for fewer rows; the model has not */
+    LMB_TRY(lmb_stages_most(c->g, c->last, &c->n, err));
+    c->n = c->n < LMB_MOST_STAGES ? c->n : LMB_MOST_STAGES;
     return LMB_OK;
 }
 
-lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like,
+static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const int32_t *end,
+                            lmbi_cuts *c, lmb_error *err)
+{
+    c->n = stages;
+    LMB_TRY(training_graph(model, loss, rows, c, &c->last, err));
+    LMB_TRY(find_trained(c, err));
+    if (stages == 0)
+        LMB_TRY(count_places(c, err));
+    return end ? lmb_stages_at(c->g, c->last, c->n, end, c->stage, err)
+               : lmb_stages_cut(c->g, c->last, c->n, NULL, c->stage, err);
+}
+
+lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const int32_t *end,
                           lmbi_cuts **out, lmb_error *err)
 {
     lmbi_cuts *c = calloc(1, sizeof *c);
     if (!c)
         return NOMEM(err);
-    lmb_status st = make_cuts(model, loss, rows, stages, like, c, err);
+    lmb_status st = make_cuts(model, loss, rows, stages, end, c, err);
     if (st != LMB_OK) {
         lmbi_cuts_destroy(c);
         return st;

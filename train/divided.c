@@ -2,6 +2,7 @@
  * asks. See trainer.h. */
 #include <stdlib.h>
 
+#include "core/base/str.h"
 #include "train/trainer_internal.h"
 
 /* ---- dividing ---- */
@@ -40,6 +41,36 @@ static lmb_status make_slots(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+/* Where measuring has cut the model, as text: it goes into checkpoints. */
+static lmb_status write_ends(lmb_trainer *t, lmb_error *err)
+{
+    lmb_str s = LMB_STR_INIT;
+
+    for (int k = 0; k < (int)t->c.pipeline.stages - 1; k++)
+        lmb_str_addf(&s, "%s%d", k ? " " : "", (int)lmbi_pipeline_ends(t->pipeline)[k]);
+    lmb_status st = lmb_str_check(&s, err);
+    if (st != LMB_OK) {
+        lmb_str_free(&s);
+        return st;
+    }
+    free(t->s.stages);
+    t->s.stages = s.text;
+    return LMB_OK;
+}
+
+static lmb_status read_ends(const char *text, int stages, int32_t *end, lmb_error *err)
+{
+    char *at = (char *)text;
+
+    for (int k = 0; k < stages - 1; k++) {
+        long node = strtol(at, &at, 10);
+        if (node < 1 || node > INT32_MAX)
+            return LMB_FAIL(err, LMB_E_FORMAT, "the checkpoint's stages are '%.60s', which are not the ends of %d; use --fresh", text, stages);
+        end[k] = (int32_t)node;
+    }
+    return LMB_OK;
+}
+
 /* Sums over pipelines, of what this rank's stages train: when the flow has ended, the communicator being its own till
  * then. */
 static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
@@ -47,10 +78,16 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
     size_t memory;
 
     LMB_TRY(lmb_train_memory(&t->c, 1, &memory, err));
+    int32_t end[LMB_MOST_STAGES] = { 0 };
+    if (t->s.stages && t->comm->rank == 0)
+        LMB_TRY(read_ends(t->s.stages, (int)t->c.pipeline.stages, end, err));
     lmbi_pipeline_options o = { t->model,    &t->loss,   t->layout,
                                 t->backends, t->comm,    (int)t->c.pipeline.stages,
-                                t->of_one,   t->c.shard, .small_memory = memory != SIZE_MAX };
+                                t->of_one,   t->c.shard, .small_memory = memory != SIZE_MAX,
+                                .timed = t->c.pipeline.cost == LMB_COST_MEASURED, .end = t->s.stages ? end : NULL };
     LMB_TRY(lmbi_pipeline_create(&o, &t->pipeline, err));
+    if (o.timed)
+        LMB_TRY(write_ends(t, err));
     t->first = calloc((size_t)t->slots + 1, sizeof *t->first);
     if (!t->first)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d microbatches", t->slots);
@@ -119,8 +156,32 @@ lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+/* Rank 0 may have loaded another cut than the one that was measured when this process began. */
+static lmb_status cut_as_saved(lmb_trainer *t, lmb_error *err)
+{
+    if (!t->pipeline || t->c.pipeline.cost != LMB_COST_MEASURED)
+        return LMB_OK;
+    lmbi_reducer_destroy(t->reducer);
+    lmbi_pipeline_destroy(t->pipeline);
+    lmbi_parts_destroy(t->parts);
+    free(t->first);
+    t->reducer = NULL;
+    t->pipeline = NULL;
+    t->parts = NULL;
+    t->first = NULL;
+    LMB_TRY(make_pipeline(t, err));
+    for (int i = 0; i < t->s.n_slots && t->s.in_parts; i++) {
+        free(t->slot[i]);
+        t->slot[i] = lmbi_vector(t->parts->own_count);
+        if (!t->slot[i])
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers", t->parts->own_count);
+    }
+    return LMB_OK;
+}
+
 lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)
 {
+    LMB_TRY(cut_as_saved(t, err));
     for (int i = 0; i < t->s.n_slots && t->s.in_parts; i++)
         LMB_TRY(lmbi_parts_scatter(t->parts, t->s.slot[i], t->slot[i], err));
     lmb_trainer_drop(t);

@@ -35,6 +35,7 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
 
 void lmbi_pipeline_destroy(lmbi_pipeline *p) { (void)p; }
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t) { (void)p, (void)t; }
+const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p) { (void)p; return NULL; }
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p) { (void)p; return NULL; }
 const int *lmbi_pipeline_owners(const lmbi_pipeline *p) { (void)p; return NULL; }
 const size_t *lmbi_pipeline_places(const lmbi_pipeline *p) { (void)p; return NULL; }

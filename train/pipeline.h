@@ -40,10 +40,13 @@ typedef struct lmbi_pipeline_options {
     int stages, ranks; /* of one pipeline */
     int64_t rows;      /* of a whole microbatch */
     bool small_memory;
+    bool timed;        /* cut by measured cost; rank 0 measures and decides for all */
+    const int32_t *end; /* [stages] rank 0's: of an earlier decision, in place of a new one; NULL: none. On the other ranks unused */
 } lmbi_pipeline_options;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_create(const lmbi_pipeline_options *o, lmbi_pipeline **out, lmb_error *err);
 void lmbi_pipeline_destroy(lmbi_pipeline *p); /* NULL is a no-op */
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t);
+const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p); /* [stages]: nodes that they end before; the last one's is of no use */
 
 /* The segments that this rank trains, as a state of their own: what the reducer sums. */
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p);

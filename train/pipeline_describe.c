@@ -28,7 +28,7 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
 {
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmbi_cuts *cuts = NULL;
-    size_t *from = calloc((size_t)l->n + 1, sizeof *from), memory;
+    size_t *from = calloc((size_t)l->n + 1, sizeof *from), memory = SIZE_MAX;
     int *owner = calloc((size_t)l->n + 1, sizeof *owner), of_one = 1;
     double all = 0;
     lmb_status st = from && owner ? lmbi_pipeline_ranks(&c->pipeline, ranks, &of_one, err)
@@ -38,17 +38,17 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
         st = lmb_train_backends(c, backends, err);
     if (st == LMB_OK)
         st = lmb_train_memory(c, 1, &memory, err);
+    bool timed = c->pipeline.cost == LMB_COST_MEASURED;
+    lmbi_stage_options o = { .backends = backends, .loss = loss, .layout = l, .from = from, .small_memory = memory != SIZE_MAX };
     if (st == LMB_OK)
-        st = lmbi_cuts_make(model, loss, rows, (int)c->pipeline.stages, NULL, &cuts, err);
+        st = timed ? lmbi_cuts_timed(model, rows, (int)c->pipeline.stages, &o, &cuts, err)
+                   : lmbi_cuts_make(model, loss, rows, (int)c->pipeline.stages, NULL, &cuts, err);
     if (st == LMB_OK) {
-        lmbi_stage_options o = {
-            .backends = backends, .loss = loss, .layout = l, .from = from, .small_memory = memory != SIZE_MAX
-        };
         lmbi_cuts_owners(cuts, l, owner);
         for (int k = 0; k < cuts->n; k++)
             all += cuts->stage[k].cost;
-        lmb_str_addf(out, "pipeline of %d stages on %d ranks%s, microbatches of %lld samples; of one microbatch:\n",
-                     cuts->n, of_one, ranks > of_one ? ", several side by side" : "", (long long)rows);
+        lmb_str_addf(out, "pipeline of %d stages on %d ranks%s, cut by %s cost, microbatches of %lld samples; of one microbatch:\n",
+                     cuts->n, of_one, ranks > of_one ? ", several side by side" : "", timed ? "measured" : "counted", (long long)rows);
         lmb_str_addf(
             out,
             "  stage rank  cost            MACs parameters     memory, MB in flight   crosses the cut behind it\n");

@@ -26,16 +26,7 @@
 #include "comm/window.h"
 #include "core/base/threads.h"
 #include "core/base/trace.h"
-#include "core/cpu/products.h"
-#include "core/graph/state.h"
-
-/* In front of the state, a vector carries sums over samples; they belong to the last bucket. 64 bytes. */
-enum { LMBI_SUMS = 16, LMBI_LOSS = 0, LMBI_CORRECT = 1 };
-
-typedef struct lmbi_bucket {
-    size_t lo, n;    /* floats of a vector                     */
-    int first, last; /* segments [first, last) of the layout   */
-} lmbi_bucket;
+#include "train/sum_tree.h"
 
 typedef struct lmbi_reducer lmbi_reducer;
 

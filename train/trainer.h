@@ -32,7 +32,8 @@ struct lmb_tree;
 struct lmb_str;
 
 /* train.pipeline: the model in stages on ranks, the batch in groups that flow through them; stages 1: no pipeline. */
-typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipeline_config;
+typedef struct lmb_pipeline_config { int64_t stages, microbatches, cost; } lmb_pipeline_config;
+enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what stages are to have equal shares of */
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
@@ -135,6 +136,7 @@ typedef struct lmb_trainer_state {
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
     bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
+    char *stages;                /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,

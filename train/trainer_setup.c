@@ -9,11 +9,13 @@ enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs mor
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", NULL };
+static const char *const costs[] = { "counted", "measured", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
 
 static const lmb_field pipeline_fields[] = {
     LMB_INT(lmb_pipeline_config, stages, 1, 1, LMB_MOST_STAGES, "", "the model is cut into; ranks share them out in order; 1: no pipeline"),
-    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "", "a batch is cut into, each with BatchNormalization statistics of its own"), LMB_FIELD_END
+    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "", "a batch is cut into, each with BatchNormalization statistics of its own"),
+    LMB_CHOICE(lmb_pipeline_config, cost, LMB_COST_COUNTED, costs, "that stages share evenly; measured: rank 0 runs the model's pieces first; no f32 bit changes"), LMB_FIELD_END
 };
 
 const lmb_field lmb_train_fields[] = {
@@ -236,7 +238,8 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
         LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
-    const int64_t sums[5] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages, t->c.pipeline.microbatches };
+    const int64_t sums[] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages, t->c.pipeline.microbatches,
+                             t->c.pipeline.cost };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce, train.shard_optimizer, train.pipeline)", sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
@@ -321,6 +324,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     free(t->first);
     lmb_choices_destroy(t->choices);
     free(t->s.kernels);
+    free(t->s.stages);
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);

@@ -219,14 +219,63 @@ static lmb_status find_cuts(const survey *s, int n, lmb_stage *stages, lmb_error
     return st;
 }
 
-lmb_status lmb_stages_cut(const lmb_graph *g, int last, int n, lmb_stage *stages, lmb_error *err)
+/* Measured times, scaled to the sum of the estimates, so that what crosses a cut has the same weight beside them. */
+static void take_times(survey *s, const lmb_stage_times *t)
+{
+    const int nodes = s->g->n_nodes;
+    double all = 0, so_far = 0, sum = s->cost[nodes];
+    int at = 0;
+
+    for (int k = 0; k < t->n; k++)
+        all += t->seconds[k];
+    for (int k = 0; k < t->n && all > 0; k++) {
+        so_far += t->seconds[k];
+        for (; at < t->piece[k].end; at++)
+            s->may[at] = s->may[at] && k && at == t->piece[k].begin;
+        s->cost[t->piece[k].end] = sum * so_far / all;
+    }
+}
+
+lmb_status lmb_stages_cut(const lmb_graph *g, int last, int n, const lmb_stage_times *times, lmb_stage *stages,
+                          lmb_error *err)
 {
     survey s;
     if (n < 1 || n > LMB_MOST_STAGES)
         return LMB_FAIL(err, LMB_E_ARG, "%d stages; there can be 1 to %d", n, LMB_MOST_STAGES);
     lmb_status st = survey_begin(g, last, &s, err);
+    if (st == LMB_OK && times)
+        take_times(&s, times);
     if (st == LMB_OK)
         st = find_cuts(&s, n, stages, err);
+    survey_end(&s);
+    return st;
+}
+
+lmb_status lmb_stages_most(const lmb_graph *g, int last, int *n, lmb_error *err)
+{
+    survey s;
+    lmb_status st = survey_begin(g, last, &s, err);
+
+    *n = 1;
+    for (int i = 1; i < g->n_nodes && st == LMB_OK; i++)
+        *n += s.may[i];
+    survey_end(&s);
+    return st;
+}
+
+lmb_status lmb_stages_at(const lmb_graph *g, int last, int n, const int32_t *end, lmb_stage *stages, lmb_error *err)
+{
+    survey s;
+    lmb_status st = survey_begin(g, last, &s, err);
+
+    for (int k = 0, begin = 0; k < n && st == LMB_OK; k++) {
+        int to = k == n - 1 ? g->n_nodes : end[k];
+        if (to <= begin || to > g->n_nodes || (k < n - 1 && !s.may[to]))
+            st = LMB_FAIL(err, LMB_E_ARG, "stage %d can not end before node %d of a graph of %d nodes", k, to, g->n_nodes);
+        else
+            stages[k] = (lmb_stage){ begin, to, s.macs[to] - s.macs[begin], s.cost[to] - s.cost[begin], s.bytes[to], s.values[to] };
+        begin = to;
+    }
     survey_end(&s);
     return st;
 }
