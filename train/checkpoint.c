@@ -300,7 +300,7 @@ lmb_status lmb_checkpoint_share(lmb_comm *c, lmb_trainer_state *s, lmb_error *er
     number n[NUMBERS];
 
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
-        if (!s->in_parts || strncmp(v[i].name, "slot/", 5) != 0)
+        if (!s->weights_in_parts && (!s->in_parts || strncmp(v[i].name, "slot/", 5) != 0))
             LMB_TRY(c->broadcast(c, v[i].data, sizeof(float) * s->layout->count, 0, err));
     for (int i = 0, k = numbers_of(s, n); i < k; i++)
         LMB_TRY(c->broadcast(c, n[i].i ? (void *)n[i].i : (void *)n[i].r, 8, 0, err));

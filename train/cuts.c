@@ -1,10 +1,17 @@
 /* train/cuts.c - the training graph of a model, cut into stages. See stage.h. */
 #include <stdlib.h>
 
+#include "core/base/threads.h"
 #include "core/passes/rewrite.h"
 #include "train/stage.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory to cut a model into stages")
+
+void lmbi_cuts_forget(lmb_graph *g, lmb_vid v)
+{
+    if (v != LMB_NONE && lmb_role_is_state(g->value[v].role))
+        lmb_memory_forget((void *)g->value[v].data, sizeof(float) * (size_t)lmb_shape_count(&g->value[v].shape));
+}
 
 static lmb_status training_graph(const lmb_graph *model, const lmb_loss *loss, int64_t rows, lmbi_cuts *c, int *last,
                                  lmb_error *err)
@@ -57,6 +64,9 @@ static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_
     c->n = stages;
     LMB_TRY(training_graph(model, loss, rows, c, &c->last, err));
     LMB_TRY(find_trained(c, err));
+    for (int v = 0; v < model->n_values; v++) /* whoever runs a stage binds its state: of the graph only the form is wanted */
+        if (lmb_role_is_state(model->value[v].role))
+            lmbi_cuts_forget(c->g, lmb_graph_find(c->g, model->value[v].name));
     if (stages == 0)
         LMB_TRY(count_places(c, err));
     return end ? lmb_stages_at(c->g, c->last, c->n, end, c->stage, err)

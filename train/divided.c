@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/base/str.h"
+#include "core/base/threads.h"
 #include "train/trainer_internal.h"
 
 /* ---- dividing ---- */
@@ -31,6 +32,7 @@ static lmb_status make_slots(lmb_trainer *t, lmb_error *err)
 {
     t->s.n_slots = t->optimizer->n_slots;
     t->s.in_parts = t->parts->groups > 1;
+    t->s.weights_in_parts = t->s.in_parts && t->parts->lazy;
     for (int i = 0; i < t->s.n_slots; i++) {
         t->slot[i] = lmbi_vector(t->parts->own_count);
         if (!t->slot[i])
@@ -117,13 +119,38 @@ static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
 lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err)
 {
     LMB_TRY(make_sums(t, err));
-    return make_slots(t, err);
+    LMB_TRY(make_slots(t, err));
+    lmb_trainer_drop(t);
+    return LMB_OK;
 }
 
 /* ---- whole again ---- */
 
+/* The vectors that ranks of a pipeline have in parts; unused ones are NULL. */
+enum { IN_PARTS = 3 };
+static void vectors_of(const lmb_trainer *t, float *v[IN_PARTS])
+{
+    v[0] = t->s.state;
+    v[1] = t->s.ema;
+    v[2] = t->s.best;
+}
+
+void lmb_trainer_lighten(const lmb_trainer *t, lmb_graph *model)
+{
+    for (int i = 0; i < t->layout->n && t->s.weights_in_parts; i++) {
+        const lmb_segment *s = &t->layout->segment[i];
+        lmb_memory_forget((void *)model->value[s->value].data, s->count * sizeof(float));
+    }
+}
+
 void lmb_trainer_drop(lmb_trainer *t)
 {
+    float *v[IN_PARTS];
+
+    vectors_of(t, v);
+    for (int i = 0; i < IN_PARTS && t->s.weights_in_parts; i++)
+        if (v[i])
+            lmbi_parts_forget(t->parts, v[i]);
     for (int i = 0; i < t->s.n_slots && t->s.in_parts; i++) {
         free(t->s.slot[i]);
         t->s.slot[i] = NULL;
@@ -138,13 +165,30 @@ lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err)
     return t->s.ema ? lmbi_parts_share(t->parts, t->s.ema, err) : LMB_OK;
 }
 
+lmb_status lmbi_trainer_finish(lmb_trainer *t, lmb_error *err)
+{
+    LMB_TRY(lmb_trainer_together(t, err));
+    return t->parts->lazy && t->s.best ? lmbi_parts_share(t->parts, t->s.best, err) : LMB_OK;
+}
+
+lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err)
+{
+    float *v[IN_PARTS];
+
+    vectors_of(t, v);
+    for (int i = 0; i < IN_PARTS && t->s.weights_in_parts; i++)
+        if (v[i])
+            LMB_TRY(lmbi_parts_collect(t->parts, v[i], err));
+    return LMB_OK;
+}
+
 lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
 {
     char enough = 1; /* memory on rank 0, which the others can not see */
 
     if (!t->s.in_parts)
         return LMB_OK;
-    LMB_TRY(lmb_trainer_together(t, err));
+    LMB_TRY(lmbi_trainer_collect(t, err));
     for (int i = 0; i < t->s.n_slots && t->comm->rank == 0; i++)
         enough = (t->s.slot[i] = lmbi_vector(t->n)) != NULL && enough;
     LMB_TRY(t->comm->broadcast(t->comm, &enough, 1, 0, err));
@@ -181,7 +225,13 @@ static lmb_status cut_as_saved(lmb_trainer *t, lmb_error *err)
 
 lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)
 {
+    float *v[IN_PARTS];
+
     LMB_TRY(cut_as_saved(t, err));
+    vectors_of(t, v);
+    for (int i = 0; i < IN_PARTS && t->s.weights_in_parts; i++)
+        if (v[i])
+            LMB_TRY(lmbi_parts_spread(t->parts, v[i], err));
     for (int i = 0; i < t->s.n_slots && t->s.in_parts; i++)
         LMB_TRY(lmbi_parts_scatter(t->parts, t->s.slot[i], t->slot[i], err));
     lmb_trainer_drop(t);
@@ -190,8 +240,9 @@ lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)
 
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t)
 {
-    size_t each = sizeof(float) * (size_t)t->s.n_slots;
-    return (lmb_trainer_memory){ each * t->n, each * t->parts->own_count };
+    size_t each = sizeof(float) * (size_t)t->s.n_slots, vectors = sizeof(float) * (1 + (t->s.ema != NULL) + (t->s.best != NULL));
+    size_t here = t->s.weights_in_parts ? t->parts->own_count : t->n;
+    return (lmb_trainer_memory){ each * t->n, each * t->parts->own_count, vectors * t->n, vectors * here };
 }
 
 lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t)

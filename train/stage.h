@@ -31,6 +31,8 @@ typedef struct lmbi_cuts {
 LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
                                          const int32_t *end, lmbi_cuts **out, lmb_error *err);
 void lmbi_cuts_destroy(lmbi_cuts *c); /* NULL is a no-op */
+/* The content of a state value has no memory any more. */
+void lmbi_cuts_forget(lmb_graph *g, lmb_vid v);
 /* Which values cross the cut in front of node `at`: [values], malloc'd; what one takes in a block, and all. */
 LMB_MUST_CHECK lmb_status lmbi_cuts_crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err);
 size_t lmbi_cuts_padded(const lmb_value *v);

@@ -45,7 +45,7 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     if (e->valid_accuracy > t->s.best_accuracy) {
         t->s.best_accuracy = e->valid_accuracy;
         t->s.best_epoch = t->s.epoch;
-        memcpy(t->s.best, weights, t->n * sizeof *weights);
+        lmbi_parts_copy(t->parts, t->s.best, weights);
         e->best = true;
     }
     return LMB_OK;
@@ -130,12 +130,14 @@ lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_err
     while (t->s.epoch < t->c.epochs) {
         bool stop = false;
         LMB_TRY(run_epoch(t, watch, &stop, err));
-        LMB_TRY(lmb_trainer_together(t, err));
         LMB_TRY(agree_to_stop(t, &stop, err));
-        if (t->s.batch == lmb_loader_batches(t->loader))
+        if (t->s.batch == lmb_loader_batches(t->loader)) {
+            LMB_TRY(lmbi_trainer_collect(t, err));
             LMB_TRY(finish_epoch(t, watch, err));
+            lmb_trainer_drop(t);
+        }
         if (stop)
             return LMB_FAIL(err, LMB_E_STOPPED, "stopped in epoch %lld after batch %lld", (long long)t->s.epoch, (long long)t->s.batch);
     }
-    return LMB_OK;
+    return lmbi_trainer_finish(t, err);
 }

@@ -135,23 +135,26 @@ typedef struct lmb_trainer_state {
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
     bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
+    bool weights_in_parts;       /* and so are state, ema and best: each rank has pages for its own numbers of them */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
     char *stages;                /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
  * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
- * load, share, scatter. All ranks call gather() and scatter(), and where nothing is divided none of the three does
- * anything. */
+ * load, share, scatter. With a pipeline the same goes for the weights, of which every rank has its own stages' otherwise. All ranks
+ * call all three, and where nothing is divided none of them does anything. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);
-/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A
- * hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch
- * ends with it. */
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank has its own, on every
+ * rank. A hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; run() ends with it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
-/* What the optimizer remembers, in bytes: of all ranks, and on this one. */
-typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
+/* Give back the memory of what `model`, which this trainer was made for, holds of numbers that are the trainer's now, if they are
+ * divided. Until store() the model has none. */
+void lmb_trainer_lighten(const lmb_trainer *t, lmb_graph *model);
+/* What the optimizer remembers, and weights with their average and the best ones so far, in bytes: of all ranks, and on this one. */
+typedef struct lmb_trainer_memory { size_t all, here, weights, weights_here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
 /* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited
  * for others. */

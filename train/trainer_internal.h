@@ -67,6 +67,9 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
 /* What adds up, who steps what, and what the optimizer remembers of that. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
+/* All ranks at once: with a pipeline, all weights on rank 0, and, at the end of a training, on every rank. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_trainer_finish(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);

@@ -40,7 +40,7 @@ static lmb_status bindable(lmb_plan *p, lmb_vid asked, lmbi_pvalue **out, lmb_er
 
 lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
 {
-    lmbi_pvalue *v;
+    lmbi_pvalue *v = NULL;
     LMB_TRY(bindable(p, asked, &v, err));
     v->bound = memory;
     return LMB_OK;
@@ -48,7 +48,7 @@ lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *er
 
 lmb_status lmb_plan_bind_there(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
 {
-    lmbi_pvalue *v;
+    lmbi_pvalue *v = NULL;
     LMB_TRY(bindable(p, asked, &v, err));
     if (!p->device || (uintptr_t)memory % 64)
         return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound on a device: %s", v->name,
