@@ -65,6 +65,8 @@ struct lmb_device_sum {
     lmb_status (*weights)(lmb_device_sum *s, lmb_error *err);
     /* The same for any vector like it, outside a step: the average of the weights, what an optimizer remembers. */
     lmb_status (*gather)(lmb_device_sum *s, float *vector, lmb_error *err);
+    /* All ranks at once, outside a step: *yes stays only where it is so on all of them. Whether a recording is used, say. */
+    lmb_status (*agree)(lmb_device_sum *s, bool *yes, lmb_error *err);
     /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late. */
     lmb_status (*wait)(lmb_device_sum *s, int64_t step, lmb_error *err);
     void (*close)(lmb_device_sum *s); /* after the last step, while the device is still there */

@@ -27,29 +27,32 @@ static void *pointer(const lmb_plan *p, int v)
     return s->external ? (void *)s->data : p->arena + s->offset;
 }
 
-static lmb_status bindable(lmb_plan *p, lmb_vid asked, lmbi_pvalue **out, lmb_error *err)
+static lmbi_pvalue *bindable(lmb_plan *p, lmb_vid asked, lmb_error *err)
 {
     lmb_vid v = lmbi_plan_value(p, asked);
-    if (v == LMB_NONE || !p->value[v].bindable)
-        return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
-                        asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
-    *out = &p->value[lmbi_plan_outward(p, v)];
+    if (v == LMB_NONE || !p->value[v].bindable) {
+        (void)LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
+                    asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
+        return NULL;
+    }
     p->resolved = false;
-    return LMB_OK;
+    return &p->value[lmbi_plan_outward(p, v)];
 }
 
 lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
 {
-    lmbi_pvalue *v = NULL;
-    LMB_TRY(bindable(p, asked, &v, err));
+    lmbi_pvalue *v = bindable(p, asked, err);
+    if (!v)
+        return LMB_E_ARG;
     v->bound = memory;
     return LMB_OK;
 }
 
 lmb_status lmb_plan_bind_there(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
 {
-    lmbi_pvalue *v = NULL;
-    LMB_TRY(bindable(p, asked, &v, err));
+    lmbi_pvalue *v = bindable(p, asked, err);
+    if (!v)
+        return LMB_E_ARG;
     if (!p->device || (uintptr_t)memory % 64)
         return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound on a device: %s", v->name,
                         p->device ? "the memory is not aligned to 64 bytes" : "the plan runs on the host");
