@@ -17,7 +17,7 @@ typedef struct nccl_sum {
     const lmb_nccl_api *api;
     lmbi_device_nccl_options o;
     lmb_nccl *nccl;
-    const lmb_device_vector *v;
+    lmb_device_vector v;
     int64_t step;
     int *owner;             /* [n_chunks] with parts                          */
     lmb_device_part *part;  /* this rank's: [n_buckets] at most                */
@@ -42,7 +42,7 @@ static bool holds(const lmb_device_bucket *b, size_t at) { return at >= b->lo &&
 /* Whole chunks of a bucket, as equal in numbers as they can be, and this rank's among them. */
 static void share_bucket(nccl_sum *s, const lmb_device_bucket *b, lmb_device_part *mine)
 {
-    const lmb_device_vector *v = s->v;
+    const lmb_device_vector *v = &s->v;
     size_t begin = head_end(b), n = b->lo + b->n - begin;
 
     *mine = (lmb_device_part){ 0, 0 };
@@ -66,7 +66,7 @@ static lmb_nccl_op op_of(const lmb_step_chunk *c)
 /* A range ends where the next one begins: what lies between chunks is 0 everywhere. */
 static void cut_bucket(nccl_sum *s, const lmb_device_bucket *b, int *n)
 {
-    const lmb_device_vector *v = s->v;
+    const lmb_device_vector *v = &s->v;
     int begin = *n;
 
     if (b->lo < LMB_STEP_HEAD)
@@ -86,7 +86,7 @@ static void cut_bucket(nccl_sum *s, const lmb_device_bucket *b, int *n)
 
 static lmb_status make_room(nccl_sum *s, lmb_error *err)
 {
-    size_t chunks = (size_t)s->v->n_chunks + 1, buckets = (size_t)s->v->n_buckets + 1;
+    size_t chunks = (size_t)s->v.n_chunks + 1, buckets = (size_t)s->v.n_buckets + 1;
     void *half = NULL;
 
     s->owner = s->o.sharded ? calloc(chunks, sizeof *s->owner) : NULL;
@@ -98,9 +98,9 @@ static lmb_status make_room(nccl_sum *s, lmb_error *err)
         return NOMEM(err);
     if (!s->o.narrow)
         return LMB_OK;
-    int code = s->api->alloc((LMB_STEP_HEAD + s->v->count) * sizeof *s->half, &half);
+    int code = s->api->alloc((LMB_STEP_HEAD + s->v.count) * sizeof *s->half, &half);
     if (code != LMB_NCCL_OK)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory on the GPU for %zu gradients in bf16: %s; set train.reduce_type=f32", s->v->count,
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory on the GPU for %zu gradients in bf16: %s; set train.reduce_type=f32", s->v.count,
                         s->api->text(code));
     s->half = half;
     return LMB_OK;
@@ -112,7 +112,7 @@ static lmb_status prepare(lmb_device_sum *base, const lmb_device_vector *v, int 
     nccl_sum *s = of(base);
     int n = 0, parts = 0;
 
-    s->v = v;
+    s->v = *v;
     LMB_TRY(make_room(s, err));
     for (int b = v->n_buckets - 1; b >= 0 && s->owner; b--) { /* parts in the order of the state */
         share_bucket(s, &v->bucket[b], &s->part[parts]);
@@ -143,35 +143,35 @@ static bool narrow(const nccl_sum *s, const range *r) { return s->half && r->op 
 static lmb_status ready(lmb_device_sum *base, int bucket, lmb_error *err)
 {
     nccl_sum *s = of(base);
-    const lmb_device_bucket *b = &s->v->bucket[bucket];
+    const lmb_device_bucket *b = &s->v.bucket[bucket];
     int from = s->first[bucket], n = s->first[bucket + 1] - from, me = s->c->rank;
     size_t at = head_end(b);
 
     if (s->half && b->lo + b->n > at)
-        LMB_TRY(lmb_nccl_narrow(s->nccl, s->v->sum + at, s->half + at, b->lo + b->n - at, s->v->stream, err));
+        LMB_TRY(lmb_nccl_narrow(s->nccl, s->v.sum + at, s->half + at, b->lo + b->n - at, s->v.stream, err));
     for (int i = 0; i < n; i++) {
         const range *r = &s->range[from + i];
         bool small = narrow(s, r);
-        s->piece[i] = (lmb_nccl_piece){ small ? (void *)(s->half + r->lo) : (void *)(s->v->sum + r->lo), r->n,
+        s->piece[i] = (lmb_nccl_piece){ small ? (void *)(s->half + r->lo) : (void *)(s->v.sum + r->lo), r->n,
                                         small ? LMB_NCCL_BF16 : LMB_NCCL_F32, r->op, r->owner };
     }
-    LMB_TRY(lmb_nccl_reduce(s->nccl, label(s, bucket), s->piece, n, s->v->stream, err));
+    LMB_TRY(lmb_nccl_reduce(s->nccl, label(s, bucket), s->piece, n, s->v.stream, err));
     for (int i = 0; i < n; i++) {
         const range *r = &s->range[from + i];
         if (narrow(s, r) && (r->owner < 0 || r->owner == me))
-            LMB_TRY(lmb_nccl_widen(s->nccl, s->half + r->lo, s->v->sum + r->lo, r->n, err));
+            LMB_TRY(lmb_nccl_widen(s->nccl, s->half + r->lo, s->v.sum + r->lo, r->n, err));
     }
     return LMB_OK;
 }
 
-static lmb_status join(lmb_device_sum *s, lmb_error *err) { return lmb_nccl_release(of(s)->nccl, of(s)->v->stream, err); }
+static lmb_status join(lmb_device_sum *s, lmb_error *err) { return lmb_nccl_release(of(s)->nccl, of(s)->v.stream, err); }
 
 static lmb_status share(lmb_device_sum *base, double *v, size_t n, lmb_error *err)
 {
     nccl_sum *s = of(base);
     const lmb_nccl_piece p = { v, n, LMB_NCCL_F64, LMB_NCCL_ADD, -1 };
 
-    LMB_TRY(lmb_nccl_reduce(s->nccl, label(s, -1), &p, 1, s->v->stream, err));
+    LMB_TRY(lmb_nccl_reduce(s->nccl, label(s, -1), &p, 1, s->v.stream, err));
     return join(base, err);
 }
 
@@ -181,22 +181,37 @@ static lmb_status gather(lmb_device_sum *base, float *vector, lmb_error *err)
     nccl_sum *s = of(base);
     int n = 0;
 
-    for (int i = 0; i < s->first[s->v->n_buckets]; i++) {
+    for (int i = 0; i < s->first[s->v.n_buckets]; i++) {
         const range *r = &s->range[i];
         if (r->owner >= 0)
             s->piece[n++] = (lmb_nccl_piece){ vector + (r->lo - LMB_STEP_HEAD), r->n, LMB_NCCL_F32, LMB_NCCL_ADD, r->owner };
     }
     if (n == 0)
         return LMB_OK;
-    LMB_TRY(lmb_nccl_spread(s->nccl, label(s, -1), s->piece, n, s->v->stream, err));
+    LMB_TRY(lmb_nccl_spread(s->nccl, label(s, -1), s->piece, n, s->v.stream, err));
     return join(base, err);
 }
 
-static lmb_status weights(lmb_device_sum *s, lmb_error *err) { return gather(s, of(s)->v->state, err); }
+static lmb_status weights(lmb_device_sum *s, lmb_error *err) { return gather(s, of(s)->v.state, err); }
+
+/* Between ranks of MPI: nothing is under way on the GPUs that could wait for it. */
+static lmb_status agree(lmb_device_sum *base, bool *yes, lmb_error *err)
+{
+    lmb_comm *c = of(base)->c;
+    char mine = *yes, *all = malloc((size_t)c->size);
+
+    if (!all)
+        return NOMEM(err);
+    lmb_status st = c->gather_all(c, &mine, all, 1, err);
+    for (int r = 0; r < c->size && st == LMB_OK; r++)
+        *yes = *yes && all[r];
+    free(all);
+    return st;
+}
 
 static lmb_status wait(lmb_device_sum *s, int64_t step, lmb_error *err)
 {
-    return lmb_nccl_wait_for(of(s)->nccl, of(s)->v->stream, step, err);
+    return lmb_nccl_wait_for(of(s)->nccl, of(s)->v.stream, step, err);
 }
 
 static void close_sum(lmb_device_sum *base)
@@ -221,7 +236,7 @@ lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb
 
     if (!s)
         return NOMEM(err);
-    *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, wait, close_sum },
+    *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, agree, wait, close_sum },
                      .c = c, .api = api, .o = *o };
     snprintf(s->name, sizeof s->name, "NCCL over %d GPUs", c->size);
     lmb_status st = lmb_nccl_open(c, api, &o->nccl, &s->nccl, err);

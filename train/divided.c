@@ -102,7 +102,7 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
 /* The thread that adds up, and who steps what. */
 static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
 {
-    bool shard = t->c.shard_optimizer && t->comm->size > 1;
+    bool shard = t->c.shard_optimizer && t->comm->size > 1 && !t->sum; /* GPUs divide it among themselves */
 
     if (t->c.pipeline.stages > 1)
         return make_pipeline(t, err);
@@ -110,7 +110,8 @@ static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
         return LMB_FAIL(
             err, LMB_E_ARG,
             "train.reduce is window, but with train.shard_optimizer parts of sums go by messages; use auto");
-    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, (size_t)t->c.bucket_kb * 1024,
+    /* statistics of all ranks travel while gradients are made: only one may use the communicator, so nothing is summed ahead */
+    LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, t->c.sync_batch_norm ? 0 : (size_t)t->c.bucket_kb * 1024,
                                 shard ? LMBI_MESSAGES : (int)t->c.reduce, 1, &t->reducer, err));
     return shard ? lmbi_parts_sharded(t->layout, t->comm, t->reducer, &t->parts, err)
                  : lmbi_parts_whole(t->layout, t->comm, &t->parts, err);

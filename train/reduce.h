@@ -30,7 +30,9 @@
 
 typedef struct lmbi_reducer lmbi_reducer;
 
-enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES }; /* lmb_train_config.reduce: auto is the window where there can be one */
+/* lmb_train_config.reduce: auto is the window where there can be one, or between GPUs NCCL (train/device_nccl.h), which is no
+ * matter of this file */
+enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES, LMBI_NCCL };
 
 /*   way           one of the above
  *   stride        sums are over the ranks that are a multiple of it apart, by messages; 1: over all

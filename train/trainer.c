@@ -73,10 +73,12 @@ static void trace_step(lmb_trainer *t, double from)
 /* A hand in every step wants to see the weights, and may change them. */
 static lmb_status stepped(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err)
 {
-    if (t->resident)
+    bool home = t->resident && !watch->hands_off;
+
+    if (home)
         LMB_TRY(lmbi_gpu_fetch(t, err));
     LMB_TRY(watch->stepped(watch->ctx, t, err));
-    return t->resident ? lmbi_gpu_send(t, err) : LMB_OK;
+    return home ? lmbi_gpu_send(t, err) : LMB_OK;
 }
 
 /* What a GPU has done since is in the state again, which from now on counts. */

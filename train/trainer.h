@@ -37,10 +37,10 @@ enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what 
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, graph, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
-    bool shard_optimizer;
+    bool shard_optimizer, sync_batch_norm;
     lmb_pipeline_config pipeline;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
@@ -86,6 +86,7 @@ typedef struct lmb_train_watch {
     lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
     void *ctx;
     lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
+    bool hands_off; /* stepped() leaves the weights alone, and looks at them after lmb_trainer_gather() only: they stay on a GPU */
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL
@@ -136,6 +137,7 @@ typedef struct lmb_trainer_state {
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
     bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
+    bool needs_all;              /* gather() is a matter of all ranks although slots are not divided here: they are on the GPUs */
     bool weights_in_parts;       /* and so are state, ema and best: each rank has pages for its own numbers of them */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
     char *stages;                /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
