@@ -71,11 +71,11 @@ LMB_MUST_CHECK lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f
 /* Seconds in run(), and of these waiting for other ranks. */
 void lmbi_pipeline_times(const lmbi_pipeline *p, double *all, double *waited);
 
-/* Append the stages as lines: rank, share of the cost, MACs, parameters, memory, what crosses. For microbatches of
- * `rows`. */
+/* Append the stages as lines: rank, share of the cost, MACs, parameters, bytes of the state and of the microbatches under way, what
+ * crosses. For microbatches of `rows`; slots: vectors that the optimizer remembers. */
 struct lmb_str;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model,
-                                                 const lmb_loss *loss, const lmb_state_layout *l, int64_t rows,
+                                                 const lmb_loss *loss, const lmb_state_layout *l, int64_t rows, int slots,
                                                  int ranks, struct lmb_str *out, lmb_error *err);
 
 #endif

@@ -95,6 +95,7 @@ cmp -s "$dir/ends.1" "$dir/ends.4" || fail "ranks that go on from one checkpoint
 
 "$limbeck" inspect "$dir/run.yaml" --ranks 4 $(stages 4 4) >"$dir/log.i" 2>&1 || fail "inspect"
 [ "$(grep -c '^  [0-3]     [0-3] ' "$dir/log.i")" = 4 ] || fail "inspect does not show 4 stages"
+grep -q "parameters state, MB" "$dir/log.i" || fail "inspect does not show what each rank keeps"
 grep -q "kB in 1, behind" "$dir/log.i" || fail "inspect does not say what crosses the cuts"
 
 refuse() { # RANKS SENTENCE OPTION...
