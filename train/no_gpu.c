@@ -15,6 +15,12 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
+{
+    (void)t, (void)err;
+    return LMB_OK;
+}
+
 void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
 void lmbi_gpu_watch(lmb_trainer *t) { (void)t; }
 

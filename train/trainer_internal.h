@@ -74,6 +74,7 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
  *   fetch   into the trainer's state, if those are newer
  *   look    its sums alone */
 LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err); /* another training begins (lmb_trainer_restart) */
 void lmbi_gpu_destroy(lmb_trainer *t);
 void lmbi_gpu_watch(lmb_trainer *t); /* there is a noticeboard */
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
