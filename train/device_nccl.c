@@ -84,6 +84,23 @@ static void cut_bucket(nccl_sum *s, const lmb_device_bucket *b, int *n)
         s->range[k].n = (k + 1 < *n ? s->range[k + 1].lo : b->lo + b->n) - s->range[k].lo;
 }
 
+static void drop_room(nccl_sum *s)
+{
+    if (s->half)
+        s->api->free(s->half);
+    free(s->owner);
+    free(s->part);
+    free(s->range);
+    free(s->piece);
+    free(s->first);
+    s->half = NULL;
+    s->owner = NULL;
+    s->part = NULL;
+    s->range = NULL;
+    s->piece = NULL;
+    s->first = NULL;
+}
+
 static lmb_status make_room(nccl_sum *s, lmb_error *err)
 {
     size_t chunks = (size_t)s->v.n_chunks + 1, buckets = (size_t)s->v.n_buckets + 1;
@@ -113,6 +130,7 @@ static lmb_status prepare(lmb_device_sum *base, const lmb_device_vector *v, int 
     int n = 0, parts = 0;
 
     s->v = *v;
+    drop_room(s); /* of a resident step before this one */
     LMB_TRY(make_room(s, err));
     for (int b = v->n_buckets - 1; b >= 0 && s->owner; b--) { /* parts in the order of the state */
         share_bucket(s, &v->bucket[b], &s->part[parts]);
@@ -219,13 +237,7 @@ static void close_sum(lmb_device_sum *base)
     nccl_sum *s = of(base);
 
     lmb_nccl_close(s->nccl);
-    if (s->half)
-        s->api->free(s->half);
-    free(s->owner);
-    free(s->part);
-    free(s->range);
-    free(s->piece);
-    free(s->first);
+    drop_room(s);
     free(s);
 }
 
