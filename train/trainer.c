@@ -45,7 +45,10 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     if (e->valid_accuracy > t->s.best_accuracy) {
         t->s.best_accuracy = e->valid_accuracy;
         t->s.best_epoch = t->s.epoch;
-        lmbi_parts_copy(t->parts, t->s.best, weights);
+        if (t->s.weights_in_parts)
+            lmbi_parts_copy(t->parts, t->s.best, weights);
+        else
+            memcpy(t->s.best, weights, t->n * sizeof *weights);
         e->best = true;
     }
     return LMB_OK;
