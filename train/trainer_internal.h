@@ -95,6 +95,8 @@ LMB_MUST_CHECK lmb_status lmbi_trainer_finish(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
+/* One more step has been taken, at that rate. */
+void lmbi_trainer_stepped(lmb_trainer *t, double rate);
 /* How much the averaged weights keep of themselves in it. */
 double lmbi_trainer_keep(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);
