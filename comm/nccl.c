@@ -258,19 +258,21 @@ static lmb_status in_group(lmb_nccl *n, const lmb_nccl_piece *p, int pieces, boo
 
     for (int i = 0; i < pieces && (code == LMB_NCCL_OK || code == LMB_NCCL_BUSY); i++)
         code = spread           ? n->api->spread(p[i].at, p[i].n, p[i].type, p[i].root, n->comm, n->stream)
-             : p[i].root >= 0   ? n->api->reduce_to(p[i].at, p[i].n, p[i].type, p[i].op, p[i].root, n->comm, n->stream)
+               : p[i].root >= 0 ? n->api->reduce_to(p[i].at, p[i].n, p[i].type, p[i].op, p[i].root, n->comm, n->stream)
                                 : n->api->reduce(p[i].at, p[i].at, p[i].n, p[i].type, p[i].op, n->comm, n->stream);
     int end = n->api->group_end();
     return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
 }
 
-lmb_status lmb_nccl_reduce(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after, lmb_error *err)
+lmb_status lmb_nccl_reduce(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after,
+                           lmb_error *err)
 {
     LMB_TRY(begin(n, l, pieces && p[pieces - 1].root >= 0 ? "reduce-scatter" : "all-reduce", after, err));
     return in_group(n, p, pieces, false, err);
 }
 
-lmb_status lmb_nccl_spread(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after, lmb_error *err)
+lmb_status lmb_nccl_spread(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after,
+                           lmb_error *err)
 {
     LMB_TRY(begin(n, l, "all-gather", after, err));
     return in_group(n, p, pieces, true, err);

@@ -50,7 +50,8 @@ typedef struct lmb_nccl_api {
     int (*destroy)(void *comm);
     int (*abort)(void *comm);
 
-    /* On the stream, non-blocking; n elements of a type. What lies between group_begin and group_end is one piece of work. */
+    /* On the stream, non-blocking; n elements of a type. What lies between group_begin and group_end is one piece of
+     * work. */
     int (*group_begin)(void);
     int (*group_end)(void);
     int (*reduce)(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream);

@@ -177,8 +177,14 @@ static int exchange(const void *from, int peer_to, void *to, int peer_from, size
     return r == ncclSuccess || r == ncclInProgress ? end : r;
 }
 
-static int narrow(const float *from, uint16_t *to, size_t n, void *stream) { return of_cuda(lmbi_narrow(from, to, n, stream)); }
-static int widen(const uint16_t *from, float *to, size_t n, void *stream) { return of_cuda(lmbi_widen(from, to, n, stream)); }
+static int narrow(const float *from, uint16_t *to, size_t n, void *stream)
+{
+    return of_cuda(lmbi_narrow(from, to, n, stream));
+}
+static int widen(const uint16_t *from, float *to, size_t n, void *stream)
+{
+    return of_cuda(lmbi_widen(from, to, n, stream));
+}
 
 extern const lmb_nccl_api lmb_nccl_module; /* LMB_NCCL_MODULE_TABLE */
 __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {

@@ -1,9 +1,9 @@
 /* train/cuts_time.c - where to cut a model into stages, by measuring.
  *
- * Idea: an estimate in multiply-accumulates and bytes does not know that one kernel reaches the peak and another a tenth of
- * it. So the model is cut as finely as it can be, each piece is compiled as the stage that it might become, and runs forwards and
- * backwards on a microbatch; of several times the shortest counts, as others were disturbed. What comes out is the
- * same in any case, and so are the weights: only who works how long depends on it. See stage.h.
+ * Idea: an estimate in multiply-accumulates and bytes does not know that one kernel reaches the peak and another a
+ * tenth of it. So the model is cut as finely as it can be, each piece is compiled as the stage that it might become,
+ * and runs forwards and backwards on a microbatch; of several times the shortest counts, as others were disturbed.
+ * What comes out is the same in any case, and so are the weights: only who works how long depends on it. See stage.h.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +98,8 @@ static lmb_status run(bench *b, lmbi_copy *c, double *seconds, lmb_error *err)
     return hand_on(b, c, err);
 }
 
-static lmb_status time_pieces(const lmbi_cuts *c, bench *b, const lmbi_stage_options *options, double *seconds, lmb_error *err)
+static lmb_status time_pieces(const lmbi_cuts *c, bench *b, const lmbi_stage_options *options, double *seconds,
+                              lmb_error *err)
 {
     lmbi_stage_options o = *options;
 
@@ -115,8 +116,8 @@ static lmb_status time_pieces(const lmbi_cuts *c, bench *b, const lmbi_stage_opt
     return LMB_OK;
 }
 
-lmb_status lmbi_cuts_timed(const lmb_graph *model, int64_t rows, int stages, const lmbi_stage_options *o, lmbi_cuts **out,
-                           lmb_error *err)
+lmb_status lmbi_cuts_timed(const lmb_graph *model, int64_t rows, int stages, const lmbi_stage_options *o,
+                           lmbi_cuts **out, lmb_error *err)
 {
     double seconds[LMB_MOST_STAGES] = { 0 };
     lmb_stage pieces[LMB_MOST_STAGES];

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Numbers [lo, lo + n) of the vector, head included, that become what `op` says of all ranks': the owner's, or, -1, everybody's. */
+/* Numbers [lo, lo + n) of the vector, head included, that become what `op` says of all ranks': the owner's, or, -1,
+ * everybody's. */
 typedef struct range {
     size_t lo, n;
     lmb_nccl_op op;
@@ -19,12 +20,12 @@ typedef struct nccl_sum {
     lmb_nccl *nccl;
     lmb_device_vector v;
     int64_t step;
-    int *owner;             /* [n_chunks] with parts                          */
-    lmb_device_part *part;  /* this rank's: [n_buckets] at most                */
-    range *range;           /* of all buckets, one after another               */
-    int *first;             /* [n_buckets + 1]: their first range              */
-    lmb_nccl_piece *piece;  /* as many as there are ranges                     */
-    uint16_t *half;         /* device [head + count], or NULL                  */
+    int *owner;            /* [n_chunks] with parts                          */
+    lmb_device_part *part; /* this rank's: [n_buckets] at most                */
+    range *range;          /* of all buckets, one after another               */
+    int *first;            /* [n_buckets + 1]: their first range              */
+    lmb_nccl_piece *piece; /* as many as there are ranges                     */
+    uint16_t *half;        /* device [head + count], or NULL                  */
     char name[48];
 } nccl_sum;
 
@@ -60,7 +61,9 @@ static void share_bucket(nccl_sum *s, const lmb_device_bucket *b, lmb_device_par
 
 static lmb_nccl_op op_of(const lmb_step_chunk *c)
 {
-    return c->reduce == LMB_REDUCE_MIN ? LMB_NCCL_LEAST : c->reduce == LMB_REDUCE_MAX ? LMB_NCCL_GREATEST : LMB_NCCL_ADD;
+    return c->reduce == LMB_REDUCE_MIN   ? LMB_NCCL_LEAST
+           : c->reduce == LMB_REDUCE_MAX ? LMB_NCCL_GREATEST
+                                         : LMB_NCCL_ADD;
 }
 
 /* A range ends where the next one begins: what lies between chunks is 0 everywhere. */
@@ -117,7 +120,8 @@ static lmb_status make_room(nccl_sum *s, lmb_error *err)
         return LMB_OK;
     int code = s->api->alloc((LMB_STEP_HEAD + s->v.count) * sizeof *s->half, &half);
     if (code != LMB_NCCL_OK)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory on the GPU for %zu gradients in bf16: %s; set train.reduce_type=f32", s->v.count,
+        return LMB_FAIL(err, LMB_E_NOMEM,
+                        "no memory on the GPU for %zu gradients in bf16: %s; set train.reduce_type=f32", s->v.count,
                         s->api->text(code));
     s->half = half;
     return LMB_OK;
@@ -156,7 +160,10 @@ static lmb_status begin(lmb_device_sum *s, int64_t step, lmb_error *err)
 }
 
 /* Gradients travel narrow; sums over samples, minima and maxima do not. */
-static bool narrow(const nccl_sum *s, const range *r) { return s->half && r->op == LMB_NCCL_ADD && r->lo >= LMB_STEP_HEAD; }
+static bool narrow(const nccl_sum *s, const range *r)
+{
+    return s->half && r->op == LMB_NCCL_ADD && r->lo >= LMB_STEP_HEAD;
+}
 
 static lmb_status ready(lmb_device_sum *base, int bucket, lmb_error *err)
 {
@@ -182,7 +189,10 @@ static lmb_status ready(lmb_device_sum *base, int bucket, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status join(lmb_device_sum *s, lmb_error *err) { return lmb_nccl_release(of(s)->nccl, of(s)->v.stream, err); }
+static lmb_status join(lmb_device_sum *s, lmb_error *err)
+{
+    return lmb_nccl_release(of(s)->nccl, of(s)->v.stream, err);
+}
 
 static lmb_status share(lmb_device_sum *base, double *v, size_t n, lmb_error *err)
 {
@@ -202,7 +212,8 @@ static lmb_status gather(lmb_device_sum *base, float *vector, lmb_error *err)
     for (int i = 0; i < s->first[s->v.n_buckets]; i++) {
         const range *r = &s->range[i];
         if (r->owner >= 0)
-            s->piece[n++] = (lmb_nccl_piece){ vector + (r->lo - LMB_STEP_HEAD), r->n, LMB_NCCL_F32, LMB_NCCL_ADD, r->owner };
+            s->piece[n++] =
+                (lmb_nccl_piece){ vector + (r->lo - LMB_STEP_HEAD), r->n, LMB_NCCL_F32, LMB_NCCL_ADD, r->owner };
     }
     if (n == 0)
         return LMB_OK;
@@ -241,15 +252,18 @@ static void close_sum(lmb_device_sum *base)
     free(s);
 }
 
-lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmbi_device_nccl_options *o, lmb_device_sum **out,
-                                 lmb_error *err)
+lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmbi_device_nccl_options *o,
+                                 lmb_device_sum **out, lmb_error *err)
 {
     nccl_sum *s = calloc(1, sizeof *s);
 
     if (!s)
         return NOMEM(err);
-    *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, agree, wait, close_sum },
-                     .c = c, .api = api, .o = *o };
+    *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, agree, wait,
+                               close_sum },
+                     .c = c,
+                     .api = api,
+                     .o = *o };
     snprintf(s->name, sizeof s->name, "NCCL over %d GPUs", c->size);
     lmb_status st = lmb_nccl_open(c, api, &o->nccl, &s->nccl, err);
     if (st != LMB_OK) {

@@ -67,7 +67,9 @@ static lmb_status read_ends(const char *text, int stages, int32_t *end, lmb_erro
     for (int k = 0; k < stages - 1; k++) {
         long node = strtol(at, &at, 10);
         if (node < 1 || node > INT32_MAX)
-            return LMB_FAIL(err, LMB_E_FORMAT, "the checkpoint's stages are '%.60s', which are not the ends of %d; use --fresh", text, stages);
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "the checkpoint's stages are '%.60s', which are not the ends of %d; use --fresh", text,
+                            stages);
         end[k] = (int32_t)node;
     }
     return LMB_OK;
@@ -83,10 +85,17 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
     int32_t end[LMB_MOST_STAGES] = { 0 };
     if (t->s.stages && t->comm->rank == 0)
         LMB_TRY(read_ends(t->s.stages, (int)t->c.pipeline.stages, end, err));
-    lmbi_pipeline_options o = { t->model,    &t->loss,   t->layout,
-                                t->backends, t->comm,    (int)t->c.pipeline.stages,
-                                t->of_one,   t->c.shard, .small_memory = memory != SIZE_MAX,
-                                .timed = t->c.pipeline.cost == LMB_COST_MEASURED, .end = t->s.stages ? end : NULL };
+    lmbi_pipeline_options o = { t->model,
+                                &t->loss,
+                                t->layout,
+                                t->backends,
+                                t->comm,
+                                (int)t->c.pipeline.stages,
+                                t->of_one,
+                                t->c.shard,
+                                .small_memory = memory != SIZE_MAX,
+                                .timed = t->c.pipeline.cost == LMB_COST_MEASURED,
+                                .end = t->s.stages ? end : NULL };
     LMB_TRY(lmbi_pipeline_create(&o, &t->pipeline, err));
     if (o.timed)
         LMB_TRY(write_ends(t, err));
@@ -110,7 +119,8 @@ static lmb_status make_sums(lmb_trainer *t, lmb_error *err)
         return LMB_FAIL(
             err, LMB_E_ARG,
             "train.reduce is window, but with train.shard_optimizer parts of sums go by messages; use auto");
-    /* statistics of all ranks travel while gradients are made: only one may use the communicator, so nothing is summed ahead */
+    /* statistics of all ranks travel while gradients are made: only one may use the communicator, so nothing is summed
+     * ahead */
     LMB_TRY(lmbi_reducer_create(t->layout, t->comm, t->slots, t->c.sync_batch_norm ? 0 : (size_t)t->c.bucket_kb * 1024,
                                 shard ? LMBI_MESSAGES : (int)t->c.reduce, 1, &t->reducer, err));
     return shard ? lmbi_parts_sharded(t->layout, t->comm, t->reducer, &t->parts, err)
@@ -221,7 +231,8 @@ static lmb_status cut_as_saved(lmb_trainer *t, lmb_error *err)
         free(t->slot[i]);
         t->slot[i] = lmbi_vector(t->parts->own_count);
         if (!t->slot[i])
-            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers", t->parts->own_count);
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers",
+                            t->parts->own_count);
     }
     return LMB_OK;
 }
@@ -243,7 +254,8 @@ lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)
 
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t)
 {
-    size_t each = sizeof(float) * (size_t)t->s.n_slots, vectors = sizeof(float) * (1 + (t->s.ema != NULL) + (t->s.best != NULL));
+    size_t each = sizeof(float) * (size_t)t->s.n_slots,
+           vectors = sizeof(float) * (1 + (t->s.ema != NULL) + (t->s.best != NULL));
     size_t here = t->s.weights_in_parts ? t->parts->own_count : t->n;
     return (lmb_trainer_memory){ each * t->n, each * t->parts->own_count, vectors * t->n, vectors * here };
 }

@@ -14,7 +14,8 @@
 static lmb_status all_have(lmb_comm *c, bool mine, bool *all, lmb_error *err)
 {
     char have = mine, *theirs = malloc((size_t)c->size);
-    lmb_status st = theirs ? c->gather_all(c, &have, theirs, 1, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d ranks", c->size);
+    lmb_status st = theirs ? c->gather_all(c, &have, theirs, 1, err)
+                           : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d ranks", c->size);
 
     *all = true;
     for (int r = 0; r < c->size && st == LMB_OK; r++)
@@ -26,9 +27,11 @@ static lmb_status all_have(lmb_comm *c, bool mine, bool *all, lmb_error *err)
 /* NCCL between the GPUs of several ranks; it speaks before the noticeboard (comm/watch.h) does. */
 static lmb_status open_sum(lmb_trainer *t, lmb_error *err)
 {
-    const lmbi_device_nccl_options o = { .nccl = { .device = t->comm->rank, .limit_s = 0.8 * t->c.stall_s,
+    const lmbi_device_nccl_options o = { .nccl = { .device = t->comm->rank,
+                                                   .limit_s = 0.8 * t->c.stall_s,
                                                    .fixed_order = t->c.mode == LMBI_DETERMINISTIC },
-                                         .narrow = t->c.reduce_type == LMBI_SUMS_BF16, .sharded = t->c.shard_optimizer };
+                                         .narrow = t->c.reduce_type == LMBI_SUMS_BF16,
+                                         .sharded = t->c.shard_optimizer };
     const lmb_nccl_api *api = NULL;
     lmb_error why = LMB_ERROR_INIT;
     bool all;
@@ -39,14 +42,17 @@ static lmb_status open_sum(lmb_trainer *t, lmb_error *err)
     if (all)
         return lmbi_device_nccl_open(t->comm, api, &o, &t->sum, err);
     if (t->c.reduce == LMBI_NCCL || t->c.reduce_type != LMBI_SUMS_F32)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "GPUs of several ranks can not sum: %s", api ? "another rank has no NCCL module" : why.msg);
-    snprintf(t->no_sum, sizeof t->no_sum, "several ranks sum their gradients on the host, as %s", api ? "another rank has no NCCL module" : why.msg);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "GPUs of several ranks can not sum: %s",
+                        api ? "another rank has no NCCL module" : why.msg);
+    snprintf(t->no_sum, sizeof t->no_sum, "several ranks sum their gradients on the host, as %s",
+             api ? "another rank has no NCCL module" : why.msg);
     return LMB_OK;
 }
 
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 {
-    static const lmb_cuda_precision precision[] = { [LMB_TRAIN_F32] = LMB_CUDA_F32_EXACT, [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
+    static const lmb_cuda_precision precision[] = { [LMB_TRAIN_F32] = LMB_CUDA_F32_EXACT,
+                                                    [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
                                                     [LMB_TRAIN_TF32] = LMB_CUDA_TF32_PRODUCTS };
 
     LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
@@ -62,7 +68,9 @@ static const char *obstacle(const lmb_trainer *t)
 {
     if (t->pipeline)
         return "the model is in stages of a pipeline";
-    return t->comm->size == 1 || t->sum ? NULL : t->no_sum[0] ? t->no_sum : "several ranks sum their gradients on the host";
+    return t->comm->size == 1 || t->sum ? NULL
+           : t->no_sum[0]               ? t->no_sum
+                                        : "several ranks sum their gradients on the host";
 }
 
 /* Samples of a full batch; of these the rows of a full shard. */

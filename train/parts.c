@@ -237,7 +237,8 @@ lmb_status lmbi_parts_share(const lmbi_parts *p, float *vector, lmb_error *err)
     return LMB_OK;
 }
 
-/* Where a run lies with its owner: among what it owns, or, in a vector of which it has its pages alone, where it lies in the whole. */
+/* Where a run lies with its owner: among what it owns, or, in a vector of which it has its pages alone, where it lies
+ * in the whole. */
 static size_t place(const lmbi_run *r, bool sparse) { return sparse ? r->offset : r->at; }
 
 static lmb_status to_first(const lmbi_parts *p, const float *part, bool sparse, float *whole, lmb_error *err)
@@ -285,8 +286,14 @@ lmb_status lmbi_parts_scatter(const lmbi_parts *p, const float *whole, float *pa
 
 /* ---- vectors of which each has its own pages ---- */
 
-lmb_status lmbi_parts_collect(const lmbi_parts *p, float *vector, lmb_error *err) { return to_first(p, vector, true, vector, err); }
-lmb_status lmbi_parts_spread(const lmbi_parts *p, float *vector, lmb_error *err) { return from_first(p, vector, vector, true, err); }
+lmb_status lmbi_parts_collect(const lmbi_parts *p, float *vector, lmb_error *err)
+{
+    return to_first(p, vector, true, vector, err);
+}
+lmb_status lmbi_parts_spread(const lmbi_parts *p, float *vector, lmb_error *err)
+{
+    return from_first(p, vector, vector, true, err);
+}
 
 void lmbi_parts_forget(const lmbi_parts *p, float *vector)
 {

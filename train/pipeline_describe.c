@@ -5,10 +5,15 @@
 #include "train/pipeline.h"
 
 /* Of a stage: what it trains, and bytes of it that its rank keeps. */
-typedef struct share { size_t numbers; double kept; } share;
+typedef struct share {
+    size_t numbers;
+    double kept;
+} share;
 
-/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this rank. */
-static share share_of(const lmb_train_config *c, const lmb_state_layout *l, const int *owner, int stage, int vectors, int ranks, int of_one)
+/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this rank.
+ * */
+static share share_of(const lmb_train_config *c, const lmb_state_layout *l, const int *owner, int stage, int vectors,
+                      int ranks, int of_one)
 {
     int64_t slots = 1;
     size_t state = 0;
@@ -36,7 +41,8 @@ static lmb_status describe_stage(const lmbi_cuts *cuts, int k, const lmbi_stage_
     size_t bytes = lmbi_copy_bytes(copy);
     lmbi_copy_destroy(copy);
     lmb_str_addf(out, "  %-5d %-4d %4.0f %%  %14.0f %10zu %9.1f %14.1f %9d", k, k / (cuts->n / ranks),
-                 all > 0 ? 100 * s->cost / all : 0, s->macs, s_of.numbers, s_of.kept / 1e6, (double)bytes * in_flight / 1e6, in_flight);
+                 all > 0 ? 100 * s->cost / all : 0, s->macs, s_of.numbers, s_of.kept / 1e6,
+                 (double)bytes * in_flight / 1e6, in_flight);
     if (k < cuts->n - 1)
         lmb_str_addf(out, " %10.1f kB in %d, behind %s", (double)s->bytes / 1e3, s->values,
                      cuts->g->value[cuts->g->node[s->end - 1].out[0]].name);
@@ -45,7 +51,8 @@ static lmb_status describe_stage(const lmbi_cuts *cuts, int k, const lmbi_stage_
 }
 
 lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss,
-                                  const lmb_state_layout *l, int64_t rows, int slots, int ranks, lmb_str *out, lmb_error *err)
+                                  const lmb_state_layout *l, int64_t rows, int slots, int ranks, lmb_str *out,
+                                  lmb_error *err)
 {
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmbi_cuts *cuts = NULL;
@@ -60,7 +67,9 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
     if (st == LMB_OK)
         st = lmb_train_memory(c, 1, &memory, err);
     bool timed = c->pipeline.cost == LMB_COST_MEASURED;
-    lmbi_stage_options o = { .backends = backends, .loss = loss, .layout = l, .from = from, .small_memory = memory != SIZE_MAX };
+    lmbi_stage_options o = {
+        .backends = backends, .loss = loss, .layout = l, .from = from, .small_memory = memory != SIZE_MAX
+    };
     if (st == LMB_OK)
         st = timed ? lmbi_cuts_timed(model, rows, (int)c->pipeline.stages, &o, &cuts, err)
                    : lmbi_cuts_make(model, loss, rows, (int)c->pipeline.stages, NULL, &cuts, err);
@@ -68,11 +77,13 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
         lmbi_cuts_owners(cuts, l, owner);
         for (int k = 0; k < cuts->n; k++)
             all += cuts->stage[k].cost;
-        lmb_str_addf(out, "pipeline of %d stages on %d ranks%s, cut by %s cost, microbatches of %lld samples; of one microbatch:\n",
-                     cuts->n, of_one, ranks > of_one ? ", several side by side" : "", timed ? "measured" : "counted", (long long)rows);
         lmb_str_addf(
             out,
-            "  stage rank  cost            MACs parameters state, MB     memory, MB in flight   crosses the cut behind it\n");
+            "pipeline of %d stages on %d ranks%s, cut by %s cost, microbatches of %lld samples; of one microbatch:\n",
+            cuts->n, of_one, ranks > of_one ? ", several side by side" : "", timed ? "measured" : "counted",
+            (long long)rows);
+        lmb_str_addf(out, "  stage rank  cost            MACs parameters state, MB     memory, MB in flight   crosses "
+                          "the cut behind it\n");
         for (int k = 0; k < cuts->n && st == LMB_OK; k++) {
             share s = share_of(c, l, owner, k, slots, ranks, of_one);
             st = describe_stage(cuts, k, &o, of_one, of_one - k / (cuts->n / of_one), all, s, out, err);

@@ -55,7 +55,8 @@ lmb_status lmbi_reducer_end(lmbi_reducer *r, lmb_pool *pool, bool given_up, floa
     lmbi_reducer_multiply_left(r, pool);
     lmb_pool_run(pool, r->n_buckets - r->next, slots_task, r);
     if (atomic_load(&r->no_memory))
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to sum the gradients of %d shards; use smaller shards or fewer threads", r->slots);
+        return LMB_FAIL(err, LMB_E_NOMEM,
+                        "no memory to sum the gradients of %d shards; use smaller shards or fewer threads", r->slots);
     for (; r->next < r->n_buckets && has_peers(r); r->next++)
         LMB_TRY(lmbi_reducer_sum_ranks(r, &r->bucket[r->next], LMB_LANE_TRAINING, err));
     return LMB_OK;
@@ -116,8 +117,10 @@ static lmb_status set_up(lmbi_reducer *r, size_t bucket_bytes, int way, lmb_erro
         LMB_TRY(lmb_window_open(r->comm, r->width, way == LMBI_WINDOW, &r->window, err));
     bool fits = (double)r->slots * (double)r->width * sizeof(float) < lmb_memory_bytes();
     if (!fits || !r->bucket || !r->pending || !r->slot || !r->weight || !r->room || !make_vectors(r))
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
-                        "shards", r->width, r->slots);
+        return LMB_FAIL(err, LMB_E_NOMEM,
+                        "no memory for %zu numbers in %d shards; use fewer threads, or a smaller batch or larger "
+                        "shards",
+                        r->width, r->slots);
     cut(r, bucket_bytes);
     bool any_thread = r->comm->any_thread || (r->window && lmb_window_one_node(r->window));
     return has_peers(r) && any_thread && r->n_buckets > 1 ? lmbi_reducer_start_ahead(r, err) : LMB_OK;

@@ -20,25 +20,28 @@ struct lmbi_reducer {
     int slots, filled, n_buckets, stride;
     const size_t *const *cut; /* [buckets]: ranks keep parts of sums; NULL: all keep all */
     lmbi_bucket *bucket;
-    float **slot;          /* [slots][width]                                   */
-    float *weight;         /* [slots] of the running batch                     */
-    lmb_window *window;    /* where slot 0 lies; NULL: ranks exchange messages  */
-    float *scratch;        /* [width]: what a peer sends; NULL with a window   */
+    float **slot;       /* [slots][width]                                   */
+    float *weight;      /* [slots] of the running batch                     */
+    lmb_window *window; /* where slot 0 lies; NULL: ranks exchange messages  */
+    float *scratch;     /* [width]: what a peer sends; NULL with a window   */
     lmb_trace *trace;
     lmb_factors *const *factors; /* [slots][segments] or NULL                  */
-    struct { void *memory; size_t bytes; } *room; /* [slots + 1]: scratch of products, of each worker and of the thread    */
+    struct {
+        void *memory;
+        size_t bytes;
+    } * room;              /* [slots + 1]: scratch of products, of each worker and of the thread    */
     bool multiplied;       /* the products of the buckets that are left        */
     atomic_bool no_memory; /* for a scratch                                    */
 
     /* Guarded by the lock: what the shards have finished, and the thread that sums ahead. */
     pthread_mutex_t lock;
     pthread_cond_t wake, idle;
-    int *pending;          /* [n_buckets] slots still at work on it            */
-    int next;              /* bucket to be summed                              */
-    bool ahead, quit;      /* there is a thread; it shall end                  */
-    bool open;             /* between begin() and end()                        */
-    bool failed;           /* a sum of the thread, see err                     */
-    atomic_bool busy;      /* the thread sums bucket next - 1                  */
+    int *pending;     /* [n_buckets] slots still at work on it            */
+    int next;         /* bucket to be summed                              */
+    bool ahead, quit; /* there is a thread; it shall end                  */
+    bool open;        /* between begin() and end()                        */
+    bool failed;      /* a sum of the thread, see err                     */
+    atomic_bool busy; /* the thread sums bucket next - 1                  */
     lmb_error err;
     pthread_t thread;
 };

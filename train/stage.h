@@ -18,15 +18,16 @@
 
 /* The training graph of `rows` samples, cut. */
 typedef struct lmbi_cuts {
-    int n, last;               /* cuts lie before node `last` or earlier                       */
+    int n, last; /* cuts lie before node `last` or earlier                       */
     lmb_stage stage[LMB_MOST_STAGES];
-    lmb_graph *g;              /* ends with outputs "loss", "logits"                           */
+    lmb_graph *g; /* ends with outputs "loss", "logits"                           */
     lmb_vid x, y, loss, logits, feed;
-    bool *trained;             /* [values] depends on a trained parameter: has a gradient      */
+    bool *trained; /* [values] depends on a trained parameter: has a gradient      */
 } lmbi_cuts;
 
 /*   stages  0: as many as the model can be cut into
- *   end     [stages] nodes that stages end before, of another cut of this model, with any number of rows; NULL: the best places
+ *   end     [stages] nodes that stages end before, of another cut of this model, with any number of rows; NULL: the
+ *           best places
  *   errors  E_ARG where the model can not be cut so */
 LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
                                          const int32_t *end, lmbi_cuts **out, lmb_error *err);
@@ -55,29 +56,29 @@ typedef struct lmbi_stage_options {
 typedef struct lmbi_copy lmbi_copy;
 LMB_MUST_CHECK lmb_status lmbi_copy_create(const lmbi_cuts *c, int stage, const lmbi_stage_options *o, lmbi_copy **out,
                                            lmb_error *err);
-void lmbi_copy_destroy(lmbi_copy *c); /* NULL is a no-op */
-float *lmbi_copy_in(lmbi_copy *c);           /* what crosses the cut in front; NULL for the first stage */
-float *lmbi_copy_in_gradient(lmbi_copy *c);  /* its gradient, after backward()                          */
-float *lmbi_copy_out(lmbi_copy *c);          /* what crosses the cut behind, after forward()            */
-float *lmbi_copy_out_gradient(lmbi_copy *c); /* its gradient, for backward()                            */
-size_t lmbi_copy_bytes(const lmbi_copy *c);  /* of memory                                               */
+void lmbi_copy_destroy(lmbi_copy *c);          /* NULL is a no-op */
+float *lmbi_copy_in(lmbi_copy *c);             /* what crosses the cut in front; NULL for the first stage */
+float *lmbi_copy_in_gradient(lmbi_copy *c);    /* its gradient, after backward()                          */
+float *lmbi_copy_out(lmbi_copy *c);            /* what crosses the cut behind, after forward()            */
+float *lmbi_copy_out_gradient(lmbi_copy *c);   /* its gradient, for backward()                            */
+size_t lmbi_copy_bytes(const lmbi_copy *c);    /* of memory                                               */
 size_t lmbi_copy_in_bytes(const lmbi_copy *c); /* of the block in front, whatever its room                */
 size_t lmbi_copy_out_bytes(const lmbi_copy *c);
 
 typedef struct lmbi_stage_run {
-    const float *x;       /* [rows, sample]                            */
-    const int64_t *y;     /* [rows]                                    */
-    float *state;         /* canonical state, read only                */
-    float *out;           /* gradients and next content, by `from`     */
+    const float *x;   /* [rows, sample]                            */
+    const int64_t *y; /* [rows]                                    */
+    float *state;     /* canonical state, read only                */
+    float *out;       /* gradients and next content, by `from`     */
     const lmb_step_info *info;
-    float loss;           /* set by the last stage's backward()        */
+    float loss; /* set by the last stage's backward()        */
     int64_t correct;
 } lmbi_stage_run;
 LMB_MUST_CHECK lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_copy_backward(lmbi_copy *c, lmbi_stage_run *r, lmb_error *err);
 
-/* The best places by measuring (train/cuts_time.c): `o` as for the stages, but for `from` and rooms. Runs the model for some
- * steps; needs room for the piece at work and one state vector. */
+/* The best places by measuring (train/cuts_time.c): `o` as for the stages, but for `from` and rooms. Runs the model
+ * for some steps; needs room for the piece at work and one state vector. */
 LMB_MUST_CHECK lmb_status lmbi_cuts_timed(const lmb_graph *model, int64_t rows, int stages, const lmbi_stage_options *o,
                                           lmbi_cuts **out, lmb_error *err);
 

@@ -1,4 +1,5 @@
-/* train/sum_ahead.c - a bucket over slots and ranks, and the thread that does so while the last shards are at work. See reduce.h. */
+/* train/sum_ahead.c - a bucket over slots and ranks, and the thread that does so while the last shards are at work.
+ * See reduce.h. */
 #include <stdio.h>
 
 #include "comm/scatter.h"
@@ -6,7 +7,8 @@
 
 /* ---- a bucket ---- */
 
-static void trace_bucket(const lmbi_reducer *r, lmb_trace *t, int lane, const lmbi_bucket *b, const char *what, double from)
+static void trace_bucket(const lmbi_reducer *r, lmb_trace *t, int lane, const lmbi_bucket *b, const char *what,
+                         double from)
 {
     char name[32];
     if (!t)
@@ -24,7 +26,8 @@ void lmbi_reducer_sum_slots(lmbi_reducer *r, const lmbi_bucket *b, int lane)
 
     for (int i = 0; i < r->filled; i += 2) {
         bool pair = i + 1 < r->filled;
-        lmbi_tree_leaves(&s, r->slot[i] + b->lo, r->weight[i], pair ? r->slot[i + 1] + b->lo : NULL, pair ? r->weight[i + 1] : 0);
+        lmbi_tree_leaves(&s, r->slot[i] + b->lo, r->weight[i], pair ? r->slot[i + 1] + b->lo : NULL,
+                         pair ? r->weight[i + 1] : 0);
     }
     for (int step = 2; step < r->filled; step *= 2)
         for (int i = 0; i + step < r->filled; i += 2 * step)
@@ -40,9 +43,10 @@ lmb_status lmbi_reducer_sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, i
     lmb_trace *trace = lmb_trace_fine(r->trace) ? r->trace : NULL;
     double from = lmb_trace_now(trace);
     float *v = r->slot[0] + b->lo, *scratch = r->scratch ? r->scratch + b->lo : NULL;
-    lmb_status st = r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, lmbi_tree_combine, &s, err)
-                  : r->cut    ? lmb_comm_reduce_scatter(r->comm, v, scratch, r->cut[b - r->bucket], lmbi_tree_combine, &s, err)
-                              : lmbi_comm_reduce_stride(r->comm, r->stride, v, scratch, 0, b->n, lmbi_tree_combine, &s, err);
+    lmb_status st =
+        r->window ? lmb_window_reduce(r->window, b->lo, b->n, lane != LMB_LANE_SUMS, lmbi_tree_combine, &s, err)
+        : r->cut  ? lmb_comm_reduce_scatter(r->comm, v, scratch, r->cut[b - r->bucket], lmbi_tree_combine, &s, err)
+                  : lmbi_comm_reduce_stride(r->comm, r->stride, v, scratch, 0, b->n, lmbi_tree_combine, &s, err);
 
     trace_bucket(r, trace, lane, b, "over ranks", from);
     return st;
@@ -50,7 +54,8 @@ lmb_status lmbi_reducer_sum_ranks(const lmbi_reducer *r, const lmbi_bucket *b, i
 
 /* ---- the thread ---- */
 
-/* All buckets but the last, which is ready when the batch is: end() sums it, and whatever else is left, without a change of threads. */
+/* All buckets but the last, which is ready when the batch is: end() sums it, and whatever else is left, without a
+ * change of threads. */
 static bool has_work(const lmbi_reducer *r)
 {
     return r->open && !r->failed && r->next < r->n_buckets - 1 && r->pending[r->next] == 0;

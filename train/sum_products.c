@@ -38,7 +38,8 @@ static void multiply(lmbi_reducer *r, int segment, int part, int parts, int work
         return;
     for (int i = 0; i < r->filled; i++)
         shard[i] = &r->factors[i][segment];
-    lmb_products_sum(shard, r->weight, r->filled, lo, hi, r->slot[0] + LMBI_SUMS + r->layout->segment[segment].offset, room + list);
+    lmb_products_sum(shard, r->weight, r->filled, lo, hi, r->slot[0] + LMBI_SUMS + r->layout->segment[segment].offset,
+                     room + list);
 }
 
 void lmbi_reducer_multiply(lmbi_reducer *r, const lmbi_bucket *b, int worker)
@@ -49,7 +50,10 @@ void lmbi_reducer_multiply(lmbi_reducer *r, const lmbi_bucket *b, int worker)
 }
 
 /* A large layer is most of a model: its rows are divided. */
-typedef struct left { lmbi_reducer *r; int segment, parts; } left;
+typedef struct left {
+    lmbi_reducer *r;
+    int segment, parts;
+} left;
 
 static void multiply_task(void *ctx, int task, int worker)
 {

@@ -1,8 +1,10 @@
-/* train/sum_tree.h - how two vectors become one, wherever they come from: the nodes of the tree that a batch is summed along.
+/* train/sum_tree.h - how two vectors become one, wherever they come from: the nodes of the tree that a batch is summed
+ * along.
  *
- * Idea: a vector is LMBI_SUMS sums over samples, then a state. Most of it is added up; a segment that takes a minimum or a maximum
- * (a range of activations) is compared instead. The work is done bucket by bucket, and within a bucket stretch by stretch: from
- * one such segment to the next. A shard's vector is weighed by its share of the batch where the tree first reads it.
+ * Idea: a vector is LMBI_SUMS sums over samples, then a state. Most of it is added up; a segment that takes a minimum
+ * or a maximum (a range of activations) is compared instead. The work is done bucket by bucket, and within a bucket
+ * stretch by stretch: from one such segment to the next. A shard's vector is weighed by its share of the batch where
+ * the tree first reads it.
  *
  *   threads  any, on different numbers
  */
@@ -20,7 +22,8 @@ typedef struct lmbi_bucket {
     int first, last; /* segments [first, last) of the layout   */
 } lmbi_bucket;
 
-/* What is summed. apart: [segments] those with rows > 0 are left out, as they are products that are multiplied later; NULL: none. */
+/* What is summed. apart: [segments] those with rows > 0 are left out, as they are products that are multiplied later;
+ * NULL: none. */
 typedef struct lmbi_stretch {
     const lmb_state_layout *layout;
     const lmbi_bucket *b;

@@ -1,12 +1,14 @@
 /* core/ops/batch_norm_ranks.c - batch normalisation over the rows of all ranks, as if one rank had them all.
  *
- * Idea: each rank sums its rows, x and x^2 of every channel in double, and one exchange a layer makes them those of the whole batch.
- * Backwards the same sums travel once more with those of dy and dy x, again one exchange, so that nothing but x is kept. Every
- * rank's loss is the mean over its own rows, and is weighed by its share of the batch afterwards; sums of dy are therefore weighed
- * before they travel, and divided by the own share when they come back. Gradients of scale and bias are the own rows' alone: they are
- * summed with all other gradients. Without ranks (lmb_step_info) it is training_mode 1.
+ * Idea: each rank sums its rows, x and x^2 of every channel in double, and one exchange a layer makes them those of
+ * the whole batch. Backwards the same sums travel once more with those of dy and dy x, again one exchange, so that
+ * nothing but x is kept. Every rank's loss is the mean over its own rows, and is weighed by its share of the batch
+ * afterwards; sums of dy are therefore weighed before they travel, and divided by the own share when they come back.
+ * Gradients of scale and bias are the own rows' alone: they are summed with all other gradients. Without ranks
+ * (lmb_step_info) it is training_mode 1.
  *
- *   rounding  sums of squares in double lose what is below 1e-16 of the square of the mean, far less than f32 inputs have
+ *   rounding  sums of squares in double lose what is below 1e-16 of the square of the mean, far less than f32 inputs
+ *             have
  *   source    Ioffe and Szegedy 2015, section 3; Peng et al. 2018, MegDet, arXiv:1711.07240, section 3.2 (over ranks)
  */
 #include "core/ops/batch_norm_ranks.h"
@@ -18,7 +20,9 @@
 /* Sums of a channel; what travels is [1 + SUMS * channels], the number of rows first. */
 enum { X, XX, FORWARD, DY = FORWARD, DYX, SUMS };
 
-typedef struct dims { int64_t n, c, area; } dims;
+typedef struct dims {
+    int64_t n, c, area;
+} dims;
 
 static dims dims_of(const lmb_shape *s)
 {
@@ -29,7 +33,10 @@ static dims dims_of(const lmb_shape *s)
 }
 
 /* What travels, and the own sums beside it. */
-size_t lmbi_norm_ranks_scratch(const lmb_call *c) { return sizeof(double) * (1 + 2 * SUMS * (size_t)c->in[0].shape.d[1]); }
+size_t lmbi_norm_ranks_scratch(const lmb_call *c)
+{
+    return sizeof(double) * (1 + 2 * SUMS * (size_t)c->in[0].shape.d[1]);
+}
 
 static void sum_channel(const float *x, const float *dy, dims d, int64_t c, double *s)
 {
@@ -65,8 +72,10 @@ static double variance_of(const double *s, double count)
 lmb_status lmbi_norm_ranks_run(const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_attr *a = r->attr;
-    const float *x = r->in[0].data, *scale = r->in[1].data, *b = r->in[2].data, *old[2] = { r->in[3].data, r->in[4].data };
-    float *y = r->out[0].data, *next[2] = { r->n_out > 1 ? r->out[1].data : NULL, r->n_out > 2 ? r->out[2].data : NULL };
+    const float *x = r->in[0].data, *scale = r->in[1].data, *b = r->in[2].data,
+                *old[2] = { r->in[3].data, r->in[4].data };
+    float *y = r->out[0].data,
+          *next[2] = { r->n_out > 1 ? r->out[1].data : NULL, r->n_out > 2 ? r->out[2].data : NULL };
     dims d = dims_of(&r->in[0].shape);
     double *all = r->scratch, m = a->momentum;
 
@@ -92,13 +101,15 @@ lmb_status lmbi_norm_ranks_run(const lmb_run *r, lmb_error *err)
 }
 
 /* One channel: `own` are this rank's sums, `s` those of all, with dy weighed. */
-static void grad_channel(const lmb_run *r, dims d, int64_t c, const double *own, const double *s, double count, double share)
+static void grad_channel(const lmb_run *r, dims d, int64_t c, const double *own, const double *s, double count,
+                         double share)
 {
     const lmb_batch_norm_attr *a = r->attr;
     const float *dy = r->in[0].data, *x = r->in[1].data, *scale = r->in[2].data;
     float *dx = r->out[0].data, *dscale = r->out[1].data, *db = r->out[2].data;
     double mean = mean_of(s, count), inv = 1 / sqrt(variance_of(s, count) + a->epsilon);
-    double m1 = count > 0 ? s[DY] / count / share : 0, m2 = count > 0 ? inv * (s[DYX] - mean * s[DY]) / count / share : 0;
+    double m1 = count > 0 ? s[DY] / count / share : 0,
+           m2 = count > 0 ? inv * (s[DYX] - mean * s[DY]) / count / share : 0;
 
     if (db)
         db[c] = (float)own[DY];

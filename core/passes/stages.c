@@ -15,11 +15,11 @@ static const double per_byte = 4, per_crossing_byte = 32;
 typedef struct survey {
     const lmb_graph *g;
     bool *needed;
-    int *first, *last;      /* [values]: needed nodes that use it first and last; -1: none */
-    double *macs, *cost;    /* [nodes + 1]: of all before                                  */
-    size_t *bytes;          /* [nodes + 1]: that cross a cut here                          */
-    int *values;            /* [nodes + 1]                                                 */
-    bool *may;              /* [nodes + 1]                                                 */
+    int *first, *last;   /* [values]: needed nodes that use it first and last; -1: none */
+    double *macs, *cost; /* [nodes + 1]: of all before                                  */
+    size_t *bytes;       /* [nodes + 1]: that cross a cut here                          */
+    int *values;         /* [nodes + 1]                                                 */
+    bool *may;           /* [nodes + 1]                                                 */
 } survey;
 
 static bool runs(const survey *s, int node)
@@ -126,9 +126,14 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
 {
     size_t v = (size_t)g->n_values + 1, n = (size_t)g->n_nodes + 2;
 
-    *s = (survey){ g, malloc(v * sizeof *s->needed), malloc(v * sizeof *s->first), malloc(v * sizeof *s->last),
-                   calloc(n, sizeof *s->macs), calloc(n, sizeof *s->cost),
-                   calloc(n, sizeof *s->bytes), calloc(n, sizeof *s->values),
+    *s = (survey){ g,
+                   malloc(v * sizeof *s->needed),
+                   malloc(v * sizeof *s->first),
+                   malloc(v * sizeof *s->last),
+                   calloc(n, sizeof *s->macs),
+                   calloc(n, sizeof *s->cost),
+                   calloc(n, sizeof *s->bytes),
+                   calloc(n, sizeof *s->values),
                    malloc(n * sizeof *s->may) };
     if (!s->needed || !s->first || !s->last || !s->macs || !s->cost || !s->bytes || !s->values || !s->may)
         return NOMEM(err);
@@ -152,7 +157,11 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
 /* ---- the best cuts ---- */
 
 /* best[k][i]: the first places[i] nodes as k + 1 stages. */
-typedef struct state { double dearest; size_t bytes; int from; } state;
+typedef struct state {
+    double dearest;
+    size_t bytes;
+    int from;
+} state;
 
 static double stage_cost(const survey *s, int begin, int end)
 {
@@ -185,8 +194,9 @@ static void fill(const survey *s, const int *place, const state *best, int n_pla
     for (int k = n - 1; k >= 0; k--) {
         int from = best[(size_t)k * (size_t)n_places + (size_t)at].from, begin = from < 0 ? 0 : place[from],
             end = place[at];
-        stages[k] = (lmb_stage){ begin, end, s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin],
-                                 s->bytes[end], s->values[end] };
+        stages[k] =
+            (lmb_stage){ begin,         end,           s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin],
+                         s->bytes[end], s->values[end] };
         at = from;
     }
 }
@@ -271,9 +281,11 @@ lmb_status lmb_stages_at(const lmb_graph *g, int last, int n, const int32_t *end
     for (int k = 0, begin = 0; k < n && st == LMB_OK; k++) {
         int to = k == n - 1 ? g->n_nodes : end[k];
         if (to <= begin || to > g->n_nodes || (k < n - 1 && !s.may[to]))
-            st = LMB_FAIL(err, LMB_E_ARG, "stage %d can not end before node %d of a graph of %d nodes", k, to, g->n_nodes);
+            st = LMB_FAIL(err, LMB_E_ARG, "stage %d can not end before node %d of a graph of %d nodes", k, to,
+                          g->n_nodes);
         else
-            stages[k] = (lmb_stage){ begin, to, s.macs[to] - s.macs[begin], s.cost[to] - s.cost[begin], s.bytes[to], s.values[to] };
+            stages[k] = (lmb_stage){ begin,       to,          s.macs[to] - s.macs[begin], s.cost[to] - s.cost[begin],
+                                     s.bytes[to], s.values[to] };
         begin = to;
     }
     survey_end(&s);

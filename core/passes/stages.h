@@ -25,10 +25,10 @@ extern "C" {
 enum { LMB_MOST_STAGES = 64 };
 
 typedef struct lmb_stage {
-    int begin, end;  /* nodes [begin, end) of the graph                  */
+    int begin, end;    /* nodes [begin, end) of the graph                  */
     double macs, cost; /* forwards; cost: as above, without what crosses */
-    size_t bytes;    /* that cross the cut behind it, forwards           */
-    int values;      /* that cross                                       */
+    size_t bytes;      /* that cross the cut behind it, forwards           */
+    int values;        /* that cross                                       */
 } lmb_stage;
 
 /* What pieces [0, n) of a graph take, which follow each other from its first node to its last: seconds [n]. Cuts then

@@ -5,7 +5,8 @@
 #include "core/passes/rewrite.h"
 
 /* Those that the training form would give statistics of their batch. */
-static lmb_status sync_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status sync_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                            lmb_error *err)
 {
     const lmb_batch_norm_attr *a = n->attr;
     lmb_builder *b = &r->b;
@@ -15,7 +16,8 @@ static lmb_status sync_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
         r->old->value[n->in[3]].role != LMB_ROLE_STATISTIC)
         return LMB_OK;
     lmb_emit_n(b, n->op->name, n->name, in, 5,
-               LMB_ATTRS(LMB_AREAL("epsilon", a->epsilon), LMB_AREAL("momentum", a->momentum), LMB_AINT("training_mode", LMB_NORM_RANKS)),
+               LMB_ATTRS(LMB_AREAL("epsilon", a->epsilon), LMB_AREAL("momentum", a->momentum),
+                         LMB_AINT("training_mode", LMB_NORM_RANKS)),
                y, 3);
     LMB_TRY(lmb_builder_status(b));
     b->g->value[in[3]].next = y[1];

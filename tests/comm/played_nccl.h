@@ -1,6 +1,6 @@
-/* tests/comm/played_nccl.h - a table of NCCL (comm/nccl_api.h) that really sums, for ranks that are threads of one process
- * (thread_ranks.h): device memory is the host's, and work is done when it is put on the stream. What NCCL leaves undefined
- * is filled with NaN.
+/* tests/comm/played_nccl.h - a table of NCCL (comm/nccl_api.h) that really sums, for ranks that are threads of one
+ * process (thread_ranks.h): device memory is the host's, and work is done when it is put on the stream. What NCCL
+ * leaves undefined is filled with NaN.
  */
 #ifndef LMB_TESTS_COMM_PLAYED_NCCL_H
 #define LMB_TESTS_COMM_PLAYED_NCCL_H
@@ -21,10 +21,12 @@ static struct played {
     pthread_barrier_t met;
     const void *shown[MOST_RANKS];
     int size;
-    int die_at;          /* after so many pieces of work a peer is dead: state() says so; 0: never */
+    int die_at;                    /* after so many pieces of work a peer is dead: state() says so; 0: never */
     int reduced, spread, bytes[3]; /* rank 0's: pieces, and bytes of each type */
 } played;
-static _Thread_local struct played_rank { int rank, works, groups; } played_me;
+static _Thread_local struct played_rank {
+    int rank, works, groups;
+} played_me;
 
 static const char *played_text(int code) { return code == PLAYED_DIED ? "remote process exited" : "something else"; }
 static int played_library(int *version) { return *version = 22809, LMB_NCCL_OK; }
@@ -35,7 +37,10 @@ static int played_device_id(unsigned char id[LMB_NCCL_DEVICE_ID])
     memset(id, ++next, LMB_NCCL_DEVICE_ID);
     return LMB_NCCL_OK;
 }
-static int played_alloc(size_t bytes, void **device) { return (*device = calloc(1, bytes)) ? LMB_NCCL_OK : LMB_NCCL_CUDA + 2; }
+static int played_alloc(size_t bytes, void **device)
+{
+    return (*device = calloc(1, bytes)) ? LMB_NCCL_OK : LMB_NCCL_CUDA + 2;
+}
 static int played_free(void *device) { return free(device), LMB_NCCL_OK; }
 static int played_copy(void *to, const void *from, size_t bytes, void *stream)
 {
@@ -75,7 +80,10 @@ static void played_put(void *v, size_t i, lmb_nccl_type t, double x)
 /* Two ranks' f32 in f32, as on a GPU: a sum of two floats in double, rounded once, is their sum in float. */
 static void played_combine(double *out, double x, lmb_nccl_type t, lmb_nccl_op op)
 {
-    *out = op == LMB_NCCL_LEAST ? fmin(*out, x) : op == LMB_NCCL_GREATEST ? fmax(*out, x) : t == LMB_NCCL_F64 ? *out + x : (double)(float)(*out + x);
+    *out = op == LMB_NCCL_LEAST      ? fmin(*out, x)
+           : op == LMB_NCCL_GREATEST ? fmax(*out, x)
+           : t == LMB_NCCL_F64       ? *out + x
+                                     : (double)(float)(*out + x);
 }
 
 /* root -1: all get it. */
@@ -87,7 +95,9 @@ static int played_work(const void *from, void *to, size_t n, lmb_nccl_type t, lm
     if (played_dead())
         return free(sum), LMB_NCCL_BUSY; /* nobody comes */
     if (played_me.rank == 0)
-        *(spread ? &played.spread : &played.reduced) += 1, played.bytes[t] += (int)n * (t == LMB_NCCL_BF16 ? 2 : t == LMB_NCCL_F32 ? 4 : 8);
+        *(spread ? &played.spread : &played.reduced) += 1, played.bytes[t] += (int)n * (t == LMB_NCCL_BF16  ? 2
+                                                                                        : t == LMB_NCCL_F32 ? 4
+                                                                                                            : 8);
     played.shown[played_me.rank] = from;
     pthread_barrier_wait(&played.met);
     for (size_t i = 0; i < n && sum; i++) {
@@ -101,7 +111,8 @@ static int played_work(const void *from, void *to, size_t n, lmb_nccl_type t, lm
     free(sum);
     return LMB_NCCL_OK;
 }
-static int played_reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
+static int played_reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm,
+                         void *stream)
 {
     return (void)comm, (void)stream, played_work(from, to, n, t, op, -1, false);
 }

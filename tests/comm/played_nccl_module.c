@@ -1,9 +1,11 @@
-/* tests/comm/played_nccl_module.c - a module with the table of comm/nccl_api.h and no NCCL: ranks are processes of this machine that
- * meet in a file. With tests/core/cuda/played.c whole trainings of several "GPUs" run anywhere (LMB_NCCL_MODULE names this file).
+/* tests/comm/played_nccl_module.c - a module with the table of comm/nccl_api.h and no NCCL: ranks are processes of
+ * this machine that meet in a file. With tests/core/cuda/played.c whole trainings of several "GPUs" run anywhere
+ * (LMB_NCCL_MODULE names this file).
  *
- * Work is done when it is put on our stream, ranks adding in their order; so what must come before it has to be ordered by
- * stream_after(), which makes the played GPU do what it has put off: numbers are old where that is missing. A rank that nobody
- * meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process is gone, with an error.
+ * Work is done when it is put on our stream, ranks adding in their order; so what must come before it has to be
+ * ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is missing.
+ * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
+ * is gone, with an error.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,9 +46,15 @@ static int device_id(unsigned char id[LMB_NCCL_DEVICE_ID])
     snprintf((char *)id, LMB_NCCL_DEVICE_ID, "%d", same ? 1 : (int)getpid());
     return LMB_NCCL_OK;
 }
-static int mem_alloc(size_t bytes, void **device) { return (*device = aligned_alloc(256, (bytes + 255) / 256 * 256)) ? LMB_NCCL_OK : NO_FILE; }
+static int mem_alloc(size_t bytes, void **device)
+{
+    return (*device = aligned_alloc(256, (bytes + 255) / 256 * 256)) ? LMB_NCCL_OK : NO_FILE;
+}
 static int mem_free(void *device) { return free(device), LMB_NCCL_OK; }
-static int transfer(void *to, const void *from, size_t bytes, void *stream) { return (void)stream, memcpy(to, from, bytes), LMB_NCCL_OK; }
+static int transfer(void *to, const void *from, size_t bytes, void *stream)
+{
+    return (void)stream, memcpy(to, from, bytes), LMB_NCCL_OK;
+}
 
 /* ---- streams ---- */
 
@@ -60,7 +68,9 @@ static int do_it(void *stream)
     lmb_error err = LMB_ERROR_INIT;
     void *module = name ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
     const lmb_cuda_api *gpu = module ? dlsym(module, LMB_CUDA_MODULE_TABLE) : NULL;
-    int code = stream == &our_stream ? LMB_NCCL_OK : gpu && gpu->stream_sync(stream, &err) == LMB_OK ? LMB_NCCL_OK : LMB_NCCL_CUDA + 1;
+    int code = stream == &our_stream                             ? LMB_NCCL_OK
+               : gpu && gpu->stream_sync(stream, &err) == LMB_OK ? LMB_NCCL_OK
+                                                                 : LMB_NCCL_CUDA + 1;
 
     if (module)
         dlclose(module);
@@ -169,11 +179,15 @@ static void put(unsigned char *v, size_t i, lmb_nccl_type t, double x)
 /* A sum of two floats in double, rounded once, is their sum in float. */
 static double combine(double a, double b, lmb_nccl_type t, lmb_nccl_op op)
 {
-    return op == LMB_NCCL_LEAST ? fmin(a, b) : op == LMB_NCCL_GREATEST ? fmax(a, b) : t == LMB_NCCL_F64 ? a + b : (double)(float)(a + b);
+    return op == LMB_NCCL_LEAST      ? fmin(a, b)
+           : op == LMB_NCCL_GREATEST ? fmax(a, b)
+           : t == LMB_NCCL_F64       ? a + b
+                                     : (double)(float)(a + b);
 }
 
 /* root -1: everybody gets it; who does not, gets rubbish. */
-static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, bool spread)
+static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root,
+                bool spread)
 {
     memcpy(file->area[rank_here], from, n * bytes_of(t));
     if (!meet())

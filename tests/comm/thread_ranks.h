@@ -1,4 +1,5 @@
-/* tests/comm/thread_ranks.h - ranks as threads of one process: an lmb_comm for each (comm/collective.h), without MPI. */
+/* tests/comm/thread_ranks.h - ranks as threads of one process: an lmb_comm for each (comm/collective.h), without MPI.
+ * */
 #ifndef LMB_TESTS_COMM_THREAD_RANKS_H
 #define LMB_TESTS_COMM_THREAD_RANKS_H
 
@@ -10,7 +11,10 @@
 enum { MOST_RANKS = 4 };
 
 typedef struct thread_ranks thread_ranks;
-typedef struct thread_rank { lmb_comm base; thread_ranks *all; } thread_rank;
+typedef struct thread_rank {
+    lmb_comm base;
+    thread_ranks *all;
+} thread_rank;
 struct thread_ranks {
     int size;
     pthread_barrier_t met;
@@ -49,7 +53,8 @@ static inline lmb_status thread_broadcast(lmb_comm *c, void *data, size_t n, int
     return LMB_OK;
 }
 
-static inline lmb_status thread_exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n, lmb_error *e)
+static inline lmb_status thread_exchange(lmb_comm *c, const void *send, int to, void *recv, int from, size_t n,
+                                         lmb_error *e)
 {
     thread_ranks *t = ((thread_rank *)c)->all;
     static const char nothing;
@@ -92,9 +97,15 @@ static inline void on_threads(int size, void (*run)(lmb_comm *c, void *ctx), voi
     pthread_mutex_init(&t.lock, NULL);
     pthread_cond_init(&t.moved, NULL);
     for (int r = 0; r < size; r++) {
-        t.rank[r] = (thread_rank){ { .rank = r, .size = size, .name = "threads", .exchange = thread_exchange,
-                                     .broadcast = thread_broadcast, .gather_all = thread_gather, .close = thread_close,
-                                     .any_thread = true }, &t };
+        t.rank[r] = (thread_rank){ { .rank = r,
+                                     .size = size,
+                                     .name = "threads",
+                                     .exchange = thread_exchange,
+                                     .broadcast = thread_broadcast,
+                                     .gather_all = thread_gather,
+                                     .close = thread_close,
+                                     .any_thread = true },
+                                   &t };
         pthread_create(&thread[r], NULL, thread_main, &t.rank[r]);
     }
     for (int r = 0; r < size; r++)

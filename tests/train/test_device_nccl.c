@@ -1,5 +1,6 @@
-/* Mirrors train/device_nccl.c: ranks are threads, NCCL is played (tests/comm/played_nccl.h), and what a resident step would call is
- * called here: sums, least and greatest values, in f32 and bf16, whole and in parts, and a peer that dies. */
+/* Mirrors train/device_nccl.c: ranks are threads, NCCL is played (tests/comm/played_nccl.h), and what a resident step
+ * would call is called here: sums, least and greatest values, in f32 and bf16, whole and in parts, and a peer that
+ * dies. */
 #include "train/device_nccl.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ typedef struct scene {
     lmb_step_chunk chunk[MOST_CHUNKS];
     int n_chunks;
     lmb_device_bucket bucket[BUCKETS];
-    int owned[MOST_CHUNKS];    /* how many ranks own a chunk */
+    int owned[MOST_CHUNKS]; /* how many ranks own a chunk */
     lmb_status died[MOST_RANKS];
     char sentence[MOST_RANKS][400];
     pthread_mutex_t lock;
@@ -42,10 +43,10 @@ static void begin(scene *s, int size, bool narrow, bool sharded)
         s->segment[i].count = counts[i];
         s->at[i] = s->count;
         for (size_t k = 0; k < counts[i]; k += LMB_STEP_CHUNK)
-            s->chunk[s->n_chunks++] = (lmb_step_chunk){
-                .at = s->count + k, .n = (int32_t)(counts[i] - k < LMB_STEP_CHUNK ? counts[i] - k : LMB_STEP_CHUNK),
-                .reduce = (uint8_t)s->segment[i].reduce
-            };
+            s->chunk[s->n_chunks++] =
+                (lmb_step_chunk){ .at = s->count + k,
+                                  .n = (int32_t)(counts[i] - k < LMB_STEP_CHUNK ? counts[i] - k : LMB_STEP_CHUNK),
+                                  .reduce = (uint8_t)s->segment[i].reduce };
         s->count += (counts[i] + LMB_STEP_ALIGN - 1) / LMB_STEP_ALIGN * LMB_STEP_ALIGN;
     }
     s->layout = (lmb_state_layout){ .n = SEGMENTS, .segment = s->segment, .count = s->count };
@@ -116,7 +117,8 @@ static void run_rank(lmb_comm *c, void *ctx)
     lmb_device_sum *d;
     const lmb_device_part *parts;
     int n_parts, stream;
-    lmb_device_vector v = { &s->layout, NULL, &stream, s->count, s->at, sum, state, BUCKETS, s->n_chunks, s->bucket, s->chunk };
+    lmb_device_vector v = { &s->layout, NULL,    &stream,     s->count,  s->at,   sum,
+                            state,      BUCKETS, s->n_chunks, s->bucket, s->chunk };
 
     for (size_t i = 0; i < LMB_STEP_HEAD + s->count; i++)
         sum[i] = number(c->rank, i);
@@ -181,7 +183,8 @@ START_TEST(a_dead_peer_is_named)
     on_threads(2, run_rank, &s);
     for (int r = 0; r < 2; r++) {
         ck_assert_int_eq(s.died[r], LMB_E_PEER);
-        snprintf(want_text, sizeof want_text, "%s of bucket 1 of step 4: remote process exited", _i ? "reduce-scatter" : "all-reduce");
+        snprintf(want_text, sizeof want_text, "%s of bucket 1 of step 4: remote process exited",
+                 _i ? "reduce-scatter" : "all-reduce");
         ck_assert_msg(strstr(s.sentence[r], want_text), "'%s' is not in '%s'", want_text, s.sentence[r]);
     }
 }

@@ -1,5 +1,5 @@
-/* Mirrors the vectors of train/parts.c of which every rank has its own pages: what is collected, spread and forgotten, and that
- * forgotten pages are not there any more. Ranks are threads. */
+/* Mirrors the vectors of train/parts.c of which every rank has its own pages: what is collected, spread and forgotten,
+ * and that forgotten pages are not there any more. Ranks are threads. */
 #include "train/parts.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* Mirrors train/sync_norm.c, core/passes/sync_norm.c, core/ops/batch_norm_ranks.c: two and three ranks (threads) that normalise over
- * each other's rows end where one rank ends that has the whole batch, uneven last batch included; without, they do not. */
+/* Mirrors train/sync_norm.c, core/passes/sync_norm.c, core/ops/batch_norm_ranks.c: two and three ranks (threads) that
+ * normalise over each other's rows end where one rank ends that has the whole batch, uneven last batch included;
+ * without, they do not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,12 +85,14 @@ static double distance(const scene *a, const scene *b)
     return d / size;
 }
 
-#define FAST "{epochs: 1, batch: 64, mode: fast, threads: 1, lr: 0.02, reduce: messages, backend: portable, sync_batch_norm: "
+#define FAST                                                                                                           \
+    "{epochs: 1, batch: 64, mode: fast, threads: 1, lr: 0.02, reduce: messages, backend: portable, sync_batch_norm: "
 
 START_TEST(ranks_normalise_as_one)
 {
     scene whole = run(1, FAST "false}"), alone = run(1, FAST "true}"), apart = run(2, FAST "false}");
-    ck_assert_msg(whole.status == LMB_OK && alone.status == LMB_OK && apart.status == LMB_OK, "%s%s", whole.msg, alone.msg);
+    ck_assert_msg(whole.status == LMB_OK && alone.status == LMB_OK && apart.status == LMB_OK, "%s%s", whole.msg,
+                  alone.msg);
     ck_assert_double_lt(distance(&whole, &alone), 1e-4);
     double without = distance(&whole, &apart);
     ck_assert_double_gt(without, 1e-3);
@@ -109,10 +112,15 @@ END_TEST
 
 START_TEST(what_can_not_be_is_refused)
 {
-    static const struct { const char *options, *says; } cases[] = {
-        { "{epochs: 1, batch: 64, mode: fast, threads: 2, sync_batch_norm: true}", "needs one shard on each rank, and there are 2" },
+    static const struct {
+        const char *options, *says;
+    } cases[] = {
+        { "{epochs: 1, batch: 64, mode: fast, threads: 2, sync_batch_norm: true}",
+          "needs one shard on each rank, and there are 2" },
         { "{epochs: 1, batch: 64, shard: 32, sync_batch_norm: true}", "needs one shard on each rank, and there are 2" },
-        { "{epochs: 1, batch: 64, shard: 32, threads: 1, pipeline: {stages: 2, microbatches: 1}, sync_batch_norm: true}", "does not go with train.pipeline" },
+        { "{epochs: 1, batch: 64, shard: 32, threads: 1, pipeline: {stages: 2, microbatches: 1}, sync_batch_norm: "
+          "true}",
+          "does not go with train.pipeline" },
     };
     scene s = run(1, cases[_i].options);
     ck_assert_int_eq(s.status, LMB_E_ARG);
@@ -124,8 +132,10 @@ START_TEST(a_rank_without_rows_is_refused)
 {
     scene s = run(2, "{epochs: 1, batch: 148, mode: fast, threads: 1, reduce: messages, sync_batch_norm: true}");
     ck_assert_int_eq(s.status, LMB_E_ARG);
-    ck_assert_msg(strstr(s.msg, "last batch of an epoch has 1 samples, which leaves one of 2 ranks without"), "%s", s.msg);
+    ck_assert_msg(strstr(s.msg, "last batch of an epoch has 1 samples, which leaves one of 2 ranks without"), "%s",
+                  s.msg);
 }
 END_TEST
 
-LMB_TEST_MAIN("train/sync_norm", add(ranks_normalise_as_one); add_loop(what_can_not_be_is_refused, 3); add(a_rank_without_rows_is_refused);)
+LMB_TEST_MAIN("train/sync_norm", add(ranks_normalise_as_one); add_loop(what_can_not_be_is_refused, 3);
+              add(a_rank_without_rows_is_refused);)
