@@ -72,5 +72,5 @@ stuck() {
     grep -q "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
     grep "$2" "$dir/log.s" | head -1
 }
-stuck STOP "rank 0 on .*, .* of .*step [0-9]*: nothing came of it for 16 s; rank 1 on .* is behind" 75
+stuck STOP "rank 0 on .*, .* of .*step [0-9]*: nothing came of it for 16 s; rank 1 on .*, at: .* of step" 75
 echo "GPUs agree: $one"
