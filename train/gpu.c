@@ -202,6 +202,8 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
 {
     double rate = lmbi_trainer_rate(t);
     lmbi_resident_batch s = { .total = b->total,
+                              .shown = t->s.epoch * t->train->n + t->s.seen,
+                              .row = b->lo,
                               .shards = filled,
                               .first = t->first,
                               .share = t->share,

@@ -71,7 +71,8 @@ typedef struct lmbi_stage_run {
     float *state;     /* canonical state, read only                */
     float *out;       /* gradients and next content, by `from`     */
     const lmb_step_info *info;
-    float loss; /* set by the last stage's backward()        */
+    lmb_place place;
+    float loss;           /* set by the last stage's backward()        */
     int64_t correct;
 } lmbi_stage_run;
 LMB_MUST_CHECK lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *err);
