@@ -35,16 +35,16 @@ static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
                     n->host, n->doing, (long long)n->step, cause, behind[0] ? "; " : "", behind);
 }
 
-/* Look until neither the communicator nor the stream (if asked) is busy. Naps grow with the time waited, and
+/* Look until neither the communicator nor the stream (unless NULL) is busy. Naps grow with the time waited, and
  * cost an eighth of it at most: a processor belongs to those who prepare the next batch. */
-static lmb_status settle(lmb_nccl *n, bool stream, lmb_error *err)
+static lmb_status settle(lmb_nccl *n, void *stream, lmb_error *err)
 {
     const double spin = 50e-6, shortest = 20e-6, longest = 1e-3;
     double start = lmb_seconds();
     char cause[96];
 
     for (;;) {
-        int code = n->api->state(n->comm), work = stream ? n->api->stream_state(n->stream) : LMB_NCCL_OK;
+        int code = n->api->state(n->comm), work = stream ? n->api->stream_state(stream) : LMB_NCCL_OK;
         if (code == LMB_NCCL_OK)
             code = work;
         if (code == LMB_NCCL_OK)
@@ -68,7 +68,7 @@ static lmb_status follow(lmb_nccl *n, int code, lmb_error *err)
 {
     if (code == LMB_NCCL_OK)
         return LMB_OK;
-    return code == LMB_NCCL_BUSY ? settle(n, false, err) : give_up(n, n->api->text(code), err);
+    return code == LMB_NCCL_BUSY ? settle(n, NULL, err) : give_up(n, n->api->text(code), err);
 }
 
 /* ---- bootstrap ---- */
@@ -168,7 +168,7 @@ static lmb_status bootstrap(lmb_nccl *n, lmb_error *err)
     lmb_watch_doing(n->o.watch, 0, n->doing, true);
     int code = n->api->init(&n->comm, n->c->size, id, n->c->rank);
     LMB_TRY(follow(n, code, err));
-    return settle(n, false, err);
+    return settle(n, NULL, err);
 }
 
 lmb_status lmb_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb_nccl_options *o, lmb_nccl **out,
@@ -197,7 +197,7 @@ void lmb_nccl_close(lmb_nccl *n)
         return;
     if (n->comm) { /* a meeting of all ranks: those that do not come are not waited for longer than for anything else */
         snprintf(n->doing, sizeof n->doing, "end of the GPUs' meeting");
-        if (follow(n, n->api->finalize(n->comm), &quiet) == LMB_OK && settle(n, false, &quiet) == LMB_OK)
+        if (follow(n, n->api->finalize(n->comm), &quiet) == LMB_OK && settle(n, NULL, &quiet) == LMB_OK)
             n->api->destroy(n->comm);
     }
     if (n->stream)
@@ -219,7 +219,9 @@ static lmb_status begin(lmb_nccl *n, lmb_nccl_label l, const char *what, void *a
     else
         snprintf(n->doing, sizeof n->doing, "%s", what);
     n->step = l.step;
-    lmb_watch_doing(n->o.watch, l.step, n->doing, false);
+    /* Waiting, as from now on the host may be held up by what is on a stream, in calls that nobody can end: then it is the
+     * noticeboard's thread that speaks. */
+    lmb_watch_doing(n->o.watch, l.step, n->doing, true);
     return after ? follow(n, n->api->stream_after(n->stream, after), err) : LMB_OK;
 }
 
@@ -227,7 +229,7 @@ lmb_status lmb_nccl_sum(lmb_nccl *n, lmb_nccl_label l, const void *from, void *t
                         void *after, lmb_error *err)
 {
     LMB_TRY(begin(n, l, "all-reduce", after, err));
-    return follow(n, n->api->sum(from, to, count, t, n->comm, n->stream), err);
+    return follow(n, n->api->reduce(from, to, count, t, LMB_NCCL_ADD, n->comm, n->stream), err);
 }
 
 lmb_status lmb_nccl_sum_scatter(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each,
@@ -251,12 +253,69 @@ lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, in
     return follow(n, n->api->exchange(from, peer_to, to, peer_from, count, t, n->comm, n->stream), err);
 }
 
-lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err)
+/* A group ends also after an error, as groups nest; it is the first error that counts. */
+static lmb_status in_group(lmb_nccl *n, const lmb_nccl_piece *p, int pieces, bool spread, lmb_error *err)
+{
+    int code = n->api->group_begin();
+
+    for (int i = 0; i < pieces && (code == LMB_NCCL_OK || code == LMB_NCCL_BUSY); i++)
+        code = spread           ? n->api->spread(p[i].at, p[i].n, p[i].type, p[i].root, n->comm, n->stream)
+               : p[i].root >= 0 ? n->api->reduce_to(p[i].at, p[i].n, p[i].type, p[i].op, p[i].root, n->comm, n->stream)
+                                : n->api->reduce(p[i].at, p[i].at, p[i].n, p[i].type, p[i].op, n->comm, n->stream);
+    int end = n->api->group_end();
+    return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
+}
+
+lmb_status lmb_nccl_reduce(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after,
+                           lmb_error *err)
+{
+    LMB_TRY(begin(n, l, pieces && p[pieces - 1].root >= 0 ? "reduce-scatter" : "all-reduce", after, err));
+    return in_group(n, p, pieces, false, err);
+}
+
+lmb_status lmb_nccl_spread(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after,
+                           lmb_error *err)
+{
+    LMB_TRY(begin(n, l, "all-gather", after, err));
+    return in_group(n, p, pieces, true, err);
+}
+
+/* Of the same step and bucket as the work before. */
+static lmb_status convert(lmb_nccl *n, void *after, lmb_error *err)
 {
     if (n->broken)
         return begin(n, (lmb_nccl_label){ 0, -1 }, "", NULL, err);
+    return after ? follow(n, n->api->stream_after(n->stream, after), err) : LMB_OK;
+}
+
+lmb_status lmb_nccl_narrow(lmb_nccl *n, const float *from, uint16_t *to, size_t count, void *after, lmb_error *err)
+{
+    LMB_TRY(convert(n, after, err));
+    return follow(n, n->api->narrow(from, to, count, n->stream), err);
+}
+
+lmb_status lmb_nccl_widen(lmb_nccl *n, const uint16_t *from, float *to, size_t count, lmb_error *err)
+{
+    LMB_TRY(convert(n, NULL, err));
+    return follow(n, n->api->widen(from, to, count, n->stream), err);
+}
+
+lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error *err)
+{
+    LMB_TRY(convert(n, NULL, err));
+    return follow(n, n->api->stream_after(stream, n->stream), err);
+}
+
+void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w) { n->o.watch = w; }
+
+lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err) { return lmb_nccl_wait_for(n, n->stream, -1, err); }
+
+lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err)
+{
+    LMB_TRY(convert(n, NULL, err));
+    n->step = step < 0 ? n->step : step;
     lmb_watch_doing(n->o.watch, n->step, n->doing, true);
-    lmb_status st = settle(n, true, err);
+    lmb_status st = settle(n, stream, err);
     if (st == LMB_OK)
         lmb_watch_doing(n->o.watch, n->step, "after a collective", false);
     return st;

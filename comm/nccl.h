@@ -6,7 +6,8 @@
  * the time is over. Then the communicator is aborted, and the error says which collective, bucket and step it was, on
  * which rank and host, and, where the ranks have a noticeboard (comm/watch.h), who is behind and at what.
  *
- *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no module
+ *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no
+ *            module
  *   threads  one
  *   source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with config.blocking = 0)
  */
@@ -63,8 +64,34 @@ LMB_MUST_CHECK lmb_status lmb_nccl_gather(lmb_nccl *n, lmb_nccl_label l, const v
                                           lmb_nccl_type t, void *after, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, int peer_to, void *to,
                                             int peer_from, size_t count, lmb_nccl_type t, void *after, lmb_error *err);
+
+/* A range of device memory that is worked on where it lies. */
+typedef struct lmb_nccl_piece {
+    void *at;
+    size_t n;
+    lmb_nccl_type type;
+    lmb_nccl_op op; /* of reduce() */
+    int root;
+} lmb_nccl_piece;
+/* Several ranges as one piece of work. reduce: a range becomes that of all ranks on rank `root`, or, -1, on all; the
+ * others' is then undefined. spread: `root`'s range on all. */
+LMB_MUST_CHECK lmb_status lmb_nccl_reduce(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces,
+                                          void *after, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_nccl_spread(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces,
+                                          void *after, lmb_error *err);
+/* On the stream, after what `after` has: numbers in other types. */
+LMB_MUST_CHECK lmb_status lmb_nccl_narrow(lmb_nccl *n, const float *from, uint16_t *to, size_t count, void *after,
+                                          lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_nccl_widen(lmb_nccl *n, const uint16_t *from, float *to, size_t count, lmb_error *err);
+/* What `stream` gets from now on waits for all work so far. */
+LMB_MUST_CHECK lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error *err);
+
 /* Until all of it is done. A rank that is late is told by the last piece of work that was put on the stream. */
 LMB_MUST_CHECK lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err);
+/* The same for a stream that waits for it: of a step, for sentences; -1: of the last piece of work. */
+LMB_MUST_CHECK lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err);
+/* The noticeboard, if there was none yet at open(). */
+void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w);
 
 #ifdef __cplusplus
 }

@@ -18,9 +18,10 @@
 extern "C" {
 #endif
 
-enum { LMB_NCCL_API = 1, LMB_NCCL_ID = 128, LMB_NCCL_DEVICE_ID = 16 };
+enum { LMB_NCCL_API = 2, LMB_NCCL_ID = 128, LMB_NCCL_DEVICE_ID = 16 };
 enum { LMB_NCCL_OK = 0, LMB_NCCL_BUSY = 7 /* ncclInProgress */, LMB_NCCL_CUDA = 1000 };
-typedef enum { LMB_NCCL_F32, LMB_NCCL_BF16 } lmb_nccl_type;
+typedef enum { LMB_NCCL_F32, LMB_NCCL_BF16, LMB_NCCL_F64 } lmb_nccl_type;
+typedef enum { LMB_NCCL_ADD, LMB_NCCL_LEAST, LMB_NCCL_GREATEST } lmb_nccl_op;
 
 #define LMB_NCCL_MODULE_FILE "liblimbeck_nccl.so"
 #define LMB_NCCL_MODULE_TABLE "lmb_nccl_module" /* the exported symbol: one const lmb_nccl_api */
@@ -49,13 +50,21 @@ typedef struct lmb_nccl_api {
     int (*destroy)(void *comm);
     int (*abort)(void *comm);
 
-    /* On the stream, non-blocking; n elements of a type. */
-    int (*sum)(const void *from, void *to, size_t n, lmb_nccl_type t, void *comm, void *stream);
+    /* On the stream, non-blocking; n elements of a type. What lies between group_begin and group_end is one piece of
+     * work. */
+    int (*group_begin)(void);
+    int (*group_end)(void);
+    int (*reduce)(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream);
+    int (*reduce_to)(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream);
+    int (*spread)(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream);
     int (*sum_scatter)(const void *from, void *to, size_t n_each, lmb_nccl_type t, void *comm, void *stream);
     int (*gather)(const void *from, void *to, size_t n_each, lmb_nccl_type t, void *comm, void *stream);
     /* Send to `peer_to` and receive from `peer_from`; either may be -1. */
     int (*exchange)(const void *from, int peer_to, void *to, int peer_from, size_t n, lmb_nccl_type t, void *comm,
                     void *stream);
+    /* f32 to bf16 (to the nearest, ties to even) and back, on a stream. */
+    int (*narrow)(const float *from, uint16_t *to, size_t n, void *stream);
+    int (*widen)(const uint16_t *from, float *to, size_t n, void *stream);
 } lmb_nccl_api;
 
 #ifdef __cplusplus

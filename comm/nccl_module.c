@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "comm/nccl_api.h"
+#include "comm/nccl_narrow.h"
 
 _Static_assert((int)ncclInProgress == LMB_NCCL_BUSY && sizeof(ncclUniqueId) == LMB_NCCL_ID,
                "codes and names are NCCL's own");
@@ -126,11 +127,32 @@ static int finalize(void *comm) { return ncclCommFinalize(comm); }
 static int destroy(void *comm) { return ncclCommDestroy(comm); }
 static int abort_comm(void *comm) { return ncclCommAbort(comm); }
 
-static ncclDataType_t type_of(lmb_nccl_type t) { return t == LMB_NCCL_BF16 ? ncclBfloat16 : ncclFloat32; }
-
-static int sum(const void *from, void *to, size_t n, lmb_nccl_type t, void *comm, void *stream)
+static ncclDataType_t type_of(lmb_nccl_type t)
 {
-    return ncclAllReduce(from, to, n, type_of(t), ncclSum, comm, stream);
+    return t == LMB_NCCL_BF16 ? ncclBfloat16 : t == LMB_NCCL_F64 ? ncclFloat64 : ncclFloat32;
+}
+
+static ncclRedOp_t op_of(lmb_nccl_op op)
+{
+    return op == LMB_NCCL_LEAST ? ncclMin : op == LMB_NCCL_GREATEST ? ncclMax : ncclSum;
+}
+
+static int group_begin(void) { return ncclGroupStart(); }
+static int group_end(void) { return ncclGroupEnd(); }
+
+static int reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
+{
+    return ncclAllReduce(from, to, n, type_of(t), op_of(op), comm, stream);
+}
+
+static int reduce_to(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream)
+{
+    return ncclReduce(at, at, n, type_of(t), op_of(op), root, comm, stream);
+}
+
+static int spread(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream)
+{
+    return ncclBroadcast(at, at, n, type_of(t), root, comm, stream);
 }
 
 static int sum_scatter(const void *from, void *to, size_t n_each, lmb_nccl_type t, void *comm, void *stream)
@@ -155,6 +177,15 @@ static int exchange(const void *from, int peer_to, void *to, int peer_from, size
     return r == ncclSuccess || r == ncclInProgress ? end : r;
 }
 
+static int narrow(const float *from, uint16_t *to, size_t n, void *stream)
+{
+    return of_cuda(lmbi_narrow(from, to, n, stream));
+}
+static int widen(const uint16_t *from, float *to, size_t n, void *stream)
+{
+    return of_cuda(lmbi_widen(from, to, n, stream));
+}
+
 extern const lmb_nccl_api lmb_nccl_module; /* LMB_NCCL_MODULE_TABLE */
 __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .version = LMB_NCCL_API,
@@ -177,8 +208,14 @@ __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .finalize = finalize,
     .destroy = destroy,
     .abort = abort_comm,
-    .sum = sum,
+    .group_begin = group_begin,
+    .group_end = group_end,
+    .reduce = reduce,
+    .reduce_to = reduce_to,
+    .spread = spread,
     .sum_scatter = sum_scatter,
     .gather = gather,
     .exchange = exchange,
+    .narrow = narrow,
+    .widen = widen,
 };

@@ -22,7 +22,12 @@ typedef struct line {
 } line;
 
 /* What we saw of a rank, and when by our own clock: clocks of hosts differ. */
-typedef struct sight { int64_t beats, changes, beat_ms, change_ms; } sight;
+typedef struct sight {
+    int64_t beats, changes, change_ms;
+    _Atomic int64_t beat_ms; /* 0: not yet seen */
+} sight;
+
+enum { MUTE_MS = 5000 }; /* of a process that looks four times a second */
 
 struct lmb_watch {
     lmb_comm *c;
@@ -68,7 +73,7 @@ static bool process_gone(const lmb_watch *w, const line *l)
 void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap)
 {
     const line *worst = NULL, *me = w ? &w->board[w->c->rank] : NULL;
-    bool gone = false;
+    bool gone = false, silent = false;
 
     text[0] = '\0';
     for (int r = 0; w && r < w->c->size && !gone; r++) {
@@ -77,12 +82,15 @@ void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap)
             continue;
         gone = process_gone(w, l);
         bool behind = l->step < me->step || (l->step == me->step && !l->waits);
-        if (gone || (behind && (!worst || l->step < worst->step)))
+        int64_t seen = atomic_load(&w->sights[r].beat_ms);
+        bool mute = seen && now_ms() - seen > MUTE_MS; /* it may wait like us, but stands still */
+        if (gone || (mute && !silent) || (behind && !silent && (!worst || l->step < worst->step)))
             worst = l;
+        silent = silent || mute;
     }
     if (worst)
         snprintf(text, cap, "rank %d on %.63s %s, at: %.63s of step %lld", (int)(worst - w->board), worst->host,
-                 gone ? "is gone" : "is behind", worst->what, (long long)worst->step);
+                 gone ? "is gone" : silent ? "does not answer" : "is behind", worst->what, (long long)worst->step);
 }
 
 /* MPI may be what hangs: its abort gets five seconds. */

@@ -62,7 +62,7 @@ static lmb_status save_whole(watcher *w, lmb_error *err)
 static bool is_due(const watcher *w) { return w->rank == 0 && lmb_seconds() - w->saved > w->c->checkpoint_s; }
 
 /* Inside an epoch rank 0 saves by itself, if it has everything. */
-static bool saves_alone(const watcher *w) { return !lmb_trainer_state_of(w->trainer)->in_parts; }
+static bool saves_alone(const watcher *w) { return !lmb_trainer_state_of(w->trainer)->in_parts && !lmb_trainer_state_of(w->trainer)->needs_all; }
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
@@ -172,13 +172,16 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, 
     return lmb_trainer_scatter(w->trainer, err);
 }
 
-/* What the optimizer's state costs each of several ranks. */
+/* What the optimizer's state, and weights, cost each of several ranks. */
 static void print_memory(const watcher *w)
 {
     lmb_trainer_memory m = lmb_trainer_slots(w->trainer);
-    if (w->rank == 0 && !saves_alone(w))
+    if (w->rank == 0 && m.here < m.all)
         fprintf(stderr, "the optimizer remembers %.1f kB, of which rank 0 of %d keeps %.1f kB\n", (double)m.all / 1e3,
                 w->comm->size, (double)m.here / 1e3);
+    if (w->rank == 0 && m.weights_here < m.weights)
+        fprintf(stderr, "weights, their average and the best ones take %.1f kB, of which rank 0 keeps %.1f kB\n", (double)m.weights / 1e3,
+                (double)m.weights_here / 1e3);
 }
 
 static void on_stall(void *ctx, const char *sentence)
@@ -223,13 +226,20 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
     if (q->stepped || !saves_alone(w)) /* nothing for every step: then a GPU need not bring weights home for it */
         watch.stepped = on_stepped;
+    watch.hands_off = !q->stepped;
     print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
+    if (comm->rank == 0 && lmb_trainer_state_of(w->trainer)->stages)
+        fprintf(stderr, "stages end before nodes %s, as measured%s\n", lmb_trainer_state_of(w->trainer)->stages,
+                resumed ? " when the training began" : "");
     LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));
     lmb_trainer_trace(w->trainer, q->trace);
     LMB_TRY(lmb_trainer_kernels(w->trainer, folder, resumed, &warnings, err));
-    if (q->stepped)
+    lmb_trainer_lighten(w->trainer, q->model);
+    if (q->stepped) {
+        LMB_TRY(lmb_trainer_together(w->trainer, err));
         LMB_TRY(q->stepped(q->hand, w->trainer, err));
+    }
     LMB_TRY(lmb_stage_path(path, q->run, q->stage, "ranks", err));
     LMB_TRY(lmb_watch_open(comm, path, q->train->stall_s, on_stall, NULL, &board, err));
     lmb_trainer_watch(w->trainer, board);

@@ -76,6 +76,7 @@ static lmb_status put_all(lmb_store_writer *w, const lmb_trainer_state *s, const
     LMB_TRY(lmb_store_put_text(w, "layout", hex, err));
     LMB_TRY(lmb_store_put_text(w, "configuration", config, err));
     LMB_TRY(lmb_store_put_text(w, "kernels", s->kernels ? s->kernels : "", err));
+    LMB_TRY(lmb_store_put_text(w, "stages", s->stages ? s->stages : "", err));
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
         LMB_TRY(lmb_store_put_tensor(w, v[i].name, LMB_F32, &shape, v[i].data, err));
     for (int i = 0, k = numbers_of(&copy, n); i < k; i++)
@@ -210,12 +211,12 @@ static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const ch
     return check_vectors(f, s, err);
 }
 
-/* *out: malloc'd, or NULL for the fixed choice. */
-static lmb_status get_kernels(const lmb_store *f, char **out, lmb_error *err)
+/* What measuring has decided. *out: malloc'd, or NULL: nothing has. */
+static lmb_status get_choice(const lmb_store *f, const char *name, char **out, lmb_error *err)
 {
     const char *text;
 
-    LMB_TRY(lmb_store_get_text(f, "kernels", &text, err));
+    LMB_TRY(lmb_store_get_text(f, name, &text, err));
     *out = *text ? strdup(text) : NULL;
     return *text && !*out ? LMB_FAIL(err, LMB_E_NOMEM, "no memory to read a checkpoint") : LMB_OK;
 }
@@ -231,7 +232,7 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     number n[NUMBERS];
     int k = vectors_of(s, v);
 
-    fresh.kernels = NULL;
+    fresh.kernels = fresh.stages = NULL;
     for (int i = 0; i < k && st == LMB_OK; i++) {
         data[i] = malloc(sizeof(float) * (s->layout->count + 1));
         st = data[i] ? lmb_store_get_tensor(f, v[i].name, LMB_F32, &shape, data[i], err)
@@ -240,7 +241,9 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     for (int i = 0, m = numbers_of(&fresh, n); i < m && st == LMB_OK; i++)
         st = n[i].i ? lmb_store_get_int(f, n[i].name, n[i].i, err) : lmb_store_get_real(f, n[i].name, n[i].r, err);
     if (st == LMB_OK)
-        st = get_kernels(f, &fresh.kernels, err);
+        st = get_choice(f, "kernels", &fresh.kernels, err);
+    if (st == LMB_OK && lmb_store_find(f, "stages")) /* older files have none */
+        st = get_choice(f, "stages", &fresh.stages, err);
     if (st == LMB_OK && (fresh.epoch < 0 || fresh.batch < 0 || fresh.step < 0 || fresh.seen < 0))
         st = LMB_FAIL(err, LMB_E_FORMAT, "its counters are negative: no run wrote this");
     for (int i = 0; i < k; i++) {
@@ -249,6 +252,7 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
         free(data[i]);
     }
     free(st == LMB_OK ? s->kernels : fresh.kernels);
+    free(st == LMB_OK ? s->stages : fresh.stages);
     if (st == LMB_OK)
         *s = fresh;
     return st;
@@ -296,7 +300,7 @@ lmb_status lmb_checkpoint_share(lmb_comm *c, lmb_trainer_state *s, lmb_error *er
     number n[NUMBERS];
 
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
-        if (!s->in_parts || strncmp(v[i].name, "slot/", 5) != 0)
+        if (!s->weights_in_parts && (!s->in_parts || strncmp(v[i].name, "slot/", 5) != 0))
             LMB_TRY(c->broadcast(c, v[i].data, sizeof(float) * s->layout->count, 0, err));
     for (int i = 0, k = numbers_of(s, n); i < k; i++)
         LMB_TRY(c->broadcast(c, n[i].i ? (void *)n[i].i : (void *)n[i].r, 8, 0, err));

@@ -27,7 +27,7 @@ LMB_MUST_CHECK lmb_status lmb_checkpoint_save(const char *path, const lmb_traine
  *           the first difference. The state is then untouched */
 LMB_MUST_CHECK lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, const lmb_log *log,
                                               lmb_error *err);
-/* Rank 0's state to all ranks; slots that ranks divide are left to lmb_trainer_scatter. */
+/* Rank 0's state to all ranks; what ranks divide is left to lmb_trainer_scatter. */
 LMB_MUST_CHECK lmb_status lmb_checkpoint_share(lmb_comm *c, lmb_trainer_state *s, lmb_error *err);
 
 #ifdef __cplusplus

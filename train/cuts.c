@@ -1,11 +1,17 @@
 /* train/cuts.c - the training graph of a model, cut into stages. See stage.h. */
 #include <stdlib.h>
-#include <string.h>
 
+#include "core/base/threads.h"
 #include "core/passes/rewrite.h"
 #include "train/stage.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory to cut a model into stages")
+
+void lmbi_cuts_forget(lmb_graph *g, lmb_vid v)
+{
+    if (v != LMB_NONE && lmb_role_is_state(g->value[v].role))
+        lmb_memory_forget((void *)g->value[v].data, sizeof(float) * (size_t)lmb_shape_count(&g->value[v].shape));
+}
 
 static lmb_status training_graph(const lmb_graph *model, const lmb_loss *loss, int64_t rows, lmbi_cuts *c, int *last,
                                  lmb_error *err)
@@ -44,28 +50,36 @@ static lmb_status find_trained(lmbi_cuts *c, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
-                            const lmbi_cuts *like, lmbi_cuts *c, lmb_error *err)
+/* As fine as the model and the list of stages allow. */
+static lmb_status count_places(lmbi_cuts *c, lmb_error *err)
 {
-    int last;
-
-    c->n = stages;
-    LMB_TRY(training_graph(model, loss, rows, c, &last, err));
-    LMB_TRY(find_trained(c, err));
-    if (!like)
-        return lmb_stages_cut(c->g, last, stages, c->stage, err);
-    memcpy(c->stage, like->stage, sizeof c->stage);
-    c->stage[stages - 1].end = c->g->n_nodes; /* a loss may have other nodes for fewer rows; the model has not */
+    LMB_TRY(lmb_stages_most(c->g, c->last, &c->n, err));
+    c->n = c->n < LMB_MOST_STAGES ? c->n : LMB_MOST_STAGES;
     return LMB_OK;
 }
 
-lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const lmbi_cuts *like,
+static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const int32_t *end,
+                            lmbi_cuts *c, lmb_error *err)
+{
+    c->n = stages;
+    LMB_TRY(training_graph(model, loss, rows, c, &c->last, err));
+    LMB_TRY(find_trained(c, err));
+    for (int v = 0; v < model->n_values; v++) /* whoever runs a stage binds its state: of the graph only the form is wanted */
+        if (lmb_role_is_state(model->value[v].role))
+            lmbi_cuts_forget(c->g, lmb_graph_find(c->g, model->value[v].name));
+    if (stages == 0)
+        LMB_TRY(count_places(c, err));
+    return end ? lmb_stages_at(c->g, c->last, c->n, end, c->stage, err)
+               : lmb_stages_cut(c->g, c->last, c->n, NULL, c->stage, err);
+}
+
+lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages, const int32_t *end,
                           lmbi_cuts **out, lmb_error *err)
 {
     lmbi_cuts *c = calloc(1, sizeof *c);
     if (!c)
         return NOMEM(err);
-    lmb_status st = make_cuts(model, loss, rows, stages, like, c, err);
+    lmb_status st = make_cuts(model, loss, rows, stages, end, c, err);
     if (st != LMB_OK) {
         lmbi_cuts_destroy(c);
         return st;

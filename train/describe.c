@@ -33,7 +33,7 @@ lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model,
     lmb_str_addf(out, "\n");
     lmb_status st = lmb_str_check(out, err);
     if (st == LMB_OK && c->pipeline.stages > 1)
-        st = lmbi_pipeline_describe(c, model, loss, l, lmb_train_rows(c, samples, ranks), ranks, out, err);
+        st = lmbi_pipeline_describe(c, model, loss, l, lmb_train_rows(c, samples, ranks), slots, ranks, out, err);
     lmb_state_layout_destroy(l);
     return st;
 }

@@ -6,8 +6,48 @@
 #include <string.h>
 
 #include "core/cuda/device.h"
+#include "train/device_nccl.h"
 #include "train/resident.h"
 #include "train/trainer_internal.h"
+
+/* Do all ranks have the module? Nobody may be waited for who has none. */
+static lmb_status all_have(lmb_comm *c, bool mine, bool *all, lmb_error *err)
+{
+    char have = mine, *theirs = malloc((size_t)c->size);
+    lmb_status st = theirs ? c->gather_all(c, &have, theirs, 1, err)
+                           : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d ranks", c->size);
+
+    *all = true;
+    for (int r = 0; r < c->size && st == LMB_OK; r++)
+        *all = *all && theirs[r];
+    free(theirs);
+    return st;
+}
+
+/* NCCL between the GPUs of several ranks; it speaks before the noticeboard (comm/watch.h) does. */
+static lmb_status open_sum(lmb_trainer *t, lmb_error *err)
+{
+    const lmbi_device_nccl_options o = { .nccl = { .device = t->comm->rank,
+                                                   .limit_s = 0.8 * t->c.stall_s,
+                                                   .fixed_order = t->c.mode == LMBI_DETERMINISTIC },
+                                         .narrow = t->c.reduce_type == LMBI_SUMS_BF16,
+                                         .sharded = t->c.shard_optimizer };
+    const lmb_nccl_api *api = NULL;
+    lmb_error why = LMB_ERROR_INIT;
+    bool all;
+
+    if (t->comm->size == 1 || t->c.pipeline.stages > 1 || t->c.reduce == LMBI_WINDOW || t->c.reduce == LMBI_MESSAGES)
+        return LMB_OK;
+    LMB_TRY(all_have(t->comm, lmb_nccl_load(&api, &why) == LMB_OK, &all, err));
+    if (all)
+        return lmbi_device_nccl_open(t->comm, api, &o, &t->sum, err);
+    if (t->c.reduce == LMBI_NCCL || t->c.reduce_type != LMBI_SUMS_F32)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "GPUs of several ranks can not sum: %s",
+                        api ? "another rank has no NCCL module" : why.msg);
+    snprintf(t->no_sum, sizeof t->no_sum, "several ranks sum their gradients on the host, as %s",
+             api ? "another rank has no NCCL module" : why.msg);
+    return LMB_OK;
+}
 
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 {
@@ -18,7 +58,7 @@ lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
     LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
     t->backends[0] = lmb_gpu_backend(t->gpu, precision[t->c.precision]);
     t->backends[1] = NULL;
-    return LMB_OK;
+    return open_sum(t, err);
 }
 
 void lmbi_trainer_gpu_end(lmb_trainer *t) { lmb_gpu_close(t->gpu); }
@@ -28,7 +68,9 @@ static const char *obstacle(const lmb_trainer *t)
 {
     if (t->pipeline)
         return "the model is in stages of a pipeline";
-    return t->comm->size > 1 && !t->sum ? "several ranks sum their gradients on the host" : NULL;
+    return t->comm->size == 1 || t->sum ? NULL
+           : t->no_sum[0]               ? t->no_sum
+                                        : "several ranks sum their gradients on the host";
 }
 
 /* Samples of a full batch; of these the rows of a full shard. */
@@ -76,6 +118,7 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     if (!t->gpu)
         return LMB_OK;
     lmb_status st = make(t, &why);
+    t->s.needs_all = st == LMB_OK && t->sum && t->c.shard_optimizer;
     if (st == LMB_OK)
         return LMB_OK;
     snprintf(t->remark, sizeof t->remark, "weights travel to the GPU and back in every step: %s", why.msg);
@@ -83,6 +126,12 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
         return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? "train.graph is on, but " : "",
                         st == LMB_E_UNSUPPORTED ? t->remark : why.msg);
     return LMB_OK;
+}
+
+void lmbi_gpu_watch(lmb_trainer *t)
+{
+    if (t->sum)
+        lmbi_device_nccl_watch(t->sum, t->watch);
 }
 
 lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
@@ -102,6 +151,7 @@ void lmbi_gpu_destroy(lmb_trainer *t)
     lmbi_resident_destroy(t->resident);
     if (t->sum)
         t->sum->close(t->sum);
+    t->sum = NULL;
 }
 
 static lmbi_resident_vectors vectors_of(const lmb_trainer *t)

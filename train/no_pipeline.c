@@ -26,15 +26,16 @@ lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f, lmb_error *er
 }
 
 lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model, const lmb_loss *loss,
-                                  const lmb_state_layout *l, int64_t rows, int ranks, struct lmb_str *out,
+                                  const lmb_state_layout *l, int64_t rows, int slots, int ranks, struct lmb_str *out,
                                   lmb_error *err)
 {
-    (void)c, (void)model, (void)loss, (void)l, (void)rows, (void)ranks, (void)out;
+    (void)c, (void)model, (void)loss, (void)l, (void)rows, (void)slots, (void)ranks, (void)out;
     return fail(err);
 }
 
 void lmbi_pipeline_destroy(lmbi_pipeline *p) { (void)p; }
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t) { (void)p, (void)t; }
+const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p) { (void)p; return NULL; }
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p) { (void)p; return NULL; }
 const int *lmbi_pipeline_owners(const lmbi_pipeline *p) { (void)p; return NULL; }
 const size_t *lmbi_pipeline_places(const lmbi_pipeline *p) { (void)p; return NULL; }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
+#include "core/base/threads.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory to divide the state among ranks")
 
@@ -236,35 +237,73 @@ lmb_status lmbi_parts_share(const lmbi_parts *p, float *vector, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmbi_parts_gather(const lmbi_parts *p, const float *part, float *whole, lmb_error *err)
+/* Where a run lies with its owner: among what it owns, or, in a vector of which it has its pages alone, where it lies
+ * in the whole. */
+static size_t place(const lmbi_run *r, bool sparse) { return sparse ? r->offset : r->at; }
+
+static lmb_status to_first(const lmbi_parts *p, const float *part, bool sparse, float *whole, lmb_error *err)
 {
     lmb_comm *c = p->comm;
 
     for (int i = 0; i < p->n_runs; i++) {
         const lmbi_run *r = &p->run[i];
         if (c->rank == 0 && r->owner == 0)
-            memcpy(whole + r->offset, part + r->at, r->n * sizeof *whole);
+            memmove(whole + r->offset, part + place(r, sparse), r->n * sizeof *whole);
         else if (c->rank == 0)
             LMB_TRY(c->exchange(c, NULL, -1, whole + r->offset, r->owner, r->n * sizeof *whole, err));
         else if (c->rank == r->owner)
-            LMB_TRY(c->exchange(c, part + r->at, 0, NULL, -1, r->n * sizeof *whole, err));
+            LMB_TRY(c->exchange(c, part + place(r, sparse), 0, NULL, -1, r->n * sizeof *whole, err));
     }
     return LMB_OK;
 }
 
-lmb_status lmbi_parts_scatter(const lmbi_parts *p, const float *whole, float *part, lmb_error *err)
+static lmb_status from_first(const lmbi_parts *p, const float *whole, float *part, bool sparse, lmb_error *err)
 {
     lmb_comm *c = p->comm;
 
     for (int i = 0; i < p->n_runs; i++) {
         const lmbi_run *r = &p->run[i];
         if (c->rank == 0 && p->me == r->owner)
-            memcpy(part + r->at, whole + r->offset, r->n * sizeof *whole);
+            memmove(part + place(r, sparse), whole + r->offset, r->n * sizeof *whole);
         for (int to = r->owner; to < c->size && c->rank == 0; to += p->groups)
             if (to)
                 LMB_TRY(c->exchange(c, whole + r->offset, to, NULL, -1, r->n * sizeof *whole, err));
         if (c->rank && p->me == r->owner)
-            LMB_TRY(c->exchange(c, NULL, -1, part + r->at, 0, r->n * sizeof *whole, err));
+            LMB_TRY(c->exchange(c, NULL, -1, part + place(r, sparse), 0, r->n * sizeof *whole, err));
     }
     return LMB_OK;
+}
+
+lmb_status lmbi_parts_gather(const lmbi_parts *p, const float *part, float *whole, lmb_error *err)
+{
+    return to_first(p, part, false, whole, err);
+}
+
+lmb_status lmbi_parts_scatter(const lmbi_parts *p, const float *whole, float *part, lmb_error *err)
+{
+    return from_first(p, whole, part, false, err);
+}
+
+/* ---- vectors of which each has its own pages ---- */
+
+lmb_status lmbi_parts_collect(const lmbi_parts *p, float *vector, lmb_error *err)
+{
+    return to_first(p, vector, true, vector, err);
+}
+lmb_status lmbi_parts_spread(const lmbi_parts *p, float *vector, lmb_error *err)
+{
+    return from_first(p, vector, vector, true, err);
+}
+
+void lmbi_parts_forget(const lmbi_parts *p, float *vector)
+{
+    for (int i = 0; i < p->n_runs; i++)
+        if (p->run[i].owner != p->me)
+            lmb_memory_forget(vector + p->run[i].offset, p->run[i].n * sizeof *vector);
+}
+
+void lmbi_parts_copy(const lmbi_parts *p, float *to, const float *from)
+{
+    for (int i = 0; i < p->n_own; i++)
+        memcpy(to + p->own[i].offset, from + p->own[i].offset, p->own[i].n * sizeof *to);
 }

@@ -6,8 +6,9 @@
  *   whole    one owner: every rank steps everything (groups 1)
  *   sharded  train.shard_optimizer, ZeRO-1: the sum of each bucket is left in parts with the ranks (comm/scatter.h),
  *            which step them; then the weights are put together, every step
- *   stages   train.pipeline: a rank steps what its stages train (train/pipeline.h); weights are put together when
- *            somebody asks
+ *   stages   train.pipeline: a rank steps what its stages train (train/pipeline.h) and has no other weights: vectors
+ *            keep the state's places, but memory is behind the own ones alone; weights are put together when somebody
+ *            asks
  *
  * The gradient's norm is a sum over pieces in the order of the state, whoever owns them, so it has the same bits in all
  * three. On rank 0, checkpoints and restarts see whole vectors: gather() and scatter() go between the two, for any
@@ -69,5 +70,13 @@ LMB_MUST_CHECK lmb_status lmbi_parts_share(const lmbi_parts *p, float *vector, l
 /* whole [count], on rank 0 alone, from every owner's part [own_count], and back. */
 LMB_MUST_CHECK lmb_status lmbi_parts_gather(const lmbi_parts *p, const float *part, float *whole, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_parts_scatter(const lmbi_parts *p, const float *whole, float *part, lmb_error *err);
+
+/* A vector [count] of which every rank has the pages with its own runs alone: collect() makes it whole on rank 0,
+ * spread() gives every owner its own from there, forget() gives the other pages back to the system, copy() touches own
+ * numbers only. */
+LMB_MUST_CHECK lmb_status lmbi_parts_collect(const lmbi_parts *p, float *vector, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_parts_spread(const lmbi_parts *p, float *vector, lmb_error *err);
+void lmbi_parts_forget(const lmbi_parts *p, float *vector);
+void lmbi_parts_copy(const lmbi_parts *p, float *to, const float *from);
 
 #endif

@@ -19,6 +19,7 @@ struct lmbi_pipeline {
     int me, first, n;        /* rank in the pipeline; stages [first, first + n) */
     int in_flight;           /* microbatches between their way there and back   */
     form form[MOST_ROWS];    /* 0: of whole microbatches                        */
+    int32_t end[LMB_MOST_STAGES]; /* where the model is cut                     */
     int64_t clock;
     lmb_state_layout local;
     int *owner;
@@ -55,8 +56,7 @@ static void drop(form *f, int copies)
 static lmb_status make_form(lmbi_pipeline *p, form *f, int64_t rows, lmb_error *err)
 {
     f->rows = rows;
-    LMB_TRY(
-        lmbi_cuts_make(p->o.model, p->o.loss, rows, p->o.stages, f == p->form ? NULL : p->form[0].cuts, &f->cuts, err));
+    LMB_TRY(lmbi_cuts_make(p->o.model, p->o.loss, rows, p->o.stages, p->end, &f->cuts, err));
     if (p->first > 0)
         LMB_TRY(lmbi_cuts_block(f->cuts, p->first - 1, &f->in_bytes, err));
     LMB_TRY(lmbi_cuts_block(f->cuts, p->first + p->n - 1, &f->out_bytes, err));
@@ -87,6 +87,26 @@ static lmb_status form_for(lmbi_pipeline *p, int64_t rows, form **out, lmb_error
     oldest->used = ++p->clock;
     *out = oldest;
     return LMB_OK;
+}
+
+/* Where to cut. All ranks count alike; what was measured, now or by an earlier process, is rank 0's word. */
+static lmb_status choose_cuts(lmbi_pipeline *p, lmb_error *err)
+{
+    const lmbi_pipeline_options *o = &p->o;
+    lmb_comm *c = o->comm;
+    lmbi_cuts *cuts = NULL;
+
+    if (!o->timed || (c->rank == 0 && !o->end)) {
+        lmbi_stage_options so = { .backends = o->backends, .loss = o->loss, .small_memory = o->small_memory };
+        LMB_TRY(o->timed ? lmbi_cuts_timed(o->model, o->rows, o->stages, &so, &cuts, err)
+                         : lmbi_cuts_make(o->model, o->loss, o->rows, o->stages, NULL, &cuts, err));
+        for (int k = 0; k < o->stages; k++)
+            p->end[k] = cuts->stage[k].end;
+        lmbi_cuts_destroy(cuts);
+    } else if (c->rank == 0) {
+        memcpy(p->end, o->end, sizeof *p->end * (size_t)o->stages);
+    }
+    return o->timed ? c->broadcast(c, p->end, sizeof *p->end * (size_t)o->stages, 0, err) : LMB_OK;
 }
 
 /* Segments of this rank, one behind another; theirs of other ranks have no place. */
@@ -125,7 +145,9 @@ lmb_status lmbi_pipeline_create(const lmbi_pipeline_options *o, lmbi_pipeline **
     p->n = o->stages / o->ranks;
     p->first = p->me * p->n;
     p->in_flight = o->ranks - p->me;
-    lmb_status st = make_form(p, &p->form[0], o->rows, err);
+    lmb_status st = choose_cuts(p, err);
+    if (st == LMB_OK)
+        st = make_form(p, &p->form[0], o->rows, err);
     if (st == LMB_OK)
         st = divide(p, err);
     if (st != LMB_OK) {
@@ -149,6 +171,7 @@ void lmbi_pipeline_destroy(lmbi_pipeline *p)
 }
 
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t) { p->trace = t; }
+const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p) { return p->end; }
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p) { return &p->local; }
 const int *lmbi_pipeline_owners(const lmbi_pipeline *p) { return p->owner; }
 const size_t *lmbi_pipeline_places(const lmbi_pipeline *p) { return p->from; }

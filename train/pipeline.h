@@ -40,10 +40,14 @@ typedef struct lmbi_pipeline_options {
     int stages, ranks; /* of one pipeline */
     int64_t rows;      /* of a whole microbatch */
     bool small_memory;
+    bool timed; /* cut by measured cost; rank 0 measures and decides for all */
+    const int32_t *end; /* [stages] rank 0's: of an earlier decision, in place of a new one; NULL: none */
 } lmbi_pipeline_options;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_create(const lmbi_pipeline_options *o, lmbi_pipeline **out, lmb_error *err);
 void lmbi_pipeline_destroy(lmbi_pipeline *p); /* NULL is a no-op */
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t);
+/* [stages]: nodes that they end before; the last one's is of no use. */
+const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p);
 
 /* The segments that this rank trains, as a state of their own: what the reducer sums. */
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p);
@@ -57,11 +61,11 @@ typedef struct lmbi_flow {
     const int64_t *first; /* [n + 1] */
     const float *x;
     const int64_t *y;
-    int64_t sample;       /* numbers of one */
+    int64_t sample; /* numbers of one */
     float *state;
-    lmb_step_info info;   /* of row first[0]: .sample [rows] */
+    lmb_step_info info; /* of row first[0]: .sample [rows] */
     lmbi_reducer *sums;
-    lmb_watch *watch;     /* told when this rank waits; NULL: none */
+    lmb_watch *watch; /* told when this rank waits; NULL: none */
     int64_t step;
     lmb_place place;      /* .row is that of first[0] */
 } lmbi_flow;
@@ -69,11 +73,11 @@ LMB_MUST_CHECK lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f
 /* Seconds in run(), and of these waiting for other ranks. */
 void lmbi_pipeline_times(const lmbi_pipeline *p, double *all, double *waited);
 
-/* Append the stages as lines: rank, share of the cost, MACs, parameters, memory, what crosses. For microbatches of
- * `rows`. */
+/* Append the stages as lines: rank, share of the cost, MACs, parameters, bytes of the state and of the microbatches
+ * under way, what crosses. For microbatches of `rows`; slots: vectors that the optimizer remembers. */
 struct lmb_str;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *model,
                                                  const lmb_loss *loss, const lmb_state_layout *l, int64_t rows,
-                                                 int ranks, struct lmb_str *out, lmb_error *err);
+                                                 int slots, int ranks, struct lmb_str *out, lmb_error *err);
 
 #endif

@@ -1,23 +1,25 @@
 /* train/reduce.h - summing what the shards of a batch have left, while the last of them are still at work.
  *
- * Idea: each shard slot of this rank has one vector, [LMBI_SUMS + state count]. They are summed along a fixed binary tree
- * over the slots and then over the ranks. The vector is cut into buckets from its end to its front, which is about the
- * order in which a backward pass finishes gradients. As soon as the slots of this rank have all handed over a bucket, a
- * thread of the reducer's own sums it and exchanges it with the other ranks, bucket by bucket in the same order on all
- * ranks, while the backward pass goes on. What is added to what is the same with and without that thread, and with any
- * size of buckets, so the bits are.
+ * Idea: each shard slot of this rank has one vector, [LMBI_SUMS + state count]. They are summed along a fixed binary
+ * tree over the slots and then over the ranks. The vector is cut into buckets from its end to its front, which is
+ * about the order in which a backward pass finishes gradients. As soon as the slots of this rank have all handed over
+ * a bucket, a thread of the reducer's own sums it and exchanges it with the other ranks, bucket by bucket in the same
+ * order on all ranks, while the backward pass goes on. What is added to what is the same with and without that thread,
+ * and with any size of buckets, so the bits are.
  *
  * A slot has a weight, its share of the batch, which its vector is multiplied by as the tree first reads it; minima and
  * maxima are not weighed.
  *
- * Ranks of one node sum through memory that they share (comm/window.h), others by messages; again the bits are the same.
+ * Ranks of one node sum through memory that they share (comm/window.h), others by messages; again the bits are the
+ * same.
  *
  * A rank without samples (the short last batch of an epoch) takes part with the neutral element: -0 for sums, which
  * changes no bit of anything added to it, and infinities for minima and maxima.
  *
  *   threads  done() from any; the rest from the thread that trains. Between begin() and end() the communicator is the
- *            reducer's. There is a thread only if there are several ranks, several buckets, and the communicator, if it is needed,
- *            may be used by another thread than the first (comm/collective.h); else end() does all the work
+ *            reducer's. There is a thread only if there are several ranks, several buckets, and the communicator, if
+ *            it is needed, may be used by another thread than the first (comm/collective.h); else end() does all the
+ *            work
  *   source   Li et al. 2020, PyTorch Distributed, arXiv:2006.15704, section 3.2: buckets, overlap
  */
 #ifndef LMB_TRAIN_REDUCE_H
@@ -26,20 +28,13 @@
 #include "comm/window.h"
 #include "core/base/threads.h"
 #include "core/base/trace.h"
-#include "core/cpu/products.h"
-#include "core/graph/state.h"
-
-/* In front of the state, a vector carries sums over samples; they belong to the last bucket. 64 bytes. */
-enum { LMBI_SUMS = 16, LMBI_LOSS = 0, LMBI_CORRECT = 1 };
-
-typedef struct lmbi_bucket {
-    size_t lo, n;    /* floats of a vector                     */
-    int first, last; /* segments [first, last) of the layout   */
-} lmbi_bucket;
+#include "train/sum_tree.h"
 
 typedef struct lmbi_reducer lmbi_reducer;
 
-enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES }; /* lmb_train_config.reduce: auto is the window where there can be one */
+/* lmb_train_config.reduce: auto is the window where there can be one, or between GPUs NCCL (train/device_nccl.h),
+ * which is no matter of this file */
+enum { LMBI_AUTO, LMBI_WINDOW, LMBI_MESSAGES, LMBI_NCCL };
 
 /*   way           one of the above
  *   stride        sums are over the ranks that are a multiple of it apart, by messages; 1: over all
@@ -49,8 +44,8 @@ LMB_MUST_CHECK lmb_status lmbi_reducer_create(const lmb_state_layout *l, lmb_com
 void lmbi_reducer_destroy(lmbi_reducer *r); /* NULL is a no-op */
 /* Leave a span for each bucket's sum, as long as the trace wants fine spans. Borrowed; NULL: none. */
 void lmbi_reducer_trace(lmbi_reducer *r, lmb_trace *t);
-/* Slots may leave gradients as what they are products of, factors[slot][segment] with rows > 0, which are then multiplied as they are
- * summed. All slots of all ranks do so for the same segments. Borrowed; NULL: they do not. */
+/* Slots may leave gradients as what they are products of, factors[slot][segment] with rows > 0, which are then
+ * multiplied as they are summed. All slots of all ranks do so for the same segments. Borrowed; NULL: they do not. */
 void lmbi_reducer_factors(lmbi_reducer *r, lmb_factors *const *factors);
 /* Leave sums over ranks in parts, as lmb_comm_reduce_scatter() does; cut: [buckets], from a bucket's front. Borrowed;
  * way must be LMBI_MESSAGES and stride 1. */

@@ -137,6 +137,7 @@ static lmb_status add_outputs(lmbi_copy *c, const lmb_vid *wrt, const lmb_vid *g
     for (int i = 0; i < c->o.layout->n; i++) {
         lmb_vid v = c->source[i] = lmb_graph_find(c->g, c->o.layout->segment[i].name);
         c->result[i] = v == LMB_NONE ? LMB_NONE : c->g->value[v].next;
+        lmbi_cuts_forget(c->g, v); /* a run binds the trainer's */
         for (int k = 0; k < n && v != LMB_NONE; k++)
             if (wrt[k] == v)
                 c->result[i] = grad[k];

@@ -18,17 +18,22 @@
 
 /* The training graph of `rows` samples, cut. */
 typedef struct lmbi_cuts {
-    int n;
+    int n, last; /* cuts lie before node `last` or earlier                       */
     lmb_stage stage[LMB_MOST_STAGES];
-    lmb_graph *g;              /* ends with outputs "loss", "logits"                           */
+    lmb_graph *g; /* ends with outputs "loss", "logits"                           */
     lmb_vid x, y, loss, logits, feed;
-    bool *trained;             /* [values] depends on a trained parameter: has a gradient      */
+    bool *trained; /* [values] depends on a trained parameter: has a gradient      */
 } lmbi_cuts;
 
-/*   like  cut at the same nodes as this one, of the same model with another number of rows; NULL: at the best places */
+/*   stages  0: as many as the model can be cut into
+ *   end     [stages] nodes that stages end before, of another cut of this model, with any number of rows; NULL: the
+ *           best places
+ *   errors  E_ARG where the model can not be cut so */
 LMB_MUST_CHECK lmb_status lmbi_cuts_make(const lmb_graph *model, const lmb_loss *loss, int64_t rows, int stages,
-                                         const lmbi_cuts *like, lmbi_cuts **out, lmb_error *err);
+                                         const int32_t *end, lmbi_cuts **out, lmb_error *err);
 void lmbi_cuts_destroy(lmbi_cuts *c); /* NULL is a no-op */
+/* The content of a state value has no memory any more. */
+void lmbi_cuts_forget(lmb_graph *g, lmb_vid v);
 /* Which values cross the cut in front of node `at`: [values], malloc'd; what one takes in a block, and all. */
 LMB_MUST_CHECK lmb_status lmbi_cuts_crossing(const lmbi_cuts *c, int at, bool **crosses, size_t *bytes, lmb_error *err);
 size_t lmbi_cuts_padded(const lmb_value *v);
@@ -51,20 +56,20 @@ typedef struct lmbi_stage_options {
 typedef struct lmbi_copy lmbi_copy;
 LMB_MUST_CHECK lmb_status lmbi_copy_create(const lmbi_cuts *c, int stage, const lmbi_stage_options *o, lmbi_copy **out,
                                            lmb_error *err);
-void lmbi_copy_destroy(lmbi_copy *c); /* NULL is a no-op */
-float *lmbi_copy_in(lmbi_copy *c);           /* what crosses the cut in front; NULL for the first stage */
-float *lmbi_copy_in_gradient(lmbi_copy *c);  /* its gradient, after backward()                          */
-float *lmbi_copy_out(lmbi_copy *c);          /* what crosses the cut behind, after forward()            */
-float *lmbi_copy_out_gradient(lmbi_copy *c); /* its gradient, for backward()                            */
-size_t lmbi_copy_bytes(const lmbi_copy *c);  /* of memory                                               */
+void lmbi_copy_destroy(lmbi_copy *c);          /* NULL is a no-op */
+float *lmbi_copy_in(lmbi_copy *c);             /* what crosses the cut in front; NULL for the first stage */
+float *lmbi_copy_in_gradient(lmbi_copy *c);    /* its gradient, after backward()                          */
+float *lmbi_copy_out(lmbi_copy *c);            /* what crosses the cut behind, after forward()            */
+float *lmbi_copy_out_gradient(lmbi_copy *c);   /* its gradient, for backward()                            */
+size_t lmbi_copy_bytes(const lmbi_copy *c);    /* of memory                                               */
 size_t lmbi_copy_in_bytes(const lmbi_copy *c); /* of the block in front, whatever its room                */
 size_t lmbi_copy_out_bytes(const lmbi_copy *c);
 
 typedef struct lmbi_stage_run {
-    const float *x;       /* [rows, sample]                            */
-    const int64_t *y;     /* [rows]                                    */
-    float *state;         /* canonical state, read only                */
-    float *out;           /* gradients and next content, by `from`     */
+    const float *x;   /* [rows, sample]                            */
+    const int64_t *y; /* [rows]                                    */
+    float *state;     /* canonical state, read only                */
+    float *out;       /* gradients and next content, by `from`     */
     const lmb_step_info *info;
     lmb_place place;
     float loss;           /* set by the last stage's backward()        */
@@ -72,5 +77,10 @@ typedef struct lmbi_stage_run {
 } lmbi_stage_run;
 LMB_MUST_CHECK lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_copy_backward(lmbi_copy *c, lmbi_stage_run *r, lmb_error *err);
+
+/* The best places by measuring (train/cuts_time.c): `o` as for the stages, but for `from` and rooms. Runs the model
+ * for some steps; needs room for the piece at work and one state vector. */
+LMB_MUST_CHECK lmb_status lmbi_cuts_timed(const lmb_graph *model, int64_t rows, int stages, const lmbi_stage_options *o,
+                                          lmbi_cuts **out, lmb_error *err);
 
 #endif

@@ -48,6 +48,8 @@ static void run_shard(void *ctx, int task, int w)
     shard mine = { t->reducer, 0 };
     lmb_step_info info = r->info;
     info.sample = r->b->sample + at;
+    lmb_rank_sums sums;
+    info.ranks = lmbi_sync_norm_sums(t, t->share[task], &sums);
     lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
                            .out = v + LMBI_SUMS, .info = &info, .place = place_of(t, r->b, lo), .final = on_final, .ctx = &mine, .factors = t->factors ? t->factors[task] : NULL };
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;

@@ -45,7 +45,10 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     if (e->valid_accuracy > t->s.best_accuracy) {
         t->s.best_accuracy = e->valid_accuracy;
         t->s.best_epoch = t->s.epoch;
-        memcpy(t->s.best, weights, t->n * sizeof *weights);
+        if (t->s.weights_in_parts)
+            lmbi_parts_copy(t->parts, t->s.best, weights);
+        else
+            memcpy(t->s.best, weights, t->n * sizeof *weights);
         e->best = true;
     }
     return LMB_OK;
@@ -73,10 +76,12 @@ static void trace_step(lmb_trainer *t, double from)
 /* A hand in every step wants to see the weights, and may change them. */
 static lmb_status stepped(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err)
 {
-    if (t->resident)
+    bool home = t->resident && !watch->hands_off;
+
+    if (home)
         LMB_TRY(lmbi_gpu_fetch(t, err));
     LMB_TRY(watch->stepped(watch->ctx, t, err));
-    return t->resident ? lmbi_gpu_send(t, err) : LMB_OK;
+    return home ? lmbi_gpu_send(t, err) : LMB_OK;
 }
 
 /* What a GPU has done since is in the state again, which from now on counts. */
@@ -153,12 +158,14 @@ lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_err
     while (t->s.epoch < t->c.epochs) {
         bool stop = false;
         LMB_TRY(run_epoch(t, watch, &stop, err));
-        LMB_TRY(lmb_trainer_together(t, err));
         LMB_TRY(agree_to_stop(t, &stop, err));
-        if (t->s.batch == lmb_loader_batches(t->loader))
+        if (t->s.batch == lmb_loader_batches(t->loader)) {
+            LMB_TRY(lmbi_trainer_collect(t, err));
             LMB_TRY(finish_epoch(t, watch, err));
+            lmb_trainer_drop(t);
+        }
         if (stop)
             return LMB_FAIL(err, LMB_E_STOPPED, "stopped in epoch %lld after batch %lld", (long long)t->s.epoch, (long long)t->s.batch);
     }
-    return LMB_OK;
+    return lmbi_trainer_finish(t, err);
 }

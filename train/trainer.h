@@ -32,14 +32,15 @@ struct lmb_tree;
 struct lmb_str;
 
 /* train.pipeline: the model in stages on ranks, the batch in groups that flow through them; stages 1: no pipeline. */
-typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipeline_config;
+typedef struct lmb_pipeline_config { int64_t stages, microbatches, cost; } lmb_pipeline_config;
+enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what stages are to have equal shares of */
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, graph, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
-    bool shard_optimizer;
+    bool shard_optimizer, sync_batch_norm;
     lmb_pipeline_config pipeline;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
@@ -86,6 +87,7 @@ typedef struct lmb_train_watch {
     lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
     void *ctx;
     lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
+    bool hands_off; /* stepped() leaves the weights alone, and looks at them after lmb_trainer_gather() only: they stay on a GPU */
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL
@@ -137,22 +139,28 @@ typedef struct lmb_trainer_state {
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
     bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
+    bool needs_all;              /* gather() is a matter of all ranks although slots are not divided here: they are on the GPUs */
+    bool weights_in_parts;       /* and so are state, ema and best: each rank has pages for its own numbers of them */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
+    char *stages;                /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
  * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
- * load, share, scatter. All ranks call gather() and scatter(), and where nothing is divided none of the three does
- * anything, except that inside an epoch gather() also brings back what a GPU has done since. */
+ * load, share, scatter. With a pipeline the same goes for the weights, of which every rank has its own stages' otherwise. All ranks
+ * call all three, and where nothing is divided none of them does anything, except that inside an epoch gather() also brings
+ * back what a GPU has done since. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);
-/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank steps its own. A
- * hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; an epoch
- * ends with it. */
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank has its own, on every
+ * rank. A hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; run() ends with it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
-/* What the optimizer remembers, in bytes: of all ranks, and on this one. */
-typedef struct lmb_trainer_memory { size_t all, here; } lmb_trainer_memory;
+/* Give back the memory of what `model`, which this trainer was made for, holds of numbers that are the trainer's now, if they are
+ * divided. Until store() the model has none. */
+void lmb_trainer_lighten(const lmb_trainer *t, lmb_graph *model);
+/* What the optimizer remembers, and weights with their average and the best ones so far, in bytes: of all ranks, and on this one. */
+typedef struct lmb_trainer_memory { size_t all, here, weights, weights_here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
 /* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited
  * for others. */

@@ -16,6 +16,7 @@
 #include "train/trainer.h"
 
 enum { LMBI_DETERMINISTIC, LMBI_FAST }; /* lmb_train_config.mode */
+enum { LMBI_SUMS_F32, LMBI_SUMS_BF16 }; /* lmb_train_config.reduce_type */
 
 /* One thread's program. */
 typedef struct lmbi_worker { lmb_program *program; lmb_error err; } lmbi_worker;
@@ -23,6 +24,7 @@ typedef struct lmbi_worker { lmb_program *program; lmb_error err; } lmbi_worker;
 struct lmb_trainer {
     lmb_train_config c;
     const lmb_graph *model;
+    lmb_graph *synced;     /* the same, normalising over all ranks (sync_norm.c), or NULL */
     lmb_loss loss;
     const lmb_dataset *train, *valid;
     lmb_comm *comm, *own_comm;
@@ -32,6 +34,7 @@ struct lmb_trainer {
     struct lmb_device_sum *sum; /* of the ranks' gradients there, or NULL */
     bool away;             /* the GPU's numbers are newer than those in `s` */
     char remark[600];      /* how steps run there, or empty */
+    char no_sum[400];      /* why GPUs of several ranks do not sum themselves, or empty */
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
     void *optimizer_config, *schedule_config;
@@ -73,6 +76,7 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err); /* another training begins (lmb_trainer_restart) */
 void lmbi_gpu_destroy(lmb_trainer *t);
+void lmbi_gpu_watch(lmb_trainer *t); /* there is a noticeboard */
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err);
@@ -80,8 +84,14 @@ LMB_MUST_CHECK lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int
 /* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
  * place of ranks. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
+/* train.sync_batch_norm: the graph that programs run; and the sums of rank's rows in a step, with its share, NULL without. */
+LMB_MUST_CHECK lmb_status lmbi_sync_norm_create(lmb_trainer *t, lmb_error *err);
+const lmb_rank_sums *lmbi_sync_norm_sums(lmb_trainer *t, float share, lmb_rank_sums *out);
 /* What adds up, who steps what, and what the optimizer remembers of that. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
+/* All ranks at once: with a pipeline, all weights on rank 0, and, at the end of a training, on every rank. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_trainer_finish(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);

@@ -9,12 +9,15 @@ enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs mor
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", "tf32", NULL };
+static const char *const costs[] = { "counted", "measured", NULL };
 static const char *const graphs[] = { "auto", "on", "off", NULL };
-static const char *const ways[] = { "auto", "window", "messages", NULL };
+static const char *const ways[] = { "auto", "window", "messages", "nccl", NULL };
+static const char *const reduce_types[] = { "f32", "bf16", NULL };
 
 static const lmb_field pipeline_fields[] = {
     LMB_INT(lmb_pipeline_config, stages, 1, 1, LMB_MOST_STAGES, "", "the model is cut into; ranks share them out in order; 1: no pipeline"),
-    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "", "a batch is cut into, each with BatchNormalization statistics of its own"), LMB_FIELD_END
+    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "", "a batch is cut into, each with BatchNormalization statistics of its own"),
+    LMB_CHOICE(lmb_pipeline_config, cost, LMB_COST_COUNTED, costs, "that stages share evenly; measured: rank 0 runs the model's pieces first; no f32 bit changes"), LMB_FIELD_END
 };
 
 const lmb_field lmb_train_fields[] = {
@@ -24,7 +27,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_CHOICE(lmb_train_config, precision, 0, precisions, "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32; tf32 (cuda): f32, products of 11 bits"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode, which is the work of one thread"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
-    LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can"),
+    LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can; nccl: between GPUs, as auto does"),
+    LMB_CHOICE(lmb_train_config, reduce_type, 0, reduce_types, "in which gradients travel between GPUs; bf16 halves the bytes and rounds each summand"),
     LMB_INT(lmb_train_config, threads, 0, 0, 1024, "", "of each rank; 0: all processors, shared among the ranks of a node"),
     LMB_INT(lmb_train_config, seed, 1, 0, 9e15, "", "of weights, order and augmentation"),
     LMB_REAL(lmb_train_config, lr, 0.1, 0, 1000, "", "learning rate, before the schedule"),
@@ -37,6 +41,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_BOOL(lmb_train_config, shard_optimizer, false, "divide what the optimizer remembers, and its step, among the ranks (ZeRO-1); no bit changes"),
+    LMB_BOOL(lmb_train_config, sync_batch_norm, false, "normalise over the rows of all ranks, one shard each (train.mode=fast, train.threads=1); slow on processors"),
     LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
@@ -203,13 +208,14 @@ static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
 
 static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
 {
+    LMB_TRY(lmbi_sync_norm_create(t, err));
     t->worker = calloc((size_t)t->threads, sizeof *t->worker);
     if (!t->worker)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d threads", t->threads);
     size_t memory;
     LMB_TRY(lmb_train_memory(&t->c, t->threads, &memory, err));
     for (int w = 0; w < t->threads; w++) {
-        LMB_TRY(lmb_program_create(t->model, &t->loss, t->backends, &t->worker[w].program, err));
+        LMB_TRY(lmb_program_create(t->synced ? t->synced : t->model, &t->loss, t->backends, &t->worker[w].program, err));
         lmb_program_memory(t->worker[w].program, memory);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
@@ -227,9 +233,18 @@ static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+static lmb_status check_sums(const lmb_trainer *t, lmb_error *err)
+{
+    const char *key = t->c.reduce == LMBI_NCCL ? "train.reduce is nccl" : t->c.reduce_type ? "train.reduce_type is bf16" : NULL;
+    if (key && !lmb_train_on_gpu(&t->c))
+        return LMB_FAIL(err, LMB_E_ARG, "%s, which is between GPUs; set train.backend=cuda, or leave it out", key);
+    return LMB_OK;
+}
+
 static lmb_status set_up(lmb_trainer *t, lmb_error *err)
 {
     LMB_TRY(check_precision(t, err));
+    LMB_TRY(check_sums(t, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {
         LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
@@ -241,9 +256,10 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
         LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
-    const int64_t sums[5] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages, t->c.pipeline.microbatches };
+    const int64_t sums[] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages, t->c.pipeline.microbatches,
+                             t->c.pipeline.cost, t->c.reduce_type, lmb_train_on_gpu(&t->c), t->c.sync_batch_norm };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
-    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce, train.shard_optimizer, train.pipeline)", sums, sizeof sums, err));
+    LMB_TRY(lmb_comm_agree(t->comm, "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, train.backend)", sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));
     if (t->comm->size > 1) { /* hashing all samples takes its time */
@@ -328,6 +344,8 @@ void lmb_trainer_destroy(lmb_trainer *t)
     free(t->first);
     lmb_choices_destroy(t->choices);
     free(t->s.kernels);
+    free(t->s.stages);
+    lmb_graph_destroy(t->synced);
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);
@@ -340,7 +358,12 @@ void lmb_trainer_destroy(lmb_trainer *t)
     free(t);
 }
 
-void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w) { t->watch = w; }
+void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w)
+{
+    t->watch = w;
+    lmbi_gpu_watch(t);
+}
+
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms) { t->terms = *terms; }
 
 double lmb_trainer_travel(const lmb_trainer *t) { return t->travel; }

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct lmb_pool {
@@ -178,6 +180,14 @@ double lmb_memory_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     return pages > 0 && size > 0 ? (double)pages * (double)size : 1e18; /* unknown: no limit */
+}
+
+void lmb_memory_forget(void *memory, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = (page - (uintptr_t)memory % page) % page;
+
+    if (bytes > skip && (bytes - skip) / page > 0)
+        (void)madvise((char *)memory + skip, (bytes - skip) / page * page, MADV_DONTNEED);
 }
 
 double lmb_seconds(void)

@@ -11,6 +11,7 @@
 #define LMB_CORE_BASE_THREADS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "core/base/error.h"
 
@@ -35,6 +36,9 @@ int lmb_cpu_count(void);
 /* Bytes of memory of this machine: what can not fit is refused before it is asked for, because the system would grant it and end the
  * process later. */
 double lmb_memory_bytes(void);
+/* Give the pages that lie wholly in memory[0, bytes) back to the system: what is there reads as zeros, and has pages again once it is
+ * written. Of malloc's memory, too; where a system can not, nothing happens. */
+void lmb_memory_forget(void *memory, size_t bytes);
 /* Monotonic seconds. */
 double lmb_seconds(void);
 

@@ -22,6 +22,9 @@ lmb_layout lmbi_all_nhwc(const lmb_call *c, int operand)
 
 static bool accepts(const lmb_call *c, const char **why)
 {
+    *why = "statistics of all ranks are the reference's";
+    if (((const lmb_batch_norm_attr *)c->attr)->training_mode == LMB_NORM_RANKS)
+        return false;
     *why = "only 3-D and 4-D activations";
     return lmbi_is_map(&c->in[0].shape) && c->in[0].dtype == LMB_F32;
 }

@@ -55,11 +55,19 @@ typedef struct lmb_call {
     lmb_type *out; /* inference fills dtype and shape; present = somebody reads it */
 } lmb_call;
 
+/* Sums inside a step over all ranks that run it, each on rows of its own; all call sum() in the same order. */
+typedef struct lmb_rank_sums {
+    void *ctx;
+    lmb_status (*sum)(void *ctx, double *v, size_t n, lmb_error *err); /* every rank gets the same bits */
+    double share; /* of the batch that this rank's rows are: what its loss is weighed with */
+} lmb_rank_sums;
+
 /* What a step of training needs to know to draw the same random numbers everywhere. */
 typedef struct lmb_step_info {
     uint64_t seed;
     uint32_t epoch;
     const uint32_t *sample; /* [batch] global index of each row of the batch; NULL: the row number */
+    const lmb_rank_sums *ranks; /* NULL: one rank */
 } lmb_step_info;
 
 /* The same where a recorded run finds it: what changes from step to step can be no argument of a kernel. */

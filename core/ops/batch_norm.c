@@ -4,6 +4,7 @@
  *     training_mode 0    y = scale (x - mean) / sqrt(var + eps) + b
  *     training_mode 1    the same with mean and (population) variance of this batch;
  *                        running = momentum * input + (1 - momentum) * batch
+ *     training_mode 2    the same with those of the batches of all ranks: batch_norm_ranks.c
  *   BatchNormGrad        dy, x, scale, mean, var -> dx, dscale, db; the statistics are computed again from x
  *                        in training mode, so that nothing but x has to be kept
  *   grad (training)      dx = scale/std (dy - mean(dy) - xhat mean(dy xhat))        Ioffe and Szegedy 2015, section 3
@@ -13,6 +14,7 @@
 
 #include "core/base/compiler.h"
 #include "core/ops/batch_norm.h"
+#include "core/ops/batch_norm_ranks.h"
 #include "core/ops/common.h"
 
 const lmb_attr_row lmb_batch_norm_rows[] = {
@@ -75,9 +77,17 @@ static void channel_statistics(const float *x, dims d, int64_t c, double *mean, 
     *var = count > 0 ? square / count : 0;
 }
 
+static size_t ranks_scratch(const lmb_call *c)
+{
+    const lmb_batch_norm_attr *a = c->attr;
+    return a->training_mode == LMB_NORM_RANKS ? lmbi_norm_ranks_scratch(c) : 0;
+}
+
 static lmb_status bn_run(const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_attr *a = r->attr;
+    if (a->training_mode == LMB_NORM_RANKS)
+        return lmbi_norm_ranks_run(r, err);
     const float *x = r->in[0].data, *scale = r->in[1].data, *b = r->in[2].data;
     float *y = r->out[0].data;
     dims d = dims_of(&r->in[0].shape);
@@ -139,7 +149,7 @@ const lmb_op lmb_op_batch_norm = {
     .name = "BatchNormalization", .domain = "", .summary = "normalise each channel over the batch",
     .source = "ONNX BatchNormalization-15", .since = 15, .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 3,
     .attr_size = sizeof(lmb_batch_norm_attr), .attrs = lmb_batch_norm_rows, .infer = bn_infer, .grad = bn_grad,
-    .cost = bn_cost, .axes = bn_axes, .run = bn_run,
+    .cost = bn_cost, .axes = bn_axes, .scratch = ranks_scratch, .run = bn_run,
 };
 
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
@@ -159,6 +169,8 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_attr *a = r->attr;
+    if (a->training_mode == LMB_NORM_RANKS)
+        return lmbi_norm_ranks_grad(r, err);
     const float *dy = r->in[0].data, *x = r->in[1].data, *scale = r->in[2].data;
     float *dx = r->out[0].data, *dscale = r->out[1].data, *db = r->out[2].data;
     dims d = dims_of(&r->in[0].shape);
@@ -194,5 +206,5 @@ const lmb_op lmb_op_batch_norm_grad = {
     .name = "BatchNormGrad", .domain = "limbeck", .summary = "gradients of BatchNormalization",
     .source = "Ioffe and Szegedy 2015, section 3", .min_in = 5, .max_in = 5, .min_out = 3, .max_out = 3,
     .attr_size = sizeof(lmb_batch_norm_attr), .attrs = lmb_batch_norm_rows, .infer = grad_infer, .cost = bn_cost,
-    .run = grad_run,
+    .scratch = ranks_scratch, .run = grad_run,
 };

@@ -176,7 +176,7 @@ static void find_norms(fusion *f)
         const lmb_node *n = &f->g->node[i];
         const lmb_batch_norm_attr *a = n->attr;
         part p = { .kind = FORWARD, .first = i, .function = "", .other = LMB_NONE };
-        if (!is(n, "BatchNormalization") || !a->training_mode || !is_map(&f->g->value[n->in[0]].shape) ||
+        if (!is(n, "BatchNormalization") || a->training_mode != LMB_NORM_BATCH || !is_map(&f->g->value[n->in[0]].shape) ||
             lmb_shape_count(&f->g->value[n->in[0]].shape) == 0 || !f->needed[n->out[0]])
             continue;
         int end = find_end(f, i, &p);

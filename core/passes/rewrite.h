@@ -39,6 +39,9 @@ LMB_MUST_CHECK lmb_status lmb_rewrite_run(lmb_rewrite *r, const lmb_graph *g, lm
  * Dropout drops; inputs have `batch` rows. Weights frozen by value->frozen keep BatchNormalization of frozen
  * scale in inference form. Outputs are kept. */
 LMB_MUST_CHECK lmb_status lmb_pass_train_form(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);
+/* Before the training form: normalisation takes the statistics of the rows of all ranks (core/ops/batch_norm_ranks.c).
+ * State keeps its names and order. */
+LMB_MUST_CHECK lmb_status lmb_pass_sync_norm(const lmb_graph *g, lmb_graph **out, lmb_error *err);
 /* The inference form for inputs of `batch` rows: what an answer depends on is the sample and the state, never the other
  * rows. An observer of ranges no longer looks: what follows it gets the stored range. */
 LMB_MUST_CHECK lmb_status lmb_pass_infer_form(const lmb_graph *g, int64_t batch, lmb_graph **out, lmb_error *err);

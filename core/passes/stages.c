@@ -15,11 +15,11 @@ static const double per_byte = 4, per_crossing_byte = 32;
 typedef struct survey {
     const lmb_graph *g;
     bool *needed;
-    int *first, *last;      /* [values]: needed nodes that use it first and last; -1: none */
-    double *macs, *cost;    /* [nodes + 1]: of all before                                  */
-    size_t *bytes;          /* [nodes + 1]: that cross a cut here                          */
-    int *values;            /* [nodes + 1]                                                 */
-    bool *may;              /* [nodes + 1]                                                 */
+    int *first, *last;   /* [values]: needed nodes that use it first and last; -1: none */
+    double *macs, *cost; /* [nodes + 1]: of all before                                  */
+    size_t *bytes;       /* [nodes + 1]: that cross a cut here                          */
+    int *values;         /* [nodes + 1]                                                 */
+    bool *may;           /* [nodes + 1]                                                 */
 } survey;
 
 static bool runs(const survey *s, int node)
@@ -126,9 +126,14 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
 {
     size_t v = (size_t)g->n_values + 1, n = (size_t)g->n_nodes + 2;
 
-    *s = (survey){ g, malloc(v * sizeof *s->needed), malloc(v * sizeof *s->first), malloc(v * sizeof *s->last),
-                   calloc(n, sizeof *s->macs), calloc(n, sizeof *s->cost),
-                   calloc(n, sizeof *s->bytes), calloc(n, sizeof *s->values),
+    *s = (survey){ g,
+                   malloc(v * sizeof *s->needed),
+                   malloc(v * sizeof *s->first),
+                   malloc(v * sizeof *s->last),
+                   calloc(n, sizeof *s->macs),
+                   calloc(n, sizeof *s->cost),
+                   calloc(n, sizeof *s->bytes),
+                   calloc(n, sizeof *s->values),
                    malloc(n * sizeof *s->may) };
     if (!s->needed || !s->first || !s->last || !s->macs || !s->cost || !s->bytes || !s->values || !s->may)
         return NOMEM(err);
@@ -152,7 +157,11 @@ static lmb_status survey_begin(const lmb_graph *g, int last, survey *s, lmb_erro
 /* ---- the best cuts ---- */
 
 /* best[k][i]: the first places[i] nodes as k + 1 stages. */
-typedef struct state { double dearest; size_t bytes; int from; } state;
+typedef struct state {
+    double dearest;
+    size_t bytes;
+    int from;
+} state;
 
 static double stage_cost(const survey *s, int begin, int end)
 {
@@ -185,8 +194,9 @@ static void fill(const survey *s, const int *place, const state *best, int n_pla
     for (int k = n - 1; k >= 0; k--) {
         int from = best[(size_t)k * (size_t)n_places + (size_t)at].from, begin = from < 0 ? 0 : place[from],
             end = place[at];
-        stages[k] = (lmb_stage){ begin, end, s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin],
-                                 s->bytes[end], s->values[end] };
+        stages[k] =
+            (lmb_stage){ begin,         end,           s->macs[end] - s->macs[begin], s->cost[end] - s->cost[begin],
+                         s->bytes[end], s->values[end] };
         at = from;
     }
 }
@@ -219,14 +229,65 @@ static lmb_status find_cuts(const survey *s, int n, lmb_stage *stages, lmb_error
     return st;
 }
 
-lmb_status lmb_stages_cut(const lmb_graph *g, int last, int n, lmb_stage *stages, lmb_error *err)
+/* Measured times, scaled to the sum of the estimates, so that what crosses a cut has the same weight beside them. */
+static void take_times(survey *s, const lmb_stage_times *t)
+{
+    const int nodes = s->g->n_nodes;
+    double all = 0, so_far = 0, sum = s->cost[nodes];
+    int at = 0;
+
+    for (int k = 0; k < t->n; k++)
+        all += t->seconds[k];
+    for (int k = 0; k < t->n && all > 0; k++) {
+        so_far += t->seconds[k];
+        for (; at < t->piece[k].end; at++)
+            s->may[at] = s->may[at] && k && at == t->piece[k].begin;
+        s->cost[t->piece[k].end] = sum * so_far / all;
+    }
+}
+
+lmb_status lmb_stages_cut(const lmb_graph *g, int last, int n, const lmb_stage_times *times, lmb_stage *stages,
+                          lmb_error *err)
 {
     survey s;
     if (n < 1 || n > LMB_MOST_STAGES)
         return LMB_FAIL(err, LMB_E_ARG, "%d stages; there can be 1 to %d", n, LMB_MOST_STAGES);
     lmb_status st = survey_begin(g, last, &s, err);
+    if (st == LMB_OK && times)
+        take_times(&s, times);
     if (st == LMB_OK)
         st = find_cuts(&s, n, stages, err);
+    survey_end(&s);
+    return st;
+}
+
+lmb_status lmb_stages_most(const lmb_graph *g, int last, int *n, lmb_error *err)
+{
+    survey s;
+    lmb_status st = survey_begin(g, last, &s, err);
+
+    *n = 1;
+    for (int i = 1; i < g->n_nodes && st == LMB_OK; i++)
+        *n += s.may[i];
+    survey_end(&s);
+    return st;
+}
+
+lmb_status lmb_stages_at(const lmb_graph *g, int last, int n, const int32_t *end, lmb_stage *stages, lmb_error *err)
+{
+    survey s;
+    lmb_status st = survey_begin(g, last, &s, err);
+
+    for (int k = 0, begin = 0; k < n && st == LMB_OK; k++) {
+        int to = k == n - 1 ? g->n_nodes : end[k];
+        if (to <= begin || to > g->n_nodes || (k < n - 1 && !s.may[to]))
+            st = LMB_FAIL(err, LMB_E_ARG, "stage %d can not end before node %d of a graph of %d nodes", k, to,
+                          g->n_nodes);
+        else
+            stages[k] = (lmb_stage){ begin,       to,          s.macs[to] - s.macs[begin], s.cost[to] - s.cost[begin],
+                                     s.bytes[to], s.values[to] };
+        begin = to;
+    }
     survey_end(&s);
     return st;
 }

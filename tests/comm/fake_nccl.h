@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "comm/nccl_api.h"
+#include "core/base/bf16.h"
 
 enum { FAKE_ERROR = 6 /* ncclRemoteError */, FAKE_FOREVER = 1 << 30 };
 
@@ -19,7 +20,7 @@ static struct fake {
     int version, corrupt;                 /* corrupt: the next sum is wrong */
     unsigned char gpu;
     /* what happened */
-    int ids, inits, states, works, aborts, finalizes, destroys, streams, afters;
+    int ids, inits, states, works, aborts, finalizes, destroys, streams, afters, groups;
     int alive, looks, stream_looks, working;
     int size, rank;
     unsigned char id[LMB_NCCL_ID];
@@ -107,9 +108,38 @@ static int fake_sum(const void *from, void *to, size_t n, lmb_nccl_type t, void 
 {
     return (void)stream, fake_work(from, to, n, t, comm);
 }
+static int fake_reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
+{
+    return (void)op, fake_sum(from, to, n, t, comm, stream);
+}
+static int fake_reduce_to(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream)
+{
+    return (void)op, (void)root, fake_sum(at, at, n, t, comm, stream);
+}
+static int fake_spread(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream)
+{
+    return (void)root, fake_sum(at, at, n, t, comm, stream);
+}
+static int fake_group_begin(void) { return fake.groups++, LMB_NCCL_OK; }
+static int fake_group_end(void) { return fake.groups--, LMB_NCCL_OK; }
 static int fake_exchange(const void *from, int a, void *to, int b, size_t n, lmb_nccl_type t, void *comm, void *stream)
 {
     return (void)stream, (void)a, (void)b, fake_work(from, to, n, t, comm);
+}
+
+static int fake_narrow(const float *from, uint16_t *to, size_t n, void *stream)
+{
+    (void)stream;
+    for (size_t i = 0; i < n; i++)
+        to[i] = lmb_bf16_of(from[i]);
+    return LMB_NCCL_OK;
+}
+static int fake_widen(const uint16_t *from, float *to, size_t n, void *stream)
+{
+    (void)stream;
+    for (size_t i = 0; i < n; i++)
+        to[i] = lmb_bf16_get(from[i]);
+    return LMB_NCCL_OK;
 }
 
 static const lmb_nccl_api fake_api = {
@@ -133,10 +163,16 @@ static const lmb_nccl_api fake_api = {
     .finalize = fake_finalize,
     .destroy = fake_destroy,
     .abort = fake_abort,
-    .sum = fake_sum,
+    .group_begin = fake_group_begin,
+    .group_end = fake_group_end,
+    .reduce = fake_reduce,
+    .reduce_to = fake_reduce_to,
+    .spread = fake_spread,
     .sum_scatter = fake_sum,
     .gather = fake_sum,
     .exchange = fake_exchange,
+    .narrow = fake_narrow,
+    .widen = fake_widen,
 };
 
 #endif

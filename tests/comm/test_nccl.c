@@ -150,6 +150,17 @@ START_TEST(work_is_waited_for)
     ck_ok(lmb_nccl_exchange(n, (lmb_nccl_label){ 7, -1 }, from, 0, to, -1, 4, LMB_NCCL_F32, NULL, &err));
     ck_ok(lmb_nccl_wait(n, &err));
     ck_assert(fake.works == 4 && fake.afters == 1);
+
+    /* ranges as one piece of work, numbers in half the size, and a stream that waits for all of it */
+    const lmb_nccl_piece p[2] = { { to, 2, LMB_NCCL_F32, LMB_NCCL_ADD, -1 }, { to + 2, 1, LMB_NCCL_F32, LMB_NCCL_LEAST, 0 } };
+    uint16_t half[4];
+    ck_ok(lmb_nccl_narrow(n, from, half, 4, &stream, &err));
+    ck_ok(lmb_nccl_reduce(n, (lmb_nccl_label){ 8, 2 }, p, 2, NULL, &err));
+    ck_ok(lmb_nccl_widen(n, half, to, 4, &err));
+    ck_ok(lmb_nccl_spread(n, (lmb_nccl_label){ 8, -1 }, p + 1, 1, NULL, &err));
+    ck_ok(lmb_nccl_release(n, &stream, &err));
+    ck_ok(lmb_nccl_wait_for(n, &stream, 9, &err));
+    ck_assert(fake.works == 7 && fake.afters == 3 && fake.groups == 0 && to[3] == 4);
     lmb_nccl_close(n);
 }
 END_TEST

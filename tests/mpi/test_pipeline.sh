@@ -32,6 +32,10 @@ for model in "{name: vgg, channels: [8, 0, 12, 16], dropout: 0.1}" "{name: resne
         [ "$(weights "$1" --fresh --set "model=$model" $(stages "$2" 4))" = "$whole" ] || fail "$2 stages on $1 ranks end in other bits: $model"
     done
 done
+for n in 1 2 4; do # $whole: of the ResNet
+    [ "$(weights $n --fresh --set "model=$model" $(stages 4 4) --set train.pipeline.cost=measured)" = "$whole" ] || fail "stages cut by measured cost on $n ranks end in other bits"
+    grep -q "^stages end before nodes [0-9]* [0-9]* [0-9]*, as measured" "$dir/log.$n" || fail "where measuring cut is not said"
+done
 [ "$(weights 2 --fresh $(stages 2 8))" != "$(weights 2 --fresh $(stages 2 4))" ] || fail "other microbatches should give other bits: is the test blind?"
 five=$(weights 1 --fresh $(stages 4 5)) # 26 samples each; no power of two
 for n in 2 4; do
@@ -66,7 +70,7 @@ alone=$(taught 1)
 [ "$(taught 4 shard_optimizer=true)" = "$alone" ] || fail "a student of ranks that share an optimizer ends in other bits"
 
 # saved in every step, stopped by nobody; then the checkpoint as a kill would leave it goes on with another number of ranks
-often="$(stages 4 4) --set train.epochs=6 --set train.checkpoint_s=0"
+often="$(stages 4 4) --set train.pipeline.cost=measured --set train.epochs=6 --set train.checkpoint_s=0"
 long=$(weights 1 --fresh $often)
 rm -rf "$dir/run" "$dir/kept" && mkdir -p "$dir/kept"
 weights 2 --fresh $often >"$dir/out" &
@@ -83,10 +87,15 @@ wait $run
 for n in 4 1; do
     rm -rf "$dir/run" && mkdir -p "$dir/run/model" && cp "$dir/kept/checkpoint.h5" "$dir/run/model/"
     [ "$(weights $n $often)" = "$long" ] || fail "2 ranks' checkpoint ends in other bits with $n"
+    grep -q "as measured when the training began" "$dir/log.$n" || fail "$n ranks do not cut as the checkpoint says"
+    sed -n 's/^stages end before nodes \(.*\), as.*/\1/p' "$dir/log.$n" >"$dir/ends.$n"
 done
+
+cmp -s "$dir/ends.1" "$dir/ends.4" || fail "ranks that go on from one checkpoint cut differently: $(cat "$dir/ends.1") and $(cat "$dir/ends.4")"
 
 "$limbeck" inspect "$dir/run.yaml" --ranks 4 $(stages 4 4) >"$dir/log.i" 2>&1 || fail "inspect"
 [ "$(grep -c '^  [0-3]     [0-3] ' "$dir/log.i")" = 4 ] || fail "inspect does not show 4 stages"
+grep -q "parameters state, MB" "$dir/log.i" || fail "inspect does not show what each rank keeps"
 grep -q "kB in 1, behind" "$dir/log.i" || fail "inspect does not say what crosses the cuts"
 
 refuse() { # RANKS SENTENCE OPTION...

@@ -100,7 +100,7 @@ static void begin(scene *s, bool frozen, const char *backend)
     }
 }
 
-static void end(scene *s)
+static void end_of(scene *s)
 {
     for (int k = 0; k < GROUPS; k++) {
         free(s->whole[k]);
@@ -187,7 +187,7 @@ START_TEST(stages_are_the_whole_model)
             run_stages(&s, stages, stages == 3);
             compare(&s);
         }
-        end(&s);
+        end_of(&s);
     }
 }
 END_TEST
@@ -219,8 +219,68 @@ START_TEST(cuts_tear_nothing_and_cost_about_the_same)
     lmbi_cuts *too_many;
     ck_assert_int_eq(lmbi_cuts_make(s.model, &s.loss, ROWS, 60, NULL, &too_many, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "stages at most; 60 are asked for"));
-    end(&s);
+    end_of(&s);
 }
 END_TEST
 
-LMB_TEST_MAIN("train/stage", add_loop(stages_are_the_whole_model, 2); add(cuts_tear_nothing_and_cost_about_the_same);)
+/* Piece 4 of 7 takes as long as all others: it gets a stage of its own. And cuts of somebody else's are checked. */
+START_TEST(measured_times_decide)
+{
+    scene s;
+    lmbi_cuts *fine, *same;
+    lmb_stage best[3];
+    double seconds[LMB_MOST_STAGES];
+    begin(&s, false, "cpu");
+    ck_ok(lmbi_cuts_make(s.model, &s.loss, ROWS, 0, NULL, &fine, &err));
+    ck_assert_int_ge(fine->n, 7);
+    for (int k = 0; k < fine->n; k++)
+        seconds[k] = k == 4 ? 1 : 1.0 / (fine->n - 1);
+    lmb_stage_times times = { fine->n, fine->stage, seconds };
+    ck_ok(lmb_stages_cut(fine->g, fine->last, 3, &times, best, &err));
+    ck_assert_int_eq(best[1].begin, fine->stage[4].begin);
+    ck_assert_int_eq(best[1].end, fine->stage[4].end);
+    ck_assert_double_gt(best[1].cost, best[0].cost);
+
+    int32_t end[3] = { best[0].end, best[1].end, 0 };
+    ck_ok(lmbi_cuts_make(s.model, &s.loss, ROWS - 2, 3, end, &same, &err)); /* for other rows */
+    ck_assert_int_eq(same->stage[1].begin, best[1].begin);
+    ck_assert_int_eq(same->stage[2].end, same->g->n_nodes);
+    lmbi_cuts_destroy(same);
+    for (int i = 0; i < 4; i++) {
+        const int32_t wrong[4][3] = { { end[0] + 1, end[1] }, { end[1], end[0] }, { 0, end[1] }, { end[0], 1 << 20 } };
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_assert_int_eq(lmbi_cuts_make(s.model, &s.loss, ROWS, 3, wrong[i], &same, &err), LMB_E_ARG);
+        ck_assert_ptr_nonnull(strstr(err.msg, "can not end before node"));
+    }
+    lmbi_cuts_destroy(fine);
+    end_of(&s);
+}
+END_TEST
+
+START_TEST(measuring_cuts_somewhere)
+{
+    scene s;
+    lmbi_cuts *c, *fine;
+    err = (lmb_error)LMB_ERROR_INIT;
+    begin(&s, _i, "portable");
+    lmbi_stage_options o = { .backends = s.backends, .loss = &s.loss };
+    ck_ok(lmbi_cuts_timed(s.model, ROWS, 3, &o, &c, &err));
+    ck_ok(lmbi_cuts_make(s.model, &s.loss, ROWS, 0, NULL, &fine, &err));
+    ck_assert_int_eq(c->n, 3);
+    ck_assert_int_eq(c->stage[0].begin, 0);
+    ck_assert_int_eq(c->stage[2].end, c->g->n_nodes);
+    for (int k = 0; k < 3; k++) {
+        bool a_place = false;
+        ck_assert_double_gt(c->stage[k].cost, 0);
+        ck_assert_int_eq(c->stage[k].begin, k ? c->stage[k - 1].end : 0);
+        for (int i = 0; i < fine->n; i++)
+            a_place |= fine->stage[i].end == c->stage[k].end;
+        ck_assert(a_place);
+    }
+    lmbi_cuts_destroy(fine);
+    lmbi_cuts_destroy(c);
+    end_of(&s);
+}
+END_TEST
+
+LMB_TEST_MAIN("train/stage", add(measured_times_decide); add_loop(measuring_cuts_somewhere, 2); add_loop(stages_are_the_whole_model, 2); add(cuts_tear_nothing_and_cost_about_the_same);)

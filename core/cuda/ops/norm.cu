@@ -97,7 +97,11 @@ struct normalise_grad {
 template <bool gradient> struct norm_kernel {
     channels d;
     lmb_batch_norm_attr a;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    static bool accepts(const lmb_call *c, const char **why)
+    {
+        *why = "statistics of all ranks are the reference's";
+        return ((const lmb_batch_norm_attr *)c->attr)->training_mode != LMB_NORM_RANKS && all_f32(c, 0, why);
+    }
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
     {
         d = channels_of(&c->in[0].shape);

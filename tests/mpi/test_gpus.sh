@@ -1,0 +1,76 @@
+#!/bin/sh
+# Trainings of two ranks with a GPU each, summed by NCCL: played GPUs (tests/core/cuda/played.c) and a played NCCL
+# (tests/comm/played_nccl_module.c). Whole, in parts (ZeRO-1) and by messages of the host they end in the bits of one GPU; in bf16 in
+# others. A checkpoint goes on with another number of GPUs. A rank that stops or dies is named, with the bucket, and the job ends with 75.
+limbeck=$1
+dir=$2/gpus
+command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
+export LMB_CUDA_MODULE=$3 LMB_NCCL_MODULE=$4
+[ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no played GPU: built without the CUDA toolkit"; exit 0; }
+rm -rf "$dir" && mkdir -p "$dir" || exit 1
+cat >"$dir/run.yaml" <<Y
+run: $dir/run
+data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
+split: {validation: 60}
+model: {name: vgg, channels: [8, 0, 12, 16]}
+train: {backend: cuda, epochs: 2, batch: 128, shard: 32, lr: 0.01, ema: 0.9, clip: 0.05, bucket_kb: 4, optimizer: adam}
+Y
+weights() { # RANKS OPTION...
+    n=$1; shift
+    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
+}
+fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
+
+one=$(weights 1 --fresh)
+[ -n "$one" ] || fail "one GPU printed no weights"
+two=$(weights 2 --fresh)
+[ "$two" = "$one" ] || fail "two GPUs end in other bits than one"
+grep -q "sum their gradients on the host" "$dir/log.2" && fail "NCCL was not used"
+[ "$(weights 2 --fresh --set train.shard_optimizer=true)" = "$one" ] || fail "two GPUs with parts of the optimizer's state end in other bits"
+[ "$(weights 2 --fresh --set train.reduce=messages)" = "$one" ] || fail "sums by messages of the host end in other bits"
+half=$(weights 2 --fresh --set train.reduce_type=bf16)
+[ -n "$half" ] && [ "$half" != "$one" ] || fail "sums in bf16: $half"
+[ "$(weights 2 --fresh --set train.reduce_type=bf16 --set train.shard_optimizer=true)" = "$half" ] || fail "bf16 in parts ends in other bits than whole"
+
+# saved in the middle of an epoch, then with one GPU
+for shard in false true; do
+    often="--set train.checkpoint_s=0 --set train.shard_optimizer=$shard"
+    rm -rf "$dir/run"
+    weights 2 --fresh $often --set train.epochs=1 >/dev/null
+    cp "$dir/run/model/checkpoint.h5.prev" "$dir/kept.h5" || fail "no checkpoint was kept"
+    for n in 1 2; do
+        rm -rf "$dir/run" && mkdir -p "$dir/run/model" && cp "$dir/kept.h5" "$dir/run/model/checkpoint.h5"
+        [ "$(weights $n $often --set train.epochs=1)" = "$(weights 1 --fresh --set train.epochs=1)" ] || fail "2 GPUs' checkpoint ends in other bits with $n"
+    done
+done
+
+export LMB_PLAYED_ONE_GPU=1
+weights 2 --fresh >"$dir/out"; [ -s "$dir/out" ] && fail "two ranks on one GPU were accepted"
+grep -q "ranks 0 and 1 are on the same GPU" "$dir/log.2" || fail "no sentence for two ranks on one GPU"
+unset LMB_PLAYED_ONE_GPU
+
+rank() {
+    pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
+        tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
+}
+# stuck SIGNAL WORDS: rank 1 gets it in the middle of a training. NCCL's patience is 0.8 of stall_s.
+stuck() {
+    rm -rf "$dir/run"
+    LMB_PLAYED_PATIENCE=1 mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh --set train.epochs=100000 --set train.stall_s=20 \
+        >"$dir/log.s" 2>&1 &
+    job=$!
+    i=0
+    while [ ! -s "$dir/run/model/history.jsonl" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
+    victim=$(rank 1)
+    [ -n "$victim" ] || { kill $job; fail "rank 1 not found"; }
+    kill -"$1" "$victim"
+    ( sleep 120; kill -9 $job ) >/dev/null 2>&1 & guard=$!
+    wait $job; code=$?
+    kill $guard 2>/dev/null
+    kill -CONT "$victim" 2>/dev/null; kill -9 "$victim" 2>/dev/null
+    [ $code -eq "$3" ] || fail "exit code $code after $1"
+    grep -q "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
+    grep "$2" "$dir/log.s" | head -1
+}
+stuck STOP "rank 0 on .*, .* of .*step [0-9]*: nothing came of it for 16 s; rank 1 on .*, at: .* of step" 75
+echo "GPUs agree: $one"
