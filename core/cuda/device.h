@@ -23,6 +23,11 @@ LMB_MUST_CHECK lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
 void lmb_gpu_close(lmb_gpu *g); /* NULL is a no-op */
 const lmb_backend *lmb_gpu_backend(const lmb_gpu *g); /* lives as long as g */
 
+/* What runs on the device beside plans (core/cuda/int8.h, chacha.h) takes these two. */
+struct lmb_cuda_api;
+const struct lmb_cuda_api *lmb_gpu_api(const lmb_gpu *g);
+lmb_device *lmb_gpu_device(lmb_gpu *g);
+
 #ifdef __cplusplus
 }
 #endif

@@ -206,4 +206,5 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .alloc = device_alloc, .free = device_free, .upload = upload, .download = download, .copy = copy,
     .queue_create = lmbi_queue_create, .queue_destroy = lmbi_queue_destroy, .describe_conv = describe_conv,
     .kernels = lmbi_cuda_kernels, .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
+    .int8_step = lmbi_cuda_int8_step, .chacha_add = lmbi_cuda_chacha_add,
 };
