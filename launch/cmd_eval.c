@@ -20,10 +20,11 @@
 
 static const char eval_usage[] =
     "usage: limbeck eval CONFIG.yaml [MODEL.onnx|MODEL.lmb] [--part test|validation|train] [--logits FILE.npy]\n"
-    "       [--kernels NAME] [--set key=value ...]\n\n"
+    "       [--kernels NAME] [--backend NAME] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
-    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"
+    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime, or, with --backend cuda (train.backend), the same\n"
+    "integers on a GPU. --logits writes every answer;\n"
     "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
 static const char infer_usage[] =
     "usage: limbeck infer CONFIG.yaml MODEL.onnx|MODEL.lmb IMAGE.png|.jpg ... [--set key=value ...]\n"
@@ -71,7 +72,8 @@ static lmb_status evaluate_integers(const lmb_job *j, const lmb_args *a, const v
     LMB_TRY(part_of(j, part, &d, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
     float *logits = malloc(sizeof *logits * (size_t)(d->n * d->classes + 1));
-    lmb_status st = logits ? lmb_deploy_evaluate(file, n, d, lmb_args_get(a, "kernels", NULL), lmb_cpu_count(), &m, logits, &f, err)
+    const char *kernels = lmb_deploy_kernels(lmb_args_get(a, "kernels", NULL), j->stage.train.backend);
+    lmb_status st = logits ? lmb_deploy_evaluate(file, n, d, kernels, lmb_cpu_count(), &m, logits, &f, err)
                            : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
     if (st == LMB_OK) {
         lmb_stage_print(&(lmb_stage_result){ .name = part, .part = part, .data = d, .metrics = &m, .parameters = f.parameters, .macs = f.macs,
@@ -331,6 +333,7 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     j.stage.model = j.c.model;
     j.stage.train = j.c.train; /* for its backend */
+    j.stage.train.backend = lmb_args_get(&a, "backend", j.stage.train.backend);
     lmb_status st = a.n_words > 1 || j.c.model ? lmb_job_data(&j, err)
                                                : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
     if (st == LMB_OK && a.n_words > 1 && is_lmb(a.word[1])) {
@@ -352,7 +355,7 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
 
 static lmb_status run_eval(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "part", "logits", "kernels", NULL };
+    static const char *const known[] = { "part", "logits", "kernels", "backend", NULL };
     return with_model(argc, argv, known, evaluate, err);
 }
 

@@ -172,7 +172,7 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
     LMB_TRY_GOTO(st, done, lmb_file_write(path, file.text, file.n, err));
-    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, lmb_args_get(a, "kernels", NULL), err));
+    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, lmb_deploy_kernels(lmb_args_get(a, "kernels", NULL), j->c.train.backend), err));
     printf("%s\n", path);
 done:
     lmb_str_free(&file);
