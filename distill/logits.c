@@ -41,7 +41,7 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add(&h, &model, sizeof model);
         lmb_hash data = k->data->hash(k->data);
         lmb_hash_add(&h, &data, sizeof data);
-        lmb_hash_add_text(&h, k->backend);
+        lmb_hash_add_text(&h, strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
         if (augmented) { /* else every epoch shows the same, whatever the seed */
             lmb_hash_add(&h, &k->seed, sizeof k->seed);
