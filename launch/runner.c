@@ -37,6 +37,7 @@ typedef struct watcher {
     lmb_events events;                                           /* of rank 0         */
     double saved;                                                /* when              */
     lmb_error err;                                               /* of a failed save  */
+    char steps[600];                                             /* how they run, as said last */
 } watcher;
 
 /* Rank 0's part in a checkpoint. */
@@ -72,7 +73,7 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
         snprintf(title, sizeof title, "epoch %lld/%lld", (long long)epoch + 1, (long long)w->c->epochs);
         snprintf(figures, sizeof figures, "loss %.4f  accuracy %.2f %%  %.0f images/s", loss, 100 * accuracy, rate);
         lmb_progress_show(&w->bar, title, epoch * batches + batch, w->c->epochs * batches, figures);
-        if (batch < batches && saves_alone(w) && is_due(w) && save(w, &w->err) != LMB_OK)
+        if (batch < batches && saves_alone(w) && is_due(w) && save_whole(w, &w->err) != LMB_OK)
             return false;
     }
     return !interrupted;
@@ -91,6 +92,10 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     snprintf(line, sizeof line, "epoch %lld/%lld  loss %.4f  accuracy %.2f %%%s  %.0f images/s  %.1f s  waited %.2f s for data",
              (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second, e->seconds, e->waited);
     lmb_progress_line(&w->bar, line);
+    if (e->steps && strcmp(e->steps, w->steps) != 0) {
+        snprintf(w->steps, sizeof w->steps, "%s", e->steps);
+        lmb_progress_line(&w->bar, w->steps);
+    }
     LMB_TRY(lmb_history_add(w->history, e, err));
     LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
     return save_whole(w, err);
@@ -209,13 +214,15 @@ static lmb_status print_bubbles(const watcher *w, lmb_error *err)
 
 static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_error *err)
 {
-    lmb_train_watch watch = { on_step, on_epoch, w, on_stepped };
+    lmb_train_watch watch = { on_step, on_epoch, w, NULL };
     lmb_watch *board = NULL;
     char path[LMB_STAGE_PATH], cache[LMB_PLAN_CACHE_PATH];
     const char *folder = NULL;
     bool resumed = false;
 
     LMB_TRY(lmb_trainer_create(q->train, q->model, q->loss, q->data, q->validation, comm, &w->trainer, err));
+    if (q->stepped || !saves_alone(w)) /* nothing for every step: then a GPU need not bring weights home for it */
+        watch.stepped = on_stepped;
     print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
     LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));

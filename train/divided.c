@@ -105,6 +105,8 @@ lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
 {
     char enough = 1; /* memory on rank 0, which the others can not see */
 
+    if (t->resident)
+        LMB_TRY(lmbi_gpu_fetch(t, err));
     if (!t->s.in_parts)
         return LMB_OK;
     LMB_TRY(lmb_trainer_together(t, err));

@@ -1,5 +1,11 @@
-/* train/gpu.c - a trainer's steps on a GPU: the backend is the GPU's, the rest of the trainer does not know. */
+/* train/gpu.c - a trainer's steps on a GPU: the backend is the GPU's, and where that is possible the steps stay there
+ * (resident.h). Where it is not, weights travel in every step, as the rest of the trainer does not know, and a sentence says why. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/cuda/device.h"
+#include "train/resident.h"
 #include "train/trainer_internal.h"
 
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
@@ -12,4 +18,115 @@ lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-void lmbi_trainer_gpu_end(lmb_trainer *t) { lmb_gpu_close(t->gpu); }
+void lmbi_trainer_gpu_end(lmb_trainer *t)
+{
+    lmb_gpu_close(t->gpu);
+}
+
+/* Why steps can not stay on the GPU, or NULL. */
+static const char *obstacle(const lmb_trainer *t)
+{
+    if (t->pipeline)
+        return "the model is in stages of a pipeline";
+    return t->comm->size > 1 && !t->sum ? "several ranks sum their gradients on the host" : NULL;
+}
+
+static lmb_status make(lmb_trainer *t, lmb_error *err)
+{
+    int64_t full = t->c.batch < t->train->n ? t->c.batch : t->train->n, lo, hi;
+    const char *why = obstacle(t);
+
+    if (why)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s", why);
+    lmbi_shard_range(t, full, 0, &lo, &hi);
+    if (!t->first)
+        t->first = calloc((size_t)t->slots + 1, sizeof *t->first);
+    if (!t->first)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
+    const lmbi_resident_options o = {
+        .device = t->backends[0]->device, .program = t->worker[0].program, .layout = t->layout, .optimizer = t->optimizer,
+        .optimizer_config = t->optimizer_config, .sum = t->sum, .bucket_bytes = (size_t)t->c.bucket_kb * 1024, .shards = t->slots,
+        .rows = hi - lo, .numbers = lmb_shape_count(&t->train->shape), .full = full, .clip = t->c.clip, .ema = t->c.ema > 0,
+        .graph = (int)t->c.graph };
+    return lmbi_resident_create(&o, &t->resident, err);
+}
+
+lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+
+    if (!t->gpu)
+        return LMB_OK;
+    lmb_status st = make(t, &why);
+    if (st == LMB_OK)
+        return LMB_OK;
+    snprintf(t->remark, sizeof t->remark, "weights travel to the GPU and back in every step: %s", why.msg);
+    if (st != LMB_E_UNSUPPORTED || t->c.graph == LMBI_GRAPH_ON)
+        return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? "train.graph is on, but " : "", st == LMB_E_UNSUPPORTED ? t->remark : why.msg);
+    return LMB_OK;
+}
+
+void lmbi_gpu_destroy(lmb_trainer *t)
+{
+    lmbi_resident_destroy(t->resident);
+    if (t->sum)
+        t->sum->close(t->sum);
+}
+
+static lmbi_resident_vectors vectors_of(const lmb_trainer *t)
+{
+    lmbi_resident_vectors v = { .state = t->s.state, .ema = t->s.ema, .anchor = t->terms.anchor, .shift = t->terms.shift,
+                                .loss = t->s.loss_sum, .correct = t->s.correct };
+    for (int i = 0; i < t->s.n_slots; i++)
+        v.slot[i] = t->s.slot[i];
+    return v;
+}
+
+lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)
+{
+    const lmbi_resident_vectors v = vectors_of(t);
+
+    LMB_TRY(lmbi_resident_send(t->resident, &v, err));
+    t->away = true;
+    return LMB_OK;
+}
+
+lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
+{
+    lmbi_resident_vectors v = vectors_of(t);
+
+    if (!t->away)
+        return LMB_OK;
+    lmb_status st = lmbi_resident_fetch(t->resident, &v, err);
+    t->s.loss_sum = v.loss;
+    t->s.correct = v.correct;
+    return st;
+}
+
+lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
+{
+    return lmbi_resident_look(t->resident, &t->s.loss_sum, &t->s.correct, err);
+}
+
+lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
+{
+    double rate = lmbi_trainer_rate(t);
+    lmbi_resident_batch s = { .total = b->total, .shards = filled, .first = t->first, .share = t->share, .x = b->x, .y = b->y,
+                              .sample = b->sample, .seed = (uint64_t)t->c.seed, .epoch = (uint32_t)t->s.epoch, .step = t->s.step,
+                              .rate = rate, .keep = lmbi_trainer_keep(t), .pull = t->terms.pull };
+
+    for (int i = 0; i < filled; i++) {
+        int64_t lo, hi;
+        lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &lo, &hi);
+        t->first[i] = lo - b->lo;
+        t->first[i + 1] = hi - b->lo;
+    }
+    LMB_TRY(lmbi_resident_step(t->resident, &s, err));
+    const char *remark = lmbi_resident_remark(t->resident);
+    if (*remark && strcmp(remark, t->remark) != 0)
+        snprintf(t->remark, sizeof t->remark, "%s", remark);
+    t->s.seen += b->total;
+    t->travel += rate;
+    t->s.step++;
+    return LMB_OK;
+}

@@ -28,6 +28,10 @@ lmb_status lmb_history_add(const char *path, const lmb_epoch *e, lmb_error *err)
     field(&s, "seconds", e->seconds);
     field(&s, "images_per_second", e->images_per_second);
     field(&s, "waited", e->waited);
+    if (e->steps) {
+        lmb_str_add(&s, ", \"steps\": ");
+        lmb_str_add_json(&s, e->steps);
+    }
     lmb_str_add(&s, "}\n");
     lmb_status st = lmb_str_check(&s, err);
     if (st == LMB_OK)

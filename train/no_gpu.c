@@ -8,3 +8,37 @@ lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 }
 
 void lmbi_trainer_gpu_end(lmb_trainer *t) { (void)t; }
+
+lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
+{
+    (void)t, (void)err;
+    return LMB_OK;
+}
+
+void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
+
+static lmb_status none(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no GPU"); }
+
+lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)
+{
+    (void)t;
+    return none(err);
+}
+
+lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
+{
+    (void)t;
+    return none(err);
+}
+
+lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
+{
+    (void)t;
+    return none(err);
+}
+
+lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
+{
+    (void)t, (void)b, (void)filled;
+    return none(err);
+}

@@ -12,6 +12,7 @@
 #define LMB_TRAIN_OPTIMIZER_H
 
 #include "core/base/field.h"
+#include "core/plan/device_step.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +36,8 @@ typedef struct lmb_optimizer {
     size_t config_size;
     int n_slots;
     void (*step)(const void *config, const lmb_opt_range *r);
+    /* The same for a device: constants of step t (from 1) at rate lr. */
+    lmb_rule (*rule)(const void *config, double lr, int64_t t);
 } lmb_optimizer;
 
 extern const lmb_optimizer *const lmb_optimizers[]; /* NULL-terminated */

@@ -1,5 +1,5 @@
 /* train/program.c - see program.h. */
-#include "train/program.h"
+#include "train/program_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,37 +11,6 @@
 #include "train/metrics.h"
 
 enum { FEWEST_NUMBERS = 1 << 16 }; /* of a gradient that is worth keeping as a product */
-enum { MAX_PLANS = 16 }; /* one client of a simulated federation after another has a last batch of another size */
-
-typedef struct compiled {
-    bool keep;       /* products as what they are products of */
-    int64_t n, used; /* rows; when, on the program's clock, 0: a free place */
-    lmb_graph *g;
-    lmb_plan *plan;
-    lmb_vid x, y, loss, logits, feed;
-    lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
-    struct { lmb_vid a, b; float scale; } *product; /* [segments] in g: what the gradient is a product of; a LMB_NONE: it is none */
-    int *ready;               /* [segments] plan step after which the vector is final from this segment on         */
-    const float *state;
-    float *out;
-    const lmb_program_step *step; /* running */
-    int first;                    /* segment from which its vector is final */
-} compiled;
-
-struct lmb_program {
-    const lmb_graph *model;
-    lmb_loss loss;
-    const lmb_backend *const *backends;
-    lmb_choices *choices;
-    size_t memory;   /* see lmb_program_memory */
-    lmb_state_layout *layout;
-    int classes;
-    compiled plan[MAX_PLANS];
-    int64_t clock;
-    lmb_trace *trace;
-    int lane;
-};
-
 lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err)
 {
     if (lmb_graph_input(g, 0) == LMB_NONE || lmb_graph_input(g, 1) != LMB_NONE || g->n_outputs < 1)
@@ -78,7 +47,7 @@ lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, cons
     return LMB_OK;
 }
 
-static void drop(compiled *c)
+static void drop(lmbi_compiled *c)
 {
     lmb_plan_destroy(c->plan);
     lmb_graph_destroy(c->g);
@@ -93,7 +62,7 @@ void lmb_program_destroy(lmb_program *p)
 {
     if (!p)
         return;
-    for (int i = 0; i < MAX_PLANS; i++)
+    for (int i = 0; i < LMBI_PLANS; i++)
         drop(&p->plan[i]);
     lmb_state_layout_destroy(p->layout);
     free(p);
@@ -103,7 +72,7 @@ const lmb_state_layout *lmb_program_layout(const lmb_program *p) { return p->lay
 int lmb_program_classes(const lmb_program *p) { return p->classes; }
 
 /* Training form + loss + gradients for n rows; c->g ends with outputs "loss" and "logits". */
-static lmb_status build_graph(lmb_program *p, compiled *c, lmb_vid *wrt, lmb_vid *grad, int *n_wrt, lmb_error *err)
+static lmb_status build_graph(lmb_program *p, lmbi_compiled *c, lmb_vid *wrt, lmb_vid *grad, int *n_wrt, lmb_error *err)
 {
     lmb_graph *forward = NULL;
     lmb_status st;
@@ -130,7 +99,7 @@ static lmb_status build_graph(lmb_program *p, compiled *c, lmb_vid *wrt, lmb_vid
 }
 
 /* Is the gradient v = scale a' b, large, and are both computed by the graph? Whatever the number of rows: all shards must agree. */
-static bool is_product(const lmb_graph *g, lmb_vid v, compiled *c, int segment)
+static bool is_product(const lmb_graph *g, lmb_vid v, lmbi_compiled *c, int segment)
 {
     const lmb_node *n = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
 
@@ -147,7 +116,7 @@ static bool is_product(const lmb_graph *g, lmb_vid v, compiled *c, int segment)
     return true;
 }
 
-static int segment_of(const lmb_program *p, const compiled *c, lmb_vid v)
+static int segment_of(const lmb_program *p, const lmbi_compiled *c, lmb_vid v)
 {
     for (int i = 0; i < p->layout->n; i++)
         if (lmb_graph_find(c->g, p->layout->segment[i].name) == v)
@@ -156,7 +125,7 @@ static int segment_of(const lmb_program *p, const compiled *c, lmb_vid v)
 }
 
 /* Outputs of the plan that land in the flat vector: gradients here; next content is one by itself. */
-static lmb_status add_outputs(const lmb_program *p, compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt, lmb_error *err)
+static lmb_status add_outputs(const lmb_program *p, lmbi_compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt, lmb_error *err)
 {
     char name[32];
     for (int i = 0; i < n_wrt; i++) {
@@ -174,7 +143,7 @@ static lmb_status add_outputs(const lmb_program *p, compiled *c, const lmb_vid *
 }
 
 /* Which value of the graph fills which segment. */
-static void find_results(const lmb_program *p, compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt)
+static void find_results(const lmb_program *p, lmbi_compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt)
 {
     for (int i = 0; i < p->layout->n; i++) {
         lmb_vid v = c->source[i] = lmb_graph_find(c->g, p->layout->segment[i].name);
@@ -187,18 +156,18 @@ static void find_results(const lmb_program *p, compiled *c, const lmb_vid *wrt, 
 
 static void on_step(void *ctx, int step)
 {
-    compiled *c = ctx;
+    lmbi_compiled *c = ctx;
     int first = c->first;
 
     while (first > 0 && c->ready[first - 1] <= step)
         first--;
-    if (c->step && c->step->final && first < c->first)
-        c->step->final(c->step->ctx, first);
+    if (c->final && first < c->first)
+        c->final(c->final_ctx, first);
     c->first = first;
 }
 
 /* Fast if that fits, else small. */
-static lmb_status fit(const lmb_program *p, compiled *c, lmb_error *err)
+static lmb_status fit(const lmb_program *p, lmbi_compiled *c, lmb_error *err)
 {
     lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices,
                            .max_bytes = p->memory == SIZE_MAX ? 0 : p->memory, .small_memory = p->memory == 0 };
@@ -213,7 +182,7 @@ static lmb_status fit(const lmb_program *p, compiled *c, lmb_error *err)
     return lmb_plan_compile(c->g, &o, &c->plan, err);
 }
 
-static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
+static lmb_status compile(lmb_program *p, lmbi_compiled *c, lmb_error *err)
 {
     size_t n = (size_t)p->layout->n + 1;
     lmb_vid *wrt = malloc(sizeof *wrt * n), *grad = malloc(sizeof *grad * n);
@@ -252,27 +221,27 @@ static lmb_status compile(lmb_program *p, compiled *c, lmb_error *err)
 }
 
 /* A free place, or the one that was left alone for longest; compiled plans know where they are and do not move. */
-static compiled *place_for(lmb_program *p)
+static lmbi_compiled *place_for(lmb_program *p)
 {
-    compiled *oldest = &p->plan[0];
+    lmbi_compiled *oldest = &p->plan[0];
 
-    for (int i = 1; i < MAX_PLANS; i++)
+    for (int i = 1; i < LMBI_PLANS; i++)
         if (p->plan[i].used < oldest->used)
             oldest = &p->plan[i];
     drop(oldest);
     return oldest;
 }
 
-static lmb_status plan_for(lmb_program *p, int64_t n, bool keep, compiled **out, lmb_error *err)
+lmb_status lmbi_program_plan_for(lmb_program *p, int64_t n, bool keep, lmbi_compiled **out, lmb_error *err)
 {
     p->clock++;
-    for (int i = 0; i < MAX_PLANS; i++)
+    for (int i = 0; i < LMBI_PLANS; i++)
         if (p->plan[i].used && p->plan[i].n == n && p->plan[i].keep == keep) {
             p->plan[i].used = p->clock;
             *out = &p->plan[i];
             return LMB_OK;
         }
-    compiled *c = place_for(p);
+    lmbi_compiled *c = place_for(p);
     c->n = n;
     c->keep = keep;
     c->used = p->clock;
@@ -295,15 +264,15 @@ void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)
 {
     p->trace = t;
     p->lane = lane;
-    for (int i = 0; i < MAX_PLANS; i++)
+    for (int i = 0; i < LMBI_PLANS; i++)
         if (p->plan[i].used)
             lmb_plan_trace(p->plan[i].plan, t, lane);
 }
 
 lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_plan **out, lmb_error *err)
 {
-    compiled *c;
-    LMB_TRY(plan_for(p, n, factors, &c, err));
+    lmbi_compiled *c;
+    LMB_TRY(lmbi_program_plan_for(p, n, factors, &c, err));
     *out = c->plan;
     return LMB_OK;
 }
@@ -312,7 +281,7 @@ static size_t floats(const lmb_shape *s) { return (sizeof(float) * (size_t)lmb_s
 
 /* Memory for what a gradient is a product of, for the most rows that have come. Bound anew each time: plans of other numbers of rows,
  * and other threads' programs, share it. */
-static lmb_status bind_factors(compiled *c, int segment, lmb_factors *f, lmb_error *err)
+static lmb_status bind_factors(lmbi_compiled *c, int segment, lmb_factors *f, lmb_error *err)
 {
     f->rows = 0;
     if (c->product[segment].a == LMB_NONE)
@@ -344,7 +313,7 @@ void lmb_program_free_factors(lmb_factors *f, int n)
 }
 
 /* Bind state and results, again only when the caller's vectors have moved. */
-static lmb_status bind(lmb_program *p, compiled *c, const lmb_program_step *s, lmb_error *err)
+static lmb_status bind(lmb_program *p, lmbi_compiled *c, const lmb_program_step *s, lmb_error *err)
 {
     for (int i = 0; s->factors && i < p->layout->n; i++)
         LMB_TRY(bind_factors(c, i, &s->factors[i], err));
@@ -366,18 +335,19 @@ static lmb_status bind(lmb_program *p, compiled *c, const lmb_program_step *s, l
 
 lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
 {
-    compiled *c;
+    lmbi_compiled *c;
 
-    LMB_TRY(plan_for(p, s->n, s->factors != NULL, &c, err));
+    LMB_TRY(lmbi_program_plan_for(p, s->n, s->factors != NULL, &c, err));
     LMB_TRY(bind(p, c, s, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->x, (void *)s->x, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));
     if (c->feed != LMB_NONE)
         LMB_TRY(p->loss.feed(p->loss.ctx, s->info, s->n, lmb_plan_data(c->plan, c->feed), err));
-    c->step = s;
+    c->final = s->final;
+    c->final_ctx = s->ctx;
     c->first = p->layout->n;
     lmb_status st = lmb_plan_run(c->plan, s->info, err);
-    c->step = NULL;
+    c->final = NULL;
     LMB_TRY(st);
     s->loss = *(const float *)lmb_plan_data(c->plan, c->loss);
     const float *logits = lmb_plan_data(c->plan, c->logits);

@@ -52,6 +52,28 @@ typedef struct lmb_program_step {
 
 LMB_MUST_CHECK lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err);
 void lmb_program_free_factors(lmb_factors *f, int n);
+/* The same on a device, all of it in the device's memory (aligned to 64 bytes), put on its queue and not waited for.
+ *   at      [segments] where each lies in `state` and `out`
+ *   feed    as many bytes as lmb_program_feed says; may be NULL if that is 0
+ *   final   as above, as soon as what makes `out` final is on the queue
+ *   errors  E_UNSUPPORTED: a step of the plan has no kernel there */
+typedef struct lmb_program_there {
+    int64_t n;
+    const float *x;
+    const int64_t *y;
+    const uint32_t *sample;
+    void *feed;
+    float *state, *out;
+    const size_t *at;
+    float *loss, *logits; /* [1], [n, classes] */
+    const lmb_step_there *there;
+    void (*final)(void *ctx, int first);
+    void *ctx;
+} lmb_program_there;
+LMB_MUST_CHECK lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_there *s, lmb_error *err);
+/* Bytes that the loss wants fed for n rows (train/loss.h); `into` not NULL: and these bytes, for the rows of `info`. */
+LMB_MUST_CHECK lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, void *into, size_t *bytes,
+                                           lmb_error *err);
 /* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
 /* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. `factors`: for steps that have some. */

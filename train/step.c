@@ -130,6 +130,13 @@ double lmbi_trainer_rate(const lmb_trainer *t)
                              t->s.step, total, per_epoch);
 }
 
+/* A short memory at first, so that the start does not linger. */
+double lmbi_trainer_keep(const lmb_trainer *t)
+{
+    double steps = (double)t->s.step + 1;
+    return fmin(t->c.ema, (1 + steps) / (10 + steps));
+}
+
 /* What a step does to one range of numbers; ranges do not depend on each other. */
 typedef struct move { lmb_trainer *t; float *v, shrink, keep; double lr; } move;
 
@@ -182,7 +189,7 @@ static lmb_status put_together(lmb_trainer *t, move *m, lmb_pool *pool, lmb_erro
 /* `sum`: of all shards, or this rank's part of it. */
 static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
 {
-    double norm, steps = (double)t->s.step + 1;
+    double norm;
     move m = { t, sum + LMBI_SUMS, 1, 0, lmbi_trainer_rate(t) };
     lmb_pool *pool = t->n > MANY ? t->pool : NULL;
 
@@ -195,7 +202,7 @@ static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
                         "warm-up or clip", (long long)t->s.step, m.lr);
     if (t->c.clip > 0 && norm > t->c.clip)
         m.shrink = (float)(t->c.clip / norm);
-    m.keep = (float)fmin(t->c.ema, (1 + steps) / (10 + steps)); /* a short memory at first, so that the start does not linger */
+    m.keep = (float)lmbi_trainer_keep(t);
     lmb_pool_run(pool, t->parts->n_own, move_range, &m);
     if (t->parts->cut)
         LMB_TRY(put_together(t, &m, pool, err));
@@ -212,6 +219,8 @@ lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
     float *sum;
 
     lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
+    if (t->resident)
+        return lmbi_gpu_batch(t, b, filled, err);
     lmbi_reducer_begin(t->reducer, filled, t->share);
     if (t->pipeline)
         LMB_TRY(run_stages(t, b, filled, &r.info, err));

@@ -70,6 +70,24 @@ static void trace_step(lmb_trainer *t, double from)
     lmb_trace_step(t->trace);
 }
 
+/* A hand in every step wants to see the weights, and may change them. */
+static lmb_status stepped(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err)
+{
+    if (t->resident)
+        LMB_TRY(lmbi_gpu_fetch(t, err));
+    LMB_TRY(watch->stepped(watch->ctx, t, err));
+    return t->resident ? lmbi_gpu_send(t, err) : LMB_OK;
+}
+
+/* What a GPU has done since is in the state again, which from now on counts. */
+static lmb_status come_home(lmb_trainer *t, lmb_error *err)
+{
+    if (t->resident)
+        LMB_TRY(lmbi_gpu_fetch(t, err));
+    t->away = false;
+    return LMB_OK;
+}
+
 static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *stop, lmb_error *err)
 {
     const lmb_batch *b;
@@ -77,6 +95,8 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
     double start = lmb_seconds(), last = start, waited = lmb_loader_waited(t->loader);
 
     t->rate_images = 0;
+    if (t->resident)
+        LMB_TRY(lmbi_gpu_send(t, err));
     LMB_TRY(lmb_loader_begin(t->loader, (uint32_t)t->s.epoch, t->s.batch, err));
     for (;;) {
         lmb_watch_doing(t->watch, t->s.step, "waiting for data", false);
@@ -88,20 +108,23 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
         LMB_TRY(lmbi_train_batch(t, b, err));
         t->s.batch++;
         if (watch && watch->stepped)
-            LMB_TRY(watch->stepped(watch->ctx, t, err));
+            LMB_TRY(stepped(t, watch, err));
         trace_step(t, from);
         t->rate_images += b->total;
         double now = lmb_seconds();
         if (watch && watch->step && (now - last > 0.1 || t->s.batch == batches)) {
             last = now;
+            if (t->resident)
+                LMB_TRY(lmbi_gpu_look(t, err));
             /* several ranks stop at the end of the epoch, and must not have forgotten it by then */
             *stop |= !watch->step(watch->ctx, t->s.epoch, t->s.batch, batches, t->s.loss_sum / (double)t->s.seen,
                                   (double)t->s.correct / (double)t->s.seen,
                                   (double)t->rate_images / (now - start + 1e-9));
         }
         if (t->comm->size == 1 && *stop)
-            return LMB_OK;
+            return come_home(t, err);
     }
+    LMB_TRY(come_home(t, err));
     t->rate_seconds = lmb_seconds() - start;
     t->waited = lmb_loader_waited(t->loader) - waited;
     return LMB_OK;
@@ -112,7 +135,7 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
     lmb_epoch e = { .epoch = t->s.epoch, .loss = t->s.loss_sum / (double)t->s.seen,
                     .accuracy = (double)t->s.correct / (double)t->s.seen, .lr = lmbi_trainer_rate(t), .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = t->waited };
+                    .waited = t->waited, .steps = t->remark[0] ? t->remark : NULL };
 
     LMB_TRY(validate(t, &e, err));
     t->s.epoch++;

@@ -36,7 +36,7 @@ typedef struct lmb_pipeline_config { int64_t stages, microbatches; } lmb_pipelin
 
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
-    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, seed;
+    int64_t epochs, batch, shard, bucket_kb, reduce, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience;
     bool shard_optimizer;
@@ -70,6 +70,7 @@ typedef struct lmb_epoch {
     double loss, accuracy;     /* of training, running                       */
     double valid_loss, valid_accuracy; /* < 0: no validation                 */
     double lr, seconds, images_per_second, waited;
+    const char *steps;         /* how they run on a GPU, a sentence for people; NULL: on the processor, or nothing to say */
     bool best, last;
 } lmb_epoch;
 
@@ -140,7 +141,7 @@ lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
  * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
  * load, share, scatter. All ranks call gather() and scatter(), and where nothing is divided none of the three does
- * anything. */
+ * anything, except that inside an epoch gather() also brings back what a GPU has done since. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);

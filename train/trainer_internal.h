@@ -28,6 +28,10 @@ struct lmb_trainer {
     lmb_comm *comm, *own_comm;
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     struct lmb_gpu *gpu;   /* train.backend is cuda, else NULL */
+    struct lmbi_resident *resident; /* steps stay on the GPU, or NULL */
+    struct lmb_device_sum *sum; /* of the ranks' gradients there, or NULL */
+    bool away;             /* the GPU's numbers are newer than those in `s` */
+    char remark[600];      /* how steps run there, or empty */
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
     void *optimizer_config, *schedule_config;
@@ -43,7 +47,7 @@ struct lmb_trainer {
     lmbi_reducer *reducer;
     lmbi_pipeline *pipeline; /* or NULL: shards run the whole model                          */
     int replica, replicas, of_one; /* pipelines side by side, ranks of one; without pipelines ranks, and 1 */
-    int64_t *first;        /* [slots + 1] rows of the running batch, with a pipeline         */
+    int64_t *first;        /* [slots + 1] rows of the running batch, with a pipeline or a GPU */
     lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
     lmbi_parts *parts;     /* who steps what                   */
     float *slot[LMB_MAX_SLOTS]; /* [parts->own_count]; s.slot where nothing is divided */
@@ -62,6 +66,16 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
 /* Open this rank's GPU and take its kernels; end with both, after the programs. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err);
 void lmbi_trainer_gpu_end(lmb_trainer *t);
+/* A resident step (resident.h), where there can be one; ended before the programs. The rest only if there is:
+ *   send    inside an epoch the GPU's numbers are the valid ones
+ *   fetch   into the trainer's state, if those are newer
+ *   look    its sums alone */
+LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
+void lmbi_gpu_destroy(lmb_trainer *t);
+LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err);
 /* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
  * place of ranks. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
@@ -70,6 +84,8 @@ LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
+/* How much the averaged weights keep of themselves in it. */
+double lmbi_trainer_keep(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);
 
 #endif

@@ -9,6 +9,7 @@ enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs mor
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", NULL };
+static const char *const graphs[] = { "auto", "on", "off", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
 
 static const lmb_field pipeline_fields[] = {
@@ -40,6 +41,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s", "a rank that keeps the others waiting for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s", "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(lmb_train_config, memory, "fast", "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
+    LMB_CHOICE(lmb_train_config, graph, 0, graphs, "a step on a GPU is recorded and replayed as one; auto: where it can be, on: or the training ends"),
     LMB_TEXT(lmb_train_config, backend, "cpu", "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, rank r of a node on number r"), LMB_FIELD_END
 };
 
@@ -209,7 +211,8 @@ static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
         lmb_program_memory(t->worker[w].program, memory);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
-    return make_loader(t, err);
+    LMB_TRY(make_loader(t, err));
+    return lmbi_gpu_create(t, err);
 }
 
 /* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
@@ -305,6 +308,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     if (!t)
         return;
     lmb_loader_destroy(t->loader);
+    lmbi_gpu_destroy(t);
     lmbi_reducer_destroy(t->reducer);
     for (int i = 0; t->factors && i < t->slots; i++)
         lmb_program_free_factors(t->factors[i], t->layout->n);

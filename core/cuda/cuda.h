@@ -25,6 +25,7 @@
 
 #include "core/cuda/steps.h"
 #include "core/plan/backend.h"
+#include "core/plan/device_step.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,6 +39,7 @@ enum { LMB_CUDA_API = 3 };
 
 typedef struct lmb_cuda_stream lmb_cuda_stream;
 typedef struct lmb_cuda_event lmb_cuda_event;
+typedef struct lmb_cuda_graph lmb_cuda_graph; /* recorded work */
 typedef struct lmb_cuda_queue lmb_cuda_queue; /* a stream with the handles of cuDNN and cuBLASLt that work on it */
 
 typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
@@ -95,6 +97,19 @@ typedef struct lmb_cuda_api {
     /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on operands
      * in device memory; without, on the host, for checks: our own by the same sources, slowly. */
     const lmb_kernel *const *kernels;
+
+    lmb_status (*event_sync)(lmb_cuda_event *e, lmb_error *err); /* the host waits */
+    /* Memory of the host that copies reach without a detour; free of NULL is fine. */
+    lmb_status (*host_alloc)(size_t bytes, void **memory, lmb_error *err);
+    void (*host_free)(void *memory);
+    /* In between, what the calling thread puts on the stream, and on those that wait for events of it, is recorded, not done.
+     * What can not be recorded (waiting, allocating) fails there and then, and so does the end. */
+    lmb_status (*capture_begin)(lmb_cuda_stream *s, lmb_error *err);
+    lmb_status (*capture_end)(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_error *err);
+    lmb_status (*graph_launch)(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error *err);
+    void (*graph_destroy)(lmb_cuda_graph *g); /* NULL is fine; not while it runs */
+    /* A piece of a resident step (core/plan/device_step.h). queue: as lmb_run.queue, NULL: the host. */
+    lmb_status (*step_work)(void *queue, const lmb_step_work *w, lmb_error *err);
 
     /* Kernels, on f32 [n] in device memory, with the bits of the CPU's kernels. */
     lmb_status (*relu)(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err); /* y may be x */

@@ -9,7 +9,7 @@
 struct lmb_gpu {
     lmb_device device; /* first: plans hand it back to us */
     lmb_cuda *cuda;
-    lmb_cuda_stream *stream;
+    lmb_cuda_stream *stream, *aside;
     lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
@@ -42,6 +42,67 @@ static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t byt
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
+static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q) { return q == LMB_QUEUE_MAIN ? of(d)->stream : of(d)->aside; }
+
+static lmb_status gpu_pin(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
+{
+    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    return of(d)->cuda->api->host_alloc(bytes, memory, err);
+}
+
+static void gpu_unpin(lmb_device *d, void *memory) { of(d)->cuda->api->host_free(memory); }
+
+static lmb_status gpu_send(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
+{
+    return bytes ? of(d)->cuda->api->upload(to, from, bytes, of(d)->aside, err) : LMB_OK;
+}
+
+static lmb_status gpu_mark_create(lmb_device *d, lmb_device_mark **m, lmb_error *err)
+{
+    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    return of(d)->cuda->api->event_create((lmb_cuda_event **)m, err);
+}
+
+static void gpu_mark_destroy(lmb_device *d, lmb_device_mark *m) { of(d)->cuda->api->event_destroy((lmb_cuda_event *)m); }
+
+static lmb_status gpu_mark(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
+{
+    return of(d)->cuda->api->event_record((lmb_cuda_event *)m, stream_of(d, q), err);
+}
+
+static lmb_status gpu_follow(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
+{
+    return of(d)->cuda->api->event_wait((lmb_cuda_event *)m, stream_of(d, q), err);
+}
+
+static lmb_status gpu_reach(lmb_device *d, lmb_device_mark *m, lmb_error *err)
+{
+    return of(d)->cuda->api->event_sync((lmb_cuda_event *)m, err);
+}
+
+static lmb_status gpu_record(lmb_device *d, lmb_error *err)
+{
+    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    return of(d)->cuda->api->capture_begin(of(d)->stream, err);
+}
+
+static lmb_status gpu_recorded(lmb_device *d, lmb_device_record **out, lmb_error *err)
+{
+    return of(d)->cuda->api->capture_end(of(d)->stream, (lmb_cuda_graph **)out, err);
+}
+
+static lmb_status gpu_replay(lmb_device *d, lmb_device_record *r, lmb_error *err)
+{
+    return of(d)->cuda->api->graph_launch((lmb_cuda_graph *)r, of(d)->stream, err);
+}
+
+static void gpu_record_destroy(lmb_device *d, lmb_device_record *r) { of(d)->cuda->api->graph_destroy((lmb_cuda_graph *)r); }
+
+static lmb_status gpu_work(lmb_device *d, const struct lmb_step_work *w, lmb_error *err)
+{
+    return of(d)->cuda->api->step_work(of(d)->queue, w, err);
+}
+
 static lmb_status gpu_finish(lmb_device *d, lmb_error *err) { return of(d)->cuda->api->stream_sync(of(d)->stream, err); }
 
 static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
@@ -54,6 +115,7 @@ static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
     LMB_TRY(g->cuda->api->device_select(g->index, err));
     LMB_TRY(g->cuda->api->device_info(g->index, &g->about, err));
     LMB_TRY(g->cuda->api->stream_create(&g->stream, err));
+    LMB_TRY(g->cuda->api->stream_create(&g->aside, err));
     return g->cuda->api->queue_create(g->stream, &g->queue, err);
 }
 
@@ -70,7 +132,11 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
     }
     g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
                                 .device = &g->device };
-    g->device = (lmb_device){ g->about.name, g->queue, gpu_alloc, gpu_free, gpu_upload, gpu_download, gpu_copy, gpu_finish };
+    g->device = (lmb_device){ .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
+                              .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish, .stream = g->stream, .pin = gpu_pin,
+                              .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create, .mark_destroy = gpu_mark_destroy,
+                              .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach, .record = gpu_record,
+                              .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy, .work = gpu_work };
     *out = g;
     return LMB_OK;
 }
@@ -83,6 +149,8 @@ void lmb_gpu_close(lmb_gpu *g)
         g->cuda->api->queue_destroy(g->queue);
     if (g->stream)
         g->cuda->api->stream_destroy(g->stream);
+    if (g->aside)
+        g->cuda->api->stream_destroy(g->aside);
     lmb_cuda_close(g->cuda);
     free(g);
 }

@@ -13,6 +13,18 @@ extern "C" {
 /* E_DEVICE: "<doing>: <what CUDA says>; <what to do>", and forget the error on CUDA's side. LMB_OK stays. */
 lmb_status lmbi_cuda_check(cudaError_t e, const char *doing, lmb_error *err);
 
+/* record.c: see lmb_cuda_api */
+lmb_status lmbi_cuda_host_alloc(size_t bytes, void **memory, lmb_error *err);
+void lmbi_cuda_host_free(void *memory);
+lmb_status lmbi_cuda_event_sync(lmb_cuda_event *e, lmb_error *err);
+lmb_status lmbi_cuda_capture_begin(lmb_cuda_stream *s, lmb_error *err);
+lmb_status lmbi_cuda_capture_end(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_error *err);
+lmb_status lmbi_cuda_graph_launch(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error *err);
+void lmbi_cuda_graph_destroy(lmb_cuda_graph *g);
+
+/* ops/step.cu */
+lmb_status lmbi_cuda_step_work(void *queue, const lmb_step_work *w, lmb_error *err);
+
 /* kernels.cu */
 lmb_status lmbi_cuda_relu(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err);
 lmb_status lmbi_cuda_sgd_momentum(float *w, const float *g, float *v, size_t n, float lr, float momentum,

@@ -205,6 +205,8 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .event_elapsed = event_elapsed, .event_destroy = event_destroy,
     .alloc = device_alloc, .free = device_free, .upload = upload, .download = download, .copy = copy,
     .queue_create = lmbi_queue_create, .queue_destroy = lmbi_queue_destroy, .describe_conv = describe_conv,
-    .kernels = lmbi_cuda_kernels, .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
+    .event_sync = lmbi_cuda_event_sync, .host_alloc = lmbi_cuda_host_alloc, .host_free = lmbi_cuda_host_free,
+    .capture_begin = lmbi_cuda_capture_begin, .capture_end = lmbi_cuda_capture_end, .graph_launch = lmbi_cuda_graph_launch,
+    .graph_destroy = lmbi_cuda_graph_destroy, .step_work = lmbi_cuda_step_work, .kernels = lmbi_cuda_kernels, .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
     .int8_step = lmbi_cuda_int8_step, .chacha_add = lmbi_cuda_chacha_add,
 };

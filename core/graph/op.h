@@ -62,6 +62,12 @@ typedef struct lmb_step_info {
     const uint32_t *sample; /* [batch] global index of each row of the batch; NULL: the row number */
 } lmb_step_info;
 
+/* The same where a recorded run finds it: what changes from step to step can be no argument of a kernel. */
+typedef struct lmb_step_there {
+    uint64_t seed;
+    uint32_t epoch, unused;
+} lmb_step_there;
+
 /* The operands of one execution. Data NULL: left out (input) or not wanted (output). */
 typedef struct lmb_run {
     const void *attr;
@@ -71,6 +77,7 @@ typedef struct lmb_run {
     void *scratch; /* as many bytes as asked for; contents undefined on entry; 64-byte aligned */
     const lmb_step_info *step; /* never NULL */
     void *queue; /* of a device: kernels put their work there, and operands lie in its memory; NULL: the host */
+    const lmb_step_there *there; /* NULL, or in the device's memory, and read by kernels as they run, instead of `step` */
 } lmb_run;
 
 typedef struct lmb_cost {

@@ -226,7 +226,7 @@ static void run_one(void *ctx, int task, int worker)
     static const lmb_step_info no_step = { 0, 0, NULL };
     const bench *b = ctx;
     const lmb_tensor *t = b->tensor + (size_t)task * (size_t)(b->c->n_in + b->c->n_out);
-    lmb_run r = { b->c->attr, b->c->n_in, b->c->n_out, t, t + b->c->n_in, b->memory[task], &no_step, NULL };
+    lmb_run r = { b->c->attr, b->c->n_in, b->c->n_out, t, t + b->c->n_in, b->memory[task], &no_step, NULL, NULL };
     lmb_error local = LMB_ERROR_INIT;
 
     (void)worker;

@@ -66,7 +66,7 @@ static lmb_status send(lmb_plan *p, const lmb_step_info *step, lmb_step_info *th
     }
     for (int v = 0; v < p->g->n_values; v++) {
         const void *from = p->value[v].bound ? p->value[v].bound : p->mirror[v];
-        if (is_source(p, v) && from)
+        if (is_source(p, v) && from && !p->value[v].there)
             LMB_TRY(d->upload(d, place(p, v), from, p->value[v].bytes, err));
     }
     return LMB_OK;
@@ -78,7 +78,7 @@ static lmb_status fetch(lmb_plan *p, lmb_error *err)
 
     for (int v = 0; v < p->g->n_values; v++) {
         int k = is_result(p, v) ? lmbi_plan_outward(p, v) : -1;
-        if (k >= 0)
+        if (k >= 0 && !p->value[k].there)
             LMB_TRY(d->download(d, p->value[k].bound ? p->value[k].bound : p->mirror[k], place(p, k), p->value[k].bytes, err));
     }
     return d->finish(d, err);
@@ -106,7 +106,7 @@ static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, 
     if (st == LMB_OK)
         st = d->finish(d, err);
     if (st == LMB_OK && s->node) {
-        lmb_run r = { s->node->attr, s->n_in, s->n_out, t, t + s->n_in, (char *)scratch + (64 - (uintptr_t)scratch % 64), step, NULL };
+        lmb_run r = { s->node->attr, s->n_in, s->n_out, t, t + s->n_in, (char *)scratch + (64 - (uintptr_t)scratch % 64), step, NULL, NULL };
         st = s->node->op->run(&r, err);
     } else if (st == LMB_OK) {
         lmbi_convert(&t[0], p->value[s->in[0]].layout, &t[1], p->value[s->out[0]].layout);
@@ -124,7 +124,9 @@ static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, 
     return st;
 }
 
-static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, const lmb_step_info *there, lmb_error *err)
+/* `there`: what the device sees of `step`; `recorded`: see lmb_run.there. */
+static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, const lmb_step_info *there,
+                           const lmb_step_there *recorded, lmb_error *err)
 {
     lmb_device *d = p->device;
 
@@ -132,7 +134,7 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
         return d->copy(d, s->tensor[1].data, s->tensor[0].data, lmb_shape_bytes(&s->tensor[0].shape, s->tensor[0].dtype), err);
     if (!s->kernel)
         return by_host(p, s, step, err);
-    lmb_run r = { s->node->attr, s->n_in, s->n_out, s->tensor, s->tensor + s->n_in, p->arena + p->scratch_offset, there, d->queue };
+    lmb_run r = { s->node->attr, s->n_in, s->n_out, s->tensor, s->tensor + s->n_in, p->arena + p->scratch_offset, there, d->queue, recorded };
     return s->kernel->run(s->state, &r, err);
 }
 
@@ -143,11 +145,39 @@ lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *er
     LMB_TRY(send(p, step, &there, err));
     for (int i = 0; i < p->n_steps; i++) {
         lmbi_step *s = &p->step[i];
-        if (run_step(p, s, step, &there, err) != LMB_OK)
+        if (run_step(p, s, step, &there, NULL, err) != LMB_OK)
             return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
     }
     LMB_TRY(fetch(p, err));
     for (int i = 0; p->on_step && i < p->n_steps; i++) /* results are there all at once */
         p->on_step(p->on_step_ctx, i);
+    return LMB_OK;
+}
+
+/* What would have to leave the device in the middle of a run: a sentence about it. */
+static lmb_status check_stays(const lmb_plan *p, lmb_error *err)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        const lmbi_step *s = &p->step[i];
+        if (!s->kernel && (s->node || s->convert))
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s %s has no kernel on %s and makes a trip to the host in every step",
+                            s->node ? s->node->op->name : "a change of layout", s->node ? s->node->name : "", p->device->name);
+    }
+    for (int v = 0; v < p->g->n_values; v++)
+        if (is_source(p, v) && p->g->value[v].role == LMB_ROLE_INPUT && !p->value[v].there)
+            return LMB_FAIL(err, LMB_E_ARG, "input %s is not bound on %s", p->value[v].name, p->device->name);
+    return LMB_OK;
+}
+
+lmb_status lmbi_device_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err)
+{
+    LMB_TRY(check_stays(p, err));
+    for (int i = 0; i < p->n_steps; i++) {
+        lmbi_step *s = &p->step[i];
+        if (run_step(p, s, step, step, there, err) != LMB_OK)
+            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
+        if (p->on_step)
+            p->on_step(p->on_step_ctx, i);
+    }
     return LMB_OK;
 }

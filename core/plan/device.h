@@ -5,6 +5,10 @@
  * on the queue, copies outputs back, and waits once, at the end. So whoever runs a plan needs to know nothing of the
  * device. A step that has no kernel there makes the trip to the host: it runs on the reference, and the plan says so.
  *
+ * Who does know of it binds memory there (lmb_plan_bind_there) and keeps whole training steps on the device (train/resident.h).
+ * For that a device may have more: memory of the host that copies reach directly, a second queue for them, marks that order the
+ * two, a queue's work recorded and replayed as one, and the kernels of an optimizer's step.
+ *
  *   owns     who makes a device ends it, after its plans
  *   threads  one thread at a time
  */
@@ -20,6 +24,13 @@ extern "C" {
 #endif
 
 typedef struct lmb_device lmb_device;
+typedef struct lmb_device_mark lmb_device_mark;
+typedef struct lmb_device_record lmb_device_record;
+struct lmb_step_work;
+
+/* Where kernels run, and beside it where copies to the device go while they do. */
+typedef enum { LMB_QUEUE_MAIN, LMB_QUEUE_ASIDE } lmb_device_queue;
+
 struct lmb_device {
     const char *name; /* for people: "NVIDIA H200" */
     void *queue;      /* lmb_run.queue of its kernels */
@@ -31,6 +42,28 @@ struct lmb_device {
     lmb_status (*download)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
     lmb_status (*copy)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
     lmb_status (*finish)(lmb_device *d, lmb_error *err); /* wait for all of it; what failed on the way shows here */
+
+    /* ---- what a resident step needs besides; all or none (work NULL) ---- */
+    void *stream; /* of the main queue, for libraries that take one (a cudaStream_t) */
+    /* Host memory that copies reach without a detour. */
+    lmb_status (*pin)(lmb_device *d, size_t bytes, void **memory, lmb_error *err);
+    void (*unpin)(lmb_device *d, void *memory); /* NULL is fine */
+    /* An upload aside; host memory must stay as it is until a mark behind it is reached. */
+    lmb_status (*send)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
+    lmb_status (*mark_create)(lmb_device *d, lmb_device_mark **m, lmb_error *err);
+    void (*mark_destroy)(lmb_device *d, lmb_device_mark *m); /* NULL is fine */
+    lmb_status (*mark)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err); /* behind what q has now */
+    /* What q gets from now on waits for m; one that was never set holds nobody up. */
+    lmb_status (*follow)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err);
+    lmb_status (*reach)(lmb_device *d, lmb_device_mark *m, lmb_error *err); /* the host waits for m */
+    /* From record() to recorded() the main queue's work is written down instead of done. E_UNSUPPORTED, E_DEVICE: there was
+     * something that can not be; nothing was done, and the queue goes on as before. */
+    lmb_status (*record)(lmb_device *d, lmb_error *err);
+    lmb_status (*recorded)(lmb_device *d, lmb_device_record **out, lmb_error *err);
+    lmb_status (*replay)(lmb_device *d, lmb_device_record *r, lmb_error *err); /* on the main queue */
+    void (*record_destroy)(lmb_device *d, lmb_device_record *r);               /* NULL is fine */
+    /* A kernel of an optimizer's step, on the main queue: core/plan/device_step.h */
+    lmb_status (*work)(lmb_device *d, const struct lmb_step_work *w, lmb_error *err);
 };
 
 #ifdef __cplusplus

@@ -18,6 +18,7 @@ typedef struct lmbi_pvalue {
     bool fixed;        /* lives for the whole plan: input, state, constant, output        */
     bool bindable;
     void *bound;       /* caller's memory                                                 */
+    void *there;       /* caller's memory on the plan's device, which comes before `bound` */
 } lmbi_pvalue;
 
 /* A piece of memory; several values share one when they are views or made in place. */
@@ -113,6 +114,7 @@ int lmbi_plan_outward(const lmb_plan *p, lmb_vid v);
 /* device.c */
 lmb_status lmbi_device_prepare(lmb_plan *p, lmb_error *err);
 lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
+lmb_status lmbi_device_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err);
 void lmbi_device_end(lmb_plan *p);
 
 /* memory.c: storages -> offsets in the arena. */

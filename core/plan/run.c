@@ -13,10 +13,12 @@ int lmbi_plan_outward(const lmb_plan *p, lmb_vid v)
     return v;
 }
 
-/* Where steps find a value: on a device always in the arena. */
+/* Where steps find a value: on a device in the arena, unless the caller has memory there. */
 static void *pointer(const lmb_plan *p, int v)
 {
     const lmbi_pvalue *x = &p->value[v];
+    if (x->there)
+        return x->there;
     if (x->bound && !p->device)
         return x->bound;
     if (x->storage < 0)
@@ -25,14 +27,36 @@ static void *pointer(const lmb_plan *p, int v)
     return s->external ? (void *)s->data : p->arena + s->offset;
 }
 
-lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
+static lmbi_pvalue *bindable(lmb_plan *p, lmb_vid asked, lmb_error *err)
 {
     lmb_vid v = lmbi_plan_value(p, asked);
-    if (v == LMB_NONE || !p->value[v].bindable)
-        return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
-                        asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
-    p->value[lmbi_plan_outward(p, v)].bound = memory;
+    if (v == LMB_NONE || !p->value[v].bindable) {
+        (void)LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound: it is no input, state or output",
+                    asked >= 0 && asked < p->asked->n_values ? p->asked->value[asked].name : "?");
+        return NULL;
+    }
     p->resolved = false;
+    return &p->value[lmbi_plan_outward(p, v)];
+}
+
+lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
+{
+    lmbi_pvalue *v = bindable(p, asked, err);
+    if (!v)
+        return LMB_E_ARG;
+    v->bound = memory;
+    return LMB_OK;
+}
+
+lmb_status lmb_plan_bind_there(lmb_plan *p, lmb_vid asked, void *memory, lmb_error *err)
+{
+    lmbi_pvalue *v = bindable(p, asked, err);
+    if (!v)
+        return LMB_E_ARG;
+    if (!p->device || (uintptr_t)memory % 64)
+        return LMB_FAIL(err, LMB_E_ARG, "value %s can not be bound on a device: %s", v->name,
+                        p->device ? "the memory is not aligned to 64 bytes" : "the plan runs on the host");
+    v->there = memory;
     return LMB_OK;
 }
 
@@ -79,7 +103,7 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
             memmove(out[0].data, in[0].data, lmb_shape_bytes(&in[0].shape, in[0].dtype));
         return LMB_OK;
     }
-    lmb_run r = { s->node->attr, s->n_in, s->n_out, in, out, p->arena + p->scratch_offset, step, NULL };
+    lmb_run r = { s->node->attr, s->n_in, s->n_out, in, out, p->arena + p->scratch_offset, step, NULL, NULL };
     lmb_status st = s->kernel ? s->kernel->run(s->state, &r, err) : s->node->op->run(&r, err);
     if (st != LMB_OK)
         lmb_error_context(err, "node %s (%s)", s->node->name, s->label);
@@ -114,6 +138,15 @@ static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info
 lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
 {
     return run_steps(p, 0, p->n_steps, step, err);
+}
+
+lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err)
+{
+    if (!p->device)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on the host has no queue");
+    if (!p->resolved)
+        resolve(p);
+    return lmbi_device_enqueue(p, step, there, err);
 }
 
 lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err)

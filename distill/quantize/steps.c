@@ -27,7 +27,7 @@ lmb_status lmbi_range_scale(const lmb_graph *g, const lmb_node *n, float *scale,
     if (*(float *)in[0].data > *(float *)in[1].data)
         return LMB_FAIL(err, LMB_E_ARG, "the observer %s has seen nothing; train or calibrate before freezing",
                         g->value[observe->in[1]].name);
-    lmb_run run = { n->attr, 2, 2, in, made, NULL, &no_step };
+    lmb_run run = { n->attr, 2, 2, in, made, NULL, &no_step, NULL, NULL };
     return n->op->run(&run, err);
 }
 
@@ -36,7 +36,7 @@ lmb_status lmbi_weight_scale(const lmb_graph *g, const lmb_node *n, float *scale
     const lmb_value *w = &g->value[n->in[0]];
     lmb_tensor in = { LMB_F32, w->shape, (void *)w->data }, made = { LMB_F32, g->value[n->out[0]].shape, scale };
     lmb_step_info no_step = { 0, 0, NULL };
-    lmb_run run = { n->attr, 1, 1, &in, &made, NULL, &no_step };
+    lmb_run run = { n->attr, 1, 1, &in, &made, NULL, &no_step, NULL, NULL };
     return n->op->run(&run, err);
 }
 

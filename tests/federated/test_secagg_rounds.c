@@ -82,7 +82,7 @@ static float *model_of(const char *secure, int clients, int64_t device)
     fed_clients(&f, clients);
     fed_join(&f, clients);
     if (device == LMB_SERVER_CUDA) /* where there is none, with a sentence; else on the played one */
-        ck_assert(world_says(&f.w, getenv("LMB_CUDA_MODULE") ? "masks come off on played" : "masks come off on the processor: "));
+        ck_assert(world_says(&f.w, getenv("LMB_CUDA_MODULE") ? "masks come off on a played GPU" : "masks come off on the processor: "));
     ck_assert_uint_eq(f.w.reports[2].updates, (unsigned)clients);
     ck_assert_uint_eq(f.w.reports[2].examples, 10u * (unsigned)(clients * (clients + 1) / 2));
     ck_assert_uint_eq(f.w.reports[2].clients.n, 0); /* nobody's metrics */

@@ -46,7 +46,8 @@ static lmb_status finish(lmb_device *d, lmb_error *e)
 
 static elsewhere there(void)
 {
-    return (elsewhere){ { "another memory", NULL, take, give, move, move, move, finish }, 0, 0 };
+    return (elsewhere){ .device = { .name = "another memory", .alloc = take, .free = give, .upload = move, .download = move,
+                                    .copy = move, .finish = finish } };
 }
 
 enum { ROWS = 6, NUMBERS = 3 * 8 * 8 };

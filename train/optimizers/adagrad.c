@@ -30,7 +30,14 @@ LMB_HOT static void step(const void *c, const lmb_opt_range *r)
     }
 }
 
+static lmb_rule rule(const void *c, double lr, int64_t t)
+{
+    const config *o = c;
+    return (lmb_rule){ .kind = LMB_RULE_ADAGRAD, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1,
+                       .rate = (float)(lr / (1 + (double)(t - 1) * o->lr_decay)), .eps = (float)o->eps };
+}
+
 const lmb_optimizer lmb_optimizer_adagrad = {
     .name = "adagrad", .summary = "steps that shrink with the sum of squares", .source = "Duchi et al. 2011",
-    .fields = fields, .config_size = sizeof(config), .n_slots = 1, .step = step,
+    .fields = fields, .config_size = sizeof(config), .n_slots = 1, .step = step, .rule = rule,
 };

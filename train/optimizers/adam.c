@@ -51,12 +51,28 @@ static void adamw_step(const void *c, const lmb_opt_range *r)
     moments(o, r, 0, (float)(1 - r->lr * o->weight_decay * r->decay));
 }
 
+static lmb_rule adam_rule(const void *c, double lr, int64_t t)
+{
+    const config *o = c;
+    return (lmb_rule){ .kind = LMB_RULE_ADAM, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1,
+                       .rate = (float)(lr / (1 - pow(o->beta1, (double)t))), .eps = (float)o->eps,
+                       .root = (float)sqrt(1 - pow(o->beta2, (double)t)), .a = (float)o->beta1, .b = (float)o->beta2,
+                       .ca = (float)(1 - o->beta1), .cb = (float)(1 - o->beta2) };
+}
+
+static lmb_rule adamw_rule(const void *c, double lr, int64_t t)
+{
+    lmb_rule r = adam_rule(c, lr, t);
+    r.kind = LMB_RULE_ADAMW;
+    return r;
+}
+
 const lmb_optimizer lmb_optimizer_adam = {
     .name = "adam", .summary = "steps scaled by running moments", .source = "arXiv:1412.6980", .fields = adam_fields,
-    .config_size = sizeof(config), .n_slots = 2, .step = adam_step,
+    .config_size = sizeof(config), .n_slots = 2, .step = adam_step, .rule = adam_rule,
 };
 
 const lmb_optimizer lmb_optimizer_adamw = {
     .name = "adamw", .summary = "Adam with decoupled weight decay", .source = "arXiv:1711.05101",
-    .fields = adamw_fields, .config_size = sizeof(config), .n_slots = 2, .step = adamw_step,
+    .fields = adamw_fields, .config_size = sizeof(config), .n_slots = 2, .step = adamw_step, .rule = adamw_rule,
 };

@@ -32,7 +32,15 @@ LMB_HOT static void step(const void *c, const lmb_opt_range *r)
     }
 }
 
+static lmb_rule rule(const void *c, double lr, int64_t t)
+{
+    const config *o = c;
+    (void)t;
+    return (lmb_rule){ .kind = LMB_RULE_RMSPROP, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1, .rate = (float)lr,
+                       .eps = (float)o->eps, .a = (float)o->alpha, .ca = (float)(1 - o->alpha), .b = (float)o->momentum };
+}
+
 const lmb_optimizer lmb_optimizer_rmsprop = {
     .name = "rmsprop", .summary = "steps scaled by the mean square", .source = "Tieleman and Hinton 2012",
-    .fields = fields, .config_size = sizeof(config), .n_slots = 2, .step = step,
+    .fields = fields, .config_size = sizeof(config), .n_slots = 2, .step = step, .rule = rule,
 };

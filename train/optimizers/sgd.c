@@ -29,7 +29,15 @@ LMB_HOT static void step(const void *c, const lmb_opt_range *r)
     }
 }
 
+static lmb_rule rule(const void *c, double lr, int64_t t)
+{
+    const config *o = c;
+    (void)t;
+    return (lmb_rule){ .kind = LMB_RULE_SGD, .nesterov = o->nesterov, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1,
+                       .rate = (float)lr, .a = (float)o->momentum };
+}
+
 const lmb_optimizer lmb_optimizer_sgd = {
     .name = "sgd", .summary = "gradient descent with momentum", .source = "Sutskever et al. 2013", .fields = fields,
-    .config_size = sizeof(config), .n_slots = 1, .step = step,
+    .config_size = sizeof(config), .n_slots = 1, .step = step, .rule = rule,
 };

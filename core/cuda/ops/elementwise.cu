@@ -345,14 +345,18 @@ struct dropout {
     uint8_t *mask;
     const uint32_t *sample; /* of each row; NULL: the row number */
     lmb_rand stream;        /* of sample 0 */
+    const lmb_step_there *there; /* seed and epoch of a recorded run; NULL: those of `stream` */
     int width, quads;
     float keep;
     uint32_t threshold;
     LMB_BODY void operator()(int i) const
     {
         int row = i / quads, quad = i % quads;
-        uint32_t counter[4] = { (uint32_t)quad, stream.counter[1], sample ? sample[row] : (uint32_t)row, stream.counter[3] }, word[4];
-        philox(counter, stream.key, word);
+        uint32_t key[2] = { there ? (uint32_t)there->seed : stream.key[0],
+                            there ? (uint32_t)(there->seed >> 32) ^ ((uint32_t)LMB_RAND_DROPOUT << 24) : stream.key[1] };
+        uint32_t counter[4] = { (uint32_t)quad, there ? there->epoch : stream.counter[1], sample ? sample[row] : (uint32_t)row,
+                                stream.counter[3] }, word[4];
+        philox(counter, key, word);
         for (int k = 0; k < 4 && 4 * quad + k < width; k++) {
             int at = row * width + 4 * quad + k;
             bool kept = word[k] >= threshold;
@@ -402,7 +406,7 @@ template <bool gradient> struct dropout_kernel {
             return each(r, rows * width, pass{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1) }, err);
         lmb_rand stream = lmb_rand_at(r->step->seed, LMB_RAND_DROPOUT, r->step->epoch, (uint64_t)seed << 32);
         return each(r, rows * quads,
-                    dropout{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1), r->step->sample, stream, (int)width,
+                    dropout{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1), r->step->sample, stream, r->there, (int)width,
                              (int)quads, 1.0f / (1.0f - ratio), (uint32_t)(ratio * 16777216.0f) << 8 }, err);
     }
 };

@@ -1,0 +1,326 @@
+/* Mirrors train/resident*.c, train/gpu.c and core/cuda/ops/step.cu: whole trainings on a played GPU (tests/core/cuda/played.c), whose
+ * streams put off what they are given. Steps that stay there end in the bits of steps whose weights travel, recorded or not. */
+#include "train/resident.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/cuda/device.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+#include "train/trainer_internal.h"
+
+static lmb_error err;
+static char remark[600];
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+/* How a training is looked at while it runs. */
+typedef struct way {
+    bool travel;       /* weights travel in every step */
+    bool hand;         /* a hand in every step */
+    bool terms;        /* pulled to where it began, and shifted */
+    bool saves;        /* somebody looks at the state inside an epoch */
+    lmb_status status; /* what run() is to end with */
+} way;
+
+typedef struct result { size_t n; float *state, *ema, *slot[2]; double loss, accuracy; char msg[480]; } result;
+
+static lmb_status touch(void *ctx, lmb_trainer *t, lmb_error *e)
+{
+    lmb_trainer_state *s = lmb_trainer_state_of(t);
+    (void)ctx, (void)e;
+    for (size_t i = 0; i < s->layout->count; i += 7)
+        s->state[i] *= 0.5f;
+    return LMB_OK;
+}
+
+typedef struct looker { lmb_trainer *t; result *r; bool saves; } looker;
+
+static bool look(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    looker *l = ctx;
+    (void)epoch, (void)batch, (void)batches, (void)rate;
+    ck_assert(isfinite(loss) && accuracy >= 0 && accuracy <= 1);
+    if (l->saves) {
+        ck_ok(lmb_trainer_gather(l->t, &err));
+        lmb_trainer_drop(l->t);
+    }
+    return true;
+}
+
+static lmb_status epoch_done(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *er)
+{
+    looker *l = ctx;
+    (void)t, (void)er;
+    l->r->loss = e->loss;
+    l->r->accuracy = e->accuracy;
+    snprintf(remark, sizeof remark, "%s", e->steps ? e->steps : "");
+    return LMB_OK;
+}
+
+static float *copy_of(const float *v, size_t n)
+{
+    float *c = v ? malloc(n * sizeof *c) : NULL;
+    if (c)
+        memcpy(c, v, n * sizeof *c);
+    return c;
+}
+
+static result train(const char *model_text, const char *options, way w)
+{
+    lmb_config *d = parse("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}"), *m = parse(model_text), *o = parse(options);
+    double smoothing = 0.1;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    lmb_train_config c;
+    lmb_dataset *data;
+    lmb_graph *model;
+    lmb_trainer *t;
+    result r = { 0 };
+
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
+    ck_ok(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err));
+    lmb_trainer_state *s = lmb_trainer_state_of(t);
+    r.n = s->layout->count;
+    ck_assert(t->resident || !lmb_train_on_gpu(&c));
+    if (w.travel) {
+        lmbi_gpu_destroy(t);
+        t->resident = NULL;
+    }
+    float *anchor = copy_of(s->state, r.n), *shift = calloc(r.n, sizeof *shift);
+    for (size_t i = 0; i < r.n; i++)
+        shift[i] = 1e-3f * (float)(i % 5);
+    const lmb_gradient_terms terms = { 0.1, anchor, shift };
+    if (w.terms)
+        lmb_trainer_terms(t, &terms);
+    looker l = { t, &r, w.saves };
+    lmb_train_watch watch = { look, epoch_done, &l, w.hand ? touch : NULL };
+    lmb_status st = lmb_trainer_run(t, &watch, &err);
+    ck_assert_msg(st == w.status, "%s", err.msg);
+    snprintf(r.msg, sizeof r.msg, "%s", err.msg);
+    err = (lmb_error)LMB_ERROR_INIT;
+    r.state = copy_of(s->state, r.n);
+    r.ema = copy_of(s->ema, r.n);
+    for (int i = 0; i < 2 && i < s->n_slots; i++)
+        r.slot[i] = copy_of(s->slot[i], r.n);
+    lmb_trainer_destroy(t);
+    free(anchor);
+    free(shift);
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+    lmb_config_destroy(d);
+    lmb_config_destroy(m);
+    lmb_config_destroy(o);
+    return r;
+}
+
+static void done(result *r)
+{
+    free(r->state);
+    free(r->ema);
+    free(r->slot[0]);
+    free(r->slot[1]);
+}
+
+static void same(const result *a, const result *b)
+{
+    ck_assert_uint_eq(a->n, b->n);
+    ck_assert_mem_eq(a->state, b->state, a->n * sizeof *a->state);
+    for (int i = 0; i < 2; i++)
+        if (a->slot[i])
+            ck_assert_mem_eq(a->slot[i], b->slot[i], a->n * sizeof *a->state);
+    if (a->ema)
+        ck_assert_mem_eq(a->ema, b->ema, a->n * sizeof *a->state);
+    ck_assert(a->loss == b->loss);
+    ck_assert(a->accuracy == b->accuracy);
+}
+
+static const char resnet[] = "{name: resnet, depth: 8, width: 4}", vgg[] = "{name: vgg, channels: [8, 0, 12], dropout: 0.3}";
+
+/* Batches of 32 are 4 of them and one of 13 rows: of 1, 4, 3 and 2 shards. */
+static const struct { const char *model, *options; way way; } trainings[] = {
+    { resnet, "{epochs: 2, batch: 32, lr: 0.05, mode: fast, backend: cuda, optimizer: {name: sgd, nesterov: true, weight_decay: 5e-4}}", { 0 } },
+    { vgg, "{epochs: 2, batch: 32, shard: 8, lr: 0.01, backend: cuda, clip: 0.5, ema: 0.99, optimizer: {name: adamw}}", { .saves = true } },
+    { vgg, "{epochs: 2, batch: 30, shard: 10, lr: 0.01, backend: cuda, bucket_kb: 1, optimizer: {name: adam, weight_decay: 1e-3, l1: 1e-4}}", { 0 } },
+    { vgg, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, bucket_kb: 0, optimizer: {name: rmsprop, momentum: 0.5, l1: 1e-4}}", { .terms = true } },
+    { resnet, "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: 0.01}}", { .hand = true } },
+};
+
+START_TEST(staying_is_travelling)
+{
+    way travel = trainings[_i].way, stay = travel;
+    travel.travel = true;
+    result a = train(trainings[_i].model, trainings[_i].options, travel), b = train(trainings[_i].model, trainings[_i].options, stay);
+
+    ck_assert_msg(strstr(remark, "replays of one recorded step"), "'%s'", remark);
+    same(&a, &b);
+    done(&a);
+    done(&b);
+}
+END_TEST
+
+/* The processor's own kernels, one shard a batch: other orders of summing in the gradients. */
+START_TEST(as_on_the_processor)
+{
+    char text[200];
+    double error = 0, size = 0;
+    static const char options[] = "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, clip: 2, backend: %s}";
+
+    snprintf(text, sizeof text, options, "portable");
+    result host = train(resnet, text, (way){ 0 });
+    snprintf(text, sizeof text, options, "cuda");
+    result gpu = train(resnet, text, (way){ 0 });
+    for (size_t i = 0; i < host.n; i++) {
+        error = fmax(error, fabs((double)host.state[i] - gpu.state[i]));
+        size = fmax(size, fabs(host.state[i]));
+    }
+    ck_assert_double_le(error, 1e-3 * size);
+    done(&host);
+    done(&gpu);
+}
+END_TEST
+
+static const char plain[] = "{epochs: 2, batch: 32, lr: 0.02, mode: fast, backend: cuda, graph: %s}";
+
+static result with_graph(const char *graph, const char *play, lmb_status status)
+{
+    char text[200];
+
+    snprintf(text, sizeof text, plain, graph);
+    ck_assert_int_eq(play ? setenv("LMB_PLAYED", play, 1) : unsetenv("LMB_PLAYED"), 0);
+    result r = train(vgg, text, (way){ .status = status });
+    ck_assert_int_eq(unsetenv("LMB_PLAYED"), 0);
+    return r;
+}
+
+/* What can not be recorded, and what a replay would leave out, costs speed and says so; no bit. */
+START_TEST(a_recording_that_fails_is_a_sentence)
+{
+    result replayed = with_graph("auto", NULL, LMB_OK), off = with_graph("off", NULL, LMB_OK);
+    ck_assert_str_eq(remark, "");
+    result refused = with_graph("auto", "refuse", LMB_OK);
+    ck_assert_msg(strstr(remark, "steps are not replayed: played: this driver records nothing"), "'%s'", remark);
+    result forgot = with_graph("auto", "forget", LMB_OK);
+    ck_assert_msg(strstr(remark, "not end in the bits"), "'%s'", remark);
+    same(&replayed, &off);
+    same(&replayed, &refused);
+    same(&replayed, &forgot);
+    result on = with_graph("on", "refuse", LMB_E_UNSUPPORTED);
+    ck_assert_msg(strstr(on.msg, "train.graph is on, but steps are not replayed"), "'%s'", on.msg);
+    done(&replayed);
+    done(&off);
+    done(&refused);
+    done(&forgot);
+    done(&on);
+}
+END_TEST
+
+START_TEST(what_is_not_finite_stops)
+{
+    static const char options[] = "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, optimizer: {name: sgd, momentum: 0}}";
+    result a = train(resnet, options, (way){ .travel = true, .status = LMB_E_NUMERIC }), b = train(resnet, options, (way){ .status = LMB_E_NUMERIC });
+
+    ck_assert_str_eq(a.msg, b.msg);
+    ck_assert_msg(strstr(b.msg, "the gradient is not finite"), "%s", b.msg);
+    ck_assert_mem_eq(a.state, b.state, a.n * sizeof *a.state);
+    done(&a);
+    done(&b);
+}
+END_TEST
+
+/* ---- one step of every rule, number by number ---- */
+
+enum { NUMBERS = 2500 };
+
+static float *numbers(int purpose, float scale)
+{
+    lmb_rand rand = lmb_rand_at(3, LMB_RAND_TEST, (uint32_t)purpose, 0);
+    float *v = malloc(NUMBERS * sizeof *v);
+    for (uint32_t i = 0; i < NUMBERS; i++)
+        v[i] = scale * lmb_rand_normal(&rand, i);
+    v[3] = 0;
+    v[5] = 1e-41f; /* subnormal products must survive */
+    return v;
+}
+
+static const struct { const char *name, *options; } rules[] = {
+    { "sgd", "{momentum: 0.9, weight_decay: 5e-4}" }, { "sgd", "{momentum: 0.8, nesterov: true, l1: 1e-3}" },
+    { "adam", "{weight_decay: 1e-2, l1: 1e-3}" },     { "adamw", "{weight_decay: 1e-2}" },
+    { "adagrad", "{lr_decay: 0.1, l1: 1e-3}" },       { "rmsprop", "{momentum: 0.3, weight_decay: 1e-3}" },
+};
+
+START_TEST(rules_have_the_bits_of_the_rows)
+{
+    const lmb_optimizer *row = lmb_optimizer_find(rules[_i].name);
+    lmb_config *c = parse(rules[_i].options);
+    double config[16];
+    lmb_gpu *gpu;
+    const float decay = 0.3f;
+
+    ck_assert_uint_le(row->config_size, sizeof config);
+    ck_ok(lmb_fields_bind(row->fields, lmb_config_root(c), config, &err));
+    ck_ok(lmb_gpu_open(0, &gpu, &err));
+    lmb_device *d = lmb_gpu_backend(gpu)->device;
+    float *w = numbers(1, 1), *grad = numbers(2, 1), *far = numbers(1, 1), *slot[4];
+    float *vector = calloc(LMB_STEP_HEAD + NUMBERS, sizeof *vector);
+    for (int i = 0; i < 4; i++)
+        slot[i] = calloc(NUMBERS, sizeof *slot[i]);
+    lmb_step_chunk chunk[3];
+    for (int i = 0; i < 3; i++)
+        chunk[i] = (lmb_step_chunk){ .at = (uint64_t)(1024 * i), .slot = (uint64_t)(1024 * i), .n = i < 2 ? 1024 : NUMBERS - 2048, .counts = 1,
+                                     .own = 1, .decay = decay };
+    for (int64_t t = 1; t <= 4; t++) {
+        double lr = 0.1 / (double)t;
+        lmb_opt_range r = { w, grad, { slot[0], slot[1] }, NUMBERS, lr, decay, t };
+        lmb_step_now now = { .rule = row->rule(config, lr, t) };
+        lmb_step_tally tally = { .failed = -1, .shrink = 1 };
+        memcpy(vector + LMB_STEP_HEAD, grad, NUMBERS * sizeof *grad);
+        lmb_step_work work = { .kind = LMB_WORK_MOVE, .last = 3, .chunk = chunk, .now = &now, .tally = &tally, .vector = vector, .state = far,
+                               .slot = { slot[2], slot[3] } };
+        row->step(config, &r);
+        ck_ok(d->work(d, &work, &err));
+        ck_ok(d->finish(d, &err));
+        ck_assert_mem_eq(far, w, NUMBERS * sizeof *w);
+        ck_assert_mem_eq(slot[2], slot[0], NUMBERS * sizeof *w);
+        ck_assert_mem_eq(slot[3], slot[1], NUMBERS * sizeof *w);
+    }
+    lmb_gpu_close(gpu);
+    for (int i = 0; i < 4; i++)
+        free(slot[i]);
+    free(w);
+    free(grad);
+    free(far);
+    free(vector);
+    lmb_config_destroy(c);
+}
+END_TEST
+
+static bool there(void)
+{
+    lmb_gpu *gpu;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
+        printf("skipped: %s\n", err.msg);
+        return false;
+    }
+    bool ours = strcmp(lmb_gpu_backend(gpu)->device->name, "a played GPU") == 0; /* bits are those of a team of one */
+    lmb_gpu_close(gpu);
+    if (!ours)
+        printf("skipped: LMB_CUDA_MODULE does not name the played GPU\n");
+    err = (lmb_error)LMB_ERROR_INIT;
+    return ours;
+}
+
+LMB_TEST_MAIN("train/resident", if (there()) { add_loop(staying_is_travelling, sizeof trainings / sizeof *trainings); add(as_on_the_processor);
+              add(a_recording_that_fails_is_a_sentence); add(what_is_not_finite_stops);
+              add_loop(rules_have_the_bits_of_the_rows, sizeof rules / sizeof *rules); })

@@ -1,0 +1,332 @@
+/* train/resident.c - see resident.h: the layout on the device, its memory, and the work of a step. */
+#include "train/resident_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static lmb_status nomem(lmb_error *err) { return LMB_FAIL(err, LMB_E_NOMEM, "no memory for steps on a device"); }
+
+/* ---- layout ---- */
+
+static size_t aligned(size_t floats) { return (floats + LMB_STEP_ALIGN - 1) / LMB_STEP_ALIGN * LMB_STEP_ALIGN; }
+
+static lmb_chunk_kind kind_of(const lmb_segment *s)
+{
+    if (s->role == LMB_ROLE_PARAMETER && !s->frozen)
+        return LMB_CHUNK_TRAIN;
+    return s->has_next || (s->role == LMB_ROLE_STATISTIC && !s->frozen) ? LMB_CHUNK_NEXT : LMB_CHUNK_KEEP;
+}
+
+static lmb_status cut(lmbi_resident *r, lmb_error *err)
+{
+    const lmb_state_layout *l = r->o.layout;
+    int n = 0;
+
+    for (int i = 0; i < l->n; i++)
+        n += (int)((l->segment[i].count + LMB_STEP_CHUNK - 1) / LMB_STEP_CHUNK);
+    r->at = calloc((size_t)l->n + 1, sizeof *r->at);
+    r->chunk_of = calloc((size_t)l->n + 1, sizeof *r->chunk_of);
+    r->chunk = calloc((size_t)n + 1, sizeof *r->chunk);
+    r->bucket = calloc((size_t)l->n + 1, sizeof *r->bucket);
+    if (!r->at || !r->chunk_of || !r->chunk || !r->bucket)
+        return nomem(err);
+    for (int i = 0; i < l->n; i++) {
+        const lmb_segment *s = &l->segment[i];
+        r->at[i] = r->count;
+        r->chunk_of[i] = r->n_chunks;
+        for (size_t from = 0; from < s->count; from += LMB_STEP_CHUNK) {
+            size_t left = s->count - from;
+            r->chunk[r->n_chunks++] = (lmb_step_chunk){
+                .at = r->count + from, .n = (int32_t)(left < LMB_STEP_CHUNK ? left : LMB_STEP_CHUNK), .kind = (uint8_t)kind_of(s),
+                .reduce = (uint8_t)s->reduce, .counts = s->role == LMB_ROLE_PARAMETER, .own = 1, .decay = s->decay };
+        }
+        r->count += aligned(s->count);
+    }
+    r->chunk_of[l->n] = r->n_chunks;
+    return LMB_OK;
+}
+
+/* From the last segment to the first, as train/reduce.c does. */
+static void cut_buckets(lmbi_resident *r)
+{
+    size_t end = LMB_STEP_HEAD + r->count;
+    int last = r->o.layout->n;
+
+    for (int i = last - 1; i >= 0; i--) {
+        size_t lo = LMB_STEP_HEAD + r->at[i];
+        if (i == 0 || (r->o.bucket_bytes && (end - lo) * sizeof(float) >= r->o.bucket_bytes)) {
+            lo = i ? lo : 0;
+            r->bucket[r->n_buckets++] = (lmb_device_bucket){ lo, end - lo, i, last };
+            end = lo;
+            last = i;
+        }
+    }
+}
+
+/* ---- memory ---- */
+
+/* The next `bytes` of a block whose base is not known yet: its offset. */
+static size_t carve(size_t *end, size_t bytes)
+{
+    size_t at = *end;
+    *end += (bytes + 255) / 256 * 256;
+    return at;
+}
+
+static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
+{
+    size_t end = 0, vector = r->count * sizeof(float), with_head = vector + LMB_STEP_HEAD * sizeof(float);
+    int shards = 1, slots = r->o.optimizer->n_slots;
+
+    for (r->levels = 1; shards < r->o.shards; shards *= 2)
+        r->levels++;
+    if (r->levels > LMBI_LEVELS)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%d shards a batch are too many for a device; use larger shards", r->o.shards);
+    size_t state = carve(&end, vector), slot = end;
+    for (int i = 0; i < slots; i++)
+        (void)carve(&end, r->own * sizeof(float));
+    size_t slot_bytes = slots ? (end - slot) / (size_t)slots : 0, ema = carve(&end, r->o.ema ? vector : 0), tally = carve(&end, sizeof *r->tally);
+    r->moving_bytes = end;
+    size_t levels = end, each = (with_head + 255) / 256 * 256;
+    end += each * (size_t)r->levels;
+    size_t anchor = carve(&end, vector), shift = carve(&end, vector), part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
+    size_t chunks = carve(&end, sizeof *r->chunks * (size_t)r->n_chunks), loss = carve(&end, sizeof(float));
+    size_t logits = carve(&end, sizeof(float) * (size_t)(r->o.rows * r->classes));
+    size_t input = carve(&end, r->slab.bytes), far = carve(&end, LMBI_BUFFERS * r->slab.bytes);
+
+    LMB_TRY(r->d->alloc(r->d, end, (void **)&r->memory, err));
+    r->moving = r->memory;
+    r->state = (float *)(r->memory + state);
+    for (int i = 0; i < slots; i++)
+        r->slot[i] = (float *)(r->memory + slot + (size_t)i * slot_bytes);
+    r->ema = r->o.ema ? (float *)(r->memory + ema) : NULL;
+    r->tally = (lmb_step_tally *)(r->memory + tally);
+    for (int i = 0; i < r->levels; i++)
+        r->vector[i] = (float *)(r->memory + levels + (size_t)i * each);
+    r->anchor = (float *)(r->memory + anchor);
+    r->shift = (float *)(r->memory + shift);
+    r->part = (double *)(r->memory + part);
+    r->chunks = (lmb_step_chunk *)(r->memory + chunks);
+    r->loss = (float *)(r->memory + loss);
+    r->logits = (float *)(r->memory + logits);
+    r->input = r->memory + input;
+    for (int i = 0; i < LMBI_BUFFERS; i++)
+        r->far[i] = r->memory + far + (size_t)i * r->slab.bytes;
+    return LMB_OK;
+}
+
+/* Places that nothing fills, between segments and of what has no gradient, are 0 for ever. */
+static lmb_status clear_memory(lmbi_resident *r, lmb_error *err)
+{
+    lmb_device *d = r->d;
+    size_t vector = r->count * sizeof(float) + LMB_STEP_HEAD * sizeof(float);
+
+    memset(r->mirror, 0, vector);
+    for (int i = 0; i < r->levels; i++)
+        LMB_TRY(d->upload(d, r->vector[i], r->mirror, vector, err));
+    LMB_TRY(d->upload(d, r->state, r->mirror, r->count * sizeof(float), err));
+    if (r->ema)
+        LMB_TRY(d->upload(d, r->ema, r->mirror, r->count * sizeof(float), err));
+    for (int i = 0; i < r->o.optimizer->n_slots; i++)
+        LMB_TRY(d->upload(d, r->slot[i], r->mirror, r->own * sizeof(float), err));
+    LMB_TRY(d->upload(d, r->chunks, r->chunk, sizeof *r->chunk * (size_t)r->n_chunks, err));
+    return d->finish(d, err);
+}
+
+/* Where ranks step parts: which chunks are ours, and their places in the slots. */
+static lmb_status divide(lmbi_resident *r, lmb_error *err)
+{
+    const lmb_device_vector v = { r->o.layout, r->d, r->d->stream, r->count, r->at, r->vector[0], r->state, r->n_buckets, r->n_chunks,
+                                  r->bucket, r->chunk };
+    const lmb_device_part *part = NULL;
+    int n = -1;
+
+    LMB_TRY(r->o.sum->prepare(r->o.sum, &v, &n, &part, err));
+    if (n < 0)
+        return LMB_OK;
+    r->parts = true;
+    for (int i = 0; i < r->n_chunks; i++)
+        r->chunk[i].own = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = part[i].first; k < part[i].last; k++)
+            r->chunk[k].own = 1;
+    return r->d->upload(r->d, r->chunks, r->chunk, sizeof *r->chunk * (size_t)r->n_chunks, err);
+}
+
+static lmb_status set_up(lmbi_resident *r, lmb_error *err)
+{
+    const lmb_device *d = r->d;
+
+    if (!d->work)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s has no kernels for an optimizer's step", d->name);
+    r->classes = lmb_program_classes(r->o.program);
+    LMB_TRY(cut(r, err));
+    cut_buckets(r);
+    for (int i = 0; i < r->n_chunks; i++)
+        r->chunk[i].slot = r->chunk[i].at;
+    r->own = r->count;
+    LMB_TRY(lmbi_input_plan(r, err));
+    LMB_TRY(make_memory(r, err));
+    LMB_TRY(lmbi_input_create(r, err));
+    LMB_TRY(clear_memory(r, err));
+    return r->o.sum ? divide(r, err) : LMB_OK;
+}
+
+lmb_status lmbi_resident_create(const lmbi_resident_options *o, lmbi_resident **out, lmb_error *err)
+{
+    lmbi_resident *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return nomem(err);
+    r->o = *o;
+    r->d = o->device;
+    lmb_status st = set_up(r, err);
+    if (st != LMB_OK) {
+        lmbi_resident_destroy(r);
+        return st;
+    }
+    *out = r;
+    return LMB_OK;
+}
+
+void lmbi_resident_destroy(lmbi_resident *r)
+{
+    lmb_error unsaid = LMB_ERROR_INIT;
+
+    if (!r)
+        return;
+    if (r->memory)
+        (void)r->d->finish(r->d, &unsaid);
+    lmbi_graph_forget(r);
+    lmbi_input_destroy(r);
+    if (r->memory)
+        r->d->free(r->d, r->memory);
+    free(r->at);
+    free(r->chunk_of);
+    free(r->chunk);
+    free(r->bucket);
+    free(r);
+}
+
+/* ---- a step ---- */
+
+lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
+{
+    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : 0, err) : r->d->finish(r->d, err);
+}
+
+static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
+{
+    w.chunk = r->chunks;
+    w.now = lmbi_input_now(r);
+    w.tally = r->tally;
+    w.state = r->state;
+    w.ema = r->ema;
+    for (int i = 0; i < r->o.optimizer->n_slots; i++)
+        w.slot[i] = r->slot[i];
+    w.anchor = r->anchored ? r->anchor : NULL;
+    w.shift = r->shifted ? r->shift : NULL;
+    w.part = r->part;
+    return r->d->work(r->d, &w, err);
+}
+
+/* The next bucket of the batch's vector is final on the queue: weighed, if it is that of the only shard, and handed to the ranks' sum. */
+static lmb_status hand_over(lmbi_resident *r, float share, lmb_error *err)
+{
+    const lmb_device_bucket *b = &r->bucket[r->handed];
+
+    if (share != 1)
+        LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_WEIGH, .first = r->chunk_of[b->first], .last = r->chunk_of[b->last], .share = share,
+                                         .vector = r->vector[0] }, err));
+    if (r->o.sum)
+        LMB_TRY(r->o.sum->ready(r->o.sum, r->handed, err));
+    r->handed++;
+    return LMB_OK;
+}
+
+/* The vector of the only shard is final from segment `first` on. The last bucket waits for the sums over samples. */
+static void on_final(void *ctx, int first)
+{
+    lmbi_resident *r = ctx;
+    while (r->late.status == LMB_OK && r->handed + 1 < r->n_buckets && r->bucket[r->handed].first >= first)
+        if (hand_over(r, r->b->share[0], &r->late) != LMB_OK && r->late.status == LMB_OK)
+            r->late.status = LMB_E_DEVICE;
+}
+
+/* Shard k forward and backward; its vector and sums to level `to`. */
+static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
+{
+    const lmbi_slab *s = &r->slab;
+    char *in = r->input + s->front + (size_t)k * s->each;
+    int64_t rows = r->b->first[k + 1] - r->b->first[k];
+    bool alone = r->b->shards == 1;
+    const lmb_program_there step = {
+        .n = rows, .x = (float *)(in + s->x), .y = (int64_t *)(in + s->y), .sample = (uint32_t *)(in + s->sample),
+        .feed = in + s->feed, .state = r->state, .out = r->vector[to] + LMB_STEP_HEAD, .at = r->at, .loss = r->loss,
+        .logits = r->logits, .there = &lmbi_input_now(r)->there, .final = alone ? on_final : NULL, .ctx = r };
+
+    LMB_TRY(lmb_program_enqueue(r->o.program, &step, err));
+    if (r->late.status != LMB_OK)
+        return LMB_FAIL(err, r->late.status, "%s", r->late.msg);
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_COUNT, .vector = r->vector[to], .loss = r->loss, .logits = r->logits,
+                                     .label = step.y, .rows = (int)rows, .classes = r->classes }, err));
+    if (alone || r->b->share[k] == 1)
+        return LMB_OK;
+    return work(r, (lmb_step_work){ .kind = LMB_WORK_WEIGH, .last = r->n_chunks, .share = r->b->share[k], .vector = r->vector[to] }, err);
+}
+
+static lmb_status merge(lmbi_resident *r, int into, lmb_error *err)
+{
+    return work(r, (lmb_step_work){ .kind = LMB_WORK_MERGE, .last = r->n_chunks, .head = true, .vector = r->vector[into],
+                                    .from = r->vector[into + 1] }, err);
+}
+
+/* Shards one after another; two neighbours of the tree are added as soon as both are there, as one counts in binary. */
+static lmb_status run_shards(lmbi_resident *r, lmb_error *err)
+{
+    int depth = 0;
+
+    if (r->b->shards == 0)
+        LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_CLEAR, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    for (int k = 0; k < r->b->shards; k++) {
+        LMB_TRY(run_shard(r, k, depth++, err));
+        for (int done = k + 1; done % 2 == 0; done /= 2)
+            LMB_TRY(merge(r, --depth - 1, err));
+    }
+    while (depth > 1)
+        LMB_TRY(merge(r, --depth - 1, err));
+    while (r->handed < r->n_buckets)
+        LMB_TRY(hand_over(r, r->b->shards == 1 ? r->b->share[0] : 1, err));
+    return LMB_OK;
+}
+
+lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    lmb_device_sum *sum = r->o.sum;
+
+    r->b = b;
+    r->handed = 0;
+    r->late = (lmb_error)LMB_ERROR_INIT;
+    if (sum)
+        LMB_TRY(sum->begin(sum, b->step, err));
+    LMB_TRY(run_shards(r, err));
+    if (sum)
+        LMB_TRY(sum->join(sum, err));
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_SQUARES, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    if (r->parts)
+        LMB_TRY(sum->share(sum, r->part, (size_t)r->n_chunks, err));
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_DECIDE, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_MOVE, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    return r->parts ? sum->weights(sum, err) : LMB_OK;
+}
+
+lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    LMB_TRY(lmbi_input_bring(r, b, err));
+    lmb_status st = lmbi_graph_step(r, b, err);
+    r->b = NULL;
+    return st;
+}
+
+const char *lmbi_resident_remark(const lmbi_resident *r) { return r->remark; }
+bool lmbi_resident_replays(const lmbi_resident *r) { return r->graph == LMBI_REPLAYING; }

@@ -1,0 +1,83 @@
+/* train/resident.h - training steps that stay on a device: weights, gradients, what the optimizer remembers, averages and sums.
+ *
+ * Idea: while a program's plan on a device is run as on the host, weights go there and gradients come back in every step. A
+ * resident step keeps all of it there: the host puts samples into memory that copies reach directly, two batches deep, so that the
+ * next batch travels while this one is worked on, and puts the step on the queue without waiting. Inside an epoch the
+ * device's numbers are the valid ones; send() and fetch() go between the two, and whoever looks at weights calls fetch() first.
+ *
+ *   shards     the batch runs as the shards that the trainer cuts it into, one after another, summed along the same tree
+ *              (train/reduce.h): the whole batch at once with train.mode=fast, which is the fast way, and with
+ *              deterministic shards the sums of the CPU's tree. Given the same gradients, every bit is that of the host, but for a
+ *              gradient's norm on a GPU, which is added in another, fixed order
+ *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit; then
+ *              full batches are replays. Whatever stands in the way is a sentence (train.graph=auto) or an error (on)
+ *   failing    a gradient that is not finite stops all later steps on the device, and look() or fetch() says which it was
+ *   threads    the one that trains
+ */
+#ifndef LMB_TRAIN_RESIDENT_H
+#define LMB_TRAIN_RESIDENT_H
+
+#include "core/plan/device.h"
+#include "train/device_sum.h"
+#include "train/optimizer.h"
+#include "train/program.h"
+
+typedef struct lmbi_resident lmbi_resident;
+
+enum { LMBI_GRAPH_AUTO, LMBI_GRAPH_ON, LMBI_GRAPH_OFF }; /* lmb_train_config.graph */
+
+/* All borrowed. */
+typedef struct lmbi_resident_options {
+    lmb_device *device;           /* with all that device.h lists */
+    lmb_program *program;         /* of that device */
+    const lmb_state_layout *layout;
+    const lmb_optimizer *optimizer;
+    const void *optimizer_config;
+    lmb_device_sum *sum;          /* NULL: one rank */
+    size_t bucket_bytes;          /* as train/reduce.h; 0: one bucket */
+    int shards;                   /* most of a batch on this rank */
+    int64_t rows, numbers, full;  /* most rows of a shard; floats of a sample; samples of a full global batch */
+    double clip;
+    bool ema;
+    int graph;
+} lmbi_resident_options;
+
+/* errors  E_UNSUPPORTED: a sentence why steps can not stay on the device */
+LMB_MUST_CHECK lmb_status lmbi_resident_create(const lmbi_resident_options *o, lmbi_resident **out, lmb_error *err);
+void lmbi_resident_destroy(lmbi_resident *r); /* NULL is a no-op */
+
+/* The host's side of it: vectors of [layout count]; ema NULL where none is kept, anchor and shift where there are none. */
+typedef struct lmbi_resident_vectors {
+    float *state, *ema, *slot[LMB_MAX_SLOTS];
+    const float *anchor, *shift;
+    double loss;     /* sums of the running epoch */
+    int64_t correct;
+} lmbi_resident_vectors;
+
+LMB_MUST_CHECK lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, lmb_error *err);
+/* Waits for all steps. E_NUMERIC: one of them had a gradient that is not finite; the vectors are those before it. */
+LMB_MUST_CHECK lmb_status lmbi_resident_fetch(lmbi_resident *r, lmbi_resident_vectors *v, lmb_error *err);
+/* The sums alone. */
+LMB_MUST_CHECK lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int64_t *correct, lmb_error *err);
+
+/* One step. Rows are this rank's, copied before it returns. */
+typedef struct lmbi_resident_batch {
+    int64_t total;        /* samples of the global batch */
+    int shards;           /* that have samples; 0: this rank has none */
+    const int64_t *first; /* [shards + 1] rows */
+    const float *share;   /* [shards] of the global batch */
+    const float *x;
+    const int64_t *y;
+    const uint32_t *sample;
+    uint64_t seed;
+    uint32_t epoch;
+    int64_t step;         /* from 0 */
+    double rate, keep, pull; /* learning rate; of the averaged weights; towards the anchor */
+} lmbi_resident_batch;
+LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+
+/* For people: how steps run now, and why they are not replayed. */
+const char *lmbi_resident_remark(const lmbi_resident *r);
+bool lmbi_resident_replays(const lmbi_resident *r);
+
+#endif

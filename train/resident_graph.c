@@ -1,0 +1,116 @@
+/* train/resident_graph.c - the step as one recorded piece of work. See resident.h.
+ *
+ * Idea: two full batches run step by step, so that libraries have made what they make at first use. At the third the step is
+ * recorded, which does nothing; then it runs once step by step and, from the same numbers, once as a replay, and everything
+ * that a training keeps is compared to the bit. Only then are full batches replays; other batches (the short last one of an epoch)
+ * always go step by step.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/resident_internal.h"
+
+enum { WARM_UP = 2 };
+
+void lmbi_graph_forget(lmbi_resident *r)
+{
+    if (r->record)
+        r->d->record_destroy(r->d, r->record);
+    r->record = NULL;
+    r->graph = LMBI_WARMING;
+    r->warm = 0;
+}
+
+static lmb_status record(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    lmb_device *d = r->d;
+    lmb_error unsaid = LMB_ERROR_INIT;
+
+    if (r->o.sum && !r->o.sum->captures)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s can not be recorded", r->o.sum->name);
+    LMB_TRY(d->record(d, err));
+    lmb_status st = lmbi_resident_enqueue(r, b, err);
+    lmb_status ended = d->recorded(d, &r->record, st == LMB_OK ? err : &unsaid);
+    return st != LMB_OK ? st : ended;
+}
+
+/* Memory for the comparison, for as long as it takes. */
+typedef struct trial { void *before; char *eager, *replayed; } trial;
+
+static lmb_status run_both(lmbi_resident *r, const lmbi_resident_batch *b, trial *t, lmb_error *err)
+{
+    lmb_device *d = r->d;
+
+    LMB_TRY(d->copy(d, t->before, r->moving, r->moving_bytes, err));
+    LMB_TRY(lmbi_resident_enqueue(r, b, err));
+    LMB_TRY(d->download(d, t->eager, r->moving, r->moving_bytes, err));
+    LMB_TRY(d->copy(d, r->moving, t->before, r->moving_bytes, err));
+    LMB_TRY(d->replay(d, r->record, err));
+    LMB_TRY(d->download(d, t->replayed, r->moving, r->moving_bytes, err));
+    return lmbi_resident_wait(r, err);
+}
+
+/* The step is done; *same: the replay did it too, to the bit. */
+static lmb_status verify(lmbi_resident *r, const lmbi_resident_batch *b, bool *same, lmb_error *err)
+{
+    trial t = { NULL, malloc(r->moving_bytes), malloc(r->moving_bytes) };
+    lmb_status st = t.eager && t.replayed ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare a replay with its step");
+
+    if (st == LMB_OK)
+        st = r->d->alloc(r->d, r->moving_bytes, &t.before, err);
+    if (st == LMB_OK)
+        st = run_both(r, b, &t, err);
+    *same = st == LMB_OK && memcmp(t.eager, t.replayed, r->moving_bytes) == 0;
+    if (st == LMB_OK && r->o.sum)
+        st = r->o.sum->agree(r->o.sum, same, err);
+    if (st == LMB_OK && !*same) {
+        st = r->d->upload(r->d, r->moving, t.eager, r->moving_bytes, err);
+        st = st == LMB_OK ? lmbi_resident_wait(r, err) : st;
+    }
+    if (t.before)
+        r->d->free(r->d, t.before);
+    free(t.eager);
+    free(t.replayed);
+    return st;
+}
+
+/* From now on step by step, and why. */
+static lmb_status give_up(lmbi_resident *r, const char *why, lmb_error *err)
+{
+    lmbi_graph_forget(r);
+    r->graph = LMBI_EAGER;
+    snprintf(r->remark, sizeof r->remark, "steps are not replayed: %s", why);
+    return r->o.graph == LMBI_GRAPH_ON ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "train.graph is on, but %s", r->remark) : LMB_OK;
+}
+
+static lmb_status try_record(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+    bool same = record(r, b, &why) == LMB_OK;
+
+    if (r->o.sum)
+        LMB_TRY(r->o.sum->agree(r->o.sum, &same, err));
+    if (!same) {
+        LMB_TRY(give_up(r, why.msg[0] ? why.msg : "another rank could not record them", err));
+        return lmbi_resident_enqueue(r, b, err);
+    }
+    LMB_TRY(verify(r, b, &same, err));
+    if (!same)
+        return give_up(r, "a replay did not end in the bits of the step that was recorded", err);
+    r->graph = LMBI_REPLAYING;
+    snprintf(r->remark, sizeof r->remark, "full batches are replays of one recorded step");
+    return LMB_OK;
+}
+
+lmb_status lmbi_graph_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    bool full = b->total == r->o.full;
+
+    r->b = b;
+    if (full && r->graph == LMBI_REPLAYING)
+        return r->d->replay(r->d, r->record, err);
+    if (full && r->graph == LMBI_WARMING && r->o.graph != LMBI_GRAPH_OFF && r->warm++ >= WARM_UP)
+        return try_record(r, b, err);
+    return lmbi_resident_enqueue(r, b, err);
+}

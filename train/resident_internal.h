@@ -1,0 +1,69 @@
+/* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue, resident_input.c
+ * brings batches there, resident_state.c moves vectors, resident_graph.c records and replays. */
+#ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
+#define LMB_TRAIN_RESIDENT_INTERNAL_H
+
+#include "train/resident.h"
+
+enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2 };
+
+/* One shard's share of a batch's memory; offsets in bytes from its front. */
+typedef struct lmbi_slab { size_t sample, y, x, feed, each, front, bytes; } lmbi_slab;
+
+typedef enum { LMBI_WARMING, LMBI_REPLAYING, LMBI_EAGER } lmbi_graph_state;
+
+struct lmbi_resident {
+    lmbi_resident_options o;
+    lmb_device *d;
+    int classes;
+    /* ---- the layout on the device ---- */
+    size_t *at;            /* [segments] first float                    */
+    size_t count, own;     /* floats of the state; of a slot            */
+    int n_chunks, n_buckets;
+    lmb_step_chunk *chunk; /* [n_chunks] on the host                    */
+    int *chunk_of;         /* [segments + 1] first chunk                */
+    lmb_device_bucket *bucket;
+    bool parts;            /* ranks step parts                          */
+    /* ---- device memory, one block ---- */
+    char *memory, *moving; /* `moving`: what a step changes lies together */
+    size_t moving_bytes;
+    float *state, *ema, *slot[LMB_STEP_SLOTS], *vector[LMBI_LEVELS], *anchor, *shift, *loss, *logits;
+    int levels;
+    bool anchored, shifted;
+    double *part;
+    lmb_step_chunk *chunks;
+    lmb_step_tally *tally;
+    char *input, *far[LMBI_BUFFERS]; /* the batch at work; those on their way */
+    /* ---- host memory ---- */
+    void *pinned;          /* all of it: */
+    float *mirror;         /* [count] a vector on its way */
+    lmb_step_tally *seen;
+    char *staged[LMBI_BUFFERS];
+    lmb_device_mark *arrived[LMBI_BUFFERS], *taken[LMBI_BUFFERS];
+    lmbi_slab slab;
+    int next;              /* buffer of the next batch */
+    /* ---- a step being put on the queue ---- */
+    const lmbi_resident_batch *b;
+    int handed;            /* buckets that the ranks' sum has */
+    lmb_error late;        /* of a callback */
+    /* ---- the graph ---- */
+    lmbi_graph_state graph;
+    int warm;              /* full batches so far */
+    lmb_device_record *record;
+    char remark[560];
+};
+
+/* resident.c: the work of one step behind its input, on the queue. */
+LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
+/* resident_input.c: plan the memory of a batch; make what orders its copies, end with it; bring one to `input`. */
+LMB_MUST_CHECK lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err);
+void lmbi_input_destroy(lmbi_resident *r);
+LMB_MUST_CHECK lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { return (const lmb_step_now *)r->input; }
+/* resident_graph.c: the step whose input has been brought, in whichever way it is done now. */
+LMB_MUST_CHECK lmb_status lmbi_graph_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+void lmbi_graph_forget(lmbi_resident *r);
+
+#endif

@@ -1,0 +1,80 @@
+/* train/resident_state.c - vectors between the host's layout and the device's, once an epoch or when somebody looks. */
+#include <string.h>
+
+#include "train/resident_internal.h"
+
+/* The host's dense vector into the mirror, segment by segment, or back. */
+static void spread(lmbi_resident *r, const float *dense)
+{
+    for (int i = 0; i < r->o.layout->n; i++)
+        memcpy(r->mirror + r->at[i], dense + r->o.layout->segment[i].offset, r->o.layout->segment[i].count * sizeof *dense);
+}
+
+static void gather(const lmbi_resident *r, float *dense)
+{
+    for (int i = 0; i < r->o.layout->n; i++)
+        memcpy(dense + r->o.layout->segment[i].offset, r->mirror + r->at[i], r->o.layout->segment[i].count * sizeof *dense);
+}
+
+/* One mirror for all: each is waited for. */
+static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, lmb_error *err)
+{
+    if (!there || !dense)
+        return LMB_OK;
+    memset(r->mirror, 0, r->count * sizeof *r->mirror);
+    spread(r, dense);
+    LMB_TRY(r->d->upload(r->d, there, r->mirror, r->count * sizeof *there, err));
+    return lmbi_resident_wait(r, err);
+}
+
+static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, lmb_error *err)
+{
+    if (!there || !dense)
+        return LMB_OK;
+    LMB_TRY(r->d->download(r->d, r->mirror, there, r->count * sizeof *there, err));
+    LMB_TRY(lmbi_resident_wait(r, err));
+    gather(r, dense);
+    return LMB_OK;
+}
+
+lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, lmb_error *err)
+{
+    if (r->anchored != (v->anchor != NULL) || r->shifted != (v->shift != NULL))
+        lmbi_graph_forget(r); /* which operands a step has is part of what was recorded */
+    r->anchored = v->anchor != NULL;
+    r->shifted = v->shift != NULL;
+    LMB_TRY(send_one(r, r->state, v->state, err));
+    LMB_TRY(send_one(r, r->ema, v->ema, err));
+    for (int i = 0; i < r->o.optimizer->n_slots; i++)
+        LMB_TRY(send_one(r, r->slot[i], v->slot[i], err));
+    LMB_TRY(send_one(r, r->anchor, v->anchor, err));
+    LMB_TRY(send_one(r, r->shift, v->shift, err));
+    *r->seen = (lmb_step_tally){ .loss = v->loss, .correct = v->correct, .failed = -1, .shrink = 1 };
+    LMB_TRY(r->d->upload(r->d, r->tally, r->seen, sizeof *r->seen, err));
+    return lmbi_resident_wait(r, err);
+}
+
+lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int64_t *correct, lmb_error *err)
+{
+    LMB_TRY(r->d->download(r->d, r->seen, r->tally, sizeof *r->seen, err));
+    LMB_TRY(lmbi_resident_wait(r, err));
+    *loss = r->seen->loss;
+    *correct = r->seen->correct;
+    if (r->seen->failed >= 0)
+        return LMB_FAIL(err, LMB_E_NUMERIC, "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or clip",
+                        (long long)r->seen->failed, r->seen->rate);
+    return LMB_OK;
+}
+
+lmb_status lmbi_resident_fetch(lmbi_resident *r, lmbi_resident_vectors *v, lmb_error *err)
+{
+    if (r->parts && r->ema)
+        LMB_TRY(r->o.sum->gather(r->o.sum, r->ema, err));
+    for (int i = 0; i < r->o.optimizer->n_slots && r->parts; i++)
+        LMB_TRY(r->o.sum->gather(r->o.sum, r->slot[i], err));
+    LMB_TRY(fetch_one(r, r->state, v->state, err));
+    LMB_TRY(fetch_one(r, r->ema, v->ema, err));
+    for (int i = 0; i < r->o.optimizer->n_slots; i++)
+        LMB_TRY(fetch_one(r, r->slot[i], v->slot[i], err));
+    return lmbi_resident_look(r, &v->loss, &v->correct, err);
+}
