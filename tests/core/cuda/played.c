@@ -267,6 +267,10 @@ static void event_destroy(lmb_cuda_event *e)
     free(e);
 }
 
+/* For tests of what is kept from one training to the next. */
+extern long lmb_played_allocations;
+__attribute__((visibility("default"))) long lmb_played_allocations;
+
 static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
 {
     lmb_status st = LMB_OK;
@@ -274,6 +278,7 @@ static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
     if (capturing()) {
         st = refuse(capturing(), "allocating", err);
     } else {
+        lmb_played_allocations++;
         *memory = aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
         memset(*memory, 0xA5, bytes); /* contents are undefined */
     }
