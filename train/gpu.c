@@ -105,7 +105,12 @@ lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
 
 lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
 {
-    return lmbi_resident_look(t->resident, &t->s.loss_sum, &t->s.correct, err);
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_status st = lmbi_resident_look(t->resident, &t->s.loss_sum, &t->s.correct, &why);
+
+    if (st == LMB_E_NUMERIC) /* with the weights before it, as on the processor; and it says so again */
+        return lmbi_gpu_fetch(t, err);
+    return st == LMB_OK ? LMB_OK : LMB_FAIL(err, st, "%s", why.msg);
 }
 
 lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
