@@ -295,6 +295,12 @@ void lmb_logits_close(lmb_logits *l)
     free(l);
 }
 
+void lmb_logits_extent(const lmb_logits *l, int64_t *epochs, int64_t *samples)
+{
+    *epochs = l->f.augmented ? l->f.epochs : 1;
+    *samples = l->f.samples;
+}
+
 lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
 {
     const lmb_logits *l = ctx;

@@ -66,6 +66,17 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+lmb_status lmbi_gpu_restart(lmb_trainer *t, lmb_error *err)
+{
+    int64_t full = t->c.batch < t->train->n ? t->c.batch : t->train->n;
+
+    if (!t->resident || full <= lmbi_resident_full(t->resident))
+        return LMB_OK;
+    lmbi_resident_destroy(t->resident); /* its room is that of smaller batches; what is compiled stays */
+    t->resident = NULL;
+    return lmbi_gpu_create(t, err);
+}
+
 void lmbi_gpu_destroy(lmb_trainer *t)
 {
     lmbi_resident_destroy(t->resident);

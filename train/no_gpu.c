@@ -17,6 +17,12 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
 
 void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
 
+lmb_status lmbi_gpu_restart(lmb_trainer *t, lmb_error *err)
+{
+    (void)t, (void)err;
+    return LMB_OK;
+}
+
 static lmb_status none(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no GPU"); }
 
 lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)

@@ -76,6 +76,7 @@ typedef struct lmbi_resident_batch {
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 
+int64_t lmbi_resident_full(const lmbi_resident *r); /* samples of the batches that it has room for */
 /* For people: how steps run now, and why they are not replayed. */
 const char *lmbi_resident_remark(const lmbi_resident *r);
 bool lmbi_resident_replays(const lmbi_resident *r);

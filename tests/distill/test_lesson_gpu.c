@@ -21,6 +21,7 @@ enum { ROWS = 16 };
 static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *teacher, *student;
+static lmb_augment augment;
 
 static lmb_config *parse(const char *text)
 {
@@ -92,17 +93,21 @@ START_TEST(teacher_and_student_are_one_plan)
 }
 END_TEST
 
-static float *train(lmb_logits *cache, const char *backend, size_t *n)
+/* mb: of the GPU's memory for the file's rows. */
+static float *train(lmb_logits *cache, const char *backend, int64_t mb, size_t *n)
 {
-    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2 }, .teacher = teacher, .rows = ROWS,
+    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2, .gpu_mb = mb }, .teacher = teacher, .rows = ROWS,
                         .logits = cache ? lmb_logits_rows : NULL, .logits_ctx = cache };
+    if (cache)
+        lmb_logits_extent(cache, &o.logits_epochs, &o.logits_samples);
     lmb_loss loss = lmb_objective_loss(&o);
-    lmb_config *c = parse("{epochs: 2, batch: 32, shard: 16, lr: 0.02, seed: 9, threads: 1}");
+    lmb_config *c = parse("{epochs: 3, batch: 32, shard: 16, lr: 0.02, seed: 9, threads: 1}");
     lmb_train_config settings;
     lmb_trainer *t;
 
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &settings, &err));
     settings.backend = backend;
+    settings.augment = augment;
     ck_ok(lmb_trainer_create(&settings, student, &loss, data, NULL, NULL, &t, &err));
     ck_ok(lmb_trainer_run(t, NULL, &err));
     *n = lmb_trainer_state_of(t)->layout->count;
@@ -126,6 +131,7 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
+/* Samples as they are, whose rows are the same in all epochs, and augmented ones. */
 START_TEST(from_a_file_as_live)
 {
     char folder[] = "/tmp/lmb_gpu_lesson_XXXXXX";
@@ -137,10 +143,13 @@ START_TEST(from_a_file_as_live)
     set_up();
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_ok(lmbi_comm_open_self(&self, &err));
-    lmb_logits_key k = { teacher, data, NULL, 9, "cuda", ROWS, 2 };
+    augment = _i ? (lmb_augment){ .crop = 1, .flip = true } : (lmb_augment){ 0 };
+    lmb_logits_key k = { teacher, data, _i ? &augment : NULL, 9, "cuda", ROWS, 3 };
     ck_ok(lmb_logits_open(folder, &k, 2, self, NULL, &l, &err));
-    float *live = train(NULL, "cuda", &n), *cached = train(l, "cuda", &n), *host = train(NULL, "portable", &n);
+    float *live = train(NULL, "cuda", 0, &n), *cached = train(l, "cuda", 0, &n), *kept = train(l, "cuda", 1, &n);
+    float *host = train(NULL, "portable", 0, &n);
     ck_assert_mem_eq(live, cached, n * sizeof *live);
+    ck_assert_mem_eq(live, kept, n * sizeof *live);
     for (size_t i = 0; i < n; i++) {
         error = fmax(error, fabs((double)host[i] - live[i]));
         size = fmax(size, fabs(host[i]));
@@ -148,6 +157,7 @@ START_TEST(from_a_file_as_live)
     ck_assert_double_le(error, 1e-3 * size);
     free(live);
     free(cached);
+    free(kept);
     free(host);
     lmb_logits_close(l);
     lmb_comm_close(self);
@@ -170,7 +180,7 @@ int main(void)
     Suite *s = suite_create("distill/lesson_gpu");
     TCase *tc = tcase_create("distill/lesson_gpu");
     tcase_add_test(tc, teacher_and_student_are_one_plan);
-    tcase_add_test(tc, from_a_file_as_live);
+    tcase_add_loop_test(tc, from_a_file_as_live, 0, 2);
     suite_add_tcase(s, tc);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);
