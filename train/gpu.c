@@ -1,5 +1,6 @@
 /* train/gpu.c - a trainer's steps on a GPU: the backend is the GPU's, and where that is possible the steps stay there
- * (resident.h). Where it is not, weights travel in every step, as the rest of the trainer does not know, and a sentence says why. */
+ * (resident.h). Where it is not, weights travel in every step, as the rest of the trainer does not know, and a
+ * sentence says why. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,17 +12,15 @@
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 {
     if (t->c.precision == LMB_TRAIN_BF16)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "train.precision=bf16 has no kernels on the GPU yet; set train.precision=f32");
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "train.precision=bf16 has no kernels on the GPU yet; set train.precision=f32");
     LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
     t->backends[0] = lmb_gpu_backend(t->gpu);
     t->backends[1] = NULL;
     return LMB_OK;
 }
 
-void lmbi_trainer_gpu_end(lmb_trainer *t)
-{
-    lmb_gpu_close(t->gpu);
-}
+void lmbi_trainer_gpu_end(lmb_trainer *t) { lmb_gpu_close(t->gpu); }
 
 /* Why steps can not stay on the GPU, or NULL. */
 static const char *obstacle(const lmb_trainer *t)
@@ -31,23 +30,41 @@ static const char *obstacle(const lmb_trainer *t)
     return t->comm->size > 1 && !t->sum ? "several ranks sum their gradients on the host" : NULL;
 }
 
-static lmb_status make(lmb_trainer *t, lmb_error *err)
+/* Samples of a full batch; of these the rows of a full shard. */
+static int64_t sizes(const lmb_trainer *t, int64_t *rows)
 {
     int64_t full = t->c.batch < t->train->n ? t->c.batch : t->train->n, lo, hi;
+
+    lmbi_shard_range(t, full, 0, &lo, &hi);
+    *rows = hi - lo;
+    return full;
+}
+
+static lmb_status make(lmb_trainer *t, lmb_error *err)
+{
+    int64_t rows, full = sizes(t, &rows);
     const char *why = obstacle(t);
 
     if (why)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s", why);
-    lmbi_shard_range(t, full, 0, &lo, &hi);
     if (!t->first)
         t->first = calloc((size_t)t->slots + 1, sizeof *t->first);
     if (!t->first)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
-    const lmbi_resident_options o = {
-        .device = t->backends[0]->device, .program = t->worker[0].program, .layout = t->layout, .optimizer = t->optimizer,
-        .optimizer_config = t->optimizer_config, .sum = t->sum, .bucket_bytes = (size_t)t->c.bucket_kb * 1024, .shards = t->slots,
-        .rows = hi - lo, .numbers = lmb_shape_count(&t->train->shape), .full = full, .clip = t->c.clip, .ema = t->c.ema > 0,
-        .graph = (int)t->c.graph };
+    const lmbi_resident_options o = { .device = t->backends[0]->device,
+                                      .program = t->worker[0].program,
+                                      .layout = t->layout,
+                                      .optimizer = t->optimizer,
+                                      .optimizer_config = t->optimizer_config,
+                                      .sum = t->sum,
+                                      .bucket_bytes = (size_t)t->c.bucket_kb * 1024,
+                                      .shards = t->slots,
+                                      .rows = rows,
+                                      .numbers = lmb_shape_count(&t->train->shape),
+                                      .full = full,
+                                      .clip = t->c.clip,
+                                      .ema = t->c.ema > 0,
+                                      .graph = (int)t->c.graph };
     return lmbi_resident_create(&o, &t->resident, err);
 }
 
@@ -61,18 +78,20 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     if (st == LMB_OK)
         return LMB_OK;
     snprintf(t->remark, sizeof t->remark, "weights travel to the GPU and back in every step: %s", why.msg);
-    if (st != LMB_E_UNSUPPORTED || t->c.graph == LMBI_GRAPH_ON)
-        return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? "train.graph is on, but " : "", st == LMB_E_UNSUPPORTED ? t->remark : why.msg);
+    if (st != LMB_E_UNSUPPORTED || t->c.graph == LMB_GRAPH_ON)
+        return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? "train.graph is on, but " : "",
+                        st == LMB_E_UNSUPPORTED ? t->remark : why.msg);
     return LMB_OK;
 }
 
-lmb_status lmbi_gpu_restart(lmb_trainer *t, lmb_error *err)
+lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 {
-    int64_t full = t->c.batch < t->train->n ? t->c.batch : t->train->n;
+    int64_t rows, full = sizes(t, &rows);
 
-    if (!t->resident || full <= lmbi_resident_full(t->resident))
+    t->away = false;
+    if (!t->resident || lmbi_resident_again(t->resident, rows, full))
         return LMB_OK;
-    lmbi_resident_destroy(t->resident); /* its room is that of smaller batches; what is compiled stays */
+    lmbi_resident_destroy(t->resident);
     t->resident = NULL;
     return lmbi_gpu_create(t, err);
 }
@@ -86,8 +105,12 @@ void lmbi_gpu_destroy(lmb_trainer *t)
 
 static lmbi_resident_vectors vectors_of(const lmb_trainer *t)
 {
-    lmbi_resident_vectors v = { .state = t->s.state, .ema = t->s.ema, .anchor = t->terms.anchor, .shift = t->terms.shift,
-                                .loss = t->s.loss_sum, .correct = t->s.correct };
+    lmbi_resident_vectors v = { .state = t->s.state,
+                                .ema = t->s.ema,
+                                .anchor = t->terms.anchor,
+                                .shift = t->terms.shift,
+                                .loss = t->s.loss_sum,
+                                .correct = t->s.correct };
     for (int i = 0; i < t->s.n_slots; i++)
         v.slot[i] = t->s.slot[i];
     return v;
@@ -127,9 +150,19 @@ lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
 lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
 {
     double rate = lmbi_trainer_rate(t);
-    lmbi_resident_batch s = { .total = b->total, .shards = filled, .first = t->first, .share = t->share, .x = b->x, .y = b->y,
-                              .sample = b->sample, .seed = (uint64_t)t->c.seed, .epoch = (uint32_t)t->s.epoch, .step = t->s.step,
-                              .rate = rate, .keep = lmbi_trainer_keep(t), .pull = t->terms.pull };
+    lmbi_resident_batch s = { .total = b->total,
+                              .shards = filled,
+                              .first = t->first,
+                              .share = t->share,
+                              .x = b->x,
+                              .y = b->y,
+                              .sample = b->sample,
+                              .seed = (uint64_t)t->c.seed,
+                              .epoch = (uint32_t)t->s.epoch,
+                              .step = t->s.step,
+                              .rate = rate,
+                              .keep = lmbi_trainer_keep(t),
+                              .pull = t->terms.pull };
 
     for (int i = 0; i < filled; i++) {
         int64_t lo, hi;

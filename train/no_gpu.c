@@ -15,13 +15,13 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
-
-lmb_status lmbi_gpu_restart(lmb_trainer *t, lmb_error *err)
+lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 {
     (void)t, (void)err;
     return LMB_OK;
 }
+
+void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
 
 static lmb_status none(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no GPU"); }
 

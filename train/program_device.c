@@ -1,5 +1,5 @@
-/* train/program_device.c - a program's plans on a device whose memory the caller knows: bound there, put on the queue, not waited for.
- * See program.h. */
+/* train/program_device.c - a program's plans on a device whose memory the caller knows: bound there, put on the
+ * queue, not waited for. See program.h. */
 #include "train/program_internal.h"
 
 static lmb_status bind_vectors(lmb_program *p, lmbi_compiled *c, const lmb_program_there *s, lmb_error *err)
@@ -17,9 +17,12 @@ static lmb_status bind_vectors(lmb_program *p, lmbi_compiled *c, const lmb_progr
 
 static lmb_status bind_there(lmb_program *p, lmbi_compiled *c, const lmb_program_there *s, lmb_error *err)
 {
-    const struct { lmb_vid v; void *now, *before; } one[] = {
-        { c->x, (void *)s->x, (void *)c->far.x },         { c->y, (void *)s->y, (void *)c->far.y },
-        { c->feed, s->feed, c->far.feed },                { c->loss, s->loss, c->far.loss },
+    const struct {
+        lmb_vid v;
+        void *now, *before;
+    } one[] = {
+        { c->x, (void *)s->x, (void *)c->far.x }, { c->y, (void *)s->y, (void *)c->far.y },
+        { c->feed, s->feed, c->far.feed },        { c->loss, s->loss, c->far.loss },
         { c->logits, s->logits, c->far.logits },
     };
 
@@ -46,7 +49,8 @@ lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_there *s, lmb_e
     return st;
 }
 
-lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, void *into, size_t *bytes, lmb_error *err)
+lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, void *into, size_t *bytes,
+                            lmb_error *err)
 {
     lmbi_compiled *c;
 

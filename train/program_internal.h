@@ -1,5 +1,5 @@
-/* train/program_internal.h - the inside of a program: program.c compiles its plans and runs them, program_device.c puts them on a
- * device's queue. */
+/* train/program_internal.h - the inside of a program: program.c compiles its plans and runs them, program_device.c
+ * puts them on a device's queue. */
 #ifndef LMB_TRAIN_PROGRAM_INTERNAL_H
 #define LMB_TRAIN_PROGRAM_INTERNAL_H
 

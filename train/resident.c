@@ -36,9 +36,13 @@ static lmb_status cut(lmbi_resident *r, lmb_error *err)
         r->chunk_of[i] = r->n_chunks;
         for (size_t from = 0; from < s->count; from += LMB_STEP_CHUNK) {
             size_t left = s->count - from;
-            r->chunk[r->n_chunks++] = (lmb_step_chunk){
-                .at = r->count + from, .n = (int32_t)(left < LMB_STEP_CHUNK ? left : LMB_STEP_CHUNK), .kind = (uint8_t)kind_of(s),
-                .reduce = (uint8_t)s->reduce, .counts = s->role == LMB_ROLE_PARAMETER, .own = 1, .decay = s->decay };
+            r->chunk[r->n_chunks++] = (lmb_step_chunk){ .at = r->count + from,
+                                                        .n = (int32_t)(left < LMB_STEP_CHUNK ? left : LMB_STEP_CHUNK),
+                                                        .kind = (uint8_t)kind_of(s),
+                                                        .reduce = (uint8_t)s->reduce,
+                                                        .counts = s->role == LMB_ROLE_PARAMETER,
+                                                        .own = 1,
+                                                        .decay = s->decay };
         }
         r->count += aligned(s->count);
     }
@@ -81,15 +85,18 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
     for (r->levels = 1; shards < r->o.shards; shards *= 2)
         r->levels++;
     if (r->levels > LMBI_LEVELS)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%d shards a batch are too many for a device; use larger shards", r->o.shards);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%d shards a batch are too many for a device; use larger shards",
+                        r->o.shards);
     size_t state = carve(&end, vector), slot = end;
     for (int i = 0; i < slots; i++)
         (void)carve(&end, r->own * sizeof(float));
-    size_t slot_bytes = slots ? (end - slot) / (size_t)slots : 0, ema = carve(&end, r->o.ema ? vector : 0), tally = carve(&end, sizeof *r->tally);
+    size_t slot_bytes = slots ? (end - slot) / (size_t)slots : 0, ema = carve(&end, r->o.ema ? vector : 0),
+           tally = carve(&end, sizeof *r->tally);
     r->moving_bytes = end;
     size_t levels = end, each = (with_head + 255) / 256 * 256;
     end += each * (size_t)r->levels;
-    size_t anchor = carve(&end, vector), shift = carve(&end, vector), part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
+    size_t anchor = carve(&end, vector), shift = carve(&end, vector),
+           part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
     size_t chunks = carve(&end, sizeof *r->chunks * (size_t)r->n_chunks), loss = carve(&end, sizeof(float));
     size_t logits = carve(&end, sizeof(float) * (size_t)(r->o.rows * r->classes));
     size_t input = carve(&end, r->slab.bytes), far = carve(&end, LMBI_BUFFERS * r->slab.bytes);
@@ -136,8 +143,8 @@ static lmb_status clear_memory(lmbi_resident *r, lmb_error *err)
 /* Where ranks step parts: which chunks are ours, and their places in the slots. */
 static lmb_status divide(lmbi_resident *r, lmb_error *err)
 {
-    const lmb_device_vector v = { r->o.layout, r->d, r->d->stream, r->count, r->at, r->vector[0], r->state, r->n_buckets, r->n_chunks,
-                                  r->bucket, r->chunk };
+    const lmb_device_vector v = { r->o.layout, r->d,         r->d->stream, r->count,  r->at,   r->vector[0],
+                                  r->state,    r->n_buckets, r->n_chunks,  r->bucket, r->chunk };
     const lmb_device_part *part = NULL;
     int n = -1;
 
@@ -210,6 +217,16 @@ void lmbi_resident_destroy(lmbi_resident *r)
     free(r);
 }
 
+bool lmbi_resident_again(lmbi_resident *r, int64_t rows, int64_t full)
+{
+    if (rows > r->o.rows)
+        return false;
+    if (full != r->o.full && r->graph != LMBI_EAGER)
+        lmbi_graph_forget(r);
+    r->o.full = full;
+    return true;
+}
+
 /* ---- a step ---- */
 
 lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
@@ -232,14 +249,20 @@ static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
     return r->d->work(r->d, &w, err);
 }
 
-/* The next bucket of the batch's vector is final on the queue: weighed, if it is that of the only shard, and handed to the ranks' sum. */
+/* The next bucket of the batch's vector is final on the queue: weighed, if it is that of the only shard, and handed
+ * to the ranks' sum. */
 static lmb_status hand_over(lmbi_resident *r, float share, lmb_error *err)
 {
     const lmb_device_bucket *b = &r->bucket[r->handed];
 
     if (share != 1)
-        LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_WEIGH, .first = r->chunk_of[b->first], .last = r->chunk_of[b->last], .share = share,
-                                         .vector = r->vector[0] }, err));
+        LMB_TRY(work(r,
+                     (lmb_step_work){ .kind = LMB_WORK_WEIGH,
+                                      .first = r->chunk_of[b->first],
+                                      .last = r->chunk_of[b->last],
+                                      .share = share,
+                                      .vector = r->vector[0] },
+                     err));
     if (r->o.sum)
         LMB_TRY(r->o.sum->ready(r->o.sum, r->handed, err));
     r->handed++;
@@ -262,27 +285,51 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
     char *in = r->input + s->front + (size_t)k * s->each;
     int64_t rows = r->b->first[k + 1] - r->b->first[k];
     bool alone = r->b->shards == 1;
-    const lmb_program_there step = {
-        .n = rows, .x = (float *)(in + s->x), .y = (int64_t *)(in + s->y), .sample = (uint32_t *)(in + s->sample),
-        .feed = r->table ? (void *)r->fed : in + s->feed, .state = r->state, .out = r->vector[to] + LMB_STEP_HEAD, .at = r->at, .loss = r->loss,
-        .logits = r->logits, .there = &lmbi_input_now(r)->there, .final = alone ? on_final : NULL, .ctx = r };
+    const lmb_program_there step = { .n = rows,
+                                     .x = (float *)(in + s->x),
+                                     .y = (int64_t *)(in + s->y),
+                                     .sample = (uint32_t *)(in + s->sample),
+                                     .feed = r->table ? (void *)r->fed : in + s->feed,
+                                     .state = r->state,
+                                     .out = r->vector[to] + LMB_STEP_HEAD,
+                                     .at = r->at,
+                                     .loss = r->loss,
+                                     .logits = r->logits,
+                                     .there = &lmbi_input_now(r)->there,
+                                     .final = alone ? on_final : NULL,
+                                     .ctx = r };
 
     if (r->table)
         LMB_TRY(lmbi_rows_take(r, step.sample, rows, err));
     LMB_TRY(lmb_program_enqueue(r->o.program, &step, err));
     if (r->late.status != LMB_OK)
         return LMB_FAIL(err, r->late.status, "%s", r->late.msg);
-    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_COUNT, .vector = r->vector[to], .loss = r->loss, .logits = r->logits,
-                                     .label = step.y, .rows = (int)rows, .classes = r->classes }, err));
+    LMB_TRY(work(r,
+                 (lmb_step_work){ .kind = LMB_WORK_COUNT,
+                                  .vector = r->vector[to],
+                                  .loss = r->loss,
+                                  .logits = r->logits,
+                                  .label = step.y,
+                                  .rows = (int)rows,
+                                  .classes = r->classes },
+                 err));
     if (alone || r->b->share[k] == 1)
         return LMB_OK;
-    return work(r, (lmb_step_work){ .kind = LMB_WORK_WEIGH, .last = r->n_chunks, .share = r->b->share[k], .vector = r->vector[to] }, err);
+    return work(r,
+                (lmb_step_work){
+                    .kind = LMB_WORK_WEIGH, .last = r->n_chunks, .share = r->b->share[k], .vector = r->vector[to] },
+                err);
 }
 
 static lmb_status merge(lmbi_resident *r, int into, lmb_error *err)
 {
-    return work(r, (lmb_step_work){ .kind = LMB_WORK_MERGE, .last = r->n_chunks, .head = true, .vector = r->vector[into],
-                                    .from = r->vector[into + 1] }, err);
+    return work(r,
+                (lmb_step_work){ .kind = LMB_WORK_MERGE,
+                                 .last = r->n_chunks,
+                                 .head = true,
+                                 .vector = r->vector[into],
+                                 .from = r->vector[into + 1] },
+                err);
 }
 
 /* Shards one after another; two neighbours of the tree are added as soon as both are there, as one counts in binary. */
@@ -334,4 +381,3 @@ lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lm
 
 const char *lmbi_resident_remark(const lmbi_resident *r) { return r->remark; }
 bool lmbi_resident_replays(const lmbi_resident *r) { return r->graph == LMBI_REPLAYING; }
-int64_t lmbi_resident_full(const lmbi_resident *r) { return r->o.full; }

@@ -1,17 +1,21 @@
-/* train/resident.h - training steps that stay on a device: weights, gradients, what the optimizer remembers, averages and sums.
+/* train/resident.h - training steps that stay on a device: weights, gradients, what the optimizer remembers, averages
+ * and sums.
  *
- * Idea: while a program's plan on a device is run as on the host, weights go there and gradients come back in every step. A
- * resident step keeps all of it there: the host puts samples into memory that copies reach directly, two batches deep, so that the
- * next batch travels while this one is worked on, and puts the step on the queue without waiting. Inside an epoch the
- * device's numbers are the valid ones; send() and fetch() go between the two, and whoever looks at weights calls fetch() first.
+ * Idea: while a program's plan on a device is run as on the host, weights go there and gradients come back in every
+ * step. A resident step keeps all of it there: the host puts samples into memory that copies reach directly, two
+ * batches deep, so that the next batch travels while this one is worked on, and puts the step on the queue without
+ * waiting. Inside an epoch the device's numbers are the valid ones; send() and fetch() go between the two, and
+ * whoever looks at weights calls fetch() first.
  *
- *   shards     the batch runs as the shards that the trainer cuts it into, one after another, summed along the same tree
- *              (train/reduce.h): the whole batch at once with train.mode=fast, which is the fast way, and with
- *              deterministic shards the sums of the CPU's tree. Given the same gradients, every bit is that of the host, but for a
- *              gradient's norm on a GPU, which is added in another, fixed order
- *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit; then
- *              full batches are replays. Whatever stands in the way is a sentence (train.graph=auto) or an error (on)
- *   failing    a gradient that is not finite stops all later steps on the device, and look() or fetch() says which it was
+ *   shards     the batch runs as the shards that the trainer cuts it into, one after another, summed along the same
+ *              tree (train/reduce.h): the whole batch at once with train.mode=fast, which is the fast way, and with
+ *              deterministic shards the sums of the CPU's tree. Given the same gradients, every bit is that of the
+ *              host, but for a gradient's norm on a GPU, which is added in another, fixed order
+ *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit;
+ *              then full batches are replays. Whatever stands in the way is a sentence (train.graph=auto) or an error
+ *              (on)
+ *   failing    a gradient that is not finite stops all later steps on the device, and look() or fetch() says which it
+ *              was
  *   threads    the one that trains
  */
 #ifndef LMB_TRAIN_RESIDENT_H
@@ -19,38 +23,39 @@
 
 #include "core/plan/device.h"
 #include "train/device_sum.h"
-#include "train/optimizer.h"
-#include "train/program.h"
+#include "train/trainer.h"
 
 typedef struct lmbi_resident lmbi_resident;
 
-enum { LMBI_GRAPH_AUTO, LMBI_GRAPH_ON, LMBI_GRAPH_OFF }; /* lmb_train_config.graph */
-
 /* All borrowed. */
 typedef struct lmbi_resident_options {
-    lmb_device *device;           /* with all that device.h lists */
-    lmb_program *program;         /* of that device */
+    lmb_device *device;   /* with all that device.h lists */
+    lmb_program *program; /* of that device */
     const lmb_state_layout *layout;
     const lmb_optimizer *optimizer;
     const void *optimizer_config;
-    lmb_device_sum *sum;          /* NULL: one rank */
-    size_t bucket_bytes;          /* as train/reduce.h; 0: one bucket */
-    int shards;                   /* most of a batch on this rank */
-    int64_t rows, numbers, full;  /* most rows of a shard; floats of a sample; samples of a full global batch */
+    lmb_device_sum *sum;         /* NULL: one rank */
+    size_t bucket_bytes;         /* as train/reduce.h; 0: one bucket */
+    int shards;                  /* most of a batch on this rank */
+    int64_t rows, numbers, full; /* most rows of a shard; floats of a sample; samples of a full global batch */
     double clip;
     bool ema;
-    int graph;
+    int graph; /* lmb_train_config.graph */
 } lmbi_resident_options;
 
 /* errors  E_UNSUPPORTED: a sentence why steps can not stay on the device */
 LMB_MUST_CHECK lmb_status lmbi_resident_create(const lmbi_resident_options *o, lmbi_resident **out, lmb_error *err);
 void lmbi_resident_destroy(lmbi_resident *r); /* NULL is a no-op */
+/* For another training of the same model, in shards of at most `rows` and full batches of `full` samples. false:
+ * there is no room for it. */
+bool lmbi_resident_again(lmbi_resident *r, int64_t rows, int64_t full);
 
-/* The host's side of it: vectors of [layout count]; ema NULL where none is kept, anchor and shift where there are none. */
+/* The host's side of it: vectors of [layout count]; ema NULL where none is kept, anchor and shift where there are
+ * none. */
 typedef struct lmbi_resident_vectors {
     float *state, *ema, *slot[LMB_MAX_SLOTS];
     const float *anchor, *shift;
-    double loss;     /* sums of the running epoch */
+    double loss; /* sums of the running epoch */
     int64_t correct;
 } lmbi_resident_vectors;
 
@@ -71,12 +76,11 @@ typedef struct lmbi_resident_batch {
     const uint32_t *sample;
     uint64_t seed;
     uint32_t epoch;
-    int64_t step;         /* from 0 */
+    int64_t step;            /* from 0 */
     double rate, keep, pull; /* learning rate; of the averaged weights; towards the anchor */
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 
-int64_t lmbi_resident_full(const lmbi_resident *r); /* samples of the batches that it has room for */
 /* For people: how steps run now, and why they are not replayed. */
 const char *lmbi_resident_remark(const lmbi_resident *r);
 bool lmbi_resident_replays(const lmbi_resident *r);

@@ -1,9 +1,9 @@
 /* train/resident_graph.c - the step as one recorded piece of work. See resident.h.
  *
- * Idea: two full batches run step by step, so that libraries have made what they make at first use. At the third the step is
- * recorded, which does nothing; then it runs once step by step and, from the same numbers, once as a replay, and everything
- * that a training keeps is compared to the bit. Only then are full batches replays; other batches (the short last one of an epoch)
- * always go step by step.
+ * Idea: two full batches run step by step, so that libraries have made what they make at first use. At the third the
+ * step is recorded, which does nothing; then it runs once step by step and, from the same numbers, once as a replay,
+ * and everything that a training keeps is compared to the bit. Only then are full batches replays; other batches (the
+ * short last one of an epoch) always go step by step.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,10 @@ static lmb_status record(lmbi_resident *r, const lmbi_resident_batch *b, lmb_err
 }
 
 /* Memory for the comparison, for as long as it takes. */
-typedef struct trial { void *before; char *eager, *replayed; } trial;
+typedef struct trial {
+    void *before;
+    char *eager, *replayed;
+} trial;
 
 static lmb_status run_both(lmbi_resident *r, const lmbi_resident_batch *b, trial *t, lmb_error *err)
 {
@@ -55,7 +58,8 @@ static lmb_status run_both(lmbi_resident *r, const lmbi_resident_batch *b, trial
 static lmb_status verify(lmbi_resident *r, const lmbi_resident_batch *b, bool *same, lmb_error *err)
 {
     trial t = { NULL, malloc(r->moving_bytes), malloc(r->moving_bytes) };
-    lmb_status st = t.eager && t.replayed ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare a replay with its step");
+    lmb_status st =
+        t.eager && t.replayed ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare a replay with its step");
 
     if (st == LMB_OK)
         st = r->d->alloc(r->d, r->moving_bytes, &t.before, err);
@@ -81,7 +85,8 @@ static lmb_status give_up(lmbi_resident *r, const char *why, lmb_error *err)
     lmbi_graph_forget(r);
     r->graph = LMBI_EAGER;
     snprintf(r->remark, sizeof r->remark, "steps are not replayed: %s", why);
-    return r->o.graph == LMBI_GRAPH_ON ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "train.graph is on, but %s", r->remark) : LMB_OK;
+    return r->o.graph == LMB_GRAPH_ON ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "train.graph is on, but %s", r->remark)
+                                      : LMB_OK;
 }
 
 static lmb_status try_record(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
@@ -110,7 +115,7 @@ lmb_status lmbi_graph_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_e
     r->b = b;
     if (full && r->graph == LMBI_REPLAYING)
         return r->d->replay(r->d, r->record, err);
-    if (full && r->graph == LMBI_WARMING && r->o.graph != LMBI_GRAPH_OFF && r->warm++ >= WARM_UP)
+    if (full && r->graph == LMBI_WARMING && r->o.graph != LMB_GRAPH_OFF && r->warm++ >= WARM_UP)
         return try_record(r, b, err);
     return lmbi_resident_enqueue(r, b, err);
 }

@@ -1,7 +1,8 @@
 /* train/resident_input.c - a batch's way to the device: while step k is worked on, batch k + 1 travels.
  *
- * Idea: two buffers in memory of the host that copies reach directly, two on the device, and a copy on the device to the place where
- * all steps read, so that a recorded step finds every batch at one address. Marks order what two queues do:
+ * Idea: two buffers in memory of the host that copies reach directly, two on the device, and a copy on the device to
+ * the place where all steps read, so that a recorded step finds every batch at one address. Marks order what two
+ * queues do:
  *
  *     host    waits until the buffer has arrived the last time it was sent, then fills it
  *     aside   waits until the device's buffer was taken, then copies to it     -> arrived
@@ -43,7 +44,8 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
 lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err)
 {
     lmb_device *d = r->d;
-    size_t end = 0, mirror = place(&end, (LMB_STEP_HEAD + r->count) * sizeof(float)), seen = place(&end, sizeof *r->seen);
+    size_t end = 0, mirror = place(&end, (LMB_STEP_HEAD + r->count) * sizeof(float)),
+           seen = place(&end, sizeof *r->seen);
     size_t staged = place(&end, LMBI_BUFFERS * r->slab.bytes);
     char *base;
 
@@ -74,8 +76,12 @@ void lmbi_input_destroy(lmbi_resident *r)
 
 static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
 {
-    return (lmb_step_now){ .there = { b->seed, b->epoch, 0 }, .rule = r->o.optimizer->rule(r->o.optimizer_config, b->rate, b->step + 1),
-                           .step = b->step, .clip = r->o.clip, .keep = (float)b->keep, .pull = (float)b->pull };
+    return (lmb_step_now){ .there = { b->seed, b->epoch, 0 },
+                           .rule = r->o.optimizer->rule(r->o.optimizer_config, b->rate, b->step + 1),
+                           .step = b->step,
+                           .clip = r->o.clip,
+                           .keep = (float)b->keep,
+                           .pull = (float)b->pull };
 }
 
 static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b, lmb_error *err)
@@ -89,7 +95,8 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         size_t lo = (size_t)b->first[k], n = (size_t)(b->first[k + 1] - b->first[k]);
         const lmb_step_info info = { b->seed, b->epoch, b->sample + lo };
         if ((int64_t)n > r->o.rows)
-            return LMB_FAIL(err, LMB_E_ARG, "a shard of %zu rows; the device has room for %lld", n, (long long)r->o.rows);
+            return LMB_FAIL(err, LMB_E_ARG, "a shard of %zu rows; the device has room for %lld", n,
+                            (long long)r->o.rows);
         memcpy(in + r->slab.sample, b->sample + lo, n * sizeof *b->sample);
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
         memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);

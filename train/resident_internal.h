@@ -1,5 +1,6 @@
-/* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue, resident_input.c
- * brings batches there, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors, resident_graph.c records and replays. */
+/* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue,
+ * resident_input.c brings batches there, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors,
+ * resident_graph.c records and replays. */
 #ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
 #define LMB_TRAIN_RESIDENT_INTERNAL_H
 
@@ -8,7 +9,9 @@
 enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2 };
 
 /* One shard's share of a batch's memory; offsets in bytes from its front. */
-typedef struct lmbi_slab { size_t sample, y, x, feed, each, front, bytes; } lmbi_slab;
+typedef struct lmbi_slab {
+    size_t sample, y, x, feed, each, front, bytes;
+} lmbi_slab;
 
 typedef enum { LMBI_WARMING, LMBI_REPLAYING, LMBI_EAGER } lmbi_graph_state;
 
@@ -17,13 +20,13 @@ struct lmbi_resident {
     lmb_device *d;
     int classes;
     /* ---- the layout on the device ---- */
-    size_t *at;            /* [segments] first float                    */
-    size_t count, own;     /* floats of the state; of a slot            */
+    size_t *at;        /* [segments] first float                    */
+    size_t count, own; /* floats of the state; of a slot            */
     int n_chunks, n_buckets;
     lmb_step_chunk *chunk; /* [n_chunks] on the host                    */
     int *chunk_of;         /* [segments + 1] first chunk                */
     lmb_device_bucket *bucket;
-    bool parts;            /* ranks step parts                          */
+    bool parts; /* ranks step parts                          */
     /* ---- device memory, one block ---- */
     char *memory, *moving; /* `moving`: what a step changes lies together */
     size_t moving_bytes;
@@ -37,20 +40,20 @@ struct lmbi_resident {
     lmb_step_tally *tally;
     char *input, *far[LMBI_BUFFERS]; /* the batch at work; those on their way */
     /* ---- host memory ---- */
-    void *pinned;          /* all of it: */
-    float *mirror;         /* [count] a vector on its way */
+    void *pinned;  /* all of it: */
+    float *mirror; /* [count] a vector on its way */
     lmb_step_tally *seen;
     char *staged[LMBI_BUFFERS];
     lmb_device_mark *arrived[LMBI_BUFFERS], *taken[LMBI_BUFFERS];
     lmbi_slab slab;
-    int next;              /* buffer of the next batch */
+    int next; /* buffer of the next batch */
     /* ---- a step being put on the queue ---- */
     const lmbi_resident_batch *b;
-    int handed;            /* buckets that the ranks' sum has */
-    lmb_error late;        /* of a callback */
+    int handed;     /* buckets that the ranks' sum has */
+    lmb_error late; /* of a callback */
     /* ---- the graph ---- */
     lmbi_graph_state graph;
-    int warm;              /* full batches so far */
+    int warm; /* full batches so far */
     lmb_device_record *record;
     char remark[560];
 };

@@ -7,13 +7,15 @@
 static void spread(lmbi_resident *r, const float *dense)
 {
     for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(r->mirror + r->at[i], dense + r->o.layout->segment[i].offset, r->o.layout->segment[i].count * sizeof *dense);
+        memcpy(r->mirror + r->at[i], dense + r->o.layout->segment[i].offset,
+               r->o.layout->segment[i].count * sizeof *dense);
 }
 
 static void gather(const lmbi_resident *r, float *dense)
 {
     for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(dense + r->o.layout->segment[i].offset, r->mirror + r->at[i], r->o.layout->segment[i].count * sizeof *dense);
+        memcpy(dense + r->o.layout->segment[i].offset, r->mirror + r->at[i],
+               r->o.layout->segment[i].count * sizeof *dense);
 }
 
 /* One mirror for all: each is waited for. */
@@ -61,7 +63,8 @@ lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int64_t *correct, 
     *loss = r->seen->loss;
     *correct = r->seen->correct;
     if (r->seen->failed >= 0)
-        return LMB_FAIL(err, LMB_E_NUMERIC, "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or clip",
+        return LMB_FAIL(err, LMB_E_NUMERIC,
+                        "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or clip",
                         (long long)r->seen->failed, r->seen->rate);
     return LMB_OK;
 }

@@ -71,9 +71,8 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
  *   fetch   into the trainer's state, if those are newer
  *   look    its sums alone */
 LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err); /* another training begins (lmb_trainer_restart) */
 void lmbi_gpu_destroy(lmb_trainer *t);
-/* lmb_trainer_restart: room for larger batches, if there are any now. */
-LMB_MUST_CHECK lmb_status lmbi_gpu_restart(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err);

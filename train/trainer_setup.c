@@ -300,7 +300,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
     t->s.best_accuracy = -1;
     lmb_loader_destroy(t->loader);
     t->loader = NULL;
-    LMB_TRY(lmbi_gpu_restart(t, err));
+    LMB_TRY(lmbi_gpu_again(t, err));
     return make_loader(t, err);
 }
 

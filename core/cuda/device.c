@@ -42,7 +42,10 @@ static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t byt
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
-static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q) { return q == LMB_QUEUE_MAIN ? of(d)->stream : of(d)->aside; }
+static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q)
+{
+    return q == LMB_QUEUE_MAIN ? of(d)->stream : of(d)->aside;
+}
 
 static lmb_status gpu_pin(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
 {
@@ -63,7 +66,10 @@ static lmb_status gpu_mark_create(lmb_device *d, lmb_device_mark **m, lmb_error 
     return of(d)->cuda->api->event_create((lmb_cuda_event **)m, err);
 }
 
-static void gpu_mark_destroy(lmb_device *d, lmb_device_mark *m) { of(d)->cuda->api->event_destroy((lmb_cuda_event *)m); }
+static void gpu_mark_destroy(lmb_device *d, lmb_device_mark *m)
+{
+    of(d)->cuda->api->event_destroy((lmb_cuda_event *)m);
+}
 
 static lmb_status gpu_mark(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
 {
@@ -96,14 +102,20 @@ static lmb_status gpu_replay(lmb_device *d, lmb_device_record *r, lmb_error *err
     return of(d)->cuda->api->graph_launch((lmb_cuda_graph *)r, of(d)->stream, err);
 }
 
-static void gpu_record_destroy(lmb_device *d, lmb_device_record *r) { of(d)->cuda->api->graph_destroy((lmb_cuda_graph *)r); }
+static void gpu_record_destroy(lmb_device *d, lmb_device_record *r)
+{
+    of(d)->cuda->api->graph_destroy((lmb_cuda_graph *)r);
+}
 
 static lmb_status gpu_work(lmb_device *d, const struct lmb_step_work *w, lmb_error *err)
 {
     return of(d)->cuda->api->step_work(of(d)->queue, w, err);
 }
 
-static lmb_status gpu_finish(lmb_device *d, lmb_error *err) { return of(d)->cuda->api->stream_sync(of(d)->stream, err); }
+static lmb_status gpu_finish(lmb_device *d, lmb_error *err)
+{
+    return of(d)->cuda->api->stream_sync(of(d)->stream, err);
+}
 
 static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
 {
@@ -132,11 +144,14 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
     }
     g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
                                 .device = &g->device };
-    g->device = (lmb_device){ .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
-                              .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish, .stream = g->stream, .pin = gpu_pin,
-                              .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create, .mark_destroy = gpu_mark_destroy,
-                              .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach, .record = gpu_record,
-                              .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy, .work = gpu_work };
+    g->device = (lmb_device){
+        .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
+        .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish,
+        .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
+        .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
+        .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,
+        .work = gpu_work,
+    };
     *out = g;
     return LMB_OK;
 }

@@ -1,7 +1,8 @@
-/* core/cuda/record.c - work recorded once and started as one: CUDA graphs; and memory of the host that copies reach directly.
+/* core/cuda/record.c - work recorded once and started as one: CUDA graphs; and memory of the host that copies reach
+ * directly.
  *
- * Idea: capturing is limited to the calling thread and to streams that the captured one meets through events. What can not be
- * recorded ends the capture with an error, after which the stream works as before.
+ * Idea: capturing is limited to the calling thread and to streams that the captured one meets through events. What
+ * can not be recorded ends the capture with an error, after which the stream works as before.
  *   source   CUDA Runtime API, chapters Stream Management (cudaStreamBeginCapture) and Graph Management
  */
 #include "core/cuda/internal.h"
@@ -10,7 +11,8 @@ lmb_status lmbi_cuda_host_alloc(size_t bytes, void **memory, lmb_error *err)
 {
     void *made = NULL;
 
-    LMB_TRY(lmbi_cuda_check(cudaHostAlloc(&made, bytes ? bytes : 1, cudaHostAllocDefault), "allocating memory of the host for copies", err));
+    LMB_TRY(lmbi_cuda_check(cudaHostAlloc(&made, bytes ? bytes : 1, cudaHostAllocDefault),
+                            "allocating memory of the host for copies", err));
     *memory = made;
     return LMB_OK;
 }
@@ -28,7 +30,8 @@ lmb_status lmbi_cuda_event_sync(lmb_cuda_event *e, lmb_error *err)
 
 lmb_status lmbi_cuda_capture_begin(lmb_cuda_stream *s, lmb_error *err)
 {
-    return lmbi_cuda_check(cudaStreamBeginCapture((cudaStream_t)s, cudaStreamCaptureModeThreadLocal), "beginning to record", err);
+    return lmbi_cuda_check(cudaStreamBeginCapture((cudaStream_t)s, cudaStreamCaptureModeThreadLocal),
+                           "beginning to record", err);
 }
 
 lmb_status lmbi_cuda_capture_end(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_error *err)

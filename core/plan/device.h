@@ -1,13 +1,15 @@
 /* core/plan/device.h - memory and a queue that a plan can run on instead of the host's.
  *
- * Idea: a plan with a device keeps its whole arena there, state and constants included, and its kernels put their work on
- * the queue. What the caller binds stays the caller's, in host memory: a run copies inputs and state in, puts all steps
- * on the queue, copies outputs back, and waits once, at the end. So whoever runs a plan needs to know nothing of the
- * device. A step that has no kernel there makes the trip to the host: it runs on the reference, and the plan says so.
+ * Idea: a plan with a device keeps its whole arena there, state and constants included, and its kernels put their
+ * work on the queue. What the caller binds stays the caller's, in host memory: a run copies inputs and state in, puts
+ * all steps on the queue, copies outputs back, and waits once, at the end. So whoever runs a plan needs to know
+ * nothing of the device. A step that has no kernel there makes the trip to the host: it runs on the reference, and
+ * the plan says so.
  *
- * Who does know of it binds memory there (lmb_plan_bind_there) and keeps whole training steps on the device (train/resident.h).
- * For that a device may have more: memory of the host that copies reach directly, a second queue for them, marks that order the
- * two, a queue's work recorded and replayed as one, and the kernels of an optimizer's step.
+ * Who does know of it binds memory there (lmb_plan_bind_there) and keeps whole training steps on the device
+ * (train/resident.h). For that a device may have more: memory of the host that copies reach directly, a second queue
+ * for them, marks that order the two, a queue's work recorded and replayed as one, and the kernels of an optimizer's
+ * step.
  *
  *   owns     who makes a device ends it, after its plans
  *   threads  one thread at a time
@@ -52,12 +54,13 @@ struct lmb_device {
     lmb_status (*send)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
     lmb_status (*mark_create)(lmb_device *d, lmb_device_mark **m, lmb_error *err);
     void (*mark_destroy)(lmb_device *d, lmb_device_mark *m); /* NULL is fine */
-    lmb_status (*mark)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err); /* behind what q has now */
+    lmb_status (*mark)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q,
+                       lmb_error *err); /* behind what q has now */
     /* What q gets from now on waits for m; one that was never set holds nobody up. */
     lmb_status (*follow)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err);
     lmb_status (*reach)(lmb_device *d, lmb_device_mark *m, lmb_error *err); /* the host waits for m */
-    /* From record() to recorded() the main queue's work is written down instead of done. E_UNSUPPORTED, E_DEVICE: there was
-     * something that can not be; nothing was done, and the queue goes on as before. */
+    /* From record() to recorded() the main queue's work is written down instead of done. E_UNSUPPORTED, E_DEVICE:
+     * there was something that can not be; nothing was done, and the queue goes on as before. */
     lmb_status (*record)(lmb_device *d, lmb_error *err);
     lmb_status (*recorded)(lmb_device *d, lmb_device_record **out, lmb_error *err);
     lmb_status (*replay)(lmb_device *d, lmb_device_record *r, lmb_error *err); /* on the main queue */

@@ -1,10 +1,11 @@
-/* core/plan/device_step.h - what a device does of a training step besides the plan's kernels: sums of shards, the gradient's
- * norm, the optimizer's step, averages of weights.
+/* core/plan/device_step.h - what a device does of a training step besides the plan's kernels: sums of shards, the
+ * gradient's norm, the optimizer's step, averages of weights.
  *
- * Idea: everything a training changes lies on the device in vectors of one layout of its own, whose segments begin at multiples
- * of LMB_STEP_ALIGN numbers (libraries read 16 bytes at once); a table there cuts it into chunks of at most LMB_STEP_CHUNK numbers of
- * one segment, and one launch goes over all of them, a team a chunk. What differs from step to step (rate, epoch, step number) is
- * read from lmb_step_now in device memory and nothing from arguments, so that a recorded step stays valid.
+ * Idea: everything a training changes lies on the device in vectors of one layout of its own, whose segments begin at
+ * multiples of LMB_STEP_ALIGN numbers (libraries read 16 bytes at once); a table there cuts it into chunks of at most
+ * LMB_STEP_CHUNK numbers of one segment, and one launch goes over all of them, a team a chunk. What differs from step
+ * to step (rate, epoch, step number) is read from lmb_step_now in device memory and nothing from arguments, so that a
+ * recorded step stays valid.
  *
  *   norm      sums of squares of the chunks, added up in their order, as train/parts.h does; on a GPU a tree's order
  *   failing   a norm that is not finite is kept in the tally, and from then on no step moves anything
@@ -29,7 +30,8 @@ enum { LMB_STEP_HEAD = 64, LMB_STEP_LOSS = 0, LMB_STEP_CORRECT = 1 };
 
 typedef enum { LMB_RULE_SGD, LMB_RULE_ADAM, LMB_RULE_ADAMW, LMB_RULE_ADAGRAD, LMB_RULE_RMSPROP } lmb_rule_kind;
 
-/* An optimizer's step number t at rate lr: an optimizer's row fills it (train/optimizer.h). What a row has no use for is 0. */
+/* An optimizer's step number t at rate lr: an optimizer's row fills it (train/optimizer.h). What a row has no use for
+ * is 0. */
 typedef struct lmb_rule {
     lmb_rule_kind kind;
     uint32_t nesterov;
@@ -43,19 +45,19 @@ typedef struct lmb_rule {
 typedef struct lmb_step_now {
     lmb_step_there there; /* first: what plans read */
     lmb_rule rule;
-    int64_t step;         /* from 0 */
-    double clip;          /* largest norm; 0: none */
-    float keep, pull;     /* of the averaged weights; towards the anchor */
+    int64_t step;     /* from 0 */
+    double clip;      /* largest norm; 0: none */
+    float keep, pull; /* of the averaged weights; towards the anchor */
 } lmb_step_now;
 
 /* In device memory: what steps leave, fetched now and then. */
 typedef struct lmb_step_tally {
-    double loss;      /* sum over samples of the running epoch */
+    double loss; /* sum over samples of the running epoch */
     int64_t correct;
-    double norm;      /* of the last gradient                  */
-    int64_t failed;   /* the step whose norm is not finite; -1 */
-    double rate;      /* its learning rate                     */
-    float shrink;     /* of the last gradient, by clipping     */
+    double norm;    /* of the last gradient                  */
+    int64_t failed; /* the step whose norm is not finite; -1 */
+    double rate;    /* its learning rate                     */
+    float shrink;   /* of the last gradient, by clipping     */
     float unused;
 } lmb_step_tally;
 
@@ -63,12 +65,12 @@ typedef struct lmb_step_tally {
 typedef enum { LMB_CHUNK_TRAIN, LMB_CHUNK_NEXT, LMB_CHUNK_KEEP } lmb_chunk_kind;
 
 typedef struct lmb_step_chunk {
-    uint64_t at;      /* first number in vectors of the device's layout */
-    uint64_t slot;    /* and in what the optimizer remembers            */
+    uint64_t at;   /* first number in vectors of the device's layout */
+    uint64_t slot; /* and in what the optimizer remembers            */
     int32_t n;
     uint8_t kind, reduce; /* lmb_chunk_kind, lmb_reduce */
-    uint8_t counts;   /* in the norm */
-    uint8_t own;      /* this rank steps it */
+    uint8_t counts;       /* in the norm */
+    uint8_t own;          /* this rank steps it */
     float decay;
     int32_t unused;
 } lmb_step_chunk;
@@ -95,12 +97,12 @@ typedef struct lmb_step_work {
     const lmb_step_chunk *chunk;
     const lmb_step_now *now;
     lmb_step_tally *tally;
-    float *vector, *state, *ema;          /* ema NULL: none */
+    float *vector, *state, *ema; /* ema NULL: none */
     float *slot[LMB_STEP_SLOTS];
-    const float *from, *anchor, *shift;   /* anchor, shift NULL: none */
-    double *part;                         /* [chunks] */
-    const float *loss, *logits;           /* COUNT: [1], [rows, classes] */
-    const int64_t *label;                 /* [rows] */
+    const float *from, *anchor, *shift; /* anchor, shift NULL: none */
+    double *part;                       /* [chunks] */
+    const float *loss, *logits;         /* COUNT: [1], [rows, classes] */
+    const int64_t *label;               /* [rows] */
     int rows, classes;
     const uint32_t *sample;               /* ROWS: [rows] */
     int64_t samples;

@@ -3,7 +3,7 @@
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
- *                                    or cuda: f32 on a GPU
+ *                                    or on a GPU, f32: cuda, a batch as one replayed step, or cuda-eager, not replayed
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
@@ -83,8 +83,11 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     train.threads = atoi(argv[6]);
     int64_t workers = train.threads * comm->size, each = (train.batch + workers - 1) / workers;
     train.shard = each < train.shard ? each : train.shard; /* small batches too have work for every thread */
-    if (argv[8] && strcmp(argv[8], "cuda") == 0)
+    if (argv[8] && strncmp(argv[8], "cuda", 4) == 0) {
         train.backend = "cuda";
+        train.shard = train.batch;
+        train.graph = strcmp(argv[8], "cuda-eager") == 0 ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
+    }
     train.precision = argv[8] && strcmp(argv[8], "bf16") == 0 ? LMB_TRAIN_BF16 : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));

@@ -1,5 +1,7 @@
-/* Mirrors train/resident*.c, train/gpu.c and core/cuda/ops/step.cu: whole trainings on a played GPU (tests/core/cuda/played.c), whose
- * streams put off what they are given. Steps that stay there end in the bits of steps whose weights travel, recorded or not. */
+/* Mirrors train/resident*.c, train/gpu.c and core/cuda/ops/step.cu: whole trainings on a played GPU
+ * (tests/core/cuda/played.c), whose streams put off what they are given, or, as train/resident_gpu, on a real one.
+ * Steps that stay there end in the bits of steps whose weights travel, recorded or not; on a real GPU a clipped
+ * gradient's norm is added in another order. */
 #include "train/resident.h"
 
 #include <math.h>
@@ -14,6 +16,7 @@
 
 static lmb_error err;
 static char remark[600];
+static bool played;
 
 static lmb_config *parse(const char *text)
 {
@@ -31,7 +34,12 @@ typedef struct way {
     lmb_status status; /* what run() is to end with */
 } way;
 
-typedef struct result { size_t n; float *state, *ema, *slot[2]; double loss, accuracy; char msg[480]; } result;
+typedef struct result {
+    size_t n;
+    float *state, *ema, *slot[2];
+    double loss, accuracy;
+    char msg[480];
+} result;
 
 static lmb_status touch(void *ctx, lmb_trainer *t, lmb_error *e)
 {
@@ -42,7 +50,11 @@ static lmb_status touch(void *ctx, lmb_trainer *t, lmb_error *e)
     return LMB_OK;
 }
 
-typedef struct looker { lmb_trainer *t; result *r; bool saves; } looker;
+typedef struct looker {
+    lmb_trainer *t;
+    result *r;
+    bool saves;
+} looker;
 
 static bool look(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
@@ -76,7 +88,8 @@ static float *copy_of(const float *v, size_t n)
 
 static result train(const char *model_text, const char *options, way w)
 {
-    lmb_config *d = parse("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}"), *m = parse(model_text), *o = parse(options);
+    lmb_config *d = parse("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}"),
+               *m = parse(model_text), *o = parse(options);
     double smoothing = 0.1;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_train_config c;
@@ -131,6 +144,15 @@ static void done(result *r)
     free(r->slot[1]);
 }
 
+static void close_to(const float *a, const float *b, size_t n)
+{
+    double size = 0;
+    for (size_t i = 0; i < n; i++)
+        size = fmax(size, fabs(a[i]));
+    for (size_t i = 0; i < n; i++)
+        ck_assert_double_le(fabs((double)a[i] - b[i]), 1e-3 * size);
+}
+
 static void same(const result *a, const result *b)
 {
     ck_assert_uint_eq(a->n, b->n);
@@ -144,25 +166,47 @@ static void same(const result *a, const result *b)
     ck_assert(a->accuracy == b->accuracy);
 }
 
-static const char resnet[] = "{name: resnet, depth: 8, width: 4}", vgg[] = "{name: vgg, channels: [8, 0, 12], dropout: 0.3}", lenet[] = "{name: lenet}";
+static const char resnet[] = "{name: resnet, depth: 8, width: 4}",
+                  vgg[] = "{name: vgg, channels: [8, 0, 12], dropout: 0.3}", lenet[] = "{name: lenet}";
 
 /* Batches of 32 are 4 of them and one of 13 rows: of 1, 4, 3 and 2 shards. */
-static const struct { const char *model, *options; way way; } trainings[] = {
-    { resnet, "{epochs: 2, batch: 32, lr: 0.05, mode: fast, backend: cuda, optimizer: {name: sgd, nesterov: true, weight_decay: 5e-4}}", { 0 } },
-    { vgg, "{epochs: 2, batch: 32, shard: 8, lr: 0.01, backend: cuda, clip: 0.5, ema: 0.99, optimizer: {name: adamw}}", { .saves = true } },
-    { vgg, "{epochs: 2, batch: 30, shard: 10, lr: 0.01, backend: cuda, bucket_kb: 1, optimizer: {name: adam, weight_decay: 1e-3, l1: 1e-4}}", { 0 } },
-    { vgg, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, bucket_kb: 0, optimizer: {name: rmsprop, momentum: 0.5, l1: 1e-4}}", { .terms = true } },
-    { resnet, "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: 0.01}}", { .hand = true } },
+static const struct {
+    const char *model, *options;
+    way way;
+} trainings[] = {
+    { resnet,
+      "{epochs: 2, batch: 32, lr: 0.05, mode: fast, backend: cuda, optimizer: {name: sgd, nesterov: true, "
+      "weight_decay: 5e-4}}",
+      { 0 } },
+    { vgg,
+      "{epochs: 2, batch: 32, shard: 8, lr: 0.01, backend: cuda, clip: 0.5, ema: 0.99, optimizer: {name: adamw}}",
+      { .saves = true } },
+    { vgg,
+      "{epochs: 2, batch: 30, shard: 10, lr: 0.01, backend: cuda, bucket_kb: 1, optimizer: {name: adam, weight_decay: "
+      "1e-3, l1: 1e-4}}",
+      { 0 } },
+    { vgg,
+      "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, bucket_kb: 0, optimizer: {name: rmsprop, momentum: "
+      "0.5, l1: 1e-4}}",
+      { .terms = true } },
+    { resnet,
+      "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: "
+      "0.01}}",
+      { .hand = true } },
 };
 
 START_TEST(staying_is_travelling)
 {
     way travel = trainings[_i].way, stay = travel;
     travel.travel = true;
-    result a = train(trainings[_i].model, trainings[_i].options, travel), b = train(trainings[_i].model, trainings[_i].options, stay);
+    result a = train(trainings[_i].model, trainings[_i].options, travel),
+           b = train(trainings[_i].model, trainings[_i].options, stay);
 
     ck_assert_msg(strstr(remark, "replays of one recorded step"), "'%s'", remark);
-    same(&a, &b);
+    if (played || !strstr(trainings[_i].options, "clip"))
+        same(&a, &b);
+    else
+        close_to(a.state, b.state, a.n);
     done(&a);
     done(&b);
 }
@@ -172,18 +216,14 @@ END_TEST
 START_TEST(as_on_the_processor)
 {
     char text[200];
-    double error = 0, size = 0;
-    static const char options[] = "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, clip: 2, backend: %s}";
+    static const char options[] =
+        "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, clip: 2, backend: %s}";
 
     snprintf(text, sizeof text, options, "portable");
     result host = train(resnet, text, (way){ 0 });
     snprintf(text, sizeof text, options, "cuda");
     result gpu = train(resnet, text, (way){ 0 });
-    for (size_t i = 0; i < host.n; i++) {
-        error = fmax(error, fabs((double)host.state[i] - gpu.state[i]));
-        size = fmax(size, fabs(host.state[i]));
-    }
-    ck_assert_double_le(error, 1e-3 * size);
+    close_to(host.state, gpu.state, host.n);
     done(&host);
     done(&gpu);
 }
@@ -226,8 +266,10 @@ END_TEST
 
 START_TEST(what_is_not_finite_stops)
 {
-    static const char options[] = "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, optimizer: {name: sgd, momentum: 0}}";
-    result a = train(lenet, options, (way){ .travel = true, .status = LMB_E_NUMERIC }), b = train(lenet, options, (way){ .status = LMB_E_NUMERIC });
+    static const char options[] =
+        "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, optimizer: {name: sgd, momentum: 0}}";
+    result a = train(lenet, options, (way){ .travel = true, .status = LMB_E_NUMERIC }),
+           b = train(lenet, options, (way){ .status = LMB_E_NUMERIC });
 
     ck_assert_str_eq(a.msg, b.msg);
     ck_assert_msg(strstr(b.msg, "the gradient is not finite"), "%s", b.msg);
@@ -252,7 +294,9 @@ static float *numbers(int purpose, float scale)
     return v;
 }
 
-static const struct { const char *name, *options; } rules[] = {
+static const struct {
+    const char *name, *options;
+} rules[] = {
     { "sgd", "{momentum: 0.9, weight_decay: 5e-4}" }, { "sgd", "{momentum: 0.8, nesterov: true, l1: 1e-3}" },
     { "adam", "{weight_decay: 1e-2, l1: 1e-3}" },     { "adamw", "{weight_decay: 1e-2}" },
     { "adagrad", "{lr_decay: 0.1, l1: 1e-3}" },       { "rmsprop", "{momentum: 0.3, weight_decay: 1e-3}" },
@@ -276,15 +320,25 @@ START_TEST(rules_have_the_bits_of_the_rows)
         slot[i] = calloc(NUMBERS, sizeof *slot[i]);
     lmb_step_chunk chunk[3];
     for (int i = 0; i < 3; i++)
-        chunk[i] = (lmb_step_chunk){ .at = (uint64_t)(1024 * i), .slot = (uint64_t)(1024 * i), .n = i < 2 ? 1024 : NUMBERS - 2048, .counts = 1,
-                                     .own = 1, .decay = decay };
+        chunk[i] = (lmb_step_chunk){ .at = (uint64_t)(1024 * i),
+                                     .slot = (uint64_t)(1024 * i),
+                                     .n = i < 2 ? 1024 : NUMBERS - 2048,
+                                     .counts = 1,
+                                     .own = 1,
+                                     .decay = decay };
     for (int64_t t = 1; t <= 4; t++) {
         double lr = 0.1 / (double)t;
         lmb_opt_range r = { w, grad, { slot[0], slot[1] }, NUMBERS, lr, decay, t };
         lmb_step_now now = { .rule = row->rule(config, lr, t) };
         lmb_step_tally tally = { .failed = -1, .shrink = 1 };
         memcpy(vector + LMB_STEP_HEAD, grad, NUMBERS * sizeof *grad);
-        lmb_step_work work = { .kind = LMB_WORK_MOVE, .last = 3, .chunk = chunk, .now = &now, .tally = &tally, .vector = vector, .state = far,
+        lmb_step_work work = { .kind = LMB_WORK_MOVE,
+                               .last = 3,
+                               .chunk = chunk,
+                               .now = &now,
+                               .tally = &tally,
+                               .vector = vector,
+                               .state = far,
                                .slot = { slot[2], slot[3] } };
         row->step(config, &r);
         ck_ok(d->work(d, &work, &err));
@@ -313,14 +367,18 @@ static bool there(void)
         printf("skipped: %s\n", err.msg);
         return false;
     }
-    bool ours = strcmp(lmb_gpu_backend(gpu)->device->name, "a played GPU") == 0; /* bits are those of a team of one */
+    played = strcmp(lmb_gpu_backend(gpu)->device->name, "a played GPU") == 0;
     lmb_gpu_close(gpu);
-    if (!ours)
-        printf("skipped: LMB_CUDA_MODULE does not name the played GPU\n");
-    err = (lmb_error)LMB_ERROR_INIT;
-    return ours;
+    return true;
 }
 
-LMB_TEST_MAIN("train/resident", if (there()) { add_loop(staying_is_travelling, sizeof trainings / sizeof *trainings); add(as_on_the_processor);
-              add(a_recording_that_fails_is_a_sentence); add(what_is_not_finite_stops);
-              add_loop(rules_have_the_bits_of_the_rows, sizeof rules / sizeof *rules); })
+LMB_TEST_MAIN(
+    "train/resident", if (there()) {
+        add_loop(staying_is_travelling, sizeof trainings / sizeof *trainings);
+        add(as_on_the_processor);
+        add(what_is_not_finite_stops);
+        if (played) { /* recordings go wrong as we like, and a device's memory is the host's */
+            add(a_recording_that_fails_is_a_sentence);
+            add_loop(rules_have_the_bits_of_the_rows, sizeof rules / sizeof *rules);
+        }
+    })

@@ -1,8 +1,9 @@
 /* core/cuda/ops/step.cu - the kernels of a step that stays on the GPU: see core/plan/device_step.h.
  *
- * Idea: a team a chunk, one launch over the table of all segments. Rules are those of train/optimizers, in their order of
- * operations; nothing is contracted (--fmad=false), roots and quotients are rounded correctly (nvcc's default), so that weights
- * have the bits of the CPU wherever gradients have. Squares are added as train/parts.c does, by a team of one in the very same order.
+ * Idea: a team a chunk, one launch over the table of all segments. Rules are those of train/optimizers, in their
+ * order of operations; nothing is contracted (--fmad=false), roots and quotients are rounded correctly (nvcc's
+ * default), so that weights have the bits of the CPU wherever gradients have. Squares are added as train/parts.c
+ * does, by a team of one in the very same order.
  *   source   as in train/optimizers and train/reduce.c
  */
 #include "core/cuda/internal.h"
@@ -10,8 +11,10 @@
 #include "core/graph/graph.h"
 #include "core/plan/device_step.h"
 
-namespace lmb {
-namespace {
+namespace lmb
+{
+namespace
+{
 
 struct clear {
     lmb_step_work w;

@@ -1,9 +1,11 @@
-/* tests/core/cuda/played.c - a module with the table of core/cuda/cuda.h and no GPU: memory is the host's, kernels are those of our
- * module on the host, and streams put off whatever they are given until somebody waits, as late as a GPU ever could.
+/* tests/core/cuda/played.c - a module with the table of core/cuda/cuda.h and no GPU: memory is the host's, kernels
+ * are those of our module on the host, and streams put off whatever they are given until somebody waits, as late as a
+ * GPU ever could.
  *
- * So whole trainings with train.backend=cuda run anywhere (LMB_CUDA_MODULE names this file), and what breaks when a copy comes late,
- * an order of two streams is missing or a recorded step is replayed with other numbers, breaks here. LMB_PLAYED says how
- * recording goes wrong: "refuse": it can not begin; "forget": the last piece of work is not replayed.
+ * So whole trainings with train.backend=cuda run anywhere (LMB_CUDA_MODULE names this file), and what breaks when a
+ * copy comes late, an order of two streams is missing or a recorded step is replayed with other numbers, breaks here.
+ * LMB_PLAYED says how recording goes wrong: "refuse": it can not begin; "forget": the last piece of work is not
+ * replayed.
  *   source   for what recording allows: CUDA C++ Programming Guide, CUDA Graphs, Stream Capture
  */
 #include <dlfcn.h>
@@ -11,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/cuda.h"
+#include "tests/core/cuda/played.h"
 
-enum { COPY, KERNEL, WORK, INT8, CHACHA, RECORD, WAIT };
+enum { COPY, CALL, RECORD, WAIT };
 
 typedef struct op {
     int kind;
@@ -22,34 +24,25 @@ typedef struct op {
     size_t bytes;
     lmb_cuda_event *event;
     long turn;
-    struct deferred *kernel;
-    lmb_step_work *work;
-    lmb_int8_step *int8;
-    lmb_chacha_job *chacha;
-    int64_t n;
+    lmb_status (*run)(void *what, lmb_error *err);
+    void *what;
     bool borrowed; /* of a graph */
 } op;
 
 typedef struct list { op *op; size_t n, cap; } list;
 
-typedef struct deferred {
-    const lmb_kernel *kernel;
-    void *state;
-    lmb_run run;
-    lmb_step_info step;
-    lmb_tensor tensor[];
-} deferred;
-
 struct lmb_cuda_graph { list list; bool broken; };
-struct lmb_cuda_stream { list list; size_t done; lmb_cuda_graph *capture; lmb_error failed; lmb_cuda_stream *next; };
+struct lmb_cuda_stream {
+    list list;
+    size_t done;
+    lmb_cuda_graph *capture;
+    lmb_error failed;
+    lmb_cuda_stream *next;
+};
 struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done; lmb_cuda_graph *capture; };
-struct lmb_cuda_queue { lmb_cuda_stream *stream; };
-
 static const lmb_cuda_api *real;
 static lmb_cuda_stream *streams;
 static pthread_mutex_t lock;
-static const lmb_kernel *wrapped[1024];
-static lmb_kernel wrapper[1024];
 
 static lmb_status refuse(lmb_cuda_graph *g, const char *what, lmb_error *err)
 {
@@ -69,12 +62,8 @@ static void append(list *l, op o)
 
 static void drop(op *o)
 {
-    if (!o->borrowed) {
-        free(o->kernel);
-        free(o->work);
-        free(o->int8);
-        free(o->chacha);
-    }
+    if (!o->borrowed)
+        free(o->what);
     memset(o, 0, sizeof *o);
 }
 
@@ -92,14 +81,8 @@ static lmb_status run(const op *o, lmb_error *err)
 {
     if (o->kind == COPY)
         memmove(o->to, o->from, o->bytes);
-    if (o->kind == KERNEL)
-        return o->kernel->kernel->run(o->kernel->state, &o->kernel->run, err);
-    if (o->kind == WORK)
-        return real->step_work(NULL, o->work, err);
-    if (o->kind == INT8)
-        return real->int8_step(o->int8, o->n, NULL, err);
-    if (o->kind == CHACHA)
-        return real->chacha_add(o->chacha, NULL, err);
+    if (o->kind == CALL)
+        return o->run(o->what, err);
     if (o->kind == RECORD)
         o->event->done = o->turn;
     if (o->kind == WAIT)
@@ -128,6 +111,20 @@ static void run_all(void)
 #define ENTER pthread_mutex_lock(&lock)
 #define LEAVE pthread_mutex_unlock(&lock)
 
+void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*call)(void *what, lmb_error *err), void *what)
+{
+    ENTER;
+    push(s, (op){ .kind = CALL, .run = call, .what = what });
+    LEAVE;
+}
+
+void lmbi_played_finish(void)
+{
+    ENTER;
+    run_all();
+    LEAVE;
+}
+
 static lmb_cuda_graph *capturing(void)
 {
     for (lmb_cuda_stream *s = streams; s; s = s->next)
@@ -137,9 +134,6 @@ static lmb_cuda_graph *capturing(void)
 }
 
 /* ---- the table ---- */
-
-static lmb_status versions(lmb_cuda_versions *v, lmb_error *err) { return real->versions(v, err); }
-static lmb_status describe_conv(const lmb_call *c, lmb_error *err) { return real->describe_conv(c, err); }
 
 static lmb_status device_count(int *n, lmb_error *err)
 {
@@ -371,148 +365,27 @@ static lmb_status graph_launch(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error 
     return LMB_OK;
 }
 
+static lmb_status run_work(void *what, lmb_error *err) { return real->step_work(NULL, what, err); }
+
 static lmb_status step_work(void *queue, const lmb_step_work *w, lmb_error *err)
 {
     if (!queue)
         return real->step_work(NULL, w, err);
     lmb_step_work *copy = malloc(sizeof *copy);
     *copy = *w;
-    ENTER;
-    push(((lmb_cuda_queue *)queue)->stream, (op){ .kind = WORK, .work = copy });
-    LEAVE;
-    return LMB_OK;
-}
-
-static lmb_status int8_step(const lmb_int8_step *s, int64_t n, lmb_cuda_queue *q, lmb_error *err)
-{
-    if (!q)
-        return real->int8_step(s, n, NULL, err);
-    lmb_int8_step *copy = malloc(sizeof *copy);
-    *copy = *s;
-    ENTER;
-    push(q->stream, (op){ .kind = INT8, .int8 = copy, .n = n });
-    LEAVE;
-    return LMB_OK;
-}
-
-static lmb_status chacha_add(const lmb_chacha_job *j, lmb_cuda_queue *q, lmb_error *err)
-{
-    if (!q)
-        return real->chacha_add(j, NULL, err);
-    lmb_chacha_job *copy = malloc(sizeof *copy);
-    *copy = *j;
-    ENTER;
-    push(q->stream, (op){ .kind = CHACHA, .chacha = copy });
-    LEAVE;
-    return LMB_OK;
-}
-
-static lmb_status no_relu(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err)
-{
-    (void)x, (void)y, (void)n, (void)s;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "played: no kernel over vectors");
-}
-
-static lmb_status no_sgd(float *w, const float *g, float *v, size_t n, float lr, float momentum, float decay, bool nesterov, lmb_cuda_stream *s,
-                         lmb_error *err)
-{
-    (void)w, (void)g, (void)v, (void)n, (void)lr, (void)momentum, (void)decay, (void)nesterov, (void)s;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "played: no kernel over vectors");
-}
-
-/* ---- kernels: for each op a wrapper for those that change how operands are kept, and one for those that do not ---- */
-
-typedef struct made { const lmb_kernel *kernel; void *state; } made;
-
-static const lmb_kernel *kernel_for(const lmb_call *c, bool stores, const char **why)
-{
-    for (int i = 0; real->kernels[i]; i++)
-        if (strcmp(real->kernels[i]->op, c->op->name) == 0 && strcmp(real->kernels[i]->domain, c->op->domain) == 0 &&
-            (real->kernels[i]->storage != NULL) == stores && (!real->kernels[i]->accepts || real->kernels[i]->accepts(c, why)))
-            return real->kernels[i];
-    return NULL;
-}
-
-static lmb_status create(const lmb_call *c, bool stores, void **state, size_t *scratch, lmb_error *err)
-{
-    const char *why = "";
-    made *m = calloc(1, sizeof *m);
-    m->kernel = kernel_for(c, stores, &why);
-    lmb_status st = m->kernel->create ? m->kernel->create(c, &m->state, scratch, err) : LMB_OK;
-    if (st == LMB_OK)
-        *state = m;
-    else
-        free(m);
-    return st;
-}
-
-static lmb_layout layout(const lmb_call *c, bool stores, int operand)
-{
-    const char *why = "";
-    const lmb_kernel *k = kernel_for(c, stores, &why);
-    return k->layout ? k->layout(c, operand) : LMB_LAYOUT_PLAIN;
-}
-
-#define WRAP(name, stores)                                                                                                       \
-    static bool accepts_##name(const lmb_call *c, const char **why) { return kernel_for(c, stores, why) != NULL; }               \
-    static lmb_layout layout_##name(const lmb_call *c, int operand) { return layout(c, stores, operand); }                       \
-    static lmb_status create_##name(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)                            \
-    {                                                                                                                            \
-        return create(c, stores, state, scratch, err);                                                                           \
-    }
-WRAP(plain, false)
-WRAP(stored, true)
-
-static lmb_dtype storage(const lmb_call *c, int operand)
-{
-    const char *why = "";
-    return kernel_for(c, true, &why)->storage(c, operand);
-}
-
-static void destroy(void *state)
-{
-    made *m = state;
-    ENTER;
-    run_all();
-    LEAVE;
-    if (m->kernel->destroy)
-        m->kernel->destroy(m->state);
-    free(m);
-}
-
-static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
-{
-    const made *m = state;
-    size_t n = (size_t)(r->n_in + r->n_out);
-
-    if (!r->queue)
-        return m->kernel->run(m->state, r, err);
-    deferred *d = calloc(1, sizeof *d + (n + 1) * sizeof *d->tensor);
-    d->kernel = m->kernel;
-    d->state = m->state;
-    memcpy(d->tensor, r->in, (size_t)r->n_in * sizeof *d->tensor);
-    memcpy(d->tensor + r->n_in, r->out, (size_t)r->n_out * sizeof *d->tensor);
-    d->step = *r->step;
-    d->run = *r;
-    d->run.in = d->tensor;
-    d->run.out = d->tensor + r->n_in;
-    d->run.step = &d->step;
-    d->run.queue = NULL;
-    ENTER;
-    push(((lmb_cuda_queue *)r->queue)->stream, (op){ .kind = KERNEL, .kernel = d });
-    LEAVE;
+    lmbi_played_defer(((lmb_cuda_queue *)queue)->stream, run_work, copy);
     return LMB_OK;
 }
 
 static const lmb_cuda_api played = {
-    .version = LMB_CUDA_API, .size = sizeof(lmb_cuda_api), .versions = versions, .device_count = device_count,
-    .device_info = device_info, .device_select = device_select, .stream_create = stream_create, .stream_sync = stream_sync,
-    .stream_destroy = stream_destroy, .event_create = event_create, .event_record = event_record, .event_wait = event_wait,
-    .event_elapsed = event_elapsed, .event_destroy = event_destroy, .alloc = device_alloc, .free = device_free, .upload = transfer,
-    .download = transfer, .copy = transfer, .queue_create = queue_create, .queue_destroy = queue_destroy,
-    .describe_conv = describe_conv, .event_sync = event_sync, .host_alloc = host_alloc, .host_free = device_free,
-    .capture_begin = capture_begin, .capture_end = capture_end, .graph_launch = graph_launch, .graph_destroy = graph_destroy,
-    .step_work = step_work, .int8_step = int8_step, .chacha_add = chacha_add, .kernels = wrapped, .relu = no_relu, .sgd_momentum = no_sgd,
+    .version = LMB_CUDA_API, .size = sizeof(lmb_cuda_api), .device_count = device_count, .device_info = device_info,
+    .device_select = device_select, .stream_create = stream_create, .stream_sync = stream_sync,
+    .stream_destroy = stream_destroy, .event_create = event_create, .event_record = event_record,
+    .event_wait = event_wait, .event_elapsed = event_elapsed, .event_destroy = event_destroy, .alloc = device_alloc,
+    .free = device_free, .upload = transfer, .download = transfer, .copy = transfer, .queue_create = queue_create,
+    .queue_destroy = queue_destroy, .event_sync = event_sync, .host_alloc = host_alloc, .host_free = device_free,
+    .capture_begin = capture_begin, .capture_end = capture_end, .graph_launch = graph_launch,
+    .graph_destroy = graph_destroy, .step_work = step_work,
 };
 
 extern lmb_cuda_api lmb_cuda_module; /* LMB_CUDA_MODULE_TABLE */
@@ -534,7 +407,6 @@ __attribute__((constructor)) static void begin(void)
 {
     pthread_mutexattr_t a;
     void *module = dlopen(LMB_REAL_MODULE, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    int n = 0;
 
     pthread_mutexattr_init(&a);
     pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
@@ -543,21 +415,6 @@ __attribute__((constructor)) static void begin(void)
     if (!real)
         return; /* a table of version 0, which nobody opens */
     fill_table();
-    for (int i = 0; real->kernels[i] && n < 1023; i++) {
-        bool known = false, stores = real->kernels[i]->storage != NULL;
-        for (int k = 0; k < n; k++)
-            known |= strcmp(wrapped[k]->op, real->kernels[i]->op) == 0 && strcmp(wrapped[k]->domain, real->kernels[i]->domain) == 0 &&
-                     (wrapped[k]->storage != NULL) == stores;
-        if (known)
-            continue;
-        wrapper[n] = *real->kernels[i];
-        wrapper[n].accepts = stores ? accepts_stored : accepts_plain;
-        wrapper[n].layout = stores ? layout_stored : layout_plain;
-        wrapper[n].storage = stores ? storage : NULL;
-        wrapper[n].create = stores ? create_stored : create_plain;
-        wrapper[n].run = run_kernel;
-        wrapper[n].destroy = destroy;
-        wrapped[n] = &wrapper[n];
-        n++;
-    }
+    lmb_cuda_module.kernels = lmbi_played_kernels(real);
+    lmbi_played_steps(&lmb_cuda_module, real);
 }

@@ -1,0 +1,21 @@
+/* tests/core/cuda/played.h - what the files of the played GPU share: see played.c. */
+#ifndef LMB_TESTS_CORE_CUDA_PLAYED_H
+#define LMB_TESTS_CORE_CUDA_PLAYED_H
+
+#include "core/cuda/cuda.h"
+
+struct lmb_cuda_queue {
+    lmb_cuda_stream *stream;
+};
+
+/* Put run(what) on a stream, or into what is being recorded there. `what` is malloc'd and freed when it is done
+ * with. */
+void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*run)(void *what, lmb_error *err), void *what);
+void lmbi_played_finish(void); /* everything on all streams */
+/* played_kernels.c: wrappers of our module's kernels that put themselves off; NULL-terminated */
+const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *ours);
+
+/* played_steps.c: integer networks and keystreams put themselves off */
+void lmbi_played_steps(lmb_cuda_api *table, const lmb_cuda_api *ours);
+
+#endif
