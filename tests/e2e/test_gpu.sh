@@ -42,7 +42,8 @@ split: {train: 40, validation: 40, clients: 220}
 model: {name: lenet}
 federation:
   clients: 7
-  partition: {name: dirichlet, alpha: 1}
+  partition: dirichlet
+  alpha: 1
   server: {rounds: 2, target: 4, minimum: 2}
   local: {train: {epochs: 1, batch: 16, threads: 1, lr: 0.02, backend: cuda}}
 Y
