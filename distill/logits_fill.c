@@ -155,7 +155,7 @@ static lmb_status find_kernels(filler *w, const char *backend, const lmb_backend
     if (strcmp(backend, "cuda") != 0)
         return lmb_cpu_backends(backend, list, err);
     LMB_TRY(lmb_gpu_open(w->comm->rank, &w->gpu, err));
-    list[0] = lmb_gpu_backend(w->gpu);
+    list[0] = lmb_gpu_backend(w->gpu, LMB_CUDA_F32_EXACT);
     list[1] = NULL;
     return LMB_OK;
 }

@@ -14,8 +14,8 @@
 
 static const char usage[] =
     "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--ranks N] [--plan train|infer] [--time]\n"
-    "                       [--set key=value ...]\n"
-    "       limbeck inspect FILE [--batch N] [--plan infer] [--time] [--texts]\n\n"
+    "                       [--backend NAME] [--set key=value ...]\n"
+    "       limbeck inspect FILE [--batch N] [--plan infer] [--backend NAME] [--time] [--texts]\n\n"
     "What is in a model: its layers with shapes, parameters and MACs, and the memory it needs. FILE is told by its content:\n"
     "  a configuration      the model that it describes (--stage teacher, student), and what each of --ranks ranks would\n"
     "                       keep of its training: optimizer state, stages of train.pipeline, what crosses their cuts\n"
@@ -23,7 +23,8 @@ static const char usage[] =
     "  a .lmb file          integer operators, scales, working memory\n"
     "  a checkpoint         where the training stands, every tensor with its range (--texts: configuration and layers in full)\n"
     "--plan prints every step: kernel, shape, MACs, place in memory, and why a faster kernel was refused; --time runs the plan\n"
-    "and adds microseconds a step.\n";
+    "and adds microseconds a step. --backend: other kernels than those of train.backend; with cuda each convolution and product tells\n"
+    "which step of its chain runs (in one with what follows, plain, our own) and why the ones before it do not.\n";
 
 static void print_layers(const lmb_graph *g)
 {
@@ -67,12 +68,63 @@ static void print_totals(const lmb_graph *g)
     printf("%zu bytes in all\n", bytes);
 }
 
-static lmb_status print_plan(const lmb_plan *plan, bool time, lmb_error *err)
+/* The kernels that a plan is made for. */
+typedef struct kernels {
+    const lmb_backend *list[LMB_CPU_BACKENDS];
+    bool device; /* chains are decided at the first run */
+#ifndef LMB_CLIENT_ONLY
+    lmbi_gpu_kernels gpu;
+#endif
+} kernels;
+
+static void close_kernels(kernels *k)
+{
+#ifndef LMB_CLIENT_ONLY
+    lmbi_gpu_kernels_close(&k->gpu);
+#else
+    (void)k;
+#endif
+}
+
+#ifndef LMB_CLIENT_ONLY
+static lmb_status open_gpu(kernels *k, int64_t precision, lmb_error *err)
+{
+    LMB_TRY(lmbi_gpu_kernels_open(&k->gpu, precision == LMB_TRAIN_BF16   ? LMB_CUDA_BF16_MAPS
+                                           : precision == LMB_TRAIN_TF32 ? LMB_CUDA_TF32_PRODUCTS
+                                                                         : LMB_CUDA_F32_EXACT, err));
+    k->list[0] = k->gpu.list[0];
+    k->device = k->gpu.gpu != NULL;
+    return LMB_OK;
+}
+#else
+static lmb_status open_gpu(kernels *k, int64_t precision, lmb_error *err)
+{
+    (void)k, (void)precision;
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build is for clients and has no CUDA; give another --backend");
+}
+#endif
+
+/* Of a training's steps, or of an answer, which the host gives in f32. */
+static lmb_status open_kernels(kernels *k, const lmb_train_config *train, const char *backend, int64_t precision, lmb_error *err)
+{
+    memset(k, 0, sizeof *k);
+    if (strcmp(backend, "cuda") == 0)
+        return open_gpu(k, precision, err);
+    if (!train)
+        return lmb_cpu_backends(backend, k->list, err);
+    lmb_train_config c = *train;
+    c.backend = backend;
+    return lmb_train_backends(&c, k->list, err);
+}
+
+static lmb_status print_plan(const lmb_plan *plan, bool first, bool time, lmb_error *err)
 {
     lmb_str s = LMB_STR_INIT;
+    lmb_step_info info = { 1, 0, NULL };
 
+    if (first && !time)
+        LMB_TRY(lmb_plan_run((lmb_plan *)plan, &info, err));
     if (time) {
-        lmb_step_info info = { 1, 0, NULL };
         LMB_TRY(lmb_plan_run((lmb_plan *)plan, &info, err));
         lmb_plan_timing((lmb_plan *)plan, true);
         for (int i = 0; i < 10; i++)
@@ -89,37 +141,45 @@ static lmb_status batch_of(const lmb_args *a, int64_t *batch, lmb_error *err)
     return lmb_args_int(a, "batch", 1, 1, 1000000, batch, err);
 }
 
-lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, const lmb_args *a, lmb_error *err)
+static lmb_status inspect_graph(const lmb_graph *g, const kernels *k, const lmb_args *a, lmb_error *err)
 {
-    const lmb_backend *backends[3];
     lmb_graph *batched = NULL;
     lmb_plan *plan = NULL;
     int64_t batch;
 
     LMB_TRY(batch_of(a, &batch, err));
-    LMB_TRY(lmb_cpu_backends(backend, backends, err));
     printf("  %-32s %-22s %-20s %9s %14s  value, if named otherwise\n", "node", "operator", "output", "parameters", "MACs");
     print_layers(g);
     print_totals(g);
     LMB_TRY(lmb_pass_infer_form(g, batch, &batched, err));
-    lmb_plan_options o = { .backends = backends };
+    lmb_plan_options o = { .backends = k->list };
     lmb_status st = lmb_plan_compile(batched, &o, &plan, err);
     if (st == LMB_OK) {
         lmb_plan_info i = lmb_plan_describe(plan);
         printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d conversions\n", i.cost.macs / (double)batch,
                i.arena_bytes, (long long)batch, i.steps, i.conversions);
         if (strcmp(lmb_args_get(a, "plan", ""), "infer") == 0 || lmb_args_get(a, "time", NULL))
-            st = print_plan(plan, lmb_args_get(a, "time", NULL) != NULL, err);
+            st = print_plan(plan, k->device, lmb_args_get(a, "time", NULL) != NULL, err);
     }
     lmb_plan_destroy(plan);
     lmb_graph_destroy(batched);
     return st;
 }
 
-/* The plan of a training step. */
-static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a, lmb_error *err)
+lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision, const lmb_args *a, lmb_error *err)
 {
-    const lmb_backend *backends[LMB_CPU_BACKENDS];
+    kernels k;
+    lmb_status st = open_kernels(&k, NULL, lmb_args_get(a, "backend", backend), precision, err);
+
+    if (st == LMB_OK)
+        st = inspect_graph(g, &k, a, err);
+    close_kernels(&k);
+    return st;
+}
+
+/* The plan of a training step. */
+static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *train, const kernels *k, const lmb_args *a, lmb_error *err)
+{
     lmb_program *program = NULL;
     const lmb_plan *p = NULL;
     double smoothing = 0;
@@ -129,15 +189,25 @@ static lmb_status inspect_training(const lmb_graph *model, const lmb_train_confi
 
     LMB_TRY(batch_of(a, &batch, err));
     LMB_TRY(lmb_train_memory(train, 1, &memory, err));
-    LMB_TRY(lmb_train_backends(train, backends, err));
-    LMB_TRY(lmb_program_create(model, &loss, backends, &program, err));
+    LMB_TRY(lmb_program_create(model, &loss, k->list, &program, err));
     lmb_program_memory(program, memory);
     lmb_status st = lmb_program_plan(program, batch, false, &p, err);
     if (st == LMB_OK) {
         printf("a training step of %lld samples needs %zu bytes\n", (long long)batch, lmb_plan_describe(p).arena_bytes);
-        st = print_plan(p, lmb_args_get(a, "time", NULL) != NULL, err);
+        st = print_plan(p, k->device, lmb_args_get(a, "time", NULL) != NULL, err);
     }
     lmb_program_destroy(program);
+    return st;
+}
+
+static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a, lmb_error *err)
+{
+    kernels k;
+    lmb_status st = open_kernels(&k, train, lmb_args_get(a, "backend", train->backend), train->precision, err);
+
+    if (st == LMB_OK)
+        st = training_plan(model, train, &k, a, err);
+    close_kernels(&k);
     return st;
 }
 
@@ -171,7 +241,7 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
         st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
     if (st == LMB_OK)
         st = strcmp(plan, "train") == 0 ? inspect_training(model, &j.stage.train, a, err)
-                                        : lmbi_inspect_graph(model, j.stage.train.backend, a, err);
+                                        : lmbi_inspect_graph(model, j.stage.train.backend, j.stage.train.precision, a, err);
     if (st == LMB_OK)
         st = print_training(&j, model, a, err);
     lmb_graph_destroy(model);
@@ -201,7 +271,7 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "batch", "plan", "ranks", "!time", "!texts", NULL };
+    static const char *const known[] = { "stage", "batch", "backend", "plan", "ranks", "!time", "!texts", NULL };
     const char *plan;
     lmb_args a;
 

@@ -6,6 +6,7 @@
 #include "core/base/file.h"
 #include "core/onnx/onnx.h"
 #include "launch/inspect.h"
+#include "train/trainer.h"
 
 static bool is_onnx(const char *path, const unsigned char *head, size_t n)
 {
@@ -46,7 +47,7 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
     for (int i = 0; i < info->n_properties; i++)
         printf("  %s = %s\n", info->properties[i].key, info->properties[i].value);
     if (lmb_onnx_import(file, n, NULL, &g, &why) == LMB_OK)
-        st = lmbi_inspect_graph(g, "cpu", a, err);
+        st = lmbi_inspect_graph(g, "cpu", LMB_TRAIN_F32, a, err);
     else
         printf("this program can not run it: %s\n", why.msg);
     lmb_graph_destroy(g);

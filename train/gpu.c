@@ -11,11 +11,11 @@
 
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 {
-    if (t->c.precision == LMB_TRAIN_BF16)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "train.precision=bf16 has no kernels on the GPU yet; set train.precision=f32");
+    static const lmb_cuda_precision precision[] = { [LMB_TRAIN_F32] = LMB_CUDA_F32_EXACT, [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
+                                                    [LMB_TRAIN_TF32] = LMB_CUDA_TF32_PRODUCTS };
+
     LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
-    t->backends[0] = lmb_gpu_backend(t->gpu);
+    t->backends[0] = lmb_gpu_backend(t->gpu, precision[t->c.precision]);
     t->backends[1] = NULL;
     return LMB_OK;
 }
@@ -175,7 +175,6 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
     if (*remark && strcmp(remark, t->remark) != 0)
         snprintf(t->remark, sizeof t->remark, "%s", remark);
     t->s.seen += b->total;
-    t->travel += rate;
-    t->s.step++;
+    lmbi_trainer_stepped(t, rate);
     return LMB_OK;
 }

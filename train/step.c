@@ -137,6 +137,13 @@ double lmbi_trainer_keep(const lmb_trainer *t)
     return fmin(t->c.ema, (1 + steps) / (10 + steps));
 }
 
+void lmbi_trainer_stepped(lmb_trainer *t, double rate)
+{
+    if (t->optimizer->reach)
+        t->travel += rate * t->optimizer->reach(t->optimizer_config, &t->reach);
+    t->s.step++;
+}
+
 /* What a step does to one range of numbers; ranges do not depend on each other. */
 typedef struct move { lmb_trainer *t; float *v, shrink, keep; double lr; } move;
 
@@ -206,8 +213,7 @@ static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
     lmb_pool_run(pool, t->parts->n_own, move_range, &m);
     if (t->parts->cut)
         LMB_TRY(put_together(t, &m, pool, err));
-    t->travel += m.lr;
-    t->s.step++;
+    lmbi_trainer_stepped(t, m.lr);
     return LMB_OK;
 }
 

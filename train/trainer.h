@@ -47,7 +47,7 @@ typedef struct lmb_train_config {
 } lmb_train_config;
 extern const lmb_field lmb_train_fields[];
 
-enum { LMB_TRAIN_F32, LMB_TRAIN_BF16 }; /* lmb_train_config.precision */
+enum { LMB_TRAIN_F32, LMB_TRAIN_BF16, LMB_TRAIN_TF32 }; /* lmb_train_config.precision */
 enum { LMB_GRAPH_AUTO, LMB_GRAPH_ON, LMB_GRAPH_OFF }; /* lmb_train_config.graph: train/resident.h */
 
 /* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this processor,
@@ -105,7 +105,8 @@ LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset 
  * (SCAFFOLD: Karimireddy et al. 2020, arXiv:1910.06378). Vectors of [layout count], borrowed; NULL: none. */
 typedef struct lmb_gradient_terms { double pull; const float *anchor, *shift; } lmb_gradient_terms;
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
-/* Sum of the learning rates of all steps since the training began. */
+/* How far all steps since the training began have gone if the gradient was always 1: the sum of their learning rates and,
+ * with momentum, of what it adds. 0 for optimizers of which that can not be said (lmb_optimizer.reach). */
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);

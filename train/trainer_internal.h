@@ -56,7 +56,7 @@ struct lmb_trainer {
     lmb_watch *watch;
     lmb_trace *trace;
     lmb_gradient_terms terms;
-    double travel;         /* rates of all steps   */
+    double travel, reach;  /* rates of all steps, with momentum; of the last step (lmb_optimizer.reach) */
     double rate_seconds, waited; /* of the running epoch */
     int64_t rate_images;
 };
@@ -85,6 +85,8 @@ LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);
+/* One more step has been taken, at that rate. */
+void lmbi_trainer_stepped(lmb_trainer *t, double rate);
 /* How much the averaged weights keep of themselves in it. */
 double lmbi_trainer_keep(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);

@@ -8,7 +8,7 @@
 enum { MOST_FACTOR_ROWS = 128 }; /* of a shard; with more, the product costs more than moving what it is a product of saves */
 
 static const char *const modes[] = { "deterministic", "fast", NULL };
-static const char *const precisions[] = { "f32", "bf16", NULL };
+static const char *const precisions[] = { "f32", "bf16", "tf32", NULL };
 static const char *const graphs[] = { "auto", "on", "off", NULL };
 static const char *const ways[] = { "auto", "window", "messages", NULL };
 
@@ -21,7 +21,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
     LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
-    LMB_CHOICE(lmb_train_config, precision, 0, precisions, "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32"),
+    LMB_CHOICE(lmb_train_config, precision, 0, precisions, "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32; tf32 (cuda): f32, products of 11 bits"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples", "a shard of deterministic mode, which is the work of one thread"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB", "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
     LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways, "sums over ranks; window: through memory that the ranks of a node share; auto: where they can"),
@@ -71,6 +71,8 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
 
 lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err)
 {
+    if (c->precision == LMB_TRAIN_TF32)
+        return LMB_FAIL(err, LMB_E_ARG, "train.precision=tf32 is a way of multiplying on GPUs; set train.precision=f32 or train.backend=cuda");
     return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err) : lmb_cpu_backends(c->backend, list, err);
 }
 
@@ -295,7 +297,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
         memset(t->slot[i], 0, t->parts->own_count * sizeof *t->slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
-    t->s.loss_sum = t->rate_seconds = t->travel = 0;
+    t->s.loss_sum = t->rate_seconds = t->travel = t->reach = 0;
     t->rate_images = 0;
     t->s.best_accuracy = -1;
     lmb_loader_destroy(t->loader);

@@ -1,4 +1,4 @@
-/* train/zoo.c - the model families: MLP, LeNet-5, VGG-style, ResNet of CIFAR, MobileNetV1 and V2. */
+/* train/zoo.c - the model families: MLP, LeNet-5, VGG-style, MobileNetV1 and V2; zoo_resnet.c has residual networks. */
 #include <stdio.h>
 
 #include "train/model.h"
@@ -67,78 +67,6 @@ static const lmb_model_family family_vgg = { "vgg", "3x3 convolutions and poolin
                                              "Simonyan and Zisserman 2015, with BatchNormalization", vgg_fields,
                                              sizeof(vgg_config), vgg };
 
-/* ---- resnet ---- */
-typedef struct resnet_config { int64_t depth, width; const char *activation; } resnet_config;
-static const lmb_field resnet_fields[] = {
-    LMB_INT(resnet_config, depth, 20, 8, 1202, "", "6 n + 2: 8, 20, 32, 44, 56, ..."),
-    LMB_INT(resnet_config, width, 16, 1, 1024, "channels", "of the first stage; the next have 2 and 4 times as many"),
-    LMB_TEXT(resnet_config, activation, "relu", "after each block"), LMB_FIELD_END
-};
-/* Projection shortcuts (option B) where the shape changes. */
-static lmb_vid block(lmb_net *n, const char *name, lmb_vid x, int64_t out, int64_t stride, const char *activation)
-{
-    char part[64];
-    lmb_vid y, skip = x;
-    snprintf(part, sizeof part, "%s.1", name);
-    y = lmb_net_conv_norm(n, part, x, (lmb_conv_layer){ .out = out, .kernel = 3, .stride = stride }, activation);
-    snprintf(part, sizeof part, "%s.2", name);
-    y = lmb_net_conv_norm(n, part, y, (lmb_conv_layer){ .out = out, .kernel = 3 }, "");
-    if (stride != 1 || lmb_builder_value(&n->b, x)->shape.d[1] != out) {
-        snprintf(part, sizeof part, "%s.skip", name);
-        skip = lmb_net_conv_norm(n, part, x, (lmb_conv_layer){ .out = out, .kernel = 1, .stride = stride }, "");
-    }
-    return lmb_net_activation(n, activation, lmb_emit(&n->b, "Add", name, LMB_IN(y, skip), LMB_NO_ATTRS));
-}
-static lmb_vid resnet(lmb_net *n, const void *config, lmb_vid x, int classes)
-{
-    const resnet_config *c = config;
-    char name[32];
-    if ((c->depth - 2) % 6) {
-        if (n->b.status == LMB_OK)
-            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 6 n + 2 (8, 14, 20, 32, 44, 56, ...)",
-                                   (long long)c->depth);
-        return LMB_NONE;
-    }
-    x = lmb_net_conv_norm(n, "stem", x, (lmb_conv_layer){ .out = c->width, .kernel = 3 }, c->activation);
-    for (int64_t stage = 0; stage < 3; stage++)
-        for (int64_t i = 0; i < (c->depth - 2) / 6; i++) {
-            snprintf(name, sizeof name, "stage%d.%d", (int)stage + 1, (int)i);
-            x = block(n, name, x, c->width << stage, stage && !i ? 2 : 1, c->activation);
-        }
-    return lmb_net_linear(n, "head", lmb_net_global_pool(n, x), classes);
-}
-static const lmb_model_family family_resnet = { "resnet", "residual networks of CIFAR", "He et al. 2016, section 4.2",
-                                                resnet_fields, sizeof(resnet_config), resnet };
-
-/* ---- resnet for pictures of 224 x 224 ---- */
-static const lmb_field resnet_imagenet_fields[] = {
-    LMB_INT(resnet_config, depth, 18, 18, 34, "", "18 or 34"),
-    LMB_INT(resnet_config, width, 64, 1, 1024, "channels", "of the first stage; the next have 2, 4 and 8 times as many"),
-    LMB_TEXT(resnet_config, activation, "relu", "after each block"), LMB_FIELD_END
-};
-/* Stride 2 in the 3x3 convolution of a stage's first block. */
-static lmb_vid resnet_imagenet(lmb_net *n, const void *config, lmb_vid x, int classes)
-{
-    static const int blocks[2][4] = { { 2, 2, 2, 2 }, { 3, 4, 6, 3 } };
-    const resnet_config *c = config;
-    char name[32];
-    if (c->depth != 18 && c->depth != 34) {
-        if (n->b.status == LMB_OK)
-            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 18 or 34", (long long)c->depth);
-        return LMB_NONE;
-    }
-    x = lmb_net_conv_norm(n, "stem", x, (lmb_conv_layer){ .out = c->width, .kernel = 7, .stride = 2 }, c->activation);
-    x = lmb_net_max_pool(n, x, 3, 2, 1);
-    for (int64_t stage = 0; stage < 4; stage++)
-        for (int64_t i = 0; i < blocks[c->depth == 34][stage]; i++) {
-            snprintf(name, sizeof name, "stage%d.%d", (int)stage + 1, (int)i);
-            x = block(n, name, x, c->width << stage, stage && !i ? 2 : 1, c->activation);
-        }
-    return lmb_net_linear(n, "head", lmb_net_global_pool(n, x), classes);
-}
-static const lmb_model_family family_resnet_imagenet = { "resnet_imagenet", "residual networks of ImageNet", "He et al. 2016, table 1",
-                                                         resnet_imagenet_fields, sizeof(resnet_config), resnet_imagenet };
-
 /* ---- mobilenets ---- */
 typedef struct mobile_config { double width; int64_t stem_stride; const char *activation; double dropout; } mobile_config;
 static const lmb_field mobile_fields[] = {
@@ -205,9 +133,9 @@ static lmb_vid mobilenet_v2(lmb_net *n, const void *config, lmb_vid x, int class
 static const lmb_model_family family_v2 = { "mobilenet_v2", "inverted residuals with linear bottlenecks",
                                             "Sandler et al. 2018, arXiv:1801.04381", mobile_fields, sizeof(mobile_config), mobilenet_v2 };
 
-extern const lmb_model_family lmb_model_layers, lmb_model_onnx;
+extern const lmb_model_family lmb_model_layers, lmb_model_onnx, lmb_model_resnet, lmb_model_resnet_imagenet, lmb_model_wide_resnet;
 
 const lmb_model_family *const lmb_model_families[] = {
-    &lmb_model_layers, &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &family_resnet,
-    &family_resnet_imagenet, &family_vgg, NULL,
+    &lmb_model_layers, &family_lenet, &family_mlp, &family_v1, &family_v2, &lmb_model_onnx, &lmb_model_resnet,
+    &lmb_model_resnet_imagenet, &family_vgg, &lmb_model_wide_resnet, NULL,
 };

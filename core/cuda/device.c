@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/cuda.h"
+#include "core/base/bf16.h"
 
 struct lmb_gpu {
     lmb_device device; /* first: plans hand it back to us */
@@ -13,7 +13,7 @@ struct lmb_gpu {
     lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
-    lmb_backend backend;
+    lmb_backend backend[LMB_CUDA_PRECISIONS];
 };
 
 static lmb_gpu *of(lmb_device *d) { return (lmb_gpu *)d; }
@@ -40,6 +40,12 @@ static lmb_status gpu_download(lmb_device *d, void *to, const void *from, size_t
 static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
+}
+
+static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                              lmb_error *err)
+{
+    return of(d)->cuda->api->convert(from, before, to, after, of(d)->queue, err);
 }
 
 static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q)
@@ -131,6 +137,19 @@ static lmb_status open_on(lmb_gpu *g, int index, lmb_error *err)
     return g->cuda->api->queue_create(g->stream, &g->queue, err);
 }
 
+/* bf16 has 8 bits of mantissa, TF32 has 11 with the hidden one. */
+void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS])
+{
+    static const char *const names[] = { "cuda", "cuda-tf32", "cuda-bf16" };
+    static const char *const summaries[] = { "kernels on an NVIDIA GPU", "kernels on an NVIDIA GPU, products in TF32",
+                                             "kernels on an NVIDIA GPU, feature maps in bf16" };
+    static const double rounding[] = { 0, 0x1p-11, LMB_BF16_ERROR };
+    const lmb_kernel *const *kernels[] = { cuda->api->kernels, cuda->api->kernels_tf32, cuda->api->kernels_bf16 };
+
+    for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
+        out[i] = (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = kernels[i], .rounding = rounding[i] };
+}
+
 lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
 {
     lmb_gpu *g = calloc(1, sizeof *g);
@@ -142,11 +161,12 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
         lmb_gpu_close(g);
         return st;
     }
-    g->backend = (lmb_backend){ .name = "cuda", .summary = "kernels on an NVIDIA GPU", .kernels = g->cuda->api->kernels,
-                                .device = &g->device };
+    lmb_cuda_backends(g->cuda, g->backend);
+    for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
+        g->backend[i].device = &g->device;
     g->device = (lmb_device){
         .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
-        .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish,
+        .download = gpu_download, .copy = gpu_copy, .convert = gpu_convert, .finish = gpu_finish,
         .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
         .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
         .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,
@@ -170,6 +190,6 @@ void lmb_gpu_close(lmb_gpu *g)
     free(g);
 }
 
-const lmb_backend *lmb_gpu_backend(const lmb_gpu *g) { return &g->backend; }
+const lmb_backend *lmb_gpu_backend(const lmb_gpu *g, lmb_cuda_precision precision) { return &g->backend[precision]; }
 const lmb_cuda_api *lmb_gpu_api(const lmb_gpu *g) { return g->cuda->api; }
 lmb_device *lmb_gpu_device(lmb_gpu *g) { return &g->device; }

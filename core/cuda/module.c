@@ -186,16 +186,6 @@ static lmb_status copy(void *to, const void *from, size_t bytes, lmb_cuda_stream
     return transfer(to, from, bytes, cudaMemcpyDeviceToDevice, s, "copying on the device", err);
 }
 
-static lmb_status describe_conv(const lmb_call *c, lmb_error *err)
-{
-    lmb_conv g = lmb_conv_of_call(c);
-    lmbi_dnn *d;
-
-    LMB_TRY(lmbi_dnn_describe(lmbi_dnn_kind_of(c->op->name), &g, &d, err));
-    lmbi_dnn_destroy(d);
-    return LMB_OK;
-}
-
 extern const lmb_cuda_api lmb_cuda_module; /* LMB_CUDA_MODULE_TABLE */
 __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .version = LMB_CUDA_API, .size = sizeof(lmb_cuda_api), .versions = versions,
@@ -204,9 +194,11 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .event_create = event_create, .event_record = event_record, .event_wait = event_wait,
     .event_elapsed = event_elapsed, .event_destroy = event_destroy,
     .alloc = device_alloc, .free = device_free, .upload = upload, .download = download, .copy = copy,
-    .queue_create = lmbi_queue_create, .queue_destroy = lmbi_queue_destroy, .describe_conv = describe_conv,
-    .event_sync = lmbi_cuda_event_sync, .host_alloc = lmbi_cuda_host_alloc, .host_free = lmbi_cuda_host_free,
-    .capture_begin = lmbi_cuda_capture_begin, .capture_end = lmbi_cuda_capture_end, .graph_launch = lmbi_cuda_graph_launch,
-    .graph_destroy = lmbi_cuda_graph_destroy, .step_work = lmbi_cuda_step_work, .kernels = lmbi_cuda_kernels, .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
+    .queue_create = lmbi_queue_create, .queue_destroy = lmbi_queue_destroy, .describe_conv = lmbi_cuda_describe_conv,
+    .convert = lmbi_cuda_convert, .event_sync = lmbi_cuda_event_sync, .host_alloc = lmbi_cuda_host_alloc,
+    .host_free = lmbi_cuda_host_free, .capture_begin = lmbi_cuda_capture_begin, .capture_end = lmbi_cuda_capture_end,
+    .graph_launch = lmbi_cuda_graph_launch, .graph_destroy = lmbi_cuda_graph_destroy, .step_work = lmbi_cuda_step_work,
+    .kernels = lmbi_cuda_kernels, .kernels_tf32 = lmbi_cuda_kernels_tf32, .kernels_bf16 = lmbi_cuda_kernels_bf16,
+    .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
     .int8_step = lmbi_cuda_int8_step, .chacha_add = lmbi_cuda_chacha_add,
 };

@@ -43,12 +43,38 @@ lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error
     return LMB_OK;
 }
 
+lmb_status lmbi_queue_workspace(lmb_cuda_queue *q, size_t bytes, lmb_error *err)
+{
+    void *larger = NULL;
+
+    if (bytes <= q->dnn_workspace_bytes)
+        return LMB_OK;
+    if (q->n_outgrown == LMBI_OUTGROWN)
+        return LMB_FAIL(err, LMB_E_NOMEM, "the workspace of convolutions grew %d times", LMBI_OUTGROWN);
+    if (bytes < 2 * q->dnn_workspace_bytes)
+        bytes = 2 * q->dnn_workspace_bytes;
+    LMB_TRY(lmbi_cuda_check(cudaMalloc(&larger, bytes), "allocating the workspace of convolutions", err));
+    if (q->dnn_workspace)
+        q->outgrown[q->n_outgrown++] = q->dnn_workspace;
+    q->dnn_workspace = larger;
+    q->dnn_workspace_bytes = bytes;
+    return LMB_OK;
+}
+
+static void give_back(void *memory)
+{
+    if (memory && cudaFree(memory) != cudaSuccess)
+        (void)cudaGetLastError();
+}
+
 void lmbi_queue_destroy(lmb_cuda_queue *q)
 {
     if (!q)
         return;
-    if (q->blas_workspace && cudaFree(q->blas_workspace) != cudaSuccess)
-        (void)cudaGetLastError();
+    give_back(q->blas_workspace);
+    give_back(q->dnn_workspace);
+    for (int i = 0; i < q->n_outgrown; i++)
+        give_back(q->outgrown[i]);
     if (q->blas)
         cublasLtDestroy(q->blas);
     if (q->dnn)

@@ -11,17 +11,23 @@
 extern "C" {
 #endif
 
-enum { LMBI_BLAS_WORKSPACE = 32 << 20 };
+enum { LMBI_BLAS_WORKSPACE = 32 << 20, LMBI_OUTGROWN = 64 }; /* each at least twice the one before */
 
 struct lmb_cuda_queue {
     cudaStream_t stream;
     cudnnHandle_t dnn;
     cublasLtHandle_t blas;
     void *blas_workspace; /* LMBI_BLAS_WORKSPACE bytes on the device; one product at a time on a stream */
+    void *dnn_workspace;  /* the largest that a convolution asked for so far; one at a time on a stream    */
+    size_t dnn_workspace_bytes;
+    void *outgrown[LMBI_OUTGROWN]; /* smaller ones, which work that was captured may still use */
+    int n_outgrown;
 };
 
 lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error *err);
 void lmbi_queue_destroy(lmb_cuda_queue *q); /* NULL is fine */
+/* From now on dnn_workspace has at least so many bytes. */
+lmb_status lmbi_queue_workspace(lmb_cuda_queue *q, size_t bytes, lmb_error *err);
 
 /* E_DEVICE, or E_UNSUPPORTED when the library has nothing for what was asked. LMB_OK stays. */
 lmb_status lmbi_dnn_check(cudnnStatus_t s, const char *doing, lmb_error *err);

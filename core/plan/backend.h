@@ -36,6 +36,7 @@ typedef struct lmb_kernel {
     void (*destroy)(void *state); /* NULL if create is NULL */
     bool inplace;                 /* out[0] may share the memory of in[0], if no other operand does */
     bool order_free;              /* operands of rank 3 and 4 and of one count may come in any one order; `layout` is not asked */
+    const char *(*note)(const void *state); /* what was chosen inside, and why; for lmb_plan_print; "" or NULL: nothing to tell */
 } lmb_kernel;
 
 typedef struct lmb_backend {

@@ -132,6 +132,12 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
 
     if (!s->node && !s->convert)
         return d->copy(d, s->tensor[1].data, s->tensor[0].data, lmb_shape_bytes(&s->tensor[0].shape, s->tensor[0].dtype), err);
+    if (s->convert && d->convert) {
+        lmb_error why = LMB_ERROR_INIT;
+        lmb_status st = d->convert(d, &s->tensor[0], p->value[s->in[0]].layout, &s->tensor[1], p->value[s->out[0]].layout, &why);
+        if (st != LMB_E_UNSUPPORTED)
+            return st == LMB_OK ? st : LMB_FAIL(err, st, "%s", why.msg);
+    }
     if (!s->kernel)
         return by_host(p, s, step, err);
     lmb_run r = { s->node->attr, s->n_in, s->n_out, s->tensor, s->tensor + s->n_in, p->arena + p->scratch_offset, there, d->queue, recorded };
@@ -159,7 +165,7 @@ static lmb_status check_stays(const lmb_plan *p, lmb_error *err)
 {
     for (int i = 0; i < p->n_steps; i++) {
         const lmbi_step *s = &p->step[i];
-        if (!s->kernel && (s->node || s->convert))
+        if (!s->kernel && (s->node || (s->convert && !p->device->convert)))
             return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s %s has no kernel on %s and makes a trip to the host in every step",
                             s->node ? s->node->op->name : "a change of layout", s->node ? s->node->name : "", p->device->name);
     }

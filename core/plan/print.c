@@ -54,6 +54,9 @@ void lmb_plan_print(const lmb_plan *p, struct lmb_str *out)
             lmb_str_addf(out, "  %10.1f", 1e6 * s->seconds / (double)s->runs);
         if (s->refused)
             lmb_str_addf(out, "  (%s)", s->refused);
+        const char *note = s->kernel && s->kernel->note ? s->kernel->note(s->state) : "";
+        if (*note)
+            lmb_str_addf(out, "  [%s]", note);
         lmb_str_add(out, "\n");
     }
     lmb_plan_info info = lmb_plan_describe(p);

@@ -3,7 +3,8 @@
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
- *                                    or on a GPU, f32: cuda, a batch as one replayed step, or cuda-eager, not replayed
+ *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and with
+ *                                    -eager behind it steps that are not replayed
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
@@ -83,12 +84,13 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     train.threads = atoi(argv[6]);
     int64_t workers = train.threads * comm->size, each = (train.batch + workers - 1) / workers;
     train.shard = each < train.shard ? each : train.shard; /* small batches too have work for every thread */
-    if (argv[8] && strncmp(argv[8], "cuda", 4) == 0) {
+    const char *precision = argv[8] ? argv[8] : "f32";
+    if (strncmp(precision, "cuda", 4) == 0) {
         train.backend = "cuda";
         train.shard = train.batch;
-        train.graph = strcmp(argv[8], "cuda-eager") == 0 ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
+        train.graph = strstr(precision, "eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
     }
-    train.precision = argv[8] && strcmp(argv[8], "bf16") == 0 ? LMB_TRAIN_BF16 : LMB_TRAIN_F32;
+    train.precision = strstr(precision, "bf16") ? LMB_TRAIN_BF16 : strstr(precision, "tf32") ? LMB_TRAIN_TF32 : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));

@@ -78,7 +78,7 @@ START_TEST(teacher_and_student_are_one_plan)
     set_up();
     o.teacher = teacher;
     ck_ok(lmb_gpu_open(0, &gpu, &err));
-    const lmb_backend *list[] = { lmb_gpu_backend(gpu), NULL };
+    const lmb_backend *list[] = { lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT), NULL };
     ck_ok(lmb_program_create(student, &loss, list, &p, &err));
     ck_ok(lmb_program_plan(p, ROWS, false, &plan, &err));
     for (int i = 0; i < lmb_plan_steps(plan); i++) {

@@ -9,7 +9,7 @@
 #include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/base/str.h"
-#include "core/cuda/cuda.h"
+#include "core/cuda/device.h"
 #include "tests/check_main.h"
 #include "train/model.h"
 #include "train/program.h"
@@ -166,6 +166,46 @@ START_TEST(so_are_those_of_the_cuda_kernels)
 }
 END_TEST
 
+static lmb_cuda *module;
+static lmb_status convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_error *e)
+{
+    (void)d;
+    return module->api->convert(from, before, to, after, NULL, e);
+}
+
+/* Maps in NHWC, and in bf16, which has 8 bits: small gradients that are differences of large ones keep few of them. */
+START_TEST(other_precisions_stay_near)
+{
+    static const struct { lmb_cuda_precision precision; double most; } near[] = { { LMB_CUDA_TF32_PRODUCTS, 2e-3 }, { LMB_CUDA_BF16_MAPS, 0.15 } };
+    elsewhere d = there();
+    lmb_backend backends[LMB_CUDA_PRECISIONS];
+    int which = _i % 2;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    if (lmb_cuda_open(LMB_BINARY_DIR "/launch", &module, &err) != LMB_OK)
+        return; /* said above */
+    d.device.convert = convert;
+    lmb_cuda_backends(module, backends);
+    backends[near[which].precision].device = &d.device;
+    const lmb_backend *list[] = { &backends[near[which].precision], NULL };
+    int64_t by_host = 0;
+    double error = 0, size = 0;
+    run host = train(models[_i / 2].text, NULL, 1, NULL), far = train(models[_i / 2].text, list, 1, &by_host);
+    ck_assert_int_eq(by_host, 0);
+    ck_assert_int_eq(d.blocks, 0);
+    for (size_t i = 0; i < host.n; i++) {
+        error += pow((double)host.out[i] - far.out[i], 2);
+        size += pow(host.out[i], 2);
+    }
+    ck_assert_double_le(sqrt(error / size), near[which].most);
+    ck_assert_double_le(fabs(host.loss - far.loss), 0.1 * near[which].most * host.loss);
+    done(&host);
+    done(&far);
+    lmb_cuda_close(module);
+}
+END_TEST
+
 enum { MODELS = sizeof models / sizeof *models };
 
-LMB_TEST_MAIN("train/device", add_loop(steps_on_a_device_are_those_of_the_host, MODELS); add_loop(so_are_those_of_the_cuda_kernels, MODELS);)
+LMB_TEST_MAIN("train/device", add_loop(steps_on_a_device_are_those_of_the_host, MODELS); add_loop(so_are_those_of_the_cuda_kernels, MODELS);
+              add_loop(other_precisions_stay_near, 2 * MODELS);)

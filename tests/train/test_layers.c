@@ -96,7 +96,7 @@ START_TEST(without_padding)
 END_TEST
 
 static const struct { const char *text, *words; } wrong[] = {
-    { "{name: resnet_imagenet, depth: 20}", "depth is 20; it must be 18 or 34" },
+    { "{name: resnet_imagenet, depth: 20}", "depth is 20; it must be 18, 34, 50, 101 or 152" },
     { "{name: layers, layers: [{pool: {kind: max, kernel: 2, padding: 2}}]}", "padding 2; it must be below the kernel, 2" },
     { "{name: layers}", "layers needs `layers`" },
     { "{name: layers, layers: []}", "at least one" },

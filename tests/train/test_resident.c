@@ -193,6 +193,8 @@ static const struct {
       "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: "
       "0.01}}",
       { .hand = true } },
+    { resnet, "{epochs: 2, batch: 32, lr: 0.05, mode: fast, backend: cuda, precision: bf16}", { 0 } },
+    { vgg, "{epochs: 2, batch: 32, shard: 16, lr: 0.01, backend: cuda, precision: tf32}", { 0 } },
 };
 
 START_TEST(staying_is_travelling)
@@ -313,7 +315,7 @@ START_TEST(rules_have_the_bits_of_the_rows)
     ck_assert_uint_le(row->config_size, sizeof config);
     ck_ok(lmb_fields_bind(row->fields, lmb_config_root(c), config, &err));
     ck_ok(lmb_gpu_open(0, &gpu, &err));
-    lmb_device *d = lmb_gpu_backend(gpu)->device;
+    lmb_device *d = lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT)->device;
     float *w = numbers(1, 1), *grad = numbers(2, 1), *far = numbers(1, 1), *slot[4];
     float *vector = calloc(LMB_STEP_HEAD + NUMBERS, sizeof *vector);
     for (int i = 0; i < 4; i++)
@@ -367,7 +369,7 @@ static bool there(void)
         printf("skipped: %s\n", err.msg);
         return false;
     }
-    played = strcmp(lmb_gpu_backend(gpu)->device->name, "a played GPU") == 0;
+    played = strcmp(lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT)->device->name, "a played GPU") == 0;
     lmb_gpu_close(gpu);
     return true;
 }

@@ -37,7 +37,14 @@ static lmb_rule rule(const void *c, double lr, int64_t t)
                        .rate = (float)lr, .a = (float)o->momentum };
 }
 
+static double reach(const void *c, double *kept)
+{
+    const config *o = c;
+    *kept = o->momentum * *kept + 1;
+    return o->nesterov ? 1 + o->momentum * *kept : *kept;
+}
+
 const lmb_optimizer lmb_optimizer_sgd = {
     .name = "sgd", .summary = "gradient descent with momentum", .source = "Sutskever et al. 2013", .fields = fields,
-    .config_size = sizeof(config), .n_slots = 1, .step = step, .rule = rule,
+    .config_size = sizeof(config), .n_slots = 1, .step = step, .rule = rule, .reach = reach,
 };

@@ -1,12 +1,10 @@
 /* core/cuda/ops/conv.cu - convolutions by their definition: what runs when cuDNN has nothing for a shape, and on the host.
  *
- * Idea: one thread an output element, one team a weight. Every sum gathers, in f32 for feature maps as the references do,
- * in double for gradients of weights, which are long.
+ * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one body.
+ * Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are long.
  *   source   core/ops/{conv,conv_act,conv_grad}.c
  */
-#include "core/cuda/ops/grid.h"
-#include "core/cuda/ops/table.h"
-#include "core/ops/conv.h"
+#include "core/cuda/ops/conv.h"
 
 namespace lmb {
 namespace {
@@ -20,71 +18,92 @@ geometry geometry_of(const lmb_call *c)
              (int)v.sh, (int)v.sw, (int)v.dh, (int)v.dw, (int)v.ph, (int)v.pw, (int)v.group };
 }
 
-struct forward {
-    const float *x, *w, *b, *add;
-    float *y;
+/* Of [a][b][h][w], kept in this order or as [a][h][w][b]. */
+struct strides { int a, b, h, w; };
+strides strides_of(bool last, int b, int h, int w)
+{
+    return last ? strides{ b * h * w, 1, w * b, b } : strides{ b * h * w, h * w, w, 1 };
+}
+
+/* Element i of such a tensor. */
+struct place { int a, b, h, w; };
+template <bool last> LMB_BODY place place_of(int i, int b, int h, int w)
+{
+    return last ? place{ i / (b * h * w), i % b, i / (w * b) % h, i / b % w } : place{ i / (b * h * w), i / (h * w) % b, i / w % h, i % w };
+}
+
+template <class T, bool nhwc> struct forward {
+    const T *x, *w;
+    const float *b;
+    const T *add;
+    T *y;
     geometry g;
+    strides sx, sw;
     char function;
     float lo, hi;
     LMB_BODY void operator()(int i) const
     {
-        int q = i % g.ow, p = i / g.ow % g.oh, k = i / (g.ow * g.oh) % g.k, n = i / (g.ow * g.oh * g.k);
-        int cg = g.c / g.group, first = k / (g.k / g.group) * cg;
-        float sum = b ? b[k] : 0;
+        place at = place_of<nhwc>(i, g.k, g.oh, g.ow);
+        int cg = g.c / g.group, first = at.b / (g.k / g.group) * cg;
+        float sum = b ? b[at.b] : 0;
         for (int c = 0; c < cg; c++)
             for (int r = 0; r < g.kh; r++) {
-                int row = p * g.sh - g.ph + r * g.dh;
-                if (row < 0 || row >= g.h)
+                int line = at.h * g.sh - g.ph + r * g.dh;
+                if (line < 0 || line >= g.h)
                     continue;
-                const float *line = x + ((n * g.c + first + c) * g.h + row) * g.w, *weight = w + ((k * cg + c) * g.kh + r) * g.kw;
                 for (int s = 0; s < g.kw; s++) {
-                    int column = q * g.sw - g.pw + s * g.dw;
+                    int column = at.w * g.sw - g.pw + s * g.dw;
                     if (column >= 0 && column < g.w)
-                        sum += weight[s] * line[column];
+                        sum += (float)w[at.b * sw.a + c * sw.b + r * sw.h + s * sw.w] *
+                               (float)x[at.a * sx.a + (first + c) * sx.b + line * sx.h + column * sx.w];
                 }
             }
-        sum += add ? add[i] : 0;
-        y[i] = function == 'R' ? (sum < 0 ? 0 : sum) : function == 'C' ? (sum < lo ? lo : sum > hi ? hi : sum) : sum;
+        sum += add ? (float)add[i] : 0;
+        put(&y[i], function == 'R' ? (sum < 0 ? 0 : sum) : function == 'C' ? (sum < lo ? lo : sum > hi ? hi : sum) : sum);
     }
 };
-struct grad_data {
-    const float *dy, *w;
-    float *dx;
+template <class T, bool nhwc> struct grad_data {
+    const T *dy, *w;
+    T *dx;
     geometry g;
+    strides sy, sw;
     LMB_BODY void operator()(int i) const
     {
-        int column = i % g.w, row = i / g.w % g.h, c = i / (g.w * g.h) % g.c, n = i / (g.w * g.h * g.c);
-        int cg = g.c / g.group, kg = g.k / g.group, group = c / cg;
+        place at = place_of<nhwc>(i, g.c, g.h, g.w);
+        int cg = g.c / g.group, kg = g.k / g.group, group = at.b / cg;
         float sum = 0;
         for (int k = group * kg; k < (group + 1) * kg; k++)
             for (int r = 0; r < g.kh; r++) {
-                int p = row + g.ph - r * g.dh;
+                int p = at.h + g.ph - r * g.dh;
                 if (p < 0 || p % g.sh || p / g.sh >= g.oh)
                     continue;
-                const float *line = dy + ((n * g.k + k) * g.oh + p / g.sh) * g.ow, *weight = w + ((k * cg + c % cg) * g.kh + r) * g.kw;
                 for (int s = 0; s < g.kw; s++) {
-                    int q = column + g.pw - s * g.dw;
+                    int q = at.w + g.pw - s * g.dw;
                     if (q >= 0 && q % g.sw == 0 && q / g.sw < g.ow)
-                        sum += weight[s] * line[q / g.sw];
+                        sum += (float)w[k * sw.a + at.b % cg * sw.b + r * sw.h + s * sw.w] *
+                               (float)dy[at.a * sy.a + k * sy.b + p / g.sh * sy.h + q / g.sw * sy.w];
                 }
             }
-        dx[i] = sum;
+        put(&dx[i], sum);
     }
 };
-struct grad_weights {
-    const float *dy, *x;
+/* The gradient is f32 and in plain order, whatever the maps are. */
+template <class T> struct grad_weights {
+    const T *dy, *x;
     float *dw;
     geometry g;
+    strides sx, sy;
     template <class Team> LMB_BODY void operator()(Team t, int i) const
     {
-        int cg = g.c / g.group, s = i % g.kw, r = i / g.kw % g.kh, c = i / (g.kw * g.kh) % cg, k = i / (g.kw * g.kh * cg);
-        int channel = k / (g.k / g.group) * cg + c, area = g.oh * g.ow;
+        place at = place_of<false>(i, g.c / g.group, g.kh, g.kw);
+        int channel = at.a / (g.k / g.group) * (g.c / g.group) + at.b, area = g.oh * g.ow;
         double sum = 0;
         for (int j = t.lane(); j < g.n * area; j += t.lanes()) {
             int n = j / area, p = j / g.ow % g.oh, q = j % g.ow;
-            int row = p * g.sh - g.ph + r * g.dh, column = q * g.sw - g.pw + s * g.dw;
-            if (row >= 0 && row < g.h && column >= 0 && column < g.w)
-                sum += dy[((n * g.k + k) * g.oh + p) * g.ow + q] * x[((n * g.c + channel) * g.h + row) * g.w + column];
+            int line = p * g.sh - g.ph + at.h * g.dh, column = q * g.sw - g.pw + at.w * g.dw;
+            if (line >= 0 && line < g.h && column >= 0 && column < g.w)
+                sum += (float)dy[n * sy.a + at.a * sy.b + p * sy.h + q * sy.w] *
+                       (float)x[n * sx.a + channel * sx.b + line * sx.h + column * sx.w];
         }
         sum = t.sum(sum);
         if (t.lane() == 0)
@@ -92,40 +111,50 @@ struct grad_weights {
     }
 };
 
-struct forward_kernel {
+template <class Form> struct geometry_kernel {
+    typedef Form form;
     geometry g;
-    char function = 0;
-    float lo = 0, hi = 0;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
-    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
+    strides sx, sy, sw;
+    static bool accepts(const lmb_call *c, const char **why) { return conv_accepts<Form>(c, why); }
+    void take(const lmb_call *c)
     {
         g = geometry_of(c);
-        if (c->op->attr_size == sizeof(lmb_conv_act_attr)) {
-            const lmb_conv_act_attr *a = (const lmb_conv_act_attr *)c->attr;
-            function = *a->function, lo = a->lo, hi = a->hi;
-        }
-        return LMB_OK;
-    }
-    lmb_status run(const lmb_run *r, lmb_error *err)
-    {
-        return each(r, lmb_shape_count(&r->out[0].shape),
-                    forward{ in<const float>(r, 0), in<const float>(r, 1), in<const float>(r, 2), in<const float>(r, 3), out<float>(r, 0), g,
-                             function, lo, hi }, err);
+        sx = strides_of(Form::nhwc, g.c, g.h, g.w), sy = strides_of(Form::nhwc, g.k, g.oh, g.ow);
+        sw = strides_of(Form::nhwc, g.c / g.group, g.kh, g.kw);
     }
 };
-template <bool weights> struct gradient_kernel {
-    geometry g;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+
+template <class Form> struct forward_kernel : geometry_kernel<Form> {
+    conv_ending end = {};
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
     {
-        g = geometry_of(c);
+        this->take(c);
+        end = ending_of(c);
         return LMB_OK;
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
+        typedef typename Form::type T;
+        return each(r, lmb_shape_count(&r->out[0].shape),
+                    forward<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), in<const float>(r, 2), in<const T>(r, 3), out<T>(r, 0),
+                                            this->g, this->sx, this->sw, end.function, end.lo, end.hi }, err);
+    }
+};
+template <class Form, bool weights> struct gradient_kernel : geometry_kernel<Form> {
+    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
+    {
+        this->take(c);
+        return LMB_OK;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        typedef typename Form::type T;
         int64_t n = lmb_shape_count(&r->out[0].shape);
-        const float *dy = in<const float>(r, 0), *b = in<const float>(r, 1);
-        return weights ? teams(r, n, grad_weights{ dy, b, out<float>(r, 0), g }, err) : each(r, n, grad_data{ dy, b, out<float>(r, 0), g }, err);
+        const T *dy = in<const T>(r, 0), *b = in<const T>(r, 1);
+        if constexpr (weights)
+            return teams(r, n, grad_weights<T>{ dy, b, out<float>(r, 0), this->g, this->sx, this->sy }, err);
+        else
+            return each(r, n, grad_data<T, Form::nhwc>{ dy, b, out<T>(r, 0), this->g, this->sy, this->sw }, err);
     }
 };
 
@@ -134,8 +163,12 @@ template <bool weights> struct gradient_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_conv = kernel<forward_kernel>("cuda:conv", "Conv", "");
-const lmb_kernel lmbi_cuda_op_conv_act = kernel<forward_kernel>("cuda:conv_act", "ConvAct", "limbeck");
-const lmb_kernel lmbi_cuda_op_conv_grad_data = kernel<gradient_kernel<false>>("cuda:conv_grad_data", "ConvGradData", "limbeck");
-const lmb_kernel lmbi_cuda_op_conv_grad_weights = kernel<gradient_kernel<true>>("cuda:conv_grad_weights", "ConvGradWeights", "limbeck");
+#define CONV(prefix, name, Form)                                                                                          \
+    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<forward_kernel<Form>>(name ":conv", "Conv", "");                \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_act = conv_row<forward_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck"); \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data = conv_row<gradient_kernel<Form, false>>(name ":conv_grad_data", "ConvGradData", "limbeck"); \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights = conv_row<gradient_kernel<Form, true>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck")
+CONV(op, "cuda", plain_f32);
+CONV(nhwc, "cuda-nhwc", nhwc_f32);
+CONV(bf16, "cuda-bf16", nhwc_bf16);
 }

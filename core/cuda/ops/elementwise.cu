@@ -1,7 +1,6 @@
-/* core/cuda/ops/elementwise.cu - one element at a time: activations and their gradients, arithmetic with broadcasting,
- * quantisation, dropout. Formulas and their order are the references' (core/ops/{relu,clip,unary,binary,quantize,dropout}.c).
+/* core/cuda/ops/elementwise.cu - one element at a time: smooth activations, arithmetic with broadcasting, quantisation, dropout.
+ * activation.cu has Relu, Clip and sums of maps. Formulas and their order are the references' (core/ops/{unary,binary,quantize,dropout}.c).
  */
-#include <float.h>
 #include <string.h>
 
 #include "core/base/random.h"
@@ -14,34 +13,6 @@ namespace lmb {
 namespace {
 
 /* ---- activations ---- */
-
-struct relu {
-    const float *x;
-    float *y;
-    LMB_BODY void operator()(int i) const { y[i] = x[i] < 0.0f ? 0.0f : x[i]; }
-};
-struct relu_grad {
-    const float *dy, *x;
-    float *y;
-    LMB_BODY void operator()(int i) const { y[i] = x[i] > 0.0f ? dy[i] : 0.0f; }
-};
-struct clip {
-    const float *x, *lo, *hi;
-    float *y;
-    LMB_BODY void operator()(int i) const
-    {
-        float a = lo ? *lo : -FLT_MAX, b = hi ? *hi : FLT_MAX, v = x[i] < a ? a : x[i];
-        y[i] = v > b ? b : v;
-    }
-};
-struct clip_grad {
-    const float *dy, *x, *lo, *hi;
-    float *y;
-    LMB_BODY void operator()(int i) const
-    {
-        y[i] = x[i] >= (lo ? *lo : -FLT_MAX) && x[i] <= (hi ? *hi : FLT_MAX) ? dy[i] : 0.0f;
-    }
-};
 
 enum function { LEAKY_RELU, SIGMOID, HARD_SIGMOID, HARD_SWISH, TANH, NO_FUNCTION };
 
@@ -90,25 +61,6 @@ function function_of(const char *name)
             return (function)i;
     return NO_FUNCTION;
 }
-
-/* Kernels without state: which of them is a template argument. */
-enum plain_kind { RELU, RELU_GRAD, CLIP, CLIP_GRAD };
-template <plain_kind kind> struct plain_kernel {
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
-    lmb_status prepare(const lmb_call *, size_t *, lmb_error *) { return LMB_OK; }
-    lmb_status run(const lmb_run *r, lmb_error *err)
-    {
-        int64_t n = lmb_shape_count(&r->out[0].shape);
-        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1), *c = in<const float>(r, 2), *d = in<const float>(r, 3);
-        float *y = out<float>(r, 0);
-        switch (kind) {
-        case RELU: return each(r, n, relu{ a, y }, err);
-        case RELU_GRAD: return each(r, n, relu_grad{ a, b, y }, err);
-        case CLIP: return each(r, n, clip{ a, b, c, y }, err);
-        default: return each(r, n, clip_grad{ a, b, c, d, y }, err);
-        }
-    }
-};
 
 struct unary_kernel {
     unary k = {};
@@ -416,16 +368,12 @@ template <bool gradient> struct dropout_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_relu = kernel<plain_kernel<RELU>>("cuda:relu", "Relu", "", true);
-const lmb_kernel lmbi_cuda_op_relu_grad = kernel<plain_kernel<RELU_GRAD>>("cuda:relu_grad", "ReluGrad", "limbeck", true);
-const lmb_kernel lmbi_cuda_op_clip = kernel<plain_kernel<CLIP>>("cuda:clip", "Clip", "", true);
-const lmb_kernel lmbi_cuda_op_clip_grad = kernel<plain_kernel<CLIP_GRAD>>("cuda:clip_grad", "ClipGrad", "limbeck", true);
-const lmb_kernel lmbi_cuda_op_leaky_relu = kernel<unary_kernel>("cuda:leaky_relu", "LeakyRelu", "", true);
-const lmb_kernel lmbi_cuda_op_sigmoid = kernel<unary_kernel>("cuda:sigmoid", "Sigmoid", "", true);
-const lmb_kernel lmbi_cuda_op_hard_sigmoid = kernel<unary_kernel>("cuda:hard_sigmoid", "HardSigmoid", "", true);
-const lmb_kernel lmbi_cuda_op_hard_swish = kernel<unary_kernel>("cuda:hard_swish", "HardSwish", "", true);
-const lmb_kernel lmbi_cuda_op_tanh = kernel<unary_kernel>("cuda:tanh", "Tanh", "", true);
-const lmb_kernel lmbi_cuda_op_unary_grad = kernel<unary_grad_kernel>("cuda:unary_grad", "UnaryGrad", "limbeck", true);
+const lmb_kernel lmbi_cuda_op_leaky_relu = kernel<unary_kernel>("cuda:leaky_relu", "LeakyRelu", "", true, true);
+const lmb_kernel lmbi_cuda_op_sigmoid = kernel<unary_kernel>("cuda:sigmoid", "Sigmoid", "", true, true);
+const lmb_kernel lmbi_cuda_op_hard_sigmoid = kernel<unary_kernel>("cuda:hard_sigmoid", "HardSigmoid", "", true, true);
+const lmb_kernel lmbi_cuda_op_hard_swish = kernel<unary_kernel>("cuda:hard_swish", "HardSwish", "", true, true);
+const lmb_kernel lmbi_cuda_op_tanh = kernel<unary_kernel>("cuda:tanh", "Tanh", "", true, true);
+const lmb_kernel lmbi_cuda_op_unary_grad = kernel<unary_grad_kernel>("cuda:unary_grad", "UnaryGrad", "limbeck", true, true);
 const lmb_kernel lmbi_cuda_op_add = kernel<binary_kernel<ADD>>("cuda:add", "Add", "");
 const lmb_kernel lmbi_cuda_op_sub = kernel<binary_kernel<SUB>>("cuda:sub", "Sub", "");
 const lmb_kernel lmbi_cuda_op_mul = kernel<binary_kernel<MUL>>("cuda:mul", "Mul", "");

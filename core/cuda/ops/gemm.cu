@@ -1,15 +1,16 @@
 /* core/cuda/ops/gemm.cu - matrix products by their definition: what runs when cuBLASLt has nothing, and on the host.
  *   source   core/ops/gemm.c
  */
-#include "core/cuda/ops/grid.h"
+#include "core/cuda/ops/maps.h"
 #include "core/cuda/ops/table.h"
 #include "core/ops/gemm.h"
 
 namespace lmb {
 namespace {
 
-struct product {
-    const float *a, *b, *c;
+template <class T> struct product {
+    const T *a, *b;
+    const float *c;
     float *y;
     int m, n, k, a_row, a_col, b_row, b_col;
     float alpha, beta;
@@ -18,16 +19,16 @@ struct product {
     LMB_BODY void operator()(int i) const
     {
         int column = i % n, row = i / n % m, batch = i / (n * m);
-        const float *p = a + wa.at(batch) * m * k + row * a_row, *q = b + wb.at(batch) * k * n + column * b_col;
+        const T *p = a + wa.at(batch) * m * k + row * a_row, *q = b + wb.at(batch) * k * n + column * b_col;
         float sum = 0;
         for (int j = 0; j < k; j++)
-            sum += alpha * p[j * a_col] * q[j * b_row];
+            sum += alpha * (float)p[j * a_col] * (float)q[j * b_row];
         y[i] = c ? sum + beta * c[wc.at(i)] : sum;
     }
 };
 
-struct gemm_kernel {
-    product p = {};
+template <class T> struct gemm_kernel {
+    product<T> p = {};
     static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
     {
@@ -42,7 +43,7 @@ struct gemm_kernel {
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        p.a = in<const float>(r, 0), p.b = in<const float>(r, 1), p.c = in<const float>(r, 2), p.y = out<float>(r, 0);
+        p.a = in<const T>(r, 0), p.b = in<const T>(r, 1), p.c = in<const float>(r, 2), p.y = out<float>(r, 0);
         return each(r, lmb_shape_count(&r->out[0].shape), p, err);
     }
 };
@@ -55,7 +56,7 @@ lmb_shape leading(const lmb_shape *x)
     return s;
 }
 
-struct matmul_kernel : gemm_kernel {
+struct matmul_kernel : gemm_kernel<float> {
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
     {
         const lmb_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
@@ -74,6 +75,7 @@ struct matmul_kernel : gemm_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_gemm = kernel<gemm_kernel>("cuda:gemm", "Gemm", "");
+const lmb_kernel lmbi_cuda_op_gemm = kernel<gemm_kernel<float>>("cuda:gemm", "Gemm", "");
+const lmb_kernel lmbi_cuda_bf16_gemm = stored<gemm_kernel<bf16>>("cuda-bf16:gemm", "Gemm", "", bf16_factors);
 const lmb_kernel lmbi_cuda_op_matmul = kernel<matmul_kernel>("cuda:matmul", "MatMul", "");
 }

@@ -186,9 +186,10 @@ template <class K> struct row {
     static void destroy(void *state) { delete (K *)state; }
 };
 
-template <class K> constexpr lmb_kernel kernel(const char *name, const char *op, const char *domain, bool inplace = false)
+template <class K> constexpr lmb_kernel kernel(const char *name, const char *op, const char *domain, bool inplace = false,
+                                               bool order_free = false)
 {
-    return lmb_kernel{ name, op, domain, K::accepts, nullptr, nullptr, row<K>::create, row<K>::run, row<K>::destroy, inplace, false };
+    return lmb_kernel{ name, op, domain, K::accepts, nullptr, nullptr, row<K>::create, row<K>::run, row<K>::destroy, inplace, order_free, nullptr };
 }
 
 template <class T> T *in(const lmb_run *r, int i) { return i < r->n_in ? (T *)r->in[i].data : nullptr; }

@@ -4,7 +4,7 @@
  * down first, so nothing is added by atomics and the result is the same run after run.
  *   source   core/ops/pool.c, whose choice of the first maximum in row-major order this keeps
  */
-#include "core/cuda/ops/grid.h"
+#include "core/cuda/ops/maps.h"
 #include "core/cuda/ops/table.h"
 #include "core/ops/pool.h"
 
@@ -12,9 +12,10 @@ namespace lmb {
 namespace {
 
 struct pooling {
-    int in[3], out[3], kernel[3], stride[3], dilation[3], before[3], after[3], maps;
+    int in[3], out[3], kernel[3], stride[3], dilation[3], before[3], after[3], n, c;
     LMB_BODY int area_in() const { return in[0] * in[1] * in[2]; }
     LMB_BODY int area_out() const { return out[0] * out[1] * out[2]; }
+    int64_t count_out() const { return (int64_t)n * c * area_out(); }
 };
 
 lmb_status pooling_of(const lmb_call *c, const lmb_shape *x, pooling *p, lmb_error *err)
@@ -25,7 +26,7 @@ lmb_status pooling_of(const lmb_call *c, const lmb_shape *x, pooling *p, lmb_err
         p->in[i] = (int)g.in[i], p->out[i] = (int)g.out[i], p->kernel[i] = (int)g.kernel[i], p->stride[i] = (int)g.stride[i];
         p->dilation[i] = (int)g.dilation[i], p->before[i] = (int)g.before[i], p->after[i] = (int)g.after[i];
     }
-    p->maps = (int)(g.n * g.c);
+    p->n = (int)g.n, p->c = (int)g.c;
     return LMB_OK;
 }
 
@@ -59,14 +60,14 @@ struct window {
         return n;
     }
     /* First maximum, -1 when nothing lies inside. */
-    LMB_BODY int winner(const pooling &p, const float *x) const
+    template <class T> LMB_BODY int winner(const pooling &p, const T *x, int step) const
     {
         int best = -1;
         for (int a = lo[0]; a < hi[0]; a++)
             for (int b = lo[1]; b < hi[1]; b++)
                 for (int c = lo[2]; c < hi[2]; c++) {
                     int t = tap(p, a, b, c);
-                    if (best < 0 || x[t] > x[best])
+                    if (best < 0 || (float)x[t * step] > (float)x[best * step])
                         best = t;
                 }
         return best;
@@ -90,20 +91,28 @@ template <class F> LMB_BODY void covering(const pooling &p, int i, F &f)
                     f((a * p.out[1] + b) * p.out[2] + c);
 }
 
-struct max_pool {
-    const float *x;
-    float *y;        /* NULL: not wanted */
+/* Element i of maps with `area` pixels: its pixel, and where its map begins in other maps of as many channels. */
+template <bool nhwc> struct spot {
+    maps<nhwc> m;
+    int image, channel, pixel;
+    LMB_BODY spot(const pooling &p, int area, int i) : m{ p.n, p.c, area }, image(m.image(i)), channel(m.channel(i)), pixel(m.pixel(i)) {}
+    LMB_BODY int begin(int area) const { return nhwc ? image * area * m.c + channel : (image * m.c + channel) * area; }
+};
+
+template <class T, bool nhwc> struct max_pool {
+    const T *x;
+    T *y;             /* NULL: not wanted */
     long long *index; /* as ONNX counts, NULL: not wanted */
-    int *winner;     /* in its map, NULL: not wanted */
+    int *winner;      /* in its map, NULL: not wanted */
     pooling p;
     bool column_major;
     LMB_BODY void operator()(int i) const
     {
-        int map = i / p.area_out(), o = i % p.area_out();
-        const float *from = x + map * p.area_in();
-        int best = window(p, o).winner(p, from);
+        spot<nhwc> s(p, p.area_out(), i);
+        const T *from = x + s.begin(p.area_in());
+        int best = window(p, s.pixel).winner(p, from, s.m.step());
         if (y)
-            y[i] = best < 0 ? 0 : from[best];
+            put(&y[i], best < 0 ? 0 : (float)from[best * s.m.step()]);
         if (winner)
             winner[i] = best;
         if (index && best >= 0 && column_major) {
@@ -111,73 +120,80 @@ struct max_pool {
             best = (c * p.in[1] + b) * p.in[0] + a;
         }
         if (index)
-            index[i] = best < 0 ? -1 : (long long)map * p.area_in() + best;
+            index[i] = best < 0 ? -1 : (long long)(s.image * p.c + s.channel) * p.area_in() + best;
     }
 };
-struct max_pool_grad {
-    const float *dy;
+template <class T, bool nhwc> struct max_pool_grad {
+    const T *dy;
     const int *winner;
-    float *dx;
+    T *dx;
     pooling p;
     struct collect {
-        const float *dy;
+        const T *dy;
         const int *winner;
-        int me;
+        int me, step;
         float sum;
-        LMB_BODY void operator()(int o) { sum += winner[o] == me ? dy[o] : 0; }
+        LMB_BODY void operator()(int o) { sum += winner[o * step] == me ? (float)dy[o * step] : 0; }
     };
     LMB_BODY void operator()(int i) const
     {
-        int map = i / p.area_in();
-        collect f = { dy + map * p.area_out(), winner + map * p.area_out(), i % p.area_in(), 0 };
+        spot<nhwc> s(p, p.area_in(), i);
+        int from = s.begin(p.area_out());
+        collect f = { dy + from, winner + from, s.pixel, s.m.step(), 0 };
         covering(p, f.me, f);
-        dx[i] = f.sum;
+        put(&dx[i], f.sum);
     }
 };
-struct average_pool {
-    const float *x;
-    float *y;
+template <class T, bool nhwc> struct average_pool {
+    const T *x;
+    T *y;
     pooling p;
     bool include_pad;
     LMB_BODY void operator()(int i) const
     {
-        const float *from = x + i / p.area_out() * p.area_in();
-        window w(p, i % p.area_out());
+        spot<nhwc> s(p, p.area_out(), i);
+        const T *from = x + s.begin(p.area_in());
+        window w(p, s.pixel);
         double sum = 0, n = w.divisor(p, include_pad);
         for (int a = w.lo[0]; a < w.hi[0]; a++)
             for (int b = w.lo[1]; b < w.hi[1]; b++)
                 for (int c = w.lo[2]; c < w.hi[2]; c++)
-                    sum += from[w.tap(p, a, b, c)];
-        y[i] = n > 0 ? (float)(sum / n) : 0;
+                    sum += (float)from[w.tap(p, a, b, c) * s.m.step()];
+        put(&y[i], n > 0 ? (float)(sum / n) : 0);
     }
 };
-struct average_pool_grad {
-    const float *dy;
-    float *dx;
+template <class T, bool nhwc> struct average_pool_grad {
+    const T *dy;
+    T *dx;
     pooling p;
     bool include_pad;
     struct collect {
-        const float *dy;
+        const T *dy;
         const pooling &p;
         bool include_pad;
+        int step;
         float sum;
-        LMB_BODY void operator()(int o) { sum += (float)(dy[o] / window(p, o).divisor(p, include_pad)); }
+        LMB_BODY void operator()(int o) { sum += (float)((float)dy[o * step] / window(p, o).divisor(p, include_pad)); }
     };
     LMB_BODY void operator()(int i) const
     {
-        collect f = { dy + i / p.area_in() * p.area_out(), p, include_pad, 0 };
-        covering(p, i % p.area_in(), f);
-        dx[i] = f.sum;
+        spot<nhwc> s(p, p.area_in(), i);
+        collect f = { dy + s.begin(p.area_out()), p, include_pad, s.m.step(), 0 };
+        covering(p, s.pixel, f);
+        put(&dx[i], f.sum);
     }
 };
 
-struct max_pool_kernel {
+template <class Form> struct max_pool_kernel {
+    typedef Form form;
+    typedef typename Form::type T;
     pooling p;
     bool column_major;
     static bool accepts(const lmb_call *c, const char **why)
     {
-        *why = "numbers are not f32, or too many";
-        return c->in[0].dtype == LMB_F32 && small_enough(c);
+        *why = "numbers are not f32, too many, or not a map of two dimensions";
+        bool maps = c->in[0].shape.n == 4 && !(c->n_out > 1 && c->out[1].present);
+        return c->in[0].dtype == LMB_F32 && small_enough(c) && (maps || !Form::nhwc);
     }
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
     {
@@ -186,30 +202,40 @@ struct max_pool_kernel {
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        return each(r, (int64_t)p.maps * p.area_out(),
-                    max_pool{ in<const float>(r, 0), out<float>(r, 0), out<long long>(r, 1), nullptr, p, column_major }, err);
+        return each(r, p.count_out(),
+                    max_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), out<long long>(r, 1), nullptr, p, column_major }, err);
     }
 };
-struct max_pool_grad_kernel {
+template <class Form> struct max_pool_grad_kernel {
+    typedef Form form;
+    typedef typename Form::type T;
     pooling p;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    static bool accepts(const lmb_call *c, const char **why)
+    {
+        return Form::nhwc ? two_dimensions(c, 0, why) : all_f32(c, 0, why);
+    }
     lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *err)
     {
         LMB_TRY(pooling_of(c, &c->out[0].shape, &p, err));
-        *scratch = sizeof(int) * (size_t)p.maps * (size_t)p.area_out();
+        *scratch = sizeof(int) * (size_t)p.count_out();
         return LMB_OK;
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         int *winner = (int *)r->scratch;
-        LMB_TRY(each(r, (int64_t)p.maps * p.area_out(), max_pool{ in<const float>(r, 1), nullptr, nullptr, winner, p, false }, err));
-        return each(r, lmb_shape_count(&r->out[0].shape), max_pool_grad{ in<const float>(r, 0), winner, out<float>(r, 0), p }, err);
+        LMB_TRY((each(r, p.count_out(), max_pool<T, Form::nhwc>{ in<const T>(r, 1), nullptr, nullptr, winner, p, false }, err)));
+        return each(r, lmb_shape_count(&r->out[0].shape), max_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), winner, out<T>(r, 0), p }, err);
     }
 };
-template <bool gradient> struct average_kernel {
+template <class Form, bool gradient> struct average_kernel {
+    typedef Form form;
+    typedef typename Form::type T;
     pooling p;
     bool include_pad;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
+    static bool accepts(const lmb_call *c, const char **why)
+    {
+        return Form::nhwc ? two_dimensions(c, 0, why) : all_f32(c, 0, why);
+    }
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
     {
         include_pad = ((const lmb_pool_attr *)c->attr)->count_include_pad != 0;
@@ -218,8 +244,8 @@ template <bool gradient> struct average_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         int64_t n = lmb_shape_count(&r->out[0].shape);
-        return gradient ? each(r, n, average_pool_grad{ in<const float>(r, 0), out<float>(r, 0), p, include_pad }, err)
-                        : each(r, n, average_pool{ in<const float>(r, 0), out<float>(r, 0), p, include_pad }, err);
+        return gradient ? each(r, n, average_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad }, err)
+                        : each(r, n, average_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad }, err);
     }
 };
 
@@ -228,8 +254,12 @@ template <bool gradient> struct average_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_max_pool = kernel<max_pool_kernel>("cuda:max_pool", "MaxPool", "");
-const lmb_kernel lmbi_cuda_op_max_pool_grad = kernel<max_pool_grad_kernel>("cuda:max_pool_grad", "MaxPoolGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_average_pool = kernel<average_kernel<false>>("cuda:average_pool", "AveragePool", "");
-const lmb_kernel lmbi_cuda_op_average_pool_grad = kernel<average_kernel<true>>("cuda:average_pool_grad", "AveragePoolGrad", "limbeck");
+#define POOL(prefix, name, Form)                                                                                                   \
+    const lmb_kernel lmbi_cuda_##prefix##_max_pool = map_kernel<max_pool_kernel<Form>>(name ":max_pool", "MaxPool", "");           \
+    const lmb_kernel lmbi_cuda_##prefix##_max_pool_grad = map_kernel<max_pool_grad_kernel<Form>>(name ":max_pool_grad", "MaxPoolGrad", "limbeck"); \
+    const lmb_kernel lmbi_cuda_##prefix##_average_pool = map_kernel<average_kernel<Form, false>>(name ":average_pool", "AveragePool", ""); \
+    const lmb_kernel lmbi_cuda_##prefix##_average_pool_grad = map_kernel<average_kernel<Form, true>>(name ":average_pool_grad", "AveragePoolGrad", "limbeck")
+POOL(op, "cuda", plain_f32);
+POOL(nhwc, "cuda-nhwc", nhwc_f32);
+POOL(bf16, "cuda-bf16", nhwc_bf16);
 }

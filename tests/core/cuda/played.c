@@ -149,11 +149,7 @@ static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status device_select(int device, lmb_error *err)
-{
-    (void)device, (void)err;
-    return LMB_OK;
-}
+static lmb_status device_select(int device, lmb_error *err) { return (void)device, (void)err, LMB_OK; }
 
 static lmb_status stream_create(lmb_cuda_stream **s, lmb_error *err)
 {
@@ -200,9 +196,8 @@ static void stream_destroy(lmb_cuda_stream *s)
 
 static lmb_status event_create(lmb_cuda_event **e, lmb_error *err)
 {
-    (void)err;
     *e = calloc(1, sizeof **e);
-    return LMB_OK;
+    return (void)err, LMB_OK;
 }
 
 static lmb_status event_record(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err)
@@ -253,11 +248,8 @@ static lmb_status event_elapsed(lmb_cuda_event *from, lmb_cuda_event *to, double
 
 static void event_destroy(lmb_cuda_event *e)
 {
-    if (!e)
-        return;
-    ENTER;
-    run_all();
-    LEAVE;
+    if (e)
+        lmbi_played_finish();
     free(e);
 }
 
@@ -282,9 +274,7 @@ static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
 
 static void device_free(void *memory)
 {
-    ENTER;
-    run_all();
-    LEAVE;
+    lmbi_played_finish();
     free(memory);
 }
 
@@ -324,11 +314,9 @@ static void graph_destroy(lmb_cuda_graph *g)
 {
     if (!g)
         return;
-    ENTER;
-    run_all();
+    lmbi_played_finish();
     for (size_t i = 0; i < g->list.n; i++)
         drop(&g->list.op[i]);
-    LEAVE;
     free(g->list.op);
     free(g);
 }
@@ -377,6 +365,25 @@ static lmb_status step_work(void *queue, const lmb_step_work *w, lmb_error *err)
     return LMB_OK;
 }
 
+typedef struct conversion { lmb_tensor from, to; lmb_layout before, after; } conversion;
+
+static lmb_status run_conversion(void *what, lmb_error *err)
+{
+    const conversion *c = what;
+    return real->convert(&c->from, c->before, &c->to, c->after, NULL, err);
+}
+
+static lmb_status convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                          lmb_cuda_queue *q, lmb_error *err)
+{
+    if (!q)
+        return real->convert(from, before, to, after, NULL, err);
+    conversion *c = malloc(sizeof *c);
+    *c = (conversion){ *from, *to, before, after };
+    lmbi_played_defer(q->stream, run_conversion, c);
+    return LMB_OK;
+}
+
 static const lmb_cuda_api played = {
     .version = LMB_CUDA_API, .size = sizeof(lmb_cuda_api), .device_count = device_count, .device_info = device_info,
     .device_select = device_select, .stream_create = stream_create, .stream_sync = stream_sync,
@@ -385,7 +392,7 @@ static const lmb_cuda_api played = {
     .free = device_free, .upload = transfer, .download = transfer, .copy = transfer, .queue_create = queue_create,
     .queue_destroy = queue_destroy, .event_sync = event_sync, .host_alloc = host_alloc, .host_free = device_free,
     .capture_begin = capture_begin, .capture_end = capture_end, .graph_launch = graph_launch,
-    .graph_destroy = graph_destroy, .step_work = step_work,
+    .graph_destroy = graph_destroy, .step_work = step_work, .convert = convert,
 };
 
 extern lmb_cuda_api lmb_cuda_module; /* LMB_CUDA_MODULE_TABLE */
@@ -415,6 +422,8 @@ __attribute__((constructor)) static void begin(void)
     if (!real)
         return; /* a table of version 0, which nobody opens */
     fill_table();
-    lmb_cuda_module.kernels = lmbi_played_kernels(real);
+    lmb_cuda_module.kernels = lmbi_played_kernels(real->kernels, 0);
+    lmb_cuda_module.kernels_tf32 = lmbi_played_kernels(real->kernels_tf32, 1);
+    lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real->kernels_bf16, 2);
     lmbi_played_steps(&lmb_cuda_module, real);
 }

@@ -6,11 +6,11 @@
 
 #include "tests/core/cuda/played.h"
 
-enum { MOST = 1024 };
+enum { MOST = 1024, TABLES = 3 };
 
-static const lmb_cuda_api *real;
-static const lmb_kernel *wrapped[MOST];
-static lmb_kernel wrapper[MOST];
+static const lmb_kernel *const *table[TABLES];
+static const lmb_kernel *wrapped[TABLES][MOST];
+static lmb_kernel wrapper[TABLES][MOST];
 
 typedef struct deferred {
     const lmb_kernel *kernel;
@@ -25,21 +25,23 @@ typedef struct made {
     void *state;
 } made;
 
-static const lmb_kernel *kernel_for(const lmb_call *c, bool stores, const char **why)
+/* What a plan reads of a kernel besides its functions; kernels of one op that differ in it have wrappers of their own. */
+static int flags_of(const lmb_kernel *k) { return (k->storage ? 1 : 0) | (k->inplace ? 2 : 0) | (k->order_free ? 4 : 0); }
+
+static const lmb_kernel *kernel_for(const lmb_call *c, int t, int flags, const char **why)
 {
-    for (int i = 0; real->kernels[i]; i++)
-        if (strcmp(real->kernels[i]->op, c->op->name) == 0 && strcmp(real->kernels[i]->domain, c->op->domain) == 0 &&
-            (real->kernels[i]->storage != NULL) == stores &&
-            (!real->kernels[i]->accepts || real->kernels[i]->accepts(c, why)))
-            return real->kernels[i];
+    for (const lmb_kernel *const *k = table[t]; *k; k++)
+        if (strcmp((*k)->op, c->op->name) == 0 && strcmp((*k)->domain, c->op->domain) == 0 && flags_of(*k) == flags &&
+            (!(*k)->accepts || (*k)->accepts(c, why)))
+            return *k;
     return NULL;
 }
 
-static lmb_status create(const lmb_call *c, bool stores, void **state, size_t *scratch, lmb_error *err)
+static lmb_status create(const lmb_call *c, int t, int flags, void **state, size_t *scratch, lmb_error *err)
 {
     const char *why = "";
     made *m = calloc(1, sizeof *m);
-    m->kernel = kernel_for(c, stores, &why);
+    m->kernel = kernel_for(c, t, flags, &why);
     lmb_status st = m->kernel->create ? m->kernel->create(c, &m->state, scratch, err) : LMB_OK;
     if (st == LMB_OK)
         *state = m;
@@ -48,28 +50,34 @@ static lmb_status create(const lmb_call *c, bool stores, void **state, size_t *s
     return st;
 }
 
-static lmb_layout layout(const lmb_call *c, bool stores, int operand)
+static lmb_layout layout(const lmb_call *c, int t, int flags, int operand)
 {
     const char *why = "";
-    const lmb_kernel *k = kernel_for(c, stores, &why);
+    const lmb_kernel *k = kernel_for(c, t, flags, &why);
     return k->layout ? k->layout(c, operand) : LMB_LAYOUT_PLAIN;
 }
 
-#define WRAP(name, stores)                                                                                             \
-    static bool accepts_##name(const lmb_call *c, const char **why) { return kernel_for(c, stores, why) != NULL; }     \
-    static lmb_layout layout_##name(const lmb_call *c, int operand) { return layout(c, stores, operand); }             \
-    static lmb_status create_##name(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)                  \
-    {                                                                                                                  \
-        return create(c, stores, state, scratch, err);                                                                 \
-    }
-WRAP(plain, false)
-WRAP(stored, true)
-
-static lmb_dtype storage(const lmb_call *c, int operand)
+static lmb_dtype storage(const lmb_call *c, int t, int flags, int operand)
 {
     const char *why = "";
-    return kernel_for(c, true, &why)->storage(c, operand);
+    return kernel_for(c, t, flags, &why)->storage(c, operand);
 }
+
+/* A function of a kernel knows the call alone: for each table and each kind of kernel there are some. */
+#define EACH_FLAGS(X, t) X(t, 0) X(t, 1) X(t, 2) X(t, 3) X(t, 4) X(t, 5) X(t, 6) X(t, 7)
+#define EACH(X) EACH_FLAGS(X, 0) EACH_FLAGS(X, 1) EACH_FLAGS(X, 2)
+#define FUNCTIONS(t, f)                                                                                                \
+    static bool accepts_##t##f(const lmb_call *c, const char **why) { return kernel_for(c, t, f, why) != NULL; }       \
+    static lmb_layout layout_##t##f(const lmb_call *c, int operand) { return layout(c, t, f, operand); }               \
+    static lmb_dtype storage_##t##f(const lmb_call *c, int operand) { return storage(c, t, f, operand); }              \
+    static lmb_status create_##t##f(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)                  \
+    {                                                                                                                  \
+        return create(c, t, f, state, scratch, err);                                                                   \
+    }
+EACH(FUNCTIONS)
+#define ROW(t, f)                                                                                                      \
+    [t][f] = { .accepts = accepts_##t##f, .layout = layout_##t##f, .storage = storage_##t##f, .create = create_##t##f },
+static const lmb_kernel functions[TABLES][8] = { EACH(ROW) };
 
 static void destroy(void *state)
 {
@@ -108,28 +116,30 @@ static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *ours)
+const lmb_kernel *const *lmbi_played_kernels(const lmb_kernel *const *ours, int t)
 {
+    const lmb_kernel **to = wrapped[t];
     int n = 0;
 
-    real = ours;
-    for (int i = 0; real->kernels[i] && n < MOST - 1; i++) {
-        bool known = false, stores = real->kernels[i]->storage != NULL;
+    table[t] = ours;
+    for (int i = 0; ours[i] && n < MOST - 1; i++) {
+        bool known = false;
         for (int k = 0; k < n; k++)
-            known |= strcmp(wrapped[k]->op, real->kernels[i]->op) == 0 &&
-                     strcmp(wrapped[k]->domain, real->kernels[i]->domain) == 0 &&
-                     (wrapped[k]->storage != NULL) == stores;
+            known |= strcmp(to[k]->op, ours[i]->op) == 0 && strcmp(to[k]->domain, ours[i]->domain) == 0 &&
+                     flags_of(to[k]) == flags_of(ours[i]);
         if (known)
             continue;
-        wrapper[n] = *real->kernels[i];
-        wrapper[n].accepts = stores ? accepts_stored : accepts_plain;
-        wrapper[n].layout = stores ? layout_stored : layout_plain;
-        wrapper[n].storage = stores ? storage : NULL;
-        wrapper[n].create = stores ? create_stored : create_plain;
-        wrapper[n].run = run_kernel;
-        wrapper[n].destroy = destroy;
-        wrapped[n] = &wrapper[n];
-        n++;
+        const lmb_kernel *of = &functions[t][flags_of(ours[i])];
+        lmb_kernel *w = &wrapper[t][n];
+        *w = *ours[i];
+        w->accepts = of->accepts;
+        w->layout = of->layout;
+        w->storage = ours[i]->storage ? of->storage : NULL;
+        w->create = of->create;
+        w->run = run_kernel;
+        w->destroy = destroy;
+        w->note = NULL;
+        to[n++] = w;
     }
-    return wrapped;
+    return to;
 }

@@ -10,13 +10,15 @@ static lmb_gpu *gpu;
 
 START_TEST(agrees_with_the_reference)
 {
-    const lmb_backend *const list[] = { lmb_gpu_backend(gpu), NULL };
     int checked = 0;
 
     err = (lmb_error)LMB_ERROR_INIT;
-    for (uint64_t seed = 1; seed <= 3; seed++)
-        ck_ok(lmb_check_case(&lmb_op_cases[_i], list, seed, &checked, &err));
-    ck_assert_int_gt(checked, 0);
+    for (int p = 0; p < LMB_CUDA_PRECISIONS; p++)
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            const lmb_backend *const list[] = { lmb_gpu_backend(gpu, (lmb_cuda_precision)p), NULL };
+            ck_ok(lmb_check_case(&lmb_op_cases[_i], list, seed, &checked, &err));
+            ck_assert_int_gt(checked, 0);
+        }
 }
 END_TEST
 

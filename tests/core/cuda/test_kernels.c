@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "core/check/check.h"
-#include "core/cuda/cuda.h"
+#include "core/cuda/device.h"
 #include "core/graph/autodiff.h"
 #include "tests/check_main.h"
 
 static lmb_error err;
 static lmb_cuda *cuda;
-static lmb_backend backend = { .name = "cuda", .summary = "kernels of the CUDA module on the host" };
+static lmb_backend backends[LMB_CUDA_PRECISIONS];
 
 static int cases(void)
 {
@@ -21,13 +21,15 @@ static int cases(void)
 
 START_TEST(agrees_with_the_reference)
 {
-    const lmb_backend *const list[] = { &backend, NULL };
     int checked = 0;
 
     err = (lmb_error)LMB_ERROR_INIT;
-    for (uint64_t seed = 1; seed <= 3; seed++)
-        ck_ok(lmb_check_case(&lmb_op_cases[_i], list, seed, &checked, &err));
-    ck_assert_int_gt(checked, 0);
+    for (int p = 0; p < LMB_CUDA_PRECISIONS; p++)
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            const lmb_backend *const list[] = { &backends[p], NULL };
+            ck_ok(lmb_check_case(&lmb_op_cases[_i], list, seed, &checked, &err));
+            ck_assert_int_gt(checked, 0);
+        }
 }
 END_TEST
 
@@ -36,8 +38,8 @@ START_TEST(every_op_has_a_kernel)
 {
     for (int i = 0; lmb_ops[i]; i++) {
         bool found = false;
-        for (int k = 0; backend.kernels[k] && !found; k++)
-            found = strcmp(backend.kernels[k]->op, lmb_ops[i]->name) == 0 && strcmp(backend.kernels[k]->domain, lmb_ops[i]->domain) == 0;
+        for (int k = 0; backends[0].kernels[k] && !found; k++)
+            found = strcmp(backends[0].kernels[k]->op, lmb_ops[i]->name) == 0 && strcmp(backends[0].kernels[k]->domain, lmb_ops[i]->domain) == 0;
         ck_assert_msg(found, "no kernel for %s", lmb_ops[i]->name);
     }
 }
@@ -75,7 +77,11 @@ START_TEST(convolutions_are_described_to_cudnn)
         lmb_call_of(with, &with->node[i], in, out, &c);
         if (strncmp(c.op->name, "Conv", 4) != 0)
             continue;
-        ck_ok(cuda->api->describe_conv(&c, &err));
+        for (int p = 0; p < LMB_CUDA_PRECISIONS; p++) {
+            int links = 0;
+            ck_ok(cuda->api->describe_conv(&c, (lmb_cuda_precision)p, &links, &err));
+            ck_assert_int_ge(links, 1);
+        }
         found++;
     }
     ck_assert_int_eq(found, 3);
@@ -91,7 +97,7 @@ static bool there(void)
         printf("skipped: %s\n", err.msg);
         return false;
     }
-    backend.kernels = cuda->api->kernels;
+    lmb_cuda_backends(cuda, backends);
     return true;
 }
 

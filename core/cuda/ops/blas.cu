@@ -1,0 +1,184 @@
+/* core/cuda/ops/blas.cu - matrix products by cuBLASLt, in f32, TF32 or bf16 with sums in f32, and our own kernel behind them.
+ *
+ * Idea: matrices are row-major here and column-major there: the product of the transposed, in the other order, is the same
+ * bytes, and a bias of the columns here is one of the rows there, which the library adds as it writes (its epilogue). The chain:
+ * product with bias -> product, then a pass -> our own. Which of them runs is decided at the first run, as in dnn_conv.cu.
+ */
+#include <string.h>
+
+#include "core/cuda/ops/fallback.h"
+#include "core/cuda/ops/maps.h"
+#include "core/cuda/ops/table.h"
+#include "core/ops/gemm.h"
+
+namespace lmb {
+namespace {
+
+struct plus_c {
+    float *y;
+    const float *c;
+    float beta;
+    walk w;
+    LMB_BODY void operator()(int i) const { y[i] += beta * c[w.at(i)]; }
+};
+
+/* One product as the library is told of it. */
+struct lt_product {
+    cublasLtMatmulDesc_t product = nullptr;
+    cublasLtMatrixLayout_t layout[3] = {};
+    cublasLtMatmulAlgo_t algo;
+
+    lmb_status set(cublasLtMatmulDescAttributes_t name, const void *value, size_t bytes, lmb_error *err)
+    {
+        return lmbi_blas_check(cublasLtMatmulDescSetAttribute(product, name, value, bytes), "describing a product", err);
+    }
+    lmb_status matrix(int i, cudaDataType_t type, int64_t rows, int64_t columns, lmb_error *err)
+    {
+        return lmbi_blas_check(cublasLtMatrixLayoutCreate(&layout[i], type, (uint64_t)rows, (uint64_t)columns, rows), "describing a matrix", err);
+    }
+    /* y [m][n] = a b, transposed where ta, tb say so. */
+    lmb_status describe(cudaDataType_t factors, cublasComputeType_t compute, int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool bias,
+                        lmb_error *err)
+    {
+        cublasOperation_t first = tb ? CUBLAS_OP_T : CUBLAS_OP_N, second = ta ? CUBLAS_OP_T : CUBLAS_OP_N;
+        cublasLtEpilogue_t ending = CUBLASLT_EPILOGUE_BIAS;
+        LMB_TRY(lmbi_blas_check(cublasLtMatmulDescCreate(&product, compute, CUDA_R_32F), "describing a product", err));
+        LMB_TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first, err));
+        LMB_TRY(set(CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second, err));
+        if (bias)
+            LMB_TRY(set(CUBLASLT_MATMUL_DESC_EPILOGUE, &ending, sizeof ending, err));
+        LMB_TRY(matrix(0, factors, tb ? k : n, tb ? n : k, err));
+        LMB_TRY(matrix(1, factors, ta ? m : k, ta ? k : m, err));
+        return matrix(2, CUDA_R_32F, n, m, err);
+    }
+    lmb_status plan(lmb_cuda_queue *q, uint32_t alignment, lmb_error *err)
+    {
+        static const cublasLtMatmulPreferenceAttributes_t operand[] = {
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES };
+        size_t workspace = LMBI_BLAS_WORKSPACE;
+        uint32_t in_place = CUBLASLT_REDUCTION_SCHEME_NONE; /* no sums whose order is left open */
+        cublasLtMatmulPreference_t wish = nullptr;
+        cublasLtMatmulHeuristicResult_t found;
+        int got = 0;
+
+        LMB_TRY(lmbi_blas_check(cublasLtMatmulPreferenceCreate(&wish), "asking for an algorithm", err));
+        cublasStatus_t s = cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+        if (s == CUBLAS_STATUS_SUCCESS)
+            s = cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &in_place, sizeof in_place);
+        for (int i = 0; i < 4 && s == CUBLAS_STATUS_SUCCESS; i++)
+            s = cublasLtMatmulPreferenceSetAttribute(wish, operand[i], &alignment, sizeof alignment);
+        if (s == CUBLAS_STATUS_SUCCESS)
+            s = cublasLtMatmulAlgoGetHeuristic(q->blas, product, layout[0], layout[1], layout[2], layout[2], wish, 1, &found, &got);
+        cublasLtMatmulPreferenceDestroy(wish);
+        LMB_TRY(lmbi_blas_check(s, "asking for an algorithm", err));
+        if (!got)
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "cuBLASLt has no algorithm for this product");
+        algo = found.algo;
+        return LMB_OK;
+    }
+    ~lt_product()
+    {
+        for (int i = 0; i < 3; i++)
+            if (layout[i])
+                cublasLtMatrixLayoutDestroy(layout[i]);
+        if (product)
+            cublasLtMatmulDescDestroy(product);
+    }
+};
+
+/* Types, and the alignment that the operands must have: tensor cores are fed by vectors. */
+struct exact { typedef float type; static constexpr cublasComputeType_t compute = CUBLAS_COMPUTE_32F; static constexpr uint32_t alignment = 4; };
+struct tf32 { typedef float type; static constexpr cublasComputeType_t compute = CUBLAS_COMPUTE_32F_FAST_TF32; static constexpr uint32_t alignment = 16; };
+struct brief { typedef bf16 type; static constexpr cublasComputeType_t compute = CUBLAS_COMPUTE_32F; static constexpr uint32_t alignment = 16; };
+
+template <class P> struct blas_kernel {
+    static constexpr int links = 2; /* with the bias, without */
+    fallback own = {};
+    remarks said = {};
+    lt_product link[links];
+    bool described[links] = {}, planned = false;
+    int at = 0;
+    int64_t m, n, k;
+    float alpha;
+    plus_c c = {};
+
+    static bool accepts(const lmb_call *call, const char **why) { return all_f32(call, 0, why); }
+    static const char *note(const void *state) { return ((const blas_kernel *)state)->said.text; }
+    static const char *name(int i) { return i == 0 ? "with bias" : "product"; }
+
+    void describe(int i, bool ta, bool tb)
+    {
+        lmb_error why = LMB_ERROR_INIT;
+        cudaDataType_t factors = sizeof(typename P::type) == 2 ? CUDA_R_16BF : CUDA_R_32F;
+        described[i] = link[i].describe(factors, P::compute, m, n, k, ta, tb, i == 0, &why) == LMB_OK;
+        said.add(name(i), described[i] ? "described" : why.msg);
+    }
+    lmb_status prepare(const lmb_call *call, size_t *scratch, lmb_error *err)
+    {
+        const lmb_gemm_attr *a = (const lmb_gemm_attr *)call->attr;
+        bool ta = a->transA != 0, tb = a->transB != 0, has_c = call->n_in > 2 && call->in[2].present;
+        m = call->out[0].shape.d[0], n = call->out[0].shape.d[1], k = call->in[0].shape.d[a->transA == 0];
+        alpha = a->alpha, c.beta = a->beta;
+        if (has_c)
+            c.w = broadcast(call->out[0].shape, call->in[2].shape);
+        own.row = sizeof(typename P::type) == 2 ? &lmbi_cuda_bf16_gemm : &lmbi_cuda_op_gemm;
+        bool row = has_c && lmb_shape_count(&call->in[2].shape) == n && call->in[2].shape.d[call->in[2].shape.n - 1] == n;
+        if (m && n && k) {
+            if (row && c.beta == 1)
+                describe(0, ta, tb);
+            describe(1, ta, tb);
+        }
+        return own.prepare(call, scratch, err);
+    }
+    lmb_status choose(lmb_cuda_queue *q, lmb_error *err)
+    {
+        said.clear();
+        for (at = 0; at < links; at++) {
+            lmb_error why = LMB_ERROR_INIT;
+            lmb_status st = described[at] ? link[at].plan(q, P::alignment, &why) : LMB_E_UNSUPPORTED;
+            if (st == LMB_OK)
+                break;
+            if (st != LMB_E_UNSUPPORTED)
+                return LMB_FAIL(err, st, "%s", why.msg);
+            if (described[at])
+                said.add(name(at), why.msg);
+        }
+        said.add(at < links ? name(at) : "own kernel", at < links ? "runs" : "");
+        planned = true;
+        return LMB_OK;
+    }
+    static bool aligned(const lmb_run *r)
+    {
+        return ((uintptr_t)r->in[0].data | (uintptr_t)r->in[1].data | (uintptr_t)r->out[0].data) % P::alignment == 0;
+    }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        lmb_cuda_queue *q = (lmb_cuda_queue *)r->queue;
+        float zero = 0;
+        if (!q)
+            return own.run(r, err);
+        if (!planned)
+            LMB_TRY(choose(q, err));
+        c.y = out<float>(r, 0), c.c = in<const float>(r, 2);
+        if (at == links || !aligned(r))
+            return own.run(r, err);
+        lt_product &l = link[at];
+        if (at == 0)
+            LMB_TRY(l.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, &c.c, sizeof c.c, err));
+        LMB_TRY(lmbi_blas_check(cublasLtMatmul(q->blas, l.product, &alpha, r->in[1].data, l.layout[0], r->in[0].data, l.layout[1], &zero,
+                                               r->out[0].data, l.layout[2], r->out[0].data, l.layout[2], &l.algo, q->blas_workspace,
+                                               LMBI_BLAS_WORKSPACE, q->stream), "multiplying matrices", err));
+        return c.c && at ? each(r, m * n, c, err) : LMB_OK;
+    }
+};
+
+} // namespace
+} // namespace lmb
+
+using namespace lmb;
+extern "C" {
+const lmb_kernel lmbi_cuda_blas_gemm = stored<blas_kernel<exact>>("cublaslt:gemm", "Gemm", "", nullptr, blas_kernel<exact>::note);
+const lmb_kernel lmbi_cuda_blas_tf32_gemm = stored<blas_kernel<tf32>>("cublaslt-tf32:gemm", "Gemm", "", nullptr, blas_kernel<tf32>::note);
+const lmb_kernel lmbi_cuda_blas_bf16_gemm = stored<blas_kernel<brief>>("cublaslt-bf16:gemm", "Gemm", "", bf16_factors, blas_kernel<brief>::note);
+}
