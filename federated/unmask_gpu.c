@@ -47,13 +47,15 @@ static lmb_status on_gpu(lmb_unmask_gpu *u, lmb_ring_vector *v, const lmb_mask *
             words[k * LMB_CHACHA_KEY_WORDS + i] = lmb_get_u32(masks[k].key + 4 * i);
         words[n * LMB_CHACHA_KEY_WORDS + k] = masks[k].subtract ? UINT32_MAX : 0;
     }
-    lmb_status st = lmb_chacha_add(lmb_gpu_api(u->gpu), lmb_gpu_device(u->gpu), v->u32 ? (void *)v->u32 : (void *)v->u64, v->n,
-                                   v->u32 ? 32 : 64, words, (uint32_t)n, err);
+    lmb_status st =
+        lmb_chacha_add(lmb_gpu_api(u->gpu), lmb_gpu_device(u->gpu), v->u32 ? (void *)v->u32 : (void *)v->u64, v->n,
+                       v->u32 ? 32 : 64, words, (uint32_t)n, err);
     lmb_secret_free(words);
     return st;
 }
 
-lmb_status lmb_unmask_gpu_apply(void *ctx, lmb_ring_vector *v, const lmb_mask *masks, size_t n_masks, lmb_pool *pool, lmb_error *err)
+lmb_status lmb_unmask_gpu_apply(void *ctx, lmb_ring_vector *v, const lmb_mask *masks, size_t n_masks, lmb_pool *pool,
+                                lmb_error *err)
 {
     lmb_unmask_gpu *u = ctx;
     lmb_error why = LMB_ERROR_INIT;

@@ -6,10 +6,12 @@
 
 #include "core/base/threads.h"
 
-lmb_status lmb_integers_evaluate(const lmb_args *a, const char *backend, const void *file, size_t n, const lmb_dataset *data,
-                                 lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err)
+lmb_status lmb_integers_evaluate(const lmb_args *a, const char *backend, const void *file, size_t n,
+                                 const lmb_dataset *data, lmb_metrics *out, float *logits, lmb_deploy_figures *figures,
+                                 lmb_error *err)
 {
-    const char *asked = lmb_args_get(a, "kernels", NULL), *kernels = lmb_deploy_kernels(asked, lmb_args_get(a, "backend", backend));
+    const char *asked = lmb_args_get(a, "kernels", NULL),
+               *kernels = lmb_deploy_kernels(asked, lmb_args_get(a, "backend", backend));
     bool may_fall_back = !asked && kernels && !lmb_args_get(a, "backend", NULL);
     lmb_error why = LMB_ERROR_INIT;
 

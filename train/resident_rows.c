@@ -1,8 +1,8 @@
 /* train/resident_rows.c - what a loss is fed, kept on the device: a teacher's logits of all samples, where they fit.
  *
- * Idea: a teacher that was asked once need not travel with every batch: its answers are sent once, and a step looks up the rows of its
- * samples by their numbers, which are on the device as well. A recorded step does so too. Where the table takes more than the
- * loss allows, or than there is memory, rows come with their batch.
+ * Idea: a teacher that was asked once need not travel with every batch: its answers are sent once, and a step looks
+ * up the rows of its samples by their numbers, which are on the device as well. A recorded step does so too. Where
+ * the table takes more than the loss allows, or than there is memory, rows come with their batch.
  */
 #include <stdlib.h>
 
@@ -11,8 +11,8 @@
 enum { AT_ONCE = 4096 }; /* rows asked and sent */
 
 /* Rows [first, first + n) of an epoch, to their place in the table. */
-static lmb_status send_some(lmbi_resident *r, const lmb_loss *loss, int64_t epoch, int64_t first, int64_t n, uint32_t *sample, float *rows,
-                            lmb_error *err)
+static lmb_status send_some(lmbi_resident *r, const lmb_loss *loss, int64_t epoch, int64_t first, int64_t n,
+                            uint32_t *sample, float *rows, lmb_error *err)
 {
     lmb_step_info info = { 0, (uint32_t)epoch, sample };
 
@@ -28,7 +28,8 @@ static lmb_status send_all(lmbi_resident *r, const lmb_loss *loss, lmb_error *er
 {
     uint32_t *sample = malloc(AT_ONCE * sizeof *sample);
     float *rows = malloc((size_t)AT_ONCE * (size_t)r->width * sizeof *rows);
-    lmb_status st = sample && rows ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d rows of a teacher's answers", AT_ONCE);
+    lmb_status st =
+        sample && rows ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d rows of a teacher's answers", AT_ONCE);
 
     for (int64_t e = 0; e < loss->table.epochs && st == LMB_OK; e++)
         for (int64_t at = 0; at < loss->table.samples && st == LMB_OK; at += AT_ONCE) {
@@ -72,7 +73,14 @@ void lmbi_rows_destroy(lmbi_resident *r)
 lmb_status lmbi_rows_take(lmbi_resident *r, const uint32_t *sample, int64_t rows, lmb_error *err)
 {
     const lmb_loss *loss = lmb_program_loss(r->o.program);
-    const lmb_step_work w = { .kind = LMB_WORK_ROWS, .now = lmbi_input_now(r), .vector = r->fed, .from = r->table, .sample = sample,
-                              .rows = (int)rows, .classes = r->width, .last = (int)loss->table.epochs, .samples = loss->table.samples };
+    const lmb_step_work w = { .kind = LMB_WORK_ROWS,
+                              .now = lmbi_input_now(r),
+                              .vector = r->fed,
+                              .from = r->table,
+                              .sample = sample,
+                              .rows = (int)rows,
+                              .classes = r->width,
+                              .last = (int)loss->table.epochs,
+                              .samples = loss->table.samples };
     return r->d->work(r->d, &w, err);
 }

@@ -40,8 +40,8 @@ static void wipe(sum *s, uint32_t keys)
     free(zeros);
 }
 
-lmb_status lmb_chacha_add(const lmb_cuda_api *api, lmb_device *device, void *numbers, uint64_t n, int bits, const uint32_t *words,
-                          uint32_t keys, lmb_error *err)
+lmb_status lmb_chacha_add(const lmb_cuda_api *api, lmb_device *device, void *numbers, uint64_t n, int bits,
+                          const uint32_t *words, uint32_t keys, lmb_error *err)
 {
     sum s = { .api = api, .d = device };
 

@@ -1,8 +1,9 @@
 /* core/cuda/chacha.cu - ChaCha20 keystreams added to a vector.
  *
- * Idea: a thread makes one block of 64 bytes of some of the keys' streams, sums them in registers, and adds the sum to its words
- * of the vector. Addition in the ring is exact in any order, so that long vectors and many keys alike fill the GPU: keys are
- * dealt to as many threads as it takes, which add atomically, and the result has the same bits whatever the cut.
+ * Idea: a thread makes one block of 64 bytes of some of the keys' streams, sums them in registers, and adds the sum
+ * to its words of the vector. Addition in the ring is exact in any order, so that long vectors and many keys alike
+ * fill the GPU: keys are dealt to as many threads as it takes, which add atomically, and the result has the same bits
+ * whatever the cut.
  *   source   RFC 8439, 2.3 and 2.4
  */
 #include "core/cuda/ops/grid.h"

@@ -7,7 +7,7 @@
 
 enum {
     ARENA_MAX = 1 << 30, /* indices of kernels are 32 bits */
-    ALIGN = 16           /* batches are multiples of it, so that places are, whatever those of the file; loads are as wide */
+    ALIGN = 16 /* batches are multiples of it, so that places are, whatever those of the file; loads are as wide */
 };
 
 struct lmb_int8 {
@@ -39,8 +39,10 @@ static lmb_status choose_batch(lmb_int8 *r, const lmb_edge_model *m, int64_t bat
     uint64_t one = arena_of_one(m);
 
     if (one * ALIGN > ARENA_MAX)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a model that needs %llu bytes for one example does not go on a GPU, which takes at "
-                        "most %d; run it on the processor", (unsigned long long)one, ARENA_MAX / ALIGN);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "a model that needs %llu bytes for one example does not go on a GPU, which takes at "
+                        "most %d; run it on the processor",
+                        (unsigned long long)one, ARENA_MAX / ALIGN);
     int64_t most = (int64_t)(ARENA_MAX / one);
     r->batch = batch < 1 ? ALIGN : batch > most ? most / ALIGN * ALIGN : (batch + ALIGN - 1) / ALIGN * ALIGN;
     if (r->batch > most)
@@ -57,8 +59,8 @@ static lmb_int8_step turn(lmb_int8_kind kind, const lmb_edge_tensor *t, uint8_t 
     return (lmb_int8_step){ .kind = kind, .x = x, .y = y, .groups = 1, .size = t->type == LMB_EDGE_F32 ? 4 : 1 };
 }
 
-static lmb_status take_memory(lmb_int8 *r, const lmb_edge_tensor *x, const lmb_edge_tensor *y, uint64_t arena, const lmb_str *blob,
-                              lmb_error *err)
+static lmb_status take_memory(lmb_int8 *r, const lmb_edge_tensor *x, const lmb_edge_tensor *y, uint64_t arena,
+                              const lmb_str *blob, lmb_error *err)
 {
     size_t planes = x->layout == LMB_EDGE_CHW ? x->bytes : 0;
     void *memory;
@@ -109,8 +111,8 @@ static lmb_status set_up(lmb_int8 *r, const lmb_edge_model *m, int64_t batch, lm
     return LMB_OK;
 }
 
-lmb_status lmb_int8_create(const lmb_cuda_api *api, lmb_device *device, const lmb_edge_model *m, int64_t batch, lmb_int8 **out,
-                           lmb_error *err)
+lmb_status lmb_int8_create(const lmb_cuda_api *api, lmb_device *device, const lmb_edge_model *m, int64_t batch,
+                           lmb_int8 **out, lmb_error *err)
 {
     lmb_int8 *r = calloc(1, sizeof *r);
     lmb_str blob = LMB_STR_INIT;
@@ -160,7 +162,8 @@ lmb_status lmb_int8_run(lmb_int8 *r, const uint8_t *input, int64_t n, void *outp
 {
     for (int64_t at = 0; at < n; at += r->batch) {
         int64_t some = n - at < r->batch ? n - at : r->batch;
-        LMB_TRY(run_some(r, input + (size_t)at * r->in_bytes, some, (uint8_t *)output + (size_t)at * r->out_bytes, err));
+        LMB_TRY(
+            run_some(r, input + (size_t)at * r->in_bytes, some, (uint8_t *)output + (size_t)at * r->out_bytes, err));
     }
     return LMB_OK;
 }

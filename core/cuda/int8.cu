@@ -1,10 +1,11 @@
 /* core/cuda/int8.cu - integer networks on a GPU: the bytes of core/edge, whose formulas these are (core/edge/lmb.h).
  *
- * Idea: a thread of a convolution keeps 4 places x 8 outputs in registers and multiplies four bytes at a time (dp4a), in loads
- * of 16 bytes where channels allow it. Neighbouring threads have neighbouring outputs of the same places, so that a warp reads
- * few pixels, and weights packed the way they are read. Padding is read as the zero point, which adds nothing once the zero
- * point's share is taken off in the bias. Sums wrap as unsigned numbers and are right whenever int32 holds them, which the
- * format promises. The bodies run on the host as well, so that every byte is checked without a device.
+ * Idea: a thread of a convolution keeps 4 places x 8 outputs in registers and multiplies four bytes at a time (dp4a),
+ * in loads of 16 bytes where channels allow it. Neighbouring threads have neighbouring outputs of the same places, so
+ * that a warp reads few pixels, and weights packed the way they are read. Padding is read as the zero point, which
+ * adds nothing once the zero point's share is taken off in the bias. Sums wrap as unsigned numbers and are right
+ * whenever int32 holds them, which the format promises. The bodies run on the host as well, so that every byte is
+ * checked without a device.
  *
  *   limits   a step has fewer than 2^31 bytes on either side: int8.c chooses its batch so
  */
@@ -83,7 +84,8 @@ template <int WIDTH> struct conv {
         uint8_t *y = s.y.at + pixel * s.y.c + first, q[outputs];
 
         for (int o = 0; o < n; o++)
-            q[o] = quantise((float)(int32_t)(sum[o] + (uint32_t)s.bias[first + o]) * s.m[first + o], s.zero_y, s.lo, s.hi);
+            q[o] =
+                quantise((float)(int32_t)(sum[o] + (uint32_t)s.bias[first + o]) * s.m[first + o], s.zero_y, s.lo, s.hi);
         if (n == outputs && s.y.c % outputs == 0 && first % outputs == 0)
             eight_bytes(y, q);
         else
@@ -100,7 +102,9 @@ template <int WIDTH> struct conv {
 
         for (int p = 0; p < places; p++)
             at[p] = place_of(s, pixel + p < pixels ? pixel + p : pixels - 1);
-        multiply(sum, at, s.weights + (size_t)t * (size_t)(s.kernel[0] * s.kernel[1]) * (size_t)(loads * width * outputs), group);
+        multiply(sum, at,
+                 s.weights + (size_t)t * (size_t)(s.kernel[0] * s.kernel[1]) * (size_t)(loads * width * outputs),
+                 group);
         int first = tile * outputs, left = per_group - first;
         for (int p = 0; p < places && pixel + p < pixels; p++)
             write(sum[p], pixel + p, group * per_group + first, left < outputs ? left : outputs);
@@ -115,7 +119,8 @@ template <int WIDTH> lmb_status run_conv(const lmb_run *r, const lmb_int8_step *
     f.loads = (f.channels + width - 1) / width;
     int64_t tasks = ((int64_t)f.pixels + LMB_INT8_PIXELS - 1) / LMB_INT8_PIXELS * f.tiles * s->groups;
     if (tasks > INT32_MAX)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "an integer convolution of %lld examples is too large at once", (long long)n);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "an integer convolution of %lld examples is too large at once",
+                        (long long)n);
     return each(r, tasks, f, err);
 }
 
@@ -147,7 +152,8 @@ template <int AT_ONCE> struct depthwise {
             }
         for (int c = 0; c < AT_ONCE; c++)
             s.y.at[pixel * s.y.c + first + c] =
-                quantise((float)(int32_t)((uint32_t)sum[c] + (uint32_t)s.bias[first + c]) * s.m[first + c], s.zero_y, s.lo, s.hi);
+                quantise((float)(int32_t)((uint32_t)sum[c] + (uint32_t)s.bias[first + c]) * s.m[first + c], s.zero_y,
+                         s.lo, s.hi);
     }
 };
 
@@ -238,12 +244,16 @@ lmb_status lmbi_cuda_int8_step(const lmb_int8_step *s, int64_t n, lmb_cuda_queue
 
     run.queue = q;
     if (from > INT32_MAX || to > INT32_MAX)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%lld examples are too many at once for an integer network", (long long)n);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%lld examples are too many at once for an integer network",
+                        (long long)n);
     switch (s->kind) {
     case LMB_INT8_CONV:
-        return s->width == 16 ? run_conv<16>(r, s, n, err) : s->width == 4 ? run_conv<4>(r, s, n, err) : run_conv<1>(r, s, n, err);
+        return s->width == 16  ? run_conv<16>(r, s, n, err)
+               : s->width == 4 ? run_conv<4>(r, s, n, err)
+                               : run_conv<1>(r, s, n, err);
     case LMB_INT8_DEPTHWISE:
-        return s->width == 4 ? each(r, to / 4, depthwise<4>{ *s, 1 }, err) : each(r, to, depthwise<1>{ *s, s->y.c / s->groups }, err);
+        return s->width == 4 ? each(r, to / 4, depthwise<4>{ *s, 1 }, err)
+                             : each(r, to, depthwise<1>{ *s, s->y.c / s->groups }, err);
     case LMB_INT8_ADD:
         return each(r, to, sum_of_two{ *s }, err);
     case LMB_INT8_AVERAGE:

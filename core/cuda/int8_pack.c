@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t u32(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint32_t u32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 static float f32(const uint8_t *p)
 {
@@ -30,8 +33,10 @@ static lmb_status take(lmb_str *blob, uint64_t n, size_t *at, lmb_error *err)
 
     *at = (blob->n + LMBI_INT8_ALIGN - 1) / LMBI_INT8_ALIGN * LMBI_INT8_ALIGN;
     if (n > LMBI_INT8_CONSTANTS_MAX || *at + n > LMBI_INT8_CONSTANTS_MAX)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "an integer network with more than %d MiB of packed weights does not go on a GPU; "
-                        "run it on the processor", LMBI_INT8_CONSTANTS_MAX >> 20);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "an integer network with more than %d MiB of packed weights does not go on a GPU; "
+                        "run it on the processor",
+                        LMBI_INT8_CONSTANTS_MAX >> 20);
     while (blob->n < *at + n) {
         uint64_t left = *at + n - blob->n;
         lmb_str_add_n(blob, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros);
@@ -44,7 +49,8 @@ static lmb_status take(lmb_str *blob, uint64_t n, size_t *at, lmb_error *err)
 
 static void pack_dense(const lmb_edge_op *op, const lmb_int8_step *s, int8_t *to)
 {
-    uint32_t channels = (uint32_t)(s->x.c / s->groups), outputs = (uint32_t)(s->y.c / s->groups), width = s->width == 16 ? 16 : 4;
+    uint32_t channels = (uint32_t)(s->x.c / s->groups), outputs = (uint32_t)(s->y.c / s->groups),
+             width = s->width == 16 ? 16 : 4;
     uint32_t taps = (uint32_t)(s->kernel[0] * s->kernel[1]), loads = (channels + width - 1) / width;
     uint32_t tiles = (outputs + LMB_INT8_OUTPUTS - 1) / LMB_INT8_OUTPUTS;
 
@@ -53,7 +59,8 @@ static void pack_dense(const lmb_edge_op *op, const lmb_int8_step *s, int8_t *to
         for (uint32_t t = 0; t < taps; t++)
             for (uint32_t c = 0; c < channels; c++) {
                 size_t at = ((size_t)tile * taps + t) * loads + c / width;
-                to[(at * LMB_INT8_OUTPUTS + lane) * width + c % width] = lmb_edge_weight_at(op, (o * taps + t) * channels + c);
+                to[(at * LMB_INT8_OUTPUTS + lane) * width + c % width] =
+                    lmb_edge_weight_at(op, (o * taps + t) * channels + c);
             }
     }
 }
@@ -69,7 +76,8 @@ static void pack_depthwise(const lmb_edge_op *op, const lmb_int8_step *s, int8_t
 
 static lmb_status pack_weights(const lmb_edge_op *op, lmb_int8_step *s, lmb_str *blob, lmb_error *err)
 {
-    uint64_t channels = (uint64_t)(s->x.c / s->groups), outputs = (uint64_t)(s->y.c / s->groups), width = s->width == 16 ? 16 : 4;
+    uint64_t channels = (uint64_t)(s->x.c / s->groups), outputs = (uint64_t)(s->y.c / s->groups),
+             width = s->width == 16 ? 16 : 4;
     uint64_t taps = (uint64_t)s->kernel[0] * (uint64_t)s->kernel[1], bytes;
     size_t at;
 
@@ -176,7 +184,8 @@ static int concat(const lmb_edge_model *m, const lmb_edge_op *op, const lmb_int8
     return op->n_in;
 }
 
-lmb_status lmbi_int8_pack(const lmb_edge_model *m, uint32_t i, lmb_str *blob, lmb_int8_step *step, int *n, lmb_error *err)
+lmb_status lmbi_int8_pack(const lmb_edge_model *m, uint32_t i, lmb_str *blob, lmb_int8_step *step, int *n,
+                          lmb_error *err)
 {
     lmb_edge_tensor x, y, b;
     lmb_int8_step s = { .groups = 1 };
@@ -219,7 +228,8 @@ lmb_status lmbi_int8_pack(const lmb_edge_model *m, uint32_t i, lmb_str *blob, lm
         *n = concat(m, &op, &s, step);
         return LMB_OK;
     default:
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "op %u of the model, %s, has no kernel on a GPU", i, lmb_edge_kind_name(op.kind));
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "op %u of the model, %s, has no kernel on a GPU", i,
+                        lmb_edge_kind_name(op.kind));
     }
     *step = s;
     return LMB_OK;

@@ -1,5 +1,5 @@
-/* distill/quantize/deploy_gpu.c - a .lmb run over a data set on a GPU: the integers of core/edge, by its kernels (core/cuda/int8.h).
- * Threads read the samples of a batch, the GPU answers them all. */
+/* distill/quantize/deploy_gpu.c - a .lmb run over a data set on a GPU: the integers of core/edge, by its kernels
+ * (core/cuda/int8.h). Threads read the samples of a batch, the GPU answers them all. */
 #include "distill/quantize/deploy_gpu.h"
 
 #include <stdlib.h>
@@ -61,7 +61,8 @@ static lmb_status answer_all(lmb_int8 *gpu, reader *r, float *y, lmb_metrics *ou
     return st;
 }
 
-lmb_status lmbi_deploy_gpu(const lmb_edge_model *m, const lmb_dataset *data, int threads, lmb_metrics *out, float *logits, lmb_error *err)
+lmb_status lmbi_deploy_gpu(const lmb_edge_model *m, const lmb_dataset *data, int threads, lmb_metrics *out,
+                           float *logits, lmb_error *err)
 {
     reader r = { .data = data, .sample = lmb_shape_bytes(&data->shape, LMB_U8), .threads = threads < 1 ? 1 : threads };
     lmb_int8 *model = NULL;
@@ -70,7 +71,9 @@ lmb_status lmbi_deploy_gpu(const lmb_edge_model *m, const lmb_dataset *data, int
     lmb_status st;
 
     LMB_TRY_GOTO(st, done, lmb_gpu_open(0, &gpu, err));
-    LMB_TRY_GOTO(st, done, lmb_int8_create(lmb_gpu_api(gpu), lmb_gpu_device(gpu), m, BATCH < data->n ? BATCH : data->n, &model, err));
+    LMB_TRY_GOTO(
+        st, done,
+        lmb_int8_create(lmb_gpu_api(gpu), lmb_gpu_device(gpu), m, BATCH < data->n ? BATCH : data->n, &model, err));
     size_t batch = (size_t)lmb_int8_batch(model);
     r.x = malloc(batch * r.sample + 1);
     r.label = malloc(batch * sizeof *r.label);

@@ -8,7 +8,7 @@
 
 /* Answers of `m` to all samples, which it fits, on GPU number 0; threads read the samples.
  *   errors  E_UNSUPPORTED, E_DEVICE: there is none, and what to do */
-LMB_MUST_CHECK lmb_status lmbi_deploy_gpu(const lmb_edge_model *m, const lmb_dataset *data, int threads, lmb_metrics *out, float *logits,
-                                          lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_deploy_gpu(const lmb_edge_model *m, const lmb_dataset *data, int threads,
+                                          lmb_metrics *out, float *logits, lmb_error *err);
 
 #endif

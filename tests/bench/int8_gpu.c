@@ -1,4 +1,5 @@
-/* tests/bench/int8_gpu.c - images a second of a .lmb on a GPU, copies there and back included; and on one thread of the processor.
+/* tests/bench/int8_gpu.c - images a second of a .lmb on a GPU, copies there and back included; and on one thread of
+ * the processor.
  *
  *     bench_int8_gpu MODEL.lmb [BATCH]     LMB_CUDA_MODULE: the module, where it does not lie beside the program
  *
@@ -78,8 +79,8 @@ static lmb_status run(const char *path, int64_t batch, lmb_error *err)
     double start = lmb_seconds();
     LMB_TRY(check(&b, err));
     on_host = lmb_seconds() - start;
-    printf("int8, batches of %-6lld %12.0f images/s; one thread of the processor (%s) %.0f\n", (long long)lmb_int8_batch(model),
-           (double)images / best, lmb_edge_kernels_of(&b.m), CHECKED / on_host);
+    printf("int8, batches of %-6lld %12.0f images/s; one thread of the processor (%s) %.0f\n",
+           (long long)lmb_int8_batch(model), (double)images / best, lmb_edge_kernels_of(&b.m), CHECKED / on_host);
     lmb_int8_destroy(model);
     lmb_gpu_close(gpu);
     return LMB_OK;

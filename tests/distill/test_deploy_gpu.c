@@ -1,6 +1,6 @@
-/* Mirrors distill/quantize/deploy_gpu.c: every model of the zoo that has an integer form answers on a GPU with the bits of
- * core/edge's scalar kernels. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu,
- * the real one. */
+/* Mirrors distill/quantize/deploy_gpu.c: every model of the zoo that has an integer form answers on a GPU with the
+ * bits of core/edge's scalar kernels. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the
+ * host, or, labelled gpu, the real one. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +16,12 @@
 static lmb_error err;
 
 static const char *const models[] = {
-    "{name: mlp, hidden: [30, 17]}", "{name: lenet}", "{name: vgg, channels: [5, 0, 12], dropout: 0.1}", "{name: resnet, depth: 8, width: 8}",
-    "{name: mobilenet_v1, width: 0.25}", "{name: mobilenet_v2, width: 0.25}",
+    "{name: mlp, hidden: [30, 17]}",
+    "{name: lenet}",
+    "{name: vgg, channels: [5, 0, 12], dropout: 0.1}",
+    "{name: resnet, depth: 8, width: 8}",
+    "{name: mobilenet_v1, width: 0.25}",
+    "{name: mobilenet_v2, width: 0.25}",
     "{name: resnet_imagenet, depth: 18, width: 4}",
 };
 
@@ -30,7 +34,8 @@ static lmb_config *parse(const char *text)
 
 START_TEST(zoo_models_give_the_same_bits)
 {
-    lmb_config *d = parse("{name: synthetic, train: 70, test: 10, channels: 3, height: 16, width: 16, classes: 4}"), *m = parse(models[_i]);
+    lmb_config *d = parse("{name: synthetic, train: 70, test: 10, channels: 3, height: 16, width: 16, classes: 4}"),
+               *m = parse(models[_i]);
     lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
     lmb_graph *model, *frozen, *qdq;
     lmb_str file = LMB_STR_INIT;
@@ -56,7 +61,8 @@ START_TEST(zoo_models_give_the_same_bits)
     ck_ok(lmb_deploy_evaluate(file.text, file.n, data, LMB_DEPLOY_GPU, 2, &on_gpu, got, _i == 1 ? &f : NULL, &err));
     ck_assert_mem_eq(want, got, bytes);
     ck_assert_int_eq(on_host.n, on_gpu.n);
-    ck_assert_mem_eq(on_host.confusion, on_gpu.confusion, sizeof *on_host.confusion * (size_t)(data->classes * data->classes));
+    ck_assert_mem_eq(on_host.confusion, on_gpu.confusion,
+                     sizeof *on_host.confusion * (size_t)(data->classes * data->classes));
     ck_assert(_i != 1 || (f.latency_us > 0 && f.macs > 0 && f.bytes > 0)); /* of the processor */
     lmb_metrics_deinit(&on_host);
     lmb_metrics_deinit(&on_gpu);

@@ -1,6 +1,7 @@
-/* Mirrors what train/lesson.c and distill/logits_fill.c do on a GPU: teacher and student are one plan on the device, the teacher in
- * inference form; a training from a file of logits, which the GPU has computed, ends in the bits of a live one. Runs on what
- * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
+/* Mirrors what train/lesson.c and distill/logits_fill.c do on a GPU: teacher and student are one plan on the device,
+ * the teacher in inference form; a training from a file of logits, which the GPU has computed, ends in the bits of a
+ * live one. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu,
+ * the real one. */
 #define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
 #include <math.h>

@@ -1,6 +1,7 @@
-/* Mirrors federated/local.c with train.backend: cuda: a simulation's clients, one after another on one GPU. They share its memory
- * and what is compiled; what a client sends is what it would send alone, and close to what it sends without a GPU. Runs on what
- * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
+/* Mirrors federated/local.c with train.backend: cuda: a simulation's clients, one after another on one GPU. They
+ * share its memory and what is compiled; what a client sends is what it would send alone, and close to what it sends
+ * without a GPU. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled
+ * gpu, the real one. */
 #include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
@@ -60,11 +61,14 @@ static void tear_down(void)
 /* What a client of so many samples sends; malloc'd. */
 static float *train(lmb_local *l, int64_t samples, const char *backend)
 {
-    lmb_dataset data = { .n = samples, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = 3, .read = read_one };
+    lmb_dataset data = {
+        .n = samples, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = 3, .read = read_one
+    };
     float *delta = calloc(layout->count, sizeof *delta);
     char settings[200];
 
-    snprintf(settings, sizeof settings, "{prox: 0.1, train: {epochs: 2, batch: 32, lr: 0.02, threads: 1, backend: %s}}", backend);
+    snprintf(settings, sizeof settings, "{prox: 0.1, train: {epochs: 2, batch: 32, lr: 0.02, threads: 1, backend: %s}}",
+             backend);
     lmb_train_task task = { .round = 1, .model = sent, .n = layout->count, .layout = layout->hash, .graph = graph.text,
                             .graph_bytes = graph.n, .settings = settings };
     lmb_train_result r = { .delta = delta };
@@ -95,14 +99,17 @@ static long allocations(void)
 
 START_TEST(virtual_clients_share_a_gpu)
 {
-    static const int64_t samples[] = { 20, 32, 45, 32, 64, 20 }; /* one batch that is not full, a full one, two of either kind */
+    static const int64_t samples[] = {
+        20, 32, 45, 32, 64, 20
+    }; /* one batch that is not full, a full one, two of either kind */
     lmb_local *l;
     long before = 0;
 
     set_up();
     ck_ok(lmb_local_create(&l, &err));
     for (size_t k = 0; k < sizeof samples / sizeof *samples; k++) {
-        float *shared = train(l, samples[k], "cuda"), *alone = train_alone(samples[k], "cuda"), *host = train_alone(samples[k], "portable");
+        float *shared = train(l, samples[k], "cuda"), *alone = train_alone(samples[k], "cuda"),
+              *host = train_alone(samples[k], "portable");
         double error = 0, size = 0;
         for (size_t i = 0; i < layout->count; i++) {
             error = fmax(error, fabs((double)shared[i] - host[i]));

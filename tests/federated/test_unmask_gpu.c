@@ -1,6 +1,6 @@
-/* Mirrors federated/unmask_gpu.c and core/cuda/chacha.c: masks made on a GPU are those of RFC 8439, of libsodium and of the
- * processor's kernels, to the bit; without a GPU the processor does the work, and says so. Runs on what LMB_CUDA_MODULE names: the
- * played module, whose kernels run on the host, or, labelled gpu, the real one. */
+/* Mirrors federated/unmask_gpu.c and core/cuda/chacha.c: masks made on a GPU are those of RFC 8439, of libsodium and
+ * of the processor's kernels, to the bit; without a GPU the processor does the work, and says so. Runs on what
+ * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
 #include "federated/unmask_gpu.h"
 
 #include <sodium.h>
@@ -52,8 +52,8 @@ static void draw(lmb_mask *masks, size_t n)
     }
 }
 
-/* One mask is libsodium's stream; many are the sums of mask.c: vectors that end within a word, a block, and keys that are dealt to
- * several threads. */
+/* One mask is libsodium's stream; many are the sums of mask.c: vectors that end within a word, a block, and keys that
+ * are dealt to several threads. */
 START_TEST(as_the_processor)
 {
     enum { MOST = 40, LONGEST = 9001 };
@@ -85,7 +85,8 @@ START_TEST(as_the_processor)
                 crypto_stream_chacha20_ietf(stream, sizeof stream, nonce, masks[0].key);
                 for (size_t i = 0; counts[c] == 1 && i < lengths[l]; i++) {
                     uint64_t k = 0;
-                    memcpy(&k, stream + i * (a.u32 ? 4 : 8), a.u32 ? 4 : 8); /* little-endian machines, like the test's peers */
+                    memcpy(&k, stream + i * (a.u32 ? 4 : 8),
+                           a.u32 ? 4 : 8); /* little-endian machines, like the test's peers */
                     ck_assert_uint_eq(lmb_ring_get(&a, i), (k + i * 77) & ((UINT64_C(1) << rings[r]) - 1));
                 }
                 lmb_ring_deinit(&a);

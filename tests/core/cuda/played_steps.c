@@ -1,4 +1,5 @@
-/* tests/core/cuda/played_steps.c - the played GPU's integer networks and keystreams (core/cuda/steps.h): see played.c. */
+/* tests/core/cuda/played_steps.c - the played GPU's integer networks and keystreams (core/cuda/steps.h): see
+ * played.c. */
 #include <stdlib.h>
 
 #include "tests/core/cuda/played.h"
@@ -7,7 +8,10 @@ typedef struct some { lmb_int8_step step; int64_t n; } some;
 
 static const lmb_cuda_api *real;
 
-static lmb_status run_int8(void *what, lmb_error *err) { return real->int8_step(&((some *)what)->step, ((some *)what)->n, NULL, err); }
+static lmb_status run_int8(void *what, lmb_error *err)
+{
+    return real->int8_step(&((some *)what)->step, ((some *)what)->n, NULL, err);
+}
 static lmb_status run_chacha(void *what, lmb_error *err) { return real->chacha_add(what, NULL, err); }
 
 static lmb_status int8_step(const lmb_int8_step *s, int64_t n, lmb_cuda_queue *q, lmb_error *err)

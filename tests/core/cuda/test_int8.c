@@ -1,5 +1,5 @@
-/* Mirrors core/cuda/int8.c: every op of integer networks gives the bytes of core/edge's scalar kernels. Runs on what LMB_CUDA_MODULE
- * names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
+/* Mirrors core/cuda/int8.c: every op of integer networks gives the bytes of core/edge's scalar kernels. Runs on what
+ * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
 #include "core/cuda/int8.h"
 
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static void same_bytes(lmb_edge_writer *w)
     lmb_edge_prepare(&m, memory);
     lmb_edge_tensor_at(&m, 0, &x);
     lmb_edge_tensor_at(&m, m.n_ops, &y);
-    uint8_t *in = malloc((size_t)EXAMPLES * x.bytes), *want = malloc((size_t)EXAMPLES * y.bytes), *got = malloc((size_t)EXAMPLES * y.bytes);
+    uint8_t *in = malloc((size_t)EXAMPLES * x.bytes), *want = malloc((size_t)EXAMPLES * y.bytes),
+            *got = malloc((size_t)EXAMPLES * y.bytes);
     for (size_t i = 0; i < (size_t)EXAMPLES * x.bytes; i++)
         in[i] = (uint8_t)(below(8) ? below(256) : below(2) * 255);
     for (size_t i = 0; i < EXAMPLES; i++)
@@ -99,15 +100,26 @@ static void conv_network(const conv_row *r, uint8_t zero_x, int extreme, lmb_edg
     int range = r->bits ? 1 << r->bits : 256;
 
     for (size_t i = 0; i < n; i++)
-        weights[i] = (int8_t)(extreme && !r->bits ? (extreme == 1 ? -128 : 127) : (int)below((uint32_t)range) - range / 2);
+        weights[i] =
+            (int8_t)(extreme && !r->bits ? (extreme == 1 ? -128 : 127) : (int)below((uint32_t)range) - range / 2);
     for (uint32_t o = 0; o < r->channels; o++) {
         scales[o] = 0.0002f * (float)(1 + below(100)) / (float)(1 + per_output / 8);
         bias[o] = (int32_t)below(20001) - 10000;
     }
     lmb_edge_writer *w = lmb_edge_writer_create();
-    lmb_edge_conv op = { lmb_edge_write_input(w, r->h, r->w, r->c, layout, xq, "x"), yq, r->channels, r->groups,
-                         { r->kernel[0], r->kernel[1] }, { r->stride[0], r->stride[1] }, { r->dilation[0], r->dilation[1] },
-                         { r->pads[0], r->pads[1], r->pads[2], r->pads[3] }, weights, scales, bias, "y", r->bits };
+    lmb_edge_conv op = { lmb_edge_write_input(w, r->h, r->w, r->c, layout, xq, "x"),
+                         yq,
+                         r->channels,
+                         r->groups,
+                         { r->kernel[0], r->kernel[1] },
+                         { r->stride[0], r->stride[1] },
+                         { r->dilation[0], r->dilation[1] },
+                         { r->pads[0], r->pads[1], r->pads[2], r->pads[3] },
+                         weights,
+                         scales,
+                         bias,
+                         "y",
+                         r->bits };
     lmb_edge_write_conv(w, &op);
     lmb_edge_write_output_layout(w, layout);
     same_bytes(w);
@@ -142,7 +154,9 @@ END_TEST
 
 START_TEST(gemm)
 {
-    static const uint32_t rows[][4] = { { 1, 1, 64, 10 }, { 4, 3, 5, 33 }, { 2, 2, 16, 128 }, { 1, 1, 1, 1 }, { 7, 1, 3, 70 } };
+    static const uint32_t rows[][4] = {
+        { 1, 1, 64, 10 }, { 4, 3, 5, 33 }, { 2, 2, 16, 128 }, { 1, 1, 1, 1 }, { 7, 1, 3, 70 }
+    };
     const uint32_t *r = rows[_i];
     const lmb_edge_quant xq = { 0.02f, 9, 0, 255 }, yq = { 0.3f, 140, 0, 255 };
     int8_t weights[128 * 64];
@@ -157,16 +171,20 @@ START_TEST(gemm)
         scales[o] = 0.001f * (float)(1 + below(50));
     }
     lmb_edge_writer *w = lmb_edge_writer_create();
-    lmb_edge_gemm op = { lmb_edge_write_input(w, r[0], r[1], r[2], LMB_EDGE_CHW, xq, "x"), yq, r[3], weights, scales, bias, "y", 0 };
+    lmb_edge_gemm op = {
+        lmb_edge_write_input(w, r[0], r[1], r[2], LMB_EDGE_CHW, xq, "x"), yq, r[3], weights, scales, bias, "y", 0
+    };
     lmb_edge_write_gemm(w, &op);
     same_bytes(w);
 }
 END_TEST
 
-/* The other ops in one network: a table beside its input, their sum and concatenation, pooled, averaged, requantised, dequantised. */
+/* The other ops in one network: a table beside its input, their sum and concatenation, pooled, averaged, requantised,
+ * dequantised. */
 START_TEST(the_others)
 {
-    const lmb_edge_quant q = { 0.02f, 50, 0, 255 }, t = { 0.029f, 201, 0, 255 }, wide = { 0.05f, 70, 60, 240 }, y = { 0.013f, 128, 110, 200 };
+    const lmb_edge_quant q = { 0.02f, 50, 0, 255 }, t = { 0.029f, 201, 0, 255 }, wide = { 0.05f, 70, 60, 240 },
+                         y = { 0.013f, 128, 110, 200 };
     const uint16_t kernel[2] = { 3, 2 }, stride[2] = { 2, 1 }, dilation[2] = { 1, 2 }, pads[4] = { 1, 0, 1, 1 };
     uint32_t n = (uint32_t)_i + 1;
     uint8_t table[256];
