@@ -16,14 +16,15 @@ extern "C" {
 
 enum { LMB_CHACHA_KEY_WORDS = 8 };
 
-/* Words of so many keys: [n][8] of the keys, as the cipher reads them, then [n]: 0, or all bits where the stream is subtracted. */
+/* Words of so many keys: [n][8] of the keys, as the cipher reads them, then [n]: 0, or all bits where the stream is
+ * subtracted. */
 static inline size_t lmb_chacha_words(size_t keys) { return keys * (LMB_CHACHA_KEY_WORDS + 1); }
 
-/* numbers[n] of `bits`, 32 or 64, in the host's memory and its order of bytes: += or -= the stream of each key. They are
- * untouched when it fails. A device without a queue is the host's memory: for checks.
+/* numbers[n] of `bits`, 32 or 64, in the host's memory and its order of bytes: += or -= the stream of each key. They
+ * are untouched when it fails. A device without a queue is the host's memory: for checks.
  *   errors   E_DEVICE, E_NOMEM, E_UNSUPPORTED a vector longer than a GPU takes at once */
-LMB_MUST_CHECK lmb_status lmb_chacha_add(const lmb_cuda_api *api, lmb_device *device, void *numbers, uint64_t n, int bits,
-                                         const uint32_t *words, uint32_t keys, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_chacha_add(const lmb_cuda_api *api, lmb_device *device, void *numbers, uint64_t n,
+                                         int bits, const uint32_t *words, uint32_t keys, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
-/* core/cuda/steps.h - what the CUDA module is told of work that is no graph: a step of an integer network, and keystreams.
+/* core/cuda/steps.h - what the CUDA module is told of work that is no graph: a step of an integer network, and
+ * keystreams.
  *
- * Plain structs of numbers and pointers, filled by int8.c and chacha.c and read by int8.cu and chacha.cu. Pointers are to the
- * memory where the work runs, the device's or, for checks, the host's.
+ * Plain structs of numbers and pointers, filled by int8.c and chacha.c and read by int8.cu and chacha.cu. Pointers are
+ * to the memory where the work runs, the device's or, for checks, the host's.
  */
 #ifndef LMB_CORE_CUDA_STEPS_H
 #define LMB_CORE_CUDA_STEPS_H
@@ -44,8 +45,9 @@ typedef struct lmb_int8_step {
     int32_t kernel[2], stride[2], dilation[2], pads[2]; /* height, width; pads at the top and at the left */
     int32_t groups, first, size;
     int32_t zero_x, zero_y, lo, hi;
-    /* conv: width of a load, 16, 4 or 1 (4, byte by byte); weights [group][outputs / 8][tap][channels / width][8][width], zeros
-     * where there are none. depthwise: weights [tap][output]; width 4: channels by fours, or 1. */
+    /* conv: width of a load, 16, 4 or 1 (4, byte by byte); weights
+     * [group][outputs / 8][tap][channels / width][8][width], zeros where there are none.
+     * depthwise: weights [tap][output]; width 4: channels by fours, or 1. */
     int32_t width;
     const int8_t *weights;
     const int32_t *bias; /* less the zero point of x times the sum of all weights: padding holds zero points */
