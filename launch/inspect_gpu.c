@@ -1,5 +1,5 @@
-/* launch/inspect_gpu.c - the kernels of the CUDA module for `limbeck inspect`: on a GPU where there is one, and else as far as they
- * can be described without. */
+/* launch/inspect_gpu.c - the kernels of the CUDA module for `limbeck inspect`: on a GPU where there is one, and else
+ * as far as they can be described without. */
 #include <stdio.h>
 
 #include "launch/inspect.h"

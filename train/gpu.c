@@ -11,7 +11,8 @@
 
 lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
 {
-    static const lmb_cuda_precision precision[] = { [LMB_TRAIN_F32] = LMB_CUDA_F32_EXACT, [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
+    static const lmb_cuda_precision precision[] = { [LMB_TRAIN_F32] = LMB_CUDA_F32_EXACT,
+                                                    [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
                                                     [LMB_TRAIN_TF32] = LMB_CUDA_TF32_PRODUCTS };
 
     LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
@@ -151,6 +152,8 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
 {
     double rate = lmbi_trainer_rate(t);
     lmbi_resident_batch s = { .total = b->total,
+                              .shown = t->s.epoch * t->train->n + t->s.seen,
+                              .row = b->lo,
                               .shards = filled,
                               .first = t->first,
                               .share = t->share,

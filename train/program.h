@@ -39,6 +39,7 @@ typedef struct lmb_program_step {
     const float *state;   /* canonical state, read only                  */
     float *out;           /* [state count] gradients and next content    */
     const lmb_step_info *info;
+    lmb_place place;      /* for losses that have a memory               */
     /* Called as the backward pass goes on, with ever smaller `first`: `out` is final from segment `first` of the layout
      * to its end, and is not touched again. May be NULL. */
     void (*final)(void *ctx, int first);
@@ -72,8 +73,8 @@ typedef struct lmb_program_there {
 } lmb_program_there;
 LMB_MUST_CHECK lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_there *s, lmb_error *err);
 /* Bytes that the loss wants fed for n rows (train/loss.h); `into` not NULL: and these bytes, for the rows of `info`. */
-LMB_MUST_CHECK lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, void *into, size_t *bytes,
-                                           lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, const lmb_place *place,
+                                           void *into, size_t *bytes, lmb_error *err);
 /* Borrowed. */
 const lmb_loss *lmb_program_loss(const lmb_program *p);
 /* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */

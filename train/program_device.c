@@ -49,14 +49,14 @@ lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_there *s, lmb_e
     return st;
 }
 
-lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, void *into, size_t *bytes,
-                            lmb_error *err)
+lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, const lmb_place *place, void *into,
+                            size_t *bytes, lmb_error *err)
 {
     lmbi_compiled *c;
 
     LMB_TRY(lmbi_program_plan_for(p, n, false, &c, err));
     *bytes = c->feed == LMB_NONE ? 0 : lmb_shape_bytes(&c->g->value[c->feed].shape, c->g->value[c->feed].dtype);
-    return *bytes && into ? p->loss.feed(p->loss.ctx, info, n, into, err) : LMB_OK;
+    return *bytes && into ? p->loss.feed(p->loss.ctx, info, place, n, into, err) : LMB_OK;
 }
 
 const lmb_loss *lmb_program_loss(const lmb_program *p)

@@ -68,6 +68,7 @@ LMB_MUST_CHECK lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int
 /* One step. Rows are this rank's, copied before it returns. */
 typedef struct lmbi_resident_batch {
     int64_t total;        /* samples of the global batch */
+    int64_t shown, row;   /* samples shown by earlier batches; position of this rank's first row in the batch */
     int shards;           /* that have samples; 0: this rank has none */
     const int64_t *first; /* [shards + 1] rows */
     const float *share;   /* [shards] of the global batch */

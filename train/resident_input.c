@@ -28,7 +28,7 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     lmbi_slab *s = &r->slab;
 
     if (!r->table)
-        LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, &feed, err));
+        LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
     s->front = place(&end, sizeof(lmb_step_now));
     s->front = end;
     end = 0;
@@ -94,6 +94,7 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         char *in = to + r->slab.front + (size_t)k * r->slab.each;
         size_t lo = (size_t)b->first[k], n = (size_t)(b->first[k + 1] - b->first[k]);
         const lmb_step_info info = { b->seed, b->epoch, b->sample + lo };
+        const lmb_place place = { b->shown, b->row + b->first[k], b->total };
         if ((int64_t)n > r->o.rows)
             return LMB_FAIL(err, LMB_E_ARG, "a shard of %zu rows; the device has room for %lld", n,
                             (long long)r->o.rows);
@@ -101,7 +102,7 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
         memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
         if (!r->table)
-            LMB_TRY(lmb_program_feed(r->o.program, (int64_t)n, &info, in + r->slab.feed, &feed, err));
+            LMB_TRY(lmb_program_feed(r->o.program, (int64_t)n, &info, &place, in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
 }

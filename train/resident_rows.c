@@ -18,7 +18,7 @@ static lmb_status send_some(lmbi_resident *r, const lmb_loss *loss, int64_t epoc
 
     for (int64_t i = 0; i < n; i++)
         sample[i] = (uint32_t)(first + i);
-    LMB_TRY(loss->feed(loss->ctx, &info, n, rows, err));
+    LMB_TRY(loss->feed(loss->ctx, &info, NULL, n, rows, err));
     size_t row = (size_t)r->width, at = (size_t)(epoch * loss->table.samples + first) * row;
     LMB_TRY(r->d->upload(r->d, r->table + at, rows, (size_t)n * row * sizeof *rows, err));
     return r->d->finish(r->d, err); /* `rows` is filled anew */
@@ -49,7 +49,7 @@ lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err)
 
     if (!loss->feed || loss->table.samples < 1 || loss->table.epochs < 1)
         return LMB_OK;
-    LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, &feed, err));
+    LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
     size_t row = feed / (size_t)r->o.rows, rows = (size_t)loss->table.epochs * (size_t)loss->table.samples;
     if (!row || loss->table.epochs > INT32_MAX || rows > loss->table.most / row)
         return LMB_OK;

@@ -33,8 +33,9 @@ static lmb_vid resnet(lmb_net *n, const void *config, lmb_vid x, int classes)
     char name[32];
     if ((c->depth - 2) % 6) {
         if (n->b.status == LMB_OK)
-            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 6 n + 2 (8, 14, 20, 32, 44, 56, ...)",
-                                   (long long)c->depth);
+            n->b.status =
+                LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 6 n + 2 (8, 14, 20, 32, 44, 56, ...)",
+                         (long long)c->depth);
         return LMB_NONE;
     }
     x = lmb_net_conv_norm(n, "stem", x, (lmb_conv_layer){ .out = c->width, .kernel = 3 }, c->activation);
@@ -52,12 +53,14 @@ const lmb_model_family lmb_model_resnet = { "resnet", "residual networks of CIFA
 typedef struct imagenet_config { int64_t depth, width; bool small; const char *activation; } imagenet_config;
 static const lmb_field imagenet_fields[] = {
     LMB_INT(imagenet_config, depth, 18, 18, 152, "", "18, 34, or with bottlenecks 50, 101, 152"),
-    LMB_INT(imagenet_config, width, 64, 1, 1024, "channels", "of the first stage; the next have 2, 4 and 8 times as many"),
+    LMB_INT(imagenet_config, width, 64, 1, 1024, "channels",
+            "of the first stage; the next have 2, 4 and 8 times as many"),
     LMB_BOOL(imagenet_config, small, false, "a 3x3 stem without stride and pooling, for pictures of 32 x 32"),
     LMB_TEXT(imagenet_config, activation, "relu", "after each block"), LMB_FIELD_END
 };
 /* 1x1, 3x3, 1x1; the stride is in the 3x3 convolution (version 1.5). */
-static lmb_vid bottleneck(lmb_net *n, const char *name, lmb_vid x, int64_t width, int64_t stride, const char *activation)
+static lmb_vid bottleneck(lmb_net *n, const char *name, lmb_vid x, int64_t width, int64_t stride,
+                          const char *activation)
 {
     char part[64];
     lmb_vid y, skip = x;
@@ -76,8 +79,12 @@ static lmb_vid bottleneck(lmb_net *n, const char *name, lmb_vid x, int64_t width
 /* Stride 2 in the 3x3 convolution of a stage's first block. */
 static lmb_vid resnet_imagenet(lmb_net *n, const void *config, lmb_vid x, int classes)
 {
-    static const struct { int depth, blocks[4]; } sizes[] = {
-        { 18, { 2, 2, 2, 2 } }, { 34, { 3, 4, 6, 3 } }, { 50, { 3, 4, 6, 3 } }, { 101, { 3, 4, 23, 3 } }, { 152, { 3, 8, 36, 3 } } };
+    static const struct { int depth, blocks[4];
+    } sizes[] = { { 18, { 2, 2, 2, 2 } },
+                  { 34, { 3, 4, 6, 3 } },
+                  { 50, { 3, 4, 6, 3 } },
+                  { 101, { 3, 4, 23, 3 } },
+                  { 152, { 3, 8, 36, 3 } } };
     enum { SIZES = sizeof sizes / sizeof *sizes };
     const imagenet_config *c = config;
     char name[32];
@@ -86,10 +93,12 @@ static lmb_vid resnet_imagenet(lmb_net *n, const void *config, lmb_vid x, int cl
         s++;
     if (s == SIZES) {
         if (n->b.status == LMB_OK)
-            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 18, 34, 50, 101 or 152", (long long)c->depth);
+            n->b.status =
+                LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 18, 34, 50, 101 or 152", (long long)c->depth);
         return LMB_NONE;
     }
-    x = lmb_net_conv_norm(n, "stem", x, (lmb_conv_layer){ .out = c->width, .kernel = c->small ? 3 : 7, .stride = c->small ? 1 : 2 },
+    x = lmb_net_conv_norm(n, "stem", x,
+                          (lmb_conv_layer){ .out = c->width, .kernel = c->small ? 3 : 7, .stride = c->small ? 1 : 2 },
                           c->activation);
     x = c->small ? x : lmb_net_max_pool(n, x, 3, 2, 1);
     for (int64_t stage = 0; stage < 4; stage++)
@@ -99,8 +108,9 @@ static lmb_vid resnet_imagenet(lmb_net *n, const void *config, lmb_vid x, int cl
         }
     return lmb_net_linear(n, "head", lmb_net_global_pool(n, x), classes);
 }
-const lmb_model_family lmb_model_resnet_imagenet = { "resnet_imagenet", "residual networks of ImageNet", "He et al. 2016, table 1",
-                                                     imagenet_fields, sizeof(imagenet_config), resnet_imagenet };
+const lmb_model_family lmb_model_resnet_imagenet = { "resnet_imagenet",         "residual networks of ImageNet",
+                                                     "He et al. 2016, table 1", imagenet_fields,
+                                                     sizeof(imagenet_config),   resnet_imagenet };
 
 /* ---- wide resnet ---- */
 typedef struct wide_config { int64_t depth, width; double dropout; const char *activation; } wide_config;
@@ -138,7 +148,8 @@ static lmb_vid wide(lmb_net *n, const void *config, lmb_vid x, int classes)
     char name[32];
     if ((c->depth - 4) % 6) {
         if (n->b.status == LMB_OK)
-            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 6 n + 4 (10, 16, 22, 28, 40, ...)", (long long)c->depth);
+            n->b.status = LMB_FAIL(n->b.err, LMB_E_ARG, "depth is %lld; it must be 6 n + 4 (10, 16, 22, 28, 40, ...)",
+                                   (long long)c->depth);
         return LMB_NONE;
     }
     x = lmb_net_conv(n, "stem.conv", x, (lmb_conv_layer){ .out = 16, .kernel = 3 });
@@ -150,5 +161,7 @@ static lmb_vid wide(lmb_net *n, const void *config, lmb_vid x, int classes)
     x = normal_and_active(n, "last", "1", x, c->activation);
     return lmb_net_linear(n, "head", lmb_net_global_pool(n, x), classes);
 }
-const lmb_model_family lmb_model_wide_resnet = { "wide_resnet", "wide residual networks of CIFAR", "Zagoruyko and Komodakis 2016",
-                                                 wide_fields, sizeof(wide_config), wide };
+const lmb_model_family lmb_model_wide_resnet = {
+    "wide_resnet", "wide residual networks of CIFAR", "Zagoruyko and Komodakis 2016", wide_fields, sizeof(wide_config),
+    wide
+};

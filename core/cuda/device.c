@@ -166,7 +166,7 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
         g->backend[i].device = &g->device;
     g->device = (lmb_device){
         .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
-        .download = gpu_download, .copy = gpu_copy, .convert = gpu_convert, .finish = gpu_finish,
+        .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish, .convert = gpu_convert,
         .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
         .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
         .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,

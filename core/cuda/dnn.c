@@ -11,8 +11,8 @@ lmb_status lmbi_dnn_make(cudnnBackendDescriptorType_t type, cudnnBackendDescript
     return lmbi_dnn_check(cudnnBackendCreateDescriptor(type, out), "making a descriptor", err);
 }
 
-lmb_status lmbi_dnn_set(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t n,
-                        const void *values, lmb_error *err)
+lmb_status lmbi_dnn_set(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                        int64_t n, const void *values, lmb_error *err)
 {
     return lmbi_dnn_check(cudnnBackendSetAttribute(d, name, type, n, values), "setting an attribute", err);
 }
@@ -34,10 +34,11 @@ void lmbi_dnn_drop(cudnnBackendDescriptor_t *d)
 static cudnnDataType_t type_of(lmb_dtype t) { return t == LMB_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
 
 /* The next tensor of the graph. `inside`: it lives between two operations, and never in memory. */
-static lmb_status tensor(lmbi_dnn *d, lmb_dtype kept, bool last, bool inside, const int64_t n[4], cudnnBackendDescriptor_t **out,
-                         lmb_error *err)
+static lmb_status tensor(lmbi_dnn *d, lmb_dtype kept, bool last, bool inside, const int64_t n[4],
+                         cudnnBackendDescriptor_t **out, lmb_error *err)
 {
-    int64_t plain[4] = { n[1] * n[2] * n[3], n[2] * n[3], n[3], 1 }, nhwc[4] = { n[1] * n[2] * n[3], 1, n[3] * n[1], n[1] };
+    int64_t plain[4] = { n[1] * n[2] * n[3], n[2] * n[3], n[3], 1 },
+            nhwc[4] = { n[1] * n[2] * n[3], 1, n[3] * n[1], n[1] };
     int64_t id = d->n_tensors + 1, alignment = 16;
     cudnnDataType_t type = type_of(kept);
     cudnnBackendDescriptor_t *t = &d->tensor[d->n_tensors++];
@@ -78,23 +79,30 @@ static const struct names {
     cudnnBackendDescriptorType_t operation;
     cudnnBackendAttributeName_t conv, x, w, y, alpha, beta;
 } names[] = {
-    [LMBI_DNN_FORWARD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+    [LMBI_DNN_FORWARD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA },
-    [LMBI_DNN_DATA] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+    [LMBI_DNN_DATA] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA },
     [LMBI_DNN_WEIGHTS] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
-                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA },
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA },
 };
 
 lmbi_dnn_kind lmbi_dnn_kind_of(const char *op)
 {
-    return strcmp(op, "ConvGradData") == 0 ? LMBI_DNN_DATA : strcmp(op, "ConvGradWeights") == 0 ? LMBI_DNN_WEIGHTS : LMBI_DNN_FORWARD;
+    return strcmp(op, "ConvGradData") == 0      ? LMBI_DNN_DATA
+           : strcmp(op, "ConvGradWeights") == 0 ? LMBI_DNN_WEIGHTS
+                                                : LMBI_DNN_FORWARD;
 }
 
 static lmb_status operation(lmbi_dnn *d, const struct names *n, const lmb_conv *g, const cudnnBackendDescriptor_t *x,
@@ -133,7 +141,8 @@ static lmb_status pointwise(lmbi_dnn *d, const cudnnBackendDescriptor_t *x, cons
         LMB_TRY(lmbi_dnn_set(*how, CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_TYPE_DOUBLE, 1, &hi, err));
     LMB_TRY(lmbi_dnn_finish(*how, "describing what follows a convolution", err));
     LMB_TRY(lmbi_dnn_make(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, op, err));
-    LMB_TRY(lmbi_dnn_set(*op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, how, err));
+    LMB_TRY(
+        lmbi_dnn_set(*op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, how, err));
     LMB_TRY(lmbi_dnn_set(*op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, x, err));
     if (b)
         LMB_TRY(lmbi_dnn_set(*op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, b, err));
@@ -152,9 +161,11 @@ static lmb_status result(lmbi_dnn *d, const int64_t n[4], int *left, cudnnBacken
     return LMB_OK;
 }
 
-static lmb_status describe(lmbi_dnn *d, const struct names *n, const lmb_conv *g, const lmbi_dnn_ending *e, lmb_error *err)
+static lmb_status describe(lmbi_dnn *d, const struct names *n, const lmb_conv *g, const lmbi_dnn_ending *e,
+                           lmb_error *err)
 {
-    const int64_t x[4] = { g->n, g->c, g->h, g->w }, w[4] = { g->k, g->c / g->group, g->kh, g->kw }, y[4] = { g->n, g->k, g->oh, g->ow };
+    const int64_t x[4] = { g->n, g->c, g->h, g->w }, w[4] = { g->k, g->c / g->group, g->kh, g->kw },
+                  y[4] = { g->n, g->k, g->oh, g->ow };
     const int64_t b[4] = { 1, g->k, 1, 1 };
     const lmbi_dnn_form *f = &d->form;
     int left = 1 + e->add + e->bias + (e->function != 0);
@@ -181,8 +192,8 @@ static lmb_status describe(lmbi_dnn *d, const struct names *n, const lmb_conv *g
     return pointwise(d, ty, NULL, next, e->function == 'C' ? e->hi : 0, err);
 }
 
-lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form, const lmbi_dnn_ending *ending,
-                             lmbi_dnn **out, lmb_error *err)
+lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form,
+                             const lmbi_dnn_ending *ending, lmbi_dnn **out, lmb_error *err)
 {
     lmbi_dnn *d = calloc(1, sizeof *d);
 

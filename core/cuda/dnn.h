@@ -1,9 +1,10 @@
 /* core/cuda/dnn.h - one convolution by cuDNN's graph API: described, planned, run.
  *
- * Idea: a convolution is a graph of one operation between three tensors, and what follows it (a sum, a bias, an activation) may
- * be part of the same graph. Describing needs no device, so that it is checked everywhere; planning asks the heuristics,
- * passes over engines that are not reproducible or compute in less than was asked for, and takes the first that can be made.
- * Whoever calls has a simpler graph, or a kernel of its own, for the case that there is none.
+ * Idea: a convolution is a graph of one operation between three tensors, and what follows it (a sum, a bias, an
+ * activation) may be part of the same graph. Describing needs no device, so that it is checked everywhere; planning
+ * asks the heuristics, passes over engines that are not reproducible or compute in less than was asked for, and takes
+ * the first that can be made. Whoever calls has a simpler graph, or a kernel of its own, for the case that there is
+ * none.
  *   source   cuDNN 9 documentation, Graph API, backend descriptors
  */
 #ifndef LMB_CORE_CUDA_DNN_H
@@ -36,12 +37,13 @@ typedef struct lmbi_dnn_ending {
 
 typedef struct lmbi_dnn_operands { const void *x, *w, *y, *bias, *add; } lmbi_dnn_operands;
 
-lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form, const lmbi_dnn_ending *ending,
-                             lmbi_dnn **out, lmb_error *err);
+lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form,
+                             const lmbi_dnn_ending *ending, lmbi_dnn **out, lmb_error *err);
 void lmbi_dnn_destroy(lmbi_dnn *d); /* NULL is fine */
 /* E_UNSUPPORTED: no engine is fit. */
 lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, lmb_error *err);
-/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16 bytes. */
+/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16 bytes.
+ * */
 lmb_status lmbi_dnn_run(lmbi_dnn *d, lmb_cuda_queue *q, const lmbi_dnn_operands *o, lmb_error *err);
 
 #ifdef __cplusplus

@@ -4,7 +4,11 @@
 
 #include "core/cuda/dnn.h"
 
-enum { LMBI_DNN_ENGINES = 32, LMBI_DNN_TENSORS = 8, LMBI_DNN_STAGES = 4 }; /* stages: convolution, sum, bias, activation */
+enum {
+    LMBI_DNN_ENGINES = 32,
+    LMBI_DNN_TENSORS = 8,
+    LMBI_DNN_STAGES = 4
+}; /* stages: convolution, sum, bias, activation */
 
 struct lmbi_dnn {
     lmbi_dnn_form form;
@@ -16,8 +20,8 @@ struct lmbi_dnn {
 };
 
 lmb_status lmbi_dnn_make(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *out, lmb_error *err);
-lmb_status lmbi_dnn_set(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t n,
-                        const void *values, lmb_error *err);
+lmb_status lmbi_dnn_set(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                        int64_t n, const void *values, lmb_error *err);
 lmb_status lmbi_dnn_finish(cudnnBackendDescriptor_t d, const char *doing, lmb_error *err);
 void lmbi_dnn_drop(cudnnBackendDescriptor_t *d);
 

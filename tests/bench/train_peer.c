@@ -3,8 +3,8 @@
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
- *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and with
- *                                    -eager behind it steps that are not replayed
+ *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and each with
+ *                                    -eager behind it: not replayed
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
@@ -88,7 +88,7 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     if (strncmp(precision, "cuda", 4) == 0) {
         train.backend = "cuda";
         train.shard = train.batch;
-        train.graph = strstr(precision, "eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
+        train.graph = strstr(precision, "-eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
     }
     train.precision = strstr(precision, "bf16") ? LMB_TRAIN_BF16 : strstr(precision, "tf32") ? LMB_TRAIN_TF32 : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, &data, err));

@@ -1,6 +1,8 @@
-/* core/cuda/ops/activation.cu - Relu, Clip, their gradients, and the sum of two alike, over numbers kept in f32 or bf16.
+/* core/cuda/ops/activation.cu - Relu, Clip, their gradients, and the sum of two alike, over numbers kept in f32 or
+ * bf16.
  *
- * Idea: one element at a time, whatever the order; maps in groups of neighbours. Formulas as in core/ops/{relu,clip,binary}.c.
+ * Idea: one element at a time, whatever the order; maps in groups of neighbours. Formulas as in
+ * core/ops/{relu,clip,binary}.c.
  */
 #include <float.h>
 
@@ -18,7 +20,9 @@ struct limits {
 
 /* y = op(x), or of two operands */
 struct relu { LMB_BODY float operator()(float x, float, const limits &) const { return x < 0.0f ? 0.0f : x; } };
-struct relu_grad { LMB_BODY float operator()(float dy, float x, const limits &) const { return x > 0.0f ? dy : 0.0f; } };
+struct relu_grad {
+    LMB_BODY float operator()(float dy, float x, const limits &) const { return x > 0.0f ? dy : 0.0f; }
+};
 struct clip {
     LMB_BODY float operator()(float x, float, const limits &l) const
     {
@@ -27,7 +31,10 @@ struct clip {
     }
 };
 struct clip_grad {
-    LMB_BODY float operator()(float dy, float x, const limits &l) const { return x >= l.low() && x <= l.high() ? dy : 0.0f; }
+    LMB_BODY float operator()(float dy, float x, const limits &l) const
+    {
+        return x >= l.low() && x <= l.high() ? dy : 0.0f;
+    }
 };
 struct sum { LMB_BODY float operator()(float a, float b, const limits &) const { return a + b; } };
 
@@ -61,7 +68,8 @@ template <class Form, class Op, int operands> struct pointwise_kernel {
         int64_t n = lmb_shape_count(&r->out[0].shape);
         limits l = { in<const float>(r, operands), in<const float>(r, operands + 1) };
         bool groups = r->out[0].shape.n == 4 && in_groups(r, n);
-        return each_group(r, n, groups, pointwise<T, Op, operands>{ in<const T>(r, 0), in<const T>(r, 1), out<T>(r, 0), l }, err);
+        return each_group(r, n, groups,
+                          pointwise<T, Op, operands>{ in<const T>(r, 0), in<const T>(r, 1), out<T>(r, 0), l }, err);
     }
 };
 
@@ -70,13 +78,19 @@ template <class Form, class Op, int operands> struct pointwise_kernel {
 
 using namespace lmb;
 extern "C" {
-#define POINTWISE(prefix, name, Form)                                                                                                 \
-    const lmb_kernel lmbi_cuda_##prefix##_relu = map_kernel<pointwise_kernel<Form, relu, 1>>(name ":relu", "Relu", "", bf16_maps, true); \
-    const lmb_kernel lmbi_cuda_##prefix##_relu_grad = map_kernel<pointwise_kernel<Form, relu_grad, 2>>(name ":relu_grad", "ReluGrad", "limbeck", bf16_maps, true); \
-    const lmb_kernel lmbi_cuda_##prefix##_clip = map_kernel<pointwise_kernel<Form, clip, 1>>(name ":clip", "Clip", "", bf16_maps, true); \
-    const lmb_kernel lmbi_cuda_##prefix##_clip_grad = map_kernel<pointwise_kernel<Form, clip_grad, 2>>(name ":clip_grad", "ClipGrad", "limbeck", bf16_maps, true)
+#define POINTWISE(prefix, name, Form)                                                                                  \
+    const lmb_kernel lmbi_cuda_##prefix##_relu =                                                                       \
+        map_kernel<pointwise_kernel<Form, relu, 1>>(name ":relu", "Relu", "", bf16_maps, true);                        \
+    const lmb_kernel lmbi_cuda_##prefix##_relu_grad =                                                                  \
+        map_kernel<pointwise_kernel<Form, relu_grad, 2>>(name ":relu_grad", "ReluGrad", "limbeck", bf16_maps, true);   \
+    const lmb_kernel lmbi_cuda_##prefix##_clip =                                                                       \
+        map_kernel<pointwise_kernel<Form, clip, 1>>(name ":clip", "Clip", "", bf16_maps, true);                        \
+    const lmb_kernel lmbi_cuda_##prefix##_clip_grad =                                                                  \
+        map_kernel<pointwise_kernel<Form, clip_grad, 2>>(name ":clip_grad", "ClipGrad", "limbeck", bf16_maps, true)
 POINTWISE(op, "cuda", plain_f32);
 POINTWISE(bf16, "cuda-bf16", nhwc_bf16);
-const lmb_kernel lmbi_cuda_alike_add = map_kernel<pointwise_kernel<plain_f32, sum, 2>>("cuda:add_alike", "Add", "", bf16_maps, true);
-const lmb_kernel lmbi_cuda_bf16_add = map_kernel<pointwise_kernel<nhwc_bf16, sum, 2>>("cuda-bf16:add", "Add", "", bf16_maps, true);
+const lmb_kernel lmbi_cuda_alike_add =
+    map_kernel<pointwise_kernel<plain_f32, sum, 2>>("cuda:add_alike", "Add", "", bf16_maps, true);
+const lmb_kernel lmbi_cuda_bf16_add =
+    map_kernel<pointwise_kernel<nhwc_bf16, sum, 2>>("cuda-bf16:add", "Add", "", bf16_maps, true);
 }

@@ -1,7 +1,9 @@
-/* core/cuda/ops/conv.cu - convolutions by their definition: what runs when cuDNN has nothing for a shape, and on the host.
+/* core/cuda/ops/conv.cu - convolutions by their definition: what runs when cuDNN has nothing for a shape, and on the
+ * host.
  *
- * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one body.
- * Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are long.
+ * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one
+ * body. Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are
+ * long.
  *   source   core/ops/{conv,conv_act,conv_grad}.c
  */
 #include "core/cuda/ops/conv.h"
@@ -29,7 +31,8 @@ strides strides_of(bool last, int b, int h, int w)
 struct place { int a, b, h, w; };
 template <bool last> LMB_BODY place place_of(int i, int b, int h, int w)
 {
-    return last ? place{ i / (b * h * w), i % b, i / (w * b) % h, i / b % w } : place{ i / (b * h * w), i / (h * w) % b, i / w % h, i % w };
+    return last ? place{ i / (b * h * w), i % b, i / (w * b) % h, i / b % w }
+                : place{ i / (b * h * w), i / (h * w) % b, i / w % h, i % w };
 }
 
 template <class T, bool nhwc> struct forward {
@@ -59,7 +62,11 @@ template <class T, bool nhwc> struct forward {
                 }
             }
         sum += add ? (float)add[i] : 0;
-        put(&y[i], function == 'R' ? (sum < 0 ? 0 : sum) : function == 'C' ? (sum < lo ? lo : sum > hi ? hi : sum) : sum);
+        put(&y[i], function == 'R'   ? (sum < 0 ? 0 : sum)
+                   : function == 'C' ? (sum < lo   ? lo
+                                        : sum > hi ? hi
+                                                   : sum)
+                                     : sum);
     }
 };
 template <class T, bool nhwc> struct grad_data {
@@ -111,6 +118,36 @@ template <class T> struct grad_weights {
     }
 };
 
+/* Of a depthwise convolution over NHWC maps: one row of taps for all channels, each a column. */
+constexpr int most_taps = 3;
+template <class T> struct depthwise_weights {
+    const T *dy, *x;
+    float *dw;
+    geometry g;
+    int r;
+    template <int V> LMB_BODY void add(int i, int channel, double s[most_taps][V]) const
+    {
+        int at = i / g.c, q = at % g.ow, p = at / g.ow % g.oh, line = p * g.sh - g.ph + r * g.dh;
+        if (line < 0 || line >= g.h)
+            return;
+        pack<V> d = load<V>(dy, i);
+        for (int t = 0; t < most_taps;
+             t++) { /* a number of turns that the compiler knows keeps the sums in registers */
+            int column = q * g.sw - g.pw + t * g.dw;
+            if (t >= g.kw || column < 0 || column >= g.w)
+                continue;
+            pack<V> v = load<V>(x, ((at / (g.oh * g.ow) * g.h + line) * g.w + column) * g.c + channel);
+            for (int k = 0; k < V; k++)
+                s[t][k] += (double)d.v[k] * v.v[k];
+        }
+    }
+    LMB_BODY void finish(int channel, const double s[most_taps]) const
+    {
+        for (int t = 0; t < g.kw; t++)
+            dw[(channel * g.kh + r) * g.kw + t] = (float)s[t];
+    }
+};
+
 template <class Form> struct geometry_kernel {
     typedef Form form;
     geometry g;
@@ -136,14 +173,29 @@ template <class Form> struct forward_kernel : geometry_kernel<Form> {
     {
         typedef typename Form::type T;
         return each(r, lmb_shape_count(&r->out[0].shape),
-                    forward<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), in<const float>(r, 2), in<const T>(r, 3), out<T>(r, 0),
-                                            this->g, this->sx, this->sw, end.function, end.lo, end.hi }, err);
+                    forward<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), in<const float>(r, 2),
+                                            in<const T>(r, 3), out<T>(r, 0), this->g, this->sx, this->sw, end.function,
+                                            end.lo, end.hi },
+                    err);
     }
 };
 template <class Form, bool weights> struct gradient_kernel : geometry_kernel<Form> {
-    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)
+    bool depthwise = false;
+    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *)
     {
         this->take(c);
+        const geometry &g = this->g;
+        depthwise = weights && Form::nhwc && g.group == g.c && g.k == g.c && g.kw <= most_taps;
+        if (depthwise)
+            *scratch = column_bytes<most_taps>(g.n * g.oh * g.ow, g.c);
+        return LMB_OK;
+    }
+    template <class T> lmb_status run_depthwise(const lmb_run *r, const T *dy, const T *x, lmb_error *err)
+    {
+        const geometry &g = this->g;
+        for (int row = 0; row < g.kh; row++)
+            LMB_TRY((columns<most_taps>(r, g.n * g.oh * g.ow, g.c, in_groups(r, g.c), (double *)r->scratch,
+                                        depthwise_weights<T>{ dy, x, out<float>(r, 0), g, row }, err)));
         return LMB_OK;
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
@@ -151,6 +203,8 @@ template <class Form, bool weights> struct gradient_kernel : geometry_kernel<For
         typedef typename Form::type T;
         int64_t n = lmb_shape_count(&r->out[0].shape);
         const T *dy = in<const T>(r, 0), *b = in<const T>(r, 1);
+        if (depthwise)
+            return run_depthwise<T>(r, dy, b, err);
         if constexpr (weights)
             return teams(r, n, grad_weights<T>{ dy, b, out<float>(r, 0), this->g, this->sx, this->sy }, err);
         else
@@ -163,11 +217,14 @@ template <class Form, bool weights> struct gradient_kernel : geometry_kernel<For
 
 using namespace lmb;
 extern "C" {
-#define CONV(prefix, name, Form)                                                                                          \
-    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<forward_kernel<Form>>(name ":conv", "Conv", "");                \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_act = conv_row<forward_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data = conv_row<gradient_kernel<Form, false>>(name ":conv_grad_data", "ConvGradData", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights = conv_row<gradient_kernel<Form, true>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck")
+#define CONV(prefix, name, Form)                                                                                       \
+    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<forward_kernel<Form>>(name ":conv", "Conv", "");             \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_act =                                                                   \
+        conv_row<forward_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck");                                        \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data =                                                             \
+        conv_row<gradient_kernel<Form, false>>(name ":conv_grad_data", "ConvGradData", "limbeck");                     \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights =                                                          \
+        conv_row<gradient_kernel<Form, true>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck")
 CONV(op, "cuda", plain_f32);
 CONV(nhwc, "cuda-nhwc", nhwc_f32);
 CONV(bf16, "cuda-bf16", nhwc_bf16);

@@ -1,7 +1,8 @@
 /* core/cuda/ops/conv.h - what our convolutions and cuDNN's share: which operands are kept how, and what follows a sum.
  *
- * In NHWC rows the weights come in the same order, [k][h][w][c], and in the type of the maps: the planner makes that form once a
- * run for the convolution and the gradient of its input. Biases, and gradients of weights, are f32 in plain order.
+ * In NHWC rows the weights come in the same order, [k][h][w][c], and in the type of the maps: the planner makes that
+ * form once a run for the convolution and the gradient of its input. Biases, and gradients of weights, are f32 in
+ * plain order.
  */
 #ifndef LMB_CORE_CUDA_OPS_CONV_H
 #define LMB_CORE_CUDA_OPS_CONV_H
@@ -40,9 +41,18 @@ template <class Form> bool conv_accepts(const lmb_call *c, const char **why)
 template <class K> constexpr lmb_kernel conv_row(const char *name, const char *op, const char *domain,
                                                  const char *(*note)(const void *state) = nullptr)
 {
-    return lmb_kernel{ name, op, domain, K::accepts, K::form::nhwc ? conv_layout : nullptr,
-                       sizeof(typename K::form::type) == 2 ? conv_bf16 : nullptr, row<K>::create, row<K>::run, row<K>::destroy,
-                       false, false, note };
+    return lmb_kernel{ name,
+                       op,
+                       domain,
+                       K::accepts,
+                       K::form::nhwc ? conv_layout : nullptr,
+                       sizeof(typename K::form::type) == 2 ? conv_bf16 : nullptr,
+                       row<K>::create,
+                       row<K>::run,
+                       row<K>::destroy,
+                       false,
+                       false,
+                       note };
 }
 
 } // namespace lmb

@@ -1,7 +1,7 @@
 /* core/cuda/ops/dnn_conv.cu - convolutions by cuDNN: a chain for each shape, with our own kernel at its end.
  *
- * Idea: the chain is made and described when a plan is compiled; which step of it runs is decided at the first run, when there is
- * a device to ask, and the kernel's note says why the ones before it do not:
+ * Idea: the chain is made and described when a plan is compiled; which step of it runs is decided at the first run,
+ * when there is a device to ask, and the kernel's note says why the ones before it do not:
  *   forward    with what follows in one graph -> the convolution, then a pass over its result -> our own
  *   gradients  of the input: cuDNN -> our own; of weights: f32 from cuDNN -> bf16 from cuDNN, made wider -> our own
  * A gradient of weights in NHWC order goes through scratch, where it is turned into plain order.
@@ -14,16 +14,16 @@ namespace lmb {
 namespace {
 
 template <class Form> struct own_rows;
-#define OWN(Form, prefix, cores)                                                                                                   \
-    template <> struct own_rows<Form> {                                                                                            \
-        static constexpr bool tensor_cores = cores;                                                                                \
-        static const lmb_kernel *of(const char *op)                                                                                \
-        {                                                                                                                          \
-            return strcmp(op, "Conv") == 0           ? &lmbi_cuda_##prefix##_conv                                                  \
-                   : strcmp(op, "ConvAct") == 0      ? &lmbi_cuda_##prefix##_conv_act                                              \
-                   : strcmp(op, "ConvGradData") == 0 ? &lmbi_cuda_##prefix##_conv_grad_data                                        \
-                                                     : &lmbi_cuda_##prefix##_conv_grad_weights;                                    \
-        }                                                                                                                          \
+#define OWN(Form, prefix, cores)                                                                                       \
+    template <> struct own_rows<Form> {                                                                                \
+        static constexpr bool tensor_cores = cores;                                                                    \
+        static const lmb_kernel *of(const char *op)                                                                    \
+        {                                                                                                              \
+            return strcmp(op, "Conv") == 0           ? &lmbi_cuda_##prefix##_conv                                      \
+                   : strcmp(op, "ConvAct") == 0      ? &lmbi_cuda_##prefix##_conv_act                                  \
+                   : strcmp(op, "ConvGradData") == 0 ? &lmbi_cuda_##prefix##_conv_grad_data                            \
+                                                     : &lmbi_cuda_##prefix##_conv_grad_weights;                        \
+        }                                                                                                              \
     }
 OWN(plain_f32, op, false);
 OWN(nhwc_f32, nhwc, true);
@@ -39,7 +39,11 @@ template <class T, bool nhwc> struct pass {
     {
         float v = (float)y[i] + (bias ? bias[nhwc ? i % k : i / area % k] : 0);
         v += add ? (float)add[i] : 0;
-        put(&y[i], e.function == 'R' ? (v < 0 ? 0 : v) : e.function == 'C' ? (v < e.lo ? e.lo : v > e.hi ? e.hi : v) : v);
+        put(&y[i], e.function == 'R'   ? (v < 0 ? 0 : v)
+                   : e.function == 'C' ? (v < e.lo   ? e.lo
+                                          : v > e.hi ? e.hi
+                                                     : v)
+                                       : v);
     }
 };
 
@@ -48,7 +52,10 @@ template <class T> struct turn {
     const T *from;
     float *to;
     int c, area;
-    LMB_BODY void operator()(int i) const { to[i] = (float)from[(i / (c * area) * area + i % area) * c + i / area % c]; }
+    LMB_BODY void operator()(int i) const
+    {
+        to[i] = (float)from[(i / (c * area) * area + i % area) * c + i / area % c];
+    }
 };
 
 struct link {
@@ -86,7 +93,8 @@ template <class Form> struct dnn_kernel {
     {
         lmb_dtype maps = sizeof(T) == 2 ? LMB_BF16 : LMB_F32;
         lmbi_dnn_ending e = { bias, add, end.function, end.hi }, nothing = {};
-        bool turned = Form::nhwc && g.kh * g.kw > 1 && g.c / g.group > 1, simple = end.function != 'C' || (end.lo == 0 && end.hi > 0);
+        bool turned = Form::nhwc && g.kh * g.kw > 1 && g.c / g.group > 1,
+             simple = end.function != 'C' || (end.lo == 0 && end.hi > 0);
         if (kind == LMBI_DNN_WEIGHTS) {
             append(link{ "f32 result", nullptr, LMB_F32, false, turned }, nothing);
             if (maps == LMB_BF16)
@@ -107,31 +115,29 @@ template <class Form> struct dnn_kernel {
         add = kind == LMBI_DNN_FORWARD && c->n_in > 3 && c->in[3].present;
         own.row = own_rows<Form>::of(c->op->name);
         LMB_TRY(own.prepare(c, &own_scratch, err));
-        bool nothing = g.n * g.c * g.h * g.w * g.k * g.oh * g.ow == 0;
+        bool nothing = !g.n || !g.c || !g.h || !g.w || !g.k || !g.oh || !g.ow;
         if (nothing)
             said.add("own", "no elements");
         else
             make_chain();
-        *scratch = kind == LMBI_DNN_WEIGHTS && Form::nhwc ? sizeof(float) * (size_t)(g.k * (g.c / g.group) * g.kh * g.kw) : 0;
+        *scratch =
+            kind == LMBI_DNN_WEIGHTS && Form::nhwc ? sizeof(float) * (size_t)(g.k * (g.c / g.group) * g.kh * g.kw) : 0;
         *scratch = own_scratch > *scratch ? own_scratch : *scratch;
         return LMB_OK;
     }
-    /* The first link that cuDNN has an engine for. */
-    lmb_status choose(lmb_cuda_queue *q, lmb_error *err)
+    /* The first link that cuDNN has an engine for. Whatever keeps it from one, a plainer link may still do; if it is
+     * the device that fails, so will our own kernel, and say so. */
+    void choose(lmb_cuda_queue *q)
     {
         said.clear();
         for (at = 0; at < n_chain; at++) {
             lmb_error why = LMB_ERROR_INIT;
-            lmb_status st = lmbi_dnn_plan(chain[at].dnn, q, &why);
-            if (st == LMB_OK)
+            if (lmbi_dnn_plan(chain[at].dnn, q, &why) == LMB_OK)
                 break;
-            if (st != LMB_E_UNSUPPORTED)
-                return LMB_FAIL(err, st, "%s", why.msg);
             said.add(chain[at].name, why.msg);
         }
         said.add(at < n_chain ? chain[at].name : "own kernel", at < n_chain ? "runs" : "");
         planned = true;
-        return LMB_OK;
     }
     static bool vectors(const lmb_run *r)
     {
@@ -148,13 +154,15 @@ template <class Form> struct dnn_kernel {
         const T *add_at = in<const T>(r, 3);
         lmbi_dnn_operands o = { a, b, made, bias_at, add_at };
         if (kind != LMBI_DNN_FORWARD)
-            o = kind == LMBI_DNN_DATA ? lmbi_dnn_operands{ made, b, a, nullptr, nullptr } : lmbi_dnn_operands{ b, made, a, nullptr, nullptr };
+            o = kind == LMBI_DNN_DATA ? lmbi_dnn_operands{ made, b, a, nullptr, nullptr }
+                                      : lmbi_dnn_operands{ b, made, a, nullptr, nullptr };
         LMB_TRY(lmbi_dnn_run(l.dnn, q, &o, err));
         int64_t n = lmb_shape_count(&r->out[0].shape);
         int c = (int)(g.c / g.group), area = (int)(g.kh * g.kw);
         if (l.turned)
-            return l.weights == LMB_BF16 ? each(r, n, turn<bf16>{ (const bf16 *)made, out<float>(r, 0), c, area }, err)
-                                         : each(r, n, turn<float>{ (const float *)made, out<float>(r, 0), c, area }, err);
+            return l.weights == LMB_BF16
+                       ? each(r, n, turn<bf16>{ (const bf16 *)made, out<float>(r, 0), c, area }, err)
+                       : each(r, n, turn<float>{ (const float *)made, out<float>(r, 0), c, area }, err);
         if (l.fused || !(bias || add || end.function))
             return LMB_OK;
         return each(r, n, pass<T, Form::nhwc>{ (T *)made, bias_at, add_at, (int)(g.oh * g.ow), (int)g.k, end }, err);
@@ -165,7 +173,7 @@ template <class Form> struct dnn_kernel {
         if (!q)
             return own.run(r, err);
         if (!planned)
-            LMB_TRY(choose(q, err));
+            choose(q);
         return at < n_chain && vectors(r) ? run_link(chain[at], r, q, err) : own.run(r, err);
     }
     ~dnn_kernel()
@@ -199,11 +207,15 @@ lmb_status lmbi_cuda_describe_conv(const lmb_call *c, lmb_cuda_precision precisi
                                         : describe_as<plain_f32>(c, links, err);
 }
 
-#define DNN(prefix, name, Form)                                                                                                         \
-    const lmb_kernel lmbi_cuda_##prefix##_conv = conv_row<dnn_kernel<Form>>(name ":conv", "Conv", "", dnn_kernel<Form>::note);          \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_act = conv_row<dnn_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck", dnn_kernel<Form>::note); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data = conv_row<dnn_kernel<Form>>(name ":conv_grad_data", "ConvGradData", "limbeck", dnn_kernel<Form>::note); \
-    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights = conv_row<dnn_kernel<Form>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck", dnn_kernel<Form>::note)
+#define DNN(prefix, name, Form)                                                                                        \
+    const lmb_kernel lmbi_cuda_##prefix##_conv =                                                                       \
+        conv_row<dnn_kernel<Form>>(name ":conv", "Conv", "", dnn_kernel<Form>::note);                                  \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_act =                                                                   \
+        conv_row<dnn_kernel<Form>>(name ":conv_act", "ConvAct", "limbeck", dnn_kernel<Form>::note);                    \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_data =                                                             \
+        conv_row<dnn_kernel<Form>>(name ":conv_grad_data", "ConvGradData", "limbeck", dnn_kernel<Form>::note);         \
+    const lmb_kernel lmbi_cuda_##prefix##_conv_grad_weights =                                                          \
+        conv_row<dnn_kernel<Form>>(name ":conv_grad_weights", "ConvGradWeights", "limbeck", dnn_kernel<Form>::note)
 DNN(dnn, "cudnn", plain_f32);
 DNN(dnn_tf32, "cudnn-tf32", nhwc_f32);
 DNN(dnn_bf16, "cudnn-bf16", nhwc_bf16);

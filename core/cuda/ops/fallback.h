@@ -1,4 +1,5 @@
-/* core/cuda/ops/fallback.h - the kernel of our own that stands behind a library's, and the sentence that says which of them runs. */
+/* core/cuda/ops/fallback.h - the kernel of our own that stands behind a library's, and the sentence that says which of
+ * them runs. */
 #ifndef LMB_CORE_CUDA_OPS_FALLBACK_H
 #define LMB_CORE_CUDA_OPS_FALLBACK_H
 
@@ -11,7 +12,10 @@ namespace lmb {
 struct fallback {
     const lmb_kernel *row;
     void *state = nullptr;
-    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *err) { return row->create(c, &state, scratch, err); }
+    lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *err)
+    {
+        return row->create(c, &state, scratch, err);
+    }
     lmb_status run(const lmb_run *r, lmb_error *err) { return row->run(state, r, err); }
     ~fallback()
     {

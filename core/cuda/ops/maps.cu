@@ -1,7 +1,8 @@
 /* core/cuda/ops/maps.cu - where feature maps begin and end: another form of the same numbers, GlobalAveragePool and the
  * BroadcastTo of its gradient, BiasGrad, over NHWC maps.
  *
- * Idea: neighbouring threads take neighbouring channels. What comes out of a global pooling is f32, and so is its gradient.
+ * Idea: neighbouring threads take neighbouring channels. What comes out of a global pooling is f32, and so is its
+ * gradient.
  *   source   core/ops/{global_pool,sum_to}.c, core/plan/layout.c
  */
 #include "core/cuda/ops/maps.h"
@@ -22,21 +23,22 @@ template <class From, class To> struct change {
     {
         int image = plain.image(i), k = i;
         if (was_nhwc != is_nhwc)
-            k = is_nhwc ? plain.at(image, nhwc.channel(i), nhwc.pixel(i)) : nhwc.at(image, plain.channel(i), plain.pixel(i));
+            k = is_nhwc ? plain.at(image, nhwc.channel(i), nhwc.pixel(i))
+                        : nhwc.at(image, plain.channel(i), plain.pixel(i));
         put(&y[i], (float)x[k]);
     }
 };
 
-template <class From, class To>
-lmb_status change_as(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, void *queue, lmb_error *err)
+template <class From, class To> lmb_status change_as(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to,
+                                                     lmb_layout after, void *queue, lmb_error *err)
 {
     lmb_run r = {};
     r.queue = queue;
     maps<false> plain = { 1, 1, 1 };
     if (before != after)
         plain = maps_of<false>(&from->shape);
-    change<From, To> c = { (const From *)from->data, (To *)to->data, plain, { plain.n, plain.c, plain.area }, before == LMB_LAYOUT_NHWC,
-                           after == LMB_LAYOUT_NHWC };
+    change<From, To> c = { (const From *)from->data,  (To *)to->data,          plain, { plain.n, plain.c, plain.area },
+                           before == LMB_LAYOUT_NHWC, after == LMB_LAYOUT_NHWC };
     return each(&r, lmb_shape_count(&from->shape), c, err);
 }
 
@@ -93,7 +95,8 @@ template <class Form> struct fill_kernel {
     {
         maps<true> m = maps_of<true>(&r->out[0].shape);
         typedef typename Form::type T;
-        return each_group(r, (int64_t)m.count() * m.c, in_groups(r, m.c), area_fill<T>{ in<const float>(r, 0), out<T>(r, 0), m }, err);
+        return each_group(r, (int64_t)m.count() * m.c, in_groups(r, m.c),
+                          area_fill<T>{ in<const float>(r, 0), out<T>(r, 0), m }, err);
     }
 };
 
@@ -123,7 +126,8 @@ template <class Form> struct bias_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         typedef typename Form::type T;
-        return columns<1>(r, m.count(), m.c, in_groups(r, m.c), (double *)r->scratch, bias_sum<T>{ in<const T>(r, 0), out<float>(r, 0) }, err);
+        return columns<1>(r, m.count(), m.c, in_groups(r, m.c), (double *)r->scratch,
+                          bias_sum<T>{ in<const T>(r, 0), out<float>(r, 0) }, err);
     }
 };
 
@@ -132,21 +136,27 @@ template <class Form> struct bias_kernel {
 
 using namespace lmb;
 extern "C" {
-lmb_status lmbi_cuda_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_cuda_queue *q,
-                             lmb_error *err)
+lmb_status lmbi_cuda_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                             lmb_cuda_queue *q, lmb_error *err)
 {
     bool shorter = from->dtype == LMB_BF16, shorten = to->dtype == LMB_BF16;
-    if ((!shorter && from->dtype != LMB_F32) || (!shorten && to->dtype != LMB_F32) || lmb_shape_count(&from->shape) > INT32_MAX)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "only numbers in f32 and bf16, fewer than 2^31, change their form on a GPU");
-    return shorter ? (shorten ? change_as<bf16, bf16>(from, before, to, after, q, err) : change_as<bf16, float>(from, before, to, after, q, err))
-                   : (shorten ? change_as<float, bf16>(from, before, to, after, q, err) : change_as<float, float>(from, before, to, after, q, err));
+    if ((!shorter && from->dtype != LMB_F32) || (!shorten && to->dtype != LMB_F32) ||
+        lmb_shape_count(&from->shape) > INT32_MAX)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "only numbers in f32 and bf16, fewer than 2^31, change their form on a GPU");
+    return shorter ? (shorten ? change_as<bf16, bf16>(from, before, to, after, q, err)
+                              : change_as<bf16, float>(from, before, to, after, q, err))
+                   : (shorten ? change_as<float, bf16>(from, before, to, after, q, err)
+                              : change_as<float, float>(from, before, to, after, q, err));
 }
 
-#define ENDS(prefix, name, Form)                                                                                                       \
-    const lmb_kernel lmbi_cuda_##prefix##_global_average_pool =                                                                        \
-        map_kernel<mean_kernel<Form>>(name ":global_average", "GlobalAveragePool", "", bf16_first);                                    \
-    const lmb_kernel lmbi_cuda_##prefix##_broadcast_to = map_kernel<fill_kernel<Form>>(name ":broadcast_to", "BroadcastTo", "limbeck", bf16_result); \
-    const lmb_kernel lmbi_cuda_##prefix##_bias_grad = map_kernel<bias_kernel<Form>>(name ":bias_grad", "BiasGrad", "limbeck", bf16_first)
+#define ENDS(prefix, name, Form)                                                                                       \
+    const lmb_kernel lmbi_cuda_##prefix##_global_average_pool =                                                        \
+        map_kernel<mean_kernel<Form>>(name ":global_average", "GlobalAveragePool", "", bf16_first);                    \
+    const lmb_kernel lmbi_cuda_##prefix##_broadcast_to =                                                               \
+        map_kernel<fill_kernel<Form>>(name ":broadcast_to", "BroadcastTo", "limbeck", bf16_result);                    \
+    const lmb_kernel lmbi_cuda_##prefix##_bias_grad =                                                                  \
+        map_kernel<bias_kernel<Form>>(name ":bias_grad", "BiasGrad", "limbeck", bf16_first)
 ENDS(nhwc, "cuda-nhwc", nhwc_f32);
 ENDS(bf16, "cuda-bf16", nhwc_bf16);
 }

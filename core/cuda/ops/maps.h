@@ -1,9 +1,10 @@
 /* core/cuda/ops/maps.h - feature maps in any form: f32 or bf16, plain order or NHWC, by the same bodies.
  *
- * Idea: a body is a template over the type in which numbers are kept; `load` and `store` change them to and from f32, V
- * neighbours at once, which is one instruction on a GPU. A form says type and order; a row of the table says which form it
- * takes (core/plan/backend.h), and the planner brings operands into it. In NHWC a channel is a column of a matrix, so
- * that neighbours in a warp are neighbours in memory: `columns` sums down all columns in two launches, in a fixed order.
+ * Idea: a body is a template over the type in which numbers are kept; `load` and `store` change them to and from f32,
+ * V neighbours at once, which is one instruction on a GPU. A form says type and order; a row of the table says which
+ * form it takes (core/plan/backend.h), and the planner brings operands into it. In NHWC a channel is a column of a
+ * matrix, so that neighbours in a warp are neighbours in memory: `columns` sums down all columns in two launches, in a
+ * fixed order.
  */
 #ifndef LMB_CORE_CUDA_OPS_MAPS_H
 #define LMB_CORE_CUDA_OPS_MAPS_H
@@ -120,7 +121,10 @@ inline const lmb_type *operand_of(const lmb_call *c, int i) { return i < c->n_in
 
 /* Kept in bf16: all maps, the first operand alone, or the result alone. */
 inline lmb_layout all_nhwc(const lmb_call *, int) { return LMB_LAYOUT_NHWC; }
-inline lmb_dtype bf16_maps(const lmb_call *c, int operand) { return operand_of(c, operand)->shape.n == 4 ? LMB_BF16 : LMB_F32; }
+inline lmb_dtype bf16_maps(const lmb_call *c, int operand)
+{
+    return operand_of(c, operand)->shape.n == 4 ? LMB_BF16 : LMB_F32;
+}
 inline lmb_dtype bf16_first(const lmb_call *, int operand) { return operand == 0 ? LMB_BF16 : LMB_F32; }
 inline lmb_dtype bf16_result(const lmb_call *c, int operand) { return operand == LMB_OUT(c, 0) ? LMB_BF16 : LMB_F32; }
 
@@ -142,16 +146,26 @@ typedef lmb_dtype storage_rule(const lmb_call *c, int operand);
 template <class K> constexpr lmb_kernel stored(const char *name, const char *op, const char *domain, storage_rule *rule,
                                                const char *(*note)(const void *state) = nullptr)
 {
-    return lmb_kernel{ name, op, domain, K::accepts, nullptr, rule, row<K>::create, row<K>::run, row<K>::destroy, false, false, note };
+    return lmb_kernel{ name,           op,          domain,          K::accepts, nullptr, rule,
+                       row<K>::create, row<K>::run, row<K>::destroy, false,      false,   note };
 }
 
 /* A row of K, which has a member type `form`. */
-template <class K> constexpr lmb_kernel map_kernel(const char *name, const char *op, const char *domain, storage_rule *in_bf16 = bf16_maps,
-                                                   bool order_free = false)
+template <class K> constexpr lmb_kernel map_kernel(const char *name, const char *op, const char *domain,
+                                                   storage_rule *in_bf16 = bf16_maps, bool order_free = false)
 {
-    return lmb_kernel{ name, op, domain, K::accepts, K::form::nhwc ? all_nhwc : nullptr,
-                       sizeof(typename K::form::type) == 2 ? in_bf16 : nullptr, row<K>::create, row<K>::run, row<K>::destroy,
-                       order_free, order_free, nullptr };
+    return lmb_kernel{ name,
+                       op,
+                       domain,
+                       K::accepts,
+                       K::form::nhwc ? all_nhwc : nullptr,
+                       sizeof(typename K::form::type) == 2 ? in_bf16 : nullptr,
+                       row<K>::create,
+                       row<K>::run,
+                       row<K>::destroy,
+                       order_free,
+                       order_free,
+                       nullptr };
 }
 
 /* ---- sums of columns ---- */
@@ -167,7 +181,10 @@ inline int column_bands(int rows, int c)
 }
 
 /* Scratch for K sums a column. */
-template <int K> size_t column_bytes(int rows, int c) { return sizeof(double) * K * (size_t)c * (size_t)column_bands(rows, c); }
+template <int K> size_t column_bytes(int rows, int c)
+{
+    return sizeof(double) * K * (size_t)c * (size_t)column_bands(rows, c);
+}
 
 template <int K, int V, class F> struct band_sums {
     F f;
@@ -192,7 +209,8 @@ template <int K, int V, class F> struct band_sums {
 };
 
 #ifdef __CUDACC__
-template <int K, int V, class F> __global__ void __launch_bounds__(column_lanes * column_rows) band_kernel(band_sums<K, V, F> b)
+template <int K, int V, class F> __global__ void __launch_bounds__(column_lanes *column_rows)
+    band_kernel(band_sums<K, V, F> b)
 {
     __shared__ double all[column_rows][K * V][column_lanes];
     int column = ((int)blockIdx.x * column_lanes + (int)threadIdx.x) * V, band = (int)blockIdx.y;
@@ -222,7 +240,8 @@ template <int K, int V, class F> lmb_status bands(const lmb_run *r, const band_s
             }
         return LMB_OK;
     }
-    dim3 grid((unsigned)((b.c / V + column_lanes - 1) / column_lanes), (unsigned)b.bands), threads(column_lanes, column_rows);
+    dim3 grid((unsigned)((b.c / V + column_lanes - 1) / column_lanes), (unsigned)b.bands),
+        threads(column_lanes, column_rows);
     band_kernel<<<grid, threads, 0, ((lmb_cuda_queue *)r->queue)->stream>>>(b);
     return lmbi_cuda_check(cudaGetLastError(), "starting a kernel", err);
 }
@@ -245,8 +264,10 @@ template <int K, class F> struct finish_columns {
     }
 };
 
-/* f.add<V>(i, column, s): add element i and its neighbours to K sums each; f.finish(column, sums). part: column_bytes. */
-template <int K, class F> lmb_status columns(const lmb_run *r, int rows, int c, bool groups, double *part, const F &f, lmb_error *err)
+/* f.add<V>(i, column, s): add element i and its neighbours to K sums each; f.finish(column, sums).
+ * part: column_bytes. */
+template <int K, class F>
+lmb_status columns(const lmb_run *r, int rows, int c, bool groups, double *part, const F &f, lmb_error *err)
 {
     int n = column_bands(rows, c);
     LMB_TRY((groups ? bands<K, wide>(r, band_sums<K, wide, F>{ f, part, rows, c, n }, err)

@@ -1,8 +1,9 @@
-/* core/cuda/ops/norm_act.cu - batch normalisation fused with a sum and an activation, its gradients, and the inference form
- * alone, over maps in any form.
+/* core/cuda/ops/norm_act.cu - batch normalisation fused with a sum and an activation, its gradients, and the inference
+ * form alone, over maps in any form.
  *
- * Idea: in plain order a team takes a channel, whose elements stay in the second-level cache between its passes. In NHWC a
- * channel is a column: two sums a column in one reading (`columns`), then one pass over all elements. Statistics are double.
+ * Idea: in plain order a team takes a channel, whose elements stay in the second-level cache between its passes. In
+ * NHWC a channel is a column: two sums a column in one reading (`columns`), then one pass over all elements.
+ * Statistics are double.
  *   source   core/ops/{batch_norm,batch_norm_act}.c
  */
 #include "core/cuda/ops/maps.h"
@@ -19,7 +20,10 @@ struct activation {
     {
         return function == 'R' ? (v < 0 ? 0 : v) : function == 'C' ? (v < lo ? lo : v > hi ? hi : v) : v;
     }
-    LMB_BODY bool passes(float v) const { return function == 'R' ? v > 0 : function == 'C' ? v >= lo && v <= hi : true; }
+    LMB_BODY bool passes(float v) const
+    {
+        return function == 'R' ? v > 0 : function == 'C' ? v >= lo && v <= hi : true;
+    }
 };
 
 struct affine { float f, shift; }; /* y = f x + shift */
@@ -226,8 +230,18 @@ template <class Form, bool gradient> struct norm_act_kernel {
         [[maybe_unused]] bool groups = in_groups(r, m.c);
         [[maybe_unused]] int64_t n = (int64_t)m.count() * m.c;
         if constexpr (gradient) {
-            backward<T, Form::nhwc> f = { in<const T>(r, 0), in<const T>(r, 1), p[2], p[3], p[4], p[5], out<T>(r, 0), q[1], q[2],
-                                          (slopes *)a_channel, m, act };
+            backward<T, Form::nhwc> f = { in<const T>(r, 0),
+                                          in<const T>(r, 1),
+                                          p[2],
+                                          p[3],
+                                          p[4],
+                                          p[5],
+                                          out<T>(r, 0),
+                                          q[1],
+                                          q[2],
+                                          (slopes *)a_channel,
+                                          m,
+                                          act };
             if constexpr (Form::nhwc) {
                 LMB_TRY((columns<2>(r, m.count(), m.c, groups, part, backward_columns<decltype(f)>{ f }, err)));
                 return f.dx ? each_group(r, n, groups, f, err) : LMB_OK;
@@ -235,11 +249,26 @@ template <class Form, bool gradient> struct norm_act_kernel {
                 return teams(r, m.c, f, err);
             }
         } else {
-            forward<T, Form::nhwc> f = { in<const T>(r, 0), in<const T>(r, 5), p[1], p[2], p[3], p[4], out<T>(r, 0), q[1], q[2], q[3], q[4],
-                                         (affine *)a_channel, m, epsilon, momentum, act };
+            forward<T, Form::nhwc> f = { in<const T>(r, 0),
+                                         in<const T>(r, 5),
+                                         p[1],
+                                         p[2],
+                                         p[3],
+                                         p[4],
+                                         out<T>(r, 0),
+                                         q[1],
+                                         q[2],
+                                         q[3],
+                                         q[4],
+                                         (affine *)a_channel,
+                                         m,
+                                         epsilon,
+                                         momentum,
+                                         act };
             if constexpr (Form::nhwc) {
                 LMB_TRY((columns<2>(r, m.count(), m.c, groups, part, forward_columns<decltype(f)>{ f }, err)));
-                return f.y ? each_group(r, n, groups, apply_affine<T, true>{ f.x, f.add, f.y, f.a, m, act }, err) : LMB_OK;
+                return f.y ? each_group(r, n, groups, apply_affine<T, true>{ f.x, f.add, f.y, f.a, m, act }, err)
+                           : LMB_OK;
             } else {
                 return teams(r, m.c, f, err);
             }
@@ -294,8 +323,10 @@ template <class Form, bool apply> struct known_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         affine *a = (affine *)r->scratch;
-        LMB_TRY((each(r, m.c, known{ in<const float>(r, 1), in<const float>(r, 2), in<const float>(r, 3), in<const float>(r, 4), a, epsilon,
-                                    !apply }, err)));
+        LMB_TRY((each(r, m.c,
+                      known{ in<const float>(r, 1), in<const float>(r, 2), in<const float>(r, 3), in<const float>(r, 4),
+                             a, epsilon, !apply },
+                      err)));
         return each_group(r, (int64_t)m.count() * m.c, Form::nhwc && in_groups(r, m.c),
                           apply_affine<T, Form::nhwc>{ in<const T>(r, 0), nullptr, out<T>(r, 0), a, m, act }, err);
     }
@@ -306,14 +337,21 @@ template <class Form, bool apply> struct known_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_batch_norm_act = map_kernel<norm_act_kernel<plain_f32, false>>("cuda:batch_norm_act", "BatchNormAct", "limbeck");
-const lmb_kernel lmbi_cuda_op_batch_norm_act_grad = map_kernel<norm_act_kernel<plain_f32, true>>("cuda:batch_norm_act_grad", "BatchNormActGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_batch_norm_apply = map_kernel<known_kernel<plain_f32, true>>("cuda:batch_norm_apply", "BatchNormApply", "limbeck");
-#define NHWC(prefix, name, Form)                                                                                                          \
-    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_act = map_kernel<norm_act_kernel<Form, false>>(name ":batch_norm_act", "BatchNormAct", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_act_grad = map_kernel<norm_act_kernel<Form, true>>(name ":batch_norm_act_grad", "BatchNormActGrad", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_apply = map_kernel<known_kernel<Form, true>>(name ":batch_norm_apply", "BatchNormApply", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_batch_norm = map_kernel<known_kernel<Form, false>>(name ":batch_norm", "BatchNormalization", "")
+const lmb_kernel lmbi_cuda_op_batch_norm_act =
+    map_kernel<norm_act_kernel<plain_f32, false>>("cuda:batch_norm_act", "BatchNormAct", "limbeck");
+const lmb_kernel lmbi_cuda_op_batch_norm_act_grad =
+    map_kernel<norm_act_kernel<plain_f32, true>>("cuda:batch_norm_act_grad", "BatchNormActGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_batch_norm_apply =
+    map_kernel<known_kernel<plain_f32, true>>("cuda:batch_norm_apply", "BatchNormApply", "limbeck");
+#define NHWC(prefix, name, Form)                                                                                       \
+    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_act =                                                             \
+        map_kernel<norm_act_kernel<Form, false>>(name ":batch_norm_act", "BatchNormAct", "limbeck");                   \
+    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_act_grad =                                                        \
+        map_kernel<norm_act_kernel<Form, true>>(name ":batch_norm_act_grad", "BatchNormActGrad", "limbeck");           \
+    const lmb_kernel lmbi_cuda_##prefix##_batch_norm_apply =                                                           \
+        map_kernel<known_kernel<Form, true>>(name ":batch_norm_apply", "BatchNormApply", "limbeck");                   \
+    const lmb_kernel lmbi_cuda_##prefix##_batch_norm =                                                                 \
+        map_kernel<known_kernel<Form, false>>(name ":batch_norm", "BatchNormalization", "")
 NHWC(nhwc, "cuda-nhwc", nhwc_f32);
 NHWC(bf16, "cuda-bf16", nhwc_bf16);
 }

@@ -1,7 +1,7 @@
 /* core/cuda/ops/pool.cu - windows over up to three spatial dimensions: MaxPool, AveragePool and their gradients.
  *
- * Idea: gradients gather. An input element asks every window that covers it; for maxima the windows' winners were written
- * down first, so nothing is added by atomics and the result is the same run after run.
+ * Idea: gradients gather. An input element asks every window that covers it; for maxima the windows' winners were
+ * written down first, so nothing is added by atomics and the result is the same run after run.
  *   source   core/ops/pool.c, whose choice of the first maximum in row-major order this keeps
  */
 #include "core/cuda/ops/maps.h"
@@ -23,7 +23,8 @@ lmb_status pooling_of(const lmb_call *c, const lmb_shape *x, pooling *p, lmb_err
     lmb_pooling g;
     LMB_TRY(lmb_pooling_of((const lmb_pool_attr *)c->attr, x, &g, err));
     for (int i = 0; i < 3; i++) {
-        p->in[i] = (int)g.in[i], p->out[i] = (int)g.out[i], p->kernel[i] = (int)g.kernel[i], p->stride[i] = (int)g.stride[i];
+        p->in[i] = (int)g.in[i], p->out[i] = (int)g.out[i], p->kernel[i] = (int)g.kernel[i],
+        p->stride[i] = (int)g.stride[i];
         p->dilation[i] = (int)g.dilation[i], p->before[i] = (int)g.before[i], p->after[i] = (int)g.after[i];
     }
     p->n = (int)g.n, p->c = (int)g.c;
@@ -46,7 +47,8 @@ struct window {
     }
     LMB_BODY int tap(const pooling &p, int a, int b, int c) const
     {
-        return ((start[0] + a * p.dilation[0]) * p.in[1] + start[1] + b * p.dilation[1]) * p.in[2] + start[2] + c * p.dilation[2];
+        return ((start[0] + a * p.dilation[0]) * p.in[1] + start[1] + b * p.dilation[1]) * p.in[2] + start[2] +
+               c * p.dilation[2];
     }
     /* What an average divides by. */
     LMB_BODY double divisor(const pooling &p, bool include_pad) const
@@ -86,7 +88,8 @@ template <class F> LMB_BODY void covering(const pooling &p, int i, F &f)
     for (int a = lo[0]; a <= hi[0]; a++)
         for (int b = lo[1]; b <= hi[1]; b++)
             for (int c = lo[2]; c <= hi[2]; c++)
-                if ((at[0] + p.before[0] - a * p.stride[0]) % p.dilation[0] == 0 && (at[1] + p.before[1] - b * p.stride[1]) % p.dilation[1] == 0 &&
+                if ((at[0] + p.before[0] - a * p.stride[0]) % p.dilation[0] == 0 &&
+                    (at[1] + p.before[1] - b * p.stride[1]) % p.dilation[1] == 0 &&
                     (at[2] + p.before[2] - c * p.stride[2]) % p.dilation[2] == 0)
                     f((a * p.out[1] + b) * p.out[2] + c);
 }
@@ -95,7 +98,10 @@ template <class F> LMB_BODY void covering(const pooling &p, int i, F &f)
 template <bool nhwc> struct spot {
     maps<nhwc> m;
     int image, channel, pixel;
-    LMB_BODY spot(const pooling &p, int area, int i) : m{ p.n, p.c, area }, image(m.image(i)), channel(m.channel(i)), pixel(m.pixel(i)) {}
+    LMB_BODY spot(const pooling &p, int area, int i)
+        : m{ p.n, p.c, area }, image(m.image(i)), channel(m.channel(i)), pixel(m.pixel(i))
+    {
+    }
     LMB_BODY int begin(int area) const { return nhwc ? image * area * m.c + channel : (image * m.c + channel) * area; }
 };
 
@@ -202,8 +208,10 @@ template <class Form> struct max_pool_kernel {
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        return each(r, p.count_out(),
-                    max_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), out<long long>(r, 1), nullptr, p, column_major }, err);
+        return each(
+            r, p.count_out(),
+            max_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), out<long long>(r, 1), nullptr, p, column_major },
+            err);
     }
 };
 template <class Form> struct max_pool_grad_kernel {
@@ -223,8 +231,10 @@ template <class Form> struct max_pool_grad_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         int *winner = (int *)r->scratch;
-        LMB_TRY((each(r, p.count_out(), max_pool<T, Form::nhwc>{ in<const T>(r, 1), nullptr, nullptr, winner, p, false }, err)));
-        return each(r, lmb_shape_count(&r->out[0].shape), max_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), winner, out<T>(r, 0), p }, err);
+        LMB_TRY((each(r, p.count_out(),
+                      max_pool<T, Form::nhwc>{ in<const T>(r, 1), nullptr, nullptr, winner, p, false }, err)));
+        return each(r, lmb_shape_count(&r->out[0].shape),
+                    max_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), winner, out<T>(r, 0), p }, err);
     }
 };
 template <class Form, bool gradient> struct average_kernel {
@@ -244,8 +254,10 @@ template <class Form, bool gradient> struct average_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         int64_t n = lmb_shape_count(&r->out[0].shape);
-        return gradient ? each(r, n, average_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad }, err)
-                        : each(r, n, average_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad }, err);
+        return gradient
+                   ? each(r, n, average_pool_grad<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad },
+                          err)
+                   : each(r, n, average_pool<T, Form::nhwc>{ in<const T>(r, 0), out<T>(r, 0), p, include_pad }, err);
     }
 };
 
@@ -254,11 +266,15 @@ template <class Form, bool gradient> struct average_kernel {
 
 using namespace lmb;
 extern "C" {
-#define POOL(prefix, name, Form)                                                                                                   \
-    const lmb_kernel lmbi_cuda_##prefix##_max_pool = map_kernel<max_pool_kernel<Form>>(name ":max_pool", "MaxPool", "");           \
-    const lmb_kernel lmbi_cuda_##prefix##_max_pool_grad = map_kernel<max_pool_grad_kernel<Form>>(name ":max_pool_grad", "MaxPoolGrad", "limbeck"); \
-    const lmb_kernel lmbi_cuda_##prefix##_average_pool = map_kernel<average_kernel<Form, false>>(name ":average_pool", "AveragePool", ""); \
-    const lmb_kernel lmbi_cuda_##prefix##_average_pool_grad = map_kernel<average_kernel<Form, true>>(name ":average_pool_grad", "AveragePoolGrad", "limbeck")
+#define POOL(prefix, name, Form)                                                                                       \
+    const lmb_kernel lmbi_cuda_##prefix##_max_pool =                                                                   \
+        map_kernel<max_pool_kernel<Form>>(name ":max_pool", "MaxPool", "");                                            \
+    const lmb_kernel lmbi_cuda_##prefix##_max_pool_grad =                                                              \
+        map_kernel<max_pool_grad_kernel<Form>>(name ":max_pool_grad", "MaxPoolGrad", "limbeck");                       \
+    const lmb_kernel lmbi_cuda_##prefix##_average_pool =                                                               \
+        map_kernel<average_kernel<Form, false>>(name ":average_pool", "AveragePool", "");                              \
+    const lmb_kernel lmbi_cuda_##prefix##_average_pool_grad =                                                          \
+        map_kernel<average_kernel<Form, true>>(name ":average_pool_grad", "AveragePoolGrad", "limbeck")
 POOL(op, "cuda", plain_f32);
 POOL(nhwc, "cuda-nhwc", nhwc_f32);
 POOL(bf16, "cuda-bf16", nhwc_bf16);

@@ -1,6 +1,6 @@
-/* tests/core/cuda/errors.h - how far convolutions, their gradients and products are from sums in double, in units of the sum of
- * the magnitudes of what is multiplied: f32 1e-5, TF32 1e-3, bf16 1e-2. For the host (test_errors.c) and a GPU
- * (test_gpu_errors.c) alike. Nothing may stay unwritten: results begin as NaN. */
+/* tests/core/cuda/errors.h - how far convolutions, their gradients and products are from sums in double, in units of
+ * the sum of the magnitudes of what is multiplied: f32 1e-5, TF32 1e-3, bf16 1e-2. For the host (test_errors.c) and a
+ * GPU (test_gpu_errors.c) alike. Nothing may stay unwritten: results begin as NaN. */
 #ifndef LMB_TESTS_CORE_CUDA_ERRORS_H
 #define LMB_TESTS_CORE_CUDA_ERRORS_H
 
@@ -26,9 +26,9 @@ static const double bounds[LMB_CUDA_PRECISIONS] = { 1e-5, 1e-3, 1e-2 };
 /* n, c, h, w, k, kernel, stride, padding, groups */
 typedef struct shape { int n, c, h, w, k, r, s, p, g; } shape;
 static const shape shapes[] = {
-    { 3, 16, 9, 7, 24, 3, 1, 1, 1 }, { 2, 3, 15, 15, 8, 7, 2, 3, 1 },   { 4, 32, 6, 6, 64, 1, 1, 0, 1 }, { 2, 24, 8, 8, 48, 1, 2, 0, 1 },
-    { 2, 12, 11, 10, 12, 3, 2, 1, 12 }, { 2, 20, 7, 9, 30, 3, 1, 1, 5 }, { 1, 5, 6, 7, 3, 5, 1, 2, 1 },
-    { 33, 70, 1, 1, 10, 1, 1, 0, 1 }, { 64, 128, 1, 1, 96, 1, 1, 0, 1 },
+    { 3, 16, 9, 7, 24, 3, 1, 1, 1 }, { 2, 3, 15, 15, 8, 7, 2, 3, 1 },    { 4, 32, 6, 6, 64, 1, 1, 0, 1 },
+    { 2, 24, 8, 8, 48, 1, 2, 0, 1 }, { 2, 12, 11, 10, 12, 3, 2, 1, 12 }, { 2, 20, 7, 9, 30, 3, 1, 1, 5 },
+    { 1, 5, 6, 7, 3, 5, 1, 2, 1 },   { 33, 70, 1, 1, 10, 1, 1, 0, 1 },   { 64, 128, 1, 1, 96, 1, 1, 0, 1 },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -36,7 +36,8 @@ typedef struct sums { double *value, *size; float *got; int64_t n; } sums;
 
 static sums sums_of(int64_t n)
 {
-    sums s = { calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(double)), malloc((size_t)n * sizeof(float)), n };
+    sums s = { calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(double)), malloc((size_t)n * sizeof(float)),
+               n };
     for (int64_t i = 0; i < n; i++)
         s.got[i] = NAN;
     return s;
@@ -46,7 +47,8 @@ static void within(sums *s, double bound, const char *what, int which)
 {
     for (int64_t i = 0; i < s->n; i++) {
         double error = fabs(s->got[i] - s->value[i]);
-        ck_assert_msg(error <= bound * s->size[i] + 1e-30, "%s of shape %d at %lld: %g instead of %g, off by %g of the magnitudes", what, which,
+        ck_assert_msg(error <= bound * s->size[i] + 1e-30,
+                      "%s of shape %d at %lld: %g instead of %g, off by %g of the magnitudes", what, which,
                       (long long)i, (double)s->got[i], s->value[i], error / s->size[i]);
     }
     free(s->value);
@@ -73,7 +75,8 @@ static void count(sums *s, int64_t i, float a, float b)
 /* y = w x, dx = w dy, dw = dy x, by definition. */
 static void by_definition(const shape *q, const float *x, const float *w, const float *dy, sums *y, sums *dx, sums *dw)
 {
-    int oh = (q->h + 2 * q->p - q->r) / q->s + 1, ow = (q->w + 2 * q->p - q->r) / q->s + 1, cg = q->c / q->g, kg = q->k / q->g;
+    int oh = (q->h + 2 * q->p - q->r) / q->s + 1, ow = (q->w + 2 * q->p - q->r) / q->s + 1, cg = q->c / q->g,
+        kg = q->k / q->g;
     for (int n = 0; n < q->n; n++)
         for (int k = 0; k < q->k; k++)
             for (int i = 0; i < oh * ow; i++)
@@ -93,14 +96,15 @@ static void by_definition(const shape *q, const float *x, const float *w, const 
 static void shapes_of(const shape *q, lmb_shape *x, lmb_shape *w, lmb_shape *y)
 {
     int oh = (q->h + 2 * q->p - q->r) / q->s + 1, ow = (q->w + 2 * q->p - q->r) / q->s + 1;
-    *x = LMB_SHAPE(q->n, q->c, q->h, q->w), *w = LMB_SHAPE(q->k, q->c / q->g, q->r, q->r), *y = LMB_SHAPE(q->n, q->k, oh, ow);
+    *x = LMB_SHAPE(q->n, q->c, q->h, q->w), *w = LMB_SHAPE(q->k, q->c / q->g, q->r, q->r),
+    *y = LMB_SHAPE(q->n, q->k, oh, ow);
     if (q->h * q->w == 1)
         x->n = w->n = y->n = 2;
 }
 
 /* loss = sum of y dy, so that dy is the gradient of y; outputs y, dx, dw. */
-static lmb_graph *graph_of(const shape *q, const lmb_shape *sx, const lmb_shape *sw, const lmb_shape *sy, const float *x, const float *w,
-                           lmb_vid *dy, lmb_vid out[3], lmb_error *e)
+static lmb_graph *graph_of(const shape *q, const lmb_shape *sx, const lmb_shape *sw, const lmb_shape *sy,
+                           const float *x, const float *w, lmb_vid *dy, lmb_vid out[3], lmb_error *e)
 {
     lmb_graph *g, *with;
     lmb_vid wrt[2];
@@ -111,8 +115,10 @@ static lmb_graph *graph_of(const shape *q, const lmb_shape *sx, const lmb_shape 
     *dy = lmb_emit_value(&b, LMB_ROLE_INPUT, "dy", LMB_F32, *sy, NULL);
     lmb_vid y = sx->n == 2 ? lmb_emit(&b, "Gemm", "y", LMB_IN(wrt[0], wrt[1]), LMB_ATTRS(LMB_AINT("transB", 1)))
                            : lmb_emit(&b, "Conv", "y", LMB_IN(wrt[0], wrt[1]),
-                                      LMB_ATTRS(LMB_AINT("group", q->g), LMB_AINTS("strides", q->s, q->s), LMB_AINTS("pads", q->p, q->p, q->p, q->p)));
-    lmb_vid loss = lmb_emit(&b, "ReduceSum", "loss", LMB_IN(lmb_emit(&b, "Mul", "z", LMB_IN(y, *dy), LMB_NO_ATTRS)), LMB_ATTRS(LMB_AINT("keepdims", 0)));
+                                      LMB_ATTRS(LMB_AINT("group", q->g), LMB_AINTS("strides", q->s, q->s),
+                                                LMB_AINTS("pads", q->p, q->p, q->p, q->p)));
+    lmb_vid loss = lmb_emit(&b, "ReduceSum", "loss", LMB_IN(lmb_emit(&b, "Mul", "z", LMB_IN(y, *dy), LMB_NO_ATTRS)),
+                            LMB_ATTRS(LMB_AINT("keepdims", 0)));
     ck_ok_at(lmb_builder_status(&b), e);
     ck_ok_at(lmb_autodiff(g, loss, wrt, 2, &with, out + 1, e), e);
     out[0] = y;
@@ -135,7 +141,8 @@ static void check_shape(const lmb_backend *backend, int which, double bound)
     lmb_plan *p;
 
     shapes_of(q, &sx, &sw, &sy);
-    float *x = numbers(lmb_shape_count(&sx), 1), *w = numbers(lmb_shape_count(&sw), 2), *d = numbers(lmb_shape_count(&sy), 3);
+    float *x = numbers(lmb_shape_count(&sx), 1), *w = numbers(lmb_shape_count(&sw), 2),
+          *d = numbers(lmb_shape_count(&sy), 3);
     sums s[3] = { sums_of(lmb_shape_count(&sy)), sums_of(lmb_shape_count(&sx)), sums_of(lmb_shape_count(&sw)) };
     static const char *const names[] = { "y", "dx", "dw" };
     by_definition(q, x, w, d, &s[0], &s[1], &s[2]);

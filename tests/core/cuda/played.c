@@ -365,25 +365,6 @@ static lmb_status step_work(void *queue, const lmb_step_work *w, lmb_error *err)
     return LMB_OK;
 }
 
-typedef struct conversion { lmb_tensor from, to; lmb_layout before, after; } conversion;
-
-static lmb_status run_conversion(void *what, lmb_error *err)
-{
-    const conversion *c = what;
-    return real->convert(&c->from, c->before, &c->to, c->after, NULL, err);
-}
-
-static lmb_status convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
-                          lmb_cuda_queue *q, lmb_error *err)
-{
-    if (!q)
-        return real->convert(from, before, to, after, NULL, err);
-    conversion *c = malloc(sizeof *c);
-    *c = (conversion){ *from, *to, before, after };
-    lmbi_played_defer(q->stream, run_conversion, c);
-    return LMB_OK;
-}
-
 static const lmb_cuda_api played = {
     .version = LMB_CUDA_API, .size = sizeof(lmb_cuda_api), .device_count = device_count, .device_info = device_info,
     .device_select = device_select, .stream_create = stream_create, .stream_sync = stream_sync,
@@ -392,7 +373,7 @@ static const lmb_cuda_api played = {
     .free = device_free, .upload = transfer, .download = transfer, .copy = transfer, .queue_create = queue_create,
     .queue_destroy = queue_destroy, .event_sync = event_sync, .host_alloc = host_alloc, .host_free = device_free,
     .capture_begin = capture_begin, .capture_end = capture_end, .graph_launch = graph_launch,
-    .graph_destroy = graph_destroy, .step_work = step_work, .convert = convert,
+    .graph_destroy = graph_destroy, .step_work = step_work, .convert = lmbi_played_convert,
 };
 
 extern lmb_cuda_api lmb_cuda_module; /* LMB_CUDA_MODULE_TABLE */
@@ -422,8 +403,8 @@ __attribute__((constructor)) static void begin(void)
     if (!real)
         return; /* a table of version 0, which nobody opens */
     fill_table();
-    lmb_cuda_module.kernels = lmbi_played_kernels(real->kernels, 0);
-    lmb_cuda_module.kernels_tf32 = lmbi_played_kernels(real->kernels_tf32, 1);
-    lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real->kernels_bf16, 2);
+    lmb_cuda_module.kernels = lmbi_played_kernels(real, real->kernels, 0);
+    lmb_cuda_module.kernels_tf32 = lmbi_played_kernels(real, real->kernels_tf32, 1);
+    lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real, real->kernels_bf16, 2);
     lmbi_played_steps(&lmb_cuda_module, real);
 }

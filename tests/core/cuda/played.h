@@ -13,7 +13,9 @@ struct lmb_cuda_queue {
 void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*run)(void *what, lmb_error *err), void *what);
 void lmbi_played_finish(void); /* everything on all streams */
 /* played_kernels.c: wrappers of a table of our module's kernels that put themselves off; NULL-terminated; t: 0, 1, 2 */
-const lmb_kernel *const *lmbi_played_kernels(const lmb_kernel *const *ours, int t);
+const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *api, const lmb_kernel *const *ours, int t);
+lmb_status lmbi_played_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                               lmb_cuda_queue *q, lmb_error *err);
 
 /* played_steps.c: integer networks and keystreams put themselves off */
 void lmbi_played_steps(lmb_cuda_api *table, const lmb_cuda_api *ours);

@@ -8,6 +8,7 @@
 
 enum { MOST = 1024, TABLES = 3 };
 
+static const lmb_cuda_api *real;
 static const lmb_kernel *const *table[TABLES];
 static const lmb_kernel *wrapped[TABLES][MOST];
 static lmb_kernel wrapper[TABLES][MOST];
@@ -116,11 +117,31 @@ static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-const lmb_kernel *const *lmbi_played_kernels(const lmb_kernel *const *ours, int t)
+typedef struct conversion { lmb_tensor from, to; lmb_layout before, after; } conversion;
+
+static lmb_status run_conversion(void *what, lmb_error *err)
+{
+    const conversion *c = what;
+    return real->convert(&c->from, c->before, &c->to, c->after, NULL, err);
+}
+
+lmb_status lmbi_played_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                               lmb_cuda_queue *q, lmb_error *err)
+{
+    if (!q)
+        return real->convert(from, before, to, after, NULL, err);
+    conversion *c = malloc(sizeof *c);
+    *c = (conversion){ *from, *to, before, after };
+    lmbi_played_defer(q->stream, run_conversion, c);
+    return LMB_OK;
+}
+
+const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *api, const lmb_kernel *const *ours, int t)
 {
     const lmb_kernel **to = wrapped[t];
     int n = 0;
 
+    real = api;
     table[t] = ours;
     for (int i = 0; ours[i] && n < MOST - 1; i++) {
         bool known = false;

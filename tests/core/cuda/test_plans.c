@@ -1,5 +1,6 @@
-/* Mirrors core/cuda/ops/{dnn_conv,blas,maps}.*: what a plan of a training step decides in each precision, without a device.
- * Every convolution of the networks that are measured is described to cuDNN, alone and with what follows it. */
+/* Mirrors core/cuda/ops/{dnn_conv,blas,maps}.*: what a plan of a training step decides in each precision, without a
+ * device. Every convolution of the networks that are measured is described to cuDNN, alone and with what follows it.
+ * */
 #include <string.h>
 
 #include "core/base/config.h"
@@ -34,7 +35,8 @@ static lmb_graph *network(int i)
 
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
-/* In bf16 each weight of a convolution or a product is made shorter once, the pictures once, and nothing goes back and forth. */
+/* In bf16 each weight of a convolution or a product is made shorter once, the pictures once, and nothing goes back and
+ * forth. */
 static void check_bf16(const lmb_plan *p)
 {
     int weights = 0, conversions = 0;
@@ -43,9 +45,11 @@ static void check_bf16(const lmb_plan *p)
         conversions += !s.op && strcmp(s.kernel, "copy") != 0;
         if (!s.op || s.shape.n != 4)
             continue;
-        bool weight = strcmp(s.op, "ConvGradWeights") == 0, pooled = s.shape.d[2] == 1 && strcmp(s.op, "GlobalAveragePool") == 0;
+        bool weight = strcmp(s.op, "ConvGradWeights") == 0,
+             pooled = s.shape.d[2] == 1 && strcmp(s.op, "GlobalAveragePool") == 0;
         weights += weight;
-        ck_assert_msg(begins(s.kernel, "cuda-bf16:") || begins(s.kernel, "cudnn-bf16:") || strcmp(s.op, "Sub") == 0 || strcmp(s.op, "Mul") == 0,
+        ck_assert_msg(begins(s.kernel, "cuda-bf16:") || begins(s.kernel, "cudnn-bf16:") || strcmp(s.op, "Sub") == 0 ||
+                          strcmp(s.op, "Mul") == 0,
                       "%s (%s) runs on %s", s.node, s.op, s.kernel);
         if (begins(s.kernel, "cuda-bf16:") || begins(s.kernel, "cudnn-bf16:"))
             ck_assert_int_eq(s.dtype, weight || pooled ? LMB_F32 : LMB_BF16);
