@@ -41,7 +41,7 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add(&h, &model, sizeof model);
         lmb_hash data = k->data->hash(k->data);
         lmb_hash_add(&h, &data, sizeof data);
-        lmb_hash_add_text(&h, k->backend);
+        lmb_hash_add_text(&h, strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
         if (augmented) { /* else every epoch shows the same, whatever the seed */
             lmb_hash_add(&h, &k->seed, sizeof k->seed);
@@ -293,6 +293,12 @@ void lmb_logits_close(lmb_logits *l)
     if (l && l->map)
         munmap((void *)l->map, (size_t)l->f.bytes);
     free(l);
+}
+
+void lmb_logits_extent(const lmb_logits *l, int64_t *epochs, int64_t *samples)
+{
+    *epochs = l->f.augmented ? l->f.epochs : 1;
+    *samples = l->f.samples;
 }
 
 lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)

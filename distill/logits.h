@@ -53,6 +53,9 @@ LMB_MUST_CHECK lmb_status lmb_logits_open(const char *folder, const lmb_logits_k
                                           const lmb_logits_watch *watch, lmb_logits **out, lmb_error *err);
 void lmb_logits_close(lmb_logits *l); /* NULL is a no-op */
 
+/* How many rows there are: of so many epochs (1: the same in all), of so many samples each. */
+void lmb_logits_extent(const lmb_logits *l, int64_t *epochs, int64_t *samples);
+
 /* Rows of a step into out [n, classes]; ctx is a lmb_logits: for lmb_distill.logits. E_ARG outside epochs and samples. */
 lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
 

@@ -10,6 +10,7 @@
 
 #include "core/base/threads.h"
 #include "core/cpu/cpu.h"
+#include "core/cuda/device.h"
 #include "datasets/loader.h"
 #include "distill/logits_file.h"
 #include "train/predictor.h"
@@ -25,6 +26,7 @@ typedef struct filler {
     lmb_pool *pool;
     worker *worker;
     int threads;
+    lmb_gpu *gpu; /* train.backend is cuda, else NULL */
     const lmb_batch *batch; /* under way                                */
     int64_t numbers, share; /* in a sample; most rows of a rank's part  */
     int64_t rows;           /* of a prediction: always as many          */
@@ -147,12 +149,23 @@ static int64_t batch_size(int64_t rows)
     return n;
 }
 
+/* The teacher answers where the student trains: live, the two are one plan there. */
+static lmb_status find_kernels(filler *w, const char *backend, const lmb_backend *list[3], lmb_error *err)
+{
+    if (strcmp(backend, "cuda") != 0)
+        return lmb_cpu_backends(backend, list, err);
+    LMB_TRY(lmb_gpu_open(w->comm->rank, &w->gpu, err));
+    list[0] = lmb_gpu_backend(w->gpu, LMB_CUDA_F32_EXACT);
+    list[1] = NULL;
+    return LMB_OK;
+}
+
 static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_error *err)
 {
     const lmb_backend *backends[3];
     size_t row = (size_t)w->f->classes * sizeof(float);
 
-    LMB_TRY(lmb_cpu_backends(k->backend, backends, err));
+    LMB_TRY(find_kernels(w, k->backend, backends, err));
     w->rows = k->rows;
     w->size = batch_size(k->rows * w->comm->size);
     w->share = (w->size + w->comm->size - 1) / w->comm->size;
@@ -161,7 +174,7 @@ static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_er
                              .range = my_part, .range_ctx = w };
     int tasks = (int)((w->share + w->rows - 1) / w->rows);
     w->threads = threads > 0 ? threads : (lmb_cpu_count() + w->comm->size - 1) / w->comm->size;
-    w->threads = w->threads > tasks ? tasks : w->threads;
+    w->threads = w->gpu ? 1 : w->threads > tasks ? tasks : w->threads;
     w->worker = calloc((size_t)w->threads, sizeof *w->worker);
     w->mine = calloc((size_t)w->share, row);
     w->all = calloc((size_t)(w->share * w->comm->size), row);
@@ -191,6 +204,7 @@ lmb_status lmbi_logits_fill(const lmbi_logits_file *f, const lmb_logits_key *k, 
     lmb_pool_destroy(w.pool);
     for (int i = 0; w.worker && i < w.threads; i++)
         lmb_predictor_destroy(w.worker[i].p);
+    lmb_gpu_close(w.gpu);
     free(w.worker);
     free(w.mine);
     free(w.all);

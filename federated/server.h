@@ -41,6 +41,7 @@ extern "C" {
 #endif
 
 enum { LMB_MODE_SYNC, LMB_MODE_ASYNC };
+enum { LMB_SERVER_CPU, LMB_SERVER_CUDA }; /* lmb_server_config.device */
 typedef struct lmb_server_async {
     int64_t buffer, concurrency, tau_max;
 } lmb_server_async;
@@ -48,7 +49,7 @@ extern const lmb_field lmb_server_async_fields[];
 
 typedef struct lmb_server_config {
     const char *address, *state_dir, *admin;
-    int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool;
+    int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool, device;
     lmb_server_async async;
     double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
     const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy, *secure_aggregation, *status;

@@ -2,6 +2,7 @@
 #include "federated/server_parts.h"
 
 static const char *const approval_names[] = { "auto", "manual", NULL };
+static const char *const device_names[] = { "cpu", "cuda", NULL };
 const lmb_field lmb_server_async_fields[] = {
     LMB_INT(lmb_server_async, buffer, 10, 1, 100000, "updates", "so many make a new version of the model (K)"),
     LMB_INT(lmb_server_async, concurrency, 0, 0, 100000, "clients", "at work at a time; 0: target"),
@@ -42,6 +43,7 @@ const lmb_field lmb_server_fields[] = {
     LMB_TREE(lmb_server_config, download, "how the model is encoded for clients: f32, bf16; f32 when absent"),
     LMB_TREE(lmb_server_config, privacy, "differential privacy of the clients; none when absent"),
     LMB_TREE(lmb_server_config, secure_aggregation, "the server learns the sum of updates, not one of them; off when absent"),
+    LMB_CHOICE(lmb_server_config, device, LMB_SERVER_CPU, device_names, "where the masks of secure aggregation come off; cuda: a GPU, or the processor where there is none"),
     LMB_TREE(lmb_server_config, status, "address and port of a status page; none when absent"),
     LMB_FIELD_END,
 };

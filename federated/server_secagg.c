@@ -22,6 +22,7 @@
 #include "federated/papers.h"
 #include "federated/secagg/server.h"
 #include "federated/server_parts.h"
+#include "federated/unmask_gpu.h"
 
 enum { BLOCK = 8192, THREADS_FROM = 32 };
 
@@ -34,6 +35,7 @@ struct secure_round {
     lmb_session_head head;
     lmb_secagg_server *sum; /* NULL in mode off, and between rounds */
     lmb_ring_vector ring;   /* mode off: the sum so far             */
+    lmb_unmask_gpu *gpu;    /* NULL: the masks come off here        */
 };
 
 bool lmbi_secure_hides(const lmb_server *s) { return s->secure && s->secure->o.c.mode != LMB_SECURE_OFF; }
@@ -58,6 +60,8 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_journal_federation(s->journal, &r->federation, err));
     if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
+    if (s->cfg.device == LMB_SERVER_CUDA)
+        r->gpu = lmb_unmask_gpu_open(s->job.log);
     LMB_TRY(lmb_journal_last_sum(s->journal, &last, err)); /* damage shows before anybody is asked */
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
     return lmb_sign_file(path, r->vouch, err);
@@ -88,6 +92,7 @@ void lmbi_secure_close(lmb_server *s)
     if (!r)
         return;
     end_sum(r);
+    lmb_unmask_gpu_close(r->gpu);
     lmb_ring_deinit(&r->ring);
     lmb_str_free(&r->own_bytes);
     lmb_str_free(&r->blob);
@@ -378,6 +383,10 @@ static lmb_status unmask(lmb_server *s, lmb_ring_vector *sum, uint32_t *clients,
 
     if (s->report.selected >= THREADS_FROM)
         LMB_TRY(lmb_pool_create(lmb_cpu_count(), &pool, err));
+    if (r->gpu) {
+        lmb_masker masker = { lmb_unmask_gpu_apply, r->gpu };
+        lmb_secagg_server_masker(r->sum, &masker);
+    }
     st = lmb_secagg_server_finish(r->sum, pool, sum, clients, err);
     lmb_pool_destroy(pool);
     return st;

@@ -13,6 +13,7 @@
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
+#include "launch/integers.h"
 #include "launch/job.h"
 #include "launch/stage.h"
 #include "train/model.h"
@@ -20,10 +21,11 @@
 
 static const char eval_usage[] =
     "usage: limbeck eval CONFIG.yaml [MODEL.onnx|MODEL.lmb] [--part test|validation|train] [--logits FILE.npy]\n"
-    "       [--kernels NAME] [--set key=value ...]\n\n"
+    "       [--kernels NAME] [--backend NAME] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
-    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --logits writes every answer;\n"
+    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime, or, with --backend cuda (default:\n"
+    "train.backend), the same integers on a GPU. --logits writes every answer;\n"
     "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
 static const char infer_usage[] =
     "usage: limbeck infer CONFIG.yaml MODEL.onnx|MODEL.lmb IMAGE.png|.jpg ... [--set key=value ...]\n"
@@ -71,7 +73,7 @@ static lmb_status evaluate_integers(const lmb_job *j, const lmb_args *a, const v
     LMB_TRY(part_of(j, part, &d, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
     float *logits = malloc(sizeof *logits * (size_t)(d->n * d->classes + 1));
-    lmb_status st = logits ? lmb_deploy_evaluate(file, n, d, lmb_args_get(a, "kernels", NULL), lmb_cpu_count(), &m, logits, &f, err)
+    lmb_status st = logits ? lmb_integers_evaluate(a, j->c.train.backend, file, n, d, &m, logits, &f, err)
                            : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
     if (st == LMB_OK) {
         lmb_stage_print(&(lmb_stage_result){ .name = part, .part = part, .data = d, .metrics = &m, .parameters = f.parameters, .macs = f.macs,
@@ -328,9 +330,14 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words < 1 || (fn == evaluate && a.n_words > 2))
         return LMB_FAIL(err, LMB_E_ARG, "give a configuration (for the data) and a model file; --help explains");
+    if (lmb_args_get(&a, "backend", NULL)) {
+        const lmb_backend *backends[3];
+        LMB_TRY(lmb_cpu_backends(lmb_args_get(&a, "backend", NULL), backends, err)); /* is there one of that name? */
+    }
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     j.stage.model = j.c.model;
     j.stage.train = j.c.train; /* for its backend */
+    j.stage.train.backend = lmb_args_get(&a, "backend", j.stage.train.backend);
     lmb_status st = a.n_words > 1 || j.c.model ? lmb_job_data(&j, err)
                                                : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
     if (st == LMB_OK && a.n_words > 1 && is_lmb(a.word[1])) {
@@ -352,7 +359,7 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
 
 static lmb_status run_eval(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "part", "logits", "kernels", NULL };
+    static const char *const known[] = { "part", "logits", "kernels", "backend", NULL };
     return with_model(argc, argv, known, evaluate, err);
 }
 

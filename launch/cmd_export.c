@@ -14,6 +14,7 @@
 #include "distill/quantize/qdq.h"
 #include "launch/answers.h"
 #include "launch/export.h"
+#include "launch/integers.h"
 #include "launch/job.h"
 #include "launch/prove.h"
 #include "launch/stage.h"
@@ -61,7 +62,7 @@ static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, con
     return st;
 }
 
-static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph *qat, const lmb_str *file, const char *kernels, lmb_error *err)
+static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph *qat, const lmb_str *file, const lmb_args *a, lmb_error *err)
 {
     lmb_stage_result r = { .name = stage, .data = j->test };
     lmb_deploy_figures f = { 0 };
@@ -77,7 +78,7 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
         free(logits);
         return st;
     }
-    st = lmb_deploy_evaluate(file->text, file->n, j->test, kernels, lmb_cpu_count(), &m, logits, &f, err);
+    st = lmb_integers_evaluate(a, j->c.train.backend, file->text, file->n, j->test, &m, logits, &f, err);
     if (st == LMB_OK)
         st = count_flips(qat, j->test, logits, j->test->classes, &flips, err);
     snprintf(note, sizeof note, "%lld of %lld answers differ from the simulation; %.0f bytes of working memory", (long long)flips,
@@ -175,7 +176,7 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
     LMB_TRY_GOTO(st, done, lmb_file_write(path, file.text, file.n, err));
-    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, lmb_args_get(a, "kernels", NULL), err));
+    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, a, err));
     printf("%s\n", path);
 done:
     lmb_str_free(&file);

@@ -20,7 +20,7 @@ static lmb_status test_one(const lmb_compress_end *r, int id, lmb_compress_test 
     LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
     lmb_status st = lmb_metrics_init(&m, r->test->classes, err);
     if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(file, n, r->test, NULL, lmb_cpu_count(), &m, NULL, NULL, err);
+        st = lmb_deploy_evaluate(file, n, r->test, lmb_deploy_kernels(NULL, r->c->tune.backend), lmb_cpu_count(), &m, NULL, NULL, err);
         *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
         lmb_metrics_interval(&m, &out->lo, &out->hi);
         lmb_metrics_deinit(&m);

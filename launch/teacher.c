@@ -156,5 +156,6 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const
         lmb_progress_line(&bar, "the teacher answers from its file of logits");
     d->logits = lmb_logits_rows;
     d->logits_ctx = *out;
+    lmb_logits_extent(*out, &d->logits_epochs, &d->logits_samples);
     return LMB_OK;
 }

@@ -25,6 +25,7 @@ const lmb_field lmb_distill_fields[] = {
              "student was before it was pruned or quantised, or its last generation. For one that wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
     LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
                "without augmentation; auto, true where an epoch can use them again"),
+    LMB_INT(lmb_distill_config, gpu_mb, 1024, 0, 1000000, "MB", "with train.backend cuda, logits of a file that take no more are kept on the GPU whole"),
     LMB_TREE(lmb_distill_config, teachers, "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
     LMB_INT(lmb_distill_config, generations, 1, 1, 16, "", "with teacher self: born again so often, each from other first weights, taught by the one before"),
     LMB_TREE(lmb_distill_config, losses, "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
@@ -177,4 +178,8 @@ static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *pl
     return o->logits ? o->logits(o->logits_ctx, info, n, out, err) : lmb_memory_where(place, n, memory_of(o), out, err);
 }
 
-lmb_loss lmb_objective_loss(lmb_objective *o) { return (lmb_loss){ build, o, o->logits || memory_of(o) ? feed : NULL }; }
+lmb_loss lmb_objective_loss(lmb_objective *o)
+{
+    return (lmb_loss){ build, o, o->logits || memory_of(o) ? feed : NULL,
+                       { o->logits_epochs, o->logits ? o->logits_samples : 0, (size_t)o->distill.gpu_mb * 1000000 } };
+}

@@ -38,6 +38,10 @@ typedef struct lmb_loss {
     /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
      * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
     lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err);
+    /* Where feed() knows so many rows and no others, for each sample in each epoch, or with epochs 1 the same in all,
+     * whatever their place, steps that stay on a device keep them there whole if that takes no more than `most` bytes.
+     * samples 0: it is asked in every step. */
+    struct { int64_t epochs, samples; size_t most; } table;
 } lmb_loss;
 #define LMB_LOSS_FEED "loss.feed"
 
@@ -53,6 +57,7 @@ typedef struct lmb_distill_config {
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+    int64_t gpu_mb;
     const struct lmb_tree *unlabelled;        /* a data set in place of the training part; NULL: that */
     int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;
@@ -81,6 +86,7 @@ typedef struct lmb_objective {
     /* Its logits from elsewhere, such as a file; NULL: computed live. */
     lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
     void *logits_ctx;
+    int64_t logits_epochs, logits_samples; /* all that logits() knows (lmb_loss.table); 0: not told */
     int n_taught; /* 0: kl alone */
     lmb_taught taught[LMB_TAUGHT_MAX];
 } lmb_objective;

@@ -75,6 +75,8 @@ LMB_MUST_CHECK lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_
 /* Bytes that the loss wants fed for n rows (train/loss.h); `into` not NULL: and these bytes, for the rows of `info`. */
 LMB_MUST_CHECK lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info, const lmb_place *place,
                                            void *into, size_t *bytes, lmb_error *err);
+/* Borrowed. */
+const lmb_loss *lmb_program_loss(const lmb_program *p);
 /* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
 /* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. `factors`: for steps that have some. */

@@ -58,3 +58,8 @@ lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_step_info *info
     *bytes = c->feed == LMB_NONE ? 0 : lmb_shape_bytes(&c->g->value[c->feed].shape, c->g->value[c->feed].dtype);
     return *bytes && into ? p->loss.feed(p->loss.ctx, info, place, n, into, err) : LMB_OK;
 }
+
+const lmb_loss *lmb_program_loss(const lmb_program *p)
+{
+    return &p->loss;
+}

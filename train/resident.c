@@ -172,6 +172,7 @@ static lmb_status set_up(lmbi_resident *r, lmb_error *err)
     for (int i = 0; i < r->n_chunks; i++)
         r->chunk[i].slot = r->chunk[i].at;
     r->own = r->count;
+    LMB_TRY(lmbi_rows_create(r, err));
     LMB_TRY(lmbi_input_plan(r, err));
     LMB_TRY(make_memory(r, err));
     LMB_TRY(lmbi_input_create(r, err));
@@ -206,6 +207,7 @@ void lmbi_resident_destroy(lmbi_resident *r)
         (void)r->d->finish(r->d, &unsaid);
     lmbi_graph_forget(r);
     lmbi_input_destroy(r);
+    lmbi_rows_destroy(r);
     if (r->memory)
         r->d->free(r->d, r->memory);
     free(r->at);
@@ -287,7 +289,7 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
                                      .x = (float *)(in + s->x),
                                      .y = (int64_t *)(in + s->y),
                                      .sample = (uint32_t *)(in + s->sample),
-                                     .feed = in + s->feed,
+                                     .feed = r->table ? (void *)r->fed : in + s->feed,
                                      .state = r->state,
                                      .out = r->vector[to] + LMB_STEP_HEAD,
                                      .at = r->at,
@@ -297,6 +299,8 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
                                      .final = alone ? on_final : NULL,
                                      .ctx = r };
 
+    if (r->table)
+        LMB_TRY(lmbi_rows_take(r, step.sample, rows, err));
     LMB_TRY(lmb_program_enqueue(r->o.program, &step, err));
     if (r->late.status != LMB_OK)
         return LMB_FAIL(err, r->late.status, "%s", r->late.msg);

@@ -27,7 +27,8 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     size_t rows = (size_t)r->o.rows, feed = 0, end = 0;
     lmbi_slab *s = &r->slab;
 
-    LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
+    if (!r->table)
+        LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
     s->front = place(&end, sizeof(lmb_step_now));
     s->front = end;
     end = 0;
@@ -100,7 +101,8 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         memcpy(in + r->slab.sample, b->sample + lo, n * sizeof *b->sample);
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
         memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
-        LMB_TRY(lmb_program_feed(r->o.program, (int64_t)n, &info, &place, in + r->slab.feed, &feed, err));
+        if (!r->table)
+            LMB_TRY(lmb_program_feed(r->o.program, (int64_t)n, &info, &place, in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
 }

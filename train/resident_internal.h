@@ -1,5 +1,6 @@
 /* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue,
- * resident_input.c brings batches there, resident_state.c moves vectors, resident_graph.c records and replays. */
+ * resident_input.c brings batches there, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors,
+ * resident_graph.c records and replays. */
 #ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
 #define LMB_TRAIN_RESIDENT_INTERNAL_H
 
@@ -32,6 +33,8 @@ struct lmbi_resident {
     float *state, *ema, *slot[LMB_STEP_SLOTS], *vector[LMBI_LEVELS], *anchor, *shift, *loss, *logits;
     int levels;
     bool anchored, shifted;
+    float *table, *fed;    /* all that the loss is fed, and the rows of a shard; NULL: rows come with the batch */
+    int width;             /* of a row */
     double *part;
     lmb_step_chunk *chunks;
     lmb_step_tally *tally;
@@ -64,6 +67,10 @@ LMB_MUST_CHECK lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err);
 void lmbi_input_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { return (const lmb_step_now *)r->input; }
+/* resident_rows.c: the loss's table on the device, if it has one that fits; the rows of a shard's samples out of it. */
+LMB_MUST_CHECK lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err);
+void lmbi_rows_destroy(lmbi_resident *r);
+LMB_MUST_CHECK lmb_status lmbi_rows_take(lmbi_resident *r, const uint32_t *sample, int64_t rows, lmb_error *err);
 /* resident_graph.c: the step whose input has been brought, in whichever way it is done now. */
 LMB_MUST_CHECK lmb_status lmbi_graph_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 void lmbi_graph_forget(lmbi_resident *r);

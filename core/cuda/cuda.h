@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/cuda/steps.h"
 #include "core/plan/backend.h"
 #include "core/plan/device_step.h"
 
@@ -124,6 +125,11 @@ typedef struct lmb_cuda_api {
     /* The step of train/optimizers/sgd.c without its L1 penalty. weight_decay: already times lmb_opt_range.decay. */
     lmb_status (*sgd_momentum)(float *w, const float *g, float *v, size_t n, float lr, float momentum,
                                float weight_decay, bool nesterov, lmb_cuda_stream *s, lmb_error *err);
+
+    /* One step of an integer network over n examples (core/cuda/int8.h), and keystreams on a vector
+     * (core/cuda/chacha.h). Operands in device memory; q NULL: in the host's, and there it runs. */
+    lmb_status (*int8_step)(const lmb_int8_step *s, int64_t n, lmb_cuda_queue *q, lmb_error *err);
+    lmb_status (*chacha_add)(const lmb_chacha_job *j, lmb_cuda_queue *q, lmb_error *err);
 } lmb_cuda_api;
 
 typedef struct lmb_cuda {

@@ -191,3 +191,5 @@ void lmb_gpu_close(lmb_gpu *g)
 }
 
 const lmb_backend *lmb_gpu_backend(const lmb_gpu *g, lmb_cuda_precision precision) { return &g->backend[precision]; }
+const lmb_cuda_api *lmb_gpu_api(const lmb_gpu *g) { return g->cuda->api; }
+lmb_device *lmb_gpu_device(lmb_gpu *g) { return &g->device; }

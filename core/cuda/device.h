@@ -26,6 +26,10 @@ const lmb_backend *lmb_gpu_backend(const lmb_gpu *g, lmb_cuda_precision precisio
 /* The module's kernels as backends without a device: they run on the host, for checks, and plans show what would be tried. */
 void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS]);
 
+/* What runs on the device beside plans (core/cuda/int8.h, chacha.h) takes these two. */
+const lmb_cuda_api *lmb_gpu_api(const lmb_gpu *g);
+lmb_device *lmb_gpu_device(lmb_gpu *g);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,6 +29,9 @@ lmb_status lmbi_cuda_step_work(void *queue, const lmb_step_work *w, lmb_error *e
 lmb_status lmbi_cuda_relu(const float *x, float *y, size_t n, lmb_cuda_stream *s, lmb_error *err);
 lmb_status lmbi_cuda_sgd_momentum(float *w, const float *g, float *v, size_t n, float lr, float momentum,
                                   float weight_decay, bool nesterov, lmb_cuda_stream *s, lmb_error *err);
+/* int8.cu, chacha.cu */
+lmb_status lmbi_cuda_int8_step(const lmb_int8_step *s, int64_t n, lmb_cuda_queue *q, lmb_error *err);
+lmb_status lmbi_cuda_chacha_add(const lmb_chacha_job *j, lmb_cuda_queue *q, lmb_error *err);
 
 #ifdef __cplusplus
 }

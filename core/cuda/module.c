@@ -200,4 +200,5 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .graph_destroy = lmbi_cuda_graph_destroy, .step_work = lmbi_cuda_step_work,
     .kernels = lmbi_cuda_kernels, .kernels_tf32 = lmbi_cuda_kernels_tf32, .kernels_bf16 = lmbi_cuda_kernels_bf16,
     .relu = lmbi_cuda_relu, .sgd_momentum = lmbi_cuda_sgd_momentum,
+    .int8_step = lmbi_cuda_int8_step, .chacha_add = lmbi_cuda_chacha_add,
 };

@@ -83,6 +83,8 @@ typedef enum {
     LMB_WORK_SQUARES, /* own chunks: add pull and shift; part[chunk] = sum of squares, 0 of others */
     LMB_WORK_DECIDE,  /* norm from part[0, last), clipping, failure; the vector's head into the tally */
     LMB_WORK_MOVE,    /* own chunks: the optimizer's step, new content, the average */
+    LMB_WORK_ROWS,    /* vector [rows, classes] = rows `sample` of epoch now->there.epoch modulo `last` of the table
+                       * from [last, samples, classes]; of a sample that is not there, what is no number */
     LMB_WORK_KINDS
 } lmb_work_kind;
 
@@ -102,6 +104,8 @@ typedef struct lmb_step_work {
     const float *loss, *logits;         /* COUNT: [1], [rows, classes] */
     const int64_t *label;               /* [rows] */
     int rows, classes;
+    const uint32_t *sample;               /* ROWS: [rows] */
+    int64_t samples;
 } lmb_step_work;
 
 #ifdef __cplusplus

@@ -4,6 +4,7 @@
 
 #include "core/base/threads.h"
 #include "core/edge/lmb.h"
+#include "distill/quantize/deploy_gpu.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
 
@@ -139,15 +140,20 @@ static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *
 
     if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_FORMAT, "the .lmb model can not be opened: %s", why);
-    if (kernels && lmb_edge_use(&m, kernels) != LMB_EDGE_OK)
+    bool on_gpu = kernels && strcmp(kernels, LMB_DEPLOY_GPU) == 0;
+    if (kernels && !on_gpu && lmb_edge_use(&m, kernels) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_ARG, "this machine has no kernels '%s' for .lmb models", kernels);
     LMB_TRY(check_fit(&m, data, out->classes, err));
+    if (on_gpu)
+        LMB_TRY(lmbi_deploy_gpu(&m, data, threads, out, logits, err));
+    if (on_gpu && !figures)
+        return LMB_OK;
     void *prepared = malloc(lmb_edge_prepare_bytes(&m) + 1);
     if (!prepared)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to load a model");
     lmb_edge_prepare(&m, prepared);
     job j = { .model = &m, .data = data, .threads = threads < 1 ? 1 : threads, .classes = out->classes, .logits = logits };
-    lmb_status st = run_all(&j, out, err);
+    lmb_status st = on_gpu ? LMB_OK : run_all(&j, out, err);
     if (st == LMB_OK && figures)
         st = measure(&m, data, out->classes, figures, err);
     free(prepared);
@@ -166,4 +172,9 @@ lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *da
         figures->bytes = (double)n;
     free(plain);
     return st;
+}
+
+const char *lmb_deploy_kernels(const char *kernels, const char *backend)
+{
+    return !kernels && strcmp(backend, "cuda") == 0 ? LMB_DEPLOY_GPU : kernels;
 }

@@ -29,11 +29,14 @@ LMB_MUST_CHECK lmb_status lmb_lower_bytes(const lmb_graph *qdq, lmb_str *out, lm
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 
 /* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.
- *   kernels   "scalar", ... of core/edge; NULL: the best of this machine
+ *   kernels   "scalar", ... of core/edge; LMB_DEPLOY_GPU: the same integers on a GPU; NULL: the best of this machine
  *   logits    [data->n, classes] or NULL
- *   figures   may be NULL; latency is the median of single predictions on one thread */
+ *   figures   may be NULL; latency is the median of single predictions on one thread of the processor, whatever the kernels */
 LMB_MUST_CHECK lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
                                               lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err);
+#define LMB_DEPLOY_GPU "cuda"
+/* `kernels` where given, else those that go with train.backend: a GPU where it says cuda. */
+const char *lmb_deploy_kernels(const char *kernels, const char *backend);
 
 #ifdef __cplusplus
 }

@@ -279,7 +279,8 @@ lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pa
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)j->held_out->n);
     lmb_status st = lmb_metrics_init(&m, j->classes, err);
     if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(d->file.text, d->file.n, j->held_out, NULL, j->threads, &m, logits, NULL, err);
+        st = lmb_deploy_evaluate(d->file.text, d->file.n, j->held_out, lmb_deploy_kernels(NULL, j->c->tune.backend), j->threads, &m, logits,
+                                 NULL, err);
         lmb_metrics_deinit(&m);
     }
     if (st == LMB_OK)

@@ -297,3 +297,8 @@ lmb_status lmb_secagg_server_finish(lmb_secagg_server *s, lmb_pool *pool, lmb_ri
     end_session(s);
     return st;
 }
+
+void lmb_secagg_server_masker(lmb_secagg_server *s, const lmb_masker *masker)
+{
+    s->masker = *masker;
+}

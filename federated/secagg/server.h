@@ -27,6 +27,7 @@
 #ifndef LMB_FEDERATED_SECAGG_SERVER_H
 #define LMB_FEDERATED_SECAGG_SERVER_H
 
+#include "federated/secagg/mask.h"
 #include "federated/secagg/session.h"
 
 #ifdef __cplusplus
@@ -85,6 +86,8 @@ LMB_MUST_CHECK lmb_status lmb_secagg_server_advance(lmb_secagg_server *s, lmb_er
 /* Remove the masks. On success `sum` is the caller's (lmb_ring_deinit): the sum of `clients` vectors. */
 LMB_MUST_CHECK lmb_status lmb_secagg_server_finish(lmb_secagg_server *s, lmb_pool *pool, lmb_ring_vector *sum,
                                                    uint32_t *clients, lmb_error *err);
+/* Who makes the masks that come off; copied. Without, the pool's threads do. */
+void lmb_secagg_server_masker(lmb_secagg_server *s, const lmb_masker *masker);
 
 #ifdef __cplusplus
 }

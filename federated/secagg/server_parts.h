@@ -34,6 +34,7 @@ struct lmb_secagg_server {
     lmb_ring_vector sum;
     int64_t open;     /* whose vector is coming in, or -1 */
     uint64_t open_at; /* numbers of it so far */
+    lmb_masker masker; /* apply NULL: lmb_mask_apply */
 };
 
 /* In the masks of those it neighbours; and: its vector is in the sum. */

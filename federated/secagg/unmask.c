@@ -215,7 +215,8 @@ lmb_status lmbi_secagg_unmask(lmb_secagg_server *s, lmb_pool *pool, lmb_error *e
         if (j.st[i] != LMB_OK)
             st = one_client(&j, i, &j.of[0], err); /* once more, for its sentence */
     if (st == LMB_OK)
-        st = lmb_mask_apply(&s->sum, j.masks, n_masks, pool, err);
+        st = s->masker.apply ? s->masker.apply(s->masker.ctx, &s->sum, j.masks, n_masks, pool, err)
+                             : lmb_mask_apply(&s->sum, j.masks, n_masks, pool, err);
     free_job(&j, workers);
     return st;
 }

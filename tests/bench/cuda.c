@@ -10,11 +10,12 @@
 
 #include "core/cuda/cuda.h"
 
-enum { RUNS = 10, N = 64 << 20, BYTES = N * 4 };
+enum { RUNS = 10, N = 64 << 20, BYTES = N * 4, KEYS = 8 };
 
 typedef struct bench {
     const lmb_cuda_api *gpu;
     lmb_cuda_stream *stream;
+    lmb_cuda_queue *queue;
     float *host;
     void *w, *g, *v;
 } bench;
@@ -40,8 +41,17 @@ static lmb_status sgd(const bench *b, lmb_error *err)
     return b->gpu->sgd_momentum(b->w, b->g, b->v, N, 0.1f, 0.9f, 5e-4f, false, b->stream, err);
 }
 
+/* Keystreams of eight keys, all zero, onto one vector. */
+static lmb_status masks(const bench *b, lmb_error *err)
+{
+    const uint32_t *zeros = b->v;
+    lmb_chacha_job j = { .numbers = b->w, .n = N, .bits = 32, .keys = KEYS, .key = zeros, .subtract = zeros + 8 * KEYS };
+    return b->gpu->chacha_add(&j, b->queue, err);
+}
+
 static const struct { const char *name; int streams; lmb_status (*run)(const bench *b, lmb_error *err); } rows[] = {
     { "upload", 1, upload }, { "download", 1, download }, { "copy", 2, copy }, { "relu", 2, relu },
+    { "masks", KEYS, masks }, /* bytes of keystream */
     { "sgd_momentum", 5, sgd }, /* reads w, g, v; writes w, v */
 };
 
@@ -100,6 +110,7 @@ static lmb_status run(const char *dir, lmb_error *err)
     if (!b.host)
         return LMB_FAIL(err, LMB_E_NOMEM, "out of memory (%d bytes)", BYTES);
     LMB_TRY(b.gpu->stream_create(&b.stream, err));
+    LMB_TRY(b.gpu->queue_create(b.stream, &b.queue, err));
     LMB_TRY(b.gpu->alloc(BYTES, &b.w, err));
     LMB_TRY(b.gpu->alloc(BYTES, &b.g, err));
     LMB_TRY(b.gpu->alloc(BYTES, &b.v, err));

@@ -72,14 +72,17 @@ static void fed_close(fed *f)
     lmb_config_destroy(f->client);
 }
 
-static float *model_of(const char *secure, int clients)
+static float *model_of(const char *secure, int clients, int64_t device)
 {
     fed f;
     float *model = malloc(WORLD_N * sizeof *model);
     fed_open(&f, secure, clients);
+    f.w.cfg.device = device;
     world_start(&f.w);
     fed_clients(&f, clients);
     fed_join(&f, clients);
+    if (device == LMB_SERVER_CUDA) /* where there is none, with a sentence; else on the played one */
+        ck_assert(world_says(&f.w, getenv("LMB_CUDA_MODULE") ? "masks come off on a played GPU" : "masks come off on the processor: "));
     ck_assert_uint_eq(f.w.reports[2].updates, (unsigned)clients);
     ck_assert_uint_eq(f.w.reports[2].examples, 10u * (unsigned)(clients * (clients + 1) / 2));
     ck_assert_uint_eq(f.w.reports[2].clients.n, 0); /* nobody's metrics */
@@ -90,8 +93,10 @@ static float *model_of(const char *secure, int clients)
 
 START_TEST(hidden_or_in_the_clear_the_sum_is_the_same)
 {
-    float *open = model_of("{mode: off, clip: 4}", 4), *hidden = model_of("{clip: 4}", 4);
+    float *open = model_of("{mode: off, clip: 4}", 4, LMB_SERVER_CPU), *hidden = model_of("{clip: 4}", 4, LMB_SERVER_CPU);
+    float *by_gpu = model_of("{clip: 4}", 4, LMB_SERVER_CUDA);
     ck_assert_mem_eq(open, hidden, WORLD_N * sizeof *open);
+    ck_assert_mem_eq(open, by_gpu, WORLD_N * sizeof *open);
     /* and it is the mean: clients k pull half of the way to k + 1, with weights 10, 20, 30, 40: to 3 */
     for (int i = 0; i < WORLD_N; i++) {
         double to = 3 + (i % 3) * 0.01, from = (i % 7) * 0.1f;
@@ -99,6 +104,7 @@ START_TEST(hidden_or_in_the_clear_the_sum_is_the_same)
     }
     free(open);
     free(hidden);
+    free(by_gpu);
 }
 END_TEST
 
@@ -492,7 +498,7 @@ static void restart(fed *f)
  * result is the same. */
 START_TEST(a_restarted_server_begins_another_session)
 {
-    float *open = model_of("{mode: off, clip: 4}", 4);
+    float *open = model_of("{mode: off, clip: 4}", 4, LMB_SERVER_CPU);
     fed f;
     fed_open(&f, "{clip: 4}", 4);
     for (int k = 0; k < 4; k++)

@@ -51,6 +51,16 @@ struct count {
     }
 };
 
+struct look_up {
+    lmb_step_work w;
+    LMB_BODY void operator()(int i) const
+    {
+        int row = i / w.classes, k = i % w.classes;
+        int64_t sample = w.sample[row], epoch = w.now->there.epoch % (uint32_t)w.last;
+        w.vector[i] = sample < w.samples ? w.from[(epoch * w.samples + sample) * w.classes + k] : NAN;
+    }
+};
+
 struct weigh {
     lmb_step_work w;
     template <class Team> LMB_BODY void operator()(const Team &t, int row) const
@@ -231,6 +241,8 @@ extern "C" lmb_status lmbi_cuda_step_work(void *queue, const lmb_step_work *w, l
         return teams(&r, 1, decide{ *w }, err);
     case LMB_WORK_MOVE:
         return teams(&r, w->last, move_all{ *w }, err);
+    case LMB_WORK_ROWS:
+        return each(&r, (int64_t)w->rows * w->classes, look_up{ *w }, err);
     case LMB_WORK_KINDS:
         break;
     }

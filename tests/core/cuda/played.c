@@ -253,6 +253,10 @@ static void event_destroy(lmb_cuda_event *e)
     free(e);
 }
 
+/* For tests of what is kept from one training to the next. */
+extern long lmb_played_allocations;
+__attribute__((visibility("default"))) long lmb_played_allocations;
+
 static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
 {
     lmb_status st = LMB_OK;
@@ -260,6 +264,7 @@ static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
     if (capturing()) {
         st = refuse(capturing(), "allocating", err);
     } else {
+        lmb_played_allocations++;
         *memory = aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
         memset(*memory, 0xA5, bytes); /* contents are undefined */
     }
@@ -401,4 +406,5 @@ __attribute__((constructor)) static void begin(void)
     lmb_cuda_module.kernels = lmbi_played_kernels(real, real->kernels, 0);
     lmb_cuda_module.kernels_tf32 = lmbi_played_kernels(real, real->kernels_tf32, 1);
     lmb_cuda_module.kernels_bf16 = lmbi_played_kernels(real, real->kernels_bf16, 2);
+    lmbi_played_steps(&lmb_cuda_module, real);
 }

@@ -17,4 +17,7 @@ const lmb_kernel *const *lmbi_played_kernels(const lmb_cuda_api *api, const lmb_
 lmb_status lmbi_played_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
                                lmb_cuda_queue *q, lmb_error *err);
 
+/* played_steps.c: integer networks and keystreams put themselves off */
+void lmbi_played_steps(lmb_cuda_api *table, const lmb_cuda_api *ours);
+
 #endif

@@ -1,0 +1,111 @@
+/* Mirrors distill/quantize/deploy_gpu.c: every model of the zoo that has an integer form answers on a GPU with the
+ * bits of core/edge's scalar kernels. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the
+ * host, or, labelled gpu, the real one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/config.h"
+#include "core/cuda/device.h"
+#include "distill/quantize/lower.h"
+#include "distill/quantize/packed_file.h"
+#include "distill/quantize/ptq.h"
+#include "distill/quantize/qdq.h"
+#include "tests/check_main.h"
+#include "train/model.h"
+
+static lmb_error err;
+
+static const char *const models[] = {
+    "{name: mlp, hidden: [30, 17]}",
+    "{name: lenet}",
+    "{name: vgg, channels: [5, 0, 12], dropout: 0.1}",
+    "{name: resnet, depth: 8, width: 8}",
+    "{name: mobilenet_v1, width: 0.25}",
+    "{name: mobilenet_v2, width: 0.25}",
+    "{name: resnet_imagenet, depth: 18, width: 4}",
+};
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
+    return c;
+}
+
+START_TEST(zoo_models_give_the_same_bits)
+{
+    lmb_config *d = parse("{name: synthetic, train: 70, test: 10, channels: 3, height: 16, width: 16, classes: 4}"),
+               *m = parse(models[_i]);
+    lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
+    lmb_graph *model, *frozen, *qdq;
+    lmb_str file = LMB_STR_INIT;
+    lmb_metrics on_host, on_gpu;
+    lmb_deploy_figures f = { 0 };
+    lmb_dataset *data;
+    float *want, *got;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    ck_ok(lmb_ptq(model, &c, data, &frozen, &err));
+    ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
+    ck_ok(lmb_lower(qdq, &file, &err));
+    if (_i == 0)
+        ck_ok(lmb_packed_make(&file, &err)); /* packed files as well */
+    size_t bytes = sizeof *want * (size_t)(data->n * data->classes);
+    want = malloc(bytes);
+    got = malloc(bytes);
+    ck_ok(lmb_metrics_init(&on_host, data->classes, &err));
+    ck_ok(lmb_metrics_init(&on_gpu, data->classes, &err));
+    ck_ok(lmb_deploy_evaluate(file.text, file.n, data, "scalar", 1, &on_host, want, NULL, &err));
+    ck_ok(lmb_deploy_evaluate(file.text, file.n, data, LMB_DEPLOY_GPU, 2, &on_gpu, got, _i == 1 ? &f : NULL, &err));
+    ck_assert_mem_eq(want, got, bytes);
+    ck_assert_int_eq(on_host.n, on_gpu.n);
+    ck_assert_mem_eq(on_host.confusion, on_gpu.confusion,
+                     sizeof *on_host.confusion * (size_t)(data->classes * data->classes));
+    ck_assert(_i != 1 || (f.latency_us > 0 && f.macs > 0 && f.bytes > 0)); /* of the processor */
+    lmb_metrics_deinit(&on_host);
+    lmb_metrics_deinit(&on_gpu);
+    free(want);
+    free(got);
+    lmb_str_free(&file);
+    lmb_graph_destroy(model);
+    lmb_graph_destroy(frozen);
+    lmb_graph_destroy(qdq);
+    lmb_dataset_destroy(data);
+    lmb_config_destroy(d);
+    lmb_config_destroy(m);
+}
+END_TEST
+
+START_TEST(the_backend_chooses_kernels)
+{
+    ck_assert_str_eq(lmb_deploy_kernels(NULL, "cuda"), LMB_DEPLOY_GPU);
+    ck_assert_str_eq(lmb_deploy_kernels("scalar", "cuda"), "scalar");
+    ck_assert_ptr_null(lmb_deploy_kernels(NULL, "cpu"));
+}
+END_TEST
+
+/* No fork: a process that has touched CUDA cannot hand it to a child. */
+int main(void)
+{
+    lmb_gpu *gpu = NULL;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
+        printf("skipped: %s\n", err.msg);
+        return 0;
+    }
+    lmb_gpu_close(gpu);
+    Suite *s = suite_create("distill/deploy_gpu");
+    TCase *tc = tcase_create("distill/deploy_gpu");
+    tcase_add_loop_test(tc, zoo_models_give_the_same_bits, 0, (int)(sizeof models / sizeof *models));
+    tcase_add_test(tc, the_backend_chooses_kernels);
+    suite_add_tcase(s, tc);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_ENV);
+    int bad = srunner_ntests_failed(r);
+    srunner_free(r);
+    return bad != 0;
+}

@@ -1,0 +1,192 @@
+/* Mirrors what train/lesson.c and distill/logits_fill.c do on a GPU: teacher and student are one plan on the device,
+ * the teacher in inference form; a training from a file of logits, which the GPU has computed, ends in the bits of a
+ * live one. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu,
+ * the real one. */
+#define _POSIX_C_SOURCE 200809L
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/config.h"
+#include "core/cuda/device.h"
+#include "distill/logits.h"
+#include "tests/check_main.h"
+#include "train/loss.h"
+#include "train/model.h"
+#include "train/trainer.h"
+
+enum { ROWS = 16 };
+
+static lmb_error err;
+static lmb_dataset *data;
+static lmb_graph *teacher, *student;
+static lmb_augment augment;
+
+static lmb_config *parse(const char *text)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    return c;
+}
+
+static lmb_graph *model(const char *text, uint64_t seed)
+{
+    lmb_config *c = parse(text);
+    lmb_graph *g;
+    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, seed, &g, &err));
+    lmb_config_destroy(c);
+    return g;
+}
+
+static void set_up(void)
+{
+    lmb_config *c = parse("{name: synthetic, train: 48, classes: 4, height: 8, width: 8, noise: 0.4}");
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
+    lmb_config_destroy(c);
+    teacher = model("{name: resnet, depth: 8, width: 8, mean: 100, scale: 0.02}", 3);
+    student = model("{name: vgg, channels: [4, 0, 6], mean: 100, scale: 0.02}", 5);
+}
+
+static void tear_down(void)
+{
+    lmb_graph_destroy(teacher);
+    lmb_graph_destroy(student);
+    lmb_dataset_destroy(data);
+}
+
+static int count(const lmb_graph *g, const char *op)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        n += strcmp(g->node[i].op->name, op) == 0;
+    return n;
+}
+
+/* Every step is a kernel of the device, and the convolutions of both models are among them, forward once each. */
+START_TEST(teacher_and_student_are_one_plan)
+{
+    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2 }, .teacher = teacher, .rows = ROWS };
+    lmb_loss loss = lmb_objective_loss(&o);
+    const lmb_plan *plan;
+    lmb_program *p;
+    lmb_gpu *gpu;
+    int convolutions = 0;
+
+    set_up();
+    o.teacher = teacher;
+    ck_ok(lmb_gpu_open(0, &gpu, &err));
+    const lmb_backend *list[] = { lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT), NULL };
+    ck_ok(lmb_program_create(student, &loss, list, &p, &err));
+    ck_ok(lmb_program_plan(p, ROWS, false, &plan, &err));
+    for (int i = 0; i < lmb_plan_steps(plan); i++) {
+        lmb_plan_step s = lmb_plan_step_at(plan, i);
+        ck_assert_str_ne(s.kernel, "reference");
+        convolutions += s.op && strncmp(s.op, "Conv", 4) == 0 && !strstr(s.op, "Grad");
+    }
+    ck_assert_int_ge(convolutions, count(teacher, "Conv") + count(student, "Conv"));
+    lmb_program_destroy(p);
+    lmb_gpu_close(gpu);
+    tear_down();
+}
+END_TEST
+
+/* mb: of the GPU's memory for the file's rows. */
+static float *train(lmb_logits *cache, const char *backend, int64_t mb, size_t *n)
+{
+    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2, .gpu_mb = mb }, .teacher = teacher, .rows = ROWS,
+                        .logits = cache ? lmb_logits_rows : NULL, .logits_ctx = cache };
+    if (cache)
+        lmb_logits_extent(cache, &o.logits_epochs, &o.logits_samples);
+    lmb_loss loss = lmb_objective_loss(&o);
+    lmb_config *c = parse("{epochs: 3, batch: 32, shard: 16, lr: 0.02, seed: 9, threads: 1}");
+    lmb_train_config settings;
+    lmb_trainer *t;
+
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &settings, &err));
+    settings.backend = backend;
+    settings.augment = augment;
+    ck_ok(lmb_trainer_create(&settings, student, &loss, data, NULL, NULL, &t, &err));
+    ck_ok(lmb_trainer_run(t, NULL, &err));
+    *n = lmb_trainer_state_of(t)->layout->count;
+    float *w = malloc(*n * sizeof *w);
+    memcpy(w, lmb_trainer_state_of(t)->state, *n * sizeof *w);
+    lmb_trainer_destroy(t);
+    lmb_config_destroy(c);
+    return w;
+}
+
+static void remove_folder(const char *folder)
+{
+    char path[400];
+    DIR *d = opendir(folder);
+
+    for (struct dirent *e; (e = readdir(d));) {
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        unlink(path);
+    }
+    closedir(d);
+    rmdir(folder);
+}
+
+/* Samples as they are, whose rows are the same in all epochs, and augmented ones. */
+START_TEST(from_a_file_as_live)
+{
+    char folder[] = "/tmp/lmb_gpu_lesson_XXXXXX";
+    double error = 0, size = 0;
+    lmb_logits *l;
+    lmb_comm *self;
+    size_t n;
+
+    set_up();
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_ok(lmbi_comm_open_self(&self, &err));
+    augment = _i ? (lmb_augment){ .crop = 1, .flip = true } : (lmb_augment){ 0 };
+    lmb_logits_key k = { teacher, data, _i ? &augment : NULL, 9, "cuda", ROWS, 3 };
+    ck_ok(lmb_logits_open(folder, &k, 2, self, NULL, &l, &err));
+    float *live = train(NULL, "cuda", 0, &n), *cached = train(l, "cuda", 0, &n), *kept = train(l, "cuda", 1, &n);
+    float *host = train(NULL, "portable", 0, &n);
+    ck_assert_mem_eq(live, cached, n * sizeof *live);
+    ck_assert_mem_eq(live, kept, n * sizeof *live);
+    for (size_t i = 0; i < n; i++) {
+        error = fmax(error, fabs((double)host[i] - live[i]));
+        size = fmax(size, fabs(host[i]));
+    }
+    ck_assert_double_le(error, 1e-3 * size);
+    free(live);
+    free(cached);
+    free(kept);
+    free(host);
+    lmb_logits_close(l);
+    lmb_comm_close(self);
+    remove_folder(folder);
+    tear_down();
+}
+END_TEST
+
+/* No fork: a process that has touched CUDA cannot hand it to a child. */
+int main(void)
+{
+    lmb_gpu *gpu = NULL;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
+        printf("skipped: %s\n", err.msg);
+        return 0;
+    }
+    lmb_gpu_close(gpu);
+    Suite *s = suite_create("distill/lesson_gpu");
+    TCase *tc = tcase_create("distill/lesson_gpu");
+    tcase_add_test(tc, teacher_and_student_are_one_plan);
+    tcase_add_loop_test(tc, from_a_file_as_live, 0, 2);
+    suite_add_tcase(s, tc);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_ENV);
+    int bad = srunner_ntests_failed(r);
+    srunner_free(r);
+    return bad != 0;
+}
