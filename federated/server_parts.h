@@ -60,7 +60,7 @@ typedef struct blob {
 } blob;
 enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_SESSION, BLOB_ROSTER, BLOBS };
 
-typedef struct secure_round secure_round; /* server_secagg.c */
+typedef struct secure_round secure_round; /* server_secagg.h */
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -269,7 +269,7 @@ void lmbi_end_farewell(lmb_server *s);
 void lmbi_end_drain(lmb_server *s);
 void lmbi_end_part(lmb_server *s);
 
-/* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+/* server_session.c, server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
 LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
 void lmbi_secure_close(lmb_server *s);
 void lmbi_secure_describe(const lmb_server *s); /* in the log */
