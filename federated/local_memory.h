@@ -3,6 +3,9 @@
 #ifndef LMB_FEDERATED_LOCAL_MEMORY_H
 #define LMB_FEDERATED_LOCAL_MEMORY_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "core/base/error.h"
 
 /* memory [values]: what `round` begins with; zeros where there is no file, or path is NULL.
