@@ -235,10 +235,8 @@ lmb_status lmb_graph_set_data(lmb_graph *g, lmb_vid v, const void *data, lmb_err
 
     if (x->role != LMB_ROLE_CONSTANT && !lmb_role_is_state(x->role))
         return LMB_FAIL(err, LMB_E_ARG, "%s is %s; it has no stored content", x->name, lmb_role_name(x->role));
-    /* In its place: a graph whose state is set again and again, each round of a federation, must not grow. */
-    size_t bytes = lmb_shape_bytes(&x->shape, x->dtype);
-    if (bytes)
-        memmove((void *)(uintptr_t)x->data, data, bytes);
+    /* Each such value has memory of its shape from the start; a client that is given a model a round must not grow. */
+    memmove((void *)(uintptr_t)x->data, data, lmb_shape_bytes(&x->shape, x->dtype));
     return LMB_OK;
 }
 
