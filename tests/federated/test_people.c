@@ -161,7 +161,7 @@ START_TEST(a_revoked_client_is_out_at_once_and_for_good)
     w.cfg.gather_s = 300; /* all three are waited for */
     world_start(&w);
     for (int k = 0; k < 3; k++) {
-        c[k].seconds = k == 2 ? 60 : 1.5; /* the third would train for long; the server is there while it tries again */
+        c[k].seconds = k == 2 ? 600 : 1.5; /* the third would train for long; the server is there while it tries again */
         c[k].lively = true;
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
         wait_enrolled(&w, (size_t)k + 1); /* so that its number is k + 1 */
@@ -171,7 +171,7 @@ START_TEST(a_revoked_client_is_out_at_once_and_for_good)
     double began = lmb_seconds();
     decide(&w, number, LMB_CLIENT_REVOKED);
     world_client_join(&c[2]);
-    ck_assert(lmb_seconds() - began < 50); /* it does not train to the end */
+    ck_assert(lmb_seconds() - began < 500); /* it does not train to the end */
     ck_assert_int_eq(c[2].status, LMB_E_DENIED);
     ck_assert_ptr_nonnull(strstr(c[2].error.msg, "client 3 (tester) was revoked"));
     world_join(&w);
