@@ -23,7 +23,7 @@ struct lmb_dataset {
     int64_t n;            /* samples, at most 2^31 - 1                    */
     lmb_shape shape;      /* of one sample: [C, H, W] or [C, T]           */
     lmb_dtype dtype;      /* U8 for images, F32 for signals               */
-    int classes;
+    int classes;          /* 1: the samples have no labels                */
     const char *const *class_names; /* NULL or [classes]                  */
     /* Sample `index` into `sample` (bytes of the shape) and its label in [0, classes). */
     lmb_status (*read)(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err);
@@ -62,6 +62,8 @@ LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_
 /* A view of both, the second behind the first; groups are lost. Both are borrowed.  errors  E_SHAPE: they are not alike */
 LMB_MUST_CHECK lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second, lmb_dataset **out,
                                            lmb_error *err);
+/* A view of samples whose labels are not to be had: all are 0 of so many classes. `d` is borrowed. */
+LMB_MUST_CHECK lmb_status lmb_dataset_unlabelled(const lmb_dataset *d, int classes, lmb_dataset **out, lmb_error *err);
 /* All labels, [n] caller storage; reads every sample of a set that has no label(). */
 LMB_MUST_CHECK lmb_status lmb_dataset_labels(const lmb_dataset *d, int32_t *label, lmb_error *err);
 /* E_ARG unless index is in [0, n): what every reader says about a sample that is not there. */

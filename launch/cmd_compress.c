@@ -34,19 +34,21 @@ static const char usage[] =
     "that are measured already.\n\n"
     "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
 
-typedef struct compress_config { const lmb_tree *teacher; int64_t held_out; lmb_search_config search; } compress_config;
+typedef struct compress_config { const lmb_tree *teacher, *compare_front; int64_t held_out; lmb_search_config search; } compress_config;
 enum { FROM_VALIDATION, FROM_TEST };
 static const char *const held_outs[] = { "validation", "test", NULL };
 const lmb_field lmb_compress_fields[] = {
     LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx"),
     LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs, "samples that decide. test: half of the test part, for a teacher that has seen "
-               "the training part; the other half is reported on"), LMB_FIELD_END
+               "the training part; the other half is reported on"),
+    LMB_TREE(compress_config, compare_front, "tune.json or front.json of other searches, one or a list: their fronts are shown beside this one's"), LMB_FIELD_END
 };
 
 typedef struct request {
     lmb_job job;
     compress_config c;
     lmb_graph *teacher;
+    lmb_others others;                   /* fronts to compare with */
     const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
     lmb_dataset *half[2];                /* of the test part, or NULL             */
     lmb_progress bar;
@@ -226,7 +228,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     if (st == LMB_E_STOPPED && !r->silent)
         fprintf(stderr, "stopped; the same command goes on from the last decision\n");
     if (st == LMB_OK && !r->silent) {
-        const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, r->folder, config.text };
+        const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, &r->others, r->folder, config.text };
         st = lmb_compress_leave(&end, err);
         r->unmet = !x.met;
         snprintf(r->why, sizeof r->why, "%s", x.why);
@@ -247,6 +249,7 @@ static lmb_status forget(const request *r, lmb_error *err)
 static void close_request(request *r)
 {
     lmb_graph_destroy(r->teacher);
+    lmb_others_free(&r->others);
     lmb_dataset_destroy(r->half[0]);
     lmb_dataset_destroy(r->half[1]);
     lmb_job_close(&r->job);
@@ -261,6 +264,8 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
     lmb_status st = bind(&r, err);
     if (st == LMB_OK)
         st = lmb_search_budget(&r.c.search, &b, err);
+    if (st == LMB_OK)
+        st = lmb_others_read(r.c.compare_front, &r.others, err);
     if (st == LMB_OK)
         st = open_data(&r, err);
     bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
@@ -283,6 +288,7 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     int lock = -1;
 
     LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
+    LMB_TRY(lmb_others_read(r->c.compare_front, &r->others, err));
     LMB_TRY(open_data(r, err));
     LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));

@@ -11,6 +11,7 @@
 #include "distill/quantize/qat.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/material.h"
 #include "launch/plan_cache.h"
 #include "launch/prove.h"
 #include "launch/prune.h"
@@ -80,7 +81,7 @@ static const lmb_field quantize_fields[] = {
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
     LMB_BOOL(quantize_config, prove, false,
-             "train without the teacher first, go on with it and without, and keep the better by validation samples"),
+             "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
     LMB_FIELD_END
 };
 
@@ -98,8 +99,11 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_logits *cache = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
+    lmb_material m = { NULL, NULL, NULL };
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
+    if (st == LMB_OK)
+        st = lmb_material_open(j, dc, &m, err);
     if (st == LMB_OK && dc && dc->alpha > 0) {
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
@@ -109,7 +113,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
         if (st == LMB_OK)
             st = lmb_objective_check(&o, model, err);
         if (st == LMB_OK)
-            st = lmb_teacher_cache(j, c, comm, &o, &cache, err);
+            st = lmb_teacher_cache(j, m.samples, c, comm, &o, &cache, err);
         if (st == LMB_OK)
             st = lmb_objective_prepare(&o, model, (uint64_t)c->seed, &taught, err);
     }
@@ -121,7 +125,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
                               c,
                               taught ? taught : model,
                               &loss,
-                              j->train,
+                              m.samples,
                               j->validation,
                               r->fresh,
                               .plan_cache = j->c.plan_cache,
@@ -135,6 +139,7 @@ static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, cons
     lmb_graph_destroy(taught);
     lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
+    lmb_material_close(&m);
     lmb_str_free(&config);
     return st;
 }
@@ -289,7 +294,7 @@ static lmb_status calibrated_student(request *r, lmb_comm *comm, const lmb_graph
 
 typedef struct integers { request *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
 
-/* lmb_prove_train */
+/* lmb_prove.train */
 static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
 {
     integers *x = ctx;
@@ -309,10 +314,11 @@ static lmb_status trained_student(request *r, lmb_comm *comm, const lmb_graph *s
     if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
         LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
     integers x = { r, comm, student, masks };
+    const lmb_prove proof = { r->job.c.run,      stage,          r->quantize.train.backend,
+                              r->job.validation, comm->rank == 0, train_integers,
+                              &x };
     LMB_TRY_GOTO(st, done,
-                 r->quantize.prove ? lmb_prove_teacher(stage, r->job.validation, (int)r->quantize.train.threads,
-                                                       comm->rank == 0, train_integers, &x, qat, err)
-                                   : train_integers(&x, stage, true, qat, err));
+                 r->quantize.prove ? lmb_prove_teacher(&proof, qat, err) : train_integers(&x, stage, true, qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));
@@ -337,8 +343,13 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
         bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
+        char stage[64];
+        snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
+        if (comm->rank == 0)
+            LMB_TRY_GOTO(st, done, lmb_prove_forget(r->job.c.run, stage, err));
         st = train ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
     }
+done:
     lmb_graph_destroy(student);
     return st;
 }
@@ -383,6 +394,10 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
         lmb_objective o = { .distill = *lessons[i] };
         LMB_TRY(lmb_teacher_check(lessons[i], err));
         LMB_TRY(lmb_objective_bind(&o, err));
+        lmb_material m;
+        st = lmb_material_open(j, lessons[i], &m, err);
+        lmb_material_close(&m);
+        LMB_TRY(st);
     }
     if (j->stage.prune)
         st = check_prune(&r, student, &pruned, err);

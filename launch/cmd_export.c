@@ -15,6 +15,7 @@
 #include "launch/answers.h"
 #include "launch/export.h"
 #include "launch/job.h"
+#include "launch/prove.h"
 #include "launch/stage.h"
 
 static const char usage[] =
@@ -64,7 +65,7 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
 {
     lmb_stage_result r = { .name = stage, .data = j->test };
     lmb_deploy_figures f = { 0 };
-    char note[160];
+    char note[400];
     lmb_metrics m;
     int64_t flips = 0;
     float *logits = malloc(sizeof *logits * (size_t)(j->test->n * j->test->classes));
@@ -81,6 +82,8 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
         st = count_flips(qat, j->test, logits, j->test->classes, &flips, err);
     snprintf(note, sizeof note, "%lld of %lld answers differ from the simulation; %.0f bytes of working memory", (long long)flips,
              (long long)j->test->n, f.arena_bytes);
+    if (st == LMB_OK)
+        st = lmb_prove_note(j->c.run, stage, note, sizeof note, err);
     r.metrics = &m;
     r.parameters = f.parameters, r.macs = f.macs, r.bytes = f.bytes, r.latency_us = f.latency_us, r.note = note;
     if (st == LMB_OK)

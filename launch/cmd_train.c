@@ -13,7 +13,7 @@
 #include "train/model.h"
 
 static const char usage[] =
-    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--continue] [--trace FILE] [--plan-cache WHERE]\n"
+    "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--continue [--again]] [--trace FILE] [--plan-cache WHERE]\n"
     "                     [--set key=value ...]\n"
     "       mpirun -n 2 limbeck train CONFIG.yaml ...\n\n"
     "Trains the model that the configuration describes on the training part of its split, chooses the best epoch on the\n"
@@ -22,13 +22,15 @@ static const char usage[] =
     "  --fresh            start over, whatever an earlier run has left\n"
     "  --continue         an update of what was trained, with the new samples of the section `update` beside a share of the\n"
     "                     old ones: data, list (CSV of `limbeck monitor --label`), share, train; into <run>/<stage>-updated\n"
+    "  --again            with --continue: a further update with other new samples, from what the last one has left, into\n"
+    "                     <run>/<stage>-updated-2 and so on\n"
     "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n"
     LMB_PLAN_CACHE_USAGE
     LMB_TRACING_USAGE "\n"
     "`limbeck config keys` lists every key. Checkpoints are written to <run>/<stage>; Ctrl-C, kill -9 or a power cut lose\n"
     "nothing: the same command goes on and ends in the same weights. Exit code 3 says that it was stopped.\n";
 
-typedef struct request { lmb_job job; bool fresh, update; lmb_tracing tracing; } request;
+typedef struct request { lmb_job job; bool fresh, update, again; lmb_tracing tracing; } request;
 
 /* The model with its chosen weights into a file, and what it is worth on the test part. */
 static lmb_status report(const lmb_job *j, const lmb_graph *model, lmb_error *err)
@@ -82,12 +84,12 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
 {
     request *r = ctx;
     LMB_TRY(lmb_tracing_begin(&r->tracing, comm, err));
-    return lmb_tracing_end(&r->tracing, comm, r->update ? lmbi_update(&r->job, comm, r->fresh, err) : train_model(r, comm, err), err);
+    return lmb_tracing_end(&r->tracing, comm, r->update ? lmbi_update(&r->job, comm, r->fresh, r->again, err) : train_model(r, comm, err), err);
 }
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", "!continue", "plan-cache", LMB_TRACING_OPTIONS, NULL };
+    static const char *const known[] = { "stage", "!fresh", "!continue", "!again", "plan-cache", LMB_TRACING_OPTIONS, NULL };
     request r = { .fresh = false };
     lmb_args a;
 
@@ -98,8 +100,10 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &r.job, err));
     r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
     r.update = lmb_args_get(&a, "continue", NULL) != NULL;
+    r.again = lmb_args_get(&a, "again", NULL) != NULL;
     r.job.c.plan_cache = lmb_args_get(&a, "plan-cache", r.job.c.plan_cache);
-    lmb_status st = lmb_with_ranks(train, &r, err);
+    lmb_status st = r.again && !r.update ? LMB_FAIL(err, LMB_E_ARG, "--again is a further update: write --continue --again")
+                                         : lmb_with_ranks(train, &r, err);
     lmb_job_close(&r.job);
     return st;
 }

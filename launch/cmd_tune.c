@@ -18,7 +18,7 @@ static const char usage[] =
     "       mpirun -n 4 limbeck tune CONFIG.yaml ...       trials of a round side by side, with the same outcome\n\n"
     "Trains a stage again and again with other settings and says which are best. Section `tune`: stage (teacher or "
     "student), space\n"
-    "(keys as --set takes them, each with a range), method (random, grid, bayes, nsga2, pso; `limbeck list methods`), "
+    "(keys as --set takes them, each with a range), method (random, grid, bayes, nsga2, pso, halving; `limbeck list methods`), "
     "trials, folds\n"
     "(cross-validation), cost (latency, bytes or macs of the deployed model, for a front), stop. Scores are accuracies "
     "on the\n"
@@ -73,6 +73,7 @@ static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *fol
 
     LMB_TRY(lmbi_tune_job(r, x, &j, err));
     lmb_status st = LMB_OK;
+    j.stage.train.epochs = lmbi_tune_epochs(r, id, j.stage.train.epochs);
     r->trial = id;
     for (r->fold = 0; st == LMB_OK && r->fold < r->folds.n && !u.enough; r->fold++) {
         st = lmb_trial_train(&j, r->folds.train[r->fold], r->folds.held_out[r->fold], r->threads, &watch, NULL, &one,
@@ -120,6 +121,8 @@ static void on_done(void *ctx, const lmb_trials *all, int trial)
                      t->hopeless    ? " so far, stopped as hopeless;"
                      : t->same >= 0 ? " as before;"
                                     : "");
+    if (t->share < 1)
+        lmb_str_addf(&s, " after %.3g %% of the epochs;", 100 * t->share);
     if (t->cost > 0)
         lmb_str_addf(&s, " %.6g %s;", t->cost, r->c.cost == LMB_TUNE_COST_LATENCY ? "us" : lmb_tune_costs[r->c.cost]);
     lmb_str_add(&s, " ");

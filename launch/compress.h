@@ -11,6 +11,7 @@
 
 #include "distill/search/search.h"
 #include "launch/cmd.h"
+#include "launch/compress_others.h"
 
 /* What of a point is only known at the end: how it does on the test part, which had no say in any decision. */
 typedef struct lmb_compress_test { bool there; double accuracy, lo, hi; } lmb_compress_test;
@@ -22,6 +23,8 @@ typedef struct lmb_compress_report {
     const lmb_compress_test *test; /* [points]                       */
     lmb_compress_test teacher;     /* the float teacher's            */
     double teacher_us;             /* its p50 in float; 0: not taken */
+    const lmb_others *others;      /* fronts to stand beside         */
+    const char *no_energy;         /* why it was not measured; "": it was, of some points */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
 
@@ -32,6 +35,7 @@ typedef struct lmb_compress_end {
     const lmb_graph *teacher;
     int64_t held_out;            /* samples that decided         */
     const lmb_dataset *test;     /* samples that had no say      */
+    const lmb_others *others;
     const char *folder, *config; /* config: resolved, as YAML    */
 } lmb_compress_end;
 /* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the answer. */

@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "distill/quantize/lower.h"
+#include "distill/search/energy.h"
 #include "launch/compress.h"
 #include "launch/stage.h"
 
@@ -88,6 +89,32 @@ static lmb_status write_report(const lmb_compress_end *r, const lmb_compress_rep
     return st;
 }
 
+/* Why no point has an energy; "" where one has. */
+static void find_energy(const lmb_compress_end *r, char *why, size_t cap)
+{
+    lmb_energy e;
+
+    *why = '\0';
+    for (int i = 0; i < r->result->points.n; i++)
+        if (r->result->points.point[i].timing.energy > 0)
+            return;
+    if (r->c->table.frozen)
+        snprintf(why, cap, "the latency table is frozen, and nothing was measured");
+    else if (lmb_energy_open(LMB_ENERGY_ROOT, &e, why, cap))
+        snprintf(why, cap, "the counters could not be read while the points were measured");
+}
+
+static void say_time(const lmb_point *p, double deadline, const char *no_energy)
+{
+    printf("point %d: %.0f predictions a second on one thread", p->id, p->timing.throughput);
+    if (deadline > 0)
+        printf(", %.2g %% later than %.6g us", 100 * p->timing.missed, deadline);
+    if (p->timing.energy > 0)
+        printf(", %.3g uJ each of the whole processor\n", p->timing.energy);
+    else
+        printf("; no energy: %s\n", no_energy);
+}
+
 static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep)
 {
     const lmb_search_result *x = rep->result;
@@ -98,11 +125,12 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
     if (rep->teacher_us > 0)
         printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
     printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n", p->id, 100 * t->accuracy, 100 * t->lo,
-           100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+           100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->timing.p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
     double there = (double)x->teacher_right / (double)rep->held_out;
     if (there > rep->teacher.hi + 0.02)
         printf("beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
                "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n", 100 * there, 100 * rep->teacher.accuracy);
+    say_time(p, x->deadline, rep->no_energy);
     printf("%s\n%s/front.json\n", x->why, r->folder);
 }
 
@@ -110,8 +138,12 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
 {
     const lmb_search_result *x = r->result;
     lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
-    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .folder = r->folder, .config = r->config };
+    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .others = r->others, .folder = r->folder, .config = r->config };
+    char no_energy[LMB_ENERGY_PATH + 80];
     lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
+
+    find_energy(r, no_energy, sizeof no_energy);
+    rep.no_energy = no_energy;
 
     for (int i = 0; st == LMB_OK && i < x->points.n; i++)
         if (x->points.point[i].front || i == x->best)

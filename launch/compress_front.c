@@ -54,7 +54,12 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
     if (r->test[i].there)
         accuracy(s, "test", r->test[i].accuracy, r->test[i].lo, r->test[i].hi);
     lmb_str_add_member(s, "latency_us", p->cost[LMB_GOAL_LATENCY]);
-    lmb_str_add_member(s, "latency_p99_us", p->p99);
+    lmb_str_add_member(s, "latency_p99_us", p->timing.p99);
+    lmb_str_add_member(s, "throughput_per_s", p->timing.throughput);
+    if (r->result->deadline > 0)
+        lmb_str_add_member(s, "deadline_missed", p->timing.missed);
+    if (p->timing.energy > 0)
+        lmb_str_add_member(s, "energy_uj", p->timing.energy);
     lmb_str_add_member(s, "predicted_to_measured", p->predicted[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
     lmb_str_add_member(s, "bytes", p->cost[LMB_GOAL_BYTES]);
     lmb_str_add_member(s, "macs", p->cost[LMB_GOAL_MACS]);
@@ -92,6 +97,8 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
 
     lmb_str_addf(out, "{\"objective\": \"%s\", \"limits\": ", lmb_goals[x->budget.objective]);
     limits(out, &x->budget);
+    if (x->deadline > 0)
+        lmb_str_add_member(out, "deadline_us", x->deadline);
     lmb_str_addf(out, ", \"confidence\": ");
     lmb_str_add_number(out, r->c->confidence);
     lmb_str_addf(out, ", \"met\": %s, \"best\": %d, \"why\": ", x->met ? "true" : "false", x->best);
@@ -106,5 +113,7 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
         point(out, r, i);
         lmb_str_add(out, i + 1 < x->points.n ? ",\n" : "\n");
     }
-    lmb_str_add(out, " ]}\n");
+    lmb_str_add(out, " ]");
+    lmb_others_json(r->others, &x->points, out);
+    lmb_str_add(out, "}\n");
 }

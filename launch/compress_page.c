@@ -59,9 +59,11 @@ static bool on_line(const lmb_points *p, int i, int cost)
 static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
 {
     const lmb_points *p = &r->result->points;
-    shown *order = malloc(sizeof *order * (size_t)p->n);
-    lmbi_svg_dot *dot = calloc((size_t)p->n, sizeof *dot);
-    char(*title)[120] = calloc((size_t)p->n, sizeof *title);
+    size_t room = (size_t)p->n + LMB_OTHERS * LMB_OTHER_POINTS;
+    shown *order = malloc(sizeof *order * room);
+    lmbi_svg_dot *dot = calloc(room, sizeof *dot);
+    char(*title)[120] = calloc(room, sizeof *title);
+    int n = p->n;
 
     if (!order || !dot || !title) {
         out->failed = true;
@@ -80,10 +82,20 @@ static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
             dot[i].lo = dot[i].hi = dot[i].y;
         snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, decision(x), 100 * dot[i].y, order[i].x);
     }
+    for (int k = 0; k < r->others->n; k++)
+        for (int i = 0; i < r->others->other[k].n; i++) {
+            const lmb_other_point *x = &r->others->other[k].point[i];
+            if (!(x->cost[cost] > 0))
+                continue;
+            snprintf(title[n], sizeof title[n], "%s: %.2f %% at %.6g", r->others->other[k].method, 100 * x->accuracy, x->cost[cost]);
+            dot[n] = (lmbi_svg_dot){ title[n], 3, false, x->cost[cost], x->accuracy, x->accuracy, x->accuracy };
+            n++;
+        }
     lmb_str_add(out, "<figure><h3>Accuracy against ");
     lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
-    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span></div>\n");
-    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, p->n };
+    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span>");
+    lmb_str_add(out, n > p->n ? "<span><i class=\"s3\"></i>other searches</span></div>\n" : "</div>\n");
+    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, n };
     lmbi_svg_draw_dots(out, &c);
     lmb_str_add(out, "<figcaption>Held-out accuracy; the line joins points that none beats, with 95 % intervals.</figcaption></figure>\n");
 done:
@@ -92,28 +104,46 @@ done:
     free(title);
 }
 
+/* Cells behind the 99th percentile: what only some searches have is left out. */
+static void time_cells(const lmb_compress_report *r, const lmb_point *x, lmb_str *out)
+{
+    lmb_str_addf(out, "<td>%.0f</td>", x->timing.throughput);
+    if (r->result->deadline > 0)
+        lmb_str_addf(out, "<td>%.2g %%</td>", 100 * x->timing.missed);
+    if (!*r->no_energy)
+        lmb_str_addf(out, "<td>%.3g &micro;J</td>", x->timing.energy);
+}
+
 static void front_table(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_points *p = &r->result->points;
     char n[2][32];
 
     lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
-                     "</th><th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
+                     "</th><th scope=\"col\">predictions a second</th>");
+    if (r->result->deadline > 0)
+        lmb_str_addf(out, "<th scope=\"col\">later than %.6g &micro;s</th>", r->result->deadline);
+    lmb_str_add(out, *r->no_energy ? "" : "<th scope=\"col\">energy</th>");
+    lmb_str_add(out, "<th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
                      "<th scope=\"col\">predicted / measured</th></tr></thead><tbody>\n");
     for (int i = 0; i < p->n; i++) {
         const lmb_point *x = &p->point[i];
         if (!x->front && i != r->result->best)
             continue;
-        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td><td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% "
-                          "(%.2f to %.2f)</td><td>%.2f</td></tr>\n", i == r->result->best ? " class=\"best\"" : "", x->id, lmb_point_kinds[x->kind],
-                     x->cost[LMB_GOAL_LATENCY], x->p99, lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
+        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td>", i == r->result->best ? " class=\"best\"" : "",
+                     x->id, lmb_point_kinds[x->kind], x->cost[LMB_GOAL_LATENCY], x->timing.p99);
+        time_cells(r, x, out);
+        lmb_str_addf(out, "<td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% (%.2f to %.2f)</td><td>%.2f</td></tr>\n", lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
                      lmb_report_count(x->cost[LMB_GOAL_MACS], "", n[1], sizeof n[1]), 100 * lmb_point_accuracy(x), 100 * r->test[i].accuracy,
                      100 * r->test[i].lo, 100 * r->test[i].hi, x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
     }
     lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
                      "points/NNN. The answer is bold. ");
-    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew.</p>\n"
-                                        : "Latency is of single predictions on one thread of the machine that searched.</p>\n");
+    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew."
+                                        : "Latency is of single predictions on one thread of the machine that searched.");
+    lmb_str_add(out, *r->no_energy ? " No energy: " : " Energy is the whole processor's (RAPL) a prediction");
+    lmb_str_add_html(out, r->no_energy);
+    lmb_str_add(out, ".</p>\n");
 }
 
 /* ---- layers ---- */
@@ -241,6 +271,7 @@ lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_err
         picture(r, i, out);
     lmb_str_add(out, "</div>\n");
     front_table(r, out);
+    lmb_others_table(r->others, &r->result->points, out);
     lmb_status st = layers(r, table, out, err);
     tried(r, out);
     lmb_report_page_end(r->config, out);

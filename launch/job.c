@@ -124,6 +124,9 @@ lmb_status lmb_job_data(lmb_job *j, lmb_error *err)
 
     LMB_TRY(lmb_dataset_open(j->c.data, LMB_PART_TRAIN, &j->all, err));
     LMB_TRY(lmb_dataset_open(j->c.data, LMB_PART_TEST, &j->test, err));
+    if (j->all->classes < 2)
+        return LMB_FAIL(err, LMB_E_ARG, "the samples of `data` have no labels (one class): name them in distill.unlabelled of a student, and in "
+                        "`data` labelled ones to validate and test on");
     if (s->train + s->validation + s->clients > j->all->n)
         return LMB_FAIL(err, LMB_E_ARG, "split asks for %lld + %lld + %lld samples; the data set has %lld", (long long)s->train,
                         (long long)s->validation, (long long)s->clients, (long long)j->all->n);

@@ -127,6 +127,22 @@ static lmb_status check_models(const lmb_job *j, const lmb_federation_config *c,
     return st;
 }
 
+static lmb_status check_update(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
+{
+    lmb_job j;
+
+    LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
+    lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK)
+        st = lmb_job_training(&j, err);
+    if (st == LMB_OK)
+        st = lmbi_update_check(&j, err);
+    if (st == LMB_OK && !quiet)
+        printf("%s: update is sound\n", path);
+    lmb_job_close(&j);
+    return st;
+}
+
 /* How far the budget will carry. */
 static lmb_status tell_privacy(const char *path, const lmb_server_config *server, lmb_error *err)
 {
@@ -186,11 +202,8 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         return check_stage(path, a, only, quiet, err);
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
-    bool compress = j.c.compress != NULL, tune = j.c.tune != NULL;
-    lmb_update_config update;
-    lmb_status st = lmb_fields_bind(lmb_update_fields, j.c.update, &update, err);
+    bool compress = j.c.compress != NULL, tune = j.c.tune != NULL, update = j.c.update != NULL;
     lmb_job_close(&j);
-    LMB_TRY(st);
     if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
     if (teacher)
@@ -199,6 +212,8 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
         LMB_TRY(check_stage(path, a, "student", quiet, err));
     if (compress)
         LMB_TRY(lmb_compress_check(path, a, quiet, err));
+    if (update)
+        LMB_TRY(check_update(path, a, quiet, err));
     if (tune)
         LMB_TRY(lmb_tune_check(path, a, quiet, err));
     return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;

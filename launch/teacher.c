@@ -133,7 +133,7 @@ static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mo
 
 static void show(void *ctx, int64_t done, int64_t all) { lmb_progress_show(ctx, "teacher's logits", done, all, "samples"); }
 
-lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err)
+lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c, lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err)
 {
     char folder[LMB_STAGE_PATH];
     lmb_progress bar;
@@ -141,8 +141,8 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_train_config *c, lmb_co
     bool use;
 
     *out = NULL;
-    d->rows = lmb_train_rows(c, j->train->n, comm->size);
-    lmb_logits_key k = { d->teacher, j->train, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
+    d->rows = lmb_train_rows(c, samples->n, comm->size);
+    lmb_logits_key k = { d->teacher, samples, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
                          d->rows, c->epochs };
     if (lmb_objective_looks_inside(d)) /* true and plain: lmb_objective_bind has refused them */
         return LMB_OK;

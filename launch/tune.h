@@ -58,6 +58,8 @@ LMB_MUST_CHECK lmb_status lmbi_tune_open(lmbi_tune *r, const char *path, const l
 void lmbi_tune_close(lmbi_tune *r);
 /* The file with the sets of the command line, and those of a point; lmb_recipe_close. */
 LMB_MUST_CHECK lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb_job *out, lmb_error *err);
+/* Of the epochs that a trial's recipe has, those that it gets: at least 1. */
+int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs);
 /* What all decisions depend on, as hex; not how many trials or seconds there may be. */
 LMB_MUST_CHECK lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err);
 

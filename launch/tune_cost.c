@@ -36,7 +36,7 @@ static lmb_status latency_of(lmbi_tune *r, const lmb_deployed *d, double *cost, 
     known k = { .found = false };
     lmb_str line = LMB_STR_INIT;
     lmb_hash h = lmb_hash_of(d->file.text, d->file.n);
-    double p99;
+    lmb_timing t;
 
     lmb_hash_hex(&h, k.hash);
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "costs.jsonl", err));
@@ -44,7 +44,8 @@ static lmb_status latency_of(lmbi_tune *r, const lmb_deployed *d, double *cost, 
     *cost = k.cost;
     if (k.found)
         return LMB_OK;
-    LMB_TRY(lmb_latency_whole(r->latency, &d->model, cost, &p99, err));
+    LMB_TRY(lmb_latency_whole(r->latency, &d->model, 0, &t, err));
+    *cost = t.p50;
     lmb_str_addf(&line, "{\"model\": \"%s\", \"us\": ", k.hash);
     lmb_str_add_number(&line, *cost);
     lmb_str_add(&line, "}");

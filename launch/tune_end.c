@@ -40,6 +40,8 @@ static void trial(lmb_str *s, const lmb_tune_end *e, const lmb_trial *t)
                  : t->same >= 0 ? "same"
                                 : "done",
                  t->front ? "true" : "false");
+    if (t->share < 1)
+        lmb_str_add_member(s, "share", t->share);
     if (t->same >= 0)
         lmb_str_addf(s, ", \"same_as\": %d", t->same);
     if (t->failed) {

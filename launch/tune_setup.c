@@ -1,4 +1,5 @@
 /* launch/tune_setup.c - a search over recipes: is it sound, and what is a trial's configuration. See tune.h. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,29 @@ lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb_job *out, lmb_
     return st;
 }
 
+int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs)
+{
+    const lmb_tune_request q = { .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+    int64_t some = llround(lmb_tune_rung(&q, trial).share * (double)epochs);
+
+    return some < 1 ? 1 : some;
+}
+
 /* ---- is it sound? ---- */
+
+/* Rungs differ in their epochs, or they would be the same trials again. */
+static lmb_status check_rungs(const lmbi_tune *r, const lmb_job *j, lmb_error *err)
+{
+    const lmb_tune_request q = { .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+    double share = lmb_tune_rung(&q, 0).share;
+
+    if (share * (double)j->stage.train.epochs >= 1)
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_ARG,
+                    "the first rung of %s has 1/%.0f of the epochs, and there are %lld: give `train` %.0f or more, or "
+                    "fewer rungs",
+                    r->method->name, 1 / share, (long long)j->stage.train.epochs, 1 / share);
+}
 
 static lmb_status check_stage(const lmbi_tune *r, lmb_error *err)
 {
@@ -83,6 +106,8 @@ static lmb_status check_point(const lmbi_tune *r, const double *x, bool middle, 
 
     LMB_TRY(lmbi_tune_job(r, x, &j, err));
     lmb_status st = lmb_trial_model(&j, &model, &local);
+    if (st == LMB_OK && middle)
+        st = check_rungs(r, &j, &local);
     if (st == LMB_OK && middle)
         st = lmb_job_check_training(&j.stage.train, model, r->folds.train[0], &local);
     if (st == LMB_OK && middle && strcmp(r->c.stage, "student") == 0)

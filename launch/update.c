@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
@@ -21,11 +22,15 @@ const lmb_field lmb_update_fields[] = {
 };
 
 /* Samples of an update: views on views, from the whole to what is trained on. */
+enum { SERIES = 1000 }; /* updates of a stage */
+
 typedef struct material {
     lmb_update_config c;
     lmb_dataset *all, *listed, *old, *both;
     const lmb_dataset *fresh;
     uint32_t *numbers; /* of the listed samples; NULL: all are new */
+    char learnt[LMB_HASH_HEX];   /* which new samples, with which labels */
+    char before[LMB_STAGE_PATH]; /* whose weights it begins with */
 } material;
 
 static void close_material(material *m)
@@ -37,11 +42,26 @@ static void close_material(material *m)
     free(m->numbers);
 }
 
-static lmb_status take_listed(material *m, lmb_error *err)
+/* Said here, and not by layers that get what they can not take. */
+static lmb_status check_alike(const lmb_job *j, const material *m, lmb_error *err)
+{
+    char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
+
+    if (lmb_shape_equal(&m->all->shape, &j->all->shape) && m->all->classes == j->all->classes &&
+        m->all->dtype == j->all->dtype)
+        return LMB_OK;
+    return lmb_tree_fail(m->c.data, err, LMB_E_SHAPE,
+                         "update.data has samples %s of %s in %d classes, `data` %s of %s in %d; they must be alike",
+                         lmb_shape_text(&m->all->shape, a, sizeof a), lmb_dtype_name(m->all->dtype), m->all->classes,
+                         lmb_shape_text(&j->all->shape, b, sizeof b), lmb_dtype_name(j->all->dtype), j->all->classes);
+}
+
+static lmb_status take_listed(const lmb_job *j, material *m, lmb_error *err)
 {
     int64_t n;
 
     m->fresh = m->all;
+    LMB_TRY(check_alike(j, m, err));
     if (!*m->c.list)
         return LMB_OK;
     LMB_TRY(lmbi_update_list(m->c.list, m->all->n, &m->numbers, &n, err));
@@ -66,14 +86,35 @@ static lmb_status take_old(const lmb_job *j, material *m, lmb_error *err)
     return st;
 }
 
+/* The new samples by what they are: numbers and labels. */
+static lmb_status name_samples(material *m, lmb_error *err)
+{
+    int64_t n = m->fresh->n;
+    int32_t *label = malloc(sizeof *label * (size_t)(n + 1));
+    lmb_hasher h;
+
+    if (!label)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld labels", (long long)n);
+    lmb_status st = lmb_dataset_labels(m->fresh, label, err);
+    lmb_hash_begin(&h);
+    lmb_hash_add(&h, label, sizeof *label * (size_t)n);
+    if (m->numbers)
+        lmb_hash_add(&h, m->numbers, sizeof *m->numbers * (size_t)n);
+    lmb_hash hash = lmb_hash_end(&h);
+    lmb_hash_hex(&hash, m->learnt);
+    free(label);
+    return st;
+}
+
 static lmb_status open_material(const lmb_job *j, material *m, lmb_error *err)
 {
     LMB_TRY(lmb_fields_bind(lmb_update_fields, j->c.update, &m->c, err));
     if (!m->c.data)
         return LMB_FAIL(err, LMB_E_ARG, "the section `update` has no `data`: where are the new samples?");
     LMB_TRY(lmb_dataset_open(m->c.data, LMB_PART_TRAIN, &m->all, err));
-    LMB_TRY(take_listed(m, err));
-    return take_old(j, m, err);
+    LMB_TRY(take_listed(j, m, err));
+    LMB_TRY(take_old(j, m, err));
+    return name_samples(m, err);
 }
 
 static lmb_status accuracy(const lmb_graph *g, const lmb_dataset *d, const lmb_train_config *c, double *out,
@@ -100,39 +141,81 @@ static lmb_status measure(const lmb_job *j, const material *m, const lmb_graph *
 
 /* What an update depends on beside its settings, as lines of them: a list that has grown, new labels or other weights
  * to begin with are another update, even where all files have the names that they had. */
-static lmb_status add_origin(const char *model_file, const material *m, lmb_str *config, lmb_error *err)
+static lmb_status add_origin(const material *m, lmb_str *config, lmb_error *err)
 {
-    char weights[LMB_HASH_HEX], samples[LMB_HASH_HEX];
-    int64_t n = m->fresh->n;
-    lmb_hasher h;
-    lmb_hash hash;
+    char weights[LMB_HASH_HEX];
     void *bytes;
     size_t size;
 
-    LMB_TRY(lmb_file_read(model_file, (size_t)1 << 32, &bytes, &size, err));
-    hash = lmb_hash_of(bytes, size);
+    LMB_TRY(lmb_file_read(m->before, (size_t)1 << 32, &bytes, &size, err));
+    lmb_hash hash = lmb_hash_of(bytes, size);
     free(bytes);
     lmb_hash_hex(&hash, weights);
-    int32_t *label = malloc(sizeof *label * (size_t)(n + 1));
-    if (!label)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld labels", (long long)n);
-    lmb_status st = lmb_dataset_labels(m->fresh, label, err);
-    lmb_hash_begin(&h);
-    lmb_hash_add(&h, label, sizeof *label * (size_t)n);
-    if (m->numbers)
-        lmb_hash_add(&h, m->numbers, sizeof *m->numbers * (size_t)n);
-    hash = lmb_hash_end(&h);
-    lmb_hash_hex(&hash, samples);
-    free(label);
-    if (st == LMB_OK)
-        lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)n, samples);
-    return st == LMB_OK ? lmb_str_check(config, err) : st;
+    lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)m->fresh->n, m->learnt);
+    return lmb_str_check(config, err);
+}
+
+/* ---- one update after another ---- */
+
+static lmb_status series_path(const lmb_job *j, int k, const char *file, char stage[64], char path[LMB_STAGE_PATH],
+                              lmb_error *err)
+{
+    if (k == 0)
+        snprintf(stage, 64, "%.40s", j->stage_name);
+    else if (k == 1)
+        snprintf(stage, 64, "%.40s-updated", j->stage_name);
+    else
+        snprintf(stage, 64, "%.40s-updated-%d", j->stage_name, k);
+    int n = snprintf(path, LMB_STAGE_PATH, "%s/%s/%s", j->c.run, stage, file);
+    return n > 0 && n < LMB_STAGE_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/%s is too long", j->c.run, stage);
+}
+
+/* Has update k learnt these samples? */
+static lmb_status has_learnt(const lmb_job *j, int k, const material *m, bool *out, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH], stage[64];
+    void *text;
+    size_t n;
+
+    LMB_TRY(series_path(j, k, "samples.txt", stage, path, err));
+    *out = false;
+    if (!lmb_file_exists(path))
+        return LMB_OK;
+    LMB_TRY(lmb_file_read(path, 1 << 12, &text, &n, err));
+    *out = strncmp(text, m->learnt, strlen(m->learnt)) == 0;
+    free(text);
+    return LMB_OK;
+}
+
+/* Which update it is, and what it begins with (m->before). */
+static lmb_status choose_place(const lmb_job *j, bool again, material *m, char stage[64], lmb_error *err)
+{
+    char path[LMB_STAGE_PATH], other[64];
+    int last = 0;
+    bool learnt = true;
+
+    do
+        LMB_TRY(series_path(j, last + 1, "model.onnx", stage, path, err));
+    while (lmb_file_exists(path) && ++last < SERIES);
+    if (again && last > 0)
+        LMB_TRY(has_learnt(j, last, m, &learnt, err));
+    int k = last == 0 ? 1 : learnt ? last : last + 1;
+    LMB_TRY(series_path(j, k - 1, "model.onnx", other, m->before, err));
+    return series_path(j, k, "", stage, path, err);
+}
+
+static lmb_status leave_samples(const lmb_job *j, const char *stage, const material *m, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH], text[LMB_HASH_HEX + 2];
+
+    LMB_TRY(lmb_stage_path(path, j->c.run, stage, "samples.txt", err));
+    snprintf(text, sizeof text, "%s\n", m->learnt);
+    return lmb_file_write(path, text, strlen(text), err);
 }
 
 static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb_graph *model, lmb_comm *comm,
                            bool fresh, lmb_error *err)
 {
-    char path[LMB_STAGE_PATH];
     double smoothing = m->c.train.label_smoothing;
     const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_str config = LMB_STR_INIT;
@@ -141,9 +224,7 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
     if (st == LMB_OK && lmb_fields_dump(lmb_update_fields, &m->c, 0, &config) != LMB_OK)
         st = lmb_str_check(&config, err);
     if (st == LMB_OK)
-        st = lmb_stage_path(path, j->c.run, j->stage_name, "model.onnx", err);
-    if (st == LMB_OK)
-        st = add_origin(path, m, &config, err);
+        st = add_origin(m, &config, err);
     lmb_run_request q = { j->c.run,
                           stage,
                           config.text,
@@ -160,12 +241,12 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
     return st;
 }
 
-static lmb_status update(lmb_job *j, const material *m, lmb_graph *model, lmb_comm *comm, bool fresh, lmb_error *err)
+static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_graph *model, lmb_comm *comm, bool fresh,
+                         lmb_error *err)
 {
-    char stage[64], path[LMB_STAGE_PATH];
+    char path[LMB_STAGE_PATH];
     figures before = { 0, 0 }, after = { 0, 0 };
 
-    snprintf(stage, sizeof stage, "%.40s-updated", j->stage_name);
     if (comm->rank == 0) {
         fprintf(stderr, "%lld new samples and %lld old ones\n", (long long)m->fresh->n,
                 (long long)(m->old ? m->old->n : 0));
@@ -178,13 +259,23 @@ static lmb_status update(lmb_job *j, const material *m, lmb_graph *model, lmb_co
     printf("new samples: %.2f %% before, %.2f %% after (trained on); test part: %.2f %% before, %.2f %% after\n",
            100 * before.fresh, 100 * after.fresh, 100 * before.test, 100 * after.test);
     LMB_TRY(lmb_stage_path(path, j->c.run, stage, "model.onnx", err));
+    LMB_TRY(leave_samples(j, stage, m, err)); /* before the model, by which an update is there */
     LMB_TRY(lmb_onnx_write(path, model, NULL, err));
     return lmb_stage_report(j->c.run, stage, path, model, j->test, m->c.train.backend, err);
 }
 
-lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, lmb_error *err)
+lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err)
 {
-    char path[LMB_STAGE_PATH];
+    material m = { .all = NULL };
+    lmb_status st = open_material(j, &m, err);
+
+    close_material(&m);
+    return st;
+}
+
+lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH], stage[64];
     material m = { .all = NULL };
     lmb_graph *model = NULL;
     lmb_status st;
@@ -198,8 +289,9 @@ lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, lmb_error *err)
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_job_training(j, err));
     LMB_TRY_GOTO(st, done, open_material(j, &m, err));
-    LMB_TRY_GOTO(st, done, lmb_onnx_read(path, NULL, &model, err));
-    st = update(j, &m, model, comm, fresh, err);
+    LMB_TRY_GOTO(st, done, choose_place(j, again, &m, stage, err));
+    LMB_TRY_GOTO(st, done, lmb_onnx_read(m.before, NULL, &model, err));
+    st = update(j, &m, stage, model, comm, fresh, err);
 done:
     lmb_graph_destroy(model);
     close_material(&m);

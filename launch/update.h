@@ -7,7 +7,9 @@
  *     train: {epochs: 3, batch: 32, lr: 0.002}
  *
  * It begins with the weights of <run>/<stage>/model.onnx and leaves <run>/<stage>-updated; other weights, another list
- * or other labels there are another update, which wants --fresh. Rehearsal of old samples:
+ * or other labels there are another update, which wants --fresh (the same one anew) or --again: a further update, which
+ * begins with what the last finished one has left and leaves <run>/<stage>-updated-2, -3 ... Without --again it is the
+ * last one that is gone on with. Which samples an update has learnt is in its samples.txt. Rehearsal of old samples:
  * Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal".
  */
 #ifndef LMB_LAUNCH_UPDATE_H
@@ -24,8 +26,12 @@ typedef struct lmb_update_config {
 } lmb_update_config;
 extern const lmb_field lmb_update_fields[];
 
-/* The whole of it, on all ranks.  errors  E_ARG: no `update` section; E_IO: the stage has no model yet */
-LMB_MUST_CHECK lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, lmb_error *err);
+/* For `limbeck config check`: keys, samples and list, against the data of a job that is open (lmb_job_data).
+ *   errors  E_ARG, E_SHAPE, E_IO, E_FORMAT before any work */
+LMB_MUST_CHECK lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err);
+
+/* The whole of it, on all ranks. again: see above.  errors  E_ARG: no `update` section; E_IO: the stage has no model yet */
+LMB_MUST_CHECK lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_error *err);
 
 /* Sample numbers of a CSV file whose first column is `number`, each below n, once each and in order. *out: the
  * caller's. */

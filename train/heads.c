@@ -1,5 +1,5 @@
 /* train/heads.c - weights that are trained along with a student and thrown away after: regressors and projections of
- * losses.
+ * losses, and their memory.
  *
  * They stand behind the student's own state, so that whatever is as long as that (masks, a lineage) still fits its
  * beginning. Their first weights are normal, with the variance 1 / inputs (LeCun).
@@ -10,6 +10,7 @@
 
 #include "core/base/random.h"
 #include "train/lesson.h"
+#include "train/memory.h"
 
 void lmb_lesson_head_name(int i, int k, char out[LMB_HEAD_NAME])
 {
@@ -47,6 +48,8 @@ static lmb_status add_heads(const lmb_objective *o, int i, const lmb_graph *stud
         lmb_lesson_head_name(i, k, name);
         LMB_TRY(add_head(g, name, &shape[k], &r, err));
     }
+    for (int k = 0; k < 2 && with->memory > 0; k++)
+        LMB_TRY(lmb_memory_add(g, k, with->memory, with->width, seed, err));
     return LMB_OK;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/base/config.h"
 #include "train/lesson.h"
+#include "train/memory.h"
 
 #define TERMS(X) X(cross_entropy) X(kl) X(dkd) X(attention) X(similarity) X(hint) X(relational) X(contrastive)
 #define X(name) extern const lmb_loss_term lmb_loss_term_##name;
@@ -27,7 +28,9 @@ const lmb_field lmb_distill_fields[] = {
     LMB_TREE(lmb_distill_config, teachers, "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
     LMB_INT(lmb_distill_config, generations, 1, 1, 16, "", "with teacher self: born again so often, each from other first weights, taught by the one before"),
     LMB_TREE(lmb_distill_config, losses, "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
-             "default [kl]"), LMB_FIELD_END
+             "default [kl]"),
+    LMB_TREE(lmb_distill_config, unlabelled, "samples to learn from in place of the training part, whose labels nobody looks at (alpha: 1): a section like "
+             "`data`; {name: folder, path: pictures, labels: false} takes any pictures"), LMB_FIELD_END
 };
 
 /* ---- the terms of the teacher's share ---- */
@@ -48,11 +51,22 @@ static lmb_status find_term(const lmb_tree *node, const lmb_loss_term **out, lmb
     return lmb_tree_fail(node, err, LMB_E_ARG, "a teacher has no loss '%s'; it has %s (the labels' has the share 1 - alpha)", name, known);
 }
 
+/* Samples without labels: the teacher alone says what they are. */
+static lmb_status check_unlabelled(const lmb_objective *o, const lmb_loss_term *term, const lmb_tree *node, lmb_error *err)
+{
+    if (o->distill.unlabelled && term->flags & LMB_TERM_LABELS)
+        return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' reads labels, and `unlabelled` has none; take kl", term->name);
+    return LMB_OK;
+}
+
 lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
 {
     const lmb_tree *list = o->distill.losses;
 
     o->n_taught = 0;
+    if (o->distill.unlabelled && o->distill.alpha != 1)
+        return lmb_tree_fail(o->distill.unlabelled, err, LMB_E_ARG, "`unlabelled` samples have no labels to learn from, and alpha is %g: set it to 1",
+                             o->distill.alpha);
     if (!list)
         return LMB_OK;
     if (list->kind != LMB_TREE_LIST || lmb_tree_count(list) < 1 || lmb_tree_count(list) > LMB_TAUGHT_MAX)
@@ -62,6 +76,10 @@ lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
         *t = (lmb_taught){ .student = "", .teacher = "" };
         LMB_TRY(find_term(node, &t->term, err));
         LMB_TRY(lmb_fields_bind(t->term->fields, node->kind == LMB_TREE_MAP ? node : NULL, t, err));
+        LMB_TRY(check_unlabelled(o, t->term, node, err));
+        for (int k = 0; k + 1 < o->n_taught; k++)
+            if (t->memory > 0 && o->taught[k].memory > 0)
+                return lmb_tree_fail(node, err, LMB_E_ARG, "two losses with a memory; there is room for one");
         if (!(t->term->flags & LMB_TERM_FEATURES))
             continue;
         if (o->distill.teachers)
@@ -144,10 +162,19 @@ static lmb_vid build(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_v
     return sum;
 }
 
-static lmb_status feed(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
+/* The rows of the one memory that a term may have; 0: none has. */
+static int64_t memory_of(const lmb_objective *o)
 {
-    const lmb_objective *o = ctx;
-    return o->logits(o->logits_ctx, info, n, out, err);
+    for (int i = 0; i < o->n_taught; i++)
+        if (o->taught[i].memory > 0)
+            return o->taught[i].memory;
+    return 0;
 }
 
-lmb_loss lmb_objective_loss(lmb_objective *o) { return (lmb_loss){ build, o, o->logits ? feed : NULL }; }
+static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err)
+{
+    const lmb_objective *o = ctx;
+    return o->logits ? o->logits(o->logits_ctx, info, n, out, err) : lmb_memory_where(place, n, memory_of(o), out, err);
+}
+
+lmb_loss lmb_objective_loss(lmb_objective *o) { return (lmb_loss){ build, o, o->logits || memory_of(o) ? feed : NULL }; }

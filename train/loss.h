@@ -4,7 +4,8 @@
  *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
  *   dkd            the same in two parts, of the label and among the other classes
  *   attention, similarity, hint         compare feature maps of student and teacher
- *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer
+ *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer; the
+ *                                       latter also with those of a memory (memory.h)
  *
  *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl alone;
  *   cross_entropy alone without
@@ -24,13 +25,19 @@
 extern "C" {
 #endif
 
+/* Which samples the rows of a step are, among all that training shows. */
+typedef struct lmb_place {
+    int64_t shown;     /* by earlier batches of all epochs                              */
+    int64_t row, rows; /* of the batch of all ranks: the first at hand, and all; 0, 0: those at hand are all */
+} lmb_place;
+
 /* Appends the loss to a training graph: x [n, ...] raw input, logits [n, classes], labels [n] s64 -> scalar. */
 typedef struct lmb_loss {
     lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
     void *ctx;
     /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
      * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
-    lmb_status (*feed)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
+    lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err);
 } lmb_loss;
 #define LMB_LOSS_FEED "loss.feed"
 
@@ -46,6 +53,7 @@ typedef struct lmb_distill_config {
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
+    const struct lmb_tree *unlabelled;        /* a data set in place of the training part; NULL: that */
     int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
@@ -56,7 +64,7 @@ typedef struct lmb_taught {
     const struct lmb_loss_term *term;
     double weight, target, others; /* the last two: dkd              */
     double distance, angle;        /* relational                     */
-    double temperature; int64_t width; /* contrastive                */
+    double temperature; int64_t width, memory; /* contrastive        */
     const char *student, *teacher; /* values to compare; "": by size */
 } lmb_taught;
 
@@ -82,6 +90,7 @@ enum {
     LMB_TERM_FEATURES = 2, /* looks inside the models: the teacher must run, its logits do not do */
     LMB_TERM_PLACES = 4,   /* ... at maps of equal height and width */
     LMB_TERM_MIDDLE = 8,   /* ... at the middle one of them */
+    LMB_TERM_LABELS = 32,  /* reads the labels as well */
     LMB_TERM_EMBEDDING = 16 /* ... at what the last layers read */
 };
 struct lmb_lesson;
@@ -97,7 +106,7 @@ typedef struct lmb_loss_term {
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
 /* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's fields.
- *   errors  E_ARG with the place in the file */
+ *   errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
 LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 /* Does a term look inside the teacher? Then its logits from elsewhere do not do. */
 bool lmb_objective_looks_inside(const lmb_objective *o);

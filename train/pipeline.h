@@ -63,6 +63,7 @@ typedef struct lmbi_flow {
     lmbi_reducer *sums;
     lmb_watch *watch;     /* told when this rank waits; NULL: none */
     int64_t step;
+    lmb_place place;      /* .row is that of first[0] */
 } lmbi_flow;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f, lmb_error *err);
 /* Seconds in run(), and of these waiting for other ranks. */

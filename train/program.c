@@ -373,7 +373,7 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
     LMB_TRY(lmb_plan_bind(c->plan, c->x, (void *)s->x, err));
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));
     if (c->feed != LMB_NONE)
-        LMB_TRY(p->loss.feed(p->loss.ctx, s->info, s->n, lmb_plan_data(c->plan, c->feed), err));
+        LMB_TRY(p->loss.feed(p->loss.ctx, s->info, &s->place, s->n, lmb_plan_data(c->plan, c->feed), err));
     c->step = s;
     c->first = p->layout->n;
     lmb_status st = lmb_plan_run(c->plan, s->info, err);

@@ -39,6 +39,7 @@ typedef struct lmb_program_step {
     const float *state;   /* canonical state, read only                  */
     float *out;           /* [state count] gradients and next content    */
     const lmb_step_info *info;
+    lmb_place place;      /* for losses that have a memory               */
     /* Called as the backward pass goes on, with ever smaller `first`: `out` is final from segment `first` of the layout
      * to its end, and is not touched again. May be NULL. */
     void (*final)(void *ctx, int first);

@@ -66,6 +66,7 @@ typedef struct lmbi_stage_run {
     float *state;         /* canonical state, read only                */
     float *out;           /* gradients and next content, by `from`     */
     const lmb_step_info *info;
+    lmb_place place;
     float loss;           /* set by the last stage's backward()        */
     int64_t correct;
 } lmbi_stage_run;

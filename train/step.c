@@ -16,6 +16,12 @@ void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, i
 
 typedef struct turn { lmb_trainer *t; const lmb_batch *b; lmb_step_info info; } turn;
 
+/* Of rows from `row` on of the batch of all ranks. */
+static lmb_place place_of(const lmb_trainer *t, const lmb_batch *b, int64_t row)
+{
+    return (lmb_place){ t->s.epoch * t->train->n + t->s.seen, row, b->total };
+}
+
 /* A shard at work: the bucket that it hands over next. */
 typedef struct shard { lmbi_reducer *r; int bucket; } shard;
 
@@ -43,7 +49,7 @@ static void run_shard(void *ctx, int task, int w)
     lmb_step_info info = r->info;
     info.sample = r->b->sample + at;
     lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
-                           .out = v + LMBI_SUMS, .info = &info, .final = on_final, .ctx = &mine, .factors = t->factors ? t->factors[task] : NULL };
+                           .out = v + LMBI_SUMS, .info = &info, .place = place_of(t, r->b, lo), .final = on_final, .ctx = &mine, .factors = t->factors ? t->factors[task] : NULL };
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
     if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)
@@ -77,6 +83,7 @@ static lmb_status run_stages(lmb_trainer *t, const lmb_batch *b, int filled, con
     for (int i = 0; i < filled; i++)
         lmbi_shard_range(t, b->total, (int64_t)t->replica * t->slots + i, &t->first[i], &t->first[i + 1]);
     f.info.sample = b->sample;
+    f.place = place_of(t, b, t->first[0]);
     return lmbi_pipeline_run(t->pipeline, &f, err);
 }
 

@@ -3,6 +3,9 @@
  * Idea: the folder's names are the labels. Classes are the sub-folders of train/ in byte order, so that both parts
  * agree; pictures of a class come in byte order too. Nothing is decoded before it is asked for.
  *
+ * Without labels (labels: false) the pictures lie in <path>/train, or in <path> itself where there is no such folder, and in
+ * the sub-folders of that; there is one class. They are for `distill.unlabelled`.
+ *
  *   note  the content hash covers names and file sizes, not pixels: it must not read a whole large set
  */
 #include <dirent.h>
@@ -17,12 +20,13 @@
 #include "datasets/dataset.h"
 #include "datasets/image.h"
 
-typedef struct config { const char *path; int64_t channels, height, width; } config;
+typedef struct config { const char *path; int64_t channels, height, width; bool labels; } config;
 static const lmb_field fields[] = {
     LMB_TEXT(config, path, "", "folder with train/<class>/ and test/<class>/"),
     LMB_INT(config, channels, 3, 1, 3, "", "1: grey, 3: colour"),
     LMB_INT(config, height, 224, 1, 4096, "pixels", "pictures are cut to these proportions and scaled"),
     LMB_INT(config, width, 224, 1, 4096, "pixels", "see height"),
+    LMB_BOOL(config, labels, true, "false: pictures of no known class, in one folder or in any sub-folders; for distill.unlabelled"),
     LMB_FIELD_END
 };
 
@@ -161,6 +165,36 @@ static lmb_status scan(state *s, const char *path, lmb_part part, lmb_error *err
     return LMB_OK;
 }
 
+/* All pictures of a folder and of its sub-folders, as of one class. */
+static lmb_status scan_unlabelled(state *s, const char *path, lmb_part part, lmb_error *err)
+{
+    char dir[4096], sub[4096], prefix[300];
+    names folders = { 0 };
+
+    LMB_TRY(lmb_path_join(dir, sizeof dir, path, lmb_part_names[part], err));
+    if (part == LMB_PART_TRAIN && !is_folder(dir))
+        snprintf(dir, sizeof dir, "%s", path);
+    s->root = strdup(dir);
+    if (!s->root)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a path");
+    lmb_status st = list(dir, false, "", &s->files, err);
+    if (st == LMB_OK)
+        st = list(dir, true, "", &folders, err);
+    for (size_t k = 0; k < folders.n && st == LMB_OK; k++) {
+        snprintf(prefix, sizeof prefix, "%s/", folders.name[k]);
+        st = lmb_path_join(sub, sizeof sub, dir, folders.name[k], err);
+        if (st == LMB_OK)
+            st = list(sub, false, prefix, &s->files, err);
+    }
+    names_free(&folders);
+    LMB_TRY(st);
+    if (s->files.n == 0 || s->files.n > INT32_MAX)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu .png, .jpg or .jpeg files in it and its sub-folders; there must be 1 to %d", dir,
+                        s->files.n, INT32_MAX);
+    s->labels = calloc(s->files.n, sizeof *s->labels);
+    return s->labels ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu labels", s->files.n);
+}
+
 static lmb_status hash_names(state *s, const config *c, lmb_error *err)
 {
     int64_t head[3] = { c->channels, c->height, c->width };
@@ -221,7 +255,7 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
     state *s = calloc(1, sizeof *s);
     lmb_status st = d && s ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a data set");
     if (st == LMB_OK)
-        st = scan(s, c->path, part, err);
+        st = c->labels ? scan(s, c->path, part, err) : scan_unlabelled(s, c->path, part, err);
     if (st == LMB_OK)
         st = hash_names(s, c, err);
     if (st != LMB_OK) {
@@ -231,7 +265,8 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
         return st;
     }
     *d = (lmb_dataset){ .n = (int64_t)s->files.n, .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8,
-                        .classes = (int)s->classes.n, .class_names = (const char *const *)s->classes.name, .hash = hash_of,
+                        .classes = c->labels ? (int)s->classes.n : 1,
+                        .class_names = c->labels ? (const char *const *)s->classes.name : NULL, .hash = hash_of,
                         .read = read_sample, .label = label_of, .destroy = destroy, .state = s };
     *out = d;
     return LMB_OK;

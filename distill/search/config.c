@@ -19,6 +19,7 @@ const lmb_field lmb_search_fields[] = {
     LMB_TEXT(lmb_search_config, latency_max, "", "median time of one prediction, such as \"50 us\""),
     LMB_TEXT(lmb_search_config, bytes_max, "", "size of the deployed file, such as \"84 kB\""),
     LMB_TEXT(lmb_search_config, macs_max, "", "multiply-accumulates of one prediction, such as \"12 M\""),
+    LMB_TEXT(lmb_search_config, deadline, "", "after which a prediction is late, such as \"200 us\": the share of late ones is reported; default latency_max"),
     LMB_REAL(lmb_search_config, confidence, 0.9, 0.5, 0.9999, "", "with which a point must have lost no more (one-sided, paired)"),
     LMB_TEXT(lmb_search_config, slack, "1 %", "more that may be lost while searching, where `finish` is given"),
     LMB_REAL(lmb_search_config, step, 0.1, 0.001, 0.9, "", "share of the cost that a step takes away at first"),
@@ -49,12 +50,24 @@ static lmb_status optional(const char *text, const char *key, const char *unit, 
 lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err)
 {
     lmb_budget b = { (lmb_goal)c->objective, -1, { 0 } };
+    double late;
 
     LMB_TRY(optional(c->accuracy_drop_max, "accuracy_drop_max", "%", &b.drop, err));
     LMB_TRY(optional(c->latency_max, "latency_max", "us", &b.limit[LMB_GOAL_LATENCY], err));
     LMB_TRY(optional(c->bytes_max, "bytes_max", "B", &b.limit[LMB_GOAL_BYTES], err));
     LMB_TRY(optional(c->macs_max, "macs_max", "MACs", &b.limit[LMB_GOAL_MACS], err));
+    LMB_TRY(lmb_search_deadline(c, &late, err));
     LMB_TRY(lmb_budget_check(&b, err));
     *out = b;
+    return LMB_OK;
+}
+
+lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err)
+{
+    double us = 0;
+
+    LMB_TRY(optional(c->latency_max, "latency_max", "us", &us, err));
+    LMB_TRY(optional(c->deadline, "deadline", "us", &us, err));
+    *out = us;
     return LMB_OK;
 }

@@ -7,7 +7,7 @@
 typedef struct lmbi_search {
     const lmb_search_request *r;
     lmb_budget budget;
-    double slack;
+    double slack, deadline;
     lmb_graph *start; /* the teacher in words that have an integer form */
     lmb_latency *latency;
     lmb_judge_config jc;

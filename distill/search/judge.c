@@ -10,6 +10,7 @@
 #include "datasets/split.h"
 #include "distill/logits.h"
 #include "distill/quantize/lower.h"
+#include "distill/quantize/narrow.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
 #include "train/predictor.h"
@@ -195,6 +196,7 @@ lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err
     int64_t n = j->c->samples < j->train->n ? j->c->samples : j->train->n;
     uint32_t *order = malloc(sizeof *order * (size_t)j->train->n);
     lmb_dataset *some = NULL;
+    lmb_graph *narrow = NULL;
 
     if (!order)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose %lld samples", (long long)n);
@@ -203,8 +205,13 @@ lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err
     j->subset = order;
     j->what = "tune";
     if (st == LMB_OK)
-        st = train(j, &j->c->tune, some, model, id, err);
+        st = lmb_pass_narrow(model, &narrow, err); /* few bits are felt while it learns */
+    if (st == LMB_OK)
+        st = train(j, &j->c->tune, some, narrow ? narrow : model, id, err);
+    if (st == LMB_OK && narrow)
+        st = lmb_objective_finish(narrow, model, err);
     j->subset = NULL;
+    lmb_graph_destroy(narrow);
     lmb_dataset_destroy(some);
     free(order);
     return st;

@@ -9,10 +9,11 @@
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
+#include "distill/search/energy.h"
 #include "distill/search/lines.h"
 
 enum { SAMPLES = 31, RUNS = 301, REPEATS = 3, RETRIES = 30 };
-static const double SAMPLE_S = 20e-6, NOISE = 0.05, MUCH = 1.15;
+static const double SAMPLE_S = 20e-6, NOISE = 0.05, MUCH = 1.15, ENERGY_S = 0.33;
 
 typedef struct row { char *key; double us; } row;
 
@@ -20,6 +21,7 @@ struct lmb_latency {
     char *path;
     bool frozen, begun; /* begun: its first line is there */
     char kernels[32];
+    lmb_energy energy;  /* n 0: it can not be read */
     row *row;           /* in the order of their keys */
     size_t n, room;
 };
@@ -120,7 +122,10 @@ lmb_status lmb_latency_open(const char *path, bool frozen, lmb_latency **out, lm
         free(t);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a table of latencies");
     }
+    char why[LMB_ENERGY_PATH + 80];
     t->frozen = frozen;
+    if (!frozen && !lmb_energy_open(LMB_ENERGY_ROOT, &t->energy, why, sizeof why))
+        t->energy.n = 0; /* who leaves a report says why */
     for (int i = 0; !usable && lmb_edge_kernels(i, &usable); i++) /* the first that runs here is what a model takes */
         snprintf(t->kernels, sizeof t->kernels, "%s", lmb_edge_kernels(i, &usable));
     lmb_status st = LMB_OK;
@@ -276,12 +281,26 @@ lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, 
     return st;
 }
 
+/* Of runs in the order of their length, in seconds. */
+static lmb_timing timing_of(const double run[RUNS], double deadline)
+{
+    lmb_timing t = { 1e6 * run[RUNS / 2], 1e6 * run[RUNS * 99 / 100], 0, 0, 0 };
+    double all = 0;
+
+    for (int i = 0; i < RUNS; i++) {
+        all += run[i];
+        t.missed += deadline > 0 && 1e6 * run[i] > deadline ? 1.0 / RUNS : 0;
+    }
+    t.throughput = RUNS / (all + 1e-9);
+    return t;
+}
+
 /* A busy machine is slow for a while: as long as a run takes much longer than its ops do, it is measured again after a rest. */
-static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, double *p50, double *p99)
+static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, double deadline, lmb_timing *out)
 {
     double run[RUNS];
 
-    for (int repeat = 0; repeat < REPEATS || (repeat < RETRIES && *p50 > MUCH * sum); repeat++) {
+    for (int repeat = 0; repeat < REPEATS || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
         if (repeat >= REPEATS)
             nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
         for (int i = 0; i < RUNS; i++) {
@@ -290,25 +309,38 @@ static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, d
             run[i] = lmb_seconds() - start;
         }
         qsort(run, RUNS, sizeof *run, by_time);
-        if (repeat == 0 || 1e6 * run[RUNS / 2] < *p50) {
-            *p50 = 1e6 * run[RUNS / 2];
-            *p99 = 1e6 * run[RUNS * 99 / 100];
-        }
+        if (repeat == 0 || 1e6 * run[RUNS / 2] < out->p50)
+            *out = timing_of(run, deadline);
     }
 }
 
-lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double *p50, double *p99, lmb_error *err)
+/* What a third of a second of runs uses, and with it the processor's rest. */
+static void measure_energy(lmb_energy *e, const lmb_edge_model *m, const bench *b, lmb_timing *out)
+{
+    double before, after, start = lmb_seconds();
+    int64_t runs = 0;
+
+    if (e->n == 0 || !lmb_energy_read(e, &before))
+        return;
+    for (; lmb_seconds() - start < ENERGY_S; runs++)
+        (void)!lmb_edge_run(m, b->arena, b->input, b->output);
+    if (lmb_energy_read(e, &after))
+        out->energy = (after - before) / (double)runs;
+}
+
+lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double deadline, lmb_timing *out, lmb_error *err)
 {
     double sum;
     bench b;
 
     LMB_TRY(lmb_latency_ops(t, m, NULL, &sum, err));
     if (t->frozen) {
-        *p50 = *p99 = sum;
+        *out = (lmb_timing){ sum, sum, 1e6 / sum, deadline > 0 && sum > deadline, 0 };
         return LMB_OK;
     }
     LMB_TRY(bench_make(m, &b, err));
-    measure_whole(m, &b, sum, p50, p99);
+    measure_whole(m, &b, sum, deadline, out);
+    measure_energy(&t->energy, m, &b, out);
     bench_free(&b);
     return LMB_OK;
 }

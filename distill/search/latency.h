@@ -10,8 +10,9 @@
  *             same decisions again, or those for another machine whose table this is
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again, and what
  *             it takes longer now is taken off the new ones
- *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: p50 and p99 of 301 runs,
- *             the best of 3, or of 30 while it is far above the sum
+ *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 3
+ *             repeats by the median, or of 30 while it is far above the sum; then, where the machine lets it be read
+ *             (energy.h), the energy of a third of a second of runs
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H
@@ -38,8 +39,15 @@ bool lmb_latency_frozen(const lmb_latency *t);
  *   errors  E_UNSUPPORTED names an op that a frozen table does not have */
 LMB_MUST_CHECK lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum, lmb_error *err);
 
-/* Microseconds of whole runs: the median and the 99th percentile of the best repeat. Frozen: the sum, twice. */
-LMB_MUST_CHECK lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double *p50, double *p99, lmb_error *err);
+/* Whole runs, one after another on one thread. */
+typedef struct lmb_timing {
+    double p50, p99;   /* microseconds                                                                       */
+    double throughput; /* predictions a second                                                               */
+    double missed;     /* share of the runs that took longer than the deadline                               */
+    double energy;     /* microjoules of the whole processor a prediction; 0: it can not be read, or frozen  */
+} lmb_timing;
+/* deadline: microseconds; 0: there is none. Frozen: all follows from the sum of the ops. */
+LMB_MUST_CHECK lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double deadline, lmb_timing *out, lmb_error *err);
 
 enum { LMB_LATENCY_KEY = 160 };
 /* "conv 32x32x16 to 32x32x16 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8": all that an op's time depends on. */

@@ -67,7 +67,10 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_add(s, "]");
     numbers(s, "predicted", p->predicted);
     numbers(s, "cost", p->cost);
-    lmb_str_add_member(s, "p99", p->p99);
+    lmb_str_add_member(s, "p99", p->timing.p99);
+    lmb_str_add_member(s, "throughput", p->timing.throughput);
+    lmb_str_add_member(s, "missed", p->timing.missed);
+    lmb_str_add_member(s, "energy", p->timing.energy);
     lmb_str_add_member(s, "parameters", p->parameters);
     lmb_str_add_member(s, "arena", p->arena);
     lmb_str_add_member(s, "n", (double)p->pair.n);
@@ -210,7 +213,11 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
     LMB_TRY(lmb_line_real(t, "step", &p->step, err));
     LMB_TRY(get_costs(t, "predicted", p->predicted, err));
     LMB_TRY(get_costs(t, "cost", p->cost, err));
-    LMB_TRY(lmb_line_real(t, "p99", &p->p99, err));
+    p->timing.p50 = p->cost[LMB_GOAL_LATENCY];
+    LMB_TRY(lmb_line_real(t, "p99", &p->timing.p99, err));
+    LMB_TRY(lmb_line_real(t, "throughput", &p->timing.throughput, err));
+    LMB_TRY(lmb_line_real(t, "missed", &p->timing.missed, err));
+    LMB_TRY(lmb_line_real(t, "energy", &p->timing.energy, err));
     LMB_TRY(lmb_line_real(t, "parameters", &p->parameters, err));
     LMB_TRY(lmb_line_real(t, "arena", &p->arena, err));
     LMB_TRY(get_int(t, "n", &p->pair.n, err));

@@ -10,6 +10,7 @@
 #define LMB_DISTILL_SEARCH_POINTS_H
 
 #include "distill/search/lines.h"
+#include "distill/search/latency.h"
 #include "distill/search/moves.h"
 #include "distill/search/paired.h"
 
@@ -30,7 +31,8 @@ typedef struct lmb_point {
     lmb_move *move;              /* [n_moves]; loss and gain as they were estimated  */
     double predicted[LMB_COSTS]; /* before it was trained                            */
     double cost[LMB_COSTS];      /* measured microseconds (p50), bytes, MACs         */
-    double p99, parameters, arena;
+    lmb_timing timing;           /* p50 is cost[LMB_GOAL_LATENCY]                             */
+    double parameters, arena;
     lmb_paired pair;             /* against the teacher, on the held-out samples     */
     int64_t right;
     double limit;                /* the drop is at most this, with the search's confidence */

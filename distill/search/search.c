@@ -50,7 +50,8 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     LMB_TRY(lmb_deployed_read(path, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
     if (st == LMB_OK)
-        st = lmb_latency_whole(s->latency, &d.model, &p->cost[LMB_GOAL_LATENCY], &p->p99, err);
+        st = lmb_latency_whole(s->latency, &d.model, s->deadline, &p->timing, err);
+    p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
     p->parameters = (double)lmb_edge_parameters(&d.model);
     p->arena = (double)lmb_edge_arena_bytes(&d.model);
     p->pair = o->pair;
@@ -294,10 +295,12 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
     if (r->finish && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
+    LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));
     LMB_TRY(check_held_out(&s, err));
     LMB_TRY_GOTO(st, done, open_all(&s, err));
     LMB_TRY_GOTO(st, done, r->comm->rank ? lmbi_round_serve(&s, err) : lead(&s, err));
     result.budget = s.budget;
+    result.deadline = s.deadline;
     result.teacher_right = lmb_judge_teacher_right(s.judge);
     lmb_points_front(&result.points);
     if (r->comm->rank == 0)

@@ -31,7 +31,7 @@ enum { LMB_SEARCH_CANDIDATES = 64 };
 
 typedef struct lmb_search_config {
     int64_t objective;
-    const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *slack; /* with units: budget.h; "": no limit */
+    const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *deadline, *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
     bool low_rank;
@@ -63,6 +63,7 @@ typedef struct lmb_search_request {
 typedef struct lmb_search_result {
     lmb_points points;
     lmb_budget budget;
+    double deadline;       /* microseconds; 0: none                  */
     int best;              /* the answer, or the nearest point       */
     bool met;              /* false: nothing is within all limits    */
     int64_t teacher_right;
@@ -72,6 +73,9 @@ void lmb_search_result_free(lmb_search_result *r);
 
 /* Limits as numbers. E_ARG for what is no number, or nothing to do. */
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
+
+/* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
+LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);
 
 /* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
  * result; the others work for it and end with none.

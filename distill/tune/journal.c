@@ -52,12 +52,15 @@ static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
     LMB_TRY(lmb_line_real(line, "spread", &t.spread, err));
     LMB_TRY(lmb_line_real(line, "cost", &t.cost, err));
     LMB_TRY(lmb_line_real(line, "same", &same, err));
+    t.share = 1;
+    if (lmb_tree_get(line, "share"))
+        LMB_TRY(lmb_line_real(line, "share", &t.share, err));
     LMB_TRY(flag(line, "hopeless", &t.hopeless, err));
     LMB_TRY(flag(line, "failed", &t.failed, err));
     LMB_TRY(lmb_line_text(line, "why", &why, err));
     LMB_TRY(numbers(line, "curve", t.curve, LMB_TUNE_CURVE, &t.n_curve, err));
     LMB_TRY(numbers(line, "x", t.x, LMB_TUNE_DIMS, &n, err));
-    if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) || strlen(why) >= sizeof t.why)
+    if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) || t.share != lmb_tune_rung(d->r, (int)id).share || strlen(why) >= sizeof t.why)
         return LMB_FAIL(err, LMB_E_FORMAT, "it is not trial %d of this search", d->out->n);
     for (int i = 0; i < n; i++)
         if (!(t.x[i] >= 0 && t.x[i] <= 1))
@@ -148,6 +151,8 @@ static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s
     lmb_str_add_member(s, "score", t->score);
     lmb_str_add_member(s, "spread", t->spread);
     lmb_str_add_member(s, "cost", t->cost);
+    if (t->share < 1)
+        lmb_str_add_member(s, "share", t->share);
     lmb_str_addf(s, ", \"same\": %d, \"hopeless\": %s, \"failed\": %s, \"why\": ", t->same,
                  t->hopeless ? "true" : "false", t->failed ? "true" : "false");
     lmb_str_add_json(s, t->why);

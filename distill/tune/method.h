@@ -31,6 +31,13 @@ typedef struct lmb_method_view {
     int n;
 } lmb_method_view;
 
+/* A round of a method whose rounds are not all alike: `n` trials from `first` on, which get this share of their epochs, in
+ * (0, 1]. */
+typedef struct lmb_rung {
+    int first, n;
+    double share;
+} lmb_rung;
+
 typedef struct lmb_method {
     const char *name, *summary, *source;
     const lmb_field *fields;
@@ -40,8 +47,10 @@ typedef struct lmb_method {
     lmb_status (*check)(const lmb_space *s, const void *config, int per_round, lmb_error *err);
     /* How many trials there are at all; NULL: no end. */
     int64_t (*all)(const lmb_space *s, const void *config);
-    /* x of trials v->n .. v->n + per_round; snapped by the caller. */
+    /* x of trials v->n .. v->n + per_round, or as many as the rung has; snapped by the caller. */
     lmb_status (*propose)(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], lmb_error *err);
+    /* The round that a trial is of, with at most per_round trials; NULL: all have per_round, and all epochs. */
+    void (*rung)(const void *config, int per_round, int trial, lmb_rung *out);
 } lmb_method;
 extern const lmb_method *const lmb_methods[]; /* NULL-terminated: methods.c */
 

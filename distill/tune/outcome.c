@@ -22,7 +22,7 @@ static bool median_at(const lmb_tune_follow *f, int step, double *out)
     int n = 0;
 
     for (int i = 0; v && i < f->before; i++)
-        if (counts(&f->all->trial[i]) && f->all->trial[i].n_curve > step)
+        if (counts(&f->all->trial[i]) && f->all->trial[i].share == f->trial->share && f->all->trial[i].n_curve > step)
             v[n++] = f->all->trial[i].curve[step];
     bool enough = n > 0 && n >= f->c->trials;
     if (enough) {
@@ -75,7 +75,8 @@ int lmb_trials_best(const lmb_trials *t)
 
     for (int i = 0; i < t->n; i++) {
         const lmb_trial *x = &t->trial[i], *b = best < 0 ? NULL : &t->trial[best];
-        if (counts(x) && (!b || x->score > b->score || (x->score == b->score && x->cost < b->cost)))
+        if (counts(x) && (!b || x->share > b->share || (x->share == b->share && x->score > b->score) ||
+                          (x->share == b->share && x->score == b->score && x->cost < b->cost)))
             best = i;
     }
     return best;
@@ -84,17 +85,18 @@ int lmb_trials_best(const lmb_trials *t)
 lmb_status lmb_trials_front(lmb_trials *t, lmb_error *err)
 {
     lmb_front_point *p = malloc(sizeof *p * ((size_t)t->n + 1));
-    int n = 0;
+    int n = 0, best = lmb_trials_best(t);
+    double share = best < 0 ? 1 : t->trial[best].share;
 
     if (!p)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the front of %d trials", t->n);
     for (int i = 0; i < t->n; i++)
-        if (counts(&t->trial[i]))
+        if (counts(&t->trial[i]) && t->trial[i].share == share)
             p[n++] = (lmb_front_point){ { 1 - t->trial[i].score, t->trial[i].cost }, 0, 0 };
     lmb_front_rank(p, n);
     n = 0;
     for (int i = 0; i < t->n; i++)
-        t->trial[i].front = counts(&t->trial[i]) && p[n++].rank == 0;
+        t->trial[i].front = counts(&t->trial[i]) && t->trial[i].share == share && p[n++].rank == 0;
     free(p);
     return LMB_OK;
 }
@@ -106,7 +108,7 @@ double lmb_trials_matter(const lmb_trials *t, const lmb_space *s, int key)
     double sum[LMB_TUNE_CHOICES] = { 0 }, mean = 0, all = 0, between = 0;
 
     for (int i = 0; i < t->n; i++)
-        if (counts(&t->trial[i])) {
+        if (counts(&t->trial[i]) && t->trial[i].share == t->trial[0].share) {
             int part = (int)fmin(t->trial[i].x[key] * parts, parts - 1);
             in[part]++;
             sum[part] += t->trial[i].score;
@@ -115,7 +117,7 @@ double lmb_trials_matter(const lmb_trials *t, const lmb_space *s, int key)
         }
     mean /= n ? n : 1;
     for (int i = 0; i < t->n; i++)
-        if (counts(&t->trial[i]))
+        if (counts(&t->trial[i]) && t->trial[i].share == t->trial[0].share)
             all += (t->trial[i].score - mean) * (t->trial[i].score - mean);
     for (int k = 0; k < parts; k++)
         if (in[k])

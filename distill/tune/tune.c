@@ -30,6 +30,16 @@ int64_t lmb_tune_budget(const lmb_tune_request *r)
     return r->c->trials < all ? r->c->trials : all;
 }
 
+lmb_rung lmb_tune_rung(const lmb_tune_request *r, int trial)
+{
+    int round = (int)r->c->round;
+    lmb_rung g = { trial - trial % round, round, 1 };
+
+    if (r->method->rung)
+        r->method->rung(r->method_config, round, trial, &g);
+    return g;
+}
+
 /* ---- a round ---- */
 
 static lmb_status propose(search *s, lmb_error *err)
@@ -56,13 +66,15 @@ static lmb_status propose(search *s, lmb_error *err)
     return st;
 }
 
-/* An earlier trial with the same values, done or of this round; -1. */
+/* An earlier trial with the same values and share of epochs, done or of this round; -1. */
 static int same_as(const search *s, int id)
 {
     size_t bytes = sizeof s->x[0][0] * (size_t)s->r->space->n;
+    double share = lmb_tune_rung(s->r, id).share;
 
     for (int i = 0; i < id; i++)
-        if (memcmp(i < s->before ? s->all->trial[i].x : s->x[i - s->before], s->x[id - s->before], bytes) == 0)
+        if ((i >= s->before || s->all->trial[i].share == share) &&
+            memcmp(i < s->before ? s->all->trial[i].x : s->x[i - s->before], s->x[id - s->before], bytes) == 0)
             return i;
     return -1;
 }
@@ -89,6 +101,7 @@ static void begin_trial(const search *s, int id, lmb_trial *t)
     memset(t, 0, sizeof *t); /* its bytes are shared as they are */
     t->id = id;
     t->same = -1;
+    t->share = lmb_tune_rung(s->r, id).share;
     memcpy(t->x, s->x[id - s->before], sizeof t->x);
 }
 
@@ -180,9 +193,10 @@ static lmb_status begin_round(search *s, lmb_error *err)
     lmb_comm *c = r->comm;
     int64_t left;
 
-    s->before = s->all->n - s->all->n % (int)r->c->round;
+    lmb_rung g = lmb_tune_rung(r, s->all->n);
+    s->before = g.first;
     left = lmb_tune_budget(r) - s->before;
-    s->n = s->all->n >= lmb_tune_budget(r) ? 0 : (int)(left < r->c->round ? left : r->c->round);
+    s->n = s->all->n >= lmb_tune_budget(r) ? 0 : (int)(left < g.n ? left : g.n);
     if (c->rank == 0 && r->c->seconds > 0 && s->seconds >= r->c->seconds && s->all->n == s->before)
         s->n = 0;
     LMB_TRY(c->broadcast(c, &s->n, sizeof s->n, 0, err));

@@ -5,7 +5,9 @@
  * journal before anything is decided by it: killed at any instant, the same search makes the same decisions. How many
  * ranks there are changes none.
  *
- *   same      settings that were tried before are not tried again: their outcome is taken over
+ *   same      settings that were tried before, with as many epochs, are not tried again: their outcome is taken over
+ *   rungs     a method may give trials a share of their epochs (method.h); only those with the largest share that there
+ *             was can be the best, or on the front
  *   hopeless  a trial is stopped after an epoch in which it is worse than the median of the finished trials of
  *             earlier rounds was after as many
  *   failed    settings with which no training goes well (a gradient that is not finite, layers that do not fit): the
@@ -48,6 +50,7 @@ typedef struct lmb_trial {
     double x[LMB_TUNE_DIMS];
     double score, spread; /* mean accuracy and, with folds, its standard deviation */
     double cost;          /* 0: not measured */
+    double share;         /* of its epochs that it had: 1, or less in the lower rungs of a method */
     int same;             /* the earlier trial with the same values, whose outcome this is; -1 */
     bool hopeless, failed;
     bool front;             /* no other is at least as accurate and as cheap; set at the end */
@@ -84,6 +87,8 @@ typedef struct lmb_tune_request {
     void *ctx;
 } lmb_tune_request;
 
+/* The round and the share of its epochs of a trial. */
+lmb_rung lmb_tune_rung(const lmb_tune_request *r, int trial);
 /* Search, or go on with it. Every rank ends with the same trials, the caller's to free.
  *   errors  E_ARG: settings that do not go together, another search's journal; E_STOPPED: what is done is in the
  * journal */
@@ -91,12 +96,12 @@ LMB_MUST_CHECK lmb_status lmb_tune_run(const lmb_tune_request *r, lmb_trials *ou
 void lmb_trials_free(lmb_trials *t);
 /* How many trials there will be: the budget, or all that the method has. */
 int64_t lmb_tune_budget(const lmb_tune_request *r);
-/* The most accurate that was neither stopped nor failed; of equal ones the cheapest, then the first. -1: none. */
+/* The most accurate that was neither stopped nor failed, of those with the largest share of their epochs; of equal ones the cheapest, then the first. -1: none. */
 int lmb_trials_best(const lmb_trials *t);
 /* Mark the front. E_NOMEM. */
 LMB_MUST_CHECK lmb_status lmb_trials_front(lmb_trials *t, lmb_error *err);
 /* Share of the scores' variance that the parts of a key's range (four, or each choice) explain by themselves, 0 to 1: a
- * hint at what matters. Of trials that ended. */
+ * hint at what matters. Of trials that ended, with the share of epochs that the first one had. */
 double lmb_trials_matter(const lmb_trials *t, const lmb_space *s, int key);
 
 #ifdef __cplusplus

@@ -46,6 +46,30 @@ START_TEST(one_behind_the_other)
 }
 END_TEST
 
+/* The same samples, and labels that nobody can tell from one another. */
+START_TEST(without_labels)
+{
+    uint8_t a[16], b[16];
+    int32_t label, all[30];
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_dataset *d = synthetic("{name: synthetic, train: 30, classes: 3, height: 4, width: 4}"), *bare;
+    ck_ok(lmb_dataset_unlabelled(d, 5, &bare, &err));
+    ck_assert(bare->n == 30 && bare->classes == 5 && lmb_shape_equal(&bare->shape, &d->shape) && bare->dtype == d->dtype);
+    for (int64_t i = 0; i < 30; i++) {
+        ck_ok(bare->read(bare, i, a, &label, &err));
+        ck_assert_int_eq(label, 0);
+        ck_assert_int_eq(bare->label(bare, i), 0);
+        ck_ok(d->read(d, i, b, &label, &err));
+        ck_assert_mem_eq(a, b, sizeof a);
+    }
+    ck_ok(lmb_dataset_labels(bare, all, &err));
+    for (int i = 0; i < 30; i++)
+        ck_assert_int_eq(all[i], 0);
+    lmb_dataset_destroy(bare);
+    lmb_dataset_destroy(d);
+}
+END_TEST
+
 START_TEST(unlike_ones)
 {
     static const char *const others[] = { "{name: synthetic, train: 20, classes: 4, height: 4, width: 4}",
@@ -60,4 +84,4 @@ START_TEST(unlike_ones)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add_loop(unlike_ones, 2);)
+LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add(without_labels); add_loop(unlike_ones, 2);)

@@ -67,7 +67,8 @@ START_TEST(ops_are_measured_once)
     lmb_graph *g = make("{name: resnet, depth: 8, width: 8}");
     lmb_deployed d;
     lmb_latency *t;
-    double us[64], again[64], sum, sum2, p50, p99;
+    double us[64], again[64], sum, sum2;
+    lmb_timing time;
     uint64_t bytes, bytes2;
     char key[LMB_LATENCY_KEY];
 
@@ -82,16 +83,22 @@ START_TEST(ops_are_measured_once)
         all += us[i];
     }
     ck_assert_double_eq_tol(all, sum, 1e-9 * sum);
-    ck_ok(lmb_latency_whole(t, &d.model, &p50, &p99, &err));
-    ck_assert(p50 > 0 && p99 >= p50);
+    ck_ok(lmb_latency_whole(t, &d.model, 1e-6, &time, &err)); /* a deadline that nothing meets, and then one that all do */
+    ck_assert(time.p50 > 0 && time.p99 >= time.p50 && time.throughput > 0);
+    ck_assert_double_eq_tol(time.missed, 1, 1e-9);
+    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &time, &err));
+    ck_assert(time.missed == 0);
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes, &err));
     /* read back: the same numbers to the bit, nothing is added */
     ck_ok(lmb_latency_open(path, true, &t, &err));
     ck_ok(lmb_latency_ops(t, &d.model, again, &sum2, &err));
     ck_assert(sum2 == sum && memcmp(us, again, d.model.n_ops * sizeof *us) == 0);
-    ck_ok(lmb_latency_whole(t, &d.model, &p50, &p99, &err));
-    ck_assert(p50 == sum);
+    ck_ok(lmb_latency_whole(t, &d.model, 0, &time, &err));
+    ck_assert(time.p50 == sum && time.p99 == sum && time.missed == 0 && time.energy == 0);
+    ck_assert_double_eq_tol(time.throughput * sum, 1e6, 1e-3);
+    ck_ok(lmb_latency_whole(t, &d.model, sum / 2, &time, &err));
+    ck_assert(time.missed == 1);
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes2, &err));
     ck_assert_uint_eq(bytes, bytes2);
@@ -379,7 +386,7 @@ END_TEST
 static lmb_point point(int id, int64_t right, double us, double bytes)
 {
     lmb_point p = { .id = id, .parent = id - 1, .kind = id ? LMB_POINT_STEP : LMB_POINT_TEACHER, .step = 0.1, .predicted = { 1.0 / 3, 5, 7 },
-                    .cost = { us, bytes, 100 }, .p99 = us / 7, .parameters = 12, .arena = 64, .pair = { 1000, 3, 4 }, .right = right, .limit = 0.1 / 3,
+                    .cost = { us, bytes, 100 }, .timing = { us, us / 7, 1e6 / us, 1.0 / 301, us / 3 }, .parameters = 12, .arena = 64, .pair = { 1000, 3, 4 }, .right = right, .limit = 0.1 / 3,
                     .accepted = id != 2 };
     p.move = calloc(1, sizeof *p.move);
     ck_assert_ptr_nonnull(p.move);
@@ -405,7 +412,7 @@ START_TEST(points_come_back_to_the_bit)
     ck_assert_int_eq(b.n, 4);
     for (int i = 0; i < 4; i++) {
         const lmb_point *x = &a.point[i], *y = &b.point[i];
-        ck_assert(x->id == y->id && x->parent == y->parent && x->kind == y->kind && x->goal == y->goal && x->step == y->step && x->p99 == y->p99);
+        ck_assert(x->id == y->id && x->parent == y->parent && x->kind == y->kind && x->goal == y->goal && x->step == y->step && memcmp(&x->timing, &y->timing, sizeof x->timing) == 0);
         ck_assert(memcmp(x->cost, y->cost, sizeof x->cost) == 0 && memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
         ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 && x->limit == y->limit && x->accepted == y->accepted);
         ck_assert_int_eq(x->n_moves, y->n_moves);
@@ -421,10 +428,10 @@ END_TEST
 
 START_TEST(a_damaged_journal_is_refused)
 {
-    static const char *const bad[] = { "{\"search\": \"me\"}\n{\"point\": 1, \"parent\": 0}\n", "{\"point\": 0}\n", "{\"search\": \"me\"}\n{\"point\": 1e30}\n",
-                                      "{\"search\": \"me\"}\n{\"point\": 0, \"parent\": -1, \"kind\": \"teacher\", \"goal\": \"latency\", \"step\": 0, \"moves\": [], "
-                                      "\"predicted\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"cost\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"p99\": 1, "
-                                      "\"parameters\": 1, \"arena\": 1, \"n\": 10, \"right\": 5, \"lost\": 8e15, \"won\": 1, \"limit\": 1, \"accepted\": true}\n" };
+    static const char *const bad[] = { "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1, \"parent\": 0}]}\n", "{\"point\": 0}\n", "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1e30}]}\n",
+                                      "{\"search\": \"me\"}\n{\"points\": [{\"point\": 0, \"parent\": -1, \"round\": 0, \"kind\": \"teacher\", \"goal\": \"latency\", \"step\": 0, \"moves\": [], "
+                                      "\"predicted\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"cost\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"p99\": 1, \"throughput\": 1, \"missed\": 0, \"energy\": 0, "
+                                      "\"parameters\": 1, \"arena\": 1, \"n\": 10, \"right\": 5, \"lost\": 8e15, \"won\": 1, \"limit\": 1, \"accepted\": true, \"beaten\": false}]}\n" };
     lmb_points p;
 
     for (size_t i = 0; i < LMB_COUNT(bad); i++) {
@@ -433,6 +440,7 @@ START_TEST(a_damaged_journal_is_refused)
         ck_assert_int_eq(lmb_points_read(path, "me", &p, &err), LMB_E_FORMAT);
         ck_assert_ptr_nonnull(strstr(err.msg, "line"));
     }
+    ck_assert_ptr_nonnull(strstr(err.msg, "counts that no held-out samples have"));
 }
 END_TEST
 

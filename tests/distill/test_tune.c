@@ -49,9 +49,11 @@ static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *f, 
     w->trained++;
     if (w->bad && x[0] > 0.8)
         return LMB_FAIL(e, LMB_E_NUMERIC, "step 3: the gradient is not finite");
-    for (int epoch = 1; epoch <= 4; epoch++) {
+    const lmb_tune_request q = { .c = &w->c, .space = &w->space, .method = w->method, .method_config = w->options };
+    int epochs = (int)ceil(4 * lmb_tune_rung(&q, id).share);
+    for (int epoch = 1; epoch <= epochs; epoch++) {
         *score = hill(w, x) * epoch / 4;
-        if (!lmb_tune_epoch(f, *score, epoch == 4))
+        if (!lmb_tune_epoch(f, *score, epoch == epochs))
             break;
     }
     *spread = 0;
@@ -112,8 +114,8 @@ static char *journal_of(const char *folder)
 }
 
 static const char *const methods[] = { "{name: random}", "{name: grid, points: 4}", "{name: bayes, initial: 6}",
-                                       "{name: nsga2}", "{name: pso}" };
-enum { METHODS = 5, TRIALS = 32 };
+                                       "{name: nsga2}", "{name: pso}", "{name: halving}" };
+enum { METHODS = 6, HALVING = 5, TRIALS = 32 };
 
 /* Each finds a good place; the same search is the same again; stopped before each trial and going on, it is the same as
  * well. */
@@ -194,6 +196,73 @@ START_TEST(methods_do_what_they_are_for)
 }
 END_TEST
 
+/* Brackets of 9, 3 and 1 trials with a ninth, a third and all of the epochs: the best of a rung go on, as they are; what was
+ * seen of few epochs is never the best; another bracket has other points. With a cost the front goes on. */
+START_TEST(halving_keeps_the_better_ones)
+{
+    static const int size[] = { 9, 3, 1 };
+    static const double share[] = { 1.0 / 9, 1.0 / 3, 1 };
+    lmb_trials t;
+    world w;
+
+    open_world(&w, "{name: halving, eta: 3, rungs: 3}");
+    w.c.round = 9;
+    w.c.trials = 2 * (9 + 3 + 1);
+    ck_ok(search(&w, "halving", "a", &t));
+    ck_assert_int_eq(t.n, 26);
+    for (int bracket = 0, i = 0; bracket < 2; bracket++)
+        for (int k = 0; k < 3; k++) {
+            int n = size[k], worse = 0, before = k ? i - size[k - 1] : i;
+            for (int m = 0; m < n; m++)
+                ck_assert_double_eq_tol(t.trial[i + m].share, share[k], 1e-12);
+            for (int m = 0; k && m < n; m++) {
+                int from = -1;
+                for (int b = before; b < i; b++)
+                    from = memcmp(t.trial[b].x, t.trial[i + m].x, sizeof t.trial[b].x) == 0 ? b : from;
+                ck_assert_int_ge(from, 0);
+                for (int b = before; b < i; b++)
+                    worse += t.trial[b].score > t.trial[from].score;
+            }
+            ck_assert_int_eq(worse, n * (n - 1) / 2 * (k > 0)); /* the best has none above it, the next one, ... */
+            i += n;
+        }
+    ck_assert(memcmp(t.trial[0].x, t.trial[13].x, sizeof t.trial[0].x) != 0);
+    lmb_trials again;
+    ck_ok(search(&w, "halving", "a", &again)); /* a third comes back as what it was */
+    ck_assert(again.n == t.n && again.trial[9].share == t.trial[9].share);
+    lmb_trials_free(&again);
+    int best = lmb_trials_best(&t);
+    ck_assert(best == 12 || best == 25);
+    ck_assert(t.trial[best].front && !t.trial[11].front);
+    lmb_trials_free(&t);
+    close_world(&w);
+
+    open_world(&w, "{name: halving, eta: 2, rungs: 2}");
+    w.c.round = 16;
+    w.c.trials = 24;
+    w.c.cost = LMB_TUNE_COST_BYTES;
+    ck_ok(search(&w, "goals", "a", &t));
+    int kept = 0, front = 0, dropped = 0;
+    for (int i = 0; i < 16; i++) {
+        bool goes_on = false, is_beaten = false;
+        for (int k = 16; k < 24; k++)
+            goes_on |= memcmp(t.trial[i].x, t.trial[k].x, sizeof t.trial[i].x) == 0;
+        for (int k = 0; k < 16; k++)
+            is_beaten |= t.trial[k].score > t.trial[i].score && t.trial[k].cost < t.trial[i].cost;
+        kept += goes_on;
+        front += !is_beaten;
+        dropped += !is_beaten && !goes_on;
+    }
+    ck_assert_int_eq(kept, 8);
+    ck_assert_msg(front >= 3 && dropped == (front > 8 ? front - 8 : 0), "%d on the front, %d of them dropped", front, dropped);
+    lmb_trials_free(&t);
+    w.c.round = 1;
+    ck_assert_int_eq(search(&w, "few", "a", &t), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "give it 2 or more"));
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(hopeless_ones_are_stopped_and_failures_kept)
 {
     lmb_trials t;
@@ -241,7 +310,7 @@ START_TEST(small_spaces_are_not_tried_twice)
         snprintf(name, sizeof name, "small%d", k);
         ck_ok(search(&w, name, "a", &t));
         ck_assert_int_eq(t.n, k == 1 ? 4 : 20);
-        ck_assert_msg(w.trained <= 4, "%s trained %d", methods[k], w.trained);
+        ck_assert_msg(w.trained <= (k == HALVING ? 3 * 4 : 4), "%s trained %d", methods[k], w.trained);
         lmb_trials_free(&t);
         close_world(&w);
     }
@@ -295,5 +364,6 @@ static void begin(void)
 static void end(void) { temp_remove(dir); }
 
 LMB_TEST_MAIN("distill/tune", tcase_add_checked_fixture(tc_, begin, end); add_loop(methods_search_and_go_on, METHODS);
-              add(methods_do_what_they_are_for); add(hopeless_ones_are_stopped_and_failures_kept);
+              add(methods_do_what_they_are_for);
+              add(halving_keeps_the_better_ones); add(hopeless_ones_are_stopped_and_failures_kept);
               add(small_spaces_are_not_tried_twice); add(refusals);)

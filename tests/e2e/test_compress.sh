@@ -17,6 +17,7 @@ compress:
   objective: latency
   accuracy_drop_max: "15 %"
   slack: "5 %"
+  deadline: "5 s"
   step: 0.2
   step_min: 0.06
   steps: 4
@@ -45,6 +46,8 @@ compress 2 --set compress.accuracy_drop_max="1 kB"
 says "must be one of %, points"
 compress 2 --set compress.accuracy_drop_max="0.1 %"
 says "held-out samples can not show"
+compress 2 --set compress.deadline="1 kB"
+says "deadline: '1 kB' has the unit 'kB'; it must be one of us, ms, s"
 compress 2 --set split.validation=0
 says "split.validation is 0"
 compress 1 --set data.classes=3
@@ -52,16 +55,19 @@ says "4 classes, the data 3"
 compress 1 --set data.height=14
 says "the data has"
 compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
-says "has no integer form"
+says "node [^ :]*: Tanh has no integer form"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
 
 # a search; the last line is the path of its front
 compress 0
 front=$dir/first/compress/front.json
 [ "$(tail -n 1 "$dir/out")" = "$front" ] || fail "the last line is '$(tail -n 1 "$dir/out")'"
-for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
+for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
+grep -q "predictions a second on one thread, 0 % later than 5e+06 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
+grep -q "later than 5e+06 &micro;s</th>" "$dir/first/compress/report.html" || fail "report.html has no deadline"
+grep -q "No energy: \|Energy is the whole" "$dir/first/compress/report.html" || fail "report.html does not speak of energy"
 for n in $(sed -n 's/.*"folder": "\(points[^"]*\)".*/\1/p' "$front"); do
     for file in model.lmb model-int8.onnx; do
         "$limbeck" inspect "$dir/first/compress/$n/$file" >/dev/null 2>"$dir/err" || fail "$n/$file can not be loaded"
@@ -71,6 +77,35 @@ cmp -s "$dir/first/compress/model.lmb" "$dir/first/compress/points/$(sed -n 's/.
     fail "model.lmb is not the best point's"
 grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
+
+# other searches' fronts beside it: a family by successive halving and by evolution, and this search itself
+cat >"$dir/t.yaml" <<Y
+run: $dir/family
+data: {name: synthetic, train: 1000, test: 200, height: 12, width: 12, classes: 4}
+split: {train: 600, validation: 300, seed: 1}
+model: {name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}
+train: {epochs: 2, batch: 64, lr: 0.1, threads: 1}
+tune: {cost: macs, trials: 6, round: 4, method: {name: halving, rungs: 2}, space: {model.width: {int: [4, 8], step: 2}, train.lr: {real: [0.05, 0.2]}}}
+Y
+"$limbeck" tune "$dir/t.yaml" >"$dir/out" 2>"$dir/err" || fail "no tuning to compare with: $(tail -3 "$dir/err")"
+"$limbeck" tune "$dir/t.yaml" --set run="$dir/free" --set tune.cost=none >"$dir/out" 2>"$dir/err" || fail "no tuning without a cost"
+cp "$front" "$dir/own.json"
+compress 0 --set "compress.compare_front=[$dir/family/tune/tune.json, $dir/own.json]"
+grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0-9]*}' "$front" || fail "front.json does not speak of the tuning"
+grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0}' "$front" || fail "a front beats itself"
+grep -q "<h2>Beside other searches</h2>" "$dir/first/compress/report.html" || fail "report.html shows no other search"
+grep -q "tune, halving: [0-9.]* % at [0-9]" "$dir/first/compress/report.html" || fail "the picture has no point of the other search"
+compress 2 --set "compress.compare_front=$dir/free/tune/tune.json"
+says "has no cost and so no front"
+compress 1 --set "compress.compare_front=$dir/first/compress/nothing.json"
+says "nothing.json"
+echo '{"points": 3}' >"$dir/bad.json"
+compress 1 --set "compress.compare_front=$dir/bad.json"
+says "is neither tune.json of .limbeck tune. nor front.json"
+echo '{"points": [{"front": true, "held_out": {"accuracy": 3}, "bytes": 1}]}' >"$dir/bad.json"
+compress 1 --set "compress.compare_front=$dir/bad.json"
+says "has no accuracy in 0 .. 1"
+compress 0
 
 # again: nothing is done twice
 before=$(cksum <"$dir/first/compress/journal.jsonl")

@@ -109,6 +109,25 @@ grep -q "done already" "$dir/err" || fail "a finished update was trained again" 
 cp "$dir/label.csv" "$dir/kept.csv"
 sed -i '$d' "$dir/label.csv"
 refused 2 "new samples: " "$limbeck" train "$dir/m.yaml" --continue
+# with these samples a further update, from what the first has left; when it is done, it is done
+must "$limbeck" train "$dir/m.yaml" --continue --again
+cmp -s "$dir/run/model-updated/model.onnx" "$dir/run/model-updated-2/model.onnx" && fail "the second update is the first"
+second=$(cksum <"$dir/run/model-updated-2/model.onnx")
+"$limbeck" train "$dir/m.yaml" --continue --again >"$dir/out" 2>"$dir/err" || fail "a second update that was done" "$dir/err"
+grep -q "done already" "$dir/err" || fail "a finished second update was trained again" "$dir/err"
+[ -e "$dir/run/model-updated-3" ] && fail "there is a third update without new samples"
+"$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "the last update" "$dir/err"
+grep -q "done already" "$dir/err" || fail "--continue has left the last update" "$dir/err"
+rm -r "$dir/run/model-updated-2" # from the first one's weights it is the same again; from others it would not be
+must "$limbeck" train "$dir/m.yaml" --continue --again
+[ "$second" = "$(cksum <"$dir/run/model-updated-2/model.onnx")" ] || fail "the second update, done anew, is another"
+cp -r "$dir/run" "$dir/chain"
+cp "$dir/chain/model/model.onnx" "$dir/chain/model-updated/model.onnx"
+rm -r "$dir/chain/model-updated-2"
+must "$limbeck" train "$dir/m.yaml" --continue --again --set "run=$dir/chain"
+[ "$second" != "$(cksum <"$dir/chain/model-updated-2/model.onnx")" ] || fail "the second update does not begin with the first"
+rm -r "$dir/run/model-updated-2"
+refused 2 "continue --again" "$limbeck" train "$dir/m.yaml" --again
 mv "$dir/kept.csv" "$dir/label.csv"
 cp "$dir/run/model-updated/model.onnx" "$dir/run/model/model.onnx"
 refused 2 "begins with: " "$limbeck" train "$dir/m.yaml" --continue
@@ -117,5 +136,8 @@ echo "number,why" >"$dir/label.csv"
 refused 2 "names no sample" "$limbeck" train "$dir/m.yaml" --continue --fresh
 printf 'number\n300\n' >"$dir/label.csv"
 refused 1 "0 .. 299" "$limbeck" train "$dir/m.yaml" --continue --fresh
+refused 1 "0 .. 299" "$limbeck" config check "$dir/m.yaml"
+refused 1 "nothing.csv" "$limbeck" config check "$dir/m.yaml" --set "update.list=$dir/nothing.csv"
+refused 1 "they must be alike" "$limbeck" config check "$dir/m.yaml" --set update.list= --set update.data.height=10
 refused 1 "train it first" "$limbeck" train "$dir/m.yaml" --continue --set "run=$dir/elsewhere"
 exit $bad

@@ -44,6 +44,24 @@ grep -q 'limbeck.lesson' "$dir/run/student/model.onnx" && fail "a head is left i
 distill 0 --set "student.distill.losses=$own"
 [ "$heads" = "$(cksum <"$dir/run/student/model.onnx")" ] || fail "losses with weights of their own end in others"
 
+# a memory of what was shown last: another training, the same again, and the same after kill -9
+memory='student.distill.losses=[{name: contrastive, width: 8, memory: 96}]'
+distill 0 --set 'student.distill.losses=[{name: contrastive, width: 8}]' --set student.train.epochs=4
+without=$(cksum <"$dir/run/student/model.onnx")
+distill 0 --set "$memory" --set student.train.epochs=4
+whole=$(cksum <"$dir/run/student/model.onnx")
+[ "$whole" != "$without" ] || fail "a memory changes nothing"
+"$limbeck" distill "$dir/lessons.yaml" --fresh --set "$memory" --set student.train.epochs=4 >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+i=0
+until [ -e "$dir/run/student/checkpoint.h5.prev" ] || [ $i -ge 1200 ]; do sleep 0.05; i=$((i + 1)); done
+kill -9 $pid 2>/dev/null
+wait $pid 2>/dev/null
+"$limbeck" distill "$dir/lessons.yaml" --set "$memory" --set student.train.epochs=4 >"$dir/out" 2>"$dir/err" </dev/null || fail "killed with a memory, it does not go on"
+[ "$whole" = "$(cksum <"$dir/run/student/model.onnx")" ] || fail "killed with a memory, it ends in other weights"
+grep -q 'limbeck.memory' "$dir/run/student/model.onnx" && fail "the memory is left in the model"
+distill 2 --set 'student.distill.losses=[{name: contrastive, memory: 20}]'; says 'has 20 rows and a batch 64'
+
 # born again, twice; pruned and quantised it is taught by what it was, and the integers have to prove that this helps
 rm -rf "$dir/run/student"
 distill 0 --set 'student.distill={alpha: 0.5, teacher: self, generations: 2}' --set student.train.epochs=1 --set student.train.threads=1 \
@@ -52,7 +70,16 @@ distill 0 --set 'student.distill={alpha: 0.5, teacher: self, generations: 2}' --
 for s in student-dense-generation0 student-dense-generation1 student-dense student-int8-first student-int8-alone student-int8-taught; do
     [ -d "$dir/run/$s" ] || fail "no stage $s"
 done
-grep -q 'validation .* with the teacher, .* without: the teacher' "$dir/out" || fail "nothing says whether the teacher helps"
+says_so='validation .* with the teacher, .* without (.* won, .* lost of 100; p [0-9.e-]*): the teacher'
+grep -q "$says_so" "$dir/out" || fail "nothing says whether the teacher helps"
+proof=$dir/run/student-int8/proof.json
+won=$(sed -n 's/.*"won": \([0-9]*\).*/\1/p' "$proof")
+lost=$(sed -n 's/.*"lost": \([0-9]*\).*/\1/p' "$proof")
+kept=alone
+[ "$won" -gt "$lost" ] && kept=taught
+grep -q "\"kept\": \"$kept\"" "$proof" || fail "$won won and $lost lost, and kept is: $(cat "$proof")"
+"$limbeck" export "$dir/lessons.yaml" >"$dir/out" 2>"$dir/err" || fail "export: $(tail -3 "$dir/err")"
+grep -q "\"note\": \".*$says_so" "$dir/run/student-int8/stage.json" || fail "stage.json does not say whether the teacher helps"
 rm -rf "$dir"/run/student*
 
 # layers by the names that inspect prints; pruned and quantised students learn so as well

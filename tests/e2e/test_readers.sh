@@ -47,6 +47,51 @@ if [ -s "$other" ]; then
     "$limbeck" infer "$configs/folder/pictures.yaml" "$other" "$@" --set data.path="$dir/folder" --set data.height=24 --set data.width=24 >"$dir/out" 2>"$dir/err" || fail "infer of pictures"
     [ "$(grep -c '^/.*:  [a-z]* [0-9.]* %' "$dir/out")" = $# ] || fail "infer of $# pictures answers: $(cat "$dir/out")"
 fi
+# a student that learns from pictures of no known class: how they are put into folders changes no bit, its teacher does
+if [ -s "$other" ]; then
+    mkdir -p "$dir/flat" "$dir/wrong/x" "$dir/wrong/y"
+    i=0
+    for class in "$dir"/folder/train/*; do
+        for picture in "$class"/*; do
+            name=$(printf '%s-%s' "$(basename "$class")" "$(basename "$picture")")
+            cp "$picture" "$dir/flat/$name"
+            i=$((i + 1))
+            [ $i -le 20 ] && cp "$picture" "$dir/wrong/x/$name" || cp "$picture" "$dir/wrong/y/$name"
+        done
+    done
+    cat >"$dir/bare.yaml" <<Y
+run: $dir/bare
+data: {name: folder, path: $dir/folder, height: 24, width: 24}
+split: {validation: 8, seed: 1}
+student:
+  model: {name: mlp, hidden: [8], mean: 120, scale: 0.015}
+  train: {epochs: 2, batch: 16, lr: 0.05, threads: 1}
+  distill: {teacher: $other, alpha: 1, unlabelled: {name: folder, path: $dir/flat, height: 24, width: 24, labels: false}}
+Y
+    # bare NAME [--set ...]
+    bare() {
+        name=$1; shift
+        "$limbeck" distill "$dir/bare.yaml" --set run="$dir/$name" "$@" >"$dir/out" 2>"$dir/err" || fail "a student without labels: $name"
+    }
+    # no EXIT-CODE WHAT [--set ...]
+    no() {
+        want=$1 says=$2; shift 2
+        "$limbeck" config check "$dir/bare.yaml" "$@" >"$dir/out" 2>"$dir/err"; got=$?
+        [ $got = "$want" ] && grep -q -- "$says" "$dir/err" || fail "config check $* -> exit $got, want $want and '$says'"
+    }
+    "$limbeck" config check "$dir/bare.yaml" >"$dir/out" 2>"$dir/err" || fail "config check of a student without labels"
+    bare flat-student
+    grep -q 'student: test accuracy [0-9]' "$dir/out" || fail "a student without labels has no test accuracy"
+    bare wrong-student --set "student.distill.unlabelled.path=$dir/wrong"
+    cmp "$dir/flat-student/student/model.onnx" "$dir/wrong-student/student/model.onnx" || fail "folders of pictures without labels count"
+    bare cached-student --set student.distill.cache=true
+    cmp "$dir/flat-student/student/model.onnx" "$dir/cached-student/student/model.onnx" || fail "logits of pictures without labels from a file end in other weights"
+    no 2 "alpha is 0.5: set it to 1" --set student.distill.alpha=0.5
+    no 2 "reads labels, and .unlabelled. has none" --set 'student.distill.losses=[dkd]'
+    no 1 "has samples \[3, 20, 24\]" --set student.distill.unlabelled.height=20
+    no 2 "have no labels (one class)" --set data.labels=false
+fi
+
 # every configuration that is left speaks of keys that exist
 for c in "$configs"/*/*.yaml; do
     "$limbeck" config show "$c" >"$dir/out" 2>"$dir/err" || fail "$c"

@@ -118,6 +118,15 @@ tune 0 --set run="$dir/folds" --set tune.folds=3 --set tune.trials=4 --set tune.
 grep -q '"spread": 0\.' "$dir/folds/tune/tune.json" || fail "folds have no spread"
 tune 0 --set run="$dir/pso" --set tune.method=pso --set tune.stop.rule=median --set tune.stop.trials=2 --set tune.trials=16
 grep -q '"state": "hopeless"' "$dir/pso/tune/tune.json" || fail "no trial of 16 was hopeless"
+# successive halving: fewer epochs first, the best of them again with all; too few epochs for its rungs are refused
+halving="--set tune.method=halving --set teacher.train.epochs=4 --set tune.round=4 --set tune.trials=7"
+tune 0 --set run="$dir/halving" $halving
+[ "$(grep -c '"share": 0.25' "$dir/halving/tune/tune.json")" = 4 ] && [ "$(grep -c '"share": 0.5' "$dir/halving/tune/tune.json")" = 2 ] ||
+    fail "the rungs of halving are not 4, 2 and 1"
+grep -q '"best": 6,' "$dir/halving/tune/tune.json" || fail "the best is not the one with all epochs"
+grep -q '^# Best of 7 trials: trial 6' "$dir/halving/tune/best.yaml" || fail "best.yaml is not the best's"
+tune 2 --set run="$dir/refused" $halving --set teacher.train.epochs=3
+says "the first rung of halving has 1/4 of the epochs, and there are 3"
 tune 0 --set run="$dir/failed" --set tune.method=random --set tune.trials=4 --set "tune.space={teacher.train.lr: {real: [900, 1000]}}" --set teacher.model.hidden=[16,16,16,16] --set teacher.train.epochs=8
 grep -q '"state": "failed"' "$dir/failed/tune/tune.json" || fail "a rate of 900 went well"
 # a student with a teacher: which must be there, and be the same one

@@ -1,5 +1,5 @@
 #!/bin/sh
-# `limbeck compress` with candidates on 1, 2 and 3 ranks: with a frozen latency table the same points, front and model to the byte,
+# `limbeck compress` with candidates, of fewer channels and bits, on 1, 2 and 3 ranks: with a frozen latency table the same points, front and model to the byte,
 # also when it is stopped on two ranks, killed there, and goes on on one.
 limbeck=$1
 dir=$2/compress
@@ -21,6 +21,7 @@ compress:
   steps: 3
   candidates: 3
   tile: 1
+  bits_min: 4       # weights that are rounded while they learn, on any rank
   batches: 4
   samples: 400
   calibration: 64
@@ -43,6 +44,7 @@ same() {
 compress first 1 || fail "the first search"
 compress r1 1 $frozen || fail "one rank"
 [ "$(grep -c . "$dir/r1/compress/journal.jsonl")" -lt "$(grep -c '"point": ' "$dir/r1/compress/front.json")" ] || fail "no step has several candidates"
+grep -q '"kind": "bits"' "$dir/r1/compress/journal.jsonl" || fail "no step takes bits away"
 for ranks in 2 3; do
     compress r$ranks $ranks $frozen || fail "$ranks ranks"
     same r$ranks

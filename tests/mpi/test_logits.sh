@@ -1,7 +1,8 @@
 #!/bin/sh
 # A student that learns from its teacher's file of logits ends in the bits of one whose teacher answers live, on 1 and 2
 # ranks, with and without augmentation; a job killed while the file is made goes on with what is whole; a teacher may be a
-# checkpoint; ranges from a calibration set are the same on any number of ranks; what does not fit is told.
+# checkpoint; ranges from a calibration set are the same on any number of ranks; what does not fit is told. So does one whose loss
+# has a memory.
 limbeck=$1
 dir=$2/logits
 command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
@@ -50,6 +51,12 @@ grep -q "from its file" "$dir/log" || fail "auto does not use a file that is the
 plain=$(weights 2 --set student.distill.cache=plain)
 [ -n "$plain" ] && [ "$plain" != "$live" ] || fail "plain should differ: is the test blind?"
 [ "$(files)" = 2 ] || fail "plain needs a file of its own"
+
+# a loss that remembers what was shown last: the same on any number of ranks
+memory='student.distill.losses=[{name: contrastive, width: 8, memory: 200}]'
+one=$(weights 1 --set "$memory")
+[ -n "$one" ] && [ "$one" != "$live" ] || fail "a loss with a memory changes nothing"
+[ "$(weights 2 --set "$memory")" = "$one" ] || fail "2 ranks with a memory end in other bits"
 
 # killed while the file is made, again and again
 rm -f "$dir"/run/teacher/logits-*.bin

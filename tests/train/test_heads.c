@@ -90,7 +90,7 @@ START_TEST(heads_are_trained_along)
     lmb_program *p;
 
     begin(&f,
-          "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5}, {name: relational, distance: 2, "
+          "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5, memory: 6}, {name: relational, distance: 2, "
           "angle: 3}]",
           LARGE, 0.8);
     ck_ok(lmb_objective_bind(&f.o, &err));
@@ -109,7 +109,7 @@ START_TEST(heads_are_trained_along)
     lmb_graph *whole = f.student;
     f.student = taught;
     p = program(&f, &loss);
-    int n = (int)lmb_program_layout(p)->count, moved = 0;
+    int n = (int)lmb_program_layout(p)->count - 4 * 6 * 5, moved = 0; /* but for two memories, each twice */
     ck_assert_int_gt(n, (int)own);
     step(&f, p);
     memcpy(gradient, f.out, sizeof gradient);
@@ -129,7 +129,7 @@ START_TEST(heads_are_trained_along)
 
     lmb_state_layout *l;
     ck_ok(lmb_state_layout_create(taught, &l, &err));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < STATE; i++)
         f.state[i] = (float)i;
     ck_ok(lmb_state_to_graph(l, f.state, taught, &err));
     lmb_state_layout_destroy(l);

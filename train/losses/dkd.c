@@ -22,4 +22,4 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_dkd = { "dkd", "the same divergence, of the label's share and among the other classes, each with a weight",
-                                          "Zhao et al. 2022, arXiv:2203.08679", fields, LMB_TERM_SOFTENED, build, NULL };
+                                          "Zhao et al. 2022, arXiv:2203.08679", fields, LMB_TERM_SOFTENED | LMB_TERM_LABELS, build, NULL };

@@ -236,4 +236,4 @@ const lmb_method lmbi_method_bayes = { "bayes",
                                        false,
                                        NULL,
                                        NULL,
-                                       propose };
+                                       propose, NULL };

@@ -144,4 +144,4 @@ const lmb_method lmbi_method_nsga2 = { "nsga2",
                                        true,
                                        check,
                                        NULL,
-                                       propose };
+                                       propose, NULL };

@@ -80,4 +80,4 @@ const lmb_method lmbi_method_pso = { "pso",
                                      false,
                                      check,
                                      NULL,
-                                     propose };
+                                     propose, NULL };

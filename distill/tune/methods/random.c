@@ -19,5 +19,5 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
 }
 
 const lmb_method lmbi_method_random = {
-    "random", "points at random", "Bergstra, Bengio 2012", fields, sizeof(none), false, NULL, NULL, propose
+    "random", "points at random", "Bergstra, Bengio 2012", fields, sizeof(none), false, NULL, NULL, propose, NULL
 };

@@ -61,6 +61,47 @@ START_TEST(grey_is_one_channel)
 }
 END_TEST
 
+/* Without labels: the pictures of a folder, then of its sub-folders, whatever these are called. */
+START_TEST(pictures_without_labels)
+{
+    static const char *const bare = "{name: folder, path: %s, height: 2, width: 2, labels: false}";
+    lmb_dataset *d;
+    uint8_t x[12];
+    int32_t y;
+    begin();
+    put_png("z.png", 2, 2, blue);
+    put_png("a/2.png", 2, 2, red);
+    put_png("a/1.png", 2, 2, blue);
+    put("a/notes.txt", "not a picture", 13);
+    ck_ok(open_from(bare, LMB_PART_TRAIN, &d));
+    ck_assert(d->n == 3 && d->classes == 1 && !d->class_names);
+    for (int i = 0; i < 3; i++) {
+        ck_ok(d->read(d, i, x, &y, &err));
+        ck_assert_int_eq(y, 0);
+        ck_assert_int_eq(d->label(d, i), 0);
+        ck_assert_int_eq(x[0], i == 2 ? 255 : 0); /* z.png, a/1.png, a/2.png */
+    }
+    lmb_dataset_destroy(d);
+    refused(bare, LMB_PART_TEST, LMB_E_IO, "cannot be read");
+    put_set(); /* with a folder train, that is it */
+    ck_ok(open_from(bare, LMB_PART_TRAIN, &d));
+    ck_assert_int_eq(d->n, 3);
+    ck_ok(d->read(d, 1, x, &y, &err));
+    ck_assert_int_eq(x[0], 255); /* train/a/2.png */
+    lmb_dataset_destroy(d);
+    end();
+}
+END_TEST
+
+START_TEST(no_pictures_without_labels)
+{
+    begin();
+    put("notes.txt", "not a picture", 13);
+    refused("{name: folder, path: %s, height: 2, width: 2, labels: false}", LMB_PART_TRAIN, LMB_E_FORMAT, "0 .png, .jpg or .jpeg files");
+    end();
+}
+END_TEST
+
 START_TEST(bad_folders_are_refused)
 {
     lmb_dataset *d;
@@ -86,5 +127,6 @@ START_TEST(bad_folders_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/readers/folder", add(folders_are_classes_in_order); add(grey_is_one_channel);
+LMB_TEST_MAIN("datasets/readers/folder", add(folders_are_classes_in_order); add(grey_is_one_channel); add(pictures_without_labels);
+              add(no_pictures_without_labels);
               add(bad_folders_are_refused);)
