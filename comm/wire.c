@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "comm/bytes.h"
+#include "core/base/text.h"
 
 void lmb_figures_add(lmb_figures *m, const char *name, double value)
 {
@@ -43,19 +44,18 @@ static void put_real(writer *w, double v)
 }
 
 /* Text is shown to people and written to logs: a peer must not be able to start a line or a terminal sequence. */
-static bool is_control(uint8_t c)
-{
-    return c < 0x20 || c == 0x7f;
-}
-
 static void put_text(writer *w, const char *text, size_t limit)
 {
     size_t n = strnlen(text, limit - 1);
     uint8_t b[2];
     lmb_put_u16(b, (uint16_t)n);
     put(w, b, sizeof b);
-    for (size_t i = 0; i < n; i++)
-        put(w, is_control((uint8_t)text[i]) ? "?" : text + i, 1);
+    for (size_t i = 0, length; i < n; i += length) {
+        length = lmb_text_length(text + i);
+        bool whole = length && length <= n - i;
+        length = whole ? length : 1;
+        put(w, whole ? text + i : "?", length);
+    }
 }
 
 static void put_metrics(writer *w, const lmb_figures *m)
@@ -133,12 +133,14 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
         return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' has %zu bytes, the limit is %zu", r->message, r->field,
                         n, limit - 1);
     LMB_TRY(need(r, n));
-    for (size_t i = 0; i < n; i++)
-        if (is_control(r->p[r->at + i]))
-            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds the control character %u", r->message,
-                            r->field, r->p[r->at + i]);
     memcpy(out, r->p + r->at, n);
     out[n] = 0;
+    for (size_t i = 0, length; i < n; i += length) {
+        length = lmb_text_length(out + i);
+        if (!length)
+            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a control character, or none of UTF-8, at byte %zu", r->message,
+                            r->field, i);
+    }
     r->at += n;
     return LMB_OK;
 }

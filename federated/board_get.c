@@ -7,9 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/base/threads.h"
 #include "federated/board_http.h"
 
-enum { ANSWER_MAX = 16 << 20, PATIENCE_S = 3 };
+enum { ANSWER_MAX = 16 << 20, PATIENCE_S = 3, ANSWER_S = 20 }; /* for the next bytes, for all of them */
 
 const lmb_field lmb_board_fields[] = {
     LMB_TEXT(lmb_board_config, address, "127.0.0.1", "numeric address of the page; this machine alone unless told otherwise"),
@@ -56,12 +57,13 @@ lmb_status lmb_board_get(const lmb_board_config *c, const char *path, lmb_str *o
     lmb_str all = LMB_STR_INIT;
     const char *body = NULL;
     int fd = dial(c), n = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
+    double end = lmb_seconds() + ANSWER_S;
     ssize_t got = -1;
 
     if (fd < 0 || n >= (int)sizeof request)
         return LMB_FAIL(err, LMB_E_PEER, "no server shows its status on %s port %lld", c->address, (long long)c->port);
     if (send(fd, request, (size_t)n, MSG_NOSIGNAL) == n)
-        while (all.n < ANSWER_MAX && (got = recv(fd, buf, sizeof buf, 0)) > 0)
+        while (all.n < ANSWER_MAX && lmb_seconds() < end && (got = recv(fd, buf, sizeof buf, 0)) > 0)
             lmb_str_add_n(&all, buf, (size_t)got);
     close(fd);
     if (got == 0 && all.n > 12 && strncmp(all.text, "HTTP/1.", 7) == 0 && strncmp(all.text + 8, " 200", 4) == 0)

@@ -1,5 +1,5 @@
 /* federated/client_parts.h - what the files of the client share: client.c (life, identity), client_link.c (connection),
- * client_work.c (tasks, transfers, training), client_update.c (what is sent). Not for others. */
+ * client_fetch.c (what a task needs), client_work.c (tasks, training, uploads), client_update.c (what is sent). Not for others. */
 #ifndef LMB_FEDERATED_CLIENT_PARTS_H
 #define LMB_FEDERATED_CLIENT_PARTS_H
 
@@ -131,6 +131,14 @@ void lmbi_link_close(lmb_client *c);
 LMB_MUST_CHECK lmb_status lmbi_link_turn(lmb_client *c, double seconds, lmb_error *err);
 /* Wait without a connection. */
 void lmbi_link_pause(lmb_client *c, double seconds);
+
+/* client_fetch.c */
+bool lmbi_same_blob(const lmb_blob_id *a, const lmb_blob_id *b);
+/* Is what a task announces possible? */
+LMB_MUST_CHECK lmb_status lmbi_fetch_check(const lmb_client *c, const lmb_task_message *t, lmb_error *err);
+/* Ask for the next blob that is missing; *all when none is. */
+LMB_MUST_CHECK lmb_status lmbi_fetch_next(lmb_client *c, bool *all, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_fetch_chunk(lmb_client *c, const lmb_record *r, lmb_error *err);
 
 /* client_work.c */
 LMB_MUST_CHECK lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err);

@@ -1,4 +1,4 @@
-/* federated/client_work.c - what a client does: fetch the task's blobs, train, upload.
+/* federated/client_work.c - what a client does: fetch the task's blobs (client_fetch.c), train, upload.
  *
  * Idea: everything hangs on the last TASK. A TASK that came again after a lost connection finds the download, the
  * training or the result of before and goes on with it; a new one cancels what it replaces.
@@ -12,25 +12,12 @@
 
 #include "federated/client_parts.h"
 
-enum { OUTPUT_MAX = 128 * 1024, SETTINGS_MAX = 1 << 20 };
-
-static bool same_blob(const lmb_blob_id *a, const lmb_blob_id *b)
-{
-    return a->bytes == b->bytes && memcmp(&a->hash, &b->hash, sizeof a->hash) == 0;
-}
+enum { OUTPUT_MAX = 128 * 1024 };
 
 static bool same_work(const lmb_task_message *a, const lmb_task_message *b)
 {
-    return a->round == b->round && same_blob(&a->model, &b->model) && same_blob(&a->settings, &b->settings) &&
-           same_blob(&a->graph, &b->graph) && same_blob(&a->session, &b->session) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
-}
-
-static const lmb_blob_id *wanted(const lmb_client *c, int i)
-{
-    return i == DOWNLOAD_MODEL      ? &c->task.model
-           : i == DOWNLOAD_GRAPH    ? &c->task.graph
-           : i == DOWNLOAD_SETTINGS ? &c->task.settings
-                                    : &c->task.session;
+    return a->round == b->round && lmbi_same_blob(&a->model, &b->model) && lmbi_same_blob(&a->settings, &b->settings) &&
+           lmbi_same_blob(&a->graph, &b->graph) && lmbi_same_blob(&a->session, &b->session) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
 }
 
 /* ---- training, on its own thread ---- */
@@ -179,76 +166,6 @@ void lmbi_work_free(lmb_client *c)
         free(c->in[i].data);
 }
 
-/* ---- fetching ---- */
-
-static lmb_status check_task(const lmb_client *c, const lmb_task_message *t, lmb_error *err)
-{
-    uint64_t limit = (uint64_t)c->cfg.max_model_mib << 20;
-    LMB_TRY(lmbi_model_check(t, limit, err));
-    if (t->graph.bytes > limit || t->settings.bytes > SETTINGS_MAX || t->session.bytes > limit)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "the server announces a graph of %" PRIu64 " bytes and settings of %" PRIu64
-                        "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
-                        t->graph.bytes, t->settings.bytes, (long long)c->cfg.max_model_mib);
-    if (!(t->clip >= 0 && isfinite(t->clip)))
-        return LMB_FAIL(err, LMB_E_ARG, "the server announces a clip of %g; it must be 0 or a norm", t->clip);
-    return LMB_OK;
-}
-
-/* Ask for the next blob that is missing; *all when none is. */
-static lmb_status fetch(lmb_client *c, bool *all, lmb_error *err)
-{
-    *all = false;
-    for (int i = 0; i < DOWNLOADS; i++) {
-        download *d = &c->in[i];
-        lmb_want want = { .blob = *wanted(c, i) };
-        lmb_hash empty;
-        if (!same_blob(&d->id, wanted(c, i)) || !d->data) {
-            free(d->data);
-            *d = (download){ .id = *wanted(c, i), .data = calloc(1, (size_t)wanted(c, i)->bytes + 1) };
-            if (!d->data)
-                return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %" PRIu64 " bytes from the server", d->id.bytes);
-        }
-        if (!d->complete && d->id.bytes == 0) {
-            empty = lmb_hash_of("", 0);
-            d->complete = memcmp(&empty, &d->id.hash, sizeof empty) == 0;
-        }
-        if (d->complete)
-            continue;
-        want.offset = d->have;
-        c->fetching = i;
-        return lmb_message_send(c->channel, LMB_MSG_WANT, &want, err);
-    }
-    c->fetching = -1;
-    *all = true;
-    return LMB_OK;
-}
-
-static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
-{
-    download *d = c->fetching >= 0 ? &c->in[c->fetching] : NULL;
-    lmb_hash got;
-    if (!d)
-        return LMB_OK; /* of a task that was replaced */
-    if (r->message != 0 || r->offset != d->have || !r->bytes || r->bytes > d->id.bytes - d->have)
-        return LMB_FAIL(err, LMB_E_FORMAT,
-                        "the server sent %zu bytes at %" PRIu64 ", %" PRIu64 " of %" PRIu64 " had arrived",
-                        r->bytes, r->offset, d->have, d->id.bytes);
-    memcpy(d->data + d->have, r->body, r->bytes);
-    d->have += r->bytes;
-    if (d->have < d->id.bytes)
-        return LMB_OK;
-    c->fetching = -1;
-    got = lmb_hash_of(d->data, (size_t)d->id.bytes);
-    if (memcmp(&got, &d->id.hash, sizeof got) != 0) {
-        d->have = 0;
-        return LMB_FAIL(err, LMB_E_FORMAT, "what the server sent does not have the hash it announced");
-    }
-    d->complete = true;
-    lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_FETCHED);
-    return LMB_OK;
-}
-
 /* ---- uploading ---- */
 
 static lmb_status offer(lmb_client *c, lmb_error *err)
@@ -283,7 +200,7 @@ static lmb_status take_have(lmb_client *c, const lmb_record *r, lmb_error *err)
 {
     lmb_want have;
     LMB_TRY(lmb_message_read(r, &have, err));
-    if (!c->has_result || !same_blob(&have.blob, &c->result_id))
+    if (!c->has_result || !lmbi_same_blob(&have.blob, &c->result_id))
         return LMB_OK;
     if (have.offset > c->result_id.bytes)
         return LMB_FAIL(err, LMB_E_FORMAT, "the server wants to go on at byte %" PRIu64 " of %" PRIu64, have.offset,
@@ -314,7 +231,7 @@ static lmb_status take_task(lmb_client *c, const lmb_record *r, lmb_error *err)
 {
     lmb_task_message t;
     LMB_TRY(lmb_message_read(r, &t, err));
-    LMB_TRY(check_task(c, &t, err));
+    LMB_TRY(lmbi_fetch_check(c, &t, err));
     c->task = t;
     c->has_task = true;
     c->fetching = -1;
@@ -394,7 +311,7 @@ lmb_status lmbi_work_message(lmb_client *c, const lmb_record *r, lmb_error *err)
     switch (r->type) {
     case LMB_MSG_ALIVE: return LMB_OK; /* that it was heard is all */
     case LMB_MSG_TASK: return take_task(c, r, err);
-    case LMB_MSG_CHUNK: return take_chunk(c, r, err);
+    case LMB_MSG_CHUNK: return lmbi_fetch_chunk(c, r, err);
     case LMB_MSG_HAVE: return take_have(c, r, err);
     case LMB_MSG_SECAGG: return lmbi_session_message(c, r, err);
     case LMB_MSG_ACCEPTED: lmb_crash_at(&c->crash, LMB_CRASH_CLIENT_ACCEPTED); /* fall through */
@@ -418,7 +335,7 @@ lmb_status lmbi_work_step(lmb_client *c, lmb_error *err)
     if (c->has_task && c->has_result && same_work(&c->work, &c->task))
         return offer(c, err);
     if (c->has_task && !c->uploading && lmbi_trust_ready(c)) {
-        LMB_TRY(fetch(c, &all, err));
+        LMB_TRY(lmbi_fetch_next(c, &all, err));
         if (all)
             LMB_TRY(lmbi_session_step(c, &all, err));
         if (c->has_task && c->has_result && same_work(&c->work, &c->task)) /* it failed at once */

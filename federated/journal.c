@@ -15,15 +15,15 @@
 #include "federated/journal_parts.h"
 
 /* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work,
- * what waits, what is known of clients; 5: how clients fare, the admin, the number of the last secure sum. Kept as the
- * file's user_version. */
-enum { VERSION = 5 };
+ * what waits, what is known of clients; 5: how clients fare, the admin, the number of the last secure sum; 6: the hash of the best
+ * model. Kept as the file's user_version. */
+enum { VERSION = 6, NO_BEST_HASH = 5 };
 
 static const char mode[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS federation (one INTEGER PRIMARY KEY CHECK (one = 1), round INTEGER,"
     " model_round INTEGER, layout BLOB, n INTEGER, model BLOB, state BLOB, state_bytes INTEGER, best_round INTEGER,"
-    " best_score REAL, first_score REAL, ledger BLOB, async INTEGER, turn INTEGER, share REAL);"
+    " best_score REAL, first_score REAL, ledger BLOB, async INTEGER, turn INTEGER, share REAL, best BLOB);"
     "CREATE TABLE IF NOT EXISTS clients (id INTEGER PRIMARY KEY AUTOINCREMENT, public BLOB UNIQUE NOT NULL,"
     " sign BLOB UNIQUE NOT NULL, name TEXT NOT NULL, last_time INTEGER NOT NULL, state INTEGER NOT NULL,"
     " seen INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0, examples INTEGER NOT NULL DEFAULT 0);"
@@ -90,13 +90,17 @@ static lmb_status make_tables(lmb_journal *j, lmb_error *err)
     int64_t tables, version;
     LMB_TRY(number_of(j, "SELECT count(*) FROM sqlite_master", &tables, err));
     LMB_TRY(number_of(j, "PRAGMA user_version", &version, err));
+    snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
+    if (tables && version == NO_BEST_HASH) { /* of the best model that is there only its length can be checked */
+        LMB_TRY(run(j, "ALTER TABLE federation ADD COLUMN best BLOB", err));
+        return run(j, text, err);
+    }
     if (tables && version != VERSION)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is of another version than %d, which this program reads; begin in a "
                         "new state_dir", j->dir, VERSION);
     if (tables)
         return LMB_OK;
     LMB_TRY(check_emptied(j, err));
-    snprintf(text, sizeof text, "PRAGMA user_version = %d", VERSION);
     LMB_TRY(run(j, schema, err));
     LMB_TRY(run(j, lmbi_journal_rounds_schema, err));
     return run(j, text, err);
@@ -161,7 +165,7 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
 
     LMB_TRY(prepare(j,
                     "SELECT round, model_round, layout, n, model, state, state_bytes, best_round, best_score, async,"
-                    " first_score, ledger, turn, share"
+                    " first_score, ledger, turn, share, best"
                     " FROM federation",
                     &q, err));
     st = step(j, q, found, err);
@@ -178,6 +182,7 @@ lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, l
         got.async = sqlite3_column_int(q, 9) != 0;
         got.turn = (uint64_t)sqlite3_column_int64(q, 12);
         got.share = sqlite3_column_double(q, 13);
+        got.has_best_hash = got.has_best && column_blob(q, 14, &got.best, LMB_HASH_BYTES);
         if (!column_blob(q, 2, &got.layout, LMB_HASH_BYTES) || !column_blob(q, 4, &got.model, LMB_HASH_BYTES) ||
                  !column_blob(q, 5, &got.state, LMB_HASH_BYTES))
             st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: a hash is missing", j->dir);
@@ -198,7 +203,7 @@ static lmb_status path_of(const lmb_journal *j, const char *kind, uint64_t round
     return lmb_path_join(out, cap, j->dir, name, err);
 }
 
-lmb_status lmb_journal_model_path(const lmb_journal *j, uint64_t round, char *out, size_t cap, lmb_error *err)
+static lmb_status model_path(const lmb_journal *j, uint64_t round, char *out, size_t cap, lmb_error *err)
 {
     return path_of(j, "model", round, "f32", out, cap, err);
 }
@@ -207,8 +212,8 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
 {
     sqlite3_stmt *q;
     LMB_TRY(prepare(j, "INSERT OR REPLACE INTO federation (one, round, model_round, layout, n, model, state,"
-                       " state_bytes, best_round, best_score, first_score, async, ledger, turn, share)"
-                       " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                       " state_bytes, best_round, best_score, first_score, async, ledger, turn, share, best)"
+                       " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)s->round);
     sqlite3_bind_int64(q, 2, (sqlite3_int64)s->model_round);
@@ -228,6 +233,8 @@ static lmb_status write_row(lmb_journal *j, const lmb_journal_state *s, lmb_erro
         sqlite3_bind_blob(q, 12, &s->ledger, sizeof s->ledger, SQLITE_STATIC);
     sqlite3_bind_int64(q, 13, (sqlite3_int64)s->turn);
     sqlite3_bind_double(q, 14, s->share);
+    if (s->has_best_hash)
+        sqlite3_bind_blob(q, 15, &s->best, LMB_HASH_BYTES, SQLITE_STATIC);
     return finish_write(j, q, err);
 }
 
@@ -238,7 +245,7 @@ static void forget(const lmb_journal *j, uint64_t round, const lmb_journal_state
     if (round != s->model_round && path_of(j, "state", round, "bin", path, sizeof path, NULL) == LMB_OK)
         unlink(path);
     if (round != s->model_round && !(s->has_best && round == s->best_round) &&
-        lmb_journal_model_path(j, round, path, sizeof path, NULL) == LMB_OK)
+        model_path(j, round, path, sizeof path, NULL) == LMB_OK)
         unlink(path);
 }
 
@@ -261,7 +268,7 @@ lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float 
     LMB_TRY(lmb_journal_load(j, &old, &had, err));
     if (s->model_round == s->round && model) {
         s->model = lmb_hash_of(model, (size_t)s->n * sizeof *model);
-        LMB_TRY(lmb_journal_model_path(j, s->round, path, sizeof path, err));
+        LMB_TRY(model_path(j, s->round, path, sizeof path, err));
         LMB_TRY(lmb_file_write(path, model, (size_t)s->n * sizeof *model, err));
         lmb_crash_at(j->crash, LMB_CRASH_MODEL_WRITTEN);
         s->state = lmb_hash_of(state, (size_t)s->state_bytes);
@@ -270,6 +277,10 @@ lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float 
             LMB_TRY(lmb_file_write(path, state, (size_t)s->state_bytes, err));
             lmb_crash_at(j->crash, LMB_CRASH_STATE_WRITTEN);
         }
+    }
+    if (s->has_best && s->best_round == s->model_round) {
+        s->has_best_hash = true;
+        s->best = s->model;
     }
     LMB_TRY(write_round(j, s, r, err));
     lmb_crash_at(j->crash, LMB_CRASH_COMMITTED);
@@ -282,19 +293,20 @@ lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float 
     return LMB_OK;
 }
 
+/* want NULL: nobody knows it. */
 static lmb_status read_exact(const char *path, void *out, size_t bytes, const lmb_hash *want, lmb_error *err)
 {
     void *data;
     size_t n;
-    lmb_hash got;
     if (!lmb_file_exists(path))
         return LMB_FAIL(err, LMB_E_IO, "%s is gone, the journal needs it; restore it from a backup or begin in a new state_dir", path);
     LMB_TRY(lmb_file_read(path, bytes, &data, &n, err));
-    got = lmb_hash_of(data, n);
-    if (n == bytes && memcmp(&got, want, sizeof got) == 0)
+    lmb_hash got = lmb_hash_of(data, n);
+    bool same = n == bytes && (!want || memcmp(&got, want, sizeof got) == 0);
+    if (same)
         memcpy(out, data, n);
     free(data);
-    if (n != bytes || memcmp(&got, want, sizeof got) != 0)
+    if (!same)
         return LMB_FAIL(err, LMB_E_FORMAT,
                         "%s does not match the journal; restore it from a backup or begin in a new state_dir",
                         path);
@@ -304,10 +316,17 @@ static lmb_status read_exact(const char *path, void *out, size_t bytes, const lm
 lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *model, void *state, lmb_error *err)
 {
     char path[4096];
-    LMB_TRY(lmb_journal_model_path(j, s->model_round, path, sizeof path, err));
+    LMB_TRY(model_path(j, s->model_round, path, sizeof path, err));
     LMB_TRY(read_exact(path, model, (size_t)s->n * sizeof *model, &s->model, err));
     if (!s->state_bytes)
         return LMB_OK;
     LMB_TRY(path_of(j, "state", s->model_round, "bin", path, sizeof path, err));
     return read_exact(path, state, (size_t)s->state_bytes, &s->state, err);
+}
+
+lmb_status lmb_journal_best(lmb_journal *j, const lmb_journal_state *s, float *model, lmb_error *err)
+{
+    char path[4096];
+    LMB_TRY(model_path(j, s->best_round, path, sizeof path, err));
+    return read_exact(path, model, (size_t)s->n * sizeof *model, s->has_best_hash ? &s->best : NULL, err);
 }

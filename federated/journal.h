@@ -33,7 +33,8 @@ typedef struct lmb_journal_state {
     uint64_t n;
     lmb_hash model, state;     /* hashes of the two files; state_bytes 0: no state file */
     uint64_t state_bytes;
-    bool has_best;
+    bool has_best, has_best_hash; /* the hash: not of a best model that was written before journals knew it */
+    lmb_hash best;
     uint64_t best_round;
     double best_score;
     double first_score; /* of the model of round 0; NAN: was not evaluated */
@@ -84,9 +85,8 @@ LMB_MUST_CHECK lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *
 /* Read the files of `round`; state may be NULL. */
 LMB_MUST_CHECK lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *model, void *state,
                                             lmb_error *err);
-/* "<dir>/model-<round>.f32" */
-LMB_MUST_CHECK lmb_status lmb_journal_model_path(const lmb_journal *j, uint64_t round, char *out, size_t cap,
-                                                 lmb_error *err);
+/* The model of best_round; s->has_best. */
+LMB_MUST_CHECK lmb_status lmb_journal_best(lmb_journal *j, const lmb_journal_state *s, float *model, lmb_error *err);
 
 /* Who is at work from now on (s->turn and s->share with it), in one transaction. */
 LMB_MUST_CHECK lmb_status lmb_journal_ask(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_turn *turn, size_t n, lmb_error *err);

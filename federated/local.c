@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/onnx/onnx.h"
 #include "federated/keep.h"
+#include "federated/local_memory.h"
 #include "federated/personal.h"
 #include "federated/terms/term.h"
 #include "train/optimizer.h"
@@ -262,46 +263,6 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     return LMB_OK;
 }
 
-/* ---- what a client keeps from round to round: two vectors, before and after the round it last trained for, so that training
- * for it once more, after a crash, begins where it did ---- */
-
-typedef struct kept_head { uint64_t magic, round, values; } kept_head;
-static const uint64_t kept_magic = 0x31746d656d626d6c; /* "lmbmemt1" */
-
-static lmb_status read_memory(const char *path, size_t values, uint64_t round, float *memory, lmb_error *err)
-{
-    size_t bytes, want = sizeof(kept_head) + 2 * values * sizeof *memory;
-    kept_head head;
-    void *data;
-
-    memset(memory, 0, values * sizeof *memory);
-    if (!path || !lmb_file_exists(path))
-        return LMB_OK;
-    LMB_TRY(lmb_file_read(path, want, &data, &bytes, err));
-    memcpy(&head, data, bytes < sizeof head ? bytes : sizeof head);
-    bool whole = bytes == want && head.magic == kept_magic && head.values == values;
-    if (whole && head.round <= round) /* of a later round: the federation has begun anew */
-        memcpy(memory, (const char *)data + sizeof head + (head.round == round ? 0 : values * sizeof *memory), values * sizeof *memory);
-    free(data);
-    return whole ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged or of another model; remove it to begin anew", path);
-}
-
-static lmb_status write_memory(const char *path, size_t values, uint64_t round, const float *before, const float *after, lmb_error *err)
-{
-    kept_head head = { kept_magic, round, values };
-    size_t part = values * sizeof *after;
-    char *data = malloc(sizeof head + 2 * part);
-
-    if (!data)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to keep %zu values", values);
-    memcpy(data, &head, sizeof head);
-    memcpy(data + sizeof head, before, part);
-    memcpy(data + sizeof head + part, after, part);
-    lmb_status st = lmb_file_write(path, data, sizeof head + 2 * part, err);
-    free(data);
-    return st;
-}
-
 /* ---- how the model that came does, and a head of one's own ---- */
 
 static lmb_status score(const lmb_local *l, const float *state, double *accuracy, double *loss, lmb_error *err)
@@ -405,12 +366,12 @@ lmb_status lmb_local_train(lmb_local *l, const lmb_dataset *data, const lmb_trai
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to remember %zu values", values);
         goto done;
     }
-    st = values ? read_memory(path, values, task->round, memory, err) : LMB_OK;
+    st = values ? lmbi_memory_read(path, values, task->round, memory, err) : LMB_OK;
     memcpy(memory + values, memory, values * sizeof *memory);
     if (st == LMB_OK)
         st = train_from(l, data, task, result, memory, err);
     if (st == LMB_OK && values && path)
-        st = write_memory(path, values, task->round, memory, memory + values, err);
+        st = lmbi_memory_write(path, values, task->round, memory, memory + values, err);
     free(memory);
 done:
     lmb_held_close(&before);

@@ -38,7 +38,7 @@ static int64_t year_of(int64_t day)
 
 /* ---- rules ---- */
 
-/* hh[:mm[:ss]] with or without a sign, in seconds. */
+/* hh[:mm[:ss]] with or without a sign, in seconds; at most a week (RFC 8536 §3.3.1). */
 static bool read_time(const char **at, int64_t *out)
 {
     int64_t sign = lmb_scan_char(at, '-') ? -1 : 1;
@@ -48,7 +48,7 @@ static bool read_time(const char **at, int64_t *out)
         (void)lmb_scan_char(at, '+');
     *out = 0;
     for (int64_t unit = 3600; unit >= 1; unit /= 60) {
-        if (!lmb_scan_count(at, 3, &part) || (unit < 3600 && part > 59))
+        if (!lmb_scan_count(at, 3, &part) || part > (unit == 3600 ? 167 : 59))
             return false;
         *out += sign * unit * (int64_t)part;
         if (unit > 1 && !lmb_scan_char(at, ':'))

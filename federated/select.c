@@ -47,6 +47,13 @@ static const lmb_field loss_fields[] = {
     LMB_REAL(loss_config, patience, 0.1, 0, 100, "", "how much a long wait makes up for a small loss"), LMB_FIELD_END
 };
 
+/* What a client says of its own loss: no claim is so great that it has no neighbour in the order. */
+static double usefulness(const lmb_candidate *c)
+{
+    double u = (double)c->examples * c->loss;
+    return u > 0 ? fmin(u, DBL_MAX) : 0;
+}
+
 /* Known clients by usefulness; unknown ones by chance, first as many as are to be explored, the others behind all. */
 static void by_loss(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round, double *key)
 {
@@ -56,15 +63,15 @@ static void by_loss(const void *config, const lmb_candidate *c, size_t n, size_t
 
     for (size_t i = 0; i < n; i++) {
         known += isfinite(c[i].loss);
-        if (isfinite(c[i].loss) && (double)c[i].examples * c[i].loss > most)
-            most = (double)c[i].examples * c[i].loss;
+        if (isfinite(c[i].loss))
+            most = fmax(most, usefulness(&c[i]));
     }
     if (take > known && explore < take - known)
         explore = take - known;
     for (size_t i = 0; i < n; i++) {
         double p = chance(&c[i], seed, round);
         if (isfinite(c[i].loss)) /* known: it took part, last >= 1 */
-            key[i] = (most > 0 ? (double)c[i].examples * c[i].loss / most : 0) +
+            key[i] = (most > 0 ? usefulness(&c[i]) / most : 0) +
                      sqrt(o->patience * log((double)round) / (double)(c[i].last ? c[i].last : 1));
         else
             key[i] = -1 - p;

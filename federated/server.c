@@ -297,6 +297,7 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
         LMB_TRY(lmbi_round_resume(s, err));
     }
     run_quietly(&s->loop);
+    lmbi_strangers_check(s, true);
     if (s->outcome != LMB_OK) {
         if (err && err->status == LMB_OK)
             *err = s->error;
@@ -371,21 +372,10 @@ double lmb_server_first_score(const lmb_server *s) { return s->state.first_score
 
 lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *round, double *score, lmb_error *err)
 {
-    char path[4096];
-    void *data;
-    size_t n, want = s->job.n * sizeof *out;
-
-    if (!s->state.has_best || s->state.best_round == s->state.model_round) {
-        memcpy(out, s->model, want);
-    } else {
-        LMB_TRY(lmb_journal_model_path(s->journal, s->state.best_round, path, sizeof path, err));
-        LMB_TRY(lmb_file_read(path, want, &data, &n, err));
-        if (n == want)
-            memcpy(out, data, want);
-        free(data);
-        if (n != want)
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s has %zu bytes, %zu were written", path, n, want);
-    }
+    if (!s->state.has_best || s->state.best_round == s->state.model_round)
+        memcpy(out, s->model, s->job.n * sizeof *out);
+    else
+        LMB_TRY(lmb_journal_best(s->journal, &s->state, out, err));
     *round = s->state.has_best ? s->state.best_round : s->state.model_round;
     *score = s->state.has_best ? s->state.best_score : NAN;
     return LMB_OK;

@@ -60,7 +60,7 @@ typedef struct blob {
 } blob;
 enum { BLOB_MODEL, BLOB_GRAPH, BLOB_SETTINGS, BLOB_SESSION, BLOB_ROSTER, BLOBS };
 
-typedef struct secure_round secure_round; /* server_secagg.c */
+typedef struct secure_round secure_round; /* server_secagg.h */
 
 typedef struct peer {
     uv_tcp_t tcp;
@@ -132,6 +132,7 @@ struct lmb_server {
     atomic_uint stops;  /* calls of lmb_server_stop */
     bool draining;      /* no task is given any more */
     bool warm;          /* async: there were enough clients once */
+    struct { double since; unsigned lines; unsigned long long more; } strangers; /* server_strangers.c */
     uint64_t expected;  /* clients of an earlier process that were not told of the end */
     double drain_since, round_seconds; /* the last round's */
     int port, lock; /* lock: descriptor, -1 none */
@@ -269,7 +270,11 @@ void lmbi_end_farewell(lmb_server *s);
 void lmbi_end_drain(lmb_server *s);
 void lmbi_end_part(lmb_server *s);
 
-/* server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+/* server_strangers.c: a warning about a connection that has proved no key; what was not told of, when it is time. */
+void lmbi_stranger(lmb_server *s, const char *fmt, ...) LMB_PRINTF(2, 3);
+void lmbi_strangers_check(lmb_server *s, bool over);
+
+/* server_session.c, server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
 LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
 void lmbi_secure_close(lmb_server *s);
 void lmbi_secure_describe(const lmb_server *s); /* in the log */

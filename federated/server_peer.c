@@ -160,8 +160,11 @@ void lmbi_peer_expel(peer *p, const lmb_error *e)
     char name[160];
     member *m = p->member;
     lmb_round_note note = { .round = p->server->state.round + 1, .status = !ours };
-    lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name),
-               ours ? "sent away" : "refused", e->msg);
+    if (m)
+        lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s is %s: %s", who(p, name),
+                   ours ? "sent away" : "refused", e->msg);
+    else
+        lmbi_stranger(p->server, "%s is %s: %s", p->address, ours ? "sent away" : "refused", e->msg);
     snprintf(note.sentence, sizeof note.sentence, "%s",
              ours ? "the server has a problem of its own; try again later" : e->msg);
     lmbi_peer_farewell(p, LMB_MSG_REFUSED, &note);
@@ -233,8 +236,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     if (n < 0) {
         if (!p->member && !p->told)
-            lmb_log_at(p->server->job.log, LMB_LOG_WARN, "federated", "%s hung up before it had proved its key",
-                       who(p, name));
+            lmbi_stranger(p->server, "%s hung up before it had proved its key", p->address);
         else if (!p->told)
             lmb_log_at(p->server->job.log, LMB_LOG_INFO, "federated", "%s: connection lost", who(p, name));
         lmbi_peer_close(p);
@@ -312,9 +314,8 @@ void lmbi_peer_accept(uv_stream_t *listener, int status)
         lmb_channel_also(p->channel, s->people.next_secret);
     name_address(p);
     if (s->n_peers > s->cfg.max_clients) {
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
-                   "%s is turned away: %lld connections are open (max_clients)",
-                   p->address, (long long)s->cfg.max_clients);
+        lmbi_stranger(s, "%s is turned away: %lld connections are open (max_clients)", p->address,
+                      (long long)s->cfg.max_clients);
         lmbi_peer_close(p);
         return;
     }
@@ -329,6 +330,7 @@ void lmbi_peers_check(lmb_server *s)
     double now = lmbi_now(s);
     lmbi_people_check(s);
     lmbi_board_check(s);
+    lmbi_strangers_check(s, false);
     for (peer *p = s->peers, *next; p; p = next) {
         char name[160];
         next = p->next;
@@ -337,8 +339,7 @@ void lmbi_peers_check(lmb_server *s)
         if (p->told && now - p->since > handshake_s) {
             lmbi_peer_close(p); /* it had its time to read the last words, and holds a place */
         } else if (!p->member && !p->told && now - p->since > handshake_s) {
-            lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s did not prove a key within %g s", who(p, name),
-                       handshake_s);
+            lmbi_stranger(s, "%s did not prove a key within %g s", p->address, handshake_s);
             lmbi_peer_close(p);
         } else if (now - p->heard > s->cfg.idle_s) {
             lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name),

@@ -38,6 +38,18 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
     lmbi_member_dismiss(s, m, sentence);
 }
 
+/* What is wrong on our side (a full disk) and where our files are is none of the client's business. */
+static void out_for(lmb_server *s, member *m, const lmb_error *e)
+{
+    if (e->status != LMB_E_IO && e->status != LMB_E_NOMEM) {
+        lmbi_member_out(s, m, e->msg);
+        return;
+    }
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
+               s->report.round, m->id, m->name, e->msg);
+    lmbi_member_dismiss(s, m, "the server has a problem of its own");
+}
+
 void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head)
 {
     m->known.last = m->at.turn;
@@ -171,7 +183,7 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
         return;
     }
     if (lmb_upload_begin(&m->upload, s->spool, m->id, &rules, head, &err) != LMB_OK) {
-        lmbi_member_out(s, m, err.msg);
+        out_for(s, m, &err);
         return;
     }
     m->progress = lmbi_now(s);
@@ -187,7 +199,7 @@ void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r)
     if (m->status != MEMBER_SELECTED || (m->stale && m->upload.fd < 0))
         return; /* on its way while we refused the rest */
     if (lmb_upload_chunk(&m->upload, r, &err) != LMB_OK) {
-        lmbi_member_out(s, m, err.msg);
+        out_for(s, m, &err);
         return;
     }
     m->progress = lmbi_now(s);

@@ -1,5 +1,4 @@
 /* launch/cmd_compare.c - `limbeck compare`: is one recipe better than another, or was it the seed? */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "launch/compare_recipes.h"
 #include "launch/lock.h"
 #include "launch/runner.h"
+#include "launch/signals.h"
 
 static const char usage[] =
     "usage: limbeck compare A.yaml B.yaml [C.yaml ...] [--seeds 1,2,3] [--folds K] [--stage teacher|student]\n"
@@ -31,13 +31,6 @@ static const char usage[] =
     "  --set key=value   in all of them\n";
 
 typedef lmbi_compare request;
-
-static volatile sig_atomic_t interrupted;
-static void on_signal(int s)
-{
-    (void)s;
-    interrupted = 1;
-}
 
 /* Training number k is of which recipe, seed and fold. */
 typedef struct which {
@@ -71,7 +64,7 @@ static bool on_step(void *ctx, double share)
         snprintf(title, sizeof title, "training %d of %d", r->done + 1, r->n);
         lmb_progress_show(&r->bar, title, (int64_t)(1000 * (r->done + share * r->ranks)), (int64_t)1000 * r->n, "");
     }
-    return !interrupted;
+    return !lmb_interrupted();
 }
 
 static lmb_status mark(const lmb_graph *model, const lmb_dataset *data, const char *backend, uint8_t *right,
@@ -284,9 +277,7 @@ static lmb_status compare(void *ctx, lmb_comm *comm, lmb_error *err)
     r->threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (r->rank == 0)
         LMB_TRY(lmb_lock(r->out, 60, NULL, &lock, err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once */
+    lmb_signals_catch(NULL);
     lmb_status st = r->rank == 0 ? open_journal(r, err) : LMB_OK;
     if (st == LMB_OK)
         st = comm->broadcast(comm, &r->done, sizeof r->done, 0, err);

@@ -1,6 +1,5 @@
 /* launch/cmd_compress.c - `limbeck compress`: the smallest cost that keeps the accuracy. */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/runner.h"
+#include "launch/signals.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
@@ -57,9 +57,6 @@ typedef struct request {
     bool silent, unmet;     /* not rank 0; the budget is not met: told once all ranks have ended */
     char folder[LMB_STAGE_PATH], title[96], why[400];
 } request;
-
-static volatile sig_atomic_t interrupted;
-static void on_signal(int s) { (void)s; interrupted = 1; }
 
 /* The rows of a search, and the teacher. */
 static lmb_status bind(request *r, lmb_error *err)
@@ -167,7 +164,7 @@ static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
     request *r = ctx;
     if (!r->silent)
         lmb_progress_show(&r->bar, r->title, done, all, what);
-    return !interrupted;
+    return !lmb_interrupted();
 }
 
 /* Seconds until the end, if from now on nothing is accepted, or until the limits are met at the present step. */
@@ -298,9 +295,7 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     r->silent = comm->rank != 0;
     if (!r->silent)
         LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once */
+    lmb_signals_catch(NULL);
     lmb_status st = ((start *)ctx)->fresh && !r->silent ? forget(r, err) : LMB_OK;
     if (st == LMB_OK)
         st = search(r, comm, err);

@@ -1,5 +1,4 @@
 /* launch/cmd_join.c - `limbeck join`: take part in a federation with one's own data. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "core/base/scan.h"
 #include "federated/local.h"
 #include "launch/federation.h"
+#include "launch/signals.h"
 #include "launch/stage.h"
 
 static const char usage[] =
@@ -31,9 +31,8 @@ static lmb_status train(void *ctx, const lmb_train_task *task, lmb_train_result 
 }
 
 static lmb_client *running;
-static void on_signal(int s)
+static void stop(void)
 {
-    (void)s;
     if (running)
         lmb_client_stop(running);
 }
@@ -93,8 +92,7 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     lmb_local_trainer trainer = { train, &mine };
     LMB_TRY_GOTO(st, done, invite_of(a, &file, &invite, err));
     LMB_TRY_GOTO(st, done, lmb_client_create(&c.client, invite, &trainer, &log, &running, err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    lmb_signals_catch(stop);
     st = lmb_client_run(running, err);
     lmb_client *ended = running;
     running = NULL; /* a signal that comes now finds nothing */

@@ -17,6 +17,7 @@
 #include "launch/lock.h"
 #include "launch/report.h"
 #include "launch/run.h"
+#include "launch/signals.h"
 
 static const char usage[] =
     "usage: limbeck run CONFIG.yaml [--fresh] [--set key=value ...]\n\n"
@@ -26,9 +27,6 @@ static const char usage[] =
     "  --fresh            do all stages again; earlier results are kept in <run>/old-N\n"
     "  --set key=value    change any key, e.g. --set launch.ranks=4 --set teacher.train.epochs=3\n\n"
     "Training stages run under `mpirun -n launch.ranks`. Each stage's output is kept in <run>/<stage>/log.txt.\n";
-
-static volatile int interrupted;
-static void on_signal(int s) { (void)s; interrupted++; }
 
 /* ---- the stages ---- */
 
@@ -124,8 +122,6 @@ static lmb_status run_steps(lmbi_run *r, lmb_error *err)
 
 static lmb_status run_job(lmbi_run *r, lmb_error *err)
 {
-    struct sigaction act = { .sa_handler = on_signal }; /* no SA_RESTART: poll is to notice */
-
     if (!has_teacher(&r->job) && !has_student(&r->job) && !has_federation(&r->job))
         return LMB_FAIL(err, LMB_E_ARG, "%s has no stages (teacher, student, federation); `limbeck train` trains a single model", r->config);
     LMB_TRY(lmbi_run_find_programs(r, err));
@@ -136,10 +132,9 @@ static lmb_status run_job(lmbi_run *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "the federation of `limbeck run` improves the quantised student; give the configuration `student.quantize`");
     if (r->job.c.federation && !r->job.c.split.clients)
         return LMB_FAIL(err, LMB_E_ARG, "split.clients is 0: there are no samples for the clients of the federation");
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
+    lmb_signals_catch(NULL);
     signal(SIGPIPE, SIG_IGN);
-    lmb_status st = lmb_lock(r->job.c.run, 2 * LMBI_RUN_PATIENCE_S, &interrupted, &r->lock, err);
+    lmb_status st = lmb_lock(r->job.c.run, 2 * LMBI_RUN_PATIENCE_S, lmb_interruptions(), &r->lock, err);
     if (st == LMB_OK)
         st = run_steps(r, err);
     if (st == LMB_E_STOPPED)
@@ -152,7 +147,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
 {
     static const char *const known[] = { "!fresh", NULL };
     lmb_args a;
-    lmbi_run r = { .args = &a, .interrupted = &interrupted, .lock = -1 };
+    lmbi_run r = { .args = &a, .interrupted = lmb_interruptions(), .lock = -1 };
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
     if (a.n_words != 1)

@@ -1,11 +1,11 @@
 /* launch/cmd_serve.c - `limbeck serve`: a federation's server. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "launch/rounds.h"
+#include "launch/signals.h"
 
 static const char serve_usage[] =
     "usage: limbeck serve CONFIG.yaml [--model FILE.onnx] [--set key=value ...]\n\n"
@@ -23,9 +23,8 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
 }
 
 static lmb_server *running;
-static void on_signal(int s)
+static void stop(void)
 {
-    (void)s;
     if (running)
         lmb_server_stop(running);
 }
@@ -53,8 +52,7 @@ static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, co
         printf("listening on %s:%d\n", c->host, lmb_server_port(running));
         fflush(stdout);
     }
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    lmb_signals_catch(stop);
     lmb_status st = lmb_server_run(running, err);
     if (st == LMB_OK)
         st = lmb_server_best(running, r->state, &round, &score, err);

@@ -1,5 +1,4 @@
 /* launch/cmd_simulate.c - `limbeck simulate`: a federation of thousands of clients in one process, or under mpirun. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "launch/groups.h"
 #include "launch/rounds.h"
 #include "launch/runner.h"
+#include "launch/signals.h"
 #include "train/history.h"
 
 static const char usage[] =
@@ -27,9 +27,6 @@ static const char usage[] =
     "  --test     score the test part in each round as well, for a curve; rounds are never chosen by it\n"
     "  --fresh    start over, whatever an earlier run has left\n\n"
     "Stopped at any instant, the same command goes on. Exit code 3 says that it was stopped.\n";
-
-static volatile sig_atomic_t interrupted;
-static void on_signal(int s) { interrupted = s; }
 
 struct group;
 typedef struct request {
@@ -105,7 +102,7 @@ static lmb_status begin(void *ctx, uint64_t next, lmb_error *err)
 static bool stop(void *ctx)
 {
     (void)ctx;
-    return interrupted;
+    return lmb_interrupted();
 }
 
 /* Every client's samples. */
@@ -217,7 +214,7 @@ static lmb_status run_groups(request *r, lmb_comm *comm, lmb_error *err)
 
     for (uint64_t round = 1; round <= rounds; round++)
         for (int k = 0; k < r->n_groups; k++) {
-            bool halt = interrupted;
+            bool halt = lmb_interrupted();
             LMB_TRY(comm->broadcast(comm, &halt, sizeof halt, 0, err));
             if (halt)
                 return LMB_FAIL(err, LMB_E_STOPPED, "stopped in round %llu of %llu", (unsigned long long)round, (unsigned long long)rounds);
@@ -235,8 +232,7 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(divide_groups(r, err));
     for (int k = 0; k < r->n_groups; k++)
         LMB_TRY(open_group(&r->group[k], lmb_args_get(&r->args, "model", NULL), err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    lmb_signals_catch(NULL);
     return r->n_groups > 1 ? run_groups(r, comm, err) : run_group(r->group, comm, (uint64_t)r->group->server.rounds, true, err);
 }
 

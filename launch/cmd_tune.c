@@ -1,6 +1,5 @@
 /* launch/cmd_tune.c - `limbeck tune`: which settings are best. */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "core/base/threads.h"
 #include "launch/lock.h"
 #include "launch/runner.h"
+#include "launch/signals.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "launch/tune.h"
@@ -28,13 +28,6 @@ static const char usage[] =
     "the journal. Stopped at any instant, the same command goes on; more `trials` continue a search that has ended; "
     "--fresh begins\n"
     "again, with the latencies. Exit code 3 says that it was stopped. See docs/tune.md.\n";
-
-static volatile sig_atomic_t interrupted;
-static void on_signal(int s)
-{
-    (void)s;
-    interrupted = 1;
-}
 
 /* ---- what the search asks for ---- */
 
@@ -66,7 +59,7 @@ static bool on_step(void *ctx, double share)
             snprintf(figures, sizeof figures, "best so far %.2f %%", 100 * r->best);
         lmb_progress_show(&r->bar, title, (int64_t)(1000 * (r->fold + share)), 1000 * r->folds.n, figures);
     }
-    return !interrupted;
+    return !lmb_interrupted();
 }
 
 static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *follow, double *score, double *spread,
@@ -215,9 +208,7 @@ static lmb_status tune(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "tune", "", err));
     if (r->rank == 0)
         LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once */
+    lmb_signals_catch(NULL);
     lmb_status st = search(r, comm, err);
     lmb_unlock(lock);
     return st;

@@ -81,12 +81,13 @@ static void print_round(const lmb_round_report *r)
                 (unsigned long long)r->selected, (unsigned long long)r->examples, score, fares, r->seconds, bytes, privacy);
 }
 
-/* `, "name": value` for each. */
+/* `, "name": value` for each. Clients choose their names. */
 static void add_figures(lmb_str *line, const char *prefix, const lmb_figures *f)
 {
     for (uint32_t i = 0; i < f->n; i++) {
-        lmb_str_addf(line, ", \"%s%s\": ", prefix, f->row[i].name);
-        lmb_str_add_number(line, f->row[i].value);
+        char key[64 + LMB_METRIC_NAME];
+        snprintf(key, sizeof key, "%s%s", prefix, f->row[i].name);
+        lmb_str_add_member(line, key, f->row[i].value);
     }
 }
 

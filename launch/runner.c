@@ -1,7 +1,6 @@
 /* launch/runner.c - see runner.h. */
 #include "launch/runner.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/plan_cache.h"
+#include "launch/signals.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint.h"
@@ -21,9 +21,6 @@
 #include "train/history.h"
 
 enum { PATIENCE_S = 60 }; /* for the last processes of a killed training in the same folder */
-
-static volatile sig_atomic_t interrupted;
-static void on_signal(int s) { (void)s; interrupted = 1; }
 
 typedef struct watcher {
     lmb_progress bar;
@@ -76,7 +73,7 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
         if (batch < batches && saves_alone(w) && is_due(w) && save_whole(w, &w->err) != LMB_OK)
             return false;
     }
-    return !interrupted;
+    return !lmb_interrupted();
 }
 
 static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err)
@@ -274,9 +271,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     lmb_status st;
 
     LMB_TRY(lmb_job_check_patience(q->train, q->validation, err));
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGUSR1, on_signal); /* what mpirun hands on to ranks at once; batch systems send it before time is up */
+    lmb_signals_catch(NULL);
     lmb_str_add(&config, q->config);
     LMB_TRY_GOTO(st, done, agree(&config, comm, err));
     w.config = config.text;

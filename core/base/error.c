@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/text.h"
+
 const char *lmb_status_name(lmb_status s)
 {
     switch (s) {
@@ -27,14 +29,6 @@ const char *lmb_status_text(lmb_status s)
     return "unknown status";
 }
 
-/* Messages quote what came from outside (keys, file names, wire bytes): keep them on one line. */
-static void one_line(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 lmb_status lmb_fail_at(lmb_error *err, lmb_status s, const char *file, int line, const char *fmt, ...)
 {
     if (err && err->status == LMB_OK) {
@@ -45,7 +39,7 @@ lmb_status lmb_fail_at(lmb_error *err, lmb_status s, const char *file, int line,
         va_start(ap, fmt);
         vsnprintf(err->msg, sizeof err->msg, fmt, ap);
         va_end(ap);
-        one_line(err->msg);
+        lmb_text_clean(err->msg); /* it quotes what came from outside: keys, file names, wire bytes */
     }
     return s;
 }
@@ -64,7 +58,7 @@ lmb_status lmb_error_context(lmb_error *err, const char *fmt, ...)
     if (n > 0 && (size_t)n + 3 < sizeof text) {
         snprintf(text + n, sizeof text - (size_t)n, ": %s", err->msg);
         memcpy(err->msg, text, sizeof text);
-        one_line(err->msg);
+        lmb_text_clean(err->msg);
     }
     return err->status;
 }

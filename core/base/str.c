@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/text.h"
+
 /* Make room for `more` bytes and a NUL; doubling keeps a long run of appends linear. */
 static bool reserve(lmb_str *s, size_t more)
 {
@@ -64,47 +66,13 @@ void lmb_str_addf(lmb_str *s, const char *fmt, ...)
     va_end(again);
 }
 
-/* Length of the well-formed UTF-8 sequence at `p` (Unicode table 3-7), or 0. NUL-terminated input, so
- * looking at the next byte is safe as long as the one before it was not NUL. */
-static size_t utf8_length(const unsigned char *p)
-{
-    unsigned char lo = 0x80, hi = 0xbf;
-    size_t n;
-
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] >= 0xc2 && p[0] <= 0xdf)
-        n = 2;
-    else if ((p[0] & 0xf0) == 0xe0)
-        n = 3;
-    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-        n = 4;
-    else
-        return 0;
-    /* The second byte rules out overlong forms, surrogates and what lies past U+10FFFF. */
-    if (p[0] == 0xe0)
-        lo = 0xa0;
-    else if (p[0] == 0xed)
-        hi = 0x9f;
-    else if (p[0] == 0xf0)
-        lo = 0x90;
-    else if (p[0] == 0xf4)
-        hi = 0x8f;
-    if (p[1] < lo || p[1] > hi)
-        return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return n;
-}
-
 void lmb_str_add_json(lmb_str *s, const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;
 
     lmb_str_add_n(s, "\"", 1);
     while (*p && !s->failed) {
-        size_t n = utf8_length(p);
+        size_t n = lmb_utf8_length((const char *)p);
         if (n == 0)
             lmb_str_add(s, "\xef\xbf\xbd");
         else if (*p == '"' || *p == '\\')

@@ -77,7 +77,7 @@ START_TEST(limits_hold)
     buf[28] = 0;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
-    ck_assert_str_eq(err.msg, "message sample: 'text' holds the control character 0");
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds a control character, or none of UTF-8, at byte 2");
     buf[28] = 'v';
     buf[33] = 17;
     err = (lmb_error)LMB_ERROR_INIT;
@@ -103,7 +103,17 @@ START_TEST(text_is_one_line)
     ck_assert_str_eq(back.text, "a?b?[m");
     buf[27] = '\n';
     ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
-    ck_assert_str_eq(err.msg, "message sample: 'text' holds the control character 10");
+    ck_assert_str_eq(err.msg, "message sample: 'text' holds a control character, or none of UTF-8, at byte 1");
+    memcpy(buf + 27, "\xc2\x9b", 2); /* U+009B: to a terminal what ESC [ is */
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_wire_read("sample", rows, buf, n, &back, &err), LMB_E_FORMAT);
+    memcpy(buf + 27, "\xc3\xbc", 2);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_wire_read("sample", rows, buf, n, &back, &err));
+    memcpy(s.text, "xxxxxx\xc3", 8); /* cut in the middle of a character */
+    ck_ok(lmb_wire_write("sample", rows, &s, buf, sizeof buf, &n, &err));
+    ck_ok(lmb_wire_read("sample", rows, buf, n, &back, &err));
+    ck_assert_str_eq(back.text, "xxxxxx?");
 }
 END_TEST
 

@@ -27,7 +27,7 @@ pids=$!
 server=$pids
 port=
 i=0
-while [ -z "$port" ] && [ $i -lt 120 ]; do
+while [ -z "$port" ] && [ $i -lt 1200 ]; do # ten minutes: valgrind on a busy machine
     sleep 0.5
     port=$(sed -n 's/^listening on .*://p' "$dir/serve.out")
     i=$((i + 1))

@@ -183,13 +183,13 @@ START_TEST(nobody_waits_for_the_slow)
     w.cfg.async.concurrency = 4;
     w.cfg.pool = 5;
     w.cfg.rounds = 6;
-    c[3].seconds = c[4].seconds = 0.5;
+    c[3].seconds = c[4].seconds = 300;
     world_start(&w);
     began = lmb_seconds();
     for (int k = 0; k < 5; k++)
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
     world_join(&w);
-    ck_assert_double_lt(lmb_seconds() - began, 20);
+    ck_assert_double_lt(lmb_seconds() - began, 300);
     for (int k = 0; k < 5; k++) {
         world_client_join(&c[k]);
         ck_assert_msg(c[k].status == LMB_OK, "client %d: %s", k, c[k].error.msg);

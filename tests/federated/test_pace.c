@@ -262,7 +262,16 @@ START_TEST(a_damaged_journal_is_one_sentence)
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
     ck_assert_int_eq(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    one_sentence(&w, LMB_E_FORMAT, "journal.db is of another version than 5");
+    one_sentence(&w, LMB_E_FORMAT, "journal.db is of another version than 6");
+    ck_assert_int_eq(system(command), 0);
+    /* As it was before journals knew the best model's hash: it goes on, and knows it from the next best model on. */
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "ALTER TABLE federation DROP COLUMN best; PRAGMA user_version = 5", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));
+    ck_assert_uint_eq(lmb_server_round(w.server), 1);
+    lmb_server_destroy(w.server);
     ck_assert_int_eq(system(command), 0);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));

@@ -155,13 +155,13 @@ START_TEST(a_revoked_client_is_out_at_once_and_for_good)
 
     memset(c, 0, sizeof c);
     world_open(&w);
-    w.cfg.rounds = 2;
+    w.cfg.rounds = 1;
     w.cfg.target = 3;
     w.cfg.minimum = 2;
-    w.cfg.gather_s = 2;
+    w.cfg.gather_s = 300; /* all three are waited for */
     world_start(&w);
     for (int k = 0; k < 3; k++) {
-        c[k].seconds = k == 2 ? 60 : 1.5; /* the third would train for long; the server is there while it tries again */
+        c[k].seconds = k == 2 ? 600 : 1.5; /* the third would train for long; the server is there while it tries again */
         c[k].lively = true;
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
         wait_enrolled(&w, (size_t)k + 1); /* so that its number is k + 1 */
@@ -171,7 +171,7 @@ START_TEST(a_revoked_client_is_out_at_once_and_for_good)
     double began = lmb_seconds();
     decide(&w, number, LMB_CLIENT_REVOKED);
     world_client_join(&c[2]);
-    ck_assert(lmb_seconds() - began < 50); /* it does not train to the end */
+    ck_assert(lmb_seconds() - began < 500); /* it does not train to the end */
     ck_assert_int_eq(c[2].status, LMB_E_DENIED);
     ck_assert_ptr_nonnull(strstr(c[2].error.msg, "client 3 (tester) was revoked"));
     world_join(&w);
@@ -594,8 +594,8 @@ START_TEST(the_server_changes_its_key)
     keys(w.state, "server.key", was);
     world_client_start(&w, &c[0], 0, lmb_server_port(w.server));
     wait_enrolled(&w, 1);
-    ck_ok(lmb_server_rotate(w.state, 3, &err));
-    ck_assert_int_eq(lmb_server_rotate(w.state, 3, &err), LMB_E_ARG);
+    ck_ok(lmb_server_rotate(w.state, 600, &err));
+    ck_assert_int_eq(lmb_server_rotate(w.state, 600, &err), LMB_E_ARG);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert(world_says(&w, "both are answered to"));
     world_client_start(&w, &c[1], 1, lmb_server_port(w.server)); /* an invite for the new key */
@@ -608,7 +608,9 @@ START_TEST(the_server_changes_its_key)
         ck_assert_msg(c[k].status == LMB_OK, "%s", c[k].error.msg);
     }
     lmb_server_destroy(w.server);
-    sleep(3);
+    lmb_journal *j = desk(&w);
+    ck_ok(lmb_journal_set_rotation(j, (int64_t)time(NULL) - 1, &err)); /* its time is over */
+    lmb_journal_close(j);
     w.cfg.rounds = 3;
     world_start(&w); /* the overlap ends with this start */
     keys(w.state, "server.key", is);

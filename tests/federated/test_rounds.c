@@ -287,6 +287,7 @@ START_TEST(a_federation_that_does_harm_gives_back_its_start)
     world_client c[2];
     float *best = malloc(WORLD_N * sizeof *best);
     uint64_t round = 99;
+    char path[200];
     double score;
 
     err = (lmb_error)LMB_ERROR_INIT;
@@ -309,6 +310,16 @@ START_TEST(a_federation_that_does_harm_gives_back_its_start)
     ck_assert_double_eq(lmb_server_first_score(w.server), 0);
     ck_assert_mem_eq(best, w.initial, WORLD_N * sizeof *best);
     ck_assert_int_eq(w.n_reports, 3); /* round 0 is not told again */
+    snprintf(path, sizeof path, "%s/model-0.f32", w.state); /* one bit of it is not what was written */
+    FILE *f = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fseek(f, 4321, SEEK_SET), 0);
+    int was = fgetc(f);
+    ck_assert_int_eq(fseek(f, 4321, SEEK_SET), 0);
+    ck_assert_int_eq(fputc(was ^ 1, f), was ^ 1);
+    fclose(f);
+    ck_assert_int_eq(lmb_server_best(w.server, best, &round, &score, &err), LMB_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(err.msg, "model-0.f32 does not match the journal; restore it from a backup"));
     free(best);
     world_close(&w);
 }

@@ -1,6 +1,7 @@
 /* Mirrors federated/select.c: who is chosen depends on who is there, not on their order; each row does what it says. */
 #include "federated/select.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,29 @@ START_TEST(round_robin_goes_round)
 }
 END_TEST
 
+/* A loss is what a client says: whatever it is, there is an order, and clients that have waited come to it as well. */
+START_TEST(no_claimed_loss_breaks_the_order)
+{
+    size_t out[TAKE];
+
+    set_up("{selection: {name: by_loss, explore: 0, patience: 100}}");
+    for (int i = 0; i < CLIENTS; i++) {
+        all[i].loss = i < 3 ? DBL_MAX : i == 3 ? -DBL_MAX : 1;
+        all[i].examples = i < 3 ? 1u << 20 : 100;
+        all[i].last = i < 3 ? 1000 : 1;
+    }
+    choose(1001, out);
+    for (int i = 0; i < TAKE; i++)
+        ck_assert_uint_ge(out[i], 3); /* the loud had their turn */
+    for (int i = 0; i < CLIENTS; i++)
+        all[i].last = 1000;
+    choose(1001, out);
+    for (int i = 0; i < 3; i++)
+        ck_assert_uint_eq(out[i], (size_t)i);
+    free(options);
+}
+END_TEST
+
 /* 8 of 10 places for known clients with the greatest loss, 2 for unknown ones; a wait is made up for. */
 START_TEST(by_loss_takes_what_is_to_be_learned_and_explores)
 {
@@ -156,4 +180,5 @@ START_TEST(what_can_not_be)
 END_TEST
 
 LMB_TEST_MAIN("federated/select", add(the_order_of_candidates_does_not_matter); add(uniform_is_fair); add(large_clients_come_more_often);
-              add(round_robin_goes_round); add(by_loss_takes_what_is_to_be_learned_and_explores); add(what_can_not_be);)
+              add(round_robin_goes_round); add(by_loss_takes_what_is_to_be_learned_and_explores);
+              add(no_claimed_loss_breaks_the_order); add(what_can_not_be);)

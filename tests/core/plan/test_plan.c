@@ -248,6 +248,20 @@ START_TEST(storage_is_carried)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/plan/plan", add(gradients_agree_with_finite_differences);
+/* Each round of a federation puts a model into the same graph: it does not grow. */
+START_TEST(content_is_replaced_in_its_place)
+{
+    net n = build();
+    const float *at = n.g->value[n.b1].data, next[4] = { 1, 2, 3, 4 };
+
+    ck_ok(lmb_graph_set_data(n.g, n.b1, next, &err));
+    ck_assert_ptr_eq(n.g->value[n.b1].data, at);
+    ck_assert_mem_eq(at, next, sizeof next);
+    lmb_graph_destroy(n.g);
+}
+END_TEST
+
+LMB_TEST_MAIN("core/plan/plan", add(content_is_replaced_in_its_place);
+              add(gradients_agree_with_finite_differences);
               add(memory_reuse_changes_no_bit_and_saves_memory); add(limits_and_wrong_bindings_are_sentences);
               add(bad_nodes_are_refused_and_named); add(storage_is_carried);)
