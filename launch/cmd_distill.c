@@ -334,8 +334,10 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(lmb_job_training(&r->job, err));
-    lmb_status st = r->job.stage.prune ? pruned_student(r, comm, &student, err)
-                                       : whole_student(r, comm, r->job.stage_name, &student, err);
+    request floats = *r; /* other integers of a trained student: it is kept */
+    floats.job.stage.quantize = NULL;
+    lmb_status st = r->job.stage.prune ? pruned_student(&floats, comm, &student, err)
+                                       : whole_student(&floats, comm, r->job.stage_name, &student, err);
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
         bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
