@@ -73,7 +73,7 @@ fi
 few=4
 array() { echo "static const uint8_t $1[] = {"; od -An -v -tu1 | sed 's/  */,/g; s/^,//; s/$/,/'; echo "};"; }
 if has arm-none-eabi-gcc && has qemu-system-arm; then
-    inputs=$(sed -n 's/.*MODEL_INPUT = \([0-9]*\).*/\1/p; s/#define MODEL_INPUT \([0-9]*\).*/\1/p' "$out/c/model.h")
+    inputs=$(sed -n "s/^#define MODEL_INPUT \([0-9]*\).*/\1/p" "$out/c/model.h")
     {
         printf '#include "model.h"\n#define RUN model_run\n#define IMAGES %d\n#define INPUT MODEL_INPUT\n#define OUTPUT MODEL_OUTPUT\n' $few
         i=0
