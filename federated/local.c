@@ -11,6 +11,7 @@
 #include "federated/keep.h"
 #include "federated/personal.h"
 #include "federated/terms/term.h"
+#include "train/optimizer.h"
 #include "train/trainer.h"
 
 typedef struct settings {
@@ -58,11 +59,10 @@ struct lmb_local {
     const float *own;     /* [values] what it has made of the model for itself; NULL: nothing */
 };
 
-/* Terms are stated for plain gradient descent. */
+/* Terms ask how far a gradient of 1 would have gone. */
 static lmb_status find_term(const settings *s, const lmb_term **out, lmb_error *err)
 {
-    const char *name = "";
-    const lmb_tree *momentum = NULL;
+    const char *name = "sgd";
 
     *out = NULL;
     if (!*s->term)
@@ -72,11 +72,10 @@ static lmb_status find_term(const settings *s, const lmb_term **out, lmb_error *
         return LMB_FAIL(err, LMB_E_ARG, "the server asks for '%.40s', which this client does not know; use the same version", s->term);
     if (s->train.optimizer)
         LMB_TRY(lmb_tree_name(s->train.optimizer, &name, err));
-    if (s->train.optimizer && s->train.optimizer->kind == LMB_TREE_MAP)
-        momentum = lmb_tree_get(s->train.optimizer, "momentum");
-    if (strcmp(name, "sgd") != 0 || !momentum || !momentum->text || strtod(momentum->text, NULL) != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "%s needs plain gradient descent on the clients: set local.train.optimizer to {name: sgd, momentum: 0}",
-                        (*out)->name);
+    const lmb_optimizer *o = lmb_optimizer_find(name);
+    if (!o || !o->reach)
+        return LMB_FAIL(err, LMB_E_ARG, "%s needs gradient descent on the clients, with or without momentum, and they have optimizer '%s': "
+                        "set local.train.optimizer to {name: sgd, momentum: 0}", (*out)->name, name);
     return LMB_OK;
 }
 

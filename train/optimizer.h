@@ -35,6 +35,9 @@ typedef struct lmb_optimizer {
     size_t config_size;
     int n_slots;
     void (*step)(const void *config, const lmb_opt_range *r);
+    /* How far a step goes, in rates, if the gradient is 1 and always was; *kept: 0 before the first step. NULL: that depends
+     * on the gradient. */
+    double (*reach)(const void *config, double *kept);
 } lmb_optimizer;
 
 extern const lmb_optimizer *const lmb_optimizers[]; /* NULL-terminated */

@@ -199,7 +199,8 @@ static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
     lmb_pool_run(pool, t->parts->n_own, move_range, &m);
     if (t->parts->cut)
         LMB_TRY(put_together(t, &m, pool, err));
-    t->travel += m.lr;
+    if (t->optimizer->reach)
+        t->travel += m.lr * t->optimizer->reach(t->optimizer_config, &t->reach);
     t->s.step++;
     return LMB_OK;
 }

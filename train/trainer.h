@@ -103,7 +103,8 @@ LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset 
  * (SCAFFOLD: Karimireddy et al. 2020, arXiv:1910.06378). Vectors of [layout count], borrowed; NULL: none. */
 typedef struct lmb_gradient_terms { double pull; const float *anchor, *shift; } lmb_gradient_terms;
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
-/* Sum of the learning rates of all steps since the training began. */
+/* How far all steps since the training began have gone if the gradient was always 1: the sum of their learning rates and,
+ * with momentum, of what it adds. 0 for optimizers of which that can not be said (lmb_optimizer.reach). */
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);

@@ -52,7 +52,7 @@ struct lmb_trainer {
     lmb_watch *watch;
     lmb_trace *trace;
     lmb_gradient_terms terms;
-    double travel;         /* rates of all steps   */
+    double travel, reach;  /* rates of all steps, with momentum; of the last step (lmb_optimizer.reach) */
     double rate_seconds, waited; /* of the running epoch */
     int64_t rate_images;
 };

@@ -292,7 +292,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
         memset(t->slot[i], 0, t->parts->own_count * sizeof *t->slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
     t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
-    t->s.loss_sum = t->rate_seconds = t->travel = 0;
+    t->s.loss_sum = t->rate_seconds = t->travel = t->reach = 0;
     t->rate_images = 0;
     t->s.best_accuracy = -1;
     lmb_loader_destroy(t->loader);

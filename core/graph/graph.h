@@ -126,7 +126,8 @@ lmb_vid lmb_graph_find_output(const lmb_graph *g, const char *name); /* output b
 lmb_vid lmb_graph_input(const lmb_graph *g, int i);                  /* i-th INPUT, or LMB_NONE    */
 /* Give a value a new name (importers and passes that keep names across graphs); fresh if taken. */
 LMB_MUST_CHECK lmb_status lmb_graph_rename(lmb_graph *g, lmb_vid v, const char *name, lmb_error *err);
-/* Replace the content of a constant or state value (copied). */
+/* Replace the content of a constant or state value (copied to where the old content was). A plan of the graph that was
+ * compiled before may see the old or the new. */
 LMB_MUST_CHECK lmb_status lmb_graph_set_data(lmb_graph *g, lmb_vid v, const void *data, lmb_error *err);
 /* needed[v] = true for every value that outputs (and, with `states`, the `next` of state) depend on. */
 LMB_MUST_CHECK lmb_status lmb_graph_needed(const lmb_graph *g, bool states, bool *needed, lmb_error *err);

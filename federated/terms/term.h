@@ -22,8 +22,8 @@ typedef struct lmb_term {
     bool memory; /* a client keeps [values] floats of its own from round to round, 0 at first */
     /* Before training: what is added to every gradient, [values]; NULL: nothing. */
     void (*begin)(size_t values, const float *sent_extra, const float *memory, float *shift);
-    /* After it: `delta` [values] is the change of the model, which may be rewritten, `travel` the sum of the learning rates.
-     * Fills delta_extra and memory. */
+    /* After it: `delta` [values] is the change of the model, which may be rewritten, `travel` how far a gradient of
+     * 1 would have gone (train/trainer.h). Fills delta_extra and memory. */
     void (*finish)(size_t values, double travel, const float *sent_extra, float *delta, float *delta_extra, float *memory);
 } lmb_term;
 

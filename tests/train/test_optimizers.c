@@ -162,7 +162,27 @@ START_TEST(other_schedules_by_hand)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/optimizers", add_loop(ten_steps_as_in_torch, LMB_COUNT(golden));
+/* What FedNova and SCAFFOLD divide by: where a gradient of 1 has led after some steps. */
+START_TEST(reach_is_what_a_gradient_of_one_moves)
+{
+    static const char *const texts[] = { "{momentum: 0}", "{momentum: 0.9}", "{momentum: 0.8, nesterov: true}" };
+    const lmb_optimizer *o = lmb_optimizer_find("sgd");
+    char config[256] = { 0 };
+    float w = 0, v = 0, g = 1;
+    double kept = 0, travel = 0;
+
+    bind(o->fields, texts[_i], config);
+    for (int t = 1; t <= 7; t++) {
+        lmb_opt_range r = { .w = &w, .g = &g, .slot = { &v }, .n = 1, .lr = 0.125 * t, .decay = 1, .t = t };
+        o->step(config, &r);
+        travel += r.lr * o->reach(config, &kept);
+        ck_assert_double_eq_tol(-w, travel, 1e-5);
+    }
+    ck_assert_ptr_null(lmb_optimizer_find("adam")->reach);
+}
+END_TEST
+
+LMB_TEST_MAIN("train/optimizers", add_loop(reach_is_what_a_gradient_of_one_moves, 3); add_loop(ten_steps_as_in_torch, LMB_COUNT(golden));
               add(l1_pulls_towards_zero_and_spares_what_does_not_decay); add(one_cycle_as_in_torch);
               add(other_schedules_by_hand); add_loop(falling_rates_as_in_torch, LMB_COUNT(falling));
               add(every_counts_epochs_after_the_warm_up); add_loop(memories_of_one_are_refused, 4);

@@ -29,7 +29,14 @@ LMB_HOT static void step(const void *c, const lmb_opt_range *r)
     }
 }
 
+static double reach(const void *c, double *kept)
+{
+    const config *o = c;
+    *kept = o->momentum * *kept + 1;
+    return o->nesterov ? 1 + o->momentum * *kept : *kept;
+}
+
 const lmb_optimizer lmb_optimizer_sgd = {
     .name = "sgd", .summary = "gradient descent with momentum", .source = "Sutskever et al. 2013", .fields = fields,
-    .config_size = sizeof(config), .n_slots = 1, .step = step,
+    .config_size = sizeof(config), .n_slots = 1, .step = step, .reach = reach,
 };
