@@ -13,8 +13,9 @@ const lmb_field lmb_augment_fields[] = {
     LMB_INT(lmb_augment, cutout, 0, 0, 512, "pixels", "side of a square set to zero"),
     LMB_REAL(lmb_augment, scale, 0, 0, 1, "", "signals: deviation of a random factor for each channel, around 1"),
     LMB_REAL(lmb_augment, jitter, 0, 0, 1e6, "signal's unit", "signals: standard deviation of added noise"),
-    LMB_INT(lmb_augment, versions, 0, 0, 1e6, "", "of each sample, repeated in turn; 0: every epoch is new. A teacher's cached logits then end, too"),
-    LMB_INT(lmb_augment, seed, 0, 0, 9e15, "", "of the changes; 0: the training's. Trainings that share it share a teacher's cached logits"),
+    LMB_INT(lmb_augment, versions, 0, 0, 1e6, "",
+            "of each sample, in turn, after which a teacher's cached logits repeat; 0: every epoch is new"),
+    LMB_INT(lmb_augment, seed, 0, 0, 9e15, "", "of the changes; who shares it shares cached logits; 0: the training's"),
     LMB_FIELD_END
 };
 

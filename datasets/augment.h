@@ -2,8 +2,8 @@
  *
  * Idea: a change is a pure function of (seed, epoch, global sample index), so the same sample looks the same
  * on any rank, thread or after a resume, and one option never changes what another one draws. Works in place on raw
- * u8 [C, H, W] images or f32 [C, T] signals. With `versions` epochs repeat, and with `seed` trainings of different seeds see
- * the same: then a teacher's answers can be kept (distill/logits.h), at the price of fewer, still many, different images.
+ * u8 [C, H, W] images or f32 [C, T] signals. With `versions` epochs repeat, and with `seed` trainings of different
+ * seeds see the same: then a teacher's answers can be kept (distill/logits.h), at the price of fewer images.
  *   order    images: crop, then flip, then cutout; signals: scale, then jitter
  *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout);
  *            Um et al. 2017, arXiv:1706.00527 (scale, jitter)

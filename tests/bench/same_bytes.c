@@ -1,7 +1,8 @@
-/* tests/bench/same_bytes.c - one integer model over a file of images, its logits as raw floats: what tests/bench/same_bytes.sh compiles
- * for each processor and compares. Standard C and core/edge alone, so that emulated processors without an operating system run it.
+/* tests/bench/same_bytes.c - one integer model over a file of images, its logits as raw floats: what same_bytes.sh
+ * compiles for each processor and compares. Standard C and core/edge alone, so that emulated processors without an
+ * operating system run it.
  *
- *   same_bytes MODEL.lmb KERNELS IMAGES SKIP COUNT OUT    by core/edge; KERNELS: a name, or - for the best that the processor has
+ *   same_bytes MODEL.lmb KERNELS IMAGES SKIP COUNT OUT    by core/edge; KERNELS: a name, or - for the best
  *   same_bytes IMAGES SKIP COUNT OUT                      the C export that EXPORT_HEADER names (model_run)
  *
  * IMAGES holds records of SKIP bytes and an image, as CIFAR's binary files do.
