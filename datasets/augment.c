@@ -13,10 +13,22 @@ const lmb_field lmb_augment_fields[] = {
     LMB_INT(lmb_augment, cutout, 0, 0, 512, "pixels", "side of a square set to zero"),
     LMB_REAL(lmb_augment, scale, 0, 0, 1, "", "signals: deviation of a random factor for each channel, around 1"),
     LMB_REAL(lmb_augment, jitter, 0, 0, 1e6, "signal's unit", "signals: standard deviation of added noise"),
+    LMB_INT(lmb_augment, versions, 0, 0, 1e6, "",
+            "of each sample, in turn, after which a teacher's cached logits repeat; 0: every epoch is new"),
+    LMB_INT(lmb_augment, seed, 0, 0, 9e15, "", "of the changes; who shares it shares cached logits; 0: the training's"),
     LMB_FIELD_END
 };
 
 bool lmb_augment_any(const lmb_augment *a) { return a->crop || a->flip || a->cutout || a->scale > 0 || a->jitter > 0; }
+
+uint64_t lmb_augment_seed(const lmb_augment *a, uint64_t seed) { return a->seed ? (uint64_t)a->seed : seed; }
+int64_t lmb_augment_epoch(const lmb_augment *a, int64_t epoch) { return a->versions ? epoch % a->versions : epoch; }
+
+/* The stream of a sample. */
+static lmb_rand stream(const lmb_augment *a, uint64_t seed, uint32_t epoch, uint64_t sample)
+{
+    return lmb_rand_at(lmb_augment_seed(a, seed), LMB_RAND_AUGMENT, (uint32_t)lmb_augment_epoch(a, epoch), sample);
+}
 
 lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype, lmb_error *err)
 {
@@ -95,7 +107,7 @@ static void cut(uint8_t *image, const lmb_shape *s, int64_t side, int64_t cy, in
 void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *s, uint64_t seed, uint32_t epoch,
                        uint64_t sample, uint8_t *scratch)
 {
-    lmb_rand r = lmb_rand_at(seed, LMB_RAND_AUGMENT, epoch, sample);
+    lmb_rand r = stream(a, seed, epoch, sample);
 
     int64_t dy = 0, dx = 0;
     size_t bytes = (size_t)(s->d[0] * s->d[1] * s->d[2]);
@@ -122,7 +134,7 @@ void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *s,
 void lmb_augment_apply_signal(const lmb_augment *a, float *signal, const lmb_shape *s, uint64_t seed, uint32_t epoch,
                               uint64_t sample)
 {
-    lmb_rand r = lmb_rand_at(seed, LMB_RAND_AUGMENT, epoch, sample);
+    lmb_rand r = stream(a, seed, epoch, sample);
     int64_t channels = s->d[0], length = s->d[1];
 
     for (int64_t c = 0; c < channels && a->scale > 0; c++) {

@@ -2,7 +2,8 @@
  *
  * Idea: a change is a pure function of (seed, epoch, global sample index), so the same sample looks the same
  * on any rank, thread or after a resume, and one option never changes what another one draws. Works in place on raw
- * u8 [C, H, W] images or f32 [C, T] signals.
+ * u8 [C, H, W] images or f32 [C, T] signals. With `versions` epochs repeat, and with `seed` trainings of different
+ * seeds see the same: then a teacher's answers can be kept (distill/logits.h), at the price of fewer images.
  *   order    images: crop, then flip, then cutout; signals: scale, then jitter
  *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout);
  *            Um et al. 2017, arXiv:1706.00527 (scale, jitter)
@@ -24,11 +25,16 @@ typedef struct lmb_augment {
     int64_t cutout; /* side of a square set to 0 around a random centre                                */
     double scale;   /* each channel of a signal times 1 + a normal number of this deviation            */
     double jitter;  /* noise added to each reading: its standard deviation, in the signal's unit       */
+    int64_t versions; /* of a sample: epoch e looks as epoch e mod versions did; 0: every epoch is new */
+    int64_t seed;     /* of the changes; 0: the training's                                             */
 } lmb_augment;
 extern const lmb_field lmb_augment_fields[];
 
 /* Does any option change anything? */
 bool lmb_augment_any(const lmb_augment *a);
+/* What the changes are drawn from in a training of this seed, and the epoch whose changes this epoch has. */
+uint64_t lmb_augment_seed(const lmb_augment *a, uint64_t seed);
+int64_t lmb_augment_epoch(const lmb_augment *a, int64_t epoch);
 /* E_ARG when an option that is on does not fit such samples: crops of signals, jitter of images. */
 LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype,
                                             lmb_error *err);

@@ -31,9 +31,14 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
     lmb_str teacher = LMB_STR_INIT, augment = LMB_STR_INIT;
     lmb_hasher h;
     lmb_status st = lmb_onnx_export(k->teacher, NULL, &teacher, err);
+    lmb_augment changes = { 0 };
 
-    if (st == LMB_OK && augmented)
-        st = lmb_fields_dump(lmb_augment_fields, k->augment, 0, &augment);
+    if (st == LMB_OK && augmented) {
+        changes = *k->augment;
+        changes.seed = (int64_t)lmb_augment_seed(k->augment, k->seed); /* wherever it was said */
+        changes.versions = 0;                                          /* fewer of them are the beginning of the file */
+        st = lmb_fields_dump(lmb_augment_fields, &changes, 0, &augment);
+    }
     if (st == LMB_OK) {
         lmb_hash_begin(&h);
         lmb_hash_add_text(&h, "limbeck logits 1");
@@ -43,10 +48,8 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add(&h, &data, sizeof data);
         lmb_hash_add_text(&h, strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
-        if (augmented) { /* else every epoch shows the same, whatever the seed */
-            lmb_hash_add(&h, &k->seed, sizeof k->seed);
+        if (augmented) /* else every epoch shows the same, whatever the seed */
             lmb_hash_add_text(&h, augment.text);
-        }
         *out = lmb_hash_end(&h);
     }
     lmb_str_free(&teacher);
@@ -85,7 +88,8 @@ lmb_status lmbi_logits_describe(const char *folder, const lmb_logits_key *k, lmb
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", folder);
     f->classes = (int)k->teacher->value[k->teacher->output[0].value].shape.d[1];
     f->samples = k->data->n;
-    f->epochs = f->augmented ? k->epochs : 1;
+    f->versions = f->augmented ? k->augment->versions : 1;
+    f->epochs = f->versions && f->versions < k->epochs ? f->versions : k->epochs;
     f->per_epoch = (f->samples + LMBI_LOGITS_ROWS - 1) / LMBI_LOGITS_ROWS;
     f->chunk_bytes = (size_t)LMBI_LOGITS_ROWS * (size_t)f->classes * sizeof(float) + LMB_HASH_BYTES;
     double bytes = (double)f->epochs * (double)f->per_epoch * (double)f->chunk_bytes;
@@ -305,7 +309,9 @@ lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, floa
 {
     const lmb_logits *l = ctx;
     const lmbi_logits_file *f = &l->f;
-    int64_t epoch = f->augmented && info ? info->epoch : 0;
+    int64_t epoch = info ? info->epoch : 0;
+
+    epoch = f->versions ? epoch % f->versions : epoch;
 
     for (int64_t i = 0; i < n; i++) {
         int64_t s = info && info->sample ? info->sample[i] : i;

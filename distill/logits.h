@@ -3,7 +3,8 @@
  * Idea: what a teacher says of a sample is a pure function of the teacher, the sample and its augmentation, and that is a
  * function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend, rows answered at once and, where samples are
  * augmented, of seed and augmentation; inside, a row of logits for each (epoch, sample), or for each sample alone where
- * nothing is augmented. Trainings that share the key share the file: another student, another temperature, the short
+ * nothing is augmented. With augment.versions there are rows for as many epochs, which later ones read again.
+ * Trainings that share the key share the file: another student, another temperature, the short
  * training after pruning, the first epochs of a longer one. A training from the file ends in the same bits as a live one.
  *
  *   file     header | chunk | chunk ...; a chunk is up to 1,024 rows of one epoch and a hash of key, number and content.

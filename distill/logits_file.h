@@ -21,6 +21,7 @@ typedef struct lmbi_logits_file {
     bool augmented;
     int classes;
     int64_t samples, epochs;    /* epochs that the file tells apart: 1 where nothing is augmented */
+    int64_t versions;           /* after which epochs repeat; 0: they do not                      */
     int64_t per_epoch, chunks;  /* chunks of an epoch, and of all                                 */
     size_t chunk_bytes;         /* rows and hash                                                  */
     uint64_t bytes;             /* of the whole file                                              */

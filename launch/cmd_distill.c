@@ -36,7 +36,9 @@ static const char usage[] =
     "already.\n"
     "   plain: one row a sample, of the sample without augmentation: small and fast, but the student is then shown a "
     "changed\n"
-    "   image and told the answer to the unchanged one. Old files can be deleted.\n"
+    "   image and told the answer to the unchanged one. Old files can be deleted. train.augment.versions: 20 shows each "
+    "sample in 20\n"
+    "   ways in turn, so that the file ends after as many epochs, and augment.seed lets trainings of other seeds share it.\n"
     "   losses: what the teacher's share is made of, such as [kl, {name: attention, weight: 1000}]; `limbeck list "
     "losses` explains\n"
     "   each. All but kl and dkd look into the teacher, so that it answers live. teachers: several files, whose logits "
@@ -338,8 +340,10 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(lmb_job_training(&r->job, err));
-    lmb_status st = r->job.stage.prune ? pruned_student(r, comm, &student, err)
-                                       : whole_student(r, comm, r->job.stage_name, &student, err);
+    request floats = *r; /* other integers of a trained student: it is kept */
+    floats.job.stage.quantize = NULL;
+    lmb_status st = r->job.stage.prune ? pruned_student(&floats, comm, &student, err)
+                                       : whole_student(&floats, comm, r->job.stage_name, &student, err);
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
         bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));

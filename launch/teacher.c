@@ -104,12 +104,13 @@ lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_g
 /* `auto`: a file pays where an epoch reads what another has written, or where there is one already. */
 static lmb_status pays(const char *folder, const lmb_logits_key *k, bool *use, lmb_error *err)
 {
+    int64_t different = !k->augment || !lmb_augment_any(k->augment) ? 1 : k->augment->versions; /* epochs; 0: all */
     uint64_t bytes, room;
 
     *use = false;
-    if (!k->augment || !lmb_augment_any(k->augment)) {
+    if (different && different < k->epochs) {
         LMB_TRY(lmb_logits_size(folder, k, &bytes, &room, err));
-        *use = k->epochs > 1 && bytes <= room;
+        *use = bytes <= room;
         if (bytes > room)
             fprintf(stderr, "the teacher answers live: its logits would need %llu bytes, and %llu are free\n", (unsigned long long)bytes,
                     (unsigned long long)room);

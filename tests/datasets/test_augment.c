@@ -102,6 +102,34 @@ START_TEST(same_sample_same_change)
 }
 END_TEST
 
+START_TEST(versions_repeat_and_a_seed_of_their_own_is_shared)
+{
+    lmb_augment a = { .crop = 4, .flip = true, .versions = 3 }, b = { .crop = 4, .flip = true, .seed = 5 };
+    lmb_shape s = LMB_SHAPE(1, 8, 8);
+    uint8_t image[64], first[3][64], scratch[64];
+    int same = 0;
+
+    for (uint32_t e = 0; e < 6; e++) {
+        for (int k = 0; k < 64; k++)
+            image[k] = (uint8_t)k;
+        lmb_augment_apply(&a, image, &s, 5, e, 77, scratch);
+        if (e < 3)
+            memcpy(first[e], image, 64);
+        else
+            ck_assert_mem_eq(image, first[e - 3], 64);
+    }
+    for (uint64_t seed = 1; seed < 9; seed++) {
+        for (int k = 0; k < 64; k++)
+            image[k] = (uint8_t)k;
+        lmb_augment_apply(&b, image, &s, seed, 1, 77, scratch);
+        ck_assert_mem_eq(image, first[1], 64);
+    }
+    for (int e = 1; e < 3; e++)
+        same += memcmp(first[0], first[e], 64) == 0;
+    ck_assert_int_lt(same, 2);
+}
+END_TEST
+
 START_TEST(signals_are_scaled_and_jittered)
 {
     lmb_shape s = LMB_SHAPE(2, 1000);
@@ -140,5 +168,5 @@ START_TEST(options_must_fit_the_samples)
 END_TEST
 
 LMB_TEST_MAIN("datasets/augment",
-              add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand); add(same_sample_same_change);
+              add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand); add(same_sample_same_change); add(versions_repeat_and_a_seed_of_their_own_is_shared);
               add(signals_are_scaled_and_jittered); add(options_must_fit_the_samples);)

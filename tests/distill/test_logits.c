@@ -198,6 +198,34 @@ START_TEST(a_training_from_the_file_ends_in_the_same_bits)
 }
 END_TEST
 
+/* Two versions of each sample: five epochs need the file of two, and end as they would live. */
+START_TEST(epochs_that_repeat_share_their_rows)
+{
+    static const char settings[] = "{epochs: 5, batch: 64, lr: 0.05, seed: 4, threads: 2}";
+    lmb_augment twice = augment, once = augment;
+    int64_t computed;
+    size_t n;
+
+    set_up();
+    twice.seed = once.seed = 9;
+    twice.versions = 2;
+    lmb_logits_key k = key_of(&twice);
+    k.epochs = 5;
+    k.seed = 4;
+    lmb_logits *l = open_file(&k, 2, &computed);
+    ck_assert_int_eq(computed, 4);
+    float *live = train(NULL, &twice, 32, settings, &n), *cached = train(l, &twice, 32, settings, &n);
+    ck_assert_mem_eq(live, cached, n * sizeof *live);
+    lmb_logits_close(l);
+    k.augment = &once; /* all five are different: the two that are there are their beginning */
+    lmb_logits_close(open_file(&k, 2, &computed));
+    ck_assert_int_eq(computed, 6);
+    free(live);
+    free(cached);
+    tear_down();
+}
+END_TEST
+
 START_TEST(what_is_missing_or_spoilt_is_computed_again)
 {
     static const struct { int64_t cut; int64_t flip; int64_t redone; } cases[] = {
@@ -266,6 +294,11 @@ START_TEST(the_key_tells_what_may_be_shared)
         ck_ok(lmb_logits_there(folder, &changed[i], &there, &err));
         ck_assert(!there);
     }
+    lmb_augment named = augment; /* the same changes, whoever says what they are drawn from */
+    named.seed = 9;
+    changed[0].augment = &named;
+    ck_ok(lmb_logits_there(folder, &changed[0], &there, &err));
+    ck_assert(there);
     lmb_logits_close(open_file(&changed[4], 1, &computed));
     changed[4].seed = 77; /* which nothing depends on */
     changed[4].epochs = 100;
@@ -297,5 +330,6 @@ START_TEST(a_disk_that_is_too_small_is_told_before_any_work)
 END_TEST
 
 LMB_TEST_MAIN("distill/logits", add_loop(rows_are_the_answers_to_what_training_sees, 2);
-              add_loop(a_training_from_the_file_ends_in_the_same_bits, 8); add(what_is_missing_or_spoilt_is_computed_again);
+              add_loop(a_training_from_the_file_ends_in_the_same_bits, 8); add(epochs_that_repeat_share_their_rows);
+              add(what_is_missing_or_spoilt_is_computed_again);
               add(the_key_tells_what_may_be_shared); add(a_disk_that_is_too_small_is_told_before_any_work);)
