@@ -10,7 +10,7 @@
 #include "distill/quantize/packed_file.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qdq.h"
-#include "tests/check_main.h"
+#include "tests/gpu_main.h"
 #include "train/model.h"
 
 static lmb_error err;
@@ -86,26 +86,5 @@ START_TEST(the_backend_chooses_kernels)
 }
 END_TEST
 
-/* No fork: a process that has touched CUDA cannot hand it to a child. */
-int main(void)
-{
-    lmb_gpu *gpu = NULL;
-
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    lmb_gpu_close(gpu);
-    Suite *s = suite_create("distill/deploy_gpu");
-    TCase *tc = tcase_create("distill/deploy_gpu");
-    tcase_add_loop_test(tc, zoo_models_give_the_same_bits, 0, (int)(sizeof models / sizeof *models));
-    tcase_add_test(tc, the_backend_chooses_kernels);
-    suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
-}
+LMB_GPU_TEST_MAIN("distill/deploy_gpu", add_loop(zoo_models_give_the_same_bits, (int)(sizeof models / sizeof *models));
+                  add(the_backend_chooses_kernels);)

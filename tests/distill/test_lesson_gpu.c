@@ -12,7 +12,7 @@
 #include "core/base/config.h"
 #include "core/cuda/device.h"
 #include "distill/logits.h"
-#include "tests/check_main.h"
+#include "tests/gpu_main.h"
 #include "train/loss.h"
 #include "train/model.h"
 #include "train/trainer.h"
@@ -167,26 +167,4 @@ START_TEST(from_a_file_as_live)
 }
 END_TEST
 
-/* No fork: a process that has touched CUDA cannot hand it to a child. */
-int main(void)
-{
-    lmb_gpu *gpu = NULL;
-
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    lmb_gpu_close(gpu);
-    Suite *s = suite_create("distill/lesson_gpu");
-    TCase *tc = tcase_create("distill/lesson_gpu");
-    tcase_add_test(tc, teacher_and_student_are_one_plan);
-    tcase_add_loop_test(tc, from_a_file_as_live, 0, 2);
-    suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
-}
+LMB_GPU_TEST_MAIN("distill/lesson_gpu", add(teacher_and_student_are_one_plan); add_loop(from_a_file_as_live, 2);)

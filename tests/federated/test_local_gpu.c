@@ -12,7 +12,7 @@
 #include "core/cuda/device.h"
 #include "core/onnx/onnx.h"
 #include "federated/local.h"
-#include "tests/check_main.h"
+#include "tests/gpu_main.h"
 #include "train/model.h"
 
 enum { SIDE = 6 };
@@ -132,26 +132,4 @@ START_TEST(virtual_clients_share_a_gpu)
 }
 END_TEST
 
-/* No fork: a process that has touched CUDA cannot hand it to a child. */
-int main(void)
-{
-    lmb_gpu *gpu = NULL;
-
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    lmb_gpu_close(gpu);
-    Suite *s = suite_create("federated/local_gpu");
-    TCase *tc = tcase_create("federated/local_gpu");
-    tcase_set_timeout(tc, 900);
-    tcase_add_test(tc, virtual_clients_share_a_gpu);
-    suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
-}
+LMB_GPU_TEST_MAIN("federated/local_gpu", add(virtual_clients_share_a_gpu);)

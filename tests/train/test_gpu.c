@@ -5,7 +5,7 @@
 
 #include "core/base/config.h"
 #include "core/cuda/device.h"
-#include "tests/check_main.h"
+#include "tests/gpu_main.h"
 #include "train/model.h"
 #include "train/trainer.h"
 
@@ -76,26 +76,4 @@ START_TEST(as_on_the_host)
 }
 END_TEST
 
-/* No fork: a process that has touched CUDA cannot hand it to a child. */
-int main(void)
-{
-    lmb_gpu *gpu;
-
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    lmb_gpu_close(gpu);
-    Suite *s = suite_create("train/gpu");
-    TCase *tc = tcase_create("train/gpu");
-    tcase_set_timeout(tc, 900);
-    tcase_add_loop_test(tc, as_on_the_host, 0, sizeof models / sizeof *models);
-    suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
-}
+LMB_GPU_TEST_MAIN("train/gpu", add_loop(as_on_the_host, sizeof models / sizeof *models);)

@@ -8,12 +8,11 @@
 #include "core/base/random.h"
 #include "core/cuda/device.h"
 #include "core/edge/write.h"
-#include "tests/check_main.h"
+#include "tests/gpu_main.h"
 
 enum { EXAMPLES = 18 }; /* of batches of 16: one of them is not full */
 
 static lmb_error err;
-static lmb_gpu *gpu;
 static lmb_rand stream;
 static uint32_t drawn;
 
@@ -50,7 +49,7 @@ static void same_bytes(lmb_edge_writer *w)
     for (size_t i = 0; i < EXAMPLES; i++)
         ck_assert_int_eq(lmb_edge_run(&m, arena, in + i * x.bytes, want + i * y.bytes), LMB_EDGE_OK);
     memset(got, 0x5A, (size_t)EXAMPLES * y.bytes);
-    ck_ok(lmb_int8_create(lmb_gpu_api(gpu), lmb_gpu_device(gpu), &m, 16, &r, &err));
+    ck_ok(lmb_int8_create(lmb_gpu_api(test_gpu), lmb_gpu_device(test_gpu), &m, 16, &r, &err));
     ck_assert_int_eq(lmb_int8_batch(r), 16);
     ck_ok(lmb_int8_run(r, in, EXAMPLES, got, &err));
     for (size_t i = 0; i < (size_t)EXAMPLES * y.bytes; i++)
@@ -212,26 +211,5 @@ START_TEST(the_others)
 }
 END_TEST
 
-/* No fork: a process that has touched CUDA cannot hand it to a child. */
-int main(void)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_gpu_open(0, &gpu, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    Suite *s = suite_create("core/cuda/int8");
-    TCase *tc = tcase_create("core/cuda/int8");
-    tcase_add_loop_test(tc, convolutions, 0, (int)(sizeof convs / sizeof *convs));
-    tcase_add_loop_test(tc, every_tail, 0, 20);
-    tcase_add_loop_test(tc, gemm, 0, 5);
-    tcase_add_loop_test(tc, the_others, 0, 18);
-    suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    lmb_gpu_close(gpu);
-    return bad != 0;
-}
+LMB_GPU_TEST_MAIN("core/cuda/int8", add_loop(convolutions, (int)(sizeof convs / sizeof *convs));
+                  add_loop(every_tail, 20); add_loop(gemm, 5); add_loop(the_others, 18);)
