@@ -423,7 +423,7 @@ START_TEST(connections_are_lost_at_every_stage)
 
     fed_open(&f, "{clip: 4}", 5);
     f.w.cfg.rounds = 1;
-    f.w.cfg.idle_s = 0.8;
+    f.w.cfg.idle_s = 4;
     f.w.cfg.gather_s = 1000;
     f.w.cfg.target = f.w.cfg.minimum = 5;
     world_start(&f.w);
@@ -432,24 +432,24 @@ START_TEST(connections_are_lost_at_every_stage)
     partner_begin(&p);
     come_back(&f, &p, 1);
     answer(&p);
-    alive(&p, 1.1);
+    alive(&p, 4.5);
     come_back(&f, &p, 2); /* KEYS comes again */
     answer(&p);           /* ADVERTISE once more: it changes nothing */
     hear(&p);
-    alive(&p, 1.1);
+    alive(&p, 4.5);
     come_back(&f, &p, 3);
     lmb_message_pieces again = next(&p); /* KEYS once more */
     ck_assert_uint_eq(again.bytes[0], LMB_SECAGG_KEYS);
     lmb_pieces_drop(&again);
     answer(&p); /* SHARES */
     hear(&p);
-    alive(&p, 1.1);
+    alive(&p, 4.5);
     partner_vector(&f.w, &p);
     lmb_update_message m = partner_update(&p);
     answer(&p);
     partner_upload(&p, &m, p.bytes / 2);
     ck_assert(raw_wait(&p.r, LMB_MSG_HAVE, &rec));
-    alive(&p, 1.1);
+    alive(&p, 4.5);
     come_back(&f, &p, 4);
     answer(&p);
     ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err));
