@@ -102,9 +102,10 @@ static lmb_status open_model(lmb_server *s, lmb_error *err)
     bool found;
     s->model = malloc(s->job.n * sizeof *s->model);
     s->delta = malloc(s->job.n * sizeof *s->delta);
+    s->next.model = malloc(s->job.n * sizeof *s->model);
     if (s->job.refine)
-        s->before = malloc(s->job.n * sizeof *s->before);
-    if (!s->model || !s->delta || (s->job.refine && !s->before))
+        s->next.before = malloc(s->job.n * sizeof *s->next.before);
+    if (!s->model || !s->delta || !s->next.model || (s->job.refine && !s->next.before))
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu values", s->job.n);
     LMB_TRY(lmb_journal_load(s->journal, &s->state, &found, err));
     if (found) {
@@ -200,6 +201,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
     LMB_TRY(lmb_key_file(path, s->secret, err));
     LMB_TRY(open_loop(s, err));
+    LMB_TRY(lmbi_worker_open(s, err));
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
     lmb_journal_crash(s->journal, &s->crash);
@@ -297,6 +299,7 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
         LMB_TRY(lmbi_round_resume(s, err));
     }
     run_quietly(&s->loop);
+    lmbi_worker_settle(s);
     lmbi_strangers_check(s, true);
     if (s->outcome != LMB_OK) {
         if (err && err->status == LMB_OK)
@@ -326,6 +329,7 @@ void lmb_server_destroy(lmb_server *s)
 {
     if (!s)
         return;
+    s->worker.closing = true;
     while (s->peers)
         lmbi_peer_close(s->peers);
     if (s->loop_open) {
@@ -339,6 +343,8 @@ void lmb_server_destroy(lmb_server *s)
         lmbi_secure_forget(m);
         free(m);
     }
+    lmbi_worker_close(s);
+    lmbi_round_drop(s);
     if (s->aggregator)
         s->aggregator->destroy(s->sum);
     lmbi_secure_close(s);
@@ -350,7 +356,9 @@ void lmb_server_destroy(lmb_server *s)
     lmbi_people_close(s);
     free(s->encoded);
     lmbi_fares_free(s);
-    free(s->before);
+    free(s->next.encoded);
+    free(s->next.before);
+    free(s->next.model);
     lmb_journal_close(s->journal);
     if (s->lock >= 0)
         close(s->lock);

@@ -1,4 +1,4 @@
-/* federated/server.h - the server of a federation: one event loop, one model, rounds.
+/* federated/server.h - the server of a federation: one event loop, one worker beside it, one model, rounds.
  *
  * Idea: a round is: select connected clients, give them the model, collect their changes, average, apply, evaluate,
  * commit. The server knows nothing of networks: to it a model is float[n] with a layout hash, and what clients need
@@ -20,10 +20,14 @@
  * what they have uploaded in the spool. Because sums do not depend on the order of arrival (federated/aggregator.h) it arrives
  * at the same bits. federated/crash.h lists the steps at which this is tested.
  *
- *   memory   model + aggregator + one update's worth of scratch, and about 16 KiB a connection
+ * Uploads are checked and added, and rounds are finished, by a worker (server_worker.c); the loop answers all the time.
+ *
+ *   memory   two models + aggregator + one update's worth of scratch, and about 16 KiB a connection
  *   owns     the job's pointers are borrowed until lmb_server_destroy
  *   errors   what a client does is never an error of lmb_server_run
- *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler
+ *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler. While it runs, the job's
+ *            `evaluate` and `refine` are called on a thread of the server's, one at a time and never beside `on_round`, which is
+ *            called on run's; the log on both
  */
 #ifndef LMB_FEDERATED_SERVER_H
 #define LMB_FEDERATED_SERVER_H

@@ -41,37 +41,35 @@ lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *err)
     return s->aggregator->needs_all ? LMB_OK : absorb_kept(s, &m->upload, err);
 }
 
-/* Call `use` with the updates of all who have delivered. */
-static lmb_status with_updates(lmb_server *s, lmb_status (*use)(lmb_server *s, const lmb_updates *u, lmb_error *err), lmb_error *err)
+void lmbi_round_drop(lmb_server *s)
 {
+    free(s->next.from);
+    free(s->next.examples);
+    s->next.from = NULL;
+    s->next.examples = NULL;
+    s->next.updates = (lmb_updates){ 0 };
+}
+
+/* The worker reads them; the list of members is the loop's. */
+lmb_status lmbi_round_gather(lmb_server *s, lmb_error *err)
+{
+    lmbi_next *f = &s->next;
     size_t n = 0;
+
     for (const member *m = s->members; m; m = m->next)
-        n += lmb_upload_complete(&m->upload);
-    member **from = calloc(n + 1, sizeof *from);
-    uint64_t *examples = calloc(n + 1, sizeof *examples);
-    lmb_status st = from && examples ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu updates", n);
-
+        n += m->status == MEMBER_DELIVERED;
+    lmbi_round_drop(s);
+    f->from = calloc(n + 1, sizeof(member *));
+    f->examples = calloc(n + 1, sizeof *f->examples);
+    if (!f->from || !f->examples)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu updates", n);
     n = 0;
-    for (member *m = s->members; st == LMB_OK && m; m = m->next)
-        if (lmb_upload_complete(&m->upload))
-            from[n++] = m;
-    if (st == LMB_OK) {
-        qsort(from, n, sizeof *from, by_id);
-        for (size_t i = 0; i < n; i++)
-            examples[i] = from[i]->upload.head.examples;
-        lmb_updates u = { s->job.n, (int)n, examples, read_update, from };
-        st = use(s, &u, err);
-    }
-    free(from);
-    free(examples);
-    return st;
+    for (member *m = s->members; m; m = m->next)
+        if (m->status == MEMBER_DELIVERED)
+            f->from[n++] = m;
+    qsort(f->from, n, sizeof(member *), by_id);
+    for (size_t i = 0; i < n; i++)
+        f->examples[i] = f->from[i]->upload.head.examples;
+    f->updates = (lmb_updates){ s->job.n, (int)n, f->examples, read_update, f->from };
+    return LMB_OK;
 }
-
-static lmb_status aggregate(lmb_server *s, const lmb_updates *u, lmb_error *err) { return s->aggregator->all(s->sum, u, s->delta, err); }
-lmb_status lmbi_round_all(lmb_server *s, lmb_error *err) { return with_updates(s, aggregate, err); }
-
-static lmb_status refine(lmb_server *s, const lmb_updates *u, lmb_error *err)
-{
-    return s->job.refine(s->job.ctx, s->report.round, s->before, u, s->model, err);
-}
-lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err) { return with_updates(s, refine, err); }

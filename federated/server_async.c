@@ -13,9 +13,10 @@
  * model whole when the version moves on is given the current one, as another task. The numbers of tasks ("turns") are what
  * clients take for rounds: no two tasks share one.
  *
- * Killed, the server loses nothing: an update is synced in the spool and its row in the journal before it is added and its client
- * told, and the next process adds what waits once more. Sums are integers, so it arrives at the same bits. Draws depend on
- * seed, turn and what is known of clients: the same arrivals give the same model.
+ * Killed, the server loses nothing: an update is synced in the spool and its row in the journal before its client is told, and the
+ * next process adds what waits once more. Sums are integers, so it arrives at the same bits. Draws depend on seed, turn and
+ * what is known of clients: the same arrivals give the same model. While a version is finished, beside the loop, clients go on
+ * with their work and uploads wait, those with the smallest turns before others; new tasks are of the next version.
  *
  *   source   Nguyen et al.: Federated learning with buffered asynchronous aggregation. AISTATS 2022, arXiv:2106.06639
  */
@@ -26,8 +27,9 @@
 
 #include "federated/server_parts.h"
 
-static uint64_t age(const lmb_server *s, const lmb_journal_turn *t) { return s->state.round - t->version; }
-static double weight(const lmb_server *s, const lmb_journal_turn *t) { return 1 / sqrt(1 + (double)age(s, t)); }
+/* What comes while a version is finished is of use to the next one alone. */
+static uint64_t age(const lmb_server *s, const lmb_journal_turn *t) { return s->state.round + s->worker.finishing - t->version; }
+double lmbi_async_weight(const lmb_server *s, const lmb_journal_turn *t) { return 1 / sqrt(1 + (double)age(s, t)); }
 
 /* ---- updates ---- */
 
@@ -51,19 +53,15 @@ bool lmbi_async_too_old(lmb_server *s, member *m)
     return true;
 }
 
-lmb_status lmbi_async_take(lmb_server *s, member *m, lmb_error *err)
+lmb_status lmbi_async_took(lmb_server *s, member *m, lmb_error *err)
 {
     uint8_t head[2048];
     size_t bytes;
 
-    m->upload.rules.factor = weight(s, &m->at);
-    LMB_TRY(lmb_upload_check(&m->upload, err));
     LMB_TRY(lmb_wire_write("UPDATE", lmb_update_rows, &m->upload.head, head, sizeof head, &bytes, err));
-    LMB_TRY(lmb_upload_sync(&m->upload, err));
     lmbi_update_learn(s, m, &m->upload.head);
     LMB_TRY(lmb_journal_buffer(s->journal, &m->at, head, bytes, &m->known, err));
     lmb_crash_at(&s->crash, LMB_CRASH_BUFFERED);
-    LMB_TRY(lmb_upload_absorb(&m->upload, s->aggregator, s->sum, err));
     lmbi_update_count(s, &m->upload.head);
     lmb_upload_leave(&m->upload);
     m->status = MEMBER_IDLE;
@@ -98,7 +96,7 @@ static void refill(lmb_server *s)
     for (member *m = s->members; m; m = m->next) {
         if (m->status == MEMBER_OUT && lmbi_now(s) - m->asked > s->cfg.deadline_s)
             m->status = MEMBER_IDLE; /* no round ends that would give it another chance */
-        busy += m->status == MEMBER_SELECTED;
+        busy += lmbi_at_work(m);
         idle += m->status == MEMBER_IDLE && m->peer && !m->peer->told;
     }
     if (!s->warm && !lmbi_select_ready(s))
@@ -110,35 +108,26 @@ static void refill(lmb_server *s)
         lmbi_select_pace(s);
 }
 
-/* Uploads that were complete when the buffer was full; those with the smallest turns first. */
-static void take_kept_waiting(lmb_server *s)
+void lmbi_async_next(lmb_server *s)
 {
-    member *first;
-
-    do {
-        first = NULL;
-        for (member *m = s->members; m; m = m->next)
-            if (m->status == MEMBER_SELECTED && lmb_upload_complete(&m->upload) && (!first || m->at.turn < first->at.turn))
-                first = m;
-        if (first)
-            lmbi_update_deliver(s, first);
-    } while (first && s->outcome == LMB_OK && s->report.updates < lmbi_server_need(s));
+    lmbi_round_report_begin(s);
+    renew_all(s);
+    lmbi_worker_next(s);
 }
 
 void lmbi_async_tick(lmb_server *s)
 {
-    if (s->report.updates >= lmbi_server_need(s)) {
+    bool full = s->report.updates >= lmbi_server_need(s);
+
+    lmbi_round_expire(s);
+    if (s->worker.finishing)
+        return;
+    if (full) {
         s->report.selected = s->report.updates;
         lmbi_round_finish(s);
-        if (s->outcome != LMB_OK || s->phase != PHASE_ASYNC)
-            return;
-        lmbi_round_report_begin(s);
-        renew_all(s);
-        take_kept_waiting(s);
-    }
-    lmbi_round_expire(s);
-    if (!s->draining)
+    } else if (!s->draining) {
         refill(s);
+    }
 }
 
 /* ---- after a restart ---- */
@@ -152,7 +141,7 @@ static lmb_status take_waiting(void *ctx, const lmb_journal_turn *t, const void 
     lmb_status st;
 
     lmb_upload_init(&u);
-    rules.factor = weight(s, t);
+    rules.factor = lmbi_async_weight(s, t);
     rules.crash = NULL;
     LMB_TRY(lmb_wire_read("UPDATE", lmb_update_rows, head, bytes, &m, err));
     LMB_TRY(lmb_upload_begin(&u, s->spool, t->client, &rules, &m, err));

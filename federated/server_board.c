@@ -15,7 +15,7 @@ static const char *doing(const member *m)
         return "waiting";
     if (m->status == MEMBER_SELECTED)
         return m->peer ? "works" : "away";
-    if (m->status == MEMBER_DELIVERED)
+    if (m->status == MEMBER_HANDED || m->status == MEMBER_DELIVERED)
         return "delivered";
     return m->status == MEMBER_OUT ? "out" : m->peer ? "idle" : "away";
 }
@@ -31,7 +31,7 @@ static void add_now(const lmb_server *s, lmb_board *out)
     static const char *const phases[] = { [PHASE_GATHER] = "gathering clients", [PHASE_ROUND] = "in a round", [PHASE_ASYNC] = "taking updates",
                                           [PHASE_FAREWELL] = "ending", [PHASE_PART] = "stopping" };
     out->live = true;
-    out->phase = phases[s->phase];
+    out->phase = s->worker.finishing ? "making the next model" : phases[s->phase];
     out->phase_s = lmbi_now(s) - s->phase_since;
     out->rounds = (uint64_t)s->cfg.rounds;
     out->selected = s->phase == PHASE_ROUND ? s->report.selected : 0;
@@ -76,7 +76,7 @@ static lmb_status publish(lmb_server *s, lmb_error *err)
 /* Differs when there is something to tell. */
 static uint64_t news(const lmb_server *s)
 {
-    uint64_t h = s->state.round * 31 + s->phase;
+    uint64_t h = s->state.round * 31 + s->phase * 2 + s->worker.finishing;
     for (const member *m = s->members; m; m = m->next)
         h = h * 31 + (uint64_t)m->status * 16 + (uint64_t)m->state * 4 + (m->peer ? 2 : 0) + (m->waiting ? 1 : 0);
     return h;

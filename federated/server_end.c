@@ -57,7 +57,7 @@ void lmbi_end_farewell(lmb_server *s)
 static bool anybody_working(const lmb_server *s)
 {
     for (const member *m = s->members; m; m = m->next)
-        if (m->status == MEMBER_SELECTED && m->peer)
+        if (m->status == MEMBER_HANDED || (m->status == MEMBER_SELECTED && m->peer))
             return true;
     return false;
 }
@@ -66,7 +66,7 @@ void lmbi_end_drain(lmb_server *s)
 {
     lmb_later later = { .seconds = come_back_s, .sentence = "the server is stopped; it may come back" };
 
-    if (s->phase == PHASE_FAREWELL || s->phase == PHASE_PART)
+    if (s->phase == PHASE_FAREWELL || s->phase == PHASE_PART || s->worker.finishing) /* what is finished is kept */
         return;
     if (s->phase != PHASE_GATHER && anybody_working(s) && lmbi_now(s) - s->drain_since <= s->cfg.drain_s)
         return;

@@ -8,21 +8,30 @@
 
 #include "federated/server_parts.h"
 
+lmb_status lmbi_model_encode(lmb_server *s, const float *model, lmb_error *err)
+{
+    free(s->next.encoded);
+    s->next.encoded = NULL;
+    if (lmb_codec_plain(&s->download))
+        return LMB_OK;
+    return lmb_codec_encode(&s->download, 0, model, s->job.n, &s->next.encoded, &s->next.encoded_bytes, err);
+}
+
 /* Nobody may be on the way to get the model before, as its bytes go. */
 lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err)
 {
     blob *b = &s->blobs[BLOB_MODEL];
-    uint8_t *encoded;
-    size_t bytes;
 
     if (lmb_codec_plain(&s->download)) {
         *b = (blob){ { s->state.model, s->job.n * sizeof *s->model }, (const uint8_t *)s->model };
         return LMB_OK;
     }
-    LMB_TRY(lmb_codec_encode(&s->download, 0, s->model, s->job.n, &encoded, &bytes, err));
+    if (!s->next.encoded) /* before the first round there is none of it */
+        LMB_TRY(lmbi_model_encode(s, s->model, err));
     free(s->encoded);
-    s->encoded = encoded;
-    *b = (blob){ { lmb_hash_of(encoded, bytes), bytes }, encoded };
+    s->encoded = s->next.encoded;
+    s->next.encoded = NULL;
+    *b = (blob){ { lmb_hash_of(s->encoded, s->next.encoded_bytes), s->next.encoded_bytes }, s->encoded };
     return LMB_OK;
 }
 

@@ -1,7 +1,7 @@
 /* federated/server_parts.h - what the files of the server share: server.c (life), server_fields.c (settings),
  * server_desk.c (beside it), server_round.c (rounds), server_select.c (who takes part), server_update.c (what they send),
- * server_async.c (versions instead of rounds), server_end.c (farewells), server_peer.c (connections),
- * server_message.c (what is said on them). Not for others.
+ * server_async.c (versions instead of rounds), server_worker.c and server_finish.c (what takes long, beside the loop),
+ * server_end.c (farewells), server_peer.c (connections), server_message.c (what is said on them). Not for others.
  *
  * A *peer* is a connection; a *member* is an enrolled client this process has seen, connected or not. What a round
  * knows of a client hangs on the member, so that a lost connection loses nothing.
@@ -21,7 +21,8 @@
 #include "federated/secure.h"
 #include "federated/upload.h"
 
-typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
+/* HANDED: its upload is whole and is the worker's, or waits for it: as good as delivered, nobody may end it. */
+typedef enum { MEMBER_IDLE, MEMBER_SELECTED, MEMBER_HANDED, MEMBER_DELIVERED, MEMBER_OUT } member_status;
 
 /* What a secure round knows of a client. */
 typedef struct secure_member {
@@ -51,7 +52,10 @@ typedef struct member {
     lmb_upload upload;
     secure_member secure;
     struct member *next;
+    struct member *behind; /* HANDED: the one that was handed over after it */
 } member;
+
+static inline bool lmbi_at_work(const member *m) { return m->status == MEMBER_SELECTED || m->status == MEMBER_HANDED; }
 
 /* A blob clients may ask for; borrowed memory that lives as long as the server. */
 typedef struct blob {
@@ -68,6 +72,7 @@ typedef struct peer {
     uv_shutdown_t shutdown;
     /* told: DONE or a final refusal is queued; shut: it has left, the client hangs up when it has read it */
     bool writing, closing, told, shut;
+    bool held; /* not read from: too many uploads wait for the worker */
     lmb_server *server;
     lmb_channel *channel;
     member *member;              /* NULL until its HELLO was accepted */
@@ -99,6 +104,32 @@ typedef struct people {
 /* What the clients of a round have told. */
 typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
 
+/* What runs beside the loop, one piece at a time (server_worker.c). */
+typedef struct lmbi_worker {
+    uv_work_t request;
+    uv_sem_t over; /* the piece has run, its end has not been told */
+    bool open, busy, settled, closing, finishing;
+    lmb_status (*run)(lmb_server *s, lmb_error *err);            /* beside the loop      */
+    void (*done)(lmb_server *s, lmb_status st, lmb_error *err);  /* on the loop's thread */
+    lmb_status status;
+    lmb_error error;
+    member *first, *last, *now; /* uploads that wait; the one that is absorbed */
+    size_t waiting, held;
+} lmbi_worker;
+
+/* What becomes of a round while it is finished, beside the loop: the worker's until it is done. */
+typedef struct lmbi_next {
+    lmb_round_report report;
+    lmb_privacy privacy;
+    float *model, *before; /* (n); before: what the updates are changes of, where the job refines */
+    uint8_t *encoded;      /* the model for clients, where it is encoded */
+    size_t encoded_bytes;
+    lmb_updates updates;   /* of all who delivered, where they are needed together */
+    member **from;
+    uint64_t *examples;
+    lmb_error no_sum;      /* why there is none, under secure aggregation */
+} lmbi_next;
+
 struct lmb_server {
     lmb_server_config cfg;
     lmb_server_job job;
@@ -121,7 +152,9 @@ struct lmb_server {
     const lmb_selector *selector;
     void *selector_config;
     lmb_crash crash;
-    float *model, *delta, *before; /* (n); before: what the round's updates are changes of, where the job refines */
+    float *model, *delta; /* (n) */
+    lmbi_worker worker;
+    lmbi_next next;
     blob blobs[BLOBS];
 
     uv_loop_t loop;
@@ -172,6 +205,8 @@ void lmbi_peer_say(peer *p, lmb_message_type type, const void *message);
 /* Tell the peer a last sentence and hang up once it is sent. */
 void lmbi_peer_farewell(peer *p, lmb_message_type type, const void *message);
 void lmbi_peers_check(lmb_server *s);
+/* Read again from those that were held. */
+void lmbi_peers_resume(lmb_server *s);
 /* Refuse the peer for good: it may not, or it does not keep to the protocol. */
 void lmbi_peer_expel(peer *p, const lmb_error *e);
 
@@ -219,28 +254,55 @@ void lmbi_update_count(lmb_server *s, const lmb_update_message *head);
 /* What it tells about its client, into m->known. */
 void lmbi_update_learn(lmb_server *s, member *m, const lmb_update_message *head);
 void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head);
-/* All bytes are here: absorb, and say so. */
-void lmbi_update_deliver(lmb_server *s, member *m);
 void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r);
+/* The next that was handed over is its turn: true, and the worker may absorb it; or it is not wanted any more. */
+bool lmbi_update_wanted(lmb_server *s, member *m);
+/* The round has all the updates that it may take. */
+bool lmbi_update_full(const lmb_server *s);
+/* Beside the loop: check it, and give it to the sum. */
+LMB_MUST_CHECK lmb_status lmbi_update_absorb(lmb_server *s, member *m, lmb_error *err);
+/* On the loop: it is in the sum, or refused (st); its client is told. */
+void lmbi_update_absorbed(lmb_server *s, member *m, lmb_status st, lmb_error *err);
 
-/* server_round.c */
+/* server_worker.c */
+LMB_MUST_CHECK lmb_status lmbi_worker_open(lmb_server *s, lmb_error *err);
+void lmbi_worker_close(lmb_server *s);
+/* An upload is whole: it waits for its turn. */
+void lmbi_worker_hand(lmb_server *s, member *m);
+/* Begin with what waits, unless something is under way. */
+void lmbi_worker_next(lmb_server *s);
+/* Uploads wait, or one is absorbed: no stage of a round may end. */
+static inline bool lmbi_worker_absorbs(const lmb_server *s) { return s->worker.now || s->worker.first; }
+/* Nothing else may be under way. */
+void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err));
+/* The loop has ended: wait for what is under way. Its end is told to nobody. */
+void lmbi_worker_settle(lmb_server *s);
+/* So many wait that connections which bring more are not to be read. */
+bool lmbi_worker_crowded(const lmb_server *s);
+
+/* server_finish.c */
 /* The model that clients are given first is a candidate like any other: score and commit it. */
 LMB_MUST_CHECK lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err);
+/* Apply, evaluate, commit, report what was absorbed: beside the loop, then on it. */
+void lmbi_round_finish(lmb_server *s);
+
+/* server_round.c */
 /* Go on where the journal says that an earlier process was. */
 LMB_MUST_CHECK lmb_status lmbi_round_resume(lmb_server *s, lmb_error *err);
 void lmbi_round_tick(lmb_server *s);
 void lmbi_round_look(lmb_server *s); /* in the next turn of the loop */
 void lmbi_round_enter(lmb_server *s, server_phase phase);
 void lmbi_round_report_begin(lmb_server *s);
-/* Apply, evaluate, commit, report what was absorbed. */
-void lmbi_round_finish(lmb_server *s);
 /* Those at work that are gone or idle for too long are out; true: somebody is still at work. */
 bool lmbi_round_expire(lmb_server *s);
 /* Would a round that draws this share of the clients spend more than the privacy budget? Says so. */
 bool lmbi_round_spent(lmb_server *s, double share);
-/* server_all.c: s->delta from the spooled updates of the round, for an aggregator that needs them all. */
-lmb_status lmbi_round_all(lmb_server *s, lmb_error *err);
-/* server_model.c: s->state.model is what clients are to train; what they are given of it, out[n]. */
+/* server_all.c: the spooled updates of the round, for who needs them all; until they are dropped. */
+LMB_MUST_CHECK lmb_status lmbi_round_gather(lmb_server *s, lmb_error *err);
+void lmbi_round_drop(lmb_server *s);
+/* server_model.c: make of s->next.model what clients are given; s->state.model is what they are to train; what they are given of it,
+ * out[n]. */
+LMB_MUST_CHECK lmb_status lmbi_model_encode(lmb_server *s, const float *model, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_given(const lmb_server *s, float *out, lmb_error *err);
 /* server_spread.c: how the clients of a round fare; at the end s->report.fare. */
@@ -250,15 +312,17 @@ void lmbi_fares_end(lmb_server *s);
 void lmbi_fares_free(lmb_server *s);
 /* Its upload is complete: check it and give it to the aggregator, or keep it until all are there, or both. */
 LMB_MUST_CHECK lmb_status lmbi_round_take(lmb_server *s, member *m, lmb_error *err);
-/* s->model by the job's `refine`. */
-LMB_MUST_CHECK lmb_status lmbi_round_refine(lmb_server *s, lmb_error *err);
 static inline bool lmbi_round_keeps(const lmb_server *s) { return s->aggregator->needs_all || s->job.refine; }
 
 /* server_async.c */
 LMB_MUST_CHECK lmb_status lmbi_async_resume(lmb_server *s, lmb_error *err);
 void lmbi_async_tick(lmb_server *s);
-/* A complete upload. */
-LMB_MUST_CHECK lmb_status lmbi_async_take(lmb_server *s, member *m, lmb_error *err);
+/* What an update counts, as old as it is. */
+double lmbi_async_weight(const lmb_server *s, const lmb_journal_turn *t);
+/* It is in the sum: journal it. */
+LMB_MUST_CHECK lmb_status lmbi_async_took(lmb_server *s, member *m, lmb_error *err);
+/* A version is over, the next begins. */
+void lmbi_async_next(lmb_server *s);
 /* Is its model too old? Then it was spared. */
 bool lmbi_async_too_old(lmb_server *s, member *m);
 /* It asks for a model that is gone, or the model has changed while it was sent. */
@@ -287,13 +351,19 @@ void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *r);
 void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules);
 bool lmbi_secure_hides(const lmb_server *s);
 bool lmbi_secure_has(const lmb_server *s, const member *m); /* its vector */
-/* A complete upload goes into the sum.  errors  E_IO, E_NOMEM: the sum is of no use any more */
-LMB_MUST_CHECK lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err);
+/* A complete upload goes into the sum: what it says of itself, on the loop; then, beside it, its numbers (errors: the sum is of no
+ * use any more); then it is there. */
+LMB_MUST_CHECK lmb_status lmbi_secure_admit(lmb_server *s, member *m, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_secure_add(lmb_server *s, member *m, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_secure_added(lmb_server *s, member *m, lmb_error *err);
 bool lmbi_secure_owes(const lmb_server *s, const member *m); /* is it waited for? */
 /* Nobody is waited for: begin the next stage. False: there is none. */
 bool lmbi_secure_advance(lmb_server *s);
-/* The round is over: its sum into the aggregator; how many updates and examples are in it, into the report. */
+/* The round is over: on the loop, forget what it knew of its clients. Beside it, its sum goes into the aggregator; how many updates
+ * and examples are in it, into the next report. On the loop, end the session. */
+void lmbi_secure_close_in(lmb_server *s);
 void lmbi_secure_finish(lmb_server *s);
+void lmbi_secure_leave(lmb_server *s);
 bool lmbi_secure_noisy(const lmb_server *s); /* the clients have added the privacy's noise */
 
 /* server_board.c */

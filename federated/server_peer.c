@@ -54,6 +54,7 @@ void lmbi_peer_close(peer *p)
     if (p->next)
         p->next->previous = p->previous;
     s->n_peers--;
+    s->worker.held -= p->held;
     uv_close((uv_handle_t *)&p->tcp, on_closed);
 }
 
@@ -183,6 +184,38 @@ void lmbi_peer_expel(peer *p, const lmb_error *e)
 
 /* ---- reading ---- */
 
+static void give_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+/* It brings an upload while too many wait already. */
+static void hold(peer *p)
+{
+    lmb_server *s = p->server;
+
+    if (p->held || p->closing || p->told || !p->member || p->member->peer != p || p->member->status != MEMBER_SELECTED ||
+        p->member->upload.fd < 0 || !lmbi_worker_crowded(s))
+        return;
+    p->held = true;
+    s->worker.held++;
+    uv_read_stop((uv_stream_t *)&p->tcp);
+}
+
+void lmbi_peers_resume(lmb_server *s)
+{
+    for (peer *p = s->peers, *next; p; p = next) {
+        next = p->next;
+        if (!p->held || p->closing)
+            continue;
+        p->held = false;
+        s->worker.held--;
+        p->heard = lmbi_now(s);
+        if (p->member && p->member->peer == p)
+            p->member->progress = p->heard;
+        if (uv_read_start((uv_stream_t *)&p->tcp, give_buffer, on_read) != 0)
+            lmbi_peer_close(p);
+    }
+}
+
 static lmb_status check_answers(const peer *p, lmb_error *err)
 {
     size_t waiting;
@@ -246,6 +279,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     p->server->report.bytes_in += (uint64_t)n;
     if (!p->told)
         work(p, (const uint8_t *)buf->base, (size_t)n);
+    hold(p);
 }
 
 /* ---- what the channel asks ---- */
@@ -341,7 +375,7 @@ void lmbi_peers_check(lmb_server *s)
         } else if (!p->member && !p->told && now - p->since > handshake_s) {
             lmbi_stranger(s, "%s did not prove a key within %g s", p->address, handshake_s);
             lmbi_peer_close(p);
-        } else if (now - p->heard > s->cfg.idle_s) {
+        } else if (!p->held && now - p->heard > s->cfg.idle_s) {
             lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name),
                        s->cfg.idle_s);
             lmbi_peer_close(p);

@@ -147,7 +147,7 @@ static void take_part(member *m, peer *p)
     m->waiting = NULL;
     m->peer = p;
     tell_roster(p);
-    if (m->status == MEMBER_SELECTED && !p->closing) {
+    if ((m->status == MEMBER_SELECTED || (m->status == MEMBER_HANDED && lmbi_secure_hides(p->server))) && !p->closing) {
         lmbi_peer_task(p);
         lmbi_secure_again(p->server, m);
     }

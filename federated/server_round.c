@@ -1,7 +1,7 @@
-/* federated/server_round.c - the life of a round: gather, select, collect, average, evaluate, commit.
+/* federated/server_round.c - the life of a round: gather, select, collect; then server_finish.c.
  *
  * Idea: time and messages only mark members (selected, delivered, out); a tick looks at the marks and moves the phase
- * on. So there is one place where a round ends, whatever ended it.
+ * on. So there is one place where a round ends, whatever ended it. No stage ends while uploads that are whole wait for the worker.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -96,170 +96,6 @@ lmb_status lmbi_round_resume(lmb_server *s, lmb_error *err)
     return lmbi_secure_begin(s, err); /* of the session before nothing is left */
 }
 
-/* ---- finish ---- */
-
-static lmb_status apply(lmb_server *s, lmb_error *err)
-{
-    s->report.clip = s->privacy.ledger.clip;
-    if (lmbi_secure_noisy(s)) {
-        lmb_privacy_account(&s->privacy, s->aggregator->exact(s->sum), s->state.share);
-    } else if (s->privacy.on) {
-        LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->state.share, s->report.updates, s->within, err));
-    }
-    LMB_TRY(s->aggregator->needs_all ? lmbi_round_all(s, err) : s->aggregator->finish(s->sum, s->delta, err));
-    if (s->job.refine)
-        LMB_TRY(lmbi_model_given(s, s->before, err));
-    LMB_TRY(lmb_change_apply(s->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err));
-    return s->job.refine ? lmbi_round_refine(s, err) : LMB_OK;
-}
-
-static lmb_status evaluate(lmb_server *s, lmb_error *err)
-{
-    lmb_round_report *r = &s->report;
-    r->score = NAN;
-    if (!s->job.evaluate)
-        return LMB_OK;
-    LMB_TRY(s->job.evaluate(s->job.ctx, r->round, s->model, s->job.n, &r->score, &r->metrics, err));
-    r->scored = isfinite(r->score);
-    r->best = r->scored && (!s->state.has_best || r->score > s->state.best_score);
-    return LMB_OK;
-}
-
-/* What was learnt of the clients that delivered; *known is malloc'd. */
-static lmb_status learnt(const lmb_server *s, lmb_journal_known **known, size_t *n, lmb_error *err)
-{
-    *n = 0;
-    for (const member *m = s->members; m; m = m->next)
-        *n += m->status == MEMBER_DELIVERED;
-    *known = calloc(*n + 1, sizeof **known);
-    if (!*known)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what is known of %zu clients", *n);
-    *n = 0;
-    for (const member *m = s->members; m; m = m->next)
-        if (m->status == MEMBER_DELIVERED)
-            (*known)[(*n)++] = m->known;
-    return LMB_OK;
-}
-
-static lmb_status commit(lmb_server *s, lmb_error *err)
-{
-    lmb_journal_state next = s->state;
-    lmb_journal_known *known = NULL;
-    lmb_journal_round over = { .turns = !lmbi_is_async(s), .buffer = true, .committed = s->report.committed };
-    const void *kept = NULL;
-
-    next.round = s->report.round;
-    next.has_ledger = s->privacy.on;
-    next.ledger = s->privacy.ledger;
-    if (s->report.committed) {
-        size_t bytes = 0;
-        next.model_round = next.round;
-        if (s->aggregator->save && next.round)
-            kept = s->aggregator->save(s->sum, &bytes);
-        next.state_bytes = bytes;
-    }
-    if (s->report.best) {
-        next.has_best = true;
-        next.best_round = next.round;
-        next.best_score = s->report.score;
-    }
-    LMB_TRY(learnt(s, &known, &over.n_known, err));
-    over.known = known;
-    lmb_status st = lmb_journal_commit(s->journal, &next, s->report.committed ? s->model : NULL, kept, &over, err);
-    free(known);
-    LMB_TRY(st);
-    s->state = next;
-    return lmbi_model_publish(s, err);
-}
-
-lmb_status lmbi_round_zero(lmb_server *s, lmb_error *err)
-{
-    s->report = (lmb_round_report){ .rounds = (uint64_t)s->cfg.rounds, .committed = true };
-    LMB_TRY(evaluate(s, err));
-    s->state.first_score = s->report.scored ? s->report.score : NAN;
-    LMB_TRY(commit(s, err));
-    if (s->job.on_round)
-        s->job.on_round(s->job.ctx, &s->report);
-    lmbi_board_round(s, &s->report);
-    s->report = (lmb_round_report){ 0 };
-    return LMB_OK;
-}
-
-/* Evaluation and disks take their time; nobody is to be blamed for it. */
-static void excuse_silence(lmb_server *s)
-{
-    uv_update_time(&s->loop);
-    for (peer *p = s->peers; p; p = p->next)
-        p->heard = p->since = lmbi_now(s);
-}
-
-/* Nobody works on the round any more. */
-static void release_all(lmb_server *s)
-{
-    for (member *m = s->members; m; m = m->next) {
-        if (m->status == MEMBER_SELECTED && !lmbi_is_async(s))
-            lmbi_member_spare(s, m, "the round has all it needs; thank you");
-        if (m->status == MEMBER_SELECTED)
-            continue;
-        if (m->peer)
-            m->peer->sending = NULL; /* the model is about to change */
-    }
-}
-
-static lmb_status apply_and_commit(lmb_server *s, lmb_error *err)
-{
-    lmb_status st = LMB_OK;
-    if (s->report.committed) {
-        st = apply(s, err);
-        if (st == LMB_OK)
-            st = evaluate(s, err);
-        if (st == LMB_OK)
-            lmb_crash_at(&s->crash, LMB_CRASH_APPLIED);
-    }
-    for (member *m = s->members; m; m = m->next)
-        if (m->status != MEMBER_SELECTED)
-            lmb_upload_end(&m->upload);
-    return st == LMB_OK ? commit(s, err) : st;
-}
-
-void lmbi_round_finish(lmb_server *s)
-{
-    lmb_round_report *r = &s->report;
-    lmb_error err = LMB_ERROR_INIT;
-
-    lmb_crash_at(&s->crash, LMB_CRASH_CLOSED);
-    release_all(s);
-    lmbi_secure_finish(s);
-    for (uint32_t k = 0; k < r->clients.n; k++)
-        r->clients.row[k].value /= s->metric_weight[k];
-    lmbi_fares_end(s);
-    r->committed = lmbi_is_async(s) || r->updates >= (uint64_t)s->cfg.minimum;
-    if (apply_and_commit(s, &err) != LMB_OK) {
-        lmbi_server_fail(s, &err);
-        return;
-    }
-    for (member *m = s->members; m; m = m->next)
-        if (m->status != MEMBER_SELECTED)
-            m->status = MEMBER_IDLE;
-    r->is_private = s->privacy.on;
-    r->delta = s->privacy.c.delta;
-    r->epsilon = s->privacy.on ? lmb_privacy_epsilon(&s->privacy) : 0;
-    excuse_silence(s);
-    r->seconds = s->round_seconds = lmbi_now(s) - s->phase_since;
-    if (!r->committed)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
-                   "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "
-                   "(minimum); the model stays as it was",
-                   r->round, r->updates, (long long)s->cfg.minimum);
-    if (s->job.on_round)
-        s->job.on_round(s->job.ctx, r);
-    lmbi_board_round(s, r);
-    lmb_crash_at(&s->crash, LMB_CRASH_REPORTED);
-    r->bytes_in = r->bytes_out = 0;
-    bool over = s->state.round >= (uint64_t)s->cfg.rounds || lmbi_round_spent(s, lmb_privacy_share(&s->privacy));
-    lmbi_round_enter(s, over ? PHASE_FAREWELL : lmbi_is_async(s) ? PHASE_ASYNC : PHASE_GATHER);
-}
-
 /* ---- collect ---- */
 
 bool lmbi_round_expire(lmb_server *s)
@@ -272,6 +108,8 @@ bool lmbi_round_expire(lmb_server *s)
         if (m->status != MEMBER_SELECTED || !lmbi_secure_owes(s, m))
             continue;
         text[0] = 0;
+        if (m->peer && m->peer->held) /* we do not listen */
+            m->progress = now;
         if (over || now - m->asked > s->cfg.round_limit_s)
             snprintf(text, sizeof text, "the round took %g s (round_limit_s)", s->cfg.round_limit_s);
         else if (!m->peer && now - m->gone > s->cfg.reconnect_s)
@@ -289,8 +127,11 @@ bool lmbi_round_expire(lmb_server *s)
 static void collect(lmb_server *s)
 {
     /* A private round waits for all that were drawn: who is in its sum must not depend on who was fast. */
-    bool enough = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
-    if (lmbi_round_expire(s) && !enough)
+    bool waiting = lmbi_round_expire(s) && !lmbi_update_full(s);
+
+    if (s->worker.finishing)
+        return;
+    if (waiting || lmbi_worker_absorbs(s))
         lmbi_select_pace(s);
     else if (!lmbi_secure_advance(s))
         lmbi_round_finish(s);

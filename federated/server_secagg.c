@@ -128,18 +128,24 @@ static lmb_status add_block(secure_round *r, bool in_clear, size_t at, size_t co
 
 bool lmbi_secure_has(const lmb_server *s, const member *m) { return s->secure && m->secure.vector; }
 
-lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err)
+lmb_status lmbi_secure_admit(lmb_server *s, member *m, lmb_error *err)
+{
+    LMB_TRY(lmb_upload_check_hash(&m->upload, err));
+    if (m->upload.head.metrics.n)
+        return LMB_FAIL(err, LMB_E_FORMAT, "the update comes with metrics, which tell what the sum is to hide");
+    if (!lmbi_secure_hides(s))
+        return LMB_OK;
+    return lmb_secagg_server_vector(s->secure->sum, (uint32_t)m->id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err);
+}
+
+/* Nothing but the sum's numbers: what the session knows of its clients is the loop's. */
+lmb_status lmbi_secure_add(lmb_server *s, member *m, lmb_error *err)
 {
     secure_round *r = s->secure;
     const lmb_secagg_coding *c = &r->o.coding;
     uint8_t packed[BLOCK / 8 * LMB_RING_BITS_MAX];
     uint64_t from = 0;
 
-    LMB_TRY(lmb_upload_check_hash(&m->upload, err));
-    if (m->upload.head.metrics.n)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the update comes with metrics, which tell what the sum is to hide");
-    if (lmbi_secure_hides(s))
-        LMB_TRY(lmb_secagg_server_vector(r->sum, (uint32_t)m->id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err));
     for (size_t at = 0; at <= c->length; at += BLOCK) {
         size_t count = c->length + 1 - at < BLOCK ? (size_t)(c->length + 1 - at) : BLOCK, bytes = lmb_pack_bytes(c->ring_bits, count);
         if (lmb_upload_bytes(&m->upload, packed, from, bytes, err) != LMB_OK)
@@ -147,10 +153,14 @@ lmb_status lmbi_secure_deliver(lmb_server *s, member *m, lmb_error *err)
         from += bytes;
         LMB_TRY(add_block(r, !lmbi_secure_hides(s), at, count, packed, err));
     }
+    return LMB_OK;
+}
+
+lmb_status lmbi_secure_added(lmb_server *s, member *m, lmb_error *err)
+{
     if (lmbi_secure_hides(s))
-        LMB_TRY(lmb_secagg_server_vector_end(r->sum, err));
+        LMB_TRY(lmb_secagg_server_vector_end(s->secure->sum, err));
     m->secure.vector = true;
-    lmb_upload_end(&m->upload);
     return LMB_OK;
 }
 
@@ -191,6 +201,18 @@ bool lmbi_secure_advance(lmb_server *s)
     return true;
 }
 
+void lmbi_secure_close_in(lmb_server *s)
+{
+    for (member *m = s->members; m && s->secure; m = m->next)
+        lmbi_secure_forget(m);
+}
+
+void lmbi_secure_leave(lmb_server *s)
+{
+    if (lmbi_secure_hides(s))
+        lmbi_secure_end(s->secure);
+}
+
 /* The masks off; the sum of integers and how many are in it. */
 static lmb_status unmask(lmb_server *s, lmb_ring_vector *sum, uint32_t *clients, lmb_error *err)
 {
@@ -198,7 +220,7 @@ static lmb_status unmask(lmb_server *s, lmb_ring_vector *sum, uint32_t *clients,
     lmb_pool *pool = NULL;
     lmb_status st;
 
-    if (s->report.selected >= THREADS_FROM)
+    if (s->next.report.selected >= THREADS_FROM)
         LMB_TRY(lmb_pool_create(lmb_cpu_count(), &pool, err));
     if (r->gpu) {
         lmb_masker masker = { lmb_unmask_gpu_apply, r->gpu };
@@ -212,36 +234,32 @@ static lmb_status unmask(lmb_server *s, lmb_ring_vector *sum, uint32_t *clients,
 void lmbi_secure_finish(lmb_server *s)
 {
     secure_round *r = s->secure;
+    lmb_round_report *report = &s->next.report;
     lmbi_exact_sum *into;
     lmb_ring_vector sum = { 0 };
-    lmb_error err = LMB_ERROR_INIT;
+    lmb_error *err = &s->next.no_sum;
     uint32_t clients = 0;
     lmb_status st = LMB_OK;
 
     if (!r)
         return;
-    for (member *m = s->members; m; m = m->next)
-        lmbi_secure_forget(m);
     into = s->aggregator->exact(s->sum);
     if (!lmbi_secure_hides(s)) {
-        if (s->report.updates)
-            st = lmb_secure_sum(&r->o.coding, &r->ring, into, &err);
+        if (report->updates)
+            st = lmb_secure_sum(&r->o.coding, &r->ring, into, err);
     } else {
-        s->report.updates = 0;
+        report->updates = 0;
         if (!r->sum)
             return;
-        st = unmask(s, &sum, &clients, &err);
+        st = unmask(s, &sum, &clients, err);
         if (st == LMB_OK)
-            st = lmb_secure_sum(&r->o.coding, &sum, into, &err);
+            st = lmb_secure_sum(&r->o.coding, &sum, into, err);
         lmb_ring_deinit(&sum);
-        s->report.updates = clients;
-        lmbi_secure_end(r);
+        report->updates = clients;
     }
-    s->report.examples = st == LMB_OK ? into->weight : 0;
-    if (st == LMB_OK)
-        return;
-    s->report.updates = 0;
-    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " ends without a sum: %s", s->report.round, err.msg);
+    report->examples = st == LMB_OK ? into->weight : 0;
+    if (st != LMB_OK)
+        report->updates = 0;
 }
 
 bool lmbi_secure_noisy(const lmb_server *s) { return s->secure && s->secure->o.coding.noise > 0; }

@@ -216,6 +216,6 @@ void lmbi_select_pace(lmb_server *s)
     if (s->cfg.pace_s <= 0)
         return;
     for (member *m = s->members; m; m = m->next)
-        if (m->peer && m->status != MEMBER_SELECTED)
+        if (m->peer && !lmbi_at_work(m))
             later(s, m, 0, "there is no work for this client now");
 }

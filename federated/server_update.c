@@ -1,5 +1,5 @@
-/* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and added,
- * and the client is told. */
+/* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and added by
+ * the worker (server_worker.c), and the client is told. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,14 +101,68 @@ static void send_have(member *m)
         lmbi_peer_close(m->peer);
 }
 
-/* Into the sum of the round; an aggregator that needs all of them finds it in the spool. */
-static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
+bool lmbi_update_full(const lmb_server *s)
 {
-    lmb_update_message head = m->upload.head;
+    return !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
+}
 
-    LMB_TRY(s->secure ? lmbi_secure_deliver(s, m, err) : lmbi_round_take(s, m, err));
-    lmbi_update_count(s, &head);
-    lmbi_update_learn(s, m, &head);
+/* All bytes are here. */
+static void deliver(lmb_server *s, member *m)
+{
+    if (lmb_upload_torn(&m->upload))
+        send_have(m);
+    else
+        lmbi_worker_hand(s, m);
+}
+
+/* Part of it may be in the sum when the fault is ours: the round cannot be trusted. */
+static void refuse(lmb_server *s, member *m, lmb_status st, const lmb_error *err)
+{
+    if (st == LMB_E_IO || st == LMB_E_NOMEM)
+        lmbi_server_fail(s, err);
+    else
+        lmbi_member_out(s, m, err->msg);
+}
+
+bool lmbi_update_wanted(lmb_server *s, member *m)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_status st;
+
+    m->status = MEMBER_SELECTED;
+    if (lmbi_update_full(s)) {
+        lmbi_member_spare(s, m, "the round has all it needs; thank you");
+        return false;
+    }
+    if (lmbi_is_async(s) && lmbi_async_too_old(s, m))
+        return false;
+    if (lmbi_is_async(s))
+        m->upload.rules.factor = lmbi_async_weight(s, &m->at);
+    if (s->secure && (st = lmbi_secure_admit(s, m, &err)) != LMB_OK) {
+        refuse(s, m, st, &err);
+        return false;
+    }
+    m->status = MEMBER_HANDED;
+    return true;
+}
+
+lmb_status lmbi_update_absorb(lmb_server *s, member *m, lmb_error *err)
+{
+    if (s->secure)
+        return lmbi_secure_add(s, m, err);
+    LMB_TRY(lmbi_round_take(s, m, err));
+    return lmbi_is_async(s) ? lmb_upload_sync(&m->upload, err) : LMB_OK;
+}
+
+/* What the journal and the round are to know of it; an aggregator that needs all of them finds it in the spool. */
+static lmb_status took(lmb_server *s, member *m, lmb_error *err)
+{
+    if (lmbi_is_async(s))
+        return lmbi_async_took(s, m, err);
+    if (s->secure)
+        LMB_TRY(lmbi_secure_added(s, m, err));
+    lmbi_update_count(s, &m->upload.head);
+    lmbi_update_learn(s, m, &m->upload.head);
     if (!lmbi_round_keeps(s))
         lmb_upload_end(&m->upload);
     if (!lmbi_secure_hides(s)) /* else it still has its part in taking the masks off */
@@ -116,30 +170,22 @@ static lmb_status add_to_round(lmb_server *s, member *m, lmb_error *err)
     return LMB_OK;
 }
 
-void lmbi_update_deliver(lmb_server *s, member *m)
+void lmbi_update_absorbed(lmb_server *s, member *m, lmb_status st, lmb_error *err)
 {
-    lmb_error err = LMB_ERROR_INIT;
-
-    if (lmb_upload_torn(&m->upload)) {
-        send_have(m);
+    m->status = MEMBER_SELECTED;
+    m->progress = lmbi_now(s);
+    if (st != LMB_OK) {
+        refuse(s, m, st, err);
         return;
     }
-    bool full = !s->privacy.on && !lmbi_secure_hides(s) && s->report.updates >= lmbi_server_need(s);
-    if (full && !lmbi_is_async(s))
-        lmbi_member_spare(s, m, "the round has all it needs; thank you");
-    if (full || (lmbi_is_async(s) && lmbi_async_too_old(s, m)))
-        return; /* in a full buffer there is place after the next tick */
-    lmb_status st = lmbi_is_async(s) ? lmbi_async_take(s, m, &err) : add_to_round(s, m, &err);
-    if (st == LMB_E_IO || st == LMB_E_NOMEM) { /* part of it may be in the sum already: the round cannot be trusted */
-        lmbi_server_fail(s, &err);
-    } else if (st != LMB_OK) {
-        lmbi_member_out(s, m, err.msg);
-    } else {
-        lmb_crash_at(&s->crash, LMB_CRASH_ABSORBED);
-        lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
-        lmb_crash_at(&s->crash, LMB_CRASH_ACCEPTED);
-        lmbi_round_look(s);
+    if (took(s, m, err) != LMB_OK) { /* it is in the sum, and cannot be taken out */
+        lmbi_server_fail(s, err);
+        return;
     }
+    lmb_crash_at(&s->crash, LMB_CRASH_ABSORBED);
+    lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
+    lmb_crash_at(&s->crash, LMB_CRASH_ACCEPTED);
+    lmbi_round_look(s);
 }
 
 /* ---- on its way ---- */
@@ -172,6 +218,8 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
     lmb_error err = LMB_ERROR_INIT;
 
     m->stale = false;
+    if (m->status == MEMBER_HANDED) /* again, after a lost connection: it is told when the worker is done */
+        return;
     if (m->status != MEMBER_SELECTED || s->phase == PHASE_FAREWELL) {
         lmbi_note_to(m, LMB_MSG_REFUSED, head->round, "the round is over, or goes on without this client");
         return;
@@ -188,7 +236,7 @@ void lmbi_update_begin(lmb_server *s, member *m, const lmb_update_message *head)
     }
     m->progress = lmbi_now(s);
     if (lmb_upload_complete(&m->upload)) /* the answer to the first time was lost, or an earlier process had it */
-        lmbi_update_deliver(s, m);
+        deliver(s, m);
     else
         send_have(m);
 }
@@ -204,5 +252,5 @@ void lmbi_update_chunk(lmb_server *s, member *m, const lmb_record *r)
     }
     m->progress = lmbi_now(s);
     if (lmb_upload_complete(&m->upload))
-        lmbi_update_deliver(s, m);
+        deliver(s, m);
 }
