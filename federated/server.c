@@ -201,7 +201,6 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "server.key", err));
     LMB_TRY(lmb_key_file(path, s->secret, err));
     LMB_TRY(open_loop(s, err));
-    LMB_TRY(lmbi_worker_open(s, err));
     LMB_TRY(open_port(s, err));
     LMB_TRY(lmb_journal_open(s->state_dir, &s->journal, err));
     lmb_journal_crash(s->journal, &s->crash);
@@ -298,8 +297,9 @@ lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
         lmbi_secure_describe(s);
         LMB_TRY(lmbi_round_resume(s, err));
     }
+    LMB_TRY(lmbi_worker_open(s, err));
     run_quietly(&s->loop);
-    lmbi_worker_settle(s);
+    lmbi_worker_close(s);
     lmbi_strangers_check(s, true);
     if (s->outcome != LMB_OK) {
         if (err && err->status == LMB_OK)
@@ -329,7 +329,6 @@ void lmb_server_destroy(lmb_server *s)
 {
     if (!s)
         return;
-    s->worker.closing = true;
     while (s->peers)
         lmbi_peer_close(s->peers);
     if (s->loop_open) {
@@ -343,7 +342,6 @@ void lmb_server_destroy(lmb_server *s)
         lmbi_secure_forget(m);
         free(m);
     }
-    lmbi_worker_close(s);
     lmbi_round_drop(s);
     if (s->aggregator)
         s->aggregator->destroy(s->sum);

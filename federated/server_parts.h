@@ -106,9 +106,10 @@ typedef struct lmbi_fares { double *v; size_t n, cap; } lmbi_fares;
 
 /* What runs beside the loop, one piece at a time (server_worker.c). */
 typedef struct lmbi_worker {
-    uv_work_t request;
-    uv_sem_t over; /* the piece has run, its end has not been told */
-    bool open, busy, settled, closing, finishing;
+    uv_thread_t thread;
+    uv_sem_t wanted, over; /* a piece is there; it has run, and the loop does not know */
+    uv_async_t told;
+    bool open, busy, closing, finishing;
     lmb_status (*run)(lmb_server *s, lmb_error *err);            /* beside the loop      */
     void (*done)(lmb_server *s, lmb_status st, lmb_error *err);  /* on the loop's thread */
     lmb_status status;
@@ -266,6 +267,7 @@ void lmbi_update_absorbed(lmb_server *s, member *m, lmb_status st, lmb_error *er
 
 /* server_worker.c */
 LMB_MUST_CHECK lmb_status lmbi_worker_open(lmb_server *s, lmb_error *err);
+/* The loop has ended: wait for what is under way, whose end is told to nobody. */
 void lmbi_worker_close(lmb_server *s);
 /* An upload is whole: it waits for its turn. */
 void lmbi_worker_hand(lmb_server *s, member *m);
@@ -275,8 +277,6 @@ void lmbi_worker_next(lmb_server *s);
 static inline bool lmbi_worker_absorbs(const lmb_server *s) { return s->worker.now || s->worker.first; }
 /* Nothing else may be under way. */
 void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err));
-/* The loop has ended: wait for what is under way. Its end is told to nobody. */
-void lmbi_worker_settle(lmb_server *s);
 /* So many wait that connections which bring more are not to be read. */
 bool lmbi_worker_crowded(const lmb_server *s);
 

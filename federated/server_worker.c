@@ -1,6 +1,6 @@
 /* federated/server_worker.c - what takes long runs beside the event loop, so that the loop always answers.
  *
- * Idea: one piece at a time, on a thread of libuv's pool. Pieces are of two kinds:
+ * Idea: one thread, one piece at a time. Pieces are of two kinds:
  *
  *    an upload that is whole     hash, decode, look at every value, add to the sum        then, on the loop: the journal's row, the
  *                                                                                         report, the client is told
@@ -21,69 +21,99 @@
  * Points to crash at, the journal and the log of the server stay with the loop. A server that is stopped at once, or fails, waits for
  * the piece under way and forgets what came of it, as a crash would.
  */
-#include <stdlib.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include "federated/server_parts.h"
 
 enum { MANY = 16 };
 
-lmb_status lmbi_worker_open(lmb_server *s, lmb_error *err)
-{
-    if (uv_sem_init(&s->worker.over, 0) != 0)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no semaphore for the server's worker");
-    s->worker.open = true;
-    s->worker.request.data = s;
-    return LMB_OK;
-}
-
-void lmbi_worker_close(lmb_server *s)
-{
-    if (s->worker.open)
-        uv_sem_destroy(&s->worker.over);
-    s->worker.open = false;
-}
-
 /* ---- pieces ---- */
 
-static void run(uv_work_t *w)
+static void work(void *arg)
 {
-    lmb_server *s = w->data;
-    s->worker.status = s->worker.run(s, &s->worker.error);
-    uv_sem_post(&s->worker.over);
-}
-
-static void on_over(uv_work_t *w, int status)
-{
-    lmb_server *s = w->data;
+    lmb_server *s = arg;
     lmbi_worker *k = &s->worker;
 
-    (void)status; /* pieces are not cancelled */
-    if (!k->settled)
-        uv_sem_wait(&k->over);
+    for (uv_sem_wait(&k->wanted); !k->closing; uv_sem_wait(&k->wanted)) {
+        k->status = k->run(s, &k->error);
+        uv_sem_post(&k->over);
+        uv_async_send(&k->told);
+    }
+}
+
+static void on_told(uv_async_t *a)
+{
+    lmb_server *s = a->data;
+    lmbi_worker *k = &s->worker;
+
+    if (!k->busy || uv_sem_trywait(&k->over) != 0) /* told of it before */
+        return;
     k->busy = false;
-    if (k->closing || s->stopping || atomic_load(&s->stops) > 1 || s->outcome != LMB_OK) /* nothing may be committed any more */
+    if (s->stopping || atomic_load(&s->stops) > 1 || s->outcome != LMB_OK) /* nothing may be committed any more */
         return;
     k->done(s, k->status, &k->error);
     lmbi_worker_next(s);
 }
 
-void lmbi_worker_start(lmb_server *s, lmb_status (*fn)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err))
+/* Signals are the business of who runs the server. */
+static int start_thread(lmb_server *s)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = uv_thread_create(&s->worker.thread, work, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+lmb_status lmbi_worker_open(lmb_server *s, lmb_error *err)
 {
     lmbi_worker *k = &s->worker;
 
-    k->run = fn;
+    k->told.data = s;
+    if (uv_async_init(&s->loop, &k->told, on_told) != 0)
+        return LMB_FAIL(err, LMB_E_IO, "no event for the server's worker: too many open files?");
+    if (uv_sem_init(&k->wanted, 0) != 0)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no semaphore for the server's worker");
+    if (uv_sem_init(&k->over, 0) != 0) {
+        uv_sem_destroy(&k->wanted);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no semaphore for the server's worker");
+    }
+    k->open = start_thread(s) == 0;
+    if (k->open)
+        return LMB_OK;
+    uv_sem_destroy(&k->wanted);
+    uv_sem_destroy(&k->over);
+    return LMB_FAIL(err, LMB_E_NOMEM, "no thread for the server's worker: too many processes?");
+}
+
+void lmbi_worker_close(lmb_server *s)
+{
+    lmbi_worker *k = &s->worker;
+
+    if (!k->open)
+        return;
+    if (k->busy)
+        uv_sem_wait(&k->over);
+    k->closing = true;
+    uv_sem_post(&k->wanted);
+    uv_thread_join(&k->thread);
+    uv_sem_destroy(&k->wanted);
+    uv_sem_destroy(&k->over);
+    k->open = k->busy = false;
+}
+
+void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err))
+{
+    lmbi_worker *k = &s->worker;
+
+    k->run = run;
     k->done = done;
     k->error = (lmb_error)LMB_ERROR_INIT;
     k->busy = true;
-    uv_queue_work(&s->loop, &k->request, run, on_over); /* fails without a function alone */
-}
-
-void lmbi_worker_settle(lmb_server *s)
-{
-    if (s->worker.busy && !s->worker.settled) {
-        uv_sem_wait(&s->worker.over);
-        s->worker.settled = true;
-    }
+    uv_sem_post(&k->wanted);
 }
 
 /* ---- uploads ---- */
