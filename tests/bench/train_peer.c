@@ -56,8 +56,10 @@ static lmb_status noise(const lmb_shape *shape, bool gpu, lmb_dataset **out, lmb
         free(labels);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d samples", samples);
     }
-    for (size_t i = 0; i < n; i++) /* pictures begin elsewhere in the pattern: none is like another */
-        pixels[i] = i < PATTERN ? (uint8_t)lmb_rand_u32(&r, (uint32_t)i) : pixels[i - PATTERN + 1];
+    for (size_t i = 0; i < n && i < PATTERN; i++)
+        pixels[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
+    for (size_t i = PATTERN; i < n; i += PATTERN - 1) /* pictures begin elsewhere in the pattern: none is like another */
+        memcpy(pixels + i, pixels + i - (PATTERN - 1), n - i < PATTERN - 1 ? n - i : PATTERN - 1);
     for (int i = 0; i < samples; i++)
         labels[i] = i % CLASSES;
     lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = samples, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
