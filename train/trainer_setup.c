@@ -199,9 +199,17 @@ static void rank_range(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
     lmbi_shard_range(t, n, (int64_t)t->replica * t->slots + t->slots - 1, &unused, hi);
 }
 
+/* A processor makes some 400 thousand pictures of 32 x 32 a second ready, which a GPU may well outrun. */
+static int loader_threads(const lmb_trainer *t)
+{
+    int mine = lmb_cpu_count() / t->comm->size;
+    return !lmb_train_on_gpu(&t->c) || mine < 2 ? 1 : mine > 4 ? 4 : mine;
+}
+
 static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
 {
     lmb_loader_options o = { .data = t->train, .batch = t->c.batch, .seed = (uint64_t)t->c.seed, .shuffle = true,
+                             .threads = loader_threads(t),
                              .augment = &t->c.augment, .range = rank_range, .range_ctx = t };
     return lmb_loader_create(&o, &t->loader, err);
 }

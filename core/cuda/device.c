@@ -18,10 +18,13 @@ struct lmb_gpu {
 
 static lmb_gpu *of(lmb_device *d) { return (lmb_gpu *)d; }
 
-/* The device is selected for each call: the calling thread may be another one. */
+/* Before each call that puts work on a queue or makes something: the calling thread may be another one than opened the GPU, and
+ * kernels start on the device that their thread has selected alone. Plans begin with uploads, so that theirs are covered. */
+static lmb_status here(lmb_device *d, lmb_error *err) { return of(d)->cuda->api->device_select(of(d)->index, err); }
+
 static lmb_status gpu_alloc(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
 {
-    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->alloc(bytes, memory, err);
 }
 
@@ -29,22 +32,26 @@ static void gpu_free(lmb_device *d, void *memory) { of(d)->cuda->api->free(memor
 
 static lmb_status gpu_upload(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return bytes ? of(d)->cuda->api->upload(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
 static lmb_status gpu_download(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return bytes ? of(d)->cuda->api->download(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
 static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
 static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
                               lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->convert(from, before, to, after, of(d)->queue, err);
 }
 
@@ -55,7 +62,7 @@ static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q)
 
 static lmb_status gpu_pin(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
 {
-    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->host_alloc(bytes, memory, err);
 }
 
@@ -63,12 +70,13 @@ static void gpu_unpin(lmb_device *d, void *memory) { of(d)->cuda->api->host_free
 
 static lmb_status gpu_send(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return bytes ? of(d)->cuda->api->upload(to, from, bytes, of(d)->aside, err) : LMB_OK;
 }
 
 static lmb_status gpu_mark_create(lmb_device *d, lmb_device_mark **m, lmb_error *err)
 {
-    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->event_create((lmb_cuda_event **)m, err);
 }
 
@@ -79,11 +87,13 @@ static void gpu_mark_destroy(lmb_device *d, lmb_device_mark *m)
 
 static lmb_status gpu_mark(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->event_record((lmb_cuda_event *)m, stream_of(d, q), err);
 }
 
 static lmb_status gpu_follow(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->event_wait((lmb_cuda_event *)m, stream_of(d, q), err);
 }
 
@@ -94,7 +104,7 @@ static lmb_status gpu_reach(lmb_device *d, lmb_device_mark *m, lmb_error *err)
 
 static lmb_status gpu_record(lmb_device *d, lmb_error *err)
 {
-    LMB_TRY(of(d)->cuda->api->device_select(of(d)->index, err));
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->capture_begin(of(d)->stream, err);
 }
 
@@ -105,6 +115,7 @@ static lmb_status gpu_recorded(lmb_device *d, lmb_device_record **out, lmb_error
 
 static lmb_status gpu_replay(lmb_device *d, lmb_device_record *r, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->graph_launch((lmb_cuda_graph *)r, of(d)->stream, err);
 }
 
@@ -115,11 +126,13 @@ static void gpu_record_destroy(lmb_device *d, lmb_device_record *r)
 
 static lmb_status gpu_work(lmb_device *d, const struct lmb_step_work *w, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->step_work(of(d)->queue, w, err);
 }
 
 static lmb_status gpu_finish(lmb_device *d, lmb_error *err)
 {
+    LMB_TRY(here(d, err));
     return of(d)->cuda->api->stream_sync(of(d)->stream, err);
 }
 

@@ -86,8 +86,13 @@ static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
     return LMB_OK;
 }
 
+/* Most often it is selected already; asking touches nothing, also while a stream is recorded. */
 static lmb_status device_select(int device, lmb_error *err)
 {
+    int now = -1;
+
+    if (cudaGetDevice(&now) == cudaSuccess && now == device)
+        return LMB_OK;
     return lmbi_cuda_check(cudaSetDevice(device), "selecting a device", err);
 }
 

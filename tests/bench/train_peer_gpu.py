@@ -143,7 +143,7 @@ def ours(build, name, precision, seconds):
     way = 'cuda' if precision == 'f32' else 'cuda-' + precision
     env = dict(os.environ, LMB_CUDA_MODULE=os.path.abspath(os.path.join(build, 'launch', 'liblimbeck_cuda.so')))
     done = subprocess.run([os.path.join(build, 'tests', 'bench_train_peer'), text, *map(str, shape), str(batch), '1', str(seconds), way],
-                          env=env, capture_output=True, text=True)
+                          env=env, capture_output=True, text=True, timeout=300)
     if done.returncode or not done.stdout.strip():
         raise RuntimeError(done.stderr.strip() or 'no figure')
     return float(done.stdout)
@@ -171,8 +171,8 @@ def main():
         try:
             peer = Peer(name, a.precision, a.compile)
             pairs = [(ours(a.build, name, a.precision, a.seconds), peer.speed(a.seconds)) for _ in range(a.rounds)]
-        except RuntimeError as e:
-            print('%-14s failed: %s' % (name, e))
+        except Exception as e:  # of a compiler, a library, a program: the next network has its turn
+            print('%-14s failed: %s' % (name, str(e).strip().splitlines()[-1:] or type(e).__name__))
             continue
         ratios = sorted(o / t for o, t in pairs)
         print('%-14s ours %9.0f images/s, PyTorch %9.0f, ratio %.2f (%.2f to %.2f)' % (

@@ -467,7 +467,7 @@ START_TEST(connections_are_lost_at_every_stage)
     ck_ok(lmb_message_send(p.r.channel, LMB_MSG_UPDATE, &m, &err)); /* as if ACCEPTED had been lost */
     raw_flush(&p.r);
     hear(&p); /* DROPPED */
-    alive(&p, 1.1);
+    alive(&p, 4.5);
     answer(&p);
     ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &rec));
     raw_close(&p.r);

@@ -5,6 +5,7 @@
 #include "train/resident.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -359,6 +360,33 @@ START_TEST(rules_have_the_bits_of_the_rows)
 }
 END_TEST
 
+/* Which device is selected is a thread's own affair: that of the GPU, whoever calls. */
+static void *from_a_thread(void *device)
+{
+    static lmb_step_chunk chunk = { .n = 1, .own = 1 };
+    static float vector[LMB_STEP_HEAD + 1] = { [LMB_STEP_HEAD] = 3 };
+    const lmb_step_work work = { .kind = LMB_WORK_WEIGH, .last = 1, .share = 2, .chunk = &chunk, .vector = vector };
+    lmb_device *d = device;
+    lmb_error e = LMB_ERROR_INIT;
+
+    bool good = d->work(d, &work, &e) == LMB_OK && d->finish(d, &e) == LMB_OK && vector[LMB_STEP_HEAD] == 6;
+    return good ? device : NULL;
+}
+
+START_TEST(any_thread_may_work)
+{
+    lmb_gpu *gpu;
+    pthread_t thread;
+    void *good = NULL;
+
+    ck_ok(lmb_gpu_open(0, &gpu, &err));
+    ck_assert_int_eq(pthread_create(&thread, NULL, from_a_thread, lmb_gpu_device(gpu)), 0);
+    ck_assert_int_eq(pthread_join(thread, &good), 0);
+    ck_assert(good != NULL);
+    lmb_gpu_close(gpu);
+}
+END_TEST
+
 static bool there(void)
 {
     lmb_gpu *gpu;
@@ -380,6 +408,7 @@ LMB_TEST_MAIN(
         add(what_is_not_finite_stops);
         if (played) { /* recordings go wrong as we like, and a device's memory is the host's */
             add(a_recording_that_fails_is_a_sentence);
+            add(any_thread_may_work);
             add_loop(rules_have_the_bits_of_the_rows, sizeof rules / sizeof *rules);
         }
     })

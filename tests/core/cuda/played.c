@@ -43,6 +43,7 @@ struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done; lmb_cuda_g
 static const lmb_cuda_api *real;
 static lmb_cuda_stream *streams;
 static pthread_mutex_t lock;
+static _Thread_local bool selected; /* by this thread; CUDA would take the first device */
 
 static lmb_status refuse(lmb_cuda_graph *g, const char *what, lmb_error *err)
 {
@@ -115,6 +116,8 @@ void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*call)(void *what, lmb_er
 {
     ENTER;
     push(s, (op){ .kind = CALL, .run = call, .what = what });
+    if (!selected)
+        (void)LMB_FAIL(&s->failed, LMB_E_DEVICE, "played: a kernel from a thread that has selected no device");
     LEAVE;
 }
 
@@ -149,7 +152,12 @@ static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status device_select(int device, lmb_error *err) { return (void)device, (void)err, LMB_OK; }
+static lmb_status device_select(int device, lmb_error *err)
+{
+    (void)device, (void)err;
+    selected = true;
+    return LMB_OK;
+}
 
 static lmb_status stream_create(lmb_cuda_stream **s, lmb_error *err)
 {
