@@ -30,7 +30,8 @@ struct lmb_channel {
     uint8_t *plain; /* the body of the record that was given out last */
 };
 
-/* Buffers live as long as there is something in them: most connections of a server wait, and must cost next to nothing. */
+/* Buffers live as long as there is something in them: most connections of a server wait, and must cost next to
+ * nothing. */
 static lmb_status reserve(lmb_channel *c, size_t more, lmb_error *err)
 {
     size_t cap = c->out_cap;

@@ -32,7 +32,9 @@ lmb_status lmbi_comm_open_self(lmb_comm **out, lmb_error *err)
     lmb_comm *c = malloc(sizeof *c);
     if (!c)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a communicator");
-    *c = (lmb_comm){ 0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort, true, NULL, NULL };
+    *c = (lmb_comm){
+        0, 1, "self", self_exchange, self_broadcast, self_gather, self_close, self_abort, true, NULL, NULL
+    };
     *out = c;
     return LMB_OK;
 }
@@ -49,7 +51,9 @@ static int told(const char *name)
  * started MPI. */
 static int launched(const char **launcher)
 {
-    static const char *const names[][2] = { { "OMPI_COMM_WORLD_SIZE", "mpirun" }, { "PMIX_SIZE", "PMIx" }, { "PMI_SIZE", "srun" } };
+    static const char *const names[][2] = { { "OMPI_COMM_WORLD_SIZE", "mpirun" },
+                                            { "PMIX_SIZE", "PMIx" },
+                                            { "PMI_SIZE", "srun" } };
     for (int i = 0; i < 3; i++)
         if (told(names[i][0])) {
             *launcher = names[i][1];
@@ -101,7 +105,8 @@ lmb_status lmb_comm_open(lmb_comm **out, lmb_error *err)
         int got = (*out)->size;
         lmb_comm_close(*out);
         *out = NULL;
-        return LMB_FAIL(err, LMB_E_PEER, "%s started %d processes, MPI sees %d; build against the MPI that launches", launcher, n, got);
+        return LMB_FAIL(err, LMB_E_PEER, "%s started %d processes, MPI sees %d; build against the MPI that launches",
+                        launcher, n, got);
     }
     return LMB_OK;
 }
@@ -121,8 +126,8 @@ int lmbi_comm_power(int n)
 }
 
 /* Ranks beyond the largest power of two hand their vector to a partner first and get the result back. */
-lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n, lmb_combine combine, void *ctx,
-                                   lmb_error *err)
+lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n,
+                                   lmb_combine combine, void *ctx, lmb_error *err)
 {
     int me = c->rank / stride, size = c->size / stride, base = c->rank % stride;
     int power = lmbi_comm_power(size), extra = size - power;
@@ -146,7 +151,8 @@ lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scr
     return LMB_OK;
 }
 
-lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine, void *ctx, lmb_error *err)
+lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine, void *ctx,
+                               lmb_error *err)
 {
     return lmbi_comm_reduce_stride(c, 1, v, scratch, 0, n, combine, ctx, err);
 }
@@ -164,6 +170,7 @@ lmb_status lmb_comm_agree(lmb_comm *c, const char *what, const void *mine, size_
             snprintf(list + strlen(list), sizeof list - strlen(list), "%s%d", *list ? ", " : "", r);
     free(all);
     if (st == LMB_OK && *list)
-        return LMB_FAIL(err, LMB_E_PEER, "rank %s has another %s than rank 0; give all ranks the same files and options", list, what);
+        return LMB_FAIL(err, LMB_E_PEER,
+                        "rank %s has another %s than rank 0; give all ranks the same files and options", list, what);
     return st;
 }

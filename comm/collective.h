@@ -39,8 +39,8 @@ struct lmb_comm {
     void (*close)(lmb_comm *c);
     void (*abort)(lmb_comm *c, int code); /* ends all ranks; does not return under MPI */
     bool any_thread;   /* calls need not come from the thread that opened it */
-    /* On all ranks at once: `bytes` of shared memory for each rank, page-aligned, zeroed when new. The communicator owns it; what
-     * is handed back serves later calls and keeps its content. NULL: there is no shared memory. */
+    /* On all ranks at once: `bytes` of shared memory for each rank, page-aligned, zeroed when new. The communicator
+     * owns it; what is handed back serves later calls and keeps its content. NULL: there is no shared memory. */
     lmb_status (*share)(lmb_comm *c, size_t bytes, const lmb_shared **out, lmb_error *err);
     void (*unshare)(lmb_comm *c, const lmb_shared *s);
 };
@@ -53,12 +53,12 @@ void lmb_comm_close(lmb_comm *c); /* NULL is a no-op */
 /* into[0 .. n) = into combined with from, elements at .. at + n of what is summed. Must be commutative in its bits. */
 typedef void (*lmb_combine)(void *ctx, float *into, const float *from, size_t at, size_t n);
 /* v[0 .. n) = combination over all ranks; scratch: n floats. Every rank ends with the same bits. */
-LMB_MUST_CHECK lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine, void *ctx,
-                                              lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_comm_reduce_all(lmb_comm *c, float *v, float *scratch, size_t n, lmb_combine combine,
+                                              void *ctx, lmb_error *err);
 int lmbi_comm_power(int n); /* the largest power of two up to n */
 /* The same for elements at .. at + n of what is summed, over the ranks that are a multiple of `stride` apart. */
-lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n, lmb_combine combine, void *ctx,
-                                   lmb_error *err);
+lmb_status lmbi_comm_reduce_stride(lmb_comm *c, int stride, float *v, float *scratch, size_t at, size_t n,
+                                   lmb_combine combine, void *ctx, lmb_error *err);
 /* E_PEER names the ranks whose n bytes differ from rank 0's; `what` says what they are ("configuration"). */
 LMB_MUST_CHECK lmb_status lmb_comm_agree(lmb_comm *c, const char *what, const void *mine, size_t n, lmb_error *err);
 

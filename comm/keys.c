@@ -47,8 +47,8 @@ static int open_tmp(const char *tmp)
 
     for (int attempt = 0; attempt < 2; attempt++) {
         int fd = open(tmp, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() && info.st_nlink <= 1 &&
-            !(info.st_mode & 077) && flock(fd, LOCK_EX) == 0)
+        if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+            info.st_nlink <= 1 && !(info.st_mode & 077) && flock(fd, LOCK_EX) == 0)
             return fd;
         if (fd >= 0)
             close(fd);

@@ -37,11 +37,12 @@ const uint8_t *lmb_sign_public(const uint8_t secret[LMB_SIGN_SECRET]);
 enum { LMB_PUBLIC_TEXT = 2 * LMB_SIGN_PUBLIC + 1 };
 void lmb_public_format(const uint8_t key[LMB_SIGN_PUBLIC], char out[LMB_PUBLIC_TEXT]);
 LMB_MUST_CHECK lmb_status lmb_public_parse(const char *text, uint8_t key[LMB_SIGN_PUBLIC], lmb_error *err);
-/* What people compare over the telephone: the first 16 digits of a public key's hash. A client is its signing key: with it
- * it signs every channel it opens, and the roster names it by it. */
+/* What people compare over the telephone: the first 16 digits of a public key's hash. A client is its signing key: with
+ * it it signs every channel it opens, and the roster names it by it. */
 enum { LMB_FINGERPRINT = 17 };
 void lmb_fingerprint(const uint8_t key[LMB_SIGN_PUBLIC], char out[LMB_FINGERPRINT]);
-/* Keep `n` bytes of secrets out of the swap file, where the system's limits allow it; and wipe them, and let them go. */
+/* Keep `n` bytes of secrets out of the swap file, where the system's limits allow it; and wipe them, and let them
+ * go. */
 void lmb_secret_lock(void *secret, size_t n);
 void lmb_secret_wipe(void *secret, size_t n);
 

@@ -1,5 +1,5 @@
-/* comm/mpi.c - the MPI row of comm/collective.h. MPI-3.1, section 12.4: one thread at a time communicates, any thread where
- * the library grants MPI_THREAD_SERIALIZED. */
+/* comm/mpi.c - the MPI row of comm/collective.h. MPI-3.1, section 12.4: one thread at a time communicates, any thread
+ * where the library grants MPI_THREAD_SERIALIZED. */
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +32,9 @@ static lmb_status check(int code, lmb_comm *c, const char *what, lmb_error *err)
 
 enum { PIECE = 1 << 28 }; /* counts are ints */
 
-/* Wait for `n` requests, leaving the processor to others when it takes long: sums are exchanged while other threads of this
- * process work, and a waiting MPI library would take a core from them. Naps grow with the time waited, and cost an eighth
- * of it at most. */
+/* Wait for `n` requests, leaving the processor to others when it takes long: sums are exchanged while other threads of
+ * this process work, and a waiting MPI library would take a core from them. Naps grow with the time waited, and cost an
+ * eighth of it at most. */
 static int finish(MPI_Request *all, int n)
 {
     const double spin = 50e-6, shortest = 20e-6, longest = 500e-6;
@@ -76,7 +76,8 @@ static lmb_status broadcast(lmb_comm *c, void *data, size_t n, int root, lmb_err
 {
     for (size_t at = 0; at < n; at += PIECE) {
         MPI_Request one = MPI_REQUEST_NULL;
-        int code = MPI_Ibcast((char *)data + at, n - at > PIECE ? PIECE : (int)(n - at), MPI_BYTE, root, ((mpi_comm *)c)->world, &one);
+        int code = MPI_Ibcast((char *)data + at, n - at > PIECE ? PIECE : (int)(n - at), MPI_BYTE, root,
+                              ((mpi_comm *)c)->world, &one);
         if (code == MPI_SUCCESS)
             code = finish(&one, 1);
         LMB_TRY(check(code, c, "broadcast", err));
@@ -222,7 +223,8 @@ lmb_status lmbi_comm_open_mpi(lmb_comm **out, lmb_error *err)
     }
     c->world = MPI_COMM_WORLD;
     MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN);
-    c->base = (lmb_comm){ 0, 1, "mpi", exchange, broadcast, gather_all, close_mpi, abort_mpi, provided >= MPI_THREAD_SERIALIZED, share, unshare };
+    c->base = (lmb_comm){ 0, 1, "mpi", exchange, broadcast, gather_all, close_mpi, abort_mpi,
+        provided >= MPI_THREAD_SERIALIZED, share, unshare };
     MPI_Comm_rank(c->world, &c->base.rank);
     MPI_Comm_size(c->world, &c->base.size);
     *out = &c->base;

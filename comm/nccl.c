@@ -219,8 +219,8 @@ static lmb_status begin(lmb_nccl *n, lmb_nccl_label l, const char *what, void *a
     else
         snprintf(n->doing, sizeof n->doing, "%s", what);
     n->step = l.step;
-    /* Waiting, as from now on the host may be held up by what is on a stream, in calls that nobody can end: then it is the
-     * noticeboard's thread that speaks. */
+    /* Waiting, as from now on the host may be held up by what is on a stream, in calls that nobody can end: then it is
+     * the noticeboard's thread that speaks. */
     lmb_watch_doing(n->o.watch, l.step, n->doing, true);
     return after ? follow(n, n->api->stream_after(n->stream, after), err) : LMB_OK;
 }

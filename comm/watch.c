@@ -108,9 +108,11 @@ static void end_job(lmb_watch *w, int rank, const char *fate)
     const line *l = &w->board[rank], *me = &w->board[w->c->rank];
     pthread_t t;
 
-    snprintf(sentence, sizeof sentence, "rank %d on %.63s (process %lld) %s; it was doing: %.63s of step %lld, for %.1f s. Rank %d was at: "
-             "%.63s of step %lld. The job ends; start it again to go on from the last checkpoint", rank, l->host, (long long)l->pid, fate, l->what,
-             (long long)l->step, (double)(now_ms() - w->sights[rank].change_ms) / 1000, w->c->rank, me->what, (long long)me->step);
+    snprintf(sentence, sizeof sentence,
+             "rank %d on %.63s (process %lld) %s; it was doing: %.63s of step %lld, for %.1f s. Rank %d was at: "
+             "%.63s of step %lld. The job ends; start it again to go on from the last checkpoint",
+             rank, l->host, (long long)l->pid, fate, l->what, (long long)l->step,
+             (double)(now_ms() - w->sights[rank].change_ms) / 1000, w->c->rank, me->what, (long long)me->step);
     w->report(w->ctx, sentence);
     if (pthread_create(&t, NULL, last_resort, NULL) == 0)
         pthread_detach(t);
@@ -180,8 +182,10 @@ static lmb_status map_board(lmb_watch *w, const char *path, lmb_error *err)
     if (!ok || fd < 0) {
         if (fd >= 0)
             close(fd);
-        return LMB_FAIL(err, LMB_E_IO, "%s: the ranks' noticeboard can not be made or opened: %s; choose a run folder that all ranks can write",
-                        path, strerror(errno));
+        return LMB_FAIL(
+            err, LMB_E_IO,
+            "%s: the ranks' noticeboard can not be made or opened: %s; choose a run folder that all ranks can write",
+            path, strerror(errno));
     }
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
@@ -191,8 +195,8 @@ static lmb_status map_board(lmb_watch *w, const char *path, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s, void (*report)(void *ctx, const char *sentence), void *ctx,
-                          lmb_watch **out, lmb_error *err)
+lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s,
+                          void (*report)(void *ctx, const char *sentence), void *ctx, lmb_watch **out, lmb_error *err)
 {
     *out = NULL;
     if (c->size == 1)
@@ -203,7 +207,8 @@ lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s, void (*
     *w = (lmb_watch){ .c = c, .limit_s = limit_s, .report = report, .ctx = ctx };
     gethostname(w->host, sizeof w->host - 1);
     w->sights = calloc((size_t)c->size, sizeof *w->sights);
-    lmb_status st = w->sights ? map_board(w, path, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to watch %d ranks", c->size);
+    lmb_status st =
+        w->sights ? map_board(w, path, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to watch %d ranks", c->size);
     if (st == LMB_OK) {
         line *me = &w->board[c->rank];
         memcpy(me->host, w->host, sizeof me->host);

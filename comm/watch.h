@@ -26,12 +26,14 @@ typedef struct lmb_watch lmb_watch;
 /* `path`: of the board; rank 0 makes it. `limit_s`: how long a rank may be behind. `report` gets one sentence before
  * the job is ended, on the watching thread. With one rank there is nothing to watch: *out is NULL, which every
  * function takes. */
-LMB_MUST_CHECK lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s, void (*report)(void *ctx, const char *sentence),
-                                         void *ctx, lmb_watch **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_watch_open(lmb_comm *c, const char *path, double limit_s,
+                                         void (*report)(void *ctx, const char *sentence), void *ctx, lmb_watch **out,
+                                         lmb_error *err);
 void lmb_watch_close(lmb_watch *w);
 /* This rank now does `what` (static text) for `step`; `waits`: it waits for the other ranks. */
 void lmb_watch_doing(lmb_watch *w, int64_t step, const char *what, bool waits);
-/* The rank that is furthest behind, with its host and what it does, as part of a sentence; "" when all are where we are. */
+/* The rank that is furthest behind, with its host and what it does, as part of a sentence; "" when all are where we
+ * are. */
 void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap);
 
 #ifdef __cplusplus

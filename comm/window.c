@@ -36,7 +36,10 @@ bool lmb_window_one_node(const lmb_window *w) { return w->shared->n == w->c->siz
 
 /* ---- waiting ---- */
 
-static bool reached(const head *h, uint32_t phase) { return (int32_t)(atomic_load_explicit(&h->phase, memory_order_acquire) - phase) >= 0; }
+static bool reached(const head *h, uint32_t phase)
+{
+    return (int32_t)(atomic_load_explicit(&h->phase, memory_order_acquire) - phase) >= 0;
+}
 
 typedef struct meeting { const head *h; uint32_t phase; } meeting;
 
@@ -100,7 +103,8 @@ static void add_up(lmb_window *w, size_t at, size_t lo, size_t n, lmb_combine co
             combine(ctx, vector_of(w, i) + at + lo, vector_of(w, i + step) + at + lo, lo, n);
 }
 
-lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, bool alert, lmb_combine combine, void *ctx, lmb_error *err)
+lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, bool alert, lmb_combine combine, void *ctx,
+                             lmb_error *err)
 {
     size_t lo, hi;
 
@@ -110,7 +114,8 @@ lmb_status lmb_window_reduce(lmb_window *w, size_t at, size_t n, bool alert, lmb
         float *sum = vector_of(w, 0) + at + lo;
         add_up(w, at, lo, hi - lo, combine, ctx);
         if (!lmb_window_one_node(w))
-            LMB_TRY(lmbi_comm_reduce_stride(w->c, w->shared->n, sum, w->scratch + at + lo, lo, hi - lo, combine, ctx, err));
+            LMB_TRY(
+                lmbi_comm_reduce_stride(w->c, w->shared->n, sum, w->scratch + at + lo, lo, hi - lo, combine, ctx, err));
         for (int i = 1; i < w->shared->n; i++)
             memcpy(vector_of(w, i) + at + lo, sum, (hi - lo) * sizeof *sum);
     }
@@ -137,7 +142,8 @@ static bool fits(const lmb_comm *c, const lmb_shared *s)
 static lmb_status agree(lmb_comm *c, int n, bool *all, lmb_error *err)
 {
     int *each = malloc(sizeof *each * (size_t)c->size);
-    lmb_status st = each ? c->gather_all(c, &n, each, sizeof n, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare nodes");
+    lmb_status st =
+        each ? c->gather_all(c, &n, each, sizeof n, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare nodes");
 
     *all = n > 0;
     for (int r = 0; r < c->size && st == LMB_OK; r++)
@@ -169,8 +175,10 @@ lmb_status lmb_window_open(lmb_comm *c, size_t floats, bool must, lmb_window **o
                              : LMB_FAIL(&local, LMB_E_UNSUPPORTED, "ranks of kind '%s' share no memory", c->name);
     bool good = st == LMB_OK && fits(c, s);
     if (st == LMB_OK && !good)
-        st = LMB_FAIL(&local, LMB_E_PEER, "rank %d: the %d ranks of its node are no power of two of neighbours, or the job has no power of "
-                      "two of ranks (mpirun --map-by node:... spreads neighbours; --map-by slot does not)", c->rank, s->n);
+        st = LMB_FAIL(&local, LMB_E_PEER,
+                      "rank %d: the %d ranks of its node are no power of two of neighbours, or the job has no power of "
+                      "two of ranks (mpirun --map-by node:... spreads neighbours; --map-by slot does not)",
+                      c->rank, s->n);
     LMB_TRY(agree(c, good ? s->n : 0, &all, err));
     lmb_window *w = all ? calloc(1, sizeof *w) : NULL;
     if (w) {

@@ -138,7 +138,8 @@ static lmb_status get_text(reader *r, char *out, size_t limit)
     for (size_t i = 0, length; i < n; i += length) {
         length = lmb_text_length(out + i);
         if (!length)
-            return LMB_FAIL(r->err, LMB_E_FORMAT, "message %s: '%s' holds a control character, or none of UTF-8, at byte %zu", r->message,
+            return LMB_FAIL(r->err, LMB_E_FORMAT,
+                            "message %s: '%s' holds a control character, or none of UTF-8, at byte %zu", r->message,
                             r->field, i);
     }
     r->at += n;

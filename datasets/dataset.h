@@ -59,7 +59,8 @@ void lmb_dataset_destroy(lmb_dataset *d); /* NULL is a no-op */
 /* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed and must outlive the view. */
 LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_t *index, int64_t n,
                                              lmb_dataset **out, lmb_error *err);
-/* A view of both, the second behind the first; groups are lost. Both are borrowed.  errors  E_SHAPE: they are not alike */
+/* A view of both, the second behind the first; groups are lost. Both are borrowed.  errors  E_SHAPE: they are not
+ * alike */
 LMB_MUST_CHECK lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second, lmb_dataset **out,
                                            lmb_error *err);
 /* A view of samples whose labels are not to be had: all are 0 of so many classes. `d` is borrowed. */

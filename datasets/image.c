@@ -126,9 +126,10 @@ static void filter_line(const float *line, const filter *f, int channels, int wi
         out[x] = (uint8_t)(sum[x] > 255 ? 255 : sum[x]);
 }
 
-/* Row by row: first along columns, which makes fewer rows, then along the row. `line`: a row of the picture, `sum`: of the output. */
-static void fit_rows(const lmb_image *in, const filter *columns, const filter *rows, int height, int width, float *line, float *sum,
-                     uint8_t *out)
+/* Row by row: first along columns, which makes fewer rows, then along the row. `line`: a row of the picture, `sum`: of
+ * the output. */
+static void fit_rows(const lmb_image *in, const filter *columns, const filter *rows, int height, int width, float *line,
+                     float *sum, uint8_t *out)
 {
     size_t n = (size_t)in->width * (size_t)in->channels;
 
@@ -137,7 +138,8 @@ static void fit_rows(const lmb_image *in, const filter *columns, const filter *r
         for (int t = 0; t < columns->taps; t++)
             add_row(line, in->pixels + (size_t)(columns->from[y] + t) * n, columns->weight[t * height + y], n);
         for (int c = 0; c < in->channels; c++)
-            filter_line(line + c, rows, in->channels, width, sum, out + ((size_t)c * (size_t)height + (size_t)y) * (size_t)width);
+            filter_line(line + c, rows, in->channels, width, sum,
+                        out + ((size_t)c * (size_t)height + (size_t)y) * (size_t)width);
     }
 }
 

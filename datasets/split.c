@@ -302,11 +302,13 @@ lmb_status lmb_partition_view(const lmb_dataset *d, const int32_t *client, int32
     return st;
 }
 
-lmb_status lmb_partition_views(const lmb_dataset *d, const int32_t *client, int clients, lmb_dataset **out, lmb_error *err)
+lmb_status lmb_partition_views(const lmb_dataset *d, const int32_t *client, int clients, lmb_dataset **out,
+                               lmb_error *err)
 {
     uint32_t *index = malloc(sizeof *index * (size_t)(d->n + 1));
     int64_t *end = calloc((size_t)clients + 1, sizeof *end);
-    lmb_status st = index && end ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the samples of %d clients", clients);
+    lmb_status st =
+        index && end ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the samples of %d clients", clients);
 
     memset(out, 0, (size_t)clients * sizeof *out);
     for (int64_t i = 0; st == LMB_OK && i < d->n; i++)

@@ -37,12 +37,18 @@ lmb_status lmb_ensemble_create(const lmb_dataset *samples, int classes, lmb_ense
     if (!e || !e->sum || !e->answer) {
         lmb_ensemble_destroy(e);
         *out = NULL;
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits of %lld samples and %d classes", (long long)samples->n, classes);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits of %lld samples and %d classes", (long long)samples->n,
+                        classes);
     }
     e->samples = samples;
     e->classes = classes;
-    e->plain = (lmb_dataset){ .n = samples->n, .shape = samples->shape, .dtype = samples->dtype, .classes = classes, .read = read_plain,
-                              .label = no_label, .state = e };
+    e->plain = (lmb_dataset){ .n = samples->n,
+                              .shape = samples->shape,
+                              .dtype = samples->dtype,
+                              .classes = classes,
+                              .read = read_plain,
+                              .label = no_label,
+                              .state = e };
     lmb_ensemble_begin(e);
     return LMB_OK;
 }
@@ -72,7 +78,8 @@ static lmb_status check(const lmb_ensemble *e, const lmb_graph *g, lmb_error *er
 
     LMB_TRY(lmb_model_classes(g, &classes, err));
     if (classes != e->classes)
-        return LMB_FAIL(err, LMB_E_SHAPE, "a member of the ensemble has %d classes, the others %d", classes, e->classes);
+        return LMB_FAIL(err, LMB_E_SHAPE, "a member of the ensemble has %d classes, the others %d", classes,
+                        e->classes);
     if (lmb_shape_count(&x->shape) / (x->shape.d[0] ? x->shape.d[0] : 1) != lmb_shape_count(&e->samples->shape))
         return LMB_FAIL(err, LMB_E_SHAPE, "a member of the ensemble takes %s, the samples without labels are %s",
                         lmb_shape_text(&x->shape, a, sizeof a), lmb_shape_text(&e->samples->shape, b, sizeof b));
@@ -118,7 +125,8 @@ lmb_status lmb_ensemble_add(lmb_ensemble *e, const lmb_graph *member, const floa
     free(raw);
     for (size_t i = 0; st == LMB_OK && i < n; i++)
         if (!isfinite(e->answer[i]))
-            st = LMB_FAIL(err, LMB_E_NUMERIC, "a member of the ensemble answers %g to sample %zu", (double)e->answer[i], i / (size_t)e->classes);
+            st = LMB_FAIL(err, LMB_E_NUMERIC, "a member of the ensemble answers %g to sample %zu", (double)e->answer[i],
+                          i / (size_t)e->classes);
     for (size_t i = 0; st == LMB_OK && i < n; i++)
         e->sum[i] += (double)e->answer[i];
     e->members += st == LMB_OK;
@@ -147,10 +155,12 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *epoch, lm
     return LMB_OK;
 }
 
-lmb_status lmb_ensemble_teach(lmb_ensemble *e, const lmb_train_config *c, double temperature, const lmb_graph *student, float *state,
-                              double *loss, lmb_error *err)
+lmb_status lmb_ensemble_teach(lmb_ensemble *e, const lmb_train_config *c, double temperature, const lmb_graph *student,
+                              float *state, double *loss, lmb_error *err)
 {
-    lmb_objective o = { .distill = { .alpha = 1, .temperature = temperature }, .teacher = student, .logits = rows, .logits_ctx = e };
+    lmb_objective o = {
+        .distill = { .alpha = 1, .temperature = temperature }, .teacher = student, .logits = rows, .logits_ctx = e
+    };
     lmb_loss kl = lmb_objective_loss(&o);
     double last = 0;
     lmb_train_watch watch = { .epoch = on_epoch, .ctx = &last };

@@ -45,12 +45,14 @@ static lmb_status add_file(lmb_ensemble *e, const char *path, lmb_error *err)
     memset(&h, 0, sizeof h);
     memcpy(&h, data, bytes < sizeof h ? bytes : sizeof h);
     const double *sum = (const double *)(const void *)((const char *)data + sizeof h);
-    bool sound = bytes == want && memcmp(h.magic, magic, sizeof magic) == 0 && h.samples == e->samples->n && h.classes == e->classes &&
-                 h.members > 0 && h.members < INT32_MAX - e->members;
+    bool sound = bytes == want && memcmp(h.magic, magic, sizeof magic) == 0 && h.samples == e->samples->n &&
+                 h.classes == e->classes && h.members > 0 && h.members < INT32_MAX - e->members;
     for (size_t i = 0; sound && i < n; i++)
         sound = isfinite(sum[i]);
     if (!sound)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s does not hold answers to %" PRId64 " samples of %d classes; those who exchange them need the same samples",
+        st = LMB_FAIL(err, LMB_E_FORMAT,
+                      "%s does not hold answers to %" PRId64
+                      " samples of %d classes; those who exchange them need the same samples",
                       path, e->samples->n, e->classes);
     for (size_t i = 0; st == LMB_OK && i < n; i++)
         e->sum[i] += sum[i];

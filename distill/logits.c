@@ -46,7 +46,8 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add(&h, &model, sizeof model);
         lmb_hash data = k->data->hash(k->data);
         lmb_hash_add(&h, &data, sizeof data);
-        lmb_hash_add_text(&h, strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
+        lmb_hash_add_text(&h,
+                          strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
         if (augmented) /* else every epoch shows the same, whatever the seed */
             lmb_hash_add_text(&h, augment.text);
@@ -65,13 +66,16 @@ static lmb_status check_pair(const lmb_logits_key *k, lmb_error *err)
     if (in == LMB_NONE || k->teacher->n_outputs < 1)
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher has no input or no output");
     const lmb_value *x = &k->teacher->value[in], *y = &k->teacher->value[k->teacher->output[0].value];
-    if (x->shape.n < 1 || x->shape.d[0] < 1 || lmb_shape_count(&x->shape) / x->shape.d[0] != lmb_shape_count(&k->data->shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher takes %s, the data has samples %s", lmb_shape_text(&x->shape, a, sizeof a),
-                        lmb_shape_text(&k->data->shape, b, sizeof b));
+    if (x->shape.n < 1 || x->shape.d[0] < 1 ||
+        lmb_shape_count(&x->shape) / x->shape.d[0] != lmb_shape_count(&k->data->shape))
+        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher takes %s, the data has samples %s",
+                        lmb_shape_text(&x->shape, a, sizeof a), lmb_shape_text(&k->data->shape, b, sizeof b));
     if (y->shape.n != 2 || y->shape.d[1] < 1 || y->shape.d[1] > 1 << 24)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher answers %s; logits [N, classes] are needed", lmb_shape_text(&y->shape, a, sizeof a));
+        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher answers %s; logits [N, classes] are needed",
+                        lmb_shape_text(&y->shape, a, sizeof a));
     if (k->rows < 1 || k->rows > 1 << 20)
-        return LMB_FAIL(err, LMB_E_ARG, "a teacher that answers %lld rows at once; it must be 1 to 1048576", (long long)k->rows);
+        return LMB_FAIL(err, LMB_E_ARG, "a teacher that answers %lld rows at once; it must be 1 to 1048576",
+                        (long long)k->rows);
     return LMB_OK;
 }
 
@@ -94,8 +98,9 @@ lmb_status lmbi_logits_describe(const char *folder, const lmb_logits_key *k, lmb
     f->chunk_bytes = (size_t)LMBI_LOGITS_ROWS * (size_t)f->classes * sizeof(float) + LMB_HASH_BYTES;
     double bytes = (double)f->epochs * (double)f->per_epoch * (double)f->chunk_bytes;
     if (f->epochs < 1 || f->samples < 1 || bytes > 1e15)
-        return LMB_FAIL(err, LMB_E_ARG, "logits of %lld epochs of %lld samples, %g bytes, are not kept; use cache: false", (long long)f->epochs,
-                        (long long)f->samples, bytes);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "logits of %lld epochs of %lld samples, %g bytes, are not kept; use cache: false",
+                        (long long)f->epochs, (long long)f->samples, bytes);
     f->chunks = f->epochs * f->per_epoch;
     f->bytes = lmbi_logits_offset(f, f->chunks);
     return LMB_OK;
@@ -103,7 +108,10 @@ lmb_status lmbi_logits_describe(const char *folder, const lmb_logits_key *k, lmb
 
 /* ---- the file ---- */
 
-uint64_t lmbi_logits_offset(const lmbi_logits_file *f, int64_t chunk) { return LMBI_LOGITS_HEAD + (uint64_t)chunk * f->chunk_bytes; }
+uint64_t lmbi_logits_offset(const lmbi_logits_file *f, int64_t chunk)
+{
+    return LMBI_LOGITS_HEAD + (uint64_t)chunk * f->chunk_bytes;
+}
 
 void lmbi_logits_hash(const lmbi_logits_file *f, int64_t chunk, const void *rows, lmb_hash *out)
 {
@@ -173,7 +181,8 @@ lmb_status lmbi_logits_scan(const lmbi_logits_file *f, uint8_t *there, bool *sou
              memcmp(head, want, sizeof head) == 0;
     chunk = *sound ? malloc(f->chunk_bytes) : NULL;
     for (int64_t c = 0; chunk && c < f->chunks && lmbi_logits_offset(f, c) < (uint64_t)s.st_size; c++)
-        there[c] = read_at(fd, chunk, f->chunk_bytes, lmbi_logits_offset(f, c)) == f->chunk_bytes && chunk_is_whole(f, c, chunk);
+        there[c] = read_at(fd, chunk, f->chunk_bytes, lmbi_logits_offset(f, c)) == f->chunk_bytes &&
+                   chunk_is_whole(f, c, chunk);
     close(fd);
     if (*sound && !chunk)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of logits", f->chunk_bytes);
@@ -233,9 +242,12 @@ static lmb_status prepare(const char *folder, const lmbi_logits_file *f, uint8_t
         return LMB_OK;
     LMB_TRY(room_for(folder, f, &room, err));
     if (f->bytes > room)
-        return LMB_FAIL(err, LMB_E_IO, "the teacher's logits for %lld epochs of %lld samples need %llu bytes in %s, which has room for %llu; "
-                        "use distill.cache=false, or plain", (long long)f->epochs, (long long)f->samples, (unsigned long long)f->bytes, folder,
-                        (unsigned long long)room);
+        return LMB_FAIL(
+            err, LMB_E_IO,
+            "the teacher's logits for %lld epochs of %lld samples need %llu bytes in %s, which has room for %llu; "
+            "use distill.cache=false, or plain",
+            (long long)f->epochs, (long long)f->samples, (unsigned long long)f->bytes, folder,
+            (unsigned long long)room);
     return sound ? LMB_OK : lmbi_logits_create(f, err);
 }
 
@@ -246,22 +258,25 @@ static lmb_status map_file(lmb_logits *l, lmb_error *err)
     int fd = open(f->path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return LMB_FAIL(err, LMB_E_IO, "%s: open failed: %s; every rank must see the run's folder, or use distill.cache=false", f->path,
-                        strerror(errno));
+        return LMB_FAIL(err, LMB_E_IO,
+                        "%s: open failed: %s; every rank must see the run's folder, or use distill.cache=false",
+                        f->path, strerror(errno));
     bool whole = fstat(fd, &s) == 0 && (uint64_t)s.st_size >= f->bytes;
     void *map = whole ? mmap(NULL, (size_t)f->bytes, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
     close(fd);
     if (map == MAP_FAILED)
-        return LMB_FAIL(err, LMB_E_IO, "%s: %s", f->path, whole ? strerror(errno) : "shorter here than where it was written");
+        return LMB_FAIL(err, LMB_E_IO, "%s: %s", f->path,
+                        whole ? strerror(errno) : "shorter here than where it was written");
     l->map = map;
     for (int64_t c = 0; c < f->chunks; c++)
         if (!chunk_is_whole(f, c, l->map + lmbi_logits_offset(f, c)))
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: chunk %lld is not what was written; start again", f->path, (long long)c);
+            return LMB_FAIL(err, LMB_E_FORMAT, "%s: chunk %lld is not what was written; start again", f->path,
+                            (long long)c);
     return LMB_OK;
 }
 
-static lmb_status open_on_all(lmb_logits *l, const char *folder, const lmb_logits_key *k, uint8_t *there, int threads, lmb_comm *comm,
-                              const lmb_logits_watch *watch, lmb_error *err)
+static lmb_status open_on_all(lmb_logits *l, const char *folder, const lmb_logits_key *k, uint8_t *there, int threads,
+                              lmb_comm *comm, const lmb_logits_watch *watch, lmb_error *err)
 {
     LMB_TRY(lmb_comm_agree(comm, "teacher, data or augmentation", &l->f.key, sizeof l->f.key, err));
     if (comm->rank == 0)
@@ -272,12 +287,13 @@ static lmb_status open_on_all(lmb_logits *l, const char *folder, const lmb_logit
     return map_file(l, err);
 }
 
-lmb_status lmb_logits_open(const char *folder, const lmb_logits_key *k, int threads, lmb_comm *comm, const lmb_logits_watch *watch,
-                           lmb_logits **out, lmb_error *err)
+lmb_status lmb_logits_open(const char *folder, const lmb_logits_key *k, int threads, lmb_comm *comm,
+                           const lmb_logits_watch *watch, lmb_logits **out, lmb_error *err)
 {
     lmb_logits *l = calloc(1, sizeof *l);
     uint8_t *there = NULL;
-    lmb_status st = l ? lmbi_logits_describe(folder, k, &l->f, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
+    lmb_status st =
+        l ? lmbi_logits_describe(folder, k, &l->f, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
 
     if (st == LMB_OK && !(there = calloc(1, (size_t)l->f.chunks)))
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for a list of %lld chunks", (long long)l->f.chunks);
@@ -316,8 +332,8 @@ lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, floa
     for (int64_t i = 0; i < n; i++) {
         int64_t s = info && info->sample ? info->sample[i] : i;
         if (epoch >= f->epochs || s < 0 || s >= f->samples)
-            return LMB_FAIL(err, LMB_E_ARG, "logits of sample %lld in epoch %lld; %s has %lld epochs of %lld samples", (long long)s,
-                            (long long)epoch, f->path, (long long)f->epochs, (long long)f->samples);
+            return LMB_FAIL(err, LMB_E_ARG, "logits of sample %lld in epoch %lld; %s has %lld epochs of %lld samples",
+                            (long long)s, (long long)epoch, f->path, (long long)f->epochs, (long long)f->samples);
         const unsigned char *chunk = l->map + lmbi_logits_offset(f, epoch * f->per_epoch + s / LMBI_LOGITS_ROWS);
         size_t row = (size_t)f->classes * sizeof *out;
         memcpy(out + i * f->classes, chunk + (size_t)(s % LMBI_LOGITS_ROWS) * row, row);

@@ -1,18 +1,18 @@
 /* distill/logits.h - a teacher's logits, computed once and kept in a file.
  *
- * Idea: what a teacher says of a sample is a pure function of the teacher, the sample and its augmentation, and that is a
- * function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend, rows answered at once and, where samples are
- * augmented, of seed and augmentation; inside, a row of logits for each (epoch, sample), or for each sample alone where
- * nothing is augmented. With augment.versions there are rows for as many epochs, which later ones read again.
- * Trainings that share the key share the file: another student, another temperature, the short
- * training after pruning, the first epochs of a longer one. A training from the file ends in the same bits as a live one.
+ * Idea: what a teacher says of a sample is a pure function of the teacher, the sample and its augmentation, and that is
+ * a function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend, rows answered at
+ * once and, where samples are augmented, of seed and augmentation; inside, a row of logits for each (epoch, sample), or
+ * for each sample alone where nothing is augmented. With augment.versions there are rows for as many epochs, which
+ * later ones read again. Trainings that share the key share the file: another student, another temperature, the short
+ * training after pruning, the first epochs of a longer one. A training from the file ends in the same bits as a live
+ * one.
  *
- *   file     header | chunk | chunk ...; a chunk is up to 1,024 rows of one epoch and a hash of key, number and content.
- *            A chunk without its hash is not there: whatever the instant of a crash, the next start computes exactly
- *            what is missing. Rows lie at fixed places, to be mapped. Chunks are not compressed: floats of the host.
- *   ranks    share the work; rank 0 writes; all map the file, so it must be on storage that all see
- *   bits     of the machine that computed them: kernels differ between processors, as they do live
- *   threads  rows() may be called from several threads at once
+ *   file     header | chunk | chunk ...; a chunk is up to 1,024 rows of one epoch and a hash of key, number and
+ * content. A chunk without its hash is not there: whatever the instant of a crash, the next start computes exactly what
+ * is missing. Rows lie at fixed places, to be mapped. Chunks are not compressed: floats of the host. ranks    share the
+ * work; rank 0 writes; all map the file, so it must be on storage that all see bits     of the machine that computed
+ * them: kernels differ between processors, as they do live threads  rows() may be called from several threads at once
  */
 #ifndef LMB_DISTILL_LOGITS_H
 #define LMB_DISTILL_LOGITS_H
@@ -43,7 +43,8 @@ typedef struct lmb_logits_key {
 typedef struct lmb_logits_watch { void (*rows)(void *ctx, int64_t done, int64_t all); void *ctx; } lmb_logits_watch;
 
 /* Bytes of the whole file, and what is free where it would lie (or there already): what a caller decides by. */
-LMB_MUST_CHECK lmb_status lmb_logits_size(const char *folder, const lmb_logits_key *k, uint64_t *bytes, uint64_t *room, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_logits_size(const char *folder, const lmb_logits_key *k, uint64_t *bytes, uint64_t *room,
+                                          lmb_error *err);
 /* Is every row there? Reads the whole file. */
 LMB_MUST_CHECK lmb_status lmb_logits_there(const char *folder, const lmb_logits_key *k, bool *there, lmb_error *err);
 
@@ -57,7 +58,8 @@ void lmb_logits_close(lmb_logits *l); /* NULL is a no-op */
 /* How many rows there are: of so many epochs (1: the same in all), of so many samples each. */
 void lmb_logits_extent(const lmb_logits *l, int64_t *epochs, int64_t *samples);
 
-/* Rows of a step into out [n, classes]; ctx is a lmb_logits: for lmb_distill.logits. E_ARG outside epochs and samples. */
+/* Rows of a step into out [n, classes]; ctx is a lmb_logits: for lmb_distill.logits. E_ARG outside epochs and
+ * samples. */
 lmb_status lmb_logits_rows(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
 
 #ifdef __cplusplus

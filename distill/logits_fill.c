@@ -57,7 +57,8 @@ static lmb_status predict(filler *w, worker *me, int64_t first, lmb_error *err)
     LMB_TRY(lmb_predictor_run(me->p, w->batch->x + first * w->numbers, n, &logits, err));
     for (int64_t i = 0; i < n * k; i++)
         if (!isfinite(logits[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "the teacher's logits of sample %u are not finite", w->batch->sample[first + i / k]);
+            return LMB_FAIL(err, LMB_E_NUMERIC, "the teacher's logits of sample %u are not finite",
+                            w->batch->sample[first + i / k]);
     memcpy(w->mine + first * k, logits, (size_t)(n * k) * sizeof *logits);
     return LMB_OK;
 }
@@ -84,7 +85,8 @@ static lmb_status fill_batch(filler *w, int64_t at, lmb_error *err)
     LMB_TRY(w->comm->gather_all(w->comm, w->mine, w->all, (size_t)w->share * row, err));
     for (int r = 0; w->comm->rank == 0 && r < w->comm->size; r++) {
         part_of(w, r, w->batch->total, &lo, &hi);
-        memcpy(w->chunk + (size_t)(at + lo) * row, w->all + (int64_t)r * w->share * w->f->classes, (size_t)(hi - lo) * row);
+        memcpy(w->chunk + (size_t)(at + lo) * row, w->all + (int64_t)r * w->share * w->f->classes,
+               (size_t)(hi - lo) * row);
     }
     return LMB_OK;
 }
@@ -101,7 +103,8 @@ static lmb_status write_chunk(filler *w, int64_t chunk, lmb_error *err)
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
-            return LMB_FAIL(err, LMB_E_IO, "%s: writing %zu bytes failed: %s", w->f->path, n, k < 0 ? strerror(errno) : "nothing was written");
+            return LMB_FAIL(err, LMB_E_IO, "%s: writing %zu bytes failed: %s", w->f->path, n,
+                            k < 0 ? strerror(errno) : "nothing was written");
         done += (size_t)k;
     }
     return LMB_OK;
@@ -170,8 +173,12 @@ static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_er
     w->size = batch_size(k->rows * w->comm->size);
     w->share = (w->size + w->comm->size - 1) / w->comm->size;
     w->numbers = lmb_shape_count(&k->data->shape);
-    lmb_loader_options o = { .data = k->data, .batch = w->size, .seed = k->seed, .augment = w->f->augmented ? k->augment : NULL,
-                             .range = my_part, .range_ctx = w };
+    lmb_loader_options o = { .data = k->data,
+                             .batch = w->size,
+                             .seed = k->seed,
+                             .augment = w->f->augmented ? k->augment : NULL,
+                             .range = my_part,
+                             .range_ctx = w };
     int tasks = (int)((w->share + w->rows - 1) / w->rows);
     w->threads = threads > 0 ? threads : (lmb_cpu_count() + w->comm->size - 1) / w->comm->size;
     w->threads = w->gpu ? 1 : w->threads > tasks ? tasks : w->threads;
@@ -190,8 +197,8 @@ static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_er
     return LMB_OK;
 }
 
-lmb_status lmbi_logits_fill(const lmbi_logits_file *f, const lmb_logits_key *k, const uint8_t *there, int threads, lmb_comm *comm,
-                            const lmb_logits_watch *watch, lmb_error *err)
+lmb_status lmbi_logits_fill(const lmbi_logits_file *f, const lmb_logits_key *k, const uint8_t *there, int threads,
+                            lmb_comm *comm, const lmb_logits_watch *watch, lmb_error *err)
 {
     filler w = { .f = f, .comm = comm, .fd = -1 };
     lmb_status st = set_up(&w, k, threads, err);

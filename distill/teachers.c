@@ -17,8 +17,9 @@ static lmb_status check(const lmb_graph *first, const lmb_graph *g, int k, lmb_e
     if (s.n > 0 && fs.n > 0)
         s.d[0] = fs.d[0] = 1;
     if (!lmb_shape_equal(&s, &fs) || x->dtype != fx->dtype)
-        return LMB_FAIL(err, LMB_E_SHAPE, "teacher %d takes %s %s, the first one %s %s", k + 1, lmb_dtype_name(x->dtype),
-                        lmb_shape_text(&s, a, sizeof a), lmb_dtype_name(fx->dtype), lmb_shape_text(&fs, b, sizeof b));
+        return LMB_FAIL(err, LMB_E_SHAPE, "teacher %d takes %s %s, the first one %s %s", k + 1,
+                        lmb_dtype_name(x->dtype), lmb_shape_text(&s, a, sizeof a), lmb_dtype_name(fx->dtype),
+                        lmb_shape_text(&fs, b, sizeof b));
     if (classes != want)
         return LMB_FAIL(err, LMB_E_SHAPE, "teacher %d has %d classes, the first one %d", k + 1, classes, want);
     return LMB_OK;
@@ -41,7 +42,8 @@ static lmb_vid answer(lmb_builder *b, const lmb_graph *g, lmb_vid x, double shar
     return lmb_emit(b, "Mul", NULL, LMB_IN(out[0], lmb_emit_scalar(b, (float)share)), LMB_NO_ATTRS);
 }
 
-lmb_status lmb_teachers_join(const lmb_graph *const *teacher, const double *weight, int n, lmb_graph **out, lmb_error *err)
+lmb_status lmb_teachers_join(const lmb_graph *const *teacher, const double *weight, int n, lmb_graph **out,
+                             lmb_error *err)
 {
     lmb_graph *g = NULL;
     double sum = 0;

@@ -63,8 +63,8 @@ typedef struct lmb_aggregator {
     void (*absorb)(void *state, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight);
     /* The change to the model, out[n]. E_NUMERIC when nothing was absorbed. */
     lmb_status (*finish)(void *state, float *out, lmb_error *err);
-    /* The one sum whose mean `finish` works on, when all of it is such a sum: noise may be added to it before, for privacy.
-     * NULL: the result depends on single updates, or on several sums. */
+    /* The one sum whose mean `finish` works on, when all of it is such a sum: noise may be added to it before, for
+     * privacy. NULL: the result depends on single updates, or on several sums. */
     struct lmbi_exact_sum *(*exact)(void *state);
     /* needs_all: the change to the model, out[n]. E_NUMERIC when there are too few updates for what is asked. */
     lmb_status (*all)(void *state, const lmb_updates *u, float *out, lmb_error *err);
@@ -72,12 +72,12 @@ typedef struct lmb_aggregator {
      * restart. NULL: nothing. `*bytes` is the same number for a given configuration and n. */
     const void *(*save)(const void *state, size_t *bytes);
     lmb_status (*load)(void *state, const void *saved, size_t bytes, lmb_error *err);
-    /* What was absorbed as integers that add up, *n of them, and the weight behind them: several processes absorb a part of the
-     * updates each and add each other's sums before they finish. `which` counts from 0 until NULL comes back. The row's NULL:
-     * its state can not be added. */
+    /* What was absorbed as integers that add up, *n of them, and the weight behind them: several processes absorb a
+     * part of the updates each and add each other's sums before they finish. `which` counts from 0 until NULL comes
+     * back. The row's NULL: its state can not be added. */
     int64_t *(*sums)(void *state, int which, size_t *n, uint64_t **weight);
-    /* What clients add to their training and their update, a row of federated/terms/ by that name; NULL: nothing. Its numbers
-     * beside the model's come last in the vector. */
+    /* What clients add to their training and their update, a row of federated/terms/ by that name; NULL: nothing. Its
+     * numbers beside the model's come last in the vector. */
     const char *term;
 } lmb_aggregator;
 

@@ -31,8 +31,11 @@ lmb_status lmb_journal_report(lmb_journal *j, const lmb_round_report *r, lmb_err
     for (int k = 0; k < LMB_FARES; k++)
         if (r->fare[k].clients)
             LMB_TRY(report_fare(j, r->round, k, &r->fare[k], err));
-    LMB_TRY(prepare(j, "INSERT OR REPLACE INTO reports (round, selected, updates, bytes_in, bytes_out, committed, seconds, score,"
-                       " epsilon) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", &q, err));
+    LMB_TRY(prepare(
+        j,
+        "INSERT OR REPLACE INTO reports (round, selected, updates, bytes_in, bytes_out, committed, seconds, score,"
+        " epsilon) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        &q, err));
     sqlite3_bind_int64(q, 1, (sqlite3_int64)r->round);
     sqlite3_bind_int64(q, 2, (sqlite3_int64)r->selected);
     sqlite3_bind_int64(q, 3, (sqlite3_int64)r->updates);
@@ -64,8 +67,11 @@ static lmb_status load_history(lmb_journal *j, lmb_board *s, lmb_error *err)
     s->history = calloc(HISTORY_MAX, sizeof *s->history);
     if (!s->history)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the rounds of a federation");
-    LMB_TRY(prepare(j, "SELECT * FROM (SELECT round, selected, updates, bytes_in, bytes_out, committed, seconds, score, epsilon"
-                       " FROM reports ORDER BY round DESC LIMIT 1000) ORDER BY round", &q, err));
+    LMB_TRY(prepare(
+        j,
+        "SELECT * FROM (SELECT round, selected, updates, bytes_in, bytes_out, committed, seconds, score, epsilon"
+        " FROM reports ORDER BY round DESC LIMIT 1000) ORDER BY round",
+        &q, err));
     while ((st = step(j, q, &row, err)) == LMB_OK && row && s->n_history < HISTORY_MAX)
         s->history[s->n_history++] = (lmb_board_round){
             .round = (uint64_t)sqlite3_column_int64(q, 0), .selected = (uint64_t)sqlite3_column_int64(q, 1),
@@ -109,7 +115,8 @@ static lmb_status load_totals(lmb_journal *j, lmb_board *s, lmb_error *err)
     sqlite3_stmt *q;
     bool row;
 
-    LMB_TRY(prepare(j, "SELECT total(NOT committed), total(updates), total(bytes_in), total(bytes_out) FROM reports", &q, err));
+    LMB_TRY(prepare(j, "SELECT total(NOT committed), total(updates), total(bytes_in), total(bytes_out) FROM reports",
+                    &q, err));
     lmb_status st = step(j, q, &row, err);
     if (st == LMB_OK && row) {
         s->abandoned = (uint64_t)sqlite3_column_double(q, 0);
@@ -136,7 +143,9 @@ static lmb_status load_clients(lmb_journal *j, lmb_board *s, lmb_error *err)
 
 lmb_status lmb_board_load(lmb_journal *j, lmb_board *out, lmb_error *err)
 {
-    lmb_board s = { .phase = "no server", .best_score = NAN, .first_score = NAN, .epsilon = NAN, .budget = NAN, .delta = NAN };
+    lmb_board s = {
+        .phase = "no server", .best_score = NAN, .first_score = NAN, .epsilon = NAN, .budget = NAN, .delta = NAN
+    };
     lmb_journal_state state;
     bool found;
     lmb_status st;
@@ -197,9 +206,11 @@ static void json_real(lmb_str *o, const char *key, double v)
 
 void lmb_board_json(const lmb_board *s, lmb_str *o)
 {
-    lmb_str_addf(o, "{\"live\":%s,\"phase\":\"%s\",\"phase_s\":%.1f,\"round\":%" PRIu64 ",\"rounds\":%" PRIu64 ",\"connected\":%" PRIu64
-                 ",\"selected\":%" PRIu64 ",\"delivered\":%" PRIu64, s->live ? "true" : "false", s->phase, s->phase_s, s->round, s->rounds,
-                 s->connected, s->selected, s->delivered);
+    lmb_str_addf(o,
+                 "{\"live\":%s,\"phase\":\"%s\",\"phase_s\":%.1f,\"round\":%" PRIu64 ",\"rounds\":%" PRIu64
+                 ",\"connected\":%" PRIu64 ",\"selected\":%" PRIu64 ",\"delivered\":%" PRIu64,
+                 s->live ? "true" : "false", s->phase, s->phase_s, s->round, s->rounds, s->connected, s->selected,
+                 s->delivered);
     json_real(o, "first_score", s->first_score);
     json_real(o, "best_score", s->best_score);
     lmb_str_addf(o, ",\"best_round\":%" PRIu64, s->best_round);
@@ -209,8 +220,10 @@ void lmb_board_json(const lmb_board *s, lmb_str *o)
     lmb_str_add(o, ",\"history\":[");
     for (size_t i = 0; i < s->n_history; i++) {
         const lmb_board_round *r = &s->history[i];
-        lmb_str_addf(o, "%s{\"round\":%" PRIu64 ",\"committed\":%s,\"selected\":%" PRIu64 ",\"updates\":%" PRIu64 ",\"bytes_in\":%" PRIu64
-                     ",\"bytes_out\":%" PRIu64, i ? "," : "", r->round, r->committed ? "true" : "false", r->selected, r->updates, r->bytes_in,
+        lmb_str_addf(o,
+                     "%s{\"round\":%" PRIu64 ",\"committed\":%s,\"selected\":%" PRIu64 ",\"updates\":%" PRIu64
+                     ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64,
+                     i ? "," : "", r->round, r->committed ? "true" : "false", r->selected, r->updates, r->bytes_in,
                      r->bytes_out);
         json_real(o, "seconds", r->seconds);
         json_real(o, "score", r->score);
@@ -228,8 +241,9 @@ void lmb_board_json(const lmb_board *s, lmb_str *o)
     lmb_str_add(o, "],\"clients\":[");
     for (size_t i = 0; i < s->n_clients; i++) {
         const lmb_board_client *c = &s->clients[i];
-        lmb_str_addf(o, "%s{\"client\":%" PRId64 ",\"state\":\"%s\",\"now\":\"%s\",\"seen\":%" PRId64 ",\"rounds\":%" PRIu64 "}", i ? "," : "", c->id,
-                     lmb_client_state_names[c->state], c->now, c->seen, c->rounds);
+        lmb_str_addf(
+            o, "%s{\"client\":%" PRId64 ",\"state\":\"%s\",\"now\":\"%s\",\"seen\":%" PRId64 ",\"rounds\":%" PRIu64 "}",
+            i ? "," : "", c->id, lmb_client_state_names[c->state], c->now, c->seen, c->rounds);
     }
     lmb_str_add(o, "]}\n");
 }
@@ -304,7 +318,8 @@ void lmb_board_text(const lmb_board *s, lmb_str *o)
         lmb_str_addf(o, " of %" PRIu64, s->rounds);
     lmb_str_add(o, " rounds are over\n");
     if (s->live && s->selected)
-        lmb_str_addf(o, "this round: %" PRIu64 " of %" PRIu64 " updates, %.0f s\n", s->delivered, s->selected, s->phase_s);
+        lmb_str_addf(o, "this round: %" PRIu64 " of %" PRIu64 " updates, %.0f s\n", s->delivered, s->selected,
+                     s->phase_s);
     if (s->has_best)
         lmb_str_addf(o, "best score %.6g, of round %" PRIu64 "\n", s->best_score, s->best_round);
     if (!isnan(s->epsilon))
@@ -323,12 +338,13 @@ void lmb_board_text(const lmb_board *s, lmb_str *o)
         char score[16] = "-";
         if (!isnan(r->score))
             snprintf(score, sizeof score, "%.6g", r->score);
-        lmb_str_addf(o, "%6" PRIu64 " %4" PRIu64 "/%-4" PRIu64 " %10s %10.2f %10" PRIu64 " %10" PRIu64 "%s\n", r->round, r->updates, r->selected,
-                     score, r->seconds, r->bytes_in, r->bytes_out, r->committed ? "" : "  abandoned");
+        lmb_str_addf(o, "%6" PRIu64 " %4" PRIu64 "/%-4" PRIu64 " %10s %10.2f %10" PRIu64 " %10" PRIu64 "%s\n", r->round,
+                     r->updates, r->selected, score, r->seconds, r->bytes_in, r->bytes_out,
+                     r->committed ? "" : "  abandoned");
     }
     if (s->n_clients)
         lmb_str_add(o, "\nclient  state     now        rounds\n");
     for (size_t i = 0; i < s->n_clients; i++)
-        lmb_str_addf(o, "%6" PRId64 "  %-8s  %-9s  %6" PRIu64 "\n", s->clients[i].id, lmb_client_state_names[s->clients[i].state],
-                     s->clients[i].now, s->clients[i].rounds);
+        lmb_str_addf(o, "%6" PRId64 "  %-8s  %-9s  %6" PRIu64 "\n", s->clients[i].id,
+                     lmb_client_state_names[s->clients[i].state], s->clients[i].now, s->clients[i].rounds);
 }

@@ -1,8 +1,8 @@
 /* federated/board.h - how a federation is doing, for people and for their monitoring.
  *
- * Idea: one snapshot, four ways to say it: a page, JSON, Prometheus text, lines for a terminal. What is over lies in the
- * journal, so a snapshot can be taken without a server; a running server adds what goes on now. Nothing of a client is in
- * it but number, state and how often it took part: no name, no address, no count of its data, no update.
+ * Idea: one snapshot, four ways to say it: a page, JSON, Prometheus text, lines for a terminal. What is over lies in
+ * the journal, so a snapshot can be taken without a server; a running server adds what goes on now. Nothing of a client
+ * is in it but number, state and how often it took part: no name, no address, no count of its data, no update.
  *
  *   owns     lmb_board_free frees what lmb_board_load allocated
  *   threads  a snapshot belongs to whoever made it

@@ -13,7 +13,8 @@
 enum { ANSWER_MAX = 16 << 20, PATIENCE_S = 3, ANSWER_S = 20 }; /* for the next bytes, for all of them */
 
 const lmb_field lmb_board_fields[] = {
-    LMB_TEXT(lmb_board_config, address, "127.0.0.1", "numeric address of the page; this machine alone unless told otherwise"),
+    LMB_TEXT(lmb_board_config, address, "127.0.0.1",
+             "numeric address of the page; this machine alone unless told otherwise"),
     LMB_INT(lmb_board_config, port, 7101, 0, 65535, "", "TCP port of the page; 0 lets the system choose"),
     LMB_FIELD_END,
 };
@@ -23,7 +24,8 @@ lmb_status lmb_board_config_of(const struct lmb_tree *tree, lmb_board_config *ou
     uint8_t any[sizeof(struct in6_addr)];
     LMB_TRY(lmb_fields_bind(lmb_board_fields, tree, out, err));
     if (inet_pton(AF_INET, out->address, any) != 1 && inet_pton(AF_INET6, out->address, any) != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "status.address '%.60s' is not numeric; 127.0.0.1 is this machine alone", out->address);
+        return LMB_FAIL(err, LMB_E_ARG, "status.address '%.60s' is not numeric; 127.0.0.1 is this machine alone",
+                        out->address);
     return LMB_OK;
 }
 
@@ -72,5 +74,6 @@ lmb_status lmb_board_get(const lmb_board_config *c, const char *path, lmb_str *o
         lmb_str_add_n(out, body + 4, all.n - (size_t)(body + 4 - all.text));
     lmb_str_free(&all);
     return body ? lmb_str_check(out, err)
-                : LMB_FAIL(err, LMB_E_PEER, "what answers on %s port %lld does not tell a federation's status", c->address, (long long)c->port);
+                : LMB_FAIL(err, LMB_E_PEER, "what answers on %s port %lld does not tell a federation's status",
+                           c->address, (long long)c->port);
 }

@@ -35,7 +35,8 @@ static enum MHD_Result answer(struct MHD_Connection *c, unsigned code, const cha
     if (!r)
         return MHD_NO;
     MHD_add_response_header(r, "Content-Type", type);
-    MHD_add_response_header(r, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    MHD_add_response_header(r, "Content-Security-Policy",
+                            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(r, "Cache-Control", "no-store");
     done = MHD_queue_response(c, code, r);
@@ -65,8 +66,8 @@ static bool names_loopback(const char *host)
            (inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                                  const char *body, size_t *body_bytes, void **state)
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url, const char *method,
+                                  const char *version, const char *body, size_t *body_bytes, void **state)
 {
     lmb_board_http *h = ctx;
     static int seen;
@@ -109,7 +110,8 @@ static lmb_status parse_address(const lmb_board_config *c, struct sockaddr_stora
         v6->sin6_port = htons((uint16_t)c->port);
         *loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
     } else {
-        return LMB_FAIL(err, LMB_E_ARG, "status.address '%.60s' is not numeric; 127.0.0.1 is this machine alone", c->address);
+        return LMB_FAIL(err, LMB_E_ARG, "status.address '%.60s' is not numeric; 127.0.0.1 is this machine alone",
+                        c->address);
     }
     return LMB_OK;
 }
@@ -126,14 +128,15 @@ lmb_status lmb_board_http_start(const lmb_board_config *c, lmb_board_http **out,
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the status page");
     h->loopback = loopback;
     pthread_mutex_init(&h->lock, NULL);
-    h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (a.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0), (uint16_t)c->port, NULL,
-                                 NULL, on_request, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&a, MHD_OPTION_CONNECTION_LIMIT,
-                                 (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)PATIENCE_S, MHD_OPTION_END);
+    h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (a.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+                                 (uint16_t)c->port, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR,
+                                 (struct sockaddr *)&a, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)PATIENCE_S, MHD_OPTION_END);
     if (!h->daemon) {
         int why = errno;
         lmb_board_http_stop(h);
-        return LMB_FAIL(err, LMB_E_IO, "cannot show the status on %s port %lld: %s; choose another status.port", c->address,
-                        (long long)c->port, strerror(why));
+        return LMB_FAIL(err, LMB_E_IO, "cannot show the status on %s port %lld: %s; choose another status.port",
+                        c->address, (long long)c->port, strerror(why));
     }
     *out = h;
     return LMB_OK;

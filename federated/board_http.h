@@ -1,7 +1,7 @@
 /* federated/board_http.h - the status over HTTP: `/` the page, `/status.json`, `/status.txt`, `/metrics`.
  *
- * Idea: the server publishes finished texts; a thread of its own hands out what was published last. So a slow or hostile
- * reader costs the federation nothing but a copy, and there is no question that could change anything.
+ * Idea: the server publishes finished texts; a thread of its own hands out what was published last. So a slow or
+ * hostile reader costs the federation nothing but a copy, and there is no question that could change anything.
  *
  * Bound to loopback it answers only to names of loopback, so that no web page elsewhere can read it through the browser
  * of someone who sits there.

@@ -47,13 +47,17 @@ static void curve(lmb_str *o, const lmb_board *s, const char *title, reader valu
     if (points < 2)
         return;
     double first = (double)s->history[0].round, span = (double)s->history[s->n_history - 1].round - first;
-    lmb_str_addf(o, "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"%s\">"
-                 "<text x=\"0\" y=\"12\">%.4g</text><text x=\"0\" y=\"%d\">%.4g</text><polyline fill=\"none\" stroke=\"#2a6fb0\" "
-                 "stroke-width=\"2\" points=\"", title, WIDE, HIGH, WIDE, title, hi, HIGH - 4, lo);
+    lmb_str_addf(
+        o,
+        "<h2>%s</h2>\n<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"%s\">"
+        "<text x=\"0\" y=\"12\">%.4g</text><text x=\"0\" y=\"%d\">%.4g</text><polyline fill=\"none\" stroke=\"#2a6fb0\" "
+        "stroke-width=\"2\" points=\"",
+        title, WIDE, HIGH, WIDE, title, hi, HIGH - 4, lo);
     for (size_t i = 0; i < s->n_history; i++) {
         double v = value(&s->history[i]);
         if (isfinite(v))
-            lmb_str_addf(o, "%.1f,%.1f ", EDGE + 20 + (WIDE - EDGE - 30) * ((double)s->history[i].round - first) / (span > 0 ? span : 1),
+            lmb_str_addf(o, "%.1f,%.1f ",
+                         EDGE + 20 + (WIDE - EDGE - 30) * ((double)s->history[i].round - first) / (span > 0 ? span : 1),
                          HIGH - 8 - (HIGH - 16) * (hi > lo ? (v - lo) / (hi - lo) : 0.5));
     }
     lmb_str_add(o, "\"/></svg>\n");
@@ -62,15 +66,18 @@ static void curve(lmb_str *o, const lmb_board *s, const char *title, reader valu
 static void rounds_table(lmb_str *o, const lmb_board *s)
 {
     size_t least = s->n_history > 20 ? s->n_history - 20 : 0;
-    lmb_str_add(o, "<h2>Rounds</h2>\n<table><tr><th>round</th><th>updates</th><th>score</th><th>seconds</th><th>received</th><th>sent</th>"
-                   "<th></th></tr>\n");
+    lmb_str_add(
+        o,
+        "<h2>Rounds</h2>\n<table><tr><th>round</th><th>updates</th><th>score</th><th>seconds</th><th>received</th><th>sent</th>"
+        "<th></th></tr>\n");
     for (size_t i = s->n_history; i-- > least;) {
         const lmb_board_round *r = &s->history[i];
-        lmb_str_addf(o, "<tr><td>%" PRIu64 "</td><td>%" PRIu64 " of %" PRIu64 "</td><td>", r->round, r->updates, r->selected);
+        lmb_str_addf(o, "<tr><td>%" PRIu64 "</td><td>%" PRIu64 " of %" PRIu64 "</td><td>", r->round, r->updates,
+                     r->selected);
         if (isfinite(r->score))
             lmb_str_addf(o, "%.6g", r->score);
-        lmb_str_addf(o, "</td><td>%.2f</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td class=\"w\">%s</td></tr>\n", r->seconds, r->bytes_in,
-                     r->bytes_out, r->committed ? "" : "abandoned");
+        lmb_str_addf(o, "</td><td>%.2f</td><td>%" PRIu64 "</td><td>%" PRIu64 "</td><td class=\"w\">%s</td></tr>\n",
+                     r->seconds, r->bytes_in, r->bytes_out, r->committed ? "" : "abandoned");
     }
     lmb_str_add(o, "</table>\n");
 }
@@ -99,15 +106,18 @@ static void clients_table(lmb_str *o, const lmb_board *s)
 {
     static const char *const color[] = { "w", "", "r" };
     char seen[32];
-    lmb_str_add(o, "<h2>Clients</h2>\n<table><tr><th>client</th><th>state</th><th>now</th><th>rounds</th><th>last seen (UTC)</th></tr>\n");
+    lmb_str_add(
+        o,
+        "<h2>Clients</h2>\n<table><tr><th>client</th><th>state</th><th>now</th><th>rounds</th><th>last seen (UTC)</th></tr>\n");
     for (size_t i = 0; i < s->n_clients; i++) {
         const lmb_board_client *c = &s->clients[i];
         struct tm t;
         time_t when = (time_t)c->seen;
         if (!c->seen || !gmtime_r(&when, &t) || !strftime(seen, sizeof seen, "%Y-%m-%d %H:%M:%S", &t))
             seen[0] = 0;
-        lmb_str_addf(o, "<tr><td>%" PRId64 "</td><td class=\"%s\">%s</td><td>%s</td><td>%" PRIu64 "</td><td>%s</td></tr>\n", c->id,
-                     color[c->state], lmb_client_state_names[c->state], c->now, c->rounds, seen);
+        lmb_str_addf(
+            o, "<tr><td>%" PRId64 "</td><td class=\"%s\">%s</td><td>%s</td><td>%" PRIu64 "</td><td>%s</td></tr>\n",
+            c->id, color[c->state], lmb_client_state_names[c->state], c->now, c->rounds, seen);
     }
     lmb_str_add(o, "</table>\n");
 }
@@ -120,8 +130,10 @@ void lmb_board_page(const lmb_board *s, lmb_str *o)
         lmb_str_addf(o, " of %" PRIu64, s->rounds);
     lmb_str_addf(o, " rounds are over; %" PRIu64 " clients are connected.</p>\n", s->connected);
     if (s->selected)
-        lmb_str_addf(o, "<p>This round: <progress max=\"%" PRIu64 "\" value=\"%" PRIu64 "\"></progress> %" PRIu64 " of %" PRIu64
-                     " updates, %.0f s</p>\n", s->selected, s->delivered, s->delivered, s->selected, s->phase_s);
+        lmb_str_addf(o,
+                     "<p>This round: <progress max=\"%" PRIu64 "\" value=\"%" PRIu64 "\"></progress> %" PRIu64
+                     " of %" PRIu64 " updates, %.0f s</p>\n",
+                     s->selected, s->delivered, s->delivered, s->selected, s->phase_s);
     if (s->has_best)
         lmb_str_addf(o, "<p>Best score <b>%.6g</b>, of round %" PRIu64 ".</p>\n", s->best_score, s->best_round);
     if (isfinite(s->epsilon)) {

@@ -21,19 +21,25 @@ static const double look_s = 20; /* at the clock, while it rests */
 const lmb_field lmb_client_fields[] = {
     LMB_TEXT(lmb_client_config, name, "", "how the server's log calls this client; the host name when empty"),
     LMB_TEXT(lmb_client_config, state_dir, "", "folder for the client's key; ~/.limbeck when empty"),
-    LMB_TEXT(lmb_client_config, admin, "", "public key of the federation's admin: work only with clients of a roster that it signed; whoever the server says when empty"),
+    LMB_TEXT(
+        lmb_client_config, admin, "",
+        "public key of the federation's admin: work only with clients of a roster that it signed; whoever the server says when empty"),
     LMB_BOOL(lmb_client_config, rotate_keys, 0, "change this client's keys when it has next connected, once"),
     LMB_INT(lmb_client_config, max_model_mib, 4096, 1, 1 << 20, "MiB", "greatest model this client accepts"),
     LMB_REAL(lmb_client_config, connect_s, 30, 0.1, 3600, "s", "longest wait for a connection and its handshake"),
     LMB_REAL(lmb_client_config, retry_s, 30, 0.1, 3600, "s", "longest pause between two attempts to connect"),
-    LMB_REAL(lmb_client_config, idle_s, 120, 0.1, 86400, "s", "a server silent for so long is gone; it answers signs of life"),
+    LMB_REAL(lmb_client_config, idle_s, 120, 0.1, 86400, "s",
+             "a server silent for so long is gone; it answers signs of life"),
     LMB_REAL(lmb_client_config, give_up_s, 0, 0, 1e7, "s", "end after so long without a server; 0: never"),
     LMB_INT(lmb_client_config, threads, 0, 0, 1024, "", "threads to train on at most; 0: as the server's settings say"),
     LMB_INT(lmb_client_config, nice, 0, 0, 19, "", "niceness of training"),
     LMB_TEXT(lmb_client_config, quiet, "", "local time in which nothing is done, as \"22:00-07:00\""),
-    LMB_TEXT(lmb_client_config, ask, "", "shell command; nothing is done unless it exits with 0 (battery, metered line)"),
-    LMB_REAL(lmb_client_config, ask_s, 60, 0.1, 86400, "s", "time between two times of asking; it is also asked before each round"),
-    LMB_TREE(lmb_client_config, secure_aggregation, "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
+    LMB_TEXT(lmb_client_config, ask, "",
+             "shell command; nothing is done unless it exits with 0 (battery, metered line)"),
+    LMB_REAL(lmb_client_config, ask_s, 60, 0.1, 86400, "s",
+             "time between two times of asking; it is also asked before each round"),
+    LMB_TREE(lmb_client_config, secure_aggregation,
+             "what this client insists on: required, mode, floor, ...; docs/secure-aggregation.md"),
     LMB_FIELD_END,
 };
 
@@ -236,7 +242,8 @@ static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
         return false;
     if (c->trust.refused)
         return true;
-    if (st == LMB_E_DENIED && c->trust.rotating && c->enrolled) { /* the answer to our change of keys may have been lost */
+    if (st == LMB_E_DENIED && c->trust.rotating &&
+        c->enrolled) { /* the answer to our change of keys may have been lost */
         lmb_log_at(c->log, LMB_LOG_WARN, "federated", "%s; trying the new keys", err->msg);
         return lmbi_trust_adopt(c, err) != LMB_OK;
     }

@@ -1,5 +1,5 @@
-/* federated/client_fetch.c - the blobs of a task: what is missing is asked for, one after another, from the byte on that
- * had arrived, and is believed once it has its hash.
+/* federated/client_fetch.c - the blobs of a task: what is missing is asked for, one after another, from the byte on
+ * that had arrived, and is believed once it has its hash.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -29,8 +29,8 @@ lmb_status lmbi_fetch_check(const lmb_client *c, const lmb_task_message *t, lmb_
     LMB_TRY(lmbi_model_check(t, limit, err));
     if (t->graph.bytes > limit || t->settings.bytes > SETTINGS_MAX || t->session.bytes > limit)
         return LMB_FAIL(err, LMB_E_ARG,
-                        "the server announces a graph of %" PRIu64 " bytes, settings of %" PRIu64 " and a session of %" PRIu64
-                        "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
+                        "the server announces a graph of %" PRIu64 " bytes, settings of %" PRIu64
+                        " and a session of %" PRIu64 "; the limit is %lld MiB (max_model_mib), and 1 MiB for settings",
                         t->graph.bytes, t->settings.bytes, t->session.bytes, (long long)c->cfg.max_model_mib);
     if (!(t->clip >= 0 && isfinite(t->clip)))
         return LMB_FAIL(err, LMB_E_ARG, "the server announces a clip of %g; it must be 0 or a norm", t->clip);

@@ -44,7 +44,8 @@ lmb_status lmbi_manners_check(const lmb_client_config *cfg, lmb_error *err)
 {
     int from, to;
     if (*cfg->quiet && !parse_hours(cfg->quiet, &from, &to))
-        return LMB_FAIL(err, LMB_E_ARG, "quiet: '%.40s' is no time of day; write two different times as \"22:00-07:00\", in local time",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quiet: '%.40s' is no time of day; write two different times as \"22:00-07:00\", in local time",
                         cfg->quiet);
     return LMB_OK;
 }
@@ -78,7 +79,8 @@ static bool start(const char *command, pid_t *pid)
         return false;
     }
     ok = ok && posix_spawn_file_actions_addopen(&files, 0, "/dev/null", 0, 0) == 0 &&
-         posix_spawn_file_actions_addopen(&files, 1, "/dev/null", 1, 0) == 0 && posix_spawn_file_actions_adddup2(&files, 1, 2) == 0 &&
+         posix_spawn_file_actions_addopen(&files, 1, "/dev/null", 1, 0) == 0 &&
+         posix_spawn_file_actions_adddup2(&files, 1, 2) == 0 &&
          posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP) == 0 && /* so that its children end with it */
          posix_spawn(pid, shell, &files, &attr, argv, environ) == 0;
     posix_spawnattr_destroy(&attr);
@@ -100,7 +102,8 @@ static bool ask(lmb_client *c)
             usleep(5000);
     }
     if (got == 0) {
-        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "`%.80s` does not answer in %g s (ask): taken for a no", c->cfg.ask, ask_limit_s);
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "`%.80s` does not answer in %g s (ask): taken for a no",
+                   c->cfg.ask, ask_limit_s);
         kill(-pid, SIGKILL);
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -131,5 +134,6 @@ bool lmbi_manners_go(lmb_client *c, bool before_round)
 void lmbi_manners_worker(const lmb_client *c)
 {
     if (c->cfg.nice && setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), (int)c->cfg.nice) != 0)
-        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "cannot set niceness %lld: %s", (long long)c->cfg.nice, strerror(errno));
+        lmb_log_at(c->log, LMB_LOG_WARN, "federated", "cannot set niceness %lld: %s", (long long)c->cfg.nice,
+                   strerror(errno));
 }

@@ -10,14 +10,20 @@ lmb_status lmbi_model_check(const lmb_task_message *t, uint64_t limit, lmb_error
     bool exact;
 
     if (t->n == 0 || t->n > limit / sizeof(float))
-        return LMB_FAIL(err, LMB_E_ARG, "the server announces a model of %" PRIu64 " values; the limit is %" PRIu64 " MiB (max_model_mib)", t->n, limit >> 20);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the server announces a model of %" PRIu64 " values; the limit is %" PRIu64
+                        " MiB (max_model_mib)",
+                        t->n, limit >> 20);
     LMB_TRY(lmb_codec_parse(t->download, &spec, err));
     uint64_t most = lmb_codec_limit(&spec, t->n, &exact);
     if (spec.codec->has_memory || spec.codec->sparse)
-        return LMB_FAIL(err, LMB_E_ARG, "the server encodes the model by %s, which leaves values out", spec.codec->name);
+        return LMB_FAIL(err, LMB_E_ARG, "the server encodes the model by %s, which leaves values out",
+                        spec.codec->name);
     if (t->model.bytes > most || (exact && t->model.bytes != most))
-        return LMB_FAIL(err, LMB_E_ARG, "the server announces a model of %" PRIu64 " values in %" PRIu64 " bytes; as %s they take %" PRIu64, t->n,
-                        t->model.bytes, t->download, most);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the server announces a model of %" PRIu64 " values in %" PRIu64
+                        " bytes; as %s they take %" PRIu64,
+                        t->n, t->model.bytes, t->download, most);
     return LMB_OK;
 }
 

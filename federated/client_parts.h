@@ -1,5 +1,6 @@
 /* federated/client_parts.h - what the files of the client share: client.c (life, identity), client_link.c (connection),
- * client_fetch.c (what a task needs), client_work.c (tasks, training, uploads), client_update.c (what is sent). Not for others. */
+ * client_fetch.c (what a task needs), client_work.c (tasks, training, uploads), client_update.c (what is sent). Not for
+ * others. */
 #ifndef LMB_FEDERATED_CLIENT_PARTS_H
 #define LMB_FEDERATED_CLIENT_PARTS_H
 
@@ -171,7 +172,8 @@ LMB_MUST_CHECK lmb_status lmbi_session_encode(lmb_client *c, lmb_error *err);
 /* On the client's thread: hidden and packed, c->payload. Then, before each offer of it: what announces it. */
 LMB_MUST_CHECK lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_session_offer(lmb_client *c, lmb_error *err);
-/* client_model.c. Is what is announced of the model possible, within `limit` bytes? Then, once it is here: the model of c->work. */
+/* client_model.c. Is what is announced of the model possible, within `limit` bytes? Then, once it is here: the model of
+ * c->work. */
 LMB_MUST_CHECK lmb_status lmbi_model_check(const lmb_task_message *t, uint64_t limit, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_open(lmb_client *c, const float **out, lmb_error *err);
 

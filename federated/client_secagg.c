@@ -1,13 +1,13 @@
 /* federated/client_secagg.c - a client's part in a secure sum: what it insists on, its secrets, its answers.
  *
- * Idea: the session is the state machine of federated/secagg/client.h; here it meets files and connections. It begins when
- * all of a task is here, and training waits until the secrets are shared: who trains has neighbours that can take its mask
- * off again. After a lost connection the server repeats its last message; a client answers the same message with the same
- * bytes and any other as the state machine does, which ends the session.
+ * Idea: the session is the state machine of federated/secagg/client.h; here it meets files and connections. It begins
+ * when all of a task is here, and training waits until the secrets are shared: who trains has neighbours that can take
+ * its mask off again. After a lost connection the server repeats its last message; a client answers the same message
+ * with the same bytes and any other as the state machine does, which ends the session.
  *
- * Secrets are in memory alone. A client that was killed has none, and is one that left. What it keeps is the number of the
- * last sum that it gave its update to, written before the update is hidden: no sum is answered twice, whatever the server
- * says and whoever restarts.
+ * Secrets are in memory alone. A client that was killed has none, and is one that left. What it keeps is the number of
+ * the last sum that it gave its update to, written before the update is hidden: no sum is answered twice, whatever the
+ * server says and whoever restarts.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -41,8 +41,10 @@ static lmb_status open_settings(const lmb_client_config *cfg, lmb_client_secure 
 {
     LMB_TRY(lmb_fields_bind(fields, cfg->secure_aggregation, o, err));
     if (o->mode == LMB_SECURE_MALICIOUS && !(cfg->admin && *cfg->admin))
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes the public key of the federation's admin (client.admin), got from "
-                        "elsewhere than the server");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation.mode malicious takes the public key of the federation's admin (client.admin), got from "
+            "elsewhere than the server");
     if (o->noise_min > 0 && !o->required)
         return LMB_FAIL(
             err, LMB_E_ARG,
@@ -68,13 +70,16 @@ static lmb_status check_noise(const lmb_client_secure *o, const lmb_secagg_codin
 }
 
 /* What this client wants of any secure sum. */
-static lmb_status check_offer(const lmb_client_secure *o, lmb_secure_mode mode, const lmb_secagg_coding *c, lmb_error *err)
+static lmb_status check_offer(const lmb_client_secure *o, lmb_secure_mode mode, const lmb_secagg_coding *c,
+                              lmb_error *err)
 {
     if (o->required && mode == LMB_SECURE_OFF)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server wants updates in the clear, and this client takes part under secure "
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server wants updates in the clear, and this client takes part under secure "
                         "aggregation alone (secure_aggregation.required)");
     if (o->required && o->mode == LMB_SECURE_MALICIOUS && mode != LMB_SECURE_MALICIOUS)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server offers secure aggregation of mode curious, this client takes malicious alone");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server offers secure aggregation of mode curious, this client takes malicious alone");
     return o->noise_min > 0 ? check_noise(o, c, err) : LMB_OK;
 }
 
@@ -87,9 +92,10 @@ lmb_status lmb_client_check_offer(const lmb_client_config *cfg, lmb_secure_mode 
     LMB_TRY(check_offer(&o, mode, coding, err));
     if (mode == LMB_SECURE_OFF || (coding->clients >= o.clients_min && coding->clients > o.neighbours_min))
         return LMB_OK;
-    return LMB_FAIL(err, LMB_E_DENIED, "sums are of %u clients at most, this client wants %lld of them and %lld neighbours at least "
-                    "(secure_aggregation.clients_min, neighbours_min)", coding->clients, (long long)o.clients_min,
-                    (long long)o.neighbours_min);
+    return LMB_FAIL(err, LMB_E_DENIED,
+                    "sums are of %u clients at most, this client wants %lld of them and %lld neighbours at least "
+                    "(secure_aggregation.clients_min, neighbours_min)",
+                    coding->clients, (long long)o.clients_min, (long long)o.neighbours_min);
 }
 
 lmb_status lmb_client_check(const lmb_client_config *cfg, lmb_error *err)
@@ -143,9 +149,12 @@ static lmb_status check_fresh(const lmb_client *c, uint64_t number, lmb_error *e
     last = strtoull(text, NULL, 10);
     free(text);
     if (!last)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no number; without it this client might answer a sum twice", path);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: holds no number; without it this client might answer a sum twice",
+                        path);
     if (number <= last)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server begins secure sum %" PRIu64 "; this client has answered number %" PRIu64 ", and answers each once",
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server begins secure sum %" PRIu64 "; this client has answered number %" PRIu64
+                        ", and answers each once",
                         number, last);
     return LMB_OK;
 }
@@ -171,18 +180,23 @@ static lmb_status check_head(const lmb_client *c, const lmb_session_head *h, lmb
 
     LMB_TRY(lmb_secagg_coding_check(&coding, err));
     LMB_TRY(check_offer(o, (lmb_secure_mode)h->mode, &coding, err));
-    if (c->task.clip > 0 && !(coding.weight_max == 1 && coding.clip == c->task.clip && lmb_secagg_private_norm(&coding) > 0))
-        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum's coding does not hold a private update: clip %g of %g, weights up to %u", coding.clip,
-                        c->task.clip, coding.weight_max);
+    if (c->task.clip > 0 &&
+        !(coding.weight_max == 1 && coding.clip == c->task.clip && lmb_secagg_private_norm(&coding) > 0))
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the secure sum's coding does not hold a private update: clip %g of %g, weights up to %u",
+                        coding.clip, c->task.clip, coding.weight_max);
     if (coding.noise && !(c->task.clip > 0))
         return LMB_FAIL(err, LMB_E_DENIED, "the server wants noise, and no clip that it would go with");
     if (h->mode == LMB_SECURE_OFF)
         return LMB_OK;
     if (h->mode == LMB_SECURE_MALICIOUS && !c->trust.on)
-        return LMB_FAIL(err, LMB_E_DENIED, "mode malicious takes the admin's public key (client.admin): without it the server could vouch for clients "
-                        "that do not exist");
+        return LMB_FAIL(
+            err, LMB_E_DENIED,
+            "mode malicious takes the admin's public key (client.admin): without it the server could vouch for clients "
+            "that do not exist");
     if (c->trust.on && memcmp(c->trust.admin, h->admin, sizeof h->admin) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum's roster is not that of the admin in this client's settings (client.admin)");
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the secure sum's roster is not that of the admin in this client's settings (client.admin)");
     return LMB_OK;
 }
 
@@ -191,7 +205,9 @@ static lmb_status open_roster(lmb_client *c, const lmb_session_head *h, const ui
 {
     LMB_TRY(lmb_roster_open(&c->secure.roster, bytes, n, &h->federation, h->admin, err));
     if (c->trust.on && memcmp(&c->secure.roster.hash, &c->trust.roster.hash, sizeof c->trust.roster.hash) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the secure sum is among the clients of roster %" PRIu64 ", this client believes roster %" PRIu64,
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the secure sum is among the clients of roster %" PRIu64
+                        ", this client believes roster %" PRIu64,
                         c->secure.roster.version, c->trust.roster.version);
     return check_fresh(c, h->number, err);
 }
@@ -233,17 +249,22 @@ static lmb_status begin(lmb_client *c, lmb_error *err)
         return LMB_OK;
     LMB_TRY(open_roster(c, &head, roster, roster_bytes, err));
     lmb_secagg_session session = lmb_session_of(&head, &c->task);
-    lmb_secagg_client_setup setup = { .session = &session, .roster = &s->roster, .sign_secret = c->sign_secret,
-                                      .trust = lmb_secagg_trust_default(session.mode), .clients_min = (uint32_t)s->o.clients_min,
-                                      .neighbours_min = (uint32_t)s->o.neighbours_min, .spend = spend, .ctx = c };
+    lmb_secagg_client_setup setup = { .session = &session,
+                                      .roster = &s->roster,
+                                      .sign_secret = c->sign_secret,
+                                      .trust = lmb_secagg_trust_default(session.mode),
+                                      .clients_min = (uint32_t)s->o.clients_min,
+                                      .neighbours_min = (uint32_t)s->o.neighbours_min,
+                                      .spend = spend,
+                                      .ctx = c };
     setup.trust.adversaries = s->o.adversaries;
     setup.trust.dropouts = s->o.dropouts;
     if (s->o.floor > 0)
         setup.trust.floor = s->o.floor;
     LMB_TRY(own_number(c, &setup.id, err));
     LMB_TRY(lmb_secagg_client_create(&setup, &s->sum, &s->reply, err));
-    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": secure sum %" PRIu64 ", client %u of up to %u", c->task.round, head.number, setup.id,
-               head.clients);
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": secure sum %" PRIu64 ", client %u of up to %u",
+               c->task.round, head.number, setup.id, head.clients);
     return LMB_OK;
 }
 
@@ -264,7 +285,8 @@ static void fail(lmb_client *c, const lmb_error *e)
 /* Something of a lost connection is in doubt on neither side: see the top. */
 static bool same_session(const lmb_client *c)
 {
-    return c->secure.id.bytes == c->task.session.bytes && memcmp(&c->secure.id.hash, &c->task.session.hash, sizeof c->secure.id.hash) == 0;
+    return c->secure.id.bytes == c->task.session.bytes &&
+           memcmp(&c->secure.id.hash, &c->task.session.hash, sizeof c->secure.id.hash) == 0;
 }
 
 lmb_status lmbi_session_step(lmb_client *c, bool *train, lmb_error *err)
@@ -277,7 +299,8 @@ lmb_status lmbi_session_step(lmb_client *c, bool *train, lmb_error *err)
         lmbi_session_drop(c);
         if (!s->o.required)
             return LMB_OK;
-        LMB_FAIL(&own, LMB_E_DENIED, "the server does not offer secure aggregation, and this client takes part under nothing else "
+        LMB_FAIL(&own, LMB_E_DENIED,
+                 "the server does not offer secure aggregation, and this client takes part under nothing else "
                  "(secure_aggregation.required)");
         *train = false;
         fail(c, &own);
@@ -343,7 +366,8 @@ lmb_status lmbi_session_message(lmb_client *c, const lmb_record *r, lmb_error *e
     lmb_str_free(&s->reply);
     s->reply = reply;
     if (lmb_secagg_client_done(s->sum))
-        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": this client's part in the secure sum is done", c->task.round);
+        lmb_log_at(c->log, LMB_LOG_INFO, "federated", "round %" PRIu64 ": this client's part in the secure sum is done",
+                   c->task.round);
     return send_message(c, &s->reply, err);
 }
 
@@ -378,8 +402,10 @@ lmb_status lmbi_session_hide(lmb_client *c, lmb_error *err)
     if (!s->ring.n || (s->hidden && !s->sum))
         return LMB_FAIL(err, LMB_E_PEER, "the secure sum has ended");
     if (s->cut) /* not in silence: it is a loss that only this side can see */
-        lmb_log_at(c->log, s->cut > c->work.n / 1000 ? LMB_LOG_WARN : LMB_LOG_INFO, "federated", "round %" PRIu64 ": %" PRIu64 " of %" PRIu64
-                   " numbers of the update were cut to %g (secure_aggregation.clip)", c->work.round, s->cut, c->work.n, s->coding.clip);
+        lmb_log_at(c->log, s->cut > c->work.n / 1000 ? LMB_LOG_WARN : LMB_LOG_INFO, "federated",
+                   "round %" PRIu64 ": %" PRIu64 " of %" PRIu64
+                   " numbers of the update were cut to %g (secure_aggregation.clip)",
+                   c->work.round, s->cut, c->work.n, s->coding.clip);
     c->payload = malloc(bytes);
     if (!c->payload)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for an update of %zu bytes", bytes);

@@ -1,13 +1,13 @@
-/* federated/client_trust.c - what a client believes: the roster that the admin signed, the server's next key; and how it
- * changes its own keys.
+/* federated/client_trust.c - what a client believes: the roster that the admin signed, the server's next key; and how
+ * it changes its own keys.
  *
  * Idea: the server is trusted to run rounds, not to say who takes part. A client that was given the admin's public key
  * works for nobody before it has seen a roster with the admin's signature, with its own key in it, of the federation it
  * knows, and not older than the last one. What it has seen is kept in <state_dir>/roster.txt.
  *
  * Its own keys change in two steps that survive a crash: the new ones lie beside the old ones (*.next) until the server
- * has said that it knows them. Started between the two, the client tries the old ones, and when the server knows them no
- * more, the new ones.
+ * has said that it knows them. Started between the two, the client tries the old ones, and when the server knows them
+ * no more, the new ones.
  */
 #include <inttypes.h>
 #include <sodium.h>
@@ -44,13 +44,16 @@ static lmb_status load_pin(lmb_client *c, lmb_error *err)
         return LMB_OK;
     LMB_TRY(lmb_file_read(path, 200, &text, &n, err));
     at = text;
-    good = lmb_scan_word(&at, hex, federation, sizeof federation) && lmb_scan_char(&at, ' ') && lmb_scan_count(&at, 20, &t->version) &&
-           lmb_scan_char(&at, ' ') && lmb_scan_word(&at, hex, hash, sizeof hash) && (!*at || strcmp(at, "\n") == 0) &&
-           sodium_hex2bin(t->federation.b, LMB_HASH_BYTES, federation, 64, NULL, &a, NULL) == 0 && a == LMB_HASH_BYTES &&
-           sodium_hex2bin(t->hash.b, LMB_HASH_BYTES, hash, 64, NULL, &b, NULL) == 0 && b == LMB_HASH_BYTES;
+    good = lmb_scan_word(&at, hex, federation, sizeof federation) && lmb_scan_char(&at, ' ') &&
+           lmb_scan_count(&at, 20, &t->version) && lmb_scan_char(&at, ' ') &&
+           lmb_scan_word(&at, hex, hash, sizeof hash) && (!*at || strcmp(at, "\n") == 0) &&
+           sodium_hex2bin(t->federation.b, LMB_HASH_BYTES, federation, 64, NULL, &a, NULL) == 0 &&
+           a == LMB_HASH_BYTES && sodium_hex2bin(t->hash.b, LMB_HASH_BYTES, hash, 64, NULL, &b, NULL) == 0 &&
+           b == LMB_HASH_BYTES;
     free(text);
     if (!good)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged; remove it to believe the next roster that the admin signed", path);
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged; remove it to believe the next roster that the admin signed",
+                        path);
     t->pinned = true;
     return LMB_OK;
 }
@@ -78,8 +81,10 @@ static lmb_status check_roster(const lmb_client *c, const lmb_roster *r, lmb_err
         return LMB_FAIL(err, LMB_E_DENIED, "the server shows roster %" PRIu64 ", this client has seen %" PRIu64
                         ": it may be an attempt to bring back who was removed", r->version, t->version);
     if (t->pinned && r->version == t->version && memcmp(&r->hash, &t->hash, sizeof r->hash) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "the server shows another roster %" PRIu64 " than this client has seen: the admin signed "
-                        "two of one version", r->version);
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "the server shows another roster %" PRIu64 " than this client has seen: the admin signed "
+                        "two of one version",
+                        r->version);
     for (uint32_t i = 0; i < r->n; i++)
         if (memcmp(r->row[i].key, lmb_sign_public(c->sign_secret), LMB_SIGN_PUBLIC) == 0)
             return LMB_OK;
@@ -113,7 +118,8 @@ static lmb_status take_whole_roster(lmb_client *c, lmb_error *err)
         return st;
     }
     t->believed = t->id;
-    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "roster %" PRIu64 ": %u clients, signed by the admin", r.version, r.n);
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "roster %" PRIu64 ": %u clients, signed by the admin", r.version,
+               r.n);
     return LMB_OK;
 }
 
@@ -149,8 +155,10 @@ static lmb_status take_chunk(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (!t->fetching)
         return LMB_OK;
     if (r->offset != t->have || !r->bytes || r->bytes > t->id.bytes - t->have)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the server sent %zu bytes of the roster at %" PRIu64 ", %" PRIu64 " of %" PRIu64
-                        " had arrived", r->bytes, r->offset, t->have, t->id.bytes);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "the server sent %zu bytes of the roster at %" PRIu64 ", %" PRIu64 " of %" PRIu64
+                        " had arrived",
+                        r->bytes, r->offset, t->have, t->id.bytes);
     memcpy(t->data + t->have, r->body, r->bytes);
     t->have += r->bytes;
     return t->have == t->id.bytes ? take_whole_roster(c, err) : LMB_OK;
@@ -254,7 +262,8 @@ static lmb_status take_key(lmb_client *c, const lmb_record *r, lmb_error *err)
     if (memcmp(m.key, c->invite.server_public, sizeof m.key) == 0)
         return LMB_OK;
     memcpy(c->invite.server_public, m.key, sizeof m.key);
-    lmb_log_at(c->log, LMB_LOG_INFO, "federated", "the server changes its key; this client uses the new one from now on");
+    lmb_log_at(c->log, LMB_LOG_INFO, "federated",
+               "the server changes its key; this client uses the new one from now on");
     return lmbi_client_remember(c, err);
 }
 
@@ -271,7 +280,8 @@ static lmb_status take(lmb_client *c, const lmb_record *r, bool *mine, lmb_error
         break;
     case LMB_MSG_TASK:
         if (!lmbi_trust_ready(c) && !c->trust.fetching)
-            return LMB_FAIL(err, LMB_E_DENIED, "the server wants work done and has shown no roster; this client was told to "
+            return LMB_FAIL(err, LMB_E_DENIED,
+                            "the server wants work done and has shown no roster; this client was told to "
                             "believe only one that the admin signed (federation.client.admin)");
         break;
     default: break;

@@ -9,7 +9,8 @@
 #include "federated/residual.h"
 
 /* What this client's work has left out so far; `stem` is caller storage. */
-static lmb_status residual_of(const lmb_client *c, uint64_t round, char stem[LMB_RESIDUAL_PATH], lmb_residual *out, lmb_error *err)
+static lmb_status residual_of(const lmb_client *c, uint64_t round, char stem[LMB_RESIDUAL_PATH], lmb_residual *out,
+                              lmb_error *err)
 {
     lmb_hasher h;
 
@@ -59,7 +60,8 @@ lmb_status lmbi_update_make(lmb_client *c, lmb_error *err)
         c->payload_bytes = (size_t)c->work.n * sizeof(float);
         c->result.delta = NULL;
     } else
-        LMB_TRY(lmb_codec_encode(&c->spec, c->work.seed, c->result.delta, (size_t)c->work.n, &c->payload, &c->payload_bytes, err));
+        LMB_TRY(lmb_codec_encode(&c->spec, c->work.seed, c->result.delta, (size_t)c->work.n, &c->payload,
+                                 &c->payload_bytes, err));
     free(c->result.delta);
     c->result.delta = NULL;
     return LMB_OK;

@@ -17,7 +17,8 @@ enum { OUTPUT_MAX = 128 * 1024 };
 static bool same_work(const lmb_task_message *a, const lmb_task_message *b)
 {
     return a->round == b->round && lmbi_same_blob(&a->model, &b->model) && lmbi_same_blob(&a->settings, &b->settings) &&
-           lmbi_same_blob(&a->graph, &b->graph) && lmbi_same_blob(&a->session, &b->session) && strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
+           lmbi_same_blob(&a->graph, &b->graph) && lmbi_same_blob(&a->session, &b->session) &&
+           strcmp(a->codec, b->codec) == 0 && a->seed == b->seed && a->clip == b->clip;
 }
 
 /* ---- training, on its own thread ---- */
@@ -266,7 +267,8 @@ static lmb_status take_later(lmb_client *c, const lmb_record *r, lmb_error *err)
 
     LMB_TRY(lmb_message_read(r, &l, err));
     if (!(l.seconds >= 0 && l.seconds <= LMB_LATER_MOST))
-        return LMB_FAIL(err, LMB_E_FORMAT, "the server says to come back in %g s; it must be 0 to %g", l.seconds, LMB_LATER_MOST);
+        return LMB_FAIL(err, LMB_E_FORMAT, "the server says to come back in %g s; it must be 0 to %g", l.seconds,
+                        LMB_LATER_MOST);
     if (l.seconds > 0)
         lmb_log_at(c->log, LMB_LOG_INFO, "federated", "%s; back in about %.3g s", l.sentence, l.seconds);
     else

@@ -1,4 +1,5 @@
-/* federated/clip.h - a vector's L2 norm, and the vector scaled down to a bound on it; what clients, servers and simulations share. */
+/* federated/clip.h - a vector's L2 norm, and the vector scaled down to a bound on it; what clients, servers and
+ * simulations share. */
 #ifndef LMB_FEDERATED_CLIP_H
 #define LMB_FEDERATED_CLIP_H
 
@@ -14,8 +15,8 @@ static inline double lmbi_norm(const float *v, size_t n)
     return sqrt(square);
 }
 
-/* What makes `norm` the bound, 1 when it is not above. A little below: what single precision rounds away may not add up to
- * more than the bound. */
+/* What makes `norm` the bound, 1 when it is not above. A little below: what single precision rounds away may not add up
+ * to more than the bound. */
 static inline double lmbi_clip_scale(double norm, double bound) { return norm > bound ? (1 - 1e-6) * bound / norm : 1; }
 
 /* True when it was not above the bound. */

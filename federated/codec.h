@@ -1,9 +1,9 @@
 /* federated/codec.h - how the numbers of an update become bytes, and bytes numbers again.
  *
  * Idea: a codec is a const row of functions. It encodes a whole vector, on the client, and decodes it in blocks of
- * LMB_CODEC_BLOCK values, on the server, so that a server never holds a decoded update. A payload is the blocks one after
- * the other, and may be compressed by zstd as a whole. There are no headers: the configuration, the seed and the number of
- * values, which both sides know, say what every byte means.
+ * LMB_CODEC_BLOCK values, on the server, so that a server never holds a decoded update. A payload is the blocks one
+ * after the other, and may be compressed by zstd as a whole. There are no headers: the configuration, the seed and the
+ * number of values, which both sides know, say what every byte means.
  *
  * Whatever is random in an encoding comes from the seed, which the server gives with the task: a client that was killed
  * encodes the same change to the same bytes.
@@ -96,8 +96,8 @@ uint64_t lmb_codec_seed(uint64_t federation, uint64_t round, int64_t client);
 uint64_t lmb_codec_limit(const lmb_codec_spec *s, uint64_t n, bool *exact);
 
 /* *out is malloc'd. E_NOMEM. */
-LMB_MUST_CHECK lmb_status lmb_codec_encode(const lmb_codec_spec *s, uint64_t seed, const float *values, size_t n, uint8_t **out,
-                                           size_t *bytes, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_codec_encode(const lmb_codec_spec *s, uint64_t seed, const float *values, size_t n,
+                                           uint8_t **out, size_t *bytes, lmb_error *err);
 
 /* Decode n values from a payload of `bytes` bytes, block by block, in order. Each value is finite when `take` gets it.
  *   errors  E_NUMERIC for a value that is not, E_FORMAT for bytes that are no such payload, are too few or too many,
@@ -108,8 +108,8 @@ LMB_MUST_CHECK lmb_status lmb_codec_decode(const lmb_codec_spec *s, uint64_t see
                                                               lmb_error *err),
                                            void *ctx, lmb_error *err);
 /* The same from memory into out[n]. */
-LMB_MUST_CHECK lmb_status lmb_codec_decode_all(const lmb_codec_spec *s, uint64_t seed, const void *data, size_t bytes, float *out,
-                                               size_t n, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_codec_decode_all(const lmb_codec_spec *s, uint64_t seed, const void *data, size_t bytes,
+                                               float *out, size_t n, lmb_error *err);
 
 #ifdef __cplusplus
 }

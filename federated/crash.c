@@ -55,7 +55,10 @@ lmb_status lmb_crash_open(lmb_crash *c, lmb_error *err)
             c->point = LMB_CRASH_NEVER;
     }
     if (c->point == LMB_CRASH_NEVER)
-        return LMB_FAIL(err, LMB_E_ARG, "LIMBECK_CRASH_AT=%.60s: write <point> or <point>:<n>, n from 1; `limbeck list crash-points` has the points", at);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "LIMBECK_CRASH_AT=%.60s: write <point> or <point>:<n>, n from 1; `limbeck list crash-points` has the points",
+            at);
     return LMB_OK;
 }
 

@@ -1,9 +1,9 @@
 /* federated/crash.h - where a server or a client may be killed, by name, so that tests can.
  *
- * Idea: what survives a crash is decided at a few steps: a row in the journal, a file that is renamed, an answer that has
- * left. Each has a name. With LIMBECK_CRASH_AT=<point>[:n] in its environment the process raises SIGKILL when it passes that
- * point for the n-th time (default 1): nothing is flushed, no handler runs, as after `kill -9` at just that instant. Without
- * it a point costs one comparison.
+ * Idea: what survives a crash is decided at a few steps: a row in the journal, a file that is renamed, an answer that
+ * has left. Each has a name. With LIMBECK_CRASH_AT=<point>[:n] in its environment the process raises SIGKILL when it
+ * passes that point for the n-th time (default 1): nothing is flushed, no handler runs, as after `kill -9` at just that
+ * instant. Without it a point costs one comparison.
  *
  *   note     tests/federated/test_crash.c kills at every point of the table and compares the bits of what comes out
  *   threads  a point belongs to one side's one thread: a lmb_crash is not shared

@@ -15,8 +15,8 @@
 #include "federated/journal_parts.h"
 
 /* 2: the score of round 0; 3: the ledger of privacy; 4: signing keys and states of clients, who is at work,
- * what waits, what is known of clients; 5: how clients fare, the admin, the number of the last secure sum; 6: the hash of the best
- * model. Kept as the file's user_version. */
+ * what waits, what is known of clients; 5: how clients fare, the admin, the number of the last secure sum; 6: the hash
+ * of the best model. Kept as the file's user_version. */
 enum { VERSION = 6, NO_BEST_HASH = 5 };
 
 static const char mode[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
@@ -46,7 +46,8 @@ static lmb_status check_pages(lmb_journal *j, lmb_error *err)
     lmb_status st = step(j, q, &row, err);
     const char *said = st == LMB_OK && row ? (const char *)sqlite3_column_text(q, 0) : "";
     if (st == LMB_OK && strcmp(said ? said : "", "ok") != 0)
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged (%.100s); restore it from a backup or begin in a new state_dir", j->dir,
+        st = LMB_FAIL(err, LMB_E_FORMAT,
+                      "%s/journal.db is damaged (%.100s); restore it from a backup or begin in a new state_dir", j->dir,
                       said ? said : "");
     sqlite3_finalize(q);
     return st;
@@ -62,8 +63,11 @@ static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
     for (struct dirent *e; d && (e = readdir(d));)
         if (sscanf(e->d_name, "model-%llu.f3%c", &round, &end) == 2 && end == '2' && round > 0) {
             closedir(d);
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db holds no federation, but the model of round %llu lies beside it: the journal was emptied; "
-                            "restore it from a backup or begin in a new state_dir", j->dir, round);
+            return LMB_FAIL(
+                err, LMB_E_FORMAT,
+                "%s/journal.db holds no federation, but the model of round %llu lies beside it: the journal was emptied; "
+                "restore it from a backup or begin in a new state_dir",
+                j->dir, round);
         }
     if (d)
         closedir(d);
@@ -96,8 +100,10 @@ static lmb_status make_tables(lmb_journal *j, lmb_error *err)
         return run(j, text, err);
     }
     if (tables && version != VERSION)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is of another version than %d, which this program reads; begin in a "
-                        "new state_dir", j->dir, VERSION);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s/journal.db is of another version than %d, which this program reads; begin in a "
+                        "new state_dir",
+                        j->dir, VERSION);
     if (tables)
         return LMB_OK;
     LMB_TRY(check_emptied(j, err));
@@ -299,7 +305,8 @@ static lmb_status read_exact(const char *path, void *out, size_t bytes, const lm
     void *data;
     size_t n;
     if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_IO, "%s is gone, the journal needs it; restore it from a backup or begin in a new state_dir", path);
+        return LMB_FAIL(err, LMB_E_IO,
+                        "%s is gone, the journal needs it; restore it from a backup or begin in a new state_dir", path);
     LMB_TRY(lmb_file_read(path, bytes, &data, &n, err));
     lmb_hash got = lmb_hash_of(data, n);
     bool same = n == bytes && (!want || memcmp(&got, want, sizeof got) == 0);

@@ -78,10 +78,10 @@ void lmb_journal_crash(lmb_journal *j, lmb_crash *crash); /* points to pass; bor
 /* *found false: a new journal. */
 LMB_MUST_CHECK lmb_status lmb_journal_load(lmb_journal *j, lmb_journal_state *s, bool *found, lmb_error *err);
 /* Make `s` the state. When s->model_round == s->round, `model` (n floats) and `state` are written first; else the
- * round was abandoned and they are NULL. Files that are neither current nor best are removed afterwards. `r`, in the same
- * transaction, may be NULL. Fills in s->model, s->state. */
-LMB_MUST_CHECK lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model, const void *state,
-                                             const lmb_journal_round *r, lmb_error *err);
+ * round was abandoned and they are NULL. Files that are neither current nor best are removed afterwards. `r`, in the
+ * same transaction, may be NULL. Fills in s->model, s->state. */
+LMB_MUST_CHECK lmb_status lmb_journal_commit(lmb_journal *j, lmb_journal_state *s, const float *model,
+                                             const void *state, const lmb_journal_round *r, lmb_error *err);
 /* Read the files of `round`; state may be NULL. */
 LMB_MUST_CHECK lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_state *s, float *model, void *state,
                                             lmb_error *err);
@@ -89,19 +89,21 @@ LMB_MUST_CHECK lmb_status lmb_journal_model(lmb_journal *j, const lmb_journal_st
 LMB_MUST_CHECK lmb_status lmb_journal_best(lmb_journal *j, const lmb_journal_state *s, float *model, lmb_error *err);
 
 /* Who is at work from now on (s->turn and s->share with it), in one transaction. */
-LMB_MUST_CHECK lmb_status lmb_journal_ask(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_turn *turn, size_t n, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_journal_ask(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_turn *turn,
+                                          size_t n, lmb_error *err);
 /* A client that is no longer. */
 LMB_MUST_CHECK lmb_status lmb_journal_release(lmb_journal *j, int64_t client, lmb_error *err);
 /* Its update waits in the spool; head[bytes] is its UPDATE message. It is not at work any more. */
-LMB_MUST_CHECK lmb_status lmb_journal_buffer(lmb_journal *j, const lmb_journal_turn *turn, const void *head, size_t bytes,
-                                             const lmb_journal_known *known, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_journal_buffer(lmb_journal *j, const lmb_journal_turn *turn, const void *head,
+                                             size_t bytes, const lmb_journal_known *known, lmb_error *err);
 /* All that are at work, all that wait, in the order of their turns; `take` may be called no more after it fails. */
 LMB_MUST_CHECK lmb_status lmb_journal_turns(lmb_journal *j,
-                                            lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const uint8_t public_key[32],
-                                                               lmb_error *err),
+                                            lmb_status (*take)(void *ctx, const lmb_journal_turn *t,
+                                                               const uint8_t public_key[32], lmb_error *err),
                                             void *ctx, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_journal_buffered(lmb_journal *j,
-                                               lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const void *head, size_t bytes, lmb_error *err),
+                                               lmb_status (*take)(void *ctx, const lmb_journal_turn *t,
+                                                                  const void *head, size_t bytes, lmb_error *err),
                                                void *ctx, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_journal_known_of(lmb_journal *j, int64_t client, lmb_journal_known *out, lmb_error *err);
 /* Clients that were told that all rounds are over; how many enrolled ones were not. Another task unmakes that. */

@@ -1,5 +1,6 @@
 /* federated/journal_parts.h - what the files of the journal share: journal.c (the file, the state), members.c (clients,
- * tokens), journal_rounds.c (who is at work, what waits, what is known of clients). Not for others: the names are short. */
+ * tokens), journal_rounds.c (who is at work, what waits, what is known of clients). Not for others: the names are
+ * short. */
 #ifndef LMB_FEDERATED_JOURNAL_PARTS_H
 #define LMB_FEDERATED_JOURNAL_PARTS_H
 
@@ -18,9 +19,10 @@ struct lmb_journal {
 static inline lmb_status fail(const lmb_journal *j, lmb_error *err)
 {
     int rc = sqlite3_errcode(j->db);
-    const char *advice = rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? "; restore it from a backup or begin in a new state_dir"
-                         : rc == SQLITE_FULL                         ? "; free some and start again"
-                                                                     : "";
+    const char *advice = rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT
+                             ? "; restore it from a backup or begin in a new state_dir"
+                         : rc == SQLITE_FULL ? "; free some and start again"
+                                             : "";
     return LMB_FAIL(err, LMB_E_IO, "%s/journal.db: %s%s", j->dir, sqlite3_errmsg(j->db), advice);
 }
 

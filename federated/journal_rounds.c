@@ -1,6 +1,6 @@
-/* federated/journal_rounds.c - what of a round must survive, see journal.h: who is at work, whose update waits in the buffer
- * of an asynchronous server, and what is known of clients, by which a selection goes. So a server that was killed asks
- * nobody else, and draws as it would have drawn. */
+/* federated/journal_rounds.c - what of a round must survive, see journal.h: who is at work, whose update waits in the
+ * buffer of an asynchronous server, and what is known of clients, by which a selection goes. So a server that was
+ * killed asks nobody else, and draws as it would have drawn. */
 #include <math.h>
 
 #include "federated/journal_parts.h"
@@ -27,7 +27,8 @@ static lmb_status write_turn(lmb_journal *j, const lmb_journal_turn *t, lmb_erro
 static lmb_status write_known(lmb_journal *j, const lmb_journal_known *k, lmb_error *err)
 {
     sqlite3_stmt *q;
-    LMB_TRY(prepare(j, "INSERT OR REPLACE INTO known (client, examples, loss, last, seconds) VALUES (?, ?, ?, ?, ?)", &q, err));
+    LMB_TRY(prepare(j, "INSERT OR REPLACE INTO known (client, examples, loss, last, seconds) VALUES (?, ?, ?, ?, ?)",
+                    &q, err));
     sqlite3_bind_int64(q, 1, k->client);
     sqlite3_bind_int64(q, 2, (sqlite3_int64)k->examples);
     if (isfinite(k->loss))
@@ -55,7 +56,8 @@ static lmb_status on_client(lmb_journal *j, const char *sql, int64_t client, lmb
     return finish_write(j, q, err);
 }
 
-lmb_status lmb_journal_ask(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_turn *turn, size_t n, lmb_error *err)
+lmb_status lmb_journal_ask(lmb_journal *j, const lmb_journal_state *s, const lmb_journal_turn *turn, size_t n,
+                           lmb_error *err)
 {
     sqlite3_stmt *q;
     lmb_status st;
@@ -79,7 +81,8 @@ lmb_status lmb_journal_release(lmb_journal *j, int64_t client, lmb_error *err)
     return on_client(j, "DELETE FROM turns WHERE client = ?", client, err);
 }
 
-static lmb_status write_buffered(lmb_journal *j, const lmb_journal_turn *t, const void *head, size_t bytes, lmb_error *err)
+static lmb_status write_buffered(lmb_journal *j, const lmb_journal_turn *t, const void *head, size_t bytes,
+                                 lmb_error *err)
 {
     sqlite3_stmt *q;
     LMB_TRY(prepare(j, "INSERT INTO buffer (turn, client, version, model, head) VALUES (?, ?, ?, ?, ?)", &q, err));
@@ -91,8 +94,8 @@ static lmb_status write_buffered(lmb_journal *j, const lmb_journal_turn *t, cons
     return finish_write(j, q, err);
 }
 
-lmb_status lmb_journal_buffer(lmb_journal *j, const lmb_journal_turn *turn, const void *head, size_t bytes, const lmb_journal_known *known,
-                              lmb_error *err)
+lmb_status lmb_journal_buffer(lmb_journal *j, const lmb_journal_turn *turn, const void *head, size_t bytes,
+                              const lmb_journal_known *known, lmb_error *err)
 {
     LMB_TRY(run(j, "BEGIN IMMEDIATE", err));
     lmb_status st = write_buffered(j, turn, head, bytes, err);
@@ -131,7 +134,8 @@ static lmb_status read_turn(lmb_journal *j, sqlite3_stmt *q, lmb_journal_turn *t
 }
 
 lmb_status lmb_journal_turns(lmb_journal *j,
-                             lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const uint8_t public_key[32], lmb_error *err),
+                             lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const uint8_t public_key[32],
+                                                lmb_error *err),
                              void *ctx, lmb_error *err)
 {
     uint8_t key[32];
@@ -139,12 +143,16 @@ lmb_status lmb_journal_turns(lmb_journal *j,
     sqlite3_stmt *q;
     bool row = true;
 
-    LMB_TRY(prepare(j, "SELECT client, turn, version, model, public FROM turns JOIN clients ON clients.id = client ORDER BY turn, client", &q, err));
+    LMB_TRY(prepare(
+        j,
+        "SELECT client, turn, version, model, public FROM turns JOIN clients ON clients.id = client ORDER BY turn, client",
+        &q, err));
     lmb_status st = LMB_OK;
     while (st == LMB_OK && (st = step(j, q, &row, err)) == LMB_OK && row) {
         st = read_turn(j, q, &t, err);
         if (st == LMB_OK && !column_blob(q, 4, key, sizeof key))
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %lld has no key", j->dir, (long long)t.client);
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %lld has no key", j->dir,
+                          (long long)t.client);
         if (st == LMB_OK)
             st = take(ctx, &t, key, err);
     }
@@ -153,8 +161,9 @@ lmb_status lmb_journal_turns(lmb_journal *j,
 }
 
 lmb_status lmb_journal_buffered(lmb_journal *j,
-                                lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const void *head, size_t bytes, lmb_error *err), void *ctx,
-                                lmb_error *err)
+                                lmb_status (*take)(void *ctx, const lmb_journal_turn *t, const void *head, size_t bytes,
+                                                   lmb_error *err),
+                                void *ctx, lmb_error *err)
 {
     lmb_journal_turn t;
     sqlite3_stmt *q;

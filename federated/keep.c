@@ -10,7 +10,10 @@
 
 /* The first of the patterns, whether there is one or a list. */
 static const lmb_tree *first(const lmb_tree *t) { return t && t->kind == LMB_TREE_LIST ? t->child : t; }
-static const lmb_tree *after(const lmb_tree *list, const lmb_tree *t) { return list->kind == LMB_TREE_LIST ? t->next : NULL; }
+static const lmb_tree *after(const lmb_tree *list, const lmb_tree *t)
+{
+    return list->kind == LMB_TREE_LIST ? t->next : NULL;
+}
 
 lmb_status lmb_keep_check(const lmb_tree *tree, lmb_error *err)
 {
@@ -46,7 +49,8 @@ static size_t mark_named(const char *pattern, const lmb_state_layout *l, bool *s
     return marked;
 }
 
-lmb_status lmb_keep_open(const lmb_tree *tree, const lmb_graph *model, const lmb_state_layout *l, lmb_keep *out, lmb_error *err)
+lmb_status lmb_keep_open(const lmb_tree *tree, const lmb_graph *model, const lmb_state_layout *l, lmb_keep *out,
+                         lmb_error *err)
 {
     const char *text;
 
@@ -59,7 +63,9 @@ lmb_status lmb_keep_open(const lmb_tree *tree, const lmb_graph *model, const lmb
     for (const lmb_tree *t = first(tree); t; t = after(tree, t)) {
         LMB_TRY(lmb_tree_text(t, &text, err));
         if (strcmp(text, "batch_norm") == 0 ? !mark_norms(model, l, out->segment) : !mark_named(text, l, out->segment))
-            return lmb_tree_fail(t, err, LMB_E_ARG, "no number of the model is named by '%.60s'; `limbeck inspect` shows their names", text);
+            return lmb_tree_fail(t, err, LMB_E_ARG,
+                                 "no number of the model is named by '%.60s'; `limbeck inspect` shows their names",
+                                 text);
     }
     for (int k = 0; k < l->n; k++)
         out->values += out->segment[k] ? l->segment[k].count : 0;

@@ -34,11 +34,14 @@ const lmb_field lmb_local_fields[] = {
     LMB_SECTION(settings, distill, distill_fields, "what holds a client to the model it was sent"),
     LMB_REAL(settings, decay, 1, 1e-3, 1, "", "the rate of a round is this much of the rate of the round before"),
     LMB_REAL(settings, calibrate, 0, 0, 1, "", "how much of a client's uneven classes is taken out of its loss"),
-    LMB_REAL(settings, prox, 0, 0, 1e6, "", "FedProx: pull of the round's model on the weights, mu of its proximal term"),
+    LMB_REAL(settings, prox, 0, 0, 1e6, "",
+             "FedProx: pull of the round's model on the weights, mu of its proximal term"),
     LMB_TREE(settings, keep, "numbers that stay with each client: batch_norm, or patterns over their names"),
-    LMB_REAL(settings, validation, 0, 0, 0.9, "", "share of a client's samples held out, to tell how the round's model does on them"),
+    LMB_REAL(settings, validation, 0, 0, 0.9, "",
+             "share of a client's samples held out, to tell how the round's model does on them"),
     LMB_SECTION(settings, personal, lmb_personal_fields, "what a client makes of the model for itself; never sent"),
-    LMB_TEXT(settings, term, "", "what the aggregator asks of clients; the server sets it"), LMB_FIELD_END
+    LMB_TEXT(settings, term, "", "what the aggregator asks of clients; the server sets it"),
+    LMB_FIELD_END
 };
 
 struct lmb_local {
@@ -70,13 +73,17 @@ static lmb_status find_term(const settings *s, const lmb_term **out, lmb_error *
         return LMB_OK;
     *out = lmb_term_find(s->term);
     if (!*out)
-        return LMB_FAIL(err, LMB_E_ARG, "the server asks for '%.40s', which this client does not know; use the same version", s->term);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the server asks for '%.40s', which this client does not know; use the same version", s->term);
     if (s->train.optimizer)
         LMB_TRY(lmb_tree_name(s->train.optimizer, &name, err));
     const lmb_optimizer *o = lmb_optimizer_find(name);
     if (!o || !o->reach)
-        return LMB_FAIL(err, LMB_E_ARG, "%s needs gradient descent on the clients, with or without momentum, and they have optimizer '%s': "
-                        "set local.train.optimizer to {name: sgd, momentum: 0}", (*out)->name, name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s needs gradient descent on the clients, with or without momentum, and they have optimizer '%s': "
+            "set local.train.optimizer to {name: sgd, momentum: 0}",
+            (*out)->name, name);
     return LMB_OK;
 }
 
@@ -90,7 +97,9 @@ lmb_status lmb_local_check(const lmb_tree *tree, const char *term, lmb_error *er
         s.term = term;
     LMB_TRY(lmb_keep_check(s.keep, err));
     if (s.personal.head && s.validation == 0)
-        return LMB_FAIL(err, LMB_E_ARG, "personal.head trains a last layer for each client, and validation is 0: nobody would learn whether it helps; set local.validation");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "personal.head trains a last layer for each client, and validation is 0: nobody would learn whether it helps; set local.validation");
     return find_term(&s, &unused, err);
 }
 
@@ -134,7 +143,8 @@ void lmb_local_destroy(lmb_local *l)
 
 static lmb_status read_source(lmb_local *l, const lmb_train_task *task, lmb_error *err)
 {
-    lmb_hash part[2] = { lmb_hash_of(task->graph, task->graph_bytes), lmb_hash_of(task->settings, strlen(task->settings)) };
+    lmb_hash part[2] = { lmb_hash_of(task->graph, task->graph_bytes),
+                         lmb_hash_of(task->settings, strlen(task->settings)) };
     lmb_hash source = lmb_hash_of(part, sizeof part);
 
     if (l->model && memcmp(&source, &l->source, sizeof source) == 0)
@@ -158,16 +168,20 @@ static lmb_status read_source(lmb_local *l, const lmb_train_task *task, lmb_erro
 static size_t term_memory(const lmb_local *l) { return l->term && l->term->memory ? l->layout->count : 0; }
 static size_t memory_values(const lmb_local *l) { return term_memory(l) + (l->keep.values ? 1 + l->keep.values : 0); }
 
-/* The round's numbers, and those that the client has kept, into the graph; it must speak of as many classes as the data have. */
-static lmb_status fill(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, const float *memory, lmb_error *err)
+/* The round's numbers, and those that the client has kept, into the graph; it must speak of as many classes as the data
+ * have. */
+static lmb_status fill(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, const float *memory,
+                       lmb_error *err)
 {
     lmb_shape y = l->model->n_outputs ? l->model->value[l->model->output[0].value].shape : LMB_SHAPE(0);
 
     if (y.n != 2 || y.d[1] != data->classes)
         return LMB_FAIL(err, LMB_E_SHAPE, "the server's model has %lld classes, this client's data %d",
                         (long long)(y.n == 2 ? y.d[1] : 0), data->classes);
-    if (l->layout->count + (l->term ? l->term->extra(l->layout->count) : 0) != task->n || memcmp(&l->layout->hash, &task->layout, sizeof task->layout))
-        return LMB_FAIL(err, LMB_E_FORMAT, "the server's graph has %zu numbers of another layout than the model of %zu that it sent",
+    if (l->layout->count + (l->term ? l->term->extra(l->layout->count) : 0) != task->n ||
+        memcmp(&l->layout->hash, &task->layout, sizeof task->layout))
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "the server's graph has %zu numbers of another layout than the model of %zu that it sent",
                         l->layout->count, task->n);
     memcpy(l->start, task->model, l->layout->count * sizeof *l->start);
     if (l->keep.values && memory[term_memory(l)] == 1)
@@ -184,8 +198,9 @@ static lmb_status class_prior(const lmb_dataset *data, double calibrate, float *
     size_t classes = (size_t)data->classes;
     int32_t *label = malloc(sizeof *label * (size_t)data->n);
     float *prior = calloc(classes, sizeof *prior);
-    lmb_status st = label && prior ? lmb_dataset_labels(data, label, err)
-                                   : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the labels of %lld samples", (long long)data->n);
+    lmb_status st = label && prior
+                        ? lmb_dataset_labels(data, label, err)
+                        : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the labels of %lld samples", (long long)data->n);
 
     for (int64_t i = 0; i < data->n && st == LMB_OK; i++)
         prior[label[i]]++;
@@ -217,7 +232,8 @@ static lmb_hash baked_of(const lmb_local *l, const lmb_dataset *data, const floa
 
 static lmb_status make_trainer(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_error *err)
 {
-    int64_t seed = (int64_t)(((uint64_t)l->s.train.seed + task->round * 1000003) & INT64_MAX); /* other batches in each round */
+    int64_t seed =
+        (int64_t)(((uint64_t)l->s.train.seed + task->round * 1000003) & INT64_MAX); /* other batches in each round */
     double rate = l->s.train.lr * pow(l->s.decay, (double)task->round - 1);
     lmb_train_config c = l->s.train;
     float *prior = NULL;
@@ -300,7 +316,8 @@ static lmb_status tell_held(lmb_local *l, const lmb_dataset *train, turn *now, l
 /* ---- a round ---- */
 
 /* memory: [2, memory_values], before and after; NULL without. */
-static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train_result *result, float *memory, lmb_error *err)
+static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train_result *result, float *memory,
+                             lmb_error *err)
 {
     turn now = { task, result };
     lmb_train_watch watch = { on_step, on_epoch, &now, NULL };
@@ -317,10 +334,11 @@ static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train
         result->delta[i] = trained[i] - l->start[i];
     for (int k = 0; k < l->layout->n; k++)
         if (!lmb_local_travels(&l->layout->segment[k]) || lmb_keep_has(&l->keep, k))
-            memset(result->delta + l->layout->segment[k].offset, 0, l->layout->segment[k].count * sizeof *result->delta);
+            memset(result->delta + l->layout->segment[k].offset, 0,
+                   l->layout->segment[k].count * sizeof *result->delta);
     if (l->term)
-        l->term->finish(values, lmb_trainer_travel(l->trainer), task->model + values, result->delta, result->delta + values,
-                        own ? after : NULL);
+        l->term->finish(values, lmb_trainer_travel(l->trainer), task->model + values, result->delta,
+                        result->delta + values, own ? after : NULL);
     if (l->keep.values) {
         after[own] = 1;
         lmb_keep_take(&l->keep, l->layout, trained, after + own + 1);
@@ -330,8 +348,8 @@ static lmb_status train_with(lmb_local *l, const lmb_train_task *task, lmb_train
 }
 
 /* memory: [2, memory_values]. */
-static lmb_status train_from(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task, lmb_train_result *result, float *memory,
-                             lmb_error *err)
+static lmb_status train_from(lmb_local *l, const lmb_dataset *data, const lmb_train_task *task,
+                             lmb_train_result *result, float *memory, lmb_error *err)
 {
     lmb_status st = fill(l, data, task, memory, err);
     if (st == LMB_OK)
@@ -386,7 +404,8 @@ lmb_status lmb_local_own(lmb_local *l, const char *path, lmb_error *err)
     return lmb_onnx_write(path, l->model, NULL, err);
 }
 
-lmb_status lmb_local_stays(const lmb_tree *settings_, const lmb_graph *model, const lmb_state_layout *l, lmb_keep *out, lmb_error *err)
+lmb_status lmb_local_stays(const lmb_tree *settings_, const lmb_graph *model, const lmb_state_layout *l, lmb_keep *out,
+                           lmb_error *err)
 {
     settings s;
 

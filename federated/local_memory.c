@@ -22,12 +22,15 @@ lmb_status lmbi_memory_read(const char *path, size_t values, uint64_t round, flo
     memcpy(&head, data, bytes < sizeof head ? bytes : sizeof head);
     bool whole = bytes == want && head.magic == kept_magic && head.values == values;
     if (whole && head.round <= round) /* of a later round: the federation has begun anew */
-        memcpy(memory, (const char *)data + sizeof head + (head.round == round ? 0 : values * sizeof *memory), values * sizeof *memory);
+        memcpy(memory, (const char *)data + sizeof head + (head.round == round ? 0 : values * sizeof *memory),
+               values * sizeof *memory);
     free(data);
-    return whole ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged or of another model; remove it to begin anew", path);
+    return whole ? LMB_OK
+                 : LMB_FAIL(err, LMB_E_FORMAT, "%s is damaged or of another model; remove it to begin anew", path);
 }
 
-lmb_status lmbi_memory_write(const char *path, size_t values, uint64_t round, const float *before, const float *after, lmb_error *err)
+lmb_status lmbi_memory_write(const char *path, size_t values, uint64_t round, const float *before, const float *after,
+                             lmb_error *err)
 {
     kept_head head = { kept_magic, round, values };
     size_t part = values * sizeof *after;

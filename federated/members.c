@@ -74,7 +74,9 @@ static lmb_status read_client(lmb_journal *j, sqlite3_stmt *q, lmb_journal_clien
 
     if (!column_blob(q, 3, c.sign, sizeof c.sign) || !column_blob(q, 8, c.public_key, sizeof c.public_key) ||
         state < LMB_CLIENT_WAITING || state > LMB_CLIENT_REVOKED)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s/journal.db is damaged: client %" PRId64 " has no keys, or a state that there is not", j->dir, c.id);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s/journal.db is damaged: client %" PRId64 " has no keys, or a state that there is not",
+                        j->dir, c.id);
     snprintf(c.name, sizeof c.name, "%s", name ? name : "");
     c.state = (lmb_client_state)state;
     *out = c;
@@ -92,7 +94,8 @@ static lmb_status check_sign(lmb_journal *j, const lmb_journal_client *c, lmb_er
     sqlite3_bind_blob(q, 2, c->public_key, sizeof c->public_key, SQLITE_STATIC);
     st = step(j, q, &row, err);
     if (st == LMB_OK && row)
-        st = LMB_FAIL(err, LMB_E_DENIED, "its signing key is client %lld's; remove its sign.key, so that it makes another",
+        st = LMB_FAIL(err, LMB_E_DENIED,
+                      "its signing key is client %lld's; remove its sign.key, so that it makes another",
                       (long long)sqlite3_column_int64(q, 0));
     sqlite3_finalize(q);
     return st;
@@ -215,8 +218,10 @@ lmb_status lmb_journal_pick(lmb_journal *j, const char *who, lmb_journal_client 
     lmb_journal_client *list, hit = { 0 };
 
     if (!length || who[strspn(who, "0123456789abcdef")] || (!decimal && length < 4))
-        return LMB_FAIL(err, LMB_E_ARG, "'%.40s' is no client; give a number, or 4 digits or more of a fingerprint, from "
-                        "`limbeck federation list`", who);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "'%.40s' is no client; give a number, or 4 digits or more of a fingerprint, from "
+                        "`limbeck federation list`",
+                        who);
     LMB_TRY(lmb_journal_clients(j, &list, &n, err));
     for (size_t i = 0; i < n; i++) {
         char print[LMB_FINGERPRINT];
@@ -233,8 +238,8 @@ lmb_status lmb_journal_pick(lmb_journal *j, const char *who, lmb_journal_client 
     }
     free(list);
     if (hits > 1)
-        return LMB_FAIL(err, LMB_E_ARG, "'%.40s' begins %zu fingerprints; give more digits of the one that is meant", who,
-                        hits);
+        return LMB_FAIL(err, LMB_E_ARG, "'%.40s' begins %zu fingerprints; give more digits of the one that is meant",
+                        who, hits);
     if (!hits)
         return LMB_FAIL(err, LMB_E_ARG, "'%.40s' is none of this federation's %zu clients", who, n);
     *out = hit;
@@ -250,7 +255,8 @@ lmb_status lmb_journal_set_state(lmb_journal *j, int64_t id, lmb_client_state st
     sqlite3_bind_int(q, 3, LMB_CLIENT_REVOKED);
     LMB_TRY(finish_write(j, q, err));
     if (sqlite3_changes(j->db) != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "client %" PRId64 " is revoked, which is for good; invite it anew with new keys", id);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "client %" PRId64 " is revoked, which is for good; invite it anew with new keys", id);
     return LMB_OK;
 }
 

@@ -15,15 +15,16 @@
  *                                  <-      ACCEPTED, or REFUSED with a sentence
  *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
- *                                  <-      LATER     no work for now, or none any more in this round: come back in s seconds
+ *                                  <-      LATER     no work for now, or none any more in this round: come back in s
+ * seconds
  *                                  <-      DONE      the federation has ended
  *                                  <-      ROSTER    who the clients are, signed; a blob, WANT and CHUNK have number 1
  *                                  <-      KEY       the server's next key: use it from the next connection on
  *    ROTATE   my next keys         ->
  *                                  <-      ROTATED   they are known
  *
- * A round's number on the wire is that of a *turn*: the round's own, or, from an asynchronous server, one that no two tasks
- * share. LATER takes a turn's task away without blame; a client that is to come back hangs up.
+ * A round's number on the wire is that of a *turn*: the round's own, or, from an asynchronous server, one that no two
+ * tasks share. LATER takes a turn's task away without blame; a client that is to come back hangs up.
  *
  * Blobs (model, graph, settings, update) are named by their BLAKE2b-256. Chunks travel in order, so what a
  * receiver has is one number, and after a lost connection the transfer goes on from there.
@@ -88,7 +89,8 @@ typedef struct lmb_task_message {
     char download[LMB_CODEC_TEXT]; /* how the model is encoded, with seed 0 */
     char codec[LMB_CODEC_TEXT]; /* how the update is to be encoded (federated/codec.h), with this seed */
     uint64_t seed;
-    double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are told */
+    double clip; /* > 0: a private federation, the L2 norm of the change is at most so much; no examples, no metrics are
+                    told */
 } lmb_task_message;
 
 typedef struct lmb_want {
@@ -145,8 +147,8 @@ extern const lmb_wire_field lmb_hello_rows[], lmb_task_rows[], lmb_want_rows[], 
 const lmb_wire_field *lmb_message_rows(unsigned type, const char **name);
 LMB_MUST_CHECK lmb_status lmb_message_send(lmb_channel *c, lmb_message_type type, const void *message, lmb_error *err);
 /* The same with a number for the transfer that it begins. */
-LMB_MUST_CHECK lmb_status lmb_message_send_as(lmb_channel *c, lmb_message_type type, uint32_t transfer, const void *message,
-                                              lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_message_send_as(lmb_channel *c, lmb_message_type type, uint32_t transfer,
+                                              const void *message, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_message_read(const lmb_record *r, void *message, lmb_error *err);
 
 /* Fill in hello->sign and hello->proof for this channel, whose handshake is done; and check them. The version of a

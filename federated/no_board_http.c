@@ -4,7 +4,8 @@
 lmb_status lmb_board_http_start(const lmb_board_config *c, lmb_board_http **out, lmb_error *err)
 {
     (void)c, (void)out;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no status page: install libmicrohttpd-dev and build again, or remove `status`");
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                    "this build has no status page: install libmicrohttpd-dev and build again, or remove `status`");
 }
 
 int lmb_board_http_port(const lmb_board_http *h)

@@ -171,8 +171,10 @@ static lmb_status check_rows(lmb_journal *j, const lmb_roster *r, lmb_error *err
             i++;
         if (i == n || list[i].id != (int64_t)r->row[k].id || list[i].state != LMB_CLIENT_APPROVED ||
             memcmp(list[i].sign, r->row[k].key, LMB_SIGN_PUBLIC) != 0)
-            st = LMB_FAIL(err, LMB_E_ARG, "the roster names client %u, who is not approved here under that key; export and "
-                          "sign it again", r->row[k].id);
+            st = LMB_FAIL(err, LMB_E_ARG,
+                          "the roster names client %u, who is not approved here under that key; export and "
+                          "sign it again",
+                          r->row[k].id);
     }
     free(list);
     return st;
@@ -184,8 +186,10 @@ static lmb_status import(lmb_journal *j, const void *bytes, size_t n, const lmb_
     uint64_t version;
     LMB_TRY(current_version(j, &version, err));
     if (r->version <= version)
-        return LMB_FAIL(err, LMB_E_ARG, "the roster has version %" PRIu64 ", the one that is there %" PRIu64 "; export and sign "
-                        "it again", r->version, version);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the roster has version %" PRIu64 ", the one that is there %" PRIu64 "; export and sign "
+                        "it again",
+                        r->version, version);
     LMB_TRY(check_rows(j, r, err));
     LMB_TRY(lmb_journal_set_admin(j, admin, err));
     return write_paper(j, "roster", bytes, n, err);

@@ -8,7 +8,8 @@
 #include "datasets/split.h"
 
 const lmb_field lmb_personal_fields[] = {
-    LMB_INT(lmb_personal_config, head, 0, 0, 10000, "epochs", "that a client trains the last layer for itself; 0: it does not"),
+    LMB_INT(lmb_personal_config, head, 0, 0, 10000, "epochs",
+            "that a client trains the last layer for itself; 0: it does not"),
     LMB_REAL(lmb_personal_config, lr, 0, 0, 10, "", "rate of that training; 0: that of local.train"), LMB_FIELD_END
 };
 
@@ -23,7 +24,8 @@ lmb_status lmb_held_open(const lmb_dataset *d, double share, uint64_t seed, lmb_
         return LMB_OK;
     valid = valid < 1 ? 1 : valid > d->n - 1 ? d->n - 1 : valid;
     uint32_t *order = malloc(sizeof *order * (size_t)d->n);
-    lmb_status st = order ? lmb_split_stratified(d, seed, order, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to hold out samples");
+    lmb_status st =
+        order ? lmb_split_stratified(d, seed, order, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to hold out samples");
     if (st == LMB_OK)
         st = lmb_dataset_subset(d, order, valid, &out->valid, err);
     if (st == LMB_OK)
@@ -73,11 +75,14 @@ static lmb_status open_head(lmb_head *h, const lmb_graph *model, lmb_error *err)
     LMB_TRY(lmb_graph_copy(model, &h->model, err));
     for (int v = 0; v < h->model->n_values; v++)
         h->model->value[v].frozen = lmb_role_is_state(h->model->value[v].role);
-    return thaw_last(h->model) ? LMB_OK : LMB_FAIL(err, LMB_E_UNSUPPORTED, "the model has no last layer with weights to train (personal.head)");
+    return thaw_last(h->model)
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_UNSUPPORTED, "the model has no last layer with weights to train (personal.head)");
 }
 
-lmb_status lmb_head_train(lmb_head *h, const lmb_train_config *c, const lmb_graph *model, const lmb_state_layout *l, const float *start,
-                          const lmb_dataset *data, const lmb_train_watch *watch, const float **trained, lmb_error *err)
+lmb_status lmb_head_train(lmb_head *h, const lmb_train_config *c, const lmb_graph *model, const lmb_state_layout *l,
+                          const float *start, const lmb_dataset *data, const lmb_train_watch *watch,
+                          const float **trained, lmb_error *err)
 {
     int64_t batch = c->batch < data->n ? c->batch : data->n, shards = (batch + c->shard - 1) / c->shard;
 

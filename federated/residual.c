@@ -33,7 +33,8 @@ static bool slot_look(const lmb_residual *r, int slot, slot_head *head)
         return false;
     bool whole = fread(head, sizeof *head, 1, f) == 1;
     fclose(f);
-    return whole && head->magic == slot_magic && head->n == r->n && memcmp(&head->owner, &r->owner, sizeof r->owner) == 0;
+    return whole && head->magic == slot_magic && head->n == r->n &&
+           memcmp(&head->owner, &r->owner, sizeof r->owner) == 0;
 }
 
 void lmb_residual_forget(const char *stem)
@@ -101,8 +102,8 @@ void lmb_residual_unsent(const lmb_residual *r)
         }
 }
 
-lmb_status lmb_residual_encode(const lmb_residual *r, const lmb_codec_spec *spec, uint64_t seed, float *delta, uint8_t **payload,
-                               size_t *bytes, lmb_error *err)
+lmb_status lmb_residual_encode(const lmb_residual *r, const lmb_codec_spec *spec, uint64_t seed, float *delta,
+                               uint8_t **payload, size_t *bytes, lmb_error *err)
 {
     size_t n = (size_t)r->n;
     int slot;

@@ -15,15 +15,23 @@
 #include "federated/select.h"
 #include "federated/server_parts.h"
 
-static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec, lmb_error *err)
+static lmb_status check_privacy(const lmb_server_config *c, const lmb_aggregator *a, const lmb_codec *codec,
+                                lmb_error *err)
 {
     if (!a->exact)
-        return LMB_FAIL(err, LMB_E_ARG, "privacy adds noise to one sum of all updates, and aggregator %s does not work on that; use fedavg, fedadagrad, "
-                        "fedadam or fedyogi", a->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "privacy adds noise to one sum of all updates, and aggregator %s does not work on that; use fedavg, fedadagrad, "
+            "fedadam or fedyogi",
+            a->name);
     if (codec->has_memory)
-        return LMB_FAIL(err, LMB_E_ARG, "codec %s sends in a round what it left out before, so that privacy.clip bounds nothing; use another", codec->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "codec %s sends in a round what it left out before, so that privacy.clip bounds nothing; use another",
+            codec->name);
     if (c->clip_norm > 0)
-        return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) and privacy.clip both bound an update's norm; set one of them", c->clip_norm);
+        return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) and privacy.clip both bound an update's norm; set one of them",
+                        c->clip_norm);
     return LMB_OK;
 }
 
@@ -33,23 +41,34 @@ static lmb_status check_numbers(const lmb_server_config *c, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is greater than target (%lld): no round could ever succeed",
                         (long long)c->minimum, (long long)c->target);
     if (c->pool && c->pool < c->minimum)
-        return LMB_FAIL(err, LMB_E_ARG, "pool (%lld) is less than minimum (%lld): no round could ever succeed", (long long)c->pool, (long long)c->minimum);
+        return LMB_FAIL(err, LMB_E_ARG, "pool (%lld) is less than minimum (%lld): no round could ever succeed",
+                        (long long)c->pool, (long long)c->minimum);
     return LMB_OK;
 }
 
 static lmb_status check_async(const lmb_server_config *c, const lmb_aggregator *a, bool is_private, lmb_error *err)
 {
     if (is_private)
-        return LMB_FAIL(err, LMB_E_ARG, "privacy counts rounds in which a client is once; mode async has none, and a client may be in a version several "
-                        "times: use mode sync");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "privacy counts rounds in which a client is once; mode async has none, and a client may be in a version several "
+            "times: use mode sync");
     if (a->needs_all)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s compares the updates of one model, and those of mode async are of several; use fedavg, fedadagrad, "
-                        "fedadam or fedyogi", a->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s compares the updates of one model, and those of mode async are of several; use fedavg, fedadagrad, "
+            "fedadam or fedyogi",
+            a->name);
     if (a->term)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s has clients send numbers beside the model's that mode async must not make smaller; use fedavg, "
-                        "fedadagrad, fedadam or fedyogi", a->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s has clients send numbers beside the model's that mode async must not make smaller; use fedavg, "
+            "fedadagrad, fedadam or fedyogi",
+            a->name);
     if (c->over_select > 1)
-        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) belongs to rounds; mode async waits for nobody: set async.concurrency", c->over_select);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "over_select (%g) belongs to rounds; mode async waits for nobody: set async.concurrency",
+                        c->over_select);
     return LMB_OK;
 }
 
@@ -78,15 +97,22 @@ static lmb_status check_selection(const lmb_server_config *c, bool is_private, l
     if (c->selection)
         LMB_TRY(lmb_tree_name(c->selection, &name, err));
     if (is_private && strcmp(name, "uniform") != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "selection %.40s goes by what clients tell, and a private federation must not show it; leave `selection` out", name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "selection %.40s goes by what clients tell, and a private federation must not show it; leave `selection` out",
+            name);
     if (is_private && c->over_select > 1)
-        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) has the fastest clients in a round, and epsilon is that of clients drawn by chance; leave it out",
-                        c->over_select);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "over_select (%g) has the fastest clients in a round, and epsilon is that of clients drawn by chance; leave it out",
+            c->over_select);
     return LMB_OK;
 }
 
-/* The server sees one sum of integers and nothing else. How many numbers there are is looked at when the model is known. */
-static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator *a, const lmb_privacy *privacy, lmb_error *err)
+/* The server sees one sum of integers and nothing else. How many numbers there are is looked at when the model is
+ * known. */
+static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator *a, const lmb_privacy *privacy,
+                               lmb_error *err)
 {
     const char *selection = "uniform";
     lmb_secure secure;
@@ -94,25 +120,41 @@ static lmb_status check_secure(const lmb_server_config *c, const lmb_aggregator 
     if (c->selection)
         LMB_TRY(lmb_tree_name(c->selection, &selection, err));
     if (strcmp(selection, "uniform") != 0 && strcmp(selection, "round_robin") != 0)
-        return LMB_FAIL(err, LMB_E_ARG, "selection %.40s goes by what clients tell, and under secure_aggregation they do not; use uniform or round_robin",
-                        selection);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "selection %.40s goes by what clients tell, and under secure_aggregation they do not; use uniform or round_robin",
+            selection);
     if (!a->linear || !a->exact)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s needs more than the sum of all updates, and that is all secure aggregation gives; use fedavg, "
-                        "fedadagrad, fedadam or fedyogi", a->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s needs more than the sum of all updates, and that is all secure aggregation gives; use fedavg, "
+            "fedadagrad, fedadam or fedyogi",
+            a->name);
     if (c->codec)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation has its own encoding (value_bits, ring_bits); leave `codec` out");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "secure_aggregation has its own encoding (value_bits, ring_bits); leave `codec` out");
     if (c->clip_norm > 0)
-        return LMB_FAIL(err, LMB_E_ARG, "clip_norm (%g) looks at single updates, which secure_aggregation hides; leave it out, or use `privacy`",
-                        c->clip_norm);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "clip_norm (%g) looks at single updates, which secure_aggregation hides; leave it out, or use `privacy`",
+            c->clip_norm);
     if (c->mode == LMB_MODE_ASYNC)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation hides an update among those of the same round, and mode async has none: use mode sync");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation hides an update among those of the same round, and mode async has none: use mode sync");
     if (c->over_select > 1)
-        return LMB_FAIL(err, LMB_E_ARG, "over_select (%g) goes on without the slowest, and under secure_aggregation each of them costs the sum a neighbour; "
-                        "leave it out", c->over_select);
-    LMB_TRY(lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err));
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "over_select (%g) goes on without the slowest, and under secure_aggregation each of them costs the sum a neighbour; "
+            "leave it out",
+            c->over_select);
+    LMB_TRY(
+        lmb_secure_open(c->secure_aggregation, 1, (uint64_t)c->target, (uint64_t)c->minimum, privacy, &secure, err));
     if (secure.c.mode == LMB_SECURE_MALICIOUS && !(c->admin && *c->admin))
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode malicious takes a roster that somebody else has signed (server.admin): a server that "
-                        "vouches for its clients' keys itself can invent clients");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation.mode malicious takes a roster that somebody else has signed (server.admin): a server that "
+            "vouches for its clients' keys itself can invent clients");
     return LMB_OK;
 }
 
@@ -131,17 +173,24 @@ lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err)
     LMB_TRY(lmb_codec_open(c->download, &download, err));
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
     if (download.codec->seeded || download.codec->has_memory || download.codec->sparse)
-        return LMB_FAIL(err, LMB_E_ARG, "the model itself can not be encoded by %s (download), which is for changes; use f32 or bf16", download.codec->name);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the model itself can not be encoded by %s (download), which is for changes; use f32 or bf16",
+                        download.codec->name);
     LMB_TRY(check_people(c, err));
     LMB_TRY(check_selection(c, privacy.on, err));
     if (c->mode == LMB_MODE_ASYNC)
         LMB_TRY(check_async(c, a, privacy.on, err));
     if (a->needs_plain && codec.codec->sparse)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s compares updates value by value, and codec %s leaves most values out; use another of them", a->name,
-                        codec.codec->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s compares updates value by value, and codec %s leaves most values out; use another of them",
+            a->name, codec.codec->name);
     if (a->term && !codec.codec->alone)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s has clients send numbers of another kind beside the model's, which codec %s would mix with them; use "
-                        "f32 or bf16", a->name, codec.codec->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s has clients send numbers of another kind beside the model's, which codec %s would mix with them; use "
+            "f32 or bf16",
+            a->name, codec.codec->name);
     if (privacy.on)
         LMB_TRY(check_privacy(c, a, codec.codec, err));
     return c->secure_aggregation ? check_secure(c, a, &privacy, err) : LMB_OK;
@@ -154,12 +203,20 @@ lmb_status lmb_refine_check(bool refines, const lmb_server_config *c, lmb_error 
     if (!refines)
         return LMB_OK;
     if (c->mode == LMB_MODE_ASYNC)
-        return LMB_FAIL(err, LMB_E_ARG, "federation.distill makes clients' models of a round's model and their changes, and those of mode async are of several; "
-                        "use mode sync");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "federation.distill makes clients' models of a round's model and their changes, and those of mode async are of several; "
+            "use mode sync");
     if (c->secure_aggregation)
-        return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which secure_aggregation hides; set one of them");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "federation.distill asks each client's model by itself, which secure_aggregation hides; set one of them");
     LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &privacy, err));
-    return privacy.on ? LMB_FAIL(err, LMB_E_ARG, "federation.distill asks each client's model by itself, which privacy forbids; set one of them") : LMB_OK;
+    return privacy.on
+               ? LMB_FAIL(
+                     err, LMB_E_ARG,
+                     "federation.distill asks each client's model by itself, which privacy forbids; set one of them")
+               : LMB_OK;
 }
 
 /* ---- with a model of n numbers ---- */
@@ -216,7 +273,8 @@ lmb_status lmb_server_check_model(const lmb_server_config *c, size_t n, bool ref
     return st;
 }
 
-lmb_status lmb_server_check_client(const lmb_server_config *c, const lmb_client_config *client, size_t n, lmb_error *err)
+lmb_status lmb_server_check_client(const lmb_server_config *c, const lmb_client_config *client, size_t n,
+                                   lmb_error *err)
 {
     lmb_error why = LMB_ERROR_INIT;
     lmb_privacy privacy;

@@ -14,47 +14,67 @@ static const char *const modes[] = { "curious", "malicious", "off", NULL };
 static const char *const noises[] = { "central", "distributed", NULL };
 
 const lmb_field lmb_secure_fields[] = {
-    LMB_CHOICE(lmb_secure_config, mode, LMB_SECURE_CURIOUS, modes, "against whom; off: the same integers, summed in the clear"),
-    LMB_REAL(lmb_secure_config, clip, 0, 0, 1e6, "", "greatest change of one number; with `privacy` it is privacy.clip"),
+    LMB_CHOICE(lmb_secure_config, mode, LMB_SECURE_CURIOUS, modes,
+               "against whom; off: the same integers, summed in the clear"),
+    LMB_REAL(lmb_secure_config, clip, 0, 0, 1e6, "",
+             "greatest change of one number; with `privacy` it is privacy.clip"),
     LMB_INT(lmb_secure_config, value_bits, 16, 2, LMB_CODING_BITS_MAX, "bits", "of one number of an update"),
-    LMB_INT(lmb_secure_config, ring_bits, 0, 0, LMB_RING_BITS_MAX, "bits", "of one number of the sum; 0: as few as hold it"),
-    LMB_INT(lmb_secure_config, weight_max, 1024, 1, LMB_CODING_WEIGHT_MAX, "examples", "a client with more counts as one with so many"),
+    LMB_INT(lmb_secure_config, ring_bits, 0, 0, LMB_RING_BITS_MAX, "bits",
+            "of one number of the sum; 0: as few as hold it"),
+    LMB_INT(lmb_secure_config, weight_max, 1024, 1, LMB_CODING_WEIGHT_MAX, "examples",
+            "a client with more counts as one with so many"),
     LMB_REAL(lmb_secure_config, adversaries, 0.05, 0, 0.99, "", "share of the clients that may work with the server"),
     LMB_REAL(lmb_secure_config, dropouts, 0.05, 0, 0.99, "", "share of the clients that may leave during a round"),
-    LMB_REAL(lmb_secure_config, floor, 0, 0, 0.99, "", "threshold above this share of the neighbours; 0: 1/2, malicious 2/3"),
-    LMB_INT(lmb_secure_config, neighbours, 0, 0, LMB_SECAGG_DEGREE, "clients", "of each client; 0: from the shares above"),
-    LMB_INT(lmb_secure_config, threshold, 0, 0, LMB_SECAGG_DEGREE, "clients", "neighbours that recover a mask; goes with `neighbours`"),
-    LMB_INT(lmb_secure_config, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients", "of a sum; with fewer a round is abandoned"),
-    LMB_CHOICE(lmb_secure_config, noise, LMB_NOISE_DISTRIBUTED, noises, "with `privacy`: who adds the noise, clients or server"),
+    LMB_REAL(lmb_secure_config, floor, 0, 0, 0.99, "",
+             "threshold above this share of the neighbours; 0: 1/2, malicious 2/3"),
+    LMB_INT(lmb_secure_config, neighbours, 0, 0, LMB_SECAGG_DEGREE, "clients",
+            "of each client; 0: from the shares above"),
+    LMB_INT(lmb_secure_config, threshold, 0, 0, LMB_SECAGG_DEGREE, "clients",
+            "neighbours that recover a mask; goes with `neighbours`"),
+    LMB_INT(lmb_secure_config, clients_min, 3, 3, LMB_SECAGG_CLIENTS, "clients",
+            "of a sum; with fewer a round is abandoned"),
+    LMB_CHOICE(lmb_secure_config, noise, LMB_NOISE_DISTRIBUTED, noises,
+               "with `privacy`: who adds the noise, clients or server"),
     LMB_FIELD_END,
 };
 
-/* A private federation: everybody's weight is 1, and what a client sends has at most the norm `clip`, rounding included. */
+/* A private federation: everybody's weight is 1, and what a client sends has at most the norm `clip`, rounding
+ * included. */
 static lmb_status open_privacy(lmb_secure *s, uint64_t minimum, const lmb_privacy *p, lmb_error *err)
 {
     double units;
 
     if (s->c.mode == LMB_SECURE_OFF)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.mode off hides nothing, and with privacy it has no use; leave secure_aggregation out");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation.mode off hides nothing, and with privacy it has no use; leave secure_aggregation out");
     if (p->adaptive)
-        return LMB_FAIL(err, LMB_E_ARG, "privacy.clip is adaptive: for that each client tells whether it was cut, which secure aggregation is to "
-                        "hide; give a norm");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "privacy.clip is adaptive: for that each client tells whether it was cut, which secure aggregation is to "
+            "hide; give a norm");
     if (s->c.clip > 0 && s->c.clip != p->ledger.clip)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.clip is %g and privacy.clip %g; leave the former out", s->c.clip, p->ledger.clip);
+        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.clip is %g and privacy.clip %g; leave the former out",
+                        s->c.clip, p->ledger.clip);
     s->coding.clip = p->ledger.clip;
     s->coding.weight_max = 1;
     if (!(lmb_secagg_private_norm(&s->coding) > 0.5 * s->coding.clip))
-        return LMB_FAIL(err, LMB_E_ARG, "with %llu numbers of %lld bits each rounding alone may add half of privacy.clip; take more value_bits",
-                        (unsigned long long)s->coding.length, (long long)s->c.value_bits);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "with %llu numbers of %lld bits each rounding alone may add half of privacy.clip; take more value_bits",
+            (unsigned long long)s->coding.length, (long long)s->c.value_bits);
     if (s->c.noise == LMB_NOISE_CENTRAL)
         return LMB_OK;
     if (p->c.sampling != LMB_SAMPLING_ALL)
-        return LMB_FAIL(err, LMB_E_ARG, "with noise from the clients nothing is to be seen by the server, yet it knows whom it has drawn: "
-                        "privacy.sampling must be all, or secure_aggregation.noise central");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "with noise from the clients nothing is to be seen by the server, yet it knows whom it has drawn: "
+            "privacy.sampling must be all, or secure_aggregation.noise central");
     units = s->coding.clip / lmb_secagg_unit(&s->coding);
     LMB_TRY(lmb_dp_share(p->z, units, minimum, 0, &s->coding.noise, err));
     if (s->coding.noise < NOISE_MIN)
-        return LMB_FAIL(err, LMB_E_ARG, "noise of %g units a client is too little to be told from normal noise; take more value_bits",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "noise of %g units a client is too little to be told from normal noise; take more value_bits",
                         sqrt((double)s->coding.noise));
     return LMB_OK;
 }
@@ -86,7 +106,8 @@ static lmb_status open_graph(lmb_secure *s, uint64_t target, lmb_error *err)
     if (s->c.mode == LMB_SECURE_OFF)
         return LMB_OK;
     if (!s->c.neighbours != !s->c.threshold)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation: neighbours (%lld) and threshold (%lld) are given together or not at all",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "secure_aggregation: neighbours (%lld) and threshold (%lld) are given together or not at all",
                         (long long)s->c.neighbours, (long long)s->c.threshold);
     if (!s->c.neighbours)
         return plan(s, (uint32_t)target, err);
@@ -94,13 +115,14 @@ static lmb_status open_graph(lmb_secure *s, uint64_t target, lmb_error *err)
     if (s->shape.degree >= target)
         s->shape.degree = (uint32_t)target - 1;
     if (s->shape.threshold < 2 || s->shape.threshold > s->shape.degree)
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.threshold is %u, each client has %u neighbours; it is from 2 to that",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "secure_aggregation.threshold is %u, each client has %u neighbours; it is from 2 to that",
                         s->shape.threshold, s->shape.degree);
     return lmb_secagg_shape_check((uint32_t)target, &s->shape, &s->trust, err);
 }
 
-lmb_status lmb_secure_open(const lmb_tree *tree, uint64_t n, uint64_t target, uint64_t minimum, const lmb_privacy *privacy, lmb_secure *s,
-                           lmb_error *err)
+lmb_status lmb_secure_open(const lmb_tree *tree, uint64_t n, uint64_t target, uint64_t minimum,
+                           const lmb_privacy *privacy, lmb_secure *s, lmb_error *err)
 {
     memset(s, 0, sizeof *s);
     if (!tree)
@@ -109,15 +131,17 @@ lmb_status lmb_secure_open(const lmb_tree *tree, uint64_t n, uint64_t target, ui
     s->on = true;
     s->clients_min = (uint32_t)((uint64_t)s->c.clients_min > minimum ? (uint64_t)s->c.clients_min : minimum);
     if (target < s->clients_min || target > LMB_SECAGG_CLIENTS)
-        return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: a sum is of %u clients at least, and target is %llu", s->clients_min,
-                        (unsigned long long)target);
+        return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: a sum is of %u clients at least, and target is %llu",
+                        s->clients_min, (unsigned long long)target);
     s->coding = (lmb_secagg_coding){ .length = n, .clients = (uint32_t)target, .weight_max = (uint32_t)s->c.weight_max,
                                      .value_bits = (uint32_t)s->c.value_bits, .clip = s->c.clip };
     if (privacy->on)
         LMB_TRY(open_privacy(s, s->clients_min, privacy, err));
     else if (!(s->c.clip > 0))
-        return LMB_FAIL(err, LMB_E_ARG, "secure_aggregation.clip is missing: the greatest change of one number in one round, such as 0.05; what is "
-                        "beyond is cut");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "secure_aggregation.clip is missing: the greatest change of one number in one round, such as 0.05; what is "
+            "beyond is cut");
     s->coding.ring_bits = s->c.ring_bits ? (uint32_t)s->c.ring_bits : lmb_secagg_coding_ring(&s->coding);
     LMB_TRY(lmb_secagg_coding_check(&s->coding, err));
     return open_graph(s, target, err);

@@ -1,8 +1,8 @@
-/* federated/secure.h - `secure_aggregation`, as a server or a simulation is configured: bound, checked, and made into how
- * numbers become integers.
+/* federated/secure.h - `secure_aggregation`, as a server or a simulation is configured: bound, checked, and made into
+ * how numbers become integers.
  *
- * Idea: whatever could make a sum wrap, or a round impossible, or a promise empty, is refused here, before anyone joins.
- * The ring is the smallest that holds the sum of all clients that a round may have, and the noise.
+ * Idea: whatever could make a sum wrap, or a round impossible, or a promise empty, is refused here, before anyone
+ * joins. The ring is the smallest that holds the sum of all clients that a round may have, and the noise.
  *
  *   threads  pure
  */
@@ -43,7 +43,8 @@ LMB_MUST_CHECK lmb_status lmb_secure_open(const struct lmb_tree *tree, uint64_t 
 
 /* The sum of integers becomes the aggregator's own sum: from here on all is as without secure aggregation.
  *   errors  E_NUMERIC when it can be no sum of encoded updates */
-LMB_MUST_CHECK lmb_status lmb_secure_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, lmbi_exact_sum *into, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_secure_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, lmbi_exact_sum *into,
+                                         lmb_error *err);
 
 /* One client's integers into that sum: for a simulation, which has nobody to hide them from. */
 void lmb_secure_add(const lmb_secagg_coding *c, const lmb_ring_vector *q, lmbi_exact_sum *into);

@@ -19,22 +19,26 @@ static double chance(const lmb_candidate *c, uint64_t seed, uint64_t round)
 
 /* ---- rows ---- */
 
-static void uniform(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round, double *key)
+static void uniform(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round,
+                    double *key)
 {
     (void)config, (void)take;
     for (size_t i = 0; i < n; i++)
         key[i] = chance(&c[i], seed, round);
 }
 
-/* The k greatest of u^(1/w) are a sample without replacement, each draw in proportion to w; log keeps small numbers apart. */
-static void by_size(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round, double *key)
+/* The k greatest of u^(1/w) are a sample without replacement, each draw in proportion to w; log keeps small numbers
+ * apart. */
+static void by_size(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round,
+                    double *key)
 {
     (void)config, (void)take;
     for (size_t i = 0; i < n; i++)
         key[i] = log(chance(&c[i], seed, round)) / (double)(c[i].examples ? c[i].examples : 1);
 }
 
-static void round_robin(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round, double *key)
+static void round_robin(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed,
+                        uint64_t round, double *key)
 {
     (void)config, (void)take, (void)seed, (void)round;
     for (size_t i = 0; i < n; i++)
@@ -55,7 +59,8 @@ static double usefulness(const lmb_candidate *c)
 }
 
 /* Known clients by usefulness; unknown ones by chance, first as many as are to be explored, the others behind all. */
-static void by_loss(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round, double *key)
+static void by_loss(const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed, uint64_t round,
+                    double *key)
 {
     const loss_config *o = config;
     size_t explore = (size_t)ceil(o->explore * (double)take), known = 0;
@@ -88,8 +93,10 @@ static void by_loss(const void *config, const lmb_candidate *c, size_t n, size_t
 }
 
 static const lmb_selector uniform_row = { "uniform", "every client alike", NULL, 0, uniform };
-static const lmb_selector by_size_row = { "by_size", "likely in proportion to the number of examples", NULL, 0, by_size };
-static const lmb_selector by_loss_row = { "by_loss", "where the loss is high, with a share for the unknown", loss_fields, sizeof(loss_config), by_loss };
+static const lmb_selector by_size_row = { "by_size", "likely in proportion to the number of examples", NULL, 0,
+                                          by_size };
+static const lmb_selector by_loss_row = { "by_loss", "where the loss is high, with a share for the unknown",
+                                          loss_fields, sizeof(loss_config), by_loss };
 static const lmb_selector round_robin_row = { "round_robin", "one after the other", NULL, 0, round_robin };
 const lmb_selector *const lmb_selectors[] = { &uniform_row, &by_size_row, &by_loss_row, &round_robin_row, NULL };
 
@@ -121,7 +128,8 @@ lmb_status lmb_selector_open(const lmb_tree *tree, const lmb_selector **out, voi
     *config = calloc(1, (*out)->config_bytes + 1);
     if (!*config)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the selection of clients");
-    return lmb_fields_bind((*out)->fields ? (*out)->fields : none, tree && tree->kind == LMB_TREE_MAP ? tree : NULL, *config, err);
+    return lmb_fields_bind((*out)->fields ? (*out)->fields : none, tree && tree->kind == LMB_TREE_MAP ? tree : NULL,
+                           *config, err);
 }
 
 typedef struct place { double key; int64_t id; size_t at; } place;
@@ -140,8 +148,8 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-lmb_status lmb_select(const lmb_selector *s, const void *config, const lmb_candidate *c, size_t n, size_t take, uint64_t seed,
-                      uint64_t round, size_t *out, lmb_error *err)
+lmb_status lmb_select(const lmb_selector *s, const void *config, const lmb_candidate *c, size_t n, size_t take,
+                      uint64_t seed, uint64_t round, size_t *out, lmb_error *err)
 {
     double *key = malloc((n + 1) * sizeof *key);
     place *order = malloc((n + 1) * sizeof *order);

@@ -73,12 +73,17 @@ static lmb_status restore(lmb_server *s, lmb_error *err)
     if (s->state.n != s->job.n || memcmp(&s->state.layout, &s->job.layout, sizeof s->job.layout) != 0)
         return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation of another model; choose a new state_dir", s->state_dir);
     if (s->state.has_ledger != s->privacy.on)
-        return LMB_FAIL(err, LMB_E_ARG, s->privacy.on ? "%s holds a federation whose %llu rounds had no noise; begin a private one in a new state_dir"
-                                                      : "%s holds a private federation of %llu rounds; configure `privacy` as before, or begin in a new "
-                                                        "state_dir", s->state_dir, (unsigned long long)s->state.round);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            s->privacy.on
+                ? "%s holds a federation whose %llu rounds had no noise; begin a private one in a new state_dir"
+                : "%s holds a private federation of %llu rounds; configure `privacy` as before, or begin in a new "
+                  "state_dir",
+            s->state_dir, (unsigned long long)s->state.round);
     if (s->state.async != lmbi_is_async(s))
-        return LMB_FAIL(err, LMB_E_ARG, "%s holds a federation whose `mode` is %s; configure it as before, or begin in a new state_dir", s->state_dir,
-                        lmbi_server_modes[s->state.async]);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s holds a federation whose `mode` is %s; configure it as before, or begin in a new state_dir",
+                        s->state_dir, lmbi_server_modes[s->state.async]);
     if (s->privacy.on)
         LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     if (s->aggregator->save)
@@ -277,8 +282,9 @@ static void tell_privacy(const lmb_server *s)
     lmb_privacy_describe(&s->privacy, text);
     lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "privacy: %s", text);
     if (left < wanted)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the privacy budget is enough for %llu of the %llu rounds that are left",
-                   (unsigned long long)left, (unsigned long long)wanted);
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "the privacy budget is enough for %llu of the %llu rounds that are left", (unsigned long long)left,
+                   (unsigned long long)wanted);
 }
 
 lmb_status lmb_server_run(lmb_server *s, lmb_error *err)
@@ -370,7 +376,8 @@ int lmb_server_port(const lmb_server *s) { return s->port; }
 uint64_t lmb_server_round(const lmb_server *s) { return s->state.round; }
 bool lmb_server_over(const lmb_server *s)
 {
-    return s->state.round >= (uint64_t)s->cfg.rounds || (s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)));
+    return s->state.round >= (uint64_t)s->cfg.rounds ||
+           (s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)));
 }
 const float *lmb_server_model(const lmb_server *s) { return s->model; }
 const lmb_privacy *lmb_server_privacy(const lmb_server *s) { return &s->privacy; }

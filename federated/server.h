@@ -4,30 +4,31 @@
  * commit. The server knows nothing of networks: to it a model is float[n] with a layout hash, and what clients need
  * to train it (graph, settings) are two opaque blobs.
  *
- * A round ends when `target` clients have delivered, or every selected one has or is out. With over_select more are asked than
- * are needed; those that come too late are told so without blame. A client is out when it is refused (with a
+ * A round ends when `target` clients have delivered, or every selected one has or is out. With over_select more are
+ * asked than are needed; those that come too late are told so without blame. A client is out when it is refused (with a
  * sentence, to it and to the log), says that it failed, shows no progress for deadline_s, or is gone for
  * reconnect_s. Progress is bytes moved or training steps reported, so a slow client is not a dead one. With at least
  * `minimum` updates the round is committed, with fewer it is abandoned: the model stays, the next round begins.
  *
- * With `mode: async` there are no rounds but versions (server_async.c): clients train whatever is current when they come.
+ * With `mode: async` there are no rounds but versions (server_async.c): clients train whatever is current when they
+ * come.
  *
  * A client that is not needed stays connected, or, with pace_s, is told when to come back and hangs up.
  *
  * Before the first round the model it begins with is evaluated: a federation that helps nobody gives it back.
  *
- * Killed at any time, a server on the same state_dir goes on with the round under way: who takes part is in the journal, and
- * what they have uploaded in the spool. Because sums do not depend on the order of arrival (federated/aggregator.h) it arrives
- * at the same bits. federated/crash.h lists the steps at which this is tested.
+ * Killed at any time, a server on the same state_dir goes on with the round under way: who takes part is in the
+ * journal, and what they have uploaded in the spool. Because sums do not depend on the order of arrival
+ * (federated/aggregator.h) it arrives at the same bits. federated/crash.h lists the steps at which this is tested.
  *
  * Uploads are checked and added, and rounds are finished, by a worker (server_worker.c); the loop answers all the time.
  *
  *   memory   two models + aggregator + one update's worth of scratch, and about 16 KiB a connection
  *   owns     the job's pointers are borrowed until lmb_server_destroy
  *   errors   what a client does is never an error of lmb_server_run
- *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler. While it runs, the job's
- *            `evaluate` and `refine` are called on a thread of the server's, one at a time and never beside `on_round`, which is
- *            called on run's; the log on both
+ *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler. While it runs,
+ * the job's `evaluate` and `refine` are called on a thread of the server's, one at a time and never beside `on_round`,
+ * which is called on run's; the log on both
  */
 #ifndef LMB_FEDERATED_SERVER_H
 #define LMB_FEDERATED_SERVER_H
@@ -55,11 +56,13 @@ typedef struct lmb_server_config {
     const char *address, *state_dir, *admin;
     int64_t approval, port, rounds, target, minimum, max_clients, max_examples, seed, mode, pool, device;
     lmb_server_async async;
-    double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs, clip_norm;
+    double over_select, pace_s, drain_s, gather_s, deadline_s, reconnect_s, round_limit_s, idle_s, server_lr, max_abs,
+        clip_norm;
     const struct lmb_tree *aggregator, *selection, *codec, *download, *privacy, *secure_aggregation, *status;
 } lmb_server_config;
 extern const lmb_field lmb_server_fields[];
-/* Whether the options go together: aggregator, codec, privacy, secure aggregation (federated/rules.c). E_ARG with what to change. */
+/* Whether the options go together: aggregator, codec, privacy, secure aggregation (federated/rules.c). E_ARG with what
+ * to change. */
 LMB_MUST_CHECK lmb_status lmb_server_check(const lmb_server_config *c, lmb_error *err);
 
 typedef struct lmb_round_report {
@@ -76,7 +79,7 @@ typedef struct lmb_round_report {
     double score;
     lmb_figures metrics;               /* of `evaluate` */
     lmb_figures clients;               /* of the clients, averaged by examples; names of the first update absorbed */
-    lmb_spread fare[LMB_FARES];        /* of the clients, one by one: on samples that they hold out (local.validation) */
+    lmb_spread fare[LMB_FARES]; /* of the clients, one by one: on samples that they hold out (local.validation) */
 } lmb_round_report;
 
 typedef struct lmb_server_job {
@@ -91,9 +94,11 @@ typedef struct lmb_server_job {
     /* Score a model, greater is better; may add metrics. NULL: no evaluation. A failure ends the run. */
     lmb_status (*evaluate)(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *metrics,
                            lmb_error *err);
-    /* Make a better model of the round's, before it is evaluated: federated distillation. `before` (n): what the updates are changes
-     * of; model (n): in, after the aggregator's step; out. The same updates must give the same bits. NULL: nothing. */
-    lmb_status (*refine)(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err);
+    /* Make a better model of the round's, before it is evaluated: federated distillation. `before` (n): what the
+     * updates are changes of; model (n): in, after the aggregator's step; out. The same updates must give the same
+     * bits. NULL: nothing. */
+    lmb_status (*refine)(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model,
+                         lmb_error *err);
     /* After a round is in the journal; first, from lmb_server_create, for round 0. May be NULL. */
     void (*on_round)(void *ctx, const lmb_round_report *report);
     void *ctx;
@@ -125,9 +130,11 @@ int lmb_server_status_port(const lmb_server *s); /* of the status page; 0: there
 uint64_t lmb_server_round(const lmb_server *s); /* rounds that are over */
 bool lmb_server_over(const lmb_server *s);      /* there is nothing left to do but to say so */
 
-/* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop: the journal is up to date. */
+/* Serve until `rounds` are over, or one more would spend more than the privacy budget. E_STOPPED after lmb_server_stop:
+ * the journal is up to date. */
 LMB_MUST_CHECK lmb_status lmb_server_run(lmb_server *s, lmb_error *err);
-/* The first call: no new tasks, updates under way may still come for drain_s, clients are told to come back. The second: at once. */
+/* The first call: no new tasks, updates under way may still come for drain_s, clients are told to come back. The
+ * second: at once. */
 void lmb_server_stop(lmb_server *s);
 
 /* The current model (n floats), and the one with the best score (into out[n]; the current one without scores). The
@@ -142,8 +149,8 @@ LMB_MUST_CHECK lmb_status lmb_server_best(lmb_server *s, float *out, uint64_t *r
 enum { LMB_SERVER_INVITE = 400 };
 LMB_MUST_CHECK lmb_status lmb_server_invite(const char *state_dir, const char *host, int port, double ttl_s,
                                             char out[LMB_SERVER_INVITE], lmb_error *err);
-/* Begin to change the server's key: for overlap_s a running server answers to both keys and tells its clients the new one,
- * which then takes the old one's place.  errors  E_ARG one change is under way already */
+/* Begin to change the server's key: for overlap_s a running server answers to both keys and tells its clients the new
+ * one, which then takes the old one's place.  errors  E_ARG one change is under way already */
 LMB_MUST_CHECK lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error *err);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* federated/server_all.c - rounds for which single updates are needed once all are there: by an aggregator that looks at them
- * together, or by what refines the model. They are read from the spooled files, in blocks. */
+/* federated/server_all.c - rounds for which single updates are needed once all are there: by an aggregator that looks
+ * at them together, or by what refines the model. They are read from the spooled files, in blocks. */
 #include <stdlib.h>
 
 #include "federated/codec.h"

@@ -1,22 +1,23 @@
 /* federated/server_async.c - versions instead of rounds: buffered asynchronous aggregation (FedBuff).
  *
- * Idea: up to `concurrency` clients are at work at any time, each on the model that was current when its task was given, its
- * version v_c. An update goes into the buffer whenever it comes, scaled by s = 1/sqrt(1 + tau), tau = v - v_c, the versions that
- * have passed since; one that is older than tau_max is not used. When the buffer holds K updates
+ * Idea: up to `concurrency` clients are at work at any time, each on the model that was current when its task was
+ * given, its version v_c. An update goes into the buffer whenever it comes, scaled by s = 1/sqrt(1 + tau), tau = v -
+ * v_c, the versions that have passed since; one that is older than tau_max is not used. When the buffer holds K updates
  *
  *     model <- model + server_lr * aggregator(sum over the buffer of examples_i * s_i * delta_i / sum examples_i)
  *
- * and the version is v + 1. With equal numbers of examples that is the paper's sum over K. Stale updates are made smaller, not
- * the others greater.
+ * and the version is v + 1. With equal numbers of examples that is the paper's sum over K. Stale updates are made
+ * smaller, not the others greater.
  *
- * Memory is that of rounds. An update says what has changed, so the server keeps no old model; a client that has not got its
- * model whole when the version moves on is given the current one, as another task. The numbers of tasks ("turns") are what
- * clients take for rounds: no two tasks share one.
+ * Memory is that of rounds. An update says what has changed, so the server keeps no old model; a client that has not
+ * got its model whole when the version moves on is given the current one, as another task. The numbers of tasks
+ * ("turns") are what clients take for rounds: no two tasks share one.
  *
- * Killed, the server loses nothing: an update is synced in the spool and its row in the journal before its client is told, and the
- * next process adds what waits once more. Sums are integers, so it arrives at the same bits. Draws depend on seed, turn and
- * what is known of clients: the same arrivals give the same model. While a version is finished, beside the loop, clients go on
- * with their work and uploads wait, those with the smallest turns before others; new tasks are of the next version.
+ * Killed, the server loses nothing: an update is synced in the spool and its row in the journal before its client is
+ * told, and the next process adds what waits once more. Sums are integers, so it arrives at the same bits. Draws depend
+ * on seed, turn and what is known of clients: the same arrivals give the same model. While a version is finished,
+ * beside the loop, clients go on with their work and uploads wait, those with the smallest turns before others; new
+ * tasks are of the next version.
  *
  *   source   Nguyen et al.: Federated learning with buffered asynchronous aggregation. AISTATS 2022, arXiv:2106.06639
  */
@@ -28,7 +29,10 @@
 #include "federated/server_parts.h"
 
 /* What comes while a version is finished is of use to the next one alone. */
-static uint64_t age(const lmb_server *s, const lmb_journal_turn *t) { return s->state.round + s->worker.finishing - t->version; }
+static uint64_t age(const lmb_server *s, const lmb_journal_turn *t)
+{
+    return s->state.round + s->worker.finishing - t->version;
+}
 double lmbi_async_weight(const lmb_server *s, const lmb_journal_turn *t) { return 1 / sqrt(1 + (double)age(s, t)); }
 
 /* ---- updates ---- */
@@ -46,8 +50,10 @@ bool lmbi_async_too_old(lmb_server *s, member *m)
 
     if (age(s, &m->at) <= (uint64_t)s->cfg.async.tau_max)
         return false;
-    snprintf(text, sizeof text, "its model is %" PRIu64 " versions old, %lld are used (async.tau_max)", age(s, &m->at), (long long)s->cfg.async.tau_max);
-    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "the update of client %" PRId64 " (%s) is not used: %s", m->id, m->name, text);
+    snprintf(text, sizeof text, "its model is %" PRIu64 " versions old, %lld are used (async.tau_max)", age(s, &m->at),
+             (long long)s->cfg.async.tau_max);
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "the update of client %" PRId64 " (%s) is not used: %s", m->id,
+               m->name, text);
     forget(s, m);
     lmbi_member_spare(s, m, text);
     return true;
@@ -145,9 +151,11 @@ static lmb_status take_waiting(void *ctx, const lmb_journal_turn *t, const void 
     rules.crash = NULL;
     LMB_TRY(lmb_wire_read("UPDATE", lmb_update_rows, head, bytes, &m, err));
     LMB_TRY(lmb_upload_begin(&u, s->spool, t->client, &rules, &m, err));
-    st = lmb_upload_complete(&u) ? lmb_upload_absorb(&u, s->aggregator, s->sum, err)
-                                 : LMB_FAIL(err, LMB_E_FORMAT, "the file is gone or cut, the journal needs it; restore it from a backup or begin in a "
-                                            "new state_dir");
+    st = lmb_upload_complete(&u)
+             ? lmb_upload_absorb(&u, s->aggregator, s->sum, err)
+             : LMB_FAIL(err, LMB_E_FORMAT,
+                        "the file is gone or cut, the journal needs it; restore it from a backup or begin in a "
+                        "new state_dir");
     if (st == LMB_OK)
         lmbi_update_count(s, &m);
     lmb_upload_leave(&u);
@@ -180,7 +188,8 @@ lmb_status lmbi_async_resume(lmb_server *s, lmb_error *err)
     lmbi_round_report_begin(s);
     LMB_TRY(lmb_journal_buffered(s->journal, take_waiting, s, err));
     if (s->report.updates)
-        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "version %" PRIu64 " goes on with %" PRIu64 " updates in the buffer", s->state.round,
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated",
+                   "version %" PRIu64 " goes on with %" PRIu64 " updates in the buffer", s->state.round,
                    s->report.updates);
     lmbi_round_enter(s, PHASE_ASYNC);
     return LMB_OK;

@@ -28,8 +28,11 @@ static int by_id(const void *a, const void *b)
 
 static void add_now(const lmb_server *s, lmb_board *out)
 {
-    static const char *const phases[] = { [PHASE_GATHER] = "gathering clients", [PHASE_ROUND] = "in a round", [PHASE_ASYNC] = "taking updates",
-                                          [PHASE_FAREWELL] = "ending", [PHASE_PART] = "stopping" };
+    static const char *const phases[] = { [PHASE_GATHER] = "gathering clients",
+                                          [PHASE_ROUND] = "in a round",
+                                          [PHASE_ASYNC] = "taking updates",
+                                          [PHASE_FAREWELL] = "ending",
+                                          [PHASE_PART] = "stopping" };
     out->live = true;
     out->phase = s->worker.finishing ? "making the next model" : phases[s->phase];
     out->phase_s = lmbi_now(s) - s->phase_since;
@@ -112,10 +115,11 @@ lmb_status lmbi_board_open(lmb_server *s, lmb_error *err)
         return LMB_OK;
     LMB_TRY(lmb_board_config_of(s->cfg.status, &c, err));
     LMB_TRY(lmb_board_http_start(&c, &s->board, err));
-    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "status: http://%s%s%s:%d/", strchr(c.address, ':') ? "[" : "", c.address,
-               strchr(c.address, ':') ? "]" : "", lmb_board_http_port(s->board));
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "status: http://%s%s%s:%d/", strchr(c.address, ':') ? "[" : "",
+               c.address, strchr(c.address, ':') ? "]" : "", lmb_board_http_port(s->board));
     if (strncmp(c.address, "127.", 4) != 0 && strcmp(c.address, "::1") != 0)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the status can be read by all who reach %s; status.address: 127.0.0.1 is this machine alone",
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+                   "the status can be read by all who reach %s; status.address: 127.0.0.1 is this machine alone",
                    c.address);
     return LMB_OK;
 }

@@ -1,5 +1,5 @@
-/* federated/server_desk.c - what people do with a server's folder, whether the server runs or not: invite, and change its
- * key. */
+/* federated/server_desk.c - what people do with a server's folder, whether the server runs or not: invite, and change
+ * its key. */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +37,8 @@ lmb_status lmb_server_rotate(const char *state_dir, double overlap_s, lmb_error 
     LMB_TRY(lmb_journal_open(state_dir, &j, err));
     st = lmb_journal_rotation(j, &ends, err);
     if (st == LMB_OK && ends)
-        st = LMB_FAIL(err, LMB_E_ARG, "the server's key is being changed already, for another %lld s; a running server ends that",
+        st = LMB_FAIL(err, LMB_E_ARG,
+                      "the server's key is being changed already, for another %lld s; a running server ends that",
                       (long long)(ends - (int64_t)time(NULL)));
     if (st == LMB_OK)
         st = lmb_key_file(path, secret, err);

@@ -1,9 +1,9 @@
-/* federated/server_end.c - farewells: all rounds are over and every client is told; or the server was stopped, and clients are
- * told to come back.
+/* federated/server_end.c - farewells: all rounds are over and every client is told; or the server was stopped, and
+ * clients are told to come back.
  *
- * A server that finds all rounds over when it starts has a word for those that its predecessor could not tell. The journal
- * knows whether there are any; when none comes at once it does not wait for them. Clients that were told to come back later are
- * waited for if that is soon.
+ * A server that finds all rounds over when it starts has a word for those that its predecessor could not tell. The
+ * journal knows whether there are any; when none comes at once it does not wait for them. Clients that were told to
+ * come back later are waited for if that is soon.
  */
 #include <stdlib.h>
 
@@ -46,7 +46,8 @@ void lmbi_end_farewell(lmb_server *s)
         lmbi_server_fail(s, &err);
         return;
     }
-    for (const member *m = s->members; m; m = m->next) /* for words to leave, and for those who were here a moment ago */
+    for (const member *m = s->members; m;
+         m = m->next) /* for words to leave, and for those who were here a moment ago */
         wait |= m->peer || (!m->told && (m->paced ? now < m->due : now - m->gone < s->cfg.reconnect_s));
     if (!wait || now - s->phase_since > farewell_s)
         uv_stop(&s->loop);

@@ -1,8 +1,9 @@
 /* federated/server_finish.c - a round is over: what was absorbed becomes the next model.
  *
- * Three steps. On the loop the round is closed: nobody works on it any more. Beside the loop (server_worker.c) masks come off, the
- * aggregator's step is applied to a copy of the model, which may be refined and is evaluated. On the loop again the journal is
- * written, and clients are given the new model. In between the loop serves: clients that ask for the model get the one before.
+ * Three steps. On the loop the round is closed: nobody works on it any more. Beside the loop (server_worker.c) masks
+ * come off, the aggregator's step is applied to a copy of the model, which may be refined and is evaluated. On the loop
+ * again the journal is written, and clients are given the new model. In between the loop serves: clients that ask for
+ * the model get the one before.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -21,9 +22,11 @@ static lmb_status apply(lmb_server *s, lmb_error *err)
     if (lmbi_secure_noisy(s)) {
         lmb_privacy_account(&f->privacy, s->aggregator->exact(s->sum), s->state.share);
     } else if (f->privacy.on) {
-        LMB_TRY(lmb_privacy_add_noise(&f->privacy, s->aggregator->exact(s->sum), f->report.round, s->state.share, f->report.updates, s->within, err));
+        LMB_TRY(lmb_privacy_add_noise(&f->privacy, s->aggregator->exact(s->sum), f->report.round, s->state.share,
+                                      f->report.updates, s->within, err));
     }
-    LMB_TRY(s->aggregator->needs_all ? s->aggregator->all(s->sum, &f->updates, s->delta, err) : s->aggregator->finish(s->sum, s->delta, err));
+    LMB_TRY(s->aggregator->needs_all ? s->aggregator->all(s->sum, &f->updates, s->delta, err)
+                                     : s->aggregator->finish(s->sum, s->delta, err));
     if (s->job.refine)
         LMB_TRY(lmbi_model_given(s, f->before, err));
     LMB_TRY(lmb_change_apply(f->model, s->delta, s->job.n, s->job.segments, s->job.n_segments, s->cfg.server_lr, err));
@@ -136,8 +139,8 @@ static void excuse_silence(lmb_server *s)
         p->heard = p->since = lmbi_now(s);
 }
 
-/* The model is about to change: no one is on the way to get it, but those of mode async that are at work (lmbi_async_next), and at
- * the end nobody. */
+/* The model is about to change: no one is on the way to get it, but those of mode async that are at work
+ * (lmbi_async_next), and at the end nobody. */
 static void stop_sending(lmb_server *s, bool all)
 {
     for (member *m = s->members; m; m = m->next)
@@ -182,7 +185,8 @@ static void tell(lmb_server *s)
     excuse_silence(s);
     r->seconds = s->round_seconds = lmbi_now(s) - s->phase_since;
     if (s->next.no_sum.status != LMB_OK)
-        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " ends without a sum: %s", r->round, s->next.no_sum.msg);
+        lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " ends without a sum: %s", r->round,
+                   s->next.no_sum.msg);
     if (!r->committed)
         lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
                    "round %" PRIu64 " is abandoned: %" PRIu64 " updates arrived, %lld are needed "

@@ -41,7 +41,8 @@ void lmbi_peer_task(peer *p)
 
 /* ---- what it says ---- */
 
-lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out, lmb_error *err)
+lmb_status lmbi_member_make(lmb_server *s, const uint8_t *key, const lmb_journal_client *c, member **out,
+                            lmb_error *err)
 {
     size_t align = _Alignof(member), bytes = (sizeof(member) + align - 1) / align * align;
     member *m;
@@ -90,8 +91,10 @@ static lmb_status admit(peer *p, const lmb_hello *hello, lmb_journal_client *cli
         return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation",
                         client->id, client->name);
     if (memcmp(client->sign, hello->sign, sizeof client->sign) != 0)
-        return LMB_FAIL(err, LMB_E_DENIED, "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
-                        "or remove both keys and ask for an invite", client->id, client->name);
+        return LMB_FAIL(err, LMB_E_DENIED,
+                        "client %" PRId64 " (%s) enrolled with another signing key; restore its sign.key, "
+                        "or remove both keys and ask for an invite",
+                        client->id, client->name);
     return lmb_journal_seen(s->journal, key, lmb_channel_time(p->channel), now, err);
 }
 
@@ -166,7 +169,8 @@ lmb_status lmbi_peer_take(peer *p, const lmb_record *r, lmb_error *err)
             m->steps = u.alive.steps;
             m->progress = lmbi_now(s);
         }
-        return lmb_message_send(p->channel, LMB_MSG_ALIVE, &u.alive, err); /* how it knows that the line still carries */
+        return lmb_message_send(p->channel, LMB_MSG_ALIVE, &u.alive,
+                                err); /* how it knows that the line still carries */
     }
     if (m->peer != p)
         return LMB_OK; /* it waits, and does not know yet */

@@ -1,7 +1,7 @@
 /* federated/server_model.c - the model as clients get it.
  *
- * It may be encoded (`download`), for fewer bytes. The server's own keeps every bit, so that small steps add up over the rounds;
- * a client's change is relative to what it was given, and is added to the server's own.
+ * It may be encoded (`download`), for fewer bytes. The server's own keeps every bit, so that small steps add up over
+ * the rounds; a client's change is relative to what it was given, and is added to the server's own.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* federated/server_parts.h - what the files of the server share: server.c (life), server_fields.c (settings),
- * server_desk.c (beside it), server_round.c (rounds), server_select.c (who takes part), server_update.c (what they send),
- * server_async.c (versions instead of rounds), server_worker.c and server_finish.c (what takes long, beside the loop),
- * server_end.c (farewells), server_peer.c (connections), server_message.c (what is said on them). Not for others.
+ * server_desk.c (beside it), server_round.c (rounds), server_select.c (who takes part), server_update.c (what they
+ * send), server_async.c (versions instead of rounds), server_worker.c and server_finish.c (what takes long, beside the
+ * loop), server_end.c (farewells), server_peer.c (connections), server_message.c (what is said on them). Not for
+ * others.
  *
  * A *peer* is a connection; a *member* is an enrolled client this process has seen, connected or not. What a round
  * knows of a client hangs on the member, so that a lost connection loses nothing.
@@ -231,8 +232,8 @@ LMB_MUST_CHECK lmb_status lmbi_people_rotate(peer *p, const lmb_rotate_message *
 uint64_t lmbi_members_connected(const lmb_server *s);
 /* Are there as many as one wants to choose from, or enough and it took long? */
 bool lmbi_select_ready(const lmb_server *s);
-/* Choose at most `most` of those that are there and idle; journal them, give them tasks. *n of them; SIZE_MAX: nobody, the
- * privacy budget is spent. */
+/* Choose at most `most` of those that are there and idle; journal them, give them tasks. *n of them; SIZE_MAX: nobody,
+ * the privacy budget is spent. */
 LMB_MUST_CHECK lmb_status lmbi_select_ask(lmb_server *s, size_t most, size_t *n, lmb_error *err);
 /* Another task for one that is at work: the model it was to train is gone. */
 LMB_MUST_CHECK lmb_status lmbi_select_again(lmb_server *s, member *m, lmb_error *err);
@@ -276,7 +277,8 @@ void lmbi_worker_next(lmb_server *s);
 /* Uploads wait, or one is absorbed: no stage of a round may end. */
 static inline bool lmbi_worker_absorbs(const lmb_server *s) { return s->worker.now || s->worker.first; }
 /* Nothing else may be under way. */
-void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err));
+void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err),
+                       void (*done)(lmb_server *s, lmb_status st, lmb_error *err));
 /* So many wait that connections which bring more are not to be read. */
 bool lmbi_worker_crowded(const lmb_server *s);
 
@@ -300,8 +302,8 @@ bool lmbi_round_spent(lmb_server *s, double share);
 /* server_all.c: the spooled updates of the round, for who needs them all; until they are dropped. */
 LMB_MUST_CHECK lmb_status lmbi_round_gather(lmb_server *s, lmb_error *err);
 void lmbi_round_drop(lmb_server *s);
-/* server_model.c: make of s->next.model what clients are given; s->state.model is what they are to train; what they are given of it,
- * out[n]. */
+/* server_model.c: make of s->next.model what clients are given; s->state.model is what they are to train; what they are
+ * given of it, out[n]. */
 LMB_MUST_CHECK lmb_status lmbi_model_encode(lmb_server *s, const float *model, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_publish(lmb_server *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_model_given(const lmb_server *s, float *out, lmb_error *err);
@@ -338,7 +340,8 @@ void lmbi_end_part(lmb_server *s);
 void lmbi_stranger(lmb_server *s, const char *fmt, ...) LMB_PRINTF(2, 3);
 void lmbi_strangers_check(lmb_server *s, bool over);
 
-/* server_session.c, server_secagg.c; all of them do nothing, or say what holds for any round, without secure aggregation. */
+/* server_session.c, server_secagg.c; all of them do nothing, or say what holds for any round, without secure
+ * aggregation. */
 LMB_MUST_CHECK lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err);
 void lmbi_secure_close(lmb_server *s);
 void lmbi_secure_describe(const lmb_server *s); /* in the log */
@@ -351,16 +354,16 @@ void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *r);
 void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules);
 bool lmbi_secure_hides(const lmb_server *s);
 bool lmbi_secure_has(const lmb_server *s, const member *m); /* its vector */
-/* A complete upload goes into the sum: what it says of itself, on the loop; then, beside it, its numbers (errors: the sum is of no
- * use any more); then it is there. */
+/* A complete upload goes into the sum: what it says of itself, on the loop; then, beside it, its numbers (errors: the
+ * sum is of no use any more); then it is there. */
 LMB_MUST_CHECK lmb_status lmbi_secure_admit(lmb_server *s, member *m, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_secure_add(lmb_server *s, member *m, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_secure_added(lmb_server *s, member *m, lmb_error *err);
 bool lmbi_secure_owes(const lmb_server *s, const member *m); /* is it waited for? */
 /* Nobody is waited for: begin the next stage. False: there is none. */
 bool lmbi_secure_advance(lmb_server *s);
-/* The round is over: on the loop, forget what it knew of its clients. Beside it, its sum goes into the aggregator; how many updates
- * and examples are in it, into the next report. On the loop, end the session. */
+/* The round is over: on the loop, forget what it knew of its clients. Beside it, its sum goes into the aggregator; how
+ * many updates and examples are in it, into the next report. On the loop, end the session. */
 void lmbi_secure_close_in(lmb_server *s);
 void lmbi_secure_finish(lmb_server *s);
 void lmbi_secure_leave(lmb_server *s);

@@ -192,8 +192,8 @@ static void hold(peer *p)
 {
     lmb_server *s = p->server;
 
-    if (p->held || p->closing || p->told || !p->member || p->member->peer != p || p->member->status != MEMBER_SELECTED ||
-        p->member->upload.fd < 0 || !lmbi_worker_crowded(s))
+    if (p->held || p->closing || p->told || !p->member || p->member->peer != p ||
+        p->member->status != MEMBER_SELECTED || p->member->upload.fd < 0 || !lmbi_worker_crowded(s))
         return;
     p->held = true;
     s->worker.held++;

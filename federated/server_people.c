@@ -1,8 +1,8 @@
 /* federated/server_people.c - what people decide beside the running server: who takes part, the roster, the next key.
  *
- * Idea: once a second the server asks the journal whether another process wrote (federated/members.h). A client that may
- * not take part yet keeps its connection as `waiting`: no round sees it, and what it sends is not looked at. A new roster
- * takes effect between rounds, a revocation at once.
+ * Idea: once a second the server asks the journal whether another process wrote (federated/members.h). A client that
+ * may not take part yet keeps its connection as `waiting`: no round sees it, and what it sends is not looked at. A new
+ * roster takes effect between rounds, a revocation at once.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ static lmb_status end_rotation(lmb_server *s, lmb_error *err)
     if (lmb_file_exists(from)) {
         LMB_TRY(lmb_file_publish(from, to, err));
         LMB_TRY(lmb_key_file(to, s->secret, err));
-        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "the server's key has changed: only the new one is answered to");
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated",
+                   "the server's key has changed: only the new one is answered to");
     }
     s->people.rotating = false;
     sodium_memzero(s->people.next_secret, sizeof s->people.next_secret);
@@ -60,8 +61,8 @@ static lmb_status look_at_key(lmb_server *s, lmb_error *err)
         return end_rotation(s, err);
     LMB_TRY(lmb_key_file(path, s->people.next_secret, err));
     s->people.rotating = true;
-    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "the server's key changes: both are answered to for %" PRId64 " s",
-               ends - (int64_t)time(NULL));
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated",
+               "the server's key changes: both are answered to for %" PRId64 " s", ends - (int64_t)time(NULL));
     for (peer *p = s->peers, *next; p; p = next) {
         next = p->next;
         if (p->member && !p->told && !p->closing)
@@ -103,8 +104,8 @@ static lmb_status load_roster(lmb_server *s, lmb_error *err)
     w->roster = fresh;
     w->roster_bytes = bytes;
     s->blobs[BLOB_ROSTER] = (blob){ { lmb_hash_of(bytes, n), n }, bytes };
-    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "roster %" PRIu64 ": %u clients, signed by the admin", fresh.version,
-               fresh.n);
+    lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "roster %" PRIu64 ": %u clients, signed by the admin",
+               fresh.version, fresh.n);
     w->roster_told = false;
     return LMB_OK;
 }
@@ -128,8 +129,9 @@ static const char *why_not(const lmb_server *s, const member *m)
     if (!s->people.required)
         return NULL;
     listed = lmb_roster_key(&s->people.roster, (uint32_t)m->id);
-    return listed && memcmp(listed, m->sign, sizeof m->sign) == 0 ? NULL
-                                                                  : "this client waits for a roster that names it, signed by the admin";
+    return listed && memcmp(listed, m->sign, sizeof m->sign) == 0
+               ? NULL
+               : "this client waits for a roster that names it, signed by the admin";
 }
 
 static void wait_with(member *m, peer *p, const char *sentence)
@@ -192,7 +194,8 @@ static void cast_out(lmb_server *s, member *m)
     lmb_error e = LMB_ERROR_INIT;
 
     if (p) {
-        (void)LMB_FAIL(&e, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation", m->id, m->name);
+        (void)LMB_FAIL(&e, LMB_E_DENIED, "client %" PRId64 " (%s) was revoked; ask the people who run the federation",
+                       m->id, m->name);
         lmbi_peer_expel(p, &e);
     }
     if (m->status == MEMBER_SELECTED) /* gone for a moment, or waiting */
@@ -231,7 +234,8 @@ static void sort_members(lmb_server *s)
             tell_roster(m->peer);
     }
     s->people.roster_told = true;
-    s->people.unsorted = s->phase == PHASE_ROUND && s->people.unsorted; /* who works in a round is looked at again after it */
+    s->people.unsorted =
+        s->phase == PHASE_ROUND && s->people.unsorted; /* who works in a round is looked at again after it */
 }
 
 static lmb_status look(lmb_server *s, bool changed, lmb_error *err)

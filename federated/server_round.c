@@ -1,7 +1,8 @@
 /* federated/server_round.c - the life of a round: gather, select, collect; then server_finish.c.
  *
  * Idea: time and messages only mark members (selected, delivered, out); a tick looks at the marks and moves the phase
- * on. So there is one place where a round ends, whatever ended it. No stage ends while uploads that are whole wait for the worker.
+ * on. So there is one place where a round ends, whatever ended it. No stage ends while uploads that are whole wait for
+ * the worker.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -34,9 +35,11 @@ bool lmbi_round_spent(lmb_server *s, double share)
 {
     if (!s->privacy.on || lmb_privacy_allows(&s->privacy, share))
         return false;
-    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would make it "
-               "%.4g of %g (privacy.epsilon_budget); the federation ends here", lmb_privacy_epsilon(&s->privacy), s->privacy.ledger.rounds,
-               lmb_privacy_after(&s->privacy, share, 1), s->privacy.c.epsilon_budget);
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated",
+               "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would make it "
+               "%.4g of %g (privacy.epsilon_budget); the federation ends here",
+               lmb_privacy_epsilon(&s->privacy), s->privacy.ledger.rounds, lmb_privacy_after(&s->privacy, share, 1),
+               s->privacy.c.epsilon_budget);
     return true;
 }
 
@@ -66,7 +69,8 @@ static void gather(lmb_server *s)
         lmbi_round_enter(s, PHASE_FAREWELL);
     } else {
         s->report.selected = n;
-        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients", s->report.round, s->report.selected);
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "round %" PRIu64 " begins with %" PRIu64 " clients",
+                   s->report.round, s->report.selected);
         lmbi_round_enter(s, PHASE_ROUND);
     }
 }

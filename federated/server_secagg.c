@@ -1,11 +1,11 @@
-/* federated/server_secagg.c - a round under secure aggregation: the state machine of federated/secagg/server.h, moved on by
- * what comes over connections and by the server's clock.
+/* federated/server_secagg.c - a round under secure aggregation: the state machine of federated/secagg/server.h, moved
+ * on by what comes over connections and by the server's clock.
  *
- * Idea: a stage ends when every client that owes a message has sent it or is out, by the same deadlines as in any round.
- * Whoever is out is dropped by the sum. A client that comes back is sent its task and the stage's message once more; it
- * knows what it has answered and says the same again. The round knows no update: `deliver` gives hidden vectors to the
- * sum, and at the end there is one sum of integers, which takes the aggregator's place for what it absorbed. How a session
- * begins is in server_session.c.
+ * Idea: a stage ends when every client that owes a message has sent it or is out, by the same deadlines as in any
+ * round. Whoever is out is dropped by the sum. A client that comes back is sent its task and the stage's message once
+ * more; it knows what it has answered and says the same again. The round knows no update: `deliver` gives hidden
+ * vectors to the sum, and at the end there is one sum of integers, which takes the aggregator's place for what it
+ * absorbed. How a session begins is in server_session.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -32,7 +32,8 @@ static void tell(lmb_server *s, member *m)
 
     lmb_str_clear(&m->secure.out);
     m->secure.out_at = 0;
-    if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_ADVERTISE || !lmb_secagg_server_owes(r->sum, (uint32_t)m->id))
+    if (lmb_secagg_server_stage(r->sum) == LMB_SECAGG_STAGE_ADVERTISE ||
+        !lmb_secagg_server_owes(r->sum, (uint32_t)m->id))
         return;
     if (lmb_secagg_server_message(r->sum, (uint32_t)m->id, &m->secure.out, &err) != LMB_OK)
         lmbi_server_fail(s, &err);
@@ -93,7 +94,8 @@ void lmbi_secure_message(lmb_server *s, member *m, const lmb_record *rec)
         return;
     }
     st = lmb_pieces_take(&m->secure.in, rec, 4096 + (size_t)160 * r->o.coding.clients, &whole, &err);
-    if (st == LMB_OK && m->secure.in.bytes[0] == awaited(lmb_secagg_server_stage(r->sum))) /* what repeats is no progress */
+    if (st == LMB_OK &&
+        m->secure.in.bytes[0] == awaited(lmb_secagg_server_stage(r->sum))) /* what repeats is no progress */
         m->progress = lmbi_now(s);
     if (st == LMB_OK && whole) {
         st = take(s, m, &err);
@@ -118,7 +120,8 @@ void lmbi_secure_rules(const lmb_server *s, lmb_upload_rules *rules)
     rules->norm_clip = rules->norm_limit = 0;
 }
 
-static lmb_status add_block(secure_round *r, bool in_clear, size_t at, size_t count, const uint8_t *packed, lmb_error *err)
+static lmb_status add_block(secure_round *r, bool in_clear, size_t at, size_t count, const uint8_t *packed,
+                            lmb_error *err)
 {
     if (!in_clear)
         return lmb_secagg_server_block(r->sum, packed, count, err);
@@ -135,7 +138,8 @@ lmb_status lmbi_secure_admit(lmb_server *s, member *m, lmb_error *err)
         return LMB_FAIL(err, LMB_E_FORMAT, "the update comes with metrics, which tell what the sum is to hide");
     if (!lmbi_secure_hides(s))
         return LMB_OK;
-    return lmb_secagg_server_vector(s->secure->sum, (uint32_t)m->id, (const uint8_t *)m->secure.masked.text, m->secure.masked.n, err);
+    return lmb_secagg_server_vector(s->secure->sum, (uint32_t)m->id, (const uint8_t *)m->secure.masked.text,
+                                    m->secure.masked.n, err);
 }
 
 /* Nothing but the sum's numbers: what the session knows of its clients is the loop's. */
@@ -147,7 +151,8 @@ lmb_status lmbi_secure_add(lmb_server *s, member *m, lmb_error *err)
     uint64_t from = 0;
 
     for (size_t at = 0; at <= c->length; at += BLOCK) {
-        size_t count = c->length + 1 - at < BLOCK ? (size_t)(c->length + 1 - at) : BLOCK, bytes = lmb_pack_bytes(c->ring_bits, count);
+        size_t count = c->length + 1 - at < BLOCK ? (size_t)(c->length + 1 - at) : BLOCK,
+               bytes = lmb_pack_bytes(c->ring_bits, count);
         if (lmb_upload_bytes(&m->upload, packed, from, bytes, err) != LMB_OK)
             return LMB_E_IO; /* a part of it is in the sum */
         from += bytes;
@@ -169,7 +174,8 @@ lmb_status lmbi_secure_added(lmb_server *s, member *m, lmb_error *err)
 /* The sum failed: the round is over for all. */
 static void give_up(lmb_server *s, const char *sentence)
 {
-    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " ends without a sum: %s", s->report.round, sentence);
+    lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " ends without a sum: %s", s->report.round,
+               sentence);
     for (member *m = s->members; m; m = m->next)
         if (m->status == MEMBER_SELECTED)
             lmbi_member_dismiss(s, m, sentence);

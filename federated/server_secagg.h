@@ -1,5 +1,5 @@
-/* federated/server_secagg.h - a round under secure aggregation, of server_session.c (how it begins) and server_secagg.c (how it
- * goes on). Not for others. */
+/* federated/server_secagg.h - a round under secure aggregation, of server_session.c (how it begins) and server_secagg.c
+ * (how it goes on). Not for others. */
 #ifndef LMB_FEDERATED_SERVER_SECAGG_H
 #define LMB_FEDERATED_SERVER_SECAGG_H
 

@@ -1,10 +1,11 @@
 /* federated/server_select.c - who takes part: chosen among those that are there and idle, by what is known of them
  * (federated/select.h), and in the journal before anybody is asked; the others are told when to come back.
  *
- * Pace: clients without work hang up and return after pace_s, or later when there are many: so much later that while a round
- * lasts about twice as many come as it asks. Each is given another time, so that they do not come all at once.
+ * Pace: clients without work hang up and return after pace_s, or later when there are many: so much later that while a
+ * round lasts about twice as many come as it asks. Each is given another time, so that they do not come all at once.
  *
- *   source   pace steering: Bonawitz et al., Towards federated learning at scale: system design. SysML 2019, section 2.3
+ *   source   pace steering: Bonawitz et al., Towards federated learning at scale: system design. SysML 2019,
+ * section 2.3
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,9 +41,10 @@ static int by_id(const void *a, const void *b)
 
 /* ---- drawing ---- */
 
-/* order[n]: the places of those that take part come first; *take of them. Depends on the seed, the turn, who is there and what
- * is known of them, not on who came first. */
-static lmb_status draw(lmb_server *s, member *const *there, size_t n, size_t most, uint64_t turn, size_t *order, size_t *take, lmb_error *err)
+/* order[n]: the places of those that take part come first; *take of them. Depends on the seed, the turn, who is there
+ * and what is known of them, not on who came first. */
+static lmb_status draw(lmb_server *s, member *const *there, size_t n, size_t most, uint64_t turn, size_t *order,
+                       size_t *take, lmb_error *err)
 {
     s->state.share = 1;
     if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL) {
@@ -81,8 +83,10 @@ static lmb_status ask(lmb_server *s, member *const *there, const size_t *order, 
     if (!turn)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to ask %zu clients", n);
     for (size_t i = 0; i < n; i++)
-        turn[i] = (lmb_journal_turn){ .client = there[order[i]]->id, .turn = lmbi_is_async(s) ? ++s->state.turn : s->state.round + 1,
-                                      .version = s->state.round, .model = s->blobs[BLOB_MODEL].id.hash };
+        turn[i] = (lmb_journal_turn){ .client = there[order[i]]->id,
+                                      .turn = lmbi_is_async(s) ? ++s->state.turn : s->state.round + 1,
+                                      .version = s->state.round,
+                                      .model = s->blobs[BLOB_MODEL].id.hash };
     lmb_crash_at(&s->crash, LMB_CRASH_DRAWN);
     lmb_status st = lmb_journal_ask(s->journal, &s->state, turn, n, err);
     if (st == LMB_OK)
@@ -91,7 +95,8 @@ static lmb_status ask(lmb_server *s, member *const *there, const size_t *order, 
         set_to_work(s, there[order[i]], &turn[i]);
     if (st == LMB_OK)
         st = lmbi_secure_begin(s, err);
-    for (size_t i = 0; st == LMB_OK && i < n; i++) /* a client may be lost on the way: all are at work before the first is told */
+    for (size_t i = 0; st == LMB_OK && i < n;
+         i++) /* a client may be lost on the way: all are at work before the first is told */
         if (there[order[i]]->peer)
             lmbi_peer_task(there[order[i]]->peer);
     free(turn);

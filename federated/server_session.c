@@ -45,13 +45,17 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
 
 void lmbi_secure_describe(const lmb_server *s)
 {
-    static const char *const against[] = { "a curious server", "a malicious server", "nobody: the integers are summed in the clear" };
+    static const char *const against[] = { "a curious server", "a malicious server",
+                                           "nobody: the integers are summed in the clear" };
     const secure_round *r = s->secure;
 
     if (r)
-        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated", "secure aggregation against %s; clip %g, %u bits a value in a ring of %u, weights up to %u, "
-                   "sums of %u clients or more%s%s", against[r->o.c.mode], r->o.coding.clip, r->o.coding.value_bits, r->o.coding.ring_bits,
-                   r->o.coding.weight_max, r->o.clients_min, s->people.required || !lmbi_secure_hides(s) ? "" : "; the server vouches for the keys",
+        lmb_log_at(s->job.log, LMB_LOG_INFO, "federated",
+                   "secure aggregation against %s; clip %g, %u bits a value in a ring of %u, weights up to %u, "
+                   "sums of %u clients or more%s%s",
+                   against[r->o.c.mode], r->o.coding.clip, r->o.coding.value_bits, r->o.coding.ring_bits,
+                   r->o.coding.weight_max, r->o.clients_min,
+                   s->people.required || !lmbi_secure_hides(s) ? "" : "; the server vouches for the keys",
                    r->o.coding.noise ? "; the clients add the noise" : "");
 }
 
@@ -129,8 +133,13 @@ static lmb_status open_sum(lmb_server *s, const lmb_roster_row *rows, uint32_t n
 
     for (uint32_t i = 0; st == LMB_OK && i < n; i++)
         cohort[i] = rows[i].id;
-    lmb_secagg_server_setup setup = { .session = &session, .roster = s->people.required ? &s->people.roster : &r->own, .cohort = cohort, .n = n, .trust = r->o.trust,
-                                      .shape = r->o.shape, .clients_min = r->o.clients_min };
+    lmb_secagg_server_setup setup = { .session = &session,
+                                      .roster = s->people.required ? &s->people.roster : &r->own,
+                                      .cohort = cohort,
+                                      .n = n,
+                                      .trust = r->o.trust,
+                                      .shape = r->o.shape,
+                                      .clients_min = r->o.clients_min };
     if (st == LMB_OK)
         st = lmb_secagg_server_create(&setup, &r->sum, err);
     free(cohort);
@@ -144,8 +153,14 @@ static lmb_status begin(lmb_server *s, lmb_roster_row *rows, lmb_error *err)
     uint32_t n = cohort_of(s, rows);
 
     lmbi_secure_end(r);
-    r->head = (lmb_session_head){ .federation = r->federation, .mode = (uint32_t)r->o.c.mode, .clients = c->clients, .weight_max = c->weight_max,
-                                  .value_bits = c->value_bits, .ring_bits = c->ring_bits, .clip = c->clip, .noise = c->noise };
+    r->head = (lmb_session_head){ .federation = r->federation,
+                                  .mode = (uint32_t)r->o.c.mode,
+                                  .clients = c->clients,
+                                  .weight_max = c->weight_max,
+                                  .value_bits = c->value_bits,
+                                  .ring_bits = c->ring_bits,
+                                  .clip = c->clip,
+                                  .noise = c->noise };
     memcpy(r->head.admin, s->people.required ? s->people.admin : lmb_sign_public(r->vouch), sizeof r->head.admin);
     LMB_TRY(lmb_journal_next_sum(s->journal, &r->head.number, err));
     lmb_str_clear(&r->blob);
@@ -153,12 +168,15 @@ static lmb_status begin(lmb_server *s, lmb_roster_row *rows, lmb_error *err)
         LMB_TRY(vouch_for(r, rows, n, err));
         LMB_TRY(lmb_session_write(&r->head, r->own_bytes.text, r->own_bytes.n, &r->blob, err));
     } else {
-        LMB_TRY(lmb_session_write(&r->head, s->people.roster_bytes, (size_t)s->blobs[BLOB_ROSTER].id.bytes, &r->blob, err));
+        LMB_TRY(
+            lmb_session_write(&r->head, s->people.roster_bytes, (size_t)s->blobs[BLOB_ROSTER].id.bytes, &r->blob, err));
     }
-    s->blobs[BLOB_SESSION] = (blob){ { lmb_hash_of(r->blob.text, r->blob.n), r->blob.n }, (const uint8_t *)r->blob.text };
+    s->blobs[BLOB_SESSION] =
+        (blob){ { lmb_hash_of(r->blob.text, r->blob.n), r->blob.n }, (const uint8_t *)r->blob.text };
     if (lmbi_secure_hides(s))
         return open_sum(s, rows, n, err);
-    memset(r->ring.u32 ? (void *)r->ring.u32 : r->ring.u64, 0, r->ring.n * (r->ring.u32 ? sizeof *r->ring.u32 : sizeof *r->ring.u64));
+    memset(r->ring.u32 ? (void *)r->ring.u32 : r->ring.u64, 0,
+           r->ring.n * (r->ring.u32 ? sizeof *r->ring.u32 : sizeof *r->ring.u64));
     return LMB_OK;
 }
 
@@ -170,7 +188,8 @@ lmb_status lmbi_secure_begin(lmb_server *s, lmb_error *err)
     for (const member *m = s->members; m; m = m->next)
         n += m->status == MEMBER_SELECTED;
     lmb_roster_row *rows = calloc(n + 1, sizeof *rows);
-    lmb_status st = rows ? begin(s, rows, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a secure sum of %zu clients", n);
+    lmb_status st =
+        rows ? begin(s, rows, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a secure sum of %zu clients", n);
     free(rows);
     return st;
 }

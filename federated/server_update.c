@@ -1,5 +1,5 @@
-/* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and added by
- * the worker (server_worker.c), and the client is told. */
+/* federated/server_update.c - what clients at work send: an update is announced, arrives in the spool, is checked and
+ * added by the worker (server_worker.c), and the client is told. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -206,7 +206,8 @@ lmb_upload_rules lmbi_update_rules(lmb_server *s, const lmb_journal_turn *t)
     if (s->privacy.on) {
         rules.max_examples = 1;
         rules.norm_clip = s->privacy.ledger.clip;
-        rules.norm_limit = rules.norm_clip * (1 + s->codec.codec->slack); /* what its rounding may add; scaled down again */
+        rules.norm_limit =
+            rules.norm_clip * (1 + s->codec.codec->slack); /* what its rounding may add; scaled down again */
     }
     lmbi_secure_rules(s, &rules);
     return rules;

@@ -2,24 +2,25 @@
  *
  * Idea: one thread, one piece at a time. Pieces are of two kinds:
  *
- *    an upload that is whole     hash, decode, look at every value, add to the sum        then, on the loop: the journal's row, the
- *                                                                                         report, the client is told
- *    the end of a round          masks off, noise, the aggregator, refining, evaluation,  then, on the loop: the journal's commit, the
- *    (server_finish.c)           encoding the model for clients                           model that clients are given, the report
+ *    an upload that is whole     hash, decode, look at every value, add to the sum        then, on the loop: the
+ * journal's row, the report, the client is told the end of a round          masks off, noise, the aggregator, refining,
+ * evaluation,  then, on the loop: the journal's commit, the (server_finish.c)           encoding the model for clients
+ * model that clients are given, the report
  *
- * One at a time, because there is one sum; more would need a sum each, and what limits a server is its connections, which the loop
- * serves meanwhile. So nothing needs a lock: what a piece works on is its own until it is done (the sum, the upload of a member that
- * was HANDED, the secure session's vector, s->next), and whoever may end, begin or change any of that asks first whether
- * a piece is under way. Clients see no difference but that they are answered: who was handed over is as good as delivered, and a stage
- * or a round ends when nothing waits. Uploads are taken in the order in which they were complete; in mode async by their turns,
- * and not while the buffer is full. Whether one is still wanted is asked when it is its turn.
+ * One at a time, because there is one sum; more would need a sum each, and what limits a server is its connections,
+ * which the loop serves meanwhile. So nothing needs a lock: what a piece works on is its own until it is done (the sum,
+ * the upload of a member that was HANDED, the secure session's vector, s->next), and whoever may end, begin or change
+ * any of that asks first whether a piece is under way. Clients see no difference but that they are answered: who was
+ * handed over is as good as delivered, and a stage or a round ends when nothing waits. Uploads are taken in the order
+ * in which they were complete; in mode async by their turns, and not while the buffer is full. Whether one is still
+ * wanted is asked when it is its turn.
  *
- * A waiting upload is a file and its member, which are there in any case, so the queue costs no memory. It is bounded all the same:
- * when MANY wait, connections that bring uploads are not read until half are done, and the network holds their clients back.
- * They are not blamed for that silence.
+ * A waiting upload is a file and its member, which are there in any case, so the queue costs no memory. It is bounded
+ * all the same: when MANY wait, connections that bring uploads are not read until half are done, and the network holds
+ * their clients back. They are not blamed for that silence.
  *
- * Points to crash at, the journal and the log of the server stay with the loop. A server that is stopped at once, or fails, waits for
- * the piece under way and forgets what came of it, as a crash would.
+ * Points to crash at, the journal and the log of the server stay with the loop. A server that is stopped at once, or
+ * fails, waits for the piece under way and forgets what came of it, as a crash would.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -105,7 +106,8 @@ void lmbi_worker_close(lmb_server *s)
     k->open = k->busy = false;
 }
 
-void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err), void (*done)(lmb_server *s, lmb_status st, lmb_error *err))
+void lmbi_worker_start(lmb_server *s, lmb_status (*run)(lmb_server *s, lmb_error *err),
+                       void (*done)(lmb_server *s, lmb_status st, lmb_error *err))
 {
     lmbi_worker *k = &s->worker;
 
@@ -175,7 +177,8 @@ void lmbi_worker_next(lmb_server *s)
     lmbi_worker *k = &s->worker;
     member *m;
 
-    while (!k->busy && !k->finishing && s->outcome == LMB_OK && (m = first_of(s)) && !(lmbi_is_async(s) && lmbi_update_full(s))) {
+    while (!k->busy && !k->finishing && s->outcome == LMB_OK && (m = first_of(s)) &&
+           !(lmbi_is_async(s) && lmbi_update_full(s))) {
         take_out(k, m);
         k->now = m; /* so that nobody begins with another one meanwhile */
         if (lmbi_update_wanted(s, m))

@@ -22,7 +22,8 @@ static const lmb_wire_field head_rows[] = {
 };
 enum { HEAD = LMB_HASH_BYTES + 8 + 5 * 4 + 8 + 8 + LMB_SIGN_PUBLIC };
 
-lmb_status lmb_session_write(const lmb_session_head *head, const void *roster, size_t roster_bytes, lmb_str *out, lmb_error *err)
+lmb_status lmb_session_write(const lmb_session_head *head, const void *roster, size_t roster_bytes, lmb_str *out,
+                             lmb_error *err)
 {
     uint8_t buf[HEAD];
     size_t n;
@@ -33,14 +34,16 @@ lmb_status lmb_session_write(const lmb_session_head *head, const void *roster, s
     return lmb_str_check(out, err);
 }
 
-lmb_status lmb_session_read(const uint8_t *bytes, size_t n, lmb_session_head *head, const uint8_t **roster, size_t *roster_bytes,
-                            lmb_error *err)
+lmb_status lmb_session_read(const uint8_t *bytes, size_t n, lmb_session_head *head, const uint8_t **roster,
+                            size_t *roster_bytes, lmb_error *err)
 {
     if (n < HEAD)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the description of a secure sum has %zu bytes, %d at least are needed", n, HEAD);
+        return LMB_FAIL(err, LMB_E_FORMAT, "the description of a secure sum has %zu bytes, %d at least are needed", n,
+                        HEAD);
     LMB_TRY(lmb_wire_read("SESSION", head_rows, bytes, HEAD, head, err));
     if (head->mode > LMB_SECURE_OFF)
-        return LMB_FAIL(err, LMB_E_FORMAT, "a secure sum of mode %u; the modes are 0 to %d", head->mode, LMB_SECURE_OFF);
+        return LMB_FAIL(err, LMB_E_FORMAT, "a secure sum of mode %u; the modes are 0 to %d", head->mode,
+                        LMB_SECURE_OFF);
     *roster = bytes + HEAD;
     *roster_bytes = n - HEAD;
     return LMB_OK;
@@ -48,8 +51,13 @@ lmb_status lmb_session_read(const uint8_t *bytes, size_t n, lmb_session_head *he
 
 lmb_secagg_coding lmb_session_coding(const lmb_session_head *h, uint64_t n)
 {
-    return (lmb_secagg_coding){ .length = n, .clients = h->clients, .weight_max = h->weight_max, .value_bits = h->value_bits,
-                                .ring_bits = h->ring_bits, .clip = h->clip, .noise = h->noise };
+    return (lmb_secagg_coding){ .length = n,
+                                .clients = h->clients,
+                                .weight_max = h->weight_max,
+                                .value_bits = h->value_bits,
+                                .ring_bits = h->ring_bits,
+                                .clip = h->clip,
+                                .noise = h->noise };
 }
 
 /* The run is all that the clients are told to do: two that are to train differently are in different sessions. */
@@ -108,7 +116,8 @@ lmb_status lmb_pieces_take(lmb_message_pieces *p, const lmb_record *r, size_t li
 {
     *whole = false;
     if (r->message > limit || !r->bytes)
-        return LMB_FAIL(err, LMB_E_FORMAT, "a message of %u bytes for a secure sum, the longest has %zu", r->message, limit);
+        return LMB_FAIL(err, LMB_E_FORMAT, "a message of %u bytes for a secure sum, the longest has %zu", r->message,
+                        limit);
     if (r->offset == 0) {
         lmb_pieces_drop(p);
         p->bytes = malloc(r->message ? r->message : 1);

@@ -2,14 +2,15 @@
  *
  * Idea: the server describes a round's secure sum in a blob that clients fetch like graph and settings (TASK.session):
  * who it is among, how numbers become integers, which sum of this server it is. From that and from what it holds itself
- * (the model's bytes, the task) a client names the session as federated/secagg/session.h says, so whatever a server tells
- * two clients differently puts them into different sessions.
+ * (the model's bytes, the task) a client names the session as federated/secagg/session.h says, so whatever a server
+ * tells two clients differently puts them into different sessions.
  *
  *     blob      a head (rows below), then the roster's bytes (federated/secagg/roster.h)
- *     SECAGG    a message of federated/secagg/messages.h: record.message is its size, record.offset the place of the piece
- *     UPDATE    announces the hidden vector, with codec "ring" and nothing else: no examples, no metrics
+ *     SECAGG    a message of federated/secagg/messages.h: record.message is its size, record.offset the place of the
+ * piece UPDATE    announces the hidden vector, with codec "ring" and nothing else: no examples, no metrics
  *
- * With mode `off` the same integers are summed in the clear: nothing is hidden, and the sum is the same to the last bit.
+ * With mode `off` the same integers are summed in the clear: nothing is hidden, and the sum is the same to the last
+ * bit.
  *
  *   errors   E_FORMAT; E_DENIED a roster that is not signed as it should be
  *   threads  pure
@@ -24,7 +25,11 @@
 extern "C" {
 #endif
 
-typedef enum { LMB_SECURE_CURIOUS, LMB_SECURE_MALICIOUS, LMB_SECURE_OFF } lmb_secure_mode; /* on the wire; as lmb_secagg_mode */
+typedef enum {
+    LMB_SECURE_CURIOUS,
+    LMB_SECURE_MALICIOUS,
+    LMB_SECURE_OFF
+} lmb_secure_mode; /* on the wire; as lmb_secagg_mode */
 
 typedef struct lmb_session_head {
     lmb_hash federation;
@@ -37,11 +42,11 @@ typedef struct lmb_session_head {
 } lmb_session_head;
 
 /* Head and roster bytes, appended. */
-LMB_MUST_CHECK lmb_status lmb_session_write(const lmb_session_head *head, const void *roster, size_t roster_bytes, lmb_str *out,
-                                            lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_session_write(const lmb_session_head *head, const void *roster, size_t roster_bytes,
+                                            lmb_str *out, lmb_error *err);
 /* `roster` points into `bytes`; its signature is not looked at here. */
-LMB_MUST_CHECK lmb_status lmb_session_read(const uint8_t *bytes, size_t n, lmb_session_head *head, const uint8_t **roster,
-                                           size_t *roster_bytes, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_session_read(const uint8_t *bytes, size_t n, lmb_session_head *head,
+                                           const uint8_t **roster, size_t *roster_bytes, lmb_error *err);
 /* What both sides make of a task and a session's head. */
 lmb_secagg_coding lmb_session_coding(const lmb_session_head *head, uint64_t n);
 lmb_secagg_session lmb_session_of(const lmb_session_head *head, const lmb_task_message *task);
@@ -65,7 +70,8 @@ typedef struct lmb_message_pieces {
 
 /* Add a piece; *whole: all are here, and are the caller's until lmb_pieces_drop. A piece at 0 begins anew.
  *   errors  E_FORMAT above `limit` bytes, or out of order; E_NOMEM */
-LMB_MUST_CHECK lmb_status lmb_pieces_take(lmb_message_pieces *p, const lmb_record *r, size_t limit, bool *whole, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_pieces_take(lmb_message_pieces *p, const lmb_record *r, size_t limit, bool *whole,
+                                          lmb_error *err);
 void lmb_pieces_drop(lmb_message_pieces *p);
 /* The piece of a message of n bytes that begins at `at`. */
 lmb_record lmb_piece_at(const void *bytes, size_t n, size_t at);

@@ -10,18 +10,20 @@
 #include "core/base/threads.h"
 #include "federated/simulate_parts.h"
 
-const lmb_field lmb_simulate_fields[] = {
-    LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "", "share of the selected clients that never deliver"),
-    LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds", "between evaluations; the last round always is"),
-    LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s", "between checkpoints, from which the same command goes on"),
-    LMB_FIELD_END
-};
+const lmb_field lmb_simulate_fields[] = { LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "",
+                                                   "share of the selected clients that never deliver"),
+                                          LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds",
+                                                  "between evaluations; the last round always is"),
+                                          LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s",
+                                                   "between checkpoints, from which the same command goes on"),
+                                          LMB_FIELD_END };
 
 /* Places of a round. Drawn by itself, each client of a private federation may have one. */
 static size_t target(const sim *s)
 {
     bool poisson = s->privacy.on && s->privacy.c.sampling == LMB_SAMPLING_POISSON;
-    return poisson || (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients : (size_t)s->o->server->target;
+    return poisson || (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients
+                                                                    : (size_t)s->o->server->target;
 }
 
 /* ---- a round's updates ---- */
@@ -37,14 +39,20 @@ static lmb_status train_one(sim *s, size_t place, lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
     const lmb_server_job *j = s->o->job;
-    lmb_train_task task = { .round = s->report.round, .model = s->before, .n = s->n, .layout = j->layout, .graph = j->graph,
-                            .graph_bytes = j->graph_bytes, .settings = j->settings };
+    lmb_train_task task = { .round = s->report.round,
+                            .model = s->before,
+                            .n = s->n,
+                            .layout = j->layout,
+                            .graph = j->graph,
+                            .graph_bytes = j->graph_bytes,
+                            .settings = j->settings };
     lmb_train_result result = { .delta = s->delta };
 
     lmb_error own = LMB_ERROR_INIT;
     lmb_status st = s->o->train(s->o->ctx, client, &task, &result, &own);
     if (st == LMB_E_NUMERIC) { /* its training diverged: a client that fails, as in a real federation */
-        lmb_log_at(j->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s", s->report.round, client, own.msg);
+        lmb_log_at(j->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s",
+                   s->report.round, client, own.msg);
         return LMB_OK;
     }
     if (st != LMB_OK)
@@ -160,7 +168,8 @@ static lmb_status step(sim *s, lmb_error *err)
         if (s->secure.coding.noise)
             lmb_privacy_account(&s->privacy, s->aggregator->exact(s->sum), s->share);
         else if (s->privacy.on)
-            LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share, s->report.updates, s->within, err));
+            LMB_TRY(lmb_privacy_add_noise(&s->privacy, s->aggregator->exact(s->sum), s->report.round, s->share,
+                                          s->report.updates, s->within, err));
         LMB_TRY(s->aggregator->finish(s->sum, s->delta, err));
     }
     LMB_TRY(lmb_change_apply(s->model, s->delta, s->n, j->segments, j->n_segments, s->o->server->server_lr, err));
@@ -168,7 +177,10 @@ static lmb_status step(sim *s, lmb_error *err)
 }
 
 /* The privacy budget does not allow another round. */
-static bool spent(const sim *s) { return s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy)); }
+static bool spent(const sim *s)
+{
+    return s->privacy.on && !lmb_privacy_allows(&s->privacy, lmb_privacy_share(&s->privacy));
+}
 
 /* ---- evaluation ---- */
 
@@ -176,7 +188,8 @@ static lmb_status evaluate(sim *s, lmb_error *err)
 {
     lmb_round_report *r = &s->report;
     const lmb_server_job *j = s->o->job;
-    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s); /* the last one always */
+    bool due =
+        r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s); /* the last one always */
 
     r->score = NAN;
     if (!j->evaluate || !due)
@@ -227,8 +240,10 @@ static lmb_status open_privacy(sim *s, lmb_error *err)
     s->privacy.key = s->key.b;
     s->privacy.repeatable = true;
     if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL && s->privacy.c.population != s->o->clients)
-        return LMB_FAIL(err, LMB_E_ARG, "privacy.population is %lld, the simulation has %d clients; epsilon would be that of another federation",
-                        (long long)s->privacy.c.population, s->o->clients);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "privacy.population is %lld, the simulation has %d clients; epsilon would be that of another federation",
+            (long long)s->privacy.c.population, s->o->clients);
     return LMB_OK;
 }
 
@@ -239,17 +254,22 @@ static lmb_status open_rules(sim *s, bool refines, lmb_error *err)
 
     LMB_TRY(lmb_server_check(c, err));
     if (c->mode == LMB_MODE_ASYNC)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
+        return LMB_FAIL(
+            err, LMB_E_UNSUPPORTED,
+            "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     LMB_TRY(lmb_codec_open(c->download, &s->download, err));
     LMB_TRY(open_privacy(s, err));
     LMB_TRY(lmb_refine_check(refines, c, err));
     size_t places = target(s);
-    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples, c->max_abs };
+    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples,
+                                     c->max_abs };
     if (s->privacy.on)
         limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
     if (c->minimum > (int64_t)places)
-        return LMB_FAIL(err, LMB_E_ARG, "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed", (long long)c->minimum, places);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed",
+                        (long long)c->minimum, places);
     LMB_TRY(lmb_secure_open(c->secure_aggregation, s->n, places, (uint64_t)c->minimum, &s->privacy, &s->secure, err));
     LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
     return lmb_selector_open(c->selection, &s->selector, &s->selector_config, err);
@@ -272,8 +292,10 @@ static lmb_status open_all(sim *s, lmb_error *err)
     s->left = calloc(places, sizeof *s->left);
     s->all = calloc(places * ranks, sizeof *s->all);
     s->kept = calloc(places, sizeof *s->kept);
-    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left || !s->all || !s->kept)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients, s->n);
+    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left ||
+        !s->all || !s->kept)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients,
+                        s->n);
     memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
     memcpy(s->best, s->model, s->n * sizeof *s->best);
     for (int i = 0; i < s->o->clients; i++)
@@ -298,7 +320,8 @@ static lmb_status begin(sim *s, lmb_error *err)
     LMB_TRY(s->comm->broadcast(s->comm, &found, sizeof found, 0, err));
     if (found)
         return lmbi_sim_share(s, err);
-    s->state = (lmb_journal_state){ .layout = s->o->job->layout, .n = s->n, .first_score = NAN, .has_ledger = s->privacy.on };
+    s->state =
+        (lmb_journal_state){ .layout = s->o->job->layout, .n = s->n, .first_score = NAN, .has_ledger = s->privacy.on };
     s->report = (lmb_round_report){ .rounds = (uint64_t)s->o->server->rounds, .committed = true };
     LMB_TRY(evaluate(s, err));
     s->first_score = s->report.scored ? s->report.score : NAN;
@@ -313,12 +336,13 @@ static lmb_status choose(sim *s, lmb_error *err)
     s->share = 1;
     s->within = 0;
     if (!s->privacy.on || s->privacy.c.sampling == LMB_SAMPLING_ALL)
-        return lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s), (uint64_t)s->o->server->seed,
-                          s->report.round, s->chosen, err);
+        return lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s),
+                          (uint64_t)s->o->server->seed, s->report.round, s->chosen, err);
     uint32_t *drawn = malloc(target(s) * sizeof *drawn);
     if (!drawn)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to draw among %d clients", s->o->clients);
-    s->report.selected = lmb_privacy_draw(&s->privacy, s->report.round, (size_t)s->o->clients, target(s), drawn, &s->share);
+    s->report.selected =
+        lmb_privacy_draw(&s->privacy, s->report.round, (size_t)s->o->clients, target(s), drawn, &s->share);
     for (size_t i = 0; i < s->report.selected; i++)
         s->chosen[i] = drawn[i];
     free(drawn);
@@ -330,7 +354,8 @@ static lmb_status one_round(sim *s, lmb_error *err)
     const lmb_server_config *c = s->o->server;
     double from = lmb_seconds();
 
-    s->report = (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
+    s->report =
+        (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
     LMB_TRY(choose(s, err));
     lmb_status st = train_round(s, err);
     s->report.committed = s->report.updates >= (uint64_t)c->minimum && s->report.updates >= s->secure.clients_min;
@@ -363,14 +388,18 @@ static lmb_status run(sim *s, lmb_error *err)
         LMB_TRY(lmbi_sim_save(s, stop || s->report.round == rounds || spent(s), err));
     }
     if (s->comm->rank == 0 && s->report.round < rounds && spent(s))
-        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would "
-                   "make it %.4g of %g (privacy.epsilon_budget); the simulation ends here", lmb_privacy_epsilon(&s->privacy),
-                   s->privacy.ledger.rounds, lmb_privacy_after(&s->privacy, lmb_privacy_share(&s->privacy), 1), s->privacy.c.epsilon_budget);
-    return s->report.round < rounds && !spent(s) ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %" PRIu64 " of %" PRIu64, s->report.round, rounds) : LMB_OK;
+        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated",
+                   "the privacy budget is spent: epsilon is %.4g after %" PRIu64 " rounds, one more would "
+                   "make it %.4g of %g (privacy.epsilon_budget); the simulation ends here",
+                   lmb_privacy_epsilon(&s->privacy), s->privacy.ledger.rounds,
+                   lmb_privacy_after(&s->privacy, lmb_privacy_share(&s->privacy), 1), s->privacy.c.epsilon_budget);
+    return s->report.round < rounds && !spent(s)
+               ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after round %" PRIu64 " of %" PRIu64, s->report.round, rounds)
+               : LMB_OK;
 }
 
-lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, uint64_t *round, double *score, double *first_score,
-                        lmb_error *err)
+lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, uint64_t *round, double *score,
+                        double *first_score, lmb_error *err)
 {
     sim s = { .o = o, .comm = comm, .n = o->job->n };
 

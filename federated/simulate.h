@@ -1,15 +1,15 @@
 /* federated/simulate.h - a federation without a network: thousands of clients that exist only while they train.
  *
  * Idea: a round is what a server's round is (server.h): the same selection, limits, aggregator and step, from the same
- * configuration; only messages are left out. The clients of a round are dealt to the ranks, each rank trains its own one
- * after the other and absorbs what they leave, and the integer sums of the ranks are added: so the model's bits do not
- * depend on the number of ranks. Every rank then takes the same step. Aggregators that look at all updates get them on
- * rank 0, in memory.
+ * configuration; only messages are left out. The clients of a round are dealt to the ranks, each rank trains its own
+ * one after the other and absorbs what they leave, and the integer sums of the ranks are added: so the model's bits do
+ * not depend on the number of ranks. Every rank then takes the same step. Aggregators that look at all updates get them
+ * on rank 0, in memory.
  *
- *   files    <state_dir>: the journal, on rank 0, every checkpoint_s and at the end; the same call goes on from there. With a codec
- *            that has clients remember, residual-<client> beside it, which all ranks must see, and a checkpoint after each round
- *   memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator, or the job's `refine`, needs
- *            single ones
+ *   files    <state_dir>: the journal, on rank 0, every checkpoint_s and at the end; the same call goes on from there.
+ * With a codec that has clients remember, residual-<client> beside it, which all ranks must see, and a checkpoint after
+ * each round memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator, or the
+ * job's `refine`, needs single ones
  */
 #ifndef LMB_FEDERATED_SIMULATE_H
 #define LMB_FEDERATED_SIMULATE_H
@@ -30,7 +30,8 @@ extern const lmb_field lmb_simulate_fields[];
 
 typedef struct lmb_simulation {
     lmb_simulate_config c;
-    const lmb_server_config *server; /* rounds, target, minimum, seed, selection, aggregator, server_lr, limits, state_dir */
+    const lmb_server_config
+        *server; /* rounds, target, minimum, seed, selection, aggregator, server_lr, limits, state_dir */
     const lmb_server_job *job;       /* as for a server; evaluate is called on rank 0 alone, on_round too */
     int clients;
     const uint64_t *examples;        /* [clients] */
@@ -49,11 +50,11 @@ typedef struct lmb_simulation {
 LMB_MUST_CHECK lmb_status lmb_simulate_check(const lmb_server_config *c, int clients, size_t n, bool refines,
                                              lmb_error *err);
 
-/* Run to the last round. model[n]: out, the best model by evaluation (the last without), on every rank; *round and *score of
- * it; first_score: of the model that it began with.
- *   errors  E_STOPPED when `stop` said so, with everything written; what a client's training fails with */
-LMB_MUST_CHECK lmb_status lmb_simulate(const lmb_simulation *s, lmb_comm *comm, float *model, uint64_t *round, double *score,
-                                       double *first_score, lmb_error *err);
+/* Run to the last round. model[n]: out, the best model by evaluation (the last without), on every rank; *round and
+ * *score of it; first_score: of the model that it began with. errors  E_STOPPED when `stop` said so, with everything
+ * written; what a client's training fails with */
+LMB_MUST_CHECK lmb_status lmb_simulate(const lmb_simulation *s, lmb_comm *comm, float *model, uint64_t *round,
+                                       double *score, double *first_score, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* federated/simulate_all.c - rounds for which single updates are needed once all are there: by an aggregator that looks at them
- * together, or by what refines the model. They come to rank 0, in memory. */
+/* federated/simulate_all.c - rounds for which single updates are needed once all are there: by an aggregator that looks
+ * at them together, or by what refines the model. They come to rank 0, in memory. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,8 @@ lmb_status lmbi_sim_keep(sim *s, size_t place, const float *delta, lmb_error *er
 {
     s->kept[place] = malloc(s->n * sizeof *delta);
     if (!s->kept[place])
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the updates of a round, %zu values each; all of them are needed at once", s->n);
+        return LMB_FAIL(err, LMB_E_NOMEM,
+                        "no memory for the updates of a round, %zu values each; all of them are needed at once", s->n);
     memcpy(s->kept[place], delta, s->n * sizeof *delta);
     return LMB_OK;
 }
@@ -64,7 +65,10 @@ static lmb_status with_updates(sim *s, lmb_status (*use)(sim *s, const lmb_updat
     return st;
 }
 
-static lmb_status aggregate(sim *s, const lmb_updates *u, lmb_error *err) { return s->aggregator->all(s->sum, u, s->delta, err); }
+static lmb_status aggregate(sim *s, const lmb_updates *u, lmb_error *err)
+{
+    return s->aggregator->all(s->sum, u, s->delta, err);
+}
 
 lmb_status lmbi_sim_all(sim *s, lmb_error *err)
 {

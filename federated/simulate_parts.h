@@ -1,4 +1,5 @@
-/* federated/simulate_parts.h - what simulate.c (rounds), simulate_update.c (updates) and simulate_save.c (checkpoints) share. Not for others. */
+/* federated/simulate_parts.h - what simulate.c (rounds), simulate_update.c (updates) and simulate_save.c (checkpoints)
+ * share. Not for others. */
 #ifndef LMB_FEDERATED_SIMULATE_PARTS_H
 #define LMB_FEDERATED_SIMULATE_PARTS_H
 
@@ -48,11 +49,12 @@ typedef struct sim {
 /* s->before: the model, there and back (server_model.c). */
 LMB_MUST_CHECK lmb_status lmbi_sim_give(sim *s, lmb_error *err);
 /* Make of a trained change what a server would get, in place; *usable: and would take. */
-LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sim_update(sim *s, int client, lmb_train_result *r, outcome *left, bool *usable,
+                                          lmb_error *err);
 /* Under secure aggregation: its integers, into the sum. */
 LMB_MUST_CHECK lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err);
-/* simulate_all.c: keep an update of this rank; then, on all ranks: s->delta by an aggregator that needs them all; s->model by
- * the job's `refine`. */
+/* simulate_all.c: keep an update of this rank; then, on all ranks: s->delta by an aggregator that needs them all;
+ * s->model by the job's `refine`. */
 LMB_MUST_CHECK lmb_status lmbi_sim_keep(sim *s, size_t place, const float *delta, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_sim_all(sim *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_sim_refine(sim *s, lmb_error *err);

@@ -1,5 +1,5 @@
-/* federated/simulate_save.c - checkpoints of a simulation, see simulate.h: the journal's state blob holds the aggregator's state,
- * what is known of the clients, and the best model. */
+/* federated/simulate_save.c - checkpoints of a simulation, see simulate.h: the journal's state blob holds the
+ * aggregator's state, what is known of the clients, and the best model. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,12 +54,16 @@ lmb_status lmbi_sim_load(sim *s, lmb_error *err)
     const char *at;
     blob_head head;
 
-    if (s->state.n != s->n || memcmp(&s->state.layout, &s->o->job->layout, sizeof s->state.layout) || s->state.state_bytes != bytes)
-        return LMB_FAIL(err, LMB_E_ARG, "%s holds a simulation of another model, aggregator or number of clients; remove it, or give another run",
-                        s->o->server->state_dir);
+    if (s->state.n != s->n || memcmp(&s->state.layout, &s->o->job->layout, sizeof s->state.layout) ||
+        s->state.state_bytes != bytes)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s holds a simulation of another model, aggregator or number of clients; remove it, or give another run",
+            s->o->server->state_dir);
     if (s->state.has_ledger != s->privacy.on)
-        return LMB_FAIL(err, LMB_E_ARG, "%s holds a simulation %s privacy; configure it as before, or start over with --fresh", s->o->server->state_dir,
-                        s->state.has_ledger ? "with" : "without");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s holds a simulation %s privacy; configure it as before, or start over with --fresh",
+                        s->o->server->state_dir, s->state.has_ledger ? "with" : "without");
     if (s->privacy.on)
         LMB_TRY(lmb_privacy_resume(&s->privacy, &s->state.ledger, err));
     char *blob = malloc(bytes);

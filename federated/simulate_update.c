@@ -1,5 +1,5 @@
-/* federated/simulate_update.c - what a simulated client would send and a server make of it: clipped, encoded and decoded,
- * checked. The same steps as in client_update.c and upload.c, without files. */
+/* federated/simulate_update.c - what a simulated client would send and a server make of it: clipped, encoded and
+ * decoded, checked. The same steps as in client_update.c and upload.c, without files. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +17,18 @@ static bool acceptable(const sim *s, int client, const lmb_train_result *r)
     const lmb_log *log = s->o->job->log;
 
     if (!r->examples || r->examples > (uint64_t)c->max_examples) {
-        lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
-                   " are allowed (max_examples)", s->report.round, client, r->examples, c->max_examples);
+        lmb_log_at(log, LMB_LOG_WARN, "federated",
+                   "round %" PRIu64 " goes on without client %d: %" PRIu64 " examples; 1 to %" PRId64
+                   " are allowed (max_examples)",
+                   s->report.round, client, r->examples, c->max_examples);
         return false;
     }
     for (size_t i = 0; i < s->n; i++)
         if (!(fabsf(r->delta[i]) <= (float)c->max_abs)) {
-            lmb_log_at(log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
-                       "values up to %g are allowed (max_abs)", s->report.round, client, i, (double)r->delta[i], c->max_abs);
+            lmb_log_at(log, LMB_LOG_WARN, "federated",
+                       "round %" PRIu64 " goes on without client %d: value %zu of its update is %g; "
+                       "values up to %g are allowed (max_abs)",
+                       s->report.round, client, i, (double)r->delta[i], c->max_abs);
             return false;
         }
     return true;
@@ -49,7 +53,8 @@ lmb_status lmbi_sim_forget(const sim *s, lmb_error *err)
 }
 
 /* What a client leaves out lies where the next rank that trains it finds it. */
-static lmb_status encode(const sim *s, int client, uint64_t seed, float *delta, uint8_t **payload, size_t *size, lmb_error *err)
+static lmb_status encode(const sim *s, int client, uint64_t seed, float *delta, uint8_t **payload, size_t *size,
+                         lmb_error *err)
 {
     char stem[LMB_RESIDUAL_PATH];
 
@@ -77,7 +82,8 @@ lmb_status lmbi_sim_give(sim *s, lmb_error *err)
 /* There and back; *bytes of the payload. */
 static lmb_status transport(sim *s, int client, float *delta, uint64_t *bytes, lmb_error *err)
 {
-    uint64_t seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1); /* as if they had enrolled in order */
+    uint64_t seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round,
+                                   client + 1); /* as if they had enrolled in order */
     uint8_t *payload;
     size_t size = s->n * sizeof *delta;
 
@@ -125,7 +131,8 @@ static lmb_hash noise_key(const sim *s, int client)
 lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err)
 {
     const lmb_secagg_coding *c = &s->secure.coding;
-    lmb_task_message task = { .round = s->report.round, .seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1) };
+    lmb_task_message task = { .round = s->report.round,
+                              .seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1) };
     uint8_t seed[LMB_SECAGG_SEED];
     lmb_hash key = noise_key(s, client);
     lmb_error own = LMB_ERROR_INIT;
@@ -147,6 +154,7 @@ lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *lef
     }
     lmb_ring_deinit(&q);
     if (st != LMB_OK) /* a client that fails, as in a real federation */
-        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s", s->report.round, client, own.msg);
+        lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s",
+                   s->report.round, client, own.msg);
     return LMB_OK;
 }

@@ -1,4 +1,5 @@
-/* federated/spread.h - how the clients of a round fare, one by one: a mean hides those for whom the model does not work. */
+/* federated/spread.h - how the clients of a round fare, one by one: a mean hides those for whom the model does not
+ * work. */
 #ifndef LMB_FEDERATED_SPREAD_H
 #define LMB_FEDERATED_SPREAD_H
 
@@ -21,7 +22,8 @@ lmb_spread lmb_spread_of(double *values, size_t n);
 
 /* What clients tell of, each a share in [0, 1]; figures of an update by name. */
 enum { LMB_FARE_VALID, LMB_FARE_PERSONAL, LMB_FARES };
-extern const char *const lmb_fare_names[]; /* "valid_accuracy": the round's model as it came; "personal_accuracy": what the client made of it */
+extern const char *const lmb_fare_names[]; /* "valid_accuracy": the round's model as it came; "personal_accuracy": what
+                                              the client made of it */
 /* NAN where a client does not tell, or what is no share. */
 void lmb_fares_of(const lmb_figures *f, double out[LMB_FARES]);
 

@@ -27,10 +27,12 @@ static lmb_status check_bytes(const lmb_upload_rules *r, const lmb_update_messag
     const char *text = r->opaque ? r->opaque : r->codec->text, *name = r->opaque ? r->opaque : r->codec->codec->name;
 
     if (strcmp(m->codec, text) != 0)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec, text);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the update is encoded as '%.80s'; this server asked for %s", m->codec,
+                        text);
     if (exact ? m->blob.bytes != limit : m->blob.bytes < 1 || m->blob.bytes > limit)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %s%" PRIu64 " as %s", m->blob.bytes, r->n,
-                        exact ? "" : "at most ", limit, name);
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "the update announces %" PRIu64 " bytes, %" PRIu64 " values take %s%" PRIu64 " as %s",
+                        m->blob.bytes, r->n, exact ? "" : "at most ", limit, name);
     return LMB_OK;
 }
 
@@ -59,7 +61,8 @@ static lmb_status name_file(lmb_upload *u, const char *spool, int64_t client, lm
     char hash[17];
     for (int i = 0; i < 8; i++)
         snprintf(hash + 2 * i, 3, "%02x", u->head.blob.hash.b[i]);
-    if (snprintf(u->path, sizeof u->path, "%s/%" PRIu64 "-%" PRId64 "-%s.part", spool, u->rules.round, client, hash) >= (int)sizeof u->path)
+    if (snprintf(u->path, sizeof u->path, "%s/%" PRIu64 "-%" PRId64 "-%s.part", spool, u->rules.round, client, hash) >=
+        (int)sizeof u->path)
         return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
     return LMB_OK;
 }
@@ -81,7 +84,8 @@ static lmb_status take_up(lmb_upload *u, lmb_error *err)
 
     begin_anew(u);
     if (bytes < 0 || (uint64_t)bytes > u->head.blob.bytes)
-        return ftruncate(u->fd, 0) == 0 ? LMB_OK : LMB_FAIL(err, LMB_E_IO, "%s: cannot empty it: %s", u->path, strerror(errno));
+        return ftruncate(u->fd, 0) == 0 ? LMB_OK
+                                        : LMB_FAIL(err, LMB_E_IO, "%s: cannot empty it: %s", u->path, strerror(errno));
     while (u->have < (uint64_t)bytes) {
         size_t n = (uint64_t)bytes - u->have < sizeof buf ? (size_t)((uint64_t)bytes - u->have) : sizeof buf;
         LMB_TRY(read_file(u, u->fd, buf, n, u->have, err));
@@ -178,14 +182,19 @@ static lmb_status next_bytes(void *ctx, void *out, size_t bytes, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status decode(pass *p, lmb_status (*take)(void *, size_t, const float *, size_t, lmb_error *), lmb_error *err)
+static lmb_status decode(pass *p, lmb_status (*take)(void *, size_t, const float *, size_t, lmb_error *),
+                         lmb_error *err)
 {
     const lmb_upload *u = p->u;
-    return lmb_codec_decode(u->rules.codec, u->rules.seed, (size_t)u->head.n, u->head.blob.bytes, &(lmb_codec_source){ next_bytes, p }, take, p, err);
+    return lmb_codec_decode(u->rules.codec, u->rules.seed, (size_t)u->head.n, u->head.blob.bytes,
+                            &(lmb_codec_source){ next_bytes, p }, take, p, err);
 }
 
 /* The payload of plain floats is what they are read from. */
-static bool plain(const lmb_upload *u) { return u->rules.codec->codec->lossless && !u->rules.codec->config.common.zstd; }
+static bool plain(const lmb_upload *u)
+{
+    return u->rules.codec->codec->lossless && !u->rules.codec->config.common.zstd;
+}
 
 static lmb_status write_values(lmb_upload *u, size_t at, const float *values, size_t count, lmb_error *err)
 {
@@ -207,8 +216,9 @@ static lmb_status look(void *ctx, size_t at, const float *values, size_t count, 
 
     for (size_t i = 0; i < count; i++) {
         if (!(fabsf(values[i]) <= (float)u->rules.max_abs))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is %g; values must be finite and at most %g in size (max_abs)", at + i,
-                            (double)values[i], u->rules.max_abs);
+            return LMB_FAIL(err, LMB_E_NUMERIC,
+                            "value %zu of the update is %g; values must be finite and at most %g in size (max_abs)",
+                            at + i, (double)values[i], u->rules.max_abs);
         p->square += (double)values[i] * (double)values[i];
     }
     return u->decoded >= 0 ? write_values(u, at, values, count, err) : LMB_OK;
@@ -251,7 +261,8 @@ lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err)
     LMB_TRY(decode(&p, look, err));
     u->norm = sqrt(p.square);
     if (u->rules.norm_limit > 0 && u->norm > u->rules.norm_limit)
-        return LMB_FAIL(err, LMB_E_NUMERIC, "the update has the norm %g, this federation allows %g (privacy.clip)", u->norm, u->rules.norm_limit);
+        return LMB_FAIL(err, LMB_E_NUMERIC, "the update has the norm %g, this federation allows %g (privacy.clip)",
+                        u->norm, u->rules.norm_limit);
     u->scale = u->rules.norm_clip > 0 ? lmbi_clip_scale(u->norm, u->rules.norm_clip) : 1;
     if (u->rules.factor > 0)
         u->scale *= u->rules.factor;
@@ -333,7 +344,8 @@ void lmb_upload_sweep(const char *spool, bool (*keep)(void *ctx, uint64_t turn, 
     int64_t client;
 
     for (struct dirent *e; d && (e = readdir(d));) {
-        if (*e->d_name == '.' || (sscanf(e->d_name, "%" SCNu64 "-%" SCNd64 "-", &turn, &client) == 2 && keep(ctx, turn, client)))
+        if (*e->d_name == '.' ||
+            (sscanf(e->d_name, "%" SCNu64 "-%" SCNd64 "-", &turn, &client) == 2 && keep(ctx, turn, client)))
             continue;
         snprintf(path, sizeof path, "%s/%s", spool, e->d_name);
         unlink(path);

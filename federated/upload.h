@@ -1,10 +1,10 @@
 /* federated/upload.h - one client's update on its way in: announced, spooled to disk, checked, absorbed.
  *
  * Idea: nothing a client says costs memory. What it announces is compared with what the round expects before a byte
- * is accepted; bytes go to a file in the spool folder. A complete update whose hash agrees is decoded from there twice, in
- * blocks: once to look at every number, then to absorb them; so one bad value leaves no trace in the sum. After a lost
- * connection the upload goes on where it stopped, and after the server was killed as well: the file's name has the turn, the
- * client and the beginning of the hash.
+ * is accepted; bytes go to a file in the spool folder. A complete update whose hash agrees is decoded from there twice,
+ * in blocks: once to look at every number, then to absorb them; so one bad value leaves no trace in the sum. After a
+ * lost connection the upload goes on where it stopped, and after the server was killed as well: the file's name has the
+ * turn, the client and the beginning of the hash.
  *
  *   errors   E_SHAPE, E_ARG, E_NUMERIC, E_FORMAT: the client's fault; E_IO: ours. The sentence is fit for both logs.
  *   threads  one upload belongs to one thread
@@ -30,7 +30,8 @@ typedef struct lmb_upload_rules {
     double norm_limit;           /* greatest L2 norm, above it an update is refused; 0: any */
     double norm_clip;            /* an update of a greater norm is scaled down to this one; 0: never */
     bool keep;                   /* lmb_upload_read will be called */
-    const char *opaque;          /* its numbers are hidden: the codec's text; lmb_upload_bytes is called, not absorb; NULL: codec */
+    const char
+        *opaque; /* its numbers are hidden: the codec's text; lmb_upload_bytes is called, not absorb; NULL: codec */
     uint64_t opaque_bytes;       /* exactly so many */
     double factor;               /* 0 < factor <= 1: its values are scaled by it as well */
     lmb_crash *crash;            /* points to pass, NULL: none */
@@ -55,8 +56,8 @@ LMB_MUST_CHECK lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int
                                            lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_upload_chunk(lmb_upload *u, const lmb_record *r, lmb_error *err);
 static inline bool lmb_upload_complete(const lmb_upload *u) { return u->fd >= 0 && u->have == u->head.blob.bytes; }
-/* A complete upload whose first part an earlier process left behind, and which is not what was announced: the disk had lost
- * some of it. It begins anew; false: it is as it should be. */
+/* A complete upload whose first part an earlier process left behind, and which is not what was announced: the disk had
+ * lost some of it. It begins anew; false: it is as it should be. */
 bool lmb_upload_torn(lmb_upload *u);
 /* Check the hash of a complete upload, and each of its values. */
 LMB_MUST_CHECK lmb_status lmb_upload_check(lmb_upload *u, lmb_error *err);

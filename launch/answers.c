@@ -27,7 +27,8 @@ static lmb_status read_batch(const lmb_dataset *d, int64_t first, int64_t n, uin
     return LMB_OK;
 }
 
-lmb_status lmb_answers(const lmb_graph *model, const lmb_dataset *data, const char *backend, float *logits, lmb_error *err)
+lmb_status lmb_answers(const lmb_graph *model, const lmb_dataset *data, const char *backend, float *logits,
+                       lmb_error *err)
 {
     const lmb_backend *backends[3];
     const lmb_value *in = &model->value[lmb_graph_input(model, 0)];
@@ -36,15 +37,18 @@ lmb_status lmb_answers(const lmb_graph *model, const lmb_dataset *data, const ch
     const float *y;
 
     if (in->shape.n < 1 || in->shape.d[0] < 1 || lmb_shape_count(&in->shape) / in->shape.d[0] != numbers)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes other samples than the data's of %lld numbers", (long long)numbers);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes other samples than the data's of %lld numbers",
+                        (long long)numbers);
     uint8_t *raw = malloc(lmb_shape_bytes(&data->shape, data->dtype) + 1);
     float *x = malloc(sizeof *x * (size_t)(numbers * BATCH + 1));
-    lmb_status st = raw && x ? lmb_cpu_backends(backend, backends, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a batch of samples");
+    lmb_status st = raw && x ? lmb_cpu_backends(backend, backends, err)
+                             : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a batch of samples");
 
     if (st == LMB_OK)
         st = lmb_predictor_create(model, NULL, backends, BATCH, &p, err);
     if (st == LMB_OK && lmb_predictor_classes(p) != data->classes)
-        st = LMB_FAIL(err, LMB_E_SHAPE, "the model has %d outputs, the data %d classes", lmb_predictor_classes(p), data->classes);
+        st = LMB_FAIL(err, LMB_E_SHAPE, "the model has %d outputs, the data %d classes", lmb_predictor_classes(p),
+                      data->classes);
     for (int64_t at = 0; at < data->n && st == LMB_OK; at += BATCH) {
         int64_t n = data->n - at < BATCH ? data->n - at : BATCH;
         st = read_batch(data, at, n, raw, x, err);
@@ -65,7 +69,8 @@ lmb_status lmb_answers_write(const char *path, const float *logits, int64_t n, i
     lmb_str file = LMB_STR_INIT;
     char head[HEAD] = "\x93NUMPY\x01", dict[HEAD];
 
-    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)n, (long long)classes);
+    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)n,
+             (long long)classes);
     memset(head + 10, ' ', HEAD - 11);
     memcpy(head + 10, dict, strlen(dict));
     head[8] = HEAD - 10;

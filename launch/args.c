@@ -25,7 +25,8 @@ static lmb_status unknown(const char *option, const char *const *known, lmb_erro
     names[n++] = "set";
     names[n] = NULL;
     const char *near = lmb_nearest(option + 2, names);
-    return LMB_FAIL(err, LMB_E_ARG, "there is no option %s%s%s; --help shows all", option, near ? "; did you mean --" : "", near ? near : "");
+    return LMB_FAIL(err, LMB_E_ARG, "there is no option %s%s%s; --help shows all", option,
+                    near ? "; did you mean --" : "", near ? near : "");
 }
 
 lmb_status lmb_args_parse(int argc, char **argv, const char *const *known, lmb_args *out, lmb_error *err)
@@ -67,7 +68,8 @@ const char *lmb_args_get(const lmb_args *a, const char *name, const char *otherw
     return otherwise;
 }
 
-lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, int64_t *out, lmb_error *err)
+lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, int64_t *out,
+                        lmb_error *err)
 {
     const char *text = lmb_args_get(a, name, NULL);
     char *end;
@@ -78,11 +80,13 @@ lmb_status lmb_args_int(const lmb_args *a, const char *name, int64_t otherwise, 
     errno = 0;
     *out = strtoll(text, &end, 10);
     if (errno || end == text || *end || *out < lo || *out > hi)
-        return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a whole number in [%lld, %lld]", name, text, (long long)lo, (long long)hi);
+        return LMB_FAIL(err, LMB_E_ARG, "--%s %s; it must be a whole number in [%lld, %lld]", name, text, (long long)lo,
+                        (long long)hi);
     return LMB_OK;
 }
 
-lmb_status lmb_args_real(const lmb_args *a, const char *name, double otherwise, double lo, double hi, double *out, lmb_error *err)
+lmb_status lmb_args_real(const lmb_args *a, const char *name, double otherwise, double lo, double hi, double *out,
+                         lmb_error *err)
 {
     const char *text = lmb_args_get(a, name, NULL);
     char *end;

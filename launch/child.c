@@ -211,10 +211,14 @@ void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int
 
 lmb_status lmb_child_fail(const lmb_child *c, lmb_error *err)
 {
-    lmb_status st = c->exit_code == 75 ? LMB_E_PEER : c->exit_code == 2 ? LMB_E_ARG : c->exit_code == 3 ? LMB_E_STOPPED : LMB_E_IO;
+    lmb_status st = c->exit_code == 75  ? LMB_E_PEER
+                    : c->exit_code == 2 ? LMB_E_ARG
+                    : c->exit_code == 3 ? LMB_E_STOPPED
+                                        : LMB_E_IO;
     const char *colon = *c->said ? ": " : "";
 
     if (c->signal)
-        return LMB_FAIL(err, st, "%s was ended by signal %d (%s)%s%s", c->name, c->signal, strsignal(c->signal), colon, c->said);
+        return LMB_FAIL(err, st, "%s was ended by signal %d (%s)%s%s", c->name, c->signal, strsignal(c->signal), colon,
+                        c->said);
     return LMB_FAIL(err, st, "%s ended with exit code %d%s%s", c->name, c->exit_code, colon, c->said);
 }

@@ -38,7 +38,8 @@ typedef struct lmb_child {
     char said[LMB_CHILD_LINE];    /* last line on stderr, preferably one of `limbeck` itself */
 } lmb_child;
 
-/* Set name, stop, log, keep, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value" to add. */
+/* Set name, stop, log, keep, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value"
+ * to add. */
 LMB_MUST_CHECK lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *env, lmb_error *err);
 /* Pass on what `n` children say, at most for `ms`, and notice ends. Returns how many are running. */
 int lmb_children_tend(lmb_child *c, int n, int ms);

@@ -25,8 +25,7 @@ static const char usage[] =
     "step comes to its roof: the time that its arithmetic at peak or its bytes at the speed of memory would take at least (over 100 %\n"
     "where operands are still in a nearer cache). Peak and memory are measured first. --train: forward, loss and\n"
     "backward of a training step in train.precision; otherwise inference with BatchNormalization folded and weights prepared. --shape and\n"
-    "--classes: do not open the configuration's data set.\n"
-    LMB_PLAN_CACHE_USAGE
+    "--classes: do not open the configuration's data set.\n" LMB_PLAN_CACHE_USAGE
     "--brief: only the last line, `images/s N`. --batch is 1 unless given (32 with --train).\n";
 
 enum { MAX_RUNS = 100000, MOST_ROOM = 256 << 20 };
@@ -91,17 +90,20 @@ static lmb_status prepare_training(bench *b, const lmb_graph *model, const lmb_b
     lmb_state_from_graph(l, model, b->state);
     for (int64_t i = 0; i < batch; i++)
         b->labels[i] = i % lmb_program_classes(b->program);
-    b->step = (lmb_program_step){ .n = batch, .x = b->x, .y = b->labels, .state = b->state, .out = b->out, .info = &info };
+    b->step =
+        (lmb_program_step){ .n = batch, .x = b->x, .y = b->labels, .state = b->state, .out = b->out, .info = &info };
     return LMB_OK;
 }
 
-static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, lmb_train_config *train, int64_t batch, lmb_error *err)
+static lmb_status prepare(bench *b, const lmb_graph *model, const lmb_args *a, lmb_train_config *train, int64_t batch,
+                          lmb_error *err)
 {
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_vid in = lmb_graph_input(model, 0);
 
     train->backend = lmb_args_get(a, "backend", train->backend);
-    LMB_TRY(lmb_args_get(a, "train", NULL) ? lmb_train_backends(train, backends, err) : lmb_cpu_backends(train->backend, backends, err));
+    LMB_TRY(lmb_args_get(a, "train", NULL) ? lmb_train_backends(train, backends, err)
+                                           : lmb_cpu_backends(train->backend, backends, err));
     if (in == LMB_NONE || lmb_graph_input(model, 1) != LMB_NONE || model->value[in].dtype != LMB_F32 ||
         model->value[in].shape.n < 1 || model->value[in].shape.d[0] < 1)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "only models with one f32 input of samples can be measured");
@@ -157,12 +159,14 @@ static double bound(const roof *r, double flops, double bytes)
     return a > b ? a : b;
 }
 
-/* The columns that rows of steps, of kernels and of all have in common. `seconds` may be 0 for a step too short to be measured. */
+/* The columns that rows of steps, of kernels and of all have in common. `seconds` may be 0 for a step too short to be
+ * measured. */
 static void print_figures(const roof *r, double seconds, double all, double flops, double bytes)
 {
     double rate = seconds > 0 ? flops / seconds : 0;
-    printf(" %10.1f %6.1f%% %9.1f %6.1f%% %9.2f %8.1f %6.1f%%", 1e6 * seconds, all > 0 ? 100 * seconds / all : 0, rate / 1e9, 100 * rate / r->peak,
-           bytes / 1e6, bytes > 0 ? flops / bytes : 0, seconds > 0 ? 100 * bound(r, flops, bytes) / seconds : 0);
+    printf(" %10.1f %6.1f%% %9.1f %6.1f%% %9.2f %8.1f %6.1f%%", 1e6 * seconds, all > 0 ? 100 * seconds / all : 0,
+           rate / 1e9, 100 * rate / r->peak, bytes / 1e6, bytes > 0 ? flops / bytes : 0,
+           seconds > 0 ? 100 * bound(r, flops, bytes) / seconds : 0);
 }
 
 static const char figures[] = "         us   share   GFLOP/s    peak        MB   flop/B    roof";
@@ -255,9 +259,11 @@ static lmb_status report(bench *b, const lmb_args *a, int64_t batch, lmb_error *
         roof r = { lmb_cpu_peak(b->products), lmb_cpu_bandwidth(room < MOST_ROOM ? room : MOST_ROOM) };
         print_steps(b->plan, &r);
         print_groups(b->plan, &r);
-        printf("\npeak %.1f GFLOP/s in %s, %.1f GB/s in %.1f MB; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes; %d products by "
-               "reference kernels\n", r.peak / 1e9, lmb_dtype_name(b->products), r.bandwidth / 1e9, (double)room / 1e6, 1e3 * median,
-               (long long)batch, info.conversions, info.arena_bytes, references(b->plan));
+        printf(
+            "\npeak %.1f GFLOP/s in %s, %.1f GB/s in %.1f MB; %.3f ms a run of %lld samples; %d conversions; arena %zu bytes; %d products by "
+            "reference kernels\n",
+            r.peak / 1e9, lmb_dtype_name(b->products), r.bandwidth / 1e9, (double)room / 1e6, 1e3 * median,
+            (long long)batch, info.conversions, info.arena_bytes, references(b->plan));
     }
     printf("images/s %.1f\n", (double)batch / median);
     return LMB_OK;
@@ -273,7 +279,8 @@ static lmb_status parse_shape(const char *text, lmb_shape *out, lmb_error *err)
     for (;;) {
         long long v = strtoll(at, &end, 10);
         if (end == at || v < 1 || v > 65536 || out->n == 3 || (*end && *end != ','))
-            return LMB_FAIL(err, LMB_E_ARG, "--shape %s; it must be up to three numbers in [1, 65536], as 3,32,32", text);
+            return LMB_FAIL(err, LMB_E_ARG, "--shape %s; it must be up to three numbers in [1, 65536], as 3,32,32",
+                            text);
         out->d[out->n++] = v;
         if (!*end)
             return LMB_OK;
@@ -303,8 +310,8 @@ static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, co
 }
 
 /* Kernels as a training would have them: measured with all processors busy. */
-static lmb_status open_cache(bench *b, const lmb_args *a, const char *setting, char path[LMB_PLAN_CACHE_PATH], const char **folder,
-                             lmb_str *machine, lmb_error *err)
+static lmb_status open_cache(bench *b, const lmb_args *a, const char *setting, char path[LMB_PLAN_CACHE_PATH],
+                             const char **folder, lmb_str *machine, lmb_error *err)
 {
     const lmb_log log = { on_warning, NULL, LMB_LOG_WARN };
 
@@ -319,7 +326,8 @@ static lmb_status open_cache(bench *b, const lmb_args *a, const char *setting, c
     return LMB_OK;
 }
 
-static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train, const char *plan_cache, lmb_error *err)
+static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_train_config *train,
+                              const char *plan_cache, lmb_error *err)
 {
     char folder[LMB_PLAN_CACHE_PATH];
     lmb_str machine = LMB_STR_INIT;
@@ -342,7 +350,8 @@ static lmb_status bench_model(const lmb_graph *model, const lmb_args *a, lmb_tra
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!train", "batch", "backend", "seconds", "shape", "classes", "plan-cache", "!brief", NULL };
+    static const char *const known[] = { "stage", "!train", "batch", "backend", "seconds", "shape", "classes",
+        "plan-cache", "!brief", NULL };
     lmb_graph *model = NULL;
     lmb_args a;
     lmb_job j;

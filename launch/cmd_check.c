@@ -24,7 +24,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "write `limbeck check op [NAME]`");
     const char *label = lmb_args_get(&a, "case", NULL);
     LMB_TRY(lmb_args_int(&a, "seed", 1, 0, INT64_MAX, &seed, err));
-    if (lmb_cpu_backends_bf16("cpu", backends, &(lmb_error)LMB_ERROR_INIT) != LMB_OK) /* the widest choice that there is */
+    if (lmb_cpu_backends_bf16("cpu", backends, &(lmb_error)LMB_ERROR_INIT) !=
+        LMB_OK) /* the widest choice that there is */
         LMB_TRY(lmb_cpu_backends("cpu", backends, err));
     for (const lmb_op_case *c = lmb_op_cases; c->op; c++) {
         lmb_error local = LMB_ERROR_INIT;
@@ -37,8 +38,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         failed += st != LMB_OK;
     }
     if (cases == 0)
-        return LMB_FAIL(err, LMB_E_ARG, "no case of '%s'%s%s; `limbeck list ops` shows the names", a.n_words > 1 ? a.word[1] : "any op",
-                        label ? " with label " : "", label ? label : "");
+        return LMB_FAIL(err, LMB_E_ARG, "no case of '%s'%s%s; `limbeck list ops` shows the names",
+                        a.n_words > 1 ? a.word[1] : "any op", label ? " with label " : "", label ? label : "");
     printf("%d cases, %d failed\n", cases, failed);
     return failed ? LMB_FAIL(err, LMB_E_NUMERIC, "%d of %d cases failed", failed, cases) : LMB_OK;
 }

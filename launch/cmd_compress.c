@@ -34,14 +34,22 @@ static const char usage[] =
     "that are measured already.\n\n"
     "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
 
-typedef struct compress_config { const lmb_tree *teacher, *compare_front; int64_t held_out; lmb_search_config search; } compress_config;
+typedef struct compress_config {
+    const lmb_tree *teacher, *compare_front;
+    int64_t held_out;
+    lmb_search_config search;
+} compress_config;
 enum { FROM_VALIDATION, FROM_TEST };
 static const char *const held_outs[] = { "validation", "test", NULL };
 const lmb_field lmb_compress_fields[] = {
-    LMB_TREE(compress_config, teacher, "an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx"),
-    LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs, "samples that decide. test: half of the test part, for a teacher that has seen "
+    LMB_TREE(compress_config, teacher,
+             "an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx"),
+    LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs,
+               "samples that decide. test: half of the test part, for a teacher that has seen "
                "the training part; the other half is reported on"),
-    LMB_TREE(compress_config, compare_front, "tune.json or front.json of other searches, one or a list: their fronts are shown beside this one's"), LMB_FIELD_END
+    LMB_TREE(compress_config, compare_front,
+             "tune.json or front.json of other searches, one or a list: their fronts are shown beside this one's"),
+    LMB_FIELD_END
 };
 
 typedef struct request {
@@ -107,8 +115,10 @@ static lmb_status open_data(request *r, lmb_error *err)
     r->held_out = r->job.validation;
     r->test = r->job.test;
     if (!r->held_out)
-        return LMB_FAIL(err, LMB_E_ARG, "split.validation is 0: decisions are made on held-out samples. Give some of the training part, or, where the "
-                        "teacher was trained on all of it, compress.held_out: test");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "split.validation is 0: decisions are made on held-out samples. Give some of the training part, or, where the "
+            "teacher was trained on all of it, compress.held_out: test");
     return LMB_OK;
 }
 
@@ -139,8 +149,9 @@ static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *te
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
-    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n", (long long)j->c.split.train,
-                 (long long)j->c.split.validation, (long long)j->c.split.clients, (long long)j->c.split.seed, held_outs[r->c.held_out]);
+    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n",
+                 (long long)j->c.split.train, (long long)j->c.split.validation, (long long)j->c.split.clients,
+                 (long long)j->c.split.seed, held_outs[r->c.held_out]);
     ok = ok && lmb_fields_dump(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
@@ -196,12 +207,14 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
     for (int i = 0; i < p->n; i++)
         if (p->point[i].accepted)
             best = &p->point[i];
-    snprintf(line, sizeof line, "point %d (%s of %d): %.1f us, %.0f bytes, %.3g MMACs, held-out accuracy %.2f %%; %s", x->id, lmb_point_kinds[x->kind],
-             x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY], x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6,
-             100 * lmb_point_accuracy(x), why);
+    snprintf(line, sizeof line, "point %d (%s of %d): %.1f us, %.0f bytes, %.3g MMACs, held-out accuracy %.2f %%; %s",
+             x->id, lmb_point_kinds[x->kind], x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY],
+             x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6, 100 * lmb_point_accuracy(x), why);
     lmb_progress_line(&r->bar, line);
-    snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go", x->predicted[LMB_GOAL_LATENCY] /
-             x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY], x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
+    snprintf(line, sizeof line,
+             "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go",
+             x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY],
+             x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
     lmb_progress_line(&r->bar, line);
     snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
     lmb_progress_begin(&r->bar);
@@ -217,8 +230,15 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     lmb_status st = identity(r, hash, &config, err);
 
     if (st == LMB_OK) {
-        lmb_search_request q = { &r->c.search, lmb_tree_get(r->job.c.compress, "finish") != NULL, r->teacher, r->job.train, r->held_out, r->folder,
-                                 hash, comm, { { on_work, r }, on_point, r } };
+        lmb_search_request q = { &r->c.search,
+                                 lmb_tree_get(r->job.c.compress, "finish") != NULL,
+                                 r->teacher,
+                                 r->job.train,
+                                 r->held_out,
+                                 r->folder,
+                                 hash,
+                                 comm,
+                                 { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
         snprintf(r->title, sizeof r->title, "begin");
@@ -228,7 +248,8 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     if (st == LMB_E_STOPPED && !r->silent)
         fprintf(stderr, "stopped; the same command goes on from the last decision\n");
     if (st == LMB_OK && !r->silent) {
-        const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, &r->others, r->folder, config.text };
+        const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, &r->others, r->folder,
+            config.text };
         st = lmb_compress_leave(&end, err);
         r->unmet = !x.met;
         snprintf(r->why, sizeof r->why, "%s", x.why);
@@ -323,4 +344,5 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     return st;
 }
 
-const lmb_cmd lmb_cmd_compress = { "compress", "the fastest student that keeps its accuracy, under a budget", usage, run };
+const lmb_cmd lmb_cmd_compress = { "compress", "the fastest student that keeps its accuracy, under a budget", usage,
+                                   run };

@@ -69,7 +69,8 @@ static void print_keys(const char *below, const lmb_field *rows)
         printf("\nbelow %s\n", below);
     for (; rows->key; rows++) {
         row[0] = *rows;
-        if (*below && (strcmp(row[0].key, "train") == 0 || strcmp(row[0].key, "tune") == 0 || strcmp(row[0].key, "finish") == 0))
+        if (*below &&
+            (strcmp(row[0].key, "train") == 0 || strcmp(row[0].key, "tune") == 0 || strcmp(row[0].key, "finish") == 0))
             row[0].kind = LMB_FIELD_TREE;
         lmb_fields_help(row, *below ? 2 : 0, &s);
     }

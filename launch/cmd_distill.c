@@ -77,24 +77,34 @@ static const lmb_field quantize_fields[] = {
             "of the training part that ptq takes its ranges from"),
     LMB_INT(quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
     LMB_TREE(quantize_config, observer, "of ptq: minmax, moving_average, percentile or entropy, and options"),
-    LMB_BOOL(quantize_config, equalise, 0, "balance channels between layers before ranges are taken (Clip becomes Relu)"),
+    LMB_BOOL(quantize_config, equalise, 0,
+             "balance channels between layers before ranges are taken (Clip becomes Relu)"),
     LMB_BOOL(quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
     LMB_SECTION(quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
     LMB_SECTION(quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
-    LMB_BOOL(quantize_config, prove, false,
-             "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
+    LMB_BOOL(
+        quantize_config, prove, false,
+        "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
     LMB_FIELD_END
 };
 
-typedef struct request { lmb_job job; bool fresh; quantize_config quantize; lmb_distill_config distill; lmb_prune_config prune; lmb_tracing tracing; } request;
+typedef struct request {
+    lmb_job job;
+    bool fresh;
+    quantize_config quantize;
+    lmb_distill_config distill;
+    lmb_prune_config prune;
+    lmb_tracing tracing;
+} request;
 
 static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
 
 /* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
  * which teaches where the configuration says so. */
-static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c, const lmb_distill_config *dc,
-                              const lmb_graph *was, lmb_masks *masks, lmb_graph *model, lmb_error *err)
+static lmb_status train_stage(request *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
+                              const lmb_distill_config *dc, const lmb_graph *was, lmb_masks *masks, lmb_graph *model,
+                              lmb_error *err)
 {
     lmb_job *j = &r->job;
     lmb_graph *teacher = NULL, *taught = NULL;
@@ -221,7 +231,9 @@ static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lm
 {
     const lmb_job *j = &r->job;
     request before = *r;
-    const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill : j->stage.distill ? &r->distill : NULL;
+    const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill
+                                         : j->stage.distill                      ? &r->distill
+                                                                                 : NULL;
     lmb_graph *dense = NULL;
     int64_t steps = lmb_prune_steps(&r->prune);
     char stage[64];
@@ -249,10 +261,12 @@ done:
 static lmb_ptq_config calibration_of(const request *r)
 {
     const quantize_config *q = &r->quantize;
-    return (lmb_ptq_config){ q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise, q->correct_bias };
+    return (lmb_ptq_config){ q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
+        q->correct_bias };
 }
 
-/* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on all ranks. */
+/* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on
+ * all ranks. */
 static lmb_status start_of_qat(const request *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
 {
     lmb_ptq_config c = calibration_of(r);
@@ -393,7 +407,8 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
     lmb_status st = LMB_OK;
 
     LMB_TRY(bind_options(&r, err));
-    const lmb_distill_config *const lessons[] = { &r.distill, &r.quantize.distill, j->stage.prune ? &r.prune.distill : NULL, NULL };
+    const lmb_distill_config *const lessons[] = { &r.distill, &r.quantize.distill,
+                                                  j->stage.prune ? &r.prune.distill : NULL, NULL };
     for (int i = 0; lessons[i]; i++) {
         lmb_objective o = { .distill = *lessons[i] };
         LMB_TRY(lmb_teacher_check(lessons[i], err));

@@ -1,4 +1,5 @@
-/* launch/cmd_eval.c - `limbeck eval` and `limbeck infer`: what a model file is worth, and what it says of one sample. */
+/* launch/cmd_eval.c - `limbeck eval` and `limbeck infer`: what a model file is worth, and what it says of one
+ * sample. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,10 @@ static const char infer_usage[] =
 
 static lmb_status part_of(const lmb_job *j, const char *name, const lmb_dataset **out, lmb_error *err)
 {
-    const lmb_dataset *d = !strcmp(name, "test") ? j->test : !strcmp(name, "validation") ? j->validation : !strcmp(name, "train") ? j->train : NULL;
+    const lmb_dataset *d = !strcmp(name, "test")         ? j->test
+                           : !strcmp(name, "validation") ? j->validation
+                           : !strcmp(name, "train")      ? j->train
+                                                         : NULL;
     if (!d)
         return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be test, validation or train, and not empty", name);
     *out = d;
@@ -76,8 +80,14 @@ static lmb_status evaluate_integers(const lmb_job *j, const lmb_args *a, const v
     lmb_status st = logits ? lmb_integers_evaluate(a, j->c.train.backend, file, n, d, &m, logits, &f, err)
                            : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
     if (st == LMB_OK) {
-        lmb_stage_print(&(lmb_stage_result){ .name = part, .part = part, .data = d, .metrics = &m, .parameters = f.parameters, .macs = f.macs,
-                                             .bytes = f.bytes, .latency_us = f.latency_us });
+        lmb_stage_print(&(lmb_stage_result){ .name = part,
+                                             .part = part,
+                                             .data = d,
+                                             .metrics = &m,
+                                             .parameters = f.parameters,
+                                             .macs = f.macs,
+                                             .bytes = f.bytes,
+                                             .latency_us = f.latency_us });
         print_classes(&m, d);
         st = write_logits(a, logits, d, err);
     }
@@ -151,7 +161,8 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     if (st != LMB_OK || !lmb_args_get(a, "logits", NULL))
         return st;
     float *logits = malloc(sizeof *logits * (size_t)(d->n * d->classes + 1));
-    st = logits ? lmb_answers(model, d, j->stage.train.backend, logits, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
+    st = logits ? lmb_answers(model, d, j->stage.train.backend, logits, err)
+                : LMB_FAIL(err, LMB_E_NOMEM, "no memory for logits");
     if (st == LMB_OK)
         st = write_logits(a, logits, d, err);
     free(logits);
@@ -193,10 +204,15 @@ typedef struct answerer {
 } answerer;
 
 /* One sample through the runtime of devices. */
-static lmb_status answer_integers(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
+static lmb_status answer_integers(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw,
+                                  lmb_error *err)
 {
     size_t bytes = lmb_shape_bytes(&d->shape, d->dtype);
-    lmb_dataset_arrays one = { .samples = malloc(bytes + 1), .labels = calloc(1, sizeof(int32_t)), .n = 1, .shape = d->shape, .dtype = d->dtype,
+    lmb_dataset_arrays one = { .samples = malloc(bytes + 1),
+                               .labels = calloc(1, sizeof(int32_t)),
+                               .n = 1,
+                               .shape = d->shape,
+                               .dtype = d->dtype,
                                .classes = d->classes };
     float *logits = malloc(sizeof *logits * (size_t)d->classes);
     lmb_dataset *data = NULL;
@@ -242,7 +258,8 @@ static lmb_status answer(lmb_predictor *p, const lmb_dataset *d, const char *wha
     return st;
 }
 
-static lmb_status answer_by(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw, lmb_error *err)
+static lmb_status answer_by(const answerer *w, const lmb_dataset *d, const char *what, const uint8_t *raw,
+                            lmb_error *err)
 {
     return w->p ? answer(w->p, d, what, raw, err) : answer_integers(w, d, what, raw, err);
 }
@@ -259,7 +276,9 @@ static lmb_status infer_all(const lmb_args *a, const lmb_dataset *d, const answe
         char *end;
         long long i = strtoll(index, &end, 10);
         if (*end || i < 0 || i >= d->n)
-            LMB_TRY_GOTO(st, done, LMB_FAIL(err, LMB_E_ARG, "--index %s; the part has samples 0 to %lld", index, (long long)d->n - 1));
+            LMB_TRY_GOTO(
+                st, done,
+                LMB_FAIL(err, LMB_E_ARG, "--index %s; the part has samples 0 to %lld", index, (long long)d->n - 1));
         LMB_TRY_GOTO(st, done, d->read(d, i, raw, &label, err));
         snprintf(what, sizeof what, "sample %lld (label %d)", i, label);
         LMB_TRY_GOTO(st, done, answer_by(w, d, what, raw, err));
@@ -267,7 +286,8 @@ static lmb_status infer_all(const lmb_args *a, const lmb_dataset *d, const answe
     for (int i = 2; st == LMB_OK && i < a->n_words; i++) {
         if (d->shape.n != 3 || d->dtype != LMB_U8)
             LMB_TRY_GOTO(st, done, LMB_FAIL(err, LMB_E_ARG, "the data set holds signals; image files do not fit"));
-        LMB_TRY_GOTO(st, done, lmb_image_load(a->word[i], (int)d->shape.d[0], (int)d->shape.d[1], (int)d->shape.d[2], raw, err));
+        LMB_TRY_GOTO(st, done,
+                     lmb_image_load(a->word[i], (int)d->shape.d[0], (int)d->shape.d[1], (int)d->shape.d[2], raw, err));
         LMB_TRY_GOTO(st, done, answer_by(w, d, a->word[i], raw, err));
     }
     if (st == LMB_OK && !index && a->n_words <= 2)
@@ -300,7 +320,8 @@ static lmb_status infer(lmb_job *j, const lmb_args *a, const lmb_graph *model, l
     if (in->n < 1 || in->d[0] < 1)
         return LMB_FAIL(err, LMB_E_SHAPE, "the model's input has no batch dimension");
     if (lmb_shape_count(in) / in->d[0] != lmb_shape_count(&d->shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes samples of %lld numbers, those of the configuration's data have %lld",
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "the model takes samples of %lld numbers, those of the configuration's data have %lld",
                         (long long)(lmb_shape_count(in) / in->d[0]), (long long)lmb_shape_count(&d->shape));
     LMB_TRY(lmb_predictor_create(model, NULL, backends, 1, &p, err));
     if (lmb_predictor_classes(p) != d->classes) {
@@ -321,7 +342,8 @@ static bool is_lmb(const char *path)
 
 /* Both commands: a configuration for the data, a model file. */
 static lmb_status with_model(int argc, char **argv, const char *const *known,
-                             lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *), lmb_error *err)
+                             lmb_status (*fn)(lmb_job *, const lmb_args *, const lmb_graph *, lmb_error *),
+                             lmb_error *err)
 {
     lmb_graph *model = NULL;
     lmb_args a;
@@ -338,8 +360,9 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
     j.stage.model = j.c.model;
     j.stage.train = j.c.train; /* for its backend */
     j.stage.train.backend = lmb_args_get(&a, "backend", j.stage.train.backend);
-    lmb_status st = a.n_words > 1 || j.c.model ? lmb_job_data(&j, err)
-                                               : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
+    lmb_status st = a.n_words > 1 || j.c.model
+                        ? lmb_job_data(&j, err)
+                        : LMB_FAIL(err, LMB_E_ARG, "give a model file too: %s has no `model` of its own", a.word[0]);
     if (st == LMB_OK && a.n_words > 1 && is_lmb(a.word[1])) {
         st = with_lmb(&j, &a, fn == evaluate ? evaluate_integers : infer_integers, err);
         lmb_job_close(&j);
@@ -347,7 +370,8 @@ static lmb_status with_model(int argc, char **argv, const char *const *known,
     }
     if (st == LMB_OK)
         st = a.n_words > 1 ? lmb_onnx_read(a.word[1], NULL, &model, err)
-                           : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes, (uint64_t)j.stage.train.seed, &model, err);
+                           : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes,
+                                             (uint64_t)j.stage.train.seed, &model, err);
     if (st == LMB_OK && (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1))
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a.word[a.n_words > 1]);
     if (st == LMB_OK)

@@ -50,10 +50,12 @@ static const char usage[] =
     "  int4      weights of 4 bits as INT4, opset 21\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
-static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes, int64_t *flips, lmb_error *err)
+static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes,
+                              int64_t *flips, lmb_error *err)
 {
     float *simulated = malloc(sizeof *simulated * (size_t)(test->n * classes + 1));
-    lmb_status st = simulated ? lmb_answers(qat, test, "cpu", simulated, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare");
+    lmb_status st =
+        simulated ? lmb_answers(qat, test, "cpu", simulated, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare");
 
     *flips = 0;
     for (int64_t i = 0; i < test->n && st == LMB_OK; i++)
@@ -62,7 +64,8 @@ static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, con
     return st;
 }
 
-static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph *qat, const lmb_str *file, const lmb_args *a, lmb_error *err)
+static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph *qat, const lmb_str *file,
+                           const lmb_args *a, lmb_error *err)
 {
     lmb_stage_result r = { .name = stage, .data = j->test };
     lmb_deploy_figures f = { 0 };
@@ -81,8 +84,8 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
     st = lmb_integers_evaluate(a, j->c.train.backend, file->text, file->n, j->test, &m, logits, &f, err);
     if (st == LMB_OK)
         st = count_flips(qat, j->test, logits, j->test->classes, &flips, err);
-    snprintf(note, sizeof note, "%lld of %lld answers differ from the simulation; %.0f bytes of working memory", (long long)flips,
-             (long long)j->test->n, f.arena_bytes);
+    snprintf(note, sizeof note, "%lld of %lld answers differ from the simulation; %.0f bytes of working memory",
+             (long long)flips, (long long)j->test->n, f.arena_bytes);
     if (st == LMB_OK)
         st = lmb_prove_note(j->c.run, stage, note, sizeof note, err);
     r.metrics = &m;
@@ -166,7 +169,8 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
     if (!federated && strcmp(from, "student") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "--from %s; it must be student or federation", from);
     LMB_TRY(lmb_job_data(j, err));
-    LMB_TRY(lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
+    LMB_TRY(
+        lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
     LMB_TRY_GOTO(st, done, lower(qdq, lmb_args_get(a, "packed", NULL) != NULL, &file, err));
@@ -237,7 +241,8 @@ static lmb_status export_file(const char *from, const char *to, bool packed, con
         LMB_TRY_GOTO(st, done, lmb_pass_qdq(g, &qdq, err));
     const lmb_graph *whole = qdq ? qdq : g;
     if (lmb && !lmb_is_qdq(whole)) {
-        st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
+        st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                      "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
         LMB_TRY_GOTO(st, done, lower(whole, packed, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);

@@ -83,7 +83,8 @@ static lmb_status invite(desk *d, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "an invite names host and port: give the server's CONFIG.yaml, not its folder");
     LMB_TRY(lmb_args_int(d->args, "port", d->server.port, 1, 65535, &port, err));
     if (port == 0)
-        return LMB_FAIL(err, LMB_E_ARG, "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "which port? federation.server.port is 0; give --port with what `limbeck serve` printed");
     LMB_TRY(lmb_server_invite(d->server.state_dir, d->c.host, (int)port, d->c.invite_ttl_s, text, err));
     printf("%s\n", text);
     return LMB_OK;
@@ -103,8 +104,8 @@ static lmb_status list(desk *d, lmb_error *err)
         if (when && gmtime_r(&when, &t))
             strftime(seen, sizeof seen, "%Y-%m-%d %H:%M:%S", &t);
         lmb_fingerprint(c[i].sign, print);
-        printf("%6" PRId64 "  %-8s  %s  %-19s  %6" PRIu64 "  %10" PRIu64 "  %s\n", c[i].id, lmb_client_state_names[c[i].state], print, seen,
-               c[i].rounds, c[i].examples, c[i].name);
+        printf("%6" PRId64 "  %-8s  %s  %-19s  %6" PRIu64 "  %10" PRIu64 "  %s\n", c[i].id,
+               lmb_client_state_names[c[i].state], print, seen, c[i].rounds, c[i].examples, c[i].name);
     }
     free(c);
     return LMB_OK;
@@ -113,7 +114,9 @@ static lmb_status list(desk *d, lmb_error *err)
 static lmb_status set_all(desk *d, lmb_client_state state, lmb_error *err)
 {
     if (d->args->n_words < 3)
-        return LMB_FAIL(err, LMB_E_ARG, "which client? give a number or the beginning of a fingerprint, from `limbeck federation list`");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "which client? give a number or the beginning of a fingerprint, from `limbeck federation list`");
     for (int i = 2; i < d->args->n_words; i++) {
         char print[LMB_FINGERPRINT];
         lmb_journal_client c;
@@ -133,8 +136,10 @@ static lmb_status rotate(desk *d, lmb_error *err)
     int64_t days;
     LMB_TRY(lmb_args_int(d->args, "overlap-days", 7, 1, 366, &days, err));
     LMB_TRY(lmb_server_rotate(d->server.state_dir, (double)days * 86400, err));
-    printf("the server's key changes: both are answered to for %" PRId64 " days; clients that come in that time know the new one, "
-           "others need an invite\n", days);
+    printf("the server's key changes: both are answered to for %" PRId64
+           " days; clients that come in that time know the new one, "
+           "others need an invite\n",
+           days);
     return LMB_OK;
 }
 
@@ -188,8 +193,8 @@ static lmb_status unknown(const char *verb, lmb_error *err)
     for (int i = 0; i < VERBS; i++)
         names[i] = verbs[i].name;
     const char *near = lmb_nearest(verb, names);
-    return LMB_FAIL(err, LMB_E_ARG, "there is no `limbeck federation %.40s`%s%s; --help shows all", verb, near ? "; did you mean " : "",
-                    near ? near : "");
+    return LMB_FAIL(err, LMB_E_ARG, "there is no `limbeck federation %.40s`%s%s; --help shows all", verb,
+                    near ? "; did you mean " : "", near ? near : "");
 }
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
@@ -208,7 +213,9 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (verbs[k].alone)
         return verbs[k].alone(&a, err);
     if (a.n_words < 2)
-        return LMB_FAIL(err, LMB_E_ARG, "of which federation? write `limbeck federation %s CONFIG.yaml`, or the server's state_dir", a.word[0]);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "of which federation? write `limbeck federation %s CONFIG.yaml`, or the server's state_dir",
+                        a.word[0]);
     desk *d = calloc(1, sizeof *d);
     if (!d)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory");
@@ -220,4 +227,6 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     return st;
 }
 
-const lmb_cmd lmb_cmd_federation = { "federation", "people and keys of a federation: invite, approve, revoke, sign, status", usage, run };
+const lmb_cmd lmb_cmd_federation = { "federation",
+                                     "people and keys of a federation: invite, approve, revoke, sign, status", usage,
+                                     run };

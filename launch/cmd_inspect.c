@@ -39,7 +39,8 @@ static void print_layers(const lmb_graph *g)
             if (n->in[k] != LMB_NONE && lmb_role_is_state(g->value[n->in[k]].role))
                 parameters += lmb_shape_count(&g->value[n->in[k]].shape);
         lmb_call_of(g, n, in, out, &call);
-        printf("  %-32.32s %-22s %-20s", n->name, n->op->name, lmb_shape_text(&g->value[n->out[0]].shape, shape, sizeof shape));
+        printf("  %-32.32s %-22s %-20s", n->name, n->op->name,
+               lmb_shape_text(&g->value[n->out[0]].shape, shape, sizeof shape));
         double macs = lmb_call_cost(&call).macs;
         const char *value = g->value[n->out[0]].name; /* by which losses of distillation name it */
         bool told = strcmp(value, n->name) == 0 && strlen(value) <= 32;
@@ -105,7 +106,8 @@ static lmb_status open_gpu(kernels *k, int64_t precision, lmb_error *err)
 #endif
 
 /* Of a training's steps, or of an answer, which the host gives in f32. */
-static lmb_status open_kernels(kernels *k, const lmb_train_config *train, const char *backend, int64_t precision, lmb_error *err)
+static lmb_status open_kernels(kernels *k, const lmb_train_config *train, const char *backend, int64_t precision,
+                               lmb_error *err)
 {
     memset(k, 0, sizeof *k);
     if (strcmp(backend, "cuda") == 0)
@@ -148,7 +150,8 @@ static lmb_status inspect_graph(const lmb_graph *g, const kernels *k, const lmb_
     int64_t batch;
 
     LMB_TRY(batch_of(a, &batch, err));
-    printf("  %-32s %-22s %-20s %9s %14s  value, if named otherwise\n", "node", "operator", "output", "parameters", "MACs");
+    printf("  %-32s %-22s %-20s %9s %14s  value, if named otherwise\n", "node", "operator", "output", "parameters",
+           "MACs");
     print_layers(g);
     print_totals(g);
     LMB_TRY(lmb_pass_infer_form(g, batch, &batched, err));
@@ -156,8 +159,8 @@ static lmb_status inspect_graph(const lmb_graph *g, const kernels *k, const lmb_
     lmb_status st = lmb_plan_compile(batched, &o, &plan, err);
     if (st == LMB_OK) {
         lmb_plan_info i = lmb_plan_describe(plan);
-        printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d conversions\n", i.cost.macs / (double)batch,
-               i.arena_bytes, (long long)batch, i.steps, i.conversions);
+        printf("%.0f MACs a sample, %zu bytes of activations at batch %lld, %d steps, %d conversions\n",
+               i.cost.macs / (double)batch, i.arena_bytes, (long long)batch, i.steps, i.conversions);
         if (strcmp(lmb_args_get(a, "plan", ""), "infer") == 0 || lmb_args_get(a, "time", NULL))
             st = print_plan(plan, k->device, lmb_args_get(a, "time", NULL) != NULL, err);
     }
@@ -166,7 +169,8 @@ static lmb_status inspect_graph(const lmb_graph *g, const kernels *k, const lmb_
     return st;
 }
 
-lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision, const lmb_args *a, lmb_error *err)
+lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision, const lmb_args *a,
+                              lmb_error *err)
 {
     kernels k;
     lmb_status st = open_kernels(&k, NULL, lmb_args_get(a, "backend", backend), precision, err);
@@ -178,7 +182,8 @@ lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t p
 }
 
 /* The plan of a training step. */
-static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *train, const kernels *k, const lmb_args *a, lmb_error *err)
+static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *train, const kernels *k,
+                                const lmb_args *a, lmb_error *err)
 {
     lmb_program *program = NULL;
     const lmb_plan *p = NULL;
@@ -200,7 +205,8 @@ static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *
     return st;
 }
 
-static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a, lmb_error *err)
+static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a,
+                                   lmb_error *err)
 {
     kernels k;
     lmb_status st = open_kernels(&k, train, lmb_args_get(a, "backend", train->backend), train->precision, err);
@@ -240,8 +246,9 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
     if (st == LMB_OK)
         st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
     if (st == LMB_OK)
-        st = strcmp(plan, "train") == 0 ? inspect_training(model, &j.stage.train, a, err)
-                                        : lmbi_inspect_graph(model, j.stage.train.backend, j.stage.train.precision, a, err);
+        st = strcmp(plan, "train") == 0
+                 ? inspect_training(model, &j.stage.train, a, err)
+                 : lmbi_inspect_graph(model, j.stage.train.backend, j.stage.train.precision, a, err);
     if (st == LMB_OK)
         st = print_training(&j, model, a, err);
     lmb_graph_destroy(model);
@@ -265,7 +272,9 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
             return inspectors[i]->print(path, a, err);
     for (size_t i = 0; i < n; i++)
         if (head[i] < ' ' && !memchr("\t\n\r", head[i], 3))
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s: no configuration, .onnx, .lmb or checkpoint: cut short, damaged, or something else", path);
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "%s: no configuration, .onnx, .lmb or checkpoint: cut short, damaged, or something else",
+                            path);
     return inspect_config(path, a, err);
 }
 
@@ -284,4 +293,6 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     return inspect(a.word[0], &a, err);
 }
 
-const lmb_cmd lmb_cmd_inspect = { "inspect", "what is in a configuration, .onnx, .lmb or checkpoint: layers, MACs, memory, plan", usage, run };
+const lmb_cmd lmb_cmd_inspect = { "inspect",
+                                  "what is in a configuration, .onnx, .lmb or checkpoint: layers, MACs, memory, plan",
+                                  usage, run };

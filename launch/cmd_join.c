@@ -22,7 +22,11 @@ static const char usage[] =
     "  --rotate-keys      make new keys for this client and tell the server, once\n";
 
 /* What the training thread works with. */
-typedef struct worker { lmb_local *local; const lmb_dataset *data; char memory[LMB_STAGE_PATH], own[LMB_STAGE_PATH]; } worker;
+typedef struct worker {
+    lmb_local *local;
+    const lmb_dataset *data;
+    char memory[LMB_STAGE_PATH], own[LMB_STAGE_PATH];
+} worker;
 static lmb_status train(void *ctx, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
 {
     worker *w = ctx;
@@ -71,7 +75,8 @@ static lmb_status join(lmb_job *j, const lmb_args *a, lmb_error *err)
     lmb_status st;
 
     const char *at = slice;
-    if (slice && (!lmb_scan_count(&at, 6, &i) || !lmb_scan_char(&at, '/') || !lmb_scan_count(&at, 6, &k) || *at || i >= k))
+    if (slice &&
+        (!lmb_scan_count(&at, 6, &i) || !lmb_scan_char(&at, '/') || !lmb_scan_count(&at, 6, &k) || *at || i >= k))
         return LMB_FAIL(err, LMB_E_ARG, "--data-slice %s; write it as I/K with I from 0 to K - 1", slice);
     LMB_TRY(lmb_federation_of(j, &c, err));
     LMB_TRY(lmb_job_data(j, err));

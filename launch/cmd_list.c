@@ -48,12 +48,14 @@ static void list_ops(void)
 static void list_models(void)
 {
     for (int i = 0; lmb_model_families[i]; i++)
-        row(lmb_model_families[i]->name, lmb_model_families[i]->summary, lmb_model_families[i]->source, lmb_model_families[i]->fields);
+        row(lmb_model_families[i]->name, lmb_model_families[i]->summary, lmb_model_families[i]->source,
+            lmb_model_families[i]->fields);
 }
 static void list_datasets(void)
 {
     for (int i = 0; lmb_dataset_formats[i]; i++)
-        row(lmb_dataset_formats[i]->name, lmb_dataset_formats[i]->summary, lmb_dataset_formats[i]->source, lmb_dataset_formats[i]->fields);
+        row(lmb_dataset_formats[i]->name, lmb_dataset_formats[i]->summary, lmb_dataset_formats[i]->source,
+            lmb_dataset_formats[i]->fields);
 }
 static void list_optimizers(void)
 {
@@ -127,14 +129,26 @@ static void list_kernels(void)
             printf("%-26s for %s%s%s\n", (*k)->name, (*k)->domain, *(*k)->domain ? "." : "", (*k)->op);
 }
 
-static const struct { const char *name; void (*print)(void); } tables[] = {
-    { "ops", list_ops }, { "models", list_models }, { "layers", list_layers }, { "datasets", list_datasets }, { "optimizers", list_optimizers },
+static const struct { const char *name; void (*print)(void);
+} tables[] = {
+    { "ops", list_ops },
+    { "models", list_models },
+    { "layers", list_layers },
+    { "datasets", list_datasets },
+    { "optimizers", list_optimizers },
     { "schedules", list_schedules },
-    { "losses", list_losses }, { "kernels", list_kernels },
+    { "losses", list_losses },
+    { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY
-    { "observers", list_observers }, { "criteria", list_criteria }, { "methods", list_methods }, { "aggregators", list_aggregators }, { "selections", list_selections },
+    { "observers", list_observers },
+    { "criteria", list_criteria },
+    { "methods", list_methods },
+    { "aggregators", list_aggregators },
+    { "selections", list_selections },
 #endif
-    { "codecs", list_codecs }, { "crash-points", list_crash_points }, { "subcommands", list_subcommands },
+    { "codecs", list_codecs },
+    { "crash-points", list_crash_points },
+    { "subcommands", list_subcommands },
 };
 
 static lmb_status run(int argc, char **argv, lmb_error *err)

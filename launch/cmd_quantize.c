@@ -83,7 +83,8 @@ static lmb_status read_option(const lmb_args *a, const char *name, const char *d
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "calibration", "observer", "seed", "out", "qat", "!equalise", "!correct-bias", NULL };
+    static const char *const known[] = { "calibration", "observer", "seed", "out", "qat", "!equalise", "!correct-bias",
+        NULL };
     lmb_qat_config q;
     lmb_ptq_config c = { .backend = "cpu", .qat = &q };
     lmb_config *observer = NULL, *qat = NULL;
@@ -116,4 +117,5 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     return st;
 }
 
-const lmb_cmd lmb_cmd_quantize = { "quantize", "a float model to integers with a few images, without training", usage, run };
+const lmb_cmd lmb_cmd_quantize = { "quantize", "a float model to integers with a few images, without training", usage,
+                                   run };

@@ -37,19 +37,48 @@ static bool stays_float(const lmb_job *j) { return has_student(j) && !has_quanti
 static bool has_federation(const lmb_job *j) { return j->c.federation != NULL; }
 
 static const lmbi_step steps[] = {
-    { "teacher", { "teacher" }, { "data", "split", "teacher" }, { "teacher/model.onnx", "teacher/stage.json" }, has_teacher,
-      lmbi_run_ranks, { "train", LMBI_CONFIG, "--stage", "teacher" } },
-    { "student", { "student", "student-dense" }, { "data", "split", "student" }, { "student/model.onnx", "student/stage.json" },
-      stays_float, lmbi_run_ranks, { "distill", LMBI_CONFIG, "--stage", "student" } },
-    { "student", { "student", "student-dense", "student-int8" }, { "data", "split", "student" },
-      { "student/model.onnx", "student/stage.json", "student-int8/qat.onnx" }, has_quantize, lmbi_run_ranks,
+    { "teacher",
+      { "teacher" },
+      { "data", "split", "teacher" },
+      { "teacher/model.onnx", "teacher/stage.json" },
+      has_teacher,
+      lmbi_run_ranks,
+      { "train", LMBI_CONFIG, "--stage", "teacher" } },
+    { "student",
+      { "student", "student-dense" },
+      { "data", "split", "student" },
+      { "student/model.onnx", "student/stage.json" },
+      stays_float,
+      lmbi_run_ranks,
       { "distill", LMBI_CONFIG, "--stage", "student" } },
-    { "student-int8", { NULL }, { NULL }, { "student-int8/model.lmb", "student-int8/stage.json" }, has_quantize, lmbi_run_alone,
+    { "student",
+      { "student", "student-dense", "student-int8" },
+      { "data", "split", "student" },
+      { "student/model.onnx", "student/stage.json", "student-int8/qat.onnx" },
+      has_quantize,
+      lmbi_run_ranks,
+      { "distill", LMBI_CONFIG, "--stage", "student" } },
+    { "student-int8",
+      { NULL },
+      { NULL },
+      { "student-int8/model.lmb", "student-int8/stage.json" },
+      has_quantize,
+      lmbi_run_alone,
       { "export", LMBI_CONFIG, "--from", "student" } },
-    { "federation", { "federation" }, { "federation" }, { "federation/model.onnx" }, has_federation, lmbi_run_federation,
+    { "federation",
+      { "federation" },
+      { "federation" },
+      { "federation/model.onnx" },
+      has_federation,
+      lmbi_run_federation,
       { "serve", LMBI_CONFIG } },
-    { "federated-int8", { "federated-int8" }, { NULL }, { "federated-int8/model.lmb", "federated-int8/stage.json" }, has_federation,
-      lmbi_run_alone, { "export", LMBI_CONFIG, "--from", "federation" } },
+    { "federated-int8",
+      { "federated-int8" },
+      { NULL },
+      { "federated-int8/model.lmb", "federated-int8/stage.json" },
+      has_federation,
+      lmbi_run_alone,
+      { "export", LMBI_CONFIG, "--from", "federation" } },
 };
 
 static const char *clock_text(double s, char buf[32])
@@ -74,7 +103,11 @@ static lmb_status run_step(lmbi_run *r, const lmbi_step *s, lmb_error *err)
     }
     bool other = left == LMBI_OTHER || left == LMBI_OTHER_INPUTS;
     if (left != LMBI_ABSENT && (r->fresh || other))
-        LMB_TRY(lmbi_run_move_away(r, s, r->fresh ? "--fresh" : left == LMBI_OTHER ? "the configuration has changed" : "what it builds on has changed", err));
+        LMB_TRY(lmbi_run_move_away(r, s,
+                                   r->fresh             ? "--fresh"
+                                   : left == LMBI_OTHER ? "the configuration has changed"
+                                                        : "what it builds on has changed",
+                                   err));
     LMB_TRY(lmbi_run_started(r, s, err));
     LMB_TRY(lmb_stage_path(path, r->job.c.run, s->name, "log.txt", err));
     r->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -123,13 +156,18 @@ static lmb_status run_steps(lmbi_run *r, lmb_error *err)
 static lmb_status run_job(lmbi_run *r, lmb_error *err)
 {
     if (!has_teacher(&r->job) && !has_student(&r->job) && !has_federation(&r->job))
-        return LMB_FAIL(err, LMB_E_ARG, "%s has no stages (teacher, student, federation); `limbeck train` trains a single model", r->config);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s has no stages (teacher, student, federation); `limbeck train` trains a single model",
+                        r->config);
     LMB_TRY(lmbi_run_find_programs(r, err));
-    LMB_TRY(lmb_job_check(r->config, r->args, NULL, true, err)); /* a typing error shows now, not after the teacher's hours */
+    LMB_TRY(lmb_job_check(r->config, r->args, NULL, true,
+                          err)); /* a typing error shows now, not after the teacher's hours */
     if (r->job.c.federation)
         LMB_TRY(lmb_federation_of(&r->job, &r->federation, err));
     if (r->job.c.federation && !has_quantize(&r->job))
-        return LMB_FAIL(err, LMB_E_ARG, "the federation of `limbeck run` improves the quantised student; give the configuration `student.quantize`");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the federation of `limbeck run` improves the quantised student; give the configuration `student.quantize`");
     if (r->job.c.federation && !r->job.c.split.clients)
         return LMB_FAIL(err, LMB_E_ARG, "split.clients is 0: there are no samples for the clients of the federation");
     lmb_signals_catch(NULL);

@@ -39,7 +39,8 @@ static void allow_files(void)
     }
 }
 
-static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, const lmb_server_config *server, lmb_error *err)
+static lmb_status serve_rounds(lmb_rounds *r, const lmb_federation_config *c, const lmb_server_config *server,
+                               lmb_error *err)
 {
     static const lmb_log log = { on_line, NULL, LMB_LOG_INFO };
     uint64_t round;

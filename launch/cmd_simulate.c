@@ -117,9 +117,11 @@ static lmb_status divide(request *r, lmb_error *err)
     int32_t *owner = malloc(sizeof *owner * (size_t)d->n);
     r->part = calloc((size_t)clients, sizeof *r->part);
     r->examples = calloc((size_t)clients, sizeof *r->examples);
-    lmb_status st = owner && r->part && r->examples ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d clients", clients);
+    lmb_status st =
+        owner && r->part && r->examples ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d clients", clients);
     if (st == LMB_OK)
-        st = lmb_partition(d, (lmb_partition_kind)c->partition, clients, c->alpha, (uint64_t)c->seed, c->least, owner, err);
+        st = lmb_partition(d, (lmb_partition_kind)c->partition, clients, c->alpha, (uint64_t)c->seed, c->least, owner,
+                           err);
     if (st == LMB_OK)
         st = lmb_partition_views(d, owner, clients, r->part, err);
     for (int i = 0; i < clients && st == LMB_OK; i++)
@@ -187,9 +189,16 @@ static lmb_status run_group(group *g, lmb_comm *comm, uint64_t rounds, bool leav
     request *r = g->r;
     lmb_privacy privacy = { .on = false };
     lmb_server_config server = g->server;
-    lmb_simulation s = { .server = &server, .job = &g->rounds.server, .clients = (int)g->clients, .examples = r->examples + g->from,
-                         .train = train, .begin = begin, .stop = stop, .fresh = !g->begun && lmb_args_get(&r->args, "fresh", NULL),
-                         .privacy = &privacy, .ctx = g };
+    lmb_simulation s = { .server = &server,
+                         .job = &g->rounds.server,
+                         .clients = (int)g->clients,
+                         .examples = r->examples + g->from,
+                         .train = train,
+                         .begin = begin,
+                         .stop = stop,
+                         .fresh = !g->begun && lmb_args_get(&r->args, "fresh", NULL),
+                         .privacy = &privacy,
+                         .ctx = g };
     uint64_t round;
     double score, first;
 
@@ -207,7 +216,8 @@ static lmb_status run_group(group *g, lmb_comm *comm, uint64_t rounds, bool leav
     return lmb_stage_report(r->job.c.run, g->stage, g->rounds.leave, g->rounds.model, r->job.test, "cpu", err);
 }
 
-/* Round by round the groups take turns: each is taught by its own clients' models of the round and by the others' last ones. */
+/* Round by round the groups take turns: each is taught by its own clients' models of the round and by the others' last
+ * ones. */
 static lmb_status run_groups(request *r, lmb_comm *comm, lmb_error *err)
 {
     uint64_t rounds = (uint64_t)r->group[0].server.rounds;
@@ -217,7 +227,8 @@ static lmb_status run_groups(request *r, lmb_comm *comm, lmb_error *err)
             bool halt = lmb_interrupted();
             LMB_TRY(comm->broadcast(comm, &halt, sizeof halt, 0, err));
             if (halt)
-                return LMB_FAIL(err, LMB_E_STOPPED, "stopped in round %llu of %llu", (unsigned long long)round, (unsigned long long)rounds);
+                return LMB_FAIL(err, LMB_E_STOPPED, "stopped in round %llu of %llu", (unsigned long long)round,
+                                (unsigned long long)rounds);
             LMB_TRY(run_group(&r->group[k], comm, round, round == rounds, err));
         }
     return LMB_OK;
@@ -233,7 +244,8 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     for (int k = 0; k < r->n_groups; k++)
         LMB_TRY(open_group(&r->group[k], lmb_args_get(&r->args, "model", NULL), err));
     lmb_signals_catch(NULL);
-    return r->n_groups > 1 ? run_groups(r, comm, err) : run_group(r->group, comm, (uint64_t)r->group->server.rounds, true, err);
+    return r->n_groups > 1 ? run_groups(r, comm, err)
+                           : run_group(r->group, comm, (uint64_t)r->group->server.rounds, true, err);
 }
 
 static void close_all(request *r)

@@ -24,9 +24,8 @@ static const char usage[] =
     "                     old ones: data, list (CSV of `limbeck monitor --label`), share, train; into <run>/<stage>-updated\n"
     "  --again            with --continue: a further update with other new samples, from what the last one has left, into\n"
     "                     <run>/<stage>-updated-2 and so on\n"
-    "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n"
-    LMB_PLAN_CACHE_USAGE
-    LMB_TRACING_USAGE "\n"
+    "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n" LMB_PLAN_CACHE_USAGE
+        LMB_TRACING_USAGE "\n"
     "`limbeck config keys` lists every key. Checkpoints are written to <run>/<stage>; Ctrl-C, kill -9 or a power cut lose\n"
     "nothing: the same command goes on and ends in the same weights. Exit code 3 says that it was stopped.\n";
 
@@ -41,16 +40,17 @@ static lmb_status report(const lmb_job *j, const lmb_graph *model, lmb_error *er
     return lmb_stage_report(j->c.run, j->stage_name, path, model, j->test, j->stage.train.backend, err);
 }
 
-/* A teacher from a file that the configuration does not say how to train: others have done that. Its normalisation, which
- * the `model` section describes, becomes a part of <run>/teacher/model.onnx. */
+/* A teacher from a file that the configuration does not say how to train: others have done that. Its normalisation,
+ * which the `model` section describes, becomes a part of <run>/teacher/model.onnx. */
 static bool is_ready(const lmb_job *j)
 {
     const lmb_tree *t = j->c.teacher, *head = lmb_tree_get(lmb_tree_get(t, "model"), "new_head");
     const char *name = "";
     bool fresh_head = false;
 
-    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_get(t, "train") && lmb_tree_name(j->stage.model, &name, NULL) == LMB_OK &&
-           strcmp(name, "onnx") == 0 && !(head && lmb_tree_bool(head, &fresh_head, NULL) == LMB_OK && fresh_head);
+    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_get(t, "train") &&
+           lmb_tree_name(j->stage.model, &name, NULL) == LMB_OK && strcmp(name, "onnx") == 0 &&
+           !(head && lmb_tree_bool(head, &fresh_head, NULL) == LMB_OK && fresh_head);
 }
 
 static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
@@ -65,9 +65,20 @@ static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_job_dump_stage(j, &config, err));
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
     LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
-    LMB_TRY_GOTO(st, done, lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model, err));
-    lmb_run_request q = { j->c.run, j->stage_name, config.text, &j->stage.train, model, &loss, j->train, j->validation, r->fresh,
-                          .plan_cache = j->c.plan_cache, .trace = r->tracing.trace };
+    LMB_TRY_GOTO(
+        st, done,
+        lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model, err));
+    lmb_run_request q = { j->c.run,
+                          j->stage_name,
+                          config.text,
+                          &j->stage.train,
+                          model,
+                          &loss,
+                          j->train,
+                          j->validation,
+                          r->fresh,
+                          .plan_cache = j->c.plan_cache,
+                          .trace = r->tracing.trace };
     if (!is_ready(j))
         LMB_TRY_GOTO(st, done, lmb_run_training(comm, &q, err));
     else if (comm->rank == 0)
@@ -84,12 +95,15 @@ static lmb_status train(void *ctx, lmb_comm *comm, lmb_error *err)
 {
     request *r = ctx;
     LMB_TRY(lmb_tracing_begin(&r->tracing, comm, err));
-    return lmb_tracing_end(&r->tracing, comm, r->update ? lmbi_update(&r->job, comm, r->fresh, r->again, err) : train_model(r, comm, err), err);
+    return lmb_tracing_end(&r->tracing, comm,
+                           r->update ? lmbi_update(&r->job, comm, r->fresh, r->again, err) : train_model(r, comm, err),
+                           err);
 }
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "!fresh", "!continue", "!again", "plan-cache", LMB_TRACING_OPTIONS, NULL };
+    static const char *const known[] = { "stage", "!fresh", "!continue", "!again", "plan-cache", LMB_TRACING_OPTIONS,
+                                         NULL };
     request r = { .fresh = false };
     lmb_args a;
 
@@ -102,8 +116,9 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     r.update = lmb_args_get(&a, "continue", NULL) != NULL;
     r.again = lmb_args_get(&a, "again", NULL) != NULL;
     r.job.c.plan_cache = lmb_args_get(&a, "plan-cache", r.job.c.plan_cache);
-    lmb_status st = r.again && !r.update ? LMB_FAIL(err, LMB_E_ARG, "--again is a further update: write --continue --again")
-                                         : lmb_with_ranks(train, &r, err);
+    lmb_status st = r.again && !r.update
+                        ? LMB_FAIL(err, LMB_E_ARG, "--again is a further update: write --continue --again")
+                        : lmb_with_ranks(train, &r, err);
     lmb_job_close(&r.job);
     return st;
 }

@@ -1,5 +1,5 @@
-/* launch/commands_client.c - the subcommands of a client-only build (-DLMB_CLIENT_ONLY=ON): what takes part in a federation
- * on a small machine, and nothing that it would have to link for others. */
+/* launch/commands_client.c - the subcommands of a client-only build (-DLMB_CLIENT_ONLY=ON): what takes part in a
+ * federation on a small machine, and nothing that it would have to link for others. */
 #include <stddef.h>
 
 #include "launch/cmd.h"

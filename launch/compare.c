@@ -20,7 +20,8 @@ typedef struct comparison {
     int slices;
 } comparison;
 
-static lmb_status read_batch(const lmb_dataset *d, int64_t first, int64_t n, uint8_t *raw, float *x, int64_t *y, lmb_error *err)
+static lmb_status read_batch(const lmb_dataset *d, int64_t first, int64_t n, uint8_t *raw, float *x, int64_t *y,
+                             lmb_error *err)
 {
     int64_t numbers = lmb_shape_count(&d->shape);
     bool f32 = d->dtype == LMB_F32;
@@ -88,17 +89,22 @@ static lmb_status check(const lmb_graph *g, const lmb_dataset *d, lmb_error *err
     char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
 
     if (y->shape.n != 2 || y->shape.d[1] != d->classes)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model answers %s, the data has %d classes", lmb_shape_text(&y->shape, a, sizeof a), d->classes);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model answers %s, the data has %d classes",
+                        lmb_shape_text(&y->shape, a, sizeof a), d->classes);
     if (x->shape.n < 1 || x->shape.d[0] < 1 || lmb_shape_count(&x->shape) / x->shape.d[0] != lmb_shape_count(&d->shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes %s, the data has samples %s", lmb_shape_text(&x->shape, a, sizeof a),
-                        lmb_shape_text(&d->shape, b, sizeof b));
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes %s, the data has samples %s",
+                        lmb_shape_text(&x->shape, a, sizeof a), lmb_shape_text(&d->shape, b, sizeof b));
     return LMB_OK;
 }
 
-lmb_status lmb_compare(const lmb_graph *before, const lmb_graph *after, const lmb_dataset *data, const char *backend, int threads,
-                       lmb_metrics *metrics, int64_t *flips, lmb_error *err)
+lmb_status lmb_compare(const lmb_graph *before, const lmb_graph *after, const lmb_dataset *data, const char *backend,
+                       int threads, lmb_metrics *metrics, int64_t *flips, lmb_error *err)
 {
-    comparison c = { .model = { before, after }, .data = data, .slices = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads };
+    comparison c = { .model = { before, after },
+                     .data = data,
+                     .slices = threads < 1             ? 1
+                               : threads > MAX_THREADS ? MAX_THREADS
+                                                       : threads };
     lmb_pool *pool = NULL;
 
     LMB_TRY(check(before, data, err));
@@ -132,8 +138,8 @@ lmb_status lmb_compare(const lmb_graph *before, const lmb_graph *after, const lm
     return st;
 }
 
-lmb_status lmb_compare_print(const char *title, const lmb_graph *before, const lmb_graph *after, const lmb_dataset *data,
-                             const char *backend, lmb_error *err)
+lmb_status lmb_compare_print(const char *title, const lmb_graph *before, const lmb_graph *after,
+                             const lmb_dataset *data, const char *backend, lmb_error *err)
 {
     lmb_metrics m[2];
     int64_t flips = 0;
@@ -143,8 +149,9 @@ lmb_status lmb_compare_print(const char *title, const lmb_graph *before, const l
     if (st == LMB_OK) {
         st = lmb_compare(before, after, data, backend, lmb_cpu_count(), m, &flips, err);
         if (st == LMB_OK)
-            printf("%s: test accuracy %.2f %% before, %.2f %% after; %lld of %lld answers differ\n", title, 100 * lmb_metrics_accuracy(&m[0]),
-                   100 * lmb_metrics_accuracy(&m[1]), (long long)flips, (long long)data->n);
+            printf("%s: test accuracy %.2f %% before, %.2f %% after; %lld of %lld answers differ\n", title,
+                   100 * lmb_metrics_accuracy(&m[0]), 100 * lmb_metrics_accuracy(&m[1]), (long long)flips,
+                   (long long)data->n);
         lmb_metrics_deinit(&m[1]);
     }
     lmb_metrics_deinit(&m[0]);

@@ -38,7 +38,8 @@ typedef struct lmb_compress_end {
     const lmb_others *others;
     const char *folder, *config; /* config: resolved, as YAML    */
 } lmb_compress_end;
-/* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the answer. */
+/* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the
+ * answer. */
 LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_error *err);
 
 /* What `compress` may hold beside lmb_search_fields. */

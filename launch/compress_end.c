@@ -1,4 +1,5 @@
-/* launch/compress_end.c - the end of a search: the test part is looked at, files are left, the answer is said. See compress.h. */
+/* launch/compress_end.c - the end of a search: the test part is looked at, files are left, the answer is said. See
+ * compress.h. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +21,8 @@ static lmb_status test_one(const lmb_compress_end *r, int id, lmb_compress_test 
     LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
     lmb_status st = lmb_metrics_init(&m, r->test->classes, err);
     if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(file, n, r->test, lmb_deploy_kernels(NULL, r->c->tune.backend), lmb_cpu_count(), &m, NULL, NULL, err);
+        st = lmb_deploy_evaluate(file, n, r->test, lmb_deploy_kernels(NULL, r->c->tune.backend), lmb_cpu_count(), &m,
+                                 NULL, NULL, err);
         *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
         lmb_metrics_interval(&m, &out->lo, &out->hi);
         lmb_metrics_deinit(&m);
@@ -124,12 +126,15 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
     printf("teacher: test accuracy %.2f %% in float\n", 100 * rep->teacher.accuracy);
     if (rep->teacher_us > 0)
         printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
-    printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n", p->id, 100 * t->accuracy, 100 * t->lo,
-           100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->timing.p99, p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+    printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n",
+           p->id, 100 * t->accuracy, 100 * t->lo, 100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->timing.p99,
+           p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
     double there = (double)x->teacher_right / (double)rep->held_out;
     if (there > rep->teacher.hi + 0.02)
-        printf("beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
-               "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n", 100 * there, 100 * rep->teacher.accuracy);
+        printf(
+            "beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
+            "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n",
+            100 * there, 100 * rep->teacher.accuracy);
     say_time(p, x->deadline, rep->no_energy);
     printf("%s\n%s/front.json\n", x->why, r->folder);
 }
@@ -138,7 +143,13 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
 {
     const lmb_search_result *x = r->result;
     lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
-    lmb_compress_report rep = { .result = x, .c = r->c, .held_out = r->held_out, .test = test, .others = r->others, .folder = r->folder, .config = r->config };
+    lmb_compress_report rep = { .result = x,
+                                .c = r->c,
+                                .held_out = r->held_out,
+                                .test = test,
+                                .others = r->others,
+                                .folder = r->folder,
+                                .config = r->config };
     char no_energy[LMB_ENERGY_PATH + 80];
     lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
 

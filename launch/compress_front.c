@@ -45,8 +45,11 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
 {
     const lmb_point *p = &r->result->points.point[i];
 
-    lmb_str_addf(s, "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"", p->id, p->parent,
-                 p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false", p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
+    lmb_str_addf(
+        s,
+        "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"",
+        p->id, p->parent, p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false",
+        p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
     held_out(s, "held_out", p->right, p->pair.n);
     lmb_str_add_member(s, "drop", lmb_paired_drop(&p->pair));
     lmb_str_add_member(s, "drop_at_most", p->limit);

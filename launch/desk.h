@@ -1,4 +1,5 @@
-/* launch/desk.h - what the verbs of `limbeck federation` work on: clients (cmd_federation.c), the roster (desk_roster.c). */
+/* launch/desk.h - what the verbs of `limbeck federation` work on: clients (cmd_federation.c), the roster
+ * (desk_roster.c). */
 #ifndef LMB_LAUNCH_DESK_H
 #define LMB_LAUNCH_DESK_H
 

@@ -17,14 +17,17 @@ static lmb_status admin_secret(const lmb_args *a, uint8_t secret[LMB_SIGN_SECRET
 {
     const char *path = lmb_args_get(a, "key", NULL);
     if (!path)
-        return LMB_FAIL(err, LMB_E_ARG, "give --key FILE, the admin's key; `limbeck federation admin-key FILE` makes one");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "give --key FILE, the admin's key; `limbeck federation admin-key FILE` makes one");
     if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_ARG, "%s is not there; `limbeck federation admin-key %s` makes the admin's key", path, path);
+        return LMB_FAIL(err, LMB_E_ARG, "%s is not there; `limbeck federation admin-key %s` makes the admin's key",
+                        path, path);
     lmb_secret_lock(secret, LMB_SIGN_SECRET);
     return lmb_sign_file(path, secret, err);
 }
 
-static lmb_status sign_bytes(const lmb_args *a, const void *bytes, size_t n, uint8_t admin[LMB_SIGN_PUBLIC], lmb_str *out, lmb_error *err)
+static lmb_status sign_bytes(const lmb_args *a, const void *bytes, size_t n, uint8_t admin[LMB_SIGN_PUBLIC],
+                             lmb_str *out, lmb_error *err)
 {
     uint8_t secret[LMB_SIGN_SECRET];
     lmb_status st = admin_secret(a, secret, err);
@@ -160,8 +163,8 @@ lmb_status lmbi_desk_sign_roster(const lmb_args *a, lmb_error *err)
     if (st != LMB_OK) {
         lmb_error_context(err, "%s", a->word[1]);
     } else { /* what is signed is said */
-        printf("roster %" PRIu64 " of federation %02x%02x%02x%02x:\n", r.version, r.federation.b[0], r.federation.b[1], r.federation.b[2],
-               r.federation.b[3]);
+        printf("roster %" PRIu64 " of federation %02x%02x%02x%02x:\n", r.version, r.federation.b[0], r.federation.b[1],
+               r.federation.b[2], r.federation.b[3]);
         for (uint32_t i = 0; i < r.n; i++) {
             char print[LMB_FINGERPRINT];
             lmb_fingerprint(r.row[i].key, print);

@@ -8,12 +8,15 @@
 #include "core/base/file.h"
 
 const lmb_field lmb_feddf_fields[] = {
-    LMB_TREE(lmb_feddf, data, "samples whose labels are not looked at: a data set; absent: the server's training part, else validation"),
+    LMB_TREE(lmb_feddf, data,
+             "samples whose labels are not looked at: a data set; absent: the server's training part, else validation"),
     LMB_INT(lmb_feddf, samples, 0, 0, 1e9, "samples", "of them, the first; 0: all"),
-    LMB_TEXT(lmb_feddf, exchange, "", "folder where federations of other architectures, with the same samples, leave their clients' answers"),
+    LMB_TEXT(lmb_feddf, exchange, "",
+             "folder where federations of other architectures, with the same samples, leave their clients' answers"),
     LMB_TEXT(lmb_feddf, name, "federation", "of this one there"),
     LMB_REAL(lmb_feddf, temperature, 1, 0.05, 100, "", "softens the predictions of clients and student"),
-    LMB_SECTION(lmb_feddf, train, lmb_train_fields, "the student's training in each round"), LMB_FIELD_END
+    LMB_SECTION(lmb_feddf, train, lmb_train_fields, "the student's training in each round"),
+    LMB_FIELD_END
 };
 
 lmb_status lmb_feddf_check(const lmb_tree *section, lmb_error *err)
@@ -24,7 +27,8 @@ lmb_status lmb_feddf_check(const lmb_tree *section, lmb_error *err)
         return LMB_OK;
     LMB_TRY(lmb_fields_bind(lmb_feddf_fields, section, &f, err));
     if (!*f.name || strchr(f.name, '/'))
-        return lmb_tree_fail(section, err, LMB_E_ARG, "federation.distill.name is '%.60s'; it must be a file's name", f.name);
+        return lmb_tree_fail(section, err, LMB_E_ARG, "federation.distill.name is '%.60s'; it must be a file's name",
+                             f.name);
     return LMB_OK;
 }
 
@@ -88,8 +92,8 @@ static lmb_status exchange(const lmb_feddf *f, lmb_error *err)
     return lmb_ensemble_join(f->ensemble, f->exchange, name, err);
 }
 
-lmb_status lmb_feddf_round(lmb_feddf *f, uint64_t round, lmb_graph *graph, const lmb_state_layout *l, const float *before,
-                           const lmb_updates *u, float *model, lmb_error *err)
+lmb_status lmb_feddf_round(lmb_feddf *f, uint64_t round, lmb_graph *graph, const lmb_state_layout *l,
+                           const float *before, const lmb_updates *u, float *model, lmb_error *err)
 {
     lmb_train_config c = f->train;
 

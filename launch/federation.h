@@ -25,10 +25,11 @@ extern const lmb_field lmb_federation_fields[];
 LMB_MUST_CHECK lmb_status lmb_federation_of(const lmb_job *j, lmb_federation_config *out, lmb_error *err);
 /* The server's rows, launch/cmd_serve.c. state_dir defaults to <run>/federation/server, kept in `path`. */
 struct lmb_server_config;
-LMB_MUST_CHECK lmb_status lmb_federation_server(const lmb_job *j, const lmb_federation_config *c, struct lmb_server_config *out,
-                                                char path[LMB_FEDERATION_PATH], lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_federation_server(const lmb_job *j, const lmb_federation_config *c,
+                                                struct lmb_server_config *out, char path[LMB_FEDERATION_PATH],
+                                                lmb_error *err);
 /* Slice i of k of the clients' samples; a view, the caller's. */
-LMB_MUST_CHECK lmb_status lmb_federation_slice(const lmb_job *j, const lmb_federation_config *c, int i, int k, lmb_dataset **out,
-                                               lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_federation_slice(const lmb_job *j, const lmb_federation_config *c, int i, int k,
+                                               lmb_dataset **out, lmb_error *err);
 
 #endif

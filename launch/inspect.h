@@ -1,4 +1,5 @@
-/* launch/inspect.h - what `limbeck inspect` knows to look into: one row a kind of file, told apart by its first bytes. */
+/* launch/inspect.h - what `limbeck inspect` knows to look into: one row a kind of file, told apart by its first
+ * bytes. */
 #ifndef LMB_LAUNCH_INSPECT_H
 #define LMB_LAUNCH_INSPECT_H
 
@@ -14,8 +15,10 @@ typedef struct lmb_inspector {
 
 extern const lmb_inspector lmbi_inspect_lmb, lmbi_inspect_store, lmbi_inspect_onnx;
 
-/* A graph's layers, parameters, MACs, memory; with --plan and --time its steps. precision: of train/trainer.h, for a GPU. */
-LMB_MUST_CHECK lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision, const lmb_args *a, lmb_error *err);
+/* A graph's layers, parameters, MACs, memory; with --plan and --time its steps. precision: of train/trainer.h, for a
+ * GPU. */
+LMB_MUST_CHECK lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision,
+                                             const lmb_args *a, lmb_error *err);
 
 /* inspect_gpu.c: not in builds for clients. Without a GPU a sentence is printed, and plans run on the host. */
 typedef struct lmbi_gpu_kernels {

@@ -69,10 +69,11 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
             printf("%12llu MACs", (unsigned long long)lmb_edge_op_macs(m, i));
         printf("\n");
     }
-    printf("%llu parameters, %llu MACs; %zu bytes, %zu of weights, %zu of constants\n", (unsigned long long)lmb_edge_parameters(m),
-           (unsigned long long)lmb_edge_macs(m), bytes, m->weights_bytes, m->constants_bytes);
-    printf("%zu bytes of working memory and %zu of repacked weights with kernels '%s'\n", lmb_edge_arena_bytes(m), lmb_edge_prepare_bytes(m),
-           lmb_edge_kernels_of(m));
+    printf("%llu parameters, %llu MACs; %zu bytes, %zu of weights, %zu of constants\n",
+           (unsigned long long)lmb_edge_parameters(m), (unsigned long long)lmb_edge_macs(m), bytes, m->weights_bytes,
+           m->constants_bytes);
+    printf("%zu bytes of working memory and %zu of repacked weights with kernels '%s'\n", lmb_edge_arena_bytes(m),
+           lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
     if (m->meta_bytes)
         printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }

@@ -11,7 +11,8 @@
 static bool is_onnx(const char *path, const unsigned char *head, size_t n)
 {
     size_t k = strlen(path);
-    return (n >= 2 && head[0] == 0x08 && head[1] < 32) || (k > 5 && strcmp(path + k - 5, ".onnx") == 0); /* ir_version comes first */
+    return (n >= 2 && head[0] == 0x08 && head[1] < 32) ||
+           (k > 5 && strcmp(path + k - 5, ".onnx") == 0); /* ir_version comes first */
 }
 
 static void print_names(const char *what, const char **names, int n)
@@ -39,8 +40,9 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
         free(file);
         return lmb_error_context(err, "%s", path);
     }
-    printf("%s: ONNX, IR version %lld, opset %lld, producer %s, graph %s, %zu bytes\n", path, (long long)info->ir_version, (long long)info->opset,
-           info->producer[0] ? info->producer : "unnamed", info->graph_name[0] ? info->graph_name : "unnamed", n);
+    printf("%s: ONNX, IR version %lld, opset %lld, producer %s, graph %s, %zu bytes\n", path,
+           (long long)info->ir_version, (long long)info->opset, info->producer[0] ? info->producer : "unnamed",
+           info->graph_name[0] ? info->graph_name : "unnamed", n);
     print_names("inputs", info->inputs, info->n_inputs);
     print_names("outputs", info->outputs, info->n_outputs);
     print_names("operators", info->operators, info->n_operators);

@@ -1,4 +1,5 @@
-/* launch/inspect_store.c - into a checkpoint or another store: where the training stands, and every tensor with its range. */
+/* launch/inspect_store.c - into a checkpoint or another store: where the training stands, and every tensor with its
+ * range. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -49,11 +49,14 @@ typedef struct lmb_job {
 /* Stage name for commands that need the data but build no model. */
 #define LMB_JOB_DATA_ONLY "data"
 /* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
-LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job,
+                                       lmb_error *err);
 /* The same of a configuration that is read already; takes it, on failure too. */
-LMB_MUST_CHECK lmb_status lmb_job_of(lmb_config *yaml, const lmb_args *args, const char *stage, lmb_job *job, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_of(lmb_config *yaml, const lmb_args *args, const char *stage, lmb_job *job,
+                                     lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_job_data(lmb_job *job, lmb_error *err);
-/* E_ARG where clients have all samples that are not validation's, so that `train` is NULL: only a federation can learn. */
+/* E_ARG where clients have all samples that are not validation's, so that `train` is NULL: only a federation can
+ * learn. */
 LMB_MUST_CHECK lmb_status lmb_job_training(const lmb_job *job, lmb_error *err);
 void lmb_job_close(lmb_job *job);
 /* The resolved configuration as YAML. */
@@ -66,10 +69,13 @@ LMB_MUST_CHECK lmb_status lmb_job_dump_stage(const lmb_job *job, struct lmb_str 
 
 /* Bind every section of the configuration at `path`, build its models, open its data, and say a line to stdout for each
  * stage that is sound. `only`: that stage alone; NULL: all there are. */
-LMB_MUST_CHECK lmb_status lmb_job_check(const char *path, const lmb_args *args, const char *only, bool quiet, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_check(const char *path, const lmb_args *args, const char *only, bool quiet,
+                                        lmb_error *err);
 /* Would a training with these settings start? */
-LMB_MUST_CHECK lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation /* or NULL */, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model,
+                                                 const lmb_dataset *data, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation /* or NULL */,
+                                                 lmb_error *err);
 /* launch/cmd_distill.c: the student's own sections, and whether it can become integers. */
 const lmb_field *lmb_distill_quantize_fields(void); /* of `student.quantize` */
 LMB_MUST_CHECK lmb_status lmb_distill_check_job(const lmb_job *job, const lmb_graph *student, lmb_error *err);

@@ -18,7 +18,8 @@
 #include "launch/update.h"
 #include "train/model.h"
 
-lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data, lmb_error *err)
+lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *model, const lmb_dataset *data,
+                                  lmb_error *err)
 {
     double smoothing = c->label_smoothing;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
@@ -32,8 +33,10 @@ lmb_status lmb_job_check_training(const lmb_train_config *c, const lmb_graph *mo
 lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation, lmb_error *err)
 {
     if (c->patience && !validation)
-        return LMB_FAIL(err, LMB_E_ARG, "train.patience is %lld, and nothing says whether the model still improves: give split.validation some samples",
-                        (long long)c->patience);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "train.patience is %lld, and nothing says whether the model still improves: give split.validation some samples",
+            (long long)c->patience);
     return LMB_OK;
 }
 
@@ -55,7 +58,8 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
     if (st == LMB_OK && stage && strcmp(stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK && !quiet)
-        printf("%s: %s is sound: %d nodes, %lld training samples\n", path, j.stage_name, model->n_nodes, j.train ? (long long)j.train->n : 0LL);
+        printf("%s: %s is sound: %d nodes, %lld training samples\n", path, j.stage_name, model->n_nodes,
+               j.train ? (long long)j.train->n : 0LL);
     lmb_graph_destroy(model);
     lmb_job_close(&j);
     return st;
@@ -149,9 +153,11 @@ static lmb_status tell_privacy(const char *path, const lmb_server_config *server
     lmb_privacy p;
 
     LMB_TRY(lmb_privacy_open(server->privacy, (uint64_t)server->target, &p, err));
-    uint64_t left = lmb_privacy_rounds_left(&p), rounds = left < (uint64_t)server->rounds ? left : (uint64_t)server->rounds;
+    uint64_t left = lmb_privacy_rounds_left(&p),
+             rounds = left < (uint64_t)server->rounds ? left : (uint64_t)server->rounds;
     printf("%s: federation is private: epsilon %.4g at delta %g after %llu of %lld rounds, the budget is %g\n", path,
-           lmb_privacy_after(&p, lmb_privacy_share(&p), rounds), p.c.delta, (unsigned long long)rounds, (long long)server->rounds, p.c.epsilon_budget);
+           lmb_privacy_after(&p, lmb_privacy_share(&p), rounds), p.c.delta, (unsigned long long)rounds,
+           (long long)server->rounds, p.c.epsilon_budget);
     return LMB_OK;
 }
 
@@ -201,7 +207,8 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
     if (only)
         return check_stage(path, a, only, quiet, err);
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
-    bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL, federation = j.c.federation != NULL;
+    bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL,
+         federation = j.c.federation != NULL;
     bool compress = j.c.compress != NULL, tune = j.c.tune != NULL, update = j.c.update != NULL;
     lmb_job_close(&j);
     if (model || (!teacher && !student && !federation && !compress))

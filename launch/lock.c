@@ -46,7 +46,9 @@ static lmb_status wait_for(int lock, const char *folder, double patience_s, cons
         if (hurry && *hurry)
             return LMB_FAIL(err, LMB_E_STOPPED, "stopped on request");
         if (holder_lives(lock) || lmb_seconds() > until)
-            return LMB_FAIL(err, LMB_E_ARG, "another `limbeck` works in %s; wait for it to end, or choose a folder with --set run=...", folder);
+            return LMB_FAIL(err, LMB_E_ARG,
+                            "another `limbeck` works in %s; wait for it to end, or choose a folder with --set run=...",
+                            folder);
         if (!said)
             fprintf(stderr, "processes of an interrupted run in %s are ending; waiting for them\n", folder);
         said = true;

@@ -60,7 +60,8 @@ int main(int argc, char **argv)
             return 0;
         }
     lmb_status st = cmd->run(argc - 1, argv + 1, &err);
-    if ((fflush(stdout) || ferror(stdout)) && st == LMB_OK) /* `limbeck eval ... > report.txt` on a full disk is no success */
+    if ((fflush(stdout) || ferror(stdout)) &&
+        st == LMB_OK) /* `limbeck eval ... > report.txt` on a full disk is no success */
         st = LMB_FAIL(&err, LMB_E_IO, "what was printed could not be written; is the disk full?");
     if (st != LMB_OK && st != LMB_E_STOPPED)
         fprintf(stderr, "limbeck %s: %s\n", cmd->name, err.msg[0] ? err.msg : lmb_status_text(st));

@@ -8,7 +8,8 @@
 
 #include "core/base/file.h"
 
-lmb_status lmb_plan_cache_folder(const char *setting, char path[LMB_PLAN_CACHE_PATH], const char **folder, lmb_error *err)
+lmb_status lmb_plan_cache_folder(const char *setting, char path[LMB_PLAN_CACHE_PATH], const char **folder,
+                                 lmb_error *err)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 
@@ -22,5 +23,7 @@ lmb_status lmb_plan_cache_folder(const char *setting, char path[LMB_PLAN_CACHE_P
         return lmb_path_join(path, LMB_PLAN_CACHE_PATH, cache, "limbeck", err);
     if (home && *home == '/')
         return lmb_path_join(path, LMB_PLAN_CACHE_PATH, home, ".cache/limbeck", err);
-    return LMB_FAIL(err, LMB_E_ARG, "plan_cache is on, but neither XDG_CACHE_HOME nor HOME says where; give a folder: plan_cache: /some/folder");
+    return LMB_FAIL(
+        err, LMB_E_ARG,
+        "plan_cache is on, but neither XDG_CACHE_HOME nor HOME says where; give a folder: plan_cache: /some/folder");
 }

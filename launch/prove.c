@@ -66,10 +66,11 @@ static lmb_status leave(const lmb_prove *p, const lmb_paired *pair, const int64_
     char says[240], path[LMB_STAGE_PATH];
     lmb_str s = LMB_STR_INIT;
 
-    snprintf(says, sizeof says,
-             "validation %.2f %% with the teacher, %.2f %% without (%lld won, %lld lost of %lld; p %.2g): the teacher%s",
-             100 * of[TAUGHT], 100 * of[ALONE], (long long)pair->won, (long long)pair->lost, (long long)pair->n, chance,
-             kept == TAUGHT ? "'s is kept" : " is rejected");
+    snprintf(
+        says, sizeof says,
+        "validation %.2f %% with the teacher, %.2f %% without (%lld won, %lld lost of %lld; p %.2g): the teacher%s",
+        100 * of[TAUGHT], 100 * of[ALONE], (long long)pair->won, (long long)pair->lost, (long long)pair->n, chance,
+        kept == TAUGHT ? "'s is kept" : " is rejected");
     lmb_str_addf(&s, "{\"kept\": \"%s\", \"samples\": %lld", names[kept], (long long)pair->n);
     lmb_str_add_member(&s, names[TAUGHT], of[TAUGHT]);
     lmb_str_add_member(&s, names[ALONE], of[ALONE]);

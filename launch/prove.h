@@ -2,10 +2,9 @@
  * answer the same validation samples; the teacher's is kept when it has won more of them than it has lost, else it is
  * rejected. How likely such a difference is by chance is said beside it (the exact McNemar test).
  *
- *   files    <run>/<stage>/proof.json   {"kept": "taught" or "alone", "samples", "taught", "alone" (accuracies, 0 to 1),
- *                                        "won", "lost", "p", "says"}
- *   source   joining distillation and few bits carelessly can cost more than it gives; a first phase of quantisation
- *            alone: Kim et al. 2019 (QKD), arXiv:1911.12491, section 3
+ *   files    <run>/<stage>/proof.json   {"kept": "taught" or "alone", "samples", "taught", "alone" (accuracies, 0 to
+ * 1), "won", "lost", "p", "says"} source   joining distillation and few bits carelessly can cost more than it gives; a
+ * first phase of quantisation alone: Kim et al. 2019 (QKD), arXiv:1911.12491, section 3
  */
 #ifndef LMB_LAUNCH_PROVE_H
 #define LMB_LAUNCH_PROVE_H

@@ -14,9 +14,12 @@ enum { GRADIENT_ROWS = 32 };
 static const char *const methods[] = { "channels", "magnitude", NULL };
 
 const lmb_field lmb_prune_fields[] = {
-    LMB_CHOICE(lmb_prune_config, method, LMB_PRUNE_CHANNELS, methods, "channels: a smaller model; magnitude: small weights are held at zero"),
-    LMB_SECTION(lmb_prune_config, train, lmb_train_fields, "training after (channels) or while (magnitude) they are taken away"),
-    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"), LMB_FIELD_END
+    LMB_CHOICE(lmb_prune_config, method, LMB_PRUNE_CHANNELS, methods,
+               "channels: a smaller model; magnitude: small weights are held at zero"),
+    LMB_SECTION(lmb_prune_config, train, lmb_train_fields,
+                "training after (channels) or while (magnitude) they are taken away"),
+    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"),
+    LMB_FIELD_END
 };
 
 /* What is wrong in words that are read only when the student has been trained is said before that. */
@@ -85,12 +88,14 @@ lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student
     return st;
 }
 
-lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples, lmb_masks **out, lmb_error *err)
+lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples, lmb_masks **out,
+                           lmb_error *err)
 {
     *out = NULL;
     if (c->method != LMB_PRUNE_MAGNITUDE)
         return LMB_OK;
-    return lmb_masks_create(&c->magnitude, student, c->train.epochs, (samples + c->train.batch - 1) / c->train.batch, out, err);
+    return lmb_masks_create(&c->magnitude, student, c->train.epochs, (samples + c->train.batch - 1) / c->train.batch,
+                            out, err);
 }
 
 lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after, lmb_error *err)
@@ -107,8 +112,8 @@ lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, c
         st = lmb_axis_map_create(after, &is, err);
     for (int k = 0; st == LMB_OK && k < was->n_classes && k < is->n_classes; k++) {
         const lmb_axis_class *x = &was->class[k];
-        printf("  %-32s %5d -> %d channels%s%s\n", before->value[x->label].name, (int)x->channels, (int)is->class[k].channels,
-               x->prunable ? "" : ": ", x->why);
+        printf("  %-32s %5d -> %d channels%s%s\n", before->value[x->label].name, (int)x->channels,
+               (int)is->class[k].channels, x->prunable ? "" : ": ", x->why);
     }
     lmb_axis_map_destroy(was);
     lmb_axis_map_destroy(is);

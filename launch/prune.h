@@ -32,9 +32,10 @@ LMB_MUST_CHECK lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb
 /* How many times it is pruned and learns on. */
 int64_t lmb_prune_steps(const lmb_prune_config *c);
 /* The masks of that training on `samples` samples; NULL for channels. */
-LMB_MUST_CHECK lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples, lmb_masks **out,
-                                          lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples,
+                                          lmb_masks **out, lmb_error *err);
 /* Say to stdout what has been taken away, and what could not be. */
-LMB_MUST_CHECK lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after,
+                                          lmb_error *err);
 
 #endif

@@ -51,15 +51,16 @@ static lmb_status read_confusion(const lmb_tree *t, lmb_report_stage *s, lmb_err
     if (n == 0)
         return LMB_OK;
     if (n > LMB_STAGE_CLASSES)
-        return lmb_tree_fail(rows, err, LMB_E_FORMAT, "`confusion` has %zu rows; at most %d are read", n, LMB_STAGE_CLASSES);
+        return lmb_tree_fail(rows, err, LMB_E_FORMAT, "`confusion` has %zu rows; at most %d are read", n,
+                             LMB_STAGE_CLASSES);
     s->confusion = calloc(n * n, sizeof *s->confusion);
     if (!s->confusion)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a confusion matrix of %zu classes", n);
     s->classes = (int)n;
     for (const lmb_tree *row = rows->child; row; row = row->next) {
         if (lmb_tree_count(row) != n)
-            return lmb_tree_fail(row, err, LMB_E_FORMAT, "row %zu of `confusion` has %zu numbers, the matrix %zu rows", i / n + 1,
-                                 lmb_tree_count(row), n);
+            return lmb_tree_fail(row, err, LMB_E_FORMAT, "row %zu of `confusion` has %zu numbers, the matrix %zu rows",
+                                 i / n + 1, lmb_tree_count(row), n);
         for (const lmb_tree *v = row->child; v; v = v->next) {
             LMB_TRY(lmb_tree_int(v, &s->confusion[i], err));
             if (s->confusion[i++] < 0)
@@ -77,7 +78,8 @@ static lmb_status read_classes(const lmb_tree *t, lmb_report_stage *s, lmb_error
     if (!names || !s->classes)
         return LMB_OK;
     if (lmb_tree_count(names) != (size_t)s->classes)
-        return lmb_tree_fail(names, err, LMB_E_FORMAT, "`classes` has %zu names, `confusion` %d rows", lmb_tree_count(names), s->classes);
+        return lmb_tree_fail(names, err, LMB_E_FORMAT, "`classes` has %zu names, `confusion` %d rows",
+                             lmb_tree_count(names), s->classes);
     s->class_name = calloc((size_t)s->classes, sizeof *s->class_name);
     if (!s->class_name)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d class names", s->classes);
@@ -102,7 +104,8 @@ static lmb_status read_stage(const char *path, const char *name, lmb_report_stag
     if (lmb_tree_get(t, "peak_memory_bytes"))
         LMB_TRY(read_number(t, "peak_memory_bytes", &s->peak_memory, err));
     if (s->accuracy > 1)
-        return lmb_tree_fail(lmb_tree_get(t, "accuracy"), err, LMB_E_FORMAT, "`accuracy` is %g; it must be between 0 and 1", s->accuracy);
+        return lmb_tree_fail(lmb_tree_get(t, "accuracy"), err, LMB_E_FORMAT,
+                             "`accuracy` is %g; it must be between 0 and 1", s->accuracy);
     LMB_TRY(read_interval(t, s, err));
     LMB_TRY(read_confusion(t, s, err));
     LMB_TRY(read_classes(t, s, err));
@@ -132,9 +135,14 @@ static lmb_status read_line(const char *text, size_t n, const char *name, lmb_re
     LMB_TRY(lmb_config_parse(text, n, name, &json, err));
     const lmb_tree *t = lmb_config_root(json);
     double epoch = optional(t, "epoch"), round = optional(t, "round");
-    lmb_report_point p = { isnan(round) ? epoch + 1 : round,         optional(t, "loss"),     optional(t, "valid_loss"),
-                           optional(t, "valid_accuracy"), optional(t, "bytes_in"), optional(t, "bytes_out"),
-                           optional(t, "each_client_valid_accuracy_mean"), optional(t, "each_client_valid_accuracy_median"),
+    lmb_report_point p = { isnan(round) ? epoch + 1 : round,
+                           optional(t, "loss"),
+                           optional(t, "valid_loss"),
+                           optional(t, "valid_accuracy"),
+                           optional(t, "bytes_in"),
+                           optional(t, "bytes_out"),
+                           optional(t, "each_client_valid_accuracy_mean"),
+                           optional(t, "each_client_valid_accuracy_median"),
                            optional(t, "each_client_valid_accuracy_worst_tenth") };
     if (p.valid_accuracy < 0) /* trained without validation */
         p.valid_accuracy = p.valid_loss = NAN;
@@ -172,8 +180,9 @@ static lmb_status read_history(const char *path, lmb_report_curve *c, lmb_error 
     size_t n = 0;
 
     LMB_TRY(lmb_file_read(path, HISTORY_LIMIT, &text, &n, err));
-    lmb_status st = strlen(text) == n ? read_lines(path, text, c, err)
-                                      : LMB_FAIL(err, LMB_E_FORMAT, "%s: is no text; run the stage again with --fresh", path);
+    lmb_status st = strlen(text) == n
+                        ? read_lines(path, text, c, err)
+                        : LMB_FAIL(err, LMB_E_FORMAT, "%s: is no text; run the stage again with --fresh", path);
     free(text);
     return st;
 }
@@ -294,13 +303,14 @@ void lmb_report_table(const lmb_report *r, lmb_str *out)
 {
     char parameters[32], macs[32], bytes[32], memory[32];
 
-    lmb_str_addf(out, "%-15s %11s %9s %9s %10s %20s %12s\n", "stage", "parameters", "MACs", "bytes", "accuracy", "latency at batch 1",
-                 "peak memory");
+    lmb_str_addf(out, "%-15s %11s %9s %9s %10s %20s %12s\n", "stage", "parameters", "MACs", "bytes", "accuracy",
+                 "latency at batch 1", "peak memory");
     for (int i = 0; i < r->n_stages; i++) {
         const lmb_report_stage *s = &r->stage[i];
-        lmb_str_addf(out, "%-15s %11s %9s %9s %8.2f %% %17.1f us %12s\n", s->name, lmb_report_count(s->parameters, "", parameters, sizeof parameters),
-                     lmb_report_count(s->macs, "", macs, sizeof macs), lmb_report_count(s->bytes, "B", bytes, sizeof bytes),
-                     100 * s->accuracy, s->latency_us,
+        lmb_str_addf(out, "%-15s %11s %9s %9s %8.2f %% %17.1f us %12s\n", s->name,
+                     lmb_report_count(s->parameters, "", parameters, sizeof parameters),
+                     lmb_report_count(s->macs, "", macs, sizeof macs),
+                     lmb_report_count(s->bytes, "B", bytes, sizeof bytes), 100 * s->accuracy, s->latency_us,
                      s->peak_memory > 0 ? lmb_report_count(s->peak_memory, "B", memory, sizeof memory) : "-");
     }
     if (*r->missing)

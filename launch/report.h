@@ -3,8 +3,8 @@
  * Idea: stages leave small JSON files (launch/stage.h); a report is read from them alone, so it can be made at any
  * time, also of a run that is not complete, and says which stages are missing.
  *
- *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us", "peak_memory_bytes"}, ...]}
- *   <run>/report.html    self-contained: no script, nothing from outside; light and dark
+ *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us",
+ * "peak_memory_bytes"}, ...]} <run>/report.html    self-contained: no script, nothing from outside; light and dark
  *
  *   owns     a report owns what it read; names and notes are borrowed from its documents
  *   errors   E_IO, E_FORMAT: a file that is missing or damaged, by its name; E_ARG: no stage has left anything
@@ -61,7 +61,8 @@ void lmb_report_summary(const lmb_report *r, lmb_str *out);
 /* The page. `config`: the resolved configuration as YAML. */
 void lmb_report_page(const lmb_report *r, const char *title, const char *config, lmb_str *out);
 /* Read, write both files, print the table and the path of summary.json (last line) to stdout. */
-LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *const *stages, const char *config, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_report_write(const char *run, const char *const *stages, const char *config,
+                                           lmb_error *err);
 
 /* What every page begins and ends with: the title as heading; the resolved configuration, folded away. */
 void lmb_report_page_begin(const char *title, lmb_str *out);

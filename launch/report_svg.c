@@ -56,21 +56,29 @@ static void y_axis(lmb_str *out, const frame *f, double step, bool percent)
 
     for (int i = 0; f->y0 + i * step <= f->y1 + step / 1000; i++) {
         double v = f->y0 + i * step, y = py(f, v);
-        lmb_str_addf(out, "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
-                     "%.*f%s</text>\n", LEFT, y, W - RIGHT, y, LEFT - 8, y + 4, digits, percent ? 100 * v : v, percent ? " %" : "");
+        lmb_str_addf(
+            out,
+            "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
+            "%.*f%s</text>\n",
+            LEFT, y, W - RIGHT, y, LEFT - 8, y + 4, digits, percent ? 100 * v : v, percent ? " %" : "");
     }
 }
 
 static void x_tick(lmb_str *out, double x, const char *text)
 {
-    lmb_str_addf(out, "<line class=\"axis\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">"
-                 "%s</text>\n", x, H - BOTTOM, x, H - BOTTOM + 4, x, H - BOTTOM + 18, text);
+    lmb_str_addf(
+        out,
+        "<line class=\"axis\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/><text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">"
+        "%s</text>\n",
+        x, H - BOTTOM, x, H - BOTTOM + 4, x, H - BOTTOM + 18, text);
 }
 
 static void x_axis(lmb_str *out, const char *label)
 {
-    lmb_str_addf(out, "<line class=\"axis\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
-                 LEFT, H - BOTTOM, W - RIGHT, H - BOTTOM, (LEFT + W - RIGHT) / 2, H - 8);
+    lmb_str_addf(
+        out,
+        "<line class=\"axis\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/><text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
+        LEFT, H - BOTTOM, W - RIGHT, H - BOTTOM, (LEFT + W - RIGHT) / 2, H - 8);
     lmb_str_add_html(out, label);
     lmb_str_add(out, "</text>\n");
 }
@@ -110,7 +118,8 @@ static void draw_series(lmb_str *out, const frame *f, const lmbi_svg_lines *c, c
     for (int i = 0; i < s->n && s->n <= MARKS_MAX; i++) {
         if (!isfinite(s->y[i]))
             continue;
-        lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>", s->color, px(f, s->x[i]), py(f, s->y[i]));
+        lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>", s->color,
+                     px(f, s->x[i]), py(f, s->y[i]));
         lmb_str_add_html(out, s->name);
         lmb_str_addf(out, ", %s %.0f: ", c->x_label, s->x[i]);
         add_value(out, s->y[i], c->percent);
@@ -166,7 +175,10 @@ bool lmbi_svg_draw_lines(lmb_str *out, const lmbi_svg_lines *c)
 
 typedef struct box { double x0, y0, x1, y1; } box;
 
-static bool touch(const box *a, const box *b) { return a->x0 < b->x1 && b->x0 < a->x1 && a->y0 < b->y1 && b->y0 < a->y1; }
+static bool touch(const box *a, const box *b)
+{
+    return a->x0 < b->x1 && b->x0 < a->x1 && a->y0 < b->y1 && b->y0 < a->y1;
+}
 
 /* A label goes to the first of a few places around its point where it meets no other label and no mark. */
 static box place_label(const char *name, double x, double y, const box *taken, int n)
@@ -188,16 +200,19 @@ static box place_label(const char *name, double x, double y, const box *taken, i
     return b;
 }
 
-static void draw_point(lmb_str *out, const frame *f, const lmbi_svg_point *p, double x, const char *unit, const box *label)
+static void draw_point(lmb_str *out, const frame *f, const lmbi_svg_point *p, double x, const char *unit,
+                       const box *label)
 {
     double lo = py(f, p->lo), hi = py(f, p->hi), middle = (label->y0 + label->y1) / 2;
     char size[32];
 
-    lmb_str_addf(out, "<g><title>%s: %.2f %% (95 %% interval %.2f to %.2f) at %s</title>", p->name, 100 * p->y, 100 * p->lo, 100 * p->hi,
-                 lmb_report_count(p->x, unit, size, sizeof size));
-    lmb_str_addf(out, "<path class=\"bar s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh12M%.1f %.1fh12\"/>", p->color, x, lo, hi, x - 6, lo, x - 6, hi);
+    lmb_str_addf(out, "<g><title>%s: %.2f %% (95 %% interval %.2f to %.2f) at %s</title>", p->name, 100 * p->y,
+                 100 * p->lo, 100 * p->hi, lmb_report_count(p->x, unit, size, sizeof size));
+    lmb_str_addf(out, "<path class=\"bar s%d\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh12M%.1f %.1fh12\"/>", p->color, x, lo, hi,
+                 x - 6, lo, x - 6, hi);
     lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>", p->color, x, py(f, p->y));
-    lmb_str_addf(out, "<text class=\"label s%d\" x=\"%.1f\" y=\"%.1f\">%s</text></g>\n", p->color, label->x0, middle + 4, p->name);
+    lmb_str_addf(out, "<text class=\"label s%d\" x=\"%.1f\" y=\"%.1f\">%s</text></g>\n", p->color, label->x0,
+                 middle + 4, p->name);
 }
 
 static void log_ticks(lmb_str *out, const frame *f, const char *unit)
@@ -275,7 +290,8 @@ static void draw_dot(lmb_str *out, const frame *f, const lmbi_svg_dot *d)
     lmb_str_add(out, "</title>");
     if (d->hi > d->lo)
         lmb_str_addf(out, "<path class=\"bar s%d\" d=\"M%.1f %.1fV%.1f\"/>", d->color, x, py(f, d->lo), py(f, d->hi));
-    lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/></g>\n", d->color, x, py(f, d->y), d->joined ? 5 : 3);
+    lmb_str_addf(out, "<circle class=\"mark s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/></g>\n", d->color, x, py(f, d->y),
+                 d->joined ? 5 : 3);
 }
 
 static void join_dots(lmb_str *out, const frame *f, const lmbi_svg_dots *c)

@@ -1,4 +1,5 @@
-/* launch/report_svg.h - pictures as inline SVG: lines over a number, points with intervals over a logarithm, many points.
+/* launch/report_svg.h - pictures as inline SVG: lines over a number, points with intervals over a logarithm, many
+ * points.
  *
  * Colours and strokes are classes (s0 to s3, grid, axis, mark) that the page's style defines, so that one picture
  * serves light and dark. Every picture carries a title and a description, and every mark a title with its figures.

@@ -16,7 +16,8 @@
 
 /* ---- a round is over ---- */
 
-static lmb_status accuracy_on(const lmb_rounds *r, const lmb_dataset *data, const float *model, double *accuracy, double *loss, lmb_error *err)
+static lmb_status accuracy_on(const lmb_rounds *r, const lmb_dataset *data, const float *model, double *accuracy,
+                              double *loss, lmb_error *err)
 {
     lmb_metrics m;
 
@@ -28,7 +29,8 @@ static lmb_status accuracy_on(const lmb_rounds *r, const lmb_dataset *data, cons
     return st;
 }
 
-static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *figures, lmb_error *err)
+static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *figures,
+                           lmb_error *err)
 {
     const lmb_rounds *r = ctx;
     double loss, test;
@@ -53,8 +55,8 @@ static void print_fares(const lmb_round_report *r, char *text, size_t cap)
     text[0] = 0;
     for (int k = 0; k < LMB_FARES; k++)
         if (r->fare[k].clients && at < cap)
-            at += (size_t)snprintf(text + at, cap - at, "  %s %.2f %% (median %.2f, worst tenth %.2f)", says[k], 100 * r->fare[k].mean,
-                                   100 * r->fare[k].median, 100 * r->fare[k].worst);
+            at += (size_t)snprintf(text + at, cap - at, "  %s %.2f %% (median %.2f, worst tenth %.2f)", says[k],
+                                   100 * r->fare[k].mean, 100 * r->fare[k].median, 100 * r->fare[k].worst);
 }
 
 static void print_round(const lmb_round_report *r)
@@ -68,17 +70,20 @@ static void print_round(const lmb_round_report *r)
     if (!isnan(test))
         snprintf(score + strlen(score), sizeof score - strlen(score), "  test %.2f %%", 100 * test);
     if (r->bytes_in || r->bytes_out)
-        snprintf(bytes, sizeof bytes, "  %.0f kB in  %.0f kB out", (double)r->bytes_in / 1000, (double)r->bytes_out / 1000);
+        snprintf(bytes, sizeof bytes, "  %.0f kB in  %.0f kB out", (double)r->bytes_in / 1000,
+                 (double)r->bytes_out / 1000);
     if (r->plain)
-        snprintf(bytes + strlen(bytes), sizeof bytes - strlen(bytes), "  updates %.3g %% of f32", 100 * (double)r->payload / (double)r->plain);
+        snprintf(bytes + strlen(bytes), sizeof bytes - strlen(bytes), "  updates %.3g %% of f32",
+                 100 * (double)r->payload / (double)r->plain);
     if (r->is_private)
         snprintf(privacy, sizeof privacy, "  epsilon %.4g at delta %g", r->epsilon, r->delta);
     if (r->round == 0)
         fprintf(stderr, "round 0, the model that clients are given%s\n", score);
     else
-        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s%s  %.2f s%s%s\n", (unsigned long long)r->round,
-                (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned", (unsigned long long)r->updates,
-                (unsigned long long)r->selected, (unsigned long long)r->examples, score, fares, r->seconds, bytes, privacy);
+        fprintf(stderr, "round %llu/%llu  %s  %llu updates of %llu clients  %llu examples%s%s  %.2f s%s%s\n",
+                (unsigned long long)r->round, (unsigned long long)r->rounds, r->committed ? "committed" : "abandoned",
+                (unsigned long long)r->updates, (unsigned long long)r->selected, (unsigned long long)r->examples, score,
+                fares, r->seconds, bytes, privacy);
 }
 
 /* `, "name": value` for each. Clients choose their names. */
@@ -115,9 +120,11 @@ static void on_round(void *ctx, const lmb_round_report *r)
             snprintf(prefix, sizeof prefix, "each_client_%s_", lmb_fare_names[k]);
             add_figures(&line, prefix, &rows);
         }
-    lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu", (unsigned long long)r->bytes_in, (unsigned long long)r->bytes_out);
+    lmb_str_addf(&line, ", \"bytes_in\": %llu, \"bytes_out\": %llu", (unsigned long long)r->bytes_in,
+                 (unsigned long long)r->bytes_out);
     if (r->plain)
-        lmb_str_addf(&line, ", \"payload_bytes\": %llu, \"payload_f32_bytes\": %llu", (unsigned long long)r->payload, (unsigned long long)r->plain);
+        lmb_str_addf(&line, ", \"payload_bytes\": %llu, \"payload_f32_bytes\": %llu", (unsigned long long)r->payload,
+                     (unsigned long long)r->plain);
     if (r->is_private)
         lmb_str_addf(&line, ", \"epsilon\": %.9g, \"delta\": %g, \"clip\": %.9g", r->epsilon, r->delta, r->clip);
     lmb_str_add(&line, ", \"seconds\": ");
@@ -130,8 +137,8 @@ static void on_round(void *ctx, const lmb_round_report *r)
 
 /* ---- opening ---- */
 
-/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them, and so
- * does what clients keep for themselves. */
+/* Parameters travel, and what the aggregator's term adds; statistics, observers and masks stay as the server has them,
+ * and so does what clients keep for themselves. */
 static lmb_status open_segments(lmb_rounds *r, const lmb_federation_config *c, lmb_error *err)
 {
     const lmb_state_layout *l = r->layout;
@@ -143,7 +150,8 @@ static lmb_status open_segments(lmb_rounds *r, const lmb_federation_config *c, l
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %d tensors", l->n);
     lmb_status st = lmb_local_stays(c->local, r->model, l, &keep, err);
     for (int i = 0; st == LMB_OK && i < l->n; i++)
-        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count, lmb_local_travels(&l->segment[i]) && !lmb_keep_has(&keep, i) };
+        s[i] = (lmb_fed_segment){ l->segment[i].offset, l->segment[i].count,
+                                  lmb_local_travels(&l->segment[i]) && !lmb_keep_has(&keep, i) };
     s[l->n] = (lmb_fed_segment){ l->count, r->n - l->count, true };
     r->partial = keep.values > 0;
     lmb_keep_close(&keep);
@@ -167,8 +175,10 @@ lmb_status lmb_rounds_term(const lmb_federation_config *c, const lmb_term **out,
     if (!*out)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "aggregator %s asks for %s, which is not built in", a->name, a->term);
     if (server.server_lr != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "aggregator %s keeps numbers beside the model that server_lr (%g) would change too; set it to 1", a->name,
-                        server.server_lr);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "aggregator %s keeps numbers beside the model that server_lr (%g) would change too; set it to 1", a->name,
+            server.server_lr);
     return lmb_local_check(c->local, a->term, err);
 }
 
@@ -183,7 +193,8 @@ static lmb_status find_term(lmb_rounds *r, const lmb_federation_config *c, lmb_e
     return lmb_str_check(&r->settings, err);
 }
 
-static lmb_status refine(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *err)
+static lmb_status refine(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model,
+                         lmb_error *err)
 {
     lmb_rounds *r = ctx;
     return lmb_feddf_round(r->feddf, round, r->model, r->layout, before, u, model, err);
@@ -194,7 +205,9 @@ static lmb_status open_feddf(lmb_rounds *r, const lmb_federation_config *c, lmb_
     if (!c->distill)
         return LMB_OK;
     if (r->partial)
-        return LMB_FAIL(err, LMB_E_ARG, "federation.distill asks whole models, and clients keep a part of theirs (local.keep); set one of them");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "federation.distill asks whole models, and clients keep a part of theirs (local.keep); set one of them");
     r->server.refine = refine;
     return lmb_feddf_open(c->distill, r->job, r->n, &r->feddf, err);
 }
@@ -210,7 +223,8 @@ static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
     return lmb_onnx_read(path ? path : student, NULL, &r->model, err);
 }
 
-lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage, lmb_rounds *r, lmb_error *err)
+lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage,
+                           lmb_rounds *r, lmb_error *err)
 {
     *r = (lmb_rounds){ .job = j, .graph = LMB_STR_INIT, .settings = LMB_STR_INIT };
     if (!j->validation)
@@ -228,9 +242,17 @@ lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, con
     if (!r->state)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a model of %zu numbers", r->layout->count);
     lmb_state_from_graph(r->layout, r->model, r->state);
-    r->server = (lmb_server_job){ .n = r->n, .initial = r->state, .layout = r->layout->hash, .graph = r->graph.text,
-                                  .graph_bytes = r->graph.n, .settings = r->settings.text ? r->settings.text : "", .segments = r->segments,
-                                  .n_segments = (size_t)r->layout->n + 1, .evaluate = r->partial ? NULL : evaluate, .on_round = on_round, .ctx = r };
+    r->server = (lmb_server_job){ .n = r->n,
+                                  .initial = r->state,
+                                  .layout = r->layout->hash,
+                                  .graph = r->graph.text,
+                                  .graph_bytes = r->graph.n,
+                                  .settings = r->settings.text ? r->settings.text : "",
+                                  .segments = r->segments,
+                                  .n_segments = (size_t)r->layout->n + 1,
+                                  .evaluate = r->partial ? NULL : evaluate,
+                                  .on_round = on_round,
+                                  .ctx = r };
     return open_feddf(r, c, err);
 }
 
@@ -258,8 +280,8 @@ static lmb_status leave_privacy(const lmb_rounds *r, const lmb_privacy *p, lmb_e
     }
     lmb_privacy_describe(p, text);
     printf("privacy: %s\n", text);
-    lmb_str_addf(&json, "{\"epsilon\": %.9g, \"delta\": %g, \"epsilon_budget\": %g, \"rounds\": %llu, \"statement\": ", lmb_privacy_epsilon(p),
-                 p->c.delta, p->c.epsilon_budget, (unsigned long long)p->ledger.rounds);
+    lmb_str_addf(&json, "{\"epsilon\": %.9g, \"delta\": %g, \"epsilon_budget\": %g, \"rounds\": %llu, \"statement\": ",
+                 lmb_privacy_epsilon(p), p->c.delta, p->c.epsilon_budget, (unsigned long long)p->ledger.rounds);
     lmb_str_add_json(&json, text);
     lmb_str_add(&json, "}\n");
     lmb_status st = lmb_str_check(&json, err);
@@ -269,16 +291,19 @@ static lmb_status leave_privacy(const lmb_rounds *r, const lmb_privacy *p, lmb_e
     return st;
 }
 
-lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy, lmb_error *err)
+lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy,
+                            lmb_error *err)
 {
     LMB_TRY(lmb_state_to_graph(r->layout, r->state, r->model, err));
     LMB_TRY(lmb_onnx_write(r->leave, r->model, NULL, err));
     if (r->partial)
-        printf("the model of round %llu, whose other part each client keeps for itself (local.keep): %s\n", (unsigned long long)round, r->leave);
+        printf("the model of round %llu, whose other part each client keeps for itself (local.keep): %s\n",
+               (unsigned long long)round, r->leave);
     else if (round == 0)
-        printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n", 100 * score, r->leave);
+        printf("no round was better than the model that clients were given, validation %.2f %%; it stays: %s\n",
+               100 * score, r->leave);
     else
-        printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score), 100 * first_score,
-               100 * score, (unsigned long long)round, r->leave);
+        printf("validation rose by %.2f points, from %.2f to %.2f %%, in round %llu: %s\n", 100 * (score - first_score),
+               100 * first_score, 100 * score, (unsigned long long)round, r->leave);
     return leave_privacy(r, privacy, err);
 }

@@ -1,5 +1,6 @@
-/* launch/rounds.h - a federation's model and what is done with its rounds, on a network (`serve`) or without (`simulate`):
- * the graph that clients are given, its numbers, validation, a line a round, and the best model at the end. */
+/* launch/rounds.h - a federation's model and what is done with its rounds, on a network (`serve`) or without
+ * (`simulate`): the graph that clients are given, its numbers, validation, a line a round, and the best model at the
+ * end. */
 #ifndef LMB_LAUNCH_ROUNDS_H
 #define LMB_LAUNCH_ROUNDS_H
 
@@ -30,13 +31,14 @@ typedef struct lmb_rounds {
 
 /* `path`: an ONNX file; NULL: the `model` of the configuration, as the zoo has it, or the run's quantised student. The
  * job's data are open. <run>/<stage> takes the history and the model. */
-LMB_MUST_CHECK lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage,
-                                          lmb_rounds *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path,
+                                          const char *stage, lmb_rounds *out, lmb_error *err);
 void lmb_rounds_close(lmb_rounds *r);
 /* What the configured aggregator asks of clients, NULL: nothing.  errors  E_ARG where that does not go with the rest */
 LMB_MUST_CHECK lmb_status lmb_rounds_term(const lmb_federation_config *c, const lmb_term **out, lmb_error *err);
-/* The model of `round`, r->state, into the file, and a sentence; of a private federation privacy.json beside it, and another. */
-LMB_MUST_CHECK lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score, const lmb_privacy *privacy,
-                                           lmb_error *err);
+/* The model of `round`, r->state, into the file, and a sentence; of a private federation privacy.json beside it, and
+ * another. */
+LMB_MUST_CHECK lmb_status lmb_rounds_leave(lmb_rounds *r, uint64_t round, double score, double first_score,
+                                           const lmb_privacy *privacy, lmb_error *err);
 
 #endif

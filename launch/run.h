@@ -45,7 +45,8 @@ typedef struct lmbi_words { const char *config, *port, *invite, *slice; } lmbi_w
 /* Where this program and mpirun are. */
 LMB_MUST_CHECK lmb_status lmbi_run_find_programs(lmbi_run *r, lmb_error *err);
 /* Start `line` with its words replaced; `ranks` (may be NULL): under mpirun -n. */
-LMB_MUST_CHECK lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *line, const lmbi_words *by, const char *ranks, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *line, const lmbi_words *by,
+                                         const char *ranks, lmb_error *err);
 /* After Ctrl-C: end all; returns E_STOPPED. */
 lmb_status lmbi_run_stop(const lmbi_run *r, lmb_child *c, int n, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_run_alone(lmbi_run *r, const lmbi_step *s, lmb_error *err);

@@ -12,11 +12,16 @@ enum { ARGV_MAX = 2 * LMB_ARGS_MAX + 32 };
 
 static const char *word(const char *w, const lmbi_words *by)
 {
-    return !strcmp(w, LMBI_CONFIG) ? by->config : !strcmp(w, LMBI_PORT) ? by->port : !strcmp(w, LMBI_INVITE) ? by->invite : !strcmp(w, LMBI_SLICE) ? by->slice : w;
+    return !strcmp(w, LMBI_CONFIG)   ? by->config
+           : !strcmp(w, LMBI_PORT)   ? by->port
+           : !strcmp(w, LMBI_INVITE) ? by->invite
+           : !strcmp(w, LMBI_SLICE)  ? by->slice
+                                     : w;
 }
 
 /* argv of a child: [mpirun ...] this program, the line with its words replaced, every --set of ours. */
-static void command_line(const lmbi_run *r, const char *const *line, const lmbi_words *by, const char *ranks, const char *argv[ARGV_MAX])
+static void command_line(const lmbi_run *r, const char *const *line, const lmbi_words *by, const char *ranks,
+                         const char *argv[ARGV_MAX])
 {
     int n = 0;
 
@@ -35,7 +40,8 @@ static void command_line(const lmbi_run *r, const char *const *line, const lmbi_
     argv[n] = NULL;
 }
 
-lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *line, const lmbi_words *by, const char *ranks, lmb_error *err)
+lmb_status lmbi_run_start(const lmbi_run *r, lmb_child *c, const char *const *line, const lmbi_words *by,
+                          const char *ranks, lmb_error *err)
 {
     const char *env[5], *argv[ARGV_MAX];
     int n = 0;
@@ -63,7 +69,8 @@ lmb_status lmbi_run_stop(const lmbi_run *r, lmb_child *c, int n, lmb_error *err)
 
 static lmb_status run_line(lmbi_run *r, const lmbi_step *s, const char *ranks, lmb_error *err)
 {
-    /* At SIGTERM mpirun ends its ranks on a timetable of its own; SIGUSR1 it hands on, and they end when they have saved. */
+    /* At SIGTERM mpirun ends its ranks on a timetable of its own; SIGUSR1 it hands on, and they end when they have
+     * saved. */
     lmb_child c = { .name = s->name, .log = r->log, .stop = ranks ? SIGUSR1 : SIGTERM };
     lmbi_words by = { .config = r->config };
 

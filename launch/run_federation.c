@@ -16,7 +16,9 @@
 enum { GOODBYE_S = 15 };
 
 static const char *const invite_line[] = { "federation", "invite", LMBI_CONFIG, "--port", LMBI_PORT, NULL };
-static const char *const join_line[] = { "join", LMBI_CONFIG, "--invite", LMBI_INVITE, "--data-slice", LMBI_SLICE, NULL };
+static const char *const join_line[] = {
+    "join", LMBI_CONFIG, "--invite", LMBI_INVITE, "--data-slice", LMBI_SLICE, NULL
+};
 
 typedef struct fed {
     lmb_child child[LMB_CHILDREN_MAX]; /* 0: the server */
@@ -131,7 +133,8 @@ lmb_status lmbi_run_federation(lmbi_run *r, const lmbi_step *s, lmb_error *err)
     int k = (int)r->federation.clients;
 
     if (k >= LMB_CHILDREN_MAX)
-        return LMB_FAIL(err, LMB_E_ARG, "federation.clients is %d; `limbeck run` starts at most %d on one machine", k, LMB_CHILDREN_MAX - 1);
+        return LMB_FAIL(err, LMB_E_ARG, "federation.clients is %d; `limbeck run` starts at most %d on one machine", k,
+                        LMB_CHILDREN_MAX - 1);
     fed *f = calloc(1, sizeof *f);
     if (!f)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a federation of %d clients", k);

@@ -3,7 +3,8 @@
  * Idea: <run>/<stage>/started and done hold two hashes: of the part of the configuration that the stage depends on,
  * chained over the stages before it, and of the results of those stages; done holds a third one, of the stage's own
  * results. All equal: reused. started equal: started again, stages go on by themselves. started and different: what is
- * there belongs to another configuration, or was built on other results, and is moved to <run>/old-N. Nothing is deleted.
+ * there belongs to another configuration, or was built on other results, and is moved to <run>/old-N. Nothing is
+ * deleted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -62,7 +63,8 @@ static lmb_status read_mark(const lmbi_run *r, const lmbi_step *s, const char *n
     return LMB_OK;
 }
 
-static lmb_status write_mark(const lmbi_run *r, const lmbi_step *s, const char *name, const char *results, lmb_error *err)
+static lmb_status write_mark(const lmbi_run *r, const lmbi_step *s, const char *name, const char *results,
+                             lmb_error *err)
 {
     char path[LMB_STAGE_PATH], text[3 * (LMB_HASH_HEX + 1)];
 
@@ -121,7 +123,10 @@ lmb_status lmbi_run_progress(lmbi_run *r, const lmbi_step *s, lmbi_progress *out
     return LMB_OK;
 }
 
-lmb_status lmbi_run_started(const lmbi_run *r, const lmbi_step *s, lmb_error *err) { return write_mark(r, s, "started", "", err); }
+lmb_status lmbi_run_started(const lmbi_run *r, const lmbi_step *s, lmb_error *err)
+{
+    return write_mark(r, s, "started", "", err);
+}
 
 lmb_status lmbi_run_done(lmbi_run *r, const lmbi_step *s, bool reused, lmb_error *err)
 {

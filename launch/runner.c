@@ -59,7 +59,10 @@ static lmb_status save_whole(watcher *w, lmb_error *err)
 static bool is_due(const watcher *w) { return w->rank == 0 && lmb_seconds() - w->saved > w->c->checkpoint_s; }
 
 /* Inside an epoch rank 0 saves by itself, if it has everything. */
-static bool saves_alone(const watcher *w) { return !lmb_trainer_state_of(w->trainer)->in_parts && !lmb_trainer_state_of(w->trainer)->needs_all; }
+static bool saves_alone(const watcher *w)
+{
+    return !lmb_trainer_state_of(w->trainer)->in_parts && !lmb_trainer_state_of(w->trainer)->needs_all;
+}
 
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
@@ -86,8 +89,10 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
         return save_whole(w, err);
     if (e->valid_accuracy >= 0)
         snprintf(valid, sizeof valid, "  validation %.2f %%%s", 100 * e->valid_accuracy, e->best ? " (best)" : "");
-    snprintf(line, sizeof line, "epoch %lld/%lld  loss %.4f  accuracy %.2f %%%s  %.0f images/s  %.1f s  waited %.2f s for data",
-             (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second, e->seconds, e->waited);
+    snprintf(line, sizeof line,
+             "epoch %lld/%lld  loss %.4f  accuracy %.2f %%%s  %.0f images/s  %.1f s  waited %.2f s for data",
+             (long long)e->epoch + 1, (long long)w->c->epochs, e->loss, 100 * e->accuracy, valid, e->images_per_second,
+             e->seconds, e->waited);
     lmb_progress_line(&w->bar, line);
     if (e->steps && strcmp(e->steps, w->steps) != 0) {
         snprintf(w->steps, sizeof w->steps, "%s", e->steps);
@@ -177,8 +182,8 @@ static void print_memory(const watcher *w)
         fprintf(stderr, "the optimizer remembers %.1f kB, of which rank 0 of %d keeps %.1f kB\n", (double)m.all / 1e3,
                 w->comm->size, (double)m.here / 1e3);
     if (w->rank == 0 && m.weights_here < m.weights)
-        fprintf(stderr, "weights, their average and the best ones take %.1f kB, of which rank 0 keeps %.1f kB\n", (double)m.weights / 1e3,
-                (double)m.weights_here / 1e3);
+        fprintf(stderr, "weights, their average and the best ones take %.1f kB, of which rank 0 keeps %.1f kB\n",
+                (double)m.weights / 1e3, (double)m.weights_here / 1e3);
 }
 
 static void on_stall(void *ctx, const char *sentence)

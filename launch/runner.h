@@ -13,7 +13,8 @@ typedef struct lmb_run_request {
     const lmb_dataset *data, *validation;
     bool fresh;
     const char *plan_cache;        /* off, on or a folder: launch/plan_cache.h              */
-    /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL: none */
+    /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL:
+     * none */
     lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
     void *hand;
     lmb_trace *trace;              /* launch/tracing.h; NULL: none */
@@ -22,6 +23,7 @@ typedef struct lmb_run_request {
 /* Train from wherever an earlier call was stopped. E_STOPPED: on request; state is saved. */
 LMB_MUST_CHECK lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err);
 /* Run `fn` as part of the job this process was started in; a rank that fails ends the others. */
-LMB_MUST_CHECK lmb_status lmb_with_ranks(lmb_status (*fn)(void *ctx, lmb_comm *comm, lmb_error *err), void *ctx, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_with_ranks(lmb_status (*fn)(void *ctx, lmb_comm *comm, lmb_error *err), void *ctx,
+                                         lmb_error *err);
 
 #endif

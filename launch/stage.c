@@ -13,7 +13,8 @@
 #include "train/predictor.h"
 #include "train/trainer.h"
 
-lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err)
+lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file,
+                          lmb_error *err)
 {
     int n = snprintf(out, LMB_STAGE_PATH, "%s/%s", run, stage);
     if (n < 0 || n >= LMB_STAGE_PATH)
@@ -147,13 +148,14 @@ void lmb_stage_print(const lmb_stage_result *r)
 {
     double lo, hi;
     lmb_metrics_interval(r->metrics, &lo, &hi);
-    printf("%s: %s accuracy %.2f %% (95 %% interval %.2f to %.2f), macro F1 %.4f, %.0f parameters, %.0f MACs, %.0f bytes, %.1f us at batch 1\n",
-           r->name, r->part ? r->part : "test", 100 * lmb_metrics_accuracy(r->metrics), 100 * lo, 100 * hi, lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs,
-           r->bytes, r->latency_us);
+    printf(
+        "%s: %s accuracy %.2f %% (95 %% interval %.2f to %.2f), macro F1 %.4f, %.0f parameters, %.0f MACs, %.0f bytes, %.1f us at batch 1\n",
+        r->name, r->part ? r->part : "test", 100 * lmb_metrics_accuracy(r->metrics), 100 * lo, 100 * hi,
+        lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs, r->bytes, r->latency_us);
 }
 
-lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model, const lmb_dataset *test,
-                            const char *backend, lmb_error *err)
+lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,
+                            const lmb_dataset *test, const char *backend, lmb_error *err)
 {
     lmb_stage_result r = { .name = stage, .data = test };
     lmb_metrics m;

@@ -4,8 +4,8 @@
  *   <run>/<name>/stage.json      {"name", "parameters", "macs", "bytes", "accuracy" (0 to 1), "latency_us", "interval",
  *                                "confusion", "classes", "note", "peak_memory_bytes"}
  *
- * The peak is of the process that leaves the result: the whole training in it, or the whole export. Of several ranks it is
- * rank 0, which holds what the others hold and validates as well.
+ * The peak is of the process that leaves the result: the whole training in it, or the whole export. Of several ranks it
+ * is rank 0, which holds what the others hold and validates as well.
  */
 #ifndef LMB_LAUNCH_STAGE_H
 #define LMB_LAUNCH_STAGE_H
@@ -24,15 +24,18 @@ typedef struct lmb_stage_result {
 } lmb_stage_result;
 
 enum { LMB_STAGE_PATH = 1024 };
-enum { LMB_STAGE_CLASSES = 200 }; /* of more, no confusion matrix is left: nobody would read it, and it grows with the square */
+enum {
+    LMB_STAGE_CLASSES = 200
+}; /* of more, no confusion matrix is left: nobody would read it, and it grows with the square */
 /* "<run>/<stage>/<file>" (file may be ""), making the folders. */
-LMB_MUST_CHECK lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_stage_path(char out[LMB_STAGE_PATH], const char *run, const char *stage, const char *file,
+                                         lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_result *r, lmb_error *err);
 
 /* Parameters, MACs of one sample, and the median time of a prediction at batch 1 on one thread. `state` NULL: the
  * graph's own content. */
-LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
-                                            lmb_stage_result *r, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data,
+                                            const char *backend, lmb_stage_result *r, lmb_error *err);
 
 /* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes. */
 LMB_MUST_CHECK lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,

@@ -14,9 +14,9 @@
 #include "train/checkpoint_model.h"
 
 typedef struct named { const char *file; double weight; } named;
-static const lmb_field named_fields[] = {
-    LMB_TEXT(named, file, "", "an .onnx file or a checkpoint"), LMB_REAL(named, weight, 1, 1e-6, 1e6, "", "of its logits in the mean"), LMB_FIELD_END
-};
+static const lmb_field named_fields[] = { LMB_TEXT(named, file, "", "an .onnx file or a checkpoint"),
+                                          LMB_REAL(named, weight, 1, 1e-6, 1e6, "", "of its logits in the mean"),
+                                          LMB_FIELD_END };
 
 /* The list of `teachers`: out[*n]. */
 static lmb_status name_all(const lmb_distill_config *c, named out[LMB_TEACHERS_MAX], int *n, lmb_error *err)
@@ -27,7 +27,9 @@ static lmb_status name_all(const lmb_distill_config *c, named out[LMB_TEACHERS_M
     if (*c->teacher)
         return lmb_tree_fail(list, err, LMB_E_ARG, "`teacher` and `teachers` are both given; one of them must go");
     if (list->kind != LMB_TREE_LIST || lmb_tree_count(list) < 1 || lmb_tree_count(list) > LMB_TEACHERS_MAX)
-        return lmb_tree_fail(list, err, LMB_E_ARG, "`teachers` is a list of 1 to %d files, such as [a.onnx, {file: b.onnx, weight: 2}]", LMB_TEACHERS_MAX);
+        return lmb_tree_fail(list, err, LMB_E_ARG,
+                             "`teachers` is a list of 1 to %d files, such as [a.onnx, {file: b.onnx, weight: 2}]",
+                             LMB_TEACHERS_MAX);
     for (const lmb_tree *t = list->child; t; t = t->next) {
         named *one = &out[(*n)++];
         *one = (named){ "", 1 };
@@ -112,14 +114,15 @@ static lmb_status pays(const char *folder, const lmb_logits_key *k, bool *use, l
         LMB_TRY(lmb_logits_size(folder, k, &bytes, &room, err));
         *use = bytes <= room;
         if (bytes > room)
-            fprintf(stderr, "the teacher answers live: its logits would need %llu bytes, and %llu are free\n", (unsigned long long)bytes,
-                    (unsigned long long)room);
+            fprintf(stderr, "the teacher answers live: its logits would need %llu bytes, and %llu are free\n",
+                    (unsigned long long)bytes, (unsigned long long)room);
         return LMB_OK;
     }
     return lmb_logits_there(folder, k, use, err);
 }
 
-static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mode, lmb_comm *comm, bool *use, lmb_error *err)
+static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mode, lmb_comm *comm, bool *use,
+                         lmb_error *err)
 {
     char flag = mode != LMB_CACHE_FALSE;
 
@@ -132,9 +135,13 @@ static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mo
     return LMB_OK;
 }
 
-static void show(void *ctx, int64_t done, int64_t all) { lmb_progress_show(ctx, "teacher's logits", done, all, "samples"); }
+static void show(void *ctx, int64_t done, int64_t all)
+{
+    lmb_progress_show(ctx, "teacher's logits", done, all, "samples");
+}
 
-lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c, lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err)
+lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c, lmb_comm *comm,
+                             lmb_objective *d, lmb_logits **out, lmb_error *err)
 {
     char folder[LMB_STAGE_PATH];
     lmb_progress bar;
@@ -143,7 +150,8 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const
 
     *out = NULL;
     d->rows = lmb_train_rows(c, samples->n, comm->size);
-    lmb_logits_key k = { d->teacher, samples, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment, (uint64_t)c->seed, c->backend,
+    lmb_logits_key k = { d->teacher, samples, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment,
+        (uint64_t)c->seed, c->backend,
                          d->rows, c->epochs };
     if (lmb_objective_looks_inside(d)) /* true and plain: lmb_objective_bind has refused them */
         return LMB_OK;

@@ -11,13 +11,16 @@
 /* Where the teachers are read from: path[*n]. */
 LMB_MUST_CHECK lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
                                             char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err);
-/* An .onnx file or a checkpoint; default <run>/teacher/model.onnx. Several: their weighted mean (distill/teachers.h). */
-LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err);
+/* An .onnx file or a checkpoint; default <run>/teacher/model.onnx. Several: their weighted mean
+ * (distill/teachers.h). */
+LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out,
+                                           lmb_error *err);
 
-/* Decide by d->distill.cache, and open or make <run>/teacher/logits-<key>.bin where its logits are to come from it: all ranks
- * call. Sets d->rows and, with a file, d->logits; *out is then the caller's to close after the training, else NULL. */
-LMB_MUST_CHECK lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c, lmb_comm *comm, lmb_objective *d, lmb_logits **out,
-                                            lmb_error *err);
+/* Decide by d->distill.cache, and open or make <run>/teacher/logits-<key>.bin where its logits are to come from it: all
+ * ranks call. Sets d->rows and, with a file, d->logits; *out is then the caller's to close after the training, else
+ * NULL. */
+LMB_MUST_CHECK lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c,
+                                            lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err);
 
 /* Are the files of `teacher` and `teachers` there? Before any work. */
 LMB_MUST_CHECK lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err);

@@ -42,7 +42,8 @@ void lmb_progress_show(lmb_progress *p, const char *title, int64_t done, int64_t
     for (int i = 0; i < WIDTH; i++)
         strcat(bar, i < full ? "\xe2\x96\x88" : "\xe2\x96\x91");
     if (p->terminal)
-        fprintf(stderr, NO_WRAP "%s %s %3d %%  %s  %s left" WRAP, title, bar, total ? (int)(100 * done / total) : 0, figures, left);
+        fprintf(stderr, NO_WRAP "%s %s %3d %%  %s  %s left" WRAP, title, bar, total ? (int)(100 * done / total) : 0,
+                figures, left);
     else
         fprintf(stderr, "%s %d %%  %s  %s left\n", title, total ? (int)(100 * done / total) : 0, figures, left);
     fflush(stderr);

@@ -43,7 +43,8 @@ lmb_status lmb_tracing_begin(lmb_tracing *t, lmb_comm *comm, lmb_error *err)
     mine.origin = lmb_seconds();
     first = mine;
     LMB_TRY(comm->broadcast(comm, &first, sizeof first, 0, err));
-    /* Processes of one host have one clock. Of another host, the moment at which this came is time 0: less than a millisecond off. */
+    /* Processes of one host have one clock. Of another host, the moment at which this came is time 0: less than a
+     * millisecond off. */
     lmb_trace_begin(t->trace, strncmp(first.host, mine.host, sizeof mine.host) == 0 ? first.origin : lmb_seconds());
     return LMB_OK;
 }
@@ -52,13 +53,15 @@ lmb_status lmb_tracing_begin(lmb_tracing *t, lmb_comm *comm, lmb_error *err)
 static lmb_status gather(lmb_comm *comm, lmb_str *s, lmb_error *err)
 {
     size_t *n = malloc(sizeof *n * (size_t)comm->size), mine = s->n;
-    lmb_status st = n ? comm->gather_all(comm, &mine, n, sizeof mine, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to gather a trace");
+    lmb_status st = n ? comm->gather_all(comm, &mine, n, sizeof mine, err)
+                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory to gather a trace");
 
     if (st == LMB_OK && comm->rank > 0)
         st = comm->exchange(comm, s->text, 0, NULL, -1, s->n, err);
     for (int r = 1; r < comm->size && st == LMB_OK && comm->rank == 0; r++) {
         char *text = malloc(n[r] + 1);
-        st = text ? comm->exchange(comm, NULL, -1, text, r, n[r], err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the trace of rank %d", r);
+        st = text ? comm->exchange(comm, NULL, -1, text, r, n[r], err)
+                  : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the trace of rank %d", r);
         if (st == LMB_OK) {
             lmb_str_add(s, ",\n");
             lmb_str_add_n(s, text, n[r]);

@@ -171,7 +171,8 @@ static lmb_status objective(const lmb_job *j, const lmb_train_config *c, const l
     if (!(o->distill.alpha > 0))
         return LMB_OK;
     if (o->distill.unlabelled)
-        return LMB_FAIL(err, LMB_E_ARG, "trials learn from the training part: leave student.distill.unlabelled to `limbeck distill`");
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "trials learn from the training part: leave student.distill.unlabelled to `limbeck distill`");
     LMB_TRY(lmb_objective_bind(o, err));
     LMB_TRY(lmb_teacher_read(j, &o->distill, teacher, err));
     o->teacher = *teacher;

@@ -10,7 +10,11 @@
 
 static const char *state(const lmb_trial *t)
 {
-    return t->failed ? "failed" : t->hopeless ? "hopeless" : t->same >= 0 ? "as before" : t->share < 1 ? "a rung" : "done";
+    return t->failed      ? "failed"
+           : t->hopeless  ? "hopeless"
+           : t->same >= 0 ? "as before"
+           : t->share < 1 ? "a rung"
+                          : "done";
 }
 
 static void values(const lmb_tune_end *e, const lmb_trial *t, lmb_str *out)

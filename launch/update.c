@@ -167,7 +167,8 @@ static lmb_status series_path(const lmb_job *j, int k, const char *file, char st
     else
         snprintf(stage, 64, "%.40s-updated-%d", j->stage_name, k);
     int n = snprintf(path, LMB_STAGE_PATH, "%s/%s/%s", j->c.run, stage, file);
-    return n > 0 && n < LMB_STAGE_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/%s is too long", j->c.run, stage);
+    return n > 0 && n < LMB_STAGE_PATH ? LMB_OK
+                                       : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/%s is too long", j->c.run, stage);
 }
 
 /* Has update k learnt these samples? */

@@ -30,7 +30,8 @@ extern const lmb_field lmb_update_fields[];
  *   errors  E_ARG, E_SHAPE, E_IO, E_FORMAT before any work */
 LMB_MUST_CHECK lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err);
 
-/* The whole of it, on all ranks. again: see above.  errors  E_ARG: no `update` section; E_IO: the stage has no model yet */
+/* The whole of it, on all ranks. again: see above.  errors  E_ARG: no `update` section; E_IO: the stage has no model
+ * yet */
 LMB_MUST_CHECK lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_error *err);
 
 /* Sample numbers of a CSV file whose first column is `number`, each below n, once each and in order. *out: the

@@ -1,6 +1,6 @@
-/* tests/gpu_main.h - the main() of Check programs that need a GPU, a real one or a played one (LMB_CUDA_MODULE): it is open as
- * `test_gpu` while they run. Without one they say so and are skipped. No fork: a process that has touched CUDA cannot hand it
- * to a child.
+/* tests/gpu_main.h - the main() of Check programs that need a GPU, a real one or a played one (LMB_CUDA_MODULE): it is
+ * open as `test_gpu` while they run. Without one they say so and are skipped. No fork: a process that has touched CUDA
+ * cannot hand it to a child.
  *
  *   LMB_GPU_TEST_MAIN("train/gpu", add_loop(as_on_the_host, 3);)
  */

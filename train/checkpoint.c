@@ -36,9 +36,14 @@ typedef struct number { const char *name; int64_t *i; double *r; } number;
 
 static int numbers_of(lmb_trainer_state *s, number *n)
 {
-    const number all[NUMBERS] = { { "epoch", &s->epoch, NULL }, { "batch", &s->batch, NULL }, { "step", &s->step, NULL },
-                           { "best_epoch", &s->best_epoch, NULL }, { "correct", &s->correct, NULL }, { "seen", &s->seen, NULL },
-                           { "best_accuracy", NULL, &s->best_accuracy }, { "loss_sum", NULL, &s->loss_sum } };
+    const number all[NUMBERS] = { { "epoch", &s->epoch, NULL },
+                                  { "batch", &s->batch, NULL },
+                                  { "step", &s->step, NULL },
+                                  { "best_epoch", &s->best_epoch, NULL },
+                                  { "correct", &s->correct, NULL },
+                                  { "seen", &s->seen, NULL },
+                                  { "best_accuracy", NULL, &s->best_accuracy },
+                                  { "loss_sum", NULL, &s->loss_sum } };
     memcpy(n, all, sizeof all);
     return NUMBERS;
 }
@@ -80,7 +85,8 @@ static lmb_status put_all(lmb_store_writer *w, const lmb_trainer_state *s, const
     for (int i = 0, k = vectors_of(s, v); i < k; i++)
         LMB_TRY(lmb_store_put_tensor(w, v[i].name, LMB_F32, &shape, v[i].data, err));
     for (int i = 0, k = numbers_of(&copy, n); i < k; i++)
-        LMB_TRY(n[i].i ? lmb_store_put_int(w, n[i].name, *n[i].i, err) : lmb_store_put_real(w, n[i].name, *n[i].r, err));
+        LMB_TRY(n[i].i ? lmb_store_put_int(w, n[i].name, *n[i].i, err)
+                       : lmb_store_put_real(w, n[i].name, *n[i].r, err));
     describe(s->layout, &layers);
     lmb_status st = lmb_str_check(&layers, err);
     if (st == LMB_OK)
@@ -123,7 +129,8 @@ lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, con
     return st;
 }
 
-/* What a save that was cut off left: its second name of the file before, if the new one is in place; else a name too many. */
+/* What a save that was cut off left: its second name of the file before, if the new one is in place; else a name too
+ * many. */
 static void tidy(const char *path, const char *old, const char *prev)
 {
     struct stat a, b;
@@ -167,7 +174,8 @@ static lmb_status check_layout(const lmb_store *f, const lmb_trainer_state *s, l
     lmb_status st = lmb_str_check(&here, err);
     if (st == LMB_OK) {
         first_difference(layers, here.text, had, has);
-        st = LMB_FAIL(err, LMB_E_SHAPE, "of a model with other layers: it has `%s` where this one has `%s`; %s", had, has, advice);
+        st = LMB_FAIL(err, LMB_E_SHAPE, "of a model with other layers: it has `%s` where this one has `%s`; %s", had,
+                      has, advice);
     }
     lmb_str_free(&here);
     return st;
@@ -206,7 +214,8 @@ static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const ch
     LMB_TRY(lmb_store_get_text(f, "configuration", &made_by, err));
     if (strcmp(made_by, config) != 0) {
         first_difference(made_by, config, had, has);
-        return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had, has, advice);
+        return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had,
+                        has, advice);
     }
     return check_vectors(f, s, err);
 }
@@ -274,7 +283,8 @@ static lmb_status load_file(const char *path, lmb_trainer_state *s, const char *
     return st;
 }
 
-lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, const lmb_log *log, lmb_error *err)
+lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config, const lmb_log *log,
+                               lmb_error *err)
 {
     lmb_error newest = LMB_ERROR_INIT;
     char prev[PATH_MAX], old[PATH_MAX];

@@ -10,8 +10,8 @@
 #include "train/model.h"
 
 /* Build `model`; *out stays NULL, and that is no error, when it is not the one whose layout has this name. */
-static lmb_status try_model(const lmb_tree *model, const char *layout, const lmb_shape *sample, int classes, lmb_graph **out,
-                            lmb_state_layout **out_layout, lmb_error *err)
+static lmb_status try_model(const lmb_tree *model, const char *layout, const lmb_shape *sample, int classes,
+                            lmb_graph **out, lmb_state_layout **out_layout, lmb_error *err)
 {
     lmb_error local = LMB_ERROR_INIT;
     lmb_state_layout *l = NULL;
@@ -35,17 +35,21 @@ static lmb_status try_model(const lmb_tree *model, const char *layout, const lmb
 }
 
 /* A checkpoint's configuration has its stage's `model`; one of a whole file has those of its stages. */
-static lmb_status find_model(const lmb_tree *root, const char *layout, const lmb_shape *sample, int classes, lmb_graph **out,
-                             lmb_state_layout **out_layout, lmb_error *err)
+static lmb_status find_model(const lmb_tree *root, const char *layout, const lmb_shape *sample, int classes,
+                             lmb_graph **out, lmb_state_layout **out_layout, lmb_error *err)
 {
     const lmb_tree *at[] = { root, lmb_tree_get(root, "teacher"), lmb_tree_get(root, "student") };
     char text[LMB_SHAPE_TEXT];
 
     for (size_t i = 0; i < sizeof at / sizeof *at && !*out; i++)
         LMB_TRY(try_model(lmb_tree_get(at[i], "model"), layout, sample, classes, out, out_layout, err));
-    return *out ? LMB_OK : LMB_FAIL(err, LMB_E_SHAPE, "its weights are of no model that its configuration describes, for samples %s and %d "
-                                    "classes; it was trained on other data, or the model was changed (pruned, quantised): use the .onnx file",
-                                    lmb_shape_text(sample, text, sizeof text), classes);
+    return *out
+               ? LMB_OK
+               : LMB_FAIL(
+                     err, LMB_E_SHAPE,
+                     "its weights are of no model that its configuration describes, for samples %s and %d "
+                     "classes; it was trained on other data, or the model was changed (pruned, quantised): use the .onnx file",
+                     lmb_shape_text(sample, text, sizeof text), classes);
 }
 
 static lmb_status fill(const lmb_store *f, const lmb_state_layout *l, lmb_graph *g, lmb_error *err)

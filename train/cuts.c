@@ -64,7 +64,8 @@ static lmb_status make_cuts(const lmb_graph *model, const lmb_loss *loss, int64_
     c->n = stages;
     LMB_TRY(training_graph(model, loss, rows, c, &c->last, err));
     LMB_TRY(find_trained(c, err));
-    for (int v = 0; v < model->n_values; v++) /* whoever runs a stage binds its state: of the graph only the form is wanted */
+    for (int v = 0; v < model->n_values;
+         v++) /* whoever runs a stage binds its state: of the graph only the form is wanted */
         if (lmb_role_is_state(model->value[v].role))
             lmbi_cuts_forget(c->g, lmb_graph_find(c->g, model->value[v].name));
     if (stages == 0)

@@ -21,7 +21,8 @@ typedef struct job {
 
 static lmb_status evaluate_slice(job *j, int w, lmb_error *err)
 {
-    int64_t lo = j->data->n * w / j->threads, hi = j->data->n * (w + 1) / j->threads, numbers = lmb_shape_count(&j->data->shape);
+    int64_t lo = j->data->n * w / j->threads, hi = j->data->n * (w + 1) / j->threads,
+            numbers = lmb_shape_count(&j->data->shape);
     lmb_predictor *p = NULL;
     float *x = malloc(sizeof *x * (size_t)(BATCH * numbers));
     uint8_t *raw = malloc((size_t)numbers * 4);
@@ -60,8 +61,8 @@ static void slice_task(void *ctx, int task, int worker)
         j->err[task].status = st;
 }
 
-lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend, int threads,
-                        lmb_metrics *out, lmb_error *err)
+lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
+                        int threads, lmb_metrics *out, lmb_error *err)
 {
     const lmb_backend *backends[3];
     lmb_pool *pool = NULL;
@@ -71,12 +72,12 @@ lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_da
 
     LMB_TRY(lmb_cpu_backends(backend, backends, err));
     if (y->shape.n != 2 || y->shape.d[1] != out->classes)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model has %lld outputs, the data %d classes", (long long)(y->shape.n == 2 ? y->shape.d[1] : 0),
-                        out->classes);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model has %lld outputs, the data %d classes",
+                        (long long)(y->shape.n == 2 ? y->shape.d[1] : 0), out->classes);
     if (lmb_shape_count(&x->shape) / (x->shape.d[0] ? x->shape.d[0] : 1) != lmb_shape_count(&data->shape)) {
         char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes %s, the data has samples %s", lmb_shape_text(&x->shape, a, sizeof a),
-                        lmb_shape_text(&data->shape, b, sizeof b));
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes %s, the data has samples %s",
+                        lmb_shape_text(&x->shape, a, sizeof a), lmb_shape_text(&data->shape, b, sizeof b));
     }
     j.metrics = calloc((size_t)j.threads, sizeof *j.metrics);
     j.err = calloc((size_t)j.threads, sizeof *j.err);

@@ -132,8 +132,9 @@ lmb_status lmb_events_scalar(const lmb_events *e, const char *tag, int64_t step,
     size_t n = strlen(tag);
 
     if (n == 0 || n > LMB_EVENTS_TAG || step < 0)
-        return LMB_FAIL(err, LMB_E_ARG, "the event '%.80s' at step %lld: a tag has 1 to %d bytes, a step is not negative",
-                        tag, (long long)step, LMB_EVENTS_TAG);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the event '%.80s' at step %lld: a tag has 1 to %d bytes, a step is not negative", tag,
+                        (long long)step, LMB_EVENTS_TAG);
     add_block(&point, 1, tag, n);
     add_float(&point, 2, (float)value);
     add_block(&summary, 1, point.b, point.n);

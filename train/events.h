@@ -28,11 +28,12 @@ LMB_MUST_CHECK lmb_status lmb_events_begin(lmb_events *e, const char *folder, do
 /* Append one value of the curve `tag` ("train/loss"), at most LMB_EVENTS_TAG bytes. step >= 0. */
 LMB_MUST_CHECK lmb_status lmb_events_scalar(const lmb_events *e, const char *tag, int64_t step, double wall_time,
                                             double value, lmb_error *err);
-/* What an epoch looked like, at step epoch + 1, that is the number of finished epochs: train/loss, train/accuracy, train/lr,
- * train/images_per_second and, where there was validation, valid/loss, valid/accuracy. */
-LMB_MUST_CHECK lmb_status lmb_events_epoch(const lmb_events *e, double wall_time, const lmb_epoch *epoch, lmb_error *err);
-/* Take all events after step `last` out of the event files of a folder, and whatever follows a record that is not whole (a
- * crash has torn it; no reader gets past it). A file without events is removed. No folder is no error. */
+/* What an epoch looked like, at step epoch + 1, that is the number of finished epochs: train/loss, train/accuracy,
+ * train/lr, train/images_per_second and, where there was validation, valid/loss, valid/accuracy. */
+LMB_MUST_CHECK lmb_status lmb_events_epoch(const lmb_events *e, double wall_time, const lmb_epoch *epoch,
+                                           lmb_error *err);
+/* Take all events after step `last` out of the event files of a folder, and whatever follows a record that is not whole
+ * (a crash has torn it; no reader gets past it). A file without events is removed. No folder is no error. */
 LMB_MUST_CHECK lmb_status lmb_events_cut(const char *folder, int64_t last, lmb_error *err);
 
 #ifdef __cplusplus

@@ -64,7 +64,8 @@ lmb_status lmb_history_cut(const char *path, const char *key, int64_t n, lmb_err
         return LMB_OK;
     LMB_TRY(lmb_file_read(path, (size_t)1 << 28, &text, &bytes, err));
     const char *lines = text;
-    while (keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) && stays(lines + keep, (size_t)(end - lines) - keep, key, n))
+    while (keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) &&
+           stays(lines + keep, (size_t)(end - lines) - keep, key, n))
         keep = (size_t)(end - lines) + 1;
     lmb_status st = keep == bytes ? LMB_OK : lmb_file_write(path, text, keep, err);
     free(text);

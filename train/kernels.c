@@ -1,8 +1,10 @@
-/* train/kernels.c - a trainer's choice of kernels: measured or fixed, rank 0's on all ranks, replayed after a checkpoint.
+/* train/kernels.c - a trainer's choice of kernels: measured or fixed, rank 0's on all ranks, replayed after a
+ * checkpoint.
  *
- * Measuring is never on while a training runs: rank 0 compiles one plan for each number of rows that the epoch will bring, so that
- * all is known before the first step. Kernels are measured with every processor busy, whatever the number of ranks and
- * threads of this training: so one cache gives the same choice, and in deterministic mode the same bits, on any number of workers.
+ * Measuring is never on while a training runs: rank 0 compiles one plan for each number of rows that the epoch will
+ * bring, so that all is known before the first step. Kernels are measured with every processor busy, whatever the
+ * number of ranks and threads of this training: so one cache gives the same choice, and in deterministic mode the same
+ * bits, on any number of workers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +69,8 @@ static lmb_status keep_text(lmb_trainer *t, lmb_error *err)
     return st;
 }
 
-/* Rank 0: from the cache, and what is not there by measuring. A cache that can not be written costs time, not the training. */
+/* Rank 0: from the cache, and what is not there by measuring. A cache that can not be written costs time, not the
+ * training. */
 static lmb_status measure(lmb_trainer *t, const char *folder, const lmb_log *log, lmb_error *err)
 {
     lmb_error local = LMB_ERROR_INIT;
@@ -84,7 +87,8 @@ static lmb_status measure(lmb_trainer *t, const char *folder, const lmb_log *log
     }
     if (st == LMB_OK)
         st = keep_text(t, err);
-    if (st == LMB_OK && lmb_choices_measured(t->choices) && lmb_choices_save(t->choices, folder, machine.text, &local) != LMB_OK)
+    if (st == LMB_OK && lmb_choices_measured(t->choices) &&
+        lmb_choices_save(t->choices, folder, machine.text, &local) != LMB_OK)
         lmb_log_at(log, LMB_LOG_WARN, "plan", "%s; the next run measures its kernels again", local.msg);
     lmb_str_free(&machine);
     return st;
@@ -102,7 +106,8 @@ static lmb_status share(lmb_trainer *t, lmb_status chosen, lmb_error *err)
     if (n == FAILED)
         return LMB_FAIL(err, LMB_E_PEER, "rank 0 could not choose kernels; it says why");
     if (n < 0 || n > MOST_TEXT)
-        return LMB_FAIL(err, LMB_E_FORMAT, "rank 0 sends a choice of kernels of %lld bytes; at most %d are taken", (long long)n, MOST_TEXT);
+        return LMB_FAIL(err, LMB_E_FORMAT, "rank 0 sends a choice of kernels of %lld bytes; at most %d are taken",
+                        (long long)n, MOST_TEXT);
     if (t->comm->rank != 0) {
         free(t->s.kernels);
         t->s.kernels = n ? calloc(1, (size_t)n + 1) : NULL;
@@ -124,8 +129,10 @@ static void warn_of_references(const lmb_plan *plan, const lmb_log *log)
             first = s;
     }
     if (n)
-        lmb_log_at(log, LMB_LOG_WARN, "plan", "%d of %d steps run on slow reference kernels, the first is %s (%s)%s%s; `limbeck bench --train` "
-                   "shows what that costs", n, lmb_plan_steps(plan), first.node, first.op, first.refused ? ": " : "",
+        lmb_log_at(log, LMB_LOG_WARN, "plan",
+                   "%d of %d steps run on slow reference kernels, the first is %s (%s)%s%s; `limbeck bench --train` "
+                   "shows what that costs",
+                   n, lmb_plan_steps(plan), first.node, first.op, first.refused ? ": " : "",
                    first.refused ? first.refused : "");
 }
 
@@ -159,7 +166,8 @@ lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed,
     if (t->backends[0])
         warn_of_references(plan, log);
     if (lmb_choices_lost(t->choices))
-        lmb_log_at(log, LMB_LOG_WARN, "plan", "the training began with kernels that this build or processor lacks; it goes on with others, "
+        lmb_log_at(log, LMB_LOG_WARN, "plan",
+                   "the training began with kernels that this build or processor lacks; it goes on with others, "
                    "and its weights will differ in their last bits");
     return LMB_OK;
 }

@@ -8,7 +8,10 @@
 
 #include "core/base/str.h"
 
-const lmb_shape *lmb_layer_shape(const lmb_layer *l, lmb_vid v) { return &lmb_builder_value(&l->list->net->b, v)->shape; }
+const lmb_shape *lmb_layer_shape(const lmb_layer *l, lmb_vid v)
+{
+    return &lmb_builder_value(&l->list->net->b, v)->shape;
+}
 
 lmb_vid lmb_layer_refuse(const lmb_layer *l, lmb_status s, const char *fmt, ...)
 {
@@ -44,7 +47,8 @@ static const char *kind_word(const lmb_layer *l, const lmb_tree **options)
         *options = t->child->kind == LMB_TREE_NULL ? NULL : t->child;
         return t->child->key;
     }
-    lmb_layer_refuse(l, LMB_E_ARG, "a layer is written as one word or as one `kind: options`, for example `- conv: {channels: 16}`; "
+    lmb_layer_refuse(l, LMB_E_ARG,
+                     "a layer is written as one word or as one `kind: options`, for example `- conv: {channels: 16}`; "
                      "options stand inside the braces");
     return NULL;
 }
@@ -61,19 +65,21 @@ static const lmb_layer_kind *find(const lmb_layer *l, const char *word)
     }
     names[n] = NULL;
     const char *near = lmb_nearest(word, names);
-    lmb_layer_refuse(l, LMB_E_ARG, "there is no layer '%.60s'%s%s; `limbeck list layers` shows all", word, near ? "; did you mean " : "",
-                     near ? near : "");
+    lmb_layer_refuse(l, LMB_E_ARG, "there is no layer '%.60s'%s%s; `limbeck list layers` shows all", word,
+                     near ? "; did you mean " : "", near ? near : "");
     return NULL;
 }
 
 /* Options of a kind; a value that stands alone becomes its main option. `alone` is storage for that. */
-static lmb_status bind(const lmb_layer *l, const lmb_layer_kind *k, const lmb_tree *options, lmb_tree alone[2], void *config)
+static lmb_status bind(const lmb_layer *l, const lmb_layer_kind *k, const lmb_tree *options, lmb_tree alone[2],
+                       void *config)
 {
     lmb_error *err = l->list->net->b.err;
 
     if (options && options->kind != LMB_TREE_MAP) {
         if (!k->main)
-            return lmb_tree_fail(options, err, LMB_E_ARG, "%s takes no value; write its options as {key: value}", k->name);
+            return lmb_tree_fail(options, err, LMB_E_ARG, "%s takes no value; write its options as {key: value}",
+                                 k->name);
         alone[1] = *options;
         alone[1].key = k->main;
         alone[1].next = NULL;
@@ -97,7 +103,8 @@ static lmb_vid build_named(lmb_layer *l, const lmb_layer_kind *k, const void *co
     char shape[LMB_SHAPE_TEXT];
 
     if (*own && !name_is_good(own))
-        return lmb_layer_refuse(l, LMB_E_ARG, "the name '%.60s' must have 1 to %d letters, digits, '_', '.' or '-'", own, LMB_LAYER_MAX_NAME);
+        return lmb_layer_refuse(l, LMB_E_ARG, "the name '%.60s' must have 1 to %d letters, digits, '_', '.' or '-'",
+                                own, LMB_LAYER_MAX_NAME);
     if (*own)
         l->name = own;
     if (++l->list->built > LMB_LAYERS_MAX)
@@ -149,14 +156,18 @@ lmb_vid lmb_layers_append(lmb_layers *list, const lmb_tree *items, const char *s
     if (!items || items->kind != LMB_TREE_LIST || !items->child) {
         lmb_layer l = { list, items, *scope ? scope : "layers", x };
         if (items)
-            return lmb_layer_refuse(&l, LMB_E_ARG, "needs a list of layers, at least one: [{conv: {channels: 16}}, ...]");
-        b->status = LMB_FAIL(b->err, LMB_E_ARG, "%s needs `layers`, a list of them: [{conv: {channels: 16}}, ...]", l.name);
+            return lmb_layer_refuse(&l, LMB_E_ARG,
+                                    "needs a list of layers, at least one: [{conv: {channels: 16}}, ...]");
+        b->status =
+            LMB_FAIL(b->err, LMB_E_ARG, "%s needs `layers`, a list of them: [{conv: {channels: 16}}, ...]", l.name);
         return LMB_NONE;
     }
     if (more) {
         if (had + more + 2 > sizeof b->scope)
-            return lmb_layer_refuse(&(lmb_layer){ list, items, scope, x }, LMB_E_ARG, "nested too deep for its name, which begins with %s%s; "
-                                    "nest less, or give the blocks shorter names", b->scope, scope);
+            return lmb_layer_refuse(&(lmb_layer){ list, items, scope, x }, LMB_E_ARG,
+                                    "nested too deep for its name, which begins with %s%s; "
+                                    "nest less, or give the blocks shorter names",
+                                    b->scope, scope);
         snprintf(b->scope + had, sizeof b->scope - had, "%s.", scope);
     }
     for (const lmb_tree *t = items->child; t && b->status == LMB_OK; t = t->next)
@@ -189,4 +200,6 @@ static lmb_vid build(lmb_net *n, const void *options, lmb_vid x, int classes)
     return x;
 }
 
-const lmb_model_family lmb_model_layers = { "layers", "a list of layers; `limbeck list layers`", "", fields, sizeof(config), build };
+const lmb_model_family lmb_model_layers = {
+    "layers", "a list of layers; `limbeck list layers`", "", fields, sizeof(config), build
+};

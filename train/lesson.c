@@ -11,19 +11,25 @@
 lmb_vid lmb_lesson_apart(lmb_builder *b, lmb_vid student, lmb_vid teacher)
 {
     lmb_vid d = lmb_emit(b, "Sub", NULL, LMB_IN(student, teacher), LMB_NO_ATTRS);
-    return lmb_emit(b, "ReduceMean", "apart", LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(d, d), LMB_NO_ATTRS)), LMB_ATTRS(LMB_AINT("keepdims", 0)));
+    return lmb_emit(b, "ReduceMean", "apart", LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(d, d), LMB_NO_ATTRS)),
+                    LMB_ATTRS(LMB_AINT("keepdims", 0)));
 }
 
 /* ---- which values go together ---- */
 
 static bool is_map(const lmb_value *v)
 {
-    return v->role == LMB_ROLE_ACTIVATION && v->dtype == LMB_F32 && v->shape.n == 4 && v->shape.d[2] * v->shape.d[3] > 1;
+    return v->role == LMB_ROLE_ACTIVATION && v->dtype == LMB_F32 && v->shape.n == 4 &&
+           v->shape.d[2] * v->shape.d[3] > 1;
 }
 
-static bool same_places(const lmb_value *a, const lmb_value *b) { return a->shape.d[2] == b->shape.d[2] && a->shape.d[3] == b->shape.d[3]; }
+static bool same_places(const lmb_value *a, const lmb_value *b)
+{
+    return a->shape.d[2] == b->shape.d[2] && a->shape.d[3] == b->shape.d[3];
+}
 
-/* The last needed map of its height and width: [n_values] true. What comes before any convolution is the image itself. */
+/* The last needed map of its height and width: [n_values] true. What comes before any convolution is the image
+ * itself. */
 static lmb_status find_last(const lmb_graph *g, bool *last, lmb_error *err)
 {
     bool image = true;
@@ -39,7 +45,8 @@ static lmb_status find_last(const lmb_graph *g, bool *last, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status by_size(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s, lmb_vid *t, int *n, lmb_error *err)
+static lmb_status by_size(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s,
+                          lmb_vid *t, int *n, lmb_error *err)
 {
     bool *in_student = malloc((size_t)student->n_values + 1), *in_teacher = malloc((size_t)teacher->n_values + 1);
     lmb_status st = in_student && in_teacher ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to pair feature maps");
@@ -61,22 +68,28 @@ static lmb_status by_size(const lmb_taught *with, const lmb_graph *student, cons
                 t[(*n)++] = w;
             }
     if (st == LMB_OK && *n == 0)
-        st = LMB_FAIL(err, LMB_E_SHAPE, "the loss '%s' finds no feature maps of equal height and width in student and teacher; name values to "
-                      "compare: {name: %s, student: NAME, teacher: NAME}", with->term->name, with->term->name);
+        st = LMB_FAIL(
+            err, LMB_E_SHAPE,
+            "the loss '%s' finds no feature maps of equal height and width in student and teacher; name values to "
+            "compare: {name: %s, student: NAME, teacher: NAME}",
+            with->term->name, with->term->name);
     free(in_student);
     free(in_teacher);
     return st;
 }
 
-static lmb_status named(const lmb_taught *with, const lmb_graph *g, const char *whose, const char *name, lmb_vid *out, lmb_error *err)
+static lmb_status named(const lmb_taught *with, const lmb_graph *g, const char *whose, const char *name, lmb_vid *out,
+                        lmb_error *err)
 {
     *out = lmb_graph_find(g, name);
     const lmb_value *v = *out == LMB_NONE ? NULL : &g->value[*out];
     if (!v || v->role != LMB_ROLE_ACTIVATION)
-        return LMB_FAIL(err, LMB_E_ARG, "the loss '%s': the %s computes no value named '%s'; `limbeck inspect MODEL.onnx` lists them",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "the loss '%s': the %s computes no value named '%s'; `limbeck inspect MODEL.onnx` lists them",
                         with->term->name, whose, name);
     if (v->dtype != LMB_F32 || v->shape.n < 2)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the loss '%s': '%s' of the %s is no f32 [n, ...]", with->term->name, name, whose);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the loss '%s': '%s' of the %s is no f32 [n, ...]", with->term->name, name,
+                        whose);
     return LMB_OK;
 }
 
@@ -119,22 +132,29 @@ static lmb_status by_default(const lmb_taught *with, const lmb_graph *student, c
     return LMB_OK;
 }
 
-lmb_status lmb_lesson_pairs(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s, lmb_vid *t, int *n, lmb_error *err)
+lmb_status lmb_lesson_pairs(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s,
+                            lmb_vid *t, int *n, lmb_error *err)
 {
     char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
 
     if (!*with->student && !*with->teacher)
         return by_default(with, student, teacher, s, t, n, err);
     if (!*with->student || !*with->teacher)
-        return LMB_FAIL(err, LMB_E_ARG, "the loss '%s' names a layer of one model alone; name both, `student` and `teacher`, or neither", with->term->name);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the loss '%s' names a layer of one model alone; name both, `student` and `teacher`, or neither",
+            with->term->name);
     LMB_TRY(named(with, student, "student", with->student, s, err));
     LMB_TRY(named(with, teacher, "teacher", with->teacher, t, err));
     *n = 1;
     const lmb_value *vs = &student->value[*s], *vt = &teacher->value[*t];
     if ((with->term->flags & LMB_TERM_PLACES) && (vs->shape.n != 4 || vt->shape.n != 4 || !same_places(vs, vt)))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the loss '%s' compares feature maps of equal height and width: '%s' of the student is %s, '%s' of the "
-                        "teacher %s", with->term->name, vs->name, lmb_shape_text(&vs->shape, a, sizeof a), vt->name,
-                        lmb_shape_text(&vt->shape, b, sizeof b));
+        return LMB_FAIL(
+            err, LMB_E_SHAPE,
+            "the loss '%s' compares feature maps of equal height and width: '%s' of the student is %s, '%s' of the "
+            "teacher %s",
+            with->term->name, vs->name, lmb_shape_text(&vs->shape, a, sizeof a), vt->name,
+            lmb_shape_text(&vt->shape, b, sizeof b));
     return LMB_OK;
 }
 
@@ -154,7 +174,8 @@ static lmb_vid fill_up(lmb_builder *b, lmb_vid x, int64_t rows)
 }
 
 /* The teacher with `extra` values as outputs behind its logits, in the form of a predictor for `rows` rows. */
-static lmb_status deployed(const lmb_graph *g, const lmb_vid *extra, int n_extra, int64_t rows, lmb_graph **out, lmb_error *err)
+static lmb_status deployed(const lmb_graph *g, const lmb_vid *extra, int n_extra, int64_t rows, lmb_graph **out,
+                           lmb_error *err)
 {
     lmb_graph *open = NULL;
 
@@ -173,7 +194,8 @@ static lmb_status deployed(const lmb_graph *g, const lmb_vid *extra, int n_extra
 }
 
 /* The frozen graph of the teacher behind x: its logits, the bits of cached ones, and the values that terms look at. */
-static void run_teacher(const lmb_objective *o, lmb_builder *b, lmb_vid x, const lmb_vid *extra, int n_extra, lmb_vid out[MAX_OUT])
+static void run_teacher(const lmb_objective *o, lmb_builder *b, lmb_vid x, const lmb_vid *extra, int n_extra,
+                        lmb_vid out[MAX_OUT])
 {
     lmb_graph *teacher = NULL;
     int64_t n = lmb_builder_value(b, x)->shape.d[0], rows = n < o->rows ? o->rows : n;
@@ -185,8 +207,8 @@ static void run_teacher(const lmb_objective *o, lmb_builder *b, lmb_vid x, const
         b->status = lmb_pass_embed(b, teacher, &in, out, b->err);
     lmb_graph_destroy(teacher);
     for (int i = 0; i <= n_extra && n < rows && b->status == LMB_OK; i++)
-        out[i] = lmb_emit(b, "Slice", "teacher.answers", LMB_IN(out[i], lmb_emit_ints(b, (int64_t[]){ 0 }, 1), lmb_emit_ints(b, &n, 1)),
-                          LMB_NO_ATTRS);
+        out[i] = lmb_emit(b, "Slice", "teacher.answers",
+                          LMB_IN(out[i], lmb_emit_ints(b, (int64_t[]){ 0 }, 1), lmb_emit_ints(b, &n, 1)), LMB_NO_ATTRS);
 }
 
 /* lmb_objective_prepare has put them into the graph. */
@@ -204,7 +226,8 @@ static void find_heads(lmb_builder *b, int i, lmb_lesson *l)
     }
 }
 
-void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels, lmb_lesson out[LMB_TAUGHT_MAX])
+void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels,
+                       lmb_lesson out[LMB_TAUGHT_MAX])
 {
     lmb_vid extra[MAX_OUT], made[MAX_OUT];
     int n_extra = 0;
@@ -222,7 +245,8 @@ void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vi
         b->status = LMB_FAIL(b->err, LMB_E_ARG, "a loss looks into a teacher whose logits alone are given");
     if (b->status != LMB_OK)
         return;
-    int64_t n = lmb_builder_value(b, x)->shape.d[0], classes = o->teacher->value[o->teacher->output[0].value].shape.d[1];
+    int64_t n = lmb_builder_value(b, x)->shape.d[0],
+            classes = o->teacher->value[o->teacher->output[0].value].shape.d[1];
     if (o->logits)
         made[0] = lmb_emit_value(b, LMB_ROLE_INPUT, LMB_LOSS_FEED, LMB_F32, LMB_SHAPE(n, classes), NULL);
     else

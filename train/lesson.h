@@ -29,9 +29,10 @@ typedef struct lmb_lesson {
 } lmb_lesson;
 
 /* Rows of the fields of a term that looks inside. */
-#define LMB_TAUGHT_LAYERS(which)                                                                                              \
-    LMB_TEXT(lmb_taught, student, "", "value of the student's graph (`limbeck inspect` lists them); without both: " which),    \
-    LMB_TEXT(lmb_taught, teacher, "", "value of the teacher's graph that goes with it")
+#define LMB_TAUGHT_LAYERS(which)                                                                                       \
+    LMB_TEXT(lmb_taught, student, "",                                                                                  \
+             "value of the student's graph (`limbeck inspect` lists them); without both: " which),                     \
+        LMB_TEXT(lmb_taught, teacher, "", "value of the teacher's graph that goes with it")
 
 enum { LMB_HEAD_NAME = 64 };
 /* The name of the parameter that is head k of the taught term i. */
@@ -42,11 +43,12 @@ lmb_vid lmb_lesson_apart(lmb_builder *b, lmb_vid student, lmb_vid teacher);
 
 /* The pairs that a term compares, as ids of either graph: *n of them. Values of both on the way to output 0.
  *   errors  E_ARG for a name that is not there; E_SHAPE when nothing goes together */
-LMB_MUST_CHECK lmb_status lmb_lesson_pairs(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s, lmb_vid *t,
-                                           int *n, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_lesson_pairs(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher,
+                                           lmb_vid *s, lmb_vid *t, int *n, lmb_error *err);
 
 /* For each of o's taught terms a lesson behind x [n, ...]; b->g is the student's graph, whose output 0 is `logits`. */
-void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels, lmb_lesson out[LMB_TAUGHT_MAX]);
+void lmb_lessons_begin(const lmb_objective *o, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels,
+                       lmb_lesson out[LMB_TAUGHT_MAX]);
 
 #ifdef __cplusplus
 }

@@ -20,18 +20,30 @@ static const char *const caches[] = { "auto", "false", "true", "plain", NULL };
 
 const lmb_field lmb_distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
-    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions; keep it low (1 to 2) with quantisation"),
-    LMB_TEXT(lmb_distill_config, teacher, "", "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. self: what the "
-             "student was before it was pruned or quantised, or its last generation. For one that wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
-    LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches, "the teacher's logits on disk: true, the same bits as live; plain, of samples "
+    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "",
+             "softens both predictions; keep it low (1 to 2) with quantisation"),
+    LMB_TEXT(
+        lmb_distill_config, teacher, "",
+        "an .onnx file that takes the samples as they are, or a checkpoint; default <run>/teacher/model.onnx. self: what the "
+        "student was before it was pruned or quantised, or its last generation. For one that wants them normalised: teacher.model: {name: onnx, path, mean, scale ...}"),
+    LMB_CHOICE(lmb_distill_config, cache, LMB_CACHE_AUTO, caches,
+               "the teacher's logits on disk: true, the same bits as live; plain, of samples "
                "without augmentation; auto, true where an epoch can use them again"),
-    LMB_INT(lmb_distill_config, gpu_mb, 1024, 0, 1000000, "MB", "with train.backend cuda, logits of a file that take no more are kept on the GPU whole"),
-    LMB_TREE(lmb_distill_config, teachers, "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
-    LMB_INT(lmb_distill_config, generations, 1, 1, 16, "", "with teacher self: born again so often, each from other first weights, taught by the one before"),
-    LMB_TREE(lmb_distill_config, losses, "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
-             "default [kl]"),
-    LMB_TREE(lmb_distill_config, unlabelled, "samples to learn from in place of the training part, whose labels nobody looks at (alpha: 1): a section like "
-             "`data`; {name: folder, path: pictures, labels: false} takes any pictures"), LMB_FIELD_END
+    LMB_INT(lmb_distill_config, gpu_mb, 1024, 0, 1000000, "MB",
+            "with train.backend cuda, logits of a file that take no more are kept on the GPU whole"),
+    LMB_TREE(lmb_distill_config, teachers,
+             "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
+    LMB_INT(lmb_distill_config, generations, 1, 1, 16, "",
+            "with teacher self: born again so often, each from other first weights, taught by the one before"),
+    LMB_TREE(
+        lmb_distill_config, losses,
+        "the teacher's share is of these, with weights: names, or {name, weight, ...} as `limbeck list losses` shows; "
+        "default [kl]"),
+    LMB_TREE(
+        lmb_distill_config, unlabelled,
+        "samples to learn from in place of the training part, whose labels nobody looks at (alpha: 1): a section like "
+        "`data`; {name: folder, path: pictures, labels: false} takes any pictures"),
+    LMB_FIELD_END
 };
 
 /* ---- the terms of the teacher's share ---- */
@@ -49,14 +61,17 @@ static lmb_status find_term(const lmb_tree *node, const lmb_loss_term **out, lmb
         if ((*out)->fields)
             snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "", (*out)->name);
     }
-    return lmb_tree_fail(node, err, LMB_E_ARG, "a teacher has no loss '%s'; it has %s (the labels' has the share 1 - alpha)", name, known);
+    return lmb_tree_fail(node, err, LMB_E_ARG,
+                         "a teacher has no loss '%s'; it has %s (the labels' has the share 1 - alpha)", name, known);
 }
 
 /* Samples without labels: the teacher alone says what they are. */
-static lmb_status check_unlabelled(const lmb_objective *o, const lmb_loss_term *term, const lmb_tree *node, lmb_error *err)
+static lmb_status check_unlabelled(const lmb_objective *o, const lmb_loss_term *term, const lmb_tree *node,
+                                   lmb_error *err)
 {
     if (o->distill.unlabelled && term->flags & LMB_TERM_LABELS)
-        return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' reads labels, and `unlabelled` has none; take kl", term->name);
+        return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' reads labels, and `unlabelled` has none; take kl",
+                             term->name);
     return LMB_OK;
 }
 
@@ -66,12 +81,15 @@ lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
 
     o->n_taught = 0;
     if (o->distill.unlabelled && o->distill.alpha != 1)
-        return lmb_tree_fail(o->distill.unlabelled, err, LMB_E_ARG, "`unlabelled` samples have no labels to learn from, and alpha is %g: set it to 1",
+        return lmb_tree_fail(o->distill.unlabelled, err, LMB_E_ARG,
+                             "`unlabelled` samples have no labels to learn from, and alpha is %g: set it to 1",
                              o->distill.alpha);
     if (!list)
         return LMB_OK;
     if (list->kind != LMB_TREE_LIST || lmb_tree_count(list) < 1 || lmb_tree_count(list) > LMB_TAUGHT_MAX)
-        return lmb_tree_fail(list, err, LMB_E_ARG, "`losses` is a list of 1 to %d, such as [kl, {name: attention, weight: 1000}]", LMB_TAUGHT_MAX);
+        return lmb_tree_fail(list, err, LMB_E_ARG,
+                             "`losses` is a list of 1 to %d, such as [kl, {name: attention, weight: 1000}]",
+                             LMB_TAUGHT_MAX);
     for (const lmb_tree *node = list->child; node; node = node->next) {
         lmb_taught *t = &o->taught[o->n_taught++];
         *t = (lmb_taught){ .student = "", .teacher = "" };
@@ -84,10 +102,15 @@ lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err)
         if (!(t->term->flags & LMB_TERM_FEATURES))
             continue;
         if (o->distill.teachers)
-            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into one teacher: give `teacher` in place of `teachers`", t->term->name);
+            return lmb_tree_fail(node, err, LMB_E_ARG,
+                                 "the loss '%s' looks into one teacher: give `teacher` in place of `teachers`",
+                                 t->term->name);
         if (o->distill.cache == LMB_CACHE_TRUE || o->distill.cache == LMB_CACHE_PLAIN)
-            return lmb_tree_fail(node, err, LMB_E_ARG, "the loss '%s' looks into the teacher, of which a file of logits tells nothing: set cache: "
-                                 "false", t->term->name);
+            return lmb_tree_fail(
+                node, err, LMB_E_ARG,
+                "the loss '%s' looks into the teacher, of which a file of logits tells nothing: set cache: "
+                "false",
+                t->term->name);
     }
     return LMB_OK;
 }
@@ -117,8 +140,10 @@ lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student,
 {
     if (!o->teacher)
         return LMB_OK;
-    const lmb_value *tx = &o->teacher->value[lmb_graph_input(o->teacher, 0)], *sx = &student->value[lmb_graph_input(student, 0)];
-    const lmb_value *ty = &o->teacher->value[o->teacher->output[0].value], *sy = &student->value[student->output[0].value];
+    const lmb_value *tx = &o->teacher->value[lmb_graph_input(o->teacher, 0)],
+                    *sx = &student->value[lmb_graph_input(student, 0)];
+    const lmb_value *ty = &o->teacher->value[o->teacher->output[0].value],
+                    *sy = &student->value[student->output[0].value];
     lmb_shape a = tx->shape, b = sx->shape;
     char ta[LMB_SHAPE_TEXT], tb[LMB_SHAPE_TEXT];
 
@@ -172,7 +197,8 @@ static int64_t memory_of(const lmb_objective *o)
     return 0;
 }
 
-static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err)
+static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out,
+                       lmb_error *err)
 {
     const lmb_objective *o = ctx;
     return o->logits ? o->logits(o->logits_ctx, info, n, out, err) : lmb_memory_where(place, n, memory_of(o), out, err);

@@ -7,13 +7,13 @@
  *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer; the
  *                                       latter also with those of a memory (memory.h)
  *
- *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl alone;
- *   cross_entropy alone without
+ *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl
+ * alone; cross_entropy alone without
  *
- * The teacher may be a larger network (`distill`), several of them (distill/teachers.h), or the model itself as it was before
- * (a client of a federation holds on to the model of the round). A term is skipped where its weight is 0: with alpha 1 labels
- * count for nothing, but for dkd.
- *   source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et al. 2021, arXiv:2007.07314
+ * The teacher may be a larger network (`distill`), several of them (distill/teachers.h), or the model itself as it was
+ * before (a client of a federation holds on to the model of the round). A term is skipped where its weight is 0: with
+ * alpha 1 labels count for nothing, but for dkd. source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et
+ * al. 2021, arXiv:2007.07314
  */
 #ifndef LMB_TRAIN_LOSS_H
 #define LMB_TRAIN_LOSS_H
@@ -35,9 +35,10 @@ typedef struct lmb_place {
 typedef struct lmb_loss {
     lmb_vid (*build)(void *ctx, lmb_builder *b, lmb_vid x, lmb_vid logits, lmb_vid labels);
     void *ctx;
-    /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds an
-     * input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
-    lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out, lmb_error *err);
+    /* For a loss that reads numbers of its own beside the samples, such as a teacher's logits from a file: build() adds
+     * an input LMB_LOSS_FEED of f32 [n, ...], and feed() fills it before each step of n rows. NULL: there is none. */
+    lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out,
+                       lmb_error *err);
     /* Where feed() knows so many rows and no others, for each sample in each epoch, or with epochs 1 the same in all,
      * whatever their place, steps that stay on a device keep them there whole if that takes no more than `most` bytes.
      * samples 0: it is asked in every step. */
@@ -80,8 +81,9 @@ typedef struct lmb_objective {
     const lmb_graph *teacher; /* inference form, same input and classes; NULL: the labels alone */
     const float *prior;       /* (classes) added to the logits before the labels' term: log of each class's share, so
                                * that rare classes keep their logits; NULL: none */
-    /* The teacher answers so many rows at once, fewer are filled up; 0: as many as there are. Kernels, and with them the last
-     * bits of an answer, depend on this number, so that it must be the same for answers that are to be equal. */
+    /* The teacher answers so many rows at once, fewer are filled up; 0: as many as there are. Kernels, and with them
+     * the last bits of an answer, depend on this number, so that it must be the same for answers that are to be
+     * equal. */
     int64_t rows;
     /* Its logits from elsewhere, such as a file; NULL: computed live. */
     lmb_status (*logits)(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err);
@@ -92,11 +94,12 @@ typedef struct lmb_objective {
 } lmb_objective;
 
 enum {
-    LMB_TERM_SOFTENED = 1, /* of predictions at a temperature: times its square, which keeps the gradient's size whatever it is */
-    LMB_TERM_FEATURES = 2, /* looks inside the models: the teacher must run, its logits do not do */
-    LMB_TERM_PLACES = 4,   /* ... at maps of equal height and width */
-    LMB_TERM_MIDDLE = 8,   /* ... at the middle one of them */
-    LMB_TERM_LABELS = 32,  /* reads the labels as well */
+    LMB_TERM_SOFTENED =
+        1, /* of predictions at a temperature: times its square, which keeps the gradient's size whatever it is */
+    LMB_TERM_FEATURES = 2,  /* looks inside the models: the teacher must run, its logits do not do */
+    LMB_TERM_PLACES = 4,    /* ... at maps of equal height and width */
+    LMB_TERM_MIDDLE = 8,    /* ... at the middle one of them */
+    LMB_TERM_LABELS = 32,   /* reads the labels as well */
     LMB_TERM_EMBEDDING = 16 /* ... at what the last layers read */
 };
 struct lmb_lesson;
@@ -111,12 +114,13 @@ typedef struct lmb_loss_term {
 } lmb_loss_term;
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
-/* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's fields.
- *   errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
+/* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's
+ * fields. errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
 LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 /* Does a term look inside the teacher? Then its logits from elsewhere do not do. */
 bool lmb_objective_looks_inside(const lmb_objective *o);
-/* E_SHAPE with both shapes when teacher and student do not go together, E_ARG for a layer that is not there; before any work. */
+/* E_SHAPE with both shapes when teacher and student do not go together, E_ARG for a layer that is not there; before any
+ * work. */
 LMB_MUST_CHECK lmb_status lmb_objective_check(const lmb_objective *o, const lmb_graph *student, lmb_error *err);
 /* What is to be trained in place of `student`: a copy with the heads of o's terms as further parameters behind its own;
  * NULL: no term has any. seed: of their first weights. Then the student's share of what was trained goes back into it.

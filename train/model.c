@@ -19,8 +19,8 @@ const lmb_field lmb_model_common_fields[] = {
 
 enum { COPIES = 3 }; /* of every weight that any training has at least: the model's, the state's, a gradient */
 
-/* Memory for the content of a tensor; NULL after an error. A model that no training could hold is refused here, with the layer that is
- * too much: `config check` builds models. */
+/* Memory for the content of a tensor; NULL after an error. A model that no training could hold is refused here, with
+ * the layer that is too much: `config check` builds models. */
 static float *room_for(lmb_net *n, const char *name, double count)
 {
     double bytes = (n->numbers += count) * sizeof(float) * COPIES, limit = lmb_memory_bytes();
@@ -29,8 +29,11 @@ static float *room_for(lmb_net *n, const char *name, double count)
         return NULL;
     float *w = bytes < limit ? malloc(sizeof *w * ((size_t)count + 1)) : NULL;
     if (!w)
-        n->b.status = LMB_FAIL(n->b.err, LMB_E_NOMEM, "with %s the model has %.3g numbers; a training keeps each %d times or more, %.3g GB, and this "
-                               "machine has %.3g GB: make the layers smaller", name, n->numbers, COPIES, bytes / 1e9, limit / 1e9);
+        n->b.status =
+            LMB_FAIL(n->b.err, LMB_E_NOMEM,
+                     "with %s the model has %.3g numbers; a training keeps each %d times or more, %.3g GB, and this "
+                     "machine has %.3g GB: make the layers smaller",
+                     name, n->numbers, COPIES, bytes / 1e9, limit / 1e9);
     return w;
 }
 
@@ -75,7 +78,8 @@ lmb_vid lmb_net_conv(lmb_net *n, const char *name, lmb_vid x, lmb_conv_layer l)
 {
     char buf[128];
     const lmb_shape *s = &lmb_builder_value(&n->b, x)->shape;
-    int64_t groups = l.groups ? l.groups : 1, stride = l.stride ? l.stride : 1, c = s->n > 1 ? s->d[1] : 1, p = l.unpadded ? 0 : l.kernel / 2;
+    int64_t groups = l.groups ? l.groups : 1, stride = l.stride ? l.stride : 1, c = s->n > 1 ? s->d[1] : 1,
+            p = l.unpadded ? 0 : l.kernel / 2;
     bool line = s->n == 3;
     lmb_shape ws = line ? LMB_SHAPE(l.out, c / groups, l.kernel) : LMB_SHAPE(l.out, c / groups, l.kernel, l.kernel);
     double fan_out = (double)(l.out / groups) * (double)(line ? l.kernel : l.kernel * l.kernel);
@@ -108,11 +112,13 @@ lmb_vid lmb_net_norm(lmb_net *n, const char *name, lmb_vid x)
 lmb_vid lmb_net_activation(lmb_net *n, const char *kind, lmb_vid x)
 {
     static const char *const names[][2] = { { "relu", "Relu" }, { "hardswish", "HardSwish" }, { "sigmoid", "Sigmoid" },
-                                            { "hardsigmoid", "HardSigmoid" }, { "tanh", "Tanh" }, { "leaky_relu", "LeakyRelu" } };
+                                            { "hardsigmoid", "HardSigmoid" }, { "tanh", "Tanh" }, { "leaky_relu",
+                                              "LeakyRelu" } };
     if (!*kind)
         return x;
     if (strcmp(kind, "relu6") == 0)
-        return lmb_emit(&n->b, "Clip", "relu6", LMB_IN(x, lmb_emit_scalar(&n->b, 0), lmb_emit_scalar(&n->b, 6)), LMB_NO_ATTRS);
+        return lmb_emit(&n->b, "Clip", "relu6", LMB_IN(x, lmb_emit_scalar(&n->b, 0), lmb_emit_scalar(&n->b, 6)),
+                        LMB_NO_ATTRS);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i][0], kind) == 0)
             return lmb_emit(&n->b, names[i][1], kind, LMB_IN(x), LMB_NO_ATTRS);
@@ -139,12 +145,19 @@ static lmb_vid pool(lmb_net *n, const char *op, lmb_vid x, int64_t k, int64_t s,
     if (lmb_builder_value(&n->b, x)->shape.n == 3)
         return lmb_emit(&n->b, op, "pool", LMB_IN(x),
                         LMB_ATTRS(LMB_AINTS("kernel_shape", k), LMB_AINTS("strides", s), LMB_AINTS("pads", p, p)));
-    return lmb_emit(&n->b, op, "pool", LMB_IN(x),
-                    LMB_ATTRS(LMB_AINTS("kernel_shape", k, k), LMB_AINTS("strides", s, s), LMB_AINTS("pads", p, p, p, p)));
+    return lmb_emit(
+        &n->b, op, "pool", LMB_IN(x),
+        LMB_ATTRS(LMB_AINTS("kernel_shape", k, k), LMB_AINTS("strides", s, s), LMB_AINTS("pads", p, p, p, p)));
 }
 
-lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p) { return pool(n, "MaxPool", x, k, s, p); }
-lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p) { return pool(n, "AveragePool", x, k, s, p); }
+lmb_vid lmb_net_max_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p)
+{
+    return pool(n, "MaxPool", x, k, s, p);
+}
+lmb_vid lmb_net_average_pool(lmb_net *n, lmb_vid x, int64_t k, int64_t s, int64_t p)
+{
+    return pool(n, "AveragePool", x, k, s, p);
+}
 
 lmb_vid lmb_net_flatten(lmb_net *n, lmb_vid x)
 {

@@ -38,8 +38,8 @@ extern const lmb_model_family *const lmb_model_families[]; /* NULL-terminated */
 
 /* Build what the section `model` describes: {name: resnet, depth: 8, width: 16, mean: 72.9, scale: 0.011}.
  *   errors  E_ARG with the place for an unknown family or option; E_SHAPE when layers do not fit the sample */
-LMB_MUST_CHECK lmb_status lmb_model_build(const struct lmb_tree *model, const lmb_shape *sample, int classes, uint64_t seed,
-                                          lmb_graph **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_model_build(const struct lmb_tree *model, const lmb_shape *sample, int classes,
+                                          uint64_t seed, lmb_graph **out, lmb_error *err);
 
 /* ---- layers ---- */
 typedef struct lmb_conv_layer { int64_t out, kernel, stride, groups; bool bias, unpadded; } lmb_conv_layer;

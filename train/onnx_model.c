@@ -39,7 +39,8 @@ static lmb_vid per_channel(lmb_net *n, const char *op, lmb_vid x, const lmb_fiel
     if (v->n == 0)
         return x;
     if (s->n != 4 || s->d[1] != v->n) {
-        fail(n, LMB_FAIL(n->b.err, LMB_E_ARG, "%s has %d numbers; samples have %lld channels", key, v->n, (long long)(s->n > 1 ? s->d[1] : 0)));
+        fail(n, LMB_FAIL(n->b.err, LMB_E_ARG, "%s has %d numbers; samples have %lld channels", key, v->n,
+                         (long long)(s->n > 1 ? s->d[1] : 0)));
         return LMB_NONE;
     }
     for (int i = 0; i < v->n; i++)
@@ -80,13 +81,15 @@ static lmb_status append(lmb_net *n, const lmb_graph *g, lmb_vid x, bool freeze,
 static lmb_vid with_file(lmb_net *n, const config *c, const lmb_graph *g, lmb_vid x, int classes)
 {
     lmb_vid *map = malloc(sizeof *map * ((size_t)g->n_values + 1)), out = LMB_NONE;
-    lmb_status st = map ? append(n, g, x, c->freeze, map) : LMB_FAIL(n->b.err, LMB_E_NOMEM, "no memory to read %s", c->path);
+    lmb_status st =
+        map ? append(n, g, x, c->freeze, map) : LMB_FAIL(n->b.err, LMB_E_NOMEM, "no memory to read %s", c->path);
 
     if (st == LMB_OK && c->new_head) {
         lmb_vid y = g->output[0].value;
         const lmb_node *last = g->value[y].node == LMB_NONE ? NULL : &g->node[g->value[y].node];
         if (!last || strcmp(last->op->name, "Gemm") != 0)
-            st = LMB_FAIL(n->b.err, LMB_E_UNSUPPORTED, "%s does not end with a linear layer (Gemm); it can not get a new head", c->path);
+            st = LMB_FAIL(n->b.err, LMB_E_UNSUPPORTED,
+                          "%s does not end with a linear layer (Gemm); it can not get a new head", c->path);
         else
             out = lmb_net_linear(n, "new_head", map[last->in[0]], classes);
     } else if (st == LMB_OK) {
@@ -117,8 +120,8 @@ static lmb_vid build(lmb_net *n, const void *cfg, lmb_vid x, int classes)
         const lmb_shape *want = &g->value[lmb_graph_input(g, 0)].shape, *have = &lmb_builder_value(&n->b, x)->shape;
         char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
         if (!lmb_shape_equal(want, have))
-            st = LMB_FAIL(n->b.err, LMB_E_SHAPE, "%s takes %s, the data gives %s", c->path, lmb_shape_text(want, a, sizeof a),
-                          lmb_shape_text(have, b, sizeof b));
+            st = LMB_FAIL(n->b.err, LMB_E_SHAPE, "%s takes %s, the data gives %s", c->path,
+                          lmb_shape_text(want, a, sizeof a), lmb_shape_text(have, b, sizeof b));
     }
     if (st != LMB_OK) {
         fail(n, st);
@@ -132,4 +135,6 @@ static lmb_vid build(lmb_net *n, const void *cfg, lmb_vid x, int classes)
     return y;
 }
 
-const lmb_model_family lmb_model_onnx = { "onnx", "a model from an ONNX file, with a new head if wanted", "", fields, sizeof(config), build };
+const lmb_model_family lmb_model_onnx = {
+    "onnx", "a model from an ONNX file, with a new head if wanted", "", fields, sizeof(config), build
+};

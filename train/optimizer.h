@@ -38,8 +38,8 @@ typedef struct lmb_optimizer {
     void (*step)(const void *config, const lmb_opt_range *r);
     /* The same for a device: constants of step t (from 1) at rate lr. */
     lmb_rule (*rule)(const void *config, double lr, int64_t t);
-    /* How far a step goes, in rates, if the gradient is 1 and always was; *kept: 0 before the first step. NULL: that depends
-     * on the gradient. */
+    /* How far a step goes, in rates, if the gradient is 1 and always was; *kept: 0 before the first step. NULL: that
+     * depends on the gradient. */
     double (*reach)(const void *config, double *kept);
 } lmb_optimizer;
 

@@ -210,9 +210,11 @@ static lmbi_stage_run run_of(const flow *w, int i)
 {
     const lmbi_flow *f = w->f;
     int64_t at = f->first[i] - f->first[0];
-    return (lmbi_stage_run){
-        .place = { f->place.shown, f->place.row + at, f->place.rows }, .x = f->x + at * f->sample, .y = f->y + at, .state = f->state, .out = lmbi_reducer_slot(f->sums, i) + LMBI_SUMS
-    };
+    return (lmbi_stage_run){ .place = { f->place.shown, f->place.row + at, f->place.rows },
+                             .x = f->x + at * f->sample,
+                             .y = f->y + at,
+                             .state = f->state,
+                             .out = lmbi_reducer_slot(f->sums, i) + LMBI_SUMS };
 }
 
 static lmb_step_info info_of(const flow *w, int i)

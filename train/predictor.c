@@ -26,8 +26,8 @@ void lmb_predictor_destroy(lmb_predictor *p)
     free(p);
 }
 
-lmb_status lmb_predictor_create(const lmb_graph *model, const float *state, const lmb_backend *const *backends, int64_t batch,
-                                lmb_predictor **out, lmb_error *err)
+lmb_status lmb_predictor_create(const lmb_graph *model, const float *state, const lmb_backend *const *backends,
+                                int64_t batch, lmb_predictor **out, lmb_error *err)
 {
     lmb_plan_options o = { .backends = backends };
     int classes = 0;

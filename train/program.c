@@ -98,7 +98,8 @@ static lmb_status build_graph(lmb_program *p, lmbi_compiled *c, lmb_vid *wrt, lm
     return st;
 }
 
-/* Is the gradient v = scale a' b, large, and are both computed by the graph? Whatever the number of rows: all shards must agree. */
+/* Is the gradient v = scale a' b, large, and are both computed by the graph? Whatever the number of rows: all shards
+ * must agree. */
 static bool is_product(const lmb_graph *g, lmb_vid v, lmbi_compiled *c, int segment)
 {
     const lmb_node *n = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
@@ -107,8 +108,8 @@ static bool is_product(const lmb_graph *g, lmb_vid v, lmbi_compiled *c, int segm
         return false;
     const lmb_gemm_attr *t = n->attr;
     const lmb_value *a = &g->value[n->in[0]], *b = &g->value[n->in[1]];
-    if (!t->transA || t->transB || a->dtype != LMB_F32 || a->role != LMB_ROLE_ACTIVATION || b->role != LMB_ROLE_ACTIVATION ||
-        lmb_shape_count(&g->value[v].shape) < FEWEST_NUMBERS)
+    if (!t->transA || t->transB || a->dtype != LMB_F32 || a->role != LMB_ROLE_ACTIVATION ||
+        b->role != LMB_ROLE_ACTIVATION || lmb_shape_count(&g->value[v].shape) < FEWEST_NUMBERS)
         return false;
     c->product[segment].a = n->in[0];
     c->product[segment].b = n->in[1];
@@ -125,7 +126,8 @@ static int segment_of(const lmb_program *p, const lmbi_compiled *c, lmb_vid v)
 }
 
 /* Outputs of the plan that land in the flat vector: gradients here; next content is one by itself. */
-static lmb_status add_outputs(const lmb_program *p, lmbi_compiled *c, const lmb_vid *wrt, const lmb_vid *grad, int n_wrt, lmb_error *err)
+static lmb_status add_outputs(const lmb_program *p, lmbi_compiled *c, const lmb_vid *wrt, const lmb_vid *grad,
+                              int n_wrt, lmb_error *err)
 {
     char name[32];
     for (int i = 0; i < n_wrt; i++) {
@@ -279,8 +281,8 @@ lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_p
 
 static size_t floats(const lmb_shape *s) { return (sizeof(float) * (size_t)lmb_shape_count(s) + 63) / 64 * 64 + 64; }
 
-/* Memory for what a gradient is a product of, for the most rows that have come. Bound anew each time: plans of other numbers of rows,
- * and other threads' programs, share it. */
+/* Memory for what a gradient is a product of, for the most rows that have come. Bound anew each time: plans of other
+ * numbers of rows, and other threads' programs, share it. */
 static lmb_status bind_factors(lmbi_compiled *c, int segment, lmb_factors *f, lmb_error *err)
 {
     f->rows = 0;

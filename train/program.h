@@ -21,11 +21,12 @@ extern "C" {
 
 typedef struct lmb_program lmb_program;
 
-LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
-                                             lmb_program **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss,
+                                             const lmb_backend *const *backends, lmb_program **out, lmb_error *err);
 void lmb_program_destroy(lmb_program *p);
-/* Memory of plans that are compiled from now on: never less than is fast (SIZE_MAX); or at most so many bytes, for which cheap
- * feature maps are computed twice where that is needed; 0: wherever it saves. No bit of a result changes. */
+/* Memory of plans that are compiled from now on: never less than is fast (SIZE_MAX); or at most so many bytes, for
+ * which cheap feature maps are computed twice where that is needed; 0: wherever it saves. No bit of a result
+ * changes. */
 void lmb_program_memory(lmb_program *p, size_t bytes);
 /* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
 void lmb_program_choices(lmb_program *p, lmb_choices *choices);
@@ -44,8 +45,9 @@ typedef struct lmb_program_step {
      * to its end, and is not touched again. May be NULL. */
     void (*final)(void *ctx, int first);
     void *ctx;
-    /* [segments] or NULL. Where a gradient is the product of two matrices of few rows and is large, those are left here instead and
-     * `out` is not touched: rows > 0. Zeroed at first, then kept from run to run with one `out`; freed by lmb_program_free_factors. */
+    /* [segments] or NULL. Where a gradient is the product of two matrices of few rows and is large, those are left here
+     * instead and `out` is not touched: rows > 0. Zeroed at first, then kept from run to run with one `out`; freed by
+     * lmb_program_free_factors. */
     lmb_factors *factors;
     float loss;           /* set: mean loss of the rows                  */
     int64_t correct;      /* set: rows whose largest logit is the label  */
@@ -79,8 +81,10 @@ LMB_MUST_CHECK lmb_status lmb_program_feed(lmb_program *p, int64_t n, const lmb_
 const lmb_loss *lmb_program_loss(const lmb_program *p);
 /* Leave spans of compiling and of the plan's steps on `lane` (core/base/trace.h). Borrowed; NULL: none. */
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane);
-/* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. `factors`: for steps that have some. */
-LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_plan **out, lmb_error *err);
+/* Plan for a batch of n rows, compiled if need be: what `limbeck inspect` shows. `factors`: for steps that have
+ * some. */
+LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool factors, const lmb_plan **out,
+                                           lmb_error *err);
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
 LMB_MUST_CHECK lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err);

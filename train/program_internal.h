@@ -14,7 +14,10 @@ typedef struct lmbi_compiled {
     lmb_plan *plan;
     lmb_vid x, y, loss, logits, feed;
     lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
-    struct { lmb_vid a, b; float scale; } *product; /* [segments] in g: what the gradient is a product of; a LMB_NONE: it is none */
+    struct {
+        lmb_vid a, b;
+        float scale;
+    } * product;              /* [segments] in g: what the gradient is a product of; a LMB_NONE: it is none */
     int *ready;               /* [segments] plan step after which the vector is final from this segment on         */
     const float *state;
     float *out;
@@ -39,6 +42,7 @@ struct lmb_program {
 };
 
 /* The plan for n rows, compiled if need be. keep: products as what they are products of. */
-LMB_MUST_CHECK lmb_status lmbi_program_plan_for(lmb_program *p, int64_t n, bool keep, lmbi_compiled **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_program_plan_for(lmb_program *p, int64_t n, bool keep, lmbi_compiled **out,
+                                                lmb_error *err);
 
 #endif

@@ -101,9 +101,10 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         memcpy(in + r->slab.sample, b->sample + lo, n * sizeof *b->sample);
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
         memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
-        /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a replay,
-         * which it does not see, runs in the memory of its plan. */
-        LMB_TRY(lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
+        /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a
+         * replay, which it does not see, runs in the memory of its plan. */
+        LMB_TRY(
+            lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
 }

@@ -275,7 +275,8 @@ lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *e
     LMB_TRY(bind_input(c, c->c->x, r->x, err));
     LMB_TRY(bind_input(c, c->c->y, r->y, err));
     if (c->c->feed != LMB_NONE && c->map[c->c->feed] != LMB_NONE)
-        LMB_TRY(c->o.loss->feed(c->o.loss->ctx, r->info, &r->place, c->rows, lmb_plan_data(c->plan, c->map[c->c->feed]), err));
+        LMB_TRY(c->o.loss->feed(c->o.loss->ctx, r->info, &r->place, c->rows, lmb_plan_data(c->plan, c->map[c->c->feed]),
+                                err));
     LMB_TRY(lmb_plan_run_part(c->plan, 0, r->info, err));
     for (int i = 0; i < c->n_out; i++) {
         const crosser *x = c->out[i].through ? find(c->in, c->n_in, c->out[i].whole) : NULL;

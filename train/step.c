@@ -50,8 +50,16 @@ static void run_shard(void *ctx, int task, int w)
     info.sample = r->b->sample + at;
     lmb_rank_sums sums;
     info.ranks = lmbi_sync_norm_sums(t, t->share[task], &sums);
-    lmb_program_step s = { .n = hi - lo, .x = r->b->x + at * numbers, .y = r->b->y + at, .state = t->s.state,
-                           .out = v + LMBI_SUMS, .info = &info, .place = place_of(t, r->b, lo), .final = on_final, .ctx = &mine, .factors = t->factors ? t->factors[task] : NULL };
+    lmb_program_step s = { .n = hi - lo,
+                           .x = r->b->x + at * numbers,
+                           .y = r->b->y + at,
+                           .state = t->s.state,
+                           .out = v + LMBI_SUMS,
+                           .info = &info,
+                           .place = place_of(t, r->b, lo),
+                           .final = on_final,
+                           .ctx = &mine,
+                           .factors = t->factors ? t->factors[task] : NULL };
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
     if (lmb_program_run(me->program, &s, &me->err) != LMB_OK)
@@ -99,7 +107,8 @@ LMB_HOT static void scale(float *v, float f, size_t n)
 
 enum { MANY = 1 << 16 }; /* numbers from which it pays to wake other threads for a step */
 
-LMB_HOT static void pull_to(float *LMB_RESTRICT g, const float *LMB_RESTRICT w, const float *LMB_RESTRICT anchor, float pull, size_t n)
+LMB_HOT static void pull_to(float *LMB_RESTRICT g, const float *LMB_RESTRICT w, const float *LMB_RESTRICT anchor,
+                            float pull, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         g[i] += pull * (w[i] - anchor[i]);
@@ -135,8 +144,8 @@ LMB_HOT static void average(float *LMB_RESTRICT ema, const float *LMB_RESTRICT w
 double lmbi_trainer_rate(const lmb_trainer *t)
 {
     int64_t per_epoch = lmb_loader_batches(t->loader), total = per_epoch * t->c.epochs;
-    return lmb_schedule_rate(t->schedule, t->schedule_config, t->c.lr, (int64_t)(t->c.warmup_epochs * (double)per_epoch),
-                             t->s.step, total, per_epoch);
+    return lmb_schedule_rate(t->schedule, t->schedule_config, t->c.lr,
+                             (int64_t)(t->c.warmup_epochs * (double)per_epoch), t->s.step, total, per_epoch);
 }
 
 /* A short memory at first, so that the start does not linger. */
@@ -214,8 +223,10 @@ static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
     t->s.loss_sum += sum[LMBI_LOSS];
     t->s.correct += (int64_t)sum[LMBI_CORRECT];
     if (!isfinite(norm))
-        return LMB_FAIL(err, LMB_E_NUMERIC, "step %lld: the gradient is not finite; use a smaller learning rate (now %g), "
-                        "warm-up or clip", (long long)t->s.step, m.lr);
+        return LMB_FAIL(err, LMB_E_NUMERIC,
+                        "step %lld: the gradient is not finite; use a smaller learning rate (now %g), "
+                        "warm-up or clip",
+                        (long long)t->s.step, m.lr);
     if (t->c.clip > 0 && norm > t->c.clip)
         m.shrink = (float)(t->c.clip / norm);
     m.keep = (float)lmbi_trainer_keep(t);

@@ -137,10 +137,14 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
 
 static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb_error *err)
 {
-    lmb_epoch e = { .epoch = t->s.epoch, .loss = t->s.loss_sum / (double)t->s.seen,
-                    .accuracy = (double)t->s.correct / (double)t->s.seen, .lr = lmbi_trainer_rate(t), .seconds = t->rate_seconds,
+    lmb_epoch e = { .epoch = t->s.epoch,
+                    .loss = t->s.loss_sum / (double)t->s.seen,
+                    .accuracy = (double)t->s.correct / (double)t->s.seen,
+                    .lr = lmbi_trainer_rate(t),
+                    .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = t->waited, .steps = t->remark[0] ? t->remark : NULL };
+                    .waited = t->waited,
+                    .steps = t->remark[0] ? t->remark : NULL };
 
     LMB_TRY(validate(t, &e, err));
     t->s.epoch++;
@@ -165,7 +169,8 @@ lmb_status lmb_trainer_run(lmb_trainer *t, const lmb_train_watch *watch, lmb_err
             lmb_trainer_drop(t);
         }
         if (stop)
-            return LMB_FAIL(err, LMB_E_STOPPED, "stopped in epoch %lld after batch %lld", (long long)t->s.epoch, (long long)t->s.batch);
+            return LMB_FAIL(err, LMB_E_STOPPED, "stopped in epoch %lld after batch %lld", (long long)t->s.epoch,
+                            (long long)t->s.batch);
     }
     return lmbi_trainer_finish(t, err);
 }

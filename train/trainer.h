@@ -3,8 +3,8 @@
  * Idea: a global batch is cut into shards by position. Each shard runs forward and backward by itself, on some
  * thread of some rank, with BatchNormalization statistics of its own, and leaves one vector: gradients and new
  * statistics weighted by its share of the batch. The vectors are summed along a fixed binary tree over the
- * shard numbers, first within a rank, then across ranks, in part while the backward pass still runs (reduce.h), and every
- * rank takes the same step.
+ * shard numbers, first within a rank, then across ranks, in part while the backward pass still runs (reduce.h), and
+ * every rank takes the same step.
  *
  *   deterministic  shards of `shard` samples (32): the same bits on 1, 2 or 4 workers, and when a large batch is
  *                  worked off in several rounds (gradient accumulation), because the tree never changes
@@ -51,8 +51,8 @@ extern const lmb_field lmb_train_fields[];
 enum { LMB_TRAIN_F32, LMB_TRAIN_BF16, LMB_TRAIN_TF32 }; /* lmb_train_config.precision */
 enum { LMB_GRAPH_AUTO, LMB_GRAPH_ON, LMB_GRAPH_OFF }; /* lmb_train_config.graph: train/resident.h */
 
-/* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this processor,
- * build or backend has none in that precision. */
+/* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this
+ * processor, build or backend has none in that precision. */
 LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err);
 
 /* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
@@ -72,53 +72,56 @@ typedef struct lmb_epoch {
     double loss, accuracy;     /* of training, running                       */
     double valid_loss, valid_accuracy; /* < 0: no validation                 */
     double lr, seconds, images_per_second, waited;
-    const char *steps;         /* how they run on a GPU, a sentence for people; NULL: on the processor, or nothing to say */
+    const char *steps; /* how they run on a GPU, a sentence for people; NULL: on the processor, or nothing to say */
     bool best, last;
 } lmb_epoch;
 
 /* Who looks on, or has a hand in it; all on the training thread, each may be NULL.
- *   step     progress inside an epoch, often; false: stop after this step, or several ranks, where rank 0 asks, after this
- *            epoch
- *   epoch    after each epoch, its validation done and the cursors of the state at the next one
- *   stepped  after every step, on every rank alike, the new weights (and their average) being in the state, which it may
- *            change: a mask of pruned weights, a projection. It must do the same on all ranks */
+ *   step     progress inside an epoch, often; false: stop after this step, or several ranks, where rank 0 asks, after
+ * this epoch epoch    after each epoch, its validation done and the cursors of the state at the next one stepped  after
+ * every step, on every rank alike, the new weights (and their average) being in the state, which it may change: a mask
+ * of pruned weights, a projection. It must do the same on all ranks */
 typedef struct lmb_train_watch {
-    bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double images_per_second);
+    bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
+                 double images_per_second);
     lmb_status (*epoch)(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err);
     void *ctx;
     lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
-    bool hands_off; /* stepped() leaves the weights alone, and looks at them after lmb_trainer_gather() only: they stay on a GPU */
+    bool hands_off; /* stepped() leaves the weights alone, and looks at them after lmb_trainer_gather() only: they stay
+                       on a GPU */
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL
  *   comm                        borrowed; NULL: this process alone
  *   errors                      E_ARG for impossible settings, with the arithmetic */
-LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *model, const lmb_loss *loss,
-                                             const lmb_dataset *train, const lmb_dataset *valid, lmb_comm *comm,
-                                             lmb_trainer **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, const lmb_graph *model,
+                                             const lmb_loss *loss, const lmb_dataset *train, const lmb_dataset *valid,
+                                             lmb_comm *comm, lmb_trainer **out, lmb_error *err);
 void lmb_trainer_destroy(lmb_trainer *t);
-/* Begin another training with the compiled plans of this one: from the numbers that its model holds now, on samples of the
- * same kind, with another seed and rate. Nothing is left of the one before.
- *   train   borrowed
- *   errors  E_ARG when its batches would be cut into another number of shards: create a new trainer */
-LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr, lmb_error *err);
-/* What every step adds to the gradients of the parameters, before clipping: pull * (weights - anchor) + shift. So a client of a
- * federation is held near the round's model (FedProx: Li et al. 2020, arXiv:1812.06127) or corrected for its own drift
- * (SCAFFOLD: Karimireddy et al. 2020, arXiv:1910.06378). Vectors of [layout count], borrowed; NULL: none. */
+/* Begin another training with the compiled plans of this one: from the numbers that its model holds now, on samples of
+ * the same kind, with another seed and rate. Nothing is left of the one before. train   borrowed errors  E_ARG when its
+ * batches would be cut into another number of shards: create a new trainer */
+LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr,
+                                              lmb_error *err);
+/* What every step adds to the gradients of the parameters, before clipping: pull * (weights - anchor) + shift. So a
+ * client of a federation is held near the round's model (FedProx: Li et al. 2020, arXiv:1812.06127) or corrected for
+ * its own drift (SCAFFOLD: Karimireddy et al. 2020, arXiv:1910.06378). Vectors of [layout count], borrowed; NULL:
+ * none. */
 typedef struct lmb_gradient_terms { double pull; const float *anchor, *shift; } lmb_gradient_terms;
 void lmb_trainer_terms(lmb_trainer *t, const lmb_gradient_terms *terms);
-/* How far all steps since the training began have gone if the gradient was always 1: the sum of their learning rates and,
- * with momentum, of what it adds. 0 for optimizers of which that can not be said (lmb_optimizer.reach). */
+/* How far all steps since the training began have gone if the gradient was always 1: the sum of their learning rates
+ * and, with momentum, of what it adds. 0 for optimizers of which that can not be said (lmb_optimizer.reach). */
 double lmb_trainer_travel(const lmb_trainer *t);
 /* Tell a noticeboard (comm/watch.h) what is being done; NULL: none. Borrowed. */
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
-/* Compile the usual plan, with kernels that measuring chose, before the first step. Rank 0's choice is that of all ranks, and kept
- * in the state, so that a training goes on with the kernels that it began with; on one cache the choice does not depend on the
- * number of ranks and threads.
- *   folder   of the cache; NULL: the fixed choice, by backends' order
+/* Compile the usual plan, with kernels that measuring chose, before the first step. Rank 0's choice is that of all
+ * ranks, and kept in the state, so that a training goes on with the kernels that it began with; on one cache the choice
+ * does not depend on the number of ranks and threads. folder   of the cache; NULL: the fixed choice, by backends' order
  *   resumed  the state is a checkpoint's: its choice is taken, whatever the folder says
- *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the cache */
-LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err);
+ *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the
+ * cache */
+LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log,
+                                              lmb_error *err);
 /* Plans that run side by side while kernels are measured: as many as there are processors, whatever a training uses. */
 int lmb_train_measuring_threads(void);
 /* Leave spans of the epochs, steps and what they consist of (core/base/trace.h). Borrowed. */
@@ -139,27 +142,29 @@ typedef struct lmb_trainer_state {
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */
     bool in_parts;               /* slots are divided among ranks: see lmb_trainer_gather */
-    bool needs_all;              /* gather() is a matter of all ranks although slots are not divided here: they are on the GPUs */
+    bool needs_all; /* gather() is a matter of all ranks although slots are not divided here: they are on the GPUs */
     bool weights_in_parts;       /* and so are state, ema and best: each rank has pages for its own numbers of them */
     char *kernels;               /* malloc'd: what measuring chose (core/plan/choice.h); NULL: the fixed choice */
-    char *stages;                /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
+    char *stages; /* malloc'd: where measuring cut the model, the nodes that stages end before; NULL: as counted */
 } lmb_trainer_state;
 lmb_trainer_state *lmb_trainer_state_of(lmb_trainer *t);
 /* Where ranks divide what an optimizer remembers (train.shard_optimizer, train.pipeline), `slot` of the state is NULL,
  * but on rank 0 from gather() to scatter() or drop(): to save a checkpoint, gather, save, drop; to load one, gather,
- * load, share, scatter. With a pipeline the same goes for the weights, of which every rank has its own stages' otherwise. All ranks
- * call all three, and where nothing is divided none of them does anything, except that inside an epoch gather() also brings
- * back what a GPU has done since. */
+ * load, share, scatter. With a pipeline the same goes for the weights, of which every rank has its own stages'
+ * otherwise. All ranks call all three, and where nothing is divided none of them does anything, except that inside an
+ * epoch gather() also brings back what a GPU has done since. */
 LMB_MUST_CHECK lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err);
 void lmb_trainer_drop(lmb_trainer *t);
-/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank has its own, on every
- * rank. A hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; run() ends with it. */
+/* All ranks at once: the weights, and their average, of all stages of a pipeline, of which each rank has its own, on
+ * every rank. A hand in every step (lmb_train_watch.stepped) that reads more than it writes needs that first; run()
+ * ends with it. */
 LMB_MUST_CHECK lmb_status lmb_trainer_together(lmb_trainer *t, lmb_error *err);
-/* Give back the memory of what `model`, which this trainer was made for, holds of numbers that are the trainer's now, if they are
- * divided. Until store() the model has none. */
+/* Give back the memory of what `model`, which this trainer was made for, holds of numbers that are the trainer's now,
+ * if they are divided. Until store() the model has none. */
 void lmb_trainer_lighten(const lmb_trainer *t, lmb_graph *model);
-/* What the optimizer remembers, and weights with their average and the best ones so far, in bytes: of all ranks, and on this one. */
+/* What the optimizer remembers, and weights with their average and the best ones so far, in bytes: of all ranks, and on
+ * this one. */
 typedef struct lmb_trainer_memory { size_t all, here, weights, weights_here; } lmb_trainer_memory;
 lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t);
 /* train.pipeline so far: ranks that a batch flows through, seconds, and of these the seconds in which this rank waited
@@ -177,8 +182,8 @@ const float *lmb_trainer_result(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *model, lmb_error *err);
 
 /* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
-LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
-                                       int threads, lmb_metrics *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data,
+                                       const char *backend, int threads, lmb_metrics *out, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -74,7 +74,8 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
  *   fetch   into the trainer's state, if those are newer
  *   look    its sums alone */
 LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err); /* another training begins (lmb_trainer_restart) */
+LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t,
+                                         lmb_error *err); /* another training begins (lmb_trainer_restart) */
 void lmbi_gpu_destroy(lmb_trainer *t);
 void lmbi_gpu_watch(lmb_trainer *t); /* there is a noticeboard */
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
@@ -84,7 +85,8 @@ LMB_MUST_CHECK lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int
 /* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
  * place of ranks. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err);
-/* train.sync_batch_norm: the graph that programs run; and the sums of rank's rows in a step, with its share, NULL without. */
+/* train.sync_batch_norm: the graph that programs run; and the sums of rank's rows in a step, with its share, NULL
+ * without. */
 LMB_MUST_CHECK lmb_status lmbi_sync_norm_create(lmb_trainer *t, lmb_error *err);
 const lmb_rank_sums *lmbi_sync_norm_sums(lmb_trainer *t, float share, lmb_rank_sums *out);
 /* What adds up, who steps what, and what the optimizer remembers of that. */

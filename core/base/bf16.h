@@ -1,7 +1,7 @@
 /* core/base/bf16.h - the upper half of a float: f32's range with 8 bits of precision.
  *
- * Idea: widening appends zeros; narrowing rounds to nearest, ties to even, by adding just under half of the last place that
- * stays. No branch, so that loops over them become vector instructions.
+ * Idea: widening appends zeros; narrowing rounds to nearest, ties to even, by adding just under half of the last place
+ * that stays. No branch, so that loops over them become vector instructions.
  */
 #ifndef LMB_CORE_BASE_BF16_H
 #define LMB_CORE_BASE_BF16_H

@@ -1,8 +1,8 @@
 /* core/base/compiler.h - the few places where the compiler is told more than C11 can say.
  *
  * LMB_HOT marks a loop-heavy function to be compiled for several x86 levels and picked at load time. All
- * levels give the same bits: the build uses -ffp-contract=off and never reorders float sums. The levels are those of the x86-64
- * psABI; to name a processor instead ("arch=haswell") would leave out all others that can do the same.
+ * levels give the same bits: the build uses -ffp-contract=off and never reorders float sums. The levels are those of
+ * the x86-64 psABI; to name a processor instead ("arch=haswell") would leave out all others that can do the same.
  */
 #ifndef LMB_CORE_BASE_COMPILER_H
 #define LMB_CORE_BASE_COMPILER_H

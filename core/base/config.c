@@ -360,7 +360,9 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
             child = keep(c, sizeof *child);
             if (!child)
                 return LMB_FAIL(e, LMB_E_NOMEM, "no memory for --set");
-            *child = (lmb_tree){ .kind = LMB_TREE_NULL, .key = part, .file = value->file, .line = 1, .column = 1, .owner = c };
+            *child = (lmb_tree){
+                .kind = LMB_TREE_NULL, .key = part, .file = value->file, .line = 1, .column = 1, .owner = c
+            };
             while (*tail)
                 tail = &(*tail)->next;
             *tail = child;

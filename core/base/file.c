@@ -125,7 +125,8 @@ static lmb_status gunzip(const char *path, void *in, uInt n_in, size_t limit, vo
         if (rc == Z_STREAM_END && z.avail_in > 0)
             rc = inflateReset(&z);
         if (rc != Z_OK && rc != Z_STREAM_END)
-            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: the compressed file is damaged or ends in the middle; fetch it again", path);
+            st = LMB_FAIL(err, LMB_E_FORMAT, "%s: the compressed file is damaged or ends in the middle; fetch it again",
+                          path);
     }
     inflateEnd(&z);
     if (st == LMB_OK && at > limit)

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The second byte rules out overlong forms, surrogates and what lies past U+10FFFF. To look at the next byte is safe as long
- * as the one before it was not the NUL. */
+/* The second byte rules out overlong forms, surrogates and what lies past U+10FFFF. To look at the next byte is safe as
+ * long as the one before it was not the NUL. */
 size_t lmb_utf8_length(const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;

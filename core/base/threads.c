@@ -59,7 +59,8 @@ typedef struct news { lmb_pool *p; unsigned long seen; } news;
 static bool is_news(void *ctx)
 {
     const news *n = ctx;
-    return atomic_load_explicit(&n->p->generation, memory_order_relaxed) != n->seen || atomic_load_explicit(&n->p->quit, memory_order_relaxed);
+    return atomic_load_explicit(&n->p->generation, memory_order_relaxed) != n->seen ||
+           atomic_load_explicit(&n->p->quit, memory_order_relaxed);
 }
 
 static bool none_busy(void *ctx) { return atomic_load_explicit(&((lmb_pool *)ctx)->busy, memory_order_relaxed) == 0; }

@@ -95,9 +95,11 @@ void lmb_trace_step(lmb_trace *t)
 
 /* ---- JSON ---- */
 
-static void add_metadata(lmb_str *out, const char *what, int process, int lane, const char *key, const char *text, int number)
+static void add_metadata(lmb_str *out, const char *what, int process, int lane, const char *key, const char *text,
+                         int number)
 {
-    lmb_str_addf(out, "%s{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"%s\",\"args\":{\"%s\":", out->n ? ",\n" : "", process, lane, what, key);
+    lmb_str_addf(out, "%s{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"%s\",\"args\":{\"%s\":", out->n ? ",\n" : "",
+                 process, lane, what, key);
     if (text)
         lmb_str_add_json(out, text);
     else
@@ -138,8 +140,8 @@ void lmb_trace_json(const lmb_trace *t, int process, const char *name, lmb_str *
         if (!seen[s->lane])
             add_lane(out, process, s->lane);
         seen[s->lane] = true;
-        lmb_str_addf(out, ",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"cat\":\"%s\",\"name\":", process, s->lane,
-                     (s->from - t->origin) * 1e6, (s->to - s->from) * 1e6, s->category);
+        lmb_str_addf(out, ",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"cat\":\"%s\",\"name\":",
+                     process, s->lane, (s->from - t->origin) * 1e6, (s->to - s->from) * 1e6, s->category);
         lmb_str_add_json(out, s->name);
         if (*s->detail) {
             lmb_str_add(out, ",\"args\":{\"of\":");

@@ -1,9 +1,10 @@
 /* core/base/trace.h - what was done when, and where, for a picture of it: spans on lanes.
  *
- * Idea: a recorder with room for so many spans, all allocated at the start. Whoever works gets a pointer to it (NULL: no
- * trace is kept, and nothing costs more than looking at that pointer) and leaves a span when a piece of work is done. Texts
- * are copied, so what was traced may be gone when the trace is written. A lane is a row of the picture, usually a thread;
- * spans of one lane nest by their times. When the room is used up, further spans are counted and dropped.
+ * Idea: a recorder with room for so many spans, all allocated at the start. Whoever works gets a pointer to it (NULL:
+ * no trace is kept, and nothing costs more than looking at that pointer) and leaves a span when a piece of work is
+ * done. Texts are copied, so what was traced may be gone when the trace is written. A lane is a row of the picture,
+ * usually a thread; spans of one lane nest by their times. When the room is used up, further spans are counted and
+ * dropped.
  *
  * Fine spans, many a step, are meant for the first steps only: fine() says whether to leave them.
  *
@@ -38,8 +39,8 @@ void lmb_trace_begin(lmb_trace *t, double origin);
 
 /* Seconds, to hand to span() later; NULL: 0. */
 double lmb_trace_now(const lmb_trace *t);
-/* From `from` until now, `name` was done on `lane` in [0, LMB_LANES). `category`: static text; `detail` may be NULL. Long texts
- * are cut. NULL is a no-op. */
+/* From `from` until now, `name` was done on `lane` in [0, LMB_LANES). `category`: static text; `detail` may be NULL.
+ * Long texts are cut. NULL is a no-op. */
 void lmb_trace_span(lmb_trace *t, int lane, const char *category, const char *name, const char *detail, double from);
 /* Are fine spans wanted? NULL: no. */
 bool lmb_trace_fine(const lmb_trace *t);

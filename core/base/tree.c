@@ -123,7 +123,8 @@ lmb_status lmb_tree_name(const lmb_tree *t, const char **out, lmb_error *err)
 /* Text that would read back as something else, or not at all, is quoted. */
 static void dump_text(const char *s, bool quoted, lmb_str *out)
 {
-    bool plain = *s && !quoted && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+%") == strlen(s) &&
+    bool plain = *s && !quoted &&
+                 strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+%") == strlen(s) &&
                  *s != '-' && *s != '%';
     if (plain || (!quoted && *s == '-' && s[1] && strspn(s + 1, "0123456789.eE+-") == strlen(s + 1)))
         lmb_str_add(out, s);

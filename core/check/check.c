@@ -13,7 +13,8 @@
 #include "core/base/bf16.h"
 #include "core/graph/autodiff.h"
 
-/* Roundings of a backend that may add up in one result, beside those of its inputs, which are rounded for the reference too. */
+/* Roundings of a backend that may add up in one result, beside those of its inputs, which are rounded for the reference
+ * too. */
 enum { ROUNDINGS = 4 };
 
 typedef struct trial {
@@ -159,8 +160,8 @@ static lmb_status compare(const trial *t, const char *who, const char *what, con
     if (worst <= tolerance * scale)
         return LMB_OK;
     return LMB_FAIL(err, LMB_E_NUMERIC, "%s: %s[%lld] is %.9g, the reference has %.9g (largest magnitude %.3g); " REPRO,
-                    who, what, (long long)at, (double)((const float *)got)[at], (double)((const float *)want)[at], scale,
-                    REPRO_ARGS);
+                    who, what, (long long)at, (double)((const float *)got)[at], (double)((const float *)want)[at],
+                    scale, REPRO_ARGS);
 }
 
 /* The outputs of graph g by one backend against the reference. */
@@ -214,13 +215,14 @@ static lmb_status difference(const trial *t, lmb_plan *fwd, lmb_vid loss, float 
     /* f32 losses of size s carry errors of about s 6e-8, which the difference blows up by 1 / (2 h) */
     double noise = 3e-5 * (fabs(up) + 1) / h * 0.1;
     if (fabs(want - got) > 0.01 * scale + noise)
-        return LMB_FAIL(err, LMB_E_NUMERIC, "gradient of input %d at %lld is %.6g, finite difference %.6g; " REPRO, input,
-                        (long long)i, (double)got, want, REPRO_ARGS);
+        return LMB_FAIL(err, LMB_E_NUMERIC, "gradient of input %d at %lld is %.6g, finite difference %.6g; " REPRO,
+                        input, (long long)i, (double)got, want, REPRO_ARGS);
     return LMB_OK;
 }
 
 /* Up to 24 elements of each input, spread evenly. */
-static lmb_status check_gradients(const trial *t, const lmb_graph *g, const lmb_vid *grads, int *checked, lmb_error *err)
+static lmb_status check_gradients(const trial *t, const lmb_graph *g, const lmb_vid *grads, int *checked,
+                                  lmb_error *err)
 {
     lmb_plan *fwd = NULL, *bwd = NULL;
     lmb_state_layout *l = NULL;

@@ -1,10 +1,11 @@
-/* core/cpu/band.c - 3x3 convolutions of one filter a channel, of stride 1 and 2, and the gradient of their input at stride 1.
+/* core/cpu/band.c - 3x3 convolutions of one filter a channel, of stride 1 and 2, and the gradient of their input at
+ * stride 1.
  *
- * Idea: such a layer is bound by loads. The rows that a few rows of the result see are copied once into a ring of padded rows
- * that stays in the first-level cache, so that no tap needs a question; nine vectors of weights stay in registers while
- * they pass along the rows, and each vector of the source that is loaded serves up to three rows of the result. Where a pixel
- * has fewer channels than a vector has lanes, a vector is some whole pixels. Bias and activation are done before the sums
- * leave the registers.
+ * Idea: such a layer is bound by loads. The rows that a few rows of the result see are copied once into a ring of
+ * padded rows that stays in the first-level cache, so that no tap needs a question; nine vectors of weights stay in
+ * registers while they pass along the rows, and each vector of the source that is loaded serves up to three rows of the
+ * result. Where a pixel has fewer channels than a vector has lanes, a vector is some whole pixels. Bias and activation
+ * are done before the sums leave the registers.
  */
 #include "core/cpu/band.h"
 
@@ -42,8 +43,8 @@ const lmbi_band_loops *const *lmbi_band_choices(const lmbi_band *g, const lmbi_b
 bool lmbi_band_of(const lmbi_taps *t, const lmb_conv *v, lmbi_band *out)
 {
     *out = (lmbi_band){ t->c, t->h, t->w, t->oh, t->ow, t->above, t->left, t->step_x };
-    return v->kh == 3 && v->kw == 3 && v->dh == 1 && v->dw == 1 && t->phases == 1 && t->taps == 9 && t->step_x == t->step_y &&
-           t->step_x <= 2 && t->left >= 0 && t->left <= 2 && t->above >= 0;
+    return v->kh == 3 && v->kw == 3 && v->dh == 1 && v->dw == 1 && t->phases == 1 && t->taps == 9 &&
+           t->step_x == t->step_y && t->step_x <= 2 && t->left >= 0 && t->left <= 2 && t->above >= 0;
 }
 
 void lmbi_band_pack(const lmbi_band *g, const lmbi_taps *t, int64_t lanes, const float *w, float *to)
@@ -72,9 +73,9 @@ static bool accepts(const lmb_call *c, const char **why)
     lmbi_band g = { .c = v.c, .ow = v.ow, .step = v.sw };
     const lmbi_band_loops *list[4];
     /* Images whose taps lie beyond them are left to depthwise.c. */
-    return v.group == v.c && v.k == v.c && v.kh == 3 && v.kw == 3 && v.dh == 1 && v.dw == 1 && v.sh == v.sw && v.sw <= 2 &&
-           v.ph >= 0 && v.ph <= 2 && v.pw >= 0 && v.pw <= 2 && v.h >= 3 && v.w >= 3 && v.oh >= 2 && v.ow >= 2 &&
-           *lmbi_band_choices(&g, list);
+    return v.group == v.c && v.k == v.c && v.kh == 3 && v.kw == 3 && v.dh == 1 && v.dw == 1 && v.sh == v.sw &&
+           v.sw <= 2 && v.ph >= 0 && v.ph <= 2 && v.pw >= 0 && v.pw <= 2 && v.h >= 3 && v.w >= 3 && v.oh >= 2 &&
+           v.ow >= 2 && *lmbi_band_choices(&g, list);
 }
 
 /* dy of stride 1 is the source. */
@@ -164,9 +165,15 @@ static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
     return convolve(state, r, &e);
 }
 
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                       \
-    const lmb_kernel lmbi_band_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,                  \
-                                           .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
+#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
+    const lmb_kernel lmbi_band_##lower = { .name = "own:" text,                                                        \
+                                           .op = Op,                                                                   \
+                                           .domain = Domain,                                                           \
+                                           .accepts = ok,                                                              \
+                                           .layout = lmbi_conv_layout,                                                 \
+                                           .create = make,                                                             \
+                                           .run = fn,                                                                  \
+                                           .destroy = destroy }
 KERNEL(conv, "depthwise3", "Conv", "", accepts, forward_create, forward_run);
 KERNEL(conv_act, "depthwise3_act", "ConvAct", "limbeck", accepts, forward_create, act_run);
 KERNEL(conv_data, "depthwise3_data", "ConvGradData", "limbeck", accepts_data, data_create, data_run);

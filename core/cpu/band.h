@@ -1,4 +1,5 @@
-/* core/cpu/band.h - between band.c, which knows operators, and band_loops.h, compiled once for each kind of vector unit. */
+/* core/cpu/band.h - between band.c, which knows operators, and band_loops.h, compiled once for each kind of vector
+ * unit. */
 #ifndef LMB_CORE_CPU_BAND_H
 #define LMB_CORE_CPU_BAND_H
 
@@ -19,7 +20,8 @@ typedef struct lmbi_band_loops {
 } lmbi_band_loops;
 
 extern const lmbi_band_loops lmbi_band_plain, lmbi_band_avx2, lmbi_band_avx512;
-/* Best first, as far as they can do it; NULL ends them. They can with channels for a vector, or a vector of whole pixels. */
+/* Best first, as far as they can do it; NULL ends them. They can with channels for a vector, or a vector of whole
+ * pixels. */
 const lmbi_band_loops *const *lmbi_band_choices(const lmbi_band *g, const lmbi_band_loops *list[4]);
 /* False if the convolution behind `t` is no such thing. */
 bool lmbi_band_of(const lmbi_taps *t, const lmb_conv *v, lmbi_band *out);

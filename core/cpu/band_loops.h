@@ -6,11 +6,12 @@
 #include "core/cpu/band.h"
 #include "core/cpu/vectors.h"
 
-/* Where the vectors of a row begin: the v-th at v * x of the source and v * y of the result; the last at last_x, last_y. */
+/* Where the vectors of a row begin: the v-th at v * x of the source and v * y of the result; the last at last_x,
+ * last_y. */
 typedef struct places { int64_t count, x, y, last_x, last_y; uintptr_t next_x, next_y; } places;
 
-/* `rows` rows of the result, one vector wide. A row of the source is loaded once for all of them. What a store might change is
- * kept in variables. */
+/* `rows` rows of the result, one vector wide. A row of the source is loaded once for all of them. What a store might
+ * change is kept in variables. */
 INLINE void strip(const float *const *row, int rows, int step, int64_t c, places at, const float *w, int64_t ldw,
                   const float *bias, vec low, vec high, float *y, int64_t ldy)
 {
@@ -55,14 +56,15 @@ INLINE void strip(const float *const *row, int rows, int step, int64_t c, places
     }
 }
 
-/* Pixels [first, first + count) of `rows` rows of the result; row: where the first tap of the first of them lies. Fewer channels
- * than lanes: whole vectors of pixels. */
-INLINE void strips(const lmbi_band *g, const float *const *row, int rows, int step, int64_t first, int64_t count, const float *w,
-                   const lmbi_conv_end *e, float *y)
+/* Pixels [first, first + count) of `rows` rows of the result; row: where the first tap of the first of them lies. Fewer
+ * channels than lanes: whole vectors of pixels. */
+INLINE void strips(const lmbi_band *g, const float *const *row, int rows, int step, int64_t first, int64_t count,
+                   const float *w, const lmbi_conv_end *e, float *y)
 {
     int64_t C = g->c, n = g->ow * C;
     vec low = (vec){ 0 } + e->lo, high = (vec){ 0 } + e->hi;
-    uintptr_t next_x = (uintptr_t)row[(rows - 1) * step + 2], next_y = (uintptr_t)(y + rows * n); /* the rows after these */
+    uintptr_t next_x = (uintptr_t)row[(rows - 1) * step + 2],
+              next_y = (uintptr_t)(y + rows * n); /* the rows after these */
 
     next_x += (uintptr_t)(g->w * C) * sizeof *y;
     y += first * C;
@@ -70,7 +72,9 @@ INLINE void strips(const lmbi_band *g, const float *const *row, int rows, int st
         float bias[LANES];
         for (int l = 0; l < LANES; l++)
             bias[l] = e->bias ? e->bias[l % C] : 0;
-        places at = { (count * C + LANES - 1) / LANES, LANES, LANES, count * C - LANES, count * C - LANES, next_x, next_y };
+        places at = {
+            (count * C + LANES - 1) / LANES, LANES, LANES, count * C - LANES, count * C - LANES, next_x, next_y
+        };
         strip(row, rows, step, C, at, w, LANES, e->bias ? bias : NULL, low, high, y, n);
         return;
     }
@@ -87,8 +91,8 @@ INLINE void strips(const lmbi_band *g, const float *const *row, int rows, int st
 }
 
 /* The same by the number of rows and the stride. */
-static void rows_of(const lmbi_band *g, const float *const *row, int64_t rows, int64_t first, int64_t count, const float *w,
-                    const lmbi_conv_end *e, float *y)
+static void rows_of(const lmbi_band *g, const float *const *row, int64_t rows, int64_t first, int64_t count,
+                    const float *w, const lmbi_conv_end *e, float *y)
 {
     if (g->step == 2 && rows == 2)
         strips(g, row, 2, 2, first, count, w, e, y);
@@ -101,8 +105,8 @@ static void rows_of(const lmbi_band *g, const float *const *row, int64_t rows, i
 }
 
 /* Pixels [first, first + count), some of whose taps lie beside the image: from copies with zeros there. */
-static void edge(const lmbi_band *g, const float *const *row, int64_t rows, int64_t first, int64_t count, const float *w,
-                 const lmbi_conv_end *e, float *copy, float *y)
+static void edge(const lmbi_band *g, const float *const *row, int64_t rows, int64_t first, int64_t count,
+                 const float *w, const lmbi_conv_end *e, float *copy, float *y)
 {
     int64_t C = g->c, pixels = (count - 1) * g->step + 3, left = first * g->step - g->left;
     int64_t before = left < 0 ? -left : 0, past = left + pixels > g->w ? left + pixels - g->w : 0;
@@ -117,10 +121,12 @@ static void edge(const lmbi_band *g, const float *const *row, int64_t rows, int6
     rows_of(g, from, rows, first, count, w, e, y);
 }
 
-static void convolve(const lmbi_band *g, const float *x, const float *w, const lmbi_conv_end *e, float *scratch, float *y)
+static void convolve(const lmbi_band *g, const float *x, const float *w, const lmbi_conv_end *e, float *scratch,
+                     float *y)
 {
     int64_t C = g->c, fewest = C < LANES ? LANES / C : 1; /* pixels of a vector */
-    int64_t lo = (g->left + g->step - 1) / g->step, hi = (g->w + g->left - 3) / g->step + 1; /* no tap beside the image */
+    int64_t lo = (g->left + g->step - 1) / g->step,
+            hi = (g->w + g->left - 3) / g->step + 1; /* no tap beside the image */
     float *zeros = scratch, *copy = scratch + g->w * C;
 
     hi = hi < g->ow ? hi : g->ow;

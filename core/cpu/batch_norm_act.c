@@ -77,8 +77,11 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         b[c] = bias[c] - mean32 * f[c];
     }
     if (r->out[0].data)
-        loop->apply(x, r->n_in > 5 ? r->in[5].data : NULL, r->out[0].data, rows, C, f, b, relu ? 0 : none ? -INFINITY : a->lo,
-              relu || none ? INFINITY : a->hi);
+        loop->apply(x, r->n_in > 5 ? r->in[5].data : NULL, r->out[0].data, rows, C, f, b,
+                    relu   ? 0
+                    : none ? -INFINITY
+                           : a->lo,
+                    relu || none ? INFINITY : a->hi);
     return LMB_OK;
 }
 
@@ -97,8 +100,12 @@ static lmb_status again_run(void *state, const lmb_run *r, lmb_error *err)
         f[c] = scale[c] * inverse[c];
         b[c] = bias[c] - mean[c] * f[c];
     }
-    loops(r->in[0].dtype)->apply(r->in[0].data, NULL, r->out[0].data, s->d[0] * s->d[2] * s->d[3], C, f, b, relu ? 0 : none ? -INFINITY : a->lo,
-                                 relu || none ? INFINITY : a->hi);
+    loops(r->in[0].dtype)
+        ->apply(r->in[0].data, NULL, r->out[0].data, s->d[0] * s->d[2] * s->d[3], C, f, b,
+                relu   ? 0
+                : none ? -INFINITY
+                       : a->lo,
+                relu || none ? INFINITY : a->hi);
     return LMB_OK;
 }
 
@@ -127,7 +134,8 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
         lo = -INFINITY, hi = INFINITY;
     loop->products(dy, x, rows, C, f, b, mean, lo, hi, sum, product);
     for (int64_t c = 0; c < C; c++) {
-        double share = 1.0 / (double)rows, slope = (double)f[c] * (double)inverse[c] * (double)inverse[c] * product[c] * share;
+        double share = 1.0 / (double)rows,
+               slope = (double)f[c] * (double)inverse[c] * (double)inverse[c] * product[c] * share;
         if (r->out[1].data)
             ((float *)r->out[1].data)[c] = (float)(product[c] * (double)inverse[c]);
         if (r->out[2].data)
@@ -141,30 +149,52 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
 }
 
 const lmb_kernel lmbi_cpu_batch_norm_act = {
-    .name = "nhwc:batch_norm_act", .op = "BatchNormAct", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
-    .create = create, .run = run,
+    .name = "nhwc:batch_norm_act",
+    .op = "BatchNormAct",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .layout = lmbi_all_nhwc,
+    .create = create,
+    .run = run,
 };
 const lmb_kernel lmbi_cpu_batch_norm_act_grad = {
     .name = "nhwc:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .create = create, .run = grad_run, .inplace = true,
 };
 const lmb_kernel lmbi_cpu_batch_norm_apply = {
-    .name = "nhwc:batch_norm_apply", .op = "BatchNormApply", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
-    .create = create, .run = again_run,
+    .name = "nhwc:batch_norm_apply",
+    .op = "BatchNormApply",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .layout = lmbi_all_nhwc,
+    .create = create,
+    .run = again_run,
 };
 
 #if defined(LMB_CPU_BF16)
 /* The same with activations kept in bf16. */
 const lmb_kernel lmbi_bf16_batch_norm_act = {
-    .name = "bf16:batch_norm_act", .op = "BatchNormAct", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
-    .storage = lmbi_bf16_activations, .create = create, .run = run,
+    .name = "bf16:batch_norm_act",
+    .op = "BatchNormAct",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .layout = lmbi_all_nhwc,
+    .storage = lmbi_bf16_activations,
+    .create = create,
+    .run = run,
 };
 const lmb_kernel lmbi_bf16_batch_norm_act_grad = {
     .name = "bf16:batch_norm_act_grad", .op = "BatchNormActGrad", .domain = "limbeck", .accepts = accepts,
     .layout = lmbi_all_nhwc, .storage = lmbi_bf16_activations, .create = create, .run = grad_run, .inplace = true,
 };
 const lmb_kernel lmbi_bf16_batch_norm_apply = {
-    .name = "bf16:batch_norm_apply", .op = "BatchNormApply", .domain = "limbeck", .accepts = accepts, .layout = lmbi_all_nhwc,
-    .storage = lmbi_bf16_activations, .create = create, .run = again_run,
+    .name = "bf16:batch_norm_apply",
+    .op = "BatchNormApply",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .layout = lmbi_all_nhwc,
+    .storage = lmbi_bf16_activations,
+    .create = create,
+    .run = again_run,
 };
 #endif

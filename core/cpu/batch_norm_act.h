@@ -9,8 +9,8 @@ typedef struct lmbi_batch_norm_loops {
     /* s, q [C] += sums of x - x[0] and of their squares */
     void (*statistics)(const void *x, int64_t rows, int64_t C, double *s, double *q);
     /* y = f x + b [+ add], limited to [lo, hi] */
-    void (*apply)(const void *x, const void *add, void *y, int64_t rows, int64_t C, const float *f, const float *b, float lo,
-                  float hi);
+    void (*apply)(const void *x, const void *add, void *y, int64_t rows, int64_t C, const float *f, const float *b,
+                  float lo, float hi);
     /* s, p [C] += sums of d and of d (x - mean), where d is dy if f x + b is in (lo, hi], else 0 */
     void (*products)(const void *dy, const void *x, int64_t rows, int64_t C, const float *f, const float *b,
                      const float *mean, float lo, float hi, double *s, double *p);
@@ -19,6 +19,7 @@ typedef struct lmbi_batch_norm_loops {
                     const float *g, const float *h, float lo, float hi);
 } lmbi_batch_norm_loops;
 
-extern const lmbi_batch_norm_loops lmbi_batch_norm_plain, lmbi_batch_norm_avx2, lmbi_batch_norm_avx512, lmbi_batch_norm_bf16;
+extern const lmbi_batch_norm_loops lmbi_batch_norm_plain, lmbi_batch_norm_avx2, lmbi_batch_norm_avx512,
+    lmbi_batch_norm_bf16;
 
 #endif

@@ -1,6 +1,7 @@
 /* core/cpu/batch_norm_loops.h - the loops of batch_norm_act.c, once for each kind of vector unit: included by
- * batch_norm_plain.c, batch_norm_avx2.c and batch_norm_avx512.c, which say NAME, and give the same bits; and with activations
- * kept in bf16 by batch_norm_bf16.c, which says DATA_IS_BF16. Sums and coefficients are f32 and double in any case. */
+ * batch_norm_plain.c, batch_norm_avx2.c and batch_norm_avx512.c, which say NAME, and give the same bits; and with
+ * activations kept in bf16 by batch_norm_bf16.c, which says DATA_IS_BF16. Sums and coefficients are f32 and double in
+ * any case. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -45,7 +46,8 @@ enum { BLOCK = 256 };
 #define EACH_BLOCK(rows)                                                                                  \
     for (int64_t r = 0, n = (rows) < BLOCK ? (rows) : BLOCK; r < (rows);                                  \
          r += BLOCK, n = (rows) - r < BLOCK ? (rows) - r : BLOCK)
-/* The second pass goes the other way: what the first saw last is still in a cache, and so will be what is read first next. */
+/* The second pass goes the other way: what the first saw last is still in a cache, and so will be what is read first
+ * next. */
 #define EACH_BLOCK_BACK(rows)                                                                             \
     for (int64_t r = ((rows) - 1) / BLOCK * BLOCK, n = (rows) - r; r >= 0; r -= BLOCK, n = BLOCK)
 
@@ -62,8 +64,8 @@ static void statistics(const void *data, int64_t rows, int64_t C, double *s, dou
                    add_statistics_1(x + r * C + c, 0, n, C, x + c, s + c, q + c));
 }
 
-static void apply(const void *data, const void *other, void *result, int64_t rows, int64_t C, const float *f, const float *b,
-                  float lo, float hi)
+static void apply(const void *data, const void *other, void *result, int64_t rows, int64_t C, const float *f,
+                  const float *b, float lo, float hi)
 {
     const DATA *x = data, *add = other;
     DATA *y = result;
@@ -85,8 +87,8 @@ static void products(const void *gradient, const void *data, int64_t rows, int64
         EACH_WIDTH(C, PRODUCTS(16), PRODUCTS(8), PRODUCTS(1));
 }
 
-static void combine(const void *gradient, const void *data, void *result, int64_t rows, int64_t C, const float *f, const float *b,
-                    const float *g, const float *h, float lo, float hi)
+static void combine(const void *gradient, const void *data, void *result, int64_t rows, int64_t C, const float *f,
+                    const float *b, const float *g, const float *h, float lo, float hi)
 {
     const DATA *dy = gradient, *x = data;
     DATA *dx = result;

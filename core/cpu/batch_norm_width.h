@@ -1,6 +1,6 @@
 /* core/cpu/batch_norm_width.h - inner loops of batch_norm_loops.h over W channels side by side, W a power of two:
- * included once for each W, so that sums stay in registers. Rows are C numbers apart. Four sums take turns, which hides the latency
- * of additions; their order is the same for every processor. */
+ * included once for each W, so that sums stay in registers. Rows are C numbers apart. Four sums take turns, which hides
+ * the latency of additions; their order is the same for every processor. */
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define VEC JOIN(vec, W)
@@ -104,8 +104,9 @@ INLINE VEC FN(masked)(VEC dy, VEC x, VEC scale, VEC shift, VEC lo, VEC hi)
 }
 
 /* s, p [W] += sums of masked dy and of its products with x - mean */
-INLINE void FN(add_products)(const DATA *dy, const DATA *x, uintptr_t next_dy, uintptr_t next_x, int64_t rows, int64_t C,
-                             const float *f, const float *b, const float *mean, float lo, float hi, double *s, double *p)
+INLINE void FN(add_products)(const DATA *dy, const DATA *x, uintptr_t next_dy, uintptr_t next_x, int64_t rows,
+                             int64_t C, const float *f, const float *b, const float *mean, float lo, float hi,
+                             double *s, double *p)
 {
     VEC sum[4] = { { 0 } }, product[4] = { { 0 } }, scale = FN(load)(f), shift = FN(load)(b), at = FN(load)(mean),
         low = FN(all)(lo), high = FN(all)(hi);
@@ -135,7 +136,8 @@ INLINE void FN(add_products)(const DATA *dy, const DATA *x, uintptr_t next_dy, u
 INLINE void FN(combine)(const DATA *dy, const DATA *x, uintptr_t next_dy, uintptr_t next_x, DATA *dx, int64_t rows,
                         int64_t C, const float *f, const float *b, const float *g, const float *h, float lo, float hi)
 {
-    VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo), high = FN(all)(hi);
+    VEC scale = FN(load)(f), shift = FN(load)(b), slope = FN(load)(g), rest = FN(load)(h), low = FN(all)(lo),
+        high = FN(all)(hi);
     for (int64_t r = 0; r < rows; r++) {
         FN(ask)(next_dy, r);
         FN(ask)(next_x, r);

@@ -1,15 +1,15 @@
-/* core/cpu/conv.c - convolutions of any kernel, stride, padding, dilation and grouping, and both gradients, as products of
- * matrices that are never made whole.
+/* core/cpu/conv.c - convolutions of any kernel, stride, padding, dilation and grouping, and both gradients, as products
+ * of matrices that are never made whole.
  *
- * Idea: with channels last, what a pixel of the result sees is a few runs of neighbouring floats. A block of pixels gathers
- * its runs into rows that fit the second-level cache (padding becomes zeros there, and nowhere else is it thought of), and
- * the rows are multiplied with packed weights in register tiles. A 1x1 convolution needs no gathering. The gradient of the
- * input is the same thing with other taps (conv.h): no sum is scattered, so every result has one fixed order of additions.
- * The gradient of the weights multiplies the gathered rows, turned, with the gradient of the output; blocks are summed in
- * f32 from zero and then added, which rounds less than one long sum.
+ * Idea: with channels last, what a pixel of the result sees is a few runs of neighbouring floats. A block of pixels
+ * gathers its runs into rows that fit the second-level cache (padding becomes zeros there, and nowhere else is it
+ * thought of), and the rows are multiplied with packed weights in register tiles. A 1x1 convolution needs no gathering.
+ * The gradient of the input is the same thing with other taps (conv.h): no sum is scattered, so every result has one
+ * fixed order of additions. The gradient of the weights multiplies the gathered rows, turned, with the gradient of the
+ * output; blocks are summed in f32 from zero and then added, which rounds less than one long sum.
  *
- * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of the
- * result then finds each row of its taps as a matrix with overlapping rows.
+ * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of
+ * the result then finds each row of its taps as a matrix with overlapping rows.
  *
  * A 1-D convolution is a 2-D one of height 1.
  *   source   Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication; Dukhan 2019, The Indirect
@@ -56,8 +56,8 @@ static bool product_ok(const lmb_call *c, const char **why)
         return false;
     lmb_conv v = lmb_conv_of_call(c);
     *why = "only 1x1, stride 1, no padding or groups, up to 512 channels, weights that never change";
-    return c->in[1].data && v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h && v.ow == v.w &&
-           v.ph == 0 && v.pw == 0 && v.c <= MOST_DEPTH;
+    return c->in[1].data && v.kh == 1 && v.kw == 1 && v.sh == 1 && v.sw == 1 && v.group == 1 && v.oh == v.h &&
+           v.ow == v.w && v.ph == 0 && v.pw == 0 && v.c <= MOST_DEPTH;
 }
 
 static void destroy(void *state)
@@ -93,8 +93,8 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
         return st;
     }
     lmbi_taps *g = &s->g;
-    s->direct = g->kernel == 1 && g->taps == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 && g->h == g->oh &&
-                g->w == g->ow;
+    s->direct = g->kernel == 1 && g->taps == 1 && v.sh == 1 && v.sw == 1 && g->tap->y == 0 && g->tap->x == 0 &&
+                g->h == g->oh && g->w == g->ow;
     s->ld = lmbi_up(g->most_taps * (g->c / g->group), 16);
     s->block = ROW_FLOATS / (s->ld + g->k / g->group + 1);
     s->block = s->block < FEWEST_ROWS ? FEWEST_ROWS : s->block > MOST_ROWS ? MOST_ROWS : s->block;
@@ -150,7 +150,8 @@ static void pack(const conv *s, const float *w, float *b)
     for (int64_t f = 0; f < g->phases; f++)
         for (int64_t i = 0; i < g->group; i++) {
             const lmbi_phase *p = &g->phase[f];
-            lmbi_pack(s->l, w + i * c * k * g->kernel, p->tap, p->taps, c, inner, k, g->backward ? g->kernel : c * g->kernel, 1, b);
+            lmbi_pack(s->l, w + i * c * k * g->kernel, p->tap, p->taps, c, inner, k,
+                      g->backward ? g->kernel : c * g->kernel, 1, b);
             b += lmbi_packed(s->l, p->taps * c, k);
         }
 }
@@ -206,8 +207,8 @@ static void places(const lmbi_taps *g, const lmbi_phase *p, int64_t m, int64_t c
 }
 
 /* One block of rows, one group: all its columns of the result. */
-static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64_t m, int64_t count, const float *b, float *y,
-                       const int64_t *at, float *rows)
+static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64_t m, int64_t count, const float *b,
+                       float *y, const int64_t *at, float *rows)
 {
     const lmbi_taps *g = &s->g;
     int64_t depth = p->taps * (g->c / g->group), k = g->k / g->group;
@@ -221,8 +222,8 @@ static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64
     s->l->multiply(rows, s->ld, count - whole, depth, b, k, y, at + whole, false);
 }
 
-static void convolve_by_row(const conv *s, const float *x, const float *packed, float *y, const lmbi_conv_end *e, float *image,
-                            int64_t *at)
+static void convolve_by_row(const conv *s, const float *x, const float *packed, float *y, const lmbi_conv_end *e,
+                            float *image, int64_t *at)
 {
     const lmbi_taps *g = &s->g;
     int64_t width = kernel_width(g), panel = lmbi_packed(s->l, width * g->c, g->k);
@@ -235,8 +236,8 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
         for (int64_t i = 0; i < g->oh; i++, row += g->ow) {
             for (int64_t p = 0; p < g->phase->spans; p++) {
                 int64_t down = i * g->step_y + g->tap[p * width].y - g->tap->y;
-                s->l->multiply(image + down * g->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel, g->k,
-                               y + row * g->k, at, p > 0);
+                s->l->multiply(image + down * g->side * g->c, g->step_x * g->c, g->ow, width * g->c, packed + p * panel,
+                               g->k, y + row * g->k, at, p > 0);
             }
             s->l->finish(e, g->ow, g->k, row, y);
         }
@@ -254,7 +255,8 @@ static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
     const lmbi_taps *g = &s->g;
     char *scratch = r->scratch;
     const float *x = r->in[0].data;
-    float *y = r->out[0].data, *packed = s->packed ? s->packed : r->scratch, *rows = (float *)(void *)(scratch + s->rows);
+    float *y = r->out[0].data, *packed = s->packed ? s->packed : r->scratch,
+          *rows = (float *)(void *)(scratch + s->rows);
     int64_t *at = (int64_t *)(void *)(scratch + s->at), c = g->c / g->group, k = g->k / g->group;
 
     if (!s->packed)
@@ -316,7 +318,9 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     int64_t depth = g->kernel * (g->c / g->group), k = g->k / g->group;
     s->turned = k < depth;
     s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
-    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0 ? g->k : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
+    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0
+                 ? g->k
+                 : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
     s->lds = lmbi_up(s->turned ? depth : k, 16);
     if (s->by_row) { /* rows of taps in whole vectors, side by side */
         s->turned = true;
@@ -373,8 +377,9 @@ static void sum_by_row(const conv *s, const float *x, const float *dy, float *im
                 memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
             for (int64_t p = 0; p < g->phase->spans; p++) {
                 int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
-                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c, g->step_x * g->c,
-                              lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16), s->lds);
+                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c,
+                              g->step_x * g->c, lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16),
+                              s->lds);
             }
         }
     }

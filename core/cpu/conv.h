@@ -5,14 +5,15 @@
 
 #include "core/ops/conv.h"
 
-/* A convolution and its gradient by the input are one thing: pixel (i, j) of a phase of the result is a sum over taps of
- * the source at (i * step_y + tap.y, j * step_x + tap.x), zero outside. Forward there is one phase. Backward the pixels
- * whose coordinates leave the same remainders by the strides form a phase: they meet the same taps. */
+/* A convolution and its gradient by the input are one thing: pixel (i, j) of a phase of the result is a sum over taps
+ * of the source at (i * step_y + tap.y, j * step_x + tap.x), zero outside. Forward there is one phase. Backward the
+ * pixels whose coordinates leave the same remainders by the strides form a phase: they meet the same taps. */
 typedef struct lmbi_tap {
     int64_t y, x;
     int64_t at;     /* (y * w + x) * c, in the source        */
     int64_t weight; /* p * kw + q: which element of the kernel */
-    int64_t top, bottom, left, right; /* pixels of the phase for which it lies inside: i, j in [top, bottom) x [left, right) */
+    int64_t top, bottom, left,
+        right; /* pixels of the phase for which it lies inside: i, j in [top, bottom) x [left, right) */
 } lmbi_tap;
 
 /* Taps whose source pixels are neighbours in memory. */
@@ -57,20 +58,22 @@ typedef struct lmbi_conv_loops {
     int64_t lanes, wide, tall, rows; /* floats of a vector; vectors and rows of a tile; its rows in `columns` */
     /* Rows m, m + 1, ... of the matrix of taps: what each pixel of the phase sees, [count][taps * c / group], rows `ld`
      * apart. x: the group's first channel. */
-    void (*gather)(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to, int64_t ld);
-    /* Row r of c, at c + at[r], becomes (add: grows by) row r of a times b, [depth][n], which lmbi_pack has packed. Rows of
-     * a up to a multiple of `tall` are read. */
+    void (*gather)(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to,
+                   int64_t ld);
+    /* Row r of c, at c + at[r], becomes (add: grows by) row r of a times b, [depth][n], which lmbi_pack has packed.
+     * Rows of a up to a multiple of `tall` are read. */
     void (*multiply)(const float *a, int64_t lda, int64_t rows, int64_t depth, const float *b, int64_t n, float *c,
                      const int64_t *at, bool add);
     /* y [rows][n] becomes a [rows][depth] times b, packed, with what becomes of the sums done on the way. */
-    void (*direct)(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e, float *y);
+    void (*direct)(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e,
+                   float *y);
     /* s [m][lds] += a' b; a is [depth][m], b [depth][n], m a multiple of `rows`, n of `lanes`. */
-    void (*columns)(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth, float *s,
-                    int64_t lds);
+    void (*columns)(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth,
+                    float *s, int64_t lds);
     /* Depthwise, c >= lanes, one image: w is [taps of the phase][c]. */
     void (*depthwise)(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y);
-    /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] grows by what one
-     * image, padded, adds. */
+    /* s [kernel][channels, up to whole vectors; the last vector of channels ends with the last channel] grows by what
+     * one image, padded, adds. */
     void (*depthwise_gradient)(const lmbi_taps *g, const float *image, const float *dy, float *s);
     /* Pixels [first, first + pixels) of all of y [..., k]. */
     void (*finish)(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t first, float *y);

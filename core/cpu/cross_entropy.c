@@ -1,7 +1,7 @@
 /* core/cpu/cross_entropy.c - softmax cross-entropy and its gradient over rows of f32 scores.
  *
- * The exponentials are a polynomial without branches, so that a row becomes vector instructions; they differ from exact ones
- * by 2e-7. What is summed is summed in double. A label out of range is left to the reference, which says so.
+ * The exponentials are a polynomial without branches, so that a row becomes vector instructions; they differ from exact
+ * ones by 2e-7. What is summed is summed in double. A label out of range is left to the reference, which says so.
  *   source   the reduction x = n ln 2 + r and the polynomial: Cephes, expf
  */
 #include "core/ops/cross_entropy.h"
@@ -52,20 +52,31 @@ static double sum_of(const float *e, int64_t n)
 }
 
 /* What both read. */
-typedef struct rows { const float *scores, *weights; const lmb_tensor *labels; int64_t n, c, ignore; char reduction; } rows;
+typedef struct rows {
+    const float *scores, *weights;
+    const lmb_tensor *labels;
+    int64_t n, c, ignore;
+    char reduction;
+} rows;
 
 static rows rows_of(const lmb_run *r, int scores)
 {
     const lmb_cross_entropy_attr *a = r->attr;
     const lmb_shape *s = &r->in[scores].shape;
-    return (rows){ r->in[scores].data, r->n_in > scores + 2 ? r->in[scores + 2].data : NULL, &r->in[scores + 1], s->d[0], s->d[1],
-                   a->ignore_index, a->reduction[0] };
+    return (rows){ r->in[scores].data,
+                   r->n_in > scores + 2 ? r->in[scores + 2].data : NULL,
+                   &r->in[scores + 1],
+                   s->d[0],
+                   s->d[1],
+                   a->ignore_index,
+                   a->reduction[0] };
 }
 
 /* The label of row i and its weight, 0 when it is to be ignored; false: out of range. */
 static bool label_of(const rows *p, int64_t i, int64_t *label, double *weight)
 {
-    *label = p->labels->dtype == LMB_S64 ? ((const int64_t *)p->labels->data)[i] : ((const int32_t *)p->labels->data)[i];
+    *label =
+        p->labels->dtype == LMB_S64 ? ((const int64_t *)p->labels->data)[i] : ((const int32_t *)p->labels->data)[i];
     *weight = 0;
     if (*label == p->ignore)
         return true;
@@ -148,8 +159,17 @@ static lmb_status grad_run(void *state, const lmb_run *r, lmb_error *err)
 }
 
 const lmb_kernel lmbi_cpu_cross_entropy = {
-    .name = "cpu:cross_entropy", .op = "SoftmaxCrossEntropyLoss", .domain = "", .accepts = accepts, .create = create, .run = loss_run,
+    .name = "cpu:cross_entropy",
+    .op = "SoftmaxCrossEntropyLoss",
+    .domain = "",
+    .accepts = accepts,
+    .create = create,
+    .run = loss_run,
 };
 const lmb_kernel lmbi_cpu_cross_entropy_grad = {
-    .name = "cpu:cross_entropy_grad", .op = "SoftmaxCrossEntropyLossGrad", .domain = "limbeck", .accepts = accepts, .run = grad_run,
+    .name = "cpu:cross_entropy_grad",
+    .op = "SoftmaxCrossEntropyLossGrad",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .run = grad_run,
 };

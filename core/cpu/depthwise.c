@@ -1,9 +1,10 @@
 /* core/cpu/depthwise.c - convolutions of one filter a channel, of any kernel, stride and padding, and both gradients.
  *
- * Idea: nothing is shared between channels, so there is no matrix product; the work is bound by loads. With channels last a
- * vector of channels of a pixel is multiplied with a vector of weights, tap by tap; four pixels of a row share the weights.
- * The gradient of the input is the same loop over the taps turned round (conv.h). The gradient of the weights holds the sums
- * of nine taps in registers for a whole image, which is copied into a frame of zeros so that no tap needs a question.
+ * Idea: nothing is shared between channels, so there is no matrix product; the work is bound by loads. With channels
+ * last a vector of channels of a pixel is multiplied with a vector of weights, tap by tap; four pixels of a row share
+ * the weights. The gradient of the input is the same loop over the taps turned round (conv.h). The gradient of the
+ * weights holds the sums of nine taps in registers for a whole image, which is copied into a frame of zeros so that no
+ * tap needs a question.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -191,9 +192,15 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                      \
-    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,           \
-                                                .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
+#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
+    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text,                                                   \
+                                                .op = Op,                                                              \
+                                                .domain = Domain,                                                      \
+                                                .accepts = ok,                                                         \
+                                                .layout = lmbi_conv_layout,                                            \
+                                                .create = make,                                                        \
+                                                .run = fn,                                                             \
+                                                .destroy = destroy }
 KERNEL(wide_conv, "depthwise", "Conv", "", accepts_wide, forward_create, forward_run);
 KERNEL(wide_conv_act, "depthwise_act", "ConvAct", "limbeck", accepts_wide, forward_create, act_run);
 KERNEL(wide_conv_data, "depthwise_data", "ConvGradData", "limbeck", accepts_wide, data_create, data_run);

@@ -1,9 +1,9 @@
-/* core/cpu/direct_bf16.c - convolutions over feature maps in bf16, directly, for AVX-512 with BF16: stems, strides and 1x1 ones
- * that widen, where this is faster than oneDNN.
+/* core/cpu/direct_bf16.c - convolutions over feature maps in bf16, directly, for AVX-512 with BF16: stems, strides and
+ * 1x1 ones that widen, where this is faster than oneDNN.
  *
- * Idea: in a row of NHWC input with its zeros around it, all kw * c numbers that an output pixel sees lie side by side, so they
- * are taken two at a time whatever c is: a pair is broadcast and multiplied with the pairs of 16 output channels. Sums of 8 or
- * 16 pixels stay in registers from the first tap to the last.
+ * Idea: in a row of NHWC input with its zeros around it, all kw * c numbers that an output pixel sees lie side by side,
+ * so they are taken two at a time whatever c is: a pair is broadcast and multiplied with the pairs of 16 output
+ * channels. Sums of 8 or 16 pixels stay in registers from the first tap to the last.
  *
  * Layout     weights [k / 16 or 32][kh][pair][16 or 32][2], the last pair of a row filled up with zero
  */
@@ -30,9 +30,10 @@ static bool accepts(const lmb_call *c, const char **why)
     if (c->in[0].shape.n != 4 || c->in[0].dtype != LMB_F32)
         return false;
     lmb_conv v = lmb_conv_of_call(c);
-    *why = "only without dilation and groups, with output channels a multiple of 16 and fewer than 2^27 weights to each";
-    if (v.group != 1 || v.dh != 1 || v.dw != 1 || v.k % LANES || v.k == 0 || v.c == 0 || v.n == 0 || v.oh <= 0 || v.ow <= 0 ||
-        v.c * v.kh * v.kw >= INT32_MAX / LANES)
+    *why =
+        "only without dilation and groups, with output channels a multiple of 16 and fewer than 2^27 weights to each";
+    if (v.group != 1 || v.dh != 1 || v.dw != 1 || v.k % LANES || v.k == 0 || v.c == 0 || v.n == 0 || v.oh <= 0 ||
+        v.ow <= 0 || v.c * v.kh * v.kw >= INT32_MAX / LANES)
         return false;
     *why = "oneDNN is as fast";
     bool strided = v.sh > 1 || v.sw > 1, single = v.kh * v.kw == 1;
@@ -91,7 +92,8 @@ static void pack(const plan *p, const float *w, uint16_t *to)
 }
 
 /* `tall` pixels of a row from x on, 16 * wide output channels. */
-INLINE void pixels(const plan *p, const uint16_t *x, const uint16_t *w, const float *bias, int tall, int wide, uint16_t *y)
+INLINE void pixels(const plan *p, const uint16_t *x, const uint16_t *w, const float *bias, int tall, int wide,
+                   uint16_t *y)
 {
     const lmb_conv *v = &p->v;
     int64_t next = v->sw * v->c;
@@ -156,13 +158,21 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
         for (int64_t k = 0, wide; k < v->k; k += wide, w += 2 * wide * v->kh * p->pairs) {
             wide = panel_of(v, k);
             for (int64_t oy = 0; oy < v->oh; oy++)
-                convolve_row(p, image + oy * v->sh * p->line, w, bias ? bias + k : NULL, wide > LANES, y + oy * v->ow * v->k + k);
+                convolve_row(p, image + oy * v->sh * p->line, w, bias ? bias + k : NULL, wide > LANES,
+                             y + oy * v->ow * v->k + k);
         }
     }
     return LMB_OK;
 }
 
 const lmb_kernel lmbi_bf16_conv = {
-    .name = "bf16:conv", .op = "Conv", .domain = "", .accepts = accepts, .layout = lmbi_conv_layout, .storage = lmbi_conv_bf16,
-    .create = create, .run = run, .destroy = free,
+    .name = "bf16:conv",
+    .op = "Conv",
+    .domain = "",
+    .accepts = accepts,
+    .layout = lmbi_conv_layout,
+    .storage = lmbi_conv_bf16,
+    .create = create,
+    .run = run,
+    .destroy = free,
 };

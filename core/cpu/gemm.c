@@ -1,7 +1,7 @@
 /* core/cpu/gemm.c - Gemm and MatMul by the register tiles of conv_loops.h.
  *
- * B is packed once, in panels as wide as a tile; rows of A are read where they lie, or in blocks that are copied (turned, or
- * the few behind the last whole tile). A MatMul of many matrices by one is one product of all their rows.
+ * B is packed once, in panels as wide as a tile; rows of A are read where they lie, or in blocks that are copied
+ * (turned, or the few behind the last whole tile). A MatMul of many matrices by one is one product of all their rows.
  *   source   core/ops/gemm.c says what is computed; the order of blocks: core/cpu/conv.c
  */
 #include "core/ops/gemm.h"
@@ -75,7 +75,11 @@ static lmb_status gemm_create(const lmb_call *c, void **state, size_t *scratch, 
 {
     const lmb_gemm_attr *t = c->attr;
     const lmb_shape *a = &c->in[0].shape, *b = &c->in[1].shape;
-    gemm s = { .m = a->d[t->transA != 0], .k = a->d[t->transA == 0], .n = b->d[t->transB == 0], .alpha = t->alpha, .beta = t->beta };
+    gemm s = { .m = a->d[t->transA != 0],
+               .k = a->d[t->transA == 0],
+               .n = b->d[t->transB == 0],
+               .alpha = t->alpha,
+               .beta = t->beta };
 
     s.a_row = t->transA ? 1 : s.k, s.a_col = t->transA ? s.m : 1;
     s.b_row = t->transB ? 1 : s.n, s.b_col = t->transB ? s.k : 1;
@@ -167,7 +171,12 @@ static lmb_status matmul_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-const lmb_kernel lmbi_own_gemm = { .name = "own:gemm", .op = "Gemm", .domain = "", .accepts = is_f32, .create = gemm_create,
-                                   .run = gemm_run, .destroy = destroy };
+const lmb_kernel lmbi_own_gemm = { .name = "own:gemm",
+                                   .op = "Gemm",
+                                   .domain = "",
+                                   .accepts = is_f32,
+                                   .create = gemm_create,
+                                   .run = gemm_run,
+                                   .destroy = destroy };
 const lmb_kernel lmbi_own_matmul = { .name = "own:matmul", .op = "MatMul", .domain = "", .accepts = is_f32,
                                      .create = matmul_create, .run = matmul_run, .destroy = destroy };

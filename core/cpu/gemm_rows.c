@@ -1,9 +1,8 @@
 /* core/cpu/gemm_rows.c - full layers of few samples: y = x w', computed as y' = w x'.
  *
- * A training reads each weight for the few samples of a shard only, so packing w, as other kernels do, costs as much as the products. The
- * tiles of conv_loops.h take the rows of w where they lie, if it is the left operand; x, which is small, is packed instead, and
- * the result is turned.
- *   source   core/ops/gemm.c says what is computed
+ * A training reads each weight for the few samples of a shard only, so packing w, as other kernels do, costs as much as
+ * the products. The tiles of conv_loops.h take the rows of w where they lie, if it is the left operand; x, which is
+ * small, is packed instead, and the result is turned. source   core/ops/gemm.c says what is computed
  */
 #include <string.h>
 
@@ -11,7 +10,12 @@
 #include "core/cpu/kernels.h"
 #include "core/ops/gemm.h"
 
-enum { MOST_ROWS = 128, FEWEST_DEPTH = 256, FEWEST_WEIGHTS = 1 << 16, AT_ONCE = 240 }; /* rows of w: a multiple of every tile */
+enum {
+    MOST_ROWS = 128,
+    FEWEST_DEPTH = 256,
+    FEWEST_WEIGHTS = 1 << 16,
+    AT_ONCE = 240
+}; /* rows of w: a multiple of every tile */
 
 static bool accepts(const lmb_call *c, const char **why)
 {
@@ -27,8 +31,8 @@ static bool accepts(const lmb_call *c, const char **why)
     return x->d[0] > 0 && x->d[0] <= MOST_ROWS && x->d[1] >= FEWEST_DEPTH && lmb_shape_count(w) >= FEWEST_WEIGHTS;
 }
 
-/* In scratch: the packed x; AT_ONCE rows of the result and where they begin; rows of w behind the last whole tile, copied because a
- * tile reads all of its rows. */
+/* In scratch: the packed x; AT_ONCE rows of the result and where they begin; rows of w behind the last whole tile,
+ * copied because a tile reads all of its rows. */
 static size_t packed_floats(const lmb_shape *x)
 {
     const lmbi_conv_loops *list[4];
@@ -41,7 +45,8 @@ static lmb_status create(const lmb_call *c, void **state, size_t *scratch, lmb_e
     const lmb_shape *x = &c->in[0].shape;
 
     (void)state, (void)err;
-    *scratch = sizeof(float) * (packed_floats(x) + (size_t)(AT_ONCE * MOST_ROWS + lmbi_conv_choices(list)[0]->tall * x->d[1])) +
+    *scratch = sizeof(float) *
+                   (packed_floats(x) + (size_t)(AT_ONCE * MOST_ROWS + lmbi_conv_choices(list)[0]->tall * x->d[1])) +
                sizeof(int64_t) * AT_ONCE;
     return LMB_OK;
 }
@@ -51,7 +56,8 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     const lmbi_conv_loops *list[4], *l = lmbi_conv_choices(list)[0];
     int64_t m = r->in[0].shape.d[0], k = r->in[0].shape.d[1], n = r->in[1].shape.d[0];
     const float *bias = r->n_in > 2 ? r->in[2].data : NULL, *w = r->in[1].data;
-    float *y = r->out[0].data, *packed = r->scratch, *part = packed + packed_floats(&r->in[0].shape), *end = part + AT_ONCE * MOST_ROWS;
+    float *y = r->out[0].data, *packed = r->scratch, *part = packed + packed_floats(&r->in[0].shape),
+          *end = part + AT_ONCE * MOST_ROWS;
     int64_t *at = (int64_t *)(void *)(end + l->tall * k), whole = n / l->tall * l->tall;
 
     (void)state, (void)err;
@@ -70,4 +76,6 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-const lmb_kernel lmbi_gemm_rows = { .name = "own:gemm_rows", .op = "Gemm", .domain = "", .accepts = accepts, .create = create, .run = run };
+const lmb_kernel lmbi_gemm_rows = {
+    .name = "own:gemm_rows", .op = "Gemm", .domain = "", .accepts = accepts, .create = create, .run = run
+};

@@ -1,4 +1,5 @@
-/* core/cpu/machine.c - what the speed of a kernel depends on, in a line: the key of measured choices (core/plan/choice.h).
+/* core/cpu/machine.c - what the speed of a kernel depends on, in a line: the key of measured choices
+ * (core/plan/choice.h).
  *
  *   source   x86: the brand string of CPUID 0x80000002 to 0x80000004; elsewhere Linux's /proc/cpuinfo
  */

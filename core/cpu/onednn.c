@@ -18,8 +18,9 @@
 
 /* ---- convolution ---- */
 
-/* Descriptors of a convolution: as the plan has them, and open for the primitive to choose. kept: of activations; weights
- * are f32 in the plan, what the products take is of the same type as activations, and gradients of weights are f32. */
+/* Descriptors of a convolution: as the plan has them, and open for the primitive to choose. kept: of activations;
+ * weights are f32 in the plan, what the products take is of the same type as activations, and gradients of weights are
+ * f32. */
 typedef struct conv_descs {
     dnnl_memory_desc_t x, w, w_any, b, y;
     dnnl_memory_desc_t w_hint; /* of the forward lmbi_primitive */
@@ -82,7 +83,8 @@ static bool after_conv(const lmb_call *c, lmbi_primitive *s, dnnl_post_ops_t *af
     return ok;
 }
 
-static lmb_status conv_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
+static lmb_status conv_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch,
+                                 lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     bool bias = c->n_in > 2 && c->in[2].present, ok;
@@ -118,7 +120,8 @@ static bool forward_hint(lmbi_primitive *s, const conv_descs *d, dnnl_primitive_
            dnnl_primitive_desc_create(hint, &op, NULL, s->engine, NULL) == dnnl_success;
 }
 
-static lmb_status data_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
+static lmb_status data_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch,
+                                 lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     dnnl_convolution_desc_t op;
@@ -135,14 +138,16 @@ static lmb_status data_create_as(const lmb_call *c, dnnl_data_type_t kept, void 
     if (ok) {
         ok = lmbi_primitive_add(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_DST)) &&
              lmbi_primitive_add(s, DNNL_ARG_WEIGHTS, 1, false, &d.w, lmbi_primitive_desc(pd, DNNL_ARG_WEIGHTS)) &&
-             lmbi_primitive_add(s, DNNL_ARG_DIFF_SRC, LMB_OUT(c, 0), true, &d.x, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_SRC));
+             lmbi_primitive_add(s, DNNL_ARG_DIFF_SRC, LMB_OUT(c, 0), true, &d.x,
+                                lmbi_primitive_desc(pd, DNNL_ARG_DIFF_SRC));
         dnnl_primitive_desc_destroy(pd);
     }
     dnnl_primitive_desc_destroy(hint);
     return lmbi_primitive_finish(s, ok, state, scratch, err);
 }
 
-static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch, lmb_error *err)
+static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, void **state, size_t *scratch,
+                                    lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     dnnl_convolution_desc_t op;
@@ -159,7 +164,8 @@ static lmb_status weights_create_as(const lmb_call *c, dnnl_data_type_t kept, vo
     if (ok) {
         ok = lmbi_primitive_add(s, DNNL_ARG_DIFF_DST, 0, false, &d.y, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_DST)) &&
              lmbi_primitive_add(s, DNNL_ARG_SRC, 1, false, &d.x, lmbi_primitive_desc(pd, DNNL_ARG_SRC)) &&
-             lmbi_primitive_add(s, DNNL_ARG_DIFF_WEIGHTS, LMB_OUT(c, 0), true, &d.w, lmbi_primitive_desc(pd, DNNL_ARG_DIFF_WEIGHTS));
+             lmbi_primitive_add(s, DNNL_ARG_DIFF_WEIGHTS, LMB_OUT(c, 0), true, &d.w,
+                                lmbi_primitive_desc(pd, DNNL_ARG_DIFF_WEIGHTS));
         dnnl_primitive_desc_destroy(pd);
     }
     dnnl_primitive_desc_destroy(hint);
@@ -180,12 +186,23 @@ CREATE(data)
 CREATE(weights)
 
 #define CONV(lower, text, Op, Domain, make)                                                                            \
-    static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = conv_ok,          \
-                                      .layout = lmbi_conv_layout, .create = make##_create, .run = lmbi_primitive_run,                 \
-                                      .destroy = lmbi_primitive_destroy };                                                            \
-    static const lmb_kernel lower##_bf16 = { .name = "onednn-bf16:" text, .op = Op, .domain = Domain, .accepts = conv_ok, \
-                                             .layout = lmbi_conv_layout, .storage = lmbi_conv_bf16,                    \
-                                             .create = make##_create_bf16, .run = lmbi_primitive_run, .destroy = lmbi_primitive_destroy }
+    static const lmb_kernel lower = { .name = "onednn:" text,                                                          \
+                                      .op = Op,                                                                        \
+                                      .domain = Domain,                                                                \
+                                      .accepts = conv_ok,                                                              \
+                                      .layout = lmbi_conv_layout,                                                      \
+                                      .create = make##_create,                                                         \
+                                      .run = lmbi_primitive_run,                                                       \
+                                      .destroy = lmbi_primitive_destroy };                                             \
+    static const lmb_kernel lower##_bf16 = { .name = "onednn-bf16:" text,                                              \
+                                             .op = Op,                                                                 \
+                                             .domain = Domain,                                                         \
+                                             .accepts = conv_ok,                                                       \
+                                             .layout = lmbi_conv_layout,                                               \
+                                             .storage = lmbi_conv_bf16,                                                \
+                                             .create = make##_create_bf16,                                             \
+                                             .run = lmbi_primitive_run,                                                \
+                                             .destroy = lmbi_primitive_destroy }
 CONV(conv, "conv", "Conv", "", conv);
 CONV(conv_act, "conv_act", "ConvAct", "limbeck", conv);
 CONV(conv_data, "conv_data", "ConvGradData", "limbeck", data);
@@ -222,7 +239,9 @@ static lmb_status gemm_run(void *state, const lmb_run *r, lmb_error *err)
     return st == dnnl_success ? LMB_OK : LMB_FAIL(err, LMB_E_DEVICE, "oneDNN reports status %d", (int)st);
 }
 
-static const lmb_kernel gemm = { .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run };
+static const lmb_kernel gemm = {
+    .name = "onednn:gemm", .op = "Gemm", .domain = "", .accepts = gemm_ok, .run = gemm_run
+};
 
 /* ---- 1x1 convolutions without bias: with channels last each is one matrix product over all pixels ----
  *   y [pixels, k] = x w'      dx [pixels, c] = dy w      dw [k, c] = dy' x       where w is [k, c] */
@@ -240,7 +259,8 @@ static bool pointwise_ok(const lmb_call *c, const char **why)
 static int64_t pixels_of(const lmb_shape *s) { return s->d[0] * s->d[2] * s->d[3]; }
 
 /* out [m, n] = a [m, k] b [k, n], either transposed in memory; rows of all are dense */
-static lmb_status multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *out, lmb_error *err)
+static lmb_status multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *out,
+                           lmb_error *err)
 {
     lmbi_onednn_alone();
     dnnl_status_t st = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, out, n);
@@ -268,9 +288,13 @@ static lmb_status pointwise_weights_run(void *state, const lmb_run *r, lmb_error
     return multiply(true, false, dy->d[1], x->d[1], pixels_of(dy), r->in[0].data, r->in[1].data, r->out[0].data, err);
 }
 
-#define POINTWISE(lower, text, Op, Domain)                                                                                 \
-    static const lmb_kernel lower = { .name = "onednn:" text, .op = Op, .domain = Domain, .accepts = pointwise_ok,         \
-                                      .layout = lmbi_conv_layout, .run = lower##_run }
+#define POINTWISE(lower, text, Op, Domain)                                                                             \
+    static const lmb_kernel lower = { .name = "onednn:" text,                                                          \
+                                      .op = Op,                                                                        \
+                                      .domain = Domain,                                                                \
+                                      .accepts = pointwise_ok,                                                         \
+                                      .layout = lmbi_conv_layout,                                                      \
+                                      .run = lower##_run }
 POINTWISE(pointwise, "gemm_conv", "Conv", "");
 POINTWISE(pointwise_data, "gemm_conv_data", "ConvGradData", "limbeck");
 POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
@@ -279,10 +303,15 @@ POINTWISE(pointwise_weights, "gemm_conv_weights", "ConvGradWeights", "limbeck");
             &conv_weights, &gemm
 static const lmb_kernel *const kernels[] = { ALL, NULL };
 const lmb_kernel *const lmbi_best_kernels[] = { LMBI_AHEAD, ALL, LMBI_OWN, NULL };
-static const lmb_kernel *const kernels_bf16[] = { &conv_bf16, &conv_act_bf16, &conv_data_bf16, &conv_weights_bf16, NULL };
-static const lmb_backend backend = { .name = "onednn", .summary = "convolutions and matrix products by oneDNN", .kernels = kernels };
-static const lmb_backend backend_bf16 = { .name = "onednn-bf16", .summary = "convolutions of feature maps in bf16 by oneDNN",
-                                          .kernels = kernels_bf16, .rounding = LMB_BF16_ERROR };
+static const lmb_kernel *const kernels_bf16[] = { &conv_bf16, &conv_act_bf16, &conv_data_bf16, &conv_weights_bf16,
+                                                  NULL };
+static const lmb_backend backend = { .name = "onednn",
+                                     .summary = "convolutions and matrix products by oneDNN",
+                                     .kernels = kernels };
+static const lmb_backend backend_bf16 = { .name = "onednn-bf16",
+                                          .summary = "convolutions of feature maps in bf16 by oneDNN",
+                                          .kernels = kernels_bf16,
+                                          .rounding = LMB_BF16_ERROR };
 
 void lmbi_onednn_version(char *text, size_t cap)
 {

@@ -1,4 +1,5 @@
-/* core/cpu/peak.c - how fast one thread can multiply and add, and move bytes: the roof that measurements are set against.
+/* core/cpu/peak.c - how fast one thread can multiply and add, and move bytes: the roof that measurements are set
+ * against.
  *
  * Twelve independent accumulators of one vector hide the latency of a multiply-add on every x86 core of today.
  */
@@ -29,7 +30,8 @@ __attribute__((target("avx512f"))) static double chains_512(float *sink)
 __attribute__((target("avx512f,avx512bf16"))) static double chains_bf16(float *sink)
 {
     __m512 a[CHAINS];
-    __m512bh x = (__m512bh)_mm512_set1_epi16(0x3f00), y = (__m512bh)_mm512_set1_epi16(0x0100); /* 0.5 and next to nothing */
+    __m512bh x = (__m512bh)_mm512_set1_epi16(0x3f00),
+             y = (__m512bh)_mm512_set1_epi16(0x0100); /* 0.5 and next to nothing */
     for (int k = 0; k < CHAINS; k++)
         a[k] = _mm512_set1_ps((float)k);
     for (int i = 0; i < ROUNDS; i++)

@@ -1,5 +1,5 @@
-/* core/cpu/pointwise.c - element by element: Relu, Clip, their gradients, and Add, Sub, Mul, Div of equal shapes or with
- * one number.
+/* core/cpu/pointwise.c - element by element: Relu, Clip, their gradients, and Add, Sub, Mul, Div of equal shapes or
+ * with one number.
  *
  * The bytes are walked in whatever order they lie; no branch depends on data, so that every loop becomes vector
  * instructions. Results are those of the reference, to the bit.

@@ -1,7 +1,7 @@
 /* core/cpu/pointwise_bf16.c - Relu, Clip, their gradients and Add of feature maps kept in bf16.
  *
- * A sum and a limit are computed in f32 and rounded once. Relu and its gradient only choose between a number and zero, which
- * is done on the 16 bits: positive numbers are 1 to 0x7f80, negative ones 0x8001 to 0xff80, NaN is neither.
+ * A sum and a limit are computed in f32 and rounded once. Relu and its gradient only choose between a number and zero,
+ * which is done on the 16 bits: positive numbers are 1 to 0x7f80, negative ones 0x8001 to 0xff80, NaN is neither.
  */
 #include <float.h>
 
@@ -63,7 +63,8 @@ static lmb_status clip_run(void *state, const lmb_run *r, lmb_error *err)
     (void)state, (void)err;
     for (int64_t i = 0, n = lmb_shape_count(&r->out[0].shape); i < n; i += LMBI_LANES) {
         __mmask16 lanes = lmbi_lanes(n - i);
-        __m512 v = _mm512_max_ps(_mm512_set1_ps(lo), lmbi_bf16_load(x + i, lanes)); /* of a number and NaN the second, NaN */
+        __m512 v =
+            _mm512_max_ps(_mm512_set1_ps(lo), lmbi_bf16_load(x + i, lanes)); /* of a number and NaN the second, NaN */
         lmbi_bf16_store(y + i, lanes, _mm512_min_ps(_mm512_set1_ps(hi), v));
     }
     return LMB_OK;

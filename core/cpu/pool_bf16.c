@@ -1,8 +1,8 @@
-/* core/cpu/pool_bf16.c - MaxPool and its gradient, GlobalAveragePool and its gradient's BroadcastTo, and BiasGrad over NHWC
- * feature maps kept in bf16.
+/* core/cpu/pool_bf16.c - MaxPool and its gradient, GlobalAveragePool and its gradient's BroadcastTo, and BiasGrad over
+ * NHWC feature maps kept in bf16.
  *
- * A maximum is one of the numbers and stays exact; sums are f32 and rounded once, at their end: the gradient of a MaxPool
- * with overlapping windows is summed up in an f32 image of scratch. What comes out of a global pooling is f32.
+ * A maximum is one of the numbers and stays exact; sums are f32 and rounded once, at their end: the gradient of a
+ * MaxPool with overlapping windows is summed up in an f32 image of scratch. What comes out of a global pooling is f32.
  */
 #include <string.h>
 
@@ -16,7 +16,8 @@ static bool window_ok(const lmb_call *c, const char **why)
 {
     const lmb_pool_attr *a = c->attr;
     *why = "only f32, 2-D, without dilation or indices";
-    if (lmbi_operand(c, LMB_OUT(c, 0))->shape.n != 4 || c->in[0].dtype != LMB_F32 || (c->n_out > 1 && c->out[1].present))
+    if (lmbi_operand(c, LMB_OUT(c, 0))->shape.n != 4 || c->in[0].dtype != LMB_F32 ||
+        (c->n_out > 1 && c->out[1].present))
         return false;
     for (int i = 0; i < a->dilations.n; i++)
         if (a->dilations.v[i] != 1)
@@ -115,8 +116,14 @@ const lmb_kernel lmbi_bf16_max_pool = {
     .storage = lmbi_bf16_activations, .run = max_run,
 };
 const lmb_kernel lmbi_bf16_max_pool_grad = {
-    .name = "bf16:max_pool_grad", .op = "MaxPoolGrad", .domain = "limbeck", .accepts = window_ok, .layout = lmbi_all_nhwc,
-    .storage = lmbi_bf16_activations, .create = max_grad_create, .run = max_grad_run,
+    .name = "bf16:max_pool_grad",
+    .op = "MaxPoolGrad",
+    .domain = "limbeck",
+    .accepts = window_ok,
+    .layout = lmbi_all_nhwc,
+    .storage = lmbi_bf16_activations,
+    .create = max_grad_create,
+    .run = max_grad_run,
 };
 
 /* ---- the end of the feature maps ---- */
@@ -201,12 +208,22 @@ static lmb_status bias_run(void *state, const lmb_run *r, lmb_error *err)
 }
 
 const lmb_kernel lmbi_bf16_global_average_pool = {
-    .name = "bf16:global_average_pool", .op = "GlobalAveragePool", .domain = "", .accepts = maps_in, .layout = lmbi_all_nhwc,
-    .storage = input_only, .run = global_run,
+    .name = "bf16:global_average_pool",
+    .op = "GlobalAveragePool",
+    .domain = "",
+    .accepts = maps_in,
+    .layout = lmbi_all_nhwc,
+    .storage = input_only,
+    .run = global_run,
 };
 const lmb_kernel lmbi_bf16_broadcast_area = {
-    .name = "bf16:broadcast", .op = "BroadcastTo", .domain = "limbeck", .accepts = broadcast_ok, .layout = lmbi_all_nhwc,
-    .storage = output_only, .run = broadcast_run,
+    .name = "bf16:broadcast",
+    .op = "BroadcastTo",
+    .domain = "limbeck",
+    .accepts = broadcast_ok,
+    .layout = lmbi_all_nhwc,
+    .storage = output_only,
+    .run = broadcast_run,
 };
 const lmb_kernel lmbi_bf16_bias_grad = {
     .name = "bf16:bias_grad", .op = "BiasGrad", .domain = "limbeck", .accepts = maps_in, .layout = lmbi_all_nhwc,

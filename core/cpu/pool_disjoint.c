@@ -1,8 +1,8 @@
 /* core/cpu/pool_disjoint.c - see pool_disjoint.h.
  *
- * Idea: vectors of 8 channels. With fewer channels than that a vector runs into the next pixel, whose own vector is stored later
- * and puts it right; only the last window of a row must keep to its own numbers. With more, the last vector ends with the last
- * channel and does some channels twice, which changes nothing.
+ * Idea: vectors of 8 channels. With fewer channels than that a vector runs into the next pixel, whose own vector is
+ * stored later and puts it right; only the last window of a row must keep to its own numbers. With more, the last
+ * vector ends with the last channel and does some channels twice, which changes nothing.
  */
 #include "core/cpu/pool_disjoint.h"
 
@@ -20,7 +20,8 @@ typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 bool lmbi_pool_is_disjoint(const lmb_pooling *p)
 {
     for (int i = 1; i <= 2; i++)
-        if (p->before[i] != 0 || p->stride[i] < p->kernel[i] || (p->out[i] - 1) * p->stride[i] + p->kernel[i] > p->in[i])
+        if (p->before[i] != 0 || p->stride[i] < p->kernel[i] ||
+            (p->out[i] - 1) * p->stride[i] + p->kernel[i] > p->in[i])
             return false;
     return p->kernel[1] * p->kernel[2] > 0;
 }
@@ -48,7 +49,8 @@ INLINE void single(const lmb_pooling *p, int64_t row, const float *x, const floa
         }
 }
 
-INLINE void several(const lmb_pooling *p, int64_t row, int64_t high, int64_t wide, const float *x, const float *dy, float *dx, float *y)
+INLINE void several(const lmb_pooling *p, int64_t row, int64_t high, int64_t wide, const float *x, const float *dy,
+                    float *dx, float *y)
 {
     int64_t C = p->c;
     vec best = LOAD(x);
@@ -79,8 +81,9 @@ INLINE void all(const lmb_pooling *p, int64_t high, int64_t wide, const float *x
     int64_t C = p->c, row = p->in[2] * C, vectors = p->out[2];
 
     if (C < LANES) /* none that leaves the row of windows, here or in the result; no pixels between windows */
-        while (vectors > 0 && (p->stride[2] > wide || ((vectors - 1) * wide + wide - 1) * C + LANES > p->out[2] * wide * C ||
-                               (vectors - 1) * C + LANES > p->out[2] * C))
+        while (vectors > 0 &&
+               (p->stride[2] > wide || ((vectors - 1) * wide + wide - 1) * C + LANES > p->out[2] * wide * C ||
+                (vectors - 1) * C + LANES > p->out[2] * C))
             vectors--;
     for (int64_t n = 0; n < p->n; n++)
         for (int64_t oy = 0; oy < p->out[1]; oy++) {
@@ -89,10 +92,12 @@ INLINE void all(const lmb_pooling *p, int64_t high, int64_t wide, const float *x
                 int64_t c = 0;
                 for (; ox < vectors && c < C; c += LANES) {
                     int64_t at = c + LANES <= C || C < LANES ? c : C - LANES;
-                    several(p, row, high, wide, x + from + at, dx ? dy + to + at : NULL, dx ? dx + from + at : NULL, y ? y + to + at : NULL);
+                    several(p, row, high, wide, x + from + at, dx ? dy + to + at : NULL, dx ? dx + from + at : NULL,
+                            y ? y + to + at : NULL);
                 }
                 for (; c < C; c++)
-                    single(p, row, x + from + c, dx ? dy + to + c : NULL, dx ? dx + from + c : NULL, y ? y + to + c : NULL);
+                    single(p, row, x + from + c, dx ? dy + to + c : NULL, dx ? dx + from + c : NULL,
+                           y ? y + to + c : NULL);
             }
         }
 }

@@ -1,5 +1,5 @@
-/* core/cpu/pool_disjoint.h - max pooling where no window meets another and none reaches beyond the input: each element has one
- * window, so gradients are stored, not added, and vectors may overlap. */
+/* core/cpu/pool_disjoint.h - max pooling where no window meets another and none reaches beyond the input: each element
+ * has one window, so gradients are stored, not added, and vectors may overlap. */
 #ifndef LMB_CORE_CPU_POOL_DISJOINT_H
 #define LMB_CORE_CPU_POOL_DISJOINT_H
 

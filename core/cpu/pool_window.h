@@ -18,7 +18,8 @@ static inline window window_at(const lmb_pooling *p, int64_t oy, int64_t ox, boo
     return w;
 }
 
-/* With `lmb_pooling p`: n, oy, ox run over all windows; where a window's result and input elements begin, channels last. */
+/* With `lmb_pooling p`: n, oy, ox run over all windows; where a window's result and input elements begin, channels
+ * last. */
 #define EACH_WINDOW                                           \
     for (int64_t n = 0; n < p.n; n++)                         \
         for (int64_t oy = 0; oy < p.out[1]; oy++)             \

@@ -1,9 +1,10 @@
 /* core/cpu/products.c - the sum over shards of the gradients of one matrix, from what each of them is a product of.
  *
- * Idea: the gradient of a full layer's weights is dy' x, with one row for each sample of a shard: a few rows, whose product is as
- * large as the weights. Written for each shard and summed afterwards it is moved through memory several times; multiplied when it
- * is summed, it is written once. A block of the result stays in the nearest cache while the shards' products are added to it along
- * the tree over shards (train/reduce.h), each element in the same order whatever the blocks are.
+ * Idea: the gradient of a full layer's weights is dy' x, with one row for each sample of a shard: a few rows, whose
+ * product is as large as the weights. Written for each shard and summed afterwards it is moved through memory several
+ * times; multiplied when it is summed, it is written once. A block of the result stays in the nearest cache while the
+ * shards' products are added to it along the tree over shards (train/reduce.h), each element in the same order whatever
+ * the blocks are.
  */
 #include <string.h>
 
@@ -38,7 +39,14 @@ static int levels(int count)
 static sum begin(const lmb_factors *const *f, const float *weight, int count, int64_t lo, int64_t hi)
 {
     const lmbi_conv_loops *list[4];
-    sum s = { .f = f, .weight = weight, .count = count, .l = lmbi_conv_choices(list)[0], .m = f[0]->m, .n = f[0]->n, .lo = lo, .hi = hi };
+    sum s = { .f = f,
+              .weight = weight,
+              .count = count,
+              .l = lmbi_conv_choices(list)[0],
+              .m = f[0]->m,
+              .n = f[0]->n,
+              .lo = lo,
+              .hi = hi };
 
     for (int i = 0; i < count; i++)
         s.deep = f[i]->rows > s.deep ? f[i]->rows : s.deep;
@@ -112,7 +120,8 @@ static void add_up(const sum *s, int first, int size, const place *p, int level)
     }
 }
 
-void lmb_products_sum(const lmb_factors *const *f, const float *weight, int count, int64_t lo, int64_t hi, float *out, void *scratch)
+void lmb_products_sum(const lmb_factors *const *f, const float *weight, int count, int64_t lo, int64_t hi, float *out,
+                      void *scratch)
 {
     sum s = begin(f, weight, count, lo, hi);
     int size = 1;

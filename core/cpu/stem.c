@@ -1,9 +1,10 @@
 /* core/cpu/stem.c - convolutions of few channels to few: the first layer of a network.
  *
- * Idea: with three channels in and eight out neither makes a whole vector, so vectors run along the pixels of a row. The source
- * comes plane by plane, as pictures do, and some rows at a time are copied into padded planes; a stride of two sorts even and odd columns apart, so
- * that each tap of neighbouring results is one load. Eight channels of the result share it. The sums of [8][pixels] turn
- * into [pixels][8] in registers, where bias and activation are done on the way.
+ * Idea: with three channels in and eight out neither makes a whole vector, so vectors run along the pixels of a row.
+ * The source comes plane by plane, as pictures do, and some rows at a time are copied into padded planes; a stride of
+ * two sorts even and odd columns apart, so that each tap of neighbouring results is one load. Eight channels of the
+ * result share it. The sums of [8][pixels] turn into [pixels][8] in registers, where bias and activation are done on
+ * the way.
  */
 #include "core/cpu/stem.h"
 
@@ -33,7 +34,8 @@ const lmbi_stem_loops *lmbi_stem_choice(void)
     return &lmbi_stem_plain;
 }
 
-/* Where the channels of the result would leave half a vector empty, and pixels of a row fill at least three quarters. */
+/* Where the channels of the result would leave half a vector empty, and pixels of a row fill at least three
+ * quarters. */
 static bool accepts(const lmb_call *c, const char **why)
 {
     *why = "only 2-D f32 convolutions of at most 4 channels to at most 12, strides to 2, rows of some vectors";
@@ -72,8 +74,17 @@ lmb_status lmbi_stem_create(const lmb_conv *v, int64_t lanes, lmbi_stem *out, lm
 {
     int64_t reach = lmbi_up(v->ow, lanes) + (v->kw - 1) * v->dw / v->sw + 1, wide = (v->w + v->pw) / v->sw + 1;
     int64_t kernel = v->kh * v->kw, span = (v->kh - 1) * v->dh + 1;
-    lmbi_stem g = { .c = v->c, .h = v->h, .w = v->w, .k = v->k, .oh = v->oh, .ow = v->ow, .step_y = v->sh, .step_x = v->sw,
-                    .above = v->ph, .left = v->pw, .taps = v->c * kernel };
+    lmbi_stem g = { .c = v->c,
+                    .h = v->h,
+                    .w = v->w,
+                    .k = v->k,
+                    .oh = v->oh,
+                    .ow = v->ow,
+                    .step_y = v->sh,
+                    .step_x = v->sw,
+                    .above = v->ph,
+                    .left = v->pw,
+                    .taps = v->c * kernel };
 
     g.side = lmbi_up(wide > reach ? wide : reach, 16);
     g.rows = (PLANES / (v->c * v->sw * g.side) - span) / v->sh + 1;
@@ -150,7 +161,19 @@ static lmb_status act_run(void *state, const lmb_run *r, lmb_error *err)
     return convolve(state, r, &e);
 }
 
-const lmb_kernel lmbi_stem_conv = { .name = "own:stem", .op = "Conv", .domain = "", .accepts = accepts, .layout = layout,
-                                    .create = create, .run = conv_run, .destroy = destroy };
-const lmb_kernel lmbi_stem_conv_act = { .name = "own:stem_act", .op = "ConvAct", .domain = "limbeck", .accepts = accepts,
-                                        .layout = layout, .create = create, .run = act_run, .destroy = destroy };
+const lmb_kernel lmbi_stem_conv = { .name = "own:stem",
+                                    .op = "Conv",
+                                    .domain = "",
+                                    .accepts = accepts,
+                                    .layout = layout,
+                                    .create = create,
+                                    .run = conv_run,
+                                    .destroy = destroy };
+const lmb_kernel lmbi_stem_conv_act = { .name = "own:stem_act",
+                                        .op = "ConvAct",
+                                        .domain = "limbeck",
+                                        .accepts = accepts,
+                                        .layout = layout,
+                                        .create = create,
+                                        .run = act_run,
+                                        .destroy = destroy };

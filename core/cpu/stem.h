@@ -1,12 +1,13 @@
-/* core/cpu/stem.h - between stem.c, which knows operators, and stem_loops.h, compiled once for each kind of vector unit. */
+/* core/cpu/stem.h - between stem.c, which knows operators, and stem_loops.h, compiled once for each kind of vector
+ * unit. */
 #ifndef LMB_CORE_CPU_STEM_H
 #define LMB_CORE_CPU_STEM_H
 
 #include "core/cpu/conv.h"
 
-/* A convolution of few channels. The padded source of some rows of the result: planes [c][tall][step_x][side], where pixel x of
- * a padded row lies in part x % step_x at x / step_x; what the taps of neighbouring pixels of the result see are then
- * neighbours. */
+/* A convolution of few channels. The padded source of some rows of the result: planes [c][tall][step_x][side], where
+ * pixel x of a padded row lies in part x % step_x at x / step_x; what the taps of neighbouring pixels of the result see
+ * are then neighbours. */
 typedef struct lmbi_stem {
     int64_t c, h, w, k, oh, ow;
     int64_t rows, tall, side;            /* rows of the result at once     */
@@ -22,7 +23,8 @@ typedef struct lmbi_stem_loops {
     /* What the rows of the result from `row` on see of x [c, h, w], into planes that were cleared once. */
     void (*split)(const lmbi_stem *g, const float *x, int64_t row, float *planes);
     /* These rows of y [oh, ow, k]; e->add is not looked at. */
-    void (*convolve)(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row, float *y);
+    void (*convolve)(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row,
+                     float *y);
 } lmbi_stem_loops;
 
 extern const lmbi_stem_loops lmbi_stem_plain, lmbi_stem_avx2, lmbi_stem_avx512;

@@ -61,11 +61,14 @@ static void split(const lmbi_stem *g, const float *x, int64_t row, float *planes
         }
 }
 
-/* `pixels` pixels [8] of t become pixels [channels], k apart. Where pixels lie side by side all 8 are stored as long as `end`
- * allows: the next pixel, or row, comes later and overwrites what is too much. */
+/* `pixels` pixels [8] of t become pixels [channels], k apart. Where pixels lie side by side all 8 are stored as long as
+ * `end` allows: the next pixel, or row, comes later and overwrites what is too much. */
 INLINE void scatter(const float *t, int64_t pixels, int64_t channels, int64_t k, float *y, const float *end)
 {
-    int64_t whole = channels == GROUP ? pixels : channels == k && end - y >= GROUP ? (end - y - GROUP) / k + 1 : 0, p = 0;
+    int64_t whole = channels == GROUP                   ? pixels
+                    : channels == k && end - y >= GROUP ? (end - y - GROUP) / k + 1
+                                                        : 0,
+            p = 0;
 
     for (; p < pixels && p < whole; p++, t += GROUP, y += k)
         memcpy(y, t, sizeof *y * GROUP);
@@ -74,7 +77,8 @@ INLINE void scatter(const float *t, int64_t pixels, int64_t channels, int64_t k,
             y[c] = t[c];
 }
 
-/* `wide` vectors of pixels of a row, and 8 channels. rows: their first tap; y: the first pixel's first of these channels. */
+/* `wide` vectors of pixels of a row, and 8 channels. rows: their first tap; y: the first pixel's first of these
+ * channels. */
 INLINE void tile(const lmbi_stem *g, const float *rows, const float *w, int wide, int64_t pixels, int64_t channels,
                  const lmbi_conv_end *e, const float *bias, float *y, const float *end)
 {
@@ -129,7 +133,8 @@ INLINE void tile(const lmbi_stem *g, const float *rows, const float *w, int wide
     }
 }
 
-static void convolve(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row, float *y)
+static void convolve(const lmbi_stem *g, const float *planes, const float *w, const lmbi_conv_end *e, int64_t row,
+                     float *y)
 {
     const float *end = y + g->oh * g->ow * g->k;
     int64_t count = g->oh - row < g->rows ? g->oh - row : g->rows;

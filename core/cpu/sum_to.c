@@ -1,5 +1,5 @@
-/* core/cpu/sum_to.c - SumTo when the axes that stay are neighbours: sums over what lies before and behind them. The gradient
- * of a bias, of one number, of a scale a channel.
+/* core/cpu/sum_to.c - SumTo when the axes that stay are neighbours: sums over what lies before and behind them. The
+ * gradient of a bias, of one number, of a scale a channel.
  *
  * Sums are in double. Over leading axes they run in the order of the reference; along a row, in eight parts.
  */

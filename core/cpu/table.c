@@ -13,10 +13,14 @@ static const lmb_kernel *const portable[] = {
     &lmbi_cpu_sum_to, &lmbi_cpu_cross_entropy, &lmbi_cpu_cross_entropy_grad, NULL,
 };
 
-const lmb_backend lmb_backend_portable = { .name = "portable", .summary = "plain C kernels over NHWC activations", .kernels = portable };
+const lmb_backend lmb_backend_portable = { .name = "portable",
+                                           .summary = "plain C kernels over NHWC activations",
+                                           .kernels = portable };
 
 static const lmb_kernel *const own_kernels[] = { LMBI_OWN, NULL };
-const lmb_backend lmb_backend_own = { .name = "own", .summary = "convolutions and matrix products of our own", .kernels = own_kernels };
+const lmb_backend lmb_backend_own = { .name = "own",
+                                      .summary = "convolutions and matrix products of our own",
+                                      .kernels = own_kernels };
 
 static const lmb_backend best = { .name = "cpu", .summary = "convolutions of our own, then those of oneDNN",
                                   .kernels = lmbi_best_kernels };

@@ -1,8 +1,8 @@
 /* core/cpu/taps.c - which source pixels each pixel of a convolution's result sees (conv.h), and the packing of weights.
  *
- * Along one dimension, tap p of pixel o of the result y = conv(x) is at o * stride - pad + p * dilation of x. Turned round,
- * element i of dx hears from dy at (i + pad - p * dilation) / stride where that is whole: for i of one remainder by the
- * stride always with the same taps, one pixel further with every step.
+ * Along one dimension, tap p of pixel o of the result y = conv(x) is at o * stride - pad + p * dilation of x. Turned
+ * round, element i of dx hears from dy at (i + pad - p * dilation) / stride where that is whole: for i of one remainder
+ * by the stride always with the same taps, one pixel further with every step.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static void reach(int64_t shift, int64_t step, int64_t n, int64_t count, int64_t
 }
 
 /* The taps of phase (fy, fx), appended to the lists. */
-static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy, int64_t fx, lmbi_tap **tap, lmbi_span **span)
+static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy, int64_t fx, lmbi_tap **tap,
+                       lmbi_span **span)
 {
     lmbi_phase *f = &g->phase[g->phases++];
     int64_t p = -1, q, y, x;
@@ -77,8 +78,20 @@ static void fill_phase(lmbi_taps *g, const axis *ay, const axis *ax, int64_t fy,
 
 lmb_status lmbi_taps_create(const lmb_conv *v, bool backward, lmbi_taps *out, lmb_error *err)
 {
-    lmbi_taps g = { .n = v->n, .h = v->h, .w = v->w, .c = v->c, .oh = v->oh, .ow = v->ow, .k = v->k, .step_y = v->sh,
-                    .step_x = v->sw, .jump_y = 1, .jump_x = 1, .group = v->group, .kernel = v->kh * v->kw, .backward = backward };
+    lmbi_taps g = { .n = v->n,
+                    .h = v->h,
+                    .w = v->w,
+                    .c = v->c,
+                    .oh = v->oh,
+                    .ow = v->ow,
+                    .k = v->k,
+                    .step_y = v->sh,
+                    .step_x = v->sw,
+                    .jump_y = 1,
+                    .jump_x = 1,
+                    .group = v->group,
+                    .kernel = v->kh * v->kw,
+                    .backward = backward };
     axis ay = { v->oh, v->kh, v->sh, v->dh, v->ph }, ax = { v->ow, v->kw, v->sw, v->dw, v->pw };
 
     if (backward) {

@@ -1,5 +1,5 @@
-/* core/cpu/vectors.h - vectors of LANES floats, for loops that are compiled once for each kind of vector unit; who includes it says
- * LANES: 4 for any processor, 8 with AVX2, 16 with AVX-512. */
+/* core/cpu/vectors.h - vectors of LANES floats, for loops that are compiled once for each kind of vector unit; who
+ * includes it says LANES: 4 for any processor, 8 with AVX2, 16 with AVX-512. */
 #include <stddef.h>
 #include <stdint.h>
 #if defined(__AVX2__)
@@ -17,8 +17,8 @@ typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 INLINE vec load(const float *p) { return *(const vec *)(const void *)p; }
 INLINE void store(float *p, vec v) { *(vec *)(void *)p = v; }
 
-/* Into the second-level cache, the i-th vector from an address on: what comes next, along memory, while this is looked at with
- * strides. There may be nothing: to ask is not to read. */
+/* Into the second-level cache, the i-th vector from an address on: what comes next, along memory, while this is looked
+ * at with strides. There may be nothing: to ask is not to read. */
 INLINE void ask(uintptr_t from, int64_t i)
 {
     __builtin_prefetch((const void *)(from + (uintptr_t)(i * (int64_t)sizeof(vec))), 0, 2);

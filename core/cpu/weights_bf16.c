@@ -1,13 +1,15 @@
 /* core/cpu/weights_bf16.c - the gradient of a convolution's weights over feature maps in bf16, for AVX-512 with BF16.
  *
- * Idea: an instruction adds two products to a lane's sum, so the sum over output pixels goes two pixels a time. Both maps
- * are rewritten so that two neighbours lie together, for a few images at once so that all stays in the first-level cache:
+ * Idea: an instruction adds two products to a lane's sum, so the sum over output pixels goes two pixels a time. Both
+ * maps are rewritten so that two neighbours lie together, for a few images at once so that all stays in the first-level
+ * cache:
  *
  *   D [image][oy][pair][k][2]            the gradient of the output at the pixels of the pair
  *   X [image][iy][pair][kw * c][2]       what the two outputs see of input row iy, tap by tap; zero outside
  *
- * Then dw[k, c, ky, kx] is a product of matrices over pairs for each ky: vectors run along k, a pair of X is broadcast, and
- * up to 24 sums stay in registers from the first pixel to the last. Sums over images are in the same order in any run.
+ * Then dw[k, c, ky, kx] is a product of matrices over pairs for each ky: vectors run along k, a pair of X is broadcast,
+ * and up to 24 sums stay in registers from the first pixel to the last. Sums over images are in the same order in any
+ * run.
  */
 #include <immintrin.h>
 #include <stdlib.h>
@@ -44,8 +46,8 @@ static bool accepts(const lmb_call *c, const char **why)
         return false;
     lmb_conv v = lmb_conv_of_call(c);
     *why = "only without dilation and groups, with output channels a multiple of 16 and up to 2048 channels";
-    return v.group == 1 && v.dh == 1 && v.dw == 1 && v.k % LANES == 0 && v.k > 0 && v.c > 0 && v.n > 0 && v.oh > 0 && v.ow > 0 &&
-           v.c <= MOST_CHANNELS && v.k <= MOST_CHANNELS;
+    return v.group == 1 && v.dh == 1 && v.dw == 1 && v.k % LANES == 0 && v.k > 0 && v.c > 0 && v.n > 0 && v.oh > 0 &&
+           v.ow > 0 && v.c <= MOST_CHANNELS && v.k <= MOST_CHANNELS;
 }
 
 static size_t aligned(size_t n) { return (n + 63) & ~(size_t)63; }
@@ -73,7 +75,8 @@ static lmb_status create(const lmb_call *c, void **state, size_t *scratch, lmb_e
 
 /* ---- neighbours together ---- */
 
-/* Numbers of `first` and `second` in turns, n rounded up to 16 of each: what is too much is overwritten, or lies in slack. */
+/* Numbers of `first` and `second` in turns, n rounded up to 16 of each: what is too much is overwritten, or lies in
+ * slack. */
 INLINE void interleave(const uint16_t *first, const uint16_t *second, int64_t n, uint16_t *to)
 {
     for (int64_t i = 0; i < n; i += LANES) {
@@ -111,8 +114,10 @@ static void pair_input(const plan *p, const uint16_t *x, uint16_t *row, uint16_t
 
 /* ---- products ---- */
 
-/* s[rows][wide] += columns `x` times channels `d` of all images, for kernel row ky; rows * wide sums stay in registers. */
-INLINE void multiply(const plan *p, const uint16_t *x, const uint16_t *d, int64_t images, int64_t ky, int rows, int wide, float *s)
+/* s[rows][wide] += columns `x` times channels `d` of all images, for kernel row ky; rows * wide sums stay in
+ * registers. */
+INLINE void multiply(const plan *p, const uint16_t *x, const uint16_t *d, int64_t images, int64_t ky, int rows,
+                     int wide, float *s)
 {
     const lmb_conv *v = &p->v;
     __m512 sum[16][2];
@@ -145,7 +150,8 @@ INLINE void multiply(const plan *p, const uint16_t *x, const uint16_t *d, int64_
 }
 
 /* All columns of kernel row ky for 16 or 32 output channels; s [columns][k]. */
-static void multiply_row(const plan *p, const uint16_t *x, const uint16_t *d, int64_t images, int64_t ky, bool both, float *s)
+static void multiply_row(const plan *p, const uint16_t *x, const uint16_t *d, int64_t images, int64_t ky, bool both,
+                         float *s)
 {
     int64_t c = 0, n = p->columns;
 #define BLOCKS(rows, wide)          \
@@ -184,7 +190,8 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
     const plan *p = state;
     const lmb_conv *v = &p->v;
     const uint16_t *dy = r->in[0].data, *x = r->in[1].data;
-    uint16_t *row = r->scratch, *px = (uint16_t *)((char *)row + p->row_bytes), *pd = (uint16_t *)((char *)px + p->x_bytes);
+    uint16_t *row = r->scratch, *px = (uint16_t *)((char *)row + p->row_bytes),
+             *pd = (uint16_t *)((char *)px + p->x_bytes);
     float *s = (float *)((char *)pd + p->d_bytes);
 
     (void)err;
@@ -208,6 +215,13 @@ static lmb_status run(void *state, const lmb_run *r, lmb_error *err)
 }
 
 const lmb_kernel lmbi_bf16_conv_weights = {
-    .name = "bf16:conv_weights", .op = "ConvGradWeights", .domain = "limbeck", .accepts = accepts, .layout = lmbi_conv_layout,
-    .storage = lmbi_conv_bf16, .create = create, .run = run, .destroy = free,
+    .name = "bf16:conv_weights",
+    .op = "ConvGradWeights",
+    .domain = "limbeck",
+    .accepts = accepts,
+    .layout = lmbi_conv_layout,
+    .storage = lmbi_conv_bf16,
+    .create = create,
+    .run = run,
+    .destroy = free,
 };

@@ -5,8 +5,8 @@
 
 #include "core/ops/conv.h"
 
-/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. x, y and dy are
- * f32, or bf16 for lmbi_winograd_bf16. */
+/* A 3x3 convolution of stride 1 over NHWC: x [n, h, w, c] -> y [n, oh, ow, k]; c and k are multiples of 16. x, y and dy
+ * are f32, or bf16 for lmbi_winograd_bf16. */
 typedef struct lmbi_winograd {
     int64_t n, h, w, c, oh, ow, k;
     int64_t ph, pw;     /* zeros before the first row and column           */
@@ -34,10 +34,12 @@ static inline int64_t lmbi_winograd_points(int64_t rows, int64_t columns)
 typedef struct lmbi_winograd_end { const float *bias; const void *add; float lo, hi; } lmbi_winograd_end;
 
 typedef struct lmbi_winograd_loops {
-    /* weights [k, c, 3, 3] -> u. backward: for the gradient of the input; then g->c counts the convolution's outputs. */
+    /* weights [k, c, 3, 3] -> u. backward: for the gradient of the input; then g->c counts the convolution's
+     * outputs. */
     void (*weights)(const lmbi_winograd *g, const float *w, int backward, float *u);
     /* scratch: points of block x c and of block x k */
-    void (*forward)(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch);
+    void (*forward)(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y,
+                    float *scratch);
     /* Both at once, for a block of all tiles: a band of weights is used while it is in the cache. scratch: points of
      * block x c, of c x LMBI_BAND and of block x LMBI_BAND. */
     void (*banded)(const lmbi_winograd *g, const void *x, const float *w, int backward, const lmbi_winograd_end *e,

@@ -1,8 +1,8 @@
 /* core/cpu/winograd_bf16.c - the loops of winograd.c over feature maps in bf16, for AVX-512 with BF16.
  *
- * Transforms are f32; their results are rounded to bf16 and multiplied in pairs, two to a lane, into sums of f32: twice the
- * products a cycle, half the bytes. Rounding after the transform costs more than before it: the error of an output is about
- * 1 % of the typical output, a tenth of a percent of what the sum of the products' magnitudes would be.
+ * Transforms are f32; their results are rounded to bf16 and multiplied in pairs, two to a lane, into sums of f32: twice
+ * the products a cycle, half the bytes. Rounding after the transform costs more than before it: the error of an output
+ * is about 1 % of the typical output, a tenth of a percent of what the sum of the products' magnitudes would be.
  *
  * Layouts    V [36][block / 12][c / 16][12][16]      forward: two channels are a pair
  *            V [36][block / 12][c / 16][6][16][2]    gradient: two tiles are a pair
@@ -67,7 +67,8 @@ INLINE void input_points(const lmbi_winograd *g, const data *x, const place *p, 
     }
 }
 
-INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place *p, int64_t k, uint16_t *to, int64_t point)
+INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place *p, int64_t k, uint16_t *to,
+                            int64_t point)
 {
     vec d[16], a[24], b[6];
 
@@ -82,7 +83,8 @@ INLINE void gradient_points(const lmbi_winograd *g, const data *dy, const place 
 }
 
 /* Tiles [t0, t0 + count) of x -> V of the forward pass; slots up to `padded` are zero. */
-static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, int64_t count, int64_t padded, uint16_t *v)
+static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, int64_t count, int64_t padded,
+                            uint16_t *v)
 {
     int64_t point = v_point(g);
     place p = place_of(g, t0);
@@ -97,11 +99,12 @@ static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, i
         }
 }
 
-typedef void (*points_fn)(const lmbi_winograd *g, const data *x, const place *p, int64_t c, uint16_t *to, int64_t point);
+typedef void (*points_fn)(const lmbi_winograd *g, const data *x, const place *p, int64_t c, uint16_t *to,
+                          int64_t point);
 
 /* Tiles in pairs. To point i of tiles t, t + 1 and channels c...: to[i * point + at(t, c)] */
-INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t channels, int64_t t0, int64_t count, int64_t padded,
-                            points_fn transform, bool grouped, uint16_t *v)
+INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t channels, int64_t t0, int64_t count,
+                            int64_t padded, points_fn transform, bool grouped, uint16_t *v)
 {
     int64_t point = grouped ? v_point(g) : d_point(g);
     place first = place_of(g, t0), second = first;
@@ -130,7 +133,8 @@ INLINE void transform_pairs(const lmbi_winograd *g, const data *x, int64_t chann
 }
 
 /* M -> tiles [t0, t0 + count) of y. */
-static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const lmbi_winograd_end *e, data *y)
+static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count,
+                             const lmbi_winograd_end *e, data *y)
 {
     int64_t point = m_point(g);
     __m512 lo = _mm512_set1_ps(e->lo), hi = _mm512_set1_ps(e->hi);
@@ -237,8 +241,8 @@ static void multiply(const lmbi_winograd *g, const uint16_t *v, const uint16_t *
 }
 
 /* s[rows][wide] += v [tiles][rows] d [tiles][wide]; rows * wide sums stay in registers. */
-INLINE void gradient_product(const uint16_t *v, int64_t group, const uint16_t *d, int64_t ldd, int64_t tiles, int rows, int wide,
-                             float *s, int64_t lds)
+INLINE void gradient_product(const uint16_t *v, int64_t group, const uint16_t *d, int64_t ldd, int64_t tiles, int rows,
+                             int wide, float *s, int64_t lds)
 {
     __m512 sum[ROWS_ALONE][WIDE];
 
@@ -285,7 +289,8 @@ static void multiply_gradient(const lmbi_winograd *g, const uint16_t *v, const u
 
 /* ---- the three ways ---- */
 
-static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch)
+static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y,
+                    float *scratch)
 {
     uint16_t *v = (uint16_t *)scratch;
     float *m = (float *)(v + LMBI_POINTS * v_point(g));

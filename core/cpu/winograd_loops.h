@@ -1,7 +1,7 @@
 /* core/cpu/winograd_loops.h - the loops of winograd.c, for vectors of LANES floats. Included by winograd_plain.c,
  * winograd_avx2.c and winograd_avx512.c, which say LANES, WIDE (vectors of output channels in a register tile), TALL
- * (its tiles, a divisor of 12), ROWS (its input channels in the gradient) and NAME. All three do the same operations in the same order, but a
- * multiply-add rounds once where the processor has it.
+ * (its tiles, a divisor of 12), ROWS (its input channels in the gradient) and NAME. All three do the same operations in
+ * the same order, but a multiply-add rounds once where the processor has it.
  *
  * Layouts    V [36][block / 12][c / 16][12][16]     transformed input; the 12 x 16 of a product are neighbours
  *            U [36][c][k] in panels of WIDE vectors  transformed weights
@@ -49,8 +49,8 @@ static void transform_input(const lmbi_winograd *g, const data *x, int64_t t0, i
 }
 
 /* M -> tiles [t0, t0 + count) of y. */
-static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count, const lmbi_winograd_end *e,
-                             data *y)
+static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0, int64_t count,
+                             const lmbi_winograd_end *e, data *y)
 {
     int64_t point = m_point(g);
     vec lo = (vec){ 0 } + e->lo, hi = (vec){ 0 } + e->hi;
@@ -81,7 +81,8 @@ static void transform_output(const lmbi_winograd *g, const float *m, int64_t t0,
 }
 
 /* Tiles of dy -> M, as the gradient sees them. */
-static void transform_gradient(const lmbi_winograd *g, const data *dy, int64_t t0, int64_t count, int64_t padded, float *m)
+static void transform_gradient(const lmbi_winograd *g, const data *dy, int64_t t0, int64_t count, int64_t padded,
+                               float *m)
 {
     int64_t point = m_point(g);
     place p = place_of(g, t0);
@@ -140,8 +141,8 @@ static void multiply(const lmbi_winograd *g, const float *v, const float *u, int
 }
 
 /* s[ROWS][wide] += v [tiles][ROWS] m [tiles][wide] */
-INLINE void gradient_product(const float *v, int64_t group, const float *m, int64_t ldm, int64_t tiles, int wide, float *s,
-                             int64_t lds)
+INLINE void gradient_product(const float *v, int64_t group, const float *m, int64_t ldm, int64_t tiles, int wide,
+                             float *s, int64_t lds)
 {
     vec sum[ROWS][WIDE];
 
@@ -210,7 +211,8 @@ static void transform_weights(const lmbi_winograd *g, const float *w, int backwa
     }
 }
 
-static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y, float *scratch)
+static void forward(const lmbi_winograd *g, const void *x, const float *u, const lmbi_winograd_end *e, void *y,
+                    float *scratch)
 {
     float *v = scratch, *m = scratch + LMBI_POINTS * v_point(g);
 

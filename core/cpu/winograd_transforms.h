@@ -1,5 +1,6 @@
-/* core/cpu/winograd_transforms.h - the parts of winograd_loops.h and winograd_bf16.c that are the same: vectors of LANES
- * floats, transforms in one dimension, the walk over tiles. With DATA_IS_BF16 feature maps are read and written in bf16.
+/* core/cpu/winograd_transforms.h - the parts of winograd_loops.h and winograd_bf16.c that are the same: vectors of
+ * LANES floats, transforms in one dimension, the walk over tiles. With DATA_IS_BF16 feature maps are read and written
+ * in bf16.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -59,7 +60,8 @@ INLINE void input_6(const vec *d, int step, vec *o)
 
 INLINE void output_4(const vec *m, int step, vec *o)
 {
-    vec s = m[step] + m[2 * step], t = m[step] - m[2 * step], u = m[3 * step] + m[4 * step], v = m[3 * step] - m[4 * step];
+    vec s = m[step] + m[2 * step], t = m[step] - m[2 * step], u = m[3 * step] + m[4 * step],
+        v = m[3 * step] - m[4 * step];
     o[0] = m[0] + s + u;
     o[1] = A * t + B * v;
     o[2] = A2 * s + B2 * u;

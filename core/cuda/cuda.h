@@ -42,8 +42,8 @@ typedef struct lmb_cuda_event lmb_cuda_event;
 typedef struct lmb_cuda_graph lmb_cuda_graph; /* recorded work */
 typedef struct lmb_cuda_queue lmb_cuda_queue; /* a stream with the handles of cuDNN and cuBLASLt that work on it */
 
-/* How numbers are kept and multiplied: f32 as it is; f32, multiplied with 10 bits of mantissa (TF32) where a GPU is faster so;
- * feature maps and what is multiplied in bf16. Sums are f32 or longer in all three. */
+/* How numbers are kept and multiplied: f32 as it is; f32, multiplied with 10 bits of mantissa (TF32) where a GPU is
+ * faster so; feature maps and what is multiplied in bf16. Sums are f32 or longer in all three. */
 typedef enum { LMB_CUDA_F32_EXACT, LMB_CUDA_TF32_PRODUCTS, LMB_CUDA_BF16_MAPS, LMB_CUDA_PRECISIONS } lmb_cuda_precision;
 
 typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
@@ -95,24 +95,25 @@ typedef struct lmb_cuda_api {
     lmb_status (*queue_create)(lmb_cuda_stream *s, lmb_cuda_queue **q, lmb_error *err); /* s must outlive it */
     void (*queue_destroy)(lmb_cuda_queue *q);                                           /* NULL is fine */
 
-    /* Describe a convolution, or a gradient of one, to cuDNN, alone and with what follows it; needs no device. *links: as how
-     * many graphs. E_UNSUPPORTED: it does not take one of them, and why. */
+    /* Describe a convolution, or a gradient of one, to cuDNN, alone and with what follows it; needs no device. *links:
+     * as how many graphs. E_UNSUPPORTED: it does not take one of them, and why. */
     lmb_status (*describe_conv)(const lmb_call *c, lmb_cuda_precision precision, int *links, lmb_error *err);
 
-    /* The same numbers, f32 or bf16, in another layout or type, in device memory; q NULL: on the host. E_UNSUPPORTED: others. */
-    lmb_status (*convert)(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_cuda_queue *q,
-                          lmb_error *err);
+    /* The same numbers, f32 or bf16, in another layout or type, in device memory; q NULL: on the host. E_UNSUPPORTED:
+     * others. */
+    lmb_status (*convert)(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                          lmb_cuda_queue *q, lmb_error *err);
 
-    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on operands
-     * in device memory; without, on the host, for checks: our own by the same sources, slowly. */
+    /* Kernels for the ops of graphs (core/plan/backend.h), NULL-terminated. With a queue in lmb_run they run there, on
+     * operands in device memory; without, on the host, for checks: our own by the same sources, slowly. */
     const lmb_kernel *const *kernels, *const *kernels_tf32, *const *kernels_bf16;
 
     lmb_status (*event_sync)(lmb_cuda_event *e, lmb_error *err); /* the host waits */
     /* Memory of the host that copies reach without a detour; free of NULL is fine. */
     lmb_status (*host_alloc)(size_t bytes, void **memory, lmb_error *err);
     void (*host_free)(void *memory);
-    /* In between, what the calling thread puts on the stream, and on those that wait for events of it, is recorded, not done.
-     * What can not be recorded (waiting, allocating) fails there and then, and so does the end. */
+    /* In between, what the calling thread puts on the stream, and on those that wait for events of it, is recorded, not
+     * done. What can not be recorded (waiting, allocating) fails there and then, and so does the end. */
     lmb_status (*capture_begin)(lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*capture_end)(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_error *err);
     lmb_status (*graph_launch)(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error *err);

@@ -18,8 +18,9 @@ struct lmb_gpu {
 
 static lmb_gpu *of(lmb_device *d) { return (lmb_gpu *)d; }
 
-/* Before each call that puts work on a queue or makes something: the calling thread may be another one than opened the GPU, and
- * kernels start on the device that their thread has selected alone. Plans begin with uploads, so that theirs are covered. */
+/* Before each call that puts work on a queue or makes something: the calling thread may be another one than opened the
+ * GPU, and kernels start on the device that their thread has selected alone. Plans begin with uploads, so that theirs
+ * are covered. */
 static lmb_status here(lmb_device *d, lmb_error *err) { return of(d)->cuda->api->device_select(of(d)->index, err); }
 
 static lmb_status gpu_alloc(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
@@ -48,8 +49,8 @@ static lmb_status gpu_copy(lmb_device *d, void *to, const void *from, size_t byt
     return bytes ? of(d)->cuda->api->copy(to, from, bytes, of(d)->stream, err) : LMB_OK;
 }
 
-static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
-                              lmb_error *err)
+static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to,
+                              lmb_layout after, lmb_error *err)
 {
     LMB_TRY(here(d, err));
     return of(d)->cuda->api->convert(from, before, to, after, of(d)->queue, err);
@@ -160,7 +161,8 @@ void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS
     const lmb_kernel *const *kernels[] = { cuda->api->kernels, cuda->api->kernels_tf32, cuda->api->kernels_bf16 };
 
     for (int i = 0; i < LMB_CUDA_PRECISIONS; i++)
-        out[i] = (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = kernels[i], .rounding = rounding[i] };
+        out[i] =
+            (lmb_backend){ .name = names[i], .summary = summaries[i], .kernels = kernels[i], .rounding = rounding[i] };
 }
 
 lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)

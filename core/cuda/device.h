@@ -23,7 +23,8 @@ LMB_MUST_CHECK lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
 void lmb_gpu_close(lmb_gpu *g); /* NULL is a no-op */
 const lmb_backend *lmb_gpu_backend(const lmb_gpu *g, lmb_cuda_precision precision); /* lives as long as g */
 
-/* The module's kernels as backends without a device: they run on the host, for checks, and plans show what would be tried. */
+/* The module's kernels as backends without a device: they run on the host, for checks, and plans show what would be
+ * tried. */
 void lmb_cuda_backends(const lmb_cuda *cuda, lmb_backend out[LMB_CUDA_PRECISIONS]);
 
 /* What runs on the device beside plans (core/cuda/int8.h, chacha.h) takes these two. */

@@ -24,7 +24,8 @@ static lmb_status open_libraries(lmb_cuda_queue *q, lmb_error *err)
     LMB_TRY(lmbi_dnn_check(cudnnCreate(&q->dnn), "opening", err));
     LMB_TRY(lmbi_dnn_check(cudnnSetStream(q->dnn, q->stream), "choosing a stream", err));
     LMB_TRY(lmbi_blas_check(cublasLtCreate(&q->blas), "opening", err));
-    return lmbi_cuda_check(cudaMalloc(&q->blas_workspace, LMBI_BLAS_WORKSPACE), "allocating the workspace of matrix products", err);
+    return lmbi_cuda_check(cudaMalloc(&q->blas_workspace, LMBI_BLAS_WORKSPACE),
+                           "allocating the workspace of matrix products", err);
 }
 
 lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error *err)

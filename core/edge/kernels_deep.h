@@ -1,6 +1,6 @@
-/* core/edge/kernels_deep.h - depthwise convolutions and averages: the part of kernels_tiles.h, which includes it, that goes
- * through the channels. WIDE of them at a time, TAPS taps in one step; rows of few channels are one long vector with weights that
- * repeat. */
+/* core/edge/kernels_deep.h - depthwise convolutions and averages: the part of kernels_tiles.h, which includes it, that
+ * goes through the channels. WIDE of them at a time, TAPS taps in one step; rows of few channels are one long vector
+ * with weights that repeat. */
 
 /* The global average is a depthwise window of ones. */
 

@@ -67,7 +67,8 @@ UNIT_INLINE void store_some(uint8_t *p, bytes v, size_t n)
 UNIT_INLINE void taps(ints acc[4], const uint8_t *x, const int64_t *at, const tap_weight *w)
 {
     uint8x16_t v = vld1q_u8(x + at[0]);
-    int16x8_t lo = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(v))), hi = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(v)));
+    int16x8_t lo = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(v))),
+              hi = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(v)));
     int16x8_t wl = vld1q_s16(w), wh = vld1q_s16(w + 8);
     acc[0] = vmlal_s16(acc[0], vget_low_s16(lo), vget_low_s16(wl));
     acc[1] = vmlal_s16(acc[1], vget_high_s16(lo), vget_high_s16(wl));

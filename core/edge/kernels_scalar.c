@@ -40,7 +40,8 @@ static const uint8_t *tap(const lmbi_edge_step *s, const uint8_t *x, const lmbi_
 }
 
 /* sum (q_x - zp_x) * q_w over one window and the channels of one group; padding holds zp_x and adds nothing. */
-static int32_t dot(const lmbi_edge_step *s, const uint8_t *x, const lmbi_edge_window *v, const int8_t *w, int64_t channels)
+static int32_t dot(const lmbi_edge_step *s, const uint8_t *x, const lmbi_edge_window *v, const int8_t *w,
+                   int64_t channels)
 {
     int32_t acc = 0, zp = s->x.zero_point;
     for (int64_t ky = v->ky0; ky < v->ky1; ky++)

@@ -202,10 +202,12 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
     }
 }
 
-/* Sums are variables, not an array: compilers keep those in registers. Sum n is of pixel n / blocks and block n % blocks;
- * what a tile does not have folds away. */
-#define SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) \
-    F(19) F(20) F(21) F(22) F(23)
+/* Sums are variables, not an array: compilers keep those in registers. Sum n is of pixel n / blocks and block n %
+ * blocks; what a tile does not have folds away. */
+#define SUMS(F)                                                                                                        \
+    F(0)                                                                                                               \
+    F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20)     \
+        F(21) F(22) F(23)
 #define OF_BLOCK(n, v) (n % blocks == 0 ? v##0 : n % blocks == 1 ? v##1 : n % blocks == 2 ? v##2 : v##3)
 #define START(n) ints a##n = OF_BLOCK(n, b);
 #define PRODUCT(n)                                                      \
@@ -364,7 +366,8 @@ UNIT static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scra
 {
     const uint8_t *x = arena + s->x.place;
     uint8_t *y = arena + s->y.place;
-    size_t channels = s->x.c, row = s->x.w * channels, down = s->op.dilation[0] * row, right = s->op.dilation[1] * channels;
+    size_t channels = s->x.c, row = s->x.w * channels, down = s->op.dilation[0] * row,
+           right = s->op.dilation[1] * channels;
     (void)scratch;
     for (uint32_t i = 0; i < s->y.count / channels; i++, y += channels) {
         lmbi_edge_window v = lmbi_edge_window_at(s, i / s->y.w, i % s->y.w);

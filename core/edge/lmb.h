@@ -53,12 +53,10 @@
  *           20 u16 kernel h, w; 24 stride h, w; 28 dilation h, w; 32 pads top, left, bottom, right
  *           40 u32 groups, 44 u32 0; of kinds 9 and 10 bits of a weight, 2..7
  *           48 u64 weights                offset in WTS: s8 [out][kernel h][kernel w][in / groups];
- *                                         gemm: [out][h][w][c] of its input. Narrow: the same numbers in the same order,
- *                                         number i in bits [i * bits, (i + 1) * bits), two's complement, lowest bit of the
- *                                         lowest byte first; the bits left in the last byte are zero. Preparing
- *                                         widens them: what runs is the s8 network, to the bit
- *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
- *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
+ *                                         gemm: [out][h][w][c] of its input. Narrow: the same numbers in the same
+ * order, number i in bits [i * bits, (i + 1) * bits), two's complement, lowest bit of the lowest byte first; the bits
+ * left in the last byte are zero. Preparing widens them: what runs is the s8 network, to the bit 56 u64 constants
+ * offset in QNT: conv, gemm: s32 bias[out], f32 m[out]; add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
  *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
  *           minor 1
@@ -185,9 +183,9 @@ lmb_edge_status lmb_edge_open_trusted(const void *file, size_t n, const lmb_edge
  * work. */
 lmb_edge_status lmb_edge_verify(const void *file, size_t n, const lmb_edge_trust *trust, char *why, size_t why_cap);
 
-/* Choose the kernel set by name ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"), before lmb_edge_prepare: for
- * tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of
- * that name or this CPU cannot run it. */
+/* Choose the kernel set by name ("scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"), before
+ * lmb_edge_prepare: for tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of that
+ * name or this CPU cannot run it. */
 lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *kernels);
 
 /* Name of kernel set `i` and whether this CPU can run it; NULL past the last. Fastest first. */
@@ -214,8 +212,8 @@ size_t lmb_edge_arena_bytes(const lmb_edge_model *m);
  */
 lmb_edge_status lmb_edge_run(const lmb_edge_model *m, void *arena, const uint8_t *input, void *output);
 
-/* Op i alone, `times` times, on what the arena holds since the last run: for those who measure. E_ARG: not prepared, or no
- * such op. */
+/* Op i alone, `times` times, on what the arena holds since the last run: for those who measure. E_ARG: not prepared, or
+ * no such op. */
 lmb_edge_status lmb_edge_run_op(const lmb_edge_model *m, void *arena, uint32_t i, uint32_t times);
 
 /* ---- inspect ---------------------------------------------------------------------------------------------- */

@@ -100,8 +100,8 @@ typedef struct lmb_edge_buffer {
 lmb_edge_status lmb_edge_write_finish(lmb_edge_writer *w, size_t signature_bytes, lmb_edge_buffer *out, char *why,
                                       size_t why_cap);
 
-/* A finished file once more, appended to `out`: with this release, and with room for a signature instead of what it had;
- * all other sections as they are.
+/* A finished file once more, appended to `out`: with this release, and with room for a signature instead of what it
+ * had; all other sections as they are.
  *
  *   errors   as lmb_edge_open for a file that is none; E_NOMEM. Then `out` keeps its size
  */

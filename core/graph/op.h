@@ -85,7 +85,8 @@ typedef struct lmb_run {
     void *scratch; /* as many bytes as asked for; contents undefined on entry; 64-byte aligned */
     const lmb_step_info *step; /* never NULL */
     void *queue; /* of a device: kernels put their work there, and operands lie in its memory; NULL: the host */
-    const lmb_step_there *there; /* NULL, or in the device's memory, and read by kernels as they run, instead of `step` */
+    const lmb_step_there
+        *there; /* NULL, or in the device's memory, and read by kernels as they run, instead of `step` */
 } lmb_run;
 
 typedef struct lmb_cost {

@@ -45,7 +45,8 @@ static lmb_status depth_of(lmbi_node *n, const lmb_shape *x, const lmb_shape *w,
     if ((kernel.ints.n && kernel.ints.v[0] != d->kernel) || d->kernel < 1 || d->kernel > 64 || d->stride < 1 ||
         d->stride > big || d->dilation < 1 || d->dilation > big || d->before < 0 || d->before > big || d->after < 0 ||
         d->after > big)
-        return LMB_FAIL(err, LMB_E_ARG, "kernel %lld, stride %lld, dilation %lld, pads %lld and %lld in depth: out of range",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "kernel %lld, stride %lld, dilation %lld, pads %lld and %lld in depth: out of range",
                         (long long)d->kernel, (long long)d->stride, (long long)d->dilation, (long long)d->before,
                         (long long)d->after);
     int64_t span = (d->kernel - 1) * d->dilation + 1;

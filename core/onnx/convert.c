@@ -26,7 +26,8 @@ static lmb_status only(lmbi_node *n, const char *name, int64_t want, lmb_error *
 {
     lmb_attr a;
     if (lmbi_take(n, name, LMB_ATTR_INT, &a) && a.i != want)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s = %lld; only %lld is supported", name, (long long)a.i, (long long)want);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s = %lld; only %lld is supported", name, (long long)a.i,
+                        (long long)want);
     return LMB_OK;
 }
 
@@ -53,12 +54,13 @@ static lmb_status old_binary(lmbi_import *m, lmbi_node *n, lmb_error *err)
         lmb_shape s = *b;
         int64_t at = axis.i < 0 ? axis.i + a->n : axis.i;
         if (at < 0 || at + b->n > a->n)
-            return LMB_FAIL(err, LMB_E_ARG, "axis %lld does not fit operands of %d and %d dimensions", (long long)axis.i, a->n,
-                            b->n);
+            return LMB_FAIL(err, LMB_E_ARG, "axis %lld does not fit operands of %d and %d dimensions",
+                            (long long)axis.i, a->n, b->n);
         while (s.n < a->n - at)
             s.d[s.n++] = 1;
         lmb_builder builder = lmbi_builder(m, n, err);
-        n->in[1] = lmb_emit(&builder, "Reshape", "b", LMB_IN(n->in[1], lmb_emit_ints(&builder, s.d, s.n)), LMB_NO_ATTRS);
+        n->in[1] =
+            lmb_emit(&builder, "Reshape", "b", LMB_IN(n->in[1], lmb_emit_ints(&builder, s.d, s.n)), LMB_NO_ATTRS);
         LMB_TRY(lmb_builder_status(&builder));
     }
     return lmbi_emit(m, n, n->type, err);
@@ -74,7 +76,8 @@ static lmb_status old_gemm(lmbi_import *m, lmbi_node *n, lmb_error *err)
 static lmb_vid real_scalar(lmb_builder *b, lmb_dtype t, float v)
 {
     double d = v;
-    return t == LMB_F64 ? lmb_emit_value(b, LMB_ROLE_CONSTANT, "const", t, (lmb_shape){ 0 }, &d) : lmb_emit_scalar(b, v);
+    return t == LMB_F64 ? lmb_emit_value(b, LMB_ROLE_CONSTANT, "const", t, (lmb_shape){ 0 }, &d)
+                        : lmb_emit_scalar(b, v);
 }
 
 /* Clip before 11: min and max are attributes. */

@@ -230,8 +230,10 @@ static lmb_status check_strict(const writer *w, lmb_error *err)
             return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s is an operator of our own, which other runtimes lack; "
                             "export the deployment form of the model", n->name, n->op->name);
         if (opset_of(n) > 13 && strcmp(n->op->name, "HardSwish"))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s in this form is newer than opset 13; export the inference "
-                            "form of the model", n->name, n->op->name);
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                            "node %s: %s in this form is newer than opset 13; export the inference "
+                            "form of the model",
+                            n->name, n->op->name);
     }
     return LMB_OK;
 }
@@ -356,7 +358,9 @@ lmb_status lmb_onnx_export(const lmb_graph *g, const lmb_onnx_export_options *o,
     LMB_TRY_GOTO(st, done, check_strict(&w, err));
     if (w.o->strict && w.o->int4) {
         w.narrow = calloc((size_t)g->n_values + 1, sizeof *w.narrow);
-        LMB_TRY_GOTO(st, done, w.narrow ? lmbi_int4_find(g, w.narrow, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to write a model"));
+        LMB_TRY_GOTO(st, done,
+                     w.narrow ? lmbi_int4_find(g, w.narrow, err)
+                              : LMB_FAIL(err, LMB_E_NOMEM, "no memory to write a model"));
     }
     LMB_TRY_GOTO(st, done, lmbi_names_create(&w.taken, (size_t)g->n_values, err));
     LMB_TRY_GOTO(st, done, lmbi_export_names(w.g, w.o->strict, &w.taken, w.name, err));

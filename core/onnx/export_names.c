@@ -1,5 +1,5 @@
-/* core/onnx/export_names.c - what values are called in a file: by their own names, made different, and in strict files of
- * letters that every reader takes. */
+/* core/onnx/export_names.c - what values are called in a file: by their own names, made different, and in strict files
+ * of letters that every reader takes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

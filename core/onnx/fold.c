@@ -38,7 +38,8 @@ static lmb_status fold_shape(lmbi_import *m, lmbi_node *n, bool *done, lmb_error
 
     lmbi_take(n, "start", LMB_ATTR_INT, &start);
     lmbi_take(n, "end", LMB_ATTR_INT, &end);
-    int64_t lo = clamp(start.i < 0 ? start.i + x->n : start.i, x->n), hi = clamp(end.i < 0 ? end.i + x->n : end.i, x->n);
+    int64_t lo = clamp(start.i < 0 ? start.i + x->n : start.i, x->n),
+            hi = clamp(end.i < 0 ? end.i + x->n : end.i, x->n);
     lmb_shape s = LMB_SHAPE(hi > lo ? hi - lo : 0);
     int64_t dims[LMB_MAX_DIMS];
     memcpy(dims, x->d, sizeof dims);
@@ -53,7 +54,8 @@ static lmb_status fold_gather(lmbi_import *m, lmbi_node *n, bool *done, lmb_erro
     lmb_ints at;
     bool present;
 
-    if (!x || x->shape.n != 1 || x->shape.d[0] > FOLD_ELEMENTS || (lmbi_take(n, "axis", LMB_ATTR_INT, &axis) && axis.i > 0))
+    if (!x || x->shape.n != 1 || x->shape.d[0] > FOLD_ELEMENTS ||
+        (lmbi_take(n, "axis", LMB_ATTR_INT, &axis) && axis.i > 0))
         return LMB_OK;
     LMB_TRY(lmbi_int_list(m, n, 1, &at, &present, err));
     if (!present)
@@ -63,7 +65,8 @@ static lmb_status fold_gather(lmbi_import *m, lmbi_node *n, bool *done, lmb_erro
     for (int i = 0; i < at.n; i++) {
         int64_t k = at.v[i] < 0 ? at.v[i] + x->shape.d[0] : at.v[i];
         if (k < 0 || k >= x->shape.d[0])
-            return LMB_FAIL(err, LMB_E_FORMAT, "index %lld of a list of %lld", (long long)at.v[i], (long long)x->shape.d[0]);
+            return LMB_FAIL(err, LMB_E_FORMAT, "index %lld of a list of %lld", (long long)at.v[i],
+                            (long long)x->shape.d[0]);
         memcpy(data + (size_t)i * size, (const char *)x->data + (size_t)k * size, size);
     }
     lmb_shape s = lmbi_constant(m, n, 1)->shape;

@@ -121,7 +121,8 @@ static lmb_status input_type(const lmbi_import *m, const Onnx__ValueInfoProto *p
                              lmb_error *err)
 {
     const Onnx__TypeProto *t = p->type;
-    const Onnx__TypeProto__Tensor *tensor = t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? t->tensor_type : NULL;
+    const Onnx__TypeProto__Tensor *tensor =
+        t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? t->tensor_type : NULL;
 
     if (!tensor || !lmb_dtype_from_onnx(tensor->elem_type, dtype))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "it must be a tensor of numbers");
@@ -198,8 +199,8 @@ static lmb_status read_attribute(lmbi_node *n, const Onnx__AttributeProto *a, lm
         break;
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING:
         if (a->s.len >= LMBI_TEXT)
-            return LMB_FAIL(err, LMB_E_FORMAT, "attribute '%.60s' is a text of %zu bytes; ours have at most %d", a->name,
-                            a->s.len, LMBI_TEXT - 1);
+            return LMB_FAIL(err, LMB_E_FORMAT, "attribute '%.60s' is a text of %zu bytes; ours have at most %d",
+                            a->name, a->s.len, LMBI_TEXT - 1);
         if (a->s.len)
             memcpy(n->text[n->n_attr], a->s.data, a->s.len);
         n->text[n->n_attr][a->s.len] = 0;
@@ -241,8 +242,10 @@ static lmb_status read_node(const lmbi_import *m, const Onnx__NodeProto *p, lmbi
         n->domain = "";
     n->name = p->name && *p->name ? p->name : p->n_output && *p->output[0] ? p->output[0] : p->op_type;
     if (p->n_input > LMB_MAX_IN || p->n_output > LMB_MAX_OUT || p->n_attribute > LMBI_MAX_ATTRS || !p->n_output)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%zu inputs, %zu outputs and %zu attributes; at most %d, 1 to %d and %d are "
-                        "supported", p->n_input, p->n_output, p->n_attribute, LMB_MAX_IN, LMB_MAX_OUT, LMBI_MAX_ATTRS);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "%zu inputs, %zu outputs and %zu attributes; at most %d, 1 to %d and %d are "
+                        "supported",
+                        p->n_input, p->n_output, p->n_attribute, LMB_MAX_IN, LMB_MAX_OUT, LMBI_MAX_ATTRS);
     n->n_in = (int)p->n_input;
     n->n_out = (int)p->n_output;
     for (int i = 0; i < n->n_in; i++) {
@@ -324,8 +327,11 @@ static lmb_status check_operators(const lmbi_import *m, lmb_error *err)
         char one[120];
         if (supported(m, p))
             continue;
-        snprintf(one, sizeof one, "%s%.40s (node '%.40s')", missing ? ", " : "", p->op_type ? p->op_type : "(no operator)",
-                 p->name && *p->name ? p->name : p->n_output ? p->output[0] : "");
+        snprintf(one, sizeof one, "%s%.40s (node '%.40s')", missing ? ", " : "",
+                 p->op_type ? p->op_type : "(no operator)",
+                 p->name && *p->name ? p->name
+                 : p->n_output       ? p->output[0]
+                                     : "");
         if (missing++ < 5 && used + strlen(one) < sizeof list)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s", one);
     }
@@ -360,8 +366,8 @@ static lmb_status check_model(lmbi_import *m, lmb_error *err)
     if (!p->graph)
         return LMB_FAIL(err, LMB_E_FORMAT, "the model has no graph");
     if (!p->has_ir_version || p->ir_version < MIN_IR || p->ir_version > MAX_IR)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "IR version %lld; %d to %d are supported", (long long)p->ir_version, MIN_IR,
-                        MAX_IR);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "IR version %lld; %d to %d are supported", (long long)p->ir_version,
+                        MIN_IR, MAX_IR);
     m->opset = lmbi_opset(p);
     m->literal = lmbi_metadata(p, LMBI_FORM_KEY) != NULL;
     if (!m->literal && (m->opset < 1 || m->opset > MAX_OPSET))
@@ -371,7 +377,8 @@ static lmb_status check_model(lmbi_import *m, lmb_error *err)
     if (m->batch < 1 || m->batch > INT32_MAX)
         return LMB_FAIL(err, LMB_E_FORMAT, "a batch of %lld; it must be at least 1", (long long)m->batch);
     if (p->graph->n_sparse_initializer || p->n_functions)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "sparse initializers and functions are not supported; save the model without");
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "sparse initializers and functions are not supported; save the model without");
     return LMB_OK;
 }
 

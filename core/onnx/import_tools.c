@@ -90,12 +90,12 @@ lmb_status lmbi_int_list(const lmbi_import *m, const lmbi_node *n, int i, lmb_in
         return LMB_OK;
     const lmb_value *v = lmbi_constant(m, n, i);
     if (!v)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "input %d must be a constant list; '%.80s' is known only when it runs", i,
-                        m->g->value[n->in[i]].name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "input %d must be a constant list; '%.80s' is known only when it runs",
+                        i, m->g->value[n->in[i]].name);
     int64_t count = lmb_shape_count(&v->shape);
     if ((v->dtype != LMB_S64 && v->dtype != LMB_S32) || count > LMB_MAX_INTS)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "input %d is a list of %lld %s; at most %d whole numbers are supported", i,
-                        (long long)count, lmb_dtype_name(v->dtype), LMB_MAX_INTS);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "input %d is a list of %lld %s; at most %d whole numbers are supported",
+                        i, (long long)count, lmb_dtype_name(v->dtype), LMB_MAX_INTS);
     list->n = (int)count;
     for (int k = 0; k < list->n; k++)
         list->v[k] = v->dtype == LMB_S64 ? ((const int64_t *)v->data)[k] : ((const int32_t *)v->data)[k];

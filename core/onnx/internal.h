@@ -101,7 +101,8 @@ typedef struct lmbi_role { lmb_role role; bool no_decay; } lmbi_role;
 /* roles [n_initializer]; by the way they are used. */
 lmb_status lmbi_roles(const Onnx__GraphProto *g, lmbi_role *roles, lmb_error *err);
 
-/* wire.c: fields of a message, appended. A message within it lies between `begin` and `end`, which gets what `begin` gave. */
+/* wire.c: fields of a message, appended. A message within it lies between `begin` and `end`, which gets what `begin`
+ * gave. */
 void lmbi_wire_int(lmb_str *s, unsigned field, int64_t v);
 void lmbi_wire_bytes(lmb_str *s, unsigned field, const void *bytes, size_t n);
 void lmbi_wire_text(lmb_str *s, unsigned field, const char *text);

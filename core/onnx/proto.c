@@ -98,18 +98,20 @@ static lmb_status unpack(lmbi_proto *p, const ProtobufCMessageDescriptor *d, con
                          ProtobufCMessage **out, lmb_error *err)
 {
     if (!nesting_ok(d, bytes, (const uint8_t *)bytes + n, MAX_NESTING))
-        return LMB_FAIL(err, LMB_E_FORMAT, "these %zu bytes are no ONNX %s: cut short, damaged, or nested too deeply", n,
-                        d->short_name);
+        return LMB_FAIL(err, LMB_E_FORMAT, "these %zu bytes are no ONNX %s: cut short, damaged, or nested too deeply",
+                        n, d->short_name);
     p->allocator = (ProtobufCAllocator){ take, give, p };
     p->left = n > (STRUCTURE_BYTES >> 6) ? n + STRUCTURE_BYTES : 65 * n + ((size_t)1 << 20);
     *out = protobuf_c_message_unpack(d, &p->allocator, n, bytes);
     if (!*out)
-        return LMB_FAIL(err, LMB_E_FORMAT, "these %zu bytes are no ONNX %s: a field is damaged or asks for too much memory",
-                        n, d->short_name);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "these %zu bytes are no ONNX %s: a field is damaged or asks for too much memory", n,
+                        d->short_name);
     return LMB_OK;
 }
 
-/* Texts end in terminals, reports and messages: bytes that steer a terminal become '?' in all of them, lines and tabs stay. */
+/* Texts end in terminals, reports and messages: bytes that steer a terminal become '?' in all of them, lines and tabs
+ * stay. */
 static void tame(ProtobufCMessage *m)
 {
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
@@ -171,7 +173,8 @@ lmb_status lmbi_tensor_type(const Onnx__TensorProto *t, lmb_dtype *dtype, lmb_sh
     const char *name = t->name ? t->name : "";
 
     if ((t->has_data_location && t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT) || t->n_external_data)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' lies in another file; save the model as one file", name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' lies in another file; save the model as one file",
+                        name);
     if (t->segment)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "tensor '%.80s' is split into segments; save it whole", name);
     bool int4 = t->data_type == LMBI_ONNX_INT4;

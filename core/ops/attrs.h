@@ -1,5 +1,5 @@
-/* core/ops/attrs.h - attributes of ops that more than their own file reads: backends whose kernels replace them. What the
- * members mean is said where the op is. */
+/* core/ops/attrs.h - attributes of ops that more than their own file reads: backends whose kernels replace them. What
+ * the members mean is said where the op is. */
 #ifndef LMB_CORE_OPS_ATTRS_H
 #define LMB_CORE_OPS_ATTRS_H
 

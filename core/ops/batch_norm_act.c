@@ -36,7 +36,8 @@ static lmb_status check_operands(const lmb_call *c, int x, lmb_error *err)
             continue;
         LMB_TRY(lmbi_want(c, i, LMB_F32, "operand", err));
         if (like_x ? !lmb_shape_equal(&c->in[i].shape, s) : c->in[i].shape.n != 1 || c->in[i].shape.d[0] != s->d[1])
-            return LMB_FAIL(err, LMB_E_SHAPE, "operand %d does not fit x, which has %lld channels", i, (long long)s->d[1]);
+            return LMB_FAIL(err, LMB_E_SHAPE, "operand %d does not fit x, which has %lld channels", i,
+                            (long long)s->d[1]);
     }
     for (int i = 0; i < c->n_out; i++) {
         c->out[i].dtype = LMB_F32;
@@ -77,7 +78,8 @@ static lmb_status run(const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
     const lmb_shape *s = &r->in[0].shape;
-    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data, *add = r->n_in > 5 ? r->in[5].data : NULL;
+    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data,
+                *add = r->n_in > 5 ? r->in[5].data : NULL;
     int64_t area = area_of(s), count = s->d[0] * area;
 
     (void)err;
@@ -112,8 +114,8 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 
     (void)err;
     for (int64_t c = 0; c < s->d[1]; c++) {
-        float mean = ((const float *)r->in[4].data)[c], inverse = ((const float *)r->in[5].data)[c], f = scale[c] * inverse,
-              shift = bias[c] - mean * f;
+        float mean = ((const float *)r->in[4].data)[c], inverse = ((const float *)r->in[5].data)[c],
+              f = scale[c] * inverse, shift = bias[c] - mean * f;
         double sum = 0, product = 0, share = count ? 1.0 / (double)count : 0;
         for (int64_t i = 0; i < count; i++)
             if (passes(a, f * x[AT(i)] + shift)) {
@@ -136,7 +138,8 @@ static lmb_status apply_run(const lmb_run *r, lmb_error *err)
 {
     const lmb_batch_norm_act_attr *a = r->attr;
     const lmb_shape *s = &r->in[0].shape;
-    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data, *mean = r->in[3].data, *inverse = r->in[4].data;
+    const float *x = r->in[0].data, *scale = r->in[1].data, *bias = r->in[2].data, *mean = r->in[3].data,
+                *inverse = r->in[4].data;
     int64_t area = area_of(s), count = s->d[0] * area;
 
     (void)err;
@@ -151,9 +154,19 @@ static lmb_status apply_run(const lmb_run *r, lmb_error *err)
 static void cost(const lmb_call *c, lmb_cost *out) { out->flops = 8.0 * (double)lmb_shape_count(&c->in[0].shape); }
 
 const lmb_op lmb_op_batch_norm_act = {
-    .name = "BatchNormAct", .domain = "limbeck", .summary = "BatchNormalization in training, a sum, an activation: fused",
-    .source = "BatchNormalization, Add, Relu, Clip", .min_in = 5, .max_in = 6, .min_out = 1, .max_out = 5,
-    .attr_size = sizeof(lmb_batch_norm_act_attr), .attrs = lmb_batch_norm_act_rows, .infer = infer, .cost = cost, .run = run,
+    .name = "BatchNormAct",
+    .domain = "limbeck",
+    .summary = "BatchNormalization in training, a sum, an activation: fused",
+    .source = "BatchNormalization, Add, Relu, Clip",
+    .min_in = 5,
+    .max_in = 6,
+    .min_out = 1,
+    .max_out = 5,
+    .attr_size = sizeof(lmb_batch_norm_act_attr),
+    .attrs = lmb_batch_norm_act_rows,
+    .infer = infer,
+    .cost = cost,
+    .run = run,
 };
 
 const lmb_op lmb_op_batch_norm_act_grad = {
@@ -163,10 +176,23 @@ const lmb_op lmb_op_batch_norm_act_grad = {
     .run = grad_run,
 };
 
-static void apply_cost(const lmb_call *c, lmb_cost *out) { out->flops = 3.0 * (double)lmb_shape_count(&c->in[0].shape); }
+static void apply_cost(const lmb_call *c, lmb_cost *out)
+{
+    out->flops = 3.0 * (double)lmb_shape_count(&c->in[0].shape);
+}
 
 const lmb_op lmb_op_batch_norm_apply = {
-    .name = "BatchNormApply", .domain = "limbeck", .summary = "BatchNormAct again, from its statistics", .source = "BatchNormAct",
-    .min_in = 5, .max_in = 5, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_batch_norm_act_attr),
-    .attrs = lmb_batch_norm_act_rows, .infer = infer, .cost = apply_cost, .run = apply_run,
+    .name = "BatchNormApply",
+    .domain = "limbeck",
+    .summary = "BatchNormAct again, from its statistics",
+    .source = "BatchNormAct",
+    .min_in = 5,
+    .max_in = 5,
+    .min_out = 1,
+    .max_out = 1,
+    .attr_size = sizeof(lmb_batch_norm_act_attr),
+    .attrs = lmb_batch_norm_act_rows,
+    .infer = infer,
+    .cost = apply_cost,
+    .run = apply_run,
 };

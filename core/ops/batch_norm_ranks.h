@@ -1,4 +1,5 @@
-/* core/ops/batch_norm_ranks.h - BatchNormalization of training_mode 2 and its gradient; operands as those of the other modes. */
+/* core/ops/batch_norm_ranks.h - BatchNormalization of training_mode 2 and its gradient; operands as those of the other
+ * modes. */
 #ifndef LMB_CORE_OPS_BATCH_NORM_RANKS_H
 #define LMB_CORE_OPS_BATCH_NORM_RANKS_H
 

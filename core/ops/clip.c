@@ -91,7 +91,16 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 }
 
 const lmb_op lmb_op_clip_grad = {
-    .name = "ClipGrad", .domain = "limbeck", .summary = "dx = dy inside the range, else 0", .source = "gradient of Clip",
-    .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .flags = LMB_OP_ELEMENTWISE | LMB_OP_INPLACE,
-    .infer = grad_infer, .cost = lmbi_cost_elementwise, .run = grad_run,
+    .name = "ClipGrad",
+    .domain = "limbeck",
+    .summary = "dx = dy inside the range, else 0",
+    .source = "gradient of Clip",
+    .min_in = 2,
+    .max_in = 4,
+    .min_out = 1,
+    .max_out = 1,
+    .flags = LMB_OP_ELEMENTWISE | LMB_OP_INPLACE,
+    .infer = grad_infer,
+    .cost = lmbi_cost_elementwise,
+    .run = grad_run,
 };

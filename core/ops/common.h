@@ -43,7 +43,8 @@ struct lmb_reduce_attr;
 lmb_status lmbi_kept_shape(const struct lmb_reduce_attr *a, const lmb_shape *x, const lmb_type *axes, lmb_shape *kept,
                            lmb_error *err);
 
-/* Slice and its gradient are a walk: element at[] of the result comes from begin + at * step of x, dimension by dimension. */
+/* Slice and its gradient are a walk: element at[] of the result comes from begin + at * step of x, dimension by
+ * dimension. */
 typedef struct lmbi_cut { int64_t begin[LMB_MAX_DIMS], step[LMB_MAX_DIMS]; lmb_shape out; } lmbi_cut;
 lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error *err);
 /* A constant list of s32 or s64, and one of its numbers. */

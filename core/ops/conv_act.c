@@ -1,7 +1,7 @@
 /* core/ops/conv_act.c - a convolution together with what follows it; made by the fusing pass.
  *
- *   ConvAct   x, w [, b [, add like y]]  ->  y = act(conv(x, w) + b + add)      act: "" none, "Relu", or "Clip" to [lo, hi]
- *   source    core/ops/conv.c, relu.c, clip.c
+ *   ConvAct   x, w [, b [, add like y]]  ->  y = act(conv(x, w) + b + add)      act: "" none, "Relu", or "Clip" to [lo,
+ * hi] source    core/ops/conv.c, relu.c, clip.c
  */
 #include <string.h>
 
@@ -9,10 +9,16 @@
 #include "core/ops/conv.h"
 
 const lmb_attr_row lmb_conv_act_rows[] = { /* those of Conv lie first in the struct */
-    LMB_A_TEXT(lmb_conv_attr, auto_pad, "NOTSET"), LMB_A_INTS(lmb_conv_attr, dilations),
-    LMB_A_INT(lmb_conv_attr, group, 1), LMB_A_INTS(lmb_conv_attr, kernel_shape), LMB_A_INTS(lmb_conv_attr, pads),
-    LMB_A_INTS(lmb_conv_attr, strides), LMB_A_TEXT(lmb_conv_act_attr, function, ""), LMB_A_REAL(lmb_conv_act_attr, lo, 0),
-    LMB_A_REAL(lmb_conv_act_attr, hi, 0), LMB_A_END
+                                           LMB_A_TEXT(lmb_conv_attr, auto_pad, "NOTSET"),
+                                           LMB_A_INTS(lmb_conv_attr, dilations),
+                                           LMB_A_INT(lmb_conv_attr, group, 1),
+                                           LMB_A_INTS(lmb_conv_attr, kernel_shape),
+                                           LMB_A_INTS(lmb_conv_attr, pads),
+                                           LMB_A_INTS(lmb_conv_attr, strides),
+                                           LMB_A_TEXT(lmb_conv_act_attr, function, ""),
+                                           LMB_A_REAL(lmb_conv_act_attr, lo, 0),
+                                           LMB_A_REAL(lmb_conv_act_attr, hi, 0),
+                                           LMB_A_END
 };
 
 extern const lmb_op lmb_op_conv;
@@ -53,7 +59,17 @@ static lmb_status run(const lmb_run *r, lmb_error *err)
 }
 
 const lmb_op lmb_op_conv_act = {
-    .name = "ConvAct", .domain = "limbeck", .summary = "Conv, a sum, an activation: fused", .source = "Conv, Add, Relu, Clip",
-    .min_in = 2, .max_in = 4, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_conv_act_attr), .attrs = lmb_conv_act_rows,
-    .infer = infer, .cost = lmbi_conv_cost, .run = run,
+    .name = "ConvAct",
+    .domain = "limbeck",
+    .summary = "Conv, a sum, an activation: fused",
+    .source = "Conv, Add, Relu, Clip",
+    .min_in = 2,
+    .max_in = 4,
+    .min_out = 1,
+    .max_out = 1,
+    .attr_size = sizeof(lmb_conv_act_attr),
+    .attrs = lmb_conv_act_rows,
+    .infer = infer,
+    .cost = lmbi_conv_cost,
+    .run = run,
 };

@@ -92,7 +92,8 @@ static void put(const lmb_tensor *t, int64_t i, double v)
 /* Label of row i and its weight; weight 0 when it is to be ignored. */
 static lmb_status label_of(const problem *p, int64_t i, int64_t *label, double *weight, lmb_error *err)
 {
-    *label = p->labels->dtype == LMB_S64 ? ((const int64_t *)p->labels->data)[i] : ((const int32_t *)p->labels->data)[i];
+    *label =
+        p->labels->dtype == LMB_S64 ? ((const int64_t *)p->labels->data)[i] : ((const int32_t *)p->labels->data)[i];
     *weight = 0;
     if (*label == p->ignore)
         return LMB_OK;
@@ -150,8 +151,9 @@ static lmb_status loss_grad(lmb_grad *g, lmb_error *err)
     if (g->node->n_out > 1 && g->dout[1] != LMB_NONE)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a loss that depends on log_prob of %s", g->node->name);
     if (g->dout[0] != LMB_NONE)
-        g->din[0] = lmb_emit(g->b, "SoftmaxCrossEntropyLossGrad", NULL, operands, 4,
-                             LMB_ATTRS(LMB_ATEXT("reduction", a->reduction), LMB_AINT("ignore_index", a->ignore_index)));
+        g->din[0] =
+            lmb_emit(g->b, "SoftmaxCrossEntropyLossGrad", NULL, operands, 4,
+                     LMB_ATTRS(LMB_ATEXT("reduction", a->reduction), LMB_AINT("ignore_index", a->ignore_index)));
     return LMB_OK;
 }
 

@@ -15,8 +15,8 @@
 #include <string.h>
 
 static const lmb_attr_row rows[] = { LMB_A_INT(lmb_dropout_attr, seed, 0), LMB_A_END };
-static const lmb_attr_row grad_rows[] = { LMB_A_INT(lmb_dropout_attr, seed, 0), LMB_A_REAL(lmb_dropout_attr, ratio, 0.5f),
-                                          LMB_A_END };
+static const lmb_attr_row grad_rows[] = { LMB_A_INT(lmb_dropout_attr, seed, 0),
+                                          LMB_A_REAL(lmb_dropout_attr, ratio, 0.5f), LMB_A_END };
 
 static lmb_status dropout_infer(const lmb_call *c, lmb_error *err)
 {

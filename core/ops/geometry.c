@@ -77,7 +77,8 @@ static lmb_status check_reach(const lmb_conv *v, lmb_error *err)
     double channels = (double)(v->c > v->k ? v->c : v->k);
 
     if (down * side * channels > 0x1p44)
-        return LMB_FAIL(err, LMB_E_SHAPE, "%.0f channels of %.0f x %.0f with padding and dilation; at most 2^44 numbers are dealt with",
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "%.0f channels of %.0f x %.0f with padding and dilation; at most 2^44 numbers are dealt with",
                         channels, down, side);
     return LMB_OK;
 }
@@ -89,10 +90,12 @@ lmb_status lmb_conv_of(const lmb_conv_attr *a, const lmb_shape *x, const lmb_sha
     lmb_conv v = { .h = 1, .oh = 1, .kh = 1, .sh = 1, .dh = 1 };
 
     if (s < 1 || s > 2 || w->n != x->n)
-        return LMB_FAIL(err, LMB_E_SHAPE, "x has %d and w %d dimensions; both must have 3 (1-D) or 4 (2-D)", x->n, w->n);
+        return LMB_FAIL(err, LMB_E_SHAPE, "x has %d and w %d dimensions; both must have 3 (1-D) or 4 (2-D)", x->n,
+                        w->n);
     v.n = x->d[0], v.c = x->d[1], v.k = w->d[0], v.group = a->group;
     if (v.group < 1 || v.c % v.group || v.k % v.group || w->d[1] != v.c / v.group)
-        return LMB_FAIL(err, LMB_E_SHAPE, "%lld input channels in %lld groups, %lld output channels, w takes %lld a group",
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "%lld input channels in %lld groups, %lld output channels, w takes %lld a group",
                         (long long)v.c, (long long)v.group, (long long)v.k, (long long)w->d[1]);
     LMB_TRY(spatial(&a->strides, s, 1, 1, "strides", stride, err));
     LMB_TRY(spatial(&a->dilations, s, 1, 1, "dilations", dilation, err));
@@ -250,7 +253,8 @@ lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error 
     if (has_steps)
         LMB_TRY(lmbi_index_list(&in[4], "steps", err));
     int64_t n = in[1].shape.d[0];
-    if (in[2].shape.d[0] != n || (has_axes && in[3].shape.d[0] != n) || (has_steps && in[4].shape.d[0] != n) || n > x->n)
+    if (in[2].shape.d[0] != n || (has_axes && in[3].shape.d[0] != n) || (has_steps && in[4].shape.d[0] != n) ||
+        n > x->n)
         return LMB_FAIL(err, LMB_E_SHAPE, "starts, ends, axes and steps have different lengths");
     out->out = *x;
     for (int i = 0; i < x->n; i++)
@@ -258,7 +262,8 @@ lmb_status lmbi_slice_of(const lmb_type *in, int n_in, lmbi_cut *out, lmb_error 
     for (int64_t i = 0; i < n; i++) {
         int k = 0;
         LMB_TRY(lmbi_axis(has_axes ? lmbi_index_at(&in[3], i) : i, x->n, &k, err));
-        int64_t d = x->d[k], step = has_steps ? lmbi_index_at(&in[4], i) : 1, a = lmbi_index_at(&in[1], i), b = lmbi_index_at(&in[2], i);
+        int64_t d = x->d[k], step = has_steps ? lmbi_index_at(&in[4], i) : 1, a = lmbi_index_at(&in[1], i),
+                b = lmbi_index_at(&in[2], i);
         if (step == 0 || step < -INT32_MAX || step > INT32_MAX || (seen >> k & 1))
             return LMB_FAIL(err, LMB_E_ARG, "axis %d: step %lld, or the axis is named twice", k, (long long)step);
         seen |= 1u << k;

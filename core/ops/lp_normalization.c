@@ -1,7 +1,7 @@
 /* core/ops/lp_normalization.c - lines of a tensor divided by their length.
  *
- *   LpNormalization      x; attributes axis (-1), p (2; or 1) -> y = x / |x|_p along the axis; a line of zeros stays zeros
- *   LpNormalizationGrad  dy, x -> dx = (dy - u sum(dy y)) / |x|_p along the axis, u = y for p 2, sign(x) for p 1;
+ *   LpNormalization      x; attributes axis (-1), p (2; or 1) -> y = x / |x|_p along the axis; a line of zeros stays
+ * zeros LpNormalizationGrad  dy, x -> dx = (dy - u sum(dy y)) / |x|_p along the axis, u = y for p 2, sign(x) for p 1;
  *                        a line of zeros has none: dx = 0
  *   source   ONNX LpNormalization-1 (zeros: LpNormalization-22); f32 and f64, gradient f32; sums in double
  */
@@ -47,7 +47,10 @@ static lmb_status lines_of(const lmb_run *r, lines *l, lmb_error *err)
     return LMB_OK;
 }
 
-static double real(const lmb_tensor *t, int64_t i) { return t->dtype == LMB_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i]; }
+static double real(const lmb_tensor *t, int64_t i)
+{
+    return t->dtype == LMB_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+}
 
 static double length(const lmb_tensor *x, int64_t first, const lines *l)
 {
@@ -100,9 +103,22 @@ static void axes(const lmb_call *c, const lmb_axes *a)
 }
 
 const lmb_op lmb_op_lp_normalization = {
-    .name = "LpNormalization", .domain = "", .summary = "lines divided by their length", .source = "ONNX LpNormalization-1", .since = 1,
-    .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_lp_attr), .attrs = rows,
-    .infer = forward_infer, .grad = forward_grad, .cost = cost, .axes = axes, .run = forward_run,
+    .name = "LpNormalization",
+    .domain = "",
+    .summary = "lines divided by their length",
+    .source = "ONNX LpNormalization-1",
+    .since = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .attr_size = sizeof(lmb_lp_attr),
+    .attrs = rows,
+    .infer = forward_infer,
+    .grad = forward_grad,
+    .cost = cost,
+    .axes = axes,
+    .run = forward_run,
 };
 
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
@@ -135,7 +151,17 @@ static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 }
 
 const lmb_op lmb_op_lp_normalization_grad = {
-    .name = "LpNormalizationGrad", .domain = "limbeck", .summary = "gradient of LpNormalization", .source = "LpNormalization",
-    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .attr_size = sizeof(lmb_lp_attr), .attrs = rows,
-    .infer = grad_infer, .cost = cost, .run = grad_run,
+    .name = "LpNormalizationGrad",
+    .domain = "limbeck",
+    .summary = "gradient of LpNormalization",
+    .source = "LpNormalization",
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 1,
+    .max_out = 1,
+    .attr_size = sizeof(lmb_lp_attr),
+    .attrs = rows,
+    .infer = grad_infer,
+    .cost = cost,
+    .run = grad_run,
 };

@@ -4,8 +4,8 @@
  *                  mode minmax: the widest range so far; moving_average: m old + (1 - m) batch.
  *                  An observer that has seen nothing holds min > max (starts as +1, -1) and takes the batch.
  *   RangeToScale   min [], max []  ->  scale [] f32, zero_point [] f32 (a whole number in 0 .. top)
- *                  affine over a range widened to hold 0, so that 0 is exact (padding, ReLU), in steps of 1 / top of it;
- *                  symmetric: zero point (top + 1) / 2, as wide on both sides, which is a signed integer with zero point 0
+ *                  affine over a range widened to hold 0, so that 0 is exact (padding, ReLU), in steps of 1 / top of
+ * it; symmetric: zero point (top + 1) / 2, as wide on both sides, which is a signed integer with zero point 0
  *   WeightScale    w  ->  scale [w.d[axis]] = max|w| / top of each slice; symmetric, top is the largest integer
  *                  power_of_two: the next 2^n from the scale upwards, so that nothing saturates that did not before
  *   None of them passes a gradient on: the step between two integers is a setting, not a weight.
@@ -21,9 +21,11 @@
 
 static const lmb_attr_row observe_rows[] = { LMB_A_TEXT(lmb_observe_attr, mode, "moving_average"),
                                              LMB_A_REAL(lmb_observe_attr, momentum, 0.99f), LMB_A_END };
-static const lmb_attr_row range_rows[] = { LMB_A_INT(lmb_range_to_scale_attr, top, 255), LMB_A_INT(lmb_range_to_scale_attr, symmetric, 0),
+static const lmb_attr_row range_rows[] = { LMB_A_INT(lmb_range_to_scale_attr, top, 255),
+                                           LMB_A_INT(lmb_range_to_scale_attr, symmetric, 0),
                                            LMB_A_INT(lmb_range_to_scale_attr, power_of_two, 0), LMB_A_END };
-static const lmb_attr_row weight_rows[] = { LMB_A_INT(lmb_weight_scale_attr, axis, 0), LMB_A_INT(lmb_weight_scale_attr, top, 127),
+static const lmb_attr_row weight_rows[] = { LMB_A_INT(lmb_weight_scale_attr, axis, 0),
+                                            LMB_A_INT(lmb_weight_scale_attr, top, 127),
                                             LMB_A_INT(lmb_weight_scale_attr, power_of_two, 0), LMB_A_END };
 
 float lmb_power_of_two(float s)
@@ -35,7 +37,9 @@ float lmb_power_of_two(float s)
 
 static lmb_status check_top(int64_t top, lmb_error *err)
 {
-    return top >= 1 && top <= 255 ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "integers up to %lld; it must be 1 .. 255", (long long)top);
+    return top >= 1 && top <= 255
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG, "integers up to %lld; it must be 1 .. 255", (long long)top);
 }
 
 static lmb_status no_grad(lmb_grad *g, lmb_error *err)
@@ -94,9 +98,19 @@ static lmb_status observe_run(const lmb_run *r, lmb_error *err)
 }
 
 const lmb_op lmb_op_observe_range = {
-    .name = "ObserveRange", .domain = "limbeck", .summary = "running minimum and maximum of an activation",
-    .source = "arXiv:1712.05877, section 3.1", .min_in = 3, .max_in = 3, .min_out = 2, .max_out = 2,
-    .flags = LMB_OP_ORDER_FREE, .attr_size = sizeof(lmb_observe_attr), .attrs = observe_rows, .infer = observe_infer, .grad = no_grad,
+    .name = "ObserveRange",
+    .domain = "limbeck",
+    .summary = "running minimum and maximum of an activation",
+    .source = "arXiv:1712.05877, section 3.1",
+    .min_in = 3,
+    .max_in = 3,
+    .min_out = 2,
+    .max_out = 2,
+    .flags = LMB_OP_ORDER_FREE,
+    .attr_size = sizeof(lmb_observe_attr),
+    .attrs = observe_rows,
+    .infer = observe_infer,
+    .grad = no_grad,
     .run = observe_run,
 };
 
@@ -116,7 +130,8 @@ static lmb_status to_scale_infer(const lmb_call *c, lmb_error *err)
 static lmb_status to_scale_run(const lmb_run *r, lmb_error *err)
 {
     const lmb_range_to_scale_attr *a = r->attr;
-    float lo = fminf(*(const float *)r->in[0].data, 0), hi = fmaxf(*(const float *)r->in[1].data, 0), top = (float)a->top;
+    float lo = fminf(*(const float *)r->in[0].data, 0), hi = fmaxf(*(const float *)r->in[1].data, 0),
+          top = (float)a->top;
     float half = (float)((a->top + 1) / 2), scale = a->symmetric ? fmaxf(-lo, hi) / (top - half) : (hi - lo) / top;
 
     (void)err;
@@ -132,9 +147,19 @@ static lmb_status to_scale_run(const lmb_run *r, lmb_error *err)
 }
 
 const lmb_op lmb_op_range_to_scale = {
-    .name = "RangeToScale", .domain = "limbeck", .summary = "u8 scale and zero point of a range",
-    .source = "arXiv:1712.05877, section 3.1", .min_in = 2, .max_in = 2, .min_out = 2, .max_out = 2,
-    .attr_size = sizeof(lmb_range_to_scale_attr), .attrs = range_rows, .infer = to_scale_infer, .grad = no_grad, .run = to_scale_run,
+    .name = "RangeToScale",
+    .domain = "limbeck",
+    .summary = "u8 scale and zero point of a range",
+    .source = "arXiv:1712.05877, section 3.1",
+    .min_in = 2,
+    .max_in = 2,
+    .min_out = 2,
+    .max_out = 2,
+    .attr_size = sizeof(lmb_range_to_scale_attr),
+    .attrs = range_rows,
+    .infer = to_scale_infer,
+    .grad = no_grad,
+    .run = to_scale_run,
 };
 
 static lmb_status weight_infer(const lmb_call *c, lmb_error *err)

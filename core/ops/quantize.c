@@ -7,9 +7,8 @@
  *                     A gradient "of q" is f32 and counts in steps of q: Dequantize hands dy s back, Quantize
  *                     hands dq / s.
  *   learn             FakeQuant with this attribute also has a gradient of the scale, that of a learned step size:
- *                     dy/ds = (y - x) / s inside the range, y / s where it saturates, summed over what shares the scale and
- *                     divided by sqrt(N hi); N is the number of weights that share it or, of a single scale, of features of
- *                     a sample
+ *                     dy/ds = (y - x) / s inside the range, y / s where it saturates, summed over what shares the scale
+ * and divided by sqrt(N hi); N is the number of weights that share it or, of a single scale, of features of a sample
  *
  * Division, not multiplication by 1/s, and rounding half to even, as ONNX Runtime does: these integers are
  * part of the promise that training, export and the edge runtime agree to the bit.
@@ -126,7 +125,8 @@ static lmb_status dequantize_infer(const lmb_call *c, lmb_error *err)
     lmb_dtype q = c->in[0].dtype;
 
     if (q != LMB_U8 && q != LMB_S8 && q != LMB_S32)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "dequantisation of %s; u8, s8 and s32 are supported", lmb_dtype_name(q));
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "dequantisation of %s; u8, s8 and s32 are supported",
+                        lmb_dtype_name(q));
     LMB_TRY(check_scale(c, 0, 1, ((const lmb_axis_attr *)c->attr)->axis, err));
     LMB_TRY(check_zero(c, 1, q, err));
     c->out[0].dtype = LMB_F32;
@@ -247,7 +247,8 @@ LMB_HOT static void fake_line(const float *x, float *y, int64_t n, float s, floa
     }
 }
 
-LMB_HOT static void grad_line(const float *dy, const float *x, float *dx, int64_t n, float s, float z, float lo, float hi)
+LMB_HOT static void grad_line(const float *dy, const float *x, float *dx, int64_t n, float s, float z, float lo,
+                              float hi)
 {
     for (int64_t i = 0; i < n; i++) {
         float q = rintf(x[i] / s) + z;
@@ -293,15 +294,19 @@ static lmb_vid step_grad(lmb_grad *g, lmb_vid dx)
     const lmb_node *n = g->node;
     lmb_builder *b = g->b;
     lmb_shape x = lmb_builder_value(b, n->in[0])->shape, s = lmb_builder_value(b, n->in[1])->shape;
-    int64_t count = lmb_shape_count(&x), scales = lmb_shape_count(&s), share = scales > 1 ? count / scales : count / (x.n > 0 && x.d[0] > 0 ? x.d[0] : 1);
+    int64_t count = lmb_shape_count(&x), scales = lmb_shape_count(&s),
+            share = scales > 1 ? count / scales : count / (x.n > 0 && x.d[0] > 0 ? x.d[0] : 1);
 
-    lmb_vid d = lmb_emit(b, "Sub", NULL, LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(g->dout[0], n->out[0]), LMB_NO_ATTRS),
-                                                lmb_emit(b, "Mul", NULL, LMB_IN(dx, n->in[0]), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    lmb_vid d = lmb_emit(b, "Sub", NULL,
+                         LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(g->dout[0], n->out[0]), LMB_NO_ATTRS),
+                                lmb_emit(b, "Mul", NULL, LMB_IN(dx, n->in[0]), LMB_NO_ATTRS)),
+                         LMB_NO_ATTRS);
     d = lmbi_sum_to_like(b, d, scale_against(g, a->axis));
     if (scales > 1)
         d = lmb_emit(b, "Reshape", NULL, LMB_IN(d, lmb_emit_ints(b, s.d, s.n)), LMB_NO_ATTRS);
     d = lmb_emit(b, "Div", NULL, LMB_IN(d, n->in[1]), LMB_NO_ATTRS);
-    return lmb_emit(b, "Mul", NULL, LMB_IN(d, lmb_emit_scalar(b, 1.0f / sqrtf((float)share * (float)a->hi))), LMB_NO_ATTRS);
+    return lmb_emit(b, "Mul", NULL, LMB_IN(d, lmb_emit_scalar(b, 1.0f / sqrtf((float)share * (float)a->hi))),
+                    LMB_NO_ATTRS);
 }
 
 static lmb_status fake_grad(lmb_grad *g, lmb_error *err)

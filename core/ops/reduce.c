@@ -10,7 +10,8 @@
 #include "core/ops/attrs.h"
 #include "core/ops/common.h"
 
-static const lmb_attr_row mean_rows[] = { LMB_A_INTS(lmb_reduce_attr, axes), LMB_A_INT(lmb_reduce_attr, keepdims, 1), LMB_A_END };
+static const lmb_attr_row mean_rows[] = { LMB_A_INTS(lmb_reduce_attr, axes), LMB_A_INT(lmb_reduce_attr, keepdims, 1),
+                                          LMB_A_END };
 static const lmb_attr_row sum_rows[] = { LMB_A_INT(lmb_reduce_attr, keepdims, 1),
                                          LMB_A_INT(lmb_reduce_attr, noop_with_empty_axes, 0), LMB_A_END };
 

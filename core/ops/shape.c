@@ -245,7 +245,8 @@ static lmb_status concat_run(const lmb_run *r, lmb_error *err)
     for (int k = 0; k < r->n_in; k++) {
         size_t part = (size_t)(r->in[k].shape.d[axis] * inner) * size;
         for (int64_t o = 0; o < outer; o++)
-            memcpy((char *)r->out[0].data + (size_t)o * row + done, (const char *)r->in[k].data + (size_t)o * part, part);
+            memcpy((char *)r->out[0].data + (size_t)o * row + done, (const char *)r->in[k].data + (size_t)o * part,
+                   part);
         done += part;
     }
     return LMB_OK;

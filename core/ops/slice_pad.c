@@ -69,9 +69,9 @@ static lmb_status slice_run(const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-static const lmb_attr_row slice_grad_rows[] = {
-    LMB_A_INTS(lmb_slice_grad_attr, shape), LMB_A_INTS(lmb_slice_grad_attr, starts), LMB_A_INTS(lmb_slice_grad_attr, steps), LMB_A_END
-};
+static const lmb_attr_row slice_grad_rows[] = { LMB_A_INTS(lmb_slice_grad_attr, shape),
+                                                LMB_A_INTS(lmb_slice_grad_attr, starts),
+                                                LMB_A_INTS(lmb_slice_grad_attr, steps), LMB_A_END };
 
 static lmb_attr ints_attr(const char *name, const int64_t *v, int n)
 {
@@ -121,7 +121,8 @@ static lmb_status slice_grad_infer(const lmb_call *c, lmb_error *err)
         return LMB_FAIL(err, LMB_E_SHAPE, "shape, starts and steps must have %d numbers", dy->n);
     for (int i = 0; i < dy->n; i++) {
         int64_t last = a->starts.v[i] + (dy->d[i] - 1) * a->steps.v[i];
-        if (dy->d[i] > 0 && (a->starts.v[i] < 0 || a->starts.v[i] >= a->shape.v[i] || last < 0 || last >= a->shape.v[i]))
+        if (dy->d[i] > 0 &&
+            (a->starts.v[i] < 0 || a->starts.v[i] >= a->shape.v[i] || last < 0 || last >= a->shape.v[i]))
             return LMB_FAIL(err, LMB_E_SHAPE, "dimension %d lies outside the result", i);
     }
     c->out[0].dtype = LMB_F32;
@@ -154,8 +155,9 @@ const lmb_op lmb_op_slice_grad = {
 /* ---- Pad ---- */
 
 static const lmb_attr_row pad_rows[] = { LMB_A_TEXT(lmb_pad_attr, mode, "constant"), LMB_A_END };
-static const lmb_attr_row pad_grad_rows[] = { LMB_A_TEXT(lmb_pad_attr, mode, "constant"), LMB_A_INTS(lmb_pad_attr, shape),
-                                              LMB_A_INTS(lmb_pad_attr, pads), LMB_A_END };
+static const lmb_attr_row pad_grad_rows[] = { LMB_A_TEXT(lmb_pad_attr, mode, "constant"),
+                                              LMB_A_INTS(lmb_pad_attr, shape), LMB_A_INTS(lmb_pad_attr, pads),
+                                              LMB_A_END };
 
 static lmb_status padded(const lmb_shape *x, const char *mode, const int64_t *pads, lmb_shape *out, lmb_error *err)
 {
@@ -170,8 +172,8 @@ static lmb_status padded(const lmb_shape *x, const char *mode, const int64_t *pa
                             (long long)before, (long long)after);
         bool reflect = mode[0] == 'r' && (before >= x->d[i] || after >= x->d[i]) && (before > 0 || after > 0);
         if (reflect || (mode[0] == 'e' && x->d[i] == 0 && (before > 0 || after > 0)))
-            return LMB_FAIL(err, LMB_E_SHAPE, "dimension %d of %lld is too small for mode %s with pads %lld and %lld", i,
-                            (long long)x->d[i], mode, (long long)before, (long long)after);
+            return LMB_FAIL(err, LMB_E_SHAPE, "dimension %d of %lld is too small for mode %s with pads %lld and %lld",
+                            i, (long long)x->d[i], mode, (long long)before, (long long)after);
         out->d[i] = x->d[i] + before + after;
     }
     return LMB_OK;

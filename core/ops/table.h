@@ -1,5 +1,5 @@
-/* core/ops/table.h - every op, one line each. Adding an op touches this line, the op's own file and its test; a backend that
- * promises a kernel for each (core/cuda/ops) goes by this list too. */
+/* core/ops/table.h - every op, one line each. Adding an op touches this line, the op's own file and its test; a backend
+ * that promises a kernel for each (core/cuda/ops) goes by this list too. */
 #ifndef LMB_CORE_OPS_TABLE_H
 #define LMB_CORE_OPS_TABLE_H
 

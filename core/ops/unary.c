@@ -17,8 +17,8 @@
 #include "core/ops/common.h"
 
 static const lmb_attr_row leaky_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0.01f), LMB_A_END };
-static const lmb_attr_row hard_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0.2f), LMB_A_REAL(lmb_unary_attr, beta, 0.5f),
-                                          LMB_A_END };
+static const lmb_attr_row hard_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0.2f),
+                                          LMB_A_REAL(lmb_unary_attr, beta, 0.5f), LMB_A_END };
 static const lmb_attr_row grad_rows[] = { LMB_A_REAL(lmb_unary_attr, alpha, 0), LMB_A_REAL(lmb_unary_attr, beta, 0),
                                           LMB_A_TEXT(lmb_unary_attr, function, ""), LMB_A_END };
 
@@ -28,7 +28,11 @@ static double sigmoid(double x, const lmb_unary_attr *a) { (void)a; return 1 / (
 static double sigmoid_d(double x, double y, const lmb_unary_attr *a) { (void)x; (void)a; return y * (1 - y); }
 static double clip01(double x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
 static double hard_sigmoid(double x, const lmb_unary_attr *a) { return clip01(a->alpha * x + a->beta); }
-static double hard_sigmoid_d(double x, double y, const lmb_unary_attr *a) { (void)x; return y > 0 && y < 1 ? a->alpha : 0; }
+static double hard_sigmoid_d(double x, double y, const lmb_unary_attr *a)
+{
+    (void)x;
+    return y > 0 && y < 1 ? a->alpha : 0;
+}
 static double hard_swish(double x, const lmb_unary_attr *a) { (void)a; return x * clip01(x / 6 + 0.5); }
 static double hard_swish_d(double x, double y, const lmb_unary_attr *a)
 {

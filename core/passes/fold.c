@@ -44,12 +44,14 @@ static const lmb_node *norm_after(const lmb_graph *g, const lmb_node *conv)
 
 static const float *content(const lmb_graph *g, lmb_vid v) { return g->value[v].data; }
 
-static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_node *bn, const lmb_vid *in, lmb_vid *out, lmb_error *err)
+static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_node *bn, const lmb_vid *in, lmb_vid *out,
+                              lmb_error *err)
 {
     const lmb_graph *g = r->old;
     const lmb_value *w = &g->value[conv->in[1]];
     const lmb_batch_norm_attr *a = bn->attr;
-    const float *scale = content(g, bn->in[1]), *bias = content(g, bn->in[2]), *mean = content(g, bn->in[3]), *var = content(g, bn->in[4]);
+    const float *scale = content(g, bn->in[1]), *bias = content(g, bn->in[2]), *mean = content(g, bn->in[3]),
+                *var = content(g, bn->in[4]);
     const float *b = conv->n_in > 2 && conv->in[2] != LMB_NONE ? content(g, conv->in[2]) : NULL;
     int64_t k = w->shape.d[0], each = lmb_shape_count(&w->shape) / (k ? k : 1);
     float *fw = malloc(sizeof *fw * (size_t)(k * each + 1)), *fb = malloc(sizeof *fb * (size_t)(k + 1));
@@ -79,7 +81,8 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
     return lmb_graph_node_like(r->b.g, &like, operands, out, err);
 }
 
-static lmb_status fold_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status fold_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                            lmb_error *err)
 {
     const lmb_node *bn = norm_after(r->old, n);
 
@@ -133,8 +136,8 @@ static const float *factor(const lmb_graph *g, lmb_vid v, int64_t channels, int6
     return *n == 1 || one_each ? x->data : NULL;
 }
 
-/* The Mul before Conv `conv` that its weights can take in, or NULL; *at: which operand is the constant. Padding is zero,
- * which a factor leaves as it is. */
+/* The Mul before Conv `conv` that its weights can take in, or NULL; *at: which operand is the constant. Padding is
+ * zero, which a factor leaves as it is. */
 static const lmb_node *factor_before(const lmb_graph *g, const lmb_node *conv, int *at)
 {
     if (strcmp(conv->op->name, "Conv") != 0)
@@ -142,8 +145,9 @@ static const lmb_node *factor_before(const lmb_graph *g, const lmb_node *conv, i
     const lmb_value *w = &g->value[conv->in[1]];
     int i = g->value[conv->in[0]].node;
     int64_t n;
-    if (i == LMB_NONE || lmb_shape_count(&w->shape) == 0 || strcmp(g->node[i].op->name, "Mul") != 0 || w->node != LMB_NONE ||
-        !w->data || w->dtype != LMB_F32 || lmb_sole_reader(g, conv->in[0]) < 0 || lmb_sole_reader(g, conv->in[1]) < 0)
+    if (i == LMB_NONE || lmb_shape_count(&w->shape) == 0 || strcmp(g->node[i].op->name, "Mul") != 0 ||
+        w->node != LMB_NONE || !w->data || w->dtype != LMB_F32 || lmb_sole_reader(g, conv->in[0]) < 0 ||
+        lmb_sole_reader(g, conv->in[1]) < 0)
         return NULL;
     const lmb_node *mul = &g->node[i];
     const lmb_shape *y = &g->value[mul->out[0]].shape;
@@ -154,7 +158,8 @@ static const lmb_node *factor_before(const lmb_graph *g, const lmb_node *conv, i
     return NULL;
 }
 
-static lmb_status factor_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status factor_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                              lmb_error *err)
 {
     const lmb_graph *g = r->old;
     int at, reader = strcmp(n->op->name, "Mul") == 0 ? lmb_sole_reader(g, n->out[0]) : -1;
@@ -167,14 +172,16 @@ static lmb_status factor_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *
     if (!mul)
         return LMB_OK;
     const lmb_value *w = &g->value[n->in[1]];
-    int64_t channels = w->shape.d[1], count = lmb_shape_count(&w->shape), each = count / (w->shape.d[0] * channels), numbers = 0;
+    int64_t channels = w->shape.d[1], count = lmb_shape_count(&w->shape), each = count / (w->shape.d[0] * channels),
+            numbers = 0;
     const float *f = factor(g, mul->in[at], channels, &numbers), *from = w->data;
     float *scaled = malloc(sizeof *scaled * (size_t)(count + 1));
     if (!scaled)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to fold %s", mul->name);
     for (int64_t i = 0; i < count; i++)
         scaled[i] = from[i] * f[numbers == 1 ? 0 : i / each % channels];
-    lmb_vid operands[3] = { in[0], lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, w->name, LMB_F32, w->shape, scaled), n->n_in > 2 ? in[2] : LMB_NONE };
+    lmb_vid operands[3] = { in[0], lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, w->name, LMB_F32, w->shape, scaled),
+                            n->n_in > 2 ? in[2] : LMB_NONE };
     free(scaled);
     LMB_TRY(lmb_builder_status(&r->b));
     *done = true;
@@ -187,7 +194,8 @@ static lmb_status factor_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *do
     const lmb_graph *g = r->old;
     int at, i = lmb_sole_reader(g, v);
     (void)err;
-    if (i >= 0 && strcmp(g->node[i].op->name, "Conv") == 0 && g->node[i].in[1] == v && factor_before(g, &g->node[i], &at)) {
+    if (i >= 0 && strcmp(g->node[i].op->name, "Conv") == 0 && g->node[i].in[1] == v &&
+        factor_before(g, &g->node[i], &at)) {
         *out = LMB_NONE;
         *done = true;
     }

@@ -15,9 +15,11 @@ extern "C" {
 
 LMB_MUST_CHECK lmb_status lmb_pass_fold(const lmb_graph *g, lmb_graph **out, lmb_error *err);
 
-/* What answers with one set of weights: folded (a constant factor before a convolution, too), in inference form for inputs of `batch` rows, state as constants, so that
- * kernels prepare weights once. `state` in canonical order; NULL: as stored in g. */
-LMB_MUST_CHECK lmb_status lmb_pass_deploy(const lmb_graph *g, const float *state, int64_t batch, lmb_graph **out, lmb_error *err);
+/* What answers with one set of weights: folded (a constant factor before a convolution, too), in inference form for
+ * inputs of `batch` rows, state as constants, so that kernels prepare weights once. `state` in canonical order; NULL:
+ * as stored in g. */
+LMB_MUST_CHECK lmb_status lmb_pass_deploy(const lmb_graph *g, const float *state, int64_t batch, lmb_graph **out,
+                                          lmb_error *err);
 
 /* The one node that reads v, or -1 if none or several do or it is an output. Shared by passes. */
 int lmb_sole_reader(const lmb_graph *g, lmb_vid v);

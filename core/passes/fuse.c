@@ -1,7 +1,7 @@
 /* core/passes/fuse.c - see fuse.h.
  *
- * First every node gets a part to play: kept as it is, held (its consumer computes it), or the last of a group, in whose
- * place the fused node is emitted. A value may vanish only if all its readers are in the group.
+ * First every node gets a part to play: kept as it is, held (its consumer computes it), or the last of a group, in
+ * whose place the fused node is emitted. A value may vanish only if all its readers are in the group.
  */
 #include "core/passes/fuse.h"
 
@@ -176,8 +176,9 @@ static void find_norms(fusion *f)
         const lmb_node *n = &f->g->node[i];
         const lmb_batch_norm_attr *a = n->attr;
         part p = { .kind = FORWARD, .first = i, .function = "", .other = LMB_NONE };
-        if (!is(n, "BatchNormalization") || a->training_mode != LMB_NORM_BATCH || !is_map(&f->g->value[n->in[0]].shape) ||
-            lmb_shape_count(&f->g->value[n->in[0]].shape) == 0 || !f->needed[n->out[0]])
+        if (!is(n, "BatchNormalization") || a->training_mode != LMB_NORM_BATCH ||
+            !is_map(&f->g->value[n->in[0]].shape) || lmb_shape_count(&f->g->value[n->in[0]].shape) == 0 ||
+            !f->needed[n->out[0]])
             continue;
         int end = find_end(f, i, &p);
         f->part[i].kind = HOLD;
@@ -203,7 +204,8 @@ static void emit_conv(lmb_rewrite *r, const part *p, const lmb_node *conv, lmb_v
     out[0] = lmb_emit(&r->b, "ConvAct", conv->name, in, 4, attr, (int)(sizeof attr / sizeof attr[0]));
 }
 
-static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const char *name, lmb_vid *saved, lmb_vid *out, int n_out)
+static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const char *name, lmb_vid *saved,
+                      lmb_vid *out, int n_out)
 {
     const lmb_batch_norm_attr *a = norm->attr;
     const lmb_attr attr[] = { LMB_AREAL("epsilon", a->epsilon), LMB_AREAL("momentum", a->momentum),
@@ -211,7 +213,9 @@ static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const
     lmb_vid in[6], made[5];
 
     if (p->kind == BACKWARD) {
-        const lmb_vid all[6] = { r->map[p->other], r->map[norm->in[0]], r->map[norm->in[1]], r->map[norm->in[2]], saved[0], saved[1] };
+        const lmb_vid all[6] = {
+            r->map[p->other], r->map[norm->in[0]], r->map[norm->in[1]], r->map[norm->in[2]], saved[0], saved[1]
+        };
         lmb_emit_n(&r->b, "BatchNormActGrad", name, all, 6, attr, 5, out, 3);
         return;
     }
@@ -228,7 +232,8 @@ static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const
         out[k] = made[k];
 }
 
-static lmb_status fuse_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status fuse_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                            lmb_error *err)
 {
     fusion *f = r->ctx;
     const part *p = &f->part[n - r->old->node];

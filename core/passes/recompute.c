@@ -1,6 +1,6 @@
 /* core/passes/recompute.c - see recompute.h.
- *   source   Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174: cheap results are dropped and
- *            computed again
+ *   source   Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174: cheap results are
+ * dropped and computed again
  */
 #include "core/passes/recompute.h"
 
@@ -80,7 +80,8 @@ static lmb_vid compute_again(lmb_rewrite *r, lmb_vid y)
                     LMB_ATTRS(LMB_ATEXT("function", a->function), LMB_AREAL("lo", a->lo), LMB_AREAL("hi", a->hi)));
 }
 
-static lmb_status replace_inputs(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status replace_inputs(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                                 lmb_error *err)
 {
     plan *p = r->ctx;
     int index = (int)(n - r->old->node);

@@ -178,7 +178,8 @@ lmb_status lmb_pass_train_form(const lmb_graph *g, int64_t batch, lmb_graph **ou
 
 /* ---- inference form ---- */
 
-static lmb_status infer_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status infer_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                             lmb_error *err)
 {
     (void)r, (void)err;
     if (strcmp(n->op->name, "ObserveRange") == 0) {

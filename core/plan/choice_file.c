@@ -1,7 +1,7 @@
 /* core/plan/choice_file.c - a table of choices from one run to the next. See choice.h.
  *
- *   file   kernels-<hash of machine and threads>.txt: a line that names both, the table's lines, and a line `end <hash>` over all
- *          before it
+ *   file   kernels-<hash of machine and threads>.txt: a line that names both, the table's lines, and a line `end
+ * <hash>` over all before it
  */
 #include <errno.h>
 #include <limits.h>
@@ -21,7 +21,8 @@ static void first_line(const lmb_choices *c, const char *machine, lmb_str *out)
     lmb_str_addf(out, "limbeck kernels 1, %d threads, %s\n", lmbi_choices_threads(c), machine);
 }
 
-static lmb_status path_of(const lmb_choices *c, const char *folder, const char *machine, char path[PATH_MAX], lmb_error *err)
+static lmb_status path_of(const lmb_choices *c, const char *folder, const char *machine, char path[PATH_MAX],
+                          lmb_error *err)
 {
     char hex[LMB_HASH_HEX], name[48];
     lmb_str s = LMB_STR_INIT;
@@ -61,7 +62,8 @@ static lmb_status take(lmb_choices *c, const char *machine, const char *text, si
     st = lmb_str_check(&head, err);
     if (st == LMB_OK)
         st = lmb_str_check(&whole, err);
-    if (st == LMB_OK && (n < head.n + END || memcmp(text, head.text, head.n) != 0 || whole.n != n || memcmp(text, whole.text, n) != 0))
+    if (st == LMB_OK &&
+        (n < head.n + END || memcmp(text, head.text, head.n) != 0 || whole.n != n || memcmp(text, whole.text, n) != 0))
         st = LMB_FAIL(err, LMB_E_FORMAT, "cut short, damaged, or of something else");
     if (st == LMB_OK)
         st = lmb_choices_add(c, text + head.n, n - END - head.n, err);
@@ -94,8 +96,8 @@ lmb_status lmb_choices_load(lmb_choices *c, const char *folder, const char *mach
     return LMB_OK;
 }
 
-/* Written under a name of this process's own, then moved into place. Of two that do so at once the later one wins; what the other
- * measured in between is measured again some day. */
+/* Written under a name of this process's own, then moved into place. Of two that do so at once the later one wins; what
+ * the other measured in between is measured again some day. */
 lmb_status lmb_choices_save(lmb_choices *c, const char *folder, const char *machine, lmb_error *err)
 {
     char path[PATH_MAX], mine[PATH_MAX + 32];

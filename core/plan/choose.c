@@ -1,12 +1,12 @@
 /* core/plan/choose.c - finds out which of several kernels runs a call fastest. See choice.h.
  *
- * Candidates take and give the same forms (layout, storage type) as the fixed choice, so that no conversion comes or goes with
- * them. They run in turns on made-up numbers, as many at once as plans will run side by side; the median of processor time counts, which
- * other processes lengthen less than they do the wall clock's. The fixed choice stays where no other is clearly faster, so that a tie
- * does not change from one machine's cache to the next.
+ * Candidates take and give the same forms (layout, storage type) as the fixed choice, so that no conversion comes or
+ * goes with them. They run in turns on made-up numbers, as many at once as plans will run side by side; the median of
+ * processor time counts, which other processes lengthen less than they do the wall clock's. The fixed choice stays
+ * where no other is clearly faster, so that a tie does not change from one machine's cache to the next.
  *
- * What depends on no trained parameter (lmb_plan_options.frozen_exact) always has the fixed choice: a teacher's answers must be
- * the same bits whether they come from its own plan or from a training's.
+ * What depends on no trained parameter (lmb_plan_options.frozen_exact) always has the fixed choice: a teacher's answers
+ * must be the same bits whether they come from its own plan or from a training's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,7 +90,8 @@ static bool same_forms(const lmb_kernel *a, const lmb_kernel *b, const lmb_call 
     return true;
 }
 
-/* Kernels that would run the call in the fixed choice's forms, that one first; `named` not NULL: only the one so named. */
+/* Kernels that would run the call in the fixed choice's forms, that one first; `named` not NULL: only the one so
+ * named. */
 static int find_candidates(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const char *named,
                            const lmb_kernel *found[MAX_CANDIDATES])
 {
@@ -104,8 +105,8 @@ static int find_candidates(const lmb_plan *p, const lmb_call *c, const lmb_kerne
             bool known = *k == fixed;
             for (int i = 0; i < n; i++)
                 known |= found[i] == *k;
-            if (!known && lmbi_same_op(*k, c->op) && (!named || strcmp((*k)->name, named) == 0) && same_forms(*k, fixed, c) &&
-                (!(*k)->accepts || (*k)->accepts(c, &why)))
+            if (!known && lmbi_same_op(*k, c->op) && (!named || strcmp((*k)->name, named) == 0) &&
+                same_forms(*k, fixed, c) && (!(*k)->accepts || (*k)->accepts(c, &why)))
                 found[n++] = *k;
         }
     return n;
@@ -231,7 +232,8 @@ static void run_one(void *ctx, int task, int worker)
 
     (void)worker;
     double from = processor_seconds();
-    (void)!b->kernel[b->running]->run(b->state[b->running][task], &r, &local); /* made-up numbers: only the time counts */
+    (void)!b->kernel[b->running]->run(b->state[b->running][task], &r,
+                                      &local); /* made-up numbers: only the time counts */
     b->seconds[task] = processor_seconds() - from;
 }
 
@@ -295,8 +297,8 @@ static const lmb_kernel *measure(const lmb_call *c, int threads, const lmb_kerne
 
 /* ---- the choice ---- */
 
-static const lmb_kernel *decide(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const char *key, lmb_error *err,
-                                lmb_status *st)
+static const lmb_kernel *decide(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const char *key,
+                                lmb_error *err, lmb_status *st)
 {
     lmb_choices *table = p->options.choices;
     const lmb_kernel *found[MAX_CANDIDATES];
@@ -316,7 +318,8 @@ static const lmb_kernel *decide(const lmb_plan *p, const lmb_call *c, const lmb_
     return best;
 }
 
-lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out, lmb_error *err)
+lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out,
+                       lmb_error *err)
 {
     lmb_choices *table = p->options.choices;
     lmb_str key = LMB_STR_INIT;

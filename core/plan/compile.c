@@ -2,9 +2,10 @@
  *
  * With backends the graph is first rewritten by core/passes/fuse.h; the plan then owns what it runs and translates the
  * caller's values. One walk over the needed nodes in graph order:
- *   1. choose a kernel: the backends' lists in order, the reference last, or what measuring found (choice.h); remember why
- *      better ones refused
- *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once each)
+ *   1. choose a kernel: the backends' lists in order, the reference last, or what measuring found (choice.h); remember
+ * why better ones refused
+ *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once
+ * each)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
  * then lifetimes are known and memory.c places the storages.
  */
@@ -235,7 +236,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     const lmb_kernel *kernel;
     void *state = NULL;
     size_t scratch = 0;
-    LMB_TRY(lmbi_select(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason, sizeof reason, err));
+    LMB_TRY(lmbi_select(p, &call, p->trained && !p->trained[n->out[0]], &kernel, &state, &scratch, reason,
+                        sizeof reason, err));
     bool free_order = kernel ? kernel->order_free : lmbi_order_free(&call);
     lmb_layout common = free_order ? common_layout(p, n) : LMB_LAYOUT_PLAIN;
     for (int k = 0; k < n->n_in; k++) {
@@ -290,8 +292,8 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
     return LMB_OK;
 }
 
-/* Outputs that the caller may bind are plain and of the graph's type: convert at the end what is not. The converted copy
- * takes the place of the value for binding and reading. */
+/* Outputs that the caller may bind are plain and of the graph's type: convert at the end what is not. The converted
+ * copy takes the place of the value for binding and reading. */
 static lmb_status plain_outputs(lmb_plan *p, lmb_error *err)
 {
     for (int v = 0; v < p->g->n_values; v++)

@@ -8,12 +8,14 @@
 
 static bool is_source(const lmb_plan *p, int v)
 {
-    return v < p->g->n_values && p->value[v].bindable && p->value[v].storage >= 0 && p->g->value[v].role != LMB_ROLE_ACTIVATION;
+    return v < p->g->n_values && p->value[v].bindable && p->value[v].storage >= 0 &&
+           p->g->value[v].role != LMB_ROLE_ACTIVATION;
 }
 
 static bool is_result(const lmb_plan *p, int v)
 {
-    return v < p->g->n_values && p->value[v].bindable && p->value[v].storage >= 0 && p->g->value[v].role == LMB_ROLE_ACTIVATION;
+    return v < p->g->n_values && p->value[v].bindable && p->value[v].storage >= 0 &&
+           p->g->value[v].role == LMB_ROLE_ACTIVATION;
 }
 
 static void *place(const lmb_plan *p, int v) { return p->arena + p->storage[p->value[v].storage].offset; }
@@ -79,7 +81,8 @@ static lmb_status fetch(lmb_plan *p, lmb_error *err)
     for (int v = 0; v < p->g->n_values; v++) {
         int k = is_result(p, v) ? lmbi_plan_outward(p, v) : -1;
         if (k >= 0 && !p->value[k].there)
-            LMB_TRY(d->download(d, p->value[k].bound ? p->value[k].bound : p->mirror[k], place(p, k), p->value[k].bytes, err));
+            LMB_TRY(d->download(d, p->value[k].bound ? p->value[k].bound : p->mirror[k], place(p, k), p->value[k].bytes,
+                                err));
     }
     return d->finish(d, err);
 }
@@ -106,7 +109,8 @@ static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, 
     if (st == LMB_OK)
         st = d->finish(d, err);
     if (st == LMB_OK && s->node) {
-        lmb_run r = { s->node->attr, s->n_in, s->n_out, t, t + s->n_in, (char *)scratch + (64 - (uintptr_t)scratch % 64), step, NULL, NULL };
+        lmb_run r = { s->node->attr, s->n_in, s->n_out, t, t + s->n_in,
+            (char *)scratch + (64 - (uintptr_t)scratch % 64), step, NULL, NULL };
         st = s->node->op->run(&r, err);
     } else if (st == LMB_OK) {
         lmbi_convert(&t[0], p->value[s->in[0]].layout, &t[1], p->value[s->out[0]].layout);
@@ -131,16 +135,19 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
     lmb_device *d = p->device;
 
     if (!s->node && !s->convert)
-        return d->copy(d, s->tensor[1].data, s->tensor[0].data, lmb_shape_bytes(&s->tensor[0].shape, s->tensor[0].dtype), err);
+        return d->copy(d, s->tensor[1].data, s->tensor[0].data,
+                       lmb_shape_bytes(&s->tensor[0].shape, s->tensor[0].dtype), err);
     if (s->convert && d->convert) {
         lmb_error why = LMB_ERROR_INIT;
-        lmb_status st = d->convert(d, &s->tensor[0], p->value[s->in[0]].layout, &s->tensor[1], p->value[s->out[0]].layout, &why);
+        lmb_status st =
+            d->convert(d, &s->tensor[0], p->value[s->in[0]].layout, &s->tensor[1], p->value[s->out[0]].layout, &why);
         if (st != LMB_E_UNSUPPORTED)
             return st == LMB_OK ? st : LMB_FAIL(err, st, "%s", why.msg);
     }
     if (!s->kernel)
         return by_host(p, s, step, err);
-    lmb_run r = { s->node->attr, s->n_in, s->n_out, s->tensor, s->tensor + s->n_in, p->arena + p->scratch_offset, there, d->queue, recorded };
+    lmb_run r = { s->node->attr, s->n_in, s->n_out, s->tensor, s->tensor + s->n_in, p->arena + p->scratch_offset,
+        there, d->queue, recorded };
     return s->kernel->run(s->state, &r, err);
 }
 
@@ -152,7 +159,8 @@ lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *er
     for (int i = 0; i < p->n_steps; i++) {
         lmbi_step *s = &p->step[i];
         if (run_step(p, s, step, &there, NULL, err) != LMB_OK)
-            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
+            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label,
+                                     p->device->name);
     }
     LMB_TRY(fetch(p, err));
     for (int i = 0; p->on_step && i < p->n_steps; i++) /* results are there all at once */
@@ -166,8 +174,9 @@ static lmb_status check_stays(const lmb_plan *p, lmb_error *err)
     for (int i = 0; i < p->n_steps; i++) {
         const lmbi_step *s = &p->step[i];
         if (!s->kernel && (s->node || (s->convert && !p->device->convert)))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s %s has no kernel on %s and makes a trip to the host in every step",
-                            s->node ? s->node->op->name : "a change of layout", s->node ? s->node->name : "", p->device->name);
+            return LMB_FAIL(
+                err, LMB_E_UNSUPPORTED, "%s %s has no kernel on %s and makes a trip to the host in every step",
+                s->node ? s->node->op->name : "a change of layout", s->node ? s->node->name : "", p->device->name);
     }
     for (int v = 0; v < p->g->n_values; v++)
         if (is_source(p, v) && p->g->value[v].role == LMB_ROLE_INPUT && !p->value[v].there)
@@ -181,7 +190,8 @@ lmb_status lmbi_device_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb
     for (int i = 0; i < p->n_steps; i++) {
         lmbi_step *s = &p->step[i];
         if (run_step(p, s, step, step, there, err) != LMB_OK)
-            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
+            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label,
+                                     p->device->name);
         if (p->on_step)
             p->on_step(p->on_step_ctx, i);
     }

@@ -45,8 +45,10 @@ struct lmb_device {
     lmb_status (*download)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
     lmb_status (*copy)(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err);
     lmb_status (*finish)(lmb_device *d, lmb_error *err); /* wait for all of it; what failed on the way shows here */
-    /* The same numbers in another layout or type, in the queue's order. NULL, or E_UNSUPPORTED: they make the trip to the host. */
-    lmb_status (*convert)(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_error *err);
+    /* The same numbers in another layout or type, in the queue's order. NULL, or E_UNSUPPORTED: they make the trip to
+     * the host. */
+    lmb_status (*convert)(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to,
+                          lmb_layout after, lmb_error *err);
 
     /* ---- what a resident step needs besides; all or none (work NULL) ---- */
     void *stream; /* of the main queue, for libraries that take one (a cudaStream_t) */

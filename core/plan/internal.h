@@ -4,7 +4,8 @@
 
 #include "core/plan/plan.h"
 
-/* A plan value: each graph value has one with the same number; conversions append its other forms (layout, storage type). */
+/* A plan value: each graph value has one with the same number; conversions append its other forms (layout, storage
+ * type). */
 typedef struct lmbi_pvalue {
     const char *name;
     lmb_dtype dtype;   /* in which it is kept                                             */
@@ -77,15 +78,15 @@ static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
     return v < 0 || v >= p->asked->n_values ? LMB_NONE : p->map ? p->map[v] : v;
 }
 
-/* select.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then outputs). */
+/* select.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then
+ * outputs). */
 bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op);
 lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand);
 lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand);
-/* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells why
- * the best declined.
- *   exact   only kernels that keep the graph's types */
-lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state, size_t *scratch,
-                       char *reason, size_t cap, lmb_error *err);
+/* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells
+ * why the best declined. exact   only kernels that keep the graph's types */
+lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
+                       size_t *scratch, char *reason, size_t cap, lmb_error *err);
 void lmbi_drop_state(const lmb_kernel *k, void *state);
 /* A pointwise reference kernel runs on the bytes in any order, if all operands have the same order. */
 bool lmbi_order_free(const lmb_call *c);
@@ -100,7 +101,8 @@ void lmbi_find_late(const lmb_plan *p, bool *late);
 /* First and last step of each storage. */
 void lmbi_find_lifetimes(lmb_plan *p);
 /* choose.c: of the kernels that run the call in the same forms as `fixed`, the one that the plan's table names. */
-lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out, lmb_error *err);
+lmb_status lmbi_choose(const lmb_plan *p, const lmb_call *c, const lmb_kernel *fixed, const lmb_kernel **out,
+                       lmb_error *err);
 /* choice.c: between lock and unlock. The name of a kernel, or NULL. */
 void lmbi_choices_lock(lmb_choices *c);
 void lmbi_choices_unlock(lmb_choices *c);
@@ -109,7 +111,8 @@ void lmbi_choices_lose(lmb_choices *c); /* a name that stands for nothing here *
 lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, bool measured, lmb_error *err);
 int lmbi_choices_threads(const lmb_choices *c);
 bool lmbi_choices_measuring(const lmb_choices *c);
-/* run.c: the pvalue that stands for v towards the caller: its plain copy of the graph's type if it was made in another form. */
+/* run.c: the pvalue that stands for v towards the caller: its plain copy of the graph's type if it was made in another
+ * form. */
 int lmbi_plan_outward(const lmb_plan *p, lmb_vid v);
 /* device.c */
 lmb_status lmbi_device_prepare(lmb_plan *p, lmb_error *err);

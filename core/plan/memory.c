@@ -117,8 +117,9 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
     if (p->device)
         return p->device->alloc(p->device, p->arena_bytes ? p->arena_bytes : ALIGN, (void **)&p->arena, err);
     if ((double)p->arena_bytes > lmb_memory_bytes())
-        return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, this machine has %.0f; use a smaller batch", p->arena_bytes,
-                        lmb_memory_bytes());
+        return LMB_FAIL(err, LMB_E_NOMEM,
+                        "the plan needs %zu bytes of memory, this machine has %.0f; use a smaller batch",
+                        p->arena_bytes, lmb_memory_bytes());
     p->arena = aligned_alloc(ALIGN, p->arena_bytes ? p->arena_bytes : ALIGN);
     if (!p->arena)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes of activations; use a smaller batch",

@@ -24,13 +24,14 @@ extern "C" {
 typedef struct lmb_plan lmb_plan;
 
 typedef struct lmb_plan_options {
-    const lmb_backend *const *backends; /* NULL-terminated, best first; NULL: reference kernels only; all of one device */
+    const lmb_backend *const
+        *backends; /* NULL-terminated, best first; NULL: reference kernels only; all of one device */
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
-    bool frozen_exact;                  /* what depends on no trained parameter (a teacher) is kept in the graph's types */
-    lmb_choices *choices;               /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */
-    bool small_memory;                  /* cheap feature maps are computed again for the backward pass: core/passes/recompute.h */
+    bool frozen_exact;    /* what depends on no trained parameter (a teacher) is kept in the graph's types */
+    lmb_choices *choices; /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */
+    bool small_memory;    /* cheap feature maps are computed again for the backward pass: core/passes/recompute.h */
     const lmb_vid *later; /* [n_later] inputs that come later than the others: see lmb_plan_run_part; not on a device */
     int n_later;
     bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
@@ -45,7 +46,8 @@ void lmb_plan_destroy(lmb_plan *p);
 LMB_MUST_CHECK lmb_status lmb_plan_bind(lmb_plan *p, lmb_vid v, void *memory, lmb_error *err);
 /* Bind every state value to its place in a state vector. */
 LMB_MUST_CHECK lmb_status lmb_plan_bind_state(lmb_plan *p, const lmb_state_layout *l, float *state, lmb_error *err);
-/* The same with memory of the plan's device, aligned to 64 bytes: what lies there is neither sent nor fetched. NULL: no more. */
+/* The same with memory of the plan's device, aligned to 64 bytes: what lies there is neither sent nor fetched. NULL: no
+ * more. */
 LMB_MUST_CHECK lmb_status lmb_plan_bind_there(lmb_plan *p, lmb_vid v, void *memory, lmb_error *err);
 /* Where a value's bytes are (its own or bound memory); NULL if the plan does not hold it at the end. */
 void *lmb_plan_data(const lmb_plan *p, lmb_vid v);
@@ -55,13 +57,14 @@ LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, l
 /* A run in two parts, with as much time in between as the caller likes: 0: all up to the first step that needs one of
  * the inputs `later`, and the outputs made so far; 1: the rest. */
 LMB_MUST_CHECK lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err);
-/* Put all steps on the device's queue and return: nothing is sent, fetched or waited for. Every input must be bound there;
- * outputs that are not stay where only the device sees them.
- *   step    `sample` in memory of the device
- *   there   in memory of the device, read as the steps run: so a recorded run can be replayed with another seed and epoch
- *   errors  E_UNSUPPORTED: no device, or a step has no kernel there and would make a trip to the host */
-LMB_MUST_CHECK lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err);
-/* Called after each step, or, by lmb_plan_enqueue, as soon as it is on the queue; a trainer starts reducing a bucket once its gradients are there. NULL: none. */
+/* Put all steps on the device's queue and return: nothing is sent, fetched or waited for. Every input must be bound
+ * there; outputs that are not stay where only the device sees them. step    `sample` in memory of the device there   in
+ * memory of the device, read as the steps run: so a recorded run can be replayed with another seed and epoch errors
+ * E_UNSUPPORTED: no device, or a step has no kernel there and would make a trip to the host */
+LMB_MUST_CHECK lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there,
+                                           lmb_error *err);
+/* Called after each step, or, by lmb_plan_enqueue, as soon as it is on the queue; a trainer starts reducing a bucket
+ * once its gradients are there. NULL: none. */
 void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx);
 int lmb_plan_steps(const lmb_plan *p);
 /* Index of the last step that writes or reads value v: after it the caller may take bound memory back; -1: none. */
@@ -89,7 +92,8 @@ void lmb_plan_trace(lmb_plan *p, lmb_trace *t, int lane);
 
 /* One step, for tools. Strings belong to the plan. */
 typedef struct lmb_plan_step {
-    const char *kernel;  /* "reference" when no backend took the node; "layout", "cast", "layout+cast" and "copy" have no node */
+    const char *
+        kernel; /* "reference" when no backend took the node; "layout", "cast", "layout+cast" and "copy" have no node */
     const char *node, *op; /* op NULL: no node                                                          */
     const char *refused; /* why the best kernel declined, or NULL                                       */
     lmb_dtype dtype;     /* in which the first output that is made is kept                              */

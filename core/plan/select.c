@@ -1,5 +1,5 @@
-/* core/plan/select.c - which kernel runs a node: the backends' lists in order, the reference last, or what measuring found
- * (choice.h), and in what forms it wants its operands. */
+/* core/plan/select.c - which kernel runs a node: the backends' lists in order, the reference last, or what measuring
+ * found (choice.h), and in what forms it wants its operands. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +17,8 @@ void lmbi_drop_state(const lmb_kernel *k, void *state)
 }
 
 /* The kernel that measuring prefers to *k, which is made; one that can not be made leaves things as they are. */
-static lmb_status choose_another(const lmb_plan *p, const lmb_call *c, const lmb_kernel **k, void **state, size_t *scratch,
-                                 lmb_error *err)
+static lmb_status choose_another(const lmb_plan *p, const lmb_call *c, const lmb_kernel **k, void **state,
+                                 size_t *scratch, lmb_error *err)
 {
     const lmb_kernel *better = *k;
     lmb_error local = LMB_ERROR_INIT;
@@ -28,7 +28,8 @@ static lmb_status choose_another(const lmb_plan *p, const lmb_call *c, const lmb
     lmb_status st = lmbi_choose(p, c, *k, &better, err);
     if (st != LMB_OK)
         lmbi_drop_state(*k, *state);
-    if (st != LMB_OK || better == *k || (better->create && better->create(c, &its_state, &its_scratch, &local) != LMB_OK))
+    if (st != LMB_OK || better == *k ||
+        (better->create && better->create(c, &its_state, &its_scratch, &local) != LMB_OK))
         return st;
     lmbi_drop_state(*k, *state);
     *k = better;
@@ -48,8 +49,8 @@ static bool has_nothing(const lmb_call *c)
     return false;
 }
 
-lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state, size_t *scratch,
-                       char *reason, size_t cap, lmb_error *err)
+lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
+                       size_t *scratch, char *reason, size_t cap, lmb_error *err)
 {
     reason[0] = 0;
     *out = NULL;
@@ -68,7 +69,8 @@ lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const l
                 st = (*k)->create(c, state, scratch, &local);
             if (st == LMB_OK) {
                 *out = *k;
-                return p->options.choices && !exact && !p->device ? choose_another(p, c, out, state, scratch, err) : LMB_OK;
+                return p->options.choices && !exact && !p->device ? choose_another(p, c, out, state, scratch, err)
+                                                                  : LMB_OK;
             }
             if (st != LMB_E_UNSUPPORTED)
                 return LMB_FAIL(err, st, "node %s, kernel %s: %s", c->node, (*k)->name, local.msg);

@@ -129,8 +129,10 @@ static lmb_status check_seal(FILE *f, const char *path, uint64_t size, lmb_error
 
     if (size < SEAL || fseeko(f, (off_t)(size - SEAL), SEEK_SET) != 0 || fread(seal, 1, SEAL, f) != SEAL ||
         memcmp(seal, seal_magic, sizeof seal_magic) != 0)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s has no end mark: it is truncated, or another program has changed or made "
-                        "it", path);
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s has no end mark: it is truncated, or another program has changed or made "
+                        "it",
+                        path);
     LMB_TRY(hash_file(f, path, size - SEAL, &h, err));
     seal_head(head, size - SEAL);
     if (memcmp(seal, head, SEAL_HEAD) != 0 || memcmp(seal + SEAL_HEAD, h.b, sizeof h.b) != 0)

@@ -41,7 +41,8 @@ static bool read_dtype(hid_t set, hid_t type, lmb_dtype *out)
         return false;
     for (int i = 0; i < LMB_DTYPE_COUNT; i++) {
         lmb_dtype t = (lmb_dtype)i;
-        if (lmbi_h5_needs_name(t) == named && (!named || !strcmp(name, lmb_dtype_name(t))) && H5Tequal(type, lmbi_h5_type(t)) > 0) {
+        if (lmbi_h5_needs_name(t) == named && (!named || !strcmp(name, lmb_dtype_name(t))) &&
+            H5Tequal(type, lmbi_h5_type(t)) > 0) {
             *out = t;
             return true;
         }

@@ -108,13 +108,14 @@ static lmb_status write_items(hid_t file, const lmb_store_item *const *sorted, s
 
 /* The file is made in memory and its image written by us: an HDF5 file whose write failed (a full disk) can not be
  * closed, and HDF5 1.10 crashes when it tries again at the end of the process. */
-static lmb_status make_image(const lmbi_items *items, const lmb_store_item *const *sorted, unsigned char **image, size_t *n,
-                             lmb_error *err)
+static lmb_status make_image(const lmbi_items *items, const lmb_store_item *const *sorted, unsigned char **image,
+                             size_t *n, lmb_error *err)
 {
     hid_t memory = H5Pcreate(H5P_FILE_ACCESS);
     hid_t file = memory >= 0 && H5Pset_fapl_core(memory, 1 << 16, 0) >= 0
                      ? H5Fcreate("image", H5F_ACC_TRUNC, H5P_DEFAULT, memory) : H5I_INVALID_HID;
-    lmb_status st = file < 0 ? lmbi_h5_fail(err, LMB_E_IO, "create", "image") : write_items(file, sorted, items->n, err);
+    lmb_status st =
+        file < 0 ? lmbi_h5_fail(err, LMB_E_IO, "create", "image") : write_items(file, sorted, items->n, err);
     ssize_t bytes = st == LMB_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
 
     if (st == LMB_OK && bytes < 0)

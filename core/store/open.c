@@ -18,8 +18,10 @@ lmb_status lmb_store_create(const char *path, const char *format, lmb_store_writ
         if (!strcmp((*f)->name, format))
             return lmbi_store_writer_new(*f, path, out, err);
     if (!strcmp(format, "hdf5"))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s cannot be written: this build has no HDF5; use the format 'bundle', "
-                        "or build with libhdf5-dev installed", path);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "%s cannot be written: this build has no HDF5; use the format 'bundle', "
+                        "or build with libhdf5-dev installed",
+                        path);
     return LMB_FAIL(err, LMB_E_ARG, "no store format '%s'; use 'bundle' or 'hdf5'", format);
 }
 
@@ -69,7 +71,9 @@ lmb_status lmb_store_open(const char *path, lmb_store **out, lmb_error *err)
         if (!memcmp((*p)->magic, head, sizeof head))
             return (*p)->open(path, out, err);
     if (!memcmp(head, hdf5_magic, sizeof head))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s is an HDF5 file, and this build has no HDF5; build with libhdf5-dev "
-                        "installed", path);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "%s is an HDF5 file, and this build has no HDF5; build with libhdf5-dev "
+                        "installed",
+                        path);
     return LMB_FAIL(err, LMB_E_FORMAT, "%s is neither a bundle nor an HDF5 file (or it is truncated)", path);
 }

@@ -1,8 +1,8 @@
 /* datasets/readers/cifar.c - the binary version of CIFAR-10: files of 10,000 records, each one label byte and
  * 3 x 32 x 32 pixels (red, green, blue planes, rows from the top).
  *
- * Idea: opening reads the files once, for the labels, and with that brings them into the system's cache; pixels are read from
- * there when they are asked for (half a microsecond a sample), not kept a second time.
+ * Idea: opening reads the files once, for the labels, and with that brings them into the system's cache; pixels are
+ * read from there when they are asked for (half a microsecond a sample), not kept a second time.
  *
  *   source  Krizhevsky 2009, Learning multiple layers of features from tiny images; "CIFAR-10 binary version"
  */
@@ -48,7 +48,8 @@ static lmb_status read_at(const state *s, int file, void *into, size_t n, size_t
         if (r < 0 && errno == EINTR)
             continue;
         if (r <= 0)
-            return LMB_FAIL(err, LMB_E_IO, "%s/%s: %s", s->dir, files[s->part][file], r ? strerror(errno) : "it has become shorter");
+            return LMB_FAIL(err, LMB_E_IO, "%s/%s: %s", s->dir, files[s->part][file],
+                            r ? strerror(errno) : "it has become shorter");
         got += (size_t)r;
     }
     return LMB_OK;
@@ -67,7 +68,8 @@ static lmb_status read_sample(const lmb_dataset *d, int64_t index, void *sample,
 static int32_t label_of(const lmb_dataset *d, int64_t index) { return ((const state *)d->state)->label[index]; }
 
 /* Pass over all records, chunk by chunk. */
-static lmb_status each_chunk(state *s, void (*see)(state *s, void *ctx, int64_t first, const uint8_t *records), void *ctx, lmb_error *err)
+static lmb_status each_chunk(state *s, void (*see)(state *s, void *ctx, int64_t first, const uint8_t *records),
+                             void *ctx, lmb_error *err)
 {
     uint8_t *chunk = malloc(CHUNK * RECORD);
     lmb_status st = chunk ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to read CIFAR-10");
@@ -126,8 +128,10 @@ static lmb_status open_file(state *s, const char *name, lmb_error *err)
     LMB_TRY(lmb_path_join(path, sizeof path, s->dir, name, err));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a pipe must not wait for its writer */
     if (fd < 0)
-        return LMB_FAIL(err, LMB_E_IO, "%s: %s %s here (%s); unpack the binary version of CIFAR-10 and set the data set's path to "
-                        "its folder", s->dir, errno == ENOENT ? "there is no" : "can not open", name, strerror(errno));
+        return LMB_FAIL(err, LMB_E_IO,
+                        "%s: %s %s here (%s); unpack the binary version of CIFAR-10 and set the data set's path to "
+                        "its folder",
+                        s->dir, errno == ENOENT ? "there is no" : "can not open", name, strerror(errno));
     s->fd[s->n_files++] = fd;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         return LMB_FAIL(err, LMB_E_IO, "%s: not a regular file", path);
@@ -144,7 +148,8 @@ static lmb_status open_files(state *s, lmb_error *err)
     LMB_TRY(each_chunk(s, see_labels, NULL, err));
     for (int64_t i = 0; i < (int64_t)s->n_files * PER_FILE; i++)
         if (s->label[i] >= CLASSES)
-            return LMB_FAIL(err, LMB_E_FORMAT, "%s/%s: sample %lld has label %d, but there are %d classes (labels 0 to %d)", s->dir,
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "%s/%s: sample %lld has label %d, but there are %d classes (labels 0 to %d)", s->dir,
                             files[s->part][i / PER_FILE], (long long)(i % PER_FILE), s->label[i], CLASSES, CLASSES - 1);
     return LMB_OK;
 }
@@ -157,7 +162,8 @@ static lmb_status open_cifar(const void *c, lmb_part part, lmb_dataset **out, lm
     lmb_status st = d && s ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for CIFAR-10");
 
     if (st == LMB_OK && strlen(dir) >= sizeof s->dir)
-        st = LMB_FAIL(err, LMB_E_ARG, "%.60s...: a path of %zu bytes; at most %zu", dir, strlen(dir), sizeof s->dir - 1);
+        st =
+            LMB_FAIL(err, LMB_E_ARG, "%.60s...: a path of %zu bytes; at most %zu", dir, strlen(dir), sizeof s->dir - 1);
     if (st == LMB_OK) {
         strcpy(s->dir, dir);
         s->part = part;
@@ -168,8 +174,15 @@ static lmb_status open_cifar(const void *c, lmb_part part, lmb_dataset **out, lm
         state_free(s);
         return st;
     }
-    *d = (lmb_dataset){ .n = (int64_t)s->n_files * PER_FILE, .shape = LMB_SHAPE(3, 32, 32), .dtype = LMB_U8, .classes = CLASSES,
-                        .class_names = class_names, .hash = hash_of, .read = read_sample, .label = label_of, .destroy = destroy,
+    *d = (lmb_dataset){ .n = (int64_t)s->n_files * PER_FILE,
+                        .shape = LMB_SHAPE(3, 32, 32),
+                        .dtype = LMB_U8,
+                        .classes = CLASSES,
+                        .class_names = class_names,
+                        .hash = hash_of,
+                        .read = read_sample,
+                        .label = label_of,
+                        .destroy = destroy,
                         .state = s };
     *out = d;
     return LMB_OK;

@@ -3,8 +3,8 @@
  * Idea: the folder's names are the labels. Classes are the sub-folders of train/ in byte order, so that both parts
  * agree; pictures of a class come in byte order too. Nothing is decoded before it is asked for.
  *
- * Without labels (labels: false) the pictures lie in <path>/train, or in <path> itself where there is no such folder, and in
- * the sub-folders of that; there is one class. They are for `distill.unlabelled`.
+ * Without labels (labels: false) the pictures lie in <path>/train, or in <path> itself where there is no such folder,
+ * and in the sub-folders of that; there is one class. They are for `distill.unlabelled`.
  *
  *   note  the content hash covers names and file sizes, not pixels: it must not read a whole large set
  */
@@ -26,7 +26,8 @@ static const lmb_field fields[] = {
     LMB_INT(config, channels, 3, 1, 3, "", "1: grey, 3: colour"),
     LMB_INT(config, height, 224, 1, 4096, "pixels", "pictures are cut to these proportions and scaled"),
     LMB_INT(config, width, 224, 1, 4096, "pixels", "see height"),
-    LMB_BOOL(config, labels, true, "false: pictures of no known class, in one folder or in any sub-folders; for distill.unlabelled"),
+    LMB_BOOL(config, labels, true,
+             "false: pictures of no known class, in one folder or in any sub-folders; for distill.unlabelled"),
     LMB_FIELD_END
 };
 
@@ -189,7 +190,8 @@ static lmb_status scan_unlabelled(state *s, const char *path, lmb_part part, lmb
     names_free(&folders);
     LMB_TRY(st);
     if (s->files.n == 0 || s->files.n > INT32_MAX)
-        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %zu .png, .jpg or .jpeg files in it and its sub-folders; there must be 1 to %d", dir,
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s: %zu .png, .jpg or .jpeg files in it and its sub-folders; there must be 1 to %d", dir,
                         s->files.n, INT32_MAX);
     s->labels = calloc(s->files.n, sizeof *s->labels);
     return s->labels ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu labels", s->files.n);

@@ -108,8 +108,13 @@ static lmb_status open_idx(const void *c, lmb_part part, lmb_dataset **out, lmb_
         free(image.bytes);
         return st;
     }
-    const lmb_dataset_arrays a = { .samples = image.bytes, .offset = image.header, .labels = labels, .n = n, .dtype = LMB_U8,
-                                   .shape = LMB_SHAPE(1, image.size[1], image.size[2]), .classes = (int)o->classes };
+    const lmb_dataset_arrays a = { .samples = image.bytes,
+                                   .offset = image.header,
+                                   .labels = labels,
+                                   .n = n,
+                                   .dtype = LMB_U8,
+                                   .shape = LMB_SHAPE(1, image.size[1], image.size[2]),
+                                   .classes = (int)o->classes };
     return lmb_dataset_memory(&a, label.path, out, err);
 }
 

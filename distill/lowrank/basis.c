@@ -15,7 +15,8 @@ bool lmb_lowrank_fits(const lmb_graph *g, const lmb_node *n)
     if ((!conv && !gemm) || n->n_in < 2 || n->in[1] == LMB_NONE)
         return false;
     const lmb_value *w = &g->value[n->in[1]];
-    if (w->role != LMB_ROLE_PARAMETER || w->frozen || !w->data || lmb_sole_reader(g, n->in[1]) < 0 || w->shape.n != (conv ? 4 : 2))
+    if (w->role != LMB_ROLE_PARAMETER || w->frozen || !w->data || lmb_sole_reader(g, n->in[1]) < 0 ||
+        w->shape.n != (conv ? 4 : 2))
         return false;
     if (conv)
         return ((const lmb_conv_attr *)n->attr)->group == 1;
@@ -34,10 +35,12 @@ void lmb_basis_destroy(lmb_basis *b)
     free(b);
 }
 
-/* Leading vectors of an unfolding: of rows that are channels of one side, each with all it has to do with on the other. */
+/* Leading vectors of an unfolding: of rows that are channels of one side, each with all it has to do with on the
+ * other. */
 static lmb_status side(const lmb_basis *b, bool left, double **out, lmb_error *err)
 {
-    int64_t channels = left ? b->out : b->in, other = left ? b->in : b->out, m = other * b->taps, k = m < channels ? m : channels;
+    int64_t channels = left ? b->out : b->in, other = left ? b->in : b->out, m = other * b->taps,
+            k = m < channels ? m : channels;
     double *a = malloc(sizeof *a * (size_t)(m * channels + 1)), *s = malloc(sizeof *s * (size_t)(k + 1));
     lmb_status st = LMB_OK;
 
@@ -99,7 +102,8 @@ lmb_status lmb_basis_create(const lmb_graph *g, const lmb_node *n, lmb_basis **o
 /* left' w right, [rank_out, rank_in, taps]. */
 void lmbi_basis_core(const lmb_basis *b, int64_t rank_out, int64_t rank_in, double *half, double *core)
 {
-    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps, nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
+    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps,
+            nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
 
     memset(half, 0, sizeof *half * (size_t)(rank_out * b->in * b->taps));
     memset(core, 0, sizeof *core * (size_t)(rank_out * rank_in * b->taps));
@@ -117,7 +121,8 @@ void lmbi_basis_core(const lmb_basis *b, int64_t rank_out, int64_t rank_in, doub
 /* What three factors multiply to. */
 static lmb_status tucker(const lmb_basis *b, int64_t rank_out, int64_t rank_in, float *w, lmb_error *err)
 {
-    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps, nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
+    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps,
+            nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
     double *half = malloc(sizeof *half * (size_t)(rank_out * b->in * b->taps + 1));
     double *core = malloc(sizeof *core * (size_t)(rank_out * rank_in * b->taps + 1));
     lmb_status st = half && core ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to multiply factors");
@@ -129,7 +134,8 @@ static lmb_status tucker(const lmb_basis *b, int64_t rank_out, int64_t rank_in, 
             for (int64_t c = 0; c < b->in; c++)
                 for (int64_t j = 0; j < rank_in; j++)
                     for (int64_t t = 0; t < b->taps; t++)
-                        half[(i * b->in + c) * b->taps + t] += b->right[c * nr + j] * core[(i * rank_in + j) * b->taps + t];
+                        half[(i * b->in + c) * b->taps + t] +=
+                            b->right[c * nr + j] * core[(i * rank_in + j) * b->taps + t];
         for (int64_t o = 0; o < b->out; o++)
             for (int64_t k = 0; k < b->in * b->taps; k++) {
                 double sum = 0;

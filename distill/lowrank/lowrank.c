@@ -52,8 +52,10 @@ static void free_factors(factors *f)
 static lmb_status three(const lmb_basis *b, factors *f, lmb_error *err)
 {
     int64_t core_n = f->rank_out * f->rank_in * b->taps;
-    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps, nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
-    double *half = malloc(sizeof *half * (size_t)(f->rank_out * b->in * b->taps + 1)), *core = malloc(sizeof *core * (size_t)(core_n + 1));
+    int64_t nl = b->out < b->in * b->taps ? b->out : b->in * b->taps,
+            nr = b->in < b->out * b->taps ? b->in : b->out * b->taps;
+    double *half = malloc(sizeof *half * (size_t)(f->rank_out * b->in * b->taps + 1)),
+           *core = malloc(sizeof *core * (size_t)(core_n + 1));
     lmb_status st = LMB_OK;
 
     f->core = malloc(sizeof *f->core * (size_t)(core_n + 1));
@@ -113,7 +115,8 @@ static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, l
 
 /* ---- nodes ---- */
 
-static lmb_vid emit_conv(lmb_rewrite *r, const lmb_node *n, const char *part, lmb_vid x, lmb_vid w, lmb_vid bias, const lmb_conv *c)
+static lmb_vid emit_conv(lmb_rewrite *r, const lmb_node *n, const char *part, lmb_vid x, lmb_vid w, lmb_vid bias,
+                         const lmb_conv *c)
 {
     char name[200];
     lmb_vid in[3] = { x, w, bias };
@@ -136,8 +139,8 @@ static lmb_vid emit_gemm(lmb_rewrite *r, const lmb_node *n, const char *part, lm
 }
 
 /* In place of the layer: its factors, one after the other. */
-static lmb_status emit_factors(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, const lmb_basis *b, const factors *f, lmb_vid *out,
-                               lmb_error *err)
+static lmb_status emit_factors(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, const lmb_basis *b,
+                               const factors *f, lmb_vid *out, lmb_error *err)
 {
     const lmb_value *w = &r->old->value[n->in[1]];
     lmb_vid bias = n->n_in > 2 ? in[2] : LMB_NONE, x = in[0];
@@ -151,7 +154,9 @@ static lmb_status emit_factors(lmb_rewrite *r, const lmb_node *n, const lmb_vid 
         lmb_shape shape_in = LMB_SHAPE(f->rank_in, b->in, 1, 1), shape_out = LMB_SHAPE(b->out, f->rank_out, 1, 1);
         x = emit_conv(r, n, "in", x, parameter(r, w, "in", shape_in, f->in), LMB_NONE, f->core ? NULL : &c);
         if (f->core)
-            x = emit_conv(r, n, "core", x, parameter(r, w, "core", LMB_SHAPE(f->rank_out, f->rank_in, c.kh, c.kw), f->core), LMB_NONE, &c);
+            x = emit_conv(r, n, "core", x,
+                          parameter(r, w, "core", LMB_SHAPE(f->rank_out, f->rank_in, c.kh, c.kw), f->core), LMB_NONE,
+                          &c);
         out[0] = emit_conv(r, n, "out", x, parameter(r, w, "out", shape_out, f->out), bias, NULL);
     }
     LMB_TRY(lmb_builder_status(&r->b));
@@ -163,18 +168,20 @@ static lmb_status check_ranks(const lmb_lowrank *what, const lmb_basis *b, lmb_e
     int64_t most = b->rank;
 
     if (b->taps == 1 && (what->rank_out != what->rank_in || what->rank_out < 1 || what->rank_out > most))
-        return LMB_FAIL(err, LMB_E_ARG, "%s: ranks %lld and %lld; a layer of one tap has one rank, 1 to %lld", what->weight,
-                        (long long)what->rank_out, (long long)what->rank_in, (long long)most);
+        return LMB_FAIL(err, LMB_E_ARG, "%s: ranks %lld and %lld; a layer of one tap has one rank, 1 to %lld",
+                        what->weight, (long long)what->rank_out, (long long)what->rank_in, (long long)most);
     if (b->taps == 1)
         return LMB_OK;
-    int64_t most_out = b->out < b->in * b->taps ? b->out : b->in * b->taps, most_in = b->in < b->out * b->taps ? b->in : b->out * b->taps;
+    int64_t most_out = b->out < b->in * b->taps ? b->out : b->in * b->taps,
+            most_in = b->in < b->out * b->taps ? b->in : b->out * b->taps;
     if (what->rank_out < 1 || what->rank_out > most_out || what->rank_in < 1 || what->rank_in > most_in)
-        return LMB_FAIL(err, LMB_E_ARG, "%s: ranks %lld and %lld; they must be 1 to %lld and 1 to %lld", what->weight, (long long)what->rank_out,
-                        (long long)what->rank_in, (long long)most_out, (long long)most_in);
+        return LMB_FAIL(err, LMB_E_ARG, "%s: ranks %lld and %lld; they must be 1 to %lld and 1 to %lld", what->weight,
+                        (long long)what->rank_out, (long long)what->rank_in, (long long)most_out, (long long)most_in);
     return LMB_OK;
 }
 
-static lmb_status lowrank_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status lowrank_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                               lmb_error *err)
 {
     const lmb_lowrank *what = n->n_in > 1 ? wanted(r->ctx, r->old, n->in[1]) : NULL;
     lmb_basis *own = NULL;
@@ -206,7 +213,8 @@ lmb_status lmb_pass_lowrank(const lmb_graph *g, const lmb_lowrank *what, int n, 
     for (int i = 0; i < n; i++) {
         lmb_vid w = lmb_graph_find(g, what[i].weight);
         int reader = w == LMB_NONE ? -1 : lmb_sole_reader(g, w);
-        if (reader < 0 || g->node[reader].n_in < 2 || g->node[reader].in[1] != w || !lmb_lowrank_fits(g, &g->node[reader]))
+        if (reader < 0 || g->node[reader].n_in < 2 || g->node[reader].in[1] != w ||
+            !lmb_lowrank_fits(g, &g->node[reader]))
             return LMB_FAIL(err, LMB_E_ARG, "%s is no weight of a Conv or Gemm that can be factorised", what[i].weight);
     }
     return lmb_rewrite_run(&r, g, out, NULL, err);

@@ -1,16 +1,15 @@
 /* distill/lowrank/lowrank.h - a layer as two or three thinner ones.
  *
- *   fully connected, 1x1   w [out, in] = (u sqrt(s)) (sqrt(s) v'), cut off after `rank` singular values: the best of that rank
- *   k x k                  w [out, in, kh, kw] = sum a[out, i] core[i, j, kh, kw] b[in, j]: a 1x1 convolution from `in` to
- *                          rank_in channels, the k x k between them, a 1x1 from rank_out to `out` (Tucker-2); a and b are the
+ *   fully connected, 1x1   w [out, in] = (u sqrt(s)) (sqrt(s) v'), cut off after `rank` singular values: the best of
+ * that rank k x k                  w [out, in, kh, kw] = sum a[out, i] core[i, j, kh, kw] b[in, j]: a 1x1 convolution
+ * from `in` to rank_in channels, the k x k between them, a 1x1 from rank_out to `out` (Tucker-2); a and b are the
  *                          leading singular vectors of the two unfoldings (HOSVD)
  *
- * At full rank the graph computes what it did before, up to rounding. The layer's bias stays with the last part, so that a
- * BatchNormalization behind it still folds. New parameters are named <weight>.in, .core and .out.
+ * At full rank the graph computes what it did before, up to rounding. The layer's bias stays with the last part, so
+ * that a BatchNormalization behind it still folds. New parameters are named <weight>.in, .core and .out.
  *
- *   source   Denton et al. 2014, arXiv:1404.0736; Kim et al. 2016 (Tucker-2), arXiv:1511.06530, section 3; De Lathauwer et al. 2000
- *   owns     a basis owns its matrices and nothing of the graph
- *   threads  a basis is read-only once made
+ *   source   Denton et al. 2014, arXiv:1404.0736; Kim et al. 2016 (Tucker-2), arXiv:1511.06530, section 3; De Lathauwer
+ * et al. 2000 owns     a basis owns its matrices and nothing of the graph threads  a basis is read-only once made
  */
 #ifndef LMB_DISTILL_LOWRANK_LOWRANK_H
 #define LMB_DISTILL_LOWRANK_LOWRANK_H
@@ -36,7 +35,8 @@ typedef struct lmb_basis {
 LMB_MUST_CHECK lmb_status lmb_basis_create(const lmb_graph *g, const lmb_node *n, lmb_basis **out, lmb_error *err);
 void lmb_basis_destroy(lmb_basis *b); /* NULL is a no-op */
 /* What is left of the weights, [out, in, taps]; for two factors rank_out must be rank_in. */
-LMB_MUST_CHECK lmb_status lmb_basis_weights(const lmb_basis *b, int64_t rank_out, int64_t rank_in, float *w, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_basis_weights(const lmb_basis *b, int64_t rank_out, int64_t rank_in, float *w,
+                                            lmb_error *err);
 
 /* Which layer, by the name of its weight, and how far. */
 typedef struct lmb_lowrank {
@@ -46,7 +46,8 @@ typedef struct lmb_lowrank {
 } lmb_lowrank;
 
 /*   errors  E_ARG: no such layer, or ranks outside 1 .. the layer's own */
-LMB_MUST_CHECK lmb_status lmb_pass_lowrank(const lmb_graph *g, const lmb_lowrank *what, int n, lmb_graph **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_pass_lowrank(const lmb_graph *g, const lmb_lowrank *what, int n, lmb_graph **out,
+                                           lmb_error *err);
 
 #ifdef __cplusplus
 }

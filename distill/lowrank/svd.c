@@ -35,7 +35,8 @@ static bool turn(jacobi *j, int64_t i, int64_t k, double tiny)
     }
     if (fabs(c) <= 1e-15 * sqrt(a * b) || a <= tiny || b <= tiny)
         return false;
-    double zeta = (b - a) / (2 * c), t = (zeta >= 0 ? 1 : -1) / (fabs(zeta) + sqrt(1 + zeta * zeta)), cosine = 1 / sqrt(1 + t * t);
+    double zeta = (b - a) / (2 * c), t = (zeta >= 0 ? 1 : -1) / (fabs(zeta) + sqrt(1 + zeta * zeta)),
+           cosine = 1 / sqrt(1 + t * t);
     rotate(p, q, j->m, cosine, cosine * t);
     rotate(j->v + i * j->n, j->v + k * j->n, j->n, cosine, cosine * t);
     return true;
@@ -50,13 +51,15 @@ static lmb_status start(jacobi *j, const double *a, int64_t m, int64_t n, lmb_er
     j->w = malloc(sizeof *j->w * (size_t)(j->m * j->n + 1));
     j->v = calloc((size_t)(j->n * j->n + 1), sizeof *j->v);
     if (!j->w || !j->v)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the singular values of a matrix of %lld x %lld", (long long)m, (long long)n);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the singular values of a matrix of %lld x %lld", (long long)m,
+                        (long long)n);
     for (int64_t c = 0; c < j->n; c++) {
         j->v[c * j->n + c] = 1;
         for (int64_t r = 0; r < j->m; r++) {
             double x = wide ? a[c * n + r] : a[r * n + c];
             if (!isfinite(x))
-                return LMB_FAIL(err, LMB_E_NUMERIC, "a matrix of %lld x %lld has an element that is not finite", (long long)m, (long long)n);
+                return LMB_FAIL(err, LMB_E_NUMERIC, "a matrix of %lld x %lld has an element that is not finite",
+                                (long long)m, (long long)n);
             j->w[c * j->m + r] = x;
         }
     }

@@ -37,7 +37,10 @@ static void join(finder *f, size_t a, size_t b)
         f->held[low] = f->held[high];
 }
 
-static size_t slot_of(const finder *f, lmb_vid v, int axis) { return f->first[(size_t)v * LMB_MAX_DIMS + (size_t)axis]; }
+static size_t slot_of(const finder *f, lmb_vid v, int axis)
+{
+    return f->first[(size_t)v * LMB_MAX_DIMS + (size_t)axis];
+}
 
 static void hold_axis(finder *f, lmb_vid v, int axis, hold by)
 {
@@ -158,7 +161,8 @@ static void explain(const finder *f, lmb_axis_class *c, hold h)
     else if (h.kind == BY_OUTPUT)
         snprintf(c->why, sizeof c->why, "the model's output %.80s has this axis", g->output[h.id].name);
     else if (h.kind == BY_NODE)
-        snprintf(c->why, sizeof c->why, "%.40s (node %.80s) needs this axis whole", g->node[h.id].op->name, g->node[h.id].name);
+        snprintf(c->why, sizeof c->why, "%.40s (node %.80s) needs this axis whole", g->node[h.id].op->name,
+                 g->node[h.id].name);
 }
 
 /* Classes as they are found, each with the hash of its axes. */
@@ -181,7 +185,8 @@ static lmb_status add_class(found *f, uint64_t axes, lmb_error *err)
     return LMB_OK;
 }
 
-/* Number the classes in the order of their first slots, and count. Channels of one class lie near each other: look back. */
+/* Number the classes in the order of their first slots, and count. Channels of one class lie near each other: look
+ * back. */
 static lmb_status find_classes(finder *f, size_t slots, channel *c, lmb_axis_map *m, lmb_error *err)
 {
     found all = { 0 };
@@ -281,7 +286,8 @@ static lmb_status lay_out(const lmb_graph *g, size_t *first, size_t *slots, lmb_
             first[(size_t)v * LMB_MAX_DIMS + (size_t)a] = *slots;
             *slots += (size_t)g->value[v].shape.d[a];
             if (*slots > (size_t)1 << 28)
-                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "the axes of this graph have more than 2^28 indices in all (at %s)", g->value[v].name);
+                return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                                "the axes of this graph have more than 2^28 indices in all (at %s)", g->value[v].name);
         }
     return LMB_OK;
 }

@@ -184,9 +184,13 @@ static lmb_status meet(choice *h, lmb_error *err)
 
     LMB_TRY(share_left(h, hi, &share, err));
     if (share > target)
-        return LMB_FAIL(err, LMB_E_ARG, "%s: %g can not be met: with min_channels %lld and round_to %lld a share of %.3f is left; lower them",
-                        c->keep > 0 ? "keep" : c->macs > 0 ? "macs" : "parameters", target, (long long)c->min_channels,
-                        (long long)c->round_to, share);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s: %g can not be met: with min_channels %lld and round_to %lld a share of %.3f is left; lower them",
+            c->keep > 0   ? "keep"
+            : c->macs > 0 ? "macs"
+                          : "parameters",
+            target, (long long)c->min_channels, (long long)c->round_to, share);
     while (lo < hi) {
         int32_t middle = lo + (hi - lo) / 2;
         LMB_TRY(share_left(h, middle, &share, err));
@@ -208,12 +212,14 @@ static lmb_status check_any(const lmb_axis_map *m, const lmb_graph *g, lmb_error
             return LMB_OK;
     for (int k = 0; k < m->n_classes && k < 3; k++)
         lmb_str_addf(&why, "; %s: %s", g->value[m->class[k].label].name, m->class[k].why);
-    lmb_status st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "no channel of this model can be taken away%s", why.text ? why.text : "");
+    lmb_status st =
+        LMB_FAIL(err, LMB_E_UNSUPPORTED, "no channel of this model can be taken away%s", why.text ? why.text : "");
     lmb_str_free(&why);
     return st;
 }
 
-lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
+lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out,
+                                   lmb_lineage **lineage, lmb_error *err)
 {
     const lmb_prune_criterion *criterion;
     lmb_axis_map *map = NULL;
@@ -221,8 +227,10 @@ lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels 
     lmb_status st;
 
     if ((c->keep > 0) + (c->macs > 0) + (c->parameters > 0) != 1)
-        return LMB_FAIL(err, LMB_E_ARG, "channels are pruned down to one target: give one of keep, macs, parameters (keep %g, macs %g, parameters %g)",
-                        c->keep, c->macs, c->parameters);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "channels are pruned down to one target: give one of keep, macs, parameters (keep %g, macs %g, parameters %g)",
+            c->keep, c->macs, c->parameters);
     LMB_TRY(lmb_prune_criterion_find(c->criterion, &criterion, err));
     LMB_TRY(lmb_axis_map_create(g, &map, err));
     h.map = map;

@@ -6,8 +6,8 @@
  * every weight, statistic and constant is cut along its axes. What is left answers as the old model does with the same
  * channels held at zero.
  *
- *   source   a global order: Liu et al. 2017 (Network Slimming), arXiv:1708.06519; division by the class's mean and groups:
- *            Fang et al. 2023 (DepGraph), arXiv:2301.12900
+ *   source   a global order: Liu et al. 2017 (Network Slimming), arXiv:1708.06519; division by the class's mean and
+ * groups: Fang et al. 2023 (DepGraph), arXiv:2301.12900
  */
 #ifndef LMB_DISTILL_PRUNE_CHANNELS_H
 #define LMB_DISTILL_PRUNE_CHANNELS_H
@@ -52,8 +52,8 @@ LMB_MUST_CHECK lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map
                                           int32_t *order, lmb_error *err);
 
 /* Which channels are left, keep[map->n_channels], as a graph: the second half of the pass. */
-LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out,
-                                          lmb_lineage **lineage, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep,
+                                          lmb_graph **out, lmb_lineage **lineage, lmb_error *err);
 
 #ifdef __cplusplus
 }

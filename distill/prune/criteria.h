@@ -1,8 +1,8 @@
 /* distill/prune/criteria.h - what a channel is worth.
  *
- * Idea: a criterion is a row that gives each channel of a class a number; the channels with the lowest numbers go first.
- * How numbers of different classes compare is not the criterion's business: distill/prune/channels.c divides them by the
- * mean of their class.
+ * Idea: a criterion is a row that gives each channel of a class a number; the channels with the lowest numbers go
+ * first. How numbers of different classes compare is not the criterion's business: distill/prune/channels.c divides
+ * them by the mean of their class.
  */
 #ifndef LMB_DISTILL_PRUNE_CRITERIA_H
 #define LMB_DISTILL_PRUNE_CRITERIA_H

@@ -1,7 +1,7 @@
 /* distill/prune/lineage.h - where the numbers of a smaller model come from.
  *
- * Idea: for each segment of the new state, the old segment and, along each axis, the old indices that are left. What is as
- * long as the state goes the same way: weights, their average, an optimizer's slots, masks.
+ * Idea: for each segment of the new state, the old segment and, along each axis, the old indices that are left. What is
+ * as long as the state goes the same way: weights, their average, an optimizer's slots, masks.
  *
  *   owns     a lineage owns its arrays
  *   threads  read-only once made

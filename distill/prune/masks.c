@@ -44,8 +44,8 @@ static bool is_weight(lmb_role role, bool frozen, float decay, int axes)
 
 static bool is_pruned(const lmb_segment *s) { return is_weight(s->role, s->frozen, s->decay, s->shape.n); }
 
-lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs, int64_t batches, lmb_masks **out,
-                            lmb_error *err)
+lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs, int64_t batches,
+                            lmb_masks **out, lmb_error *err)
 {
     lmb_masks *m = calloc(1, sizeof *m);
     lmb_status st;
@@ -62,8 +62,11 @@ lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *
         m->begin = llround(config->begin * (double)batches);
         m->end = llround(end * (double)batches);
         if (config->initial > m->c.sparsity || m->begin > m->end || m->end > epochs * batches) {
-            st = LMB_FAIL(err, LMB_E_ARG, "pruning from %g to %g, from epoch %g to epoch %g: shares and epochs must rise, and the training has "
-                          "%lld epochs", config->initial, m->c.sparsity, config->begin, end, (long long)epochs);
+            st = LMB_FAIL(
+                err, LMB_E_ARG,
+                "pruning from %g to %g, from epoch %g to epoch %g: shares and epochs must rise, and the training has "
+                "%lld epochs",
+                config->initial, m->c.sparsity, config->begin, end, (long long)epochs);
             goto failed;
         }
     }
@@ -116,8 +119,8 @@ static size_t count_weights(range r)
     return n;
 }
 
-/* The k-th least magnitude (k from 1), half a number at a time: the first halves of all (shift 16), or the second halves of
- * those that begin with `prefix` (shift 0). What lies below is taken from *k. */
+/* The k-th least magnitude (k from 1), half a number at a time: the first halves of all (shift 16), or the second
+ * halves of those that begin with `prefix` (shift 0). What lies below is taken from *k. */
 static uint32_t find_digit(range r, const float *w, int shift, uint32_t prefix, size_t *k)
 {
     size_t *seen = r.m->seen;

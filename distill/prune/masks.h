@@ -1,8 +1,9 @@
 /* distill/prune/masks.h - weights of small magnitude are held at zero, more and more of them.
  *
- * Idea: a weight that is exactly zero is pruned, and stays so. The mask is thus no state of its own: it is read from the
- * weights before a step and laid over them, and over their average, after it. A training that was killed finds its masks in
- * its checkpoint, and all ranks have the same. The schedule takes the share from `initial` to `sparsity`, fast at first:
+ * Idea: a weight that is exactly zero is pruned, and stays so. The mask is thus no state of its own: it is read from
+ * the weights before a step and laid over them, and over their average, after it. A training that was killed finds its
+ * masks in its checkpoint, and all ranks have the same. The schedule takes the share from `initial` to `sparsity`, fast
+ * at first:
  *
  *   s(t) = sparsity + (initial - sparsity) (1 - (t - begin) / (end - begin))^3, every `every` steps from begin to end
  *
@@ -34,8 +35,8 @@ typedef struct lmb_masks lmb_masks;
 /* Masks of a training of `epochs` epochs of `batches` steps each.
  *   config  NULL: what is zero stays zero, and no more
  *   errors  E_ARG for a schedule that the training is too short for */
-LMB_MUST_CHECK lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs, int64_t batches,
-                                           lmb_masks **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs,
+                                           int64_t batches, lmb_masks **out, lmb_error *err);
 void lmb_masks_destroy(lmb_masks *m);
 /* Lay the masks over the state. To be called once before a training's first step, wherever that starts from, and after
  * every step. */
@@ -43,7 +44,8 @@ void lmb_masks_apply(lmb_masks *m, lmb_trainer_state *s);
 /* The same as a hand in the training: lmb_train_watch.stepped, with the masks as ctx. */
 LMB_MUST_CHECK lmb_status lmb_masks_stepped(void *masks, lmb_trainer *t, lmb_error *err);
 
-/* The share of a model's weights that are zero. Biases, scales and frozen weights are not counted: they are never pruned. */
+/* The share of a model's weights that are zero. Biases, scales and frozen weights are not counted: they are never
+ * pruned. */
 double lmb_masks_sparsity(const lmb_graph *model);
 
 #ifdef __cplusplus

@@ -41,7 +41,8 @@ static bool changes(const shrinker *s, const lmb_graph *g, lmb_vid v)
 }
 
 /* The indices that are left along each axis. The lists are the caller's, even after an error. */
-static lmb_status list_left(const shrinker *s, const lmb_graph *g, lmb_vid v, lmb_kept kept[LMB_MAX_DIMS], lmb_error *err)
+static lmb_status list_left(const shrinker *s, const lmb_graph *g, lmb_vid v, lmb_kept kept[LMB_MAX_DIMS],
+                            lmb_error *err)
 {
     const lmb_shape *was = &g->value[v].shape;
 
@@ -96,7 +97,8 @@ static lmb_status shrink_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *do
         return LMB_OK;
     size_t size = lmb_dtype_bytes(x->dtype);
     void *data = malloc(lmb_shape_bytes(&to, x->dtype) + 1);
-    lmb_status st = data ? list_left(s, r->old, v, kept, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to cut %s", x->name);
+    lmb_status st =
+        data ? list_left(s, r->old, v, kept, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to cut %s", x->name);
     if (st == LMB_OK) {
         lmbi_gather(x->data, &x->shape, kept, size, data);
         st = lmb_graph_value(r->b.g, x->role, x->name, x->dtype, &to, data, out, err);
@@ -128,7 +130,8 @@ static lmb_vid new_target(lmb_rewrite *r, const lmb_node *n)
     return lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, old->name, LMB_S64, old->shape, list);
 }
 
-static lmb_status shrink_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status shrink_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                              lmb_error *err)
 {
     const shrinker *s = r->ctx;
     lmb_node like = *n;
@@ -155,7 +158,8 @@ static lmb_status shrink_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *
 /* ---- where things come from ---- */
 
 /* Both graphs list their state in the same order. */
-static lmb_status make_lineage(const shrinker *s, const lmb_graph *g, const lmb_graph *small, lmb_lineage **out, lmb_error *err)
+static lmb_status make_lineage(const shrinker *s, const lmb_graph *g, const lmb_graph *small, lmb_lineage **out,
+                               lmb_error *err)
 {
     lmb_state_layout *was = NULL, *is = NULL;
     lmb_lineage *l = calloc(1, sizeof *l);
@@ -174,7 +178,9 @@ static lmb_status make_lineage(const shrinker *s, const lmb_graph *g, const lmb_
     l->count = is->count;
     for (int i = 0; i < was->n; i++) {
         lmb_lineage_row *row = &l->row[l->n++];
-        *row = (lmb_lineage_row){ .was = was->segment[i].shape, .from = was->segment[i].offset, .to = is->segment[i].offset };
+        *row = (lmb_lineage_row){ .was = was->segment[i].shape,
+                                  .from = was->segment[i].offset,
+                                  .to = is->segment[i].offset };
         LMB_TRY_GOTO(st, done, list_left(s, g, was->segment[i].value, row->kept, err));
     }
     *out = l;
@@ -186,8 +192,8 @@ done:
     return st;
 }
 
-lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out, lmb_lineage **lineage,
-                           lmb_error *err)
+lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep, lmb_graph **out,
+                           lmb_lineage **lineage, lmb_error *err)
 {
     shrinker s = { map, keep };
     lmb_rewrite r = { .node = shrink_node, .value = shrink_value, .ctx = &s };

@@ -58,7 +58,8 @@ static int by_time(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static lmb_status measure(const lmb_edge_model *m, const lmb_dataset *data, int classes, lmb_deploy_figures *f, lmb_error *err)
+static lmb_status measure(const lmb_edge_model *m, const lmb_dataset *data, int classes, lmb_deploy_figures *f,
+                          lmb_error *err)
 {
     enum { WARM = 50, RUNS = 501 };
     double t[RUNS];
@@ -66,7 +67,8 @@ static lmb_status measure(const lmb_edge_model *m, const lmb_dataset *data, int 
     uint8_t *x = malloc(lmb_shape_bytes(&data->shape, LMB_U8) + 1);
     float *y = malloc(sizeof *y * (size_t)classes);
     int32_t label;
-    lmb_status st = arena && x && y ? data->read(data, 0, x, &label, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to run a model");
+    lmb_status st =
+        arena && x && y ? data->read(data, 0, x, &label, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to run a model");
 
     for (int i = -WARM; i < RUNS && st == LMB_OK; i++) {
         double start = lmb_seconds();
@@ -125,10 +127,13 @@ static lmb_status check_fit(const lmb_edge_model *m, const lmb_dataset *data, in
     lmb_edge_tensor in, out;
     lmb_edge_tensor_at(m, 0, &in);
     lmb_edge_tensor_at(m, m->n_ops, &out); /* op i writes tensor i + 1 */
-    if (data->dtype != LMB_U8 || data->shape.n != 3 || in.c != data->shape.d[0] || in.h != data->shape.d[1] || in.w != data->shape.d[2])
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes images of %u x %u x %u; the data has others", in.c, in.h, in.w);
+    if (data->dtype != LMB_U8 || data->shape.n != 3 || in.c != data->shape.d[0] || in.h != data->shape.d[1] ||
+        in.w != data->shape.d[2])
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model takes images of %u x %u x %u; the data has others", in.c, in.h,
+                        in.w);
     if ((int64_t)out.h * out.w * out.c != classes || out.type != LMB_EDGE_F32)
-        return LMB_FAIL(err, LMB_E_SHAPE, "the model gives %u numbers, the data has %d classes", out.h * out.w * out.c, classes);
+        return LMB_FAIL(err, LMB_E_SHAPE, "the model gives %u numbers, the data has %d classes", out.h * out.w * out.c,
+                        classes);
     return LMB_OK;
 }
 
@@ -152,7 +157,9 @@ static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *
     if (!prepared)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to load a model");
     lmb_edge_prepare(&m, prepared);
-    job j = { .model = &m, .data = data, .threads = threads < 1 ? 1 : threads, .classes = out->classes, .logits = logits };
+    job j = {
+        .model = &m, .data = data, .threads = threads < 1 ? 1 : threads, .classes = out->classes, .logits = logits
+    };
     lmb_status st = on_gpu ? LMB_OK : run_all(&j, out, err);
     if (st == LMB_OK && figures)
         st = measure(&m, data, out->classes, figures, err);

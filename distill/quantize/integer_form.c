@@ -86,8 +86,9 @@ static void find_prefix(const lmb_graph *g, prefix *p)
     }
     while ((at = lmb_sole_reader(g, x)) >= 0 && g->node[at].in[0] == x && absorb(g, &g->node[at], p, &odd))
         x = g->node[at].out[0];
-    if (at < 0 || !odd || !is(&g->node[at], "Conv") || g->node[at].in[0] != x || ((const lmb_conv_attr *)g->node[at].attr)->group != 1 ||
-        !g->value[g->node[at].in[1]].data || lmb_sole_reader(g, g->node[at].in[1]) < 0)
+    if (at < 0 || !odd || !is(&g->node[at], "Conv") || g->node[at].in[0] != x ||
+        ((const lmb_conv_attr *)g->node[at].attr)->group != 1 || !g->value[g->node[at].in[1]].data ||
+        lmb_sole_reader(g, g->node[at].in[1]) < 0)
         return;
     for (int i = 0; i < p->channels; i++) {
         if (!(p->a[i] > 0) || !isfinite(p->b[i]))
@@ -117,7 +118,8 @@ static lmb_status emit_first(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
 {
     const form *f = r->ctx;
     const prefix *p = &f->p;
-    const lmb_value *w = &f->g->value[n->in[1]], *old_bias = n->n_in > 2 && n->in[2] != LMB_NONE ? &f->g->value[n->in[2]] : NULL;
+    const lmb_value *w = &f->g->value[n->in[1]],
+                    *old_bias = n->n_in > 2 && n->in[2] != LMB_NONE ? &f->g->value[n->in[2]] : NULL;
     int64_t count = lmb_shape_count(&w->shape), k = w->shape.d[0], each = count / k, taps = each / p->channels;
     float *fw = malloc(sizeof *fw * (size_t)(count + 1)), *fb = malloc(sizeof *fb * (size_t)(k + 1));
     char name[200];
@@ -141,7 +143,8 @@ static lmb_status emit_first(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
     lmb_vid x = lmb_emit(&r->b, "Sub", "centre", LMB_IN(in[0], lmb_emit_scalar(&r->b, (float)p->mean)), LMB_NO_ATTRS);
     x = lmb_emit(&r->b, "Mul", "normalise", LMB_IN(x, lmb_emit_scalar(&r->b, (float)p->scale)), LMB_NO_ATTRS);
     lmb_vid operands[3] = { x, lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, w->name, LMB_F32, w->shape, fw),
-                            lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, old_bias ? old_bias->name : name, LMB_F32, LMB_SHAPE(k), fb) };
+                            lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, old_bias ? old_bias->name : name, LMB_F32,
+                                           LMB_SHAPE(k), fb) };
     free(fw);
     free(fb);
     LMB_TRY(lmb_builder_status(&r->b));
@@ -174,7 +177,8 @@ static bool strides_of(const lmb_graph *g, const lmb_node *n, int64_t stride[2])
     const lmb_shape *x = &g->value[n->in[0]].shape, *y = &g->value[n->out[0]].shape;
 
     stride[0] = stride[1] = 1;
-    if (!is(n, "Slice") || x->n != 4 || !ints_of(g, n, 1, start, 4, &k) || (n->n_in > 3 && (!ints_of(g, n, 3, axis, 4, &m) || m != k)) ||
+    if (!is(n, "Slice") || x->n != 4 || !ints_of(g, n, 1, start, 4, &k) ||
+        (n->n_in > 3 && (!ints_of(g, n, 3, axis, 4, &m) || m != k)) ||
         (n->n_in > 4 && (!ints_of(g, n, 4, step, 4, &m) || m != k)))
         return false;
     for (int64_t i = 0; i < k; i++) {
@@ -184,7 +188,8 @@ static bool strides_of(const lmb_graph *g, const lmb_node *n, int64_t stride[2])
         if (a >= 2)
             stride[a - 2] = step[i];
     }
-    return y->d[0] == x->d[0] && y->d[1] == x->d[1] && y->d[2] == (x->d[2] - 1) / stride[0] + 1 && y->d[3] == (x->d[3] - 1) / stride[1] + 1;
+    return y->d[0] == x->d[0] && y->d[1] == x->d[1] && y->d[2] == (x->d[2] - 1) / stride[0] + 1 &&
+           y->d[3] == (x->d[3] - 1) / stride[1] + 1;
 }
 
 /* Zeros for so many channels in front and behind, and nothing else? */
@@ -193,9 +198,11 @@ static bool channel_pads(const lmb_graph *g, const lmb_node *n, int64_t pads[2])
     const char *const *mode = attr_of(n, "mode");
     int64_t list[8], k;
 
-    if (!is(n, "Pad") || g->value[n->in[0]].shape.n != 4 || !mode || strcmp(*mode, "constant") != 0 || !ints_of(g, n, 1, list, 8, &k) || k != 8)
+    if (!is(n, "Pad") || g->value[n->in[0]].shape.n != 4 || !mode || strcmp(*mode, "constant") != 0 ||
+        !ints_of(g, n, 1, list, 8, &k) || k != 8)
         return false;
-    if (n->n_in > 2 && n->in[2] != LMB_NONE && (!g->value[n->in[2]].data || *(const float *)g->value[n->in[2]].data != 0))
+    if (n->n_in > 2 && n->in[2] != LMB_NONE &&
+        (!g->value[n->in[2]].data || *(const float *)g->value[n->in[2]].data != 0))
         return false;
     for (int i = 0; i < 8; i++)
         if (i % 4 != 1 && list[i] != 0)
@@ -205,8 +212,8 @@ static bool channel_pads(const lmb_graph *g, const lmb_node *n, int64_t pads[2])
     return pads[0] >= 0 && pads[1] >= 0;
 }
 
-static lmb_status emit_selection(lmb_rewrite *r, const lmb_node *n, lmb_vid x, int64_t channels, const int64_t stride[2], const int64_t pads[2],
-                                 lmb_vid *out, lmb_error *err)
+static lmb_status emit_selection(lmb_rewrite *r, const lmb_node *n, lmb_vid x, int64_t channels,
+                                 const int64_t stride[2], const int64_t pads[2], lmb_vid *out, lmb_error *err)
 {
     int64_t k = channels + pads[0] + pads[1];
     float *w = calloc((size_t)(k * channels + 1), sizeof *w);
@@ -219,7 +226,8 @@ static lmb_status emit_selection(lmb_rewrite *r, const lmb_node *n, lmb_vid x, i
     snprintf(name, sizeof name, "%.180s.weight", n->name);
     lmb_vid v = lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, name, LMB_F32, LMB_SHAPE(k, channels, 1, 1), w);
     free(w);
-    out[0] = lmb_emit(&r->b, "Conv", n->name, LMB_IN(x, v), LMB_ATTRS(LMB_AINTS("kernel_shape", 1, 1), LMB_AINTS("strides", stride[0], stride[1])));
+    out[0] = lmb_emit(&r->b, "Conv", n->name, LMB_IN(x, v),
+                      LMB_ATTRS(LMB_AINTS("kernel_shape", 1, 1), LMB_AINTS("strides", stride[0], stride[1])));
     return lmb_builder_status(&r->b);
 }
 
@@ -231,10 +239,12 @@ static bool sliced_for_pad(const lmb_graph *g, const lmb_node *slice)
     return reader >= 0 && g->node[reader].in[0] == slice->out[0] && channel_pads(g, &g->node[reader], pads);
 }
 
-static lmb_status select_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status select_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                              lmb_error *err)
 {
     const lmb_graph *g = ((const form *)r->ctx)->g;
-    int64_t stride[2] = { 1, 1 }, pads[2] = { 0, 0 }, channels = g->value[n->in[0]].shape.n == 4 ? g->value[n->in[0]].shape.d[1] : 0;
+    int64_t stride[2] = { 1, 1 }, pads[2] = { 0, 0 },
+            channels = g->value[n->in[0]].shape.n == 4 ? g->value[n->in[0]].shape.d[1] : 0;
 
     if (channel_pads(g, n, pads)) {
         const lmb_node *before = g->value[n->in[0]].node == LMB_NONE ? NULL : &g->node[g->value[n->in[0]].node];
@@ -279,7 +289,8 @@ static bool is_global_mean(const lmb_graph *g, const lmb_node *n, bool *flat)
     for (int i = 0; i < a->pads.n; i++)
         if (a->pads.v[i] != 0)
             return false;
-    return a->kernel_shape.n == 2 && a->kernel_shape.v[0] == x->d[2] && a->kernel_shape.v[1] == x->d[3] && y->d[2] == 1 && y->d[3] == 1;
+    return a->kernel_shape.n == 2 && a->kernel_shape.v[0] == x->d[2] && a->kernel_shape.v[1] == x->d[3] &&
+           y->d[2] == 1 && y->d[3] == 1;
 }
 
 static lmb_status pool_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done)
@@ -297,7 +308,8 @@ static lmb_status pool_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
 
 /* ---- the walk ---- */
 
-static lmb_status form_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status form_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                            lmb_error *err)
 {
     const form *f = r->ctx;
 

@@ -1,14 +1,13 @@
 /* distill/quantize/integer_form.h - a model that others wrote, in the words that have an integer form.
  *
- * Idea: exporters say the same thing in many ways. What qat.h can not take, but is a convolution or a pooling by another name, is
- * written as that:
+ * Idea: exporters say the same thing in many ways. What qat.h can not take, but is a convolution or a pooling by
+ * another name, is written as that:
  *
  *   strided Slice, Pad of channels   a 1x1 convolution that selects (ResNet's shortcuts without parameters): exact. Its
  *                                    weights are trained from then on, and channels of both sides are no longer tied
  *   ReduceMean, AveragePool of all   GlobalAveragePool (and Flatten)
- *   normalisation by channel         one mean, a whole number, and one scale for all channels; what is left of it goes into the
- *                                    first convolution's weights and bias. Exact inside the image; at its border the padding is
- *                                    now that one mean
+ *   normalisation by channel         one mean, a whole number, and one scale for all channels; what is left of it goes
+ * into the first convolution's weights and bias. Exact inside the image; at its border the padding is now that one mean
  *
  *   errors   none of its own: what it does not know stays as it is
  */

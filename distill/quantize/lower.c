@@ -35,12 +35,14 @@ static lmb_status refuse(const lowering *l, const lmb_node *n, const char *why)
 
 /* ---- what Q and DQ nodes say ---- */
 
-/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars; u8, or s8, which is the same less 128. */
+/* Scale and zero point of an activation's QuantizeLinear or DequantizeLinear: scalars; u8, or s8, which is the same
+ * less 128. */
 static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant *q)
 {
     const lmb_value *s = value(l, n->in[1]), *z = n->n_in > 2 && n->in[2] != LMB_NONE ? value(l, n->in[2]) : NULL;
 
-    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 || (z && (!z->data || (z->dtype != LMB_U8 && z->dtype != LMB_S8))))
+    if (!s->data || lmb_shape_count(&s->shape) != 1 || s->dtype != LMB_F32 ||
+        (z && (!z->data || (z->dtype != LMB_U8 && z->dtype != LMB_S8))))
         return refuse(l, n, "activations need one constant scale and a u8 or s8 zero point");
     int zero = !z ? 0 : z->dtype == LMB_U8 ? *(const uint8_t *)z->data : *(const int8_t *)z->data + 128;
     *q = (lmb_edge_quant){ *(const float *)s->data, zero, 0, 255 };
@@ -49,7 +51,10 @@ static lmb_status quant_of(const lowering *l, const lmb_node *n, lmb_edge_quant 
     return LMB_OK;
 }
 
-static bool same(const lmb_edge_quant *a, const lmb_edge_quant *b) { return a->scale == b->scale && a->zero_point == b->zero_point; }
+static bool same(const lmb_edge_quant *a, const lmb_edge_quant *b)
+{
+    return a->scale == b->scale && a->zero_point == b->zero_point;
+}
 
 /* A Relu or Clip narrows the clamp. */
 static lmb_status narrow(const lowering *l, const lmb_node *clamp, lmb_edge_quant *q)
@@ -65,7 +70,8 @@ static lmb_status narrow(const lowering *l, const lmb_node *clamp, lmb_edge_quan
             bound[k] = value(l, clamp->in[1 + k]);
     if ((bound[0] && !bound[0]->data) || (bound[1] && !bound[1]->data))
         return refuse(l, clamp, "its bounds must be constants");
-    float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY, hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
+    float lo = bound[0] ? *(const float *)bound[0]->data : -INFINITY,
+          hi = bound[1] ? *(const float *)bound[1]->data : INFINITY;
     float a = rintf(lo / q->scale) + (float)q->zero_point, b = rintf(hi / q->scale) + (float)q->zero_point;
     if (!(a <= b)) /* also a NaN of a file from elsewhere */
         return refuse(l, clamp, "its lower bound must not be above its upper one");
@@ -80,7 +86,8 @@ static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q,
     const lmb_node *clamp[4];
     int i = lmb_sole_reader(l->g, n->out[0]), k = 0;
 
-    for (; i >= 0 && k < 4 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip")); i = lmb_sole_reader(l->g, clamp[k++]->out[0])) {
+    for (; i >= 0 && k < 4 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip"));
+         i = lmb_sole_reader(l->g, clamp[k++]->out[0])) {
         clamp[k] = &l->g->node[i];
         l->skip[i] = true;
     }
@@ -102,7 +109,8 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     const lmb_node *w = maker(l, n->in[1]), *b = n->n_in > 2 ? maker(l, n->in[2]) : NULL;
     lmb_edge_tensor x;
 
-    if (!w || !is(w, "DequantizeLinear") || !value(l, w->in[0])->data || value(l, w->in[0])->dtype != LMB_S8 || !value(l, w->in[1])->data)
+    if (!w || !is(w, "DequantizeLinear") || !value(l, w->in[0])->data || value(l, w->in[0])->dtype != LMB_S8 ||
+        !value(l, w->in[1])->data)
         return refuse(l, n, "its weights must be constant s8 behind a DequantizeLinear");
     int64_t k = value(l, w->in[0])->shape.d[0];
     if (lmb_shape_count(&value(l, w->in[1])->shape) != k)
@@ -114,8 +122,9 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     *q = (integers){ value(l, w->in[0])->data, value(l, w->in[1])->data, NULL };
     if (n->n_in < 3 || n->in[2] == LMB_NONE)
         return LMB_OK;
-    if (!b || !is(b, "DequantizeLinear") || !value(l, b->in[0])->data || value(l, b->in[0])->dtype != LMB_S32 || !value(l, b->in[1])->data ||
-        lmb_shape_count(&value(l, b->in[0])->shape) != k || lmb_shape_count(&value(l, b->in[1])->shape) != k)
+    if (!b || !is(b, "DequantizeLinear") || !value(l, b->in[0])->data || value(l, b->in[0])->dtype != LMB_S32 ||
+        !value(l, b->in[1])->data || lmb_shape_count(&value(l, b->in[0])->shape) != k ||
+        lmb_shape_count(&value(l, b->in[1])->shape) != k)
         return refuse(l, n, "its bias must be constant s32 behind a DequantizeLinear, one for each output channel");
     if (lmb_edge_write_tensor(l->w, l->tensor[n->in[0]], &x) != LMB_EDGE_OK)
         return LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: an earlier operator has no integer form");
@@ -177,8 +186,13 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
         return refuse(l, n, "only x W' + b has an integer form");
     LMB_TRY(quant_after(l, n, &y, &end));
     LMB_TRY(constants_of(l, n, &q));
-    lmb_edge_gemm op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)value(l, n->in[1])->shape.d[0], .weights = q.w,
-                         .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
+    lmb_edge_gemm op = { .x = l->tensor[n->in[0]],
+                         .y = y,
+                         .channels = (uint32_t)value(l, n->in[1])->shape.d[0],
+                         .weights = q.w,
+                         .weight_scales = q.scale,
+                         .bias = q.bias,
+                         .name = value(l, n->out[0])->name,
                          .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
     l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
     return LMB_OK;
@@ -203,21 +217,28 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
         return LMB_OK;
     }
     LMB_TRY(lmb_pooling_of(n->attr, &value(l, n->in[0])->shape, &p, l->err));
-    const uint16_t kernel[2] = { (uint16_t)p.kernel[1], (uint16_t)p.kernel[2] }, stride[2] = { (uint16_t)p.stride[1], (uint16_t)p.stride[2] };
+    const uint16_t kernel[2] = { (uint16_t)p.kernel[1], (uint16_t)p.kernel[2] },
+                   stride[2] = { (uint16_t)p.stride[1], (uint16_t)p.stride[2] };
     const uint16_t dilation[2] = { (uint16_t)p.dilation[1], (uint16_t)p.dilation[2] };
-    const uint16_t pads[4] = { (uint16_t)p.before[1], (uint16_t)p.before[2], (uint16_t)p.after[1], (uint16_t)p.after[2] };
+    const uint16_t pads[4] = { (uint16_t)p.before[1], (uint16_t)p.before[2], (uint16_t)p.after[1],
+                               (uint16_t)p.after[2] };
     if (((const lmb_pool_attr *)n->attr)->ceil_mode)
         return refuse(l, n, "ceil_mode has no integer form here");
-    l->tensor[end] = lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255, value(l, n->out[0])->name);
+    l->tensor[end] = lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255,
+                                             value(l, n->out[0])->name);
     return LMB_OK;
 }
 
-/* The 128 that is subtracted from the input in front of its QuantizeLinear, for runtimes without zero points; 0: none is. */
+/* The 128 that is subtracted from the input in front of its QuantizeLinear, for runtimes without zero points; 0: none
+ * is. */
 static int shift_of_input(const lowering *l, const lmb_node *n)
 {
     const lmb_node *sub = maker(l, n->in[0]);
-    const lmb_value *c = sub && is(sub, "Sub") && value(l, sub->in[0])->role == LMB_ROLE_INPUT ? value(l, sub->in[1]) : NULL;
-    return c && c->data && c->dtype == LMB_F32 && lmb_shape_count(&c->shape) == 1 && *(const float *)c->data == 128 ? 128 : 0;
+    const lmb_value *c =
+        sub && is(sub, "Sub") && value(l, sub->in[0])->role == LMB_ROLE_INPUT ? value(l, sub->in[1]) : NULL;
+    return c && c->data && c->dtype == LMB_F32 && lmb_shape_count(&c->shape) == 1 && *(const float *)c->data == 128
+               ? 128
+               : 0;
 }
 
 /* QuantizeLinear of the model's input to raw bytes, and the one DequantizeLinear that says what they mean. */
@@ -233,7 +254,8 @@ static lmb_status lower_input(lowering *l, const lmb_node *n)
     if (i < 0 || !is(&l->g->node[i], "DequantizeLinear"))
         return refuse(l, n, "one DequantizeLinear must follow");
     LMB_TRY(quant_of(l, &l->g->node[i], &q));
-    l->tensor[n->out[0]] = lmb_edge_write_input(l->w, (uint32_t)s->d[2], (uint32_t)s->d[3], (uint32_t)s->d[1], LMB_EDGE_CHW, q, "x");
+    l->tensor[n->out[0]] =
+        lmb_edge_write_input(l->w, (uint32_t)s->d[2], (uint32_t)s->d[3], (uint32_t)s->d[1], LMB_EDGE_CHW, q, "x");
     return LMB_OK;
 }
 
@@ -265,8 +287,9 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
     if (!is(n, "Add") && !is(n, "GlobalAveragePool"))
         return refuse(l, n, "there is no integer operator for it");
     LMB_TRY(quant_after(l, n, &y, &end));
-    l->tensor[end] = is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y, value(l, n->out[0])->name)
-                                  : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y, value(l, n->out[0])->name);
+    l->tensor[end] =
+        is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y, value(l, n->out[0])->name)
+                     : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y, value(l, n->out[0])->name);
     return LMB_OK;
 }
 

@@ -1,9 +1,10 @@
 /* distill/quantize/lower.h - a QDQ graph becomes integers alone: the `.lmb` that devices run.
  *
- * Idea: the graph says with QuantizeLinear and DequantizeLinear where integers are (qdq.h); lowering reads scales and zero
- * points off it and writes the same network in integer operators (core/edge/lmb.h has their semantics to the bit): weights as
- * s8, biases as s32 in units of input scale times weight scale, Relu and Clip as clamps. What is reported of a quantised
- * student is what this file answers, run by core/edge itself. A QDQ graph that others made will do, if it keeps to the form.
+ * Idea: the graph says with QuantizeLinear and DequantizeLinear where integers are (qdq.h); lowering reads scales and
+ * zero points off it and writes the same network in integer operators (core/edge/lmb.h has their semantics to the bit):
+ * weights as s8, biases as s32 in units of input scale times weight scale, Relu and Clip as clamps. What is reported of
+ * a quantised student is what this file answers, run by core/edge itself. A QDQ graph that others made will do, if it
+ * keeps to the form.
  *
  *   source   Jacob et al. 2018, arXiv:1712.05877, section 2; ONNX Runtime QLinearConv, QLinearMatMul, QLinearAdd
  */
@@ -31,9 +32,11 @@ typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, 
 /* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.
  *   kernels   "scalar", ... of core/edge; LMB_DEPLOY_GPU: the same integers on a GPU; NULL: the best of this machine
  *   logits    [data->n, classes] or NULL
- *   figures   may be NULL; latency is the median of single predictions on one thread of the processor, whatever the kernels */
-LMB_MUST_CHECK lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels, int threads,
-                                              lmb_metrics *out, float *logits, lmb_deploy_figures *figures, lmb_error *err);
+ *   figures   may be NULL; latency is the median of single predictions on one thread of the processor, whatever the
+ * kernels */
+LMB_MUST_CHECK lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels,
+                                              int threads, lmb_metrics *out, float *logits, lmb_deploy_figures *figures,
+                                              lmb_error *err);
 #define LMB_DEPLOY_GPU "cuda"
 /* `kernels` where given, else those that go with train.backend: a GPU where it says cuda. */
 const char *lmb_deploy_kernels(const char *kernels, const char *backend);

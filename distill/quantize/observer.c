@@ -5,7 +5,8 @@
 
 #include "core/base/compiler.h"
 
-extern const lmb_observer lmb_observer_minmax, lmb_observer_moving_average, lmb_observer_percentile, lmb_observer_entropy;
+extern const lmb_observer lmb_observer_minmax, lmb_observer_moving_average, lmb_observer_percentile,
+    lmb_observer_entropy;
 
 const lmb_observer *const lmb_observers[] = {
     &lmb_observer_minmax,

@@ -1,8 +1,8 @@
 /* distill/quantize/observer.h - from a calibration set to the range of an activation.
  *
- * Idea: an observer is a row. It sees the batches of a calibration set one by one, each in memory of its own, and merges
- * what it saw in the order of the batches, so that the answer does not depend on how many threads looked. One that needs
- * to know the widest range before it can count (a histogram) asks for a second pass.
+ * Idea: an observer is a row. It sees the batches of a calibration set one by one, each in memory of its own, and
+ * merges what it saw in the order of the batches, so that the answer does not depend on how many threads looked. One
+ * that needs to know the widest range before it can count (a histogram) asks for a second pass.
  *
  *   memory   a row says how many bytes it keeps; all zero is "nothing seen"
  *   threads  see() of different memories may run at once; merge() and range() run alone

@@ -32,7 +32,8 @@ typedef struct observing {
 
 /* ---- the graph without its FakeQuants ---- */
 
-static lmb_status bridge_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status bridge_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                              lmb_error *err)
 {
     observing *c = r->ctx;
     const char *op = n->op->name;
@@ -125,8 +126,8 @@ static lmb_status unknown_observer(const lmb_tree *tree, const char *name, lmb_e
         names[n] = lmb_observers[n]->name;
     names[n] = NULL;
     const char *near = lmb_nearest(name, names);
-    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no observer '%s'%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-                         near ? "?" : "; `limbeck quantize --help` lists them");
+    return lmb_tree_fail(tree, err, LMB_E_ARG, "there is no observer '%s'%s%s%s", name, near ? "; did you mean " : "",
+                         near ? near : "", near ? "?" : "; `limbeck quantize --help` lists them");
 }
 
 static lmb_status pick_observer(observing *c, const lmb_tree *tree, lmb_error *err)
@@ -195,7 +196,8 @@ static lmb_qat_config scheme_of(const lmb_ptq_config *c)
     return c->qat ? *c->qat : q;
 }
 
-lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out, lmb_error *err)
+lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
+                         lmb_error *err)
 {
     lmb_graph *folded = NULL, *equal = NULL, *shifted = NULL, *qat = NULL;
     const lmb_graph *real;
@@ -230,7 +232,8 @@ done:
     return st;
 }
 
-lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out, lmb_error *err)
+lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
+                   lmb_error *err)
 {
     lmb_qat_config q = scheme_of(c);
     lmb_ptq_config plain = *c;

@@ -1,14 +1,14 @@
 /* distill/quantize/ptq.h - post-training quantisation: ranges from a few images, no gradient.
  *
- * Idea: the graph of quantisation-aware training (qat.h) has an observer wherever the deployed model holds integers. Here
- * its FakeQuants are bridged, so that the observers see what the float model computes; the images of the calibration set
- * run forward; the ranges are put where training would have left them, and frozen. The result is the same kind of graph,
- * for the same export.
+ * Idea: the graph of quantisation-aware training (qat.h) has an observer wherever the deployed model holds integers.
+ * Here its FakeQuants are bridged, so that the observers see what the float model computes; the images of the
+ * calibration set run forward; the ranges are put where training would have left them, and frozen. The result is the
+ * same kind of graph, for the same export.
  *
  *   images   a seeded choice of the training part, as they are: no augmentation, never the test part
- *   before   channels of neighbouring layers may be equalised; after, biases corrected for what rounding the weights shifts
- *   bits     batches of 32 in a fixed order: the same ranges on any number of threads
- *   source   Krishnamoorthi 2018, arXiv:1806.08342, section 3.1
+ *   before   channels of neighbouring layers may be equalised; after, biases corrected for what rounding the weights
+ * shifts bits     batches of 32 in a fixed order: the same ranges on any number of threads source   Krishnamoorthi
+ * 2018, arXiv:1806.08342, section 3.1
  */
 #ifndef LMB_DISTILL_QUANTIZE_PTQ_H
 #define LMB_DISTILL_QUANTIZE_PTQ_H
@@ -36,14 +36,15 @@ typedef struct lmb_ptq_config {
 /* Fold, insert, observe, freeze: `model` in inference form to a FakeQuant graph with constant scales.
  *   errors  E_UNSUPPORTED names the first node that has no integer form; E_ARG for more images than there are or an
  *           unknown observer; E_SHAPE when model and data do not go together; E_NUMERIC names the activation */
-LMB_MUST_CHECK lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
-                                  lmb_error *err);
-/* All of it but the freezing: what training with fake quantisation starts from, its observers with ranges of the calibration set
- * or, with the learned scheme, its steps made of them. */
-LMB_MUST_CHECK lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
-                                        lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train,
+                                  lmb_graph **out, lmb_error *err);
+/* All of it but the freezing: what training with fake quantisation starts from, its observers with ranges of the
+ * calibration set or, with the learned scheme, its steps made of them. */
+LMB_MUST_CHECK lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train,
+                                        lmb_graph **out, lmb_error *err);
 /* The middle of it: ranges into the observers of a graph made by lmb_pass_qat. */
-LMB_MUST_CHECK lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *c, const lmb_dataset *train, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *c, const lmb_dataset *train,
+                                          lmb_error *err);
 
 #ifdef __cplusplus
 }

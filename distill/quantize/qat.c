@@ -23,8 +23,11 @@ const lmb_field lmb_qat_fields[] = {
     LMB_INT(lmb_qat_config, ends, 8, 2, 8, "bits", "of the first and the last layer's weights"),
     LMB_TREE(lmb_qat_config, layers, "bits of single layers, {conv1.weight: 4}, before all else"),
     LMB_INT(lmb_qat_config, activation_bits, 8, 2, 8, "bits", "of activations; they stay a byte in memory"),
-    LMB_CHOICE(lmb_qat_config, activations, 0, activations, "symmetric: zero point 128, for runtimes that want signed integers without one"),
-    LMB_CHOICE(lmb_qat_config, scales, 0, scales, "power_of_two: requantisation is a shift, the same bits on every runtime"), LMB_FIELD_END
+    LMB_CHOICE(lmb_qat_config, activations, 0, activations,
+               "symmetric: zero point 128, for runtimes that want signed integers without one"),
+    LMB_CHOICE(lmb_qat_config, scales, 0, scales,
+               "power_of_two: requantisation is a shift, the same bits on every runtime"),
+    LMB_FIELD_END
 };
 
 typedef struct insertion { const lmb_qat_config *c; int *bits; } insertion; /* bits: [nodes] of the weights */
@@ -42,7 +45,8 @@ static bool keeps_scale(const lmb_node *n)
 /* Sub and Mul with a scalar constant right behind the input: the normalisation. */
 static bool is_prefix(const lmb_graph *g, const lmb_node *n)
 {
-    if ((!is(n, "Sub") && !is(n, "Mul")) || g->value[n->in[1]].role != LMB_ROLE_CONSTANT || lmb_shape_count(&g->value[n->in[1]].shape) != 1)
+    if ((!is(n, "Sub") && !is(n, "Mul")) || g->value[n->in[1]].role != LMB_ROLE_CONSTANT ||
+        lmb_shape_count(&g->value[n->in[1]].shape) != 1)
         return false;
     const lmb_value *x = &g->value[n->in[0]];
     return x->role == LMB_ROLE_INPUT || (x->node != LMB_NONE && is_prefix(g, &g->node[x->node]));
@@ -63,7 +67,8 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
         range[i] = lmb_emit_value(b, LMB_ROLE_OBSERVER, buf, LMB_F32, (lmb_shape){ 0 }, &none[i]);
     }
     lmb_emit_n(b, "ObserveRange", NULL, LMB_IN(x, range[0], range[1]),
-               LMB_ATTRS(LMB_ATEXT("mode", observers[c->observer]), LMB_AREAL("momentum", (float)c->momentum)), next, 2);
+               LMB_ATTRS(LMB_ATEXT("mode", observers[c->observer]), LMB_AREAL("momentum", (float)c->momentum)), next,
+               2);
     lmb_emit_n(b, "RangeToScale", NULL, LMB_IN(next[0], next[1]),
                LMB_ATTRS(LMB_AINT("top", top), LMB_AINT("symmetric", c->activations == LMB_QAT_SYMMETRIC),
                          LMB_AINT("power_of_two", c->scales == LMB_QAT_POWER_OF_TWO)), q, 2);
@@ -85,9 +90,11 @@ static lmb_vid quantise_weights(lmb_rewrite *r, const lmb_node *n, lmb_vid w)
     int64_t top = lmb_bits_top(t->bits[n - r->old->node]);
     char buf[200];
     lmb_vid s = lmb_emit(&r->b, "WeightScale", NULL, LMB_IN(w),
-                         LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("top", top), LMB_AINT("power_of_two", t->c->scales == LMB_QAT_POWER_OF_TWO)));
+                         LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("top", top),
+                                   LMB_AINT("power_of_two", t->c->scales == LMB_QAT_POWER_OF_TWO)));
     snprintf(buf, sizeof buf, "%.180s.qw", n->name);
-    return lmb_emit(&r->b, "FakeQuant", buf, LMB_IN(w, s), LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -top), LMB_AINT("hi", top)));
+    return lmb_emit(&r->b, "FakeQuant", buf, LMB_IN(w, s),
+                    LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -top), LMB_AINT("hi", top)));
 }
 
 /* The normalisation becomes the input's scale and zero point (lower.c): said here, before anybody trains for hours. */
@@ -96,14 +103,18 @@ static lmb_status check_prefix(const lmb_graph *g, const lmb_node *n, lmb_error 
     float mean = *(const float *)g->value[n->in[1]].data;
 
     if (g->value[n->in[0]].shape.n != 4)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: only images become integers, not signals; leave the student unquantised", n->name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: only images become integers, not signals; leave the student unquantised", n->name);
     if (is(n, "Sub") && !(mean >= 0 && mean <= 255 && mean == (float)(int)mean))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: the mean %g must be a whole number in 0 .. 255, so that raw bytes are exact; "
-                        "round the model's `mean`", n->name, (double)mean);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: the mean %g must be a whole number in 0 .. 255, so that raw bytes are exact; "
+                        "round the model's `mean`",
+                        n->name, (double)mean);
     return LMB_OK;
 }
 
-static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                           lmb_error *err)
 {
     const lmb_graph *g = r->old;
     lmb_vid operand[LMB_MAX_IN];
@@ -113,8 +124,10 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     if (keeps_scale(n))
         return LMB_OK;
     if (!makes_integers(n) && !is_clamp(n))
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s has no integer form; use Conv, Gemm, Add, Relu, Clip, MaxPool, "
-                        "GlobalAveragePool or Flatten, or leave the student unquantised", n->name, n->op->name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: %s has no integer form; use Conv, Gemm, Add, Relu, Clip, MaxPool, "
+                        "GlobalAveragePool or Flatten, or leave the student unquantised",
+                        n->name, n->op->name);
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
     if (is_weighted(n))
         operand[1] = quantise_weights(r, n, in[1]);
@@ -161,7 +174,8 @@ static lmb_status frozen_scale(lmb_rewrite *r, const lmb_node *n, lmb_vid *out, 
     return lmb_builder_status(&r->b);
 }
 
-static lmb_status freeze_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status freeze_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                              lmb_error *err)
 {
     (void)in;
     if (is(n, "ObserveRange")) {
@@ -182,7 +196,8 @@ static lmb_status freeze_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *do
     int i = lmb_sole_reader(r->old, v);
 
     (void)err;
-    if (r->old->value[v].role == LMB_ROLE_OBSERVER || (i >= 0 && lmbi_is_step(r->old, &r->old->node[i]) && r->old->node[i].in[0] == v)) {
+    if (r->old->value[v].role == LMB_ROLE_OBSERVER ||
+        (i >= 0 && lmbi_is_step(r->old, &r->old->node[i]) && r->old->node[i].in[0] == v)) {
         *out = LMB_NONE;
         *done = true;
     }

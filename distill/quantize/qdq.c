@@ -1,5 +1,5 @@
-/* distill/quantize/qdq.c - see qdq.h. Each frozen node is shown with its inputs already dequantised; it is emitted as it is,
- * and where the old graph has a FakeQuant the new one has the pair. */
+/* distill/quantize/qdq.c - see qdq.h. Each frozen node is shown with its inputs already dequantised; it is emitted as
+ * it is, and where the old graph has a FakeQuant the new one has the pair. */
 #include "distill/quantize/qdq.h"
 
 #include <math.h>
@@ -19,14 +19,18 @@ typedef struct qdq {
 } qdq;
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
-static const lmb_node *maker(const lmb_graph *g, lmb_vid v) { return g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node]; }
+static const lmb_node *maker(const lmb_graph *g, lmb_vid v)
+{
+    return g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
+}
 
 static lmb_status refuse(const lmb_node *n, const char *why, lmb_error *err)
 {
     return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s (%s): %s", n->name, n->op->name, why);
 }
 
-static lmb_vid constant(lmb_builder *b, const char *base, const char *ending, lmb_dtype type, const lmb_shape *shape, const void *data)
+static lmb_vid constant(lmb_builder *b, const char *base, const char *ending, lmb_dtype type, const lmb_shape *shape,
+                        const void *data)
 {
     char name[220];
     snprintf(name, sizeof name, "%.180s%s", base, ending);
@@ -66,7 +70,8 @@ static void drop(rows *w)
 }
 
 /* One scale an output channel: constants of learned steps, or what WeightScale says. */
-static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, int64_t k, float *scale, lmb_error *err)
+static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, int64_t k, float *scale,
+                                lmb_error *err)
 {
     const lmb_value *s = &g->value[fake->in[1]];
     const lmb_node *made = maker(g, fake->in[1]);
@@ -79,14 +84,20 @@ static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb
     return LMB_OK;
 }
 
-static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias, float x_scale, rows *q, lmb_error *err)
+static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias,
+                            float x_scale, rows *q, lmb_error *err)
 {
     const lmb_value *w = &g->value[fake->in[0]];
     const lmb_fake_quant_attr *range = fake->attr;
     int64_t k = w->shape.d[0], each = lmb_shape_count(&w->shape) / (k ? k : 1);
 
-    *q = (rows){ k, each, malloc((size_t)(k * each) + 1), calloc((size_t)k + 1, sizeof(float)), calloc((size_t)k + 1, sizeof(int32_t)),
-                 calloc((size_t)k + 1, sizeof(float)), calloc((size_t)k + 1, 1) };
+    *q = (rows){ k,
+                 each,
+                 malloc((size_t)(k * each) + 1),
+                 calloc((size_t)k + 1, sizeof(float)),
+                 calloc((size_t)k + 1, sizeof(int32_t)),
+                 calloc((size_t)k + 1, sizeof(float)),
+                 calloc((size_t)k + 1, 1) };
     if (!q->q || !q->scale || !q->bias || !q->bias_scale || !q->zeros)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the integers of %s", n->name);
     if (range->lo < -128 || range->hi > 127)
@@ -100,7 +111,8 @@ static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_nod
             q->q[c * each + i] = (int8_t)fminf(fmaxf(rintf(row[i] / s), (float)range->lo), (float)range->hi);
         double v = bias ? rint((double)bias[c] / ((double)x_scale * s)) : 0;
         if (fabs(v) > 1073741824.0)
-            return refuse(n, "a bias is too large for its scale; train with weight decay or prune the dead channel", err);
+            return refuse(n, "a bias is too large for its scale; train with weight decay or prune the dead channel",
+                          err);
         q->bias[c] = (int32_t)v;
     }
     return LMB_OK;
@@ -129,9 +141,12 @@ static lmb_status weighted(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     if (st == LMB_OK) {
         const lmb_shape k = { 1, { q.k } };
         lmb_vid operand[LMB_MAX_IN] = { in[0] };
-        lmb_vid weights = constant(b, n->name, ".weight_q", LMB_S8, &w->shape, q.q), zeros = constant(b, n->name, ".weight_zero", LMB_S8, &k, q.zeros);
-        operand[1] = dequantise(b, w->name, weights, constant(b, n->name, ".weight_scale", LMB_F32, &k, q.scale), zeros, 0);
-        lmb_vid biases = constant(b, n->name, ".bias_q", LMB_S32, &k, q.bias), scale = constant(b, n->name, ".bias_scale", LMB_F32, &k, q.bias_scale);
+        lmb_vid weights = constant(b, n->name, ".weight_q", LMB_S8, &w->shape, q.q),
+                zeros = constant(b, n->name, ".weight_zero", LMB_S8, &k, q.zeros);
+        operand[1] =
+            dequantise(b, w->name, weights, constant(b, n->name, ".weight_scale", LMB_F32, &k, q.scale), zeros, 0);
+        lmb_vid biases = constant(b, n->name, ".bias_q", LMB_S32, &k, q.bias),
+                scale = constant(b, n->name, ".bias_scale", LMB_F32, &k, q.bias_scale);
         char name[220];
         snprintf(name, sizeof name, "%.180s.bias.dequantized", n->name);
         operand[2] = lmb_emit(b, "DequantizeLinear", name, LMB_IN(biases, scale), LMB_ATTRS(LMB_AINT("axis", 0)));
@@ -163,7 +178,8 @@ static lmb_vid clamp(lmb_rewrite *r, const lmb_node *n, const lmb_node *before, 
     }
     if (rintf(lo / s) + (float)zp <= 0 && rintf(hi / s) + (float)zp >= 255)
         return x;
-    return lmb_emit(&r->b, "Clip", NULL, LMB_IN(x, lmb_emit_scalar(&r->b, lo), lmb_emit_scalar(&r->b, hi)), LMB_NO_ATTRS);
+    return lmb_emit(&r->b, "Clip", NULL, LMB_IN(x, lmb_emit_scalar(&r->b, lo), lmb_emit_scalar(&r->b, hi)),
+                    LMB_NO_ATTRS);
 }
 
 /* A frozen FakeQuant of an activation: the pair. */
@@ -177,10 +193,14 @@ static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
     float s = *(const float *)g->value[n->in[1]].data;
     int zp = (int)*(const float *)g->value[n->in[2]].data;
     uint8_t z = (uint8_t)zp;
-    if (before && is(before, "Relu") && zp != 0 && zp != (((const lmb_fake_quant_attr *)n->attr)->hi + 1) / 2) /* symmetric */
-        return refuse(n, "its range begins below zero although a Relu comes before it; train or calibrate the observer longer", err);
+    if (before && is(before, "Relu") && zp != 0 &&
+        zp != (((const lmb_fake_quant_attr *)n->attr)->hi + 1) / 2) /* symmetric */
+        return refuse(
+            n, "its range begins below zero although a Relu comes before it; train or calibrate the observer longer",
+            err);
     const lmb_shape scalar = { 0 };
-    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp), constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s),
+    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp),
+                  constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s),
                   constant(&r->b, n->name, ".zero", LMB_U8, &scalar, &z), n->out[0]);
     return lmb_builder_status(&r->b);
 }
@@ -202,11 +222,13 @@ static lmb_status prefix(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, l
     float one = 1, s = *(const float *)c->data;
     uint8_t none = 0, z = (uint8_t)t->mean;
     if (g->value[n->out[0]].shape.n != 4 || (float)z != t->mean || !(s > 0))
-        return refuse(n, "the mean must be a whole number in 0 .. 255 and the input an image, so that raw bytes are exact", err);
+        return refuse(
+            n, "the mean must be a whole number in 0 .. 255 and the input an image, so that raw bytes are exact", err);
     const lmb_shape scalar = { 0 };
     lmb_builder *b = &r->b;
     lmb_vid bytes = lmb_emit(b, "QuantizeLinear", "input.quantized",
-                             LMB_IN(in[0], constant(b, "input", ".byte_scale", LMB_F32, &scalar, &one), constant(b, "input", ".byte_zero", LMB_U8, &scalar, &none)),
+                             LMB_IN(in[0], constant(b, "input", ".byte_scale", LMB_F32, &scalar, &one),
+                                    constant(b, "input", ".byte_zero", LMB_U8, &scalar, &none)),
                              LMB_NO_ATTRS);
     t->scale[n->out[0]] = constant(b, "input", ".scale", LMB_F32, &scalar, &s);
     t->zero[n->out[0]] = constant(b, "input", ".zero", LMB_U8, &scalar, &z);
@@ -281,15 +303,17 @@ static lmb_status run_twice(qdq *t, const lmb_graph *frozen, lmb_graph **out, lm
     lmb_graph *g = NULL;
 
     LMB_TRY(lmb_rewrite_run(&first, frozen, &g, NULL, err));
-    lmb_status st = t->scale[frozen->output[0].value] == LMB_NONE ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "the logits are not quantised")
-                                                                  : lmb_rewrite_run(&second, g, out, NULL, err);
+    lmb_status st = t->scale[frozen->output[0].value] == LMB_NONE
+                        ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "the logits are not quantised")
+                        : lmb_rewrite_run(&second, g, out, NULL, err);
     lmb_graph_destroy(g);
     return st;
 }
 
 lmb_status lmb_pass_qdq(const lmb_graph *frozen, lmb_graph **out, lmb_error *err)
 {
-    qdq t = { .scale = malloc(sizeof(lmb_vid) * (size_t)(frozen->n_values + 1)), .zero = malloc(sizeof(lmb_vid) * (size_t)(frozen->n_values + 1)) };
+    qdq t = { .scale = malloc(sizeof(lmb_vid) * (size_t)(frozen->n_values + 1)),
+              .zero = malloc(sizeof(lmb_vid) * (size_t)(frozen->n_values + 1)) };
     lmb_status st = LMB_OK;
 
     for (int v = 0; t.scale && t.zero && v < frozen->n_values; v++)

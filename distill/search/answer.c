@@ -25,11 +25,17 @@ void lmbi_search_tell(const lmbi_search *s, int point)
     if (p->kind == LMB_POINT_TEACHER)
         snprintf(why, sizeof why, "the teacher as integers");
     else if (s->budget.drop < 0)
-        snprintf(why, sizeof why, "%s: accuracy has no limit", p->accepted ? "accepted" : "beaten by another of its step");
+        snprintf(why, sizeof why, "%s: accuracy has no limit",
+                 p->accepted ? "accepted" : "beaten by another of its step");
     else
-        snprintf(why, sizeof why, "%s: of %lld held-out samples %lld are lost and %lld won, so at most %.2f points (%g %% confidence) where %.2f may be",
-                 p->accepted ? "accepted" : p->beaten ? "beaten by another of its step" : "rejected", (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
-                 100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
+        snprintf(
+            why, sizeof why,
+            "%s: of %lld held-out samples %lld are lost and %lld won, so at most %.2f points (%g %% confidence) where %.2f may be",
+            p->accepted ? "accepted"
+            : p->beaten ? "beaten by another of its step"
+                        : "rejected",
+            (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
+            100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
     s->r->watch.point(s->r->watch.ctx, s->points, point, why);
 }
 
@@ -48,7 +54,8 @@ static double outside(const lmb_budget *b, const lmb_point *p)
 static bool better(const lmb_budget *b, const lmb_point *a, const lmb_point *than)
 {
     if (b->objective == LMB_GOAL_ACCURACY)
-        return a->right != than->right ? a->right > than->right : a->cost[LMB_GOAL_LATENCY] < than->cost[LMB_GOAL_LATENCY];
+        return a->right != than->right ? a->right > than->right
+                                       : a->cost[LMB_GOAL_LATENCY] < than->cost[LMB_GOAL_LATENCY];
     double x = a->cost[b->objective], y = than->cost[b->objective];
     return x != y ? x < y : a->right > than->right;
 }
@@ -61,9 +68,11 @@ static void missed(const lmb_budget *b, const lmb_point *p, char *why, size_t ca
     n += (size_t)snprintf(why + n, cap - n, "; nothing is within all limits. Point %d is nearest", p->id);
     for (int i = 0; i < LMB_COSTS && n < cap; i++)
         if (b->limit[i] > 0 && p->cost[i] > b->limit[i])
-            n += (size_t)snprintf(why + n, cap - n, ", with %.6g %s where %.6g are allowed", p->cost[i], units[i], b->limit[i]);
+            n += (size_t)snprintf(why + n, cap - n, ", with %.6g %s where %.6g are allowed", p->cost[i], units[i],
+                                  b->limit[i]);
     if (b->drop >= 0 && p->limit > b->drop && n < cap)
-        snprintf(why + n, cap - n, ", with a loss of up to %.2f points where %.2f are allowed", 100 * p->limit, 100 * b->drop);
+        snprintf(why + n, cap - n, ", with a loss of up to %.2f points where %.2f are allowed", 100 * p->limit,
+                 100 * b->drop);
 }
 
 void lmbi_search_answer(const lmbi_search *s, lmb_search_result *r)

@@ -47,10 +47,13 @@ lmb_status lmb_budget_check(const lmb_budget *b, lmb_error *err)
     for (int i = 0; i < LMB_COSTS; i++)
         any |= b->limit[i] > 0;
     if (b->objective == LMB_GOAL_ACCURACY && !any)
-        return LMB_FAIL(err, LMB_E_ARG, "there is nothing to compress for: the objective is accuracy and neither latency_max, bytes_max nor "
-                        "macs_max is given");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "there is nothing to compress for: the objective is accuracy and neither latency_max, bytes_max nor "
+            "macs_max is given");
     if (b->objective != LMB_GOAL_ACCURACY && b->drop < 0)
-        return LMB_FAIL(err, LMB_E_ARG, "%s is to be made small at what price? give accuracy_drop_max, for example \"1.0 %%\"",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s is to be made small at what price? give accuracy_drop_max, for example \"1.0 %%\"",
                         lmb_goals[b->objective]);
     return LMB_OK;
 }

@@ -3,7 +3,8 @@
 
 static const lmb_field table_fields[] = {
     LMB_TEXT(lmb_search_table, file, "", "latencies of operators; default <run>/compress/latency.jsonl"),
-    LMB_BOOL(lmb_search_table, frozen, 0, "measure nothing: take the table as it is, for the same decisions again or for the machine it is of"),
+    LMB_BOOL(lmb_search_table, frozen, 0,
+             "measure nothing: take the table as it is, for the same decisions again or for the machine it is of"),
     LMB_FIELD_END
 };
 
@@ -14,32 +15,46 @@ static const lmb_field distill_fields[] = {
 };
 
 const lmb_field lmb_search_fields[] = {
-    LMB_CHOICE(lmb_search_config, objective, LMB_GOAL_LATENCY, lmb_goals, "what is made small; accuracy: lose as little as the limits allow"),
-    LMB_TEXT(lmb_search_config, accuracy_drop_max, "", "held-out accuracy that may be lost against the teacher, such as \"1.0 %\""),
+    LMB_CHOICE(lmb_search_config, objective, LMB_GOAL_LATENCY, lmb_goals,
+               "what is made small; accuracy: lose as little as the limits allow"),
+    LMB_TEXT(lmb_search_config, accuracy_drop_max, "",
+             "held-out accuracy that may be lost against the teacher, such as \"1.0 %\""),
     LMB_TEXT(lmb_search_config, latency_max, "", "median time of one prediction, such as \"50 us\""),
     LMB_TEXT(lmb_search_config, bytes_max, "", "size of the deployed file, such as \"84 kB\""),
     LMB_TEXT(lmb_search_config, macs_max, "", "multiply-accumulates of one prediction, such as \"12 M\""),
-    LMB_TEXT(lmb_search_config, deadline, "", "after which a prediction is late, such as \"200 us\": the share of late ones is reported; default latency_max"),
-    LMB_REAL(lmb_search_config, confidence, 0.9, 0.5, 0.9999, "", "with which a point must have lost no more (one-sided, paired)"),
+    LMB_TEXT(
+        lmb_search_config, deadline, "",
+        "after which a prediction is late, such as \"200 us\": the share of late ones is reported; default latency_max"),
+    LMB_REAL(lmb_search_config, confidence, 0.9, 0.5, 0.9999, "",
+             "with which a point must have lost no more (one-sided, paired)"),
     LMB_TEXT(lmb_search_config, slack, "1 %", "more that may be lost while searching, where `finish` is given"),
     LMB_REAL(lmb_search_config, step, 0.1, 0.001, 0.9, "", "share of the cost that a step takes away at first"),
-    LMB_REAL(lmb_search_config, step_min, 0.02, 0.001, 0.9, "", "a step that would be smaller than this ends the search"),
-    LMB_REAL(lmb_search_config, gain_min, 0.005, 0, 0.9, "", "a step that gains a smaller share than this does not pay"),
+    LMB_REAL(lmb_search_config, step_min, 0.02, 0.001, 0.9, "",
+             "a step that would be smaller than this ends the search"),
+    LMB_REAL(lmb_search_config, gain_min, 0.005, 0, 0.9, "",
+             "a step that gains a smaller share than this does not pay"),
     LMB_INT(lmb_search_config, steps, 100, 1, 1e6, "", "at most"),
-    LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "", "of a step, tried side by side (on several ranks with mpirun); the most accurate goes on"),
-    LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels", "that kernels work on at a time; sizes are multiples of it"),
+    LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "",
+            "of a step, tried side by side (on several ranks with mpirun); the most accurate goes on"),
+    LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels",
+            "that kernels work on at a time; sizes are multiples of it"),
     LMB_INT(lmb_search_config, min_channels, 4, 1, 1e6, "channels", "stay in every layer"),
     LMB_BOOL(lmb_search_config, low_rank, 1, "also factorise layers"),
-    LMB_INT(lmb_search_config, bits_min, 8, 2, 8, "bits", "below 8: also lower the bits of layers' weights, down to these"),
-    LMB_INT(lmb_search_config, batches, 16, 1, 10000, "", "of 64 samples that gradients are taken from before each step"),
-    LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "", "of the training part that `tune` sees, other ones in each step"),
+    LMB_INT(lmb_search_config, bits_min, 8, 2, 8, "bits",
+            "below 8: also lower the bits of layers' weights, down to these"),
+    LMB_INT(lmb_search_config, batches, 16, 1, 10000, "",
+            "of 64 samples that gradients are taken from before each step"),
+    LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "",
+            "of the training part that `tune` sees, other ones in each step"),
     LMB_SECTION(lmb_search_config, tune, lmb_train_fields, "the short training after each step"),
-    LMB_SECTION(lmb_search_config, finish, lmb_train_fields, "the last training, with fake quantisation; without it points are as `tune` leaves them"),
+    LMB_SECTION(lmb_search_config, finish, lmb_train_fields,
+                "the last training, with fake quantisation; without it points are as `tune` leaves them"),
     LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in both"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
     LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),
-    LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"), LMB_FIELD_END
+    LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"),
+    LMB_FIELD_END
 };
 
 static lmb_status optional(const char *text, const char *key, const char *unit, double *out, lmb_error *err)

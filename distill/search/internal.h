@@ -1,4 +1,5 @@
-/* distill/search/internal.h - a running search, shared by the files of the loop: search.c, step.c, round.c, answer.c. */
+/* distill/search/internal.h - a running search, shared by the files of the loop: search.c, step.c, round.c,
+ * answer.c. */
 #ifndef LMB_DISTILL_SEARCH_INTERNAL_H
 #define LMB_DISTILL_SEARCH_INTERNAL_H
 
@@ -25,15 +26,18 @@ LMB_MUST_CHECK lmb_status lmbi_search_write(const lmbi_search *s, int id, const 
 
 /* Measure, decide, and write the line in the journal. Takes the points' moves. */
 typedef struct lmbi_outcome { lmb_paired pair; int64_t right; int64_t status; } lmbi_outcome;
-LMB_MUST_CHECK lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack,
+                                             lmb_error *err);
 int lmbi_search_next_round(const lmbi_search *s);
 
 /* ---- step.c: *paid is false, and nothing has happened, when no move is worth a step ---- */
-LMB_MUST_CHECK lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid,
+                                           lmb_error *err);
 
 /* ---- round.c: candidates, shared by all ranks ---- */
 /* The deployed files of a point, and how it answers. */
-LMB_MUST_CHECK lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lmbi_outcome *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lmbi_outcome *out,
+                                            lmb_error *err);
 /* Rank 0: points first .. first + n, whose models are in their files, are trained, deployed and judged. */
 LMB_MUST_CHECK lmb_status lmbi_round_run(lmbi_search *s, int first, int n, lmbi_outcome *out, lmb_error *err);
 /* The other ranks, until lmbi_round_end. */

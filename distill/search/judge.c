@@ -51,8 +51,8 @@ lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lm
     if (sample.n == 4)
         sample = LMB_SHAPE(sample.d[1], sample.d[2], sample.d[3]);
     if (!lmb_shape_equal(&sample, &data->shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher takes samples %s, the data has %s", lmb_shape_text(&sample, a, sizeof a),
-                        lmb_shape_text(&data->shape, b, sizeof b));
+        return LMB_FAIL(err, LMB_E_SHAPE, "the teacher takes samples %s, the data has %s",
+                        lmb_shape_text(&sample, a, sizeof a), lmb_shape_text(&data->shape, b, sizeof b));
     if (classes != data->classes)
         return LMB_FAIL(err, LMB_E_SHAPE, "the teacher has %d classes, the data %d", classes, data->classes);
     return LMB_OK;
@@ -65,7 +65,8 @@ static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l,
 
     LMB_TRY(lmb_loader_begin(l, 0, 0, err));
     for (int64_t at = 0; at < j->held_out->n; at += b->n) {
-        (void)tell(j, "the teacher answers the held-out samples", at, j->held_out->n); /* soon done, and other ranks would wait */
+        (void)tell(j, "the teacher answers the held-out samples", at,
+                   j->held_out->n); /* soon done, and other ranks would wait */
         LMB_TRY(lmb_loader_next(l, &b, err));
         LMB_TRY(lmb_predictor_run(p, b->x, b->n, &y, err));
         for (int64_t i = 0; i < b->n; i++)
@@ -114,8 +115,9 @@ void lmb_judge_destroy(lmb_judge *j)
 
 int64_t lmb_judge_teacher_right(const lmb_judge *j) { return j->n_teacher_right; }
 
-lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher, const lmb_dataset *train, const lmb_dataset *held_out,
-                            const char *folder, lmb_comm *comm, const lmb_judge_watch *watch, lmb_judge **out, lmb_error *err)
+lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher, const lmb_dataset *train,
+                            const lmb_dataset *held_out, const char *folder, lmb_comm *comm,
+                            const lmb_judge_watch *watch, lmb_judge **out, lmb_error *err)
 {
     lmb_judge *j;
 
@@ -132,7 +134,8 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     if (watch)
         j->watch = *watch;
     j->teacher_right = calloc((size_t)held_out->n + 1, sizeof *j->teacher_right);
-    lmb_status st = j->teacher_right ? ask_teacher(j, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
+    lmb_status st = j->teacher_right ? ask_teacher(j, err)
+                                     : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
     if (st == LMB_OK && c->distill.alpha > 0)
         st = open_logits(j, folder, comm, err);
     if (st != LMB_OK) {
@@ -163,10 +166,12 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 {
     lmb_judge *j = ctx;
     (void)loss, (void)accuracy, (void)rate;
-    return tell(j, j->what, epoch * batches + batch, batches * (strcmp(j->what, "tune") == 0 ? j->c->tune.epochs : j->c->finish.epochs));
+    return tell(j, j->what, epoch * batches + batch,
+                batches * (strcmp(j->what, "tune") == 0 ? j->c->tune.epochs : j->c->finish.epochs));
 }
 
-static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_dataset *data, lmb_graph *model, int id, lmb_error *err)
+static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_dataset *data, lmb_graph *model, int id,
+                        lmb_error *err)
 {
     lmb_train_config c = *config;
     lmb_objective o = { .label_smoothing = c.label_smoothing };
@@ -256,7 +261,8 @@ static lmb_status count(lmb_judge *j, const float *logits, lmb_paired *pair, int
     int64_t n = j->held_out->n;
     bool *ours = malloc(sizeof *ours * (size_t)n);
     int32_t *label = malloc(sizeof *label * (size_t)n);
-    lmb_status st = ours && label ? lmb_dataset_labels(j->held_out, label, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
+    lmb_status st = ours && label ? lmb_dataset_labels(j->held_out, label, err)
+                                  : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
 
     *right = 0;
     for (int64_t i = 0; st == LMB_OK && i < n; i++) {
@@ -279,8 +285,8 @@ lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pa
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)j->held_out->n);
     lmb_status st = lmb_metrics_init(&m, j->classes, err);
     if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(d->file.text, d->file.n, j->held_out, lmb_deploy_kernels(NULL, j->c->tune.backend), j->threads, &m, logits,
-                                 NULL, err);
+        st = lmb_deploy_evaluate(d->file.text, d->file.n, j->held_out, lmb_deploy_kernels(NULL, j->c->tune.backend),
+                                 j->threads, &m, logits, NULL, err);
         lmb_metrics_deinit(&m);
     }
     if (st == LMB_OK)

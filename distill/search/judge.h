@@ -1,14 +1,13 @@
 /* distill/search/judge.h - who trains, quantises and evaluates the candidates of a search.
  *
- * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits from a file;
- * they are of samples without augmentation. A candidate is then made integers, and it is these integers, run by core/edge, that
- * answer the held-out samples, on which the teacher was as well: one pair of answers for each.
+ * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits
+ * from a file; they are of samples without augmentation. A candidate is then made integers, and it is these integers,
+ * run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
  *
- *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than 8
- *             bits are rounded while it learns (distill/quantize/narrow.h)
- *   quantise  ranges from a few images (distill/quantize/ptq.h)
- *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h)
- *   threads   one at a time
+ *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
+ * 8 bits are rounded while it learns (distill/quantize/narrow.h) quantise  ranges from a few images
+ * (distill/quantize/ptq.h) finish    the folded model with fake quantisation, on the whole training part
+ * (distill/quantize/qat.h) threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
 #define LMB_DISTILL_SEARCH_JUDGE_H
@@ -32,7 +31,10 @@ typedef struct lmb_judge_config {
 } lmb_judge_config;
 
 /* Progress of what takes long; false: stop, which gives E_STOPPED. */
-typedef struct lmb_judge_watch { bool (*work)(void *ctx, const char *what, int64_t done, int64_t all); void *ctx; } lmb_judge_watch;
+typedef struct lmb_judge_watch {
+    bool (*work)(void *ctx, const char *what, int64_t done, int64_t all);
+    void *ctx;
+} lmb_judge_watch;
 
 typedef struct lmb_judge lmb_judge;
 
@@ -40,18 +42,21 @@ typedef struct lmb_judge lmb_judge;
 LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
 
 /* All is borrowed. The teacher's logits are kept in `folder`. Errors of lmb_judge_check come before any work. */
-LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher, const lmb_dataset *train,
-                                           const lmb_dataset *held_out, const char *folder, lmb_comm *comm, const lmb_judge_watch *watch,
-                                           lmb_judge **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
+                                           const lmb_dataset *train, const lmb_dataset *held_out, const char *folder,
+                                           lmb_comm *comm, const lmb_judge_watch *watch, lmb_judge **out,
+                                           lmb_error *err);
 void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
 
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
 /* A frozen FakeQuant graph: by calibration alone, or trained. */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
+                                           lmb_error *err);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */
-LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right,
+                                            lmb_error *err);
 /* How many the teacher answers rightly. */
 int64_t lmb_judge_teacher_right(const lmb_judge *j);
 

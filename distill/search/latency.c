@@ -77,8 +77,10 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
     if (!t->begun) {
         LMB_TRY(lmb_line_text(line, "kernels", &key, err));
         if (!t->frozen && strcmp(key, t->kernels) != 0)
-            return LMB_FAIL(err, LMB_E_ARG, "measured with the kernels %.30s; this machine's are %s: name another file, or freeze the table", key,
-                            t->kernels);
+            return LMB_FAIL(
+                err, LMB_E_ARG,
+                "measured with the kernels %.30s; this machine's are %s: name another file, or freeze the table", key,
+                t->kernels);
         t->begun = true;
         return LMB_OK;
     }
@@ -166,11 +168,13 @@ void lmb_latency_key(const lmb_edge_model *m, uint32_t i, char key[LMB_LATENCY_K
     lmb_edge_tensor_at(m, op.in[0], &x);
     lmb_edge_tensor_at(m, i + 1, &y);
     if (op.kind == LMB_EDGE_CONV || op.kind == LMB_EDGE_MAX_POOL)
-        snprintf(geometry, sizeof geometry, " k%ux%u s%ux%u d%ux%u p%u,%u,%u,%u g%u", op.kernel[0], op.kernel[1], op.stride[0], op.stride[1],
-                 op.dilation[0], op.dilation[1], op.pads[0], op.pads[1], op.pads[2], op.pads[3], op.groups);
+        snprintf(geometry, sizeof geometry, " k%ux%u s%ux%u d%ux%u p%u,%u,%u,%u g%u", op.kernel[0], op.kernel[1],
+                 op.stride[0], op.stride[1], op.dilation[0], op.dilation[1], op.pads[0], op.pads[1], op.pads[2],
+                 op.pads[3], op.groups);
     else if (op.n_in > 1)
         snprintf(geometry, sizeof geometry, " of %u", op.n_in);
-    snprintf(key, LMB_LATENCY_KEY, "%s %ux%ux%u to %ux%ux%u%s int8", lmb_edge_kind_name(op.kind), x.h, x.w, x.c, y.h, y.w, y.c, geometry);
+    snprintf(key, LMB_LATENCY_KEY, "%s %ux%ux%u to %ux%ux%u%s int8", lmb_edge_kind_name(op.kind), x.h, x.w, x.c, y.h,
+             y.w, y.c, geometry);
 }
 
 static int by_time(const void *a, const void *b)
@@ -226,8 +230,8 @@ static double measure_op(const lmb_edge_model *m, const bench *b, uint32_t op)
     return 1e6 * best + 1e-6; /* a clock that stood still is no reason to divide by zero */
 }
 
-/* How slow the machine is now against when the table was measured: the dearest op of the model that the table has, again. A few
- * per cent are noise. */
+/* How slow the machine is now against when the table was measured: the dearest op of the model that the table has,
+ * again. A few per cent are noise. */
 static double slowness(const lmb_latency *t, const lmb_edge_model *m, const bench *b)
 {
     char key[LMB_LATENCY_KEY];
@@ -295,7 +299,8 @@ static lmb_timing timing_of(const double run[RUNS], double deadline)
     return t;
 }
 
-/* A busy machine is slow for a while: as long as a run takes much longer than its ops do, it is measured again after a rest. */
+/* A busy machine is slow for a while: as long as a run takes much longer than its ops do, it is measured again after a
+ * rest. */
 static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, double deadline, lmb_timing *out)
 {
     double run[RUNS];

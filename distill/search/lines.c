@@ -7,13 +7,14 @@
 #include "core/base/file.h"
 
 /* Parse and hand on one line; *whole is false for one that is torn. */
-static lmb_status one(const char *path, int64_t number, const char *text, size_t n, lmb_status (*row)(void *, const lmb_tree *, lmb_error *),
-                      void *ctx, bool *whole, lmb_error *err)
+static lmb_status one(const char *path, int64_t number, const char *text, size_t n,
+                      lmb_status (*row)(void *, const lmb_tree *, lmb_error *), void *ctx, bool *whole, lmb_error *err)
 {
     lmb_config *c = NULL;
     lmb_error torn = LMB_ERROR_INIT;
 
-    *whole = lmb_config_parse(text, n, path, &c, &torn) == LMB_OK && lmb_config_root(c) && lmb_config_root(c)->kind == LMB_TREE_MAP;
+    *whole = lmb_config_parse(text, n, path, &c, &torn) == LMB_OK && lmb_config_root(c) &&
+             lmb_config_root(c)->kind == LMB_TREE_MAP;
     lmb_status st = *whole ? row(ctx, lmb_config_root(c), err) : LMB_OK;
     if (st != LMB_OK)
         lmb_error_context(err, "%s, line %lld", path, (long long)number);
@@ -21,7 +22,8 @@ static lmb_status one(const char *path, int64_t number, const char *text, size_t
     return st;
 }
 
-lmb_status lmb_lines_read(const char *path, lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err), void *ctx, lmb_error *err)
+lmb_status lmb_lines_read(const char *path, lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err),
+                          void *ctx, lmb_error *err)
 {
     size_t bytes, keep = 0;
     int64_t number = 0;

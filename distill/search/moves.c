@@ -188,8 +188,8 @@ static int64_t rank_at(int64_t full, double share, int64_t tile)
     return r < full ? r : full;
 }
 
-static lmb_status find_ranks(lmb_moves *m, const lmb_moves_config *c, const lmb_node *node, int basis, const lmb_taylor *taylor,
-                             lmb_latency *latency, lmb_error *err)
+static lmb_status find_ranks(lmb_moves *m, const lmb_moves_config *c, const lmb_node *node, int basis,
+                             const lmb_taylor *taylor, lmb_latency *latency, lmb_error *err)
 {
     const lmb_basis *b = m->basis[basis];
     const lmb_value *w = &m->g->value[node->in[1]];
@@ -200,8 +200,11 @@ static lmb_status find_ranks(lmb_moves *m, const lmb_moves_config *c, const lmb_
     for (int i = 0; i < SIZES && st == LMB_OK; i++) {
         int64_t out = rank_at(b->taps > 1 ? b->out : b->rank, rank_shares[i], c->tile);
         int64_t in = b->taps > 1 ? rank_at(b->in, rank_shares[i], c->tile) : out;
-        lmb_move move = { .kind = LMB_MOVE_FACTOR, .from = b->out, .to = out, .rank_in = in, .class = -1, .basis = basis };
-        if (out < c->min_channels || in < c->min_channels || out == last || (b->taps > 1 && (out > b->in * b->taps || in > b->out * b->taps)))
+        lmb_move move = {
+            .kind = LMB_MOVE_FACTOR, .from = b->out, .to = out, .rank_in = in, .class = -1, .basis = basis
+        };
+        if (out < c->min_channels || in < c->min_channels || out == last ||
+            (b->taps > 1 && (out > b->in * b->taps || in > b->out * b->taps)))
             continue;
         last = out;
         snprintf(move.what, sizeof move.what, "%.150s", w->name);
@@ -215,7 +218,8 @@ static lmb_status find_ranks(lmb_moves *m, const lmb_moves_config *c, const lmb_
     return st;
 }
 
-static lmb_status find_factors(lmb_moves *m, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency, lmb_error *err)
+static lmb_status find_factors(lmb_moves *m, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency,
+                               lmb_error *err)
 {
     m->basis = calloc((size_t)m->g->n_nodes + 1, sizeof *m->basis);
     if (!m->basis)
@@ -231,8 +235,8 @@ static lmb_status find_factors(lmb_moves *m, const lmb_moves_config *c, const lm
     return LMB_OK;
 }
 
-lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency, lmb_moves *out,
-                          lmb_error *err)
+lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency,
+                          lmb_moves *out, lmb_error *err)
 {
     lmb_moves m = { .g = g };
     lmb_status st;
@@ -277,8 +281,8 @@ static bool class_has(const lmb_moves *m, int class, const char *weight)
     return false;
 }
 
-/* Two moves that can not be made at once: of one class, of one layer, or of a layer and a class that runs through it. Fewer bits
- * and fewer channels of a layer go together. */
+/* Two moves that can not be made at once: of one class, of one layer, or of a layer and a class that runs through it.
+ * Fewer bits and fewer channels of a layer go together. */
 static bool clash(const lmb_moves *m, const lmb_move *a, const lmb_move *b)
 {
     if (a->kind == LMB_MOVE_BITS || b->kind == LMB_MOVE_BITS)
@@ -296,10 +300,11 @@ static bool fits(const lmb_moves *m, const int *which, int n, int move)
     return true;
 }
 
-/* Fill the batch in the order of worth, of moves that gain no more than `most` each; a move that, beside the others, gains nothing
- * is put back. */
-static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double most, const choice *order, int n_order, lmb_latency *latency, int *which, int *n,
-                       double cost[LMB_COSTS], lmb_graph **out, lmb_error *err)
+/* Fill the batch in the order of worth, of moves that gain no more than `most` each; a move that, beside the others,
+ * gains nothing is put back. */
+static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double most, const choice *order, int n_order,
+                       lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS], lmb_graph **out,
+                       lmb_error *err)
 {
     for (int i = 0; i < n_order && cost[goal] > wanted; i++) {
         double after[LMB_COSTS];
@@ -324,8 +329,8 @@ static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double 
     return LMB_OK;
 }
 
-lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight, lmb_latency *latency, int *which, int *n,
-                            double cost[LMB_COSTS], lmb_graph **out, lmb_error *err)
+lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight, lmb_latency *latency,
+                            int *which, int *n, double cost[LMB_COSTS], lmb_graph **out, lmb_error *err)
 {
     choice *order = malloc(sizeof *order * ((size_t)m->n + 1));
     int n_order = 0;

@@ -1,16 +1,15 @@
 /* distill/search/moves.h - the single steps by which a model can become cheaper, and what each costs and gains.
  *
- *   shrink   a class of channels (distill/prune/axes.h) goes down to the next multiples of the kernel tile; those that the
- *            loss will miss least go (taylor.h)
- *   factor   a layer becomes two or three at a rank (distill/lowrank)
- *   bits     a layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
+ *   shrink   a class of channels (distill/prune/axes.h) goes down to the next multiples of the kernel tile; those that
+ * the loss will miss least go (taylor.h) factor   a layer becomes two or three at a rank (distill/lowrank) bits     a
+ * layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
  *
- * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen by loss
- * over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth. Moves that alone take
- * more than the share are left for when the others do not make half of it.
+ * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen
+ * by loss over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth.
+ * Moves that alone take more than the share are left for when the others do not make half of it.
  *
- *   source   Yang et al. 2018 (NetAdapt), arXiv:1804.03230: steps by a table of latencies; Molchanov et al. 2019 for the loss
- *   owns     moves own what they found; the graph is borrowed and outlives them
+ *   source   Yang et al. 2018 (NetAdapt), arXiv:1804.03230: steps by a table of latencies; Molchanov et al. 2019 for
+ * the loss owns     moves own what they found; the graph is borrowed and outlives them
  */
 #ifndef LMB_DISTILL_SEARCH_MOVES_H
 #define LMB_DISTILL_SEARCH_MOVES_H
@@ -47,12 +46,16 @@ typedef struct lmb_moves {
     int n, n_bases, room;
 } lmb_moves;
 
-typedef struct lmb_moves_config { int64_t tile, min_channels; bool low_rank; int64_t bits_min; } lmb_moves_config; /* 0, 8: all keep their bits */
+typedef struct lmb_moves_config {
+    int64_t tile, min_channels;
+    bool low_rank;
+    int64_t bits_min;
+} lmb_moves_config; /* 0, 8: all keep their bits */
 
 /* All moves of a model. One whose shapes a frozen table does not have is left out.
  *   errors  E_UNSUPPORTED: the model itself has no integer form, or is not in the frozen table */
-LMB_MUST_CHECK lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency,
-                                         lmb_moves *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor,
+                                         lmb_latency *latency, lmb_moves *out, lmb_error *err);
 void lmb_moves_free(lmb_moves *m);
 
 /* The model after some moves, at most one for a class or layer. */
@@ -63,8 +66,9 @@ LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, 
  *   which   [m->n] the moves, *n of them; *n is 0 when nothing gains
  *   cost    of the model after them
  *   out     that model, the caller's; NULL when *n is 0 */
-LMB_MUST_CHECK lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight, lmb_latency *latency, int *which,
-                                           int *n, double cost[LMB_COSTS], lmb_graph **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight,
+                                           lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS],
+                                           lmb_graph **out, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -29,8 +29,8 @@ double lmb_normal_quantile(double p)
     return (lo + hi) / 2;
 }
 
-/* How many standard errors the observed drop is above a true drop of d; the share of samples won is what is most likely if d
- * is true (equations 24 to 26, with signs for a drop). */
+/* How many standard errors the observed drop is above a true drop of d; the share of samples won is what is most likely
+ * if d is true (equations 24 to 26, with signs for a drop). */
 static double score(const lmb_paired *p, double d)
 {
     double n = (double)p->n, lost = (double)p->lost, won = (double)p->won;

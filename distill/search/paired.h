@@ -1,7 +1,8 @@
 /* distill/search/paired.h - is one model worse than another, and by how much, judged on the same samples?
  *
- * Idea: two models that saw the same samples differ only where one is right and the other wrong. All that is known of the
- * difference of their accuracies is in these two counts; comparing two separate intervals would throw most of it away.
+ * Idea: two models that saw the same samples differ only where one is right and the other wrong. All that is known of
+ * the difference of their accuracies is in these two counts; comparing two separate intervals would throw most of it
+ * away.
  *
  *   test    exact McNemar test: under "no worse", of the samples that they disagree on half are lost
  *   limit   score interval of Tango: how large the drop may still be. It stays sensible when a count is 0

@@ -56,8 +56,8 @@ static void add_move(lmb_str *s, const lmb_move *m)
 
 static void add_point(lmb_str *s, const lmb_point *p)
 {
-    lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id, p->parent, p->round,
-                 lmb_point_kinds[p->kind], lmb_goals[p->goal]);
+    lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id,
+                 p->parent, p->round, lmb_point_kinds[p->kind], lmb_goals[p->goal]);
     lmb_str_add_member(s, "step", p->step);
     lmb_str_add(s, ", \"moves\": [");
     for (int i = 0; i < p->n_moves; i++) {
@@ -78,7 +78,8 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_add_member(s, "lost", (double)p->pair.lost);
     lmb_str_add_member(s, "won", (double)p->pair.won);
     lmb_str_add_member(s, "limit", p->limit);
-    lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false", p->beaten ? "true" : "false");
+    lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false",
+                 p->beaten ? "true" : "false");
 }
 
 static lmb_status begin(const char *path, const char *identity, lmb_error *err)
@@ -157,7 +158,9 @@ static lmb_status get_bool(const lmb_tree *t, const char *key, bool *out, lmb_er
 {
     lmb_error local = LMB_ERROR_INIT;
     const lmb_tree *v = lmb_tree_get(t, key);
-    return v && lmb_tree_bool(v, out, &local) == LMB_OK ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "'%s' is neither true nor false", key);
+    return v && lmb_tree_bool(v, out, &local) == LMB_OK
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_FORMAT, "'%s' is neither true nor false", key);
 }
 
 static lmb_status get_choice(const lmb_tree *t, const char *key, const char *const *names, int *out, lmb_error *err)
@@ -242,7 +245,8 @@ static lmb_status get_moves(const lmb_tree *list, lmb_point *p, lmb_error *err)
 static bool sound(const lmb_point *p)
 {
     const lmb_paired *c = &p->pair;
-    return c->n >= 1 && c->n <= INT32_MAX && c->lost >= 0 && c->won >= 0 && c->lost <= c->n && c->won <= c->n - c->lost && p->right >= 0 && p->right <= c->n;
+    return c->n >= 1 && c->n <= INT32_MAX && c->lost >= 0 && c->won >= 0 && c->lost <= c->n &&
+           c->won <= c->n - c->lost && p->right >= 0 && p->right <= c->n;
 }
 
 typedef struct reader { lmb_points *p; const char *identity; } reader;
@@ -273,8 +277,10 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
     if (!r->p->begun) {
         LMB_TRY(lmb_line_text(line, "search", &identity, err));
         if (strcmp(identity, r->identity) != 0)
-            return LMB_FAIL(err, LMB_E_ARG, "these points are of another configuration, teacher or data: give another `run`, or --fresh to "
-                            "begin again");
+            return LMB_FAIL(
+                err, LMB_E_ARG,
+                "these points are of another configuration, teacher or data: give another `run`, or --fresh to "
+                "begin again");
         r->p->begun = true;
         return LMB_OK;
     }

@@ -1,8 +1,8 @@
 /* distill/search/points.h - the points that a search has tried, and the journal that they are read back from.
  *
- * Idea: what a search decides next follows from the points so far, and from nothing else. So its journal is the list of points,
- * a line for each round of them, written when their files are there; a search that was killed reads it and goes on. A measured
- * time is part of its line: it is not taken again.
+ * Idea: what a search decides next follows from the points so far, and from nothing else. So its journal is the list of
+ * points, a line for each round of them, written when their files are there; a search that was killed reads it and goes
+ * on. A measured time is part of its line: it is not taken again.
  *
  *   files   <folder>/journal.jsonl; <folder>/points/007/{model.onnx, qat.onnx, model-int8.onnx, model.lmb}
  */
@@ -52,9 +52,11 @@ void lmb_points_free(lmb_points *p);
 /* Read the journal at `path`; none is no error. E_ARG when it is of another search than `identity` (a hash, as hex). */
 LMB_MUST_CHECK lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *out, lmb_error *err);
 /* Append the n points of a round to journal and list. Takes their moves, on failure too. */
-LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n,
+                                         lmb_error *err);
 
-/* Mark the points that no other beats: at least as many held-out samples right, and no cost higher, one of them better. */
+/* Mark the points that no other beats: at least as many held-out samples right, and no cost higher, one of them
+ * better. */
 void lmb_points_front(lmb_points *p);
 double lmb_point_accuracy(const lmb_point *p);
 

@@ -1,7 +1,8 @@
 /* distill/search/round.c - candidates of a step, shared by all ranks. See search.h.
  *
- * Rank 0 writes the candidates' models and says which points they are; rank r trains and judges every one whose place in the round
- * is r, modulo the ranks. All goes through files, with one rank as well, so that the bits do not tell how many there were.
+ * Rank 0 writes the candidates' models and says which points they are; rank r trains and judges every one whose place
+ * in the round is r, modulo the ranks. All goes through files, with one rank as well, so that the bits do not tell how
+ * many there were.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 
 typedef struct order { int64_t first, n; } order; /* n 0: the search is over */
 
-static lmb_status write_deployed(const lmbi_search *s, int id, const lmb_graph *frozen, const lmb_graph *qdq, const lmb_deployed *d, lmb_error *err)
+static lmb_status write_deployed(const lmbi_search *s, int id, const lmb_graph *frozen, const lmb_graph *qdq,
+                                 const lmb_deployed *d, lmb_error *err)
 {
     const lmb_onnx_export_options strict = { .strict = true };
     char path[LMB_SEARCH_PATH];

@@ -17,7 +17,8 @@
 lmb_status lmb_search_file(char path[LMB_SEARCH_PATH], const char *folder, int id, const char *file, lmb_error *err)
 {
     int n = snprintf(path, LMB_SEARCH_PATH, "%s/points/%03d/%s", folder, id, file);
-    return n > 0 && n < LMB_SEARCH_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/points/... is too long", folder);
+    return n > 0 && n < LMB_SEARCH_PATH ? LMB_OK
+                                        : LMB_FAIL(err, LMB_E_ARG, "the path %.80s/points/... is too long", folder);
 }
 
 lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err)
@@ -38,7 +39,10 @@ lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *mode
 
 /* ---- rounds of points ---- */
 
-static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack) { return s->budget.drop < 0 || p->limit <= s->budget.drop + slack; }
+static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack)
+{
+    return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
+}
 
 /* What a point's file costs, and what its answers say. */
 static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
@@ -67,7 +71,8 @@ static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
     int best = -1;
 
     for (int i = 0; i < n; i++)
-        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && (best < 0 || p[i].right > p[best].right))
+        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) &&
+            (best < 0 || p[i].right > p[best].right))
             best = i;
     for (int i = 0; i < n; i++) {
         p[i].accepted = i == best;
@@ -93,7 +98,10 @@ lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *
     return LMB_OK;
 }
 
-int lmbi_search_next_round(const lmbi_search *s) { return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0; }
+int lmbi_search_next_round(const lmbi_search *s)
+{
+    return s->points->n ? s->points->point[s->points->n - 1].round + 1 : 0;
+}
 
 /* The teacher itself as integers: where everything begins. */
 static lmb_status begin(lmbi_search *s, lmb_error *err)
@@ -118,8 +126,8 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
 
 /* ---- the loop ---- */
 
-/* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates passed is
- * halved. */
+/* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates
+ * passed is halved. */
 static void stand(const lmbi_search *s, int *incumbent, int *steps, double *share)
 {
     const lmb_points *all = s->points;
@@ -165,7 +173,8 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "%lld steps have been tried", (long long)c->steps);
         LMB_TRY(lmbi_search_step(s, incumbent, goal, share, &paid, err));
         if (!paid)
-            return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min, lmb_goals[goal]);
+            return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min,
+                                   lmb_goals[goal]);
     }
 }
 
@@ -181,7 +190,11 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
             *accepted = s->points->point[i].accepted;
             return LMB_OK;
         }
-    lmb_point p = { .id = s->points->n, .parent = of, .round = lmbi_search_next_round(s), .kind = LMB_POINT_FINISHED, .goal = s->points->point[of].goal };
+    lmb_point p = { .id = s->points->n,
+                    .parent = of,
+                    .round = lmbi_search_next_round(s),
+                    .kind = LMB_POINT_FINISHED,
+                    .goal = s->points->point[of].goal };
     lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
     LMB_TRY(lmbi_search_read(s, of, &model, err));
@@ -231,14 +244,18 @@ static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
     if (d < 0 || z * z / (n + z * z) <= d)
         return LMB_OK;
     if (d == 0)
-        return LMB_FAIL(err, LMB_E_ARG, "accuracy_drop_max is 0: no number of samples can show that; %lld can show %.2g %%",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "accuracy_drop_max is 0: no number of samples can show that; %lld can show %.2g %%",
                         (long long)s->r->held_out->n, 100 * z * z / (n + z * z));
-    return LMB_FAIL(err, LMB_E_ARG, "%lld held-out samples can not show with confidence %g that no more than %g %% is lost; make split.validation at "
-                    "least %.0f (and ten times that to have a choice)", (long long)s->r->held_out->n, s->r->c->confidence, 100 * d,
-                    ceil(z * z * (1 - d) / d));
+    return LMB_FAIL(
+        err, LMB_E_ARG,
+        "%lld held-out samples can not show with confidence %g that no more than %g %% is lost; make split.validation at "
+        "least %.0f (and ten times that to have a choice)",
+        (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, ceil(z * z * (1 - d) / d));
 }
 
-/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has none. */
+/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has
+ * none. */
 static lmb_status check_form(lmbi_search *s, lmb_error *err)
 {
     lmb_deployed d;
@@ -267,7 +284,8 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
         LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
         LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
     }
-    return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm, &s->r->watch.work, &s->judge, err);
+    return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm,
+                            &s->r->watch.work, &s->judge, err);
 }
 
 /* Rank 0: all of it, and at the end, or when it was stopped, a word to the others. */

@@ -1,4 +1,5 @@
-/* distill/search/step.c - a step: moves of the model where the search stands, candidates made of them, their round. See search.h. */
+/* distill/search/step.c - a step: moves of the model where the search stands, candidates made of them, their round. See
+ * search.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,11 +33,13 @@ static bool same_moves(const lmb_point *a, const lmb_point *b)
 {
     bool same = a->n_moves == b->n_moves;
     for (int i = 0; same && i < a->n_moves; i++)
-        same = a->move[i].kind == b->move[i].kind && a->move[i].to == b->move[i].to && strcmp(a->move[i].what, b->move[i].what) == 0;
+        same = a->move[i].kind == b->move[i].kind && a->move[i].to == b->move[i].to &&
+               strcmp(a->move[i].what, b->move[i].what) == 0;
     return same;
 }
 
-/* One more candidate, if there is one that pays and that is another than those before. What it is made of counts four times for the next. */
+/* One more candidate, if there is one that pays and that is another than those before. What it is made of counts four
+ * times for the next. */
 static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like, bool *added, lmb_error *err)
 {
     lmb_point *p = &r->point[r->n];
@@ -106,7 +109,12 @@ done:
 
 lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err)
 {
-    lmb_point like = { .id = s->points->n, .parent = from, .round = lmbi_search_next_round(s), .kind = LMB_POINT_STEP, .goal = goal, .step = share };
+    lmb_point like = { .id = s->points->n,
+                       .parent = from,
+                       .round = lmbi_search_next_round(s),
+                       .kind = LMB_POINT_STEP,
+                       .goal = goal,
+                       .step = share };
     lmbi_outcome outcome[LMB_SEARCH_CANDIDATES];
     lineup *r = calloc(1, sizeof *r);
     lmb_graph *model = NULL;

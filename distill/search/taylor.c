@@ -41,7 +41,8 @@ static lmb_status run_batches(lmb_taylor *t, lmb_program *p, lmb_loader *l, cons
     return LMB_OK;
 }
 
-lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, const lmb_taylor_config *c, lmb_taylor **out, lmb_error *err)
+lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, const lmb_taylor_config *c,
+                             lmb_taylor **out, lmb_error *err)
 {
     const lmb_backend *backends[3];
     lmb_loss loss = { .build = lmb_loss_cross_entropy };
@@ -52,8 +53,8 @@ lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, co
     lmb_status st;
 
     if (c->batches * c->rows > data->n)
-        return LMB_FAIL(err, LMB_E_ARG, "gradients of %lld batches of %lld samples; the training part has %lld", (long long)c->batches,
-                        (long long)c->rows, (long long)data->n);
+        return LMB_FAIL(err, LMB_E_ARG, "gradients of %lld batches of %lld samples; the training part has %lld",
+                        (long long)c->batches, (long long)c->rows, (long long)data->n);
     lmb_taylor *t = calloc(1, sizeof *t);
     if (!t)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for gradients");
@@ -62,7 +63,8 @@ lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, co
     t->gradient = malloc(sizeof *t->gradient * ((size_t)c->batches * t->layout->count + 1));
     state = malloc(sizeof *state * (t->layout->count + 1));
     if (!t->gradient || !state) {
-        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for the gradients of %lld batches of %zu numbers", (long long)c->batches, t->layout->count);
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for the gradients of %lld batches of %zu numbers",
+                      (long long)c->batches, t->layout->count);
         goto done;
     }
     lmb_state_from_graph(t->layout, model, state);
@@ -81,8 +83,8 @@ done:
 }
 
 /* Add g w of a stored value to the channels that its indices along `axis` belong to. */
-static void add_member(const float *gradient, const lmb_graph *g, const lmb_axis_map *map, const lmb_axis_member *m, const lmb_axis_class *class,
-                       double *sum)
+static void add_member(const float *gradient, const lmb_graph *g, const lmb_axis_map *map, const lmb_axis_member *m,
+                       const lmb_axis_class *class, double *sum)
 {
     const lmb_value *x = &g->value[m->value];
     const float *w = x->data;

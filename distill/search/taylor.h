@@ -1,8 +1,9 @@
 /* distill/search/taylor.h - what a change of the weights would cost, from gradients of a few batches.
  *
- * Idea: to first order a batch's loss changes by the gradient times the change. A trained model's gradients are near zero on
- * average, but not on each batch; so the mean over batches of the absolute value is what tells weights that matter from those
- * that do not. Channels taken away and layers cut to a rank are then in one unit, loss, and can be compared.
+ * Idea: to first order a batch's loss changes by the gradient times the change. A trained model's gradients are near
+ * zero on average, but not on each batch; so the mean over batches of the absolute value is what tells weights that
+ * matter from those that do not. Channels taken away and layers cut to a rank are then in one unit, loss, and can be
+ * compared.
  *
  *   channel   its weights, scale and bias all go to zero: |sum g w|
  *   weights   changed by d: for each output channel |sum g d|, summed
@@ -22,13 +23,15 @@ extern "C" {
 typedef struct lmb_taylor lmb_taylor;
 typedef struct lmb_taylor_config { int64_t batches, rows; uint64_t seed; const char *backend; } lmb_taylor_config;
 
-/* Gradients of the cross-entropy of `model` on batches of the data, without augmentation, in training form. E_ARG when the data has fewer samples. */
-LMB_MUST_CHECK lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, const lmb_taylor_config *c, lmb_taylor **out,
-                                            lmb_error *err);
+/* Gradients of the cross-entropy of `model` on batches of the data, without augmentation, in training form. E_ARG when
+ * the data has fewer samples. */
+LMB_MUST_CHECK lmb_status lmb_taylor_create(const lmb_graph *model, const lmb_dataset *data, const lmb_taylor_config *c,
+                                            lmb_taylor **out, lmb_error *err);
 void lmb_taylor_destroy(lmb_taylor *t); /* NULL is a no-op */
 
 /* What each channel of the map is worth: out [map->n_channels]. `g` is the model of the create. */
-LMB_MUST_CHECK lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map, double *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_taylor_channels(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map,
+                                              double *out, lmb_error *err);
 /* The same of one class: out [class->channels]. */
 LMB_MUST_CHECK lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph *g, const lmb_axis_map *map,
                                            const lmb_axis_class *class, double *out, lmb_error *err);

@@ -60,7 +60,8 @@ static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
     LMB_TRY(lmb_line_text(line, "why", &why, err));
     LMB_TRY(numbers(line, "curve", t.curve, LMB_TUNE_CURVE, &t.n_curve, err));
     LMB_TRY(numbers(line, "x", t.x, LMB_TUNE_DIMS, &n, err));
-    if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) || t.share != lmb_tune_rung(d->r, (int)id).share || strlen(why) >= sizeof t.why)
+    if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) ||
+        t.share != lmb_tune_rung(d->r, (int)id).share || strlen(why) >= sizeof t.why)
         return LMB_FAIL(err, LMB_E_FORMAT, "it is not trial %d of this search", d->out->n);
     for (int i = 0; i < n; i++)
         if (!(t.x[i] >= 0 && t.x[i] <= 1))

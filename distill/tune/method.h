@@ -31,8 +31,8 @@ typedef struct lmb_method_view {
     int n;
 } lmb_method_view;
 
-/* A round of a method whose rounds are not all alike: `n` trials from `first` on, which get this share of their epochs, in
- * (0, 1]. */
+/* A round of a method whose rounds are not all alike: `n` trials from `first` on, which get this share of their epochs,
+ * in (0, 1]. */
 typedef struct lmb_rung {
     int first, n;
     double share;

@@ -8,7 +8,13 @@ extern const lmb_method lmbi_method_grid, lmbi_method_random, lmbi_method_bayes,
     lmbi_method_halving;
 
 const lmb_method *const lmb_methods[] = {
-    &lmbi_method_random, &lmbi_method_grid, &lmbi_method_bayes, &lmbi_method_nsga2, &lmbi_method_pso, &lmbi_method_halving, NULL,
+    &lmbi_method_random,
+    &lmbi_method_grid,
+    &lmbi_method_bayes,
+    &lmbi_method_nsga2,
+    &lmbi_method_pso,
+    &lmbi_method_halving,
+    NULL,
 };
 
 lmb_status lmb_method_bind(const lmb_tree *tree, const lmb_method **out, void *config, lmb_error *err)

@@ -96,7 +96,8 @@ LMB_MUST_CHECK lmb_status lmb_tune_run(const lmb_tune_request *r, lmb_trials *ou
 void lmb_trials_free(lmb_trials *t);
 /* How many trials there will be: the budget, or all that the method has. */
 int64_t lmb_tune_budget(const lmb_tune_request *r);
-/* The most accurate that was neither stopped nor failed, of those with the largest share of their epochs; of equal ones the cheapest, then the first. -1: none. */
+/* The most accurate that was neither stopped nor failed, of those with the largest share of their epochs; of equal ones
+ * the cheapest, then the first. -1: none. */
 int lmb_trials_best(const lmb_trials *t);
 /* Mark the front. E_NOMEM. */
 LMB_MUST_CHECK lmb_status lmb_trials_front(lmb_trials *t, lmb_error *err);

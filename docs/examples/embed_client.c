@@ -1,5 +1,5 @@
-/* docs/examples/embed_client.c - a device's own program that takes part in a federation. Its samples come from a callback:
- * there is no file, no configuration and no second process. tests/e2e/test_embed.sh runs it against a server.
+/* docs/examples/embed_client.c - a device's own program that takes part in a federation. Its samples come from a
+ * callback: there is no file, no configuration and no second process. tests/e2e/test_embed.sh runs it against a server.
  *
  *     embed_client STATE_DIR [INVITE]        an invite is needed once; later starts go on with what STATE_DIR holds
  *
@@ -66,7 +66,8 @@ int main(int argc, char **argv)
     cfg.threads = 1;
     cfg.nice = 10;
     snprintf(me.memory, sizeof me.memory, "%s/memory.bin", argv[1]);
-    if (lmb_local_create(&me.local, &err) == LMB_OK && lmb_client_create(&cfg, argc > 2 ? argv[2] : NULL, &trainer, &log, &client, &err) == LMB_OK) {
+    if (lmb_local_create(&me.local, &err) == LMB_OK &&
+        lmb_client_create(&cfg, argc > 2 ? argv[2] : NULL, &trainer, &log, &client, &err) == LMB_OK) {
         signal(SIGTERM, on_signal);
         signal(SIGINT, on_signal);
         if (lmb_client_run(client, &err) == LMB_OK)

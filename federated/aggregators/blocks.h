@@ -1,7 +1,7 @@
 /* federated/aggregators/blocks.h - walking over all updates of a round, a block of coordinates at a time.
  *
- * Idea: a row that needs all updates sees a matrix [updates][coordinates] that may be far larger than memory. It is read in
- * column blocks of about 4 MB.
+ * Idea: a row that needs all updates sees a matrix [updates][coordinates] that may be far larger than memory. It is
+ * read in column blocks of about 4 MB.
  */
 #ifndef LMB_FEDERATED_AGGREGATORS_BLOCKS_H
 #define LMB_FEDERATED_AGGREGATORS_BLOCKS_H

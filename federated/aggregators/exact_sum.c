@@ -12,10 +12,11 @@ lmb_status lmbi_exact_sum_open(lmbi_exact_sum *s, const char *who, const lmb_agg
     int bits = SUM_BITS - (int)ceil(log2((double)l->max_updates) + log2((double)l->max_examples) + log2(l->max_abs));
 
     if (bits < MIN_BITS)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "%s: %llu clients of up to %llu examples with values up to %g leave %d bits for fractions, %d are needed; "
-                        "lower target, max_examples or max_abs",
-                        who, (unsigned long long)l->max_updates, (unsigned long long)l->max_examples, l->max_abs, bits, MIN_BITS);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s: %llu clients of up to %llu examples with values up to %g leave %d bits for fractions, %d are needed; "
+            "lower target, max_examples or max_abs",
+            who, (unsigned long long)l->max_updates, (unsigned long long)l->max_examples, l->max_abs, bits, MIN_BITS);
     *s = (lmbi_exact_sum){ .n = l->n, .scale = ldexp(1, bits), .sum = calloc(l->n, sizeof *s->sum) };
     if (!s->sum)
         return LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for the sum of %zu values", who, l->n);
@@ -30,7 +31,8 @@ void lmbi_exact_sum_begin(lmbi_exact_sum *s)
     memset(s->sum, 0, s->n * sizeof *s->sum);
 }
 
-void lmbi_exact_sum_add(lmbi_exact_sum *s, size_t at, const float *values, size_t count, uint64_t examples, bool add_weight)
+void lmbi_exact_sum_add(lmbi_exact_sum *s, size_t at, const float *values, size_t count, uint64_t examples,
+                        bool add_weight)
 {
     for (size_t i = 0; i < count; i++)
         s->sum[at + i] += (int64_t)examples * llrint((double)values[i] * s->scale);

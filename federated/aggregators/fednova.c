@@ -1,9 +1,10 @@
-/* federated/aggregators/fednova.c - FedNova's server: changes that clients have divided by their travel are averaged, and the
- * mean takes a step of the mean travel: who made more steps does not pull harder.
+/* federated/aggregators/fednova.c - FedNova's server: changes that clients have divided by their travel are averaged,
+ * and the mean takes a step of the mean travel: who made more steps does not pull harder.
  *
  * The vector is [w | travel]; clients do their part in federated/terms/terms.c. The last number of the model stays 0.
  *
- *   source  Wang, Liu, Liang, Joshi, Poor: Tackling the objective inconsistency problem. NeurIPS 2020, arXiv:2007.07481, eq. 7
+ *   source  Wang, Liu, Liang, Joshi, Poor: Tackling the objective inconsistency problem. NeurIPS 2020,
+ * arXiv:2007.07481, eq. 7
  */
 #include <stdlib.h>
 
@@ -54,7 +55,10 @@ static lmb_status finish(void *state, float *out, lmb_error *err)
     return LMB_OK;
 }
 
-static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight) { return which ? NULL : lmbi_exact_sums(state, n, weight); }
+static int64_t *sums(void *state, int which, size_t *n, uint64_t **weight)
+{
+    return which ? NULL : lmbi_exact_sums(state, n, weight);
+}
 
 const lmb_aggregator lmbi_fednova = {
     .name = "fednova",

@@ -8,11 +8,11 @@
  *     v <- v - (1 - beta2) d^2 sign(v - d^2)       fedyogi
  *     change = eta m / (sqrt(v) + tau)
  *
- * v starts at tau^2. There is no bias correction, as in the source. tau is how small a change may be and still count: an
- * order below the size of a round's changes.
+ * v starts at tau^2. There is no bias correction, as in the source. tau is how small a change may be and still count:
+ * an order below the size of a round's changes.
  *
- *   source   Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan: Adaptive federated optimization. ICLR 2021,
- *            algorithm 2.
+ *   source   Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan: Adaptive federated optimization. ICLR
+ * 2021, algorithm 2.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -139,23 +139,27 @@ static lmb_status load(void *state, const void *saved, size_t bytes, lmb_error *
     size_t want = 2 * s->sum.n * sizeof *s->m;
 
     if (bytes != want)
-        return LMB_FAIL(err, LMB_E_FORMAT,
-                        "the journal holds %zu bytes of aggregator state, two moments of this model are %zu; configure the aggregator as "
-                        "it was, or begin in a new state_dir", bytes, want);
+        return LMB_FAIL(
+            err, LMB_E_FORMAT,
+            "the journal holds %zu bytes of aggregator state, two moments of this model are %zu; configure the aggregator as "
+            "it was, or begin in a new state_dir",
+            bytes, want);
     memcpy(s->m, saved, bytes);
     for (size_t i = 0; i < s->sum.n; i++)
         if (!isfinite(s->m[i]) || !(s->m[s->sum.n + i] >= 0) || !isfinite(s->m[s->sum.n + i]))
-            return LMB_FAIL(err, LMB_E_FORMAT, "the journal's aggregator state is damaged at value %zu; begin in a new state_dir", i);
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "the journal's aggregator state is damaged at value %zu; begin in a new state_dir", i);
     return LMB_OK;
 }
 
-#define FEDOPT(text, about, rows, make)                                                                                             \
-    {                                                                                                                               \
-        .name = text, .help = about, .linear = true, .ring_safe = true, .fields = rows, .config_bytes = sizeof(config),             \
-        .create = make, .destroy = destroy, .begin = begin, .absorb = absorb, .finish = finish, .save = save, .load = load,         \
-        .exact = exact, .sums = sums,                                                                                                               \
+#define FEDOPT(text, about, rows, make)                                                                                \
+    {                                                                                                                  \
+        .name = text, .help = about, .linear = true, .ring_safe = true, .fields = rows,                                \
+        .config_bytes = sizeof(config), .create = make, .destroy = destroy, .begin = begin, .absorb = absorb,          \
+        .finish = finish, .save = save, .load = load, .exact = exact, .sums = sums,                                    \
     }
 
-const lmb_aggregator lmbi_fedadagrad = FEDOPT("fedadagrad", "Adagrad on the mean of the changes", adagrad_fields, create_adagrad);
+const lmb_aggregator lmbi_fedadagrad =
+    FEDOPT("fedadagrad", "Adagrad on the mean of the changes", adagrad_fields, create_adagrad);
 const lmb_aggregator lmbi_fedadam = FEDOPT("fedadam", "Adam on the mean of the changes", adam_fields, create_adam);
 const lmb_aggregator lmbi_fedyogi = FEDOPT("fedyogi", "Yogi on the mean of the changes", adam_fields, create_yogi);

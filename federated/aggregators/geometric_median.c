@@ -1,8 +1,8 @@
 /* federated/aggregators/geometric_median.c - the point whose summed distance to all updates is least (RFA).
  *
- * Idea: Weiszfeld's iteration, smoothed: weights w_i = examples_i / max(nu, |x_i - z|), z = sum w_i x_i / sum w_i, begun at the
- * weighted mean. An update far away has little weight, whatever its size; up to half of the examples may be hostile.
- * Each iteration reads the updates twice.
+ * Idea: Weiszfeld's iteration, smoothed: weights w_i = examples_i / max(nu, |x_i - z|), z = sum w_i x_i / sum w_i,
+ * begun at the weighted mean. An update far away has little weight, whatever its size; up to half of the examples may
+ * be hostile. Each iteration reads the updates twice.
  *
  *   source   Pillutla, Kakade, Harchaoui: Robust aggregation for federated learning. IEEE TSP 2022, algorithm 2.
  */
@@ -99,7 +99,13 @@ static lmb_status all(void *state, const lmb_updates *u, float *out, lmb_error *
     return st;
 }
 
-const lmb_aggregator lmbi_geometric_median = { .name = "geometric_median", .help = "the point nearest to all updates (RFA)",
-                                               .needs_all = true, .needs_plain = true, .fields = fields,
-                                               .config_bytes = sizeof(config), .create = create, .destroy = destroy, .begin = begin,
+const lmb_aggregator lmbi_geometric_median = { .name = "geometric_median",
+                                               .help = "the point nearest to all updates (RFA)",
+                                               .needs_all = true,
+                                               .needs_plain = true,
+                                               .fields = fields,
+                                               .config_bytes = sizeof(config),
+                                               .create = create,
+                                               .destroy = destroy,
+                                               .begin = begin,
                                                .all = all };

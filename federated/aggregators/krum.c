@@ -25,7 +25,9 @@ typedef struct config { int64_t byzantine, keep; } config;
 #define BYZANTINE LMB_INT(config, byzantine, 1, 0, 1e6, "clients", "at most so many of a round's clients are hostile")
 static const lmb_field krum_fields[] = { BYZANTINE, LMB_FIELD_END };
 static const lmb_field multi_fields[] = {
-    BYZANTINE, LMB_INT(config, keep, 0, 0, 1e6, "updates", "the mean of so many; 0: all but `byzantine`"), LMB_FIELD_END,
+    BYZANTINE,
+    LMB_INT(config, keep, 0, 0, 1e6, "updates", "the mean of so many; 0: all but `byzantine`"),
+    LMB_FIELD_END,
 };
 
 typedef struct krum { kind kind; config c; const char *name; } krum;
@@ -35,7 +37,8 @@ static void begin(void *state) { (void)state; }
 
 static int64_t needed(const krum *s) { return (s->kind == BULYAN ? 4 : 2) * s->c.byzantine + 3; }
 
-static lmb_status make(kind k, const char *name, const config *c, const lmb_aggregator_limits *l, void **state, lmb_error *err)
+static lmb_status make(kind k, const char *name, const config *c, const lmb_aggregator_limits *l, void **state,
+                       lmb_error *err)
 {
     krum *s = calloc(1, sizeof *s);
     if (!s)
@@ -43,9 +46,12 @@ static lmb_status make(kind k, const char *name, const config *c, const lmb_aggr
     *s = (krum){ k, *c, name };
     if ((uint64_t)needed(s) > l->min_updates) {
         free(s);
-        return LMB_FAIL(err, LMB_E_ARG, "%s with %lld hostile clients needs rounds of at least %lld updates, minimum is %llu; raise minimum "
-                        "or lower byzantine", name, (long long)c->byzantine, (long long)((k == BULYAN ? 4 : 2) * c->byzantine + 3),
-                        (unsigned long long)l->min_updates);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s with %lld hostile clients needs rounds of at least %lld updates, minimum is %llu; raise minimum "
+            "or lower byzantine",
+            name, (long long)c->byzantine, (long long)((k == BULYAN ? 4 : 2) * c->byzantine + 3),
+            (unsigned long long)l->min_updates);
     }
     *state = s;
     return LMB_OK;
@@ -137,7 +143,8 @@ static int ascending_floats(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Mean of the `near` values around the median of v[0 .. m), which are sorted: the window whose ends are nearest to it. */
+/* Mean of the `near` values around the median of v[0 .. m), which are sorted: the window whose ends are nearest to
+ * it. */
 static double around_median(const float *v, size_t m, size_t near)
 {
     double median = m % 2 ? (double)v[m / 2] : ((double)v[m / 2 - 1] + (double)v[m / 2]) / 2, sum = 0;
@@ -154,7 +161,8 @@ static double around_median(const float *v, size_t m, size_t near)
     return sum / (double)near;
 }
 
-static lmb_status combine(const krum *s, const lmb_updates *u, const bool *chosen, size_t keep, float *column, float *out, lmb_error *err)
+static lmb_status combine(const krum *s, const lmb_updates *u, const bool *chosen, size_t keep, float *column,
+                          float *out, lmb_error *err)
 {
     size_t f = (size_t)s->c.byzantine, near = s->kind == BULYAN ? keep - 2 * f : keep;
     lmbi_blocks b;
@@ -181,15 +189,19 @@ static lmb_status all(void *state, const lmb_updates *u, float *out, lmb_error *
     size_t n = (size_t)u->count, f = (size_t)s->c.byzantine;
 
     if (u->count < needed(s))
-        return LMB_FAIL(err, LMB_E_NUMERIC, "%s with %lld hostile clients needs %lld updates, the round brought %d; raise minimum or lower "
-                        "byzantine", s->name, (long long)s->c.byzantine, (long long)needed(s), u->count);
+        return LMB_FAIL(err, LMB_E_NUMERIC,
+                        "%s with %lld hostile clients needs %lld updates, the round brought %d; raise minimum or lower "
+                        "byzantine",
+                        s->name, (long long)s->c.byzantine, (long long)needed(s), u->count);
     size_t keep = s->kind == BULYAN ? n - 2 * f : s->kind == KRUM ? 1 : s->c.keep ? (size_t)s->c.keep : n - f;
     if (keep > n - f)
         keep = n - f;
     double *d = malloc(sizeof *d * (n * n + 2 * n));
     bool *chosen = calloc(n, sizeof *chosen);
     float *column = malloc(sizeof *column * n);
-    lmb_status st = d && chosen && column ? distances(u, d, err) : LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %d updates", s->name, u->count);
+    lmb_status st = d && chosen && column
+                        ? distances(u, d, err)
+                        : LMB_FAIL(err, LMB_E_NOMEM, "%s: no memory for %d updates", s->name, u->count);
     if (st == LMB_OK) {
         choose(s, d, n, keep, chosen, d + n * n, d + n * n + n);
         st = combine(s, u, chosen, keep, column, out, err);
@@ -200,11 +212,12 @@ static lmb_status all(void *state, const lmb_updates *u, float *out, lmb_error *
     return st;
 }
 
-#define KRUM_ROW(text, about, rows, how)                                                                                             \
-    {                                                                                                                                \
-        .name = text, .help = about, .needs_all = true, .needs_plain = true, .fields = rows, .config_bytes = sizeof(config),         \
-        .create = how, .destroy = destroy, .begin = begin, .all = all,                                                               \
+#define KRUM_ROW(text, about, rows, how)                                                                               \
+    {                                                                                                                  \
+        .name = text, .help = about, .needs_all = true, .needs_plain = true, .fields = rows,                           \
+        .config_bytes = sizeof(config), .create = how, .destroy = destroy, .begin = begin, .all = all,                 \
     }
 const lmb_aggregator lmbi_krum = KRUM_ROW("krum", "the update with the nearest neighbours", krum_fields, create_krum);
-const lmb_aggregator lmbi_multi_krum = KRUM_ROW("multi_krum", "mean of the updates with the nearest neighbours", multi_fields, create_multi);
+const lmb_aggregator lmbi_multi_krum =
+    KRUM_ROW("multi_krum", "mean of the updates with the nearest neighbours", multi_fields, create_multi);
 const lmb_aggregator lmbi_bulyan = KRUM_ROW("bulyan", "krum's choice, then a trimmed mean", krum_fields, create_bulyan);

@@ -4,7 +4,7 @@
 
 #include "federated/aggregator.h"
 
-extern const lmb_aggregator lmbi_fedavg, lmbi_fedadagrad, lmbi_fedadam, lmbi_fedyogi, lmbi_median, lmbi_trimmed_mean, lmbi_krum,
-    lmbi_multi_krum, lmbi_bulyan, lmbi_geometric_median, lmbi_scaffold, lmbi_fednova;
+extern const lmb_aggregator lmbi_fedavg, lmbi_fedadagrad, lmbi_fedadam, lmbi_fedyogi, lmbi_median, lmbi_trimmed_mean,
+    lmbi_krum, lmbi_multi_krum, lmbi_bulyan, lmbi_geometric_median, lmbi_scaffold, lmbi_fednova;
 
 #endif

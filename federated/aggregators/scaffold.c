@@ -1,9 +1,9 @@
 /* federated/aggregators/scaffold.c - SCAFFOLD's server: the mean change of the model, and of the control variate c.
  *
- * The vector is [w | c], half and half. w moves by the mean of the changes, c by S / N times that of theirs, S clients of the
- * round, N of the federation. Both means are weighted by examples: the paper's are plain, as all its clients have equally many,
- * and a plain c beside a weighted w would lead to another optimum than the one of all samples. Clients do the rest
- * (federated/terms/terms.c).
+ * The vector is [w | c], half and half. w moves by the mean of the changes, c by S / N times that of theirs, S clients
+ * of the round, N of the federation. Both means are weighted by examples: the paper's are plain, as all its clients
+ * have equally many, and a plain c beside a weighted w would lead to another optimum than the one of all samples.
+ * Clients do the rest (federated/terms/terms.c).
  *
  *   source  Karimireddy et al.: SCAFFOLD. ICML 2020, arXiv:1910.06378, algorithm 1
  */
@@ -13,9 +13,9 @@
 #include "federated/aggregators/rows.h"
 
 typedef struct config { int64_t clients; } config;
-static const lmb_field fields[] = {
-    LMB_INT(config, clients, 0, 0, 1e9, "clients", "of the whole federation; 0: those of a round are all there are"), LMB_FIELD_END
-};
+static const lmb_field fields[] = { LMB_INT(config, clients, 0, 0, 1e9, "clients",
+                                            "of the whole federation; 0: those of a round are all there are"),
+                                    LMB_FIELD_END };
 
 typedef struct scaffold {
     lmbi_exact_sum sum;   /* [w | c]                            */
@@ -40,7 +40,8 @@ static lmb_status create(const void *cfg, const lmb_aggregator_limits *l, void *
     lmb_status st;
 
     if (l->n % 2)
-        return LMB_FAIL(err, LMB_E_ARG, "scaffold: %zu values are not a model and a control variate of the same size", l->n);
+        return LMB_FAIL(err, LMB_E_ARG, "scaffold: %zu values are not a model and a control variate of the same size",
+                        l->n);
     one.n = one.max_examples = 1;
     s = calloc(1, sizeof *s);
     if (!s)

@@ -77,9 +77,21 @@ static lmb_status all(void *state, const lmb_updates *u, float *out, lmb_error *
     return st;
 }
 
-const lmb_aggregator lmbi_median = { .name = "median", .help = "middle value of each coordinate", .needs_all = true, .needs_plain = true,
-                                     .create = create_median, .destroy = destroy, .begin = begin, .all = all };
-const lmb_aggregator lmbi_trimmed_mean = { .name = "trimmed_mean", .help = "mean of each coordinate without the extremes",
-                                           .needs_all = true, .needs_plain = true, .fields = trim_fields,
-                                           .config_bytes = sizeof(config), .create = create_trimmed, .destroy = destroy,
-                                           .begin = begin, .all = all };
+const lmb_aggregator lmbi_median = { .name = "median",
+                                     .help = "middle value of each coordinate",
+                                     .needs_all = true,
+                                     .needs_plain = true,
+                                     .create = create_median,
+                                     .destroy = destroy,
+                                     .begin = begin,
+                                     .all = all };
+const lmb_aggregator lmbi_trimmed_mean = { .name = "trimmed_mean",
+                                           .help = "mean of each coordinate without the extremes",
+                                           .needs_all = true,
+                                           .needs_plain = true,
+                                           .fields = trim_fields,
+                                           .config_bytes = sizeof(config),
+                                           .create = create_trimmed,
+                                           .destroy = destroy,
+                                           .begin = begin,
+                                           .all = all };

@@ -41,9 +41,11 @@ static void write_text(lmb_codec_spec *s)
     for (const lmb_field *f = s->codec->fields; f->key; f++) {
         const char *at = (const char *)&s->config + f->offset;
         if (f->kind == LMB_FIELD_INT)
-            n += (size_t)snprintf(s->text + n, sizeof s->text - n, ", %s: %lld", f->key, (long long)*(const int64_t *)(const void *)at);
+            n += (size_t)snprintf(s->text + n, sizeof s->text - n, ", %s: %lld", f->key,
+                                  (long long)*(const int64_t *)(const void *)at);
         else
-            n += (size_t)snprintf(s->text + n, sizeof s->text - n, ", %s: %.9g", f->key, *(const double *)(const void *)at);
+            n += (size_t)snprintf(s->text + n, sizeof s->text - n, ", %s: %.9g", f->key,
+                                  *(const double *)(const void *)at);
     }
     snprintf(s->text + n, sizeof s->text - n, "}");
 }
@@ -58,8 +60,10 @@ lmb_status lmb_codec_open(const lmb_tree *tree, lmb_codec_spec *out, lmb_error *
     LMB_TRY(find(name, &out->codec, err));
     LMB_TRY(lmb_fields_bind(out->codec->fields, tree && tree->kind == LMB_TREE_MAP ? tree : NULL, &out->config, err));
     if (out->config.common.zstd && !lmbi_zstd_known())
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "codec %s is to be compressed by zstd, and this program was built without it; build it with "
-                        "libzstd-dev, or set codec.zstd to 0", name);
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "codec %s is to be compressed by zstd, and this program was built without it; build it with "
+                        "libzstd-dev, or set codec.zstd to 0",
+                        name);
     write_text(out);
     return LMB_OK;
 }
@@ -91,8 +95,8 @@ uint64_t lmb_codec_limit(const lmb_codec_spec *s, uint64_t n, bool *exact)
 
 /* ---- there ---- */
 
-lmb_status lmb_codec_encode(const lmb_codec_spec *s, uint64_t seed, const float *values, size_t n, uint8_t **out, size_t *bytes,
-                            lmb_error *err)
+lmb_status lmb_codec_encode(const lmb_codec_spec *s, uint64_t seed, const float *values, size_t n, uint8_t **out,
+                            size_t *bytes, lmb_error *err)
 {
     uint64_t cap = s->codec->bytes(&s->config, n);
     uint8_t *raw = malloc((size_t)cap + 1), *packed;
@@ -137,12 +141,14 @@ static lmb_status check_finite(const float *v, size_t at, size_t count, lmb_erro
 {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(v[i]))
-            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is %g; values must be finite", at + i, (double)v[i]);
+            return LMB_FAIL(err, LMB_E_NUMERIC, "value %zu of the update is %g; values must be finite", at + i,
+                            (double)v[i]);
     return LMB_OK;
 }
 
 static lmb_status decode_blocks(const lmb_codec_spec *s, uint64_t seed, size_t n, const lmb_codec_source *from,
-                                lmb_status (*take)(void *, size_t, const float *, size_t, lmb_error *), void *ctx, lmb_error *err)
+                                lmb_status (*take)(void *, size_t, const float *, size_t, lmb_error *), void *ctx,
+                                lmb_error *err)
 {
     float *v = malloc(LMB_CODEC_BLOCK * sizeof *v);
     lmb_status st = v ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to decode an update");
@@ -159,9 +165,10 @@ static lmb_status decode_blocks(const lmb_codec_spec *s, uint64_t seed, size_t n
     return st;
 }
 
-lmb_status lmb_codec_decode(const lmb_codec_spec *s, uint64_t seed, size_t n, uint64_t bytes, const lmb_codec_source *from,
-                            lmb_status (*take)(void *ctx, size_t at, const float *values, size_t count, lmb_error *err), void *ctx,
-                            lmb_error *err)
+lmb_status lmb_codec_decode(const lmb_codec_spec *s, uint64_t seed, size_t n, uint64_t bytes,
+                            const lmb_codec_source *from,
+                            lmb_status (*take)(void *ctx, size_t at, const float *values, size_t count, lmb_error *err),
+                            void *ctx, lmb_error *err)
 {
     lmbi_unzstd *z = NULL;
     lmb_codec_source unpacked = { lmbi_unzstd_read, NULL };
@@ -199,7 +206,8 @@ static lmb_status keep(void *ctx, size_t at, const float *values, size_t count, 
     return LMB_OK;
 }
 
-lmb_status lmb_codec_decode_all(const lmb_codec_spec *s, uint64_t seed, const void *data, size_t bytes, float *out, size_t n, lmb_error *err)
+lmb_status lmb_codec_decode_all(const lmb_codec_spec *s, uint64_t seed, const void *data, size_t bytes, float *out,
+                                size_t n, lmb_error *err)
 {
     memory m = { data, out };
     return lmb_codec_decode(s, seed, n, bytes, &(lmb_codec_source){ read_memory, &m }, keep, &m, err);

@@ -1,7 +1,8 @@
 /* federated/codecs/int8.c - one byte a value: a scale for each group of values, and stochastic rounding.
  *
- * Idea: with s = max |x| / 127 of the group, q = floor(x / s + u) for a uniform u in [0, 1) has the mean x / s: the error of
- * a value is below s, and the errors of many clients cancel out in the mean, which rounding to nearest does not give.
+ * Idea: with s = max |x| / 127 of the group, q = floor(x / s + u) for a uniform u in [0, 1) has the mean x / s: the
+ * error of a value is below s, and the errors of many clients cancel out in the mean, which rounding to nearest does
+ * not give.
  *
  * Layout: for each group of a block its scale, a float, then a signed byte a value.
  *
@@ -12,11 +13,14 @@
 #include "federated/codecs/rows.h"
 
 typedef struct config { lmb_codec_common common; int64_t group; } config;
-static const lmb_field fields[] = {
-    LMB_INT(config, group, 256, 16, LMB_CODEC_BLOCK, "values", "that share a scale, of 4 bytes"), LMB_CODEC_COMMON, LMB_FIELD_END
-};
+static const lmb_field fields[] = { LMB_INT(config, group, 256, 16, LMB_CODEC_BLOCK, "values",
+                                            "that share a scale, of 4 bytes"),
+                                    LMB_CODEC_COMMON, LMB_FIELD_END };
 
-static uint64_t groups_of(const config *c, uint64_t count) { return (count + (uint64_t)c->group - 1) / (uint64_t)c->group; }
+static uint64_t groups_of(const config *c, uint64_t count)
+{
+    return (count + (uint64_t)c->group - 1) / (uint64_t)c->group;
+}
 
 static uint64_t bytes_of(const void *config_, uint64_t n)
 {
@@ -47,7 +51,8 @@ static void put_group(const float *v, size_t n, float scale, uint64_t seed, uint
     }
 }
 
-static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes, lmb_error *err)
+static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes,
+                         lmb_error *err)
 {
     const config *c = config_;
     uint8_t *to = out;
@@ -68,8 +73,8 @@ static lmb_status encode(const void *config_, uint64_t seed, const float *values
     return LMB_OK;
 }
 
-static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from, float *out,
-                         lmb_error *err)
+static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from,
+                         float *out, lmb_error *err)
 {
     const config *c = config_;
     int8_t q[LMB_CODEC_BLOCK];
@@ -80,7 +85,8 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
         float scale;
         LMB_TRY(from->read(from->ctx, &scale, 4, err));
         if (!(scale >= 0 && isfinite(scale)))
-            return LMB_FAIL(err, LMB_E_FORMAT, "a scale in block %llu of the update is %g; scales are finite and not negative",
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "a scale in block %llu of the update is %g; scales are finite and not negative",
                             (unsigned long long)block, (double)scale);
         LMB_TRY(from->read(from->ctx, q, group, err));
         for (size_t i = 0; i < group; i++)
@@ -90,6 +96,15 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
 }
 
 const lmb_codec lmbi_codec_int8 = {
-    .name = "int8", .help = "a byte a value, rounded at random so that the mean is kept", .source = "arXiv:1610.02132", .seeded = true,
-    .fixed = true, .slack = 0.15, .fields = fields, .config_bytes = sizeof(config), .bytes = bytes_of, .encode = encode, .decode = decode,
+    .name = "int8",
+    .help = "a byte a value, rounded at random so that the mean is kept",
+    .source = "arXiv:1610.02132",
+    .seeded = true,
+    .fixed = true,
+    .slack = 0.15,
+    .fields = fields,
+    .config_bytes = sizeof(config),
+    .bytes = bytes_of,
+    .encode = encode,
+    .decode = decode,
 };

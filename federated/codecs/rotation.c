@@ -1,17 +1,18 @@
 /* federated/codecs/rotation.c - one to four bits a value, after a random rotation.
  *
- * Idea: a random rotation makes any vector look like d draws of the same normal distribution, for which the best levels are
- * known (Lloyd, Max). So a block is multiplied by random signs and a Hadamard matrix, twice, y = H E H D x / d, and each y_i
- * is replaced by the nearest level q_i of its size sqrt(mean y^2). The scale S = |x|^2 / <y, q> that is sent with them makes
- * the result S D H E H q / d right in the direction of x: unbiased for a uniform rotation, nearly so for this one, which
- * costs d log d. (Once is not enough for blocks of a few great values: of three of them, the signs of y show the greatest
- * alone, whatever D is.) A block's mean squared error is 57 % of its mean square with one bit, 13.3, 3.6 and 1.0 % with two to four.
+ * Idea: a random rotation makes any vector look like d draws of the same normal distribution, for which the best levels
+ * are known (Lloyd, Max). So a block is multiplied by random signs and a Hadamard matrix, twice, y = H E H D x / d, and
+ * each y_i is replaced by the nearest level q_i of its size sqrt(mean y^2). The scale S = |x|^2 / <y, q> that is sent
+ * with them makes the result S D H E H q / d right in the direction of x: unbiased for a uniform rotation, nearly so
+ * for this one, which costs d log d. (Once is not enough for blocks of a few great values: of three of them, the signs
+ * of y show the greatest alone, whatever D is.) A block's mean squared error is 57 % of its mean square with one
+ * bit, 13.3, 3.6 and 1.0 % with two to four.
  *
  * The signs come from the seed, so that different clients rotate differently and their errors cancel out in the mean.
  *
- * Layout: a block is one piece, and the last one several: always the greatest power of two that fits, and when fewer than
- * 256 values are left, the next power of two from 8, filled up with zeros. Of each piece S, a float, then the levels' numbers
- * in `bits` bits each, lowest bits first.
+ * Layout: a block is one piece, and the last one several: always the greatest power of two that fits, and when fewer
+ * than 256 values are left, the next power of two from 8, filled up with zeros. Of each piece S, a float, then the
+ * levels' numbers in `bits` bits each, lowest bits first.
  *
  *   source   Vargaftik, Basat, Portnoy, Mendelson, Ben-Itzhak, Mitzenmacher: EDEN. ICML 2022, arXiv:2108.08842
  *            Levels: Max, Quantizing for minimum distortion. IRE Trans. Inf. Theory 6, 1960, table 1; more digits by
@@ -32,7 +33,8 @@ static const float levels[4][8] = {
     { 0.7978845608f },
     { 0.4527800398f, 1.5104176087f },
     { 0.2450941791f, 0.7560052489f, 1.3439092613f, 2.1519457917f },
-    { 0.1283950299f, 0.3880482995f, 0.6567590957f, 0.9423402690f, 1.2562309480f, 1.6180463695f, 2.0690172840f, 2.7325896995f },
+    { 0.1283950299f, 0.3880482995f, 0.6567590957f, 0.9423402690f, 1.2562309480f, 1.6180463695f, 2.0690172840f,
+      2.7325896995f },
 };
 
 /* Of the next piece, when so many values are left. */
@@ -46,7 +48,8 @@ static size_t piece(size_t left)
 
 static uint64_t bytes_of(const void *config_, uint64_t n)
 {
-    uint64_t bits = (uint64_t)((const config *)config_)->bits, bytes = n / LMB_CODEC_BLOCK * (4 + LMB_CODEC_BLOCK * bits / 8);
+    uint64_t bits = (uint64_t)((const config *)config_)->bits,
+             bytes = n / LMB_CODEC_BLOCK * (4 + LMB_CODEC_BLOCK * bits / 8);
     size_t left = (size_t)(n % LMB_CODEC_BLOCK);
 
     while (left) {
@@ -112,7 +115,8 @@ static float quantise(float *y, size_t d, double square, unsigned bits, uint8_t 
 }
 
 /* count <= d values from place `at` of a block into y[d] and out; the bytes. */
-static size_t put_piece(const float *v, size_t count, size_t d, unsigned bits, uint64_t seed, uint64_t block, size_t at, float *y, uint8_t *out)
+static size_t put_piece(const float *v, size_t count, size_t d, unsigned bits, uint64_t seed, uint64_t block, size_t at,
+                        float *y, uint8_t *out)
 {
     double square = 0;
 
@@ -129,7 +133,8 @@ static size_t put_piece(const float *v, size_t count, size_t d, unsigned bits, u
     return 4 + d * bits / 8;
 }
 
-static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes, lmb_error *err)
+static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes,
+                         lmb_error *err)
 {
     unsigned bits = (unsigned)((const config *)config_)->bits;
     float *y = malloc(LMB_CODEC_BLOCK * sizeof *y);
@@ -141,7 +146,8 @@ static lmb_status encode(const void *config_, uint64_t seed, const float *values
         size_t count = lmbi_block_count(n, block);
         for (size_t at = 0, d; at < count; at += d) {
             d = piece(count - at);
-            to += put_piece(values + block * LMB_CODEC_BLOCK + at, count - at < d ? count - at : d, d, bits, seed, block, at, y, to);
+            to += put_piece(values + block * LMB_CODEC_BLOCK + at, count - at < d ? count - at : d, d, bits, seed,
+                            block, at, y, to);
         }
     }
     *bytes = (size_t)(to - out);
@@ -165,8 +171,8 @@ static void unpack(const uint8_t *p, size_t d, unsigned bits, float scale, float
     }
 }
 
-static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from, float *out,
-                         lmb_error *err)
+static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from,
+                         float *out, lmb_error *err)
 {
     unsigned bits = (unsigned)((const config *)config_)->bits;
     uint8_t packed[LMB_CODEC_BLOCK / 2];
@@ -178,7 +184,8 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
         y = d <= count - at ? out + at : last;
         LMB_TRY(from->read(from->ctx, &scale, 4, err));
         if (!(scale >= 0 && isfinite(scale)))
-            return LMB_FAIL(err, LMB_E_FORMAT, "a scale in block %llu of the update is %g; scales are finite and not negative",
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "a scale in block %llu of the update is %g; scales are finite and not negative",
                             (unsigned long long)block, (double)scale);
         LMB_TRY(from->read(from->ctx, packed, d * bits / 8, err));
         unpack(packed, d, bits, scale, y);
@@ -193,6 +200,15 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
 }
 
 const lmb_codec lmbi_codec_rotation = {
-    .name = "rotation", .help = "random rotation, then 1 to 4 bits a value", .source = "arXiv:2108.08842", .seeded = true, .fixed = true,
-    .slack = 0.3, .fields = fields, .config_bytes = sizeof(config), .bytes = bytes_of, .encode = encode, .decode = decode,
+    .name = "rotation",
+    .help = "random rotation, then 1 to 4 bits a value",
+    .source = "arXiv:2108.08842",
+    .seeded = true,
+    .fixed = true,
+    .slack = 0.3,
+    .fields = fields,
+    .config_bytes = sizeof(config),
+    .bytes = bytes_of,
+    .encode = encode,
+    .decode = decode,
 };

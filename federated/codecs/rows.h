@@ -7,7 +7,8 @@
 #include "core/base/random.h"
 #include "federated/codec.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "payloads are little-endian, and written as they lie in memory");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "payloads are little-endian, and written as they lie in memory");
 
 extern const lmb_codec lmbi_codec_f32, lmbi_codec_bf16, lmbi_codec_int8, lmbi_codec_topk, lmbi_codec_rotation;
 
@@ -30,9 +31,11 @@ static inline void lmbi_codec_words(uint64_t seed, uint64_t block, uint32_t q, u
 typedef struct lmbi_unzstd lmbi_unzstd;
 bool lmbi_zstd_known(void);
 uint64_t lmbi_zstd_limit(uint64_t bytes);
-LMB_MUST_CHECK lmb_status lmbi_zstd(const uint8_t *in, size_t n, int level, uint8_t **out, size_t *bytes, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_zstd(const uint8_t *in, size_t n, int level, uint8_t **out, size_t *bytes,
+                                    lmb_error *err);
 /* A source of decompressed bytes from `bytes` of another one. */
-LMB_MUST_CHECK lmb_status lmbi_unzstd_open(const lmb_codec_source *from, uint64_t bytes, lmbi_unzstd **out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_unzstd_open(const lmb_codec_source *from, uint64_t bytes, lmbi_unzstd **out,
+                                           lmb_error *err);
 lmb_status lmbi_unzstd_read(void *z, void *out, size_t bytes, lmb_error *err);
 /* Nothing may be left, compressed or not. */
 LMB_MUST_CHECK lmb_status lmbi_unzstd_end(lmbi_unzstd *z, lmb_error *err);

@@ -35,7 +35,8 @@ static uint32_t size_of(float v)
     return u & 0x7fffffff;
 }
 
-/* The k-th greatest size, and how many of exactly that size belong to the k: two passes of counting, upper and lower bits. */
+/* The k-th greatest size, and how many of exactly that size belong to the k: two passes of counting, upper and lower
+ * bits. */
 static lmb_status threshold(const float *v, size_t n, uint64_t k, uint32_t *least, uint64_t *ties, lmb_error *err)
 {
     enum { HALF = 1 << 16 };
@@ -60,7 +61,8 @@ static lmb_status threshold(const float *v, size_t n, uint64_t k, uint32_t *leas
     return LMB_OK;
 }
 
-static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes, lmb_error *err)
+static lmb_status encode(const void *config_, uint64_t seed, const float *values, size_t n, uint8_t *out, size_t *bytes,
+                         lmb_error *err)
 {
     uint32_t least = 0;
     uint64_t ties = 0;
@@ -91,21 +93,23 @@ static lmb_status encode(const void *config_, uint64_t seed, const float *values
     return LMB_OK;
 }
 
-static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from, float *out,
-                         lmb_error *err)
+static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, size_t count, const lmb_codec_source *from,
+                         float *out, lmb_error *err)
 {
     uint16_t place[LMB_CODEC_BLOCK], value[LMB_CODEC_BLOCK], kept;
 
     (void)config_, (void)seed;
     LMB_TRY(from->read(from->ctx, &kept, 2, err));
     if (kept > count)
-        return LMB_FAIL(err, LMB_E_FORMAT, "block %llu of the update announces %u values, it has %zu places", (unsigned long long)block, kept, count);
+        return LMB_FAIL(err, LMB_E_FORMAT, "block %llu of the update announces %u values, it has %zu places",
+                        (unsigned long long)block, kept, count);
     LMB_TRY(from->read(from->ctx, place, 2u * kept, err));
     LMB_TRY(from->read(from->ctx, value, 2u * kept, err));
     memset(out, 0, count * sizeof *out);
     for (uint16_t i = 0; i < kept; i++) {
         if (place[i] >= count || (i && place[i] <= place[i - 1]))
-            return LMB_FAIL(err, LMB_E_FORMAT, "block %llu of the update names place %u of %zu; places rise and are below their number",
+            return LMB_FAIL(err, LMB_E_FORMAT,
+                            "block %llu of the update names place %u of %zu; places rise and are below their number",
                             (unsigned long long)block, place[i], count);
         out[place[i]] = lmb_bf16_get(value[i]);
     }
@@ -113,6 +117,15 @@ static lmb_status decode(const void *config_, uint64_t seed, uint64_t block, siz
 }
 
 const lmb_codec lmbi_codec_topk = {
-    .name = "topk", .help = "the greatest values and their places; clients keep the rest for later", .source = "arXiv:1809.07599",
-    .has_memory = true, .sparse = true, .slack = 0.004, .fields = fields, .config_bytes = sizeof(config), .bytes = bytes_of, .encode = encode, .decode = decode,
+    .name = "topk",
+    .help = "the greatest values and their places; clients keep the rest for later",
+    .source = "arXiv:1809.07599",
+    .has_memory = true,
+    .sparse = true,
+    .slack = 0.004,
+    .fields = fields,
+    .config_bytes = sizeof(config),
+    .bytes = bytes_of,
+    .encode = encode,
+    .decode = decode,
 };

@@ -1,7 +1,7 @@
 /* federated/codecs/zstd.c - lossless compression of a payload, and its careful undoing.
  *
- * Idea: what is decompressed is pulled, as many bytes as the codec above asks for, through a window of 128 KiB whatever the
- * frame says; so a few bytes that claim to be gigabytes cost nothing, and are refused when something is left over.
+ * Idea: what is decompressed is pulled, as many bytes as the codec above asks for, through a window of 128 KiB whatever
+ * the frame says; so a few bytes that claim to be gigabytes cost nothing, and are refused when something is left over.
  *
  *   source   RFC 8878
  */
@@ -102,7 +102,8 @@ lmb_status lmbi_unzstd_end(lmbi_unzstd *z, lmb_error *err)
     while (!z->over && !o.pos)
         LMB_TRY(step(z, &o, err));
     if (o.pos || z->left || z->in.pos < z->in.size)
-        return LMB_FAIL(err, LMB_E_FORMAT, "the update %s", o.pos ? "decompresses to more bytes than its values take" : "goes on after its end");
+        return LMB_FAIL(err, LMB_E_FORMAT, "the update %s",
+                        o.pos ? "decompresses to more bytes than its values take" : "goes on after its end");
     return LMB_OK;
 }
 
@@ -118,7 +119,8 @@ void lmbi_unzstd_close(lmbi_unzstd *z)
 
 static lmb_status absent(lmb_error *err)
 {
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this program was built without zstd; build it with libzstd-dev, or set codec.zstd to 0");
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                    "this program was built without zstd; build it with libzstd-dev, or set codec.zstd to 0");
 }
 bool lmbi_zstd_known(void) { return false; }
 uint64_t lmbi_zstd_limit(uint64_t bytes) { return bytes; }
@@ -130,7 +132,10 @@ lmb_status lmbi_unzstd_open(const lmb_codec_source *from, uint64_t bytes, lmbi_u
 {
     return (void)from, (void)bytes, (void)out, absent(err);
 }
-lmb_status lmbi_unzstd_read(void *z, void *out, size_t bytes, lmb_error *err) { return (void)z, (void)out, (void)bytes, absent(err); }
+lmb_status lmbi_unzstd_read(void *z, void *out, size_t bytes, lmb_error *err)
+{
+    return (void)z, (void)out, (void)bytes, absent(err);
+}
 lmb_status lmbi_unzstd_end(lmbi_unzstd *z, lmb_error *err) { return (void)z, absent(err); }
 void lmbi_unzstd_close(lmbi_unzstd *z) { (void)z; }
 

@@ -5,7 +5,8 @@
 #include <sodium.h>
 #include <string.h>
 
-_Static_assert(LMB_DP_KEY == crypto_stream_chacha20_KEYBYTES && crypto_stream_chacha20_NONCEBYTES == 8, "sizes of ChaCha20");
+_Static_assert(LMB_DP_KEY == crypto_stream_chacha20_KEYBYTES && crypto_stream_chacha20_NONCEBYTES == 8,
+               "sizes of ChaCha20");
 
 typedef unsigned __int128 u128;
 
@@ -139,11 +140,14 @@ lmb_status lmb_dp_share(double z, double clip, uint64_t clients, double dropped,
 {
     double each = z * z * clip * clip / ((1 - dropped) * (double)clients);
     if (!(z > 0 && clip > 0 && clients > 0 && dropped >= 0 && dropped < 1))
-        return LMB_FAIL(err, LMB_E_ARG, "noise of %g times a clip of %g among %llu clients of which %g drop out: there is no such thing", z, clip,
-                        (unsigned long long)clients, dropped);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "noise of %g times a clip of %g among %llu clients of which %g drop out: there is no such thing", z, clip,
+            (unsigned long long)clients, dropped);
     each = ceil(each);
     if (!(each <= 0x1p54))
-        return LMB_FAIL(err, LMB_E_ARG, "each client would add noise of variance %g, in units of the ring; 2^%d is the greatest", each,
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "each client would add noise of variance %g, in units of the ring; 2^%d is the greatest", each,
                         LMB_DP_SIGMA2_BITS);
     *sigma2 = (uint64_t)each;
     return LMB_OK;

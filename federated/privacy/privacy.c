@@ -13,19 +13,25 @@ static const char *const samplings[] = { "all", "poisson", "fixed", NULL };
 
 const lmb_field lmb_privacy_fields[] = {
     LMB_TREE(lmb_privacy_config, clip, "greatest L2 norm of a client's change, or {name: adaptive, ...}"),
-    LMB_REAL(lmb_privacy_config, noise_multiplier, 1, 1e-3, 1e3, "clips", "standard deviation of the noise on the sum of a round"),
-    LMB_REAL(lmb_privacy_config, delta, 1e-5, 1e-15, 0.1, "", "of (epsilon, delta); below one over the number of clients"),
+    LMB_REAL(lmb_privacy_config, noise_multiplier, 1, 1e-3, 1e3, "clips",
+             "standard deviation of the noise on the sum of a round"),
+    LMB_REAL(lmb_privacy_config, delta, 1e-5, 1e-15, 0.1, "",
+             "of (epsilon, delta); below one over the number of clients"),
     LMB_REAL(lmb_privacy_config, epsilon_budget, 8, 1e-3, 1e6, "", "a round that would spend more does not begin"),
-    LMB_CHOICE(lmb_privacy_config, sampling, LMB_SAMPLING_ALL, samplings, "how a round's clients are drawn from the population"),
-    LMB_INT(lmb_privacy_config, population, 0, 0, 1e9, "clients", "that are drawn from; poisson and fixed need it"), LMB_FIELD_END
+    LMB_CHOICE(lmb_privacy_config, sampling, LMB_SAMPLING_ALL, samplings,
+               "how a round's clients are drawn from the population"),
+    LMB_INT(lmb_privacy_config, population, 0, 0, 1e9, "clients", "that are drawn from; poisson and fixed need it"),
+    LMB_FIELD_END
 };
 
 const lmb_field lmb_privacy_adaptive_fields[] = {
     LMB_REAL(lmb_privacy_adaptive, initial, 0.1, 1e-6, 1e6, "", "clip of the first round"),
     LMB_REAL(lmb_privacy_adaptive, quantile, 0.5, 0.01, 0.99, "", "share of the clients that is to be below the clip"),
     LMB_REAL(lmb_privacy_adaptive, rate, 0.2, 1e-3, 2, "", "how fast the clip moves there"),
-    LMB_REAL(lmb_privacy_adaptive, noise, 0.05, 1e-3, 10, "targets", "standard deviation of the noise on the count of those below"),
-    LMB_REAL(lmb_privacy_adaptive, most, 100, 1e-6, 1e6, "", "the clip never goes beyond"), LMB_FIELD_END
+    LMB_REAL(lmb_privacy_adaptive, noise, 0.05, 1e-3, 10, "targets",
+             "standard deviation of the noise on the count of those below"),
+    LMB_REAL(lmb_privacy_adaptive, most, 100, 1e-6, 1e6, "", "the clip never goes beyond"),
+    LMB_FIELD_END
 };
 
 /* ---- opening ---- */
@@ -41,7 +47,8 @@ static lmb_status open_clip(lmb_privacy *p, lmb_error *err)
         LMB_TRY(lmb_tree_real(t, &p->ledger.clip, err));
         p->most_clip = p->ledger.clip;
         if (!(p->ledger.clip >= 1e-6 && p->ledger.clip <= 1e6))
-            return lmb_tree_fail(t, err, LMB_E_ARG, "privacy.clip is %g; it is a norm from 1e-6 to 1e6", p->ledger.clip);
+            return lmb_tree_fail(t, err, LMB_E_ARG, "privacy.clip is %g; it is a norm from 1e-6 to 1e6",
+                                 p->ledger.clip);
         return LMB_OK;
     }
     LMB_TRY(lmb_tree_name(t, &name, err));
@@ -52,7 +59,8 @@ static lmb_status open_clip(lmb_privacy *p, lmb_error *err)
     p->ledger.clip = p->a.initial;
     p->most_clip = p->a.most;
     if (p->a.most < p->a.initial)
-        return lmb_tree_fail(t, err, LMB_E_ARG, "privacy.clip.most (%g) is below initial (%g)", p->a.most, p->a.initial);
+        return lmb_tree_fail(t, err, LMB_E_ARG, "privacy.clip.most (%g) is below initial (%g)", p->a.most,
+                             p->a.initial);
     return LMB_OK;
 }
 
@@ -68,27 +76,38 @@ lmb_status lmb_privacy_open(const lmb_tree *tree, uint64_t target, lmb_privacy *
     p->z = p->c.noise_multiplier;
     p->ledger.sampling = (uint64_t)p->c.sampling;
     if (p->c.sampling != LMB_SAMPLING_ALL && p->c.population < (int64_t)target)
-        return lmb_tree_fail(tree, err, LMB_E_ARG, "privacy.population (%lld) is below target (%llu); with sampling %s say how many clients there are",
-                             (long long)p->c.population, (unsigned long long)target, samplings[p->c.sampling]);
+        return lmb_tree_fail(
+            tree, err, LMB_E_ARG,
+            "privacy.population (%lld) is below target (%llu); with sampling %s say how many clients there are",
+            (long long)p->c.population, (unsigned long long)target, samplings[p->c.sampling]);
     if (p->adaptive) { /* a client moves the count, taken from its middle, by one half */
         double count = 2 * p->a.noise * (double)target;
         if (p->z >= count)
-            return lmb_tree_fail(tree, err, LMB_E_ARG, "privacy.noise_multiplier %g leaves no room for the noise %g on the count of the adaptive clip; "
-                                 "it must be below %g: raise clip.noise or target", p->z, p->a.noise, count);
+            return lmb_tree_fail(
+                tree, err, LMB_E_ARG,
+                "privacy.noise_multiplier %g leaves no room for the noise %g on the count of the adaptive clip; "
+                "it must be below %g: raise clip.noise or target",
+                p->z, p->a.noise, count);
         p->z = 1 / sqrt(1 / (p->z * p->z) - 1 / (count * count));
     }
     if (!lmb_privacy_allows(p, lmb_privacy_share(p)))
-        return lmb_tree_fail(tree, err, LMB_E_ARG, "privacy.epsilon_budget is %g, and one round alone spends %.4g; raise noise_multiplier (%g) or the "
-                             "budget", p->c.epsilon_budget, lmb_privacy_after(p, lmb_privacy_share(p), 1), p->c.noise_multiplier);
+        return lmb_tree_fail(
+            tree, err, LMB_E_ARG,
+            "privacy.epsilon_budget is %g, and one round alone spends %.4g; raise noise_multiplier (%g) or the "
+            "budget",
+            p->c.epsilon_budget, lmb_privacy_after(p, lmb_privacy_share(p), 1), p->c.noise_multiplier);
     return LMB_OK;
 }
 
 lmb_status lmb_privacy_resume(lmb_privacy *p, const lmb_rdp_ledger *ledger, lmb_error *err)
 {
     if (ledger->sampling != (uint64_t)p->c.sampling && ledger->rounds)
-        return LMB_FAIL(err, LMB_E_ARG, "%llu rounds were accounted for with privacy.sampling %s, now it is %s; set it as it was, or begin in a new "
-                        "state_dir", (unsigned long long)ledger->rounds, ledger->sampling < 3 ? samplings[ledger->sampling] : "unknown",
-                        samplings[p->c.sampling]);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%llu rounds were accounted for with privacy.sampling %s, now it is %s; set it as it was, or begin in a new "
+            "state_dir",
+            (unsigned long long)ledger->rounds, ledger->sampling < 3 ? samplings[ledger->sampling] : "unknown",
+            samplings[p->c.sampling]);
     double clip = p->ledger.clip;
     p->ledger = *ledger;
     if (!p->adaptive || !(p->ledger.clip > 0 && p->ledger.clip <= p->most_clip))
@@ -112,7 +131,10 @@ double lmb_privacy_after(const lmb_privacy *p, double share, uint64_t rounds)
     return lmb_rdp_epsilon(&then, p->c.delta, NULL);
 }
 
-bool lmb_privacy_allows(const lmb_privacy *p, double share) { return lmb_privacy_after(p, share, 1) <= p->c.epsilon_budget; }
+bool lmb_privacy_allows(const lmb_privacy *p, double share)
+{
+    return lmb_privacy_after(p, share, 1) <= p->c.epsilon_budget;
+}
 
 uint64_t lmb_privacy_rounds_left(const lmb_privacy *p)
 {
@@ -178,15 +200,16 @@ void lmb_privacy_account(lmb_privacy *p, lmbi_exact_sum *sum, double share)
     p->ledger.rounds++;
 }
 
-lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share, uint64_t delivered, uint64_t within,
-                                 lmb_error *err)
+lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share, uint64_t delivered,
+                                 uint64_t within, lmb_error *err)
 {
     double sigma = p->z * p->ledger.clip * sum->scale;
     lmb_dp_stream s;
 
     if (!(sigma >= 64 && sigma <= 0x1p58))
-        return LMB_FAIL(err, LMB_E_ARG, "noise of %g can not be added to sums in units of %g; change privacy.clip or max_abs", p->z * p->ledger.clip,
-                        1 / sum->scale);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "noise of %g can not be added to sums in units of %g; change privacy.clip or max_abs",
+                        p->z * p->ledger.clip, 1 / sum->scale);
     lmb_dp_stream_open(&s, p->key, round);
     for (size_t i = 0; i < sum->n; i++)
         sum->sum[i] += llrint(sigma * lmb_dp_normal(&s));
@@ -202,8 +225,12 @@ void lmb_privacy_describe(const lmb_privacy *p, char out[LMB_PRIVACY_TEXT])
     char clip[60];
 
     snprintf(clip, sizeof clip, p->adaptive ? "%.4g, adaptive" : "%.4g", p->ledger.clip);
-    snprintf(out, LMB_PRIVACY_TEXT, "epsilon %.4g at delta %g after %llu rounds (budget %g); the unit is one client, neighbours are federations %s; clip %s, "
-             "noise %.4g clips on the sum, sampling %s%s", lmb_privacy_epsilon(p), p->c.delta, (unsigned long long)p->ledger.rounds, p->c.epsilon_budget,
-             p->c.sampling == LMB_SAMPLING_FIXED ? "with the data of one client replaced" : "with one client more or less", clip, p->z,
-             samplings[p->c.sampling], p->repeatable ? "; the noise comes from a known key and hides nothing: a simulation" : "");
+    snprintf(
+        out, LMB_PRIVACY_TEXT,
+        "epsilon %.4g at delta %g after %llu rounds (budget %g); the unit is one client, neighbours are federations %s; clip %s, "
+        "noise %.4g clips on the sum, sampling %s%s",
+        lmb_privacy_epsilon(p), p->c.delta, (unsigned long long)p->ledger.rounds, p->c.epsilon_budget,
+        p->c.sampling == LMB_SAMPLING_FIXED ? "with the data of one client replaced" : "with one client more or less",
+        clip, p->z, samplings[p->c.sampling],
+        p->repeatable ? "; the noise comes from a known key and hides nothing: a simulation" : "");
 }

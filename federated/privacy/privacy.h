@@ -1,17 +1,19 @@
-/* federated/privacy/privacy.h - differential privacy for the clients of a federation: what the models that are given out
- * tell about any one client is bounded, whatever it has and whoever looks.
+/* federated/privacy/privacy.h - differential privacy for the clients of a federation: what the models that are given
+ * out tell about any one client is bounded, whatever it has and whoever looks.
  *
- * Idea: every client of a round has the same weight and a change of bounded norm (clip); the server adds normal noise of
- * noise_multiplier times that bound to their sum, and divides by a number that does not depend on who came (target). An
- * accountant (rdp.h) adds up what the rounds tell. Before a round begins it is known what epsilon will be after it: a round
- * that would overspend the budget does not begin. The server is trusted; the models, and all that is made of them, are not.
+ * Idea: every client of a round has the same weight and a change of bounded norm (clip); the server adds normal noise
+ * of noise_multiplier times that bound to their sum, and divides by a number that does not depend on who came (target).
+ * An accountant (rdp.h) adds up what the rounds tell. Before a round begins it is known what epsilon will be after it:
+ * a round that would overspend the budget does not begin. The server is trusted; the models, and all that is made of
+ * them, are not.
  *
  * The unit is one client with everything it has. Neighbours are federations with one client more or less (sampling all,
- * poisson), or with one client's data replaced (fixed). Who takes part is drawn by a generator that nobody can guess, and
- * must not become known: so says the theory that makes rounds of a few of many clients cheaper.
+ * poisson), or with one client's data replaced (fixed). Who takes part is drawn by a generator that nobody can guess,
+ * and must not become known: so says the theory that makes rounds of a few of many clients cheaper.
  *
- * Adaptive clip: clients say whether they were below it, that count gets noise too, and the clip moves so that a quantile
- * of them is. Of the privacy that noise_multiplier buys the count takes its part: the sum's noise is a little greater.
+ * Adaptive clip: clients say whether they were below it, that count gets noise too, and the clip moves so that a
+ * quantile of them is. Of the privacy that noise_multiplier buys the count takes its part: the sum's noise is a little
+ * greater.
  *
  *   source   McMahan, Ramage, Talwar, Zhang: ICLR 2018, arXiv:1710.06963
  *            Andrew, Thakkar, McMahan, Ramaswamy: NeurIPS 2021, arXiv:1905.03871, theorem 1 and algorithm 1
@@ -60,7 +62,8 @@ typedef struct lmb_privacy {
 enum { LMB_PRIVACY_TEXT = 400 };
 
 /* `tree` NULL: out->on is false. E_ARG names what is missing or contradicts itself. */
-LMB_MUST_CHECK lmb_status lmb_privacy_open(const struct lmb_tree *tree, uint64_t target, lmb_privacy *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_privacy_open(const struct lmb_tree *tree, uint64_t target, lmb_privacy *out,
+                                           lmb_error *err);
 /* Go on from a ledger; E_ARG when its rounds were counted for other neighbours. */
 LMB_MUST_CHECK lmb_status lmb_privacy_resume(lmb_privacy *p, const lmb_rdp_ledger *ledger, lmb_error *err);
 
@@ -70,15 +73,15 @@ double lmb_privacy_after(const lmb_privacy *p, double share, uint64_t rounds); /
 bool lmb_privacy_allows(const lmb_privacy *p, double share);  /* one more round */
 uint64_t lmb_privacy_rounds_left(const lmb_privacy *p);       /* as configured; at most 10^6 */
 
-/* Who takes part: chosen[] gets numbers below n, at most `room` of them, `target` for LMB_SAMPLING_FIXED. Returns how many;
- * *share: the q of the round. Not for LMB_SAMPLING_ALL. */
+/* Who takes part: chosen[] gets numbers below n, at most `room` of them, `target` for LMB_SAMPLING_FIXED. Returns how
+ * many; *share: the q of the round. Not for LMB_SAMPLING_ALL. */
 size_t lmb_privacy_draw(const lmb_privacy *p, uint64_t round, size_t n, size_t room, uint32_t *chosen, double *share);
 
-/* Noise on the sum of `delivered` updates of weight 1, of which `within` were not cut; its weight becomes the cohort. The
- * round is entered into the ledger and the clip adapted.
- *   errors  E_ARG when the sum's units are too coarse or too fine for the noise */
-LMB_MUST_CHECK lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share, uint64_t delivered,
-                                                uint64_t within, lmb_error *err);
+/* Noise on the sum of `delivered` updates of weight 1, of which `within` were not cut; its weight becomes the cohort.
+ * The round is entered into the ledger and the clip adapted. errors  E_ARG when the sum's units are too coarse or too
+ * fine for the noise */
+LMB_MUST_CHECK lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share,
+                                                uint64_t delivered, uint64_t within, lmb_error *err);
 /* The same for a sum whose noise is in it already: the clients added their parts. */
 void lmb_privacy_account(lmb_privacy *p, lmbi_exact_sum *sum, double share);
 /* What limits->max_abs must be for the sum to hold the noise as well. */

@@ -24,12 +24,14 @@ static double poisson(double q, double z, int alpha)
 {
     double sum = -INFINITY;
     for (int i = 0; i <= alpha; i++)
-        sum = log_add(sum, log_choose(alpha, i) + (alpha - i) * log1p(-q) + i * log(q) + ((double)i * i - i) / (2 * z * z));
+        sum = log_add(sum,
+                      log_choose(alpha, i) + (alpha - i) * log1p(-q) + i * log(q) + ((double)i * i - i) / (2 * z * z));
     return sum / (alpha - 1);
 }
 
 /* Replacing a client moves the sum by up to 2 C, so that one round without sampling has e(j) = 2 j / z^2; with it
- *   1 / (alpha - 1) log(1 + q^2 C(alpha, 2) min(4 (exp(e(2)) - 1), 2 exp(e(2))) + sum_{j >= 3} 2 q^j C(alpha, j) exp((j - 1) e(j))) */
+ *   1 / (alpha - 1) log(1 + q^2 C(alpha, 2) min(4 (exp(e(2)) - 1), 2 exp(e(2))) + sum_{j >= 3} 2 q^j C(alpha, j) exp((j
+ * - 1) e(j))) */
 static double fixed_size(double q, double z, int alpha)
 {
     double per = 2 / (z * z), whole = per * alpha;

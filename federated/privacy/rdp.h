@@ -1,9 +1,10 @@
-/* federated/privacy/rdp.h - what rounds with Gaussian noise tell about one client, added up: Renyi differential privacy.
+/* federated/privacy/rdp.h - what rounds with Gaussian noise tell about one client, added up: Renyi differential
+ * privacy.
  *
  * Idea: of each mechanism the divergence of order alpha between what the server gives out with and without a client is
- * known, for many alpha; over rounds these numbers add up; and at the end each of them gives an epsilon for a delta, the
- * smallest of which holds. Orders are integers, for which the sums are finite and exact: libraries that use fractions differ
- * from each other there, and gain less than 0.1 % (tests/federated/test_privacy.c).
+ * known, for many alpha; over rounds these numbers add up; and at the end each of them gives an epsilon for a delta,
+ * the smallest of which holds. Orders are integers, for which the sums are finite and exact: libraries that use
+ * fractions differ from each other there, and gain less than 0.1 % (tests/federated/test_privacy.c).
  *
  *   source   Mironov: Renyi differential privacy. CSF 2017, arXiv:1702.07476
  *            poisson: Mironov, Talwar, Zhang: arXiv:1908.10530, section 3.3
@@ -39,13 +40,14 @@ typedef struct lmb_rdp_ledger {
     lmb_rdp spent;
 } lmb_rdp_ledger;
 
-/* Of order alpha, of one round: a sum of vectors of norm <= C, one a client, with normal noise of standard deviation z C.
- * Infinite for z = 0. 0 < q <= 1. */
+/* Of order alpha, of one round: a sum of vectors of norm <= C, one a client, with normal noise of standard deviation z
+ * C. Infinite for z = 0. 0 < q <= 1. */
 double lmb_rdp_gaussian(lmb_sampling sampling, double q, double z, int alpha);
 /* sum += times * of one round, at all orders. */
 void lmb_rdp_add(lmb_rdp *sum, lmb_sampling sampling, double q, double z, uint64_t times);
 
-/* The epsilon that rdp[n] at orders alpha[n] gives for delta, and by which order (best: NULL: not wanted). Never below 0. */
+/* The epsilon that rdp[n] at orders alpha[n] gives for delta, and by which order (best: NULL: not wanted). Never below
+ * 0. */
 double lmb_rdp_convert(const double *rdp, const int *alpha, int n, double delta, int *best);
 double lmb_rdp_epsilon(const lmb_rdp *r, double delta, int *best);
 

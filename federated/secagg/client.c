@@ -1,4 +1,5 @@
-/* federated/secagg/client.c - see client.h. A client's life, what all messages are checked for, and whose turn it is. */
+/* federated/secagg/client.c - see client.h. A client's life, what all messages are checked for, and whose turn it
+ * is. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>

@@ -41,7 +41,8 @@ lmb_status lmb_secagg_coding_check(const lmb_secagg_coding *c, lmb_error *err)
     if (!(c->clip > 0) || !isfinite(c->clip))
         return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: the clip must be above 0, it is %g", c->clip);
     if (c->noise > UINT64_C(1) << LMB_DP_SIGMA2_BITS)
-        return LMB_FAIL(err, LMB_E_ARG, "secure aggregation: noise of variance %llu, in units of the ring; 2^%d is the greatest",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "secure aggregation: noise of variance %llu, in units of the ring; 2^%d is the greatest",
                         (unsigned long long)c->noise, LMB_DP_SIGMA2_BITS);
     if (c->ring_bits < 2 || c->ring_bits > LMB_RING_BITS_MAX || lmb_secagg_coding_ring(c) > c->ring_bits)
         return LMB_FAIL(
@@ -103,7 +104,8 @@ void lmb_secagg_add_noise(const lmb_secagg_coding *c, const uint8_t *key, lmb_ri
     lmb_dp_stream_wipe(&s);
 }
 
-lmb_status lmb_secagg_check_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, uint64_t *weight, lmb_error *err)
+lmb_status lmb_secagg_check_sum(const lmb_secagg_coding *c, const lmb_ring_vector *sum, uint64_t *weight,
+                                lmb_error *err)
 {
     uint64_t total;
 

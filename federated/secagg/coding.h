@@ -49,8 +49,8 @@ LMB_MUST_CHECK lmb_status lmb_secagg_encode(const lmb_secagg_coding *c, const fl
                                             const uint8_t seed[LMB_SECAGG_SEED], lmb_ring_vector *out, lmb_error *err);
 /* What 1 in the ring stands for. */
 double lmb_secagg_unit(const lmb_secagg_coding *c);
-/* In a private federation: the greatest L2 norm of an update that is still at most `clip` after rounding, for each of its
- * numbers may grow by almost one unit. <= 0: there is none, value_bits are too few for so many numbers. */
+/* In a private federation: the greatest L2 norm of an update that is still at most `clip` after rounding, for each of
+ * its numbers may grow by almost one unit. <= 0: there is none, value_bits are too few for so many numbers. */
 double lmb_secagg_private_norm(const lmb_secagg_coding *c);
 /* Add the client's part of the noise. key NULL: noise that nobody can repeat. */
 void lmb_secagg_add_noise(const lmb_secagg_coding *c, const uint8_t *key, lmb_ring_vector *v);

@@ -34,7 +34,8 @@ LMB_MUST_CHECK lmb_status lmb_mask_apply(lmb_ring_vector *v, const lmb_mask *mas
 
 /* Who does the same work elsewhere, on a GPU; it must leave the same bits. */
 typedef struct lmb_masker {
-    lmb_status (*apply)(void *ctx, lmb_ring_vector *v, const lmb_mask *masks, size_t n_masks, lmb_pool *pool, lmb_error *err);
+    lmb_status (*apply)(void *ctx, lmb_ring_vector *v, const lmb_mask *masks, size_t n_masks, lmb_pool *pool,
+                        lmb_error *err);
     void *ctx;
 } lmb_masker;
 

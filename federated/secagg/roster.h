@@ -7,8 +7,8 @@
  *     "LMBR"  u32 n  u64 version  federation (32)  n x { u32 number, Ed25519 public key (32) }  signature (64)
  *
  * little-endian. Numbers ascend and no key is there twice. The signature is over all that stands before it. The version
- * only grows: who has accepted one takes no older, so a client that was removed cannot be brought back by an old roster.
- * Before it is signed, a roster travels to the admin without its last 64 bytes.
+ * only grows: who has accepted one takes no older, so a client that was removed cannot be brought back by an old
+ * roster. Before it is signed, a roster travels to the admin without its last 64 bytes.
  *
  *   errors   E_FORMAT malformed; E_DENIED the signature is not the admin's
  *   threads  a roster is never written after it was opened
@@ -38,8 +38,8 @@ typedef struct lmb_roster {
     lmb_hash hash;       /* of all of that: what was signed */
 } lmb_roster;
 
-/* The bytes of rows (ids ascending) without a signature, and that signature: what the admin does, offline. Both append to
- * `out`; sign looks at what it signs as open does.  errors  E_ARG, E_NOMEM; E_FORMAT */
+/* The bytes of rows (ids ascending) without a signature, and that signature: what the admin does, offline. Both append
+ * to `out`; sign looks at what it signs as open does.  errors  E_ARG, E_NOMEM; E_FORMAT */
 LMB_MUST_CHECK lmb_status lmb_roster_write(const lmb_roster_row *row, uint32_t n, uint64_t version,
                                            const lmb_hash *federation, lmb_str *out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_roster_sign(const uint8_t *unsigned_roster, size_t n,

@@ -1,8 +1,8 @@
-/* federated/terms/term.h - what an aggregator asks of clients beyond training: numbers that travel beside the model's, a
- * correction of every gradient, something kept from round to round.
+/* federated/terms/term.h - what an aggregator asks of clients beyond training: numbers that travel beside the model's,
+ * a correction of every gradient, something kept from round to round.
  *
- * The federation's vector is [values of the model | extra]. A client is sent both and answers with a change of both. What
- * the aggregator of the same name does with them is in federated/aggregators/.
+ * The federation's vector is [values of the model | extra]. A client is sent both and answers with a change of both.
+ * What the aggregator of the same name does with them is in federated/aggregators/.
  */
 #ifndef LMB_FEDERATED_TERMS_TERM_H
 #define LMB_FEDERATED_TERMS_TERM_H
@@ -24,7 +24,8 @@ typedef struct lmb_term {
     void (*begin)(size_t values, const float *sent_extra, const float *memory, float *shift);
     /* After it: `delta` [values] is the change of the model, which may be rewritten, `travel` how far a gradient of
      * 1 would have gone (train/trainer.h). Fills delta_extra and memory. */
-    void (*finish)(size_t values, double travel, const float *sent_extra, float *delta, float *delta_extra, float *memory);
+    void (*finish)(size_t values, double travel, const float *sent_extra, float *delta, float *delta_extra,
+                   float *memory);
 } lmb_term;
 
 extern const lmb_term *const lmb_terms[]; /* NULL-terminated */

@@ -2,10 +2,10 @@
  *
  *     build/release/tests/federated/bench_connections [CLIENTS [ROUNDS [VALUES [CODEC]]]]     2000 20 300000 f32
  *
- * A server in a process of its own, as `limbeck serve` runs it but for the evaluation, and one process that plays all the
- * clients: real handshakes and enrolments, real downloads, and uploads of one update that was prepared beforehand. All
- * take part in each round. First with a tenth of the clients, then with all. For each round the server tells its time,
- * its CPU time and the most memory that was resident in it (VmHWM, reset after each round).
+ * A server in a process of its own, as `limbeck serve` runs it but for the evaluation, and one process that plays all
+ * the clients: real handshakes and enrolments, real downloads, and uploads of one update that was prepared beforehand.
+ * All take part in each round. First with a tenth of the clients, then with all. For each round the server tells its
+ * time, its CPU time and the most memory that was resident in it (VmHWM, reset after each round).
  *
  * Fails when the peaks of the rounds 2 to ROUNDS are further than 5 % from each other, or a further connection takes
  * more than 20 KiB; under a sanitizer, whose memory is not the server's, it looks for what that finds.
@@ -109,8 +109,14 @@ static void serve(const plan *p, int port_to, int tally_to)
     cfg.target = cfg.minimum = cfg.max_clients = p->clients;
     cfg.gather_s = cfg.deadline_s = cfg.idle_s = 3600;
     cfg.codec = lmb_tree_get(lmb_config_root(yaml), "codec");
-    lmb_server_job job = { .n = p->values, .initial = calloc(p->values, sizeof(float)), .layout = lmb_hash_of("bench", 5), .graph = "graph",
-                           .graph_bytes = 5, .settings = "", .on_round = on_round, .ctx = &t };
+    lmb_server_job job = { .n = p->values,
+                           .initial = calloc(p->values, sizeof(float)),
+                           .layout = lmb_hash_of("bench", 5),
+                           .graph = "graph",
+                           .graph_bytes = 5,
+                           .settings = "",
+                           .on_round = on_round,
+                           .ctx = &t };
     must(lmb_server_create(&cfg, &job, &s, &err), "server");
     port = lmb_server_port(s);
     if (write(port_to, &port, sizeof port) != sizeof port)
@@ -149,7 +155,8 @@ static void push(crowd *w, conn *c)
     for (;;) {
         while (c->uploading && (lmb_channel_output(c->channel, &n), n < OUTPUT)) {
             uint64_t left = w->id.bytes - c->sent;
-            lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, w->payload + c->sent, left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
+            lmb_record r = { LMB_MSG_CHUNK, 0, c->sent, w->payload + c->sent,
+                             left < LMB_CHUNK ? (size_t)left : LMB_CHUNK };
             must(lmb_channel_send(c->channel, &r, &err), "chunk");
             c->sent += r.bytes;
             c->uploading = c->sent < w->id.bytes;
@@ -168,8 +175,12 @@ static void push(crowd *w, conn *c)
 
 static void update(crowd *w, conn *c)
 {
-    lmb_update_message u = { .round = c->task.round, .layout = c->task.layout, .model = c->task.model.hash, .n = c->task.n,
-                             .examples = 10, .blob = w->id };
+    lmb_update_message u = { .round = c->task.round,
+                             .layout = c->task.layout,
+                             .model = c->task.model.hash,
+                             .n = c->task.n,
+                             .examples = 10,
+                             .blob = w->id };
     memcpy(u.codec, c->task.codec, sizeof u.codec);
     must(lmb_message_send(c->channel, LMB_MSG_UPDATE, &u, &err), "update");
 }
@@ -258,7 +269,9 @@ static void turn(crowd *w, int wait_ms)
 /* A key and an invite's token of its own. */
 static void open_conn(crowd *w, conn *c, int port, const uint8_t server_public[LMB_NOISE_KEY], lmb_journal *j)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct epoll_event e = { EPOLLIN | EPOLLOUT, { .ptr = c } };
     uint8_t secret[LMB_NOISE_KEY], unused[LMB_NOISE_KEY], token[LMB_TOKEN_BYTES];
 
@@ -267,7 +280,8 @@ static void open_conn(crowd *w, conn *c, int port, const uint8_t server_public[L
     lmb_token derived = lmb_token_derive(token);
     must(lmb_journal_add_token(j, &derived, INT64_MAX / 2, &err), "token");
     *c = (conn){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .events = e.events };
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, c->fd, &e) != 0) {
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+        epoll_ctl(w->epoll, EPOLL_CTL_ADD, c->fd, &e) != 0) {
         fprintf(stderr, "connection: %s\n", strerror(errno));
         exit(1);
     }
@@ -340,14 +354,15 @@ static tally federate(plan *p)
     snprintf(cmd, sizeof cmd, "rm -rf %s", p->dir);
     if (system(cmd) != 0)
         exit(1);
-    printf("  mean round %.2f s, server CPU %.1f s, peak of rounds 2 to %d: %ld to %ld KiB\n", t.seconds / p->rounds, t.cpu, p->rounds, t.low, t.high);
+    printf("  mean round %.2f s, server CPU %.1f s, peak of rounds 2 to %d: %ld to %ld KiB\n", t.seconds / p->rounds,
+           t.cpu, p->rounds, t.low, t.high);
     return t;
 }
 
 int main(int argc, char **argv)
 {
-    plan all = { argc > 1 ? atoi(argv[1]) : 2000, argc > 2 ? atoi(argv[2]) : 20, argc > 3 ? (size_t)atol(argv[3]) : 300000,
-                 argc > 4 ? argv[4] : "f32", "" };
+    plan all = { argc > 1 ? atoi(argv[1]) : 2000, argc > 2 ? atoi(argv[2]) : 20,
+                 argc > 3 ? (size_t)atol(argv[3]) : 300000, argc > 4 ? argv[4] : "f32", "" };
     plan few = all;
     few.clients = all.clients / 10;
     struct rlimit files;
@@ -358,10 +373,12 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     tally a = federate(&few), b = federate(&all);
-    double each = (double)(b.high - a.high) / (all.clients - few.clients), spread = (double)(b.high - b.low) / (double)b.low / 2;
+    double each = (double)(b.high - a.high) / (all.clients - few.clients),
+           spread = (double)(b.high - b.low) / (double)b.low / 2;
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
     return 0;
 #endif
-    printf("a further connection takes %.1f KiB (limit 20), peaks lie within +-%.1f %% (limit 5)\n", each, 100 * spread);
+    printf("a further connection takes %.1f KiB (limit 20), peaks lie within +-%.1f %% (limit 5)\n", each,
+           100 * spread);
     return each <= 20 && spread <= 0.05 ? 0 : 1;
 }

@@ -45,7 +45,9 @@ static lmb_status sgd(const bench *b, lmb_error *err)
 static lmb_status masks(const bench *b, lmb_error *err)
 {
     const uint32_t *zeros = b->v;
-    lmb_chacha_job j = { .numbers = b->w, .n = N, .bits = 32, .keys = KEYS, .key = zeros, .subtract = zeros + 8 * KEYS };
+    lmb_chacha_job j = {
+        .numbers = b->w, .n = N, .bits = 32, .keys = KEYS, .key = zeros, .subtract = zeros + 8 * KEYS
+    };
     return b->gpu->chacha_add(&j, b->queue, err);
 }
 

@@ -137,8 +137,8 @@ static void measure_monitor(lmb_edge_model *m, int runs, double *us)
     }
     qsort(with, (size_t)runs, sizeof *us, by_time);
     qsort(without, (size_t)runs, sizeof *us, by_time);
-    printf("%-11s p50 %8.2f us  with lmb_monitor_add %8.2f us  %zu B of counters\n", lmb_edge_kernels_of(m), without[runs / 2],
-           with[runs / 2], lmb_monitor_bytes(&shape));
+    printf("%-11s p50 %8.2f us  with lmb_monitor_add %8.2f us  %zu B of counters\n", lmb_edge_kernels_of(m),
+           without[runs / 2], with[runs / 2], lmb_monitor_bytes(&shape));
     free(memory);
     free(arena);
     free(counters);

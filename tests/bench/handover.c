@@ -2,9 +2,9 @@
  *
  *     build/release/tests/federated/bench_handover
  *
- * CPU time of the server's side of a handshake of each kind, of sealing and of opening a record as large as they come, and of handing
- * an empty piece of work to libuv's pool and hearing of its end: on the loop's thread, and on all. Handing over pays where the work is
- * many times that. Each figure is the median of eleven turns.
+ * CPU time of the server's side of a handshake of each kind, of sealing and of opening a record as large as they come,
+ * and of handing an empty piece of work to libuv's pool and hearing of its end: on the loop's thread, and on all.
+ * Handing over pays where the work is many times that. Each figure is the median of eleven turns.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +81,8 @@ static void pour(lmb_channel *from, lmb_channel *to)
 
 static void open_pair(pair *p, bool enrol)
 {
-    uint8_t mine[LMB_NOISE_KEY], theirs[LMB_NOISE_KEY], public_key[LMB_NOISE_KEY], unused[LMB_NOISE_KEY], secret[LMB_TOKEN_BYTES] = { 1 };
+    uint8_t mine[LMB_NOISE_KEY], theirs[LMB_NOISE_KEY], public_key[LMB_NOISE_KEY], unused[LMB_NOISE_KEY],
+        secret[LMB_TOKEN_BYTES] = { 1 };
     lmb_token t = lmb_token_derive(secret);
     lmb_channel_gate gate = { token, fresh, NULL, NULL };
 
@@ -179,7 +180,8 @@ int main(void)
 {
     double seal, open, one, all;
 
-    printf("handshake, server's side: enrolled client (IK) %.1f us, new one (XXpsk3) %.1f us\n", handshake(false), handshake(true));
+    printf("handshake, server's side: enrolled client (IK) %.1f us, new one (XXpsk3) %.1f us\n", handshake(false),
+           handshake(true));
     records(&seal, &open);
     printf("a record of %d bytes: sealed %.1f us, opened %.1f us\n", LMB_CHUNK, seal, open);
     handing_over(&one, &all);

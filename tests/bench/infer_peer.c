@@ -1,8 +1,8 @@
 /* tests/bench/infer_peer.c - predictions of networks of train/zoo.c with random weights, for tests/bench/infer_peer.py.
  *
- *     bench_infer_peer write MODEL C H W FOLDER            model.onnx, model-int8.onnx (QDQ) and model.lmb of one network
- *     bench_infer_peer f32 FILE.onnx BATCH THREADS         the predictor that `limbeck eval` uses
- *     bench_infer_peer int8 FILE.lmb BATCH THREADS [SET]   core/edge, its fastest or the named kernel set
+ *     bench_infer_peer write MODEL C H W FOLDER            model.onnx, model-int8.onnx (QDQ) and model.lmb of one
+ * network bench_infer_peer f32 FILE.onnx BATCH THREADS         the predictor that `limbeck eval` uses bench_infer_peer
+ * int8 FILE.lmb BATCH THREADS [SET]   core/edge, its fastest or the named kernel set
  *
  * The last two read lines, each a number of seconds, predict for so long, and answer with the median microseconds of a
  * batch. Threads share a batch: each has a plan, or an arena, of its own.
@@ -42,7 +42,9 @@ static lmb_status noise(const lmb_shape *shape, lmb_dataset **out, lmb_error *er
     }
     for (size_t i = 0; i < n; i++)
         pixels[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
-    lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = SAMPLES, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
+    lmb_dataset_arrays a = {
+        .samples = pixels, .labels = labels, .n = SAMPLES, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES
+    };
     return lmb_dataset_memory(&a, "noise", out, err);
 }
 
@@ -213,9 +215,11 @@ static lmb_status measure(int argc, char **argv, lmb_error *err)
     void *file = NULL;
 
     if (b.threads < 1 || b.threads > MAX_THREADS || batch < b.threads || batch % b.threads)
-        return LMB_FAIL(err, LMB_E_ARG, "%d threads, batch %lld; 1 to %d threads that divide the batch", b.threads, (long long)batch, MAX_THREADS);
+        return LMB_FAIL(err, LMB_E_ARG, "%d threads, batch %lld; 1 to %d threads that divide the batch", b.threads,
+                        (long long)batch, MAX_THREADS);
     b.share = batch / b.threads;
-    lmb_status st = strcmp(argv[1], "f32") ? open_int8(&b, argv[2], argc > 5 ? argv[5] : NULL, &file, err) : open_f32(&b, argv[2], err);
+    lmb_status st = strcmp(argv[1], "f32") ? open_int8(&b, argv[2], argc > 5 ? argv[5] : NULL, &file, err)
+                                           : open_f32(&b, argv[2], err);
     size_t numbers = b.sample * (size_t)batch;
     lmb_rand r = lmb_rand_at(1, LMB_RAND_SYNTHETIC, 0, 1);
     b.x = malloc(sizeof *b.x * (numbers + 1));
@@ -250,7 +254,9 @@ int main(int argc, char **argv)
     else if ((argc == 5 || argc == 6) && (strcmp(argv[1], "f32") == 0 || strcmp(argv[1], "int8") == 0))
         st = measure(argc, argv, &err);
     else
-        st = LMB_FAIL(&err, LMB_E_ARG, "usage: bench_infer_peer write MODEL C H W FOLDER | f32 FILE BATCH THREADS | int8 FILE BATCH THREADS [SET]");
+        st = LMB_FAIL(
+            &err, LMB_E_ARG,
+            "usage: bench_infer_peer write MODEL C H W FOLDER | f32 FILE BATCH THREADS | int8 FILE BATCH THREADS [SET]");
     if (st != LMB_OK)
         fprintf(stderr, "bench_infer_peer: %s\n", err.msg);
     return st != LMB_OK;

@@ -2,8 +2,8 @@
  *
  *     bench_loader "{name: cifar, path: data/cifar-10-batches-bin}" "{crop: 4, flip: true}" [THREADS [BATCH [SECONDS]]]
  *
- * Arguments: the `data` and `augment` sections of a configuration; threads of the loader (1). Printed: samples a second and
- * microseconds of a thread's own time (not the time it stood aside) for one, shuffled, as f32, in batches of 128.
+ * Arguments: the `data` and `augment` sections of a configuration; threads of the loader (1). Printed: samples a second
+ * and microseconds of a thread's own time (not the time it stood aside) for one, shuffled, as f32, in batches of 128.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,8 @@ static lmb_status drain(lmb_loader *l, double seconds, lmb_error *err)
             now = lmb_seconds();
         } while (b && now - start < seconds);
     }
-    printf("%.0f samples/s, %.2f us of a processor for one\n", (double)n / (now - start), (processor_seconds() - cpu) / (double)n * 1e6);
+    printf("%.0f samples/s, %.2f us of a processor for one\n", (double)n / (now - start),
+           (processor_seconds() - cpu) / (double)n * 1e6);
     return LMB_OK;
 }
 

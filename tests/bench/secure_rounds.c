@@ -1,5 +1,5 @@
-/* tests/bench/secure_rounds.c - what secure aggregation adds to a round: a server and its clients in one process, over real
- * connections, with nothing to train.
+/* tests/bench/secure_rounds.c - what secure aggregation adds to a round: a server and its clients in one process, over
+ * real connections, with nothing to train.
  *
  *   bench_secure_rounds NUMBERS CLIENTS off|curious [ROUNDS]
  */
@@ -36,8 +36,9 @@ static void on_round(void *ctx, const lmb_round_report *r)
 {
     (void)ctx;
     if (r->round)
-        printf("round %llu  %.3f s  %llu updates  %.1f kB in and %.1f kB out a client\n", (unsigned long long)r->round, r->seconds,
-               (unsigned long long)r->updates, (double)r->bytes_in / 1000 / (double)r->selected, (double)r->bytes_out / 1000 / (double)r->selected);
+        printf("round %llu  %.3f s  %llu updates  %.1f kB in and %.1f kB out a client\n", (unsigned long long)r->round,
+               r->seconds, (unsigned long long)r->updates, (double)r->bytes_in / 1000 / (double)r->selected,
+               (double)r->bytes_out / 1000 / (double)r->selected);
     fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 /* tests/bench/sums.c - how long a sum over ranks takes: shared memory (comm/window.h) and messages, in turns.
  *
- *     mpirun -n 2 --bind-to core bench_sums [rounds]     one line a size, from rank 0: medians of 21 sums of each, by turns
+ *     mpirun -n 2 --bind-to core bench_sums [rounds]     one line a size, from rank 0: medians of 21 sums of each, by
+ * turns
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static lmb_status measure(lmb_comm *c, lmb_window *w, float *v, float *scratch, size_t n, int rounds, double median[2], lmb_error *err)
+static lmb_status measure(lmb_comm *c, lmb_window *w, float *v, float *scratch, size_t n, int rounds, double median[2],
+                          lmb_error *err)
 {
     static double took[2][MAX_ROUNDS];
 
@@ -52,13 +54,15 @@ static lmb_status run(lmb_comm *c, int rounds, lmb_error *err)
     size_t most = kib[LMB_COUNT(kib) - 1] * 256;
     float *v = calloc(most, sizeof *v), *scratch = calloc(most, sizeof *scratch);
     lmb_window *w = NULL;
-    lmb_status st = v && scratch ? lmb_window_open(c, most, true, &w, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to sum");
+    lmb_status st =
+        v && scratch ? lmb_window_open(c, most, true, &w, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to sum");
 
     for (int i = 0; i < LMB_COUNT(kib) && st == LMB_OK; i++) {
         double s[2];
         st = measure(c, w, v, scratch, kib[i] * 256, kib[i] > 10000 ? rounds / 10 + 1 : rounds, s, err);
         if (st == LMB_OK && c->rank == 0)
-            printf("%6zu KiB over %d ranks: window %8.1f us, messages %8.1f us, %.1f times\n", kib[i], c->size, s[0] * 1e6, s[1] * 1e6, s[1] / s[0]);
+            printf("%6zu KiB over %d ranks: window %8.1f us, messages %8.1f us, %.1f times\n", kib[i], c->size,
+                   s[0] * 1e6, s[1] * 1e6, s[1] / s[0]);
     }
     lmb_window_close(w);
     free(v);

@@ -3,8 +3,8 @@
  *     bench_train [pairs [settings]]                  deterministic / fast; with several ranks also overlap on / off
  *     mpirun -n 2 --bind-to none bench_train 7 "{model: {name: resnet, depth: 20}, train: {threads: 1, batch: 128}}"
  *
- * The two sides of a pair run one after the other and pairs alternate, so that whatever else the machine does meets both;
- * the figure is the median of the ratios of images per second. One line a comparison, from rank 0.
+ * The two sides of a pair run one after the other and pairs alternate, so that whatever else the machine does meets
+ * both; the figure is the median of the ratios of images per second. One line a comparison, from rank 0.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,8 +75,8 @@ static lmb_status compare(const bench *b, int pairs, const side *s, lmb_error *e
         qsort(v[k], (size_t)pairs, sizeof *v[k], by_size);
     qsort(ratio, (size_t)pairs, sizeof *ratio, by_size);
     if (b->comm->rank == 0)
-        printf("%d ranks: %s %.0f images/s, %s %.0f images/s, ratio %.3f (%.3f to %.3f)\n", b->comm->size, s[0].name, v[0][pairs / 2],
-               s[1].name, v[1][pairs / 2], ratio[pairs / 2], ratio[0], ratio[pairs - 1]);
+        printf("%d ranks: %s %.0f images/s, %s %.0f images/s, ratio %.3f (%.3f to %.3f)\n", b->comm->size, s[0].name,
+               v[0][pairs / 2], s[1].name, v[1][pairs / 2], ratio[pairs / 2], ratio[0], ratio[pairs - 1]);
     return LMB_OK;
 }
 
@@ -92,7 +92,9 @@ static lmb_status run(bench *b, int pairs, const char *settings, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_config_parse(settings, strlen(settings), "settings", &c, err));
     b->train = lmb_tree_get(lmb_config_root(c), "train");
     LMB_TRY_GOTO(st, done, lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &b->data, err));
-    LMB_TRY_GOTO(st, done, lmb_model_build(lmb_tree_get(lmb_config_root(c), "model"), &b->data->shape, b->data->classes, 1, &b->model, err));
+    LMB_TRY_GOTO(st, done,
+                 lmb_model_build(lmb_tree_get(lmb_config_root(c), "model"), &b->data->shape, b->data->classes, 1,
+                                 &b->model, err));
     LMB_TRY_GOTO(st, done, compare(b, pairs, modes, err));
     if (b->comm->size > 1)
         st = compare(b, pairs, overlap, err);
@@ -107,7 +109,8 @@ done:
 int main(int argc, char **argv)
 {
     int pairs = argc > 1 ? atoi(argv[1]) : 7;
-    const char *settings = argc > 2 ? argv[2] : "{model: {name: resnet, depth: 8}, train: {batch: 128, threads: 1, lr: 0.01}}";
+    const char *settings =
+        argc > 2 ? argv[2] : "{model: {name: resnet, depth: 8}, train: {batch: 128, threads: 1, lr: 0.01}}";
     lmb_error err = LMB_ERROR_INIT;
     bench b = { 0 };
 

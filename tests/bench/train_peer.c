@@ -3,9 +3,9 @@
  *
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
- *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and each with
- *                                    -eager behind it: not replayed
- *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
+ *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
+ * each with -eager behind it: not replayed mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each
+ * rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +58,14 @@ static lmb_status noise(const lmb_shape *shape, bool gpu, lmb_dataset **out, lmb
     }
     for (size_t i = 0; i < n && i < PATTERN; i++)
         pixels[i] = (uint8_t)lmb_rand_u32(&r, (uint32_t)i);
-    for (size_t i = PATTERN; i < n; i += PATTERN - 1) /* pictures begin elsewhere in the pattern: none is like another */
+    for (size_t i = PATTERN; i < n;
+         i += PATTERN - 1) /* pictures begin elsewhere in the pattern: none is like another */
         memcpy(pixels + i, pixels + i - (PATTERN - 1), n - i < PATTERN - 1 ? n - i : PATTERN - 1);
     for (int i = 0; i < samples; i++)
         labels[i] = i % CLASSES;
-    lmb_dataset_arrays a = { .samples = pixels, .labels = labels, .n = samples, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES };
+    lmb_dataset_arrays a = {
+        .samples = pixels, .labels = labels, .n = samples, .shape = *shape, .dtype = LMB_U8, .classes = CLASSES
+    };
     return lmb_dataset_memory(&a, "noise", out, err);
 }
 
@@ -95,7 +98,9 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
         train.shard = train.batch;
         train.graph = strstr(precision, "-eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
     }
-    train.precision = strstr(precision, "bf16") ? LMB_TRAIN_BF16 : strstr(precision, "tf32") ? LMB_TRAIN_TF32 : LMB_TRAIN_F32;
+    train.precision = strstr(precision, "bf16")   ? LMB_TRAIN_BF16
+                      : strstr(precision, "tf32") ? LMB_TRAIN_TF32
+                                                  : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, gpu, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));

@@ -253,6 +253,6 @@ START_TEST(a_server_with_two_keys)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/channel", add_loop(a_server_with_two_keys, 4); add_loop(a_conversation_in_pieces, 8); add_loop(damaged_records_are_refused, KINDS);
-              add(a_replayed_first_flight_is_refused); add_loop(the_wrong_server_is_noticed, 2);
-              add_loop(other_protocols_are_refused, 3);)
+LMB_TEST_MAIN("comm/channel", add_loop(a_server_with_two_keys, 4); add_loop(a_conversation_in_pieces, 8);
+              add_loop(damaged_records_are_refused, KINDS); add(a_replayed_first_flight_is_refused);
+              add_loop(the_wrong_server_is_noticed, 2); add_loop(other_protocols_are_refused, 3);)

@@ -139,8 +139,9 @@ START_TEST(a_signing_key_is_its_seed)
 {
     static const char seed[] = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60\n";
     static const char public_hex[] = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-    static const char signature_hex[] = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac"
-                                        "c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+    static const char signature_hex[] =
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac"
+        "c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
     char dir[] = "/tmp/limbeck-key-XXXXXX", path[64], hex[2 * LMB_SIGNATURE + 1];
     uint8_t secret[LMB_SIGN_SECRET], signature[LMB_SIGNATURE];
     ck_assert_ptr_nonnull(mkdtemp(dir));
@@ -211,5 +212,6 @@ START_TEST(public_keys_as_text)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/keys", add(secrets_are_locked_and_wiped); add(public_keys_as_text); add(key_files); add(a_new_key_follows_no_link); add(a_killed_writer_leaves_nothing);
-              add(a_key_is_made_once); add(a_signing_key_is_its_seed);)
+LMB_TEST_MAIN("comm/keys", add(secrets_are_locked_and_wiped); add(public_keys_as_text); add(key_files);
+              add(a_new_key_follows_no_link); add(a_killed_writer_leaves_nothing); add(a_key_is_made_once);
+              add(a_signing_key_is_its_seed);)

@@ -152,7 +152,8 @@ START_TEST(work_is_waited_for)
     ck_assert(fake.works == 4 && fake.afters == 1);
 
     /* ranges as one piece of work, numbers in half the size, and a stream that waits for all of it */
-    const lmb_nccl_piece p[2] = { { to, 2, LMB_NCCL_F32, LMB_NCCL_ADD, -1 }, { to + 2, 1, LMB_NCCL_F32, LMB_NCCL_LEAST, 0 } };
+    const lmb_nccl_piece p[2] = { { to, 2, LMB_NCCL_F32, LMB_NCCL_ADD, -1 },
+                                  { to + 2, 1, LMB_NCCL_F32, LMB_NCCL_LEAST, 0 } };
     uint16_t half[4];
     ck_ok(lmb_nccl_narrow(n, from, half, 4, &stream, &err));
     ck_ok(lmb_nccl_reduce(n, (lmb_nccl_label){ 8, 2 }, p, 2, NULL, &err));

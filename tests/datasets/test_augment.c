@@ -167,6 +167,6 @@ START_TEST(options_must_fit_the_samples)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/augment",
-              add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand); add(same_sample_same_change); add(versions_repeat_and_a_seed_of_their_own_is_shared);
+LMB_TEST_MAIN("datasets/augment", add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand);
+              add(same_sample_same_change); add(versions_repeat_and_a_seed_of_their_own_is_shared);
               add(signals_are_scaled_and_jittered); add(options_must_fit_the_samples);)

@@ -23,7 +23,8 @@ START_TEST(one_behind_the_other)
     int32_t la, lb;
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_dataset *first = synthetic("{name: synthetic, train: 30, classes: 3, height: 4, width: 4}");
-    lmb_dataset *second = synthetic("{name: synthetic, train: 20, classes: 3, height: 4, width: 4, seed: 9}"), *both, *turned;
+    lmb_dataset *second = synthetic("{name: synthetic, train: 20, classes: 3, height: 4, width: 4, seed: 9}"), *both,
+                *turned;
     ck_ok(lmb_dataset_join(first, second, &both, &err));
     ck_ok(lmb_dataset_join(second, first, &turned, &err));
     ck_assert_int_eq(both->n, 50);
@@ -54,7 +55,8 @@ START_TEST(without_labels)
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_dataset *d = synthetic("{name: synthetic, train: 30, classes: 3, height: 4, width: 4}"), *bare;
     ck_ok(lmb_dataset_unlabelled(d, 5, &bare, &err));
-    ck_assert(bare->n == 30 && bare->classes == 5 && lmb_shape_equal(&bare->shape, &d->shape) && bare->dtype == d->dtype);
+    ck_assert(bare->n == 30 && bare->classes == 5 && lmb_shape_equal(&bare->shape, &d->shape) &&
+              bare->dtype == d->dtype);
     for (int64_t i = 0; i < 30; i++) {
         ck_ok(bare->read(bare, i, a, &label, &err));
         ck_assert_int_eq(label, 0);

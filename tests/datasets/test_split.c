@@ -250,7 +250,7 @@ START_TEST(stratified_splits_keep_the_shares)
 END_TEST
 
 LMB_TEST_MAIN("datasets/split", add_loop(every_sample_goes_to_one_client_and_the_same_each_time, 3);
-              add(a_small_alpha_is_uneven); add(groups_stay_whole); add(quantities_are_uneven_and_classes_are_not); add(shards_hold_few_classes);
-              add(a_tiny_alpha_gives_a_class_to_one_client); add_loop(shares_follow_dirichlet, 2);
-              add(impossible_partitions_are_refused); add(splits_do_not_overlap);
+              add(a_small_alpha_is_uneven); add(groups_stay_whole); add(quantities_are_uneven_and_classes_are_not);
+              add(shards_hold_few_classes); add(a_tiny_alpha_gives_a_class_to_one_client);
+              add_loop(shares_follow_dirichlet, 2); add(impossible_partitions_are_refused); add(splits_do_not_overlap);
               add(stratified_splits_keep_the_shares);)

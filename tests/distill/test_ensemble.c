@@ -1,4 +1,5 @@
-/* Mirrors distill/ensemble.c: specialists who each know one half of the classes teach a student both, without a label. */
+/* Mirrors distill/ensemble.c: specialists who each know one half of the classes teach a student both, without a
+ * label. */
 #include "distill/ensemble.h"
 
 #include <math.h>
@@ -24,7 +25,8 @@ static lmb_status read_one(const lmb_dataset *d, int64_t index, void *sample, in
     (void)d, (void)e;
     *label = labels_are_wrong ? 0 : k;
     for (int i = 0; i < SIDE * SIDE; i++)
-        x[i] = sinf((float)(index * 37 + i * i * 5)) + ((i % SIDE < 2) == (k % 2) && (i / SIDE < 2) == (k / 2) ? 2.0f : 0.0f);
+        x[i] = sinf((float)(index * 37 + i * i * 5)) +
+               ((i % SIDE < 2) == (k % 2) && (i / SIDE < 2) == (k / 2) ? 2.0f : 0.0f);
     return LMB_OK;
 }
 
@@ -65,7 +67,12 @@ static double accuracy(const lmb_graph *g, const float *state, const lmb_dataset
 
 static float *specialist(const lmb_graph *g, const lmb_state_layout *l, int from)
 {
-    lmb_dataset half = { .n = SAMPLES / 2, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_two, .state = &from };
+    lmb_dataset half = { .n = SAMPLES / 2,
+                         .shape = LMB_SHAPE(1, SIDE, SIDE),
+                         .dtype = LMB_F32,
+                         .classes = CLASSES,
+                         .read = read_two,
+                         .state = &from };
     lmb_loss ce = { .build = lmb_loss_cross_entropy, .ctx = &(double){ 0 } };
     float *state = malloc(l->count * sizeof *state);
     lmb_train_config c;
@@ -83,8 +90,11 @@ static float *specialist(const lmb_graph *g, const lmb_state_layout *l, int from
 
 START_TEST(specialists_of_two_architectures_teach_a_student)
 {
-    lmb_dataset all = { .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one };
-    lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}"), *b = build("{name: mlp, hidden: [24, 8], mean: 0, scale: 1}");
+    lmb_dataset all = {
+        .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one
+    };
+    lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}"),
+              *b = build("{name: mlp, hidden: [24, 8], mean: 0, scale: 1}");
     lmb_state_layout *la, *lb;
     lmb_train_config c;
     lmb_config *yaml;
@@ -129,8 +139,14 @@ END_TEST
 /* Two ensembles that exchange what their members said are one of both. */
 START_TEST(answers_travel_in_files)
 {
-    lmb_dataset all = { .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one }, fewer = all;
-    lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}"), *b = build("{name: mlp, hidden: [24, 8], mean: 0, scale: 1}");
+    lmb_dataset all = { .n = SAMPLES,
+                        .shape = LMB_SHAPE(1, SIDE, SIDE),
+                        .dtype = LMB_F32,
+                        .classes = CLASSES,
+                        .read = read_one },
+                fewer = all;
+    lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}"),
+              *b = build("{name: mlp, hidden: [24, 8], mean: 0, scale: 1}");
     lmb_state_layout *l;
     lmb_train_config c;
     lmb_config *yaml;
@@ -178,7 +194,9 @@ END_TEST
 
 START_TEST(those_who_do_not_fit_are_no_members)
 {
-    lmb_dataset all = { .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one };
+    lmb_dataset all = {
+        .n = SAMPLES, .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32, .classes = CLASSES, .read = read_one
+    };
     lmb_graph *a = build("{name: mlp, hidden: [16], mean: 0, scale: 1}");
     lmb_state_layout *l;
     lmb_ensemble *e;
@@ -201,4 +219,5 @@ START_TEST(those_who_do_not_fit_are_no_members)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/ensemble", add(specialists_of_two_architectures_teach_a_student); add(answers_travel_in_files); add(those_who_do_not_fit_are_no_members);)
+LMB_TEST_MAIN("distill/ensemble", add(specialists_of_two_architectures_teach_a_student); add(answers_travel_in_files);
+              add(those_who_do_not_fit_are_no_members);)

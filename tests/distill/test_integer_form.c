@@ -1,5 +1,6 @@
-/* Mirrors distill/quantize/integer_form.c: shortcuts by Slice and Pad, means over an image and a normalisation by channel become
- * what has an integer form, and the model answers as before; what is in that form already is left alone. */
+/* Mirrors distill/quantize/integer_form.c: shortcuts by Slice and Pad, means over an image and a normalisation by
+ * channel become what has an integer form, and the model answers as before; what is in that form already is left
+ * alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,13 @@ static lmb_vid weights(lmb_builder *b, const char *name, lmb_shape s)
     return v;
 }
 
-/* As exporters write an option-A ResNet: x / 255, - mean, / deviation; Conv; a block whose shortcut takes every second pixel and
- * pads channels; a mean over height and width. The first kernel is 1x1 or, with padding, 3x3. */
+/* As exporters write an option-A ResNet: x / 255, - mean, / deviation; Conv; a block whose shortcut takes every second
+ * pixel and pads channels; a mean over height and width. The first kernel is 1x1 or, with padding, 3x3. */
 static lmb_graph *exported(int kernel, bool by_pool)
 {
     static const float mean[3] = { 0.485f, 0.456f, 0.406f }, deviation[3] = { 0.229f, 0.224f, 0.225f };
-    static const int64_t zero[2] = { 0, 0 }, end[2] = { INT64_MAX, INT64_MAX }, axes[2] = { 2, 3 }, two[2] = { 2, 2 }, pads[8] = { 0, 2, 0, 0, 0, 3, 0, 0 };
+    static const int64_t zero[2] = { 0, 0 }, end[2] = { INT64_MAX, INT64_MAX }, axes[2] = { 2, 3 }, two[2] = { 2, 2 },
+                         pads[8] = { 0, 2, 0, 0, 0, 3, 0, 0 };
     lmb_graph *g;
 
     err = (lmb_error)LMB_ERROR_INIT;
@@ -40,23 +42,36 @@ static lmb_graph *exported(int kernel, bool by_pool)
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 7, 7), NULL);
     x = lmb_emit(&b, "Mul", NULL, LMB_IN(x, lmb_emit_scalar(&b, 1.0f / 255)), LMB_NO_ATTRS);
-    x = lmb_emit(&b, "Sub", NULL, LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_CONSTANT, "mean", LMB_F32, LMB_SHAPE(3, 1, 1), mean)), LMB_NO_ATTRS);
-    x = lmb_emit(&b, "Div", NULL, LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_CONSTANT, "deviation", LMB_F32, LMB_SHAPE(3, 1, 1), deviation)), LMB_NO_ATTRS);
+    x = lmb_emit(&b, "Sub", NULL,
+                 LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_CONSTANT, "mean", LMB_F32, LMB_SHAPE(3, 1, 1), mean)),
+                 LMB_NO_ATTRS);
+    x = lmb_emit(&b, "Div", NULL,
+                 LMB_IN(x, lmb_emit_value(&b, LMB_ROLE_CONSTANT, "deviation", LMB_F32, LMB_SHAPE(3, 1, 1), deviation)),
+                 LMB_NO_ATTRS);
     int64_t p = kernel / 2;
-    x = lmb_emit(&b, "Conv", "first", LMB_IN(x, weights(&b, "first.w", LMB_SHAPE(4, 3, kernel, kernel))), LMB_ATTRS(LMB_AINTS("pads", p, p, p, p)));
+    x = lmb_emit(&b, "Conv", "first", LMB_IN(x, weights(&b, "first.w", LMB_SHAPE(4, 3, kernel, kernel))),
+                 LMB_ATTRS(LMB_AINTS("pads", p, p, p, p)));
     x = lmb_emit(&b, "Relu", NULL, LMB_IN(x), LMB_NO_ATTRS);
-    lmb_vid y = lmb_emit(&b, "Conv", "wide", LMB_IN(x, weights(&b, "wide.weights", LMB_SHAPE(9, 4, 3, 3)), weights(&b, "wide.bias", LMB_SHAPE(9))),
-                         LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1), LMB_AINTS("strides", 2, 2)));
-    lmb_vid s = lmb_emit(&b, "Slice", NULL, LMB_IN(x, lmb_emit_ints(&b, zero, 2), lmb_emit_ints(&b, end, 2), lmb_emit_ints(&b, axes, 2),
-                                                   lmb_emit_ints(&b, two, 2)), LMB_NO_ATTRS);
+    lmb_vid y =
+        lmb_emit(&b, "Conv", "wide",
+                 LMB_IN(x, weights(&b, "wide.weights", LMB_SHAPE(9, 4, 3, 3)), weights(&b, "wide.bias", LMB_SHAPE(9))),
+                 LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1), LMB_AINTS("strides", 2, 2)));
+    lmb_vid s = lmb_emit(&b, "Slice", NULL,
+                         LMB_IN(x, lmb_emit_ints(&b, zero, 2), lmb_emit_ints(&b, end, 2), lmb_emit_ints(&b, axes, 2),
+                                lmb_emit_ints(&b, two, 2)),
+                         LMB_NO_ATTRS);
     s = lmb_emit(&b, "Pad", NULL, LMB_IN(s, lmb_emit_ints(&b, pads, 8)), LMB_NO_ATTRS);
     y = lmb_emit(&b, "Relu", NULL, LMB_IN(lmb_emit(&b, "Add", NULL, LMB_IN(y, s), LMB_NO_ATTRS)), LMB_NO_ATTRS);
     if (by_pool)
-        y = lmb_emit(&b, "Flatten", NULL, LMB_IN(lmb_emit(&b, "AveragePool", NULL, LMB_IN(y), LMB_ATTRS(LMB_AINTS("kernel_shape", 4, 4)))), LMB_NO_ATTRS);
+        y = lmb_emit(&b, "Flatten", NULL,
+                     LMB_IN(lmb_emit(&b, "AveragePool", NULL, LMB_IN(y), LMB_ATTRS(LMB_AINTS("kernel_shape", 4, 4)))),
+                     LMB_NO_ATTRS);
     else
         y = lmb_emit(&b, "ReduceMean", NULL, LMB_IN(y), LMB_ATTRS(LMB_AINTS("axes", 2, 3), LMB_AINT("keepdims", 0)));
-    lmb_emit_output(&b, "logits", lmb_emit(&b, "Gemm", "head", LMB_IN(y, weights(&b, "head.w", LMB_SHAPE(5, 9)), weights(&b, "head.b", LMB_SHAPE(5))),
-                                           LMB_ATTRS(LMB_AINT("transB", 1))));
+    lmb_emit_output(&b, "logits",
+                    lmb_emit(&b, "Gemm", "head",
+                             LMB_IN(y, weights(&b, "head.w", LMB_SHAPE(5, 9)), weights(&b, "head.b", LMB_SHAPE(5))),
+                             LMB_ATTRS(LMB_AINT("transB", 1))));
     ck_ok(lmb_builder_status(&b));
     return g;
 }
@@ -98,7 +113,8 @@ START_TEST(an_exported_resnet_becomes_integers)
     for (int i = 0; i < 5; i++)
         most = fmaxf(most, fabsf(a[i]));
     for (int i = 0; i < 5; i++) /* a padded first kernel sees another border: one mean instead of three */
-        ck_assert_msg(fabsf(a[i] - b[i]) <= (kernel == 1 ? 2e-5f : 0.1f) * most, "logit %d: %g and %g", i, (double)a[i], (double)b[i]);
+        ck_assert_msg(fabsf(a[i] - b[i]) <= (kernel == 1 ? 2e-5f : 0.1f) * most, "logit %d: %g and %g", i, (double)a[i],
+                      (double)b[i]);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
 }

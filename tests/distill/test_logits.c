@@ -1,5 +1,5 @@
-/* Mirrors distill/logits.c and logits_fill.c: rows are the teacher's answers to what training sees, a training from the file
- * ends in the bits of a live one, and a file that was cut, torn or spoilt anywhere is made whole again. */
+/* Mirrors distill/logits.c and logits_fill.c: rows are the teacher's answers to what training sees, a training from the
+ * file ends in the bits of a live one, and a file that was cut, torn or spoilt anywhere is made whole again. */
 #define _POSIX_C_SOURCE 200809L
 #include "distill/logits.h"
 
@@ -70,7 +70,10 @@ static void tear_down(void)
     lmb_dataset_destroy(data);
 }
 
-static lmb_logits_key key_of(const lmb_augment *a) { return (lmb_logits_key){ teacher, data, a, 9, "cpu", 32, EPOCHS }; }
+static lmb_logits_key key_of(const lmb_augment *a)
+{
+    return (lmb_logits_key){ teacher, data, a, 9, "cpu", 32, EPOCHS };
+}
 
 typedef struct counted { int64_t done, all; } counted;
 static void count(void *ctx, int64_t done, int64_t all) { *(counted *)ctx = (counted){ done, all }; }
@@ -176,10 +179,12 @@ static float *train(lmb_logits *cache, const lmb_augment *a, int64_t rows, const
 /* Shards of 32, of 20, and the 12 that are left of the last batch of 64. */
 START_TEST(a_training_from_the_file_ends_in_the_same_bits)
 {
-    static const char *const settings[] = { "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 2}",
-                                            "{epochs: 2, batch: 64, shard: 20, lr: 0.05, seed: 9, threads: 1}",
-                                            "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 3, mode: fast}",
-                                            "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 1, backend: portable}" };
+    static const char *const settings[] = {
+        "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 2}",
+        "{epochs: 2, batch: 64, shard: 20, lr: 0.05, seed: 9, threads: 1}",
+        "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 3, mode: fast}",
+        "{epochs: 2, batch: 64, lr: 0.05, seed: 9, threads: 1, backend: portable}"
+    };
     static const int64_t rows[] = { 32, 20, 22, 32 }; /* the last: a third of 64 */
     size_t n;
 
@@ -228,9 +233,19 @@ END_TEST
 
 START_TEST(what_is_missing_or_spoilt_is_computed_again)
 {
-    static const struct { int64_t cut; int64_t flip; int64_t redone; } cases[] = {
-        { -1, -1, 0 }, { 0, -1, 4 }, { 60, -1, 4 }, { 128, -1, 4 }, { 129, -1, 4 }, { 128 + CHUNK - 1, -1, 4 }, { 128 + CHUNK, -1, 3 },
-        { 128 + 3 * CHUNK + 5, -1, 1 }, { -1, 20, 4 }, { -1, 128 + CHUNK + 77, 1 }, { -1, 128 + 3 * CHUNK - 1, 1 },
+    static const struct { int64_t cut; int64_t flip; int64_t redone;
+    } cases[] = {
+        { -1, -1, 0 },
+        { 0, -1, 4 },
+        { 60, -1, 4 },
+        { 128, -1, 4 },
+        { 129, -1, 4 },
+        { 128 + CHUNK - 1, -1, 4 },
+        { 128 + CHUNK, -1, 3 },
+        { 128 + 3 * CHUNK + 5, -1, 1 },
+        { -1, 20, 4 },
+        { -1, 128 + CHUNK + 77, 1 },
+        { -1, 128 + 3 * CHUNK - 1, 1 },
     };
     char path[400];
     void *whole, *again;

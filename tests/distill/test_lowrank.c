@@ -1,5 +1,5 @@
-/* Mirrors distill/lowrank: singular values of known matrices, a factorised model that answers as the whole one does at full
- * rank, and as the model with the truncated weights below it, and that still folds and becomes integers. */
+/* Mirrors distill/lowrank: singular values of known matrices, a factorised model that answers as the whole one does at
+ * full rank, and as the model with the truncated weights below it, and that still folds and becomes integers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,8 @@
 
 static lmb_error err;
 
-static const char *const models[] = { "{name: resnet, depth: 8, width: 6}", "{name: vgg, channels: [8, 0, 12, 9]}", "{name: lenet}",
-                                      "{name: mlp, hidden: [20, 12]}" };
+static const char *const models[] = { "{name: resnet, depth: 8, width: 6}", "{name: vgg, channels: [8, 0, 12, 9]}",
+                                      "{name: lenet}", "{name: mlp, hidden: [20, 12]}" };
 
 static lmb_graph *make(int which)
 {
@@ -60,7 +60,8 @@ static void same_answers(const lmb_graph *a, const lmb_graph *b)
     for (int i = 0; i < 5; i++)
         largest = fmaxf(largest, fabsf(ya[i]));
     for (int i = 0; i < 5; i++)
-        ck_assert_msg(fabsf(ya[i] - yb[i]) <= 1e-4f * largest, "logit %d: %.9g and %.9g", i, (double)ya[i], (double)yb[i]);
+        ck_assert_msg(fabsf(ya[i] - yb[i]) <= 1e-4f * largest, "logit %d: %.9g and %.9g", i, (double)ya[i],
+                      (double)yb[i]);
 }
 
 /* Strang, Introduction to Linear Algebra, section 7.2: [3 0; 4 5] has singular values sqrt 45 and sqrt 5. */
@@ -88,7 +89,8 @@ START_TEST(decomposition_multiplies_back)
     for (int q = 0; q < rank; q++)
         for (int i = 0; i < m[_i]; i++)
             for (int j = 0; j < n[_i]; j++)
-                a[i * n[_i] + j] += (double)lmb_rand_normal(&r, (uint32_t)(100 * q + i)) * (double)lmb_rand_normal(&r, (uint32_t)(100 * q + 50 + j));
+                a[i * n[_i] + j] += (double)lmb_rand_normal(&r, (uint32_t)(100 * q + i)) *
+                                    (double)lmb_rand_normal(&r, (uint32_t)(100 * q + 50 + j));
     ck_ok(lmb_svd(a, m[_i], n[_i], u, s, v, &err));
     for (int i = 0; i < k; i++)
         ck_assert(i < rank ? s[i] > 1e-3 : s[i] < 1e-12 * s[0]);
@@ -133,7 +135,8 @@ static int choose(const lmb_graph *g, int share, lmb_lowrank *what, lmb_basis **
         const lmb_basis *b = basis[n];
         int64_t out = b->taps == 1 ? b->rank : b->out < b->in * b->taps ? b->out : b->in * b->taps;
         int64_t in = b->taps == 1 ? b->rank : b->in < b->out * b->taps ? b->in : b->out * b->taps;
-        what[n] = (lmb_lowrank){ g->value[g->node[i].in[1]].name, (out + share - 1) / share, (in + share - 1) / share, n % 2 ? NULL : b };
+        what[n] = (lmb_lowrank){ g->value[g->node[i].in[1]].name, (out + share - 1) / share, (in + share - 1) / share,
+                                 n % 2 ? NULL : b };
         n++;
     }
     return n;
@@ -222,6 +225,6 @@ START_TEST(impossible_ranks_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/lowrank", add(known_singular_values); add_loop(decomposition_multiplies_back, 3); add(infinite_weights_are_refused);
-              add_loop(full_rank_answers_the_same, (int)LMB_COUNT(models)); add_loop(half_rank_is_the_truncated_model, (int)LMB_COUNT(models));
-              add(impossible_ranks_are_refused);)
+LMB_TEST_MAIN("distill/lowrank", add(known_singular_values); add_loop(decomposition_multiplies_back, 3);
+              add(infinite_weights_are_refused); add_loop(full_rank_answers_the_same, (int)LMB_COUNT(models));
+              add_loop(half_rank_is_the_truncated_model, (int)LMB_COUNT(models)); add(impossible_ranks_are_refused);)

@@ -1,5 +1,6 @@
-/* Mirrors distill/prune/axes.c, criteria, channels.c, shrink.c, lineage.c: what belongs together is found, a smaller model
- * answers as the whole one does with the same channels held at zero, and every number is where the lineage says. */
+/* Mirrors distill/prune/axes.c, criteria, channels.c, shrink.c, lineage.c: what belongs together is found, a smaller
+ * model answers as the whole one does with the same channels held at zero, and every number is where the lineage
+ * says. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,23 +37,33 @@ static lmb_graph *concat_model(void)
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 6, 6), NULL);
-    lmb_vid left = lmb_emit(&b, "Conv", "left", LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "left.w", LMB_SHAPE(7, 3, 3, 3)),
-                                                        random_weights(&b, LMB_ROLE_PARAMETER, "left.b", LMB_SHAPE(7))), LMB_NO_ATTRS);
-    lmb_vid right = lmb_emit(&b, "Conv", "right", LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "right.w", LMB_SHAPE(5, 3, 3, 3))),
-                             LMB_NO_ATTRS);
+    lmb_vid left = lmb_emit(&b, "Conv", "left",
+                            LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "left.w", LMB_SHAPE(7, 3, 3, 3)),
+                                   random_weights(&b, LMB_ROLE_PARAMETER, "left.b", LMB_SHAPE(7))),
+                            LMB_NO_ATTRS);
+    lmb_vid right =
+        lmb_emit(&b, "Conv", "right",
+                 LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "right.w", LMB_SHAPE(5, 3, 3, 3))), LMB_NO_ATTRS);
     lmb_vid both = lmb_emit(&b, "Concat", "both", LMB_IN(left, right), LMB_ATTRS(LMB_AINT("axis", 1)));
     lmb_vid bn[3];
     lmb_emit_n(&b, "BatchNormalization", "norm",
-               LMB_IN(both, random_weights(&b, LMB_ROLE_PARAMETER, "scale", LMB_SHAPE(12)), random_weights(&b, LMB_ROLE_PARAMETER, "bias", LMB_SHAPE(12)),
-                      random_weights(&b, LMB_ROLE_STATISTIC, "mean", LMB_SHAPE(12)), random_weights(&b, LMB_ROLE_STATISTIC, "var", LMB_SHAPE(12))),
+               LMB_IN(both, random_weights(&b, LMB_ROLE_PARAMETER, "scale", LMB_SHAPE(12)),
+                      random_weights(&b, LMB_ROLE_PARAMETER, "bias", LMB_SHAPE(12)),
+                      random_weights(&b, LMB_ROLE_STATISTIC, "mean", LMB_SHAPE(12)),
+                      random_weights(&b, LMB_ROLE_STATISTIC, "var", LMB_SHAPE(12))),
                LMB_NO_ATTRS, bn, 1);
     const int64_t target[2] = { -1, 12 * 16 };
-    lmb_vid flat = lmb_emit(&b, "Reshape", "flat", LMB_IN(lmb_emit(&b, "Relu", NULL, LMB_IN(bn[0]), LMB_NO_ATTRS),
-                            lmb_emit_value(&b, LMB_ROLE_CONSTANT, "target", LMB_S64, LMB_SHAPE(2), target)), LMB_NO_ATTRS);
-    lmb_vid y = lmb_emit(&b, "Gemm", "head", LMB_IN(flat, random_weights(&b, LMB_ROLE_PARAMETER, "head.w", LMB_SHAPE(192, 4)),
-                                                    random_weights(&b, LMB_ROLE_PARAMETER, "head.b", LMB_SHAPE(4))), LMB_NO_ATTRS);
-    lmb_vid again = lmb_emit(&b, "Conv", "again", LMB_IN(right, random_weights(&b, LMB_ROLE_PARAMETER, "again.w", LMB_SHAPE(4, 5, 4, 4))),
-                             LMB_NO_ATTRS);
+    lmb_vid flat = lmb_emit(&b, "Reshape", "flat",
+                            LMB_IN(lmb_emit(&b, "Relu", NULL, LMB_IN(bn[0]), LMB_NO_ATTRS),
+                                   lmb_emit_value(&b, LMB_ROLE_CONSTANT, "target", LMB_S64, LMB_SHAPE(2), target)),
+                            LMB_NO_ATTRS);
+    lmb_vid y = lmb_emit(&b, "Gemm", "head",
+                         LMB_IN(flat, random_weights(&b, LMB_ROLE_PARAMETER, "head.w", LMB_SHAPE(192, 4)),
+                                random_weights(&b, LMB_ROLE_PARAMETER, "head.b", LMB_SHAPE(4))),
+                         LMB_NO_ATTRS);
+    lmb_vid again =
+        lmb_emit(&b, "Conv", "again",
+                 LMB_IN(right, random_weights(&b, LMB_ROLE_PARAMETER, "again.w", LMB_SHAPE(4, 5, 4, 4))), LMB_NO_ATTRS);
     lmb_vid z = lmb_emit(&b, "Flatten", NULL, LMB_IN(again), LMB_NO_ATTRS);
     lmb_emit_output(&b, "logits", lmb_emit(&b, "Add", NULL, LMB_IN(y, z), LMB_NO_ATTRS));
     ck_ok(lmb_builder_status(&b));
@@ -178,7 +189,8 @@ START_TEST(a_smaller_model_is_the_masked_one)
         lmb_lineage *lineage;
         float y[3][8], far = 0, size = 0;
         ck_ok(lmb_pass_prune_channels(g, &targets[t], &small, &lineage, &err));
-        ck_assert_msg(parameters_of(small) < 0.8 * parameters_of(g), "%s: %g of %g parameters", models[_i], parameters_of(small), parameters_of(g));
+        ck_assert_msg(parameters_of(small) < 0.8 * parameters_of(g), "%s: %g of %g parameters", models[_i],
+                      parameters_of(small), parameters_of(g));
         lmb_graph *m = masked(g, map, lineage);
         answer(g, y[0]);
         answer(m, y[1]);
@@ -187,8 +199,9 @@ START_TEST(a_smaller_model_is_the_masked_one)
         for (int64_t i = 0; i < n; i++) {
             far = fmaxf(far, fabsf(y[0][i] - y[1][i]));
             size = fmaxf(size, fabsf(y[1][i]));
-            ck_assert_msg(fabsf(y[1][i] - y[2][i]) <= 1e-4f * (1 + size), "%s, target %d, logit %d: masked %g, smaller %g", models[_i], t,
-                          (int)i, (double)y[1][i], (double)y[2][i]);
+            ck_assert_msg(fabsf(y[1][i] - y[2][i]) <= 1e-4f * (1 + size),
+                          "%s, target %d, logit %d: masked %g, smaller %g", models[_i], t, (int)i, (double)y[1][i],
+                          (double)y[2][i]);
         }
         ck_assert_msg(far > 1e-4f * size, "%s, target %d: the mask changes nothing", models[_i], t);
         lmb_graph_destroy(m);
@@ -214,7 +227,8 @@ START_TEST(lineage_carries_what_is_as_long_as_the_state)
     ck_assert_uint_eq(lineage->count_was, was->count);
     ck_assert_uint_eq(lineage->count, is->count);
     ck_assert_int_eq(lineage->n, is->n);
-    float *whole = malloc(sizeof *whole * was->count), *left = malloc(sizeof *left * is->count), *carried = calloc(is->count, sizeof *carried);
+    float *whole = malloc(sizeof *whole * was->count), *left = malloc(sizeof *left * is->count),
+          *carried = calloc(is->count, sizeof *carried);
     lmb_state_from_graph(was, g, whole);
     lmb_state_from_graph(is, small, left);
     lmb_lineage_carry(lineage, whole, carried);
@@ -252,7 +266,8 @@ static bool has_member(const lmb_graph *g, const lmb_axis_class *c, const char *
 START_TEST(classes_are_those_of_the_model)
 {
     lmb_axis_map *m;
-    lmb_graph *g = make(0); /* ResNet-8: stem and first block's second convolution, one inner class a block, two wider sums, the head */
+    lmb_graph *g = make(
+        0); /* ResNet-8: stem and first block's second convolution, one inner class a block, two wider sums, the head */
     ck_ok(lmb_axis_map_create(g, &m, &err));
     const lmb_axis_class *stem = class_of(g, m, "stem.conv.weight"), *head = class_of(g, m, "head.weight");
     ck_assert_ptr_nonnull(stem);
@@ -293,7 +308,9 @@ START_TEST(criteria_choose_the_least)
     lmb_vid gamma = lmb_graph_find(g, "layer1.bn.scale");
     ck_assert_int_eq(g->value[gamma].shape.d[0], 8);
     ck_ok(lmb_graph_set_data(g, gamma, scale, &err));
-    const lmb_prune_channels c = { .criterion = "bn_scale", .keep = 0.5, .min_channels = 1, .round_to = 1, .scope = LMB_SCOPE_LAYER };
+    const lmb_prune_channels c = {
+        .criterion = "bn_scale", .keep = 0.5, .min_channels = 1, .round_to = 1, .scope = LMB_SCOPE_LAYER
+    };
     ck_ok(lmb_pass_prune_channels(g, &c, &small, NULL, &err));
     const lmb_value *left = &small->value[lmb_graph_find(small, g->value[gamma].name)];
     const float want[4] = { 5, -7, 4, 9 };
@@ -306,7 +323,9 @@ START_TEST(criteria_choose_the_least)
         w[i] = (i % 2 ? -1.0f : 1.0f) * fabsf(scale[i / 27]);
     ck_ok(lmb_graph_set_data(g, lmb_graph_find(g, "layer1.conv.weight"), w, &err));
     free(w);
-    const lmb_prune_channels norms = { .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1, .scope = LMB_SCOPE_LAYER };
+    const lmb_prune_channels norms = {
+        .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1, .scope = LMB_SCOPE_LAYER
+    };
     ck_ok(lmb_pass_prune_channels(g, &norms, &small, NULL, &err));
     left = &small->value[lmb_graph_find(small, g->value[gamma].name)];
     ck_assert_mem_eq(left->data, want, sizeof want);
@@ -343,10 +362,14 @@ START_TEST(what_cannot_be_is_refused_with_a_sentence)
 {
     lmb_graph *lenet = make(5);
     refuse(lenet, (lmb_prune_channels){ .criterion = "l1", .min_channels = 1, .round_to = 1 }, LMB_E_ARG, "one target");
-    refuse(lenet, (lmb_prune_channels){ .criterion = "l1", .keep = 0.5, .macs = 0.5, .min_channels = 1, .round_to = 1 }, LMB_E_ARG, "one target");
-    refuse(lenet, (lmb_prune_channels){ .criterion = "l9", .keep = 0.5, .min_channels = 1, .round_to = 1 }, LMB_E_ARG, "bn_scale, l1");
-    refuse(lenet, (lmb_prune_channels){ .criterion = "bn_scale", .keep = 0.5, .min_channels = 1, .round_to = 1 }, LMB_E_ARG, "use criterion l1");
-    refuse(lenet, (lmb_prune_channels){ .criterion = "l1", .macs = 0.001, .min_channels = 4, .round_to = 1 }, LMB_E_ARG, "min_channels 4");
+    refuse(lenet, (lmb_prune_channels){ .criterion = "l1", .keep = 0.5, .macs = 0.5, .min_channels = 1, .round_to = 1 },
+           LMB_E_ARG, "one target");
+    refuse(lenet, (lmb_prune_channels){ .criterion = "l9", .keep = 0.5, .min_channels = 1, .round_to = 1 }, LMB_E_ARG,
+           "bn_scale, l1");
+    refuse(lenet, (lmb_prune_channels){ .criterion = "bn_scale", .keep = 0.5, .min_channels = 1, .round_to = 1 },
+           LMB_E_ARG, "use criterion l1");
+    refuse(lenet, (lmb_prune_channels){ .criterion = "l1", .macs = 0.001, .min_channels = 4, .round_to = 1 }, LMB_E_ARG,
+           "min_channels 4");
     lmb_graph_destroy(lenet);
 
     /* Softmax over the channels: none may go, and it is said why. */
@@ -354,16 +377,20 @@ START_TEST(what_cannot_be_is_refused_with_a_sentence)
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 4, 4), NULL);
-    lmb_vid y = lmb_emit(&b, "Conv", "c1", LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "w1", LMB_SHAPE(6, 3, 1, 1))), LMB_NO_ATTRS);
+    lmb_vid y = lmb_emit(&b, "Conv", "c1",
+                         LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "w1", LMB_SHAPE(6, 3, 1, 1))), LMB_NO_ATTRS);
     y = lmb_emit(&b, "Softmax", "attention", LMB_IN(y), LMB_ATTRS(LMB_AINT("axis", 1)));
-    y = lmb_emit(&b, "Conv", "c2", LMB_IN(y, random_weights(&b, LMB_ROLE_PARAMETER, "w2", LMB_SHAPE(2, 6, 4, 4))), LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Conv", "c2", LMB_IN(y, random_weights(&b, LMB_ROLE_PARAMETER, "w2", LMB_SHAPE(2, 6, 4, 4))),
+                 LMB_NO_ATTRS);
     lmb_emit_output(&b, "logits", y);
     ck_ok(lmb_builder_status(&b));
-    refuse(g, (lmb_prune_channels){ .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1 }, LMB_E_UNSUPPORTED, "attention");
+    refuse(g, (lmb_prune_channels){ .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1 },
+           LMB_E_UNSUPPORTED, "attention");
     lmb_graph_destroy(g);
 }
 END_TEST
 
 LMB_TEST_MAIN("distill/prune_channels", add_loop(a_smaller_model_is_the_masked_one, MODELS);
               add_loop(lineage_carries_what_is_as_long_as_the_state, MODELS); add(classes_are_those_of_the_model);
-              add(criteria_choose_the_least); add(floors_and_multiples_hold); add(what_cannot_be_is_refused_with_a_sentence);)
+              add(criteria_choose_the_least); add(floors_and_multiples_hold);
+              add(what_cannot_be_is_refused_with_a_sentence);)

@@ -1,5 +1,5 @@
-/* Mirrors distill/prune/masks.c: the schedule's shares, the least weights by hand, zeros that stay through every step, and
- * a run that was stopped anywhere and goes on from its state alone: the same bits. */
+/* Mirrors distill/prune/masks.c: the schedule's shares, the least weights by hand, zeros that stay through every step,
+ * and a run that was stopped anywhere and goes on from its state alone: the same bits. */
 #include "distill/prune/masks.h"
 
 #include <math.h>
@@ -46,7 +46,8 @@ typedef struct tiny { lmb_graph *g; lmb_state_layout *l; lmb_trainer_state s; fl
 
 static void make_tiny(tiny *t)
 {
-    static const float start[14] = { 3, -1, 2, -6, 5, 4, /* bias */ 0.1f, 0, -0.2f, 0.3f, /* second */ 0.5f, -0.25f, 10, -0.25f };
+    static const float start[14] = { 3, -1, 2, -6, 5, 4, /* bias */ 0.1f, 0, -0.2f, 0.3f, /* second */ 0.5f, -0.25f,
+        10, -0.25f };
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_graph_create(&t->g, &err));
     lmb_builder b = lmb_builder_of(t->g, &err);
@@ -77,8 +78,9 @@ static int zeros(const float *w, int lo, int hi)
 
 START_TEST(the_least_go)
 {
-    const lmb_prune_magnitude layer = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_LAYER },
-                              global = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL };
+    const lmb_prune_magnitude
+        layer = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_LAYER },
+        global = { .sparsity = 0.5, .initial = 0.5, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL };
     const float by_layer[14] = { 0, 0, 0, -6, 5, 4, 0.1f, 0, -0.2f, 0.3f, 0.5f, 0, 10, 0 };
     const float by_all[14] = { 3, 0, 0, -6, 5, 4, 0.1f, 0, -0.2f, 0.3f, 0, 0, 10, 0 };
     lmb_masks *m;
@@ -104,7 +106,9 @@ START_TEST(the_least_go)
     drop_tiny(&t);
 
     make_tiny(&t); /* of equal ones the first: -0.25 goes before -0.25 */
-    const lmb_prune_magnitude one = { .sparsity = 0.1, .initial = 0.1, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL };
+    const lmb_prune_magnitude one = {
+        .sparsity = 0.1, .initial = 0.1, .every = 1, .end = 1, .scope = LMB_SCOPE_GLOBAL
+    };
     ck_ok(lmb_masks_create(&one, t.g, 1, 10, &m, &err));
     lmb_masks_apply(m, &t.s);
     ck_assert(t.state[11] == 0 && t.state[13] != 0);
@@ -182,7 +186,9 @@ END_TEST
 /* Zhu and Gupta 2017, equation 1, from 0 to 0.8 in 10 steps: at half time 0.8 - 0.8 / 8 = 0.7. */
 START_TEST(the_share_rises_with_the_cube)
 {
-    const lmb_prune_magnitude c = { .sparsity = 0.8, .initial = 0, .begin = 1, .end = 3, .every = 5, .scope = LMB_SCOPE_GLOBAL };
+    const lmb_prune_magnitude c = {
+        .sparsity = 0.8, .initial = 0, .begin = 1, .end = 3, .every = 5, .scope = LMB_SCOPE_GLOBAL
+    };
     lmb_graph *g;
     lmb_state_layout *l;
     lmb_masks *m;
@@ -214,7 +220,8 @@ END_TEST
 
 START_TEST(a_schedule_that_does_not_fit_is_refused)
 {
-    const lmb_prune_magnitude late = { .sparsity = 0.5, .end = 3, .every = 1 }, falling = { .sparsity = 0.5, .initial = 0.6, .every = 1 };
+    const lmb_prune_magnitude late = { .sparsity = 0.5, .end = 3, .every = 1 },
+                              falling = { .sparsity = 0.5, .initial = 0.6, .every = 1 };
     lmb_masks *m;
     set_up();
     ck_assert_int_eq(lmb_masks_create(&late, model, 2, 10, &m, &err), LMB_E_ARG);
@@ -228,7 +235,9 @@ END_TEST
 /* ---- in a training ---- */
 
 enum { EPOCHS = 4, BATCHES = 5 };
-static const lmb_prune_magnitude schedule = { .sparsity = 0.75, .initial = 0.1, .begin = 0.4, .end = 3, .every = 3, .scope = LMB_SCOPE_LAYER };
+static const lmb_prune_magnitude schedule = {
+    .sparsity = 0.75, .initial = 0.1, .begin = 0.4, .end = 3, .every = 3, .scope = LMB_SCOPE_LAYER
+};
 
 typedef struct hand { lmb_masks *m; int64_t stop; bool *was; const lmb_prune_magnitude *c; } hand;
 
@@ -250,8 +259,9 @@ static lmb_status stepped(void *ctx, lmb_trainer *t, lmb_error *e)
     return s->step == h->stop ? LMB_FAIL(e, LMB_E_STOPPED, "as asked") : LMB_OK;
 }
 
-static const char settings[] = "{epochs: 4, batch: 64, lr: 0.05, threads: %d, ema: 0.9, shard: 16, optimizer: {name: sgd, momentum: 0.9, "
-                               "weight_decay: 1.0e-3}}";
+static const char settings[] =
+    "{epochs: 4, batch: 64, lr: 0.05, threads: %d, ema: 0.9, shard: 16, optimizer: {name: sgd, momentum: 0.9, "
+    "weight_decay: 1.0e-3}}";
 
 static lmb_trainer *trainer(int threads, lmb_train_config *o, lmb_config **text, const lmb_loss *loss)
 {
@@ -264,7 +274,8 @@ static lmb_trainer *trainer(int threads, lmb_train_config *o, lmb_config **text,
     return t;
 }
 
-/* Train with a break after each of `stops` (ends with 0): a new trainer and new masks, given what a checkpoint holds. */
+/* Train with a break after each of `stops` (ends with 0): a new trainer and new masks, given what a checkpoint
+ * holds. */
 static float *train(int threads, const int64_t *stops, size_t *n, bool *was)
 {
     double smoothing = 0;

@@ -1,5 +1,5 @@
-/* Mirrors distill/quantize/ptq.c and the observers: known ranges, the same bits on any number of threads, ranges that are
- * what the float model computes, and a result that exports like a trained one. */
+/* Mirrors distill/quantize/ptq.c and the observers: known ranges, the same bits on any number of threads, ranges that
+ * are what the float model computes, and a result that exports like a trained one. */
 #include "distill/quantize/ptq.h"
 
 #include <math.h>
@@ -45,7 +45,8 @@ static void tear_down(void)
     lmb_dataset_destroy(data);
 }
 
-static const char *const observers[] = { "o: minmax", "o: {name: moving_average, momentum: 0.8}", "o: {name: percentile, percent: 99}", "o: entropy" };
+static const char *const observers[] = { "o: minmax", "o: {name: moving_average, momentum: 0.8}",
+                                         "o: {name: percentile, percent: 99}", "o: entropy" };
 
 static lmb_graph *quantised(const char *observer, int64_t images, int threads)
 {
@@ -61,7 +62,8 @@ START_TEST(the_same_bits_on_any_number_of_threads)
 {
     lmb_str a = LMB_STR_INIT, b = LMB_STR_INIT;
     set_up();
-    lmb_graph *one = quantised(observers[_i], 140, 1), *three = quantised(observers[_i], 140, 3); /* five batches, the last short */
+    lmb_graph *one = quantised(observers[_i], 140, 1),
+              *three = quantised(observers[_i], 140, 3); /* five batches, the last short */
     ck_ok(lmb_onnx_export(one, NULL, &a, &err));
     ck_ok(lmb_onnx_export(three, NULL, &b, &err));
     ck_assert_uint_eq(a.n, b.n);
@@ -231,5 +233,6 @@ START_TEST(what_can_not_be_is_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/ptq", add_loop(the_same_bits_on_any_number_of_threads, 4); add(minmax_is_what_the_float_model_computes);
-              add_loop(the_result_lowers_and_answers_as_before, 4); add(observers_by_hand); add(what_can_not_be_is_refused);)
+LMB_TEST_MAIN("distill/ptq", add_loop(the_same_bits_on_any_number_of_threads, 4);
+              add(minmax_is_what_the_float_model_computes); add_loop(the_result_lowers_and_answers_as_before, 4);
+              add(observers_by_hand); add(what_can_not_be_is_refused);)

@@ -1,5 +1,5 @@
-/* Mirrors core/passes/fold.c and distill/quantize: folding changes no answer; a quantised student lowered to integers answers
- * as its simulation does, to the bit on every kernel set. */
+/* Mirrors core/passes/fold.c and distill/quantize: folding changes no answer; a quantised student lowered to integers
+ * answers as its simulation does, to the bit on every kernel set. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +22,12 @@ static lmb_dataset *data;
 static const lmb_backend *backends[3];
 
 static const char *const models[] = {
-    "{name: resnet, depth: 8, width: 5, mean: 100, scale: 0.02}", "{name: mobilenet_v1, width: 0.1, mean: 128, scale: 0.02}",
-    "{name: mobilenet_v2, width: 0.1, mean: 90, scale: 0.02}", "{name: lenet, mean: 73, scale: 0.02}",
-    "{name: vgg, channels: [6, 0, 9], mean: 0, scale: 0.01}", "{name: mlp, hidden: [20], mean: 5, scale: 0.01}",
+    "{name: resnet, depth: 8, width: 5, mean: 100, scale: 0.02}",
+    "{name: mobilenet_v1, width: 0.1, mean: 128, scale: 0.02}",
+    "{name: mobilenet_v2, width: 0.1, mean: 90, scale: 0.02}",
+    "{name: lenet, mean: 73, scale: 0.02}",
+    "{name: vgg, channels: [6, 0, 9], mean: 0, scale: 0.01}",
+    "{name: mlp, hidden: [20], mean: 5, scale: 0.01}",
 };
 
 static lmb_config *parse(const char *text)
@@ -59,7 +62,8 @@ static lmb_graph *set_up(int which)
 {
     lmb_graph *model;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 200, classes: 4, height: 16, width: 16, noise: 0.4}"), *m = parse(models[which]);
+    lmb_config *d = parse("{name: synthetic, train: 200, classes: 4, height: 16, width: 16, noise: 0.4}"),
+               *m = parse(models[which]);
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
@@ -128,14 +132,17 @@ START_TEST(folding_changes_no_answer)
     ck_ok(lmb_pass_deploy(model, NULL, 1, &deployed, &err));
     for (int i = 0; i < deployed->n_nodes; i++) {
         ck_assert_str_ne(deployed->node[i].op->name, "BatchNormalization");
-        ck_assert(_i == 5 || strcmp(deployed->node[i].op->name, "Mul") != 0); /* the mlp has no convolution to take it in */
+        ck_assert(_i == 5 ||
+                  strcmp(deployed->node[i].op->name, "Mul") != 0); /* the mlp has no convolution to take it in */
     }
     lmb_graph_destroy(deployed);
     float *a = plain_logits_of(model), *b = plain_logits_of(folded), *c = logits_of(model);
     for (int64_t i = 0; i < data->n * data->classes; i++)
-        ck_assert_msg(fabsf(a[i] - b[i]) <= 2e-4f * (1 + fabsf(a[i])), "logit %d: %g, folded %g", (int)i, (double)a[i], (double)b[i]);
+        ck_assert_msg(fabsf(a[i] - b[i]) <= 2e-4f * (1 + fabsf(a[i])), "logit %d: %g, folded %g", (int)i, (double)a[i],
+                      (double)b[i]);
     for (int64_t i = 0; i < data->n * data->classes; i++)
-        ck_assert_msg(fabsf(a[i] - c[i]) <= 2e-4f * (1 + fabsf(a[i])), "logit %d: %g, predicted %g", (int)i, (double)a[i], (double)c[i]);
+        ck_assert_msg(fabsf(a[i] - c[i]) <= 2e-4f * (1 + fabsf(a[i])), "logit %d: %g, predicted %g", (int)i,
+                      (double)a[i], (double)c[i]);
     free(a);
     free(b);
     free(c);
@@ -175,7 +182,8 @@ START_TEST(integers_answer_as_their_simulation)
     lmb_str file = LMB_STR_INIT;
     lmb_metrics m;
     int64_t count = data->n * data->classes, off = 0, flips = 0;
-    float *scalar = malloc(sizeof *scalar * (size_t)count), *best = malloc(sizeof *best * (size_t)count), step = 1e9f, top = 0;
+    float *scalar = malloc(sizeof *scalar * (size_t)count), *best = malloc(sizeof *best * (size_t)count), step = 1e9f,
+          top = 0;
 
     ck_ok(lmb_pass_fold(model, &folded, &err));
     ck_ok(lmb_pass_qat(folded, &c, &qat, &err));
@@ -201,12 +209,14 @@ START_TEST(integers_answer_as_their_simulation)
     for (int64_t i = 0; i < count; i++)
         off += fabsf(scalar[i] - simulated[i]) > 2.5f * step;
     for (int64_t i = 0; i < data->n; i++)
-        flips += lmb_argmax(scalar + i * data->classes, data->classes) != lmb_argmax(simulated + i * data->classes, data->classes);
+        flips += lmb_argmax(scalar + i * data->classes, data->classes) !=
+                 lmb_argmax(simulated + i * data->classes, data->classes);
     /* The simulation rounds reals, the integers round once an operator: a step here and there, which depth multiplies
      * (27 and 52 layers in the MobileNets). A wrong scale, shift or clamp would be half the range. */
     bool deep = strncmp(models[_i], "{name: mobilenet", 16) == 0;
     ck_assert_double_le(sum / (double)count, 0.06 * (double)(top / step));
-    ck_assert_msg(deep || off * 50 <= count, "%d of %d logits differ by more than two steps of %g (largest %g)", (int)off, (int)count, (double)step, (double)top);
+    ck_assert_msg(deep || off * 50 <= count, "%d of %d logits differ by more than two steps of %g (largest %g)",
+                  (int)off, (int)count, (double)step, (double)top);
     ck_assert_int_le(flips * (deep ? 5 : 20), data->n);
     lmb_metrics_deinit(&m);
     lmb_str_free(&file);
@@ -221,9 +231,16 @@ START_TEST(integers_answer_as_their_simulation)
 }
 END_TEST
 
-static const struct refusal { const char *model; lmb_shape sample; const char *qat, *qdq; } refusals[] = {
-    { "{name: vgg, channels: [6], activation: hardswish, mean: 0}", { 3, { 1, 8, 8 } }, "BatchNormalization has no integer form", "" },
-    { "{name: mlp, hidden: [6], mean: 72.9}", { 3, { 1, 8, 8 } }, "the mean 72.9 must be a whole number", "a whole number" },
+static const struct refusal { const char *model; lmb_shape sample; const char *qat, *qdq;
+} refusals[] = {
+    { "{name: vgg, channels: [6], activation: hardswish, mean: 0}",
+      { 3, { 1, 8, 8 } },
+      "BatchNormalization has no integer form",
+      "" },
+    { "{name: mlp, hidden: [6], mean: 72.9}",
+      { 3, { 1, 8, 8 } },
+      "the mean 72.9 must be a whole number",
+      "a whole number" },
     { "{name: mlp, hidden: [6], mean: 0}", { 2, { 6, 20 } }, "only images become integers", "" },
 };
 
@@ -249,5 +266,5 @@ START_TEST(what_has_no_integer_form_is_named)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/quantize", add_loop(folding_changes_no_answer, 6); add_loop(integers_answer_as_their_simulation, 6);
-              add_loop(what_has_no_integer_form_is_named, 3);)
+LMB_TEST_MAIN("distill/quantize", add_loop(folding_changes_no_answer, 6);
+              add_loop(integers_answer_as_their_simulation, 6); add_loop(what_has_no_integer_form_is_named, 3);)

@@ -1,5 +1,5 @@
-/* Mirrors distill/search: the table of latencies, costs of a deployed form, Taylor scores against finite differences, moves
- * that do and gain what they say, the journal of points, the front. */
+/* Mirrors distill/search: the table of latencies, costs of a deployed form, Taylor scores against finite differences,
+ * moves that do and gain what they say, the journal of points, the front. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,8 @@ START_TEST(ops_are_measured_once)
         all += us[i];
     }
     ck_assert_double_eq_tol(all, sum, 1e-9 * sum);
-    ck_ok(lmb_latency_whole(t, &d.model, 1e-6, &time, &err)); /* a deadline that nothing meets, and then one that all do */
+    ck_ok(lmb_latency_whole(t, &d.model, 1e-6, &time,
+                            &err)); /* a deadline that nothing meets, and then one that all do */
     ck_assert(time.p50 > 0 && time.p99 >= time.p50 && time.throughput > 0);
     ck_assert_double_eq_tol(time.missed, 1, 1e-9);
     ck_ok(lmb_latency_whole(t, &d.model, 1e12, &time, &err));
@@ -109,7 +110,8 @@ END_TEST
 
 START_TEST(a_frozen_table_names_what_it_lacks)
 {
-    static const char table[] = "{\"kernels\": \"elsewhere\"}\n{\"op\": \"conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8\", \"us\": 2.5}\n{\"op\": \"co";
+    static const char table[] =
+        "{\"kernels\": \"elsewhere\"}\n{\"op\": \"conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8\", \"us\": 2.5}\n{\"op\": \"co";
     lmb_graph *g = make("{name: vgg, channels: [8, 0, 12]}");
     lmb_deployed d;
     lmb_latency *t;
@@ -132,7 +134,8 @@ START_TEST(a_frozen_table_names_what_it_lacks)
 }
 END_TEST
 
-/* Made-up ranges change no size: the sketch and the calibrated model are files of as many bytes, MACs and parameters. */
+/* Made-up ranges change no size: the sketch and the calibrated model are files of as many bytes, MACs and
+ * parameters. */
 START_TEST(a_sketch_costs_what_the_model_costs)
 {
     lmb_graph *g = make("{name: resnet, depth: 8, width: 8, mean: 120, scale: 0.02}"), *frozen;
@@ -266,8 +269,8 @@ END_TEST
 
 /* ---- moves ---- */
 
-/* By MACs, which have no noise: every move gains what the model after it has less, the batch reaches its share with moves
- * that do not touch each other, and a move that has been made dear is left alone. */
+/* By MACs, which have no noise: every move gains what the model after it has less, the batch reaches its share with
+ * moves that do not touch each other, and a move that has been made dear is left alone. */
 START_TEST(moves_gain_what_they_say)
 {
     lmb_graph *g = make("{name: resnet, depth: 8, width: 16}"), *after;
@@ -304,11 +307,13 @@ START_TEST(moves_gain_what_they_say)
     ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.2, NULL, latency, which, &n, cost, &after, &err));
     ck_assert_int_ge(n, 1);
     ck_assert_double_le(cost[LMB_GOAL_MACS], 0.9 * m.cost[LMB_GOAL_MACS]);
-    for (int i = 0; i < n && cost[LMB_GOAL_MACS] > 0.8 * m.cost[LMB_GOAL_MACS]; i++) /* half was enough: no large move was needed */
+    for (int i = 0; i < n && cost[LMB_GOAL_MACS] > 0.8 * m.cost[LMB_GOAL_MACS];
+         i++) /* half was enough: no large move was needed */
         ck_assert_double_le(m.move[which[i]].gain[LMB_GOAL_MACS], 0.2 * m.cost[LMB_GOAL_MACS]);
     for (int i = 0; i < n; i++)
         for (int k = 0; k < i; k++)
-            ck_assert(m.move[which[i]].kind != m.move[which[k]].kind || strcmp(m.move[which[i]].what, m.move[which[k]].what) != 0);
+            ck_assert(m.move[which[i]].kind != m.move[which[k]].kind ||
+                      strcmp(m.move[which[i]].what, m.move[which[k]].what) != 0);
     lmb_graph_destroy(after);
     int first = which[0];
     for (int i = 0; i < m.n; i++)
@@ -328,7 +333,8 @@ START_TEST(moves_gain_what_they_say)
 }
 END_TEST
 
-/* Fewer bits: bytes and nothing else, a layer at a time, from where the model says it is, and with fewer channels at once. */
+/* Fewer bits: bytes and nothing else, a layer at a time, from where the model says it is, and with fewer channels at
+ * once. */
 START_TEST(moves_to_fewer_bits)
 {
     lmb_graph *g = make("{name: resnet, depth: 8, width: 16}"), *after;
@@ -385,14 +391,30 @@ END_TEST
 
 static lmb_point point(int id, int64_t right, double us, double bytes)
 {
-    lmb_point p = { .id = id, .parent = id - 1, .kind = id ? LMB_POINT_STEP : LMB_POINT_TEACHER, .step = 0.1, .predicted = { 1.0 / 3, 5, 7 },
-                    .cost = { us, bytes, 100 }, .timing = { us, us / 7, 1e6 / us, 1.0 / 301, us / 3 }, .parameters = 12, .arena = 64, .pair = { 1000, 3, 4 }, .right = right, .limit = 0.1 / 3,
+    lmb_point p = { .id = id,
+                    .parent = id - 1,
+                    .kind = id ? LMB_POINT_STEP : LMB_POINT_TEACHER,
+                    .step = 0.1,
+                    .predicted = { 1.0 / 3, 5, 7 },
+                    .cost = { us, bytes, 100 },
+                    .timing = { us, us / 7, 1e6 / us, 1.0 / 301, us / 3 },
+                    .parameters = 12,
+                    .arena = 64,
+                    .pair = { 1000, 3, 4 },
+                    .right = right,
+                    .limit = 0.1 / 3,
                     .accepted = id != 2 };
     p.move = calloc(1, sizeof *p.move);
     ck_assert_ptr_nonnull(p.move);
     if (id) {
         p.n_moves = 1;
-        p.move[0] = (lmb_move){ .kind = LMB_MOVE_FACTOR, .what = "a \"layer\"", .from = 64, .to = 16, .rank_in = 24, .loss = 0.1, .gain = { 1e-9, 2, 3 } };
+        p.move[0] = (lmb_move){ .kind = LMB_MOVE_FACTOR,
+                                .what = "a \"layer\"",
+                                .from = 64,
+                                .to = 16,
+                                .rank_in = 24,
+                                .loss = 0.1,
+                                .gain = { 1e-9, 2, 3 } };
     }
     return p;
 }
@@ -412,12 +434,16 @@ START_TEST(points_come_back_to_the_bit)
     ck_assert_int_eq(b.n, 4);
     for (int i = 0; i < 4; i++) {
         const lmb_point *x = &a.point[i], *y = &b.point[i];
-        ck_assert(x->id == y->id && x->parent == y->parent && x->kind == y->kind && x->goal == y->goal && x->step == y->step && memcmp(&x->timing, &y->timing, sizeof x->timing) == 0);
-        ck_assert(memcmp(x->cost, y->cost, sizeof x->cost) == 0 && memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
-        ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 && x->limit == y->limit && x->accepted == y->accepted);
+        ck_assert(x->id == y->id && x->parent == y->parent && x->kind == y->kind && x->goal == y->goal &&
+                  x->step == y->step && memcmp(&x->timing, &y->timing, sizeof x->timing) == 0);
+        ck_assert(memcmp(x->cost, y->cost, sizeof x->cost) == 0 &&
+                  memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
+        ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 && x->limit == y->limit &&
+                  x->accepted == y->accepted);
         ck_assert_int_eq(x->n_moves, y->n_moves);
         for (int k = 0; k < x->n_moves; k++)
-            ck_assert(strcmp(x->move[k].what, y->move[k].what) == 0 && x->move[k].loss == y->move[k].loss && x->move[k].rank_in == 24);
+            ck_assert(strcmp(x->move[k].what, y->move[k].what) == 0 && x->move[k].loss == y->move[k].loss &&
+                      x->move[k].rank_in == 24);
     }
     lmb_points_free(&b);
     ck_assert_int_eq(lmb_points_read(path, "another", &b, &err), LMB_E_ARG);
@@ -428,10 +454,13 @@ END_TEST
 
 START_TEST(a_damaged_journal_is_refused)
 {
-    static const char *const bad[] = { "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1, \"parent\": 0}]}\n", "{\"point\": 0}\n", "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1e30}]}\n",
-                                      "{\"search\": \"me\"}\n{\"points\": [{\"point\": 0, \"parent\": -1, \"round\": 0, \"kind\": \"teacher\", \"goal\": \"latency\", \"step\": 0, \"moves\": [], "
-                                      "\"predicted\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"cost\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"p99\": 1, \"throughput\": 1, \"missed\": 0, \"energy\": 0, "
-                                      "\"parameters\": 1, \"arena\": 1, \"n\": 10, \"right\": 5, \"lost\": 8e15, \"won\": 1, \"limit\": 1, \"accepted\": true, \"beaten\": false}]}\n" };
+    static const char *const bad[] = {
+        "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1, \"parent\": 0}]}\n", "{\"point\": 0}\n",
+        "{\"search\": \"me\"}\n{\"points\": [{\"point\": 1e30}]}\n",
+        "{\"search\": \"me\"}\n{\"points\": [{\"point\": 0, \"parent\": -1, \"round\": 0, \"kind\": \"teacher\", \"goal\": \"latency\", \"step\": 0, \"moves\": [], "
+        "\"predicted\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"cost\": {\"latency\": 1, \"bytes\": 1, \"macs\": 1}, \"p99\": 1, \"throughput\": 1, \"missed\": 0, \"energy\": 0, "
+        "\"parameters\": 1, \"arena\": 1, \"n\": 10, \"right\": 5, \"lost\": 8e15, \"won\": 1, \"limit\": 1, \"accepted\": true, \"beaten\": false}]}\n"
+    };
     lmb_points p;
 
     for (size_t i = 0; i < LMB_COUNT(bad); i++) {
@@ -447,8 +476,10 @@ END_TEST
 START_TEST(the_front)
 {
     lmb_points p = { 0 };
-    static const struct { int64_t right; double us, bytes; bool front; } rows[] = {
-        { 950, 30, 100, true }, { 940, 20, 80, true }, { 940, 25, 80, false }, { 930, 25, 70, true }, { 950, 30, 100, true }, { 900, 40, 200, false },
+    static const struct { int64_t right; double us, bytes; bool front;
+    } rows[] = {
+        { 950, 30, 100, true }, { 940, 20, 80, true },  { 940, 25, 80, false },
+        { 930, 25, 70, true },  { 950, 30, 100, true }, { 900, 40, 200, false },
     };
 
     snprintf(p.identity, sizeof p.identity, "me");
@@ -463,6 +494,8 @@ START_TEST(the_front)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/search", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once); add(a_frozen_table_names_what_it_lacks);
-              add(a_sketch_costs_what_the_model_costs); add(scores_are_differences_of_the_loss); add(a_dead_channel_goes_first);
-              add(moves_gain_what_they_say); add(moves_to_fewer_bits); add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused); add(the_front);)
+LMB_TEST_MAIN("distill/search", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once);
+              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);
+              add(scores_are_differences_of_the_loss); add(a_dead_channel_goes_first); add(moves_gain_what_they_say);
+              add(moves_to_fewer_bits); add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused);
+              add(the_front);)

@@ -33,11 +33,12 @@ START_TEST(exact_mcnemar)
 }
 END_TEST
 
-/* PropCIs::scoreci.mp of R for 41 and 48 of 549 pairs at 90 %: -1.57 to +4.14 points, to the digits printed. A one-sided
- * limit of 95 % is the upper end of a two-sided 90 %. */
+/* PropCIs::scoreci.mp of R for 41 and 48 of 549 pairs at 90 %: -1.57 to +4.14 points, to the digits printed. A
+ * one-sided limit of 95 % is the upper end of a two-sided 90 %. */
 START_TEST(tango_known_answer)
 {
-    double up = lmb_paired_limit(&(lmb_paired){ 549, 48, 41 }, 0.95), down = -lmb_paired_limit(&(lmb_paired){ 549, 41, 48 }, 0.95);
+    double up = lmb_paired_limit(&(lmb_paired){ 549, 48, 41 }, 0.95),
+           down = -lmb_paired_limit(&(lmb_paired){ 549, 41, 48 }, 0.95);
 
     ck_assert_double_eq_tol(100 * up, 4.14, 0.006);
     ck_assert_double_eq_tol(100 * down, -1.57, 0.006);
@@ -55,8 +56,10 @@ START_TEST(tango_structure)
     double z = lmb_normal_quantile(0.95);
     ck_assert_double_eq_tol(z, 1.6448536269514722, 1e-12);
     ck_assert_double_eq_tol(lmb_paired_limit(&(lmb_paired){ 1000, 0, 0 }, 0.95), z * z / (1000 + z * z), 1e-9);
-    ck_assert(lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.9) > lmb_paired_limit(&(lmb_paired){ 10000, 200, 100 }, 0.9));
-    ck_assert(lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.95) > lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.9));
+    ck_assert(lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.9) >
+              lmb_paired_limit(&(lmb_paired){ 10000, 200, 100 }, 0.9));
+    ck_assert(lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.95) >
+              lmb_paired_limit(&(lmb_paired){ 1000, 20, 10 }, 0.9));
     ck_assert_double_eq_tol(lmb_paired_limit(&(lmb_paired){ 100, 100, 0 }, 0.95), 1, 1e-9);
 }
 END_TEST
@@ -64,7 +67,8 @@ END_TEST
 START_TEST(units)
 {
     static const struct { const char *text, *unit; double is; } rows[] = {
-        { "1.0 %", "%", 0.01 }, { "1", "%", 0.01 }, { "0.5 points", "%", 0.005 }, { "50 us", "us", 50 }, { "1.5ms", "us", 1500 },
+        { "1.0 %", "%", 0.01 }, { "1", "%", 0.01 }, { "0.5 points", "%", 0.005 }, { "50 us", "us", 50 }, { "1.5ms",
+          "us", 1500 },
         { "84 kB", "B", 84000 }, { "64 KiB", "B", 65536 }, { "12 M", "MACs", 12e6 }, { "2.5 MMACs", "MACs", 2.5e6 },
     };
     static const char *const bad[] = { "", "fast", "-1 us", "50 kB", "nan us", "inf us" };
@@ -101,5 +105,5 @@ START_TEST(worst_limit_first)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/search_arithmetic", add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer); add(tango_structure); add(units);
-              add(worst_limit_first);)
+LMB_TEST_MAIN("distill/search_arithmetic", add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer);
+              add(tango_structure); add(units); add(worst_limit_first);)

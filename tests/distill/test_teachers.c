@@ -35,7 +35,8 @@ static void answers(const lmb_graph *g, const float *x, float *out)
 START_TEST(their_logits_are_averaged_with_weights)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_graph *a = model("{name: resnet, depth: 8, width: 4}", 3, 1), *b = model("{name: mlp, hidden: [7]}", 3, 2), *both, *one;
+    lmb_graph *a = model("{name: resnet, depth: 8, width: 4}", 3, 1), *b = model("{name: mlp, hidden: [7]}", 3, 2),
+              *both, *one;
     float x[ROWS * NUMBERS], ya[ROWS * 3], yb[ROWS * 3], y[ROWS * 3];
 
     for (int i = 0; i < ROWS * NUMBERS; i++)
@@ -71,4 +72,5 @@ START_TEST(those_that_do_not_go_together_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/teachers", add(their_logits_are_averaged_with_weights); add(those_that_do_not_go_together_are_refused);)
+LMB_TEST_MAIN("distill/teachers", add(their_logits_are_averaged_with_weights);
+              add(those_that_do_not_go_together_are_refused);)

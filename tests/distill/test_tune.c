@@ -196,8 +196,8 @@ START_TEST(methods_do_what_they_are_for)
 }
 END_TEST
 
-/* Brackets of 9, 3 and 1 trials with a ninth, a third and all of the epochs: the best of a rung go on, as they are; what was
- * seen of few epochs is never the best; another bracket has other points. With a cost the front goes on. */
+/* Brackets of 9, 3 and 1 trials with a ninth, a third and all of the epochs: the best of a rung go on, as they are;
+ * what was seen of few epochs is never the best; another bracket has other points. With a cost the front goes on. */
 START_TEST(halving_keeps_the_better_ones)
 {
     static const int size[] = { 9, 3, 1 };
@@ -254,7 +254,8 @@ START_TEST(halving_keeps_the_better_ones)
         dropped += !is_beaten && !goes_on;
     }
     ck_assert_int_eq(kept, 8);
-    ck_assert_msg(front >= 3 && dropped == (front > 8 ? front - 8 : 0), "%d on the front, %d of them dropped", front, dropped);
+    ck_assert_msg(front >= 3 && dropped == (front > 8 ? front - 8 : 0), "%d on the front, %d of them dropped", front,
+                  dropped);
     lmb_trials_free(&t);
     w.c.round = 1;
     ck_assert_int_eq(search(&w, "few", "a", &t), LMB_E_ARG);

@@ -1,7 +1,7 @@
 /* tests/e2e/kill_at.c - a library to preload: `kill -9` at the N-th call that changes a file.
  *
- * Idea: what a crash may leave is decided between two such calls, or in the middle of one. KILL_AT=N ends the process in
- * the N-th of them; a write has then done half of its work.
+ * Idea: what a crash may leave is decided between two such calls, or in the middle of one. KILL_AT=N ends the process
+ * in the N-th of them; a write has then done half of its work.
  */
 #include <dlfcn.h>
 #include <signal.h>

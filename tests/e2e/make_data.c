@@ -82,7 +82,8 @@ static void make_idx(void)
 /* ---- cifar: files of the right length, the first thousand records with something in them, the rest holes ---- */
 static void make_cifar(void)
 {
-    static const char *const names[] = { "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin" };
+    static const char *const names[] = { "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+                                         "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin" };
     for (int k = 0; k < 6; k++) {
         FILE *f = open_file(names[k]);
         for (int i = 0; i < 1000; i++) {
@@ -232,7 +233,8 @@ static void make_hdf5(void) { exit(77); }
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*make)(void); } formats[] = {
-        { "idx", make_idx }, { "cifar", make_cifar }, { "hapt", make_hapt }, { "folder", make_folder }, { "hdf5", make_hdf5 },
+        { "idx", make_idx }, { "cifar", make_cifar }, { "hapt", make_hapt }, { "folder", make_folder }, { "hdf5",
+          make_hdf5 },
     };
 
     if (argc == 3) {

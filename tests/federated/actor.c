@@ -3,8 +3,8 @@
  *   actor server STATE PORT OPTIONS.yaml    prints the hash of the final model; OPTIONS: rows of lmb_server_fields
  *   actor client STATE INVITE K             k as in world.h: its target and its examples
  *
- * Exit code 0: all rounds are over; 3: stopped; 1 with a sentence otherwise. SIGTERM stops. Training depends on the model, K
- * and the task's number alone.
+ * Exit code 0: all rounds are over; 3: stopped; 1 with a sentence otherwise. SIGTERM stops. Training depends on the
+ * model, K and the task's number alone.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -36,7 +36,8 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
     fprintf(stderr, "%s: %s\n", (const char *)ctx, text);
 }
 
-static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m, lmb_error *err)
+static lmb_status evaluate(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m,
+                           lmb_error *err)
 {
     (void)ctx, (void)round, (void)m, (void)err;
     *score = 0;
@@ -50,8 +51,13 @@ static lmb_status serve(char **argv, lmb_error *err)
     static const lmb_log log = { on_line, "server", LMB_LOG_INFO };
     lmb_server_config cfg;
     lmb_config *yaml;
-    lmb_server_job job = { .n = N, .layout = lmb_hash_of("layout", 6), .graph = "a graph", .graph_bytes = 7, .settings = "lr: 0.1\n",
-                           .evaluate = evaluate, .log = &log };
+    lmb_server_job job = { .n = N,
+                           .layout = lmb_hash_of("layout", 6),
+                           .graph = "a graph",
+                           .graph_bytes = 7,
+                           .settings = "lr: 0.1\n",
+                           .evaluate = evaluate,
+                           .log = &log };
     float *initial = calloc(N, sizeof *initial);
     char hex[2 * LMB_HASH_BYTES + 1];
 

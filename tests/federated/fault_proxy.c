@@ -63,7 +63,9 @@ static void drop_line(line *l, bool reset)
 
 static int dial_server(int port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
         return fd;
@@ -211,7 +213,8 @@ static void *run(void *arg)
             for (int k = 0; k < 2; k++) {
                 const line *l = &p->lines[i];
                 const way *from = &l->way[k], *to = &l->way[!k];
-                short events = (short)((!from->n && !from->ended ? POLLIN : 0) | (to->n && now >= to->ready ? POLLOUT : 0));
+                short events =
+                    (short)((!from->n && !from->ended ? POLLIN : 0) | (to->n && now >= to->ready ? POLLOUT : 0));
                 if (l->fd[0] >= 0 && to->n && now < to->ready)
                     timeout = 5;
                 /* a side that has said all it had to say would wake us up for ever */

@@ -1,8 +1,8 @@
 /* tests/federated/fault_proxy.h - a bad line between clients and server: a TCP proxy that breaks connections, each in
  * one way and at one place that a seed decides.
  *
- * Idea: kinds of faults come in turn, so that a few dozen connections have seen all of them. Where it strikes is a number
- * of bytes further in one of the two directions, within `span`; a connection that ends before is spared.
+ * Idea: kinds of faults come in turn, so that a few dozen connections have seen all of them. Where it strikes is a
+ * number of bytes further in one of the two directions, within `span`; a connection that ends before is spared.
  *
  *   threads  one of its own; counts may be read at any time
  */

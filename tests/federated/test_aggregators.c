@@ -202,7 +202,12 @@ START_TEST(adaptive_servers_follow_their_formulas)
             ck_ok(a->finish(s, out, &err));
             m = beta1 * m + (1 - beta1) * d;
             double q = d * d;
-            v = k == 0 ? v + q : k == 1 ? beta2 * v + (1 - beta2) * q : v - (1 - beta2) * q * (v > q ? 1 : v < q ? -1 : 0);
+            v = k == 0   ? v + q
+                : k == 1 ? beta2 * v + (1 - beta2) * q
+                         : v - (1 - beta2) * q *
+                                   (v > q   ? 1
+                                    : v < q ? -1
+                                            : 0);
             ck_assert_double_eq_tol(out[11], eta * m / (sqrt(v) + tau), 1e-6);
             ck_assert_float_eq(out[12], 0);
         }
@@ -244,11 +249,14 @@ START_TEST(unknown_names_are_refused)
     const lmb_aggregator *a;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_aggregator_find("fedvag", &a, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi, scaffold, fednova, median, "
-                                 "trimmed_mean, krum, multi_krum, bulyan, geometric_median");
+    ck_assert_str_eq(
+        err.msg,
+        "there is no aggregator 'fedvag'; known are: fedavg, fedadagrad, fedadam, fedyogi, scaffold, fednova, median, "
+        "trimmed_mean, krum, multi_krum, bulyan, geometric_median");
 }
 END_TEST
 
 LMB_TEST_MAIN("federated/aggregators", add(order_and_blocks_do_not_matter); add(fedavg_is_the_weighted_mean);
               add(the_largest_sum_fits); add(overflow_is_refused_at_configuration); add(momentum_survives_a_restart);
-              add(adaptive_servers_follow_their_formulas); add(what_is_remembered_survives_a_restart); add(unknown_names_are_refused);)
+              add(adaptive_servers_follow_their_formulas); add(what_is_remembered_survives_a_restart);
+              add(unknown_names_are_refused);)

@@ -84,7 +84,8 @@ START_TEST(a_late_update_counts_less)
     raw_close(&b);
     world_join(&w);
     for (int i = 0; i < WORLD_N; i += 777)
-        ck_assert_double_eq_tol((double)lmb_server_model(w.server)[i], (double)w.initial[i] + (1.0 + 0.5) / 2 + (2 / sqrt(2) - 1) / 2, 1e-6);
+        ck_assert_double_eq_tol((double)lmb_server_model(w.server)[i],
+                                (double)w.initial[i] + (1.0 + 0.5) / 2 + (2 / sqrt(2) - 1) / 2, 1e-6);
     ck_assert_int_eq(w.n_reports, 3);
     ck_assert(w.reports[1].committed && w.reports[1].updates == 2 && w.reports[2].updates == 2);
     world_close(&w);
@@ -219,13 +220,16 @@ START_TEST(what_does_not_go_together)
     refused("{mode: async, aggregator: median}", "aggregator median compares the updates of one model");
     refused("{mode: async, aggregator: scaffold}", "aggregator scaffold has clients send numbers beside the model's");
     refused("{mode: async, over_select: 1.3}", "over_select (1.3) belongs to rounds");
-    refused("{mode: async, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}", "privacy counts rounds in which a client is once");
-    refused("{over_select: 1.3, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}", "over_select (1.3) has the fastest clients");
-    refused("{selection: by_loss, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}", "selection by_loss goes by what clients tell");
+    refused("{mode: async, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}",
+            "privacy counts rounds in which a client is once");
+    refused("{over_select: 1.3, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}",
+            "over_select (1.3) has the fastest clients");
+    refused("{selection: by_loss, privacy: {noise_multiplier: 1, clip: 1, delta: 1.0e-5, epsilon_budget: 8}}",
+            "selection by_loss goes by what clients tell");
     refused("{pool: 2, target: 5, minimum: 3}", "pool (2) is less than minimum (3)");
     refused("{target: 2, minimum: 3}", "minimum (3) is greater than target (2)");
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/async", add(a_late_update_counts_less); add(old_models_are_replaced); add(the_buffer_survives_or_is_missed);
-              add(nobody_waits_for_the_slow); add(what_does_not_go_together);)
+LMB_TEST_MAIN("federated/async", add(a_late_update_counts_less); add(old_models_are_replaced);
+              add(the_buffer_survives_or_is_missed); add(nobody_waits_for_the_slow); add(what_does_not_go_together);)

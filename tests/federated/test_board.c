@@ -13,7 +13,9 @@ static lmb_error err;
 /* One request, word for word; the answer is NUL-terminated in `out`. */
 static void ask(int port, const char *request, char *out, size_t cap)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct timeval limit = { 10, 0 };
     size_t n = 0;
     ssize_t got;

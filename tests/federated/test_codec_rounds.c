@@ -50,7 +50,12 @@ static double run(const char *codec, const char *aggregator, double clip_norm, i
 
 START_TEST(a_federation_with_each_codec)
 {
-    static const struct { const char *codec; double off; size_t bytes; } want[] = { /* off: root mean square; bytes of an update at most */
+    static const struct {
+        const char *codec;
+        double off;
+        size_t bytes;
+    } want[] = {
+        /* off: root mean square; bytes of an update at most */
         { "f32", 1e-6, 80000 },
         { "bf16", 0.004, 40000 },
         { "int8", 0.006, 20000 + 4 * 79 },
@@ -73,8 +78,8 @@ START_TEST(a_federation_with_each_codec)
         for (int r = 1; r <= 3; r++) {
             ck_assert_msg(w.reports[r].committed && w.reports[r].updates == 4, "%s, round %d", want[i].codec, r);
             ck_assert_uint_eq(w.reports[r].plain, 4 * 80000);
-            ck_assert_msg(w.reports[r].payload <= 4 * want[i].bytes && w.reports[r].payload > 0, "%s: %llu bytes", want[i].codec,
-                          (unsigned long long)w.reports[r].payload);
+            ck_assert_msg(w.reports[r].payload <= 4 * want[i].bytes && w.reports[r].payload > 0, "%s: %llu bytes",
+                          want[i].codec, (unsigned long long)w.reports[r].payload);
             ck_assert_uint_gt(w.reports[r].bytes_in, w.reports[r].payload);
         }
         world_close(&w);
@@ -279,6 +284,6 @@ START_TEST(a_change_is_clipped)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/codec_rounds", add(a_federation_with_each_codec); add(a_median_of_encoded_updates); add(norms_are_clipped);
-              add(a_codec_that_is_none); add(a_killed_client_sends_the_same_bytes); add(memory_that_is_of_no_use_is_zero);
-              add(a_change_is_clipped);)
+LMB_TEST_MAIN("federated/codec_rounds", add(a_federation_with_each_codec); add(a_median_of_encoded_updates);
+              add(norms_are_clipped); add(a_codec_that_is_none); add(a_killed_client_sends_the_same_bytes);
+              add(memory_that_is_of_no_use_is_zero); add(a_change_is_clipped);)

@@ -1,4 +1,5 @@
-/* Mirrors federated/codecs/: every row of the table through the promises of federated/codec.h, then each codec's own. */
+/* Mirrors federated/codecs/: every row of the table through the promises of federated/codec.h, then each codec's
+ * own. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static size_t there_and_back(const lmb_codec_spec *s, uint64_t seed, size_t n)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_codec_encode(s, seed, value, n, &data, &bytes, &err));
     uint64_t limit = lmb_codec_limit(s, n, &exact);
-    ck_assert_msg(exact ? bytes == limit : bytes <= limit, "%s: %zu bytes, said are %llu", s->text, bytes, (unsigned long long)limit);
+    ck_assert_msg(exact ? bytes == limit : bytes <= limit, "%s: %zu bytes, said are %llu", s->text, bytes,
+                  (unsigned long long)limit);
     ck_ok(lmb_codec_encode(s, seed, value, n, &again, &bytes2, &err));
     ck_assert_uint_eq(bytes, bytes2);
     ck_assert_mem_eq(data, again, bytes); /* a pure function of values and seed */
@@ -78,7 +80,8 @@ START_TEST(every_codec_goes_there_and_back)
                 double size = norm(value, NULL, sizes[j]), error = norm(value, back, sizes[j]);
                 ck_assert_msg(!lmb_codecs[k]->lossless || error == 0, "%s, %zu values", text, sizes[j]);
                 ck_assert_msg(error <= size, "%s, %zu values: error %g of %g", text, sizes[j], error, size);
-                ck_assert_msg(norm(back, NULL, sizes[j]) <= (1 + lmb_codecs[k]->slack) * size, "%s, %zu values: slack", text, sizes[j]);
+                ck_assert_msg(norm(back, NULL, sizes[j]) <= (1 + lmb_codecs[k]->slack) * size, "%s, %zu values: slack",
+                              text, sizes[j]);
                 memset(value, 0, sizeof value);
                 there_and_back(&s, 5, sizes[j]);
                 ck_assert_double_eq(norm(back, NULL, sizes[j]), 0);
@@ -89,8 +92,16 @@ END_TEST
 
 START_TEST(a_spec_is_a_line_of_text)
 {
-    static const char *const bad[] = { "{name: int9}", "{name: int8, group: 3}", "{name: rotation, bits: 5}", "{name: topk, share: 0}",
-                                       "{name: bf16, zstd: 20}", "{name: bf16, group: 64}", "[]", "{}", "", "int8\nname: f32" };
+    static const char *const bad[] = { "{name: int9}",
+                                       "{name: int8, group: 3}",
+                                       "{name: rotation, bits: 5}",
+                                       "{name: topk, share: 0}",
+                                       "{name: bf16, zstd: 20}",
+                                       "{name: bf16, group: 64}",
+                                       "[]",
+                                       "{}",
+                                       "",
+                                       "int8\nname: f32" };
     for (int k = 0; lmb_codecs[k]; k++) {
         ck_assert_uint_le(lmb_codecs[k]->config_bytes, LMB_CODEC_CONFIG);
         lmb_codec_spec s = spec_of(lmb_codecs[k]->name), again = spec_of(s.text);
@@ -155,7 +166,8 @@ START_TEST(int8_errs_by_less_than_a_step)
         float most = 0;
         for (int i = from; i < to && i < N; i++)
             most = fmaxf(most, fabsf(value[i]));
-        ck_assert_msg(fabsf(back[at] - value[at]) <= most / 127 * 1.0001f, "%d: %g became %g", at, (double)value[at], (double)back[at]);
+        ck_assert_msg(fabsf(back[at] - value[at]) <= most / 127 * 1.0001f, "%d: %g became %g", at, (double)value[at],
+                      (double)back[at]);
     }
 }
 END_TEST
@@ -182,7 +194,8 @@ START_TEST(rotation_is_as_good_as_its_bits_allow)
         double level[8], distortion = 1, error = 0, size = 0;
         lloyd(bits, level);
         for (int k = 0; k < 1 << (bits - 1); k++) {
-            double lo = k ? (level[k - 1] + level[k]) / 2 : 0, hi = k + 1 < 1 << (bits - 1) ? (level[k] + level[k + 1]) / 2 : 40;
+            double lo = k ? (level[k - 1] + level[k]) / 2 : 0,
+                   hi = k + 1 < 1 << (bits - 1) ? (level[k] + level[k + 1]) / 2 : 40;
             distortion -= level[k] * level[k] * (erfc(lo / sqrt(2)) - erfc(hi / sqrt(2)));
         }
         distortion = 1 / (1 - distortion) - 1; /* of the unbiased scale */
@@ -194,7 +207,8 @@ START_TEST(rotation_is_as_good_as_its_bits_allow)
             error += pow(norm(value, back, 2 * LMB_CODEC_BLOCK), 2);
             size += pow(norm(value, NULL, 2 * LMB_CODEC_BLOCK), 2);
         }
-        ck_assert_msg(fabs(error / size - distortion) < 0.03 * distortion, "%d bits: error %g, expected %g", bits, error / size, distortion);
+        ck_assert_msg(fabs(error / size - distortion) < 0.03 * distortion, "%d bits: error %g, expected %g", bits,
+                      error / size, distortion);
         /* what is decoded is right in the direction of what was encoded, and a spike has only one */
         memset(value, 0, sizeof value);
         value[3] = 2;
@@ -204,11 +218,12 @@ START_TEST(rotation_is_as_good_as_its_bits_allow)
 }
 END_TEST
 
-/* The mean over seeds is the value: what the server averages is right even where each update is not. A rotation by signs and
- * Hadamard is not quite a uniform one: what remains of its bias is small beside the error. */
+/* The mean over seeds is the value: what the server averages is right even where each update is not. A rotation by
+ * signs and Hadamard is not quite a uniform one: what remains of its bias is small beside the error. */
 START_TEST(the_mean_over_seeds_is_the_value)
 {
-    static const char *const text[] = { "int8", "{name: int8, group: 4096}", "{name: rotation, bits: 1}", "{name: rotation, bits: 2}" };
+    static const char *const text[] = { "int8", "{name: int8, group: 4096}", "{name: rotation, bits: 1}",
+                                        "{name: rotation, bits: 2}" };
     enum { SEEDS = 400, M = 3000 };
     for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
         lmb_codec_spec s = spec_of(text[k]);
@@ -226,7 +241,8 @@ START_TEST(the_mean_over_seeds_is_the_value)
                 mean[i] += back[i] / SEEDS;
         }
         double left = pow(norm(value, mean, M), 2); /* independent errors: one / SEEDS */
-        ck_assert_msg(one > 0 && left < (text[k][0] == '{' && strstr(text[k], "rot") ? 1.5 : 1.2) * one / SEEDS, "%s: squared error %g of one, %g of the mean of %d", text[k], one, left, SEEDS);
+        ck_assert_msg(one > 0 && left < (text[k][0] == '{' && strstr(text[k], "rot") ? 1.5 : 1.2) * one / SEEDS,
+                      "%s: squared error %g of one, %g of the mean of %d", text[k], one, left, SEEDS);
     }
 }
 END_TEST
@@ -244,7 +260,8 @@ START_TEST(topk_sends_the_greatest)
 }
 END_TEST
 
-/* What is left out comes later: after T rounds the sum of what was sent is the sum of the changes but for the memory. */
+/* What is left out comes later: after T rounds the sum of what was sent is the sum of the changes but for the
+ * memory. */
 START_TEST(error_feedback_recovers_the_sum)
 {
     lmb_codec_spec s = spec_of("{name: topk, share: 0.05}");
@@ -291,10 +308,14 @@ START_TEST(hostile_payloads)
 {
     static const float nan_[2] = { 1, NAN }, huge[2] = { INFINITY, 1 };
     static const uint16_t bf_nan[2] = { 0x7fc0, 0 };
-    static const struct { float scale; uint8_t q[4]; } bad_scale = { -1, { 1, 2, 3, 4 } }, inf_scale = { INFINITY, { 0, 0, 0, 0 } },
-        overflow = { 3e38f, { 127, 1, 1, 1 } };
-    static const uint16_t many[] = { 5, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0 }, outside[] = { 1, 4, 0x3f80 }, twice[] = { 2, 1, 1, 0x3f80, 0x3f80 },
-        falling[] = { 2, 2, 1, 0x3f80, 0x3f80 }, fine[] = { 2, 1, 3, 0x3f80, 0xc000 }, late[] = { 1, 3 };
+    static const struct {
+        float scale;
+        uint8_t q[4];
+    } bad_scale = { -1, { 1, 2, 3, 4 } }, inf_scale = { INFINITY, { 0, 0, 0, 0 } },
+      overflow = { 3e38f, { 127, 1, 1, 1 } };
+    static const uint16_t many[] = { 5, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0 }, outside[] = { 1, 4, 0x3f80 },
+                          twice[] = { 2, 1, 1, 0x3f80, 0x3f80 }, falling[] = { 2, 2, 1, 0x3f80, 0x3f80 },
+                          fine[] = { 2, 1, 3, 0x3f80, 0xc000 }, late[] = { 1, 3 };
     static const struct { float scale; uint8_t q[2]; } rotated = { NAN, { 0, 0 } };
 
     ck_assert_int_eq(decode("f32", 2, nan_, 8), LMB_E_NUMERIC);
@@ -364,7 +385,8 @@ START_TEST(seeds_differ)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/codecs", add(every_codec_goes_there_and_back); add(a_spec_is_a_line_of_text); add(bytes_of_a_million_values);
-              add(bf16_rounds_to_nearest); add(int8_errs_by_less_than_a_step); add(rotation_is_as_good_as_its_bits_allow);
-              add(the_mean_over_seeds_is_the_value); add(topk_sends_the_greatest); add(error_feedback_recovers_the_sum);
-              add(hostile_payloads); add(decompression_bombs); add(seeds_differ);)
+LMB_TEST_MAIN("federated/codecs", add(every_codec_goes_there_and_back); add(a_spec_is_a_line_of_text);
+              add(bytes_of_a_million_values); add(bf16_rounds_to_nearest); add(int8_errs_by_less_than_a_step);
+              add(rotation_is_as_good_as_its_bits_allow); add(the_mean_over_seeds_is_the_value);
+              add(topk_sends_the_greatest); add(error_feedback_recovers_the_sum); add(hostile_payloads);
+              add(decompression_bombs); add(seeds_differ);)

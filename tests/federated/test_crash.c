@@ -1,6 +1,6 @@
-/* Mirrors federated/crash.c: servers and clients in processes of their own, killed at every point of the table, end in the
- * bits of a run that nobody disturbed. Clients are few of more, chosen by what is known of them, with a codec that remembers
- * and an aggregator with a state: all that a crash could lose. */
+/* Mirrors federated/crash.c: servers and clients in processes of their own, killed at every point of the table, end in
+ * the bits of a run that nobody disturbed. Clients are few of more, chosen by what is known of them, with a codec that
+ * remembers and an aggregator with a state: all that a crash could lose. */
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -20,14 +20,17 @@
 extern char **environ;
 enum { CLIENTS = 3, TOGETHER = 4 }; /* federations at a time: they mostly wait, for disks and for each other */
 static const char actor[] = LMB_BINARY_DIR "/tests/federated/federated_actor";
-static const char sync_options[] = "{rounds: 3, target: 2, minimum: 2, pool: 3, gather_s: 60, selection: by_loss, aggregator: {name: fedavg, momentum: 0.5},"
-                                   " codec: {name: topk, share: 0.8}}";
-static const char async_options[] = "{rounds: 3, mode: async, async: {buffer: 2, concurrency: 1}, target: 2, minimum: 2, pool: 3, gather_s: 60,"
-                                    " selection: by_loss, aggregator: {name: fedavg, momentum: 0.5}, codec: {name: topk, share: 0.8}}";
+static const char sync_options[] =
+    "{rounds: 3, target: 2, minimum: 2, pool: 3, gather_s: 60, selection: by_loss, aggregator: {name: fedavg, momentum: 0.5},"
+    " codec: {name: topk, share: 0.8}}";
+static const char async_options[] =
+    "{rounds: 3, mode: async, async: {buffer: 2, concurrency: 1}, target: 2, minimum: 2, pool: 3, gather_s: 60,"
+    " selection: by_loss, aggregator: {name: fedavg, momentum: 0.5}, codec: {name: topk, share: 0.8}}";
 
 /* A client that is killed in a secure round is one that left: only the server's points are passed. */
-static const char secure_options[] = "{rounds: 2, target: 3, minimum: 3, gather_s: 60, aggregator: {name: fedavg, momentum: 0.5},"
-                                     " secure_aggregation: {clip: 10}}";
+static const char secure_options[] =
+    "{rounds: 2, target: 3, minimum: 3, gather_s: 60, aggregator: {name: fedavg, momentum: 0.5},"
+    " secure_aggregation: {clip: 10}}";
 
 typedef struct process {
     pid_t pid;
@@ -187,7 +190,8 @@ static void begin(federation *f, const char *options, const lmb_crash_row *row, 
     *f = (federation){ .options = options, .port = port, .row = row, .busy = true, .from = lmb_seconds() };
     f->until = f->from + 60;
     if (row) {
-        snprintf(f->at, sizeof f->at, "%s:%d", row->name, row->client ? 1 : 2); /* the first of some is that of round 0 */
+        snprintf(f->at, sizeof f->at, "%s:%d", row->name,
+                 row->client ? 1 : 2); /* the first of some is that of round 0 */
         *(row->client ? &f->client_at : &f->server_at) = f->at;
     }
     strcpy(f->dir, "/tmp/limbeck-crash-XXXXXX");
@@ -272,7 +276,8 @@ static void every_point(const char *options, bool async, const char *rounds)
             } else if (f[i].busy && go_on(f, &f[i])) {
                 finish(f, &f[i]);
                 ck_assert_msg(f[i].row->client ? f[i].kills > 0 : f[i].kills == 1, "%s: nobody was killed", f[i].at);
-                ck_assert_msg(strcmp(f[i].line, whole) == 0, "%s: the model is another one: %s, not %s", f[i].at, f[i].line, whole);
+                ck_assert_msg(strcmp(f[i].line, whole) == 0, "%s: the model is another one: %s, not %s", f[i].at,
+                              f[i].line, whole);
             }
             busy += f[i].busy;
         }
@@ -288,4 +293,5 @@ END_TEST
 START_TEST(secure_rounds_survive_every_point) { every_point(secure_options, false, " 2\n"); }
 END_TEST
 
-LMB_TEST_MAIN("federated/crash", add(rounds_survive_every_point); add(secure_rounds_survive_every_point); add(versions_survive_every_point);)
+LMB_TEST_MAIN("federated/crash", add(rounds_survive_every_point); add(secure_rounds_survive_every_point);
+              add(versions_survive_every_point);)

@@ -1,6 +1,6 @@
 /* Mirrors federated/client_link.c and server_peer.c: rounds over a line that delays, drops, resets, truncates, repeats,
- * flips and falls silent. Nothing is lost: each round has the update of each client, and each model has the bits that it
- * has over a good line. Nothing stays behind: no descriptor, no memory.
+ * flips and falls silent. Nothing is lost: each round has the update of each client, and each model has the bits that
+ * it has over a good line. Nothing stays behind: no descriptor, no memory.
  *
  * LMB_FAULT_ROUNDS says how many rounds. */
 #include <dirent.h>
@@ -19,7 +19,8 @@ typedef struct story {
     size_t memory[2]; /* in use a tenth of the way in, and at the end */
 } story;
 
-static lmb_status note_model(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m, lmb_error *err)
+static lmb_status note_model(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m,
+                             lmb_error *err)
 {
     story *s = ctx;
     (void)m, (void)err;
@@ -89,7 +90,8 @@ static void tell(story *s, fault_proxy **proxy, int strikes[FAULTS])
 START_TEST(nothing_is_lost_over_a_bad_line)
 {
     static story good, bad;
-    static const char *const names[FAULTS] = { "none", "delays", "drops", "resets", "truncations", "repeats", "flips", "silences" };
+    static const char *const names[FAULTS] = { "none", "delays", "drops", "resets", "truncations", "repeats", "flips",
+        "silences" };
     const char *wanted = getenv("LMB_FAULT_ROUNDS");
     int strikes[FAULTS] = { 0 };
     fault_proxy *proxy;
@@ -108,7 +110,8 @@ START_TEST(nothing_is_lost_over_a_bad_line)
     ck_assert_uint_eq(good.whole, (uint64_t)good.rounds);
     ck_assert_uint_eq(bad.whole, (uint64_t)bad.rounds);
     for (int r = 1; r <= bad.rounds; r++)
-        ck_assert_msg(memcmp(&good.model[r], &bad.model[r], sizeof good.model[r]) == 0, "the model of round %d differs", r);
+        ck_assert_msg(memcmp(&good.model[r], &bad.model[r], sizeof good.model[r]) == 0, "the model of round %d differs",
+                      r);
     ck_assert_int_eq(descriptors(), before);
     if (wanted && bad.memory[0]) /* 0: a sanitizer's allocator does not tell, and finds leaks itself */
         ck_assert_msg(bad.memory[1] < bad.memory[0] + (bad.memory[0] >> 3) + (1u << 20), "memory grows");

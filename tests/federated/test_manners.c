@@ -6,9 +6,11 @@ START_TEST(hours)
 {
     lmb_client_config cfg;
     lmb_error err = LMB_ERROR_INIT;
-    static const char *const bad[] = { "22:00", "24:00-07:00", "22:60-07:00", "22:00-22:00", "22:00-07:00 ", "-1:00-07:00", "a:b-c:d" };
+    static const char *const bad[] = { "22:00", "24:00-07:00", "22:60-07:00", "22:00-22:00", "22:00-07:00 ",
+        "-1:00-07:00", "a:b-c:d" };
 
-    ck_assert(lmbi_manners_quiet("22:00-07:30", 22 * 60) && lmbi_manners_quiet("22:00-07:30", 0) && lmbi_manners_quiet("22:00-07:30", 7 * 60 + 29));
+    ck_assert(lmbi_manners_quiet("22:00-07:30", 22 * 60) && lmbi_manners_quiet("22:00-07:30", 0) &&
+              lmbi_manners_quiet("22:00-07:30", 7 * 60 + 29));
     ck_assert(!lmbi_manners_quiet("22:00-07:30", 7 * 60 + 30) && !lmbi_manners_quiet("22:00-07:30", 22 * 60 - 1));
     ck_assert(lmbi_manners_quiet("8:00-09:00", 8 * 60) && !lmbi_manners_quiet("8:00-09:00", 9 * 60));
     lmb_fields_default(lmb_client_fields, &cfg);

@@ -1,4 +1,5 @@
-/* Mirrors federated/server_select.c and server_end.c: who is asked, who is told to come later, and how a server ends. */
+/* Mirrors federated/server_select.c and server_end.c: who is asked, who is told to come later, and how a server
+ * ends. */
 #include <sqlite3.h>
 
 #include "core/base/config.h"
@@ -168,7 +169,8 @@ START_TEST(a_server_that_is_stopped_twice_ends_at_once)
 }
 END_TEST
 
-/* Started again when all is over: nobody is there and all were told; then somebody was not, and does not come either. */
+/* Started again when all is over: nobody is there and all were told; then somebody was not, and does not come
+ * either. */
 START_TEST(the_end_takes_no_longer_than_it_must)
 {
     world w;
@@ -266,7 +268,9 @@ START_TEST(a_damaged_journal_is_one_sentence)
     ck_assert_int_eq(system(command), 0);
     /* As it was before journals knew the best model's hash: it goes on, and knows it from the next best model on. */
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, "ALTER TABLE federation DROP COLUMN best; PRAGMA user_version = 5", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(
+        sqlite3_exec(db, "ALTER TABLE federation DROP COLUMN best; PRAGMA user_version = 5", NULL, NULL, NULL),
+        SQLITE_OK);
     sqlite3_close(db);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_server_create(&w.cfg, &w.job, &w.server, &err));

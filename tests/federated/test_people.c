@@ -1,5 +1,5 @@
-/* Mirrors federated/members.c, papers.c, server_people.c and client_trust.c: what people decide beside a running server,
- * and what clients believe of it. */
+/* Mirrors federated/members.c, papers.c, server_people.c and client_trust.c: what people decide beside a running
+ * server, and what clients believe of it. */
 #include <sodium.h>
 #include <sys/stat.h>
 
@@ -83,7 +83,8 @@ START_TEST(one_client_a_folder)
     ck_assert_ptr_nonnull(mkdtemp(dir));
     lmb_fields_default(lmb_client_fields, &cfg);
     cfg.state_dir = dir;
-    static const char invite[] = "lmb1:127.0.0.1:7510:WEYxlmcgduP84SROU-vTzDqiR0D7FFTznXkISb_wm2M:8dC0LBWcGDKRP323T7WsEw";
+    static const char invite[] =
+        "lmb1:127.0.0.1:7510:WEYxlmcgduP84SROU-vTzDqiR0D7FFTznXkISb_wm2M:8dC0LBWcGDKRP323T7WsEw";
     ck_ok(lmb_client_create(&cfg, invite, &trainer, NULL, &first, &err));
     ck_assert_int_eq(lmb_client_create(&cfg, invite, &trainer, NULL, &second, &err), LMB_E_IO);
     ck_assert_ptr_nonnull(strstr(err.msg, "another client is running"));
@@ -161,7 +162,8 @@ START_TEST(a_revoked_client_is_out_at_once_and_for_good)
     w.cfg.gather_s = 300; /* all three are waited for */
     world_start(&w);
     for (int k = 0; k < 3; k++) {
-        c[k].seconds = k == 2 ? 600 : 1.5; /* the third would train for long; the server is there while it tries again */
+        c[k].seconds =
+            k == 2 ? 600 : 1.5; /* the third would train for long; the server is there while it tries again */
         c[k].lively = true;
         world_client_start(&w, &c[k], k, lmb_server_port(w.server));
         wait_enrolled(&w, (size_t)k + 1); /* so that its number is k + 1 */
@@ -278,7 +280,8 @@ START_TEST(rounds_wait_for_the_signature)
     lmb_journal_close(j);
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_str second = LMB_STR_INIT;
-    ck_ok(sign(&w, &other, &second)); /* the wrong admin's own word against itself: a journal does not know who is right */
+    ck_ok(sign(&w, &other,
+               &second)); /* the wrong admin's own word against itself: a journal does not know who is right */
     j = desk(&w);
     ck_assert_int_eq(lmb_journal_roster_import(j, second.text, second.n, a.public_key, &err), LMB_E_DENIED);
     lmb_journal_close(j);
@@ -353,8 +356,9 @@ START_TEST(only_the_admins_word_counts)
     }
     world_client_join(&c);
     ck_assert_int_eq(c.status, LMB_E_DENIED);
-    ck_assert_msg(strstr(c.error.msg, another ? "not signed by this federation's admin" : "has shown no roster") != NULL, "%s",
-                  c.error.msg);
+    ck_assert_msg(strstr(c.error.msg, another ? "not signed by this federation's admin" : "has shown no roster") !=
+                      NULL,
+                  "%s", c.error.msg);
     ck_assert_int_eq(c.trained, 0);
     lmb_server_stop(w.server);
     pthread_join(w.thread, NULL);
@@ -430,7 +434,8 @@ static void *evil_serve(void *arg)
     return NULL;
 }
 
-static void add_roster(evil *v, const admin *a, const lmb_roster_row *rows, uint32_t n, uint64_t version, char federation)
+static void add_roster(evil *v, const admin *a, const lmb_roster_row *rows, uint32_t n, uint64_t version,
+                       char federation)
 {
     lmb_hash f = lmb_hash_of(&federation, 1);
     lmb_str plain = LMB_STR_INIT;
@@ -556,7 +561,8 @@ START_TEST(a_client_changes_its_keys)
         if (run == 2) {
             for (int i = 0; i < 2; i++) {
                 const char *name = i ? "sign.key" : "client.key";
-                shell("cd %s && mv %s %s.next && (umask 077; echo %s > %s)", c.state, name, name, i ? was_sign : was, name);
+                shell("cd %s && mv %s %s.next && (umask 077; echo %s > %s)", c.state, name, name, i ? was_sign : was,
+                      name);
             }
         }
         come_back(&w, &c, 0);
@@ -629,7 +635,8 @@ START_TEST(the_server_changes_its_key)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/people", add(nobody_takes_part_before_approval); add(a_revoked_client_is_out_at_once_and_for_good);
-              add(rounds_wait_for_the_signature); add(no_way_back_to_an_old_roster); add_loop(only_the_admins_word_counts, 2);
+LMB_TEST_MAIN("federated/people", add(nobody_takes_part_before_approval);
+              add(a_revoked_client_is_out_at_once_and_for_good); add(rounds_wait_for_the_signature);
+              add(no_way_back_to_an_old_roster); add_loop(only_the_admins_word_counts, 2);
               add_loop(a_client_sees_through_a_lying_server, sizeof lies / sizeof *lies); add(waiting_is_outside);
               add(a_client_changes_its_keys); add(the_server_changes_its_key); add(one_client_a_folder);)

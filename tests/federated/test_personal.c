@@ -1,5 +1,6 @@
-/* Mirrors federated/keep.c and federated/personal.c, through local training: what is kept is trained and never sent, comes back
- * in the next round and after a crash; samples held out are the same each time; a head of one's own changes nothing that is sent. */
+/* Mirrors federated/keep.c and federated/personal.c, through local training: what is kept is trained and never sent,
+ * comes back in the next round and after a crash; samples held out are the same each time; a head of one's own changes
+ * nothing that is sent. */
 #include "federated/personal.h"
 
 #include <math.h>
@@ -40,7 +41,8 @@ static lmb_dataset data = { .n = SAMPLES, .dtype = LMB_F32, .classes = 2, .read 
 
 static void set_up(void)
 {
-    static const char text[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 4, name: c1}}, {pool: max}, flatten, {dense: {name: top}}]}";
+    static const char text[] =
+        "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 4, name: c1}}, {pool: max}, flatten, {dense: {name: top}}]}";
     lmb_config *yaml;
 
     err = (lmb_error)LMB_ERROR_INIT;
@@ -73,8 +75,13 @@ static void tear_down(void)
 
 static lmb_status train(lmb_local *l, const char *settings, uint64_t round, float *delta, lmb_figures *f)
 {
-    lmb_train_task task = { .round = round, .model = sent, .n = layout->count, .layout = layout->hash, .graph = graph.text,
-                            .graph_bytes = graph.n, .settings = settings };
+    lmb_train_task task = { .round = round,
+                            .model = sent,
+                            .n = layout->count,
+                            .layout = layout->hash,
+                            .graph = graph.text,
+                            .graph_bytes = graph.n,
+                            .settings = settings };
     lmb_train_result r = { .delta = delta };
     lmb_status st = lmb_local_train(l, &data, &task, &r, memory, &err);
     if (f)
@@ -98,7 +105,8 @@ static void sizes(const float *delta, double *norm, double *rest)
     for (int k = 0; k < layout->n; k++)
         for (size_t i = 0; i < layout->segment[k].count; i++) {
             bool conv = strstr(layout->segment[k].name, "weight") != NULL && layout->segment[k].shape.n > 1;
-            *(conv || strstr(layout->segment[k].name, "top") ? rest : norm) += fabs((double)delta[layout->segment[k].offset + i]);
+            *(conv || strstr(layout->segment[k].name, "top") ? rest : norm) +=
+                fabs((double)delta[layout->segment[k].offset + i]);
         }
 }
 
@@ -187,7 +195,8 @@ START_TEST(held_out_samples_and_a_head)
     for (int k = 0; k < layout->n; k++) { /* the head alone has moved */
         const lmb_segment *from = &layout->segment[k], *to = lmb_state_find(l2, from->name);
         ck_assert_ptr_nonnull(to);
-        ck_assert_int_eq(memcmp(mine + to->offset, sent + from->offset, from->count * sizeof *mine) != 0, strncmp(from->name, "top", 3) == 0);
+        ck_assert_int_eq(memcmp(mine + to->offset, sent + from->offset, from->count * sizeof *mine) != 0,
+                         strncmp(from->name, "top", 3) == 0);
     }
     lmb_state_layout_destroy(l2);
     free(mine);
@@ -198,7 +207,8 @@ START_TEST(held_out_samples_and_a_head)
 }
 END_TEST
 
-/* The plans of a head are compiled once; another round's numbers below it, and another client's samples, are what it is trained on. */
+/* The plans of a head are compiled once; another round's numbers below it, and another client's samples, are what it is
+ * trained on. */
 START_TEST(a_head_is_of_the_round_it_is_trained_in)
 {
     static const char text[] = "{validation: 0.2, personal: {head: 5, lr: 0.2}, " TRAIN "}";
@@ -252,4 +262,5 @@ START_TEST(settings_that_can_not_be)
 END_TEST
 
 LMB_TEST_MAIN("federated/personal", add(what_is_kept_is_not_sent_and_comes_back); add(patterns_name_numbers);
-              add(held_out_samples_and_a_head); add(a_head_is_of_the_round_it_is_trained_in); add(settings_that_can_not_be);)
+              add(held_out_samples_and_a_head); add(a_head_is_of_the_round_it_is_trained_in);
+              add(settings_that_can_not_be);)

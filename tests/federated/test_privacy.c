@@ -1,8 +1,8 @@
 /* Mirrors federated/privacy/rdp.c and noise.c: the accountant's known answers, and the statistics of the noise.
  *
  * Known answers: Opacus 1.4 tests (tests/accountants_test.py) and doctest of get_privacy_spent; Google dp_accounting
- * (rdp_privacy_accountant_test.py). Values of epsilon at integer orders come from an independent implementation of the same
- * formulas in Python, which reproduces those two libraries to the digits they print. */
+ * (rdp_privacy_accountant_test.py). Values of epsilon at integer orders come from an independent implementation of the
+ * same formulas in Python, which reproduces those two libraries to the digits they print. */
 #include <math.h>
 #include <string.h>
 
@@ -33,7 +33,8 @@ START_TEST(epsilon_at_integer_orders)
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         int order = 0;
         double got = epsilon(want[i].q, want[i].z, want[i].rounds, want[i].delta, &order);
-        ck_assert_msg(fabs(got - want[i].epsilon) < 1e-9 * want[i].epsilon, "row %zu: %.12g, expected %.12g", i, got, want[i].epsilon);
+        ck_assert_msg(fabs(got - want[i].epsilon) < 1e-9 * want[i].epsilon, "row %zu: %.12g, expected %.12g", i, got,
+                      want[i].epsilon);
         ck_assert_int_eq(order, want[i].order);
     }
 }
@@ -41,16 +42,20 @@ END_TEST
 
 START_TEST(divergence_of_one_round)
 {
-    static const struct { double q, z; int alpha; double rdp; } want[] = {
-        { .01, 1, 2, 1.718134220745e-04 },  { .01, 1, 3, 2.646375745847e-04 },
-        { .01, 1, 5, 4.686672421692e-04 },  { .01, 1, 8, 8.936439076060e-04 },  { .01, 1, 16, 3.087850783696 },
-        { .01, 1, 32, 11.24627593705 },     { .01, 1, 64, 27.32173187455 },     { .1, 2, 2, 2.836228266264e-03 },
-        { .1, 2, 8, 1.372543010322e-02 },   { .1, 2, 16, 4.529183908362e-02 },  { .1, 2, 32, 1.627202301019 },
-        { .01, 2.5, 5, 2.18075656e-03 / 50 }, { .01, 2.5, 50, 2.38460375e-02 / 50 }, { .01, 2.5, 100, 1.67416308e+02 / 50 }, /* Google */
+    static const struct { double q, z; int alpha; double rdp;
+    } want[] = {
+        { .01, 1, 2, 1.718134220745e-04 },     { .01, 1, 3, 2.646375745847e-04 },
+        { .01, 1, 5, 4.686672421692e-04 },     { .01, 1, 8, 8.936439076060e-04 },
+        { .01, 1, 16, 3.087850783696 },        { .01, 1, 32, 11.24627593705 },
+        { .01, 1, 64, 27.32173187455 },        { .1, 2, 2, 2.836228266264e-03 },
+        { .1, 2, 8, 1.372543010322e-02 },      { .1, 2, 16, 4.529183908362e-02 },
+        { .1, 2, 32, 1.627202301019 },         { .01, 2.5, 5, 2.18075656e-03 / 50 },
+        { .01, 2.5, 50, 2.38460375e-02 / 50 }, { .01, 2.5, 100, 1.67416308e+02 / 50 }, /* Google */
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         double got = lmb_rdp_gaussian(LMB_SAMPLING_POISSON, want[i].q, want[i].z, want[i].alpha);
-        ck_assert_msg(fabs(got - want[i].rdp) < (i < 11 ? 1e-11 : 1e-8) * want[i].rdp, "row %zu: %.13g, expected %.13g", i, got, want[i].rdp);
+        ck_assert_msg(fabs(got - want[i].rdp) < (i < 11 ? 1e-11 : 1e-8) * want[i].rdp, "row %zu: %.13g, expected %.13g",
+                      i, got, want[i].rdp);
     }
     for (int alpha = 2; alpha < 1024; alpha *= 2) /* Google: without sampling alpha / (2 sigma^2) */
         ck_assert_double_eq(lmb_rdp_gaussian(LMB_SAMPLING_ALL, 1, 3, alpha), alpha / 18.0);
@@ -58,8 +63,8 @@ START_TEST(divergence_of_one_round)
 }
 END_TEST
 
-/* Opacus: orders with fractions find 7.32911117143 at 3.9; whole ones are an upper bound, and a close one. Its noise for
- * epsilon 8 is 1.416 after 90 epochs of 25 steps, 1.3562 after 2000 steps. */
+/* Opacus: orders with fractions find 7.32911117143 at 3.9; whole ones are an upper bound, and a close one. Its noise
+ * for epsilon 8 is 1.416 after 90 epochs of 25 steps, 1.3562 after 2000 steps. */
 START_TEST(opacus)
 {
     double rdp[31];
@@ -72,7 +77,8 @@ START_TEST(opacus)
     ck_assert_double_eq_tol(epsilon(.04, 1.3562, 2000, 1e-5, NULL), 8, 0.05);
     for (int i = 0; i < 31; i++) {
         alpha[i] = i + 2;
-        rdp[i] = 10 * lmb_rdp_gaussian(LMB_SAMPLING_POISSON, 1e-5, 1, i + 2) + 4 * lmb_rdp_gaussian(LMB_SAMPLING_POISSON, 1e-4, 3, i + 2);
+        rdp[i] = 10 * lmb_rdp_gaussian(LMB_SAMPLING_POISSON, 1e-5, 1, i + 2) +
+                 4 * lmb_rdp_gaussian(LMB_SAMPLING_POISSON, 1e-4, 3, i + 2);
     }
     ck_assert_double_eq_tol(lmb_rdp_convert(rdp, alpha, 31, 1e-5, &best), 0.336, 5e-4);
     ck_assert_int_eq(best, 23);
@@ -115,18 +121,25 @@ START_TEST(rounds_add_up)
 }
 END_TEST
 
-/* Without replacement: values of the bound by an independent implementation in Python; never worse than no sampling, which is
- * that of a sensitivity of 2. */
+/* Without replacement: values of the bound by an independent implementation in Python; never worse than no sampling,
+ * which is that of a sensitivity of 2. */
 START_TEST(fixed_size)
 {
-    static const struct { double q, z; int alpha; double rdp; } want[] = {
-        { .01, 4, 2, 0.00011360371352876478 }, { .01, 4, 8, 0.0004883930419623885 }, { .01, 4, 32, 0.0025171821592645293 },
-        { .1, 2, 2, 0.05293929372779761 },     { .1, 2, 3, 0.0925205874530362 },     { .1, 2, 8, 1.478554782562137 },
-        { 1, 2, 2, 1 },                        { 1, 2, 8, 4 },
+    static const struct { double q, z; int alpha; double rdp;
+    } want[] = {
+        { .01, 4, 2, 0.00011360371352876478 },
+        { .01, 4, 8, 0.0004883930419623885 },
+        { .01, 4, 32, 0.0025171821592645293 },
+        { .1, 2, 2, 0.05293929372779761 },
+        { .1, 2, 3, 0.0925205874530362 },
+        { .1, 2, 8, 1.478554782562137 },
+        { 1, 2, 2, 1 },
+        { 1, 2, 8, 4 },
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         double got = lmb_rdp_gaussian(LMB_SAMPLING_FIXED, want[i].q, want[i].z, want[i].alpha);
-        ck_assert_msg(fabs(got - want[i].rdp) < 1e-10 * want[i].rdp, "row %zu: %.13g, expected %.13g", i, got, want[i].rdp);
+        ck_assert_msg(fabs(got - want[i].rdp) < 1e-10 * want[i].rdp, "row %zu: %.13g, expected %.13g", i, got,
+                      want[i].rdp);
     }
     for (double z = 0.05; z < 20; z *= 2)
         for (int alpha = 2; alpha <= 1024; alpha *= 2) {
@@ -155,8 +168,10 @@ static void check_moments(const char *what, const double *x, int n, double varia
         fourth += pow(x[i] - mean, 4) / n;
     }
     ck_assert_msg(fabs(mean) < 5 * sqrt(variance / n), "%s: mean %g", what, mean);
-    ck_assert_msg(fabs(square / variance - 1) < 5 * sqrt(2.0 / n), "%s: variance %g, expected %g", what, square, variance);
-    ck_assert_msg(fabs(fourth / (square * square) - 3) < 5 * sqrt(24.0 / n) + 0.35 / variance, "%s: kurtosis %g", what, fourth / (square * square));
+    ck_assert_msg(fabs(square / variance - 1) < 5 * sqrt(2.0 / n), "%s: variance %g, expected %g", what, square,
+                  variance);
+    ck_assert_msg(fabs(fourth / (square * square) - 3) < 5 * sqrt(24.0 / n) + 0.35 / variance, "%s: kurtosis %g", what,
+                  fourth / (square * square));
 }
 
 enum { DRAWS = 200000 };
@@ -205,7 +220,8 @@ START_TEST(streams)
     ck_assert_int_eq(differ, 600);
     /* ChaCha20 of the key 0, nonce 0: the first block of RFC 7539, A.1, test vector 1 */
     static const uint8_t zero[LMB_DP_KEY];
-    static const uint8_t want[16] = { 0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90, 0x40, 0x5d, 0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28 };
+    static const uint8_t want[16] = { 0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90,
+                                      0x40, 0x5d, 0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28 };
     uint64_t got[2];
     lmb_dp_stream_open(&a, zero, 0);
     got[0] = lmb_dp_u64(&a);
@@ -271,6 +287,6 @@ START_TEST(noise_in_shares)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/privacy", add(epsilon_at_integer_orders); add(divergence_of_one_round); add(opacus); add(google);
-              add(rounds_add_up); add(fixed_size); add(normal_noise); add(streams); add(discrete_noise);
+LMB_TEST_MAIN("federated/privacy", add(epsilon_at_integer_orders); add(divergence_of_one_round); add(opacus);
+              add(google); add(rounds_add_up); add(fixed_size); add(normal_noise); add(streams); add(discrete_noise);
               add(discrete_noise_has_the_right_probabilities); add(noise_in_shares);)

@@ -1,5 +1,5 @@
-/* Mirrors federated/privacy/privacy.c and rules.c, and private federations as a whole: what is added, what is refused, where
- * it ends, what survives. */
+/* Mirrors federated/privacy/privacy.c and rules.c, and private federations as a whole: what is added, what is refused,
+ * where it ends, what survives. */
 #include <math.h>
 
 #include "core/base/config.h"
@@ -40,7 +40,8 @@ START_TEST(options)
     ck_assert_double_eq(lmb_privacy_share(&p), 1);
     p = privacy_of("{clip: adaptive, noise_multiplier: 0.9}", 20);
     ck_assert(p.adaptive && p.ledger.clip == 0.1);
-    ck_assert_double_eq_tol(p.z, 1 / sqrt(1 / 0.81 - 1 / 4.0), 1e-12); /* (z^-2 - (2 sigma_b)^-2)^(-1/2), sigma_b = 0.05 * 20 */
+    ck_assert_double_eq_tol(p.z, 1 / sqrt(1 / 0.81 - 1 / 4.0),
+                            1e-12); /* (z^-2 - (2 sigma_b)^-2)^(-1/2), sigma_b = 0.05 * 20 */
     p = privacy_of("{clip: {name: adaptive, initial: 3, noise: 0.2}, sampling: poisson, population: 1000}", 20);
     ck_assert_double_eq(lmb_privacy_share(&p), 0.02);
     refused("{noise_multiplier: 1}", 10, "privacy.clip is missing");
@@ -59,7 +60,8 @@ END_TEST
 
 START_TEST(the_budget_is_never_overspent)
 {
-    lmb_privacy p = privacy_of("{clip: 1, noise_multiplier: 1.1, epsilon_budget: 3, sampling: poisson, population: 500}", 10);
+    lmb_privacy p =
+        privacy_of("{clip: 1, noise_multiplier: 1.1, epsilon_budget: 3, sampling: poisson, population: 500}", 10);
     uint64_t left = lmb_privacy_rounds_left(&p), n = 0;
     int64_t numbers[4];
     lmbi_exact_sum sum = { .n = 4, .scale = 1 << 30, .sum = numbers };
@@ -108,7 +110,8 @@ START_TEST(draws)
         square += (double)n * (double)n;
     }
     ck_assert_double_eq_tol(total / ROUNDS, 20, 5 * sqrt(16.0 / ROUNDS));
-    ck_assert_double_eq_tol(square / ROUNDS - pow(total / ROUNDS, 2), 16, 16 * 5 * sqrt(2.0 / ROUNDS)); /* n q (1 - q): each by itself */
+    ck_assert_double_eq_tol(square / ROUNDS - pow(total / ROUNDS, 2), 16,
+                            16 * 5 * sqrt(2.0 / ROUNDS)); /* n q (1 - q): each by itself */
     for (int i = 0; i < CLIENTS; i++)
         ck_assert_double_lt(fabs(times[i] - 0.2 * ROUNDS), 5 * sqrt(0.16 * ROUNDS));
     p = privacy_of("{clip: 1, noise_multiplier: 4, sampling: fixed, population: 100}", 20);
@@ -132,8 +135,10 @@ END_TEST
 START_TEST(the_clip_adapts)
 {
     for (int side = 0; side < 2; side++) {
-        lmb_privacy p = privacy_of(side ? "{clip: {name: adaptive, initial: 40}, noise_multiplier: 1.5, epsilon_budget: 1000}"
-                                        : "{clip: {name: adaptive, initial: 0.2}, noise_multiplier: 1.5, epsilon_budget: 1000}", 50);
+        lmb_privacy p =
+            privacy_of(side ? "{clip: {name: adaptive, initial: 40}, noise_multiplier: 1.5, epsilon_budget: 1000}"
+                            : "{clip: {name: adaptive, initial: 0.2}, noise_multiplier: 1.5, epsilon_budget: 1000}",
+                       50);
         int64_t number = 0;
         lmbi_exact_sum sum = { .n = 1, .scale = 1 << 30, .sum = &number };
         for (uint64_t r = 1; r <= 80; r++) {
@@ -168,7 +173,8 @@ static void pair(const char *aggregator, const char *codec, const char *privacy,
     c.privacy = y[2] ? lmb_config_root(y[2]) : NULL;
     c.clip_norm = clip_norm;
     lmb_status st = lmb_server_check(&c, &err);
-    ck_assert_msg(why ? st == LMB_E_ARG && strstr(err.msg, why) : st == LMB_OK, "%s, %s, %s: %s", aggregator, codec, privacy, err.msg);
+    ck_assert_msg(why ? st == LMB_E_ARG && strstr(err.msg, why) : st == LMB_OK, "%s, %s, %s: %s", aggregator, codec,
+                  privacy, err.msg);
     for (int i = 0; i < 3; i++)
         lmb_config_destroy(y[i]);
 }
@@ -289,7 +295,8 @@ START_TEST(a_spent_budget_ends_the_federation)
     ck_assert(world_said(&f.w, "the privacy budget is enough for "));
     ck_assert(world_said(&f.w, "the privacy budget is spent: epsilon is "));
     lmb_privacy_describe(lmb_server_privacy(f.w.server), text);
-    ck_assert_ptr_nonnull(strstr(text, "the unit is one client, neighbours are federations with one client more or less"));
+    ck_assert_ptr_nonnull(
+        strstr(text, "the unit is one client, neighbours are federations with one client more or less"));
     memcpy(model, lmb_server_model(f.w.server), WORLD_N * sizeof *model);
     /* started again it is still over, at once, and nothing is lost */
     lmb_server_destroy(f.w.server);
@@ -338,9 +345,11 @@ END_TEST
 /* Given the key, a server that was stopped between rounds arrives at the same bits, clip and epsilon. */
 START_TEST(a_restarted_private_server_goes_on)
 {
-    static const char adaptive[] = "{clip: {name: adaptive, initial: 0.5, noise: 0.5}, noise_multiplier: 2, epsilon_budget: 1000}";
+    static const char adaptive[] =
+        "{clip: {name: adaptive, initial: 0.5, noise: 0.5}, noise_multiplier: 2, epsilon_budget: 1000}";
     fed whole, parts;
-    fed_open(&whole, adaptive, "f32"); /* other codecs are seeded by the clients' numbers, which depend on who enrols first */
+    fed_open(&whole, adaptive,
+             "f32"); /* other codecs are seeded by the clients' numbers, which depend on who enrols first */
     fed_run(&whole, 3);
     fed_open(&parts, adaptive, "f32");
     fed_run(&parts, 2);
@@ -355,14 +364,16 @@ START_TEST(a_restarted_private_server_goes_on)
     for (int k = 0; k < 4; k++)
         world_client_join(&parts.c[k]);
     ck_assert_mem_eq(lmb_server_model(whole.w.server), lmb_server_model(parts.w.server), WORLD_N * sizeof(float));
-    ck_assert_mem_eq(&lmb_server_privacy(whole.w.server)->ledger, &lmb_server_privacy(parts.w.server)->ledger, sizeof(lmb_rdp_ledger));
+    ck_assert_mem_eq(&lmb_server_privacy(whole.w.server)->ledger, &lmb_server_privacy(parts.w.server)->ledger,
+                     sizeof(lmb_rdp_ledger));
     ck_assert_double_gt(lmb_server_privacy(whole.w.server)->ledger.clip, 0.5); /* all were cut: it has grown */
     fed_close(&whole);
     fed_close(&parts);
 }
 END_TEST
 
-/* A client that does not cut its change is refused, so is one that wants a greater weight; the others' sum is as it was. */
+/* A client that does not cut its change is refused, so is one that wants a greater weight; the others' sum is as it
+ * was. */
 START_TEST(who_does_not_clip_is_out)
 {
     static float values[WORLD_N];
@@ -387,7 +398,8 @@ START_TEST(who_does_not_clip_is_out)
         raw_flush(&r);
         if (!lie)
             send_values(&r, values, WORLD_N);
-        ck_assert(world_says(&f.w, lie ? "claims 2 examples, allowed are 1 to 1" : "the update has the norm 2.82843, this federation allows 2"));
+        ck_assert(world_says(&f.w, lie ? "claims 2 examples, allowed are 1 to 1"
+                                       : "the update has the norm 2.82843, this federation allows 2"));
         raw_close(&r);
         world_join(&f.w);
         ck_assert_uint_eq(f.w.reports[1].updates, 2);
@@ -398,6 +410,7 @@ START_TEST(who_does_not_clip_is_out)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/private_rounds", add(options); add(the_budget_is_never_overspent); add(draws); add(the_clip_adapts); add(pairs);
-              add(a_private_round); add(a_spent_budget_ends_the_federation); add(a_federation_without_noise_does_not_become_private);
-              add(a_restarted_private_server_goes_on); add(who_does_not_clip_is_out);)
+LMB_TEST_MAIN("federated/private_rounds", add(options); add(the_budget_is_never_overspent); add(draws);
+              add(the_clip_adapts); add(pairs); add(a_private_round); add(a_spent_budget_ends_the_federation);
+              add(a_federation_without_noise_does_not_become_private); add(a_restarted_private_server_goes_on);
+              add(who_does_not_clip_is_out);)

@@ -86,7 +86,8 @@ START_TEST(krum_picks_the_crowd)
     /* equal scores: the lower number */
     columns((float[]){ 4, 4, 4, 4, 4 }, 5);
     run("krum", 1, -1, -1, 5), expect(4);
-    /* n = 7, f = 1: five are picked one after the other, of each coordinate the three around their median are averaged */
+    /* n = 7, f = 1: five are picked one after the other, of each coordinate the three around their median are
+     * averaged */
     columns((float[]){ 1, 2, 3, 4, 5, 100, -100 }, 7);
     run("bulyan", 1, -1, -1, 7), expect(3);
 }
@@ -144,8 +145,9 @@ START_TEST(too_few_are_refused)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_aggregator_find("krum", &a, &err));
     ck_assert_int_eq(a->create(config, &limits, &s, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "krum with 3 hostile clients needs rounds of at least 9 updates, minimum is 8; raise minimum or lower "
-                              "byzantine");
+    ck_assert_str_eq(
+        err.msg, "krum with 3 hostile clients needs rounds of at least 9 updates, minimum is 8; raise minimum or lower "
+                 "byzantine");
     config[0] = 1;
     ck_ok(a->create(config, &limits, &s, &err));
     lmb_updates u = { N, 4, examples, read_row, NULL };

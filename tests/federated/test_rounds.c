@@ -95,9 +95,10 @@ START_TEST(spreads)
 }
 END_TEST
 
-/* What refines sees the model that clients were sent, and their updates in the order of their numbers; what it leaves is the
- * model of the round, and clients of the next one are sent it. */
-static lmb_status double_it(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *e)
+/* What refines sees the model that clients were sent, and their updates in the order of their numbers; what it leaves
+ * is the model of the round, and clients of the next one are sent it. */
+static lmb_status double_it(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model,
+                            lmb_error *e)
 {
     float *one = malloc(u->n * sizeof *one);
     double mean = 0, weight = 0;
@@ -357,8 +358,9 @@ static pid_t fork_server(world *w, int fd)
     return pid;
 }
 
-/* Servers are forked by a process without threads, because theirs would not all start in one of a process that has some (under
- * ThreadSanitizer). For each 'k' it is sent it kills one and forks the next; for another letter it ends as the last one does. */
+/* Servers are forked by a process without threads, because theirs would not all start in one of a process that has some
+ * (under ThreadSanitizer). For each 'k' it is sent it kills one and forks the next; for another letter it ends as the
+ * last one does. */
 static pid_t fork_nursery(world *w, int fd, int commands[2])
 {
     ck_assert_int_eq(pipe(commands), 0);
@@ -515,7 +517,8 @@ START_TEST(refusals_at_the_start)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(how_clients_fare_one_by_one); add(spreads); add(the_model_travels_as_bf16); add(a_round_is_refined); add(frozen_segments_stay);
+LMB_TEST_MAIN("federated/rounds", add(four_clients_converge); add(the_median_of_four); add(how_clients_fare_one_by_one);
+              add(spreads); add(the_model_travels_as_bf16); add(a_round_is_refined); add(frozen_segments_stay);
               add(a_killed_server_arrives_at_the_same_bits); add(a_federation_that_does_harm_gives_back_its_start);
-              add(too_few_updates_abandon_the_round);
-              add(the_deadline_runs_on_progress); add(a_stopped_server_says_so); add(refusals_at_the_start);)
+              add(too_few_updates_abandon_the_round); add(the_deadline_runs_on_progress); add(a_stopped_server_says_so);
+              add(refusals_at_the_start);)

@@ -26,11 +26,15 @@ static void set_up(const char *yaml)
         all[i] = (lmb_candidate){ .id = i, .examples = 100, .loss = NAN };
 }
 
-static void choose(uint64_t round, size_t *out) { ck_ok(lmb_select(selector, options, all, CLIENTS, TAKE, 7, round, out, &err)); }
+static void choose(uint64_t round, size_t *out)
+{
+    ck_ok(lmb_select(selector, options, all, CLIENTS, TAKE, 7, round, out, &err));
+}
 
 START_TEST(the_order_of_candidates_does_not_matter)
 {
-    static const char *const rows[] = { "{selection: uniform}", "{selection: by_size}", "{selection: by_loss}", "{selection: round_robin}" };
+    static const char *const rows[] = { "{selection: uniform}", "{selection: by_size}", "{selection: by_loss}",
+                                        "{selection: round_robin}" };
     for (int k = 0; k < 4; k++) {
         lmb_candidate back[CLIENTS];
         size_t a[TAKE], b[TAKE];
@@ -173,12 +177,14 @@ START_TEST(what_can_not_be)
     free(options);
     ck_ok(lmb_config_parse(yaml, strlen(yaml), "t.yaml", &c, &err));
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_assert_int_eq(lmb_selector_open(lmb_tree_get(lmb_config_root(c), "selection"), &selector, &options, &err), LMB_E_ARG);
+    ck_assert_int_eq(lmb_selector_open(lmb_tree_get(lmb_config_root(c), "selection"), &selector, &options, &err),
+                     LMB_E_ARG);
     ck_assert(strstr(err.msg, "round_robin") != NULL);
     lmb_config_destroy(c);
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/select", add(the_order_of_candidates_does_not_matter); add(uniform_is_fair); add(large_clients_come_more_often);
-              add(round_robin_goes_round); add(by_loss_takes_what_is_to_be_learned_and_explores);
-              add(no_claimed_loss_breaks_the_order); add(what_can_not_be);)
+LMB_TEST_MAIN("federated/select", add(the_order_of_candidates_does_not_matter); add(uniform_is_fair);
+              add(large_clients_come_more_often); add(round_robin_goes_round);
+              add(by_loss_takes_what_is_to_be_learned_and_explores); add(no_claimed_loss_breaks_the_order);
+              add(what_can_not_be);)

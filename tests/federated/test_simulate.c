@@ -1,5 +1,5 @@
-/* Mirrors federated/simulate.c: rounds add up to what the aggregator says; stopped and gone on is the same run; clients that drop
- * out, too few updates, unusable updates. Ranks: tests/mpi/test_simulate.sh. */
+/* Mirrors federated/simulate.c: rounds add up to what the aggregator says; stopped and gone on is the same run; clients
+ * that drop out, too few updates, unusable updates. Ranks: tests/mpi/test_simulate.sh. */
 #include "federated/simulate.h"
 
 #include <math.h>
@@ -38,7 +38,8 @@ static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_t
     return LMB_OK;
 }
 
-static lmb_status evaluate(void *ctx, uint64_t round, const float *m, size_t n, double *out, lmb_figures *f, lmb_error *e)
+static lmb_status evaluate(void *ctx, uint64_t round, const float *m, size_t n, double *out, lmb_figures *f,
+                           lmb_error *e)
 {
     (void)ctx, (void)round, (void)n, (void)f, (void)e;
     *out = -fabs((double)m[0] - 3); /* best where the model passes 3 */
@@ -69,7 +70,9 @@ static void set_up(const char *options)
         examples[i] = (uint64_t)(10 + i);
     memset(initial, 0, sizeof initial);
     job = (lmb_server_job){ .n = N, .initial = initial, .settings = "", .evaluate = evaluate, .on_round = on_round };
-    s = (lmb_simulation){ .server = &server, .job = &job, .clients = CLIENTS, .examples = examples, .train = train, .stop = stop };
+    s = (lmb_simulation){
+        .server = &server, .job = &job, .clients = CLIENTS, .examples = examples, .train = train, .stop = stop
+    };
     ck_ok(lmb_fields_bind(lmb_simulate_fields, NULL, &s.c, &err));
     ck_ok(lmbi_comm_open_self(&comm, &err));
     rounds_seen = stop_after = 0;
@@ -136,7 +139,8 @@ START_TEST(stopped_and_gone_on_is_the_same_run)
     for (int k = 0; k < 4; k++) {
         float whole[N];
         uint64_t best;
-        snprintf(text, sizeof text, "{rounds: 20, target: 7, minimum: 2, aggregator: {name: %s}, selection: %s}", rows[k], selections[k]);
+        snprintf(text, sizeof text, "{rounds: 20, target: 7, minimum: 2, aggregator: {name: %s}, selection: %s}",
+                 rows[k], selections[k]);
         set_up(text);
         s.c.dropout = 0.2;
         ck_ok(run());
@@ -202,7 +206,8 @@ START_TEST(what_can_not_be)
 }
 END_TEST
 
-/* The value of a change is known, and so is its distance after an encoding; bytes are counted, the run is the same twice. */
+/* The value of a change is known, and so is its distance after an encoding; bytes are counted, the run is the same
+ * twice. */
 START_TEST(codecs)
 {
     static const char *const codec[] = { "bf16", "int8", "{name: rotation, bits: 4}" };
@@ -237,8 +242,8 @@ static lmb_status steady(void *ctx, int client, const lmb_train_task *task, lmb_
     return LMB_OK;
 }
 
-/* One value of five is sent; what is left out comes later: after 22 rounds value 1 has been sent twice, each time with all
- * that had come together. Stopped and gone on it is the same run; a new one begins with nothing left out. */
+/* One value of five is sent; what is left out comes later: after 22 rounds value 1 has been sent twice, each time with
+ * all that had come together. Stopped and gone on it is the same run; a new one begins with nothing left out. */
 START_TEST(what_is_left_out_comes_later)
 {
     static const char text[] = "{rounds: 22, target: 3, minimum: 2, codec: {name: topk, share: 0.2}}";
@@ -295,13 +300,15 @@ START_TEST(small_steps_add_up_when_the_model_travels_as_bf16)
 }
 END_TEST
 
-static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m, lmb_error *e)
+static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m,
+                             lmb_error *e)
 {
     float one[N];
     (void)ctx, (void)round;
     for (int k = 0; k < u->count; k++) {
         ck_ok(u->read(u->ctx, k, 0, N, one, e));
-        ck_assert_float_eq_tol(one[0], 0.25f * ((float)(u->examples[k] - 10) - before[0]), 1e-6f); /* examples tell the client */
+        ck_assert_float_eq_tol(one[0], 0.25f * ((float)(u->examples[k] - 10) - before[0]),
+                               1e-6f); /* examples tell the client */
     }
     for (int i = 0; i < N; i++)
         m[i] = before[i] + 2;
@@ -329,11 +336,13 @@ START_TEST(a_round_is_refined)
 }
 END_TEST
 
-/* A budget ends the run, which is not an error; gone on it stays where it was. Each draws by itself how many take part. */
+/* A budget ends the run, which is not an error; gone on it stays where it was. Each draws by itself how many take
+ * part. */
 START_TEST(private_simulations)
 {
-    static const char text[] = "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, sampling: poisson, "
-                               "population: 12}}";
+    static const char text[] =
+        "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, sampling: poisson, "
+        "population: 12}}";
     char says[LMB_PRIVACY_TEXT];
     lmb_privacy privacy;
     float whole[N];
@@ -371,5 +380,8 @@ START_TEST(private_simulations)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation); add(stopped_and_gone_on_is_the_same_run);
-              add(too_few_updates_change_nothing); add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later); add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16); add(private_simulations);)
+LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation);
+              add(stopped_and_gone_on_is_the_same_run); add(too_few_updates_change_nothing);
+              add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later);
+              add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16);
+              add(private_simulations);)

@@ -143,8 +143,8 @@ START_TEST(a_mute_server_is_given_up)
 }
 END_TEST
 
-/* A client is out of round 1 and told to stop training; then the server starts again and repeats the round from the same
- * model. What the client has of its first try is half a training: it must begin anew. */
+/* A client is out of round 1 and told to stop training; then the server starts again and repeats the round from the
+ * same model. What the client has of its first try is half a training: it must begin anew. */
 START_TEST(half_a_training_is_never_offered)
 {
     world w;

@@ -1,5 +1,5 @@
-/* Mirrors federated/terms/ and the aggregators of the same names: a client's part and the server's, together, against the papers'
- * equations on a quadratic. */
+/* Mirrors federated/terms/ and the aggregators of the same names: a client's part and the server's, together, against
+ * the papers' equations on a quadratic. */
 #include <math.h>
 #include <string.h>
 
@@ -65,8 +65,9 @@ START_TEST(fednova_follows_its_equation)
 }
 END_TEST
 
-/* Client i pulls x towards b_i, f_i = |x - b_i|^2 / 2. With corrected gradients several local steps stay a step towards the
- * mean of b, weighted by samples: SCAFFOLD ends there, although clients differ in how many steps they make and samples they have. */
+/* Client i pulls x towards b_i, f_i = |x - b_i|^2 / 2. With corrected gradients several local steps stay a step towards
+ * the mean of b, weighted by samples: SCAFFOLD ends there, although clients differ in how many steps they make and
+ * samples they have. */
 static const uint64_t sizes[][CLIENTS] = { { 100, 100, 100 }, { 700, 200, 100 }, { 10, 190, 800 } };
 START_TEST(scaffold_ends_at_the_common_optimum)
 {
@@ -100,7 +101,8 @@ START_TEST(scaffold_ends_at_the_common_optimum)
             w[i] += out[i];
     }
     for (int i = 0; i < N; i++) {
-        ck_assert_double_eq_tol(w[i], (double)(size[1] + 4 * size[2]) / (double)(size[0] + size[1] + size[2]) + i, 1e-3); /* mean of b_i */
+        ck_assert_double_eq_tol(w[i], (double)(size[1] + 4 * size[2]) / (double)(size[0] + size[1] + size[2]) + i,
+                                1e-3);             /* mean of b_i */
         ck_assert_float_eq_tol(w[N + i], 0, 1e-3); /* mean drift at the optimum */
     }
     a->destroy(s);

@@ -1,6 +1,6 @@
-/* Mirrors federated/server_worker.c, server_finish.c: the loop answers while the worker is at it, and what waits for the worker is
- * bounded. What is slow is the job's own function, which ends when it has seen the loop at work: a loop that waits for it would
- * wait for ever. */
+/* Mirrors federated/server_worker.c, server_finish.c: the loop answers while the worker is at it, and what waits for
+ * the worker is bounded. What is slow is the job's own function, which ends when it has seen the loop at work: a loop
+ * that waits for it would wait for ever. */
 #include <errno.h>
 
 #include "core/base/config.h"
@@ -64,14 +64,16 @@ static void look_around(slow *s)
     raw_close(&r);
 }
 
-static lmb_status evaluate_slowly(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m, lmb_error *e)
+static lmb_status evaluate_slowly(void *ctx, uint64_t round, const float *model, size_t n, double *score,
+                                  lmb_figures *m, lmb_error *e)
 {
     if (round)
         look_around(ctx);
     return world_evaluate(ctx, round, model, n, score, m, e);
 }
 
-static lmb_status refine_slowly(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model, lmb_error *e)
+static lmb_status refine_slowly(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *model,
+                                lmb_error *e)
 {
     float one;
     (void)round, (void)before, (void)model;
@@ -124,7 +126,8 @@ START_TEST(the_loop_answers_while_the_model_is_refined) { two_rounds(true); } EN
 
 /* ---- too many wait ---- */
 
-static lmb_status evaluate_when_told(void *ctx, uint64_t round, const float *model, size_t n, double *score, lmb_figures *m, lmb_error *e)
+static lmb_status evaluate_when_told(void *ctx, uint64_t round, const float *model, size_t n, double *score,
+                                     lmb_figures *m, lmb_error *e)
 {
     slow *s = ctx;
     s->blocked = round > 0;
@@ -162,8 +165,8 @@ static uint64_t reports(world *w)
     return (uint64_t)n;
 }
 
-/* In mode async every update is a version. The first one's evaluation does not end; MANY more uploads wait; who brings another is
- * not read, while others are answered. In the end all are in. */
+/* In mode async every update is a version. The first one's evaluation does not end; MANY more uploads wait; who brings
+ * another is not read, while others are answered. In the end all are in. */
 START_TEST(who_brings_too_much_is_held_back)
 {
     enum { ALL = 1 + MANY + 1 };
@@ -258,5 +261,6 @@ START_TEST(a_stop_does_not_commit_what_is_under_way)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/worker", add(the_loop_answers_while_the_model_is_evaluated); add(the_loop_answers_while_the_model_is_refined);
-              add(who_brings_too_much_is_held_back); add(a_stop_does_not_commit_what_is_under_way);)
+LMB_TEST_MAIN("federated/worker", add(the_loop_answers_while_the_model_is_evaluated);
+              add(the_loop_answers_while_the_model_is_refined); add(who_brings_too_much_is_held_back);
+              add(a_stop_does_not_commit_what_is_under_way);)

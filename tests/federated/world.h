@@ -189,7 +189,8 @@ static inline lmb_status world_train(void *ctx, const lmb_train_task *t, lmb_tra
         usleep(20000);
     }
     for (size_t i = 0; i < t->n; i++)
-        r->delta[i] = 0.5f * ((float)(c->k + 1) + (c->restless ? 0.1f * (float)(t->round % 7) : 0) + (float)(i % 3) * 0.01f - t->model[i]);
+        r->delta[i] = 0.5f * ((float)(c->k + 1) + (c->restless ? 0.1f * (float)(t->round % 7) : 0) +
+                              (float)(i % 3) * 0.01f - t->model[i]);
     r->examples = (uint64_t)(10 * (c->k + 1));
     lmb_figures_add(&r->metrics, "loss", c->k);
     lmb_figures_add(&r->metrics, "valid_accuracy", 0.2 * (c->k + 1));

@@ -3,8 +3,8 @@
  *     build/fuzz/tests/core/edge/fuzz_edge_open -max_len=4096
  *
  * An even first byte: the rest is the file. An odd one: the rest are patches { u16 offset, u8 value } of a valid
- * small network, which gets deep without a corpus; with bit 1 as well, of that network packed; the bits above say how wide its
- * weights are. Checksums are made right in all cases, and what is packed is unpacked.
+ * small network, which gets deep without a corpus; with bit 1 as well, of that network packed; the bits above say how
+ * wide its weights are. Checksums are made right in all cases, and what is packed is unpacked.
  */
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* tests/fuzz/entry.c - one target of a test of this folder for libFuzzer: LMB_FUZZ_FILE, LMB_FUZZ_BEGIN and LMB_FUZZ_TARGET
- * come from CMakeLists.txt, which says how to run it. The test's assertions are kept; Check itself is not needed. */
+/* tests/fuzz/entry.c - one target of a test of this folder for libFuzzer: LMB_FUZZ_FILE, LMB_FUZZ_BEGIN and
+ * LMB_FUZZ_TARGET come from CMakeLists.txt, which says how to run it. The test's assertions are kept; Check itself is
+ * not needed. */
 #include <check.h>
 #include <stdint.h>
 #include <stdio.h>

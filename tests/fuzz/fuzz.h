@@ -5,8 +5,9 @@
  * of another seed. The edits are pure functions of the round, so a failure comes back at the next run. Each input
  * is a heap block of its exact size: reading one byte further is seen by AddressSanitizer.
  *
- * The same targets are libFuzzer's (entry.c). Its corpora begin with tests/fuzz/seeds/<suite>/<target>/, where an input that
- * found something is kept; what lies there is tried here as well. LMB_FUZZ_SEEDS=tests/fuzz/seeds writes the seeds there.
+ * The same targets are libFuzzer's (entry.c). Its corpora begin with tests/fuzz/seeds/<suite>/<target>/, where an input
+ * that found something is kept; what lies there is tried here as well. LMB_FUZZ_SEEDS=tests/fuzz/seeds writes the seeds
+ * there.
  */
 #ifndef LMB_TESTS_FUZZ_H
 #define LMB_TESTS_FUZZ_H
@@ -125,7 +126,8 @@ static inline void fuzz_kept(fuzz_target target, const char *name)
 
 /* Every seed as it is, the files of the target's folder, then `rounds` mutated seeds. */
 #define fuzz_run(target, ...) fuzz_run_named(FUZZ_SUITE "/" #target, target, __VA_ARGS__) /* seeds, how many, rounds */
-static inline void fuzz_run_named(const char *name, fuzz_target target, const fuzz_seed *seeds, size_t n_seeds, uint32_t rounds)
+static inline void fuzz_run_named(const char *name, fuzz_target target, const fuzz_seed *seeds, size_t n_seeds,
+                                  uint32_t rounds)
 {
     uint8_t *buf = malloc(FUZZ_CAP);
     if (getenv("LMB_FUZZ_SEEDS"))

@@ -1,6 +1,6 @@
-/* Mirrors federated/local.c, lookup_dns.c and local_time.c: bytes that a client meets from a server it knows and from whoever
- * can send it a datagram. A graph that is taken has a state whose numbers go there and back; an address comes from an answer to
- * the question; a clock is off by less than a week. */
+/* Mirrors federated/local.c, lookup_dns.c and local_time.c: bytes that a client meets from a server it knows and from
+ * whoever can send it a datagram. A graph that is taken has a state whose numbers go there and back; an address comes
+ * from an answer to the question; a clock is off by less than a week. */
 #define FUZZ_SUITE "client"
 #include "tests/fuzz/fuzz.h"
 
@@ -39,7 +39,8 @@ static void settings_target(const uint8_t *data, size_t bytes)
 START_TEST(settings)
 {
     static const fuzz_seed seeds[] = {
-        SEED("train: {epochs: 2, batch: 10, lr: 0.05, threads: 1, optimizer: {name: sgd, momentum: 0}}\nterm: scaffold\n"),
+        SEED(
+            "train: {epochs: 2, batch: 10, lr: 0.05, threads: 1, optimizer: {name: sgd, momentum: 0}}\nterm: scaffold\n"),
         SEED("distill: {alpha: 0.5, temperature: 4}\ncalibrate: 1\nprox: 0.01\ndecay: 0.99\n"),
         SEED("keep: batch_norm\nvalidation: 0.2\npersonal: {head: 3, lr: 0.1}\n"),
         SEED("keep: [\"*.bias\", 'top*']\ntrain:\n  lr: 1e-3\n  schedule: {name: cosine}\n  # a comment\n"),
@@ -100,7 +101,8 @@ START_TEST(graphs)
 }
 END_TEST
 
-/* ---- name servers: the first byte says which question, the others are the answer; the number of it is made right ---- */
+/* ---- name servers: the first byte says which question, the others are the answer; the number of it is made right
+ * ---- */
 
 static void dns_target(const uint8_t *data, size_t bytes)
 {
@@ -164,7 +166,8 @@ static void zone_target(const uint8_t *data, size_t bytes)
     rule[n] = 0;
     for (size_t i = 0; i < sizeof when / sizeof *when; i++) {
         int64_t off = 0;
-        bool known = is_rule ? lmbi_offset_by_rule(rule + 1, when[i], &off) : lmbi_offset_by_file(data, bytes, when[i], &off);
+        bool known =
+            is_rule ? lmbi_offset_by_rule(rule + 1, when[i], &off) : lmbi_offset_by_file(data, bytes, when[i], &off);
         ck_assert(!known || is_rule || (off >= INT32_MIN && off <= INT32_MAX));
         ck_assert(!known || !is_rule || (off > -7 * 86400 && off < 7 * 86400));
     }
@@ -172,11 +175,15 @@ static void zone_target(const uint8_t *data, size_t bytes)
 
 START_TEST(zones)
 {
-    static const uint8_t file[] = "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-                                  "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\4"
-                                  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0UTC\0\nCET-1CEST,M3.5.0,M10.5.0/3\n";
+    static const uint8_t file[] =
+        "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\4"
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0UTC\0\nCET-1CEST,M3.5.0,M10.5.0/3\n";
     static const fuzz_seed seeds[] = {
-        { file, sizeof file - 1 }, SEED("\0CET-1CEST,M3.5.0,M10.5.0/3"), SEED("\0<+0330>-3:30<+0430>,J79/24,J263/24"), SEED("\0EST5EDT,60/-1,300"),
+        { file, sizeof file - 1 },
+        SEED("\0CET-1CEST,M3.5.0,M10.5.0/3"),
+        SEED("\0<+0330>-3:30<+0430>,J79/24,J263/24"),
+        SEED("\0EST5EDT,60/-1,300"),
     };
     fuzz_run(zone_target, seeds, sizeof seeds / sizeof *seeds, ROUNDS);
 }

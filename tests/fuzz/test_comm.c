@@ -324,7 +324,8 @@ static void record_client(const lmb_token *token, const uint8_t secret[32], uint
 
 START_TEST(first_flights)
 {
-    static uint8_t ik[SCRIPT], xx[SCRIPT], flood[2 * LMB_RECORD_FRAME] = "LMB1\1\xff\xff"; /* a message of 65,535 bytes */
+    static uint8_t ik[SCRIPT], xx[SCRIPT],
+        flood[2 * LMB_RECORD_FRAME] = "LMB1\1\xff\xff"; /* a message of 65,535 bytes */
     fuzz_seed seeds[3] = { { ik, 0 }, { xx, 0 }, { flood, sizeof flood } };
 
     channel_begin();

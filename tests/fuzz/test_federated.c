@@ -1,5 +1,5 @@
-/* Mirrors federated/messages.c, upload.c and session.c: bytes of a client that is enrolled and hostile. A message that is
- * accepted says the same when written again; an upload is absorbed only when each of its values was looked at. */
+/* Mirrors federated/messages.c, upload.c and session.c: bytes of a client that is enrolled and hostile. A message that
+ * is accepted says the same when written again; an upload is absorbed only when each of its values was looked at. */
 #include "comm/bytes.h"
 #include "federated/session.h"
 #include "federated/upload.h"
@@ -113,7 +113,8 @@ static void upload_target(const uint8_t *data, size_t bytes)
     lmb_codec_spec f32;
     lmb_upload_rules rules = { .round = 3, .n = VALUES, .max_examples = 1000, .max_abs = 8, .codec = &f32 };
     lmb_update_message head = { .round = 3, .n = VALUES, .examples = 10, .blob = { .bytes = VALUES * sizeof(float) } };
-    float sent[VALUES], honest[VALUES], poisoned[VALUES]; /* one NaN, announced with its proper hash: seen when all is there */
+    float sent[VALUES], honest[VALUES],
+        poisoned[VALUES]; /* one NaN, announced with its proper hash: seen when all is there */
     lmb_error none = LMB_ERROR_INIT;
     lmb_upload u;
 
@@ -199,8 +200,15 @@ END_TEST
 /* ---- payloads: the first byte picks the codec, the others are what a client says its update is ---- */
 
 enum { PAYLOAD_ROUNDS = 3000, PAYLOAD_VALUES = 700 };
-static const char *const specs[] = { "f32", "bf16", "{name: int8, group: 100}", "{name: topk, share: 0.1}", "{name: rotation, bits: 1}",
-                                     "{name: rotation, bits: 3}", "{name: f32, zstd: 1}", "{name: int8, zstd: 3}", "{name: topk, zstd: 3}" };
+static const char *const specs[] = { "f32",
+                                     "bf16",
+                                     "{name: int8, group: 100}",
+                                     "{name: topk, share: 0.1}",
+                                     "{name: rotation, bits: 1}",
+                                     "{name: rotation, bits: 3}",
+                                     "{name: f32, zstd: 1}",
+                                     "{name: int8, zstd: 3}",
+                                     "{name: topk, zstd: 3}" };
 enum { SPECS = sizeof specs / sizeof *specs };
 static lmb_codec_spec spec[SPECS];
 static bool have_spec[SPECS];
@@ -259,7 +267,8 @@ START_TEST(payloads)
 }
 END_TEST
 
-/* ---- what describes a secure sum, and its messages in pieces: [u32 size, u8 place / 8, u8 length] and that many bytes ---- */
+/* ---- what describes a secure sum, and its messages in pieces: [u32 size, u8 place / 8, u8 length] and that many bytes
+ * ---- */
 
 enum { SESSION_ROUNDS = 3000, PIECES_LIMIT = 2000 };
 
@@ -307,7 +316,9 @@ START_TEST(sessions)
                          beyond[] = { 255, 255, 255, 255, 0, 1, 1 }, hole[] = { 20, 0, 0, 0, 1, 2, 1, 2 };
     const fuzz_seed seeds[] = { { parts, sizeof parts }, { beyond, sizeof beyond }, { hole, sizeof hole } };
     uint8_t secret[LMB_SIGN_SECRET], public_key[LMB_SIGN_PUBLIC];
-    lmb_session_head head = { .number = 3, .clients = 4, .weight_max = 10, .value_bits = 16, .ring_bits = 22, .clip = 1 };
+    lmb_session_head head = {
+        .number = 3, .clients = 4, .weight_max = 10, .value_bits = 16, .ring_bits = 22, .clip = 1
+    };
     lmb_roster_row rows[2] = { { 1, { 1 } }, { 2, { 2 } } };
     lmb_str plain = LMB_STR_INIT, roster = LMB_STR_INIT, blob = LMB_STR_INIT;
     lmb_error err = LMB_ERROR_INIT;

@@ -1,5 +1,5 @@
-/* Mirrors core/edge/monitor_file.c: counters that a device in the field sends home. What is taken says the same when it is
- * written again. The checksum is made right, so that what lies behind it is met. */
+/* Mirrors core/edge/monitor_file.c: counters that a device in the field sends home. What is taken says the same when it
+ * is written again. The checksum is made right, so that what lies behind it is met. */
 #define FUZZ_SUITE "monitor"
 #include "tests/fuzz/fuzz.h"
 

@@ -298,7 +298,8 @@ static void roster_begin(void)
     running = make();
 }
 
-/* As it stands, and as an admin is shown one before it is signed: what is accepted then says the same when written again. */
+/* As it stands, and as an admin is shown one before it is signed: what is accepted then says the same when written
+ * again. */
 static void roster_target(const uint8_t *data, size_t bytes)
 {
     lmb_roster r = { 0 };

@@ -124,7 +124,8 @@ static lmb_status import(const void *bytes, size_t n, const lmb_onnx_info *info,
 }
 
 /* Leaves `why` empty when all data sets of the case pass on all backends. */
-static lmb_status run_case(const char *dir, const void *bytes, size_t n, const lmb_onnx_info *info, char *why, size_t cap)
+static lmb_status run_case(const char *dir, const void *bytes, size_t n, const lmb_onnx_info *info, char *why,
+                           size_t cap)
 {
     static const char *const backends[] = { "reference", "portable", "onednn" };
     tensors in = { 0 }, want = { 0 };

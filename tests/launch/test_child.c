@@ -42,8 +42,11 @@ START_TEST(what_is_said_is_logged_without_bars)
     void *text;
     size_t n;
 
-    start(&c, "echo $LIMBECK_WORD; sleep 0.05; printf '\\r\\033[K 10 %%' >&2; sleep 0.05; printf '\\r\\033[K\\033[?7l 90 %%\\033[?7h\\r\\033[Kepoch 1\\r\\n' >&2; sleep 0.05; "
-              "printf 'no newline'", env);
+    start(
+        &c,
+        "echo $LIMBECK_WORD; sleep 0.05; printf '\\r\\033[K 10 %%' >&2; sleep 0.05; printf '\\r\\033[K\\033[?7l 90 %%\\033[?7h\\r\\033[Kepoch 1\\r\\n' >&2; sleep 0.05; "
+        "printf 'no newline'",
+        env);
     finish(&c);
     ck_assert_int_eq(c.exit_code, 0);
     ck_assert_str_eq(c.said, "epoch 1");
@@ -84,7 +87,8 @@ START_TEST(program_that_is_not_there)
     ck_ok(lmb_child_start(&c, argv, NULL, &err));
     finish(&c);
     ck_assert_int_eq(lmb_child_fail(&c, &err), LMB_E_IO);
-    ck_assert_str_eq(err.msg, "stage ended with exit code 127: cannot start /nowhere/limbeck: No such file or directory");
+    ck_assert_str_eq(err.msg,
+                     "stage ended with exit code 127: cannot start /nowhere/limbeck: No such file or directory");
 }
 END_TEST
 
@@ -124,5 +128,5 @@ START_TEST(children_end_and_leave_nothing)
 }
 END_TEST
 
-LMB_TEST_MAIN("launch/child", add(what_is_said_is_logged_without_bars); add_loop(failure_is_one_sentence, 4); add(program_that_is_not_there);
-              add(children_end_and_leave_nothing);)
+LMB_TEST_MAIN("launch/child", add(what_is_said_is_logged_without_bars); add_loop(failure_is_one_sentence, 4);
+              add(program_that_is_not_there); add(children_end_and_leave_nothing);)

@@ -33,8 +33,8 @@ START_TEST(the_second_is_refused_until_the_first_is_done)
 }
 END_TEST
 
-/* A process takes the lock, starts a child that keeps it for a while, and is gone at once. The child: sets a trap, then does
- * the rest. */
+/* A process takes the lock, starts a child that keeps it for a while, and is gone at once. The child: sets a trap, then
+ * does the rest. */
 static void leave_a_child(const char *trap, const char *rest)
 {
     char script[400], set[160];
@@ -93,4 +93,5 @@ START_TEST(patience_ends)
 }
 END_TEST
 
-LMB_TEST_MAIN("launch/lock", add(the_second_is_refused_until_the_first_is_done); add(children_of_the_dead_are_waited_for); add(patience_ends);)
+LMB_TEST_MAIN("launch/lock", add(the_second_is_refused_until_the_first_is_done);
+              add(children_of_the_dead_are_waited_for); add(patience_ends);)

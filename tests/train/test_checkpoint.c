@@ -23,8 +23,10 @@ static char dir[256], path[300], prev[310];
 /* ---- a state made by hand: generation g is recognisable in every number ---- */
 
 enum { COUNT = 3000, VECTORS = 5 };
-static lmb_segment segments[] = { { .name = (char *)"conv1.weight", .shape = { 2, { 50, 40 } }, .count = 2000 },
-                                  { .name = (char *)"fc.weight", .shape = { 2, { 100, 10 } }, .offset = 2000, .count = 1000 } };
+static lmb_segment segments[] = {
+    { .name = (char *)"conv1.weight", .shape = { 2, { 50, 40 } }, .count = 2000 },
+    { .name = (char *)"fc.weight", .shape = { 2, { 100, 10 } }, .offset = 2000, .count = 1000 }
+};
 static lmb_state_layout layout;
 static float content[VECTORS][COUNT];
 static lmb_trainer_state state;
@@ -36,9 +38,19 @@ static void make_state(int64_t g)
     for (int v = 0; v < VECTORS; v++)
         for (int i = 0; i < COUNT; i++)
             content[v][i] = (float)(g * 10 + v);
-    state = (lmb_trainer_state){ .layout = &layout, .state = content[0], .ema = content[1], .best = content[2], .n_slots = 2,
-                                 .slot = { content[3], content[4] }, .epoch = g, .batch = g + 1, .step = g + 2,
-                                 .best_accuracy = (double)g / 3, .best_epoch = g + 3, .loss_sum = (double)g / 7, .correct = g + 4,
+    state = (lmb_trainer_state){ .layout = &layout,
+                                 .state = content[0],
+                                 .ema = content[1],
+                                 .best = content[2],
+                                 .n_slots = 2,
+                                 .slot = { content[3], content[4] },
+                                 .epoch = g,
+                                 .batch = g + 1,
+                                 .step = g + 2,
+                                 .best_accuracy = (double)g / 3,
+                                 .best_epoch = g + 3,
+                                 .loss_sum = (double)g / 7,
+                                 .correct = g + 4,
                                  .seen = g + 5 };
 }
 
@@ -46,7 +58,8 @@ static void make_state(int64_t g)
 static int64_t generation(void)
 {
     int64_t g = state.epoch;
-    ck_assert(state.batch == g + 1 && state.step == g + 2 && state.best_epoch == g + 3 && state.correct == g + 4 && state.seen == g + 5);
+    ck_assert(state.batch == g + 1 && state.step == g + 2 && state.best_epoch == g + 3 && state.correct == g + 4 &&
+              state.seen == g + 5);
     ck_assert(state.best_accuracy == (double)g / 3 && state.loss_sum == (double)g / 7);
     for (int v = 0; v < VECTORS; v++)
         for (int i = 0; i < COUNT; i++)
@@ -94,7 +107,8 @@ static void refuse(lmb_status want, const char *words)
     int64_t before = generation();
     ck_assert_int_eq(lmb_checkpoint_load(path, &state, config, &log_to, &err), want);
     ck_assert_msg(strstr(err.msg, words) != NULL, "'%s' does not say '%s'", err.msg, words);
-    ck_assert_msg(strncmp(err.msg, path, strlen(path)) == 0 && !strstr(err.msg + 1, dir), "'%s' names its file not once", err.msg);
+    ck_assert_msg(strncmp(err.msg, path, strlen(path)) == 0 && !strstr(err.msg + 1, dir),
+                  "'%s' names its file not once", err.msg);
     ck_assert_int_eq(generation(), before);
 }
 
@@ -379,7 +393,8 @@ static lmb_config *parse(const char *text)
 }
 
 /* Train, going on from the checkpoint if `go_on`; returns the hash of the result. */
-static lmb_hash train(const lmb_dataset *data, const lmb_graph *model, const lmb_dataset *valid, int64_t stop_epoch, bool go_on)
+static lmb_hash train(const lmb_dataset *data, const lmb_graph *model, const lmb_dataset *valid, int64_t stop_epoch,
+                      bool go_on)
 {
     lmb_config *c = parse("{epochs: 3, batch: 64, threads: 1, lr: 0.01, ema: 0.9, backend: portable, optimizer: adam}");
     double smoothing = 0;

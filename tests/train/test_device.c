@@ -1,5 +1,6 @@
-/* Mirrors core/plan/device.c, with whole training steps: a device that is nothing but other memory. Every step whose kernel
- * is missing there makes the trip to the host; with the CUDA module's kernels, on the host's queue, none does. */
+/* Mirrors core/plan/device.c, with whole training steps: a device that is nothing but other memory. Every step whose
+ * kernel is missing there makes the trip to the host; with the CUDA module's kernels, on the host's queue, none
+ * does. */
 #include "core/plan/device.h"
 
 #include <math.h>
@@ -46,8 +47,13 @@ static lmb_status finish(lmb_device *d, lmb_error *e)
 
 static elsewhere there(void)
 {
-    return (elsewhere){ .device = { .name = "another memory", .alloc = take, .free = give, .upload = move, .download = move,
-                                    .copy = move, .finish = finish } };
+    return (elsewhere){ .device = { .name = "another memory",
+                                    .alloc = take,
+                                    .free = give,
+                                    .upload = move,
+                                    .download = move,
+                                    .copy = move,
+                                    .finish = finish } };
 }
 
 enum { ROWS = 6, NUMBERS = 3 * 8 * 8 };
@@ -109,7 +115,8 @@ static void done(run *r)
     free(r->out);
 }
 
-/* Gradients of the deep one hang on variances of six numbers that are almost equal: any two orders of summing differ so much. */
+/* Gradients of the deep one hang on variances of six numbers that are almost equal: any two orders of summing differ so
+ * much. */
 static const struct { const char *text; double tolerance; } models[] = {
     { "{name: resnet, depth: 8, width: 4}", 1e-5 },
     { "{name: mobilenet_v2, width: 0.25, activation: hardswish}", 2e-3 },
@@ -121,8 +128,12 @@ START_TEST(steps_on_a_device_are_those_of_the_host)
     elsewhere d = there();
     int64_t by_host = 0;
     const lmb_kernel *const none[] = { NULL };
-    lmb_backend backend = { .name = "far", .summary = "a device without kernels", .kernels = none, .device = &d.device };
-    lmb_backend near = { .name = "near", .summary = "the host without kernels", .kernels = none }; /* so that both graphs are fused */
+    lmb_backend backend = {
+        .name = "far", .summary = "a device without kernels", .kernels = none, .device = &d.device
+    };
+    lmb_backend near = { .name = "near",
+                         .summary = "the host without kernels",
+                         .kernels = none }; /* so that both graphs are fused */
     const lmb_backend *list[] = { &backend, NULL }, *here[] = { &near, NULL };
     run host = train(models[_i].text, here, 2, NULL), far = train(models[_i].text, list, 2, &by_host);
 
@@ -168,14 +179,15 @@ START_TEST(so_are_those_of_the_cuda_kernels)
 END_TEST
 
 static lmb_cuda *module;
-static lmb_status convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_error *e)
+static lmb_status convert(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to,
+                          lmb_layout after, lmb_error *e)
 {
     (void)d;
     return module->api->convert(from, before, to, after, NULL, e);
 }
 
-/* Maps in NHWC, and in bf16, which has 8 bits: what hangs on variances of few numbers keeps none of them, so that of the deep one
- * only the loss is told. */
+/* Maps in NHWC, and in bf16, which has 8 bits: what hangs on variances of few numbers keeps none of them, so that of
+ * the deep one only the loss is told. */
 START_TEST(other_precisions_stay_near)
 {
     static const lmb_cuda_precision precision[] = { LMB_CUDA_TF32_PRODUCTS, LMB_CUDA_BF16_MAPS };
@@ -213,5 +225,5 @@ END_TEST
 
 enum { MODELS = sizeof models / sizeof *models };
 
-LMB_TEST_MAIN("train/device", add_loop(steps_on_a_device_are_those_of_the_host, MODELS); add_loop(so_are_those_of_the_cuda_kernels, MODELS);
-              add_loop(other_precisions_stay_near, 2 * MODELS);)
+LMB_TEST_MAIN("train/device", add_loop(steps_on_a_device_are_those_of_the_host, MODELS);
+              add_loop(so_are_those_of_the_cuda_kernels, MODELS); add_loop(other_precisions_stay_near, 2 * MODELS);)

@@ -230,7 +230,8 @@ static void tell(const lmb_events *e, int64_t epoch, bool valid)
 START_TEST(an_epoch_is_six_points)
 {
     static const point want[] = { { 4, "train/loss", 13 }, { 4, "train/accuracy", 0.5f }, { 4, "train/lr", 0.25f },
-                                  { 4, "train/images_per_second", 100 }, { 4, "valid/loss", 2 }, { 4, "valid/accuracy", 0.75f } };
+                                  { 4, "train/images_per_second", 100 }, { 4, "valid/loss", 2 }, { 4, "valid/accuracy",
+                                    0.75f } };
     point p[20];
     lmb_events e;
     int files;

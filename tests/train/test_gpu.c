@@ -54,7 +54,8 @@ static const char *const models[] = {
 
 START_TEST(as_on_the_host)
 {
-    static const char options[] = "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, backend: %s}";
+    static const char options[] =
+        "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, backend: %s}";
     char text[200];
     size_t n;
     double error = 0, size = 0;

@@ -89,10 +89,11 @@ START_TEST(heads_are_trained_along)
     lmb_error no = LMB_ERROR_INIT;
     lmb_program *p;
 
-    begin(&f,
-          "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5, memory: 6}, {name: relational, distance: 2, "
-          "angle: 3}]",
-          LARGE, 0.8);
+    begin(
+        &f,
+        "[{name: hint, weight: 3}, {name: contrastive, width: 5, temperature: 0.5, memory: 6}, {name: relational, distance: 2, "
+        "angle: 3}]",
+        LARGE, 0.8);
     ck_ok(lmb_objective_bind(&f.o, &err));
     ck_ok(lmb_objective_check(&f.o, f.student, &err));
     loss = lmb_objective_loss(&f.o);

@@ -21,8 +21,15 @@ static void teardown(void) { temp_remove(dir); }
 
 static void add_epoch(int64_t epoch)
 {
-    lmb_epoch e = { .epoch = epoch, .loss = 0.5, .accuracy = 0.75, .valid_loss = 1, .valid_accuracy = 0.5, .lr = 0.1, .seconds = 2,
-                    .images_per_second = 1000, .waited = 0.25 };
+    lmb_epoch e = { .epoch = epoch,
+                    .loss = 0.5,
+                    .accuracy = 0.75,
+                    .valid_loss = 1,
+                    .valid_accuracy = 0.5,
+                    .lr = 0.1,
+                    .seconds = 2,
+                    .images_per_second = 1000,
+                    .waited = 0.25 };
     ck_ok(lmb_history_add(path, &e, &err));
 }
 
@@ -35,8 +42,9 @@ static void expect(const char *want)
     free(text);
 }
 
-#define LINE(epoch)                                                                                                   \
-    "{\"epoch\": " epoch ", \"loss\": 0.5, \"accuracy\": 0.75, \"valid_loss\": 1, \"valid_accuracy\": 0.5, \"lr\": 0.1, " \
+#define LINE(epoch)                                                                                                    \
+    "{\"epoch\": " epoch                                                                                               \
+    ", \"loss\": 0.5, \"accuracy\": 0.75, \"valid_loss\": 1, \"valid_accuracy\": 0.5, \"lr\": 0.1, "                   \
     "\"seconds\": 2, \"images_per_second\": 1000, \"waited\": 0.25}\n"
 
 START_TEST(a_line_is_an_object)
@@ -74,9 +82,17 @@ END_TEST
 
 START_TEST(torn_and_foreign_lines_are_cut)
 {
-    static const char *const torn[] = { "{\"epoch\": 1, \"loss\": 0.5", "{\"epo", "{", "\n", "{\"epoch\": \n", "{\"epoch\": , 1}\n",
-                                        "{\"epoch\": 1", "{\"epoch\": 1}\n", "{\"epoch\": -1, \"loss\": 1}\n",
-                                        "{\"epoch\": 99999999999999999999999999, \"loss\": 1}\n", "epoch 1\n" };
+    static const char *const torn[] = { "{\"epoch\": 1, \"loss\": 0.5",
+                                        "{\"epo",
+                                        "{",
+                                        "\n",
+                                        "{\"epoch\": \n",
+                                        "{\"epoch\": , 1}\n",
+                                        "{\"epoch\": 1",
+                                        "{\"epoch\": 1}\n",
+                                        "{\"epoch\": -1, \"loss\": 1}\n",
+                                        "{\"epoch\": 99999999999999999999999999, \"loss\": 1}\n",
+                                        "epoch 1\n" };
     for (size_t i = 0; i < sizeof torn / sizeof torn[0]; i++) {
         setup();
         add_epoch(0);

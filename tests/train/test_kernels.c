@@ -1,5 +1,5 @@
-/* Mirrors train/kernels.c, core/plan/choice.c, choice_file.c and choose.c: measured kernels are kept, replayed after a checkpoint,
- * the same on any number of threads; whatever lies in the cache's folder, a training runs. */
+/* Mirrors train/kernels.c, core/plan/choice.c, choice_file.c and choose.c: measured kernels are kept, replayed after a
+ * checkpoint, the same on any number of threads; whatever lies in the cache's folder, a training runs. */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,13 +55,15 @@ static void tear_down(void)
     temp_remove(dir);
 }
 
-static bool stop_after_first(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+static bool stop_after_first(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
+                             double rate)
 {
     (void)ctx, (void)batches, (void)loss, (void)accuracy, (void)rate;
     return !(epoch == 1 && batch >= 1);
 }
 
-/* Two epochs with kernels of `folder`. `from`: go on from this checkpoint; `to`: stop in the second epoch and leave one there. */
+/* Two epochs with kernels of `folder`. `from`: go on from this checkpoint; `to`: stop in the second epoch and leave one
+ * there. */
 static void train(const char *folder, int threads, const char *from, const char *to)
 {
     char text[120];
@@ -287,7 +289,8 @@ END_TEST
 
 START_TEST(texts_that_are_no_tables_are_refused_whole)
 {
-    static const char *const bad[] = { "key", "key\tname", "\tname\n", "key\t\n", "good\tname\nbad\n", "key\tna\001me\n", "key\tname\n\n",
+    static const char *const bad[] = { "key", "key\tname", "\tname\n", "key\t\n", "good\tname\nbad\n",
+        "key\tna\001me\n", "key\tname\n\n",
                                        "k\303\244y\tname\n" };
     lmb_choices *c;
     lmb_str s = LMB_STR_INIT;
@@ -354,7 +357,8 @@ START_TEST(nobody_waits_for_a_rank_0_that_fails)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/kernels", add(measured_once_then_the_same_bits); add(a_cache_decides_and_a_checkpoint_keeps_its_decision);
-              add(names_that_no_kernel_has_are_measured_anew_or_passed_over); add(whatever_lies_in_the_folder_a_training_runs);
-              add(texts_that_are_no_tables_are_refused_whole);
+LMB_TEST_MAIN("train/kernels", add(measured_once_then_the_same_bits);
+              add(a_cache_decides_and_a_checkpoint_keeps_its_decision);
+              add(names_that_no_kernel_has_are_measured_anew_or_passed_over);
+              add(whatever_lies_in_the_folder_a_training_runs); add(texts_that_are_no_tables_are_refused_whole);
               add(nobody_waits_for_a_rank_0_that_fails);)

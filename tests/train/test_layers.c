@@ -38,12 +38,14 @@ static double macs(const lmb_graph *g)
     return m;
 }
 
-static const struct { const char *zoo, *list; } same[] = {
+static const struct { const char *zoo, *list;
+} same[] = {
     { "{name: resnet, depth: 8, width: 4}",
       "{name: layers, layers: [{conv: 4}, {residual: [{conv: 4}, {conv: {channels: 4, activation: none}}]},"
       " {residual: [{conv: {channels: 8, stride: 2}}, {conv: {channels: 8, activation: none}}]},"
       " {residual: [{conv: {channels: 16, stride: 2}}, {conv: {channels: 16, activation: none}}]}, {pool: global}, dense]}" },
-    { "{name: vgg, channels: [6, 0, 8]}", "{name: layers, layers: [{conv: {channels: 6}}, {pool: max}, {conv: 8}, {pool: {kind: global}}, {dropout: 0}, dense]}" },
+    { "{name: vgg, channels: [6, 0, 8]}",
+      "{name: layers, layers: [{conv: {channels: 6}}, {pool: max}, {conv: 8}, {pool: {kind: global}}, {dropout: 0}, dense]}" },
     { "{name: resnet_imagenet, width: 2}",
       "{name: layers, layers: [{conv: {channels: 2, kernel: 7, stride: 2}}, {pool: {kind: max, kernel: 3, stride: 2, padding: 1}},"
       " {repeat: {times: 2, layers: [{residual: [{conv: 2}, {conv: {channels: 2, activation: none}}]}]}},"
@@ -69,8 +71,10 @@ END_TEST
 START_TEST(blocks)
 {
     lmb_graph *g;
-    ck_ok(build("{name: layers, activation: relu6, layers: [{concat: {name: mix, branches: [[{conv: 3}], [{depthwise: {}}, {conv: {channels: 5, kernel: 1}}]]}},"
-                " {repeat: {times: 3, name: deep, layers: [{conv: {name: c, channels: 8, norm: false}}]}}, {pool: average}, flatten, norm, {activation: tanh}, dense]}", &g));
+    ck_ok(build(
+        "{name: layers, activation: relu6, layers: [{concat: {name: mix, branches: [[{conv: 3}], [{depthwise: {}}, {conv: {channels: 5, kernel: 1}}]]}},"
+        " {repeat: {times: 3, name: deep, layers: [{conv: {name: c, channels: 8, norm: false}}]}}, {pool: average}, flatten, norm, {activation: tanh}, dense]}",
+        &g));
     ck_assert_int_ne(lmb_graph_find(g, "deep.3.c.conv.bias"), LMB_NONE);
     ck_assert_int_ne(lmb_graph_find(g, "mix.2.conv2.conv.weight"), LMB_NONE);
     const lmb_value *mix = &g->value[lmb_graph_find(g, "mix")];
@@ -82,8 +86,11 @@ END_TEST
 START_TEST(without_padding)
 {
     lmb_graph *padded, *bare;
-    ck_ok(build("{name: layers, layers: [{conv: {channels: 4, kernel: 5}}, flatten, {dense: {name: d, units: 4}}]}", &padded));
-    ck_ok(build("{name: layers, layers: [{conv: {channels: 4, kernel: 5, pad: false}}, flatten, {dense: {name: d, units: 4}}]}", &bare));
+    ck_ok(build("{name: layers, layers: [{conv: {channels: 4, kernel: 5}}, flatten, {dense: {name: d, units: 4}}]}",
+                &padded));
+    ck_ok(build(
+        "{name: layers, layers: [{conv: {channels: 4, kernel: 5, pad: false}}, flatten, {dense: {name: d, units: 4}}]}",
+        &bare));
     int64_t h = 0, w = 0; /* of the image */
     for (int v = 0; v < bare->n_values && h == 0; v++)
         if (bare->value[v].shape.n == 4 && bare->value[v].role == LMB_ROLE_INPUT)
@@ -95,12 +102,15 @@ START_TEST(without_padding)
 }
 END_TEST
 
-static const struct { const char *text, *words; } wrong[] = {
+static const struct { const char *text, *words;
+} wrong[] = {
     { "{name: resnet_imagenet, depth: 20}", "depth is 20; it must be 18, 34, 50, 101 or 152" },
-    { "{name: layers, layers: [{pool: {kind: max, kernel: 2, padding: 2}}]}", "padding 2; it must be below the kernel, 2" },
+    { "{name: layers, layers: [{pool: {kind: max, kernel: 2, padding: 2}}]}",
+      "padding 2; it must be below the kernel, 2" },
     { "{name: layers}", "layers needs `layers`" },
     { "{name: layers, layers: []}", "at least one" },
-    { "{name: layers,\n layers: [{conv: 4},\n  {cnov: 4}]}", "m.yaml:3:3: this item: there is no layer 'cnov'; did you mean conv" },
+    { "{name: layers,\n layers: [{conv: 4},\n  {cnov: 4}]}",
+      "m.yaml:3:3: this item: there is no layer 'cnov'; did you mean conv" },
     { "{name: layers, layers: [{conv: {chanels: 4}}]}", "did you mean" },
     { "{name: layers, layers: [{conv: 4, pool: max}]}", "one word or as one `kind: options`" },
     { "{name: layers, layers: [{conv: 4}, dense]}", "put `flatten` or `pool: global` before it" },
@@ -110,8 +120,10 @@ static const struct { const char *text, *words; } wrong[] = {
     { "{name: layers, layers: [{conv: {channels: 6, groups: 4}}]}", "4 groups must divide" },
     { "{name: layers, layers: [{conv: {kernel: 33, pad: false}}, flatten, dense]}", "does not fit into" },
     { "{name: layers, layers: [{residual: [{pool: global}]}]}", "which no 1x1 convolution does" },
-    { "{name: layers, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, stride: 2}}]]}]}", "all but the channels must be equal" },
-    { "{name: layers, layers: [{repeat: {times: 4096, layers: [{repeat: {times: 4096, layers: [{conv: 1}]}}]}}]}", "more than 4096 layers" },
+    { "{name: layers, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, stride: 2}}]]}]}",
+      "all but the channels must be equal" },
+    { "{name: layers, layers: [{repeat: {times: 4096, layers: [{repeat: {times: 4096, layers: [{conv: 1}]}}]}}]}",
+      "more than 4096 layers" },
     { "{name: layers, layers: [{conv: 2}, {conv: {channels: 65536, kernel: 64}}]}", "weights; at most" },
     { "{name: layers, layers: [{conv: {channels: 4, activation: rellu}}]}", "m.yaml:1:25: conv1 takes" },
     { "{name: layers, layers: [{conv: {channels: 4, name: 'a b'}}]}", "letters, digits" },
@@ -125,5 +137,6 @@ START_TEST(what_does_not_fit_is_refused_where_it_stands)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/layers", add_loop(lists_are_the_zoo, sizeof same / sizeof *same); add(blocks); add(without_padding);
+LMB_TEST_MAIN("train/layers", add_loop(lists_are_the_zoo, sizeof same / sizeof *same); add(blocks);
+              add(without_padding);
               add_loop(what_does_not_fit_is_refused_where_it_stands, sizeof wrong / sizeof *wrong);)

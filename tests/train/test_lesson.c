@@ -1,5 +1,5 @@
-/* Mirrors train/lesson.c and the terms of the teacher's share in train/losses: known answers, gradients of a whole training step
- * by finite differences, layers found and named, and what is refused. */
+/* Mirrors train/lesson.c and the terms of the teacher's share in train/losses: known answers, gradients of a whole
+ * training step by finite differences, layers found and named, and what is refused. */
 #include "train/lesson.h"
 
 #include <math.h>
@@ -15,8 +15,8 @@
 #include "train/program.h"
 
 static lmb_error err;
-extern const lmb_loss_term lmb_loss_term_dkd, lmb_loss_term_attention, lmb_loss_term_similarity, lmb_loss_term_hint, lmb_loss_term_relational,
-    lmb_loss_term_contrastive;
+extern const lmb_loss_term lmb_loss_term_dkd, lmb_loss_term_attention, lmb_loss_term_similarity, lmb_loss_term_hint,
+    lmb_loss_term_relational, lmb_loss_term_contrastive;
 
 enum { ANSWERS = 6 };
 
@@ -27,39 +27,85 @@ static void count_up(float *x, int n, int m, int times, int plus)
 }
 
 /* ---- known answers ----
- * PyTorch 1.13, f64: dkd_loss of mdistiller (distillers/DKD.py), Attention and Similarity of RepDistiller (distiller_zoo) on
- * the numbers of count_up(): loss, and its gradient for the student. Both divergences hold T^2 there and not here. RKDLoss of
- * RepDistiller with the weights 25 and 50; hint and contrastive as their files have them, with conv2d, mse_loss, normalize and
- * cross_entropy; their heads are count_up(41, 23, 9). */
+ * PyTorch 1.13, f64: dkd_loss of mdistiller (distillers/DKD.py), Attention and Similarity of RepDistiller
+ * (distiller_zoo) on the numbers of count_up(): loss, and its gradient for the student. Both divergences hold T^2 there
+ * and not here. RKDLoss of RepDistiller with the weights 25 and 50; hint and contrastive as their files have them, with
+ * conv2d, mse_loss, normalize and cross_entropy; their heads are count_up(41, 23, 9). */
 typedef struct answer {
     const lmb_loss_term *term;
     lmb_shape student, teacher;
     int mod[2], times[2], plus[2];
     double factor, loss, gradient[24];
 } answer;
-static const answer answers[ANSWERS] = {
-    { &lmb_loss_term_dkd, { 2, { 3, 4 } }, { 2, { 3, 4 } }, { 23, 29 }, { 37, 17 }, { 11, 5 }, 9, 7.369427879600745,
-      { 0.924980805, -0.523709794, 0.183984419, -0.585255429, 0.084169727, 0.436384701, -1.173682851, 0.653128423, -1.197005649, 0.818194914,
-        0.50676057, -0.127949835 } },
-    { &lmb_loss_term_attention, { 4, { 2, 3, 2, 2 } }, { 4, { 2, 4, 2, 2 } }, { 31, 37 }, { 13, 19 }, { 7, 3 }, 1, 0.08930675098180173,
-      { 0.019916366, 0.010608662, 0.018603634, -0.000457265, -0.029288774, -0.012966143, -0.010335352, -0.009602575, -0.005857755,
-        -0.036540947, 0.003445117, 0.009602575, -0.019191864, -0.010785574, -0.031265098, -0.00158803, 0.034545355, 0.00882456,
-        0.021260266, 0.030172573, 0.008956203, 0.028434694, -0.003751812, -0.036524694 } },
-    { &lmb_loss_term_similarity, { 4, { 2, 3, 2, 2 } }, { 4, { 2, 4, 2, 2 } }, { 31, 37 }, { 13, 19 }, { 7, 3 }, 1, 0.04912142936241745,
-      { -0.000542902, 0.002150565, -0.001578851, 0.001114616, 0.003808083, 7.8667e-05, 0.002772134, -0.000957282, 0.001736185, -0.001993231,
-        0.000700236, 0.003393704, 0.000263965, -0.002305139, 0.001252081, -0.001317023, -0.003886127, -0.000328906, -0.00289801, 0.000659211,
-        -0.001909893, 0.001647328, -0.000921776, -0.00349088 } },
-    { &lmb_loss_term_relational, { 2, { 4, 3 } }, { 2, { 4, 5 } }, { 31, 37 }, { 13, 19 }, { 7, 3 }, 1, 6.3653365550806145,
-      { -0.911107209, 1.41376962, 1.56022347, 0.748138821, -0.445863714, -1.91141474, 0.314892647, -0.038401763, 1.09247253, -0.151924258,
-        -0.929504145, -0.741281263 } },
-    { &lmb_loss_term_contrastive, { 2, { 4, 3 } }, { 2, { 4, 5 } }, { 31, 37 }, { 13, 19 }, { 7, 3 }, 1, 1.9064970871113478,
-      { -0.0216323711, 0.0062165096, 0.0156925518, 0.177607037, -0.0805617841, -0.199241065, -0.197170268, -0.0522014271, 0.372264801, 0.00301676719,
-        -0.00310264412, 0.00371459817 } },
-    { &lmb_loss_term_hint, { 4, { 2, 3, 2, 2 } }, { 4, { 2, 4, 2, 2 } }, { 31, 37 }, { 13, 19 }, { 7, 3 }, 1, 8.025489499912432,
-      { -0.690294438, 0.533490875, -0.688291942, 0.120264342, 0.759609061, -0.0994433947, 0.768452428, -0.636703534, -0.211213896, -0.504264011,
-        -0.239312952, 0.693097941, -0.685289509, 0.538495783, -0.683287047, -0.106438072, 0.709191717, -0.149860724, 0.718035119, -0.357852556,
-        -0.0866751768, -0.379725287, -0.11477423, 0.707880574 } },
-};
+static const answer
+    answers[ANSWERS] = {
+        { &lmb_loss_term_dkd,
+          { 2, { 3, 4 } },
+          { 2, { 3, 4 } },
+          { 23, 29 },
+          { 37, 17 },
+          { 11, 5 },
+          9,
+          7.369427879600745,
+          { 0.924980805, -0.523709794, 0.183984419, -0.585255429, 0.084169727, 0.436384701, -1.173682851, 0.653128423,
+            -1.197005649, 0.818194914, 0.50676057, -0.127949835 } },
+        { &lmb_loss_term_attention,
+          { 4, { 2, 3, 2, 2 } },
+          { 4, { 2, 4, 2, 2 } },
+          { 31, 37 },
+          { 13, 19 },
+          { 7, 3 },
+          1,
+          0.08930675098180173,
+          { 0.019916366,  0.010608662,  0.018603634,  -0.000457265, -0.029288774, -0.012966143,
+            -0.010335352, -0.009602575, -0.005857755, -0.036540947, 0.003445117,  0.009602575,
+            -0.019191864, -0.010785574, -0.031265098, -0.00158803,  0.034545355,  0.00882456,
+            0.021260266,  0.030172573,  0.008956203,  0.028434694,  -0.003751812, -0.036524694 } },
+        { &lmb_loss_term_similarity,
+          { 4, { 2, 3, 2, 2 } },
+          { 4, { 2, 4, 2, 2 } },
+          { 31, 37 },
+          { 13, 19 },
+          { 7, 3 },
+          1,
+          0.04912142936241745,
+          { -0.000542902, 0.002150565,  -0.001578851, 0.001114616,  0.003808083,  7.8667e-05,
+            0.002772134,  -0.000957282, 0.001736185,  -0.001993231, 0.000700236,  0.003393704,
+            0.000263965,  -0.002305139, 0.001252081,  -0.001317023, -0.003886127, -0.000328906,
+            -0.00289801,  0.000659211,  -0.001909893, 0.001647328,  -0.000921776, -0.00349088 } },
+        { &lmb_loss_term_relational,
+          { 2, { 4, 3 } },
+          { 2, { 4, 5 } },
+          { 31, 37 },
+          { 13, 19 },
+          { 7, 3 },
+          1,
+          6.3653365550806145,
+          { -0.911107209, 1.41376962, 1.56022347, 0.748138821, -0.445863714, -1.91141474, 0.314892647, -0.038401763,
+            1.09247253, -0.151924258, -0.929504145, -0.741281263 } },
+        { &lmb_loss_term_contrastive,
+          { 2, { 4, 3 } },
+          { 2, { 4, 5 } },
+          { 31, 37 },
+          { 13, 19 },
+          { 7, 3 },
+          1,
+          1.9064970871113478,
+          { -0.0216323711, 0.0062165096, 0.0156925518, 0.177607037, -0.0805617841, -0.199241065, -0.197170268,
+            -0.0522014271, 0.372264801, 0.00301676719, -0.00310264412, 0.00371459817 } },
+        { &lmb_loss_term_hint,
+          { 4, { 2, 3, 2, 2 } },
+          { 4, { 2, 4, 2, 2 } },
+          { 31, 37 },
+          { 13, 19 },
+          { 7, 3 },
+          1,
+          8.025489499912432,
+          { -0.690294438, 0.533490875,  -0.688291942,  0.120264342,  0.759609061,  -0.0994433947,
+            0.768452428,  -0.636703534, -0.211213896,  -0.504264011, -0.239312952, 0.693097941,
+            -0.685289509, 0.538495783,  -0.683287047,  -0.106438072, 0.709191717,  -0.149860724,
+            0.718035119,  -0.357852556, -0.0866751768, -0.379725287, -0.11477423,  0.707880574 } },
+    };
 
 static void add_heads(const answer *a, const lmb_taught *with, lmb_builder *b, lmb_lesson *l)
 {
@@ -90,8 +136,15 @@ START_TEST(answers_are_pytorchs)
     count_up(t, (int)lmb_shape_count(&a->teacher), a->mod[1], a->times[1], a->plus[1]);
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
-    lmb_vid vs = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "s", LMB_F32, a->student, s), vt = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "t", LMB_F32, a->teacher, t);
-    lmb_lesson l = { .o = &o, .with = &with, .logits = vs, .answers = vt, .n_pairs = 1, .student = { vs }, .teacher = { vt },
+    lmb_vid vs = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "s", LMB_F32, a->student, s),
+            vt = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "t", LMB_F32, a->teacher, t);
+    lmb_lesson l = { .o = &o,
+                     .with = &with,
+                     .logits = vs,
+                     .answers = vt,
+                     .n_pairs = 1,
+                     .student = { vs },
+                     .teacher = { vt },
                      .labels = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "labels", LMB_S64, LMB_SHAPE(3), labels) };
     add_heads(a, &with, &b, &l);
     lmb_vid out = a->term->build(&l, &b);
@@ -112,7 +165,8 @@ END_TEST
 /* ---- a training step ---- */
 
 enum { ROWS = 4, NUMBERS = 2 * 6 * 6, CLASSES = 3, STATE = 2000 };
-static const char SMALL[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
+static const char SMALL[] =
+    "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
 static const char LARGE[] = "{name: resnet, depth: 8, width: 4, mean: 0, scale: 1}";
 
 typedef struct fixture {
@@ -142,7 +196,8 @@ static void begin(fixture *f, const char *losses, const char *teacher, double al
     ck_ok(lmb_config_parse(losses, strlen(losses), "t.yaml", &f->c, &err));
     f->student = model(SMALL, 2);
     f->teacher = model(teacher, 1);
-    f->o = (lmb_objective){ .distill = { .alpha = alpha, .temperature = 2, .losses = lmb_config_root(f->c) }, .teacher = f->teacher };
+    f->o = (lmb_objective){ .distill = { .alpha = alpha, .temperature = 2, .losses = lmb_config_root(f->c) },
+                            .teacher = f->teacher };
     for (uint32_t i = 0; i < ROWS * NUMBERS; i++)
         f->x[i] = lmb_rand_normal(&r, i);
     for (int i = 0; i < ROWS; i++)
@@ -204,7 +259,8 @@ START_TEST(gradients_are_differences)
         double down = step(&f, p);
         f.state[i] = keep;
         double want = (up - down) / (2.0 * (double)h);
-        ck_assert_msg(fabs(want - (double)gradient[i]) < 0.02 * fabs(want) + 0.02, "number %d: gradient %g, difference %g", i, (double)gradient[i], want);
+        ck_assert_msg(fabs(want - (double)gradient[i]) < 0.02 * fabs(want) + 0.02,
+                      "number %d: gradient %g, difference %g", i, (double)gradient[i], want);
         moved += fabs(want) > 0.1;
     }
     ck_assert_int_gt(moved, 10);
@@ -283,14 +339,17 @@ START_TEST(layers_are_found_by_size)
 }
 END_TEST
 
-static const struct { const char *losses, *says; } refused[] = {
-    { "[kll]", "t.yaml:1:2: a teacher has no loss 'kll'; it has kl, dkd, attention, similarity, hint, relational, contrastive (the labels' has the share 1 - alpha)" },
+static const struct { const char *losses, *says;
+} refused[] = {
+    { "[kll]",
+      "t.yaml:1:2: a teacher has no loss 'kll'; it has kl, dkd, attention, similarity, hint, relational, contrastive (the labels' has the share 1 - alpha)" },
     { "[cross_entropy]", "t.yaml:1:2: a teacher has no loss 'cross_entropy'" },
     { "[]", "t.yaml:1:1: `losses` is a list of 1 to 8" },
     { "kl", "t.yaml:1:1: `losses` is a list of 1 to 8" },
     { "[{name: dkd, beta: 8}]", "t.yaml:1:14: there is no key 'beta' here; keys are: weight, target, others" },
     { "[{name: attention, student: x}]", "the loss 'attention' names a layer of one model alone" },
-    { "[{name: similarity, student: x, teacher: y}]", "the loss 'similarity': the student computes no value named 'x'" },
+    { "[{name: similarity, student: x, teacher: y}]",
+      "the loss 'similarity': the student computes no value named 'x'" },
 };
 
 START_TEST(what_can_not_be_is_refused_before_any_work)
@@ -316,12 +375,15 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
     ck_assert(lmb_objective_looks_inside(&f.o));
     f.o.distill.cache = LMB_CACHE_TRUE;
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
+    ck_assert_str_eq(
+        err.msg,
+        "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
     f.o.distill.cache = LMB_CACHE_AUTO;
     err = (lmb_error)LMB_ERROR_INIT;
     f.o.distill.teachers = lmb_config_root(f.c);
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into one teacher: give `teacher` in place of `teachers`");
+    ck_assert_str_eq(err.msg,
+                     "t.yaml:1:6: the loss 'attention' looks into one teacher: give `teacher` in place of `teachers`");
     end(&f);
     begin(&f, "[attention]", "{name: mlp, hidden: [4], mean: 0, scale: 1}", 0.6);
     ck_ok(lmb_objective_bind(&f.o, &err));
@@ -331,7 +393,8 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, ANSWERS); add(gradients_are_differences); add(an_equal_teaches_nothing_and_asks_no_labels);
-              add(without_labels_they_do_not_matter); add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size);
+LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, ANSWERS); add(gradients_are_differences);
+              add(an_equal_teaches_nothing_and_asks_no_labels); add(without_labels_they_do_not_matter);
+              add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size);
               add_loop(what_can_not_be_is_refused_before_any_work, (int)(sizeof refused / sizeof refused[0]));
               add(layers_need_a_teacher_that_runs_and_maps_of_one_size);)

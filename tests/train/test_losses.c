@@ -1,4 +1,5 @@
-/* Mirrors train/loss.c and train/losses: values by hand, the frozen teacher, the prior, and pairs that do not go together. */
+/* Mirrors train/loss.c and train/losses: values by hand, the frozen teacher, the prior, and pairs that do not go
+ * together. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -182,7 +182,8 @@ START_TEST(reach_is_what_a_gradient_of_one_moves)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/optimizers", add_loop(reach_is_what_a_gradient_of_one_moves, 3); add_loop(ten_steps_as_in_torch, LMB_COUNT(golden));
+LMB_TEST_MAIN("train/optimizers", add_loop(reach_is_what_a_gradient_of_one_moves, 3);
+              add_loop(ten_steps_as_in_torch, LMB_COUNT(golden));
               add(l1_pulls_towards_zero_and_spares_what_does_not_decay); add(one_cycle_as_in_torch);
               add(other_schedules_by_hand); add_loop(falling_rates_as_in_torch, LMB_COUNT(falling));
               add(every_counts_epochs_after_the_warm_up); add_loop(memories_of_one_are_refused, 4);

@@ -21,7 +21,8 @@ static lmb_error err;
 static void make_batch(int step, float *x, int64_t *y)
 {
     for (uint32_t n = 0; n < BATCH; n++) {
-        lmb_rand r = lmb_rand_at(SEED, LMB_RAND_TEST, (uint32_t)step, n), l = lmb_rand_at(SEED, LMB_RAND_TEST, 1000 + (uint32_t)step, n);
+        lmb_rand r = lmb_rand_at(SEED, LMB_RAND_TEST, (uint32_t)step, n),
+                 l = lmb_rand_at(SEED, LMB_RAND_TEST, 1000 + (uint32_t)step, n);
         for (uint32_t i = 0; i < PIXELS; i++)
             x[n * PIXELS + i] = (float)lmb_rand_below(&r, i, 256);
         y[n] = lmb_rand_below(&l, 0, 10);
@@ -59,12 +60,18 @@ static void follow(const char *optimizer, const char *options, double lr, const 
         lmb_program_step s = { .n = BATCH, .x = x, .y = y, .state = state, .out = out, .info = &info };
         make_batch(step, x, y);
         ck_ok(lmb_program_run(p, &s, &err));
-        ck_assert_msg(fabs(s.loss - golden[step]) <= 1e-4 * golden[step], "%s, %s, step %d: loss %.9g, PyTorch has %.9g", optimizer,
-                      backend, step, (double)s.loss, golden[step]);
+        ck_assert_msg(fabs(s.loss - golden[step]) <= 1e-4 * golden[step],
+                      "%s, %s, step %d: loss %.9g, PyTorch has %.9g", optimizer, backend, step, (double)s.loss,
+                      golden[step]);
         for (int i = 0; i < l->n; i++) {
             const lmb_segment *g = &l->segment[i];
-            lmb_opt_range r = { state + g->offset, out + g->offset, { slot[0] + g->offset, slot[1] + g->offset, slot[2] + g->offset },
-                                g->count, lr, 1, step + 1 };
+            lmb_opt_range r = { state + g->offset,
+                                out + g->offset,
+                                { slot[0] + g->offset, slot[1] + g->offset, slot[2] + g->offset },
+                                g->count,
+                                lr,
+                                1,
+                                step + 1 };
             if (g->role == LMB_ROLE_PARAMETER)
                 o->step(config, &r);
             else

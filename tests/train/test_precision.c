@@ -33,8 +33,8 @@ static bool is_map(const lmb_plan_step *s) { return s->shape.n == 4 && s->shape.
 /* The input is centred and normalised in f32; all feature maps and their gradients after it are bf16. */
 START_TEST(a_step_converts_once)
 {
-    static const char *const models[] = { "{name: resnet, depth: 8}", "{name: lenet}", "{name: mobilenet_v2, width: 0.5}",
-                                          "{name: vgg, channels: [16, 0, 32, 0]}" };
+    static const char *const models[] = { "{name: resnet, depth: 8}", "{name: lenet}",
+                                          "{name: mobilenet_v2, width: 0.5}", "{name: vgg, channels: [16, 0, 32, 0]}" };
     const lmb_backend *list[LMB_CPU_BACKENDS];
     double smoothing = 0;
     const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
@@ -96,7 +96,8 @@ static result train(const lmb_graph *model, const lmb_dataset *data, const char 
 START_TEST(it_learns_the_same_bits_on_any_number_of_threads)
 {
 #define OPTIONS "epochs: 6, batch: 64, shard: 16, lr: 0.1, schedule: cosine"
-    static const char *const text[] = { "{" OPTIONS ", threads: 1, precision: bf16}", "{" OPTIONS ", threads: 2, precision: bf16}",
+    static const char *const text[] = { "{" OPTIONS ", threads: 1, precision: bf16}",
+                                        "{" OPTIONS ", threads: 2, precision: bf16}",
                                         "{" OPTIONS ", threads: 4, precision: bf16}", "{" OPTIONS ", threads: 2}" };
     lmb_dataset *data;
     result r[4];
@@ -166,7 +167,8 @@ START_TEST(fake_quantisation_is_refused)
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
     lmb_graph *g = build("{name: mlp, hidden: [8]}", &data->shape, data->classes);
     lmb_builder b = lmb_builder_of(g, &err);
-    lmb_emit(&b, "FakeQuant", "fake", LMB_IN(g->output[0].value, lmb_emit_scalar(&b, 0.1f), lmb_emit_scalar(&b, 3)), LMB_NO_ATTRS);
+    lmb_emit(&b, "FakeQuant", "fake", LMB_IN(g->output[0].value, lmb_emit_scalar(&b, 0.1f), lmb_emit_scalar(&b, 3)),
+             LMB_NO_ATTRS);
     ck_ok(lmb_builder_status(&b));
     ck_assert_int_eq(lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "node fake"));

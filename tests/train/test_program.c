@@ -66,7 +66,9 @@ START_TEST(what_is_told_to_be_final_is)
     lmb_state_from_graph(l, model, state);
     for (int64_t rows = ROWS; rows > ROWS - 2; rows--)
         for (int again = 0; again < 2; again++) {
-            lmb_program_step s = { .n = rows, .x = x, .y = y, .state = state, .out = out, .info = &info, .final = on_final, .ctx = &t };
+            lmb_program_step s = {
+                .n = rows, .x = x, .y = y, .state = state, .out = out, .info = &info, .final = on_final, .ctx = &t
+            };
             t.first = l->n;
             t.calls = 0;
             memset(t.copy, 0x55, sizeof *out * l->count);
@@ -98,9 +100,12 @@ static lmb_graph *observed(void)
     lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(2, 2), NULL);
     lmb_vid old[2] = { lmb_emit_value(&b, LMB_ROLE_OBSERVER, "a.min", LMB_F32, (lmb_shape){ 0 }, &lo),
                        lmb_emit_value(&b, LMB_ROLE_OBSERVER, "a.max", LMB_F32, (lmb_shape){ 0 }, &hi) };
-    lmb_emit_n(&b, "ObserveRange", "observe", LMB_IN(x, old[0], old[1]), LMB_ATTRS(LMB_AREAL("momentum", 0.5f)), range, 2);
+    lmb_emit_n(&b, "ObserveRange", "observe", LMB_IN(x, old[0], old[1]), LMB_ATTRS(LMB_AREAL("momentum", 0.5f)), range,
+               2);
     lmb_emit_n(&b, "RangeToScale", "scale", LMB_IN(range[0], range[1]), LMB_NO_ATTRS, q, 2);
-    lmb_emit_output(&b, "logits", lmb_emit(&b, "FakeQuant", "q", LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", 255))));
+    lmb_emit_output(
+        &b, "logits",
+        lmb_emit(&b, "FakeQuant", "q", LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", 255))));
     ck_ok(lmb_builder_status(&b));
     for (int i = 0; i < 2; i++)
         g->value[old[i]].next = range[i];
@@ -118,8 +123,8 @@ START_TEST(an_answer_does_not_move_the_observer)
     lmb_graph *g = observed();
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
     for (int turn = 0; turn < 3; turn++) {
-        /* Worked by hand: scale 4 / 255, zero point round(255 / 4) = 64. What is outside is cut off at 0 and 255, that is
-         * at -64 and 191 steps. The other row does not change the first, and the first turn not the second. */
+        /* Worked by hand: scale 4 / 255, zero point round(255 / 4) = 64. What is outside is cut off at 0 and 255, that
+         * is at -64 and 191 steps. The other row does not change the first, and the first turn not the second. */
         const float step = 4.0f / 255;
         ck_ok(lmb_predictor_create(g, turn ? state : NULL, backends, 2, &p, &err));
         ck_ok(lmb_predictor_run(p, x, 2, &logits, &err));
@@ -180,7 +185,8 @@ static made step_in(const lmb_graph *model, const lmb_backend *const *backends, 
 
 START_TEST(less_memory_gives_the_same_bits)
 {
-    static const char *const texts[] = { "{name: resnet, depth: 14, width: 8}", "{name: mobilenet_v2, width: 0.25}", "{name: resnet, depth: 8, width: 8}" };
+    static const char *const texts[] = { "{name: resnet, depth: 14, width: 8}", "{name: mobilenet_v2, width: 0.25}",
+                                         "{name: resnet, depth: 8, width: 8}" };
     const lmb_shape shape = LMB_SHAPE(3, 8, 8);
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_graph *model;

@@ -1,5 +1,5 @@
-/* Mirrors train/reduce.c: ranks are threads here, and a mailbox stands in for MPI. Every sum is compared, to the bit, with
- * the tree written down a second time. */
+/* Mirrors train/reduce.c: ranks are threads here, and a mailbox stands in for MPI. Every sum is compared, to the bit,
+ * with the tree written down a second time. */
 #include "train/reduce.h"
 
 #include <math.h>
@@ -20,8 +20,11 @@ static void make_layout(void)
 {
     size_t at = 0;
     for (int i = 0; i < SEGMENTS; i++) {
-        segments[i] = (lmb_segment){ .offset = at, .count = counts[i], .reduce = i == 1 ? LMB_REDUCE_MIN : i == 2 ? LMB_REDUCE_MAX
-                                                                                                             : LMB_REDUCE_MEAN };
+        segments[i] = (lmb_segment){ .offset = at,
+                                     .count = counts[i],
+                                     .reduce = i == 1   ? LMB_REDUCE_MIN
+                                               : i == 2 ? LMB_REDUCE_MAX
+                                                        : LMB_REDUCE_MEAN };
         at += counts[i];
     }
     ck_assert_uint_eq(at, COUNT);
@@ -178,9 +181,16 @@ static void run(job *j)
     pthread_cond_init(&j->m.moved, NULL);
     pthread_barrier_init(&j->m.all, NULL, (unsigned)j->ranks);
     for (int i = 0; i < j->ranks; i++) {
-        j->comm[i] = (fake){ .base = { .rank = i, .size = j->ranks, .name = "fake", .exchange = fake_exchange, .gather_all = fake_gather,
-                                       .any_thread = j->any_thread, .share = fake_share, .unshare = fake_unshare },
-                             .m = &j->m, .node = j->node };
+        j->comm[i] = (fake){ .base = { .rank = i,
+                                       .size = j->ranks,
+                                       .name = "fake",
+                                       .exchange = fake_exchange,
+                                       .gather_all = fake_gather,
+                                       .any_thread = j->any_thread,
+                                       .share = fake_share,
+                                       .unshare = fake_unshare },
+                             .m = &j->m,
+                             .node = j->node };
         j->result[i] = calloc(BATCHES * WIDTH, sizeof(float));
         k[i] = (rank){ j, i, 0, NULL };
     }
@@ -234,17 +244,21 @@ static void check_against_tree(job *j)
                 float want;
                 const float *got = &j->result[r][(size_t)b * WIDTH + i];
                 tree(j, b, i, 0, j->ranks * SLOTS, &want);
-                ck_assert_msg(memcmp(&want, got, sizeof want) == 0, "rank %d of %d, %d shards, buckets of %zu bytes, number %zu: %a, not %a",
-                              r, j->ranks, j->shards, j->bucket_bytes, i, (double)*got, (double)want);
+                ck_assert_msg(memcmp(&want, got, sizeof want) == 0,
+                              "rank %d of %d, %d shards, buckets of %zu bytes, number %zu: %a, not %a", r, j->ranks,
+                              j->shards, j->bucket_bytes, i, (double)*got, (double)want);
             }
         free(j->result[r]);
     }
 }
 
-static const int one_node[MAX_RANKS] = { 0 }, two_nodes[MAX_RANKS] = { 0, 0, 1, 1 }, no_nodes[MAX_RANKS] = { 0, 1, 2, 3 };
-static const struct { const char *name; int way; const int *node; } ways[] = {
-    { "messages", LMBI_MESSAGES, one_node }, { "one node", LMBI_WINDOW, one_node }, { "two nodes", LMBI_AUTO, two_nodes },
-    { "each on a node of its own", LMBI_AUTO, no_nodes } };
+static const int one_node[MAX_RANKS] = { 0 }, two_nodes[MAX_RANKS] = { 0, 0, 1, 1 },
+                 no_nodes[MAX_RANKS] = { 0, 1, 2, 3 };
+static const struct { const char *name; int way; const int *node;
+} ways[] = { { "messages", LMBI_MESSAGES, one_node },
+             { "one node", LMBI_WINDOW, one_node },
+             { "two nodes", LMBI_AUTO, two_nodes },
+             { "each on a node of its own", LMBI_AUTO, no_nodes } };
 
 START_TEST(every_sum_is_the_tree)
 {
@@ -252,10 +266,16 @@ START_TEST(every_sum_is_the_tree)
     for (int ranks = 1; ranks <= MAX_RANKS; ranks *= 2)
         for (int shards = 1; shards <= ranks * SLOTS; shards += 1 + ranks)
             for (int k = 0; k < 8; k++) {
-                job j = { .ranks = ranks, .shards = shards, .bucket_bytes = buckets[k / 2], .any_thread = k % 2, .way = ways[_i].way,
+                job j = { .ranks = ranks,
+                          .shards = shards,
+                          .bucket_bytes = buckets[k / 2],
+                          .any_thread = k % 2,
+                          .way = ways[_i].way,
                           .node = ways[_i].node };
                 check_against_tree(&j);
-                ck_assert_msg(j.alone == (ranks == 1 || (ways[_i].way != LMBI_MESSAGES && ways[_i].node[ranks - 1] == 0)), "%s: messages", ways[_i].name);
+                ck_assert_msg(j.alone ==
+                                  (ranks == 1 || (ways[_i].way != LMBI_MESSAGES && ways[_i].node[ranks - 1] == 0)),
+                              "%s: messages", ways[_i].name);
             }
 }
 END_TEST
@@ -263,7 +283,8 @@ END_TEST
 /* Three ranks sum along no power of two, and nodes of which a tree can not be made exchange messages: the same bits. */
 START_TEST(odd_places_change_no_bit)
 {
-    static const int odd[][MAX_RANKS] = { { 0, 0, 1 }, { 0, 1, 0 }, { 0, 0, 0 }, { 0, 1, 0, 1 }, { 0, 1, 1, 0 }, { 0, 1, 1, 1 } };
+    static const int odd[][MAX_RANKS] = { { 0, 0, 1 }, { 0, 1, 0 }, { 0, 0, 0 }, { 0, 1, 0, 1 }, { 0, 1, 1, 0 }, { 0,
+        1, 1, 1 } };
     for (int i = 0; i < 6; i++) {
         int ranks = i < 3 ? 3 : 4;
         job want = { .ranks = ranks, .shards = 11, .bucket_bytes = 1, .way = LMBI_MESSAGES }, got = want;
@@ -288,7 +309,13 @@ START_TEST(no_window_says_why)
     lmb_error err = LMB_ERROR_INIT;
     static const int scattered[2] = { 0, 1 };
     mailbox m = { .gathered = { 0 } };
-    fake f = { .base = { .rank = 0, .size = 1, .name = "fake", .gather_all = fake_gather, .share = fake_share, .unshare = fake_unshare }, .m = &m,
+    fake f = { .base = { .rank = 0,
+                         .size = 1,
+                         .name = "fake",
+                         .gather_all = fake_gather,
+                         .share = fake_share,
+                         .unshare = fake_unshare },
+               .m = &m,
                .node = scattered };
     lmb_window *w;
 
@@ -339,7 +366,9 @@ START_TEST(failures_do_not_hang)
     for (int broken = 0; broken < 2; broken++) {
         lmb_error err = LMB_ERROR_INIT;
         rank k = { &j, 0, 0, NULL };
-        j.comm[0] = (fake){ .base = { .rank = 0, .size = 2, .exchange = fake_exchange, .any_thread = true }, .m = &j.m, .broken = broken };
+        j.comm[0] = (fake){ .base = { .rank = 0, .size = 2, .exchange = fake_exchange, .any_thread = true },
+                            .m = &j.m,
+                            .broken = broken };
         ck_ok(lmbi_reducer_create(&layout, &j.comm[0].base, SLOTS, 1, LMBI_MESSAGES, 1, &k.r, &err));
         lmbi_reducer_begin(k.r, SLOTS, weight);
         for (int s = 0; s < SLOTS - !broken; s++)
@@ -348,9 +377,11 @@ START_TEST(failures_do_not_hang)
         if (broken)
             ck_assert_str_eq(err.msg, "the wire is cut");
         lmbi_reducer_destroy(k.r);
-        ck_assert_int_eq(j.comm[0].exchanges, broken); /* nothing after the first failure; nothing of a batch given up */
+        ck_assert_int_eq(j.comm[0].exchanges,
+                         broken); /* nothing after the first failure; nothing of a batch given up */
     }
 }
 END_TEST
 
-LMB_TEST_MAIN("train/reduce", add_loop(every_sum_is_the_tree, 4); add(odd_places_change_no_bit); add(no_window_says_why); add(buckets_go_from_the_end_to_the_front); add(failures_do_not_hang);)
+LMB_TEST_MAIN("train/reduce", add_loop(every_sum_is_the_tree, 4); add(odd_places_change_no_bit);
+              add(no_window_says_why); add(buckets_go_from_the_end_to_the_front); add(failures_do_not_hang);)

@@ -283,4 +283,5 @@ START_TEST(measuring_cuts_somewhere)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/stage", add(measured_times_decide); add_loop(measuring_cuts_somewhere, 2); add_loop(stages_are_the_whole_model, 2); add(cuts_tear_nothing_and_cost_about_the_same);)
+LMB_TEST_MAIN("train/stage", add(measured_times_decide); add_loop(measuring_cuts_somewhere, 2);
+              add_loop(stages_are_the_whole_model, 2); add(cuts_tear_nothing_and_cost_about_the_same);)

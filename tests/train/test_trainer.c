@@ -100,7 +100,8 @@ START_TEST(the_same_bits_on_any_number_of_threads)
 }
 END_TEST
 
-/* Full layers so large that shards leave their gradients as what they are products of: in slots of a tree of 1, 2, 3 and more. */
+/* Full layers so large that shards leave their gradients as what they are products of: in slots of a tree of 1, 2, 3
+ * and more. */
 START_TEST(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients)
 {
     double a, b;
@@ -112,7 +113,8 @@ START_TEST(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients)
     float *one = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 1}", &a, &n);
     float *three = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 3}", &b, &n);
     ck_assert_mem_eq(one, three, n * sizeof *one);
-    float *whole = train("{epochs: 2, batch: 150, shard: 150, lr: 0.05, threads: 1}", &b, &m); /* one shard: a gradient as ever */
+    float *whole =
+        train("{epochs: 2, batch: 150, shard: 150, lr: 0.05, threads: 1}", &b, &m); /* one shard: a gradient as ever */
     ck_assert_uint_eq(n, m);
     double largest = 0;
     for (size_t i = 0; i < n; i++) {
@@ -167,7 +169,8 @@ static lmb_status twin_gather(lmb_comm *c, const void *mine, void *all, size_t n
     return LMB_OK;
 }
 
-static bool stop_once(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+static bool stop_once(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
+                      double rate)
 {
     int *calls = ctx;
     (void)epoch, (void)batch, (void)batches, (void)loss, (void)accuracy, (void)rate;
@@ -227,7 +230,8 @@ START_TEST(stopped_and_gone_on_is_the_same_run)
         ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
         lmb_trainer_state *s = lmb_trainer_state_of(t);
         if (turn) {
-            float *v[4] = { s->state, s->ema, s->slot[0], s->slot[1] }, *from[4] = { kept.state, kept.ema, kept.slot[0], kept.slot[1] };
+            float *v[4] = { s->state, s->ema, s->slot[0], s->slot[1] },
+                  *from[4] = { kept.state, kept.ema, kept.slot[0], kept.slot[1] };
             for (int k = 0; k < 4; k++) {
                 memcpy(v[k], from[k], n * sizeof *whole);
                 free(from[k]);
@@ -293,7 +297,8 @@ START_TEST(a_hand_in_every_step)
     for (int i = 0; i < s->layout->n; i++) {
         const lmb_segment *g = &s->layout->segment[i];
         bool weight = g->role == LMB_ROLE_PARAMETER;
-        ck_assert(!weight || (s->state[g->offset] == 0 && s->ema[g->offset] == 0 && s->state[g->offset + g->count - 1] != 0));
+        ck_assert(!weight ||
+                  (s->state[g->offset] == 0 && s->ema[g->offset] == 0 && s->state[g->offset + g->count - 1] != 0));
     }
     lmb_trainer_destroy(t);
     lmb_config_destroy(text);
@@ -366,8 +371,11 @@ START_TEST(terms_are_added_to_gradients)
     for (int i = 0; i < a->layout->n; i++) {
         const lmb_segment *s = &a->layout->segment[i];
         for (size_t k = s->offset; k < s->offset + s->count; k++)
-            ck_assert_float_eq_tol(b->state[k], s->role != LMB_ROLE_PARAMETER
-                                   ? a->state[k] : a->state[k] - 0.5f * (0.1f * (begin[k] - anchor[k]) + shift[k]), 1e-5);
+            ck_assert_float_eq_tol(b->state[k],
+                                   s->role != LMB_ROLE_PARAMETER
+                                       ? a->state[k]
+                                       : a->state[k] - 0.5f * (0.1f * (begin[k] - anchor[k]) + shift[k]),
+                                   1e-5);
     }
     free(begin);
     free(anchor);
@@ -379,7 +387,8 @@ START_TEST(terms_are_added_to_gradients)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads); add(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients); add(portable_and_onednn_agree);
+LMB_TEST_MAIN("train/trainer", add(it_learns); add(the_same_bits_on_any_number_of_threads);
+              add(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients); add(portable_and_onednn_agree);
               add(stopped_and_gone_on_is_the_same_run);
               add(ranks_stop_at_the_end_of_an_epoch_in_which_they_were_asked_to); add(a_hand_in_every_step);
               add(begun_again_is_a_new_training); add(terms_are_added_to_gradients);)

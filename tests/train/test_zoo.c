@@ -7,8 +7,8 @@
 
 static lmb_error err;
 
-/* torchvision's documentation of its models (ImageNet, 1000 classes); for CIFAR-10 kuangliu/pytorch-cifar (ResNet-18) and
- * Zagoruyko and Komodakis 2016, table 4 (36.5M, 11.0M), counted to the number from their definition. */
+/* torchvision's documentation of its models (ImageNet, 1000 classes); for CIFAR-10 kuangliu/pytorch-cifar (ResNet-18)
+ * and Zagoruyko and Komodakis 2016, table 4 (36.5M, 11.0M), counted to the number from their definition. */
 static const struct { const char *text; int64_t size; int classes; double parameters; } known[] = {
     { "{name: resnet_imagenet, depth: 18}", 224, 1000, 11689512 },
     { "{name: resnet_imagenet, depth: 34}", 224, 1000, 21797672 },
@@ -54,4 +54,5 @@ START_TEST(depths_that_there_are_not)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/zoo", add_loop(parameters_are_those_of_the_literature, sizeof known / sizeof *known); add(depths_that_there_are_not);)
+LMB_TEST_MAIN("train/zoo", add_loop(parameters_are_those_of_the_literature, sizeof known / sizeof *known);
+              add(depths_that_there_are_not);)

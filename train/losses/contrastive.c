@@ -4,22 +4,25 @@
  *   (cross-entropy of the rows of z + cross-entropy of its columns) / 2, the right answer on the diagonal
  * Both projections are trained along and not kept. The others of a batch are the wrong answers (InfoNCE), and with
  * `memory` also the rows of the samples that were shown last (train/memory.h): then z has as many columns more, of the
- * teacher's rows for a student's, and of the student's for a teacher's. CRD has a memory of the whole training set; that
- * is `memory` of its size. Without one, samples are told apart within the rows that are worked off together: a shard of
- * the batch, so give large shards.
- *   source   Tian, Krishnan, Isola 2020 (CRD), arXiv:1910.10699, section 3; van den Oord et al. 2018 (InfoNCE),
- *            arXiv:1807.03748, equation 4
+ * teacher's rows for a student's, and of the student's for a teacher's. CRD has a memory of the whole training set;
+ * that is `memory` of its size. Without one, samples are told apart within the rows that are worked off together: a
+ * shard of the batch, so give large shards. source   Tian, Krishnan, Isola 2020 (CRD), arXiv:1910.10699, section 3; van
+ * den Oord et al. 2018 (InfoNCE), arXiv:1807.03748, equation 4
  */
 #include <stdlib.h>
 
 #include "train/lesson.h"
 #include "train/memory.h"
 
-static const lmb_field fields[] = { LMB_REAL(lmb_taught, weight, 0.8, 1e-6, 1e6, "", "in the teacher's share"),
-                                    LMB_REAL(lmb_taught, temperature, 0.07, 1e-3, 100, "", "of the similarities"),
-                                    LMB_INT(lmb_taught, width, 128, 1, 1 << 16, "", "of both projections"),
-                                    LMB_INT(lmb_taught, memory, 0, 0, 1 << 20, "samples", "shown last that are wrong answers, too, such as 4096; more than a batch; 0: none"),
-                                    LMB_TAUGHT_LAYERS("what the layers of the logits read"), LMB_FIELD_END };
+static const lmb_field fields[] = {
+    LMB_REAL(lmb_taught, weight, 0.8, 1e-6, 1e6, "", "in the teacher's share"),
+    LMB_REAL(lmb_taught, temperature, 0.07, 1e-3, 100, "", "of the similarities"),
+    LMB_INT(lmb_taught, width, 128, 1, 1 << 16, "", "of both projections"),
+    LMB_INT(lmb_taught, memory, 0, 0, 1 << 20, "samples",
+            "shown last that are wrong answers, too, such as 4096; more than a batch; 0: none"),
+    LMB_TAUGHT_LAYERS("what the layers of the logits read"),
+    LMB_FIELD_END
+};
 
 static int heads(const lmb_taught *with, const lmb_shape *student, const lmb_shape *teacher, lmb_shape *out)
 {
@@ -76,10 +79,12 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
     return lmb_emit(b, "Mul", "contrastive", LMB_IN(both, lmb_emit_scalar(b, 0.5f)), LMB_NO_ATTRS);
 }
 
-const lmb_loss_term lmb_loss_term_contrastive = { "contrastive",
-                                                  "which of the teacher's features, in a batch and of late, belong to the sample",
-                                                  "Tian et al. 2020, arXiv:1910.10699",
-                                                  fields,
-                                                  LMB_TERM_FEATURES | LMB_TERM_EMBEDDING,
-                                                  build,
-                                                  heads };
+const lmb_loss_term lmb_loss_term_contrastive = {
+    "contrastive",
+    "which of the teacher's features, in a batch and of late, belong to the sample",
+    "Tian et al. 2020, arXiv:1910.10699",
+    fields,
+    LMB_TERM_FEATURES | LMB_TERM_EMBEDDING,
+    build,
+    heads
+};

@@ -13,11 +13,13 @@ lmb_vid lmb_loss_cross_entropy(void *smoothing, lmb_builder *b, lmb_vid x, lmb_v
     (void)x;
     if (share == 0)
         return hard;
-    lmb_vid even = lmb_emit(b, "ReduceMean", "even", LMB_IN(lmb_emit(b, "LogSoftmax", NULL, LMB_IN(logits), LMB_NO_ATTRS)),
-                            LMB_ATTRS(LMB_AINT("keepdims", 0)));
+    lmb_vid even =
+        lmb_emit(b, "ReduceMean", "even", LMB_IN(lmb_emit(b, "LogSoftmax", NULL, LMB_IN(logits), LMB_NO_ATTRS)),
+                 LMB_ATTRS(LMB_AINT("keepdims", 0)));
     return lmb_emit(b, "Sub", "smoothed",
                     LMB_IN(lmb_emit(b, "Mul", NULL, LMB_IN(hard, lmb_emit_scalar(b, 1 - share)), LMB_NO_ATTRS),
-                           lmb_emit(b, "Mul", NULL, LMB_IN(even, lmb_emit_scalar(b, share)), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+                           lmb_emit(b, "Mul", NULL, LMB_IN(even, lmb_emit_scalar(b, share)), LMB_NO_ATTRS)),
+                    LMB_NO_ATTRS);
 }
 
 static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
@@ -27,12 +29,18 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 
     if (o->prior && b->status == LMB_OK) {
         lmb_shape s = LMB_SHAPE(1, lmb_builder_value(b, logits)->shape.d[1]);
-        logits = lmb_emit(b, "Add", "calibrated", LMB_IN(logits, lmb_emit_value(b, LMB_ROLE_CONSTANT, "prior", LMB_F32, s, o->prior)),
-                          LMB_NO_ATTRS);
+        logits =
+            lmb_emit(b, "Add", "calibrated",
+                     LMB_IN(logits, lmb_emit_value(b, LMB_ROLE_CONSTANT, "prior", LMB_F32, s, o->prior)), LMB_NO_ATTRS);
     }
     double smoothing = o->label_smoothing;
     return lmb_loss_cross_entropy(&smoothing, b, LMB_NONE, logits, l->labels);
 }
 
-const lmb_loss_term lmb_loss_term_cross_entropy = { "cross_entropy", "the labels, with smoothing and a prior of the classes",
-                                                    "Szegedy et al. 2016; Menon et al. 2021", NULL, 0, build, NULL };
+const lmb_loss_term lmb_loss_term_cross_entropy = { "cross_entropy",
+                                                    "the labels, with smoothing and a prior of the classes",
+                                                    "Szegedy et al. 2016; Menon et al. 2021",
+                                                    NULL,
+                                                    0,
+                                                    build,
+                                                    NULL };

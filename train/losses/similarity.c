@@ -7,10 +7,8 @@
  */
 #include "train/lesson.h"
 
-static const lmb_field fields[] = {
-    LMB_REAL(lmb_taught, weight, 3000, 1e-6, 1e6, "", "in the teacher's share"), LMB_TAUGHT_LAYERS("the deepest of equal height and width"),
-    LMB_FIELD_END
-};
+static const lmb_field fields[] = { LMB_REAL(lmb_taught, weight, 3000, 1e-6, 1e6, "", "in the teacher's share"),
+                                    LMB_TAUGHT_LAYERS("the deepest of equal height and width"), LMB_FIELD_END };
 
 static lmb_vid similarity(lmb_builder *b, lmb_vid f)
 {
@@ -25,5 +23,10 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
     return lmb_lesson_apart(b, similarity(b, l->student[last]), similarity(b, l->teacher[last]));
 }
 
-const lmb_loss_term lmb_loss_term_similarity = { "similarity", "which samples of a batch the teacher finds alike", "Tung, Mori 2019, arXiv:1907.09682",
-                                                 fields, LMB_TERM_FEATURES, build, NULL };
+const lmb_loss_term lmb_loss_term_similarity = { "similarity",
+                                                 "which samples of a batch the teacher finds alike",
+                                                 "Tung, Mori 2019, arXiv:1907.09682",
+                                                 fields,
+                                                 LMB_TERM_FEATURES,
+                                                 build,
+                                                 NULL };

@@ -36,8 +36,15 @@ static lmb_rule rule(const void *c, double lr, int64_t t)
 {
     const config *o = c;
     (void)t;
-    return (lmb_rule){ .kind = LMB_RULE_RMSPROP, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1, .rate = (float)lr,
-                       .eps = (float)o->eps, .a = (float)o->alpha, .ca = (float)(1 - o->alpha), .b = (float)o->momentum };
+    return (lmb_rule){ .kind = LMB_RULE_RMSPROP,
+                       .lr = lr,
+                       .weight_decay = o->weight_decay,
+                       .l1 = o->l1,
+                       .rate = (float)lr,
+                       .eps = (float)o->eps,
+                       .a = (float)o->alpha,
+                       .ca = (float)(1 - o->alpha),
+                       .b = (float)o->momentum };
 }
 
 const lmb_optimizer lmb_optimizer_rmsprop = {

@@ -33,8 +33,13 @@ static lmb_rule rule(const void *c, double lr, int64_t t)
 {
     const config *o = c;
     (void)t;
-    return (lmb_rule){ .kind = LMB_RULE_SGD, .nesterov = o->nesterov, .lr = lr, .weight_decay = o->weight_decay, .l1 = o->l1,
-                       .rate = (float)lr, .a = (float)o->momentum };
+    return (lmb_rule){ .kind = LMB_RULE_SGD,
+                       .nesterov = o->nesterov,
+                       .lr = lr,
+                       .weight_decay = o->weight_decay,
+                       .l1 = o->l1,
+                       .rate = (float)lr,
+                       .a = (float)o->momentum };
 }
 
 static double reach(const void *c, double *kept)

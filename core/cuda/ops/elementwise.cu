@@ -1,5 +1,6 @@
-/* core/cuda/ops/elementwise.cu - one element at a time: smooth activations, arithmetic with broadcasting, quantisation, dropout.
- * activation.cu has Relu, Clip and sums of maps. Formulas and their order are the references' (core/ops/{unary,binary,quantize,dropout}.c).
+/* core/cuda/ops/elementwise.cu - one element at a time: smooth activations, arithmetic with broadcasting, quantisation,
+ * dropout. activation.cu has Relu, Clip and sums of maps. Formulas and their order are the references'
+ * (core/ops/{unary,binary,quantize,dropout}.c).
  */
 #include <string.h>
 
@@ -242,15 +243,17 @@ struct quantize_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         return each(r, lmb_shape_count(&r->out[0].shape),
-                    quantize{ in<const float>(r, 0), in<const float>(r, 1), integers_of(r, 2), a, r->out[0].dtype == LMB_U8,
-                              r->out[0].data }, err);
+                    quantize{ in<const float>(r, 0), in<const float>(r, 1), integers_of(r, 2), a,
+                              r->out[0].dtype == LMB_U8, r->out[0].data },
+                    err);
     }
 };
 struct dequantize_kernel : quantize_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         return each(r, lmb_shape_count(&r->out[0].shape),
-                    dequantize{ integers_of(r, 0), integers_of(r, 2), in<const float>(r, 1), a, out<float>(r, 0) }, err);
+                    dequantize{ integers_of(r, 0), integers_of(r, 2), in<const float>(r, 1), a, out<float>(r, 0) },
+                    err);
     }
 };
 
@@ -269,7 +272,10 @@ template <bool gradient> struct fake_kernel {
     {
         int64_t n = lmb_shape_count(&r->out[0].shape);
         const float *p = in<const float>(r, 0), *q = in<const float>(r, 1);
-        return gradient ? each(r, n, fake_quant_grad{ p, q, in<const float>(r, 2), integers_of(r, 3), a, lo, hi, out<float>(r, 0) }, err)
+        return gradient ? each(r, n,
+                               fake_quant_grad{ p, q, in<const float>(r, 2), integers_of(r, 3), a, lo, hi,
+                                                out<float>(r, 0) },
+                               err)
                         : each(r, n, fake_quant{ p, q, integers_of(r, 2), a, lo, hi, out<float>(r, 0) }, err);
     }
 };
@@ -305,9 +311,11 @@ struct dropout {
     {
         int row = i / quads, quad = i % quads;
         uint32_t key[2] = { there ? (uint32_t)there->seed : stream.key[0],
-                            there ? (uint32_t)(there->seed >> 32) ^ ((uint32_t)LMB_RAND_DROPOUT << 24) : stream.key[1] };
-        uint32_t counter[4] = { (uint32_t)quad, there ? there->epoch : stream.counter[1], sample ? sample[row] : (uint32_t)row,
-                                stream.counter[3] }, word[4];
+                            there ? (uint32_t)(there->seed >> 32) ^ ((uint32_t)LMB_RAND_DROPOUT << 24)
+                                  : stream.key[1] };
+        uint32_t counter[4] = { (uint32_t)quad, there ? there->epoch : stream.counter[1],
+                                sample ? sample[row] : (uint32_t)row, stream.counter[3] },
+                 word[4];
         philox(counter, key, word);
         for (int k = 0; k < 4 && 4 * quad + k < width; k++) {
             int at = row * width + 4 * quad + k;
@@ -346,7 +354,8 @@ template <bool gradient> struct dropout_kernel {
         ratio = gradient ? a->ratio : 0;
         if (!gradient && training)
             ratio = c->n_in > 1 && c->in[1].present && c->in[1].data
-                        ? (c->in[1].dtype == LMB_F64 ? (float)*(const double *)c->in[1].data : *(const float *)c->in[1].data)
+                        ? (c->in[1].dtype == LMB_F64 ? (float)*(const double *)c->in[1].data
+                                                     : *(const float *)c->in[1].data)
                         : 0.5f;
         return LMB_OK;
     }
@@ -358,8 +367,10 @@ template <bool gradient> struct dropout_kernel {
             return each(r, rows * width, pass{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1) }, err);
         lmb_rand stream = lmb_rand_at(r->step->seed, LMB_RAND_DROPOUT, r->step->epoch, (uint64_t)seed << 32);
         return each(r, rows * quads,
-                    dropout{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1), r->step->sample, stream, r->there, (int)width,
-                             (int)quads, 1.0f / (1.0f - ratio), (uint32_t)(ratio * 16777216.0f) << 8 }, err);
+                    dropout{ in<const float>(r, 0), out<float>(r, 0), out<uint8_t>(r, 1), r->step->sample, stream,
+                             r->there, (int)width, (int)quads, 1.0f / (1.0f - ratio),
+                             (uint32_t)(ratio * 16777216.0f) << 8 },
+                    err);
     }
 };
 
@@ -373,7 +384,8 @@ const lmb_kernel lmbi_cuda_op_sigmoid = kernel<unary_kernel>("cuda:sigmoid", "Si
 const lmb_kernel lmbi_cuda_op_hard_sigmoid = kernel<unary_kernel>("cuda:hard_sigmoid", "HardSigmoid", "", true, true);
 const lmb_kernel lmbi_cuda_op_hard_swish = kernel<unary_kernel>("cuda:hard_swish", "HardSwish", "", true, true);
 const lmb_kernel lmbi_cuda_op_tanh = kernel<unary_kernel>("cuda:tanh", "Tanh", "", true, true);
-const lmb_kernel lmbi_cuda_op_unary_grad = kernel<unary_grad_kernel>("cuda:unary_grad", "UnaryGrad", "limbeck", true, true);
+const lmb_kernel lmbi_cuda_op_unary_grad =
+    kernel<unary_grad_kernel>("cuda:unary_grad", "UnaryGrad", "limbeck", true, true);
 const lmb_kernel lmbi_cuda_op_add = kernel<binary_kernel<ADD>>("cuda:add", "Add", "");
 const lmb_kernel lmbi_cuda_op_sub = kernel<binary_kernel<SUB>>("cuda:sub", "Sub", "");
 const lmb_kernel lmbi_cuda_op_mul = kernel<binary_kernel<MUL>>("cuda:mul", "Mul", "");
@@ -381,7 +393,9 @@ const lmb_kernel lmbi_cuda_op_div = kernel<binary_kernel<DIV>>("cuda:div", "Div"
 const lmb_kernel lmbi_cuda_op_quantize = kernel<quantize_kernel>("cuda:quantize", "QuantizeLinear", "");
 const lmb_kernel lmbi_cuda_op_dequantize = kernel<dequantize_kernel>("cuda:dequantize", "DequantizeLinear", "");
 const lmb_kernel lmbi_cuda_op_fake_quant = kernel<fake_kernel<false>>("cuda:fake_quant", "FakeQuant", "limbeck", true);
-const lmb_kernel lmbi_cuda_op_fake_quant_grad = kernel<fake_kernel<true>>("cuda:fake_quant_grad", "FakeQuantGrad", "limbeck", true);
+const lmb_kernel lmbi_cuda_op_fake_quant_grad =
+    kernel<fake_kernel<true>>("cuda:fake_quant_grad", "FakeQuantGrad", "limbeck", true);
 const lmb_kernel lmbi_cuda_op_dropout = kernel<dropout_kernel<false>>("cuda:dropout", "Dropout", "");
-const lmb_kernel lmbi_cuda_op_dropout_grad = kernel<dropout_kernel<true>>("cuda:dropout_grad", "DropoutGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_dropout_grad =
+    kernel<dropout_kernel<true>>("cuda:dropout_grad", "DropoutGrad", "limbeck");
 }

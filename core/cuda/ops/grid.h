@@ -34,7 +34,8 @@ struct solo {
 #ifdef __CUDACC__
 constexpr int each_threads = 256, team_threads = 256;
 
-/* A block: every lane calls, every lane gets the result. The tree is fixed, so that results are the same run after run. */
+/* A block: every lane calls, every lane gets the result. The tree is fixed, so that results are the same run after
+ * run. */
 struct block {
     LMB_BODY int lane() const
     {
@@ -71,7 +72,8 @@ struct block {
 
 template <class F> __global__ void __launch_bounds__(each_threads) each_kernel(F f, int n)
 {
-    for (long long i = (long long)blockIdx.x * each_threads + threadIdx.x; i < n; i += (long long)gridDim.x * each_threads)
+    for (long long i = (long long)blockIdx.x * each_threads + threadIdx.x; i < n;
+         i += (long long)gridDim.x * each_threads)
         f((int)i);
 }
 
@@ -89,7 +91,8 @@ template <class F> lmb_status each(const lmb_run *r, int64_t n, const F &f, lmb_
         return LMB_OK;
     }
     int64_t blocks = (n + each_threads - 1) / each_threads;
-    each_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), each_threads, 0, ((lmb_cuda_queue *)r->queue)->stream>>>(f, (int)n);
+    each_kernel<<<(unsigned)(blocks < 65536 ? blocks : 65536), each_threads, 0, ((lmb_cuda_queue *)r->queue)->stream>>>(
+        f, (int)n);
     return lmbi_cuda_check(cudaGetLastError(), "starting a kernel", err);
 }
 
@@ -186,10 +189,12 @@ template <class K> struct row {
     static void destroy(void *state) { delete (K *)state; }
 };
 
-template <class K> constexpr lmb_kernel kernel(const char *name, const char *op, const char *domain, bool inplace = false,
-                                               bool order_free = false)
+template <class K>
+constexpr lmb_kernel kernel(const char *name, const char *op, const char *domain, bool inplace = false,
+                            bool order_free = false)
 {
-    return lmb_kernel{ name, op, domain, K::accepts, nullptr, nullptr, row<K>::create, row<K>::run, row<K>::destroy, inplace, order_free, nullptr };
+    return lmb_kernel{ name, op, domain, K::accepts, nullptr, nullptr, row<K>::create, row<K>::run, row<K>::destroy,
+        inplace, order_free, nullptr };
 }
 
 template <class T> T *in(const lmb_run *r, int i) { return i < r->n_in ? (T *)r->in[i].data : nullptr; }

@@ -1,10 +1,10 @@
 /* core/cuda/ops/loss.cu - along one axis: Softmax, LogSoftmax, LpNormalization, cross-entropy, KL divergence, whole and
  * decoupled, and their gradients.
  *
- * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so that
- * no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a kernel
- * has nobody to tell; the readers of data sets refuse such labels before.
- *   source   core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
+ * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so
+ * that no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a
+ * kernel has nobody to tell; the readers of data sets refuse such labels before. source
+ * core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
  */
 #include <string.h>
 
@@ -215,20 +215,26 @@ template <bool gradient> struct cross_entropy_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         const float *x = in<const float>(r, gradient);
-        labels y = { r->in[gradient + 1].data, r->in[gradient + 1].dtype == LMB_S64, in<const float>(r, gradient + 2), ignore, l.n };
+        labels y = { r->in[gradient + 1].data, r->in[gradient + 1].dtype == LMB_S64, in<const float>(r, gradient + 2),
+                     ignore, l.n };
         double *value = (double *)r->scratch, *weight = value + l.count, *weights = weight + l.count;
         if (!gradient) {
             bool none = reduction == 'n';
-            LMB_TRY(teams(r, l.count, cross_entropy{ x, none ? out<float>(r, 0) : nullptr, out<float>(r, 1), value, weight, y, l }, err));
-            return none ? LMB_OK : teams(r, 1, total{ value, weight, out<float>(r, 0), nullptr, (int)l.count, reduction == 'm' }, err);
+            LMB_TRY(teams(r, l.count,
+                          cross_entropy{ x, none ? out<float>(r, 0) : nullptr, out<float>(r, 1), value, weight, y, l },
+                          err));
+            return none ? LMB_OK
+                        : teams(r, 1, total{ value, weight, out<float>(r, 0), nullptr, (int)l.count, reduction == 'm' },
+                                err);
         }
         if (reduction == 'm') {
             LMB_TRY(each(r, l.count, label_weight{ weight, y }, err));
             LMB_TRY(teams(r, 1, total{ nullptr, weight, nullptr, weights, (int)l.count, false }, err));
         }
         return teams(r, l.count,
-                     cross_entropy_grad{ in<const float>(r, 0), x, out<float>(r, 0), reduction == 'm' ? weights : nullptr,
-                                         reduction == 'n', y, l }, err);
+                     cross_entropy_grad{ in<const float>(r, 0), x, out<float>(r, 0),
+                                         reduction == 'm' ? weights : nullptr, reduction == 'n', y, l },
+                     err);
     }
 };
 
@@ -293,7 +299,8 @@ template <bool gradient> struct kl_kernel {
 
 /* ---- KL divergence, decoupled ---- */
 
-/* A row of logits: logs of the label's share, of that of all others, and of the sum over the others; every lane gets it. */
+/* A row of logits: logs of the label's share, of that of all others, and of the sum over the others; every lane gets
+ * it. */
 struct split { double label, others, sum; };
 
 template <class Team> LMB_BODY split split_of(Team team, const float *x, int k, int y, double t)
@@ -329,7 +336,8 @@ struct decoupled {
             sum += i != label ? exp(b[i] / t - w.sum) * (b[i] / t - w.sum - (a[i] / t - q.sum)) : 0;
         sum = team.sum(sum);
         if (team.lane() == 0)
-            value[row] = alpha * (exp(w.label) * (w.label - q.label) + exp(w.others) * (w.others - q.others)) + beta * sum;
+            value[row] =
+                alpha * (exp(w.label) * (w.label - q.label) + exp(w.others) * (w.others - q.others)) + beta * sum;
     }
 };
 struct decoupled_grad {
@@ -372,8 +380,10 @@ template <bool gradient> struct decoupled_kernel {
         double *value = (double *)r->scratch;
         if constexpr (gradient) {
             (void)value;
-            return teams(r, rows, decoupled_grad{ first, second, in<const float>(r, 2), out<float>(r, 0), y, rows, k, a.temperature,
-                                                  a.alpha, a.beta }, err);
+            return teams(r, rows,
+                         decoupled_grad{ first, second, in<const float>(r, 2), out<float>(r, 0), y, rows, k,
+                                         a.temperature, a.alpha, a.beta },
+                         err);
         } else {
             LMB_TRY(teams(r, rows, decoupled{ first, second, value, y, k, a.temperature, a.alpha, a.beta }, err));
             return teams(r, 1, total{ value, nullptr, out<float>(r, 0), nullptr, rows, true }, err);
@@ -459,16 +469,23 @@ using namespace lmb;
 extern "C" {
 const lmb_kernel lmbi_cuda_op_softmax = kernel<softmax_kernel<false, false>>("cuda:softmax", "Softmax", "");
 const lmb_kernel lmbi_cuda_op_log_softmax = kernel<softmax_kernel<true, false>>("cuda:log_softmax", "LogSoftmax", "");
-const lmb_kernel lmbi_cuda_op_softmax_grad = kernel<softmax_kernel<false, true>>("cuda:softmax_grad", "SoftmaxGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_log_softmax_grad = kernel<softmax_kernel<true, true>>("cuda:log_softmax_grad", "LogSoftmaxGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_cross_entropy = kernel<cross_entropy_kernel<false>>("cuda:cross_entropy", "SoftmaxCrossEntropyLoss", "");
+const lmb_kernel lmbi_cuda_op_softmax_grad =
+    kernel<softmax_kernel<false, true>>("cuda:softmax_grad", "SoftmaxGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_log_softmax_grad =
+    kernel<softmax_kernel<true, true>>("cuda:log_softmax_grad", "LogSoftmaxGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_cross_entropy =
+    kernel<cross_entropy_kernel<false>>("cuda:cross_entropy", "SoftmaxCrossEntropyLoss", "");
 const lmb_kernel lmbi_cuda_op_cross_entropy_grad =
     kernel<cross_entropy_kernel<true>>("cuda:cross_entropy_grad", "SoftmaxCrossEntropyLossGrad", "limbeck");
 const lmb_kernel lmbi_cuda_op_kl_divergence = kernel<kl_kernel<false>>("cuda:kl_divergence", "KLDivergence", "limbeck");
-const lmb_kernel lmbi_cuda_op_kl_divergence_grad = kernel<kl_kernel<true>>("cuda:kl_divergence_grad", "KLDivergenceGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_decoupled_kl = kernel<decoupled_kernel<false>>("cuda:decoupled_kl", "DecoupledKL", "limbeck");
-const lmb_kernel lmbi_cuda_op_decoupled_kl_grad = kernel<decoupled_kernel<true>>("cuda:decoupled_kl_grad", "DecoupledKLGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_lp_normalization = kernel<normalization_kernel<false>>("cuda:lp_normalization", "LpNormalization", "");
+const lmb_kernel lmbi_cuda_op_kl_divergence_grad =
+    kernel<kl_kernel<true>>("cuda:kl_divergence_grad", "KLDivergenceGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_decoupled_kl =
+    kernel<decoupled_kernel<false>>("cuda:decoupled_kl", "DecoupledKL", "limbeck");
+const lmb_kernel lmbi_cuda_op_decoupled_kl_grad =
+    kernel<decoupled_kernel<true>>("cuda:decoupled_kl_grad", "DecoupledKLGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_lp_normalization =
+    kernel<normalization_kernel<false>>("cuda:lp_normalization", "LpNormalization", "");
 const lmb_kernel lmbi_cuda_op_lp_normalization_grad =
     kernel<normalization_kernel<true>>("cuda:lp_normalization_grad", "LpNormalizationGrad", "limbeck");
 }

@@ -1,7 +1,9 @@
-/* core/cuda/ops/move.cu - elements that only change their place: Transpose, Concat, Slice, Pad, BroadcastTo and gradients.
+/* core/cuda/ops/move.cu - elements that only change their place: Transpose, Concat, Slice, Pad, BroadcastTo and
+ * gradients.
  *
- * Idea: all but Concat and Pad are a walk by strides (core/cuda/ops/grid.h): the result's element i comes from, or goes to,
- * one offset. Gradients that add up what met in one place gather instead of scattering, so that no atomics are needed.
+ * Idea: all but Concat and Pad are a walk by strides (core/cuda/ops/grid.h): the result's element i comes from, or goes
+ * to, one offset. Gradients that add up what met in one place gather instead of scattering, so that no atomics are
+ * needed.
  */
 #include "core/cuda/ops/grid.h"
 #include "core/cuda/ops/table.h"
@@ -40,7 +42,10 @@ bool any_type(const lmb_call *c, const char **why)
 struct moving {
     walk w = {};
     static bool accepts(const lmb_call *c, const char **why) { return any_type(c, why); }
-    lmb_status run(const lmb_run *r, lmb_error *err) { return run_gather(r, w, lmb_shape_count(&r->out[0].shape), err); }
+    lmb_status run(const lmb_run *r, lmb_error *err)
+    {
+        return run_gather(r, w, lmb_shape_count(&r->out[0].shape), err);
+    }
 };
 
 struct copy_kernel : moving { /* Reshape, Flatten, Identity, when they are no view */
@@ -247,7 +252,8 @@ struct pad_grad {
     }
     LMB_BODY int candidates(int k, int at) const
     {
-        int left = p.before[k] > 0 ? p.before[k] : 0, right = p.y[k] - p.before[k] - p.x[k] > 0 ? p.y[k] - p.before[k] - p.x[k] : 0;
+        int left = p.before[k] > 0 ? p.before[k] : 0,
+            right = p.y[k] - p.before[k] - p.x[k] > 0 ? p.y[k] - p.before[k] - p.x[k] : 0;
         if (p.mode == 'r')
             return 3;
         return p.mode == 'e' ? 1 + (at == 0 ? left : 0) + (at == p.x[k] - 1 ? right : 0) : 1;
@@ -290,7 +296,8 @@ struct pad_kernel {
     }
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
-        return each(r, lmb_shape_count(&r->out[0].shape), pad{ in<const float>(r, 0), in<const float>(r, 2), out<float>(r, 0), p }, err);
+        return each(r, lmb_shape_count(&r->out[0].shape),
+                    pad{ in<const float>(r, 0), in<const float>(r, 2), out<float>(r, 0), p }, err);
     }
 };
 struct pad_grad_kernel {

@@ -1,8 +1,8 @@
 /* core/cuda/ops/norm.cu - batch normalisation alone, and its gradients; norm_act.cu has what it is fused with.
  *
- * Idea: one team a channel walks its elements two or three times; a channel of 64 images of 32 x 32 is 256 KB, which stays in
- * the second-level cache between the passes. Statistics in double, as the references have them.
- *   source   core/ops/batch_norm.c
+ * Idea: one team a channel walks its elements two or three times; a channel of 64 images of 32 x 32 is 256 KB, which
+ * stays in the second-level cache between the passes. Statistics in double, as the references have them. source
+ * core/ops/batch_norm.c
  */
 #include "core/cuda/ops/grid.h"
 #include "core/cuda/ops/table.h"
@@ -25,7 +25,8 @@ channels channels_of(const lmb_shape *s)
     return d;
 }
 
-template <class Team> LMB_BODY void statistics(Team t, const float *x, const channels &d, int c, double *mean, double *var)
+template <class Team>
+LMB_BODY void statistics(Team t, const float *x, const channels &d, int c, double *mean, double *var)
 {
     double sum = 0, square = 0, count = d.count();
     for (int i = t.lane(); i < d.count(); i += t.lanes())
@@ -117,8 +118,14 @@ template <bool gradient> struct norm_kernel {
         for (int i = 0; i < 3; i++)
             q[i] = out<float>(r, i);
         bool training = a.training_mode != 0;
-        return gradient ? teams(r, d.c, normalise_grad{ p[0], p[1], p[2], p[3], p[4], q[0], q[1], q[2], d, a.epsilon, training }, err)
-                        : teams(r, d.c, normalise{ p[0], p[1], p[2], p[3], p[4], q[0], q[1], q[2], d, a.epsilon, a.momentum, training }, err);
+        return gradient
+                   ? teams(r, d.c,
+                           normalise_grad{ p[0], p[1], p[2], p[3], p[4], q[0], q[1], q[2], d, a.epsilon, training },
+                           err)
+                   : teams(r, d.c,
+                           normalise{ p[0], p[1], p[2], p[3], p[4], q[0], q[1], q[2], d, a.epsilon, a.momentum,
+                                      training },
+                           err);
     }
 };
 
@@ -128,5 +135,6 @@ template <bool gradient> struct norm_kernel {
 using namespace lmb;
 extern "C" {
 const lmb_kernel lmbi_cuda_op_batch_norm = kernel<norm_kernel<false>>("cuda:batch_norm", "BatchNormalization", "");
-const lmb_kernel lmbi_cuda_op_batch_norm_grad = kernel<norm_kernel<true>>("cuda:batch_norm_grad", "BatchNormGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_batch_norm_grad =
+    kernel<norm_kernel<true>>("cuda:batch_norm_grad", "BatchNormGrad", "limbeck");
 }

@@ -1,7 +1,7 @@
 /* core/cuda/ops/reduce.cu - many to one: sums and means over axes, global pooling, bias gradients, observed ranges.
  *
- * Idea: every one of them is the same walk twice. The axes that stay give the number of teams, the axes that go are what a
- * team adds up; both are walks over strides of x.
+ * Idea: every one of them is the same walk twice. The axes that stay give the number of teams, the axes that go are
+ * what a team adds up; both are walks over strides of x.
  */
 #include "core/cuda/ops/grid.h"
 #include "core/cuda/ops/table.h"
@@ -88,7 +88,8 @@ template <bool mean> struct reduce_kernel : sum_kernel<mean> {
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
     {
         lmb_shape kept;
-        LMB_TRY(lmbi_kept_shape((const lmb_reduce_attr *)c->attr, &c->in[0].shape, c->n_in > 1 ? &c->in[1] : nullptr, &kept, err));
+        LMB_TRY(lmbi_kept_shape((const lmb_reduce_attr *)c->attr, &c->in[0].shape, c->n_in > 1 ? &c->in[1] : nullptr,
+                                &kept, err));
         this->g = groups_of(&c->in[0].shape, &kept);
         return LMB_OK;
     }
@@ -199,8 +200,9 @@ struct observe_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         return teams(r, 1,
-                     observe{ in<const float>(r, 0), in<const float>(r, 1), in<const float>(r, 2), out<float>(r, 0), out<float>(r, 1),
-                              (int)lmb_shape_count(&r->in[0].shape), average, momentum }, err);
+                     observe{ in<const float>(r, 0), in<const float>(r, 1), in<const float>(r, 2), out<float>(r, 0),
+                              out<float>(r, 1), (int)lmb_shape_count(&r->in[0].shape), average, momentum },
+                     err);
     }
 };
 
@@ -235,8 +237,9 @@ struct range_kernel {
     {
         const lmb_range_to_scale_attr *a = (const lmb_range_to_scale_attr *)r->attr;
         return each(r, 1,
-                    range_to_scale{ in<const float>(r, 0), in<const float>(r, 1), out<float>(r, 0), out<float>(r, 1), (float)a->top,
-                                    (float)((a->top + 1) / 2), a->symmetric != 0, a->power_of_two != 0 }, err);
+                    range_to_scale{ in<const float>(r, 0), in<const float>(r, 1), out<float>(r, 0), out<float>(r, 1),
+                                    (float)a->top, (float)((a->top + 1) / 2), a->symmetric != 0, a->power_of_two != 0 },
+                    err);
     }
 };
 
@@ -276,7 +279,9 @@ struct weight_scale_kernel {
     lmb_status run(const lmb_run *r, lmb_error *err)
     {
         const lmb_weight_scale_attr *a = (const lmb_weight_scale_attr *)r->attr;
-        return teams(r, g.rows, weight_scale{ in<const float>(r, 0), out<float>(r, 0), g, (float)a->top, a->power_of_two != 0 }, err);
+        return teams(r, g.rows,
+                     weight_scale{ in<const float>(r, 0), out<float>(r, 0), g, (float)a->top, a->power_of_two != 0 },
+                     err);
     }
 };
 
@@ -288,10 +293,13 @@ extern "C" {
 const lmb_kernel lmbi_cuda_op_sum_to = kernel<sum_to_kernel>("cuda:sum_to", "SumTo", "limbeck");
 const lmb_kernel lmbi_cuda_op_reduce_mean = kernel<reduce_kernel<true>>("cuda:reduce", "ReduceMean", "");
 const lmb_kernel lmbi_cuda_op_reduce_sum = kernel<reduce_kernel<false>>("cuda:reduce", "ReduceSum", "");
-const lmb_kernel lmbi_cuda_op_global_average_pool = kernel<channel_kernel<true>>("cuda:global_average", "GlobalAveragePool", "");
+const lmb_kernel lmbi_cuda_op_global_average_pool =
+    kernel<channel_kernel<true>>("cuda:global_average", "GlobalAveragePool", "");
 const lmb_kernel lmbi_cuda_op_bias_grad = kernel<channel_kernel<false>>("cuda:bias_grad", "BiasGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_global_max_pool = kernel<global_max_kernel<false>>("cuda:global_max", "GlobalMaxPool", "");
-const lmb_kernel lmbi_cuda_op_global_max_pool_grad = kernel<global_max_kernel<true>>("cuda:global_max_grad", "GlobalMaxPoolGrad", "limbeck");
+const lmb_kernel lmbi_cuda_op_global_max_pool =
+    kernel<global_max_kernel<false>>("cuda:global_max", "GlobalMaxPool", "");
+const lmb_kernel lmbi_cuda_op_global_max_pool_grad =
+    kernel<global_max_kernel<true>>("cuda:global_max_grad", "GlobalMaxPoolGrad", "limbeck");
 const lmb_kernel lmbi_cuda_op_observe_range = kernel<observe_kernel>("cuda:observe", "ObserveRange", "limbeck");
 const lmb_kernel lmbi_cuda_op_range_to_scale = kernel<range_kernel>("cuda:range_to_scale", "RangeToScale", "limbeck");
 const lmb_kernel lmbi_cuda_op_weight_scale = kernel<weight_scale_kernel>("cuda:weight_scale", "WeightScale", "limbeck");

@@ -15,23 +15,27 @@ LMB_OPS(X)
 #undef X
 
 /* Of libraries, with the kernels above behind them; and the sum of two alike, which may have any order. */
-#define LMB_CUDA_F32(X) X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm) X(alike_add)
+#define LMB_CUDA_F32(X)                                                                                                \
+    X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm) X(alike_add)
 
 /* Over maps in NHWC: products in TF32, the rest in f32. */
-#define LMB_CUDA_NHWC(X)                                                                                                  \
-    X(nhwc_batch_norm) X(nhwc_batch_norm_act) X(nhwc_batch_norm_act_grad) X(nhwc_batch_norm_apply) X(nhwc_max_pool)       \
-    X(nhwc_max_pool_grad) X(nhwc_average_pool) X(nhwc_average_pool_grad) X(nhwc_global_average_pool) X(nhwc_broadcast_to) \
-    X(nhwc_bias_grad)
+#define LMB_CUDA_NHWC(X)                                                                                               \
+    X(nhwc_batch_norm)                                                                                                 \
+    X(nhwc_batch_norm_act) X(nhwc_batch_norm_act_grad) X(nhwc_batch_norm_apply) X(nhwc_max_pool) X(nhwc_max_pool_grad) \
+        X(nhwc_average_pool) X(nhwc_average_pool_grad) X(nhwc_global_average_pool) X(nhwc_broadcast_to)                \
+            X(nhwc_bias_grad)
 #define LMB_CUDA_TF32(X)                                                                                         \
     X(dnn_tf32_conv) X(dnn_tf32_conv_act) X(dnn_tf32_conv_grad_data) X(dnn_tf32_conv_grad_weights) X(blas_tf32_gemm) \
     LMB_CUDA_NHWC(X)
 
 /* Over maps in NHWC kept in bf16. */
-#define LMB_CUDA_BF16_ROWS(X)                                                                                             \
-    X(dnn_bf16_conv) X(dnn_bf16_conv_act) X(dnn_bf16_conv_grad_data) X(dnn_bf16_conv_grad_weights) X(blas_bf16_gemm)      \
-    X(bf16_batch_norm) X(bf16_batch_norm_act) X(bf16_batch_norm_act_grad) X(bf16_batch_norm_apply) X(bf16_max_pool)       \
-    X(bf16_max_pool_grad) X(bf16_average_pool) X(bf16_average_pool_grad) X(bf16_global_average_pool) X(bf16_broadcast_to) \
-    X(bf16_bias_grad) X(bf16_relu) X(bf16_relu_grad) X(bf16_clip) X(bf16_clip_grad) X(bf16_add)
+#define LMB_CUDA_BF16_ROWS(X)                                                                                          \
+    X(dnn_bf16_conv)                                                                                                   \
+    X(dnn_bf16_conv_act) X(dnn_bf16_conv_grad_data) X(dnn_bf16_conv_grad_weights) X(blas_bf16_gemm) X(bf16_batch_norm) \
+        X(bf16_batch_norm_act) X(bf16_batch_norm_act_grad) X(bf16_batch_norm_apply) X(bf16_max_pool)                   \
+            X(bf16_max_pool_grad) X(bf16_average_pool) X(bf16_average_pool_grad) X(bf16_global_average_pool)           \
+                X(bf16_broadcast_to) X(bf16_bias_grad) X(bf16_relu) X(bf16_relu_grad) X(bf16_clip) X(bf16_clip_grad)   \
+                    X(bf16_add)
 
 /* Behind libraries alone. */
 #define LMB_CUDA_BEHIND(X)                                                                    \
@@ -52,8 +56,8 @@ extern const lmb_kernel *const lmbi_cuda_kernels[], *const lmbi_cuda_kernels_tf3
  * E_UNSUPPORTED: cuDNN refused to be told of one of them. */
 lmb_status lmbi_cuda_describe_conv(const lmb_call *c, lmb_cuda_precision precision, int *links, lmb_error *err);
 /* maps.cu: the same f32 or bf16 numbers in another layout or type. q NULL: on the host. */
-lmb_status lmbi_cuda_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after, lmb_cuda_queue *q,
-                             lmb_error *err);
+lmb_status lmbi_cuda_convert(const lmb_tensor *from, lmb_layout before, const lmb_tensor *to, lmb_layout after,
+                             lmb_cuda_queue *q, lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -11,5 +11,5 @@ static lmb_status l1_score(const lmb_prune_view *v, const lmb_axis_class *class,
 }
 
 extern const lmb_prune_criterion lmb_criterion_l1;
-const lmb_prune_criterion lmb_criterion_l1 = { "l1", "sum of the absolute weights that make the channel", "Li et al. 2017, arXiv:1608.08710",
-                                               false, l1_score };
+const lmb_prune_criterion lmb_criterion_l1 = { "l1", "sum of the absolute weights that make the channel",
+                                               "Li et al. 2017, arXiv:1608.08710", false, l1_score };

@@ -1,9 +1,9 @@
 /* distill/quantize/observers/entropy.c - the range whose integers tell most about the numbers (TensorRT's calibration).
  *
- * A second pass fills a histogram (histogram.h). Then a bound on |x| is drawn in, step by step: P is the histogram within
- * it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers, spread evenly over
- * those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what saturation
- * spoils against what resolution gains.
+ * A second pass fills a histogram (histogram.h). Then a bound on |x| is drawn in, step by step: P is the histogram
+ * within it, what lies outside counted to the outermost bins; Q is the same numbers in `levels` integers, spread evenly
+ * over those bins of a level that hold any. The range with the least KL divergence from Q to P is taken: what
+ * saturation spoils against what resolution gains.
  *
  *   source   Migacz 2017, "8-bit inference with TensorRT", GTC; that zeros do not count: NVIDIA's pytorch-quantization
  */

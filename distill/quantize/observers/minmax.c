@@ -31,6 +31,12 @@ static void range(const void *config, const void *memory, float lo, float hi, fl
 }
 
 const lmb_observer lmb_observer_minmax = {
-    .name = "minmax", .summary = "the widest range of the calibration set", .source = "Jacob et al. 2018, arXiv:1712.05877",
-    .fields = rows, .bytes = sizeof(seen), .see = see, .merge = merge, .range = range,
+    .name = "minmax",
+    .summary = "the widest range of the calibration set",
+    .source = "Jacob et al. 2018, arXiv:1712.05877",
+    .fields = rows,
+    .bytes = sizeof(seen),
+    .see = see,
+    .merge = merge,
+    .range = range,
 };

@@ -3,7 +3,8 @@
 
 typedef struct config { double momentum; } config;
 typedef struct seen { bool any; float lo, hi; } seen;
-static const lmb_field rows[] = { LMB_REAL(config, momentum, 0.9, 0, 1, "", "memory: m old + (1 - m) batch"), LMB_FIELD_END };
+static const lmb_field rows[] = { LMB_REAL(config, momentum, 0.9, 0, 1, "", "memory: m old + (1 - m) batch"),
+                                  LMB_FIELD_END };
 
 static void see(const void *c, void *memory, const float *x, int64_t n, float lo, float hi)
 {

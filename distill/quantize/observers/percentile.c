@@ -1,7 +1,7 @@
 /* distill/quantize/observers/percentile.c - a range that leaves out the rarest values on both sides.
  *
- * A second pass fills a histogram (histogram.h); each end moves inwards over whole bins as long as no more than its half
- * of the rest, (100 - percent) / 2 percent of the numbers, is left out.
+ * A second pass fills a histogram (histogram.h); each end moves inwards over whole bins as long as no more than its
+ * half of the rest, (100 - percent) / 2 percent of the numbers, is left out.
  *
  *   source   McKinstry et al. 2018, arXiv:1809.04191 (percentile calibration)
  */
@@ -9,7 +9,8 @@
 #include "distill/quantize/observers/histogram.h"
 
 typedef struct config { double percent; } config;
-static const lmb_field rows[] = { LMB_REAL(config, percent, 99.99, 50, 100, "%", "of the numbers, that stay inside"), LMB_FIELD_END };
+static const lmb_field rows[] = { LMB_REAL(config, percent, 99.99, 50, 100, "%", "of the numbers, that stay inside"),
+                                  LMB_FIELD_END };
 
 static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
 {

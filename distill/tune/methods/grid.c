@@ -44,5 +44,6 @@ static lmb_status propose(const lmb_method_view *v, double (*x)[LMB_TUNE_DIMS], 
 }
 
 const lmb_method lmbi_method_grid = {
-    "grid", "all combinations of a few values of each key", "", fields, sizeof(grid_config), false, NULL, all, propose, NULL
+    "grid", "all combinations of a few values of each key", "", fields, sizeof(grid_config), false, NULL, all, propose,
+    NULL
 };

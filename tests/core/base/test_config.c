@@ -8,7 +8,13 @@
 #include "tests/check_main.h"
 
 typedef struct inner { double lr; lmb_field_ints milestones; } inner;
-typedef struct outer { int64_t epochs, mode; bool nesterov; const char *path; inner schedule; const lmb_tree *model; } outer;
+typedef struct outer {
+    int64_t epochs, mode;
+    bool nesterov;
+    const char *path;
+    inner schedule;
+    const lmb_tree *model;
+} outer;
 static const char *const modes[] = { "fast", "deterministic", NULL };
 static const lmb_field inner_rows[] = { LMB_REAL(inner, lr, 0.1, 0, 10, "", "step size"),
                                         LMB_INTS(inner, milestones, "[30, 60]", 0, 1e6, "epochs", "when to step"),
@@ -31,7 +37,8 @@ static lmb_config *parse(const char *text)
 
 START_TEST(values_defaults_and_round_trip)
 {
-    lmb_config *c = parse("epochs: 3\nnesterov: yes\npath: 'a: b'\nschedule: {lr: 5%}\nmodel:\n  name: lenet\n  sizes: [1, 2]\n");
+    lmb_config *c =
+        parse("epochs: 3\nnesterov: yes\npath: 'a: b'\nschedule: {lr: 5%}\nmodel:\n  name: lenet\n  sizes: [1, 2]\n");
     outer o, again;
     ck_ok(lmb_fields_bind(outer_rows, lmb_config_root(c), &o, &err));
     ck_assert_int_eq(o.epochs, 3);
@@ -80,9 +87,11 @@ START_TEST(set_edits_and_creates)
 }
 END_TEST
 
-static const struct { const char *text, *message; } bad[] = {
+static const struct { const char *text, *message;
+} bad[] = {
     { "epocs: 3\n", "a.yaml:1:1: there is no key 'epocs' here; did you mean 'epochs'?" },
-    { "epochs: 3\nzzzzzzzz: 1\n", "a.yaml:2:1: there is no key 'zzzzzzzz' here; keys are: epochs, mode, nesterov, path, schedule, model" },
+    { "epochs: 3\nzzzzzzzz: 1\n",
+      "a.yaml:2:1: there is no key 'zzzzzzzz' here; keys are: epochs, mode, nesterov, path, schedule, model" },
     { "epochs: 0\n", "a.yaml:1:1: epochs is 0; it must be in [1, 1000] epochs" },
     { "epochs: ten\n", "a.yaml:1:1: epochs is 'ten'; a whole number is needed" },
     { "mode: quick\n", "a.yaml:1:1: mode is 'quick'; it must be one of: fast, deterministic" },
@@ -105,7 +114,8 @@ START_TEST(complaints_point_at_the_text)
 }
 END_TEST
 
-static const char *const unreadable[] = { "a: 1\na: 2\n", "a: [1\n", "a: &x 1\nb: *x\n", "a: 1\n---\nb: 2\n", "? [a]\n: 1\n",
+static const char *const unreadable[] = { "a: 1\na: 2\n", "a: [1\n", "a: &x 1\nb: *x\n", "a: 1\n---\nb: 2\n",
+    "? [a]\n: 1\n",
                                           "a: \"\\0\"\n" };
 START_TEST(bad_yaml_is_refused)
 {

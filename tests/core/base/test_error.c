@@ -27,4 +27,5 @@ START_TEST(long_messages_are_cut_not_overrun)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/error", add(first_writer_wins_and_context_goes_in_front); add(long_messages_are_cut_not_overrun);)
+LMB_TEST_MAIN("core/base/error", add(first_writer_wins_and_context_goes_in_front);
+              add(long_messages_are_cut_not_overrun);)

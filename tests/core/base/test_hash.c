@@ -56,4 +56,5 @@ START_TEST(texts_do_not_run_together)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/hash", add_loop(known_answers, 2); add(pieces_equal_the_whole); add(texts_do_not_run_together);)
+LMB_TEST_MAIN("core/base/hash", add_loop(known_answers, 2); add(pieces_equal_the_whole);
+              add(texts_do_not_run_together);)

@@ -58,13 +58,16 @@ END_TEST
 
 START_TEST(sets)
 {
-    static const char *pattern[] = { "[abc]", "[a-c]x", "[!a-c]", "[]a]", "[!]a]", "[a-]", "*[0-9].w*", "head.[01].weight", "[a", "[", "[!", "[]", "[!]",
+    static const char *pattern[] = { "[abc]", "[a-c]x", "[!a-c]", "[]a]", "[!]a]", "[a-]", "*[0-9].w*",
+        "head.[01].weight", "[a", "[", "[!", "[]", "[!]",
                                      "a[", "*[", "x[!", "[a-c-e]" };
-    static const char *text[] = { "a", "b", "ax", "x", "]", "-", "block12.weight", "head.1.weight", "head.2.weight", "[a", "[", "[!", "[]", "[!]", "a[", "x[!",
+    static const char *text[] = { "a", "b", "ax", "x", "]", "-", "block12.weight", "head.1.weight", "head.2.weight",
+        "[a", "[", "[!", "[]", "[!]", "a[", "x[!",
                                   "d", "" };
     for (size_t p = 0; p < sizeof pattern / sizeof *pattern; p++)
         for (size_t t = 0; t < sizeof text / sizeof *text; t++)
-            ck_assert_msg(lmb_matches(pattern[p], text[t]) == (fnmatch(pattern[p], text[t], 0) == 0), "%s %s", pattern[p], text[t]);
+            ck_assert_msg(lmb_matches(pattern[p], text[t]) == (fnmatch(pattern[p], text[t], 0) == 0), "%s %s",
+                          pattern[p], text[t]);
 }
 END_TEST
 
@@ -79,4 +82,5 @@ START_TEST(no_pattern_takes_long)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/scan", add(counts); add(words); add(patterns_as_in_a_shell); add(sets); add(no_pattern_takes_long);)
+LMB_TEST_MAIN("core/base/scan", add(counts); add(words); add(patterns_as_in_a_shell); add(sets);
+              add(no_pattern_takes_long);)

@@ -95,5 +95,6 @@ START_TEST(html_text)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/str", add(appends_grow); add(failure_sticks); add_loop(json_text, sizeof json / sizeof json[0]);
+LMB_TEST_MAIN("core/base/str", add(appends_grow); add(failure_sticks);
+              add_loop(json_text, sizeof json / sizeof json[0]);
               add_loop(json_numbers, sizeof numbers / sizeof numbers[0]); add(json_members); add(html_text);)

@@ -17,7 +17,8 @@ END_TEST
 
 START_TEST(broadcast_follows_onnx)
 {
-    lmb_shape a = LMB_SHAPE(2, 3, 4, 5), b = LMB_SHAPE(3, 1, 1), out, want = LMB_SHAPE(2, 3, 4, 5), bad = LMB_SHAPE(2, 1);
+    lmb_shape a = LMB_SHAPE(2, 3, 4, 5), b = LMB_SHAPE(3, 1, 1), out, want = LMB_SHAPE(2, 3, 4, 5),
+              bad = LMB_SHAPE(2, 1);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_shape_broadcast(&a, &b, &out, &err));
     ck_assert(lmb_shape_equal(&out, &want));

@@ -9,10 +9,30 @@
 /* Well-formed UTF-8 by table 3-7 of the Unicode standard: the first and last of each row, and what lies beside them. */
 START_TEST(well_formed)
 {
-    static const char *const good[] = { "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xec\xbf\xbf", "\xed\x9f\xbf", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
+    static const char *const good[] = { "a",
+                                        "\x7f",
+                                        "\xc2\x80",
+                                        "\xdf\xbf",
+                                        "\xe0\xa0\x80",
+                                        "\xec\xbf\xbf",
+                                        "\xed\x9f\xbf",
+                                        "\xef\xbf\xbf",
+                                        "\xf0\x90\x80\x80",
                                         "\xf4\x8f\xbf\xbf" },
-                             *const bad[] = { "\x80", "\xbf", "\xc0\xaf", "\xc1\xbf", "\xc2", "\xc2" "a", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf",
-                                              "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff" };
+                             *const bad[] = { "\x80",
+                                              "\xbf",
+                                              "\xc0\xaf",
+                                              "\xc1\xbf",
+                                              "\xc2",
+                                              "\xc2"
+                                              "a",
+                                              "\xe0\x9f\xbf",
+                                              "\xed\xa0\x80",
+                                              "\xe2\x82",
+                                              "\xf0\x8f\xbf\xbf",
+                                              "\xf4\x90\x80\x80",
+                                              "\xf5\x80\x80\x80",
+                                              "\xff" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         ck_assert_uint_eq(lmb_utf8_length(good[i]), strlen(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -23,8 +43,17 @@ END_TEST
 /* What a terminal obeys is not shown; letters of all scripts are. */
 START_TEST(shown)
 {
-    static const char *const steering[] = { "\x1b", "\n", "\x7f", "\xc2\x85", "\xc2\x9b" /* CSI */, "\xe2\x80\xa8", "\xe2\x80\xae" /* backwards */,
-                                            "\xe2\x81\xa6", "\xd8\x9c", "\x9b", "" };
+    static const char *const steering[] = { "\x1b",
+                                            "\n",
+                                            "\x7f",
+                                            "\xc2\x85",
+                                            "\xc2\x9b" /* CSI */,
+                                            "\xe2\x80\xa8",
+                                            "\xe2\x80\xae" /* backwards */,
+                                            "\xe2\x81\xa6",
+                                            "\xd8\x9c",
+                                            "\x9b",
+                                            "" };
     char text[] = "J\xc3\xbcrgen \xe7\x8e\x8b\xf0\x9f\x8c\xb3 \xc2\x9b" "31m \x1b[1m\r\xe2\x80\xae" "abc\xff";
 
     for (size_t i = 0; i < sizeof steering / sizeof *steering; i++)

@@ -64,4 +64,5 @@ START_TEST(waiting_ends_in_sleep)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/threads", add_loop(each_task_runs_once, 4); add(waiting_ends_in_sleep); add(absurd_sizes_are_refused);)
+LMB_TEST_MAIN("core/base/threads", add_loop(each_task_runs_once, 4); add(waiting_ends_in_sleep);
+              add(absurd_sizes_are_refused);)

@@ -18,7 +18,8 @@ static lmb_config *parsed(const char *text)
 
 START_TEST(values_and_places)
 {
-    lmb_config *c = parsed("# comment\nseed: 17\ntrain:\n  lr: 0.5\n  steps: [1, 2]\n  name: \"17\"\n  on: yes\n  none:\n");
+    lmb_config *c =
+        parsed("# comment\nseed: 17\ntrain:\n  lr: 0.5\n  steps: [1, 2]\n  name: \"17\"\n  on: yes\n  none:\n");
     const lmb_tree *train = lmb_tree_get(lmb_config_root(c), "train"), *name;
     const char *text;
     int64_t i;
@@ -133,8 +134,9 @@ START_TEST(settings)
                                         "seed=", "path=/x/y.h5", "seed=3" };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
         ck_ok(lmb_config_set(c, sets[i], &err));
-    expect_dump(c, "\noptimizer:\n  name: sgd\n  lr: 0.1\nlayers:\n  -\n    out: 4\n  -\n    out: 16\nseed: 3\na:\n  b:\n"
-                   "    c:\n      - 1\n      - \"x y\"\nt:\n  k: \"v\"\npath: /x/y.h5\n");
+    expect_dump(c,
+                "\noptimizer:\n  name: sgd\n  lr: 0.1\nlayers:\n  -\n    out: 4\n  -\n    out: 16\nseed: 3\na:\n  b:\n"
+                "    c:\n      - 1\n      - \"x y\"\nt:\n  k: \"v\"\npath: /x/y.h5\n");
     lmb_config_destroy(c);
 }
 END_TEST
@@ -171,11 +173,27 @@ START_TEST(complaints_about_settings)
 }
 END_TEST
 
-static const struct { const char *text; bool is_int, is_real; } numbers[] = {
-    { "12", true, true },     { "-3", true, true },   { "+4", true, true }, { "1e3", false, true }, { ".5", false, true },
-    { "0x10", true, false }, { "010", true, true }, { "5%", false, true }, { "0x", false, false }, { "nan", false, false }, { "inf", false, false }, { "1e999", false, false },
-    { "1 2", false, false },  { "--1", false, false }, { "-", false, false }, { "9223372036854775807", true, true },
-    { "9223372036854775808", false, true }, { "true", false, false }, { "[1]", false, false },
+static const struct { const char *text; bool is_int, is_real;
+} numbers[] = {
+    { "12", true, true },
+    { "-3", true, true },
+    { "+4", true, true },
+    { "1e3", false, true },
+    { ".5", false, true },
+    { "0x10", true, false },
+    { "010", true, true },
+    { "5%", false, true },
+    { "0x", false, false },
+    { "nan", false, false },
+    { "inf", false, false },
+    { "1e999", false, false },
+    { "1 2", false, false },
+    { "--1", false, false },
+    { "-", false, false },
+    { "9223372036854775807", true, true },
+    { "9223372036854775808", false, true },
+    { "true", false, false },
+    { "[1]", false, false },
 };
 START_TEST(what_is_a_number)
 {
@@ -190,8 +208,9 @@ END_TEST
 
 START_TEST(dump_reads_back_the_same)
 {
-    lmb_config *c = parsed("a: {b: [1, [2, {c: d}]], e: {}, f: [], 'g h': ~}\nt: \"line\\nbreak: #x\"\nu: \"- not a list\"\n"
-                           "v: 'null'\nw: '-12'\nx: a, b\nlist:\n- k: 1\n  l: [a]\n- x\n"),
+    lmb_config *c = parsed(
+                   "a: {b: [1, [2, {c: d}]], e: {}, f: [], 'g h': ~}\nt: \"line\\nbreak: #x\"\nu: \"- not a list\"\n"
+                   "v: 'null'\nw: '-12'\nx: a, b\nlist:\n- k: 1\n  l: [a]\n- x\n"),
                *again = NULL;
     lmb_str s = LMB_STR_INIT;
     ck_ok(lmb_tree_dump(lmb_config_root(c), 0, &s));

@@ -1,5 +1,5 @@
-/* Mirrors core/cpu/bf16.c and core/base/bf16.h: every case of an op by the bf16 kernels against the reference, and that a plan
- * keeps bf16 from one end to the other. */
+/* Mirrors core/cpu/bf16.c and core/base/bf16.h: every case of an op by the bf16 kernels against the reference, and that
+ * a plan keeps bf16 from one end to the other. */
 #include "core/base/bf16.h"
 
 #include <math.h>
@@ -17,7 +17,8 @@ START_TEST(rounding_is_to_nearest_even)
         { 1 + 0x3p-8f, 0x3f82 }, { INFINITY, 0x7f80 }, { -INFINITY, 0xff80 }, { 3.4e38f, 0x7f80 }, { 0x1p-133f, 1 },
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        ck_assert_msg(lmb_bf16_of(known[i].x) == known[i].bits, "%a became 0x%04x", (double)known[i].x, lmb_bf16_of(known[i].x));
+        ck_assert_msg(lmb_bf16_of(known[i].x) == known[i].bits, "%a became 0x%04x", (double)known[i].x,
+                      lmb_bf16_of(known[i].x));
     for (uint32_t v = 0; v < 0x10000; v++) {
         float f = lmb_bf16_get((uint16_t)v);
         ck_assert(f != f ? lmb_bf16_get(lmb_bf16_of(f)) != lmb_bf16_get(lmb_bf16_of(f)) : lmb_bf16_of(f) == v);

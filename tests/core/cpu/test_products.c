@@ -1,4 +1,5 @@
-/* Mirrors core/cpu/products.c: sums over shards against sums in double, in the bits of separate products added along the tree. */
+/* Mirrors core/cpu/products.c: sums over shards against sums in double, in the bits of separate products added along
+ * the tree. */
 #include "core/cpu/products.h"
 
 #include <math.h>
@@ -27,7 +28,11 @@ static void set_up(int count)
 {
     for (int i = 0; i < count; i++) {
         int64_t rows = i == count - 1 ? 5 : 33;
-        factors[i] = (lmb_factors){ .a = numbers(rows * M, (uint32_t)i), .b = numbers(rows * N, (uint32_t)(100 + i)), .rows = rows, .m = M, .n = N,
+        factors[i] = (lmb_factors){ .a = numbers(rows * M, (uint32_t)i),
+                                    .b = numbers(rows * N, (uint32_t)(100 + i)),
+                                    .rows = rows,
+                                    .m = M,
+                                    .n = N,
                                     .scale = 0.5f };
         shard[i] = &factors[i];
         weight[i] = (float)rows / (float)(33 * (count - 1) + 5);

@@ -120,7 +120,8 @@ static void check_loops(const lmbi_winograd_loops *l, const lmb_conv *v, bool ha
     lmbi_winograd_lengthen(&back, at_once ? back.tiles : 1);
     tensors t = make(v);
     const lmbi_winograd_end ends[2] = { { t.b, NULL, -INFINITY, INFINITY }, { NULL, NULL, -INFINITY, INFINITY } };
-    double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x), *want_w = calloc(t.nw, sizeof *want_w);
+    double *want_y = calloc(t.ny, sizeof *want_y), *want_x = calloc(t.nx, sizeof *want_x),
+           *want_w = calloc(t.nw, sizeof *want_w);
     float *y = malloc(sizeof *y * t.ny), *dx = malloc(sizeof *dx * t.nx), *dw = malloc(sizeof *dw * t.nw);
     float *u = malloc(sizeof *u * (size_t)lmbi_winograd_points(v->c, v->k));
     float *s = scratch_for(&g), *sb = scratch_for(&back);

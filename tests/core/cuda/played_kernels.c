@@ -26,8 +26,12 @@ typedef struct made {
     void *state;
 } made;
 
-/* What a plan reads of a kernel besides its functions; kernels of one op that differ in it have wrappers of their own. */
-static int flags_of(const lmb_kernel *k) { return (k->storage ? 1 : 0) | (k->inplace ? 2 : 0) | (k->order_free ? 4 : 0); }
+/* What a plan reads of a kernel besides its functions; kernels of one op that differ in it have wrappers of their
+ * own. */
+static int flags_of(const lmb_kernel *k)
+{
+    return (k->storage ? 1 : 0) | (k->inplace ? 2 : 0) | (k->order_free ? 4 : 0);
+}
 
 static const lmb_kernel *kernel_for(const lmb_call *c, int t, int flags, const char **why)
 {

@@ -246,7 +246,8 @@ int main(void)
 {
     int n;
     err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_cuda_open(getenv("LMB_CUDA_MODULE") ? NULL : LMB_BINARY_DIR "/launch", &cuda, &err) != LMB_OK || cuda->api->device_count(&n, &err) != LMB_OK) {
+    if (lmb_cuda_open(getenv("LMB_CUDA_MODULE") ? NULL : LMB_BINARY_DIR "/launch", &cuda, &err) != LMB_OK ||
+        cuda->api->device_count(&n, &err) != LMB_OK) {
         printf("skipped: %s\n", err.msg);
         lmb_cuda_close(cuda);
         return 0;

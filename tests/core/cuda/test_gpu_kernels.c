@@ -1,4 +1,5 @@
-/* The kernels of the CUDA module on a GPU against the references: every case of every op. Mirrors core/cuda/ops, device.c. */
+/* The kernels of the CUDA module on a GPU against the references: every case of every op. Mirrors core/cuda/ops,
+ * device.c. */
 #include <stdlib.h>
 
 #include "core/check/check.h"

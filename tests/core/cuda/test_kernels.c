@@ -1,4 +1,5 @@
-/* The kernels of the CUDA module against the references, on the host: the same sources without a device. Mirrors core/cuda/ops. */
+/* The kernels of the CUDA module against the references, on the host: the same sources without a device. Mirrors
+ * core/cuda/ops. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,8 @@ START_TEST(every_op_has_a_kernel)
     for (int i = 0; lmb_ops[i]; i++) {
         bool found = false;
         for (int k = 0; backends[0].kernels[k] && !found; k++)
-            found = strcmp(backends[0].kernels[k]->op, lmb_ops[i]->name) == 0 && strcmp(backends[0].kernels[k]->domain, lmb_ops[i]->domain) == 0;
+            found = strcmp(backends[0].kernels[k]->op, lmb_ops[i]->name) == 0 &&
+                    strcmp(backends[0].kernels[k]->domain, lmb_ops[i]->domain) == 0;
         ck_assert_msg(found, "no kernel for %s", lmb_ops[i]->name);
     }
 }
@@ -48,10 +50,14 @@ END_TEST
 /* A convolution and its two gradients, as autodiff makes them: what cuDNN is told of each. */
 START_TEST(convolutions_are_described_to_cudnn)
 {
-    static const struct { int64_t c, h, w, k, kh, kw, group, stride[2], dilation[2], pads[4]; } cases[] = {
-        { 3, 32, 32, 16, 3, 3, 1, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },  { 16, 32, 32, 32, 3, 3, 1, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } },
-        { 32, 16, 16, 32, 3, 3, 32, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } }, { 32, 9, 7, 16, 1, 1, 1, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },
-        { 8, 9, 7, 12, 3, 2, 4, { 2, 1 }, { 1, 2 }, { 1, 0, 0, 2 } },    { 3, 224, 224, 64, 7, 7, 1, { 2, 2 }, { 1, 1 }, { 3, 3, 3, 3 } },
+    static const struct { int64_t c, h, w, k, kh, kw, group, stride[2], dilation[2], pads[4];
+    } cases[] = {
+        { 3, 32, 32, 16, 3, 3, 1, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 16, 32, 32, 32, 3, 3, 1, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 32, 16, 16, 32, 3, 3, 32, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },
+        { 32, 9, 7, 16, 1, 1, 1, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },
+        { 8, 9, 7, 12, 3, 2, 4, { 2, 1 }, { 1, 2 }, { 1, 0, 0, 2 } },
+        { 3, 224, 224, 64, 7, 7, 1, { 2, 2 }, { 1, 1 }, { 3, 3, 3, 3 } },
     };
     int found = 0;
     lmb_vid wrt[2], grad[2];
@@ -60,13 +66,15 @@ START_TEST(convolutions_are_described_to_cudnn)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_graph_create(&g, &err));
     lmb_builder b = lmb_builder_of(g, &err);
-    wrt[0] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "x", LMB_F32, LMB_SHAPE(4, cases[_i].c, cases[_i].h, cases[_i].w), NULL);
+    wrt[0] =
+        lmb_emit_value(&b, LMB_ROLE_PARAMETER, "x", LMB_F32, LMB_SHAPE(4, cases[_i].c, cases[_i].h, cases[_i].w), NULL);
     wrt[1] = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32,
                             LMB_SHAPE(cases[_i].k, cases[_i].c / cases[_i].group, cases[_i].kh, cases[_i].kw), NULL);
-    lmb_vid y = lmb_emit(&b, "Conv", "y", LMB_IN(wrt[0], wrt[1]),
-                         LMB_ATTRS(LMB_AINT("group", cases[_i].group), LMB_AINTS("strides", cases[_i].stride[0], cases[_i].stride[1]),
-                                   LMB_AINTS("dilations", cases[_i].dilation[0], cases[_i].dilation[1]),
-                                   LMB_AINTS("pads", cases[_i].pads[0], cases[_i].pads[1], cases[_i].pads[2], cases[_i].pads[3])));
+    lmb_vid y = lmb_emit(
+        &b, "Conv", "y", LMB_IN(wrt[0], wrt[1]),
+        LMB_ATTRS(LMB_AINT("group", cases[_i].group), LMB_AINTS("strides", cases[_i].stride[0], cases[_i].stride[1]),
+                  LMB_AINTS("dilations", cases[_i].dilation[0], cases[_i].dilation[1]),
+                  LMB_AINTS("pads", cases[_i].pads[0], cases[_i].pads[1], cases[_i].pads[2], cases[_i].pads[3])));
     lmb_vid loss = lmb_emit(&b, "ReduceSum", "loss", LMB_IN(y), LMB_ATTRS(LMB_AINT("keepdims", 0)));
     lmb_emit_output(&b, "loss", loss);
     ck_ok(lmb_builder_status(&b));
@@ -101,5 +109,9 @@ static bool there(void)
     return true;
 }
 
-LMB_TEST_MAIN("core/cuda/kernels", if (there()) { add_loop(agrees_with_the_reference, cases()); add(every_op_has_a_kernel);
-              add_loop(convolutions_are_described_to_cudnn, 6); })
+LMB_TEST_MAIN(
+    "core/cuda/kernels", if (there()) {
+        add_loop(agrees_with_the_reference, cases());
+        add(every_op_has_a_kernel);
+        add_loop(convolutions_are_described_to_cudnn, 6);
+    })

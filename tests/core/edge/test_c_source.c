@@ -71,8 +71,8 @@ static void *compile_arithmetic(void)
     return c_compile(dir, "arithmetic", "-O2 -Wno-unused-function -Wno-pedantic");
 }
 
-/* Sums that lie halfway between two floats but for less than binary64 can tell: q * m is half a step of z, as nearly as a
- * product of that q can be. There, rounding twice goes wrong. Both rows against libm. */
+/* Sums that lie halfway between two floats but for less than binary64 can tell: q * m is half a step of z, as nearly as
+ * a product of that q can be. There, rounding twice goes wrong. Both rows against libm. */
 START_TEST(arithmetic_is_that_of_libm)
 {
     void *library = compile_arithmetic(), *f = c_symbol(library, "try_fused"), *g = c_symbol(library, "try_nearest");

@@ -381,9 +381,8 @@ END_TEST
 
 #define N_CLAIMS (int)(sizeof claims / sizeof claims[0])
 LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); add(crc_known_answers);
-              add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops); add(signature_covers_all_before_it);
-              add(trusted_files);
-              add(every_truncation_is_refused); add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
-              add_loop(false_claims_are_refused, N_CLAIMS);
-              add(bad_memory_plan_is_refused); add(other_versions_are_refused);
-              add(first_error_sticks); add(overflow_is_refused_when_written);)
+              add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops);
+              add(signature_covers_all_before_it); add(trusted_files); add(every_truncation_is_refused);
+              add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
+              add_loop(false_claims_are_refused, N_CLAIMS); add(bad_memory_plan_is_refused);
+              add(other_versions_are_refused); add(first_error_sticks); add(overflow_is_refused_when_written);)

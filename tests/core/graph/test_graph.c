@@ -53,12 +53,19 @@ START_TEST(what_does_not_fit_leaves_the_graph_alone)
     int values = n.g->n_values, nodes = n.g->n_nodes;
     lmb_vid out;
 
-    ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "odd", (lmb_vid[]){ n.x, n.x }, 2, NULL, 0, &out, 1, &err), LMB_E_SHAPE);
+    ck_assert_int_eq(
+        lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "odd", (lmb_vid[]){ n.x, n.x }, 2, NULL, 0, &out, 1, &err),
+        LMB_E_SHAPE);
     ck_assert_ptr_nonnull(strstr(err.msg, "odd"));
-    lmb_attr wrong = { .name = "alpha", .kind = LMB_ATTR_INT, .i = 1 }, unknown = { .name = "beat", .kind = LMB_ATTR_REAL };
-    ck_assert_int_ne(lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "g", (lmb_vid[]){ n.x, n.w }, 2, &wrong, 1, &out, 1, &err), LMB_OK);
+    lmb_attr wrong = { .name = "alpha", .kind = LMB_ATTR_INT, .i = 1 },
+             unknown = { .name = "beat", .kind = LMB_ATTR_REAL };
+    ck_assert_int_ne(
+        lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "g", (lmb_vid[]){ n.x, n.w }, 2, &wrong, 1, &out, 1, &err),
+        LMB_OK);
     err = (lmb_error)LMB_ERROR_INIT; /* which keeps the first */
-    ck_assert_int_ne(lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "g", (lmb_vid[]){ n.x, n.w }, 2, &unknown, 1, &out, 1, &err), LMB_OK);
+    ck_assert_int_ne(
+        lmb_graph_node(n.g, lmb_op_find("", "Gemm"), "g", (lmb_vid[]){ n.x, n.w }, 2, &unknown, 1, &out, 1, &err),
+        LMB_OK);
     ck_assert_ptr_nonnull(strstr(err.msg, "beat"));
     ck_assert_int_eq(n.g->n_values, values);
     ck_assert_int_eq(n.g->n_nodes, nodes);

@@ -209,7 +209,8 @@ START_TEST(a_shape_computed_from_the_input)
     tensor(m, "index", 7, 0, NULL);
     node(m, "Shape x -> shape");
     attribute_int(node(m, "Gather shape index -> n"), "axis", 0);
-    Onnx__AttributeProto *axes = attribute(node(m, "Unsqueeze n -> n1"), "axes", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
+    Onnx__AttributeProto *axes =
+        attribute(node(m, "Unsqueeze n -> n1"), "axes", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
     PUSH(axes->ints, axes->n_ints, 0);
     attribute_int(node(m, "Concat n1 rest -> to"), "axis", 0);
     node(m, "Reshape x to -> y");
@@ -228,7 +229,8 @@ END_TEST
 static void role_is(const lmb_graph *g, const char *name, lmb_role role, float decay)
 {
     const lmb_value *v = &g->value[lmb_graph_find(g, name)];
-    ck_assert_msg(v->role == role && v->decay == decay, "%s is %s with decay %g", name, lmb_role_name(v->role), v->decay);
+    ck_assert_msg(v->role == role && v->decay == decay, "%s is %s with decay %g", name, lmb_role_name(v->role),
+                  v->decay);
 }
 
 START_TEST(roles_follow_use)

@@ -48,7 +48,8 @@ static lmb_vid norm(net *n, lmb_builder *b, lmb_vid x)
 
 static lmb_vid conv(net *n, lmb_builder *b, lmb_vid x, int64_t k)
 {
-    lmb_vid w = numbers(n, b, LMB_ROLE_PARAMETER, "w", LMB_SHAPE(k, lmb_builder_value(b, x)->shape.d[1], 3, 3), -0.3f, 0.3f);
+    lmb_vid w =
+        numbers(n, b, LMB_ROLE_PARAMETER, "w", LMB_SHAPE(k, lmb_builder_value(b, x)->shape.d[1], 3, 3), -0.3f, 0.3f);
     return lmb_emit(b, "Conv", "conv", LMB_IN(x, w), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
 }
 
@@ -57,7 +58,10 @@ static lmb_vid relu6(lmb_builder *b, lmb_vid x)
 {
     return lmb_emit(b, "Clip", "relu6", LMB_IN(x, lmb_emit_scalar(b, 0), lmb_emit_scalar(b, 1)), LMB_NO_ATTRS);
 }
-static lmb_vid sum(lmb_builder *b, lmb_vid x, lmb_vid y) { return lmb_emit(b, "Add", "sum", LMB_IN(x, y), LMB_NO_ATTRS); }
+static lmb_vid sum(lmb_builder *b, lmb_vid x, lmb_vid y)
+{
+    return lmb_emit(b, "Add", "sum", LMB_IN(x, y), LMB_NO_ATTRS);
+}
 
 /* One row a pattern: appended behind a convolution. */
 static lmb_vid plain(net *n, lmb_builder *b, lmb_vid x) { return norm(n, b, x); }
@@ -129,7 +133,8 @@ static net make(const struct row *row)
     lmb_vid x = numbers(&n, &b, LMB_ROLE_CONSTANT, "x", LMB_SHAPE(3, 4, 5, 5), -1, 1);
     lmb_vid y = row->build(&n, &b, conv(&n, &b, x, 6));
     lmb_vid weigh = numbers(&n, &b, LMB_ROLE_CONSTANT, "r", lmb_builder_value(&b, y)->shape, -1, 1);
-    n.loss = lmb_emit(&b, "SumTo", "loss", LMB_IN(lmb_emit(&b, "Mul", NULL, LMB_IN(y, weigh), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    n.loss =
+        lmb_emit(&b, "SumTo", "loss", LMB_IN(lmb_emit(&b, "Mul", NULL, LMB_IN(y, weigh), LMB_NO_ATTRS)), LMB_NO_ATTRS);
     lmb_emit_output(&b, "loss", n.loss);
     ck_ok(lmb_builder_status(&b));
     ck_ok(lmb_autodiff(forward, n.loss, n.wrt, n.n_wrt, &n.g, n.grad, &err));
@@ -200,8 +205,8 @@ START_TEST(groups_are_found)
             left += strcmp(op, members[k]) == 0;
     }
     if (g) /* else nothing to fuse */
-        ck_assert_msg(norms == rows[_i].norms && left == rows[_i].left && convs == rows[_i].convs, "%s: %d norms, %d convs, %d left",
-                      rows[_i].name, norms, convs, left);
+        ck_assert_msg(norms == rows[_i].norms && left == rows[_i].left && convs == rows[_i].convs,
+                      "%s: %d norms, %d convs, %d left", rows[_i].name, norms, convs, left);
     else
         ck_assert_int_eq(rows[_i].norms + rows[_i].convs, 0);
     if (n.kept != LMB_NONE)

@@ -89,7 +89,8 @@ START_TEST(gradients_agree_with_finite_differences)
         double down = *(float *)lmb_plan_data(fwd, n.loss);
         state[i] = keep;
         double want = (up - down) / (2 * h);
-        ck_assert_msg(fabs(want - g[i]) < 0.02 * fabs(want) + 0.03, "state %d: %g, finite difference %g", i, g[i], want);
+        ck_assert_msg(fabs(want - g[i]) < 0.02 * fabs(want) + 0.03, "state %d: %g, finite difference %g", i, g[i],
+                      want);
     }
     lmb_plan_destroy(fwd);
     lmb_plan_destroy(bwd);
@@ -149,8 +150,9 @@ START_TEST(bad_nodes_are_refused_and_named)
     lmb_vid out;
     int nodes = n.g->n_nodes;
 
-    ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Conv"), "stem", LMB_IN(n.x, n.w2), LMB_NO_ATTRS, &out, 1, &err),
-                     LMB_E_SHAPE);
+    ck_assert_int_eq(
+        lmb_graph_node(n.g, lmb_op_find("", "Conv"), "stem", LMB_IN(n.x, n.w2), LMB_NO_ATTRS, &out, 1, &err),
+        LMB_E_SHAPE);
     ck_assert_str_eq(err.msg, "Conv node stem: 2 input channels in 1 groups, 4 output channels, w takes 4 a group");
     ck_assert_int_eq(n.g->n_nodes, nodes);
     err = (lmb_error)LMB_ERROR_INIT;
@@ -165,8 +167,10 @@ START_TEST(bad_nodes_are_refused_and_named)
     lmb_vid w = lmb_emit_value(&b, LMB_ROLE_INPUT, "filters", LMB_F32, LMB_SHAPE(far, 1, 3, 3), NULL);
     ck_ok(lmb_builder_status(&b));
     ck_assert_int_eq(lmb_graph_node(n.g, lmb_op_find("", "Conv"), "far", LMB_IN(x, w),
-                                    LMB_ATTRS(LMB_AINT("group", far), LMB_ATEXT("auto_pad", "SAME_UPPER"), LMB_AINTS("dilations", far, far)),
-                                    &out, 1, &err), LMB_E_SHAPE);
+                                    LMB_ATTRS(LMB_AINT("group", far), LMB_ATEXT("auto_pad", "SAME_UPPER"),
+                                              LMB_AINTS("dilations", far, far)),
+                                    &out, 1, &err),
+                     LMB_E_SHAPE);
     ck_assert_ptr_nonnull(strstr(err.msg, "at most 2^44 numbers"));
     lmb_graph_destroy(n.g);
 }
@@ -198,8 +202,13 @@ static lmb_layout all_nhwc(const lmb_call *c, int operand)
     return LMB_LAYOUT_NHWC;
 }
 
-static const lmb_kernel half = { .name = "half:relu", .op = "Relu", .domain = "", .storage = all_bf16, .layout = all_nhwc,
-                                 .run = half_relu, .inplace = true };
+static const lmb_kernel half = { .name = "half:relu",
+                                 .op = "Relu",
+                                 .domain = "",
+                                 .storage = all_bf16,
+                                 .layout = all_nhwc,
+                                 .run = half_relu,
+                                 .inplace = true };
 static const lmb_kernel *const halves[] = { &half, NULL };
 static const lmb_backend half_backend = { .name = "half", .kernels = halves };
 
@@ -219,7 +228,8 @@ START_TEST(storage_is_carried)
     lmb_vid scale = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, (lmb_shape){ 0 }, &w);
     lmb_vid first = lmb_emit(&b, "Relu", "first", LMB_IN(in), LMB_NO_ATTRS);
     lmb_vid y = lmb_emit(&b, "Relu", "second", LMB_IN(first), LMB_NO_ATTRS);
-    lmb_vid z = lmb_emit(&b, "Relu", "third", LMB_IN(lmb_emit(&b, "Mul", "product", LMB_IN(y, scale), LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    lmb_vid z = lmb_emit(&b, "Relu", "third", LMB_IN(lmb_emit(&b, "Mul", "product", LMB_IN(y, scale), LMB_NO_ATTRS)),
+                         LMB_NO_ATTRS);
     lmb_emit_output(&b, "y", y);
     lmb_emit_output(&b, "z", z);
     ck_ok(lmb_builder_status(&b));
@@ -239,8 +249,10 @@ START_TEST(storage_is_carried)
         const float *made = lmb_plan_data(p, y);
         for (int i = 0; i < 24; i++) {
             float want = x[i] > 0 ? x[i] : 0;
-            ck_assert_msg(fabsf(made[i] - want) <= want / (exact ? 1e6f : 256), "y[%d] is %g, not %g", i, (double)made[i], (double)want);
-            ck_assert_msg(fabsf(out[i] - 1.5f * want) <= 1.5f * want / 100, "z[%d] is %g, not %g", i, (double)out[i], 1.5 * (double)want);
+            ck_assert_msg(fabsf(made[i] - want) <= want / (exact ? 1e6f : 256), "y[%d] is %g, not %g", i,
+                          (double)made[i], (double)want);
+            ck_assert_msg(fabsf(out[i] - 1.5f * want) <= 1.5f * want / 100, "z[%d] is %g, not %g", i, (double)out[i],
+                          1.5 * (double)want);
         }
         lmb_plan_destroy(p);
     }

@@ -97,7 +97,8 @@ START_TEST(no_pictures_without_labels)
 {
     begin();
     put("notes.txt", "not a picture", 13);
-    refused("{name: folder, path: %s, height: 2, width: 2, labels: false}", LMB_PART_TRAIN, LMB_E_FORMAT, "0 .png, .jpg or .jpeg files");
+    refused("{name: folder, path: %s, height: 2, width: 2, labels: false}", LMB_PART_TRAIN, LMB_E_FORMAT,
+            "0 .png, .jpg or .jpeg files");
     end();
 }
 END_TEST
@@ -127,6 +128,5 @@ START_TEST(bad_folders_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/readers/folder", add(folders_are_classes_in_order); add(grey_is_one_channel); add(pictures_without_labels);
-              add(no_pictures_without_labels);
-              add(bad_folders_are_refused);)
+LMB_TEST_MAIN("datasets/readers/folder", add(folders_are_classes_in_order); add(grey_is_one_channel);
+              add(pictures_without_labels); add(no_pictures_without_labels); add(bad_folders_are_refused);)

@@ -266,9 +266,9 @@ static uint32_t common_neighbours(const lmb_secagg_graph *g, uint32_t a, uint32_
     return n;
 }
 
-/* A client that is left with fewer neighbours than the threshold, before any vector, is taken out; the others sum. On the
- * ring its neighbours at the distances 1, 5 and 6 leave: those beside it lose one less than it does. The distance shows in
- * the number of common neighbours. */
+/* A client that is left with fewer neighbours than the threshold, before any vector, is taken out; the others sum. On
+ * the ring its neighbours at the distances 1, 5 and 6 leave: those beside it lose one less than it does. The distance
+ * shows in the number of common neighbours. */
 START_TEST(left_alone)
 {
     static const uint8_t ring_seed[LMB_SECAGG_SEED] = { 77 }; /* as in world.h */

@@ -170,5 +170,6 @@ START_TEST(ring_depends_on_the_seed)
 }
 END_TEST
 
-LMB_TEST_MAIN("federated/secagg/graph", add_loop(known_answers, sizeof answers / sizeof *answers); add(infeasible); add(floor_above_the_survivors);
-              add(plan_keeps_the_floor); add(shapes_no_client_takes); add(ring); add(ring_depends_on_the_seed);)
+LMB_TEST_MAIN("federated/secagg/graph", add_loop(known_answers, sizeof answers / sizeof *answers); add(infeasible);
+              add(floor_above_the_survivors); add(plan_keeps_the_floor); add(shapes_no_client_takes); add(ring);
+              add(ring_depends_on_the_seed);)
