@@ -116,7 +116,7 @@ lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_
     size_t bytes = r->slab.front + r->slab.each * (size_t)b->shards;
 
     r->next = (i + 1) % LMBI_BUFFERS;
-    LMB_TRY(d->reach(d, r->arrived[i], err));
+    LMB_TRY(lmbi_resident_reach(r, r->arrived[i], err));
     LMB_TRY(fill(r, r->staged[i], b, err));
     LMB_TRY(d->follow(d, r->taken[i], LMB_QUEUE_ASIDE, err));
     LMB_TRY(d->send(d, r->far[i], r->staged[i], bytes, err));

@@ -64,6 +64,7 @@ static int fake_stream_after(void *stream, void *other)
 {
     return (void)stream, (void)other, fake.afters++, LMB_NCCL_OK;
 }
+static int fake_event_state(void *event) { return fake_stream_state(event); }
 static int fake_unique_id(unsigned char id[LMB_NCCL_ID])
 {
     fake.ids++;
@@ -157,6 +158,7 @@ static const lmb_nccl_api fake_api = {
     .stream_destroy = fake_stream_destroy,
     .stream_state = fake_stream_state,
     .stream_after = fake_stream_after,
+    .event_state = fake_event_state,
     .unique_id = fake_unique_id,
     .init = fake_init,
     .state = fake_state,

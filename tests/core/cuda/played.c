@@ -5,13 +5,15 @@
  * So whole trainings with train.backend=cuda run anywhere (LMB_CUDA_MODULE names this file), and what breaks when a
  * copy comes late, an order of two streams is missing or a recorded step is replayed with other numbers, breaks here.
  * LMB_PLAYED says how recording goes wrong: "refuse": it can not begin; "forget": the last piece of work is not
- * replayed.
+ * replayed. LMB_PLAYED_GPUS: how many there are (8), the same for all processes; "own": one, and each process has
+ * another.
  *   source   for what recording allows: CUDA C++ Programming Guide, CUDA Graphs, Stream Capture
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/core/cuda/played.h"
 
@@ -31,15 +33,16 @@ typedef struct op {
 
 typedef struct list { op *op; size_t n, cap; } list;
 
-struct lmb_cuda_graph { list list; bool broken; };
+struct lmb_cuda_graph { list list; bool broken, meets; lmb_cuda_stream *origin; };
 struct lmb_cuda_stream {
     list list;
     size_t done;
     lmb_cuda_graph *capture;
+    long put, joined; /* of what is recorded here: pieces, and those that the recording's first stream waits for */
     lmb_error failed;
     lmb_cuda_stream *next;
 };
-struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done; lmb_cuda_graph *capture; };
+struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done, put; lmb_cuda_graph *capture; };
 static const lmb_cuda_api *real;
 static lmb_cuda_stream *streams;
 static pthread_mutex_t lock;
@@ -68,7 +71,11 @@ static void drop(op *o)
     memset(o, 0, sizeof *o);
 }
 
-static void push(lmb_cuda_stream *s, op o) { append(s->capture ? &s->capture->list : &s->list, o); }
+static void push(lmb_cuda_stream *s, op o)
+{
+    s->put += s->capture != NULL;
+    append(s->capture ? &s->capture->list : &s->list, o);
+}
 
 static void advance(lmb_cuda_stream *s);
 
@@ -121,6 +128,22 @@ void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*call)(void *what, lmb_er
     LEAVE;
 }
 
+/* For the played NCCL (tests/comm/played_nccl_module.c): put run(what), which meets other ranks, into what is being
+ * recorded on a stream. false: nothing is. */
+bool lmb_played_put(lmb_cuda_stream *s, lmb_status (*run)(void *what, lmb_error *err), void *what);
+__attribute__((visibility("default"))) bool lmb_played_put(lmb_cuda_stream *s,
+                                                           lmb_status (*call)(void *what, lmb_error *err), void *what)
+{
+    ENTER;
+    bool recorded = s->capture != NULL;
+    if (recorded && call) {
+        s->capture->meets = true;
+        push(s, (op){ .kind = CALL, .run = call, .what = what });
+    }
+    LEAVE;
+    return recorded;
+}
+
 void lmbi_played_finish(void)
 {
     ENTER;
@@ -140,15 +163,19 @@ static lmb_cuda_graph *capturing(void)
 
 static lmb_status device_count(int *n, lmb_error *err)
 {
+    const char *some = getenv("LMB_PLAYED_GPUS");
     (void)err;
-    *n = 1;
+    *n = !some ? 8 : strcmp(some, "own") == 0 ? 1 : atoi(some);
     return LMB_OK;
 }
 
 static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
 {
-    (void)device, (void)err;
-    *d = (lmb_cuda_device){ "a played GPU", (uint64_t)1 << 34, 9, 0, 1 };
+    const char *some = getenv("LMB_PLAYED_GPUS");
+    int name = some && strcmp(some, "own") == 0 ? (int)getpid() : device + 1;
+    (void)err;
+    *d = (lmb_cuda_device){ "a played GPU", (uint64_t)1 << 34, 9, 0, 1, { 0 } };
+    memcpy(d->uuid, &name, sizeof name);
     return LMB_OK;
 }
 
@@ -213,8 +240,9 @@ static lmb_status event_record(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error 
     (void)err;
     ENTER;
     e->capture = s->capture;
+    e->stream = s;
+    e->put = s->put;
     if (!s->capture) {
-        e->stream = s;
         append(&s->list, (op){ .kind = RECORD, .event = e, .turn = ++e->recorded });
     }
     LEAVE;
@@ -225,6 +253,8 @@ static lmb_status event_wait(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *e
 {
     lmb_status st = LMB_OK;
     ENTER;
+    if (e->capture && s == e->capture->origin)
+        e->stream->joined = e->put > e->stream->joined ? e->put : e->stream->joined;
     if (e->capture)
         s->capture = e->capture; /* the recording goes on there */
     else if (s->capture)
@@ -314,6 +344,7 @@ static lmb_status capture_begin(lmb_cuda_stream *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_DEVICE, "played: this driver records nothing");
     ENTER;
     s->capture = calloc(1, sizeof *s->capture);
+    s->capture->origin = s;
     LEAVE;
     return LMB_OK;
 }
@@ -335,8 +366,13 @@ static lmb_status capture_end(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_erro
     lmb_cuda_graph *g = s->capture;
 
     ENTER;
-    for (lmb_cuda_stream *o = streams; o; o = o->next)
-        o->capture = o->capture == g ? NULL : o->capture;
+    for (lmb_cuda_stream *o = streams; o; o = o->next) {
+        if (o->capture != g)
+            continue;
+        g->broken |= o != s && o->put > o->joined; /* nobody would wait for it */
+        o->put = o->joined = 0;
+        o->capture = NULL;
+    }
     LEAVE;
     if (g->broken) {
         graph_destroy(g);
@@ -357,6 +393,8 @@ static lmb_status graph_launch(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error 
         o.borrowed = true;
         append(&s->list, o);
     }
+    while (g->meets && s->list.n) /* others wait for it, and a GPU needs nobody's looks to go on */
+        advance(s);
     LEAVE;
     return LMB_OK;
 }
