@@ -1,12 +1,15 @@
 #!/bin/sh
 # train.sync_batch_norm on ranks with a (played) GPU each: statistics of all ranks by NCCL in the middle of a step, recorded and replayed
 # with it, or by way of the host. Losses are those of as many ranks of processors, and of one rank that has the whole batch; last batches
-# are uneven. Without, they are not.
+# are uneven. Without, they are not. With "real" as last word on the GPUs that are there, two or more.
 limbeck=$1
 dir=$2/gpu_norm
 command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
 export LMB_CUDA_MODULE=$3 LMB_NCCL_MODULE=$4
 [ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no played GPU: built without the CUDA toolkit"; exit 0; }
+gpus=8
+[ "$5" = real ] && gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')
+[ "$gpus" -ge 2 ] || { echo "skipped: no two CUDA devices"; exit 0; }
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
@@ -34,13 +37,15 @@ near "$whole" "$cpu" 0.001 "two processors and one"
 apart=$(loss 2 --set train.sync_batch_norm=false) || fail "two GPUs apart"
 (near "$whole" "$apart" 0.001 "") >/dev/null && fail "without train.sync_batch_norm nothing is different: $apart"
 for n in 2 4; do
+    [ $n -le "$gpus" ] || continue
     gpu=$(loss $n) || fail "$n GPUs"
     near "$whole" "$gpu" 0.001 "$n GPUs and one processor"
     grep -q "full batches are replays" "$dir/log" || fail "steps of $n GPUs are not replayed"
     grep -q "on the host" "$dir/log" && fail "NCCL was not used"
     same=$(sed -n 's/^weights //p' "$dir/out")
-    loss $n --set train.graph=off >/dev/null || fail "$n GPUs step by step"
-    [ "$(sed -n 's/^weights //p' "$dir/out")" = "$same" ] || fail "$n GPUs step by step end in other bits than as replays"
+    off=$(loss $n --set train.graph=off) || fail "$n GPUs step by step"
+    near "$gpu" "$off" 0.001 "$n GPUs with and without replays"
+    [ "$5" = real ] || [ "$(sed -n 's/^weights //p' "$dir/out")" = "$same" ] || fail "$n GPUs step by step end in other bits than as replays"
 done
 parts=$(loss 2 --set train.shard_optimizer=true --set train.bucket_kb=4) || fail "two GPUs in parts"
 near "$whole" "$parts" 0.001 "two GPUs in parts and one processor"
