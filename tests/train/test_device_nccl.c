@@ -148,6 +148,11 @@ static void run_rank(lmb_comm *c, void *ctx)
     snprintf(s->sentence[c->rank], sizeof s->sentence[0], "%s", err.msg);
     if (st == LMB_OK) {
         check_sums(s, sum, mine);
+        double statistics[2] = { c->rank + 1, 0.5 };
+        ck_assert(d->captures && d->same_bits == (c->size == 2));
+        ck_ok(d->statistics(d, statistics, 2, &err));
+        ck_ok(d->wait(d, 4, &err));
+        ck_assert(statistics[0] == c->size * (c->size + 1) / 2 && statistics[1] == 0.5 * c->size);
         part[c->rank % 3] = c->rank + 1;
         if (s->sharded) {
             ck_ok(d->share(d, part, 3, &err));
