@@ -22,7 +22,8 @@ struct lmb_nccl {
     char host[64];
 };
 
-/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. */
+/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. Of a communicator
+ * that does not block, abort() starts a thread that waits for what was recorded, too, which its owner ends after us. */
 static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
 {
     char behind[200] = "";
@@ -39,8 +40,8 @@ static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
                     n->host, n->doing, (long long)n->step, cause, behind[0] ? "; " : "", behind);
 }
 
-/* Look until neither the communicator nor `at`, a stream or an event as `look` has it (or NULL), is busy. Naps grow with
- * the time waited, and cost an eighth of it at most: a processor belongs to those who prepare the next batch. */
+/* Look until neither the communicator nor `at`, a stream or an event as `look` has it (or NULL), is busy. Naps grow
+ * with the time waited, and cost an eighth of it at most: a processor belongs to those who prepare the next batch. */
 static lmb_status settle(lmb_nccl *n, int (*look)(void *at), void *at, lmb_error *err)
 {
     const double spin = 50e-6, shortest = 20e-6, longest = 1e-3;

@@ -103,7 +103,8 @@ LMB_MUST_CHECK lmb_status lmb_nccl_wait_event(lmb_nccl *n, void *event, int64_t 
 
 /* Does this version of NCCL let its work be recorded? */
 bool lmb_nccl_records(const lmb_nccl *n);
-/* Between on and off the streams that work is put on are being recorded: what fails is E_UNSUPPORTED and ends nothing. */
+/* Between on and off the streams that work is put on are being recorded: what fails is E_UNSUPPORTED and ends
+ * nothing. What was recorded must be gone when the communicator is closed: NCCL waits for that. */
 void lmb_nccl_record(lmb_nccl *n, bool on);
 /* What was recorded has been started once more, for `step`. */
 void lmb_nccl_replayed(lmb_nccl *n, int64_t step);

@@ -75,8 +75,8 @@ struct lmb_device_sum {
     /* device doubles [n] = their sum over ranks, on `stream`; all but one rank's are 0 at each place, so that any
      * order gives the same bits. Never called when every rank steps everything. */
     lmb_status (*share)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
-    /* device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that the
-     * middle of a step needs (lmb_rank_sums). From the first step or evaluation on; every rank gets the same bits. */
+    /* device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that
+     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. */
     lmb_status (*statistics)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
     /* lmb_device_vector.state holds every rank's own parts on every rank. Never called when every rank steps
      * everything. */

@@ -143,7 +143,7 @@ bool lmbi_resident_again(lmbi_resident *r, int64_t rows, int64_t full)
 
 lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
 {
-    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : 0, err) : r->d->finish(r->d, err);
+    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : -1, err) : r->d->finish(r->d, err);
 }
 
 /* Of the step that was put on the queue last, which is what a mark waits for or is behind. */

@@ -318,8 +318,8 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(
         t->comm,
-        "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, train.backend, "
-        "train.sync_batch_norm, train.graph)",
+        "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, "
+        "train.backend, train.sync_batch_norm, train.graph)",
         sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));

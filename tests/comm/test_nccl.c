@@ -332,5 +332,6 @@ END_TEST
 LMB_TEST_MAIN("comm/nccl", add(ranks_meet); add_loop(ranks_that_do_not_fit, 4);
               add(a_rank_without_a_gpu_tells_the_others); add(nobody_comes_to_the_meeting); add(work_is_waited_for);
               add_loop(a_peer_that_fails_ends_it, 2); add_loop(a_recording_that_fails_ends_nothing, 2);
-              add_loop(a_replay_is_not_waited_for_longer, 2); add(who_is_behind_is_named); add(a_fixed_order_is_asked_for);
+              add_loop(a_replay_is_not_waited_for_longer, 2); add(who_is_behind_is_named);
+              add(a_fixed_order_is_asked_for);
               add(modules_are_looked_at);)
