@@ -90,7 +90,7 @@ struct lmb_device_sum {
     void (*record)(lmb_device_sum *s, bool on);
     /* What was recorded has been put on `stream` once more. */
     void (*replayed)(lmb_device_sum *s, int64_t step);
-    /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late. */
+    /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late; step -1: the last. */
     lmb_status (*wait)(lmb_device_sum *s, int64_t step, lmb_error *err);
     /* Until a mark of the device (a cudaEvent_t), which may be behind a step, is reached; the same. */
     lmb_status (*reach)(lmb_device_sum *s, lmb_device_mark *m, int64_t step, lmb_error *err);

@@ -13,8 +13,8 @@
  *              host, but for a gradient's norm on a GPU, which is added in another, fixed order
  *   parts      where ranks step parts of the weights (lmb_device_sum.divide), what the optimizer remembers is there of
  *              a rank's own chunks alone, one after another
- *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit, or,
- *              where ranks sum in another order each time, as far as that goes; then full batches are replays.
+ *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit,
+ *              or, where ranks sum in another order each time, as far as that goes; then full batches are replays.
  *              Whatever stands in the way is a sentence (train.graph=auto) or an error (on)
  *   failing    a gradient that is not finite stops all later steps on the device, and look() or fetch() says which it
  *              was
