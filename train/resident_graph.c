@@ -151,7 +151,11 @@ static lmb_status try_record(lmbi_resident *r, const lmbi_resident_batch *b, lmb
     }
     LMB_TRY(verify(r, b, &same, err));
     if (!same)
-        return give_up(r, "a replay did not end in the bits of the step that was recorded", err);
+        return give_up(r,
+                       r->o.sum && !r->o.sum->same_bits
+                           ? "a replay did not move the weights as the step that was recorded did"
+                           : "a replay did not end in the bits of the step that was recorded",
+                       err);
     r->graph = LMBI_REPLAYING;
     snprintf(r->remark, sizeof r->remark, "full batches are replays of one recorded step");
     return LMB_OK;

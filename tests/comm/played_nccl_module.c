@@ -5,7 +5,7 @@
  * Work is done when it is put on a stream, ranks adding in their order; so what must come before it on another has to
  * be ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is
  * missing. On a stream that is being recorded it is recorded (lmb_played_put), and done in every replay.
- * LMB_PLAYED_NCCL=refuse: what is recorded is an error.
+ * LMB_PLAYED_NCCL=refuse: what is recorded is an error; "jitter": what is replayed ends in other bits, the same on all.
  * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
  * is gone, with an error.
  */
@@ -37,6 +37,7 @@ typedef struct place {
 static place *file;
 static char path[LMB_NCCL_ID];
 static int rank_here, size_here, code_now; /* code_now: what state() says */
+static bool jitter;
 static char our_stream;
 
 static const char *text(int code)
@@ -250,6 +251,8 @@ static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl
         double x = get(file->area[spread ? root : 0], i, t);
         for (int r = 1; r < size_here && !spread; r++)
             x = combine(x, get(file->area[r], i, t), t, op);
+        if (jitter && t == LMB_NCCL_F32 && op == LMB_NCCL_ADD && !spread)
+            x *= 1 + 1e-6;
         put(to, i, t, spread || root < 0 || root == rank_here ? x : (double)NAN);
     }
     return meet() ? LMB_NCCL_OK : LMB_NCCL_BUSY;
@@ -300,7 +303,11 @@ static int do_job(const job *j)
 /* What became of it, state() tells. */
 static lmb_status replay(void *what, lmb_error *err)
 {
+    const char *play = getenv("LMB_PLAYED_NCCL");
+
+    jitter = play && strcmp(play, "jitter") == 0;
     (void)err, (void)do_job(what);
+    jitter = false;
     return LMB_OK;
 }
 

@@ -65,6 +65,16 @@ grep -q "steps are not replayed: another rank could not record them" "$dir/log.2
 [ "$(LMB_PLAYED=forget weights 2 --fresh --set train.shard_optimizer=true)" = "$one" ] || fail "a replay that forgets costs bits"
 grep -q "a replay did not end in the bits" "$dir/log.2" || fail "no sentence for a replay that forgets"
 
+# sums that end in other bits each time are no reason, where they have no fixed order and more than two summands
+fast="--set train.mode=fast --set train.shard_optimizer=true"
+LMB_PLAYED_NCCL=jitter weights 4 --fresh $fast >"$dir/out"
+grep -q "full batches are replays" "$dir/log.4" || fail "rounding is a reason not to replay"
+LMB_PLAYED_NCCL=jitter weights 4 --fresh >"$dir/out"
+[ "$(cat "$dir/out")" = "$four" ] || fail "replays in other bits cost bits"
+grep -q "a replay did not end in the bits" "$dir/log.4" || fail "no sentence for replays in other bits"
+LMB_PLAYED=forget weights 4 --fresh $fast >"$dir/out"
+grep -q "a replay did not move the weights as the step" "$dir/log.4" || fail "no sentence for a replay that forgets a part"
+
 # whose GPU is whose
 LMB_PLAYED_GPUS=1 weights 2 --fresh >"$dir/out"; [ -s "$dir/out" ] && fail "two ranks shared a GPU unasked"
 grep -q "2 ranks on .* see the same 1 GPU; start one rank a GPU" "$dir/log.2" || fail "no sentence for more ranks than GPUs"
