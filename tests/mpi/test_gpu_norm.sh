@@ -5,7 +5,7 @@
 limbeck=$1
 dir=$2/gpu_norm
 command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-export LMB_CUDA_MODULE=$3 LMB_NCCL_MODULE=$4
+export LMB_CUDA_MODULE="$3" LMB_NCCL_MODULE="$4"
 [ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no played GPU: built without the CUDA toolkit"; exit 0; }
 gpus=8
 [ "$5" = real ] && gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')

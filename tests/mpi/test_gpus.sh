@@ -105,7 +105,7 @@ unset LMB_PLAYED_ONE_GPU
 fi
 
 rank() {
-    pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
+    pgrep -f "$limbeck[.a-z]* train $dir/run.yaml" | while read -r p; do
         tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
 }
 # stuck SIGNAL WORDS: rank 1 gets it in the middle of a training. NCCL's patience is 0.8 of stall_s.
