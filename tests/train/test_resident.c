@@ -195,6 +195,7 @@ static const struct {
       "0.01}}",
       { .hand = true } },
     { vgg, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: bf16}", { 0 } },
+    { resnet, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: tf32}", { 0 } },
 };
 
 START_TEST(staying_is_travelling)

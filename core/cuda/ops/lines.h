@@ -1,5 +1,4 @@
-/* core/cuda/ops/lines.h - a tensor as lines along one axis, each of which a team takes; what is the same for all that do
- * so. */
+/* core/cuda/ops/lines.h - a tensor as lines along one axis, each of which a team takes. */
 #ifndef LMB_CORE_CUDA_OPS_LINES_H
 #define LMB_CORE_CUDA_OPS_LINES_H
 
@@ -26,18 +25,6 @@ inline lines lines_of(const lmb_shape *s, int axis)
     for (int i = axis + 1; i < s->n; i++)
         l.inner *= (int)s->d[i];
     return l;
-}
-
-/* log of the sum of exp(x / t) over a line; every lane gets it. */
-template <class Team> LMB_BODY double log_sum_exp(Team team, const float *x, int n, int inner, double t)
-{
-    double m = -INFINITY, sum = 0;
-    for (int i = team.lane(); i < n; i += team.lanes())
-        m = x[i * inner] / t > m ? x[i * inner] / t : m;
-    m = team.largest(m);
-    for (int i = team.lane(); i < n; i += team.lanes())
-        sum += exp(x[i * inner] / t - m);
-    return m + log(team.sum(sum));
 }
 
 } // namespace lmb

@@ -11,6 +11,18 @@
 namespace lmb {
 namespace {
 
+/* log of the sum of exp(x / t) over a line; every lane gets it. */
+template <class Team> LMB_BODY double log_sum_exp(Team team, const float *x, int n, int inner, double t)
+{
+    double m = -INFINITY, sum = 0;
+    for (int i = team.lane(); i < n; i += team.lanes())
+        m = x[i * inner] / t > m ? x[i * inner] / t : m;
+    m = team.largest(m);
+    for (int i = team.lane(); i < n; i += team.lanes())
+        sum += exp(x[i * inner] / t - m);
+    return m + log(team.sum(sum));
+}
+
 /* ---- sums of what rows left in scratch ---- */
 
 /* loss = sum of values, divided by the sum of weights when it is a mean; both lie in scratch. */

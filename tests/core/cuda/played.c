@@ -274,7 +274,7 @@ static lmb_status device_alloc(size_t bytes, void **memory, lmb_error *err)
     } else {
         lmb_played_allocations++;
         *memory = aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
-        memset(*memory, 0xA5, bytes); /* contents are undefined */
+        memset(*memory, 0xFF, bytes); /* contents are undefined: NaN */
     }
     LEAVE;
     return st;
