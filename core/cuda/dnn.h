@@ -41,8 +41,8 @@ lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_d
                              const lmbi_dnn_ending *ending, lmbi_dnn **out, lmb_error *err);
 void lmbi_dnn_destroy(lmbi_dnn *d); /* NULL is fine */
 enum { LMBI_DNN_TRIED = 6 };
-/* Make the first engines that are fit, as the heuristics order them, `most` (1 to LMBI_DNN_TRIED) at most; none is taken
- * yet. E_UNSUPPORTED: none is fit. */
+/* Make the first engines that are fit, as the heuristics order them, `most` (1 to LMBI_DNN_TRIED) at most; none is
+ * taken yet. E_UNSUPPORTED: none is fit. */
 lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, int most, lmb_error *err);
 /* Make one alone: that at `place`, which a plan for the same description in this process has told. */
 lmb_status lmbi_dnn_plan_only(lmbi_dnn *d, lmb_cuda_queue *q, int place, lmb_error *err);

@@ -4,9 +4,9 @@
  * when there is a device to ask, and the kernel's note says why the ones before it do not:
  *   forward    with what follows in one graph -> the convolution, then a pass over its result -> our own
  *   gradients  of the input: cuDNN -> our own; of weights: f32 from cuDNN -> bf16 from cuDNN, made wider -> our own
- * Where the queue measures, all of them that cuDNN has engines for, a few engines each, are timed on that run's operands
- * (contest.h), and our own kernel too where it has a chance: convolutions of single channels, and gradients of weights
- * of pictures. Elsewhere the first is taken, so that runs repeat.
+ * Where the queue measures, all of them that cuDNN has engines for, a few engines each, are timed on that run's
+ * operands (contest.h), and our own kernel too where it has a chance: convolutions of single channels, and gradients of
+ * weights of pictures. Elsewhere the first is taken, so that runs repeat.
  * A gradient of weights in NHWC order goes through scratch, where it is turned into plain order.
  */
 #include <stdio.h>
@@ -138,7 +138,8 @@ template <class Form> struct dnn_kernel {
     {
         for (at = 0; at < n_chain; at++) {
             lmb_error why = LMB_ERROR_INIT;
-            if (lmbi_dnn_plan(chain[at].dnn, q, 1, &why) == LMB_OK && lmbi_dnn_take(chain[at].dnn, q, 0, &why) == LMB_OK)
+            lmbi_dnn *d = chain[at].dnn;
+            if (lmbi_dnn_plan(d, q, 1, &why) == LMB_OK && lmbi_dnn_take(d, q, 0, &why) == LMB_OK)
                 break;
             said.add(chain[at].name, why.msg);
         }

@@ -140,9 +140,9 @@ template <class K> constexpr lmb_kernel stored(const char *name, const char *op,
 
 typedef lmb_layout layout_rule(const lmb_call *c, int operand);
 
-/* A row of K, which has a member type `form`: its operands are kept as the rules say where the form is NHWC, or bf16. */
-template <class K> constexpr lmb_kernel formed(const char *name, const char *op, const char *domain, layout_rule *in_nhwc,
-                                               storage_rule *in_bf16, bool order_free = false,
+/* A row of K, which has a member type `form`: operands are kept as the rules say where the form is NHWC, or bf16. */
+template <class K> constexpr lmb_kernel formed(const char *name, const char *op, const char *domain,
+                                               layout_rule *in_nhwc, storage_rule *in_bf16, bool order_free = false,
                                                const char *(*note)(const void *state) = nullptr)
 {
     return lmb_kernel{ name,
@@ -265,9 +265,11 @@ template <int K, class F> struct finish_columns {
 template <int K, class F>
 lmb_status columns(const lmb_run *r, int rows, int c, bool groups, double *part, const F &f, lmb_error *err)
 {
+    constexpr bool fits = sizeof(double) * K * wide * column_rows * column_lanes <= 48 << 10; /* in shared memory */
+    constexpr int V = fits ? wide : 1;
     int n = column_bands(rows, c);
-    LMB_TRY((groups ? bands<K, wide>(r, band_sums<K, wide, F>{ f, part, rows, c, n }, err)
-                    : bands<K, 1>(r, band_sums<K, 1, F>{ f, part, rows, c, n }, err)));
+    LMB_TRY((fits && groups ? bands<K, V>(r, band_sums<K, V, F>{ f, part, rows, c, n }, err)
+                            : bands<K, 1>(r, band_sums<K, 1, F>{ f, part, rows, c, n }, err)));
     return teams(r, c, finish_columns<K, F>{ f, part, c, n }, err);
 }
 

@@ -1,5 +1,5 @@
-/* core/cuda/ops/quantize.cu - to integers and back, for whole tensors or channel by channel, and the pretence of it with
- * straight-through gradients. Formulas and their order are the reference's (core/ops/quantize.c).
+/* core/cuda/ops/quantize.cu - to integers and back, for whole tensors or channel by channel, and the pretence of it,
+ * with straight-through gradients. Formulas and their order are the reference's (core/ops/quantize.c).
  */
 #include "core/cuda/ops/grid.h"
 #include "core/cuda/ops/table.h"

@@ -4,13 +4,11 @@
 #include <string.h>
 
 #include "core/check/check.h"
-#include "core/cuda/device.h"
 #include "core/graph/autodiff.h"
 #include "tests/check_main.h"
+#include "tests/core/cuda/on_host.h"
 
 static lmb_error err;
-static lmb_cuda *cuda;
-static lmb_backend backends[LMB_CUDA_PRECISIONS];
 
 static int cases(void)
 {
@@ -97,17 +95,6 @@ START_TEST(convolutions_are_described_to_cudnn)
     lmb_graph_destroy(g);
 }
 END_TEST
-
-static bool there(void)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_cuda_open(LMB_BINARY_DIR "/launch", &cuda, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return false;
-    }
-    lmb_cuda_backends(cuda, backends);
-    return true;
-}
 
 LMB_TEST_MAIN(
     "core/cuda/kernels", if (there()) {
