@@ -40,7 +40,7 @@ typedef struct lmbi_dnn_operands { const void *x, *w, *y, *bias, *add; } lmbi_dn
 lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form,
                              const lmbi_dnn_ending *ending, lmbi_dnn **out, lmb_error *err);
 void lmbi_dnn_destroy(lmbi_dnn *d); /* NULL is fine */
-enum { LMBI_DNN_TRIED = 6 };
+enum { LMBI_DNN_TRIED = 4 };
 /* Make the first engines that are fit, as the heuristics order them, `most` (1 to LMBI_DNN_TRIED) at most; none is
  * taken yet. E_UNSUPPORTED: none is fit. */
 lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, int most, lmb_error *err);

@@ -147,7 +147,7 @@ template <class Form> struct dnn_kernel {
 
     /* ---- by their times ---- */
 
-    bool own_has_a_chance() const { return g.group == g.c || (kind == LMBI_DNN_WEIGHTS && g.c / g.group <= 4); }
+    bool own_has_a_chance() const { return g.group == g.c || (kind == LMBI_DNN_WEIGHTS && g.c <= 3); }
     void shape_text(char *to, size_t room) const
     {
         const long long v[] = { g.n, g.c, g.h, g.w, g.k, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.ph2, g.pw2, g.dh, g.dw };
