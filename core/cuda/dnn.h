@@ -53,8 +53,8 @@ int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i); /* cuDNN's number of it */
 lmb_status lmbi_dnn_take(lmbi_dnn *d, lmb_cuda_queue *q, int i, lmb_error *err);
 /* It is taken for good, and the others' memory given back; i = -1: all of them. */
 void lmbi_dnn_keep(lmbi_dnn *d, int i);
-/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16 bytes.
- * */
+/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16
+ * bytes. */
 lmb_status lmbi_dnn_run(lmbi_dnn *d, lmb_cuda_queue *q, const lmbi_dnn_operands *o, lmb_error *err);
 
 #ifdef __cplusplus
