@@ -19,8 +19,8 @@ static int op_cases(void)
 static bool sums_products(const char *op)
 {
     static const char *const list[] = { "Add", "AveragePool", "AveragePoolGrad", "BiasGrad", "Conv", "ConvAct",
-                                        "ConvGradData", "ConvGradWeights", "Gemm", "GemmAct", "GlobalAveragePool", "MatMul",
-                                        "Mul", "ReduceMean", "ReduceSum", "SumTo" };
+                                        "ConvGradData", "ConvGradWeights", "Gemm", "GemmAct", "GlobalAveragePool",
+                                        "MatMul", "Mul", "ReduceMean", "ReduceSum", "SumTo" };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (strcmp(list[i], op) == 0)
             return true;

@@ -305,5 +305,6 @@ START_TEST(products_are_fused_where_they_may)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/passes/fuse", add(products_are_fused_where_they_may); add_loop(results_stay, LMB_COUNT(rows)); add_loop(groups_are_found, LMB_COUNT(rows));
+LMB_TEST_MAIN("core/passes/fuse", add(products_are_fused_where_they_may);
+              add_loop(results_stay, LMB_COUNT(rows)); add_loop(groups_are_found, LMB_COUNT(rows));
               add(state_is_the_callers);)
