@@ -48,7 +48,7 @@ lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, int most, lmb_error *er
 lmb_status lmbi_dnn_plan_only(lmbi_dnn *d, lmb_cuda_queue *q, int place, lmb_error *err);
 int lmbi_dnn_made(const lmbi_dnn *d);
 int lmbi_dnn_place(const lmbi_dnn *d, int i);
-int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i); /* cuDNN's number of it */
+int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i); /* cuDNN's number of it; -1: of that which was taken */
 /* From now on the i-th runs; there is memory for its work. */
 lmb_status lmbi_dnn_take(lmbi_dnn *d, lmb_cuda_queue *q, int i, lmb_error *err);
 /* It is taken for good, and the others' memory given back; i = -1: all of them. */

@@ -127,7 +127,7 @@ lmb_status lmbi_dnn_plan_only(lmbi_dnn *d, lmb_cuda_queue *q, int place, lmb_err
 
 int lmbi_dnn_made(const lmbi_dnn *d) { return d->n_made; }
 int lmbi_dnn_place(const lmbi_dnn *d, int i) { return d->made[i].place; }
-int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i) { return d->made[i].engine; }
+int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i) { return d->made[i < 0 ? d->at : i].engine; }
 
 lmb_status lmbi_dnn_take(lmbi_dnn *d, lmb_cuda_queue *q, int i, lmb_error *err)
 {

@@ -257,7 +257,11 @@ template <class Form> struct dnn_kernel {
             take_best(r, q);
         else
             take_first(q);
-        said.add(at < n_chain ? chain[at].name : "own kernel", at < n_chain ? "runs" : "");
+        char name[LMBI_CONTEST_NAME] = "own kernel";
+        if (at < n_chain)
+            snprintf(name, sizeof name, "%s engine %lld", chain[at].name,
+                     (long long)lmbi_dnn_engine(chain[at].dnn, -1));
+        said.add(name, at < n_chain ? "runs" : "");
     }
     static bool vectors(const lmb_run *r)
     {
