@@ -1,6 +1,7 @@
 /* train/trainer_internal.h - the inside of a trainer, shared by its files:
  *
- *   trainer_setup.c  its options, making and ending one
+ *   train_options.c  its options
+ *   trainer_setup.c  making and ending one
  *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
  *   divided.c        what ranks divide among each other

@@ -10,6 +10,7 @@
 #include "core/cpu/cpu.h"
 #include "core/graph/autodiff.h"
 #include "tests/check_main.h"
+#include "tests/core/check/count_cases.h"
 
 /* The cases of every op by "own", and that the kernel of ours is the one that ran where there is one. */
 START_TEST(cases_of_the_check)
@@ -140,13 +141,5 @@ START_TEST(plans_choose_it)
 }
 END_TEST
 
-static int count(void)
-{
-    int n = 0;
-    while (lmb_op_cases[n].op)
-        n++;
-    return n;
-}
-
-LMB_TEST_MAIN("core/cpu/own", add_loop(cases_of_the_check, count()); add_loop(convolutions_made_up, MADE_UP);
+LMB_TEST_MAIN("core/cpu/own", add_loop(cases_of_the_check, count_cases()); add_loop(convolutions_made_up, MADE_UP);
               add_loop(operands_may_be_empty, LMB_COUNT(nothing)); add(plans_choose_it);)
