@@ -1,5 +1,5 @@
-/* federated/simulate_open.c - what a simulation needs before its first round: rules that its configuration decides, memory,
- * and the end of both. See simulate.h.
+/* federated/simulate_open.c - what a simulation needs before its first round: rules that its configuration decides,
+ * memory, and the end of both. See simulate.h.
  */
 #include <math.h>
 #include <stdlib.h>

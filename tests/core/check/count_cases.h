@@ -1,4 +1,5 @@
-/* tests/core/check/count_cases.h - how many cases the table of core/check has: the runs of a test that takes them all. */
+/* tests/core/check/count_cases.h - how many cases the table of core/check has: the runs of a test that takes them
+ * all. */
 #ifndef LMB_TESTS_CORE_CHECK_COUNT_CASES_H
 #define LMB_TESTS_CORE_CHECK_COUNT_CASES_H
 
