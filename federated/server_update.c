@@ -130,6 +130,10 @@ bool lmbi_update_wanted(lmb_server *s, member *m)
     lmb_status st;
 
     m->status = MEMBER_SELECTED;
+    if (m->state == LMB_CLIENT_REVOKED) { /* while it waited */
+        lmbi_member_out(s, m, "it was revoked");
+        return false;
+    }
     if (lmbi_update_full(s)) {
         lmbi_member_spare(s, m, "the round has all it needs; thank you");
         return false;
@@ -185,6 +189,8 @@ void lmbi_update_absorbed(lmb_server *s, member *m, lmb_status st, lmb_error *er
     lmb_crash_at(&s->crash, LMB_CRASH_ABSORBED);
     lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
     lmb_crash_at(&s->crash, LMB_CRASH_ACCEPTED);
+    if (m->status == MEMBER_SELECTED && m->state == LMB_CLIENT_REVOKED) /* meanwhile; a secure sum waits for it */
+        lmbi_member_out(s, m, "it was revoked");
     lmbi_round_look(s);
 }
 

@@ -2,10 +2,12 @@
  *
  * Idea: one thread, one piece at a time. Pieces are of two kinds:
  *
- *    an upload that is whole     hash, decode, look at every value, add to the sum        then, on the loop: the
- * journal's row, the report, the client is told the end of a round          masks off, noise, the aggregator, refining,
- * evaluation,  then, on the loop: the journal's commit, the (server_finish.c)           encoding the model for clients
- * model that clients are given, the report
+ *                              beside the loop                            then, on the loop
+ *    an upload that is whole   hash, decode, look at every value, add     the journal's row, the report, the client
+ *                              to the sum                                 is told
+ *    the end of a round        masks off, noise, the aggregator,          the journal's commit, the model that clients
+ *    (server_finish.c)         refining, evaluation, encoding the model   are given, the report
+ *                              for clients
  *
  * One at a time, because there is one sum; more would need a sum each, and what limits a server is its connections,
  * which the loop serves meanwhile. So nothing needs a lock: what a piece works on is its own until it is done (the sum,
@@ -13,11 +15,11 @@
  * any of that asks first whether a piece is under way. Clients see no difference but that they are answered: who was
  * handed over is as good as delivered, and a stage or a round ends when nothing waits. Uploads are taken in the order
  * in which they were complete; in mode async by their turns, and not while the buffer is full. Whether one is still
- * wanted is asked when it is its turn.
+ * wanted (the round may have all it needs, its client may have been revoked) is asked when it is its turn.
  *
  * A waiting upload is a file and its member, which are there in any case, so the queue costs no memory. It is bounded
  * all the same: when MANY wait, connections that bring uploads are not read until half are done, and the network holds
- * their clients back. They are not blamed for that silence.
+ * their clients back. They are not blamed for that silence, and told now and then that the server lives.
  *
  * Points to crash at, the journal and the log of the server stay with the loop. A server that is stopped at once, or
  * fails, waits for the piece under way and forgets what came of it, as a crash would.
