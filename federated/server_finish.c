@@ -166,6 +166,10 @@ static lmb_status take_next(lmb_server *s, lmb_status st, lmb_error *err)
     s->privacy = f->privacy;
     lmbi_secure_leave(s);
     lmbi_round_drop(s);
+    if (st == LMB_OK && !s->report.committed && s->own_fault.status != LMB_OK) {
+        *err = s->own_fault;
+        st = err->status;
+    }
     if (st == LMB_OK && s->report.committed)
         lmb_crash_at(&s->crash, LMB_CRASH_APPLIED);
     for (member *m = s->members; m; m = m->next)

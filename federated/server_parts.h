@@ -181,6 +181,7 @@ struct lmb_server {
     lmb_round_report report;
     lmbi_fares fare[LMB_FARES];
     double metric_weight[LMB_METRICS_MAX]; /* examples behind each row of report.clients, while it is a sum */
+    lmb_error own_fault; /* why an update of the round could not be taken, when that was not its client's fault */
     lmb_status outcome; /* why the loop ended, when it was an error */
     lmb_error error;
 };

@@ -38,7 +38,8 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
     lmbi_member_dismiss(s, m, sentence);
 }
 
-/* What is wrong on our side (a full disk) and where our files are is none of the client's business. */
+/* What is wrong on our side (a full disk) and where our files are is none of the client's business. A round that comes
+ * to nothing by it ends the server, which is to be started again when that is mended, and spends no round. */
 static void out_for(lmb_server *s, member *m, const lmb_error *e)
 {
     if (e->status != LMB_E_IO && e->status != LMB_E_NOMEM) {
@@ -47,6 +48,7 @@ static void out_for(lmb_server *s, member *m, const lmb_error *e)
     }
     lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
                s->report.round, m->id, m->name, e->msg);
+    s->own_fault = *e;
     lmbi_member_dismiss(s, m, "the server has a problem of its own");
 }
 
