@@ -62,7 +62,7 @@ START_TEST(a_refused_member_is_out_at_once)
     w.cfg.rounds = 1;
     w.cfg.minimum = 2;
     w.cfg.target = 3;
-    w.cfg.gather_s = w.cfg.reconnect_s = w.cfg.deadline_s = 60;
+    w.cfg.gather_s = w.cfg.reconnect_s = w.cfg.deadline_s = 600;
     start_two(&w, c);
     join(&w, &r);
     began = lmb_seconds();
@@ -72,7 +72,7 @@ START_TEST(a_refused_member_is_out_at_once)
     raw_close(&r);
     ck_assert(world_says(&w, "it was refused"));
     end_two(&w, c);
-    ck_assert_double_lt(lmb_seconds() - began, 30);
+    ck_assert_double_lt(lmb_seconds() - began, 300);
 }
 END_TEST
 
