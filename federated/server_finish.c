@@ -106,6 +106,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     free(known);
     LMB_TRY(st);
     s->state = next;
+    lmbi_async_consumed(s);
     if (!r->committed)
         return LMB_OK;
     float *old = s->model;
@@ -215,8 +216,10 @@ static void finished(lmb_server *s, lmb_status st, lmb_error *err)
             m->status = MEMBER_IDLE;
     tell(s);
     bool over = s->state.round >= (uint64_t)s->cfg.rounds || lmbi_round_spent(s, lmb_privacy_share(&s->privacy));
-    if (over)
+    if (over) {
         stop_sending(s, true);
+        lmbi_worker_clear(s);
+    }
     lmbi_round_enter(s, over ? PHASE_FAREWELL : lmbi_is_async(s) ? PHASE_ASYNC : PHASE_GATHER);
     if (s->phase == PHASE_ASYNC)
         lmbi_async_next(s);

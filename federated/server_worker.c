@@ -174,6 +174,23 @@ static member *first_of(const lmb_server *s)
     return m;
 }
 
+void lmbi_worker_clear(lmb_server *s)
+{
+    lmbi_worker *k = &s->worker;
+
+    k->first = k->last = NULL;
+    k->waiting = 0;
+    for (member *m = s->members; m; m = m->next) {
+        m->behind = NULL;
+        if (!lmbi_at_work(m))
+            continue;
+        m->status = MEMBER_IDLE;
+        m->stale = m->upload.fd >= 0;
+        lmb_upload_end(&m->upload);
+    }
+    lmbi_peers_resume(s);
+}
+
 void lmbi_worker_next(lmb_server *s)
 {
     lmbi_worker *k = &s->worker;

@@ -132,6 +132,30 @@ START_TEST(what_waits_when_the_server_is_stopped_is_kept)
 }
 END_TEST
 
+/* The version that is made is the last: whoever waits, or is held back, is told so and lets go. */
+START_TEST(what_waits_when_all_is_over_is_dropped)
+{
+    enum { MANY = 16, ALL = 1 + MANY + 1 }; /* as in server_worker.c, and one that is held */
+    static slow s;
+    static raw r[ALL];
+    lmb_record rec;
+
+    open_async(&s, ALL, 1);
+    come_and_upload(&s, r, ALL, MANY);
+    begin_upload(&r[ALL - 1]);
+    send_values(&r[ALL - 1], none, WORLD_N);
+    s.go = true;
+    for (int k = 0; k < ALL; k++) {
+        ck_assert(raw_wait(&r[k], LMB_MSG_DONE, &rec));
+        raw_close(&r[k]);
+    }
+    world_join(&s.w);
+    ck_assert_uint_eq(s.w.reports[1].updates, 1);
+    ck_assert_int_eq(world_spooled(&s.w), 0);
+    world_close(&s.w);
+}
+END_TEST
+
 /* ---- what runs beside the loop fails ---- */
 
 static lmb_status evaluate_or_fail(void *ctx, uint64_t round, const float *model, size_t n, double *score,
@@ -178,4 +202,5 @@ END_TEST
 LMB_TEST_MAIN("federated/worker_queue", add(who_is_revoked_while_its_update_waits_is_not_in_the_model);
               add(who_leaves_while_its_update_waits_is_in_the_model);
               add(what_waits_when_the_server_is_stopped_is_kept);
+              add(what_waits_when_all_is_over_is_dropped);
               add(a_round_that_cannot_be_finished_ends_the_server_and_not_the_federation);)

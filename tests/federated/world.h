@@ -4,6 +4,7 @@
 #ifndef LMB_TESTS_FEDERATED_WORLD_H
 #define LMB_TESTS_FEDERATED_WORLD_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -140,6 +141,21 @@ static inline void world_open(world *w)
                                .on_round = world_round,
                                .ctx = w,
                                .log = &w->log };
+}
+
+/* Files of updates that lie in the spool. */
+static inline int world_spooled(const world *w)
+{
+    char path[128];
+    int n = 0;
+
+    snprintf(path, sizeof path, "%s/spool", w->state);
+    DIR *d = opendir(path);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += *e->d_name != '.';
+    closedir(d);
+    return n;
 }
 
 static inline void world_close(world *w)
