@@ -252,7 +252,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
         cfg.ask_s = 0.2;
     }
     c->log = w->log;
-    cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
+    cfg.give_up_s = 120; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_client_create(&cfg, c->invite, &trainer, c->quiet || c->ask ? &c->log : NULL, &c->client, &err));
     ck_assert_int_eq(pthread_create(&c->thread, NULL, world_client_run, c), 0);
