@@ -323,8 +323,26 @@ static void partner_close(partner *p)
     free(p->packed);
 }
 
-/* Four clients and one that plays until `last`. */
-static float *model_with(const char *secure, place last, unsigned updates)
+/* The people who run the federation send it away: it hears so. */
+static void revoke_partner(world *w, partner *p)
+{
+    lmb_journal_client *list;
+    lmb_record rec;
+    lmb_journal *j;
+    size_t n;
+
+    ck_ok(lmb_journal_open(w->state, &j, &err));
+    ck_ok(lmb_journal_clients(j, &list, &n, &err));
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(list[i].name, "mallory", 7) == 0)
+            ck_ok(lmb_journal_set_state(j, list[i].id, LMB_CLIENT_REVOKED, &err));
+    free(list);
+    lmb_journal_close(j);
+    ck_assert(raw_wait(&p->r, LMB_MSG_REFUSED, &rec));
+}
+
+/* Four clients and one that plays until `last`, and is revoked then, or leaves. */
+static float *model_with(const char *secure, place last, unsigned updates, bool revoked)
 {
     enum { N = 4 };
     uint8_t admin_public[LMB_SIGN_PUBLIC];
@@ -346,12 +364,14 @@ static float *model_with(const char *secure, place last, unsigned updates)
     }
     f.w.cfg.rounds = 1;
     f.w.cfg.minimum = 4;
-    f.w.cfg.reconnect_s = 0.1;
+    f.w.cfg.reconnect_s = revoked ? 1000 : 0.1; /* nobody waits for who was revoked */
     f.w.cfg.gather_s = 1000;
     world_start(&f.w);
     fed_clients(&f, N);
     partner_join(&f, &p, N);
     partner_play(&f.w, &p, last);
+    if (revoked)
+        revoke_partner(&f.w, &p);
     if (last == AT_END)
         ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &(lmb_record){ 0 }));
     raw_close(&p.r);
@@ -369,16 +389,20 @@ START_TEST(a_client_leaves_at_every_stage)
 {
     static const struct {
         place last;
-        bool malicious, in_sum;
+        bool malicious, in_sum, revoked;
     } rows[] = {
         { AT_TASK, false, false }, { AT_KEYS, false, false }, { AT_SHARES, false, false }, { AT_HALF, false, false },
         { AT_VECTOR, false, true }, { AT_END, false, true },  { AT_SHARES, true, false },  { AT_HALF, true, false },
         { AT_VECTOR, true, true },  { AT_CONSENT, true, true }, { AT_END, true, true },
+        { AT_KEYS, false, false, true }, { AT_SHARES, false, false, true }, { AT_HALF, false, false, true },
+        { AT_VECTOR, false, true, true }, { AT_CONSENT, true, true, true },
     };
-    float *with = model_with("{mode: off, clip: 4}", AT_END, 5), *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5, false),
+          *without = model_with("{mode: off, clip: 4}", AT_TASK, 4, false);
     ck_assert_mem_ne(with, without, WORLD_N * sizeof *with);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        float *model = model_with(rows[i].malicious ? "{clip: 4, mode: malicious}" : "{clip: 4}", rows[i].last, rows[i].in_sum ? 5 : 4);
+        float *model = model_with(rows[i].malicious ? "{clip: 4, mode: malicious}" : "{clip: 4}", rows[i].last,
+                                  rows[i].in_sum ? 5 : 4, rows[i].revoked);
         ck_assert_msg(memcmp(model, rows[i].in_sum ? with : without, WORLD_N * sizeof *model) == 0, "case %zu", i);
         free(model);
     }
@@ -416,7 +440,7 @@ static void come_back(fed *f, partner *p, uint64_t time)
  * them silent for too long while the partner takes its time. It all goes on. */
 START_TEST(connections_are_lost_at_every_stage)
 {
-    float *with = model_with("{mode: off, clip: 4}", AT_END, 5);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5, false);
     lmb_record rec;
     partner p;
     fed f;
@@ -667,7 +691,7 @@ START_TEST(a_client_that_cheats_is_out)
         { SHORT, "values take" }, { ANOTHER_CODEC, "this server asked for ring" }, { BAD_HASH, "its hash differs" },
         { NO_MASKED, "MASKED" },
     };
-    float *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
+    float *without = model_with("{mode: off, clip: 4}", AT_TASK, 4, false);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         partner p;
         fed f;
