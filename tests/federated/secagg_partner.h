@@ -222,8 +222,26 @@ static inline void partner_close(partner *p)
     free(p->packed);
 }
 
-/* Four clients and one that plays until `last`. */
-static inline float *model_with(const char *secure, place last, unsigned updates)
+/* The people who run the federation send it away: it hears so. */
+static inline void revoke_partner(world *w, partner *p)
+{
+    lmb_journal_client *list;
+    lmb_record rec;
+    lmb_journal *j;
+    size_t n;
+
+    ck_ok(lmb_journal_open(w->state, &j, &err));
+    ck_ok(lmb_journal_clients(j, &list, &n, &err));
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(list[i].name, "mallory", 7) == 0)
+            ck_ok(lmb_journal_set_state(j, list[i].id, LMB_CLIENT_REVOKED, &err));
+    free(list);
+    lmb_journal_close(j);
+    ck_assert(raw_wait(&p->r, LMB_MSG_REFUSED, &rec));
+}
+
+/* Four clients and one that plays until `last`, and is revoked then, or leaves. */
+static inline float *model_with(const char *secure, place last, unsigned updates, bool revoked)
 {
     enum { N = 4 };
     uint8_t admin_public[LMB_SIGN_PUBLIC];
@@ -245,12 +263,14 @@ static inline float *model_with(const char *secure, place last, unsigned updates
     }
     f.w.cfg.rounds = 1;
     f.w.cfg.minimum = 4;
-    f.w.cfg.reconnect_s = 0.1;
+    f.w.cfg.reconnect_s = revoked ? 1000 : 0.1; /* nobody waits for who was revoked */
     f.w.cfg.gather_s = 1000;
     world_start(&f.w);
     fed_clients(&f, N);
     partner_join(&f, &p, N);
     partner_play(&f.w, &p, last);
+    if (revoked)
+        revoke_partner(&f.w, &p);
     if (last == AT_END)
         ck_assert(raw_wait(&p.r, LMB_MSG_DONE, &(lmb_record){ 0 }));
     raw_close(&p.r);

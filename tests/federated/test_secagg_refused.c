@@ -165,7 +165,7 @@ START_TEST(a_client_that_cheats_is_out)
         { BAD_HASH, "its hash differs" },
         { NO_MASKED, "MASKED" },
     };
-    float *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
+    float *without = model_with("{mode: off, clip: 4}", AT_TASK, 4, false);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         partner p;
         fed f;

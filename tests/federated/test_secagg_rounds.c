@@ -48,18 +48,20 @@ START_TEST(a_client_leaves_at_every_stage)
 {
     static const struct {
         place last;
-        bool malicious, in_sum;
+        bool malicious, in_sum, revoked;
     } rows[] = {
         { AT_TASK, false, false }, { AT_KEYS, false, false }, { AT_SHARES, false, false }, { AT_HALF, false, false },
         { AT_VECTOR, false, true }, { AT_END, false, true },  { AT_SHARES, true, false },  { AT_HALF, true, false },
         { AT_VECTOR, true, true },  { AT_CONSENT, true, true }, { AT_END, true, true },
+        { AT_KEYS, false, false, true }, { AT_SHARES, false, false, true }, { AT_HALF, false, false, true },
+        { AT_VECTOR, false, true, true }, { AT_CONSENT, true, true, true },
     };
-    float *with = model_with("{mode: off, clip: 4}", AT_END, 5),
-          *without = model_with("{mode: off, clip: 4}", AT_TASK, 4);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5, false),
+          *without = model_with("{mode: off, clip: 4}", AT_TASK, 4, false);
     ck_assert_mem_ne(with, without, WORLD_N * sizeof *with);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         float *model = model_with(rows[i].malicious ? "{clip: 4, mode: malicious}" : "{clip: 4}", rows[i].last,
-                                  rows[i].in_sum ? 5 : 4);
+                                  rows[i].in_sum ? 5 : 4, rows[i].revoked);
         ck_assert_msg(memcmp(model, rows[i].in_sum ? with : without, WORLD_N * sizeof *model) == 0, "case %zu", i);
         free(model);
     }
@@ -97,7 +99,7 @@ static void come_back(fed *f, partner *p, uint64_t time)
  * finds them silent for too long while the partner takes its time. It all goes on. */
 START_TEST(connections_are_lost_at_every_stage)
 {
-    float *with = model_with("{mode: off, clip: 4}", AT_END, 5);
+    float *with = model_with("{mode: off, clip: 4}", AT_END, 5, false);
     lmb_record rec;
     partner p;
     fed f;
