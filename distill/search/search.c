@@ -65,13 +65,20 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     return st;
 }
 
+/* The last training has made nothing better: what it started from will do, and is at least as accurate. */
+static bool in_vain(const lmbi_search *s, const lmb_point *p)
+{
+    return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
+           loses_little(s, &s->points->point[p->parent], 0);
+}
+
 /* Of a round's points the most accurate that passes is accepted; of equal ones the first. */
 static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
 {
     int best = -1;
 
     for (int i = 0; i < n; i++)
-        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) &&
+        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
             (best < 0 || p[i].right > p[best].right))
             best = i;
     for (int i = 0; i < n; i++) {
@@ -180,14 +187,32 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
 
 /* ---- the last training ---- */
 
-/* The finished form of point `of`, made if it is not there. */
-static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *err)
+/* A point's deployed file beside that of its parent, on the held-out samples. */
+static lmb_status against_parent(lmbi_search *s, lmb_point *p, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    lmb_deployed was, is;
+
+    LMB_TRY(lmb_search_file(path, s->r->folder, p->parent, "model.lmb", err));
+    LMB_TRY(lmb_deployed_read(path, &was, err));
+    lmb_status st = lmb_search_file(path, s->r->folder, p->id, "model.lmb", err);
+    if (st == LMB_OK && (st = lmb_deployed_read(path, &is, err)) == LMB_OK) {
+        st = lmb_judge_against(s->judge, &was, &is, &p->before, err);
+        lmb_deployed_free(&is);
+    }
+    lmb_deployed_free(&was);
+    return st;
+}
+
+/* The finished form of point `of`, made if it is not there. good: one of the two is within the accuracy. */
+static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
 {
     lmb_graph *model = NULL, *frozen = NULL;
 
+    *good = loses_little(s, &s->points->point[of], 0);
     for (int i = 0; i < s->points->n; i++)
         if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
-            *accepted = s->points->point[i].accepted;
+            *good |= s->points->point[i].accepted;
             return LMB_OK;
         }
     lmb_point p = { .id = s->points->n,
@@ -204,8 +229,9 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
     lmb_graph_destroy(model);
     lmb_graph_destroy(frozen);
     LMB_TRY(st);
+    LMB_TRY(against_parent(s, &p, err));
     LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
-    *accepted = s->points->point[s->points->n - 1].accepted;
+    *good |= s->points->point[s->points->n - 1].accepted;
     return LMB_OK;
 }
 

@@ -11,7 +11,8 @@
  * alone, one at a time. The most accurate that passes goes on. Which ranks there are changes no decision slack while
  * searching this much more may be lost, because the last training gives some of it back finish    then the cheapest
  * accepted point is trained with fake quantisation on all training samples, and judged without the slack; if it fails,
- * points between it and the teacher are, halving their number each time answer    of all points within all limits the
+ * points between it and the teacher are, halving their number each time. Of a point and its finished form, which cost
+ * the same, the one with more held-out samples right goes out: training that gains nothing is rejected answer    of all points within all limits the
  * best by the objective. If there is none: the nearest, and why bits      a search with a frozen latency table ends in
  * the same bits however often it was killed (points.h) source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps
  * halved on rejection: NNCF's adaptive compression
