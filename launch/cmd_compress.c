@@ -81,7 +81,9 @@ static lmb_status bind(request *r, lmb_error *err)
         rows[n++].offset += offsetof(compress_config, search);
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
-    return lmb_fields_bind(rows, r->job.c.compress, &r->c, err);
+    LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
+    bool use[LMB_MOVE_KINDS];
+    return lmb_search_moves(&r->c.search, use, err);
 }
 
 /* ---- data and teacher ---- */

@@ -38,7 +38,7 @@ typedef struct lmb_search_config {
     double confidence, step, step_min, gain_min;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
     bool low_rank;
-    const struct lmb_tree *observer;
+    const struct lmb_tree *observer, *moves;
     lmb_train_config tune, finish;
     lmb_distill_config distill;
     lmb_search_table table;
@@ -76,6 +76,11 @@ void lmb_search_result_free(lmb_search_result *r);
 
 /* Limits as numbers. E_ARG for what is no number, or nothing to do. */
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
+
+/* Which kinds of moves are tried: those of `moves`, else all that the other keys allow. E_ARG names a kind that there
+ * is not, or one that they forbid. */
+extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", NULL, as lmb_move_kind */
+LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
 
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);
