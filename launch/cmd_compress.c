@@ -213,10 +213,11 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
              x->id, lmb_point_kinds[x->kind], x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY],
              x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6, 100 * lmb_point_accuracy(x), why);
     lmb_progress_line(&r->bar, line);
-    snprintf(line, sizeof line,
-             "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go",
-             x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY],
-             x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
+    int n = snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us",
+                     x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id,
+                     best->cost[LMB_GOAL_LATENCY]);
+    if (x->kind != LMB_POINT_FINISHED) /* what the last training says beside itself is how long it takes */
+        snprintf(line + n, sizeof line - (size_t)n, "; at least %.0f s to go", at_least(r, p, share));
     lmb_progress_line(&r->bar, line);
     snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
     lmb_progress_begin(&r->bar);

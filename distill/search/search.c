@@ -55,6 +55,10 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
     if (st == LMB_OK)
         st = lmb_latency_whole(s->latency, &d.model, s->deadline, &p->timing, err);
+    if (st == LMB_OK && p->kind == LMB_POINT_FINISHED) { /* of its parent's shape: what is slower was disturbed */
+        const lmb_timing *same = &s->points->point[p->parent].timing;
+        p->timing = same->p50 < p->timing.p50 ? *same : p->timing;
+    }
     p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
     p->parameters = (double)lmb_edge_parameters(&d.model);
     p->arena = (double)lmb_edge_arena_bytes(&d.model);
@@ -250,6 +254,8 @@ static lmb_status finish(lmbi_search *s, lmb_error *err)
     for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
         bool mid_good;
         int mid = (lo + hi + 1) / 2;
+        if (mid == 0 && loses_little(s, &s->points->point[0], 0)) /* a longer training makes the teacher no cheaper */
+            break;
         st = finish_one(s, chain[mid], &mid_good, err);
         if (mid_good)
             lo = mid + 1;
