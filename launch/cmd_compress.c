@@ -295,8 +295,10 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
     bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
+    const lmb_search_request q = { .c = &r.c.search, .teacher = r.teacher, .train = r.job.train,
+        .held_out = r.held_out };
     if (st == LMB_OK && !trained_before)
-        st = lmb_judge_check(r.teacher, r.job.train, err);
+        st = lmb_search_check(&q, err);
     if (st == LMB_OK && !quiet)
         printf("%s: compress is sound: %lld held-out samples decide\n", path, (long long)r.held_out->n);
     close_request(&r);

@@ -69,16 +69,26 @@ static lmb_status optional(const char *text, const char *key, const char *unit, 
     return *text ? lmb_budget_number(text, key, unit, out, err) : LMB_OK;
 }
 
+/* A limit on a cost. 0 is none in a budget, so that asking for it would go unheard. */
+static lmb_status limit_of(const char *text, const char *key, const char *unit, double *out, lmb_error *err)
+{
+    LMB_TRY(optional(text, key, unit, out, err));
+    return *text && *out == 0 ? LMB_FAIL(err, LMB_E_ARG, "%s is 0: nothing is as small as that", key) : LMB_OK;
+}
+
 lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err)
 {
     lmb_budget b = { (lmb_goal)c->objective, -1, { 0 } };
     double late;
 
     LMB_TRY(optional(c->accuracy_drop_max, "accuracy_drop_max", "%", &b.drop, err));
-    LMB_TRY(optional(c->latency_max, "latency_max", "us", &b.limit[LMB_GOAL_LATENCY], err));
-    LMB_TRY(optional(c->bytes_max, "bytes_max", "B", &b.limit[LMB_GOAL_BYTES], err));
-    LMB_TRY(optional(c->macs_max, "macs_max", "MACs", &b.limit[LMB_GOAL_MACS], err));
+    LMB_TRY(limit_of(c->latency_max, "latency_max", "us", &b.limit[LMB_GOAL_LATENCY], err));
+    LMB_TRY(limit_of(c->bytes_max, "bytes_max", "B", &b.limit[LMB_GOAL_BYTES], err));
+    LMB_TRY(limit_of(c->macs_max, "macs_max", "MACs", &b.limit[LMB_GOAL_MACS], err));
     LMB_TRY(lmb_search_deadline(c, &late, err));
+    if (b.drop > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "accuracy_drop_max is %s: no more than 100 %% can be lost",
+                        c->accuracy_drop_max);
     LMB_TRY(lmb_budget_check(&b, err));
     *out = b;
     return LMB_OK;

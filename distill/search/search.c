@@ -298,6 +298,18 @@ static lmb_status check_form(lmbi_search *s, lmb_error *err)
     return LMB_OK;
 }
 
+lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
+{
+    lmbi_search s = { .r = r };
+
+    LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(check_held_out(&s, err));
+    LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
+    lmb_status st = check_form(&s, err);
+    lmb_graph_destroy(s.start);
+    return st;
+}
+
 static lmb_status open_all(lmbi_search *s, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;

@@ -85,6 +85,9 @@ LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);
 
+/* All that is said before any work: c, teacher, train and held_out of the request are looked at. */
+LMB_MUST_CHECK lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err);
+
 /* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
  * result; the others work for it and end with none.
  *   errors  before any work: as lmb_judge_check; E_UNSUPPORTED names a node of the teacher that has no integer form;

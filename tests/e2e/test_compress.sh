@@ -44,6 +44,10 @@ compress 2 --set compress.accuracy_drop_max=
 says "at what price"
 compress 2 --set compress.accuracy_drop_max="1 kB"
 says "must be one of %, points"
+compress 2 --set compress.accuracy_drop_max="200 %"
+says "no more than 100 % can be lost"
+compress 2 --set compress.bytes_max="0 kB"
+says "bytes_max is 0: nothing is as small as that"
 compress 2 --set compress.accuracy_drop_max="0.1 %"
 says "held-out samples can not show"
 compress 2 --set compress.deadline="1 kB"
@@ -58,6 +62,8 @@ compress 1 --set data.height=14
 says "the data has"
 compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
 says "node [^ :]*: Tanh has no integer form"
+"$limbeck" config check "$dir/c.yaml" --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}" >/dev/null 2>"$dir/err" && fail "config check takes a teacher without an integer form"
+says "Tanh has no integer form"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
 
 # a search; the last line is the path of its front
