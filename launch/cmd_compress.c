@@ -234,7 +234,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 
     if (st == LMB_OK) {
         lmb_search_request q = { &r->c.search,
-                                 lmb_tree_get(r->job.c.compress, "finish") != NULL,
+                                 lmb_tree_has(r->job.c.compress, "finish"),
                                  r->teacher,
                                  r->job.train,
                                  r->held_out,

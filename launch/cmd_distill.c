@@ -231,7 +231,7 @@ static lmb_status pruned_student(request *r, lmb_comm *comm, lmb_graph **out, lm
 {
     const lmb_job *j = &r->job;
     request before = *r;
-    const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill
+    const lmb_distill_config *teaching = lmb_tree_has(j->stage.prune, "distill") ? &r->prune.distill
                                          : j->stage.distill                      ? &r->distill
                                                                                  : NULL;
     lmb_graph *dense = NULL;
@@ -360,7 +360,7 @@ static lmb_status make_student(request *r, lmb_comm *comm, lmb_error *err)
                                        : whole_student(&floats, comm, r->job.stage_name, &student, err);
     if (st == LMB_OK && r->job.stage.quantize) {
         int64_t m = r->quantize.method;
-        bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
+        bool train = m == METHOD_QAT || (m == METHOD_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
         char stage[64];
         snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
         if (comm->rank == 0)
@@ -387,7 +387,7 @@ static lmb_status bind_options(request *r, lmb_error *err)
     if (r->job.stage.prune)
         LMB_TRY(lmb_prune_bind(r->job.stage.prune, &r->prune, err));
     LMB_TRY(lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err));
-    if (!lmb_tree_get(r->job.stage.quantize, "distill") && (!r->job.stage.distill || r->distill.alpha == 0))
+    if (!lmb_tree_has(r->job.stage.quantize, "distill") && (!r->job.stage.distill || r->distill.alpha == 0))
         r->quantize.distill.alpha = 0; /* a student that nobody teaches becomes integers by itself, too */
     if (r->quantize.prove && r->quantize.distill.alpha == 0)
         return LMB_FAIL(err, LMB_E_ARG,
