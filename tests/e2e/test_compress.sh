@@ -66,6 +66,12 @@ says "node [^ :]*: Tanh has no integer form"
 says "Tanh has no integer form"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
 
+# channels side by side, by hand and as a teacher
+joined="{name: layers, mean: 120, scale: 0.015, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, kernel: 1}}]]}, {conv: 4}, {pool: global}, dense]}"
+"$limbeck" quantize "$dir/c.yaml" --set "model=$joined" --set teacher= --set compress= --calibration 50 --out "$dir/joined.onnx" >"$dir/out" 2>"$dir/err" &&
+    "$limbeck" export "$dir/joined.onnx" --out "$dir/joined.lmb" >>"$dir/out" 2>>"$dir/err" || fail "a model with Concat does not become integers: $(cat "$dir/err")"
+compress 0 --set run="$dir/joined" --set "compress.teacher=$joined" --set compress.accuracy_drop_max="90 %" --set compress.steps=1 --set compress.tune.epochs=1
+
 # a search; the last line is the path of its front
 compress 0
 front=$dir/first/compress/front.json
