@@ -391,8 +391,8 @@ static lmb_status bind_options(request *r, lmb_error *err)
         r->quantize.distill.alpha = 0; /* a student that nobody teaches becomes integers by itself, too */
     if (r->quantize.prove && r->quantize.distill.alpha == 0)
         return LMB_FAIL(err, LMB_E_ARG,
-                        "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize a "
-                        "section `distill`");
+                        "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize "
+                        "a section `distill`");
     return LMB_OK;
 }
 

@@ -308,7 +308,7 @@ void lmb_others_table(const lmb_others *o, const lmb_points *p, double level, lm
     }
     lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Latency, bytes and MACs are of the cheapest point of "
                       "each front that has at least %.2f %% of the held-out samples right. A point beats another that "
-                      "is no more accurate and no cheaper, by the costs that are known of both. A tuning knows one cost, "
-                      "and its scores are of float models at their best epoch, which is kinder than held-out "
+                      "is no more accurate and no cheaper, by the costs that are known of both. A tuning knows one "
+                      "cost, and its scores are of float models at their best epoch, which is kinder than held-out "
                       "integers.</p>\n", 100 * level);
 }

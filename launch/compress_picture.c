@@ -113,8 +113,8 @@ void lmbi_compress_picture(const lmb_compress_report *r, int cost, lmb_str *out)
     legend(r->others, out);
     lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], d.dot, d.n };
     lmbi_svg_draw_dots(out, &c);
-    lmb_str_add(out, "<figcaption>Held-out accuracy; a line joins points that none of its search beats, this search's with "
-                     "95 % intervals.</figcaption></figure>\n");
+    lmb_str_add(out, "<figcaption>Held-out accuracy; a line joins points that none of its search beats, this search's "
+                     "with 95 % intervals.</figcaption></figure>\n");
 done:
     free(d.dot);
     free(d.title);

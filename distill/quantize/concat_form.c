@@ -62,7 +62,8 @@ static bool add_parts(parts *to, const parts *from, int64_t channels)
 /* What does to each channel the same, whatever the others are. */
 static bool by_channel(const lmb_graph *g, const lmb_node *n)
 {
-    static const char *const ops[] = { "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Dropout", "Identity" };
+    static const char *const ops[] = { "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Dropout",
+        "Identity" };
     const lmb_shape *x = &g->value[n->in[0]].shape, *y = &g->value[n->out[0]].shape;
 
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
@@ -184,7 +185,8 @@ static lmb_status folded(const form *f, const lmb_node *n, float **w, float **bi
 }
 
 /* A parameter of the layer, named after its weights. */
-static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, int i, lmb_shape shape, const float *data)
+static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, int i, lmb_shape shape,
+                         const float *data)
 {
     char name[200];
 

@@ -1,6 +1,6 @@
 /* Mirrors distill/quantize/integer_form.c: shortcuts by Slice and Pad, means over an image and a normalisation by
- * channel, and channels side by side (concat_form.c), become what has an integer form, and the model answers as before; what is in that form already is left
- * alone. */
+ * channel, and channels side by side (concat_form.c), become what has an integer form, and the model answers as
+ * before; what is in that form already is left alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,7 +143,8 @@ END_TEST
 
 /* Joined once and twice, through a pooling, into convolutions with and without normalisation, and into the head. */
 static const char joined[] =
-    "{name: layers, mean: 120, scale: 0.02, layers: [{conv: 6}, {concat: [[{conv: {channels: 4, kernel: 1}}], [{conv: 5}]]}, "
+    "{name: layers, mean: 120, scale: 0.02, layers: [{conv: 6}, "
+    "{concat: [[{conv: {channels: 4, kernel: 1}}], [{conv: 5}]]}, "
     "{pool: max}, {conv: {channels: 7, kernel: 3}}, "
     "{concat: [[{conv: {channels: 4, kernel: 1, norm: false}}], [{concat: [[{conv: 3}], [{conv: 2}]]}]]}, "
     "{conv: {channels: 6, kernel: 1, norm: false}}, {concat: [[{conv: 4}], [{conv: 3}]]}, {pool: global}, dense]}";
@@ -167,11 +168,13 @@ static void shake(lmb_graph *g)
     for (int v = 0; v < g->n_values; v++) {
         float *x = (float *)(uintptr_t)g->value[v].data; /* of a graph that nobody else has */
         bool odd = strstr(g->value[v].name, "var") || strstr(g->value[v].name, "scale");
-        if (g->value[v].role != LMB_ROLE_STATISTIC && (g->value[v].role != LMB_ROLE_PARAMETER || g->value[v].shape.n > 1))
+        if (g->value[v].role != LMB_ROLE_STATISTIC &&
+            (g->value[v].role != LMB_ROLE_PARAMETER || g->value[v].shape.n > 1))
             continue;
         lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, (uint64_t)v);
         for (int64_t i = 0; i < lmb_shape_count(&g->value[v].shape); i++)
-            x[i] = odd ? 0.5f + 0.1f * (float)lmb_rand_below(&r, (uint32_t)i, 10) : 0.3f * lmb_rand_normal(&r, (uint32_t)i);
+            x[i] = odd ? 0.5f + 0.1f * (float)lmb_rand_below(&r, (uint32_t)i, 10)
+                       : 0.3f * lmb_rand_normal(&r, (uint32_t)i);
     }
 }
 
@@ -213,4 +216,5 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum); add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)
+LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum);
+              add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)

@@ -1,5 +1,5 @@
-/* Mirrors distill/search/paired.c, budget.c, config.c and answer.c: known answers of the paired tests, units, which cost
- * is worked on, which moves are tried, which point goes out. */
+/* Mirrors distill/search/paired.c, budget.c, config.c and answer.c: known answers of the paired tests, units, which
+ * cost is worked on, which moves are tried, which point goes out. */
 #include <math.h>
 #include <string.h>
 
