@@ -59,7 +59,8 @@ static const lmb_field quantize_fields[] = {
     LMB_BOOL(lmb_quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
     LMB_SECTION(lmb_quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
     LMB_SECTION(lmb_quantize_config, train, lmb_train_fields, "training with fake quantisation"),
-    LMB_SECTION(lmb_quantize_config, distill, lmb_distill_fields, "the teacher's share in it"),
+    LMB_SECTION(lmb_quantize_config, distill, lmb_distill_fields,
+                "the teacher's share in it; without it, and without a teacher of the student: none"),
     LMB_BOOL(
         lmb_quantize_config, prove, false,
         "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
@@ -95,7 +96,14 @@ static lmb_status bind_options(lmb_student *r, lmb_error *err)
     LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
     if (r->job.stage.prune)
         LMB_TRY(lmb_prune_bind(r->job.stage.prune, &r->prune, err));
-    return lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err);
+    LMB_TRY(lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err));
+    if (!lmb_tree_has(r->job.stage.quantize, "distill") && (!r->job.stage.distill || r->distill.alpha == 0))
+        r->quantize.distill.alpha = 0; /* a student that nobody teaches becomes integers by itself, too */
+    if (r->quantize.prove && r->quantize.distill.alpha == 0)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize "
+                        "a section `distill`");
+    return LMB_OK;
 }
 
 /* Would the student be pruned, and learn on? *out: the pruned one, as yet untrained. */

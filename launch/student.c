@@ -137,7 +137,7 @@ static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, lmb_graph **out
 {
     const lmb_job *j = &r->job;
     lmb_student before = *r;
-    const lmb_distill_config *teaching = lmb_tree_get(j->stage.prune, "distill") ? &r->prune.distill
+    const lmb_distill_config *teaching = lmb_tree_has(j->stage.prune, "distill") ? &r->prune.distill
                                          : j->stage.distill                      ? &r->distill
                                                                                  : NULL;
     lmb_graph *dense = NULL;

@@ -104,7 +104,7 @@ done:
 lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     int64_t m = r->quantize.method;
-    bool train = m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_get(r->job.stage.quantize, "train"));
+    bool train = m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
     char stage[64];
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);

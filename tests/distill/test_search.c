@@ -84,7 +84,7 @@ START_TEST(a_dead_channel_goes_first)
     lmb_graph *g = make("{name: vgg, channels: [8, 0, 8]}"), *small;
     lmb_dataset *data = data_of(64);
     lmb_taylor_config tc = { 2, 32, 1, "cpu" };
-    lmb_moves_config mc = { 1, 1, false };
+    lmb_moves_config mc = { 1, 1, { true }, 8 };
     lmb_taylor *t;
     lmb_latency *latency;
     lmb_moves m;
@@ -129,7 +129,7 @@ START_TEST(moves_gain_what_they_say)
     lmb_graph *g = make("{name: resnet, depth: 8, width: 16}"), *after;
     lmb_dataset *data = data_of(128);
     lmb_taylor_config tc = { 2, 64, 1, "cpu" };
-    lmb_moves_config mc = { 4, 4, true };
+    lmb_moves_config mc = { 4, 4, { true, true }, 8 };
     lmb_taylor *t;
     lmb_latency *latency;
     lmb_moves m;
@@ -193,7 +193,7 @@ START_TEST(moves_to_fewer_bits)
     lmb_graph *g = make("{name: resnet, depth: 8, width: 16}"), *after;
     lmb_dataset *data = data_of(64);
     lmb_taylor_config tc = { 1, 64, 1, "cpu" };
-    lmb_moves_config mc = { 4, 4, false, 3 };
+    lmb_moves_config mc = { 4, 4, { true, false, true }, 3 };
     lmb_taylor *t;
     lmb_latency *latency;
     lmb_moves m;

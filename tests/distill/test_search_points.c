@@ -18,6 +18,10 @@ static lmb_point point(int id, int64_t right, double us, double bytes)
                     .right = right,
                     .limit = 0.1 / 3,
                     .accepted = id != 2 };
+    if (id == 3) {
+        p.kind = LMB_POINT_FINISHED;
+        p.before = (lmb_paired){ 1000, 5, 6 };
+    }
     p.move = calloc(1, sizeof *p.move);
     ck_assert_ptr_nonnull(p.move);
     if (id) {
@@ -52,7 +56,8 @@ START_TEST(points_come_back_to_the_bit)
                   x->step == y->step && memcmp(&x->timing, &y->timing, sizeof x->timing) == 0);
         ck_assert(memcmp(x->cost, y->cost, sizeof x->cost) == 0 &&
                   memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
-        ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 && x->limit == y->limit &&
+        ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 &&
+                  memcmp(&x->before, &y->before, sizeof x->before) == 0 && x->limit == y->limit &&
                   x->accepted == y->accepted);
         ck_assert_int_eq(x->n_moves, y->n_moves);
         for (int k = 0; k < x->n_moves; k++)
