@@ -123,7 +123,7 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
     char print[LMB_FINGERPRINT];
     bool found;
 
-    LMB_TRY(lmb_file_make_dirs(c->path, err));
+    LMB_TRY(lmb_file_make_private_dir(c->path, err)); /* what is kept of updates and of its own model lies there */
     LMB_TRY(take_lock(c, err));
     LMB_TRY(lmbi_trust_open(c, err));
     lmb_fingerprint(lmb_sign_public(c->sign_secret), print);

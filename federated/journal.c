@@ -130,7 +130,7 @@ lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
 
     if (strlen(dir) >= sizeof j->dir || !*dir)
         return LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof j->dir - 1);
-    LMB_TRY(lmb_file_make_dirs(dir, err));
+    LMB_TRY(lmb_file_make_private_dir(dir, err));
     j = calloc(1, sizeof *j);
     if (!j)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the journal");

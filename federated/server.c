@@ -200,6 +200,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
 {
     char path[4096];
     LMB_TRY(lmb_crash_open(&s->crash, err));
+    LMB_TRY(lmb_file_make_private_dir(s->state_dir, err));
     LMB_TRY(lmb_file_make_dirs(s->spool, err));
     LMB_TRY(take_lock(s, err));
     LMB_TRY(open_vault(s, err));

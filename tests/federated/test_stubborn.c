@@ -217,6 +217,33 @@ START_TEST(a_clients_disk_may_come_back)
 }
 END_TEST
 
+static unsigned mode_of(const char *path)
+{
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    return (unsigned)st.st_mode & 0777;
+}
+
+/* Models, updates and what is left of them are nobody else's on the machine, whatever umask says. */
+START_TEST(folders_are_their_owners_alone)
+{
+    world w;
+    world_client c[2];
+
+    mode_t before = umask(0);
+    world_open(&w);
+    w.cfg.rounds = 1;
+    w.cfg.target = w.cfg.minimum = 2;
+    start_two(&w, c);
+    umask(before);
+    ck_assert_uint_eq(mode_of(w.state), 0700);
+    for (int k = 0; k < 2; k++)
+        ck_assert_uint_eq(mode_of(c[k].state), 0700);
+    end_two(&w, c);
+}
+END_TEST
+
 LMB_TEST_MAIN("federated/stubborn", add(one_that_never_reads_is_sent_away); add(a_refused_member_is_out_at_once);
-              add(our_own_fault_is_no_refusal); add(a_clients_disk_may_come_back); add(a_mute_server_is_given_up);
+              add(our_own_fault_is_no_refusal); add(a_clients_disk_may_come_back);
+              add(folders_are_their_owners_alone); add(a_mute_server_is_given_up);
               add(half_a_training_is_never_offered);)
