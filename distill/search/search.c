@@ -163,6 +163,12 @@ static void stand(const lmbi_search *s, int *incumbent, int *steps, double *shar
     }
 }
 
+/* A step towards a limit goes no further than the limit: what is beyond it costs accuracy for nothing. */
+static double no_further(const lmbi_search *s, lmb_goal goal, double cost, double share)
+{
+    return fmin(share, fmax(1 - s->budget.limit[goal] / cost, s->r->c->gain_min));
+}
+
 static lmb_status descend(lmbi_search *s, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;
@@ -182,7 +188,8 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "steps below %g %% are not tried", 100 * c->step_min);
         if (steps >= c->steps)
             return lmbi_search_why(s, "%lld steps have been tried", (long long)c->steps);
-        LMB_TRY(lmbi_search_step(s, incumbent, goal, share, &paid, err));
+        LMB_TRY(lmbi_search_step(s, incumbent, goal, met ? share : no_further(s, goal, p->cost[goal], share), &paid,
+                                 err));
         if (!paid)
             return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min,
                                    lmb_goals[goal]);

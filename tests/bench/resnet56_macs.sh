@@ -21,7 +21,7 @@ for times in "$@"; do
         --set compress.objective=accuracy --set compress.accuracy_drop_max= \
         --set "compress.macs_max=$(awk "BEGIN { printf \"%d\", $macs / $times }") MACs"
     n=$(best "$run") all=$("$limbeck" eval "$sources/configs/cifar10/compress-resnet56.yaml" "$run/compress/model.lmb" \
-        --set "data.path=$cifar" 2>/dev/null | sed -n 's/^accuracy *\([0-9.]* %\).*/\1/p')
+        --set "data.path=$cifar" 2>/dev/null | sed -n 's/.*test accuracy \([0-9.]* %\).*/\1/p')
     fewer=$(ratio "$(of_point "$run" 0 '"macs"')" "$(of_point "$run" "$n" '"macs"')")
     faster=$(ratio "$(of_point "$run" 0 '"latency_us"')" "$(of_point "$run" "$n" '"latency_us"')")
     echo "$times times: point $n has $(of_point "$run" "$n" '"macs"') MACs, $fewer times fewer;" \
