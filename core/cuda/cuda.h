@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 3 };
+enum { LMB_CUDA_API = 4 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
