@@ -99,6 +99,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
            part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
     size_t chunks = carve(&end, sizeof *r->chunks * (size_t)r->n_chunks), loss = carve(&end, sizeof(float));
     size_t logits = carve(&end, sizeof(float) * (size_t)(r->o.rows * r->classes));
+    size_t x = carve(&end, r->o.pictures.n ? sizeof(float) * (size_t)(r->o.rows * r->o.numbers) : 0);
     size_t input = carve(&end, r->slab.bytes), far = carve(&end, LMBI_BUFFERS * r->slab.bytes);
 
     LMB_TRY(r->d->alloc(r->d, end, (void **)&r->memory, err));
@@ -116,6 +117,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
     r->chunks = (lmb_step_chunk *)(r->memory + chunks);
     r->loss = (float *)(r->memory + loss);
     r->logits = (float *)(r->memory + logits);
+    r->x = r->o.pictures.n ? (float *)(r->memory + x) : NULL;
     r->input = r->memory + input;
     for (int i = 0; i < LMBI_BUFFERS; i++)
         r->far[i] = r->memory + far + (size_t)i * r->slab.bytes;
@@ -285,8 +287,10 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
     char *in = r->input + s->front + (size_t)k * s->each;
     int64_t rows = r->b->first[k + 1] - r->b->first[k];
     bool alone = r->b->shards == 1;
+    const float *x;
+    LMB_TRY(lmbi_input_pictures(r, in, rows, &x, err));
     const lmb_program_there step = { .n = rows,
-                                     .x = (float *)(in + s->x),
+                                     .x = x,
                                      .y = (int64_t *)(in + s->y),
                                      .sample = (uint32_t *)(in + s->sample),
                                      .feed = r->table ? (void *)r->fed : in + s->feed,

@@ -38,6 +38,7 @@ typedef struct lmbi_resident_options {
     size_t bucket_bytes;         /* as train/reduce.h; 0: one bucket */
     int shards;                  /* most of a batch on this rank */
     int64_t rows, numbers, full; /* most rows of a shard; floats of a sample; samples of a full global batch */
+    lmb_shape pictures; /* [channels, height, width]: samples come as bytes and are changed there; n 0: as floats */
     double clip;
     bool ema;
     int graph; /* lmb_train_config.graph */
@@ -72,7 +73,9 @@ typedef struct lmbi_resident_batch {
     int shards;           /* that have samples; 0: this rank has none */
     const int64_t *first; /* [shards + 1] rows */
     const float *share;   /* [shards] of the global batch */
-    const float *x;
+    const float *x;      /* or, with pictures: */
+    const uint8_t *pixels;
+    const lmb_picture_change *change;
     const int64_t *y;
     const uint32_t *sample;
     uint64_t seed;

@@ -8,7 +8,9 @@
  *     aside   waits until the device's buffer was taken, then copies to it     -> arrived
  *     main    waits for arrived, copies to the place of all steps              -> taken
  *
- * In front of a batch lies what its step is to know (lmb_step_now).
+ * In front of a batch lies what its step is to know (lmb_step_now). Images travel as bytes, a quarter of what floats
+ * take, with what is to happen to each (core/plan/picture.h); a kernel, a part of the step, makes them what the model
+ * takes, to the bit what the loader's threads would have made of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,8 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     end = 0;
     s->sample = place(&end, rows * sizeof(uint32_t));
     s->y = place(&end, rows * sizeof(int64_t));
-    s->x = place(&end, rows * (size_t)r->o.numbers * sizeof(float));
+    s->x = place(&end, rows * (size_t)r->o.numbers * (r->o.pictures.n ? 1 : sizeof(float)));
+    s->change = place(&end, r->o.pictures.n ? rows * sizeof(lmb_picture_change) : 0);
     s->feed = place(&end, feed);
     s->each = end;
     s->bytes = s->front + s->each * (size_t)r->o.shards;
@@ -100,13 +103,36 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
                             (long long)r->o.rows);
         memcpy(in + r->slab.sample, b->sample + lo, n * sizeof *b->sample);
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
-        memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
+        if (r->o.pictures.n) {
+            memcpy(in + r->slab.x, b->pixels + lo * numbers, n * numbers);
+            memcpy(in + r->slab.change, b->change + lo, n * sizeof *b->change);
+        } else {
+            memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
+        }
         /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a
          * replay, which it does not see, runs in the memory of its plan. */
         LMB_TRY(
             lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
+}
+
+lmb_status lmbi_input_pictures(lmbi_resident *r, char *in, int64_t rows, const float **x, lmb_error *err)
+{
+    const int64_t *chw = r->o.pictures.d;
+
+    *x = r->x ? r->x : (float *)(in + r->slab.x);
+    if (!r->x)
+        return LMB_OK;
+    const lmb_step_work w = { .kind = LMB_WORK_PICTURES,
+                              .vector = r->x,
+                              .rows = (int)rows,
+                              .pixels = (uint8_t *)(in + r->slab.x),
+                              .change = (lmb_picture_change *)(in + r->slab.change),
+                              .channels = (int)chw[0],
+                              .height = (int)chw[1],
+                              .width = (int)chw[2] };
+    return r->d->work(r->d, &w, err);
 }
 
 lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)

@@ -39,7 +39,7 @@ enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what 
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
-    int64_t patience;
+    int64_t patience, augment_on;
     bool shard_optimizer, sync_batch_norm;
     lmb_pipeline_config pipeline;
     lmb_augment augment;
@@ -49,6 +49,7 @@ typedef struct lmb_train_config {
 extern const lmb_field lmb_train_fields[];
 
 enum { LMB_TRAIN_F32, LMB_TRAIN_BF16, LMB_TRAIN_TF32 }; /* lmb_train_config.precision */
+enum { LMB_CHANGE_AUTO, LMB_CHANGE_GPU, LMB_CHANGE_CPU }; /* lmb_train_config.augment_on */
 enum { LMB_GRAPH_AUTO, LMB_GRAPH_ON, LMB_GRAPH_OFF }; /* lmb_train_config.graph: train/resident.h */
 
 /* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this

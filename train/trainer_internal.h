@@ -33,7 +33,9 @@ struct lmb_trainer {
     struct lmbi_resident *resident; /* steps stay on the GPU, or NULL */
     struct lmb_device_sum *sum; /* of the ranks' gradients there, or NULL */
     bool away;             /* the GPU's numbers are newer than those in `s` */
-    char remark[600];      /* how steps run there, or empty */
+    bool pictures;         /* they take images as bytes with what is to happen to them (lmb_loader_options) */
+    char changes[200];     /* why not, or empty */
+    char remark[800];      /* how steps run there, or empty */
     char no_sum[400];      /* why GPUs of several ranks do not sum themselves, or empty */
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
