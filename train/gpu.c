@@ -132,7 +132,8 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
                                       .pictures = t->pictures ? t->train->shape : (lmb_shape){ 0 },
                                       .clip = t->c.clip,
                                       .ema = t->c.ema > 0,
-                                      .graph = (int)t->c.graph };
+                                      .graph = (int)t->c.graph,
+                                      .limit_s = t->c.stall_s };
     return lmbi_resident_create(&o, &t->resident, err);
 }
 

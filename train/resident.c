@@ -205,8 +205,8 @@ void lmbi_resident_destroy(lmbi_resident *r)
 
     if (!r)
         return;
-    if (r->memory)
-        (void)r->d->finish(r->d, &unsaid);
+    if (r->memory && (r->o.sum || !r->end || lmbi_resident_wait(r, &unsaid) != LMB_OK))
+        (void)r->d->finish(r->d, &unsaid); /* at once on a device that hangs */
     lmbi_graph_forget(r);
     lmbi_input_destroy(r);
     lmbi_rows_destroy(r);
@@ -230,11 +230,6 @@ bool lmbi_resident_again(lmbi_resident *r, int64_t rows, int64_t full)
 }
 
 /* ---- a step ---- */
-
-lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
-{
-    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : 0, err) : r->d->finish(r->d, err);
-}
 
 static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
 {

@@ -41,7 +41,8 @@ typedef struct lmbi_resident_options {
     lmb_shape pictures; /* [channels, height, width]: samples come as bytes and are changed there; n 0: as floats */
     double clip;
     bool ema;
-    int graph; /* lmb_train_config.graph */
+    int graph;      /* lmb_train_config.graph */
+    double limit_s; /* a device that keeps the host waiting for longer hangs; 0: never */
 } lmbi_resident_options;
 
 /* errors  E_UNSUPPORTED: a sentence why steps can not stay on the device */

@@ -62,7 +62,7 @@ lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err)
         LMB_TRY(d->mark_create(d, &r->arrived[i], err));
         LMB_TRY(d->mark_create(d, &r->taken[i], err));
     }
-    return LMB_OK;
+    return d->mark_create(d, &r->end, err);
 }
 
 void lmbi_input_destroy(lmbi_resident *r)
@@ -73,6 +73,8 @@ void lmbi_input_destroy(lmbi_resident *r)
         if (r->taken[i])
             r->d->mark_destroy(r->d, r->taken[i]);
     }
+    if (r->end)
+        r->d->mark_destroy(r->d, r->end);
     if (r->pinned)
         r->d->unpin(r->d, r->pinned);
 }
@@ -142,7 +144,8 @@ lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_
     size_t bytes = r->slab.front + r->slab.each * (size_t)b->shards;
 
     r->next = (i + 1) % LMBI_BUFFERS;
-    LMB_TRY(d->reach(d, r->arrived[i], err));
+    LMB_TRY(lmbi_resident_reach(r, r->arrived[i], r->step, err));
+    r->step = b->step;
     LMB_TRY(fill(r, r->staged[i], b, err));
     LMB_TRY(d->follow(d, r->taken[i], LMB_QUEUE_ASIDE, err));
     LMB_TRY(d->send(d, r->far[i], r->staged[i], bytes, err));

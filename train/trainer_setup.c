@@ -65,7 +65,7 @@ const lmb_field lmb_train_fields[] = {
         "normalise over the rows of all ranks, one shard each (train.mode=fast, train.threads=1); slow on processors"),
     LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s",
-             "a rank that keeps the others waiting for so long is named and the job ends"),
+             "a rank that keeps the others waiting, or a GPU its host, for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s",
              "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(
