@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/cuda/device.h"
+#include "train/device_evaluate.h"
 #include "train/device_nccl.h"
 #include "train/resident.h"
 #include "train/trainer_internal.h"
@@ -102,7 +103,7 @@ static lmb_status choose_pictures(lmb_trainer *t, lmb_error *err)
     t->pictures = t->c.augment_on != LMB_CHANGE_CPU && !why;
     /* Where nothing is changed, there is nothing to say. */
     if (t->c.augment_on == LMB_CHANGE_AUTO && why && lmb_augment_any(&t->c.augment))
-        snprintf(t->changes, sizeof t->changes, "samples are changed on the processor, as %s", why);
+        snprintf(t->besides, sizeof t->besides, "samples are changed on the processor, as %s", why);
     return LMB_OK;
 }
 
@@ -171,6 +172,8 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
     t->away = false;
     if (!t->resident || lmbi_resident_again(t->resident, rows, full))
         return LMB_OK;
+    lmbi_evaluator_destroy(t->evaluator);
+    t->evaluator = NULL;
     lmbi_resident_destroy(t->resident);
     t->resident = NULL;
     return lmbi_gpu_create(t, err);
@@ -178,6 +181,8 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 
 void lmbi_gpu_destroy(lmb_trainer *t)
 {
+    lmbi_evaluator_destroy(t->evaluator);
+    t->evaluator = NULL;
     lmbi_resident_destroy(t->resident);
     if (t->sum)
         t->sum->close(t->sum);
@@ -206,12 +211,11 @@ lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
-/* For people: how the steps so far ran. */
-static void remark(lmb_trainer *t)
+void lmbi_gpu_remark(lmb_trainer *t)
 {
     const char *steps = lmbi_resident_remark(t->resident);
-    if (*steps || *t->changes)
-        snprintf(t->remark, sizeof t->remark, "%s%s%s", steps, *steps && *t->changes ? "; " : "", t->changes);
+    if (*steps || *t->besides)
+        snprintf(t->remark, sizeof t->remark, "%s%s%s", steps, *steps && *t->besides ? "; " : "", t->besides);
 }
 
 lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
@@ -220,7 +224,7 @@ lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
 
     if (!t->away)
         return LMB_OK;
-    remark(t);
+    lmbi_gpu_remark(t);
     lmb_status st = lmbi_resident_fetch(t->resident, &v, err);
     t->s.loss_sum = v.loss;
     t->s.correct = v.correct;

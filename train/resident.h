@@ -86,6 +86,10 @@ typedef struct lmbi_resident_batch {
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 
+/* The weights, or their average, as they lie on the device, valid until the next step, send() or destroy(); `at`:
+ * where each segment of the layout begins. */
+const float *lmbi_resident_weights(const lmbi_resident *r, bool average, const size_t **at);
+
 /* For people: how steps run now, and why they are not replayed. */
 const char *lmbi_resident_remark(const lmbi_resident *r);
 bool lmbi_resident_replays(const lmbi_resident *r);

@@ -59,7 +59,7 @@ LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lm
 /* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
 LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err);
 
-/* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
+/* Steps, validation and sums of ranks on a GPU, one plan at a time. */
 bool lmb_train_on_gpu(const lmb_train_config *c);
 
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
@@ -185,6 +185,13 @@ LMB_MUST_CHECK lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *mod
 /* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
 LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data,
                                        const char *backend, int threads, lmb_metrics *out, lmb_error *err);
+/* The same of the weights in the model, in f32 on this machine's first GPU.
+ *   errors   E_DEVICE, E_UNSUPPORTED: there is none, or it has no kernel for the model */
+LMB_MUST_CHECK lmb_status lmb_evaluate_gpu(const lmb_graph *model, const lmb_dataset *data, lmb_metrics *out,
+                                           lmb_error *err);
+/* Do model, data and metrics belong together? E_SHAPE if not. */
+LMB_MUST_CHECK lmb_status lmb_evaluate_check(const lmb_graph *model, const lmb_dataset *data, const lmb_metrics *out,
+                                             lmb_error *err);
 
 #ifdef __cplusplus
 }

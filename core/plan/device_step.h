@@ -108,7 +108,7 @@ typedef struct lmb_step_work {
     int rows, classes;
     const uint32_t *sample;               /* ROWS: [rows] */
     int64_t samples;
-    const uint8_t *pixels; /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows] */
+    const uint8_t *pixels; /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows], NULL: nothing */
     const lmb_picture_change *change;
     int channels, height, width;
 } lmb_step_work;

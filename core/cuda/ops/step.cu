@@ -67,8 +67,9 @@ struct change_pictures {
     LMB_BODY void operator()(int i) const
     {
         int x = i % w.width, row = i / w.width, plane = row / w.height, y = row % w.height;
-        w.vector[i] = (float)lmb_picture_at(&w.change[plane / w.channels],
-                                            w.pixels + (size_t)plane * w.height * w.width, w.height, w.width, y, x);
+        const uint8_t *from = w.pixels + (size_t)plane * w.height * w.width;
+        w.vector[i] = !w.change ? (float)w.pixels[i]
+                                : (float)lmb_picture_at(&w.change[plane / w.channels], from, w.height, w.width, y, x);
     }
 };
 
