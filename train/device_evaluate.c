@@ -9,6 +9,7 @@
 #include "core/plan/device_step.h"
 #include "core/plan/plan.h"
 #include "datasets/loader.h"
+#include "train/device_wait.h"
 #include "train/program.h"
 
 enum { MOST_ROWS = 512, SAMPLES_BYTES = 8 << 20 }; /* of a batch that is chosen here */
@@ -28,6 +29,8 @@ struct lmbi_evaluator {
     char *memory, *pinned; /* there: x, what it is made of, logits; here: samples, logits */
     float *x, *logits, *answers;
     char *samples, *staged;
+    lmb_device_mark *end; /* of a batch */
+    double limit_s;
 };
 
 void lmbi_evaluator_destroy(lmbi_evaluator *e)
@@ -37,6 +40,8 @@ void lmbi_evaluator_destroy(lmbi_evaluator *e)
     lmb_plan_destroy(e->plan);
     lmb_state_layout_destroy(e->own);
     lmb_graph_destroy(e->g);
+    if (e->end)
+        e->d->mark_destroy(e->d, e->end);
     if (e->memory)
         e->d->free(e->d, e->memory);
     if (e->pinned)
@@ -59,6 +64,7 @@ static lmb_status make_memory(lmbi_evaluator *e, lmb_error *err)
            samples = place(&there, e->pictures ? numbers : 0);
     size_t answers = place(&here, out * sizeof(float)), staged = place(&here, (size_t)e->rows * e->sample_bytes);
 
+    LMB_TRY(e->d->mark_create(e->d, &e->end, err));
     LMB_TRY(e->d->alloc(e->d, there, (void **)&e->memory, err));
     LMB_TRY(e->d->pin(e->d, here, (void **)&e->pinned, err));
     memset(e->pinned, 0, here); /* rows of a short batch that nobody fills */
@@ -124,6 +130,7 @@ lmb_status lmbi_evaluator_create(const lmbi_evaluator_options *o, const lmb_data
     e->pictures = data->dtype == LMB_U8;
     e->sample_bytes = lmb_shape_bytes(&data->shape, data->dtype);
     e->rows = rows_of(e, o->rows);
+    e->limit_s = o->limit_s;
     lmb_status st = set_up(e, o, err);
     if (st != LMB_OK) {
         lmbi_evaluator_destroy(e);
@@ -157,6 +164,7 @@ static lmb_status widen(lmbi_evaluator *e, lmb_error *err)
 static lmb_status run_batch(lmbi_evaluator *e, const lmb_batch *b, lmb_metrics *out, lmb_error *err)
 {
     static const lmb_step_info no_step = { 0, 0, NULL };
+    const lmbi_device_wait w = { .limit_s = e->limit_s, .doing = "the evaluation of a batch" };
     lmb_device *d = e->d;
 
     memcpy(e->staged, e->pictures ? (const void *)b->x_u8 : b->x, (size_t)b->n * e->sample_bytes);
@@ -164,7 +172,7 @@ static lmb_status run_batch(lmbi_evaluator *e, const lmb_batch *b, lmb_metrics *
     LMB_TRY(widen(e, err));
     LMB_TRY(lmb_plan_enqueue(e->plan, &no_step, NULL, err));
     LMB_TRY(d->download(d, e->answers, e->logits, (size_t)(b->n * e->classes) * sizeof *e->answers, err));
-    LMB_TRY(d->finish(d, err));
+    LMB_TRY(lmbi_device_finish(d, e->end, &w, err));
     lmb_metrics_add(out, e->answers, b->y, b->n);
     return LMB_OK;
 }

@@ -26,6 +26,7 @@ typedef struct lmbi_evaluator_options {
     const lmb_state_layout *layout;     /* not fixed: of the vector that run() reads,                 */
     const size_t *at;                   /* whose segments lie at these floats, multiples of 16        */
     int64_t rows;                       /* a batch that the device has room for; 0: choose            */
+    double limit_s;                     /* a batch that takes longer hangs the device; 0: none        */
 } lmbi_evaluator_options;
 
 /* For samples like those of `data`. */

@@ -22,7 +22,8 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
 {
     const lmb_cuda_precision precision = t->c.precision == LMB_TRAIN_F32 ? LMB_CUDA_F32_EXACT : LMB_CUDA_TF32_PRODUCTS;
     const lmb_backend *const backends[] = { lmb_gpu_backend(t->gpu, precision), NULL };
-    lmbi_evaluator_options o = { .backends = backends, .model = t->model, .layout = t->layout };
+    lmbi_evaluator_options o = { .backends = backends, .model = t->model, .layout = t->layout,
+                                 .limit_s = t->c.stall_s };
 
     (void)lmbi_resident_weights(t->resident, false, &o.at);
     return lmbi_evaluator_create(&o, t->valid, &t->evaluator, err);
@@ -39,13 +40,14 @@ lmb_status lmbi_gpu_validate(lmb_trainer *t, lmb_metrics *out, bool *done, lmb_e
         return LMB_OK;
     if (!t->evaluator)
         st = make(t, &why);
-    if (st == LMB_OK)
+    bool made = st == LMB_OK; /* if not, for want of memory there, say */
+    if (made)
         st = lmbi_evaluator_run(t->evaluator, lmbi_resident_weights(t->resident, t->s.ema != NULL, &at), t->valid,
                                 readers(t->comm->size), out, &why);
     *done = st == LMB_OK;
     if (st == LMB_OK)
         return LMB_OK;
-    if (st != LMB_E_UNSUPPORTED && st != LMB_E_NOMEM)
+    if (made && st != LMB_E_UNSUPPORTED)
         return LMB_FAIL(err, st, "%s", why.msg);
     size_t said = strlen(t->besides);
     snprintf(t->besides + said, sizeof t->besides - said, "%svalidation runs on the processor, as %s",

@@ -12,9 +12,11 @@
  * take, with what is to happen to each (core/plan/picture.h); a kernel, a part of the step, makes them what the model
  * takes, to the bit what the loader's threads would have made of them.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/device_wait.h"
 #include "train/resident_internal.h"
 
 static size_t place(size_t *end, size_t bytes)
@@ -77,6 +79,34 @@ void lmbi_input_destroy(lmbi_resident *r)
         r->d->mark_destroy(r->d, r->end);
     if (r->pinned)
         r->d->unpin(r->d, r->pinned);
+}
+
+/* With several ranks it is most often another one that is late, and their sum finds out which. */
+static lmb_status ask_ranks(void *ctx, lmb_error *err)
+{
+    lmbi_resident *r = ctx;
+    return r->o.sum->wait(r->o.sum, r->step, err);
+}
+
+static lmbi_device_wait patience(lmbi_resident *r, char doing[40])
+{
+    snprintf(doing, 40, "its work up to step %lld", (long long)r->step);
+    return (lmbi_device_wait){ r->o.limit_s, doing, r->o.sum ? ask_ranks : NULL, r };
+}
+
+lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err)
+{
+    char doing[40];
+    const lmbi_device_wait w = patience(r, doing);
+    return lmbi_device_reach(r->d, m, &w, err);
+}
+
+lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
+{
+    char doing[40];
+    const lmbi_device_wait w = patience(r, doing);
+    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : r->step, err)
+                    : lmbi_device_finish(r->d, r->end, &w, err);
 }
 
 static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
@@ -144,7 +174,7 @@ lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_
     size_t bytes = r->slab.front + r->slab.each * (size_t)b->shards;
 
     r->next = (i + 1) % LMBI_BUFFERS;
-    LMB_TRY(lmbi_resident_reach(r, r->arrived[i], r->step, err));
+    LMB_TRY(lmbi_resident_reach(r, r->arrived[i], err));
     r->step = b->step;
     LMB_TRY(fill(r, r->staged[i], b, err));
     LMB_TRY(d->follow(d, r->taken[i], LMB_QUEUE_ASIDE, err));

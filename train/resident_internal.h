@@ -1,5 +1,5 @@
 /* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue,
- * resident_input.c brings batches there, resident_wait.c waits, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors,
+ * resident_input.c brings batches there, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors,
  * resident_graph.c records and replays. */
 #ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
 #define LMB_TRAIN_RESIDENT_INTERNAL_H
@@ -62,8 +62,8 @@ struct lmbi_resident {
 
 /* resident.c: the work of one step behind its input, on the queue. */
 LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
-/* resident_wait.c: the host waits for a mark behind work up to `step`; for all work. */
-LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, int64_t step, lmb_error *err);
+/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h). */
+LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
 /* resident_input.c: plan the memory of a batch; make what orders its copies, end with it; bring one to `input`. */
 LMB_MUST_CHECK lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err);

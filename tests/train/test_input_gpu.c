@@ -1,4 +1,4 @@
-/* Mirrors train/resident_input.c and train/resident_wait.c: what goes to a GPU, here a played one
+/* Mirrors train/resident_input.c and train/device_wait.c: what goes to a GPU, here a played one
  * (tests/core/cuda/played.c), and what happens when it never comes back. That changed images have the bits of the
  * processor's is shown by trainings in test_resident.c, and here batch by batch. */
 #include <stdlib.h>
