@@ -10,8 +10,8 @@ typedef struct share {
     double kept;
 } share;
 
-/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this rank.
- * */
+/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this
+ * rank. */
 static share share_of(const lmb_train_config *c, const lmb_state_layout *l, const int *owner, int stage, int vectors,
                       int ranks, int of_one)
 {
