@@ -98,7 +98,7 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     if (gpu) {
         train.backend = "cuda";
         train.shard = train.batch;
-        train.augment_on = strstr(precision, "-floats") ? LMB_CHANGE_CPU : LMB_CHANGE_GPU;
+        train.augment_on = strstr(precision, "-floats") ? LMB_CHANGE_CPU : LMB_CHANGE_AUTO;
         if (strstr(precision, "-changed"))
             train.augment = (lmb_augment){ .crop = 4, .flip = true };
         train.graph = strstr(precision, "-eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
