@@ -360,6 +360,7 @@ void lmb_server_destroy(lmb_server *s)
     lmbi_people_close(s);
     free(s->encoded);
     lmbi_fares_free(s);
+    free(s->buffered.v);
     free(s->next.encoded);
     free(s->next.before);
     free(s->next.model);
