@@ -16,8 +16,8 @@ static const char usage[] =
     "       [--kernels NAME] [--backend NAME] [--set key=value ...]\n\n"
     "Accuracy with its 95 % interval, precision, recall and F1 of each class, the confusion matrix, and the time of one prediction,\n"
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
-    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime, or, with --backend cuda (default:\n"
-    "train.backend), the same integers on a GPU. --logits writes every answer;\n"
+    "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --backend cuda (default: train.backend):\n"
+    "on a GPU, the same integers, or f32; the time and --logits (every answer) of an f32 model are always the processor's;\n"
     "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
 
 static void print_classes(const lmb_metrics *m, const lmb_dataset *d)
@@ -96,7 +96,8 @@ static lmb_status evaluate(lmb_job *j, const lmb_args *a, const lmb_graph *model
     LMB_TRY(lmb_part_of(j, a, &d, err));
     LMB_TRY(model_bytes(a, model, &r.bytes, err));
     LMB_TRY(lmb_metrics_init(&m, d->classes, err));
-    lmb_status st = lmb_evaluate(model, NULL, d, j->stage.train.backend, lmb_cpu_count(), &m, err);
+    bool asked = lmb_args_get(a, "backend", NULL) != NULL;
+    lmb_status st = lmb_stage_evaluate(model, d, j->stage.train.backend, asked, &m, err);
     if (st == LMB_OK)
         st = lmb_stage_measure(model, NULL, d, j->stage.train.backend, &r, err);
     if (st == LMB_OK)

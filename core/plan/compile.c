@@ -248,7 +248,7 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, bool *
     p->pause = paused ? p->pause : p->n_steps;
     lmbi_find_lifetimes(p);
     LMB_TRY(lmbi_plan_place(p, err));
-    return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
+    return p->device && !p->options.no_memory ? lmbi_device_prepare(p, err) : LMB_OK;
 }
 
 /* The fused graph gives way to one that keeps less. */
