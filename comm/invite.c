@@ -1,6 +1,7 @@
 /* comm/invite.c - see invite.h. */
 #include "comm/invite.h"
 
+#include <arpa/inet.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,12 +16,32 @@ static bool host_ok(const char *s, size_t n)
     return n > 0 && n < LMB_HOST_MAX;
 }
 
+/* Whoever writes host:port here would be understood as an address of IPv6. */
+static bool v6_ok(const char *host)
+{
+    size_t n = strcspn(host, "%"); /* fe80::1%eth0: the interface is the client's affair */
+    char plain[LMB_HOST_MAX];
+    struct in6_addr unused;
+
+    memcpy(plain, host, n);
+    plain[n] = 0;
+    return inet_pton(AF_INET6, plain, &unused) == 1;
+}
+
+lmb_status lmb_invite_check_host(const char *host, lmb_error *err)
+{
+    if (!host_ok(host, strnlen(host, LMB_HOST_MAX)))
+        return LMB_FAIL(err, LMB_E_ARG, "'%.60s' is no host name or address clients could reach", host);
+    if (strchr(host, ':') && !v6_ok(host))
+        return LMB_FAIL(err, LMB_E_ARG, "'%.60s' is no address of IPv6; a host name is given without a port", host);
+    return LMB_OK;
+}
+
 lmb_status lmb_invite_format(const lmb_invite *in, char out[LMB_INVITE_MAX], lmb_error *err)
 {
     char key[64], token[32];
     bool v6 = strchr(in->host, ':') != NULL;
-    if (!host_ok(in->host, strnlen(in->host, LMB_HOST_MAX)))
-        return LMB_FAIL(err, LMB_E_ARG, "'%.60s' is no host name or address clients could reach", in->host);
+    LMB_TRY(lmb_invite_check_host(in->host, err));
     if (!in->port)
         return LMB_FAIL(err, LMB_E_ARG, "an invite needs the port clients connect to; give one from 1 to 65535");
     sodium_bin2base64(key, sizeof key, in->server_public, sizeof in->server_public, B64);
@@ -82,6 +103,8 @@ lmb_status lmb_invite_parse(const char *text, lmb_invite *out, lmb_error *err)
     if (!token)
         return LMB_FAIL(err, LMB_E_FORMAT, "the invite is cut short; it has five parts, lmb1:host:port:key:token");
     memcpy(in.host, host, (size_t)(host_end - host));
+    if (strchr(in.host, ':') && !v6_ok(in.host))
+        return LMB_FAIL(err, LMB_E_FORMAT, "'%.60s' in the invite is no address of IPv6", in.host);
     LMB_TRY(parse_port(port, (size_t)(key - port), &in.port, err));
     LMB_TRY(decode("server key", key + 1, (size_t)(token - key - 1), in.server_public, sizeof in.server_public, err));
     LMB_TRY(decode("token", token + 1, (size_t)(text + n - token - 1), in.token, sizeof in.token, err));

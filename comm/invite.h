@@ -37,6 +37,8 @@ typedef struct lmb_token {
     uint8_t psk[LMB_NOISE_KEY];
 } lmb_token;
 
+/* Could an invite name this host? */
+LMB_MUST_CHECK lmb_status lmb_invite_check_host(const char *host, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_invite_format(const lmb_invite *in, char out[LMB_INVITE_MAX], lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_invite_parse(const char *text, lmb_invite *out, lmb_error *err);
 lmb_token lmb_token_derive(const uint8_t token[LMB_TOKEN_BYTES]);

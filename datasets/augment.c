@@ -38,6 +38,9 @@ lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_d
     if (!image && (a->crop || a->flip || a->cutout))
         return LMB_FAIL(err, LMB_E_ARG, "crop, flip and cutout change u8 images; the samples are %s %s: turn them off",
                         lmb_dtype_name(dtype), lmb_shape_text(shape, text, sizeof text));
+    if ((a->crop || a->flip || a->cutout) && (shape->d[1] > LMB_PICTURE_SIDE || shape->d[2] > LMB_PICTURE_SIDE))
+        return LMB_FAIL(err, LMB_E_ARG, "images of %s pixels are too large to be changed; a side has %d at most",
+                        lmb_shape_text(shape, text, sizeof text), LMB_PICTURE_SIDE);
     if (!signal && (a->scale > 0 || a->jitter > 0))
         return LMB_FAIL(err, LMB_E_ARG, "scale and jitter change f32 signals; the samples are %s %s: turn them off",
                         lmb_dtype_name(dtype), lmb_shape_text(shape, text, sizeof text));
@@ -46,16 +49,6 @@ lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_d
 
 /* Words of a sample's stream, so that options do not share any. Signals: a normal number a channel, one a reading. */
 enum { E_CROP_Y, E_CROP_X, E_FLIP, E_CUT_Y, E_CUT_X, E_SCALE = 1 << 10, E_JITTER = 1 << 20 };
-
-/* Mirror a coordinate into [0, n) without repeating the edge. */
-static int64_t mirrored(int64_t i, int64_t n)
-{
-    if (n == 1)
-        return 0;
-    i = i < 0 ? -i : i;
-    i %= 2 * (n - 1);
-    return i < n ? i : 2 * (n - 1) - i;
-}
 
 /* Row x of `out` is in[x + dx]; what lies beside the image is 0, or the mirror image. */
 static void shift_row(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t w, int64_t dx, bool reflect)
@@ -67,9 +60,9 @@ static void shift_row(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out,
     if (lo < hi)
         memcpy(out + lo, in + lo + dx, (size_t)(hi - lo));
     for (int64_t x = 0; x < lo; x++)
-        out[x] = reflect ? in[mirrored(x + dx, w)] : 0;
+        out[x] = reflect ? in[lmb_picture_mirrored((int)(x + dx), (int)w)] : 0;
     for (int64_t x = hi; x < w; x++)
-        out[x] = reflect ? in[mirrored(x + dx, w)] : 0;
+        out[x] = reflect ? in[lmb_picture_mirrored((int)(x + dx), (int)w)] : 0;
 }
 
 static void shift(const lmb_augment *a, const uint8_t *in, uint8_t *out, const lmb_shape *s, int64_t dy, int64_t dx)
@@ -78,7 +71,7 @@ static void shift(const lmb_augment *a, const uint8_t *in, uint8_t *out, const l
 
     for (int64_t c = 0; c < s->d[0]; c++)
         for (int64_t y = 0; y < h; y++) {
-            int64_t sy = a->reflect ? mirrored(y + dy, h) : y + dy;
+            int64_t sy = a->reflect ? lmb_picture_mirrored((int)(y + dy), (int)h) : y + dy;
             if (sy >= 0 && sy < h)
                 shift_row(in + (c * h + sy) * w, out + (c * h + y) * w, w, dx, a->reflect);
             else
@@ -93,42 +86,59 @@ static void mirror_rows(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT ou
             out[r * w + i] = in[r * w + w - 1 - i];
 }
 
-static void cut(uint8_t *image, const lmb_shape *s, int64_t side, int64_t cy, int64_t cx)
+static void cut(uint8_t *image, const lmb_shape *s, const lmb_picture_change *p)
 {
-    int64_t y0 = cy - side / 2, x0 = cx - side / 2, y1 = y0 + side, x1 = x0 + side;
-
-    y0 = y0 < 0 ? 0 : y0, x0 = x0 < 0 ? 0 : x0;
-    y1 = y1 > s->d[1] ? s->d[1] : y1, x1 = x1 > s->d[2] ? s->d[2] : x1;
     for (int64_t c = 0; c < s->d[0]; c++)
-        for (int64_t y = y0; y < y1 && x0 < x1; y++)
-            memset(image + (c * s->d[1] + y) * s->d[2] + x0, 0, (size_t)(x1 - x0));
+        for (int64_t y = p->y0; y < p->y1 && p->x0 < p->x1; y++)
+            memset(image + (c * s->d[1] + y) * s->d[2] + p->x0, 0, (size_t)(p->x1 - p->x0));
+}
+
+/* Of a side of n pixels, those of a box around `centre`. */
+static void box(int64_t centre, int64_t side, int64_t n, int16_t *lo, int16_t *hi)
+{
+    int64_t from = centre - side / 2, to = from + side;
+    *lo = (int16_t)(from < 0 ? 0 : from);
+    *hi = (int16_t)(to > n ? n : to);
+}
+
+lmb_picture_change lmb_augment_change(const lmb_augment *a, const lmb_shape *s, uint64_t seed, uint32_t epoch,
+                                      uint64_t sample)
+{
+    lmb_rand r = stream(a, seed, epoch, sample);
+    lmb_picture_change p = { 0 };
+
+    if (a->flip && lmb_rand_u32(&r, E_FLIP) >> 31)
+        p.flags |= LMB_PICTURE_FLIP;
+    if (a->reflect)
+        p.flags |= LMB_PICTURE_REFLECT;
+    if (a->crop) {
+        p.dy = (int16_t)((int64_t)lmb_rand_below(&r, E_CROP_Y, (uint32_t)(2 * a->crop + 1)) - a->crop);
+        p.dx = (int16_t)((int64_t)lmb_rand_below(&r, E_CROP_X, (uint32_t)(2 * a->crop + 1)) - a->crop);
+    }
+    if (a->cutout) {
+        box(lmb_rand_below(&r, E_CUT_Y, (uint32_t)s->d[1]), a->cutout, s->d[1], &p.y0, &p.y1);
+        box(lmb_rand_below(&r, E_CUT_X, (uint32_t)s->d[2]), a->cutout, s->d[2], &p.x0, &p.x1);
+    }
+    return p;
 }
 
 void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *s, uint64_t seed, uint32_t epoch,
                        uint64_t sample, uint8_t *scratch)
 {
-    lmb_rand r = stream(a, seed, epoch, sample);
-
-    int64_t dy = 0, dx = 0;
+    const lmb_picture_change p = lmb_augment_change(a, s, seed, epoch, sample);
     size_t bytes = (size_t)(s->d[0] * s->d[1] * s->d[2]);
-    bool flip = a->flip && lmb_rand_u32(&r, E_FLIP) >> 31;
+    bool flip = p.flags & LMB_PICTURE_FLIP;
 
-    if (a->crop) {
-        dy = (int64_t)lmb_rand_below(&r, E_CROP_Y, (uint32_t)(2 * a->crop + 1)) - a->crop;
-        dx = (int64_t)lmb_rand_below(&r, E_CROP_X, (uint32_t)(2 * a->crop + 1)) - a->crop;
-    }
     /* To crop and then flip is to flip and then crop from the other side: the copy that cropping needs is the flip. */
     if (flip)
         mirror_rows(image, scratch, s->d[0] * s->d[1], s->d[2]);
-    else if (dy || dx)
+    else if (p.dy || p.dx)
         memcpy(scratch, image, bytes);
-    if (dy || dx)
-        shift(a, scratch, image, s, dy, flip ? -dx : dx);
+    if (p.dy || p.dx)
+        shift(a, scratch, image, s, p.dy, flip ? -p.dx : p.dx);
     else if (flip)
         memcpy(image, scratch, bytes);
-    if (a->cutout)
-        cut(image, s, a->cutout, lmb_rand_below(&r, E_CUT_Y, (uint32_t)s->d[1]),
-            lmb_rand_below(&r, E_CUT_X, (uint32_t)s->d[2]));
+    cut(image, s, &p);
 }
 
 void lmb_augment_apply_signal(const lmb_augment *a, float *signal, const lmb_shape *s, uint64_t seed, uint32_t epoch,

@@ -13,6 +13,7 @@
 
 #include "core/base/field.h"
 #include "core/base/tensor.h"
+#include "core/plan/picture.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,7 +40,10 @@ int64_t lmb_augment_epoch(const lmb_augment *a, int64_t epoch);
 LMB_MUST_CHECK lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_dtype dtype,
                                             lmb_error *err);
 
-/* An image; scratch: at least C * H * W bytes. */
+/* What happens to an image of a sample, for who moves the pixels elsewhere; sides are at most LMB_PICTURE_SIDE. */
+lmb_picture_change lmb_augment_change(const lmb_augment *a, const lmb_shape *chw, uint64_t seed, uint32_t epoch,
+                                      uint64_t sample);
+/* The same, done; scratch: at least C * H * W bytes. */
 void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *chw, uint64_t seed, uint32_t epoch,
                        uint64_t sample, uint8_t *scratch);
 /* A signal. */

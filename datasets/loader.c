@@ -22,6 +22,7 @@ typedef struct slot {
     void *x;
     int64_t *y;
     uint32_t *sample;
+    lmb_picture_change *change; /* or NULL: images are changed here */
     bool ready;
     lmb_error error; /* of the filling; ready then too */
 } slot;
@@ -70,7 +71,9 @@ static lmb_status fill_sample(producer *p, slot *s, int64_t i, uint32_t k, lmb_e
     int32_t label;
 
     LMB_TRY(d->read(d, k, to, &label, err));
-    if (l->augmented && image)
+    if (s->change)
+        s->change[i] = lmb_augment_change(&l->augment, &d->shape, l->o.seed, l->epoch, k);
+    else if (l->augmented && image)
         lmb_augment_apply(&l->augment, to, &d->shape, l->o.seed, l->epoch, k, p->scratch);
     else if (l->augmented)
         lmb_augment_apply_signal(&l->augment, x, &d->shape, l->o.seed, l->epoch, k);
@@ -98,7 +101,8 @@ static void fill(producer *p, slot *s, int64_t index)
     lmb_error_clear(&s->error);
     lmb_sampler_batch(l->o.data->n, l->o.batch, index, &start, &total);
     range_of(l, total, &lo, &hi);
-    s->batch = (lmb_batch){ .index = index, .total = total, .lo = lo, .n = hi - lo, .y = s->y, .sample = s->sample };
+    s->batch = (lmb_batch){ .index = index, .total = total, .lo = lo, .n = hi - lo, .y = s->y, .sample = s->sample,
+                             .change = s->change };
     if (l->o.dtype == LMB_U8)
         s->batch.x_u8 = s->x;
     else
@@ -155,6 +159,7 @@ void lmb_loader_destroy(lmb_loader *l)
         free(l->slot[i].x);
         free(l->slot[i].y);
         free(l->slot[i].sample);
+        free(l->slot[i].change);
     }
     for (int i = 0; l->producer && i < l->threads; i++) {
         free(l->producer[i].raw);
@@ -181,6 +186,8 @@ static lmb_status check_options(const lmb_loader_options *o, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "%s batches of %s %s samples; f32 always fits, u8 fits u8 images",
                         lmb_dtype_name(o->dtype), lmb_dtype_name(o->data->dtype),
                         lmb_shape_text(&o->data->shape, text, sizeof text));
+    if (o->change_later && (o->dtype != LMB_U8 || !o->augment))
+        return LMB_FAIL(err, LMB_E_ARG, "changes that come later are those of u8 batches");
     return o->augment ? lmb_augment_check(o->augment, &o->data->shape, o->data->dtype, err) : LMB_OK;
 }
 
@@ -222,7 +229,8 @@ static lmb_status allocate(lmb_loader *l, lmb_error *err)
         s->x = aligned_alloc(ALIGN, whole);
         s->y = malloc(sizeof *s->y * (size_t)(most + 1));
         s->sample = malloc(sizeof *s->sample * (size_t)(most + 1));
-        ok = s->x && s->y && s->sample;
+        s->change = l->o.change_later ? malloc(sizeof *s->change * (size_t)(most + 1)) : NULL;
+        ok = s->x && s->y && s->sample && (s->change || !l->o.change_later);
     }
     if (!ok)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d batches of %lld samples; use smaller batches or fewer "

@@ -25,9 +25,10 @@ typedef struct lmb_loader_options {
     int64_t batch;              /* samples in a global batch                                */
     uint64_t seed;
     bool shuffle;
-    lmb_dtype dtype;            /* of x: F32 (0), or U8 for images as they are              */
+    lmb_dtype dtype;            /* of x: F32 (0), or U8 for images as bytes                 */
     int threads;                /* that decode, at most 64; 0: one                          */
     const lmb_augment *augment; /* NULL: none; copied                                       */
+    bool change_later; /* U8: images stay as they are, and what is to happen to each comes with its batch */
     /* Positions [lo, hi) of a global batch of n samples that this rank wants, a pure function of n. NULL: all. A
      * short last batch may leave a rank none (lo = hi): it still gets a batch, of no samples. */
     void (*range)(void *ctx, int64_t n, int64_t *lo, int64_t *hi);
@@ -40,6 +41,7 @@ typedef struct lmb_batch {
     int64_t lo, n;     /* first position and count of this rank's part  */
     const float *x;    /* [n, sample shape], u8 images as 0 .. 255; NULL when dtype is U8. 64-byte aligned */
     const uint8_t *x_u8; /* the same as bytes when dtype is U8, else NULL */
+    const lmb_picture_change *change; /* [n] with change_later, else NULL */
     const int64_t *y;  /* [n]                                           */
     const uint32_t *sample; /* [n] index in the data set                */
 } lmb_batch;

@@ -123,7 +123,7 @@ static lmb_status identify(lmb_client *c, const char *invite, lmb_error *err)
     char print[LMB_FINGERPRINT];
     bool found;
 
-    LMB_TRY(lmb_file_make_dirs(c->path, err));
+    LMB_TRY(lmb_file_make_private_dir(c->path, err)); /* what is kept of updates and of its own model lies there */
     LMB_TRY(take_lock(c, err));
     LMB_TRY(lmbi_trust_open(c, err));
     lmb_fingerprint(lmb_sign_public(c->sign_secret), print);
@@ -226,6 +226,8 @@ static void rest(lmb_client *c)
     c->resting = false;
 }
 
+static bool is_own_fault(lmb_status st) { return st == LMB_E_IO || st == LMB_E_NOMEM; }
+
 /* Is there any sense in trying again? A handshake that a server breaks off again and again means a wrong invite, or a
  * server that has forgotten us; where it has taken us before it may as well be a tunnel whose other end is down. */
 static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
@@ -239,6 +241,8 @@ static bool hopeless(lmb_client *c, lmb_status st, lmb_error *err)
         return !c->known;
     }
     if (st == LMB_E_PEER || st == LMB_E_FORMAT)
+        return false;
+    if (is_own_fault(st)) /* a disk that is full now: nobody sits by a device to start this again */
         return false;
     if (c->trust.refused)
         return true;
@@ -276,7 +280,8 @@ lmb_status lmb_client_run(lmb_client *c, lmb_error *err)
         }
         if (c->heard) {
             since = lmb_seconds();
-            pause = first;
+            if (!is_own_fault(st)) /* else the server would hear of it four times a second */
+                pause = first;
         }
         if (hopeless(c, st, &e)) {
             if (err && err->status == LMB_OK)

@@ -31,7 +31,7 @@ typedef struct lmb_client_config {
     bool rotate_keys;
     int64_t max_model_mib, threads, nice;
     double connect_s, retry_s, give_up_s, idle_s, ask_s;
-    const struct lmb_tree *secure_aggregation; /* what this client insists on: federated/client_secagg.c */
+    const struct lmb_tree *secure_aggregation; /* what this client insists on: federated/client_terms.c */
 } lmb_client_config;
 extern const lmb_field lmb_client_fields[];
 

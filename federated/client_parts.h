@@ -163,6 +163,9 @@ void lmbi_manners_worker(const lmb_client *c);
 
 /* client_secagg.c */
 LMB_MUST_CHECK lmb_status lmbi_session_open(lmb_client *c, lmb_error *err); /* the settings */
+/* client_terms.c: what this client wants of any secure sum. */
+LMB_MUST_CHECK lmb_status lmbi_session_check_offer(const lmb_client_secure *o, lmb_secure_mode mode,
+                                                   const lmb_secagg_coding *c, lmb_error *err);
 void lmbi_session_drop(lmb_client *c);
 /* All of the task is here: begin its session or go on with it. *train: it may be trained now. */
 LMB_MUST_CHECK lmb_status lmbi_session_step(lmb_client *c, bool *train, lmb_error *err);

@@ -53,7 +53,8 @@ static lmb_status check_pages(lmb_journal *j, lmb_error *err)
     return st;
 }
 
-/* An emptied file is a new journal to SQLite. Model files of later rounds beside it say that it was not. */
+/* An emptied file is a new journal to SQLite. Model files beside it, which are written after its tables, say that it was
+ * not. */
 static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
 {
     unsigned long long round;
@@ -61,7 +62,7 @@ static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
     DIR *d = opendir(j->dir);
 
     for (struct dirent *e; d && (e = readdir(d));)
-        if (sscanf(e->d_name, "model-%llu.f3%c", &round, &end) == 2 && end == '2' && round > 0) {
+        if (sscanf(e->d_name, "model-%llu.f3%c", &round, &end) == 2 && end == '2') {
             closedir(d);
             return LMB_FAIL(
                 err, LMB_E_FORMAT,
@@ -129,7 +130,7 @@ lmb_status lmb_journal_open(const char *dir, lmb_journal **out, lmb_error *err)
 
     if (strlen(dir) >= sizeof j->dir || !*dir)
         return LMB_FAIL(err, LMB_E_ARG, "state_dir must be a path of 1 to %zu characters", sizeof j->dir - 1);
-    LMB_TRY(lmb_file_make_dirs(dir, err));
+    LMB_TRY(lmb_file_make_private_dir(dir, err));
     j = calloc(1, sizeof *j);
     if (!j)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the journal");

@@ -200,6 +200,7 @@ static lmb_status open_all(lmb_server *s, lmb_error *err)
 {
     char path[4096];
     LMB_TRY(lmb_crash_open(&s->crash, err));
+    LMB_TRY(lmb_file_make_private_dir(s->state_dir, err));
     LMB_TRY(lmb_file_make_dirs(s->spool, err));
     LMB_TRY(take_lock(s, err));
     LMB_TRY(open_vault(s, err));
@@ -360,6 +361,7 @@ void lmb_server_destroy(lmb_server *s)
     lmbi_people_close(s);
     free(s->encoded);
     lmbi_fares_free(s);
+    free(s->buffered.v);
     free(s->next.encoded);
     free(s->next.before);
     free(s->next.model);

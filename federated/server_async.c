@@ -24,6 +24,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "federated/server_parts.h"
@@ -59,6 +60,27 @@ bool lmbi_async_too_old(lmb_server *s, member *m)
     return true;
 }
 
+/* Without memory for it a file stays until the next start, which sweeps. */
+static void remember(lmb_server *s, const lmb_journal_turn *t, const lmb_update_message *head)
+{
+    if (s->buffered.n == s->buffered.cap) {
+        size_t cap = s->buffered.cap ? 2 * s->buffered.cap : 16;
+        lmbi_buffered *more = realloc(s->buffered.v, cap * sizeof *more);
+        if (!more)
+            return;
+        s->buffered.v = more;
+        s->buffered.cap = cap;
+    }
+    s->buffered.v[s->buffered.n++] = (lmbi_buffered){ t->turn, t->client, head->blob.hash };
+}
+
+void lmbi_async_consumed(lmb_server *s)
+{
+    for (size_t i = 0; i < s->buffered.n; i++)
+        lmb_upload_drop(s->spool, s->buffered.v[i].turn, s->buffered.v[i].client, &s->buffered.v[i].content);
+    s->buffered.n = 0;
+}
+
 lmb_status lmbi_async_took(lmb_server *s, member *m, lmb_error *err)
 {
     uint8_t head[2048];
@@ -69,6 +91,7 @@ lmb_status lmbi_async_took(lmb_server *s, member *m, lmb_error *err)
     LMB_TRY(lmb_journal_buffer(s->journal, &m->at, head, bytes, &m->known, err));
     lmb_crash_at(&s->crash, LMB_CRASH_BUFFERED);
     lmbi_update_count(s, &m->upload.head);
+    remember(s, &m->at, &m->upload.head);
     lmb_upload_leave(&m->upload);
     m->status = MEMBER_IDLE;
     return LMB_OK;
@@ -158,6 +181,7 @@ static lmb_status take_waiting(void *ctx, const lmb_journal_turn *t, const void 
                         "new state_dir");
     if (st == LMB_OK)
         lmbi_update_count(s, &m);
+    remember(s, t, &m);
     lmb_upload_leave(&u);
     return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", u.path);
 }

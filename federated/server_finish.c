@@ -106,6 +106,7 @@ static lmb_status commit(lmb_server *s, lmb_error *err)
     free(known);
     LMB_TRY(st);
     s->state = next;
+    lmbi_async_consumed(s);
     if (!r->committed)
         return LMB_OK;
     float *old = s->model;
@@ -166,6 +167,10 @@ static lmb_status take_next(lmb_server *s, lmb_status st, lmb_error *err)
     s->privacy = f->privacy;
     lmbi_secure_leave(s);
     lmbi_round_drop(s);
+    if (st == LMB_OK && !s->report.committed && s->own_fault.status != LMB_OK) {
+        *err = s->own_fault;
+        st = err->status;
+    }
     if (st == LMB_OK && s->report.committed)
         lmb_crash_at(&s->crash, LMB_CRASH_APPLIED);
     for (member *m = s->members; m; m = m->next)
@@ -211,8 +216,10 @@ static void finished(lmb_server *s, lmb_status st, lmb_error *err)
             m->status = MEMBER_IDLE;
     tell(s);
     bool over = s->state.round >= (uint64_t)s->cfg.rounds || lmbi_round_spent(s, lmb_privacy_share(&s->privacy));
-    if (over)
+    if (over) {
         stop_sending(s, true);
+        lmbi_worker_clear(s);
+    }
     lmbi_round_enter(s, over ? PHASE_FAREWELL : lmbi_is_async(s) ? PHASE_ASYNC : PHASE_GATHER);
     if (s->phase == PHASE_ASYNC)
         lmbi_async_next(s);

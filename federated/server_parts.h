@@ -132,6 +132,13 @@ typedef struct lmbi_next {
     lmb_error no_sum;      /* why there is none, under secure aggregation */
 } lmbi_next;
 
+/* The file of an update that is in the buffer of mode async. */
+typedef struct lmbi_buffered {
+    uint64_t turn;
+    int64_t client;
+    lmb_hash content;
+} lmbi_buffered;
+
 struct lmb_server {
     lmb_server_config cfg;
     lmb_server_job job;
@@ -167,6 +174,7 @@ struct lmb_server {
     atomic_uint stops;  /* calls of lmb_server_stop */
     bool draining;      /* no task is given any more */
     bool warm;          /* async: there were enough clients once */
+    struct { lmbi_buffered *v; size_t n, cap; } buffered;
     struct { double since; unsigned lines; unsigned long long more; } strangers; /* server_strangers.c */
     uint64_t expected;  /* clients of an earlier process that were not told of the end */
     double drain_since, round_seconds; /* the last round's */
@@ -181,6 +189,7 @@ struct lmb_server {
     lmb_round_report report;
     lmbi_fares fare[LMB_FARES];
     double metric_weight[LMB_METRICS_MAX]; /* examples behind each row of report.clients, while it is a sum */
+    lmb_error own_fault; /* why an update of the round could not be taken, when that was not its client's fault */
     lmb_status outcome; /* why the loop ended, when it was an error */
     lmb_error error;
 };
@@ -274,6 +283,8 @@ void lmbi_worker_close(lmb_server *s);
 void lmbi_worker_hand(lmb_server *s, member *m);
 /* Begin with what waits, unless something is under way. */
 void lmbi_worker_next(lmb_server *s);
+/* All rounds are over and nothing is under way: what waits or is on its way is of no use any more. */
+void lmbi_worker_clear(lmb_server *s);
 /* Uploads wait, or one is absorbed: no stage of a round may end. */
 static inline bool lmbi_worker_absorbs(const lmb_server *s) { return s->worker.now || s->worker.first; }
 /* Nothing else may be under way. */
@@ -323,6 +334,8 @@ void lmbi_async_tick(lmb_server *s);
 double lmbi_async_weight(const lmb_server *s, const lmb_journal_turn *t);
 /* It is in the sum: journal it. */
 LMB_MUST_CHECK lmb_status lmbi_async_took(lmb_server *s, member *m, lmb_error *err);
+/* A version is committed: the files of its updates go. */
+void lmbi_async_consumed(lmb_server *s);
 /* A version is over, the next begins. */
 void lmbi_async_next(lmb_server *s);
 /* Is its model too old? Then it was spared. */

@@ -14,7 +14,7 @@
 enum {
     ANSWERS_MAX = 512 * 1024 /* bytes of anything: whoever asks on and reads no answer is sent away */
 };
-static const double handshake_s = 10;
+static const double handshake_s = 10, alive_s = 5;
 
 static const char *who(const peer *p, char buf[160])
 {
@@ -384,7 +384,12 @@ void lmbi_peers_check(lmb_server *s)
         } else if (!p->member && !p->told && now - p->since > handshake_s) {
             lmbi_stranger(s, "%s did not prove a key within %g s", p->address, handshake_s);
             lmbi_peer_close(p);
-        } else if (!p->held && now - p->heard > s->cfg.idle_s) {
+        } else if (p->held) { /* it asks whether we are there, and we do not listen */
+            if (now - p->heard > alive_s) {
+                p->heard = now;
+                lmbi_peer_say(p, LMB_MSG_ALIVE, &(lmb_alive){ 0 });
+            }
+        } else if (now - p->heard > s->cfg.idle_s) {
             lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "%s was silent for %g s (idle_s)", who(p, name),
                        s->cfg.idle_s);
             lmbi_peer_close(p);

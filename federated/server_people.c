@@ -198,7 +198,7 @@ static void cast_out(lmb_server *s, member *m)
                        m->id, m->name);
         lmbi_peer_expel(p, &e);
     }
-    if (m->status == MEMBER_SELECTED) /* gone for a moment, or waiting */
+    if (m->status == MEMBER_SELECTED) /* gone for a moment, or waiting; HANDED: asked for when it is its turn */
         lmbi_member_out(s, m, "it was revoked");
 }
 

@@ -53,6 +53,7 @@ void lmbi_round_report_begin(lmb_server *s)
     lmbi_fares_begin(s);
     s->aggregator->begin(s->sum);
     s->within = 0;
+    s->own_fault = (lmb_error)LMB_ERROR_INIT;
 }
 
 static void gather(lmb_server *s)

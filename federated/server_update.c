@@ -38,7 +38,8 @@ void lmbi_member_out(lmb_server *s, member *m, const char *sentence)
     lmbi_member_dismiss(s, m, sentence);
 }
 
-/* What is wrong on our side (a full disk) and where our files are is none of the client's business. */
+/* What is wrong on our side (a full disk) and where our files are is none of the client's business. A round that comes
+ * to nothing by it ends the server, which is to be started again when that is mended, and spends no round. */
 static void out_for(lmb_server *s, member *m, const lmb_error *e)
 {
     if (e->status != LMB_E_IO && e->status != LMB_E_NOMEM) {
@@ -47,6 +48,7 @@ static void out_for(lmb_server *s, member *m, const lmb_error *e)
     }
     lmb_log_at(s->job.log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %" PRId64 " (%s): %s",
                s->report.round, m->id, m->name, e->msg);
+    s->own_fault = *e;
     lmbi_member_dismiss(s, m, "the server has a problem of its own");
 }
 
@@ -130,6 +132,10 @@ bool lmbi_update_wanted(lmb_server *s, member *m)
     lmb_status st;
 
     m->status = MEMBER_SELECTED;
+    if (m->state == LMB_CLIENT_REVOKED) { /* while it waited */
+        lmbi_member_out(s, m, "it was revoked");
+        return false;
+    }
     if (lmbi_update_full(s)) {
         lmbi_member_spare(s, m, "the round has all it needs; thank you");
         return false;
@@ -185,6 +191,8 @@ void lmbi_update_absorbed(lmb_server *s, member *m, lmb_status st, lmb_error *er
     lmb_crash_at(&s->crash, LMB_CRASH_ABSORBED);
     lmbi_note_to(m, LMB_MSG_ACCEPTED, m->at.turn, "");
     lmb_crash_at(&s->crash, LMB_CRASH_ACCEPTED);
+    if (m->status == MEMBER_SELECTED && m->state == LMB_CLIENT_REVOKED) /* meanwhile; a secure sum waits for it */
+        lmbi_member_out(s, m, "it was revoked");
     lmbi_round_look(s);
 }
 

@@ -14,11 +14,11 @@
  * any of that asks first whether a piece is under way. Clients see no difference but that they are answered: who was
  * handed over is as good as delivered, and a stage or a round ends when nothing waits. Uploads are taken in the order
  * in which they were complete; in mode async by their turns, and not while the buffer is full. Whether one is still
- * wanted is asked when it is its turn.
+ * wanted (the round may have all it needs, its client may have been revoked) is asked when it is its turn.
  *
  * A waiting upload is a file and its member, which are there in any case, so the queue costs no memory. It is bounded
  * all the same: when MANY wait, connections that bring uploads are not read until half are done, and the network holds
- * their clients back. They are not blamed for that silence.
+ * their clients back. They are not blamed for that silence, and told now and then that the server lives.
  *
  * Points to crash at, the journal and the log of the server stay with the loop. A server that is stopped at once, or
  * fails, waits for the piece under way and forgets what came of it, as a crash would.
@@ -171,6 +171,23 @@ static member *first_of(const lmb_server *s)
         if (q->at.turn < m->at.turn)
             m = q;
     return m;
+}
+
+void lmbi_worker_clear(lmb_server *s)
+{
+    lmbi_worker *k = &s->worker;
+
+    k->first = k->last = NULL;
+    k->waiting = 0;
+    for (member *m = s->members; m; m = m->next) {
+        m->behind = NULL;
+        if (!lmbi_at_work(m))
+            continue;
+        m->status = MEMBER_IDLE;
+        m->stale = m->upload.fd >= 0;
+        lmb_upload_end(&m->upload);
+    }
+    lmbi_peers_resume(s);
 }
 
 void lmbi_worker_next(lmb_server *s)

@@ -55,7 +55,7 @@ lmb_secagg_session lmb_session_of(const lmb_session_head *head, const lmb_task_m
 void lmb_session_seed(const lmb_task_message *task, uint8_t seed[LMB_SECAGG_SEED]);
 
 /* Would a client of these settings take part in such sums? coding: not looked at in mode off.  errors  E_DENIED why not
- * (federated/client_secagg.c) */
+ * (federated/client_terms.c) */
 struct lmb_client_config;
 LMB_MUST_CHECK lmb_status lmb_client_check_offer(const struct lmb_client_config *cfg, lmb_secure_mode mode,
                                                  const lmb_secagg_coding *coding, lmb_error *err);

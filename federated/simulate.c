@@ -1,4 +1,4 @@
-/* federated/simulate.c - see simulate.h. */
+/* federated/simulate.c - rounds of a simulation. See simulate.h. */
 #include "federated/simulate.h"
 
 #include <inttypes.h>
@@ -10,21 +10,14 @@
 #include "core/base/threads.h"
 #include "federated/simulate_parts.h"
 
-const lmb_field lmb_simulate_fields[] = { LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "",
-                                                   "share of the selected clients that never deliver"),
-                                          LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds",
-                                                  "between evaluations; the last round always is"),
-                                          LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s",
-                                                   "between checkpoints, from which the same command goes on"),
-                                          LMB_FIELD_END };
-
-/* Places of a round. Drawn by itself, each client of a private federation may have one. */
-static size_t target(const sim *s)
-{
-    bool poisson = s->privacy.on && s->privacy.c.sampling == LMB_SAMPLING_POISSON;
-    return poisson || (int64_t)s->o->clients < s->o->server->target ? (size_t)s->o->clients
-                                                                    : (size_t)s->o->server->target;
-}
+const lmb_field lmb_simulate_fields[] = {
+    LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "", "share of the selected clients that never deliver"),
+    LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds",
+            "between evaluations; the last round always is"),
+    LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s",
+             "between checkpoints, from which the same command goes on"),
+    LMB_FIELD_END
+};
 
 /* ---- a round's updates ---- */
 
@@ -93,7 +86,7 @@ static lmb_status spread(sim *s, lmb_error *err)
 /* Clients of the round are dealt to the ranks by their place in it. */
 static lmb_status train_round(sim *s, lmb_error *err)
 {
-    size_t places = target(s);
+    size_t places = lmbi_sim_target(s);
 
     LMB_TRY(lmbi_sim_give(s, err));
     memset(s->left, 0, places * sizeof *s->left);
@@ -146,10 +139,10 @@ static lmb_status merge_sums(sim *s, lmb_error *err)
     return LMB_OK;
 }
 
-static void drop_kept(sim *s)
+void lmbi_sim_drop(sim *s)
 {
     s->collected = false;
-    for (size_t k = 0; s->kept && k < target(s); k++) {
+    for (size_t k = 0; s->kept && k < lmbi_sim_target(s); k++) {
         free(s->kept[k]);
         s->kept[k] = NULL;
     }
@@ -188,8 +181,8 @@ static lmb_status evaluate(sim *s, lmb_error *err)
 {
     lmb_round_report *r = &s->report;
     const lmb_server_job *j = s->o->job;
-    bool due =
-        r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s); /* the last one always */
+    /* the last one always */
+    bool due = r->round % (uint64_t)s->o->c.evaluate_every == 0 || r->round == r->rounds || spent(s);
 
     r->score = NAN;
     if (!j->evaluate || !due)
@@ -208,100 +201,6 @@ static lmb_status evaluate(sim *s, lmb_error *err)
 }
 
 /* ---- life ---- */
-
-static void destroy(sim *s)
-{
-    drop_kept(s);
-    if (s->aggregator)
-        s->aggregator->destroy(s->sum);
-    lmb_journal_close(s->journal);
-    free(s->aggregator_config);
-    free(s->selector_config);
-    free(s->model);
-    free(s->best);
-    free(s->before);
-    free(s->delta);
-    free(s->scratch);
-    free(s->client);
-    free(s->chosen);
-    free(s->left);
-    free(s->all);
-    free(s->kept);
-}
-
-/* A simulation has nobody to hide: its noise follows from the seed, and is the same on every rank. */
-static lmb_status open_privacy(sim *s, lmb_error *err)
-{
-    const lmb_server_config *c = s->o->server;
-    uint64_t seed = (uint64_t)c->seed;
-
-    LMB_TRY(lmb_privacy_open(c->privacy, (uint64_t)c->target, &s->privacy, err));
-    s->key = lmb_hash_of(&seed, sizeof seed);
-    s->privacy.key = s->key.b;
-    s->privacy.repeatable = true;
-    if (s->privacy.on && s->privacy.c.sampling != LMB_SAMPLING_ALL && s->privacy.c.population != s->o->clients)
-        return LMB_FAIL(
-            err, LMB_E_ARG,
-            "privacy.population is %lld, the simulation has %d clients; epsilon would be that of another federation",
-            (long long)s->privacy.c.population, s->o->clients);
-    return LMB_OK;
-}
-
-/* What the configuration alone decides. */
-static lmb_status open_rules(sim *s, bool refines, lmb_error *err)
-{
-    const lmb_server_config *c = s->o->server;
-
-    LMB_TRY(lmb_server_check(c, err));
-    if (c->mode == LMB_MODE_ASYNC)
-        return LMB_FAIL(
-            err, LMB_E_UNSUPPORTED,
-            "clients of a simulation train one after the other, so that mode async has no meaning; use `limbeck serve`");
-    LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
-    LMB_TRY(lmb_codec_open(c->download, &s->download, err));
-    LMB_TRY(open_privacy(s, err));
-    LMB_TRY(lmb_refine_check(refines, c, err));
-    size_t places = target(s);
-    lmb_aggregator_limits limits = { s->n, places, (uint64_t)c->minimum, s->privacy.on ? 1 : (uint64_t)c->max_examples,
-                                     c->max_abs };
-    if (s->privacy.on)
-        limits.max_abs = lmb_privacy_room(&s->privacy, limits.max_abs, limits.max_updates);
-    if (c->minimum > (int64_t)places)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "minimum (%lld) is more than the %zu clients of a round: no round could ever succeed",
-                        (long long)c->minimum, places);
-    LMB_TRY(lmb_secure_open(c->secure_aggregation, s->n, places, (uint64_t)c->minimum, &s->privacy, &s->secure, err));
-    LMB_TRY(lmb_change_open(c->aggregator, &limits, &s->aggregator, &s->aggregator_config, &s->sum, err));
-    return lmb_selector_open(c->selection, &s->selector, &s->selector_config, err);
-}
-
-static lmb_status open_all(sim *s, lmb_error *err)
-{
-    LMB_TRY(open_rules(s, s->o->job->refine != NULL, err));
-    size_t places = target(s), ranks = (size_t)s->comm->size;
-    if (!s->aggregator->needs_all && !s->aggregator->sums && ranks > 1)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "the sums of aggregator %s can not be added over ranks; simulate on one", s->aggregator->name);
-    s->model = malloc(s->n * sizeof *s->model);
-    s->before = malloc(s->n * sizeof *s->before);
-    s->best = malloc(s->n * sizeof *s->best);
-    s->delta = malloc(s->n * sizeof *s->delta);
-    s->scratch = malloc(2 * s->n * sizeof *s->scratch + 16);
-    s->client = calloc((size_t)s->o->clients, sizeof *s->client);
-    s->chosen = calloc(places, sizeof *s->chosen);
-    s->left = calloc(places, sizeof *s->left);
-    s->all = calloc(places * ranks, sizeof *s->all);
-    s->kept = calloc(places, sizeof *s->kept);
-    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left ||
-        !s->all || !s->kept)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients,
-                        s->n);
-    memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
-    memcpy(s->best, s->model, s->n * sizeof *s->best);
-    for (int i = 0; i < s->o->clients; i++)
-        s->client[i] = (lmb_candidate){ .id = i, .examples = s->o->examples[i], .loss = NAN };
-    return LMB_OK;
-}
 
 /* Round 0, the model as it is, or where an earlier run stands. */
 static lmb_status begin(sim *s, lmb_error *err)
@@ -333,16 +232,18 @@ static lmb_status begin(sim *s, lmb_error *err)
 /* Who takes part: s->chosen, s->report.selected, s->share. */
 static lmb_status choose(sim *s, lmb_error *err)
 {
+    size_t places = lmbi_sim_target(s);
+
     s->share = 1;
     s->within = 0;
     if (!s->privacy.on || s->privacy.c.sampling == LMB_SAMPLING_ALL)
-        return lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, target(s),
+        return lmb_select(s->selector, s->selector_config, s->client, (size_t)s->o->clients, places,
                           (uint64_t)s->o->server->seed, s->report.round, s->chosen, err);
-    uint32_t *drawn = malloc(target(s) * sizeof *drawn);
+    uint32_t *drawn = malloc(places * sizeof *drawn);
     if (!drawn)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to draw among %d clients", s->o->clients);
     s->report.selected =
-        lmb_privacy_draw(&s->privacy, s->report.round, (size_t)s->o->clients, target(s), drawn, &s->share);
+        lmb_privacy_draw(&s->privacy, s->report.round, (size_t)s->o->clients, places, drawn, &s->share);
     for (size_t i = 0; i < s->report.selected; i++)
         s->chosen[i] = drawn[i];
     free(drawn);
@@ -352,16 +253,17 @@ static lmb_status choose(sim *s, lmb_error *err)
 static lmb_status one_round(sim *s, lmb_error *err)
 {
     const lmb_server_config *c = s->o->server;
+    size_t places = lmbi_sim_target(s);
     double from = lmb_seconds();
 
     s->report =
-        (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = target(s) };
+        (lmb_round_report){ .round = s->report.round + 1, .rounds = (uint64_t)c->rounds, .selected = places };
     LMB_TRY(choose(s, err));
     lmb_status st = train_round(s, err);
     s->report.committed = s->report.updates >= (uint64_t)c->minimum && s->report.updates >= s->secure.clients_min;
     if (st == LMB_OK && s->report.committed)
         st = step(s, err);
-    drop_kept(s);
+    lmbi_sim_drop(s);
     LMB_TRY(st);
     if (s->report.committed)
         LMB_TRY(evaluate(s, err));
@@ -379,7 +281,7 @@ static lmb_status run(sim *s, lmb_error *err)
     uint64_t rounds = (uint64_t)s->o->server->rounds;
     bool stop = false;
 
-    LMB_TRY(open_all(s, err));
+    LMB_TRY(lmbi_sim_open(s, err));
     LMB_TRY(begin(s, err));
     while (s->report.round < rounds && !stop && !spent(s)) {
         LMB_TRY(one_round(s, err));
@@ -413,15 +315,6 @@ lmb_status lmb_simulate(const lmb_simulation *o, lmb_comm *comm, float *model, u
         if (o->privacy)
             *o->privacy = s.privacy, o->privacy->key = NULL;
     }
-    destroy(&s);
-    return st;
-}
-
-lmb_status lmb_simulate_check(const lmb_server_config *c, int clients, size_t n, bool refines, lmb_error *err)
-{
-    lmb_simulation o = { .server = c, .clients = clients };
-    sim s = { .o = &o, .n = n };
-    lmb_status st = open_rules(&s, refines, err);
-    destroy(&s);
+    lmbi_sim_close(&s);
     return st;
 }

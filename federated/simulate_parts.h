@@ -1,5 +1,5 @@
-/* federated/simulate_parts.h - what simulate.c (rounds), simulate_update.c (updates) and simulate_save.c (checkpoints)
- * share. Not for others. */
+/* federated/simulate_parts.h - what simulate.c (rounds), simulate_open.c (what comes before), simulate_update.c
+ * (updates) and simulate_save.c (checkpoints) share. Not for others. */
 #ifndef LMB_FEDERATED_SIMULATE_PARTS_H
 #define LMB_FEDERATED_SIMULATE_PARTS_H
 
@@ -46,6 +46,13 @@ typedef struct sim {
     lmb_round_report report;
 } sim;
 
+/* simulate_open.c: places of a round. Drawn by itself, each client of a private federation may have one. */
+size_t lmbi_sim_target(const sim *s);
+/* Rules and memory; `close` frees them, also after an error. */
+LMB_MUST_CHECK lmb_status lmbi_sim_open(sim *s, lmb_error *err);
+void lmbi_sim_close(sim *s);
+/* simulate.c: the updates that a round has kept are no longer needed. */
+void lmbi_sim_drop(sim *s);
 /* s->before: the model, there and back (server_model.c). */
 LMB_MUST_CHECK lmb_status lmbi_sim_give(sim *s, lmb_error *err);
 /* Make of a trained change what a server would get, in place; *usable: and would take. */

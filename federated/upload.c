@@ -56,15 +56,12 @@ static lmb_status check_head(const lmb_upload_rules *r, const lmb_update_message
     return LMB_OK;
 }
 
-static lmb_status name_file(lmb_upload *u, const char *spool, int64_t client, lmb_error *err)
+static bool path_of(char out[4096], const char *spool, uint64_t turn, int64_t client, const lmb_hash *content)
 {
     char hash[17];
     for (int i = 0; i < 8; i++)
-        snprintf(hash + 2 * i, 3, "%02x", u->head.blob.hash.b[i]);
-    if (snprintf(u->path, sizeof u->path, "%s/%" PRIu64 "-%" PRId64 "-%s.part", spool, u->rules.round, client, hash) >=
-        (int)sizeof u->path)
-        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
-    return LMB_OK;
+        snprintf(hash + 2 * i, 3, "%02x", content->b[i]);
+    return snprintf(out, 4096, "%s/%" PRIu64 "-%" PRId64 "-%s.part", spool, turn, client, hash) < 4096;
 }
 
 static lmb_status read_file(const lmb_upload *u, int fd, void *out, size_t bytes, uint64_t at, lmb_error *err);
@@ -117,7 +114,8 @@ lmb_status lmb_upload_begin(lmb_upload *u, const char *spool, int64_t client, co
     lmb_upload_end(u);
     u->head = *head;
     u->rules = *rules;
-    LMB_TRY(name_file(u, spool, client, err));
+    if (!path_of(u->path, spool, u->rules.round, client, &u->head.blob.hash))
+        return LMB_FAIL(err, LMB_E_ARG, "state_dir: the path is too long");
     u->fd = open(u->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (u->fd < 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: cannot create: %s", u->path, strerror(errno));
@@ -320,6 +318,14 @@ void lmb_upload_end(lmb_upload *u)
     if (u->fd >= 0)
         unlink(u->path);
     lmb_upload_leave(u);
+}
+
+void lmb_upload_drop(const char *spool, uint64_t turn, int64_t client, const lmb_hash *content)
+{
+    char path[4096];
+
+    if (path_of(path, spool, turn, client, content))
+        unlink(path);
 }
 
 lmb_status lmb_upload_sync(const lmb_upload *u, lmb_error *err)

@@ -73,6 +73,8 @@ void lmb_upload_end(lmb_upload *u); /* removes the file; no-op when none is unde
 /* The file stays: for an update that waits in the journal, once it is synced. */
 LMB_MUST_CHECK lmb_status lmb_upload_sync(const lmb_upload *u, lmb_error *err);
 void lmb_upload_leave(lmb_upload *u);
+/* Remove the file of an update that was left, and is in the journal no more. */
+void lmb_upload_drop(const char *spool, uint64_t turn, int64_t client, const lmb_hash *content);
 /* Remove the spool's files of which `keep` says no. */
 void lmb_upload_sweep(const char *spool, bool (*keep)(void *ctx, uint64_t turn, int64_t client), void *ctx);
 

@@ -81,7 +81,9 @@ static lmb_status bind(request *r, lmb_error *err)
         rows[n++].offset += offsetof(compress_config, search);
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
-    return lmb_fields_bind(rows, r->job.c.compress, &r->c, err);
+    LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
+    bool use[LMB_MOVE_KINDS];
+    return lmb_search_moves(&r->c.search, use, err);
 }
 
 /* ---- data and teacher ---- */
@@ -211,10 +213,11 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
              x->id, lmb_point_kinds[x->kind], x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY],
              x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6, 100 * lmb_point_accuracy(x), why);
     lmb_progress_line(&r->bar, line);
-    snprintf(line, sizeof line,
-             "  predicted / measured %.2f; accepted so far: point %d, %.1f us; at least %.0f s to go",
-             x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id, best->cost[LMB_GOAL_LATENCY],
-             x->kind == LMB_POINT_FINISHED ? 0 : at_least(r, p, share));
+    int n = snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us",
+                     x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id,
+                     best->cost[LMB_GOAL_LATENCY]);
+    if (x->kind != LMB_POINT_FINISHED) /* what the last training says beside itself is how long it takes */
+        snprintf(line + n, sizeof line - (size_t)n, "; at least %.0f s to go", at_least(r, p, share));
     lmb_progress_line(&r->bar, line);
     snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
     lmb_progress_begin(&r->bar);
@@ -231,7 +234,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 
     if (st == LMB_OK) {
         lmb_search_request q = { &r->c.search,
-                                 lmb_tree_get(r->job.c.compress, "finish") != NULL,
+                                 lmb_tree_has(r->job.c.compress, "finish"),
                                  r->teacher,
                                  r->job.train,
                                  r->held_out,
@@ -292,8 +295,10 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
     bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
+    const lmb_search_request q = { .c = &r.c.search, .teacher = r.teacher, .train = r.job.train,
+        .held_out = r.held_out };
     if (st == LMB_OK && !trained_before)
-        st = lmb_judge_check(r.teacher, r.job.train, err);
+        st = lmb_search_check(&q, err);
     if (st == LMB_OK && !quiet)
         printf("%s: compress is sound: %lld held-out samples decide\n", path, (long long)r.held_out->n);
     close_request(&r);

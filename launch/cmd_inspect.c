@@ -73,7 +73,8 @@ static void print_totals(const lmb_graph *g)
 /* The kernels that a plan is made for. */
 typedef struct kernels {
     const lmb_backend *list[LMB_CPU_BACKENDS];
-    bool device; /* chains are decided at the first run */
+    bool device;    /* chains are decided at the first run    */
+    bool described; /* of a GPU that is not there: nothing runs */
 #ifndef LMB_CLIENT_ONLY
     lmbi_gpu_kernels gpu;
 #endif
@@ -96,6 +97,7 @@ static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_erro
                                                                          : LMB_CUDA_F32_EXACT, err));
     k->list[0] = k->gpu.list[0];
     k->device = k->gpu.gpu != NULL;
+    k->described = !k->device;
     if (k->device)
         k->list[0]->device->measure(k->list[0]->device, measure, NULL);
     return LMB_OK;
@@ -158,7 +160,7 @@ static lmb_status inspect_graph(const lmb_graph *g, const kernels *k, const lmb_
     print_layers(g);
     print_totals(g);
     LMB_TRY(lmb_pass_infer_form(g, batch, &batched, err));
-    lmb_plan_options o = { .backends = k->list };
+    lmb_plan_options o = { .backends = k->list, .no_memory = k->described && !lmb_args_get(a, "time", NULL) };
     lmb_status st = lmb_plan_compile(batched, &o, &plan, err);
     if (st == LMB_OK) {
         lmb_plan_info i = lmb_plan_describe(plan);
@@ -199,6 +201,8 @@ static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *
     LMB_TRY(lmb_train_memory(train, 1, &memory, err));
     LMB_TRY(lmb_program_create(model, &loss, k->list, &program, err));
     lmb_program_memory(program, memory);
+    if (k->described && !lmb_args_get(a, "time", NULL))
+        lmb_program_describe_only(program);
     lmb_status st = lmb_program_plan(program, batch, false, &p, err);
     if (st == LMB_OK) {
         printf("a training step of %lld samples needs %zu bytes\n", (long long)batch, lmb_plan_describe(p).arena_bytes);

@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
+#include "distill/quantize/integer_form.h"
 #include "distill/quantize/ptq.h"
 #include "launch/compare.h"
 #include "launch/job.h"
@@ -40,7 +41,7 @@ static lmb_status name_file(const lmb_args *a, lmb_str *out, lmb_error *err)
 
 static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb_error *err)
 {
-    lmb_graph *model = NULL, *frozen = NULL;
+    lmb_graph *model = NULL, *form = NULL, *frozen = NULL;
     lmb_str out = LMB_STR_INIT;
     lmb_status st;
 
@@ -53,12 +54,14 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a->word[a->n_words - 1]);
         goto done;
     }
-    LMB_TRY_GOTO(st, done, lmb_ptq(model, c, j->train, &frozen, err));
+    LMB_TRY_GOTO(st, done, lmb_pass_integer_form(model, &form, err));
+    LMB_TRY_GOTO(st, done, lmb_ptq(form, c, j->train, &frozen, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));
     LMB_TRY_GOTO(st, done, lmb_compare_print("quantised", model, frozen, j->test, c->backend, err));
     printf("%s\n", out.text);
 done:
     lmb_graph_destroy(model);
+    lmb_graph_destroy(form);
     lmb_graph_destroy(frozen);
     lmb_str_free(&out);
     return st;

@@ -32,7 +32,7 @@ static const char usage[] =
 
 static bool has_teacher(const lmb_job *j) { return j->c.teacher != NULL; }
 static bool has_student(const lmb_job *j) { return j->c.student != NULL; }
-static bool has_quantize(const lmb_job *j) { return lmb_tree_get(j->c.student, "quantize") != NULL; }
+static bool has_quantize(const lmb_job *j) { return lmb_tree_has(j->c.student, "quantize"); }
 static bool stays_float(const lmb_job *j) { return has_student(j) && !has_quantize(j); }
 static bool has_federation(const lmb_job *j) { return j->c.federation != NULL; }
 

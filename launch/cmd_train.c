@@ -48,7 +48,7 @@ static bool is_ready(const lmb_job *j)
     const char *name = "";
     bool fresh_head = false;
 
-    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_get(t, "train") &&
+    return strcmp(j->stage_name, "teacher") == 0 && !lmb_tree_has(t, "train") &&
            lmb_tree_name(j->stage.model, &name, NULL) == LMB_OK && strcmp(name, "onnx") == 0 &&
            !(head && lmb_tree_bool(head, &fresh_head, NULL) == LMB_OK && fresh_head);
 }

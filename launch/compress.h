@@ -24,6 +24,7 @@ typedef struct lmb_compress_report {
     lmb_compress_test teacher;     /* the float teacher's            */
     double teacher_us;             /* its p50 in float; 0: not taken */
     const lmb_others *others;      /* fronts to stand beside         */
+    double level;                  /* held-out accuracy that they are compared at: what the budget allows, or the answer's */
     const char *no_energy;         /* why it was not measured; "": it was, of some points */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
@@ -46,6 +47,11 @@ LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_erro
 extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */
 LMB_MUST_CHECK lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err);
+
+/* "accepted", "beaten" or "rejected". */
+const char *lmbi_compress_decision(const lmb_point *p);
+/* Held-out accuracy against one cost: all points, and the fronts of other searches. */
+void lmbi_compress_picture(const lmb_compress_report *r, int cost, lmb_str *out);
 
 void lmb_compress_json(const lmb_compress_report *r, lmb_str *out);
 /* E_IO: the answer's file can not be read. */

@@ -148,6 +148,9 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
                                 .held_out = r->held_out,
                                 .test = test,
                                 .others = r->others,
+                                .level = x->budget.drop < 0
+                                             ? lmb_point_accuracy(&x->points.point[x->best])
+                                             : (double)x->teacher_right / (double)r->held_out - x->budget.drop,
                                 .folder = r->folder,
                                 .config = r->config };
     char no_energy[LMB_ENERGY_PATH + 80];

@@ -70,6 +70,12 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
     lmb_str_add_member(s, "arena_bytes", p->arena);
     if (p->kind == LMB_POINT_STEP)
         lmb_str_add_member(s, "step", p->step);
+    if (p->before.n) {
+        lmb_str_addf(s, ", \"against_parent\": {\"won\": %lld, \"lost\": %lld", (long long)p->before.won,
+                     (long long)p->before.lost);
+        lmb_str_add_member(s, "worse_p", lmb_paired_worse(&p->before));
+        lmb_str_add(s, "}");
+    }
     moves(s, p);
     lmb_str_add(s, "}");
 }
@@ -94,6 +100,22 @@ static void limits(lmb_str *s, const lmb_budget *b)
     lmb_str_add(s, "}");
 }
 
+static void moves_tried(lmb_str *s, const lmb_search_config *c)
+{
+    bool use[LMB_MOVE_KINDS] = { false };
+    lmb_error none = LMB_ERROR_INIT; /* it was checked before there was a search */
+    const char *comma = "";
+
+    lmb_str_add(s, ", \"moves\": [");
+    if (lmb_search_moves(c, use, &none) == LMB_OK)
+        for (int k = 0; k < LMB_MOVE_KINDS; k++)
+            if (use[k]) {
+                lmb_str_addf(s, "%s\"%s\"", comma, lmb_search_moves_names[k]);
+                comma = ", ";
+            }
+    lmb_str_add(s, "]");
+}
+
 void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_search_result *x = r->result;
@@ -102,6 +124,7 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
     limits(out, &x->budget);
     if (x->deadline > 0)
         lmb_str_add_member(out, "deadline_us", x->deadline);
+    moves_tried(out, r->c);
     lmb_str_addf(out, ", \"confidence\": ");
     lmb_str_add_number(out, r->c->confidence);
     lmb_str_addf(out, ", \"met\": %s, \"best\": %d, \"why\": ", x->met ? "true" : "false", x->best);
@@ -117,6 +140,6 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
         lmb_str_add(out, i + 1 < x->points.n ? ",\n" : "\n");
     }
     lmb_str_add(out, " ]");
-    lmb_others_json(r->others, &x->points, out);
+    lmb_others_json(r->others, &x->points, r->level, out);
     lmb_str_add(out, "}\n");
 }

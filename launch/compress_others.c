@@ -28,6 +28,8 @@ static bool flag_at(const lmb_tree *t, const char *key)
     return x && lmb_tree_bool(x, &v, &none) == LMB_OK && v;
 }
 
+static bool is_list(const lmb_tree *t) { return t && t->kind == LMB_TREE_LIST; }
+
 static lmb_status add_point(lmb_other *o, const lmb_tree *at, const lmb_other_point *p, lmb_error *err)
 {
     bool known = false;
@@ -70,7 +72,14 @@ static lmb_status read_trials(const lmb_tree *root, lmb_other *o, lmb_error *err
 /* front.json. */
 static lmb_status read_points(const lmb_tree *root, lmb_other *o, lmb_error *err)
 {
+    const lmb_tree *moves = lmb_tree_get(root, "moves");
+    const char *only;
+
     snprintf(o->method, sizeof o->method, "compress");
+    if (is_list(moves) && lmb_tree_count(moves) == 1) {
+        LMB_TRY(lmb_tree_text(moves->child, &only, err));
+        snprintf(o->method, sizeof o->method, "%.20s alone", only);
+    }
     for (const lmb_tree *t = lmb_tree_get(root, "points")->child; t; t = t->next) {
         lmb_other_point p = { real_at(lmb_tree_get(t, "held_out"), "accuracy"),
                               { real_at(t, "latency_us"), real_at(t, "bytes"), real_at(t, "macs") } };
@@ -79,8 +88,6 @@ static lmb_status read_points(const lmb_tree *root, lmb_other *o, lmb_error *err
     }
     return LMB_OK;
 }
-
-static bool is_list(const lmb_tree *t) { return t && t->kind == LMB_TREE_LIST; }
 
 static lmb_status read_one(const char *path, lmb_other *o, lmb_error *err)
 {
@@ -171,7 +178,40 @@ void lmb_others_against(const lmb_other *o, const lmb_points *p, int *beaten, in
     }
 }
 
+/* What the cheapest point costs that is at least as accurate, by each cost; NAN: there is none. */
+typedef struct prices { double least[LMB_COSTS]; } prices;
+
+static void take(prices *d, const lmb_other_point *p, double level)
+{
+    for (int i = 0; i < LMB_COSTS; i++)
+        if (p->accuracy >= level && p->cost[i] > 0 && !(d->least[i] <= p->cost[i]))
+            d->least[i] = p->cost[i];
+}
+
+static prices least_of(const lmb_other *o, double level)
+{
+    prices d = { { NAN, NAN, NAN } };
+    for (int i = 0; i < o->n; i++)
+        take(&d, &o->point[i], level);
+    return d;
+}
+
+static prices least_here(const lmb_points *p, double level)
+{
+    prices d = { { NAN, NAN, NAN } };
+
+    for (int k = 0; k < p->n; k++) {
+        lmb_other_point own = { lmb_point_accuracy(&p->point[k]), { 0 } };
+        memcpy(own.cost, p->point[k].cost, sizeof own.cost);
+        if (p->point[k].front)
+            take(&d, &own, level);
+    }
+    return d;
+}
+
 /* ---- saying ---- */
+
+static const char *const cost_keys[LMB_COSTS] = { "latency_us", "bytes", "macs" };
 
 static int front_of(const lmb_points *p)
 {
@@ -181,41 +221,94 @@ static int front_of(const lmb_points *p)
     return n;
 }
 
-void lmb_others_json(const lmb_others *o, const lmb_points *p, lmb_str *out)
+static void json_least(const prices *d, double level, lmb_str *out)
 {
-    for (int i = 0; i < o->n; i++) {
-        int beaten, beat;
-        lmb_others_against(&o->other[i], p, &beaten, &beat);
-        lmb_str_add(out, i ? ",\n  {\"file\": " : ",\n \"compared\": [\n  {\"file\": ");
-        lmb_str_add_json(out, o->other[i].file);
-        lmb_str_add(out, ", \"method\": ");
-        lmb_str_add_json(out, o->other[i].method);
-        lmb_str_addf(out, ", \"front\": %d, \"beaten\": %d, \"beats\": %d}", o->other[i].n, beaten, beat);
-    }
-    lmb_str_add(out, o->n ? " ]" : "");
+    lmb_str_add(out, "{\"accuracy\": ");
+    lmb_str_add_number(out, level);
+    for (int i = 0; i < LMB_COSTS; i++)
+        if (d->least[i] > 0)
+            lmb_str_add_member(out, cost_keys[i], d->least[i]);
+    lmb_str_add(out, "}");
 }
 
-void lmb_others_table(const lmb_others *o, const lmb_points *p, lmb_str *out)
+void lmb_others_json(const lmb_others *o, const lmb_points *p, double level, lmb_str *out)
 {
-    int own = front_of(p);
+    prices here = least_here(p, level);
 
     if (!o->n)
         return;
-    lmb_str_add(out, "<h2>Beside other searches</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr>"
-                     "<th scope=\"col\">search</th><th scope=\"col\">points of its front</th>"
-                     "<th scope=\"col\">beaten by this front</th><th scope=\"col\">points of this front that it beats"
-                     "</th><th scope=\"col\" class=\"note\">file</th></tr></thead><tbody>\n");
+    lmb_str_add(out, ",\n \"at_equal_accuracy\": ");
+    json_least(&here, level, out);
+    lmb_str_add(out, ",\n \"compared\": [");
     for (int i = 0; i < o->n; i++) {
+        prices there = least_of(&o->other[i], level);
+        int beaten, beat;
+        lmb_others_against(&o->other[i], p, &beaten, &beat);
+        lmb_str_add(out, i ? ",\n  {\"file\": " : "\n  {\"file\": ");
+        lmb_str_add_json(out, o->other[i].file);
+        lmb_str_add(out, ", \"method\": ");
+        lmb_str_add_json(out, o->other[i].method);
+        lmb_str_addf(out, ", \"front\": %d, \"beaten\": %d, \"beats\": %d, \"at_equal_accuracy\": ", o->other[i].n,
+                     beaten, beat);
+        json_least(&there, level, out);
+        lmb_str_add(out, "}");
+    }
+    lmb_str_add(out, " ]");
+}
+
+/* What each cost is, and how many times what this search needs. */
+static void cells_least(const prices *d, const prices *here, lmb_str *out)
+{
+    static const char *const units[LMB_COSTS] = { "&micro;s", "B", "" };
+
+    for (int i = 0; i < LMB_COSTS; i++) {
+        char text[32];
+        if (!(d->least[i] > 0)) {
+            lmb_str_add(out, "<td>none</td>");
+            continue;
+        }
+        if (i == LMB_GOAL_LATENCY)
+            lmb_str_addf(out, "<td>%.1f %s", d->least[i], units[i]);
+        else
+            lmb_str_addf(out, "<td>%s", lmb_report_count(d->least[i], units[i], text, sizeof text));
+        if (d != here && here->least[i] > 0)
+            lmb_str_addf(out, " (%.2f times)", d->least[i] / here->least[i]);
+        lmb_str_add(out, "</td>");
+    }
+}
+
+void lmb_others_table(const lmb_others *o, const lmb_points *p, double level, lmb_str *out)
+{
+    int own = front_of(p);
+    prices here = least_here(p, level);
+
+    if (!o->n)
+        return;
+    lmb_str_addf(out,
+                 "<h2>Beside other searches</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr>"
+                 "<th scope=\"col\">search</th><th scope=\"col\">latency at %.2f %%</th><th scope=\"col\">bytes</th>"
+                 "<th scope=\"col\">MACs</th><th scope=\"col\">points of its front</th><th scope=\"col\">beaten by "
+                 "this front</th><th scope=\"col\">points of this front that it beats</th>"
+                 "<th scope=\"col\" class=\"note\">file</th></tr></thead><tbody>\n"
+                 "<tr class=\"best\"><th scope=\"row\">this one</th>", 100 * level);
+    cells_least(&here, &here, out);
+    lmb_str_addf(out, "<td>%d</td><td></td><td></td><td class=\"note\"></td></tr>\n", own);
+    for (int i = 0; i < o->n; i++) {
+        prices there = least_of(&o->other[i], level);
         int beaten, beat;
         lmb_others_against(&o->other[i], p, &beaten, &beat);
         lmb_str_add(out, "<tr><th scope=\"row\">");
         lmb_str_add_html(out, o->other[i].method);
-        lmb_str_addf(out, "</th><td>%d</td><td>%d</td><td>%d of %d</td><td class=\"note\">", o->other[i].n, beaten,
-                     beat, own);
+        lmb_str_add(out, "</th>");
+        cells_least(&there, &here, out);
+        lmb_str_addf(out, "<td>%d</td><td>%d</td><td>%d of %d</td><td class=\"note\">", o->other[i].n, beaten, beat,
+                     own);
         lmb_str_add_html(out, o->other[i].file);
         lmb_str_add(out, "</td></tr>\n");
     }
-    lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">A point beats another that is no more accurate and no "
-                     "cheaper, by the costs that are known of both. A tuning knows one cost, and its scores are of "
-                     "float models at their best epoch, which is kinder than held-out integers.</p>\n");
+    lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Latency, bytes and MACs are of the cheapest point of "
+                      "each front that has at least %.2f %% of the held-out samples right. A point beats another that "
+                      "is no more accurate and no cheaper, by the costs that are known of both. A tuning knows one "
+                      "cost, and its scores are of float models at their best epoch, which is kinder than held-out "
+                      "integers.</p>\n", 100 * level);
 }

@@ -5,6 +5,9 @@
  * with a cost (of random, bayes, nsga2, pso, halving), or front.json of `limbeck compress`. Only their fronts are
  * read. Scores of a tuning are of float models at their best epoch, on its validation part: they are kinder than
  * held-out integers.
+ *
+ * Fronts are compared in two ways: point by point, who beats whom; and at one accuracy, by what the cheapest point
+ * costs that is at least as accurate.
  */
 #ifndef LMB_LAUNCH_COMPRESS_OTHERS_H
 #define LMB_LAUNCH_COMPRESS_OTHERS_H
@@ -39,7 +42,9 @@ void lmb_others_free(lmb_others *o);
  * are known of both, and better in one; and how many of this front they beat so. */
 void lmb_others_against(const lmb_other *o, const lmb_points *p, int *beaten, int *beats);
 
-void lmb_others_json(const lmb_others *o, const lmb_points *p, lmb_str *out); /* ", \"compared\": [...]" or nothing */
-void lmb_others_table(const lmb_others *o, const lmb_points *p, lmb_str *out);
+/* level: the accuracy that all are compared at. */
+void lmb_others_json(const lmb_others *o, const lmb_points *p, double level,
+                     lmb_str *out); /* ", \"compared\": [...]" or nothing */
+void lmb_others_table(const lmb_others *o, const lmb_points *p, double level, lmb_str *out);
 
 #endif

@@ -7,12 +7,6 @@
 #include "core/base/file.h"
 #include "launch/compress.h"
 #include "launch/report.h"
-#include "launch/report_svg.h"
-#include "train/metrics.h"
-
-static const char *const cost_names[] = { "latency at batch 1, microseconds", "bytes of the deployed file", "multiply-accumulates" };
-
-static const char *decision(const lmb_point *p) { return p->accepted ? "accepted" : p->beaten ? "beaten" : "rejected"; }
 
 static void lead(const lmb_compress_report *r, lmb_str *out)
 {
@@ -34,75 +28,6 @@ static void lead(const lmb_compress_report *r, lmb_str *out)
 }
 
 /* ---- the front ---- */
-
-typedef struct shown { double x; int point; } shown;
-
-static int by_x(const void *a, const void *b)
-{
-    const shown *x = a, *y = b;
-    return x->x != y->x ? (x->x < y->x ? -1 : 1) : x->point - y->point;
-}
-
-/* Is no other point both cheaper by this cost and at least as accurate? */
-static bool on_line(const lmb_points *p, int i, int cost)
-{
-    const lmb_point *a = &p->point[i];
-
-    for (int k = 0; k < p->n; k++) {
-        const lmb_point *b = &p->point[k];
-        if (k != i && b->cost[cost] <= a->cost[cost] && b->right >= a->right && (b->cost[cost] < a->cost[cost] || b->right > a->right || k < i))
-            return false;
-    }
-    return true;
-}
-
-static void picture(const lmb_compress_report *r, int cost, lmb_str *out)
-{
-    const lmb_points *p = &r->result->points;
-    size_t room = (size_t)p->n + LMB_OTHERS * LMB_OTHER_POINTS;
-    shown *order = malloc(sizeof *order * room);
-    lmbi_svg_dot *dot = calloc(room, sizeof *dot);
-    char(*title)[120] = calloc(room, sizeof *title);
-    int n = p->n;
-
-    if (!order || !dot || !title) {
-        out->failed = true;
-        goto done;
-    }
-    for (int i = 0; i < p->n; i++)
-        order[i] = (shown){ p->point[i].cost[cost], i };
-    qsort(order, (size_t)p->n, sizeof *order, by_x);
-    for (int i = 0; i < p->n; i++) {
-        const lmb_point *x = &p->point[order[i].point];
-        int64_t cells[4] = { x->right, x->pair.n - x->right, 0, 0 };
-        lmb_metrics m = { .classes = 2, .confusion = cells, .n = x->pair.n };
-        dot[i] = (lmbi_svg_dot){ title[i], x->accepted ? 0 : x->beaten ? 2 : 1, on_line(p, order[i].point, cost), order[i].x, lmb_point_accuracy(x), 0, 0 };
-        lmb_metrics_interval(&m, &dot[i].lo, &dot[i].hi);
-        if (!dot[i].joined)
-            dot[i].lo = dot[i].hi = dot[i].y;
-        snprintf(title[i], sizeof title[i], "point %d, %s: %.2f %% held-out at %.6g", x->id, decision(x), 100 * dot[i].y, order[i].x);
-    }
-    for (int k = 0; k < r->others->n; k++)
-        for (int i = 0; i < r->others->other[k].n; i++) {
-            const lmb_other_point *x = &r->others->other[k].point[i];
-            if (!(x->cost[cost] > 0))
-                continue;
-            snprintf(title[n], sizeof title[n], "%s: %.2f %% at %.6g", r->others->other[k].method, 100 * x->accuracy, x->cost[cost]);
-            dot[n] = (lmbi_svg_dot){ title[n], 3, false, x->cost[cost], x->accuracy, x->accuracy, x->accuracy };
-            n++;
-        }
-    lmb_str_add(out, "<figure><h3>Accuracy against ");
-    lmb_str_add(out, cost == LMB_GOAL_MACS ? "MACs" : lmb_goals[cost]);
-    lmb_str_add(out, "</h3><div class=\"legend\"><span><i class=\"s0\"></i>accepted</span><span><i class=\"s2\"></i>beaten</span><span><i class=\"s1\"></i>rejected</span>");
-    lmb_str_add(out, n > p->n ? "<span><i class=\"s3\"></i>other searches</span></div>\n" : "</div>\n");
-    lmbi_svg_dots c = { "Held-out accuracy against cost", cost_names[cost], dot, n };
-    lmbi_svg_draw_dots(out, &c);
-    lmb_str_add(out, "<figcaption>Held-out accuracy; the line joins points that none beats, with 95 % intervals.</figcaption></figure>\n");
-done:
-    free(order);
-    free(dot);
-    free(title);
-}
 
 /* Cells behind the 99th percentile: what only some searches have is left out. */
 static void time_cells(const lmb_compress_report *r, const lmb_point *x, lmb_str *out)
@@ -175,21 +100,32 @@ static unsigned channels_before(const lmb_edge_model *m, const char *name)
     return 0;
 }
 
+/* A factorised layer is named layer.in, layer.core, layer.out (distill/lowrank): what comes before the last is narrow. */
+static const char *rank_of(const char *name, unsigned channels, char *text, size_t cap)
+{
+    const char *part = strrchr(name, '.');
+
+    snprintf(text, cap, "%u", channels);
+    return part && (strcmp(part, ".in") == 0 || strcmp(part, ".core") == 0) ? text : "";
+}
+
 static void layer_row(const opened *now, const opened *was, uint32_t i, double us, double most, double sum, lmb_str *out)
 {
     lmb_edge_op op;
     lmb_edge_tensor y;
-    char before[32] = "new", macs[32];
+    char before[32] = "", macs[32], bits[8] = "", rank[16];
 
     lmb_edge_op_at(&now->m, i, &op);
     lmb_edge_tensor_at(&now->m, i + 1, &y);
     unsigned c = channels_before(&was->m, y.name);
     if (c)
         snprintf(before, sizeof before, "%u", c);
+    if (op.bits)
+        snprintf(bits, sizeof bits, "%u", op.bits);
     lmb_str_add(out, "<tr><th scope=\"row\">");
     lmb_str_add_html(out, y.name);
-    lmb_str_addf(out, "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>8</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
-                      "</i></td><td>%.1f %%</td></tr>\n", lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c,
+    lmb_str_addf(out, "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>%s</td><td>%s</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
+                      "</i></td><td>%.1f %%</td></tr>\n", lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c, c ? "" : rank_of(y.name, y.c, rank, sizeof rank), bits,
                  lmb_report_count((double)lmb_edge_op_macs(&now->m, i), "", macs, sizeof macs), us, 100 * us / most, 100 * us / sum);
 }
 
@@ -210,13 +146,13 @@ static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_s
         most = fmax(most, us[i]);
     if (st == LMB_OK) {
         lmb_str_addf(out, "<h2>Layers of point %d</h2>\n<div class=\"wide\"><table class=\"stages layers\"><thead><tr><th scope=\"col\">output</th><th scope=\"col\">op"
-                          "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">bits</th>"
+                          "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">rank</th><th scope=\"col\">bits</th>"
                           "<th scope=\"col\">MACs</th><th scope=\"col\">&micro;s</th><th scope=\"col\">time</th><th scope=\"col\"></th></tr></thead><tbody>\n",
                      r->result->best);
         for (uint32_t i = 0; i < now.m.n_ops; i++)
             layer_row(&now, &was, i, us[i], most, sum, out);
-        lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer that the teacher does "
-                          "not have is part of a factorisation.</p>\n", sum);
+        lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer with a rank is the "
+                          "narrow part of one that was factorised (.in, .core, .out).</p>\n", sum);
     }
     free(us);
     free(now.file);
@@ -242,8 +178,10 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
             snprintf(of, sizeof of, "%d", x->parent);
         lmb_str_addf(out, "<tr%s><th scope=\"row\">%d</th><td>%s</td><td>%s</td><td>%.1f &micro;s</td><td>%.2f %%</td><td>%lld / %lld</td><td>%.2f points</td><td>%s"
                           "</td><td class=\"note\">%s", x->accepted ? "" : " class=\"rejected\"", x->id, of, step, x->cost[LMB_GOAL_LATENCY],
-                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, decision(x),
+                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, lmbi_compress_decision(x),
                      x->kind == LMB_POINT_TEACHER ? "the teacher as integers" : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation" : "");
+        if (x->before.n)
+            lmb_str_addf(out, "; beside point %d %lld won, %lld lost", x->parent, (long long)x->before.won, (long long)x->before.lost);
         for (int k = 0; k < x->n_moves; k++) {
             lmb_str text = LMB_STR_INIT;
             lmb_move_text(&x->move[k], &text);
@@ -268,10 +206,10 @@ lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_err
     lead(r, out);
     lmb_str_add(out, "<h2>The front</h2>\n<div class=\"figures\">\n");
     for (int i = 0; i < LMB_COSTS; i++)
-        picture(r, i, out);
+        lmbi_compress_picture(r, i, out);
     lmb_str_add(out, "</div>\n");
     front_table(r, out);
-    lmb_others_table(r->others, &r->result->points, out);
+    lmb_others_table(r->others, &r->result->points, r->level, out);
     lmb_status st = layers(r, table, out, err);
     tried(r, out);
     lmb_report_page_end(r->config, out);

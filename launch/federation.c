@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "comm/invite.h"
 #include "datasets/split.h"
 #include "federated/local.h"
 
@@ -32,6 +33,7 @@ lmb_status lmb_federation_of(const lmb_job *j, lmb_federation_config *out, lmb_e
         return LMB_FAIL(err, LMB_E_ARG,
                         "the configuration has no `federation` section; see configs/fashion-mnist/journey.yaml");
     LMB_TRY(lmb_fields_bind(lmb_federation_fields, j->c.federation, out, err));
+    LMB_TRY(lmb_invite_check_host(out->host, err));
     return lmb_local_check(out->local, NULL, err);
 }
 

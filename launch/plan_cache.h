@@ -6,7 +6,7 @@
 #include "core/base/error.h"
 
 enum { LMB_PLAN_CACHE_PATH = 4096 };
-#define LMB_PLAN_CACHE_USAGE                                                                                                       \
+#define LMB_PLAN_CACHE_USAGE \
     "  --plan-cache WHERE choose kernels by measuring them once, kept in folder WHERE, or with `on` in the user's cache folder;\n" \
     "                     off (as ever): the fixed choice, the same on every machine of a kind\n"
 

@@ -15,9 +15,9 @@ enum { MATRIX_MAX = 40, WORST = 5 };
 
 static const char style[] =
     ":root{color-scheme:light dark;--paper:#fbfbfa;--ink:#1c1e21;--soft:#5d6470;--rule:#dfe1e5;--card:#fff;--hit:#2f6fb7;--miss:#c4541c;"
-    "--s0:#2f6fb7;--s1:#c4541c;--s2:#16805c;--s3:#8a3fa0}\n"
+    "--s0:#2f6fb7;--s1:#c4541c;--s2:#16805c;--s3:#8a3fa0;--s4:#8a6d00;--s5:#b0306a;--s6:#4a6a7a}\n"
     "@media (prefers-color-scheme:dark){:root{--paper:#15171a;--ink:#e6e8eb;--soft:#9aa3af;--rule:#30343a;--card:#1c1f23;--hit:#5b9fe6;"
-    "--miss:#f0894d;--s0:#6fb0f2;--s1:#f5965c;--s2:#4cc79b;--s3:#cf8fe3}}\n"
+    "--miss:#f0894d;--s0:#6fb0f2;--s1:#f5965c;--s2:#4cc79b;--s3:#cf8fe3;--s4:#d9b93c;--s5:#f08ab8;--s6:#9cc0d2}}\n"
     "*{box-sizing:border-box}body{margin:0 auto;max-width:76rem;padding:2rem 1.25rem 4rem;background:var(--paper);color:var(--ink);"
     "font:1rem/1.55 system-ui,sans-serif}\n"
     "h1{font-size:1.7rem;line-height:1.2;margin:0 0 .4rem}h2{font-size:1.15rem;margin:2.4rem 0 .7rem}.lead{font-size:1.1rem;max-width:48rem;"
@@ -36,6 +36,8 @@ static const char style[] =
     ".line.s0,.bar.s0{stroke:var(--s0)}.line.s1,.bar.s1{stroke:var(--s1)}.line.s2,.bar.s2{stroke:var(--s2)}.line.s3,.bar.s3{stroke:var(--s3)}"
     ".mark.s0,svg .label.s0{fill:var(--s0)}.mark.s1,svg .label.s1{fill:var(--s1)}.mark.s2,svg .label.s2{fill:var(--s2)}.mark.s3,svg .label.s3"
     "{fill:var(--s3)}i.s0{color:var(--s0)}i.s1{color:var(--s1)}i.s2{color:var(--s2)}i.s3{color:var(--s3)}\n"
+    ".line.s4{stroke:var(--s4)}.line.s5{stroke:var(--s5)}.line.s6{stroke:var(--s6)}.mark.s4{fill:var(--s4)}.mark.s5{fill:var(--s5)}"
+    ".mark.s6{fill:var(--s6)}i.s4{color:var(--s4)}i.s5{color:var(--s5)}i.s6{color:var(--s6)}\n"
     ".matrix td{width:3.1rem;min-width:2.4rem;height:2.1rem;text-align:center;font-size:.85rem;border:1px solid var(--paper);background:"
     "color-mix(in srgb,var(--miss) calc(var(--v)*75%),var(--card))}.matrix td.hit{background:color-mix(in srgb,var(--hit) calc(var(--v)*60%),"
     "var(--card));font-weight:600}.matrix td.none{color:var(--soft);opacity:.6}.matrix th{font-weight:500;font-size:.85rem;padding:.2rem .5rem;"

@@ -294,17 +294,19 @@ static void draw_dot(lmb_str *out, const frame *f, const lmbi_svg_dot *d)
                  d->joined ? 5 : 3);
 }
 
-static void join_dots(lmb_str *out, const frame *f, const lmbi_svg_dots *c)
+/* Line 1 has the colour of what was accepted, the others those behind the colours of its decisions. */
+static void join_dots(lmb_str *out, const frame *f, const lmbi_svg_dots *c, int line)
 {
     bool pen_down = false;
 
-    lmb_str_add(out, "<path class=\"line s0\" d=\"");
     for (int i = 0; i < c->n; i++)
-        if (c->dot[i].joined) {
+        if (c->dot[i].joined == line) {
+            if (!pen_down)
+                lmb_str_addf(out, "<path class=\"line s%d\" d=\"", line > 1 ? line + 1 : 0);
             lmb_str_addf(out, "%c%.1f %.1f", pen_down ? 'L' : 'M', px(f, c->dot[i].x), py(f, c->dot[i].y));
             pen_down = true;
         }
-    lmb_str_add(out, "\"/>\n");
+    lmb_str_add(out, pen_down ? "\"/>\n" : "");
 }
 
 bool lmbi_svg_draw_dots(lmb_str *out, const lmbi_svg_dots *c)
@@ -331,7 +333,8 @@ bool lmbi_svg_draw_dots(lmb_str *out, const lmbi_svg_dots *c)
         x_tick(out, px(&f, x), text);
     }
     x_axis(out, c->x_label);
-    join_dots(out, &f, c);
+    for (int line = LMBI_SVG_LINES; line > 0; line--)
+        join_dots(out, &f, c, line);
     for (int i = 0; i < c->n; i++)
         draw_dot(out, &f, &c->dot[i]);
     lmb_str_add(out, "</svg>\n");

@@ -1,7 +1,7 @@
 /* launch/report_svg.h - pictures as inline SVG: lines over a number, points with intervals over a logarithm, many
  * points.
  *
- * Colours and strokes are classes (s0 to s3, grid, axis, mark) that the page's style defines, so that one picture
+ * Colours and strokes are classes (s0 to s6, grid, axis, mark) that the page's style defines, so that one picture
  * serves light and dark. Every picture carries a title and a description, and every mark a title with its figures.
  */
 #ifndef LMB_LAUNCH_REPORT_SVG_H
@@ -45,11 +45,12 @@ typedef struct lmbi_svg_points {
 
 bool lmbi_svg_draw_points(lmb_str *out, const lmbi_svg_points *c);
 
-/* Any number of points over a linear number, some joined by a line: a front among all that was tried. */
+/* Any number of points over a linear number, some joined by lines: a front among all that was tried, and others. */
+enum { LMBI_SVG_LINES = 5 };
 typedef struct lmbi_svg_dot {
     const char *title;   /* what it says when it is pointed at */
     int color;
-    bool joined;         /* with the next one that is          */
+    int joined;          /* with the next one of this line, 1 to LMBI_SVG_LINES; 0: with none */
     double x, y, lo, hi; /* y a share; lo = hi: no interval    */
 } lmbi_svg_dot;
 

@@ -154,6 +154,22 @@ void lmb_stage_print(const lmb_stage_result *r)
         lmb_metrics_macro_f1(r->metrics), r->parameters, r->macs, r->bytes, r->latency_us);
 }
 
+lmb_status lmb_stage_evaluate(const lmb_graph *model, const lmb_dataset *data, const char *backend, bool asked,
+                              lmb_metrics *out, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+
+    if (strcmp(backend, "cuda") == 0) {
+        lmb_status st = lmb_evaluate_gpu(model, data, out, &why);
+        if (st == LMB_OK)
+            return LMB_OK;
+        if (asked || (st != LMB_E_DEVICE && st != LMB_E_UNSUPPORTED) || out->n) /* it had begun */
+            return LMB_FAIL(err, st, "%s", why.msg);
+        fprintf(stderr, "limbeck: the evaluation is done on the processor: %s\n", why.msg);
+    }
+    return lmb_evaluate(model, NULL, data, backend, lmb_cpu_count(), out, err);
+}
+
 lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,
                             const lmb_dataset *test, const char *backend, lmb_error *err)
 {
@@ -162,7 +178,7 @@ lmb_status lmb_stage_report(const char *run, const char *stage, const char *file
     uint64_t bytes = 0;
 
     LMB_TRY(lmb_metrics_init(&m, test->classes, err));
-    lmb_status st = lmb_evaluate(model, NULL, test, backend, lmb_cpu_count(), &m, err);
+    lmb_status st = lmb_stage_evaluate(model, test, backend, false, &m, err);
     r.metrics = &m;
     if (st == LMB_OK)
         st = lmb_stage_measure(model, NULL, test, backend, &r, err);

@@ -37,6 +37,10 @@ LMB_MUST_CHECK lmb_status lmb_stage_write(const char *run, const lmb_stage_resul
 LMB_MUST_CHECK lmb_status lmb_stage_measure(const lmb_graph *model, const float *state, const lmb_dataset *data,
                                             const char *backend, lmb_stage_result *r, lmb_error *err);
 
+/* What the model's numbers are worth on `data`, by the kernels of `backend`; cuda: on the GPU, or, unless it is `asked`
+ * for by name, where there is none, on the processor with a sentence to stderr. */
+LMB_MUST_CHECK lmb_status lmb_stage_evaluate(const lmb_graph *model, const lmb_dataset *data, const char *backend,
+                                             bool asked, lmb_metrics *out, lmb_error *err);
 /* Evaluate on the test part, measure, print one line and write stage.json. `file`: whose size counts as bytes. */
 LMB_MUST_CHECK lmb_status lmb_stage_report(const char *run, const char *stage, const char *file, const lmb_graph *model,
                                            const lmb_dataset *test, const char *backend, lmb_error *err);

@@ -7,7 +7,7 @@
 #include "launch/cmd.h"
 
 /* What a usage page says of it. */
-#define LMB_TRACING_USAGE                                                                                                            \
+#define LMB_TRACING_USAGE \
     "  --trace FILE       write what was done when, by which thread of which rank: open it at ui.perfetto.dev or chrome://tracing\n" \
     "  --trace-steps N    of the first N steps (50) with every kernel and every sum; of the others less\n"
 #define LMB_TRACING_OPTIONS "trace", "trace-steps"

@@ -61,16 +61,11 @@ static void slice_task(void *ctx, int task, int worker)
         j->err[task].status = st;
 }
 
-lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
-                        int threads, lmb_metrics *out, lmb_error *err)
+lmb_status lmb_evaluate_check(const lmb_graph *model, const lmb_dataset *data, const lmb_metrics *out, lmb_error *err)
 {
-    const lmb_backend *backends[3];
-    lmb_pool *pool = NULL;
-    job j = { model, state, data, backends, NULL, NULL, threads < 1 ? 1 : threads };
     const lmb_value *y = &model->value[model->output[0].value];
     const lmb_value *x = &model->value[lmb_graph_input(model, 0)];
 
-    LMB_TRY(lmb_cpu_backends(backend, backends, err));
     if (y->shape.n != 2 || y->shape.d[1] != out->classes)
         return LMB_FAIL(err, LMB_E_SHAPE, "the model has %lld outputs, the data %d classes",
                         (long long)(y->shape.n == 2 ? y->shape.d[1] : 0), out->classes);
@@ -79,6 +74,18 @@ lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_da
         return LMB_FAIL(err, LMB_E_SHAPE, "the model takes %s, the data has samples %s",
                         lmb_shape_text(&x->shape, a, sizeof a), lmb_shape_text(&data->shape, b, sizeof b));
     }
+    return LMB_OK;
+}
+
+lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
+                        int threads, lmb_metrics *out, lmb_error *err)
+{
+    const lmb_backend *backends[3];
+    lmb_pool *pool = NULL;
+    job j = { model, state, data, backends, NULL, NULL, threads < 1 ? 1 : threads };
+
+    LMB_TRY(lmb_evaluate_check(model, data, out, err));
+    LMB_TRY(lmb_cpu_backends(backend, backends, err));
     j.metrics = calloc((size_t)j.threads, sizeof *j.metrics);
     j.err = calloc((size_t)j.threads, sizeof *j.err);
     lmb_status st = j.metrics && j.err ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to evaluate");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/cuda/device.h"
+#include "train/device_evaluate.h"
 #include "train/device_nccl.h"
 #include "train/gpu_pick.h"
 #include "train/resident.h"
@@ -91,6 +92,29 @@ static int64_t sizes(const lmb_trainer *t, int64_t *rows)
     return full;
 }
 
+/* Why images are changed on the processor, or NULL. */
+static const char *no_kernel(const lmb_trainer *t)
+{
+    const lmb_shape *s = &t->train->shape;
+
+    if (t->train->dtype != LMB_U8 || s->n != 3)
+        return "samples are no images of bytes: scale and jitter of signals have no kernel there";
+    return s->d[1] > LMB_PICTURE_SIDE || s->d[2] > LMB_PICTURE_SIDE ? "images are too large for its kernel" : NULL;
+}
+
+static lmb_status choose_pictures(lmb_trainer *t, lmb_error *err)
+{
+    const char *why = no_kernel(t);
+
+    if (t->c.augment_on == LMB_CHANGE_GPU && why)
+        return LMB_FAIL(err, LMB_E_ARG, "train.augment_on is gpu, but %s; set train.augment_on=auto", why);
+    t->pictures = t->c.augment_on != LMB_CHANGE_CPU && !why;
+    /* Where nothing is changed, there is nothing to say. */
+    if (t->c.augment_on == LMB_CHANGE_AUTO && why && lmb_augment_any(&t->c.augment))
+        snprintf(t->besides, sizeof t->besides, "samples are changed on the processor, as %s", why);
+    return LMB_OK;
+}
+
 static lmb_status make(lmb_trainer *t, lmb_error *err)
 {
     int64_t rows, full = sizes(t, &rows);
@@ -102,6 +126,7 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
         t->first = calloc((size_t)t->slots + 1, sizeof *t->first);
     if (!t->first)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
+    LMB_TRY(choose_pictures(t, err));
     const lmbi_resident_options o = { .device = t->backends[0]->device,
                                       .program = t->worker[0].program,
                                       .layout = t->layout,
@@ -113,9 +138,11 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
                                       .rows = rows,
                                       .numbers = lmb_shape_count(&t->train->shape),
                                       .full = full,
+                                      .pictures = t->pictures ? t->train->shape : (lmb_shape){ 0 },
                                       .clip = t->c.clip,
                                       .ema = t->c.ema > 0,
-                                      .graph = (int)t->c.graph };
+                                      .graph = (int)t->c.graph,
+                                      .limit_s = t->c.stall_s };
     return lmbi_resident_create(&o, &t->resident, err);
 }
 
@@ -129,9 +156,13 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     t->s.needs_all = st == LMB_OK && t->sum && t->c.shard_optimizer;
     if (st == LMB_OK)
         return LMB_OK;
+    t->pictures = false;
     snprintf(t->remark, sizeof t->remark, "weights travel to the GPU and back in every step: %s", why.msg);
-    if (st != LMB_E_UNSUPPORTED || t->c.graph == LMB_GRAPH_ON)
-        return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? "train.graph is on, but " : "",
+    const char *asked = t->c.graph == LMB_GRAPH_ON          ? "train.graph is on, but "
+                        : t->c.augment_on == LMB_CHANGE_GPU ? "train.augment_on is gpu, but "
+                                                            : NULL;
+    if (st != LMB_E_UNSUPPORTED || asked)
+        return LMB_FAIL(err, st, "%s%s", st == LMB_E_UNSUPPORTED ? asked : "",
                         st == LMB_E_UNSUPPORTED ? t->remark : why.msg);
     return LMB_OK;
 }
@@ -154,6 +185,8 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
     t->away = false;
     if (!t->resident || lmbi_resident_again(t->resident, rows, full))
         return LMB_OK;
+    lmbi_evaluator_destroy(t->evaluator);
+    t->evaluator = NULL;
     lmbi_resident_destroy(t->resident);
     t->resident = NULL;
     return lmbi_gpu_create(t, err);
@@ -161,6 +194,8 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 
 void lmbi_gpu_destroy(lmb_trainer *t)
 {
+    lmbi_evaluator_destroy(t->evaluator);
+    t->evaluator = NULL;
     lmbi_resident_destroy(t->resident);
     if (t->sum)
         t->sum->close(t->sum);
@@ -189,12 +224,20 @@ lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+void lmbi_gpu_remark(lmb_trainer *t)
+{
+    const char *steps = lmbi_resident_remark(t->resident);
+    if (*steps || *t->besides)
+        snprintf(t->remark, sizeof t->remark, "%s%s%s", steps, *steps && *t->besides ? "; " : "", t->besides);
+}
+
 lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err)
 {
     lmbi_resident_vectors v = vectors_of(t);
 
     if (!t->away)
         return LMB_OK;
+    lmbi_gpu_remark(t);
     lmb_status st = lmbi_resident_fetch(t->resident, &v, err);
     t->s.loss_sum = v.loss;
     t->s.correct = v.correct;
@@ -222,6 +265,8 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
                               .first = t->first,
                               .share = t->share,
                               .x = b->x,
+                              .pixels = b->x_u8,
+                              .change = b->change,
                               .y = b->y,
                               .sample = b->sample,
                               .seed = (uint64_t)t->c.seed,
@@ -240,9 +285,6 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
         t->first[i + 1] = hi - b->lo;
     }
     LMB_TRY(lmbi_resident_step(t->resident, &s, err));
-    const char *remark = lmbi_resident_remark(t->resident);
-    if (*remark && strcmp(remark, t->remark) != 0)
-        snprintf(t->remark, sizeof t->remark, "%s", remark);
     t->s.seen += b->total;
     lmbi_trainer_stepped(t, rate);
     return LMB_OK;

@@ -8,7 +8,8 @@ static bool too_large(const lmb_layer *l, double count)
 {
     if (count <= LMB_LAYER_MAX_WEIGHTS)
         return false;
-    lmb_layer_refuse(l, LMB_E_ARG, "has %.0f weights; at most %d are allowed: use fewer channels or a smaller kernel", count, LMB_LAYER_MAX_WEIGHTS);
+    lmb_layer_refuse(l, LMB_E_ARG, "has %.0f weights; at most %d are allowed: use fewer channels or a smaller kernel",
+                     count, LMB_LAYER_MAX_WEIGHTS);
     return true;
 }
 
@@ -26,7 +27,12 @@ static lmb_vid finish(const lmb_layer *l, lmb_vid y, bool norm, const char *acti
 
 /* ---- convolutions ---- */
 
-typedef struct conv_config { const char *name; int64_t channels, kernel, stride, groups; bool pad, norm; const char *activation; } conv_config;
+typedef struct conv_config {
+    const char *name;
+    int64_t channels, kernel, stride, groups;
+    bool pad, norm;
+    const char *activation;
+} conv_config;
 static const lmb_field conv_fields[] = {
     LMB_TEXT(conv_config, name, "", "of its tensors; default: kind and place"),
     LMB_INT(conv_config, channels, 16, 1, 65536, "", "of the output"),
@@ -45,26 +51,36 @@ static lmb_vid convolve(const lmb_layer *l, const conv_config *c)
     int64_t in = s->n > 1 ? s->d[1] : 0;
 
     if (s->n != 3 && s->n != 4)
-        return lmb_layer_refuse(l, LMB_E_SHAPE, "wants images or signals and gets %s; it can not stand behind flatten, dense or pool: global",
+        return lmb_layer_refuse(l, LMB_E_SHAPE,
+                                "wants images or signals and gets %s; it can not stand behind flatten, dense or "
+                                "pool: global",
                                 lmb_shape_text(s, text, sizeof text));
     if (in % c->groups || c->channels % c->groups)
-        return lmb_layer_refuse(l, LMB_E_SHAPE, "%lld groups must divide the %lld channels before it and its own %lld", (long long)c->groups,
-                                (long long)in, (long long)c->channels);
+        return lmb_layer_refuse(l, LMB_E_SHAPE, "%lld groups must divide the %lld channels before it and its own %lld",
+                                (long long)c->groups, (long long)in, (long long)c->channels);
     for (int i = 2; i < s->n; i++)
         if (!c->pad && s->d[i] < c->kernel)
-            return lmb_layer_refuse(l, LMB_E_SHAPE, "its kernel of %lld does not fit into %s without padding", (long long)c->kernel,
-                                    lmb_shape_text(s, text, sizeof text));
-    if (too_large(l, (double)c->channels * (double)(in / c->groups) * (double)c->kernel * (s->n == 4 ? (double)c->kernel : 1)))
+            return lmb_layer_refuse(l, LMB_E_SHAPE, "its kernel of %lld does not fit into %s without padding",
+                                    (long long)c->kernel, lmb_shape_text(s, text, sizeof text));
+    if (too_large(l, (double)c->channels * (double)(in / c->groups) * (double)c->kernel *
+                         (s->n == 4 ? (double)c->kernel : 1)))
         return LMB_NONE;
     snprintf(name, sizeof name, "%s.conv", l->name);
-    lmb_vid y = lmb_net_conv(l->list->net, name, l->x, (lmb_conv_layer){ c->channels, c->kernel, c->stride, c->groups, !c->norm, !c->pad });
+    lmb_vid y = lmb_net_conv(l->list->net, name, l->x,
+                             (lmb_conv_layer){ c->channels, c->kernel, c->stride, c->groups, !c->norm, !c->pad });
     return finish(l, y, c->norm, c->activation);
 }
 
 static lmb_vid conv(const lmb_layer *l, const void *config) { return convolve(l, config); }
-static const lmb_layer_kind kind_conv = { "conv", "convolution, BatchNormalization, activation", "channels", conv_fields, sizeof(conv_config), conv };
+static const lmb_layer_kind kind_conv = { "conv", "convolution, BatchNormalization, activation", "channels",
+                                          conv_fields, sizeof(conv_config), conv };
 
-typedef struct depthwise_config { const char *name; int64_t kernel, stride; bool norm; const char *activation; } depthwise_config;
+typedef struct depthwise_config {
+    const char *name;
+    int64_t kernel, stride;
+    bool norm;
+    const char *activation;
+} depthwise_config;
 static const lmb_field depthwise_fields[] = {
     LMB_TEXT(depthwise_config, name, "", "of its tensors; default: kind and place"),
     LMB_INT(depthwise_config, kernel, 3, 1, 64, "", "side"),
@@ -77,10 +93,11 @@ static lmb_vid depthwise(const lmb_layer *l, const void *config)
     const depthwise_config *c = config;
     const lmb_shape *s = lmb_layer_shape(l, l->x);
     int64_t channels = s->n > 1 ? s->d[1] : 1;
-    return convolve(l, &(conv_config){ c->name, channels, c->kernel, c->stride, channels, true, c->norm, c->activation });
+    return convolve(l,
+                    &(conv_config){ c->name, channels, c->kernel, c->stride, channels, true, c->norm, c->activation });
 }
-static const lmb_layer_kind kind_depthwise = { "depthwise", "a convolution of each channel by itself", "stride", depthwise_fields,
-                                               sizeof(depthwise_config), depthwise };
+static const lmb_layer_kind kind_depthwise = { "depthwise", "a convolution of each channel by itself", "stride",
+                                               depthwise_fields, sizeof(depthwise_config), depthwise };
 
 /* ---- pooling ---- */
 
@@ -102,18 +119,23 @@ static lmb_vid pool(const lmb_layer *l, const void *config)
     int64_t stride = c->stride ? c->stride : c->kernel;
 
     if (s->n != 3 && s->n != 4)
-        return lmb_layer_refuse(l, LMB_E_SHAPE, "wants images or signals and gets %s", lmb_shape_text(s, text, sizeof text));
+        return lmb_layer_refuse(l, LMB_E_SHAPE, "wants images or signals and gets %s",
+                                lmb_shape_text(s, text, sizeof text));
     if (c->kind == POOL_GLOBAL)
         return lmb_net_global_pool(l->list->net, l->x);
     if (c->padding >= c->kernel)
-        return lmb_layer_refuse(l, LMB_E_ARG, "padding %lld; it must be below the kernel, %lld", (long long)c->padding, (long long)c->kernel);
+        return lmb_layer_refuse(l, LMB_E_ARG, "padding %lld; it must be below the kernel, %lld", (long long)c->padding,
+                                (long long)c->kernel);
     for (int i = 2; i < s->n; i++)
         if (s->d[i] + 2 * c->padding < c->kernel)
-            return lmb_layer_refuse(l, LMB_E_SHAPE, "its kernel of %lld does not fit into %s; pool less often or use `pool: global`",
+            return lmb_layer_refuse(l, LMB_E_SHAPE,
+                                    "its kernel of %lld does not fit into %s; pool less often or use `pool: global`",
                                     (long long)c->kernel, lmb_shape_text(s, text, sizeof text));
-    return (c->kind == POOL_MAX ? lmb_net_max_pool : lmb_net_average_pool)(l->list->net, l->x, c->kernel, stride, c->padding);
+    return (c->kind == POOL_MAX ? lmb_net_max_pool : lmb_net_average_pool)(l->list->net, l->x, c->kernel, stride,
+                                                                           c->padding);
 }
-static const lmb_layer_kind kind_pool = { "pool", "maximum or mean of windows, or of all", "kind", pool_fields, sizeof(pool_config), pool };
+static const lmb_layer_kind kind_pool = { "pool", "maximum or mean of windows, or of all", "kind", pool_fields,
+                                          sizeof(pool_config), pool };
 
 /* ---- the rest ---- */
 
@@ -131,42 +153,49 @@ static lmb_vid dense(const lmb_layer *l, const void *config)
     char text[LMB_SHAPE_TEXT];
 
     if (s->n != 2)
-        return lmb_layer_refuse(l, LMB_E_SHAPE, "wants [N, numbers] and gets %s; put `flatten` or `pool: global` before it",
+        return lmb_layer_refuse(l, LMB_E_SHAPE,
+                                "wants [N, numbers] and gets %s; put `flatten` or `pool: global` before it",
                                 lmb_shape_text(s, text, sizeof text));
     if (too_large(l, (double)units * (double)s->d[1]))
         return LMB_NONE;
     lmb_vid y = lmb_net_linear(l->list->net, l->name, l->x, units);
     return c->units ? finish(l, y, false, c->activation) : y;
 }
-static const lmb_layer_kind kind_dense = { "dense", "fully connected, with bias", "units", dense_fields, sizeof(dense_config), dense };
+static const lmb_layer_kind kind_dense = { "dense", "fully connected, with bias", "units", dense_fields,
+                                           sizeof(dense_config), dense };
 
 typedef struct plain_config { const char *name; } plain_config;
-static const lmb_field plain_fields[] = { LMB_TEXT(plain_config, name, "", "of its tensors; default: kind and place"), LMB_FIELD_END };
+static const lmb_field plain_fields[] = { LMB_TEXT(plain_config, name, "", "of its tensors; default: kind and place"),
+                                          LMB_FIELD_END };
 static lmb_vid flatten(const lmb_layer *l, const void *config)
 {
     (void)config;
     return lmb_net_flatten(l->list->net, l->x);
 }
-static const lmb_layer_kind kind_flatten = { "flatten", "[N, C, H, W] to [N, C H W]", NULL, plain_fields, sizeof(plain_config), flatten };
+static const lmb_layer_kind kind_flatten = { "flatten", "[N, C, H, W] to [N, C H W]", NULL, plain_fields,
+                                             sizeof(plain_config), flatten };
 
 static lmb_vid norm(const lmb_layer *l, const void *config)
 {
     (void)config;
     return lmb_net_norm(l->list->net, l->name, l->x);
 }
-static const lmb_layer_kind kind_norm = { "norm", "BatchNormalization", NULL, plain_fields, sizeof(plain_config), norm };
+static const lmb_layer_kind kind_norm = { "norm", "BatchNormalization", NULL, plain_fields, sizeof(plain_config),
+                                          norm };
 
 typedef struct activation_config { const char *name, *kind; } activation_config;
 static const lmb_field activation_fields[] = {
     LMB_TEXT(activation_config, name, "", "unused: it has no tensors"),
-    LMB_TEXT(activation_config, kind, "", "relu, relu6, leaky_relu, hardswish, hardsigmoid, sigmoid, tanh; default: the list's"), LMB_FIELD_END
+    LMB_TEXT(activation_config, kind, "",
+             "relu, relu6, leaky_relu, hardswish, hardsigmoid, sigmoid, tanh; default: the list's"),
+    LMB_FIELD_END
 };
 static lmb_vid activation(const lmb_layer *l, const void *config)
 {
     return lmb_net_activation(l->list->net, lmb_layer_activation(l, ((const activation_config *)config)->kind), l->x);
 }
-static const lmb_layer_kind kind_activation = { "activation", "a function of each number", "kind", activation_fields, sizeof(activation_config),
-                                                activation };
+static const lmb_layer_kind kind_activation = { "activation", "a function of each number", "kind", activation_fields,
+                                                sizeof(activation_config), activation };
 
 typedef struct dropout_config { const char *name; double ratio; } dropout_config;
 static const lmb_field dropout_fields[] = {
@@ -177,8 +206,8 @@ static lmb_vid dropout(const lmb_layer *l, const void *config)
 {
     return lmb_net_dropout(l->list->net, l->x, ((const dropout_config *)config)->ratio);
 }
-static const lmb_layer_kind kind_dropout = { "dropout", "drops a share of the numbers in training", "ratio", dropout_fields, sizeof(dropout_config),
-                                             dropout };
+static const lmb_layer_kind kind_dropout = { "dropout", "drops a share of the numbers in training", "ratio",
+                                             dropout_fields, sizeof(dropout_config), dropout };
 
 const lmb_layer_kind *const lmb_layer_kinds[] = {
     &kind_conv, &kind_depthwise, &kind_pool, &kind_dense, &kind_flatten, &kind_norm, &kind_activation, &kind_dropout,

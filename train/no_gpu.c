@@ -45,6 +45,19 @@ lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
     return none(err);
 }
 
+lmb_status lmb_evaluate_gpu(const lmb_graph *model, const lmb_dataset *data, lmb_metrics *out, lmb_error *err)
+{
+    (void)model, (void)data, (void)out;
+    return none(err);
+}
+
+lmb_status lmbi_gpu_validate(lmb_trainer *t, lmb_metrics *out, bool *done, lmb_error *err)
+{
+    (void)t, (void)out, (void)err;
+    *done = false;
+    return LMB_OK;
+}
+
 lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
 {
     (void)t, (void)b, (void)filled;

@@ -172,6 +172,7 @@ static void on_step(void *ctx, int step)
 static lmb_status fit(const lmb_program *p, lmbi_compiled *c, lmb_error *err)
 {
     lmb_plan_options o = { .backends = p->backends, .update_state = true, .frozen_exact = true, .choices = p->choices,
+                           .no_memory = p->no_memory,
                            .max_bytes = p->memory == SIZE_MAX ? 0 : p->memory, .small_memory = p->memory == 0 };
     lmb_error local = LMB_ERROR_INIT;
 
@@ -260,6 +261,7 @@ lmb_status lmbi_program_plan_for(lmb_program *p, int64_t n, bool keep, lmbi_comp
 }
 
 void lmb_program_memory(lmb_program *p, size_t bytes) { p->memory = bytes; }
+void lmb_program_describe_only(lmb_program *p) { p->no_memory = true; }
 void lmb_program_choices(lmb_program *p, lmb_choices *choices) { p->choices = choices; }
 
 void lmb_program_trace(lmb_program *p, lmb_trace *t, int lane)

@@ -28,6 +28,9 @@ void lmb_program_destroy(lmb_program *p);
  * which cheap feature maps are computed twice where that is needed; 0: wherever it saves. No bit of a result
  * changes. */
 void lmb_program_memory(lmb_program *p, size_t bytes);
+/* Plans that are compiled from now on are looked at only: they take no memory for what they compute, and do not
+ * run. */
+void lmb_program_describe_only(lmb_program *p);
 /* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
 void lmb_program_choices(lmb_program *p, lmb_choices *choices);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);

@@ -33,6 +33,7 @@ struct lmb_program {
     const lmb_backend *const *backends;
     lmb_choices *choices;
     size_t memory;   /* see lmb_program_memory */
+    bool no_memory;  /* see lmb_program_describe_only */
     lmb_state_layout *layout;
     int classes;
     lmbi_compiled plan[LMBI_PLANS];

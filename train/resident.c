@@ -38,6 +38,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
            part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
     size_t chunks = carve(&end, sizeof *r->chunks * (size_t)r->n_chunks), loss = carve(&end, sizeof(float));
     size_t logits = carve(&end, sizeof(float) * (size_t)(r->o.rows * r->classes));
+    size_t x = carve(&end, r->o.pictures.n ? sizeof(float) * (size_t)(r->o.rows * r->o.numbers) : 0);
     size_t input = carve(&end, r->slab.bytes), far = carve(&end, LMBI_BUFFERS * r->slab.bytes);
 
     LMB_TRY(r->d->alloc(r->d, end, (void **)&r->memory, err));
@@ -55,6 +56,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
     r->chunks = (lmb_step_chunk *)(r->memory + chunks);
     r->loss = (float *)(r->memory + loss);
     r->logits = (float *)(r->memory + logits);
+    r->x = r->o.pictures.n ? (float *)(r->memory + x) : NULL;
     r->input = r->memory + input;
     for (int i = 0; i < LMBI_BUFFERS; i++)
         r->far[i] = r->memory + far + (size_t)i * r->slab.bytes;
@@ -118,8 +120,8 @@ void lmbi_resident_destroy(lmbi_resident *r)
 
     if (!r)
         return;
-    if (r->memory)
-        (void)r->d->finish(r->d, &unsaid);
+    if (r->memory && (r->o.sum || !r->end || lmbi_resident_wait(r, &unsaid) != LMB_OK))
+        (void)r->d->finish(r->d, &unsaid); /* at once on a device that hangs */
     lmbi_graph_forget(r);
     lmbi_input_destroy(r);
     lmbi_rows_destroy(r);
@@ -140,17 +142,6 @@ bool lmbi_resident_again(lmbi_resident *r, int64_t rows, int64_t full)
 }
 
 /* ---- a step ---- */
-
-lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
-{
-    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : -1, err) : r->d->finish(r->d, err);
-}
-
-/* Of the step that was put on the queue last, which is what a mark waits for or is behind. */
-lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err)
-{
-    return r->o.sum ? r->o.sum->reach(r->o.sum, m, -1, err) : r->d->reach(r->d, m, err);
-}
 
 static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
 {
@@ -207,8 +198,10 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
     char *in = r->input + s->front + (size_t)k * s->each;
     int64_t rows = r->b->first[k + 1] - r->b->first[k];
     bool alone = r->b->shards == 1;
+    const float *x;
+    LMB_TRY(lmbi_input_pictures(r, in, rows, &x, err));
     const lmb_program_there step = { .n = rows,
-                                     .x = (float *)(in + s->x),
+                                     .x = x,
                                      .y = (int64_t *)(in + s->y),
                                      .sample = (uint32_t *)(in + s->sample),
                                      .feed = r->table ? (void *)r->fed : in + s->feed,

@@ -40,9 +40,11 @@ typedef struct lmbi_resident_options {
     size_t bucket_bytes;         /* as train/reduce.h; 0: one bucket */
     int shards;                  /* most of a batch on this rank */
     int64_t rows, numbers, full; /* most rows of a shard; floats of a sample; samples of a full global batch */
+    lmb_shape pictures; /* [channels, height, width]: samples come as bytes and are changed there; n 0: as floats */
     double clip;
     bool ema;
-    int graph; /* lmb_train_config.graph */
+    int graph;      /* lmb_train_config.graph */
+    double limit_s; /* a device that keeps the host waiting for longer hangs; 0: never */
 } lmbi_resident_options;
 
 /* errors  E_UNSUPPORTED: a sentence why steps can not stay on the device */
@@ -74,7 +76,9 @@ typedef struct lmbi_resident_batch {
     int shards;           /* that have samples; 0: this rank has none */
     const int64_t *first; /* [shards + 1] rows */
     const float *share;   /* [shards] of the global batch */
-    const float *x;
+    const float *x;      /* or, with pictures: */
+    const uint8_t *pixels;
+    const lmb_picture_change *change;
     const int64_t *y;
     const uint32_t *sample;
     uint64_t seed;
@@ -85,6 +89,10 @@ typedef struct lmbi_resident_batch {
     double rate, keep, pull; /* learning rate; of the averaged weights; towards the anchor */
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+
+/* The weights, or their average, as they lie on the device, valid until the next step, send() or destroy(); `at`:
+ * where each segment of the layout begins. */
+const float *lmbi_resident_weights(const lmbi_resident *r, bool average, const size_t **at);
 
 /* For people: how steps run now, and why they are not replayed. */
 const char *lmbi_resident_remark(const lmbi_resident *r);

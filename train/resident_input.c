@@ -8,11 +8,15 @@
  *     aside   waits until the device's buffer was taken, then copies to it     -> arrived
  *     main    waits for arrived, copies to the place of all steps              -> taken
  *
- * In front of a batch lies what its step is to know (lmb_step_now).
+ * In front of a batch lies what its step is to know (lmb_step_now). Images travel as bytes, a quarter of what floats
+ * take, with what is to happen to each (core/plan/picture.h); a kernel, a part of the step, makes them what the model
+ * takes, to the bit what the loader's threads would have made of them.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/device_wait.h"
 #include "train/resident_internal.h"
 
 static size_t place(size_t *end, size_t bytes)
@@ -34,7 +38,8 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     end = 0;
     s->sample = place(&end, rows * sizeof(uint32_t));
     s->y = place(&end, rows * sizeof(int64_t));
-    s->x = place(&end, rows * (size_t)r->o.numbers * sizeof(float));
+    s->x = place(&end, rows * (size_t)r->o.numbers * (r->o.pictures.n ? 1 : sizeof(float)));
+    s->change = place(&end, r->o.pictures.n ? rows * sizeof(lmb_picture_change) : 0);
     s->feed = place(&end, feed);
     s->each = end;
     s->bytes = s->front + s->each * (size_t)r->o.shards;
@@ -59,7 +64,7 @@ lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err)
         LMB_TRY(d->mark_create(d, &r->arrived[i], err));
         LMB_TRY(d->mark_create(d, &r->taken[i], err));
     }
-    return LMB_OK;
+    return d->mark_create(d, &r->end, err);
 }
 
 void lmbi_input_destroy(lmbi_resident *r)
@@ -70,8 +75,42 @@ void lmbi_input_destroy(lmbi_resident *r)
         if (r->taken[i])
             r->d->mark_destroy(r->d, r->taken[i]);
     }
+    if (r->end)
+        r->d->mark_destroy(r->d, r->end);
     if (r->pinned)
         r->d->unpin(r->d, r->pinned);
+}
+
+/* With several ranks it is most often another one that is late, and their sum finds out which. */
+typedef struct question { lmbi_resident *r; lmb_device_mark *m; } question;
+
+static lmb_status ask_ranks(void *ctx, lmb_error *err)
+{
+    const question *q = ctx;
+    return q->r->o.sum->reach(q->r->o.sum, q->m, q->r->step, err);
+}
+
+static lmbi_device_wait patience(question *q, char doing[40])
+{
+    snprintf(doing, 40, "its work up to step %lld", (long long)q->r->step);
+    return (lmbi_device_wait){ q->r->o.limit_s, doing, q->r->o.sum ? ask_ranks : NULL, q };
+}
+
+lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err)
+{
+    char doing[40];
+    question q = { r, m };
+    const lmbi_device_wait w = patience(&q, doing);
+    return lmbi_device_reach(r->d, m, &w, err);
+}
+
+lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
+{
+    char doing[40];
+    question q = { r, r->end };
+    const lmbi_device_wait w = patience(&q, doing);
+    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : r->step, err)
+                    : lmbi_device_finish(r->d, r->end, &w, err);
 }
 
 static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
@@ -100,13 +139,36 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
                             (long long)r->o.rows);
         memcpy(in + r->slab.sample, b->sample + lo, n * sizeof *b->sample);
         memcpy(in + r->slab.y, b->y + lo, n * sizeof *b->y);
-        memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
+        if (r->o.pictures.n) {
+            memcpy(in + r->slab.x, b->pixels + lo * numbers, n * numbers);
+            memcpy(in + r->slab.change, b->change + lo, n * sizeof *b->change);
+        } else {
+            memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
+        }
         /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a
          * replay, which it does not see, runs in the memory of its plan. */
         LMB_TRY(
             lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
+}
+
+lmb_status lmbi_input_pictures(lmbi_resident *r, char *in, int64_t rows, const float **x, lmb_error *err)
+{
+    const int64_t *chw = r->o.pictures.d;
+
+    *x = r->x ? r->x : (float *)(in + r->slab.x);
+    if (!r->x)
+        return LMB_OK;
+    const lmb_step_work w = { .kind = LMB_WORK_PICTURES,
+                              .vector = r->x,
+                              .rows = (int)rows,
+                              .pixels = (uint8_t *)(in + r->slab.x),
+                              .change = (lmb_picture_change *)(in + r->slab.change),
+                              .channels = (int)chw[0],
+                              .height = (int)chw[1],
+                              .width = (int)chw[2] };
+    return r->d->work(r->d, &w, err);
 }
 
 lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
@@ -117,6 +179,7 @@ lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_
 
     r->next = (i + 1) % LMBI_BUFFERS;
     LMB_TRY(lmbi_resident_reach(r, r->arrived[i], err));
+    r->step = b->step;
     LMB_TRY(fill(r, r->staged[i], b, err));
     LMB_TRY(d->follow(d, r->taken[i], LMB_QUEUE_ASIDE, err));
     LMB_TRY(d->send(d, r->far[i], r->staged[i], bytes, err));

@@ -10,7 +10,7 @@ enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2 };
 
 /* One shard's share of a batch's memory; offsets in bytes from its front. */
 typedef struct lmbi_slab {
-    size_t sample, y, x, feed, each, front, bytes;
+    size_t sample, y, x, change, feed, each, front, bytes; /* x: floats, or bytes that are to be changed */
 } lmbi_slab;
 
 typedef enum { LMBI_WARMING, LMBI_REPLAYING, LMBI_EAGER } lmbi_graph_state;
@@ -35,6 +35,7 @@ struct lmbi_resident {
     float *state, *ema, *slot[LMB_STEP_SLOTS], *vector[LMBI_LEVELS], *anchor, *shift, *loss, *logits;
     int levels;
     bool anchored, shifted;
+    float *x;              /* changed pictures of a shard; NULL: they come with the batch */
     float *table, *fed;    /* all that the loss is fed, and the rows of a shard; NULL: rows come with the batch */
     int width;             /* of a row */
     double *part;
@@ -46,9 +47,10 @@ struct lmbi_resident {
     float *mirror; /* [count] a vector on its way */
     lmb_step_tally *seen;
     char *staged[LMBI_BUFFERS];
-    lmb_device_mark *arrived[LMBI_BUFFERS], *taken[LMBI_BUFFERS];
+    lmb_device_mark *arrived[LMBI_BUFFERS], *taken[LMBI_BUFFERS], *end; /* end: of what is waited for */
     lmbi_slab slab;
     int next; /* buffer of the next batch */
+    int64_t step; /* the last that was brought */
     /* ---- a step being put on the queue ---- */
     const lmbi_resident_batch *b;
     int handed;     /* buckets that the ranks' sum has */
@@ -62,9 +64,9 @@ struct lmbi_resident {
 
 /* resident.c: the work of one step behind its input, on the queue. */
 LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
-LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
-/* Where a mark of the device is reached; a peer that never comes is an error. */
+/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h). */
 LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
 
 /* resident_layout.c: chunks, buckets, and this rank's parts; ended with what is half made, too. */
 LMB_MUST_CHECK lmb_status lmbi_layout_create(lmbi_resident *r, lmb_error *err);
@@ -74,6 +76,9 @@ void lmbi_layout_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err);
 void lmbi_input_destroy(lmbi_resident *r);
+/* What a shard's images lie in once they are on the device; with pictures the work that changes them. */
+LMB_MUST_CHECK lmb_status lmbi_input_pictures(lmbi_resident *r, char *in, int64_t rows, const float **x,
+                                              lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { return (const lmb_step_now *)r->input; }
 /* resident_rows.c: the loss's table on the device, if it has one that fits; the rows of a shard's samples out of it. */

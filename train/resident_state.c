@@ -95,6 +95,12 @@ lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, 
     return lmbi_resident_wait(r, err);
 }
 
+const float *lmbi_resident_weights(const lmbi_resident *r, bool average, const size_t **at)
+{
+    *at = r->at;
+    return average ? r->ema : r->state;
+}
+
 lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int64_t *correct, lmb_error *err)
 {
     LMB_TRY(r->d->download(r->d, r->seen, r->tally, sizeof *r->seen, err));

@@ -32,7 +32,10 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     if (t->comm->rank == 0) {
         double from = lmb_trace_now(t->trace);
         LMB_TRY(lmb_metrics_init(&m, t->valid->classes, err));
-        lmb_status st = lmb_evaluate(t->model, weights, t->valid, t->c.backend, t->threads, &m, err);
+        bool done = false;
+        lmb_status st = t->resident ? lmbi_gpu_validate(t, &m, &done, err) : LMB_OK;
+        if (st == LMB_OK && !done)
+            st = lmb_evaluate(t->model, weights, t->valid, t->c.backend, t->threads, &m, err);
         result[0] = lmb_metrics_loss(&m);
         result[1] = lmb_metrics_accuracy(&m);
         lmb_metrics_deinit(&m);
@@ -143,10 +146,10 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
                     .lr = lmbi_trainer_rate(t),
                     .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = t->waited,
-                    .steps = t->remark[0] ? t->remark : NULL };
+                    .waited = t->waited };
 
     LMB_TRY(validate(t, &e, err));
+    e.steps = t->remark[0] ? t->remark : NULL;
     t->s.epoch++;
     t->s.batch = 0;
     t->s.loss_sum = 0;

@@ -39,7 +39,7 @@ enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what 
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
-    int64_t patience;
+    int64_t patience, augment_on;
     bool shard_optimizer, sync_batch_norm, share_gpu;
     lmb_pipeline_config pipeline;
     lmb_augment augment;
@@ -49,6 +49,7 @@ typedef struct lmb_train_config {
 extern const lmb_field lmb_train_fields[];
 
 enum { LMB_TRAIN_F32, LMB_TRAIN_BF16, LMB_TRAIN_TF32 }; /* lmb_train_config.precision */
+enum { LMB_CHANGE_AUTO, LMB_CHANGE_GPU, LMB_CHANGE_CPU }; /* lmb_train_config.augment_on */
 enum { LMB_GRAPH_AUTO, LMB_GRAPH_ON, LMB_GRAPH_OFF }; /* lmb_train_config.graph: train/resident.h */
 
 /* The kernels of such a training's steps; list: caller storage of LMB_CPU_BACKENDS. E_UNSUPPORTED, E_ARG: this
@@ -58,7 +59,7 @@ LMB_MUST_CHECK lmb_status lmb_train_backends(const lmb_train_config *c, const lm
 /* For lmb_program_memory: bytes of each of `threads` plans. E_ARG for a text that says no amount. */
 LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err);
 
-/* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
+/* Steps, validation and sums of ranks on a GPU, one plan at a time. */
 bool lmb_train_on_gpu(const lmb_train_config *c);
 /* mode is fast: on a GPU kernels are chosen by their times (core/plan/device.h, measure). */
 bool lmb_train_is_fast(const lmb_train_config *c);
@@ -189,6 +190,13 @@ LMB_MUST_CHECK lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *mod
 /* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
 LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data,
                                        const char *backend, int threads, lmb_metrics *out, lmb_error *err);
+/* The same of the weights in the model, in f32 on this machine's first GPU.
+ *   errors   E_DEVICE, E_UNSUPPORTED: there is none, or it has no kernel for the model */
+LMB_MUST_CHECK lmb_status lmb_evaluate_gpu(const lmb_graph *model, const lmb_dataset *data, lmb_metrics *out,
+                                           lmb_error *err);
+/* Do model, data and metrics belong together? E_SHAPE if not. */
+LMB_MUST_CHECK lmb_status lmb_evaluate_check(const lmb_graph *model, const lmb_dataset *data, const lmb_metrics *out,
+                                             lmb_error *err);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
  *   divided.c        what ranks divide among each other
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
+ *   gpu_evaluate.c   and for validation
  */
 #ifndef LMB_TRAIN_TRAINER_INTERNAL_H
 #define LMB_TRAIN_TRAINER_INTERNAL_H
@@ -33,7 +34,11 @@ struct lmb_trainer {
     struct lmbi_resident *resident; /* steps stay on the GPU, or NULL */
     struct lmb_device_sum *sum; /* of the ranks' gradients there, or NULL */
     bool away;             /* the GPU's numbers are newer than those in `s` */
-    char remark[600];      /* how steps run there, or empty */
+    bool pictures;         /* they take images as bytes with what is to happen to them (lmb_loader_options) */
+    struct lmbi_evaluator *evaluator; /* of the weights there, or NULL */
+    bool no_evaluator;     /* and there can be none */
+    char besides[400];     /* what else to say about the GPU, or empty */
+    char remark[800];      /* how steps run there, or empty */
     char no_sum[400];      /* why GPUs of several ranks do not sum themselves, or empty */
     const lmb_optimizer *optimizer;
     const lmb_schedule *schedule;
@@ -83,6 +88,10 @@ LMB_MUST_CHECK lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err);
 /* Bytes that the optimizer remembers in on this rank's GPU where ranks divide it; otherwise `host`. */
 size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host);
+/* After fetch(): the weights there, or their average, on the validation set. *done false: it has to be done here, and
+ * a sentence says why. */
+LMB_MUST_CHECK lmb_status lmbi_gpu_validate(lmb_trainer *t, lmb_metrics *out, bool *done, lmb_error *err);
+void lmbi_gpu_remark(lmb_trainer *t); /* for people: how the steps so far ran */
 LMB_MUST_CHECK lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err);
 /* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
  * place of ranks. */

@@ -13,6 +13,7 @@ static const char *const modes[] = { "deterministic", "fast", NULL };
 static const char *const precisions[] = { "f32", "bf16", "tf32", NULL };
 static const char *const costs[] = { "counted", "measured", NULL };
 static const char *const graphs[] = { "auto", "on", "off", NULL };
+static const char *const changers[] = { "auto", "gpu", "cpu", NULL };
 static const char *const ways[] = { "auto", "window", "messages", "nccl", NULL };
 static const char *const reduce_types[] = { "f32", "bf16", NULL };
 
@@ -53,6 +54,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, patience, 0, 0, 1e6, "epochs",
             "stop when validation has not improved for so long; 0: never"),
     LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
+    LMB_CHOICE(lmb_train_config, augment_on, LMB_CHANGE_AUTO, changers,
+               "where (cuda); gpu: images go there as bytes and are changed there; auto: if it can be; no bit changes"),
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_BOOL(lmb_train_config, shard_optimizer, false,
@@ -64,7 +67,7 @@ const lmb_field lmb_train_fields[] = {
              "several ranks of a host may take one GPU; their gradients are then summed on the host"),
     LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s",
-             "a rank that keeps the others waiting for so long is named and the job ends"),
+             "a rank that keeps the others waiting, or a GPU its host, for so long is named and the job ends"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s",
              "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(
@@ -253,7 +256,8 @@ static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
 {
     lmb_loader_options o = { .data = t->train, .batch = t->c.batch, .seed = (uint64_t)t->c.seed, .shuffle = true,
                              .threads = loader_threads(t),
-                             .augment = &t->c.augment, .range = rank_range, .range_ctx = t };
+                             .augment = &t->c.augment, .range = rank_range, .range_ctx = t,
+                             .dtype = t->pictures ? LMB_U8 : LMB_F32, .change_later = t->pictures };
     return lmb_loader_create(&o, &t->loader, err);
 }
 
@@ -271,8 +275,8 @@ static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
         lmb_program_memory(t->worker[w].program, memory);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
-    LMB_TRY(make_loader(t, err));
-    return lmbi_gpu_create(t, err);
+    LMB_TRY(lmbi_gpu_create(t, err));
+    return make_loader(t, err); /* of what the steps take */
 }
 
 /* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
@@ -287,6 +291,7 @@ static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+/* What only GPUs do. */
 static lmb_status check_sums(const lmb_trainer *t, lmb_error *err)
 {
     const char *key = t->c.reduce == LMBI_NCCL ? "train.reduce is nccl"
@@ -294,6 +299,8 @@ static lmb_status check_sums(const lmb_trainer *t, lmb_error *err)
                                                : NULL;
     if (key && !lmb_train_on_gpu(&t->c))
         return LMB_FAIL(err, LMB_E_ARG, "%s, which is between GPUs; set train.backend=cuda, or leave it out", key);
+    if (t->c.augment_on == LMB_CHANGE_GPU && !lmb_train_on_gpu(&t->c))
+        return LMB_FAIL(err, LMB_E_ARG, "train.augment_on is gpu; set train.backend=cuda, or leave it out");
     return LMB_OK;
 }
 

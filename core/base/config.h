@@ -50,6 +50,8 @@ void lmb_config_destroy(lmb_config *c); /* NULL is a no-op */
 const lmb_tree *lmb_config_root(const lmb_config *c);
 /* Child of a mapping by key, or NULL (also when `t` is NULL or no mapping). */
 const lmb_tree *lmb_tree_get(const lmb_tree *t, const char *key);
+/* Does it have a child of that name that is not empty? `key:` and --set key= take a section away. */
+bool lmb_tree_has(const lmb_tree *t, const char *key);
 size_t lmb_tree_count(const lmb_tree *t); /* children */
 /* Scalar readers: E_ARG with the place when it is no such thing. */
 LMB_MUST_CHECK lmb_status lmb_tree_int(const lmb_tree *t, int64_t *out, lmb_error *err);

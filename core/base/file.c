@@ -272,7 +272,7 @@ lmb_status lmb_file_size(const char *path, uint64_t *size, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_file_make_dirs(const char *path, lmb_error *err)
+static lmb_status make_dirs(const char *path, mode_t last, lmb_error *err)
 {
     char part[PATH_MAX];
     struct stat st;
@@ -286,7 +286,8 @@ lmb_status lmb_file_make_dirs(const char *path, lmb_error *err)
             continue;
         char c = *p;
         *p = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+        bool end = !c || !p[1 + strspn(p + 1, "/")];
+        if (mkdir(part, end ? last : 0777) != 0 && errno != EEXIST)
             return io_error(err, "create folder", part);
         *p = c;
         if (!c)
@@ -296,6 +297,10 @@ lmb_status lmb_file_make_dirs(const char *path, lmb_error *err)
         return LMB_FAIL(err, LMB_E_IO, "%s: exists and is no folder", path);
     return LMB_OK;
 }
+
+lmb_status lmb_file_make_dirs(const char *path, lmb_error *err) { return make_dirs(path, 0777, err); }
+
+lmb_status lmb_file_make_private_dir(const char *path, lmb_error *err) { return make_dirs(path, 0700, err); }
 
 lmb_status lmb_path_join(char *out, size_t cap, const char *dir, const char *name, lmb_error *err)
 {

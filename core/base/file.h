@@ -31,6 +31,8 @@ bool lmb_file_exists(const char *path);
 LMB_MUST_CHECK lmb_status lmb_file_size(const char *path, uint64_t *size, lmb_error *err);
 /* mkdir -p. */
 LMB_MUST_CHECK lmb_status lmb_file_make_dirs(const char *path, lmb_error *err);
+/* The same, and one that is made anew is its owner's alone; those above it are as umask says. */
+LMB_MUST_CHECK lmb_status lmb_file_make_private_dir(const char *path, lmb_error *err);
 /* "dir/name" into a buffer; E_ARG when it does not fit. */
 LMB_MUST_CHECK lmb_status lmb_path_join(char *out, size_t cap, const char *dir, const char *name, lmb_error *err);
 

@@ -37,6 +37,12 @@ const lmb_tree *lmb_tree_get(const lmb_tree *t, const char *key)
     return NULL;
 }
 
+bool lmb_tree_has(const lmb_tree *t, const char *key)
+{
+    const lmb_tree *child = lmb_tree_get(t, key);
+    return child && child->kind != LMB_TREE_NULL;
+}
+
 size_t lmb_tree_count(const lmb_tree *t)
 {
     size_t n = 0;

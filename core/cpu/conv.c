@@ -5,8 +5,7 @@
  * gathers its runs into rows that fit the second-level cache (padding becomes zeros there, and nowhere else is it
  * thought of), and the rows are multiplied with packed weights in register tiles. A 1x1 convolution needs no gathering.
  * The gradient of the input is the same thing with other taps (conv.h): no sum is scattered, so every result has one
- * fixed order of additions. The gradient of the weights multiplies the gathered rows, turned, with the gradient of the
- * output; blocks are summed in f32 from zero and then added, which rounds less than one long sum.
+ * fixed order of additions. The gradient of the weights is conv_weights.c.
  *
  * Few channels make short runs, not worth gathering: an image is copied once with its padding, and a row of pixels of
  * the result then finds each row of its taps as a matrix with overlapping rows.
@@ -15,35 +14,21 @@
  *   source   Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication; Dukhan 2019, The Indirect
  *            Convolution Algorithm
  */
-#include "core/cpu/conv.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cpu/kernels.h"
+#include "core/cpu/conv_state.h"
 
 enum { ROW_FLOATS = 32 * 1024, FEWEST_ROWS = 48, MOST_ROWS = 480, MOST_DEPTH = 512 };
 
-typedef struct conv {
-    lmbi_taps g;
-    const lmbi_conv_loops *l;
-    bool direct;         /* the source is the matrix of taps */
-    bool by_row;         /* rows of pixels over padded images */
-    int64_t block, ld;   /* rows gathered at once and their distance */
-    bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
-    int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
-    size_t rows, at, sums, image; /* offsets in scratch, in bytes */
-    float *packed;       /* weights that never change, or NULL */
-} conv;
-
-static size_t take(size_t *at, int64_t bytes)
+size_t lmbi_conv_take(size_t *at, int64_t bytes)
 {
     size_t here = *at;
     *at += ((size_t)bytes + 63) & ~(size_t)63;
     return here;
 }
 
-static bool is_f32(const lmb_call *c, const char **why)
+bool lmbi_conv_f32(const lmb_call *c, const char **why)
 {
     *why = "only f32";
     return c->in[0].dtype == LMB_F32;
@@ -52,7 +37,7 @@ static bool is_f32(const lmb_call *c, const char **why)
 /* 1x1, of weights that stay: what follows is done in registers, and nothing is called but the loops. */
 static bool product_ok(const lmb_call *c, const char **why)
 {
-    if (!is_f32(c, why))
+    if (!lmbi_conv_f32(c, why))
         return false;
     lmb_conv v = lmb_conv_of_call(c);
     *why = "only 1x1, stride 1, no padding or groups, up to 512 channels, weights that never change";
@@ -60,9 +45,9 @@ static bool product_ok(const lmb_call *c, const char **why)
            v.ow == v.w && v.ph == 0 && v.pw == 0 && v.c <= MOST_DEPTH;
 }
 
-static void destroy(void *state)
+void lmbi_conv_destroy(void *state)
 {
-    conv *s = state;
+    lmbi_conv_state *s = state;
     if (!s)
         return;
     lmbi_taps_free(&s->g);
@@ -71,18 +56,17 @@ static void destroy(void *state)
 }
 
 /* Short runs and hardly a tile that is cut. */
-static bool is_by_row(const conv *s, const lmb_conv *v)
+static bool is_by_row(const lmbi_conv_state *s, const lmb_conv *v)
 {
     return !s->direct && !s->g.backward && v->group == 1 && v->dw == 1 && (v->kw * v->c <= 64 || v->k <= 16) &&
            4 * v->ow >= 3 * lmbi_up(v->ow, s->l->tall);
 }
 
-/* What the three have in common. */
-static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error *err)
+lmb_status lmbi_conv_create(const lmb_call *c, bool backward, lmbi_conv_state **out, lmb_error *err)
 {
     lmb_conv v = lmb_conv_of_call(c);
     const lmbi_conv_loops *list[4];
-    conv *s = calloc(1, sizeof *s);
+    lmbi_conv_state *s = calloc(1, sizeof *s);
 
     if (!s)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a convolution");
@@ -108,41 +92,38 @@ static lmb_status create(const lmb_call *c, bool backward, conv **out, lmb_error
 
 /* ---- padded images ---- */
 
-/* Tiles and vectors read behind the last pixel. */
-static int64_t image_floats(const conv *s)
+int64_t lmbi_conv_image_floats(const lmbi_conv_state *s)
 {
     const lmbi_taps *g = &s->g;
     return !s->by_row ? 0 : (g->tall * g->side + s->l->tall * g->step_x) * g->c + s->l->wide * s->l->lanes;
 }
 
-/* Zeros once; an image then writes inside its frame only. */
-static void clear_image(const conv *s, float *to)
+void lmbi_conv_clear_image(const lmbi_conv_state *s, float *to)
 {
-    memset(to, 0, sizeof *to * (size_t)image_floats(s));
+    memset(to, 0, sizeof *to * (size_t)lmbi_conv_image_floats(s));
 }
 
 /* ---- forward, and the gradient of the input ---- */
 
-static int64_t packed_floats(const conv *s)
+static int64_t packed_floats(const lmbi_conv_state *s)
 {
     int64_t c = s->g.c / s->g.group, k = s->g.k / s->g.group;
     return lmbi_packed(s->l, s->g.kernel * c, k) * s->g.group;
 }
 
-/* By row: taps of one row of the kernel. */
-static int64_t kernel_width(const lmbi_taps *g)
+int64_t lmbi_conv_kernel_width(const lmbi_taps *g)
 {
     return g->kernel / g->phase->spans;
 }
 
 /* Weights [k, c / group, kernel] of all phases and groups. */
-static void pack(const conv *s, const float *w, float *b)
+static void pack(const lmbi_conv_state *s, const float *w, float *b)
 {
     const lmbi_taps *g = &s->g;
     int64_t c = g->c / g->group, k = g->k / g->group, inner = g->backward ? k * g->kernel : g->kernel;
 
     if (s->by_row) {
-        int64_t width = kernel_width(g);
+        int64_t width = lmbi_conv_kernel_width(g);
         for (int64_t t = 0; t < g->kernel; t += width, b += lmbi_packed(s->l, width * c, k))
             lmbi_pack(s->l, w, g->tap + t, width, c, inner, k, c * g->kernel, 1, b);
         return;
@@ -158,23 +139,23 @@ static void pack(const conv *s, const float *w, float *b)
 
 static lmb_status layers_create(const lmb_call *c, bool backward, void **state, size_t *scratch, lmb_error *err)
 {
-    conv *s;
+    lmbi_conv_state *s;
 
-    LMB_TRY(create(c, backward, &s, err));
+    LMB_TRY(lmbi_conv_create(c, backward, &s, err));
     if (c->in[1].data) {
         s->packed = malloc(sizeof(float) * (size_t)(packed_floats(s) + 1));
         if (!s->packed) {
-            destroy(s);
+            lmbi_conv_destroy(s);
             return LMB_FAIL(err, LMB_E_NOMEM, "no memory for packed weights");
         }
         pack(s, c->in[1].data, s->packed);
     }
     *scratch = 0;
     if (!s->packed)
-        take(scratch, packed_floats(s) * 4);
-    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
-    s->at = take(scratch, s->block * 8);
-    s->image = take(scratch, image_floats(s) * 4);
+        lmbi_conv_take(scratch, packed_floats(s) * 4);
+    s->rows = lmbi_conv_take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
+    s->at = lmbi_conv_take(scratch, s->block * 8);
+    s->image = lmbi_conv_take(scratch, lmbi_conv_image_floats(s) * 4);
     *state = s;
     return LMB_OK;
 }
@@ -207,8 +188,8 @@ static void places(const lmbi_taps *g, const lmbi_phase *p, int64_t m, int64_t c
 }
 
 /* One block of rows, one group: all its columns of the result. */
-static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64_t m, int64_t count, const float *b,
-                       float *y, const int64_t *at, float *rows)
+static void block_rows(const lmbi_conv_state *s, const lmbi_phase *p, const float *x, int64_t m, int64_t count,
+                       const float *b, float *y, const int64_t *at, float *rows)
 {
     const lmbi_taps *g = &s->g;
     int64_t depth = p->taps * (g->c / g->group), k = g->k / g->group;
@@ -222,15 +203,15 @@ static void block_rows(const conv *s, const lmbi_phase *p, const float *x, int64
     s->l->multiply(rows, s->ld, count - whole, depth, b, k, y, at + whole, false);
 }
 
-static void convolve_by_row(const conv *s, const float *x, const float *packed, float *y, const lmbi_conv_end *e,
-                            float *image, int64_t *at)
+static void convolve_by_row(const lmbi_conv_state *s, const float *x, const float *packed, float *y,
+                            const lmbi_conv_end *e, float *image, int64_t *at)
 {
     const lmbi_taps *g = &s->g;
-    int64_t width = kernel_width(g), panel = lmbi_packed(s->l, width * g->c, g->k);
+    int64_t width = lmbi_conv_kernel_width(g), panel = lmbi_packed(s->l, width * g->c, g->k);
 
     for (int64_t j = 0; j < g->ow; j++)
         at[j] = j * g->k;
-    clear_image(s, image);
+    lmbi_conv_clear_image(s, image);
     for (int64_t n = 0, row = 0; n < g->n; n++) {
         lmbi_pad(g, x + n * g->h * g->w * g->c, image);
         for (int64_t i = 0; i < g->oh; i++, row += g->ow) {
@@ -245,12 +226,12 @@ static void convolve_by_row(const conv *s, const float *x, const float *packed, 
 }
 
 /* A matrix product of one panel of depth. */
-static bool is_product(const conv *s)
+static bool is_product(const lmbi_conv_state *s)
 {
     return s->direct && !s->g.backward && s->g.group == 1 && s->g.c <= MOST_DEPTH;
 }
 
-static void convolve(const conv *s, const lmb_run *r, const lmbi_conv_end *e)
+static void convolve(const lmbi_conv_state *s, const lmb_run *r, const lmbi_conv_end *e)
 {
     const lmbi_taps *g = &s->g;
     char *scratch = r->scratch;
@@ -306,118 +287,12 @@ static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-/* ---- the gradient of the weights ---- */
-
-/* The smaller matrix is turned: its columns become rows of register tiles, the larger one is read in whole vectors. */
-static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)
-{
-    conv *s;
-
-    LMB_TRY(create(c, false, &s, err));
-    const lmbi_taps *g = &s->g;
-    int64_t depth = g->kernel * (g->c / g->group), k = g->k / g->group;
-    s->turned = k < depth;
-    s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
-    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0
-                 ? g->k
-                 : lmbi_up(k, 16); /* rows of dy as they lie, or made whole */
-    s->lds = lmbi_up(s->turned ? depth : k, 16);
-    if (s->by_row) { /* rows of taps in whole vectors, side by side */
-        s->turned = true;
-        s->ldy = k % s->l->rows == 0 ? k : lmbi_up(k, 16);
-        s->lds = g->phase->spans * lmbi_up(kernel_width(g) * g->c, 16);
-    }
-    *scratch = 0;
-    s->rows = take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
-    s->at = take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
-    s->image = take(scratch, image_floats(s) * 4);
-    s->sums = take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
-    *state = s;
-    return LMB_OK;
-}
-
-/* One group: sums [taps * c][k], or turned. */
-static void sum_group(const conv *s, const float *x, const float *dy, float *rows, float *whole, float *sums)
-{
-    const lmbi_taps *g = &s->g;
-    const lmbi_conv_loops *l = s->l;
-    int64_t k = g->k / g->group, depth = g->kernel * (g->c / g->group), all = g->n * g->oh * g->ow;
-    int64_t ldt = s->direct ? g->c : s->ld;
-
-    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(s->turned ? k : depth, 16) * s->lds));
-    for (int64_t m = 0; m < all; m += s->block) {
-        int64_t count = all - m < s->block ? all - m : s->block;
-        const float *taps = s->direct ? x + m * g->c : rows, *d = dy + m * g->k;
-        if (!s->direct)
-            l->gather(g, g->phase, x, m, count, rows, s->ld);
-        if (s->ldy != g->k) {
-            for (int64_t r = 0; r < count; r++)
-                memcpy(whole + r * s->ldy, d + r * g->k, sizeof *d * (size_t)k);
-            d = whole;
-        }
-        if (s->turned)
-            l->columns(d, s->ldy, lmbi_up(k, l->rows), taps, ldt, lmbi_up(depth, l->lanes), count, sums, s->lds);
-        else
-            l->columns(taps, ldt, lmbi_up(depth, l->rows), d, s->ldy, lmbi_up(k, l->lanes), count, sums, s->lds);
-    }
-}
-
-/* The same over padded images: sums [k][rows of taps, each in whole vectors]. */
-static void sum_by_row(const conv *s, const float *x, const float *dy, float *image, float *whole, float *sums)
-{
-    const lmbi_taps *g = &s->g;
-    int64_t width = kernel_width(g) * g->c, tall = lmbi_up(g->k, s->l->rows);
-
-    memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(g->k, 16) * s->lds));
-    clear_image(s, image);
-    for (int64_t n = 0; n < g->n; n++) {
-        lmbi_pad(g, x + n * g->h * g->w * g->c, image);
-        for (int64_t i = 0; i < g->oh; i++, dy += g->ow * g->k) {
-            for (int64_t j = 0; s->ldy != g->k && j < g->ow; j++)
-                memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
-            for (int64_t p = 0; p < g->phase->spans; p++) {
-                int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
-                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c,
-                              g->step_x * g->c, lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16),
-                              s->lds);
-            }
-        }
-    }
-}
-
-/* dy, x -> dw */
-static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
-{
-    const conv *s = state;
-    const lmbi_taps *g = &s->g;
-    char *scratch = r->scratch;
-    const float *dy = r->in[0].data, *x = r->in[1].data;
-    float *dw = r->out[0].data, *sums = (float *)(void *)(scratch + s->sums);
-    int64_t c = g->c / g->group, k = g->k / g->group, per_k = s->turned ? s->lds : 1, per_tap = s->turned ? 1 : s->lds;
-
-    (void)err;
-    int64_t width = s->by_row ? kernel_width(g) : g->kernel, next = lmbi_up(width * c, 16) * per_tap; /* rows of taps */
-    for (int64_t i = 0; i < g->group; i++) {
-        float *whole = (float *)(void *)(scratch + s->at);
-        if (s->by_row)
-            sum_by_row(s, x, dy, (float *)(void *)(scratch + s->image), whole, sums);
-        else
-            sum_group(s, x + i * c, dy + i * k, (float *)(void *)(scratch + s->rows), whole, sums);
-        for (int64_t o = 0; o < k; o++)
-            for (int64_t t = 0; t < g->kernel; t++)
-                for (int64_t j = 0; j < c; j++)
-                    dw[((i * k + o) * c + j) * g->kernel + g->tap[t].weight] =
-                        sums[t / width * next + (t % width * c + j) * per_tap + o * per_k];
-    }
-    return LMB_OK;
-}
-
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                \
-    const lmb_kernel lmbi_own_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,            \
-                                          .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy }
-KERNEL(conv, "conv", "Conv", "", is_f32, forward_create, forward_run);
-KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", is_f32, forward_create, act_run);
-KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", is_f32, data_create, data_run);
-KERNEL(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", is_f32, weights_create, weights_run);
+#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
+    const lmb_kernel lmbi_own_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,              \
+                                          .layout = lmbi_conv_layout, .create = make, .run = fn,                       \
+                                          .destroy = lmbi_conv_destroy }
+KERNEL(conv, "conv", "Conv", "", lmbi_conv_f32, forward_create, forward_run);
+KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", lmbi_conv_f32, forward_create, act_run);
+KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", lmbi_conv_f32, data_create, data_run);
 KERNEL(product, "product", "Conv", "", product_ok, forward_create, forward_run);
 KERNEL(product_act, "product_act", "ConvAct", "limbeck", product_ok, forward_create, act_run);

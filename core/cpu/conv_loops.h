@@ -1,6 +1,7 @@
 /* core/cpu/conv_loops.h - the loops of conv.h, for vectors of LANES floats. Included by conv_plain.c, conv_avx2.c and
- * conv_avx512.c, which say LANES, WIDE and TALL (vectors and rows of a register tile), ROWS (its rows in the gradient of the
- * weights) and NAME. Sums have the same order everywhere, but a multiply-add rounds once where the processor has it.
+ * conv_avx512.c, which say LANES, WIDE and TALL (vectors and rows of a register tile), ROWS (its rows in the gradient
+ * of the weights) and NAME. Sums have the same order everywhere, but a multiply-add rounds once where the processor has
+ * it.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -11,7 +12,8 @@
 
 /* ---- the matrix of taps ---- */
 
-static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to, int64_t ld)
+static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int64_t m, int64_t count, float *to,
+                   int64_t ld)
 {
     int64_t c = g->c / g->group, area = p->rows * p->cols;
     lmbi_pixel at = { m / area, m / p->cols % p->rows, m % p->cols };
@@ -45,7 +47,8 @@ static void gather(const lmbi_taps *g, const lmbi_phase *p, const float *x, int6
 
 enum { DEPTH = 512 }; /* rows of a panel of b that stay in the second-level cache */
 
-/* A tile of c: TALL rows of a by `wide` vectors of a panel of b. Only a single vector may have fewer `columns` than lanes. */
+/* A tile of c: TALL rows of a by `wide` vectors of a panel of b. Only a single vector may have fewer `columns` than
+ * lanes. */
 INLINE void tile(const float *a, int64_t lda, int64_t depth, const float *b, int wide, int64_t rows, int64_t columns,
                  float *c, const int64_t *at, bool add)
 {
@@ -120,8 +123,9 @@ static void multiply(const float *a, int64_t lda, int64_t rows, int64_t depth, c
 }
 
 /* Rows of sums [height][wide] become `columns` numbers each of y: what is rare, once for all sizes of tiles. */
-static __attribute__((noinline)) void direct_end(const float *sum, int height, int64_t wide, int64_t columns, const float *bias,
-                                                 const float *add, float lo, float hi, float *y, int64_t n)
+static __attribute__((noinline)) void direct_end(const float *sum, int height, int64_t wide, int64_t columns,
+                                                 const float *bias, const float *add, float lo, float hi, float *y,
+                                                 int64_t n)
 {
     for (int t = 0; t < height; t++, sum += wide, y += n, add += add ? n : 0)
         for (int64_t l = 0; l < columns; l++) {
@@ -135,9 +139,10 @@ static __attribute__((noinline)) void direct_end(const float *sum, int height, i
         }
 }
 
-/* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than lanes. */
-INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns, const float *bias,
-                        const float *add, float lo, float hi, float *y, int64_t n)
+/* `height` rows of a by `wide` vectors of a panel of b, finished. Only a single vector may have fewer `columns` than
+ * lanes. */
+INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide, int height, int64_t columns,
+                        const float *bias, const float *add, float lo, float hi, float *y, int64_t n)
 {
     vec sum[TALL][WIDE], low = (vec){ 0 } + lo, high = (vec){ 0 } + hi;
 
@@ -164,7 +169,8 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
             UNROLL
             for (int w = 0; w < wide; w++)
                 store(all + (t * wide + w) * LANES, sum[t][w]);
-        direct_end(all, height, wide * LANES, wide > 1 || columns >= LANES ? wide * LANES : columns, bias, add, lo, hi, y, n);
+        direct_end(all, height, wide * LANES, wide > 1 || columns >= LANES ? wide * LANES : columns, bias, add, lo, hi,
+                   y, n);
         return;
     }
     UNROLL
@@ -178,7 +184,8 @@ INLINE void direct_tile(const float *a, int64_t depth, const float *b, int wide,
         }
 }
 
-static void direct(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e, float *y)
+static void direct(const float *a, int64_t rows, int64_t depth, const float *b, int64_t n, const lmbi_conv_end *e,
+                   float *y)
 {
     for (int64_t j = 0, width; j < n; j += width, b += depth * width) {
         width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
@@ -186,13 +193,13 @@ static void direct(const float *a, int64_t rows, int64_t depth, const float *b, 
             int64_t left = rows - r;
             const float *bias = e->bias ? e->bias + j : NULL, *add = e->add ? e->add + r * n + j : NULL;
             height = left >= TALL ? TALL : TALL > 9 && left >= 9 ? 9 : left >= 6 ? 6 : left >= 3 ? 3 : 1;
-#define TILE(h)                                                                                                           \
-    if (height == (h)) {                                                                                                  \
-        if (width > LANES)                                                                                                \
-            direct_tile(a + r * depth, depth, b, WIDE, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);              \
-        else                                                                                                              \
-            direct_tile(a + r * depth, depth, b, 1, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);                 \
-        continue;                                                                                                         \
+#define TILE(h)                                                                                                        \
+    if (height == (h)) {                                                                                               \
+        if (width > LANES)                                                                                             \
+            direct_tile(a + r * depth, depth, b, WIDE, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);           \
+        else                                                                                                           \
+            direct_tile(a + r * depth, depth, b, 1, h, n - j, bias, add, e->lo, e->hi, y + r * n + j, n);              \
+        continue;                                                                                                      \
     }
             TILE(TALL)
             TILE(TALL > 9 ? 9 : 3)
@@ -203,7 +210,8 @@ static void direct(const float *a, int64_t rows, int64_t depth, const float *b, 
     }
 }
 
-INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb, int wide, int64_t depth, float *s, int64_t lds)
+INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb, int wide, int64_t depth, float *s,
+                        int64_t lds)
 {
     vec sum[ROWS][WIDE];
 
@@ -233,8 +241,8 @@ INLINE void column_tile(const float *a, int64_t lda, const float *b, int64_t ldb
             store(s + r * lds + w * LANES, load(s + r * lds + w * LANES) + sum[r][w]);
 }
 
-static void columns(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth, float *s,
-                    int64_t lds)
+static void columns(const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb, int64_t n, int64_t depth,
+                    float *s, int64_t lds)
 {
     for (int64_t j = 0; j < n;) {
         int64_t width = n - j >= WIDE * LANES ? WIDE * LANES : LANES;
@@ -248,114 +256,7 @@ static void columns(const float *a, int64_t lda, int64_t m, const float *b, int6
     }
 }
 
-/* ---- depthwise: vectors of channels, one weight a channel and tap ---- */
-
-enum {
-    ABREAST = 4, /* pixels of a row at once, sharing the loads of weights */
-    AHEAD = 8    /* pixels that are asked for early                       */
-};
-
-/* A row of pixels: its taps [t0, t1) meet the image, all of them in pixels [lo, hi). */
-INLINE void depthwise_row(const lmbi_taps *g, const lmbi_phase *p, int64_t t0, int64_t t1, const float *source, const float *w,
-                          float *result)
-{
-    int64_t C = g->c, jump = g->jump_x * C, step = g->step_x * C, row = g->w * C;
-
-    for (int64_t j = 0, abreast; j < p->cols; j += abreast) {
-        abreast = p->taps > 0 && j >= p->lo && j < p->hi && p->hi - p->lo >= ABREAST ? ABREAST : 1;
-        if (abreast > 1 && j + ABREAST > p->hi) /* the last of them once more */
-            j = p->hi - ABREAST;
-        for (int64_t b = 0; b < C; b += LANES) {
-            int64_t c = b + LANES <= C ? b : C - LANES;
-            const float *from = source + j * step + c;
-            float *to = result + j * jump + c;
-            vec sum[ABREAST];
-            UNROLL
-            for (int u = 0; u < ABREAST; u++)
-                sum[u] = (vec){ 0 };
-            if (abreast > 1) {
-                const float *newest = from + AHEAD * step + p->tap[p->taps - 1].at;
-                UNROLL
-                for (int u = 0; u < ABREAST; u++) { /* what has not been read for the row above */
-                    __builtin_prefetch(newest + u * step);
-                    __builtin_prefetch(to + (u + AHEAD) * jump, 1);
-                    if (step != C) {
-                        __builtin_prefetch(newest + u * step - C);
-                        __builtin_prefetch(newest + u * step - row);
-                        __builtin_prefetch(newest + u * step - row - C);
-                    }
-                }
-                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++) {
-                    vec weight = load(w + (t - p->tap) * C + c);
-                    UNROLL
-                    for (int u = 0; u < ABREAST; u++)
-                        sum[u] += weight * load(from + t->at + u * step);
-                }
-                UNROLL
-                for (int u = 0; u < ABREAST; u++)
-                    store(to + u * jump, sum[u]);
-            } else {
-                for (const lmbi_tap *t = p->tap + t0; t < p->tap + t1; t++)
-                    if (j >= t->left && j < t->right)
-                        sum[0] += load(w + (t - p->tap) * C + c) * load(from + t->at);
-                store(to, sum[0]);
-            }
-        }
-    }
-}
-
-static void depthwise(const lmbi_taps *g, const lmbi_phase *p, const float *x, const float *w, float *y)
-{
-    for (int64_t i = 0; i < p->rows; i++) {
-        int64_t t0 = 0, t1;
-        while (t0 < p->taps && (i < p->tap[t0].top || i >= p->tap[t0].bottom))
-            t0++;
-        for (t1 = t0; t1 < p->taps && i >= p->tap[t1].top && i < p->tap[t1].bottom;)
-            t1++;
-        depthwise_row(g, p, t0, t1, x + i * g->step_y * g->w * g->c, w, y + ((p->y + i * g->jump_y) * g->ow + p->x) * g->c);
-    }
-}
-
-/* s[t] += sums over the pixels of a padded image, for `taps` taps and one vector of channels. */
-INLINE void image_gradient(const lmbi_taps *g, const lmbi_tap *tap, int taps, const float *x, const float *dy,
-                           uintptr_t next, float *s, int64_t lds)
-{
-    int64_t C = g->c, step = g->step_x * C, row = g->step_y * g->side * C - g->ow * step, at[9];
-    vec sum[9];
-
-    UNROLL
-    for (int t = 0; t < taps; t++) {
-        sum[t] = (vec){ 0 };
-        at[t] = ((tap[t].y - g->tap->y) * g->side + tap[t].x - g->tap->x) * C;
-    }
-    for (int64_t i = 0; i < g->oh; i++, x += row)
-        for (int64_t j = 0; j < g->ow; j++, x += step, dy += C, next += sizeof(vec)) {
-            vec d = load(dy);
-            ask(next, 0);
-            UNROLL
-            for (int t = 0; t < taps; t++)
-                sum[t] += d * load(x + at[t]);
-        }
-    UNROLL
-    for (int t = 0; t < taps; t++)
-        store(s + t * lds, load(s + t * lds) + sum[t]);
-}
-
-static void depthwise_gradient(const lmbi_taps *g, const float *image, const float *dy, float *s)
-{
-    int64_t C = g->c, lds = lmbi_up(C, LANES);
-
-    for (int64_t b = 0; b < C; b += LANES) {
-        int64_t c = b + LANES <= C ? b : C - LANES, t = 0;
-        uintptr_t next = (uintptr_t)dy + (uintptr_t)(g->oh * g->ow * (C + b)) * sizeof *dy; /* a part of the next image */
-        for (; t + 9 <= g->kernel; t += 9)
-            image_gradient(g, g->tap + t, 9, image + c, dy + c, next, s + t * lds + b, lds);
-        for (; t + 5 <= g->kernel; t += 5)
-            image_gradient(g, g->tap + t, 5, image + c, dy + c, next, s + t * lds + b, lds);
-        for (; t < g->kernel; t++)
-            image_gradient(g, g->tap + t, 1, image + c, dy + c, next, s + t * lds + b, lds);
-    }
-}
+#include "core/cpu/depthwise_loops.h"
 
 /* ---- what becomes of the sums ---- */
 
@@ -388,4 +289,5 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
     }
 }
 
-const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, direct, columns, depthwise, depthwise_gradient, finish };
+const lmbi_conv_loops NAME = { LANES, WIDE, TALL, ROWS, gather, multiply, direct, columns, depthwise,
+                               depthwise_gradient, finish };

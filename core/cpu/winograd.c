@@ -1,16 +1,17 @@
 /* core/cpu/winograd.c - 3x3 convolutions of stride 1 and their gradients with a quarter of the multiplications.
  *
- * Idea: a 4x4 tile of outputs takes a 6x6 tile of inputs. Transformed by small fixed matrices, the convolution becomes 36
- * products, one a point, instead of 144; over all tiles and channels these are 36 matrix products. With channels last a
- * transform works on vectors of channels without a shuffle. Blocks of tiles stay in the second-level cache from the first
- * transform to the last. Where weights are many and tiles few (512 channels at 7x7) it is the transformed weights that
- * must not leave the cache: all tiles are one block, and weights are transformed, used and forgotten, or their gradient
- * is summed and transformed back, by bands of channels.
+ * Idea: a 4x4 tile of outputs takes a 6x6 tile of inputs. Transformed by small fixed matrices, the convolution becomes
+ * 36 products, one a point, instead of 144; over all tiles and channels these are 36 matrix products. With channels
+ * last a transform works on vectors of channels without a shuffle. Blocks of tiles stay in the second-level cache from
+ * the first transform to the last. Where weights are many and tiles few (512 channels at 7x7) it is the transformed
+ * weights that must not leave the cache: all tiles are one block, and weights are transformed, used and forgotten, or
+ * their gradient is summed and transformed back, by bands of channels.
  * The gradient of the input is the same convolution with turned weights; that of the weights
  * multiplies the transformed input with the transformed gradient.
  *
- * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every run;
- * the backend "onednn" has none of this, for comparisons. winograd_bf16.c, for feature maps in bf16, has larger ones.
+ * Rounding errors are a few times those of a direct convolution (2e-6 of the largest output), and the same in every
+ * run; the backend "onednn" has none of this, for comparisons. winograd_bf16.c, for feature maps in bf16, has larger
+ * ones.
  *   source   Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, F(4x4, 3x3); the choice of points:
  *            Alam et al. 2022, Winograd Convolution for Deep Neural Networks: Efficient Point Selection
  */
@@ -86,7 +87,8 @@ static bool accepts(const lmb_call *c, const char **why)
     lmb_conv v = lmb_conv_of_call(c);
     lmbi_winograd g = lmbi_winograd_of(&v, false);
     *why = "only 3x3, stride 1, no dilation or groups, padding up to 2";
-    if (v.kh != 3 || v.kw != 3 || v.sh != 1 || v.sw != 1 || v.dh != 1 || v.dw != 1 || v.group != 1 || v.ph > 2 || v.pw > 2)
+    if (v.kh != 3 || v.kw != 3 || v.sh != 1 || v.sw != 1 || v.dh != 1 || v.dw != 1 || v.group != 1 || v.ph > 2 ||
+        v.pw > 2)
         return false;
     *why = "only channels that are a multiple of 16, up to 512";
     if (v.c < 16 || v.k < 16 || v.c % LMBI_CHUNK || v.k % LMBI_CHUNK || v.c > MOST_CHANNELS || v.k > MOST_CHANNELS)
@@ -136,7 +138,8 @@ static lmb_status create(const lmb_call *c, int way, const lmbi_winograd_loops *
 }
 
 /* Conv, ConvAct: constant weights are transformed once. */
-static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch, lmb_error *err)
+static lmb_status prepare(const lmb_call *c, const lmbi_winograd_loops *loops, void **state, size_t *scratch,
+                          lmb_error *err)
 {
     LMB_TRY(create(c, FORWARD, loops, state, scratch, err));
     plan *p = *state;
@@ -157,17 +160,17 @@ static const lmbi_winograd_loops *best(void)
     return lmbi_winograd_choices(list)[0];
 }
 
-#define CREATE(suffix, loops)                                                                                           \
-    static lmb_status forward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
-    {                                                                                                                   \
-        return prepare(c, loops, state, scratch, err);                                                                  \
-    }                                                                                                                   \
-    static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
-    {                                                                                                                   \
+#define CREATE(suffix, loops)                                                                                          \
+    static lmb_status forward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
+    {                                                                                                                  \
+        return prepare(c, loops, state, scratch, err);                                                                 \
+    }                                                                                                                  \
+    static lmb_status backward_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)        \
+    {                                                                                                                  \
         return create(c, DATA, loops, state, scratch, err);                                                            \
-    }                                                                                                                   \
-    static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)          \
-    {                                                                                                                   \
+    }                                                                                                                  \
+    static lmb_status weights_create##suffix(const lmb_call *c, void **state, size_t *scratch, lmb_error *err)         \
+    {                                                                                                                  \
         return create(c, WEIGHTS, loops, state, scratch, err);                                                         \
     }
 CREATE(, best())
@@ -228,18 +231,21 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(name_, text, Op, Domain, make, fn, ...)                                                          \
-    const lmb_kernel name_ = { .name = text, .op = Op, .domain = Domain, .accepts = accepts, .layout = lmbi_conv_layout, \
-                               .create = make, .run = fn, .destroy = destroy, __VA_ARGS__ }
+#define KERNEL(name_, text, Op, Domain, make, fn, ...)                                                                 \
+    const lmb_kernel name_ = { .name = text, .op = Op, .domain = Domain, .accepts = accepts,                           \
+                               .layout = lmbi_conv_layout, .create = make, .run = fn, .destroy = destroy,              \
+                               __VA_ARGS__ }
 KERNEL(lmbi_winograd_conv, "winograd:conv", "Conv", "", forward_create, forward_run, );
 KERNEL(lmbi_winograd_conv_act, "winograd:conv_act", "ConvAct", "limbeck", forward_create, act_run, );
 KERNEL(lmbi_winograd_conv_data, "winograd:conv_data", "ConvGradData", "limbeck", backward_create, backward_run, );
-KERNEL(lmbi_winograd_conv_weights, "winograd:conv_weights", "ConvGradWeights", "limbeck", weights_create, weights_run, );
+KERNEL(lmbi_winograd_conv_weights, "winograd:conv_weights", "ConvGradWeights", "limbeck", weights_create,
+       weights_run, );
 #if defined(LMB_CPU_BF16)
 #define BF16 .storage = lmbi_conv_bf16
 KERNEL(lmbi_bf16_winograd_conv, "winograd-bf16:conv", "Conv", "", forward_create_bf16, forward_run, BF16);
 KERNEL(lmbi_bf16_winograd_conv_act, "winograd-bf16:conv_act", "ConvAct", "limbeck", forward_create_bf16, act_run, BF16);
-KERNEL(lmbi_bf16_winograd_conv_data, "winograd-bf16:conv_data", "ConvGradData", "limbeck", backward_create_bf16, backward_run, BF16);
+KERNEL(lmbi_bf16_winograd_conv_data, "winograd-bf16:conv_data", "ConvGradData", "limbeck", backward_create_bf16,
+       backward_run, BF16);
 KERNEL(lmbi_bf16_winograd_conv_weights, "winograd-bf16:conv_weights", "ConvGradWeights", "limbeck", weights_create_bf16,
        weights_run, BF16);
 #endif

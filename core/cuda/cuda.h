@@ -116,6 +116,7 @@ typedef struct lmb_cuda_api {
     const lmb_kernel *const *kernels, *const *kernels_tf32, *const *kernels_bf16;
 
     lmb_status (*event_sync)(lmb_cuda_event *e, lmb_error *err); /* the host waits */
+    lmb_status (*event_query)(lmb_cuda_event *e, bool *done, lmb_error *err); /* it only looks */
     /* Memory of the host that copies reach without a detour; free of NULL is fine. */
     lmb_status (*host_alloc)(size_t bytes, void **memory, lmb_error *err);
     void (*host_free)(void *memory);

@@ -13,6 +13,7 @@ struct lmb_gpu {
     lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
+    bool abandoned; /* it hangs: what would wait for it is left alone, memory included */
     lmb_backend backend[LMB_CUDA_PRECISIONS];
 };
 
@@ -29,7 +30,11 @@ static lmb_status gpu_alloc(lmb_device *d, size_t bytes, void **memory, lmb_erro
     return of(d)->cuda->api->alloc(bytes, memory, err);
 }
 
-static void gpu_free(lmb_device *d, void *memory) { of(d)->cuda->api->free(memory); }
+static void gpu_free(lmb_device *d, void *memory)
+{
+    if (!of(d)->abandoned)
+        of(d)->cuda->api->free(memory);
+}
 
 static lmb_status gpu_upload(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
@@ -72,7 +77,11 @@ static lmb_status gpu_pin(lmb_device *d, size_t bytes, void **memory, lmb_error 
     return of(d)->cuda->api->host_alloc(bytes, memory, err);
 }
 
-static void gpu_unpin(lmb_device *d, void *memory) { of(d)->cuda->api->host_free(memory); }
+static void gpu_unpin(lmb_device *d, void *memory)
+{
+    if (!of(d)->abandoned)
+        of(d)->cuda->api->host_free(memory);
+}
 
 static lmb_status gpu_send(lmb_device *d, void *to, const void *from, size_t bytes, lmb_error *err)
 {
@@ -88,7 +97,8 @@ static lmb_status gpu_mark_create(lmb_device *d, lmb_device_mark **m, lmb_error 
 
 static void gpu_mark_destroy(lmb_device *d, lmb_device_mark *m)
 {
-    of(d)->cuda->api->event_destroy((lmb_cuda_event *)m);
+    if (!of(d)->abandoned)
+        of(d)->cuda->api->event_destroy((lmb_cuda_event *)m);
 }
 
 static lmb_status gpu_mark(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err)
@@ -106,6 +116,18 @@ static lmb_status gpu_follow(lmb_device *d, lmb_device_mark *m, lmb_device_queue
 static lmb_status gpu_reach(lmb_device *d, lmb_device_mark *m, lmb_error *err)
 {
     return of(d)->cuda->api->event_sync((lmb_cuda_event *)m, err);
+}
+
+static lmb_status given_up(const lmb_device *d, lmb_error *err)
+{
+    return LMB_FAIL(err, LMB_E_DEVICE, "%s was given up, as it hangs", d->name);
+}
+
+static lmb_status gpu_reached(lmb_device *d, lmb_device_mark *m, bool *yes, lmb_error *err)
+{
+    if (of(d)->abandoned)
+        return given_up(d, err);
+    return of(d)->cuda->api->event_query((lmb_cuda_event *)m, yes, err);
 }
 
 static lmb_status gpu_record(lmb_device *d, lmb_error *err)
@@ -127,7 +149,8 @@ static lmb_status gpu_replay(lmb_device *d, lmb_device_record *r, lmb_error *err
 
 static void gpu_record_destroy(lmb_device *d, lmb_device_record *r)
 {
-    of(d)->cuda->api->graph_destroy((lmb_cuda_graph *)r);
+    if (!of(d)->abandoned)
+        of(d)->cuda->api->graph_destroy((lmb_cuda_graph *)r);
 }
 
 static lmb_status gpu_work(lmb_device *d, const struct lmb_step_work *w, lmb_error *err)
@@ -136,8 +159,12 @@ static lmb_status gpu_work(lmb_device *d, const struct lmb_step_work *w, lmb_err
     return of(d)->cuda->api->step_work(of(d)->queue, w, err);
 }
 
+static void gpu_abandon(lmb_device *d) { of(d)->abandoned = true; }
+
 static lmb_status gpu_finish(lmb_device *d, lmb_error *err)
 {
+    if (of(d)->abandoned)
+        return given_up(d, err);
     LMB_TRY(here(d, err));
     return of(d)->cuda->api->stream_sync(of(d)->stream, err);
 }
@@ -190,6 +217,7 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
         .measure = gpu_measure,
         .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
         .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
+        .reached = gpu_reached, .abandon = gpu_abandon,
         .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,
         .work = gpu_work,
     };
@@ -201,11 +229,11 @@ void lmb_gpu_close(lmb_gpu *g)
 {
     if (!g)
         return;
-    if (g->cuda)
+    if (g->cuda && !g->abandoned)
         g->cuda->api->queue_destroy(g->queue);
-    if (g->stream)
+    if (g->stream && !g->abandoned)
         g->cuda->api->stream_destroy(g->stream);
-    if (g->aside)
+    if (g->aside && !g->abandoned)
         g->cuda->api->stream_destroy(g->aside);
     lmb_cuda_close(g->cuda);
     free(g);

@@ -17,6 +17,7 @@ lmb_status lmbi_cuda_check(cudaError_t e, const char *doing, lmb_error *err);
 lmb_status lmbi_cuda_host_alloc(size_t bytes, void **memory, lmb_error *err);
 void lmbi_cuda_host_free(void *memory);
 lmb_status lmbi_cuda_event_sync(lmb_cuda_event *e, lmb_error *err);
+lmb_status lmbi_cuda_event_query(lmb_cuda_event *e, bool *done, lmb_error *err);
 lmb_status lmbi_cuda_capture_begin(lmb_cuda_stream *s, lmb_error *err);
 lmb_status lmbi_cuda_capture_end(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_error *err);
 lmb_status lmbi_cuda_graph_launch(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error *err);

@@ -220,6 +220,7 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .describe_conv = lmbi_cuda_describe_conv,
     .convert = lmbi_cuda_convert,
     .event_sync = lmbi_cuda_event_sync,
+    .event_query = lmbi_cuda_event_query,
     .host_alloc = lmbi_cuda_host_alloc,
     .host_free = lmbi_cuda_host_free,
     .capture_begin = lmbi_cuda_capture_begin,

@@ -28,6 +28,14 @@ lmb_status lmbi_cuda_event_sync(lmb_cuda_event *e, lmb_error *err)
     return lmbi_cuda_check(cudaEventSynchronize((cudaEvent_t)e), "waiting for an event", err);
 }
 
+lmb_status lmbi_cuda_event_query(lmb_cuda_event *e, bool *done, lmb_error *err)
+{
+    cudaError_t code = cudaEventQuery((cudaEvent_t)e);
+
+    *done = code == cudaSuccess;
+    return code == cudaErrorNotReady ? LMB_OK : lmbi_cuda_check(code, "looking at an event", err);
+}
+
 lmb_status lmbi_cuda_capture_begin(lmb_cuda_stream *s, lmb_error *err)
 {
     return lmbi_cuda_check(cudaStreamBeginCapture((cudaStream_t)s, cudaStreamCaptureModeThreadLocal),

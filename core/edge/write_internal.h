@@ -1,4 +1,5 @@
-/* core/edge/write_internal.h - what the writer's two files share: its state, errors that stick, little-endian bytes. */
+/* core/edge/write_internal.h - what the writer's files share: its state, errors that stick, little-endian bytes, heads
+ * of ops. */
 #ifndef LMB_CORE_EDGE_WRITE_INTERNAL_H
 #define LMB_CORE_EDGE_WRITE_INTERNAL_H
 
@@ -30,7 +31,13 @@ void lmbi_write_u16(uint8_t *p, uint32_t v);
 void lmbi_write_u32(uint8_t *p, uint32_t v);
 void lmbi_write_u64(uint8_t *p, uint64_t v);
 void lmbi_write_f32(uint8_t *p, float f);
-
+/* The tensor an op reads; NULL, with the error noted, where an op cannot be added. */
+const lmb_edge_tensor *lmbi_write_input_of(lmb_edge_writer *w, int x, const char *name);
+/* Appends the op that writes the next tensor; NULL after an error. */
+uint8_t *lmbi_write_op(lmb_edge_writer *w, lmb_edge_kind kind, const int *x, int n, const uint64_t shape[3],
+                       lmb_edge_quant q, const char *name);
+/* Number of the tensor just written, if its constants found room. */
+int lmbi_write_done(const lmb_edge_writer *w);
 
 typedef struct lmbi_write_section {
     uint32_t type;

@@ -1,7 +1,5 @@
-/* core/onnx/import.c - ModelProto -> graph: inputs and initializers become values, then node after node.
- *
- * Each node is taken literally if its operator is ours in the file's opset, rewritten by a converter
- * (convert.c) if it is an older or newer form, or evaluated if it only computes shapes (fold.c).
+/* core/onnx/import.c - ModelProto -> graph: inputs and initializers become values, then node after node
+ * (import_node.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +9,11 @@
 #include "core/base/scan.h"
 #include "core/onnx/internal.h"
 
-enum { MIN_OPSET = 6, MAX_OPSET = 21, MIN_IR = 3, MAX_IR = 10, MAX_NAMES = 1 << 20 };
+enum { MIN_IR = 3, MAX_IR = 10, MAX_NAMES = 1 << 20 };
 
 /* ---- values without producer ---- */
 
-static lmb_status declare(lmbi_import *m, const char *name, lmb_vid v, lmb_error *err)
+lmb_status lmbi_declare(lmbi_import *m, const char *name, lmb_vid v, lmb_error *err)
 {
     if (!lmbi_names_put(&m->names, name, v))
         return LMB_FAIL(err, LMB_E_FORMAT, "the name '%.80s' is given to two values", name);
@@ -84,7 +82,7 @@ static lmb_status import_initializers(lmbi_import *m, lmb_error *err)
         if (m->literal)
             LMB_TRY_GOTO(st, done, read_role(t->doc_string, &role, &said, err));
         LMB_TRY_GOTO(st, done, lmbi_tensor_value(m, t, role, name, &v, err));
-        LMB_TRY_GOTO(st, done, declare(m, name, v, err));
+        LMB_TRY_GOTO(st, done, lmbi_declare(m, name, v, err));
         m->g->value[v].reduce = said.reduce;
         m->g->value[v].frozen = said.frozen;
         m->g->value[v].decay = said.decay;
@@ -152,12 +150,12 @@ static lmb_status import_input(lmbi_import *m, const Onnx__ValueInfoProto *p, lm
     if (fixed) {
         const lmb_tensor *t = &fixed->value;
         LMB_TRY(lmb_graph_value(m->g, LMB_ROLE_CONSTANT, p->name, t->dtype, &t->shape, t->data, &v, err));
-        return declare(m, p->name, v, err);
+        return lmbi_declare(m, p->name, v, err);
     }
     if (input_type(m, p, &dtype, &shape, err) != LMB_OK)
         return lmb_error_context(err, "input '%.80s'", p->name);
     LMB_TRY(lmb_graph_value(m->g, LMB_ROLE_INPUT, p->name, dtype, &shape, NULL, &v, err));
-    return declare(m, p->name, v, err);
+    return lmbi_declare(m, p->name, v, err);
 }
 
 static lmb_status import_inputs(lmbi_import *m, lmb_error *err)
@@ -178,167 +176,6 @@ static lmb_status import_inputs(lmbi_import *m, lmb_error *err)
             LMB_TRY(import_input(m, g->input[i], err));
     }
     return LMB_OK;
-}
-
-/* ---- nodes ---- */
-
-static lmb_status read_attribute(lmbi_node *n, const Onnx__AttributeProto *a, lmb_error *err)
-{
-    lmb_attr *out = &n->attr[n->n_attr];
-    int type = a->has_type ? (int)a->type : a->has_f ? 1 : a->has_i ? 2 : a->has_s ? 3 : 7;
-
-    *out = (lmb_attr){ .name = a->name };
-    switch (type) {
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT:
-        out->kind = LMB_ATTR_REAL;
-        out->f = a->f;
-        break;
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
-        out->kind = LMB_ATTR_INT;
-        out->i = a->i;
-        break;
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING:
-        if (a->s.len >= LMBI_TEXT)
-            return LMB_FAIL(err, LMB_E_FORMAT, "attribute '%.60s' is a text of %zu bytes; ours have at most %d",
-                            a->name, a->s.len, LMBI_TEXT - 1);
-        if (a->s.len)
-            memcpy(n->text[n->n_attr], a->s.data, a->s.len);
-        n->text[n->n_attr][a->s.len] = 0;
-        out->kind = LMB_ATTR_TEXT;
-        out->s = n->text[n->n_attr];
-        break;
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS:
-        if (a->n_ints > LMB_MAX_INTS)
-            return LMB_OK; /* a Constant's list, which is read from the message */
-        out->kind = LMB_ATTR_INTS;
-        out->ints.n = (int)a->n_ints;
-        if (a->n_ints)
-            memcpy(out->ints.v, a->ints, a->n_ints * sizeof *a->ints);
-        break;
-    default: return LMB_OK; /* tensors and float lists are read from the message by who knows them */
-    }
-    n->n_attr++;
-    return LMB_OK;
-}
-
-/* Attributes that no kind of ours can hold and no converter reads must not be lost silently. */
-static lmb_status check_all_read(const lmbi_node *n, lmb_error *err)
-{
-    for (size_t i = 0; i < n->p->n_attribute; i++) {
-        bool held = false;
-        for (int k = 0; k < n->n_attr && !held; k++)
-            held = n->attr[k].name == n->p->attribute[i]->name;
-        if (!held)
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "attribute '%.60s' is of a kind that no operator of ours takes",
-                            n->p->attribute[i]->name);
-    }
-    return LMB_OK;
-}
-
-static lmb_status read_node(const lmbi_import *m, const Onnx__NodeProto *p, lmbi_node *n, lmb_error *err)
-{
-    *n = (lmbi_node){ .p = p, .type = p->op_type, .domain = p->domain ? p->domain : "" };
-    if (strcmp(n->domain, "ai.onnx") == 0)
-        n->domain = "";
-    n->name = p->name && *p->name ? p->name : p->n_output && *p->output[0] ? p->output[0] : p->op_type;
-    if (p->n_input > LMB_MAX_IN || p->n_output > LMB_MAX_OUT || p->n_attribute > LMBI_MAX_ATTRS || !p->n_output)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "%zu inputs, %zu outputs and %zu attributes; at most %d, 1 to %d and %d are "
-                        "supported",
-                        p->n_input, p->n_output, p->n_attribute, LMB_MAX_IN, LMB_MAX_OUT, LMBI_MAX_ATTRS);
-    n->n_in = (int)p->n_input;
-    n->n_out = (int)p->n_output;
-    for (int i = 0; i < n->n_in; i++) {
-        n->in[i] = *p->input[i] ? lmbi_names_get(&m->names, p->input[i]) : LMB_NONE;
-        if (*p->input[i] && n->in[i] == LMB_NONE)
-            return LMB_FAIL(err, LMB_E_FORMAT, "it reads '%.80s', which nothing before it makes", p->input[i]);
-    }
-    for (size_t i = 0; i < p->n_attribute; i++) {
-        if (!p->attribute[i]->name)
-            return LMB_FAIL(err, LMB_E_FORMAT, "attribute %zu has no name", i);
-        LMB_TRY(read_attribute(n, p->attribute[i], err));
-    }
-    for (int i = 0; i < n->n_out; i++)
-        n->out[i] = LMB_NONE;
-    return LMB_OK;
-}
-
-lmb_status lmbi_emit_form(lmbi_import *m, lmbi_node *n, lmb_error *err)
-{
-    lmbi_convert convert = m->literal || *n->domain ? NULL : lmbi_converter(n->type, m->opset);
-
-    if (convert)
-        return convert(m, n, err);
-    LMB_TRY(check_all_read(n, err));
-    return lmbi_emit(m, n, n->type, err);
-}
-
-static lmb_status import_node(lmbi_import *m, const Onnx__NodeProto *p, lmb_error *err)
-{
-    lmbi_node n;
-    lmb_vid first_new = m->g->n_values;
-    bool done = false;
-
-    LMB_TRY(read_node(m, p, &n, err));
-    if (!m->literal && !*n.domain)
-        LMB_TRY(lmbi_fold(m, &n, &done, err));
-    if (!done)
-        LMB_TRY(lmbi_emit_form(m, &n, err));
-    for (size_t i = 0; i < p->n_output; i++) {
-        if (!*p->output[i] || n.out[i] == LMB_NONE)
-            continue;
-        LMB_TRY(declare(m, p->output[i], n.out[i], err));
-        if (n.out[i] >= first_new) /* else the node only handed a value on */
-            LMB_TRY(lmb_graph_rename(m->g, n.out[i], p->output[i], err));
-    }
-    return LMB_OK;
-}
-
-/* Operators whose form has not changed since opset 1: all that is read of files before MIN_OPSET. */
-static bool never_changed(const char *type)
-{
-    static const char *const types[] = { "GlobalAveragePool", "GlobalMaxPool", "Transpose", "Softmax", "LogSoftmax" };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i], type) == 0)
-            return true;
-    return false;
-}
-
-static bool supported(const lmbi_import *m, const Onnx__NodeProto *p)
-{
-    const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
-
-    if (!p->op_type || (!m->literal && !*domain && m->opset < MIN_OPSET && !never_changed(p->op_type)))
-        return false;
-    if (lmb_op_find(domain, p->op_type))
-        return true;
-    return !*domain && !m->literal && (lmbi_converter(p->op_type, m->opset) || lmbi_fold_knows(p->op_type));
-}
-
-/* All operators that we lack, in one sentence. */
-static lmb_status check_operators(const lmbi_import *m, lmb_error *err)
-{
-    const Onnx__GraphProto *g = m->model->graph;
-    char list[320] = "";
-    size_t used = 0, missing = 0;
-
-    for (size_t i = 0; i < g->n_node; i++) {
-        const Onnx__NodeProto *p = g->node[i];
-        char one[120];
-        if (supported(m, p))
-            continue;
-        snprintf(one, sizeof one, "%s%.40s (node '%.40s')", missing ? ", " : "",
-                 p->op_type ? p->op_type : "(no operator)",
-                 p->name && *p->name ? p->name
-                 : p->n_output       ? p->output[0]
-                                     : "");
-        if (missing++ < 5 && used + strlen(one) < sizeof list)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s", one);
-    }
-    if (!missing)
-        return LMB_OK;
-    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%zu of %zu nodes use operators that are not supported (opset %lld): %s%s",
-                    missing, g->n_node, (long long)m->opset, list, missing > 5 ? ", ..." : "");
 }
 
 static lmb_status import_outputs(lmbi_import *m, lmb_error *err)
@@ -370,9 +207,9 @@ static lmb_status check_model(lmbi_import *m, lmb_error *err)
                         MIN_IR, MAX_IR);
     m->opset = lmbi_opset(p);
     m->literal = lmbi_metadata(p, LMBI_FORM_KEY) != NULL;
-    if (!m->literal && (m->opset < 1 || m->opset > MAX_OPSET))
+    if (!m->literal && (m->opset < 1 || m->opset > LMBI_MAX_OPSET))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "opset %lld; %d to %d are supported; export the model for opset 13",
-                        (long long)m->opset, MIN_OPSET, MAX_OPSET);
+                        (long long)m->opset, LMBI_MIN_OPSET, LMBI_MAX_OPSET);
     m->batch = m->o->batch > 0 ? m->o->batch : batch ? strtoll(batch, NULL, 10) : 1;
     if (m->batch < 1 || m->batch > INT32_MAX)
         return LMB_FAIL(err, LMB_E_FORMAT, "a batch of %lld; it must be at least 1", (long long)m->batch);
@@ -392,11 +229,11 @@ static lmb_status import_graph(lmbi_import *m, lmb_error *err)
     if (count > MAX_NAMES)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%zu values; at most %d are supported", count, MAX_NAMES);
     LMB_TRY(lmbi_names_create(&m->names, count, err));
-    LMB_TRY(check_operators(m, err));
+    LMB_TRY(lmbi_check_operators(m, err));
     LMB_TRY(import_initializers(m, err));
     LMB_TRY(import_inputs(m, err));
     for (size_t i = 0; i < g->n_node; i++)
-        if (import_node(m, g->node[i], err) != LMB_OK)
+        if (lmbi_import_node(m, g->node[i], err) != LMB_OK)
             return lmb_error_context(err, "%.40s '%.60s'", g->node[i]->op_type,
                                      g->node[i]->name && *g->node[i]->name ? g->node[i]->name
                                      : g->node[i]->n_output                ? g->node[i]->output[0]

@@ -49,6 +49,16 @@ typedef struct lmbi_import {
     lmbi_names names; /* ONNX name -> value */
 } lmbi_import;
 
+/* `name` is value v from here on; E_FORMAT if it is another's. */
+lmb_status lmbi_declare(lmbi_import *m, const char *name, lmb_vid v, lmb_error *err);
+
+/* ---- import_node.c ---- */
+
+enum { LMBI_MIN_OPSET = 6, LMBI_MAX_OPSET = 21 };
+lmb_status lmbi_import_node(lmbi_import *m, const Onnx__NodeProto *p, lmb_error *err);
+/* All operators that we lack, in one sentence. */
+lmb_status lmbi_check_operators(const lmbi_import *m, lmb_error *err);
+
 enum { LMBI_MAX_ATTRS = 24, LMBI_TEXT = 48 };
 /* A node being imported. Converters look at it, take attributes away and emit something else. */
 typedef struct lmbi_node {

@@ -26,8 +26,7 @@ int lmb_sole_reader(const lmb_graph *g, lmb_vid v)
     return reader;
 }
 
-/* The BatchNormalization that folds into Conv node i of g, or NULL. */
-static const lmb_node *norm_after(const lmb_graph *g, const lmb_node *conv)
+const lmb_node *lmb_norm_after(const lmb_graph *g, const lmb_node *conv)
 {
     int i = strcmp(conv->op->name, "Conv") == 0 ? lmb_sole_reader(g, conv->out[0]) : -1;
     if (i < 0 || strcmp(g->node[i].op->name, "BatchNormalization") != 0 || g->node[i].n_out != 1)
@@ -84,7 +83,7 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
 static lmb_status fold_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
                             lmb_error *err)
 {
-    const lmb_node *bn = norm_after(r->old, n);
+    const lmb_node *bn = lmb_norm_after(r->old, n);
 
     if (bn) {
         *done = true;
@@ -107,9 +106,9 @@ static lmb_status fold_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done
     if (i < 0 || !lmb_role_is_state(g->value[v].role))
         return LMB_OK;
     const lmb_node *n = &g->node[i];
-    bool gone = n->in[0] != v && norm_after(g, n) != NULL;
+    bool gone = n->in[0] != v && lmb_norm_after(g, n) != NULL;
     if (strcmp(n->op->name, "BatchNormalization") == 0 && n->in[0] != v && g->value[n->in[0]].node != LMB_NONE)
-        gone = norm_after(g, &g->node[g->value[n->in[0]].node]) == n;
+        gone = lmb_norm_after(g, &g->node[g->value[n->in[0]].node]) == n;
     if (gone) {
         *out = LMB_NONE;
         *done = true;

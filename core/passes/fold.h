@@ -21,6 +21,9 @@ LMB_MUST_CHECK lmb_status lmb_pass_fold(const lmb_graph *g, lmb_graph **out, lmb
 LMB_MUST_CHECK lmb_status lmb_pass_deploy(const lmb_graph *g, const float *state, int64_t batch, lmb_graph **out,
                                           lmb_error *err);
 
+/* The BatchNormalization that folds into this Conv of g, or NULL. Shared by passes. */
+const lmb_node *lmb_norm_after(const lmb_graph *g, const lmb_node *conv);
+
 /* The one node that reads v, or -1 if none or several do or it is an output. Shared by passes. */
 int lmb_sole_reader(const lmb_graph *g, lmb_vid v);
 

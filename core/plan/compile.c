@@ -4,12 +4,10 @@
  * caller's values. One walk over the needed nodes in graph order:
  *   1. choose a kernel: the backends' lists in order, the reference last, or what measuring found (choice.h); remember
  *      why better ones refused
- *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once
- *      each)
+ *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (grow.c)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
  * then lifetimes are known and memory.c places the storages.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,115 +15,16 @@
 #include "core/passes/recompute.h"
 #include "core/plan/internal.h"
 
-/* ---- growing arrays ---- */
-
-static int add_value(lmb_plan *p, const lmbi_pvalue *v)
-{
-    if (p->n_values == p->cap_values) {
-        int cap = p->cap_values * 2 + 64;
-        lmbi_pvalue *a = realloc(p->value, sizeof *a * (size_t)cap);
-        if (!a)
-            return -1;
-        p->value = a;
-        p->cap_values = cap;
-    }
-    p->value[p->n_values] = *v;
-    return p->n_values++;
-}
-
-static lmbi_step *add_step(lmb_plan *p, int n_in, int n_out)
-{
-    if (p->n_steps == p->cap_steps) {
-        int cap = p->cap_steps * 2 + 64;
-        lmbi_step *a = realloc(p->step, sizeof *a * (size_t)cap);
-        if (!a)
-            return NULL;
-        p->step = a;
-        p->cap_steps = cap;
-    }
-    lmbi_step *s = &p->step[p->n_steps];
-    memset(s, 0, sizeof *s);
-    s->n_in = n_in;
-    s->n_out = n_out;
-    s->in = malloc(sizeof *s->in * (size_t)(n_in + n_out + 1));
-    s->tensor = calloc((size_t)(n_in + n_out + 1), sizeof *s->tensor);
-    if (!s->in || !s->tensor) {
-        free(s->in);
-        free(s->tensor);
-        return NULL;
-    }
-    s->out = s->in + n_in;
-    p->n_steps++;
-    return s;
-}
-
-static int add_storage(lmb_plan *p, size_t bytes)
-{
-    lmbi_storage *a = p->storage;
-    if ((p->n_storage & (p->n_storage - 1)) == 0) { /* 0, 1, 2, 4, ...: full */
-        a = realloc(a, sizeof *a * (size_t)(p->n_storage ? p->n_storage * 2 : 1));
-        if (!a)
-            return -1;
-        p->storage = a;
-    }
-    a[p->n_storage] = (lmbi_storage){ .bytes = bytes, .first = 0, .last = 0 };
-    return p->n_storage++;
-}
-
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a plan")
-
-/* ---- layouts and storage types ---- */
-
-/* With one channel or one pixel both orders are the same bytes. */
-static bool has_two_layouts(const lmbi_pvalue *v)
-{
-    const lmb_shape *s = &v->shape;
-    return (s->n == 3 || s->n == 4) && s->d[1] != 1 && s->d[2] * (s->n == 4 ? s->d[3] : 1) != 1;
-}
-
-/* The pvalue that holds v in the wanted form, after appending a conversion step if need be. */
-static int in_form(lmb_plan *p, int v, lmb_layout want, lmb_dtype dtype, lmb_error *err)
-{
-    if (!has_two_layouts(&p->value[v]))
-        want = p->value[v].layout;
-    for (int k = v; k >= 0; k = p->value[k].other)
-        if (p->value[k].layout == want && p->value[k].dtype == dtype)
-            return k;
-    lmbi_pvalue copy = p->value[v];
-    bool turned = copy.layout != want, cast = copy.dtype != dtype;
-    double before = (double)copy.bytes;
-    copy.layout = want;
-    copy.dtype = dtype;
-    copy.bytes = lmb_shape_bytes(&copy.shape, dtype);
-    copy.fixed = copy.bindable = false;
-    copy.bound = NULL;
-    copy.first = copy.last = p->n_steps;
-    int id = add_value(p, &copy), storage = add_storage(p, copy.bytes);
-    lmbi_step *s = id < 0 || storage < 0 ? NULL : add_step(p, 1, 1);
-    if (!s) {
-        NOMEM(err);
-        return -1;
-    }
-    p->value[id].storage = storage;
-    p->value[v].other = id;
-    s->label = !cast ? "layout" : turned ? "layout+cast" : "cast";
-    s->convert = true;
-    s->in[0] = v;
-    s->out[0] = id;
-    s->cost.bytes = before + (double)copy.bytes;
-    return id;
-}
 
 /* The layout all operands of an order-free step take: that of its first rank-4 input. */
 static lmb_layout common_layout(const lmb_plan *p, const lmb_node *n)
 {
     for (int i = 0; i < n->n_in; i++)
-        if (n->in[i] != LMB_NONE && has_two_layouts(&p->value[n->in[i]]) && p->value[n->in[i]].bytes > 8)
+        if (n->in[i] != LMB_NONE && lmbi_two_layouts(&p->value[n->in[i]]) && p->value[n->in[i]].bytes > 8)
             return p->value[n->in[i]].layout;
     return LMB_LAYOUT_PLAIN;
 }
-
-/* ---- the walk ---- */
 
 static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
 {
@@ -136,12 +35,12 @@ static lmb_status make_values(lmb_plan *p, const bool *needed, lmb_error *err)
                            .bytes = lmb_shape_bytes(&x->shape, x->dtype), .storage = -1, .first = -1, .last = -1,
                            .origin = v, .other = -1 };
         pv.fixed = pv.bindable = x->role == LMB_ROLE_INPUT || lmb_role_is_state(x->role);
-        int id = add_value(p, &pv);
+        int id = lmbi_plan_add_value(p, &pv);
         if (id < 0)
             return NOMEM(err);
         if (x->role == LMB_ROLE_ACTIVATION || !needed[v])
             continue;
-        int s = add_storage(p, pv.bytes);
+        int s = lmbi_plan_add_storage(p, pv.bytes);
         if (s < 0)
             return NOMEM(err);
         p->value[id].storage = s;
@@ -165,7 +64,7 @@ static lmb_status give_storage(lmb_plan *p, int v, int src, lmb_error *err)
         x->storage = p->value[src].storage;
         return LMB_OK;
     }
-    int s = add_storage(p, x->bytes);
+    int s = lmbi_plan_add_storage(p, x->bytes);
     if (s < 0)
         return NOMEM(err);
     x->storage = s;
@@ -177,7 +76,7 @@ static lmb_status give_storage(lmb_plan *p, int v, int src, lmb_error *err)
  * or its source can be rebound by the caller; then they are copied. */
 static lmb_status plan_view(lmb_plan *p, const lmb_node *n, lmb_error *err)
 {
-    int src = in_form(p, n->in[0], LMB_LAYOUT_PLAIN, p->g->value[n->in[0]].dtype, err), dst = n->out[0];
+    int src = lmbi_plan_in_form(p, n->in[0], LMB_LAYOUT_PLAIN, p->g->value[n->in[0]].dtype, err), dst = n->out[0];
     if (src < 0)
         return LMB_E_NOMEM;
     p->value[dst].first = p->n_steps - 1;
@@ -186,7 +85,7 @@ static lmb_status plan_view(lmb_plan *p, const lmb_node *n, lmb_error *err)
         return give_storage(p, dst, src, err);
     }
     LMB_TRY(give_storage(p, dst, -1, err));
-    lmbi_step *s = add_step(p, 1, 1);
+    lmbi_step *s = lmbi_plan_add_step(p, 1, 1);
     if (!s)
         return NOMEM(err);
     s->label = "copy";
@@ -245,13 +144,13 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         if (n->in[k] == LMB_NONE)
             continue;
         lmb_layout want = free_order ? common : lmbi_wanted_layout(kernel, &call, k);
-        operand[k] = in_form(p, n->in[k], want, lmbi_wanted_type(kernel, &call, k), err);
+        operand[k] = lmbi_plan_in_form(p, n->in[k], want, lmbi_wanted_type(kernel, &call, k), err);
         if (operand[k] < 0) {
             lmbi_drop_state(kernel, state);
             return LMB_E_NOMEM;
         }
     }
-    lmbi_step *s = add_step(p, n->n_in, n->n_out);
+    lmbi_step *s = lmbi_plan_add_step(p, n->n_in, n->n_out);
     if (!s) {
         lmbi_drop_state(kernel, state);
         return NOMEM(err);
@@ -273,7 +172,7 @@ static lmb_status plan_node(lmb_plan *p, int index, const bool *needed, const in
         if (!needed[v])
             continue;
         lmb_layout made = free_order ? common : lmbi_wanted_layout(kernel, &call, LMB_OUT(&call, k));
-        p->value[v].layout = has_two_layouts(&p->value[v]) ? made : LMB_LAYOUT_PLAIN;
+        p->value[v].layout = lmbi_two_layouts(&p->value[v]) ? made : LMB_LAYOUT_PLAIN;
         p->value[v].dtype = lmbi_wanted_type(kernel, &call, LMB_OUT(&call, k));
         p->value[v].bytes = lmb_shape_bytes(&p->value[v].shape, p->value[v].dtype);
         p->value[v].first = at;
@@ -298,7 +197,7 @@ static lmb_status plain_outputs(lmb_plan *p, lmb_error *err)
 {
     for (int v = 0; v < p->g->n_values; v++)
         if (p->value[v].bindable && p->value[v].storage >= 0) {
-            int c = in_form(p, v, LMB_LAYOUT_PLAIN, p->g->value[v].dtype, err);
+            int c = lmbi_plan_in_form(p, v, LMB_LAYOUT_PLAIN, p->g->value[v].dtype, err);
             if (c < 0)
                 return LMB_E_NOMEM;
             if (c == v)
@@ -349,7 +248,7 @@ static lmb_status compile_steps(lmb_plan *p, bool *needed, int *last_use, bool *
     p->pause = paused ? p->pause : p->n_steps;
     lmbi_find_lifetimes(p);
     LMB_TRY(lmbi_plan_place(p, err));
-    return p->device ? lmbi_device_prepare(p, err) : LMB_OK;
+    return p->device && !p->options.no_memory ? lmbi_device_prepare(p, err) : LMB_OK;
 }
 
 /* The fused graph gives way to one that keeps less. */

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "core/graph/op.h"
+#include "core/plan/picture.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -85,6 +86,7 @@ typedef enum {
     LMB_WORK_MOVE,    /* own chunks: the optimizer's step, new content, the average */
     LMB_WORK_ROWS,    /* vector [rows, classes] = rows `sample` of epoch now->there.epoch modulo `last` of the table
                        * from [last, samples, classes]; of a sample that is not there, what is no number */
+    LMB_WORK_PICTURES, /* vector [rows, channels, height, width] = the changed images as floats */
     LMB_WORK_KINDS
 } lmb_work_kind;
 
@@ -106,6 +108,9 @@ typedef struct lmb_step_work {
     int rows, classes;
     const uint32_t *sample;               /* ROWS: [rows] */
     int64_t samples;
+    const uint8_t *pixels; /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows], NULL: nothing */
+    const lmb_picture_change *change;
+    int channels, height, width;
 } lmb_step_work;
 
 #ifdef __cplusplus

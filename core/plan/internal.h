@@ -78,6 +78,14 @@ static inline lmb_vid lmbi_plan_value(const lmb_plan *p, lmb_vid v)
     return v < 0 || v >= p->asked->n_values ? LMB_NONE : p->map ? p->map[v] : v;
 }
 
+/* grow.c: one more; -1 or NULL: no memory. Earlier pointers to values and steps are void. */
+int lmbi_plan_add_value(lmb_plan *p, const lmbi_pvalue *v);
+lmbi_step *lmbi_plan_add_step(lmb_plan *p, int n_in, int n_out);
+int lmbi_plan_add_storage(lmb_plan *p, size_t bytes);
+/* The pvalue that holds v in the wanted form, after appending a conversion step if need be; -1 after an error. */
+int lmbi_plan_in_form(lmb_plan *p, int v, lmb_layout want, lmb_dtype dtype, lmb_error *err);
+/* With one channel or one pixel both orders are the same bytes. */
+bool lmbi_two_layouts(const lmbi_pvalue *v);
 /* select.c: is it a kernel of this op; the type and layout in which it wants an operand (inputs first, then
  * outputs). */
 bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op);

@@ -114,6 +114,8 @@ lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err)
     if (p->options.max_bytes && p->arena_bytes > p->options.max_bytes)
         return LMB_FAIL(err, LMB_E_NOMEM, "the plan needs %zu bytes of memory, the limit is %zu; use a smaller batch",
                         p->arena_bytes, p->options.max_bytes);
+    if (p->options.no_memory)
+        return LMB_OK;
     if (p->device)
         return p->device->alloc(p->device, p->arena_bytes ? p->arena_bytes : ALIGN, (void **)&p->arena, err);
     if ((double)p->arena_bytes > lmb_memory_bytes())

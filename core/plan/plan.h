@@ -28,6 +28,7 @@ typedef struct lmb_plan_options {
         *backends; /* NULL-terminated, best first; NULL: reference kernels only; all of one device */
     bool update_state;                  /* also compute the `next` of state (a training step)              */
     size_t max_bytes;                   /* refuse an arena larger than this; 0: no limit                   */
+    bool no_memory;                     /* only to be described: takes no memory for the arena, can not run */
     bool no_reuse;                      /* give each value memory of its own (to find planner bugs)        */
     bool frozen_exact;    /* what depends on no trained parameter (a teacher) is kept in the graph's types */
     lmb_choices *choices; /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */

@@ -70,7 +70,7 @@ lmb_status lmb_plan_bind_state(lmb_plan *p, const lmb_state_layout *l, float *st
 void *lmb_plan_data(const lmb_plan *p, lmb_vid asked)
 {
     lmb_vid v = lmbi_plan_value(p, asked);
-    if (v == LMB_NONE || !p->value[v].fixed)
+    if (v == LMB_NONE || !p->value[v].fixed || p->options.no_memory)
         return NULL;
     int k = lmbi_plan_outward(p, v);
     if (p->device)
@@ -114,6 +114,8 @@ static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info
 {
     static const lmb_step_info no_step = { 0, 0, NULL };
 
+    if (p->options.no_memory)
+        return LMB_FAIL(err, LMB_E_ARG, "a plan that was made to be described has no memory to run in");
     if (!p->resolved)
         resolve(p);
     if (p->device)
@@ -144,6 +146,8 @@ lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_st
 {
     if (!p->device)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on the host has no queue");
+    if (p->options.no_memory)
+        return LMB_FAIL(err, LMB_E_ARG, "a plan that was made to be described has no memory to run in");
     if (!p->resolved)
         resolve(p);
     return lmbi_device_enqueue(p, step, there, err);

@@ -10,6 +10,7 @@
 #include "core/ops/pool.h"
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
+#include "distill/quantize/concat_form.h"
 
 enum { CHANNELS_MAX = 64 }; /* of an input that is normalised by channel */
 
@@ -343,9 +344,14 @@ static lmb_status form_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done
 /* What is no longer read is left out. */
 lmb_status lmb_pass_integer_form(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
-    form f = { .g = g };
+    form f = { 0 };
     lmb_rewrite r = { .node = form_node, .value = form_value, .ctx = &f, .drop_dead = true };
+    lmb_graph *apart;
 
-    find_prefix(g, &f.p);
-    return lmb_rewrite_run(&r, g, out, NULL, err);
+    LMB_TRY(lmb_pass_concat_form(g, &apart, err));
+    f.g = apart;
+    find_prefix(apart, &f.p);
+    lmb_status st = lmb_rewrite_run(&r, apart, out, NULL, err);
+    lmb_graph_destroy(apart);
+    return st;
 }

@@ -9,6 +9,7 @@
  *   normalisation by channel         one mean, a whole number, and one scale for all channels; what is left of it goes
  *                                    into the first convolution's weights and bias. Exact inside the image; at its
  *                                    border the padding is now that one mean
+ *   a layer that reads a Concat      a layer for each part, and a sum (concat_form.h)
  *
  *   errors   none of its own: what it does not know stays as it is
  */

@@ -15,10 +15,15 @@ lmb_status lmbi_search_why(lmbi_search *s, const char *fmt, ...)
     return LMB_OK;
 }
 
+static const char *beaten_by(const lmb_point *p)
+{
+    return p->kind == LMB_POINT_FINISHED ? "no better for its training" : "beaten by another of its step";
+}
+
 void lmbi_search_tell(const lmbi_search *s, int point)
 {
     const lmb_point *p = &s->points->point[point];
-    char why[240];
+    char why[400];
 
     if (!s->r->watch.point)
         return;
@@ -26,16 +31,20 @@ void lmbi_search_tell(const lmbi_search *s, int point)
         snprintf(why, sizeof why, "the teacher as integers");
     else if (s->budget.drop < 0)
         snprintf(why, sizeof why, "%s: accuracy has no limit",
-                 p->accepted ? "accepted" : "beaten by another of its step");
+                 p->accepted ? "accepted" : beaten_by(p));
     else
         snprintf(
             why, sizeof why,
             "%s: of %lld held-out samples %lld are lost and %lld won, so at most %.2f points (%g %% confidence) where %.2f may be",
             p->accepted ? "accepted"
-            : p->beaten ? "beaten by another of its step"
+            : p->beaten ? beaten_by(p)
                         : "rejected",
             (long long)p->pair.n, (long long)p->pair.lost, (long long)p->pair.won, 100 * p->limit,
             100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
+    size_t n = strlen(why);
+    if (p->before.n)
+        snprintf(why + n, sizeof why - n, "; beside point %d, which it was trained on from, %lld won and %lld lost",
+                 p->parent, (long long)p->before.won, (long long)p->before.lost);
     s->r->watch.point(s->r->watch.ctx, s->points, point, why);
 }
 
@@ -60,6 +69,24 @@ static bool better(const lmb_budget *b, const lmb_point *a, const lmb_point *tha
     return x != y ? x < y : a->right > than->right;
 }
 
+/* Point i and its finished form, or the point that it is the finished form of, cost the same, however their measured
+ * times may differ: of two within the limits the more accurate is meant; of equals the one that was not trained. */
+static bool outdone(const lmb_budget *b, const lmb_points *p, int i)
+{
+    const lmb_point *x = &p->point[i];
+
+    for (int k = 0; k < p->n; k++) {
+        const lmb_point *y = &p->point[k];
+        if (outside(b, y) > 0)
+            continue;
+        if (y->kind == LMB_POINT_FINISHED && y->parent == i && y->right > x->right)
+            return true;
+        if (x->kind == LMB_POINT_FINISHED && x->parent == k && y->right >= x->right)
+            return true;
+    }
+    return false;
+}
+
 static void missed(const lmb_budget *b, const lmb_point *p, char *why, size_t cap)
 {
     static const char *const units[] = { "us", "bytes", "MACs" };
@@ -79,11 +106,13 @@ void lmbi_search_answer(const lmbi_search *s, lmb_search_result *r)
 {
     const lmb_budget *b = &s->budget;
 
-    r->best = 0;
-    for (int i = 1; i < r->points.n; i++) {
-        const lmb_point *p = &r->points.point[i], *best = &r->points.point[r->best];
-        double a = outside(b, p), c = outside(b, best);
-        if (a <= 0 && c <= 0 ? better(b, p, best) : a < c)
+    r->best = -1;
+    for (int i = 0; i < r->points.n; i++) {
+        const lmb_point *p = &r->points.point[i], *best = r->best < 0 ? NULL : &r->points.point[r->best];
+        double a = outside(b, p), c = best ? outside(b, best) : 0;
+        if (outdone(b, &r->points, i))
+            continue;
+        if (!best || (a <= 0 && c <= 0 ? better(b, p, best) : a < c))
             r->best = i;
     }
     r->met = outside(b, &r->points.point[r->best]) <= 0;

@@ -1,6 +1,11 @@
 /* distill/search/config.c - what can be asked of a search. See search.h. */
 #include "distill/search/search.h"
 
+#include <string.h>
+
+#include "core/base/config.h"
+#include "distill/quantize/bits.h"
+
 static const lmb_field table_fields[] = {
     LMB_TEXT(lmb_search_table, file, "", "latencies of operators; default <run>/compress/latency.jsonl"),
     LMB_BOOL(lmb_search_table, frozen, 0,
@@ -42,6 +47,8 @@ const lmb_field lmb_search_fields[] = {
     LMB_BOOL(lmb_search_config, low_rank, 1, "also factorise layers"),
     LMB_INT(lmb_search_config, bits_min, 8, 2, 8, "bits",
             "below 8: also lower the bits of layers' weights, down to these"),
+    LMB_TREE(lmb_search_config, moves,
+             "only these of channels, ranks and bits, as a list: one technique alone, to compare with"),
     LMB_INT(lmb_search_config, batches, 16, 1, 10000, "",
             "of 64 samples that gradients are taken from before each step"),
     LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "",
@@ -62,16 +69,26 @@ static lmb_status optional(const char *text, const char *key, const char *unit, 
     return *text ? lmb_budget_number(text, key, unit, out, err) : LMB_OK;
 }
 
+/* A limit on a cost. 0 is none in a budget, so that asking for it would go unheard. */
+static lmb_status limit_of(const char *text, const char *key, const char *unit, double *out, lmb_error *err)
+{
+    LMB_TRY(optional(text, key, unit, out, err));
+    return *text && *out == 0 ? LMB_FAIL(err, LMB_E_ARG, "%s is 0: nothing is as small as that", key) : LMB_OK;
+}
+
 lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err)
 {
     lmb_budget b = { (lmb_goal)c->objective, -1, { 0 } };
     double late;
 
     LMB_TRY(optional(c->accuracy_drop_max, "accuracy_drop_max", "%", &b.drop, err));
-    LMB_TRY(optional(c->latency_max, "latency_max", "us", &b.limit[LMB_GOAL_LATENCY], err));
-    LMB_TRY(optional(c->bytes_max, "bytes_max", "B", &b.limit[LMB_GOAL_BYTES], err));
-    LMB_TRY(optional(c->macs_max, "macs_max", "MACs", &b.limit[LMB_GOAL_MACS], err));
+    LMB_TRY(limit_of(c->latency_max, "latency_max", "us", &b.limit[LMB_GOAL_LATENCY], err));
+    LMB_TRY(limit_of(c->bytes_max, "bytes_max", "B", &b.limit[LMB_GOAL_BYTES], err));
+    LMB_TRY(limit_of(c->macs_max, "macs_max", "MACs", &b.limit[LMB_GOAL_MACS], err));
     LMB_TRY(lmb_search_deadline(c, &late, err));
+    if (b.drop > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "accuracy_drop_max is %s: no more than 100 %% can be lost",
+                        c->accuracy_drop_max);
     LMB_TRY(lmb_budget_check(&b, err));
     *out = b;
     return LMB_OK;
@@ -84,5 +101,31 @@ lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_erro
     LMB_TRY(optional(c->latency_max, "latency_max", "us", &us, err));
     LMB_TRY(optional(c->deadline, "deadline", "us", &us, err));
     *out = us;
+    return LMB_OK;
+}
+
+const char *const lmb_search_moves_names[] = { "channels", "ranks", "bits", NULL };
+
+lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err)
+{
+    const bool can[LMB_MOVE_KINDS] = { true, c->low_rank, c->bits_min < LMB_BITS_MAX };
+
+    for (int k = 0; k < LMB_MOVE_KINDS; k++)
+        use[k] = can[k] && !c->moves;
+    if (c->moves && (c->moves->kind != LMB_TREE_LIST || !c->moves->child))
+        return lmb_tree_fail(c->moves, err, LMB_E_ARG, "moves is a list of some of channels, ranks, bits");
+    for (const lmb_tree *t = c->moves ? c->moves->child : NULL; t; t = t->next) {
+        const char *name;
+        int k = 0;
+        LMB_TRY(lmb_tree_text(t, &name, err));
+        while (lmb_search_moves_names[k] && strcmp(lmb_search_moves_names[k], name) != 0)
+            k++;
+        if (k == LMB_MOVE_KINDS)
+            return lmb_tree_fail(t, err, LMB_E_ARG, "there is no move '%.40s'; there are channels, ranks, bits", name);
+        if (!can[k])
+            return lmb_tree_fail(t, err, LMB_E_ARG, "moves has %s, and %s", name,
+                                 k == LMB_MOVE_BITS ? "bits_min is 8: say how few there may be" : "low_rank is false");
+        use[k] = true;
+    }
     return LMB_OK;
 }

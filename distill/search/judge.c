@@ -256,27 +256,21 @@ done:
 
 /* ---- comparing ---- */
 
-static lmb_status count(lmb_judge *j, const float *logits, lmb_paired *pair, int64_t *right, lmb_error *err)
+/* right[i]: is held-out sample i answered rightly? */
+static lmb_status mark(const lmb_judge *j, const float *logits, bool *right, lmb_error *err)
 {
     int64_t n = j->held_out->n;
-    bool *ours = malloc(sizeof *ours * (size_t)n);
     int32_t *label = malloc(sizeof *label * (size_t)n);
-    lmb_status st = ours && label ? lmb_dataset_labels(j->held_out, label, err)
-                                  : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
+    lmb_status st = label ? lmb_dataset_labels(j->held_out, label, err)
+                          : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
 
-    *right = 0;
-    for (int64_t i = 0; st == LMB_OK && i < n; i++) {
-        ours[i] = lmb_argmax(logits + i * j->classes, j->classes) == label[i];
-        *right += ours[i];
-    }
-    if (st == LMB_OK)
-        *pair = lmb_paired_count(j->teacher_right, ours, n);
-    free(ours);
+    for (int64_t i = 0; st == LMB_OK && i < n; i++)
+        right[i] = lmb_argmax(logits + i * j->classes, j->classes) == label[i];
     free(label);
     return st;
 }
 
-lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right, lmb_error *err)
+static lmb_status answers(const lmb_judge *j, const lmb_deployed *d, bool *right, lmb_error *err)
 {
     float *logits = malloc(sizeof *logits * (size_t)(j->held_out->n * j->classes));
     lmb_metrics m;
@@ -290,7 +284,39 @@ lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pa
         lmb_metrics_deinit(&m);
     }
     if (st == LMB_OK)
-        st = count(j, logits, pair, right, err);
+        st = mark(j, logits, right, err);
     free(logits);
     return st;
+}
+
+/* first NULL: the teacher. */
+static lmb_status compare(const lmb_judge *j, const lmb_deployed *first, const lmb_deployed *second, lmb_paired *pair,
+                          int64_t *right, lmb_error *err)
+{
+    int64_t n = j->held_out->n;
+    bool *a = malloc(sizeof *a * 2 * (size_t)n), *b = a ? a + n : NULL;
+    lmb_status st = a ? answers(j, second, b, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
+
+    if (st == LMB_OK && first)
+        st = answers(j, first, a, err);
+    if (st == LMB_OK) {
+        *pair = lmb_paired_count(first ? a : j->teacher_right, b, n);
+        *right = 0;
+        for (int64_t i = 0; i < n; i++)
+            *right += b[i];
+    }
+    free(a);
+    return st;
+}
+
+lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right, lmb_error *err)
+{
+    return compare(j, NULL, d, pair, right, err);
+}
+
+lmb_status lmb_judge_against(lmb_judge *j, const lmb_deployed *first, const lmb_deployed *second, lmb_paired *pair,
+                             lmb_error *err)
+{
+    int64_t right;
+    return compare(j, first, second, pair, &right, err);
 }

@@ -58,6 +58,9 @@ LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model,
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */
 LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right,
                                             lmb_error *err);
+/* Two deployed models on the same samples: won, what only the second has right. */
+LMB_MUST_CHECK lmb_status lmb_judge_against(lmb_judge *j, const lmb_deployed *first, const lmb_deployed *second,
+                                            lmb_paired *pair, lmb_error *err);
 /* How many the teacher answers rightly. */
 int64_t lmb_judge_teacher_right(const lmb_judge *j);
 

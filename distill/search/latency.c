@@ -12,7 +12,7 @@
 #include "distill/search/energy.h"
 #include "distill/search/lines.h"
 
-enum { SAMPLES = 31, RUNS = 301, REPEATS = 3, RETRIES = 30 };
+enum { SAMPLES = 31, RUNS = 301, REPEATS = 3, WHOLES = 9, RETRIES = 30, REST_NS = 20000000 };
 static const double SAMPLE_S = 20e-6, NOISE = 0.05, MUCH = 1.15, ENERGY_S = 0.33;
 
 typedef struct row { char *key; double us; } row;
@@ -299,15 +299,15 @@ static lmb_timing timing_of(const double run[RUNS], double deadline)
     return t;
 }
 
-/* A busy machine is slow for a while: as long as a run takes much longer than its ops do, it is measured again after a
- * rest. */
+/* A busy machine is slow for a while, longer than a few runs take: they are measured again after a rest, and more often
+ * as long as a run takes much longer than its ops do. */
 static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, double deadline, lmb_timing *out)
 {
     double run[RUNS];
 
-    for (int repeat = 0; repeat < REPEATS || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
-        if (repeat >= REPEATS)
-            nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
+    for (int repeat = 0; repeat < WHOLES || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
+        if (repeat > 0)
+            nanosleep(&(struct timespec){ 0, REST_NS }, NULL);
         for (int i = 0; i < RUNS; i++) {
             double start = lmb_seconds();
             (void)!lmb_edge_run(m, b->arena, b->input, b->output);

@@ -249,10 +249,11 @@ lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const l
         goto done;
     }
     LMB_TRY_GOTO(st, done, lmb_taylor_channels(taylor, g, m.map, m.score, err));
-    LMB_TRY_GOTO(st, done, find_shrinks(&m, c, latency, err));
-    if (c->low_rank)
+    if (c->use[LMB_MOVE_SHRINK])
+        LMB_TRY_GOTO(st, done, find_shrinks(&m, c, latency, err));
+    if (c->use[LMB_MOVE_FACTOR])
         LMB_TRY_GOTO(st, done, find_factors(&m, c, taylor, latency, err));
-    if (c->bits_min && c->bits_min < LMB_BITS_MAX)
+    if (c->use[LMB_MOVE_BITS] && c->bits_min && c->bits_min < LMB_BITS_MAX)
         LMB_TRY_GOTO(st, done, lmbi_bits_find(&m, (int)c->bits_min, taylor, latency, err));
     *out = m;
     return LMB_OK;

@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR, LMB_MOVE_BITS } lmb_move_kind;
+typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR, LMB_MOVE_BITS, LMB_MOVE_KINDS } lmb_move_kind;
 enum { LMB_MOVE_NAME = 160 };
 
 typedef struct lmb_move {
@@ -50,9 +50,9 @@ typedef struct lmb_moves {
 
 typedef struct lmb_moves_config {
     int64_t tile, min_channels;
-    bool low_rank;
-    int64_t bits_min;
-} lmb_moves_config; /* 0, 8: all keep their bits */
+    bool use[LMB_MOVE_KINDS];
+    int64_t bits_min; /* 0, 8: all keep their bits */
+} lmb_moves_config;
 
 /* All moves of a model. One whose shapes a frozen table does not have is left out.
  *   errors  E_UNSUPPORTED: the model itself has no integer form, or is not in the frozen table */

@@ -78,6 +78,10 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_add_member(s, "lost", (double)p->pair.lost);
     lmb_str_add_member(s, "won", (double)p->pair.won);
     lmb_str_add_member(s, "limit", p->limit);
+    if (p->before.n) {
+        lmb_str_add_member(s, "before_lost", (double)p->before.lost);
+        lmb_str_add_member(s, "before_won", (double)p->before.won);
+    }
     lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false",
                  p->beaten ? "true" : "false");
 }
@@ -228,6 +232,11 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
     LMB_TRY(get_int(t, "lost", &p->pair.lost, err));
     LMB_TRY(get_int(t, "won", &p->pair.won, err));
     LMB_TRY(lmb_line_real(t, "limit", &p->limit, err));
+    if (lmb_tree_get(t, "before_lost")) {
+        p->before.n = p->pair.n;
+        LMB_TRY(get_int(t, "before_lost", &p->before.lost, err));
+        LMB_TRY(get_int(t, "before_won", &p->before.won, err));
+    }
     LMB_TRY(get_bool(t, "accepted", &p->accepted, err));
     return get_bool(t, "beaten", &p->beaten, err);
 }
@@ -242,11 +251,15 @@ static lmb_status get_moves(const lmb_tree *list, lmb_point *p, lmb_error *err)
     return LMB_OK;
 }
 
+static bool counts(const lmb_paired *c)
+{
+    return c->lost >= 0 && c->won >= 0 && c->lost <= c->n && c->won <= c->n - c->lost;
+}
+
 static bool sound(const lmb_point *p)
 {
     const lmb_paired *c = &p->pair;
-    return c->n >= 1 && c->n <= INT32_MAX && c->lost >= 0 && c->won >= 0 && c->lost <= c->n &&
-           c->won <= c->n - c->lost && p->right >= 0 && p->right <= c->n;
+    return c->n >= 1 && c->n <= INT32_MAX && counts(c) && counts(&p->before) && p->right >= 0 && p->right <= c->n;
 }
 
 typedef struct reader { lmb_points *p; const char *identity; } reader;

@@ -34,10 +34,11 @@ typedef struct lmb_point {
     lmb_timing timing;           /* p50 is cost[LMB_GOAL_LATENCY]                             */
     double parameters, arena;
     lmb_paired pair;             /* against the teacher, on the held-out samples     */
+    lmb_paired before;           /* finished: against its parent, on the same; n 0: not compared */
     int64_t right;
     double limit;                /* the drop is at most this, with the search's confidence */
     bool accepted;
-    bool beaten;                 /* it could be accepted, and another of its round was      */
+    bool beaten;                 /* it could be accepted, and another of its round was, or its parent is no worse */
     bool front;                  /* no other point is at least as good in all (set by lmb_points_front) */
 } lmb_point;
 

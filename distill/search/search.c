@@ -55,6 +55,10 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
     if (st == LMB_OK)
         st = lmb_latency_whole(s->latency, &d.model, s->deadline, &p->timing, err);
+    if (st == LMB_OK && p->kind == LMB_POINT_FINISHED) { /* of its parent's shape: what is slower was disturbed */
+        const lmb_timing *same = &s->points->point[p->parent].timing;
+        p->timing = same->p50 < p->timing.p50 ? *same : p->timing;
+    }
     p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
     p->parameters = (double)lmb_edge_parameters(&d.model);
     p->arena = (double)lmb_edge_arena_bytes(&d.model);
@@ -65,13 +69,20 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     return st;
 }
 
+/* The last training has made nothing better: what it started from will do, and is at least as accurate. */
+static bool in_vain(const lmbi_search *s, const lmb_point *p)
+{
+    return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
+           loses_little(s, &s->points->point[p->parent], 0);
+}
+
 /* Of a round's points the most accurate that passes is accepted; of equal ones the first. */
 static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
 {
     int best = -1;
 
     for (int i = 0; i < n; i++)
-        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) &&
+        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
             (best < 0 || p[i].right > p[best].right))
             best = i;
     for (int i = 0; i < n; i++) {
@@ -152,6 +163,12 @@ static void stand(const lmbi_search *s, int *incumbent, int *steps, double *shar
     }
 }
 
+/* A step towards a limit goes no further than the limit: what is beyond it costs accuracy for nothing. */
+static double no_further(const lmbi_search *s, lmb_goal goal, double cost, double share)
+{
+    return fmin(share, fmax(1 - s->budget.limit[goal] / cost, s->r->c->gain_min));
+}
+
 static lmb_status descend(lmbi_search *s, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;
@@ -171,7 +188,8 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "steps below %g %% are not tried", 100 * c->step_min);
         if (steps >= c->steps)
             return lmbi_search_why(s, "%lld steps have been tried", (long long)c->steps);
-        LMB_TRY(lmbi_search_step(s, incumbent, goal, share, &paid, err));
+        LMB_TRY(lmbi_search_step(s, incumbent, goal, met ? share : no_further(s, goal, p->cost[goal], share), &paid,
+                                 err));
         if (!paid)
             return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min,
                                    lmb_goals[goal]);
@@ -180,14 +198,32 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
 
 /* ---- the last training ---- */
 
-/* The finished form of point `of`, made if it is not there. */
-static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *err)
+/* A point's deployed file beside that of its parent, on the held-out samples. */
+static lmb_status against_parent(lmbi_search *s, lmb_point *p, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    lmb_deployed was, is;
+
+    LMB_TRY(lmb_search_file(path, s->r->folder, p->parent, "model.lmb", err));
+    LMB_TRY(lmb_deployed_read(path, &was, err));
+    lmb_status st = lmb_search_file(path, s->r->folder, p->id, "model.lmb", err);
+    if (st == LMB_OK && (st = lmb_deployed_read(path, &is, err)) == LMB_OK) {
+        st = lmb_judge_against(s->judge, &was, &is, &p->before, err);
+        lmb_deployed_free(&is);
+    }
+    lmb_deployed_free(&was);
+    return st;
+}
+
+/* The finished form of point `of`, made if it is not there. good: one of the two is within the accuracy. */
+static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
 {
     lmb_graph *model = NULL, *frozen = NULL;
 
+    *good = loses_little(s, &s->points->point[of], 0);
     for (int i = 0; i < s->points->n; i++)
         if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
-            *accepted = s->points->point[i].accepted;
+            *good |= s->points->point[i].accepted;
             return LMB_OK;
         }
     lmb_point p = { .id = s->points->n,
@@ -204,8 +240,9 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *accepted, lmb_error *
     lmb_graph_destroy(model);
     lmb_graph_destroy(frozen);
     LMB_TRY(st);
+    LMB_TRY(against_parent(s, &p, err));
     LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
-    *accepted = s->points->point[s->points->n - 1].accepted;
+    *good |= s->points->point[s->points->n - 1].accepted;
     return LMB_OK;
 }
 
@@ -224,6 +261,8 @@ static lmb_status finish(lmbi_search *s, lmb_error *err)
     for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
         bool mid_good;
         int mid = (lo + hi + 1) / 2;
+        if (mid == 0 && loses_little(s, &s->points->point[0], 0)) /* a longer training makes the teacher no cheaper */
+            break;
         st = finish_one(s, chain[mid], &mid_good, err);
         if (mid_good)
             lo = mid + 1;
@@ -264,6 +303,18 @@ static lmb_status check_form(lmbi_search *s, lmb_error *err)
     LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
     lmb_deployed_free(&d);
     return LMB_OK;
+}
+
+lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
+{
+    lmbi_search s = { .r = r };
+
+    LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(check_held_out(&s, err));
+    LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
+    lmb_status st = check_form(&s, err);
+    lmb_graph_destroy(s.start);
+    return st;
 }
 
 static lmb_status open_all(lmbi_search *s, lmb_error *err)

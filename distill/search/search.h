@@ -11,7 +11,8 @@
  *             alone, one at a time. The most accurate that passes goes on. Which ranks there are changes no decision
  *   slack     while searching this much more may be lost, because the last training gives some of it back
  *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged
- *             without the slack; if it fails, points between it and the teacher are, halving their number each time
+ *             without the slack; if it fails, points between it and the teacher are, halving their number each time.
+ *             Of a point and its finished form, which cost the same, the one with more held-out samples right goes out
  *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
  *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
  *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
@@ -37,7 +38,7 @@ typedef struct lmb_search_config {
     double confidence, step, step_min, gain_min;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
     bool low_rank;
-    const struct lmb_tree *observer;
+    const struct lmb_tree *observer, *moves;
     lmb_train_config tune, finish;
     lmb_distill_config distill;
     lmb_search_table table;
@@ -76,8 +77,16 @@ void lmb_search_result_free(lmb_search_result *r);
 /* Limits as numbers. E_ARG for what is no number, or nothing to do. */
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);
 
+/* Which kinds of moves are tried: those of `moves`, else all that the other keys allow. E_ARG names a kind that there
+ * is not, or one that they forbid. */
+extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", NULL, as lmb_move_kind */
+LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
+
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);
+
+/* All that is said before any work: c, teacher, train and held_out of the request are looked at. */
+LMB_MUST_CHECK lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err);
 
 /* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
  * result; the others work for it and end with none.

@@ -79,12 +79,13 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
 {
     const lmb_search_config *c = s->r->c;
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
-    lmb_moves_config mc = { c->tile, c->min_channels, c->low_rank, c->bits_min };
+    lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
     bool more = true;
     lmb_status st;
 
+    LMB_TRY(lmb_search_moves(c, mc.use, err));
     if (tc.batches * ROWS > s->r->train->n)
         tc.batches = s->r->train->n / ROWS;
     LMB_TRY_GOTO(st, done, lmb_taylor_create(model, s->r->train, &tc, &taylor, err));

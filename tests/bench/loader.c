@@ -1,9 +1,10 @@
 /* tests/bench/loader.c - samples a second that the loader makes ready, by itself.
  *
- *     bench_loader "{name: cifar, path: data/cifar-10-batches-bin}" "{crop: 4, flip: true}" [THREADS [BATCH [SECONDS]]]
+ *     bench_loader "{name: cifar, path: data/cifar-10-batches-bin}" "{crop: 4, flip: true}" [THREADS [BATCH [SECONDS [later]]]]
  *
  * Arguments: the `data` and `augment` sections of a configuration; threads of the loader (1). Printed: samples a second
- * and microseconds of a thread's own time (not the time it stood aside) for one, shuffled, as f32, in batches of 128.
+ * and microseconds of a thread's own time (not the time it stood aside) for one, shuffled, as f32, in batches of 128;
+ * later: as a GPU gets them, bytes with the changes still to be made.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_fields_bind(lmb_augment_fields, lmb_config_root(a), &augment, err));
     LMB_TRY_GOTO(st, done, lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, err));
     lmb_loader_options o = { .data = data, .batch = argc > 4 ? atoi(argv[4]) : 128, .seed = 1, .shuffle = true,
-                             .threads = argc > 3 ? atoi(argv[3]) : 1, .augment = &augment };
+                             .threads = argc > 3 ? atoi(argv[3]) : 1, .augment = &augment,
+                             .dtype = argc > 6 ? LMB_U8 : LMB_F32, .change_later = argc > 6 };
     LMB_TRY_GOTO(st, done, lmb_loader_create(&o, &l, err));
     st = drain(l, argc > 5 ? atof(argv[5]) : 2, err);
 done:
@@ -68,8 +70,8 @@ int main(int argc, char **argv)
 {
     lmb_error err = LMB_ERROR_INIT;
 
-    if (argc < 3 || argc > 6) {
-        fprintf(stderr, "usage: bench_loader DATA AUGMENT [THREADS [BATCH [SECONDS]]]\n");
+    if (argc < 3 || argc > 7) {
+        fprintf(stderr, "usage: bench_loader DATA AUGMENT [THREADS [BATCH [SECONDS [later]]]]\n");
         return 2;
     }
     if (run(argc, argv, &err) != LMB_OK) {

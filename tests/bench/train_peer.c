@@ -4,7 +4,8 @@
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
  *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
- *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not replayed
+ *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not replayed;
+ *                                    -changed: crops and flips; -floats: made by the processor, which sends floats
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS
  *                                    THREADS of each rank; a run of ranks ends with an epoch
  */
@@ -97,6 +98,9 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     if (gpu) {
         train.backend = "cuda";
         train.shard = train.batch;
+        train.augment_on = strstr(precision, "-floats") ? LMB_CHANGE_CPU : LMB_CHANGE_AUTO;
+        if (strstr(precision, "-changed"))
+            train.augment = (lmb_augment){ .crop = 4, .flip = true };
         train.graph = strstr(precision, "-eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
     }
     train.mode = gpu && strstr(precision, "-fast");

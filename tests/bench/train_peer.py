@@ -11,6 +11,8 @@ a virtual environment with a newer one, LMB_PEER_COMPILE=1 adds torch.compile.
 """
 import argparse, os, statistics, subprocess, sys
 
+from peer_blocks import inverted
+
 MODELS = {  # our model section, sample shape, batch
     'resnet8': ('{name: resnet, depth: 8}', (3, 32, 32), 128),
     'resnet20': ('{name: resnet, depth: 20}', (3, 32, 32), 128),
@@ -40,16 +42,7 @@ def network(name):
         def forward(self, x):
             return F.relu(self.b(self.a(x)) + self.skip(x))
 
-    class Inverted(nn.Module):
-        def __init__(self, i, o, stride, expand):
-            super().__init__()
-            wide = i * expand
-            self.layers = nn.Sequential(*([conv_norm(i, wide, 1, act=nn.ReLU6)] if expand != 1 else []),
-                                        conv_norm(wide, wide, 3, stride, wide, act=nn.ReLU6), conv_norm(wide, o, 1))
-            self.add = stride == 1 and i == o
-
-        def forward(self, x):
-            return x + self.layers(x) if self.add else self.layers(x)
+    Inverted = inverted(conv_norm)
 
     def head(i):
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(i, 10)]

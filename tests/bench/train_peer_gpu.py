@@ -11,6 +11,8 @@ loaded. Ours reads the same from memory through its loader. Without a GPU or a P
 """
 import argparse, os, statistics, subprocess, sys, time
 
+from peer_blocks import inverted
+
 MODELS = {  # our model section, sample shape, batch
     'resnet18': ('{name: resnet_imagenet, depth: 18, small: true}', (3, 32, 32), 512),
     'wrn28_10': ('{name: wide_resnet, depth: 28, width: 10}', (3, 32, 32), 512),
@@ -59,16 +61,7 @@ def network(name):
             active = F.relu(self.a(x))
             return self.second(F.relu(self.b(self.first(active)))) + (self.skip(active) if self.skip else x)
 
-    class Inverted(nn.Module):
-        def __init__(self, i, o, stride, expand):
-            super().__init__()
-            wide = i * expand
-            self.layers = nn.Sequential(*([conv_norm(i, wide, 1, act=nn.ReLU6)] if expand != 1 else []),
-                                        conv_norm(wide, wide, 3, stride, wide, act=nn.ReLU6), conv_norm(wide, o, 1))
-            self.add = stride == 1 and i == o
-
-        def forward(self, x):
-            return x + self.layers(x) if self.add else self.layers(x)
+    Inverted = inverted(conv_norm)
 
     def stages(layers, i, block, sizes):
         for width, blocks, first in sizes:

@@ -35,6 +35,33 @@ START_TEST(round_trip)
 }
 END_TEST
 
+START_TEST(hosts)
+{
+    static const char *const good[] = { "fed.example.org", "192.0.2.1", "::1", "2001:db8::7", "fe80::1%eth0" };
+    static const char *const bad[] = { "", "a b", "fed.example.org:7100", "[::1]", "::1::", "http://fed.example.org" };
+    char line[LMB_INVITE_MAX];
+    lmb_invite out;
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_ok(lmb_invite_check_host(good[i], &err));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_assert_int_eq(lmb_invite_check_host(bad[i], &err), LMB_E_ARG);
+    }
+    memset(line, 'x', sizeof line - 1);
+    line[sizeof line - 1] = 0;
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_invite_check_host(line, &err), LMB_E_ARG);
+    lmb_invite in = example("::1");
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_invite_format(&in, line, &err));
+    memcpy(strstr(line, "::1"), "a:1", 3);
+    ck_assert_int_eq(lmb_invite_parse(line, &out, &err), LMB_E_FORMAT);
+}
+END_TEST
+
 START_TEST(every_cut_is_refused)
 {
     lmb_invite in = example("fed.example.org"), out;
@@ -76,5 +103,5 @@ START_TEST(token_halves_differ_and_are_stable)
 }
 END_TEST
 
-LMB_TEST_MAIN("comm/invite", add_loop(round_trip, 4); add(every_cut_is_refused); add_loop(nonsense_is_refused, 14);
-              add(token_halves_differ_and_are_stable);)
+LMB_TEST_MAIN("comm/invite", add_loop(round_trip, 4); add(hosts); add(every_cut_is_refused);
+              add_loop(nonsense_is_refused, 14); add(token_halves_differ_and_are_stable);)

@@ -130,6 +130,27 @@ START_TEST(versions_repeat_and_a_seed_of_their_own_is_shared)
 }
 END_TEST
 
+/* Whoever moves the pixels: each is that of the rows. Sides of one pixel, shifts wider than the image. */
+START_TEST(a_pixel_is_that_of_the_rows)
+{
+    static const int64_t sides[][2] = { { 1, 1 }, { 1, 5 }, { 4, 1 }, { 3, 5 }, { 8, 7 } };
+    const lmb_augment a = { .crop = _i & 1 ? 6 : _i & 2, .flip = _i & 4, .reflect = _i & 8, .cutout = _i & 16 ? 4 : 0 };
+    uint8_t old[2 * 56], rows[2 * 56], scratch[2 * 56];
+
+    for (size_t k = 0; k < sizeof sides / sizeof *sides; k++)
+        for (uint64_t sample = 0; sample < 50; sample++) {
+            const lmb_shape s = LMB_SHAPE(2, sides[k][0], sides[k][1]);
+            int h = (int)s.d[1], w = (int)s.d[2];
+            for (int i = 0; i < 2 * h * w; i++)
+                old[i] = rows[i] = (uint8_t)(i + 1);
+            lmb_augment_apply(&a, rows, &s, 3, 1, sample, scratch);
+            const lmb_picture_change c = lmb_augment_change(&a, &s, 3, 1, sample);
+            for (int i = 0; i < 2 * h * w; i++)
+                ck_assert_int_eq(lmb_picture_at(&c, old + i / (h * w) * h * w, h, w, i / w % h, i % w), rows[i]);
+        }
+}
+END_TEST
+
 START_TEST(signals_are_scaled_and_jittered)
 {
     lmb_shape s = LMB_SHAPE(2, 1000);
@@ -168,5 +189,6 @@ START_TEST(options_must_fit_the_samples)
 END_TEST
 
 LMB_TEST_MAIN("datasets/augment", add(flip_by_hand); add(crop_by_hand); add(cutout_by_hand);
-              add(same_sample_same_change); add(versions_repeat_and_a_seed_of_their_own_is_shared);
+              add(same_sample_same_change); add_loop(a_pixel_is_that_of_the_rows, 32);
+              add(versions_repeat_and_a_seed_of_their_own_is_shared);
               add(signals_are_scaled_and_jittered); add(options_must_fit_the_samples);)

@@ -256,6 +256,42 @@ START_TEST(a_rank_may_get_none_of_a_short_batch)
 }
 END_TEST
 
+/* Bytes and what is to happen to them make the batch that comes changed and widened. */
+START_TEST(changes_may_come_later)
+{
+    lmb_loader *now, *later;
+    const lmb_batch *a, *b;
+    const lmb_augment augment = { .crop = 2, .flip = true, .cutout = 2, .versions = 2 };
+
+    open_data();
+    lmb_loader_options o = { .data = data, .batch = 10, .seed = 4, .shuffle = true, .augment = &augment };
+    ck_ok(lmb_loader_create(&o, &now, &err));
+    o.change_later = true;
+    ck_assert_int_eq(lmb_loader_create(&o, &later, &err), LMB_E_ARG); /* of floats */
+    err = (lmb_error)LMB_ERROR_INIT;
+    o.dtype = LMB_U8;
+    o.threads = 3;
+    ck_ok(lmb_loader_create(&o, &later, &err));
+    ck_ok(lmb_loader_begin(now, 3, 0, &err));
+    ck_ok(lmb_loader_begin(later, 3, 0, &err));
+    for (;;) {
+        ck_ok(lmb_loader_next(now, &a, &err));
+        ck_ok(lmb_loader_next(later, &b, &err));
+        ck_assert_int_eq(a == NULL, b == NULL);
+        if (!a)
+            break;
+        ck_assert_int_eq(a->n, b->n);
+        ck_assert_mem_eq(a->sample, b->sample, sizeof *a->sample * (size_t)a->n);
+        for (int i = 0; i < 30 * a->n; i++)
+            ck_assert_float_eq(a->x[i], lmb_picture_at(&b->change[i / 30], b->x_u8 + i / 30 * 30, 6, 5, i / 5 % 6,
+                                                       i % 5));
+    }
+    lmb_loader_destroy(now);
+    lmb_loader_destroy(later);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 static void beyond(void *ctx, int64_t n, int64_t *lo, int64_t *hi)
 {
     (void)ctx;
@@ -296,5 +332,5 @@ END_TEST
 
 LMB_TEST_MAIN("datasets/loader", add(each_sample_once_an_epoch_and_resumable); add(two_ranks_see_the_batch_of_one);
               add_loop(an_error_in_the_thread_reaches_the_caller, 3); add(threads_and_types_do_not_change_a_number);
-              add(evaluation_is_plain); add(starts_and_stops_at_any_moment); add(a_rank_may_get_none_of_a_short_batch);
+              add(evaluation_is_plain); add(changes_may_come_later); add(starts_and_stops_at_any_moment); add(a_rank_may_get_none_of_a_short_batch);
               add(impossible_options_are_refused);)

@@ -1,6 +1,6 @@
 /* Mirrors distill/quantize/integer_form.c: shortcuts by Slice and Pad, means over an image and a normalisation by
- * channel become what has an integer form, and the model answers as before; what is in that form already is left
- * alone. */
+ * channel, and channels side by side (concat_form.c), become what has an integer form, and the model answers as
+ * before; what is in that form already is left alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,4 +139,82 @@ START_TEST(our_own_models_stay)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/integer_form", add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)
+/* ---- channels side by side ---- */
+
+/* Joined once and twice, through a pooling, into convolutions with and without normalisation, and into the head. */
+static const char joined[] =
+    "{name: layers, mean: 120, scale: 0.02, layers: [{conv: 6}, "
+    "{concat: [[{conv: {channels: 4, kernel: 1}}], [{conv: 5}]]}, "
+    "{pool: max}, {conv: {channels: 7, kernel: 3}}, "
+    "{concat: [[{conv: {channels: 4, kernel: 1, norm: false}}], [{concat: [[{conv: 3}], [{conv: 2}]]}]]}, "
+    "{conv: {channels: 6, kernel: 1, norm: false}}, {concat: [[{conv: 4}], [{conv: 3}]]}, {pool: global}, dense]}";
+
+static lmb_graph *described(const char *text, const char *name)
+{
+    lmb_shape sample = LMB_SHAPE(3, 7, 7);
+    lmb_config *c;
+    lmb_graph *g;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_config_parse(text, strlen(text), name, &c, &err));
+    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
+    lmb_config_destroy(c);
+    return g;
+}
+
+/* Statistics and scales that a new model does not have. */
+static void shake(lmb_graph *g)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        float *x = (float *)(uintptr_t)g->value[v].data; /* of a graph that nobody else has */
+        bool odd = strstr(g->value[v].name, "var") || strstr(g->value[v].name, "scale");
+        if (g->value[v].role != LMB_ROLE_STATISTIC &&
+            (g->value[v].role != LMB_ROLE_PARAMETER || g->value[v].shape.n > 1))
+            continue;
+        lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, (uint64_t)v);
+        for (int64_t i = 0; i < lmb_shape_count(&g->value[v].shape); i++)
+            x[i] = odd ? 0.5f + 0.1f * (float)lmb_rand_below(&r, (uint32_t)i, 10)
+                       : 0.3f * lmb_rand_normal(&r, (uint32_t)i);
+    }
+}
+
+static int count(const lmb_graph *g, const char *op)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        n += strcmp(g->node[i].op->name, op) == 0;
+    return n;
+}
+
+START_TEST(a_layer_that_reads_parts_is_a_sum)
+{
+    lmb_graph *g = described(joined, "joined"), *form;
+    float a[5], b[5], most = 0;
+    lmb_deployed d;
+
+    shake(g);
+    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.msg, "Concat"));
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_pass_integer_form(g, &form, &err));
+    ck_assert_int_eq(count(g, "Concat"), 4);
+    ck_assert_int_eq(count(form, "Concat"), 0);
+    ck_assert_int_eq(count(form, "Add"), 1 + 2 + 1);
+    ck_assert_int_eq(count(form, "MaxPool"), 2);
+    ck_assert_int_eq(count(form, "BatchNormalization"), count(g, "BatchNormalization") - 1);
+    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    lmb_deployed_free(&d);
+    answers(g, a);
+    answers(form, b);
+    for (int i = 0; i < 5; i++)
+        most = fmaxf(most, fabsf(a[i]));
+    ck_assert(most > 0.01f);
+    for (int i = 0; i < 5; i++)
+        ck_assert_msg(fabsf(a[i] - b[i]) <= 1e-4f * most, "logit %d: %g, was %g", i, b[i], a[i]);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(form);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum);
+              add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)

@@ -9,12 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/config.h"
 #include "core/cuda/device.h"
 #include "distill/logits.h"
 #include "tests/gpu_main.h"
+#include "tests/train/from_text.h"
 #include "train/loss.h"
-#include "train/model.h"
 #include "train/trainer.h"
 
 enum { ROWS = 16 };
@@ -24,31 +23,15 @@ static lmb_dataset *data;
 static lmb_graph *teacher, *student;
 static lmb_augment augment;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
-static lmb_graph *model(const char *text, uint64_t seed)
-{
-    lmb_config *c = parse(text);
-    lmb_graph *g;
-    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
-
 static void set_up(void)
 {
-    lmb_config *c = parse("{name: synthetic, train: 48, classes: 4, height: 8, width: 8, noise: 0.4}");
+    lmb_config *c = config_of("{name: synthetic, train: 48, classes: 4, height: 8, width: 8, noise: 0.4}");
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
     lmb_config_destroy(c);
-    teacher = model("{name: resnet, depth: 8, width: 8, mean: 100, scale: 0.02}", 3);
-    student = model("{name: vgg, channels: [4, 0, 6], mean: 100, scale: 0.02}", 5);
+    teacher = model_of("{name: resnet, depth: 8, width: 8, mean: 100, scale: 0.02}", data, 3);
+    student = model_of("{name: vgg, channels: [4, 0, 6], mean: 100, scale: 0.02}", data, 5);
 }
 
 static void tear_down(void)
@@ -102,7 +85,7 @@ static float *train(lmb_logits *cache, const char *backend, int64_t mb, size_t *
     if (cache)
         lmb_logits_extent(cache, &o.logits_epochs, &o.logits_samples);
     lmb_loss loss = lmb_objective_loss(&o);
-    lmb_config *c = parse("{epochs: 3, batch: 32, shard: 16, lr: 0.02, seed: 9, threads: 1}");
+    lmb_config *c = config_of("{epochs: 3, batch: 32, shard: 16, lr: 0.02, seed: 9, threads: 1}");
     lmb_train_config settings;
     lmb_trainer *t;
 

@@ -1,10 +1,11 @@
-/* Mirrors distill/search/paired.c and budget.c: known answers of the paired tests, units, which cost is worked on. */
+/* Mirrors distill/search/paired.c, budget.c, config.c and answer.c: known answers of the paired tests, units, which
+ * cost is worked on, which moves are tried, which point goes out. */
 #include <math.h>
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "distill/search/budget.h"
-#include "distill/search/paired.h"
+#include "core/base/config.h"
+#include "distill/search/internal.h"
 #include "tests/check_main.h"
 
 static lmb_error err;
@@ -105,5 +106,87 @@ START_TEST(worst_limit_first)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/search_arithmetic", add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer);
+/* ---- the answer ---- */
+
+typedef struct row { int parent; lmb_point_kind kind; double us, limit; int64_t right; } row;
+
+static int answer_of(const lmb_budget *b, const row *rows, int n, bool *met)
+{
+    lmb_point point[8];
+    lmb_search_result r = { .points = { .point = point, .n = n } };
+    const lmbi_search s = { .budget = *b };
+
+    for (int i = 0; i < n; i++)
+        point[i] = (lmb_point){ .id = i, .parent = rows[i].parent, .kind = rows[i].kind, .cost = { rows[i].us, 9, 9 },
+                                .pair = { 1000, 0, 0 }, .right = rows[i].right, .limit = rows[i].limit };
+    lmbi_search_answer(&s, &r);
+    *met = r.met;
+    return r.best;
+}
+
+/* A point and its finished form have one shape: which goes out is not for two measurements of one time to say. */
+START_TEST(a_last_training_goes_out_where_it_is_better)
+{
+    const lmb_budget fast = { LMB_GOAL_LATENCY, 0.01, { 0 } }, within = { LMB_GOAL_ACCURACY, -1, { 20 } };
+    row rows[] = { { -1, LMB_POINT_TEACHER, 30, 0, 900 }, { 0, LMB_POINT_STEP, 20, 0.005, 895 },
+                   { 1, LMB_POINT_FINISHED, 21, 0.002, 898 } };
+    bool met;
+
+    ck_assert_int_eq(answer_of(&fast, rows, 3, &met), 2); /* dearer by noise, and better */
+    rows[2] = (row){ 1, LMB_POINT_FINISHED, 19, 0.006, 894 };
+    ck_assert_int_eq(answer_of(&fast, rows, 3, &met), 1); /* cheaper by noise, and worse */
+    rows[2].right = 895;
+    ck_assert_int_eq(answer_of(&fast, rows, 3, &met), 1); /* nothing was gained */
+    rows[1].limit = 0.02;
+    ck_assert_int_eq(answer_of(&fast, rows, 3, &met), 2); /* before it, too much was lost */
+    ck_assert(met);
+    rows[2] = (row){ 1, LMB_POINT_FINISHED, 21, 0.012, 899 };
+    rows[1].limit = 0.005;
+    ck_assert_int_eq(answer_of(&fast, rows, 3, &met), 1); /* better, and not shown to be good enough */
+    ck_assert_int_eq(answer_of(&within, rows, 3, &met), 1); /* better, and beyond the limit of time */
+    ck_assert(met);
+    rows[2].us = 20;
+    ck_assert_int_eq(answer_of(&within, rows, 3, &met), 2);
+    rows[0].limit = rows[1].limit = rows[2].limit = 0.5;
+    (void)answer_of(&fast, rows, 3, &met);
+    ck_assert(!met);
+}
+END_TEST
+
+/* ---- kinds of moves ---- */
+
+START_TEST(only_some_moves)
+{
+    static const struct { const char *text; bool low_rank; int64_t bits_min; bool use[LMB_MOVE_KINDS]; const char *why;
+    } rows[] = {
+        { "{}", true, 8, { true, true, false }, NULL },
+        { "{}", false, 4, { true, false, true }, NULL },
+        { "{moves: [ranks]}", true, 4, { false, true, false }, NULL },
+        { "{moves: [channels, bits]}", true, 4, { true, false, true }, NULL },
+        { "{moves: [bits]}", true, 8, { false }, "bits_min is 8" },
+        { "{moves: [ranks]}", false, 8, { false }, "low_rank is false" },
+        { "{moves: [rank]}", true, 8, { false }, "no move 'rank'" },
+        { "{moves: []}", true, 8, { false }, "moves is a list" },
+        { "{moves: channels}", true, 8, { false }, "moves is a list" },
+    };
+
+    for (size_t i = 0; i < LMB_COUNT(rows); i++) {
+        bool use[LMB_MOVE_KINDS];
+        lmb_config *doc;
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_ok(lmb_config_parse(rows[i].text, strlen(rows[i].text), "test", &doc, &err));
+        lmb_search_config c = { .low_rank = rows[i].low_rank, .bits_min = rows[i].bits_min,
+                                .moves = lmb_tree_get(lmb_config_root(doc), "moves") };
+        lmb_status st = lmb_search_moves(&c, use, &err);
+        if (rows[i].why)
+            ck_assert_msg(st == LMB_E_ARG && strstr(err.msg, rows[i].why), "%s: %s", rows[i].text, err.msg);
+        else
+            ck_assert_msg(st == LMB_OK && memcmp(use, rows[i].use, sizeof use) == 0, "%s", rows[i].text);
+        lmb_config_destroy(doc);
+    }
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/search_arithmetic", add(a_last_training_goes_out_where_it_is_better); add(only_some_moves);
+              add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer);
               add(tango_structure); add(units); add(worst_limit_first);)

@@ -96,6 +96,7 @@ pair "aggregator median does not work on that" --set federation.server.privacy.c
 pair "so that privacy.clip bounds nothing" --set federation.server.privacy.clip=1 --set federation.server.codec=topk
 pair "leaves most values out" --set federation.server.aggregator=krum --set federation.server.codec=topk
 pair "which codec int8 would mix with them" --set federation.server.aggregator=fednova --set federation.server.codec=int8
+pair "a host name is given without a port" --set federation.host=fed.example.org:7100
 pair "there is no codec 'gzip'" --set federation.server.codec=gzip
 pair "one round alone spends" --set federation.server.privacy.clip=1 --set federation.server.privacy.epsilon_budget=0.5
 pair "lower target, max_examples or max_abs" --set federation.server.max_examples=1073741824 \

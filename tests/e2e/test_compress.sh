@@ -44,10 +44,16 @@ compress 2 --set compress.accuracy_drop_max=
 says "at what price"
 compress 2 --set compress.accuracy_drop_max="1 kB"
 says "must be one of %, points"
+compress 2 --set compress.accuracy_drop_max="200 %"
+says "no more than 100 % can be lost"
+compress 2 --set compress.bytes_max="0 kB"
+says "bytes_max is 0: nothing is as small as that"
 compress 2 --set compress.accuracy_drop_max="0.1 %"
 says "held-out samples can not show"
 compress 2 --set compress.deadline="1 kB"
 says "deadline: '1 kB' has the unit 'kB'; it must be one of us, ms, s"
+compress 2 --set "compress.moves=[bits]"
+says "moves has bits, and bits_min is 8"
 compress 2 --set split.validation=0
 says "split.validation is 0"
 compress 1 --set data.classes=3
@@ -56,13 +62,21 @@ compress 1 --set data.height=14
 says "the data has"
 compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
 says "node [^ :]*: Tanh has no integer form"
+"$limbeck" config check "$dir/c.yaml" --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}" >/dev/null 2>"$dir/err" && fail "config check takes a teacher without an integer form"
+says "Tanh has no integer form"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
+
+# channels side by side, by hand and as a teacher
+joined="{name: layers, mean: 120, scale: 0.015, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, kernel: 1}}]]}, {conv: 4}, {pool: global}, dense]}"
+"$limbeck" quantize "$dir/c.yaml" --set "model=$joined" --set teacher= --set compress= --calibration 50 --out "$dir/joined.onnx" >"$dir/out" 2>"$dir/err" &&
+    "$limbeck" export "$dir/joined.onnx" --out "$dir/joined.lmb" >>"$dir/out" 2>>"$dir/err" || fail "a model with Concat does not become integers: $(cat "$dir/err")"
+compress 0 --set run="$dir/joined" --set "compress.teacher=$joined" --set compress.accuracy_drop_max="90 %" --set compress.steps=1 --set compress.tune.epochs=1
 
 # a search; the last line is the path of its front
 compress 0
 front=$dir/first/compress/front.json
 [ "$(tail -n 1 "$dir/out")" = "$front" ] || fail "the last line is '$(tail -n 1 "$dir/out")'"
-for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["'; do
+for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["channels", "ranks"\]' '"moves": \["[^"]* to ' '"against_parent": {"won": '; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
 grep -q "predictions a second on one thread, 0 % later than 5e+06 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
@@ -91,10 +105,26 @@ Y
 "$limbeck" tune "$dir/t.yaml" --set run="$dir/free" --set tune.cost=none >"$dir/out" 2>"$dir/err" || fail "no tuning without a cost"
 cp "$front" "$dir/own.json"
 compress 0 --set "compress.compare_front=[$dir/family/tune/tune.json, $dir/own.json]"
-grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0-9]*}' "$front" || fail "front.json does not speak of the tuning"
-grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0}' "$front" || fail "a front beats itself"
+grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0-9]*, ' "$front" || fail "front.json does not speak of the tuning"
+grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0, ' "$front" || fail "a front beats itself"
 grep -q "<h2>Beside other searches</h2>" "$dir/first/compress/report.html" || fail "report.html shows no other search"
 grep -q "tune, halving: [0-9.]* % at [0-9]" "$dir/first/compress/report.html" || fail "the picture has no point of the other search"
+
+# each technique alone, and all of them in one picture, at one accuracy
+teacher="--set compress.teacher=$dir/first/teacher/model.onnx --set compress.steps=1"
+compress 0 $teacher --set run="$dir/channels" --set "compress.moves=[channels]"
+grep -q '"kind": "factor"' "$dir/channels/compress/journal.jsonl" && fail "channels alone factorises layers"
+compress 0 $teacher --set run="$dir/bits" --set "compress.moves=[bits]" --set compress.bits_min=3 --set compress.objective=bytes
+grep -q '"kind": "bits"' "$dir/bits/compress/journal.jsonl" || fail "bits alone lowers none"
+grep -q '"kind": "\(shrink\|factor\)"' "$dir/bits/compress/journal.jsonl" && fail "bits alone takes other things away"
+compress 0 --set "compress.compare_front=[$dir/channels/compress/front.json, $dir/bits/compress/front.json]"
+for key in '"at_equal_accuracy": {"accuracy": 0[.0-9]*, "latency_us": ' '"method": "channels alone"' '"method": "bits alone"'; do
+    grep -q -- "$key" "$front" || fail "front.json has no $key"
+done
+for words in "bits alone</span>" "latency at [0-9.]* %</th>" 'class="line s4"' "times)"; do
+    grep -q -- "$words" "$dir/first/compress/report.html" || fail "report.html has no $words"
+done
+
 compress 2 --set "compress.compare_front=$dir/free/tune/tune.json"
 says "has no cost and so no front"
 compress 1 --set "compress.compare_front=$dir/first/compress/nothing.json"
@@ -140,6 +170,11 @@ compress 4 --set run="$dir/unmet" --set compress.objective=accuracy --set compre
 says "nothing is within all limits. Point [0-9]* is nearest, with [0-9.]* us where 0.01 are allowed"
 grep -q '"met": false' "$dir/unmet/compress/front.json" || fail "front.json does not say that the budget is not met"
 [ -s "$dir/unmet/compress/model.lmb" ] || fail "the nearest point's file is not there"
+
+# a step towards a limit goes no further than the limit: of 434,432 MACs 7.9 % are to go, not 20
+compress 0 --set run="$dir/near" --set compress.teacher="$dir/first/teacher/model.onnx" --set compress.objective=accuracy --set compress.accuracy_drop_max= --set compress.macs_max="0.4 M" --set compress.finish=
+grep '"point": 1,' "$dir/near/compress/front.json" | grep -q '"step": 0.079' || fail "the step is not what the limit asks for: $(grep -o '"step": [0-9.]*' "$dir/near/compress/front.json")"
+grep -q '"kind": "finished"' "$dir/near/compress/front.json" && fail "an empty section finish is one"
 
 # a table that is not there can not be frozen
 compress 2 --set run="$dir/none" --set compress.table.frozen=true --set compress.table.file="$dir/nothing.jsonl"

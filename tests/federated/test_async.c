@@ -74,9 +74,11 @@ START_TEST(a_late_update_counts_less)
     ck_assert_uint_eq(again.round, 3);
     ck_assert(again.seed != ta.seed);
     ck_assert_mem_eq(&again.model, &ta.model, sizeof ta.model); /* the buffer is not full */
+    ck_assert_int_eq(world_spooled(&w), 1); /* until the version is made of it */
     deliver(&a, &again, 0.5f);
     again = next_task(&a);
     ck_assert_mem_ne(&again.model, &ta.model, sizeof ta.model);
+    ck_assert_int_eq(world_spooled(&w), 0);
     deliver(&b, &tb, 2.0f); /* tau = 1 */
     deliver(&a, &again, -1.0f);
     ck_assert(raw_wait(&a, LMB_MSG_DONE, &rec) && raw_wait(&b, LMB_MSG_DONE, &rec));

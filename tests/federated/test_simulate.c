@@ -380,8 +380,46 @@ START_TEST(private_simulations)
 }
 END_TEST
 
+/* A simulation that is over, or half done, is not taken for one with other settings; a longer one goes on. */
+START_TEST(other_settings_are_another_simulation)
+{
+    static const char *const others[] = { "{rounds: 4, target: 4, seed: 2}",
+                                          "{rounds: 4, target: 4, aggregator: {name: median}}",
+                                          "{rounds: 4, target: 4, codec: {name: int8}}",
+                                          "{rounds: 4, target: 4, server_lr: 0.5}" };
+    lmb_config *other;
+    lmb_server_config before;
+
+    set_up("{rounds: 2, target: 4}");
+    ck_ok(run());
+    before = server;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ck_ok(lmb_config_parse(others[i], strlen(others[i]), "t.yaml", &other, &err));
+        ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(other), &server, &err));
+        server.state_dir = folder;
+        ck_assert_int_eq(run(), LMB_E_ARG);
+        ck_assert_msg(strstr(err.msg, "other settings") != NULL, "%s", err.msg);
+        err = (lmb_error)LMB_ERROR_INIT;
+        lmb_config_destroy(other);
+    }
+    server = before;
+    job.settings = "lr: 1\n";
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    err = (lmb_error)LMB_ERROR_INIT;
+    job.settings = "";
+    examples[3]++;
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    err = (lmb_error)LMB_ERROR_INIT;
+    examples[3]--;
+    server.rounds = 3;
+    ck_ok(run());
+    ck_assert_uint_eq(last.round, 3);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation);
               add(stopped_and_gone_on_is_the_same_run); add(too_few_updates_change_nothing);
               add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later);
               add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16);
-              add(private_simulations);)
+              add(private_simulations); add(other_settings_are_another_simulation);)

@@ -49,7 +49,8 @@ START_TEST(strangers_do_not_fill_the_log)
 }
 END_TEST
 
-/* The spool is gone: people read in the log what is wrong and where, the client that it is not its fault. */
+/* The spool is gone: people read in the log what is wrong and where, the client that it is not its fault. Nobody else is
+ * in the round: it is not spent on that, and made by the next server. */
 START_TEST(our_paths_are_none_of_a_clients_business)
 {
     static float values[WORLD_N];
@@ -75,6 +76,13 @@ START_TEST(our_paths_are_none_of_a_clients_business)
     ck_assert_str_eq(note.sentence, "the server has a problem of its own");
     ck_assert(world_says(&w, "cannot create: No such file or directory"));
     raw_close(&r);
+    pthread_join(w.thread, NULL);
+    ck_assert_int_eq(w.status, LMB_E_IO);
+    ck_assert_ptr_nonnull(strstr(w.error.msg, "cannot create: No such file or directory"));
+    ck_assert_uint_eq(lmb_server_round(w.server), 0);
+    lmb_server_destroy(w.server);
+    world_start(&w);
+    ck_assert(world_says(&w, "round 1 goes on with 1 clients"));
     stop(&w);
     world_close(&w);
 }

@@ -1,45 +1,13 @@
 /* Mirrors federated/server_worker.c, server_finish.c: the loop answers while the worker is at it, and what waits for
  * the worker is bounded. What is slow is the job's own function, which ends when it has seen the loop at work: a loop
  * that waits for it would wait for ever. */
-#include <errno.h>
-
 #include "core/base/config.h"
 #include "federated/board_http.h"
-#include "tests/federated/raw.h"
+#include "tests/federated/slow.h"
 
 enum { MANY = 16 }; /* as in server_worker.c */
 
-static void come(world *w, raw *r)
-{
-    struct timeval limit = { 120, 0 };
-    lmb_token t = raw_invite(w, r);
-    raw_open(r, lmb_server_port(w->server), &t, 0);
-    setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    ck_assert(raw_shake(r));
-    raw_hello(r, LMB_FED_VERSION);
-}
-
-static void say_alive(raw *r)
-{
-    lmb_alive alive = { .round = 0, .steps = 1 };
-    ck_ok(lmb_message_send(r->channel, LMB_MSG_ALIVE, &alive, &err));
-    raw_flush(r);
-}
-
-static void ping(raw *r)
-{
-    lmb_record rec;
-    say_alive(r);
-    ck_assert(raw_wait(r, LMB_MSG_ALIVE, &rec));
-}
-
 /* ---- a round is finished ---- */
-
-typedef struct slow {
-    world w; /* first: the hooks of world.h get it */
-    int pings, pages;
-    atomic_bool blocked, go;
-} slow;
 
 /* A client comes, is answered, and the status says what goes on. */
 static void look_around(slow *s)
@@ -126,35 +94,12 @@ START_TEST(the_loop_answers_while_the_model_is_refined) { two_rounds(true); } EN
 
 /* ---- too many wait ---- */
 
-static lmb_status evaluate_when_told(void *ctx, uint64_t round, const float *model, size_t n, double *score,
-                                     lmb_figures *m, lmb_error *e)
+/* Has what say_alive said come back? What the server says by itself has no steps. */
+static bool is_echo(const lmb_record *rec)
 {
-    slow *s = ctx;
-    s->blocked = round > 0;
-    while (round && !s->go)
-        usleep(1000);
-    return world_evaluate(ctx, round, model, n, score, m, e);
-}
-
-static float none[WORLD_N];
-
-static void begin_upload(raw *r)
-{
-    lmb_record rec;
-    lmb_task_message t;
-
-    ck_assert(raw_wait(r, LMB_MSG_TASK, &rec));
-    ck_ok(lmb_message_read(&rec, &t, &err));
-    lmb_update_message u = honest(&t, none);
-    ck_ok(lmb_message_send(r->channel, LMB_MSG_UPDATE, &u, &err));
-    raw_flush(r);
-    ck_assert(raw_wait(r, LMB_MSG_HAVE, &rec));
-}
-
-static bool is_silent(const raw *r)
-{
-    char byte;
-    return recv(r->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    lmb_alive alive;
+    ck_ok(lmb_message_read(rec, &alive, &err));
+    return alive.steps == 1;
 }
 
 static uint64_t reports(world *w)
@@ -192,9 +137,7 @@ START_TEST(who_brings_too_much_is_held_back)
     begin_upload(&r[0]);
     send_values(&r[0], none, WORLD_N);
     ck_assert(raw_wait(&r[0], LMB_MSG_ACCEPTED, &rec));
-    for (end = lmb_seconds() + 120; !s.blocked && lmb_seconds() < end;)
-        usleep(1000);
-    ck_assert(s.blocked);
+    wait_blocked(&s);
     for (int k = 1; k <= MANY; k++) {
         begin_upload(&r[k]);
         send_values(&r[k], none, WORLD_N);
@@ -205,9 +148,12 @@ START_TEST(who_brings_too_much_is_held_back)
     say_alive(&r[MANY + 1]);
     for (int i = 0; i < 3; i++)
         ping(&r[ALL]);
-    ck_assert(is_silent(&r[MANY + 1]));
+    ck_assert(raw_wait(&r[MANY + 1], LMB_MSG_ALIVE, &rec)); /* it is told that the server lives, and is not heard */
+    ck_assert(!is_echo(&rec));
     s.go = true;
-    ck_assert(raw_wait(&r[MANY + 1], LMB_MSG_ALIVE, &rec));
+    do
+        ck_assert(raw_wait(&r[MANY + 1], LMB_MSG_ALIVE, &rec));
+    while (!is_echo(&rec));
     for (int k = 1; k <= MANY; k++)
         ck_assert(raw_wait(&r[k], LMB_MSG_ACCEPTED, &rec));
     for (end = lmb_seconds() + 120; reports(w) < 1 + ALL && lmb_seconds() < end;)
@@ -227,7 +173,6 @@ START_TEST(a_stop_does_not_commit_what_is_under_way)
 {
     static slow s;
     world_client c[2];
-    double end;
 
     err = (lmb_error)LMB_ERROR_INIT;
     memset(&s, 0, sizeof s);
@@ -239,9 +184,7 @@ START_TEST(a_stop_does_not_commit_what_is_under_way)
     world_start(&s.w);
     for (int k = 0; k < 2; k++)
         world_client_start(&s.w, &c[k], k, lmb_server_port(s.w.server));
-    for (end = lmb_seconds() + 120; !s.blocked && lmb_seconds() < end;)
-        usleep(1000);
-    ck_assert(s.blocked);
+    wait_blocked(&s);
     lmb_server_stop(s.w.server);
     lmb_server_stop(s.w.server);
     s.go = true;

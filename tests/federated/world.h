@@ -4,6 +4,7 @@
 #ifndef LMB_TESTS_FEDERATED_WORLD_H
 #define LMB_TESTS_FEDERATED_WORLD_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -142,6 +143,21 @@ static inline void world_open(world *w)
                                .log = &w->log };
 }
 
+/* Files of updates that lie in the spool. */
+static inline int world_spooled(const world *w)
+{
+    char path[128];
+    int n = 0;
+
+    snprintf(path, sizeof path, "%s/spool", w->state);
+    DIR *d = opendir(path);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += *e->d_name != '.';
+    closedir(d);
+    return n;
+}
+
 static inline void world_close(world *w)
 {
     char cmd[128];
@@ -236,7 +252,7 @@ static inline void world_client_start(world *w, world_client *c, int k, int port
         cfg.ask_s = 0.2;
     }
     c->log = w->log;
-    cfg.give_up_s = 40; /* a client that missed the farewell shall fail its test, not hang it */
+    cfg.give_up_s = 120; /* a client that missed the farewell shall fail its test, not hang it */
     c->error = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_client_create(&cfg, c->invite, &trainer, c->quiet || c->ask ? &c->log : NULL, &c->client, &err));
     ck_assert_int_eq(pthread_create(&c->thread, NULL, world_client_run, c), 0);

@@ -45,10 +45,11 @@ static void small_run(void)
         "{\"epoch\": 1, \"loss\": 0.9, \"accuracy\": 0.7, \"valid_loss\": 0.8, \"valid_accuracy\": 0.72}\n"
         "{\"epoch\": 1, \"loss\": 0.7, \"accuracy\": 0.7, \"valid_loss\": null, \"valid_accuracy\": 0.75}\n"
         "{\"epoch\": 2, \"loss\": 0.");
-    put("federation", "history.jsonl", "{\"round\": 0, \"valid_accuracy\": 0.9012}\n"
-                                       "{\"round\": 1, \"updates\": 4, \"valid_accuracy\": 0.9123, \"bytes_in\": 1000, \"bytes_out\": 500}\n"
-                                       "{\"round\": 2, \"updates\": 4, \"valid_accuracy\": 0.9234, \"each_client_valid_accuracy_mean\": 0.88, "
-                                       "\"each_client_valid_accuracy_median\": 0.9, \"each_client_valid_accuracy_worst_tenth\": 0.5, \"bytes_in\": 1000, \"bytes_out\": 500}\n");
+    put("federation", "history.jsonl",
+        "{\"round\": 0, \"valid_accuracy\": 0.9012}\n"
+        "{\"round\": 1, \"updates\": 4, \"valid_accuracy\": 0.9123, \"bytes_in\": 1000, \"bytes_out\": 500}\n"
+        "{\"round\": 2, \"updates\": 4, \"valid_accuracy\": 0.9234, \"each_client_valid_accuracy_mean\": 0.88, "
+        "\"each_client_valid_accuracy_median\": 0.9, \"each_client_valid_accuracy_worst_tenth\": 0.5, \"bytes_in\": 1000, \"bytes_out\": 500}\n");
 }
 
 START_TEST(summary_is_exact)
@@ -67,15 +68,19 @@ START_TEST(summary_is_exact)
                              "\"latency_us\": 95.5}\n]}\n");
     lmb_str_clear(&s);
     lmb_report_table(&r, &s);
-    ck_assert_ptr_nonnull(strstr(s.text, "teacher              1.23 M    45.6 M   4.94 MB    93.75 %             812.2 us      98.8 MB\n"));
-    ck_assert_ptr_nonnull(strstr(s.text, "student-int8         77.0 k    3.10 M   81.2 kB    92.00 %              95.5 us            -\n"));
+    ck_assert_ptr_nonnull(strstr(
+        s.text, "teacher              1.23 M    45.6 M   4.94 MB    93.75 %             812.2 us      98.8 MB\n"));
+    ck_assert_ptr_nonnull(strstr(
+        s.text, "student-int8         77.0 k    3.10 M   81.2 kB    92.00 %              95.5 us            -\n"));
     ck_assert_ptr_nonnull(strstr(s.text, "without a result: student, federated-int8\n"));
     lmb_report_free(&r);
     lmb_str_clear(&s);
-    put("federation", "privacy.json", "{\"epsilon\": 1.5, \"statement\": \"one client\"}\n"); /* of a private federation: repeated */
+    /* of a private federation: repeated */
+    put("federation", "privacy.json", "{\"epsilon\": 1.5, \"statement\": \"one client\"}\n");
     ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
     lmb_report_summary(&r, &s);
-    ck_assert_ptr_nonnull(strstr(s.text, "95.5}\n], \"privacy\": {\"epsilon\": 1.5, \"statement\": \"one client\"}}\n"));
+    ck_assert_ptr_nonnull(
+        strstr(s.text, "95.5}\n], \"privacy\": {\"epsilon\": 1.5, \"statement\": \"one client\"}}\n"));
     lmb_str_free(&s);
     lmb_report_free(&r);
     put("federation", "privacy.json", "[1]\n");
@@ -123,7 +128,10 @@ START_TEST(histories_are_what_happened_last)
 }
 END_TEST
 
-static void has(const lmb_str *page, const char *text) { ck_assert_msg(strstr(page->text, text) != NULL, "the page lacks: %s", text); }
+static void has(const lmb_str *page, const char *text)
+{
+    ck_assert_msg(strstr(page->text, text) != NULL, "the page lacks: %s", text);
+}
 
 START_TEST(page_is_complete_and_alone)
 {
@@ -183,12 +191,16 @@ static const struct damage { const char *name, *text, *says; } damages[] = {
     { "stage.json", "[1, 2]", "is no JSON object" },
     { "stage.json", "{\"parameters\": 1}", "`macs` is missing" },
     { "stage.json", "{\"parameters\": -1}", "`parameters` must be a number, 0 or more" },
-    { "stage.json", "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 93, \"latency_us\": 1}", "between 0 and 1" },
-    { "stage.json", "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"interval\": [0.95, 0.99]}",
+    { "stage.json", "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 93, \"latency_us\": 1}",
+      "between 0 and 1" },
+    { "stage.json",
+      "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"interval\": [0.95, 0.99]}",
       "does not contain the accuracy" },
-    { "stage.json", "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"confusion\": [[1, 2], [3]]}",
+    { "stage.json",
+      "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"confusion\": [[1, 2], [3]]}",
       "row 2 of `confusion` has 1 numbers" },
-    { "stage.json", "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"confusion\": [[1]], \"classes\": []}",
+    { "stage.json",
+      "{\"parameters\": 1, \"macs\": 1, \"bytes\": 1, \"accuracy\": 0.9, \"latency_us\": 1, \"confusion\": [[1]], \"classes\": []}",
       "`classes` has 0 names" },
     { "history.jsonl", "{\"epoch\": 0}\n{\"epoch\n", "history.jsonl line 2" },
     { "history.jsonl", "{\"loss\": 1}\n", "neither `epoch` nor `round`" },
@@ -203,7 +215,8 @@ START_TEST(damage_is_one_sentence)
     put("teacher", "stage.json", teacher);
     put("teacher", d->name, d->text);
     lmb_status st = lmb_report_read(run_dir, NULL, &r, &err);
-    ck_assert_msg(st != LMB_OK && strstr(err.msg, d->says) && strstr(err.msg, d->name), "%s gave: %s", d->text, err.msg);
+    ck_assert_msg(st != LMB_OK && strstr(err.msg, d->says) && strstr(err.msg, d->name), "%s gave: %s", d->text,
+                  err.msg);
     temp_remove(run_dir);
 }
 END_TEST
@@ -220,5 +233,5 @@ START_TEST(empty_run_is_refused)
 END_TEST
 
 LMB_TEST_MAIN("launch/report", add(summary_is_exact); add(only_the_configured_stages_count);
-              add(histories_are_what_happened_last); add(page_is_complete_and_alone);
-              add(bare_run_has_a_page); add_loop(damage_is_one_sentence, (int)(sizeof damages / sizeof *damages)); add(empty_run_is_refused);)
+              add(histories_are_what_happened_last); add(page_is_complete_and_alone); add(bare_run_has_a_page);
+              add_loop(damage_is_one_sentence, (int)(sizeof damages / sizeof *damages)); add(empty_run_is_refused);)

@@ -26,6 +26,7 @@ compress:
   samples: 400
   calibration: 64
   tune: {epochs: 4, batch: 32, lr: 0.02, clip: 1, threads: 1}
+  finish: {epochs: 1, batch: 32, lr: 0.002, clip: 1, threads: 1}
 Y
 fail() { echo "FAILED: $*"; cat "$dir/err"; exit 1; }
 # compress RUN RANKS
@@ -66,6 +67,7 @@ for ms in 300 500 700 900; do
     pid=$!
     sleep 0.$ms
     for child in $(cat /proc/$pid/task/*/children 2>/dev/null); do kill -9 "$child" 2>/dev/null; done
+    kill -9 $pid 2>/dev/null # which may wait for ever for a rank that died while it joined
     wait $pid 2>/dev/null
 done
 compress killed 1 $frozen || fail "killed on two ranks, it does not go on on one"

@@ -6,12 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/graph/state.h"
-#include "tests/check_main.h"
+#include "tests/train/from_text.h"
 #include "train/lesson.h"
-#include "train/model.h"
 #include "train/trainer.h"
 
 enum { SLOTS = 24, WIDTH = 5 };
@@ -21,31 +19,15 @@ static lmb_graph *student, *teacher, *taught;
 static lmb_config *losses;
 static lmb_objective o;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
-static lmb_graph *model(const char *text, uint64_t seed)
-{
-    lmb_config *c = parse(text);
-    lmb_graph *g;
-    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
-
 static void begin(const char *terms)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 40, classes: 3, height: 6, width: 6}");
+    lmb_config *d = config_of("{name: synthetic, train: 40, classes: 3, height: 6, width: 6}");
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     lmb_config_destroy(d);
-    student = model("{name: mlp, hidden: [32], mean: 120, scale: 0.02}", 1);
-    teacher = model("{name: mlp, hidden: [40], mean: 120, scale: 0.02}", 2);
-    losses = parse(terms);
+    student = model_of("{name: mlp, hidden: [32], mean: 120, scale: 0.02}", data, 1);
+    teacher = model_of("{name: mlp, hidden: [40], mean: 120, scale: 0.02}", data, 2);
+    losses = config_of(terms);
     o = (lmb_objective){ .distill = { .alpha = 1, .temperature = 2, .losses = lmb_config_root(losses) },
                          .teacher = teacher };
 }
@@ -65,7 +47,7 @@ static lmb_status run(int shard, int epochs, double lr, lmb_graph *g)
 {
     char text[200];
     snprintf(text, sizeof text, "{epochs: %d, batch: 16, shard: %d, lr: %g, threads: 1}", epochs, shard, lr);
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     lmb_train_config tc;
     lmb_loss loss = lmb_objective_loss(&o);
     lmb_trainer *t = NULL;

@@ -102,7 +102,10 @@ static result train(const char *model_text, const char *options, way w)
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
+    if (w.travel)
+        c.augment_on = LMB_CHANGE_CPU;
     ck_ok(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err));
+    ck_assert_int_eq(t->pictures, lmb_train_on_gpu(&c) && c.augment_on != LMB_CHANGE_CPU);
     lmb_trainer_state *s = lmb_trainer_state_of(t);
     r.n = s->layout->count;
     ck_assert(t->resident || !lmb_train_on_gpu(&c));
@@ -194,7 +197,12 @@ static const struct {
       "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: "
       "0.01}}",
       { .hand = true } },
-    { vgg, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: bf16}", { 0 } },
+    { vgg,
+      "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: bf16, augment_on: gpu, augment: {crop: 2, "
+      "reflect: true, flip: true, cutout: 3}}",
+      { 0 } },
+    { lenet, "{epochs: 3, batch: 32, shard: 8, lr: 0.01, backend: cuda, augment: {crop: 4, flip: true, versions: 2}}",
+      { .saves = true } },
     { resnet, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: tf32}", { 0 } },
 };
 

@@ -61,6 +61,18 @@ struct look_up {
     }
 };
 
+/* A thread a pixel: reads of a row lie together, but for those that are mirrored. */
+struct change_pictures {
+    lmb_step_work w;
+    LMB_BODY void operator()(int i) const
+    {
+        int x = i % w.width, row = i / w.width, plane = row / w.height, y = row % w.height;
+        const uint8_t *from = w.pixels + (size_t)plane * w.height * w.width;
+        w.vector[i] = !w.change ? (float)w.pixels[i]
+                                : (float)lmb_picture_at(&w.change[plane / w.channels], from, w.height, w.width, y, x);
+    }
+};
+
 struct weigh {
     lmb_step_work w;
     template <class Team> LMB_BODY void operator()(const Team &t, int row) const
@@ -243,6 +255,8 @@ extern "C" lmb_status lmbi_cuda_step_work(void *queue, const lmb_step_work *w, l
         return teams(&r, w->last, move_all{ *w }, err);
     case LMB_WORK_ROWS:
         return each(&r, (int64_t)w->rows * w->classes, look_up{ *w }, err);
+    case LMB_WORK_PICTURES:
+        return each(&r, (int64_t)w->rows * w->channels * w->height * w->width, change_pictures{ *w }, err);
     case LMB_WORK_KINDS:
         break;
     }

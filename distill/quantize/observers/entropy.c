@@ -84,9 +84,6 @@ const lmb_observer lmb_observer_entropy = {
     .source = "Migacz 2017, GTC, 8-bit inference with TensorRT",
     .fields = rows,
     .config_size = sizeof(config),
-    .bytes = sizeof(lmbi_histogram),
-    .needs_range = true,
-    .see = lmbi_histogram_see,
-    .merge = lmbi_histogram_merge,
+    LMBI_HISTOGRAM_OBSERVER,
     .range = range,
 };

@@ -44,4 +44,8 @@ static inline void lmbi_histogram_range(float lo, float hi, int a, int b, float 
     *to = b < LMBI_BINS ? (float)(lo + b * width) : hi;
 }
 
+/* What an observer that counts into one has in its table; its `range` is its own. */
+#define LMBI_HISTOGRAM_OBSERVER \
+    .bytes = sizeof(lmbi_histogram), .needs_range = true, .see = lmbi_histogram_see, .merge = lmbi_histogram_merge
+
 #endif

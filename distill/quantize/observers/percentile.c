@@ -31,9 +31,6 @@ const lmb_observer lmb_observer_percentile = {
     .source = "McKinstry et al. 2018, arXiv:1809.04191",
     .fields = rows,
     .config_size = sizeof(config),
-    .bytes = sizeof(lmbi_histogram),
-    .needs_range = true,
-    .see = lmbi_histogram_see,
-    .merge = lmbi_histogram_merge,
+    LMBI_HISTOGRAM_OBSERVER,
     .range = range,
 };

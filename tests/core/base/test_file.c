@@ -96,6 +96,28 @@ START_TEST(missing_files_and_folders_are_said)
 }
 END_TEST
 
+START_TEST(a_private_folder_is_its_owners_alone)
+{
+    static const char *const names[] = { "above/private", "above/with a slash//" };
+    struct stat st;
+
+    setup();
+    mode_t before = umask(022);
+    for (int i = 0; i < 2; i++) {
+        ck_ok(lmb_path_join(path, sizeof path, dir, names[i], &err));
+        ck_ok(lmb_file_make_private_dir(path, &err));
+        ck_ok(lmb_file_make_private_dir(path, &err)); /* it is there */
+        ck_assert_int_eq(stat(path, &st), 0);
+        ck_assert_uint_eq(st.st_mode & 0777, 0700);
+    }
+    ck_ok(lmb_path_join(path, sizeof path, dir, "above", &err));
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0755);
+    umask(before);
+    temp_remove(dir);
+}
+END_TEST
+
 START_TEST(join_refuses_what_does_not_fit)
 {
     char small[8];
@@ -179,6 +201,7 @@ START_TEST(gzip_reader_reads_plain_files)
 END_TEST
 
 LMB_TEST_MAIN("core/base/file", add(write_then_read); add(no_temporary_is_left); add(a_full_disk_is_said);
-              add(missing_files_and_folders_are_said); add(join_refuses_what_does_not_fit);
+              add(missing_files_and_folders_are_said); add(a_private_folder_is_its_owners_alone);
+              add(join_refuses_what_does_not_fit);
               add(gzip_in_one_or_more_members); add(gzip_reader_reads_plain_files);
               add(only_files_are_replaced);)

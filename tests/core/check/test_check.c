@@ -5,6 +5,7 @@
 
 #include "core/cpu/cpu.h"
 #include "tests/check_main.h"
+#include "tests/core/check/count_cases.h"
 
 START_TEST(case_holds)
 {
@@ -28,12 +29,4 @@ START_TEST(every_op_has_a_case)
 }
 END_TEST
 
-static int count(void)
-{
-    int n = 0;
-    while (lmb_op_cases[n].op)
-        n++;
-    return n;
-}
-
-LMB_TEST_MAIN("core/check/check", add_loop(case_holds, count()); add(every_op_has_a_case);)
+LMB_TEST_MAIN("core/check/check", add_loop(case_holds, count_cases()); add(every_op_has_a_case);)

@@ -4,6 +4,7 @@
 
 #include "core/check/check.h"
 #include "core/cuda/device.h"
+#include "tests/core/check/count_cases.h"
 #include "tests/gpu_main.h"
 
 static lmb_error err;
@@ -22,12 +23,4 @@ START_TEST(agrees_with_the_reference)
 }
 END_TEST
 
-static int cases(void)
-{
-    int n = 0;
-    while (lmb_op_cases[n].op)
-        n++;
-    return n;
-}
-
-LMB_GPU_TEST_MAIN("core/cuda/gpu_kernels", add_loop(agrees_with_the_reference, cases());)
+LMB_GPU_TEST_MAIN("core/cuda/gpu_kernels", add_loop(agrees_with_the_reference, count_cases());)

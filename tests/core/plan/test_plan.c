@@ -139,6 +139,14 @@ START_TEST(limits_and_wrong_bindings_are_sentences)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_plan_compile(n.g, NULL, &p, &err));
     ck_assert_int_eq(lmb_plan_bind(p, n.loss - 1, &p, &err), LMB_E_ARG);
+    size_t arena = lmb_plan_describe(p).arena_bytes;
+    lmb_plan_destroy(p);
+    err = (lmb_error)LMB_ERROR_INIT;
+    const lmb_plan_options described = { .no_memory = true };
+    ck_ok(lmb_plan_compile(n.g, &described, &p, &err));
+    ck_assert_uint_eq(lmb_plan_describe(p).arena_bytes, arena);
+    ck_assert_int_eq(lmb_plan_run(p, NULL, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "made to be described"));
     lmb_plan_destroy(p);
     lmb_graph_destroy(n.g);
 }

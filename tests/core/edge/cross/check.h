@@ -1,5 +1,5 @@
-/* tests/core/edge/cross/check.h - as much of Check as test_ops.c uses, for processors that we only emulate: tests run
- * one after the other in one process and the first failure ends it. */
+/* tests/core/edge/cross/check.h - as much of Check as test_ops.c and test_products.c use, for processors that we
+ * only emulate: tests run one after the other in one process and the first failure ends it. */
 #ifndef LMB_TESTS_CROSS_CHECK_H
 #define LMB_TESTS_CROSS_CHECK_H
 

@@ -1,0 +1,58 @@
+/* core/plan/picture.h - a random change to an image as a few numbers, and what a pixel is after it.
+ *
+ * Idea: who draws the numbers (datasets/augment.h) need not be who moves the pixels: images go to a device as they are,
+ * bytes, with one of these each, and a kernel writes the changed image as the floats that a model takes. The formula
+ * below is what datasets/augment.c does by rows, pixel by pixel, for both compilers: shift (what lies beside the image
+ * is 0 or the mirror image), then mirror left and right, then set a box to 0.
+ */
+#ifndef LMB_CORE_PLAN_PICTURE_H
+#define LMB_CORE_PLAN_PICTURE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { LMB_PICTURE_FLIP = 1, LMB_PICTURE_REFLECT = 2, LMB_PICTURE_SIDE = INT16_MAX }; /* SIDE: largest width, height */
+
+typedef struct lmb_picture_change {
+    int16_t dy, dx;         /* the changed image begins here in the old one */
+    int16_t y0, y1, x0, x1; /* rows [y0, y1), columns [x0, x1) become 0     */
+    uint32_t flags;
+} lmb_picture_change;
+
+#ifdef __CUDACC__
+#define LMB_PICTURE_BODY static __host__ __device__ __forceinline__
+#else
+#define LMB_PICTURE_BODY static inline
+#endif
+
+/* Mirror a coordinate into [0, n) without repeating the edge. */
+LMB_PICTURE_BODY int lmb_picture_mirrored(int i, int n)
+{
+    if (n == 1)
+        return 0;
+    i = (i < 0 ? -i : i) % (2 * (n - 1));
+    return i < n ? i : 2 * (n - 1) - i;
+}
+
+/* Pixel (y, x) of the changed image out of the plane [height, width] of one channel. */
+LMB_PICTURE_BODY uint8_t lmb_picture_at(const lmb_picture_change *c, const uint8_t *plane, int height, int width, int y,
+                                        int x)
+{
+    int sy = y + c->dy, sx = (c->flags & LMB_PICTURE_FLIP ? width - 1 - x : x) + c->dx;
+
+    if (y >= c->y0 && y < c->y1 && x >= c->x0 && x < c->x1)
+        return 0;
+    if (c->flags & LMB_PICTURE_REFLECT) {
+        sy = lmb_picture_mirrored(sy, height);
+        sx = lmb_picture_mirrored(sx, width);
+    }
+    return sy >= 0 && sy < height && sx >= 0 && sx < width ? plane[sy * width + sx] : 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

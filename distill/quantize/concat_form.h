@@ -1,0 +1,26 @@
+/* distill/quantize/concat_form.h - channels side by side, in words that have an integer form.
+ *
+ * Idea: a layer that reads a Concat is linear in its parts: W [a, b] = Wa a + Wb b. So it becomes a layer for each part
+ * and a sum, with as many multiply-accumulates and no copying; the parts keep ranges of their own, and their channels
+ * are pruned apart. What works on each channel for itself in between (Relu, Clip, poolings, Dropout, Flatten of 1x1)
+ * goes to the parts. A BatchNormalization behind the layer is folded into it, since it is of the sum. Exact but for
+ * the order of sums. SqueezeNet and Inception become integers so; a DenseNet, which normalises what it has joined, not.
+ *
+ *   errors   none of its own: a Concat that something else reads stays as it is
+ */
+#ifndef LMB_DISTILL_QUANTIZE_CONCAT_FORM_H
+#define LMB_DISTILL_QUANTIZE_CONCAT_FORM_H
+
+#include "core/graph/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Joined values that nobody reads any more are left in place, for a pass that drops them. */
+LMB_MUST_CHECK lmb_status lmb_pass_concat_form(const lmb_graph *g, lmb_graph **out, lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,172 @@
+/* launch/student.c - a student in floats: trained, with a teacher or without, pruned, and trained on. See student.h. */
+#include "launch/student.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/str.h"
+#include "core/onnx/onnx.h"
+#include "launch/material.h"
+#include "launch/runner.h"
+#include "launch/stage.h"
+#include "launch/teacher.h"
+#include "train/model.h"
+
+static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
+
+lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
+                             const lmb_distill_config *dc, const lmb_graph *was, lmb_masks *masks, lmb_graph *model,
+                             lmb_error *err)
+{
+    lmb_job *j = &r->job;
+    lmb_graph *teacher = NULL, *taught = NULL;
+    lmb_logits *cache = NULL;
+    lmb_str config = LMB_STR_INIT;
+    lmb_objective o = { .label_smoothing = c->label_smoothing };
+    lmb_material m = { NULL, NULL, NULL };
+    lmb_status st = lmb_job_dump_stage(j, &config, err);
+
+    if (st == LMB_OK)
+        st = lmb_material_open(j, dc, &m, err);
+    if (st == LMB_OK && dc && dc->alpha > 0) {
+        o.distill = *dc;
+        st = lmb_objective_bind(&o, err);
+        if (st == LMB_OK)
+            st = teaches_itself(dc) ? lmb_graph_copy(was, &teacher, err) : lmb_teacher_read(j, dc, &teacher, err);
+        o.teacher = teacher;
+        if (st == LMB_OK)
+            st = lmb_objective_check(&o, model, err);
+        if (st == LMB_OK)
+            st = lmb_teacher_cache(j, m.samples, c, comm, &o, &cache, err);
+        if (st == LMB_OK)
+            st = lmb_objective_prepare(&o, model, (uint64_t)c->seed, &taught, err);
+    }
+    lmb_loss loss = lmb_objective_loss(&o);
+    if (st == LMB_OK) {
+        lmb_run_request q = { j->c.run, name, config.text, c, taught ? taught : model, &loss, m.samples, j->validation,
+                              r->fresh,
+                              .plan_cache = j->c.plan_cache,
+                              .stepped = masks ? lmb_masks_stepped : NULL,
+                              .hand = masks,
+                              .trace = r->tracing.trace };
+        st = lmb_run_training(comm, &q, err);
+    }
+    if (st == LMB_OK && taught)
+        st = lmb_objective_finish(taught, model, err);
+    lmb_graph_destroy(taught);
+    lmb_logits_close(cache);
+    lmb_graph_destroy(teacher);
+    lmb_material_close(&m);
+    lmb_str_free(&config);
+    return st;
+}
+
+/* Write and report the float model of a stage: rank 0's work. */
+static lmb_status leave_model(const lmb_job *j, const char *stage, const lmb_graph *model, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+
+    LMB_TRY(lmb_stage_path(path, j->c.run, stage, "model.onnx", err));
+    LMB_TRY(lmb_onnx_write(path, model, NULL, err));
+    return lmb_stage_report(j->c.run, stage, path, model, j->test, j->stage.train.backend, err);
+}
+
+/* Generation 0 learns from the labels, each later one from the one before as well (Furlanello et al. 2018,
+ * arXiv:1805.04770). */
+static lmb_status born_again(lmb_student *r, lmb_comm *comm, const char *last, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_graph *was = NULL;
+    lmb_status st = LMB_OK;
+
+    for (int64_t k = 0; k <= r->distill.generations && st == LMB_OK; k++) {
+        lmb_train_config c = j->stage.train;
+        lmb_graph *is = NULL;
+        char stage[64];
+        c.seed += k;
+        if (k == r->distill.generations)
+            snprintf(stage, sizeof stage, "%s", last);
+        else
+            snprintf(stage, sizeof stage, "%s-generation%lld", last, (long long)k);
+        st = lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)c.seed, &is, err);
+        if (st == LMB_OK)
+            st = lmb_student_train(r, comm, stage, &c, k ? &r->distill : NULL, was, NULL, is, err);
+        if (st == LMB_OK && comm->rank == 0)
+            st = leave_model(j, stage, is, err);
+        lmb_graph_destroy(was);
+        was = is;
+    }
+    *out = was;
+    return st;
+}
+
+/* The student as the zoo has it, trained. */
+static lmb_status whole_student(lmb_student *r, lmb_comm *comm, const char *stage, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+
+    if (j->stage.distill && teaches_itself(&r->distill))
+        return born_again(r, comm, stage, out, err);
+    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
+    LMB_TRY(lmb_student_train(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, NULL, *out,
+                              err));
+    return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
+}
+
+/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. */
+static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching,
+                             const lmb_graph *dense, lmb_graph **out, lmb_error *err)
+{
+    lmb_graph *was = *out, *is = NULL;
+    lmb_masks *masks = NULL;
+    lmb_status st;
+
+    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, err));
+    lmb_graph_destroy(was);
+    *out = is;
+    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
+    st = lmb_student_train(r, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
+done:
+    lmb_masks_destroy(masks);
+    return st;
+}
+
+/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is
+ * kept when that changes. */
+static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_student before = *r;
+    const lmb_distill_config *teaching = lmb_tree_has(j->stage.prune, "distill") ? &r->prune.distill
+                                         : j->stage.distill                      ? &r->distill
+                                                                                 : NULL;
+    lmb_graph *dense = NULL;
+    int64_t steps = lmb_prune_steps(&r->prune);
+    char stage[64];
+    lmb_status st;
+
+    before.job.stage.prune = before.job.stage.quantize = NULL;
+    snprintf(stage, sizeof stage, "%s-dense", j->stage_name);
+    LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
+    for (int64_t k = 1; k <= steps; k++) {
+        if (k == steps)
+            snprintf(stage, sizeof stage, "%s", j->stage_name);
+        else
+            snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, teaching, dense, out, err));
+    }
+    if (comm->rank == 0) {
+        LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
+        LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
+    }
+done:
+    lmb_graph_destroy(dense);
+    return st;
+}
+
+lmb_status lmb_student_floats(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+{
+    *out = NULL;
+    return r->job.stage.prune ? pruned_student(r, comm, out, err)
+                              : whole_student(r, comm, r->job.stage_name, out, err);
+}

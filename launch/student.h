@@ -1,0 +1,45 @@
+/* launch/student.h - the stages of `limbeck distill`: a student is trained, with a teacher or without; pruned, and
+ * trained on (student.c); and becomes integers (student_integers.c). Each training leaves a folder of its own in the
+ * run, so that the same command goes on where it was stopped.
+ */
+#ifndef LMB_LAUNCH_STUDENT_H
+#define LMB_LAUNCH_STUDENT_H
+
+#include "distill/quantize/qat.h"
+#include "launch/job.h"
+#include "launch/prune.h"
+#include "launch/tracing.h"
+
+/* The section `student.quantize`. */
+typedef struct lmb_quantize_config {
+    int64_t method, calibration, seed;
+    bool prove;
+    const lmb_tree *observer;
+    bool equalise, correct_bias;
+    lmb_qat_config qat;
+    lmb_train_config train;
+    lmb_distill_config distill;
+} lmb_quantize_config;
+enum { LMB_QUANTIZE_AUTO, LMB_QUANTIZE_QAT, LMB_QUANTIZE_PTQ };
+
+typedef struct lmb_student {
+    lmb_job job;
+    bool fresh;
+    lmb_quantize_config quantize;
+    lmb_distill_config distill;
+    lmb_prune_config prune;
+    lmb_tracing tracing;
+} lmb_student;
+
+/* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
+ * which teaches where the configuration says so. */
+LMB_MUST_CHECK lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
+                                            const lmb_distill_config *dc, const lmb_graph *was, lmb_masks *masks,
+                                            lmb_graph *model, lmb_error *err);
+/* The student in floats, trained and, where it is asked for, pruned; the caller's to destroy, also after an error. */
+LMB_MUST_CHECK lmb_status lmb_student_floats(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err);
+/* Make it integers, with training or without. */
+LMB_MUST_CHECK lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student,
+                                               lmb_error *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* launch/student_integers.c - a trained student becomes integers: by the ranges of a few images, or by training on with
+ * fake quantisation. See student.h.
+ */
+#include <stdio.h>
+
+#include "core/onnx/onnx.h"
+#include "core/passes/fold.h"
+#include "distill/quantize/equalise.h"
+#include "distill/quantize/ptq.h"
+#include "launch/compare.h"
+#include "launch/prove.h"
+#include "launch/stage.h"
+#include "launch/student.h"
+
+static lmb_ptq_config calibration_of(const lmb_student *r)
+{
+    const lmb_quantize_config *q = &r->quantize;
+    return (lmb_ptq_config){ q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
+                             q->correct_bias };
+}
+
+/* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on
+ * all ranks. */
+static lmb_status start_of_qat(const lmb_student *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+{
+    lmb_ptq_config c = calibration_of(r);
+    lmb_graph *folded = NULL, *equal = NULL;
+    lmb_status st;
+
+    if (r->quantize.qat.scheme == LMB_QAT_LEARNED)
+        return lmb_ptq_start(student, &c, r->job.train, out, err);
+    LMB_TRY_GOTO(st, done, lmb_pass_fold(student, &folded, err));
+    if (r->quantize.equalise)
+        LMB_TRY_GOTO(st, done, lmb_pass_equalise(folded, &equal, NULL, err));
+    st = lmb_pass_qat(equal ? equal : folded, &r->quantize.qat, out, err);
+done:
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(equal);
+    return st;
+}
+
+/* Ranges from a few images. One rank's work, for all. */
+static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_ptq_config c = calibration_of(r);
+    char stage[64], path[LMB_STAGE_PATH];
+    lmb_graph *frozen = NULL;
+
+    if (comm->rank)
+        return LMB_OK;
+    snprintf(stage, sizeof stage, "%s-int8", j->stage_name);
+    LMB_TRY(lmb_ptq(student, &c, j->train, &frozen, err));
+    lmb_status st = lmb_stage_path(path, j->c.run, stage, "qat.onnx", err);
+    if (st == LMB_OK)
+        st = lmb_onnx_write(path, frozen, NULL, err);
+    if (st == LMB_OK)
+        st = lmb_compare_print(stage, student, frozen, j->test, c.backend, err);
+    if (st == LMB_OK)
+        printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
+    lmb_graph_destroy(frozen);
+    return st;
+}
+
+typedef struct integers { lmb_student *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
+
+/* lmb_prove.train */
+static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
+{
+    integers *x = ctx;
+    return lmb_student_train(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL,
+                             x->student, x->masks, qat, err);
+}
+
+static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+{
+    lmb_graph *qat = NULL, *frozen = NULL;
+    lmb_masks *masks = NULL;
+    char stage[64], path[LMB_STAGE_PATH];
+    lmb_status st;
+
+    snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
+    LMB_TRY_GOTO(st, done, start_of_qat(r, student, &qat, err));
+    if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
+        LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
+    integers x = { r, comm, student, masks };
+    const lmb_prove proof = { r->job.c.run, stage, r->quantize.train.backend, r->job.validation, comm->rank == 0,
+                              train_integers, &x };
+    LMB_TRY_GOTO(st, done,
+                 r->quantize.prove ? lmb_prove_teacher(&proof, qat, err) : train_integers(&x, stage, true, qat, err));
+    LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
+    if (comm->rank == 0) {
+        LMB_TRY_GOTO(st, done, lmb_stage_path(path, r->job.c.run, stage, "qat.onnx", err));
+        LMB_TRY_GOTO(st, done, lmb_onnx_write(path, frozen, NULL, err));
+        printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
+    }
+done:
+    lmb_masks_destroy(masks);
+    lmb_graph_destroy(qat);
+    lmb_graph_destroy(frozen);
+    return st;
+}
+
+lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+{
+    int64_t m = r->quantize.method;
+    bool train = m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
+    char stage[64];
+
+    snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
+    if (comm->rank == 0)
+        LMB_TRY(lmb_prove_forget(r->job.c.run, stage, err));
+    return train ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
+}

@@ -1,0 +1,107 @@
+/* Mirrors distill/search/latency.c and deployed.c: the table of latencies is measured once and read back to the bit,
+ * and what a sketch of a deployed form costs is what the form costs.
+ */
+#include "distill/quantize/ptq.h"
+#include "distill/search/deployed.h"
+#include "distill/search/latency.h"
+#include "tests/distill/search.h"
+
+START_TEST(ops_are_measured_once)
+{
+    lmb_graph *g = make("{name: resnet, depth: 8, width: 8}");
+    lmb_deployed d;
+    lmb_latency *t;
+    double us[64], again[64], sum, sum2;
+    lmb_timing time;
+    uint64_t bytes, bytes2;
+    char key[LMB_LATENCY_KEY];
+
+    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    lmb_latency_key(&d.model, 0, key);
+    ck_assert_str_eq(key, "conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8");
+    ck_ok(lmb_latency_open(path, false, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d.model, us, &sum, &err));
+    double all = 0;
+    for (uint32_t i = 0; i < d.model.n_ops; i++) {
+        ck_assert(us[i] > 0);
+        all += us[i];
+    }
+    ck_assert_double_eq_tol(all, sum, 1e-9 * sum);
+    /* a deadline that nothing meets, and then one that all do */
+    ck_ok(lmb_latency_whole(t, &d.model, 1e-6, &time, &err));
+    ck_assert(time.p50 > 0 && time.p99 >= time.p50 && time.throughput > 0);
+    ck_assert_double_eq_tol(time.missed, 1, 1e-9);
+    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &time, &err));
+    ck_assert(time.missed == 0);
+    lmb_latency_close(t);
+    ck_ok(lmb_file_size(path, &bytes, &err));
+    /* read back: the same numbers to the bit, nothing is added */
+    ck_ok(lmb_latency_open(path, true, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d.model, again, &sum2, &err));
+    ck_assert(sum2 == sum && memcmp(us, again, d.model.n_ops * sizeof *us) == 0);
+    ck_ok(lmb_latency_whole(t, &d.model, 0, &time, &err));
+    ck_assert(time.p50 == sum && time.p99 == sum && time.missed == 0 && time.energy == 0);
+    ck_assert_double_eq_tol(time.throughput * sum, 1e6, 1e-3);
+    ck_ok(lmb_latency_whole(t, &d.model, sum / 2, &time, &err));
+    ck_assert(time.missed == 1);
+    lmb_latency_close(t);
+    ck_ok(lmb_file_size(path, &bytes2, &err));
+    ck_assert_uint_eq(bytes, bytes2);
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(a_frozen_table_names_what_it_lacks)
+{
+    static const char table[] =
+        "{\"kernels\": \"elsewhere\"}\n"
+        "{\"op\": \"conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8\", \"us\": 2.5}\n"
+        "{\"op\": \"co";
+    lmb_graph *g = make("{name: vgg, channels: [8, 0, 12]}");
+    lmb_deployed d;
+    lmb_latency *t;
+    double sum;
+    uint64_t bytes;
+
+    ck_ok(lmb_file_write(path, table, sizeof table - 1, &err));
+    ck_assert_int_eq(lmb_latency_open(path, false, &t, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "elsewhere"));
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_latency_open(path, true, &t, &err));
+    ck_ok(lmb_file_size(path, &bytes, &err));
+    ck_assert_uint_eq(bytes, sizeof table - 1 - strlen("{\"op\": \"co")); /* the torn line is cut off */
+    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.msg, "has no max"));
+    lmb_latency_close(t);
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+/* Made-up ranges change no size: the sketch and the calibrated model are files of as many bytes, MACs and
+ * parameters. */
+START_TEST(a_sketch_costs_what_the_model_costs)
+{
+    lmb_graph *g = make("{name: resnet, depth: 8, width: 8, mean: 120, scale: 0.02}"), *frozen;
+    lmb_dataset *data = data_of(64);
+    lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
+    lmb_deployed sketch, real;
+
+    ck_ok(lmb_deployed_sketch(g, &sketch, &err));
+    ck_ok(lmb_ptq(g, &c, data, &frozen, &err));
+    ck_ok(lmb_deployed_real(frozen, &real, NULL, &err));
+    ck_assert_uint_eq(sketch.file.n, real.file.n);
+    ck_assert_uint_eq(lmb_edge_macs(&sketch.model), lmb_edge_macs(&real.model));
+    ck_assert_uint_eq(lmb_edge_parameters(&sketch.model), lmb_edge_parameters(&real.model));
+    lmb_deployed_free(&sketch);
+    lmb_deployed_free(&real);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(frozen);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/search_table", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once);
+              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);)
