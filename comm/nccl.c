@@ -14,17 +14,22 @@ struct lmb_nccl {
     const lmb_nccl_api *api;
     lmb_nccl_options o;
     void *comm, *stream;
+    int version;
     bool broken;    /* aborted: nothing of NCCL's may be called any more */
+    bool recording; /* work is written down, not done */
     char doing[64]; /* "all-reduce of bucket 3" */
     int64_t step;
     char host[64];
 };
 
-/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. */
+/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. Of a communicator
+ * that does not block, abort() starts a thread that waits for what was recorded, too, which its owner ends after us. */
 static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
 {
     char behind[200] = "";
 
+    if (n->recording)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "NCCL let %s not be recorded: %s", n->doing, cause);
     lmb_watch_behind(n->o.watch, behind, sizeof behind);
     if (n->comm)
         n->api->abort(n->comm);
@@ -35,16 +40,16 @@ static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
                     n->host, n->doing, (long long)n->step, cause, behind[0] ? "; " : "", behind);
 }
 
-/* Look until neither the communicator nor the stream (unless NULL) is busy. Naps grow with the time waited, and
- * cost an eighth of it at most: a processor belongs to those who prepare the next batch. */
-static lmb_status settle(lmb_nccl *n, void *stream, lmb_error *err)
+/* Look until neither the communicator nor `at`, a stream or an event as `look` has it (or NULL), is busy. Naps grow
+ * with the time waited, and cost an eighth of it at most: a processor belongs to those who prepare the next batch. */
+static lmb_status settle(lmb_nccl *n, int (*look)(void *at), void *at, lmb_error *err)
 {
     const double spin = 50e-6, shortest = 20e-6, longest = 1e-3;
     double start = lmb_seconds();
     char cause[96];
 
     for (;;) {
-        int code = n->api->state(n->comm), work = stream ? n->api->stream_state(stream) : LMB_NCCL_OK;
+        int code = n->api->state(n->comm), work = look ? look(at) : LMB_NCCL_OK;
         if (code == LMB_NCCL_OK)
             code = work;
         if (code == LMB_NCCL_OK)
@@ -68,7 +73,7 @@ static lmb_status follow(lmb_nccl *n, int code, lmb_error *err)
 {
     if (code == LMB_NCCL_OK)
         return LMB_OK;
-    return code == LMB_NCCL_BUSY ? settle(n, NULL, err) : give_up(n, n->api->text(code), err);
+    return code == LMB_NCCL_BUSY ? settle(n, NULL, NULL, err) : give_up(n, n->api->text(code), err);
 }
 
 /* ---- bootstrap ---- */
@@ -128,7 +133,7 @@ static lmb_status prepare(lmb_nccl *n, card *mine, lmb_error *err)
     LMB_TRY(check(n->api, n->api->device_id(mine->gpu), "asking for a GPU's name", err));
     LMB_TRY(check(n->api, n->api->library(&version), "asking for NCCL's version", err));
     LMB_TRY(check(n->api, n->api->stream_create(&n->stream), "creating a stream", err));
-    mine->version = version;
+    mine->version = n->version = version;
     mine->ready = 1;
     return LMB_OK;
 }
@@ -168,7 +173,7 @@ static lmb_status bootstrap(lmb_nccl *n, lmb_error *err)
     lmb_watch_doing(n->o.watch, 0, n->doing, true);
     int code = n->api->init(&n->comm, n->c->size, id, n->c->rank);
     LMB_TRY(follow(n, code, err));
-    return settle(n, NULL, err);
+    return settle(n, NULL, NULL, err);
 }
 
 lmb_status lmb_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb_nccl_options *o, lmb_nccl **out,
@@ -197,7 +202,7 @@ void lmb_nccl_close(lmb_nccl *n)
         return;
     if (n->comm) { /* a meeting of all ranks: those that do not come are not waited for longer than for anything else */
         snprintf(n->doing, sizeof n->doing, "end of the GPUs' meeting");
-        if (follow(n, n->api->finalize(n->comm), &quiet) == LMB_OK && settle(n, NULL, &quiet) == LMB_OK)
+        if (follow(n, n->api->finalize(n->comm), &quiet) == LMB_OK && settle(n, NULL, NULL, &quiet) == LMB_OK)
             n->api->destroy(n->comm);
     }
     if (n->stream)
@@ -251,6 +256,13 @@ lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, in
 {
     LMB_TRY(begin(n, l, "send and receive", after, err));
     return follow(n, n->api->exchange(from, peer_to, to, peer_from, count, t, n->comm, n->stream), err);
+}
+
+lmb_status lmb_nccl_sum_on(lmb_nccl *n, lmb_nccl_label l, const char *what, void *v, size_t count, lmb_nccl_type t,
+                           void *stream, lmb_error *err)
+{
+    LMB_TRY(begin(n, l, what, NULL, err));
+    return follow(n, n->api->reduce(v, v, count, t, LMB_NCCL_ADD, n->comm, stream), err);
 }
 
 /* A group ends also after an error, as groups nest; it is the first error that counts. */
@@ -308,15 +320,40 @@ lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error *err)
 
 void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w) { n->o.watch = w; }
 
-lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err) { return lmb_nccl_wait_for(n, n->stream, -1, err); }
+/* ---- recordings ---- */
 
-lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err)
+enum { FIRST_TO_RECORD = 20900 };
+bool lmb_nccl_records(const lmb_nccl *n) { return n->version >= FIRST_TO_RECORD; }
+void lmb_nccl_record(lmb_nccl *n, bool on) { n->recording = on; }
+
+void lmb_nccl_replayed(lmb_nccl *n, int64_t step)
+{
+    snprintf(n->doing, sizeof n->doing, "the recorded sums");
+    n->step = step;
+    lmb_watch_doing(n->o.watch, step, n->doing, true);
+}
+
+/* ---- waiting ---- */
+
+static lmb_status wait_until(lmb_nccl *n, int (*look)(void *at), void *at, int64_t step, lmb_error *err)
 {
     LMB_TRY(convert(n, NULL, err));
     n->step = step < 0 ? n->step : step;
     lmb_watch_doing(n->o.watch, n->step, n->doing, true);
-    lmb_status st = settle(n, stream, err);
+    lmb_status st = settle(n, look, at, err);
     if (st == LMB_OK)
         lmb_watch_doing(n->o.watch, n->step, "after a collective", false);
     return st;
+}
+
+lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err) { return lmb_nccl_wait_for(n, n->stream, -1, err); }
+
+lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err)
+{
+    return wait_until(n, n->api->stream_state, stream, step, err);
+}
+
+lmb_status lmb_nccl_wait_event(lmb_nccl *n, void *event, int64_t step, lmb_error *err)
+{
+    return wait_until(n, n->api->event_state, event, step, err);
 }

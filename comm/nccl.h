@@ -6,10 +6,14 @@
  * the time is over. Then the communicator is aborted, and the error says which collective, bucket and step it was, on
  * which rank and host, and, where the ranks have a noticeboard (comm/watch.h), who is behind and at what.
  *
+ * Work may be recorded with the stream that it comes after (CUDA graphs): then calls write it down, and it is done
+ * whenever the graph is started. A graph is waited for as everything else is: looked at, within the time.
+ *
  *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no
  *            module
  *   threads  one
- *   source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with config.blocking = 0)
+ *   source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with config.blocking = 0); Using
+ *            NCCL with CUDA Graphs (from NCCL 2.9 on)
  */
 #ifndef LMB_COMM_NCCL_H
 #define LMB_COMM_NCCL_H
@@ -65,6 +69,10 @@ LMB_MUST_CHECK lmb_status lmb_nccl_gather(lmb_nccl *n, lmb_nccl_label l, const v
 LMB_MUST_CHECK lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, int peer_to, void *to,
                                             int peer_from, size_t count, lmb_nccl_type t, void *after, lmb_error *err);
 
+/* v[count] = its sum over all ranks, put on `stream` itself. `what`: for sentences, static. */
+LMB_MUST_CHECK lmb_status lmb_nccl_sum_on(lmb_nccl *n, lmb_nccl_label l, const char *what, void *v, size_t count,
+                                          lmb_nccl_type t, void *stream, lmb_error *err);
+
 /* A range of device memory that is worked on where it lies. */
 typedef struct lmb_nccl_piece {
     void *at;
@@ -90,6 +98,16 @@ LMB_MUST_CHECK lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error 
 LMB_MUST_CHECK lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err);
 /* The same for a stream that waits for it: of a step, for sentences; -1: of the last piece of work. */
 LMB_MUST_CHECK lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err);
+/* The same for an event (cudaEvent_t as void *) on such a stream. */
+LMB_MUST_CHECK lmb_status lmb_nccl_wait_event(lmb_nccl *n, void *event, int64_t step, lmb_error *err);
+
+/* Does this version of NCCL let its work be recorded? */
+bool lmb_nccl_records(const lmb_nccl *n);
+/* Between on and off the streams that work is put on are being recorded: what fails is E_UNSUPPORTED and ends
+ * nothing. What was recorded must be gone when the communicator is closed: NCCL waits for that. */
+void lmb_nccl_record(lmb_nccl *n, bool on);
+/* What was recorded has been started once more, for `step`. */
+void lmb_nccl_replayed(lmb_nccl *n, int64_t step);
 /* The noticeboard, if there was none yet at open(). */
 void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w);
 

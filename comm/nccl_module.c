@@ -78,15 +78,17 @@ static int stream_create(void **stream)
 
 static int stream_destroy(void *stream) { return of_cuda(cudaStreamDestroy(stream)); }
 
-static int stream_state(void *stream)
+static int busy_or(cudaError_t e)
 {
-    cudaError_t e = cudaStreamQuery(stream);
     if (e == cudaErrorNotReady) {
         (void)cudaGetLastError();
         return LMB_NCCL_BUSY;
     }
     return of_cuda(e);
 }
+
+static int stream_state(void *stream) { return busy_or(cudaStreamQuery(stream)); }
+static int event_state(void *event) { return busy_or(cudaEventQuery(event)); }
 
 /* The event may be destroyed at once: CUDA keeps it until the stream has passed it. */
 static int stream_after(void *stream, void *other)
@@ -202,6 +204,7 @@ __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .stream_destroy = stream_destroy,
     .stream_state = stream_state,
     .stream_after = stream_after,
+    .event_state = event_state,
     .unique_id = unique_id,
     .init = init,
     .state = state,

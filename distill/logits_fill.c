@@ -13,6 +13,7 @@
 #include "core/cuda/device.h"
 #include "datasets/loader.h"
 #include "distill/logits_file.h"
+#include "train/gpu_pick.h"
 #include "train/predictor.h"
 
 enum { LEAST_BATCH = 128 };
@@ -157,7 +158,10 @@ static lmb_status find_kernels(filler *w, const char *backend, const lmb_backend
 {
     if (strcmp(backend, "cuda") != 0)
         return lmb_cpu_backends(backend, list, err);
-    LMB_TRY(lmb_gpu_open(w->comm->rank, &w->gpu, err));
+    int index;
+    bool alone;
+    LMB_TRY(lmb_gpu_pick(w->comm, true, &index, &alone, err));
+    LMB_TRY(lmb_gpu_open(index, &w->gpu, err));
     list[0] = lmb_gpu_backend(w->gpu, LMB_CUDA_F32_EXACT);
     list[1] = NULL;
     return LMB_OK;

@@ -29,7 +29,8 @@ lmb_status lmb_train_describe(const lmb_train_config *c, const lmb_graph *model,
     double bytes = (double)slots * (double)l->count * sizeof(float);
     lmb_str_addf(out, "%s remembers %.1f kB", name, bytes / 1e3);
     if (c->shard_optimizer && ranks > 1)
-        lmb_str_addf(out, ", about %.1f kB on each of %d ranks (train.shard_optimizer)", bytes / 1e3 / ranks, ranks);
+        lmb_str_addf(out, ", about %.1f kB on each of %d %s (train.shard_optimizer)", bytes / 1e3 / ranks, ranks,
+                     lmb_train_on_gpu(c) ? "GPUs" : "ranks");
     lmb_str_addf(out, "\n");
     lmb_status st = lmb_str_check(out, err);
     if (st == LMB_OK && c->pipeline.stages > 1)

@@ -127,8 +127,8 @@ static lmb_status make_room(nccl_sum *s, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status prepare(lmb_device_sum *base, const lmb_device_vector *v, int *n_parts, const lmb_device_part **part,
-                          lmb_error *err)
+static lmb_status divide(lmb_device_sum *base, const lmb_device_vector *v, int *n_parts, const lmb_device_part **part,
+                         lmb_error *err)
 {
     nccl_sum *s = of(base);
     int n = 0, parts = 0;
@@ -147,6 +147,14 @@ static lmb_status prepare(lmb_device_sum *base, const lmb_device_vector *v, int 
     s->first[v->n_buckets] = n;
     *n_parts = s->owner ? parts : -1;
     *part = s->part;
+    return LMB_OK;
+}
+
+static lmb_status prepare(lmb_device_sum *s, float *sum, float *state, lmb_error *err)
+{
+    (void)err;
+    of(s)->v.sum = sum;
+    of(s)->v.state = state;
     return LMB_OK;
 }
 
@@ -203,6 +211,15 @@ static lmb_status share(lmb_device_sum *base, double *v, size_t n, lmb_error *er
     return join(base, err);
 }
 
+/* Where the numbers are made and wanted, so that no other stream is waited for; behind buckets that are under way all
+ * the same, as a communicator does one thing at a time. */
+static lmb_status statistics(lmb_device_sum *base, double *v, size_t n, lmb_error *err)
+{
+    nccl_sum *s = of(base);
+
+    return lmb_nccl_sum_on(s->nccl, label(s, -1), "statistics of all ranks", v, n, LMB_NCCL_F64, s->o.stream, err);
+}
+
 /* A vector of the state's layout, without a head: each owner's ranges to everybody. */
 static lmb_status gather(lmb_device_sum *base, float *vector, lmb_error *err)
 {
@@ -238,9 +255,17 @@ static lmb_status agree(lmb_device_sum *base, bool *yes, lmb_error *err)
     return st;
 }
 
+static void record(lmb_device_sum *s, bool on) { lmb_nccl_record(of(s)->nccl, on); }
+static void replayed(lmb_device_sum *s, int64_t step) { lmb_nccl_replayed(of(s)->nccl, step); }
+
 static lmb_status wait(lmb_device_sum *s, int64_t step, lmb_error *err)
 {
     return lmb_nccl_wait_for(of(s)->nccl, of(s)->v.stream, step, err);
+}
+
+static lmb_status reach(lmb_device_sum *s, lmb_device_mark *m, int64_t step, lmb_error *err)
+{
+    return lmb_nccl_wait_event(of(s)->nccl, m, step, err);
 }
 
 static void close_sum(lmb_device_sum *base)
@@ -259,8 +284,10 @@ lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb
 
     if (!s)
         return NOMEM(err);
-    *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, agree, wait,
-                               close_sum },
+    *s = (nccl_sum){ .base = { .name = s->name, .divide = divide, .prepare = prepare, .begin = begin, .ready = ready,
+                               .join = join, .share = share, .statistics = statistics, .weights = weights,
+                               .gather = gather, .agree = agree, .record = record, .replayed = replayed, .wait = wait,
+                               .reach = reach, .close = close_sum },
                      .c = c,
                      .api = api,
                      .o = *o };
@@ -270,6 +297,8 @@ lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb
         free(s);
         return st;
     }
+    s->base.captures = lmb_nccl_records(s->nccl);
+    s->base.same_bits = o->nccl.fixed_order || c->size == 2; /* of two summands the order does not matter */
     *out = &s->base;
     return LMB_OK;
 }

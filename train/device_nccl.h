@@ -19,6 +19,7 @@
 
 typedef struct lmbi_device_nccl_options {
     lmb_nccl_options nccl;
+    void *stream; /* of the device: where everything else happens */
     bool narrow;  /* sums in bf16 */
     bool sharded; /* ranks own parts */
 } lmbi_device_nccl_options;

@@ -13,7 +13,7 @@
  *     join()                  what comes on `stream` from now on finds the sums of all ranks
  *     ... norm (share() of the partial squares where ranks own parts), clipping, optimizer ...
  *     weights()               only where ranks own parts: what comes on `stream` from now on finds everybody's weights
- *     wait()                  in place of waiting for the stream, which would never end if a peer has died
+ *     wait(), reach()         in place of waiting for the stream, which would never end if a peer has died
  *
  * A rank's vector is already multiplied by its share of the batch (segments whose reduce is LMB_REDUCE_MEAN), so that
  * ranges are summed plainly, or their least or largest taken; a rank without samples has left -0 for sums and
@@ -61,17 +61,23 @@ typedef struct lmb_device_sum lmb_device_sum;
 struct lmb_device_sum {
     const char *name; /* for people: "NCCL over 8 GPUs" */
     bool captures;    /* its work may be recorded in a graph */
-    /* Once, on all ranks, before the first step, and again for another resident step. Sets n_parts and part: what
-     * this rank steps; n_parts -1: everything. The parts of all ranks together are every chunk once; owned by the
-     * implementation until close(). */
-    lmb_status (*prepare)(lmb_device_sum *s, const lmb_device_vector *v, int *n_parts, const lmb_device_part **part,
-                          lmb_error *err);
+    bool same_bits;   /* a sum of the same numbers always ends in the same bits */
+    /* Once, on all ranks, before the first step, and again for another resident step. Of `v` all but its memory is
+     * there. Sets n_parts and part: what this rank steps, in the order of the state; n_parts -1: everything. The parts
+     * of all ranks together are every chunk once; owned by the implementation until close(). */
+    lmb_status (*divide)(lmb_device_sum *s, const lmb_device_vector *v, int *n_parts, const lmb_device_part **part,
+                         lmb_error *err);
+    /* The memory of that vector. */
+    lmb_status (*prepare)(lmb_device_sum *s, float *sum, float *state, lmb_error *err);
     lmb_status (*begin)(lmb_device_sum *s, int64_t step, lmb_error *err);
     lmb_status (*ready)(lmb_device_sum *s, int bucket, lmb_error *err);
     lmb_status (*join)(lmb_device_sum *s, lmb_error *err);
     /* device doubles [n] = their sum over ranks, on `stream`; all but one rank's are 0 at each place, so that any
      * order gives the same bits. Never called when every rank steps everything. */
     lmb_status (*share)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
+    /* device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that
+     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. */
+    lmb_status (*statistics)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
     /* lmb_device_vector.state holds every rank's own parts on every rank. Never called when every rank steps
      * everything. */
     lmb_status (*weights)(lmb_device_sum *s, lmb_error *err);
@@ -80,8 +86,14 @@ struct lmb_device_sum {
     /* All ranks at once, outside a step: *yes stays only where it is so on all of them. Whether a recording is used,
      * say. */
     lmb_status (*agree)(lmb_device_sum *s, bool *yes, lmb_error *err);
-    /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late. */
+    /* Recording begins, or is over. In between nothing is done, and what cannot be recorded is E_UNSUPPORTED. */
+    void (*record)(lmb_device_sum *s, bool on);
+    /* What was recorded has been put on `stream` once more. */
+    void (*replayed)(lmb_device_sum *s, int64_t step);
+    /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late; step -1: the last. */
     lmb_status (*wait)(lmb_device_sum *s, int64_t step, lmb_error *err);
+    /* Until a mark of the device (a cudaEvent_t), which may be behind a step, is reached; the same. */
+    lmb_status (*reach)(lmb_device_sum *s, lmb_device_mark *m, int64_t step, lmb_error *err);
     void (*close)(lmb_device_sum *s); /* after the last step, while the device is still there */
 };
 

@@ -256,8 +256,9 @@ lmb_trainer_memory lmb_trainer_slots(const lmb_trainer *t)
 {
     size_t each = sizeof(float) * (size_t)t->s.n_slots,
            vectors = sizeof(float) * (1 + (t->s.ema != NULL) + (t->s.best != NULL));
+    size_t slots = lmbi_gpu_slots(t, each * t->parts->own_count);
     size_t here = t->s.weights_in_parts ? t->parts->own_count : t->n;
-    return (lmb_trainer_memory){ each * t->n, each * t->parts->own_count, vectors * t->n, vectors * here };
+    return (lmb_trainer_memory){ each * t->n, slots, vectors * t->n, vectors * here };
 }
 
 lmb_trainer_flow lmb_trainer_pipeline(const lmb_trainer *t)

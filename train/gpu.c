@@ -8,6 +8,7 @@
 #include "core/cuda/device.h"
 #include "train/device_evaluate.h"
 #include "train/device_nccl.h"
+#include "train/gpu_pick.h"
 #include "train/resident.h"
 #include "train/trainer_internal.h"
 
@@ -26,11 +27,12 @@ static lmb_status all_have(lmb_comm *c, bool mine, bool *all, lmb_error *err)
 }
 
 /* NCCL between the GPUs of several ranks; it speaks before the noticeboard (comm/watch.h) does. */
-static lmb_status open_sum(lmb_trainer *t, lmb_error *err)
+static lmb_status open_sum(lmb_trainer *t, int index, bool alone, lmb_error *err)
 {
-    const lmbi_device_nccl_options o = { .nccl = { .device = t->comm->rank,
+    const lmbi_device_nccl_options o = { .nccl = { .device = index,
                                                    .limit_s = 0.8 * t->c.stall_s,
                                                    .fixed_order = t->c.mode == LMBI_DETERMINISTIC },
+                                         .stream = t->backends[0]->device->stream,
                                          .narrow = t->c.reduce_type == LMBI_SUMS_BF16,
                                          .sharded = t->c.shard_optimizer };
     const lmb_nccl_api *api = NULL;
@@ -39,7 +41,9 @@ static lmb_status open_sum(lmb_trainer *t, lmb_error *err)
 
     if (t->comm->size == 1 || t->c.pipeline.stages > 1 || t->c.reduce == LMBI_WINDOW || t->c.reduce == LMBI_MESSAGES)
         return LMB_OK;
-    LMB_TRY(all_have(t->comm, lmb_nccl_load(&api, &why) == LMB_OK, &all, err));
+    if (!alone)
+        (void)LMB_FAIL(&why, LMB_E_UNSUPPORTED, "ranks share GPUs (train.share_gpu), and NCCL sums between GPUs");
+    LMB_TRY(all_have(t->comm, alone && lmb_nccl_load(&api, &why) == LMB_OK, &all, err));
     if (all)
         return lmbi_device_nccl_open(t->comm, api, &o, &t->sum, err);
     if (t->c.reduce == LMBI_NCCL || t->c.reduce_type != LMBI_SUMS_F32)
@@ -56,10 +60,14 @@ lmb_status lmbi_trainer_gpu(lmb_trainer *t, lmb_error *err)
                                                     [LMB_TRAIN_BF16] = LMB_CUDA_BF16_MAPS,
                                                     [LMB_TRAIN_TF32] = LMB_CUDA_TF32_PRODUCTS };
 
-    LMB_TRY(lmb_gpu_open(t->comm->rank, &t->gpu, err));
+    int index;
+    bool alone;
+
+    LMB_TRY(lmb_gpu_pick(t->comm, t->c.share_gpu, &index, &alone, err));
+    LMB_TRY(lmb_gpu_open(index, &t->gpu, err));
     t->backends[0] = lmb_gpu_backend(t->gpu, precision[t->c.precision]);
     t->backends[1] = NULL;
-    return open_sum(t, err);
+    return open_sum(t, index, alone, err);
 }
 
 void lmbi_trainer_gpu_end(lmb_trainer *t) { lmb_gpu_close(t->gpu); }
@@ -165,6 +173,11 @@ void lmbi_gpu_watch(lmb_trainer *t)
         lmbi_device_nccl_watch(t->sum, t->watch);
 }
 
+size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host)
+{
+    return t->resident && t->s.needs_all ? lmbi_resident_slots(t->resident) : host;
+}
+
 lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 {
     int64_t rows, full = sizes(t, &rows);
@@ -244,6 +257,7 @@ lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err)
 lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err)
 {
     double rate = lmbi_trainer_rate(t);
+    lmb_rank_sums sums;
     lmbi_resident_batch s = { .total = b->total,
                               .shown = t->s.epoch * t->train->n + t->s.seen,
                               .row = b->lo,
@@ -257,6 +271,8 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
                               .sample = b->sample,
                               .seed = (uint64_t)t->c.seed,
                               .epoch = (uint32_t)t->s.epoch,
+                              .ranks = lmbi_sync_norm_sums(t, t->share[0], &sums),
+                              .even = b->total % t->slots_all == 0,
                               .step = t->s.step,
                               .rate = rate,
                               .keep = lmbi_trainer_keep(t),

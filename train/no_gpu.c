@@ -22,6 +22,7 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
 }
 
 void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
+size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host) { return (void)t, host; }
 void lmbi_gpu_watch(lmb_trainer *t) { (void)t; }
 
 static lmb_status none(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no GPU"); }

@@ -73,6 +73,7 @@ typedef struct lmb_program_there {
     const size_t *at;
     float *loss, *logits; /* [1], [n, classes] */
     const lmb_step_there *there;
+    const lmb_rank_sums *ranks; /* NULL: one rank */
     void (*final)(void *ctx, int first);
     void *ctx;
 } lmb_program_there;

@@ -36,7 +36,7 @@ static lmb_status bind_there(lmb_program *p, lmbi_compiled *c, const lmb_program
 
 lmb_status lmb_program_enqueue(lmb_program *p, const lmb_program_there *s, lmb_error *err)
 {
-    const lmb_step_info info = { 0, 0, s->sample }; /* seed and epoch: s->there */
+    const lmb_step_info info = { 0, 0, s->sample, s->ranks }; /* seed and epoch: s->there */
     lmbi_compiled *c;
 
     LMB_TRY(lmbi_program_plan_for(p, s->n, false, &c, err));

@@ -1,71 +1,10 @@
-/* train/resident.c - see resident.h: the layout on the device, its memory, and the work of a step. */
+/* train/resident.c - see resident.h: memory on the device, and the work of a step. */
 #include "train/resident_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static lmb_status nomem(lmb_error *err) { return LMB_FAIL(err, LMB_E_NOMEM, "no memory for steps on a device"); }
-
-/* ---- layout ---- */
-
-static size_t aligned(size_t floats) { return (floats + LMB_STEP_ALIGN - 1) / LMB_STEP_ALIGN * LMB_STEP_ALIGN; }
-
-static lmb_chunk_kind kind_of(const lmb_segment *s)
-{
-    if (s->role == LMB_ROLE_PARAMETER && !s->frozen)
-        return LMB_CHUNK_TRAIN;
-    return s->has_next || (s->role == LMB_ROLE_STATISTIC && !s->frozen) ? LMB_CHUNK_NEXT : LMB_CHUNK_KEEP;
-}
-
-static lmb_status cut(lmbi_resident *r, lmb_error *err)
-{
-    const lmb_state_layout *l = r->o.layout;
-    int n = 0;
-
-    for (int i = 0; i < l->n; i++)
-        n += (int)((l->segment[i].count + LMB_STEP_CHUNK - 1) / LMB_STEP_CHUNK);
-    r->at = calloc((size_t)l->n + 1, sizeof *r->at);
-    r->chunk_of = calloc((size_t)l->n + 1, sizeof *r->chunk_of);
-    r->chunk = calloc((size_t)n + 1, sizeof *r->chunk);
-    r->bucket = calloc((size_t)l->n + 1, sizeof *r->bucket);
-    if (!r->at || !r->chunk_of || !r->chunk || !r->bucket)
-        return nomem(err);
-    for (int i = 0; i < l->n; i++) {
-        const lmb_segment *s = &l->segment[i];
-        r->at[i] = r->count;
-        r->chunk_of[i] = r->n_chunks;
-        for (size_t from = 0; from < s->count; from += LMB_STEP_CHUNK) {
-            size_t left = s->count - from;
-            r->chunk[r->n_chunks++] = (lmb_step_chunk){ .at = r->count + from,
-                                                        .n = (int32_t)(left < LMB_STEP_CHUNK ? left : LMB_STEP_CHUNK),
-                                                        .kind = (uint8_t)kind_of(s),
-                                                        .reduce = (uint8_t)s->reduce,
-                                                        .counts = s->role == LMB_ROLE_PARAMETER,
-                                                        .own = 1,
-                                                        .decay = s->decay };
-        }
-        r->count += aligned(s->count);
-    }
-    r->chunk_of[l->n] = r->n_chunks;
-    return LMB_OK;
-}
-
-/* From the last segment to the first, as train/reduce.c does. */
-static void cut_buckets(lmbi_resident *r)
-{
-    size_t end = LMB_STEP_HEAD + r->count;
-    int last = r->o.layout->n;
-
-    for (int i = last - 1; i >= 0; i--) {
-        size_t lo = LMB_STEP_HEAD + r->at[i];
-        if (i == 0 || (r->o.bucket_bytes && (end - lo) * sizeof(float) >= r->o.bucket_bytes)) {
-            lo = i ? lo : 0;
-            r->bucket[r->n_buckets++] = (lmb_device_bucket){ lo, end - lo, i, last };
-            end = lo;
-            last = i;
-        }
-    }
-}
 
 /* ---- memory ---- */
 
@@ -142,26 +81,6 @@ static lmb_status clear_memory(lmbi_resident *r, lmb_error *err)
     return d->finish(d, err);
 }
 
-/* Where ranks step parts: which chunks are ours, and their places in the slots. */
-static lmb_status divide(lmbi_resident *r, lmb_error *err)
-{
-    const lmb_device_vector v = { r->o.layout, r->d,         r->d->stream, r->count,  r->at,   r->vector[0],
-                                  r->state,    r->n_buckets, r->n_chunks,  r->bucket, r->chunk };
-    const lmb_device_part *part = NULL;
-    int n = -1;
-
-    LMB_TRY(r->o.sum->prepare(r->o.sum, &v, &n, &part, err));
-    if (n < 0)
-        return LMB_OK;
-    r->parts = true;
-    for (int i = 0; i < r->n_chunks; i++)
-        r->chunk[i].own = 0;
-    for (int i = 0; i < n; i++)
-        for (int k = part[i].first; k < part[i].last; k++)
-            r->chunk[k].own = 1;
-    return r->d->upload(r->d, r->chunks, r->chunk, sizeof *r->chunk * (size_t)r->n_chunks, err);
-}
-
 static lmb_status set_up(lmbi_resident *r, lmb_error *err)
 {
     const lmb_device *d = r->d;
@@ -169,17 +88,13 @@ static lmb_status set_up(lmbi_resident *r, lmb_error *err)
     if (!d->work)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s has no kernels for an optimizer's step", d->name);
     r->classes = lmb_program_classes(r->o.program);
-    LMB_TRY(cut(r, err));
-    cut_buckets(r);
-    for (int i = 0; i < r->n_chunks; i++)
-        r->chunk[i].slot = r->chunk[i].at;
-    r->own = r->count;
+    LMB_TRY(lmbi_layout_create(r, err));
     LMB_TRY(lmbi_rows_create(r, err));
     LMB_TRY(lmbi_input_plan(r, err));
     LMB_TRY(make_memory(r, err));
     LMB_TRY(lmbi_input_create(r, err));
     LMB_TRY(clear_memory(r, err));
-    return r->o.sum ? divide(r, err) : LMB_OK;
+    return r->o.sum ? r->o.sum->prepare(r->o.sum, r->vector[0], r->state, err) : LMB_OK;
 }
 
 lmb_status lmbi_resident_create(const lmbi_resident_options *o, lmbi_resident **out, lmb_error *err)
@@ -212,10 +127,7 @@ void lmbi_resident_destroy(lmbi_resident *r)
     lmbi_rows_destroy(r);
     if (r->memory)
         r->d->free(r->d, r->memory);
-    free(r->at);
-    free(r->chunk_of);
-    free(r->chunk);
-    free(r->bucket);
+    lmbi_layout_destroy(r);
     free(r);
 }
 
@@ -266,10 +178,14 @@ static lmb_status hand_over(lmbi_resident *r, float share, lmb_error *err)
     return LMB_OK;
 }
 
-/* The vector of the only shard is final from segment `first` on. The last bucket waits for the sums over samples. */
+/* The vector of the only shard is final from segment `first` on. The last bucket waits for the sums over samples. And
+ * all do for the end where statistics travel as well, and ranks with unequal rows may have plans that differ: what
+ * goes over one communicator has one order. */
 static void on_final(void *ctx, int first)
 {
     lmbi_resident *r = ctx;
+    if (r->b->ranks && !r->b->even)
+        return;
     while (r->late.status == LMB_OK && r->handed + 1 < r->n_buckets && r->bucket[r->handed].first >= first)
         if (hand_over(r, r->b->share[0], &r->late) != LMB_OK && r->late.status == LMB_OK)
             r->late.status = LMB_E_DEVICE;
@@ -295,6 +211,7 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
                                      .loss = r->loss,
                                      .logits = r->logits,
                                      .there = &lmbi_input_now(r)->there,
+                                     .ranks = r->b->ranks,
                                      .final = alone ? on_final : NULL,
                                      .ctx = r };
 
@@ -380,3 +297,7 @@ lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lm
 
 const char *lmbi_resident_remark(const lmbi_resident *r) { return r->remark; }
 bool lmbi_resident_replays(const lmbi_resident *r) { return r->graph == LMBI_REPLAYING; }
+size_t lmbi_resident_slots(const lmbi_resident *r)
+{
+    return (size_t)r->o.optimizer->n_slots * r->own * sizeof(float);
+}

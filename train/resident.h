@@ -11,9 +11,11 @@
  *              tree (train/reduce.h): the whole batch at once with train.mode=fast, which is the fast way, and with
  *              deterministic shards the sums of the CPU's tree. Given the same gradients, every bit is that of the
  *              host, but for a gradient's norm on a GPU, which is added in another, fixed order
- *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit;
- *              then full batches are replays. Whatever stands in the way is a sentence (train.graph=auto) or an error
- *              (on)
+ *   parts      where ranks step parts of the weights (lmb_device_sum.divide), what the optimizer remembers is there of
+ *              a rank's own chunks alone, one after another
+ *   graph      after two full batches the step is recorded, and one replay compared with the step itself to the bit,
+ *              or, where ranks sum in another order each time, as far as that goes; then full batches are replays.
+ *              Whatever stands in the way is a sentence (train.graph=auto) or an error (on)
  *   failing    a gradient that is not finite stops all later steps on the device, and look() or fetch() says which it
  *              was
  *   threads    the one that trains
@@ -81,7 +83,9 @@ typedef struct lmbi_resident_batch {
     const uint32_t *sample;
     uint64_t seed;
     uint32_t epoch;
-    int64_t step;            /* from 0 */
+    const lmb_rank_sums *ranks; /* statistics of all ranks in the middle of the step; NULL: none are wanted */
+    bool even;                  /* all ranks have equally many rows */
+    int64_t step;               /* from 0 */
     double rate, keep, pull; /* learning rate; of the averaged weights; towards the anchor */
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
@@ -93,5 +97,7 @@ const float *lmbi_resident_weights(const lmbi_resident *r, bool average, const s
 /* For people: how steps run now, and why they are not replayed. */
 const char *lmbi_resident_remark(const lmbi_resident *r);
 bool lmbi_resident_replays(const lmbi_resident *r);
+/* Bytes of the device's memory that the optimizer remembers in. */
+size_t lmbi_resident_slots(const lmbi_resident *r);
 
 #endif

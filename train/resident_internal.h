@@ -1,6 +1,6 @@
-/* train/resident_internal.h - the inside of a resident step: resident.c makes it and puts steps on the queue,
- * resident_input.c brings batches there, resident_rows.c keeps what a loss is fed, resident_state.c moves vectors,
- * resident_graph.c records and replays. */
+/* train/resident_internal.h - the inside of a resident step: resident_layout.c says what is where and whose,
+ * resident.c makes it and puts steps on the queue, resident_input.c brings batches there, resident_rows.c keeps what a
+ * loss is fed, resident_state.c moves vectors, resident_graph.c records and replays. */
 #ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
 #define LMB_TRAIN_RESIDENT_INTERNAL_H
 
@@ -27,6 +27,8 @@ struct lmbi_resident {
     int *chunk_of;         /* [segments + 1] first chunk                */
     lmb_device_bucket *bucket;
     bool parts; /* ranks step parts                          */
+    int n_parts;
+    const lmb_device_part *own_part; /* [n_parts] this rank's, the device sum's */
     /* ---- device memory, one block ---- */
     char *memory, *moving; /* `moving`: what a step changes lies together */
     size_t moving_bytes;
@@ -62,9 +64,15 @@ struct lmbi_resident {
 
 /* resident.c: the work of one step behind its input, on the queue. */
 LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
-/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h). */
+/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h), and a peer
+ * that never comes is an error. */
 LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
+
+/* resident_layout.c: chunks, buckets, and this rank's parts; ended with what is half made, too. */
+LMB_MUST_CHECK lmb_status lmbi_layout_create(lmbi_resident *r, lmb_error *err);
+void lmbi_layout_destroy(lmbi_resident *r);
+
 /* resident_input.c: plan the memory of a batch; make what orders its copies, end with it; bring one to `input`. */
 LMB_MUST_CHECK lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_input_create(lmbi_resident *r, lmb_error *err);

@@ -29,6 +29,7 @@ static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, l
     return lmbi_resident_wait(r, err);
 }
 
+/* From a vector of the device's layout. */
 static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, lmb_error *err)
 {
     if (!there || !dense)
@@ -39,6 +40,44 @@ static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, 
     return LMB_OK;
 }
 
+/* ---- what the optimizer remembers ---- */
+
+/* Of own chunks alone, where ranks step parts. */
+static lmb_status send_slot(lmbi_resident *r, float *there, const float *dense, lmb_error *err)
+{
+    if (!r->parts)
+        return send_one(r, there, dense, err);
+    memset(r->mirror, 0, r->own * sizeof *r->mirror);
+    for (int i = 0; i < r->o.layout->n; i++)
+        for (int k = r->chunk_of[i]; k < r->chunk_of[i + 1]; k++) {
+            const lmb_step_chunk *c = &r->chunk[k];
+            if (c->own)
+                memcpy(r->mirror + c->slot, dense + r->o.layout->segment[i].offset + (c->at - r->at[i]),
+                       (size_t)c->n * sizeof *dense);
+        }
+    LMB_TRY(r->d->upload(r->d, there, r->mirror, r->own * sizeof *there, err));
+    return lmbi_resident_wait(r, err);
+}
+
+/* All ranks' parts meet in the gradient's vector, which is used up between steps. */
+static lmb_status fetch_slot(lmbi_resident *r, const float *there, float *dense, lmb_error *err)
+{
+    float *all = r->vector[0] + LMB_STEP_HEAD;
+
+    if (!r->parts)
+        return fetch_one(r, there, dense, err);
+    for (int i = 0; i < r->n_parts; i++) {
+        const lmb_device_part *p = &r->own_part[i];
+        const lmb_step_chunk *first = &r->chunk[p->first];
+        size_t end = i + 1 < r->n_parts ? (size_t)r->chunk[r->own_part[i + 1].first].slot : r->own;
+        LMB_TRY(r->d->copy(r->d, all + first->at, there + first->slot, (end - (size_t)first->slot) * sizeof *all, err));
+    }
+    LMB_TRY(r->o.sum->gather(r->o.sum, all, err));
+    return fetch_one(r, all, dense, err);
+}
+
+/* ---- all of it ---- */
+
 lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, lmb_error *err)
 {
     if (r->anchored != (v->anchor != NULL) || r->shifted != (v->shift != NULL))
@@ -48,7 +87,7 @@ lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, 
     LMB_TRY(send_one(r, r->state, v->state, err));
     LMB_TRY(send_one(r, r->ema, v->ema, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
-        LMB_TRY(send_one(r, r->slot[i], v->slot[i], err));
+        LMB_TRY(send_slot(r, r->slot[i], v->slot[i], err));
     LMB_TRY(send_one(r, r->anchor, v->anchor, err));
     LMB_TRY(send_one(r, r->shift, v->shift, err));
     *r->seen = (lmb_step_tally){ .loss = v->loss, .correct = v->correct, .failed = -1, .shrink = 1 };
@@ -79,11 +118,9 @@ lmb_status lmbi_resident_fetch(lmbi_resident *r, lmbi_resident_vectors *v, lmb_e
 {
     if (r->parts && r->ema)
         LMB_TRY(r->o.sum->gather(r->o.sum, r->ema, err));
-    for (int i = 0; i < r->o.optimizer->n_slots && r->parts; i++)
-        LMB_TRY(r->o.sum->gather(r->o.sum, r->slot[i], err));
     LMB_TRY(fetch_one(r, r->state, v->state, err));
     LMB_TRY(fetch_one(r, r->ema, v->ema, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
-        LMB_TRY(fetch_one(r, r->slot[i], v->slot[i], err));
+        LMB_TRY(fetch_slot(r, r->slot[i], v->slot[i], err));
     return lmbi_resident_look(r, &v->loss, &v->correct, err);
 }

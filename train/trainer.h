@@ -40,7 +40,7 @@ typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
     double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
     int64_t patience, augment_on;
-    bool shard_optimizer, sync_batch_norm;
+    bool shard_optimizer, sync_batch_norm, share_gpu;
     lmb_pipeline_config pipeline;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;

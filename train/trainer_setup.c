@@ -63,6 +63,8 @@ const lmb_field lmb_train_fields[] = {
     LMB_BOOL(
         lmb_train_config, sync_batch_norm, false,
         "normalise over the rows of all ranks, one shard each (train.mode=fast, train.threads=1); slow on processors"),
+    LMB_BOOL(lmb_train_config, share_gpu, false,
+             "several ranks of a host may take one GPU; their gradients are then summed on the host"),
     LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s",
              "a rank that keeps the others waiting, or a GPU its host, for so long is named and the job ends"),
@@ -74,7 +76,7 @@ const lmb_field lmb_train_fields[] = {
     LMB_CHOICE(lmb_train_config, graph, 0, graphs,
                "a step on a GPU is recorded and replayed as one; auto: where it can be, on: or the training ends"),
     LMB_TEXT(lmb_train_config, backend, "cpu",
-             "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, rank r of a node on number r"),
+             "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, one for each rank of a node"),
     LMB_FIELD_END
 };
 
@@ -319,11 +321,13 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
     const int64_t sums[] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages,
         t->c.pipeline.microbatches,
-                             t->c.pipeline.cost, t->c.reduce_type, lmb_train_on_gpu(&t->c), t->c.sync_batch_norm };
+                             t->c.pipeline.cost, t->c.reduce_type, lmb_train_on_gpu(&t->c), t->c.sync_batch_norm,
+                             t->c.graph };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(
         t->comm,
-        "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, train.backend)",
+        "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, "
+        "train.backend, train.sync_batch_norm, train.graph)",
         sums, sizeof sums, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));

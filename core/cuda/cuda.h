@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 4 };
+enum { LMB_CUDA_API = 5, LMB_CUDA_UUID = 16 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
@@ -57,6 +57,7 @@ typedef struct lmb_cuda_device {
     uint64_t memory;  /* bytes, in use or not */
     int major, minor; /* compute capability   */
     int processors;   /* streaming multiprocessors */
+    unsigned char uuid[LMB_CUDA_UUID]; /* the same wherever a process counts it, and no other GPU's */
 } lmb_cuda_device;
 
 /* What the module exports. The head is the same in all versions. */

@@ -1,7 +1,7 @@
 /* core/cuda/device.h - one NVIDIA GPU as a device for plans (core/plan/device.h), and the kernels it runs.
  *
  *     lmb_gpu *gpu;
- *     LMB_TRY(lmb_gpu_open(rank, &gpu, err));
+ *     LMB_TRY(lmb_gpu_open(0, &gpu, err));
  *     const lmb_backend *list[] = { lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT), NULL };
  */
 #ifndef LMB_CORE_CUDA_DEVICE_H
@@ -16,7 +16,7 @@ extern "C" {
 
 typedef struct lmb_gpu lmb_gpu;
 
-/* Open the module and GPU number `index` modulo those there are, so that rank r of a node can ask for number r.
+/* Open the module and GPU number `index` modulo those there are.
  *   owns     *out: lmb_gpu_close, after the plans on it
  *   errors   E_UNSUPPORTED built without CUDA; E_DEVICE no GPU, or it is not to be had, and what to do */
 LMB_MUST_CHECK lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err);

@@ -5,6 +5,7 @@
  */
 #include <nccl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/cuda/dnn.h"
 #include "core/cuda/ops/table.h"
@@ -83,6 +84,7 @@ static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
     d->major = p.major;
     d->minor = p.minor;
     d->processors = p.multiProcessorCount;
+    memcpy(d->uuid, p.uuid.bytes, sizeof d->uuid);
     return LMB_OK;
 }
 

@@ -60,6 +60,8 @@ typedef struct lmb_rank_sums {
     void *ctx;
     lmb_status (*sum)(void *ctx, double *v, size_t n, lmb_error *err); /* every rank gets the same bits */
     double share; /* of the batch that this rank's rows are: what its loss is weighed with */
+    /* The same for v in a device's memory, put on the queue of its kernels. NULL: there are none. */
+    lmb_status (*sum_there)(void *ctx, double *v, size_t n, lmb_error *err);
 } lmb_rank_sums;
 
 /* What a step of training needs to know to draw the same random numbers everywhere. */

@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* training_mode: statistics that are kept; of this batch; of the rows of all ranks (lmb_rank_sums), which is not ONNX's
- * and has no kernel but the reference (core/ops/batch_norm_ranks.c). */
+ * (core/ops/batch_norm_ranks.c; on GPUs core/cuda/ops/norm_ranks.cu). */
 enum { LMB_NORM_KEPT, LMB_NORM_BATCH, LMB_NORM_RANKS };
 typedef struct lmb_batch_norm_attr { float epsilon, momentum; int64_t training_mode; } lmb_batch_norm_attr;
 extern const lmb_attr_row lmb_batch_norm_rows[];

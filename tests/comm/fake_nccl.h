@@ -17,6 +17,7 @@ enum { FAKE_ERROR = 6 /* ncclRemoteError */, FAKE_FOREVER = 1 << 30 };
 static struct fake {
     int busy_init, busy_work; /* how many looks the communicator, or the stream, answers "busy" to after a call */
     int fail_select, fail_id, fail_state; /* codes; fail_state from the next work on */
+    int fail_work;                        /* of work itself, which then is none */
     int version, corrupt;                 /* corrupt: the next sum is wrong */
     unsigned char gpu;
     /* what happened */
@@ -64,6 +65,7 @@ static int fake_stream_after(void *stream, void *other)
 {
     return (void)stream, (void)other, fake.afters++, LMB_NCCL_OK;
 }
+static int fake_event_state(void *event) { return fake_stream_state(event); }
 static int fake_unique_id(unsigned char id[LMB_NCCL_ID])
 {
     fake.ids++;
@@ -96,10 +98,12 @@ static int fake_abort(void *comm) { return fake_must_live(comm), fake.aborts++, 
 static int fake_work(const void *from, void *to, size_t n, lmb_nccl_type t, const void *comm)
 {
     fake_must_live(comm);
+    if (fake.fail_work)
+        return fake.fail_work;
     fake.works++;
     fake.working = 1;
     fake.stream_looks = 0;
-    memmove(to, from, n * (t == LMB_NCCL_BF16 ? 2 : 4));
+    memmove(to, from, n * (t == LMB_NCCL_BF16 ? 2 : t == LMB_NCCL_F64 ? 8 : 4));
     if (fake.corrupt && n)
         ((unsigned char *)to)[1] ^= 64;
     return LMB_NCCL_OK;
@@ -157,6 +161,7 @@ static const lmb_nccl_api fake_api = {
     .stream_destroy = fake_stream_destroy,
     .stream_state = fake_stream_state,
     .stream_after = fake_stream_after,
+    .event_state = fake_event_state,
     .unique_id = fake_unique_id,
     .init = fake_init,
     .state = fake_state,

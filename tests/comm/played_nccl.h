@@ -154,6 +154,7 @@ static const lmb_nccl_api played_nccl = {
     .stream_destroy = played_nothing,
     .stream_state = played_nothing,
     .stream_after = played_after,
+    .event_state = played_nothing,
     .unique_id = played_id,
     .init = played_init,
     .state = played_state,

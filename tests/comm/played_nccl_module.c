@@ -2,8 +2,10 @@
  * this machine that meet in a file. With tests/core/cuda/played.c whole trainings of several "GPUs" run anywhere
  * (LMB_NCCL_MODULE names this file).
  *
- * Work is done when it is put on our stream, ranks adding in their order; so what must come before it has to be
- * ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is missing.
+ * Work is done when it is put on a stream, ranks adding in their order; so what must come before it on another has to
+ * be ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is
+ * missing. On a stream that is being recorded it is recorded (lmb_played_put), and done in every replay.
+ * LMB_PLAYED_NCCL=refuse: what is recorded is an error; "jitter": what is replayed ends in other bits, the same on all.
  * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
  * is gone, with an error.
  */
@@ -24,7 +26,8 @@
 #include "core/base/bf16.h"
 #include "core/cuda/cuda.h"
 
-enum { MOST = 8, AREA = 1 << 20, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */ };
+enum { MOST = 8, AREA = 1 << 20, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */,
+       REFUSED = 5 /* ncclInvalidUsage */ };
 
 typedef struct place {
     atomic_int arrived, turn, pid[MOST];
@@ -34,9 +37,13 @@ typedef struct place {
 static place *file;
 static char path[LMB_NCCL_ID];
 static int rank_here, size_here, code_now; /* code_now: what state() says */
+static bool jitter;
 static char our_stream;
 
-static const char *text(int code) { return code == DIED ? "remote process exited" : "unhandled system error"; }
+static const char *text(int code)
+{
+    return code == DIED ? "remote process exited" : code == REFUSED ? "invalid usage" : "unhandled system error";
+}
 static int library(int *version) { return *version = 22809, LMB_NCCL_OK; }
 static int device_select(int device) { return (void)device, LMB_NCCL_OK; }
 static int device_id(unsigned char id[LMB_NCCL_DEVICE_ID])
@@ -55,29 +62,78 @@ static int transfer(void *to, const void *from, size_t bytes, void *stream)
     return (void)stream, memcpy(to, from, bytes), LMB_NCCL_OK;
 }
 
-/* ---- streams ---- */
+/* ---- streams: those of the played GPU, if there is one ---- */
 
-static int stream_create(void **stream) { return *stream = &our_stream, LMB_NCCL_OK; }
-static int nothing(void *stream) { return (void)stream, LMB_NCCL_OK; }
+typedef bool put_function(lmb_cuda_stream *s, lmb_status (*run)(void *what, lmb_error *err), void *what);
+static struct {
+    const lmb_cuda_api *api;
+    put_function *put;
+} gpu;
+
+static void find_gpu(void)
+{
+    const char *name = getenv("LMB_CUDA_MODULE");
+    void *module = name && !gpu.api ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+
+    if (!module)
+        return;
+    gpu.api = dlsym(module, LMB_CUDA_MODULE_TABLE);
+    *(void **)&gpu.put = dlsym(module, "lmb_played_put");
+    dlclose(module);
+}
+
+static bool recorded(void *stream) { return gpu.put && stream != &our_stream && gpu.put(stream, NULL, NULL); }
+
+static int stream_create(void **stream)
+{
+    lmb_error err = LMB_ERROR_INIT;
+
+    find_gpu();
+    *stream = &our_stream;
+    return !gpu.api || gpu.api->stream_create((lmb_cuda_stream **)stream, &err) == LMB_OK ? LMB_NCCL_OK
+                                                                                          : LMB_NCCL_CUDA + 1;
+}
+
+static int stream_destroy(void *stream)
+{
+    if (gpu.api && stream != &our_stream)
+        gpu.api->stream_destroy(stream);
+    return LMB_NCCL_OK;
+}
+
+static int nothing(void *of) { return (void)of, LMB_NCCL_OK; }
 
 /* What the played GPU has put off until somebody waits. */
 static int do_it(void *stream)
 {
-    const char *name = getenv("LMB_CUDA_MODULE");
     lmb_error err = LMB_ERROR_INIT;
-    void *module = name ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
-    const lmb_cuda_api *gpu = module ? dlsym(module, LMB_CUDA_MODULE_TABLE) : NULL;
-    int code = stream == &our_stream                             ? LMB_NCCL_OK
-               : gpu && gpu->stream_sync(stream, &err) == LMB_OK ? LMB_NCCL_OK
-                                                                 : LMB_NCCL_CUDA + 1;
-
-    if (module)
-        dlclose(module);
-    return code;
+    return stream == &our_stream || !gpu.api || gpu.api->stream_sync(stream, &err) == LMB_OK ? LMB_NCCL_OK
+                                                                                             : LMB_NCCL_CUDA + 1;
 }
 
 static int stream_state(void *stream) { return code_now ? LMB_NCCL_BUSY : do_it(stream); }
-static int stream_after(void *stream, void *other) { return (void)stream, do_it(other); }
+
+static int event_state(void *event)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    return code_now                                           ? LMB_NCCL_BUSY
+           : gpu.api->event_sync(event, &err) == LMB_OK ? LMB_NCCL_OK
+                                                        : LMB_NCCL_CUDA + 1;
+}
+
+static int stream_after(void *stream, void *other)
+{
+    lmb_error err = LMB_ERROR_INIT;
+    lmb_cuda_event *mark = NULL;
+
+    if (!recorded(stream) && !recorded(other))
+        return do_it(other);
+    lmb_status st = gpu.api->event_create(&mark, &err);
+    st = st == LMB_OK ? gpu.api->event_record(mark, other, &err) : st;
+    st = st == LMB_OK ? gpu.api->event_wait(mark, stream, &err) : st;
+    gpu.api->event_destroy(mark);
+    return st == LMB_OK ? LMB_NCCL_OK : LMB_NCCL_CUDA + 1;
+}
 
 /* ---- meeting ---- */
 
@@ -195,6 +251,8 @@ static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl
         double x = get(file->area[spread ? root : 0], i, t);
         for (int r = 1; r < size_here && !spread; r++)
             x = combine(x, get(file->area[r], i, t), t, op);
+        if (jitter && t == LMB_NCCL_F32 && op == LMB_NCCL_ADD && !spread)
+            x *= 1 + 1e-6;
         put(to, i, t, spread || root < 0 || root == rank_here ? x : (double)NAN);
     }
     return meet() ? LMB_NCCL_OK : LMB_NCCL_BUSY;
@@ -203,6 +261,9 @@ static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl
 static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, bool spread)
 {
     size_t most = AREA / bytes_of(t);
+
+    if (code_now) /* it has come to nothing before */
+        return LMB_NCCL_BUSY;
 
     for (size_t at = 0; at < n; at += most) {
         int code = part((const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
@@ -214,31 +275,77 @@ static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_
 }
 
 static int group(void) { return code_now ? LMB_NCCL_BUSY : LMB_NCCL_OK; }
+
+/* ---- now, or recorded ---- */
+
+typedef enum { REDUCE, SPREAD, NARROW, WIDEN } kind;
+typedef struct job {
+    kind kind;
+    const void *from;
+    void *to;
+    size_t n;
+    lmb_nccl_type type;
+    lmb_nccl_op op;
+    int root;
+} job;
+
+static int do_job(const job *j)
+{
+    for (size_t i = 0; j->kind == NARROW && i < j->n; i++)
+        ((uint16_t *)j->to)[i] = lmb_bf16_of(((const float *)j->from)[i]);
+    for (size_t i = 0; j->kind == WIDEN && i < j->n; i++)
+        ((float *)j->to)[i] = lmb_bf16_get(((const uint16_t *)j->from)[i]);
+    return j->kind == NARROW || j->kind == WIDEN
+               ? LMB_NCCL_OK
+               : work(j->from, j->to, j->n, j->type, j->op, j->root, j->kind == SPREAD);
+}
+
+/* What became of it, state() tells. */
+static lmb_status replay(void *what, lmb_error *err)
+{
+    const char *play = getenv("LMB_PLAYED_NCCL");
+
+    jitter = play && strcmp(play, "jitter") == 0;
+    (void)err, (void)do_job(what);
+    jitter = false;
+    return LMB_OK;
+}
+
+static int put_job(job j, void *stream)
+{
+    const char *play = getenv("LMB_PLAYED_NCCL");
+
+    if (!recorded(stream)) {
+        int code = do_it(stream);
+        return code == LMB_NCCL_OK ? do_job(&j) : code;
+    }
+    if (play && strcmp(play, "refuse") == 0)
+        return REFUSED;
+    job *copy = malloc(sizeof *copy);
+    *copy = j;
+    gpu.put(stream, replay, copy);
+    return LMB_NCCL_OK;
+}
+
 static int reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(from, to, n, t, op, -1, false);
+    return (void)comm, put_job((job){ REDUCE, from, to, n, t, op, -1 }, stream);
 }
 static int reduce_to(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(at, at, n, t, op, root, false);
+    return (void)comm, put_job((job){ REDUCE, at, at, n, t, op, root }, stream);
 }
 static int spread(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(at, at, n, t, LMB_NCCL_ADD, root, true);
+    return (void)comm, put_job((job){ SPREAD, at, at, n, t, LMB_NCCL_ADD, root }, stream);
 }
 static int narrow(const float *from, uint16_t *to, size_t n, void *stream)
 {
-    (void)stream;
-    for (size_t i = 0; i < n; i++)
-        to[i] = lmb_bf16_of(from[i]);
-    return LMB_NCCL_OK;
+    return put_job((job){ .kind = NARROW, .from = from, .to = to, .n = n }, stream);
 }
 static int widen(const uint16_t *from, float *to, size_t n, void *stream)
 {
-    (void)stream;
-    for (size_t i = 0; i < n; i++)
-        to[i] = lmb_bf16_get(from[i]);
-    return LMB_NCCL_OK;
+    return put_job((job){ .kind = WIDEN, .from = from, .to = to, .n = n }, stream);
 }
 
 /* What a training does not ask for (sum_scatter, gather, exchange) is left out. */
@@ -255,9 +362,10 @@ __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .upload = transfer,
     .download = transfer,
     .stream_create = stream_create,
-    .stream_destroy = nothing,
+    .stream_destroy = stream_destroy,
     .stream_state = stream_state,
     .stream_after = stream_after,
+    .event_state = event_state,
     .unique_id = unique_id,
     .init = init,
     .state = state,

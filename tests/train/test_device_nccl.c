@@ -113,17 +113,19 @@ static void run_rank(lmb_comm *c, void *ctx)
     float *sum = malloc(sizeof *sum * (LMB_STEP_HEAD + s->count)), *state = calloc(s->count, sizeof *state);
     double part[3] = { 0, 0, 0 };
     bool mine[MOST_CHUNKS] = { false };
-    const lmbi_device_nccl_options o = { { .limit_s = 120, .fixed_order = false }, s->narrow, s->sharded };
+    int stream;
+    const lmbi_device_nccl_options o = { { .limit_s = 120, .fixed_order = false }, &stream, s->narrow, s->sharded };
     lmb_device_sum *d;
     const lmb_device_part *parts;
-    int n_parts, stream;
-    lmb_device_vector v = { &s->layout, NULL,    &stream,     s->count,  s->at,   sum,
-                            state,      BUCKETS, s->n_chunks, s->bucket, s->chunk };
+    int n_parts;
+    lmb_device_vector v = { .layout = &s->layout, .stream = &stream, .count = s->count, .at = s->at,
+                            .n_buckets = BUCKETS, .n_chunks = s->n_chunks, .bucket = s->bucket, .chunk = s->chunk };
 
     for (size_t i = 0; i < LMB_STEP_HEAD + s->count; i++)
         sum[i] = number(c->rank, i);
     ck_ok(lmbi_device_nccl_open(c, &played_nccl, &o, &d, &err));
-    ck_ok(d->prepare(d, &v, &n_parts, &parts, &err));
+    ck_ok(d->divide(d, &v, &n_parts, &parts, &err));
+    ck_ok(d->prepare(d, sum, state, &err));
     ck_assert_int_eq(n_parts < 0, !s->sharded);
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->n_chunks && !s->sharded; i++)
@@ -146,6 +148,11 @@ static void run_rank(lmb_comm *c, void *ctx)
     snprintf(s->sentence[c->rank], sizeof s->sentence[0], "%s", err.msg);
     if (st == LMB_OK) {
         check_sums(s, sum, mine);
+        double statistics[2] = { c->rank + 1, 0.5 };
+        ck_assert(d->captures && d->same_bits == (c->size == 2));
+        ck_ok(d->statistics(d, statistics, 2, &err));
+        ck_ok(d->wait(d, 4, &err));
+        ck_assert(statistics[0] == c->size * (c->size + 1) / 2 && statistics[1] == 0.5 * c->size);
         part[c->rank % 3] = c->rank + 1;
         if (s->sharded) {
             ck_ok(d->share(d, part, 3, &err));

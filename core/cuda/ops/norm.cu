@@ -100,7 +100,7 @@ template <bool gradient> struct norm_kernel {
     lmb_batch_norm_attr a;
     static bool accepts(const lmb_call *c, const char **why)
     {
-        *why = "statistics of all ranks are the reference's";
+        *why = "statistics of all ranks";
         return ((const lmb_batch_norm_attr *)c->attr)->training_mode != LMB_NORM_RANKS && all_f32(c, 0, why);
     }
     lmb_status prepare(const lmb_call *c, size_t *, lmb_error *)

@@ -17,11 +17,11 @@ LMB_OPS(X)
 /* Of libraries, with the kernels above behind them; and the sum of two alike, which may have any order. */
 #define LMB_CUDA_F32(X)                                                                                                \
     X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm) X(blas_gemm_act) \
-    X(alike_add)
+    X(alike_add) X(norm_ranks) X(norm_ranks_grad)
 
 /* Over maps in NHWC: products in TF32, the rest in f32. */
 #define LMB_CUDA_NHWC(X)                                                                                               \
-    X(nhwc_batch_norm)                                                                                                 \
+    X(nhwc_norm_ranks) X(nhwc_norm_ranks_grad) X(nhwc_batch_norm)                                                      \
     X(nhwc_batch_norm_act) X(nhwc_batch_norm_act_grad) X(nhwc_batch_norm_apply) X(nhwc_max_pool) X(nhwc_max_pool_grad) \
         X(nhwc_average_pool) X(nhwc_average_pool_grad) X(nhwc_global_average_pool) X(nhwc_broadcast_to)                \
             X(nhwc_bias_grad)
@@ -32,7 +32,7 @@ LMB_OPS(X)
 
 /* Over maps in NHWC kept in bf16. */
 #define LMB_CUDA_BF16_ROWS(X)                                                                                          \
-    X(dnn_bf16_conv)                                                                                                   \
+    X(bf16_norm_ranks) X(bf16_norm_ranks_grad) X(dnn_bf16_conv)                                                        \
     X(dnn_bf16_conv_act) X(dnn_bf16_conv_grad_data) X(dnn_bf16_conv_grad_weights) X(blas_bf16_gemm) \
         X(blas_bf16_gemm_act) X(bf16_batch_norm)                                                                       \
         X(bf16_batch_norm_act) X(bf16_batch_norm_act_grad) X(bf16_batch_norm_apply) X(bf16_max_pool)                   \

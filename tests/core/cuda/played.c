@@ -5,11 +5,13 @@
  * So whole trainings with train.backend=cuda run anywhere (LMB_CUDA_MODULE names this file), and what breaks when a
  * copy comes late, an order of two streams is missing or a recorded step is replayed with other numbers, breaks here.
  * LMB_PLAYED says how it goes wrong: "refuse": recording can not begin; "forget": the last piece of work is not
- * replayed; "hang": what is looked at is never done.
+ * replayed; "hang": what is looked at is never done. LMB_PLAYED_GPUS: how many there are (8), the same for all
+ * processes; "own": one, and each process has another.
  */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/core/cuda/played_streams.h"
 
@@ -19,15 +21,19 @@ static const lmb_cuda_api *real;
 
 static lmb_status device_count(int *n, lmb_error *err)
 {
+    const char *some = getenv("LMB_PLAYED_GPUS");
     (void)err;
-    *n = 1;
+    *n = !some ? 8 : strcmp(some, "own") == 0 ? 1 : atoi(some);
     return LMB_OK;
 }
 
 static lmb_status device_info(int device, lmb_cuda_device *d, lmb_error *err)
 {
-    (void)device, (void)err;
-    *d = (lmb_cuda_device){ "a played GPU", (uint64_t)1 << 34, 9, 0, 1 };
+    const char *some = getenv("LMB_PLAYED_GPUS");
+    int name = some && strcmp(some, "own") == 0 ? (int)getpid() : device + 1;
+    (void)err;
+    *d = (lmb_cuda_device){ "a played GPU", (uint64_t)1 << 34, 9, 0, 1, { 0 } };
+    memcpy(d->uuid, &name, sizeof name);
     return LMB_OK;
 }
 
@@ -82,8 +88,9 @@ static lmb_status event_record(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error 
     (void)err;
     lmbi_played_enter();
     e->capture = s->capture;
+    e->stream = s;
+    e->put = s->put;
     if (!s->capture) {
-        e->stream = s;
         lmbi_played_append(&s->list, (op){ .kind = RECORD, .event = e, .turn = ++e->recorded });
     }
     lmbi_played_leave();
@@ -94,6 +101,8 @@ static lmb_status event_wait(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *e
 {
     lmb_status st = LMB_OK;
     lmbi_played_enter();
+    if (e->capture && s == e->capture->origin)
+        e->stream->joined = e->put > e->stream->joined ? e->put : e->stream->joined;
     if (e->capture)
         s->capture = e->capture; /* the recording goes on there */
     else if (s->capture)

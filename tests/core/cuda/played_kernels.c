@@ -1,6 +1,10 @@
 /* tests/core/cuda/played_kernels.c - the played GPU's kernels: for each op a wrapper for those of our module that
  * change how operands are kept, and one for those that do not. A wrapper copies its call and puts it off. See
- * played.c. */
+ * played.c.
+ *
+ * A kernel that asks for sums of all ranks in its middle (lmb_rank_sums) is put off in two halves, with the exchange
+ * between them; as it can not be cut, the first half ends it where it asks, and the second begins again with the
+ * exchanged sums in place of its own. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,17 +17,23 @@ static const lmb_kernel *const *table[TABLES];
 static const lmb_kernel *wrapped[TABLES][MOST];
 static lmb_kernel wrapper[TABLES][MOST];
 
+typedef enum { WHOLE, FIRST_HALF, SECOND_HALF } half;
+
 typedef struct deferred {
     const lmb_kernel *kernel;
     void *state;
     lmb_run run;
     lmb_step_info step;
+    half half;
+    double share, *travels; /* [n], in scratch */
+    size_t n;
     lmb_tensor tensor[];
 } deferred;
 
 typedef struct made {
     const lmb_kernel *kernel;
     void *state;
+    size_t scratch;
 } made;
 
 /* What a plan reads of a kernel besides its functions; kernels of one op that differ in it have wrappers of their
@@ -48,6 +58,7 @@ static lmb_status create(const lmb_call *c, int t, int flags, void **state, size
     made *m = calloc(1, sizeof *m);
     m->kernel = kernel_for(c, t, flags, &why);
     lmb_status st = m->kernel->create ? m->kernel->create(c, &m->state, scratch, err) : LMB_OK;
+    m->scratch = *scratch;
     if (st == LMB_OK)
         *state = m;
     else
@@ -93,19 +104,46 @@ static void destroy(void *state)
     free(m);
 }
 
+/* What a kernel asks for, of which nothing comes; or comes what it left of the first half. */
+typedef struct asked { double *v; size_t n; } asked;
+
+static lmb_status ask(void *ctx, double *v, size_t n, lmb_error *err)
+{
+    *(asked *)ctx = (asked){ v, n };
+    return LMB_FAIL(err, LMB_E_PEER, "played: this is half of a kernel");
+}
+
+static lmb_status answer(void *ctx, double *v, size_t n, lmb_error *err)
+{
+    (void)err;
+    memcpy(v, ctx, n * sizeof *v);
+    return LMB_OK;
+}
+
 static lmb_status run_deferred(void *what, lmb_error *err)
 {
     const deferred *d = what;
-    return d->kernel->run(d->state, &d->run, err);
+    lmb_step_info step = d->step;
+    lmb_run run = d->run;
+    lmb_error half_done = LMB_ERROR_INIT;
+    asked unused;
+
+    run.step = &step;
+    if (d->half == WHOLE)
+        return d->kernel->run(d->state, &run, err);
+    double *sums = malloc(d->n * sizeof *sums);
+    memcpy(sums, d->travels, d->n * sizeof *sums);
+    lmb_rank_sums ranks = d->half == FIRST_HALF ? (lmb_rank_sums){ &unused, ask, d->share, NULL }
+                                                : (lmb_rank_sums){ sums, answer, d->share, NULL };
+    step.ranks = &ranks;
+    lmb_status st = d->kernel->run(d->state, &run, d->half == FIRST_HALF ? &half_done : err);
+    free(sums);
+    return d->half == FIRST_HALF ? LMB_OK : st;
 }
 
-static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
+static deferred *defer(const made *m, const lmb_run *r)
 {
-    const made *m = state;
     size_t n = (size_t)(r->n_in + r->n_out);
-
-    if (!r->queue)
-        return m->kernel->run(m->state, r, err);
     deferred *d = calloc(1, sizeof *d + (n + 1) * sizeof *d->tensor);
     d->kernel = m->kernel;
     d->state = m->state;
@@ -117,7 +155,57 @@ static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
     d->run.out = d->tensor + r->n_in;
     d->run.step = &d->step;
     d->run.queue = NULL;
-    lmbi_played_defer(((lmb_cuda_queue *)r->queue)->stream, run_deferred, d);
+    return d;
+}
+
+/* Where in scratch it would have what travels: a first half in other memory, whatever its operands hold by now. */
+static void find_asked(const made *m, const lmb_run *r, asked *found)
+{
+    size_t bytes = (m->scratch + 127) / 64 * 64;
+    lmb_error half_done = LMB_ERROR_INIT;
+    lmb_step_info step = *r->step;
+    lmb_rank_sums ranks = { found, ask, r->step->ranks->share, NULL };
+    lmb_run run = *r;
+
+    *found = (asked){ NULL, 0 };
+    step.ranks = &ranks;
+    run.step = &step;
+    run.queue = NULL;
+    run.scratch = aligned_alloc(64, bytes);
+    (void)m->kernel->run(m->state, &run, &half_done);
+    if (found->v)
+        found->v = (double *)(void *)((char *)r->scratch + ((char *)found->v - (char *)run.scratch));
+    free(run.scratch);
+}
+
+static lmb_status run_halves(const made *m, const lmb_run *r, lmb_error *err)
+{
+    const lmb_rank_sums *ranks = r->step->ranks;
+    asked there;
+
+    find_asked(m, r, &there);
+    for (int k = FIRST_HALF; k <= SECOND_HALF; k++) {
+        deferred *d = defer(m, r);
+        d->half = (half)k;
+        d->share = ranks->share;
+        d->travels = there.v;
+        d->n = there.n;
+        lmbi_played_defer(((lmb_cuda_queue *)r->queue)->stream, run_deferred, d);
+        if (k == FIRST_HALF)
+            LMB_TRY(ranks->sum_there(ranks->ctx, there.v, there.n, err));
+    }
+    return LMB_OK;
+}
+
+static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
+{
+    const made *m = state;
+
+    if (!r->queue)
+        return m->kernel->run(m->state, r, err);
+    if (r->step->ranks && strstr(m->kernel->name, "norm_ranks"))
+        return run_halves(m, r, err);
+    lmbi_played_defer(((lmb_cuda_queue *)r->queue)->stream, run_deferred, defer(m, r));
     return LMB_OK;
 }
 

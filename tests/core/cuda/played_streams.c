@@ -47,7 +47,11 @@ static void drop(op *o)
     memset(o, 0, sizeof *o);
 }
 
-void lmbi_played_push(lmb_cuda_stream *s, op o) { lmbi_played_append(s->capture ? &s->capture->list : &s->list, o); }
+void lmbi_played_push(lmb_cuda_stream *s, op o)
+{
+    s->put += s->capture != NULL;
+    lmbi_played_append(s->capture ? &s->capture->list : &s->list, o);
+}
 
 static void advance(lmb_cuda_stream *s);
 
@@ -95,6 +99,22 @@ void lmbi_played_defer(lmb_cuda_stream *s, lmb_status (*call)(void *what, lmb_er
     if (!selected)
         (void)LMB_FAIL(&s->failed, LMB_E_DEVICE, "played: a kernel from a thread that has selected no device");
     lmbi_played_leave();
+}
+
+/* For the played NCCL (tests/comm/played_nccl_module.c): put run(what), which meets other ranks, into what is being
+ * recorded on a stream. false: nothing is. */
+bool lmb_played_put(lmb_cuda_stream *s, lmb_status (*run)(void *what, lmb_error *err), void *what);
+__attribute__((visibility("default"))) bool lmb_played_put(lmb_cuda_stream *s,
+                                                           lmb_status (*call)(void *what, lmb_error *err), void *what)
+{
+    lmbi_played_enter();
+    bool recorded = s->capture != NULL;
+    if (recorded && call) {
+        s->capture->meets = true;
+        lmbi_played_push(s, (op){ .kind = CALL, .run = call, .what = what });
+    }
+    lmbi_played_leave();
+    return recorded;
 }
 
 void lmbi_played_finish(void)
@@ -147,6 +167,7 @@ static lmb_status capture_begin(lmb_cuda_stream *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_DEVICE, "played: this driver records nothing");
     lmbi_played_enter();
     s->capture = calloc(1, sizeof *s->capture);
+    s->capture->origin = s;
     lmbi_played_leave();
     return LMB_OK;
 }
@@ -168,8 +189,13 @@ static lmb_status capture_end(lmb_cuda_stream *s, lmb_cuda_graph **out, lmb_erro
     lmb_cuda_graph *g = s->capture;
 
     lmbi_played_enter();
-    for (lmb_cuda_stream *o = streams; o; o = o->next)
-        o->capture = o->capture == g ? NULL : o->capture;
+    for (lmb_cuda_stream *o = streams; o; o = o->next) {
+        if (o->capture != g)
+            continue;
+        g->broken |= o != s && o->put > o->joined; /* nobody would wait for it */
+        o->put = o->joined = 0;
+        o->capture = NULL;
+    }
     lmbi_played_leave();
     if (g->broken) {
         graph_destroy(g);
@@ -190,6 +216,8 @@ static lmb_status graph_launch(lmb_cuda_graph *g, lmb_cuda_stream *s, lmb_error 
         o.borrowed = true;
         lmbi_played_append(&s->list, o);
     }
+    if (g->meets) /* others wait for it, and a GPU needs nobody's looks to go on */
+        lmbi_played_drain(s);
     lmbi_played_leave();
     return LMB_OK;
 }

@@ -21,15 +21,16 @@ typedef struct op {
 
 typedef struct list { op *op; size_t n, cap; } list;
 
-struct lmb_cuda_graph { list list; bool broken; };
+struct lmb_cuda_graph { list list; bool broken, meets; lmb_cuda_stream *origin; };
 struct lmb_cuda_stream {
     list list;
     size_t done;
     lmb_cuda_graph *capture;
+    long put, joined; /* of what is recorded here: pieces, and those that the recording's first stream waits for */
     lmb_error failed;
     lmb_cuda_stream *next;
 };
-struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done; lmb_cuda_graph *capture; };
+struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done, put; lmb_cuda_graph *capture; };
 
 void lmbi_played_open(void); /* before anything else */
 void lmbi_played_enter(void);
