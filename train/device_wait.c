@@ -5,7 +5,7 @@
 
 #include "core/base/threads.h"
 
-static const double patience_s = 1, longest_nap_s = 1e-3; /* before somebody else is asked; between two looks */
+static const double longest_nap_s = 1e-3; /* between two looks */
 
 static lmb_status give_up(lmb_device *d, const lmbi_device_wait *w, lmb_error *err)
 {
@@ -20,15 +20,11 @@ lmb_status lmbi_device_reach(lmb_device *d, lmb_device_mark *m, const lmbi_devic
 {
     double start = lmb_seconds();
 
-    for (bool there = false, asked = false;;) {
+    for (bool there = false;;) {
         LMB_TRY(d->reached(d, m, &there, err));
         double waited = lmb_seconds() - start, nap = waited / 8;
         if (there)
             return LMB_OK;
-        if (w->ask && !asked && waited > patience_s) {
-            LMB_TRY(w->ask(w->ctx, err));
-            asked = true;
-        }
         if (w->limit_s > 0 && waited > w->limit_s)
             return give_up(d, w, err);
         nap = nap < longest_nap_s ? nap : longest_nap_s;

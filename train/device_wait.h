@@ -10,11 +10,8 @@
 #include "core/plan/device.h"
 
 typedef struct lmbi_device_wait {
-    double limit_s;  /* 0: none */
+    double limit_s;    /* 0: none */
     const char *doing; /* for people, behind "has not done": "step 7" */
-    /* May be NULL: asked once after a second, whether somebody else is the cause; an error ends the wait. */
-    lmb_status (*ask)(void *ctx, lmb_error *err);
-    void *ctx;
 } lmbi_device_wait;
 
 /* Until m is reached. E_DEVICE: it was not within the limit. */

@@ -81,36 +81,29 @@ void lmbi_input_destroy(lmbi_resident *r)
         r->d->unpin(r->d, r->pinned);
 }
 
+static const char *what_it_does(const lmbi_resident *r, char doing[40])
+{
+    snprintf(doing, 40, "its work up to step %lld", (long long)r->step);
+    return doing;
+}
+
 /* With several ranks it is most often another one that is late, and their sum finds out which. */
-typedef struct question { lmbi_resident *r; lmb_device_mark *m; } question;
-
-static lmb_status ask_ranks(void *ctx, lmb_error *err)
-{
-    const question *q = ctx;
-    return q->r->o.sum->reach(q->r->o.sum, q->m, q->r->step, err);
-}
-
-static lmbi_device_wait patience(question *q, char doing[40])
-{
-    snprintf(doing, 40, "its work up to step %lld", (long long)q->r->step);
-    return (lmbi_device_wait){ q->r->o.limit_s, doing, q->r->o.sum ? ask_ranks : NULL, q };
-}
-
 lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err)
 {
     char doing[40];
-    question q = { r, m };
-    const lmbi_device_wait w = patience(&q, doing);
-    return lmbi_device_reach(r->d, m, &w, err);
+
+    if (r->o.sum) /* of the step that was put on the queue last, which is what a mark waits for or is behind */
+        return r->o.sum->reach(r->o.sum, m, -1, err);
+    return lmbi_device_reach(r->d, m, &(lmbi_device_wait){ r->o.limit_s, what_it_does(r, doing) }, err);
 }
 
 lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
 {
     char doing[40];
-    question q = { r, r->end };
-    const lmbi_device_wait w = patience(&q, doing);
-    return r->o.sum ? r->o.sum->wait(r->o.sum, r->b ? r->b->step : r->step, err)
-                    : lmbi_device_finish(r->d, r->end, &w, err);
+
+    if (r->o.sum)
+        return r->o.sum->wait(r->o.sum, r->b ? r->b->step : r->step, err);
+    return lmbi_device_finish(r->d, r->end, &(lmbi_device_wait){ r->o.limit_s, what_it_does(r, doing) }, err);
 }
 
 static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)

@@ -64,7 +64,8 @@ struct lmbi_resident {
 
 /* resident.c: the work of one step behind its input, on the queue. */
 LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
-/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h). */
+/* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h), and a peer
+ * that never comes is an error. */
 LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err);
 

@@ -86,12 +86,12 @@ void lmbi_gpu_watch(lmb_trainer *t); /* there is a noticeboard */
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_fetch(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_look(lmb_trainer *t, lmb_error *err);
-/* Bytes that the optimizer remembers in on this rank's GPU where ranks divide it; otherwise `host`. */
-size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host);
 /* After fetch(): the weights there, or their average, on the validation set. *done false: it has to be done here, and
  * a sentence says why. */
 LMB_MUST_CHECK lmb_status lmbi_gpu_validate(lmb_trainer *t, lmb_metrics *out, bool *done, lmb_error *err);
 void lmbi_gpu_remark(lmb_trainer *t); /* for people: how the steps so far ran */
+/* Bytes that the optimizer remembers in on this rank's GPU where ranks divide it; otherwise `host`. */
+size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host);
 LMB_MUST_CHECK lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_error *err);
 /* Who works together on a batch of so many samples; with a pipeline microbatches are shards, and pipelines take the
  * place of ranks. */
