@@ -1,6 +1,7 @@
 /* train/trainer_internal.h - the inside of a trainer, shared by its files:
  *
- *   trainer_setup.c  its options, making and ending one
+ *   train_options.c  its options
+ *   trainer_setup.c  making and ending one
  *   kernels.c        which kernels its plans have
  *   step.c           a batch: shards, their sum, the step
  *   divided.c        what ranks divide among each other
@@ -105,6 +106,8 @@ LMB_MUST_CHECK lmb_status lmbi_trainer_divide(lmb_trainer *t, lmb_error *err);
 /* All ranks at once: with a pipeline, all weights on rank 0, and, at the end of a training, on every rank. */
 LMB_MUST_CHECK lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_trainer_finish(lmb_trainer *t, lmb_error *err);
+/* Threads of each of the ranks of a node. */
+int lmbi_train_threads(const lmb_train_config *c, int ranks);
 float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 /* The learning rate of the next step. */
 double lmbi_trainer_rate(const lmb_trainer *t);

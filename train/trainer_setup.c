@@ -1,84 +1,12 @@
-/* train/trainer_setup.c - options of a training, making a trainer and ending it. See trainer.h. */
+/* train/trainer_setup.c - making a trainer and ending it. See trainer.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
 #include "train/trainer_internal.h"
 
-enum {
-    MOST_FACTOR_ROWS = 128
-}; /* of a shard; with more, the product costs more than moving what it is a product of saves */
-
-static const char *const modes[] = { "deterministic", "fast", NULL };
-static const char *const precisions[] = { "f32", "bf16", "tf32", NULL };
-static const char *const costs[] = { "counted", "measured", NULL };
-static const char *const graphs[] = { "auto", "on", "off", NULL };
-static const char *const changers[] = { "auto", "gpu", "cpu", NULL };
-static const char *const ways[] = { "auto", "window", "messages", "nccl", NULL };
-static const char *const reduce_types[] = { "f32", "bf16", NULL };
-
-static const lmb_field pipeline_fields[] = {
-    LMB_INT(lmb_pipeline_config, stages, 1, 1, LMB_MOST_STAGES, "",
-            "the model is cut into; ranks share them out in order; 1: no pipeline"),
-    LMB_INT(lmb_pipeline_config, microbatches, 8, 1, 4096, "",
-            "a batch is cut into, each with BatchNormalization statistics of its own"),
-    LMB_CHOICE(lmb_pipeline_config, cost, LMB_COST_COUNTED, costs,
-               "that stages share evenly; measured: rank 0 runs the model's pieces first; no f32 bit changes"),
-    LMB_FIELD_END
-};
-
-const lmb_field lmb_train_fields[] = {
-    LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
-    LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
-    LMB_CHOICE(lmb_train_config, mode, 0, modes, "deterministic: the same bits on any number of workers"),
-    LMB_CHOICE(
-        lmb_train_config, precision, 0, precisions,
-        "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32; tf32 (cuda): f32, products of 11 bits"),
-    LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples",
-            "a shard of deterministic mode, which is the work of one thread"),
-    LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB",
-            "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
-    LMB_CHOICE(
-        lmb_train_config, reduce, LMBI_AUTO, ways,
-        "sums over ranks; window: through memory that the ranks of a node share; auto: where they can; nccl: between GPUs, as auto does"),
-    LMB_CHOICE(lmb_train_config, reduce_type, 0, reduce_types,
-               "in which gradients travel between GPUs; bf16 halves the bytes and rounds each summand"),
-    LMB_INT(lmb_train_config, threads, 0, 0, 1024, "",
-            "of each rank; 0: all processors, shared among the ranks of a node"),
-    LMB_INT(lmb_train_config, seed, 1, 0, 9e15, "", "of weights, order and augmentation"),
-    LMB_REAL(lmb_train_config, lr, 0.1, 0, 1000, "", "learning rate, before the schedule"),
-    LMB_REAL(lmb_train_config, warmup_epochs, 0, 0, 1e6, "epochs", "in which the rate rises from 0"),
-    LMB_REAL(lmb_train_config, clip, 0, 0, 1e9, "", "largest norm of the gradient; 0: no limit"),
-    LMB_REAL(lmb_train_config, label_smoothing, 0, 0, 0.99, "", "share of the label spread over all classes"),
-    LMB_REAL(lmb_train_config, ema, 0, 0, 1, "", "memory of the averaged weights; 0: none are kept"),
-    LMB_INT(lmb_train_config, patience, 0, 0, 1e6, "epochs",
-            "stop when validation has not improved for so long; 0: never"),
-    LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
-    LMB_CHOICE(lmb_train_config, augment_on, LMB_CHANGE_AUTO, changers,
-               "where (cuda); gpu: images go there as bytes and are changed there; auto: if it can be; no bit changes"),
-    LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
-    LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
-    LMB_BOOL(lmb_train_config, shard_optimizer, false,
-             "divide what the optimizer remembers, and its step, among the ranks (ZeRO-1); no bit changes"),
-    LMB_BOOL(
-        lmb_train_config, sync_batch_norm, false,
-        "normalise over the rows of all ranks, one shard each (train.mode=fast, train.threads=1); slow on processors"),
-    LMB_BOOL(lmb_train_config, share_gpu, false,
-             "several ranks of a host may take one GPU; their gradients are then summed on the host"),
-    LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
-    LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s",
-             "a rank that keeps the others waiting, or a GPU its host, for so long is named and the job ends"),
-    LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s",
-             "between checkpoints inside an epoch; each epoch ends with one"),
-    LMB_TEXT(
-        lmb_train_config, memory, "fast",
-        "of a rank's feature maps: fast; small: cheap ones are computed twice; or a limit in bytes, as 500M or 2G; no bit changes"),
-    LMB_CHOICE(lmb_train_config, graph, 0, graphs,
-               "a step on a GPU is recorded and replayed as one; auto: where it can be, on: or the training ends"),
-    LMB_TEXT(lmb_train_config, backend, "cpu",
-             "cpu, onednn, own, portable or reference; cuda: steps run on a GPU, one for each rank of a node"),
-    LMB_FIELD_END
-};
+/* Of a shard; with more, the product costs more than moving what it is a product of saves. */
+enum { MOST_FACTOR_ROWS = 128 };
 
 static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
 {
@@ -106,58 +34,6 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
     return lmb_fields_bind(t->schedule->fields, t->c.schedule, t->schedule_config, err);
 }
 
-lmb_status lmb_train_backends(const lmb_train_config *c, const lmb_backend **list, lmb_error *err)
-{
-    if (c->precision == LMB_TRAIN_TF32)
-        return LMB_FAIL(
-            err, LMB_E_ARG,
-            "train.precision=tf32 is a way of multiplying on GPUs; set train.precision=f32 or train.backend=cuda");
-    return c->precision == LMB_TRAIN_BF16 ? lmb_cpu_backends_bf16(c->backend, list, err)
-                                          : lmb_cpu_backends(c->backend, list, err);
-}
-
-lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *bytes, lmb_error *err)
-{
-    static const char units[] = "KMG";
-    char *end = NULL;
-    double n = strtod(c->memory, &end);
-
-    *bytes = SIZE_MAX;
-    if (strcmp(c->memory, "fast") == 0)
-        return LMB_OK;
-    *bytes = 0;
-    if (strcmp(c->memory, "small") == 0)
-        return LMB_OK;
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    for (long i = unit ? unit - units : -1; i >= 0; i--)
-        n *= 1000;
-    if (end == c->memory || (unit ? end[1] : *end) || !(n >= 1000 && n < 1e15))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "train.memory is '%s'; it must be fast, small, or bytes from 1000 on, as 500M or 2G",
-                        c->memory);
-    *bytes = (size_t)(n / threads);
-    return LMB_OK;
-}
-
-bool lmb_train_on_gpu(const lmb_train_config *c) { return strcmp(c->backend, "cuda") == 0; }
-bool lmb_train_is_fast(const lmb_train_config *c) { return c->mode == LMBI_FAST; }
-
-static int threads_of(const lmb_train_config *c, int ranks)
-{
-    return lmb_train_on_gpu(c) ? 1 : c->threads ? (int)c->threads : (lmb_cpu_count() + ranks - 1) / ranks;
-}
-
-int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks)
-{
-    int64_t batch = c->batch < samples ? c->batch : samples, slots = (int64_t)threads_of(c, ranks) * ranks;
-
-    if (c->mode == LMBI_FAST)
-        return (batch + slots - 1) / slots;
-    if (c->pipeline.stages > 1)
-        return (batch + c->pipeline.microbatches - 1) / c->pipeline.microbatches;
-    return c->shard < batch ? c->shard : batch;
-}
-
 /* How many shards, and who runs them. */
 static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
 {
@@ -166,7 +42,7 @@ static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
     LMB_TRY(lmbi_trainer_pipelines(t, batch, err));
     int ranks = t->replicas;
 
-    t->threads = threads_of(&t->c, t->comm->size);
+    t->threads = lmbi_train_threads(&t->c, t->comm->size);
     if (t->c.mode == LMBI_FAST) {
         t->slots = t->threads;
         t->slots_all = (int64_t)t->threads * ranks;
@@ -254,10 +130,16 @@ static int loader_threads(const lmb_trainer *t)
 
 static lmb_status make_loader(lmb_trainer *t, lmb_error *err)
 {
-    lmb_loader_options o = { .data = t->train, .batch = t->c.batch, .seed = (uint64_t)t->c.seed, .shuffle = true,
+    lmb_loader_options o = { .data = t->train,
+                             .batch = t->c.batch,
+                             .seed = (uint64_t)t->c.seed,
+                             .shuffle = true,
                              .threads = loader_threads(t),
-                             .augment = &t->c.augment, .range = rank_range, .range_ctx = t,
-                             .dtype = t->pictures ? LMB_U8 : LMB_F32, .change_later = t->pictures };
+                             .augment = &t->c.augment,
+                             .range = rank_range,
+                             .range_ctx = t,
+                             .dtype = t->pictures ? LMB_U8 : LMB_F32,
+                             .change_later = t->pictures };
     return lmb_loader_create(&o, &t->loader, err);
 }
 
@@ -270,8 +152,8 @@ static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
     size_t memory;
     LMB_TRY(lmb_train_memory(&t->c, t->threads, &memory, err));
     for (int w = 0; w < t->threads; w++) {
-        LMB_TRY(
-            lmb_program_create(t->synced ? t->synced : t->model, &t->loss, t->backends, &t->worker[w].program, err));
+        const lmb_graph *model = t->synced ? t->synced : t->model;
+        LMB_TRY(lmb_program_create(model, &t->loss, t->backends, &t->worker[w].program, err));
         lmb_program_memory(t->worker[w].program, memory);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
@@ -320,9 +202,8 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
     const int64_t sums[] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages,
-        t->c.pipeline.microbatches,
-                             t->c.pipeline.cost, t->c.reduce_type, lmb_train_on_gpu(&t->c), t->c.sync_batch_norm,
-                             t->c.graph };
+                             t->c.pipeline.microbatches, t->c.pipeline.cost, t->c.reduce_type,
+                             lmb_train_on_gpu(&t->c), t->c.sync_batch_norm, t->c.graph };
     LMB_TRY(lmb_comm_agree(t->comm, "model", &t->layout->hash, sizeof t->layout->hash, err));
     LMB_TRY(lmb_comm_agree(
         t->comm,
