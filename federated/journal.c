@@ -53,8 +53,8 @@ static lmb_status check_pages(lmb_journal *j, lmb_error *err)
     return st;
 }
 
-/* An emptied file is a new journal to SQLite. Model files beside it, which are written after its tables, say that it was
- * not. */
+/* An emptied file is a new journal to SQLite. Model files beside it, which are written after its tables, say that it
+ * was not. */
 static lmb_status check_emptied(lmb_journal *j, lmb_error *err)
 {
     unsigned long long round;

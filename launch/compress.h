@@ -24,7 +24,8 @@ typedef struct lmb_compress_report {
     lmb_compress_test teacher;     /* the float teacher's            */
     double teacher_us;             /* its p50 in float; 0: not taken */
     const lmb_others *others;      /* fronts to stand beside         */
-    double level;                  /* held-out accuracy that they are compared at: what the budget allows, or the answer's */
+    /* held-out accuracy that they are compared at: what the budget allows, or the answer's */
+    double level;
     const char *no_energy;         /* why it was not measured; "": it was, of some points */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;

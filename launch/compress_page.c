@@ -1,4 +1,5 @@
-/* launch/compress_page.c - report.html of a search: the answer, the front, the layers, what was tried. See compress.h. */
+/* launch/compress_page.c - report.html of a search: the answer, the front, the layers, what was tried. See
+ * compress.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +16,18 @@ static void lead(const lmb_compress_report *r, lmb_str *out)
     const lmb_compress_test *t = &r->test[x->best];
     char bytes[32];
 
-    lmb_str_addf(out, "<p class=\"lead\">%s<strong>%.1f &micro;s</strong> and <strong>%s</strong> with <strong>%.2f %%</strong> of the test samples right "
-                      "(95 %% interval %.2f to %.2f); the teacher has %.2f %%",
-                 x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY],
-                 lmb_report_count(p->cost[LMB_GOAL_BYTES], "B", bytes, sizeof bytes), 100 * t->accuracy, 100 * t->lo, 100 * t->hi, 100 * r->teacher.accuracy);
+    lmb_str_addf(
+        out,
+        "<p class=\"lead\">%s<strong>%.1f &micro;s</strong> and <strong>%s</strong> with <strong>%.2f %%</strong> of the test samples right "
+        "(95 %% interval %.2f to %.2f); the teacher has %.2f %%",
+        x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY],
+        lmb_report_count(p->cost[LMB_GOAL_BYTES], "B", bytes, sizeof bytes), 100 * t->accuracy, 100 * t->lo,
+        100 * t->hi, 100 * r->teacher.accuracy);
     if (r->teacher_us > 0)
-        lmb_str_addf(out, " and takes %.1f &micro;s in float (%.1f times as long)", r->teacher_us, r->teacher_us / p->cost[LMB_GOAL_LATENCY]);
-    lmb_str_addf(out, ", as integers %.1f &micro;s (%.1f times).</p>\n<p class=\"soft\">The search ended because ", first->cost[LMB_GOAL_LATENCY],
-                 first->cost[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
+        lmb_str_addf(out, " and takes %.1f &micro;s in float (%.1f times as long)", r->teacher_us,
+                     r->teacher_us / p->cost[LMB_GOAL_LATENCY]);
+    lmb_str_addf(out, ", as integers %.1f &micro;s (%.1f times).</p>\n<p class=\"soft\">The search ended because ",
+                 first->cost[LMB_GOAL_LATENCY], first->cost[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
     lmb_str_add_html(out, x->why);
     lmb_str_add(out, ". Decisions were made on held-out samples alone; the test samples are only reported on.</p>\n");
 }
@@ -44,28 +49,38 @@ static void front_table(const lmb_compress_report *r, lmb_str *out)
     const lmb_points *p = &r->result->points;
     char n[2][32];
 
-    lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
-                     "</th><th scope=\"col\">predictions a second</th>");
+    lmb_str_add(
+        out,
+        "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
+        "</th><th scope=\"col\">predictions a second</th>");
     if (r->result->deadline > 0)
         lmb_str_addf(out, "<th scope=\"col\">later than %.6g &micro;s</th>", r->result->deadline);
     lmb_str_add(out, *r->no_energy ? "" : "<th scope=\"col\">energy</th>");
-    lmb_str_add(out, "<th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
-                     "<th scope=\"col\">predicted / measured</th></tr></thead><tbody>\n");
+    lmb_str_add(
+        out,
+        "<th scope=\"col\">bytes</th><th scope=\"col\">MACs</th><th scope=\"col\">held-out</th><th scope=\"col\">test, 95 % interval</th>"
+        "<th scope=\"col\">predicted / measured</th></tr></thead><tbody>\n");
     for (int i = 0; i < p->n; i++) {
         const lmb_point *x = &p->point[i];
         if (!x->front && i != r->result->best)
             continue;
-        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td>", i == r->result->best ? " class=\"best\"" : "",
-                     x->id, lmb_point_kinds[x->kind], x->cost[LMB_GOAL_LATENCY], x->timing.p99);
+        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d (%s)</th><td>%.1f &micro;s</td><td>%.1f &micro;s</td>",
+                     i == r->result->best ? " class=\"best\"" : "", x->id, lmb_point_kinds[x->kind],
+                     x->cost[LMB_GOAL_LATENCY], x->timing.p99);
         time_cells(r, x, out);
-        lmb_str_addf(out, "<td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% (%.2f to %.2f)</td><td>%.2f</td></tr>\n", lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
-                     lmb_report_count(x->cost[LMB_GOAL_MACS], "", n[1], sizeof n[1]), 100 * lmb_point_accuracy(x), 100 * r->test[i].accuracy,
-                     100 * r->test[i].lo, 100 * r->test[i].hi, x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
+        lmb_str_addf(out, "<td>%s</td><td>%s</td><td>%.2f %%</td><td>%.2f %% (%.2f to %.2f)</td><td>%.2f</td></tr>\n",
+                     lmb_report_count(x->cost[LMB_GOAL_BYTES], "B", n[0], sizeof n[0]),
+                     lmb_report_count(x->cost[LMB_GOAL_MACS], "", n[1], sizeof n[1]), 100 * lmb_point_accuracy(x),
+                     100 * r->test[i].accuracy, 100 * r->test[i].lo, 100 * r->test[i].hi,
+                     x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY]);
     }
-    lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
-                     "points/NNN. The answer is bold. ");
-    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew."
-                                        : "Latency is of single predictions on one thread of the machine that searched.");
+    lmb_str_add(
+        out,
+        "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
+        "points/NNN. The answer is bold. ");
+    lmb_str_add(out, r->c->table.frozen
+                         ? "Latency is the sum of the operators' in a table that was not measured anew."
+                         : "Latency is of single predictions on one thread of the machine that searched.");
     lmb_str_add(out, *r->no_energy ? " No energy: " : " Energy is the whole processor's (RAPL) a prediction");
     lmb_str_add_html(out, r->no_energy);
     lmb_str_add(out, ".</p>\n");
@@ -100,7 +115,8 @@ static unsigned channels_before(const lmb_edge_model *m, const char *name)
     return 0;
 }
 
-/* A factorised layer is named layer.in, layer.core, layer.out (distill/lowrank): what comes before the last is narrow. */
+/* A factorised layer is named layer.in, layer.core, layer.out (distill/lowrank): what comes before the last is
+ * narrow. */
 static const char *rank_of(const char *name, unsigned channels, char *text, size_t cap)
 {
     const char *part = strrchr(name, '.');
@@ -109,7 +125,8 @@ static const char *rank_of(const char *name, unsigned channels, char *text, size
     return part && (strcmp(part, ".in") == 0 || strcmp(part, ".core") == 0) ? text : "";
 }
 
-static void layer_row(const opened *now, const opened *was, uint32_t i, double us, double most, double sum, lmb_str *out)
+static void layer_row(const opened *now, const opened *was, uint32_t i, double us, double most, double sum,
+                      lmb_str *out)
 {
     lmb_edge_op op;
     lmb_edge_tensor y;
@@ -124,9 +141,13 @@ static void layer_row(const opened *now, const opened *was, uint32_t i, double u
         snprintf(bits, sizeof bits, "%u", op.bits);
     lmb_str_add(out, "<tr><th scope=\"row\">");
     lmb_str_add_html(out, y.name);
-    lmb_str_addf(out, "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>%s</td><td>%s</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
-                      "</i></td><td>%.1f %%</td></tr>\n", lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c, c ? "" : rank_of(y.name, y.c, rank, sizeof rank), bits,
-                 lmb_report_count((double)lmb_edge_op_macs(&now->m, i), "", macs, sizeof macs), us, 100 * us / most, 100 * us / sum);
+    lmb_str_addf(
+        out,
+        "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>%s</td><td>%s</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
+        "</i></td><td>%.1f %%</td></tr>\n",
+        lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c, c ? "" : rank_of(y.name, y.c, rank, sizeof rank), bits,
+        lmb_report_count((double)lmb_edge_op_macs(&now->m, i), "", macs, sizeof macs), us, 100 * us / most,
+        100 * us / sum);
 }
 
 static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_str *out, lmb_error *err)
@@ -145,14 +166,19 @@ static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_s
     for (uint32_t i = 0; st == LMB_OK && i < now.m.n_ops; i++)
         most = fmax(most, us[i]);
     if (st == LMB_OK) {
-        lmb_str_addf(out, "<h2>Layers of point %d</h2>\n<div class=\"wide\"><table class=\"stages layers\"><thead><tr><th scope=\"col\">output</th><th scope=\"col\">op"
-                          "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">rank</th><th scope=\"col\">bits</th>"
-                          "<th scope=\"col\">MACs</th><th scope=\"col\">&micro;s</th><th scope=\"col\">time</th><th scope=\"col\"></th></tr></thead><tbody>\n",
-                     r->result->best);
+        lmb_str_addf(
+            out,
+            "<h2>Layers of point %d</h2>\n<div class=\"wide\"><table class=\"stages layers\"><thead><tr><th scope=\"col\">output</th><th scope=\"col\">op"
+            "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">rank</th><th scope=\"col\">bits</th>"
+            "<th scope=\"col\">MACs</th><th scope=\"col\">&micro;s</th><th scope=\"col\">time</th><th scope=\"col\"></th></tr></thead><tbody>\n",
+            r->result->best);
         for (uint32_t i = 0; i < now.m.n_ops; i++)
             layer_row(&now, &was, i, us[i], most, sum, out);
-        lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer with a rank is the "
-                          "narrow part of one that was factorised (.in, .core, .out).</p>\n", sum);
+        lmb_str_addf(
+            out,
+            "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer with a rank is the "
+            "narrow part of one that was factorised (.in, .core, .out).</p>\n",
+            sum);
     }
     free(us);
     free(now.file);
@@ -166,9 +192,11 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_points *p = &r->result->points;
 
-    lmb_str_add(out, "<h2>What was tried</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">of</th>"
-                     "<th scope=\"col\">step</th><th scope=\"col\">latency</th><th scope=\"col\">held-out</th><th scope=\"col\">lost / won</th><th scope=\"col\">"
-                     "drop at most</th><th scope=\"col\">decision</th><th scope=\"col\" class=\"note\">moves</th></tr></thead><tbody>\n");
+    lmb_str_add(
+        out,
+        "<h2>What was tried</h2>\n<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">of</th>"
+        "<th scope=\"col\">step</th><th scope=\"col\">latency</th><th scope=\"col\">held-out</th><th scope=\"col\">lost / won</th><th scope=\"col\">"
+        "drop at most</th><th scope=\"col\">decision</th><th scope=\"col\" class=\"note\">moves</th></tr></thead><tbody>\n");
     for (int i = 0; i < p->n; i++) {
         const lmb_point *x = &p->point[i];
         char step[24] = "", of[24] = "";
@@ -176,12 +204,19 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
             snprintf(step, sizeof step, "%.3g %%", 100 * x->step);
         if (x->parent >= 0)
             snprintf(of, sizeof of, "%d", x->parent);
-        lmb_str_addf(out, "<tr%s><th scope=\"row\">%d</th><td>%s</td><td>%s</td><td>%.1f &micro;s</td><td>%.2f %%</td><td>%lld / %lld</td><td>%.2f points</td><td>%s"
-                          "</td><td class=\"note\">%s", x->accepted ? "" : " class=\"rejected\"", x->id, of, step, x->cost[LMB_GOAL_LATENCY],
-                     100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit, lmbi_compress_decision(x),
-                     x->kind == LMB_POINT_TEACHER ? "the teacher as integers" : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation" : "");
+        lmb_str_addf(
+            out,
+            "<tr%s><th scope=\"row\">%d</th><td>%s</td><td>%s</td><td>%.1f &micro;s</td><td>%.2f %%</td><td>%lld / %lld</td><td>%.2f points</td><td>%s"
+            "</td><td class=\"note\">%s",
+            x->accepted ? "" : " class=\"rejected\"", x->id, of, step, x->cost[LMB_GOAL_LATENCY],
+            100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit,
+            lmbi_compress_decision(x),
+            x->kind == LMB_POINT_TEACHER    ? "the teacher as integers"
+            : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation"
+                                            : "");
         if (x->before.n)
-            lmb_str_addf(out, "; beside point %d %lld won, %lld lost", x->parent, (long long)x->before.won, (long long)x->before.lost);
+            lmb_str_addf(out, "; beside point %d %lld won, %lld lost", x->parent, (long long)x->before.won,
+                         (long long)x->before.lost);
         for (int k = 0; k < x->n_moves; k++) {
             lmb_str text = LMB_STR_INIT;
             lmb_move_text(&x->move[k], &text);
@@ -191,8 +226,11 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
         }
         lmb_str_add(out, "</td></tr>\n");
     }
-    lmb_str_addf(out, "</tbody></table></div>\n<p class=\"soft\">Lost: held-out samples that only the teacher has right; won: that only the point has right. The "
-                      "drop is at most as shown with %g %% confidence (Tango's score interval).</p>\n", 100 * r->c->confidence);
+    lmb_str_addf(
+        out,
+        "</tbody></table></div>\n<p class=\"soft\">Lost: held-out samples that only the teacher has right; won: that only the point has right. The "
+        "drop is at most as shown with %g %% confidence (Tango's score interval).</p>\n",
+        100 * r->c->confidence);
 }
 
 lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_error *err)

@@ -56,12 +56,15 @@ static void lead(const lmb_report *r, lmb_str *out)
     const lmb_report_stage *a = &r->stage[0], *b = &r->stage[r->n_stages - 1];
     char bytes[32];
 
-    lmb_str_addf(out, "<p class=\"lead\">%s is right on <strong>%.2f %%</strong> of the test samples with a file of <strong>%s</strong>", b->name,
-                 100 * b->accuracy, lmb_report_count(b->bytes, "B", bytes, sizeof bytes));
+    lmb_str_addf(
+        out,
+        "<p class=\"lead\">%s is right on <strong>%.2f %%</strong> of the test samples with a file of <strong>%s</strong>",
+        b->name, 100 * b->accuracy, lmb_report_count(b->bytes, "B", bytes, sizeof bytes));
     if (a != b && b->bytes > 0) {
         double points = 100 * (b->accuracy - a->accuracy), times = a->bytes / b->bytes;
-        lmb_str_addf(out, ": %.2f points %s than %s, in a file %.*f times %s", fabs(points), points < 0 ? "less" : "more", a->name,
-                     fmax(times, 1 / times) < 9.95 ? 1 : 0, fmax(times, 1 / times), times >= 1 ? "smaller" : "larger");
+        lmb_str_addf(out, ": %.2f points %s than %s, in a file %.*f times %s", fabs(points),
+                     points < 0 ? "less" : "more", a->name, fmax(times, 1 / times) < 9.95 ? 1 : 0,
+                     fmax(times, 1 / times), times >= 1 ? "smaller" : "larger");
     }
     lmb_str_add(out, ".</p>\n");
 }
@@ -70,20 +73,28 @@ static void stages(const lmb_report *r, lmb_str *out)
 {
     char n[3][32];
 
-    lmb_str_add(out, "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">stage</th><th scope=\"col\">parameters</th>"
-                     "<th scope=\"col\">MACs</th><th scope=\"col\">bytes</th><th scope=\"col\">accuracy</th><th scope=\"col\">95 % interval</th>"
-                     "<th scope=\"col\">latency at batch 1</th><th scope=\"col\" class=\"note\"></th></tr></thead><tbody>\n");
+    lmb_str_add(
+        out,
+        "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">stage</th><th scope=\"col\">parameters</th>"
+        "<th scope=\"col\">MACs</th><th scope=\"col\">bytes</th><th scope=\"col\">accuracy</th><th scope=\"col\">95 % interval</th>"
+        "<th scope=\"col\">latency at batch 1</th><th scope=\"col\" class=\"note\"></th></tr></thead><tbody>\n");
     for (int i = 0; i < r->n_stages; i++) {
         const lmb_report_stage *s = &r->stage[i];
-        lmb_str_addf(out, "<tr><th scope=\"row\">%s</th><td title=\"%.0f\">%s</td><td title=\"%.0f\">%s</td><td title=\"%.0f\">%s</td><td>%.2f %%</td>"
-                     "<td>%.2f to %.2f %%</td><td>%.1f &micro;s</td><td class=\"note\">", s->name,
-                     s->parameters, lmb_report_count(s->parameters, "", n[0], sizeof n[0]), s->macs, lmb_report_count(s->macs, "", n[1], sizeof n[1]),
-                     s->bytes, lmb_report_count(s->bytes, "B", n[2], sizeof n[2]), 100 * s->accuracy, 100 * s->lo, 100 * s->hi, s->latency_us);
+        lmb_str_addf(
+            out,
+            "<tr><th scope=\"row\">%s</th><td title=\"%.0f\">%s</td><td title=\"%.0f\">%s</td><td title=\"%.0f\">%s</td><td>%.2f %%</td>"
+            "<td>%.2f to %.2f %%</td><td>%.1f &micro;s</td><td class=\"note\">",
+            s->name, s->parameters, lmb_report_count(s->parameters, "", n[0], sizeof n[0]), s->macs,
+            lmb_report_count(s->macs, "", n[1], sizeof n[1]), s->bytes,
+            lmb_report_count(s->bytes, "B", n[2], sizeof n[2]), 100 * s->accuracy, 100 * s->lo, 100 * s->hi,
+            s->latency_us);
         lmb_str_add_html(out, s->note);
         lmb_str_add(out, "</td></tr>\n");
     }
-    lmb_str_add(out, "</tbody></table></div>\n<p class=\"soft\">A MAC is one multiplication and addition. Latency is the median of single predictions "
-                     "on one thread of the machine that made this report.");
+    lmb_str_add(
+        out,
+        "</tbody></table></div>\n<p class=\"soft\">A MAC is one multiplication and addition. Latency is the median of single predictions "
+        "on one thread of the machine that made this report.");
     if (*r->missing)
         lmb_str_addf(out, " Without a result yet: %s.", r->missing);
     lmb_str_add(out, "</p>\n");
@@ -119,7 +130,8 @@ static bool any(const double *y, int n)
     return false;
 }
 
-static void add_series(lmbi_svg_lines *c, const char *name, int color, bool dashed, const double *x, const double *y, int n)
+static void add_series(lmbi_svg_lines *c, const char *name, int color, bool dashed, const double *x, const double *y,
+                       int n)
 {
     if (any(y, n))
         c->series[c->n++] = (lmbi_svg_series){ name, color, dashed, x, y, n };
@@ -131,7 +143,8 @@ static void figure(lmb_str *out, const lmbi_svg_lines *c, const char *caption)
         return;
     lmb_str_addf(out, "<figure><h3>%s</h3><div class=\"legend\">", c->title);
     for (int i = 0; i < c->n; i++)
-        lmb_str_addf(out, "<span><i class=\"s%d%s\"></i>%s</span>", c->series[i].color, c->series[i].dashed ? " dashed" : "", c->series[i].name);
+        lmb_str_addf(out, "<span><i class=\"s%d%s\"></i>%s</span>", c->series[i].color,
+                     c->series[i].dashed ? " dashed" : "", c->series[i].name);
     lmb_str_add(out, "</div>\n");
     lmbi_svg_draw_lines(out, c);
     lmb_str_addf(out, "<figcaption>%s</figcaption></figure>\n", caption);
@@ -149,8 +162,8 @@ static void traffic(const lmb_report_curve *c, char *buf, size_t cap)
         in += isfinite(c->point[i].bytes_in) ? c->point[i].bytes_in : 0;
         sent += isfinite(c->point[i].bytes_out) ? c->point[i].bytes_out : 0;
     }
-    snprintf(buf, cap, "Over %d round%s the server received %s and sent %s.", rounds, rounds == 1 ? "" : "s", lmb_report_count(in, "B", a, sizeof a),
-             lmb_report_count(sent, "B", b, sizeof b));
+    snprintf(buf, cap, "Over %d round%s the server received %s and sent %s.", rounds, rounds == 1 ? "" : "s",
+             lmb_report_count(in, "B", a, sizeof a), lmb_report_count(sent, "B", b, sizeof b));
 }
 
 static void curves(const lmb_report *r, lmb_str *out)
@@ -183,7 +196,8 @@ static void curves(const lmb_report *r, lmb_str *out)
             add_series(&accuracy, c->name, k, false, col[i].at, col[i].accuracy, c->n);
         }
     }
-    figure(out, &loss, "Each stage minimises its own loss, augmentation and softened labels included: compare a line with itself.");
+    figure(out, &loss,
+           "Each stage minimises its own loss, augmentation and softened labels included: compare a line with itself.");
     figure(out, &accuracy, "Share of the validation samples that are classified correctly; it chooses the epoch.");
     figure(out, &federation, bytes);
     for (int i = 0; i < r->n_curves; i++)
@@ -192,7 +206,9 @@ static void curves(const lmb_report *r, lmb_str *out)
 
 static void size_and_accuracy(const lmb_report *r, lmb_str *out)
 {
-    lmbi_svg_points p = { .title = "Accuracy against size", .x_label = "bytes of the model file (logarithmic)", .unit = "B" };
+    lmbi_svg_points p = { .title = "Accuracy against size",
+                          .x_label = "bytes of the model file (logarithmic)",
+                          .unit = "B" };
 
     for (int i = 0; i < r->n_stages; i++) {
         const lmb_report_stage *s = &r->stage[i];
@@ -202,7 +218,9 @@ static void size_and_accuracy(const lmb_report *r, lmb_str *out)
     if (p.n) {
         lmb_str_add(out, "<figure><h3>Size and accuracy</h3>\n");
         lmbi_svg_draw_points(out, &p);
-        lmb_str_add(out, "<figcaption>Test accuracy with its 95 % interval. Models whose intervals overlap widely may differ by chance.</figcaption></figure>\n");
+        lmb_str_add(
+            out,
+            "<figcaption>Test accuracy with its 95 % interval. Models whose intervals overlap widely may differ by chance.</figcaption></figure>\n");
     }
 }
 
@@ -233,8 +251,10 @@ static void matrix(const lmb_report_stage *s, lmb_str *out)
         for (int k = 0; k < n; k++)
             if (i != k && row_sum(s, i))
                 most = fmax(most, (double)s->confusion[i * n + k] / (double)row_sum(s, i));
-    lmb_str_add(out, "<div class=\"wide\"><table class=\"matrix\"><caption>Rows: what a sample is. Columns: what it was taken for. Blue is right, orange "
-                     "is wrong.</caption>\n<thead><tr><td></td>");
+    lmb_str_add(
+        out,
+        "<div class=\"wide\"><table class=\"matrix\"><caption>Rows: what a sample is. Columns: what it was taken for. Blue is right, orange "
+        "is wrong.</caption>\n<thead><tr><td></td>");
     for (int k = 0; k < n; k++)
         class_head(s, out, "col", k);
     lmb_str_add(out, "</tr></thead><tbody>\n");
@@ -245,7 +265,10 @@ static void matrix(const lmb_report_stage *s, lmb_str *out)
         for (int k = 0; k < n; k++) {
             int64_t v = s->confusion[i * n + k];
             double share = (double)v / sum;
-            lmb_str_addf(out, "<td%s style=\"--v:%.3f\">%lld</td>", i == k ? " class=\"hit\"" : v ? "" : " class=\"none\"",
+            lmb_str_addf(out, "<td%s style=\"--v:%.3f\">%lld</td>",
+                         i == k ? " class=\"hit\""
+                         : v    ? ""
+                                : " class=\"none\"",
                          i == k ? share : sqrt(share / most), (long long)v);
         }
         lmb_str_add(out, "</tr>\n");
@@ -299,15 +322,18 @@ static void confusions(const lmb_report *r, lmb_str *out)
     if (s->classes <= MATRIX_MAX)
         matrix(s, out);
     else
-        lmb_str_addf(out, "<p>%d classes are too many to show as a matrix; stage.json has all counts.</p>\n", s->classes);
+        lmb_str_addf(out, "<p>%d classes are too many to show as a matrix; stage.json has all counts.</p>\n",
+                     s->classes);
     worst(s, out);
     lmb_str_add(out, "</div>\n");
 }
 
 void lmb_report_page_begin(const char *title, lmb_str *out)
 {
-    lmb_str_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,"
-                     "initial-scale=1\"><title>");
+    lmb_str_add(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,"
+        "initial-scale=1\"><title>");
     lmb_str_add_html(out, title);
     lmb_str_add(out, " - Limbeck</title><style>\n");
     lmb_str_add(out, style);

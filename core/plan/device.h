@@ -70,7 +70,8 @@ struct lmb_device {
     lmb_status (*follow)(lmb_device *d, lmb_device_mark *m, lmb_device_queue q, lmb_error *err);
     lmb_status (*reach)(lmb_device *d, lmb_device_mark *m, lmb_error *err); /* the host waits for m */
     lmb_status (*reached)(lmb_device *d, lmb_device_mark *m, bool *yes, lmb_error *err); /* it only looks */
-    void (*abandon)(lmb_device *d); /* it hangs: from now on nothing that would wait for it is called, nor freed there */
+    /* it hangs: from now on nothing that would wait for it is called, nor freed there */
+    void (*abandon)(lmb_device *d);
     /* From record() to recorded() the main queue's work is written down instead of done. E_UNSUPPORTED, E_DEVICE:
      * there was something that can not be; nothing was done, and the queue goes on as before. */
     lmb_status (*record)(lmb_device *d, lmb_error *err);

@@ -108,7 +108,8 @@ typedef struct lmb_step_work {
     int rows, classes;
     const uint32_t *sample;               /* ROWS: [rows] */
     int64_t samples;
-    const uint8_t *pixels; /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows], NULL: nothing */
+    /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows], NULL: nothing */
+    const uint8_t *pixels;
     const lmb_picture_change *change;
     int channels, height, width;
 } lmb_step_work;

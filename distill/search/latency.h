@@ -11,8 +11,8 @@
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again,
  *             and what it takes longer now is taken off the new ones
  *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 9
- *             repeats with rests by the median, or of 30 while it is far above the sum; then, where the machine lets it be read
- *             (energy.h), the energy of a third of a second of runs
+ *             repeats with rests by the median, or of 30 while it is far above the sum; then, where the machine lets it
+ *             be read (energy.h), the energy of a third of a second of runs
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H

@@ -4,8 +4,9 @@
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
  *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
- *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not replayed;
- *                                    -changed: crops and flips; -floats: made by the processor, which sends floats
+ *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not
+ *                                    replayed; -changed: crops and flips; -floats: made by the processor, which sends
+ *                                    floats
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS
  *                                    THREADS of each rank; a run of ranks ends with an epoch
  */

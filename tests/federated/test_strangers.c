@@ -49,8 +49,8 @@ START_TEST(strangers_do_not_fill_the_log)
 }
 END_TEST
 
-/* The spool is gone: people read in the log what is wrong and where, the client that it is not its fault. Nobody else is
- * in the round: it is not spent on that, and made by the next server. */
+/* The spool is gone: people read in the log what is wrong and where, the client that it is not its fault. Nobody else
+ * is in the round: it is not spent on that, and made by the next server. */
 START_TEST(our_paths_are_none_of_a_clients_business)
 {
     static float values[WORLD_N];
