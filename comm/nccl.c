@@ -253,6 +253,21 @@ lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, in
     return follow(n, n->api->exchange(from, peer_to, to, peer_from, count, t, n->comm, n->stream), err);
 }
 
+lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const lmb_nccl_letter *letter, int letters,
+                         void *after, lmb_error *err)
+{
+    LMB_TRY(begin(n, l, what, after, err));
+    LMB_TRY(follow(n, n->api->stream_after(after, n->stream), err));
+    int code = n->api->group_begin();
+    for (int i = 0; i < letters && (code == LMB_NCCL_OK || code == LMB_NCCL_BUSY); i++) {
+        const lmb_nccl_letter *x = &letter[i];
+        code = n->api->exchange(x->give, x->give ? x->peer : -1, x->get, x->get ? x->peer : -1, x->n, LMB_NCCL_F32,
+                                n->comm, n->stream);
+    }
+    int end = n->api->group_end();
+    return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
+}
+
 /* A group ends also after an error, as groups nest; it is the first error that counts. */
 static lmb_status in_group(lmb_nccl *n, const lmb_nccl_piece *p, int pieces, bool spread, lmb_error *err)
 {

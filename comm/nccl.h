@@ -65,6 +65,19 @@ LMB_MUST_CHECK lmb_status lmb_nccl_gather(lmb_nccl *n, lmb_nccl_label l, const v
 LMB_MUST_CHECK lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, int peer_to, void *to,
                                             int peer_from, size_t count, lmb_nccl_type t, void *after, lmb_error *err);
 
+/* Floats for a neighbour, or from one: the other of give and get is NULL. */
+typedef struct lmb_nccl_letter {
+    int peer;
+    const float *give;
+    float *get;
+    size_t n;
+} lmb_nccl_letter;
+/* Several as one piece of work, which ends when the last has arrived. what: for sentences, "microbatch 3 to rank 2".
+ * What `after` gets from now on waits for all work before this one, not for this one: so it computes while letters
+ * travel. */
+LMB_MUST_CHECK lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const lmb_nccl_letter *letter,
+                                        int letters, void *after, lmb_error *err);
+
 /* A range of device memory that is worked on where it lies. */
 typedef struct lmb_nccl_piece {
     void *at;

@@ -260,7 +260,7 @@ lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb
     if (!s)
         return NOMEM(err);
     *s = (nccl_sum){ .base = { s->name, false, prepare, begin, ready, join, share, weights, gather, agree, wait,
-                               close_sum },
+                               NULL, close_sum },
                      .c = c,
                      .api = api,
                      .o = *o };

@@ -82,6 +82,9 @@ struct lmb_device_sum {
     lmb_status (*agree)(lmb_device_sum *s, bool *yes, lmb_error *err);
     /* Until `stream` is done, or E_PEER: rank, host, collective, bucket and step of who is late. */
     lmb_status (*wait)(lmb_device_sum *s, int64_t step, lmb_error *err);
+    /* Where ranks have stages of a model, else NULL: *part, *n become the squares of all of its chunks, on the device,
+     * and the head of lmb_device_vector.sum that of the rank that ends it. */
+    lmb_status (*whole)(lmb_device_sum *s, const double *mine, double **part, int *n, lmb_error *err);
     void (*close)(lmb_device_sum *s); /* after the last step, while the device is still there */
 };
 

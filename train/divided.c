@@ -15,7 +15,6 @@ lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err)
         const char *other = t->c.mode == LMBI_FAST       ? "train.mode=fast"
                             : t->c.shard_optimizer       ? "train.shard_optimizer"
                             : t->c.reduce == LMBI_WINDOW ? "train.reduce=window"
-                            : lmb_train_on_gpu(&t->c)    ? "train.backend=cuda"
                                                          : NULL;
         if (other)
             return LMB_FAIL(err, LMB_E_ARG, "train.pipeline does not go with %s; leave one out", other);
@@ -95,7 +94,8 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
                                 t->c.shard,
                                 .small_memory = memory != SIZE_MAX,
                                 .timed = t->c.pipeline.cost == LMB_COST_MEASURED,
-                                .end = t->s.stages ? end : NULL };
+                                .end = t->s.stages ? end : NULL,
+                                .nccl = lmbi_gpu_nccl(t) };
     LMB_TRY(lmbi_pipeline_create(&o, &t->pipeline, err));
     if (o.timed)
         LMB_TRY(write_ends(t, err));
@@ -234,7 +234,7 @@ static lmb_status cut_as_saved(lmb_trainer *t, lmb_error *err)
             return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers",
                             t->parts->own_count);
     }
-    return LMB_OK;
+    return lmbi_gpu_anew(t, err);
 }
 
 lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)

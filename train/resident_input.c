@@ -28,7 +28,7 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     lmbi_slab *s = &r->slab;
 
     if (!r->table)
-        LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
+        LMB_TRY(lmbi_flow_feed(r, r->o.rows, NULL, NULL, NULL, &feed, err));
     s->front = place(&end, sizeof(lmb_step_now));
     s->front = end;
     end = 0;
@@ -104,7 +104,7 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a
          * replay, which it does not see, runs in the memory of its plan. */
         LMB_TRY(
-            lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
+            lmbi_flow_feed(r, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
 }

@@ -3,39 +3,43 @@
 
 #include "train/resident_internal.h"
 
-/* The host's dense vector into the mirror, segment by segment, or back. */
-static void spread(lmbi_resident *r, const float *dense)
+/* Where the host's vector has segment i: what an optimizer remembers is of this rank's numbers alone. */
+static size_t offset(const lmbi_resident *r, int i, bool slot)
 {
-    for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(r->mirror + r->at[i], dense + r->o.layout->segment[i].offset,
-               r->o.layout->segment[i].count * sizeof *dense);
+    return r->o.offset && !slot ? r->o.offset[i] : r->o.layout->segment[i].offset;
 }
 
-static void gather(const lmbi_resident *r, float *dense)
+/* The host's dense vector into the mirror, segment by segment, or back. */
+static void spread(lmbi_resident *r, const float *dense, bool slot)
 {
     for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(dense + r->o.layout->segment[i].offset, r->mirror + r->at[i],
-               r->o.layout->segment[i].count * sizeof *dense);
+        memcpy(r->mirror + r->at[i], dense + offset(r, i, slot), r->o.layout->segment[i].count * sizeof *dense);
+}
+
+static void gather(const lmbi_resident *r, float *dense, bool slot)
+{
+    for (int i = 0; i < r->o.layout->n; i++)
+        memcpy(dense + offset(r, i, slot), r->mirror + r->at[i], r->o.layout->segment[i].count * sizeof *dense);
 }
 
 /* One mirror for all: each is waited for. */
-static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, lmb_error *err)
+static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, bool slot, lmb_error *err)
 {
     if (!there || !dense)
         return LMB_OK;
     memset(r->mirror, 0, r->count * sizeof *r->mirror);
-    spread(r, dense);
+    spread(r, dense, slot);
     LMB_TRY(r->d->upload(r->d, there, r->mirror, r->count * sizeof *there, err));
     return lmbi_resident_wait(r, err);
 }
 
-static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, lmb_error *err)
+static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, bool slot, lmb_error *err)
 {
     if (!there || !dense)
         return LMB_OK;
     LMB_TRY(r->d->download(r->d, r->mirror, there, r->count * sizeof *there, err));
     LMB_TRY(lmbi_resident_wait(r, err));
-    gather(r, dense);
+    gather(r, dense, slot);
     return LMB_OK;
 }
 
@@ -45,12 +49,12 @@ lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, 
         lmbi_graph_forget(r); /* which operands a step has is part of what was recorded */
     r->anchored = v->anchor != NULL;
     r->shifted = v->shift != NULL;
-    LMB_TRY(send_one(r, r->state, v->state, err));
-    LMB_TRY(send_one(r, r->ema, v->ema, err));
+    LMB_TRY(send_one(r, r->state, v->state, false, err));
+    LMB_TRY(send_one(r, r->ema, v->ema, false, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
-        LMB_TRY(send_one(r, r->slot[i], v->slot[i], err));
-    LMB_TRY(send_one(r, r->anchor, v->anchor, err));
-    LMB_TRY(send_one(r, r->shift, v->shift, err));
+        LMB_TRY(send_one(r, r->slot[i], v->slot[i], true, err));
+    LMB_TRY(send_one(r, r->anchor, v->anchor, false, err));
+    LMB_TRY(send_one(r, r->shift, v->shift, false, err));
     *r->seen = (lmb_step_tally){ .loss = v->loss, .correct = v->correct, .failed = -1, .shrink = 1 };
     LMB_TRY(r->d->upload(r->d, r->tally, r->seen, sizeof *r->seen, err));
     return lmbi_resident_wait(r, err);
@@ -75,9 +79,9 @@ lmb_status lmbi_resident_fetch(lmbi_resident *r, lmbi_resident_vectors *v, lmb_e
         LMB_TRY(r->o.sum->gather(r->o.sum, r->ema, err));
     for (int i = 0; i < r->o.optimizer->n_slots && r->parts; i++)
         LMB_TRY(r->o.sum->gather(r->o.sum, r->slot[i], err));
-    LMB_TRY(fetch_one(r, r->state, v->state, err));
-    LMB_TRY(fetch_one(r, r->ema, v->ema, err));
+    LMB_TRY(fetch_one(r, r->state, v->state, false, err));
+    LMB_TRY(fetch_one(r, r->ema, v->ema, false, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
-        LMB_TRY(fetch_one(r, r->slot[i], v->slot[i], err));
+        LMB_TRY(fetch_one(r, r->slot[i], v->slot[i], true, err));
     return lmbi_resident_look(r, &v->loss, &v->correct, err);
 }

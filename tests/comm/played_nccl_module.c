@@ -1,9 +1,11 @@
 /* tests/comm/played_nccl_module.c - a module with the table of comm/nccl_api.h and no NCCL: ranks are processes of
  * this machine that meet in a file. With tests/core/cuda/played.c whole trainings of several "GPUs" run anywhere
- * (LMB_NCCL_MODULE names this file).
+ * (LMB_NCCL_MODULE names this file). A rank may be in several communicators.
  *
- * Work is done when it is put on our stream, ranks adding in their order; so what must come before it has to be
+ * Sums are done when it is put on our stream, ranks adding in their order; so what must come before it has to be
  * ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is missing.
+ * What is received lies aside until something waits for our stream, so that numbers are old where that is missing, too.
+ * A letter has been sent when it was taken, as with large ones of NCCL: who sends and who receives must not both wait.
  * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
  * is gone, with an error.
  */
@@ -24,16 +26,37 @@
 #include "core/base/bf16.h"
 #include "core/cuda/cuda.h"
 
-enum { MOST = 8, AREA = 1 << 20, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */ };
+enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 14, LETTERS = 64, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */ };
 
+/* full: bytes of a letter on its way from one rank to another. */
+typedef struct box {
+    atomic_int full;
+    unsigned char bytes[BOX];
+} box;
 typedef struct place {
     atomic_int arrived, turn, pid[MOST];
     unsigned char area[MOST][AREA];
+    box box[MOST][MOST];
 } place;
 
-static place *file;
+typedef struct group {
+    place *file;
+    int rank, size;
+} group;
+
+/* In a group of calls, then on its way. */
+typedef struct letter {
+    group *g;
+    int from, to;
+    const unsigned char *give;
+    unsigned char *get, *aside; /* aside: [n] of get, until somebody waits */
+    size_t n, done;
+} letter;
+
 static char path[LMB_NCCL_ID];
-static int rank_here, size_here, code_now; /* code_now: what state() says */
+static letter letters[LETTERS], arrived[LETTERS];
+static int n_letters, n_arrived, depth;
+static int code_now; /* what state() says */
 static char our_stream;
 
 static const char *text(int code) { return code == DIED ? "remote process exited" : "unhandled system error"; }
@@ -60,9 +83,21 @@ static int transfer(void *to, const void *from, size_t bytes, void *stream)
 static int stream_create(void **stream) { return *stream = &our_stream, LMB_NCCL_OK; }
 static int nothing(void *stream) { return (void)stream, LMB_NCCL_OK; }
 
+/* What has been received lies where it was to go. */
+static void deliver(void)
+{
+    for (int i = 0; i < n_arrived; i++) {
+        memcpy(arrived[i].get, arrived[i].aside, arrived[i].n);
+        free(arrived[i].aside);
+    }
+    n_arrived = 0;
+}
+
 /* What the played GPU has put off until somebody waits. */
 static int do_it(void *stream)
 {
+    if (stream == &our_stream)
+        deliver();
     const char *name = getenv("LMB_CUDA_MODULE");
     lmb_error err = LMB_ERROR_INIT;
     void *module = name ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
@@ -101,50 +136,57 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool somebody_died(void)
+static bool somebody_died(const group *g)
 {
-    for (int r = 0; r < size_here; r++) {
-        int pid = atomic_load(&file->pid[r]);
+    for (int r = 0; r < g->size; r++) {
+        int pid = atomic_load(&g->file->pid[r]);
         if (pid && kill(pid, 0) != 0)
             return true;
     }
     return false;
 }
 
-/* Until all have come; false: that will not be. */
-static bool meet(void)
+/* A nap; false: what is waited for will not be. */
+static bool patient(const group *g, double start)
 {
     const char *patience = getenv("LMB_PLAYED_PATIENCE");
-    double start = now(), limit = patience ? atof(patience) : 60;
-    int turn = atomic_load(&file->turn);
 
-    if (atomic_fetch_add(&file->arrived, 1) + 1 == size_here) {
-        atomic_store(&file->arrived, 0);
-        atomic_fetch_add(&file->turn, 1);
+    code_now = somebody_died(g) ? DIED : now() - start > (patience ? atof(patience) : 60) ? LMB_NCCL_BUSY : LMB_NCCL_OK;
+    nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+    return code_now == LMB_NCCL_OK;
+}
+
+/* Until all have come; false: that will not be. */
+static bool meet(const group *g)
+{
+    double start = now();
+    int turn = atomic_load(&g->file->turn);
+
+    if (atomic_fetch_add(&g->file->arrived, 1) + 1 == g->size) {
+        atomic_store(&g->file->arrived, 0);
+        atomic_fetch_add(&g->file->turn, 1);
         return true;
     }
-    while (atomic_load(&file->turn) == turn) {
-        code_now = somebody_died() ? DIED : now() - start > limit ? LMB_NCCL_BUSY : LMB_NCCL_OK;
-        if (code_now)
+    while (atomic_load(&g->file->turn) == turn)
+        if (!patient(g, start))
             return false;
-        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
-    }
     return true;
 }
 
 static int init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int rank)
 {
     int fd = open((const char *)id, O_RDWR);
+    group *g = malloc(sizeof *g);
 
-    rank_here = rank;
-    size_here = size;
-    file = fd < 0 || size > MOST ? MAP_FAILED : mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (file == MAP_FAILED)
-        return NO_FILE;
+    *g = (group){ MAP_FAILED, rank, size };
+    if (fd >= 0 && size <= MOST)
+        g->file = mmap(NULL, sizeof *g->file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (g->file == MAP_FAILED)
+        return free(g), NO_FILE;
     close(fd);
-    *comm = file;
-    atomic_store(&file->pid[rank], (int)getpid());
-    if (!meet())
+    *comm = g;
+    atomic_store(&g->file->pid[rank], (int)getpid());
+    if (!meet(g))
         return LMB_NCCL_BUSY;
     if (rank == 0)
         unlink((const char *)id);
@@ -152,7 +194,7 @@ static int init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int 
 }
 
 static int state(void *comm) { return (void)comm, code_now; }
-static int end(void *comm) { return munmap(comm, sizeof *file), file = NULL, LMB_NCCL_OK; }
+static int end(void *comm) { return munmap(((group *)comm)->file, sizeof(place)), free(comm), LMB_NCCL_OK; }
 
 /* ---- work ---- */
 
@@ -185,27 +227,31 @@ static double combine(double a, double b, lmb_nccl_type t, lmb_nccl_op op)
 }
 
 /* root -1: everybody gets it; who does not, gets rubbish. */
-static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root,
-                bool spread)
+static int part(const group *g, const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op,
+                int root, bool spread)
 {
-    memcpy(file->area[rank_here], from, n * bytes_of(t));
-    if (!meet())
+    place *file = g->file;
+
+    memcpy(file->area[g->rank], from, n * bytes_of(t));
+    if (!meet(g))
         return LMB_NCCL_BUSY;
     for (size_t i = 0; i < n; i++) {
         double x = get(file->area[spread ? root : 0], i, t);
-        for (int r = 1; r < size_here && !spread; r++)
+        for (int r = 1; r < g->size && !spread; r++)
             x = combine(x, get(file->area[r], i, t), t, op);
-        put(to, i, t, spread || root < 0 || root == rank_here ? x : (double)NAN);
+        put(to, i, t, spread || root < 0 || root == g->rank ? x : (double)NAN);
     }
-    return meet() ? LMB_NCCL_OK : LMB_NCCL_BUSY;
+    return meet(g) ? LMB_NCCL_OK : LMB_NCCL_BUSY;
 }
 
-static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, bool spread)
+static int work(const group *g, const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root,
+                bool spread)
 {
     size_t most = AREA / bytes_of(t);
 
+    deliver(); /* our stream's work is done in its order */
     for (size_t at = 0; at < n; at += most) {
-        int code = part((const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
+        int code = part(g, (const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
                         n - at < most ? n - at : most, t, op, root, spread);
         if (code != LMB_NCCL_OK)
             return code;
@@ -213,18 +259,95 @@ static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_
     return LMB_NCCL_OK;
 }
 
-static int group(void) { return code_now ? LMB_NCCL_BUSY : LMB_NCCL_OK; }
+/* As far as it goes now. */
+static void go_on(letter *l)
+{
+    box *b = &l->g->file->box[l->from][l->to];
+    size_t left = l->n - l->done, some = left < BOX ? left : BOX;
+
+    if (l->give && !atomic_load(&b->full) && left) {
+        memcpy(b->bytes, l->give + l->done, some);
+        l->done += some;
+        atomic_store(&b->full, 1);
+    } else if (l->get && atomic_load(&b->full) && left) {
+        memcpy(l->aside + l->done, b->bytes, some);
+        l->done += some;
+        atomic_store(&b->full, 0);
+    }
+}
+
+static bool gone(const letter *l)
+{
+    return l->done == l->n && (l->get || !atomic_load(&l->g->file->box[l->from][l->to].full));
+}
+
+static int send_all(void)
+{
+    double start = now();
+
+    for (bool all = false; !all;) {
+        all = true;
+        for (int i = 0; i < n_letters; i++) {
+            go_on(&letters[i]);
+            all = all && gone(&letters[i]);
+        }
+        if (!all && !patient(letters[0].g, start))
+            return LMB_NCCL_BUSY;
+    }
+    for (int i = 0; i < n_letters; i++)
+        if (letters[i].get)
+            arrived[n_arrived++] = letters[i];
+    n_letters = 0;
+    return LMB_NCCL_OK;
+}
+
+static int group_begin(void) { return depth++, code_now ? LMB_NCCL_BUSY : LMB_NCCL_OK; }
+static int group_end(void)
+{
+    if (--depth || code_now)
+        return code_now ? LMB_NCCL_BUSY : LMB_NCCL_OK;
+    return send_all();
+}
+
+/* One letter of a rank to another in a group. */
+static int put_letter(letter l)
+{
+    if (n_letters == LETTERS)
+        return NO_FILE;
+    if (l.get && !(l.aside = malloc(l.n + 1)))
+        return NO_FILE;
+    letters[n_letters++] = l;
+    return LMB_NCCL_OK;
+}
+
+static int exchange(const void *from, int peer_to, void *to, int peer_from, size_t n, lmb_nccl_type t, void *comm,
+                    void *stream)
+{
+    group *g = comm;
+    size_t bytes = n * bytes_of(t);
+
+    (void)stream;
+    deliver();
+    int code = group_begin();
+    if (code == LMB_NCCL_OK && peer_to >= 0)
+        code = put_letter((letter){ .g = g, .from = g->rank, .to = peer_to, .give = from, .n = bytes });
+    if (code == LMB_NCCL_OK && peer_from >= 0)
+        code = put_letter((letter){ .g = g, .from = peer_from, .to = g->rank, .get = to, .n = bytes });
+    int ended = group_end();
+    return code == LMB_NCCL_OK ? ended : code;
+}
+
 static int reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(from, to, n, t, op, -1, false);
+    return (void)stream, work(comm, from, to, n, t, op, -1, false);
 }
 static int reduce_to(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(at, at, n, t, op, root, false);
+    return (void)stream, work(comm, at, at, n, t, op, root, false);
 }
 static int spread(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream)
 {
-    return (void)comm, (void)stream, work(at, at, n, t, LMB_NCCL_ADD, root, true);
+    return (void)stream, work(comm, at, at, n, t, LMB_NCCL_ADD, root, true);
 }
 static int narrow(const float *from, uint16_t *to, size_t n, void *stream)
 {
@@ -241,7 +364,7 @@ static int widen(const uint16_t *from, float *to, size_t n, void *stream)
     return LMB_NCCL_OK;
 }
 
-/* What a training does not ask for (sum_scatter, gather, exchange) is left out. */
+/* What a training does not ask for (sum_scatter, gather) is left out. */
 extern const lmb_nccl_api lmb_nccl_module;
 __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .version = LMB_NCCL_API,
@@ -264,11 +387,12 @@ __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .finalize = nothing,
     .destroy = end,
     .abort = end,
-    .group_begin = group,
-    .group_end = group,
+    .group_begin = group_begin,
+    .group_end = group_end,
     .reduce = reduce,
     .reduce_to = reduce_to,
     .spread = spread,
+    .exchange = exchange,
     .narrow = narrow,
     .widen = widen,
 };
