@@ -191,7 +191,7 @@ static lmbi_resident_vectors vectors_of(const lmb_trainer *t)
                                 .loss = t->s.loss_sum,
                                 .correct = t->s.correct };
     for (int i = 0; i < t->s.n_slots; i++)
-        v.slot[i] = t->s.slot[i];
+        v.slot[i] = t->slot[i];
     return v;
 }
 
