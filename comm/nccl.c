@@ -20,16 +20,21 @@ struct lmb_nccl {
     char host[64];
 };
 
+void lmb_nccl_abort(lmb_nccl *n)
+{
+    if (n->comm)
+        n->api->abort(n->comm);
+    n->comm = NULL;
+    n->broken = true;
+}
+
 /* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. */
 static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
 {
     char behind[200] = "";
 
     lmb_watch_behind(n->o.watch, behind, sizeof behind);
-    if (n->comm)
-        n->api->abort(n->comm);
-    n->comm = NULL;
-    n->broken = true;
+    lmb_nccl_abort(n);
     return LMB_FAIL(err, LMB_E_PEER,
                     "rank %d on %s, %s of step %lld: %s%s%s; start again to go on from the last checkpoint", n->c->rank,
                     n->host, n->doing, (long long)n->step, cause, behind[0] ? "; " : "", behind);

@@ -103,6 +103,9 @@ LMB_MUST_CHECK lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error 
 LMB_MUST_CHECK lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err);
 /* The same for a stream that waits for it: of a step, for sentences; -1: of the last piece of work. */
 LMB_MUST_CHECK lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err);
+/* End what is under way, of which nothing is expected any more as another communicator has failed: what is on streams
+ * behind it goes on. Afterwards every call says so. */
+void lmb_nccl_abort(lmb_nccl *n);
 /* The noticeboard, if there was none yet at open(). */
 void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w);
 

@@ -136,7 +136,12 @@ static lmb_status agree(lmb_device_sum *base, bool *yes, lmb_error *err)
 
 static lmb_status wait(lmb_device_sum *base, int64_t step, lmb_error *err)
 {
-    return lmb_nccl_wait_for(of(base)->nccl, of(base)->v.stream, step, err);
+    stages_sum *s = of(base);
+    lmb_status st = lmb_nccl_wait_for(s->nccl, s->v.stream, step, err);
+
+    if (st != LMB_OK && s->replicas) /* what waits for both must end */
+        lmbi_device_nccl_abort(s->replicas);
+    return st;
 }
 
 static void close_sum(lmb_device_sum *base)
