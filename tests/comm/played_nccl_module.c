@@ -249,7 +249,6 @@ static int work(const group *g, const void *from, void *to, size_t n, lmb_nccl_t
 {
     size_t most = AREA / bytes_of(t);
 
-    deliver(); /* our stream's work is done in its order */
     for (size_t at = 0; at < n; at += most) {
         int code = part(g, (const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
                         n - at < most ? n - at : most, t, op, root, spread);
@@ -295,8 +294,11 @@ static int send_all(void)
             return LMB_NCCL_BUSY;
     }
     for (int i = 0; i < n_letters; i++)
-        if (letters[i].get)
+        if (letters[i].get) {
+            if (n_arrived == LETTERS)
+                deliver();
             arrived[n_arrived++] = letters[i];
+        }
     n_letters = 0;
     return LMB_NCCL_OK;
 }
@@ -327,7 +329,6 @@ static int exchange(const void *from, int peer_to, void *to, int peer_from, size
     size_t bytes = n * bytes_of(t);
 
     (void)stream;
-    deliver();
     int code = group_begin();
     if (code == LMB_NCCL_OK && peer_to >= 0)
         code = put_letter((letter){ .g = g, .from = g->rank, .to = peer_to, .give = from, .n = bytes });
