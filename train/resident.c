@@ -177,8 +177,7 @@ static lmb_status set_up(lmbi_resident *r, lmb_error *err)
     LMB_TRY(make_memory(r, err));
     LMB_TRY(lmbi_input_create(r, err));
     LMB_TRY(clear_memory(r, err));
-    if (r->o.pipeline)
-        LMB_TRY(lmbi_flow_create(r, err));
+    LMB_TRY(r->o.pipeline ? lmbi_flow_create(r, err) : LMB_OK);
     return r->o.sum ? divide(r, err) : LMB_OK;
 }
 
