@@ -26,6 +26,7 @@ struct lmb_channel {
     size_t out_at, out_n, out_cap;
     uint8_t *in;  /* bytes [0, in_n) arrived and wait for the rest of what they belong to */
     size_t in_n, in_cap;
+    size_t missing; /* ... of which so many are still to come; 0 when nothing has begun to arrive */
     bool starved;   /* there was no memory for what arrived */
     uint8_t *plain; /* the body of the record that was given out last */
 };
@@ -248,6 +249,7 @@ lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_erro
         }
         if (c->in_n < need) {
             fit_input(c, c->in_n ? need : 0);
+            c->missing = c->in_n ? need - c->in_n : 0;
             return LMB_OK;
         }
         c->in_n -= need;
@@ -277,6 +279,8 @@ size_t lmb_channel_feed(lmb_channel *c, const void *data, size_t n)
     c->in_n += n;
     return n;
 }
+
+size_t lmb_channel_missing(const lmb_channel *c) { return c->missing; }
 
 lmb_status lmb_channel_send(lmb_channel *c, const lmb_record *r, lmb_error *err)
 {

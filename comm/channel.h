@@ -58,6 +58,9 @@ void lmb_channel_destroy(lmb_channel *c); /* NULL is a no-op; keys are wiped */
 size_t lmb_channel_feed(lmb_channel *c, const void *data, size_t n);
 /* Work on what was fed. *got: `out` holds a record, its body valid until the next call on the channel. */
 LMB_MUST_CHECK lmb_status lmb_channel_next(lmb_channel *c, lmb_record *out, bool *got, lmb_error *err);
+/* When lmb_channel_next had nothing more: bytes that are missing of what has begun to arrive, or of its frame. 0: nothing
+ * has begun, and the channel keeps no buffer. */
+size_t lmb_channel_missing(const lmb_channel *c);
 
 /* Queue a record. E_ARG before the handshake is done or after close. */
 LMB_MUST_CHECK lmb_status lmb_channel_send(lmb_channel *c, const lmb_record *r, lmb_error *err);

@@ -12,7 +12,7 @@
  *
  *   threads  one sum at a time in a process, from any thread; if the node has not all ranks, as comm/collective.h says
  *   source   MPI-3.1, section 11.2.3 (shared windows); Hoefler et al. 2013, MPI + MPI; futex(2) with memory of several
- * processes
+ *            processes
  */
 #ifndef LMB_COMM_WINDOW_H
 #define LMB_COMM_WINDOW_H
@@ -27,7 +27,8 @@ typedef struct lmb_window lmb_window;
 
 /* On all ranks at once. The node's ranks must be all there are, or, on every node, a power of two of neighbours and a
  * power of two of nodes. Else, or where no memory can be shared, *out is NULL on all ranks, and if `must`, E_PEER says
- * why. floats  room for this rank's vector */
+ * why.
+ *   floats  room for this rank's vector */
 LMB_MUST_CHECK lmb_status lmb_window_open(lmb_comm *c, size_t floats, bool must, lmb_window **out, lmb_error *err);
 /* Hands the memory back to the communicator; no rank needs to wait. NULL is a no-op. */
 void lmb_window_close(lmb_window *w);

@@ -30,10 +30,11 @@ extern const char *const lmb_partition_names[]; /* by kind, NULL-terminated */
 
 /* client[i] in [0, clients) for each sample i of d; every sample goes to exactly one client.
  *   alpha    DIRICHLET, QUANTITY: concentration, > 0 (0.5 is quite uneven); SHARDS: shards a client, whole (2); else
- * unused QUANTITY classes as even as IID, numbers of samples drawn from a Dirichlet distribution of alpha (Li et al.
- * 2022, arXiv:2102.02079, section 3.2.3) GROUPS   whole groups (people, writers), in the order of their numbers, as
- * evenly as their count allows errors   E_ARG for a client that would get fewer than `least` samples, naming what to
- * change */
+ *            unused
+ *   QUANTITY classes as even as IID, numbers of samples drawn from a Dirichlet distribution of alpha (Li et al. 2022,
+ *            arXiv:2102.02079, section 3.2.3)
+ *   GROUPS   whole groups (people, writers), in the order of their numbers, as evenly as their count allows
+ *   errors   E_ARG for a client that would get fewer than `least` samples, naming what to change */
 LMB_MUST_CHECK lmb_status lmb_partition(const lmb_dataset *d, lmb_partition_kind kind, int clients, double alpha,
                                         uint64_t seed, int64_t least, int32_t *client, lmb_error *err);
 /* The view of the samples that `client` [d->n] gives to client number `which`. */

@@ -32,13 +32,15 @@ LMB_MUST_CHECK lmb_status lmb_ensemble_add(lmb_ensemble *e, const lmb_graph *mem
                                            lmb_error *err);
 /* Leave the sum of the members' answers in a file, for an ensemble over the same samples elsewhere; add all that such
  * files in `folder` say, but for the one that is called `own` (NULL: none), in the order of their names. What ends
- * otherwise than in LMB_ENSEMBLE_FILE is passed over. errors  E_FORMAT for a file of other samples or classes */
+ * otherwise than in LMB_ENSEMBLE_FILE is passed over.
+ *   errors  E_FORMAT for a file of other samples or classes */
 #define LMB_ENSEMBLE_FILE ".logits"
 LMB_MUST_CHECK lmb_status lmb_ensemble_leave(const lmb_ensemble *e, const char *path, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_ensemble_join(lmb_ensemble *e, const char *folder, const char *own, lmb_error *err);
 /* Train a student towards the members' mean answer, from the numbers that `student` holds, by c (its optimizer, epochs,
- * batch, rate and seed). state: out [count]. loss    of the last epoch; NULL: not wanted errors  E_ARG without
- * members */
+ * batch, rate and seed). state: out [count].
+ *   loss    of the last epoch; NULL: not wanted
+ *   errors  E_ARG without members */
 LMB_MUST_CHECK lmb_status lmb_ensemble_teach(lmb_ensemble *e, const lmb_train_config *c, double temperature,
                                              const lmb_graph *student, float *state, double *loss, lmb_error *err);
 

@@ -9,10 +9,12 @@
  * one.
  *
  *   file     header | chunk | chunk ...; a chunk is up to 1,024 rows of one epoch and a hash of key, number and
- * content. A chunk without its hash is not there: whatever the instant of a crash, the next start computes exactly what
- * is missing. Rows lie at fixed places, to be mapped. Chunks are not compressed: floats of the host. ranks    share the
- * work; rank 0 writes; all map the file, so it must be on storage that all see bits     of the machine that computed
- * them: kernels differ between processors, as they do live threads  rows() may be called from several threads at once
+ *            content. A chunk without its hash is not there: whatever the instant of a crash, the next start computes
+ *            exactly what is missing. Rows lie at fixed places, to be mapped. Chunks are not compressed: floats of the
+ *            host.
+ *   ranks    share the work; rank 0 writes; all map the file, so it must be on storage that all see
+ *   bits     of the machine that computed them: kernels differ between processors, as they do live
+ *   threads  rows() may be called from several threads at once
  */
 #ifndef LMB_DISTILL_LOGITS_H
 #define LMB_DISTILL_LOGITS_H

@@ -4,7 +4,7 @@
  *   32   key [32]
  *   64   hash of the 64 bytes before [32]; zeros to 128
  *   128  chunks: f32 [1024, classes] (the last of an epoch is filled up with zeros), then hash of key, number, rows
- * [32]
+ *        [32]
  *
  * Numbers and floats are the host's: a file of a host with other bytes has another version number, and is made anew.
  */

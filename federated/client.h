@@ -8,10 +8,11 @@
  * later (federated/client_manners.c). Threads and niceness of training are its owner's to limit.
  *
  *   files    <state_dir>/client.key, sign.key (mode 0600; made here, never sent), server.txt (who it is enrolled with),
- * clock, roster.txt (the last roster it believed) memory   model + change + graph; the server's announcements are held
- * against max_model_mib before memory is taken errors   E_DENIED when the server refuses this client, E_TIMEOUT after
- * give_up_s without a server, E_STOPPED threads  create, run, destroy on one thread; lmb_client_stop from any thread or
- * a signal handler. `train` runs on a thread of its own, one call at a time; log lines come from the thread that runs
+ *            clock, roster.txt (the last roster it believed)
+ *   memory   model + change + graph; the server's announcements are held against max_model_mib before memory is taken
+ *   errors   E_DENIED when the server refuses this client, E_TIMEOUT after give_up_s without a server, E_STOPPED
+ *   threads  create, run, destroy on one thread; lmb_client_stop from any thread or a signal handler. `train` runs
+ *            on a thread of its own, one call at a time; log lines come from the thread that runs
  */
 #ifndef LMB_FEDERATED_CLIENT_H
 #define LMB_FEDERATED_CLIENT_H

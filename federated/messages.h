@@ -16,7 +16,7 @@
  *    SECAGG ...                   <->  SECAGG ...    in a secure round: before the training, and after ACCEPTED
  *    FAILED   a sentence           ->                it could not train
  *                                  <-      LATER     no work for now, or none any more in this round: come back in s
- * seconds
+ *                                          seconds
  *                                  <-      DONE      the federation has ended
  *                                  <-      ROSTER    who the clients are, signed; a blob, WANT and CHUNK have number 1
  *                                  <-      KEY       the server's next key: use it from the next connection on

@@ -5,7 +5,7 @@
  * also train the last layer alone, for itself: that head is never sent, and begins anew from each round's model.
  *
  *   source  federated evaluation: Wang et al. 2019, arXiv:1910.10252; a local last layer: Collins et al. 2021,
- * arXiv:2102.07078
+ *           arXiv:2102.07078
  */
 #ifndef LMB_FEDERATED_PERSONAL_H
 #define LMB_FEDERATED_PERSONAL_H

@@ -7,8 +7,8 @@
  *   uniform      every client alike
  *   by_size      likely in proportion to its number of examples, without replacement (Efraimidis, Spirakis 2006)
  *   by_loss      where the loss is high there is much to learn: examples * loss, plus what makes up for a long wait; a
- * share is kept for clients that are not known yet (after Oort: Lai et al., OSDI 2021, section 4) round_robin  in the
- * order of their numbers, going round
+ *                share is kept for clients that are not known yet (after Oort: Lai et al., OSDI 2021, section 4)
+ *   round_robin  in the order of their numbers, going round
  */
 #ifndef LMB_FEDERATED_SELECT_H
 #define LMB_FEDERATED_SELECT_H

@@ -27,8 +27,8 @@
  *   owns     the job's pointers are borrowed until lmb_server_destroy
  *   errors   what a client does is never an error of lmb_server_run
  *   threads  create, run and destroy on one thread; lmb_server_stop from any thread or a signal handler. While it runs,
- * the job's `evaluate` and `refine` are called on a thread of the server's, one at a time and never beside `on_round`,
- * which is called on run's; the log on both
+ *            the job's `evaluate` and `refine` are called on a thread of the server's, one at a time and never beside
+ *            `on_round`, which is called on run's; the log on both
  */
 #ifndef LMB_FEDERATED_SERVER_H
 #define LMB_FEDERATED_SERVER_H

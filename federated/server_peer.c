@@ -188,15 +188,20 @@ static void give_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 /* It brings an upload while too many wait already. */
+static bool to_be_held(const peer *p)
+{
+    return !p->held && !p->closing && !p->told && p->member && p->member->peer == p &&
+           p->member->status == MEMBER_SELECTED && p->member->upload.fd >= 0 && lmbi_worker_crowded(p->server);
+}
+
+/* Between two records, where its channel keeps nothing: thousands may be held at once. give_buffer sees to it that they
+ * come there. */
 static void hold(peer *p)
 {
-    lmb_server *s = p->server;
-
-    if (p->held || p->closing || p->told || !p->member || p->member->peer != p ||
-        p->member->status != MEMBER_SELECTED || p->member->upload.fd < 0 || !lmbi_worker_crowded(s))
+    if (!to_be_held(p) || lmb_channel_missing(p->channel))
         return;
     p->held = true;
-    s->worker.held++;
+    p->server->worker.held++;
     uv_read_stop((uv_stream_t *)&p->tcp);
 }
 
@@ -256,9 +261,13 @@ static void work(peer *p, const uint8_t *data, size_t n)
 
 static void give_buffer(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
-    lmb_server *s = ((peer *)h->data)->server;
+    const peer *p = h->data;
+    size_t missing = lmb_channel_missing(p->channel), n = sizeof p->server->inbox;
+
     (void)suggested;
-    *buf = uv_buf_init((char *)s->inbox, sizeof s->inbox);
+    if (missing && missing < n && to_be_held(p))
+        n = missing;
+    *buf = uv_buf_init((char *)p->server->inbox, (unsigned)n);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)

@@ -4,8 +4,8 @@
  * Pace: clients without work hang up and return after pace_s, or later when there are many: so much later that while a
  * round lasts about twice as many come as it asks. Each is given another time, so that they do not come all at once.
  *
- *   source   pace steering: Bonawitz et al., Towards federated learning at scale: system design. SysML 2019,
- * section 2.3
+ *   source   pace steering: Bonawitz et al., Towards federated learning at scale: system design. SysML 2019, section
+ *            2.3
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,10 +2,11 @@
  *
  * Idea: one thread, one piece at a time. Pieces are of two kinds:
  *
- *    an upload that is whole     hash, decode, look at every value, add to the sum        then, on the loop: the
- * journal's row, the report, the client is told the end of a round          masks off, noise, the aggregator, refining,
- * evaluation,  then, on the loop: the journal's commit, the (server_finish.c)           encoding the model for clients
- * model that clients are given, the report
+ *    an upload that is whole     on the worker: hash, decode, look at every value, add to the sum
+ *                                then on the loop: the journal's row, the report, the client is told
+ *    the end of a round          on the worker: masks off, noise, the aggregator, refining, evaluation, encoding the
+ *    (server_finish.c)           model for clients; then on the loop: the journal's commit, the model that clients are
+ *                                given, the report
  *
  * One at a time, because there is one sum; more would need a sum each, and what limits a server is its connections,
  * which the loop serves meanwhile. So nothing needs a lock: what a piece works on is its own until it is done (the sum,

@@ -7,7 +7,8 @@
  *
  *     blob      a head (rows below), then the roster's bytes (federated/secagg/roster.h)
  *     SECAGG    a message of federated/secagg/messages.h: record.message is its size, record.offset the place of the
- * piece UPDATE    announces the hidden vector, with codec "ring" and nothing else: no examples, no metrics
+ *               piece
+ *     UPDATE    announces the hidden vector, with codec "ring" and nothing else: no examples, no metrics
  *
  * With mode `off` the same integers are summed in the clear: nothing is hidden, and the sum is the same to the last
  * bit.

@@ -7,9 +7,10 @@
  * on rank 0, in memory.
  *
  *   files    <state_dir>: the journal, on rank 0, every checkpoint_s and at the end; the same call goes on from there.
- * With a codec that has clients remember, residual-<client> beside it, which all ranks must see, and a checkpoint after
- * each round memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator, or the
- * job's `refine`, needs single ones
+ *            With a codec that has clients remember, residual-<client> beside it, which all ranks must see, and a
+ *            checkpoint after each round
+ *   memory   model + aggregator + one update; all updates of a round on rank 0 where the aggregator, or the job's
+ *            `refine`, needs single ones
  */
 #ifndef LMB_FEDERATED_SIMULATE_H
 #define LMB_FEDERATED_SIMULATE_H
@@ -51,8 +52,8 @@ LMB_MUST_CHECK lmb_status lmb_simulate_check(const lmb_server_config *c, int cli
                                              lmb_error *err);
 
 /* Run to the last round. model[n]: out, the best model by evaluation (the last without), on every rank; *round and
- * *score of it; first_score: of the model that it began with. errors  E_STOPPED when `stop` said so, with everything
- * written; what a client's training fails with */
+ * *score of it; first_score: of the model that it began with.
+ *   errors  E_STOPPED when `stop` said so, with everything written; what a client's training fails with */
 LMB_MUST_CHECK lmb_status lmb_simulate(const lmb_simulation *s, lmb_comm *comm, float *model, uint64_t *round,
                                        double *score, double *first_score, lmb_error *err);
 

@@ -3,7 +3,7 @@
  * argv[0] is the subcommand itself. Results go to stdout, talk to stderr. Exit codes, for scripts:
  *   0 done   1 tried and failed   2 the command line or configuration was wrong   3 stopped on request, state
  *   is saved (start again to go on)   4 a limit that was asked for can not be met; the nearest result is there   75
- * another rank or peer failed (a scheduler may start it again)
+ *                                     another rank or peer failed (a scheduler may start it again)
  */
 #ifndef LMB_LAUNCH_CMD_H
 #define LMB_LAUNCH_CMD_H

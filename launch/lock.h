@@ -11,8 +11,9 @@
 #include "core/base/error.h"
 
 /* Make the folder and lock it. A holder whose process is gone has children that are ending: they are waited for, at
- * most `patience_s`, and a line on stderr says so; `*hurry` (may be NULL) other than 0 ends the wait. owns     the
- * descriptor is the caller's; lmb_unlock errors   E_ARG: somebody works there; E_IO; E_STOPPED: in a hurry */
+ * most `patience_s`, and a line on stderr says so; `*hurry` (may be NULL) other than 0 ends the wait.
+ *   owns     the descriptor is the caller's; lmb_unlock
+ *   errors   E_ARG: somebody works there; E_IO; E_STOPPED: in a hurry */
 LMB_MUST_CHECK lmb_status lmb_lock(const char *folder, double patience_s, const volatile int *hurry, int *out,
                                    lmb_error *err);
 void lmb_unlock(int lock);

@@ -11,7 +11,8 @@ enum { LMB_PLAN_CACHE_PATH = 4096 };
     "                     off (as ever): the fixed choice, the same on every machine of a kind\n"
 
 /* The folder for a setting: "off" (*folder is then NULL), "on" ($XDG_CACHE_HOME/limbeck, else $HOME/.cache/limbeck), or
- * a path. path    caller storage that *folder may point into */
+ * a path.
+ *   path    caller storage that *folder may point into */
 LMB_MUST_CHECK lmb_status lmb_plan_cache_folder(const char *setting, char path[LMB_PLAN_CACHE_PATH],
                                                 const char **folder, lmb_error *err);
 

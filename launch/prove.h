@@ -3,8 +3,10 @@
  * rejected. How likely such a difference is by chance is said beside it (the exact McNemar test).
  *
  *   files    <run>/<stage>/proof.json   {"kept": "taught" or "alone", "samples", "taught", "alone" (accuracies, 0 to
- * 1), "won", "lost", "p", "says"} source   joining distillation and few bits carelessly can cost more than it gives; a
- * first phase of quantisation alone: Kim et al. 2019 (QKD), arXiv:1911.12491, section 3
+ *            1),
+ *                                        "won", "lost", "p", "says"}
+ *   source   joining distillation and few bits carelessly can cost more than it gives; a first phase of quantisation
+ *            alone: Kim et al. 2019 (QKD), arXiv:1911.12491, section 3
  */
 #ifndef LMB_LAUNCH_PROVE_H
 #define LMB_LAUNCH_PROVE_H

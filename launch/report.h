@@ -4,7 +4,8 @@
  * time, also of a run that is not complete, and says which stages are missing.
  *
  *   <run>/summary.json   {"stages": [{"name", "parameters", "macs", "bytes", "accuracy", "latency_us",
- * "peak_memory_bytes"}, ...]} <run>/report.html    self-contained: no script, nothing from outside; light and dark
+ *                        "peak_memory_bytes"}, ...]}
+ *   <run>/report.html    self-contained: no script, nothing from outside; light and dark
  *
  *   owns     a report owns what it read; names and notes are borrowed from its documents
  *   errors   E_IO, E_FORMAT: a file that is missing or damaged, by its name; E_ARG: no stage has left anything

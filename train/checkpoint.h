@@ -7,7 +7,8 @@
  * but for who works: train.backend and the number of train.pipeline.stages may be others.
  *
  *   file     core/store: state, ema, best, slot/0.. [count] f32; cursors and sums; the configuration and the choice of
- * kernels as text; the layout's hash, and its layers as text, one a line, for people threads  one at a time (HDF5)
+ *            kernels as text; the layout's hash, and its layers as text, one a line, for people
+ *   threads  one at a time (HDF5)
  */
 #ifndef LMB_TRAIN_CHECKPOINT_H
 #define LMB_TRAIN_CHECKPOINT_H
@@ -25,7 +26,7 @@ LMB_MUST_CHECK lmb_status lmb_checkpoint_save(const char *path, const lmb_traine
 /* Into the vectors of a trainer that was created with the same configuration. Where the newest file is damaged, the one
  * before is taken and a warning given to `log` (may be NULL).
  *   errors  E_IO no file; E_FORMAT damaged; E_SHAPE another model, or other vectors; E_ARG another configuration,
- * naming the first difference. The state is then untouched */
+ *           naming the first difference. The state is then untouched */
 LMB_MUST_CHECK lmb_status lmb_checkpoint_load(const char *path, lmb_trainer_state *s, const char *config,
                                               const lmb_log *log, lmb_error *err);
 /* Rank 0's state to all ranks; what ranks divide is left to lmb_trainer_scatter. */

@@ -16,7 +16,8 @@ extern "C" {
 
 /*   sample, classes  of the data it is wanted for: its configuration may name data that is not here
  *   errors           E_IO, E_FORMAT for no sound checkpoint; E_SHAPE when no model of its configuration has its weights
- * for such samples: other data, or a model that was changed after it was built (pruned, quantised) */
+ *                    for such samples: other data, or a model that was changed after it was built (pruned,
+ *                    quantised) */
 LMB_MUST_CHECK lmb_status lmb_checkpoint_model(const char *path, const lmb_shape *sample, int classes, lmb_graph **out,
                                                lmb_error *err);
 

@@ -8,12 +8,12 @@
  *                                       latter also with those of a memory (memory.h)
  *
  *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl
- * alone; cross_entropy alone without
+ *   alone; cross_entropy alone without
  *
  * The teacher may be a larger network (`distill`), several of them (distill/teachers.h), or the model itself as it was
  * before (a client of a federation holds on to the model of the round). A term is skipped where its weight is 0: with
- * alpha 1 labels count for nothing, but for dkd. source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et
- * al. 2021, arXiv:2007.07314
+ * alpha 1 labels count for nothing, but for dkd.
+ *   source   Hinton, Vinyals, Dean 2015, arXiv:1503.02531; prior: Menon et al. 2021, arXiv:2007.07314
  */
 #ifndef LMB_TRAIN_LOSS_H
 #define LMB_TRAIN_LOSS_H
@@ -115,7 +115,8 @@ typedef struct lmb_loss_term {
 extern const lmb_loss_term *const lmb_loss_terms[]; /* NULL-terminated, train/loss.c */
 
 /* Fill o->taught from o->distill.losses, whose tree it borrows: a list of names, or maps with a name and the term's
- * fields. errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
+ * fields.
+ *   errors  E_ARG with the place in the file; samples without labels, and a term that wants them */
 LMB_MUST_CHECK lmb_status lmb_objective_bind(lmb_objective *o, lmb_error *err);
 /* Does a term look inside the teacher? Then its logits from elsewhere do not do. */
 bool lmb_objective_looks_inside(const lmb_objective *o);

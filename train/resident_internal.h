@@ -80,8 +80,8 @@ static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { retur
 LMB_MUST_CHECK lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err);
 void lmbi_rows_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_rows_take(lmbi_resident *r, const uint32_t *sample, int64_t rows, lmb_error *err);
-/* resident_flow.c: the vectors of microbatches; all of a batch that has some, their sum in vector[0]; what the loss is fed, with and
- * without stages. */
+/* resident_flow.c: the vectors of microbatches; all of a batch that has some, their sum in vector[0]; what the loss is
+ * fed, with and without stages. */
 LMB_MUST_CHECK lmb_status lmbi_flow_create(lmbi_resident *r, lmb_error *err);
 void lmbi_flow_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_flow_run(lmbi_resident *r, lmb_error *err);

@@ -15,7 +15,10 @@
 float *lmbi_copy_in(lmbi_copy *c) { return c->n_in ? (float *)(void *)lmbi_copy_block(c, false, false) : NULL; }
 float *lmbi_copy_in_gradient(lmbi_copy *c) { return c->n_in ? (float *)(void *)lmbi_copy_block(c, false, true) : NULL; }
 float *lmbi_copy_out(lmbi_copy *c) { return c->n_out ? (float *)(void *)lmbi_copy_block(c, true, false) : NULL; }
-float *lmbi_copy_out_gradient(lmbi_copy *c) { return c->n_out ? (float *)(void *)lmbi_copy_block(c, true, true) : NULL; }
+float *lmbi_copy_out_gradient(lmbi_copy *c)
+{
+    return c->n_out ? (float *)(void *)lmbi_copy_block(c, true, true) : NULL;
+}
 size_t lmbi_copy_bytes(const lmbi_copy *c)
 {
     return lmb_plan_describe(c->plan).arena_bytes + 2 * (c->in_room + c->out_room);
@@ -262,7 +265,8 @@ lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *e
 static void leave_gradients(lmbi_copy *c)
 {
     for (int i = 0; i < c->n_in; i++) {
-        const lmbi_crosser *x = &c->in[i], *behind = x->here == LMB_NONE ? lmbi_crosser_find(c->out, c->n_out, x->whole) : NULL;
+        const lmbi_crosser *x = &c->in[i];
+        const lmbi_crosser *behind = x->here == LMB_NONE ? lmbi_crosser_find(c->out, c->n_out, x->whole) : NULL;
         size_t bytes = sizeof(float) * (size_t)lmb_shape_count(&c->c->g->value[x->whole].shape);
         char *to = lmbi_copy_block(c, false, true) + x->at;
         if (behind)

@@ -78,9 +78,10 @@ typedef struct lmb_epoch {
 
 /* Who looks on, or has a hand in it; all on the training thread, each may be NULL.
  *   step     progress inside an epoch, often; false: stop after this step, or several ranks, where rank 0 asks, after
- * this epoch epoch    after each epoch, its validation done and the cursors of the state at the next one stepped  after
- * every step, on every rank alike, the new weights (and their average) being in the state, which it may change: a mask
- * of pruned weights, a projection. It must do the same on all ranks */
+ *            this epoch
+ *   epoch    after each epoch, its validation done and the cursors of the state at the next one
+ *   stepped  after every step, on every rank alike, the new weights (and their average) being in the state, which it
+ *            may change: a mask of pruned weights, a projection. It must do the same on all ranks */
 typedef struct lmb_train_watch {
     bool (*step)(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
                  double images_per_second);
@@ -99,8 +100,9 @@ LMB_MUST_CHECK lmb_status lmb_trainer_create(const lmb_train_config *config, con
                                              lmb_comm *comm, lmb_trainer **out, lmb_error *err);
 void lmb_trainer_destroy(lmb_trainer *t);
 /* Begin another training with the compiled plans of this one: from the numbers that its model holds now, on samples of
- * the same kind, with another seed and rate. Nothing is left of the one before. train   borrowed errors  E_ARG when its
- * batches would be cut into another number of shards: create a new trainer */
+ * the same kind, with another seed and rate. Nothing is left of the one before.
+ *   train   borrowed
+ *   errors  E_ARG when its batches would be cut into another number of shards: create a new trainer */
 LMB_MUST_CHECK lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t seed, double lr,
                                               lmb_error *err);
 /* What every step adds to the gradients of the parameters, before clipping: pull * (weights - anchor) + shift. So a
@@ -116,10 +118,11 @@ double lmb_trainer_travel(const lmb_trainer *t);
 void lmb_trainer_watch(lmb_trainer *t, lmb_watch *w);
 /* Compile the usual plan, with kernels that measuring chose, before the first step. Rank 0's choice is that of all
  * ranks, and kept in the state, so that a training goes on with the kernels that it began with; on one cache the choice
- * does not depend on the number of ranks and threads. folder   of the cache; NULL: the fixed choice, by backends' order
+ * does not depend on the number of ranks and threads.
+ *   folder   of the cache; NULL: the fixed choice, by backends' order
  *   resumed  the state is a checkpoint's: its choice is taken, whatever the folder says
  *   log      (may be NULL) is warned of products that only a reference kernel runs, and of what is wrong with the
- * cache */
+ *            cache */
 LMB_MUST_CHECK lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log,
                                               lmb_error *err);
 /* Plans that run side by side while kernels are measured: as many as there are processors, whatever a training uses. */

@@ -2,7 +2,8 @@
  *
  * Names and sentences of peers, files and models are shown to people. A terminal obeys more than the first 32
  * characters: U+009B begins a sequence as ESC [ does (ECMA-48), U+2028 ends a line, and U+202E shows what follows
- * backwards. source  the Unicode standard, table 3-7 (well-formed UTF-8), UAX #9 (directional formatting characters)
+ * backwards.
+ *   source  the Unicode standard, table 3-7 (well-formed UTF-8), UAX #9 (directional formatting characters)
  */
 #ifndef LMB_CORE_BASE_TEXT_H
 #define LMB_CORE_BASE_TEXT_H

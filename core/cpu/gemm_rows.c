@@ -2,7 +2,8 @@
  *
  * A training reads each weight for the few samples of a shard only, so packing w, as other kernels do, costs as much as
  * the products. The tiles of conv_loops.h take the rows of w where they lie, if it is the left operand; x, which is
- * small, is packed instead, and the result is turned. source   core/ops/gemm.c says what is computed
+ * small, is packed instead, and the result is turned.
+ *   source   core/ops/gemm.c says what is computed
  */
 #include <string.h>
 

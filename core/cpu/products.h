@@ -17,7 +17,8 @@ typedef struct lmb_factors {
 } lmb_factors;
 
 /* Rows [lo, hi) of out [m, n] = the sum over shards of weight[i] * f[i], along the binary tree over their numbers. The
- * bits do not depend on how rows are divided among calls. scratch  lmb_products_scratch(f, count, hi - lo) bytes */
+ * bits do not depend on how rows are divided among calls.
+ *   scratch  lmb_products_scratch(f, count, hi - lo) bytes */
 void lmb_products_sum(const lmb_factors *const *f, const float *weight, int count, int64_t lo, int64_t hi, float *out,
                       void *scratch);
 size_t lmb_products_scratch(const lmb_factors *const *f, int count, int64_t rows);

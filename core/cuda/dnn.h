@@ -42,8 +42,8 @@ lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_d
 void lmbi_dnn_destroy(lmbi_dnn *d); /* NULL is fine */
 /* E_UNSUPPORTED: no engine is fit. */
 lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, lmb_error *err);
-/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16 bytes.
- * */
+/* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16
+ * bytes. */
 lmb_status lmbi_dnn_run(lmbi_dnn *d, lmb_cuda_queue *q, const lmbi_dnn_operands *o, lmb_error *err);
 
 #ifdef __cplusplus

@@ -54,9 +54,11 @@
  *           40 u32 groups, 44 u32 0; of kinds 9 and 10 bits of a weight, 2..7
  *           48 u64 weights                offset in WTS: s8 [out][kernel h][kernel w][in / groups];
  *                                         gemm: [out][h][w][c] of its input. Narrow: the same numbers in the same
- * order, number i in bits [i * bits, (i + 1) * bits), two's complement, lowest bit of the lowest byte first; the bits
- * left in the last byte are zero. Preparing widens them: what runs is the s8 network, to the bit 56 u64 constants
- * offset in QNT: conv, gemm: s32 bias[out], f32 m[out]; add: f32 ra, rb, base; global average: f32 m; table: u8[256]
+ *                                         order, number i in bits [i * bits, (i + 1) * bits), two's complement, lowest
+ *                                         bit of the lowest byte first; the bits left in the last byte are zero.
+ *                                         Preparing widens them: what runs is the s8 network, to the bit
+ *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
+ *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants
  *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
  *           minor 1

@@ -1,7 +1,8 @@
 /* core/ops/conv_act.c - a convolution together with what follows it; made by the fusing pass.
  *
  *   ConvAct   x, w [, b [, add like y]]  ->  y = act(conv(x, w) + b + add)      act: "" none, "Relu", or "Clip" to [lo,
- * hi] source    core/ops/conv.c, relu.c, clip.c
+ *             hi]
+ *   source    core/ops/conv.c, relu.c, clip.c
  */
 #include <string.h>
 

@@ -3,12 +3,14 @@
  *
  *   DecoupledKL      student, teacher logits [N, K], labels [N] (s32, s64); attributes temperature T, alpha, beta
  *                    -> scalar, mean over rows of alpha TC + beta NC, without the factor T^2; p, q the teacher's and
- * the student's softmax of logits / T, y the label, p^ and q^ of the classes other than y alone TC = p_y log(p_y / q_y)
- * + (1 - p_y) log((1 - p_y) / (1 - q_y)) NC = sum over k other than y of p^_k log(p^_k / q^_k) DecoupledKLGrad  dloss,
- * student, teacher, labels -> dstudent, dloss / (T N) times y: alpha (q_y - p_y)     k: alpha q^_k (p_y - q_y) + beta
- * (q^_k - p^_k) KL is TC + (1 - p_y) NC: a teacher that is sure of the label says little there of the others, however
- * it ranks them. The teacher is data: no gradient flows to it. errors: E_ARG when a label lies outside [0, K) source
- * Zhao et al. 2022, arXiv:2203.08679, section 3; f32, sums in double
+ *                       the student's softmax of logits / T, y the label, p^ and q^ of the classes other than y alone
+ *                       TC = p_y log(p_y / q_y) + (1 - p_y) log((1 - p_y) / (1 - q_y))
+ *                       NC = sum over k other than y of p^_k log(p^_k / q^_k)
+ *   DecoupledKLGrad  dloss, student, teacher, labels -> dstudent, dloss / (T N) times
+ *                       y: alpha (q_y - p_y)     k: alpha q^_k (p_y - q_y) + beta (q^_k - p^_k)
+ *   KL is TC + (1 - p_y) NC: a teacher that is sure of the label says little there of the others, however it ranks
+ *   them. The teacher is data: no gradient flows to it. errors: E_ARG when a label lies outside [0, K)
+ *   source   Zhao et al. 2022, arXiv:2203.08679, section 3; f32, sums in double
  */
 #include <math.h>
 

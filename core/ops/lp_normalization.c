@@ -1,7 +1,8 @@
 /* core/ops/lp_normalization.c - lines of a tensor divided by their length.
  *
  *   LpNormalization      x; attributes axis (-1), p (2; or 1) -> y = x / |x|_p along the axis; a line of zeros stays
- * zeros LpNormalizationGrad  dy, x -> dx = (dy - u sum(dy y)) / |x|_p along the axis, u = y for p 2, sign(x) for p 1;
+ *                        zeros
+ *   LpNormalizationGrad  dy, x -> dx = (dy - u sum(dy y)) / |x|_p along the axis, u = y for p 2, sign(x) for p 1;
  *                        a line of zeros has none: dx = 0
  *   source   ONNX LpNormalization-1 (zeros: LpNormalization-22); f32 and f64, gradient f32; sums in double
  */

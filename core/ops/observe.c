@@ -5,7 +5,8 @@
  *                  An observer that has seen nothing holds min > max (starts as +1, -1) and takes the batch.
  *   RangeToScale   min [], max []  ->  scale [] f32, zero_point [] f32 (a whole number in 0 .. top)
  *                  affine over a range widened to hold 0, so that 0 is exact (padding, ReLU), in steps of 1 / top of
- * it; symmetric: zero point (top + 1) / 2, as wide on both sides, which is a signed integer with zero point 0
+ *                  it; symmetric: zero point (top + 1) / 2, as wide on both sides, which is a signed integer with zero
+ *                  point 0
  *   WeightScale    w  ->  scale [w.d[axis]] = max|w| / top of each slice; symmetric, top is the largest integer
  *                  power_of_two: the next 2^n from the scale upwards, so that nothing saturates that did not before
  *   None of them passes a gradient on: the step between two integers is a setting, not a weight.

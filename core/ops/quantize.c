@@ -8,7 +8,8 @@
  *                     hands dq / s.
  *   learn             FakeQuant with this attribute also has a gradient of the scale, that of a learned step size:
  *                     dy/ds = (y - x) / s inside the range, y / s where it saturates, summed over what shares the scale
- * and divided by sqrt(N hi); N is the number of weights that share it or, of a single scale, of features of a sample
+ *                     and divided by sqrt(N hi); N is the number of weights that share it or, of a single scale, of
+ *                     features of a sample
  *
  * Division, not multiplication by 1/s, and rounding half to even, as ONNX Runtime does: these integers are
  * part of the promise that training, export and the edge runtime agree to the bit.

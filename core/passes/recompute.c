@@ -1,6 +1,6 @@
 /* core/passes/recompute.c - see recompute.h.
  *   source   Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174: cheap results are
- * dropped and computed again
+ *            dropped and computed again
  */
 #include "core/passes/recompute.h"
 

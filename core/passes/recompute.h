@@ -2,8 +2,8 @@
  * same bits.
  *
  *   BatchNormAct without a sum whose result the backward pass reads -> BatchNormApply from the saved statistics, where
- * it is first read there. The map between the two is gone; what it is computed from is kept for the gradient of the
- * norm in any case.
+ *   it is first read there. The map between the two is gone; what it is computed from is kept for the gradient of the
+ *   norm in any case.
  */
 #ifndef LMB_CORE_PASSES_RECOMPUTE_H
 #define LMB_CORE_PASSES_RECOMPUTE_H

@@ -8,8 +8,9 @@
  * run to the next.
  *
  *   key      backend, op, attributes, types and shapes of the operands; a gradient is an op of its own, so the pass is
- * in it text     a line a choice: key, TAB, name of the kernel threads  any, one after the other (a lock): plans that
- * are compiled side by side end in the same choices
+ *            in it
+ *   text     a line a choice: key, TAB, name of the kernel
+ *   threads  any, one after the other (a lock): plans that are compiled side by side end in the same choices
  */
 #ifndef LMB_CORE_PLAN_CHOICE_H
 #define LMB_CORE_PLAN_CHOICE_H

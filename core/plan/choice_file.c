@@ -1,7 +1,7 @@
 /* core/plan/choice_file.c - a table of choices from one run to the next. See choice.h.
  *
  *   file   kernels-<hash of machine and threads>.txt: a line that names both, the table's lines, and a line `end
- * <hash>` over all before it
+ *          <hash>` over all before it
  */
 #include <errno.h>
 #include <limits.h>

@@ -3,9 +3,9 @@
  * With backends the graph is first rewritten by core/passes/fuse.h; the plan then owns what it runs and translates the
  * caller's values. One walk over the needed nodes in graph order:
  *   1. choose a kernel: the backends' lists in order, the reference last, or what measuring found (choice.h); remember
- * why better ones refused
+ *      why better ones refused
  *   2. make its operands have the layout and storage type it wants, inserting a conversion where they do not (once
- * each)
+ *      each)
  *   3. give the outputs storage: shared with the input for views and in-place kernels, else new
  * then lifetimes are known and memory.c places the storages.
  */

@@ -84,7 +84,8 @@ bool lmbi_same_op(const lmb_kernel *k, const lmb_op *op);
 lmb_dtype lmbi_wanted_type(const lmb_kernel *k, const lmb_call *c, int operand);
 lmb_layout lmbi_wanted_layout(const lmb_kernel *k, const lmb_call *c, int operand);
 /* The first kernel that accepts and can be made, or the one that measuring prefers; NULL: the reference. `reason` tells
- * why the best declined. exact   only kernels that keep the graph's types */
+ * why the best declined.
+ *   exact   only kernels that keep the graph's types */
 lmb_status lmbi_select(const lmb_plan *p, const lmb_call *c, bool exact, const lmb_kernel **out, void **state,
                        size_t *scratch, char *reason, size_t cap, lmb_error *err);
 void lmbi_drop_state(const lmb_kernel *k, void *state);

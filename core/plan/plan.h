@@ -58,9 +58,11 @@ LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, l
  * the inputs `later`, and the outputs made so far; 1: the rest. On a device: lmb_plan_enqueue_part. */
 LMB_MUST_CHECK lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err);
 /* Put all steps on the device's queue and return: nothing is sent, fetched or waited for. Every input must be bound
- * there; outputs that are not stay where only the device sees them. step    `sample` in memory of the device there   in
- * memory of the device, read as the steps run: so a recorded run can be replayed with another seed and epoch errors
- * E_UNSUPPORTED: no device, or a step has no kernel there and would make a trip to the host */
+ * there; outputs that are not stay where only the device sees them.
+ *   step    `sample` in memory of the device
+ *   there   in memory of the device, read as the steps run: so a recorded run can be replayed with another seed and
+ *           epoch
+ *   errors  E_UNSUPPORTED: no device, or a step has no kernel there and would make a trip to the host */
 LMB_MUST_CHECK lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there,
                                            lmb_error *err);
 /* Part 0 or 1 of a run in the same way: lmb_plan_run_part. */

@@ -1,15 +1,19 @@
 /* distill/lowrank/lowrank.h - a layer as two or three thinner ones.
  *
  *   fully connected, 1x1   w [out, in] = (u sqrt(s)) (sqrt(s) v'), cut off after `rank` singular values: the best of
- * that rank k x k                  w [out, in, kh, kw] = sum a[out, i] core[i, j, kh, kw] b[in, j]: a 1x1 convolution
- * from `in` to rank_in channels, the k x k between them, a 1x1 from rank_out to `out` (Tucker-2); a and b are the
+ *                          that rank
+ *   k x k                  w [out, in, kh, kw] = sum a[out, i] core[i, j, kh, kw] b[in, j]: a 1x1 convolution from `in`
+ *                          to rank_in channels, the k x k between them, a 1x1 from rank_out to `out` (Tucker-2); a and
+ *                          b are the
  *                          leading singular vectors of the two unfoldings (HOSVD)
  *
  * At full rank the graph computes what it did before, up to rounding. The layer's bias stays with the last part, so
  * that a BatchNormalization behind it still folds. New parameters are named <weight>.in, .core and .out.
  *
  *   source   Denton et al. 2014, arXiv:1404.0736; Kim et al. 2016 (Tucker-2), arXiv:1511.06530, section 3; De Lathauwer
- * et al. 2000 owns     a basis owns its matrices and nothing of the graph threads  a basis is read-only once made
+ *            et al. 2000
+ *   owns     a basis owns its matrices and nothing of the graph
+ *   threads  a basis is read-only once made
  */
 #ifndef LMB_DISTILL_LOWRANK_LOWRANK_H
 #define LMB_DISTILL_LOWRANK_LOWRANK_H

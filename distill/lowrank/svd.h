@@ -19,7 +19,8 @@ extern "C" {
 
 /* a [m, n] = u diag(s) v', with k = min(m, n).
  *   shapes   u [m, k] or NULL, s [k] descending, v [n, k] or NULL; a vector of a singular value of 0 is all zeros on
- * the side of the longer dimension errors   E_NUMERIC for numbers that are not finite */
+ *            the side of the longer dimension
+ *   errors   E_NUMERIC for numbers that are not finite */
 LMB_MUST_CHECK lmb_status lmb_svd(const double *a, int64_t m, int64_t n, double *u, double *s, double *v,
                                   lmb_error *err);
 

@@ -7,7 +7,7 @@
  * channels held at zero.
  *
  *   source   a global order: Liu et al. 2017 (Network Slimming), arXiv:1708.06519; division by the class's mean and
- * groups: Fang et al. 2023 (DepGraph), arXiv:2301.12900
+ *            groups: Fang et al. 2023 (DepGraph), arXiv:2301.12900
  */
 #ifndef LMB_DISTILL_PRUNE_CHANNELS_H
 #define LMB_DISTILL_PRUNE_CHANNELS_H

@@ -7,7 +7,8 @@
  *                                    weights are trained from then on, and channels of both sides are no longer tied
  *   ReduceMean, AveragePool of all   GlobalAveragePool (and Flatten)
  *   normalisation by channel         one mean, a whole number, and one scale for all channels; what is left of it goes
- * into the first convolution's weights and bias. Exact inside the image; at its border the padding is now that one mean
+ *                                    into the first convolution's weights and bias. Exact inside the image; at its
+ *                                    border the padding is now that one mean
  *
  *   errors   none of its own: what it does not know stays as it is
  */

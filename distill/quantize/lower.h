@@ -33,7 +33,7 @@ typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, 
  *   kernels   "scalar", ... of core/edge; LMB_DEPLOY_GPU: the same integers on a GPU; NULL: the best of this machine
  *   logits    [data->n, classes] or NULL
  *   figures   may be NULL; latency is the median of single predictions on one thread of the processor, whatever the
- * kernels */
+ *             kernels */
 LMB_MUST_CHECK lmb_status lmb_deploy_evaluate(const void *file, size_t n, const lmb_dataset *data, const char *kernels,
                                               int threads, lmb_metrics *out, float *logits, lmb_deploy_figures *figures,
                                               lmb_error *err);

@@ -7,8 +7,9 @@
  *
  *   images   a seeded choice of the training part, as they are: no augmentation, never the test part
  *   before   channels of neighbouring layers may be equalised; after, biases corrected for what rounding the weights
- * shifts bits     batches of 32 in a fixed order: the same ranges on any number of threads source   Krishnamoorthi
- * 2018, arXiv:1806.08342, section 3.1
+ *            shifts
+ *   bits     batches of 32 in a fixed order: the same ranges on any number of threads
+ *   source   Krishnamoorthi 2018, arXiv:1806.08342, section 3.1
  */
 #ifndef LMB_DISTILL_QUANTIZE_PTQ_H
 #define LMB_DISTILL_QUANTIZE_PTQ_H

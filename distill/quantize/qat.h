@@ -4,13 +4,15 @@
  * training feels the rounding and the straight-through gradient lets it answer:
  *
  *   weights      of Conv and Gemm: s8, symmetric, one scale an output channel, from the weights themselves; with fewer
- * bits (bits.h) a narrower range of the same s8 activations  u8, one scale and zero point a tensor, from an observer's
- * running range; after Conv, Gemm, Add and GlobalAveragePool, behind the Relu or Clip that follows (never between
- * them). symmetric: zero point 128, for runtimes that want signed integers without a zero point input        raw bytes:
- * the normalisation Sub, Mul is the input's own scale and zero point scheme       range: scales follow what is seen.
- * learned: scales are parameters (steps.h) scales       power_of_two: every scale the next 2^n upwards, so that
- * requantisation is a shift, the same on every runtime; the input's scale, too, for which the first layer's weights
- * make up unchanged    MaxPool, Flatten, Reshape, Identity, Dropout keep the scale of what they read
+ *                bits (bits.h) a narrower range of the same s8
+ *   activations  u8, one scale and zero point a tensor, from an observer's running range; after Conv, Gemm, Add and
+ *                GlobalAveragePool, behind the Relu or Clip that follows (never between them). symmetric: zero point
+ *                128, for runtimes that want signed integers without a zero point
+ *   input        raw bytes: the normalisation Sub, Mul is the input's own scale and zero point
+ *   scheme       range: scales follow what is seen. learned: scales are parameters (steps.h)
+ *   scales       power_of_two: every scale the next 2^n upwards, so that requantisation is a shift, the same on every
+ *                runtime; the input's scale, too, for which the first layer's weights make up
+ *   unchanged    MaxPool, Flatten, Reshape, Identity, Dropout keep the scale of what they read
  *
  *   source   Jacob et al. 2018, arXiv:1712.05877, section 3
  */

@@ -5,9 +5,10 @@
  * run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
  *
  *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
- * 8 bits are rounded while it learns (distill/quantize/narrow.h) quantise  ranges from a few images
- * (distill/quantize/ptq.h) finish    the folded model with fake quantisation, on the whole training part
- * (distill/quantize/qat.h) threads   one at a time
+ *             8 bits are rounded while it learns (distill/quantize/narrow.h)
+ *   quantise  ranges from a few images (distill/quantize/ptq.h)
+ *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h)
+ *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
 #define LMB_DISTILL_SEARCH_JUDGE_H

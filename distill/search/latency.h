@@ -7,11 +7,13 @@
  *
  *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25}
  *   frozen    nothing is measured: what is not in the table is unknown, and a whole model takes the sum. So a search
- * gives the same decisions again, or those for another machine whose table this is drift     a machine is not always as
- * fast: before new ops are measured, one that the table has is measured again, and what it takes longer now is taken
- * off the new ones measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301
- * runs, the best of 3 repeats by the median, or of 30 while it is far above the sum; then, where the machine lets it be
- * read (energy.h), the energy of a third of a second of runs threads   one at a time
+ *             gives the same decisions again, or those for another machine whose table this is
+ *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again,
+ *             and what it takes longer now is taken off the new ones
+ *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 3
+ *             repeats by the median, or of 30 while it is far above the sum; then, where the machine lets it be read
+ *             (energy.h), the energy of a third of a second of runs
+ *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H
 #define LMB_DISTILL_SEARCH_LATENCY_H
@@ -29,7 +31,7 @@ typedef struct lmb_latency lmb_latency;
 
 /* Read or begin the table at `path`, which new measurements are appended to.
  *   errors  E_ARG: frozen, and there is no such file; measured with other kernels than this machine's, and not
- * frozen */
+ *           frozen */
 LMB_MUST_CHECK lmb_status lmb_latency_open(const char *path, bool frozen, lmb_latency **out, lmb_error *err);
 void lmb_latency_close(lmb_latency *t); /* NULL is a no-op */
 bool lmb_latency_frozen(const lmb_latency *t);

@@ -1,15 +1,17 @@
 /* distill/search/moves.h - the single steps by which a model can become cheaper, and what each costs and gains.
  *
  *   shrink   a class of channels (distill/prune/axes.h) goes down to the next multiples of the kernel tile; those that
- * the loss will miss least go (taylor.h) factor   a layer becomes two or three at a rank (distill/lowrank) bits     a
- * layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
+ *            the loss will miss least go (taylor.h)
+ *   factor   a layer becomes two or three at a rank (distill/lowrank)
+ *   bits     a layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
  *
  * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen
  * by loss over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth.
  * Moves that alone take more than the share are left for when the others do not make half of it.
  *
  *   source   Yang et al. 2018 (NetAdapt), arXiv:1804.03230: steps by a table of latencies; Molchanov et al. 2019 for
- * the loss owns     moves own what they found; the graph is borrowed and outlives them
+ *            the loss
+ *   owns     moves own what they found; the graph is borrowed and outlives them
  */
 #ifndef LMB_DISTILL_SEARCH_MOVES_H
 #define LMB_DISTILL_SEARCH_MOVES_H

@@ -8,13 +8,13 @@
  * and moves that were part of it count for more; the search ends when steps are too small to pay.
  *
  *   ranks     a step has several candidates, each of other moves than those before; ranks share them, rank 0 measures
- * alone, one at a time. The most accurate that passes goes on. Which ranks there are changes no decision slack while
- * searching this much more may be lost, because the last training gives some of it back finish    then the cheapest
- * accepted point is trained with fake quantisation on all training samples, and judged without the slack; if it fails,
- * points between it and the teacher are, halving their number each time answer    of all points within all limits the
- * best by the objective. If there is none: the nearest, and why bits      a search with a frozen latency table ends in
- * the same bits however often it was killed (points.h) source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps
- * halved on rejection: NNCF's adaptive compression
+ *             alone, one at a time. The most accurate that passes goes on. Which ranks there are changes no decision
+ *   slack     while searching this much more may be lost, because the last training gives some of it back
+ *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged
+ *             without the slack; if it fails, points between it and the teacher are, halving their number each time
+ *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
+ *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
+ *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
  */
 #ifndef LMB_DISTILL_SEARCH_SEARCH_H
 #define LMB_DISTILL_SEARCH_SEARCH_H
@@ -82,7 +82,7 @@ LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double
 /* Search, or go on with it. A budget that can not be met is no error: result->met says so. Rank 0 decides and has the
  * result; the others work for it and end with none.
  *   errors  before any work: as lmb_judge_check; E_UNSUPPORTED names a node of the teacher that has no integer form;
- * E_ARG for held-out samples too few to show so small a drop; E_STOPPED */
+ *           E_ARG for held-out samples too few to show so small a drop; E_STOPPED */
 LMB_MUST_CHECK lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, lmb_error *err);
 
 enum { LMB_SEARCH_PATH = 1024 };

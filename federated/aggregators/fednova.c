@@ -4,7 +4,7 @@
  * The vector is [w | travel]; clients do their part in federated/terms/terms.c. The last number of the model stays 0.
  *
  *   source  Wang, Liu, Liang, Joshi, Poor: Tackling the objective inconsistency problem. NeurIPS 2020,
- * arXiv:2007.07481, eq. 7
+ *           arXiv:2007.07481, eq. 7
  */
 #include <stdlib.h>
 

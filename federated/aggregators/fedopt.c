@@ -12,7 +12,7 @@
  * an order below the size of a round's changes.
  *
  *   source   Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan: Adaptive federated optimization. ICLR
- * 2021, algorithm 2.
+ *            2021, algorithm 2.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -5,9 +5,10 @@
  * comes from the system (libsodium), and nothing else is known of it; only a test gives one.
  *
  *   lmb_dp_normal    Box-Muller in double, cut by its 53 bits at 8.6 standard deviations. Added to a sum of integers
- * after rounding, which is the same as rounding the noisy sum: so no low bits of a float give the sum away (Mironov,
- * CCS 2012). lmb_dp_discrete  exactly the discrete normal distribution, P(k) ~ exp(-k^2 / (2 sigma^2)) over the
- * integers, in integer arithmetic alone: for clients that add noise before secure aggregation.
+ *                    after rounding, which is the same as rounding the noisy sum: so no low bits of a float give the
+ *                    sum away (Mironov, CCS 2012).
+ *   lmb_dp_discrete  exactly the discrete normal distribution, P(k) ~ exp(-k^2 / (2 sigma^2)) over the integers, in
+ *                    integer arithmetic alone: for clients that add noise before secure aggregation.
  *
  *   source   Canonne, Kamath, Steinke: The discrete Gaussian for differential privacy. NeurIPS 2020, arXiv:2004.00010,
  *            algorithms 1 to 3. Distributed: Kairouz, Liu, Steinke, ICML 2021, arXiv:2102.06387

@@ -78,8 +78,8 @@ uint64_t lmb_privacy_rounds_left(const lmb_privacy *p);       /* as configured; 
 size_t lmb_privacy_draw(const lmb_privacy *p, uint64_t round, size_t n, size_t room, uint32_t *chosen, double *share);
 
 /* Noise on the sum of `delivered` updates of weight 1, of which `within` were not cut; its weight becomes the cohort.
- * The round is entered into the ledger and the clip adapted. errors  E_ARG when the sum's units are too coarse or too
- * fine for the noise */
+ * The round is entered into the ledger and the clip adapted.
+ *   errors  E_ARG when the sum's units are too coarse or too fine for the noise */
 LMB_MUST_CHECK lmb_status lmb_privacy_add_noise(lmb_privacy *p, lmbi_exact_sum *sum, uint64_t round, double share,
                                                 uint64_t delivered, uint64_t within, lmb_error *err);
 /* The same for a sum whose noise is in it already: the clients added their parts. */

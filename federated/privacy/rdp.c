@@ -31,7 +31,7 @@ static double poisson(double q, double z, int alpha)
 
 /* Replacing a client moves the sum by up to 2 C, so that one round without sampling has e(j) = 2 j / z^2; with it
  *   1 / (alpha - 1) log(1 + q^2 C(alpha, 2) min(4 (exp(e(2)) - 1), 2 exp(e(2))) + sum_{j >= 3} 2 q^j C(alpha, j) exp((j
- * - 1) e(j))) */
+ *   - 1) e(j))) */
 static double fixed_size(double q, double z, int alpha)
 {
     double per = 2 / (z * z), whole = per * alpha;

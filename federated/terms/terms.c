@@ -1,11 +1,13 @@
 /* federated/terms/terms.c - see term.h: SCAFFOLD's and FedNova's part of a client.
  *
  *   scaffold  Every gradient is corrected by c - c_i, the difference between the mean drift of all clients and one's
- * own. After a travel of K a (K steps of rate a) from x to y the own one becomes c_i + (x - y) / (K a) - c (option II),
+ *             own. After a travel of K a (K steps of rate a) from x to y the own one becomes c_i + (x - y) / (K a) - c
+ *             (option II),
  *             and its change is sent.
  *             source: Karimireddy et al., SCAFFOLD, ICML 2020, arXiv:1910.06378, algorithm 1
  *   fednova   Clients with more samples make more steps and would pull more than their share: what is sent is the
- * change for a travel of 1, and the travel. source: Wang et al., NeurIPS 2020, arXiv:2007.07481, section 4
+ *             change for a travel of 1, and the travel.
+ *             source: Wang et al., NeurIPS 2020, arXiv:2007.07481, section 4
  *
  * Both are stated for plain SGD. With momentum a gradient goes on moving the weights, and the sum of rates becomes what
  * a gradient of 1 would have travelled (FedNova, section 4: the norm of a_i); optimizers of which that can not be said

@@ -1,8 +1,9 @@
 /* tests/bench/infer_peer.c - predictions of networks of train/zoo.c with random weights, for tests/bench/infer_peer.py.
  *
  *     bench_infer_peer write MODEL C H W FOLDER            model.onnx, model-int8.onnx (QDQ) and model.lmb of one
- * network bench_infer_peer f32 FILE.onnx BATCH THREADS         the predictor that `limbeck eval` uses bench_infer_peer
- * int8 FILE.lmb BATCH THREADS [SET]   core/edge, its fastest or the named kernel set
+ *                                                          network
+ *     bench_infer_peer f32 FILE.onnx BATCH THREADS         the predictor that `limbeck eval` uses
+ *     bench_infer_peer int8 FILE.lmb BATCH THREADS [SET]   core/edge, its fastest or the named kernel set
  *
  * The last two read lines, each a number of seconds, predict for so long, and answer with the median microseconds of a
  * batch. Threads share a batch: each has a plan, or an arena, of its own.

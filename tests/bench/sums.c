@@ -1,7 +1,7 @@
 /* tests/bench/sums.c - how long a sum over ranks takes: shared memory (comm/window.h) and messages, in turns.
  *
  *     mpirun -n 2 --bind-to core bench_sums [rounds]     one line a size, from rank 0: medians of 21 sums of each, by
- * turns
+ *                                                        turns
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
  *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
- * each with -eager behind it: not replayed mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each
- * rank; a run of ranks ends with an epoch
+ *                                    each with -eager behind it: not replayed
+ *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -26,7 +26,8 @@
 #include "core/base/bf16.h"
 #include "core/cuda/cuda.h"
 
-enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 14, LETTERS = 64, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */ };
+enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 14, LETTERS = 64 };
+enum { DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */ };
 
 /* full: bytes of a letter on its way from one rank to another. */
 typedef struct box {

@@ -1,5 +1,5 @@
-/* tests/comm/thread_ranks.h - ranks as threads of one process: an lmb_comm for each (comm/collective.h), without MPI.
- * */
+/* tests/comm/thread_ranks.h - ranks as threads of one process: an lmb_comm for each (comm/collective.h), without
+ * MPI. */
 #ifndef LMB_TESTS_COMM_THREAD_RANKS_H
 #define LMB_TESTS_COMM_THREAD_RANKS_H
 

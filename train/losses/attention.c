@@ -1,8 +1,10 @@
 /* train/losses/attention.c - where the teacher looks: its feature maps without their channels. See train/loss.h.
  *
  *   a(F) = m / |m|_2, m[h, w] = mean over channels of F^2;   mean over rows and places of (a(F_student) -
- * a(F_teacher))^2 summed over the pairs of layers, which may differ in channels but not in height and width. source
- * Zagoruyko, Komodakis 2017, arXiv:1612.03928, equation 2, with the normalisation and the weight of its program
+ *                                                            a(F_teacher))^2
+ * summed over the pairs of layers, which may differ in channels but not in height and width.
+ *   source   Zagoruyko, Komodakis 2017, arXiv:1612.03928, equation 2, with the normalisation and the weight of its
+ *            program
  */
 #include "train/lesson.h"
 

@@ -6,8 +6,9 @@
  * `memory` also the rows of the samples that were shown last (train/memory.h): then z has as many columns more, of the
  * teacher's rows for a student's, and of the student's for a teacher's. CRD has a memory of the whole training set;
  * that is `memory` of its size. Without one, samples are told apart within the rows that are worked off together: a
- * shard of the batch, so give large shards. source   Tian, Krishnan, Isola 2020 (CRD), arXiv:1910.10699, section 3; van
- * den Oord et al. 2018 (InfoNCE), arXiv:1807.03748, equation 4
+ * shard of the batch, so give large shards.
+ *   source   Tian, Krishnan, Isola 2020 (CRD), arXiv:1910.10699, section 3; van den Oord et al. 2018 (InfoNCE),
+ *            arXiv:1807.03748, equation 4
  */
 #include <stdlib.h>
 

@@ -3,8 +3,9 @@
  *
  * In plain divergence the second part counts the less the surer the teacher is, and it is the part from which a student
  * learns how classes resemble each other. Here each has a weight of its own. The labels say which class is which part:
- * alpha 1 does not make this one free of labels. source   Zhao et al. 2022, arXiv:2203.08679: target 1, others 2 to 8
- * by how sure the teacher is; theirs grows to its weight over 20 epochs, which others of 2 can do without
+ * alpha 1 does not make this one free of labels.
+ *   source   Zhao et al. 2022, arXiv:2203.08679: target 1, others 2 to 8 by how sure the teacher is; theirs grows to
+ *            its weight over 20 epochs, which others of 2 can do without
  */
 #include "train/lesson.h"
 

@@ -3,8 +3,8 @@
  *
  * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so
  * that no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a
- * kernel has nobody to tell; the readers of data sets refuse such labels before. source
- * core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
+ * kernel has nobody to tell; the readers of data sets refuse such labels before.
+ *   source   core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
  */
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* core/cuda/ops/norm.cu - batch normalisation alone, and its gradients; norm_act.cu has what it is fused with.
  *
  * Idea: one team a channel walks its elements two or three times; a channel of 64 images of 32 x 32 is 256 KB, which
- * stays in the second-level cache between the passes. Statistics in double, as the references have them. source
- * core/ops/batch_norm.c
+ * stays in the second-level cache between the passes. Statistics in double, as the references have them.
+ *   source   core/ops/batch_norm.c
  */
 #include "core/cuda/ops/grid.h"
 #include "core/cuda/ops/table.h"

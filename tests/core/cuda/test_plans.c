@@ -1,6 +1,6 @@
 /* Mirrors core/cuda/ops/{dnn_conv,blas,maps}.*: what a plan of a training step decides in each precision, without a
- * device. Every convolution of the networks that are measured is described to cuDNN, alone and with what follows it.
- * */
+ * device. Every convolution of the networks that are measured is described to cuDNN, alone and with what follows
+ * it. */
 #include <string.h>
 
 #include "core/base/config.h"
