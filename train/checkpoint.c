@@ -152,20 +152,28 @@ static bool says_who(const char *line)
     return false;
 }
 
-static bool same_work(const char *a, const char *b)
+/* Of a line and its end. */
+static size_t line_bytes(const char *line)
+{
+    size_t n = strcspn(line, "\n");
+    return n + (line[n] == '\n');
+}
+
+/* Else *a and *b are where they differ. */
+static bool same_work(const char **a, const char **b)
 {
     for (;;) {
-        while (says_who(a))
-            a += strcspn(a, "\n") + (strchr(a, '\n') != NULL);
-        while (says_who(b))
-            b += strcspn(b, "\n") + (strchr(b, '\n') != NULL);
-        size_t n = strcspn(a, "\n") + (strchr(a, '\n') != NULL), m = strcspn(b, "\n") + (strchr(b, '\n') != NULL);
-        if (n != m || memcmp(a, b, n) != 0)
+        while (says_who(*a))
+            *a += line_bytes(*a);
+        while (says_who(*b))
+            *b += line_bytes(*b);
+        size_t n = line_bytes(*a);
+        if (n != line_bytes(*b) || memcmp(*a, *b, n) != 0)
             return false;
         if (n == 0)
             return true;
-        a += n;
-        b += m;
+        *a += n;
+        *b += n;
     }
 }
 
@@ -241,7 +249,7 @@ static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const ch
         return LMB_FAIL(err, LMB_E_FORMAT, "version %lld; this program reads %d", (long long)version, VERSION);
     LMB_TRY(check_layout(f, s, err));
     LMB_TRY(lmb_store_get_text(f, "configuration", &made_by, err));
-    if (!same_work(made_by, config)) {
+    if (!same_work(&made_by, &config)) {
         first_difference(made_by, config, had, has);
         return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had,
                         has, advice);

@@ -199,6 +199,8 @@ lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err)
     float *v[IN_PARTS];
 
     vectors_of(t, v);
+    if (t->s.weights_in_parts) /* rank 0 waits for all */
+        lmb_watch_doing(t->watch, t->s.step, "weights of all stages", true);
     for (int i = 0; i < IN_PARTS && t->s.weights_in_parts; i++)
         if (v[i])
             LMB_TRY(lmbi_parts_collect(t->parts, v[i], err));
@@ -222,6 +224,7 @@ lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
                         "no memory on rank 0 to put together what the optimizer remembers of %zu numbers", t->n);
     for (int i = 0; i < t->s.n_slots; i++)
         LMB_TRY(lmbi_parts_gather(t->parts, t->slot[i], t->s.slot[i], err));
+    lmb_watch_doing(t->watch, t->s.step, "saving", false);
     return LMB_OK;
 }
 

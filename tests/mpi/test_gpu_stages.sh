@@ -121,7 +121,8 @@ rank() {
     pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
         tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
 }
-# stuck SIGNAL WORDS: rank 1 of 4 gets it in the middle of a training. NCCL's patience is 0.8 of stall_s.
+# stuck SIGNAL WORDS: rank 1 of 4 gets it in the middle of a training, in a step or while stages are put together to be saved. NCCL's
+# patience is 0.8 of stall_s.
 stuck() {
     rm -rf "$dir/run"
     LMB_PLAYED_PATIENCE=1 mpirun -n 4 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh $(stages 4 8) --set train.epochs=100000 --set train.stall_s=20 \
@@ -137,8 +138,8 @@ stuck() {
     kill $guard 2>/dev/null
     kill -CONT "$victim" 2>/dev/null; kill -9 "$victim" 2>/dev/null
     [ $code -eq 75 ] || fail "exit code $code after $1"
-    grep -q "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
-    grep "$2" "$dir/log.s" | head -1
+    grep -qE "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
+    grep -E "$2" "$dir/log.s" | head -1
 }
-stuck STOP "rank [0-3] on .*, .* of .*step [0-9]*: .*; rank 1 on .*, at: .* of step"
+stuck STOP "rank 1 on [^ ]* (\\(process [0-9]*\\) )?(does not answer|is behind)"
 echo "stages on GPUs agree: $long"
