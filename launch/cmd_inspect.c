@@ -8,6 +8,7 @@
 #include "core/cpu/cpu.h"
 #include "core/graph/op.h"
 #include "core/passes/rewrite.h"
+#include "core/plan/device.h"
 #include "launch/inspect.h"
 #include "launch/job.h"
 #include "train/model.h"
@@ -88,19 +89,21 @@ static void close_kernels(kernels *k)
 }
 
 #ifndef LMB_CLIENT_ONLY
-static lmb_status open_gpu(kernels *k, int64_t precision, lmb_error *err)
+static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_error *err)
 {
     LMB_TRY(lmbi_gpu_kernels_open(&k->gpu, precision == LMB_TRAIN_BF16   ? LMB_CUDA_BF16_MAPS
                                            : precision == LMB_TRAIN_TF32 ? LMB_CUDA_TF32_PRODUCTS
                                                                          : LMB_CUDA_F32_EXACT, err));
     k->list[0] = k->gpu.list[0];
     k->device = k->gpu.gpu != NULL;
+    if (k->device)
+        k->list[0]->device->measure(k->list[0]->device, measure, NULL);
     return LMB_OK;
 }
 #else
-static lmb_status open_gpu(kernels *k, int64_t precision, lmb_error *err)
+static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_error *err)
 {
-    (void)k, (void)precision;
+    (void)k, (void)precision, (void)measure;
     return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build is for clients and has no CUDA; give another --backend");
 }
 #endif
@@ -111,7 +114,7 @@ static lmb_status open_kernels(kernels *k, const lmb_train_config *train, const 
 {
     memset(k, 0, sizeof *k);
     if (strcmp(backend, "cuda") == 0)
-        return open_gpu(k, precision, err);
+        return open_gpu(k, precision, train && lmb_train_is_fast(train), err);
     if (!train)
         return lmb_cpu_backends(backend, k->list, err);
     lmb_train_config c = *train;

@@ -144,6 +144,7 @@ static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, co
 }
 
 static const lmb_log warnings = { on_warning, NULL, LMB_LOG_WARN };
+static const lmb_log notes = { on_warning, NULL, LMB_LOG_INFO }; /* also how kernels were chosen */
 
 /* Go on from the checkpoint of an earlier run, if there is one; rank 0 reads for all. */
 static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, lmb_error *err)
@@ -236,7 +237,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
                 resumed ? " when the training began" : "");
     LMB_TRY(lmb_plan_cache_folder(q->plan_cache, cache, &folder, err));
     lmb_trainer_trace(w->trainer, q->trace);
-    LMB_TRY(lmb_trainer_kernels(w->trainer, folder, resumed, &warnings, err));
+    LMB_TRY(lmb_trainer_kernels(w->trainer, folder, resumed, &notes, err));
     lmb_trainer_lighten(w->trainer, q->model);
     if (q->stepped) {
         LMB_TRY(lmb_trainer_together(w->trainer, err));

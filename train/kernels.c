@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/plan/device.h"
 #include "train/trainer_internal.h"
 
 enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, MOST_ROWS = 8, FAILED = -1 };
@@ -154,6 +155,10 @@ lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed,
     const lmb_plan *plan = NULL;
     int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[MOST_ROWS];
 
+    struct lmb_device *device = t->backends[0] ? t->backends[0]->device : NULL;
+
+    if (device && device->measure) /* between runs a tie may end otherwise, which changes last bits */
+        device->measure(device, lmb_train_is_fast(&t->c), log);
     if (t->pipeline && (folder || (resumed && t->s.kernels)))
         return LMB_FAIL(err, LMB_E_ARG,
                         "kernels are not measured for the stages of train.pipeline; set plan_cache to off");

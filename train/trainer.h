@@ -60,6 +60,8 @@ LMB_MUST_CHECK lmb_status lmb_train_memory(const lmb_train_config *c, int thread
 
 /* Steps on a GPU, one plan at a time; evaluation and the sums of ranks stay on the host. */
 bool lmb_train_on_gpu(const lmb_train_config *c);
+/* mode is fast: on a GPU kernels are chosen by their times (core/plan/device.h, measure). */
+bool lmb_train_is_fast(const lmb_train_config *c);
 
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);

@@ -135,6 +135,7 @@ lmb_status lmb_train_memory(const lmb_train_config *c, int threads, size_t *byte
 }
 
 bool lmb_train_on_gpu(const lmb_train_config *c) { return strcmp(c->backend, "cuda") == 0; }
+bool lmb_train_is_fast(const lmb_train_config *c) { return c->mode == LMBI_FAST; }
 
 static int threads_of(const lmb_train_config *c, int ranks)
 {

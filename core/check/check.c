@@ -21,6 +21,7 @@ typedef struct trial {
     const lmb_op_case *c;
     uint64_t seed;
     double rounding; /* > 0: inputs are numbers that bf16 holds exactly */
+    bool magnitudes; /* they have no signs */
     lmb_graph *g;
     lmb_vid in[LMB_CASE_INPUTS], out[LMB_MAX_OUT], loss;
     int n_in, n_out;
@@ -68,6 +69,8 @@ static lmb_status add_input(trial *t, int i, lmb_builder *b)
     fill(x, lmb_rand_at(t->seed, LMB_RAND_TEST, 0, (uint64_t)i), data);
     for (int64_t k = 0, n = lmb_shape_count(&x->shape); t->rounding > 0 && type == LMB_F32 && k < n; k++)
         ((float *)data)[k] = lmb_bf16_get(lmb_bf16_of(((float *)data)[k]));
+    for (int64_t k = 0, n = lmb_shape_count(&x->shape); t->magnitudes && type == LMB_F32 && k < n; k++)
+        ((float *)data)[k] = fabsf(((float *)data)[k]);
     switch (x->kind) {
     case LMB_CASE_NONE: t->in[i] = LMB_NONE; break;
     case LMB_CASE_INTS: t->in[i] = lmb_emit_ints(b, x->ints.v, x->ints.n); break;
@@ -310,5 +313,18 @@ lmb_status lmb_check_case(const lmb_op_case *c, const lmb_backend *const *backen
         *checked = n;
     if (st != LMB_OK)
         lmb_error_context(err, "%s, case %s", c->op, c->label);
+    return st;
+}
+
+lmb_status lmb_case_graph(const lmb_op_case *c, uint64_t seed, bool rounded, bool magnitudes, lmb_graph **out,
+                          lmb_error *err)
+{
+    trial t = { .c = c, .seed = seed, .rounding = rounded, .magnitudes = magnitudes };
+    lmb_status st = build(&t, err);
+
+    if (st == LMB_OK)
+        *out = t.g;
+    else
+        lmb_graph_destroy(t.g);
     return st;
 }

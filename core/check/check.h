@@ -51,6 +51,13 @@ extern const lmb_op_case lmb_op_cases[]; /* ends with op NULL */
 LMB_MUST_CHECK lmb_status lmb_check_case(const lmb_op_case *c, const lmb_backend *const *backends, uint64_t seed,
                                          int *checked, lmb_error *err);
 
+/* What a case runs, with operands from `seed` and outputs y0, y1, ...; for checks with a measure of their own.
+ *   rounded     operands are numbers that bf16 holds
+ *   magnitudes  operands without their signs: what sums of products are judged by
+ *   owns        *out: lmb_graph_destroy */
+LMB_MUST_CHECK lmb_status lmb_case_graph(const lmb_op_case *c, uint64_t seed, bool rounded, bool magnitudes,
+                                         lmb_graph **out, lmb_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/log.h"
 #include "core/cuda/steps.h"
 #include "core/plan/backend.h"
 #include "core/plan/device_step.h"
@@ -32,7 +33,7 @@ extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 3 };
+enum { LMB_CUDA_API = 4 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
@@ -94,6 +95,11 @@ typedef struct lmb_cuda_api {
 
     lmb_status (*queue_create)(lmb_cuda_stream *s, lmb_cuda_queue **q, lmb_error *err); /* s must outlive it */
     void (*queue_destroy)(lmb_cuda_queue *q);                                           /* NULL is fine */
+
+    /* Whether convolutions that run for the first time find out by their times which of cuDNN's engines, or our kernel,
+     * is best for the shape (core/cuda/contest.h); log hears of it, one line a shape, and outlives q. Off at first: the
+     * first engine that cuDNN's heuristics name, which is the same in every run. */
+    void (*queue_measure)(lmb_cuda_queue *q, bool on, const lmb_log *log);
 
     /* Describe a convolution, or a gradient of one, to cuDNN, alone and with what follows it; needs no device. *links:
      * as how many graphs. E_UNSUPPORTED: it does not take one of them, and why. */

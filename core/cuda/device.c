@@ -56,6 +56,11 @@ static lmb_status gpu_convert(lmb_device *d, const lmb_tensor *from, lmb_layout 
     return of(d)->cuda->api->convert(from, before, to, after, of(d)->queue, err);
 }
 
+static void gpu_measure(lmb_device *d, bool on, const lmb_log *log)
+{
+    of(d)->cuda->api->queue_measure(of(d)->queue, on, log);
+}
+
 static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q)
 {
     return q == LMB_QUEUE_MAIN ? of(d)->stream : of(d)->aside;
@@ -182,6 +187,7 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
     g->device = (lmb_device){
         .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
         .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish, .convert = gpu_convert,
+        .measure = gpu_measure,
         .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
         .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
         .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,

@@ -214,7 +214,8 @@ void lmbi_dnn_destroy(lmbi_dnn *d)
     if (!d)
         return;
     lmbi_dnn_drop(&d->variants);
-    lmbi_dnn_drop(&d->plan);
+    for (int i = 0; i < LMBI_DNN_TRIED; i++)
+        lmbi_dnn_drop(&d->made[i].plan);
     for (int i = 0; i < LMBI_DNN_ENGINES; i++)
         lmbi_dnn_drop(&d->config[i]);
     lmbi_dnn_drop(&d->heuristics);

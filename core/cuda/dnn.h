@@ -2,9 +2,9 @@
  *
  * Idea: a convolution is a graph of one operation between three tensors, and what follows it (a sum, a bias, an
  * activation) may be part of the same graph. Describing needs no device, so that it is checked everywhere; planning
- * asks the heuristics, passes over engines that are not reproducible or compute in less than was asked for, and takes
- * the first that can be made. Whoever calls has a simpler graph, or a kernel of its own, for the case that there is
- * none.
+ * asks the heuristics, passes over engines that are not reproducible or compute in less than was asked for, and makes
+ * the first that can be made, or the first few, for whoever times them (contest.h). Whoever calls has a simpler graph,
+ * or a kernel of its own, for the case that there is none.
  *   source   cuDNN 9 documentation, Graph API, backend descriptors
  */
 #ifndef LMB_CORE_CUDA_DNN_H
@@ -40,8 +40,19 @@ typedef struct lmbi_dnn_operands { const void *x, *w, *y, *bias, *add; } lmbi_dn
 lmb_status lmbi_dnn_describe(lmbi_dnn_kind kind, const lmb_conv *g, const lmbi_dnn_form *form,
                              const lmbi_dnn_ending *ending, lmbi_dnn **out, lmb_error *err);
 void lmbi_dnn_destroy(lmbi_dnn *d); /* NULL is fine */
-/* E_UNSUPPORTED: no engine is fit. */
-lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, lmb_error *err);
+enum { LMBI_DNN_TRIED = 4 };
+/* Make the first engines that are fit, as the heuristics order them, `most` (1 to LMBI_DNN_TRIED) at most; none is
+ * taken yet. E_UNSUPPORTED: none is fit. */
+lmb_status lmbi_dnn_plan(lmbi_dnn *d, lmb_cuda_queue *q, int most, lmb_error *err);
+/* Make one alone: that at `place`, which a plan for the same description in this process has told. */
+lmb_status lmbi_dnn_plan_only(lmbi_dnn *d, lmb_cuda_queue *q, int place, lmb_error *err);
+int lmbi_dnn_made(const lmbi_dnn *d);
+int lmbi_dnn_place(const lmbi_dnn *d, int i);
+int64_t lmbi_dnn_engine(const lmbi_dnn *d, int i); /* cuDNN's number of it; -1: of that which was taken */
+/* From now on the i-th runs; there is memory for its work. */
+lmb_status lmbi_dnn_take(lmbi_dnn *d, lmb_cuda_queue *q, int i, lmb_error *err);
+/* It is taken for good, and the others' memory given back; i = -1: all of them. */
+void lmbi_dnn_keep(lmbi_dnn *d, int i);
 /* x, w, y of the forward convolution, or their gradients: the one that the kind makes is written. Aligned to 16
  * bytes. */
 lmb_status lmbi_dnn_run(lmbi_dnn *d, lmb_cuda_queue *q, const lmbi_dnn_operands *o, lmb_error *err);

@@ -15,8 +15,14 @@ struct lmbi_dnn {
     int64_t id[5]; /* of the operands in lmbi_dnn_operands, 0: none */
     int n_tensors, n_stages;
     cudnnBackendDescriptor_t tensor[LMBI_DNN_TENSORS], how[LMBI_DNN_STAGES], operation[LMBI_DNN_STAGES];
-    cudnnBackendDescriptor_t graph, heuristics, plan, variants, config[LMBI_DNN_ENGINES];
-    int64_t workspace; /* bytes that the plan wants */
+    cudnnBackendDescriptor_t graph, heuristics, variants, config[LMBI_DNN_ENGINES];
+    struct planned {
+        cudnnBackendDescriptor_t plan;
+        int64_t workspace; /* bytes that it wants    */
+        int64_t engine;    /* cuDNN's number         */
+        int place;         /* see lmbi_dnn_plan_only */
+    } made[LMBI_DNN_TRIED];
+    int n_made, at; /* at: which of them runs */
 };
 
 lmb_status lmbi_dnn_make(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *out, lmb_error *err);

@@ -9,8 +9,8 @@
 enum { LMBI_INT8_ALIGN = 64, LMBI_INT8_CONSTANTS_MAX = 1 << 30 };
 
 /* Op i into steps of which there are at most LMB_EDGE_MAX_INPUTS; n: how many. Constants are appended to `blob`.
- * Pointers are offsets for now: of constants in the blob, of tensors in the arena of one example; `lmbi_int8_place`
- * makes them pointers.
+ * Where a step has pointers, these are offsets: of constants in the blob, of tensors in the arena of one example.
+ * `lmbi_int8_place` makes them pointers, once both have their place on the device.
  *   errors  E_UNSUPPORTED, E_NOMEM */
 LMB_MUST_CHECK lmb_status lmbi_int8_pack(const lmb_edge_model *m, uint32_t i, lmb_str *blob, lmb_int8_step *step,
                                          int *n, lmb_error *err);

@@ -214,6 +214,7 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .copy = copy,
     .queue_create = lmbi_queue_create,
     .queue_destroy = lmbi_queue_destroy,
+    .queue_measure = lmbi_queue_measure,
     .describe_conv = lmbi_cuda_describe_conv,
     .convert = lmbi_cuda_convert,
     .event_sync = lmbi_cuda_event_sync,

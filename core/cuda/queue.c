@@ -62,6 +62,37 @@ lmb_status lmbi_queue_workspace(lmb_cuda_queue *q, size_t bytes, lmb_error *err)
     return LMB_OK;
 }
 
+void lmbi_queue_measure(lmb_cuda_queue *q, bool on, const lmb_log *log)
+{
+    q->measures = on;
+    q->log = log;
+}
+
+lmb_status lmbi_queue_time(lmb_cuda_queue *q, lmb_status (*once)(void *ctx, lmb_error *err), void *ctx, int turns,
+                           double *ms, lmb_error *err)
+{
+    float passed = 0;
+
+    for (int i = 0; i < 2; i++)
+        if (!q->clock[i])
+            LMB_TRY(lmbi_cuda_check(cudaEventCreate(&q->clock[i]), "creating an event", err));
+    LMB_TRY(lmbi_cuda_check(cudaEventRecord(q->clock[0], q->stream), "recording an event", err));
+    for (int i = 0; i < turns; i++)
+        LMB_TRY(once(ctx, err));
+    LMB_TRY(lmbi_cuda_check(cudaEventRecord(q->clock[1], q->stream), "recording an event", err));
+    LMB_TRY(lmbi_cuda_check(cudaEventSynchronize(q->clock[1]), "waiting for an event", err));
+    LMB_TRY(lmbi_cuda_check(cudaEventElapsedTime(&passed, q->clock[0], q->clock[1]), "timing two events", err));
+    *ms = passed;
+    return LMB_OK;
+}
+
+bool lmbi_queue_recording(const lmb_cuda_queue *q)
+{
+    enum cudaStreamCaptureStatus now = cudaStreamCaptureStatusActive;
+
+    return cudaStreamIsCapturing(q->stream, &now) != cudaSuccess || now != cudaStreamCaptureStatusNone;
+}
+
 static void give_back(void *memory)
 {
     if (memory && cudaFree(memory) != cudaSuccess)
@@ -72,6 +103,10 @@ void lmbi_queue_destroy(lmb_cuda_queue *q)
 {
     if (!q)
         return;
+    lmbi_contests_destroy(q->contests);
+    for (int i = 0; i < 2; i++)
+        if (q->clock[i] && cudaEventDestroy(q->clock[i]) != cudaSuccess)
+            (void)cudaGetLastError();
     give_back(q->blas_workspace);
     give_back(q->dnn_workspace);
     for (int i = 0; i < q->n_outgrown; i++)

@@ -5,6 +5,7 @@
 #include <cublasLt.h>
 #include <cudnn.h>
 
+#include "core/cuda/contest.h"
 #include "core/cuda/internal.h"
 
 #ifdef __cplusplus
@@ -22,10 +23,19 @@ struct lmb_cuda_queue {
     size_t dnn_workspace_bytes;
     void *outgrown[LMBI_OUTGROWN]; /* smaller ones, which work that was captured may still use */
     int n_outgrown;
+    bool measures;           /* engines are timed at their first run (contest.h) */
+    const lmb_log *log;      /* who hears how that ended, or NULL                */
+    lmbi_contests *contests; /* what was found out                               */
+    cudaEvent_t clock[2];    /* made when they are needed                        */
 };
 
 lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error *err);
 void lmbi_queue_destroy(lmb_cuda_queue *q); /* NULL is fine */
+void lmbi_queue_measure(lmb_cuda_queue *q, bool on, const lmb_log *log); /* see lmb_cuda_api */
+/* Milliseconds that `turns` calls of once(ctx), which put work on q, take there together; waits. */
+lmb_status lmbi_queue_time(lmb_cuda_queue *q, lmb_status (*once)(void *ctx, lmb_error *err), void *ctx, int turns,
+                           double *ms, lmb_error *err);
+bool lmbi_queue_recording(const lmb_cuda_queue *q); /* into a graph: nothing can be waited for */
 /* From now on dnn_workspace has at least so many bytes. */
 lmb_status lmbi_queue_workspace(lmb_cuda_queue *q, size_t bytes, lmb_error *err);
 

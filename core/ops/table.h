@@ -33,6 +33,7 @@
     X(fake_quant_grad)      \
     X(flatten)              \
     X(gemm)                 \
+    X(gemm_act)             \
     X(global_average_pool)  \
     X(global_max_pool)      \
     X(global_max_pool_grad) \

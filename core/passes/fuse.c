@@ -10,13 +10,14 @@
 
 #include "core/ops/batch_norm.h"
 #include "core/ops/conv.h"
+#include "core/ops/gemm.h"
 #include "core/passes/rewrite.h"
 
-typedef enum { KEEP, HOLD, CONV, FORWARD, BACKWARD } part_kind;
+typedef enum { KEEP, HOLD, CONV, PRODUCT, FORWARD, BACKWARD } part_kind;
 
 typedef struct part {
     part_kind kind;
-    int first;             /* node: the Conv or BatchNormalization of the group          */
+    int first;             /* node: the Conv, Gemm or BatchNormalization of the group    */
     const char *function;  /* "", "Relu", "Clip"                                         */
     float lo, hi;
     lmb_vid other;         /* CONV, FORWARD: the value added, LMB_NONE. BACKWARD: dy     */
@@ -170,6 +171,22 @@ static void find_convolutions(fusion *f)
     }
 }
 
+static void find_products(fusion *f)
+{
+    for (int i = 0; i < f->g->n_nodes; i++) {
+        const lmb_node *n = &f->g->node[i];
+        if (!is(n, "Gemm") || f->g->value[n->out[0]].dtype != LMB_F32 || !f->needed[n->out[0]] ||
+            f->uses[n->out[0]] != 1)
+            continue;
+        int end = reader(f, i, n->out[0], "Relu", 0);
+        if (end < 0)
+            continue;
+        f->part[i].kind = HOLD;
+        f->part[end] = (part){ .kind = PRODUCT, .first = i, .function = "Relu", .other = LMB_NONE };
+        f->groups++;
+    }
+}
+
 static void find_norms(fusion *f)
 {
     for (int i = 0; i < f->g->n_nodes; i++) {
@@ -202,6 +219,17 @@ static void emit_conv(lmb_rewrite *r, const part *p, const lmb_node *conv, lmb_v
                             p->other == LMB_NONE ? LMB_NONE : r->map[p->other] };
 
     out[0] = lmb_emit(&r->b, "ConvAct", conv->name, in, 4, attr, (int)(sizeof attr / sizeof attr[0]));
+}
+
+static void emit_product(lmb_rewrite *r, const part *p, const lmb_node *gemm, lmb_vid *out)
+{
+    const lmb_gemm_attr *a = gemm->attr;
+    const lmb_attr attr[] = { LMB_AREAL("alpha", a->alpha), LMB_AREAL("beta", a->beta), LMB_AINT("transA", a->transA),
+                              LMB_AINT("transB", a->transB), LMB_ATEXT("function", p->function) };
+    const lmb_vid in[3] = { r->map[gemm->in[0]], r->map[gemm->in[1]],
+                            gemm->n_in > 2 && gemm->in[2] != LMB_NONE ? r->map[gemm->in[2]] : LMB_NONE };
+
+    out[0] = lmb_emit(&r->b, "GemmAct", gemm->name, in, 3, attr, (int)(sizeof attr / sizeof attr[0]));
 }
 
 static void emit_norm(lmb_rewrite *r, const part *p, const lmb_node *norm, const char *name, lmb_vid *saved,
@@ -245,12 +273,14 @@ static lmb_status fuse_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
         out[k] = LMB_NONE;
     if (p->kind == CONV)
         emit_conv(r, p, first, out);
+    else if (p->kind == PRODUCT)
+        emit_product(r, p, first, out);
     else if (p->kind == FORWARD || p->kind == BACKWARD)
         emit_norm(r, p, first, n->name, f->part[p->first].saved, out, n->n_out);
     return lmb_builder_status(&r->b);
 }
 
-lmb_status lmb_pass_fuse(const lmb_graph *g, lmb_graph **out, lmb_vid **map, lmb_error *err)
+lmb_status lmb_pass_fuse(const lmb_graph *g, bool products, lmb_graph **out, lmb_vid **map, lmb_error *err)
 {
     fusion f = { .g = g };
     lmb_rewrite r = { .node = fuse_node, .ctx = &f, .drop_dead = true };
@@ -269,6 +299,8 @@ lmb_status lmb_pass_fuse(const lmb_graph *g, lmb_graph **out, lmb_vid **map, lmb
         count_uses(&f);
         find_norms(&f);
         find_convolutions(&f);
+        if (products)
+            find_products(&f);
     }
     if (st == LMB_OK && f.groups)
         st = lmb_rewrite_run(&r, g, out, map, err);

@@ -369,10 +369,20 @@ static lmb_status recompute(lmb_plan *p, lmb_error *err)
     return LMB_OK;
 }
 
+/* Has a backend a kernel for an op? */
+static bool has_kernel(const lmb_plan *p, const char *op)
+{
+    for (const lmb_backend *const *b = p->options.backends; *b; b++)
+        for (const lmb_kernel *const *k = (*b)->kernels; *k; k++)
+            if (strcmp((*k)->op, op) == 0)
+                return true;
+    return false;
+}
+
 static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
-        LMB_TRY(lmb_pass_fuse(p->asked, &p->fused, &p->map, err));
+        LMB_TRY(lmb_pass_fuse(p->asked, has_kernel(p, "GemmAct"), &p->fused, &p->map, err));
     if (p->fused && p->options.small_memory && !p->device) /* devices have no kernel for it */
         LMB_TRY(recompute(p, err));
     if (p->fused)

@@ -19,6 +19,7 @@
 
 #include <stddef.h>
 
+#include "core/base/log.h"
 #include "core/base/tensor.h"
 #include "core/plan/backend.h"
 
@@ -49,6 +50,10 @@ struct lmb_device {
      * the host. */
     lmb_status (*convert)(lmb_device *d, const lmb_tensor *from, lmb_layout before, const lmb_tensor *to,
                           lmb_layout after, lmb_error *err);
+
+    /* Whether kernels that run for the first time find out by their times which of several ways is best; log hears of
+     * it and outlives the device. Off at first: the same way in every run. NULL: there is one way. */
+    void (*measure)(lmb_device *d, bool on, const lmb_log *log);
 
     /* ---- what a resident step needs besides; all or none (work NULL) ---- */
     void *stream; /* of the main queue, for libraries that take one (a cudaStream_t) */

@@ -4,8 +4,9 @@
  *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
  *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
- *                                    each with -eager behind it: not replayed
- *     mpirun -n 2 bench_train_peer ... 1 SECONDS              THREADS of each rank; a run of ranks ends with an epoch
+ *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not replayed
+ *     mpirun -n 2 bench_train_peer ... 1 SECONDS
+ *                                    THREADS of each rank; a run of ranks ends with an epoch
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,12 +99,15 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
         train.shard = train.batch;
         train.graph = strstr(precision, "-eager") ? LMB_GRAPH_OFF : LMB_GRAPH_AUTO;
     }
+    train.mode = gpu && strstr(precision, "-fast");
     train.precision = strstr(precision, "bf16")   ? LMB_TRAIN_BF16
                       : strstr(precision, "tf32") ? LMB_TRAIN_TF32
                                                   : LMB_TRAIN_F32;
     LMB_TRY_GOTO(st, done, noise(&shape, gpu, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));
+    if (gpu)
+        LMB_TRY_GOTO(st, done, lmb_trainer_kernels(t, NULL, false, NULL, err));
     st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_E_STOPPED)
         st = LMB_OK;

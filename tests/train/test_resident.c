@@ -195,6 +195,7 @@ static const struct {
       "0.01}}",
       { .hand = true } },
     { vgg, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: bf16}", { 0 } },
+    { resnet, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: tf32}", { 0 } },
 };
 
 START_TEST(staying_is_travelling)
@@ -387,6 +388,49 @@ START_TEST(any_thread_may_work)
 }
 END_TEST
 
+static int measured = -1; /* what was said last */
+static void say_measured(lmb_device *d, bool on, const lmb_log *log)
+{
+    (void)d, (void)log;
+    measured = on;
+}
+
+/* The default repeats to the bit; fast mode may choose kernels by their times. */
+START_TEST(kernels_are_timed_in_fast_mode_alone)
+{
+    static const char *const modes[] = { "deterministic", "fast" };
+    char text[80];
+
+    for (int i = 0; i < 2; i++) {
+        lmb_config *d = parse("{name: synthetic, train: 40, classes: 4, height: 8, width: 8}"), *m = parse(lenet);
+        snprintf(text, sizeof text, "{epochs: 1, batch: 32, backend: cuda, mode: %s}", modes[i]);
+        lmb_config *o = parse(text);
+        double smoothing = 0;
+        lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+        lmb_train_config c;
+        lmb_dataset *data;
+        lmb_graph *model;
+        lmb_trainer *t;
+
+        ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+        ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+        ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
+        ck_ok(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err));
+        ck_assert(t->backends[0]->device->measure != NULL);
+        t->backends[0]->device->measure(t->backends[0]->device, false, NULL);
+        t->backends[0]->device->measure = say_measured;
+        ck_ok(lmb_trainer_kernels(t, NULL, false, NULL, &err));
+        ck_assert_int_eq(measured, i);
+        lmb_trainer_destroy(t);
+        lmb_graph_destroy(model);
+        lmb_dataset_destroy(data);
+        lmb_config_destroy(d);
+        lmb_config_destroy(m);
+        lmb_config_destroy(o);
+    }
+}
+END_TEST
+
 static bool there(void)
 {
     lmb_gpu *gpu;
@@ -406,6 +450,7 @@ LMB_TEST_MAIN(
         add_loop(staying_is_travelling, sizeof trainings / sizeof *trainings);
         add(as_on_the_processor);
         add(what_is_not_finite_stops);
+        add(kernels_are_timed_in_fast_mode_alone);
         if (played) { /* recordings go wrong as we like, and a device's memory is the host's */
             add(a_recording_that_fails_is_a_sentence);
             add(any_thread_may_work);

@@ -3,25 +3,28 @@
  *
  * Idea: matrices are row-major here and column-major there: the product of the transposed, in the other order, is the
  * same bytes, and a bias of the columns here is one of the rows there, which the library adds as it writes (its
- * epilogue). The chain: product with bias -> product, then a pass -> our own. Which of them runs is decided at the
- * first run, as in dnn_conv.cu.
+ * epilogue), as it applies Relu. The chain: product with what follows -> product, then a pass -> our own. Which of them
+ * runs is decided at the first run, as in dnn_conv.cu.
  */
 #include <string.h>
 
 #include "core/cuda/ops/fallback.h"
-#include "core/cuda/ops/maps.h"
-#include "core/cuda/ops/table.h"
-#include "core/ops/gemm.h"
+#include "core/cuda/ops/product.h"
 
 namespace lmb {
 namespace {
 
-struct plus_c {
+struct ending {
     float *y;
     const float *c;
     float beta;
     walk w;
-    LMB_BODY void operator()(int i) const { y[i] += beta * c[w.at(i)]; }
+    bool relu;
+    LMB_BODY void operator()(int i) const
+    {
+        float v = c ? y[i] + beta * c[w.at(i)] : y[i];
+        y[i] = relu && v < 0 ? 0 : v;
+    }
 };
 
 /* One product as the library is told of it. */
@@ -42,14 +45,13 @@ struct lt_product {
     }
     /* y [m][n] = a b, transposed where ta, tb say so. */
     lmb_status describe(cudaDataType_t factors, cublasComputeType_t compute, int64_t m, int64_t n, int64_t k, bool ta,
-                        bool tb, bool bias, lmb_error *err)
+                        bool tb, cublasLtEpilogue_t ending, lmb_error *err)
     {
         cublasOperation_t first = tb ? CUBLAS_OP_T : CUBLAS_OP_N, second = ta ? CUBLAS_OP_T : CUBLAS_OP_N;
-        cublasLtEpilogue_t ending = CUBLASLT_EPILOGUE_BIAS;
         LMB_TRY(lmbi_blas_check(cublasLtMatmulDescCreate(&product, compute, CUDA_R_32F), "describing a product", err));
         LMB_TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first, err));
         LMB_TRY(set(CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second, err));
-        if (bias)
+        if (ending != CUBLASLT_EPILOGUE_DEFAULT)
             LMB_TRY(set(CUBLASLT_MATMUL_DESC_EPILOGUE, &ending, sizeof ending, err));
         LMB_TRY(matrix(0, factors, tb ? k : n, tb ? n : k, err));
         LMB_TRY(matrix(1, factors, ta ? m : k, ta ? k : m, err));
@@ -112,25 +114,34 @@ struct brief {
 };
 
 template <class P> struct blas_kernel {
-    static constexpr int links = 2; /* with the bias, without */
+    static constexpr int links = 2; /* with the bias and Relu, without */
     fallback own = {};
     remarks said = {};
     lt_product link[links];
-    bool described[links] = {}, planned = false;
+    bool described[links] = {}, planned = false, row_bias = false;
     int at = 0;
     int64_t m, n, k;
     float alpha;
-    plus_c c = {};
+    ending c = {};
 
     static bool accepts(const lmb_call *call, const char **why) { return all_f32(call, 0, why); }
     static const char *note(const void *state) { return ((const blas_kernel *)state)->said.text; }
-    static const char *name(int i) { return i == 0 ? "with bias" : "product"; }
+    static const char *name(int i) { return i == 0 ? "fused" : "product"; }
 
+    static const lmb_kernel *own_row(bool act)
+    {
+        return sizeof(typename P::type) == 2 ? (act ? &lmbi_cuda_bf16_gemm_act : &lmbi_cuda_bf16_gemm)
+                                             : (act ? &lmbi_cuda_op_gemm_act : &lmbi_cuda_op_gemm);
+    }
     void describe(int i, bool ta, bool tb)
     {
         lmb_error why = LMB_ERROR_INIT;
         cudaDataType_t factors = sizeof(typename P::type) == 2 ? CUDA_R_16BF : CUDA_R_32F;
-        described[i] = link[i].describe(factors, P::compute, m, n, k, ta, tb, i == 0, &why) == LMB_OK;
+        cublasLtEpilogue_t end = i == 1               ? CUBLASLT_EPILOGUE_DEFAULT
+                                 : row_bias && c.relu ? CUBLASLT_EPILOGUE_RELU_BIAS
+                                 : row_bias           ? CUBLASLT_EPILOGUE_BIAS
+                                                      : CUBLASLT_EPILOGUE_RELU;
+        described[i] = link[i].describe(factors, P::compute, m, n, k, ta, tb, end, &why) == LMB_OK;
         said.add(name(i), described[i] ? "described" : why.msg);
     }
     lmb_status prepare(const lmb_call *call, size_t *scratch, lmb_error *err)
@@ -138,14 +149,14 @@ template <class P> struct blas_kernel {
         const lmb_gemm_attr *a = (const lmb_gemm_attr *)call->attr;
         bool ta = a->transA != 0, tb = a->transB != 0, has_c = call->n_in > 2 && call->in[2].present;
         m = call->out[0].shape.d[0], n = call->out[0].shape.d[1], k = call->in[0].shape.d[a->transA == 0];
-        alpha = a->alpha, c.beta = a->beta;
+        alpha = a->alpha, c.beta = a->beta, c.relu = ends_in_relu(call);
         if (has_c)
             c.w = broadcast(call->out[0].shape, call->in[2].shape);
-        own.row = sizeof(typename P::type) == 2 ? &lmbi_cuda_bf16_gemm : &lmbi_cuda_op_gemm;
-        bool row =
-            has_c && lmb_shape_count(&call->in[2].shape) == n && call->in[2].shape.d[call->in[2].shape.n - 1] == n;
+        own.row = own_row(call->op->attr_size == sizeof(lmb_gemm_act_attr));
+        row_bias = has_c && c.beta == 1 && lmb_shape_count(&call->in[2].shape) == n &&
+                   call->in[2].shape.d[call->in[2].shape.n - 1] == n;
         if (m && n && k) {
-            if (row && c.beta == 1)
+            if (row_bias || (!has_c && c.relu))
                 describe(0, ta, tb);
             describe(1, ta, tb);
         }
@@ -181,13 +192,13 @@ template <class P> struct blas_kernel {
         if (at == links || !aligned(r))
             return own.run(r, err);
         lt_product &l = link[at];
-        if (at == 0)
+        if (at == 0 && row_bias)
             LMB_TRY(l.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, &c.c, sizeof c.c, err));
         LMB_TRY(lmbi_blas_check(cublasLtMatmul(q->blas, l.product, &alpha, r->in[1].data, l.layout[0], r->in[0].data,
                                                l.layout[1], &zero, r->out[0].data, l.layout[2], r->out[0].data,
                                                l.layout[2], &l.algo, q->blas_workspace, LMBI_BLAS_WORKSPACE, q->stream),
                                 "multiplying matrices", err));
-        return c.c && at ? each(r, m * n, c, err) : LMB_OK;
+        return at && (c.c || c.relu) ? each(r, m * n, c, err) : LMB_OK;
     }
 };
 
@@ -196,10 +207,12 @@ template <class P> struct blas_kernel {
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_blas_gemm =
-    stored<blas_kernel<exact>>("cublaslt:gemm", "Gemm", "", nullptr, blas_kernel<exact>::note);
-const lmb_kernel lmbi_cuda_blas_tf32_gemm =
-    stored<blas_kernel<tf32>>("cublaslt-tf32:gemm", "Gemm", "", nullptr, blas_kernel<tf32>::note);
-const lmb_kernel lmbi_cuda_blas_bf16_gemm =
-    stored<blas_kernel<brief>>("cublaslt-bf16:gemm", "Gemm", "", bf16_factors, blas_kernel<brief>::note);
+#define BLAS(prefix, name, P, rule)                                                                                    \
+    const lmb_kernel lmbi_cuda_##prefix##_gemm =                                                                       \
+        stored<blas_kernel<P>>(name ":gemm", "Gemm", "", rule, blas_kernel<P>::note);                                  \
+    const lmb_kernel lmbi_cuda_##prefix##_gemm_act =                                                                   \
+        stored<blas_kernel<P>>(name ":gemm_act", "GemmAct", "limbeck", rule, blas_kernel<P>::note)
+BLAS(blas, "cublaslt", exact, nullptr);
+BLAS(blas_tf32, "cublaslt-tf32", tf32, nullptr);
+BLAS(blas_bf16, "cublaslt-bf16", brief, bf16_factors);
 }

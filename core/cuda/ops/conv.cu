@@ -3,7 +3,8 @@
  *
  * Idea: one thread an output element, one team a weight. Operands are walked by strides, so that both orders are one
  * body. Every sum gathers, in f32 for feature maps as the references do, in double for gradients of weights, which are
- * long.
+ * long. Where channels are few, a block to each weight would read all of dy for it: there these are sums down columns
+ * (maps.h).
  *   source   core/ops/{conv,conv_act,conv_grad}.c
  */
 #include "core/cuda/ops/conv.h"
@@ -148,6 +149,43 @@ template <class T> struct depthwise_weights {
     }
 };
 
+/* Of a convolution over NHWC pictures, of few channels: one row of taps for all filters, each a column, so that dy is
+ * read as it lies, once a row, and a pixel's numbers by a whole warp at once. */
+constexpr int stem_channels = 3, stem_taps = 7;
+template <class T, int S> struct stem_weights {
+    static constexpr int sums = S * stem_channels;
+    const T *dy, *x;
+    float *dw;
+    geometry g;
+    int r;
+    template <int V> LMB_BODY void add(int i, int, double s[sums][V]) const
+    {
+        int at = i / g.k, q = at % g.ow, p = at / g.ow % g.oh, line = p * g.sh - g.ph + r * g.dh;
+        if (line < 0 || line >= g.h)
+            return;
+        pack<V> d = load<V>(dy, i);
+        const T *row = x + (int64_t)((at / (g.oh * g.ow) * g.h + line) * g.w) * g.c;
+        for (int t = 0; t < S; t++) {
+            int column = q * g.sw - g.pw + t * g.dw;
+            if (t >= g.kw || column < 0 || column >= g.w)
+                continue;
+            for (int c = 0; c < stem_channels; c++) {
+                if (c >= g.c)
+                    continue;
+                double v = (float)row[column * g.c + c];
+                for (int k = 0; k < V; k++)
+                    s[t * stem_channels + c][k] += (double)d.v[k] * v;
+            }
+        }
+    }
+    LMB_BODY void finish(int k, const double s[sums]) const
+    {
+        for (int t = 0; t < g.kw; t++)
+            for (int c = 0; c < g.c; c++)
+                dw[((k * g.c + c) * g.kh + r) * g.kw + t] = (float)s[t * stem_channels + c];
+    }
+};
+
 template <class Form> struct geometry_kernel {
     typedef Form form;
     geometry g;
@@ -180,14 +218,27 @@ template <class Form> struct forward_kernel : geometry_kernel<Form> {
     }
 };
 template <class Form, bool weights> struct gradient_kernel : geometry_kernel<Form> {
-    bool depthwise = false;
+    bool depthwise = false, stem = false;
     lmb_status prepare(const lmb_call *c, size_t *scratch, lmb_error *)
     {
         this->take(c);
         const geometry &g = this->g;
         depthwise = weights && Form::nhwc && g.group == g.c && g.k == g.c && g.kw <= most_taps;
+        stem = weights && Form::nhwc && !depthwise && g.group == 1 && g.c <= stem_channels && g.kw <= stem_taps;
         if (depthwise)
             *scratch = column_bytes<most_taps>(g.n * g.oh * g.ow, g.c);
+        else if (stem && g.kw <= most_taps)
+            *scratch = column_bytes<most_taps * stem_channels>(g.n * g.oh * g.ow, g.k);
+        else if (stem)
+            *scratch = column_bytes<stem_taps * stem_channels>(g.n * g.oh * g.ow, g.k);
+        return LMB_OK;
+    }
+    template <int S, class T> lmb_status run_stem(const lmb_run *r, const T *dy, const T *x, lmb_error *err)
+    {
+        const geometry &g = this->g;
+        for (int row = 0; row < g.kh; row++)
+            LMB_TRY((columns<S * stem_channels>(r, g.n * g.oh * g.ow, g.k, false, (double *)r->scratch,
+                                                stem_weights<T, S>{ dy, x, out<float>(r, 0), g, row }, err)));
         return LMB_OK;
     }
     template <class T> lmb_status run_depthwise(const lmb_run *r, const T *dy, const T *x, lmb_error *err)
@@ -205,6 +256,8 @@ template <class Form, bool weights> struct gradient_kernel : geometry_kernel<For
         const T *dy = in<const T>(r, 0), *b = in<const T>(r, 1);
         if (depthwise)
             return run_depthwise<T>(r, dy, b, err);
+        if (stem)
+            return this->g.kw <= most_taps ? run_stem<most_taps>(r, dy, b, err) : run_stem<stem_taps>(r, dy, b, err);
         if constexpr (weights)
             return teams(r, n, grad_weights<T>{ dy, b, out<float>(r, 0), this->g, this->sx, this->sy }, err);
         else

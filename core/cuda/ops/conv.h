@@ -41,18 +41,7 @@ template <class Form> bool conv_accepts(const lmb_call *c, const char **why)
 template <class K> constexpr lmb_kernel conv_row(const char *name, const char *op, const char *domain,
                                                  const char *(*note)(const void *state) = nullptr)
 {
-    return lmb_kernel{ name,
-                       op,
-                       domain,
-                       K::accepts,
-                       K::form::nhwc ? conv_layout : nullptr,
-                       sizeof(typename K::form::type) == 2 ? conv_bf16 : nullptr,
-                       row<K>::create,
-                       row<K>::run,
-                       row<K>::destroy,
-                       false,
-                       false,
-                       note };
+    return formed<K>(name, op, domain, conv_layout, conv_bf16, false, note);
 }
 
 } // namespace lmb

@@ -4,8 +4,13 @@
  * when there is a device to ask, and the kernel's note says why the ones before it do not:
  *   forward    with what follows in one graph -> the convolution, then a pass over its result -> our own
  *   gradients  of the input: cuDNN -> our own; of weights: f32 from cuDNN -> bf16 from cuDNN, made wider -> our own
+ * Where the queue measures, all of them that cuDNN has engines for, a few engines each, are timed on that run's
+ * operands (contest.h), and our own kernel too where it has a chance: convolutions of single channels, and gradients of
+ * weights of pictures. Elsewhere the first is taken, so that runs repeat.
  * A gradient of weights in NHWC order goes through scratch, where it is turned into plain order.
  */
+#include <stdio.h>
+
 #include "core/cuda/dnn.h"
 #include "core/cuda/ops/conv.h"
 #include "core/cuda/ops/fallback.h"
@@ -72,6 +77,7 @@ template <class Form> struct dnn_kernel {
     lmb_conv g;
     conv_ending end = {};
     bool bias = false, add = false, planned = false;
+    const char *op = "";
     link chain[2] = {};
     int n_chain = 0, at = 0; /* at == n_chain: our own */
     fallback own = {};
@@ -109,7 +115,8 @@ template <class Form> struct dnn_kernel {
     {
         size_t own_scratch = 0;
         g = lmb_conv_of_call(c);
-        kind = lmbi_dnn_kind_of(c->op->name);
+        op = c->op->name;
+        kind = lmbi_dnn_kind_of(op);
         end = ending_of(c);
         bias = kind == LMBI_DNN_FORWARD && c->n_in > 2 && c->in[2].present;
         add = kind == LMBI_DNN_FORWARD && c->n_in > 3 && c->in[3].present;
@@ -127,17 +134,134 @@ template <class Form> struct dnn_kernel {
     }
     /* The first link that cuDNN has an engine for. Whatever keeps it from one, a plainer link may still do; if it is
      * the device that fails, so will our own kernel, and say so. */
-    void choose(lmb_cuda_queue *q)
+    void take_first(lmb_cuda_queue *q)
     {
-        said.clear();
         for (at = 0; at < n_chain; at++) {
             lmb_error why = LMB_ERROR_INIT;
-            if (lmbi_dnn_plan(chain[at].dnn, q, &why) == LMB_OK)
+            lmbi_dnn *d = chain[at].dnn;
+            if (lmbi_dnn_plan(d, q, 1, &why) == LMB_OK && lmbi_dnn_take(d, q, 0, &why) == LMB_OK)
                 break;
             said.add(chain[at].name, why.msg);
         }
-        said.add(at < n_chain ? chain[at].name : "own kernel", at < n_chain ? "runs" : "");
+    }
+
+    /* ---- by their times ---- */
+
+    bool own_has_a_chance() const { return g.group == g.c || (kind == LMBI_DNN_WEIGHTS && g.c <= 3); }
+    void shape_text(char *to, size_t room) const
+    {
+        const long long v[] = { g.n, g.c, g.h, g.w, g.k, g.kh, g.kw, g.sh, g.sw, g.ph, g.pw, g.ph2, g.pw2, g.dh, g.dw };
+        snprintf(to, room,
+                 "%s %s%s, x %lldx%lldx%lldx%lld, %lld filters %lldx%lld, strides %lldx%lld, pads %lld %lld %lld %lld, "
+                 "dilations %lldx%lld, %lld groups%s%s%s%s",
+                 op, sizeof(T) == 2                       ? "bf16"
+                     : own_rows<Form>::tensor_cores ? "TF32"
+                                                    : "f32",
+                 Form::nhwc ? " NHWC" : "", v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11],
+                 v[12], v[13], v[14], (long long)g.group, bias ? ", bias" : "", add ? ", sum" : "",
+                 end.function == 'R' ? ", Relu" : "", end.function == 'C' ? ", Clip" : "");
+        size_t n = strlen(to);
+        if (end.function == 'C')
+            snprintf(to + n, room - n, " %g %g", (double)end.lo, (double)end.hi);
+    }
+    struct race {
+        dnn_kernel *k;
+        const lmb_run *r;
+        lmb_cuda_queue *q;
+        lmbi_contest held;
+        int engine[LMBI_CONTEST_MOST]; /* of each way: which of its link's */
+        int running;
+    };
+    static lmb_status one_turn(void *ctx, lmb_error *err)
+    {
+        race *x = (race *)ctx;
+        return x->running < x->k->n_chain ? x->k->run_link(x->k->chain[x->running], x->r, x->q, err)
+                                          : x->k->own.run(x->r, err);
+    }
+    static lmb_status some_turns(void *ctx, int i, int turns, double *ms, lmb_error *err)
+    {
+        race *x = (race *)ctx;
+        x->running = x->held.of[i].link;
+        if (x->running < x->k->n_chain)
+            LMB_TRY(lmbi_dnn_take(x->k->chain[x->running].dnn, x->q, x->engine[i], err));
+        return lmbi_queue_time(x->q, one_turn, x, turns, ms, err);
+    }
+    void enter_all(race *x)
+    {
+        static_assert(2 * LMBI_DNN_TRIED + 1 <= LMBI_CONTEST_MOST, "both links and our own have room");
+        char name[LMBI_CONTEST_NAME];
+        for (int l = 0; l < n_chain; l++) {
+            lmbi_dnn *d = chain[l].dnn;
+            lmb_error why = LMB_ERROR_INIT;
+            if (lmbi_dnn_plan(d, x->q, LMBI_DNN_TRIED, &why) != LMB_OK) {
+                said.add(chain[l].name, why.msg);
+                continue;
+            }
+            for (int i = 0; i < lmbi_dnn_made(d); i++) {
+                snprintf(name, sizeof name, "%s engine %lld", chain[l].name, (long long)lmbi_dnn_engine(d, i));
+                x->engine[x->held.n] = i;
+                lmbi_contest_enter(&x->held, name, l, lmbi_dnn_place(d, i));
+            }
+        }
+        if (own_has_a_chance())
+            lmbi_contest_enter(&x->held, "ours", n_chain, 0);
+    }
+    void tell(const lmbi_contest *c, const char *shape, const lmb_log *log)
+    {
+        char times[640];
+        lmbi_contest_text(c, times, sizeof times);
+        if (*times)
+            said.add(times, "");
+        lmb_log_at(log, LMB_LOG_INFO, "cuda", "%s: %s; %s", shape, times,
+                   c->winner < 0 ? "none runs" : c->of[c->winner].name);
+    }
+    void hold_contest(const lmb_run *r, lmb_cuda_queue *q, const char *shape)
+    {
+        race x = { this, r, q, {}, {}, 0 };
+        enter_all(&x);
+        lmbi_contest_hold(&x.held, some_turns, &x);
+        int won = x.held.winner;
+        at = won < 0 ? n_chain : x.held.of[won].link;
+        tell(&x.held, shape, q->log);
+        lmbi_contests_keep(&q->contests, shape, &x.held);
+        for (int l = 0; l < n_chain; l++)
+            lmbi_dnn_keep(chain[l].dnn, l == at ? x.engine[won] : -1);
+        lmb_error why = LMB_ERROR_INIT; /* for who was alone and never ran */
+        if (at < n_chain && lmbi_dnn_take(chain[at].dnn, q, x.engine[won], &why) != LMB_OK) {
+            said.add(chain[at].name, why.msg);
+            at = n_chain;
+        }
+    }
+    /* The way that is best for this shape, as it turns out now, or did before. */
+    void take_best(const lmb_run *r, lmb_cuda_queue *q)
+    {
+        char shape[320];
+        lmb_error why = LMB_ERROR_INIT;
+        shape_text(shape, sizeof shape);
+        const lmbi_contest *c = lmbi_contests_find(q->contests, shape);
+        if (!c)
+            return hold_contest(r, q, shape);
+        at = c->winner < 0 ? n_chain : c->of[c->winner].link;
+        tell(c, shape, nullptr);
+        if (at < n_chain && (lmbi_dnn_plan_only(chain[at].dnn, q, c->of[c->winner].place, &why) != LMB_OK ||
+                             lmbi_dnn_take(chain[at].dnn, q, 0, &why) != LMB_OK)) {
+            said.add(chain[at].name, why.msg); /* there is less memory now */
+            take_first(q);
+        }
+    }
+    void choose(const lmb_run *r, lmb_cuda_queue *q)
+    {
+        said.clear();
         planned = true;
+        if (q->measures && n_chain && vectors(r) && !lmbi_queue_recording(q))
+            take_best(r, q);
+        else
+            take_first(q);
+        char name[LMBI_CONTEST_NAME] = "own kernel";
+        if (at < n_chain)
+            snprintf(name, sizeof name, "%s engine %lld", chain[at].name,
+                     (long long)lmbi_dnn_engine(chain[at].dnn, -1));
+        said.add(name, at < n_chain ? "runs" : "");
     }
     static bool vectors(const lmb_run *r)
     {
@@ -173,7 +297,7 @@ template <class Form> struct dnn_kernel {
         if (!q)
             return own.run(r, err);
         if (!planned)
-            choose(q);
+            choose(r, q);
         return at < n_chain && vectors(r) ? run_link(chain[at], r, q, err) : own.run(r, err);
     }
     ~dnn_kernel()

@@ -26,7 +26,7 @@ struct fallback {
 
 /* What is tried from the best to the plainest, and how each step ended. */
 struct remarks {
-    char text[400] = "";
+    char text[900] = "";
     void append(const char *s) /* as much as there is room for */
     {
         size_t n = strlen(text), more = strlen(s), room = sizeof text - 1 - n;

@@ -1,9 +1,7 @@
 /* core/cuda/ops/gemm.cu - matrix products by their definition: what runs when cuBLASLt has nothing, and on the host.
- *   source   core/ops/gemm.c
+ *   source   core/ops/{gemm,gemm_act}.c
  */
-#include "core/cuda/ops/maps.h"
-#include "core/cuda/ops/table.h"
-#include "core/ops/gemm.h"
+#include "core/cuda/ops/product.h"
 
 namespace lmb {
 namespace {
@@ -14,6 +12,7 @@ template <class T> struct product {
     float *y;
     int m, n, k, a_row, a_col, b_row, b_col;
     float alpha, beta;
+    bool relu;
     walk wc;       /* of c */
     walk wa, wb;   /* of the leading dimensions; matrices of a batch */
     LMB_BODY void operator()(int i) const
@@ -23,7 +22,8 @@ template <class T> struct product {
         float sum = 0;
         for (int j = 0; j < k; j++)
             sum += alpha * (float)p[j * a_col] * (float)q[j * b_row];
-        y[i] = c ? sum + beta * c[wc.at(i)] : sum;
+        sum += c ? beta * c[wc.at(i)] : 0;
+        y[i] = relu && sum < 0 ? 0 : sum;
     }
 };
 
@@ -36,7 +36,7 @@ template <class T> struct gemm_kernel {
         p.m = (int)c->out[0].shape.d[0], p.n = (int)c->out[0].shape.d[1], p.k = (int)c->in[0].shape.d[a->transA == 0];
         p.a_row = a->transA ? 1 : p.k, p.a_col = a->transA ? p.m : 1;
         p.b_row = a->transB ? 1 : p.n, p.b_col = a->transB ? p.k : 1;
-        p.alpha = a->alpha, p.beta = a->beta;
+        p.alpha = a->alpha, p.beta = a->beta, p.relu = ends_in_relu(c);
         if (c->n_in > 2 && c->in[2].present)
             p.wc = broadcast(c->out[0].shape, c->in[2].shape);
         return LMB_OK;
@@ -77,5 +77,8 @@ using namespace lmb;
 extern "C" {
 const lmb_kernel lmbi_cuda_op_gemm = kernel<gemm_kernel<float>>("cuda:gemm", "Gemm", "");
 const lmb_kernel lmbi_cuda_bf16_gemm = stored<gemm_kernel<bf16>>("cuda-bf16:gemm", "Gemm", "", bf16_factors);
+const lmb_kernel lmbi_cuda_op_gemm_act = kernel<gemm_kernel<float>>("cuda:gemm_act", "GemmAct", "limbeck");
+const lmb_kernel lmbi_cuda_bf16_gemm_act =
+    stored<gemm_kernel<bf16>>("cuda-bf16:gemm_act", "GemmAct", "limbeck", bf16_factors);
 const lmb_kernel lmbi_cuda_op_matmul = kernel<matmul_kernel>("cuda:matmul", "MatMul", "");
 }

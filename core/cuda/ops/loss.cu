@@ -1,39 +1,15 @@
-/* core/cuda/ops/loss.cu - along one axis: Softmax, LogSoftmax, LpNormalization, cross-entropy, KL divergence, whole and
- * decoupled, and their gradients.
+/* core/cuda/ops/loss.cu - cross-entropy, KL divergence, whole and decoupled, and their gradients.
  *
- * Idea: a line is a team's. Losses of all rows are added up by one team in a second kernel, in the order of rows, so
- * that no atomics are needed and results are the same run after run. A label that is no class makes the loss NaN: a
- * kernel has nobody to tell; the readers of data sets refuse such labels before.
- *   source   core/ops/{softmax,lp_normalization,cross_entropy,kl_divergence,decoupled_kl}.c
+ * Idea: a row of logits is a team's. Losses of all rows are added up by one team in a second kernel, in the order of
+ * rows, so that no atomics are needed and results are the same run after run. A label that is no class makes the loss
+ * NaN: a kernel has nobody to tell; the readers of data sets refuse such labels before.
+ *   source   core/ops/{cross_entropy,kl_divergence,decoupled_kl}.c
  */
-#include <string.h>
-
-#include "core/cuda/ops/grid.h"
-#include "core/cuda/ops/table.h"
-#include "core/ops/attrs.h"
-#include "core/ops/common.h"
+#include "core/cuda/ops/lines.h"
 #include "core/ops/cross_entropy.h"
 
 namespace lmb {
 namespace {
-
-/* A tensor as lines of n along an axis. */
-struct lines {
-    int n, inner;
-    int64_t count;
-    LMB_BODY int base(int line) const { return line / inner * n * inner + line % inner; }
-};
-
-lines lines_of(const lmb_shape *s, int axis)
-{
-    lines l = { (int)s->d[axis], 1, 1 };
-    for (int i = 0; i < s->n; i++)
-        if (i != axis)
-            l.count *= s->d[i];
-    for (int i = axis + 1; i < s->n; i++)
-        l.inner *= (int)s->d[i];
-    return l;
-}
 
 /* log of the sum of exp(x / t) over a line; every lane gets it. */
 template <class Team> LMB_BODY double log_sum_exp(Team team, const float *x, int n, int inner, double t)
@@ -46,68 +22,6 @@ template <class Team> LMB_BODY double log_sum_exp(Team team, const float *x, int
         sum += exp(x[i * inner] / t - m);
     return m + log(team.sum(sum));
 }
-
-/* ---- Softmax ---- */
-
-template <bool logarithm> struct softmax {
-    const float *x;
-    float *y;
-    lines l;
-    template <class Team> LMB_BODY void operator()(Team t, int line) const
-    {
-        const float *p = x + l.base(line);
-        float *q = y + l.base(line);
-        double m = -INFINITY, sum = 0;
-        for (int i = t.lane(); i < l.n; i += t.lanes())
-            m = p[i * l.inner] > m ? p[i * l.inner] : m;
-        m = t.largest(m);
-        for (int i = t.lane(); i < l.n; i += t.lanes())
-            sum += exp((double)p[i * l.inner] - m);
-        sum = t.sum(sum);
-        double log_sum = log(sum);
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            double v = (double)p[i * l.inner] - m;
-            q[i * l.inner] = (float)(logarithm ? v - log_sum : exp(v) / sum);
-        }
-    }
-};
-template <bool logarithm> struct softmax_grad {
-    const float *dy, *y;
-    float *dx;
-    lines l;
-    template <class Team> LMB_BODY void operator()(Team t, int line) const
-    {
-        int base = l.base(line);
-        double sum = 0;
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            int at = base + i * l.inner;
-            sum += logarithm ? (double)dy[at] : (double)dy[at] * y[at];
-        }
-        sum = t.sum(sum);
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            int at = base + i * l.inner;
-            dx[at] = (float)(logarithm ? dy[at] - exp((double)y[at]) * sum : y[at] * (dy[at] - sum));
-        }
-    }
-};
-
-template <bool logarithm, bool gradient> struct softmax_kernel {
-    lines l;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
-    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
-    {
-        int axis = 0;
-        LMB_TRY(lmbi_axis(((const lmb_axis_attr *)c->attr)->axis, c->in[0].shape.n, &axis, err));
-        l = lines_of(&c->in[0].shape, axis);
-        return LMB_OK;
-    }
-    lmb_status run(const lmb_run *r, lmb_error *err)
-    {
-        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1);
-        return gradient ? teams(r, l.count, softmax_grad<logarithm>{ a, b, out<float>(r, 0), l }, err)
-                        : teams(r, l.count, softmax<logarithm>{ a, out<float>(r, 0), l }, err);
-    }
-};
 
 /* ---- sums of what rows left in scratch ---- */
 
@@ -391,88 +305,11 @@ template <bool gradient> struct decoupled_kernel {
     }
 };
 
-/* ---- LpNormalization ---- */
-
-template <class Team> LMB_BODY double length(Team t, const float *x, const lines &l, bool square)
-{
-    double sum = 0;
-    for (int i = t.lane(); i < l.n; i += t.lanes()) {
-        double v = x[i * l.inner];
-        sum += square ? v * v : fabs(v);
-    }
-    sum = t.sum(sum);
-    return square ? sqrt(sum) : sum;
-}
-
-struct normalization {
-    const float *x;
-    float *y;
-    lines l;
-    bool square;
-    template <class Team> LMB_BODY void operator()(Team t, int line) const
-    {
-        int base = l.base(line);
-        double norm = length(t, x + base, l, square);
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            int at = base + i * l.inner;
-            y[at] = norm > 0 ? (float)(x[at] / norm) : 0;
-        }
-    }
-};
-struct normalization_grad {
-    const float *dy, *x;
-    float *dx;
-    lines l;
-    bool square;
-    template <class Team> LMB_BODY void operator()(Team t, int line) const
-    {
-        int base = l.base(line);
-        double norm = length(t, x + base, l, square), dot = 0;
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            int at = base + i * l.inner;
-            dot += norm > 0 ? dy[at] * (x[at] / norm) : 0;
-        }
-        dot = t.sum(dot);
-        for (int i = t.lane(); i < l.n; i += t.lanes()) {
-            int at = base + i * l.inner;
-            double u = square ? x[at] / (norm > 0 ? norm : 1) : (x[at] > 0) - (x[at] < 0);
-            dx[at] = norm > 0 ? (float)((dy[at] - u * dot) / norm) : 0;
-        }
-    }
-};
-
-template <bool gradient> struct normalization_kernel {
-    lines l;
-    bool square;
-    static bool accepts(const lmb_call *c, const char **why) { return all_f32(c, 0, why); }
-    lmb_status prepare(const lmb_call *c, size_t *, lmb_error *err)
-    {
-        const lmb_lp_attr *a = (const lmb_lp_attr *)c->attr;
-        int axis = 0;
-        LMB_TRY(lmbi_axis(a->axis, c->in[0].shape.n, &axis, err));
-        l = lines_of(&c->in[0].shape, axis);
-        square = a->p == 2;
-        return LMB_OK;
-    }
-    lmb_status run(const lmb_run *r, lmb_error *err)
-    {
-        const float *a = in<const float>(r, 0), *b = in<const float>(r, 1);
-        return gradient ? teams(r, l.count, normalization_grad{ a, b, out<float>(r, 0), l, square }, err)
-                        : teams(r, l.count, normalization{ a, out<float>(r, 0), l, square }, err);
-    }
-};
-
 } // namespace
 } // namespace lmb
 
 using namespace lmb;
 extern "C" {
-const lmb_kernel lmbi_cuda_op_softmax = kernel<softmax_kernel<false, false>>("cuda:softmax", "Softmax", "");
-const lmb_kernel lmbi_cuda_op_log_softmax = kernel<softmax_kernel<true, false>>("cuda:log_softmax", "LogSoftmax", "");
-const lmb_kernel lmbi_cuda_op_softmax_grad =
-    kernel<softmax_kernel<false, true>>("cuda:softmax_grad", "SoftmaxGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_log_softmax_grad =
-    kernel<softmax_kernel<true, true>>("cuda:log_softmax_grad", "LogSoftmaxGrad", "limbeck");
 const lmb_kernel lmbi_cuda_op_cross_entropy =
     kernel<cross_entropy_kernel<false>>("cuda:cross_entropy", "SoftmaxCrossEntropyLoss", "");
 const lmb_kernel lmbi_cuda_op_cross_entropy_grad =
@@ -484,8 +321,4 @@ const lmb_kernel lmbi_cuda_op_decoupled_kl =
     kernel<decoupled_kernel<false>>("cuda:decoupled_kl", "DecoupledKL", "limbeck");
 const lmb_kernel lmbi_cuda_op_decoupled_kl_grad =
     kernel<decoupled_kernel<true>>("cuda:decoupled_kl_grad", "DecoupledKLGrad", "limbeck");
-const lmb_kernel lmbi_cuda_op_lp_normalization =
-    kernel<normalization_kernel<false>>("cuda:lp_normalization", "LpNormalization", "");
-const lmb_kernel lmbi_cuda_op_lp_normalization_grad =
-    kernel<normalization_kernel<true>>("cuda:lp_normalization_grad", "LpNormalizationGrad", "limbeck");
 }

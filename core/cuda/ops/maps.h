@@ -11,29 +11,17 @@
 
 #include <string.h>
 
+#include "core/base/bf16.h"
 #include "core/cuda/ops/grid.h"
 
 namespace lmb {
 
 /* ---- numbers ---- */
 
-/* core/base/bf16.h for both compilers. */
 struct bf16 {
     uint16_t bits;
-    LMB_BODY operator float() const
-    {
-        uint32_t wide = (uint32_t)bits << 16;
-        float f;
-        memcpy(&f, &wide, sizeof f);
-        return f;
-    }
-    static LMB_BODY bf16 of(float f)
-    {
-        uint32_t wide;
-        memcpy(&wide, &f, sizeof wide);
-        uint32_t rounded = (wide + 0x7fff + (wide >> 16 & 1)) >> 16, quiet = wide >> 16 | 0x40;
-        return bf16{ (uint16_t)(f != f ? quiet : rounded) };
-    }
+    LMB_BODY operator float() const { return lmb_bf16_get(bits); }
+    static LMB_BODY bf16 of(float f) { return bf16{ lmb_bf16_of(f) }; }
 };
 LMB_BODY void put(float *p, float v) { *p = v; }
 LMB_BODY void put(bf16 *p, float v) { *p = bf16::of(v); }
@@ -150,22 +138,30 @@ template <class K> constexpr lmb_kernel stored(const char *name, const char *op,
                        row<K>::create, row<K>::run, row<K>::destroy, false,      false,   note };
 }
 
-/* A row of K, which has a member type `form`. */
-template <class K> constexpr lmb_kernel map_kernel(const char *name, const char *op, const char *domain,
-                                                   storage_rule *in_bf16 = bf16_maps, bool order_free = false)
+typedef lmb_layout layout_rule(const lmb_call *c, int operand);
+
+/* A row of K, which has a member type `form`: operands are kept as the rules say where the form is NHWC, or bf16. */
+template <class K> constexpr lmb_kernel formed(const char *name, const char *op, const char *domain,
+                                               layout_rule *in_nhwc, storage_rule *in_bf16, bool order_free = false,
+                                               const char *(*note)(const void *state) = nullptr)
 {
     return lmb_kernel{ name,
                        op,
                        domain,
                        K::accepts,
-                       K::form::nhwc ? all_nhwc : nullptr,
+                       K::form::nhwc ? in_nhwc : nullptr,
                        sizeof(typename K::form::type) == 2 ? in_bf16 : nullptr,
                        row<K>::create,
                        row<K>::run,
                        row<K>::destroy,
                        order_free,
                        order_free,
-                       nullptr };
+                       note };
+}
+template <class K> constexpr lmb_kernel map_kernel(const char *name, const char *op, const char *domain,
+                                                   storage_rule *in_bf16 = bf16_maps, bool order_free = false)
+{
+    return formed<K>(name, op, domain, all_nhwc, in_bf16, order_free);
 }
 
 /* ---- sums of columns ---- */
@@ -269,9 +265,11 @@ template <int K, class F> struct finish_columns {
 template <int K, class F>
 lmb_status columns(const lmb_run *r, int rows, int c, bool groups, double *part, const F &f, lmb_error *err)
 {
+    constexpr bool fits = sizeof(double) * K * wide * column_rows * column_lanes <= 48 << 10; /* in shared memory */
+    constexpr int V = fits ? wide : 1;
     int n = column_bands(rows, c);
-    LMB_TRY((groups ? bands<K, wide>(r, band_sums<K, wide, F>{ f, part, rows, c, n }, err)
-                    : bands<K, 1>(r, band_sums<K, 1, F>{ f, part, rows, c, n }, err)));
+    LMB_TRY((fits && groups ? bands<K, V>(r, band_sums<K, V, F>{ f, part, rows, c, n }, err)
+                            : bands<K, 1>(r, band_sums<K, 1, F>{ f, part, rows, c, n }, err)));
     return teams(r, c, finish_columns<K, F>{ f, part, c, n }, err);
 }
 

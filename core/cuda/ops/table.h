@@ -16,7 +16,8 @@ LMB_OPS(X)
 
 /* Of libraries, with the kernels above behind them; and the sum of two alike, which may have any order. */
 #define LMB_CUDA_F32(X)                                                                                                \
-    X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm) X(alike_add)
+    X(dnn_conv) X(dnn_conv_act) X(dnn_conv_grad_data) X(dnn_conv_grad_weights) X(blas_gemm) X(blas_gemm_act) \
+    X(alike_add)
 
 /* Over maps in NHWC: products in TF32, the rest in f32. */
 #define LMB_CUDA_NHWC(X)                                                                                               \
@@ -26,12 +27,14 @@ LMB_OPS(X)
             X(nhwc_bias_grad)
 #define LMB_CUDA_TF32(X)                                                                                         \
     X(dnn_tf32_conv) X(dnn_tf32_conv_act) X(dnn_tf32_conv_grad_data) X(dnn_tf32_conv_grad_weights) X(blas_tf32_gemm) \
+    X(blas_tf32_gemm_act)                                                                                        \
     LMB_CUDA_NHWC(X)
 
 /* Over maps in NHWC kept in bf16. */
 #define LMB_CUDA_BF16_ROWS(X)                                                                                          \
     X(dnn_bf16_conv)                                                                                                   \
-    X(dnn_bf16_conv_act) X(dnn_bf16_conv_grad_data) X(dnn_bf16_conv_grad_weights) X(blas_bf16_gemm) X(bf16_batch_norm) \
+    X(dnn_bf16_conv_act) X(dnn_bf16_conv_grad_data) X(dnn_bf16_conv_grad_weights) X(blas_bf16_gemm) \
+        X(blas_bf16_gemm_act) X(bf16_batch_norm)                                                                       \
         X(bf16_batch_norm_act) X(bf16_batch_norm_act_grad) X(bf16_batch_norm_apply) X(bf16_max_pool)                   \
             X(bf16_max_pool_grad) X(bf16_average_pool) X(bf16_average_pool_grad) X(bf16_global_average_pool)           \
                 X(bf16_broadcast_to) X(bf16_bias_grad) X(bf16_relu) X(bf16_relu_grad) X(bf16_clip) X(bf16_clip_grad)   \
@@ -40,7 +43,7 @@ LMB_OPS(X)
 /* Behind libraries alone. */
 #define LMB_CUDA_BEHIND(X)                                                                    \
     X(nhwc_conv) X(nhwc_conv_act) X(nhwc_conv_grad_data) X(nhwc_conv_grad_weights) X(bf16_conv) \
-    X(bf16_conv_act) X(bf16_conv_grad_data) X(bf16_conv_grad_weights) X(bf16_gemm)
+    X(bf16_conv_act) X(bf16_conv_grad_data) X(bf16_conv_grad_weights) X(bf16_gemm) X(bf16_gemm_act)
 
 #define X(name) extern const lmb_kernel lmbi_cuda_##name;
 LMB_CUDA_F32(X)

@@ -6,6 +6,7 @@
 
 struct lmb_cuda_queue {
     lmb_cuda_stream *stream;
+    bool measures;
 };
 
 /* Put run(what) on a stream, or into what is being recorded there. `what` is malloc'd and freed when it is done

@@ -51,8 +51,9 @@ END_TEST
 
 START_TEST(other_interfaces_are_refused)
 {
-    refuses(STAND_INS "other_version", LMB_E_UNSUPPORTED,
-            "speaks version 999 of the CUDA interface and this program version 3");
+    char text[100];
+    snprintf(text, sizeof text, "speaks version 999 of the CUDA interface and this program version %d", LMB_CUDA_API);
+    refuses(STAND_INS "other_version", LMB_E_UNSUPPORTED, text);
     refuses(STAND_INS "other_size", LMB_E_FORMAT, "has 8 bytes instead of");
     refuses(STAND_INS "no_table", LMB_E_FORMAT, "no symbol lmb_cuda_module");
 }

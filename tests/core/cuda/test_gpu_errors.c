@@ -1,6 +1,29 @@
 /* How exact cuDNN, cuBLASLt and our kernels are on a GPU; see errors.h. Mirrors core/cuda/ops/{dnn_conv,blas}.cu. */
-#include "tests/core/cuda/errors.h"
+#include "tests/core/cuda/every_op.h"
 #include "tests/gpu_main.h"
+
+/* Memory of the device begins as NaN, in f32 and in bf16. */
+static lmb_status (*plain_alloc)(lmb_device *d, size_t bytes, void **memory, lmb_error *err);
+
+static lmb_status alloc_nan(lmb_device *d, size_t bytes, void **memory, lmb_error *err)
+{
+    void *nan = malloc(bytes + 1);
+
+    memset(nan, 0xFF, bytes);
+    lmb_status st = plain_alloc(d, bytes, memory, err);
+    if (st == LMB_OK)
+        st = d->upload(d, *memory, nan, bytes, err);
+    if (st == LMB_OK)
+        st = d->finish(d, err);
+    free(nan);
+    return st;
+}
+
+static void begin_as_nan(lmb_device *d)
+{
+    plain_alloc = d->alloc;
+    d->alloc = alloc_nan;
+}
 
 START_TEST(errors_stay_within_bounds)
 {
@@ -8,4 +31,14 @@ START_TEST(errors_stay_within_bounds)
 }
 END_TEST
 
-LMB_GPU_TEST_MAIN("core/cuda/gpu_errors", add_loop(errors_stay_within_bounds, LMB_CUDA_PRECISIONS * SHAPES);)
+START_TEST(every_op_stays_within_bounds)
+{
+    for (int p = 0; p < LMB_CUDA_PRECISIONS; p++)
+        check_op(lmb_gpu_backend(test_gpu, (lmb_cuda_precision)p), &lmb_op_cases[_i], bounds[p],
+                 p == LMB_CUDA_BF16_MAPS);
+}
+END_TEST
+
+LMB_GPU_TEST_MAIN("core/cuda/gpu_errors", begin_as_nan(lmb_gpu_device(test_gpu));
+                  add_loop(errors_stay_within_bounds, LMB_CUDA_PRECISIONS * SHAPES);
+                  add_loop(every_op_stays_within_bounds, op_cases());)

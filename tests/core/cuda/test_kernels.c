@@ -3,14 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/str.h"
 #include "core/check/check.h"
-#include "core/cuda/device.h"
 #include "core/graph/autodiff.h"
 #include "tests/check_main.h"
+#include "tests/core/cuda/on_host.h"
 
 static lmb_error err;
-static lmb_cuda *cuda;
-static lmb_backend backends[LMB_CUDA_PRECISIONS];
 
 static int cases(void)
 {
@@ -98,20 +97,38 @@ START_TEST(convolutions_are_described_to_cudnn)
 }
 END_TEST
 
-static bool there(void)
+/* A layer with bias and Relu is one product, in each precision, and a plainer one stands behind it. */
+START_TEST(products_are_described_with_what_follows)
 {
+    static const char *const names[] = { "cublaslt:gemm_act", "cublaslt-tf32:gemm_act", "cublaslt-bf16:gemm_act" };
+    const lmb_backend *const list[] = { &backends[_i], NULL };
+    lmb_plan_options o = { .backends = list };
+    lmb_str s = LMB_STR_INIT;
+    lmb_graph *g;
+    lmb_plan *p;
+
     err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_cuda_open(LMB_BINARY_DIR "/launch", &cuda, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return false;
-    }
-    lmb_cuda_backends(cuda, backends);
-    return true;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(16, 64), NULL),
+            w = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, LMB_SHAPE(32, 64), NULL),
+            c = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "c", LMB_F32, LMB_SHAPE(32), NULL);
+    lmb_vid y = lmb_emit(&b, "Gemm", "layer", LMB_IN(x, w, c), LMB_ATTRS(LMB_AINT("transB", 1)));
+    lmb_emit_output(&b, "y", lmb_emit(&b, "Relu", "act", LMB_IN(y), LMB_NO_ATTRS));
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_plan_compile(g, &o, &p, &err));
+    lmb_plan_print(p, &s);
+    ck_assert_msg(strstr(s.text, names[_i]) && strstr(s.text, "[fused: described; product: described]"), "%s", s.text);
+    lmb_str_free(&s);
+    lmb_plan_destroy(p);
+    lmb_graph_destroy(g);
 }
+END_TEST
 
 LMB_TEST_MAIN(
     "core/cuda/kernels", if (there()) {
         add_loop(agrees_with_the_reference, cases());
         add(every_op_has_a_kernel);
         add_loop(convolutions_are_described_to_cudnn, 6);
+        add_loop(products_are_described_with_what_follows, LMB_CUDA_PRECISIONS);
     })

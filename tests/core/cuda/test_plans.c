@@ -5,15 +5,13 @@
 
 #include "core/base/config.h"
 #include "core/base/str.h"
-#include "core/cuda/device.h"
 #include "core/passes/fold.h"
 #include "tests/check_main.h"
+#include "tests/core/cuda/on_host.h"
 #include "train/model.h"
 #include "train/program.h"
 
 static lmb_error err;
-static lmb_cuda *cuda;
-static lmb_backend backends[LMB_CUDA_PRECISIONS];
 
 static const struct { const char *model; int64_t size; int classes; } networks[] = {
     { "{name: resnet_imagenet, depth: 18, small: true}", 32, 10 }, { "{name: resnet_imagenet, depth: 50}", 224, 1000 },
@@ -124,16 +122,5 @@ START_TEST(plans_stay_in_their_form_and_tell_the_chain)
     lmb_graph_destroy(g);
 }
 END_TEST
-
-static bool there(void)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    if (lmb_cuda_open(LMB_BINARY_DIR "/launch", &cuda, &err) != LMB_OK) {
-        printf("skipped: %s\n", err.msg);
-        return false;
-    }
-    lmb_cuda_backends(cuda, backends);
-    return true;
-}
 
 LMB_TEST_MAIN("core/cuda/plans", if (there()) add_loop(plans_stay_in_their_form_and_tell_the_chain, NETWORKS);)

@@ -194,7 +194,7 @@ START_TEST(groups_are_found)
     lmb_vid *map;
     int norms = 0, left = 0, convs = 0;
 
-    ck_ok(lmb_pass_fuse(n.g, &g, &map, &err));
+    ck_ok(lmb_pass_fuse(n.g, false, &g, &map, &err));
     for (int i = 0; g && i < g->n_nodes; i++) {
         const char *op = g->node[i].op->name;
         norms += strcmp(op, "BatchNormAct") == 0;
@@ -256,11 +256,55 @@ START_TEST(state_is_the_callers)
     lmb_emit_output(&b, "y", relu(&b, lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(2), NULL)));
     ck_ok(lmb_builder_status(&b));
     lmb_graph *fused;
-    ck_ok(lmb_pass_fuse(g, &fused, &map, &err));
+    ck_ok(lmb_pass_fuse(g, false, &fused, &map, &err));
     ck_assert(!fused && !map);
     lmb_graph_destroy(g);
 }
 END_TEST
 
-LMB_TEST_MAIN("core/passes/fuse", add_loop(results_stay, LMB_COUNT(rows)); add_loop(groups_are_found, LMB_COUNT(rows));
+static int nodes(const lmb_graph *g, const char *op)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        n += strcmp(g->node[i].op->name, op) == 0;
+    return n;
+}
+
+/* A product and its Relu, in training too, whose gradient reads the result; not where the sum itself is read. */
+START_TEST(products_are_fused_where_they_may)
+{
+    net n = { 0 };
+    lmb_graph *g, *with, *fused;
+    lmb_vid *map, grad[2];
+
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = numbers(&n, &b, LMB_ROLE_INPUT, "x", LMB_SHAPE(4, 6), -1, 1),
+            w = numbers(&n, &b, LMB_ROLE_PARAMETER, "w", LMB_SHAPE(6, 6), -1, 1),
+            c = numbers(&n, &b, LMB_ROLE_PARAMETER, "c", LMB_SHAPE(6), -1, 1);
+    lmb_vid first = lmb_emit(&b, "Gemm", "first", LMB_IN(x, w, c), LMB_ATTRS(LMB_AINT("transB", 1)));
+    lmb_vid second = lmb_emit(&b, "Gemm", "second", LMB_IN(relu(&b, first), w), LMB_NO_ATTRS);
+    lmb_vid loss = lmb_emit(&b, "ReduceSum", "loss", LMB_IN(sum(&b, relu(&b, second), second)),
+                            LMB_ATTRS(LMB_AINT("keepdims", 0)));
+    lmb_emit_output(&b, "loss", loss);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_autodiff(g, loss, n.wrt, 2, &with, grad, &err));
+    ck_ok(lmb_graph_output_add(with, "dw", grad[0], &err));
+    ck_ok(lmb_pass_fuse(with, false, &fused, &map, &err));
+    ck_assert(!fused && !map);
+    ck_ok(lmb_pass_fuse(with, true, &fused, &map, &err));
+    ck_assert(fused && nodes(fused, "GemmAct") == 1);
+    ck_assert_int_eq(nodes(fused, "Relu"), 1);
+    ck_assert_int_eq(nodes(fused, "Gemm"), nodes(with, "Gemm") - 1);
+    ck_assert_int_eq(map[first], LMB_NONE);
+    ck_assert_int_ne(map[second], LMB_NONE);
+    free(map);
+    lmb_graph_destroy(fused);
+    lmb_graph_destroy(with);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+LMB_TEST_MAIN("core/passes/fuse", add(products_are_fused_where_they_may);
+              add_loop(results_stay, LMB_COUNT(rows)); add_loop(groups_are_found, LMB_COUNT(rows));
               add(state_is_the_callers);)
