@@ -75,8 +75,8 @@ struct lmb_device_sum {
     /* device doubles [n] = their sum over ranks, on `stream`; all but one rank's are 0 at each place, so that any
      * order gives the same bits. Never called when every rank steps everything. */
     lmb_status (*share)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
-    /* Not between stages of a pipeline, NULL: device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that
-     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. */
+    /* device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that
+     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. NULL where ranks have stages. */
     lmb_status (*statistics)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
     /* lmb_device_vector.state holds every rank's own parts on every rank. Never called when every rank steps
      * everything. */
@@ -86,7 +86,8 @@ struct lmb_device_sum {
     /* All ranks at once, outside a step: *yes stays only where it is so on all of them. Whether a recording is used,
      * say. */
     lmb_status (*agree)(lmb_device_sum *s, bool *yes, lmb_error *err);
-    /* Both NULL if not `captures`. Recording begins, or is over. In between nothing is done, and what cannot be recorded is E_UNSUPPORTED. */
+    /* Recording begins, or is over. In between nothing is done, and what cannot be recorded is E_UNSUPPORTED. Both
+     * NULL if not `captures`. */
     void (*record)(lmb_device_sum *s, bool on);
     /* What was recorded has been put on `stream` once more. */
     void (*replayed)(lmb_device_sum *s, int64_t step);

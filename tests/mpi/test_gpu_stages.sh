@@ -45,6 +45,11 @@ for model in "{name: vgg, channels: [8, 0, 12, 16], dropout: 0.1}" "{name: resne
         [ "$(weights "$1" --fresh --set "model=$model" $(stages "$2" 4))" = "$whole" ] || fail "$2 stages on $1 GPUs end in other bits: $model"
     done
 done
+for n in 1 4; do # images come as bytes or as floats
+    [ "$(weights $n --fresh --set "model=$model" $(stages 4 4) --set train.augment_on=cpu)" = "$whole" ] || fail "images changed by $n processors end in other bits"
+done
+grep -q "steps are not replayed: stages on 4 GPUs can not be recorded; validation runs on the processor, as a GPU has its own stages" "$dir/log.4" ||
+    fail "what stays on the processor is not said"
 for n in 1 2 4; do # $whole: of the ResNet
     [ "$(weights $n --fresh --set "model=$model" $(stages 4 4) --set train.pipeline.cost=measured)" = "$whole" ] || fail "stages cut by cost measured on $n GPUs end in other bits"
     grep -q "^stages end before nodes [0-9]* [0-9]* [0-9]*, as measured" "$dir/log.$n" || fail "where measuring cut is not said"
@@ -111,6 +116,10 @@ refuse() { # RANKS SENTENCE OPTION...
     grep -q "$sentence" "$dir/log.$n" || fail "no sentence for $*"
 }
 refuse 2 "stages on 2 GPUs can not be recorded" $(stages 2 4) --set train.graph=on
+refuse 2 "train.sync_batch_norm does not go with train.pipeline" $(stages 2 4) --set train.sync_batch_norm=true
+export LMB_PLAYED_GPUS=1
+refuse 2 "send each other their results by NCCL: ranks share GPUs" $(stages 2 4) --set train.share_gpu=true
+unset LMB_PLAYED_GPUS
 refuse 2 "does not go with train.reduce=messages" $(stages 2 4) --set train.reduce=messages
 no=$LMB_NCCL_MODULE
 LMB_NCCL_MODULE=$dir/none
