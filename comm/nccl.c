@@ -22,6 +22,14 @@ struct lmb_nccl {
     char host[64];
 };
 
+void lmb_nccl_abort(lmb_nccl *n)
+{
+    if (n->comm)
+        n->api->abort(n->comm);
+    n->comm = NULL;
+    n->broken = true;
+}
+
 /* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. Of a communicator
  * that does not block, abort() starts a thread that waits for what was recorded, too, which its owner ends after us. */
 static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
@@ -31,10 +39,7 @@ static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
     if (n->recording)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "NCCL let %s not be recorded: %s", n->doing, cause);
     lmb_watch_behind(n->o.watch, behind, sizeof behind);
-    if (n->comm)
-        n->api->abort(n->comm);
-    n->comm = NULL;
-    n->broken = true;
+    lmb_nccl_abort(n);
     return LMB_FAIL(err, LMB_E_PEER,
                     "rank %d on %s, %s of step %lld: %s%s%s; start again to go on from the last checkpoint", n->c->rank,
                     n->host, n->doing, (long long)n->step, cause, behind[0] ? "; " : "", behind);
@@ -263,6 +268,21 @@ lmb_status lmb_nccl_sum_on(lmb_nccl *n, lmb_nccl_label l, const char *what, void
 {
     LMB_TRY(begin(n, l, what, NULL, err));
     return follow(n, n->api->reduce(v, v, count, t, LMB_NCCL_ADD, n->comm, stream), err);
+}
+
+lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const lmb_nccl_letter *letter, int letters,
+                         void *after, lmb_error *err)
+{
+    LMB_TRY(begin(n, l, what, after, err));
+    LMB_TRY(follow(n, n->api->stream_after(after, n->stream), err));
+    int code = n->api->group_begin();
+    for (int i = 0; i < letters && (code == LMB_NCCL_OK || code == LMB_NCCL_BUSY); i++) {
+        const lmb_nccl_letter *x = &letter[i];
+        code = n->api->exchange(x->give, x->give ? x->peer : -1, x->get, x->get ? x->peer : -1, x->n, LMB_NCCL_F32,
+                                n->comm, n->stream);
+    }
+    int end = n->api->group_end();
+    return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
 }
 
 /* A group ends also after an error, as groups nest; it is the first error that counts. */

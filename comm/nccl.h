@@ -73,6 +73,19 @@ LMB_MUST_CHECK lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const
 LMB_MUST_CHECK lmb_status lmb_nccl_sum_on(lmb_nccl *n, lmb_nccl_label l, const char *what, void *v, size_t count,
                                           lmb_nccl_type t, void *stream, lmb_error *err);
 
+/* Floats for a neighbour, or from one: the other of give and get is NULL. */
+typedef struct lmb_nccl_letter {
+    int peer;
+    const float *give;
+    float *get;
+    size_t n;
+} lmb_nccl_letter;
+/* Several as one piece of work, which ends when the last has arrived. what: for sentences, "microbatch 3 to rank 2".
+ * What `after` gets from now on waits for all work before this one, not for this one: so it computes while letters
+ * travel. */
+LMB_MUST_CHECK lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const lmb_nccl_letter *letter,
+                                        int letters, void *after, lmb_error *err);
+
 /* A range of device memory that is worked on where it lies. */
 typedef struct lmb_nccl_piece {
     void *at;
@@ -108,6 +121,10 @@ bool lmb_nccl_records(const lmb_nccl *n);
 void lmb_nccl_record(lmb_nccl *n, bool on);
 /* What was recorded has been started once more, for `step`. */
 void lmb_nccl_replayed(lmb_nccl *n, int64_t step);
+
+/* End what is under way, of which nothing is expected any more as another communicator has failed: what is on streams
+ * behind it goes on. Afterwards every call says so. */
+void lmb_nccl_abort(lmb_nccl *n);
 /* The noticeboard, if there was none yet at open(). */
 void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w);
 

@@ -140,6 +140,43 @@ static void tidy(const char *path, const char *old, const char *prev)
         unlink(old);
 }
 
+/* Who works may be another one, who then goes on: the device, and how many stages the model is cut into. */
+static bool says_who(const char *line)
+{
+    static const char *const key[] = { "backend:", "stages:" };
+
+    line += strspn(line, " ");
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++)
+        if (strncmp(line, key[i], strlen(key[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Of a line and its end. */
+static size_t line_bytes(const char *line)
+{
+    size_t n = strcspn(line, "\n");
+    return n + (line[n] == '\n');
+}
+
+/* Else *a and *b are where they differ. */
+static bool same_work(const char **a, const char **b)
+{
+    for (;;) {
+        while (says_who(*a))
+            *a += line_bytes(*a);
+        while (says_who(*b))
+            *b += line_bytes(*b);
+        size_t n = line_bytes(*a);
+        if (n != line_bytes(*b) || memcmp(*a, *b, n) != 0)
+            return false;
+        if (n == 0)
+            return true;
+        *a += n;
+        *b += n;
+    }
+}
+
 /* The first line in which two texts differ, without its indentation. */
 static void first_difference(const char *a, const char *b, char line_a[80], char line_b[80])
 {
@@ -212,7 +249,7 @@ static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const ch
         return LMB_FAIL(err, LMB_E_FORMAT, "version %lld; this program reads %d", (long long)version, VERSION);
     LMB_TRY(check_layout(f, s, err));
     LMB_TRY(lmb_store_get_text(f, "configuration", &made_by, err));
-    if (strcmp(made_by, config) != 0) {
+    if (!same_work(&made_by, &config)) {
         first_difference(made_by, config, had, has);
         return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had,
                         has, advice);

@@ -3,7 +3,8 @@
  * Idea: everything that a step depends on is in lmb_trainer_state; samples, augmentation and dropout are functions of
  * (seed, epoch, sample), so there is no generator to save. A save replaces the file at once (core/base/file.h), and the
  * checkpoint before stays beside it as "<path>.prev": whatever the instant of a crash, and even if a disk then spoils
- * the newest file, there is one to go on from. A run goes on only from a checkpoint of the very same configuration.
+ * the newest file, there is one to go on from. A run goes on only from a checkpoint of the very same configuration,
+ * but for who works: train.backend and the number of train.pipeline.stages may be others.
  *
  *   file     core/store: state, ema, best, slot/0.. [count] f32; cursors and sums; the configuration and the choice of
  *            kernels as text; the layout's hash, and its layers as text, one a line, for people

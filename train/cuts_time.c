@@ -10,22 +10,13 @@
 
 #include "core/base/random.h"
 #include "core/base/threads.h"
-#include "train/stage.h"
+#include "train/cuts_time.h"
 
 enum { RUNS = 4 };
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory to measure the stages of a model")
 
-/* What pieces run on: samples of noise, and what the piece before has left. */
-typedef struct bench {
-    lmb_state_layout *layout;
-    float *x, *state, *out, *carry;
-    int64_t *y;
-    uint32_t *sample;
-    size_t *from;
-} bench;
-
-static void end_bench(bench *b)
+static void end_bench(lmbi_bench *b)
 {
     lmb_state_layout_destroy(b->layout);
     free(b->x);
@@ -37,7 +28,7 @@ static void end_bench(bench *b)
     free(b->from);
 }
 
-static lmb_status begin_bench(const lmb_graph *model, const lmbi_cuts *c, bench *b, lmb_error *err)
+static lmb_status begin_bench(const lmb_graph *model, const lmbi_cuts *c, lmbi_bench *b, lmb_error *err)
 {
     const lmb_value *x = &c->g->value[c->x], *logits = &c->g->value[c->logits];
     int64_t rows = x->shape.d[0], n = lmb_shape_count(&x->shape);
@@ -65,7 +56,7 @@ static lmb_status begin_bench(const lmb_graph *model, const lmbi_cuts *c, bench 
 }
 
 /* What a copy leaves for the next. */
-static lmb_status hand_on(bench *b, lmbi_copy *c, lmb_error *err)
+static lmb_status hand_on(lmbi_bench *b, lmbi_copy *c, lmb_error *err)
 {
     size_t n = lmbi_copy_out_bytes(c);
 
@@ -78,7 +69,7 @@ static lmb_status hand_on(bench *b, lmbi_copy *c, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status run(bench *b, lmbi_copy *c, double *seconds, lmb_error *err)
+static lmb_status run(lmbi_bench *b, lmbi_copy *c, double *seconds, lmb_error *err)
 {
     const lmb_step_info info = { 1, 0, b->sample };
     lmbi_stage_run r = { .x = b->x, .y = b->y, .state = b->state, .out = b->out, .info = &info };
@@ -98,18 +89,20 @@ static lmb_status run(bench *b, lmbi_copy *c, double *seconds, lmb_error *err)
     return hand_on(b, c, err);
 }
 
-static lmb_status time_pieces(const lmbi_cuts *c, bench *b, const lmbi_stage_options *options, double *seconds,
-                              lmb_error *err)
+/* there: NULL on the host. */
+static lmb_status time_pieces(const lmbi_cuts *c, lmbi_bench *b, lmbi_bench_there *there,
+                              const lmbi_stage_options *options, double *seconds, lmb_error *err)
 {
     lmbi_stage_options o = *options;
 
     o.layout = b->layout;
-    o.from = b->from;
+    o.from = there ? lmbi_bench_there_at(there) : b->from;
     o.in_room = o.out_room = 0;
     for (int k = 0; k < c->n; k++) {
         lmbi_copy *copy;
         LMB_TRY(lmbi_copy_create(c, k, &o, &copy, err));
-        lmb_status st = run(b, copy, &seconds[k], err);
+        lmb_status st =
+            there ? lmbi_bench_there_run(there, copy, RUNS, &seconds[k], err) : run(b, copy, &seconds[k], err);
         lmbi_copy_destroy(copy);
         LMB_TRY(st);
     }
@@ -122,12 +115,17 @@ lmb_status lmbi_cuts_timed(const lmb_graph *model, int64_t rows, int stages, con
     double seconds[LMB_MOST_STAGES] = { 0 };
     lmb_stage pieces[LMB_MOST_STAGES];
     lmbi_cuts *c = NULL;
-    bench b = { 0 };
+    lmbi_bench b = { 0 };
 
     LMB_TRY(lmbi_cuts_make(model, o->loss, rows, 0, NULL, &c, err));
+    lmb_device *d = o->backends && o->backends[0] ? o->backends[0]->device : NULL;
+    lmbi_bench_there *there = NULL;
     lmb_status st = begin_bench(model, c, &b, err);
+    if (st == LMB_OK && d)
+        st = lmbi_bench_there_begin(d, c, o->loss, &b, &there, err);
     if (st == LMB_OK)
-        st = time_pieces(c, &b, o, seconds, err);
+        st = time_pieces(c, &b, there, o, seconds, err);
+    lmbi_bench_there_end(there);
     lmb_stage_times times = { c->n, pieces, seconds };
     memcpy(pieces, c->stage, sizeof pieces);
     if (st == LMB_OK)

@@ -304,3 +304,4 @@ lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmb
 }
 
 void lmbi_device_nccl_watch(lmb_device_sum *s, lmb_watch *w) { lmb_nccl_watch(of(s)->nccl, w); }
+void lmbi_device_nccl_abort(lmb_device_sum *s) { lmb_nccl_abort(of(s)->nccl); }

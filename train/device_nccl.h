@@ -27,6 +27,7 @@ typedef struct lmbi_device_nccl_options {
 /* On all ranks at once; `c` and `api` must outlive *out, which its close() ends with the communicator. */
 LMB_MUST_CHECK lmb_status lmbi_device_nccl_open(lmb_comm *c, const lmb_nccl_api *api, const lmbi_device_nccl_options *o,
                                                 lmb_device_sum **out, lmb_error *err);
+void lmbi_device_nccl_abort(lmb_device_sum *s); /* lmb_nccl_abort */
 /* The noticeboard of the ranks, once there is one. */
 void lmbi_device_nccl_watch(lmb_device_sum *s, lmb_watch *w);
 

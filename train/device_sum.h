@@ -76,7 +76,7 @@ struct lmb_device_sum {
      * order gives the same bits. Never called when every rank steps everything. */
     lmb_status (*share)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
     /* device doubles [n] = their sum over ranks, between what `stream` has now and what comes on it: statistics that
-     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. */
+     * the middle of a step needs (lmb_rank_sums). Every rank gets the same bits. NULL where ranks have stages. */
     lmb_status (*statistics)(lmb_device_sum *s, double *v, size_t n, lmb_error *err);
     /* lmb_device_vector.state holds every rank's own parts on every rank. Never called when every rank steps
      * everything. */
@@ -86,7 +86,8 @@ struct lmb_device_sum {
     /* All ranks at once, outside a step: *yes stays only where it is so on all of them. Whether a recording is used,
      * say. */
     lmb_status (*agree)(lmb_device_sum *s, bool *yes, lmb_error *err);
-    /* Recording begins, or is over. In between nothing is done, and what cannot be recorded is E_UNSUPPORTED. */
+    /* Recording begins, or is over. In between nothing is done, and what cannot be recorded is E_UNSUPPORTED. Both
+     * NULL if not `captures`. */
     void (*record)(lmb_device_sum *s, bool on);
     /* What was recorded has been put on `stream` once more. */
     void (*replayed)(lmb_device_sum *s, int64_t step);
@@ -94,6 +95,9 @@ struct lmb_device_sum {
     lmb_status (*wait)(lmb_device_sum *s, int64_t step, lmb_error *err);
     /* Until a mark of the device (a cudaEvent_t), which may be behind a step, is reached; the same. */
     lmb_status (*reach)(lmb_device_sum *s, lmb_device_mark *m, int64_t step, lmb_error *err);
+    /* Where ranks have stages of a model, else NULL: *part, *n become the squares of all of its chunks, on the device,
+     * and the head of lmb_device_vector.sum that of the rank that ends it. */
+    lmb_status (*whole)(lmb_device_sum *s, const double *mine, double **part, int *n, lmb_error *err);
     void (*close)(lmb_device_sum *s); /* after the last step, while the device is still there */
 };
 

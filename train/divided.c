@@ -15,7 +15,8 @@ lmb_status lmbi_trainer_pipelines(lmb_trainer *t, int64_t batch, lmb_error *err)
         const char *other = t->c.mode == LMBI_FAST       ? "train.mode=fast"
                             : t->c.shard_optimizer       ? "train.shard_optimizer"
                             : t->c.reduce == LMBI_WINDOW ? "train.reduce=window"
-                            : lmb_train_on_gpu(&t->c)    ? "train.backend=cuda"
+                            : t->c.reduce == LMBI_MESSAGES && lmb_train_on_gpu(&t->c) && t->comm->size > 1
+                                ? "train.reduce=messages between GPUs"
                                                          : NULL;
         if (other)
             return LMB_FAIL(err, LMB_E_ARG, "train.pipeline does not go with %s; leave one out", other);
@@ -60,6 +61,15 @@ static lmb_status write_ends(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+/* Of another number of stages they say nothing. */
+static bool are_ends(const char *text, int stages)
+{
+    int n = text ? 1 : 0;
+    for (; text && *text; text++)
+        n += *text == ' ';
+    return n == stages - 1;
+}
+
 static lmb_status read_ends(const char *text, int stages, int32_t *end, lmb_error *err)
 {
     char *at = (char *)text;
@@ -83,7 +93,8 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
 
     LMB_TRY(lmb_train_memory(&t->c, 1, &memory, err));
     int32_t end[LMB_MOST_STAGES] = { 0 };
-    if (t->s.stages && t->comm->rank == 0)
+    bool known = are_ends(t->s.stages, (int)t->c.pipeline.stages);
+    if (known && t->comm->rank == 0)
         LMB_TRY(read_ends(t->s.stages, (int)t->c.pipeline.stages, end, err));
     lmbi_pipeline_options o = { t->model,
                                 &t->loss,
@@ -95,7 +106,8 @@ static lmb_status make_pipeline(lmb_trainer *t, lmb_error *err)
                                 t->c.shard,
                                 .small_memory = memory != SIZE_MAX,
                                 .timed = t->c.pipeline.cost == LMB_COST_MEASURED,
-                                .end = t->s.stages ? end : NULL };
+                                .end = known ? end : NULL,
+                                .nccl = lmbi_gpu_nccl(t) };
     LMB_TRY(lmbi_pipeline_create(&o, &t->pipeline, err));
     if (o.timed)
         LMB_TRY(write_ends(t, err));
@@ -187,6 +199,8 @@ lmb_status lmbi_trainer_collect(lmb_trainer *t, lmb_error *err)
     float *v[IN_PARTS];
 
     vectors_of(t, v);
+    if (t->s.weights_in_parts) /* rank 0 waits for all */
+        lmb_watch_doing(t->watch, t->s.step, "weights of all stages", true);
     for (int i = 0; i < IN_PARTS && t->s.weights_in_parts; i++)
         if (v[i])
             LMB_TRY(lmbi_parts_collect(t->parts, v[i], err));
@@ -210,6 +224,7 @@ lmb_status lmb_trainer_gather(lmb_trainer *t, lmb_error *err)
                         "no memory on rank 0 to put together what the optimizer remembers of %zu numbers", t->n);
     for (int i = 0; i < t->s.n_slots; i++)
         LMB_TRY(lmbi_parts_gather(t->parts, t->slot[i], t->s.slot[i], err));
+    lmb_watch_doing(t->watch, t->s.step, "saving", false);
     return LMB_OK;
 }
 
@@ -234,7 +249,7 @@ static lmb_status cut_as_saved(lmb_trainer *t, lmb_error *err)
             return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what the optimizer remembers of %zu numbers",
                             t->parts->own_count);
     }
-    return LMB_OK;
+    return lmbi_gpu_anew(t, err);
 }
 
 lmb_status lmb_trainer_scatter(lmb_trainer *t, lmb_error *err)

@@ -7,7 +7,7 @@
 
 #include "core/cuda/device.h"
 #include "train/device_evaluate.h"
-#include "train/device_nccl.h"
+#include "train/device_stages.h"
 #include "train/gpu_pick.h"
 #include "train/resident.h"
 #include "train/trainer_internal.h"
@@ -37,15 +37,23 @@ static lmb_status open_sum(lmb_trainer *t, int index, bool alone, lmb_error *err
                                          .sharded = t->c.shard_optimizer };
     const lmb_nccl_api *api = NULL;
     lmb_error why = LMB_ERROR_INIT;
-    bool all;
+    bool all, stages = t->c.pipeline.stages > 1;
+    int of_one = 1;
 
-    if (t->comm->size == 1 || t->c.pipeline.stages > 1 || t->c.reduce == LMBI_WINDOW || t->c.reduce == LMBI_MESSAGES)
+    if (stages)
+        LMB_TRY(lmbi_pipeline_ranks(&t->c.pipeline, t->comm->size, &of_one, err));
+    if (t->comm->size == 1 || t->c.reduce == LMBI_WINDOW || t->c.reduce == LMBI_MESSAGES)
         return LMB_OK;
     if (!alone)
         (void)LMB_FAIL(&why, LMB_E_UNSUPPORTED, "ranks share GPUs (train.share_gpu), and NCCL sums between GPUs");
     LMB_TRY(all_have(t->comm, alone && lmb_nccl_load(&api, &why) == LMB_OK, &all, err));
+    if (all && stages)
+        return lmbi_device_stages_open(t->comm, api, &o, of_one, &t->sum, err);
     if (all)
         return lmbi_device_nccl_open(t->comm, api, &o, &t->sum, err);
+    if (stages)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "stages on several GPUs send each other their results by NCCL: %s",
+                        api ? "another rank has no NCCL module" : why.msg);
     if (t->c.reduce == LMBI_NCCL || t->c.reduce_type != LMBI_SUMS_F32)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "GPUs of several ranks can not sum: %s",
                         api ? "another rank has no NCCL module" : why.msg);
@@ -75,8 +83,6 @@ void lmbi_trainer_gpu_end(lmb_trainer *t) { lmb_gpu_close(t->gpu); }
 /* Why steps can not stay on the GPU, or NULL. */
 static const char *obstacle(const lmb_trainer *t)
 {
-    if (t->pipeline)
-        return "the model is in stages of a pipeline";
     return t->comm->size == 1 || t->sum ? NULL
            : t->no_sum[0]               ? t->no_sum
                                         : "several ranks sum their gradients on the host";
@@ -115,6 +121,19 @@ static lmb_status choose_pictures(lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+static void in_stages(lmb_trainer *t, lmbi_resident_options *o)
+{
+    o->pipeline = t->pipeline;
+    o->layout = lmbi_pipeline_layout(t->pipeline);
+    o->offset = lmbi_pipeline_offsets(t->pipeline);
+    if (!lmbi_pipeline_reads_x(t->pipeline)) {
+        o->numbers = 0;
+        o->pictures = (lmb_shape){ 0 };
+    }
+    if (t->sum)
+        lmbi_device_stages_owners(t->sum, t->layout, lmbi_pipeline_owners(t->pipeline));
+}
+
 static lmb_status make(lmb_trainer *t, lmb_error *err)
 {
     int64_t rows, full = sizes(t, &rows);
@@ -127,22 +146,24 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
     if (!t->first)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d shards", t->slots);
     LMB_TRY(choose_pictures(t, err));
-    const lmbi_resident_options o = { .device = t->backends[0]->device,
-                                      .program = t->worker[0].program,
-                                      .layout = t->layout,
-                                      .optimizer = t->optimizer,
-                                      .optimizer_config = t->optimizer_config,
-                                      .sum = t->sum,
-                                      .bucket_bytes = (size_t)t->c.bucket_kb * 1024,
-                                      .shards = t->slots,
-                                      .rows = rows,
-                                      .numbers = lmb_shape_count(&t->train->shape),
-                                      .full = full,
-                                      .pictures = t->pictures ? t->train->shape : (lmb_shape){ 0 },
-                                      .clip = t->c.clip,
-                                      .ema = t->c.ema > 0,
-                                      .graph = (int)t->c.graph,
-                                      .limit_s = t->c.stall_s };
+    lmbi_resident_options o = { .device = t->backends[0]->device,
+                                .program = t->worker[0].program,
+                                .layout = t->layout,
+                                .optimizer = t->optimizer,
+                                .optimizer_config = t->optimizer_config,
+                                .sum = t->sum,
+                                .bucket_bytes = (size_t)t->c.bucket_kb * 1024,
+                                .shards = t->slots,
+                                .rows = rows,
+                                .numbers = lmb_shape_count(&t->train->shape),
+                                .full = full,
+                                .pictures = t->pictures ? t->train->shape : (lmb_shape){ 0 },
+                                .clip = t->c.clip,
+                                .ema = t->c.ema > 0,
+                                .graph = (int)t->c.graph,
+                                .limit_s = t->c.stall_s };
+    if (t->pipeline)
+        in_stages(t, &o);
     return lmbi_resident_create(&o, &t->resident, err);
 }
 
@@ -156,6 +177,8 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
     t->s.needs_all = st == LMB_OK && t->sum && t->c.shard_optimizer;
     if (st == LMB_OK)
         return LMB_OK;
+    if (t->pipeline) /* the trainer's own way is for the host's memory */
+        return LMB_FAIL(err, st, "stages of a pipeline can not stay on the GPU: %s", why.msg);
     t->pictures = false;
     snprintf(t->remark, sizeof t->remark, "weights travel to the GPU and back in every step: %s", why.msg);
     const char *asked = t->c.graph == LMB_GRAPH_ON          ? "train.graph is on, but "
@@ -169,13 +192,29 @@ lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err)
 
 void lmbi_gpu_watch(lmb_trainer *t)
 {
-    if (t->sum)
+    if (t->sum && t->pipeline)
+        lmbi_device_stages_watch(t->sum, t->watch);
+    else if (t->sum)
         lmbi_device_nccl_watch(t->sum, t->watch);
 }
 
 size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host)
 {
     return t->resident && t->s.needs_all ? lmbi_resident_slots(t->resident) : host;
+}
+
+lmb_nccl *lmbi_gpu_nccl(const lmb_trainer *t)
+{
+    return t->sum && t->c.pipeline.stages > 1 ? lmbi_device_stages_nccl(t->sum) : NULL;
+}
+
+lmb_status lmbi_gpu_anew(lmb_trainer *t, lmb_error *err)
+{
+    lmbi_evaluator_destroy(t->evaluator);
+    t->evaluator = NULL;
+    lmbi_resident_destroy(t->resident);
+    t->resident = NULL;
+    return lmbi_gpu_create(t, err);
 }
 
 lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
@@ -185,11 +224,7 @@ lmb_status lmbi_gpu_again(lmb_trainer *t, lmb_error *err)
     t->away = false;
     if (!t->resident || lmbi_resident_again(t->resident, rows, full))
         return LMB_OK;
-    lmbi_evaluator_destroy(t->evaluator);
-    t->evaluator = NULL;
-    lmbi_resident_destroy(t->resident);
-    t->resident = NULL;
-    return lmbi_gpu_create(t, err);
+    return lmbi_gpu_anew(t, err);
 }
 
 void lmbi_gpu_destroy(lmb_trainer *t)
@@ -197,6 +232,8 @@ void lmbi_gpu_destroy(lmb_trainer *t)
     lmbi_evaluator_destroy(t->evaluator);
     t->evaluator = NULL;
     lmbi_resident_destroy(t->resident);
+    if (t->pipeline)
+        lmbi_pipeline_leave(t->pipeline);
     if (t->sum)
         t->sum->close(t->sum);
     t->sum = NULL;
@@ -211,7 +248,7 @@ static lmbi_resident_vectors vectors_of(const lmb_trainer *t)
                                 .loss = t->s.loss_sum,
                                 .correct = t->s.correct };
     for (int i = 0; i < t->s.n_slots; i++)
-        v.slot[i] = t->s.slot[i];
+        v.slot[i] = t->slot[i];
     return v;
 }
 

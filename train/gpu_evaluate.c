@@ -25,6 +25,8 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
     lmbi_evaluator_options o = { .backends = backends, .model = t->model, .layout = t->layout,
                                  .limit_s = t->c.stall_s };
 
+    if (t->pipeline)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a GPU has its own stages of the model alone");
     (void)lmbi_resident_weights(t->resident, false, &o.at);
     return lmbi_evaluator_create(&o, t->valid, &t->evaluator, err);
 }

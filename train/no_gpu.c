@@ -25,6 +25,18 @@ void lmbi_gpu_destroy(lmb_trainer *t) { (void)t; }
 size_t lmbi_gpu_slots(const lmb_trainer *t, size_t host) { return (void)t, host; }
 void lmbi_gpu_watch(lmb_trainer *t) { (void)t; }
 
+lmb_nccl *lmbi_gpu_nccl(const lmb_trainer *t)
+{
+    (void)t;
+    return NULL;
+}
+
+lmb_status lmbi_gpu_anew(lmb_trainer *t, lmb_error *err)
+{
+    (void)t, (void)err;
+    return LMB_OK;
+}
+
 static lmb_status none(lmb_error *err) { return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no GPU"); }
 
 lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err)

@@ -1,32 +1,13 @@
 /* train/pipeline.c - see pipeline.h. */
-#include "train/pipeline.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/threads.h"
-
-enum { MOST_ROWS = 4 }; /* numbers of rows that are kept compiled: whole microbatches, and the last ones of batches */
+#include "core/plan/device_step.h"
+#include "train/pipeline_internal.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a pipeline")
-
-/* All that is compiled for microbatches of so many rows: copy[i * stages of this rank + stage]. */
-typedef struct form { int64_t rows, used; lmbi_cuts *cuts; lmbi_copy **copy; size_t in_bytes, out_bytes; } form;
-
-struct lmbi_pipeline {
-    lmbi_pipeline_options o;
-    int me, first, n;        /* rank in the pipeline; stages [first, first + n) */
-    int in_flight;           /* microbatches between their way there and back   */
-    form form[MOST_ROWS];    /* 0: of whole microbatches                        */
-    int32_t end[LMB_MOST_STAGES]; /* where the model is cut                     */
-    int64_t clock;
-    lmb_state_layout local;
-    int *owner;
-    size_t *from;
-    lmb_trace *trace;
-    double all, waited;
-};
 
 lmb_status lmbi_pipeline_ranks(const lmb_pipeline_config *c, int ranks, int *of_one, lmb_error *err)
 {
@@ -42,9 +23,16 @@ lmb_status lmbi_pipeline_ranks(const lmb_pipeline_config *c, int ranks, int *of_
     return LMB_OK;
 }
 
+/* Between devices a microbatch travels while two others are worked on, so that one more is under way for each rank. */
+int lmbi_pipeline_in_flight(int ranks, int rank, bool devices)
+{
+    int behind = ranks - 1 - rank;
+    return devices ? 2 * behind + 1 : behind + 1;
+}
+
 /* ---- setting up ---- */
 
-static void drop(form *f, int copies)
+static void drop(lmbi_form *f, int copies)
 {
     for (int i = 0; f->copy && i < copies; i++)
         lmbi_copy_destroy(f->copy[i]);
@@ -53,7 +41,7 @@ static void drop(form *f, int copies)
     memset(f, 0, sizeof *f);
 }
 
-static lmb_status make_form(lmbi_pipeline *p, form *f, int64_t rows, lmb_error *err)
+static lmb_status make_form(lmbi_pipeline *p, lmbi_form *f, int64_t rows, lmb_error *err)
 {
     f->rows = rows;
     LMB_TRY(lmbi_cuts_make(p->o.model, p->o.loss, rows, p->o.stages, p->end, &f->cuts, err));
@@ -64,12 +52,12 @@ static lmb_status make_form(lmbi_pipeline *p, form *f, int64_t rows, lmb_error *
     return f->copy ? LMB_OK : NOMEM(err);
 }
 
-static lmb_status form_for(lmbi_pipeline *p, int64_t rows, form **out, lmb_error *err)
+lmb_status lmbi_pipeline_form(lmbi_pipeline *p, int64_t rows, lmbi_form **out, lmb_error *err)
 {
-    form *oldest = &p->form[1];
+    lmbi_form *oldest = &p->form[1];
 
-    for (int i = 0; i < MOST_ROWS; i++) {
-        form *f = &p->form[i];
+    for (int i = 0; i < LMBI_FORMS; i++) {
+        lmbi_form *f = &p->form[i];
         if (f->cuts && f->rows == rows) {
             f->used = ++p->clock;
             *out = f;
@@ -117,14 +105,21 @@ static lmb_status divide(lmbi_pipeline *p, lmb_error *err)
 
     p->owner = calloc(n, sizeof *p->owner);
     p->from = calloc(n, sizeof *p->from);
+    p->there = calloc(n, sizeof *p->there);
+    p->offset = calloc(n, sizeof *p->offset);
     p->local.segment = calloc(n, sizeof *p->local.segment);
-    if (!p->owner || !p->from || !p->local.segment)
+    if (!p->owner || !p->from || !p->there || !p->offset || !p->local.segment)
         return NOMEM(err);
+    size_t there = 0;
     lmbi_cuts_owners(p->form[0].cuts, l, p->owner);
     for (int i = 0; i < l->n; i++) {
         p->owner[i] /= p->n;
+        p->there[i] = LMBI_ELSEWHERE;
         if (p->owner[i] != p->me)
             continue;
+        p->there[i] = there;
+        there += (l->segment[i].count + LMB_STEP_ALIGN - 1) / LMB_STEP_ALIGN * LMB_STEP_ALIGN;
+        p->offset[p->local.n] = l->segment[i].offset;
         p->from[i] = p->local.count;
         lmb_segment *s = &p->local.segment[p->local.n++];
         *s = l->segment[i];
@@ -144,7 +139,8 @@ lmb_status lmbi_pipeline_create(const lmbi_pipeline_options *o, lmbi_pipeline **
     p->me = o->comm->rank % o->ranks;
     p->n = o->stages / o->ranks;
     p->first = p->me * p->n;
-    p->in_flight = o->ranks - p->me;
+    p->device = o->backends && o->backends[0] ? o->backends[0]->device : NULL;
+    p->in_flight = lmbi_pipeline_in_flight(o->ranks, p->me, p->device != NULL);
     lmb_status st = choose_cuts(p, err);
     if (st == LMB_OK)
         st = make_form(p, &p->form[0], o->rows, err);
@@ -162,12 +158,29 @@ void lmbi_pipeline_destroy(lmbi_pipeline *p)
 {
     if (!p)
         return;
-    for (int i = 0; i < MOST_ROWS; i++)
+    lmbi_pipeline_leave(p);
+    for (int i = 0; i < LMBI_FORMS; i++)
         drop(&p->form[i], p->in_flight * p->n);
+    free(p->there);
+    free(p->offset);
     free(p->local.segment);
     free(p->owner);
     free(p->from);
     free(p);
+}
+
+void lmbi_pipeline_leave(lmbi_pipeline *p)
+{
+    if (!p->device)
+        return;
+    for (int i = 0; i < LMBI_FORMS; i++)
+        for (int k = 0; p->form[i].copy && k < p->in_flight * p->n; k++) {
+            lmbi_copy_destroy(p->form[i].copy[k]);
+            p->form[i].copy[k] = NULL;
+        }
+    if (p->landing)
+        p->device->free(p->device, p->landing);
+    p->landing = NULL;
 }
 
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t) { p->trace = t; }
@@ -176,10 +189,30 @@ const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p) { return &p
 const int *lmbi_pipeline_owners(const lmbi_pipeline *p) { return p->owner; }
 const size_t *lmbi_pipeline_places(const lmbi_pipeline *p) { return p->from; }
 
+const size_t *lmbi_pipeline_offsets(const lmbi_pipeline *p) { return p->offset; }
+
 void lmbi_pipeline_times(const lmbi_pipeline *p, double *all, double *waited)
 {
     *all = p->all;
     *waited = p->waited;
+}
+
+lmb_status lmbi_pipeline_copy(lmbi_pipeline *p, int64_t rows, int i, int k, lmbi_copy **out, lmb_error *err)
+{
+    const lmbi_form *main = &p->form[0];
+    lmbi_form *f;
+
+    LMB_TRY(lmbi_pipeline_form(p, rows, &f, err));
+    lmbi_copy **c = &f->copy[i % p->in_flight * p->n + k];
+    if (!*c) {
+        lmbi_stage_options o = { .backends = p->o.backends, .loss = p->o.loss, .layout = p->o.layout,
+                                 .from = p->device ? p->there : p->from,
+                                 .small_memory = p->o.small_memory, .in_room = k ? 0 : main->in_bytes,
+                                 .out_room = k < p->n - 1 ? 0 : main->out_bytes, .trace = p->trace };
+        LMB_TRY(lmbi_copy_create(f->cuts, p->first + k, &o, c, err));
+    }
+    *out = *c;
+    return LMB_OK;
 }
 
 /* ---- a batch ---- */
@@ -187,23 +220,9 @@ void lmbi_pipeline_times(const lmbi_pipeline *p, double *all, double *waited)
 /* A batch under way on this rank. */
 typedef struct flow { lmbi_pipeline *p; const lmbi_flow *f; lmb_error *err; } flow;
 
-/* The copy that microbatch i uses of this rank's stage k. */
 static lmb_status copy_of(flow *w, int i, int k, lmbi_copy **out)
 {
-    lmbi_pipeline *p = w->p;
-    const form *main = &p->form[0];
-    form *f;
-
-    LMB_TRY(form_for(p, w->f->first[i + 1] - w->f->first[i], &f, w->err));
-    lmbi_copy **c = &f->copy[i % p->in_flight * p->n + k];
-    if (!*c) {
-        lmbi_stage_options o = { .backends = p->o.backends, .loss = p->o.loss, .layout = p->o.layout, .from = p->from,
-                                 .small_memory = p->o.small_memory, .in_room = k ? 0 : main->in_bytes,
-                                 .out_room = k < p->n - 1 ? 0 : main->out_bytes, .trace = p->trace };
-        LMB_TRY(lmbi_copy_create(f->cuts, p->first + k, &o, c, w->err));
-    }
-    *out = *c;
-    return LMB_OK;
+    return lmbi_pipeline_copy(w->p, w->f->first[i + 1] - w->f->first[i], i, k, out, w->err);
 }
 
 static lmbi_stage_run run_of(const flow *w, int i)

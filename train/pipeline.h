@@ -14,12 +14,18 @@
  * A rank steps what its stages train and keeps what the optimizer remembers of that (train/parts.h). Messages are
  * lmb_comm.exchange, to the neighbour and from it at once.
  *
+ * Between GPUs (train/pipeline_device.c) blocks go from one's memory to the next one's by NCCL, on a stream of their
+ * own: a rank works on one microbatch while the last one travels. For that a rank sends twice as many ahead, and keeps
+ * up to twice as many groups' feature maps. Sums of microbatches, the step and what it remembers stay on the GPU
+ * (train/resident.h).
+ *
  *   source   Narayanan et al. 2019, PipeDream (SOSP), section 3.2; Narayanan et al. 2021, Megatron-LM,
  *            arXiv:2104.04473, section 2.2
  */
 #ifndef LMB_TRAIN_PIPELINE_H
 #define LMB_TRAIN_PIPELINE_H
 
+#include "comm/nccl.h"
 #include "comm/watch.h"
 #include "train/reduce.h"
 #include "train/stage.h"
@@ -42,10 +48,15 @@ typedef struct lmbi_pipeline_options {
     bool small_memory;
     bool timed; /* cut by measured cost; rank 0 measures and decides for all */
     const int32_t *end; /* [stages] rank 0's: of an earlier decision, in place of a new one; NULL: none */
+    lmb_nccl *nccl;     /* of the GPUs of all ranks; NULL: none, or one rank */
 } lmbi_pipeline_options;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_create(const lmbi_pipeline_options *o, lmbi_pipeline **out, lmb_error *err);
 void lmbi_pipeline_destroy(lmbi_pipeline *p); /* NULL is a no-op */
 void lmbi_pipeline_trace(lmbi_pipeline *p, lmb_trace *t);
+/* Microbatches under way on a rank of a pipeline. */
+int lmbi_pipeline_in_flight(int ranks, int rank, bool devices);
+/* Give the GPU's memory back, as long as there is the GPU; what is needed is made again. */
+void lmbi_pipeline_leave(lmbi_pipeline *p);
 /* [stages]: nodes that they end before; the last one's is of no use. */
 const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p);
 
@@ -53,6 +64,8 @@ const int32_t *lmbi_pipeline_ends(const lmbi_pipeline *p);
 const lmb_state_layout *lmbi_pipeline_layout(const lmbi_pipeline *p);
 const int *lmbi_pipeline_owners(const lmbi_pipeline *p);    /* [segments]: rank of the pipeline                 */
 const size_t *lmbi_pipeline_places(const lmbi_pipeline *p); /* [segments]: of own ones, in lmbi_pipeline_layout */
+
+const size_t *lmbi_pipeline_offsets(const lmbi_pipeline *p); /* of segments of lmbi_pipeline_layout, in the state  */
 
 /* The microbatches of this pipeline in a batch: rows first[i] .. first[i + 1] of x and y. Microbatch i ends in slot i
  * of `sums`. */
@@ -70,6 +83,27 @@ typedef struct lmbi_flow {
     lmb_place place;      /* .row is that of first[0] */
 } lmbi_flow;
 LMB_MUST_CHECK lmb_status lmbi_pipeline_run(lmbi_pipeline *p, const lmbi_flow *f, lmb_error *err);
+/* The same on a GPU, put on its queue and not waited for. */
+typedef struct lmbi_flow_there {
+    int n;
+    const int64_t *first; /* [n + 1] */
+    int64_t step;
+    void *ctx;
+    /* Wait for all that is on the queue, but not for ever: before what waits by itself. */
+    lmb_status (*settle)(void *ctx, lmb_error *err);
+    /* Where microbatch i has its numbers, asked on its way there and, the same, on its way back. */
+    lmb_status (*place)(void *ctx, int i, lmbi_stage_there *out, lmb_error *err);
+    /* Its gradients are final, on the queue. In ascending order. */
+    lmb_status (*back)(void *ctx, int i, lmb_error *err);
+} lmbi_flow_there;
+LMB_MUST_CHECK lmb_status lmbi_pipeline_enqueue(lmbi_pipeline *p, const lmbi_flow_there *f, lmb_error *err);
+/* What this rank's stages read of a batch: samples; labels and what the loss is fed, of which `bytes` for so many
+ * rows. */
+bool lmbi_pipeline_reads_x(const lmbi_pipeline *p);
+bool lmbi_pipeline_ends_here(const lmbi_pipeline *p);
+LMB_MUST_CHECK lmb_status lmbi_pipeline_feed(lmbi_pipeline *p, int64_t rows, size_t *bytes, lmb_error *err);
+int lmbi_pipeline_ahead(const lmbi_pipeline *p); /* most microbatches between place() and back() */
+
 /* Seconds in run(), and of these waiting for other ranks. */
 void lmbi_pipeline_times(const lmbi_pipeline *p, double *all, double *waited);
 

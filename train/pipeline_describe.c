@@ -10,10 +10,10 @@ typedef struct share {
     double kept;
 } share;
 
-/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this
- * rank. */
+/* Weights, their average, the best ones, what the optimizer remembers, and a gradient of each microbatch of this rank;
+ * on a GPU of each under way, and of each level of the tree that sums them. */
 static share share_of(const lmb_train_config *c, const lmb_state_layout *l, const int *owner, int stage, int vectors,
-                      int ranks, int of_one)
+                      int ranks, int of_one, int in_flight)
 {
     int64_t slots = 1;
     size_t state = 0;
@@ -22,6 +22,12 @@ static share share_of(const lmb_train_config *c, const lmb_state_layout *l, cons
     while (slots < c->pipeline.microbatches)
         slots *= 2;
     slots = slots / (ranks / of_one) > 0 ? slots / (ranks / of_one) : 1;
+    if (lmb_train_on_gpu(c)) {
+        int64_t levels = 1;
+        for (; slots > 1; slots /= 2)
+            levels++;
+        slots = levels + in_flight;
+    }
     for (int i = 0; i < l->n; i++) {
         state += owner[i] == stage ? l->segment[i].count : 0;
         s.numbers += owner[i] == stage && l->segment[i].role == LMB_ROLE_PARAMETER ? l->segment[i].count : 0;
@@ -85,8 +91,9 @@ lmb_status lmbi_pipeline_describe(const lmb_train_config *c, const lmb_graph *mo
         lmb_str_addf(out, "  stage rank  cost            MACs parameters state, MB     memory, MB in flight   crosses "
                           "the cut behind it\n");
         for (int k = 0; k < cuts->n && st == LMB_OK; k++) {
-            share s = share_of(c, l, owner, k, slots, ranks, of_one);
-            st = describe_stage(cuts, k, &o, of_one, of_one - k / (cuts->n / of_one), all, s, out, err);
+            int in_flight = lmbi_pipeline_in_flight(of_one, k / (cuts->n / of_one), lmb_train_on_gpu(c));
+            share s = share_of(c, l, owner, k, slots, ranks, of_one, in_flight);
+            st = describe_stage(cuts, k, &o, of_one, in_flight, all, s, out, err);
         }
     }
     lmbi_cuts_destroy(cuts);

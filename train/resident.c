@@ -94,6 +94,7 @@ static lmb_status set_up(lmbi_resident *r, lmb_error *err)
     LMB_TRY(make_memory(r, err));
     LMB_TRY(lmbi_input_create(r, err));
     LMB_TRY(clear_memory(r, err));
+    LMB_TRY(r->o.pipeline ? lmbi_flow_create(r, err) : LMB_OK);
     return r->o.sum ? r->o.sum->prepare(r->o.sum, r->vector[0], r->state, err) : LMB_OK;
 }
 
@@ -125,6 +126,7 @@ void lmbi_resident_destroy(lmbi_resident *r)
     lmbi_graph_forget(r);
     lmbi_input_destroy(r);
     lmbi_rows_destroy(r);
+    lmbi_flow_destroy(r);
     if (r->memory)
         r->d->free(r->d, r->memory);
     lmbi_layout_destroy(r);
@@ -154,9 +156,11 @@ static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
         w.slot[i] = r->slot[i];
     w.anchor = r->anchored ? r->anchor : NULL;
     w.shift = r->shifted ? r->shift : NULL;
-    w.part = r->part;
+    w.part = w.part ? w.part : r->part;
     return r->d->work(r->d, &w, err);
 }
+
+lmb_status lmbi_resident_work(lmbi_resident *r, lmb_step_work w, lmb_error *err) { return work(r, w, err); }
 
 /* The next bucket of the batch's vector is final on the queue: weighed, if it is that of the only shard, and handed
  * to the ranks' sum. */
@@ -255,7 +259,9 @@ static lmb_status run_shards(lmbi_resident *r, lmb_error *err)
 
     if (r->b->shards == 0)
         LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_CLEAR, .last = r->n_chunks, .vector = r->vector[0] }, err));
-    for (int k = 0; k < r->b->shards; k++) {
+    if (r->o.pipeline && r->b->shards > 0)
+        LMB_TRY(lmbi_flow_run(r, err));
+    for (int k = 0; k < r->b->shards && !r->o.pipeline; k++) {
         LMB_TRY(run_shard(r, k, depth++, err));
         for (int done = k + 1; done % 2 == 0; done /= 2)
             LMB_TRY(merge(r, --depth - 1, err));
@@ -265,6 +271,20 @@ static lmb_status run_shards(lmbi_resident *r, lmb_error *err)
     while (r->handed < r->n_buckets)
         LMB_TRY(hand_over(r, r->b->shards == 1 ? r->b->share[0] : 1, err));
     return LMB_OK;
+}
+
+/* The gradient's squares, of all ranks if those have parts of it; the norm, and what follows from it. */
+static lmb_status decide(lmbi_resident *r, lmb_error *err)
+{
+    lmb_device_sum *sum = r->o.sum;
+    lmb_step_work w = { .kind = LMB_WORK_DECIDE, .last = r->n_chunks, .vector = r->vector[0] };
+
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_SQUARES, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    if (r->parts)
+        LMB_TRY(sum->share(sum, r->part, (size_t)r->n_chunks, err));
+    if (sum && sum->whole)
+        LMB_TRY(sum->whole(sum, r->part, &w.part, &w.last, err));
+    return work(r, w, err);
 }
 
 lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
@@ -279,10 +299,7 @@ lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b,
     LMB_TRY(run_shards(r, err));
     if (sum)
         LMB_TRY(sum->join(sum, err));
-    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_SQUARES, .last = r->n_chunks, .vector = r->vector[0] }, err));
-    if (r->parts)
-        LMB_TRY(sum->share(sum, r->part, (size_t)r->n_chunks, err));
-    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_DECIDE, .last = r->n_chunks, .vector = r->vector[0] }, err));
+    LMB_TRY(decide(r, err));
     LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_MOVE, .last = r->n_chunks, .vector = r->vector[0] }, err));
     return r->parts ? sum->weights(sum, err) : LMB_OK;
 }

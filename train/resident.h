@@ -25,6 +25,7 @@
 
 #include "core/plan/device.h"
 #include "train/device_sum.h"
+#include "train/pipeline.h"
 #include "train/trainer.h"
 
 typedef struct lmbi_resident lmbi_resident;
@@ -45,6 +46,10 @@ typedef struct lmbi_resident_options {
     bool ema;
     int graph;      /* lmb_train_config.graph */
     double limit_s; /* a device that keeps the host waiting for longer hangs; 0: never */
+    /* Stages that the shards flow through in place of the program, or NULL; then `layout` is the pipeline's, and
+     * `numbers` 0 where its stages read no samples. */
+    lmbi_pipeline *pipeline;
+    const size_t *offset; /* [segments] where state, ema, anchor and shift of the host have them; NULL: as in layout */
 } lmbi_resident_options;
 
 /* errors  E_UNSUPPORTED: a sentence why steps can not stay on the device */

@@ -32,7 +32,7 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
     lmbi_slab *s = &r->slab;
 
     if (!r->table)
-        LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
+        LMB_TRY(lmbi_flow_feed(r, r->o.rows, NULL, NULL, NULL, &feed, err));
     s->front = place(&end, sizeof(lmb_step_now));
     s->front = end;
     end = 0;
@@ -135,13 +135,12 @@ static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b,
         if (r->o.pictures.n) {
             memcpy(in + r->slab.x, b->pixels + lo * numbers, n * numbers);
             memcpy(in + r->slab.change, b->change + lo, n * sizeof *b->change);
-        } else {
+        } else if (numbers) {
             memcpy(in + r->slab.x, b->x + lo * numbers, n * numbers * sizeof *b->x);
         }
         /* With a table nothing is fed; asked all the same: a program forgets the plan it has used least of late, and a
          * replay, which it does not see, runs in the memory of its plan. */
-        LMB_TRY(
-            lmb_program_feed(r->o.program, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
+        LMB_TRY(lmbi_flow_feed(r, (int64_t)n, &info, &place, r->table ? NULL : in + r->slab.feed, &feed, err));
     }
     return LMB_OK;
 }

@@ -1,12 +1,13 @@
 /* train/resident_internal.h - the inside of a resident step: resident_layout.c says what is where and whose,
  * resident.c makes it and puts steps on the queue, resident_input.c brings batches there, resident_rows.c keeps what a
- * loss is fed, resident_state.c moves vectors, resident_graph.c records and replays. */
+ * loss is fed, resident_state.c moves vectors, resident_graph.c records and replays, resident_flow.c has stages of a
+ * pipeline in place of a program. */
 #ifndef LMB_TRAIN_RESIDENT_INTERNAL_H
 #define LMB_TRAIN_RESIDENT_INTERNAL_H
 
 #include "train/resident.h"
 
-enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2 };
+enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2, LMBI_FLOW_MOST = LMBI_LEVELS + 2 * LMB_MOST_STAGES };
 
 /* One shard's share of a batch's memory; offsets in bytes from its front. */
 typedef struct lmbi_slab {
@@ -55,6 +56,13 @@ struct lmbi_resident {
     const lmbi_resident_batch *b;
     int handed;     /* buckets that the ranks' sum has */
     lmb_error late; /* of a callback */
+    /* ---- microbatches of a pipeline ---- */
+    struct {
+        char *memory; /* vectors [levels, n) */
+        int n, depth;
+        bool taken[LMBI_FLOW_MOST];
+        int held[LMBI_FLOW_MOST], tree[LMBI_LEVELS + 1]; /* vectors of those under way; of what has been summed */
+    } flow;
     /* ---- the graph ---- */
     lmbi_graph_state graph;
     int warm; /* full batches so far */
@@ -64,6 +72,8 @@ struct lmbi_resident {
 
 /* resident.c: the work of one step behind its input, on the queue. */
 LMB_MUST_CHECK lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
+/* A piece of it, whose operands that are always the same are filled in. */
+LMB_MUST_CHECK lmb_status lmbi_resident_work(lmbi_resident *r, lmb_step_work w, lmb_error *err);
 /* resident_input.c: the host waits until a mark is reached, or for all work: not for ever (device_wait.h), and a peer
  * that never comes is an error. */
 LMB_MUST_CHECK lmb_status lmbi_resident_reach(lmbi_resident *r, lmb_device_mark *m, lmb_error *err);
@@ -86,6 +96,13 @@ static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { retur
 LMB_MUST_CHECK lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err);
 void lmbi_rows_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_rows_take(lmbi_resident *r, const uint32_t *sample, int64_t rows, lmb_error *err);
+/* resident_flow.c: the vectors of microbatches; all of a batch that has some, their sum in vector[0]; what the loss is
+ * fed, with and without stages. */
+LMB_MUST_CHECK lmb_status lmbi_flow_create(lmbi_resident *r, lmb_error *err);
+void lmbi_flow_destroy(lmbi_resident *r);
+LMB_MUST_CHECK lmb_status lmbi_flow_run(lmbi_resident *r, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_flow_feed(lmbi_resident *r, int64_t n, const lmb_step_info *info, const lmb_place *place,
+                                         void *into, size_t *bytes, lmb_error *err);
 /* resident_graph.c: the step whose input has been brought, in whichever way it is done now. */
 LMB_MUST_CHECK lmb_status lmbi_graph_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 void lmbi_graph_forget(lmbi_resident *r);

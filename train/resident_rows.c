@@ -49,7 +49,7 @@ lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err)
 
     if (!loss->feed || loss->table.samples < 1 || loss->table.epochs < 1)
         return LMB_OK;
-    LMB_TRY(lmb_program_feed(r->o.program, r->o.rows, NULL, NULL, NULL, &feed, err));
+    LMB_TRY(lmbi_flow_feed(r, r->o.rows, NULL, NULL, NULL, &feed, err));
     size_t row = feed / (size_t)r->o.rows, rows = (size_t)loss->table.epochs * (size_t)loss->table.samples;
     if (!row || loss->table.epochs > INT32_MAX || rows > loss->table.most / row)
         return LMB_OK;

@@ -3,40 +3,44 @@
 
 #include "train/resident_internal.h"
 
-/* The host's dense vector into the mirror, segment by segment, or back. */
-static void spread(lmbi_resident *r, const float *dense)
+/* Where the host's vector has segment i: what an optimizer remembers is of this rank's numbers alone. */
+static size_t offset(const lmbi_resident *r, int i, bool slot)
 {
-    for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(r->mirror + r->at[i], dense + r->o.layout->segment[i].offset,
-               r->o.layout->segment[i].count * sizeof *dense);
+    return r->o.offset && !slot ? r->o.offset[i] : r->o.layout->segment[i].offset;
 }
 
-static void gather(const lmbi_resident *r, float *dense)
+/* The host's dense vector into the mirror, segment by segment, or back. */
+static void spread(lmbi_resident *r, const float *dense, bool slot)
 {
     for (int i = 0; i < r->o.layout->n; i++)
-        memcpy(dense + r->o.layout->segment[i].offset, r->mirror + r->at[i],
-               r->o.layout->segment[i].count * sizeof *dense);
+        memcpy(r->mirror + r->at[i], dense + offset(r, i, slot), r->o.layout->segment[i].count * sizeof *dense);
+}
+
+static void gather(const lmbi_resident *r, float *dense, bool slot)
+{
+    for (int i = 0; i < r->o.layout->n; i++)
+        memcpy(dense + offset(r, i, slot), r->mirror + r->at[i], r->o.layout->segment[i].count * sizeof *dense);
 }
 
 /* One mirror for all: each is waited for. */
-static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, lmb_error *err)
+static lmb_status send_one(lmbi_resident *r, float *there, const float *dense, bool slot, lmb_error *err)
 {
     if (!there || !dense)
         return LMB_OK;
     memset(r->mirror, 0, r->count * sizeof *r->mirror);
-    spread(r, dense);
+    spread(r, dense, slot);
     LMB_TRY(r->d->upload(r->d, there, r->mirror, r->count * sizeof *there, err));
     return lmbi_resident_wait(r, err);
 }
 
 /* From a vector of the device's layout. */
-static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, lmb_error *err)
+static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, bool slot, lmb_error *err)
 {
     if (!there || !dense)
         return LMB_OK;
     LMB_TRY(r->d->download(r->d, r->mirror, there, r->count * sizeof *there, err));
     LMB_TRY(lmbi_resident_wait(r, err));
-    gather(r, dense);
+    gather(r, dense, slot);
     return LMB_OK;
 }
 
@@ -46,7 +50,7 @@ static lmb_status fetch_one(lmbi_resident *r, const float *there, float *dense, 
 static lmb_status send_slot(lmbi_resident *r, float *there, const float *dense, lmb_error *err)
 {
     if (!r->parts)
-        return send_one(r, there, dense, err);
+        return send_one(r, there, dense, true, err);
     memset(r->mirror, 0, r->own * sizeof *r->mirror);
     for (int i = 0; i < r->o.layout->n; i++)
         for (int k = r->chunk_of[i]; k < r->chunk_of[i + 1]; k++) {
@@ -65,7 +69,7 @@ static lmb_status fetch_slot(lmbi_resident *r, const float *there, float *dense,
     float *all = r->vector[0] + LMB_STEP_HEAD;
 
     if (!r->parts)
-        return fetch_one(r, there, dense, err);
+        return fetch_one(r, there, dense, true, err);
     for (int i = 0; i < r->n_parts; i++) {
         const lmb_device_part *p = &r->own_part[i];
         const lmb_step_chunk *first = &r->chunk[p->first];
@@ -73,7 +77,7 @@ static lmb_status fetch_slot(lmbi_resident *r, const float *there, float *dense,
         LMB_TRY(r->d->copy(r->d, all + first->at, there + first->slot, (end - (size_t)first->slot) * sizeof *all, err));
     }
     LMB_TRY(r->o.sum->gather(r->o.sum, all, err));
-    return fetch_one(r, all, dense, err);
+    return fetch_one(r, all, dense, true, err);
 }
 
 /* ---- all of it ---- */
@@ -84,12 +88,12 @@ lmb_status lmbi_resident_send(lmbi_resident *r, const lmbi_resident_vectors *v, 
         lmbi_graph_forget(r); /* which operands a step has is part of what was recorded */
     r->anchored = v->anchor != NULL;
     r->shifted = v->shift != NULL;
-    LMB_TRY(send_one(r, r->state, v->state, err));
-    LMB_TRY(send_one(r, r->ema, v->ema, err));
+    LMB_TRY(send_one(r, r->state, v->state, false, err));
+    LMB_TRY(send_one(r, r->ema, v->ema, false, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
         LMB_TRY(send_slot(r, r->slot[i], v->slot[i], err));
-    LMB_TRY(send_one(r, r->anchor, v->anchor, err));
-    LMB_TRY(send_one(r, r->shift, v->shift, err));
+    LMB_TRY(send_one(r, r->anchor, v->anchor, false, err));
+    LMB_TRY(send_one(r, r->shift, v->shift, false, err));
     *r->seen = (lmb_step_tally){ .loss = v->loss, .correct = v->correct, .failed = -1, .shrink = 1 };
     LMB_TRY(r->d->upload(r->d, r->tally, r->seen, sizeof *r->seen, err));
     return lmbi_resident_wait(r, err);
@@ -118,8 +122,8 @@ lmb_status lmbi_resident_fetch(lmbi_resident *r, lmbi_resident_vectors *v, lmb_e
 {
     if (r->parts && r->ema)
         LMB_TRY(r->o.sum->gather(r->o.sum, r->ema, err));
-    LMB_TRY(fetch_one(r, r->state, v->state, err));
-    LMB_TRY(fetch_one(r, r->ema, v->ema, err));
+    LMB_TRY(fetch_one(r, r->state, v->state, false, err));
+    LMB_TRY(fetch_one(r, r->ema, v->ema, false, err));
     for (int i = 0; i < r->o.optimizer->n_slots; i++)
         LMB_TRY(fetch_slot(r, r->slot[i], v->slot[i], err));
     return lmbi_resident_look(r, &v->loss, &v->correct, err);

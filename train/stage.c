@@ -1,5 +1,4 @@
 /* train/stage.c - see stage.h. */
-#include "train/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,41 +6,19 @@
 
 #include "core/graph/autodiff.h"
 #include "train/metrics.h"
+#include "train/stage_internal.h"
 
 #define NOMEM(err) LMB_FAIL((err), LMB_E_NOMEM, "no memory for a stage of a pipeline")
 
 /* ---- a compiled copy ---- */
 
-/* A value that crosses a cut: in the training graph and in the stage's, where its gradient comes from or goes to, its
- * place in blocks. */
-typedef struct crosser { lmb_vid whole, here, seed, gradient; size_t at, bytes; bool through; } crosser;
-
-struct lmbi_copy {
-    const lmbi_cuts *c;
-    lmbi_stage_options o;
-    int64_t rows;
-    bool last;
-    lmb_graph *g;
-    lmb_plan *plan;
-    lmb_vid *map;        /* [values of the training graph] -> in g    */
-    int n_in, n_out;
-    crosser *in, *out;
-    char *memory;        /* four blocks: in, its gradient; out, its gradient */
-    size_t in_bytes, out_bytes, in_room, out_room;
-    lmb_vid *source, *result; /* [segments] in g, LMB_NONE            */
-    const float *state;
-    float *to;
-};
-
-static char *block(const lmbi_copy *c, bool out, bool gradient)
+float *lmbi_copy_in(lmbi_copy *c) { return c->n_in ? (float *)(void *)lmbi_copy_block(c, false, false) : NULL; }
+float *lmbi_copy_in_gradient(lmbi_copy *c) { return c->n_in ? (float *)(void *)lmbi_copy_block(c, false, true) : NULL; }
+float *lmbi_copy_out(lmbi_copy *c) { return c->n_out ? (float *)(void *)lmbi_copy_block(c, true, false) : NULL; }
+float *lmbi_copy_out_gradient(lmbi_copy *c)
 {
-    return c->memory + (out ? 2 * c->in_room : 0) + (gradient ? (out ? c->out_room : c->in_room) : 0);
+    return c->n_out ? (float *)(void *)lmbi_copy_block(c, true, true) : NULL;
 }
-
-float *lmbi_copy_in(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, false, false) : NULL; }
-float *lmbi_copy_in_gradient(lmbi_copy *c) { return c->n_in ? (float *)(void *)block(c, false, true) : NULL; }
-float *lmbi_copy_out(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, false) : NULL; }
-float *lmbi_copy_out_gradient(lmbi_copy *c) { return c->n_out ? (float *)(void *)block(c, true, true) : NULL; }
 size_t lmbi_copy_bytes(const lmbi_copy *c)
 {
     return lmb_plan_describe(c->plan).arena_bytes + 2 * (c->in_room + c->out_room);
@@ -49,7 +26,7 @@ size_t lmbi_copy_bytes(const lmbi_copy *c)
 size_t lmbi_copy_in_bytes(const lmbi_copy *c) { return c->in_bytes; }
 size_t lmbi_copy_out_bytes(const lmbi_copy *c) { return c->out_bytes; }
 
-static lmb_status list(lmbi_copy *c, int at, crosser **out, int *n, size_t *bytes, lmb_error *err)
+static lmb_status list(lmbi_copy *c, int at, lmbi_crosser **out, int *n, size_t *bytes, lmb_error *err)
 {
     const lmb_graph *g = c->c->g;
     bool *crosses = NULL;
@@ -62,7 +39,7 @@ static lmb_status list(lmbi_copy *c, int at, crosser **out, int *n, size_t *byte
     for (int v = 0; v < g->n_values && st == LMB_OK; v++)
         if (crosses[v]) {
             (*out)[(*n)++] =
-                (crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, lmbi_cuts_padded(&g->value[v]), false };
+                (lmbi_crosser){ v, c->map[v], LMB_NONE, LMB_NONE, place, lmbi_cuts_padded(&g->value[v]), false };
             place += lmbi_cuts_padded(&g->value[v]);
         }
     free(crosses);
@@ -76,7 +53,7 @@ static lmb_status add_seeds(lmbi_copy *c, lmb_graph *stage, int begin, lmb_vid *
     char name[160];
 
     for (int i = 0; i < c->n_out; i++) {
-        crosser *x = &c->out[i];
+        lmbi_crosser *x = &c->out[i];
         const lmb_value *v = &c->c->g->value[x->whole];
         x->through = v->node < begin;
         if (x->here == LMB_NONE || !c->c->trained[x->whole])
@@ -164,17 +141,19 @@ static lmb_status bind_blocks(lmbi_copy *c, lmb_error *err)
 {
     c->in_room = c->in_bytes > c->o.in_room ? c->in_bytes : c->o.in_room;
     c->out_room = c->out_bytes > c->o.out_room ? c->out_bytes : c->o.out_room;
+    if (c->device)
+        return lmbi_copy_blocks_there(c, 2 * (c->in_room + c->out_room), err);
     c->memory = calloc(1, 2 * (c->in_room + c->out_room) + 64);
     if (!c->memory)
         return NOMEM(err);
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].here != LMB_NONE)
-            LMB_TRY(lmb_plan_bind(c->plan, c->in[i].here, block(c, false, false) + c->in[i].at, err));
+            LMB_TRY(lmb_plan_bind(c->plan, c->in[i].here, lmbi_copy_block(c, false, false) + c->in[i].at, err));
     for (int i = 0; i < c->n_out; i++) {
         if (!c->out[i].through)
-            LMB_TRY(lmb_plan_bind(c->plan, c->out[i].here, block(c, true, false) + c->out[i].at, err));
+            LMB_TRY(lmb_plan_bind(c->plan, c->out[i].here, lmbi_copy_block(c, true, false) + c->out[i].at, err));
         if (c->out[i].seed != LMB_NONE)
-            LMB_TRY(lmb_plan_bind(c->plan, c->out[i].seed, block(c, true, true) + c->out[i].at, err));
+            LMB_TRY(lmb_plan_bind(c->plan, c->out[i].seed, lmbi_copy_block(c, true, true) + c->out[i].at, err));
     }
     return LMB_OK;
 }
@@ -213,6 +192,7 @@ lmb_status lmbi_copy_create(const lmbi_cuts *cuts, int stage, const lmbi_stage_o
         return NOMEM(err);
     c->c = cuts;
     c->o = *o;
+    c->device = o->backends && o->backends[0] ? o->backends[0]->device : NULL;
     c->rows = cuts->g->value[cuts->x].shape.d[0];
     c->last = stage == cuts->n - 1;
     lmb_status st = set_up(c, &cuts->stage[stage], err);
@@ -233,7 +213,10 @@ void lmbi_copy_destroy(lmbi_copy *c)
     free(c->map);
     free(c->in);
     free(c->out);
-    free(c->memory);
+    if (c->device && c->memory)
+        c->device->free(c->device, c->memory);
+    else
+        free(c->memory);
     free(c->source);
     free(c);
 }
@@ -261,14 +244,6 @@ static lmb_status bind_vectors(lmbi_copy *c, const lmbi_stage_run *r, lmb_error 
     return LMB_OK;
 }
 
-static const crosser *find(const crosser *list, int n, lmb_vid whole)
-{
-    for (int i = 0; i < n; i++)
-        if (list[i].whole == whole)
-            return &list[i];
-    return NULL;
-}
-
 lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *err)
 {
     LMB_TRY(bind_vectors(c, r, err));
@@ -279,9 +254,9 @@ lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *e
                                 err));
     LMB_TRY(lmb_plan_run_part(c->plan, 0, r->info, err));
     for (int i = 0; i < c->n_out; i++) {
-        const crosser *x = c->out[i].through ? find(c->in, c->n_in, c->out[i].whole) : NULL;
+        const lmbi_crosser *x = c->out[i].through ? lmbi_crosser_find(c->in, c->n_in, c->out[i].whole) : NULL;
         if (x)
-            memcpy(block(c, true, false) + c->out[i].at, block(c, false, false) + x->at, x->bytes);
+            memcpy(lmbi_copy_block(c, true, false) + c->out[i].at, lmbi_copy_block(c, false, false) + x->at, x->bytes);
     }
     return LMB_OK;
 }
@@ -290,11 +265,12 @@ lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *e
 static void leave_gradients(lmbi_copy *c)
 {
     for (int i = 0; i < c->n_in; i++) {
-        const crosser *x = &c->in[i], *behind = x->here == LMB_NONE ? find(c->out, c->n_out, x->whole) : NULL;
+        const lmbi_crosser *x = &c->in[i];
+        const lmbi_crosser *behind = x->here == LMB_NONE ? lmbi_crosser_find(c->out, c->n_out, x->whole) : NULL;
         size_t bytes = sizeof(float) * (size_t)lmb_shape_count(&c->c->g->value[x->whole].shape);
-        char *to = block(c, false, true) + x->at;
+        char *to = lmbi_copy_block(c, false, true) + x->at;
         if (behind)
-            memcpy(to, block(c, true, true) + behind->at, bytes);
+            memcpy(to, lmbi_copy_block(c, true, true) + behind->at, bytes);
         else if (x->gradient != LMB_NONE)
             memcpy(to, lmb_plan_data(c->plan, x->gradient), bytes);
     }

@@ -5,6 +5,8 @@
  * compiled copies, each with memory of its own: between the way there and the way back of one group of samples, a copy
  * keeps what the gradients need, while others are used for other groups.
  *
+ *   device   with backends of a device (core/plan/device.h) blocks lie in its memory, and stages are put on its queue:
+ *            lmbi_copy_forward_there() and lmbi_copy_backward_there() in place of the host's
  *   owns     a stage borrows model, loss and backends
  *   threads  one at a time
  *   source   Huang et al. 2019, GPipe, arXiv:1811.06965; Narayanan et al. 2019, PipeDream, section 3.2
@@ -42,11 +44,13 @@ LMB_MUST_CHECK lmb_status lmbi_cuts_block(const lmbi_cuts *c, int stage, size_t 
 /* owner[i]: the stage that trains segment i of the model's layout, 0 where none uses it. */
 void lmbi_cuts_owners(const lmbi_cuts *c, const lmb_state_layout *l, int *owner);
 
+#define LMBI_ELSEWHERE SIZE_MAX
+
 typedef struct lmbi_stage_options {
     const lmb_backend *const *backends;
     const lmb_loss *loss;
     const lmb_state_layout *layout; /* of the model; out[i] of a run goes where `from` says */
-    const size_t *from;             /* [segments]                                           */
+    const size_t *from;             /* [segments]; LMBI_ELSEWHERE: another rank's            */
     bool small_memory;              /* of lmb_plan_options */
     size_t in_room, out_room;       /* blocks are at least so large */
     lmb_trace *trace;
@@ -77,6 +81,19 @@ typedef struct lmbi_stage_run {
 } lmbi_stage_run;
 LMB_MUST_CHECK lmb_status lmbi_copy_forward(lmbi_copy *c, const lmbi_stage_run *r, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_copy_backward(lmbi_copy *c, lmbi_stage_run *r, lmb_error *err);
+
+/* The same on a device, in its memory, put on its queue and not waited for. */
+typedef struct lmbi_stage_there {
+    const float *x; /* NULL: no stage of this rank reads it */
+    const int64_t *y;
+    const uint32_t *sample;
+    void *feed;
+    float *state, *out;   /* both by `from` of the options */
+    float *loss, *logits; /* of the last stage: [1], [rows, classes] */
+    const lmb_step_there *there;
+} lmbi_stage_there;
+LMB_MUST_CHECK lmb_status lmbi_copy_forward_there(lmbi_copy *c, const lmbi_stage_there *r, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_copy_backward_there(lmbi_copy *c, const lmbi_stage_there *r, lmb_error *err);
 
 /* The best places by measuring (train/cuts_time.c): `o` as for the stages, but for `from` and rooms. Runs the model
  * for some steps; needs room for the piece at work and one state vector. */

@@ -82,6 +82,8 @@ void lmbi_trainer_gpu_end(lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_gpu_create(lmb_trainer *t, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_gpu_again(lmb_trainer *t,
                                          lmb_error *err); /* another training begins (lmb_trainer_restart) */
+LMB_MUST_CHECK lmb_status lmbi_gpu_anew(lmb_trainer *t, lmb_error *err); /* the model has been cut elsewhere */
+lmb_nccl *lmbi_gpu_nccl(const lmb_trainer *t); /* between GPUs with stages, or NULL */
 void lmbi_gpu_destroy(lmb_trainer *t);
 void lmbi_gpu_watch(lmb_trainer *t); /* there is a noticeboard */
 LMB_MUST_CHECK lmb_status lmbi_gpu_send(lmb_trainer *t, lmb_error *err);

@@ -280,8 +280,6 @@ static bool has_kernel(const lmb_plan *p, const char *op)
 
 static lmb_status compile(lmb_plan *p, lmb_error *err)
 {
-    if (p->device && p->options.n_later)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on a device runs whole: no input can come later there");
     if (p->options.backends && p->options.backends[0] && !p->options.no_fusion)
         LMB_TRY(lmb_pass_fuse(p->asked, has_kernel(p, "GemmAct"), &p->fused, &p->map, err));
     if (p->fused && p->options.small_memory && !p->device) /* devices have no kernel for it */

@@ -184,10 +184,11 @@ static lmb_status check_stays(const lmb_plan *p, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmbi_device_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err)
+lmb_status lmbi_device_enqueue(lmb_plan *p, int begin, int end, const lmb_step_info *step, const lmb_step_there *there,
+                               lmb_error *err)
 {
     LMB_TRY(check_stays(p, err));
-    for (int i = 0; i < p->n_steps; i++) {
+    for (int i = begin; i < end; i++) {
         lmbi_step *s = &p->step[i];
         if (run_step(p, s, step, step, there, err) != LMB_OK)
             return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label,

@@ -126,7 +126,8 @@ int lmbi_plan_outward(const lmb_plan *p, lmb_vid v);
 /* device.c */
 lmb_status lmbi_device_prepare(lmb_plan *p, lmb_error *err);
 lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
-lmb_status lmbi_device_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err);
+lmb_status lmbi_device_enqueue(lmb_plan *p, int begin, int end, const lmb_step_info *step, const lmb_step_there *there,
+                               lmb_error *err); /* steps [begin, end) */
 void lmbi_device_end(lmb_plan *p);
 
 /* memory.c: storages -> offsets in the arena. */

@@ -33,7 +33,7 @@ typedef struct lmb_plan_options {
     bool frozen_exact;    /* what depends on no trained parameter (a teacher) is kept in the graph's types */
     lmb_choices *choices; /* borrowed while compiling: kernels found by measuring; NULL: the fixed choice */
     bool small_memory;    /* cheap feature maps are computed again for the backward pass: core/passes/recompute.h */
-    const lmb_vid *later; /* [n_later] inputs that come later than the others: see lmb_plan_run_part; not on a device */
+    const lmb_vid *later; /* [n_later] inputs that come later than the others: see lmb_plan_run_part */
     int n_later;
     bool no_fusion;                     /* run the graph as it is; else, with backends, core/passes/fuse.h  */
 } lmb_plan_options;
@@ -56,7 +56,7 @@ void *lmb_plan_data(const lmb_plan *p, lmb_vid v);
 /* Run all steps. `step` may be NULL when the graph draws no random numbers. */
 LMB_MUST_CHECK lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err);
 /* A run in two parts, with as much time in between as the caller likes: 0: all up to the first step that needs one of
- * the inputs `later`, and the outputs made so far; 1: the rest. */
+ * the inputs `later`, and the outputs made so far; 1: the rest. On a device: lmb_plan_enqueue_part. */
 LMB_MUST_CHECK lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err);
 /* Put all steps on the device's queue and return: nothing is sent, fetched or waited for. Every input must be bound
  * there; outputs that are not stay where only the device sees them.
@@ -66,6 +66,9 @@ LMB_MUST_CHECK lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_ste
  *   errors  E_UNSUPPORTED: no device, or a step has no kernel there and would make a trip to the host */
 LMB_MUST_CHECK lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there,
                                            lmb_error *err);
+/* Part 0 or 1 of a run in the same way: lmb_plan_run_part. */
+LMB_MUST_CHECK lmb_status lmb_plan_enqueue_part(lmb_plan *p, int part, const lmb_step_info *step,
+                                                const lmb_step_there *there, lmb_error *err);
 /* Called after each step, or, by lmb_plan_enqueue, as soon as it is on the queue; a trainer starts reducing a bucket
  * once its gradients are there. NULL: none. */
 void lmb_plan_on_step(lmb_plan *p, void (*fn)(void *ctx, int step), void *ctx);

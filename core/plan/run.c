@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base/threads.h"
+#include "core/plan/device.h"
 #include "core/plan/internal.h"
 
 int lmbi_plan_outward(const lmb_plan *p, lmb_vid v)
@@ -142,7 +143,8 @@ lmb_status lmb_plan_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
     return run_steps(p, 0, p->n_steps, step, err);
 }
 
-lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err)
+static lmb_status enqueue(lmb_plan *p, int begin, int end, const lmb_step_info *step, const lmb_step_there *there,
+                          lmb_error *err)
 {
     if (!p->device)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on the host has no queue");
@@ -150,11 +152,24 @@ lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_st
         return LMB_FAIL(err, LMB_E_ARG, "a plan that was made to be described has no memory to run in");
     if (!p->resolved)
         resolve(p);
-    return lmbi_device_enqueue(p, step, there, err);
+    return lmbi_device_enqueue(p, begin, end, step, there, err);
+}
+
+lmb_status lmb_plan_enqueue(lmb_plan *p, const lmb_step_info *step, const lmb_step_there *there, lmb_error *err)
+{
+    return enqueue(p, 0, p->n_steps, step, there, err);
+}
+
+lmb_status lmb_plan_enqueue_part(lmb_plan *p, int part, const lmb_step_info *step, const lmb_step_there *there,
+                                 lmb_error *err)
+{
+    return enqueue(p, part ? p->pause : 0, part ? p->n_steps : p->pause, step, there, err);
 }
 
 lmb_status lmb_plan_run_part(lmb_plan *p, int part, const lmb_step_info *step, lmb_error *err)
 {
+    if (p->device)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "a plan on %s runs in parts on its queue alone", p->device->name);
     return run_steps(p, part ? p->pause : 0, part ? p->n_steps : p->pause, step, err);
 }
 

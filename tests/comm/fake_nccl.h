@@ -128,7 +128,8 @@ static int fake_group_begin(void) { return fake.groups++, LMB_NCCL_OK; }
 static int fake_group_end(void) { return fake.groups--, LMB_NCCL_OK; }
 static int fake_exchange(const void *from, int a, void *to, int b, size_t n, lmb_nccl_type t, void *comm, void *stream)
 {
-    return (void)stream, (void)a, (void)b, fake_work(from, to, n, t, comm);
+    static float nowhere[64]; /* one way */
+    return (void)stream, (void)a, (void)b, fake_work(from ? from : nowhere, to ? to : nowhere, n, t, comm);
 }
 
 static int fake_narrow(const float *from, uint16_t *to, size_t n, void *stream)

@@ -1,10 +1,11 @@
 /* tests/comm/played_nccl_module.c - a module with the table of comm/nccl_api.h and no NCCL: ranks are processes of
  * this machine that meet in a file. With tests/core/cuda/played.c whole trainings of several "GPUs" run anywhere
- * (LMB_NCCL_MODULE names this file).
+ * (LMB_NCCL_MODULE names this file). A rank may be in several communicators.
  *
  * Work is done when it is put on a stream, ranks adding in their order; so what must come before it on another has to
  * be ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is
  * missing. On a stream that is being recorded it is recorded (lmb_played_put), and done in every replay.
+ * Letters between two ranks: played_nccl_letters.h.
  * LMB_PLAYED_NCCL=refuse: what is recorded is an error; "jitter": what is replayed ends in other bits, the same on all.
  * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
  * is gone, with an error.
@@ -26,17 +27,27 @@
 #include "core/base/bf16.h"
 #include "core/cuda/cuda.h"
 
-enum { MOST = 8, AREA = 1 << 20, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */,
+enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 14, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */,
        REFUSED = 5 /* ncclInvalidUsage */ };
 
+/* full: bytes of a letter on its way from one rank to another. */
+typedef struct box {
+    atomic_int full;
+    unsigned char bytes[BOX];
+} box;
 typedef struct place {
     atomic_int arrived, turn, pid[MOST];
     unsigned char area[MOST][AREA];
+    box box[MOST][MOST];
 } place;
 
-static place *file;
+typedef struct group {
+    place *file;
+    int rank, size;
+} group;
+
 static char path[LMB_NCCL_ID];
-static int rank_here, size_here, code_now; /* code_now: what state() says */
+static int code_now; /* what state() says */
 static bool jitter;
 static char our_stream;
 
@@ -103,10 +114,14 @@ static int stream_destroy(void *stream)
 
 static int nothing(void *of) { return (void)of, LMB_NCCL_OK; }
 
+static void deliver(const void *stream); /* what letters have brought on it */
+
 /* What the played GPU has put off until somebody waits. */
 static int do_it(void *stream)
 {
     lmb_error err = LMB_ERROR_INIT;
+
+    deliver(stream);
     return stream == &our_stream || !gpu.api || gpu.api->stream_sync(stream, &err) == LMB_OK ? LMB_NCCL_OK
                                                                                              : LMB_NCCL_CUDA + 1;
 }
@@ -157,50 +172,57 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool somebody_died(void)
+static bool somebody_died(const group *g)
 {
-    for (int r = 0; r < size_here; r++) {
-        int pid = atomic_load(&file->pid[r]);
+    for (int r = 0; r < g->size; r++) {
+        int pid = atomic_load(&g->file->pid[r]);
         if (pid && kill(pid, 0) != 0)
             return true;
     }
     return false;
 }
 
-/* Until all have come; false: that will not be. */
-static bool meet(void)
+/* A nap; false: what is waited for will not be. */
+static bool patient(const group *g, double start)
 {
     const char *patience = getenv("LMB_PLAYED_PATIENCE");
-    double start = now(), limit = patience ? atof(patience) : 60;
-    int turn = atomic_load(&file->turn);
 
-    if (atomic_fetch_add(&file->arrived, 1) + 1 == size_here) {
-        atomic_store(&file->arrived, 0);
-        atomic_fetch_add(&file->turn, 1);
+    code_now = somebody_died(g) ? DIED : now() - start > (patience ? atof(patience) : 60) ? LMB_NCCL_BUSY : LMB_NCCL_OK;
+    nanosleep(&(struct timespec){ 0, 20000 }, NULL);
+    return code_now == LMB_NCCL_OK;
+}
+
+/* Until all have come; false: that will not be. */
+static bool meet(const group *g)
+{
+    double start = now();
+    int turn = atomic_load(&g->file->turn);
+
+    if (atomic_fetch_add(&g->file->arrived, 1) + 1 == g->size) {
+        atomic_store(&g->file->arrived, 0);
+        atomic_fetch_add(&g->file->turn, 1);
         return true;
     }
-    while (atomic_load(&file->turn) == turn) {
-        code_now = somebody_died() ? DIED : now() - start > limit ? LMB_NCCL_BUSY : LMB_NCCL_OK;
-        if (code_now)
+    while (atomic_load(&g->file->turn) == turn)
+        if (!patient(g, start))
             return false;
-        nanosleep(&(struct timespec){ 0, 20000 }, NULL);
-    }
     return true;
 }
 
 static int init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int rank)
 {
     int fd = open((const char *)id, O_RDWR);
+    group *g = malloc(sizeof *g);
 
-    rank_here = rank;
-    size_here = size;
-    file = fd < 0 || size > MOST ? MAP_FAILED : mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (file == MAP_FAILED)
-        return NO_FILE;
+    *g = (group){ MAP_FAILED, rank, size };
+    if (fd >= 0 && size <= MOST)
+        g->file = mmap(NULL, sizeof *g->file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (g->file == MAP_FAILED)
+        return free(g), NO_FILE;
     close(fd);
-    *comm = file;
-    atomic_store(&file->pid[rank], (int)getpid());
-    if (!meet())
+    *comm = g;
+    atomic_store(&g->file->pid[rank], (int)getpid());
+    if (!meet(g))
         return LMB_NCCL_BUSY;
     if (rank == 0)
         unlink((const char *)id);
@@ -208,7 +230,7 @@ static int init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int 
 }
 
 static int state(void *comm) { return (void)comm, code_now; }
-static int end(void *comm) { return munmap(comm, sizeof *file), file = NULL, LMB_NCCL_OK; }
+static int end(void *comm) { return munmap(((group *)comm)->file, sizeof(place)), free(comm), LMB_NCCL_OK; }
 
 /* ---- work ---- */
 
@@ -241,24 +263,27 @@ static double combine(double a, double b, lmb_nccl_type t, lmb_nccl_op op)
 }
 
 /* root -1: everybody gets it; who does not, gets rubbish. */
-static int part(const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root,
-                bool spread)
+static int part(const group *g, const unsigned char *from, unsigned char *to, size_t n, lmb_nccl_type t, lmb_nccl_op op,
+                int root, bool spread)
 {
-    memcpy(file->area[rank_here], from, n * bytes_of(t));
-    if (!meet())
+    place *file = g->file;
+
+    memcpy(file->area[g->rank], from, n * bytes_of(t));
+    if (!meet(g))
         return LMB_NCCL_BUSY;
     for (size_t i = 0; i < n; i++) {
         double x = get(file->area[spread ? root : 0], i, t);
-        for (int r = 1; r < size_here && !spread; r++)
+        for (int r = 1; r < g->size && !spread; r++)
             x = combine(x, get(file->area[r], i, t), t, op);
         if (jitter && t == LMB_NCCL_F32 && op == LMB_NCCL_ADD && !spread)
             x *= 1 + 1e-6;
-        put(to, i, t, spread || root < 0 || root == rank_here ? x : (double)NAN);
+        put(to, i, t, spread || root < 0 || root == g->rank ? x : (double)NAN);
     }
-    return meet() ? LMB_NCCL_OK : LMB_NCCL_BUSY;
+    return meet(g) ? LMB_NCCL_OK : LMB_NCCL_BUSY;
 }
 
-static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, bool spread)
+static int work(const group *g, const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root,
+                bool spread)
 {
     size_t most = AREA / bytes_of(t);
 
@@ -266,7 +291,7 @@ static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_
         return LMB_NCCL_BUSY;
 
     for (size_t at = 0; at < n; at += most) {
-        int code = part((const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
+        int code = part(g, (const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
                         n - at < most ? n - at : most, t, op, root, spread);
         if (code != LMB_NCCL_OK)
             return code;
@@ -274,13 +299,14 @@ static int work(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_
     return LMB_NCCL_OK;
 }
 
-static int group(void) { return code_now ? LMB_NCCL_BUSY : LMB_NCCL_OK; }
+#include "tests/comm/played_nccl_letters.h"
 
 /* ---- now, or recorded ---- */
 
 typedef enum { REDUCE, SPREAD, NARROW, WIDEN } kind;
 typedef struct job {
     kind kind;
+    const group *g;
     const void *from;
     void *to;
     size_t n;
@@ -297,7 +323,7 @@ static int do_job(const job *j)
         ((float *)j->to)[i] = lmb_bf16_get(((const uint16_t *)j->from)[i]);
     return j->kind == NARROW || j->kind == WIDEN
                ? LMB_NCCL_OK
-               : work(j->from, j->to, j->n, j->type, j->op, j->root, j->kind == SPREAD);
+               : work(j->g, j->from, j->to, j->n, j->type, j->op, j->root, j->kind == SPREAD);
 }
 
 /* What became of it, state() tells. */
@@ -329,15 +355,15 @@ static int put_job(job j, void *stream)
 
 static int reduce(const void *from, void *to, size_t n, lmb_nccl_type t, lmb_nccl_op op, void *comm, void *stream)
 {
-    return (void)comm, put_job((job){ REDUCE, from, to, n, t, op, -1 }, stream);
+    return put_job((job){ REDUCE, comm, from, to, n, t, op, -1 }, stream);
 }
 static int reduce_to(void *at, size_t n, lmb_nccl_type t, lmb_nccl_op op, int root, void *comm, void *stream)
 {
-    return (void)comm, put_job((job){ REDUCE, at, at, n, t, op, root }, stream);
+    return put_job((job){ REDUCE, comm, at, at, n, t, op, root }, stream);
 }
 static int spread(void *at, size_t n, lmb_nccl_type t, int root, void *comm, void *stream)
 {
-    return (void)comm, put_job((job){ SPREAD, at, at, n, t, LMB_NCCL_ADD, root }, stream);
+    return put_job((job){ SPREAD, comm, at, at, n, t, LMB_NCCL_ADD, root }, stream);
 }
 static int narrow(const float *from, uint16_t *to, size_t n, void *stream)
 {
@@ -348,35 +374,25 @@ static int widen(const uint16_t *from, float *to, size_t n, void *stream)
     return put_job((job){ .kind = WIDEN, .from = from, .to = to, .n = n }, stream);
 }
 
-/* What a training does not ask for (sum_scatter, gather, exchange) is left out. */
+/* What a training does not ask for (sum_scatter, gather) is left out. */
 extern const lmb_nccl_api lmb_nccl_module;
 __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
-    .version = LMB_NCCL_API,
-    .size = sizeof(lmb_nccl_api),
+    .version = LMB_NCCL_API, .size = sizeof(lmb_nccl_api),
     .text = text,
     .library = library,
-    .device_select = device_select,
-    .device_id = device_id,
-    .alloc = mem_alloc,
-    .free = mem_free,
-    .upload = transfer,
-    .download = transfer,
-    .stream_create = stream_create,
-    .stream_destroy = stream_destroy,
-    .stream_state = stream_state,
-    .stream_after = stream_after,
+    .device_select = device_select, .device_id = device_id,
+    .alloc = mem_alloc, .free = mem_free,
+    .upload = transfer, .download = transfer,
+    .stream_create = stream_create, .stream_destroy = stream_destroy,
+    .stream_state = stream_state, .stream_after = stream_after,
     .event_state = event_state,
-    .unique_id = unique_id,
-    .init = init,
+    .unique_id = unique_id, .init = init,
     .state = state,
     .finalize = nothing,
-    .destroy = end,
-    .abort = end,
-    .group_begin = group,
-    .group_end = group,
-    .reduce = reduce,
-    .reduce_to = reduce_to,
+    .destroy = end, .abort = end,
+    .group_begin = group_begin, .group_end = group_end,
+    .exchange = exchange,
+    .reduce = reduce, .reduce_to = reduce_to,
     .spread = spread,
-    .narrow = narrow,
-    .widen = widen,
+    .narrow = narrow, .widen = widen,
 };

@@ -254,6 +254,33 @@ END_TEST
 static void hear(void *ctx, const char *sentence) { (void)ctx, (void)sentence; }
 
 /* The noticeboard knows who keeps us waiting. */
+/* One piece of work, behind what the stream has; the stream goes on behind the work before it; a neighbour that dies is
+ * named. */
+START_TEST(letters_are_one_piece_of_work)
+{
+    lmb_comm c = pair(0);
+    lmb_nccl *n = NULL;
+    int stream;
+    float from[4] = { 1, 2, 3, 4 }, to[4];
+    const lmb_nccl_letter l[2] = { { 1, from, NULL, 4 }, { 1, NULL, to, 4 } };
+
+    begin();
+    ck_ok(lmb_nccl_open(&c, &fake_api, &patient, &n, &err));
+    ck_ok(lmb_nccl_swap(n, (lmb_nccl_label){ 7, -1 }, "activations 3 to rank 1", l, 2, &stream, &err));
+    ck_assert(fake.works == 2 && fake.afters == 2 && fake.groups == 0);
+    fake.fail_state = FAKE_ERROR;
+    ck_ok(lmb_nccl_swap(n, (lmb_nccl_label){ 8, -1 }, "activations 4 to rank 1", l, 1, &stream, &err));
+    ck_assert_int_eq(lmb_nccl_wait(n, &err), LMB_E_PEER);
+    ck_says("activations 4 to rank 1 of step 8: remote process exited");
+    ck_assert_int_eq(fake.aborts, 1);
+    lmb_nccl_abort(n);
+    ck_assert_int_eq(fake.aborts, 1);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_nccl_swap(n, (lmb_nccl_label){ 9, -1 }, "x", l, 1, &stream, &err), LMB_E_PEER);
+    lmb_nccl_close(n);
+}
+END_TEST
+
 START_TEST(who_is_behind_is_named)
 {
     lmb_comm first = pair(0), second = pair(1);
@@ -332,6 +359,6 @@ END_TEST
 LMB_TEST_MAIN("comm/nccl", add(ranks_meet); add_loop(ranks_that_do_not_fit, 4);
               add(a_rank_without_a_gpu_tells_the_others); add(nobody_comes_to_the_meeting); add(work_is_waited_for);
               add_loop(a_peer_that_fails_ends_it, 2); add_loop(a_recording_that_fails_ends_nothing, 2);
-              add_loop(a_replay_is_not_waited_for_longer, 2); add(who_is_behind_is_named);
-              add(a_fixed_order_is_asked_for);
+              add_loop(a_replay_is_not_waited_for_longer, 2); add(letters_are_one_piece_of_work);
+              add(who_is_behind_is_named); add(a_fixed_order_is_asked_for);
               add(modules_are_looked_at);)

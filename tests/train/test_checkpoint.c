@@ -51,6 +51,11 @@ START_TEST(differences_are_named)
     make_state(4);
     ck_ok(lmb_checkpoint_save(path, &state, "train:\n  lr: 0.05\n  batch: 64\n", &err));
     refuse(LMB_E_ARG, "`lr: 0.05` where this one has `lr: 0.1`");
+    ck_ok(lmb_checkpoint_save(path, &state, "train:\n  lr: 0.1\n  stages: 4\n  backend: \"cuda\"\n", &err));
+    refuse(LMB_E_ARG, "`(nothing)` where this one has `batch: 64`");
+    const char *others = "train:\n  lr: 0.1\n  stages: 4\n  batch: 64\n  backend: \"cuda\"\n";
+    ck_ok(lmb_checkpoint_save(path, &state, others, &err));
+    ck_ok(lmb_checkpoint_load(path, &state, config, &log_to, &err)); /* who works is no matter */
     ck_ok(lmb_checkpoint_save(path, &state, "train:\n  lr: 0.1\n", &err));
     refuse(LMB_E_ARG, "`(nothing)` where this one has `batch: 64`");
     teardown();
