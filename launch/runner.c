@@ -249,6 +249,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     lmb_progress_begin(&w->bar);
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
+    lmb_trainer_watch(w->trainer, NULL);
     lmb_watch_close(board);
     lmb_progress_end(&w->bar);
     if (w->err.status != LMB_OK) { /* a save inside an epoch failed: that stopped the run */

@@ -93,6 +93,16 @@ static lmb_status prepare(lmb_device_sum *base, float *sum, float *state, lmb_er
     return s->replicas ? s->replicas->prepare(s->replicas, sum, state, err) : LMB_OK;
 }
 
+/* Where one communicator has failed nothing comes of the other, either, and what waits for both must end. */
+static lmb_status end_both(stages_sum *s, lmb_status st)
+{
+    if (st == LMB_OK || !s->replicas)
+        return st;
+    lmb_nccl_abort(s->nccl);
+    lmbi_device_nccl_abort(s->replicas);
+    return st;
+}
+
 static lmb_status begin(lmb_device_sum *base, int64_t step, lmb_error *err)
 {
     stages_sum *s = of(base);
@@ -103,13 +113,13 @@ static lmb_status begin(lmb_device_sum *base, int64_t step, lmb_error *err)
 static lmb_status ready(lmb_device_sum *base, int bucket, lmb_error *err)
 {
     stages_sum *s = of(base);
-    return s->replicas ? s->replicas->ready(s->replicas, bucket, err) : LMB_OK;
+    return s->replicas ? end_both(s, s->replicas->ready(s->replicas, bucket, err)) : LMB_OK;
 }
 
 static lmb_status join(lmb_device_sum *base, lmb_error *err)
 {
     stages_sum *s = of(base);
-    return s->replicas ? s->replicas->join(s->replicas, err) : LMB_OK;
+    return s->replicas ? end_both(s, s->replicas->join(s->replicas, err)) : LMB_OK;
 }
 
 /* From the first pipeline to all ranks: after the sums over pipelines all have the same. */
@@ -126,10 +136,10 @@ static lmb_status whole(lmb_device_sum *base, const double *mine, double **part,
         s->piece[pieces++] = (lmb_nccl_piece){ s->part + r->first, (size_t)r->n, LMB_NCCL_F64, LMB_NCCL_ADD, r->owner };
     }
     s->piece[pieces++] = (lmb_nccl_piece){ s->v.sum, LMB_STEP_HEAD, LMB_NCCL_F32, LMB_NCCL_ADD, s->of_one - 1 };
-    LMB_TRY(lmb_nccl_spread(s->nccl, (lmb_nccl_label){ s->step, -1 }, s->piece, pieces, s->v.stream, err));
     *part = s->part;
     *n = s->n_chunks;
-    return lmb_nccl_release(s->nccl, s->v.stream, err);
+    lmb_status st = lmb_nccl_spread(s->nccl, (lmb_nccl_label){ s->step, -1 }, s->piece, pieces, s->v.stream, err);
+    return end_both(s, st == LMB_OK ? lmb_nccl_release(s->nccl, s->v.stream, err) : st);
 }
 
 /* Between ranks of MPI: nothing is under way on the GPUs that could wait for it. */
@@ -142,14 +152,6 @@ static lmb_status agree(lmb_device_sum *base, bool *yes, lmb_error *err)
     for (int r = 0; r < c->size && st == LMB_OK; r++)
         *yes = *yes && all[r];
     free(all);
-    return st;
-}
-
-/* After an error what waits for both must end. */
-static lmb_status end_both(stages_sum *s, lmb_status st)
-{
-    if (st != LMB_OK && s->replicas)
-        lmbi_device_nccl_abort(s->replicas);
     return st;
 }
 

@@ -153,7 +153,13 @@ lmb_status lmbi_flow_run(lmbi_resident *r, lmb_error *err)
         r->flow.taken[i] = false;
         r->flow.held[i] = -1;
     }
-    LMB_TRY(lmbi_pipeline_enqueue(r->o.pipeline, &f, err));
+    lmb_status st = lmbi_pipeline_enqueue(r->o.pipeline, &f, err);
+    if (st != LMB_OK) {
+        lmb_error unsaid = LMB_ERROR_INIT;
+        if (r->o.sum) /* so that it ends what is under way besides letters */
+            (void)r->o.sum->wait(r->o.sum, r->b->step, &unsaid);
+        return st;
+    }
     while (r->flow.depth > 1)
         LMB_TRY(merge(r, err));
     if (r->flow.tree[0] == 0)

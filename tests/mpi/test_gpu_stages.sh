@@ -130,11 +130,11 @@ rank() {
     pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
         tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
 }
-# stuck SIGNAL WORDS: rank 1 of 4 gets it in the middle of a training, in a step or while stages are put together to be saved. NCCL's
+# stuck SIGNAL WORDS STAGES: rank 1 of 4 gets it in the middle of a training, in a step or while stages are put together to be saved. NCCL's
 # patience is 0.8 of stall_s.
 stuck() {
     rm -rf "$dir/run"
-    LMB_PLAYED_PATIENCE=1 mpirun -n 4 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh $(stages 4 8) --set train.epochs=100000 --set train.stall_s=20 \
+    LMB_PLAYED_PATIENCE=1 mpirun -n 4 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh $(stages $3 8) --set train.epochs=100000 --set train.stall_s=20 \
         >"$dir/log.s" 2>&1 &
     job=$!
     i=0
@@ -150,5 +150,7 @@ stuck() {
     grep -qE "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
     grep -E "$2" "$dir/log.s" | head -1
 }
-stuck STOP "rank 1 on [^ ]* (\\(process [0-9]*\\) )?(does not answer|is behind)"
+for n in 4 2; do # 2: two pipelines, and so two communicators
+    stuck STOP "rank 1 on [^ ]* (\\(process [0-9]*\\) )?(does not answer|is behind)" $n
+done
 echo "stages on GPUs agree: $long"
