@@ -13,10 +13,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -340,8 +342,10 @@ static tally federate(plan *p)
     printf("%d clients, %d rounds, %zu values as %s\n", p->clients, p->rounds, p->values, p->codec);
     fflush(stdout);
     pid_t server = fork();
-    if (server == 0)
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* clients that give up leave no server behind */
         serve(p, ports[1], tallies[1]);
+    }
     if (read(ports[0], &port, sizeof port) != sizeof port)
         exit(1);
     play(p, port);
