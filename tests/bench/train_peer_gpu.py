@@ -160,19 +160,21 @@ def main():
         print('not compared: %s' % reason)
         return 0
     print('%s, PyTorch %s, %s, compile: %s' % (torch.cuda.get_device_name(0), torch.__version__, a.precision, a.compile))
+    failed = 0
     for name in a.models.split(','):
         try:
             peer = Peer(name, a.precision, a.compile)
             pairs = [(ours(a.build, name, a.precision, a.seconds), peer.speed(a.seconds)) for _ in range(a.rounds)]
         except Exception as e:  # of a compiler, a library, a program: the next network has its turn
             print('%-14s failed: %s' % (name, str(e).strip().splitlines()[-1:] or type(e).__name__))
+            failed = 1
             continue
         ratios = sorted(o / t for o, t in pairs)
         print('%-14s ours %9.0f images/s, PyTorch %9.0f, ratio %.2f (%.2f to %.2f)' % (
             name, statistics.median(o for o, _ in pairs), statistics.median(t for _, t in pairs), statistics.median(ratios), ratios[0], ratios[-1]))
         del peer
         torch.cuda.empty_cache()
-    return 0
+    return failed
 
 
 if __name__ == '__main__':
