@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "comm/bytes.h"
+#include "comm/outbox.h"
 
 enum { PREAMBLE = 5, PROLOGUE = PREAMBLE + LMB_NOISE_KEY };
 
@@ -22,43 +23,13 @@ struct lmb_channel {
     lmb_token token;
     lmb_noise noise;
     lmb_record_stream tx, rx;
-    uint8_t *out; /* bytes [out_at, out_n) are to be sent */
-    size_t out_at, out_n, out_cap;
+    lmbi_outbox out;
     uint8_t *in;  /* bytes [0, in_n) arrived and wait for the rest of what they belong to */
     size_t in_n, in_cap;
     size_t missing; /* ... of which so many are still to come; 0 when nothing has begun to arrive */
     bool starved;   /* there was no memory for what arrived */
     uint8_t *plain; /* the body of the record that was given out last */
 };
-
-/* Buffers live as long as there is something in them: most connections of a server wait, and must cost next to
- * nothing. */
-static lmb_status reserve(lmb_channel *c, size_t more, lmb_error *err)
-{
-    size_t cap = c->out_cap;
-    uint8_t *p;
-    if (c->out_at) {
-        memmove(c->out, c->out + c->out_at, c->out_n - c->out_at);
-        c->out_n -= c->out_at;
-        c->out_at = 0;
-    }
-    if (c->out_n + more <= cap)
-        return LMB_OK;
-    cap = c->out_n + more > 2 * cap ? c->out_n + more : 2 * cap;
-    p = realloc(c->out, cap);
-    if (!p)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %zu bytes to be sent", cap);
-    c->out = p;
-    c->out_cap = cap;
-    return LMB_OK;
-}
-
-static void forget_output(lmb_channel *c)
-{
-    free(c->out);
-    c->out = NULL;
-    c->out_at = c->out_n = c->out_cap = 0;
-}
 
 static lmb_status begin(lmb_channel *c, lmb_noise_pattern pattern, lmb_error *err)
 {
@@ -72,9 +43,9 @@ static lmb_status begin(lmb_channel *c, lmb_noise_pattern pattern, lmb_error *er
         setup.psk = c->token.psk;
     LMB_TRY(lmb_noise_begin(&c->noise, &setup, err));
     if (!c->server) {
-        LMB_TRY(reserve(c, PREAMBLE, err));
-        memcpy(c->out + c->out_n, prologue, PREAMBLE);
-        c->out_n += PREAMBLE;
+        LMB_TRY(lmbi_outbox_room(&c->out, PREAMBLE, err));
+        memcpy(c->out.bytes + c->out.n, prologue, PREAMBLE);
+        c->out.n += PREAMBLE;
     }
     c->phase = WANT_HANDSHAKE;
     return LMB_OK;
@@ -92,18 +63,18 @@ static lmb_status advance(lmb_channel *c, lmb_error *err)
             if (c->enrolling)
                 memcpy(payload, c->token.id, LMB_TOKEN_ID);
         }
-        LMB_TRY(reserve(c, 2 + LMB_NOISE_MESSAGE, err));
-        LMB_TRY(lmb_noise_write(&c->noise, payload, n, c->out + c->out_n + 2, &wrote, err));
-        lmb_put_u16(c->out + c->out_n, (uint16_t)wrote);
-        c->out_n += 2 + wrote;
+        LMB_TRY(lmbi_outbox_room(&c->out, 2 + LMB_NOISE_MESSAGE, err));
+        LMB_TRY(lmb_noise_write(&c->noise, payload, n, c->out.bytes + c->out.n + 2, &wrote, err));
+        lmb_put_u16(c->out.bytes + c->out.n, (uint16_t)wrote);
+        c->out.n += 2 + wrote;
     }
     if (lmb_noise_finished(&c->noise)) {
         lmb_noise_split(&c->noise, c->send_key, c->receive_key);
         memcpy(c->peer, c->noise.rs, sizeof c->peer);
         memcpy(c->hash, c->noise.h, sizeof c->hash);
-        LMB_TRY(reserve(c, LMB_RECORD_START, err));
-        lmb_record_sender(&c->tx, c->send_key, c->out + c->out_n);
-        c->out_n += LMB_RECORD_START;
+        LMB_TRY(lmbi_outbox_room(&c->out, LMB_RECORD_START, err));
+        lmb_record_sender(&c->tx, c->send_key, c->out.bytes + c->out.n);
+        c->out.n += LMB_RECORD_START;
         c->sending = true;
         lmb_noise_wipe(&c->noise);
         c->phase = WANT_START;
@@ -287,9 +258,10 @@ lmb_status lmb_channel_send(lmb_channel *c, const lmb_record *r, lmb_error *err)
     size_t wrote;
     if (!c->sending || c->phase == DEAD)
         return LMB_FAIL(err, LMB_E_ARG, "the channel is not open");
-    LMB_TRY(reserve(c, LMB_RECORD_AROUND + (r->bytes < LMB_RECORD_BODY ? r->bytes : LMB_RECORD_BODY), err));
-    LMB_TRY(lmb_record_seal(&c->tx, r, false, c->out + c->out_n, &wrote, err));
-    c->out_n += wrote;
+    LMB_TRY(lmbi_outbox_room(&c->out, LMB_RECORD_AROUND + (r->bytes < LMB_RECORD_BODY ? r->bytes : LMB_RECORD_BODY),
+                             err));
+    LMB_TRY(lmb_record_seal(&c->tx, r, false, c->out.bytes + c->out.n, &wrote, err));
+    c->out.n += wrote;
     return LMB_OK;
 }
 
@@ -297,37 +269,21 @@ void lmb_channel_close(lmb_channel *c)
 {
     lmb_record last = { 0, 0, 0, NULL, 0 };
     size_t wrote;
-    if (!c->sending || c->phase == DEAD || c->tx.closed || reserve(c, LMB_RECORD_AROUND, NULL) != LMB_OK)
+    if (!c->sending || c->phase == DEAD || c->tx.closed ||
+        lmbi_outbox_room(&c->out, LMB_RECORD_AROUND, NULL) != LMB_OK)
         return;
-    if (lmb_record_seal(&c->tx, &last, true, c->out + c->out_n, &wrote, NULL) == LMB_OK)
-        c->out_n += wrote;
+    if (lmb_record_seal(&c->tx, &last, true, c->out.bytes + c->out.n, &wrote, NULL) == LMB_OK)
+        c->out.n += wrote;
 }
 
 const void *lmb_channel_output(const lmb_channel *c, size_t *n)
 {
-    *n = c->out_n - c->out_at;
-    return *n ? c->out + c->out_at : NULL;
+    *n = c->out.n - c->out.at;
+    return *n ? c->out.bytes + c->out.at : NULL;
 }
 
-void lmb_channel_sent(lmb_channel *c, size_t n)
-{
-    c->out_at += n;
-    if (c->out_at == c->out_n)
-        forget_output(c);
-}
-
-uint8_t *lmb_channel_take(lmb_channel *c, size_t *n)
-{
-    uint8_t *out = c->out;
-    *n = c->out_n - c->out_at;
-    if (!*n)
-        return NULL;
-    if (c->out_at)
-        memmove(out, out + c->out_at, *n);
-    c->out = NULL;
-    forget_output(c);
-    return out;
-}
+void lmb_channel_sent(lmb_channel *c, size_t n) { lmbi_outbox_sent(&c->out, n); }
+uint8_t *lmb_channel_take(lmb_channel *c, size_t *n) { return lmbi_outbox_take(&c->out, n); }
 
 const size_t lmb_channel_place = sizeof(lmb_channel);
 
@@ -385,7 +341,7 @@ void lmb_channel_destroy(lmb_channel *c)
 {
     if (!c)
         return;
-    free(c->out);
+    free(c->out.bytes);
     free(c->in);
     free(c->plain);
     if (c->gate.vault)

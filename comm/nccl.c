@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comm/nccl_abort.h"
+#include "comm/nccl_log.h"
 #include "core/base/threads.h"
 
 struct lmb_nccl {
@@ -19,25 +21,30 @@ struct lmb_nccl {
     bool recording; /* work is written down, not done */
     char doing[64]; /* "all-reduce of bucket 3" */
     int64_t step;
+    lmbi_nccl_log log;
+    lmbi_nccl_abort *ending; /* the abort that goes on */
     char host[64];
 };
 
 void lmb_nccl_abort(lmb_nccl *n)
 {
     if (n->comm)
-        n->api->abort(n->comm);
+        n->ending = lmbi_nccl_abort_begin(n->api, n->comm);
     n->comm = NULL;
     n->broken = true;
 }
 
-/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. Of a communicator
- * that does not block, abort() starts a thread that waits for what was recorded, too, which its owner ends after us. */
+/* End it, once, and say who, where, what, and who is behind. `cause` is NCCL's own word, or ours. What nothing comes
+ * of is not what was put on a stream last, but the first that no stream has passed. */
 static lmb_status give_up(lmb_nccl *n, const char *cause, lmb_error *err)
 {
     char behind[200] = "";
 
     if (n->recording)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "NCCL let %s not be recorded: %s", n->doing, cause);
+    const lmbi_nccl_work *w = lmbi_nccl_log_under_way(&n->log);
+    if (w)
+        snprintf(n->doing, sizeof n->doing, "%s", w->doing), n->step = w->step;
     lmb_watch_behind(n->o.watch, behind, sizeof behind);
     lmb_nccl_abort(n);
     return LMB_FAIL(err, LMB_E_PEER,
@@ -92,10 +99,8 @@ static lmb_status check(const lmb_nccl_api *api, int code, const char *what, lmb
 static void fix_order(void)
 {
     /* NVLS adds in the switch, in an order that changes between calls; trees and protocols change with the size. */
-    static const char *const set[][2] = { { "NCCL_ALGO", "Ring" },
-                                          { "NCCL_PROTO", "Simple" },
-                                          { "NCCL_NVLS_ENABLE", "0" },
-                                          { "NCCL_MIN_NCHANNELS", "8" },
+    static const char *const set[][2] = { { "NCCL_ALGO", "Ring" },         { "NCCL_PROTO", "Simple" },
+                                          { "NCCL_NVLS_ENABLE", "0" },     { "NCCL_MIN_NCHANNELS", "8" },
                                           { "NCCL_MAX_NCHANNELS", "8" } };
     for (int i = 0; i < 5; i++)
         setenv(set[i][0], set[i][1], 1);
@@ -138,6 +143,7 @@ static lmb_status prepare(lmb_nccl *n, card *mine, lmb_error *err)
     LMB_TRY(check(n->api, n->api->device_id(mine->gpu), "asking for a GPU's name", err));
     LMB_TRY(check(n->api, n->api->library(&version), "asking for NCCL's version", err));
     LMB_TRY(check(n->api, n->api->stream_create(&n->stream), "creating a stream", err));
+    LMB_TRY(check(n->api, lmbi_nccl_log_open(&n->log, n->api), "counting what streams have passed", err));
     mine->version = n->version = version;
     mine->ready = 1;
     return LMB_OK;
@@ -146,10 +152,7 @@ static lmb_status prepare(lmb_nccl *n, card *mine, lmb_error *err)
 /* Rank 0 makes the name of the job; whether it could, travels with it. */
 static lmb_status share_id(lmb_nccl *n, unsigned char id[LMB_NCCL_ID], lmb_error *err)
 {
-    struct {
-        int32_t code;
-        unsigned char id[LMB_NCCL_ID];
-    } letter = { 0 };
+    struct { int32_t code; unsigned char id[LMB_NCCL_ID]; } letter = { 0 };
 
     if (n->c->rank == 0)
         letter.code = n->api->unique_id(letter.id);
@@ -210,6 +213,7 @@ void lmb_nccl_close(lmb_nccl *n)
         if (follow(n, n->api->finalize(n->comm), &quiet) == LMB_OK && settle(n, NULL, NULL, &quiet) == LMB_OK)
             n->api->destroy(n->comm);
     }
+    lmbi_nccl_log_close(&n->log, n->ending && !lmbi_nccl_abort_end(n->ending, n->o.limit_s));
     if (n->stream)
         n->api->stream_destroy(n->stream);
     free(n);
@@ -235,39 +239,53 @@ static lmb_status begin(lmb_nccl *n, lmb_nccl_label l, const char *what, void *a
     return after ? follow(n, n->api->stream_after(n->stream, after), err) : LMB_OK;
 }
 
+/* A piece of work was asked for, with this answer, of what begin() has told. */
+static lmb_status end(lmb_nccl *n, int code, void *stream, lmb_error *err)
+{
+    LMB_TRY(follow(n, code, err));
+    return follow(n, lmbi_nccl_log_put(&n->log, stream, n->step, n->doing, n->recording), err);
+}
+
+/* A group ends also after an error, as groups nest; it is the first error that counts. */
+static lmb_status end_group(lmb_nccl *n, int code, lmb_error *err)
+{
+    int ended = n->api->group_end();
+    return end(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? ended : code, n->stream, err);
+}
+
 lmb_status lmb_nccl_sum(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t count, lmb_nccl_type t,
                         void *after, lmb_error *err)
 {
     LMB_TRY(begin(n, l, "all-reduce", after, err));
-    return follow(n, n->api->reduce(from, to, count, t, LMB_NCCL_ADD, n->comm, n->stream), err);
+    return end(n, n->api->reduce(from, to, count, t, LMB_NCCL_ADD, n->comm, n->stream), n->stream, err);
 }
 
 lmb_status lmb_nccl_sum_scatter(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each,
                                 lmb_nccl_type t, void *after, lmb_error *err)
 {
     LMB_TRY(begin(n, l, "reduce-scatter", after, err));
-    return follow(n, n->api->sum_scatter(from, to, n_each, t, n->comm, n->stream), err);
+    return end(n, n->api->sum_scatter(from, to, n_each, t, n->comm, n->stream), n->stream, err);
 }
 
 lmb_status lmb_nccl_gather(lmb_nccl *n, lmb_nccl_label l, const void *from, void *to, size_t n_each, lmb_nccl_type t,
                            void *after, lmb_error *err)
 {
     LMB_TRY(begin(n, l, "all-gather", after, err));
-    return follow(n, n->api->gather(from, to, n_each, t, n->comm, n->stream), err);
+    return end(n, n->api->gather(from, to, n_each, t, n->comm, n->stream), n->stream, err);
 }
 
 lmb_status lmb_nccl_exchange(lmb_nccl *n, lmb_nccl_label l, const void *from, int peer_to, void *to, int peer_from,
                              size_t count, lmb_nccl_type t, void *after, lmb_error *err)
 {
     LMB_TRY(begin(n, l, "send and receive", after, err));
-    return follow(n, n->api->exchange(from, peer_to, to, peer_from, count, t, n->comm, n->stream), err);
+    return end(n, n->api->exchange(from, peer_to, to, peer_from, count, t, n->comm, n->stream), n->stream, err);
 }
 
 lmb_status lmb_nccl_sum_on(lmb_nccl *n, lmb_nccl_label l, const char *what, void *v, size_t count, lmb_nccl_type t,
                            void *stream, lmb_error *err)
 {
     LMB_TRY(begin(n, l, what, NULL, err));
-    return follow(n, n->api->reduce(v, v, count, t, LMB_NCCL_ADD, n->comm, stream), err);
+    return end(n, n->api->reduce(v, v, count, t, LMB_NCCL_ADD, n->comm, stream), stream, err);
 }
 
 lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const lmb_nccl_letter *letter, int letters,
@@ -281,11 +299,9 @@ lmb_status lmb_nccl_swap(lmb_nccl *n, lmb_nccl_label l, const char *what, const 
         code = n->api->exchange(x->give, x->give ? x->peer : -1, x->get, x->get ? x->peer : -1, x->n, LMB_NCCL_F32,
                                 n->comm, n->stream);
     }
-    int end = n->api->group_end();
-    return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
+    return end_group(n, code, err);
 }
 
-/* A group ends also after an error, as groups nest; it is the first error that counts. */
 static lmb_status in_group(lmb_nccl *n, const lmb_nccl_piece *p, int pieces, bool spread, lmb_error *err)
 {
     int code = n->api->group_begin();
@@ -294,8 +310,7 @@ static lmb_status in_group(lmb_nccl *n, const lmb_nccl_piece *p, int pieces, boo
         code = spread           ? n->api->spread(p[i].at, p[i].n, p[i].type, p[i].root, n->comm, n->stream)
                : p[i].root >= 0 ? n->api->reduce_to(p[i].at, p[i].n, p[i].type, p[i].op, p[i].root, n->comm, n->stream)
                                 : n->api->reduce(p[i].at, p[i].at, p[i].n, p[i].type, p[i].op, n->comm, n->stream);
-    int end = n->api->group_end();
-    return follow(n, code == LMB_NCCL_OK || code == LMB_NCCL_BUSY ? end : code, err);
+    return end_group(n, code, err);
 }
 
 lmb_status lmb_nccl_reduce(lmb_nccl *n, lmb_nccl_label l, const lmb_nccl_piece *p, int pieces, void *after,
@@ -344,12 +359,18 @@ void lmb_nccl_watch(lmb_nccl *n, lmb_watch *w) { n->o.watch = w; }
 
 enum { FIRST_TO_RECORD = 20900 };
 bool lmb_nccl_records(const lmb_nccl *n) { return n->version >= FIRST_TO_RECORD; }
-void lmb_nccl_record(lmb_nccl *n, bool on) { n->recording = on; }
+
+void lmb_nccl_record(lmb_nccl *n, bool on)
+{
+    n->recording = on;
+    lmbi_nccl_log_record(&n->log, on);
+}
 
 void lmb_nccl_replayed(lmb_nccl *n, int64_t step)
 {
     snprintf(n->doing, sizeof n->doing, "the recorded sums");
     n->step = step;
+    lmbi_nccl_log_replayed(&n->log, step);
     lmb_watch_doing(n->o.watch, step, n->doing, true);
 }
 

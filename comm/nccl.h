@@ -7,13 +7,32 @@
  * which rank and host, and, where the ranks have a noticeboard (comm/watch.h), who is behind and at what.
  *
  * Work may be recorded with the stream that it comes after (CUDA graphs): then calls write it down, and it is done
- * whenever the graph is started. A graph is waited for as everything else is: looked at, within the time.
+ * whenever the graph is started. A graph is waited for as everything else is: looked at, within the time, and a piece
+ * of it that nothing comes of is named as one that was not recorded (comm/nccl_log.h).
+ *
+ * What NCCL's documentation promises and asks for, and where it is kept:
+ *
+ *   a call says "in progress"   no other call on that communicator, and no work on a stream that it uses, until its
+ *                               state is success: follow() looks until then, behind every call and every group
+ *   inside a group              calls put nothing on a stream yet; only the group's end is followed
+ *   an error                    nothing may be assumed of any work since, and the communicator can be aborted alone
+ *   abort                       also in progress and after an error; tells kernels on the GPU to quit, which may leave
+ *                               rubbish, and waits for graphs (comm/nccl_abort.h): nobody waits for it without end
+ *   finalize, then destroy      all ranks, after all work; state success between the two. Both, too, wait until graphs
+ *                               with the communicator's work are gone: resident steps end before their sums do
+ *   graphs                      from NCCL 2.9 on, recorded on all ranks or none (lmb_device_sum.agree), started by all
+ *                               in the same order; one GPU a process. Recording is thread-local (core/cuda/record.c),
+ *                               as a communicator that does not block launches from a thread of its own. Letters
+ *                               between neighbours, whose first one connects them, are not recorded
+ *                               (train/pipeline_device.c)
+ *   several communicators       never two at once with work that could wait for the other's (train/device_stages.c); of
+ *                               at most one are there graphs
  *
  *   errors   E_PEER (exit code 75) a peer failed or is late; afterwards every call says so at once. E_UNSUPPORTED no
  *            module
  *   threads  one
- *   source   NCCL 2.28 API, Fault Tolerance (ncclCommGetAsyncError, ncclCommAbort with config.blocking = 0); Using
- *            NCCL with CUDA Graphs (from NCCL 2.9 on)
+ *   source   NCCL 2.28: nccl.h; User Guide, chapters Fault Tolerance, Group Calls (Nonblocking Group Operation), CUDA
+ *            Stream Semantics, Using NCCL with CUDA Graphs, and API, ncclCommGetAsyncError
  */
 #ifndef LMB_COMM_NCCL_H
 #define LMB_COMM_NCCL_H
@@ -107,7 +126,7 @@ LMB_MUST_CHECK lmb_status lmb_nccl_widen(lmb_nccl *n, const uint16_t *from, floa
 /* What `stream` gets from now on waits for all work so far. */
 LMB_MUST_CHECK lmb_status lmb_nccl_release(lmb_nccl *n, void *stream, lmb_error *err);
 
-/* Until all of it is done. A rank that is late is told by the last piece of work that was put on the stream. */
+/* Until all of it is done. A rank that is late is told by the first piece of work that its streams have not passed. */
 LMB_MUST_CHECK lmb_status lmb_nccl_wait(lmb_nccl *n, lmb_error *err);
 /* The same for a stream that waits for it: of a step, for sentences; -1: of the last piece of work. */
 LMB_MUST_CHECK lmb_status lmb_nccl_wait_for(lmb_nccl *n, void *stream, int64_t step, lmb_error *err);

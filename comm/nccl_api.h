@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-enum { LMB_NCCL_API = 3, LMB_NCCL_ID = 128, LMB_NCCL_DEVICE_ID = 16 };
+enum { LMB_NCCL_API = 4, LMB_NCCL_ID = 128, LMB_NCCL_DEVICE_ID = 16 };
 enum { LMB_NCCL_OK = 0, LMB_NCCL_BUSY = 7 /* ncclInProgress */, LMB_NCCL_CUDA = 1000 };
 typedef enum { LMB_NCCL_F32, LMB_NCCL_BF16, LMB_NCCL_F64 } lmb_nccl_type;
 typedef enum { LMB_NCCL_ADD, LMB_NCCL_LEAST, LMB_NCCL_GREATEST } lmb_nccl_op;
@@ -43,6 +43,11 @@ typedef struct lmb_nccl_api {
     int (*stream_state)(void *stream);              /* 0: all done */
     int (*stream_after)(void *stream, void *other); /* work from now on waits for what `other` has now */
     int (*event_state)(void *event);                /* a cudaEvent_t; 0: passed, or never recorded */
+
+    /* A count of what streams have passed, in the host's memory, from 0; destroyed when no stream counts any more. */
+    int (*count_create)(volatile uint64_t **count);
+    int (*count_destroy)(volatile uint64_t *count);
+    int (*count)(volatile uint64_t *count, void *stream); /* one more, once all that `stream` has now is done */
 
     int (*unique_id)(unsigned char id[LMB_NCCL_ID]);
     int (*init)(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int rank); /* non-blocking */

@@ -104,6 +104,20 @@ static int stream_after(void *stream, void *other)
     return of_cuda(e);
 }
 
+/* With unified addresses, which 64-bit systems have, the host's pointer is the device's. */
+static int count_create(volatile uint64_t **count)
+{
+    void *memory = NULL;
+    cudaError_t e = cudaHostAlloc(&memory, sizeof **count, cudaHostAllocMapped);
+    if (e == cudaSuccess)
+        *(uint64_t *)memory = 0;
+    *count = memory;
+    return of_cuda(e);
+}
+
+static int count_destroy(volatile uint64_t *count) { return of_cuda(cudaFreeHost((void *)count)); }
+static int count(volatile uint64_t *at, void *stream) { return of_cuda(lmbi_count((uint64_t *)at, stream)); }
+
 static int unique_id(unsigned char id[LMB_NCCL_ID]) { return ncclGetUniqueId((ncclUniqueId *)id); }
 
 static int init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int rank)
@@ -205,6 +219,9 @@ __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
     .stream_state = stream_state,
     .stream_after = stream_after,
     .event_state = event_state,
+    .count_create = count_create,
+    .count_destroy = count_destroy,
+    .count = count,
     .unique_id = unique_id,
     .init = init,
     .state = state,

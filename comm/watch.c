@@ -93,11 +93,15 @@ void lmb_watch_behind(const lmb_watch *w, char *text, size_t cap)
                  gone ? "is gone" : silent ? "does not answer" : "is behind", worst->what, (long long)worst->step);
 }
 
-/* MPI may be what hangs: its abort gets five seconds. */
+/* MPI may be what hangs: its abort gets five seconds. A stopped process of this host, whose number is `arg`, can not
+ * answer a launcher's request to end; it is killed after two, as mpirun would say 137 of a kill that comes first. */
 static void *last_resort(void *arg)
 {
-    struct timespec t = { 5, 0 };
-    nanosleep(&t, NULL);
+    struct timespec two = { 2, 0 }, three = { 3, 0 };
+    nanosleep(&two, NULL);
+    if (arg)
+        kill((pid_t)(intptr_t)arg, SIGKILL);
+    nanosleep(&three, NULL);
     _exit(75);
     return arg;
 }
@@ -114,10 +118,8 @@ static void end_job(lmb_watch *w, int rank, const char *fate)
              rank, l->host, (long long)l->pid, fate, l->what, (long long)l->step,
              (double)(now_ms() - w->sights[rank].change_ms) / 1000, w->c->rank, me->what, (long long)me->step);
     w->report(w->ctx, sentence);
-    if (pthread_create(&t, NULL, last_resort, NULL) == 0)
+    if (pthread_create(&t, NULL, last_resort, on_this_host(w, l) ? (void *)(intptr_t)l->pid : NULL) == 0)
         pthread_detach(t);
-    if (on_this_host(w, l)) /* a stopped process can not answer mpirun's request to end, only this */
-        kill((pid_t)l->pid, SIGKILL);
     w->c->abort(w->c, 75);
     _exit(75);
 }

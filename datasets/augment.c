@@ -5,11 +5,17 @@
 
 #include "core/base/compiler.h"
 #include "core/base/random.h"
+#include "datasets/augment_ops.h"
+#include "datasets/augment_policy.h"
 
 const lmb_field lmb_augment_fields[] = {
     LMB_INT(lmb_augment, crop, 0, 0, 64, "pixels", "pad on each side, then cut a random window"),
     LMB_BOOL(lmb_augment, reflect, 0, "pad with a mirror image instead of zeros"),
     LMB_BOOL(lmb_augment, flip, 0, "mirror left and right half of the time"),
+    LMB_CHOICE(lmb_augment, policy, LMB_POLICY_NONE, lmb_augment_policies,
+               "operations drawn for each image, after crop and flip and before cutout (limbeck list augmentations)"),
+    LMB_INT(lmb_augment, strength, 9, 0, LMB_POLICY_STEPS, "", "randaugment: of each operation, 30ths of its range"),
+    LMB_INT(lmb_augment, operations, 2, 1, LMB_PICTURE_OPS, "", "randaugment: on each image, one after another"),
     LMB_INT(lmb_augment, cutout, 0, 0, 512, "pixels", "side of a square set to zero"),
     LMB_REAL(lmb_augment, scale, 0, 0, 1, "", "signals: deviation of a random factor for each channel, around 1"),
     LMB_REAL(lmb_augment, jitter, 0, 0, 1e6, "signal's unit", "signals: standard deviation of added noise"),
@@ -19,7 +25,8 @@ const lmb_field lmb_augment_fields[] = {
     LMB_FIELD_END
 };
 
-bool lmb_augment_any(const lmb_augment *a) { return a->crop || a->flip || a->cutout || a->scale > 0 || a->jitter > 0; }
+static bool any_image(const lmb_augment *a) { return a->crop || a->flip || a->cutout || a->policy; }
+bool lmb_augment_any(const lmb_augment *a) { return any_image(a) || a->scale > 0 || a->jitter > 0; }
 
 uint64_t lmb_augment_seed(const lmb_augment *a, uint64_t seed) { return a->seed ? (uint64_t)a->seed : seed; }
 int64_t lmb_augment_epoch(const lmb_augment *a, int64_t epoch) { return a->versions ? epoch % a->versions : epoch; }
@@ -35,12 +42,17 @@ lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_d
     bool image = dtype == LMB_U8 && shape->n == 3, signal = dtype == LMB_F32 && shape->n == 2;
     char text[LMB_SHAPE_TEXT];
 
-    if (!image && (a->crop || a->flip || a->cutout))
-        return LMB_FAIL(err, LMB_E_ARG, "crop, flip and cutout change u8 images; the samples are %s %s: turn them off",
-                        lmb_dtype_name(dtype), lmb_shape_text(shape, text, sizeof text));
-    if ((a->crop || a->flip || a->cutout) && (shape->d[1] > LMB_PICTURE_SIDE || shape->d[2] > LMB_PICTURE_SIDE))
-        return LMB_FAIL(err, LMB_E_ARG, "images of %s pixels are too large to be changed; a side has %d at most",
-                        lmb_shape_text(shape, text, sizeof text), LMB_PICTURE_SIDE);
+    if (!image && any_image(a))
+        return LMB_FAIL(err, LMB_E_ARG, "crop, flip, policy and cutout change u8 images; the samples are %s %s: turn "
+                        "them off", lmb_dtype_name(dtype), lmb_shape_text(shape, text, sizeof text));
+    int64_t most = a->policy ? LMB_PICTURE_OPS_SIDE : LMB_PICTURE_SIDE;
+    if (any_image(a) && (shape->d[1] > most || shape->d[2] > most))
+        return LMB_FAIL(err, LMB_E_ARG, "images of %s pixels are too large to be changed; a side has %lld at most%s",
+                        lmb_shape_text(shape, text, sizeof text), (long long)most, a->policy ? " with a policy" : "");
+    if (a->policy && shape->d[0] != 1 && shape->d[0] != 3)
+        return LMB_FAIL(err, LMB_E_ARG, "policy %s changes grey images and colour images, of 1 and 3 channels; the "
+                        "samples are %s: leave augment.policy out", lmb_augment_policies[a->policy],
+                        lmb_shape_text(shape, text, sizeof text));
     if (!signal && (a->scale > 0 || a->jitter > 0))
         return LMB_FAIL(err, LMB_E_ARG, "scale and jitter change f32 signals; the samples are %s %s: turn them off",
                         lmb_dtype_name(dtype), lmb_shape_text(shape, text, sizeof text));
@@ -48,7 +60,7 @@ lmb_status lmb_augment_check(const lmb_augment *a, const lmb_shape *shape, lmb_d
 }
 
 /* Words of a sample's stream, so that options do not share any. Signals: a normal number a channel, one a reading. */
-enum { E_CROP_Y, E_CROP_X, E_FLIP, E_CUT_Y, E_CUT_X, E_SCALE = 1 << 10, E_JITTER = 1 << 20 };
+enum { E_CROP_Y, E_CROP_X, E_FLIP, E_CUT_Y, E_CUT_X, E_POLICY = 16, E_SCALE = 1 << 10, E_JITTER = 1 << 20 };
 
 /* Row x of `out` is in[x + dx]; what lies beside the image is 0, or the mirror image. */
 static void shift_row(const uint8_t *LMB_RESTRICT in, uint8_t *LMB_RESTRICT out, int64_t w, int64_t dx, bool reflect)
@@ -115,6 +127,7 @@ lmb_picture_change lmb_augment_change(const lmb_augment *a, const lmb_shape *s, 
         p.dy = (int16_t)((int64_t)lmb_rand_below(&r, E_CROP_Y, (uint32_t)(2 * a->crop + 1)) - a->crop);
         p.dx = (int16_t)((int64_t)lmb_rand_below(&r, E_CROP_X, (uint32_t)(2 * a->crop + 1)) - a->crop);
     }
+    lmbi_augment_policy(a, s, &r, E_POLICY, &p);
     if (a->cutout) {
         box(lmb_rand_below(&r, E_CUT_Y, (uint32_t)s->d[1]), a->cutout, s->d[1], &p.y0, &p.y1);
         box(lmb_rand_below(&r, E_CUT_X, (uint32_t)s->d[2]), a->cutout, s->d[2], &p.x0, &p.x1);
@@ -138,6 +151,9 @@ void lmb_augment_apply(const lmb_augment *a, uint8_t *image, const lmb_shape *s,
         shift(a, scratch, image, s, p.dy, flip ? -p.dx : p.dx);
     else if (flip)
         memcpy(image, scratch, bytes);
+    for (int k = 0; k < LMB_PICTURE_OPS; k++)
+        if (p.op[k].kind != LMB_PICTURE_SAME)
+            lmb_augment_op_apply(&p.op[k], image, s, scratch);
     cut(image, s, &p);
 }
 

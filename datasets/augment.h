@@ -4,8 +4,10 @@
  * on any rank, thread or after a resume, and one option never changes what another one draws. Works in place on raw
  * u8 [C, H, W] images or f32 [C, T] signals. With `versions` epochs repeat, and with `seed` trainings of different
  * seeds see the same: then a teacher's answers can be kept (distill/logits.h), at the price of fewer images.
- *   order    images: crop, then flip, then cutout; signals: scale, then jitter
- *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout);
+ *   order    images: crop, then flip, then the policy's operations, then cutout; signals: scale, then jitter
+ *   black    is what comes into an image from beside it: by a crop, by a policy's moves, in a cutout
+ *   source   He et al. 2016 (pad and crop, flip); DeVries and Taylor 2017, arXiv:1708.04552 (cutout); policies:
+ *            augment_policy.h
  *            Um et al. 2017, arXiv:1706.00527 (scale, jitter)
  */
 #ifndef LMB_DATASETS_AUGMENT_H
@@ -19,10 +21,14 @@
 extern "C" {
 #endif
 
+enum { LMB_POLICY_NONE, LMB_POLICY_AUTO, LMB_POLICY_RAND, LMB_POLICY_TRIVIAL }; /* lmb_augment.policy */
+
 typedef struct lmb_augment {
     int64_t crop;   /* pad by this many pixels on each side, then cut a random window of the old size */
     bool reflect;   /* pad with a mirror image instead of zeros                                        */
     bool flip;      /* mirror left and right, half of the time                                         */
+    int64_t policy; /* that draws operations (augment_policy.h)                                        */
+    int64_t strength, operations; /* of randaugment: step of each operation's range; how many          */
     int64_t cutout; /* side of a square set to 0 around a random centre                                */
     double scale;   /* each channel of a signal times 1 + a normal number of this deviation            */
     double jitter;  /* noise added to each reading: its standard deviation, in the signal's unit       */

@@ -35,6 +35,8 @@ LMB_MUST_CHECK lmb_status lmb_image_load(const char *path, int channels, int hei
  * least_height x least_width (0, 0: full size). The caller frees out->pixels; `name` is for messages. */
 LMB_MUST_CHECK lmb_status lmb_image_decode(const void *bytes, size_t n, const char *name, int channels,
                                            int least_height, int least_width, lmb_image *out, lmb_error *err);
+/* As a PNG file. errors  E_UNSUPPORTED built without its library */
+LMB_MUST_CHECK lmb_status lmb_image_save(const char *path, const lmb_image *image, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_image_fit(const lmb_image *in, int height, int width, uint8_t *out, lmb_error *err);
 
 #ifdef __cplusplus

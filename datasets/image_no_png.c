@@ -8,3 +8,9 @@ lmb_status lmbi_png_decode(const void *bytes, size_t n, const char *name, int ch
     return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s: built without PNG; install libpng-dev and build again, or convert it "
                     "to JPEG", name);
 }
+
+lmb_status lmb_image_save(const char *path, const lmb_image *image, lmb_error *err)
+{
+    (void)image;
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s: built without PNG; install libpng-dev and build again", path);
+}

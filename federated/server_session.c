@@ -37,7 +37,7 @@ lmb_status lmbi_secure_open(lmb_server *s, lmb_error *err)
     if (!lmbi_secure_hides(s))
         return lmb_ring_init(&r->ring, r->o.coding.ring_bits, r->o.coding.length + 1, err);
     if (s->cfg.device == LMB_SERVER_CUDA)
-        r->gpu = lmb_unmask_gpu_open(s->job.log);
+        r->gpu = lmb_unmask_gpu_open("masks come off", s->job.log);
     LMB_TRY(lmb_journal_last_sum(s->journal, &last, err)); /* damage shows before anybody is asked */
     LMB_TRY(lmb_path_join(path, sizeof path, s->state_dir, "roster.key", err));
     return lmb_sign_file(path, r->vouch, err);

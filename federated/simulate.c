@@ -14,6 +14,11 @@ const lmb_field lmb_simulate_fields[] = {
     LMB_REAL(lmb_simulate_config, dropout, 0, 0, 0.99, "", "share of the selected clients that never deliver"),
     LMB_INT(lmb_simulate_config, evaluate_every, 1, 1, 1000000, "rounds",
             "between evaluations; the last round always is"),
+    LMB_INT(lmb_simulate_config, streams, 0, 0, LMB_LANES_MOST, "clients",
+            "that train at a time on a GPU, each with a queue of its own; 0: as many as fit there, up to 8"),
+    LMB_BOOL(lmb_simulate_config, masks, false,
+             "secure aggregation: clients hide their updates, which come out of the sum again; the same bits, and what "
+             "it costs"),
     LMB_REAL(lmb_simulate_config, checkpoint_s, 10, 0, 1e6, "s",
              "between checkpoints, from which the same command goes on"),
     LMB_FIELD_END
@@ -28,41 +33,32 @@ static bool drops(const sim *s, int64_t client, uint64_t round)
     return s->o->c.dropout > 0 && lmb_rand_uniform(&r, 1) < (float)s->o->c.dropout;
 }
 
-static lmb_status train_one(sim *s, size_t place, lmb_error *err)
+lmb_status lmbi_sim_take(sim *s, size_t place, lmb_status st, const lmb_error *own, lmb_train_result *result,
+                         lmb_error *err)
 {
     int client = (int)s->client[s->chosen[place]].id;
     const lmb_server_job *j = s->o->job;
-    lmb_train_task task = { .round = s->report.round,
-                            .model = s->before,
-                            .n = s->n,
-                            .layout = j->layout,
-                            .graph = j->graph,
-                            .graph_bytes = j->graph_bytes,
-                            .settings = j->settings };
-    lmb_train_result result = { .delta = s->delta };
 
-    lmb_error own = LMB_ERROR_INIT;
-    lmb_status st = s->o->train(s->o->ctx, client, &task, &result, &own);
     if (st == LMB_E_NUMERIC) { /* its training diverged: a client that fails, as in a real federation */
         lmb_log_at(j->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s",
-                   s->report.round, client, own.msg);
+                   s->report.round, client, own->msg);
         return LMB_OK;
     }
     if (st != LMB_OK)
-        return LMB_FAIL(err, st, "%s", own.msg);
+        return LMB_FAIL(err, st, "%s", own->msg);
     bool usable;
     s->left[place].done = 1;
-    s->left[place].loss = lmb_figures_find(&result.metrics, "loss");
-    lmb_fares_of(&result.metrics, s->left[place].fare);
+    s->left[place].loss = lmb_figures_find(&result->metrics, "loss");
+    lmb_fares_of(&result->metrics, s->left[place].fare);
     if (s->secure.on)
-        return lmbi_sim_secure(s, client, &result, &s->left[place], err);
-    LMB_TRY(lmbi_sim_update(s, client, &result, &s->left[place], &usable, err));
+        return lmbi_sim_secure(s, place, result, &s->left[place], err);
+    LMB_TRY(lmbi_sim_update(s, client, result, &s->left[place], &usable, err));
     if (!usable)
         return LMB_OK;
-    s->left[place].examples = result.examples;
+    s->left[place].examples = result->examples;
     if (!s->aggregator->needs_all)
-        s->aggregator->absorb(s->sum, 0, result.delta, s->n, result.examples, true);
-    return s->aggregator->needs_all || j->refine ? lmbi_sim_keep(s, place, result.delta, err) : LMB_OK;
+        s->aggregator->absorb(s->sum, 0, result->delta, s->n, result->examples, true);
+    return s->aggregator->needs_all || j->refine ? lmbi_sim_keep(s, place, result->delta, err) : LMB_OK;
 }
 
 /* How the clients that delivered fare; nobody's is known in a private federation. */
@@ -86,14 +82,17 @@ static lmb_status spread(sim *s, lmb_error *err)
 /* Clients of the round are dealt to the ranks by their place in it. */
 static lmb_status train_round(sim *s, lmb_error *err)
 {
-    size_t places = lmbi_sim_target(s);
+    size_t places = lmbi_sim_target(s), n = 0;
 
     LMB_TRY(lmbi_sim_give(s, err));
     memset(s->left, 0, places * sizeof *s->left);
     s->aggregator->begin(s->sum);
+    LMB_TRY(lmbi_masks_begin(s, err));
     for (size_t k = (size_t)s->comm->rank; k < s->report.selected; k += (size_t)s->comm->size)
         if (!drops(s, s->client[s->chosen[k]].id, s->report.round))
-            LMB_TRY(train_one(s, k, err));
+            s->mine[n++] = k;
+    LMB_TRY(lmbi_lanes_train(s, s->mine, n, err));
+    LMB_TRY(lmbi_masks_show(s, err));
     LMB_TRY(s->comm->gather_all(s->comm, s->left, s->all, places * sizeof *s->left, err));
     for (size_t k = 0; k < s->report.selected; k++) {
         outcome *got = &s->left[k], *owner = &s->all[k % (size_t)s->comm->size * places + k];

@@ -17,6 +17,8 @@ size_t lmbi_sim_target(const sim *s)
 void lmbi_sim_close(sim *s)
 {
     lmbi_sim_drop(s);
+    lmbi_lanes_close(s);
+    lmbi_masks_close(s);
     if (s->aggregator)
         s->aggregator->destroy(s->sum);
     lmb_journal_close(s->journal);
@@ -29,6 +31,7 @@ void lmbi_sim_close(sim *s)
     free(s->scratch);
     free(s->client);
     free(s->chosen);
+    free(s->mine);
     free(s->left);
     free(s->all);
     free(s->kept);
@@ -60,7 +63,7 @@ static lmb_status open_rules(sim *s, bool refines, lmb_error *err)
     LMB_TRY(lmb_server_check(c, err));
     if (c->mode == LMB_MODE_ASYNC)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "clients of a simulation train one after the other, so that mode async has no meaning; use "
+                        "no client of a simulation is slower than another, so that mode async has no meaning; use "
                         "`limbeck serve`");
     LMB_TRY(lmb_codec_open(c->codec, &s->codec, err));
     LMB_TRY(lmb_codec_open(c->download, &s->download, err));
@@ -94,18 +97,20 @@ lmb_status lmbi_sim_open(sim *s, lmb_error *err)
     s->scratch = malloc(2 * s->n * sizeof *s->scratch + 16);
     s->client = calloc((size_t)s->o->clients, sizeof *s->client);
     s->chosen = calloc(places, sizeof *s->chosen);
+    s->mine = calloc(places, sizeof *s->mine);
     s->left = calloc(places, sizeof *s->left);
     s->all = calloc(places * ranks, sizeof *s->all);
     s->kept = calloc(places, sizeof *s->kept);
-    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->left ||
-        !s->all || !s->kept)
+    if (!s->model || !s->before || !s->best || !s->delta || !s->scratch || !s->client || !s->chosen || !s->mine ||
+        !s->left || !s->all || !s->kept)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to simulate %d clients of a model of %zu values", s->o->clients,
                         s->n);
     memcpy(s->model, s->o->job->initial, s->n * sizeof *s->model);
     memcpy(s->best, s->model, s->n * sizeof *s->best);
     for (int i = 0; i < s->o->clients; i++)
         s->client[i] = (lmb_candidate){ .id = i, .examples = s->o->examples[i], .loss = NAN };
-    return LMB_OK;
+    LMB_TRY(lmbi_masks_open(s, err));
+    return lmbi_lanes_open(s, (places + ranks - 1) / ranks, err);
 }
 
 lmb_status lmb_simulate_check(const lmb_server_config *c, int clients, size_t n, bool refines, lmb_error *err)

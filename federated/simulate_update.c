@@ -128,14 +128,16 @@ static lmb_hash noise_key(const sim *s, int client)
     return lmb_hash_end(&h);
 }
 
-lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *left, lmb_error *err)
+lmb_status lmbi_sim_secure(sim *s, size_t place, lmb_train_result *r, outcome *left, lmb_error *err)
 {
+    int client = (int)s->client[s->chosen[place]].id;
     const lmb_secagg_coding *c = &s->secure.coding;
     lmb_task_message task = { .round = s->report.round,
                               .seed = lmb_codec_seed((uint64_t)s->o->server->seed, s->report.round, client + 1) };
     uint8_t seed[LMB_SECAGG_SEED];
     lmb_hash key = noise_key(s, client);
     lmb_error own = LMB_ERROR_INIT;
+    lmb_status hidden = LMB_OK;
     lmb_ring_vector q;
 
     left->loss = NAN; /* not told */
@@ -148,11 +150,15 @@ lmb_status lmbi_sim_secure(sim *s, int client, lmb_train_result *r, outcome *lef
     lmb_status st = lmb_secagg_encode(c, r->delta, r->examples, seed, &q, &own);
     if (st == LMB_OK) {
         lmb_secagg_add_noise(c, key.b, &q);
-        lmb_secure_add(c, &q, s->aggregator->exact(s->sum));
+        if (s->masks)
+            hidden = lmbi_masks_hide(s, place, &q, err);
+        else
+            lmb_secure_add(c, &q, s->aggregator->exact(s->sum));
         left->payload = lmb_pack_bytes(c->ring_bits, q.n);
         left->examples = r->examples < c->weight_max ? r->examples : c->weight_max;
     }
     lmb_ring_deinit(&q);
+    LMB_TRY(hidden);
     if (st != LMB_OK) /* a client that fails, as in a real federation */
         lmb_log_at(s->o->job->log, LMB_LOG_WARN, "federated", "round %" PRIu64 " goes on without client %d: %s",
                    s->report.round, client, own.msg);

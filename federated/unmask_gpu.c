@@ -9,22 +9,24 @@
 #include "core/cuda/device.h"
 
 struct lmb_unmask_gpu {
+    const char *doing;
     const lmb_log *log;
     lmb_gpu *gpu; /* NULL: there is none, or it has failed */
 };
 
-lmb_unmask_gpu *lmb_unmask_gpu_open(const lmb_log *log)
+lmb_unmask_gpu *lmb_unmask_gpu_open(const char *doing, const lmb_log *log)
 {
     lmb_unmask_gpu *u = calloc(1, sizeof *u);
     lmb_error err = LMB_ERROR_INIT;
 
     if (!u)
         return NULL;
+    u->doing = doing;
     u->log = log;
     if (lmb_gpu_open(0, &u->gpu, &err) == LMB_OK)
-        lmb_log_at(log, LMB_LOG_INFO, "federated", "masks come off on %s", lmb_gpu_device(u->gpu)->name);
+        lmb_log_at(log, LMB_LOG_INFO, "federated", "%s on %s", doing, lmb_gpu_device(u->gpu)->name);
     else
-        lmb_log_at(log, LMB_LOG_WARN, "federated", "masks come off on the processor: %s", err.msg);
+        lmb_log_at(log, LMB_LOG_WARN, "federated", "%s on the processor: %s", doing, err.msg);
     return u;
 }
 
@@ -65,7 +67,7 @@ lmb_status lmb_unmask_gpu_apply(void *ctx, lmb_ring_vector *v, const lmb_mask *m
     if (u->gpu && on_gpu(u, v, masks, n_masks, &why) == LMB_OK)
         return LMB_OK;
     if (u->gpu) { /* a device that failed once is not asked again */
-        lmb_log_at(u->log, LMB_LOG_WARN, "federated", "from now on masks come off on the processor: %s", why.msg);
+        lmb_log_at(u->log, LMB_LOG_WARN, "federated", "from now on %s on the processor: %s", u->doing, why.msg);
         lmb_gpu_close(u->gpu);
         u->gpu = NULL;
     }

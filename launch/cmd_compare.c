@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/agree.h"
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "distill/search/lines.h"
@@ -123,15 +124,18 @@ static lmb_status read_line(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     request *r = ctx;
     const char *text;
+    lmb_agree_lines differ;
     double k;
 
     if (!r->begun) {
         r->begun = true;
         LMB_TRY(lmb_line_text(line, "compare", &text, err));
-        return strcmp(text, r->hash) == 0
+        return lmb_agree(text, r->identity.text, NULL, &differ)
                    ? LMB_OK
                    : LMB_FAIL(err, LMB_E_ARG,
-                              "this journal is of another comparison; begin again with --fresh, or name another --out");
+                              "this journal is of another comparison (`%s` where this one has `%s`); begin again with "
+                              "--fresh, or name another --out",
+                              differ.had, differ.has);
     }
     LMB_TRY(lmb_line_real(line, "training", &k, err));
     LMB_TRY(lmb_line_text(line, "right", &text, err));
@@ -172,7 +176,9 @@ static lmb_status open_journal(request *r, lmb_error *err)
     LMB_TRY(lmb_lines_read(r->journal, read_line, r, err));
     if (r->begun)
         return LMB_OK;
-    lmb_str_addf(&s, "{\"compare\": \"%s\"}", r->hash);
+    lmb_str_add(&s, "{\"compare\": ");
+    lmb_str_add_json(&s, r->identity.text);
+    lmb_str_add(&s, "}");
     lmb_status st = lmb_lines_add(r->journal, &s, err);
     lmb_str_free(&s);
     return st;

@@ -143,28 +143,26 @@ static lmb_status read_teacher(request *r, lmb_error *err)
 }
 
 /* What all decisions depend on. */
-static lmb_status identity(const request *r, char out[LMB_HASH_HEX], lmb_str *text, lmb_error *err)
+static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 {
     const lmb_job *j = &r->job;
     lmb_str teacher = LMB_STR_INIT;
-    lmb_hasher h;
+    char hex[LMB_HASH_HEX];
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
     lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n",
                  (long long)j->c.split.train, (long long)j->c.split.validation, (long long)j->c.split.clients,
                  (long long)j->c.split.seed, held_outs[r->c.held_out]);
-    ok = ok && lmb_fields_dump(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
+    ok = ok && lmb_fields_dump_marked(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
         st = lmb_onnx_export(r->teacher, NULL, &teacher, err);
     if (st == LMB_OK) {
-        lmb_hash hash;
-        lmb_hash_begin(&h);
-        lmb_hash_add(&h, text->text, text->n);
-        lmb_hash_add(&h, teacher.text, teacher.n);
-        hash = lmb_hash_end(&h);
-        lmb_hash_hex(&hash, out);
+        lmb_hash hash = lmb_hash_of(teacher.text, teacher.n);
+        lmb_hash_hex(&hash, hex);
+        lmb_str_addf(text, "teacher: %s\n", hex);
+        st = lmb_str_check(text, err);
     }
     lmb_str_free(&teacher);
     return st;
@@ -227,10 +225,9 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 
 static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 {
-    char hash[LMB_HASH_HEX];
     lmb_str config = LMB_STR_INIT;
     lmb_search_result x;
-    lmb_status st = identity(r, hash, &config, err);
+    lmb_status st = identity(r, &config, err);
 
     if (st == LMB_OK) {
         lmb_search_request q = { &r->c.search,
@@ -239,7 +236,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
                                  r->job.train,
                                  r->held_out,
                                  r->folder,
-                                 hash,
+                                 config.text,
                                  comm,
                                  { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);

@@ -11,7 +11,9 @@ static const char usage[] =
     "usage: limbeck doctor [--collectives [--fixed-order]] [--json] [--need TOPIC]\n"
     "       mpirun -n N limbeck doctor --collectives\n\n"
     "Says what is installed, what of it will be used, what is missing and how to get it: processor, processors,\n"
-    "memory, locked memory, open files, shared memory, GPU driver, CUDA libraries, GPUs, MPI, launcher, ranks.\n"
+    "memory, locked memory, open files, shared memory, GPU driver, CUDA libraries, GPUs, GPU code, GPU kernel,\n"
+    "GPU memory, GPU modes, GPU copies, MPI, launcher, ranks. A GPU runs one of our kernels, whose result\n"
+    "is checked; one process also times copies to, from and on its first GPU.\n"
     "Started by mpirun or srun, it speaks for the machine of rank 0 and compares the others with it.\n"
     "--collectives: measures what the ranks send each other, and their GPUs by NCCL where each has one, and checks\n"
     "what arrives. --fixed-order: GPUs add up in the same order at every start. --need: what must be there, such as\n"
@@ -31,7 +33,7 @@ static void print_text(const lmb_findings *all, const lmb_link *link, int links,
             printf("%-23s %s %s\n", "", f->health == LMB_FINE ? "note:" : "do:  ", f->advice);
     }
     if (measured && links == 0)
-        printf("\nNo links to measure: this is one process. Start it with mpirun -n N or srun --mpi=pmix -n N.\n");
+        printf("\nNo links between ranks: this is one process. Start it with mpirun -n N or srun --mpi=pmix -n N.\n");
     else if (measured)
         printf("\n%-22s %12s %12s %10s\n", "between the ranks", "bytes", "us", "GB/s");
     for (int i = 0; i < links; i++)
@@ -146,10 +148,11 @@ static lmb_status examine(void *ctx, lmb_comm *c, lmb_error *err)
                         ? measure(c, lmb_args_get(v->a, "fixed-order", NULL) != NULL, rank, link, &links, err)
                         : LMB_OK;
     if (c->rank == 0 && st == LMB_OK) {
-        int here, processors;
+        int here, processors, own = lmb_doctor_device(rank, c->size, 0);
         lmb_doctor_machine(rank, c->size, 0, &here, &processors);
         lmb_doctor_host("", here, processors, &all);
-        lmb_doctor_gpu("", &all);
+        /* beside others it leaves their GPUs alone */
+        lmb_doctor_gpu("", c->size == 1 ? -1 : own < 0 ? 0 : own, &all);
         lmb_doctor_ranks(&all);
         lmb_doctor_compare(rank, c->size, &all);
         st = check_needs(lmb_args_get(v->a, "need", ""), &all, &v->verdict);

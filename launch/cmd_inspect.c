@@ -11,11 +11,13 @@
 #include "core/plan/device.h"
 #include "launch/inspect.h"
 #include "launch/job.h"
+#include "launch/plan_cache.h"
+#include "launch/step_times.h"
 #include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck inspect CONFIG.yaml [--stage NAME] [--batch N] [--ranks N] [--plan train|infer] [--time]\n"
-    "                       [--backend NAME] [--set key=value ...]\n"
+    "                       [--backend NAME] [--plan-cache WHERE] [--augmented FILE.png] [--set key=value ...]\n"
     "       limbeck inspect FILE [--batch N] [--plan infer] [--backend NAME] [--time] [--texts]\n\n"
     "What is in a model: its layers with shapes, parameters and MACs, and the memory it needs. FILE is told by its content:\n"
     "  a configuration      the model that it describes (--stage teacher, student), and what each of --ranks ranks would\n"
@@ -23,9 +25,13 @@ static const char usage[] =
     "  an .onnx file        what it says about itself, and its graph; what we can not run is named\n"
     "  a .lmb file          integer operators, scales, working memory\n"
     "  a checkpoint         where the training stands, every tensor with its range (--texts: configuration and layers in full)\n"
+    "--augmented: training images, each as it is and as eight epochs will be shown it, as a picture\n"
     "--plan prints every step: kernel, shape, MACs, place in memory, and why a faster kernel was refused; --time runs the plan\n"
-    "and adds microseconds a step. --backend: other kernels than those of train.backend; with cuda each convolution and product tells\n"
-    "which step of its chain runs (in one with what follows, plain, our own) and why the ones before it do not.\n";
+    "and adds microseconds a step, then the ten longest steps and kernels with their GB/s and TFLOP/s; on a GPU by\n"
+    "its own clock. --backend: other kernels than those of train.backend; with cuda each convolution and product\n"
+    "tells which step of its chain runs (in one with what follows, plain, our own) and why the ones before it do not;\n"
+    "with train.mode fast ways are timed, or known from the folder of --plan-cache (on, off, or a folder; in place of\n"
+    "plan_cache).\n";
 
 static void print_layers(const lmb_graph *g)
 {
@@ -90,7 +96,29 @@ static void close_kernels(kernels *k)
 }
 
 #ifndef LMB_CLIENT_ONLY
-static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_error *err)
+static void on_warning(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
+{
+    (void)ctx, (void)level, (void)subsystem;
+    fprintf(stderr, "limbeck inspect: %s\n", text);
+}
+
+/* Ways that trainings found out are taken, and what is found out here is kept for them. */
+static lmb_status measure_ways(lmb_device *d, const lmb_train_config *train, const char *plan_cache, lmb_error *err)
+{
+    static const lmb_log log = { on_warning, NULL, LMB_LOG_WARN };
+    bool fast = train && lmb_train_is_fast(train);
+    char path[LMB_PLAN_CACHE_PATH];
+    const char *folder = NULL;
+
+    d->measure(d, fast, NULL);
+    if (!fast || !d->measure_within)
+        return LMB_OK;
+    LMB_TRY(lmb_plan_cache_folder(plan_cache, path, &folder, err));
+    return d->measure_within(d, train->measure_s, folder, &log, err);
+}
+
+static lmb_status open_gpu(kernels *k, int64_t precision, const lmb_train_config *train, const char *plan_cache,
+                           lmb_error *err)
 {
     LMB_TRY(lmbi_gpu_kernels_open(&k->gpu, precision == LMB_TRAIN_BF16   ? LMB_CUDA_BF16_MAPS
                                            : precision == LMB_TRAIN_TF32 ? LMB_CUDA_TF32_PRODUCTS
@@ -98,25 +126,24 @@ static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_erro
     k->list[0] = k->gpu.list[0];
     k->device = k->gpu.gpu != NULL;
     k->described = !k->device;
-    if (k->device)
-        k->list[0]->device->measure(k->list[0]->device, measure, NULL);
-    return LMB_OK;
+    return k->device ? measure_ways(k->list[0]->device, train, plan_cache, err) : LMB_OK;
 }
 #else
-static lmb_status open_gpu(kernels *k, int64_t precision, bool measure, lmb_error *err)
+static lmb_status open_gpu(kernels *k, int64_t precision, const lmb_train_config *train, const char *plan_cache,
+                           lmb_error *err)
 {
-    (void)k, (void)precision, (void)measure;
+    (void)k, (void)precision, (void)train, (void)plan_cache;
     return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build is for clients and has no CUDA; give another --backend");
 }
 #endif
 
 /* Of a training's steps, or of an answer, which the host gives in f32. */
 static lmb_status open_kernels(kernels *k, const lmb_train_config *train, const char *backend, int64_t precision,
-                               lmb_error *err)
+                               const char *plan_cache, lmb_error *err)
 {
     memset(k, 0, sizeof *k);
     if (strcmp(backend, "cuda") == 0)
-        return open_gpu(k, precision, train && lmb_train_is_fast(train), err);
+        return open_gpu(k, precision, train, plan_cache, err);
     if (!train)
         return lmb_cpu_backends(backend, k->list, err);
     lmb_train_config c = *train;
@@ -138,9 +165,12 @@ static lmb_status print_plan(const lmb_plan *plan, bool first, bool time, lmb_er
             LMB_TRY(lmb_plan_run((lmb_plan *)plan, &info, err));
     }
     lmb_plan_print(plan, &s);
+    if (time)
+        lmb_step_times(plan, &s);
+    lmb_status st = lmb_str_check(&s, err);
     printf("%s", s.text ? s.text : "");
     lmb_str_free(&s);
-    return LMB_OK;
+    return st;
 }
 
 static lmb_status batch_of(const lmb_args *a, int64_t *batch, lmb_error *err)
@@ -178,7 +208,7 @@ lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t p
                               lmb_error *err)
 {
     kernels k;
-    lmb_status st = open_kernels(&k, NULL, lmb_args_get(a, "backend", backend), precision, err);
+    lmb_status st = open_kernels(&k, NULL, lmb_args_get(a, "backend", backend), precision, "off", err);
 
     if (st == LMB_OK)
         st = inspect_graph(g, &k, a, err);
@@ -212,11 +242,12 @@ static lmb_status training_plan(const lmb_graph *model, const lmb_train_config *
     return st;
 }
 
-static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const lmb_args *a,
-                                   lmb_error *err)
+static lmb_status inspect_training(const lmb_graph *model, const lmb_train_config *train, const char *plan_cache,
+                                   const lmb_args *a, lmb_error *err)
 {
     kernels k;
-    lmb_status st = open_kernels(&k, train, lmb_args_get(a, "backend", train->backend), train->precision, err);
+    lmb_status st = open_kernels(&k, train, lmb_args_get(a, "backend", train->backend), train->precision,
+                                 lmb_args_get(a, "plan-cache", plan_cache), err);
 
     if (st == LMB_OK)
         st = training_plan(model, train, &k, a, err);
@@ -250,11 +281,16 @@ static lmb_status inspect_config(const char *path, const lmb_args *a, lmb_error 
 
     LMB_TRY(lmb_job_open(path, a, lmb_args_get(a, "stage", NULL), &j, err));
     lmb_status st = lmb_job_data(&j, err);
+    if (st == LMB_OK && lmb_args_get(a, "augmented", NULL)) {
+        st = lmbi_inspect_augmented(&j, lmb_args_get(a, "augmented", NULL), err);
+        lmb_job_close(&j);
+        return st;
+    }
     if (st == LMB_OK)
         st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
     if (st == LMB_OK)
         st = strcmp(plan, "train") == 0
-                 ? inspect_training(model, &j.stage.train, a, err)
+                 ? inspect_training(model, &j.stage.train, j.c.plan_cache, a, err)
                  : lmbi_inspect_graph(model, j.stage.train.backend, j.stage.train.precision, a, err);
     if (st == LMB_OK)
         st = print_training(&j, model, a, err);
@@ -287,7 +323,8 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "stage", "batch", "backend", "plan", "ranks", "!time", "!texts", NULL };
+    static const char *const known[] = { "stage", "batch", "backend", "plan", "plan-cache",
+                                         "ranks", "augmented", "!time", "!texts", NULL };
     const char *plan;
     lmb_args a;
 

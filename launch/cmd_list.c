@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "core/cpu/cpu.h"
+#include "datasets/augment_ops.h"
 #include "datasets/dataset.h"
 #ifndef LMB_CLIENT_ONLY
 #include "distill/prune/criteria.h"
@@ -23,7 +24,8 @@
 
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
-    "Tables: ops, models, layers, datasets, optimizers, schedules, losses, kernels, observers (of ranges), criteria (of pruning), methods (of tune),\n"
+    "Tables: ops, models, layers, datasets, augmentations (of augment.policy), optimizers, schedules, losses, kernels, "
+    "observers (of ranges), criteria (of pruning), methods (of tune),\n"
     "aggregators, selections (of clients), codecs (of updates), crash-points (for tests of a federation), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
@@ -56,6 +58,17 @@ static void list_datasets(void)
     for (int i = 0; lmb_dataset_formats[i]; i++)
         row(lmb_dataset_formats[i]->name, lmb_dataset_formats[i]->summary, lmb_dataset_formats[i]->source,
             lmb_dataset_formats[i]->fields);
+}
+static void list_augmentations(void)
+{
+    static const char *const sides[] = { "", " of the height", " of the width" };
+    char text[160];
+
+    for (const lmb_augment_op *o = lmb_augment_ops; o->name; o++) {
+        snprintf(text, sizeof text, "%s; at most %.3g%s, with trivial %.3g", o->summary, o->range, sides[o->side],
+                 o->wide);
+        row(o->name, o->make ? text : o->summary, "", NULL);
+    }
 }
 static void list_optimizers(void)
 {
@@ -135,6 +148,7 @@ static const struct { const char *name; void (*print)(void);
     { "models", list_models },
     { "layers", list_layers },
     { "datasets", list_datasets },
+    { "augmentations", list_augmentations },
     { "optimizers", list_optimizers },
     { "schedules", list_schedules },
     { "losses", list_losses },

@@ -6,8 +6,9 @@
 
 #include "core/base/file.h"
 #include "datasets/split.h"
-#include "federated/local.h"
+#include "federated/lanes.h"
 #include "federated/simulate.h"
+#include "federated/unmask_gpu.h"
 #include "launch/groups.h"
 #include "launch/rounds.h"
 #include "launch/runner.h"
@@ -21,7 +22,9 @@ static const char usage[] =
     "(`federation.partition`), `federation.server.target` of them train in each round, by the settings of `federation.local`, and\n"
     "`federation.server.aggregator` makes one change of theirs. With `federation.groups` some clients have other models: each group makes\n"
     "its own, and `federation.distill` has the clients of all teach each. The same keys as `serve` and `join` use; the same bits on any\n"
-    "number of ranks. `federation.simulate` adds: dropout, evaluate_every, checkpoint_s.\n\n"
+    "number of ranks. `federation.simulate` adds: dropout, evaluate_every, checkpoint_s; streams: with\n"
+    "`federation.local.train.backend: cuda`, how many clients train at a time on the GPU (0: as many as fit), to the same bits; masks: with\n"
+    "`federation.server.secure_aggregation`, clients hide their updates, too, on a GPU where there is one, to the same bits.\n\n"
     "The model: --model, else the `model` of the configuration, else the run's quantised student. Rounds are chosen on the\n"
     "validation part; the best model goes to <run>/simulation/model.onnx, a line a round to <run>/simulation/history.jsonl.\n\n"
     "  --test     score the test part in each round as well, for a curve; rounds are never chosen by it\n"
@@ -37,6 +40,7 @@ typedef struct request {
     uint64_t *examples; /* [clients]       */
     struct group *group;
     int n_groups;
+    lmb_unmask_gpu *masks; /* NULL: they are made by the processor */
 } request;
 
 /* Clients with one model. Most simulations have one group; several teach each other (launch/feddf.h). */
@@ -44,9 +48,10 @@ typedef struct group {
     request *r;
     lmb_job job; /* the request's, with this group's model */
     lmb_server_config server;
+    lmb_simulate_config simulate;
     char stage[32], state_dir[LMB_FEDERATION_PATH], exchange[LMB_FEDERATION_PATH];
     lmb_rounds rounds;
-    lmb_local *local;
+    lmb_lanes *lanes;
     int64_t from, clients; /* of the request's clients */
     bool begun;
 } group;
@@ -59,14 +64,18 @@ static lmb_status memory_of(const group *g, int client, char path[LMB_FEDERATION
     return lmb_path_join(path, LMB_FEDERATION_PATH + 32, g->state_dir, name, err);
 }
 
-static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *err)
+static lmb_status train(void *ctx, int lane, int client, const lmb_train_task *task, lmb_train_result *result,
+                        lmb_error *err)
 {
     group *g = ctx;
     char memory[LMB_FEDERATION_PATH + 32];
 
     LMB_TRY(memory_of(g, client, memory, err));
-    return lmb_local_train(g->local, g->r->part[g->from + client], task, result, memory, err);
+    return lmb_lanes_train(g->lanes, lane, g->r->part[g->from + client], task, result, memory, err);
 }
+
+static int lane_room(void *ctx) { return lmb_lanes_room(((group *)ctx)->lanes); }
+static void lane_left(void *ctx, int lane) { lmb_lanes_leave(((group *)ctx)->lanes, lane); }
 
 /* A new run: what clients of an earlier one have answered teaches nobody. The first group begins first. */
 static lmb_status forget_answers(const request *r, lmb_error *err)
@@ -158,7 +167,7 @@ static lmb_status divide_groups(request *r, lmb_error *err)
     return r->group ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d groups", r->n_groups);
 }
 
-static lmb_status open_group(group *g, const char *model, lmb_error *err)
+static lmb_status open_group(group *g, const char *model, bool first_rank, lmb_error *err)
 {
     static const lmb_log log = { on_line, NULL, LMB_LOG_INFO };
     request *r = g->r;
@@ -170,8 +179,11 @@ static lmb_status open_group(group *g, const char *model, lmb_error *err)
     LMB_TRY(lmb_fields_bind(lmb_server_fields, r->c.server, &g->server, err));
     LMB_TRY(lmb_stage_path(g->state_dir, r->job.c.run, state, "", err));
     g->server.state_dir = g->state_dir;
-    LMB_TRY(lmb_local_create(&g->local, err));
+    LMB_TRY(lmb_fields_bind(lmb_simulate_fields, r->c.simulate, &g->simulate, err));
+    LMB_TRY(lmb_lanes_create(r->c.local, g->simulate.streams, first_rank ? &log : NULL, &g->lanes, err));
     LMB_TRY(lmb_rounds_open(&g->job, &r->c, k ? NULL : model, g->stage, &g->rounds, err));
+    if (g->simulate.masks && lmb_lanes_on_gpu(g->lanes) && !r->masks)
+        r->masks = lmb_unmask_gpu_open("masks go on and come off", &log);
     if (lmb_args_get(&r->args, "test", NULL))
         g->rounds.test = r->job.test;
     g->rounds.server.log = &log;
@@ -189,11 +201,19 @@ static lmb_status run_group(group *g, lmb_comm *comm, uint64_t rounds, bool leav
     request *r = g->r;
     lmb_privacy privacy = { .on = false };
     lmb_server_config server = g->server;
-    lmb_simulation s = { .server = &server,
+    bool unsettled;
+    int lanes = lmb_lanes_count(g->lanes, &unsettled);
+    const lmb_masker masker = { lmb_unmask_gpu_apply, r->masks };
+    lmb_simulation s = { .c = g->simulate,
+                         .server = &server,
                          .job = &g->rounds.server,
                          .clients = (int)g->clients,
                          .examples = r->examples + g->from,
                          .train = train,
+                         .lanes = lanes,
+                         .room = unsettled ? lane_room : NULL,
+                         .leave = lane_left,
+                         .masker = r->masks ? &masker : NULL,
                          .begin = begin,
                          .stop = stop,
                          .fresh = !g->begun && lmb_args_get(&r->args, "fresh", NULL),
@@ -203,7 +223,6 @@ static lmb_status run_group(group *g, lmb_comm *comm, uint64_t rounds, bool leav
     double score, first;
 
     server.rounds = (int64_t)rounds;
-    LMB_TRY(lmb_fields_bind(lmb_simulate_fields, r->c.simulate, &s.c, err));
     if (g->rounds.partial || (g->rounds.term && g->rounds.term->memory))
         s.c.checkpoint_s = 0; /* what clients keep goes back one round, no more */
     LMB_TRY(lmb_simulate(&s, comm, g->rounds.state, &round, &score, &first, err));
@@ -242,7 +261,7 @@ static lmb_status simulate(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(divide(r, err));
     LMB_TRY(divide_groups(r, err));
     for (int k = 0; k < r->n_groups; k++)
-        LMB_TRY(open_group(&r->group[k], lmb_args_get(&r->args, "model", NULL), err));
+        LMB_TRY(open_group(&r->group[k], lmb_args_get(&r->args, "model", NULL), comm->rank == 0, err));
     lmb_signals_catch(NULL);
     return r->n_groups > 1 ? run_groups(r, comm, err)
                            : run_group(r->group, comm, (uint64_t)r->group->server.rounds, true, err);
@@ -252,9 +271,10 @@ static void close_all(request *r)
 {
     for (int k = 0; r->group && k < r->n_groups; k++) {
         lmb_rounds_close(&r->group[k].rounds);
-        lmb_local_destroy(r->group[k].local);
+        lmb_lanes_destroy(r->group[k].lanes);
     }
     free(r->group);
+    lmb_unmask_gpu_close(r->masks);
     for (int i = 0; r->part && i < r->c.clients; i++)
         lmb_dataset_destroy(r->part[i]);
     free(r->part);

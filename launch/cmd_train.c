@@ -77,6 +77,7 @@ static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
                           j->train,
                           j->validation,
                           r->fresh,
+                          .began = j->began,
                           .plan_cache = j->c.plan_cache,
                           .trace = r->tracing.trace };
     if (!is_ready(j))

@@ -170,20 +170,18 @@ static lmb_status forget(const request *r, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
+static lmb_status search_as(request *r, const char *identity, lmb_comm *comm, lmb_error *err)
 {
-    char hash[LMB_HASH_HEX], path[LMB_STAGE_PATH];
+    char path[LMB_STAGE_PATH];
     lmb_trials all;
 
-    LMB_TRY(lmbi_tune_identity(r, hash, err));
     if (r->fresh && r->rank == 0)
         LMB_TRY(forget(r, err));
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY && r->rank == 0)
         LMB_TRY(lmb_latency_open(path, false, &r->latency, err));
-    const lmb_tune_request q = {
-        &r->c, &r->space, r->method, r->options, r->folder, hash, comm, train, r->c.cost ? cost : NULL, on_done, r
-    };
+    const lmb_tune_request q = { &r->c, &r->space, r->method, r->options, r->folder, identity, comm, train,
+                                 r->c.cost ? cost : NULL, on_done, r };
     lmb_progress_begin(&r->bar);
     r->started = lmb_seconds();
     lmb_status st = lmb_tune_run(&q, &all, err);
@@ -194,6 +192,17 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     if (r->rank == 0)
         st = leave(r, &all, err);
     lmb_trials_free(&all);
+    return st;
+}
+
+static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
+{
+    lmb_str identity = LMB_STR_INIT;
+    lmb_status st = lmbi_tune_identity(r, &identity, err);
+
+    if (st == LMB_OK)
+        st = search_as(r, identity.text, comm, err);
+    lmb_str_free(&identity);
     return st;
 }
 

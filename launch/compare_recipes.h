@@ -2,7 +2,7 @@
 #ifndef LMB_LAUNCH_COMPARE_RECIPES_H
 #define LMB_LAUNCH_COMPARE_RECIPES_H
 
-#include "core/base/hash.h"
+#include "core/base/str.h"
 #include "launch/recipes.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
@@ -24,7 +24,8 @@ typedef struct lmbi_compare {
     int rank, ranks, threads;
     lmb_progress bar;
     double started;
-    char hash[LMB_HASH_HEX], journal[LMB_STAGE_PATH];
+    lmb_str identity; /* what all depends on (core/base/agree.h)          */
+    char journal[LMB_STAGE_PATH];
     bool begun;
 } lmbi_compare;
 

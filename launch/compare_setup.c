@@ -33,14 +33,17 @@ static lmb_status read_seeds(const char *text, lmbi_compare *r, lmb_error *err)
     return r->seeds ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "--seeds is empty");
 }
 
-/* Same samples for all, and something that trains; what all depends on into h. */
-static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_hasher *h, lmb_error *err)
+/* Same samples for all, and something that trains; what all depends on into r->identity. */
+static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_error *err)
 {
-    lmb_str mine = LMB_STR_INIT, stage = LMB_STR_INIT;
+    lmb_str mine = LMB_STR_INIT;
     lmb_graph *model = NULL;
+    char hex[LMB_HASH_HEX];
+    lmb_hasher h;
     lmb_job j;
 
     LMB_TRY(lmbi_compare_job(r, i, r->seed[0], &j, err));
+    lmb_hash_begin(&h);
     const lmb_split_config *s = &j.c.split;
     lmb_str_addf(&mine, "split %lld %lld %lld %lld\n", (long long)s->train, (long long)s->validation,
                  (long long)s->clients, (long long)s->seed);
@@ -58,19 +61,19 @@ static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_hasher
     if (st == LMB_OK)
         st = lmb_job_check_patience(&j.stage.train, r->folds > 1 ? NULL : r->job.validation, err);
     if (st == LMB_OK)
-        st = lmb_trial_teacher(r->stage, &j, h, err);
+        st = lmb_trial_teacher(r->stage, &j, &h, err);
     if (st == LMB_OK && r->stage && strcmp(r->stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK)
-        st = lmb_job_dump_stage(&j, &stage, err);
-    if (st == LMB_OK)
-        lmb_hash_add_text(h, stage.text);
-    else
+        st = lmb_job_dump_stage(&j, &r->identity, err);
+    lmb_hash teacher = lmb_hash_end(&h);
+    lmb_hash_hex(&teacher, hex);
+    lmb_str_addf(&r->identity, "teacher: %s\n", hex);
+    if (st != LMB_OK)
         lmb_error_context(err, "%s", r->name[i]);
     lmb_graph_destroy(model);
     lmb_recipe_close(&j);
     lmb_str_free(&mine);
-    lmb_str_free(&stage);
     return st;
 }
 
@@ -142,19 +145,17 @@ static lmb_status read_request(lmbi_compare *r, const lmb_args *a, lmb_error *er
 static lmb_status check(lmbi_compare *r, lmb_error *err)
 {
     lmb_str same = LMB_STR_INIT;
-    lmb_hasher h;
     lmb_status st = LMB_OK;
-    int64_t counts[] = { r->recipes, r->seeds, r->folds };
 
-    lmb_hash_begin(&h);
-    lmb_hash_add(&h, counts, sizeof counts);
-    lmb_hash_add(&h, r->seed, sizeof *r->seed * (size_t)r->seeds);
+    lmb_str_addf(&r->identity, "recipes: %d\nfolds: %d\nseeds:", r->recipes, r->folds);
+    for (int i = 0; i < r->seeds; i++)
+        lmb_str_addf(&r->identity, " %lld", (long long)r->seed[i]);
+    lmb_str_add(&r->identity, "\n");
     for (int i = 0; st == LMB_OK && i < r->recipes; i++)
-        st = check_recipe(r, i, &same, &h, err);
+        st = check_recipe(r, i, &same, err);
     lmb_str_free(&same);
-    lmb_hash hash = lmb_hash_end(&h);
-    lmb_hash_hex(&hash, r->hash);
     LMB_TRY(st);
+    LMB_TRY(lmb_str_check(&r->identity, err));
     LMB_TRY(lmb_file_make_dirs(r->out, err));
     return lmb_path_join(r->journal, sizeof r->journal, r->out, "journal.jsonl", err);
 }
@@ -174,4 +175,5 @@ void lmbi_compare_close(lmbi_compare *r)
     lmb_job_close(&r->job);
     free(r->accuracy);
     free(r->right);
+    lmb_str_free(&r->identity);
 }

@@ -13,6 +13,8 @@
 
 #include "comm/collective.h"
 #include "comm/nccl.h"
+#include "core/base/hash.h"
+#include "core/cuda/cuda.h"
 
 /* A job runs with all but LMB_WRONG; with LMB_LIMITS it is slower, or another way than on a whole machine; what is
  * LMB_ABSENT can be had and is then used. */
@@ -24,7 +26,7 @@ typedef struct lmb_finding {
     char found[320], use[200], advice[320]; /* one line each; "": nothing to say */
 } lmb_finding;
 
-enum { LMB_FINDINGS = 24 };
+enum { LMB_FINDINGS = 32 };
 typedef struct lmb_findings {
     lmb_finding f[LMB_FINDINGS];
     int n;
@@ -36,8 +38,15 @@ lmb_finding *lmb_finding_add(lmb_findings *all, const char *topic, lmb_health he
 /* Processor, processors to be had, memory, locked memory, open files, shared memory. `root`: "" or, for tests, a folder
  * that stands for /. `ranks`: processes of this job on this machine; `processors`: that they together may run on. */
 void lmb_doctor_host(const char *root, int ranks, int processors, lmb_findings *all);
-/* Driver, devices, CUDA, cuDNN, NCCL. */
-void lmb_doctor_gpu(const char *root, lmb_findings *all);
+/* Driver, devices, CUDA, cuDNN, NCCL; then lmb_doctor_try of the device, or, where device is -1, of all of them. */
+void lmb_doctor_gpu(const char *root, int device, lmb_findings *all);
+/* What a driver of CUDA `driver` (0: none) means for libraries of CUDA `runtime`, both as in lmb_cuda_versions. */
+void lmb_doctor_match(int driver, int runtime, lmb_finding *f);
+/* GPUs first to first + n - 1: each tries one of our kernels and says which of our code it runs, what memory is free
+ * and how it is set. The first copies `bytes`, timed; 0: it does not. Selects the last device. */
+void lmb_doctor_try(const lmb_cuda_api *api, int first, int n, size_t bytes, lmb_findings *all);
+/* Adds to f what NVML tells of the GPU at a PCI address, which is number `device` here. */
+void lmb_doctor_modes(const char *where, int device, lmb_finding *f);
 /* MPI and the launcher. */
 void lmb_doctor_ranks(lmb_findings *all);
 
@@ -46,7 +55,8 @@ typedef struct lmb_rank_about {
     char host[64];
     char program[48];       /* of this executable, hashed: ranks must run the same */
     unsigned char may[128]; /* bit k: processor k is one that it may run on */
-    int gpus;
+    int gpus;               /* that it sees; which ones: */
+    lmb_hash set;           /* of their own names, in its order */
 } lmb_rank_about;
 /* [size] of all ranks, on all ranks at once. all: malloc'd for the caller. */
 LMB_MUST_CHECK lmb_status lmb_doctor_gather(lmb_comm *c, lmb_rank_about **all, lmb_error *err);

@@ -5,6 +5,8 @@
 #include "core/cuda/cuda.h"
 #include "launch/doctor.h"
 
+enum { COPIED = 128 << 20 }; /* bytes: more than GPUs keep in their caches */
+
 /* The kernel's part of the driver says its version here, also when nothing of CUDA can be used. */
 static void check_driver(const char *root, lmb_findings *all)
 {
@@ -42,16 +44,34 @@ static void check_versions(const lmb_cuda_api *api, lmb_findings *all)
     snprintf(f->found, sizeof f->found, "CUDA %d.%d, cuDNN %d.%d.%d, NCCL %d.%d.%d", v.runtime / 1000,
              v.runtime % 1000 / 10, v.cudnn / 10000, v.cudnn % 10000 / 100, v.cudnn % 100, v.nccl / 10000,
              v.nccl % 10000 / 100, v.nccl % 100);
-    if (v.driver && v.driver / 1000 < v.runtime / 1000) {
+    lmb_doctor_match(v.driver, v.runtime, f);
+}
+
+/* The first driver of each major version of CUDA: CUDA Compatibility, "Minor Version Compatibility". */
+static int driver_for(int major) { return major >= 13 ? 580 : major == 12 ? 525 : 450; }
+
+void lmb_doctor_match(int driver, int runtime, lmb_finding *f)
+{
+    const int has[] = { driver / 1000, driver % 1000 / 10 }, wants[] = { runtime / 1000, runtime % 1000 / 10 };
+
+    if (driver == 0)
+        return; /* its own row says so */
+    if (has[0] < wants[0]) {
         f->health = LMB_WRONG;
         snprintf(f->advice, sizeof f->advice,
-                 "the driver is one for CUDA %d.%d, which is older: install a newer driver, or build with "
-                 "that toolkit",
-                 v.driver / 1000, v.driver % 1000 / 10);
+                 "the driver takes CUDA up to %d.%d and these libraries are of %d.%d: install driver %d or newer (or, "
+                 "on data-centre GPUs, the package cuda-compat-%d-%d), or build with a toolkit of CUDA %d",
+                 has[0], has[1], wants[0], wants[1], driver_for(wants[0]), wants[0], wants[1], has[0]);
+    } else if (has[0] == wants[0] && has[1] < wants[1]) {
+        snprintf(f->advice, sizeof f->advice,
+                 "the driver is of CUDA %d.%d, older than these libraries: machine code runs, PTX of %d.%d does not; a "
+                 "GPU that the module has no machine code for needs a newer driver",
+                 has[0], has[1], wants[0], wants[1]);
     }
 }
 
-static void check_devices(const lmb_cuda_api *api, lmb_findings *all)
+/* How many there are. */
+static int check_devices(const lmb_cuda_api *api, lmb_findings *all)
 {
     lmb_error e = LMB_ERROR_INIT;
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
@@ -61,7 +81,7 @@ static void check_devices(const lmb_cuda_api *api, lmb_findings *all)
     if (api->device_count(&n, &e) != LMB_OK) {
         f->health = LMB_ABSENT;
         snprintf(f->found, sizeof f->found, "%.300s", e.msg);
-        return;
+        return 0;
     }
     snprintf(f->found, sizeof f->found, "%d", n);
     for (int i = 0; i < n; i++) {
@@ -73,9 +93,25 @@ static void check_devices(const lmb_cuda_api *api, lmb_findings *all)
     }
     snprintf(f->use, sizeof f->use, "train.backend=cuda; rank r of a machine takes number r%s%.60s",
              visible ? "; CUDA_VISIBLE_DEVICES=" : "", visible ? visible : "");
+    return n;
 }
 
-void lmb_doctor_gpu(const char *root, lmb_findings *all)
+static void try_none(const char *code, lmb_findings *all)
+{
+    static const char *const topics[] = { "GPU kernel", "GPU memory", "GPU modes", "GPU copies" };
+    lmb_finding *f = lmb_finding_add(all, "GPU code", LMB_ABSENT);
+
+    if (code)
+        snprintf(f->found, sizeof f->found, "the module has %.200s, and no GPU runs it", code);
+    else
+        snprintf(f->found, sizeof f->found, "none without CUDA libraries");
+    for (int i = 0; i < 4; i++) {
+        f = lmb_finding_add(all, topics[i], LMB_ABSENT);
+        snprintf(f->found, sizeof f->found, "not tried without a GPU");
+    }
+}
+
+void lmb_doctor_gpu(const char *root, int device, lmb_findings *all)
 {
     lmb_error e = LMB_ERROR_INIT;
     lmb_cuda *cuda = NULL;
@@ -88,9 +124,16 @@ void lmb_doctor_gpu(const char *root, lmb_findings *all)
         snprintf(f->advice, sizeof f->advice, "%.310s", e.msg);
         f = lmb_finding_add(all, "GPUs", LMB_ABSENT);
         snprintf(f->found, sizeof f->found, "none without CUDA libraries");
+        try_none(NULL, all);
         return;
     }
     check_versions(cuda->api, all);
-    check_devices(cuda->api, all);
+    const int n = check_devices(cuda->api, all);
+    if (n == 0)
+        try_none(cuda->api->code, all);
+    else if (device < 0)
+        lmb_doctor_try(cuda->api, 0, n, COPIED, all);
+    else
+        lmb_doctor_try(cuda->api, device, 1, 0, all);
     lmb_cuda_close(cuda);
 }

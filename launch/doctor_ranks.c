@@ -105,6 +105,24 @@ static void name_program(char out[48])
     snprintf(out, 48, "%.12s", hex);
 }
 
+/* GPUs by their own names, as training tells them apart (train/gpu_pick.h). */
+static void see_gpus(const lmb_cuda_api *api, lmb_rank_about *mine)
+{
+    lmb_error quiet = LMB_ERROR_INIT;
+    lmb_cuda_device d;
+    lmb_hasher set;
+    int n = 0;
+
+    lmb_hash_begin(&set);
+    lmb_status st = api->device_count(&n, &quiet);
+    for (int i = 0; i < n && st == LMB_OK; i++) {
+        st = api->device_info(i, &d, &quiet);
+        lmb_hash_add(&set, d.uuid, st == LMB_OK ? sizeof d.uuid : 0);
+    }
+    mine->set = lmb_hash_end(&set);
+    mine->gpus = st == LMB_OK ? n : 0;
+}
+
 lmb_status lmb_doctor_gather(lmb_comm *c, lmb_rank_about **all, lmb_error *err)
 {
     lmb_rank_about mine;
@@ -119,8 +137,7 @@ lmb_status lmb_doctor_gather(lmb_comm *c, lmb_rank_about **all, lmb_error *err)
         for (int k = 0; k < 8 * (int)sizeof mine.may && k < CPU_SETSIZE; k++)
             mine.may[k / 8] |= (unsigned char)((CPU_ISSET(k, &may) != 0) << k % 8);
     if (lmb_cuda_open(NULL, &cuda, &quiet) == LMB_OK) {
-        if (cuda->api->device_count(&mine.gpus, &quiet) != LMB_OK)
-            mine.gpus = 0;
+        see_gpus(cuda->api, &mine);
         lmb_cuda_close(cuda);
     }
     lmb_rank_about *got = calloc((size_t)c->size, sizeof *got);
@@ -159,12 +176,30 @@ void lmb_doctor_machine(const lmb_rank_about *rank, int n, int of, int *ranks, i
 /* The first rank of each machine speaks for it. */
 static bool first_on_host(const lmb_rank_about *rank, int r) { return ranks_on(rank, r, rank[r].host) == 0; }
 
+/* Of the first n ranks those that see the same GPUs as rank r. A launcher may show each rank one of its own. */
+static int ranks_alike(const lmb_rank_about *rank, int n, int r)
+{
+    int k = 0;
+    for (int q = 0; q < n; q++)
+        k += strcmp(rank[q].host, rank[r].host) == 0 && memcmp(&rank[q].set, &rank[r].set, sizeof rank->set) == 0;
+    return k;
+}
+
+/* Those that the ranks of rank r's machine see together. */
+static int gpus_on(const lmb_rank_about *rank, int n, int r)
+{
+    int k = 0;
+    for (int q = 0; q < n; q++)
+        k += strcmp(rank[q].host, rank[r].host) == 0 && ranks_alike(rank, q, q) == 0 ? rank[q].gpus : 0;
+    return k;
+}
+
 int lmb_doctor_device(const lmb_rank_about *rank, int n, int of)
 {
     for (int r = 0; r < n; r++)
-        if (ranks_on(rank, n, rank[r].host) > rank[r].gpus)
+        if (ranks_alike(rank, n, r) > rank[r].gpus)
             return -1;
-    return ranks_on(rank, of, rank[of].host);
+    return ranks_alike(rank, of, of);
 }
 
 void lmb_doctor_compare(const lmb_rank_about *rank, int n, lmb_findings *all)
@@ -181,7 +216,7 @@ void lmb_doctor_compare(const lmb_rank_about *rank, int n, lmb_findings *all)
         lmb_doctor_machine(rank, n, r, &here, &processors);
         if (first_on_host(rank, r) && at + 100 < sizeof f->found) /* of many machines the first few */
             snprintf(f->found + at, sizeof f->found - at, "; %.40s: %d with %d processors, %d GPUs", rank[r].host, here,
-                     processors, rank[r].gpus);
+                     processors, gpus_on(rank, n, r));
         if (strcmp(rank[r].program, rank[0].program) != 0) {
             f->health = LMB_WRONG;
             snprintf(f->advice, sizeof f->advice,
@@ -192,18 +227,18 @@ void lmb_doctor_compare(const lmb_rank_about *rank, int n, lmb_findings *all)
         }
     }
     for (int r = 0; r < n && f->health == LMB_FINE; r++) {
-        int here = ranks_on(rank, n, rank[r].host);
-        if (rank[r].gpus > 0 && here > rank[r].gpus) {
+        int alike = ranks_alike(rank, n, r), there = gpus_on(rank, n, r), first = gpus_on(rank, n, 0);
+        if (rank[r].gpus > 0 && alike > rank[r].gpus) {
             f->health = LMB_LIMITS;
             snprintf(f->advice, sizeof f->advice,
                      "%.60s has %d ranks and %d GPUs: with train.backend=cuda several would share one; start one "
                      "rank a GPU",
-                     rank[r].host, here, rank[r].gpus);
-        } else if (rank[r].gpus != rank[0].gpus) {
+                     rank[r].host, alike, rank[r].gpus);
+        } else if (there != first) {
             f->health = LMB_LIMITS;
             snprintf(f->advice, sizeof f->advice,
                      "%.60s has %d GPUs, %.60s has %d: the job goes at the speed of the slowest", rank[r].host,
-                     rank[r].gpus, rank[0].host, rank[0].gpus);
+                     there, rank[0].host, first);
         }
     }
 }

@@ -23,7 +23,7 @@ const lmb_field lmb_federation_fields[] = {
              "after each round clients' models teach the averaged one: data, samples, temperature, train"),
     LMB_TREE(lmb_federation_config, groups,
              "of `limbeck simulate`: clients with other models than `model`, a list of {clients, model}"),
-    LMB_TREE(lmb_federation_config, simulate, "of `limbeck simulate`: dropout, evaluate_every, checkpoint_s"),
+    LMB_TREE(lmb_federation_config, simulate, "of `limbeck simulate`: dropout, evaluate_every, checkpoint_s, streams, masks"),
     LMB_FIELD_END
 };
 

@@ -6,6 +6,7 @@
 #include "core/cuda/device.h"
 #include "core/graph/graph.h"
 #include "launch/cmd.h"
+#include "launch/job.h"
 
 typedef struct lmb_inspector {
     const char *name;
@@ -19,6 +20,9 @@ extern const lmb_inspector lmbi_inspect_lmb, lmbi_inspect_store, lmbi_inspect_on
  * GPU. */
 LMB_MUST_CHECK lmb_status lmbi_inspect_graph(const lmb_graph *g, const char *backend, int64_t precision,
                                              const lmb_args *a, lmb_error *err);
+
+/* inspect_images.c: a sheet of training images as they will be changed, a PNG. Data is open. */
+LMB_MUST_CHECK lmb_status lmbi_inspect_augmented(const lmb_job *j, const char *path, lmb_error *err);
 
 /* inspect_gpu.c: not in builds for clients. Without a GPU a sentence is printed, and plans run on the host. */
 typedef struct lmbi_gpu_kernels {

@@ -20,7 +20,7 @@ lmb_status lmb_integers_evaluate(const lmb_args *a, const char *backend, const v
     lmb_status st = lmb_deploy_evaluate(file, n, data, kernels, lmb_cpu_count(), out, logits, figures, &why);
     if (st == LMB_OK)
         return LMB_OK;
-    if ((st != LMB_E_DEVICE && st != LMB_E_UNSUPPORTED) || out->n) /* it had begun */
+    if ((st != LMB_E_DEVICE && st != LMB_E_NOMEM && st != LMB_E_UNSUPPORTED) || out->n) /* it had begun */
         return LMB_FAIL(err, st, "%s", why.msg);
     fprintf(stderr, "limbeck: the integers are computed on the processor: %s\n", why.msg);
     return lmb_deploy_evaluate(file, n, data, NULL, lmb_cpu_count(), out, logits, figures, err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/str.h"
+#include "core/base/threads.h"
 #include "datasets/split.h"
 
 static const lmb_field split_fields[] = {
@@ -106,6 +107,7 @@ lmb_status lmb_job_of(lmb_config *yaml, const lmb_args *args, const char *stage,
 
     memset(j, 0, sizeof *j);
     j->yaml = yaml;
+    j->began = lmb_seconds();
     for (int i = 0; i < args->n_sets; i++)
         LMB_TRY_GOTO(st, failed, lmb_config_set(j->yaml, args->set[i], err));
     LMB_TRY_GOTO(st, failed, lmb_fields_bind(lmb_job_fields, lmb_config_root(j->yaml), &j->c, err));
@@ -182,8 +184,8 @@ lmb_status lmb_job_dump(const lmb_job *j, lmb_str *out, lmb_error *err)
 
 lmb_status lmb_job_dump_stage(const lmb_job *j, lmb_str *out, lmb_error *err)
 {
-    if (lmb_fields_dump(shared_fields, &j->c, 0, out) != LMB_OK ||
-        lmb_fields_dump(lmb_stage_fields, &j->stage, 0, out) != LMB_OK)
+    if (lmb_fields_dump_marked(shared_fields, &j->c, 0, out) != LMB_OK ||
+        lmb_fields_dump_marked(lmb_stage_fields, &j->stage, 0, out) != LMB_OK)
         return lmb_str_check(out, err);
     return LMB_OK;
 }

@@ -44,6 +44,7 @@ typedef struct lmb_job {
     lmb_dataset *all, *test;  /* opened by lmb_job_data                               */
     lmb_dataset *train, *validation, *clients; /* views of `all`; NULL where empty     */
     uint32_t *order;
+    double began;             /* when it was opened: lmb_seconds() */
 } lmb_job;
 
 /* Stage name for commands that need the data but build no model. */

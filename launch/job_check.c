@@ -7,7 +7,7 @@
 #include "core/base/config.h"
 #include "federated/local.h"
 #include "federated/server.h"
-#include "federated/simulate.h"
+#include "federated/lanes.h"
 #include "launch/compress.h"
 #include "launch/feddf.h"
 #include "launch/federation.h"
@@ -37,6 +37,11 @@ lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *
             err, LMB_E_ARG,
             "train.patience is %lld, and nothing says whether the model still improves: give split.validation some samples",
             (long long)c->patience);
+    if (c->target_accuracy > 0 && !validation)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "train.target_accuracy is %g, and nothing says when it is reached: give split.validation some "
+                        "samples",
+                        c->target_accuracy);
     return LMB_OK;
 }
 
@@ -182,6 +187,8 @@ static lmb_status check_federation(const char *path, const lmb_args *a, const ch
         st = lmb_feddf_check(c.distill, err);
     if (st == LMB_OK)
         st = lmb_fields_bind(lmb_simulate_fields, c.simulate, &simulate, err);
+    if (st == LMB_OK)
+        st = lmb_lanes_check(c.local, simulate.streams, err);
     if (st == LMB_OK && server.privacy && !quiet)
         st = tell_privacy(path, &server, err);
     if (st == LMB_OK)

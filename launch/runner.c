@@ -64,6 +64,12 @@ static bool saves_alone(const watcher *w)
     return !lmb_trainer_state_of(w->trainer)->in_parts && !lmb_trainer_state_of(w->trainer)->needs_all;
 }
 
+/* train.minutes; several ranks end at the end of an epoch, where rank 0 says so. */
+static bool time_is_up(const watcher *w)
+{
+    return w->c->minutes > 0 && lmb_seconds() - w->q->began > 60 * w->c->minutes;
+}
+
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
     watcher *w = ctx;
@@ -76,7 +82,7 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
         if (batch < batches && saves_alone(w) && is_due(w) && save_whole(w, &w->err) != LMB_OK)
             return false;
     }
-    return !lmb_interrupted();
+    return !lmb_interrupted() && !time_is_up(w);
 }
 
 static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err)
@@ -97,6 +103,11 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
     if (e->steps && strcmp(e->steps, w->steps) != 0) {
         snprintf(w->steps, sizeof w->steps, "%s", e->steps);
         lmb_progress_line(&w->bar, w->steps);
+    }
+    if (e->reached) {
+        snprintf(line, sizeof line, "validation has reached %.2f %% (train.target_accuracy) %.2f s after the start",
+                 100 * w->c->target_accuracy, lmb_seconds() - w->q->began);
+        lmb_progress_line(&w->bar, line);
     }
     LMB_TRY(lmb_history_add(w->history, e, err));
     LMB_TRY(lmb_events_epoch(&w->events, (double)time(NULL), e, err));
@@ -249,6 +260,10 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     lmb_progress_begin(&w->bar);
     w->saved = lmb_seconds();
     lmb_status st = lmb_trainer_run(w->trainer, &watch, err);
+    if (st == LMB_E_STOPPED && lmb_trainer_state_of(w->trainer)->epoch >= q->train->epochs) {
+        lmb_error_clear(err); /* stopped with the last epoch: no other start has anything to go on with */
+        st = lmb_trainer_run(w->trainer, &watch, err);
+    }
     lmb_trainer_watch(w->trainer, NULL);
     lmb_watch_close(board);
     lmb_progress_end(&w->bar);
@@ -260,7 +275,9 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
         lmb_error local = LMB_ERROR_INIT;
         if (save_whole(w, &local) != LMB_OK)
             return lmb_error_clear(err), LMB_FAIL(err, local.status, "%s", local.msg);
-        if (comm->rank == 0)
+        if (comm->rank == 0 && !lmb_interrupted())
+            fprintf(stderr, "%g minutes are over (train.minutes); the same command goes on from here\n", w->c->minutes);
+        else if (comm->rank == 0)
             fprintf(stderr, "stopped; the same command goes on from here\n");
     }
     LMB_TRY(st);

@@ -12,6 +12,7 @@ typedef struct lmb_run_request {
     const lmb_loss *loss;
     const lmb_dataset *data, *validation;
     bool fresh;
+    double began;                  /* the command: lmb_seconds(); what train.minutes counts from */
     const char *plan_cache;        /* off, on or a folder: launch/plan_cache.h              */
     /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL:
      * none */

@@ -163,7 +163,7 @@ lmb_status lmb_stage_evaluate(const lmb_graph *model, const lmb_dataset *data, c
         lmb_status st = lmb_evaluate_gpu(model, data, out, &why);
         if (st == LMB_OK)
             return LMB_OK;
-        if (asked || (st != LMB_E_DEVICE && st != LMB_E_UNSUPPORTED) || out->n) /* it had begun */
+        if (asked || (st != LMB_E_DEVICE && st != LMB_E_NOMEM && st != LMB_E_UNSUPPORTED) || out->n) /* it had begun */
             return LMB_FAIL(err, st, "%s", why.msg);
         fprintf(stderr, "limbeck: the evaluation is done on the processor: %s\n", why.msg);
     }

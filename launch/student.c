@@ -45,6 +45,7 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
     if (st == LMB_OK) {
         lmb_run_request q = { j->c.run, name, config.text, c, taught ? taught : model, &loss, m.samples, j->validation,
                               r->fresh,
+                              .began = j->began,
                               .plan_cache = j->c.plan_cache,
                               .stepped = masks ? lmb_masks_stepped : NULL,
                               .hand = masks,

@@ -61,7 +61,7 @@ LMB_MUST_CHECK lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb
 /* Of the epochs that a trial's recipe has, those that it gets: at least 1. */
 int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs);
 /* What all decisions depend on, as hex; not how many trials or seconds there may be. */
-LMB_MUST_CHECK lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_tune_identity(const lmbi_tune *r, struct lmb_str *out, lmb_error *err);
 
 /* ---- tune_cost.c ---- */
 LMB_MUST_CHECK lmb_status lmbi_tune_cost(lmbi_tune *r, const lmb_graph *model, double *out, lmb_error *err);

@@ -208,11 +208,12 @@ lmb_status lmb_tune_check(const char *path, const lmb_args *a, bool quiet, lmb_e
     return st;
 }
 
-lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
+lmb_status lmbi_tune_identity(const lmbi_tune *r, lmb_str *out, lmb_error *err)
 {
     static const char *const other[] = { "run", "tune", "launch", "plan_cache", "federation", "compress", NULL };
     lmb_tune_config c = r->c;
-    lmb_str s = LMB_STR_INIT;
+    char hex[LMB_HASH_HEX];
+    lmb_hasher h;
     bool ok = true;
 
     c.trials = 1;
@@ -223,21 +224,19 @@ lmb_status lmbi_tune_identity(const lmbi_tune *r, char *out, lmb_error *err)
             i++;
         if (other[i])
             continue;
-        lmb_str_addf(&s, "%s:", t->key);
-        ok = ok && lmb_tree_dump(t, 2, &s) == LMB_OK;
+        lmb_str_addf(out, "%s:", t->key);
+        ok = ok && lmb_tree_dump(t, 2, out) == LMB_OK;
     }
-    ok = ok && lmb_fields_dump(lmb_tune_fields, &c, 0, &s) == LMB_OK;
-    lmb_status st = ok ? lmb_str_check(&s, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
-    lmb_hasher h;
+    ok = ok && lmb_fields_dump_marked(lmb_tune_fields, &c, 0, out) == LMB_OK;
+    lmb_status st = ok ? lmb_str_check(out, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     lmb_hash_begin(&h);
-    if (st == LMB_OK)
-        lmb_hash_add(&h, s.text, s.n);
     if (st == LMB_OK)
         st = lmb_trial_teacher(r->c.stage, &r->job, &h, err);
     if (st == LMB_OK) {
         lmb_hash hash = lmb_hash_end(&h);
-        lmb_hash_hex(&hash, out);
+        lmb_hash_hex(&hash, hex);
+        lmb_str_addf(out, "teacher: %s\n", hex);
+        st = lmb_str_check(out, err);
     }
-    lmb_str_free(&s);
     return st;
 }

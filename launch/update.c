@@ -222,7 +222,7 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
     lmb_str config = LMB_STR_INIT;
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
-    if (st == LMB_OK && lmb_fields_dump(lmb_update_fields, &m->c, 0, &config) != LMB_OK)
+    if (st == LMB_OK && lmb_fields_dump_marked(lmb_update_fields, &m->c, 0, &config) != LMB_OK)
         st = lmb_str_check(&config, err);
     if (st == LMB_OK)
         st = add_origin(m, &config, err);
@@ -235,6 +235,7 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
                           m->both ? m->both : m->fresh,
                           j->validation,
                           fresh,
+                          .began = j->began,
                           .plan_cache = j->c.plan_cache };
     if (st == LMB_OK)
         st = lmb_run_training(comm, &q, err);

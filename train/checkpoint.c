@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/agree.h"
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/store/store.h"
@@ -140,41 +141,15 @@ static void tidy(const char *path, const char *old, const char *prev)
         unlink(old);
 }
 
-/* Who works may be another one, who then goes on: the device, and how many stages the model is cut into. */
+/* Who works may be another one, who then goes on: the device, how many stages the model is cut into; and how long. */
 static bool says_who(const char *line)
 {
-    static const char *const key[] = { "backend:", "stages:" };
+    static const char *const key[] = { "backend:", "stages:", "minutes:" };
 
-    line += strspn(line, " ");
     for (size_t i = 0; i < sizeof key / sizeof *key; i++)
         if (strncmp(line, key[i], strlen(key[i])) == 0)
             return true;
     return false;
-}
-
-/* Of a line and its end. */
-static size_t line_bytes(const char *line)
-{
-    size_t n = strcspn(line, "\n");
-    return n + (line[n] == '\n');
-}
-
-/* Else *a and *b are where they differ. */
-static bool same_work(const char **a, const char **b)
-{
-    for (;;) {
-        while (says_who(*a))
-            *a += line_bytes(*a);
-        while (says_who(*b))
-            *b += line_bytes(*b);
-        size_t n = line_bytes(*a);
-        if (n != line_bytes(*b) || memcmp(*a, *b, n) != 0)
-            return false;
-        if (n == 0)
-            return true;
-        *a += n;
-        *b += n;
-    }
 }
 
 /* The first line in which two texts differ, without its indentation. */
@@ -240,7 +215,7 @@ static lmb_status check_vectors(const lmb_store *f, const lmb_trainer_state *s, 
 
 static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const char *config, lmb_error *err)
 {
-    char had[80], has[80];
+    lmb_agree_lines differ;
     const char *made_by;
     int64_t version;
 
@@ -249,11 +224,9 @@ static lmb_status check(const lmb_store *f, const lmb_trainer_state *s, const ch
         return LMB_FAIL(err, LMB_E_FORMAT, "version %lld; this program reads %d", (long long)version, VERSION);
     LMB_TRY(check_layout(f, s, err));
     LMB_TRY(lmb_store_get_text(f, "configuration", &made_by, err));
-    if (!same_work(&made_by, &config)) {
-        first_difference(made_by, config, had, has);
-        return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s", had,
-                        has, advice);
-    }
+    if (!lmb_agree(made_by, config, says_who, &differ))
+        return LMB_FAIL(err, LMB_E_ARG, "of a run with another configuration: `%s` where this one has `%s`; %s",
+                        differ.had, differ.has, advice);
     return check_vectors(f, s, err);
 }
 
@@ -265,6 +238,16 @@ static lmb_status get_choice(const lmb_store *f, const char *name, char **out, l
     LMB_TRY(lmb_store_get_text(f, name, &text, err));
     *out = *text ? strdup(text) : NULL;
     return *text && !*out ? LMB_FAIL(err, LMB_E_NOMEM, "no memory to read a checkpoint") : LMB_OK;
+}
+
+/* None counts backwards, nor so far that a step more, or a product with a number of samples, would not fit. */
+static bool has_sound_counters(const lmb_trainer_state *s)
+{
+    const int64_t most = INT64_C(1) << 31, far = INT64_C(1) << 53;
+
+    return s->epoch >= 0 && s->epoch <= most && s->batch >= 0 && s->batch <= s->seen && s->seen <= far &&
+           s->step >= 0 && s->step <= far && s->correct >= 0 && s->correct <= s->seen && s->best_epoch >= 0 &&
+           s->best_epoch <= s->epoch && s->best_accuracy >= -1 && s->best_accuracy <= 1;
 }
 
 /* Everything is read into memory of its own first: an unreadable file changes nothing. */
@@ -290,8 +273,12 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
         st = get_choice(f, "kernels", &fresh.kernels, err);
     if (st == LMB_OK && lmb_store_find(f, "stages")) /* older files have none */
         st = get_choice(f, "stages", &fresh.stages, err);
-    if (st == LMB_OK && (fresh.epoch < 0 || fresh.batch < 0 || fresh.step < 0 || fresh.seen < 0))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "its counters are negative: no run wrote this");
+    if (st == LMB_OK && !has_sound_counters(&fresh))
+        st = LMB_FAIL(err, LMB_E_FORMAT,
+                      "its counters are those of no run: epoch %lld, batch %lld, step %lld, %lld of %lld samples "
+                      "right, best %g in epoch %lld",
+                      (long long)fresh.epoch, (long long)fresh.batch, (long long)fresh.step, (long long)fresh.correct,
+                      (long long)fresh.seen, fresh.best_accuracy, (long long)fresh.best_epoch);
     for (int i = 0; i < k; i++) {
         if (st == LMB_OK)
             memcpy(v[i].data, data[i], sizeof(float) * s->layout->count);

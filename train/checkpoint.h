@@ -4,7 +4,8 @@
  * (seed, epoch, sample), so there is no generator to save. A save replaces the file at once (core/base/file.h), and the
  * checkpoint before stays beside it as "<path>.prev": whatever the instant of a crash, and even if a disk then spoils
  * the newest file, there is one to go on from. A run goes on only from a checkpoint of the very same configuration,
- * but for who works: train.backend and the number of train.pipeline.stages may be others.
+ * but for who works: train.backend and the number of train.pipeline.stages may be others. Keys that the program which
+ * wrote it did not know may be there, if they are as nobody named them (core/base/agree.h).
  *
  *   file     core/store: state, ema, best, slot/0.. [count] f32; cursors and sums; the configuration and the choice of
  *            kernels as text; the layout's hash, and its layers as text, one a line, for people
@@ -19,7 +20,7 @@
 extern "C" {
 #endif
 
-/*   config  resolved, as text: what a later load must agree with
+/*   config  resolved, as text (lmb_fields_dump_marked): what a later load must agree with
  *   errors  E_IO: the disk; the checkpoint before is untouched, and nothing else is left */
 LMB_MUST_CHECK lmb_status lmb_checkpoint_save(const char *path, const lmb_trainer_state *s, const char *config,
                                               lmb_error *err);

@@ -158,7 +158,10 @@ static lmb_status make(lmb_trainer *t, lmb_error *err)
                                 .numbers = lmb_shape_count(&t->train->shape),
                                 .full = full,
                                 .pictures = t->pictures ? t->train->shape : (lmb_shape){ 0 },
+                                .operations = t->c.augment.policy != LMB_POLICY_NONE,
                                 .clip = t->c.clip,
+                                .loss_scale = t->c.loss_scale,
+                                .sam = t->c.sam,
                                 .ema = t->c.ema > 0,
                                 .graph = (int)t->c.graph,
                                 .limit_s = t->c.stall_s };

@@ -9,10 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/plan/device.h"
 #include "train/trainer_internal.h"
 
-enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, MOST_ROWS = 8, FAILED = -1 };
+enum { MOST_THREADS = 16, MOST_TEXT = 4 << 20, FAILED = -1 };
 
 int lmb_train_measuring_threads(void)
 {
@@ -21,9 +20,9 @@ int lmb_train_measuring_threads(void)
 }
 
 /* Different numbers of rows that shards of a batch of n samples have, added to rows[0 .. count). */
-static int add_rows(const lmb_trainer *t, int64_t n, int64_t rows[MOST_ROWS], int count)
+static int add_rows(const lmb_trainer *t, int64_t n, int64_t rows[LMBI_MOST_ROWS], int count)
 {
-    for (int64_t k = 0; k < t->slots_all && count < MOST_ROWS; k++) {
+    for (int64_t k = 0; k < t->slots_all && count < LMBI_MOST_ROWS; k++) {
         int64_t lo, hi;
         bool known = false;
         lmbi_shard_range(t, n, k, &lo, &hi);
@@ -41,14 +40,19 @@ static void use(lmb_trainer *t, lmb_choices *c)
         lmb_program_choices(t->worker[w].program, c);
 }
 
+int lmbi_trainer_rows(const lmb_trainer *t, int64_t rows[LMBI_MOST_ROWS])
+{
+    int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n;
+    return add_rows(t, t->train->n % batch, rows, add_rows(t, batch, rows, 0));
+}
+
 /* A plan for each number of rows, by the first thread's program, which will need most of them. */
 static lmb_status compile_all(lmb_trainer *t, lmb_error *err)
 {
-    int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[MOST_ROWS];
+    int64_t rows[LMBI_MOST_ROWS];
     const lmb_plan *plan;
-    int n = add_rows(t, batch, rows, 0);
+    int n = lmbi_trainer_rows(t, rows);
 
-    n = add_rows(t, t->train->n % batch, rows, n);
     for (int i = 0; i < n; i++)
         LMB_TRY(lmb_program_plan(t->worker[0].program, rows[i], t->factors != NULL, &plan, err));
     return LMB_OK;
@@ -153,12 +157,9 @@ static lmb_status choose(lmb_trainer *t, const char *folder, bool resumed, const
 lmb_status lmb_trainer_kernels(lmb_trainer *t, const char *folder, bool resumed, const lmb_log *log, lmb_error *err)
 {
     const lmb_plan *plan = NULL;
-    int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[MOST_ROWS];
+    int64_t batch = t->c.batch < t->train->n ? t->c.batch : t->train->n, rows[LMBI_MOST_ROWS];
 
-    struct lmb_device *device = t->backends[0] ? t->backends[0]->device : NULL;
-
-    if (device && device->measure) /* between runs a tie may end otherwise, which changes last bits */
-        device->measure(device, lmb_train_is_fast(&t->c), log);
+    LMB_TRY(lmbi_trainer_ways(t, folder, log, err));
     if (t->pipeline && (folder || (resumed && t->s.kernels)))
         return LMB_FAIL(err, LMB_E_ARG,
                         "kernels are not measured for the stages of train.pipeline; set plan_cache to off");

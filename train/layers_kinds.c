@@ -209,7 +209,21 @@ static lmb_vid dropout(const lmb_layer *l, const void *config)
 static const lmb_layer_kind kind_dropout = { "dropout", "drops a share of the numbers in training", "ratio",
                                              dropout_fields, sizeof(dropout_config), dropout };
 
+typedef struct scale_config { const char *name; double factor; } scale_config;
+static const lmb_field scale_fields[] = {
+    LMB_TEXT(scale_config, name, "", "unused: it has no tensors"),
+    LMB_REAL(scale_config, factor, 0.125, 1e-9, 1e9, "", "that each number is multiplied by"), LMB_FIELD_END
+};
+static lmb_vid scale(const lmb_layer *l, const void *config)
+{
+    lmb_builder *b = &l->list->net->b;
+    const float factor = (float)((const scale_config *)config)->factor;
+    return lmb_emit(b, "Mul", "scale", LMB_IN(l->x, lmb_emit_scalar(b, factor)), LMB_NO_ATTRS);
+}
+static const lmb_layer_kind kind_scale = { "scale", "multiplies by a constant, which also slows the layer behind it",
+                                           "factor", scale_fields, sizeof(scale_config), scale };
+
 const lmb_layer_kind *const lmb_layer_kinds[] = {
     &kind_conv, &kind_depthwise, &kind_pool, &kind_dense, &kind_flatten, &kind_norm, &kind_activation, &kind_dropout,
-    &lmb_layer_residual, &lmb_layer_concat, &lmb_layer_repeat, NULL,
+    &kind_scale, &lmb_layer_residual, &lmb_layer_concat, &lmb_layer_repeat, NULL,
 };

@@ -31,6 +31,9 @@ const lmb_field lmb_distill_fields[] = {
                "without augmentation; auto, true where an epoch can use them again"),
     LMB_INT(lmb_distill_config, gpu_mb, 1024, 0, 1000000, "MB",
             "with train.backend cuda, logits of a file that take no more are kept on the GPU whole"),
+    LMB_INT(lmb_distill_config, pinned_mb, 2048, 0, 1000000, "MB",
+            "else in pinned memory, which the GPU reads, if they take no more and a quarter of the machine's at most; "
+            "else they travel with each batch"),
     LMB_TREE(lmb_distill_config, teachers,
              "several in place of `teacher`, whose logits are averaged: a list of files, or of {file, weight}"),
     LMB_INT(lmb_distill_config, generations, 1, 1, 16, "",
@@ -207,5 +210,6 @@ static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *pl
 lmb_loss lmb_objective_loss(lmb_objective *o)
 {
     return (lmb_loss){ build, o, o->logits || memory_of(o) ? feed : NULL,
-                       { o->logits_epochs, o->logits ? o->logits_samples : 0, (size_t)o->distill.gpu_mb * 1000000 } };
+                       { o->logits_epochs, o->logits ? o->logits_samples : 0, (size_t)o->distill.gpu_mb * 1000000,
+                         (size_t)o->distill.pinned_mb * 1000000 } };
 }

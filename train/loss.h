@@ -40,9 +40,9 @@ typedef struct lmb_loss {
     lmb_status (*feed)(void *ctx, const lmb_step_info *info, const lmb_place *place, int64_t n, float *out,
                        lmb_error *err);
     /* Where feed() knows so many rows and no others, for each sample in each epoch, or with epochs 1 the same in all,
-     * whatever their place, steps that stay on a device keep them there whole if that takes no more than `most` bytes.
-     * samples 0: it is asked in every step. */
-    struct { int64_t epochs, samples; size_t most; } table;
+     * whatever their place, steps that stay on a device keep them there whole if that takes no more than `most` bytes,
+     * or else in pinned memory of the host if no more than `pinned`. samples 0: it is asked in every step. */
+    struct { int64_t epochs, samples; size_t most, pinned; } table;
 } lmb_loss;
 #define LMB_LOSS_FEED "loss.feed"
 
@@ -58,7 +58,7 @@ typedef struct lmb_distill_config {
     const char *teacher;
     int64_t cache;
     const struct lmb_tree *teachers, *losses; /* NULL: `teacher` alone; kl alone */
-    int64_t gpu_mb;
+    int64_t gpu_mb, pinned_mb;
     const struct lmb_tree *unlabelled;        /* a data set in place of the training part; NULL: that */
     int64_t generations;                      /* with LMB_TEACHER_SELF */
 } lmb_distill_config;

@@ -37,6 +37,7 @@ lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, cons
     p->loss = *loss;
     p->backends = backends;
     p->memory = SIZE_MAX;
+    p->scale = 1;
     p->classes = classes;
     lmb_status st = lmb_state_layout_create(model, &p->layout, err);
     if (st != LMB_OK) {
@@ -83,6 +84,10 @@ static lmb_status build_graph(lmb_program *p, lmbi_compiled *c, lmb_vid *wrt, lm
     c->logits = forward->output[0].value;
     c->y = lmb_emit_value(&b, LMB_ROLE_INPUT, "labels", LMB_S64, LMB_SHAPE(c->n), NULL);
     c->loss = p->loss.build(p->loss.ctx, &b, c->x, c->logits, c->y);
+    c->scale = LMB_NONE;
+    if (p->scale != 1 && lmb_builder_status(&b) == LMB_OK)
+        c->scale = lmb_emit_value(&b, LMB_ROLE_INPUT, "loss_scale", LMB_F32,
+                                  lmb_builder_value(&b, c->loss)->shape, NULL);
     forward->n_outputs = 0; /* only what training reads */
     lmb_emit_output(&b, "loss", c->loss);
     lmb_emit_output(&b, "logits", c->logits);
@@ -92,7 +97,7 @@ static lmb_status build_graph(lmb_program *p, lmbi_compiled *c, lmb_vid *wrt, lm
         if (forward->value[v].role == LMB_ROLE_PARAMETER && !forward->value[v].frozen)
             wrt[(*n_wrt)++] = v;
     if (st == LMB_OK)
-        st = lmb_autodiff(forward, c->loss, wrt, *n_wrt, &c->g, grad, err);
+        st = lmb_autodiff_from(forward, &c->loss, &c->scale, 1, wrt, *n_wrt, &c->g, grad, err);
     c->feed = st == LMB_OK && p->loss.feed ? lmb_graph_find(c->g, LMB_LOSS_FEED) : LMB_NONE;
     lmb_graph_destroy(forward);
     return st;
@@ -261,6 +266,7 @@ lmb_status lmbi_program_plan_for(lmb_program *p, int64_t n, bool keep, lmbi_comp
 }
 
 void lmb_program_memory(lmb_program *p, size_t bytes) { p->memory = bytes; }
+void lmb_program_loss_scale(lmb_program *p, float scale) { p->scale = scale; }
 void lmb_program_describe_only(lmb_program *p) { p->no_memory = true; }
 void lmb_program_choices(lmb_program *p, lmb_choices *choices) { p->choices = choices; }
 
@@ -347,6 +353,8 @@ lmb_status lmb_program_run(lmb_program *p, lmb_program_step *s, lmb_error *err)
     LMB_TRY(lmb_plan_bind(c->plan, c->y, (void *)s->y, err));
     if (c->feed != LMB_NONE)
         LMB_TRY(p->loss.feed(p->loss.ctx, s->info, &s->place, s->n, lmb_plan_data(c->plan, c->feed), err));
+    if (c->scale != LMB_NONE)
+        *(float *)lmb_plan_data(c->plan, c->scale) = p->scale;
     c->final = s->final;
     c->final_ctx = s->ctx;
     c->first = p->layout->n;

@@ -33,6 +33,9 @@ void lmb_program_memory(lmb_program *p, size_t bytes);
 void lmb_program_describe_only(lmb_program *p);
 /* Kernels of plans that are compiled from now on (core/plan/choice.h). Borrowed; NULL: the fixed choice. */
 void lmb_program_choices(lmb_program *p, lmb_choices *choices);
+/* Gradients of plans that are compiled from now on are those of `scale` times the loss, so that small ones are not lost
+ * on the way; the loss is told as it is. 1: as they are. */
+void lmb_program_loss_scale(lmb_program *p, float scale);
 const lmb_state_layout *lmb_program_layout(const lmb_program *p);
 int lmb_program_classes(const lmb_program *p);
 
@@ -72,6 +75,7 @@ typedef struct lmb_program_there {
     float *state, *out;
     const size_t *at;
     float *loss, *logits; /* [1], [n, classes] */
+    const float *scale;   /* of the loss; read only where lmb_program_loss_scale has said that there is one */
     const lmb_step_there *there;
     const lmb_rank_sums *ranks; /* NULL: one rank */
     void (*final)(void *ctx, int first);

@@ -23,7 +23,7 @@ static lmb_status bind_there(lmb_program *p, lmbi_compiled *c, const lmb_program
     } one[] = {
         { c->x, (void *)s->x, (void *)c->far.x }, { c->y, (void *)s->y, (void *)c->far.y },
         { c->feed, s->feed, c->far.feed },        { c->loss, s->loss, c->far.loss },
-        { c->logits, s->logits, c->far.logits },
+        { c->logits, s->logits, c->far.logits },  { c->scale, (void *)s->scale, (void *)c->far.scale },
     };
 
     LMB_TRY(bind_vectors(p, c, s, err));

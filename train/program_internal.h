@@ -12,7 +12,7 @@ typedef struct lmbi_compiled {
     int64_t n, used; /* rows; when, on the program's clock, 0: a free place */
     lmb_graph *g;
     lmb_plan *plan;
-    lmb_vid x, y, loss, logits, feed;
+    lmb_vid x, y, loss, logits, feed, scale; /* scale: LMB_NONE, the loss itself is what gradients are of */
     lmb_vid *source, *result; /* [segments] in g: the state value; what fills its place of the vector, or LMB_NONE */
     struct {
         lmb_vid a, b;
@@ -34,6 +34,7 @@ struct lmb_program {
     lmb_choices *choices;
     size_t memory;   /* see lmb_program_memory */
     bool no_memory;  /* see lmb_program_describe_only */
+    float scale;     /* see lmb_program_loss_scale */
     lmb_state_layout *layout;
     int classes;
     lmbi_compiled plan[LMBI_PLANS];

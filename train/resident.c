@@ -35,6 +35,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
     size_t levels = end, each = (with_head + 255) / 256 * 256;
     end += each * (size_t)r->levels;
     size_t anchor = carve(&end, vector), shift = carve(&end, vector),
+           kept = carve(&end, r->o.sam.rho > 0 ? r->own * sizeof(float) : 0),
            part = carve(&end, sizeof(double) * (size_t)r->n_chunks);
     size_t chunks = carve(&end, sizeof *r->chunks * (size_t)r->n_chunks), loss = carve(&end, sizeof(float));
     size_t logits = carve(&end, sizeof(float) * (size_t)(r->o.rows * r->classes));
@@ -52,6 +53,7 @@ static lmb_status make_memory(lmbi_resident *r, lmb_error *err)
         r->vector[i] = (float *)(r->memory + levels + (size_t)i * each);
     r->anchor = (float *)(r->memory + anchor);
     r->shift = (float *)(r->memory + shift);
+    r->kept = r->o.sam.rho > 0 ? (float *)(r->memory + kept) : NULL;
     r->part = (double *)(r->memory + part);
     r->chunks = (lmb_step_chunk *)(r->memory + chunks);
     r->loss = (float *)(r->memory + loss);
@@ -156,6 +158,8 @@ static lmb_status work(lmbi_resident *r, lmb_step_work w, lmb_error *err)
         w.slot[i] = r->slot[i];
     w.anchor = r->anchored ? r->anchor : NULL;
     w.shift = r->shifted ? r->shift : NULL;
+    w.kept = r->kept;
+    w.adaptive = r->o.sam.adaptive;
     w.part = w.part ? w.part : r->part;
     return r->d->work(r->d, &w, err);
 }
@@ -214,6 +218,7 @@ static lmb_status run_shard(lmbi_resident *r, int k, int to, lmb_error *err)
                                      .at = r->at,
                                      .loss = r->loss,
                                      .logits = r->logits,
+                                     .scale = lmbi_input_scale(r),
                                      .there = &lmbi_input_now(r)->there,
                                      .ranks = r->b->ranks,
                                      .final = alone ? on_final : NULL,
@@ -287,21 +292,44 @@ static lmb_status decide(lmbi_resident *r, lmb_error *err)
     return work(r, w, err);
 }
 
-lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+/* Forward, backward, and the sum of all ranks in vector[0]. */
+static lmb_status run_pass(lmbi_resident *r, lmb_error *err)
 {
     lmb_device_sum *sum = r->o.sum;
 
-    r->b = b;
     r->handed = 0;
-    r->late = (lmb_error)LMB_ERROR_INIT;
     if (sum)
-        LMB_TRY(sum->begin(sum, b->step, err));
+        LMB_TRY(sum->begin(sum, r->b->step, err));
     LMB_TRY(run_shards(r, err));
-    if (sum)
-        LMB_TRY(sum->join(sum, err));
+    return sum ? sum->join(sum, err) : LMB_OK;
+}
+
+/* From the weights uphill, along what the first pass has found (train/sam.c), and a pass there. */
+static lmb_status run_uphill(lmbi_resident *r, lmb_error *err)
+{
+    const int last = r->n_chunks;
+    float *vector = r->vector[0];
+
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_SLOPE, .last = last, .vector = vector }, err));
+    if (r->parts)
+        LMB_TRY(r->o.sum->share(r->o.sum, r->part, (size_t)last, err));
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_AIM, .last = last, .vector = vector }, err));
+    LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_CLIMB, .last = last, .vector = vector }, err));
+    if (r->parts)
+        LMB_TRY(r->o.sum->weights(r->o.sum, err));
+    return run_pass(r, err);
+}
+
+lmb_status lmbi_resident_enqueue(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)
+{
+    r->b = b;
+    r->late = (lmb_error)LMB_ERROR_INIT;
+    LMB_TRY(run_pass(r, err));
+    if (r->kept)
+        LMB_TRY(run_uphill(r, err));
     LMB_TRY(decide(r, err));
     LMB_TRY(work(r, (lmb_step_work){ .kind = LMB_WORK_MOVE, .last = r->n_chunks, .vector = r->vector[0] }, err));
-    return r->parts ? sum->weights(sum, err) : LMB_OK;
+    return r->parts ? r->o.sum->weights(r->o.sum, err) : LMB_OK;
 }
 
 lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err)

@@ -42,7 +42,9 @@ typedef struct lmbi_resident_options {
     int shards;                  /* most of a batch on this rank */
     int64_t rows, numbers, full; /* most rows of a shard; floats of a sample; samples of a full global batch */
     lmb_shape pictures; /* [channels, height, width]: samples come as bytes and are changed there; n 0: as floats */
-    double clip;
+    bool operations;    /* and changes come with a policy's operations */
+    double clip, loss_scale;
+    lmb_sam_config sam; /* rho 0: one pass a step */
     bool ema;
     int graph;      /* lmb_train_config.graph */
     double limit_s; /* a device that keeps the host waiting for longer hangs; 0: never */

@@ -33,7 +33,8 @@ lmb_status lmbi_input_plan(lmbi_resident *r, lmb_error *err)
 
     if (!r->table)
         LMB_TRY(lmbi_flow_feed(r, r->o.rows, NULL, NULL, NULL, &feed, err));
-    s->front = place(&end, sizeof(lmb_step_now));
+    (void)place(&end, sizeof(lmb_step_now));
+    s->scale = place(&end, sizeof(float));
     s->front = end;
     end = 0;
     s->sample = place(&end, rows * sizeof(uint32_t));
@@ -112,6 +113,8 @@ static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
                            .rule = r->o.optimizer->rule(r->o.optimizer_config, b->rate, b->step + 1),
                            .step = b->step,
                            .clip = r->o.clip,
+                           .rho = r->o.sam.rho,
+                           .unscale = (float)(1 / r->o.loss_scale),
                            .keep = (float)b->keep,
                            .pull = (float)b->pull };
 }
@@ -119,9 +122,11 @@ static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
 static lmb_status fill(lmbi_resident *r, char *to, const lmbi_resident_batch *b, lmb_error *err)
 {
     const lmb_step_now now = now_of(r, b);
+    const float scale = (float)r->o.loss_scale;
     size_t numbers = (size_t)r->o.numbers, feed;
 
     memcpy(to, &now, sizeof now);
+    memcpy(to + r->slab.scale, &scale, sizeof scale);
     for (int k = 0; k < b->shards; k++) {
         char *in = to + r->slab.front + (size_t)k * r->slab.each;
         size_t lo = (size_t)b->first[k], n = (size_t)(b->first[k + 1] - b->first[k]);
@@ -157,6 +162,7 @@ lmb_status lmbi_input_pictures(lmbi_resident *r, char *in, int64_t rows, const f
                               .rows = (int)rows,
                               .pixels = (uint8_t *)(in + r->slab.x),
                               .change = (lmb_picture_change *)(in + r->slab.change),
+                              .operations = r->o.operations,
                               .channels = (int)chw[0],
                               .height = (int)chw[1],
                               .width = (int)chw[2] };

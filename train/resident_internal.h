@@ -11,6 +11,7 @@ enum { LMBI_LEVELS = 16, LMBI_BUFFERS = 2, LMBI_FLOW_MOST = LMBI_LEVELS + 2 * LM
 
 /* One shard's share of a batch's memory; offsets in bytes from its front. */
 typedef struct lmbi_slab {
+    size_t scale; /* of the loss, in front of all shards */
     size_t sample, y, x, change, feed, each, front, bytes; /* x: floats, or bytes that are to be changed */
 } lmbi_slab;
 
@@ -34,10 +35,12 @@ struct lmbi_resident {
     char *memory, *moving; /* `moving`: what a step changes lies together */
     size_t moving_bytes;
     float *state, *ema, *slot[LMB_STEP_SLOTS], *vector[LMBI_LEVELS], *anchor, *shift, *loss, *logits;
+    float *kept; /* [own] or NULL */
     int levels;
     bool anchored, shifted;
     float *x;              /* changed pictures of a shard; NULL: they come with the batch */
     float *table, *fed;    /* all that the loss is fed, and the rows of a shard; NULL: rows come with the batch */
+    bool table_pinned;     /* it lies in pinned memory of the host, which kernels read as well */
     int width;             /* of a row */
     double *part;
     lmb_step_chunk *chunks;
@@ -92,7 +95,12 @@ LMB_MUST_CHECK lmb_status lmbi_input_pictures(lmbi_resident *r, char *in, int64_
                                               lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_input_bring(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);
 static inline const lmb_step_now *lmbi_input_now(const lmbi_resident *r) { return (const lmb_step_now *)r->input; }
-/* resident_rows.c: the loss's table on the device, if it has one that fits; the rows of a shard's samples out of it. */
+static inline const float *lmbi_input_scale(const lmbi_resident *r)
+{
+    return (const float *)(r->input + r->slab.scale);
+}
+/* resident_rows.c: the loss's table on the device or in pinned memory, if it has one that fits; the rows of a shard's
+ * samples out of it. */
 LMB_MUST_CHECK lmb_status lmbi_rows_create(lmbi_resident *r, lmb_error *err);
 void lmbi_rows_destroy(lmbi_resident *r);
 LMB_MUST_CHECK lmb_status lmbi_rows_take(lmbi_resident *r, const uint32_t *sample, int64_t rows, lmb_error *err);

@@ -113,8 +113,10 @@ lmb_status lmbi_resident_look(lmbi_resident *r, double *loss, int64_t *correct, 
     *correct = r->seen->correct;
     if (r->seen->failed >= 0)
         return LMB_FAIL(err, LMB_E_NUMERIC,
-                        "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or clip",
-                        (long long)r->seen->failed, r->seen->rate);
+                        "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or "
+                        "clip%s",
+                        (long long)r->seen->failed, r->seen->rate,
+                        r->o.loss_scale > 1 ? ", or a smaller train.loss_scale" : "");
     return LMB_OK;
 }
 

@@ -120,6 +120,16 @@ LMB_HOT static void shift_by(float *LMB_RESTRICT g, const float *LMB_RESTRICT sh
         g[i] += shift[i];
 }
 
+/* What train.loss_scale has multiplied; new content of what is no parameter it has not. */
+static void unscale(const lmb_trainer *t, float *v)
+{
+    for (int i = 0; i < t->parts->n_own && t->c.loss_scale != 1; i++) {
+        const lmb_segment *s = &t->layout->segment[t->parts->own[i].segment];
+        if (s->role == LMB_ROLE_PARAMETER && !s->frozen)
+            scale(v + t->parts->own[i].from, (float)(1 / t->c.loss_scale), t->parts->own[i].n);
+    }
+}
+
 static void add_terms(const lmb_trainer *t, float *v)
 {
     const lmb_gradient_terms *e = &t->terms;
@@ -197,8 +207,8 @@ static void average_segment(void *ctx, int i, int worker)
     average(m->t->s.ema + s->offset, m->t->s.state + s->offset, m->keep, s->count);
 }
 
-/* The new weights of all ranks, and their average, which every rank keeps whole. */
-static lmb_status put_together(lmb_trainer *t, move *m, lmb_pool *pool, lmb_error *err)
+/* The new weights of all ranks on each. */
+static lmb_status put_together(lmb_trainer *t, lmb_error *err)
 {
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
@@ -206,63 +216,105 @@ static lmb_status put_together(lmb_trainer *t, move *m, lmb_pool *pool, lmb_erro
     float *scratch = lmbi_reducer_slot(t->reducer, 0); /* its sums are used up */
     LMB_TRY(lmbi_parts_weights(t->parts, t->reducer, t->s.state, scratch, err));
     lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "weights from all ranks", NULL, from);
-    if (t->s.ema)
-        lmb_pool_run(pool, t->layout->n, average_segment, m);
     return LMB_OK;
 }
+
+lmb_status lmbi_trainer_norm(lmb_trainer *t, float *sum, bool counts, double *norm, lmb_error *err)
+{
+    LMB_TRY(lmbi_parts_norm(t->parts, sum + LMBI_SUMS, sum, norm, err));
+    if (counts) {
+        t->s.loss_sum += sum[LMBI_LOSS];
+        t->s.correct += (int64_t)sum[LMBI_CORRECT];
+    }
+    if (isfinite(*norm))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_NUMERIC,
+                    "step %lld: the gradient is not finite; use a smaller learning rate (now %g), warm-up or clip%s",
+                    (long long)t->s.step, lmbi_trainer_rate(t),
+                    t->c.loss_scale > 1 ? ", or a smaller train.loss_scale" : "");
+}
+
+static lmb_pool *pool_of(const lmb_trainer *t) { return t->n > MANY ? t->pool : NULL; }
 
 /* `sum`: of all shards, or this rank's part of it. */
 static lmb_status apply(lmb_trainer *t, float *sum, lmb_error *err)
 {
     double norm;
     move m = { t, sum + LMBI_SUMS, 1, 0, lmbi_trainer_rate(t) };
-    lmb_pool *pool = t->n > MANY ? t->pool : NULL;
 
     add_terms(t, m.v);
-    LMB_TRY(lmbi_parts_norm(t->parts, m.v, sum, &norm, err));
-    t->s.loss_sum += sum[LMBI_LOSS];
-    t->s.correct += (int64_t)sum[LMBI_CORRECT];
-    if (!isfinite(norm))
-        return LMB_FAIL(err, LMB_E_NUMERIC,
-                        "step %lld: the gradient is not finite; use a smaller learning rate (now %g), "
-                        "warm-up or clip",
-                        (long long)t->s.step, m.lr);
+    lmb_status st = lmbi_trainer_norm(t, sum, !t->kept, &norm, err);
+    if (st == LMB_E_NUMERIC && t->kept && t->parts->cut) { /* weights of other ranks are those uphill */
+        lmb_error unsaid = LMB_ERROR_INIT;
+        (void)put_together(t, &unsaid);
+    }
+    LMB_TRY(st);
     if (t->c.clip > 0 && norm > t->c.clip)
         m.shrink = (float)(t->c.clip / norm);
     m.keep = (float)lmbi_trainer_keep(t);
-    lmb_pool_run(pool, t->parts->n_own, move_range, &m);
+    lmb_pool_run(pool_of(t), t->parts->n_own, move_range, &m);
     if (t->parts->cut)
-        LMB_TRY(put_together(t, &m, pool, err));
+        LMB_TRY(put_together(t, err));
+    if (t->parts->cut && t->s.ema) /* which every rank keeps whole */
+        lmb_pool_run(pool_of(t), t->layout->n, average_segment, &m);
     lmbi_trainer_stepped(t, m.lr);
     return LMB_OK;
 }
 
-lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
+/* Forward, backward, and the sum of all shards. */
+static lmb_status run_pass(turn *r, int filled, float **sum, lmb_error *err)
 {
-    turn r = { t, b, { (uint64_t)t->c.seed, (uint32_t)t->s.epoch, NULL } };
+    lmb_trainer *t = r->t;
     const lmb_error *failed = NULL;
-    int filled = weigh_slots(t, b->total);
-    float *sum;
 
     lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
-    if (t->resident)
-        return lmbi_gpu_batch(t, b, filled, err);
     lmbi_reducer_begin(t->reducer, filled, t->share);
     if (t->pipeline)
-        LMB_TRY(run_stages(t, b, filled, &r.info, err));
+        LMB_TRY(run_stages(t, r->b, filled, &r->info, err));
     else
-        lmb_pool_run(t->pool, filled, run_shard, &r);
+        lmb_pool_run(t->pool, filled, run_shard, r);
     for (int w = 0; w < t->threads && !failed; w++)
         failed = t->worker[w].err.status != LMB_OK ? &t->worker[w].err : NULL;
     lmb_watch_doing(t->watch, t->s.step, "sum of gradients", true);
     lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
     double from = lmb_trace_now(trace);
-    LMB_TRY(lmbi_reducer_end(t->reducer, t->pool, failed != NULL, &sum, err));
+    LMB_TRY(lmbi_reducer_end(t->reducer, t->pool, failed != NULL, sum, err));
     lmb_trace_span(trace, LMB_LANE_TRAINING, "sum", "sums: what is left of them", NULL, from);
     if (failed)
         return LMB_FAIL(err, failed->status, "%s", failed->msg);
+    unscale(t, *sum + LMBI_SUMS);
+    return LMB_OK;
+}
+
+/* The second pass of train.sam, uphill; the weights are back whatever comes of it. */
+static lmb_status run_uphill(turn *r, int filled, float **sum, lmb_error *err)
+{
+    lmb_trainer *t = r->t;
+
+    LMB_TRY(lmbi_sam_climb(t, *sum, pool_of(t), err));
+    lmb_status st = t->parts->cut ? put_together(t, err) : LMB_OK;
+    if (st == LMB_OK)
+        st = run_pass(r, filled, sum, err);
+    lmbi_sam_back(t, st == LMB_OK ? *sum : NULL, pool_of(t));
+    return st;
+}
+
+lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err)
+{
+    turn r = { t, b, { (uint64_t)t->c.seed, (uint32_t)t->s.epoch, NULL } };
+    int filled = weigh_slots(t, b->total);
+    float *sum;
+
+    if (t->resident) {
+        lmb_watch_doing(t->watch, t->s.step, "forward and backward", false);
+        return lmbi_gpu_batch(t, b, filled, err);
+    }
+    LMB_TRY(run_pass(&r, filled, &sum, err));
+    if (t->kept)
+        LMB_TRY(run_uphill(&r, filled, &sum, err));
+    lmb_trace *trace = lmb_trace_fine(t->trace) ? t->trace : NULL;
+    double from = lmb_trace_now(trace);
     t->s.seen += b->total;
-    from = lmb_trace_now(trace);
     LMB_TRY(apply(t, sum, err));
     lmb_trace_span(trace, LMB_LANE_TRAINING, "update", "update of the weights", NULL, from);
     return LMB_OK;

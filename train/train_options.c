@@ -25,6 +25,12 @@ static const lmb_field pipeline_fields[] = {
     LMB_FIELD_END
 };
 
+static const lmb_field sam_fields[] = {
+    LMB_REAL(lmb_sam_config, rho, 0, 0, 1000, "", "how far uphill, such as 0.05, or 0.5 if adaptive; 0: not at all"),
+    LMB_BOOL(lmb_sam_config, adaptive, false, "ASAM: a weight goes as far as its size allows"),
+    LMB_FIELD_END
+};
+
 const lmb_field lmb_train_fields[] = {
     LMB_INT(lmb_train_config, epochs, 10, 1, 1e6, "epochs", "passes over the training set"),
     LMB_INT(lmb_train_config, batch, 128, 1, 1e6, "samples", "in a global batch, over all ranks"),
@@ -47,14 +53,25 @@ const lmb_field lmb_train_fields[] = {
     LMB_REAL(lmb_train_config, lr, 0.1, 0, 1000, "", "learning rate, before the schedule"),
     LMB_REAL(lmb_train_config, warmup_epochs, 0, 0, 1e6, "epochs", "in which the rate rises from 0"),
     LMB_REAL(lmb_train_config, clip, 0, 0, 1e9, "", "largest norm of the gradient; 0: no limit"),
+    LMB_REAL(lmb_train_config, loss_scale, 1, 1e-9, 1e9, "",
+             "backward passes begin with it, and gradients are divided by it before all else; bf16 needs none"),
     LMB_REAL(lmb_train_config, label_smoothing, 0, 0, 0.99, "", "share of the label spread over all classes"),
     LMB_REAL(lmb_train_config, ema, 0, 0, 1, "", "memory of the averaged weights; 0: none are kept"),
     LMB_INT(lmb_train_config, patience, 0, 0, 1e6, "epochs",
             "stop when validation has not improved for so long; 0: never"),
+    LMB_INT(lmb_train_config, validate_from, 1, 1, 1e6, "",
+            "first epoch that ends with validation, and so may be the best; the last one always does"),
+    LMB_REAL(lmb_train_config, target_accuracy, 0, 0, 1, "",
+             "stop as soon as validation reaches it, such as 0.94, and say when that was; 0: go on"),
+    LMB_REAL(lmb_train_config, minutes, 0, 0, 1e6, "min",
+             "of one `limbeck train` or `distill`, which then saves and ends with exit code 3; the same command goes "
+             "on; 0: no limit"),
     LMB_SECTION(lmb_train_config, augment, lmb_augment_fields, "random changes to training images"),
     LMB_CHOICE(lmb_train_config, augment_on, LMB_CHANGE_AUTO, changers,
                "where (cuda); gpu: images go there as bytes and are changed there; auto: if it can be; no bit changes"),
     LMB_TREE(lmb_train_config, optimizer, "name and options; `limbeck list optimizers`"),
+    LMB_BOOL(lmb_train_config, decay_all, false,
+             "weight_decay and l1 of biases and BatchNormalization too, which have none otherwise"),
     LMB_TREE(lmb_train_config, schedule, "name and options; `limbeck list schedules`"),
     LMB_BOOL(lmb_train_config, shard_optimizer, false,
              "divide what the optimizer remembers, and its step, among the ranks (ZeRO-1); no bit changes"),
@@ -63,9 +80,13 @@ const lmb_field lmb_train_fields[] = {
         "normalise over the rows of all ranks, one shard each (train.mode=fast, train.threads=1); slow on processors"),
     LMB_BOOL(lmb_train_config, share_gpu, false,
              "several ranks of a host may take one GPU; their gradients are then summed on the host"),
+    LMB_SECTION(lmb_train_config, sam, sam_fields,
+                "sharpness-aware minimisation: the gradient of a second pass, uphill of the weights"),
     LMB_SECTION(lmb_train_config, pipeline, pipeline_fields, "a model in stages, for what one rank has no room for"),
     LMB_REAL(lmb_train_config, stall_s, 25, 0.5, 1e6, "s",
              "a rank that keeps the others waiting, or a GPU its host, for so long is named and the job ends"),
+    LMB_REAL(lmb_train_config, measure_s, 60, 0, 1e6, "s",
+             "for timing a GPU's ways of convolutions and products in fast mode, in all; then the first way is taken"),
     LMB_REAL(lmb_train_config, checkpoint_s, 30, 0, 1e6, "s",
              "between checkpoints inside an epoch; each epoch ends with one"),
     LMB_TEXT(lmb_train_config, memory, "fast",

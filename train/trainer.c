@@ -24,7 +24,6 @@ static lmb_status validate(lmb_trainer *t, lmb_epoch *e, lmb_error *err)
     lmb_metrics m;
     const float *weights = t->s.ema ? t->s.ema : t->s.state;
 
-    e->valid_loss = e->valid_accuracy = -1;
     if (!t->valid)
         return LMB_OK;
     double result[2] = { 0, 0 };
@@ -129,8 +128,8 @@ static lmb_status run_epoch(lmb_trainer *t, const lmb_train_watch *watch, bool *
                                   (double)t->s.correct / (double)t->s.seen,
                                   (double)t->rate_images / (now - start + 1e-9));
         }
-        if (t->comm->size == 1 && *stop)
-            return come_home(t, err);
+        if (t->comm->size == 1 && *stop) /* after the last batch the epoch is over all the same, and is told */
+            break;
     }
     LMB_TRY(come_home(t, err));
     t->rate_seconds = lmb_seconds() - start;
@@ -146,15 +145,19 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
                     .lr = lmbi_trainer_rate(t),
                     .seconds = t->rate_seconds,
                     .images_per_second = (double)t->rate_images / (t->rate_seconds + 1e-9),
-                    .waited = t->waited };
+                    .waited = t->waited,
+                    .valid_loss = -1,
+                    .valid_accuracy = -1 };
 
-    LMB_TRY(validate(t, &e, err));
+    if (t->s.epoch + 1 >= t->c.validate_from || t->s.epoch + 1 >= t->c.epochs)
+        LMB_TRY(validate(t, &e, err));
     e.steps = t->remark[0] ? t->remark : NULL;
     t->s.epoch++;
     t->s.batch = 0;
     t->s.loss_sum = 0;
     t->s.correct = t->s.seen = 0;
-    if (t->c.patience && t->valid && t->s.epoch - t->s.best_epoch > t->c.patience)
+    e.reached = t->c.target_accuracy > 0 && e.valid_accuracy >= t->c.target_accuracy;
+    if (e.reached || (t->c.patience && t->s.best_accuracy >= 0 && t->s.epoch - t->s.best_epoch > t->c.patience))
         t->s.epoch = t->c.epochs;
     e.last = t->s.epoch >= t->c.epochs;
     return watch && watch->epoch ? watch->epoch(watch->ctx, t, &e, err) : LMB_OK;

@@ -35,13 +35,18 @@ struct lmb_str;
 typedef struct lmb_pipeline_config { int64_t stages, microbatches, cost; } lmb_pipeline_config;
 enum { LMB_COST_COUNTED, LMB_COST_MEASURED }; /* lmb_pipeline_config.cost: what stages are to have equal shares of */
 
+/* train.sam (train/sam.c): how far uphill the gradient is taken; rho 0: at the weights. */
+typedef struct lmb_sam_config { double rho; bool adaptive; } lmb_sam_config;
+
 /* The `train` section of a configuration. */
 typedef struct lmb_train_config {
     int64_t epochs, batch, shard, bucket_kb, reduce, reduce_type, threads, mode, precision, graph, seed;
-    double lr, clip, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s;
-    int64_t patience, augment_on;
-    bool shard_optimizer, sync_batch_norm, share_gpu;
+    double lr, clip, loss_scale, label_smoothing, ema, warmup_epochs, stall_s, checkpoint_s, measure_s, target_accuracy;
+    double minutes;
+    int64_t patience, validate_from, augment_on;
+    bool decay_all, shard_optimizer, sync_batch_norm, share_gpu;
     lmb_pipeline_config pipeline;
+    lmb_sam_config sam;
     lmb_augment augment;
     const struct lmb_tree *optimizer, *schedule;
     const char *backend, *memory;
@@ -77,6 +82,7 @@ typedef struct lmb_epoch {
     double lr, seconds, images_per_second, waited;
     const char *steps; /* how they run on a GPU, a sentence for people; NULL: on the processor, or nothing to say */
     bool best, last;
+    bool reached; /* train.target_accuracy: the training ends here */
 } lmb_epoch;
 
 /* Who looks on, or has a hand in it; all on the training thread, each may be NULL.

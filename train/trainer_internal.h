@@ -3,7 +3,9 @@
  *   train_options.c  its options
  *   trainer_setup.c  making and ending one
  *   kernels.c        which kernels its plans have
+ *   ways.c           and which ways these go on a GPU
  *   step.c           a batch: shards, their sum, the step
+ *   sam.c            the way uphill before it
  *   divided.c        what ranks divide among each other
  *   trainer.c        epochs, validation, stopping
  *   gpu.c            a GPU for its steps (no_gpu.c in builds for clients)
@@ -60,6 +62,8 @@ struct lmb_trainer {
     lmb_factors **factors; /* [slots][segments], or NULL: shards leave whole gradients       */
     lmbi_parts *parts;     /* who steps what                   */
     float *slot[LMB_MAX_SLOTS]; /* [parts->own_count]; s.slot where nothing is divided */
+    float *kept;           /* [parts->own_count] train.sam: what the weights were, what their statistics will be; or
+                              NULL */
     lmb_trainer_state s;
     lmb_choices *choices;  /* of kernels, or NULL  */
     lmb_watch *watch;
@@ -70,6 +74,11 @@ struct lmb_trainer {
     int64_t rate_images;
 };
 
+enum { LMBI_MOST_ROWS = 8 };
+/* kernels.c: different numbers of rows that shards of an epoch's batches have; returns how many. */
+int lmbi_trainer_rows(const lmb_trainer *t, int64_t rows[LMBI_MOST_ROWS]);
+/* ways.c: on a GPU, before the first step, by all ranks; folder: of what was measured before, or NULL. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_ways(lmb_trainer *t, const char *folder, const lmb_log *log, lmb_error *err);
 /* Positions of shard k (of all ranks' slots) in a batch of n samples. */
 void lmbi_shard_range(const lmb_trainer *t, int64_t n, int64_t k, int64_t *lo, int64_t *hi);
 /* Open this rank's GPU and take its kernels; end with both, after the programs. */
@@ -115,6 +124,14 @@ float *lmbi_vector(size_t n); /* zeros, never of no bytes; NULL: no memory */
 double lmbi_trainer_rate(const lmb_trainer *t);
 /* One more step has been taken, at that rate. */
 void lmbi_trainer_stepped(lmb_trainer *t, double rate);
+/* The norm of the gradient of all ranks; E_NUMERIC if it is not finite. sum: of all shards, or this rank's part of it,
+ * with LMBI_SUMS in front, which count for the running epoch if `counts`. */
+LMB_MUST_CHECK lmb_status lmbi_trainer_norm(lmb_trainer *t, float *sum, bool counts, double *norm, lmb_error *err);
+/* train.sam. climb(): from the first pass' sum; of own ranges alone. back(): the weights are what they were, and the
+ * second pass' sum has the first one's statistics; sum NULL: there is none. */
+LMB_MUST_CHECK lmb_status lmbi_sam_check(const lmb_train_config *c, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_sam_climb(lmb_trainer *t, float *sum, lmb_pool *pool, lmb_error *err);
+void lmbi_sam_back(lmb_trainer *t, float *sum, lmb_pool *pool);
 /* How much the averaged weights keep of themselves in it. */
 double lmbi_trainer_keep(const lmb_trainer *t);
 LMB_MUST_CHECK lmb_status lmbi_train_batch(lmb_trainer *t, const lmb_batch *b, lmb_error *err);

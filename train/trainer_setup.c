@@ -109,6 +109,9 @@ static lmb_status make_memory(lmb_trainer *t, lmb_error *err)
     if (t->s.ema)
         memcpy(t->s.ema, t->s.state, t->n * sizeof *t->s.ema);
     LMB_TRY(lmbi_trainer_divide(t, err));
+    t->kept = t->c.sam.rho > 0 ? lmbi_vector(t->parts->own_count) : NULL;
+    if (t->c.sam.rho > 0 && !t->kept)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a second set of weights (train.sam)");
     return make_factors(t, err);
 }
 
@@ -155,21 +158,36 @@ static lmb_status make_workers(lmb_trainer *t, lmb_error *err)
         const lmb_graph *model = t->synced ? t->synced : t->model;
         LMB_TRY(lmb_program_create(model, &t->loss, t->backends, &t->worker[w].program, err));
         lmb_program_memory(t->worker[w].program, memory);
+        lmb_program_loss_scale(t->worker[w].program, (float)t->c.loss_scale);
     }
     LMB_TRY(lmb_pool_create(t->threads, &t->pool, err));
     LMB_TRY(lmbi_gpu_create(t, err));
     return make_loader(t, err); /* of what the steps take */
 }
 
-/* Fake quantisation lives on a grid of 8-bit numbers that bf16 would round once more. */
+/* (q - z) * scale has up to 256 values each way; bf16's 8 bits round the far ones by up to half a step, TF32's 11 by an
+ * eighth of that. */
 static lmb_status check_precision(const lmb_trainer *t, lmb_error *err)
 {
     for (int i = 0; t->c.precision == LMB_TRAIN_BF16 && i < t->model->n_nodes; i++)
         if (strcmp(t->model->node[i].op->name, "FakeQuant") == 0)
             return LMB_FAIL(err, LMB_E_ARG,
-                            "train.precision is bf16, but the model trains with fake quantisation (node %s), which "
-                            "needs f32; set train.precision=f32 for this training",
+                            "train.precision is bf16, but the model trains with fake quantisation (node %s): bf16 "
+                            "would round its numbers by up to half a step, and training would feel other numbers than "
+                            "the integers that are deployed; set train.precision=f32 for this training, or tf32 on a "
+                            "GPU (the float training before it may stay bf16)",
                             t->model->node[i].name);
+    return LMB_OK;
+}
+
+/* Stages begin a backward pass with a one. */
+static lmb_status check_scale(const lmb_train_config *c, lmb_error *err)
+{
+    if (c->loss_scale != 1 && c->pipeline.stages > 1)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "train.loss_scale is %g, and train.pipeline.stages is %lld, whose stages scale no loss; leave "
+                        "one of them out",
+                        c->loss_scale, (long long)c->pipeline.stages);
     return LMB_OK;
 }
 
@@ -189,7 +207,9 @@ static lmb_status check_sums(const lmb_trainer *t, lmb_error *err)
 static lmb_status set_up(lmb_trainer *t, lmb_error *err)
 {
     LMB_TRY(check_precision(t, err));
+    LMB_TRY(check_scale(&t->c, err));
     LMB_TRY(check_sums(t, err));
+    LMB_TRY(lmbi_sam_check(&t->c, err));
     LMB_TRY(pick_optimizer(t, err));
     if (!t->comm) {
         LMB_TRY(lmbi_comm_open_self(&t->own_comm, err));
@@ -201,6 +221,9 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
         LMB_TRY(lmb_train_backends(&t->c, t->backends, err));
     LMB_TRY(plan_shards(t, err));
     LMB_TRY(lmb_state_layout_create(t->model, &t->layout, err));
+    for (int i = 0; t->c.decay_all && i < t->layout->n; i++)
+        if (t->layout->segment[i].role == LMB_ROLE_PARAMETER)
+            t->layout->segment[i].decay = 1;
     const int64_t sums[] = { t->c.bucket_kb, t->c.reduce, t->c.shard_optimizer, t->c.pipeline.stages,
                              t->c.pipeline.microbatches, t->c.pipeline.cost, t->c.reduce_type,
                              lmb_train_on_gpu(&t->c), t->c.sync_batch_norm, t->c.graph };
@@ -210,6 +233,8 @@ static lmb_status set_up(lmb_trainer *t, lmb_error *err)
         "way of summing (train.bucket_kb, train.reduce, train.reduce_type, train.shard_optimizer, train.pipeline, "
         "train.backend, train.sync_batch_norm, train.graph)",
         sums, sizeof sums, err));
+    const double step[] = { t->c.sam.rho, t->c.sam.adaptive, t->c.loss_scale };
+    LMB_TRY(lmb_comm_agree(t->comm, "kind of step (train.sam, train.loss_scale)", step, sizeof step, err));
     LMB_TRY(lmb_comm_agree(t->comm, "precision (train.precision)", &t->c.precision, sizeof t->c.precision, err));
     LMB_TRY(make_memory(t, err));
     if (t->comm->size > 1) { /* hashing all samples takes its time */
@@ -300,6 +325,7 @@ void lmb_trainer_destroy(lmb_trainer *t)
     free(t->s.state);
     free(t->s.ema);
     free(t->s.best);
+    free(t->kept);
     free(t->share);
     free(t->worker);
     free(t->optimizer_config);

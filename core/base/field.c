@@ -182,40 +182,97 @@ static void dump_numbers(const lmb_field *f, const void *m, lmb_str *out)
         else
             lmb_str_add_number(out, b->v[i]);
     }
-    lmb_str_add(out, "]\n");
+    lmb_str_add(out, "]");
 }
 
-lmb_status lmb_fields_dump(const lmb_field *rows, const void *in, int indent, lmb_str *out)
+static bool is_default(const lmb_field *f, const void *m);
+
+static bool all_default(const lmb_field *rows, const void *in)
+{
+    for (const lmb_field *f = rows; f->key; f++)
+        if (!is_default(f, cmember(in, f)))
+            return false;
+    return true;
+}
+
+static bool list_is_default(const lmb_field *f, const void *m)
+{
+    lmb_field row[] = { *f, LMB_FIELD_END };
+    lmb_field_ints ints;
+    lmb_field_reals reals;
+
+    row[0].offset = 0;
+    if (f->kind == LMB_FIELD_INTS) {
+        lmb_fields_default(row, &ints);
+        const lmb_field_ints *is = m;
+        return is->n == ints.n && memcmp(is->v, ints.v, (size_t)ints.n * sizeof *ints.v) == 0;
+    }
+    lmb_fields_default(row, &reals);
+    const lmb_field_reals *is = m;
+    return is->n == reals.n && memcmp(is->v, reals.v, (size_t)reals.n * sizeof *reals.v) == 0;
+}
+
+static bool is_default(const lmb_field *f, const void *m)
+{
+    switch (f->kind) {
+    case LMB_FIELD_INT:
+    case LMB_FIELD_CHOICE: return *(const int64_t *)m == (int64_t)f->def;
+    case LMB_FIELD_REAL: return *(const double *)m == f->def;
+    case LMB_FIELD_BOOL: return *(const bool *)m == (f->def != 0);
+    case LMB_FIELD_TEXT: return strcmp(*(const char *const *)m, f->def_text ? f->def_text : "") == 0;
+    case LMB_FIELD_INTS:
+    case LMB_FIELD_REALS: return list_is_default(f, m);
+    case LMB_FIELD_SECTION: return all_default(f->rows, m);
+    case LMB_FIELD_TREE: return !*(const lmb_tree *const *)m;
+    }
+    return false;
+}
+
+static lmb_status dump(const lmb_field *rows, const void *in, int indent, bool marks, lmb_str *out)
 {
     for (const lmb_field *f = rows; f->key; f++) {
         const void *m = cmember(in, f);
+        const char *end = marks && is_default(f, m) ? LMB_FIELD_MARK "\n" : "\n";
         if (f->kind == LMB_FIELD_TREE && !*(const lmb_tree *const *)m)
             continue;
         lmb_str_addf(out, "%*s%s:", indent, "", f->key);
         switch (f->kind) {
-        case LMB_FIELD_INT: lmb_str_addf(out, " %lld\n", (long long)*(const int64_t *)m); break;
+        case LMB_FIELD_INT: lmb_str_addf(out, " %lld%s", (long long)*(const int64_t *)m, end); break;
         case LMB_FIELD_REAL:
             lmb_str_add(out, " ");
             lmb_str_add_number(out, *(const double *)m);
-            lmb_str_add(out, "\n");
+            lmb_str_add(out, end);
             break;
-        case LMB_FIELD_BOOL: lmb_str_add(out, *(const bool *)m ? " true\n" : " false\n"); break;
+        case LMB_FIELD_BOOL: lmb_str_addf(out, " %s%s", *(const bool *)m ? "true" : "false", end); break;
         case LMB_FIELD_TEXT:
             lmb_str_add(out, " ");
             lmb_str_add_json(out, *(const char *const *)m);
-            lmb_str_add(out, "\n");
+            lmb_str_add(out, end);
             break;
-        case LMB_FIELD_CHOICE: lmb_str_addf(out, " %s\n", f->choices[*(const int64_t *)m]); break;
+        case LMB_FIELD_CHOICE: lmb_str_addf(out, " %s%s", f->choices[*(const int64_t *)m], end); break;
         case LMB_FIELD_INTS:
-        case LMB_FIELD_REALS: dump_numbers(f, m, out); break;
+        case LMB_FIELD_REALS:
+            dump_numbers(f, m, out);
+            lmb_str_add(out, end);
+            break;
         case LMB_FIELD_SECTION:
-            lmb_str_add(out, "\n");
-            LMB_TRY(lmb_fields_dump(f->rows, m, indent + 2, out));
+            lmb_str_add(out, end);
+            LMB_TRY(dump(f->rows, m, indent + 2, marks, out));
             break;
         case LMB_FIELD_TREE: LMB_TRY(lmb_tree_dump(*(const lmb_tree *const *)m, indent + 2, out)); break;
         }
     }
     return out->failed ? LMB_E_NOMEM : LMB_OK;
+}
+
+lmb_status lmb_fields_dump(const lmb_field *rows, const void *in, int indent, lmb_str *out)
+{
+    return dump(rows, in, indent, false, out);
+}
+
+lmb_status lmb_fields_dump_marked(const lmb_field *rows, const void *in, int indent, lmb_str *out)
+{
+    return dump(rows, in, indent, true, out);
 }
 
 void lmb_fields_help(const lmb_field *rows, int indent, lmb_str *out)

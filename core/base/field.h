@@ -86,6 +86,10 @@ struct lmb_str;
 /* Append the struct as YAML, indented by `indent` spaces: the resolved configuration. Reading it back
  * gives the same struct. */
 lmb_status lmb_fields_dump(const lmb_field *rows, const void *in, int indent, struct lmb_str *out);
+/* The same, with LMB_FIELD_MARK behind each row that is as nobody named it (a section: with all in it). What a program
+ * remembers of what it did: core/base/agree.h compares it with what a later one would do. */
+lmb_status lmb_fields_dump_marked(const lmb_field *rows, const void *in, int indent, struct lmb_str *out);
+#define LMB_FIELD_MARK "  # default"
 /* Append one help line a row: key, type, default, range, unit, help. */
 void lmb_fields_help(const lmb_field *rows, int indent, struct lmb_str *out);
 

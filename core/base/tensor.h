@@ -21,7 +21,7 @@ typedef struct lmb_shape { int n; int64_t d[LMB_MAX_DIMS]; } lmb_shape;
 
 /* One row a type: enum, text, C type, bytes, number in ONNX TensorProto.DataType. */
 #define LMB_DTYPE_MAP(X)                 \
-    X(F32, "f32", float, 4, 1)           \
+    X(F32, "f32", float, sizeof(float), 1) \
     X(U8, "u8", uint8_t, 1, 2)           \
     X(S8, "s8", int8_t, 1, 3)            \
     X(U16, "u16", uint16_t, 2, 4)        \

@@ -165,15 +165,7 @@ static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
     return convolve(state, r, &e);
 }
 
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
-    const lmb_kernel lmbi_band_##lower = { .name = "own:" text,                                                        \
-                                           .op = Op,                                                                   \
-                                           .domain = Domain,                                                           \
-                                           .accepts = ok,                                                              \
-                                           .layout = lmbi_conv_layout,                                                 \
-                                           .create = make,                                                             \
-                                           .run = fn,                                                                  \
-                                           .destroy = destroy }
+#define KERNEL(...) LMBI_CONV_KERNEL(lmbi_band_, __VA_ARGS__, destroy)
 KERNEL(conv, "depthwise3", "Conv", "", accepts, forward_create, forward_run);
 KERNEL(conv_act, "depthwise3_act", "ConvAct", "limbeck", accepts, forward_create, act_run);
 KERNEL(conv_data, "depthwise3_data", "ConvGradData", "limbeck", accepts_data, data_create, data_run);

@@ -287,10 +287,7 @@ static lmb_status data_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
-    const lmb_kernel lmbi_own_##lower = { .name = "own:" text, .op = Op, .domain = Domain, .accepts = ok,              \
-                                          .layout = lmbi_conv_layout, .create = make, .run = fn,                       \
-                                          .destroy = lmbi_conv_destroy }
+#define KERNEL(...) LMBI_CONV_KERNEL(lmbi_own_, __VA_ARGS__, lmbi_conv_destroy)
 KERNEL(conv, "conv", "Conv", "", lmbi_conv_f32, forward_create, forward_run);
 KERNEL(conv_act, "conv_act", "ConvAct", "limbeck", lmbi_conv_f32, forward_create, act_run);
 KERNEL(conv_data, "conv_data", "ConvGradData", "limbeck", lmbi_conv_f32, data_create, data_run);

@@ -96,4 +96,15 @@ static inline int64_t lmbi_packed(const lmbi_conv_loops *l, int64_t depth, int64
 lmbi_conv_end lmbi_conv_end_of(const lmb_run *r, const lmb_conv_act_attr *a);
 static inline int64_t lmbi_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+/* A kernel of a convolution or of one of its gradients; `prefix`: of the file's kernels. */
+#define LMBI_CONV_KERNEL(prefix, lower, text, Op, Domain, ok, make, fn, end)                                           \
+    const lmb_kernel prefix##lower = { .name = "own:" text,                                                            \
+                                       .op = Op,                                                                       \
+                                       .domain = Domain,                                                               \
+                                       .accepts = ok,                                                                  \
+                                       .layout = lmbi_conv_layout,                                                     \
+                                       .create = make,                                                                 \
+                                       .run = fn,                                                                      \
+                                       .destroy = end }
+
 #endif

@@ -192,15 +192,7 @@ static lmb_status weights_run(void *state, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
-#define KERNEL(lower, text, Op, Domain, ok, make, fn)                                                                  \
-    const lmb_kernel lmbi_depthwise_##lower = { .name = "own:" text,                                                   \
-                                                .op = Op,                                                              \
-                                                .domain = Domain,                                                      \
-                                                .accepts = ok,                                                         \
-                                                .layout = lmbi_conv_layout,                                            \
-                                                .create = make,                                                        \
-                                                .run = fn,                                                             \
-                                                .destroy = destroy }
+#define KERNEL(...) LMBI_CONV_KERNEL(lmbi_depthwise_, __VA_ARGS__, destroy)
 KERNEL(wide_conv, "depthwise", "Conv", "", accepts_wide, forward_create, forward_run);
 KERNEL(wide_conv_act, "depthwise_act", "ConvAct", "limbeck", accepts_wide, forward_create, act_run);
 KERNEL(wide_conv_data, "depthwise_data", "ConvGradData", "limbeck", accepts_wide, data_create, data_run);

@@ -94,6 +94,48 @@ void lmbi_contest_text(const lmbi_contest *c, char *to, size_t room)
     }
 }
 
+/* ---- for a file ---- */
+
+void lmbi_contest_way(const lmbi_contest *c, char to[LMBI_CONTEST_WAY + 1])
+{
+    if (c->winner < 0) {
+        snprintf(to, LMBI_CONTEST_WAY + 1, "none");
+        return;
+    }
+    const lmbi_contestant *o = &c->of[c->winner];
+    int n = snprintf(to, LMBI_CONTEST_WAY + 1, "%s at %d", o->name, o->place);
+    if (o->ms > 0 && n > 0 && n < LMBI_CONTEST_WAY)
+        snprintf(to + n, (size_t)(LMBI_CONTEST_WAY + 1 - n), ", %.3g ms", o->ms);
+}
+
+bool lmbi_contest_read(const char *way, lmbi_contest *c)
+{
+    const char *at = strstr(way, " at "), *digit = at ? at + 4 : NULL;
+    char name[LMBI_CONTEST_NAME], *end = NULL;
+
+    *c = (lmbi_contest){ .winner = -1 };
+    if (strcmp(way, "none") == 0)
+        return true;
+    if (!at || at == way || (size_t)(at - way) >= sizeof name || *digit < '0' || *digit > '9')
+        return false;
+    memcpy(name, way, (size_t)(at - way));
+    name[at - way] = '\0';
+    long place = strtol(digit, &end, 10);
+    if (place > 1000)
+        return false;
+    lmbi_contest_enter(c, name, 0, (int)place);
+    if (*end) { /* for people: it decides nothing */
+        char *time = end + 1;
+        c->of[0].ms = strtod(time, &end);
+        if (time[-1] != ',' || end == time || strcmp(end, " ms") != 0)
+            return false;
+    }
+    c->winner = 0;
+    return true;
+}
+
+bool lmbi_contest_time_left(const lmbi_contest_time *t) { return t->limit < 0 || t->spent < t->limit; }
+
 /* ---- what was decided before ---- */
 
 struct lmbi_contests {

@@ -5,11 +5,16 @@
  * alike, and the best turn of each counts. The first stays where no other is clearly faster, so that a tie does not
  * change from one run to the next. Running and timing are the caller's: nothing here knows of a GPU.
  *
+ * What was decided is kept by shape as long as the process lives, and in one short line, the way, for a file
+ * (results.h): with it the next process takes the same way without measuring. All contests of a queue together may take
+ * a limited time; after that the first way is taken, as where nothing is measured.
+ *
  *   threads  one at a time
  */
 #ifndef LMB_CORE_CUDA_CONTEST_H
 #define LMB_CORE_CUDA_CONTEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/base/error.h"
@@ -39,6 +44,19 @@ void lmbi_contest_enter(lmbi_contest *c, const char *name, int link, int place);
 void lmbi_contest_hold(lmbi_contest *c, lmbi_contest_run *run, void *ctx);
 /* "fused engine 5 0.103 ms, plain engine 5 0.140 ms, own kernel failed", cut where there is no more room. */
 void lmbi_contest_text(const lmbi_contest *c, char *to, size_t room);
+
+/* The winner as a line of a file: "fused engine 5 at 3, 0.103 ms", or "none". */
+enum { LMBI_CONTEST_WAY = 63 };
+void lmbi_contest_way(const lmbi_contest *c, char to[LMBI_CONTEST_WAY + 1]);
+/* The same line read: a contest that one took part in, without a link, or, of "none", nobody. false: no such line. */
+bool lmbi_contest_read(const char *way, lmbi_contest *c);
+
+/* How long contests may take and have taken, in seconds. limit below 0: as long as they like. */
+typedef struct lmbi_contest_time {
+    double limit, spent;
+    bool told; /* that it is over */
+} lmbi_contest_time;
+bool lmbi_contest_time_left(const lmbi_contest_time *t);
 
 /* What was decided before, by shape. */
 typedef struct lmbi_contests lmbi_contests;

@@ -12,8 +12,8 @@
  * not follow. Streams, events and memory belong to the device that was selected when they were created, and
  * may be used while that device is selected.
  *
- *   errors   E_DEVICE: what CUDA said and what to do. Work on a stream fails late: a failed kernel shows in
- *            the next call that waits for it.
+ *   errors   E_DEVICE: what CUDA said and what to do; E_NOMEM: the same of memory that a device does not have. Work on
+ *            a stream fails late: a failed kernel shows in the next call that waits for it.
  *   threads  the selected device is a property of the thread; the functions may run side by side.
  */
 #ifndef LMB_CORE_CUDA_CUDA_H
@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 /* Changes with any change to lmb_cuda_api, to the structs it speaks of, or to lmb_error. */
-enum { LMB_CUDA_API = 5, LMB_CUDA_UUID = 16 };
+enum { LMB_CUDA_API = 6, LMB_CUDA_UUID = 16 };
 
 #define LMB_CUDA_MODULE_FILE "liblimbeck_cuda.so"
 #define LMB_CUDA_MODULE_TABLE "lmb_cuda_module" /* the exported symbol: one const lmb_cuda_api */
@@ -46,6 +46,13 @@ typedef struct lmb_cuda_queue lmb_cuda_queue; /* a stream with the handles of cu
 /* How numbers are kept and multiplied: f32 as it is; f32, multiplied with 10 bits of mantissa (TF32) where a GPU is
  * faster so; feature maps and what is multiplied in bf16. Sums are f32 or longer in all three. */
 typedef enum { LMB_CUDA_F32_EXACT, LMB_CUDA_TF32_PRODUCTS, LMB_CUDA_BF16_MAPS, LMB_CUDA_PRECISIONS } lmb_cuda_precision;
+
+/* Ways that were found to be the best before (core/cuda/contest.h), kept by the caller as lines of text. */
+typedef struct lmb_cuda_known {
+    void *ctx;
+    const char *(*find)(void *ctx, const char *shape);            /* NULL: not known; good until the next call */
+    void (*found)(void *ctx, const char *shape, const char *way); /* keep it */
+} lmb_cuda_known;
 
 typedef struct lmb_cuda_versions { /* as each library counts: CUDA 1000 a major and 10 a minor version, */
     int driver;                    /* cuDNN 10000 and 100, NCCL 10000 and 100. driver: 0 without a driver */
@@ -60,6 +67,14 @@ typedef struct lmb_cuda_device {
     unsigned char uuid[LMB_CUDA_UUID]; /* the same wherever a process counts it, and no other GPU's */
 } lmb_cuda_device;
 
+/* What a device is like now, for people. */
+typedef struct lmb_cuda_state {
+    uint64_t free;   /* bytes */
+    char where[20];  /* its PCI address, "0000:3b:00.0" */
+    int code, ptx;   /* of our code that it runs, as capability 10 major + minor: machine code, and what that was made
+                      * from; code above ptx: by the driver, when it was loaded */
+} lmb_cuda_state;
+
 /* What the module exports. The head is the same in all versions. */
 typedef struct lmb_cuda_api {
     uint32_t version; /* LMB_CUDA_API of the module */
@@ -70,6 +85,8 @@ typedef struct lmb_cuda_api {
     lmb_status (*device_count)(int *n, lmb_error *err); /* at least 1; E_DEVICE "no CUDA device: ..." */
     lmb_status (*device_info)(int device, lmb_cuda_device *d, lmb_error *err);
     lmb_status (*device_select)(int device, lmb_error *err); /* for the calling thread */
+    lmb_status (*device_state)(lmb_cuda_state *s, lmb_error *err); /* of the selected one */
+    const char *code; /* what the module was compiled for: "sm_80 sm_90 compute_90"; compute_N: PTX */
 
     lmb_status (*stream_create)(lmb_cuda_stream **s, lmb_error *err);
     lmb_status (*stream_sync)(lmb_cuda_stream *s, lmb_error *err); /* until all work so far is done */
@@ -97,10 +114,15 @@ typedef struct lmb_cuda_api {
     lmb_status (*queue_create)(lmb_cuda_stream *s, lmb_cuda_queue **q, lmb_error *err); /* s must outlive it */
     void (*queue_destroy)(lmb_cuda_queue *q);                                           /* NULL is fine */
 
-    /* Whether convolutions that run for the first time find out by their times which of cuDNN's engines, or our kernel,
-     * is best for the shape (core/cuda/contest.h); log hears of it, one line a shape, and outlives q. Off at first: the
-     * first engine that cuDNN's heuristics name, which is the same in every run. */
+    /* Whether convolutions and products that run for the first time find out by their times which of cuDNN's engines,
+     * of cuBLASLt's algorithms, or our kernel, is best for the shape (core/cuda/contest.h); log hears of it, one line a
+     * shape, and outlives q. Off at first: the first one that the libraries' heuristics name, which is the same in
+     * every run. */
     void (*queue_measure)(lmb_cuda_queue *q, bool on, const lmb_log *log);
+
+    /* While it measures: what `known` has (copied; NULL: nothing) is taken unmeasured, and all measuring of q together
+     * ends after `seconds` (below 0, and at first: never), which log is told once; then the first way is taken. */
+    void (*queue_measure_within)(lmb_cuda_queue *q, double seconds, const lmb_cuda_known *known);
 
     /* Describe a convolution, or a gradient of one, to cuDNN, alone and with what follows it; needs no device. *links:
      * as how many graphs. E_UNSUPPORTED: it does not take one of them, and why. */
@@ -115,6 +137,8 @@ typedef struct lmb_cuda_api {
      * operands in device memory; without, on the host, for checks: our own by the same sources, slowly. */
     const lmb_kernel *const *kernels, *const *kernels_tf32, *const *kernels_bf16;
 
+    /* As event_record, for event_elapsed alone: also in what is being recorded, where each launch records it anew. */
+    lmb_status (*event_stamp)(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err);
     lmb_status (*event_sync)(lmb_cuda_event *e, lmb_error *err); /* the host waits */
     lmb_status (*event_query)(lmb_cuda_event *e, bool *done, lmb_error *err); /* it only looks */
     /* Memory of the host that copies reach without a detour; free of NULL is fine. */
@@ -139,6 +163,9 @@ typedef struct lmb_cuda_api {
      * (core/cuda/chacha.h). Operands in device memory; q NULL: in the host's, and there it runs. */
     lmb_status (*int8_step)(const lmb_int8_step *s, int64_t n, lmb_cuda_queue *q, lmb_error *err);
     lmb_status (*chacha_add)(const lmb_chacha_job *j, lmb_cuda_queue *q, lmb_error *err);
+
+    /* Bytes of the selected device's memory that nobody has, of this process or another. */
+    lmb_status (*memory_free)(uint64_t *bytes, lmb_error *err);
 } lmb_cuda_api;
 
 typedef struct lmb_cuda {

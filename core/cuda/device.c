@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "core/base/bf16.h"
+#include "core/base/str.h"
+#include "core/cuda/results.h"
 
 struct lmb_gpu {
     lmb_device device; /* first: plans hand it back to us */
@@ -13,6 +15,7 @@ struct lmb_gpu {
     lmb_cuda_queue *queue;
     lmb_cuda_device about;
     int index;
+    lmbi_results *results; /* of contests, or NULL */
     bool abandoned; /* it hangs: what would wait for it is left alone, memory included */
     lmb_backend backend[LMB_CUDA_PRECISIONS];
 };
@@ -66,6 +69,39 @@ static void gpu_measure(lmb_device *d, bool on, const lmb_log *log)
     of(d)->cuda->api->queue_measure(of(d)->queue, on, log);
 }
 
+/* What a way is bound to: GPU, libraries, and what our names for ways mean. */
+static lmb_status open_results(const lmb_gpu *g, const char *folder, const lmb_log *log, lmbi_results **out,
+                               lmb_error *err)
+{
+    lmb_cuda_versions v = { 0 };
+    lmb_str machine = LMB_STR_INIT;
+
+    LMB_TRY(g->cuda->api->versions(&v, err));
+    lmb_str_addf(&machine, "GPU %s, sm_%d%d, cuDNN %d, CUDA %d, contests 1", g->about.name, g->about.major,
+                 g->about.minor, v.cudnn, v.runtime);
+    lmb_status st = lmb_str_check(&machine, err);
+    if (st == LMB_OK)
+        st = lmbi_results_open(folder, machine.text, log, out, err);
+    lmb_str_free(&machine);
+    return st;
+}
+
+static lmb_status gpu_measure_within(lmb_device *d, double seconds, const char *folder, const lmb_log *log,
+                                     lmb_error *err)
+{
+    lmb_gpu *g = of(d);
+    lmbi_results *before = g->results;
+    lmb_cuda_known known;
+
+    g->results = NULL;
+    lmb_status st = folder ? open_results(g, folder, log, &g->results, err) : LMB_OK;
+    if (g->results)
+        known = lmbi_results_known(g->results);
+    g->cuda->api->queue_measure_within(g->queue, seconds, g->results ? &known : NULL);
+    lmbi_results_close(before);
+    return st;
+}
+
 static lmb_cuda_stream *stream_of(lmb_device *d, lmb_device_queue q)
 {
     return q == LMB_QUEUE_MAIN ? of(d)->stream : of(d)->aside;
@@ -116,6 +152,22 @@ static lmb_status gpu_follow(lmb_device *d, lmb_device_mark *m, lmb_device_queue
 static lmb_status gpu_reach(lmb_device *d, lmb_device_mark *m, lmb_error *err)
 {
     return of(d)->cuda->api->event_sync((lmb_cuda_event *)m, err);
+}
+
+static lmb_status gpu_stamp(lmb_device *d, lmb_device_mark *m, lmb_error *err)
+{
+    LMB_TRY(here(d, err));
+    return of(d)->cuda->api->event_stamp((lmb_cuda_event *)m, of(d)->stream, err);
+}
+
+static lmb_status gpu_elapsed(lmb_device *d, lmb_device_mark *from, lmb_device_mark *to, double *seconds,
+                              lmb_error *err)
+{
+    double ms = 0;
+
+    LMB_TRY(of(d)->cuda->api->event_elapsed((lmb_cuda_event *)from, (lmb_cuda_event *)to, &ms, err));
+    *seconds = 1e-3 * ms;
+    return LMB_OK;
 }
 
 static lmb_status given_up(const lmb_device *d, lmb_error *err)
@@ -214,10 +266,10 @@ lmb_status lmb_gpu_open(int index, lmb_gpu **out, lmb_error *err)
     g->device = (lmb_device){
         .name = g->about.name, .queue = g->queue, .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload,
         .download = gpu_download, .copy = gpu_copy, .finish = gpu_finish, .convert = gpu_convert,
-        .measure = gpu_measure,
+        .measure = gpu_measure, .measure_within = gpu_measure_within,
         .stream = g->stream, .pin = gpu_pin, .unpin = gpu_unpin, .send = gpu_send, .mark_create = gpu_mark_create,
         .mark_destroy = gpu_mark_destroy, .mark = gpu_mark, .follow = gpu_follow, .reach = gpu_reach,
-        .reached = gpu_reached, .abandon = gpu_abandon,
+        .reached = gpu_reached, .abandon = gpu_abandon, .stamp = gpu_stamp, .elapsed = gpu_elapsed,
         .record = gpu_record, .recorded = gpu_recorded, .replay = gpu_replay, .record_destroy = gpu_record_destroy,
         .work = gpu_work,
     };
@@ -229,6 +281,7 @@ void lmb_gpu_close(lmb_gpu *g)
 {
     if (!g)
         return;
+    lmbi_results_close(g->results); /* its last words are the host's alone */
     if (g->cuda && !g->abandoned)
         g->cuda->api->queue_destroy(g->queue);
     if (g->stream && !g->abandoned)

@@ -66,3 +66,12 @@ lmb_status lmbi_cuda_sgd_momentum(float *w, const float *g, float *v, size_t n, 
     kernel<<<blocks_for(n), threads_a_block, 0, (cudaStream_t)s>>>(w, g, v, n, lr, momentum, weight_decay);
     return lmbi_cuda_check(cudaGetLastError(), "starting sgd_momentum", err);
 }
+
+lmb_status lmbi_cuda_code(int *code, int *ptx, lmb_error *err)
+{
+    cudaFuncAttributes a;
+    LMB_TRY(lmbi_cuda_check(cudaFuncGetAttributes(&a, relu), "looking for code for this GPU", err));
+    *code = a.binaryVersion;
+    *ptx = a.ptxVersion;
+    return LMB_OK;
+}

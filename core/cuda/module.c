@@ -45,7 +45,8 @@ lmb_status lmbi_cuda_check(cudaError_t e, const char *doing, lmb_error *err)
     (void)cudaGetLastError();
     if (e == cudaErrorNoDevice || e == cudaErrorInsufficientDriver)
         return LMB_FAIL(err, LMB_E_DEVICE, "no CUDA device: %s; %s", cudaGetErrorString(e), advice(e));
-    return LMB_FAIL(err, LMB_E_DEVICE, "CUDA, %s: %s; %s", doing, cudaGetErrorString(e), advice(e));
+    return LMB_FAIL(err, e == cudaErrorMemoryAllocation ? LMB_E_NOMEM : LMB_E_DEVICE, "CUDA, %s: %s; %s", doing,
+                    cudaGetErrorString(e), advice(e));
 }
 
 static lmb_status versions(lmb_cuda_versions *v, lmb_error *err)
@@ -96,6 +97,18 @@ static lmb_status device_select(int device, lmb_error *err)
     if (cudaGetDevice(&now) == cudaSuccess && now == device)
         return LMB_OK;
     return lmbi_cuda_check(cudaSetDevice(device), "selecting a device", err);
+}
+
+static lmb_status device_state(lmb_cuda_state *s, lmb_error *err)
+{
+    size_t left, all;
+    int device;
+
+    LMB_TRY(lmbi_cuda_check(cudaMemGetInfo(&left, &all), "asking for free memory", err));
+    s->free = left;
+    LMB_TRY(lmbi_cuda_check(cudaGetDevice(&device), "asking for the device", err));
+    LMB_TRY(lmbi_cuda_check(cudaDeviceGetPCIBusId(s->where, sizeof s->where, device), "asking for its address", err));
+    return lmbi_cuda_code(&s->code, &s->ptx, err);
 }
 
 /* Non-blocking: no hidden order with the default stream, which other libraries may use. */
@@ -172,6 +185,15 @@ static void device_free(void *device)
         (void)cudaGetLastError();
 }
 
+static lmb_status memory_free(uint64_t *bytes, lmb_error *err)
+{
+    size_t nobodys = 0, all = 0;
+
+    LMB_TRY(lmbi_cuda_check(cudaMemGetInfo(&nobodys, &all), "asking for free memory", err));
+    *bytes = nobodys;
+    return LMB_OK;
+}
+
 static lmb_status transfer(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, lmb_cuda_stream *s,
                            const char *doing, lmb_error *err)
 {
@@ -201,6 +223,8 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .device_count = device_count,
     .device_info = device_info,
     .device_select = device_select,
+    .device_state = device_state,
+    .code = LMB_CUDA_CODE,
     .stream_create = stream_create,
     .stream_sync = stream_sync,
     .stream_destroy = stream_destroy,
@@ -217,8 +241,10 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .queue_create = lmbi_queue_create,
     .queue_destroy = lmbi_queue_destroy,
     .queue_measure = lmbi_queue_measure,
+    .queue_measure_within = lmbi_queue_measure_within,
     .describe_conv = lmbi_cuda_describe_conv,
     .convert = lmbi_cuda_convert,
+    .event_stamp = lmbi_cuda_event_stamp,
     .event_sync = lmbi_cuda_event_sync,
     .event_query = lmbi_cuda_event_query,
     .host_alloc = lmbi_cuda_host_alloc,
@@ -235,4 +261,5 @@ __attribute__((visibility("default"))) const lmb_cuda_api lmb_cuda_module = {
     .sgd_momentum = lmbi_cuda_sgd_momentum,
     .int8_step = lmbi_cuda_int8_step,
     .chacha_add = lmbi_cuda_chacha_add,
+    .memory_free = memory_free,
 };

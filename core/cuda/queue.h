@@ -25,6 +25,8 @@ struct lmb_cuda_queue {
     int n_outgrown;
     bool measures;           /* engines are timed at their first run (contest.h) */
     const lmb_log *log;      /* who hears how that ended, or NULL                */
+    lmb_cuda_known known;    /* from before, or all NULL                         */
+    lmbi_contest_time time;  /* of all contests                                  */
     lmbi_contests *contests; /* what was found out                               */
     cudaEvent_t clock[2];    /* made when they are needed                        */
 };
@@ -32,6 +34,14 @@ struct lmb_cuda_queue {
 lmb_status lmbi_queue_create(lmb_cuda_stream *s, lmb_cuda_queue **out, lmb_error *err);
 void lmbi_queue_destroy(lmb_cuda_queue *q); /* NULL is fine */
 void lmbi_queue_measure(lmb_cuda_queue *q, bool on, const lmb_log *log); /* see lmb_cuda_api */
+void lmbi_queue_measure_within(lmb_cuda_queue *q, double seconds, const lmb_cuda_known *known);
+/* What is known of a shape, from this process or from before; NULL: nothing. */
+const lmbi_contest *lmbi_queue_known(lmb_cuda_queue *q, const char *shape);
+/* A contest was held, in that many seconds. */
+void lmbi_queue_decided(lmb_cuda_queue *q, const char *shape, const lmbi_contest *c, double seconds);
+/* There is time for a contest; if there is no more, log hears it once. */
+bool lmbi_queue_may_measure(lmb_cuda_queue *q);
+double lmbi_queue_clock(void); /* seconds */
 /* Milliseconds that `turns` calls of once(ctx), which put work on q, take there together; waits. */
 lmb_status lmbi_queue_time(lmb_cuda_queue *q, lmb_status (*once)(void *ctx, lmb_error *err), void *ctx, int turns,
                            double *ms, lmb_error *err);

@@ -28,6 +28,19 @@ lmb_status lmbi_cuda_event_sync(lmb_cuda_event *e, lmb_error *err)
     return lmbi_cuda_check(cudaEventSynchronize((cudaEvent_t)e), "waiting for an event", err);
 }
 
+/* While a stream is recorded an event means the order of two streams; that it is one of the graph's own pieces, which
+ * takes the time in each launch, is to be said. */
+lmb_status lmbi_cuda_event_stamp(lmb_cuda_event *e, lmb_cuda_stream *s, lmb_error *err)
+{
+    enum cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+
+    LMB_TRY(lmbi_cuda_check(cudaStreamIsCapturing((cudaStream_t)s, &now), "looking at a stream", err));
+    return lmbi_cuda_check(cudaEventRecordWithFlags((cudaEvent_t)e, (cudaStream_t)s,
+                                                    now == cudaStreamCaptureStatusNone ? cudaEventRecordDefault
+                                                                                       : cudaEventRecordExternal),
+                           "recording the time", err);
+}
+
 lmb_status lmbi_cuda_event_query(lmb_cuda_event *e, bool *done, lmb_error *err)
 {
     cudaError_t code = cudaEventQuery((cudaEvent_t)e);

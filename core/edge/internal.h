@@ -81,6 +81,7 @@ typedef struct lmbi_edge_step {
     float constant[3];                      /* add: ra, rb, base; global average: m                     */
     void *packed;                           /* what the kernel's pack() wrote; 64-byte aligned          */
     const struct lmbi_edge_kernel *kernel;
+    uint64_t scratch;                       /* bytes of arena that it wants at run                      */
 } lmbi_edge_step;
 
 /* One way to run one kind of op. Optional functions may be NULL. */
@@ -103,7 +104,9 @@ typedef struct lmbi_edge_kernels {
 extern const lmbi_edge_kernels *const lmbi_edge_kernel_sets[]; /* fastest first, NULL at the end */
 extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
-const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s);
+/* The step's kernel: the first that takes it with no more scratch than the model may have; else the scalar one, which
+ * has none. */
+void lmbi_edge_choose(const lmb_edge_model *m, lmbi_edge_step *s);
 
 /* The taps of one output pixel that fall on the input: [ky0, ky1) x [kx0, kx1). */
 typedef struct lmbi_edge_window {

@@ -72,18 +72,18 @@ const lmbi_edge_kernels *const lmbi_edge_kernel_sets[] = {
     NULL,
 };
 
-static const lmbi_edge_kernel *find_row(const lmbi_edge_kernel *row, const lmbi_edge_step *s)
+void lmbi_edge_choose(const lmb_edge_model *m, lmbi_edge_step *s)
 {
-    for (; row->run; row++)
-        if (row->kind == s->op.kind && (!row->accepts || row->accepts(s)))
-            return row;
-    return NULL;
-}
-
-const lmbi_edge_kernel *lmbi_edge_find_kernel(const lmbi_edge_kernels *set, const lmbi_edge_step *s)
-{
-    const lmbi_edge_kernel *k = find_row(set->rows, s);
-    return k ? k : find_row(lmbi_edge_scalar, s);
+    for (const lmbi_edge_kernel *row = m->kernels->rows;; row++) {
+        if (!row->run)
+            row = lmbi_edge_scalar; /* has a kernel for every step, without scratch */
+        if (row->kind != s->op.kind || (row->accepts && !row->accepts(s)))
+            continue;
+        s->kernel = row;
+        s->scratch = row->scratch_bytes ? row->scratch_bytes(s) : 0;
+        if (s->scratch <= m->scratch_max)
+            return;
+    }
 }
 
 const char *lmb_edge_kernels(int i, int *usable)

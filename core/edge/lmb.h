@@ -145,6 +145,7 @@ typedef struct lmb_edge_model {
     const uint8_t *monitor; /* NULL: the file has none */
     size_t monitor_bytes;
     const struct lmbi_edge_kernels *kernels;
+    uint64_t scratch_max;               /* of a kernel's working memory */
     const struct lmbi_edge_step *steps; /* NULL until prepared */
 } lmb_edge_model;
 
@@ -189,6 +190,12 @@ lmb_edge_status lmb_edge_verify(const void *file, size_t n, const lmb_edge_trust
  * lmb_edge_prepare: for tests; open has chosen the fastest. All give the same bytes. E_ARG if there is none of that
  * name or this CPU cannot run it. */
 lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *kernels);
+
+/* For a machine with little memory, before lmb_edge_prepare: the arena will have at most `bytes`. A kernel that would
+ * want more (the fast convolutions copy their input into a border of padding) makes place for the scalar one, which is
+ * slower, wants nothing, and gives the same bytes. E_ARG, and nothing is changed, if the plan of the file alone is
+ * larger. */
+lmb_edge_status lmb_edge_within(lmb_edge_model *m, size_t bytes);
 
 /* Name of kernel set `i` and whether this CPU can run it; NULL past the last. Fastest first. */
 const char *lmb_edge_kernels(int i, int *usable);

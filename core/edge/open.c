@@ -212,6 +212,7 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
     while (!(*set)->usable()) /* the last set, scalar, always is */
         set++;
     m.kernels = *set;
+    m.scratch_max = UINT64_MAX;
     *out = m;
     return LMB_EDGE_OK;
 }

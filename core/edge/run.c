@@ -53,7 +53,7 @@ static void decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s)
             s->op.pads[j] = s->op.pads[j + 2] = 0;
         }
     }
-    s->kernel = lmbi_edge_find_kernel(m->kernels, s);
+    lmbi_edge_choose(m, s);
 }
 
 static void load_constants(lmbi_edge_step *s)
@@ -131,9 +131,8 @@ size_t lmb_edge_arena_bytes(const lmb_edge_model *m)
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step s;
         decode(m, i, &s);
-        uint64_t need = s.kernel->scratch_bytes ? s.kernel->scratch_bytes(&s) : 0;
-        if (need > scratch)
-            scratch = need;
+        if (s.scratch > scratch)
+            scratch = s.scratch;
     }
     return fit(LMBI_EDGE_ALIGN + plan_bytes(m) + scratch + LMBI_EDGE_SLACK);
 }

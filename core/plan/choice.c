@@ -132,6 +132,22 @@ lmb_status lmbi_choices_put(lmb_choices *c, const char *key, const char *name, b
     return LMB_OK;
 }
 
+const char *lmb_choices_find(lmb_choices *c, const char *key)
+{
+    lmbi_choices_lock(c);
+    const char *name = lmbi_choices_find(c, key);
+    lmbi_choices_unlock(c);
+    return name;
+}
+
+lmb_status lmb_choices_put(lmb_choices *c, const char *key, const char *name, lmb_error *err)
+{
+    lmbi_choices_lock(c);
+    lmb_status st = lmbi_choices_put(c, key, name, true, err);
+    lmbi_choices_unlock(c);
+    return st;
+}
+
 void lmb_choices_text(const lmb_choices *c, bool asked, lmb_str *out)
 {
     for (int i = 0; i < c->n; i++)

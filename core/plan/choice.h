@@ -40,6 +40,11 @@ void lmb_choices_text(const lmb_choices *c, bool asked, lmb_str *out);
  * choice is taken. */
 LMB_MUST_CHECK lmb_status lmb_choices_add(lmb_choices *c, const char *text, size_t n, lmb_error *err);
 
+/* For who keeps choices of another kind in a table (core/cuda/results.h): what stands for a key, NULL if nothing does,
+ * good until the table changes; and something new for it. What a line of text can not hold is not kept. */
+const char *lmb_choices_find(lmb_choices *c, const char *key);
+LMB_MUST_CHECK lmb_status lmb_choices_put(lmb_choices *c, const char *key, const char *name, lmb_error *err);
+
 /* ---- on disk: one small file in `folder` for each `machine` (processor, its instructions, library versions) and
  * number of threads ---- Whole or not there, with a check sum; several processes may read and write. */
 

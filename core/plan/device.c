@@ -53,6 +53,7 @@ void lmbi_device_end(lmb_plan *p)
     for (int v = 0; p->mirror && v < p->n_values; v++)
         free(p->mirror[v]);
     free(p->mirror);
+    lmbi_device_drop_clocks(p);
     if (p->arena)
         p->device->free(p->device, p->arena);
 }
@@ -128,7 +129,6 @@ static lmb_status by_host(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, 
     return st;
 }
 
-/* `there`: what the device sees of `step`; `recorded`: see lmb_run.there. */
 static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step, const lmb_step_info *there,
                            const lmb_step_there *recorded, lmb_error *err)
 {
@@ -151,21 +151,39 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
     return s->kernel->run(s->state, &r, err);
 }
 
+lmb_status lmbi_device_step(lmb_plan *p, int i, const lmb_step_info *step, const lmb_step_info *there,
+                            const lmb_step_there *recorded, lmb_error *err)
+{
+    lmbi_step *s = &p->step[i];
+
+    if (run_step(p, s, step, there, recorded, err) == LMB_OK)
+        return LMB_OK;
+    return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label, p->device->name);
+}
+
+/* The first run is not timed: kernels choose their ways in it. */
 lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *err)
 {
     lmb_step_info there;
 
     LMB_TRY(send(p, step, &there, err));
-    for (int i = 0; i < p->n_steps; i++) {
-        lmbi_step *s = &p->step[i];
-        if (run_step(p, s, step, &there, NULL, err) != LMB_OK)
-            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label,
-                                     p->device->name);
-    }
+    if (p->timing && p->begun && p->device->stamp)
+        LMB_TRY(lmbi_device_timed(p, step, &there, err));
+    else
+        for (int i = 0; i < p->n_steps; i++)
+            LMB_TRY(lmbi_device_step(p, i, step, &there, NULL, err));
     LMB_TRY(fetch(p, err));
+    p->begun = true;
     for (int i = 0; p->on_step && i < p->n_steps; i++) /* results are there all at once */
         p->on_step(p->on_step_ctx, i);
     return LMB_OK;
+}
+
+bool lmbi_device_leaves(const lmb_plan *p, int i)
+{
+    const lmbi_step *s = &p->step[i];
+
+    return !s->kernel && (s->node || (s->convert && !p->device->convert));
 }
 
 /* What would have to leave the device in the middle of a run: a sentence about it. */
@@ -173,7 +191,7 @@ static lmb_status check_stays(const lmb_plan *p, lmb_error *err)
 {
     for (int i = 0; i < p->n_steps; i++) {
         const lmbi_step *s = &p->step[i];
-        if (!s->kernel && (s->node || (s->convert && !p->device->convert)))
+        if (lmbi_device_leaves(p, i))
             return LMB_FAIL(
                 err, LMB_E_UNSUPPORTED, "%s %s has no kernel on %s and makes a trip to the host in every step",
                 s->node ? s->node->op->name : "a change of layout", s->node ? s->node->name : "", p->device->name);
@@ -189,10 +207,7 @@ lmb_status lmbi_device_enqueue(lmb_plan *p, int begin, int end, const lmb_step_i
 {
     LMB_TRY(check_stays(p, err));
     for (int i = begin; i < end; i++) {
-        lmbi_step *s = &p->step[i];
-        if (run_step(p, s, step, step, there, err) != LMB_OK)
-            return lmb_error_context(err, "node %s (%s) on %s", s->node ? s->node->name : "-", s->label,
-                                     p->device->name);
+        LMB_TRY(lmbi_device_step(p, i, step, step, there, err));
         if (p->on_step)
             p->on_step(p->on_step_ctx, i);
     }

@@ -55,9 +55,15 @@ struct lmb_device {
      * it and outlives the device. Off at first: the same way in every run. NULL: there is one way. */
     void (*measure)(lmb_device *d, bool on, const lmb_log *log);
 
+    /* While it measures, what was found in `folder` before is taken unmeasured, and what is found is kept there (NULL:
+     * nowhere); all measuring together takes `seconds` at most (below 0: no limit; 0: only what is known is taken). A
+     * file that is damaged or not for this device is passed over, with a sentence to log. */
+    lmb_status (*measure_within)(lmb_device *d, double seconds, const char *folder, const lmb_log *log,
+                                 lmb_error *err);
+
     /* ---- what a resident step needs besides; all or none (work NULL) ---- */
     void *stream; /* of the main queue, for libraries that take one (a cudaStream_t) */
-    /* Host memory that copies reach without a detour. */
+    /* Host memory that copies reach without a detour, and kernels at the same address. */
     lmb_status (*pin)(lmb_device *d, size_t bytes, void **memory, lmb_error *err);
     void (*unpin)(lmb_device *d, void *memory); /* NULL is fine */
     /* An upload aside; host memory must stay as it is until a mark behind it is reached. */
@@ -72,6 +78,10 @@ struct lmb_device {
     lmb_status (*reached)(lmb_device *d, lmb_device_mark *m, bool *yes, lmb_error *err); /* it only looks */
     /* it hangs: from now on nothing that would wait for it is called, nor freed there */
     void (*abandon)(lmb_device *d);
+    /* The time there, behind what the main queue has now; in what is being recorded each replay takes it anew.
+     * Seconds between two of them are asked for behind `finish`. */
+    lmb_status (*stamp)(lmb_device *d, lmb_device_mark *m, lmb_error *err);
+    lmb_status (*elapsed)(lmb_device *d, lmb_device_mark *from, lmb_device_mark *to, double *seconds, lmb_error *err);
     /* From record() to recorded() the main queue's work is written down instead of done. E_UNSUPPORTED, E_DEVICE:
      * there was something that can not be; nothing was done, and the queue goes on as before. */
     lmb_status (*record)(lmb_device *d, lmb_error *err);

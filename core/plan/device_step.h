@@ -26,6 +26,7 @@ extern "C" {
 #endif
 
 enum { LMB_STEP_CHUNK = 1024, LMB_STEP_ALIGN = 64, LMB_STEP_SLOTS = 3 };
+#define LMB_SAM_LEAST 1e-12 /* beside the norm that sharpness-aware steps divide by: a gradient of 0 moves nothing */
 /* In front of a gradient vector: sums over samples, at these places. */
 enum { LMB_STEP_HEAD = 64, LMB_STEP_LOSS = 0, LMB_STEP_CORRECT = 1 };
 
@@ -48,6 +49,8 @@ typedef struct lmb_step_now {
     lmb_rule rule;
     int64_t step;     /* from 0 */
     double clip;      /* largest norm; 0: none */
+    double rho;       /* how far CLIMB goes */
+    float unscale;    /* gradients are of the loss over this */
     float keep, pull; /* of the averaged weights; towards the anchor */
 } lmb_step_now;
 
@@ -59,7 +62,7 @@ typedef struct lmb_step_tally {
     int64_t failed; /* the step whose norm is not finite; -1 */
     double rate;    /* its learning rate                     */
     float shrink;   /* of the last gradient, by clipping     */
-    float unused;
+    float way;      /* rho over the first pass' norm         */
 } lmb_step_tally;
 
 /* What happens to a chunk: an optimizer's step; the vector's content is the new one; nothing. */
@@ -81,9 +84,16 @@ typedef enum {
     LMB_WORK_COUNT,   /* head of the vector = loss * rows, rows whose largest logit is the label */
     LMB_WORK_WEIGH,   /* chunks [first, last) of the vector *= share, but minima and maxima */
     LMB_WORK_MERGE,   /* chunks [first, last) of the vector += from (or their least, largest); `head` as well */
-    LMB_WORK_SQUARES, /* own chunks: add pull and shift; part[chunk] = sum of squares, 0 of others */
+    LMB_WORK_SQUARES, /* own chunks: gradients *= unscale, add pull and shift; part[chunk] = sum of squares, 0 of
+                       * others */
     LMB_WORK_DECIDE,  /* norm from part[0, last), clipping, failure; the vector's head into the tally */
     LMB_WORK_MOVE,    /* own chunks: the optimizer's step, new content, the average */
+    /* Between two passes of a sharpness-aware step (train/sam.c); then MOVE and SQUARES find weights and new content
+     * in `kept`, and DECIDE leaves the head alone. After a failed step CLIMB keeps all the same what MOVE takes. */
+    LMB_WORK_SLOPE,   /* own chunks: gradients *= unscale and, if `adaptive`, size of the weight; part[chunk] = sum of
+                       * squares */
+    LMB_WORK_AIM,     /* norm from part[0, last), the way, failure; the vector's head into the tally */
+    LMB_WORK_CLIMB,   /* own chunks: kept = weights, which then go up the vector; or the vector's new content */
     LMB_WORK_ROWS,    /* vector [rows, classes] = rows `sample` of epoch now->there.epoch modulo `last` of the table
                        * from [last, samples, classes]; of a sample that is not there, what is no number */
     LMB_WORK_PICTURES, /* vector [rows, channels, height, width] = the changed images as floats */
@@ -102,6 +112,8 @@ typedef struct lmb_step_work {
     float *vector, *state, *ema; /* ema NULL: none */
     float *slot[LMB_STEP_SLOTS];
     const float *from, *anchor, *shift; /* anchor, shift NULL: none */
+    float *kept;                        /* as what the optimizer remembers; NULL: there is one pass */
+    bool adaptive;
     double *part;                       /* [chunks] */
     const float *loss, *logits;         /* COUNT: [1], [rows, classes] */
     const int64_t *label;               /* [rows] */
@@ -111,6 +123,7 @@ typedef struct lmb_step_work {
     /* PICTURES: [rows, channels, height, width], NCHW; and what happens to each: [rows], NULL: nothing */
     const uint8_t *pixels;
     const lmb_picture_change *change;
+    bool operations; /* some changes may have some */
     int channels, height, width;
 } lmb_step_work;
 

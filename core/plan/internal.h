@@ -66,6 +66,9 @@ struct lmb_plan {
     size_t samples_offset, samples_bytes; /* with a device: where lmb_step_info.sample goes  */
     size_t arena_bytes, live_bytes, scratch_offset, scratch_bytes;
     bool resolved, timing;
+    bool begun;          /* with a device: it has run once, so that all is chosen             */
+    bool replayed;       /* times are of a replayed run                                       */
+    struct lmb_device_mark **clock; /* with a device: [n_steps + 1] once it was timed         */
     void (*on_step)(void *ctx, int step);
     void *on_step_ctx;
     lmb_trace *trace;
@@ -129,6 +132,15 @@ lmb_status lmbi_device_run(lmb_plan *p, const lmb_step_info *step, lmb_error *er
 lmb_status lmbi_device_enqueue(lmb_plan *p, int begin, int end, const lmb_step_info *step, const lmb_step_there *there,
                                lmb_error *err); /* steps [begin, end) */
 void lmbi_device_end(lmb_plan *p);
+bool lmbi_device_leaves(const lmb_plan *p, int i); /* step i makes a trip to the host */
+/* step: what the host sees of it, there: the device; recorded: see lmb_run.there, or NULL. */
+lmb_status lmbi_device_step(lmb_plan *p, int i, const lmb_step_info *step, const lmb_step_info *there,
+                            const lmb_step_there *recorded, lmb_error *err);
+/* device_time.c: all steps, timed. */
+lmb_status lmbi_device_timed(lmb_plan *p, const lmb_step_info *step, const lmb_step_info *there, lmb_error *err);
+void lmbi_device_drop_clocks(lmb_plan *p);
+/* run.c: one more timed run of a step. */
+void lmbi_plan_took(lmbi_step *s, double seconds);
 
 /* memory.c: storages -> offsets in the arena. */
 lmb_status lmbi_plan_place(lmb_plan *p, lmb_error *err);

@@ -83,6 +83,7 @@ typedef struct lmb_plan_info {
     size_t state_bytes;    /* state and constants                                    */
     lmb_cost cost;         /* of all steps                                           */
     int steps, conversions;/* steps; of these, conversions of layout or storage type */
+    bool replayed;         /* steps were timed on a device, in a run without pauses in between */
 } lmb_plan_info;
 lmb_plan_info lmb_plan_describe(const lmb_plan *p);
 
@@ -90,7 +91,8 @@ struct lmb_str;
 /* Append one line a step: number, kernel, node, types, MACs, offset; refused kernels with their reason. */
 void lmb_plan_print(const lmb_plan *p, struct lmb_str *out);
 
-/* Time spent in each step since the last reset, for `limbeck inspect --time` and `limbeck bench`; off by default. */
+/* Time spent in each step since the last reset, for `limbeck inspect --time` and `limbeck bench`; off by default. On a
+ * device by its own clock, the first run of a plan excepted (device_time.c); lmb_plan_enqueue is not timed. */
 void lmb_plan_timing(lmb_plan *p, bool on);
 
 /* Leave a span for each step of a run on `lane`, as long as the trace wants fine spans. Borrowed; NULL: none. */

@@ -7,7 +7,7 @@
 lmb_plan_info lmb_plan_describe(const lmb_plan *p)
 {
     lmb_plan_info info = { .arena_bytes = p->arena_bytes, .live_bytes = p->live_bytes,
-                           .scratch_bytes = p->scratch_bytes, .steps = p->n_steps };
+                           .scratch_bytes = p->scratch_bytes, .steps = p->n_steps, .replayed = p->replayed };
 
     for (int i = 0; i < p->n_storage; i++)
         if (p->storage[i].external)

@@ -111,6 +111,13 @@ static lmb_status run_step(lmb_plan *p, lmbi_step *s, const lmb_step_info *step,
     return st;
 }
 
+void lmbi_plan_took(lmbi_step *s, double seconds)
+{
+    s->best = s->runs && s->best < seconds ? s->best : seconds;
+    s->seconds += seconds;
+    s->runs++;
+}
+
 static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info *step, lmb_error *err)
 {
     static const lmb_step_info no_step = { 0, 0, NULL };
@@ -126,12 +133,8 @@ static lmb_status run_steps(lmb_plan *p, int begin, int end, const lmb_step_info
         double t = p->timing ? lmb_seconds() : 0, from = lmb_trace_now(trace);
         LMB_TRY(run_step(p, &p->step[i], step ? step : &no_step, err));
         lmb_trace_span(trace, p->lane, "op", p->step[i].label, p->step[i].node ? p->step[i].node->name : NULL, from);
-        if (p->timing) {
-            t = lmb_seconds() - t;
-            p->step[i].best = p->step[i].runs && p->step[i].best < t ? p->step[i].best : t;
-            p->step[i].seconds += t;
-            p->step[i].runs++;
-        }
+        if (p->timing)
+            lmbi_plan_took(&p->step[i], lmb_seconds() - t);
         if (p->on_step)
             p->on_step(p->on_step_ctx, i);
     }

@@ -22,6 +22,7 @@ typedef struct form {
     parts *of;    /* [values]                                                 */
     bool *split;  /* [nodes] layers that read parts                           */
     bool *folded; /* [nodes] BatchNormalizations behind such                  */
+    bool *scaled; /* [nodes] BatchNormalizations that no layer can take in    */
     bool *gone;   /* [values] their weights, which are made anew              */
 } form;
 
@@ -92,6 +93,20 @@ static bool splits(const lmb_graph *g, const lmb_node *n)
     return own_weights(g, n, 1) && own_weights(g, n, 2);
 }
 
+/* A BatchNormalization that nothing before it can be folded with. */
+static bool scales(const lmb_graph *g, const lmb_node *n)
+{
+    int32_t from = g->value[n->in[0]].node;
+
+    if (!is(n, "BatchNormalization") || n->n_out != 1 || g->value[n->in[0]].shape.n != 4 ||
+        (from >= 0 && lmb_norm_after(g, &g->node[from]) == n))
+        return false;
+    for (int k = 1; k < 5; k++)
+        if (!own_weights(g, n, k))
+            return false;
+    return true;
+}
+
 static bool plan(form *f)
 {
     const lmb_graph *g = f->g;
@@ -110,6 +125,11 @@ static bool plan(form *f)
             y->n = fits ? y->n : 0;
         } else if (x->n && by_channel(g, n)) {
             *y = *x;
+        } else if (!f->folded[i] && scales(g, n)) {
+            any = f->scaled[i] = true;
+            *y = *x;
+            for (int k = 1; k < 5; k++)
+                f->gone[n->in[k]] = true;
         } else if (x->n && splits(g, n)) {
             const lmb_node *norm = lmb_norm_after(g, n);
             any = f->split[i] = true;
@@ -155,6 +175,17 @@ static void gather(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in)
     }
 }
 
+/* What a normalisation does to channel c: x factor + shift. */
+static void scale_of(const lmb_graph *g, const lmb_node *norm, int64_t c, double *factor, double *shift)
+{
+    const float *of[4];
+
+    for (int i = 0; i < 4; i++)
+        of[i] = g->value[norm->in[1 + i]].data;
+    *factor = of[0][c] / sqrt((double)of[3][c] + ((const lmb_batch_norm_attr *)norm->attr)->epsilon);
+    *shift = of[1][c] - of[2][c] * *factor;
+}
+
 /* Weights of a layer with what follows it folded in: w [k, channels, taps], bias [k]. The caller's to free. */
 static lmb_status folded(const form *f, const lmb_node *n, float **w, float **bias, lmb_error *err)
 {
@@ -171,11 +202,9 @@ static lmb_status folded(const form *f, const lmb_node *n, float **w, float **bi
     for (int64_t c = 0; c < k; c++) {
         double factor = 1, shift = b ? b[c] : 0;
         if (norm) {
-            const float *of[4];
-            for (int i = 0; i < 4; i++)
-                of[i] = g->value[norm->in[1 + i]].data;
-            factor = of[0][c] / sqrt((double)of[3][c] + ((const lmb_batch_norm_attr *)norm->attr)->epsilon);
-            shift = (shift - of[2][c]) * factor + of[1][c];
+            double more;
+            scale_of(g, norm, c, &factor, &more);
+            shift = shift * factor + more;
         }
         for (int64_t i = 0; i < each; i++)
             (*w)[c * each + i] = (float)(old[c * each + i] * factor);
@@ -247,6 +276,35 @@ static lmb_status take_apart(lmb_rewrite *r, const lmb_node *n, lmb_vid *out, lm
     return st;
 }
 
+/* A normalisation as a convolution of each channel for itself. */
+static lmb_status scale(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, lmb_error *err)
+{
+    form *f = r->ctx;
+    const lmb_value *old = &f->g->value[n->in[1]];
+    const parts one = { 1, { old->shape.d[0] }, { in[0] } }, *x = f->of[n->in[0]].n ? &f->of[n->in[0]] : &one;
+    int64_t channels = old->shape.d[0], first = 0;
+    float *w = malloc(sizeof *w * (size_t)(2 * channels + 1)), *bias = w + channels;
+    lmb_vid made[PARTS];
+
+    if (!w)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to make a convolution of %s", n->name);
+    for (int64_t c = 0; c < channels; c++) {
+        double factor, shift;
+        scale_of(f->g, n, c, &factor, &shift);
+        w[c] = (float)factor;
+        bias[c] = (float)shift;
+    }
+    for (int i = 0; i < x->n; first += x->c[i++])
+        made[i] = lmb_emit(&r->b, "Conv", n->name,
+                           LMB_IN(x->v[i], parameter(r, old, "part", i, LMB_SHAPE(x->c[i], 1, 1, 1), w + first),
+                                  parameter(r, old, "bias", i, LMB_SHAPE(x->c[i]), bias + first)),
+                           LMB_ATTRS(LMB_AINT("group", x->c[i])));
+    free(w);
+    memcpy(f->of[n->out[0]].v, made, sizeof *made * (size_t)x->n);
+    out[0] = x->n == 1 ? made[0] : lmb_emit(&r->b, "Concat", n->name, made, x->n, LMB_ATTRS(LMB_AINT("axis", 1)));
+    return lmb_builder_status(&r->b);
+}
+
 static lmb_status form_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
                             lmb_error *err)
 {
@@ -261,6 +319,10 @@ static lmb_status form_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
     if (f->split[i]) {
         *done = true;
         return take_apart(r, n, out, err);
+    }
+    if (f->scaled[i]) {
+        *done = true;
+        return scale(r, n, in, out, err);
     }
     if (!f->of[n->out[0]].n)
         return LMB_OK;
@@ -284,9 +346,10 @@ static lmb_status form_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done
 lmb_status lmb_pass_concat_form(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
     form f = { g, calloc((size_t)g->n_values + 1, sizeof *f.of), calloc((size_t)g->n_nodes + 1, sizeof *f.split),
-               calloc((size_t)g->n_nodes + 1, sizeof *f.folded), calloc((size_t)g->n_values + 1, sizeof *f.gone) };
+               calloc((size_t)g->n_nodes + 1, sizeof *f.folded), calloc((size_t)g->n_nodes + 1, sizeof *f.scaled),
+               calloc((size_t)g->n_values + 1, sizeof *f.gone) };
     lmb_rewrite r = { .node = form_node, .value = form_value, .ctx = &f };
-    lmb_status st = f.of && f.split && f.folded && f.gone
+    lmb_status st = f.of && f.split && f.folded && f.scaled && f.gone
                         ? LMB_OK
                         : LMB_FAIL(err, LMB_E_NOMEM, "no memory to look for joined channels");
 
@@ -295,6 +358,7 @@ lmb_status lmb_pass_concat_form(const lmb_graph *g, lmb_graph **out, lmb_error *
     free(f.of);
     free(f.split);
     free(f.folded);
+    free(f.scaled);
     free(f.gone);
     return st;
 }

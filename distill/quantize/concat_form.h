@@ -3,8 +3,9 @@
  * Idea: a layer that reads a Concat is linear in its parts: W [a, b] = Wa a + Wb b. So it becomes a layer for each part
  * and a sum, with as many multiply-accumulates and no copying; the parts keep ranges of their own, and their channels
  * are pruned apart. What works on each channel for itself in between (Relu, Clip, poolings, Dropout, Flatten of 1x1)
- * goes to the parts. A BatchNormalization behind the layer is folded into it, since it is of the sum. Exact but for
- * the order of sums. SqueezeNet and Inception become integers so; a DenseNet, which normalises what it has joined, not.
+ * goes to the parts. A BatchNormalization behind the layer is folded into it, since it is of the sum. One that no layer
+ * stands before (behind the Concat itself, or behind what others read as well, as in a DenseNet) becomes a depthwise
+ * 1x1 convolution, of each part for itself. Exact but for the order of sums.
  *
  *   errors   none of its own: a Concat that something else reads stays as it is
  */

@@ -38,6 +38,8 @@ const lmb_field lmb_search_fields[] = {
              "a step that would be smaller than this ends the search"),
     LMB_REAL(lmb_search_config, gain_min, 0.005, 0, 0.9, "",
              "a step that gains a smaller share than this does not pay"),
+    LMB_REAL(lmb_search_config, penalty, 1, 0, 1000, "",
+             "how fast a limit that is exceeded gains weight beside the cost that is worked on; 0: never"),
     LMB_INT(lmb_search_config, steps, 100, 1, 1e6, "", "at most"),
     LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "",
             "of a step, tried side by side (on several ranks with mpirun); the most accurate goes on"),

@@ -330,8 +330,20 @@ static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double 
     return LMB_OK;
 }
 
-lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight, lmb_latency *latency,
-                            int *which, int *n, double cost[LMB_COSTS], lmb_graph **out, lmb_error *err)
+/* What a move gains, in units of the goal. <= 0: it makes other things dearer than that is worth. */
+static double gain_of(const lmb_moves *m, const lmb_move *move, lmb_goal goal, const double *exchange)
+{
+    double gain = move->gain[goal];
+
+    for (int i = 0; exchange && i < LMB_COSTS; i++)
+        if (exchange[i] > 0 && m->cost[i] > 0)
+            gain += exchange[i] * move->gain[i] * (m->cost[goal] / m->cost[i]);
+    return gain;
+}
+
+lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight,
+                            const double *exchange, lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS],
+                            lmb_graph **out, lmb_error *err)
 {
     choice *order = malloc(sizeof *order * ((size_t)m->n + 1));
     int n_order = 0;
@@ -342,8 +354,10 @@ lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, cons
     *out = NULL;
     memcpy(cost, m->cost, sizeof m->cost);
     for (int i = 0; i < m->n; i++)
-        if (m->move[i].gain[goal] > 0)
-            order[n_order++] = (choice){ m->move[i].loss * (weight ? weight[i] : 1) / m->move[i].gain[goal], i };
+        if (m->move[i].gain[goal] > 0) {
+            double gain = gain_of(m, &m->move[i], goal, exchange);
+            order[n_order++] = (choice){ gain > 0 ? m->move[i].loss * (weight ? weight[i] : 1) / gain : INFINITY, i };
+        }
     qsort(order, (size_t)n_order, sizeof *order, best_first);
     double all = m->cost[goal];
     lmb_status st = fill(m, goal, (1 - step) * all, step * all, order, n_order, latency, which, n, cost, out, err);

@@ -64,13 +64,14 @@ void lmb_moves_free(lmb_moves *m);
 LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_graph **out, lmb_error *err);
 
 /* A batch of moves that takes the share `step` of `goal` away, or half of it at least, or as much as there is to take.
- *   weight  [m->n] factor on a move's loss, of what rejections have taught; NULL: 1
+ *   weight    [m->n] factor on a move's loss, of what rejections have taught; NULL: 1
+ *   exchange  what a share of each other cost is worth beside the same share of `goal` (penalty.h); NULL: nothing
  *   which   [m->n] the moves, *n of them; *n is 0 when nothing gains
  *   cost    of the model after them
  *   out     that model, the caller's; NULL when *n is 0 */
 LMB_MUST_CHECK lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight,
-                                           lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS],
-                                           lmb_graph **out, lmb_error *err);
+                                           const double *exchange, lmb_latency *latency, int *which, int *n,
+                                           double cost[LMB_COSTS], lmb_graph **out, lmb_error *err);
 
 #ifdef __cplusplus
 }

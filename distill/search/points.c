@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/agree.h"
+
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
 static const char *const move_kinds[] = { "shrink", "factor", "bits", NULL };
 
@@ -32,10 +34,11 @@ void lmb_move_text(const lmb_move *m, lmb_str *out)
 
 /* ---- writing ---- */
 
-static void numbers(lmb_str *s, const char *key, const double *v)
+/* By the first n goals. */
+static void numbers(lmb_str *s, const char *key, const double *v, int n)
 {
     lmb_str_addf(s, "%s\"%s\": {", s->text && s->text[s->n - 1] == '{' ? "" : ", ", key);
-    for (int i = 0; i < LMB_COSTS; i++) {
+    for (int i = 0; i < n; i++) {
         lmb_str_addf(s, "%s\"%s\": ", i ? ", " : "", lmb_goals[i]);
         lmb_str_add_number(s, v[i]);
     }
@@ -50,7 +53,7 @@ static void add_move(lmb_str *s, const lmb_move *m)
     lmb_str_add_member(s, "to", (double)m->to);
     lmb_str_add_member(s, "rank_in", (double)m->rank_in);
     lmb_str_add_member(s, "loss", m->loss);
-    numbers(s, "gain", m->gain);
+    numbers(s, "gain", m->gain, LMB_COSTS);
     lmb_str_add(s, "}");
 }
 
@@ -59,14 +62,16 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_addf(s, "{\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"goal\": \"%s\"", p->id,
                  p->parent, p->round, lmb_point_kinds[p->kind], lmb_goals[p->goal]);
     lmb_str_add_member(s, "step", p->step);
+    if (p->kind == LMB_POINT_STEP)
+        numbers(s, "penalty", p->penalty.of, LMB_COSTS + 1);
     lmb_str_add(s, ", \"moves\": [");
     for (int i = 0; i < p->n_moves; i++) {
         lmb_str_add(s, i ? ", " : "");
         add_move(s, &p->move[i]);
     }
     lmb_str_add(s, "]");
-    numbers(s, "predicted", p->predicted);
-    numbers(s, "cost", p->cost);
+    numbers(s, "predicted", p->predicted, LMB_COSTS);
+    numbers(s, "cost", p->cost, LMB_COSTS);
     lmb_str_add_member(s, "p99", p->timing.p99);
     lmb_str_add_member(s, "throughput", p->timing.throughput);
     lmb_str_add_member(s, "missed", p->timing.missed);
@@ -185,6 +190,19 @@ static lmb_status get_costs(const lmb_tree *t, const char *key, double *out, lmb
     return LMB_OK;
 }
 
+/* A journal from before there were any has none: they were 0. */
+static lmb_status get_penalty(const lmb_tree *t, lmb_penalty *p, lmb_error *err)
+{
+    const lmb_tree *map = lmb_tree_get(t, "penalty");
+
+    for (int i = 0; map && i <= LMB_COSTS; i++) {
+        LMB_TRY(lmb_line_real(map, lmb_goals[i], &p->of[i], err));
+        if (!(p->of[i] >= 0 && p->of[i] <= 1e9))
+            return LMB_FAIL(err, LMB_E_FORMAT, "the multiplier of %s is %g", lmb_goals[i], p->of[i]);
+    }
+    return LMB_OK;
+}
+
 static lmb_status get_move(const lmb_tree *t, lmb_move *m, lmb_error *err)
 {
     const char *what;
@@ -218,6 +236,7 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
     p->kind = (lmb_point_kind)kind;
     p->goal = (lmb_goal)goal;
     LMB_TRY(lmb_line_real(t, "step", &p->step, err));
+    LMB_TRY(get_penalty(t, &p->penalty, err));
     LMB_TRY(get_costs(t, "predicted", p->predicted, err));
     LMB_TRY(get_costs(t, "cost", p->cost, err));
     p->timing.p50 = p->cost[LMB_GOAL_LATENCY];
@@ -285,15 +304,16 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     reader *r = ctx;
     const lmb_tree *round = lmb_tree_get(line, "points");
+    lmb_agree_lines differ;
     const char *identity;
 
     if (!r->p->begun) {
         LMB_TRY(lmb_line_text(line, "search", &identity, err));
-        if (strcmp(identity, r->identity) != 0)
-            return LMB_FAIL(
-                err, LMB_E_ARG,
-                "these points are of another configuration, teacher or data: give another `run`, or --fresh to "
-                "begin again");
+        if (!lmb_agree(identity, r->identity, NULL, &differ))
+            return LMB_FAIL(err, LMB_E_ARG,
+                            "these points are of another configuration, teacher or data (`%s` where this one has "
+                            "`%s`): give another `run`, or --fresh to begin again",
+                            differ.had, differ.has);
         r->p->begun = true;
         return LMB_OK;
     }
@@ -313,7 +333,7 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
     if (st != LMB_OK)
         lmb_points_free(out);
     else
-        snprintf(out->identity, sizeof out->identity, "%s", identity);
+        out->identity = identity;
     return st;
 }
 

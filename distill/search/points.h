@@ -13,6 +13,7 @@
 #include "distill/search/latency.h"
 #include "distill/search/moves.h"
 #include "distill/search/paired.h"
+#include "distill/search/penalty.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +28,7 @@ typedef struct lmb_point {
     lmb_point_kind kind;
     lmb_goal goal;               /* the cost that was worked on                      */
     double step;                 /* share of it that was to go                       */
+    lmb_penalty penalty;         /* step: under which its round was chosen           */
     int n_moves;
     lmb_move *move;              /* [n_moves]; loss and gain as they were estimated  */
     double predicted[LMB_COSTS]; /* before it was trained                            */
@@ -45,12 +47,13 @@ typedef struct lmb_point {
 typedef struct lmb_points {
     lmb_point *point;
     int n, room;
-    char identity[80];           /* of the search whose points these are */
+    const char *identity;        /* of the search whose points these are; borrowed */
     bool begun;                  /* the journal has its first line       */
 } lmb_points;
 
 void lmb_points_free(lmb_points *p);
-/* Read the journal at `path`; none is no error. E_ARG when it is of another search than `identity` (a hash, as hex). */
+/* Read the journal at `path`; none is no error. E_ARG when it is of another search than `identity`: all that it depends
+ * on as a marked dump (core/base/agree.h), which is kept, not copied. */
 LMB_MUST_CHECK lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *out, lmb_error *err);
 /* Append the n points of a round to journal and list. Takes their moves, on failure too. */
 LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n,

@@ -76,14 +76,19 @@ static bool in_vain(const lmbi_search *s, const lmb_point *p)
            loses_little(s, &s->points->point[p->parent], 0);
 }
 
-/* Of a round's points the most accurate that passes is accepted; of equal ones the first. */
+static double penalised(const lmbi_search *s, const lmb_point *p)
+{
+    return lmb_penalty_loss(&p->penalty, &s->budget, p->cost, 1 - lmb_point_accuracy(p), p->limit);
+}
+
+/* Of a round's points that pass the one of the least penalised loss is accepted; of equal ones the first. */
 static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
 {
     int best = -1;
 
     for (int i = 0; i < n; i++)
         if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
-            (best < 0 || p[i].right > p[best].right))
+            (best < 0 || penalised(s, &p[i]) < penalised(s, &p[best])))
             best = i;
     for (int i = 0; i < n; i++) {
         p[i].accepted = i == best;

@@ -8,7 +8,8 @@
  * and moves that were part of it count for more; the search ends when steps are too small to pay.
  *
  *   ranks     a step has several candidates, each of other moves than those before; ranks share them, rank 0 measures
- *             alone, one at a time. The most accurate that passes goes on. Which ranks there are changes no decision
+ *             alone, one at a time. The best by penalised loss that passes goes on (penalty.h). Which ranks there are
+ *             changes no decision
  *   slack     while searching this much more may be lost, because the last training gives some of it back
  *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged
  *             without the slack; if it fails, points between it and the teacher are, halving their number each time.
@@ -35,7 +36,7 @@ typedef struct lmb_search_config {
     int64_t objective;
     const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *deadline,
         *slack; /* with units: budget.h; "": no limit */
-    double confidence, step, step_min, gain_min;
+    double confidence, step, step_min, gain_min, penalty;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
     bool low_rank;
     const struct lmb_tree *observer, *moves;
@@ -58,7 +59,8 @@ typedef struct lmb_search_request {
     const lmb_graph *teacher;             /* in inference form             */
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */
-    const char *identity;                 /* what it all depends on, hashed: another search's journal is refused */
+    const char *identity;                 /* what it all depends on, as a marked dump (points.h): another search's
+                                             journal is refused */
     lmb_comm *comm;                       /* all ranks call                */
     lmb_search_watch watch;
 } lmb_search_request;

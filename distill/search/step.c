@@ -44,12 +44,15 @@ static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like
 {
     lmb_point *p = &r->point[r->n];
     lmb_graph *after = NULL;
+    double exchange[LMB_COSTS];
     int n = 0;
 
     *added = false;
     *p = *like;
     p->id += r->n;
-    LMB_TRY(lmb_moves_choose(r->m, p->goal, p->step, r->weight, s->latency, r->which, &n, p->predicted, &after, err));
+    lmb_penalty_exchange(&p->penalty, p->goal, exchange);
+    LMB_TRY(lmb_moves_choose(r->m, p->goal, p->step, r->weight, exchange, s->latency, r->which, &n, p->predicted,
+                             &after, err));
     if (n == 0 || p->predicted[p->goal] > (1 - s->r->c->gain_min) * r->m->cost[p->goal]) {
         lmb_graph_destroy(after);
         return LMB_OK;
@@ -108,6 +111,23 @@ done:
     return st;
 }
 
+/* The multipliers of the next round: those of the last, moved by where the search stands now, and by what the last
+ * round has lost at least. */
+static lmb_penalty next_penalty(const lmbi_search *s, int from)
+{
+    const lmb_points *all = s->points;
+    const lmb_point *last = &all->point[all->n - 1], *best = last;
+    lmb_penalty p = last->penalty;
+
+    for (int i = all->n - 1; i >= 0 && all->point[i].round == last->round; i--) {
+        const lmb_point *x = &all->point[i];
+        if (x->accepted || (!best->accepted && x->limit < best->limit))
+            best = x;
+    }
+    lmb_penalty_update(&p, &s->budget, s->r->c->penalty, all->point[from].cost, best->limit);
+    return p;
+}
+
 lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err)
 {
     lmb_point like = { .id = s->points->n,
@@ -115,7 +135,8 @@ lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double shar
                        .round = lmbi_search_next_round(s),
                        .kind = LMB_POINT_STEP,
                        .goal = goal,
-                       .step = share };
+                       .step = share,
+                       .penalty = next_penalty(s, from) };
     lmbi_outcome outcome[LMB_SEARCH_CANDIDATES];
     lineup *r = calloc(1, sizeof *r);
     lmb_graph *model = NULL;

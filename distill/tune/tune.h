@@ -74,7 +74,8 @@ typedef struct lmb_tune_request {
     const lmb_space *space;
     const lmb_method *method;
     const void *method_config;
-    const char *folder, *identity; /* identity: what all depends on, hashed: another search's journal is refused */
+    const char *folder, *identity; /* identity: what all depends on, as a marked dump (core/base/agree.h): another
+                                      search's journal is refused */
     lmb_comm *comm;                /* all ranks call */
     /* Train with the settings at x; score and spread of what it came to, or so far where `follow` has stopped it. Any
      * rank. E_NUMERIC, E_SHAPE, E_ARG, E_UNSUPPORTED and E_NOMEM fail the trial, E_STOPPED stops the search, others end

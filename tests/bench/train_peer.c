@@ -1,14 +1,20 @@
 /* tests/bench/train_peer.c - how many images a second a whole training step does: loader, forward, backward, reduction,
  * SGD with momentum, by the trainer, on pictures of noise in memory. tests/bench/train_peer.py sets it against PyTorch.
  *
- *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]
+ *     bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION [TEACHER]]
  *                                    MODEL: the `model` section, as "{name: resnet, depth: 8}"; PRECISION: f32, bf16,
  *                                    or on a GPU, where a batch is one shard: cuda (f32), cuda-tf32, cuda-bf16, and
  *                                    behind each -fast: train.mode, engines chosen by their times; -eager: not
  *                                    replayed; -changed: crops and flips; -floats: made by the processor, which sends
- *                                    floats
+ *                                    floats; -counted: behind the images a second, what one costs: operations and bytes
+ *                                    TEACHER: a `model` section, too: a step of distillation, in which that model,
+ *                                    frozen, answers for every image (alpha 0.9, temperature 4)
  *     mpirun -n 2 bench_train_peer ... 1 SECONDS
  *                                    THREADS of each rank; a run of ranks ends with an epoch
+ *
+ * What an image costs is counted from the plan of a training step for a GPU, forward and backward: two operations a
+ * multiply-accumulate of convolutions and products; bytes of every step's operands, read and written once, as if maps
+ * and weights were all kept as PRECISION keeps maps (two bytes in bf16); without the optimizer, and conversions.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +24,15 @@
 #include "core/base/random.h"
 #include "core/base/threads.h"
 #include "train/model.h"
+#include "train/program.h"
 #include "train/trainer.h"
+#ifndef LMB_CLIENT_ONLY
+#include "core/cuda/device.h"
+#endif
 
 enum { SAMPLES = 4096, FEW = 256, CLASSES = 10, PATTERN = 1 << 22 }; /* FEW of large pictures */
-/* For a GPU: so many bytes that an epoch, at whose ends weights travel, is longer than what is measured. */
+/* For a GPU: so many bytes that an epoch, at whose ends weights travel, is longer than what is measured; fewer for less
+ * than 3 s. */
 static const int64_t much = (int64_t)5 << 29;
 
 typedef struct clock { double began, warm, from, to, seconds; int64_t batch, first, last; } clock;
@@ -45,10 +56,11 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
     return c->from == 0 || now - c->from < c->seconds;
 }
 
-static lmb_status noise(const lmb_shape *shape, bool gpu, lmb_dataset **out, lmb_error *err)
+static lmb_status noise(const lmb_shape *shape, bool gpu, double seconds, lmb_dataset **out, lmb_error *err)
 {
     int64_t numbers = lmb_shape_count(shape);
-    int samples = gpu ? (int)(much / numbers) : numbers > 16384 ? FEW : SAMPLES;
+    double share = seconds < 3 ? seconds / 3 : 1;
+    int samples = gpu ? (int)((double)much * share / (double)numbers) : numbers > 16384 ? FEW : SAMPLES;
     size_t n = (size_t)(numbers * samples);
     uint8_t *pixels = malloc(n);
     int32_t *labels = malloc(sizeof *labels * (size_t)samples);
@@ -72,21 +84,66 @@ static lmb_status noise(const lmb_shape *shape, bool gpu, lmb_dataset **out, lmb
     return lmb_dataset_memory(&a, "noise", out, err);
 }
 
+#ifndef LMB_CLIENT_ONLY
+/* What a step of n rows costs: see the top. */
+static lmb_status count(const lmb_graph *model, const lmb_loss *loss, int64_t precision, int64_t n, lmb_cost *out,
+                        lmb_error *err)
+{
+    lmb_backend backend[LMB_CUDA_PRECISIONS];
+    const lmb_backend *list[] = { &backend[precision == LMB_TRAIN_BF16   ? LMB_CUDA_BF16_MAPS
+                                           : precision == LMB_TRAIN_TF32 ? LMB_CUDA_TF32_PRODUCTS
+                                                                         : LMB_CUDA_F32_EXACT], NULL };
+    lmb_program *program = NULL;
+    const lmb_plan *plan;
+    lmb_cuda *cuda;
+
+    LMB_TRY(lmb_cuda_open(NULL, &cuda, err));
+    lmb_cuda_backends(cuda, backend);
+    lmb_status st = lmb_program_create(model, loss, list, &program, err);
+    if (st == LMB_OK) {
+        lmb_program_describe_only(program);
+        st = lmb_program_plan(program, n, false, &plan, err);
+    }
+    *out = (lmb_cost){ 0 };
+    for (int i = 0; st == LMB_OK && i < lmb_plan_steps(plan); i++) {
+        lmb_plan_step s = lmb_plan_step_at(plan, i);
+        if (!s.op)
+            continue;
+        out->macs += s.cost.macs;
+        out->bytes += precision == LMB_TRAIN_BF16 ? s.cost.bytes / 2 : s.cost.bytes;
+    }
+    lmb_program_destroy(program);
+    lmb_cuda_close(cuda);
+    return st;
+}
+#else
+static lmb_status count(const lmb_graph *model, const lmb_loss *loss, int64_t precision, int64_t n, lmb_cost *out,
+                        lmb_error *err)
+{
+    (void)model, (void)loss, (void)precision, (void)n, (void)out;
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED, "this build has no kernels for a GPU whose steps could be counted");
+}
+#endif
+
 static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
 {
     static const char options[] = "{epochs: 1000000, lr: 0.001, optimizer: {name: sgd, momentum: 0.9}}";
     lmb_shape shape = LMB_SHAPE(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
-    const char *precision = argv[8] ? argv[8] : "f32";
+    const char *precision = argv[8] ? argv[8] : "f32", *taught_by = argv[8] ? argv[9] : NULL;
     bool gpu = strncmp(precision, "cuda", 4) == 0;
-    clock c = { .seconds = atof(argv[7]), .warm = gpu ? 2 : 0.5 }; /* a GPU's third step is recorded and compared */
+    double seconds = atof(argv[7]);
+    /* a GPU's third step is recorded and compared */
+    clock c = { .seconds = seconds, .warm = !gpu ? 0.5 : seconds < 1 ? 2 * seconds : 2 };
     lmb_train_watch watch = { .step = on_step, .ctx = &c };
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
-    lmb_config *model_text = NULL, *train_text = NULL;
+    lmb_objective taught = { .distill = { .alpha = 0.9, .temperature = 4 } };
+    lmb_config *model_text = NULL, *train_text = NULL, *teacher_text = NULL;
     lmb_train_config train;
     lmb_dataset *data = NULL;
-    lmb_graph *model = NULL;
+    lmb_graph *model = NULL, *teacher = NULL;
     lmb_trainer *t = NULL;
+    lmb_cost cost = { 0 };
     lmb_status st;
 
     LMB_TRY_GOTO(st, done, lmb_config_parse(argv[1], strlen(argv[1]), "MODEL", &model_text, err));
@@ -108,8 +165,18 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     train.precision = strstr(precision, "bf16")   ? LMB_TRAIN_BF16
                       : strstr(precision, "tf32") ? LMB_TRAIN_TF32
                                                   : LMB_TRAIN_F32;
-    LMB_TRY_GOTO(st, done, noise(&shape, gpu, &data, err));
+    LMB_TRY_GOTO(st, done, noise(&shape, gpu, c.seconds, &data, err));
     LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(model_text), &shape, CLASSES, 1, &model, err));
+    if (taught_by) {
+        LMB_TRY_GOTO(st, done, lmb_config_parse(taught_by, strlen(taught_by), "TEACHER", &teacher_text, err));
+        LMB_TRY_GOTO(st, done, lmb_model_build(lmb_config_root(teacher_text), &shape, CLASSES, 2, &teacher, err));
+        taught.teacher = teacher;
+        taught.rows = train.shard;
+        LMB_TRY_GOTO(st, done, lmb_objective_check(&taught, model, err));
+        loss = lmb_objective_loss(&taught);
+    }
+    if (strstr(precision, "-counted"))
+        LMB_TRY_GOTO(st, done, count(model, &loss, train.precision, train.batch, &cost, err));
     LMB_TRY_GOTO(st, done, lmb_trainer_create(&train, model, &loss, data, NULL, comm, &t, err));
     if (gpu)
         LMB_TRY_GOTO(st, done, lmb_trainer_kernels(t, NULL, false, NULL, err));
@@ -117,13 +184,17 @@ static lmb_status measure(char **argv, lmb_comm *comm, lmb_error *err)
     if (st == LMB_E_STOPPED)
         st = LMB_OK;
     if (st == LMB_OK && comm->rank == 0 && c.to > c.from)
-        printf("%.1f\n", (double)((c.last - c.first) * train.batch) / (c.to - c.from));
+        printf(cost.macs > 0 ? "%.1f %.4g %.4g\n" : "%.1f\n",
+               (double)((c.last - c.first) * train.batch) / (c.to - c.from), 2 * cost.macs / (double)train.batch,
+               cost.bytes / (double)train.batch);
 done:
     lmb_trainer_destroy(t);
     lmb_graph_destroy(model);
+    lmb_graph_destroy(teacher);
     lmb_dataset_destroy(data);
     lmb_config_destroy(train_text);
     lmb_config_destroy(model_text);
+    lmb_config_destroy(teacher_text);
     return st;
 }
 
@@ -131,8 +202,8 @@ int main(int argc, char **argv)
 {
     lmb_error err = LMB_ERROR_INIT;
 
-    if (argc != 8 && argc != 9) {
-        fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION]\n");
+    if (argc < 8 || argc > 10) {
+        fprintf(stderr, "usage: bench_train_peer MODEL C H W BATCH THREADS SECONDS [PRECISION [TEACHER]]\n");
         return 2;
     }
     lmb_comm *comm = NULL;

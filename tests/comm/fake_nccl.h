@@ -6,8 +6,10 @@
 #ifndef LMB_TESTS_COMM_FAKE_NCCL_H
 #define LMB_TESTS_COMM_FAKE_NCCL_H
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "comm/nccl_api.h"
 #include "core/base/bf16.h"
@@ -19,6 +21,9 @@ static struct fake {
     int fail_select, fail_id, fail_state; /* codes; fail_state from the next work on */
     int fail_work;                        /* of work itself, which then is none */
     int version, corrupt;                 /* corrupt: the next sum is wrong */
+    int stuck;                            /* streams count nothing any more */
+    atomic_int graphs;                    /* that abort() waits for */
+    uint64_t count;
     unsigned char gpu;
     /* what happened */
     int ids, inits, states, works, aborts, finalizes, destroys, streams, afters, groups;
@@ -66,6 +71,14 @@ static int fake_stream_after(void *stream, void *other)
     return (void)stream, (void)other, fake.afters++, LMB_NCCL_OK;
 }
 static int fake_event_state(void *event) { return fake_stream_state(event); }
+static int fake_count_create(volatile uint64_t **count) { return *count = &fake.count, fake.count = 0, LMB_NCCL_OK; }
+static int fake_count_destroy(volatile uint64_t *count) { return (void)count, LMB_NCCL_OK; }
+static int fake_count(volatile uint64_t *count, void *stream)
+{
+    (void)stream;
+    *count += !fake.stuck;
+    return LMB_NCCL_OK;
+}
 static int fake_unique_id(unsigned char id[LMB_NCCL_ID])
 {
     fake.ids++;
@@ -93,7 +106,13 @@ static int fake_state(void *comm)
 }
 static int fake_finalize(void *comm) { return fake_must_live(comm), fake.finalizes++, fake.looks = 0, LMB_NCCL_BUSY; }
 static int fake_destroy(void *comm) { return fake_must_live(comm), fake.destroys++, fake.alive = 0, LMB_NCCL_OK; }
-static int fake_abort(void *comm) { return fake_must_live(comm), fake.aborts++, fake.alive = 0, LMB_NCCL_OK; }
+static int fake_abort(void *comm)
+{
+    fake_must_live(comm);
+    while (atomic_load(&fake.graphs))
+        nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+    return fake.aborts++, fake.alive = 0, LMB_NCCL_OK;
+}
 
 static int fake_work(const void *from, void *to, size_t n, lmb_nccl_type t, const void *comm)
 {
@@ -163,6 +182,9 @@ static const lmb_nccl_api fake_api = {
     .stream_state = fake_stream_state,
     .stream_after = fake_stream_after,
     .event_state = fake_event_state,
+    .count_create = fake_count_create,
+    .count_destroy = fake_count_destroy,
+    .count = fake_count,
     .unique_id = fake_unique_id,
     .init = fake_init,
     .state = fake_state,

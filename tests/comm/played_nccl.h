@@ -49,6 +49,18 @@ static int played_copy(void *to, const void *from, size_t bytes, void *stream)
 static int played_stream_create(void **stream) { return *stream = &played_me, LMB_NCCL_OK; }
 static int played_nothing(void *of) { return (void)of, LMB_NCCL_OK; }
 static int played_after(void *stream, void *other) { return (void)stream, (void)other, LMB_NCCL_OK; }
+static int played_count_create(volatile uint64_t **count)
+{
+    return (*count = calloc(1, sizeof **count)) ? LMB_NCCL_OK : LMB_NCCL_CUDA + 2;
+}
+static int played_count_destroy(volatile uint64_t *count) { return free((void *)count), LMB_NCCL_OK; }
+static bool played_dead(void);
+static int played_count(volatile uint64_t *count, void *stream)
+{
+    (void)stream;
+    *count += !played_dead();
+    return LMB_NCCL_OK;
+}
 static int played_id(unsigned char id[LMB_NCCL_ID]) { return memset(id, 7, LMB_NCCL_ID), LMB_NCCL_OK; }
 static int played_init(void **comm, int size, const unsigned char id[LMB_NCCL_ID], int rank)
 {
@@ -155,6 +167,9 @@ static const lmb_nccl_api played_nccl = {
     .stream_state = played_nothing,
     .stream_after = played_after,
     .event_state = played_nothing,
+    .count_create = played_count_create,
+    .count_destroy = played_count_destroy,
+    .count = played_count,
     .unique_id = played_id,
     .init = played_init,
     .state = played_state,

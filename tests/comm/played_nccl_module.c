@@ -5,11 +5,10 @@
  * Work is done when it is put on a stream, ranks adding in their order; so what must come before it on another has to
  * be ordered by stream_after(), which makes the played GPU do what it has put off: numbers are old where that is
  * missing. On a stream that is being recorded it is recorded (lmb_played_put), and done in every replay.
- * Letters between two ranks: played_nccl_letters.h.
+ * Letters between two ranks: played_nccl_letters.h; parts of sums: played_nccl_parts.h.
  * LMB_PLAYED_NCCL=refuse: what is recorded is an error; "jitter": what is replayed ends in other bits, the same on all.
  * A rank that nobody meets for LMB_PLAYED_PATIENCE seconds (60) goes on as NCCL would: busy for ever; where a process
- * is gone, with an error.
- */
+ * is gone, with an error. LMB_PLAYED_STOP=FILE: rank 1 stops, once, when the file is there: played_nccl_stop.h. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <math.h>
@@ -27,7 +26,7 @@
 #include "core/base/bf16.h"
 #include "core/cuda/cuda.h"
 
-enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 14, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */,
+enum { MOST = 8, AREA = 1 << 20, BOX = 1 << 18, DIED = 6 /* ncclRemoteError */, NO_FILE = 2 /* ncclSystemError */,
        REFUSED = 5 /* ncclInvalidUsage */ };
 
 /* full: bytes of a letter on its way from one rank to another. */
@@ -113,7 +112,6 @@ static int stream_destroy(void *stream)
 }
 
 static int nothing(void *of) { return (void)of, LMB_NCCL_OK; }
-
 static void deliver(const void *stream); /* what letters have brought on it */
 
 /* What the played GPU has put off until somebody waits. */
@@ -192,12 +190,14 @@ static bool patient(const group *g, double start)
     return code_now == LMB_NCCL_OK;
 }
 
+#include "tests/comm/played_nccl_stop.h"
+
 /* Until all have come; false: that will not be. */
 static bool meet(const group *g)
 {
     double start = now();
     int turn = atomic_load(&g->file->turn);
-
+    stop_once(g->rank);
     if (atomic_fetch_add(&g->file->arrived, 1) + 1 == g->size) {
         atomic_store(&g->file->arrived, 0);
         atomic_fetch_add(&g->file->turn, 1);
@@ -289,7 +289,6 @@ static int work(const group *g, const void *from, void *to, size_t n, lmb_nccl_t
 
     if (code_now) /* it has come to nothing before */
         return LMB_NCCL_BUSY;
-
     for (size_t at = 0; at < n; at += most) {
         int code = part(g, (const unsigned char *)from + at * bytes_of(t), (unsigned char *)to + at * bytes_of(t),
                         n - at < most ? n - at : most, t, op, root, spread);
@@ -300,10 +299,11 @@ static int work(const group *g, const void *from, void *to, size_t n, lmb_nccl_t
 }
 
 #include "tests/comm/played_nccl_letters.h"
+#include "tests/comm/played_nccl_parts.h"
 
 /* ---- now, or recorded ---- */
 
-typedef enum { REDUCE, SPREAD, NARROW, WIDEN } kind;
+typedef enum { REDUCE, SPREAD, NARROW, WIDEN, COUNT } kind;
 typedef struct job {
     kind kind;
     const group *g;
@@ -321,7 +321,9 @@ static int do_job(const job *j)
         ((uint16_t *)j->to)[i] = lmb_bf16_of(((const float *)j->from)[i]);
     for (size_t i = 0; j->kind == WIDEN && i < j->n; i++)
         ((float *)j->to)[i] = lmb_bf16_get(((const uint16_t *)j->from)[i]);
-    return j->kind == NARROW || j->kind == WIDEN
+    if (j->kind == COUNT && !code_now) /* behind what nothing came of no stream goes on */
+        ++*(volatile uint64_t *)j->to;
+    return j->kind == NARROW || j->kind == WIDEN || j->kind == COUNT
                ? LMB_NCCL_OK
                : work(j->g, j->from, j->to, j->n, j->type, j->op, j->root, j->kind == SPREAD);
 }
@@ -374,25 +376,25 @@ static int widen(const uint16_t *from, float *to, size_t n, void *stream)
     return put_job((job){ .kind = WIDEN, .from = from, .to = to, .n = n }, stream);
 }
 
-/* What a training does not ask for (sum_scatter, gather) is left out. */
+/* Letters that are on their way count as there. */
+static int count(volatile uint64_t *at, void *stream)
+{
+    job j = { .kind = COUNT, .to = (void *)at };
+    return recorded(stream) ? put_job(j, stream) : do_job(&j);
+}
+static int count_create(volatile uint64_t **at) { return (*at = calloc(1, sizeof **at)) ? LMB_NCCL_OK : NO_FILE; }
+static int count_destroy(volatile uint64_t *at) { return free((void *)at), LMB_NCCL_OK; }
+
 extern const lmb_nccl_api lmb_nccl_module;
 __attribute__((visibility("default"))) const lmb_nccl_api lmb_nccl_module = {
-    .version = LMB_NCCL_API, .size = sizeof(lmb_nccl_api),
-    .text = text,
-    .library = library,
+    .version = LMB_NCCL_API, .size = sizeof(lmb_nccl_api), .text = text, .library = library,
     .device_select = device_select, .device_id = device_id,
-    .alloc = mem_alloc, .free = mem_free,
-    .upload = transfer, .download = transfer,
+    .alloc = mem_alloc, .free = mem_free, .upload = transfer, .download = transfer,
     .stream_create = stream_create, .stream_destroy = stream_destroy,
     .stream_state = stream_state, .stream_after = stream_after,
-    .event_state = event_state,
-    .unique_id = unique_id, .init = init,
-    .state = state,
-    .finalize = nothing,
-    .destroy = end, .abort = end,
-    .group_begin = group_begin, .group_end = group_end,
-    .exchange = exchange,
-    .reduce = reduce, .reduce_to = reduce_to,
-    .spread = spread,
+    .event_state = event_state, .count_create = count_create, .count_destroy = count_destroy, .count = count,
+    .unique_id = unique_id, .init = init, .state = state, .finalize = nothing, .destroy = end, .abort = end,
+    .group_begin = group_begin, .group_end = group_end, .exchange = exchange,
+    .reduce = reduce, .reduce_to = reduce_to, .spread = spread, .sum_scatter = sum_scatter, .gather = gather,
     .narrow = narrow, .widen = widen,
 };

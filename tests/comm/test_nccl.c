@@ -1,65 +1,6 @@
 /* Mirrors comm/nccl.c: this process is one rank of two; the other and NCCL are what each test says. */
-#include "comm/nccl.h"
-
-#include <string.h>
-#include <unistd.h>
-
-#include "tests/check_main.h"
-#include "tests/comm/fake_nccl.h"
+#include "tests/comm/nccl_pair.h"
 #include "tests/temp_dir.h"
-
-static lmb_error err;
-
-/* The other rank shows what we show, but for these bytes. */
-static struct other {
-    int ready, version, gpu, id_code;
-    int gathers;
-} other;
-
-static lmb_status pair_gather(lmb_comm *c, const void *mine, void *all, size_t n, lmb_error *e)
-{
-    unsigned char *theirs = (unsigned char *)all + (size_t)!c->rank * n;
-    int32_t head[2] = { other.ready, other.version };
-
-    (void)e;
-    other.gathers++;
-    memcpy((unsigned char *)all + (size_t)c->rank * n, mine, n);
-    ck_assert_uint_eq(n, sizeof head + LMB_NCCL_DEVICE_ID);
-    memcpy(theirs, head, sizeof head);
-    memset(theirs + sizeof head, other.gpu, LMB_NCCL_DEVICE_ID);
-    return LMB_OK;
-}
-
-/* From rank 0: whether it could name the job, and the name. */
-static lmb_status pair_broadcast(lmb_comm *c, void *data, size_t n, int root, lmb_error *e)
-{
-    int32_t code = other.id_code;
-    (void)e;
-    if (c->rank != root && n == sizeof code + LMB_NCCL_ID) {
-        memcpy(data, &code, sizeof code);
-        memset((char *)data + sizeof code, 0x33, LMB_NCCL_ID);
-    }
-    return LMB_OK;
-}
-
-static lmb_comm pair(int rank)
-{
-    return (
-        lmb_comm){ .rank = rank, .size = 2, .name = "pair", .gather_all = pair_gather, .broadcast = pair_broadcast };
-}
-
-static void begin(void)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    memset(&fake, 0, sizeof fake);
-    fake.version = 22809;
-    fake.gpu = 1;
-    other = (struct other){ .ready = 1, .version = 22809, .gpu = 2 };
-}
-
-static const lmb_nccl_options patient = { .limit_s = 120 };
-
-#define ck_says(part) ck_assert_msg(strstr(err.msg, part), "'%s' is not in '%s'", part, err.msg)
 
 START_TEST(ranks_meet)
 {
@@ -200,60 +141,8 @@ START_TEST(a_peer_that_fails_ends_it)
 }
 END_TEST
 
-/* What fails while it is recorded is no reason to end anything; NCCL that is too old is not asked. */
-START_TEST(a_recording_that_fails_ends_nothing)
-{
-    lmb_comm c = pair(1);
-    lmb_nccl *n = NULL;
-    double v[4] = { 1, 2, 3, 4 };
-    int stream;
-
-    begin();
-    fake.version = other.version = _i ? 20804 : 20900;
-    ck_ok(lmb_nccl_open(&c, &fake_api, &patient, &n, &err));
-    ck_assert_int_eq(lmb_nccl_records(n), !_i);
-    lmb_nccl_record(n, true);
-    fake.fail_work = FAKE_ERROR;
-    ck_assert_int_eq(
-        lmb_nccl_sum_on(n, (lmb_nccl_label){ 3, -1 }, "statistics", v, 4, LMB_NCCL_F64, &stream, &err),
-        LMB_E_UNSUPPORTED);
-    ck_says("NCCL let statistics not be recorded: remote process exited");
-    lmb_nccl_record(n, false);
-    fake.fail_work = 0;
-    err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_nccl_sum_on(n, (lmb_nccl_label){ 3, -1 }, "statistics", v, 4, LMB_NCCL_F64, &stream, &err));
-    ck_assert(fake.works == 1 && fake.afters == 0 && fake.aborts == 0);
-    lmb_nccl_close(n);
-}
-END_TEST
-
-/* A whole graph is looked at like a single sum: its stream, or (case 1) an event behind it. */
-START_TEST(a_replay_is_not_waited_for_longer)
-{
-    lmb_comm c = pair(1);
-    lmb_nccl *n = NULL;
-    const lmb_nccl_options hasty = { .limit_s = 0.05 };
-    int at;
-
-    begin();
-    ck_ok(lmb_nccl_open(&c, &fake_api, &hasty, &n, &err));
-    fake.working = 1;
-    fake.busy_work = 20;
-    lmb_nccl_replayed(n, 11);
-    ck_ok(_i ? lmb_nccl_wait_event(n, &at, -1, &err) : lmb_nccl_wait_for(n, &at, 11, &err));
-    ck_assert_int_gt(fake.stream_looks, 20);
-    fake.busy_work = FAKE_FOREVER;
-    lmb_nccl_replayed(n, 12);
-    ck_assert_int_eq(_i ? lmb_nccl_wait_event(n, &at, -1, &err) : lmb_nccl_wait_for(n, &at, 12, &err), LMB_E_PEER);
-    ck_says("the recorded sums of step 12: nothing came of it for 0.05 s");
-    ck_assert_int_eq(fake.aborts, 1);
-    lmb_nccl_close(n);
-}
-END_TEST
-
 static void hear(void *ctx, const char *sentence) { (void)ctx, (void)sentence; }
 
-/* The noticeboard knows who keeps us waiting. */
 /* One piece of work, behind what the stream has; the stream goes on behind the work before it; a neighbour that dies is
  * named. */
 START_TEST(letters_are_one_piece_of_work)
@@ -281,6 +170,7 @@ START_TEST(letters_are_one_piece_of_work)
 }
 END_TEST
 
+/* The noticeboard knows who keeps us waiting. */
 START_TEST(who_is_behind_is_named)
 {
     lmb_comm first = pair(0), second = pair(1);
@@ -358,7 +248,5 @@ END_TEST
 
 LMB_TEST_MAIN("comm/nccl", add(ranks_meet); add_loop(ranks_that_do_not_fit, 4);
               add(a_rank_without_a_gpu_tells_the_others); add(nobody_comes_to_the_meeting); add(work_is_waited_for);
-              add_loop(a_peer_that_fails_ends_it, 2); add_loop(a_recording_that_fails_ends_nothing, 2);
-              add_loop(a_replay_is_not_waited_for_longer, 2); add(letters_are_one_piece_of_work);
-              add(who_is_behind_is_named); add(a_fixed_order_is_asked_for);
-              add(modules_are_looked_at);)
+              add_loop(a_peer_that_fails_ends_it, 2); add(letters_are_one_piece_of_work); add(who_is_behind_is_named);
+              add(a_fixed_order_is_asked_for); add(modules_are_looked_at);)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/random.h"
+#include "datasets/augment_policy.h"
 #include "tests/check_main.h"
 
 static lmb_error err;
@@ -184,7 +185,22 @@ START_TEST(options_must_fit_the_samples)
     ck_assert_int_eq(lmb_augment_check(&jitter, &image, LMB_U8, &err), LMB_E_ARG);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(lmb_augment_check(&crop, &signal, LMB_F32, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "crop, flip and cutout change u8 images; the samples are f32 [6, 128]: turn them off");
+    ck_assert_str_eq(err.msg,
+                     "crop, flip, policy and cutout change u8 images; the samples are f32 [6, 128]: turn them off");
+    lmb_augment policy = { .policy = LMB_POLICY_RAND, .operations = 1 };
+    lmb_shape grey = LMB_SHAPE(1, 8, 8), two = LMB_SHAPE(2, 8, 8), wide = LMB_SHAPE(3, 8, 8193);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_augment_check(&policy, &grey, LMB_U8, &err));
+    ck_ok(lmb_augment_check(&crop, &wide, LMB_U8, &err));
+    ck_assert_int_eq(lmb_augment_check(&policy, &wide, LMB_U8, &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "images of [3, 8, 8193] pixels are too large to be changed; a side has 8192 at most with "
+                              "a policy");
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_augment_check(&policy, &two, LMB_U8, &err), LMB_E_ARG);
+    ck_assert_str_eq(err.msg, "policy randaugment changes grey images and colour images, of 1 and 3 channels; the "
+                              "samples are [2, 8, 8]: leave augment.policy out");
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_augment_check(&policy, &signal, LMB_F32, &err), LMB_E_ARG);
 }
 END_TEST
 

@@ -17,6 +17,24 @@ START_TEST(png_of_the_wanted_size_is_untouched)
 }
 END_TEST
 
+START_TEST(saved_pictures_are_read_again)
+{
+    uint8_t pixels[18], x[18];
+    lmb_image image = { 3, 2, 3, pixels }, grey = { 1, 2, 3, pixels };
+    begin();
+    memcpy(pixels, two_by_three, sizeof pixels);
+    ck_ok(lmb_image_save(in_dir("a.png"), &image, &err));
+    ck_ok(lmb_image_load(in_dir("a.png"), 3, 2, 3, x, &err));
+    for (int i = 0; i < 18; i++)
+        ck_assert_int_eq(x[i], pixels[i % 6 * 3 + i / 6]);
+    ck_ok(lmb_image_save(in_dir("b.png"), &grey, &err));
+    ck_ok(lmb_image_load(in_dir("b.png"), 1, 2, 3, x, &err));
+    ck_assert_mem_eq(x, pixels, 6);
+    ck_assert_int_eq(lmb_image_save(in_dir("none/c.png"), &grey, &err), LMB_E_IO);
+    end();
+}
+END_TEST
+
 /* By hand: 4 columns to 2 with a triangle of radius 2 around 1 and 3: weights 3/4 for near, 1/4 for far pixels, made to
  * add up to 1 at the border: (.75 a + .75 b + .25 c) / 1.75. */
 START_TEST(shrinking_averages)
@@ -135,6 +153,7 @@ START_TEST(huge_pictures_are_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/image", add(png_of_the_wanted_size_is_untouched); add(shrinking_averages);
+LMB_TEST_MAIN("datasets/image", add(png_of_the_wanted_size_is_untouched);
+              add(saved_pictures_are_read_again); add(shrinking_averages);
               add(enlarging_interpolates); add(other_proportions_are_cut_around_the_centre);
               add(jpeg_is_read_and_scaled); add(damaged_pictures_are_refused); add(huge_pictures_are_refused);)

@@ -24,7 +24,7 @@ START_TEST(each_sample_once_an_epoch_and_resumable)
 {
     lmb_loader *l;
     const lmb_batch *b;
-    lmb_augment a = { .crop = 2, .flip = true, .cutout = 2 };
+    lmb_augment a = { .crop = 2, .flip = true, .cutout = 2, .policy = LMB_POLICY_AUTO };
     lmb_loader_options o = { .data = data, .batch = 10, .seed = 4, .shuffle = true, .augment = &a };
     int seen[103] = { 0 };
     static float first[110][30];
@@ -136,7 +136,7 @@ static void epoch_of(int threads, lmb_dtype dtype, float *x, int64_t *y, uint32_
 {
     lmb_loader *l;
     const lmb_batch *b;
-    lmb_augment a = { .crop = 2, .flip = true };
+    lmb_augment a = { .crop = 2, .flip = true, .policy = LMB_POLICY_TRIVIAL };
     lmb_loader_options o = { .data = data, .batch = 8, .seed = 5, .shuffle = true, .threads = threads, .augment = &a,
                              .dtype = dtype };
     int64_t at = 0;
@@ -332,5 +332,5 @@ END_TEST
 
 LMB_TEST_MAIN("datasets/loader", add(each_sample_once_an_epoch_and_resumable); add(two_ranks_see_the_batch_of_one);
               add_loop(an_error_in_the_thread_reaches_the_caller, 3); add(threads_and_types_do_not_change_a_number);
-              add(evaluation_is_plain); add(changes_may_come_later); add(starts_and_stops_at_any_moment); add(a_rank_may_get_none_of_a_short_batch);
-              add(impossible_options_are_refused);)
+              add(evaluation_is_plain); add(changes_may_come_later); add(starts_and_stops_at_any_moment);
+              add(a_rank_may_get_none_of_a_short_batch); add(impossible_options_are_refused);)

@@ -8,6 +8,7 @@
 #include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/plan/plan.h"
+#include "distill/prune/channels.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/search/deployed.h"
 #include "tests/check_main.h"
@@ -186,10 +187,53 @@ static int count(const lmb_graph *g, const char *op)
     return n;
 }
 
+static void the_same(const lmb_graph *g, const lmb_graph *form)
+{
+    float a[5], b[5], most = 0;
+
+    answers(g, a);
+    answers(form, b);
+    for (int i = 0; i < 5; i++)
+        most = fmaxf(most, fabsf(a[i]));
+    ck_assert(most > 0.01f);
+    for (int i = 0; i < 5; i++)
+        ck_assert_msg(fabsf(a[i] - b[i]) <= 1e-4f * most, "logit %d: %g, was %g", i, (double)b[i], (double)a[i]);
+}
+
+/* A DenseNet's block: each layer normalises all that was made before it, and is joined to it. */
+static const char dense[] =
+    "{name: layers, mean: 120, scale: 0.02, layers: [{conv: 6}, "
+    "{concat: [[{dropout: 0.1}], [norm, {activation: relu}, {conv: {channels: 4, norm: false}}]]}, "
+    "{concat: [[{dropout: 0.1}], [norm, {activation: relu}, {conv: {channels: 3, norm: false}}]]}, "
+    "norm, {activation: relu}, {conv: {channels: 7, kernel: 1, norm: false}}, {pool: global}, dense]}";
+
+START_TEST(what_is_joined_may_be_normalised)
+{
+    lmb_graph *g = described(dense, "dense"), *form, *small;
+    const lmb_prune_channels half = { .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1 };
+    lmb_deployed d;
+
+    shake(g);
+    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_pass_integer_form(g, &form, &err));
+    ck_assert_int_eq(count(form, "Concat") + count(form, "BatchNormalization"), 1); /* the stem's is folded later */
+    ck_assert_int_eq(count(form, "Conv"), 1 + 1 + 1 + 2 + 2 + 3 + 3); /* a scale and a layer for each part */
+    the_same(g, form);
+    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    lmb_deployed_free(&d);
+    ck_ok(lmb_pass_prune_channels(form, &half, &small, NULL, &err));
+    ck_ok(lmb_deployed_sketch(small, &d, &err));
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(form);
+    lmb_graph_destroy(small);
+}
+END_TEST
+
 START_TEST(a_layer_that_reads_parts_is_a_sum)
 {
     lmb_graph *g = described(joined, "joined"), *form;
-    float a[5], b[5], most = 0;
     lmb_deployed d;
 
     shake(g);
@@ -204,17 +248,11 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
     ck_assert_int_eq(count(form, "BatchNormalization"), count(g, "BatchNormalization") - 1);
     ck_ok(lmb_deployed_sketch(form, &d, &err));
     lmb_deployed_free(&d);
-    answers(g, a);
-    answers(form, b);
-    for (int i = 0; i < 5; i++)
-        most = fmaxf(most, fabsf(a[i]));
-    ck_assert(most > 0.01f);
-    for (int i = 0; i < 5; i++)
-        ck_assert_msg(fabsf(a[i] - b[i]) <= 1e-4f * most, "logit %d: %g, was %g", i, b[i], a[i]);
+    the_same(g, form);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum);
+LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum); add(what_is_joined_may_be_normalised);
               add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)

@@ -4,6 +4,7 @@
  * the real one. */
 #define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *teacher, *student;
 static lmb_augment augment;
+static double rho; /* train.sam */
 
 static void set_up(void)
 {
@@ -77,10 +79,22 @@ START_TEST(teacher_and_student_are_one_plan)
 }
 END_TEST
 
-/* mb: of the GPU's memory for the file's rows. */
-static float *train(lmb_logits *cache, const char *backend, int64_t mb, size_t *n)
+/* How often memory was taken on the played device, pinned or its own; 0 on another. */
+static long allocations(void)
 {
-    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2, .gpu_mb = mb }, .teacher = teacher, .rows = ROWS,
+    void *module = dlopen(getenv("LMB_CUDA_MODULE"), RTLD_NOW | RTLD_NOLOAD);
+    const long *n = module ? dlsym(module, "lmb_played_allocations") : NULL;
+    long value = n ? *n : 0;
+    if (module)
+        dlclose(module);
+    return value;
+}
+
+/* mb: of the GPU's memory for the file's rows; pinned: of the host's. */
+static float *train(lmb_logits *cache, const char *backend, int64_t mb, int64_t pinned, size_t *n)
+{
+    lmb_objective o = { .distill = { .alpha = 0.6, .temperature = 2, .gpu_mb = mb, .pinned_mb = pinned },
+                        .teacher = teacher, .rows = ROWS,
                         .logits = cache ? lmb_logits_rows : NULL, .logits_ctx = cache };
     if (cache)
         lmb_logits_extent(cache, &o.logits_epochs, &o.logits_samples);
@@ -92,6 +106,7 @@ static float *train(lmb_logits *cache, const char *backend, int64_t mb, size_t *
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &settings, &err));
     settings.backend = backend;
     settings.augment = augment;
+    settings.sam.rho = rho;
     ck_ok(lmb_trainer_create(&settings, student, &loss, data, NULL, NULL, &t, &err));
     ck_ok(lmb_trainer_run(t, NULL, &err));
     *n = lmb_trainer_state_of(t)->layout->count;
@@ -115,7 +130,8 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
-/* Samples as they are, whose rows are the same in all epochs, and augmented ones. */
+/* Samples as they are, whose rows are the same in all epochs, and augmented ones, which also in two passes a
+ * step (train.sam). */
 START_TEST(from_a_file_as_live)
 {
     char folder[] = "/tmp/lmb_gpu_lesson_XXXXXX";
@@ -127,13 +143,23 @@ START_TEST(from_a_file_as_live)
     set_up();
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_ok(lmbi_comm_open_self(&self, &err));
+    rho = _i == 2 ? 0.1 : 0;
     augment = _i ? (lmb_augment){ .crop = 1, .flip = true } : (lmb_augment){ 0 };
     lmb_logits_key k = { teacher, data, _i ? &augment : NULL, 9, "cuda", ROWS, 3 };
     ck_ok(lmb_logits_open(folder, &k, 2, self, NULL, &l, &err));
-    float *live = train(NULL, "cuda", 0, &n), *cached = train(l, "cuda", 0, &n), *kept = train(l, "cuda", 1, &n);
-    float *host = train(NULL, "portable", 0, &n);
+    float *live = train(NULL, "cuda", 0, 0, &n), *host = train(NULL, "portable", 0, 0, &n);
+    long taken[4] = { allocations() };
+    float *cached = train(l, "cuda", 0, 0, &n);
+    taken[1] = allocations();
+    float *kept = train(l, "cuda", 1, 0, &n);
+    taken[2] = allocations();
+    float *pinned = train(l, "cuda", 0, 1, &n);
+    taken[3] = allocations();
+    ck_assert_int_eq(taken[3] - taken[2], taken[2] - taken[1]); /* a table, and the rows of a shard */
+    ck_assert(!taken[3] || taken[3] - taken[2] == taken[1] - taken[0] + 2);
     ck_assert_mem_eq(live, cached, n * sizeof *live);
     ck_assert_mem_eq(live, kept, n * sizeof *live);
+    ck_assert_mem_eq(live, pinned, n * sizeof *live);
     for (size_t i = 0; i < n; i++) {
         error = fmax(error, fabs((double)host[i] - live[i]));
         size = fmax(size, fabs(host[i]));
@@ -142,6 +168,7 @@ START_TEST(from_a_file_as_live)
     free(live);
     free(cached);
     free(kept);
+    free(pinned);
     free(host);
     lmb_logits_close(l);
     lmb_comm_close(self);
@@ -150,4 +177,4 @@ START_TEST(from_a_file_as_live)
 }
 END_TEST
 
-LMB_GPU_TEST_MAIN("distill/lesson_gpu", add(teacher_and_student_are_one_plan); add_loop(from_a_file_as_live, 2);)
+LMB_GPU_TEST_MAIN("distill/lesson_gpu", add(teacher_and_student_are_one_plan); add_loop(from_a_file_as_live, 3);)

@@ -21,6 +21,10 @@ static const char *const models[] = {
     "{name: resnet, depth: 8, width: 6, mean: 0.1, scale: 0.9}", "{name: resnet, depth: 20, width: 5}",
     "{name: mobilenet_v1, width: 0.15}", "{name: mobilenet_v2, width: 0.15}",
     "{name: vgg, channels: [8, 0, 12, 9], dropout: 0.2}", "{name: lenet}", "{name: mlp, hidden: [20, 12]}", "concat",
+    /* a DenseNet's block, which normalises what it has joined */
+    "{name: layers, layers: [{conv: 8}, {concat: [[{activation: relu}], [norm, {activation: relu}, {conv: 6}]]}, "
+    "{concat: [[{activation: relu}], [norm, {activation: relu}, {conv: 5}]]}, norm, {activation: relu}, "
+    "{conv: {channels: 7, kernel: 1}}, {pool: global}, dense]}",
 };
 enum { MODELS = LMB_COUNT(models) };
 

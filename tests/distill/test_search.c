@@ -157,7 +157,7 @@ START_TEST(moves_gain_what_they_say)
 
     int *which = malloc(sizeof *which * (size_t)m.n);
     double *weight = malloc(sizeof *weight * (size_t)m.n), cost[LMB_COSTS];
-    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.2, NULL, latency, which, &n, cost, &after, &err));
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.2, NULL, NULL, latency, which, &n, cost, &after, &err));
     ck_assert_int_ge(n, 1);
     ck_assert_double_le(cost[LMB_GOAL_MACS], 0.9 * m.cost[LMB_GOAL_MACS]);
     /* half was enough: no large move was needed */
@@ -171,10 +171,35 @@ START_TEST(moves_gain_what_they_say)
     int first = which[0];
     for (int i = 0; i < m.n; i++)
         weight[i] = strcmp(m.move[i].what, m.move[first].what) == 0 ? 1e6 : 1;
-    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.05, weight, latency, which, &n, cost, &after, &err));
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.05, weight, NULL, latency, which, &n, cost, &after, &err));
     ck_assert_int_ge(n, 1);
     for (int i = 0; i < n; i++)
         ck_assert_str_ne(m.move[which[i]].what, m.move[first].what);
+    lmb_graph_destroy(after);
+    /* a share of the file's bytes counts for ten of MACs: another move comes first */
+    const double exchange[LMB_COSTS] = { [LMB_GOAL_BYTES] = 10 }, mac = m.cost[LMB_GOAL_MACS];
+    int best = -1, alone = -1;
+    double most = 0, most_alone = 0;
+    for (int i = 0; i < m.n; i++) {
+        const double *gain = m.move[i].gain, part = gain[LMB_GOAL_MACS] / mac,
+                     both = part + 10 * gain[LMB_GOAL_BYTES] / m.cost[LMB_GOAL_BYTES];
+        m.move[i].loss = 1; /* what is lost is not the question */
+        if (part > 0 && part <= 0.2 && both > most) {
+            most = both;
+            best = i;
+        }
+        if (part > 0 && part <= 0.2 && part > most_alone) {
+            most_alone = part;
+            alone = i;
+        }
+    }
+    ck_assert_int_ne(best, alone);
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.2, NULL, NULL, latency, which, &n, cost, &after, &err));
+    ck_assert_int_eq(alone, which[0]);
+    lmb_graph_destroy(after);
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, 0.2, NULL, exchange, latency, which, &n, cost, &after, &err));
+    ck_assert_double_le(cost[LMB_GOAL_MACS], 0.9 * mac);
+    ck_assert_int_eq(best, which[0]);
     lmb_graph_destroy(after);
     free(which);
     free(weight);
@@ -225,7 +250,7 @@ START_TEST(moves_to_fewer_bits)
     }
     ck_assert_int_eq(bits, 1 + 2 * 9); /* ten layers: a stem, two convolutions a block, two shortcuts, a head */
     int *which = malloc(sizeof *which * (size_t)m.n);
-    ck_ok(lmb_moves_choose(&m, LMB_GOAL_BYTES, 0.3, NULL, latency, which, &n, cost, &after, &err));
+    ck_ok(lmb_moves_choose(&m, LMB_GOAL_BYTES, 0.3, NULL, NULL, latency, which, &n, cost, &after, &err));
     ck_assert_double_le(cost[LMB_GOAL_BYTES], 0.85 * m.cost[LMB_GOAL_BYTES]);
     for (int v = 0; v < after->n_values; v++)
         lowered += after->value[v].bits != 0;

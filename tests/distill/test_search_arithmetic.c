@@ -106,6 +106,36 @@ START_TEST(worst_limit_first)
 }
 END_TEST
 
+/* By hand: 1,500 of 1,000 bytes exceed by a half, 300 of 100 MACs by more than once, which counts as once. */
+START_TEST(multipliers_follow_the_violation)
+{
+    const lmb_budget b = { LMB_GOAL_LATENCY, 0.01, { 0, 1000, 100 } };
+    const double over[] = { 5, 1500, 300 }, within[] = { 5, 750, 90 };
+    lmb_penalty p = { { 0 } };
+    double rate[LMB_COSTS];
+
+    /* none: the most accurate, whatever it costs, and moves by what is worked on */
+    ck_assert_double_lt(lmb_penalty_loss(&p, &b, over, 0.1, 0.5), lmb_penalty_loss(&p, &b, within, 0.1001, 0));
+    lmb_penalty_exchange(&p, LMB_GOAL_MACS, rate);
+    ck_assert(rate[0] == 0 && rate[1] == 0 && rate[2] == 0);
+    lmb_penalty_update(&p, &b, 2, over, 0.013);
+    ck_assert_double_eq_tol(p.of[LMB_GOAL_LATENCY], 0, 1e-15); /* has no limit */
+    ck_assert_double_eq_tol(p.of[LMB_GOAL_BYTES], 1, 1e-12);
+    ck_assert_double_eq_tol(p.of[LMB_GOAL_MACS], 2, 1e-12);
+    ck_assert_double_eq_tol(p.of[LMB_GOAL_ACCURACY], 0.6, 1e-12);
+    lmb_penalty_exchange(&p, LMB_GOAL_MACS, rate);
+    ck_assert_double_eq_tol(rate[LMB_GOAL_BYTES], 1.0 / 3, 1e-12);
+    ck_assert(rate[LMB_GOAL_MACS] == 0);
+    /* 1500 bytes and 300 MACs are 1.5 + 6; one sample of ten wrong is ten drops; 1.3 drops lost are 0.3 too many */
+    ck_assert_double_eq_tol(lmb_penalty_loss(&p, &b, over, 0.1, 0.013), 10 + 1.5 + 6 + 0.6 * 0.3, 1e-9);
+    ck_assert_double_lt(lmb_penalty_loss(&p, &b, within, 0.11, 0), lmb_penalty_loss(&p, &b, over, 0.1, 0));
+    for (int i = 0; i < 30; i++) /* where there is room it is forgotten, and no further */
+        lmb_penalty_update(&p, &b, 2, within, 0);
+    for (int i = 0; i <= LMB_COSTS; i++)
+        ck_assert(p.of[i] == 0);
+}
+END_TEST
+
 /* ---- the answer ---- */
 
 typedef struct row { int parent; lmb_point_kind kind; double us, limit; int64_t right; } row;
@@ -189,4 +219,5 @@ END_TEST
 
 LMB_TEST_MAIN("distill/search_arithmetic", add(a_last_training_goes_out_where_it_is_better); add(only_some_moves);
               add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer);
-              add(tango_structure); add(units); add(worst_limit_first);)
+              add(tango_structure); add(units); add(worst_limit_first);
+              add(multipliers_follow_the_violation);)

@@ -17,6 +17,7 @@ static lmb_point point(int id, int64_t right, double us, double bytes)
                     .pair = { 1000, 3, 4 },
                     .right = right,
                     .limit = 0.1 / 3,
+                    .penalty = { { 0, id == 1 ? 0.1 / 7 : 0, 3e-9 * (id == 1), 1.0 / 3 * (id == 1) } },
                     .accepted = id != 2 };
     if (id == 3) {
         p.kind = LMB_POINT_FINISHED;
@@ -56,6 +57,7 @@ START_TEST(points_come_back_to_the_bit)
                   x->step == y->step && memcmp(&x->timing, &y->timing, sizeof x->timing) == 0);
         ck_assert(memcmp(x->cost, y->cost, sizeof x->cost) == 0 &&
                   memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
+        ck_assert(memcmp(&x->penalty, &y->penalty, sizeof x->penalty) == 0);
         ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 &&
                   memcmp(&x->before, &y->before, sizeof x->before) == 0 && x->limit == y->limit &&
                   x->accepted == y->accepted);
@@ -66,7 +68,12 @@ START_TEST(points_come_back_to_the_bit)
     }
     lmb_points_free(&b);
     ck_assert_int_eq(lmb_points_read(path, "another", &b, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "(`me` where this one has `another`)"));
     ck_assert_ptr_nonnull(strstr(err.msg, "--fresh"));
+    /* a key that the journal's program did not know */
+    ck_ok(lmb_points_read(path, "me\npenalty: 1  # default\n", &b, &err));
+    ck_assert_int_eq(b.n, 4);
+    lmb_points_free(&b);
     lmb_points_free(&a);
 }
 END_TEST
@@ -108,7 +115,7 @@ START_TEST(the_front)
         { 930, 25, 70, true },  { 950, 30, 100, true }, { 900, 40, 200, false },
     };
 
-    snprintf(p.identity, sizeof p.identity, "me");
+    p.identity = "me";
     for (int i = 0; i < (int)LMB_COUNT(rows); i++) {
         lmb_point x = point(i, rows[i].right, rows[i].us, rows[i].bytes);
         ck_ok(lmb_points_add(path, &p, &x, 1, &err));

@@ -34,6 +34,12 @@ says "QuantizeLinear" "$int8/model-int8.onnx"
 says "FakeQuant" "$int8/qat.onnx" --plan infer
 says "activations at batch 3" "$dir/run/student/model-f32.onnx" --batch 3
 says "best_accuracy" "$dir/c.yaml"
+# what a training will be shown: a picture, the same one again
+says "sheet.png: 8 training images" "$dir/run.yaml" --stage student --augmented "$dir/sheet.png" --set student.train.augment.policy=trivial
+says "again.png: 8" "$dir/run.yaml" --stage student --augmented "$dir/again.png" --set student.train.augment.policy=trivial
+says "plain.png: 8" "$dir/run.yaml" --stage student --augmented "$dir/plain.png"
+cmp -s "$dir/sheet.png" "$dir/again.png" || { echo "FAILED: the same images are changed in two ways"; bad=1; }
+! cmp -s "$dir/sheet.png" "$dir/plain.png" || { echo "FAILED: images are not changed"; bad=1; }
 says "name: resnet" "$dir/c.yaml" --texts
 n=0
 for file in "$int8/model.lmb" "$int8/model-int8.onnx" "$dir/run/student/checkpoint.h5"; do

@@ -9,7 +9,7 @@ run: $dir/RUN
 data: {name: synthetic, train: 1500, test: 50, height: 10, width: 10, classes: 4}
 split: {validation: 60}
 model: {name: vgg, channels: [8, 0, 12], dropout: 0.1}
-train: {epochs: 40, batch: 64, threads: 1, lr: 0.05, ema: 0.9, optimizer: adam, checkpoint_s: 0.01, augment: {crop: 1, flip: true}}
+train: {epochs: 40, batch: 64, threads: 1, lr: 0.05, ema: 0.9, optimizer: adam, checkpoint_s: 0.01, augment: {crop: 1, flip: true, policy: autoaugment}}
 Y
 sed "s/RUN/whole/" "$dir/run.yaml" >"$dir/whole.yaml"
 sed "s/RUN/killed/" "$dir/run.yaml" >"$dir/killed.yaml"

@@ -52,6 +52,40 @@ static inline lmb_status evaluate_when_told(void *ctx, uint64_t round, const flo
     return world_evaluate(ctx, round, model, n, score, m, e);
 }
 
+/* A round of two clients, whose model `evaluate` is asked about. */
+static inline void begin_round(slow *s, world_client c[2],
+                               lmb_status (*evaluate)(void *, uint64_t, const float *, size_t, double *, lmb_figures *,
+                                                      lmb_error *))
+{
+    err = (lmb_error)LMB_ERROR_INIT;
+    memset(s, 0, sizeof *s);
+    memset(c, 0, 2 * sizeof *c);
+    world_open(&s->w);
+    s->w.cfg.rounds = 1;
+    s->w.cfg.target = s->w.cfg.minimum = 2;
+    s->w.job.evaluate = evaluate;
+    world_start(&s->w);
+    for (int k = 0; k < 2; k++)
+        world_client_start(&s->w, &c[k], k, lmb_server_port(s->w.server));
+}
+
+/* The server has ended within the round, which is not committed; another one makes it again, with the same clients. */
+static inline void make_round_again(slow *s, world_client c[2])
+{
+    ck_assert_uint_eq(lmb_server_round(s->w.server), 0);
+    ck_assert_mem_eq(lmb_server_model(s->w.server), s->w.initial, WORLD_N * sizeof(float));
+    s->w.cfg.port = lmb_server_port(s->w.server);
+    lmb_server_destroy(s->w.server);
+    s->go = true;
+    world_start(&s->w);
+    world_join(&s->w);
+    for (int k = 0; k < 2; k++)
+        world_client_join(&c[k]);
+    ck_assert_uint_eq(lmb_server_round(s->w.server), 1);
+    ck_assert_mem_ne(lmb_server_model(s->w.server), s->w.initial, WORLD_N * sizeof(float));
+    world_close(&s->w);
+}
+
 static const float none[WORLD_N];
 
 static inline void begin_upload(raw *r)

@@ -118,16 +118,4 @@ START_TEST(nothing_is_lost_over_a_bad_line)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *s = suite_create("federated/faults");
-    TCase *t = tcase_create("federated/faults");
-    tcase_set_timeout(t, 7200);
-    tcase_add_test(t, nothing_is_lost_over_a_bad_line);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    return bad != 0;
-}
+LMB_TEST_MAIN("federated/faults", tcase_set_timeout(tc_, 7200); add(nothing_is_lost_over_a_bad_line);)

@@ -1,9 +1,11 @@
-/* Mirrors federated/local.c with train.backend: cuda: a simulation's clients, one after another on one GPU. They
- * share its memory and what is compiled; what a client sends is what it would send alone, and close to what it sends
- * without a GPU. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled
- * gpu, the real one. */
+/* Mirrors federated/local.c and lanes.c with train.backend: cuda: a simulation's clients on one GPU. One after another
+ * they share its memory and what is compiled; what a client sends is what it would send alone, and close to what it
+ * sends without a GPU. Several at a time, each in a lane, leave the same bits, also when one fails, when the run is
+ * killed in between, and when memory is short. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run
+ * on the host, or, labelled gpu, the real one. */
 #include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@
 #include "core/base/str.h"
 #include "core/cuda/device.h"
 #include "core/onnx/onnx.h"
-#include "federated/local.h"
+#include "federated/lanes.h"
 #include "tests/gpu_main.h"
 #include "train/model.h"
 
@@ -86,15 +88,20 @@ static float *train_alone(int64_t samples, const char *backend)
     return delta;
 }
 
-/* How often memory was taken on the played device; 0 on another. */
-static long allocations(void)
+/* What the played device tells of itself; NULL on another. */
+static long *of_played(const char *symbol)
 {
     void *module = dlopen(getenv("LMB_CUDA_MODULE"), RTLD_NOW | RTLD_NOLOAD);
-    const long *n = module ? dlsym(module, "lmb_played_allocations") : NULL;
-    long value = n ? *n : 0;
+    long *n = module ? dlsym(module, symbol) : NULL;
     if (module)
         dlclose(module);
-    return value;
+    return n;
+}
+
+static long allocations(void) /* how often memory was taken */
+{
+    const long *n = of_played("lmb_played_allocations");
+    return n ? *n : 0;
 }
 
 START_TEST(virtual_clients_share_a_gpu)
@@ -132,4 +139,190 @@ START_TEST(virtual_clients_share_a_gpu)
 }
 END_TEST
 
-LMB_GPU_TEST_MAIN("federated/local_gpu", add(virtual_clients_share_a_gpu);)
+/* ---- several at a time ---- */
+
+enum { CLIENTS = 6, BROKEN = 2 };
+static char said[4000];
+static int trained, stop_at;
+static bool alike; /* as many samples for each, so that each takes as much memory */
+
+/* The first clients begin when so many are there. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
+static int there, company;
+
+static void meet(void)
+{
+    pthread_mutex_lock(&lock);
+    there++;
+    pthread_cond_broadcast(&moved);
+    while (there < company)
+        pthread_cond_wait(&moved, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+static void hear(void *ctx, lmb_log_level level, const char *subsystem, const char *text)
+{
+    (void)ctx, (void)level, (void)subsystem;
+    snprintf(said + strlen(said), sizeof said - strlen(said), "%s\n", text);
+}
+static const lmb_log log_of_test = { hear, NULL, LMB_LOG_INFO };
+
+static lmb_status read_broken(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *e)
+{
+    lmb_status st = read_one(d, index, sample, label, e);
+    ((float *)sample)[0] = NAN;
+    return st;
+}
+
+static lmb_status train_client(void *ctx, int lane, int client, const lmb_train_task *task, lmb_train_result *result,
+                               lmb_error *e)
+{
+    static const int64_t samples[CLIENTS] = { 32, 20, 32, 45, 64, 32 };
+    lmb_dataset data = { .n = alike ? 32 : samples[client], .shape = LMB_SHAPE(1, SIDE, SIDE), .dtype = LMB_F32,
+                         .classes = 3, .read = client == BROKEN ? read_broken : read_one };
+    meet();
+    return lmb_lanes_train(ctx, lane, &data, task, result, NULL, e);
+}
+
+static int lane_room(void *ctx) { return lmb_lanes_room(ctx); }
+static void lane_left(void *ctx, int lane) { lmb_lanes_leave(ctx, lane); }
+
+static void on_round(void *ctx, const lmb_round_report *r)
+{
+    (void)ctx;
+    trained = (int)r->round;
+}
+
+static bool stop(void *ctx)
+{
+    (void)ctx;
+    return trained == stop_at;
+}
+
+/* A simulation of them on so many lanes, or as many as there is room for; the model that comes out, malloc'd, or NULL
+ * with an error. */
+static float *simulate(int streams, bool fresh)
+{
+    static const char settings[] = "{prox: 0.1, train: {epochs: 2, batch: 32, lr: 0.02, threads: 1, backend: cuda}}";
+    static const char rules[] = "{rounds: 2, target: 6, minimum: 2}";
+    static const uint64_t examples[CLIENTS] = { 32, 20, 32, 45, 64, 32 };
+    lmb_server_config server;
+    lmb_config *yaml, *own;
+    lmb_lanes *lanes;
+    lmb_comm *comm;
+    float *out = calloc(layout->count, sizeof *out);
+    double score, first;
+    uint64_t best;
+    bool unsettled;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    there = 0;
+    company = streams;
+    ck_ok(lmb_config_parse(rules, strlen(rules), "s.yaml", &yaml, &err));
+    ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(yaml), &server, &err));
+    ck_ok(lmb_config_parse(settings, strlen(settings), "l.yaml", &own, &err));
+    ck_ok(lmb_lanes_create(lmb_config_root(own), streams, &log_of_test, &lanes, &err));
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    server.state_dir = "local-gpu-state";
+    const lmb_server_job job = { .n = layout->count, .initial = sent, .layout = layout->hash, .graph = graph.text,
+                                 .graph_bytes = graph.n, .settings = settings, .on_round = on_round,
+                                 .log = &log_of_test };
+    lmb_simulation s = { .server = &server, .job = &job, .clients = CLIENTS, .examples = examples,
+                         .train = train_client, .leave = lane_left, .stop = stop, .fresh = fresh, .ctx = lanes };
+    ck_ok(lmb_fields_bind(lmb_simulate_fields, NULL, &s.c, &err));
+    s.lanes = lmb_lanes_count(lanes, &unsettled);
+    s.room = unsettled ? lane_room : NULL;
+    if (lmb_simulate(&s, comm, out, &best, &score, &first, &err) != LMB_OK) {
+        free(out);
+        out = NULL;
+    }
+    lmb_lanes_destroy(lanes);
+    lmb_comm_close(comm);
+    lmb_config_destroy(own);
+    lmb_config_destroy(yaml);
+    return out;
+}
+
+/* The same model, and the same words: client 2 has samples that are no numbers. */
+START_TEST(several_at_a_time_are_one_after_another)
+{
+    static const int streams[] = { 2, 4, 0 };
+    char words[sizeof said], line[60];
+
+    set_up();
+    said[0] = '\0';
+    stop_at = -1;
+    float *alone = simulate(1, true);
+    ck_assert_msg(alone != NULL, "%s", err.msg);
+    ck_assert_msg(strstr(said, "goes on without client 2") != NULL, "%s", said);
+    memcpy(words, said, sizeof words);
+    for (size_t k = 0; k < sizeof streams / sizeof *streams; k++) {
+        said[0] = '\0';
+        float *several = simulate(streams[k], true);
+        ck_assert_msg(several != NULL, "%s", err.msg);
+        ck_assert_mem_eq(several, alone, layout->count * sizeof *alone);
+        snprintf(line, sizeof line, "%d clients train at a time\n", streams[k]);
+        ck_assert_msg(!streams[k] || strncmp(said, line, strlen(line)) == 0, "%s", said);
+        if (streams[k])
+            ck_assert_str_eq(said + strlen(line), words);
+        free(several);
+    }
+    stop_at = 1;
+    ck_assert_ptr_null(simulate(4, true));
+    ck_assert_int_eq(err.status, LMB_E_STOPPED);
+    stop_at = -1;
+    float *later = simulate(2, false);
+    ck_assert_msg(later != NULL, "%s", err.msg);
+    ck_assert_mem_eq(later, alone, layout->count * sizeof *alone);
+    free(later);
+    free(alone);
+    tear_down();
+}
+END_TEST
+
+/* The played GPU has as little as the test says. */
+START_TEST(as_many_as_fit)
+{
+    const struct { const char *bytes; int streams; const char *says; } cases[] = {
+        { "1000", 4, "there is no memory to train one client: " },
+        { NULL, 4, " at a time, not 4, as there is no memory for more: " }, { NULL, 0, "" },
+    };
+    long *most = of_played("lmb_played_most");
+    char some[40];
+
+    if (!most)
+        return; /* a real one has what it has */
+    set_up();
+    stop_at = -1;
+    alike = true;
+    *most = 0;
+    float *alone = simulate(1, true);
+    ck_assert_msg(alone != NULL, "%s", err.msg);
+    snprintf(some, sizeof some, "%lld", (long long)(2.5 * (double)*most));
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        ck_assert_int_eq(setenv("LMB_PLAYED_MEMORY", cases[k].bytes ? cases[k].bytes : some, 1), 0);
+        said[0] = '\0';
+        float *out = simulate(cases[k].streams, true);
+        if (cases[k].bytes) {
+            ck_assert_ptr_null(out);
+            ck_assert_int_eq(err.status, LMB_E_NOMEM);
+            ck_assert_msg(strstr(err.msg, cases[k].says) != NULL, "%s", err.msg);
+            continue;
+        }
+        ck_assert_msg(out != NULL, "%s", err.msg);
+        ck_assert_mem_eq(out, alone, layout->count * sizeof *alone);
+        const char *line = strstr(said, cases[k].says);
+        ck_assert_msg(line != NULL, "%s", said);
+        ck_assert_ptr_null(cases[k].streams ? strstr(line + 1, cases[k].says) : strstr(said, "no memory"));
+        free(out);
+    }
+    ck_assert_int_eq(unsetenv("LMB_PLAYED_MEMORY"), 0);
+    alike = false;
+    free(alone);
+    tear_down();
+}
+END_TEST
+
+LMB_GPU_TEST_MAIN("federated/local_gpu", add(virtual_clients_share_a_gpu);
+                  add(several_at_a_time_are_one_after_another); add(as_many_as_fit);)

@@ -27,6 +27,19 @@ static void start_believers(world *w, world_client *c, int n, const admin *a)
     }
 }
 
+/* A server of some rounds that waits for the admin's signature, and two enrolled clients that do. */
+static void open_enrolled(world *w, world_client c[2], const admin *a, int rounds)
+{
+    memset(c, 0, 2 * sizeof *c);
+    world_open(w);
+    w->cfg.admin = a->text;
+    w->cfg.rounds = rounds;
+    w->cfg.target = w->cfg.minimum = 2;
+    world_start(w);
+    start_believers(w, c, 2, a);
+    wait_enrolled(w, 2);
+}
+
 START_TEST(rounds_wait_for_the_signature)
 {
     world w;
@@ -35,14 +48,7 @@ START_TEST(rounds_wait_for_the_signature)
     lmb_str first = LMB_STR_INIT;
     lmb_journal *j;
 
-    memset(c, 0, sizeof c);
-    world_open(&w);
-    w.cfg.admin = a.text;
-    w.cfg.rounds = 2;
-    w.cfg.target = w.cfg.minimum = 2;
-    world_start(&w);
-    start_believers(&w, c, 2, &a);
-    wait_enrolled(&w, 2);
+    open_enrolled(&w, c, &a, 2);
     usleep(700000);
     ck_assert(!world_said(&w, "round 1 begins"));
     ck_ok(sign(&w, &a, &first));
@@ -80,14 +86,7 @@ START_TEST(no_way_back_to_an_old_roster)
     world_client c[2];
     admin a = make_admin();
 
-    memset(c, 0, sizeof c);
-    world_open(&w);
-    w.cfg.admin = a.text;
-    w.cfg.rounds = 1;
-    w.cfg.target = w.cfg.minimum = 2;
-    world_start(&w);
-    start_believers(&w, c, 2, &a);
-    wait_enrolled(&w, 2);
+    open_enrolled(&w, c, &a, 1);
     ck_ok(sign(&w, &a, NULL));
     world_join(&w);
     for (int k = 0; k < 2; k++)

@@ -1,94 +1,7 @@
 /* Mirrors federated/simulate.c: rounds add up to what the aggregator says; stopped and gone on is the same run; clients
- * that drop out, too few updates, unusable updates. Ranks: tests/mpi/test_simulate.sh. */
-#include "federated/simulate.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "core/base/config.h"
-#include "tests/check_main.h"
-
-enum { N = 5, CLIENTS = 12 };
-static lmb_error err;
-static char folder[200];
-static lmb_config *yaml;
-static lmb_server_config server;
-static lmb_server_job job;
-static lmb_simulation s;
-static lmb_comm *comm;
-static float initial[N], model[N];
-static uint64_t examples[CLIENTS], round_of_best;
-static double score, first;
-static lmb_round_report last;
-static int rounds_seen, stop_after, broken;
-
-/* Client c pulls every number towards c, from wherever the model is. */
-static lmb_status train(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *e)
-{
-    (void)ctx, (void)e;
-    for (size_t i = 0; i < N; i++)
-        result->delta[i] = 0.25f * ((float)client - task->model[i]);
-    if (client == broken)
-        result->delta[2] = NAN;
-    result->examples = examples[client];
-    lmb_figures_add(&result->metrics, "loss", client);
-    return LMB_OK;
-}
-
-static lmb_status evaluate(void *ctx, uint64_t round, const float *m, size_t n, double *out, lmb_figures *f,
-                           lmb_error *e)
-{
-    (void)ctx, (void)round, (void)n, (void)f, (void)e;
-    *out = -fabs((double)m[0] - 3); /* best where the model passes 3 */
-    return LMB_OK;
-}
-
-static void on_round(void *ctx, const lmb_round_report *r)
-{
-    (void)ctx;
-    last = *r;
-    rounds_seen++;
-}
-
-static bool stop(void *ctx)
-{
-    (void)ctx;
-    return stop_after && rounds_seen > stop_after;
-}
-
-static void set_up(const char *options)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    snprintf(folder, sizeof folder, "simulate-%d", (int)getpid());
-    ck_ok(lmb_config_parse(options, strlen(options), "t.yaml", &yaml, &err));
-    ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(yaml), &server, &err));
-    server.state_dir = folder;
-    for (int i = 0; i < CLIENTS; i++)
-        examples[i] = (uint64_t)(10 + i);
-    memset(initial, 0, sizeof initial);
-    job = (lmb_server_job){ .n = N, .initial = initial, .settings = "", .evaluate = evaluate, .on_round = on_round };
-    s = (lmb_simulation){
-        .server = &server, .job = &job, .clients = CLIENTS, .examples = examples, .train = train, .stop = stop
-    };
-    ck_ok(lmb_fields_bind(lmb_simulate_fields, NULL, &s.c, &err));
-    ck_ok(lmbi_comm_open_self(&comm, &err));
-    rounds_seen = stop_after = 0;
-    broken = -1;
-}
-
-static void tear_down(void)
-{
-    char command[300];
-    lmb_comm_close(comm);
-    lmb_config_destroy(yaml);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static lmb_status run(void) { return lmb_simulate(&s, comm, model, &round_of_best, &score, &first, &err); }
+ * that drop out, too few updates, unusable updates. What travels encoded: test_simulate_codecs.c; ranks:
+ * tests/mpi/test_simulate.sh. */
+#include "tests/federated/simulation.h"
 
 /* All 12 take part: the mean weighted by examples, moved a quarter of the way. */
 START_TEST(a_round_is_the_weighted_mean)
@@ -127,6 +40,37 @@ START_TEST(under_secure_aggregation)
     s.c.dropout = 0.5; /* too few are left for a sum */
     ck_ok(run());
     ck_assert(!last.committed);
+    tear_down();
+}
+END_TEST
+
+/* Masks that were put on come off again, of clients that left as well: the bits are those without. */
+START_TEST(masks_leave_nothing)
+{
+    static const char *const rules[] = {
+        "{rounds: 4, target: 12, minimum: 2, secure_aggregation: {clip: 4}}",
+        "{rounds: 4, target: 10, minimum: 2, secure_aggregation: {clip: 4, ring_bits: 40, neighbours: 4, threshold: 3}}",
+        "{rounds: 4, target: 12, minimum: 2, secure_aggregation: {}, "
+        "privacy: {noise_multiplier: 1, clip: 4, epsilon_budget: 1000, sampling: all, population: 12}}",
+    };
+    float clear[N];
+
+    for (size_t k = 0; k < sizeof rules / sizeof *rules; k++)
+        for (int masks = 0; masks < 2; masks++) {
+            set_up(rules[k]);
+            s.c.dropout = 0.3;
+            s.c.masks = masks;
+            ck_ok(run());
+            ck_assert(last.committed);
+            if (masks)
+                ck_assert_mem_eq(model, clear, sizeof clear);
+            memcpy(clear, model, sizeof clear);
+            tear_down();
+        }
+    set_up("{rounds: 1, target: 12, minimum: 2}");
+    s.c.masks = true;
+    ck_assert_int_eq(run(), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "simulate.masks is of secure aggregation"));
     tear_down();
 }
 END_TEST
@@ -206,100 +150,6 @@ START_TEST(what_can_not_be)
 }
 END_TEST
 
-/* The value of a change is known, and so is its distance after an encoding; bytes are counted, the run is the same
- * twice. */
-START_TEST(codecs)
-{
-    static const char *const codec[] = { "bf16", "int8", "{name: rotation, bits: 4}" };
-    static const uint64_t bytes[] = { 2 * N, N + 4, 4 + 8 * 4 / 8 };
-    for (int k = 0; k < 3; k++) {
-        float whole[N];
-        char text[200];
-        snprintf(text, sizeof text, "{rounds: 30, target: 12, minimum: 2, codec: %s}", codec[k]);
-        set_up(text);
-        ck_ok(run());
-        memcpy(whole, model, sizeof whole);
-        ck_assert_uint_eq(last.plain, 12 * 4 * N);
-        ck_assert_uint_eq(last.payload, 12 * bytes[k]);
-        ck_assert_double_eq_tol((double)model[0], 3, 1.2); /* the best of the rounds: where the model passes 3 */
-        tear_down();
-        set_up(text);
-        ck_ok(run());
-        ck_assert_mem_eq(model, whole, sizeof whole);
-        tear_down();
-    }
-}
-END_TEST
-
-/* Every client wants the same small step in value 1, and a ten times greater one in value 0, in each round. */
-static lmb_status steady(void *ctx, int client, const lmb_train_task *task, lmb_train_result *result, lmb_error *e)
-{
-    (void)ctx, (void)client, (void)task, (void)e;
-    memset(result->delta, 0, N * sizeof *result->delta);
-    result->delta[0] = 0.0625f;
-    result->delta[1] = 0.00625f;
-    result->examples = 10;
-    return LMB_OK;
-}
-
-/* One value of five is sent; what is left out comes later: after 22 rounds value 1 has been sent twice, each time with
- * all that had come together. Stopped and gone on it is the same run; a new one begins with nothing left out. */
-START_TEST(what_is_left_out_comes_later)
-{
-    static const char text[] = "{rounds: 22, target: 3, minimum: 2, codec: {name: topk, share: 0.2}}";
-    float whole[N];
-
-    for (int k = 0; k < 3; k++) {
-        if (k == 0)
-            set_up(text);
-        s.train = steady;
-        s.clients = 3;
-        s.fresh = k == 1;
-        job.evaluate = NULL;
-        rounds_seen = 0;
-        stop_after = k == 2 ? 17 : 0;
-        if (k == 2) {
-            s.fresh = true;
-            ck_assert_int_eq(run(), LMB_E_STOPPED);
-            s.fresh = false;
-            stop_after = 0;
-            err = (lmb_error)LMB_ERROR_INIT;
-        }
-        ck_ok(run());
-        if (k == 0) {
-            memcpy(whole, model, sizeof whole);
-            ck_assert_uint_eq(last.payload, 3 * (2 + 4));
-            ck_assert_float_gt(model[1], 0.06f); /* never, without a memory */
-            ck_assert_float_lt(model[1], 22 * 0.00625f + 1e-6f);
-            ck_assert_float_gt(model[0], 19 * 0.0625f);
-        }
-        ck_assert_mem_eq(model, whole, sizeof whole);
-    }
-    tear_down();
-}
-END_TEST
-
-/* Steps far below the precision of what clients are given still add up. */
-START_TEST(small_steps_add_up_when_the_model_travels_as_bf16)
-{
-    set_up("{rounds: 40, target: 3, minimum: 2, download: bf16}");
-    s.train = steady;
-    s.c.checkpoint_s = 100;
-    s.clients = 3;
-    job.evaluate = NULL;
-    for (int i = 0; i < N; i++)
-        initial[i] = 100; /* bf16 knows 100 and 100.5 */
-    ck_ok(run());
-    ck_assert_float_eq_tol(model[1], 100 + 40 * 0.00625f, 1e-3f);
-    ck_assert_float_eq(model[2], 100);
-    tear_down();
-    set_up("{rounds: 1, target: 3, minimum: 2, download: int8}");
-    ck_assert_int_eq(run(), LMB_E_ARG);
-    ck_assert_ptr_nonnull(strstr(err.msg, "which is for changes"));
-    tear_down();
-}
-END_TEST
-
 static lmb_status two_higher(void *ctx, uint64_t round, const float *before, const lmb_updates *u, float *m,
                              lmb_error *e)
 {
@@ -341,8 +191,8 @@ END_TEST
 START_TEST(private_simulations)
 {
     static const char text[] =
-        "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, sampling: poisson, "
-        "population: 12}}";
+        "{rounds: 500, target: 4, minimum: 1, max_abs: 100, privacy: {clip: 1, noise_multiplier: 2, epsilon_budget: 6, "
+        "sampling: poisson, population: 12}}";
     char says[LMB_PRIVACY_TEXT];
     lmb_privacy privacy;
     float whole[N];
@@ -419,7 +269,7 @@ START_TEST(other_settings_are_another_simulation)
 END_TEST
 
 LMB_TEST_MAIN("federated/simulate", add(a_round_is_the_weighted_mean); add(under_secure_aggregation);
+              add(masks_leave_nothing);
               add(stopped_and_gone_on_is_the_same_run); add(too_few_updates_change_nothing);
-              add(unusable_updates_are_left_out); add(what_can_not_be); add(codecs); add(what_is_left_out_comes_later);
-              add(a_round_is_refined); add(small_steps_add_up_when_the_model_travels_as_bf16);
+              add(unusable_updates_are_left_out); add(what_can_not_be); add(a_round_is_refined);
               add(private_simulations); add(other_settings_are_another_simulation);)

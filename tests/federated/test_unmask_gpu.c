@@ -1,14 +1,17 @@
 /* Mirrors federated/unmask_gpu.c and core/cuda/chacha.c: masks made on a GPU are those of RFC 8439, of libsodium and
- * of the processor's kernels, to the bit; without a GPU the processor does the work, and says so. Runs on what
- * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
+ * of the processor's kernels, to the bit, those of a simulation's clients too (federated/simulate_masks.c); without a
+ * GPU the processor does the work, and says so. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels
+ * run on the host, or, labelled gpu, the real one. */
 #include "federated/unmask_gpu.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/config.h"
 #include "core/cuda/chacha.h"
 #include "core/cuda/device.h"
+#include "federated/simulate.h"
 #include "tests/check_main.h"
 
 static lmb_error err;
@@ -61,7 +64,7 @@ START_TEST(as_the_processor)
     static const unsigned rings[] = { 20, 32, 33, 62 };
     static const uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES];
     static uint8_t stream[LONGEST * 8];
-    lmb_unmask_gpu *u = lmb_unmask_gpu_open(&log_of_test);
+    lmb_unmask_gpu *u = lmb_unmask_gpu_open("masks come off", &log_of_test);
     lmb_mask masks[MOST];
 
     err = (lmb_error)LMB_ERROR_INIT;
@@ -96,6 +99,76 @@ START_TEST(as_the_processor)
 }
 END_TEST
 
+/* ---- clients of a simulation ---- */
+
+enum { NUMBERS = 60000, CLIENTS = 6 };
+static size_t streams; /* that the GPU has made */
+
+static lmb_status train(void *ctx, int lane, int client, const lmb_train_task *task, lmb_train_result *result,
+                        lmb_error *e)
+{
+    (void)ctx, (void)lane, (void)task, (void)e;
+    for (int i = 0; i < NUMBERS; i++)
+        result->delta[i] = (float)((i * 7 + client * 13) % 101) * 1e-4f;
+    result->examples = (uint64_t)client + 1;
+    return LMB_OK;
+}
+
+static lmb_status on_gpu(void *ctx, lmb_ring_vector *v, const lmb_mask *masks, size_t n, lmb_pool *pool, lmb_error *e)
+{
+    streams += n;
+    return lmb_unmask_gpu_apply(ctx, v, masks, n, pool, e);
+}
+
+/* The model of a simulation, on the GPU, on the processor, or in the clear. */
+static float *simulate(bool masks, const lmb_masker *masker)
+{
+    static const char rules[] = "{rounds: 2, target: 6, minimum: 3, secure_aggregation: {clip: 0.1}}";
+    static const uint64_t examples[CLIENTS] = { 1, 2, 3, 4, 5, 6 };
+    float *model = calloc(NUMBERS, sizeof *model), *initial = calloc(NUMBERS, sizeof *initial);
+    lmb_server_config server;
+    lmb_config *yaml;
+    lmb_comm *comm;
+    uint64_t best;
+    double score, first;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_config_parse(rules, strlen(rules), "s.yaml", &yaml, &err));
+    ck_ok(lmb_fields_bind(lmb_server_fields, lmb_config_root(yaml), &server, &err));
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    server.state_dir = "unmask-gpu-state";
+    const lmb_server_job job = { .n = NUMBERS, .initial = initial, .settings = "" };
+    lmb_simulation s = { .server = &server, .job = &job, .clients = CLIENTS, .examples = examples, .train = train,
+                         .fresh = true, .masker = masker };
+    ck_ok(lmb_fields_bind(lmb_simulate_fields, NULL, &s.c, &err));
+    s.c.masks = masks;
+    s.c.dropout = 0.2;
+    ck_ok(lmb_simulate(&s, comm, model, &best, &score, &first, &err));
+    lmb_comm_close(comm);
+    lmb_config_destroy(yaml);
+    free(initial);
+    return model;
+}
+
+START_TEST(masks_of_simulated_clients)
+{
+    lmb_unmask_gpu *u = lmb_unmask_gpu_open("masks go on and come off", &log_of_test);
+    const lmb_masker masker = { on_gpu, u };
+
+    ck_assert_msg(strncmp(said, "masks go on and come off on ", 28) == 0 && !strstr(said, "processor"), "%s", said);
+    streams = 0;
+    float *there = simulate(true, &masker), *here = simulate(true, NULL), *clear = simulate(false, NULL);
+    ck_assert_uint_ge(streams, 2 * 2 * CLIENTS); /* each client's in each round, on and off */
+    ck_assert_msg(strncmp(said, "masks go on", 11) == 0, "%s", said); /* and none but there */
+    ck_assert_mem_eq(there, here, NUMBERS * sizeof *here);
+    ck_assert_mem_eq(there, clear, NUMBERS * sizeof *clear);
+    free(there);
+    free(here);
+    free(clear);
+    lmb_unmask_gpu_close(u);
+}
+END_TEST
+
 START_TEST(without_a_gpu_the_processor_does_it)
 {
     char *was = getenv("LMB_CUDA_MODULE") ? strdup(getenv("LMB_CUDA_MODULE")) : NULL;
@@ -104,7 +177,7 @@ START_TEST(without_a_gpu_the_processor_does_it)
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_assert_int_eq(setenv("LMB_CUDA_MODULE", "/nowhere/liblimbeck_cuda.so", 1), 0);
-    lmb_unmask_gpu *u = lmb_unmask_gpu_open(&log_of_test);
+    lmb_unmask_gpu *u = lmb_unmask_gpu_open("masks come off", &log_of_test);
     ck_assert_ptr_nonnull(u);
     ck_assert_msg(strstr(said, "masks come off on the processor: this installation has no CUDA module"), "%s", said);
     draw(masks, 3);
@@ -140,6 +213,7 @@ int main(void)
     if (there) {
         tcase_add_test(tc, known_answers);
         tcase_add_test(tc, as_the_processor);
+        tcase_add_test(tc, masks_of_simulated_clients);
     }
     tcase_add_test(tc, without_a_gpu_the_processor_does_it);
     suite_add_tcase(s, tc);

@@ -174,33 +174,14 @@ START_TEST(a_stop_does_not_commit_what_is_under_way)
     static slow s;
     world_client c[2];
 
-    err = (lmb_error)LMB_ERROR_INIT;
-    memset(&s, 0, sizeof s);
-    memset(c, 0, sizeof c);
-    world_open(&s.w);
-    s.w.cfg.rounds = 1;
-    s.w.cfg.target = s.w.cfg.minimum = 2;
-    s.w.job.evaluate = evaluate_when_told;
-    world_start(&s.w);
-    for (int k = 0; k < 2; k++)
-        world_client_start(&s.w, &c[k], k, lmb_server_port(s.w.server));
+    begin_round(&s, c, evaluate_when_told);
     wait_blocked(&s);
     lmb_server_stop(s.w.server);
     lmb_server_stop(s.w.server);
     s.go = true;
     pthread_join(s.w.thread, NULL);
     ck_assert_int_eq(s.w.status, LMB_E_STOPPED);
-    ck_assert_uint_eq(lmb_server_round(s.w.server), 0);
-    ck_assert_mem_eq(lmb_server_model(s.w.server), s.w.initial, WORLD_N * sizeof(float));
-    s.w.cfg.port = lmb_server_port(s.w.server);
-    lmb_server_destroy(s.w.server);
-    world_start(&s.w);
-    world_join(&s.w);
-    for (int k = 0; k < 2; k++)
-        world_client_join(&c[k]);
-    ck_assert_uint_eq(lmb_server_round(s.w.server), 1);
-    ck_assert_mem_ne(lmb_server_model(s.w.server), s.w.initial, WORLD_N * sizeof(float));
-    world_close(&s.w);
+    make_round_again(&s, c);
 }
 END_TEST
 

@@ -107,9 +107,10 @@ def run(make):
     return losses
 
 
-print("/* tests/golden/resnet8_parity.h - made by resnet8_parity.py with torch %s; do not edit. */" % torch.__version__.split("+")[0])
-for name, make in (("sgd", lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)), ("adam", lambda p: torch.optim.Adam(p, lr=0.001))):
-    print("static const double golden_%s[] = {" % name)
-    for v in run(make):
-        print("    %.9g," % v)
-    print("};")
+if __name__ == "__main__":
+    print("/* tests/golden/resnet8_parity.h - made by resnet8_parity.py with torch %s; do not edit. */" % torch.__version__.split("+")[0])
+    for name, make in (("sgd", lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)), ("adam", lambda p: torch.optim.Adam(p, lr=0.001))):
+        print("static const double golden_%s[] = {" % name)
+        for v in run(make):
+            print("    %.9g," % v)
+        print("};")

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include "core/base/file.h"
-#include "tests/check_main.h"
 #include "tests/comm/fake_nccl.h"
+#include "tests/launch/findings.h"
 #include "tests/temp_dir.h"
 
 static lmb_error err;
@@ -27,17 +27,6 @@ static void put(const char *dir, const char *name, const char *text)
     snprintf(path, sizeof path, "%s%s/%s", root, dir, name);
     ck_ok(lmb_file_write(path, text, strlen(text), &err));
 }
-
-static const lmb_finding *get(const lmb_findings *all, const char *topic)
-{
-    for (int i = 0; i < all->n; i++)
-        if (strcmp(all->f[i].topic, topic) == 0)
-            return &all->f[i];
-    ck_abort_msg("no row '%s'", topic);
-    return NULL;
-}
-
-#define ck_says(text, part) ck_assert_msg(strstr(text, part), "'%s' is not in '%s'", part, text)
 
 START_TEST(a_machine_without_limits)
 {
@@ -109,7 +98,7 @@ START_TEST(a_driver_says_its_version)
     begin();
     put("/proc/driver/nvidia", "version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95\nGCC version: 12\n");
     setenv("LMB_CUDA_MODULE", "/nonexistent/module.so", 1);
-    lmb_doctor_gpu(root, &all);
+    lmb_doctor_gpu(root, -1, &all);
     ck_assert_int_eq(get(&all, "GPU driver")->health, LMB_FINE);
     ck_assert_str_eq(get(&all, "GPU driver")->found, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95");
     ck_assert_int_eq(get(&all, "CUDA libraries")->health, LMB_ABSENT);
@@ -222,6 +211,15 @@ START_TEST(a_gpu_for_every_rank)
     ck_assert_int_eq(lmb_doctor_device(r, 3, 2), 1);
     r[0].gpus = r[2].gpus = 1;
     ck_assert_int_eq(lmb_doctor_device(r, 3, 1), -1); /* on another host, some share one */
+    r[2].set.b[0] = 1; /* a launcher has shown each of them one of its own: number 0 to both */
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(lmb_doctor_device(r, 3, i), 0);
+    lmb_findings all = { .n = 0 };
+    describe(&r[1], "b", "abc", 0, 2);
+    lmb_doctor_compare(r, 3, &all);
+    ck_assert_int_eq(get(&all, "ranks")->health, LMB_FINE);
+    ck_assert_str_eq(get(&all, "ranks")->found,
+                     "3 on 2 machines; a: 2 with 2 processors, 2 GPUs; b: 1 with 1 processors, 2 GPUs");
 }
 END_TEST
 

@@ -2,15 +2,9 @@
 # train.sync_batch_norm on ranks with a (played) GPU each: statistics of all ranks by NCCL in the middle of a step, recorded and replayed
 # with it, or by way of the host. Losses are those of as many ranks of processors, and of one rank that has the whole batch; last batches
 # are uneven. Without, they are not. With "real" as last word on the GPUs that are there, two or more.
-limbeck=$1
-dir=$2/gpu_norm
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-export LMB_CUDA_MODULE="$3" LMB_NCCL_MODULE="$4"
-[ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no played GPU: built without the CUDA toolkit"; exit 0; }
-gpus=8
-[ "$5" = real ] && gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')
-[ "$gpus" -ge 2 ] || { echo "skipped: no two CUDA devices"; exit 0; }
-rm -rf "$dir" && mkdir -p "$dir" || exit 1
+. "$(dirname "$0")/ranks.sh"
+begin gpu_norm "$1" "$2"
+need_gpus "$3" "$4" "$5"
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
 data: {name: synthetic, train: 421, test: 100, height: 8, width: 8, classes: 4, noise: 0.4}
@@ -18,12 +12,11 @@ split: {validation: 60}
 model: {name: resnet, depth: 8, width: 4}
 train: {backend: cuda, epochs: 2, batch: 96, mode: fast, lr: 0.02, threads: 1, sync_batch_norm: true}
 Y
-fail() { echo "FAILED: $*"; cat "$dir"/log; exit 1; }
 # loss RANKS OPTION...: of the last epoch; the log is kept
 loss() {
     n=$1; shift
     rm -rf "$dir/run"
-    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh "$@" >"$dir/out" 2>"$dir/log" || return 1
+    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh "$@" >"$dir/out" 2>"$dir/log.run" || return 1
     sed -n '$s/^[^,]*, "loss": *\([0-9.e-]*\).*/\1/p' "$dir/run/model/history.jsonl"
 }
 # near A B PART WHAT
@@ -40,8 +33,8 @@ for n in 2 4; do
     [ $n -le "$gpus" ] || continue
     gpu=$(loss $n) || fail "$n GPUs"
     near "$whole" "$gpu" 0.001 "$n GPUs and one processor"
-    grep -q "full batches are replays" "$dir/log" || fail "steps of $n GPUs are not replayed"
-    grep -q "on the host" "$dir/log" && fail "NCCL was not used"
+    grep -q "full batches are replays" "$dir/log.run" || fail "steps of $n GPUs are not replayed"
+    grep -q "on the host" "$dir/log.run" && fail "NCCL was not used"
     same=$(sed -n 's/^weights //p' "$dir/out")
     off=$(loss $n --set train.graph=off) || fail "$n GPUs step by step"
     near "$gpu" "$off" 0.001 "$n GPUs with and without replays"

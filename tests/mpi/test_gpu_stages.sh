@@ -3,23 +3,15 @@
 # (tests/core/cuda/played.c) and a played NCCL (tests/comm/played_nccl_module.c), which end in the bits of the whole model on one GPU;
 # with "real" as last word on as many GPUs as there are. A checkpoint goes on with another number of ranks and
 # stages, and on processors. A neighbour that stops or dies is named, and the job ends with 75.
-limbeck=$1
-dir=$2/gpu_stages
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-rm -rf "$dir" && mkdir -p "$dir" || exit 1
-fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
+. "$(dirname "$0")/ranks.sh"
+begin gpu_stages "$1" "$2"
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
 data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
 split: {validation: 60}
 model: {name: vgg, channels: [8, 0, 12, 16], dropout: 0.1}
-train: {backend: cuda, epochs: 2, batch: 128, shard: 32, lr: 0.01, ema: 0.9, clip: 0.05, optimizer: adam, augment: {crop: 1, flip: true}}
+train: {backend: cuda, epochs: 2, batch: 128, shard: 32, lr: 0.01, ema: 0.9, clip: 0.05, optimizer: adam, augment: {crop: 1, flip: true, policy: randaugment}}
 Y
-weights() { # RANKS OPTION...
-    n=$1; shift
-    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
-}
-stages() { echo "--set train.pipeline.stages=$1 --set train.pipeline.microbatches=$2"; }
 
 [ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no GPU's module: built without the CUDA toolkit"; exit 0; }
 export LMB_CUDA_MODULE=$3 LMB_NCCL_MODULE=$4
@@ -85,22 +77,8 @@ alone=$(taught 1)
 # saved whenever somebody looks, then on with other numbers of ranks
 often="$(stages 4 4) --set train.pipeline.cost=measured --set train.epochs=6 --set train.checkpoint_s=0"
 long=$(weights 1 --fresh $often)
-rm -rf "$dir/run" "$dir/kept" && mkdir -p "$dir/kept"
-weights 2 --fresh $often >"$dir/out" &
-run=$!
-tries=0
-until cp "$dir/run/model/checkpoint.h5" "$dir/kept/" 2>/dev/null; do
-    tries=$((tries + 1))
-    [ $tries -lt 1200 ] || fail "no checkpoint was written"
-    kill -0 $run 2>/dev/null || [ -f "$dir/run/model/checkpoint.h5" ] || fail "the training left no checkpoint"
-    sleep 0.1
-done
-wait $run
+keep 2 --fresh $often
 [ "$(cat "$dir/out")" = "$long" ] || fail "saving often changes bits"
-go_on() { # RANKS OPTION...
-    rm -rf "$dir/run" && mkdir -p "$dir/run/model" && cp "$dir/kept/checkpoint.h5" "$dir/run/model/"
-    weights "$@"
-}
 for n in 4 1; do
     [ "$(go_on $n $often)" = "$long" ] || fail "2 GPUs' checkpoint ends in other bits with $n"
     grep -q "as measured when the training began" "$dir/log.$n" || fail "$n GPUs do not cut as the checkpoint says"
@@ -110,11 +88,6 @@ done
 [ -n "$(go_on 2 $often --set train.backend=cpu)" ] || fail "processors do not go on from GPUs' checkpoint"
 grep -q "^going on in epoch" "$dir/log.2" || fail "processors began anew"
 
-refuse() { # RANKS SENTENCE OPTION...
-    n=$1; sentence=$2; shift 2
-    if weights "$n" --fresh "$@" >"$dir/out" && [ -s "$dir/out" ]; then fail "accepted: $*"; fi
-    grep -q "$sentence" "$dir/log.$n" || fail "no sentence for $*"
-}
 refuse 2 "stages on 2 GPUs can not be recorded" $(stages 2 4) --set train.graph=on
 refuse 2 "train.sync_batch_norm does not go with train.pipeline" $(stages 2 4) --set train.sync_batch_norm=true
 export LMB_PLAYED_GPUS=1
@@ -126,31 +99,8 @@ LMB_NCCL_MODULE=$dir/none
 refuse 2 "stages on several GPUs send each other their results by NCCL: " $(stages 2 4)
 LMB_NCCL_MODULE=$no
 
-rank() {
-    pgrep -f "$limbeck train $dir/run.yaml" | while read -r p; do
-        tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
-}
-# stuck SIGNAL WORDS STAGES: rank 1 of 4 gets it in the middle of a training, in a step or while stages are put together to be saved. NCCL's
-# patience is 0.8 of stall_s.
-stuck() {
-    rm -rf "$dir/run"
-    LMB_PLAYED_PATIENCE=1 mpirun -n 4 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh $(stages $3 8) --set train.epochs=100000 --set train.stall_s=20 \
-        >"$dir/log.s" 2>&1 &
-    job=$!
-    i=0
-    while [ ! -s "$dir/run/model/history.jsonl" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
-    victim=$(rank 1)
-    [ -n "$victim" ] || { kill $job; fail "rank 1 not found"; }
-    kill -"$1" "$victim"
-    ( sleep 120; kill -9 $job ) >/dev/null 2>&1 & guard=$!
-    wait $job; code=$?
-    kill $guard 2>/dev/null
-    kill -CONT "$victim" 2>/dev/null; kill -9 "$victim" 2>/dev/null
-    [ $code -eq 75 ] || fail "exit code $code after $1"
-    grep -qE "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
-    grep -E "$2" "$dir/log.s" | head -1
-}
+# in a step, or while stages are put together to be saved
 for n in 4 2; do # 2: two pipelines, and so two communicators
-    stuck STOP "rank 1 on [^ ]* (\\(process [0-9]*\\) )?(does not answer|is behind)" $n
+    stuck STOP "rank 1 on [^ ]* (\\(process [0-9]*\\) )?(does not answer|is behind)" 4 $(stages $n 8)
 done
 echo "stages on GPUs agree: $long"

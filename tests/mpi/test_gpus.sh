@@ -4,15 +4,9 @@
 # others. Full batches are replays that hold the sums as well; what can not be recorded, on all ranks or on one, costs no bit. Each rank
 # takes a GPU of its own, and remembers its part alone. A checkpoint goes on with another number of GPUs. A rank that stops is named, and
 # the job ends with 75. With "real" as last word on the GPUs that are there, two or more, as far as nothing has to be played.
-limbeck=$1
-dir=$2/gpus
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-export LMB_CUDA_MODULE=$3 LMB_NCCL_MODULE=$4
-[ -e "$3" ] && [ -e "$4" ] || { echo "skipped: no played GPU: built without the CUDA toolkit"; exit 0; }
-gpus=8
-[ "$5" = real ] && gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')
-[ "$gpus" -ge 2 ] || { echo "skipped: no two CUDA devices"; exit 0; }
-rm -rf "$dir" && mkdir -p "$dir" || exit 1
+. "$(dirname "$0")/ranks.sh"
+begin gpus "$1" "$2"
+need_gpus "$3" "$4" "$5"
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
 data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
@@ -20,11 +14,6 @@ split: {validation: 60}
 model: {name: vgg, channels: [8, 0, 12, 16]}
 train: {backend: cuda, epochs: 2, batch: 128, shard: 32, lr: 0.01, ema: 0.9, clip: 0.05, bucket_kb: 4, optimizer: adam}
 Y
-weights() { # RANKS OPTION...
-    n=$1; shift
-    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
-}
-fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
 
 one=$(weights 1 --fresh)
 [ -n "$one" ] || fail "one GPU printed no weights"
@@ -35,6 +24,12 @@ grep -q "full batches are replays of one recorded step" "$dir/log.2" || fail "st
 [ "$(weights 2 --fresh --set train.graph=off)" = "$one" ] || fail "two GPUs step by step end in other bits than as replays"
 [ "$(weights 2 --fresh --set train.shard_optimizer=true)" = "$one" ] || fail "two GPUs with parts of the optimizer's state end in other bits"
 [ "$(weights 2 --fresh --set train.reduce=messages)" = "$one" ] || fail "sums by messages of the host end in other bits"
+sam="--set train.sam.rho=0.1"
+uphill=$(weights 1 --fresh $sam)
+[ -n "$uphill" ] && [ "$uphill" != "$one" ] || fail "train.sam changes nothing"
+[ "$(weights 2 --fresh $sam)" = "$uphill" ] || fail "two GPUs end in other bits than one with train.sam"
+[ "$(weights 2 --fresh $sam --set train.shard_optimizer=true)" = "$uphill" ] || fail "parts: other bits with train.sam"
+grep -q "full batches are replays of one recorded step" "$dir/log.2" || fail "steps of two passes are not replayed"
 half=$(weights 2 --fresh --set train.reduce_type=bf16)
 [ -n "$half" ] && [ "$half" != "$one" ] || fail "sums in bf16: $half"
 [ "$(weights 2 --fresh --set train.reduce_type=bf16 --set train.shard_optimizer=true)" = "$half" ] || fail "bf16 in parts ends in other bits than whole"
@@ -66,9 +61,10 @@ grep -q "steps are not replayed: another rank could not record them" "$dir/log.2
 grep -q "a replay did not end in the bits" "$dir/log.2" || fail "no sentence for a replay that forgets"
 
 # sums that end in other bits each time are no reason, where they have no fixed order and more than two summands
-fast="--set train.mode=fast --set train.shard_optimizer=true"
+fast="--set train.mode=fast --set train.shard_optimizer=true --plan-cache $dir/ways"
 LMB_PLAYED_NCCL=jitter weights 4 --fresh $fast >"$dir/out"
 grep -q "full batches are replays" "$dir/log.4" || fail "rounding is a reason not to replay"
+grep -q "played engine" "$dir"/ways/kernels-*.txt || fail "ways that four ranks timed are kept nowhere"
 LMB_PLAYED_NCCL=jitter weights 4 --fresh >"$dir/out"
 [ "$(cat "$dir/out")" = "$four" ] || fail "replays in other bits cost bits"
 grep -q "a replay did not end in the bits" "$dir/log.4" || fail "no sentence for replays in other bits"
@@ -104,28 +100,5 @@ grep -q "ranks 0 and 1 are on the same GPU" "$dir/log.2" || fail "no sentence fo
 unset LMB_PLAYED_ONE_GPU
 fi
 
-rank() {
-    pgrep -f "$limbeck[.a-z]* train $dir/run.yaml" | while read -r p; do
-        tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$p"; done | head -1
-}
-# stuck SIGNAL WORDS: rank 1 gets it in the middle of a training. NCCL's patience is 0.8 of stall_s.
-stuck() {
-    rm -rf "$dir/run"
-    LMB_PLAYED_PATIENCE=1 mpirun -n 2 --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh --set data.train=2620 --set train.epochs=100000 --set train.stall_s=20 \
-        >"$dir/log.s" 2>&1 &
-    job=$!
-    i=0
-    while [ ! -s "$dir/run/model/history.jsonl" ] && [ $i -lt 1200 ]; do sleep 0.1; i=$((i + 1)); done
-    victim=$(rank 1)
-    [ -n "$victim" ] || { kill $job; fail "rank 1 not found"; }
-    kill -"$1" "$victim"
-    ( sleep 120; kill -9 $job ) >/dev/null 2>&1 & guard=$!
-    wait $job; code=$?
-    kill $guard 2>/dev/null
-    kill -CONT "$victim" 2>/dev/null; kill -9 "$victim" 2>/dev/null
-    [ $code -eq "$3" ] || fail "exit code $code after $1"
-    grep -q "$2" "$dir/log.s" || fail "after $1 no sentence with: $2"
-    grep "$2" "$dir/log.s" | head -1
-}
-stuck STOP "rank 0 on .*, the recorded sums of step [0-9]*: nothing came of it for 16 s; rank 1 on .*, at: .* of step" 75
+stuck STOP "rank 0 on .*, all-reduce of bucket [0-9]* of step [0-9]*: nothing came of it for 16 s; rank 1 on .*, at: .* of step" 2 --set data.train=2620
 echo "GPUs agree: $one"

@@ -1,10 +1,8 @@
 #!/bin/sh
 # train.pipeline: stages on 1, 2 and 4 ranks, and pipelines side by side, end in the same weights, bit for bit: those of as many shards
 # of the whole model. A checkpoint goes on with another number of ranks; the trace shows who did what when.
-limbeck=$1
-dir=$2/pipeline
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-rm -rf "$dir" && mkdir -p "$dir" || exit 1
+. "$(dirname "$0")/ranks.sh"
+begin pipeline "$1" "$2"
 cat >"$dir/run.yaml" <<Y
 run: $dir/run
 data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
@@ -12,16 +10,6 @@ split: {validation: 60}
 model: {name: vgg, channels: [8, 0, 12, 16], dropout: 0.1}
 train: {epochs: 2, batch: 128, shard: 32, threads: 1, lr: 0.01, ema: 0.9, clip: 0.05, optimizer: adam, augment: {crop: 1, flip: true}}
 Y
-
-# weights RANKS OPTION...: the hash that `limbeck train` prints of the final weights
-weights() {
-    n=$1; shift
-    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
-}
-fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
-
-# stages STAGES MICROBATCHES: options
-stages() { echo "--set train.pipeline.stages=$1 --set train.pipeline.microbatches=$2"; }
 
 # 4 microbatches of 32 are 4 shards of 32; the last batch of an epoch has 104 samples, so a short one
 for model in "{name: vgg, channels: [8, 0, 12, 16], dropout: 0.1}" "{name: resnet, depth: 8}"; do
@@ -72,21 +60,10 @@ alone=$(taught 1)
 # saved in every step, stopped by nobody; then the checkpoint as a kill would leave it goes on with another number of ranks
 often="$(stages 4 4) --set train.pipeline.cost=measured --set train.epochs=6 --set train.checkpoint_s=0"
 long=$(weights 1 --fresh $often)
-rm -rf "$dir/run" "$dir/kept" && mkdir -p "$dir/kept"
-weights 2 --fresh $often >"$dir/out" &
-run=$!
-tries=0
-until cp "$dir/run/model/checkpoint.h5" "$dir/kept/" 2>/dev/null; do
-    tries=$((tries + 1))
-    [ $tries -lt 1200 ] || fail "no checkpoint was written"
-    kill -0 $run 2>/dev/null || [ -f "$dir/run/model/checkpoint.h5" ] || fail "the training left no checkpoint"
-    sleep 0.1
-done
-wait $run
+keep 2 --fresh $often
 [ "$(cat "$dir/out")" = "$long" ] || fail "saving often changes bits"
 for n in 4 1; do
-    rm -rf "$dir/run" && mkdir -p "$dir/run/model" && cp "$dir/kept/checkpoint.h5" "$dir/run/model/"
-    [ "$(weights $n $often)" = "$long" ] || fail "2 ranks' checkpoint ends in other bits with $n"
+    [ "$(go_on $n $often)" = "$long" ] || fail "2 ranks' checkpoint ends in other bits with $n"
     grep -q "as measured when the training began" "$dir/log.$n" || fail "$n ranks do not cut as the checkpoint says"
     sed -n 's/^stages end before nodes \(.*\), as.*/\1/p' "$dir/log.$n" >"$dir/ends.$n"
 done
@@ -98,11 +75,6 @@ cmp -s "$dir/ends.1" "$dir/ends.4" || fail "ranks that go on from one checkpoint
 grep -q "parameters state, MB" "$dir/log.i" || fail "inspect does not show what each rank keeps"
 grep -q "kB in 1, behind" "$dir/log.i" || fail "inspect does not say what crosses the cuts"
 
-refuse() { # RANKS SENTENCE OPTION...
-    n=$1; sentence=$2; shift 2
-    if weights "$n" --fresh "$@" >"$dir/out" && [ -s "$dir/out" ]; then fail "accepted: $*"; fi
-    grep -q "$sentence" "$dir/log.$n" || fail "no sentence for $*"
-}
 refuse 2 "can not share out evenly" $(stages 3 4)
 refuse 2 "stages at most" $(stages 40 4)
 refuse 2 "does not go with train.shard_optimizer" $(stages 2 4) --set train.shard_optimizer=true

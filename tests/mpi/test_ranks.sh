@@ -2,77 +2,68 @@
 # Deterministic mode: 1, 2 and 4 ranks and any number of threads end in the same bits; fast mode repeats itself.
 # Sums made while the backward pass runs (small buckets here) are the sums made at its end, to the bit.
 # Ranks that are given different settings are told so; a rank that dies ends the job.
-limbeck=$1
-dir=$2/ranks
-command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 0; }
-rm -rf "$dir" && mkdir -p "$dir" || exit 1
+. "$(dirname "$0")/ranks.sh"
+begin ranks "$1" "$2"
 cat >"$dir/run.yaml" <<'Y'
 run: RUN
 data: {name: synthetic, train: 420, test: 100, height: 8, width: 8, classes: 4}
 split: {validation: 60}
 model: {name: vgg, channels: [8, 0, 12], dropout: 0.1}
-train: {epochs: 2, batch: 128, threads: 1, lr: 0.05, ema: 0.9, augment: {crop: 1, flip: true}}
+train: {epochs: 2, batch: 128, threads: 1, lr: 0.05, ema: 0.9, augment: {crop: 1, flip: true, policy: trivial}}
 Y
 sed -i "s|RUN|$dir/run|" "$dir/run.yaml"
 
-# weights RANKS OPTION...: the hash that `limbeck train` prints of the final weights
-weights() {
-    n=$1; shift
-    mpirun -n "$n" --oversubscribe --bind-to none "$limbeck" train "$dir/run.yaml" --fresh "$@" 2>"$dir/log.$n" | sed -n 's/^weights //p'
-}
-fail() { echo "FAILED: $*"; cat "$dir"/log.*; exit 1; }
-
-one=$(weights 1)
+one=$(weights 1 --fresh)
 [ -n "$one" ] || fail "one rank printed no weights"
 for n in 2 4; do
-    [ "$(weights $n)" = "$one" ] || fail "$n ranks end in other bits than one"
+    [ "$(weights $n --fresh)" = "$one" ] || fail "$n ranks end in other bits than one"
 done
-[ "$(weights 2 --set train.threads=2)" = "$one" ] || fail "2 ranks of 2 threads end in other bits"
-[ "$(weights 1 --set train.shard=16)" != "$one" ] || fail "other shards should give other bits: is the test blind?"
+[ "$(weights 2 --fresh --set train.threads=2)" = "$one" ] || fail "2 ranks of 2 threads end in other bits"
+[ "$(weights 1 --fresh --set train.shard=16)" != "$one" ] || fail "other shards should give other bits: is the test blind?"
 
 for n in 1 2 4; do
     for kb in 0 1; do
-        [ "$(weights $n --set train.bucket_kb=$kb)" = "$one" ] || fail "$n ranks end in other bits with train.bucket_kb=$kb"
+        [ "$(weights $n --fresh --set train.bucket_kb=$kb)" = "$one" ] || fail "$n ranks end in other bits with train.bucket_kb=$kb"
     done
 done
 
 for n in 2 4; do
     for way in window messages; do
-        [ "$(weights $n --set train.reduce=$way)" = "$one" ] || fail "$n ranks end in other bits with train.reduce=$way"
-        [ "$(weights $n --set train.reduce=$way --set train.bucket_kb=1)" = "$one" ] || fail "$n ranks, small buckets: other bits with $way"
+        [ "$(weights $n --fresh --set train.reduce=$way)" = "$one" ] || fail "$n ranks end in other bits with train.reduce=$way"
+        [ "$(weights $n --fresh --set train.reduce=$way --set train.bucket_kb=1)" = "$one" ] || fail "$n ranks, small buckets: other bits with $way"
     done
 done
 
 wide="model={name: mlp, hidden: [300, 300]}" # gradients that shards leave as what they are products of
-full=$(weights 1 --set "$wide")
+full=$(weights 1 --fresh --set "$wide")
 [ -n "$full" ] || fail "no weights of full layers"
 for n in 2 4; do
     for kb in 0 1 256; do
-        [ "$(weights $n --set "$wide" --set train.bucket_kb=$kb)" = "$full" ] || fail "full layers: $n ranks end in other bits than one"
+        [ "$(weights $n --fresh --set "$wide" --set train.bucket_kb=$kb)" = "$full" ] || fail "full layers: $n ranks end in other bits than one"
     done
 done
-[ "$(weights 2 --set "$wide" --set train.reduce=messages)" = "$full" ] || fail "full layers: 2 ranks end in other bits with messages"
+[ "$(weights 2 --fresh --set "$wide" --set train.reduce=messages)" = "$full" ] || fail "full layers: 2 ranks end in other bits with messages"
 
 rm -rf "$dir/cache" # kernels that rank 0 measures, or finds in its cache, are those of all ranks
-cached=$(weights 2 --plan-cache "$dir/cache")
+cached=$(weights 2 --fresh --plan-cache "$dir/cache")
 [ -n "$cached" ] || fail "no weights with a plan cache"
 ls "$dir"/cache/kernels-*.txt >/dev/null || fail "no kernels in the plan cache"
 for n in 1 2 4; do
-    [ "$(weights $n --plan-cache "$dir/cache")" = "$cached" ] || fail "$n ranks end in other bits with one plan cache"
+    [ "$(weights $n --fresh --plan-cache "$dir/cache")" = "$cached" ] || fail "$n ranks end in other bits with one plan cache"
 done
 
-a=$(weights 2 --set train.mode=fast)
-b=$(weights 2 --set train.mode=fast)
+a=$(weights 2 --fresh --set train.mode=fast)
+b=$(weights 2 --fresh --set train.mode=fast)
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "fast mode does not repeat itself"
-three=$(weights 3 --set train.mode=fast --set train.bucket_kb=1) # 140 samples a rank and no power of two
-[ -n "$three" ] && [ "$three" = "$(weights 3 --set train.mode=fast --set train.bucket_kb=0)" ] || fail "3 ranks: overlap changes bits"
-[ "$three" = "$(weights 3 --set train.mode=fast --set train.reduce=messages)" ] || fail "3 ranks: the window changes bits"
+three=$(weights 3 --fresh --set train.mode=fast --set train.bucket_kb=1) # 140 samples a rank and no power of two
+[ -n "$three" ] && [ "$three" = "$(weights 3 --fresh --set train.mode=fast --set train.bucket_kb=0)" ] || fail "3 ranks: overlap changes bits"
+[ "$three" = "$(weights 3 --fresh --set train.mode=fast --set train.reduce=messages)" ] || fail "3 ranks: the window changes bits"
 
-half=$(weights 1 --set train.precision=bf16)
+half=$(weights 1 --fresh --set train.precision=bf16)
 if [ -n "$half" ]; then
     [ "$half" != "$one" ] || fail "bf16 should give other bits: is the test blind?"
     for n in 2 4; do
-        [ "$(weights $n --set train.precision=bf16 --set train.threads=2)" = "$half" ] || fail "$n ranks end in other bits than one with bf16"
+        [ "$(weights $n --fresh --set train.precision=bf16 --set train.threads=2)" = "$half" ] || fail "$n ranks end in other bits than one with bf16"
     done
 else
     grep -q "train.precision=f32" "$dir/log.1" || fail "bf16 fails without its sentence"

@@ -37,6 +37,11 @@ several() {
     one=$(model "$name-1" 1 "$@") || fail "$name on one rank"
     [ "$(model "$name-3" 3 "$@")" = "$one" ] || fail "$name: other bits on 3 ranks"
 }
+# Under secure aggregation: each rank hides and shows its own clients, and nothing of it stays.
+secure="federation.server.secure_aggregation={clip: 0.5, neighbours: 4, threshold: 3}"
+clear=$(model clear 1 --set federation.server.minimum=3 --set "$secure") || fail "secure sums on one rank"
+[ "$(model masks 3 --set federation.server.minimum=3 --set "$secure" --set federation.simulate.masks=true)" = "$clear" ] ||
+    fail "masks leave something in the sums of 3 ranks"
 several topk --set "federation.server.codec={name: topk, share: 0.05}"
 several fedbn --set federation.local.keep=batch_norm --set federation.local.validation=0.2 --set federation.local.personal.head=2
 grep -q '"each_client_valid_accuracy_worst_tenth": 0' "$dir/fedbn-3/simulation/history.jsonl" || fail "no word of the worst clients"

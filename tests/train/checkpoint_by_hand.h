@@ -40,8 +40,8 @@ static inline void make_state(int64_t g)
                                  .epoch = g,
                                  .batch = g + 1,
                                  .step = g + 2,
-                                 .best_accuracy = (double)g / 3,
-                                 .best_epoch = g + 3,
+                                 .best_accuracy = 1.0 / (double)(g + 3),
+                                 .best_epoch = g,
                                  .loss_sum = (double)g / 7,
                                  .correct = g + 4,
                                  .seen = g + 5 };
@@ -51,9 +51,9 @@ static inline void make_state(int64_t g)
 static inline int64_t generation(void)
 {
     int64_t g = state.epoch;
-    ck_assert(state.batch == g + 1 && state.step == g + 2 && state.best_epoch == g + 3 && state.correct == g + 4 &&
+    ck_assert(state.batch == g + 1 && state.step == g + 2 && state.best_epoch == g && state.correct == g + 4 &&
               state.seen == g + 5);
-    ck_assert(state.best_accuracy == (double)g / 3 && state.loss_sum == (double)g / 7);
+    ck_assert(state.best_accuracy == 1.0 / (double)(g + 3) && state.loss_sum == (double)g / 7);
     for (int v = 0; v < VECTORS; v++)
         for (int i = 0; i < COUNT; i++)
             ck_assert(content[v][i] == (float)(g * 10 + v));

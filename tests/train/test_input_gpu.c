@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/config.h"
+#include "datasets/augment_ops.h"
 #include "tests/gpu_main.h"
 #include "train/model.h"
 #include "train/trainer_internal.h"
@@ -82,24 +83,45 @@ static void said(const char *what)
 }
 
 static const char dense[] = "{name: mlp, hidden: [8]}", lenet[] = "{name: lenet}",
-                  images[] = "{name: synthetic, train: 70, classes: 4, channels: 3, height: 9, width: 7}";
+                  images[] = "{name: synthetic, train: 70, classes: 4, channels: 3, height: 9, width: 7}",
+                  larger[] = "{name: synthetic, train: 70, classes: 4, channels: 3, height: 19, width: 17}";
+
+/* What the device makes of n images of bytes. */
+static void changed_there(const uint8_t *from, const lmb_picture_change *changes, int n, const lmb_shape *s, bool ops,
+                          float *got)
+{
+    size_t bytes = (size_t)n * (size_t)lmb_shape_count(s), all = (size_t)n * sizeof *changes;
+    lmb_device *d = lmb_gpu_device(test_gpu);
+    void *x, *pixels, *change;
+
+    ck_ok(d->alloc(d, bytes * sizeof(float), &x, &err));
+    ck_ok(d->alloc(d, bytes, &pixels, &err));
+    ck_ok(d->alloc(d, all, &change, &err));
+    const lmb_step_work w = { .kind = LMB_WORK_PICTURES, .vector = x, .rows = n, .pixels = pixels, .change = change,
+                              .operations = ops, .channels = (int)s->d[0], .height = (int)s->d[1],
+                              .width = (int)s->d[2] };
+    ck_ok(d->upload(d, pixels, from, bytes, &err));
+    ck_ok(d->upload(d, change, changes, all, &err));
+    ck_ok(d->work(d, &w, &err));
+    ck_ok(d->download(d, got, x, bytes * sizeof *got, &err));
+    ck_ok(d->finish(d, &err));
+    d->free(d, x);
+    d->free(d, pixels);
+    d->free(d, change);
+}
 
 /* The batches of a training's loader through the device, a short last one among them. */
 START_TEST(a_batch_is_the_loaders)
 {
-    lmb_dataset *data = pictures(images);
-    const lmb_augment a = { .crop = _i ? 3 : 0, .reflect = _i == 2, .flip = _i, .cutout = _i ? 4 : 0, .versions = 2 };
+    lmb_dataset *data = pictures(_i < 3 ? images : larger);
+    const lmb_augment a = { .crop = _i ? 3 : 0, .reflect = _i == 2, .flip = _i, .cutout = _i ? 4 : 0, .versions = 2,
+                            .policy = _i < 3 ? LMB_POLICY_NONE : _i - 2, .strength = 20, .operations = 3 };
     lmb_loader_options o = { .data = data, .batch = 32, .seed = 9, .shuffle = true, .augment = &a };
-    size_t bytes = 3 * 9 * 7, all = 32 * bytes, changes = 32 * sizeof(lmb_picture_change);
+    size_t numbers = (size_t)lmb_shape_count(&data->shape);
     lmb_loader *here, *there;
     const lmb_batch *b, *c;
-    void *x, *pixels, *change;
-    float *got = malloc(all * sizeof *got);
+    float *got = malloc(32 * numbers * sizeof *got);
 
-    lmb_device *d = lmb_gpu_device(test_gpu);
-    ck_ok(d->alloc(d, all * sizeof(float), &x, &err));
-    ck_ok(d->alloc(d, all, &pixels, &err));
-    ck_ok(d->alloc(d, changes, &change, &err));
     ck_ok(lmb_loader_create(&o, &here, &err));
     o.dtype = LMB_U8;
     o.change_later = true;
@@ -111,21 +133,57 @@ START_TEST(a_batch_is_the_loaders)
         ck_ok(lmb_loader_next(there, &c, &err));
         if (!b)
             break;
-        const lmb_step_work w = { .kind = LMB_WORK_PICTURES, .vector = x, .rows = (int)c->n, .pixels = pixels,
-                                  .change = change, .channels = 3, .height = 9, .width = 7 };
-        ck_ok(d->upload(d, pixels, c->x_u8, (size_t)c->n * bytes, &err));
-        ck_ok(d->upload(d, change, c->change, (size_t)c->n * sizeof *c->change, &err));
-        ck_ok(d->work(d, &w, &err));
-        ck_ok(d->download(d, got, x, (size_t)c->n * bytes * sizeof *got, &err));
-        ck_ok(d->finish(d, &err));
-        ck_assert_mem_eq(got, b->x, (size_t)b->n * bytes * sizeof *got);
+        changed_there(c->x_u8, c->change, (int)c->n, &data->shape, a.policy != LMB_POLICY_NONE, got);
+        ck_assert_mem_eq(got, b->x, (size_t)b->n * numbers * sizeof *got);
     }
     lmb_loader_destroy(here);
     lmb_loader_destroy(there);
-    d->free(d, x);
-    d->free(d, pixels);
-    d->free(d, change);
     lmb_dataset_destroy(data);
+    free(got);
+}
+END_TEST
+
+/* Every operation after every other, and before one of them again: the bytes of the processor. */
+START_TEST(every_operation_is_the_processors)
+{
+    enum { OPS = LMB_OP_INVERT + 1, N = OPS * OPS };
+    const lmb_shape s = _i == 0 ? LMB_SHAPE(3, 19, 17) : _i == 1 ? LMB_SHAPE(1, 20, 16) : LMB_SHAPE(3, 1, 5);
+    size_t bytes = (size_t)lmb_shape_count(&s);
+    uint8_t *old = malloc(N * bytes), *scratch = malloc(bytes);
+    lmb_picture_change *change = calloc(N, sizeof *change);
+    float *got = malloc(N * bytes * sizeof *got);
+    const lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, (uint64_t)_i);
+
+    for (size_t i = 0; i < N * bytes; i++) /* of a few values, so that histograms are uneven */
+        old[i] = (uint8_t)(20 + lmb_rand_below(&r, (uint32_t)i, 9) * lmb_rand_below(&r, (uint32_t)(i / 50), 23));
+    for (int i = 0; i < N; i++) {
+        const int which[LMB_PICTURE_OPS] = { i / OPS, i % OPS, i % 3 ? LMB_OP_SAME : i / 3 % OPS };
+        for (int k = 0; k < LMB_PICTURE_OPS; k++) {
+            const lmb_augment_op *op = &lmb_augment_ops[which[k]];
+            double share = (i % 31) / 30.0;
+            change[i].op[k] = lmb_augment_op_make(op, op->either && (i + k) % 2 ? -share : share, i % 2, &s);
+        }
+        change[i].flags = i % 5 ? 0 : LMB_PICTURE_FLIP;
+        change[i].y1 = change[i].x1 = (int16_t)(i % 2);
+    }
+    changed_there(old, change, N, &s, true, got);
+    for (int i = 0; i < N; i++) {
+        uint8_t *one = old + (size_t)i * bytes, *moved = malloc(bytes);
+        int h = (int)s.d[1], w = (int)s.d[2];
+        for (int k = 0; k < (int)bytes; k++)
+            moved[k] = lmb_picture_moved(&change[i], one + k / (h * w) * h * w, h, w, k / w % h, k % w);
+        for (int k = 0; k < LMB_PICTURE_OPS; k++)
+            lmb_augment_op_apply(&change[i].op[k], moved, &s, scratch);
+        for (int k = 0; k < (int)bytes; k++) {
+            int want = lmb_picture_cut(&change[i], k / w % h, k % w) ? 0 : moved[k];
+            ck_assert_msg(got[(size_t)i * bytes + (size_t)k] == (float)want, "image %d, byte %d: %g, not %d", i, k,
+                          (double)got[(size_t)i * bytes + (size_t)k], want);
+        }
+        free(moved);
+    }
+    free(old);
+    free(scratch);
+    free(change);
     free(got);
 }
 END_TEST
@@ -161,6 +219,7 @@ START_TEST(a_gpu_that_hangs_is_given_up)
 }
 END_TEST
 
-LMB_GPU_TEST_MAIN("train/input_gpu", add_loop(a_batch_is_the_loaders, 3); add(changes_without_a_kernel_stay);
+LMB_GPU_TEST_MAIN("train/input_gpu", add_loop(a_batch_is_the_loaders, 6);
+                  add_loop(every_operation_is_the_processors, 3); add(changes_without_a_kernel_stay);
                   if (strcmp(lmb_gpu_device(test_gpu)->name, "a played GPU") == 0)
                       add(a_gpu_that_hangs_is_given_up);)

@@ -73,12 +73,15 @@ START_TEST(blocks)
     lmb_graph *g;
     ck_ok(build(
         "{name: layers, activation: relu6, layers: [{concat: {name: mix, branches: [[{conv: 3}], [{depthwise: {}}, {conv: {channels: 5, kernel: 1}}]]}},"
-        " {repeat: {times: 3, name: deep, layers: [{conv: {name: c, channels: 8, norm: false}}]}}, {pool: average}, flatten, norm, {activation: tanh}, dense]}",
+        " {repeat: {times: 3, name: deep, layers: [{conv: {name: c, channels: 8, norm: false}}]}}, {pool: average}, flatten, norm, {activation: tanh}, {scale: 0.5}, dense]}",
         &g));
     ck_assert_int_ne(lmb_graph_find(g, "deep.3.c.conv.bias"), LMB_NONE);
     ck_assert_int_ne(lmb_graph_find(g, "mix.2.conv2.conv.weight"), LMB_NONE);
     const lmb_value *mix = &g->value[lmb_graph_find(g, "mix")];
     ck_assert_int_eq(mix->shape.d[1], 8);
+    const lmb_node *last = &g->node[g->n_nodes - 1], *half = &g->node[g->value[last->in[0]].node];
+    ck_assert_str_eq(half->op->name, "Mul"); /* by a half, in front of the last layer */
+    ck_assert(*(const float *)g->value[half->in[1]].data == 0.5f);
     lmb_graph_destroy(g);
 }
 END_TEST

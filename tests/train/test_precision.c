@@ -180,25 +180,16 @@ START_TEST(fake_quantisation_is_refused)
 }
 END_TEST
 
-int main(void)
+static bool has_bf16(void)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
+    bool has = lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK;
 
-    if (lmb_cpu_backends_bf16("cpu", list, &err) != LMB_OK) {
+    if (!has)
         printf("skipped: %s\n", err.msg);
-        return 0;
-    }
-    Suite *s = suite_create("train/precision");
-    TCase *tc_ = tcase_create("train/precision");
-    tcase_set_timeout(tc_, 900);
-    add_loop(a_step_converts_once, 4);
-    add(it_learns_the_same_bits_on_any_number_of_threads);
-    add(a_teacher_answers_in_f32);
-    add(fake_quantisation_is_refused);
-    suite_add_tcase(s, tc_);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return has;
 }
+
+LMB_TEST_MAIN_IF("train/precision", has_bf16(), add_loop(a_step_converts_once, 4);
+                 add(it_learns_the_same_bits_on_any_number_of_threads); add(a_teacher_answers_in_f32);
+                 add(fake_quantisation_is_refused);)

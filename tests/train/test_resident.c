@@ -1,11 +1,10 @@
-/* Mirrors train/resident*.c, train/gpu.c and core/cuda/ops/step.cu: whole trainings on a played GPU
+/* Mirrors train/resident*.c and train/gpu.c: whole trainings on a played GPU
  * (tests/core/cuda/played.c), whose streams put off what they are given, or, as train/resident_gpu, on a real one.
  * Steps that stay there end in the bits of steps whose weights travel, recorded or not; on a real GPU a clipped
  * gradient's norm is added in another order. */
 #include "train/resident.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,16 +193,26 @@ static const struct {
       "0.5, l1: 1e-4}}",
       { .terms = true } },
     { resnet,
-      "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, optimizer: {name: adagrad, lr_decay: "
-      "0.01}}",
+      "{epochs: 2, batch: 32, shard: 16, lr: 0.02, backend: cuda, ema: 0.9, loss_scale: 48, optimizer: {name: adagrad, "
+      "lr_decay: 0.01}}",
       { .hand = true } },
     { vgg,
       "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: bf16, augment_on: gpu, augment: {crop: 2, "
       "reflect: true, flip: true, cutout: 3}}",
       { 0 } },
-    { lenet, "{epochs: 3, batch: 32, shard: 8, lr: 0.01, backend: cuda, augment: {crop: 4, flip: true, versions: 2}}",
+    { lenet,
+      "{epochs: 3, batch: 32, shard: 8, lr: 0.01, backend: cuda, augment: {crop: 4, flip: true, policy: autoaugment, "
+      "cutout: 2, versions: 2}}",
       { .saves = true } },
     { resnet, "{epochs: 2, batch: 32, mode: fast, lr: 0.01, backend: cuda, precision: tf32}", { 0 } },
+    { resnet,
+      "{epochs: 2, batch: 32, mode: fast, lr: 0.05, backend: cuda, precision: bf16, sam: {rho: 0.1}, augment: {crop: 2, "
+      "flip: true}, optimizer: {name: sgd, nesterov: true, weight_decay: 5e-4}}",
+      { .saves = true } },
+    { vgg,
+      "{epochs: 2, batch: 32, shard: 8, lr: 0.05, backend: cuda, clip: 0.5, ema: 0.9, sam: {rho: 0.5, adaptive: true}, "
+      "augment: {crop: 1}}",
+      { .terms = true } },
 };
 
 START_TEST(staying_is_travelling)
@@ -223,16 +232,44 @@ START_TEST(staying_is_travelling)
 }
 END_TEST
 
+/* A power of two changes exponents alone: the same bits in f32, for it is gone before norms, clipping and terms. */
+START_TEST(a_scaled_loss_has_the_same_bits)
+{
+    static const char *const options[] = {
+        "{epochs: 2, batch: 32, shard: 8, lr: 0.05, clip: 0.5, ema: 0.9, backend: cuda, loss_scale: %s}",
+        "{epochs: 2, batch: 32, mode: fast, lr: 0.05, backend: cuda, sam: {rho: 0.2}, loss_scale: %s}",
+        "{epochs: 2, batch: 32, shard: 8, lr: 0.05, clip: 0.5, threads: 1, backend: portable, sam: {rho: 0.1}, "
+        "loss_scale: %s}",
+    };
+    static const char *const scale[] = { "1", "4096", "0.0625", "3" };
+    char text[200];
+    result r[4];
+
+    for (int i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, options[_i], scale[i]);
+        r[i] = train(vgg, text, (way){ .terms = _i == 0 });
+    }
+    same(&r[0], &r[1]);
+    same(&r[0], &r[2]);
+    ck_assert_int_ne(memcmp(r[0].state, r[3].state, r[0].n * sizeof *r[0].state), 0); /* is it scaled at all? */
+    close_to(r[0].state, r[3].state, r[0].n);
+    for (int i = 0; i < 4; i++)
+        done(&r[i]);
+}
+END_TEST
+
 /* The processor's own kernels, one shard a batch: other orders of summing in the gradients. */
 START_TEST(as_on_the_processor)
 {
     char text[200];
     static const char options[] =
-        "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, clip: 2, backend: %s}";
+        "{epochs: 1, batch: 32, lr: 0.02, threads: 1, mode: fast, augment: {crop: 1}, clip: 2, sam: {rho: %g}, backend: "
+        "%s}";
+    double rho = 0.1 * _i;
 
-    snprintf(text, sizeof text, options, "portable");
+    snprintf(text, sizeof text, options, rho, "portable");
     result host = train(resnet, text, (way){ 0 });
-    snprintf(text, sizeof text, options, "cuda");
+    snprintf(text, sizeof text, options, rho, "cuda");
     result gpu = train(resnet, text, (way){ 0 });
     close_to(host.state, gpu.state, host.n);
     done(&host);
@@ -275,10 +312,16 @@ START_TEST(a_recording_that_fails_is_a_sentence)
 }
 END_TEST
 
+/* With two passes: in the second one of the first step, uphill, and in a later one's first. */
+static const char *const wild[] = {
+    "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, optimizer: {name: sgd, momentum: 0}}",
+    "{epochs: 2, batch: 32, lr: 0.01, mode: fast, backend: cuda, sam: {rho: 1000}}",
+    "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, sam: {rho: 0.1}, optimizer: {name: sgd, momentum: 0}}",
+};
+
 START_TEST(what_is_not_finite_stops)
 {
-    static const char options[] =
-        "{epochs: 2, batch: 32, lr: 1000, mode: fast, backend: cuda, optimizer: {name: sgd, momentum: 0}}";
+    const char *options = wild[_i];
     result a = train(lenet, options, (way){ .travel = true, .status = LMB_E_NUMERIC }),
            b = train(lenet, options, (way){ .status = LMB_E_NUMERIC });
 
@@ -287,112 +330,6 @@ START_TEST(what_is_not_finite_stops)
     ck_assert_mem_eq(a.state, b.state, a.n * sizeof *a.state);
     done(&a);
     done(&b);
-}
-END_TEST
-
-/* ---- one step of every rule, number by number ---- */
-
-enum { NUMBERS = 2500 };
-
-static float *numbers(int purpose, float scale)
-{
-    lmb_rand rand = lmb_rand_at(3, LMB_RAND_TEST, (uint32_t)purpose, 0);
-    float *v = malloc(NUMBERS * sizeof *v);
-    for (uint32_t i = 0; i < NUMBERS; i++)
-        v[i] = scale * lmb_rand_normal(&rand, i);
-    v[3] = 0;
-    v[5] = 1e-41f; /* subnormal products must survive */
-    return v;
-}
-
-static const struct {
-    const char *name, *options;
-} rules[] = {
-    { "sgd", "{momentum: 0.9, weight_decay: 5e-4}" }, { "sgd", "{momentum: 0.8, nesterov: true, l1: 1e-3}" },
-    { "adam", "{weight_decay: 1e-2, l1: 1e-3}" },     { "adamw", "{weight_decay: 1e-2}" },
-    { "adagrad", "{lr_decay: 0.1, l1: 1e-3}" },       { "rmsprop", "{momentum: 0.3, weight_decay: 1e-3}" },
-};
-
-START_TEST(rules_have_the_bits_of_the_rows)
-{
-    const lmb_optimizer *row = lmb_optimizer_find(rules[_i].name);
-    lmb_config *c = parse(rules[_i].options);
-    double config[16];
-    lmb_gpu *gpu;
-    const float decay = 0.3f;
-
-    ck_assert_uint_le(row->config_size, sizeof config);
-    ck_ok(lmb_fields_bind(row->fields, lmb_config_root(c), config, &err));
-    ck_ok(lmb_gpu_open(0, &gpu, &err));
-    lmb_device *d = lmb_gpu_backend(gpu, LMB_CUDA_F32_EXACT)->device;
-    float *w = numbers(1, 1), *grad = numbers(2, 1), *far = numbers(1, 1), *slot[4];
-    float *vector = calloc(LMB_STEP_HEAD + NUMBERS, sizeof *vector);
-    for (int i = 0; i < 4; i++)
-        slot[i] = calloc(NUMBERS, sizeof *slot[i]);
-    lmb_step_chunk chunk[3];
-    for (int i = 0; i < 3; i++)
-        chunk[i] = (lmb_step_chunk){ .at = (uint64_t)(1024 * i),
-                                     .slot = (uint64_t)(1024 * i),
-                                     .n = i < 2 ? 1024 : NUMBERS - 2048,
-                                     .counts = 1,
-                                     .own = 1,
-                                     .decay = decay };
-    for (int64_t t = 1; t <= 4; t++) {
-        double lr = 0.1 / (double)t;
-        lmb_opt_range r = { w, grad, { slot[0], slot[1] }, NUMBERS, lr, decay, t };
-        lmb_step_now now = { .rule = row->rule(config, lr, t) };
-        lmb_step_tally tally = { .failed = -1, .shrink = 1 };
-        memcpy(vector + LMB_STEP_HEAD, grad, NUMBERS * sizeof *grad);
-        lmb_step_work work = { .kind = LMB_WORK_MOVE,
-                               .last = 3,
-                               .chunk = chunk,
-                               .now = &now,
-                               .tally = &tally,
-                               .vector = vector,
-                               .state = far,
-                               .slot = { slot[2], slot[3] } };
-        row->step(config, &r);
-        ck_ok(d->work(d, &work, &err));
-        ck_ok(d->finish(d, &err));
-        ck_assert_mem_eq(far, w, NUMBERS * sizeof *w);
-        ck_assert_mem_eq(slot[2], slot[0], NUMBERS * sizeof *w);
-        ck_assert_mem_eq(slot[3], slot[1], NUMBERS * sizeof *w);
-    }
-    lmb_gpu_close(gpu);
-    for (int i = 0; i < 4; i++)
-        free(slot[i]);
-    free(w);
-    free(grad);
-    free(far);
-    free(vector);
-    lmb_config_destroy(c);
-}
-END_TEST
-
-/* Which device is selected is a thread's own affair: that of the GPU, whoever calls. */
-static void *from_a_thread(void *device)
-{
-    static lmb_step_chunk chunk = { .n = 1, .own = 1 };
-    static float vector[LMB_STEP_HEAD + 1] = { [LMB_STEP_HEAD] = 3 };
-    const lmb_step_work work = { .kind = LMB_WORK_WEIGH, .last = 1, .share = 2, .chunk = &chunk, .vector = vector };
-    lmb_device *d = device;
-    lmb_error e = LMB_ERROR_INIT;
-
-    bool good = d->work(d, &work, &e) == LMB_OK && d->finish(d, &e) == LMB_OK && vector[LMB_STEP_HEAD] == 6;
-    return good ? device : NULL;
-}
-
-START_TEST(any_thread_may_work)
-{
-    lmb_gpu *gpu;
-    pthread_t thread;
-    void *good = NULL;
-
-    ck_ok(lmb_gpu_open(0, &gpu, &err));
-    ck_assert_int_eq(pthread_create(&thread, NULL, from_a_thread, lmb_gpu_device(gpu)), 0);
-    ck_assert_int_eq(pthread_join(thread, &good), 0);
-    ck_assert(good != NULL);
-    lmb_gpu_close(gpu);
 }
 END_TEST
 
@@ -456,12 +393,10 @@ static bool there(void)
 LMB_TEST_MAIN(
     "train/resident", if (there()) {
         add_loop(staying_is_travelling, sizeof trainings / sizeof *trainings);
-        add(as_on_the_processor);
-        add(what_is_not_finite_stops);
+        add_loop(a_scaled_loss_has_the_same_bits, 3);
+        add_loop(as_on_the_processor, 2);
+        add_loop(what_is_not_finite_stops, 3);
         add(kernels_are_timed_in_fast_mode_alone);
-        if (played) { /* recordings go wrong as we like, and a device's memory is the host's */
+        if (played) /* recordings go wrong as we like */
             add(a_recording_that_fails_is_a_sentence);
-            add(any_thread_may_work);
-            add_loop(rules_have_the_bits_of_the_rows, sizeof rules / sizeof *rules);
-        }
     })

@@ -68,8 +68,8 @@ template <class Form, class Op, int operands> struct pointwise_kernel {
         int64_t n = lmb_shape_count(&r->out[0].shape);
         limits l = { in<const float>(r, operands), in<const float>(r, operands + 1) };
         bool groups = r->out[0].shape.n == 4 && in_groups(r, n);
-        return each_group(r, n, groups,
-                          pointwise<T, Op, operands>{ in<const T>(r, 0), in<const T>(r, 1), out<T>(r, 0), l }, err);
+        return each_group<T>(r, n, n, groups,
+                             pointwise<T, Op, operands>{ in<const T>(r, 0), in<const T>(r, 1), out<T>(r, 0), l }, err);
     }
 };
 

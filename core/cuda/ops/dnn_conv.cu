@@ -13,7 +13,7 @@
 
 #include "core/cuda/dnn.h"
 #include "core/cuda/ops/conv.h"
-#include "core/cuda/ops/fallback.h"
+#include "core/cuda/ops/race.h"
 
 namespace lmb {
 namespace {
@@ -164,103 +164,69 @@ template <class Form> struct dnn_kernel {
         if (end.function == 'C')
             snprintf(to + n, room - n, " %g %g", (double)end.lo, (double)end.hi);
     }
-    struct race {
-        dnn_kernel *k;
-        const lmb_run *r;
-        lmb_cuda_queue *q;
-        lmbi_contest held;
-        int engine[LMBI_CONTEST_MOST]; /* of each way: which of its link's */
-        int running;
-    };
-    static lmb_status one_turn(void *ctx, lmb_error *err)
+    int links() const { return n_chain; }
+    static void name_of(char name[LMBI_CONTEST_NAME], const link &l, int i)
     {
-        race *x = (race *)ctx;
-        return x->running < x->k->n_chain ? x->k->run_link(x->k->chain[x->running], x->r, x->q, err)
-                                          : x->k->own.run(x->r, err);
+        snprintf(name, LMBI_CONTEST_NAME, "%s engine %lld", l.name, (long long)lmbi_dnn_engine(l.dnn, i));
     }
-    static lmb_status some_turns(void *ctx, int i, int turns, double *ms, lmb_error *err)
-    {
-        race *x = (race *)ctx;
-        x->running = x->held.of[i].link;
-        if (x->running < x->k->n_chain)
-            LMB_TRY(lmbi_dnn_take(x->k->chain[x->running].dnn, x->q, x->engine[i], err));
-        return lmbi_queue_time(x->q, one_turn, x, turns, ms, err);
-    }
-    void enter_all(race *x)
+    void enter_all(race<dnn_kernel> &x)
     {
         static_assert(2 * LMBI_DNN_TRIED + 1 <= LMBI_CONTEST_MOST, "both links and our own have room");
         char name[LMBI_CONTEST_NAME];
         for (int l = 0; l < n_chain; l++) {
             lmbi_dnn *d = chain[l].dnn;
             lmb_error why = LMB_ERROR_INIT;
-            if (lmbi_dnn_plan(d, x->q, LMBI_DNN_TRIED, &why) != LMB_OK) {
+            if (lmbi_dnn_plan(d, x.q, LMBI_DNN_TRIED, &why) != LMB_OK) {
                 said.add(chain[l].name, why.msg);
                 continue;
             }
             for (int i = 0; i < lmbi_dnn_made(d); i++) {
-                snprintf(name, sizeof name, "%s engine %lld", chain[l].name, (long long)lmbi_dnn_engine(d, i));
-                x->engine[x->held.n] = i;
-                lmbi_contest_enter(&x->held, name, l, lmbi_dnn_place(d, i));
+                name_of(name, chain[l], i);
+                x.enter(name, l, lmbi_dnn_place(d, i), i);
             }
         }
         if (own_has_a_chance())
-            lmbi_contest_enter(&x->held, "ours", n_chain, 0);
+            x.enter("ours", n_chain, 0, 0);
     }
-    void tell(const lmbi_contest *c, const char *shape, const lmb_log *log)
+    lmb_status take(int l, int i, lmb_cuda_queue *q, lmb_error *err) { return lmbi_dnn_take(chain[l].dnn, q, i, err); }
+    void keep(int l, int i)
     {
-        char times[640];
-        lmbi_contest_text(c, times, sizeof times);
-        if (*times)
-            said.add(times, "");
-        lmb_log_at(log, LMB_LOG_INFO, "cuda", "%s: %s; %s", shape, times,
-                   c->winner < 0 ? "none runs" : c->of[c->winner].name);
+        for (int k = 0; k < n_chain; k++)
+            lmbi_dnn_keep(chain[k].dnn, k == l ? i : -1);
     }
-    void hold_contest(const lmb_run *r, lmb_cuda_queue *q, const char *shape)
+    lmb_status take_known(const lmbi_contestant &o, lmb_cuda_queue *q, lmb_error *err)
     {
-        race x = { this, r, q, {}, {}, 0 };
-        enter_all(&x);
-        lmbi_contest_hold(&x.held, some_turns, &x);
-        int won = x.held.winner;
-        at = won < 0 ? n_chain : x.held.of[won].link;
-        tell(&x.held, shape, q->log);
-        lmbi_contests_keep(&q->contests, shape, &x.held);
-        for (int l = 0; l < n_chain; l++)
-            lmbi_dnn_keep(chain[l].dnn, l == at ? x.engine[won] : -1);
-        lmb_error why = LMB_ERROR_INIT; /* for who was alone and never ran */
-        if (at < n_chain && lmbi_dnn_take(chain[at].dnn, q, x.engine[won], &why) != LMB_OK) {
-            said.add(chain[at].name, why.msg);
+        char name[LMBI_CONTEST_NAME];
+        if (strcmp(o.name, "ours") == 0) {
             at = n_chain;
+            return LMB_OK;
         }
-    }
-    /* The way that is best for this shape, as it turns out now, or did before. */
-    void take_best(const lmb_run *r, lmb_cuda_queue *q)
-    {
-        char shape[320];
-        lmb_error why = LMB_ERROR_INIT;
-        shape_text(shape, sizeof shape);
-        const lmbi_contest *c = lmbi_contests_find(q->contests, shape);
-        if (!c)
-            return hold_contest(r, q, shape);
-        at = c->winner < 0 ? n_chain : c->of[c->winner].link;
-        tell(c, shape, nullptr);
-        if (at < n_chain && (lmbi_dnn_plan_only(chain[at].dnn, q, c->of[c->winner].place, &why) != LMB_OK ||
-                             lmbi_dnn_take(chain[at].dnn, q, 0, &why) != LMB_OK)) {
-            said.add(chain[at].name, why.msg); /* there is less memory now */
-            take_first(q);
+        for (int l = 0; l < n_chain; l++) {
+            if (strncmp(o.name, chain[l].name, strlen(chain[l].name)) != 0)
+                continue;
+            LMB_TRY(lmbi_dnn_plan_only(chain[l].dnn, q, o.place, err));
+            name_of(name, chain[l], 0);
+            if (strcmp(name, o.name) != 0)
+                return LMB_FAIL(err, LMB_E_UNSUPPORTED, "at %d there is %s now", o.place, name);
+            at = l;
+            return lmbi_dnn_take(chain[l].dnn, q, 0, err);
         }
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "there is no such way");
     }
     void choose(const lmb_run *r, lmb_cuda_queue *q)
     {
         said.clear();
         planned = true;
-        if (q->measures && n_chain && vectors(r) && !lmbi_queue_recording(q))
-            take_best(r, q);
-        else
+        if (q->measures && n_chain && vectors(r) && !lmbi_queue_recording(q)) {
+            char shape[320];
+            shape_text(shape, sizeof shape);
+            take_best(this, r, q, shape);
+        } else {
             take_first(q);
+        }
         char name[LMBI_CONTEST_NAME] = "own kernel";
         if (at < n_chain)
-            snprintf(name, sizeof name, "%s engine %lld", chain[at].name,
-                     (long long)lmbi_dnn_engine(chain[at].dnn, -1));
+            name_of(name, chain[at], -1);
         said.add(name, at < n_chain ? "runs" : "");
     }
     static bool vectors(const lmb_run *r)
@@ -270,8 +236,9 @@ template <class Form> struct dnn_kernel {
             good = good && (uintptr_t)r->in[i].data % 16 == 0;
         return good && (uintptr_t)r->out[0].data % 16 == 0;
     }
-    lmb_status run_link(const link &l, const lmb_run *r, lmb_cuda_queue *q, lmb_error *err)
+    lmb_status run_link(int which, const lmb_run *r, lmb_cuda_queue *q, lmb_error *err)
     {
+        const link &l = chain[which];
         const void *a = r->in[0].data, *b = r->in[1].data;
         void *made = l.turned ? r->scratch : r->out[0].data;
         const float *bias_at = in<const float>(r, 2);
@@ -298,7 +265,7 @@ template <class Form> struct dnn_kernel {
             return own.run(r, err);
         if (!planned)
             choose(r, q);
-        return at < n_chain && vectors(r) ? run_link(chain[at], r, q, err) : own.run(r, err);
+        return at < n_chain && vectors(r) ? run_link(at, r, q, err) : own.run(r, err);
     }
     ~dnn_kernel()
     {

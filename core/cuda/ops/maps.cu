@@ -95,8 +95,8 @@ template <class Form> struct fill_kernel {
     {
         maps<true> m = maps_of<true>(&r->out[0].shape);
         typedef typename Form::type T;
-        return each_group(r, (int64_t)m.count() * m.c, in_groups(r, m.c),
-                          area_fill<T>{ in<const float>(r, 0), out<T>(r, 0), m }, err);
+        return each_group<T>(r, (int64_t)m.count() * m.c, m.c, in_groups(r, m.c),
+                             area_fill<T>{ in<const float>(r, 0), out<T>(r, 0), m }, err);
     }
 };
 

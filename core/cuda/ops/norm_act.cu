@@ -110,7 +110,9 @@ template <class T, bool nhwc> struct forward {
 
 /* ---- its gradients ---- */
 
-struct slopes { float f, shift, mean, inverse; double sum, product; }; /* of a channel; sums already shared out */
+/* Of a channel; sums already shared out, tilt: that of products, twice times 1 / deviation. Sums are in double; what is
+ * done with each element is f32, which spares it conversions. */
+struct slopes { float f, shift, mean, inverse, sum, tilt; };
 
 template <class T, bool nhwc> struct backward {
     const T *dy, *x;
@@ -129,21 +131,22 @@ template <class T, bool nhwc> struct backward {
     {
         if (act.passes(p.f * v + p.shift)) {
             *sum += d;
-            *product += (double)d * (v - p.mean) * p.inverse;
+            *product += d * (v - p.mean);
         }
     }
     LMB_BODY void settle(int c, slopes *p, double sum, double product, bool writes) const
     {
+        product *= p->inverse;
         if (writes && dscale)
             dscale[c] = (float)product;
         if (writes && db)
             db[c] = (float)sum;
-        p->sum = sum / m.count(), p->product = product / m.count();
+        p->sum = (float)(sum / m.count()), p->tilt = (float)(product / m.count() * p->inverse);
     }
     LMB_BODY float slope(const slopes &p, float v, float d) const
     {
-        double g = act.passes(p.f * v + p.shift) ? d : 0, hat = (double)(v - p.mean) * p.inverse;
-        return (float)(p.f * (g - p.sum - hat * p.product));
+        float g = act.passes(p.f * v + p.shift) ? d : 0;
+        return p.f * (g - p.sum - (v - p.mean) * p.tilt);
     }
     template <class Team> LMB_BODY void operator()(Team t, int c) const
     {
@@ -244,7 +247,7 @@ template <class Form, bool gradient> struct norm_act_kernel {
                                           act };
             if constexpr (Form::nhwc) {
                 LMB_TRY((columns<2>(r, m.count(), m.c, groups, part, backward_columns<decltype(f)>{ f }, err)));
-                return f.dx ? each_group(r, n, groups, f, err) : LMB_OK;
+                return f.dx ? each_group<T>(r, n, m.c, groups, f, err) : LMB_OK;
             } else {
                 return teams(r, m.c, f, err);
             }
@@ -267,8 +270,8 @@ template <class Form, bool gradient> struct norm_act_kernel {
                                          act };
             if constexpr (Form::nhwc) {
                 LMB_TRY((columns<2>(r, m.count(), m.c, groups, part, forward_columns<decltype(f)>{ f }, err)));
-                return f.y ? each_group(r, n, groups, apply_affine<T, true>{ f.x, f.add, f.y, f.a, m, act }, err)
-                           : LMB_OK;
+                apply_affine<T, true> apply = { f.x, f.add, f.y, f.a, m, act };
+                return f.y ? each_group<T>(r, n, m.c, groups, apply, err) : LMB_OK;
             } else {
                 return teams(r, m.c, f, err);
             }
@@ -327,8 +330,8 @@ template <class Form, bool apply> struct known_kernel {
                       known{ in<const float>(r, 1), in<const float>(r, 2), in<const float>(r, 3), in<const float>(r, 4),
                              a, epsilon, !apply },
                       err)));
-        return each_group(r, (int64_t)m.count() * m.c, Form::nhwc && in_groups(r, m.c),
-                          apply_affine<T, Form::nhwc>{ in<const T>(r, 0), nullptr, out<T>(r, 0), a, m, act }, err);
+        return each_group<T>(r, (int64_t)m.count() * m.c, m.c, Form::nhwc && in_groups(r, m.c),
+                             apply_affine<T, Form::nhwc>{ in<const T>(r, 0), nullptr, out<T>(r, 0), a, m, act }, err);
     }
 };
 

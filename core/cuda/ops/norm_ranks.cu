@@ -211,8 +211,8 @@ template <class Form, bool gradient> struct ranks_kernel {
                                        share, epsilon },
                           err)));
             T *dx = out<T>(r, 0);
-            return dx ? each_group(r, n, groups,
-                                   apply_grad<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), dx, a, m }, err)
+            return dx ? each_group<T>(r, n, m.c, groups,
+                                      apply_grad<T, Form::nhwc>{ in<const T>(r, 0), in<const T>(r, 1), dx, a, m }, err)
                       : LMB_OK;
         } else {
             line *a = (line *)numbers(r);
@@ -221,7 +221,8 @@ template <class Form, bool gradient> struct ranks_kernel {
                                   in<const float>(r, 4), out<float>(r, 1), out<float>(r, 2), a, epsilon, momentum },
                           err)));
             T *y = out<T>(r, 0);
-            return y ? each_group(r, n, groups, apply<T, Form::nhwc>{ in<const T>(r, 0), y, a, m }, err) : LMB_OK;
+            apply<T, Form::nhwc> f = { in<const T>(r, 0), y, a, m };
+            return y ? each_group<T>(r, n, m.c, groups, f, err) : LMB_OK;
         }
     }
 };

@@ -61,18 +61,6 @@ struct look_up {
     }
 };
 
-/* A thread a pixel: reads of a row lie together, but for those that are mirrored. */
-struct change_pictures {
-    lmb_step_work w;
-    LMB_BODY void operator()(int i) const
-    {
-        int x = i % w.width, row = i / w.width, plane = row / w.height, y = row % w.height;
-        const uint8_t *from = w.pixels + (size_t)plane * w.height * w.width;
-        w.vector[i] = !w.change ? (float)w.pixels[i]
-                                : (float)lmb_picture_at(&w.change[plane / w.channels], from, w.height, w.width, y, x);
-    }
-};
-
 struct weigh {
     lmb_step_work w;
     template <class Team> LMB_BODY void operator()(const Team &t, int row) const
@@ -100,25 +88,33 @@ struct merge {
     }
 };
 
+/* SLOPE, the first pass of two: before terms, and by the sizes of weights. */
 struct squares {
     lmb_step_work w;
     template <class Team> LMB_BODY void operator()(const Team &t, int row) const
     {
         const lmb_step_chunk &c = w.chunk[row];
         float *g = w.vector + LMB_STEP_HEAD + c.at;
-        bool own = c.own != 0, terms = own && c.kind == LMB_CHUNK_TRAIN && (w.anchor || w.shift);
-        float pull = w.now->pull;
+        bool first = w.kind == LMB_WORK_SLOPE, own = c.own != 0, trained = own && c.kind == LMB_CHUNK_TRAIN;
+        bool terms = trained && !first && (w.anchor || w.shift), sized = trained && first && w.adaptive,
+             scaled = trained && w.now->unscale != 1;
+        float pull = w.now->pull, unscale = w.now->unscale;
+        const float *state = w.kept && !first ? w.kept + c.slot : w.state + c.at; /* not those uphill */
         double sum[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
 
         for (int i = 8 * t.lane(); own && i < c.n; i += 8 * t.lanes()) {
             bool whole = i + 8 <= c.n;
             for (int k = 0; k < 8 && i + k < c.n; k++) {
                 float v = g[i + k];
+                if (scaled)
+                    v *= unscale;
+                if (sized)
+                    v *= fabsf(state[i + k]);
                 if (terms && w.anchor)
-                    v += pull * (w.state[c.at + i + k] - w.anchor[c.at + i + k]);
+                    v += pull * (state[i + k] - w.anchor[c.at + i + k]);
                 if (terms && w.shift)
                     v += w.shift[c.at + i + k];
-                if (terms)
+                if (terms || sized || scaled)
                     g[i + k] = v;
                 sum[whole ? k : 0] += (double)v * v;
             }
@@ -130,6 +126,7 @@ struct squares {
     }
 };
 
+/* AIM, the first pass of two: it is what counts. */
 struct decide {
     lmb_step_work w;
     template <class Team> LMB_BODY void operator()(const Team &t, int) const
@@ -139,15 +136,42 @@ struct decide {
             sum += w.part[i];
         double norm = sqrt(t.sum(sum));
         lmb_step_tally *y = w.tally;
+        bool first = w.kind == LMB_WORK_AIM;
         if (t.lane() != 0 || y->failed >= 0)
             return;
-        y->loss += w.vector[LMB_STEP_LOSS];
-        y->correct += (int64_t)w.vector[LMB_STEP_CORRECT];
+        if (first || !w.kept) {
+            y->loss += w.vector[LMB_STEP_LOSS];
+            y->correct += (int64_t)w.vector[LMB_STEP_CORRECT];
+        }
         y->norm = norm;
         y->rate = w.now->rule.lr;
-        y->shrink = w.now->clip > 0 && norm > w.now->clip ? (float)(w.now->clip / norm) : 1.0f;
+        if (first)
+            y->way = (float)(w.now->rho / (norm + LMB_SAM_LEAST));
+        else
+            y->shrink = w.now->clip > 0 && norm > w.now->clip ? (float)(w.now->clip / norm) : 1.0f;
         if (!(norm < HUGE_VAL))
             y->failed = w.now->step;
+    }
+};
+
+struct climb {
+    lmb_step_work w;
+    template <class Team> LMB_BODY void operator()(const Team &t, int row) const
+    {
+        const lmb_step_chunk &c = w.chunk[row];
+        if (!c.own)
+            return;
+        const float *g = w.vector + LMB_STEP_HEAD + c.at;
+        float *state = w.state + c.at, *kept = w.kept + c.slot;
+        bool trained = c.kind == LMB_CHUNK_TRAIN, moves = trained && w.tally->failed < 0;
+        float way = w.tally->way;
+
+        for (int i = t.lane(); i < c.n; i += t.lanes()) {
+            float v = state[i];
+            kept[i] = trained ? v : g[i];
+            if (moves)
+                state[i] = v + way * (w.adaptive ? g[i] * fabsf(v) : g[i]);
+        }
     }
 };
 
@@ -198,8 +222,14 @@ struct move_all {
     template <class Team> LMB_BODY void operator()(const Team &t, int row) const
     {
         const lmb_step_chunk &c = w.chunk[row];
-        if (!c.own || w.tally->failed >= 0)
+        const float *kept = w.kept ? w.kept + c.slot : nullptr;
+        if (!c.own)
             return;
+        if (w.tally->failed >= 0) {
+            for (int i = t.lane(); kept && c.kind == LMB_CHUNK_TRAIN && i < c.n; i += t.lanes())
+                w.state[c.at + i] = kept[i];
+            return;
+        }
         const float *g = w.vector + LMB_STEP_HEAD + c.at;
         float *state = w.state + c.at, *ema = w.ema ? w.ema + c.at : nullptr;
         float *s0 = w.slot[0] ? w.slot[0] + c.slot : nullptr, *s1 = w.slot[1] ? w.slot[1] + c.slot : nullptr;
@@ -209,6 +239,7 @@ struct move_all {
         for (int i = t.lane(); i < c.n; i += t.lanes()) {
             float v = state[i], grad = g[i], a = 0, b = 0;
             if (c.kind == LMB_CHUNK_TRAIN) {
+                v = kept ? kept[i] : v;
                 if (shrink != 1)
                     grad *= shrink;
                 a = s0 ? s0[i] : 0;
@@ -219,7 +250,7 @@ struct move_all {
                 if (s1)
                     s1[i] = b;
             } else if (c.kind == LMB_CHUNK_NEXT) {
-                v = grad;
+                v = kept ? kept[i] : grad;
             }
             if (c.kind != LMB_CHUNK_KEEP)
                 state[i] = v;
@@ -248,15 +279,19 @@ extern "C" lmb_status lmbi_cuda_step_work(void *queue, const lmb_step_work *w, l
     case LMB_WORK_MERGE:
         return teams(&r, w->last - w->first, merge{ *w }, err);
     case LMB_WORK_SQUARES:
+    case LMB_WORK_SLOPE:
         return teams(&r, w->last, squares{ *w }, err);
     case LMB_WORK_DECIDE:
+    case LMB_WORK_AIM:
         return teams(&r, 1, decide{ *w }, err);
     case LMB_WORK_MOVE:
         return teams(&r, w->last, move_all{ *w }, err);
+    case LMB_WORK_CLIMB:
+        return teams(&r, w->last, climb{ *w }, err);
     case LMB_WORK_ROWS:
         return each(&r, (int64_t)w->rows * w->classes, look_up{ *w }, err);
     case LMB_WORK_PICTURES:
-        return each(&r, (int64_t)w->rows * w->channels * w->height * w->width, change_pictures{ *w }, err);
+        return lmbi_cuda_pictures(&r, w, err);
     case LMB_WORK_KINDS:
         break;
     }

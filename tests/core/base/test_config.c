@@ -1,8 +1,9 @@
-/* Mirrors core/base/config.c and core/base/field.c. */
+/* Mirrors core/base/config.c, core/base/field.c and core/base/agree.c. */
 #include "core/base/config.h"
 
 #include <string.h>
 
+#include "core/base/agree.h"
 #include "core/base/field.h"
 #include "core/base/str.h"
 #include "tests/check_main.h"
@@ -62,6 +63,57 @@ START_TEST(values_defaults_and_round_trip)
     lmb_str_free(&s2);
     lmb_config_destroy(c);
     lmb_config_destroy(d);
+}
+END_TEST
+
+static bool is_path(const char *line) { return strncmp(line, "path:", 5) == 0; }
+
+/* What an older program stored has not all keys of now. */
+START_TEST(keys_that_nobody_named_need_not_be_there)
+{
+    static const struct { const char *now, *stored, *had, *has; } rows[] = {
+        { "epochs: 3",
+          "epochs: 3\nmode: fast\nnesterov: false\npath: \"here\"\nschedule:\n  lr: 0.1\n  milestones: [30, 60]\n", NULL, NULL },
+        { "epochs: 3", "epochs: 3\nnesterov: false\npath: \"here\"\nschedule:\n  milestones: [30, 60]\n", NULL, NULL },
+        { "epochs: 3", "epochs: 3\nmode: fast\n", NULL, NULL }, /* a whole section is new */
+        { "epochs: 3", "epochs: 3\nschedule:\n  lr: 0.1  # default\n", NULL, NULL }, /* its marks say nothing */
+        { "epochs: 3", "epochs: 3\npath: \"there\"\n", NULL, NULL }, /* passed over */
+        { "epochs: 3\nnesterov: true", "epochs: 3\nmode: fast\n", "(nothing)", "nesterov: true" },
+        { "{}", "epochs: 3\nmode: fast\n", "epochs: 3", "epochs: 10" }, /* the default was another */
+        { "epochs: 3", "epochs: 3\nmomentum: 0.9\n", "momentum: 0.9", "(nothing)" },
+        { "epochs: 3", "epochs: 3\nlr: 0.1\n", "lr: 0.1", "(nothing)" }, /* not that of the schedule */
+        { "schedule: {lr: 0.2}", "epochs: 10\n", "(nothing)", "schedule:" },
+        { "schedule: {lr: 0.2}", "epochs: 10\nschedule:\n  lr: 0.1\n", "lr: 0.1", "lr: 0.2" },
+        { "schedule: {milestones: [30, 61]}", "schedule:\n  milestones: [30, 60]\n", "milestones: [30, 60]",
+          "milestones: [30, 61]" },
+        { "model: lenet", "epochs: 10\n", "(nothing)", "model: lenet" },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmb_config *c = parse(rows[i].now);
+        lmb_agree_lines differ;
+        lmb_str s = LMB_STR_INIT;
+        outer o;
+
+        ck_ok(lmb_fields_bind(outer_rows, lmb_config_root(c), &o, &err));
+        ck_ok(lmb_fields_dump_marked(outer_rows, &o, 0, &s));
+        bool same = lmb_agree(rows[i].stored, s.text, is_path, &differ);
+        ck_assert_msg(same == !rows[i].had, "%s and now %s", rows[i].stored, s.text);
+        if (!same) {
+            ck_assert_str_eq(differ.had, rows[i].had);
+            ck_assert_str_eq(differ.has, rows[i].has);
+        }
+        ck_assert(lmb_agree(s.text, s.text, NULL, NULL));
+        lmb_config *again = parse(s.text); /* it is still YAML */
+        lmb_str t = LMB_STR_INIT;
+        ck_ok(lmb_fields_bind(outer_rows, lmb_config_root(again), &o, &err));
+        ck_ok(lmb_fields_dump_marked(outer_rows, &o, 0, &t));
+        ck_assert_str_eq(s.text, t.text);
+        lmb_str_free(&s);
+        lmb_str_free(&t);
+        lmb_config_destroy(c);
+        lmb_config_destroy(again);
+    }
 }
 END_TEST
 
@@ -137,5 +189,6 @@ START_TEST(depth_is_bounded)
 END_TEST
 
 LMB_TEST_MAIN("core/base/config", add(values_defaults_and_round_trip); add(set_edits_and_creates);
+              add(keys_that_nobody_named_need_not_be_there);
               add_loop(complaints_point_at_the_text, sizeof bad / sizeof bad[0]);
               add_loop(bad_yaml_is_refused, sizeof unreadable / sizeof unreadable[0]); add(depth_is_bounded);)

@@ -87,29 +87,25 @@ START_TEST(only_the_best_backend_has_it)
 }
 END_TEST
 
-int main(void)
+static bool has_bf16(void)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
     lmb_error err = LMB_ERROR_INIT;
-    int cases = 0;
+    bool has = lmb_cpu_backends_bf16("cpu", list, &err) == LMB_OK;
 
-    if (lmb_cpu_backends_bf16("cpu", list, &err) != LMB_OK) {
+    if (!has)
         printf("skipped: %s\n", err.msg);
-        return 0;
-    }
+    return has;
+}
+
+static int count_cases(void)
+{
+    int cases = 0;
     while (lmb_op_cases[cases].op)
         cases++;
-    Suite *s = suite_create("core/cpu/bf16");
-    TCase *tc_ = tcase_create("core/cpu/bf16");
-    tcase_set_timeout(tc_, 900);
-    add(rounding_is_to_nearest_even);
-    add_loop(case_holds, cases);
-    add(a_plan_converts_at_its_ends);
-    add(only_the_best_backend_has_it);
-    suite_add_tcase(s, tc_);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return cases;
 }
+
+LMB_TEST_MAIN_IF("core/cpu/bf16", has_bf16(), add(rounding_is_to_nearest_even);
+                 add_loop(case_holds, count_cases()); add(a_plan_converts_at_its_ends);
+                 add(only_the_best_backend_has_it);)

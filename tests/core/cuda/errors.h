@@ -130,9 +130,10 @@ static lmb_graph *graph_of(const shape *q, const lmb_shape *sx, const lmb_shape 
     return with;
 }
 
-static void check_shape(const lmb_backend *backend, int which, double bound)
+/* y, dx, dw into s[0..2].got. */
+static void run_shape(const lmb_backend *backend, const shape *q, const float *x, const float *w, const float *d,
+                      sums s[3])
 {
-    const shape *q = &shapes[which];
     const lmb_backend *list[] = { backend, NULL };
     lmb_plan_options o = { .backends = list };
     lmb_step_info info = { 1, 0, NULL };
@@ -142,21 +143,30 @@ static void check_shape(const lmb_backend *backend, int which, double bound)
     lmb_plan *p;
 
     shapes_of(q, &sx, &sw, &sy);
+    lmb_graph *g = graph_of(q, &sx, &sw, &sy, x, w, &dy, out, &e);
+    ck_ok_at(lmb_plan_compile(g, &o, &p, &e), &e);
+    ck_ok_at(lmb_plan_bind(p, dy, (float *)d, &e), &e);
+    for (int i = 0; i < 3; i++)
+        ck_ok_at(lmb_plan_bind(p, out[i], s[i].got, &e), &e);
+    ck_ok_at(lmb_plan_run(p, &info, &e), &e);
+    lmb_plan_destroy(p);
+    lmb_graph_destroy(g);
+}
+
+static void check_shape(const lmb_backend *backend, int which, double bound)
+{
+    const shape *q = &shapes[which];
+    lmb_shape sx, sw, sy;
+
+    shapes_of(q, &sx, &sw, &sy);
     float *x = numbers(lmb_shape_count(&sx), 1), *w = numbers(lmb_shape_count(&sw), 2),
           *d = numbers(lmb_shape_count(&sy), 3);
     sums s[3] = { sums_of(lmb_shape_count(&sy)), sums_of(lmb_shape_count(&sx)), sums_of(lmb_shape_count(&sw)) };
     static const char *const names[] = { "y", "dx", "dw" };
     by_definition(q, x, w, d, &s[0], &s[1], &s[2]);
-    lmb_graph *g = graph_of(q, &sx, &sw, &sy, x, w, &dy, out, &e);
-    ck_ok_at(lmb_plan_compile(g, &o, &p, &e), &e);
-    ck_ok_at(lmb_plan_bind(p, dy, d, &e), &e);
-    for (int i = 0; i < 3; i++)
-        ck_ok_at(lmb_plan_bind(p, out[i], s[i].got, &e), &e);
-    ck_ok_at(lmb_plan_run(p, &info, &e), &e);
+    run_shape(backend, q, x, w, d, s);
     for (int i = 0; i < 3; i++)
         within(&s[i], bound, names[i], which);
-    lmb_plan_destroy(p);
-    lmb_graph_destroy(g);
     free(x);
     free(w);
     free(d);

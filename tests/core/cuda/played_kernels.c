@@ -5,6 +5,7 @@
  * A kernel that asks for sums of all ranks in its middle (lmb_rank_sums) is put off in two halves, with the exchange
  * between them; as it can not be cut, the first half ends it where it asks, and the second begins again with the
  * exchanged sums in place of its own. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ typedef struct made {
     const lmb_kernel *kernel;
     void *state;
     size_t scratch;
+    bool ran;
 } made;
 
 /* What a plan reads of a kernel besides its functions; kernels of one op that differ in it have wrappers of their
@@ -197,12 +199,27 @@ static lmb_status run_halves(const made *m, const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
+static void measure(const made *m, const lmb_run *r)
+{
+    char shape[LMB_SHAPE_TEXT], text[2 * LMB_SHAPE_TEXT];
+
+    if (strncmp(m->kernel->op, "Conv", 4) != 0 && strncmp(m->kernel->op, "Gemm", 4) != 0)
+        return;
+    int n = snprintf(text, sizeof text, "%s of %s", m->kernel->name, lmb_shape_text(&r->in[0].shape, shape,
+                                                                                    sizeof shape));
+    snprintf(text + n, sizeof text - (size_t)n, " and %s", lmb_shape_text(&r->in[1].shape, shape, sizeof shape));
+    lmbi_played_measure(r->queue, text);
+}
+
 static lmb_status run_kernel(void *state, const lmb_run *r, lmb_error *err)
 {
-    const made *m = state;
+    made *m = state;
 
     if (!r->queue)
         return m->kernel->run(m->state, r, err);
+    if (!m->ran)
+        measure(m, r);
+    m->ran = true;
     if (r->step->ranks && strstr(m->kernel->name, "norm_ranks"))
         return run_halves(m, r, err);
     lmbi_played_defer(((lmb_cuda_queue *)r->queue)->stream, run_deferred, defer(m, r));

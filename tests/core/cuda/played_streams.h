@@ -3,9 +3,11 @@
 #ifndef LMB_TESTS_CORE_CUDA_PLAYED_STREAMS_H
 #define LMB_TESTS_CORE_CUDA_PLAYED_STREAMS_H
 
+#include <pthread.h>
+
 #include "tests/core/cuda/played.h"
 
-enum { COPY, CALL, RECORD, WAIT };
+enum { COPY, CALL, RECORD, WAIT, STAMP };
 
 typedef struct op {
     int kind;
@@ -21,7 +23,7 @@ typedef struct op {
 
 typedef struct list { op *op; size_t n, cap; } list;
 
-struct lmb_cuda_graph { list list; bool broken, meets; lmb_cuda_stream *origin; };
+struct lmb_cuda_graph { list list; bool broken, meets; lmb_cuda_stream *origin; pthread_t thread; };
 struct lmb_cuda_stream {
     list list;
     size_t done;
@@ -30,8 +32,9 @@ struct lmb_cuda_stream {
     lmb_error failed;
     lmb_cuda_stream *next;
 };
-struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done, put; lmb_cuda_graph *capture; };
+struct lmb_cuda_event { lmb_cuda_stream *stream; long recorded, done, put; lmb_cuda_graph *capture; double ms; };
 
+bool lmbi_played_clockless(void); /* what is replayed sets no event's time */
 void lmbi_played_open(void); /* before anything else */
 void lmbi_played_enter(void);
 void lmbi_played_leave(void);
@@ -42,7 +45,7 @@ void lmbi_played_push(lmb_cuda_stream *s, op o);          /* onto s, or into wha
 void lmbi_played_drain(lmb_cuda_stream *s);
 void lmbi_played_reach(lmb_cuda_event *e, long turn);     /* do what comes before */
 void lmbi_played_selected(void);                          /* a device, by this thread */
-lmb_cuda_graph *lmbi_played_recording(void);              /* any, or NULL */
+lmb_cuda_graph *lmbi_played_recording(void);              /* by this thread, or NULL */
 /* E_DEVICE; what g has recorded so far is worth nothing. */
 lmb_status lmbi_played_refuse(lmb_cuda_graph *g, const char *what, lmb_error *err);
 void lmbi_played_recorder(lmb_cuda_api *table); /* fills in recording and graphs */

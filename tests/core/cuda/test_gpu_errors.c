@@ -1,5 +1,6 @@
 /* How exact cuDNN, cuBLASLt and our kernels are on a GPU; see errors.h. Mirrors core/cuda/ops/{dnn_conv,blas}.cu. */
 #include "tests/core/cuda/every_op.h"
+#include "tests/core/cuda/network_layers.h"
 #include "tests/gpu_main.h"
 
 /* Memory of the device begins as NaN, in f32 and in bf16. */
@@ -33,12 +34,24 @@ END_TEST
 
 START_TEST(every_op_stays_within_bounds)
 {
+    const lmb_backend *const all[] = { lmb_gpu_backend(test_gpu, LMB_CUDA_F32_EXACT),
+                                       lmb_gpu_backend(test_gpu, LMB_CUDA_TF32_PRODUCTS),
+                                       lmb_gpu_backend(test_gpu, LMB_CUDA_BF16_MAPS) };
+
+    check_everywhere(all, _i);
+}
+END_TEST
+
+static shape layer[MOST_LAYERS];
+
+START_TEST(layers_of_networks_stay_within_bounds)
+{
     for (int p = 0; p < LMB_CUDA_PRECISIONS; p++)
-        check_op(lmb_gpu_backend(test_gpu, (lmb_cuda_precision)p), &lmb_op_cases[_i], bounds[p],
-                 p == LMB_CUDA_BF16_MAPS);
+        check_layer(lmb_gpu_backend(test_gpu, (lmb_cuda_precision)p), &layer[_i], bounds[p]);
 }
 END_TEST
 
 LMB_GPU_TEST_MAIN("core/cuda/gpu_errors", begin_as_nan(lmb_gpu_device(test_gpu));
                   add_loop(errors_stay_within_bounds, LMB_CUDA_PRECISIONS * SHAPES);
-                  add_loop(every_op_stays_within_bounds, op_cases());)
+                  add_loop(every_op_stays_within_bounds, op_cases() + LAYER_CASES);
+                  add_loop(layers_of_networks_stay_within_bounds, network_layers(4, layer));)

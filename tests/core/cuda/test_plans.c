@@ -3,33 +3,14 @@
  * it. */
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/base/str.h"
 #include "core/passes/fold.h"
 #include "tests/check_main.h"
+#include "tests/core/cuda/networks.h"
 #include "tests/core/cuda/on_host.h"
-#include "train/model.h"
 #include "train/program.h"
 
 static lmb_error err;
-
-static const struct { const char *model; int64_t size; int classes; } networks[] = {
-    { "{name: resnet_imagenet, depth: 18, small: true}", 32, 10 }, { "{name: resnet_imagenet, depth: 50}", 224, 1000 },
-    { "{name: wide_resnet}", 32, 10 },                             { "{name: mobilenet_v2}", 32, 10 },
-    { "{name: resnet, depth: 8}", 32, 10 },
-};
-enum { NETWORKS = sizeof networks / sizeof *networks };
-
-static lmb_graph *network(int i)
-{
-    const lmb_shape sample = LMB_SHAPE(3, networks[i].size, networks[i].size);
-    lmb_config *c;
-    lmb_graph *g;
-    ck_ok(lmb_config_parse(networks[i].model, strlen(networks[i].model), "m.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, networks[i].classes, 1, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
 
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 

@@ -322,25 +322,8 @@ START_TEST(other_files_are_refused)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("core/store/store");
-    TCase *tc_ = tcase_create("core/store/store");
-    SRunner *runner = srunner_create(suite);
-    int n = count_formats(), bad;
-
-    tcase_set_timeout(tc_, 900);
-    add_loop(everything_comes_back, n);
-    add_loop(an_empty_store, n);
-    add_loop(wrong_expectations_are_said, n);
-    add_loop(damage_is_refused, n);
-    add_loop(failed_commits_leave_the_old_file, n);
-    add_loop(bad_names_are_refused, sizeof bad_names / sizeof bad_names[0]);
-    add_loop(clashing_names_are_refused, sizeof clashes / sizeof clashes[0]);
-    add(other_files_are_refused);
-    suite_add_tcase(suite, tc_);
-    srunner_run_all(runner, CK_ENV);
-    bad = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return bad != 0;
-}
+LMB_TEST_MAIN("core/store/store", int n = count_formats(); add_loop(everything_comes_back, n);
+              add_loop(an_empty_store, n); add_loop(wrong_expectations_are_said, n); add_loop(damage_is_refused, n);
+              add_loop(failed_commits_leave_the_old_file, n);
+              add_loop(bad_names_are_refused, sizeof bad_names / sizeof bad_names[0]);
+              add_loop(clashing_names_are_refused, sizeof clashes / sizeof clashes[0]); add(other_files_are_refused);)
