@@ -264,14 +264,6 @@ done:
 
 /* ---- choosing ---- */
 
-typedef struct choice { double ratio; int move; } choice;
-
-static int best_first(const void *a, const void *b)
-{
-    const choice *x = a, *y = b;
-    return x->ratio != y->ratio ? (x->ratio < y->ratio ? -1 : 1) : x->move < y->move ? -1 : 1;
-}
-
 /* Does the class run through the weights of a layer? */
 static bool class_has(const lmb_moves *m, int class, const char *weight)
 {
@@ -301,72 +293,107 @@ static bool fits(const lmb_moves *m, const int *which, int n, int move)
     return true;
 }
 
-/* Fill the batch in the order of worth, of moves that gain no more than `most` each; a move that, beside the others,
- * gains nothing is put back. */
-static lmb_status fill(const lmb_moves *m, lmb_goal goal, double wanted, double most, const choice *order, int n_order,
-                       lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS], lmb_graph **out,
-                       lmb_error *err)
+/* A batch as it fills. */
+typedef struct batch {
+    const lmb_moves *m;
+    lmb_goal goal;
+    const double *weight, *exchange; /* see moves.h */
+    double wanted;                   /* the cost it is to come down to */
+    bool *gone;                      /* [m->n] is in it, or was tried */
+    int *which, n;
+    double *cost; /* [LMB_COSTS] of the model with it */
+    lmb_graph **out;
+} batch;
+
+/* What a move gains, in units of the goal; beyond what is still wanted a gain is worth nothing, or the last move of a
+ * batch would be a large one. <= 0: it makes other things dearer than that is worth. */
+static double gain_of(const batch *b, const lmb_move *move)
 {
-    for (int i = 0; i < n_order && cost[goal] > wanted; i++) {
+    const double *now = b->m->cost;
+    double gain = fmin(move->gain[b->goal], b->cost[b->goal] - b->wanted);
+
+    for (int i = 0; b->exchange && i < LMB_COSTS; i++)
+        if (b->exchange[i] > 0 && now[i] > 0)
+            gain += b->exchange[i] * move->gain[i] * (now[b->goal] / now[i]);
+    return gain;
+}
+
+/* The move of least loss for what it gains, of those that gain no more than `most` each. -1: none is left. */
+static int next_move(const batch *b, double most)
+{
+    double least = INFINITY;
+    int best = -1;
+
+    for (int i = 0; i < b->m->n; i++) {
+        const lmb_move *x = &b->m->move[i];
+        if (b->gone[i] || x->gain[b->goal] <= 0 || x->gain[b->goal] > most)
+            continue;
+        double gain = gain_of(b, x), loss = x->loss * (b->weight ? b->weight[i] : 1);
+        double ratio = gain > 0 ? loss / gain : INFINITY;
+        if (best < 0 || ratio < least) {
+            least = ratio;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Fill the batch in the order of worth; a move that, beside the others, gains nothing is put back. */
+static lmb_status fill(batch *b, double most, lmb_latency *latency, lmb_error *err)
+{
+    int move;
+
+    while (b->cost[b->goal] > b->wanted && (move = next_move(b, most)) >= 0) {
         double after[LMB_COSTS];
         lmb_graph *g = NULL;
         lmb_error unknown = LMB_ERROR_INIT;
-        if (m->move[order[i].move].gain[goal] > most || !fits(m, which, *n, order[i].move))
+        b->gone[move] = true;
+        if (!fits(b->m, b->which, b->n, move))
             continue;
-        which[*n] = order[i].move;
-        LMB_TRY(lmb_moves_apply(m, which, *n + 1, &g, err));
+        b->which[b->n] = move;
+        LMB_TRY(lmb_moves_apply(b->m, b->which, b->n + 1, &g, err));
         lmb_status st = costs_of(g, latency, after, &unknown);
-        if (st != LMB_OK || after[goal] >= cost[goal]) {
+        if (st != LMB_OK || after[b->goal] >= b->cost[b->goal]) {
             lmb_graph_destroy(g);
             if (st != LMB_OK && st != LMB_E_UNSUPPORTED)
                 return LMB_FAIL(err, st, "%s", unknown.msg);
             continue;
         }
-        (*n)++;
-        memcpy(cost, after, sizeof after);
-        lmb_graph_destroy(*out);
-        *out = g;
+        b->n++;
+        memcpy(b->cost, after, sizeof after);
+        lmb_graph_destroy(*b->out);
+        *b->out = g;
     }
     return LMB_OK;
-}
-
-/* What a move gains, in units of the goal. <= 0: it makes other things dearer than that is worth. */
-static double gain_of(const lmb_moves *m, const lmb_move *move, lmb_goal goal, const double *exchange)
-{
-    double gain = move->gain[goal];
-
-    for (int i = 0; exchange && i < LMB_COSTS; i++)
-        if (exchange[i] > 0 && m->cost[i] > 0)
-            gain += exchange[i] * move->gain[i] * (m->cost[goal] / m->cost[i]);
-    return gain;
 }
 
 lmb_status lmb_moves_choose(const lmb_moves *m, lmb_goal goal, double step, const double *weight,
                             const double *exchange, lmb_latency *latency, int *which, int *n, double cost[LMB_COSTS],
                             lmb_graph **out, lmb_error *err)
 {
-    choice *order = malloc(sizeof *order * ((size_t)m->n + 1));
-    int n_order = 0;
+    const double all = m->cost[goal];
+    batch b = { m, goal, weight, exchange, (1 - step) * all, calloc((size_t)m->n + 1, sizeof *b.gone), which, 0, cost,
+                out };
 
-    if (!order)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose of %d moves", m->n);
     *n = 0;
     *out = NULL;
+    if (!b.gone)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose of %d moves", m->n);
     memcpy(cost, m->cost, sizeof m->cost);
-    for (int i = 0; i < m->n; i++)
-        if (m->move[i].gain[goal] > 0) {
-            double gain = gain_of(m, &m->move[i], goal, exchange);
-            order[n_order++] = (choice){ gain > 0 ? m->move[i].loss * (weight ? weight[i] : 1) / gain : INFINITY, i };
-        }
-    qsort(order, (size_t)n_order, sizeof *order, best_first);
-    double all = m->cost[goal];
-    lmb_status st = fill(m, goal, (1 - step) * all, step * all, order, n_order, latency, which, n, cost, out, err);
-    if (st == LMB_OK && cost[goal] > (1 - step / 2) * all) /* there is not much in small moves: large ones, too */
-        st = fill(m, goal, (1 - step) * all, all, order, n_order, latency, which, n, cost, out, err);
-    if (st != LMB_OK) {
+    lmb_status st = fill(&b, step * all, latency, err);
+    if (st == LMB_OK && cost[goal] > (1 - step / 2) * all) { /* there is not much in small moves: large ones, too */
+        for (int i = 0; i < m->n; i++)
+            b.gone[i] = false;
+        for (int i = 0; i < b.n; i++)
+            b.gone[which[i]] = true;
+        st = fill(&b, all, latency, err);
+    }
+    if (st == LMB_OK) {
+        *n = b.n;
+    } else {
         lmb_graph_destroy(*out);
         *out = NULL;
     }
-    free(order);
+    free(b.gone);
     return st;
 }
