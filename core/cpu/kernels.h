@@ -10,7 +10,8 @@ extern const lmb_kernel lmbi_cpu_batch_norm, lmbi_cpu_batch_norm_grad, lmbi_cpu_
     lmbi_cpu_bias_grad, lmbi_cpu_relu, lmbi_cpu_relu_grad, lmbi_cpu_clip, lmbi_cpu_clip_grad, lmbi_cpu_add,
     lmbi_cpu_sub, lmbi_cpu_mul, lmbi_cpu_div;
 
-extern const lmb_kernel lmbi_cpu_sum_to, lmbi_cpu_cross_entropy, lmbi_cpu_cross_entropy_grad;
+extern const lmb_kernel lmbi_cpu_sum_to, lmbi_cpu_cross_entropy, lmbi_cpu_cross_entropy_grad, lmbi_cpu_dropout,
+    lmbi_cpu_dropout_grad;
 
 /* Convolutions and products of our own. */
 extern const lmb_kernel lmbi_winograd_conv, lmbi_winograd_conv_act, lmbi_winograd_conv_data, lmbi_winograd_conv_weights;

@@ -10,7 +10,8 @@ static const lmb_kernel *const portable[] = {
     &lmbi_cpu_average_pool, &lmbi_cpu_average_pool_grad, &lmbi_cpu_global_average_pool, &lmbi_cpu_broadcast_area,
     &lmbi_cpu_bias_grad, &lmbi_cpu_relu, &lmbi_cpu_relu_grad, &lmbi_cpu_clip, &lmbi_cpu_clip_grad, &lmbi_cpu_add,
     &lmbi_cpu_sub, &lmbi_cpu_mul, &lmbi_cpu_div,
-    &lmbi_cpu_sum_to, &lmbi_cpu_cross_entropy, &lmbi_cpu_cross_entropy_grad, NULL,
+    &lmbi_cpu_sum_to, &lmbi_cpu_cross_entropy, &lmbi_cpu_cross_entropy_grad, &lmbi_cpu_dropout,
+    &lmbi_cpu_dropout_grad, NULL,
 };
 
 const lmb_backend lmb_backend_portable = { .name = "portable",

@@ -9,8 +9,7 @@
  * dropouts of one model; builders number them.
  *   source   ONNX Dropout-13; Srivastava et al. 2014
  */
-#include "core/ops/attrs.h"
-#include "core/ops/common.h"
+#include "core/ops/dropout.h"
 
 #include <string.h>
 
@@ -44,50 +43,76 @@ static float ratio_of(const lmb_tensor *t)
     return t->dtype == LMB_F64 ? (float)*(const double *)t->data : *(const float *)t->data;
 }
 
-/* Stream of row n: four elements share one block of the generator. */
-static lmb_rand row_stream(const lmb_run *r, int64_t seed, int64_t n)
+lmb_rand lmbi_dropout_row(const lmb_run *r, int64_t seed, int64_t n)
 {
     uint64_t sample = r->step->sample ? r->step->sample[n] : (uint64_t)n;
     return lmb_rand_at(r->step->seed, LMB_RAND_DROPOUT, r->step->epoch, sample | (uint64_t)seed << 32);
 }
 
-/* y = x mask / (1 - ratio) over rows of f32; mask may be NULL. */
-static void drop(const lmb_run *r, const float *x, float *y, uint8_t *mask, float ratio, int64_t seed)
+static lmbi_dropout shape_of(const lmb_run *r, float ratio, int64_t seed, uint8_t *mask)
 {
-    int64_t rows_n = r->in[0].shape.n ? r->in[0].shape.d[0] : 1;
-    int64_t width = rows_n ? lmb_shape_count(&r->in[0].shape) / rows_n : 0;
-    float keep = 1.0f / (1.0f - ratio);
-    uint32_t threshold = (uint32_t)(ratio * 16777216.0f) << 8;
+    const lmb_shape *s = &r->in[0].shape;
+    lmbi_dropout d = { r->in[0].data, r->out[0].data, 1.0f / (1.0f - ratio), mask, s->n ? s->d[0] : 1, 0, seed,
+                       (uint32_t)(ratio * 16777216.0f) << 8 };
 
-    for (int64_t n = 0; n < rows_n; n++) {
-        lmb_rand s = row_stream(r, seed, n);
+    d.width = d.rows ? lmb_shape_count(s) / d.rows : 0;
+    return d;
+}
+
+static bool drops(const lmb_run *r, float *ratio)
+{
+    *ratio = r->n_in > 1 && r->in[1].data ? ratio_of(&r->in[1]) : 0.5f;
+    return r->n_in > 2 && r->in[2].data && *(const uint8_t *)r->in[2].data && *ratio > 0;
+}
+
+bool lmbi_dropout_of(const lmb_run *r, lmbi_dropout *out)
+{
+    const lmb_dropout_attr *a = r->attr;
+    float ratio;
+
+    if (!drops(r, &ratio) || r->in[0].dtype != LMB_F32)
+        return false;
+    *out = shape_of(r, ratio, a->seed, r->n_out > 1 ? r->out[1].data : NULL);
+    return true;
+}
+
+void lmbi_dropout_grad_of(const lmb_run *r, lmbi_dropout *out)
+{
+    const lmb_dropout_attr *a = r->attr;
+
+    *out = shape_of(r, a->ratio, a->seed, NULL);
+}
+
+static void drop(const lmb_run *r, const lmbi_dropout *d)
+{
+    for (int64_t n = 0; n < d->rows; n++) {
+        lmb_rand s = lmbi_dropout_row(r, d->seed, n);
         uint32_t word[4];
-        for (int64_t i = 0; i < width; i++) {
+        for (int64_t i = 0; i < d->width; i++) {
             if (i % 4 == 0) {
                 s.counter[0] = (uint32_t)(i / 4);
                 lmb_philox(s.counter, s.key, word);
             }
-            bool kept = word[i % 4] >= threshold;
-            y[n * width + i] = kept ? x[n * width + i] * keep : 0.0f;
-            if (mask)
-                mask[n * width + i] = kept;
+            bool kept = word[i % 4] >= d->threshold;
+            d->y[n * d->width + i] = kept ? d->x[n * d->width + i] * d->keep : 0.0f;
+            if (d->mask)
+                d->mask[n * d->width + i] = kept;
         }
     }
 }
 
 static lmb_status dropout_run(const lmb_run *r, lmb_error *err)
 {
-    const lmb_dropout_attr *a = r->attr;
-    float ratio = r->n_in > 1 && r->in[1].data ? ratio_of(&r->in[1]) : 0.5f;
-    bool training = r->n_in > 2 && r->in[2].data && *(const uint8_t *)r->in[2].data;
     uint8_t *mask = r->n_out > 1 ? r->out[1].data : NULL;
+    lmbi_dropout d;
+    float ratio;
 
-    if (training && ratio > 0) {
-        if (r->in[0].dtype != LMB_F32)
-            return lmbi_unsupported("Dropout in training", r->in[0].dtype, err);
-        drop(r, r->in[0].data, r->out[0].data, mask, ratio, a->seed);
+    if (lmbi_dropout_of(r, &d)) {
+        drop(r, &d);
         return LMB_OK;
     }
+    if (drops(r, &ratio))
+        return lmbi_unsupported("Dropout in training", r->in[0].dtype, err);
     memmove(r->out[0].data, r->in[0].data, lmb_shape_bytes(&r->in[0].shape, r->in[0].dtype));
     if (mask)
         memset(mask, 1, (size_t)lmb_shape_count(&r->in[0].shape));
@@ -128,9 +153,11 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
-    const lmb_dropout_attr *a = r->attr;
+    lmbi_dropout d;
+
     (void)err;
-    drop(r, r->in[0].data, r->out[0].data, NULL, a->ratio, a->seed);
+    lmbi_dropout_grad_of(r, &d);
+    drop(r, &d);
     return LMB_OK;
 }
 

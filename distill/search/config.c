@@ -50,9 +50,11 @@ const lmb_field lmb_search_fields[] = {
     LMB_INT(lmb_search_config, bits_min, 8, 2, 8, "bits",
             "below 8: also lower the bits of layers' weights, down to these"),
     LMB_TREE(lmb_search_config, moves,
-             "only these of channels, ranks and bits, as a list: one technique alone, to compare with"),
+             "only these of channels, ranks, bits and blocks, as a list: one technique alone, to compare with"),
     LMB_INT(lmb_search_config, batches, 16, 1, 10000, "",
             "of 64 samples that gradients are taken from before each step"),
+    LMB_INT(lmb_search_config, probe, 128, 0, 1e9, "samples",
+            "on which each move is tried before a step, to see what it costs; 0: gradients alone tell"),
     LMB_INT(lmb_search_config, samples, 8192, 1, 1e9, "",
             "of the training part that `tune` sees, other ones in each step"),
     LMB_SECTION(lmb_search_config, tune, lmb_train_fields, "the short training after each step"),
@@ -106,16 +108,16 @@ lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_erro
     return LMB_OK;
 }
 
-const char *const lmb_search_moves_names[] = { "channels", "ranks", "bits", NULL };
+const char *const lmb_search_moves_names[] = { "channels", "ranks", "bits", "blocks", NULL };
 
 lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err)
 {
-    const bool can[LMB_MOVE_KINDS] = { true, c->low_rank, c->bits_min < LMB_BITS_MAX };
+    const bool can[LMB_MOVE_KINDS] = { true, c->low_rank, c->bits_min < LMB_BITS_MAX, true };
 
     for (int k = 0; k < LMB_MOVE_KINDS; k++)
         use[k] = can[k] && !c->moves;
     if (c->moves && (c->moves->kind != LMB_TREE_LIST || !c->moves->child))
-        return lmb_tree_fail(c->moves, err, LMB_E_ARG, "moves is a list of some of channels, ranks, bits");
+        return lmb_tree_fail(c->moves, err, LMB_E_ARG, "moves is a list of some of channels, ranks, bits, blocks");
     for (const lmb_tree *t = c->moves ? c->moves->child : NULL; t; t = t->next) {
         const char *name;
         int k = 0;
@@ -123,7 +125,7 @@ lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS]
         while (lmb_search_moves_names[k] && strcmp(lmb_search_moves_names[k], name) != 0)
             k++;
         if (k == LMB_MOVE_KINDS)
-            return lmb_tree_fail(t, err, LMB_E_ARG, "there is no move '%.40s'; there are channels, ranks, bits", name);
+            return lmb_tree_fail(t, err, LMB_E_ARG, "there is no move '%.40s'; there are channels, ranks, bits, blocks", name);
         if (!can[k])
             return lmb_tree_fail(t, err, LMB_E_ARG, "moves has %s, and %s", name,
                                  k == LMB_MOVE_BITS ? "bits_min is 8: say how few there may be" : "low_rank is false");

@@ -8,8 +8,10 @@
  *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25}
  *   frozen    nothing is measured: what is not in the table is unknown, and a whole model takes the sum. So a search
  *             gives the same decisions again, or those for another machine whose table this is
+ *             (of a key that comes again the least counts)
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again,
- *             and what it takes longer now is taken off the new ones
+ *             and what it takes longer now is taken off the new ones. Where a whole model takes clearly less than the
+ *             sum of its ops, the machine was slow before: each op is measured again when it is next asked for
  *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 9
  *             repeats with rests by the median, or of 30 while it is far above the sum; then, where the machine lets it
  *             be read (energy.h), the energy of a third of a second of runs

@@ -14,9 +14,6 @@ lmb_status lmbi_bits_find(lmb_moves *m, int bits_min, const lmb_taylor *taylor, 
 /* The weight of that name in g says its new bits. */
 void lmbi_bits_apply(lmb_graph *g, const lmb_move *move);
 
-/* moves.c: add a move with its loss, unless it gains nothing or its shapes are unknown to a frozen table. */
-lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err);
-
 #ifdef __cplusplus
 }
 #endif

@@ -4,6 +4,7 @@
  *            the loss will miss least go (taylor.h)
  *   factor   a layer becomes two or three at a rank (distill/lowrank)
  *   bits     a layer's weights get fewer bits (distill/quantize/bits.h): fewer bytes of the file, no less time
+ *   block    a residual block's branch goes (distill/prune/blocks.h)
  *
  * The gain is the difference of the files that the models would be deployed as (deployed.h). A batch of moves is chosen
  * by loss over gain, greedily, until the wanted share of the cost is gone: a knapsack filled in the order of worth.
@@ -17,6 +18,7 @@
 #define LMB_DISTILL_SEARCH_MOVES_H
 
 #include "distill/lowrank/lowrank.h"
+#include "distill/prune/blocks.h"
 #include "distill/search/budget.h"
 #include "distill/search/latency.h"
 #include "distill/search/taylor.h"
@@ -25,17 +27,17 @@
 extern "C" {
 #endif
 
-typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR, LMB_MOVE_BITS, LMB_MOVE_KINDS } lmb_move_kind;
+typedef enum { LMB_MOVE_SHRINK, LMB_MOVE_FACTOR, LMB_MOVE_BITS, LMB_MOVE_BLOCK, LMB_MOVE_KINDS } lmb_move_kind;
 enum { LMB_MOVE_NAME = 160 };
 
 typedef struct lmb_move {
     lmb_move_kind kind;
     char what[LMB_MOVE_NAME]; /* the weight that names the class or is the layer's */
-    int64_t from, to;         /* shrink: channels; factor: `to` is rank_out; bits  */
+    int64_t from, to;         /* shrink, block: channels; factor: `to` is rank_out; bits */
     int64_t rank_in;          /* factor                                            */
     double loss;              /* estimated, > 0                                    */
     double gain[LMB_COSTS];   /* what the costs lose by it alone                   */
-    int class, basis;         /* private: which class; which decomposition, or -1  */
+    int class, basis, block;  /* private: which class, decomposition, block; -1    */
 } lmb_move;
 
 typedef struct lmb_moves {
@@ -43,9 +45,10 @@ typedef struct lmb_moves {
     lmb_axis_map *map;
     double *score;      /* [map->n_channels] */
     lmb_basis **basis;
+    lmb_block *block;
     double cost[LMB_COSTS]; /* of g */
     lmb_move *move;
-    int n, n_bases, room;
+    int n, n_bases, n_blocks, room;
 } lmb_moves;
 
 typedef struct lmb_moves_config {
@@ -59,6 +62,11 @@ typedef struct lmb_moves_config {
 LMB_MUST_CHECK lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor,
                                          lmb_latency *latency, lmb_moves *out, lmb_error *err);
 void lmb_moves_free(lmb_moves *m);
+/* Private to moves.c, move_*.c and choose.c: add a move with its loss, unless it gains nothing or its shapes are unknown to a
+ * frozen table. */
+lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err);
+/* What the model would cost as it is deployed. */
+lmb_status lmbi_moves_costs(const lmb_graph *g, lmb_latency *latency, double cost[LMB_COSTS], lmb_error *err);
 
 /* The model after some moves, at most one for a class or layer. */
 LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_graph **out, lmb_error *err);

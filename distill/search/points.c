@@ -8,7 +8,7 @@
 #include "core/base/agree.h"
 
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
-static const char *const move_kinds[] = { "shrink", "factor", "bits", NULL };
+static const char *const move_kinds[] = { "shrink", "factor", "bits", "block", NULL };
 
 void lmb_points_free(lmb_points *p)
 {
@@ -26,6 +26,8 @@ void lmb_move_text(const lmb_move *m, lmb_str *out)
         lmb_str_addf(out, "%s %lld to %lld channels", m->what, (long long)m->from, (long long)m->to);
     else if (m->kind == LMB_MOVE_BITS)
         lmb_str_addf(out, "%s to %lld bits", m->what, (long long)m->to);
+    else if (m->kind == LMB_MOVE_BLOCK)
+        lmb_str_addf(out, "%s with its residual block", m->what);
     else if (m->to == m->rank_in)
         lmb_str_addf(out, "%s to rank %lld", m->what, (long long)m->to);
     else

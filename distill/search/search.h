@@ -37,7 +37,7 @@ typedef struct lmb_search_config {
     const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *deadline,
         *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min, penalty;
-    int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed;
+    int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
     bool low_rank;
     const struct lmb_tree *observer, *moves;
     lmb_train_config tune, finish;
@@ -81,7 +81,7 @@ LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budg
 
 /* Which kinds of moves are tried: those of `moves`, else all that the other keys allow. E_ARG names a kind that there
  * is not, or one that they forbid. */
-extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", NULL, as lmb_move_kind */
+extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", "blocks", NULL, as lmb_move_kind */
 LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
 
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */

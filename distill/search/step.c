@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "distill/search/internal.h"
+#include "distill/search/probe.h"
 
 enum { ROWS = 64 }; /* of a batch that gradients are taken from */
 
@@ -83,6 +84,8 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
     const lmb_search_config *c = s->r->c;
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
     lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min };
+    lmb_probe_config pc = { c->probe, (uint64_t)(c->seed + like->id), c->tune.backend, (int)s->jc.tune.threads,
+                            c->distill.temperature };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
     bool more = true;
@@ -93,6 +96,8 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
         tc.batches = s->r->train->n / ROWS;
     LMB_TRY_GOTO(st, done, lmb_taylor_create(model, s->r->train, &tc, &taylor, err));
     LMB_TRY_GOTO(st, done, lmb_moves_find(model, &mc, taylor, s->latency, &m, err));
+    if (c->probe > 0)
+        LMB_TRY_GOTO(st, done, lmb_probe_moves(&m, s->r->train, &pc, err));
     r->m = &m;
     r->which = malloc(sizeof *r->which * ((size_t)m.n + 1));
     r->weight = malloc(sizeof *r->weight * ((size_t)m.n + 1));

@@ -159,3 +159,30 @@ double lmb_taylor_weights(const lmb_taylor *t, const lmb_graph *g, lmb_vid value
     }
     return all;
 }
+
+static double row_sum(const lmb_value *x, const float *gradient, int64_t row, int64_t each)
+{
+    const float *w = x->data;
+    double sum = 0;
+
+    for (int64_t k = row * each; k < (row + 1) * each; k++)
+        sum += (double)gradient[k] * (double)w[k];
+    return sum;
+}
+
+void lmb_taylor_rows(const lmb_taylor *t, const lmb_graph *g, const lmb_vid *value, int n, int64_t rows, double *out)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        out[r] = 0;
+        for (int64_t b = 0; b < t->batches; b++) {
+            double sum = 0;
+            for (int i = 0; i < n; i++) {
+                const lmb_segment *s = value[i] == LMB_NONE ? NULL : segment_of(t, g, value[i]);
+                if (s)
+                    sum += row_sum(&g->value[value[i]], t->gradient + (size_t)b * t->layout->count + s->offset, r,
+                                   lmb_shape_count(&g->value[value[i]].shape) / rows);
+            }
+            out[r] += fabs(sum) / (double)t->batches;
+        }
+    }
+}

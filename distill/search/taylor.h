@@ -37,6 +37,9 @@ LMB_MUST_CHECK lmb_status lmb_taylor_class(const lmb_taylor *t, const lmb_graph 
                                            const lmb_axis_class *class, double *out, lmb_error *err);
 /* What it costs to give the weights `value` of g the content w. */
 double lmb_taylor_weights(const lmb_taylor *t, const lmb_graph *g, lmb_vid value, const float *w);
+/* What it costs that row i of some values goes to zero, of all of them at once: out [rows], the size of dimension 0 that
+ * they share. LMB_NONE and values without gradient count for nothing. */
+void lmb_taylor_rows(const lmb_taylor *t, const lmb_graph *g, const lmb_vid *value, int n, int64_t rows, double *out);
 
 #ifdef __cplusplus
 }

@@ -6,16 +6,9 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "core/base/config.h"
-#include "core/base/random.h"
-#include "core/cpu/cpu.h"
 #include "distill/prune/channels.h"
 #include "distill/prune/criteria.h"
-#include "tests/check_main.h"
-#include "train/model.h"
-#include "train/predictor.h"
-
-static lmb_error err;
+#include "tests/distill/answers.h"
 
 static const char *const models[] = {
     "{name: resnet, depth: 8, width: 6, mean: 0.1, scale: 0.9}", "{name: resnet, depth: 20, width: 5}",
@@ -74,61 +67,18 @@ static lmb_graph *concat_model(void)
     return g;
 }
 
-/* State is filled with numbers of no pattern: statistics and biases count as after a training. */
-static void fill(lmb_graph *g)
-{
-    for (int v = 0; v < g->n_values; v++) {
-        const lmb_value *x = &g->value[v];
-        if (!lmb_role_is_state(x->role))
-            continue;
-        int64_t n = lmb_shape_count(&x->shape), each = x->shape.n > 1 ? n / x->shape.d[0] : 1;
-        float *data = malloc(sizeof *data * (size_t)n);
-        lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, (uint64_t)v);
-        bool variance = strstr(x->name, "var") != NULL;
-        for (int64_t i = 0; i < n; i++) {
-            float u = lmb_rand_uniform(&r, (uint32_t)i);
-            data[i] = variance ? 0.5f + u : x->shape.n == 1 ? u + 0.1f : (2 * u - 1) * 2 / sqrtf((float)each);
-        }
-        ck_ok(lmb_graph_set_data(g, v, data, &err));
-        free(data);
-    }
-}
-
 static lmb_graph *make(int which)
 {
     lmb_graph *g;
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
+
     err = (lmb_error)LMB_ERROR_INIT;
     if (strcmp(models[which], "concat") == 0) {
         g = concat_model();
     } else {
-        lmb_config *c;
-        ck_ok(lmb_config_parse(models[which], strlen(models[which]), "t.yaml", &c, &err));
-        ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
-        lmb_config_destroy(c);
+        g = built(models[which]);
     }
     fill(g);
     return g;
-}
-
-static void answer(const lmb_graph *g, float *y)
-{
-    const lmb_backend *backends[3];
-    lmb_predictor *p;
-    const float *logits;
-    const lmb_shape *s = &g->value[lmb_graph_input(g, 0)].shape;
-    int64_t n = lmb_shape_count(s), k = lmb_shape_count(&g->value[g->output[0].value].shape);
-    float *x = malloc(sizeof *x * (size_t)n);
-    lmb_rand r = lmb_rand_at(8, LMB_RAND_TEST, 0, 1);
-
-    for (int64_t i = 0; i < n; i++)
-        x[i] = lmb_rand_uniform(&r, (uint32_t)i) - 0.3f;
-    ck_ok(lmb_cpu_backends("portable", backends, &err));
-    ck_ok(lmb_predictor_create(g, NULL, backends, 1, &p, &err));
-    ck_ok(lmb_predictor_run(p, x, 1, &logits, &err));
-    memcpy(y, logits, sizeof *y * (size_t)k);
-    lmb_predictor_destroy(p);
-    free(x);
 }
 
 static double parameters_of(const lmb_graph *g)

@@ -33,6 +33,7 @@ START_TEST(ops_are_measured_once)
     ck_assert_double_eq_tol(time.missed, 1, 1e-9);
     ck_ok(lmb_latency_whole(t, &d.model, 1e12, &time, &err));
     ck_assert(time.missed == 0);
+    ck_ok(lmb_latency_ops(t, &d.model, us, &sum, &err)); /* what was measured in a slow moment has been put right */
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes, &err));
     /* read back: the same numbers to the bit, nothing is added */
@@ -47,6 +48,43 @@ START_TEST(ops_are_measured_once)
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes2, &err));
     ck_assert_uint_eq(bytes, bytes2);
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+/* An op is in the table with a minute: the whole model says that this can not be, then and when it is read again. */
+START_TEST(a_slow_moment_is_put_right)
+{
+    lmb_graph *g = make("{name: resnet, depth: 8, width: 8}");
+    lmb_deployed d;
+    lmb_latency *t;
+    double sum, right, again;
+    lmb_timing time;
+    char key[LMB_LATENCY_KEY], line[400];
+    int usable = 0, i = 0;
+
+    while (lmb_edge_kernels(i, &usable) && !usable)
+        i++;
+    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    lmb_latency_key(&d.model, 1, key);
+    int n = snprintf(line, sizeof line, "{\"kernels\": \"%s\"}\n{\"op\": \"%s\", \"us\": 6e7}\n",
+                     lmb_edge_kernels(i, &usable), key);
+    ck_ok(lmb_file_write(path, line, (size_t)n, &err));
+    ck_ok(lmb_latency_open(path, true, &t, &err));
+    ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
+    lmb_latency_close(t);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_latency_open(path, false, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d.model, NULL, &sum, &err));
+    ck_ok(lmb_latency_whole(t, &d.model, 0, &time, &err));
+    ck_ok(lmb_latency_ops(t, &d.model, NULL, &right, &err));
+    ck_assert_double_lt(right, 3e7);
+    lmb_latency_close(t);
+    ck_ok(lmb_latency_open(path, true, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d.model, NULL, &again, &err));
+    ck_assert(again == right);
+    lmb_latency_close(t);
     lmb_deployed_free(&d);
     lmb_graph_destroy(g);
 }
@@ -104,4 +142,5 @@ START_TEST(a_sketch_costs_what_the_model_costs)
 END_TEST
 
 LMB_TEST_MAIN("distill/search_table", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once);
+              add(a_slow_moment_is_put_right);
               add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);)

@@ -76,7 +76,7 @@ compress 0 --set run="$dir/joined" --set "compress.teacher=$joined" --set compre
 compress 0
 front=$dir/first/compress/front.json
 [ "$(tail -n 1 "$dir/out")" = "$front" ] || fail "the last line is '$(tail -n 1 "$dir/out")'"
-for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["channels", "ranks"\]' '"moves": \["[^"]* to ' '"against_parent": {"won": '; do
+for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["channels", "ranks", "blocks"\]' '"moves": \["[^"]* to ' '"against_parent": {"won": '; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
 grep -q "predictions a second on one thread, 0 % later than 5e+06 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"

@@ -1,0 +1,38 @@
+/* distill/search/probe.h - what each move costs, by trying it.
+ *
+ * Idea: gradients (taylor.h) tell what a small change costs. A stage's channels or a block gone are no small changes: on
+ * a ResNet-56 first-order estimates of them are up to fifty times too low, and those of a layer's own channels twenty
+ * times too high, so that a search by them takes the wrong ones. Moves are few and a forward pass of some samples is
+ * cheap; so each is made, and its answers are compared with those of the model as it is.
+ *
+ *   loss     mean over the samples of KL(softmax(z / T) || softmax(z' / T)): no labels, and a temperature, because a
+ *            trained model's labels are nearly all right on what it was trained on and would tell little apart
+ *   source   the comparison of answers: Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2
+ *   threads  moves are shared out among threads; each is computed by one, so their number changes no bit
+ */
+#ifndef LMB_DISTILL_SEARCH_PROBE_H
+#define LMB_DISTILL_SEARCH_PROBE_H
+
+#include "datasets/dataset.h"
+#include "distill/search/moves.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lmb_probe_config {
+    int64_t samples;     /* of the data, chosen by the seed; all if there are not so many */
+    uint64_t seed;
+    const char *backend;
+    int threads;
+    double temperature;
+} lmb_probe_config;
+
+/* Every move's `loss` becomes what it was tried to be, > 0. */
+LMB_MUST_CHECK lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_probe_config *c,
+                                          lmb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
