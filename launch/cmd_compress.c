@@ -25,7 +25,7 @@ static const char usage[] =
     "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
-    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, finish; `limbeck config keys` explains each. Decisions are made\n"
+    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, recover, finish; `limbeck config keys` explains each. Decisions are made\n"
     "on the validation part (split.validation) by a paired test; the test part is only reported on. Where the teacher was trained\n"
     "on all of the training part, held_out: test decides on half of the test part and reports on the other.\n\n"
     "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
@@ -231,6 +231,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 
     if (st == LMB_OK) {
         lmb_search_request q = { &r->c.search,
+                                 lmb_tree_has(r->job.c.compress, "recover"),
                                  lmb_tree_has(r->job.c.compress, "finish"),
                                  r->teacher,
                                  r->job.train,

@@ -1,36 +1,17 @@
 /* distill/search/judge.c - see judge.h. */
-#include "distill/search/judge.h"
+#include "distill/search/judge_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/threads.h"
 #include "core/graph/op.h"
-#include "core/passes/fold.h"
-#include "datasets/split.h"
-#include "distill/logits.h"
 #include "distill/quantize/lower.h"
-#include "distill/quantize/narrow.h"
-#include "distill/quantize/ptq.h"
-#include "distill/quantize/qat.h"
 #include "train/predictor.h"
 
-enum { ROWS = 64 }; /* that the teacher answers at once */
+#define ROWS LMBI_JUDGE_ROWS
 
-struct lmb_judge {
-    const lmb_judge_config *c;
-    const lmb_graph *teacher;
-    const lmb_dataset *train, *held_out;
-    lmb_judge_watch watch;
-    lmb_logits *logits;
-    int classes, threads;
-    bool *teacher_right;    /* [held_out->n] */
-    int64_t n_teacher_right;
-    const uint32_t *subset; /* running: training sample of each sample that is seen; NULL: the same */
-    const char *what;       /* running: said of the work */
-};
-
-static bool tell(lmb_judge *j, const char *what, int64_t done, int64_t all)
+bool lmbi_judge_tell(lmb_judge *j, const char *what, int64_t done, int64_t all)
 {
     return !j->watch.work || j->watch.work(j->watch.ctx, what, done, all);
 }
@@ -65,7 +46,7 @@ static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l,
 
     LMB_TRY(lmb_loader_begin(l, 0, 0, err));
     for (int64_t at = 0; at < j->held_out->n; at += b->n) {
-        (void)tell(j, "the teacher answers the held-out samples", at,
+        (void)lmbi_judge_tell(j, "the teacher answers the held-out samples", at,
                    j->held_out->n); /* soon done, and other ranks would wait */
         LMB_TRY(lmb_loader_next(l, &b, err));
         LMB_TRY(lmb_predictor_run(p, b->x, b->n, &y, err));
@@ -95,13 +76,29 @@ static lmb_status ask_teacher(lmb_judge *j, lmb_error *err)
     return st;
 }
 
-static void on_logits(void *ctx, int64_t done, int64_t all) { (void)tell(ctx, "the teacher's logits", done, all); }
-
-static lmb_status open_logits(lmb_judge *j, const char *folder, lmb_comm *comm, lmb_error *err)
+static void on_logits(void *ctx, int64_t done, int64_t all)
 {
+    (void)lmbi_judge_tell(ctx, "the teacher's logits", done, all);
+}
+
+/* Of the samples as they are, and, for a training whose samples have some looks each, of these. */
+static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
+{
+    const lmb_train_config *all[LMBI_LESSONS] = { &j->c->tune, j->c->recovers ? &j->c->recover : NULL,
+                                                  j->c->finishes ? &j->c->finish : NULL };
     lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1 };
     lmb_logits_watch watch = { on_logits, j };
-    return lmb_logits_open(folder, &k, j->threads, comm, &watch, &j->logits, err);
+
+    LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->logits, err));
+    for (int i = 0; i < LMBI_LESSONS; i++) {
+        if (!all[i] || all[i]->augment.versions == 0 || !lmb_augment_any(&all[i]->augment))
+            continue;
+        lmb_augment looks = lmbi_judge_looks(&all[i]->augment);
+        k.augment = &looks;
+        k.epochs = looks.versions;
+        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->looks[i], err));
+    }
+    return LMB_OK;
 }
 
 void lmb_judge_destroy(lmb_judge *j)
@@ -109,6 +106,8 @@ void lmb_judge_destroy(lmb_judge *j)
     if (!j)
         return;
     lmb_logits_close(j->logits);
+    for (int i = 0; i < LMBI_LESSONS; i++)
+        lmb_logits_close(j->looks[i]);
     free(j->teacher_right);
     free(j);
 }
@@ -129,6 +128,7 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     j->teacher = teacher;
     j->train = train;
     j->held_out = held_out;
+    j->folder = folder;
     j->classes = train->classes;
     j->threads = c->tune.threads > 0 ? (int)c->tune.threads : lmb_cpu_count();
     if (watch)
@@ -137,121 +137,13 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     lmb_status st = j->teacher_right ? ask_teacher(j, err)
                                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
     if (st == LMB_OK && c->distill.alpha > 0)
-        st = open_logits(j, folder, comm, err);
+        st = open_logits(j, comm, err);
     if (st != LMB_OK) {
         lmb_judge_destroy(j);
         return st;
     }
     *out = j;
     return LMB_OK;
-}
-
-/* ---- training ---- */
-
-/* The teacher's logits of a step, by the numbers that its samples have in the whole training part. */
-static lmb_status rows_of(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
-{
-    const lmb_judge *j = ctx;
-
-    if (!j->subset)
-        return lmb_logits_rows(j->logits, info, n, out, err);
-    for (int64_t i = 0; i < n; i++) {
-        lmb_step_info one = { info->seed, info->epoch, &j->subset[info->sample[i]] };
-        LMB_TRY(lmb_logits_rows(j->logits, &one, 1, out + i * j->classes, err));
-    }
-    return LMB_OK;
-}
-
-static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
-{
-    lmb_judge *j = ctx;
-    (void)loss, (void)accuracy, (void)rate;
-    return tell(j, j->what, epoch * batches + batch,
-                batches * (strcmp(j->what, "tune") == 0 ? j->c->tune.epochs : j->c->finish.epochs));
-}
-
-static lmb_status train(lmb_judge *j, const lmb_train_config *config, const lmb_dataset *data, lmb_graph *model, int id,
-                        lmb_error *err)
-{
-    lmb_train_config c = *config;
-    lmb_objective o = { .label_smoothing = c.label_smoothing };
-    lmb_train_watch watch = { .step = on_step, .ctx = j };
-    lmb_trainer *t = NULL;
-
-    c.seed += id;
-    c.threads = c.threads ? c.threads : j->threads;
-    if (j->logits) {
-        o.distill = j->c->distill;
-        o.teacher = j->teacher;
-        o.rows = ROWS;
-        o.logits = rows_of;
-        o.logits_ctx = j;
-    }
-    lmb_loss loss = lmb_objective_loss(&o);
-    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, err));
-    lmb_status st = lmb_trainer_run(t, &watch, err);
-    if (st == LMB_OK)
-        st = lmb_trainer_store(t, model, err);
-    lmb_trainer_destroy(t);
-    return st;
-}
-
-lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err)
-{
-    int64_t n = j->c->samples < j->train->n ? j->c->samples : j->train->n;
-    uint32_t *order = malloc(sizeof *order * (size_t)j->train->n);
-    lmb_dataset *some = NULL;
-    lmb_graph *narrow = NULL;
-
-    if (!order)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose %lld samples", (long long)n);
-    lmb_split((uint64_t)(j->c->seed + id), (uint32_t)j->train->n, order);
-    lmb_status st = lmb_dataset_subset(j->train, order, n, &some, err);
-    j->subset = order;
-    j->what = "tune";
-    if (st == LMB_OK)
-        st = lmb_pass_narrow(model, &narrow, err); /* few bits are felt while it learns */
-    if (st == LMB_OK)
-        st = train(j, &j->c->tune, some, narrow ? narrow : model, id, err);
-    if (st == LMB_OK && narrow)
-        st = lmb_objective_finish(narrow, model, err);
-    j->subset = NULL;
-    lmb_graph_destroy(narrow);
-    lmb_dataset_destroy(some);
-    free(order);
-    return st;
-}
-
-static lmb_ptq_config calibration_of(const lmb_judge *j)
-{
-    int64_t n = j->c->calibration < j->train->n ? j->c->calibration : j->train->n;
-    return (lmb_ptq_config){ n, (uint64_t)j->c->seed, j->c->observer, j->c->tune.backend, j->threads };
-}
-
-lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
-{
-    lmb_ptq_config c = calibration_of(j);
-    return lmb_ptq(model, &c, j->train, frozen, err);
-}
-
-lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
-{
-    lmb_ptq_config c = calibration_of(j);
-    lmb_graph *folded = NULL, *qat = NULL;
-    lmb_qat_config q;
-    lmb_status st;
-
-    lmb_fields_default(lmb_qat_fields, &q);
-    LMB_TRY_GOTO(st, done, lmb_pass_fold(model, &folded, err));
-    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &q, &qat, err));
-    LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, &c, j->train, err)); /* where the observers go on from */
-    j->what = "finish";
-    LMB_TRY_GOTO(st, done, train(j, &j->c->finish, j->train, qat, id, err));
-    st = lmb_pass_qat_freeze(qat, frozen, err);
-done:
-    lmb_graph_destroy(folded);
-    lmb_graph_destroy(qat);
-    return st;
 }
 
 /* ---- comparing ---- */

@@ -23,7 +23,8 @@ extern "C" {
 #endif
 
 typedef struct lmb_judge_config {
-    lmb_train_config tune, finish;
+    lmb_train_config tune, recover, finish;
+    bool recovers, finishes;    /* recover, finish are to be used */
     lmb_distill_config distill; /* alpha, temperature */
     int64_t samples;            /* of the training part that tune sees; more than there are: all */
     int64_t calibration;        /* images */
@@ -51,10 +52,13 @@ void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
 
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
-/* A frozen FakeQuant graph: by calibration alone, or trained. */
+/* A frozen FakeQuant graph: by calibration alone, or after the last lessons, which go on from their last whole epoch
+ * where they were stopped. */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
                                            lmb_error *err);
+/* The last lessons of number `id` will not be gone on with: what was kept of them is deleted. */
+void lmb_judge_forget(const lmb_judge *j, int id);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */
 LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d, lmb_paired *pair, int64_t *right,
                                             lmb_error *err);

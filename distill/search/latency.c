@@ -238,31 +238,25 @@ static double measure_op(const lmb_edge_model *m, const bench *b, uint32_t op)
 }
 
 /* How slow the machine is now against when the table was measured: the dearest op of the model that the table has,
- * again. A few per cent are noise. Where it is faster now, the table was measured in a slow moment and is put right. */
-static lmb_status slowness(lmb_latency *t, const lmb_edge_model *m, const bench *b, double *slow, lmb_error *err)
+ * again. A few per cent are noise. Faster than then: lmb_latency_whole will see it and put the table right, for in the
+ * middle of a step no number may move. */
+static double slowness(const lmb_latency *t, const lmb_edge_model *m, const bench *b)
 {
-    char key[LMB_LATENCY_KEY], dearest[LMB_LATENCY_KEY] = "";
+    char key[LMB_LATENCY_KEY];
     double most = 0;
     uint32_t op = 0;
     bool there;
 
-    *slow = 1;
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmb_latency_key(m, i, key);
         size_t at = place(t, key, &there);
         if (there && !t->row[at].doubted && t->row[at].us > most) {
             most = t->row[at].us;
             op = i;
-            memcpy(dearest, key, sizeof key);
         }
     }
-    if (most <= 0)
-        return LMB_OK;
-    double now = measure_op(m, b, op);
-    if (now < (1 - NOISE) * most)
-        return add(t, dearest, now, err);
-    *slow = now < (1 + NOISE) * most ? 1 : now / most;
-    return LMB_OK;
+    double now = most > 0 ? measure_op(m, b, op) / most : 1;
+    return now < 1 + NOISE ? 1 : now;
 }
 
 /* An op that the table does not have, or that is doubted. */
@@ -273,7 +267,7 @@ static lmb_status measure_row(lmb_latency *t, const char *key, const lmb_edge_mo
 
     if (!b->arena) {
         LMB_TRY(bench_make(m, b, err));
-        LMB_TRY(slowness(t, m, b, slow, err));
+        *slow = slowness(t, m, b);
     }
     double us = measure_op(m, b, op) / *slow;
     size_t at = place(t, key, &there);
@@ -372,7 +366,7 @@ lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double dea
     }
     LMB_TRY(bench_make(m, &b, err));
     measure_whole(m, &b, sum, deadline, out);
-    if (out->p50 * MUCH < sum) { /* a model takes no less than its ops: they were measured in a slow moment */
+    if (out->p50 * (1 + NOISE) < sum) { /* a model takes no less than its ops: they were measured in a slow moment */
         for (size_t i = 0; i < t->n; i++)
             t->row[i].doubted = true;
         lmb_status st = lmb_latency_ops(t, m, NULL, &sum, err);

@@ -247,6 +247,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     LMB_TRY(st);
     LMB_TRY(against_parent(s, &p, err));
     LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
+    lmb_judge_forget(s->judge, p.id);
     *good |= s->points->point[s->points->n - 1].accepted;
     return LMB_OK;
 }
@@ -329,7 +330,8 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     char path[LMB_SEARCH_PATH];
     int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
 
-    s->jc = (lmb_judge_config){ c->tune, c->finish, c->distill, c->samples, c->calibration, c->seed, c->observer };
+    s->jc = (lmb_judge_config){ c->tune, c->recover, c->finish, s->r->recover, s->r->finish, c->distill, c->samples,
+                                c->calibration, c->seed, c->observer };
     if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
         s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
@@ -351,7 +353,7 @@ static lmb_status lead(lmbi_search *s, lmb_error *err)
 
     if (st == LMB_OK)
         st = descend(s, err);
-    if (st == LMB_OK && s->r->finish)
+    if (st == LMB_OK && (s->r->recover || s->r->finish))
         st = finish(s, err);
     if (st == LMB_OK || st == LMB_E_STOPPED) {
         lmb_status told = lmbi_round_end(s, err);
@@ -367,7 +369,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     lmb_status st;
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
-    if (r->finish && *r->c->slack)
+    if ((r->recover || r->finish) && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));
     LMB_TRY(check_held_out(&s, err));

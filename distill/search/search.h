@@ -11,8 +11,8 @@
  *             alone, one at a time. The best by penalised loss that passes goes on (penalty.h). Which ranks there are
  *             changes no decision
  *   slack     while searching this much more may be lost, because the last training gives some of it back
- *   finish    then the cheapest accepted point is trained with fake quantisation on all training samples, and judged
- *             without the slack; if it fails, points between it and the teacher are, halving their number each time.
+ *   finish    then the cheapest accepted point is trained on all training samples, in floats (recover), with fake
+ *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the teacher are, halving their number each time.
  *             Of a point and its finished form, which cost the same, the one with more held-out samples right goes out
  *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
  *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
@@ -40,7 +40,7 @@ typedef struct lmb_search_config {
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
     bool low_rank;
     const struct lmb_tree *observer, *moves;
-    lmb_train_config tune, finish;
+    lmb_train_config tune, recover, finish;
     lmb_distill_config distill;
     lmb_search_table table;
 } lmb_search_config;
@@ -55,7 +55,7 @@ typedef struct lmb_search_watch {
 
 typedef struct lmb_search_request {
     const lmb_search_config *c;
-    bool finish;                          /* c->finish is to be used       */
+    bool recover, finish;                 /* c->recover, c->finish are to be used */
     const lmb_graph *teacher;             /* in inference form             */
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */

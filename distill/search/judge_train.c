@@ -1,0 +1,212 @@
+/* distill/search/judge_train.c - the lessons of a candidate: a moment after each step (tune), and for what may go out a
+ * long one in floats (recover) and one as the integers that it becomes (finish). See judge.h. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/file.h"
+#include "core/passes/fold.h"
+#include "datasets/split.h"
+#include "distill/quantize/narrow.h"
+#include "distill/quantize/ptq.h"
+#include "distill/quantize/qat.h"
+#include "distill/search/judge_parts.h"
+#include "train/checkpoint.h"
+
+enum { LMB_JUDGE_PATH = 1024 };
+
+/* The teacher's logits of a step, by the numbers that its samples have in the whole training part. */
+static lmb_status rows_of(void *ctx, const lmb_step_info *info, int64_t n, float *out, lmb_error *err)
+{
+    const lmb_judge *j = ctx;
+
+    if (!j->subset)
+        return lmb_logits_rows(j->asked, info, n, out, err);
+    for (int64_t i = 0; i < n; i++) {
+        lmb_step_info one = { info->seed, info->epoch, &j->subset[info->sample[i]] };
+        LMB_TRY(lmb_logits_rows(j->asked, &one, 1, out + i * j->classes, err));
+    }
+    return LMB_OK;
+}
+
+static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
+{
+    lmb_judge *j = ctx;
+    (void)loss, (void)accuracy, (void)rate;
+    return lmbi_judge_tell(j, j->what, epoch * batches + batch, batches * j->epochs);
+}
+
+/* ---- a long training goes on ---- */
+
+static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish" };
+
+/* Where a training that has ended an epoch goes on after a stop. */
+typedef struct kept {
+    lmb_judge *j;
+    char path[LMB_JUDGE_PATH];
+    lmb_str config;
+} kept;
+
+static lmb_status path_of(const lmb_judge *j, lmbi_lesson lesson, int id, char path[LMB_JUDGE_PATH], lmb_error *err)
+{
+    int n = snprintf(path, LMB_JUDGE_PATH, "%s/%s-%d.h5", j->folder, names[lesson], id);
+    return n > 0 && n < LMB_JUDGE_PATH ? LMB_OK : LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", j->folder);
+}
+
+static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_error *err)
+{
+    kept *k = ctx;
+    (void)e;
+    return lmb_checkpoint_save(k->path, lmb_trainer_state_of(t), k->config.text, err);
+}
+
+static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
+                         double rate)
+{
+    return on_step(((kept *)ctx)->j, epoch, batch, batches, loss, accuracy, rate);
+}
+
+static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_train_config *c, lmb_trainer *t,
+                           lmb_error *err)
+{
+    kept k = { .j = j, .config = LMB_STR_INIT };
+    lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k };
+
+    LMB_TRY(path_of(j, lesson, id, k.path, err));
+    lmb_status st = lmb_fields_dump_marked(lmb_train_fields, c, 0, &k.config);
+    if (st != LMB_OK)
+        st = LMB_FAIL(err, st, "no memory for the settings of a training");
+    if (st == LMB_OK && lmb_file_exists(k.path))
+        st = lmb_checkpoint_load(k.path, lmb_trainer_state_of(t), k.config.text, NULL, err);
+    if (st == LMB_OK)
+        st = lmb_trainer_run(t, &watch, err);
+    lmb_str_free(&k.config);
+    return st;
+}
+
+void lmb_judge_forget(const lmb_judge *j, int id)
+{
+    static const char *const ends[] = { "", ".prev" };
+    lmb_error none = LMB_ERROR_INIT;
+    char path[LMB_JUDGE_PATH], file[LMB_JUDGE_PATH + 8];
+
+    for (int lesson = LMBI_RECOVER; lesson < LMBI_LESSONS; lesson++)
+        for (int i = 0; i < 2 && path_of(j, (lmbi_lesson)lesson, id, path, &none) == LMB_OK; i++) {
+            snprintf(file, sizeof file, "%s%s", path, ends[i]);
+            (void)remove(file);
+        }
+}
+
+/* ---- lessons ---- */
+
+static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config *config, const lmb_dataset *data,
+                        lmb_graph *model, int id, lmb_error *err)
+{
+    lmb_train_config c = *config;
+    lmb_objective o = { .label_smoothing = c.label_smoothing };
+    lmb_train_watch watch = { .step = on_step, .ctx = j };
+    lmb_trainer *t = NULL;
+
+    c.seed += id;
+    c.threads = c.threads ? c.threads : j->threads;
+    if (j->looks[lesson])
+        c.augment = lmbi_judge_looks(&c.augment);
+    j->what = names[lesson];
+    j->epochs = c.epochs;
+    j->asked = j->looks[lesson] ? j->looks[lesson] : j->logits;
+    if (j->asked) {
+        o.distill = j->c->distill;
+        o.teacher = j->teacher;
+        o.rows = LMBI_JUDGE_ROWS;
+        o.logits = rows_of;
+        o.logits_ctx = j;
+    }
+    lmb_loss loss = lmb_objective_loss(&o);
+    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, err));
+    lmb_status st = lesson == LMBI_TUNE ? lmb_trainer_run(t, &watch, err) : run_kept(j, lesson, id, &c, t, err);
+    if (st == LMB_OK)
+        st = lmb_trainer_store(t, model, err);
+    lmb_trainer_destroy(t);
+    return st;
+}
+
+/* In floats, with its normalisation; few bits are felt while it learns. */
+static lmb_status in_floats(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config *c, const lmb_dataset *data,
+                            lmb_graph *model, int id, lmb_error *err)
+{
+    lmb_graph *narrow = NULL;
+    lmb_status st = lmb_pass_narrow(model, &narrow, err);
+
+    if (st == LMB_OK)
+        st = train(j, lesson, c, data, narrow ? narrow : model, id, err);
+    if (st == LMB_OK && narrow)
+        st = lmb_objective_finish(narrow, model, err);
+    lmb_graph_destroy(narrow);
+    return st;
+}
+
+lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err)
+{
+    int64_t n = j->c->samples < j->train->n ? j->c->samples : j->train->n;
+    uint32_t *order = malloc(sizeof *order * (size_t)j->train->n);
+    lmb_dataset *some = NULL;
+
+    if (!order)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose %lld samples", (long long)n);
+    lmb_split((uint64_t)(j->c->seed + id), (uint32_t)j->train->n, order);
+    lmb_status st = lmb_dataset_subset(j->train, order, n, &some, err);
+    j->subset = order;
+    if (st == LMB_OK)
+        st = in_floats(j, LMBI_TUNE, &j->c->tune, some, model, id, err);
+    j->subset = NULL;
+    lmb_dataset_destroy(some);
+    free(order);
+    return st;
+}
+
+static lmb_ptq_config calibration_of(const lmb_judge *j)
+{
+    int64_t n = j->c->calibration < j->train->n ? j->c->calibration : j->train->n;
+    return (lmb_ptq_config){ n, (uint64_t)j->c->seed, j->c->observer, j->c->tune.backend, j->threads };
+}
+
+lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
+{
+    lmb_ptq_config c = calibration_of(j);
+    return lmb_ptq(model, &c, j->train, frozen, err);
+}
+
+/* Folded, and as the integers that it becomes. */
+static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
+{
+    lmb_ptq_config c = calibration_of(j);
+    lmb_graph *folded = NULL, *qat = NULL;
+    lmb_qat_config q;
+    lmb_status st;
+
+    lmb_fields_default(lmb_qat_fields, &q);
+    LMB_TRY_GOTO(st, done, lmb_pass_fold(model, &folded, err));
+    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &q, &qat, err));
+    LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, &c, j->train, err)); /* where the observers go on from */
+    LMB_TRY_GOTO(st, done, train(j, LMBI_FINISH, &j->c->finish, j->train, qat, id, err));
+    st = lmb_pass_qat_freeze(qat, frozen, err);
+done:
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(qat);
+    return st;
+}
+
+lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
+{
+    lmb_graph *learnt = NULL;
+    lmb_status st = LMB_OK;
+
+    if (j->c->recovers) {
+        LMB_TRY(lmb_graph_copy(model, &learnt, err));
+        st = in_floats(j, LMBI_RECOVER, &j->c->recover, j->train, learnt, id, err);
+    }
+    const lmb_graph *is = learnt ? learnt : model;
+    if (st == LMB_OK)
+        st = j->c->finishes ? in_integers(j, is, id, frozen, err) : lmb_judge_quantise(j, is, frozen, err);
+    lmb_graph_destroy(learnt);
+    return st;
+}
