@@ -81,10 +81,11 @@ static void on_logits(void *ctx, int64_t done, int64_t all)
     (void)lmbi_judge_tell(ctx, "the teacher's logits", done, all);
 }
 
-/* Of the samples as they are, and, for a training whose samples have some looks each, of these. */
+/* Of the samples as they are, and, for a last training whose samples have versions, of these. (`tune` sees other samples
+ * each time, whose versions go by their place among them.) */
 static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
 {
-    const lmb_train_config *all[LMBI_LESSONS] = { &j->c->tune, j->c->recovers ? &j->c->recover : NULL,
+    const lmb_train_config *all[LMBI_LESSONS] = { NULL, j->c->recovers ? &j->c->recover : NULL,
                                                   j->c->finishes ? &j->c->finish : NULL };
     lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1 };
     lmb_logits_watch watch = { on_logits, j };
@@ -93,10 +94,10 @@ static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
     for (int i = 0; i < LMBI_LESSONS; i++) {
         if (!all[i] || all[i]->augment.versions == 0 || !lmb_augment_any(&all[i]->augment))
             continue;
-        lmb_augment looks = lmbi_judge_looks(&all[i]->augment);
-        k.augment = &looks;
-        k.epochs = looks.versions;
-        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->looks[i], err));
+        lmb_augment shown = lmbi_judge_augment(&all[i]->augment);
+        k.augment = &shown;
+        k.epochs = shown.versions;
+        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->versions[i], err));
     }
     return LMB_OK;
 }
@@ -107,7 +108,7 @@ void lmb_judge_destroy(lmb_judge *j)
         return;
     lmb_logits_close(j->logits);
     for (int i = 0; i < LMBI_LESSONS; i++)
-        lmb_logits_close(j->looks[i]);
+        lmb_logits_close(j->versions[i]);
     free(j->teacher_right);
     free(j);
 }

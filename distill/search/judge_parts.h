@@ -19,7 +19,7 @@ struct lmb_judge {
     const lmb_dataset *train, *held_out;
     const char *folder;
     lmb_judge_watch watch;
-    lmb_logits *logits, *looks[LMBI_LESSONS]; /* of samples as they are; as the lesson shows them, or NULL */
+    lmb_logits *logits, *versions[LMBI_LESSONS]; /* of samples as they are; as the lesson shows them, or NULL */
     int classes, threads;
     bool *teacher_right;    /* [held_out->n] */
     int64_t n_teacher_right;
@@ -31,13 +31,13 @@ struct lmb_judge {
 
 bool lmbi_judge_tell(lmb_judge *j, const char *what, int64_t done, int64_t all);
 
-/* The changes of a lesson whose samples have `versions` looks: the same in all its trainings, so that the teacher is
+/* The changes of a lesson whose samples have versions: the same in all its trainings, so that the teacher is
  * asked once. */
-static inline lmb_augment lmbi_judge_looks(const lmb_augment *a)
+static inline lmb_augment lmbi_judge_augment(const lmb_augment *a)
 {
-    lmb_augment looks = *a;
-    looks.seed = looks.seed ? looks.seed : 1;
-    return looks;
+    lmb_augment shown = *a;
+    shown.seed = shown.seed ? shown.seed : 1;
+    return shown;
 }
 
 #ifdef __cplusplus

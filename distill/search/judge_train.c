@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/file.h"
+#include "core/base/hash.h"
 #include "core/passes/fold.h"
 #include "datasets/split.h"
 #include "distill/quantize/narrow.h"
@@ -65,6 +66,30 @@ static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batche
     return on_step(((kept *)ctx)->j, epoch, batch, batches, loss, accuracy, rate);
 }
 
+/* What a checkpoint must agree with: settings, and the weights that the training begins with. */
+static lmb_status describe(const lmb_train_config *c, const lmb_trainer_state *s, lmb_str *out, lmb_error *err)
+{
+    lmb_hash h = lmb_hash_of(s->state, s->layout->count * sizeof *s->state);
+    char hex[LMB_HASH_HEX];
+
+    lmb_hash_hex(&h, hex);
+    LMB_TRY(lmb_fields_dump_marked(lmb_train_fields, c, 0, out));
+    lmb_str_addf(out, "begins_with: %s\n", hex);
+    return lmb_str_check(out, err);
+}
+
+/* From where it was stopped. What another training has left, or what is damaged, is as good as nothing. */
+static lmb_status go_on(const kept *k, lmb_trainer_state *s, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+
+    if (!lmb_file_exists(k->path))
+        return LMB_OK;
+    lmb_status st = lmb_checkpoint_load(k->path, s, k->config.text, NULL, &why);
+    return st == LMB_OK || st == LMB_E_ARG || st == LMB_E_SHAPE || st == LMB_E_FORMAT ? LMB_OK
+                                                                                     : LMB_FAIL(err, st, "%s", why.msg);
+}
+
 static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_train_config *c, lmb_trainer *t,
                            lmb_error *err)
 {
@@ -72,11 +97,9 @@ static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_t
     lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k };
 
     LMB_TRY(path_of(j, lesson, id, k.path, err));
-    lmb_status st = lmb_fields_dump_marked(lmb_train_fields, c, 0, &k.config);
-    if (st != LMB_OK)
-        st = LMB_FAIL(err, st, "no memory for the settings of a training");
-    if (st == LMB_OK && lmb_file_exists(k.path))
-        st = lmb_checkpoint_load(k.path, lmb_trainer_state_of(t), k.config.text, NULL, err);
+    lmb_status st = describe(c, lmb_trainer_state_of(t), &k.config, err);
+    if (st == LMB_OK)
+        st = go_on(&k, lmb_trainer_state_of(t), err);
     if (st == LMB_OK)
         st = lmb_trainer_run(t, &watch, err);
     lmb_str_free(&k.config);
@@ -108,11 +131,11 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
 
     c.seed += id;
     c.threads = c.threads ? c.threads : j->threads;
-    if (j->looks[lesson])
-        c.augment = lmbi_judge_looks(&c.augment);
+    if (j->versions[lesson])
+        c.augment = lmbi_judge_augment(&c.augment);
     j->what = names[lesson];
     j->epochs = c.epochs;
-    j->asked = j->looks[lesson] ? j->looks[lesson] : j->logits;
+    j->asked = j->versions[lesson] ? j->versions[lesson] : j->logits;
     if (j->asked) {
         o.distill = j->c->distill;
         o.teacher = j->teacher;

@@ -3,7 +3,7 @@
 # RATIO (2.1 2.55) times fewer multiply-accumulates, as accurate as that can be: is time saved as MACs are? A line for
 # each: MACs, accuracy on the test part, and the measured speed-up, integers against integers, as a share of the MAC
 # ratio. CIFAR and RESNET56 say where data and teacher are, EXTRA options for every search, such as
-# "--set compress.finish.epochs=60". Stopped, the same command goes on.
+# "--set compress.recover.epochs=60". Stopped, the same command goes on.
 #
 # Half of the test part chooses between a point and its finished form, the other half has no say; both are printed.
 set -eu

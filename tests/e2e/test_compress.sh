@@ -27,7 +27,7 @@ compress:
   tune: {epochs: 2, batch: 32, lr: 0.02, clip: 1, threads: 1}
   finish: {epochs: 1, batch: 32, lr: 0.002, clip: 1, threads: 1}
 Y
-# what a long last training is made of: looks that the teacher is asked for once, floats, integers
+# what a long last training is made of: versions that the teacher is asked for once, floats, integers
 last="compress.recover={epochs: 3, batch: 32, lr: 0.01, threads: 1, augment: {flip: true, versions: 2}}"
 bad=0
 fail() { echo "FAILED: $*"; bad=1; }
@@ -157,7 +157,7 @@ says "where this one has .penalty: 0.5"
 frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
 frozen="$frozen --set compress.macs_max=350k --set compress.bytes_max=20kB" # two limits that a step or two can meet, whatever was measured
 compress 0 $frozen --set "$last" --set run="$dir/whole"
-[ $(ls "$dir"/whole/compress/logits-*.bin | wc -l) = 2 ] || fail "the teacher was not asked for two looks and the plain samples"
+[ $(ls "$dir"/whole/compress/logits-*.bin | wc -l) = 2 ] || fail "the teacher was not asked for two versions and the plain samples"
 ls "$dir/whole/compress" | grep -q '[.]h5' && fail "a checkpoint of the last training is left"
 grep -q '"penalty": {"latency": 0, "bytes": 0[.][0-9]*, "macs": 0[.]' "$dir/whole/compress/journal.jsonl" || fail "no multiplier in the journal"
 kills=0

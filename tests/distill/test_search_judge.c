@@ -1,0 +1,177 @@
+/* Mirrors distill/search/judge_train.c: a last training that is stopped goes on from its last epoch and ends in the same
+ * bits; what another training has left is not gone on with; the teacher is asked once for all versions.
+ */
+#include "comm/collective.h"
+#include "core/graph/state.h"
+#include "distill/search/judge.h"
+#include "tests/distill/search.h"
+
+enum { SAMPLES = 128, EPOCHS = 4, STEPS = SAMPLES / 32 };
+
+static lmb_comm *comm;
+static lmb_dataset *data;
+static lmb_graph *model;
+static lmb_judge_config config;
+
+/* How many epochs of the last trainings were seen to end, and with which it is to stop; 0: never. */
+static int seen, stop_after, asked;
+
+static bool work(void *ctx, const char *what, int64_t done, int64_t all)
+{
+    (void)ctx, (void)all;
+    asked += strcmp(what, "the teacher's logits") == 0;
+    if (strcmp(what, "recover") == 0 || strcmp(what, "finish") == 0)
+        return done % STEPS != 0 || ++seen != stop_after;
+    return true;
+}
+
+static void bind(const char *text, lmb_train_config *out)
+{
+    lmb_config *c;
+    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
+    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), out, &err));
+    lmb_config_destroy(c);
+}
+
+static void begin(void)
+{
+    setup();
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    data = data_of(SAMPLES);
+    model = make("{name: resnet, depth: 8, width: 4, mean: 120, scale: 0.02}");
+    config = (lmb_judge_config){ .recovers = true, .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1,
+                                 .distill = { .alpha = 0.5, .temperature = 2 } };
+    bind("{epochs: 1, batch: 32, threads: 1}", &config.tune);
+    bind("{epochs: 4, batch: 32, lr: 0.05, threads: 1, augment: {flip: true, versions: 2}}", &config.recover);
+    bind("{epochs: 4, batch: 32, lr: 0.002, threads: 1, clip: 1}", &config.finish);
+    seen = stop_after = asked = 0;
+}
+
+static void end(void)
+{
+    char command[300];
+
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+    lmb_comm_close(comm);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static lmb_judge *judge(void)
+{
+    lmb_judge_watch watch = { work, NULL };
+    lmb_judge *j;
+    ck_ok(lmb_judge_create(&config, model, data, data, dir, comm, &watch, &j, &err));
+    return j;
+}
+
+/* All numbers of a model, one after the other. */
+static float *numbers(const lmb_graph *g, size_t *n)
+{
+    lmb_state_layout *l;
+    ck_ok(lmb_state_layout_create(g, &l, &err));
+    float *out = malloc(sizeof *out * (l->count + 1));
+    lmb_state_from_graph(l, g, out);
+    *n = l->count;
+    lmb_state_layout_destroy(l);
+    return out;
+}
+
+/* Finish `from` as number `id`, in one go or stopped with such an epoch; what comes out. */
+static float *finish(const lmb_graph *from, int id, int stop, size_t *n, int *epochs)
+{
+    lmb_graph *frozen;
+    lmb_judge *j = judge();
+
+    seen = 0;
+    stop_after = stop;
+    if (stop) {
+        ck_assert_int_eq(lmb_judge_finish(j, from, id, &frozen, &err), LMB_E_STOPPED);
+        err = (lmb_error)LMB_ERROR_INIT;
+        lmb_judge_destroy(j);
+        j = judge();
+        seen = stop_after = 0;
+    }
+    ck_ok(lmb_judge_finish(j, from, id, &frozen, &err));
+    float *out = numbers(frozen, n);
+    *epochs = seen;
+    lmb_graph_destroy(frozen);
+    lmb_judge_destroy(j);
+    return out;
+}
+
+static bool there(const char *file)
+{
+    char full[300];
+    snprintf(full, sizeof full, "%s/%s", dir, file);
+    return lmb_file_exists(full);
+}
+
+START_TEST(a_last_training_goes_on)
+{
+    size_t n, n2;
+    int whole, rest;
+    float *want = finish(model, 1, 0, &n, &whole), *got;
+
+    ck_assert_int_eq(whole, 2 * EPOCHS);
+    ck_assert(there("recover-1.h5") && there("finish-1.h5"));
+    lmb_judge *j = judge();
+    lmb_judge_forget(j, 1);
+    lmb_judge_destroy(j);
+    ck_assert(!there("recover-1.h5") && !there("recover-1.h5.prev") && !there("finish-1.h5") && !there("finish-1.h5.prev"));
+    /* in the third epoch of the first, and of the second training: two epochs are not done again */
+    got = finish(model, 1, 3, &n2, &rest);
+    ck_assert_uint_eq(n, n2);
+    ck_assert_mem_eq(want, got, sizeof *want * n);
+    ck_assert_int_le(rest, whole - 2);
+    free(got);
+    j = judge();
+    lmb_judge_forget(j, 1);
+    lmb_judge_destroy(j);
+    got = finish(model, 1, EPOCHS + 3, &n2, &rest);
+    ck_assert_mem_eq(want, got, sizeof *want * n);
+    ck_assert_int_le(rest, 2);
+    free(got);
+    free(want);
+}
+END_TEST
+
+START_TEST(what_another_training_left_is_nothing)
+{
+    lmb_graph *other = make("{name: resnet, depth: 8, width: 4, mean: 120, scale: 0.02}");
+    size_t n, n2;
+    int whole, again;
+    float *want = finish(other, 2, 0, &n, &whole), *got;
+
+    free(finish(model, 3, 0, &n2, &whole));
+    lmb_vid v = lmb_graph_find(other, "stem.conv.weight");
+    float *w = calloc((size_t)lmb_shape_count(&other->value[v].shape), sizeof *w);
+    w[0] = 1;
+    ck_ok(lmb_graph_set_data(other, v, w, &err));
+    free(w);
+    got = finish(other, 3, 0, &n2, &again); /* the same shape and settings, other weights to begin with */
+    ck_assert_int_eq(again, 2 * EPOCHS);
+    ck_assert_uint_eq(n, n2);
+    ck_assert_mem_ne(want, got, sizeof *want * n);
+    free(got);
+    free(want);
+    lmb_graph_destroy(other);
+}
+END_TEST
+
+START_TEST(versions_are_asked_for_once)
+{
+    size_t n;
+    int epochs;
+
+    free(finish(model, 1, 0, &n, &epochs));
+    ck_assert_int_gt(asked, 0);
+    asked = 0;
+    free(finish(model, 2, 0, &n, &epochs));
+    ck_assert_int_eq(asked, 0);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/search_judge", tcase_add_checked_fixture(tc_, begin, end); add(a_last_training_goes_on);
+              add(what_another_training_left_is_nothing); add(versions_are_asked_for_once);)
