@@ -143,6 +143,19 @@ static lmb_status read_teacher(request *r, lmb_error *err)
 }
 
 /* What all decisions depend on. */
+/* What is tried where nobody says what: a program that knows more kinds of moves is another search. */
+static void add_kinds(const request *r, lmb_str *text)
+{
+    bool use[LMB_MOVE_KINDS] = { false };
+    lmb_error none = LMB_ERROR_INIT; /* it was checked when the section was bound */
+
+    lmb_str_add(text, "tries:");
+    if (lmb_search_moves(&r->c.search, use, &none) == LMB_OK)
+        for (int k = 0; k < LMB_MOVE_KINDS; k++)
+            lmb_str_addf(text, "%s%s", use[k] ? " " : "", use[k] ? lmb_search_moves_names[k] : "");
+    lmb_str_add(text, "\n");
+}
+
 static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 {
     const lmb_job *j = &r->job;
@@ -155,6 +168,7 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
                  (long long)j->c.split.train, (long long)j->c.split.validation, (long long)j->c.split.clients,
                  (long long)j->c.split.seed, held_outs[r->c.held_out]);
     ok = ok && lmb_fields_dump_marked(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
+    add_kinds(r, text);
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
         st = lmb_onnx_export(r->teacher, NULL, &teacher, err);

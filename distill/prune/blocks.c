@@ -88,6 +88,9 @@ static bool is_block(const lmb_graph *g, int node, int side, int *stays, const b
     stays[node] = !side;
     mark_gone(g, stays, before, shortcut);
     stays[node] = -1;
+    for (int v = 0; v < g->n_values; v++)
+        if (g->value[v].role == LMB_ROLE_INPUT && b->gone[v])
+            return false; /* what stays would answer without looking */
     return b->gone[b->weight] && !has_layers(g, shortcut);
 }
 

@@ -4,7 +4,8 @@
  * gone takes all of its time with it, and a network with shortcuts bears that: it is one of many paths.
  *
  *   block    a sum of two values of its own shape, one of which has layers before it that nothing else needs (the
- *            branch), the other of which has none (the shortcut: the input itself, or cut and padded)
+ *            branch), the other of which has none (the shortcut: the input itself, or cut and padded by
+ *            ops without parameters; in integer form these are a layer, and the block stays)
  *   gone     what no output needs when the shortcut alone is the sum
  *   source   Veit, Wilber, Belongie 2016, arXiv:1605.06431, section 4.1: residual networks without single blocks
  *   threads  reads the graph, changes nothing

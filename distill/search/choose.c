@@ -20,8 +20,9 @@ static bool class_has(const lmb_moves *m, int class, const char *weight)
  * a block and what is in it. Fewer bits and fewer channels of a layer go together. */
 static bool clash(const lmb_moves *m, const lmb_move *a, const lmb_move *b)
 {
-    if (a->kind == LMB_MOVE_BLOCK || b->kind == LMB_MOVE_BLOCK)
-        return a->kind == LMB_MOVE_BLOCK ? lmbi_blocks_clash(m, a, b) : lmbi_blocks_clash(m, b, a);
+    if (a->kind == LMB_MOVE_BLOCK || b->kind == LMB_MOVE_BLOCK) /* of two blocks either may be in the other */
+        return (a->kind == LMB_MOVE_BLOCK && lmbi_blocks_clash(m, a, b)) ||
+               (b->kind == LMB_MOVE_BLOCK && lmbi_blocks_clash(m, b, a));
     if (a->kind == LMB_MOVE_BITS || b->kind == LMB_MOVE_BITS)
         return a->kind != LMB_MOVE_SHRINK && b->kind != LMB_MOVE_SHRINK && strcmp(a->what, b->what) == 0;
     if (a->kind == b->kind)

@@ -1,12 +1,13 @@
 /* distill/search/judge.h - who trains, quantises and evaluates the candidates of a search.
  *
  * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits
- * from a file; they are of samples without augmentation. A candidate is then made integers, and it is these integers,
+ * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A candidate is then made integers, and it is these integers,
  * run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
  *
  *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
- *             8 bits are rounded while it learns (distill/quantize/narrow.h)
+ *             8 bits are rounded while it learns (distill/quantize/narrow.h), in `recover` too
  *   quantise  ranges from a few images (distill/quantize/ptq.h)
+ *   recover   the float model on the whole training part
  *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h)
  *   threads   one at a time
  */
@@ -30,6 +31,7 @@ typedef struct lmb_judge_config {
     int64_t calibration;        /* images */
     int64_t seed;
     const struct lmb_tree *observer;
+    const char *identity;       /* what else the last trainings depend on; NULL: nothing */
 } lmb_judge_config;
 
 /* Progress of what takes long; false: stop, which gives E_STOPPED. */

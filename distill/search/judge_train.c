@@ -2,6 +2,7 @@
  * long one in floats (recover) and one as the integers that it becomes (finish). See judge.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
@@ -66,15 +67,21 @@ static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batche
     return on_step(((kept *)ctx)->j, epoch, batch, batches, loss, accuracy, rate);
 }
 
-/* What a checkpoint must agree with: settings, and the weights that the training begins with. */
-static lmb_status describe(const lmb_train_config *c, const lmb_trainer_state *s, lmb_str *out, lmb_error *err)
+/* What a checkpoint must agree with: settings, the weights that the training begins with, the search it is part of. */
+static lmb_status describe(const lmb_judge *j, const lmb_train_config *c, const lmb_trainer_state *s, lmb_str *out,
+                           lmb_error *err)
 {
-    lmb_hash h = lmb_hash_of(s->state, s->layout->count * sizeof *s->state);
-    char hex[LMB_HASH_HEX];
+    const char *identity = j->c->identity ? j->c->identity : "";
+    lmb_hash begins = lmb_hash_of(s->state, s->layout->count * sizeof *s->state),
+             search = lmb_hash_of(identity, strlen(identity));
+    lmb_train_config same = *c;
+    char hex[2][LMB_HASH_HEX];
 
-    lmb_hash_hex(&h, hex);
-    LMB_TRY(lmb_fields_dump_marked(lmb_train_fields, c, 0, out));
-    lmb_str_addf(out, "begins_with: %s\n", hex);
+    same.threads = 0; /* how many there are changes no bit */
+    lmb_hash_hex(&begins, hex[0]);
+    lmb_hash_hex(&search, hex[1]);
+    LMB_TRY(lmb_fields_dump_marked(lmb_train_fields, &same, 0, out));
+    lmb_str_addf(out, "begins_with: %s\nsearch: %s\n", hex[0], hex[1]);
     return lmb_str_check(out, err);
 }
 
@@ -97,7 +104,7 @@ static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_t
     lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k };
 
     LMB_TRY(path_of(j, lesson, id, k.path, err));
-    lmb_status st = describe(c, lmb_trainer_state_of(t), &k.config, err);
+    lmb_status st = describe(j, c, lmb_trainer_state_of(t), &k.config, err);
     if (st == LMB_OK)
         st = go_on(&k, lmb_trainer_state_of(t), err);
     if (st == LMB_OK)

@@ -5,15 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/base/file.h"
-#include "core/base/threads.h"
-#include "distill/search/energy.h"
 #include "distill/search/lines.h"
+#include "distill/search/measure.h"
 
-enum { SAMPLES = 31, RUNS = 301, REPEATS = 3, WHOLES = 9, RETRIES = 30, REST_NS = 20000000 };
-static const double SAMPLE_S = 20e-6, NOISE = 0.05, MUCH = 1.15, ENERGY_S = 0.33;
+enum { AGAIN = 9 }; /* times that a machine which seems slow is looked at */
+static const double NOISE = 0.05;
 
 typedef struct row {
     char *key;
@@ -75,20 +73,36 @@ static lmb_status insert(lmb_latency *t, const char *key, double us, lmb_error *
     return LMB_OK;
 }
 
+static lmb_status check_kernels(const lmb_latency *t, const char *kernels, lmb_error *err)
+{
+    if (t->frozen || strcmp(kernels, t->kernels) == 0)
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_ARG,
+                    "measured with the kernels %.30s; this machine's are %s: name another file, or freeze the table",
+                    kernels, t->kernels);
+}
+
+static void doubt_all(lmb_latency *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        t->row[i].doubted = true;
+}
+
 static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     lmb_latency *t = ctx;
     const char *key;
     double us;
 
-    if (!t->begun) {
+    if (!t->begun || lmb_tree_get(line, "kernels")) { /* two searches may have begun it at once */
         LMB_TRY(lmb_line_text(line, "kernels", &key, err));
-        if (!t->frozen && strcmp(key, t->kernels) != 0)
-            return LMB_FAIL(
-                err, LMB_E_ARG,
-                "measured with the kernels %.30s; this machine's are %s: name another file, or freeze the table", key,
-                t->kernels);
+        LMB_TRY(check_kernels(t, key, err));
         t->begun = true;
+        return LMB_OK;
+    }
+    if (lmb_tree_get(line, "doubted")) {
+        if (!t->frozen)
+            doubt_all(t);
         return LMB_OK;
     }
     LMB_TRY(lmb_line_text(line, "op", &key, err));
@@ -96,6 +110,18 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
     if (!(us > 0 && us < 1e12))
         return LMB_FAIL(err, LMB_E_FORMAT, "%.100s takes %g us", key, us);
     return insert(t, key, us, err);
+}
+
+/* All that is in the table may be too much; the file says so, too. */
+static lmb_status doubt(lmb_latency *t, lmb_error *err)
+{
+    lmb_str line = LMB_STR_INIT;
+
+    doubt_all(t);
+    lmb_str_add(&line, "{\"doubted\": true}");
+    lmb_status st = lmb_lines_add(t->path, &line, err);
+    lmb_str_free(&line);
+    return st;
 }
 
 static lmb_status add(lmb_latency *t, const char *key, double us, lmb_error *err)
@@ -184,63 +210,10 @@ void lmb_latency_key(const lmb_edge_model *m, uint32_t i, char key[LMB_LATENCY_K
              y.w, y.c, geometry);
 }
 
-static int by_time(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* A model that can be run: memory, and input and output of zeros. */
-typedef struct bench { void *arena, *input; float *output; } bench;
-
-static void bench_free(bench *b)
-{
-    free(b->arena);
-    free(b->input);
-    free(b->output);
-}
-
-static lmb_status bench_make(const lmb_edge_model *m, bench *b, lmb_error *err)
-{
-    lmb_edge_tensor x, y;
-
-    lmb_edge_tensor_at(m, 0, &x);
-    lmb_edge_tensor_at(m, m->n_ops, &y);
-    *b = (bench){ calloc(1, lmb_edge_arena_bytes(m)), calloc(1, (size_t)x.bytes + 1), calloc(1, (size_t)y.bytes + 4) };
-    if (b->arena && b->input && b->output && lmb_edge_run(m, b->arena, b->input, b->output) == LMB_EDGE_OK)
-        return LMB_OK;
-    bench_free(b);
-    return LMB_FAIL(err, LMB_E_NOMEM, "no memory to measure a model");
-}
-
-static double seconds_of(const lmb_edge_model *m, const bench *b, uint32_t op, uint32_t times)
-{
-    double start = lmb_seconds();
-    (void)!lmb_edge_run_op(m, b->arena, op, times); /* the model ran when the bench was made */
-    return lmb_seconds() - start;
-}
-
-static double measure_op(const lmb_edge_model *m, const bench *b, uint32_t op)
-{
-    double sample[SAMPLES], best = 0;
-    uint32_t times = 1;
-
-    while (times < 1 << 20 && seconds_of(m, b, op, times) < SAMPLE_S)
-        times *= 2;
-    for (int repeat = 0; repeat < REPEATS; repeat++) {
-        for (int i = 0; i < SAMPLES; i++)
-            sample[i] = seconds_of(m, b, op, times) / times;
-        qsort(sample, SAMPLES, sizeof *sample, by_time);
-        if (repeat == 0 || sample[SAMPLES / 2] < best)
-            best = sample[SAMPLES / 2];
-    }
-    return 1e6 * best + 1e-6; /* a clock that stood still is no reason to divide by zero */
-}
-
 /* How slow the machine is now against when the table was measured: the dearest op of the model that the table has,
  * again. A few per cent are noise. Faster than then: lmb_latency_whole will see it and put the table right, for in the
  * middle of a step no number may move. */
-static double slowness(const lmb_latency *t, const lmb_edge_model *m, const bench *b)
+static double slowness(const lmb_latency *t, const lmb_edge_model *m, const lmbi_bench *b)
 {
     char key[LMB_LATENCY_KEY];
     double most = 0;
@@ -255,33 +228,37 @@ static double slowness(const lmb_latency *t, const lmb_edge_model *m, const benc
             op = i;
         }
     }
-    double now = most > 0 ? measure_op(m, b, op) / most : 1;
+    double now = most > 0 ? lmbi_measure_op(m, b, op) / most : 1;
+    for (int i = 0; i < AGAIN && now >= 1 + NOISE; i++) { /* it may have been disturbed for that moment alone */
+        lmbi_measure_rest();
+        now = fmin(now, lmbi_measure_op(m, b, op) / most);
+    }
     return now < 1 + NOISE ? 1 : now;
 }
 
 /* An op that the table does not have, or that is doubted. */
-static lmb_status measure_row(lmb_latency *t, const char *key, const lmb_edge_model *m, uint32_t op, bench *b,
+static lmb_status measure_row(lmb_latency *t, const char *key, const lmb_edge_model *m, uint32_t op, lmbi_bench *b,
                               double *slow, lmb_error *err)
 {
     bool there;
 
     if (!b->arena) {
-        LMB_TRY(bench_make(m, b, err));
+        LMB_TRY(lmbi_bench_make(m, b, err));
         *slow = slowness(t, m, b);
     }
-    double us = measure_op(m, b, op) / *slow;
+    double us = lmbi_measure_op(m, b, op);
     size_t at = place(t, key, &there);
     if (there && us >= t->row[at].us) {
         t->row[at].doubted = false;
         return LMB_OK;
     }
-    return add(t, key, us, err);
+    return add(t, key, there ? us : us / *slow, err);
 }
 
 lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum, lmb_error *err)
 {
     char key[LMB_LATENCY_KEY];
-    bench b = { 0 };
+    lmbi_bench b = { 0 };
     double slow = 1;
     lmb_status st = LMB_OK;
 
@@ -302,81 +279,35 @@ lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, 
             us[i] = v;
     }
     if (b.arena)
-        bench_free(&b);
+        lmbi_bench_free(&b);
     return st;
-}
-
-/* Of runs in the order of their length, in seconds. */
-static lmb_timing timing_of(const double run[RUNS], double deadline)
-{
-    lmb_timing t = { 1e6 * run[RUNS / 2], 1e6 * run[RUNS * 99 / 100], 0, 0, 0 };
-    double all = 0;
-
-    for (int i = 0; i < RUNS; i++) {
-        all += run[i];
-        t.missed += deadline > 0 && 1e6 * run[i] > deadline ? 1.0 / RUNS : 0;
-    }
-    t.throughput = RUNS / (all + 1e-9);
-    return t;
-}
-
-/* A busy machine is slow for a while, longer than a few runs take: they are measured again after a rest, and more often
- * as long as a run takes much longer than its ops do. */
-static void measure_whole(const lmb_edge_model *m, const bench *b, double sum, double deadline, lmb_timing *out)
-{
-    double run[RUNS];
-
-    for (int repeat = 0; repeat < WHOLES || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
-        if (repeat > 0)
-            nanosleep(&(struct timespec){ 0, REST_NS }, NULL);
-        for (int i = 0; i < RUNS; i++) {
-            double start = lmb_seconds();
-            (void)!lmb_edge_run(m, b->arena, b->input, b->output);
-            run[i] = lmb_seconds() - start;
-        }
-        qsort(run, RUNS, sizeof *run, by_time);
-        if (repeat == 0 || 1e6 * run[RUNS / 2] < out->p50)
-            *out = timing_of(run, deadline);
-    }
-}
-
-/* What a third of a second of runs uses, and with it the processor's rest. */
-static void measure_energy(lmb_energy *e, const lmb_edge_model *m, const bench *b, lmb_timing *out)
-{
-    double before, after, start = lmb_seconds();
-    int64_t runs = 0;
-
-    if (e->n == 0 || !lmb_energy_read(e, &before))
-        return;
-    for (; lmb_seconds() - start < ENERGY_S; runs++)
-        (void)!lmb_edge_run(m, b->arena, b->input, b->output);
-    if (lmb_energy_read(e, &after))
-        out->energy = (after - before) / (double)runs;
 }
 
 lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double deadline, lmb_timing *out, lmb_error *err)
 {
     double sum;
-    bench b;
+    lmbi_bench b;
 
     LMB_TRY(lmb_latency_ops(t, m, NULL, &sum, err));
     if (t->frozen) {
         *out = (lmb_timing){ sum, sum, 1e6 / sum, deadline > 0 && sum > deadline, 0 };
         return LMB_OK;
     }
-    LMB_TRY(bench_make(m, &b, err));
-    measure_whole(m, &b, sum, deadline, out);
+    LMB_TRY(lmbi_bench_make(m, &b, err));
+    lmbi_measure_whole(m, &b, sum, deadline, out);
+    lmb_status st = LMB_OK;
     if (out->p50 * (1 + NOISE) < sum) { /* a model takes no less than its ops: they were measured in a slow moment */
-        for (size_t i = 0; i < t->n; i++)
-            t->row[i].doubted = true;
-        lmb_status st = lmb_latency_ops(t, m, NULL, &sum, err);
-        if (st != LMB_OK) {
-            bench_free(&b);
-            return st;
+        lmb_timing again;
+        st = doubt(t, err);
+        if (st == LMB_OK)
+            st = lmb_latency_ops(t, m, NULL, &sum, err);
+        if (st == LMB_OK) {
+            lmbi_measure_whole(m, &b, sum, deadline, &again);
+            *out = again.p50 < out->p50 ? again : *out;
         }
-        measure_whole(m, &b, sum, deadline, out);
     }
-    measure_energy(&t->energy, m, &b, out);
-    bench_free(&b);
-    return LMB_OK;
+    if (st == LMB_OK)
+        lmbi_measure_energy(&t->energy, m, &b, out);
+    lmbi_bench_free(&b);
+    return st;
 }

@@ -5,10 +5,11 @@
  * a real model's arena, and candidates that nobody has trained are summed up from the table. A whole model is measured
  * end to end when it is evaluated, so that everyone sees how good the sum was.
  *
- *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25}
+ *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25};
+ *             of an op that comes again the least counts; {"doubted": true}: all before may be too much
  *   frozen    nothing is measured: what is not in the table is unknown, and a whole model takes the sum. So a search
- *             gives the same decisions again, or those for another machine whose table this is
- *             (of a key that comes again the least counts)
+ *             gives the same decisions again, or those for another machine whose table this is, as long as no other
+ *             search measures into the file
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again,
  *             and what it takes longer now is taken off the new ones. Where a whole model takes clearly less than the
  *             sum of its ops, the machine was slow before: each op is measured again when it is next asked for

@@ -109,8 +109,10 @@ lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_grap
     for (int i = 0; i < n && st == LMB_OK; i++)
         if (m->move[which[i]].kind == LMB_MOVE_BITS)
             lmbi_bits_apply(*out, &m->move[which[i]]);
-    if (st == LMB_OK && (st = lmbi_blocks_apply(m, which, n, out, err)) != LMB_OK)
+    if (st == LMB_OK && (st = lmbi_blocks_apply(m, which, n, out, err)) != LMB_OK) {
         lmb_graph_destroy(*out);
+        *out = NULL;
+    }
     return st;
 }
 

@@ -37,7 +37,7 @@ typedef struct lmb_move {
     int64_t rank_in;          /* factor                                            */
     double loss;              /* estimated, > 0                                    */
     double gain[LMB_COSTS];   /* what the costs lose by it alone                   */
-    int class, basis, block;  /* private: which class, decomposition, block; -1    */
+    int class, basis, block;  /* private: which class, decomposition (-1: none), block */
 } lmb_move;
 
 typedef struct lmb_moves {

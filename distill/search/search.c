@@ -229,6 +229,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     for (int i = 0; i < s->points->n; i++)
         if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
             *good |= s->points->point[i].accepted;
+            lmb_judge_forget(s->judge, i); /* it may have been killed before it could */
             return LMB_OK;
         }
     lmb_point p = { .id = s->points->n,
@@ -331,7 +332,7 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
 
     s->jc = (lmb_judge_config){ c->tune, c->recover, c->finish, s->r->recover, s->r->finish, c->distill, c->samples,
-                                c->calibration, c->seed, c->observer };
+                                c->calibration, c->seed, c->observer, s->r->identity };
     if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
         s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)

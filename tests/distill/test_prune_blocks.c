@@ -120,5 +120,68 @@ START_TEST(nothing_is_left_of_a_block)
 }
 END_TEST
 
+static lmb_vid weight(lmb_builder *b, const char *name, lmb_shape s)
+{
+    return lmb_emit_value(b, LMB_ROLE_PARAMETER, name, LMB_F32, s, NULL);
+}
+
+static lmb_vid layer(lmb_builder *b, lmb_vid x, const char *w, const char *bias)
+{
+    return lmb_emit(b, "Conv", NULL, LMB_IN(x, weight(b, w, LMB_SHAPE(3, 3, 1, 1)), weight(b, bias, LMB_SHAPE(3))),
+                    LMB_NO_ATTRS);
+}
+
+/* x + g(x + f(x)) of a sum of two layers, which is no block. */
+static lmb_graph *nested(void)
+{
+    lmb_graph *g;
+
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 4, 4), NULL);
+    lmb_vid first = lmb_emit(&b, "Add", NULL, LMB_IN(layer(&b, x, "left", "left.b"), layer(&b, x, "right", "right.b")),
+                             LMB_NO_ATTRS);
+    lmb_vid inner = lmb_emit(&b, "Add", NULL, LMB_IN(layer(&b, first, "f", "f.b"), first), LMB_NO_ATTRS);
+    lmb_vid outer = lmb_emit(&b, "Add", NULL, LMB_IN(first, layer(&b, inner, "g", "g.b")), LMB_NO_ATTRS);
+    lmb_vid y = lmb_emit(&b, "Flatten", NULL, LMB_IN(lmb_emit(&b, "GlobalAveragePool", NULL, LMB_IN(outer),
+                                                               LMB_NO_ATTRS)), LMB_NO_ATTRS);
+    lmb_emit_output(&b, "logits", y);
+    ck_ok(lmb_builder_status(&b));
+    fill(g);
+    return g;
+}
+
+START_TEST(blocks_in_blocks)
+{
+    static const char *const drop[][2] = { { "f" }, { "g" }, { "f", "g" } };
+    static const int layers[] = { 3, 2, 2 };
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_graph *g = nested(), *small;
+    lmb_block *b;
+    int n;
+
+    ck_ok(lmb_blocks_find(g, &b, &n, &err));
+    ck_assert_int_eq(n, 2);
+    ck_assert_str_eq(g->value[b[0].weight].name, "f");
+    ck_assert_str_eq(g->value[b[1].weight].name, "g");
+    ck_assert(b[1].gone[b[0].weight] && !b[0].gone[b[1].weight]);
+    for (int i = 0; i < 3; i++) {
+        const bool which[2] = { drop[i][0][0] == 'f', drop[i][0][0] == 'g' || drop[i][1] };
+        float want[8], got[8];
+        lmb_graph *m = silent(g, b, which, 2);
+        ck_ok(lmb_pass_drop_blocks(g, drop[i], drop[i][1] ? 2 : 1, &small, &err));
+        ck_assert_int_eq(count(small, "Conv"), layers[i]);
+        answer(m, want);
+        answer(small, got);
+        for (int k = 0; k < 3; k++)
+            ck_assert_float_eq_tol(want[k], got[k], 1e-5f * (1 + fabsf(want[k])));
+        lmb_graph_destroy(m);
+        lmb_graph_destroy(small);
+    }
+    lmb_blocks_free(b, n);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/prune_blocks", add_loop(a_model_without_blocks_is_the_silent_one, LMB_COUNT(models));
-              add(nothing_is_left_of_a_block);)
+              add(nothing_is_left_of_a_block); add(blocks_in_blocks);)

@@ -189,10 +189,11 @@ START_TEST(only_some_moves)
 {
     static const struct { const char *text; bool low_rank; int64_t bits_min; bool use[LMB_MOVE_KINDS]; const char *why;
     } rows[] = {
-        { "{}", true, 8, { true, true, false }, NULL },
-        { "{}", false, 4, { true, false, true }, NULL },
+        { "{}", true, 8, { true, true, false, true }, NULL },
+        { "{}", false, 4, { true, false, true, true }, NULL },
         { "{moves: [ranks]}", true, 4, { false, true, false }, NULL },
         { "{moves: [channels, bits]}", true, 4, { true, false, true }, NULL },
+        { "{moves: [blocks]}", true, 8, { false, false, false, true }, NULL },
         { "{moves: [bits]}", true, 8, { false }, "bits_min is 8" },
         { "{moves: [ranks]}", false, 8, { false }, "low_rank is false" },
         { "{moves: [rank]}", true, 8, { false }, "no move 'rank'" },

@@ -27,13 +27,13 @@ static void zero(lmb_graph *g, const char *name)
     free(z);
 }
 
-/* A ResNet-8 whose first block adds nothing. */
+/* A ResNet-14 whose first block adds nothing. */
 static void begin(tried *t)
 {
     lmb_taylor_config tc = { 1, 64, 1, "cpu" };
     lmb_moves_config mc = { 4, 4, { true, true, true, true }, 3 };
 
-    t->g = make("{name: resnet, depth: 8, width: 8, mean: 120, scale: 0.02}");
+    t->g = make("{name: resnet, depth: 14, width: 8, mean: 120, scale: 0.02}");
     zero(t->g, "stage1.0.2.bn.scale");
     zero(t->g, "stage1.0.2.bn.bias");
     t->data = data_of(N);
@@ -106,7 +106,7 @@ START_TEST(a_move_costs_what_its_answers_differ)
         ck_assert_msg(fabs(kl - x->loss) <= 1e-6 + 1e-3 * kl, "%s: %g, by definition %g", x->what, x->loss, kl);
         lmb_graph_destroy(after);
     }
-    ck_assert(kinds[LMB_MOVE_SHRINK] && kinds[LMB_MOVE_FACTOR]);
+    ck_assert(kinds[LMB_MOVE_SHRINK] && kinds[LMB_MOVE_FACTOR] && kinds[LMB_MOVE_BLOCK] == 4);
     end(&t);
 }
 END_TEST

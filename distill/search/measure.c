@@ -1,0 +1,110 @@
+/* distill/search/measure.c - see measure.h. */
+#include "distill/search/measure.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/base/threads.h"
+
+enum { SAMPLES = 31, RUNS = 301, REPEATS = 3, WHOLES = 9, RETRIES = 30, REST_NS = 20000000 };
+static const double SAMPLE_S = 20e-6, MUCH = 1.15, ENERGY_S = 0.33;
+
+void lmbi_measure_rest(void) { nanosleep(&(struct timespec){ 0, REST_NS }, NULL); }
+
+static int by_time(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+void lmbi_bench_free(lmbi_bench *b)
+{
+    free(b->arena);
+    free(b->input);
+    free(b->output);
+}
+
+lmb_status lmbi_bench_make(const lmb_edge_model *m, lmbi_bench *b, lmb_error *err)
+{
+    lmb_edge_tensor x, y;
+
+    lmb_edge_tensor_at(m, 0, &x);
+    lmb_edge_tensor_at(m, m->n_ops, &y);
+    *b = (lmbi_bench){ calloc(1, lmb_edge_arena_bytes(m)), calloc(1, (size_t)x.bytes + 1), calloc(1, (size_t)y.bytes + 4) };
+    if (b->arena && b->input && b->output && lmb_edge_run(m, b->arena, b->input, b->output) == LMB_EDGE_OK)
+        return LMB_OK;
+    lmbi_bench_free(b);
+    return LMB_FAIL(err, LMB_E_NOMEM, "no memory to measure a model");
+}
+
+static double seconds_of(const lmb_edge_model *m, const lmbi_bench *b, uint32_t op, uint32_t times)
+{
+    double start = lmb_seconds();
+    (void)!lmb_edge_run_op(m, b->arena, op, times); /* the model ran when the bench was made */
+    return lmb_seconds() - start;
+}
+
+double lmbi_measure_op(const lmb_edge_model *m, const lmbi_bench *b, uint32_t op)
+{
+    double sample[SAMPLES], best = 0;
+    uint32_t times = 1;
+
+    while (times < 1 << 20 && seconds_of(m, b, op, times) < SAMPLE_S)
+        times *= 2;
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
+        for (int i = 0; i < SAMPLES; i++)
+            sample[i] = seconds_of(m, b, op, times) / times;
+        qsort(sample, SAMPLES, sizeof *sample, by_time);
+        if (repeat == 0 || sample[SAMPLES / 2] < best)
+            best = sample[SAMPLES / 2];
+    }
+    return 1e6 * best + 1e-6; /* a clock that stood still is no reason to divide by zero */
+}
+
+/* Of runs in the order of their length, in seconds. */
+static lmb_timing timing_of(const double run[RUNS], double deadline)
+{
+    lmb_timing t = { 1e6 * run[RUNS / 2], 1e6 * run[RUNS * 99 / 100], 0, 0, 0 };
+    double all = 0;
+
+    for (int i = 0; i < RUNS; i++) {
+        all += run[i];
+        t.missed += deadline > 0 && 1e6 * run[i] > deadline ? 1.0 / RUNS : 0;
+    }
+    t.throughput = RUNS / (all + 1e-9);
+    return t;
+}
+
+/* A busy machine is slow for a while, longer than a few runs take: they are measured again after a rest, and more often
+ * as long as a run takes much longer than its ops do. */
+void lmbi_measure_whole(const lmb_edge_model *m, const lmbi_bench *b, double sum, double deadline, lmb_timing *out)
+{
+    double run[RUNS];
+
+    for (int repeat = 0; repeat < WHOLES || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
+        if (repeat > 0)
+            lmbi_measure_rest();
+        for (int i = 0; i < RUNS; i++) {
+            double start = lmb_seconds();
+            (void)!lmb_edge_run(m, b->arena, b->input, b->output);
+            run[i] = lmb_seconds() - start;
+        }
+        qsort(run, RUNS, sizeof *run, by_time);
+        if (repeat == 0 || 1e6 * run[RUNS / 2] < out->p50)
+            *out = timing_of(run, deadline);
+    }
+}
+
+/* What a third of a second of runs uses, and with it the processor's rest. */
+void lmbi_measure_energy(lmb_energy *e, const lmb_edge_model *m, const lmbi_bench *b, lmb_timing *out)
+{
+    double before, after, start = lmb_seconds();
+    int64_t runs = 0;
+
+    if (e->n == 0 || !lmb_energy_read(e, &before))
+        return;
+    for (; lmb_seconds() - start < ENERGY_S; runs++)
+        (void)!lmb_edge_run(m, b->arena, b->input, b->output);
+    if (lmb_energy_read(e, &after))
+        out->energy = (after - before) / (double)runs;
+}
