@@ -2,13 +2,13 @@
 # tests/bench/hinton_mnist.sh LIMBECK SOURCES FOLDER [SEED...] - the experiment of configs/mnist/hinton.yaml: 800-800
 # taught by 1200-1200, and alone. Both get the same number of trials, of which validation samples choose one; that is
 # trained for each seed (1 2 3), and errors on the 10,000 test images are printed. MNIST says where the data is,
-# EPOCHS how long a student learns (40), EXTRA options for students, TAUGHT and ALONE other trials. Stopped, the same
+# EPOCHS how long a student learns (60), EXTRA options for students, TAUGHT and ALONE other trials. Stopped, the same
 # command goes on.
 set -eu
 limbeck=$1 config=$2/configs/mnist/hinton.yaml folder=$3
 shift 3
 [ $# -gt 0 ] || set -- 1 2 3
-mnist=${MNIST:-data/mnist} epochs=${EPOCHS:-40}
+mnist=${MNIST:-data/mnist} epochs=${EPOCHS:-60}
 # Trials: rate and temperature, or rate and share of the epochs (a student alone may do better for stopping early).
 taught=${TAUGHT:-0.01:4 0.01:20 0.03:4 0.03:20 0.1:4 0.1:20}
 alone=${ALONE:-0.01:1 0.01:3 0.03:1 0.03:3 0.1:1 0.1:3}
