@@ -3,16 +3,21 @@
  */
 #include "core/ops/dropout.h"
 
+#include <string.h>
+
 #include "core/base/compiler.h"
 #include "core/cpu/kernels.h"
 
 enum { BLOCKS = 16, AT_ONCE = 4 * BLOCKS, ROUNDS = 10 };
+#define KEPT _Pragma("GCC unroll 1") /* as a loop */
 
-/* Philox4x32-10 (core/base/random.h) of `BLOCKS` counters that follow each other, in the order of elements. */
+/* Philox4x32-10 (core/base/random.h) of `BLOCKS` counters that follow each other, in the order of elements. Unrolled, the
+ * loops would be no vectors to the compiler. */
 LMB_HOT static void draw(const lmb_rand *s, uint32_t word[AT_ONCE])
 {
     uint32_t k0 = s->key[0], k1 = s->key[1], c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
 
+    KEPT
     for (int i = 0; i < BLOCKS; i++) {
         c0[i] = s->counter[0] + (uint32_t)i;
         c1[i] = s->counter[1];
@@ -20,6 +25,7 @@ LMB_HOT static void draw(const lmb_rand *s, uint32_t word[AT_ONCE])
         c3[i] = s->counter[3];
     }
     for (int r = 0; r < ROUNDS; r++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+        KEPT
         for (int i = 0; i < BLOCKS; i++) {
             uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
             c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
@@ -27,6 +33,7 @@ LMB_HOT static void draw(const lmb_rand *s, uint32_t word[AT_ONCE])
             c1[i] = (uint32_t)p1;
             c3[i] = (uint32_t)p0;
         }
+    KEPT
     for (int i = 0; i < BLOCKS; i++) {
         word[4 * i] = c0[i];
         word[4 * i + 1] = c1[i];
@@ -35,12 +42,16 @@ LMB_HOT static void draw(const lmb_rand *s, uint32_t word[AT_ONCE])
     }
 }
 
+/* By bits: a branch that half of the elements take would be guessed wrong as often. */
 LMB_HOT static void keep_some(const uint32_t *LMB_RESTRICT word, uint32_t threshold, float keep,
                               const float *LMB_RESTRICT x, float *LMB_RESTRICT y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         float v = x[i] * keep;
-        y[i] = word[i] >= threshold ? v : 0.0f;
+        uint32_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        bits &= -(uint32_t)(word[i] >= threshold);
+        memcpy(&y[i], &bits, sizeof bits);
     }
 }
 
