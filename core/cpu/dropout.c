@@ -11,8 +11,8 @@
 enum { BLOCKS = 16, AT_ONCE = 4 * BLOCKS, ROUNDS = 10 };
 #define KEPT _Pragma("GCC unroll 1") /* as a loop */
 
-/* Philox4x32-10 (core/base/random.h) of `BLOCKS` counters that follow each other, in the order of elements. Unrolled, the
- * loops would be no vectors to the compiler. */
+/* Philox4x32-10 (core/base/random.h) of `BLOCKS` counters that follow each other, in the order of elements.
+ * Unrolled, the loops would be no vectors to the compiler. */
 LMB_HOT static void draw(const lmb_rand *s, uint32_t word[AT_ONCE])
 {
     uint32_t k0 = s->key[0], k1 = s->key[1], c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];

@@ -32,7 +32,8 @@ const lmb_field lmb_search_fields[] = {
         "after which a prediction is late, such as \"200 us\": the share of late ones is reported; default latency_max"),
     LMB_REAL(lmb_search_config, confidence, 0.9, 0.5, 0.9999, "",
              "with which a point must have lost no more (one-sided, paired)"),
-    LMB_TEXT(lmb_search_config, slack, "1 %", "more that may be lost while searching, where `recover` or `finish` is given"),
+    LMB_TEXT(lmb_search_config, slack, "1 %",
+             "more that may be lost while searching, where `recover` or `finish` is given"),
     LMB_REAL(lmb_search_config, step, 0.1, 0.001, 0.9, "", "share of the cost that a step takes away at first"),
     LMB_REAL(lmb_search_config, step_min, 0.02, 0.001, 0.9, "",
              "a step that would be smaller than this ends the search"),
@@ -127,7 +128,8 @@ lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS]
         while (lmb_search_moves_names[k] && strcmp(lmb_search_moves_names[k], name) != 0)
             k++;
         if (k == LMB_MOVE_KINDS)
-            return lmb_tree_fail(t, err, LMB_E_ARG, "there is no move '%.40s'; there are channels, ranks, bits, blocks", name);
+            return lmb_tree_fail(t, err, LMB_E_ARG, "there is no move '%.40s'; there are channels, ranks, bits, blocks",
+                                 name);
         if (!can[k])
             return lmb_tree_fail(t, err, LMB_E_ARG, "moves has %s, and %s", name,
                                  k == LMB_MOVE_BITS ? "bits_min is 8: say how few there may be" : "low_rank is false");

@@ -1,8 +1,8 @@
 /* distill/search/judge.h - who trains, quantises and evaluates the candidates of a search.
  *
  * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits
- * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A candidate is then made integers, and it is these integers,
- * run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
+ * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A
+ * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
  *
  *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
  *             8 bits are rounded while it learns (distill/quantize/narrow.h), in `recover` too

@@ -11,10 +11,11 @@
 #include "distill/quantize/narrow.h"
 #include "train/predictor.h"
 
-enum { ROWS = 64 }; /* answered at a time */
+enum { ROWS = 64, AT_ONCE = 4 }; /* samples answered at a time; moves of a thread between two looks at who watches */
 
 typedef struct probe {
     lmb_moves *m;
+    int first;          /* of the moves that are tried now */
     const lmb_backend *backends[3];
     double temperature;
     int64_t n, numbers; /* samples, and of one */
@@ -79,14 +80,15 @@ static lmb_status answer(const probe *p, const lmb_graph *g, float *keep, double
 static void try_move(void *ctx, int task, int worker)
 {
     probe *p = ctx;
-    lmb_move *move = &p->m->move[task];
+    int which = p->first + task;
+    lmb_move *move = &p->m->move[which];
     lmb_graph *after = NULL;
     lmb_error *err = &p->err[worker];
     double loss = 0;
 
     if (err->status != LMB_OK)
         return;
-    if (lmb_moves_apply(p->m, &task, 1, &after, err) == LMB_OK)
+    if (lmb_moves_apply(p->m, &which, 1, &after, err) == LMB_OK)
         (void)!answer(p, after, NULL, &loss, err);
     lmb_graph_destroy(after);
     move->loss = isfinite(loss) ? fmax(loss, 0) + 1e-12 : 1e12;
@@ -112,11 +114,31 @@ static lmb_status read_samples(probe *p, const lmb_dataset *data, const lmb_prob
     return st;
 }
 
+static lmb_status try_all(probe *p, const lmb_probe_config *c, lmb_error *err)
+{
+    const int each = AT_ONCE * c->threads;
+    lmb_pool *pool;
+    lmb_status st = LMB_OK;
+
+    LMB_TRY(lmb_pool_create(c->threads, &pool, err));
+    for (p->first = 0; st == LMB_OK && p->first < p->m->n; p->first += each) {
+        if (c->work && !c->work(c->ctx, "try moves", p->first, p->m->n)) {
+            st = LMB_FAIL(err, LMB_E_STOPPED, "stopped after %d of %d moves were tried", p->first, p->m->n);
+            break;
+        }
+        lmb_pool_run(pool, p->m->n - p->first < each ? p->m->n - p->first : each, try_move, p);
+        for (int i = 0; i < c->threads && st == LMB_OK; i++)
+            if (p->err[i].status != LMB_OK)
+                st = LMB_FAIL(err, p->err[i].status, "a move can not be tried: %s", p->err[i].msg);
+    }
+    lmb_pool_destroy(pool);
+    return st;
+}
+
 lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_probe_config *c, lmb_error *err)
 {
     probe p = { .m = m, .temperature = c->temperature, .n = c->samples < data->n ? c->samples : data->n };
     const lmb_shape *out = &m->g->value[m->g->output[0].value].shape;
-    lmb_pool *pool = NULL;
     lmb_status st;
 
     p.numbers = lmb_shape_count(&data->shape);
@@ -133,13 +155,12 @@ lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_prob
     LMB_TRY_GOTO(st, done, lmb_cpu_backends(c->backend, p.backends, err));
     LMB_TRY_GOTO(st, done, read_samples(&p, data, c, err));
     LMB_TRY_GOTO(st, done, answer(&p, m->g, p.before, NULL, err));
-    LMB_TRY_GOTO(st, done, lmb_pool_create(c->threads, &pool, err));
-    lmb_pool_run(pool, m->n, try_move, &p);
-    for (int i = 0; i < c->threads && st == LMB_OK; i++)
-        if (p.err[i].status != LMB_OK)
-            st = LMB_FAIL(err, p.err[i].status, "a move can not be tried: %s", p.err[i].msg);
+    for (int64_t i = 0; i < p.n * p.classes && st == LMB_OK; i++)
+        if (!isfinite(p.before[i]))
+            st = LMB_FAIL(err, LMB_E_NUMERIC, "the model that moves are tried on answers %g", (double)p.before[i]);
+    if (st == LMB_OK)
+        st = try_all(&p, c, err);
 done:
-    lmb_pool_destroy(pool);
     free(p.x);
     free(p.before);
     free(p.err);

@@ -26,9 +26,11 @@ typedef struct lmb_probe_config {
     const char *backend;
     int threads;
     double temperature;
+    bool (*work)(void *ctx, const char *what, int64_t done, int64_t all); /* false: stop, E_STOPPED; NULL: nobody looks */
+    void *ctx;
 } lmb_probe_config;
 
-/* Every move's `loss` becomes what it was tried to be, > 0. */
+/* Every move's `loss` becomes what it was tried to be, > 0. E_NUMERIC: the model's own answers are not finite. */
 LMB_MUST_CHECK lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_probe_config *c,
                                           lmb_error *err);
 

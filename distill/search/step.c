@@ -85,7 +85,7 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
     lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min };
     lmb_probe_config pc = { c->probe, (uint64_t)(c->seed + like->id), c->tune.backend, (int)s->jc.tune.threads,
-                            c->distill.temperature };
+                            c->distill.temperature, s->r->watch.work.work, s->r->watch.work.ctx };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
     bool more = true;

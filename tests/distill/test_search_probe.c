@@ -53,7 +53,7 @@ static void end(tried *t)
 
 static lmb_probe_config config(int threads)
 {
-    return (lmb_probe_config){ N, 7, "cpu", threads, 2 };
+    return (lmb_probe_config){ N, 7, "cpu", threads, 2, NULL, NULL };
 }
 
 /* Probabilities at temperature 2 for every sample of the data, in its own order. */
@@ -157,6 +157,44 @@ START_TEST(threads_change_no_bit)
 }
 END_TEST
 
+static bool enough(void *ctx, const char *what, int64_t done, int64_t all)
+{
+    (void)what, (void)all;
+    ++*(int *)ctx;
+    return done == 0;
+}
+
+START_TEST(who_watches_can_stop_it)
+{
+    lmb_probe_config c = config(1);
+    int looks = 0;
+    tried t;
+
+    begin(&t);
+    c.work = enough;
+    c.ctx = &looks;
+    ck_assert_int_eq(lmb_probe_moves(&t.m, t.data, &c, &err), LMB_E_STOPPED);
+    ck_assert_int_eq(looks, 2);
+    end(&t);
+}
+END_TEST
+
+START_TEST(a_model_without_finite_answers_is_refused)
+{
+    lmb_probe_config c = config(1);
+    tried t;
+
+    begin(&t);
+    lmb_vid v = lmb_graph_find(t.g, "head.bias");
+    ck_assert_int_ne(v, LMB_NONE);
+    const float bias[CLASSES] = { NAN };
+    ck_ok(lmb_graph_set_data(t.g, v, bias, &err));
+    ck_assert_int_eq(lmb_probe_moves(&t.m, t.data, &c, &err), LMB_E_NUMERIC);
+    end(&t);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/search_probe", tcase_add_checked_fixture(tc_, setup, teardown);
               add(a_move_costs_what_its_answers_differ); add(what_changes_nothing_costs_nothing);
-              add(threads_change_no_bit);)
+              add(threads_change_no_bit); add(who_watches_can_stop_it);
+              add(a_model_without_finite_answers_is_refused);)
