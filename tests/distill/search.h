@@ -10,6 +10,7 @@
 #include "core/base/config.h"
 #include "core/base/file.h"
 #include "datasets/dataset.h"
+#include "distill/search/moves.h"
 #include "tests/check_main.h"
 #include "train/model.h"
 
@@ -54,6 +55,33 @@ static inline lmb_dataset *data_of(int64_t n)
     ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &d, &err));
     lmb_config_destroy(c);
     return d;
+}
+
+/* A model with all its moves, by gradients on made-up images. */
+typedef struct found {
+    lmb_graph *g;
+    lmb_dataset *data;
+    lmb_taylor *taylor;
+    lmb_latency *latency;
+    lmb_moves m;
+} found;
+
+static inline void find_moves(found *f, lmb_graph *g, int64_t samples, lmb_taylor_config tc, lmb_moves_config mc)
+{
+    f->g = g;
+    f->data = data_of(samples);
+    ck_ok(lmb_latency_open(path, false, &f->latency, &err));
+    ck_ok(lmb_taylor_create(g, f->data, &tc, &f->taylor, &err));
+    ck_ok(lmb_moves_find(g, &mc, f->taylor, f->latency, &f->m, &err));
+}
+
+static inline void forget_moves(found *f)
+{
+    lmb_moves_free(&f->m);
+    lmb_taylor_destroy(f->taylor);
+    lmb_latency_close(f->latency);
+    lmb_dataset_destroy(f->data);
+    lmb_graph_destroy(f->g);
 }
 
 #endif

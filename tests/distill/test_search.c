@@ -254,38 +254,32 @@ END_TEST
 /* A block: all of its arithmetic, and nothing in it is made thinner by the same batch. */
 START_TEST(moves_of_blocks)
 {
-    lmb_graph *g = make("{name: resnet, depth: 14, width: 8}"), *after;
-    lmb_dataset *data = data_of(128);
-    lmb_taylor_config tc = { 2, 64, 1, "cpu" };
-    lmb_moves_config mc = { 4, 4, { true, true, [LMB_MOVE_BLOCK] = true }, 8 };
-    lmb_taylor *t;
-    lmb_latency *latency;
-    lmb_moves m;
+    lmb_graph *after;
+    found f;
     int n, blocks = 0;
     double cost[LMB_COSTS];
 
-    ck_ok(lmb_latency_open(path, false, &latency, &err));
-    ck_ok(lmb_taylor_create(g, data, &tc, &t, &err));
-    ck_ok(lmb_moves_find(g, &mc, t, latency, &m, &err));
-    for (int i = 0; i < m.n; i++) {
-        bool inside = strncmp(m.move[i].what, "stage1.1.", 9) == 0;
-        blocks += m.move[i].kind == LMB_MOVE_BLOCK;
-        if (m.move[i].kind == LMB_MOVE_BLOCK && inside) /* two convolutions of 8 to 8 channels, 3x3, of 8 x 8 pixels */
-            ck_assert_double_eq(m.move[i].gain[LMB_GOAL_MACS], 2 * 8 * 8 * 9 * 64);
-        ck_assert_double_gt(m.move[i].loss, 0);
-        m.move[i].loss *= inside && m.move[i].kind == LMB_MOVE_BLOCK ? 1e-9 : inside ? 1e-6 : 1;
+    find_moves(&f, make("{name: resnet, depth: 14, width: 8}"), 128, (lmb_taylor_config){ 2, 64, 1, "cpu" },
+               (lmb_moves_config){ 4, 4, { true, true, [LMB_MOVE_BLOCK] = true }, 8 });
+    for (int i = 0; i < f.m.n; i++) {
+        bool inside = strncmp(f.m.move[i].what, "stage1.1.", 9) == 0;
+        blocks += f.m.move[i].kind == LMB_MOVE_BLOCK;
+        if (f.m.move[i].kind == LMB_MOVE_BLOCK && inside) /* two convolutions of 8 to 8 channels, 3x3, of 8 x 8 pixels */
+            ck_assert_double_eq(f.m.move[i].gain[LMB_GOAL_MACS], 2 * 8 * 8 * 9 * 64);
+        ck_assert_double_gt(f.m.move[i].loss, 0);
+        f.m.move[i].loss *= inside && f.m.move[i].kind == LMB_MOVE_BLOCK ? 1e-9 : inside ? 1e-6 : 1;
     }
     ck_assert_int_eq(blocks, 4);
-    int *which = malloc(sizeof *which * (size_t)m.n), with_block = 0;
+    int *which = malloc(sizeof *which * (size_t)f.m.n), with_block = 0;
     for (double step = 0.1; step < 0.7; step += 0.1) {
-        ck_ok(lmb_moves_choose(&m, LMB_GOAL_MACS, step, NULL, NULL, latency, which, &n, cost, &after, &err));
+        ck_ok(lmb_moves_choose(&f.m, LMB_GOAL_MACS, step, NULL, NULL, f.latency, which, &n, cost, &after, &err));
         lmb_deployed d;
         ck_ok(lmb_deployed_sketch(after, &d, &err));
         ck_assert_double_eq((double)lmb_edge_macs(&d.model), cost[LMB_GOAL_MACS]);
         lmb_deployed_free(&d);
         bool goes = false, thinner = false;
         for (int i = 0; i < n; i++) {
-            const lmb_move *x = &m.move[which[i]];
+            const lmb_move *x = &f.m.move[which[i]];
             goes |= x->kind == LMB_MOVE_BLOCK && strncmp(x->what, "stage1.1.", 9) == 0;
             thinner |= x->kind != LMB_MOVE_BLOCK && strncmp(x->what, "stage1.1.", 9) == 0;
         }
@@ -295,11 +289,7 @@ START_TEST(moves_of_blocks)
     }
     ck_assert_int_gt(with_block, 0);
     free(which);
-    lmb_moves_free(&m);
-    lmb_taylor_destroy(t);
-    lmb_latency_close(latency);
-    lmb_graph_destroy(g);
-    lmb_dataset_destroy(data);
+    forget_moves(&f);
 }
 END_TEST
 

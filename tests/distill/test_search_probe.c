@@ -10,14 +10,6 @@
 
 enum { N = 100, CLASSES = 4 };
 
-typedef struct tried {
-    lmb_graph *g;
-    lmb_dataset *data;
-    lmb_taylor *taylor;
-    lmb_latency *latency;
-    lmb_moves m;
-} tried;
-
 static void zero(lmb_graph *g, const char *name)
 {
     lmb_vid v = lmb_graph_find(g, name);
@@ -28,27 +20,14 @@ static void zero(lmb_graph *g, const char *name)
 }
 
 /* A ResNet-14 whose first block adds nothing. */
-static void begin(tried *t)
+static void begin(found *t)
 {
-    lmb_taylor_config tc = { 1, 64, 1, "cpu" };
-    lmb_moves_config mc = { 4, 4, { true, true, true, true }, 3 };
+    lmb_graph *g = make("{name: resnet, depth: 14, width: 8, mean: 120, scale: 0.02}");
 
-    t->g = make("{name: resnet, depth: 14, width: 8, mean: 120, scale: 0.02}");
-    zero(t->g, "stage1.0.2.bn.scale");
-    zero(t->g, "stage1.0.2.bn.bias");
-    t->data = data_of(N);
-    ck_ok(lmb_latency_open(path, false, &t->latency, &err));
-    ck_ok(lmb_taylor_create(t->g, t->data, &tc, &t->taylor, &err));
-    ck_ok(lmb_moves_find(t->g, &mc, t->taylor, t->latency, &t->m, &err));
-}
-
-static void end(tried *t)
-{
-    lmb_moves_free(&t->m);
-    lmb_taylor_destroy(t->taylor);
-    lmb_latency_close(t->latency);
-    lmb_dataset_destroy(t->data);
-    lmb_graph_destroy(t->g);
+    zero(g, "stage1.0.2.bn.scale");
+    zero(g, "stage1.0.2.bn.bias");
+    find_moves(t, g, N, (lmb_taylor_config){ 1, 64, 1, "cpu" },
+               (lmb_moves_config){ 4, 4, { true, true, true, true }, 3 });
 }
 
 static lmb_probe_config config(int threads)
@@ -57,7 +36,7 @@ static lmb_probe_config config(int threads)
 }
 
 /* Probabilities at temperature 2 for every sample of the data, in its own order. */
-static void answers(const tried *t, const lmb_graph *g, double p[N][CLASSES])
+static void answers(const found *t, const lmb_graph *g, double p[N][CLASSES])
 {
     const lmb_backend *backends[3];
     lmb_predictor *q;
@@ -87,7 +66,7 @@ START_TEST(a_move_costs_what_its_answers_differ)
     static double was[N][CLASSES], is[N][CLASSES];
     lmb_probe_config c = config(2);
     int kinds[LMB_MOVE_KINDS] = { 0 };
-    tried t;
+    found t;
 
     begin(&t);
     ck_ok(lmb_probe_moves(&t.m, t.data, &c, &err));
@@ -107,7 +86,7 @@ START_TEST(a_move_costs_what_its_answers_differ)
         lmb_graph_destroy(after);
     }
     ck_assert(kinds[LMB_MOVE_SHRINK] && kinds[LMB_MOVE_FACTOR] && kinds[LMB_MOVE_BLOCK] == 4);
-    end(&t);
+    forget_moves(&t);
 }
 END_TEST
 
@@ -116,7 +95,7 @@ START_TEST(what_changes_nothing_costs_nothing)
     lmb_probe_config c = config(1);
     bool seen = false;
     double least_bits = 1;
-    tried t;
+    found t;
 
     begin(&t);
     ck_ok(lmb_probe_moves(&t.m, t.data, &c, &err));
@@ -133,13 +112,13 @@ START_TEST(what_changes_nothing_costs_nothing)
     }
     ck_assert(seen);
     ck_assert_msg(least_bits > 1e-9 && least_bits < 1, "few bits cost %g", least_bits);
-    end(&t);
+    forget_moves(&t);
 }
 END_TEST
 
 START_TEST(threads_change_no_bit)
 {
-    tried t;
+    found t;
 
     begin(&t);
     double *loss = calloc((size_t)t.m.n, sizeof *loss);
@@ -153,7 +132,7 @@ START_TEST(threads_change_no_bit)
         }
     }
     free(loss);
-    end(&t);
+    forget_moves(&t);
 }
 END_TEST
 
@@ -168,21 +147,21 @@ START_TEST(who_watches_can_stop_it)
 {
     lmb_probe_config c = config(1);
     int looks = 0;
-    tried t;
+    found t;
 
     begin(&t);
     c.work = enough;
     c.ctx = &looks;
     ck_assert_int_eq(lmb_probe_moves(&t.m, t.data, &c, &err), LMB_E_STOPPED);
     ck_assert_int_eq(looks, 2);
-    end(&t);
+    forget_moves(&t);
 }
 END_TEST
 
 START_TEST(a_model_without_finite_answers_is_refused)
 {
     lmb_probe_config c = config(1);
-    tried t;
+    found t;
 
     begin(&t);
     lmb_vid v = lmb_graph_find(t.g, "head.bias");
@@ -190,7 +169,7 @@ START_TEST(a_model_without_finite_answers_is_refused)
     const float bias[CLASSES] = { NAN };
     ck_ok(lmb_graph_set_data(t.g, v, bias, &err));
     ck_assert_int_eq(lmb_probe_moves(&t.m, t.data, &c, &err), LMB_E_NUMERIC);
-    end(&t);
+    forget_moves(&t);
 }
 END_TEST
 
