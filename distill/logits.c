@@ -16,6 +16,7 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "distill/logits_file.h"
+#include "train/trainer.h"
 
 enum { VERSION = 1 };
 
@@ -49,6 +50,8 @@ static lmb_status make_key(const lmb_logits_key *k, bool augmented, lmb_hash *ou
         lmb_hash_add_text(&h,
                           strcmp(k->backend, "cuda") == 0 ? "cuda, on the GPU" : k->backend); /* once the processor's */
         lmb_hash_add(&h, &k->rows, sizeof k->rows);
+        if (k->precision != LMB_TRAIN_F32) /* once there was no other */
+            lmb_hash_add_text(&h, "bf16");
         if (augmented) /* else every epoch shows the same, whatever the seed */
             lmb_hash_add_text(&h, augment.text);
         *out = lmb_hash_end(&h);

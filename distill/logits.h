@@ -2,11 +2,11 @@
  *
  * Idea: what a teacher says of a sample is a pure function of the teacher, the sample and its augmentation, and that is
  * a function of (seed, epoch, sample). So the file is named by a hash of teacher, data set, backend, rows answered at
- * once and, where samples are augmented, of seed and augmentation; inside, a row of logits for each (epoch, sample), or
- * for each sample alone where nothing is augmented. With augment.versions there are rows for as many epochs, which
- * later ones read again. Trainings that share the key share the file: another student, another temperature, the short
- * training after pruning, the first epochs of a longer one. A training from the file ends in the same bits as a live
- * one.
+ * once, precision and, where samples are augmented, of seed and augmentation; inside, a row of logits for each (epoch,
+ * sample), or for each sample alone where nothing is augmented. With augment.versions there are rows for as many
+ * epochs, which later ones read again. Trainings that share the key share the file: another student, another
+ * temperature, the short training after pruning, the first epochs of a longer one. A training from the file ends in the
+ * same bits as a live one, whose teacher is in f32.
  *
  *   file     header | chunk | chunk ...; a chunk is up to 1,024 rows of one epoch and a hash of key, number and
  *            content. A chunk without its hash is not there: whatever the instant of a crash, the next start computes
@@ -39,6 +39,7 @@ typedef struct lmb_logits_key {
     const char *backend;
     int64_t rows;               /* that the teacher answers at once: lmb_distill.rows, 1 to 1048576 */
     int64_t epochs;             /* of the training */
+    int64_t precision;          /* of the teacher's feature maps: LMB_TRAIN_F32 or LMB_TRAIN_BF16 */
 } lmb_logits_key;
 
 /* Progress of computing what is missing; may be NULL. */
@@ -52,7 +53,8 @@ LMB_MUST_CHECK lmb_status lmb_logits_there(const char *folder, const lmb_logits_
 
 /* Compute what is missing on all ranks, then map: <folder>/logits-<key>.bin. All ranks call.
  *   errors  E_IO with the bytes needed and free when the disk is too small, before any work; E_SHAPE when teacher and
- *           data do not go together; E_NUMERIC for a teacher whose logits are not finite */
+ *           data do not go together; E_NUMERIC for a teacher whose logits are not finite; E_UNSUPPORTED, E_ARG where
+ *           processor, build or backend has no bf16 */
 LMB_MUST_CHECK lmb_status lmb_logits_open(const char *folder, const lmb_logits_key *k, int threads, lmb_comm *comm,
                                           const lmb_logits_watch *watch, lmb_logits **out, lmb_error *err);
 void lmb_logits_close(lmb_logits *l); /* NULL is a no-op */

@@ -15,10 +15,14 @@
 #include "distill/logits_file.h"
 #include "train/gpu_pick.h"
 #include "train/predictor.h"
+#include "train/trainer.h"
 
 enum { LEAST_BATCH = 128 };
 
-typedef struct worker { lmb_predictor *p; lmb_error err; } worker;
+typedef struct worker {
+    lmb_predictor *p;
+    lmb_error err;
+} worker;
 
 typedef struct filler {
     const lmbi_logits_file *f;
@@ -27,7 +31,7 @@ typedef struct filler {
     lmb_pool *pool;
     worker *worker;
     int threads;
-    lmb_gpu *gpu; /* train.backend is cuda, else NULL */
+    lmb_gpu *gpu;           /* train.backend is cuda, else NULL */
     const lmb_batch *batch; /* under way                                */
     int64_t numbers, share; /* in a sample; most rows of a rank's part  */
     int64_t rows;           /* of a prediction: always as many          */
@@ -154,25 +158,28 @@ static int64_t batch_size(int64_t rows)
 }
 
 /* The teacher answers where the student trains: live, the two are one plan there. */
-static lmb_status find_kernels(filler *w, const char *backend, const lmb_backend *list[3], lmb_error *err)
+static lmb_status find_kernels(filler *w, const lmb_logits_key *k, const lmb_backend *list[LMB_CPU_BACKENDS],
+                               lmb_error *err)
 {
-    if (strcmp(backend, "cuda") != 0)
-        return lmb_cpu_backends(backend, list, err);
+    bool narrow = k->precision == LMB_TRAIN_BF16;
+
+    if (strcmp(k->backend, "cuda") != 0)
+        return narrow ? lmb_cpu_backends_bf16(k->backend, list, err) : lmb_cpu_backends(k->backend, list, err);
     int index;
     bool alone;
     LMB_TRY(lmb_gpu_pick(w->comm, true, &index, &alone, err));
     LMB_TRY(lmb_gpu_open(index, &w->gpu, err));
-    list[0] = lmb_gpu_backend(w->gpu, LMB_CUDA_F32_EXACT);
+    list[0] = lmb_gpu_backend(w->gpu, narrow ? LMB_CUDA_BF16_MAPS : LMB_CUDA_F32_EXACT);
     list[1] = NULL;
     return LMB_OK;
 }
 
 static lmb_status set_up(filler *w, const lmb_logits_key *k, int threads, lmb_error *err)
 {
-    const lmb_backend *backends[3];
+    const lmb_backend *backends[LMB_CPU_BACKENDS];
     size_t row = (size_t)w->f->classes * sizeof(float);
 
-    LMB_TRY(find_kernels(w, k->backend, backends, err));
+    LMB_TRY(find_kernels(w, k, backends, err));
     w->rows = k->rows;
     w->size = batch_size(k->rows * w->comm->size);
     w->share = (w->size + w->comm->size - 1) / w->comm->size;

@@ -13,7 +13,10 @@
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
 
-typedef struct named { const char *file; double weight; } named;
+typedef struct named {
+    const char *file;
+    double weight;
+} named;
 static const lmb_field named_fields[] = { LMB_TEXT(named, file, "", "an .onnx file or a checkpoint"),
                                           LMB_REAL(named, weight, 1, 1e-6, 1e6, "", "of its logits in the mean"),
                                           LMB_FIELD_END };
@@ -55,8 +58,8 @@ lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
-                             char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err)
+lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH],
+                             int *n, lmb_error *err)
 {
     named all[LMB_TEACHERS_MAX] = { { c->teacher, 1 } };
 
@@ -103,14 +106,15 @@ lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_g
     return st;
 }
 
-/* `auto`: a file pays where an epoch reads what another has written, or where there is one already. */
+/* `auto`: a file pays where an epoch reads what another has written, where there is one already, or where the teacher
+ * answers faster into a file. */
 static lmb_status pays(const char *folder, const lmb_logits_key *k, bool *use, lmb_error *err)
 {
     int64_t different = !k->augment || !lmb_augment_any(k->augment) ? 1 : k->augment->versions; /* epochs; 0: all */
     uint64_t bytes, room;
 
     *use = false;
-    if (different && different < k->epochs) {
+    if ((different && different < k->epochs) || k->precision != LMB_TRAIN_F32) {
         LMB_TRY(lmb_logits_size(folder, k, &bytes, &room, err));
         *use = bytes <= room;
         if (bytes > room)
@@ -150,9 +154,14 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const
 
     *out = NULL;
     d->rows = lmb_train_rows(c, samples->n, comm->size);
-    lmb_logits_key k = { d->teacher, samples, d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment,
-        (uint64_t)c->seed, c->backend,
-                         d->rows, c->epochs };
+    lmb_logits_key k = { d->teacher,
+                         samples,
+                         d->distill.cache == LMB_CACHE_PLAIN ? NULL : &c->augment,
+                         (uint64_t)c->seed,
+                         c->backend,
+                         d->rows,
+                         c->epochs,
+                         d->distill.precision };
     if (lmb_objective_looks_inside(d)) /* true and plain: lmb_objective_bind has refused them */
         return LMB_OK;
     LMB_TRY(lmb_stage_path(folder, j->c.run, "teacher", "", err));

@@ -61,8 +61,10 @@ typedef struct lmb_distill_config {
     int64_t gpu_mb, pinned_mb;
     const struct lmb_tree *unlabelled;        /* a data set in place of the training part; NULL: that */
     int64_t generations;                      /* with LMB_TEACHER_SELF */
+    int64_t precision;                        /* of the teacher in its file: LMB_TRAIN_F32 or LMB_TRAIN_BF16 */
 } lmb_distill_config;
 extern const lmb_field lmb_distill_fields[];
+extern const char *const lmb_distill_precisions[]; /* choices of `precision` */
 
 /* A term of the teacher's share, as configured. */
 enum { LMB_TAUGHT_MAX = 8 };

@@ -16,7 +16,10 @@ static const lmb_field table_fields[] = {
 /* The teacher is the search's, and its logits are always kept: the rest of lmb_distill_fields has no say here. */
 static const lmb_field distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
-    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"), LMB_FIELD_END
+    LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"),
+    LMB_CHOICE(lmb_distill_config, precision, 0, lmb_distill_precisions,
+               "of the teacher's feature maps; bf16: asked in half the time"),
+    LMB_FIELD_END
 };
 
 const lmb_field lmb_search_fields[] = {

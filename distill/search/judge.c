@@ -47,7 +47,7 @@ static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l,
     LMB_TRY(lmb_loader_begin(l, 0, 0, err));
     for (int64_t at = 0; at < j->held_out->n; at += b->n) {
         (void)lmbi_judge_tell(j, "the teacher answers the held-out samples", at,
-                   j->held_out->n); /* soon done, and other ranks would wait */
+                              j->held_out->n); /* soon done, and other ranks would wait */
         LMB_TRY(lmb_loader_next(l, &b, err));
         LMB_TRY(lmb_predictor_run(p, b->x, b->n, &y, err));
         for (int64_t i = 0; i < b->n; i++)
@@ -81,13 +81,13 @@ static void on_logits(void *ctx, int64_t done, int64_t all)
     (void)lmbi_judge_tell(ctx, "the teacher's logits", done, all);
 }
 
-/* Of the samples as they are, and, for a last training whose samples have versions, of these. (`tune` sees other samples
- * each time, whose versions go by their place among them.) */
+/* Of the samples as they are, and, for a last training whose samples have versions, of these. (`tune` sees other
+ * samples each time, whose versions go by their place among them.) */
 static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
 {
     const lmb_train_config *all[LMBI_LESSONS] = { NULL, j->c->recovers ? &j->c->recover : NULL,
                                                   j->c->finishes ? &j->c->finish : NULL };
-    lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1 };
+    lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1, j->c->distill.precision };
     lmb_logits_watch watch = { on_logits, j };
 
     LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->logits, err));
@@ -95,6 +95,7 @@ static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
         if (!all[i] || all[i]->augment.versions == 0 || !lmb_augment_any(&all[i]->augment))
             continue;
         lmb_augment shown = lmbi_judge_augment(&all[i]->augment);
+        k.rows = lmb_train_rows(all[i], j->train->n, 1); /* as `limbeck distill` asks: a file serves both */
         k.augment = &shown;
         k.epochs = shown.versions;
         LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->versions[i], err));

@@ -13,6 +13,7 @@
 #include "tests/check_main.h"
 #include "train/model.h"
 #include "train/program.h"
+#include "train/trainer.h"
 
 static lmb_error err;
 extern const lmb_loss_term lmb_loss_term_dkd, lmb_loss_term_attention, lmb_loss_term_similarity, lmb_loss_term_hint,
@@ -165,8 +166,8 @@ END_TEST
 /* ---- a training step ---- */
 
 enum { ROWS = 4, NUMBERS = 2 * 6 * 6, CLASSES = 3, STATE = 2000 };
-static const char SMALL[] =
-    "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
+static const char SMALL[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: "
+                            "max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
 static const char LARGE[] = "{name: resnet, depth: 8, width: 4, mean: 0, scale: 1}";
 
 typedef struct fixture {
@@ -339,10 +340,11 @@ START_TEST(layers_are_found_by_size)
 }
 END_TEST
 
-static const struct { const char *losses, *says;
+static const struct {
+    const char *losses, *says;
 } refused[] = {
-    { "[kll]",
-      "t.yaml:1:2: a teacher has no loss 'kll'; it has kl, dkd, attention, similarity, hint, relational, contrastive (the labels' has the share 1 - alpha)" },
+    { "[kll]", "t.yaml:1:2: a teacher has no loss 'kll'; it has kl, dkd, attention, similarity, hint, relational, "
+               "contrastive (the labels' has the share 1 - alpha)" },
     { "[cross_entropy]", "t.yaml:1:2: a teacher has no loss 'cross_entropy'" },
     { "[]", "t.yaml:1:1: `losses` is a list of 1 to 8" },
     { "kl", "t.yaml:1:1: `losses` is a list of 1 to 8" },
@@ -375,11 +377,22 @@ START_TEST(layers_need_a_teacher_that_runs_and_maps_of_one_size)
     ck_assert(lmb_objective_looks_inside(&f.o));
     f.o.distill.cache = LMB_CACHE_TRUE;
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
-    ck_assert_str_eq(
-        err.msg,
-        "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits tells nothing: set cache: false");
-    f.o.distill.cache = LMB_CACHE_AUTO;
+    ck_assert_str_eq(err.msg, "t.yaml:1:6: the loss 'attention' looks into the teacher, of which a file of logits "
+                              "tells nothing: set cache: false and "
+                              "precision: f32");
     err = (lmb_error)LMB_ERROR_INIT;
+    f.o.distill.cache = LMB_CACHE_AUTO;
+    f.o.distill.precision = LMB_TRAIN_BF16;
+    ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "tells nothing") != NULL, "%s", err.msg);
+    err = (lmb_error)LMB_ERROR_INIT;
+    f.o.distill.cache = LMB_CACHE_FALSE;
+    ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "precision=bf16 is of a teacher whose logits come from a file") != NULL, "%s",
+                  err.msg);
+    err = (lmb_error)LMB_ERROR_INIT;
+    f.o.distill.cache = LMB_CACHE_AUTO;
+    f.o.distill.precision = LMB_TRAIN_F32;
     f.o.distill.teachers = lmb_config_root(f.c);
     ck_assert_int_eq(lmb_objective_bind(&f.o, &err), LMB_E_ARG);
     ck_assert_str_eq(err.msg,
