@@ -54,7 +54,7 @@ static const char *check_axis(const subject *s, int axis, uint64_t in, uint64_t 
     uint64_t k = s->op.kernel[axis], stride = s->op.stride[axis], dilation = s->op.dilation[axis];
     uint64_t before = s->op.pads[axis], after = s->op.pads[axis + 2];
     if (!k || !stride || !dilation)
-        return "kernel, stride and dilation must be at least 1";
+        return "kernel, stride, dilation and groups must be at least 1";
     uint64_t extent = (k - 1) * dilation + 1;
     if (before >= extent || after >= extent)
         return "a pad is as large as the kernel";
@@ -85,7 +85,7 @@ static const char *check_weights(const subject *s, uint64_t per_output)
     if (((const uint8_t *)s->op.weights)[bytes - 1] >> (8 - (8 * bytes - bits)))
         return "its last bits are not 0";
     if (!have_constants(s, 8 * outputs))
-        return "its biases and multipliers do not lie in QNT";
+        return "its constants do not lie in QNT";
     int64_t span = s->x.zero_point > 127 ? s->x.zero_point : 255 - s->x.zero_point;
     uint32_t at = 0;
     for (uint64_t o = 0; o < outputs; o++) {
@@ -138,7 +138,7 @@ static lmb_edge_status check_add(const subject *s)
 static lmb_edge_status check_global_average(const subject *s)
 {
     if (s->y.h != 1 || s->y.w != 1 || s->y.c != s->x.c)
-        return REFUSE(s, "its output must be 1 x 1 x the channels of its input");
+        return REFUSE(s, "its output must be 1 x 1 x channels");
     if ((uint64_t)s->x.h * s->x.w > INT32_MAX / 255)
         return REFUSE(s, "its sums can overflow 32 bits");
     if (!have_constants(s, 4) || !multiplier_ok(lmbi_edge_f32(s->op.constants)))
@@ -173,7 +173,7 @@ static lmb_edge_status check_table(const subject *s)
 {
     if (!same_shape(&s->x, &s->y))
         return REFUSE(s, "its shapes differ");
-    return have_constants(s, 256) ? LMB_EDGE_OK : REFUSE(s, "its 256 values do not lie in QNT");
+    return have_constants(s, 256) ? LMB_EDGE_OK : REFUSE(s, "its constants do not lie in QNT");
 }
 
 static lmb_edge_status check_dequantise(const subject *s)
@@ -262,7 +262,7 @@ static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_
     if ((s.y.type == LMB_EDGE_F32) != (kind->kind == LMB_EDGE_DEQUANTISE))
         return REFUSE(&s, "only dequantise writes f32, and nothing else");
     if (kind->kind == LMB_EDGE_CONV && !lmbi_edge_u32(s.record + 40))
-        return REFUSE(&s, "groups must be at least 1"); /* before decoding divides by it */
+        return REFUSE(&s, "kernel, stride, dilation and groups must be at least 1"); /* before decoding divides by it */
     lmb_edge_op_at(m, i, &s.op);
     lmb_edge_tensor_at(m, s.op.in[0], &s.x);
     return kind->check(&s);

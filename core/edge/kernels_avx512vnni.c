@@ -12,7 +12,8 @@
 #define FLIP 0
 #define LINE_AT(c, j) ((c) * 4 + (j))
 #define TAPS 4
-#define TILES X(8, 2) X(16, 1) X(4, 2) X(4, 1) X(1, 4)
+#define TILES X(8, 2) X(16, 1) X(4, 2) X(8, 1) X(1, 4)
+#define HALF 8
 
 typedef int8_t tap_weight;
 typedef __m512i ints, bytes;
@@ -71,6 +72,32 @@ UNIT_INLINE bytes narrow(floats a, floats b, floats c, floats d, const output *q
 UNIT_INLINE bytes ordered(bytes v)
 {
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
+}
+
+UNIT_INLINE ints eight(const uint8_t *p)
+{
+    int64_t v;
+    memcpy(&v, p, 8);
+    return _mm512_set1_epi64(v);
+}
+
+UNIT_INLINE ints apart(const int32_t *p) { return _mm512_cvtepu32_epi64(_mm256_load_si256((const __m256i *)(const void *)p)); }
+
+UNIT_INLINE floats both(const float *p)
+{
+    __m512 v = _mm512_castsi512_ps(apart((const int32_t *)(const void *)p));
+    return _mm512_moveldup_ps(v);
+}
+
+UNIT_INLINE ints folded(ints a, ints b)
+{
+    ints own = _mm512_mask_mov_epi32(a, 0xAAAA, b);
+    return _mm512_add_epi32(own, _mm512_mask_shuffle_epi32(_mm512_srli_epi64(a, 32), 0xAAAA, b, _MM_PERM_CCAA));
+}
+
+UNIT_INLINE bytes by_pixel(bytes v)
+{
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
 
 UNIT_INLINE void store(uint8_t *p, bytes v) { _mm512_storeu_si512(p, v); }

@@ -29,6 +29,7 @@
  *   from_bytes(p)             LANES u8 as floats;  multiply_add(a, b, c)  fma
  *   widen(to, from)           16 bytes to s16 (TAP 2)
  *   TILES                     X(pixels, blocks) ..., blocks of LANES channels; 1 x 1 is there anyway
+ *   HALF                      pixels of a tile of half a block: kernels_half.h; undefined: there is none
  */
 #define INLINE UNIT __attribute__((always_inline)) static inline
 #if defined(__clang__)
@@ -37,7 +38,7 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-enum { WIDE = 4 * LANES, GROUP = 4 / TAP };
+enum { WIDE = 4 * LANES, GROUP = 4 / TAP, SMALL = 8 }; /* sums of a small tile, at most */
 
 /* ---- borders ---------------------------------------------------------------------------------------------- */
 
@@ -115,6 +116,7 @@ static int32_t less_zero_point(const lmbi_edge_step *s, int32_t bias, const int8
 /* Head of the packed memory of a conv; segment offsets and weights follow. */
 typedef struct conv_plan {
     size_t segments, groups; /* of a window; 4-byte groups of a segment  */
+    size_t pairs;            /* of groups: steps of half a block         */
     size_t weights;          /* offset of the weights from this struct   */
     size_t block;            /* bytes of weights of LANES channels       */
     int64_t offset[];        /* of each segment from the window's origin, in bytes */
@@ -128,6 +130,19 @@ static size_t segments_of(const lmbi_edge_step *s)
 }
 
 static size_t segment_length(const lmbi_edge_step *s) { return s->op.n_weights / s->y.c / segments_of(s); }
+
+/* Windows of a row; all of them, if they are evenly spaced across rows. */
+static __attribute__((noinline)) size_t columns_of(const lmbi_edge_step *s)
+{
+    size_t next_row = s->op.stride[0] * row_of(s), next = (size_t)s->op.stride[1] * s->x.c;
+    return next_row == s->y.w * next ? (size_t)s->y.w * s->y.h : s->y.w;
+}
+
+#ifdef HALF
+static int halves(const lmbi_edge_step *s);
+#else
+#define halves(s) 0
+#endif
 
 static int conv_accepts(const lmbi_edge_step *s) { return s->op.groups == 1; }
 
@@ -148,6 +163,7 @@ static void conv_pack(lmbi_edge_step *s)
     p->segments = segments_of(s);
     p->groups = (n + GROUP - 1) / GROUP;
     p->weights = (size_t)conv_weights_at(s);
+    p->pairs = (n + 2 * GROUP - 1) / (2 * GROUP);
     p->block = p->segments * p->groups * WIDE;
     for (size_t i = 0; i < p->segments; i++)
         p->offset[i] = TAP * (int64_t)(i / columns * s->op.dilation[0] * row_of(s) +
@@ -155,12 +171,19 @@ static void conv_pack(lmbi_edge_step *s)
     uint8_t *w = (uint8_t *)s->packed + p->weights;
     memset(w, 0, (size_t)blocks_of(s) * p->block);
     const int8_t *from = s->op.weights;
+    size_t half = halves(s) ? (s->y.c - 1) / LANES : SIZE_MAX;
     for (size_t o = 0; o < s->y.c; o++) {
         s->bias[o] = less_zero_point(s, s->bias[o], from, n * p->segments, FLIP);
+        size_t c = o % LANES, group = GROUP, groups = p->groups;
+        if (o / LANES == half) { /* kernels_half.h: two lanes each */
+            c *= 2;
+            group *= 2;
+            groups = p->pairs;
+        }
         for (size_t i = 0; i < p->segments; i++)
             for (size_t j = 0; j < n; j++) {
-                uint8_t *line = w + o / LANES * p->block + (i * p->groups + j / GROUP) * WIDE;
-                ((weight *)(void *)line)[LINE_AT(o % LANES, j % GROUP)] = *from++;
+                uint8_t *line = w + o / LANES * p->block + (i * groups + j / group) * WIDE;
+                ((weight *)(void *)line)[LINE_AT(c + j % group / GROUP, j % GROUP)] = *from++;
             }
     }
 }
@@ -190,12 +213,12 @@ static inline void store_few(uint8_t *to, const uint8_t *from, size_t n)
     }
 }
 
-/* A finished tile, pixel by pixel, to its place among all channels. */
-static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pixels, size_t blocks)
+/* A finished tile, pixel by pixel, to its place among all channels; `width` bytes of a pixel's last block. */
+static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pixels, size_t blocks, size_t width)
 {
     size_t channels = t->step->y.c;
     y += LANES * t->block;
-    for (; pixels; pixels--, y += channels, from += LANES) {
+    for (; pixels; pixels--, y += channels, from += width) {
         for (size_t b = 0; b + 1 < blocks; b++, from += LANES)
             memcpy(y + b * LANES, from, LANES);
         store_few(y + (blocks - 1) * LANES, from, t->last);
@@ -217,14 +240,29 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
         a##n = mac(a##n, x4, OF_BLOCK(n, k));                           \
     }
 #define SCALED(n) scaled(a##n, OF_BLOCK(n, m))
-#define FINISH(n0, n1, n2, n3)                                          \
-    if (n0 < pixels * blocks) {                                         \
-        bytes u = ordered(narrow(SCALED(n0), SCALED(n1), SCALED(n2), SCALED(n3), &q8)); \
-        if (pixels * blocks > 1)                                        \
-            store(to + n0 * LANES, u);                                  \
-        else                                                            \
-            store_some(y + LANES * t->block, u, t->last);               \
+#define FINISH(n0, n1, n2, n3)                                                                      \
+    if (n0 < pixels * blocks)                                                                       \
+        store(to + n0 * LANES, ordered(narrow(SCALED(n0), SCALED(n1), SCALED(n2), SCALED(n3), &q8)));
+#define KEEP(n)                \
+    if (n < pixels * blocks || n < 4) \
+        sums[n] = a##n;
+
+/* What the large tiles do by themselves, where sums are in registers, for all others: small code. */
+UNIT static void finish(const tile *t, uint8_t *y, const ints *sums, size_t pixels, size_t blocks)
+{
+    const lmbi_edge_step *s = t->step;
+    const float *scale = s->m + LANES * t->block;
+    output q8 = output_of(s->y.zero_point, s->op.lo, s->op.hi);
+    uint8_t rows[SMALL * LANES], *to = t->whole && pixels * blocks > 1 ? y : rows;
+    for (size_t i = 0; i < pixels * blocks; i += 4) {
+        floats v[4];
+        UNROLL for (size_t k = 0; k < 4; k++)
+            v[k] = scaled(sums[i + k], load_floats(scale + (i + k) % blocks * LANES));
+        store(to + i * LANES, ordered(narrow(v[0], v[1], v[2], v[3], &q8)));
     }
+    if (to == rows)
+        store_tile(t, y, rows, pixels, blocks, LANES);
+}
 
 /* `pixels` neighbouring outputs x `blocks` of LANES channels, 24 at most. Both are constants where this is inlined. */
 INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pixels, const int blocks)
@@ -255,14 +293,20 @@ INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pix
             w += WIDE;
         } while (--n);
     } while (++at < end);
+    if (pixels * blocks <= SMALL) {
+        ints sums[SMALL];
+        SUMS(KEEP)
+        finish(t, y, sums, pixels, blocks);
+        return;
+    }
     output q8 = output_of(s->y.zero_point, s->op.lo, s->op.hi);
     floats m0 = load_floats(scale), m1 = blocks > 1 ? load_floats(scale + LANES) : m0;
     floats m2 = blocks > 2 ? load_floats(scale + 2 * LANES) : m0, m3 = blocks > 3 ? load_floats(scale + 3 * LANES) : m0;
-    uint8_t apart[24 * LANES], *to = t->whole ? y : apart;
+    uint8_t rows[24 * LANES], *to = t->whole ? y : rows;
     FINISH(0, 1, 2, 3) FINISH(4, 5, 6, 7) FINISH(8, 9, 10, 11) FINISH(12, 13, 14, 15) FINISH(16, 17, 18, 19)
     FINISH(20, 21, 22, 23)
-    if (pixels * blocks > 1 && !t->whole)
-        store_tile(t, y, apart, pixels, blocks);
+    if (!t->whole)
+        store_tile(t, y, rows, pixels, blocks, LANES);
 }
 
 #define X(pixels, blocks)                                                                        \
@@ -282,19 +326,28 @@ typedef struct tile_row {
 static const tile_row tiles[] = { TILES X(1, 1) };
 #undef X
 
-/* The least work a block of channels: products, and a load for each pixel and each block. */
-static const tile_row *best_tile(size_t columns, size_t blocks)
+#ifdef HALF
+#include "core/edge/kernels_half.h"
+#else
+static const tile_row half_tile; /* nobody asks for it */
+#endif
+
+/* The least work a block of channels: products, and a load for each pixel and each block. A tile may have more blocks
+ * than are left, if there are as many: those before them are computed again. */
+static const tile_row *best_tile(size_t columns, size_t left, size_t blocks)
 {
     const tile_row *best = NULL;
-    size_t least = 0;
+    size_t least = 0, most = 1;
     for (size_t i = 0; i < sizeof tiles / sizeof tiles[0]; i++) {
         const tile_row *r = &tiles[i];
         if (r->pixels > columns || r->blocks > blocks)
             continue;
         size_t work = (columns + r->pixels - 1) / r->pixels * (r->pixels * r->blocks + r->pixels + r->blocks + 1);
-        if (!best || work * best->blocks < least * r->blocks) {
+        size_t gain = r->blocks < left ? r->blocks : left;
+        if (!best || work * most < least * gain) {
             best = r;
             least = work;
+            most = gain;
         }
     }
     return best;
@@ -303,15 +356,14 @@ static const tile_row *best_tile(size_t columns, size_t blocks)
 static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 {
     const uint8_t *x = conv_input(s, arena + s->x.place, scratch);
-    size_t rows = s->y.h, columns = s->y.w, blocks = (size_t)blocks_of(s);
+    size_t columns = columns_of(s), rows = columns == s->y.w ? s->y.h : 1;
+    size_t blocks = (size_t)blocks_of(s), whole = halves(s) ? blocks - 1 : blocks;
     size_t next_row = s->op.stride[0] * row_of(s), next = (size_t)s->op.stride[1] * s->x.c;
-    if (next_row == columns * next) { /* windows are evenly spaced across rows: one long row */
-        columns *= rows;
-        rows = 1;
-    }
     tile t = { (const conv_plan *)s->packed, s, 0, TAP * next, LANES, 0 };
     while (t.block < blocks) {
-        const tile_row *r = best_tile(columns, blocks - t.block);
+        const tile_row *r = t.block < whole ? best_tile(columns, whole - t.block, whole) : &half_tile;
+        if (t.block < whole && t.block + r->blocks > whole)
+            t.block = whole - r->blocks;
         t.last = t.block + r->blocks == blocks ? s->y.c - LANES * (blocks - 1) : LANES;
         t.whole = s->y.c == LANES * r->blocks;
         for (size_t i = 0; i < rows; i++) {
@@ -329,34 +381,25 @@ static void conv(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 
 /* ---- add -------------------------------------------------------------------------------------------------- */
 
-INLINE void add_wide(const float *c, const output *q, const uint8_t *a, const uint8_t *b, uint8_t *y)
-{
-    floats ra = every_lane(c[0]), rb = every_lane(c[1]), base = every_lane(c[2]), v[4];
-    UNROLL for (int k = 0; k < 4; k++)
-        v[k] = multiply_add(from_bytes(a + k * LANES), ra, multiply_add(from_bytes(b + k * LANES), rb, base));
-    store(y, ordered(narrow(v[0], v[1], v[2], v[3], q)));
-}
-
+/* Reads past the end where that is within the slack. */
 UNIT static void add(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch)
 {
     const uint8_t *a = arena + s->in_at[0], *b = arena + s->in_at[1];
-    uint8_t *y = arena + s->y.place, *to = y, rest[3][WIDE];
+    uint8_t *y = arena + s->y.place;
+    const float *c = s->constant;
     output q = output_of(0, s->op.lo, s->op.hi);
-    size_t left = s->y.count;
     (void)scratch;
-    for (;; left -= WIDE, a += WIDE, b += WIDE, y += WIDE, to = y) {
-        if (left < WIDE) { /* in a place where there is room */
-            memcpy(rest[0], a, left);
-            memcpy(rest[1], b, left);
-            a = rest[0];
-            b = rest[1];
-            to = rest[2];
-        }
-        add_wide(s->constant, &q, a, b, to);
-        if (left < WIDE)
+    for (size_t left = s->y.count;; left -= WIDE, a += WIDE, b += WIDE, y += WIDE) {
+        floats ra = every_lane(c[0]), rb = every_lane(c[1]), base = every_lane(c[2]), v[4];
+        UNROLL for (int k = 0; k < 4; k++)
+            v[k] = multiply_add(from_bytes(a + k * LANES), ra, multiply_add(from_bytes(b + k * LANES), rb, base));
+        bytes u = ordered(narrow(v[0], v[1], v[2], v[3], &q));
+        if (left < WIDE) {
+            store_some(y, u, left);
             break;
+        }
+        store(y, u);
     }
-    memcpy(y, rest[2], left);
 }
 
 /* ---- max pool --------------------------------------------------------------------------------------------- */

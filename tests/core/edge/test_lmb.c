@@ -286,7 +286,7 @@ static const claim claims[] = {
     { 0, -1, 50, 255, "do not lie in WTS" },
     { 0, -1, 58, 255, "do not lie in QNT" },
     { 2, -1, 59, 255, "three constants" },
-    { 3, -1, 59, 255, "256 values" },
+    { 3, -1, 59, 255, "its constants do not lie in QNT" },
     { -1, 0, 0, 0, "empty or too large" },
     { -1, 0, 3, 255, "empty or too large" },
     { -1, 0, 12, 1, "input must be u8" },
