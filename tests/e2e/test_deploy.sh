@@ -1,9 +1,11 @@
 #!/bin/sh
-# From a trained model to a device and back: integers, reference, signature, C source; drift, samples worth a label, and an
-# incremental update with them.
+# From a trained model to a device and back: integers, reference, signature, C source, a program against the installed
+# library; drift, samples worth a label, and an incremental update with them.
+#     test_deploy.sh LIMBECK BINARIES EXAMPLE_EDGE_MONITOR SOURCES INSTALL COMPILER     the last two: commands with words
 limbeck=$1
 dir=$2/deploy
 edge=$3
+src=$4 install=$5 cc=$6
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 bad=0
 fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; bad=1; }
@@ -43,11 +45,35 @@ cp "$dir/net.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
 refused 1 "no trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
 
+# the example, compiled against what is installed: runs what the key's owner signed, and nothing else
+# shellcheck disable=SC2086 # lists of words
+must $install --component edge --prefix "$dir/usr"
+if ! command -v pkg-config >/dev/null; then
+    echo "left out: no pkg-config to build the example with"
+else
+    PKG_CONFIG_PATH=$(dirname "$(find "$dir/usr" -name limbeck-edge.pc)")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+    export PKG_CONFIG_PATH
+    # shellcheck disable=SC2086,SC2046
+    must $cc -Wall -Wextra -Werror "$src/docs/examples/edge.c" $(pkg-config --cflags --libs limbeck-edge libsodium) -o "$dir/edge"
+    head -c 4320 /dev/urandom >"$dir/pixels" # 10 of 3 x 12 x 12
+    "$dir/edge" "$dir/net.lmb" "$dir/pixels" >"$dir/plainly" 2>"$dir/err" || fail "the example" "$dir/err"
+    "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$key" >"$dir/answers" 2>"$dir/err" || fail "the example with a key" "$dir/err"
+    "$edge" "$dir/net.lmb" "$dir/begun.mon" <"$dir/pixels" >"$dir/counted" 2>"$dir/err" || fail "the other example" "$dir/err"
+    [ "$(wc -l <"$dir/answers")" -eq 10 ] && cmp "$dir/answers" "$dir/plainly" && cmp "$dir/answers" "$dir/counted" ||
+        fail "the examples do not answer alike" "$dir/answers"
+    refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
+    refused 1 "no trusted key" "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
+    refused 1 "usage: edge" "$dir/edge" "$dir/net.lmb" "$dir/pixels" abc
+    refused 1 "usage: edge" "$dir/edge" "$dir/nothing.lmb" "$dir/pixels"
+fi
+
 # the model as C source
 must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c"
 [ -s "$dir/c/net.c" ] && [ -s "$dir/c/net.h" ] || fail "no C source"
 if command -v cc >/dev/null; then
-    must cc -std=c99 -pedantic -Wall -Wextra -Werror -c -o "$dir/net.o" "$dir/c/net.c"
+    printf '#include "net.h"\nint main(void) { return net_selftest(); }\n' >"$dir/c/main.c"
+    must cc -std=c99 -pedantic -Wall -Wextra -Werror -o "$dir/selftest" "$dir/c/main.c" "$dir/c/net.c" "$dir/c/net_test.c"
+    must "$dir/selftest"
 fi
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
