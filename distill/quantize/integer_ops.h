@@ -1,7 +1,7 @@
 /* distill/quantize/integer_ops.h - which operators of a float model become integers, and how: one row each.
  *
- * Idea: what the passes ask (qat.c) and what people are told (`limbeck list integer-ops`) is the same table. What is not in
- * it is refused by name before any work.
+ * Idea: what the passes ask (qat.c) and what people are told (`limbeck list integer-ops`) is the same table. What is
+ * not in it is refused by name before any work.
  */
 #ifndef LMB_DISTILL_QUANTIZE_INTEGER_OPS_H
 #define LMB_DISTILL_QUANTIZE_INTEGER_OPS_H
@@ -18,7 +18,11 @@ typedef enum lmb_integer_role {
     LMB_INTEGER_REWRITTEN /* in other words first: fold.h, integer_form.h         */
 } lmb_integer_role;
 
-typedef struct lmb_integer_op { const char *name; lmb_integer_role role; const char *how; } lmb_integer_op;
+typedef struct lmb_integer_op {
+    const char *name;
+    lmb_integer_role role;
+    const char *how;
+} lmb_integer_op;
 extern const lmb_integer_op lmb_integer_ops[]; /* name NULL at the end */
 
 /* The row of an operator of ONNX; NULL: it has no integer form. */

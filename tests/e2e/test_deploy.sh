@@ -29,8 +29,9 @@ update:
   train: {epochs: 2, batch: 16, threads: 1, lr: 0.01}
 Y
 must "$limbeck" train "$dir/m.yaml"
-must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model/model.onnx" --calibration 100 --out "$dir/q.onnx"
-must "$limbeck" export "$dir/q.onnx" --out "$dir/net.lmb"
+cp "$dir/run/model/model.onnx" "$dir/mine.onnx" # as docs/compress.md has it
+must "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --calibration 100
+must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/net.lmb"
 
 # reference, then signature: signed last, because it covers the rest
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 --out "$dir/net.lmb"
@@ -112,7 +113,7 @@ head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers"
 must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
 grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
 refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
-must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
+must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
 
