@@ -326,7 +326,7 @@ static void put_header(emitter *e)
     put(e, "/* %s.h - written by Limbeck. %llu multiply-accumulates, %llu parameters.\n *\n", e->name,
         (unsigned long long)lmb_edge_macs(e->m), (unsigned long long)lmb_edge_parameters(e->m));
     put(e, " * Input: u8, %s; output: %s, %s. One static arena: one call at a time.\n */\n",
-        in_planes(&e->in) ? "one plane a channel" : "channels innermost", e->out.type == LMB_EDGE_F32 ? "float" : "u8",
+        in_planes(&e->in) ? "one plane a channel, row by row" : "channels innermost", e->out.type == LMB_EDGE_F32 ? "float" : "u8",
         in_planes(&e->out) ? "one plane a channel" : "channels innermost");
     put(e, "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n", e->upper, e->upper);
     put_tensor_macros(e, "INPUT", &e->in);
