@@ -6,7 +6,9 @@
 #include "core/edge/write.h"
 #include "core/onnx/onnx.h"
 
-const lmb_facts lmb_facts_blank = { .has_teacher = true, .has_data = true, .part = "held-out", .samples = 1000 };
+const lmb_facts lmb_facts_blank = {
+    .has_teacher = true, .has_data = true, .has_point = true, .part = "held-out", .samples = 1000
+};
 
 static void add_hash(lmb_str *s, const char *key, bool known, const lmb_hash *h)
 {
@@ -40,6 +42,8 @@ lmb_status lmb_facts_put(lmb_str *file, const lmb_facts *f, lmb_error *err)
     if (f->part)
         lmb_str_addf(&lines, "accuracy=%.4f\nsamples=%lld\npart=%s\n", (double)f->right / (double)f->samples,
                      (long long)f->samples, f->part);
+    if (f->has_point)
+        lmb_str_addf(&lines, "point=%d\n", f->point);
     lmb_status st = lmb_str_check(&lines, err);
     if (st == LMB_OK &&
         lmb_edge_write_lines(file->text, file->n, lines.text, lines.n, &out, why, sizeof why) != LMB_EDGE_OK)

@@ -6,6 +6,7 @@
  *     accuracy=0.8741              of these integers, on `samples` samples that no training saw, of `part`
  *     samples=5000
  *     part=held-out
+ *     point=7                      of its search, whose journal has the moves that led to it
  *
  * The hashes are the first 16 digits of BLAKE2b-256. What is not known has no line; readers skip keys that they do not
  * know. How long a prediction takes is not among them: that is of a machine and a kernel set, not of the integers, and
@@ -24,8 +25,9 @@ extern "C" {
 #endif
 
 typedef struct lmb_facts {
-    bool has_teacher, has_data;
+    bool has_teacher, has_data, has_point;
     lmb_hash teacher, data;
+    int point;
     const char *part; /* NULL: the accuracy is not known */
     int64_t right, samples;
 } lmb_facts;

@@ -20,6 +20,7 @@ static lmb_status write_lmb(const lmbi_search *s, int id, const lmb_deployed *d,
     lmb_str file = LMB_STR_INIT;
     char path[LMB_SEARCH_PATH];
 
+    f.point = id;
     f.right = o->right;
     f.samples = o->pair.n;
     lmb_str_add_n(&file, d->file.text, d->file.n);

@@ -132,7 +132,10 @@ START_TEST(a_sketch_costs_what_the_model_costs)
     ck_ok(lmb_ptq(g, &c, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, &real, NULL, &err));
     ck_assert_uint_eq(sketch.file.n, real.file.n);
-    const lmb_facts facts = { true, true, .part = "held-out", .right = 49999, .samples = 50000 };
+    lmb_facts facts = lmb_facts_blank;
+    facts.point = 999;
+    facts.right = 49999;
+    facts.samples = 50000;
     ck_ok(lmb_facts_put(&real.file, &facts, &err));
     ck_assert_uint_eq(sketch.file.n, real.file.n);
     lmb_edge_model m;
