@@ -8,6 +8,7 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/facts.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
 #include "distill/quantize/profile.h"
@@ -41,7 +42,8 @@ static const char usage[] =
     "than a byte\n"
     "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
     "--to c writes NAME.c and NAME.h (NAME: the file's), C99 for devices without an operating system: no heap, weights in\n"
-    "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call.\n\n"
+    "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call; NAME_test.c has\n"
+    "`NAME_selftest()`, which says on the device whether its answers are those of the runtime.\n\n"
     "--profile writes the ONNX file for a runtime (docs/quantisation.md), and refuses a model that it would answer "
     "otherwise for:\n"
     "  ort-x86   u8 activations (the default)           ort-arm    s8 activations\n"
@@ -65,7 +67,7 @@ static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, con
 }
 
 static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph *qat, const lmb_str *file,
-                           const lmb_args *a, lmb_error *err)
+                           const lmb_args *a, lmb_facts *facts, lmb_error *err)
 {
     lmb_stage_result r = { .name = stage, .data = j->test };
     lmb_deploy_figures f = { 0 };
@@ -96,6 +98,9 @@ static lmb_status evaluate(const lmb_job *j, const char *stage, const lmb_graph 
         lmb_stage_print(&r);
         printf("%s: %s\n", stage, note);
     }
+    for (int k = 0; k < m.classes; k++)
+        facts->right += m.confusion[(size_t)k * (size_t)m.classes + (size_t)k];
+    facts->samples = m.n;
     lmb_metrics_deinit(&m);
     free(logits);
     return st;
@@ -122,10 +127,13 @@ static lmb_status write_integers(const char *path, const lmb_graph *qdq, const c
     return st;
 }
 
-/* The .lmb. What codes weights small wants them as bytes, of which it sees more. */
-static lmb_status lower(const lmb_graph *qdq, bool packed, lmb_str *file, lmb_error *err)
+/* The .lmb, with its facts where there are any. What codes weights small wants them as bytes, of which it sees more. */
+static lmb_status lower(const lmb_graph *qdq, bool packed, const lmb_facts *facts, lmb_str *file, lmb_error *err)
 {
+    lmb_str_clear(file);
     LMB_TRY(packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
+    if (facts)
+        LMB_TRY(lmb_facts_put(file, facts, err));
     return packed ? lmb_packed_make(file, err) : LMB_OK;
 }
 
@@ -159,28 +167,35 @@ static lmb_status export_float(const lmb_job *j, lmb_error *err)
 static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     const char *from = lmb_args_get(a, "from", "student");
-    bool federated = strcmp(from, "federation") == 0;
+    bool federated = strcmp(from, "federation") == 0, packed = lmb_args_get(a, "packed", NULL) != NULL;
     const char *stage = federated ? "federated-int8" : "student-int8";
     char path[LMB_STAGE_PATH];
     lmb_graph *qat = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
+    lmb_facts facts = { .part = "test" };
     lmb_status st;
 
     if (!federated && strcmp(from, "student") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "--from %s; it must be student or federation", from);
     LMB_TRY(lmb_job_data(j, err));
+    facts.samples = j->test->n;
     LMB_TRY(
         lmb_stage_path(path, j->c.run, federated ? "federation" : stage, federated ? "model.onnx" : "qat.onnx", err));
     LMB_TRY(lmb_onnx_read(path, NULL, &qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qdq(qat, &qdq, err));
-    LMB_TRY_GOTO(st, done, lower(qdq, lmb_args_get(a, "packed", NULL) != NULL, &file, err));
+    if (!federated && j->train) { /* what a federation's clients have is theirs */
+        facts.data = j->train->hash(j->train);
+        facts.has_data = true;
+    }
+    LMB_TRY_GOTO(st, done, lower(qdq, packed, &facts, &file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
     LMB_TRY_GOTO(st, done, write_integers(path, qdq, lmb_args_get(a, "profile", "ort-x86"), err));
     if (!federated)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
+    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, a, &facts, err));
+    LMB_TRY_GOTO(st, done, lower(qdq, packed, &facts, &file, err)); /* now it can say how accurate it is */
     LMB_TRY_GOTO(st, done, lmb_file_write(path, file.text, file.n, err));
-    LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, a, err));
     printf("%s\n", path);
 done:
     lmb_str_free(&file);
@@ -244,7 +259,7 @@ static lmb_status export_file(const char *from, const char *to, bool packed, con
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
                       "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
-        LMB_TRY_GOTO(st, done, lower(whole, packed, &file, err));
+        LMB_TRY_GOTO(st, done, lower(whole, packed, NULL, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
         st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);

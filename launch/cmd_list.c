@@ -8,6 +8,7 @@
 #include "datasets/dataset.h"
 #ifndef LMB_CLIENT_ONLY
 #include "distill/prune/criteria.h"
+#include "distill/quantize/integer_ops.h"
 #include "distill/quantize/observer.h"
 #include "distill/tune/method.h"
 #endif
@@ -25,7 +26,7 @@
 static const char usage[] =
     "usage: limbeck list [TABLE]\n\n"
     "Tables: ops, models, layers, datasets, augmentations (of augment.policy), optimizers, schedules, losses, kernels, "
-    "observers (of ranges), criteria (of pruning), methods (of tune),\n"
+    "integer-ops (operators of ONNX that become integers), observers (of ranges), criteria (of pruning), methods (of tune),\n"
     "aggregators, selections (of clients), codecs (of updates), crash-points (for tests of a federation), subcommands. Prints every registered name with its options, defaults and source. Without a word: all.\n";
 
 static void row(const char *name, const char *summary, const char *source, const lmb_field *fields)
@@ -106,6 +107,15 @@ static void list_subcommands(void)
         row(lmb_cmds[i]->name, lmb_cmds[i]->help, "", NULL);
 }
 #ifndef LMB_CLIENT_ONLY /* what clients do not do */
+static void list_integer_ops(void)
+{
+    char text[160];
+
+    for (const lmb_integer_op *r = lmb_integer_ops; r->name; r++) {
+        snprintf(text, sizeof text, "%s%s", r->role == LMB_INTEGER_REWRITTEN ? "rewritten: " : "", r->how);
+        row(r->name, text, "", NULL);
+    }
+}
 static void list_observers(void)
 {
     for (int i = 0; lmb_observers[i]; i++)
@@ -154,6 +164,7 @@ static const struct { const char *name; void (*print)(void);
     { "losses", list_losses },
     { "kernels", list_kernels },
 #ifndef LMB_CLIENT_ONLY
+    { "integer-ops", list_integer_ops },
     { "observers", list_observers },
     { "criteria", list_criteria },
     { "methods", list_methods },

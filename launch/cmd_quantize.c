@@ -13,8 +13,8 @@
 static const char usage[] =
     "usage: limbeck quantize CONFIG.yaml [MODEL.onnx] [--calibration 1000] [--observer minmax] [--seed 1] [--out OUT.onnx]\n"
     "                        [--qat \"{bits: 4}\"] [--equalise] [--correct-bias] [--set key=value ...]\n\n"
-    "Post-training quantisation. Folds BatchNormalization, runs `--calibration` images of the configuration's training part (a\n"
-    "choice by --seed, no augmentation) through the float model, and sets the range of every activation by what was seen:\n"
+    "Post-training quantisation. Folds BatchNormalization, runs `--calibration` images of the configuration's training part (all\n"
+    "where it has fewer than 1,000; a choice by --seed, no augmentation) through the float model, and sets the range of every activation by what was seen:\n"
     "  minmax            the widest range          moving_average    of batches of 32\n"
     "  percentile        without the rarest values; \"{name: percentile, percent: 99.9}\" sets how many stay\n"
     "  entropy           the range that loses least information\n"
@@ -47,6 +47,8 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
 
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_job_training(j, err));
+    if (!lmb_args_get(a, "calibration", NULL) && c->calibration > j->train->n) /* nobody has asked for so many */
+        c->calibration = j->train->n;
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
     LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_onnx_read(a->word[1], NULL, &model, err)
                                : lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));

@@ -326,7 +326,7 @@ static void put_header(emitter *e)
     put(e, "/* %s.h - written by Limbeck. %llu multiply-accumulates, %llu parameters.\n *\n", e->name,
         (unsigned long long)lmb_edge_macs(e->m), (unsigned long long)lmb_edge_parameters(e->m));
     put(e, " * Input: u8, %s; output: %s, %s. One static arena: one call at a time.\n */\n",
-        in_planes(&e->in) ? "one plane a channel" : "channels innermost", e->out.type == LMB_EDGE_F32 ? "float" : "u8",
+        in_planes(&e->in) ? "one plane a channel, row by row" : "channels innermost", e->out.type == LMB_EDGE_F32 ? "float" : "u8",
         in_planes(&e->out) ? "one plane a channel" : "channels innermost");
     put(e, "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n", e->upper, e->upper);
     put_tensor_macros(e, "INPUT", &e->in);
@@ -334,7 +334,9 @@ static void put_header(emitter *e)
     put(e, "#define %s_ARENA %llu /* bytes of static working memory */\n\n", e->upper, (unsigned long long)e->arena);
     put_text(e, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     put_prototype(e);
-    put_text(e, ";\n\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+    put(e, ";\nint %s_selftest(void); /* in %s_test.c: how many values of an answer differ from the runtime's */\n",
+        e->name, e->name);
+    put_text(e, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
 
 static const char preamble[] =
@@ -360,10 +362,14 @@ static void put_source(emitter *e)
     put_run(e);
 }
 
-static int name_ok(const char *name)
+lmb_edge_status lmbi_c_name(const char *name, const lmbi_edge_why *why)
 {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
-    return n > 0 && n <= LMB_EDGE_MAX_NAME && !name[n] && !(name[0] >= '0' && name[0] <= '9') && name[0] != '_';
+    if (n > 0 && n <= LMB_EDGE_MAX_NAME && !name[n] && !(name[0] >= '0' && name[0] <= '9') && name[0] != '_')
+        return LMB_EDGE_OK;
+    return lmbi_edge_fail(why, LMB_EDGE_E_ARG,
+                          "'%.60s' is no prefix of C names: 1..%d of a-z, A-Z, 0-9 and _, a letter first", name,
+                          LMB_EDGE_MAX_NAME);
 }
 
 lmb_edge_status lmb_edge_write_c(const lmb_edge_model *m, const char *name, lmb_edge_buffer *source,
@@ -372,11 +378,9 @@ lmb_edge_status lmb_edge_write_c(const lmb_edge_model *m, const char *name, lmb_
     lmbi_edge_why why = { why_text, why_cap };
     size_t source_size = source->size, header_size = header->size;
     emitter e;
-    if (!name_ok(name))
-        return lmbi_edge_fail(&why, LMB_EDGE_E_ARG,
-                              "'%.60s' is no prefix of C names: 1..%d of a-z, A-Z, 0-9 and _, a "
-                              "letter first",
-                              name, LMB_EDGE_MAX_NAME);
+    lmb_edge_status s = lmbi_c_name(name, &why);
+    if (s != LMB_EDGE_OK)
+        return s;
     memset(&e, 0, sizeof e);
     e.m = m;
     e.name = name;

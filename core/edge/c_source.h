@@ -33,6 +33,14 @@ enum { LMB_EDGE_MAX_NAME = 48 };
 lmb_edge_status lmb_edge_write_c(const lmb_edge_model *m, const char *name, lmb_edge_buffer *source,
                                  lmb_edge_buffer *header, char *why, size_t why_cap);
 
+/* Text of NAME_test.c, appended: an image, the runtime's answer to it, and `int name_selftest(void)`, which NAME.h
+ * declares and which says how many values of the export's answer are others, to the bit; 0 is what it should say.
+ *
+ *   errors   as lmb_edge_write_c; then `out` keeps its size
+ */
+lmb_edge_status lmb_edge_write_c_test(const lmb_edge_model *m, const char *name, lmb_edge_buffer *out, char *why,
+                                      size_t why_cap);
+
 #ifdef __cplusplus
 }
 #endif

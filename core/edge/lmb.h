@@ -36,7 +36,8 @@
  *     32        section table: { u32 type (four characters), u32 CRC-32C, u64 offset, u64 bytes } each
  * Sections follow in the order of the table, at multiples of 64; the bytes between them are zero and the file
  * ends with the last one. Each type appears at most once; TENS and OPS are required.
- *     META  text: lines `key=value`, printable UTF-8 (producer, labels, accuracy ...)
+ *     META  text: lines `key=value`, printable UTF-8 (producer, teacher, data, accuracy ...); readers skip keys that they
+ *           do not know
  *     NAME  NUL-terminated printable names
  *     TENS  32-byte records, one more than there are ops:
  *           0 u32 h, 4 u32 w, 8 u32 c     shape; one example, channels innermost in memory

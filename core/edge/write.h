@@ -112,6 +112,11 @@ lmb_edge_status lmb_edge_write_release(const void *file, size_t n, uint64_t rele
 lmb_edge_status lmb_edge_write_reference(const void *file, size_t n, const void *reference, size_t reference_bytes,
                                          lmb_edge_buffer *out, char *why, size_t why_cap);
 
+/* The same with these lines, `key=value` each and a newline at the end, in place of its META; a signature goes. E_FORMAT
+ * too for lines that are no printable text. */
+lmb_edge_status lmb_edge_write_lines(const void *file, size_t n, const char *lines, size_t bytes, lmb_edge_buffer *out,
+                                     char *why, size_t why_cap);
+
 #ifdef __cplusplus
 }
 #endif

@@ -39,6 +39,9 @@ uint8_t *lmbi_write_op(lmb_edge_writer *w, lmb_edge_kind kind, const int *x, int
 /* Number of the tensor just written, if its constants found room. */
 int lmbi_write_done(const lmb_edge_writer *w);
 
+/* E_ARG: `name` is no prefix of C names (c_source.h). */
+lmb_edge_status lmbi_c_name(const char *name, const lmbi_edge_why *why);
+
 typedef struct lmbi_write_section {
     uint32_t type;
     const void *data; /* NULL: zeros */

@@ -1,20 +1,22 @@
-/* core/edge/write_release.c - a finished file once more, with other sections of its own: release, reference, signature.
- */
+/* core/edge/write_release.c - a finished file once more, with other sections of its own: facts, release, reference,
+ * signature. */
 #include <stdio.h>
 
 #include "core/edge/write_internal.h"
 
 static const uint32_t release_type = LMBI_EDGE_TYPE('R', 'E', 'L', ' ');
+static const uint32_t meta_type = LMBI_EDGE_TYPE('M', 'E', 'T', 'A');
 static const uint32_t monitor_type = LMBI_EDGE_TYPE('M', 'O', 'N', ' ');
 static const uint32_t signature_type = LMBI_EDGE_TYPE('S', 'I', 'G', 'N');
 
-/* All sections of a checked file but one type and the signature, then those of `own`. */
-static lmb_edge_status rewrite(const uint8_t *file, size_t n, uint32_t without, const lmbi_write_section own[2],
-                               lmb_edge_buffer *out, char *why_text, size_t why_cap)
+/* All sections of a checked file but the signature, with own[0] in the place of the one of its type, or behind them,
+ * and own[1] last. */
+static lmb_edge_status rewrite(const uint8_t *file, size_t n, const lmbi_write_section own[2], lmb_edge_buffer *out,
+                               char *why_text, size_t why_cap)
 {
     lmbi_edge_why why = { why_text, why_cap };
     lmbi_write_section all[LMBI_EDGE_MAX_SECTIONS + 2];
-    int kept = 0;
+    int kept = 0, replaced = 0;
     lmb_edge_model m;
     lmb_edge_status s = lmb_edge_open(file, n, &m, why_text, why_cap);
     if (s != LMB_EDGE_OK)
@@ -25,13 +27,17 @@ static lmb_edge_status rewrite(const uint8_t *file, size_t n, uint32_t without, 
     for (uint32_t i = 0; i < lmbi_edge_u32(file + 24); i++) {
         const uint8_t *entry = file + LMBI_EDGE_HEADER + (size_t)i * LMBI_EDGE_SECTION;
         uint32_t type = lmbi_edge_u32(entry);
-        if (type != without && type != signature_type)
+        replaced |= type == own[0].type;
+        if (type != signature_type)
             all[kept++] =
-                (lmbi_write_section){ type, file + lmbi_edge_u64(entry + 8), (size_t)lmbi_edge_u64(entry + 16) };
+                type == own[0].type
+                    ? own[0]
+                    : (lmbi_write_section){ type, file + lmbi_edge_u64(entry + 8), (size_t)lmbi_edge_u64(entry + 16) };
     }
-    all[kept] = own[0];
-    all[kept + 1] = own[1];
-    if (lmbi_write_assemble(w, all, kept + 2, out) != 0)
+    if (!replaced)
+        all[kept++] = own[0];
+    all[kept++] = own[1];
+    if (lmbi_write_assemble(w, all, kept, out) != 0)
         lmbi_edge_fail(&why, w->status, "%s", w->why);
     s = w->status;
     lmb_edge_writer_destroy(w);
@@ -45,12 +51,19 @@ lmb_edge_status lmb_edge_write_release(const void *file, size_t n, uint64_t rele
     const lmbi_write_section own[2] = { { release_type, number, sizeof number },
                                         { signature_type, NULL, signature_bytes } };
     lmbi_write_u64(number, release);
-    return rewrite((const uint8_t *)file, n, release_type, own, out, why, why_cap);
+    return rewrite((const uint8_t *)file, n, own, out, why, why_cap);
 }
 
 lmb_edge_status lmb_edge_write_reference(const void *file, size_t n, const void *reference, size_t reference_bytes,
                                          lmb_edge_buffer *out, char *why, size_t why_cap)
 {
     const lmbi_write_section own[2] = { { monitor_type, reference, reference_bytes }, { 0, NULL, 0 } };
-    return rewrite((const uint8_t *)file, n, monitor_type, own, out, why, why_cap);
+    return rewrite((const uint8_t *)file, n, own, out, why, why_cap);
+}
+
+lmb_edge_status lmb_edge_write_lines(const void *file, size_t n, const char *lines, size_t bytes, lmb_edge_buffer *out,
+                                     char *why, size_t why_cap)
+{
+    const lmbi_write_section own[2] = { { meta_type, lines, bytes }, { 0, NULL, 0 } };
+    return rewrite((const uint8_t *)file, n, own, out, why, why_cap);
 }

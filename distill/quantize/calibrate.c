@@ -135,8 +135,8 @@ lmb_status lmb_calibration_pass(lmb_calibration *c, const lmb_look *look, void *
 static lmb_status choose_images(lmb_calibration *c, const lmb_ptq_config *config, lmb_error *err)
 {
     if (config->calibration < 1 || config->calibration > c->data->n)
-        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld",
-                        (long long)config->calibration, (long long)c->data->n);
+        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld, so give 1 to %lld",
+                        (long long)config->calibration, (long long)c->data->n, (long long)c->data->n);
     c->n = config->calibration;
     c->numbers = lmb_shape_count(&c->data->shape);
     c->order = malloc(sizeof *c->order * (size_t)c->data->n);

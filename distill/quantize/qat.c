@@ -8,6 +8,7 @@
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/bits.h"
+#include "distill/quantize/integer_ops.h"
 #include "distill/quantize/power.h"
 #include "distill/quantize/steps.h"
 
@@ -34,13 +35,15 @@ typedef struct insertion { const lmb_qat_config *c; int *bits; } insertion; /* b
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
-static bool is_weighted(const lmb_node *n) { return is(n, "Conv") || is(n, "Gemm"); }
-static bool makes_integers(const lmb_node *n) { return is_weighted(n) || is(n, "Add") || is(n, "GlobalAveragePool"); }
-static bool is_clamp(const lmb_node *n) { return is(n, "Relu") || is(n, "Clip"); }
-static bool keeps_scale(const lmb_node *n)
+static bool has_role(const lmb_node *n, lmb_integer_role role)
 {
-    return is(n, "MaxPool") || is(n, "Flatten") || is(n, "Reshape") || is(n, "Identity") || is(n, "Dropout");
+    const lmb_integer_op *row = lmb_integer_op_find(n->op->name);
+    return row && row->role == role && !*n->op->domain;
 }
+static bool is_weighted(const lmb_node *n) { return has_role(n, LMB_INTEGER_WEIGHTS); }
+static bool makes_integers(const lmb_node *n) { return is_weighted(n) || has_role(n, LMB_INTEGER_MAKES); }
+static bool is_clamp(const lmb_node *n) { return has_role(n, LMB_INTEGER_CLAMPS); }
+static bool keeps_scale(const lmb_node *n) { return has_role(n, LMB_INTEGER_KEEPS); }
 
 /* Sub and Mul with a scalar constant right behind the input: the normalisation. */
 static bool is_prefix(const lmb_graph *g, const lmb_node *n)
@@ -125,9 +128,9 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
         return LMB_OK;
     if (!makes_integers(n) && !is_clamp(n))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "node %s: %s has no integer form; use Conv, Gemm, Add, Relu, Clip, MaxPool, "
-                        "GlobalAveragePool or Flatten, or leave the student unquantised",
-                        n->name, n->op->name);
+                        "node %s: %s has no integer form%s; `limbeck list integer-ops` has what has one. Use that, or "
+                        "leave the student unquantised",
+                        n->name, n->op->name, lmb_integer_op_find(n->op->name) ? " in this place" : "");
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
     if (is_weighted(n))
         operand[1] = quantise_weights(r, n, in[1]);

@@ -7,6 +7,7 @@
 #include "core/base/file.h"
 #include "core/graph/op.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/facts.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qat.h"
 #include "distill/quantize/qdq.h"
@@ -57,6 +58,8 @@ lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_gra
 
     LMB_TRY(lmb_pass_qdq(frozen, &q, err));
     lmb_status st = lmb_lower(q, &d.file, err);
+    if (st == LMB_OK)
+        st = lmb_facts_put(&d.file, &lmb_facts_blank, err);
     if (st == LMB_OK)
         st = open_file(&d, err);
     if (st == LMB_OK && qdq) {

@@ -24,8 +24,8 @@ typedef struct lmb_deployed {
 
 /* From a float model, with made-up ranges. E_UNSUPPORTED names a node that has no integer form. */
 LMB_MUST_CHECK lmb_status lmb_deployed_sketch(const lmb_graph *model, lmb_deployed *out, lmb_error *err);
-/* From a frozen FakeQuant graph (distill/quantize): the real thing; *qdq (may be NULL) gets the QDQ graph, the
- * caller's. */
+/* From a frozen FakeQuant graph (distill/quantize): the real thing, but for its facts, which are blank and as long
+ * (facts.h); *qdq (may be NULL) gets the QDQ graph, the caller's. */
 LMB_MUST_CHECK lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_graph **qdq,
                                             lmb_error *err);
 /* From its file. */

@@ -3,6 +3,7 @@
 #ifndef LMB_DISTILL_SEARCH_INTERNAL_H
 #define LMB_DISTILL_SEARCH_INTERNAL_H
 
+#include "distill/quantize/facts.h"
 #include "distill/search/search.h"
 
 typedef struct lmbi_search {
@@ -14,6 +15,7 @@ typedef struct lmbi_search {
     lmb_judge_config jc;
     lmb_judge *judge;
     lmb_points *points;
+    lmb_facts facts;  /* what all points' files say */
     char journal[LMB_SEARCH_PATH];
     char *why; /* lmb_search_result.why */
 } lmbi_search;

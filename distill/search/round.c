@@ -13,8 +13,30 @@
 
 typedef struct order { int64_t first, n; } order; /* n 0: the search is over */
 
+/* The .lmb, as it was judged, says so. */
+static lmb_status write_lmb(const lmbi_search *s, int id, const lmb_deployed *d, const lmbi_outcome *o, lmb_error *err)
+{
+    lmb_facts f = s->facts;
+    lmb_str file = LMB_STR_INIT;
+    char path[LMB_SEARCH_PATH];
+
+    f.point = id;
+    f.right = o->right;
+    f.samples = o->pair.n;
+    lmb_str_add_n(&file, d->file.text, d->file.n);
+    lmb_status st = lmb_str_check(&file, err);
+    if (st == LMB_OK)
+        st = lmb_facts_put(&file, &f, err);
+    if (st == LMB_OK)
+        st = lmb_search_file(path, s->r->folder, id, "model.lmb", err);
+    if (st == LMB_OK)
+        st = lmb_file_write(path, file.text, file.n, err);
+    lmb_str_free(&file);
+    return st;
+}
+
 static lmb_status write_deployed(const lmbi_search *s, int id, const lmb_graph *frozen, const lmb_graph *qdq,
-                                 const lmb_deployed *d, lmb_error *err)
+                                 const lmb_deployed *d, const lmbi_outcome *o, lmb_error *err)
 {
     const lmb_onnx_export_options strict = { .strict = true };
     char path[LMB_SEARCH_PATH];
@@ -25,8 +47,7 @@ static lmb_status write_deployed(const lmbi_search *s, int id, const lmb_graph *
     LMB_TRY(lmb_onnx_write(path, frozen, NULL, err));
     LMB_TRY(lmb_search_file(path, s->r->folder, id, "model-int8.onnx", err));
     LMB_TRY(lmb_onnx_write(path, qdq, &strict, err));
-    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.lmb", err));
-    return lmb_file_write(path, d->file.text, d->file.n, err);
+    return write_lmb(s, id, d, o, err);
 }
 
 lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lmbi_outcome *out, lmb_error *err)
@@ -37,7 +58,7 @@ lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lm
     LMB_TRY(lmb_deployed_real(frozen, &d, &qdq, err));
     lmb_status st = lmb_judge_compare(s->judge, &d, &out->pair, &out->right, err);
     if (st == LMB_OK)
-        st = write_deployed(s, id, frozen, qdq, &d, err);
+        st = write_deployed(s, id, frozen, qdq, &d, out, err);
     lmb_graph_destroy(qdq);
     lmb_deployed_free(&d);
     return st;

@@ -339,6 +339,9 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
     LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
     LMB_TRY(check_form(s, err));
+    s->facts = lmb_facts_blank;
+    s->facts.data = s->r->train->hash(s->r->train);
+    LMB_TRY(lmb_facts_hash(s->r->teacher, &s->facts.teacher, err));
     if (comm->rank == 0) {
         LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
         LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));

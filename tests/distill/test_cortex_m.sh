@@ -12,16 +12,19 @@ echo 'int main(void) { return 0; }' | "$cc" -xc - --specs=nosys.specs -o /dev/nu
 rm -rf "$out" && mkdir -p "$out"
 "$3" "$out"
 try() { # NAME BOARD COMPILER-FLAGS
-    # shellcheck disable=SC2086 # a list of words
-    "$cc" $3 -mthumb -O2 -std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror -c \
-        -o "$out/$1.o" "$out/$1.c"
+    for part in "$1" "$1_test"; do
+        # shellcheck disable=SC2086 # a list of words
+        "$cc" $3 -mthumb -O2 -std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Werror -c \
+            -o "$out/$part.o" "$out/$part.c"
+    done
     # The export itself asks for nothing but copying memory and the compiler's own arithmetic.
     if "${cc%gcc}nm" -u "$out/$1.o" | grep -v -E ' U (memcpy|memset|__aeabi_[a-z0-9]+)$'; then
         echo "FAILED: $1 needs more than a bare processor has"; exit 1
     fi
     # shellcheck disable=SC2086
     "$cc" $3 -mthumb -O2 -std=gnu11 -Wall -Wextra -Werror -I"$out" "-DSAMPLE=\"$1_sample.h\"" -nostartfiles \
-        --specs=nosys.specs -T "$src/mps2.ld" -o "$out/$1-$2.elf" "$src/main.c" "$out/$1.o"
+        --specs=nosys.specs -T "$src/mps2.ld" -o "$out/$1-$2.elf" "$src/main.c" "$out/$1.o" \
+        "$out/$1_test.o"
     got=$(qemu-system-arm -M "$2" -nographic -monitor none -serial none -semihosting-config enable=on,target=native \
         -kernel "$out/$1-$2.elf" </dev/null 2>&1) || true
     echo "$1 on $2: $got"

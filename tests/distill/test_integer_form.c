@@ -10,6 +10,7 @@
 #include "core/plan/plan.h"
 #include "distill/prune/channels.h"
 #include "distill/quantize/integer_form.h"
+#include "distill/quantize/integer_ops.h"
 #include "distill/search/deployed.h"
 #include "tests/check_main.h"
 #include "train/model.h"
@@ -254,5 +255,20 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/integer_form", add(a_layer_that_reads_parts_is_a_sum); add(what_is_joined_may_be_normalised);
+/* What `limbeck list integer-ops` says exists, and what is not said is refused by name. */
+START_TEST(rows_are_operators_of_onnx)
+{
+    int n = 0;
+    for (const lmb_integer_op *r = lmb_integer_ops; r->name; r++, n++) {
+        ck_assert_msg(lmb_op_find("", r->name) != NULL, "%s", r->name);
+        ck_assert_ptr_eq(lmb_integer_op_find(r->name), r);
+        ck_assert(strlen(r->how) > 0 && strlen(r->how) < 140);
+    }
+    ck_assert_int_ge(n, 11);
+    ck_assert_ptr_null(lmb_integer_op_find("Tanh"));
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/integer_form", add(rows_are_operators_of_onnx);
+              add(a_layer_that_reads_parts_is_a_sum); add(what_is_joined_may_be_normalised);
               add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)

@@ -220,7 +220,7 @@ START_TEST(what_can_not_be_is_refused)
 
     set_up();
     ck_assert_int_eq(lmb_ptq(model, &c, data, &g, &err), LMB_E_ARG);
-    ck_assert_str_eq(err.msg, "calibration with 151 images; the training part has 150");
+    ck_assert_str_eq(err.msg, "calibration with 151 images; the training part has 150, so give 1 to 150");
     err = (lmb_error)LMB_ERROR_INIT;
     lmb_config *o = parse("o: minmaxx");
     c.observer = lmb_tree_get(lmb_config_root(o), "o");

@@ -2,6 +2,7 @@
  * and what a sketch of a deployed form costs is what the form costs.
  */
 #include "distill/quantize/ptq.h"
+#include "distill/quantize/facts.h"
 #include "distill/search/deployed.h"
 #include "distill/search/latency.h"
 #include "tests/distill/search.h"
@@ -118,8 +119,8 @@ START_TEST(a_frozen_table_names_what_it_lacks)
 }
 END_TEST
 
-/* Made-up ranges change no size: the sketch and the calibrated model are files of as many bytes, MACs and
- * parameters. */
+/* Made-up ranges and blank facts change no size: the sketch, the calibrated model, and what a search says of it are files
+ * of as many bytes, MACs and parameters. */
 START_TEST(a_sketch_costs_what_the_model_costs)
 {
     lmb_graph *g = make("{name: resnet, depth: 8, width: 8, mean: 120, scale: 0.02}"), *frozen;
@@ -131,8 +132,21 @@ START_TEST(a_sketch_costs_what_the_model_costs)
     ck_ok(lmb_ptq(g, &c, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, &real, NULL, &err));
     ck_assert_uint_eq(sketch.file.n, real.file.n);
-    ck_assert_uint_eq(lmb_edge_macs(&sketch.model), lmb_edge_macs(&real.model));
-    ck_assert_uint_eq(lmb_edge_parameters(&sketch.model), lmb_edge_parameters(&real.model));
+    lmb_facts facts = lmb_facts_blank;
+    facts.point = 999;
+    facts.right = 49999;
+    facts.samples = 50000;
+    ck_ok(lmb_facts_put(&real.file, &facts, &err));
+    ck_assert_uint_eq(sketch.file.n, real.file.n);
+    lmb_edge_model m;
+    char why[200] = "";
+    size_t n;
+    ck_assert_msg(lmb_edge_open(real.file.text, real.file.n, &m, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    ck_assert_mem_eq(lmb_edge_meta(&m, "accuracy", &n), "1.0000\n", 7);
+    ck_assert_mem_eq(lmb_edge_meta(&m, "samples", &n), "50000\n", 6);
+    ck_assert_mem_eq(lmb_edge_meta(&m, "data", &n), "0000000000000000\n", 17);
+    ck_assert_uint_eq(lmb_edge_macs(&sketch.model), lmb_edge_macs(&m));
+    ck_assert_uint_eq(lmb_edge_parameters(&sketch.model), lmb_edge_parameters(&m));
     lmb_deployed_free(&sketch);
     lmb_deployed_free(&real);
     lmb_graph_destroy(g);

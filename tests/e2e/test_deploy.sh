@@ -1,9 +1,11 @@
 #!/bin/sh
-# From a trained model to a device and back: integers, reference, signature, C source; drift, samples worth a label, and an
-# incremental update with them.
+# From a trained model to a device and back: integers, reference, signature, C source, a program against the installed
+# library; drift, samples worth a label, and an incremental update with them.
+#     test_deploy.sh LIMBECK BINARIES EXAMPLE_EDGE_MONITOR SOURCES INSTALL COMPILER     the last two: commands with words
 limbeck=$1
 dir=$2/deploy
 edge=$3
+src=$4 install=$5 cc=$6
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 bad=0
 fail() { echo "FAILED: $1"; shift; [ $# -eq 0 ] || tail -n 20 "$@"; bad=1; }
@@ -27,8 +29,10 @@ update:
   train: {epochs: 2, batch: 16, threads: 1, lr: 0.01}
 Y
 must "$limbeck" train "$dir/m.yaml"
-must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model/model.onnx" --calibration 100 --out "$dir/q.onnx"
-must "$limbeck" export "$dir/q.onnx" --out "$dir/net.lmb"
+cp "$dir/run/model/model.onnx" "$dir/mine.onnx" # as docs/compress.md has it
+must "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" # with all of the 400 that there are, where 1,000 are usual
+refused 2 "has 400, so give 1 to 400" "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --calibration 1000 --out "$dir/x.onnx"
+must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/net.lmb"
 
 # reference, then signature: signed last, because it covers the rest
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 --out "$dir/net.lmb"
@@ -43,11 +47,35 @@ cp "$dir/net.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
 refused 1 "no trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
 
+# the example, compiled against what is installed: runs what the key's owner signed, and nothing else
+# shellcheck disable=SC2086 # lists of words
+must $install --component edge --prefix "$dir/usr"
+if ! command -v pkg-config >/dev/null; then
+    echo "left out: no pkg-config to build the example with"
+else
+    PKG_CONFIG_PATH=$(dirname "$(find "$dir/usr" -name limbeck-edge.pc)")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+    export PKG_CONFIG_PATH
+    # shellcheck disable=SC2086,SC2046
+    must $cc -Wall -Wextra -Werror "$src/docs/examples/edge.c" $(pkg-config --cflags --libs limbeck-edge libsodium) -o "$dir/edge"
+    head -c 4320 /dev/urandom >"$dir/pixels" # 10 of 3 x 12 x 12
+    "$dir/edge" "$dir/net.lmb" "$dir/pixels" >"$dir/plainly" 2>"$dir/err" || fail "the example" "$dir/err"
+    "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$key" >"$dir/answers" 2>"$dir/err" || fail "the example with a key" "$dir/err"
+    "$edge" "$dir/net.lmb" "$dir/begun.mon" <"$dir/pixels" >"$dir/counted" 2>"$dir/err" || fail "the other example" "$dir/err"
+    [ "$(wc -l <"$dir/answers")" -eq 10 ] && cmp "$dir/answers" "$dir/plainly" && cmp "$dir/answers" "$dir/counted" ||
+        fail "the examples do not answer alike" "$dir/answers"
+    refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
+    refused 1 "no trusted key" "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
+    refused 1 "usage: edge" "$dir/edge" "$dir/net.lmb" "$dir/pixels" abc
+    refused 1 "usage: edge" "$dir/edge" "$dir/nothing.lmb" "$dir/pixels"
+fi
+
 # the model as C source
 must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c"
 [ -s "$dir/c/net.c" ] && [ -s "$dir/c/net.h" ] || fail "no C source"
 if command -v cc >/dev/null; then
-    must cc -std=c99 -pedantic -Wall -Wextra -Werror -c -o "$dir/net.o" "$dir/c/net.c"
+    printf '#include "net.h"\nint main(void) { return net_selftest(); }\n' >"$dir/c/main.c"
+    must cc -std=c99 -pedantic -Wall -Wextra -Werror -o "$dir/selftest" "$dir/c/main.c" "$dir/c/net.c" "$dir/c/net_test.c"
+    must "$dir/selftest"
 fi
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
@@ -86,7 +114,7 @@ head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers"
 must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
 grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
 refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
-must "$limbeck" export "$dir/q.onnx" --out "$dir/bare.lmb"
+must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
 

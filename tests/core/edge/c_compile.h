@@ -16,12 +16,13 @@
 
 static inline int have_compiler(void) { return system("cc --version >/dev/null 2>&1") == 0; }
 
-/* DIR/NAME.c as a shared object; dlclose it. */
+/* DIR/NAME.c, with its self test if it has one, as a shared object; dlclose it. */
 static inline void *c_compile(const char *dir, const char *name, const char *flags)
 {
-    char command[1024], path[512];
-    snprintf(command, sizeof command, "cc %s %s -shared -fPIC -o %s/%s.so %s/%s.c", C_COMPILE_FLAGS, flags, dir, name,
-             dir, name);
+    char command[2048], path[512], test[512];
+    snprintf(test, sizeof test, "%s/%s_test.c", dir, name);
+    snprintf(command, sizeof command, "cc %s %s -shared -fPIC -o %s/%s.so %s/%s.c %s", C_COMPILE_FLAGS, flags, dir,
+             name, dir, name, lmb_file_exists(test) ? test : "");
     ck_assert_msg(system(command) == 0, "%s", command);
     snprintf(path, sizeof path, "%s/%s.so", dir, name);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -37,26 +38,42 @@ static inline void c_write(const char *dir, const char *name, const char *suffix
     ck_ok(lmb_file_write(path, text, n, &err));
 }
 
-/* Source and header of a model into DIR. */
+/* Source, header and self test of a model into DIR. */
 static inline void c_write_model(const lmb_edge_model *m, const char *dir, const char *name)
 {
-    lmb_edge_buffer source = { NULL, 0, 0 }, header = { NULL, 0, 0 };
-    char why[200] = "";
+    lmb_edge_buffer source = { NULL, 0, 0 }, header = { NULL, 0, 0 }, test = { NULL, 0, 0 };
+    char why[200] = "", test_name[80];
     ck_assert_msg(lmb_edge_write_c(m, name, &source, &header, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    ck_assert_msg(lmb_edge_write_c_test(m, name, &test, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    snprintf(test_name, sizeof test_name, "%s_test", name);
     c_write(dir, name, "c", source.data, source.size);
     c_write(dir, name, "h", header.data, header.size);
+    c_write(dir, test_name, "c", test.data, test.size);
     free(source.data);
     free(header.data);
+    free(test.data);
 }
 
 typedef void (*c_run_f32)(const uint8_t *input, float *output);
 typedef void (*c_run_u8)(const uint8_t *input, uint8_t *output);
+typedef int (*c_selftest)(void);
 
 static inline void *c_symbol(void *library, const char *name)
 {
     void *at = dlsym(library, name);
     ck_assert_msg(at != NULL, "%s", dlerror());
     return at;
+}
+
+/* What NAME_selftest says. */
+static inline int c_self_tested(void *library, const char *name)
+{
+    char symbol[80];
+    c_selftest f;
+    snprintf(symbol, sizeof symbol, "%s_selftest", name);
+    void *at = c_symbol(library, symbol);
+    memcpy(&f, &at, sizeof f);
+    return f();
 }
 
 /* The export and the scalar kernels answer `n` noisy images the same, byte for byte. */
@@ -94,6 +111,7 @@ static inline void c_agrees(lmb_edge_model *m, const char *dir, const char *name
         ck_assert_msg(memcmp(want, got, y.bytes) == 0, "%s, image %d", name, i);
     }
     ck_assert_int_eq(got[y.bytes], 0);
+    ck_assert_int_eq(c_self_tested(library, name), 0);
     dlclose(library);
     free(prepared);
     free(arena);

@@ -49,6 +49,29 @@ START_TEST(layouts)
 }
 END_TEST
 
+/* The self test tells an export that answers otherwise: here one bias of the last layer is another. */
+START_TEST(self_test_sees_another_answer)
+{
+    lmb_edge_buffer file = { NULL, 0, 0 }, test = { NULL, 0, 0 };
+    lmb_edge_model m;
+    ck_assert_msg(small_network(&file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_write_c_test(&m, "small", &test, why, sizeof why), LMB_EDGE_OK);
+    lmb_edge_op last;
+    lmb_edge_op_at(&m, m.n_ops - 2, &last);
+    ck_assert_int_eq(last.kind, LMB_EDGE_GEMM);
+    file.data[last.constants - file.data + 4 * 3 + 1] ^= 0x40; /* of output 3, by 16,384 */
+    c_write_model(&m, dir, "small");
+    c_write(dir, "small_test", "c", test.data, test.size); /* what was right before */
+    void *library = c_compile(dir, "small", "-O1");
+    ck_assert_int_eq(c_self_tested(library, "small"), 1);
+    ck_assert_int_eq(lmb_edge_write_c_test(&m, "2nd", &test, why, sizeof why), LMB_EDGE_E_ARG);
+    dlclose(library);
+    free(test.data);
+    free(file.data);
+}
+END_TEST
+
 static void *compile_arithmetic(void)
 {
     static const char tail[] = "float try_fused(int32_t q, float r, float z);\nfloat try_fused(int32_t q, float r, "
@@ -128,5 +151,5 @@ static void skip_without_compiler(void)
 }
 
 LMB_TEST_MAIN("core/edge/c_source", skip_without_compiler(); tcase_add_checked_fixture(tc_, setup, teardown);
-              add_loop(every_kind_of_op, 6); add_loop(layouts, 8); add(arithmetic_is_that_of_libm);
-              add(bad_names_are_refused);)
+              add_loop(every_kind_of_op, 6); add_loop(layouts, 8); add(self_test_sees_another_answer);
+              add(arithmetic_is_that_of_libm); add(bad_names_are_refused);)

@@ -199,6 +199,36 @@ START_TEST(trusted_files)
 }
 END_TEST
 
+/* Other lines of META, longer and shorter ones, change nothing else; what is no line is refused. */
+START_TEST(lines_are_replaced)
+{
+    static const char long_lines[] = "producer=limbeck\nteacher=0123456789abcdef0123456789abcdef0123456789abcdef0123456789\n",
+                      *const bad[] = { "no newline", "bell=\a\n" };
+    lmb_edge_buffer b = { NULL, 0, 0 }, back = { NULL, 0, 0 };
+    lmb_edge_model was, m;
+    size_t n;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &was, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_write_lines(file.data, file.size, long_lines, sizeof long_lines - 1, &b, why, sizeof why),
+                     LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_open(b.data, b.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_mem_eq(lmb_edge_meta(&m, "teacher", &n), "0123456789abcdef", 16);
+    ck_assert_ptr_null(lmb_edge_meta(&m, "labels", &n));
+    ck_assert_mem_eq(m.ops, was.ops, (size_t)was.n_ops * LMBI_EDGE_OP);
+    ck_assert_mem_eq(m.weights, was.weights, was.weights_bytes);
+    ck_assert_int_eq(
+        lmb_edge_write_lines(b.data, b.size, (const char *)was.meta, was.meta_bytes, &back, why, sizeof why),
+        LMB_EDGE_OK);
+    ck_assert_int_eq(lmb_edge_open(back.data, back.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert(m.meta < m.tensors && m.meta_bytes == was.meta_bytes); /* in the place of the old ones */
+    ck_assert_mem_eq(m.meta, was.meta, was.meta_bytes);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        ck_assert_int_eq(lmb_edge_write_lines(file.data, file.size, bad[i], strlen(bad[i]), &back, why, sizeof why),
+                         LMB_EDGE_E_FORMAT);
+    free(b.data);
+    free(back.data);
+}
+END_TEST
+
 /* ---- hostile ---------------------------------------------------------------------------------------------- */
 
 START_TEST(every_truncation_is_refused)
@@ -382,7 +412,7 @@ END_TEST
 #define N_CLAIMS (int)(sizeof claims / sizeof claims[0])
 LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); add(crc_known_answers);
               add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops);
-              add(signature_covers_all_before_it); add(trusted_files); add(every_truncation_is_refused);
+              add(signature_covers_all_before_it); add(trusted_files); add(lines_are_replaced); add(every_truncation_is_refused);
               add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
               add_loop(false_claims_are_refused, N_CLAIMS); add(bad_memory_plan_is_refused);
               add(other_versions_are_refused); add(first_error_sticks); add(overflow_is_refused_when_written);)

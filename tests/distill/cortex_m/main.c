@@ -1,5 +1,6 @@
-/* tests/distill/cortex_m/main.c - a C export on a bare Cortex-M: vector table, start, and a comparison with the answers
- * of the runtime. Talks by semihosting (Arm, "Semihosting for AArch32 and AArch64": 0x04 write, 0x18 exit). */
+/* tests/distill/cortex_m/main.c - a C export on a bare Cortex-M: vector table, start, a comparison with the answers
+ * of the runtime, and the export's own self test. Talks by semihosting (Arm, "Semihosting for AArch32 and AArch64": 0x04
+ * write, 0x18 exit). */
 #include <stdint.h>
 #include <string.h>
 
@@ -40,6 +41,8 @@ void start(void)
         if (memcmp(scores, answers + i * (int)sizeof scores, sizeof scores) != 0)
             say_and_stop("another answer than the runtime's\n", 0);
     }
+    if (SELFTEST() != 0)
+        say_and_stop("the self test sees another answer\n", 0);
     say_and_stop("equal\n", 1);
 }
 

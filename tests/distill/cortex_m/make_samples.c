@@ -36,8 +36,8 @@ static void make(const char *dir, const char *name, const void *file, size_t n)
         }
         ck_assert_int_eq(lmb_edge_run(&m, arena, images + i * x.bytes, answers + i * y.bytes), LMB_EDGE_OK);
     }
-    lmb_str_addf(&s, "#include \"%s.h\"\n#define RUN %s_run\n#define IMAGES %d\n#define INPUT %u\n#define OUTPUT %u\n",
-                 name, name, IMAGES, x.bytes, y.count);
+    lmb_str_addf(&s, "#include \"%s.h\"\n#define RUN %s_run\n#define SELFTEST %s_selftest\n", name, name, name);
+    lmb_str_addf(&s, "#define IMAGES %d\n#define INPUT %u\n#define OUTPUT %u\n", IMAGES, x.bytes, y.count);
     put_array(&s, "uint8_t", "images", x.bytes * IMAGES, images, x.bytes * IMAGES);
     put_array(&s, "uint8_t", "answers", y.bytes * IMAGES, answers, y.bytes * IMAGES);
     snprintf(sample, sizeof sample, "%s_sample", name);

@@ -1,0 +1,42 @@
+/* distill/quantize/integer_ops.c - see integer_ops.h. */
+#include "distill/quantize/integer_ops.h"
+
+#include <stddef.h>
+#include <string.h>
+
+const lmb_integer_op lmb_integer_ops[] = {
+    { "Conv", LMB_INTEGER_WEIGHTS,
+      "2-D, any kernel, stride, dilation, pads and groups; depthwise has kernels of its own" },
+    { "Gemm", LMB_INTEGER_WEIGHTS, "x W' + b: alpha and beta 1, transB 1, as exporters write a full layer" },
+    { "Add", LMB_INTEGER_MAKES, "of two feature maps of one shape" },
+    { "GlobalAveragePool", LMB_INTEGER_MAKES, "of an image of any size" },
+    { "Relu", LMB_INTEGER_CLAMPS, "is part of the operator before it" },
+    { "Clip", LMB_INTEGER_CLAMPS, "is part of the operator before it; constant bounds, as of ReLU6" },
+    { "MaxPool", LMB_INTEGER_KEEPS, "without ceil_mode" },
+    { "Flatten", LMB_INTEGER_KEEPS, "in front of a full layer; nothing is moved" },
+    { "Reshape", LMB_INTEGER_KEEPS, "as Flatten" },
+    { "Identity", LMB_INTEGER_KEEPS, "is left out" },
+    { "Dropout", LMB_INTEGER_KEEPS, "is left out" },
+    { "BatchNormalization", LMB_INTEGER_REWRITTEN,
+      "becomes part of the convolution before it; behind a Concat a depthwise 1x1 convolution" },
+    { "Sub", LMB_INTEGER_REWRITTEN,
+      "behind the input: its normalisation, which becomes scale and zero point of raw bytes" },
+    { "Mul", LMB_INTEGER_REWRITTEN, "as Sub" },
+    { "Div", LMB_INTEGER_REWRITTEN, "as Sub; by channel, too, in front of a convolution" },
+    { "Concat", LMB_INTEGER_REWRITTEN,
+      "along channels: a layer that reads it becomes a layer for each part, and a sum" },
+    { "Slice", LMB_INTEGER_REWRITTEN,
+      "with strides, of an image, with a Pad of channels: a 1x1 convolution that selects" },
+    { "Pad", LMB_INTEGER_REWRITTEN, "of channels with zeros: as Slice" },
+    { "ReduceMean", LMB_INTEGER_REWRITTEN, "over height and width: GlobalAveragePool" },
+    { "AveragePool", LMB_INTEGER_REWRITTEN, "over the whole image: GlobalAveragePool" },
+    { NULL, LMB_INTEGER_REWRITTEN, NULL }
+};
+
+const lmb_integer_op *lmb_integer_op_find(const char *name)
+{
+    for (const lmb_integer_op *r = lmb_integer_ops; r->name; r++)
+        if (strcmp(r->name, name) == 0)
+            return r;
+    return NULL;
+}
