@@ -69,7 +69,7 @@ typedef struct request {
 /* The rows of a search, and the teacher. */
 static lmb_status bind(request *r, lmb_error *err)
 {
-    lmb_field rows[48];
+    lmb_field rows[64];
     int n = 0;
 
     if (!r->job.c.compress)
@@ -82,8 +82,7 @@ static lmb_status bind(request *r, lmb_error *err)
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
     LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
-    bool use[LMB_MOVE_KINDS];
-    return lmb_search_moves(&r->c.search, use, err);
+    return lmb_search_integers(&r->c.search, lmb_tree_has(r->job.c.compress, "finish"), err);
 }
 
 /* ---- data and teacher ---- */
@@ -307,8 +306,12 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
     bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
-    const lmb_search_request q = { .c = &r.c.search, .teacher = r.teacher, .train = r.job.train,
-        .held_out = r.held_out };
+    const lmb_search_request q = { .c = &r.c.search,
+                                   .recover = lmb_tree_has(r.job.c.compress, "recover"),
+                                   .finish = lmb_tree_has(r.job.c.compress, "finish"),
+                                   .teacher = r.teacher,
+                                   .train = r.job.train,
+                                   .held_out = r.held_out };
     if (st == LMB_OK && !trained_before)
         st = lmb_search_check(&q, err);
     if (st == LMB_OK && !quiet)

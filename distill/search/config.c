@@ -69,6 +69,12 @@ const lmb_field lmb_search_fields[] = {
     LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in both"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
     LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
+    LMB_SECTION(lmb_search_config, qat, lmb_qat_fields,
+                "bits, scales and activations of every point's integers, for the profiles of `limbeck export`; "
+                "observer, momentum and learned steps are `finish`'s"),
+    LMB_BOOL(lmb_search_config, equalise, 0,
+             "balance channels between layers before ranges are taken (Clip becomes Relu)"),
+    LMB_BOOL(lmb_search_config, correct_bias, 0, "of points that `finish` has not trained: take back what rounding weights shifts"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),
     LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"),
     LMB_FIELD_END
@@ -138,5 +144,26 @@ lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS]
                                  k == LMB_MOVE_BITS ? "bits_min is 8: say how few there may be" : "low_rank is false");
         use[k] = true;
     }
+    return LMB_OK;
+}
+
+lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err)
+{
+    bool use[LMB_MOVE_KINDS];
+
+    LMB_TRY(lmb_search_moves(c, use, err));
+    if (c->qat.scheme == LMB_QAT_LEARNED && !finish)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.qat.scheme is learned, and nothing learns with fake quantisation: give a section "
+                        "`finish`, or leave the scheme at range");
+    if (use[LMB_MOVE_BITS] && c->qat.bits < c->bits_min)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.qat.bits is %lld, and bits_min says that the search may go down to %lld: it would begin "
+                        "below its end; lower bits_min, or leave it at 8",
+                        (long long)c->qat.bits, (long long)c->bits_min);
+    if (finish && c->finish.precision == LMB_TRAIN_BF16)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.finish.precision is bf16, which would round the numbers of fake quantisation by up to "
+                        "half a step; leave it at f32 (tune and recover may be bf16)");
     return LMB_OK;
 }

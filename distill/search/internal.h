@@ -9,7 +9,8 @@ typedef struct lmbi_search {
     const lmb_search_request *r;
     lmb_budget budget;
     double slack, deadline;
-    lmb_graph *start; /* the teacher in words that have an integer form */
+    lmb_graph *start;   /* the teacher in words that have an integer form; its weights say their bits */
+    lmb_qat_config qat; /* without bits by name: `start` says them */
     lmb_latency *latency;
     lmb_judge_config jc;
     lmb_judge *judge;

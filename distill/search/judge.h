@@ -4,17 +4,19 @@
  * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A
  * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
  *
- *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
- *             8 bits are rounded while it learns (distill/quantize/narrow.h), in `recover` too
+ *   tune      the float model on a share of the training part, other samples for each candidate; weights of few bits
+ *             are rounded while it learns (distill/quantize/narrow.h), in `recover` too
  *   quantise  ranges from a few images (distill/quantize/ptq.h)
  *   recover   the float model on the whole training part
- *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h)
+ *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h); learned
+ *             steps are learned here, all other integers have theirs from ranges
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
 #define LMB_DISTILL_SEARCH_JUDGE_H
 
 #include "comm/collective.h"
+#include "distill/quantize/qat.h"
 #include "distill/search/deployed.h"
 #include "distill/search/paired.h"
 #include "train/trainer.h"
@@ -31,6 +33,8 @@ typedef struct lmb_judge_config {
     int64_t calibration;        /* images */
     int64_t seed;
     const struct lmb_tree *observer;
+    const lmb_qat_config *qat;   /* of all integers; NULL: its defaults   */
+    bool equalise, correct_bias; /* as lmb_ptq_config has them            */
     const char *identity;       /* what else the last trainings depend on; NULL: nothing */
 } lmb_judge_config;
 

@@ -6,11 +6,9 @@
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
-#include "core/passes/fold.h"
 #include "datasets/split.h"
 #include "distill/quantize/narrow.h"
 #include "distill/quantize/ptq.h"
-#include "distill/quantize/qat.h"
 #include "distill/search/judge_parts.h"
 #include "train/checkpoint.h"
 
@@ -196,7 +194,8 @@ lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err
 static lmb_ptq_config calibration_of(const lmb_judge *j)
 {
     int64_t n = j->c->calibration < j->train->n ? j->c->calibration : j->train->n;
-    return (lmb_ptq_config){ n, (uint64_t)j->c->seed, j->c->observer, j->c->tune.backend, j->threads };
+    return (lmb_ptq_config){ n,         (uint64_t)j->c->seed, j->c->observer,   j->c->tune.backend,
+                             j->threads, j->c->qat,            j->c->equalise,   j->c->correct_bias };
 }
 
 lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
@@ -209,18 +208,13 @@ lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **
 static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
 {
     lmb_ptq_config c = calibration_of(j);
-    lmb_graph *folded = NULL, *qat = NULL;
-    lmb_qat_config q;
-    lmb_status st;
+    lmb_graph *qat = NULL;
 
-    lmb_fields_default(lmb_qat_fields, &q);
-    LMB_TRY_GOTO(st, done, lmb_pass_fold(model, &folded, err));
-    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &q, &qat, err));
-    LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, &c, j->train, err)); /* where the observers go on from */
-    LMB_TRY_GOTO(st, done, train(j, LMBI_FINISH, &j->c->finish, j->train, qat, id, err));
-    st = lmb_pass_qat_freeze(qat, frozen, err);
-done:
-    lmb_graph_destroy(folded);
+    c.correct_bias = false; /* biases learn what rounding shifts */
+    LMB_TRY(lmb_ptq_start(model, &c, j->train, &qat, err)); /* where the observers, or steps, go on from */
+    lmb_status st = train(j, LMBI_FINISH, &j->c->finish, j->train, qat, id, err);
+    if (st == LMB_OK)
+        st = lmb_pass_qat_freeze(qat, frozen, err);
     lmb_graph_destroy(qat);
     return st;
 }

@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
+#include "distill/quantize/bits.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
 
@@ -127,7 +128,7 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_deployed d;
     lmb_graph *frozen = NULL;
 
-    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
     lmb_deployed_free(&d);
     if (st == LMB_OK)
@@ -300,14 +301,37 @@ static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
         (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, ceil(z * z * (1 - d) / d));
 }
 
-/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has
- * none. */
+/* Weights of few bits are rounded while they learn, and a training in bf16 refuses that: hours later, if it is a move
+ * that makes them few. */
+static lmb_status check_rounding(const lmbi_search *s, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+    bool use[LMB_MOVE_KINDS], few, recovers = s->r->recover && c->recover.precision == LMB_TRAIN_BF16;
+
+    LMB_TRY(lmb_search_moves(c, use, err));
+    few = use[LMB_MOVE_BITS];
+    for (int v = 0; v < s->start->n_values; v++)
+        few |= s->start->value[v].bits && s->start->value[v].bits <= LMB_BITS_FEW;
+    if (few && (recovers || c->tune.precision == LMB_TRAIN_BF16))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.%s.precision is bf16, and weights of %d bits or fewer (compress.qat, bits_min) are rounded "
+                        "while they learn, which bf16 would blur by up to half a step; set it to f32",
+                        recovers ? "recover" : "tune", LMB_BITS_FEW);
+    return LMB_OK;
+}
+
+/* What the search begins with: the teacher in words that have an integer form, each weight with its bits. E_UNSUPPORTED
+ * names a node that has none. */
 static lmb_status check_form(lmbi_search *s, lmb_error *err)
 {
     lmb_deployed d;
 
     LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
-    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    LMB_TRY(lmb_bits_settle(s->start, &s->r->c->qat, err));
+    s->qat = s->r->c->qat;
+    s->qat.layers = NULL;
+    LMB_TRY(check_rounding(s, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
     lmb_deployed_free(&d);
     return LMB_OK;
 }
@@ -317,6 +341,7 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     lmbi_search s = { .r = r };
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(lmb_search_integers(r->c, r->finish, err));
     LMB_TRY(check_held_out(&s, err));
     LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
     lmb_status st = check_form(&s, err);
@@ -331,8 +356,20 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     char path[LMB_SEARCH_PATH];
     int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
 
-    s->jc = (lmb_judge_config){ c->tune, c->recover, c->finish, s->r->recover, s->r->finish, c->distill, c->samples,
-                                c->calibration, c->seed, c->observer, s->r->identity };
+    s->jc = (lmb_judge_config){ .tune = c->tune,
+                                .recover = c->recover,
+                                .finish = c->finish,
+                                .recovers = s->r->recover,
+                                .finishes = s->r->finish,
+                                .distill = c->distill,
+                                .samples = c->samples,
+                                .calibration = c->calibration,
+                                .seed = c->seed,
+                                .observer = c->observer,
+                                .qat = &s->qat,
+                                .equalise = c->equalise,
+                                .correct_bias = c->correct_bias,
+                                .identity = s->r->identity };
     if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
         s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
@@ -370,6 +407,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     lmb_status st;
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(lmb_search_integers(r->c, r->finish, err));
     if ((r->recover || r->finish) && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));

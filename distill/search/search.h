@@ -38,8 +38,9 @@ typedef struct lmb_search_config {
         *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min, penalty;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
-    bool low_rank;
+    bool low_rank, equalise, correct_bias;
     const struct lmb_tree *observer, *moves;
+    lmb_qat_config qat;
     lmb_train_config tune, recover, finish;
     lmb_distill_config distill;
     lmb_search_table table;
@@ -83,6 +84,9 @@ LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budg
  * is not, or one that they forbid. */
 extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", "blocks", NULL, as lmb_move_kind */
 LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
+
+/* What of the integers can not go together, with `finish` or without. E_ARG says what to change. */
+LMB_MUST_CHECK lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err);
 
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);

@@ -101,13 +101,13 @@ START_TEST(an_exported_resnet_becomes_integers)
     float a[5], b[5], most = 0;
     lmb_deployed d;
 
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     for (int i = 0; i < form->n_nodes; i++)
         for (int k = 0; k < 5; k++)
             ck_assert_str_ne(form->node[i].op->name, gone[k]);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     answers(g, a);
     answers(form, b);
@@ -214,16 +214,16 @@ START_TEST(what_is_joined_may_be_normalised)
     lmb_deployed d;
 
     shake(g);
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     ck_assert_int_eq(count(form, "Concat") + count(form, "BatchNormalization"), 1); /* the stem's is folded later */
     ck_assert_int_eq(count(form, "Conv"), 1 + 1 + 1 + 2 + 2 + 3 + 3); /* a scale and a layer for each part */
     the_same(g, form);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     ck_ok(lmb_pass_prune_channels(form, &half, &small, NULL, &err));
-    ck_ok(lmb_deployed_sketch(small, &d, &err));
+    ck_ok(lmb_deployed_sketch(small, NULL, &d, &err));
     lmb_deployed_free(&d);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
@@ -237,7 +237,7 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
     lmb_deployed d;
 
     shake(g);
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.msg, "Concat"));
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
@@ -246,7 +246,7 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
     ck_assert_int_eq(count(form, "Add"), 1 + 2 + 1);
     ck_assert_int_eq(count(form, "MaxPool"), 2);
     ck_assert_int_eq(count(form, "BatchNormalization"), count(g, "BatchNormalization") - 1);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     the_same(g, form);
     lmb_graph_destroy(g);

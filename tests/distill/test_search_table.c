@@ -16,7 +16,7 @@ START_TEST(ops_are_measured_once)
     uint64_t bytes, bytes2;
     char key[LMB_LATENCY_KEY];
 
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     lmb_latency_key(&d.model, 0, key);
     ck_assert_str_eq(key, "conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8");
     ck_ok(lmb_latency_open(path, false, &t, &err));
@@ -66,7 +66,7 @@ START_TEST(a_slow_moment_is_put_right)
 
     while (lmb_edge_kernels(i, &usable) && !usable)
         i++;
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     lmb_latency_key(&d.model, 1, key);
     int n = snprintf(line, sizeof line, "{\"kernels\": \"%s\"}\n{\"op\": \"%s\", \"us\": 6e7}\n",
                      lmb_edge_kernels(i, &usable), key);
@@ -109,7 +109,7 @@ START_TEST(a_frozen_table_names_what_it_lacks)
     ck_ok(lmb_latency_open(path, true, &t, &err));
     ck_ok(lmb_file_size(path, &bytes, &err));
     ck_assert_uint_eq(bytes, sizeof table - 1 - strlen("{\"op\": \"co")); /* the torn line is cut off */
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.msg, "has no max"));
     lmb_latency_close(t);
@@ -127,7 +127,7 @@ START_TEST(a_sketch_costs_what_the_model_costs)
     lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
     lmb_deployed sketch, real;
 
-    ck_ok(lmb_deployed_sketch(g, &sketch, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &sketch, &err));
     ck_ok(lmb_ptq(g, &c, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, &real, NULL, &err));
     ck_assert_uint_eq(sketch.file.n, real.file.n);
