@@ -16,6 +16,7 @@
 #include "launch/runner.h"
 #include "launch/signals.h"
 #include "launch/stage.h"
+#include "launch/teacher.h"
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
 #include "train/model.h"
@@ -55,7 +56,7 @@ const lmb_field lmb_compress_fields[] = {
 typedef struct request {
     lmb_job job;
     compress_config c;
-    lmb_graph *teacher;
+    lmb_graph *teacher, *teachers;       /* what is compressed, and who teach it: NULL, it itself */
     lmb_others others;                   /* fronts to compare with */
     const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
     lmb_dataset *half[2];                /* of the test part, or NULL             */
@@ -82,7 +83,10 @@ static lmb_status bind(request *r, lmb_error *err)
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
     LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
-    return lmb_search_integers(&r->c.search, lmb_tree_has(r->job.c.compress, "finish"), err);
+    bool finish = lmb_tree_has(r->job.c.compress, "finish");
+    lmb_distill_config finish_distill;
+    LMB_TRY(lmb_search_integers(&r->c.search, finish, err));
+    return lmb_search_lessons(&r->c.search, finish, &finish_distill, err);
 }
 
 /* ---- data and teacher ---- */
@@ -123,25 +127,43 @@ static lmb_status open_data(request *r, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status read_teacher(request *r, lmb_error *err)
+/* The teachers of `distill`, as one; path: the first of them. */
+static lmb_status read_teachers(request *r, char path[LMB_STAGE_PATH], lmb_error *err)
+{
+    const lmb_distill_config d = { .teacher = "", .teachers = r->c.search.distill.teachers };
+    char all[LMB_TEACHERS_MAX][LMB_STAGE_PATH];
+    int n;
+
+    LMB_TRY(lmb_teacher_files(&r->job, &d, all, &n, err));
+    memcpy(path, all[0], LMB_STAGE_PATH);
+    return lmb_teacher_read(&r->job, &d, &r->teachers, err);
+}
+
+/* What is compressed: by default the file `path`. */
+static lmb_status read_compressed(request *r, const char *path, lmb_error *err)
 {
     const lmb_job *j = &r->job;
-    char path[LMB_STAGE_PATH];
-    const char *from = path;
 
     if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP)
         return lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err);
-    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
     if (r->c.teacher)
-        LMB_TRY(lmb_tree_text(r->c.teacher, &from, err));
+        LMB_TRY(lmb_tree_text(r->c.teacher, &path, err));
     else if (!lmb_file_exists(path))
         return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
-    if (lmb_store_is(from))
-        return lmb_checkpoint_model(from, &j->all->shape, j->all->classes, &r->teacher, err);
-    return lmb_onnx_read(from, NULL, &r->teacher, err);
+    if (lmb_store_is(path))
+        return lmb_checkpoint_model(path, &j->all->shape, j->all->classes, &r->teacher, err);
+    return lmb_onnx_read(path, NULL, &r->teacher, err);
 }
 
-/* What all decisions depend on. */
+static lmb_status read_teacher(request *r, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+
+    LMB_TRY(r->c.search.distill.teachers ? read_teachers(r, path, err)
+                                         : lmb_stage_path(path, r->job.c.run, "teacher", "model.onnx", err));
+    return read_compressed(r, path, err);
+}
+
 /* What is tried where nobody says what: a program that knows more kinds of moves is another search. */
 static void add_kinds(const request *r, lmb_str *text)
 {
@@ -155,11 +177,26 @@ static void add_kinds(const request *r, lmb_str *text)
     lmb_str_add(text, "\n");
 }
 
+static lmb_status add_model(const char *key, const lmb_graph *g, lmb_str *text, lmb_error *err)
+{
+    lmb_str file = LMB_STR_INIT;
+    char hex[LMB_HASH_HEX];
+    lmb_status st = lmb_onnx_export(g, NULL, &file, err);
+
+    if (st == LMB_OK) {
+        lmb_hash hash = lmb_hash_of(file.text, file.n);
+        lmb_hash_hex(&hash, hex);
+        lmb_str_addf(text, "%s: %s\n", key, hex);
+        st = lmb_str_check(text, err);
+    }
+    lmb_str_free(&file);
+    return st;
+}
+
+/* What all decisions depend on. */
 static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 {
     const lmb_job *j = &r->job;
-    lmb_str teacher = LMB_STR_INIT;
-    char hex[LMB_HASH_HEX];
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
@@ -170,14 +207,9 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
     add_kinds(r, text);
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
-        st = lmb_onnx_export(r->teacher, NULL, &teacher, err);
-    if (st == LMB_OK) {
-        lmb_hash hash = lmb_hash_of(teacher.text, teacher.n);
-        lmb_hash_hex(&hash, hex);
-        lmb_str_addf(text, "teacher: %s\n", hex);
-        st = lmb_str_check(text, err);
-    }
-    lmb_str_free(&teacher);
+        st = add_model("teacher", r->teacher, text, err);
+    if (st == LMB_OK && r->teachers)
+        st = add_model("teachers", r->teachers, text, err);
     return st;
 }
 
@@ -243,16 +275,17 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     lmb_status st = identity(r, &config, err);
 
     if (st == LMB_OK) {
-        lmb_search_request q = { &r->c.search,
-                                 lmb_tree_has(r->job.c.compress, "recover"),
-                                 lmb_tree_has(r->job.c.compress, "finish"),
-                                 r->teacher,
-                                 r->job.train,
-                                 r->held_out,
-                                 r->folder,
-                                 config.text,
-                                 comm,
-                                 { { on_work, r }, on_point, r } };
+        lmb_search_request q = { .c = &r->c.search,
+                                 .recover = lmb_tree_has(r->job.c.compress, "recover"),
+                                 .finish = lmb_tree_has(r->job.c.compress, "finish"),
+                                 .teacher = r->teacher,
+                                 .teachers = r->teachers,
+                                 .train = r->job.train,
+                                 .held_out = r->held_out,
+                                 .folder = r->folder,
+                                 .identity = config.text,
+                                 .comm = comm,
+                                 .watch = { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
         snprintf(r->title, sizeof r->title, "begin");
@@ -284,6 +317,7 @@ static lmb_status forget(const request *r, lmb_error *err)
 static void close_request(request *r)
 {
     lmb_graph_destroy(r->teacher);
+    lmb_graph_destroy(r->teachers);
     lmb_others_free(&r->others);
     lmb_dataset_destroy(r->half[0]);
     lmb_dataset_destroy(r->half[1]);
@@ -303,13 +337,14 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
         st = lmb_others_read(r.c.compare_front, &r.others, err);
     if (st == LMB_OK)
         st = open_data(&r, err);
-    bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
+    bool trained_before = !r.c.teacher && !r.c.search.distill.teachers && r.job.c.teacher; /* by this configuration: it need not be there yet */
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
     const lmb_search_request q = { .c = &r.c.search,
                                    .recover = lmb_tree_has(r.job.c.compress, "recover"),
                                    .finish = lmb_tree_has(r.job.c.compress, "finish"),
                                    .teacher = r.teacher,
+                                   .teachers = r.teachers,
                                    .train = r.job.train,
                                    .held_out = r.held_out };
     if (st == LMB_OK && !trained_before)

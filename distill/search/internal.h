@@ -12,6 +12,7 @@ typedef struct lmbi_search {
     lmb_graph *start;   /* the teacher in words that have an integer form; its weights say their bits */
     lmb_qat_config qat; /* without bits by name: `start` says them */
     lmb_latency *latency;
+    lmb_distill_config finish_distill; /* resolved */
     lmb_judge_config jc;
     lmb_judge *judge;
     lmb_points *points;

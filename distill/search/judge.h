@@ -2,7 +2,9 @@
  *
  * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits
  * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A
- * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
+ * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on
+ * which the teacher was as well: one pair of answers for each. Others may teach in its place, such as several as one
+ * (distill/teachers.h).
  *
  *   tune      the float model on a share of the training part, other samples for each candidate; weights of few bits
  *             are rounded while it learns (distill/quantize/narrow.h), in `recover` too
@@ -28,7 +30,9 @@ extern "C" {
 typedef struct lmb_judge_config {
     lmb_train_config tune, recover, finish;
     bool recovers, finishes;    /* recover, finish are to be used */
-    lmb_distill_config distill; /* alpha, temperature */
+    lmb_distill_config distill; /* alpha, temperature, losses, precision */
+    const lmb_distill_config *finish_distill; /* the first three, of finish; NULL: as distill            */
+    const lmb_graph *teachers;  /* who teaches in place of whom candidates are compared with; NULL: the same */
     int64_t samples;            /* of the training part that tune sees; more than there are: all */
     int64_t calibration;        /* images */
     int64_t seed;
@@ -48,6 +52,10 @@ typedef struct lmb_judge lmb_judge;
 
 /* E_SHAPE when teacher and data have other classes or samples, or samples are no images of bytes. */
 LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
+
+/* The teacher's share of a lesson. E_ARG for a loss that looks into the teacher, of whom there is a file of logits, and
+ * as lmb_objective_bind. */
+LMB_MUST_CHECK lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb_error *err);
 
 /* All is borrowed. The teacher's logits are kept in `folder`. Errors of lmb_judge_check come before any work. */
 LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,

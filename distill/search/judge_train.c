@@ -130,10 +130,11 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
                         lmb_graph *model, int id, lmb_error *err)
 {
     lmb_train_config c = *config;
-    lmb_objective o = { .label_smoothing = c.label_smoothing };
+    lmb_objective o = j->how[lesson];
     lmb_train_watch watch = { .step = on_step, .ctx = j };
     lmb_trainer *t = NULL;
 
+    o.label_smoothing = c.label_smoothing;
     c.seed += id;
     c.threads = c.threads ? c.threads : j->threads;
     if (j->versions[lesson])
@@ -141,9 +142,8 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
     j->what = names[lesson];
     j->epochs = c.epochs;
     j->asked = j->versions[lesson] ? j->versions[lesson] : j->logits;
-    if (j->asked) {
-        o.distill = j->c->distill;
-        o.teacher = j->teacher;
+    if (o.distill.alpha > 0) {
+        o.teacher = j->teaches;
         o.rows = LMBI_JUDGE_ROWS;
         o.logits = rows_of;
         o.logits_ctx = j;

@@ -342,8 +342,11 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
     LMB_TRY(lmb_search_integers(r->c, r->finish, err));
+    LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     LMB_TRY(check_held_out(&s, err));
     LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
+    if (r->teachers)
+        LMB_TRY(lmb_judge_check(r->teachers, r->train, err));
     lmb_status st = check_form(&s, err);
     lmb_graph_destroy(s.start);
     return st;
@@ -362,6 +365,8 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
                                 .recovers = s->r->recover,
                                 .finishes = s->r->finish,
                                 .distill = c->distill,
+                                .finish_distill = &s->finish_distill,
+                                .teachers = s->r->teachers,
                                 .samples = c->samples,
                                 .calibration = c->calibration,
                                 .seed = c->seed,
@@ -408,6 +413,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
     LMB_TRY(lmb_search_integers(r->c, r->finish, err));
+    LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     if ((r->recover || r->finish) && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));

@@ -42,7 +42,7 @@ typedef struct lmb_search_config {
     const struct lmb_tree *observer, *moves;
     lmb_qat_config qat;
     lmb_train_config tune, recover, finish;
-    lmb_distill_config distill;
+    lmb_distill_config distill, finish_distill; /* the latter: see lmb_search_lessons */
     lmb_search_table table;
 } lmb_search_config;
 extern const lmb_field lmb_search_fields[];
@@ -58,6 +58,7 @@ typedef struct lmb_search_request {
     const lmb_search_config *c;
     bool recover, finish;                 /* c->recover, c->finish are to be used */
     const lmb_graph *teacher;             /* in inference form             */
+    const lmb_graph *teachers;            /* who teach in its place; NULL: it does */
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */
     const char *identity;                 /* what it all depends on, as a marked dump (points.h): another search's
@@ -87,6 +88,11 @@ LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[
 
 /* What of the integers can not go together, with `finish` or without. E_ARG says what to change. */
 LMB_MUST_CHECK lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err);
+
+/* The teacher's share in `finish`: what `finish_distill` does not say is as in `distill`.
+ *   errors  E_ARG: lmb_judge_lesson's of both; `finish_distill` without `finish` */
+LMB_MUST_CHECK lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_distill_config *out,
+                                             lmb_error *err);
 
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);

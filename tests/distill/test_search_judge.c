@@ -1,9 +1,11 @@
 /* Mirrors distill/search/judge_train.c: a last training that is stopped goes on from its last epoch and ends in the same
- * bits; what another training has left is not gone on with; the teacher is asked once for all versions.
+ * bits; what another training has left is not gone on with; the teacher is asked once for all versions. The last
+ * training has a share and losses of its own, and others may teach.
  */
 #include "comm/collective.h"
 #include "core/graph/state.h"
 #include "distill/search/judge.h"
+#include "distill/teachers.h"
 #include "tests/distill/search.h"
 
 enum { SAMPLES = 128, EPOCHS = 4, STEPS = SAMPLES / 32 };
@@ -182,5 +184,96 @@ START_TEST(versions_are_asked_for_once)
 }
 END_TEST
 
+/* ---- who teaches what ---- */
+
+/* Finished as number 1 by the present configuration, where nothing is left of an earlier one. */
+static float *finished(size_t *n)
+{
+    int epochs;
+    lmb_judge *j = judge();
+    lmb_judge_forget(j, 1);
+    lmb_judge_destroy(j);
+    return finish(model, 1, 0, n, &epochs);
+}
+
+static void ends_as(const float *want, bool same)
+{
+    size_t n;
+    float *got = finished(&n);
+    ck_assert((memcmp(got, want, sizeof *got * n) == 0) == same);
+    free(got);
+}
+
+START_TEST(the_last_lesson_has_a_share_of_its_own)
+{
+    const lmb_distill_config alone = { .alpha = 0, .temperature = 1 }, taught = { .alpha = 0.5, .temperature = 2 };
+    size_t n;
+
+    config.recovers = false;
+    config.finish.epochs = 1;
+    float *want = finished(&n), *without;
+    config.finish_distill = &alone;
+    without = finished(&n);
+    ck_assert(memcmp(want, without, sizeof *want * n) != 0);
+    config.distill.alpha = 0;
+    ends_as(without, true);
+    config.finish_distill = NULL;
+    ends_as(without, true);
+    config.finish_distill = &taught;
+    ends_as(want, true);
+    free(want);
+    free(without);
+}
+END_TEST
+
+START_TEST(losses_are_those_that_were_asked_for)
+{
+    static const char text[] = "{plain: [kl], half: [{name: kl, weight: 0.5}], dkd: [dkd]}";
+    lmb_config *c;
+    size_t n;
+
+    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
+    config.recovers = false;
+    config.finish.epochs = 1;
+    float *want = finished(&n);
+    config.distill.losses = lmb_tree_get(lmb_config_root(c), "plain");
+    ends_as(want, true);
+    config.distill.losses = lmb_tree_get(lmb_config_root(c), "half");
+    ends_as(want, false);
+    config.distill.losses = lmb_tree_get(lmb_config_root(c), "dkd");
+    ends_as(want, false);
+    free(want);
+    lmb_config_destroy(c);
+}
+END_TEST
+
+/* They say what is to be learnt, and it is still the model itself that its points are compared with. */
+START_TEST(others_may_teach)
+{
+    lmb_graph *other = make("{name: mlp, hidden: [16], mean: 120, scale: 0.02}"), *both;
+    size_t n;
+
+    config.recovers = false;
+    config.finish.epochs = 1;
+    float *want = finished(&n);
+    lmb_judge *j = judge();
+    int64_t right = lmb_judge_teacher_right(j);
+    lmb_judge_destroy(j);
+    ck_ok(lmb_teachers_join((const lmb_graph *[]){ model, other }, (double[]){ 1, 2 }, 2, &both, &err));
+    config.teachers = both;
+    ends_as(want, false);
+    j = judge();
+    ck_assert_int_eq(lmb_judge_teacher_right(j), right);
+    lmb_judge_destroy(j);
+    config.teachers = model;
+    ends_as(want, true);
+    free(want);
+    lmb_graph_destroy(both);
+    lmb_graph_destroy(other);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/search_judge", tcase_add_checked_fixture(tc_, begin, end); add(a_last_training_goes_on);
-              add(what_another_training_left_is_nothing); add(versions_are_asked_for_once);)
+              add(what_another_training_left_is_nothing); add(versions_are_asked_for_once);
+              add(the_last_lesson_has_a_share_of_its_own); add(losses_are_those_that_were_asked_for);
+              add(others_may_teach);)

@@ -1,5 +1,5 @@
-/* Mirrors what a search is asked about its integers (distill/search/config.c, judge_train.c, search.c): points have the
- * scales and bits that were asked for, calibrated and trained; what can not go together is refused before any work.
+/* Mirrors distill/search/config.c, and what of it judge_train.c and search.c do: points have the scales and bits that were
+ * asked for, calibrated and trained; what can not go together is refused before any work.
  */
 #include "comm/collective.h"
 #include "core/graph/state.h"
@@ -209,8 +209,37 @@ static const struct refusal { const char *search, *sentence; } refusals[] = {
     { "qat: {bits: 4}, recover: {precision: bf16}", "compress.recover.precision is bf16" },
     { "finish: {precision: bf16}", "compress.finish.precision is bf16" },
     { "qat: {layers: {stem.conv.weigt: 4}}", "did you mean stem.conv.weight?" },
+    { "distill: {losses: [dkd, {name: kl, weight: 0.5}]}, finish: {epochs: 1}, finish_distill: {temperature: 1}", NULL },
+    { "distill: {losses: [kl, attention]}", "the loss 'attention' looks into the teacher, and a search teaches from a file" },
+    { "finish: {epochs: 1}, finish_distill: {losses: [contrastive]}", "the loss 'contrastive' looks into the teacher" },
+    { "distill: {losses: [klm]}", "a teacher has no loss 'klm'" },
+    { "finish_distill: {alpha: 0.3}", "compress.finish_distill is the teacher's share in `finish`, and there is no such" },
+    { "finish: {epochs: 1}, finish_distill: {alpha: -0.5}", "finish_distill.alpha is -0.5; it must be 0 .. 1, or -1" },
+    { "finish: {epochs: 1}, finish_distill: {temperature: 0.01}", "it must be 0.05 .. 100, or 0" },
 };
 enum { N_REFUSALS = sizeof refusals / sizeof *refusals };
+
+/* What is not said of the last lesson is as in the others. */
+START_TEST(the_last_lesson_is_as_the_others_unless_said)
+{
+    lmb_search_config s;
+    lmb_distill_config d;
+    lmb_config *c;
+    static const char text[] = "{distill: {alpha: 0.7, temperature: 4, losses: [dkd]}, finish_distill: {alpha: 0}}";
+
+    bind(lmb_search_fields, "{distill: {alpha: 0.7, temperature: 4}}", &s);
+    ck_ok(lmb_search_lessons(&s, false, &d, &err));
+    ck_assert(d.alpha == 0.7 && d.temperature == 4 && !d.losses);
+    bind(lmb_search_fields, "{distill: {alpha: 0.7, temperature: 4}, finish_distill: {temperature: 1}}", &s);
+    ck_ok(lmb_search_lessons(&s, true, &d, &err));
+    ck_assert(d.alpha == 0.7 && d.temperature == 1);
+    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
+    ck_ok(lmb_fields_bind(lmb_search_fields, lmb_config_root(c), &s, &err));
+    ck_ok(lmb_search_lessons(&s, true, &d, &err));
+    ck_assert(d.alpha == 0 && d.temperature == 4 && d.losses == s.distill.losses && d.losses);
+    lmb_config_destroy(c);
+}
+END_TEST
 
 START_TEST(what_can_not_go_together_is_refused)
 {
@@ -238,7 +267,8 @@ START_TEST(what_can_not_go_together_is_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/search_integers", tcase_add_checked_fixture(tc_, begin, end);
+LMB_TEST_MAIN("distill/search_config", tcase_add_checked_fixture(tc_, begin, end);
               add_loop(points_have_the_integers_that_were_asked_for, N_ASKED);
               add(channels_are_equalised_and_biases_corrected); add(sketches_have_the_bits_that_were_asked_for);
-              add(layers_keep_the_bits_that_they_begin_with); add_loop(what_can_not_go_together_is_refused, N_REFUSALS);)
+              add(layers_keep_the_bits_that_they_begin_with); add(the_last_lesson_is_as_the_others_unless_said);
+               add_loop(what_can_not_go_together_is_refused, N_REFUSALS);)
