@@ -245,7 +245,7 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 {
     request *r = ctx;
     const lmb_point *x = &p->point[point], *best = &p->point[0];
-    char line[700];
+    char line[960];
     double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
 
     r->decided++;

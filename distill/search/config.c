@@ -21,9 +21,10 @@ static const lmb_field distill_fields[] = {
                "of the teacher's feature maps; bf16: asked in half the time"),
     LMB_TREE(lmb_distill_config, losses,
              "the teacher's share is of these, with weights: kl and dkd, as `limbeck list losses` shows; default [kl]"),
-    LMB_TREE(lmb_distill_config, teachers,
-             "several that teach, whose logits are averaged: a list of files, or of {file, weight}; what is compressed is "
-             "compress.teacher, or else the first of them"),
+    LMB_TREE(
+        lmb_distill_config, teachers,
+        "several that teach, whose logits are averaged: a list of files, or of {file, weight}; what is compressed is "
+        "compress.teacher, or else the first of them"),
     LMB_FIELD_END
 };
 
@@ -83,7 +84,11 @@ const lmb_field lmb_search_fields[] = {
     LMB_SECTION(lmb_search_config, finish, lmb_train_fields,
                 "the last training with fake quantisation; without both, points are as `tune` leaves them"),
     LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in all three"),
-    LMB_SECTION(lmb_search_config, finish_distill, finish_distill_fields, "the teacher's share in `finish`, where it is another"),
+    LMB_SECTION(lmb_search_config, finish_distill, finish_distill_fields,
+                "the teacher's share in `finish`, where it is another"),
+    LMB_BOOL(lmb_search_config, prove, 0,
+             "give `finish` without the teacher as well, and keep the teacher's if it wins more held-out samples than "
+             "it loses"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
     LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
     LMB_SECTION(lmb_search_config, qat, lmb_qat_fields,
@@ -91,7 +96,8 @@ const lmb_field lmb_search_fields[] = {
                 "observer, momentum and learned steps are `finish`'s"),
     LMB_BOOL(lmb_search_config, equalise, 0,
              "balance channels between layers before ranges are taken (Clip becomes Relu)"),
-    LMB_BOOL(lmb_search_config, correct_bias, 0, "of points that `finish` has not trained: take back what rounding weights shifts"),
+    LMB_BOOL(lmb_search_config, correct_bias, 0,
+             "of points that `finish` has not trained: take back what rounding weights shifts"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),
     LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"),
     LMB_FIELD_END
@@ -174,14 +180,16 @@ lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_erro
                         "compress.qat.scheme is learned, and nothing learns with fake quantisation: give a section "
                         "`finish`, or leave the scheme at range");
     if (use[LMB_MOVE_BITS] && c->qat.bits < c->bits_min)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "compress.qat.bits is %lld, and bits_min says that the search may go down to %lld: it would begin "
-                        "below its end; lower bits_min, or leave it at 8",
-                        (long long)c->qat.bits, (long long)c->bits_min);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.qat.bits is %lld, and bits_min says that the search may go down to %lld: it would begin "
+            "below its end; lower bits_min, or leave it at 8",
+            (long long)c->qat.bits, (long long)c->bits_min);
     if (finish && c->finish.precision == LMB_TRAIN_BF16)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "compress.finish.precision is bf16, which would round the numbers of fake quantisation by up to "
-                        "half a step; leave it at f32 (tune and recover may be bf16)");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.finish.precision is bf16, which would round the numbers of fake quantisation by up to "
+            "half a step; leave it at f32 (tune and recover may be bf16)");
     return LMB_OK;
 }
 
@@ -191,10 +199,12 @@ lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_disti
     lmb_objective o;
 
     if (!finish && (f->alpha != AS_DISTILL || f->temperature != 0 || f->losses))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "compress.finish_distill is the teacher's share in `finish`, and there is no such section; give one");
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.finish_distill is the teacher's share in `finish`, and there is no such section; give one");
     if (f->alpha < 0 && f->alpha != AS_DISTILL)
-        return LMB_FAIL(err, LMB_E_ARG, "compress.finish_distill.alpha is %g; it must be 0 .. 1, or -1 for that of `distill`",
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.finish_distill.alpha is %g; it must be 0 .. 1, or -1 for that of `distill`",
                         f->alpha);
     if (f->temperature > 0 && f->temperature < 0.05)
         return LMB_FAIL(err, LMB_E_ARG,
@@ -204,6 +214,11 @@ lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_disti
     out->alpha = f->alpha < 0 ? c->distill.alpha : f->alpha;
     out->temperature = f->temperature > 0 ? f->temperature : c->distill.temperature;
     out->losses = f->losses ? f->losses : c->distill.losses;
+    if (c->prove && (!finish || out->alpha == 0))
+        return LMB_FAIL(err, LMB_E_ARG, "compress.prove asks whether the teacher helps in `finish`, and %s",
+                        finish
+                            ? "its share there is 0: give finish_distill.alpha (or distill.alpha), or leave prove out"
+                            : "there is no such section: give one, or leave prove out");
     LMB_TRY(lmb_judge_lesson(&c->distill, &o, err));
     return lmb_judge_lesson(out, &o, err);
 }

@@ -126,10 +126,11 @@ lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb
     LMB_TRY(lmb_objective_bind(&o, err));
     for (int i = 0; i < o.n_taught; i++)
         if (o.taught[i].term->flags & LMB_TERM_FEATURES)
-            return lmb_tree_fail(c->losses, err, LMB_E_ARG,
-                                 "the loss '%s' looks into the teacher, and a search teaches from a file of its logits; take "
-                                 "kl or dkd here, and the others in `limbeck distill`",
-                                 o.taught[i].term->name);
+            return lmb_tree_fail(
+                c->losses, err, LMB_E_ARG,
+                "the loss '%s' looks into the teacher, and a search teaches from a file of its logits; take "
+                "kl or dkd here, and the others in `limbeck distill`",
+                o.taught[i].term->name);
     *out = o;
     return LMB_OK;
 }
@@ -140,6 +141,7 @@ static lmb_status bind_lessons(lmb_judge *j, lmb_error *err)
 
     for (int i = 0; i < LMBI_LESSONS; i++)
         LMB_TRY(lmb_judge_lesson(i == LMBI_FINISH ? finish : &j->c->distill, &j->how[i], err));
+    j->how[LMBI_ALONE].distill.alpha = 0;
     return LMB_OK;
 }
 

@@ -12,6 +12,8 @@
  *   recover   the float model on the whole training part
  *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h); learned
  *             steps are learned here, all other integers have theirs from ranges
+ *   prove     finish with the teacher and, as long and from the same, without; kept is the first only if its integers
+ *             win more held-out samples than they lose
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
@@ -30,6 +32,7 @@ extern "C" {
 typedef struct lmb_judge_config {
     lmb_train_config tune, recover, finish;
     bool recovers, finishes;    /* recover, finish are to be used */
+    bool proves;                /* does the teacher help in finish? It is given without as well */
     lmb_distill_config distill; /* alpha, temperature, losses, precision */
     const lmb_distill_config *finish_distill; /* the first three, of finish; NULL: as distill            */
     const lmb_graph *teachers;  /* who teaches in place of whom candidates are compared with; NULL: the same */
@@ -67,10 +70,12 @@ void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
 /* A frozen FakeQuant graph: by calibration alone, or after the last lessons, which go on from their last whole epoch
- * where they were stopped. */
+ * where they were stopped.
+ *   proof   what was won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it was
+ *           not to be proved */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
-                                           lmb_error *err);
+                                           lmb_paired *proof, lmb_error *err);
 /* The last lessons of number `id` will not be gone on with: what was kept of them is deleted. */
 void lmb_judge_forget(const lmb_judge *j, int id);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */

@@ -241,7 +241,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
     LMB_TRY(lmbi_search_read(s, of, &model, err));
-    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, err);
+    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, &p.proof, err);
     if (st == LMB_OK)
         st = lmbi_round_deploy(s, p.id, frozen, &o, err);
     lmb_graph_destroy(model);
@@ -313,10 +313,11 @@ static lmb_status check_rounding(const lmbi_search *s, lmb_error *err)
     for (int v = 0; v < s->start->n_values; v++)
         few |= s->start->value[v].bits && s->start->value[v].bits <= LMB_BITS_FEW;
     if (few && (recovers || c->tune.precision == LMB_TRAIN_BF16))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "compress.%s.precision is bf16, and weights of %d bits or fewer (compress.qat, bits_min) are rounded "
-                        "while they learn, which bf16 would blur by up to half a step; set it to f32",
-                        recovers ? "recover" : "tune", LMB_BITS_FEW);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.%s.precision is bf16, and weights of %d bits or fewer (compress.qat, bits_min) are rounded "
+            "while they learn, which bf16 would blur by up to half a step; set it to f32",
+            recovers ? "recover" : "tune", LMB_BITS_FEW);
     return LMB_OK;
 }
 
@@ -367,6 +368,7 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
                                 .distill = c->distill,
                                 .finish_distill = &s->finish_distill,
                                 .teachers = s->r->teachers,
+                                .proves = c->prove,
                                 .samples = c->samples,
                                 .calibration = c->calibration,
                                 .seed = c->seed,

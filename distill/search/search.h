@@ -14,6 +14,7 @@
  *   finish    then the cheapest accepted point is trained on all training samples, in floats (recover), with fake
  *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the teacher are, halving their number each time.
  *             Of a point and its finished form, which cost the same, the one with more held-out samples right goes out
+ *             prove: it is trained without the teacher as well, and the better of the two is the finished form
  *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
  *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
  *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
@@ -38,7 +39,7 @@ typedef struct lmb_search_config {
         *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min, penalty;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
-    bool low_rank, equalise, correct_bias;
+    bool low_rank, equalise, correct_bias, prove;
     const struct lmb_tree *observer, *moves;
     lmb_qat_config qat;
     lmb_train_config tune, recover, finish;
@@ -90,7 +91,8 @@ LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[
 LMB_MUST_CHECK lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err);
 
 /* The teacher's share in `finish`: what `finish_distill` does not say is as in `distill`.
- *   errors  E_ARG: lmb_judge_lesson's of both; `finish_distill` without `finish` */
+ *   errors  E_ARG: lmb_judge_lesson's of both; `finish_distill` or `prove` without `finish`, `prove` without a teacher
+ */
 LMB_MUST_CHECK lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_distill_config *out,
                                              lmb_error *err);
 

@@ -1,5 +1,5 @@
-/* Mirrors distill/search/config.c, and what of it judge_train.c and search.c do: points have the scales and bits that were
- * asked for, calibrated and trained; what can not go together is refused before any work.
+/* Mirrors distill/search/config.c, and what of it judge_train.c and search.c do: points have the scales and bits that
+ * were asked for, calibrated and trained; what can not go together is refused before any work.
  */
 #include "comm/collective.h"
 #include "core/graph/state.h"
@@ -56,8 +56,8 @@ static int largest(const lmb_graph *frozen, const char *profile)
         lmb_graph_destroy(fits);
     }
     for (int v = 0; v < qdq->n_values; v++)
-        for (int64_t i = 0; qdq->value[v].dtype == LMB_S8 && qdq->value[v].data &&
-                            i < lmb_shape_count(&qdq->value[v].shape); i++) {
+        for (int64_t i = 0;
+             qdq->value[v].dtype == LMB_S8 && qdq->value[v].data && i < lmb_shape_count(&qdq->value[v].shape); i++) {
             int q = abs(((const int8_t *)qdq->value[v].data)[i]);
             most = q > most ? q : most;
         }
@@ -83,6 +83,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     const struct asked *a = &asked[_i];
     lmb_graph *model = make("{name: resnet, depth: 8, width: 4, mean: 128, scale: 0.02}"), *frozen;
     lmb_qat_config q;
+    lmb_paired proof;
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1, .qat = &q };
     lmb_judge *j;
 
@@ -91,7 +92,8 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     bind(lmb_train_fields, "{epochs: 1, batch: 32, lr: 0.002, threads: 1, clip: 1}", &c.finish);
     ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
     for (int trained = 0; trained < 2; trained++) {
-        ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen, &err) : lmb_judge_quantise(j, model, &frozen, &err));
+        ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen, &proof, &err)
+                      : lmb_judge_quantise(j, model, &frozen, &err));
         int most = largest(frozen, a->profile);
         ck_assert_msg(most >= a->least && most <= a->most, "%s, %s: the largest weight is %d", a->qat,
                       trained ? "trained" : "calibrated", most);
@@ -119,6 +121,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
     lmb_graph *model = make("{name: vgg, channels: [8, 0, 8], mean: 128, scale: 0.02}"), *frozen[2];
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1 };
     lmb_judge *j;
+    lmb_paired proof;
     size_t n, m;
 
     bind(lmb_train_fields, "{epochs: 1, batch: 32, threads: 1}", &c.tune);
@@ -129,7 +132,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
             c.equalise = on && !(which & 2);
             c.correct_bias = on && which & 2;
             ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
-            ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &err)
+            ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &proof, &err)
                           : lmb_judge_quantise(j, model, &frozen[on], &err));
             lmb_judge_forget(j, 1);
             lmb_judge_destroy(j);
@@ -198,7 +201,9 @@ END_TEST
 
 /* ---- refusals ---- */
 
-static const struct refusal { const char *search, *sentence; } refusals[] = {
+static const struct refusal {
+    const char *search, *sentence;
+} refusals[] = {
     { "qat: {bits: 7, ends: 7}, tune: {precision: bf16}", NULL }, /* 7 bits are not felt while it learns */
     { "qat: {scheme: learned}, finish: {epochs: 1}", NULL },
     { "bits_min: 4, qat: {bits: 6}", NULL },
@@ -209,11 +214,17 @@ static const struct refusal { const char *search, *sentence; } refusals[] = {
     { "qat: {bits: 4}, recover: {precision: bf16}", "compress.recover.precision is bf16" },
     { "finish: {precision: bf16}", "compress.finish.precision is bf16" },
     { "qat: {layers: {stem.conv.weigt: 4}}", "did you mean stem.conv.weight?" },
-    { "distill: {losses: [dkd, {name: kl, weight: 0.5}]}, finish: {epochs: 1}, finish_distill: {temperature: 1}", NULL },
-    { "distill: {losses: [kl, attention]}", "the loss 'attention' looks into the teacher, and a search teaches from a file" },
+    { "distill: {losses: [dkd, {name: kl, weight: 0.5}]}, finish: {epochs: 1}, finish_distill: {temperature: 1}",
+      NULL },
+    { "distill: {losses: [kl, attention]}",
+      "the loss 'attention' looks into the teacher, and a search teaches from a file" },
     { "finish: {epochs: 1}, finish_distill: {losses: [contrastive]}", "the loss 'contrastive' looks into the teacher" },
     { "distill: {losses: [klm]}", "a teacher has no loss 'klm'" },
-    { "finish_distill: {alpha: 0.3}", "compress.finish_distill is the teacher's share in `finish`, and there is no such" },
+    { "prove: true, finish: {epochs: 1}", NULL },
+    { "prove: true", "compress.prove asks whether the teacher helps in `finish`, and there is no such section" },
+    { "prove: true, finish: {epochs: 1}, finish_distill: {alpha: 0}", "and its share there is 0" },
+    { "finish_distill: {alpha: 0.3}",
+      "compress.finish_distill is the teacher's share in `finish`, and there is no such" },
     { "finish: {epochs: 1}, finish_distill: {alpha: -0.5}", "finish_distill.alpha is -0.5; it must be 0 .. 1, or -1" },
     { "finish: {epochs: 1}, finish_distill: {temperature: 0.01}", "it must be 0.05 .. 100, or 0" },
 };
@@ -271,4 +282,4 @@ LMB_TEST_MAIN("distill/search_config", tcase_add_checked_fixture(tc_, begin, end
               add_loop(points_have_the_integers_that_were_asked_for, N_ASKED);
               add(channels_are_equalised_and_biases_corrected); add(sketches_have_the_bits_that_were_asked_for);
               add(layers_keep_the_bits_that_they_begin_with); add(the_last_lesson_is_as_the_others_unless_said);
-               add_loop(what_can_not_go_together_is_refused, N_REFUSALS);)
+              add_loop(what_can_not_go_together_is_refused, N_REFUSALS);)
