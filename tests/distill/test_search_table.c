@@ -4,6 +4,7 @@
 #include "distill/quantize/ptq.h"
 #include "distill/search/deployed.h"
 #include "distill/search/latency.h"
+#include "distill/search/measure.h"
 #include "tests/distill/search.h"
 
 START_TEST(ops_are_measured_once)
@@ -141,6 +142,46 @@ START_TEST(a_sketch_costs_what_the_model_costs)
 }
 END_TEST
 
+/* Of nine repeats one was disturbed: a fifth of its 301 runs. They are more than a hundredth of all runs, and late. */
+START_TEST(the_tail_is_of_all_runs)
+{
+    enum { RUNS = 301, REPEATS = 9, SLOW = 60 };
+    double run[REPEATS * RUNS];
+    lmb_timing t = { .p50 = 10, .throughput = 1e5 };
+
+    for (int i = 0; i < REPEATS * RUNS; i++)
+        run[i] = 10e-6 + 1e-9 * (i % RUNS);
+    for (int i = 0; i < SLOW; i++)
+        run[4 * RUNS + 5 * i] = 100e-6;
+    lmbi_measure_tail(run, REPEATS * RUNS, 50, &t);
+    ck_assert_double_eq_tol(t.p99, 100, 1e-9);
+    ck_assert_double_eq_tol(t.missed, (double)SLOW / (REPEATS * RUNS), 1e-12);
+    ck_assert(t.p50 == 10 && t.throughput == 1e5);
+    lmbi_measure_tail(run, REPEATS * RUNS, 0, &t); /* no deadline: nothing is late */
+    ck_assert(t.missed == 0);
+}
+END_TEST
+
+/* Whatever the machine does: half of each repeat's runs are no shorter than the best repeat's median. */
+START_TEST(a_whole_has_a_tail)
+{
+    lmb_graph *g = make("{name: mlp, hidden: [16], mean: 120, scale: 0.02}");
+    lmb_latency *t;
+    lmb_deployed d;
+    lmb_timing all, none;
+
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
+    ck_ok(lmb_latency_open(path, false, &t, &err));
+    ck_ok(lmb_latency_whole(t, &d.model, 1e-9, &all, &err));
+    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &none, &err));
+    ck_assert(all.p99 >= all.p50 && none.p99 >= none.p50 && all.missed == 1 && none.missed == 0);
+    lmb_latency_close(t);
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/search_table", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once);
               add(a_slow_moment_is_put_right);
-              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);)
+              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);
+              add(the_tail_is_of_all_runs); add(a_whole_has_a_tail);)
