@@ -8,17 +8,16 @@
 #include "core/base/hash.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
-#include "core/store/store.h"
 #include "datasets/split.h"
 #include "launch/compress.h"
 #include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/runner.h"
 #include "launch/signals.h"
+#include "launch/softmax.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
 #include "launch/terminal.h"
-#include "train/checkpoint_model.h"
 #include "train/model.h"
 
 static const char usage[] =
@@ -136,7 +135,7 @@ static lmb_status read_teachers(request *r, char path[LMB_STAGE_PATH], lmb_error
 
     LMB_TRY(lmb_teacher_files(&r->job, &d, all, &n, err));
     memcpy(path, all[0], LMB_STAGE_PATH);
-    return lmb_teacher_read(&r->job, &d, &r->teachers, err);
+    return lmb_teacher_read(&r->job, &d, !r->silent, &r->teachers, err);
 }
 
 /* What is compressed: by default the file `path`. */
@@ -144,15 +143,16 @@ static lmb_status read_compressed(request *r, const char *path, lmb_error *err)
 {
     const lmb_job *j = &r->job;
 
-    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP)
-        return lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err);
+    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP) {
+        LMB_TRY(lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err));
+        return lmb_without_softmax("compress.teacher", !r->silent, &r->teacher, err);
+    }
     if (r->c.teacher)
         LMB_TRY(lmb_tree_text(r->c.teacher, &path, err));
     else if (!lmb_file_exists(path))
         return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
-    if (lmb_store_is(path))
-        return lmb_checkpoint_model(path, &j->all->shape, j->all->classes, &r->teacher, err);
-    return lmb_onnx_read(path, NULL, &r->teacher, err);
+    bool said = r->teachers && !r->c.teacher; /* it is the first of those that teach */
+    return lmb_teacher_read_file(j, path, !r->silent && !said, &r->teacher, err);
 }
 
 static lmb_status read_teacher(request *r, lmb_error *err)
@@ -326,7 +326,7 @@ static void close_request(request *r)
 
 lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
 {
-    request r = { 0 };
+    request r = { .silent = quiet };
     lmb_budget b;
 
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &r.job, err));
@@ -337,7 +337,8 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
         st = lmb_others_read(r.c.compare_front, &r.others, err);
     if (st == LMB_OK)
         st = open_data(&r, err);
-    bool trained_before = !r.c.teacher && !r.c.search.distill.teachers && r.job.c.teacher; /* by this configuration: it need not be there yet */
+    /* by this configuration: it need not be there yet */
+    bool trained_before = !r.c.teacher && !r.c.search.distill.teachers && r.job.c.teacher;
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
     const lmb_search_request q = { .c = &r.c.search,
@@ -365,10 +366,10 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
     LMB_TRY(lmb_others_read(r->c.compare_front, &r->others, err));
+    r->silent = comm->rank != 0;
     LMB_TRY(open_data(r, err));
     LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
-    r->silent = comm->rank != 0;
     if (!r->silent)
         LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
     lmb_signals_catch(NULL);

@@ -58,7 +58,7 @@ typedef struct lmb_search_watch {
 typedef struct lmb_search_request {
     const lmb_search_config *c;
     bool recover, finish;                 /* c->recover, c->finish are to be used */
-    const lmb_graph *teacher;             /* in inference form             */
+    const lmb_graph *teacher;             /* in inference form, answers logits (quantize/softmax.h) */
     const lmb_graph *teachers;            /* who teach in its place; NULL: it does */
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */
