@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
@@ -14,11 +13,8 @@
 #include "launch/lock.h"
 #include "launch/runner.h"
 #include "launch/signals.h"
-#include "launch/softmax.h"
 #include "launch/stage.h"
-#include "launch/teacher.h"
 #include "launch/terminal.h"
-#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n"
@@ -126,42 +122,10 @@ static lmb_status open_data(request *r, lmb_error *err)
     return LMB_OK;
 }
 
-/* The teachers of `distill`, as one; path: the first of them. */
-static lmb_status read_teachers(request *r, char path[LMB_STAGE_PATH], lmb_error *err)
-{
-    const lmb_distill_config d = { .teacher = "", .teachers = r->c.search.distill.teachers };
-    char all[LMB_TEACHERS_MAX][LMB_STAGE_PATH];
-    int n;
-
-    LMB_TRY(lmb_teacher_files(&r->job, &d, all, &n, err));
-    memcpy(path, all[0], LMB_STAGE_PATH);
-    return lmb_teacher_read(&r->job, &d, !r->silent, &r->teachers, err);
-}
-
-/* What is compressed: by default the file `path`. */
-static lmb_status read_compressed(request *r, const char *path, lmb_error *err)
-{
-    const lmb_job *j = &r->job;
-
-    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP) {
-        LMB_TRY(lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err));
-        return lmb_without_softmax("compress.teacher", !r->silent, &r->teacher, err);
-    }
-    if (r->c.teacher)
-        LMB_TRY(lmb_tree_text(r->c.teacher, &path, err));
-    else if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
-    bool said = r->teachers && !r->c.teacher; /* it is the first of those that teach */
-    return lmb_teacher_read_file(j, path, !r->silent && !said, &r->teacher, err);
-}
-
 static lmb_status read_teacher(request *r, lmb_error *err)
 {
-    char path[LMB_STAGE_PATH];
-
-    LMB_TRY(r->c.search.distill.teachers ? read_teachers(r, path, err)
-                                         : lmb_stage_path(path, r->job.c.run, "teacher", "model.onnx", err));
-    return read_compressed(r, path, err);
+    return lmb_compress_teacher(&r->job, r->c.teacher, r->c.search.distill.teachers, !r->silent, &r->teacher,
+                                &r->teachers, err);
 }
 
 /* What is tried where nobody says what: a program that knows more kinds of moves is another search. */

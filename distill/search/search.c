@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
@@ -40,7 +39,7 @@ lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *mode
 
 /* ---- rounds of points ---- */
 
-static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack)
+bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack)
 {
     return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
 }
@@ -74,7 +73,7 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
 static bool in_vain(const lmbi_search *s, const lmb_point *p)
 {
     return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
-           loses_little(s, &s->points->point[p->parent], 0);
+           lmbi_search_loses_little(s, &s->points->point[p->parent], 0);
 }
 
 static double penalised(const lmbi_search *s, const lmb_point *p)
@@ -88,12 +87,12 @@ static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
     int best = -1;
 
     for (int i = 0; i < n; i++)
-        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
+        if ((p[i].kind == LMB_POINT_TEACHER || lmbi_search_loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
             (best < 0 || penalised(s, &p[i]) < penalised(s, &p[best])))
             best = i;
     for (int i = 0; i < n; i++) {
         p[i].accepted = i == best;
-        p[i].beaten = i != best && loses_little(s, &p[i], slack);
+        p[i].beaten = i != best && lmbi_search_loses_little(s, &p[i], slack);
     }
 }
 
@@ -186,7 +185,7 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
         stand(s, &incumbent, &steps, &share);
         const lmb_point *p = &s->points->point[incumbent];
         lmb_goal goal = lmb_budget_next(&s->budget, p->cost, &met);
-        if (!loses_little(s, p, s->slack))
+        if (!lmbi_search_loses_little(s, p, s->slack))
             return lmbi_search_why(s, "the teacher as integers already loses more than may be lost");
         if (goal == LMB_GOAL_ACCURACY)
             return lmbi_search_why(s, "all limits are met");
@@ -200,85 +199,6 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min,
                                    lmb_goals[goal]);
     }
-}
-
-/* ---- the last training ---- */
-
-/* A point's deployed file beside that of its parent, on the held-out samples. */
-static lmb_status against_parent(lmbi_search *s, lmb_point *p, lmb_error *err)
-{
-    char path[LMB_SEARCH_PATH];
-    lmb_deployed was, is;
-
-    LMB_TRY(lmb_search_file(path, s->r->folder, p->parent, "model.lmb", err));
-    LMB_TRY(lmb_deployed_read(path, &was, err));
-    lmb_status st = lmb_search_file(path, s->r->folder, p->id, "model.lmb", err);
-    if (st == LMB_OK && (st = lmb_deployed_read(path, &is, err)) == LMB_OK) {
-        st = lmb_judge_against(s->judge, &was, &is, &p->before, err);
-        lmb_deployed_free(&is);
-    }
-    lmb_deployed_free(&was);
-    return st;
-}
-
-/* The finished form of point `of`, made if it is not there. good: one of the two is within the accuracy. */
-static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
-{
-    lmb_graph *model = NULL, *frozen = NULL;
-
-    *good = loses_little(s, &s->points->point[of], 0);
-    for (int i = 0; i < s->points->n; i++)
-        if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
-            *good |= s->points->point[i].accepted;
-            lmb_judge_forget(s->judge, i); /* it may have been killed before it could */
-            return LMB_OK;
-        }
-    lmb_point p = { .id = s->points->n,
-                    .parent = of,
-                    .round = lmbi_search_next_round(s),
-                    .kind = LMB_POINT_FINISHED,
-                    .goal = s->points->point[of].goal };
-    lmbi_outcome o = { .status = LMB_OK };
-    memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
-    LMB_TRY(lmbi_search_read(s, of, &model, err));
-    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, &p.proof, err);
-    if (st == LMB_OK)
-        st = lmbi_round_deploy(s, p.id, frozen, &o, err);
-    lmb_graph_destroy(model);
-    lmb_graph_destroy(frozen);
-    LMB_TRY(st);
-    LMB_TRY(against_parent(s, &p, err));
-    LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
-    lmb_judge_forget(s->judge, p.id);
-    *good |= s->points->point[s->points->n - 1].accepted;
-    return LMB_OK;
-}
-
-/* The cheapest accepted point that is within the accuracy once it is finished, found by halving. */
-static lmb_status finish(lmbi_search *s, lmb_error *err)
-{
-    int *chain = malloc(sizeof *chain * (size_t)s->points->n), n = 0;
-    bool good = false;
-    lmb_status st = chain ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d points", s->points->n);
-
-    for (int i = 0; chain && i < s->points->n; i++)
-        if (s->points->point[i].accepted && s->points->point[i].kind != LMB_POINT_FINISHED)
-            chain[n++] = i;
-    if (st == LMB_OK)
-        st = finish_one(s, chain[n - 1], &good, err);
-    for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
-        bool mid_good;
-        int mid = (lo + hi + 1) / 2;
-        if (mid == 0 && loses_little(s, &s->points->point[0], 0)) /* a longer training makes the teacher no cheaper */
-            break;
-        st = finish_one(s, chain[mid], &mid_good, err);
-        if (mid_good)
-            lo = mid + 1;
-        else
-            hi = mid - 1;
-    }
-    free(chain);
-    return st;
 }
 
 /* ---- the whole ---- */
@@ -399,7 +319,7 @@ static lmb_status lead(lmbi_search *s, lmb_error *err)
     if (st == LMB_OK)
         st = descend(s, err);
     if (st == LMB_OK && (s->r->recover || s->r->finish))
-        st = finish(s, err);
+        st = lmbi_search_finish(s, err);
     if (st == LMB_OK || st == LMB_E_STOPPED) {
         lmb_status told = lmbi_round_end(s, err);
         st = st == LMB_OK ? told : st;

@@ -166,7 +166,7 @@ says "where this one has .penalty: 0.5"
 # frozen: undisturbed, then killed again and again
 frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
 frozen="$frozen --set compress.macs_max=350k --set compress.bytes_max=20kB" # two limits that a step or two can meet, whatever was measured
-compress 0 $frozen --set "$last" --set run="$dir/whole"
+compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/whole"
 [ $(ls "$dir"/whole/compress/logits-*.bin | wc -l) = 2 ] || fail "the teacher was not asked for two versions and the plain samples"
 ls "$dir/whole/compress" | grep -q '[.]h5' && fail "a checkpoint of the last training is left"
 grep -q '"penalty": {"latency": 0, "bytes": 0[.][0-9]*, "macs": 0[.]' "$dir/whole/compress/journal.jsonl" || fail "no multiplier in the journal"
@@ -174,7 +174,7 @@ kills=0
 seed=4321
 while [ $kills -lt 12 ]; do
     seed=$(( (seed * 1103515245 + 12345) % 2147483648 ))
-    "$limbeck" compress "$dir/c.yaml" $frozen --set "$last" --set run="$dir/killed" >"$dir/out" 2>"$dir/err" </dev/null &
+    "$limbeck" compress "$dir/c.yaml" $frozen --set "$last" --set compress.prove=true --set run="$dir/killed" >"$dir/out" 2>"$dir/err" </dev/null &
     pid=$!
     sleep "$(printf '0.%03d' $((100 + seed / 65536 % 500)))"
     kill -9 $pid 2>/dev/null || kills=12 # it was done before we came
@@ -182,7 +182,7 @@ while [ $kills -lt 12 ]; do
     kills=$((kills + 1))
     [ $kills = 5 ] && [ -e "$dir/killed/compress/journal.jsonl" ] && printf '{"point": 1, "par' >>"$dir/killed/compress/journal.jsonl" # a torn line
 done
-compress 0 $frozen --set "$last" --set run="$dir/killed"
+compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/killed"
 for file in front.json journal.jsonl model.lmb model-int8.onnx; do
     cmp "$dir/whole/compress/$file" "$dir/killed/compress/$file" || fail "killed and resumed, $file differs"
 done
