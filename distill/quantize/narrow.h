@@ -3,7 +3,8 @@
  * Idea: weights of Conv and Gemm for which the model says few bits (lmb_value.bits, LMB_BITS_FEW at most: 7 cost as
  * little as 8) go through FakeQuant; all else stays as it is, BatchNormalization too. Rows have a scale each, taken
  * from the largest weight of the row, and folding BatchNormalization multiplies whole rows: rounding and folding can
- * change places, and what is trained here is what the folded integers will be. Activations of 8 bits cost next to
+ * change places, and what is trained here is what the folded integers will be (with scales that are powers of two,
+ * nearly). Activations of 8 bits cost next to
  * nothing and are left to the last training.
  *
  *   source   gradients: straight through (distill/quantize/qat.h)
