@@ -2,13 +2,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
-#include "core/store/store.h"
 #include "datasets/split.h"
 #include "launch/compress.h"
 #include "launch/job.h"
@@ -17,15 +15,14 @@
 #include "launch/signals.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
-#include "train/checkpoint_model.h"
-#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
-    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, recover, finish; `limbeck config keys` explains each. Decisions are made\n"
+    "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, recover, finish, distill, finish_distill, prove, qat (bits and scales of\n"
+    "the integers), equalise, correct_bias; `limbeck config keys` explains each. Decisions are made\n"
     "on the validation part (split.validation) by a paired test; the test part is only reported on. Where the teacher was trained\n"
     "on all of the training part, held_out: test decides on half of the test part and reports on the other.\n\n"
     "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
@@ -55,7 +52,7 @@ const lmb_field lmb_compress_fields[] = {
 typedef struct request {
     lmb_job job;
     compress_config c;
-    lmb_graph *teacher;
+    lmb_graph *teacher, *teachers;       /* what is compressed, and who teach it: NULL, it itself */
     lmb_others others;                   /* fronts to compare with */
     const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
     lmb_dataset *half[2];                /* of the test part, or NULL             */
@@ -69,7 +66,7 @@ typedef struct request {
 /* The rows of a search, and the teacher. */
 static lmb_status bind(request *r, lmb_error *err)
 {
-    lmb_field rows[48];
+    lmb_field rows[64];
     int n = 0;
 
     if (!r->job.c.compress)
@@ -82,8 +79,10 @@ static lmb_status bind(request *r, lmb_error *err)
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
     LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
-    bool use[LMB_MOVE_KINDS];
-    return lmb_search_moves(&r->c.search, use, err);
+    bool finish = lmb_tree_has(r->job.c.compress, "finish");
+    lmb_distill_config finish_distill;
+    LMB_TRY(lmb_search_integers(&r->c.search, finish, err));
+    return lmb_search_lessons(&r->c.search, finish, &finish_distill, err);
 }
 
 /* ---- data and teacher ---- */
@@ -126,23 +125,10 @@ static lmb_status open_data(request *r, lmb_error *err)
 
 static lmb_status read_teacher(request *r, lmb_error *err)
 {
-    const lmb_job *j = &r->job;
-    char path[LMB_STAGE_PATH];
-    const char *from = path;
-
-    if (r->c.teacher && r->c.teacher->kind == LMB_TREE_MAP)
-        return lmb_model_build(r->c.teacher, &j->all->shape, j->all->classes, 1, &r->teacher, err);
-    LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
-    if (r->c.teacher)
-        LMB_TRY(lmb_tree_text(r->c.teacher, &from, err));
-    else if (!lmb_file_exists(path))
-        return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
-    if (lmb_store_is(from))
-        return lmb_checkpoint_model(from, &j->all->shape, j->all->classes, &r->teacher, err);
-    return lmb_onnx_read(from, NULL, &r->teacher, err);
+    return lmb_compress_teacher(&r->job, r->c.teacher, r->c.search.distill.teachers, !r->silent, &r->teacher,
+                                &r->teachers, err);
 }
 
-/* What all decisions depend on. */
 /* What is tried where nobody says what: a program that knows more kinds of moves is another search. */
 static void add_kinds(const request *r, lmb_str *text)
 {
@@ -156,11 +142,26 @@ static void add_kinds(const request *r, lmb_str *text)
     lmb_str_add(text, "\n");
 }
 
+static lmb_status add_model(const char *key, const lmb_graph *g, lmb_str *text, lmb_error *err)
+{
+    lmb_str file = LMB_STR_INIT;
+    char hex[LMB_HASH_HEX];
+    lmb_status st = lmb_onnx_export(g, NULL, &file, err);
+
+    if (st == LMB_OK) {
+        lmb_hash hash = lmb_hash_of(file.text, file.n);
+        lmb_hash_hex(&hash, hex);
+        lmb_str_addf(text, "%s: %s\n", key, hex);
+        st = lmb_str_check(text, err);
+    }
+    lmb_str_free(&file);
+    return st;
+}
+
+/* What all decisions depend on. */
 static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 {
     const lmb_job *j = &r->job;
-    lmb_str teacher = LMB_STR_INIT;
-    char hex[LMB_HASH_HEX];
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
@@ -171,14 +172,9 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
     add_kinds(r, text);
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
-        st = lmb_onnx_export(r->teacher, NULL, &teacher, err);
-    if (st == LMB_OK) {
-        lmb_hash hash = lmb_hash_of(teacher.text, teacher.n);
-        lmb_hash_hex(&hash, hex);
-        lmb_str_addf(text, "teacher: %s\n", hex);
-        st = lmb_str_check(text, err);
-    }
-    lmb_str_free(&teacher);
+        st = add_model("teacher", r->teacher, text, err);
+    if (st == LMB_OK && r->teachers)
+        st = add_model("teachers", r->teachers, text, err);
     return st;
 }
 
@@ -214,7 +210,7 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 {
     request *r = ctx;
     const lmb_point *x = &p->point[point], *best = &p->point[0];
-    char line[700];
+    char line[960];
     double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
 
     r->decided++;
@@ -244,16 +240,17 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     lmb_status st = identity(r, &config, err);
 
     if (st == LMB_OK) {
-        lmb_search_request q = { &r->c.search,
-                                 lmb_tree_has(r->job.c.compress, "recover"),
-                                 lmb_tree_has(r->job.c.compress, "finish"),
-                                 r->teacher,
-                                 r->job.train,
-                                 r->held_out,
-                                 r->folder,
-                                 config.text,
-                                 comm,
-                                 { { on_work, r }, on_point, r } };
+        lmb_search_request q = { .c = &r->c.search,
+                                 .recover = lmb_tree_has(r->job.c.compress, "recover"),
+                                 .finish = lmb_tree_has(r->job.c.compress, "finish"),
+                                 .teacher = r->teacher,
+                                 .teachers = r->teachers,
+                                 .train = r->job.train,
+                                 .held_out = r->held_out,
+                                 .folder = r->folder,
+                                 .identity = config.text,
+                                 .comm = comm,
+                                 .watch = { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
         snprintf(r->title, sizeof r->title, "begin");
@@ -285,6 +282,7 @@ static lmb_status forget(const request *r, lmb_error *err)
 static void close_request(request *r)
 {
     lmb_graph_destroy(r->teacher);
+    lmb_graph_destroy(r->teachers);
     lmb_others_free(&r->others);
     lmb_dataset_destroy(r->half[0]);
     lmb_dataset_destroy(r->half[1]);
@@ -293,7 +291,7 @@ static void close_request(request *r)
 
 lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
 {
-    request r = { 0 };
+    request r = { .silent = quiet };
     lmb_budget b;
 
     LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &r.job, err));
@@ -304,11 +302,17 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
         st = lmb_others_read(r.c.compare_front, &r.others, err);
     if (st == LMB_OK)
         st = open_data(&r, err);
-    bool trained_before = !r.c.teacher && r.job.c.teacher; /* by this configuration: it need not be there yet */
+    /* by this configuration: it need not be there yet */
+    bool trained_before = !r.c.teacher && !r.c.search.distill.teachers && r.job.c.teacher;
     if (st == LMB_OK && !trained_before)
         st = read_teacher(&r, err);
-    const lmb_search_request q = { .c = &r.c.search, .teacher = r.teacher, .train = r.job.train,
-        .held_out = r.held_out };
+    const lmb_search_request q = { .c = &r.c.search,
+                                   .recover = lmb_tree_has(r.job.c.compress, "recover"),
+                                   .finish = lmb_tree_has(r.job.c.compress, "finish"),
+                                   .teacher = r.teacher,
+                                   .teachers = r.teachers,
+                                   .train = r.job.train,
+                                   .held_out = r.held_out };
     if (st == LMB_OK && !trained_before)
         st = lmb_search_check(&q, err);
     if (st == LMB_OK && !quiet)
@@ -327,10 +331,10 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_search_budget(&r->c.search, &b, err));
     LMB_TRY(lmb_others_read(r->c.compare_front, &r->others, err));
+    r->silent = comm->rank != 0;
     LMB_TRY(open_data(r, err));
     LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
-    r->silent = comm->rank != 0;
     if (!r->silent)
         LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
     lmb_signals_catch(NULL);

@@ -8,6 +8,7 @@
 #include "distill/quantize/ptq.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/softmax.h"
 #include "train/model.h"
 
 static const char usage[] =
@@ -56,6 +57,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a->word[a->n_words - 1]);
         goto done;
     }
+    LMB_TRY_GOTO(st, done, lmb_without_softmax(a->n_words > 1 ? a->word[1] : "the model", true, &model, err));
     LMB_TRY_GOTO(st, done, lmb_pass_integer_form(model, &form, err));
     LMB_TRY_GOTO(st, done, lmb_ptq(form, c, j->train, &frozen, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));

@@ -12,6 +12,7 @@
 #include "distill/search/search.h"
 #include "launch/cmd.h"
 #include "launch/compress_others.h"
+#include "launch/job.h"
 
 /* What of a point is only known at the end: how it does on the test part, which had no say in any decision. */
 typedef struct lmb_compress_test { bool there; double accuracy, lo, hi; } lmb_compress_test;
@@ -43,6 +44,12 @@ typedef struct lmb_compress_end {
 /* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the
  * answer. */
 LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_error *err);
+
+/* The models of compress.teacher and compress.distill.teachers, either NULL. *compressed: of the first, else of the
+ * first of the second, else of <run>/teacher. *several: all of the second as one, NULL without. Both are the caller's,
+ * on failure too; of one that ends in Softmax, which it comes without, a line is said with `say`. */
+LMB_MUST_CHECK lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree *teacher, const lmb_tree *teachers,
+                                               bool say, lmb_graph **compressed, lmb_graph **several, lmb_error *err);
 
 /* What `compress` may hold beside lmb_search_fields. */
 extern const lmb_field lmb_compress_fields[];

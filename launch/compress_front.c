@@ -41,6 +41,18 @@ static void moves(lmb_str *s, const lmb_point *p)
     lmb_str_add(s, "]");
 }
 
+/* Whether the teacher helps in the last training: p is of "the one that is kept is no better". */
+static void proof(lmb_str *s, const lmb_paired *p)
+{
+    bool taught = p->won > p->lost;
+    const lmb_paired other = { p->n, p->won, p->lost };
+
+    lmb_str_addf(s, ", \"proof\": {\"kept\": \"%s\", \"won\": %lld, \"lost\": %lld", taught ? "taught" : "alone",
+                 (long long)p->won, (long long)p->lost);
+    lmb_str_add_member(s, "p", lmb_paired_worse(taught ? &other : p));
+    lmb_str_add(s, "}");
+}
+
 static void point(lmb_str *s, const lmb_compress_report *r, int i)
 {
     const lmb_point *p = &r->result->points.point[i];
@@ -76,6 +88,8 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
         lmb_str_add_member(s, "worse_p", lmb_paired_worse(&p->before));
         lmb_str_add(s, "}");
     }
+    if (p->proof.n)
+        proof(s, &p->proof);
     moves(s, p);
     lmb_str_add(s, "}");
 }

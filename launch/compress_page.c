@@ -217,6 +217,9 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
         if (x->before.n)
             lmb_str_addf(out, "; beside point %d %lld won, %lld lost", x->parent, (long long)x->before.won,
                          (long long)x->before.lost);
+        if (x->proof.n)
+            lmb_str_addf(out, "; taught beside untaught %lld won, %lld lost: %s", (long long)x->proof.won,
+                         (long long)x->proof.lost, x->proof.won > x->proof.lost ? "taught" : "untaught");
         for (int k = 0; k < x->n_moves; k++) {
             lmb_str text = LMB_STR_INIT;
             lmb_move_text(&x->move[k], &text);

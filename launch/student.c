@@ -32,7 +32,8 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
         if (st == LMB_OK)
-            st = teaches_itself(dc) ? lmb_graph_copy(was, &teacher, err) : lmb_teacher_read(j, dc, &teacher, err);
+            st = teaches_itself(dc) ? lmb_graph_copy(was, &teacher, err)
+                                    : lmb_teacher_read(j, dc, comm->rank == 0, &teacher, err);
         o.teacher = teacher;
         if (st == LMB_OK)
             st = lmb_objective_check(&o, model, err);

@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/store/store.h"
 #include "distill/teachers.h"
+#include "launch/softmax.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
@@ -74,14 +75,21 @@ lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char
     return LMB_OK;
 }
 
-static lmb_status read_one(const lmb_job *j, const char *file, lmb_graph **out, lmb_error *err)
+lmb_status lmb_teacher_read_file(const lmb_job *j, const char *file, bool say, lmb_graph **out, lmb_error *err)
 {
-    if (lmb_store_is(file))
-        return lmb_checkpoint_model(file, &j->all->shape, j->all->classes, out, err);
-    return lmb_onnx_read(file, NULL, out, err);
+    lmb_graph *g = NULL;
+
+    LMB_TRY(lmb_store_is(file) ? lmb_checkpoint_model(file, &j->all->shape, j->all->classes, &g, err)
+                               : lmb_onnx_read(file, NULL, &g, err));
+    lmb_status st = lmb_without_softmax(file, say, &g, err);
+    if (st == LMB_OK)
+        *out = g;
+    else
+        lmb_graph_destroy(g);
+    return st;
 }
 
-lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out, lmb_error *err)
+lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, bool say, lmb_graph **out, lmb_error *err)
 {
     named all[LMB_TEACHERS_MAX];
     lmb_graph *graph[LMB_TEACHERS_MAX] = { NULL };
@@ -91,13 +99,13 @@ lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_g
 
     if (!c->teachers) {
         LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
-        return read_one(j, *c->teacher ? c->teacher : path, out, err);
+        return lmb_teacher_read_file(j, *c->teacher ? c->teacher : path, say, out, err);
     }
     LMB_TRY(name_all(c, all, &n, err));
     lmb_status st = LMB_OK;
     for (int i = 0; i < n && st == LMB_OK; i++) {
         weight[i] = all[i].weight;
-        st = read_one(j, all[i].file, &graph[i], err);
+        st = lmb_teacher_read_file(j, all[i].file, say, &graph[i], err);
     }
     if (st == LMB_OK)
         st = lmb_teachers_join((const lmb_graph *const *)graph, weight, n, out, err);

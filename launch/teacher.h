@@ -12,9 +12,12 @@
 LMB_MUST_CHECK lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c,
                                             char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH], int *n, lmb_error *err);
 /* An .onnx file or a checkpoint; default <run>/teacher/model.onnx. Several: their weighted mean
- * (distill/teachers.h). */
-LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, lmb_graph **out,
+ * (distill/teachers.h). One that ends in Softmax comes without it, and, with `say`, with a line about that. */
+LMB_MUST_CHECK lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, bool say, lmb_graph **out,
                                            lmb_error *err);
+/* One file of them. */
+LMB_MUST_CHECK lmb_status lmb_teacher_read_file(const lmb_job *j, const char *file, bool say, lmb_graph **out,
+                                                lmb_error *err);
 
 /* Decide by d->distill.cache, and open or make <run>/teacher/logits-<key>.bin where its logits are to come from it: all
  * ranks call. Sets d->rows and, with a file, d->logits; *out is then the caller's to close after the training, else

@@ -174,7 +174,7 @@ static lmb_status objective(const lmb_job *j, const lmb_train_config *c, const l
         return LMB_FAIL(err, LMB_E_ARG,
                         "trials learn from the training part: leave student.distill.unlabelled to `limbeck distill`");
     LMB_TRY(lmb_objective_bind(o, err));
-    LMB_TRY(lmb_teacher_read(j, &o->distill, teacher, err));
+    LMB_TRY(lmb_teacher_read(j, &o->distill, false, teacher, err));
     o->teacher = *teacher;
     o->rows = lmb_train_rows(c, samples, 1);
     return lmb_objective_check(o, model, err);

@@ -59,7 +59,7 @@ lmb_status lmbi_tune_cost(lmbi_tune *r, const lmb_graph *model, double *out, lmb
     lmb_deployed d;
     lmb_status st = LMB_OK;
 
-    LMB_TRY(lmb_deployed_sketch(model, &d, err));
+    LMB_TRY(lmb_deployed_sketch(model, NULL, &d, err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY)
         st = latency_of(r, &d, out, err);
     else

@@ -113,7 +113,7 @@ static lmb_status check_point(const lmbi_tune *r, const double *x, bool middle, 
     if (st == LMB_OK && middle && strcmp(r->c.stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, &local);
     if (st == LMB_OK && middle && r->c.cost) {
-        st = lmb_deployed_sketch(model, &d, &local);
+        st = lmb_deployed_sketch(model, NULL, &d, &local);
         if (st == LMB_OK)
             lmb_deployed_free(&d);
     }

@@ -78,3 +78,19 @@ lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bi
         }
     return c->layers ? named(g, c->layers, bits, err) : LMB_OK;
 }
+
+lmb_status lmb_bits_settle(lmb_graph *g, const lmb_qat_config *c, lmb_error *err)
+{
+    int *bits = malloc(sizeof *bits * ((size_t)g->n_nodes + 1));
+    lmb_status st = bits ? lmb_bits_resolve(g, c, bits, err)
+                         : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
+    bool any = false;
+
+    for (int i = 0; st == LMB_OK && i < g->n_nodes; i++)
+        any |= bits[i] && bits[i] != LMB_BITS_MAX;
+    for (int i = 0; any && i < g->n_nodes; i++)
+        if (bits[i] && g->value[g->node[i].in[1]].role == LMB_ROLE_PARAMETER)
+            g->value[g->node[i].in[1]].bits = bits[i];
+    free(bits);
+    return st;
+}

@@ -14,11 +14,16 @@
 extern "C" {
 #endif
 
-enum { LMB_BITS_MIN = 2, LMB_BITS_MAX = 8 };
+/* Few: so few that training has to feel them (narrow.h). */
+enum { LMB_BITS_MIN = 2, LMB_BITS_FEW = 6, LMB_BITS_MAX = 8 };
 
 /* Of each node of a folded graph: bits of its weights, 0 where it is no Conv or Gemm. bits: [g->n_nodes].
  *   errors  E_ARG: `layers` names what is no weight of a layer, or a number outside 2 .. 8 */
 LMB_MUST_CHECK lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bits, lmb_error *err);
+
+/* The same of any graph, into what its parameters say themselves: for who will change the model, so that layers go by
+ * other names or are no longer the first and the last. A model all of whose weights have 8 bits stays as it is. */
+LMB_MUST_CHECK lmb_status lmb_bits_settle(lmb_graph *g, const lmb_qat_config *c, lmb_error *err);
 
 /* The largest integer of so many bits, symmetric: 127 of 8, 7 of 4, 1 of 2. */
 int lmb_bits_top(int bits);

@@ -11,6 +11,7 @@
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
 #include "distill/quantize/concat_form.h"
+#include "distill/quantize/softmax.h"
 
 enum { CHANNELS_MAX = 64 }; /* of an input that is normalised by channel */
 
@@ -346,12 +347,15 @@ lmb_status lmb_pass_integer_form(const lmb_graph *g, lmb_graph **out, lmb_error 
 {
     form f = { 0 };
     lmb_rewrite r = { .node = form_node, .value = form_value, .ctx = &f, .drop_dead = true };
-    lmb_graph *apart;
+    lmb_graph *logits, *apart;
 
-    LMB_TRY(lmb_pass_concat_form(g, &apart, err));
+    LMB_TRY(lmb_pass_logits(g, &logits, err));
+    lmb_status st = lmb_pass_concat_form(logits ? logits : g, &apart, err);
+    lmb_graph_destroy(logits);
+    LMB_TRY(st);
     f.g = apart;
     find_prefix(apart, &f.p);
-    lmb_status st = lmb_rewrite_run(&r, apart, out, NULL, err);
+    st = lmb_rewrite_run(&r, apart, out, NULL, err);
     lmb_graph_destroy(apart);
     return st;
 }

@@ -10,6 +10,7 @@
  *                                    into the first convolution's weights and bias. Exact inside the image; at its
  *                                    border the padding is now that one mean
  *   a layer that reads a Concat      a layer for each part, and a sum (concat_form.h)
+ *   a Softmax at the end             nothing: the largest answer is of the same class (softmax.h)
  *
  *   errors   none of its own: what it does not know stays as it is
  */

@@ -12,7 +12,7 @@ static bool is_narrow(const lmb_graph *g, const lmb_node *n)
     if (strcmp(n->op->name, "Conv") != 0 && strcmp(n->op->name, "Gemm") != 0)
         return false;
     const lmb_value *w = &g->value[n->in[1]];
-    return w->role == LMB_ROLE_PARAMETER && w->bits >= LMB_BITS_MIN && w->bits < LMB_BITS_MAX;
+    return w->role == LMB_ROLE_PARAMETER && w->bits >= LMB_BITS_MIN && w->bits <= LMB_BITS_FEW;
 }
 
 static lmb_status narrow_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,

@@ -23,7 +23,7 @@ static const char *beaten_by(const lmb_point *p)
 void lmbi_search_tell(const lmbi_search *s, int point)
 {
     const lmb_point *p = &s->points->point[point];
-    char why[400];
+    char why[640];
 
     if (!s->r->watch.point)
         return;
@@ -43,8 +43,14 @@ void lmbi_search_tell(const lmbi_search *s, int point)
             100 * s->r->c->confidence, 100 * (s->budget.drop + (p->kind == LMB_POINT_STEP ? s->slack : 0)));
     size_t n = strlen(why);
     if (p->before.n)
-        snprintf(why + n, sizeof why - n, "; beside point %d, which it was trained on from, %lld won and %lld lost",
-                 p->parent, (long long)p->before.won, (long long)p->before.lost);
+        n += (size_t)snprintf(why + n, sizeof why - n,
+                              "; beside point %d, which it was trained on from, %lld won and %lld lost", p->parent,
+                              (long long)p->before.won, (long long)p->before.lost);
+    if (p->proof.n && n < sizeof why)
+        snprintf(why + n, sizeof why - n,
+                 "; the last training with the teacher wins %lld and loses %lld beside the same without: %s",
+                 (long long)p->proof.won, (long long)p->proof.lost,
+                 p->proof.won > p->proof.lost ? "the teacher's is kept" : "the teacher's is rejected");
     s->r->watch.point(s->r->watch.ctx, s->points, point, why);
 }
 

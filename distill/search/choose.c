@@ -97,7 +97,7 @@ static lmb_status fill(batch *b, double most, lmb_latency *latency, lmb_error *e
             continue;
         b->which[b->n] = move;
         LMB_TRY(lmb_moves_apply(b->m, b->which, b->n + 1, &g, err));
-        lmb_status st = lmbi_moves_costs(g, latency, after, &unknown);
+        lmb_status st = lmbi_moves_costs(b->m, g, latency, after, &unknown);
         if (st != LMB_OK || after[b->goal] >= b->cost[b->goal]) {
             lmb_graph_destroy(g);
             if (st != LMB_OK && st != LMB_E_UNSUPPORTED)

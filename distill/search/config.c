@@ -13,12 +13,29 @@ static const lmb_field table_fields[] = {
     LMB_FIELD_END
 };
 
-/* The teacher is the search's, and its logits are always kept: the rest of lmb_distill_fields has no say here. */
+/* Who teaches is the search's, and logits are always kept: the rest of lmb_distill_fields has no say here. */
 static const lmb_field distill_fields[] = {
     LMB_REAL(lmb_distill_config, alpha, 0.5, 0, 1, "", "share of the teacher; the labels have the rest"),
     LMB_REAL(lmb_distill_config, temperature, 2, 0.05, 100, "", "softens both predictions"),
     LMB_CHOICE(lmb_distill_config, precision, 0, lmb_distill_precisions,
                "of the teacher's feature maps; bf16: asked in half the time"),
+    LMB_TREE(lmb_distill_config, losses,
+             "the teacher's share is of these, with weights: kl and dkd, as `limbeck list losses` shows; default [kl]"),
+    LMB_TREE(
+        lmb_distill_config, teachers,
+        "several that teach, whose logits are averaged: a list of files, or of {file, weight}; what is compressed is "
+        "compress.teacher, or else the first of them"),
+    LMB_FIELD_END
+};
+
+/* Defaults that no share and no temperature is: so a journal from before there were these keys agrees. */
+enum { AS_DISTILL = -1 };
+static const lmb_field finish_distill_fields[] = {
+    LMB_REAL(lmb_distill_config, alpha, AS_DISTILL, AS_DISTILL, 1, "",
+             "share of the teacher, 0.5 or less for few bits; -1: that of `distill`"),
+    LMB_REAL(lmb_distill_config, temperature, 0, 0, 100, "",
+             "softens both predictions, 1 to 2 for integers; 0: that of `distill`"),
+    LMB_TREE(lmb_distill_config, losses, "default: those of `distill`"),
     LMB_FIELD_END
 };
 
@@ -66,9 +83,21 @@ const lmb_field lmb_search_fields[] = {
                 "the last training in floats, of the cheapest point; needs no `finish`, but goes before it"),
     LMB_SECTION(lmb_search_config, finish, lmb_train_fields,
                 "the last training with fake quantisation; without both, points are as `tune` leaves them"),
-    LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in both"),
+    LMB_SECTION(lmb_search_config, distill, distill_fields, "the teacher's share in all three"),
+    LMB_SECTION(lmb_search_config, finish_distill, finish_distill_fields,
+                "the teacher's share in `finish`, where it is another"),
+    LMB_BOOL(lmb_search_config, prove, 0,
+             "give `finish` without the teacher as well, and keep the teacher's if it wins more held-out samples than "
+             "it loses"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
     LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
+    LMB_SECTION(lmb_search_config, qat, lmb_qat_fields,
+                "bits, scales and activations of every point's integers, for the profiles of `limbeck export`; "
+                "observer, momentum and learned steps are `finish`'s"),
+    LMB_BOOL(lmb_search_config, equalise, 0,
+             "balance channels between layers before ranges are taken (Clip becomes Relu)"),
+    LMB_BOOL(lmb_search_config, correct_bias, 0,
+             "of points that `finish` has not trained: take back what rounding weights shifts"),
     LMB_INT(lmb_search_config, seed, 1, 0, 9e15, "", "of all choices of samples"),
     LMB_SECTION(lmb_search_config, table, table_fields, "of measured latencies"),
     LMB_FIELD_END
@@ -139,4 +168,57 @@ lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS]
         use[k] = true;
     }
     return LMB_OK;
+}
+
+lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err)
+{
+    bool use[LMB_MOVE_KINDS];
+
+    LMB_TRY(lmb_search_moves(c, use, err));
+    if (c->qat.scheme == LMB_QAT_LEARNED && !finish)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.qat.scheme is learned, and nothing learns with fake quantisation: give a section "
+                        "`finish`, or leave the scheme at range");
+    if (use[LMB_MOVE_BITS] && c->qat.bits < c->bits_min)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.qat.bits is %lld, and bits_min says that the search may go down to %lld: it would begin "
+            "below its end; lower bits_min, or leave it at 8",
+            (long long)c->qat.bits, (long long)c->bits_min);
+    if (finish && c->finish.precision == LMB_TRAIN_BF16)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.finish.precision is bf16, which would round the numbers of fake quantisation by up to "
+            "half a step; leave it at f32 (tune and recover may be bf16)");
+    return LMB_OK;
+}
+
+lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_distill_config *out, lmb_error *err)
+{
+    const lmb_distill_config *f = &c->finish_distill;
+    lmb_objective o;
+
+    if (!finish && (f->alpha != AS_DISTILL || f->temperature != 0 || f->losses))
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.finish_distill is the teacher's share in `finish`, and there is no such section; give one");
+    if (f->alpha < 0 && f->alpha != AS_DISTILL)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.finish_distill.alpha is %g; it must be 0 .. 1, or -1 for that of `distill`",
+                        f->alpha);
+    if (f->temperature > 0 && f->temperature < 0.05)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.finish_distill.temperature is %g; it must be 0.05 .. 100, or 0 for that of `distill`",
+                        f->temperature);
+    *out = c->distill;
+    out->alpha = f->alpha < 0 ? c->distill.alpha : f->alpha;
+    out->temperature = f->temperature > 0 ? f->temperature : c->distill.temperature;
+    out->losses = f->losses ? f->losses : c->distill.losses;
+    if (c->prove && (!finish || out->alpha == 0))
+        return LMB_FAIL(err, LMB_E_ARG, "compress.prove asks whether the teacher helps in `finish`, and %s",
+                        finish
+                            ? "its share there is 0: give finish_distill.alpha (or distill.alpha), or leave prove out"
+                            : "there is no such section: give one, or leave prove out");
+    LMB_TRY(lmb_judge_lesson(&c->distill, &o, err));
+    return lmb_judge_lesson(out, &o, err);
 }

@@ -9,7 +9,6 @@
 #include "core/passes/fold.h"
 #include "distill/quantize/facts.h"
 #include "distill/quantize/lower.h"
-#include "distill/quantize/qat.h"
 #include "distill/quantize/qdq.h"
 
 void lmb_deployed_free(lmb_deployed *d)
@@ -87,7 +86,8 @@ static lmb_status make_up_ranges(lmb_graph *qat, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_deployed_sketch(const lmb_graph *model, lmb_deployed *out, lmb_error *err)
+lmb_status lmb_deployed_sketch(const lmb_graph *model, const lmb_qat_config *qat_config, lmb_deployed *out,
+                               lmb_error *err)
 {
     lmb_graph *folded = NULL, *qat = NULL, *frozen = NULL;
     lmb_qat_config q;
@@ -95,7 +95,7 @@ lmb_status lmb_deployed_sketch(const lmb_graph *model, lmb_deployed *out, lmb_er
 
     lmb_fields_default(lmb_qat_fields, &q);
     LMB_TRY_GOTO(st, done, lmb_pass_fold(model, &folded, err));
-    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &q, &qat, err));
+    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, qat_config ? qat_config : &q, &qat, err));
     LMB_TRY_GOTO(st, done, make_up_ranges(qat, err));
     LMB_TRY_GOTO(st, done, lmb_pass_qat_freeze(qat, &frozen, err));
     st = lmb_deployed_real(frozen, out, NULL, err);

@@ -1,13 +1,15 @@
 /* distill/search/deployed.h - what a float model would be as a deployed file.
  *
  * Idea: a candidate's bytes, MACs and time are read off the file that it would become: folded, quantised, lowered, by
- * the same passes as the real one. Only the ranges of activations are made up, which change no size and no time.
+ * the same passes as the real one. Only the ranges of activations are made up, and channels are not equalised, which
+ * changes no size and no time.
  */
 #ifndef LMB_DISTILL_SEARCH_DEPLOYED_H
 #define LMB_DISTILL_SEARCH_DEPLOYED_H
 
 #include "core/base/str.h"
 #include "core/graph/graph.h"
+#include "distill/quantize/qat.h"
 #include "distill/search/budget.h"
 #include "distill/search/latency.h"
 
@@ -22,8 +24,10 @@ typedef struct lmb_deployed {
     void *prepared;
 } lmb_deployed;
 
-/* From a float model, with made-up ranges. E_UNSUPPORTED names a node that has no integer form. */
-LMB_MUST_CHECK lmb_status lmb_deployed_sketch(const lmb_graph *model, lmb_deployed *out, lmb_error *err);
+/* From a float model, with made-up ranges; qat NULL: its defaults.
+ *   errors  E_UNSUPPORTED names a node that has no integer form; others as lmb_pass_qat */
+LMB_MUST_CHECK lmb_status lmb_deployed_sketch(const lmb_graph *model, const lmb_qat_config *qat, lmb_deployed *out,
+                                              lmb_error *err);
 /* From a frozen FakeQuant graph (distill/quantize): the real thing, but for its facts, which are blank and as long
  * (facts.h); *qdq (may be NULL) gets the QDQ graph, the caller's. */
 LMB_MUST_CHECK lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_graph **qdq,

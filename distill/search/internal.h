@@ -1,5 +1,5 @@
 /* distill/search/internal.h - a running search, shared by the files of the loop: search.c, step.c, round.c,
- * answer.c. */
+ * finish.c, answer.c. */
 #ifndef LMB_DISTILL_SEARCH_INTERNAL_H
 #define LMB_DISTILL_SEARCH_INTERNAL_H
 
@@ -10,8 +10,10 @@ typedef struct lmbi_search {
     const lmb_search_request *r;
     lmb_budget budget;
     double slack, deadline;
-    lmb_graph *start; /* the teacher in words that have an integer form */
+    lmb_graph *start;   /* the teacher in words that have an integer form; its weights say their bits */
+    lmb_qat_config qat; /* without bits by name: `start` says them */
     lmb_latency *latency;
+    lmb_distill_config finish_distill; /* resolved */
     lmb_judge_config jc;
     lmb_judge *judge;
     lmb_points *points;
@@ -31,6 +33,11 @@ typedef struct lmbi_outcome { lmb_paired pair; int64_t right; int64_t status; } 
 LMB_MUST_CHECK lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack,
                                              lmb_error *err);
 int lmbi_search_next_round(const lmbi_search *s);
+/* No more than may be lost, and `slack` beside. */
+bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack);
+
+/* ---- finish.c: the cheapest accepted point that is within the accuracy once it is finished ---- */
+LMB_MUST_CHECK lmb_status lmbi_search_finish(lmbi_search *s, lmb_error *err);
 
 /* ---- step.c: *paid is false, and nothing has happened, when no move is worth a step ---- */
 LMB_MUST_CHECK lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid,

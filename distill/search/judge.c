@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/config.h"
 #include "core/base/threads.h"
 #include "core/graph/op.h"
 #include "distill/quantize/lower.h"
@@ -81,18 +82,31 @@ static void on_logits(void *ctx, int64_t done, int64_t all)
     (void)lmbi_judge_tell(ctx, "the teacher's logits", done, all);
 }
 
-/* Of the samples as they are, and, for a last training whose samples have versions, of these. (`tune` sees other
- * samples each time, whose versions go by their place among them.) */
+/* Are the samples of a lesson shown in versions? (`tune` sees other samples each time, whose versions go by their place
+ * among them.) */
+static bool has_versions(int lesson, const lmb_train_config *c)
+{
+    return lesson != LMBI_TUNE && c->augment.versions > 0 && lmb_augment_any(&c->augment);
+}
+
+/* Of the samples as they are, and, for a last training whose samples have versions, of these. */
 static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
 {
-    const lmb_train_config *all[LMBI_LESSONS] = { NULL, j->c->recovers ? &j->c->recover : NULL,
+    const lmb_train_config *all[LMBI_LESSONS] = { &j->c->tune, j->c->recovers ? &j->c->recover : NULL,
                                                   j->c->finishes ? &j->c->finish : NULL };
-    lmb_logits_key k = { j->teacher, j->train, NULL, 0, j->c->tune.backend, ROWS, 1, j->c->distill.precision };
+    lmb_logits_key k = { j->teaches, j->train, NULL, 0, j->c->tune.backend, ROWS, 1, j->c->distill.precision };
     lmb_logits_watch watch = { on_logits, j };
+    bool plain = false;
 
-    LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->logits, err));
     for (int i = 0; i < LMBI_LESSONS; i++) {
-        if (!all[i] || all[i]->augment.versions == 0 || !lmb_augment_any(&all[i]->augment))
+        if (j->how[i].distill.alpha == 0)
+            all[i] = NULL;
+        plain |= all[i] && !has_versions(i, all[i]);
+    }
+    if (plain)
+        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->logits, err));
+    for (int i = 0; i < LMBI_LESSONS; i++) {
+        if (!all[i] || !has_versions(i, all[i]))
             continue;
         lmb_augment shown = lmbi_judge_augment(&all[i]->augment);
         k.rows = lmb_train_rows(all[i], j->train->n, 1); /* as `limbeck distill` asks: a file serves both */
@@ -100,6 +114,34 @@ static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
         k.epochs = shown.versions;
         LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->versions[i], err));
     }
+    return LMB_OK;
+}
+
+/* ---- lessons ---- */
+
+lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb_error *err)
+{
+    lmb_objective o = { .distill = { .alpha = c->alpha, .temperature = c->temperature, .losses = c->losses } };
+
+    LMB_TRY(lmb_objective_bind(&o, err));
+    for (int i = 0; i < o.n_taught; i++)
+        if (o.taught[i].term->flags & LMB_TERM_FEATURES)
+            return lmb_tree_fail(
+                c->losses, err, LMB_E_ARG,
+                "the loss '%s' looks into the teacher, and a search teaches from a file of its logits; take "
+                "kl or dkd here, and the others in `limbeck distill`",
+                o.taught[i].term->name);
+    *out = o;
+    return LMB_OK;
+}
+
+static lmb_status bind_lessons(lmb_judge *j, lmb_error *err)
+{
+    const lmb_distill_config *finish = j->c->finish_distill ? j->c->finish_distill : &j->c->distill;
+
+    for (int i = 0; i < LMBI_LESSONS; i++)
+        LMB_TRY(lmb_judge_lesson(i == LMBI_FINISH ? finish : &j->c->distill, &j->how[i], err));
+    j->how[LMBI_ALONE].distill.alpha = 0;
     return LMB_OK;
 }
 
@@ -123,11 +165,14 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     lmb_judge *j;
 
     LMB_TRY(lmb_judge_check(teacher, train, err));
+    if (c->teachers)
+        LMB_TRY(lmb_judge_check(c->teachers, train, err));
     j = calloc(1, sizeof *j);
     if (!j)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to judge models");
     j->c = c;
     j->teacher = teacher;
+    j->teaches = c->teachers ? c->teachers : teacher;
     j->train = train;
     j->held_out = held_out;
     j->folder = folder;
@@ -138,7 +183,9 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     j->teacher_right = calloc((size_t)held_out->n + 1, sizeof *j->teacher_right);
     lmb_status st = j->teacher_right ? ask_teacher(j, err)
                                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
-    if (st == LMB_OK && c->distill.alpha > 0)
+    if (st == LMB_OK)
+        st = bind_lessons(j, err);
+    if (st == LMB_OK)
         st = open_logits(j, comm, err);
     if (st != LMB_OK) {
         lmb_judge_destroy(j);

@@ -2,19 +2,25 @@
  *
  * Idea: the teacher has answered all training samples once (distill/logits.h), so a short training reads its logits
  * from a file; they are of samples without augmentation, or, for the last trainings, of the versions of each. A
- * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on which the teacher was as well: one pair of answers for each.
+ * candidate is then made integers, and it is these integers, run by core/edge, that answer the held-out samples, on
+ * which the teacher was as well: one pair of answers for each. Others may teach in its place, such as several as one
+ * (distill/teachers.h).
  *
- *   tune      the float model on a share of the training part, other samples for each candidate; weights of fewer than
- *             8 bits are rounded while it learns (distill/quantize/narrow.h), in `recover` too
+ *   tune      the float model on a share of the training part, other samples for each candidate; weights of few bits
+ *             are rounded while it learns (distill/quantize/narrow.h), in `recover` too
  *   quantise  ranges from a few images (distill/quantize/ptq.h)
  *   recover   the float model on the whole training part
- *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h)
+ *   finish    the folded model with fake quantisation, on the whole training part (distill/quantize/qat.h); learned
+ *             steps are learned here, all other integers have theirs from ranges
+ *   prove     finish with the teacher and, as long and from the same, without; kept is the first only if its integers
+ *             win more held-out samples than they lose
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
 #define LMB_DISTILL_SEARCH_JUDGE_H
 
 #include "comm/collective.h"
+#include "distill/quantize/qat.h"
 #include "distill/search/deployed.h"
 #include "distill/search/paired.h"
 #include "train/trainer.h"
@@ -26,11 +32,16 @@ extern "C" {
 typedef struct lmb_judge_config {
     lmb_train_config tune, recover, finish;
     bool recovers, finishes;    /* recover, finish are to be used */
-    lmb_distill_config distill; /* alpha, temperature */
+    bool proves;                /* does the teacher help in finish? It is given without as well */
+    lmb_distill_config distill; /* alpha, temperature, losses, precision */
+    const lmb_distill_config *finish_distill; /* the first three, of finish; NULL: as distill            */
+    const lmb_graph *teachers;  /* who teaches in place of whom candidates are compared with; NULL: the same */
     int64_t samples;            /* of the training part that tune sees; more than there are: all */
     int64_t calibration;        /* images */
     int64_t seed;
     const struct lmb_tree *observer;
+    const lmb_qat_config *qat;   /* of all integers; NULL: its defaults   */
+    bool equalise, correct_bias; /* as lmb_ptq_config has them            */
     const char *identity;       /* what else the last trainings depend on; NULL: nothing */
 } lmb_judge_config;
 
@@ -45,6 +56,10 @@ typedef struct lmb_judge lmb_judge;
 /* E_SHAPE when teacher and data have other classes or samples, or samples are no images of bytes. */
 LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
 
+/* The teacher's share of a lesson. E_ARG for a loss that looks into the teacher, of whom there is a file of logits, and
+ * as lmb_objective_bind. */
+LMB_MUST_CHECK lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb_error *err);
+
 /* All is borrowed. The teacher's logits are kept in `folder`. Errors of lmb_judge_check come before any work. */
 LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
                                            const lmb_dataset *train, const lmb_dataset *held_out, const char *folder,
@@ -55,10 +70,12 @@ void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
 /* A frozen FakeQuant graph: by calibration alone, or after the last lessons, which go on from their last whole epoch
- * where they were stopped. */
+ * where they were stopped.
+ *   proof   what was won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it was
+ *           not to be proved */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
-                                           lmb_error *err);
+                                           lmb_paired *proof, lmb_error *err);
 /* The last lessons of number `id` will not be gone on with: what was kept of them is deleted. */
 void lmb_judge_forget(const lmb_judge *j, int id);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */

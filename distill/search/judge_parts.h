@@ -11,14 +11,16 @@ extern "C" {
 #endif
 
 enum { LMBI_JUDGE_ROWS = 64 }; /* that the teacher answers at once */
-typedef enum { LMBI_TUNE, LMBI_RECOVER, LMBI_FINISH, LMBI_LESSONS } lmbi_lesson;
+/* alone: finish, untaught */
+typedef enum { LMBI_TUNE, LMBI_RECOVER, LMBI_FINISH, LMBI_ALONE, LMBI_LESSONS } lmbi_lesson;
 
 struct lmb_judge {
     const lmb_judge_config *c;
-    const lmb_graph *teacher;
+    const lmb_graph *teacher, *teaches; /* whose answers count; who says what is to be learnt */
     const lmb_dataset *train, *held_out;
     const char *folder;
     lmb_judge_watch watch;
+    lmb_objective how[LMBI_LESSONS];             /* the teacher's share, and of which losses */
     lmb_logits *logits, *versions[LMBI_LESSONS]; /* of samples as they are; as the lesson shows them, or NULL */
     int classes, threads;
     bool *teacher_right;    /* [held_out->n] */

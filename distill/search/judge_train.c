@@ -6,11 +6,9 @@
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
-#include "core/passes/fold.h"
 #include "datasets/split.h"
 #include "distill/quantize/narrow.h"
 #include "distill/quantize/ptq.h"
-#include "distill/quantize/qat.h"
 #include "distill/search/judge_parts.h"
 #include "train/checkpoint.h"
 
@@ -39,7 +37,7 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 
 /* ---- a long training goes on ---- */
 
-static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish" };
+static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish", "alone" };
 
 /* Where a training that has ended an epoch goes on after a stop. */
 typedef struct kept {
@@ -132,20 +130,21 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
                         lmb_graph *model, int id, lmb_error *err)
 {
     lmb_train_config c = *config;
-    lmb_objective o = { .label_smoothing = c.label_smoothing };
+    lmb_objective o = j->how[lesson];
     lmb_train_watch watch = { .step = on_step, .ctx = j };
     lmb_trainer *t = NULL;
 
+    o.label_smoothing = c.label_smoothing;
     c.seed += id;
     c.threads = c.threads ? c.threads : j->threads;
-    if (j->versions[lesson])
+    lmb_logits *versions = j->versions[lesson == LMBI_ALONE ? LMBI_FINISH : lesson]; /* shown the same samples */
+    if (versions)
         c.augment = lmbi_judge_augment(&c.augment);
     j->what = names[lesson];
     j->epochs = c.epochs;
-    j->asked = j->versions[lesson] ? j->versions[lesson] : j->logits;
-    if (j->asked) {
-        o.distill = j->c->distill;
-        o.teacher = j->teacher;
+    j->asked = versions ? versions : j->logits;
+    if (o.distill.alpha > 0) {
+        o.teacher = j->teaches;
         o.rows = LMBI_JUDGE_ROWS;
         o.logits = rows_of;
         o.logits_ctx = j;
@@ -196,7 +195,8 @@ lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err
 static lmb_ptq_config calibration_of(const lmb_judge *j)
 {
     int64_t n = j->c->calibration < j->train->n ? j->c->calibration : j->train->n;
-    return (lmb_ptq_config){ n, (uint64_t)j->c->seed, j->c->observer, j->c->tune.backend, j->threads };
+    return (lmb_ptq_config){ n,         (uint64_t)j->c->seed, j->c->observer,    j->c->tune.backend, j->threads,
+                             j->c->qat, j->c->equalise,       j->c->correct_bias };
 }
 
 lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
@@ -205,38 +205,84 @@ lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **
     return lmb_ptq(model, &c, j->train, frozen, err);
 }
 
-/* Folded, and as the integers that it becomes. */
-static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
+/* Trained on from `start`, which stays. */
+static lmb_status learn_integers(lmb_judge *j, lmbi_lesson lesson, const lmb_graph *start, int id, lmb_graph **frozen,
+                                 lmb_error *err)
 {
-    lmb_ptq_config c = calibration_of(j);
-    lmb_graph *folded = NULL, *qat = NULL;
-    lmb_qat_config q;
-    lmb_status st;
+    lmb_graph *qat;
 
-    lmb_fields_default(lmb_qat_fields, &q);
-    LMB_TRY_GOTO(st, done, lmb_pass_fold(model, &folded, err));
-    LMB_TRY_GOTO(st, done, lmb_pass_qat(folded, &q, &qat, err));
-    LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, &c, j->train, err)); /* where the observers go on from */
-    LMB_TRY_GOTO(st, done, train(j, LMBI_FINISH, &j->c->finish, j->train, qat, id, err));
-    st = lmb_pass_qat_freeze(qat, frozen, err);
-done:
-    lmb_graph_destroy(folded);
+    LMB_TRY(lmb_graph_copy(start, &qat, err));
+    lmb_status st = train(j, lesson, &j->c->finish, j->train, qat, id, err);
+    if (st == LMB_OK)
+        st = lmb_pass_qat_freeze(qat, frozen, err);
     lmb_graph_destroy(qat);
     return st;
 }
 
-lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_error *err)
+/* Which of the two answers more held-out samples rightly, as it is deployed. */
+static lmb_status weigh(lmb_judge *j, const lmb_graph *alone, const lmb_graph *taught, lmb_paired *proof,
+                        lmb_error *err)
+{
+    lmb_deployed a, t;
+
+    LMB_TRY(lmb_deployed_real(alone, &a, NULL, err));
+    lmb_status st = lmb_deployed_real(taught, &t, NULL, err);
+    if (st == LMB_OK) {
+        st = lmb_judge_against(j, &a, &t, proof, err);
+        lmb_deployed_free(&t);
+    }
+    lmb_deployed_free(&a);
+    return st;
+}
+
+/* Does the teacher help? */
+static lmb_status prove(lmb_judge *j, const lmb_graph *start, int id, lmb_graph **frozen, lmb_paired *proof,
+                        lmb_error *err)
+{
+    lmb_graph *taught = NULL, *alone = NULL;
+    lmb_status st;
+
+    LMB_TRY_GOTO(st, done, learn_integers(j, LMBI_FINISH, start, id, &taught, err));
+    LMB_TRY_GOTO(st, done, learn_integers(j, LMBI_ALONE, start, id, &alone, err));
+    LMB_TRY_GOTO(st, done, weigh(j, alone, taught, proof, err));
+    lmb_graph **better = proof->won > proof->lost ? &taught : &alone;
+    *frozen = *better;
+    *better = NULL;
+done:
+    lmb_graph_destroy(taught);
+    lmb_graph_destroy(alone);
+    return st;
+}
+
+/* Folded, and as the integers that it becomes. */
+static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_paired *proof,
+                              lmb_error *err)
+{
+    lmb_ptq_config c = calibration_of(j);
+    lmb_graph *qat = NULL;
+
+    c.correct_bias = false;                                 /* biases learn what rounding shifts */
+    LMB_TRY(lmb_ptq_start(model, &c, j->train, &qat, err)); /* where the observers, or steps, go on from */
+    lmb_status st =
+        j->c->proves ? prove(j, qat, id, frozen, proof, err) : learn_integers(j, LMBI_FINISH, qat, id, frozen, err);
+    lmb_graph_destroy(qat);
+    return st;
+}
+
+lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_paired *proof,
+                            lmb_error *err)
 {
     lmb_graph *learnt = NULL;
     lmb_status st = LMB_OK;
 
+    *proof = (lmb_paired){ 0 };
     if (j->c->recovers) {
         LMB_TRY(lmb_graph_copy(model, &learnt, err));
         st = in_floats(j, LMBI_RECOVER, &j->c->recover, j->train, learnt, id, err);
     }
     const lmb_graph *is = learnt ? learnt : model;
     if (st == LMB_OK)
-        st = j->c->finishes ? in_integers(j, is, id, frozen, err) : lmb_judge_quantise(j, is, frozen, err);
+        st = j->c->finishes ? in_integers(j, is, id, frozen, proof, err) : lmb_judge_quantise(j, is, frozen, err);
     lmb_graph_destroy(learnt);
     return st;
 }

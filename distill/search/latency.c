@@ -294,7 +294,7 @@ lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double dea
         return LMB_OK;
     }
     LMB_TRY(lmbi_bench_make(m, &b, err));
-    lmbi_measure_whole(m, &b, sum, deadline, out);
+    lmbi_measure_whole(m, &b, sum, out);
     lmb_status st = LMB_OK;
     if (out->p50 * (1 + NOISE) < sum) { /* a model takes no less than its ops: they were measured in a slow moment */
         lmb_timing again;
@@ -302,10 +302,11 @@ lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double dea
         if (st == LMB_OK)
             st = lmb_latency_ops(t, m, NULL, &sum, err);
         if (st == LMB_OK) {
-            lmbi_measure_whole(m, &b, sum, deadline, &again);
+            lmbi_measure_whole(m, &b, sum, &again);
             *out = again.p50 < out->p50 ? again : *out;
         }
     }
+    lmbi_measure_tail(b.run, b.n_runs, deadline, out);
     if (st == LMB_OK)
         lmbi_measure_energy(&t->energy, m, &b, out);
     lmbi_bench_free(&b);

@@ -14,8 +14,9 @@
  *             and what it takes longer now is taken off the new ones. Where a whole model takes clearly less than the
  *             sum of its ops, the machine was slow before: each op is measured again when it is next asked for
  *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 9
- *             repeats with rests by the median, or of 30 while it is far above the sum; then, where the machine lets it
- *             be read (energy.h), the energy of a third of a second of runs
+ *             repeats with rests by the median, or of 30 while it is far above the sum. The tail, p99 and what is late,
+ *             is of all runs of all repeats. Then, where the machine lets it be read (energy.h), the energy of a third
+ *             of a second of runs
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H

@@ -22,6 +22,7 @@ void lmbi_bench_free(lmbi_bench *b)
     free(b->arena);
     free(b->input);
     free(b->output);
+    free(b->run);
 }
 
 lmb_status lmbi_bench_make(const lmb_edge_model *m, lmbi_bench *b, lmb_error *err)
@@ -30,8 +31,9 @@ lmb_status lmbi_bench_make(const lmb_edge_model *m, lmbi_bench *b, lmb_error *er
 
     lmb_edge_tensor_at(m, 0, &x);
     lmb_edge_tensor_at(m, m->n_ops, &y);
-    *b = (lmbi_bench){ calloc(1, lmb_edge_arena_bytes(m)), calloc(1, (size_t)x.bytes + 1), calloc(1, (size_t)y.bytes + 4) };
-    if (b->arena && b->input && b->output && lmb_edge_run(m, b->arena, b->input, b->output) == LMB_EDGE_OK)
+    *b = (lmbi_bench){ calloc(1, lmb_edge_arena_bytes(m)), calloc(1, (size_t)x.bytes + 1),
+                       calloc(1, (size_t)y.bytes + 4), malloc(2 * RETRIES * RUNS * sizeof *b->run), 0 };
+    if (b->arena && b->input && b->output && b->run && lmb_edge_run(m, b->arena, b->input, b->output) == LMB_EDGE_OK)
         return LMB_OK;
     lmbi_bench_free(b);
     return LMB_FAIL(err, LMB_E_NOMEM, "no memory to measure a model");
@@ -62,26 +64,32 @@ double lmbi_measure_op(const lmb_edge_model *m, const lmbi_bench *b, uint32_t op
 }
 
 /* Of runs in the order of their length, in seconds. */
-static lmb_timing timing_of(const double run[RUNS], double deadline)
+static lmb_timing timing_of(const double run[RUNS])
 {
-    lmb_timing t = { 1e6 * run[RUNS / 2], 1e6 * run[RUNS * 99 / 100], 0, 0, 0 };
     double all = 0;
 
-    for (int i = 0; i < RUNS; i++) {
+    for (int i = 0; i < RUNS; i++)
         all += run[i];
-        t.missed += deadline > 0 && 1e6 * run[i] > deadline ? 1.0 / RUNS : 0;
-    }
-    t.throughput = RUNS / (all + 1e-9);
-    return t;
+    return (lmb_timing){ .p50 = 1e6 * run[RUNS / 2], .throughput = RUNS / (all + 1e-9) };
+}
+
+void lmbi_measure_tail(double *run, int n, double deadline, lmb_timing *out)
+{
+    int late = 0;
+
+    qsort(run, (size_t)n, sizeof *run, by_time);
+    for (int i = 0; i < n; i++)
+        late += deadline > 0 && 1e6 * run[i] > deadline;
+    out->p99 = 1e6 * run[(int64_t)n * 99 / 100];
+    out->missed = (double)late / n;
 }
 
 /* A busy machine is slow for a while, longer than a few runs take: they are measured again after a rest, and more often
  * as long as a run takes much longer than its ops do. */
-void lmbi_measure_whole(const lmb_edge_model *m, const lmbi_bench *b, double sum, double deadline, lmb_timing *out)
+void lmbi_measure_whole(const lmb_edge_model *m, lmbi_bench *b, double sum, lmb_timing *out)
 {
-    double run[RUNS];
-
     for (int repeat = 0; repeat < WHOLES || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
+        double *run = b->run + b->n_runs;
         if (repeat > 0)
             lmbi_measure_rest();
         for (int i = 0; i < RUNS; i++) {
@@ -89,9 +97,10 @@ void lmbi_measure_whole(const lmb_edge_model *m, const lmbi_bench *b, double sum
             (void)!lmb_edge_run(m, b->arena, b->input, b->output);
             run[i] = lmb_seconds() - start;
         }
+        b->n_runs += RUNS;
         qsort(run, RUNS, sizeof *run, by_time);
         if (repeat == 0 || 1e6 * run[RUNS / 2] < out->p50)
-            *out = timing_of(run, deadline);
+            *out = timing_of(run);
     }
 }
 

@@ -10,8 +10,13 @@
 extern "C" {
 #endif
 
-/* A model that can be run: memory, and input and output of zeros. */
-typedef struct lmbi_bench { void *arena, *input; float *output; } lmbi_bench;
+/* A model that can be run: memory, and input and output of zeros; what its whole runs took so far, in seconds. */
+typedef struct lmbi_bench {
+    void *arena, *input;
+    float *output;
+    double *run;
+    int n_runs;
+} lmbi_bench;
 LMB_MUST_CHECK lmb_status lmbi_bench_make(const lmb_edge_model *m, lmbi_bench *b, lmb_error *err);
 void lmbi_bench_free(lmbi_bench *b);
 
@@ -19,8 +24,12 @@ void lmbi_bench_free(lmbi_bench *b);
 double lmbi_measure_op(const lmb_edge_model *m, const lmbi_bench *b, uint32_t op);
 /* A machine that is busy is slow for a while: sleep for some milliseconds. */
 void lmbi_measure_rest(void);
-/* sum: of the model's ops, microseconds. A whole that takes much longer is measured more often. */
-void lmbi_measure_whole(const lmb_edge_model *m, const lmbi_bench *b, double sum, double deadline, lmb_timing *out);
+/* p50 and throughput, of the repeat with the least p50; at most twice a bench. sum: of the model's ops, microseconds: a
+ * whole that takes much longer is measured more often. */
+void lmbi_measure_whole(const lmb_edge_model *m, lmbi_bench *b, double sum, lmb_timing *out);
+/* p99 and missed, of all n runs of all repeats, which are sorted: a tail that leaves out when the machine was busy is
+ * none. */
+void lmbi_measure_tail(double *run, int n, double deadline, lmb_timing *out);
 /* What a prediction uses into out->energy, where it can be read. */
 void lmbi_measure_energy(lmb_energy *e, const lmb_edge_model *m, const lmbi_bench *b, lmb_timing *out);
 

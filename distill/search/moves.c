@@ -27,10 +27,11 @@ void lmb_moves_free(lmb_moves *m)
     memset(m, 0, sizeof *m);
 }
 
-lmb_status lmbi_moves_costs(const lmb_graph *g, lmb_latency *latency, double cost[LMB_COSTS], lmb_error *err)
+lmb_status lmbi_moves_costs(const lmb_moves *m, const lmb_graph *g, lmb_latency *latency, double cost[LMB_COSTS],
+                            lmb_error *err)
 {
     lmb_deployed d;
-    LMB_TRY(lmb_deployed_sketch(g, &d, err));
+    LMB_TRY(lmb_deployed_sketch(g, m->qat, &d, err));
     lmb_status st = lmb_deployed_costs(&d, latency, cost, err);
     lmb_deployed_free(&d);
     return st;
@@ -134,7 +135,7 @@ lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *laten
     }
     m->move[m->n] = *move;
     LMB_TRY(lmb_moves_apply(m, &m->n, 1, &after, err));
-    lmb_status st = lmbi_moves_costs(after, latency, cost, &unknown);
+    lmb_status st = lmbi_moves_costs(m, after, latency, cost, &unknown);
     lmb_graph_destroy(after);
     if (st == LMB_E_UNSUPPORTED)
         return LMB_OK;
@@ -243,10 +244,10 @@ static lmb_status find_factors(lmb_moves *m, const lmb_moves_config *c, const lm
 lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor, lmb_latency *latency,
                           lmb_moves *out, lmb_error *err)
 {
-    lmb_moves m = { .g = g };
+    lmb_moves m = { .g = g, .qat = c->qat };
     lmb_status st;
 
-    LMB_TRY_GOTO(st, done, lmbi_moves_costs(g, latency, m.cost, err));
+    LMB_TRY_GOTO(st, done, lmbi_moves_costs(&m, g, latency, m.cost, err));
     LMB_TRY_GOTO(st, done, lmb_axis_map_create(g, &m.map, err));
     m.score = malloc(sizeof *m.score * ((size_t)m.map->n_channels + 1));
     if (!m.score) {

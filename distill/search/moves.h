@@ -19,6 +19,7 @@
 
 #include "distill/lowrank/lowrank.h"
 #include "distill/prune/blocks.h"
+#include "distill/quantize/qat.h"
 #include "distill/search/budget.h"
 #include "distill/search/latency.h"
 #include "distill/search/taylor.h"
@@ -42,6 +43,7 @@ typedef struct lmb_move {
 
 typedef struct lmb_moves {
     const lmb_graph *g;
+    const lmb_qat_config *qat; /* of lmb_moves_config */
     lmb_axis_map *map;
     double *score;      /* [map->n_channels] */
     lmb_basis **basis;
@@ -55,6 +57,7 @@ typedef struct lmb_moves_config {
     int64_t tile, min_channels;
     bool use[LMB_MOVE_KINDS];
     int64_t bits_min; /* 0, 8: all keep their bits */
+    const lmb_qat_config *qat; /* of the integers that models become; borrowed; NULL: the defaults */
 } lmb_moves_config;
 
 /* All moves of a model. One whose shapes a frozen table does not have is left out.
@@ -65,8 +68,9 @@ void lmb_moves_free(lmb_moves *m);
 /* Private to moves.c, move_*.c and choose.c: add a move with its loss, unless it gains nothing or its shapes are unknown to a
  * frozen table. */
 lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err);
-/* What the model would cost as it is deployed. */
-lmb_status lmbi_moves_costs(const lmb_graph *g, lmb_latency *latency, double cost[LMB_COSTS], lmb_error *err);
+/* What the model would cost as it is deployed, by the integers that m is about. */
+lmb_status lmbi_moves_costs(const lmb_moves *m, const lmb_graph *g, lmb_latency *latency, double cost[LMB_COSTS],
+                            lmb_error *err);
 
 /* The model after some moves, at most one for a class or layer. */
 LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_graph **out, lmb_error *err);

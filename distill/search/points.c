@@ -89,6 +89,10 @@ static void add_point(lmb_str *s, const lmb_point *p)
         lmb_str_add_member(s, "before_lost", (double)p->before.lost);
         lmb_str_add_member(s, "before_won", (double)p->before.won);
     }
+    if (p->proof.n) {
+        lmb_str_add_member(s, "proof_lost", (double)p->proof.lost);
+        lmb_str_add_member(s, "proof_won", (double)p->proof.won);
+    }
     lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false",
                  p->beaten ? "true" : "false");
 }
@@ -258,6 +262,11 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
         LMB_TRY(get_int(t, "before_lost", &p->before.lost, err));
         LMB_TRY(get_int(t, "before_won", &p->before.won, err));
     }
+    if (lmb_tree_get(t, "proof_lost")) {
+        p->proof.n = p->pair.n;
+        LMB_TRY(get_int(t, "proof_lost", &p->proof.lost, err));
+        LMB_TRY(get_int(t, "proof_won", &p->proof.won, err));
+    }
     LMB_TRY(get_bool(t, "accepted", &p->accepted, err));
     return get_bool(t, "beaten", &p->beaten, err);
 }
@@ -280,7 +289,8 @@ static bool counts(const lmb_paired *c)
 static bool sound(const lmb_point *p)
 {
     const lmb_paired *c = &p->pair;
-    return c->n >= 1 && c->n <= INT32_MAX && counts(c) && counts(&p->before) && p->right >= 0 && p->right <= c->n;
+    return c->n >= 1 && c->n <= INT32_MAX && counts(c) && counts(&p->before) && counts(&p->proof) && p->right >= 0 &&
+           p->right <= c->n;
 }
 
 typedef struct reader { lmb_points *p; const char *identity; } reader;

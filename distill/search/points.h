@@ -37,6 +37,7 @@ typedef struct lmb_point {
     double parameters, arena;
     lmb_paired pair;             /* against the teacher, on the held-out samples     */
     lmb_paired before;           /* finished: against its parent, on the same; n 0: not compared */
+    lmb_paired proof;            /* finished: with the teacher against without; n 0: not to be proved */
     int64_t right;
     double limit;                /* the drop is at most this, with the search's confidence */
     bool accepted;

@@ -4,11 +4,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
+#include "distill/quantize/bits.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
 
@@ -39,7 +39,7 @@ lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *mode
 
 /* ---- rounds of points ---- */
 
-static bool loses_little(const lmbi_search *s, const lmb_point *p, double slack)
+bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack)
 {
     return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
 }
@@ -73,7 +73,7 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
 static bool in_vain(const lmbi_search *s, const lmb_point *p)
 {
     return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
-           loses_little(s, &s->points->point[p->parent], 0);
+           lmbi_search_loses_little(s, &s->points->point[p->parent], 0);
 }
 
 static double penalised(const lmbi_search *s, const lmb_point *p)
@@ -87,12 +87,12 @@ static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
     int best = -1;
 
     for (int i = 0; i < n; i++)
-        if ((p[i].kind == LMB_POINT_TEACHER || loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
+        if ((p[i].kind == LMB_POINT_TEACHER || lmbi_search_loses_little(s, &p[i], slack)) && !in_vain(s, &p[i]) &&
             (best < 0 || penalised(s, &p[i]) < penalised(s, &p[best])))
             best = i;
     for (int i = 0; i < n; i++) {
         p[i].accepted = i == best;
-        p[i].beaten = i != best && loses_little(s, &p[i], slack);
+        p[i].beaten = i != best && lmbi_search_loses_little(s, &p[i], slack);
     }
 }
 
@@ -127,7 +127,7 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_deployed d;
     lmb_graph *frozen = NULL;
 
-    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
     lmb_deployed_free(&d);
     if (st == LMB_OK)
@@ -185,7 +185,7 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
         stand(s, &incumbent, &steps, &share);
         const lmb_point *p = &s->points->point[incumbent];
         lmb_goal goal = lmb_budget_next(&s->budget, p->cost, &met);
-        if (!loses_little(s, p, s->slack))
+        if (!lmbi_search_loses_little(s, p, s->slack))
             return lmbi_search_why(s, "the teacher as integers already loses more than may be lost");
         if (goal == LMB_GOAL_ACCURACY)
             return lmbi_search_why(s, "all limits are met");
@@ -199,85 +199,6 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
             return lmbi_search_why(s, "no move is left that takes %g %% of %s away", 100 * c->gain_min,
                                    lmb_goals[goal]);
     }
-}
-
-/* ---- the last training ---- */
-
-/* A point's deployed file beside that of its parent, on the held-out samples. */
-static lmb_status against_parent(lmbi_search *s, lmb_point *p, lmb_error *err)
-{
-    char path[LMB_SEARCH_PATH];
-    lmb_deployed was, is;
-
-    LMB_TRY(lmb_search_file(path, s->r->folder, p->parent, "model.lmb", err));
-    LMB_TRY(lmb_deployed_read(path, &was, err));
-    lmb_status st = lmb_search_file(path, s->r->folder, p->id, "model.lmb", err);
-    if (st == LMB_OK && (st = lmb_deployed_read(path, &is, err)) == LMB_OK) {
-        st = lmb_judge_against(s->judge, &was, &is, &p->before, err);
-        lmb_deployed_free(&is);
-    }
-    lmb_deployed_free(&was);
-    return st;
-}
-
-/* The finished form of point `of`, made if it is not there. good: one of the two is within the accuracy. */
-static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
-{
-    lmb_graph *model = NULL, *frozen = NULL;
-
-    *good = loses_little(s, &s->points->point[of], 0);
-    for (int i = 0; i < s->points->n; i++)
-        if (s->points->point[i].kind == LMB_POINT_FINISHED && s->points->point[i].parent == of) {
-            *good |= s->points->point[i].accepted;
-            lmb_judge_forget(s->judge, i); /* it may have been killed before it could */
-            return LMB_OK;
-        }
-    lmb_point p = { .id = s->points->n,
-                    .parent = of,
-                    .round = lmbi_search_next_round(s),
-                    .kind = LMB_POINT_FINISHED,
-                    .goal = s->points->point[of].goal };
-    lmbi_outcome o = { .status = LMB_OK };
-    memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
-    LMB_TRY(lmbi_search_read(s, of, &model, err));
-    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, err);
-    if (st == LMB_OK)
-        st = lmbi_round_deploy(s, p.id, frozen, &o, err);
-    lmb_graph_destroy(model);
-    lmb_graph_destroy(frozen);
-    LMB_TRY(st);
-    LMB_TRY(against_parent(s, &p, err));
-    LMB_TRY(lmbi_search_settle(s, &p, &o, 1, 0, err));
-    lmb_judge_forget(s->judge, p.id);
-    *good |= s->points->point[s->points->n - 1].accepted;
-    return LMB_OK;
-}
-
-/* The cheapest accepted point that is within the accuracy once it is finished, found by halving. */
-static lmb_status finish(lmbi_search *s, lmb_error *err)
-{
-    int *chain = malloc(sizeof *chain * (size_t)s->points->n), n = 0;
-    bool good = false;
-    lmb_status st = chain ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d points", s->points->n);
-
-    for (int i = 0; chain && i < s->points->n; i++)
-        if (s->points->point[i].accepted && s->points->point[i].kind != LMB_POINT_FINISHED)
-            chain[n++] = i;
-    if (st == LMB_OK)
-        st = finish_one(s, chain[n - 1], &good, err);
-    for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
-        bool mid_good;
-        int mid = (lo + hi + 1) / 2;
-        if (mid == 0 && loses_little(s, &s->points->point[0], 0)) /* a longer training makes the teacher no cheaper */
-            break;
-        st = finish_one(s, chain[mid], &mid_good, err);
-        if (mid_good)
-            lo = mid + 1;
-        else
-            hi = mid - 1;
-    }
-    free(chain);
-    return st;
 }
 
 /* ---- the whole ---- */
@@ -300,14 +221,38 @@ static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
         (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, ceil(z * z * (1 - d) / d));
 }
 
-/* What the search begins with: the teacher in words that have an integer form. E_UNSUPPORTED names a node that has
- * none. */
+/* Weights of few bits are rounded while they learn, and a training in bf16 refuses that: hours later, if it is a move
+ * that makes them few. */
+static lmb_status check_rounding(const lmbi_search *s, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+    bool use[LMB_MOVE_KINDS], few, recovers = s->r->recover && c->recover.precision == LMB_TRAIN_BF16;
+
+    LMB_TRY(lmb_search_moves(c, use, err));
+    few = use[LMB_MOVE_BITS];
+    for (int v = 0; v < s->start->n_values; v++)
+        few |= s->start->value[v].bits && s->start->value[v].bits <= LMB_BITS_FEW;
+    if (few && (recovers || c->tune.precision == LMB_TRAIN_BF16))
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "compress.%s.precision is bf16, and weights of %d bits or fewer (compress.qat, bits_min) are rounded "
+            "while they learn, which bf16 would blur by up to half a step; set it to f32",
+            recovers ? "recover" : "tune", LMB_BITS_FEW);
+    return LMB_OK;
+}
+
+/* What the search begins with: the teacher in words that have an integer form, each weight with its bits. E_UNSUPPORTED
+ * names a node that has none. */
 static lmb_status check_form(lmbi_search *s, lmb_error *err)
 {
     lmb_deployed d;
 
     LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
-    LMB_TRY(lmb_deployed_sketch(s->start, &d, err));
+    LMB_TRY(lmb_bits_settle(s->start, &s->r->c->qat, err));
+    s->qat = s->r->c->qat;
+    s->qat.layers = NULL;
+    LMB_TRY(check_rounding(s, err));
+    LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
     lmb_deployed_free(&d);
     return LMB_OK;
 }
@@ -317,8 +262,12 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     lmbi_search s = { .r = r };
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(lmb_search_integers(r->c, r->finish, err));
+    LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     LMB_TRY(check_held_out(&s, err));
     LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
+    if (r->teachers)
+        LMB_TRY(lmb_judge_check(r->teachers, r->train, err));
     lmb_status st = check_form(&s, err);
     lmb_graph_destroy(s.start);
     return st;
@@ -331,8 +280,23 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     char path[LMB_SEARCH_PATH];
     int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
 
-    s->jc = (lmb_judge_config){ c->tune, c->recover, c->finish, s->r->recover, s->r->finish, c->distill, c->samples,
-                                c->calibration, c->seed, c->observer, s->r->identity };
+    s->jc = (lmb_judge_config){ .tune = c->tune,
+                                .recover = c->recover,
+                                .finish = c->finish,
+                                .recovers = s->r->recover,
+                                .finishes = s->r->finish,
+                                .distill = c->distill,
+                                .finish_distill = &s->finish_distill,
+                                .teachers = s->r->teachers,
+                                .proves = c->prove,
+                                .samples = c->samples,
+                                .calibration = c->calibration,
+                                .seed = c->seed,
+                                .observer = c->observer,
+                                .qat = &s->qat,
+                                .equalise = c->equalise,
+                                .correct_bias = c->correct_bias,
+                                .identity = s->r->identity };
     if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
         s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
@@ -358,7 +322,7 @@ static lmb_status lead(lmbi_search *s, lmb_error *err)
     if (st == LMB_OK)
         st = descend(s, err);
     if (st == LMB_OK && (s->r->recover || s->r->finish))
-        st = finish(s, err);
+        st = lmbi_search_finish(s, err);
     if (st == LMB_OK || st == LMB_E_STOPPED) {
         lmb_status told = lmbi_round_end(s, err);
         st = st == LMB_OK ? told : st;
@@ -373,6 +337,8 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     lmb_status st;
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(lmb_search_integers(r->c, r->finish, err));
+    LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     if ((r->recover || r->finish) && *r->c->slack)
         LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));

@@ -14,6 +14,7 @@
  *   finish    then the cheapest accepted point is trained on all training samples, in floats (recover), with fake
  *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the teacher are, halving their number each time.
  *             Of a point and its finished form, which cost the same, the one with more held-out samples right goes out
+ *             prove: it is trained without the teacher as well, and the better of the two is the finished form
  *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
  *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
  *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
@@ -38,10 +39,11 @@ typedef struct lmb_search_config {
         *slack; /* with units: budget.h; "": no limit */
     double confidence, step, step_min, gain_min, penalty;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
-    bool low_rank;
+    bool low_rank, equalise, correct_bias, prove;
     const struct lmb_tree *observer, *moves;
+    lmb_qat_config qat;
     lmb_train_config tune, recover, finish;
-    lmb_distill_config distill;
+    lmb_distill_config distill, finish_distill; /* the latter: see lmb_search_lessons */
     lmb_search_table table;
 } lmb_search_config;
 extern const lmb_field lmb_search_fields[];
@@ -56,7 +58,8 @@ typedef struct lmb_search_watch {
 typedef struct lmb_search_request {
     const lmb_search_config *c;
     bool recover, finish;                 /* c->recover, c->finish are to be used */
-    const lmb_graph *teacher;             /* in inference form             */
+    const lmb_graph *teacher;             /* in inference form, answers logits (quantize/softmax.h) */
+    const lmb_graph *teachers;            /* who teach in its place; NULL: it does */
     const lmb_dataset *train, *held_out;
     const char *folder;                   /* of journal, table and points  */
     const char *identity;                 /* what it all depends on, as a marked dump (points.h): another search's
@@ -83,6 +86,15 @@ LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budg
  * is not, or one that they forbid. */
 extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", "blocks", NULL, as lmb_move_kind */
 LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
+
+/* What of the integers can not go together, with `finish` or without. E_ARG says what to change. */
+LMB_MUST_CHECK lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err);
+
+/* The teacher's share in `finish`: what `finish_distill` does not say is as in `distill`.
+ *   errors  E_ARG: lmb_judge_lesson's of both; `finish_distill` or `prove` without `finish`, `prove` without a teacher
+ */
+LMB_MUST_CHECK lmb_status lmb_search_lessons(const lmb_search_config *c, bool finish, lmb_distill_config *out,
+                                             lmb_error *err);
 
 /* Microseconds after which a prediction is late: `deadline`, else `latency_max`; 0: neither is given. */
 LMB_MUST_CHECK lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_error *err);

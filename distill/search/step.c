@@ -83,7 +83,7 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
 {
     const lmb_search_config *c = s->r->c;
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
-    lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min };
+    lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min, &s->qat };
     lmb_probe_config pc = { c->probe, (uint64_t)(c->seed + like->id), c->tune.backend, (int)s->jc.tune.threads,
                             c->distill.temperature, s->r->watch.work.work, s->r->watch.work.ctx };
     lmb_taylor *taylor = NULL;

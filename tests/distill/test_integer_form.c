@@ -1,6 +1,6 @@
 /* Mirrors distill/quantize/integer_form.c: shortcuts by Slice and Pad, means over an image and a normalisation by
  * channel, and channels side by side (concat_form.c), become what has an integer form, and the model answers as
- * before; what is in that form already is left alone. */
+ * before; what is in that form already is left alone, and a Softmax at the end (softmax.c) left out. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,8 @@
 #include "distill/prune/channels.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/quantize/integer_ops.h"
+#include "distill/quantize/ptq.h"
+#include "distill/quantize/softmax.h"
 #include "distill/search/deployed.h"
 #include "tests/check_main.h"
 #include "train/model.h"
@@ -102,13 +104,13 @@ START_TEST(an_exported_resnet_becomes_integers)
     float a[5], b[5], most = 0;
     lmb_deployed d;
 
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     for (int i = 0; i < form->n_nodes; i++)
         for (int k = 0; k < 5; k++)
             ck_assert_str_ne(form->node[i].op->name, gone[k]);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     answers(g, a);
     answers(form, b);
@@ -215,16 +217,16 @@ START_TEST(what_is_joined_may_be_normalised)
     lmb_deployed d;
 
     shake(g);
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     ck_assert_int_eq(count(form, "Concat") + count(form, "BatchNormalization"), 1); /* the stem's is folded later */
     ck_assert_int_eq(count(form, "Conv"), 1 + 1 + 1 + 2 + 2 + 3 + 3); /* a scale and a layer for each part */
     the_same(g, form);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     ck_ok(lmb_pass_prune_channels(form, &half, &small, NULL, &err));
-    ck_ok(lmb_deployed_sketch(small, &d, &err));
+    ck_ok(lmb_deployed_sketch(small, NULL, &d, &err));
     lmb_deployed_free(&d);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
@@ -238,7 +240,7 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
     lmb_deployed d;
 
     shake(g);
-    ck_assert_int_eq(lmb_deployed_sketch(g, &d, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_deployed_sketch(g, NULL, &d, &err), LMB_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.msg, "Concat"));
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_pass_integer_form(g, &form, &err));
@@ -247,7 +249,7 @@ START_TEST(a_layer_that_reads_parts_is_a_sum)
     ck_assert_int_eq(count(form, "Add"), 1 + 2 + 1);
     ck_assert_int_eq(count(form, "MaxPool"), 2);
     ck_assert_int_eq(count(form, "BatchNormalization"), count(g, "BatchNormalization") - 1);
-    ck_ok(lmb_deployed_sketch(form, &d, &err));
+    ck_ok(lmb_deployed_sketch(form, NULL, &d, &err));
     lmb_deployed_free(&d);
     the_same(g, form);
     lmb_graph_destroy(g);
@@ -269,6 +271,101 @@ START_TEST(rows_are_operators_of_onnx)
 }
 END_TEST
 
+/* ---- Softmax ---- */
+
+enum { LAST_PLAIN, LAST_SOFTMAX, LAST_LOG, LAST_RESHAPED, LAST_OVER_SAMPLES, LAST_READ, N_LAST };
+
+/* A small network whose end is as told. */
+static lmb_graph *ends_in(int last)
+{
+    lmb_graph *g;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 7, 7), NULL);
+    x = lmb_emit(&b, "Mul", NULL, LMB_IN(x, lmb_emit_scalar(&b, 1.0f / 255)), LMB_NO_ATTRS);
+    x = lmb_emit(&b, "Conv", "first", LMB_IN(x, weights(&b, "first.w", LMB_SHAPE(6, 3, 3, 3))), LMB_NO_ATTRS);
+    x = lmb_emit(&b, "GlobalAveragePool", NULL, LMB_IN(lmb_emit(&b, "Relu", NULL, LMB_IN(x), LMB_NO_ATTRS)),
+                 LMB_NO_ATTRS);
+    x = lmb_emit(&b, "Gemm", "head",
+                 LMB_IN(lmb_emit(&b, "Flatten", NULL, LMB_IN(x), LMB_NO_ATTRS), weights(&b, "head.w", LMB_SHAPE(5, 6)),
+                        weights(&b, "head.b", LMB_SHAPE(5))),
+                 LMB_ATTRS(LMB_AINT("transB", 1)));
+    lmb_vid logits = x;
+    if (last == LAST_RESHAPED) {
+        x = lmb_emit(&b, "Softmax", NULL, LMB_IN(x), LMB_ATTRS(LMB_AINT("axis", 1)));
+        x = lmb_emit(&b, "Flatten", NULL, LMB_IN(lmb_emit(&b, "Identity", NULL, LMB_IN(x), LMB_NO_ATTRS)),
+                     LMB_NO_ATTRS);
+    } else if (last != LAST_PLAIN) {
+        x = lmb_emit(&b, last == LAST_LOG ? "LogSoftmax" : "Softmax", NULL, LMB_IN(x),
+                     LMB_ATTRS(LMB_AINT("axis", last == LAST_OVER_SAMPLES ? 0 : -1)));
+    }
+    lmb_emit_output(&b, "answer", x);
+    if (last == LAST_READ)
+        lmb_emit_output(&b, "again", lmb_emit(&b, "Add", NULL, LMB_IN(x, logits), LMB_NO_ATTRS));
+    ck_ok(lmb_builder_status(&b));
+    return g;
+}
+
+/* The `.lmb` that calibration makes of it. */
+static void integers_of(const lmb_graph *g, lmb_deployed *out)
+{
+    static const char text[] = "{name: synthetic, train: 40, channels: 3, height: 7, width: 7, classes: 5}";
+    const lmb_ptq_config how = { .calibration = 32, .seed = 1, .backend = "cpu", .threads = 1 };
+    lmb_graph *form, *frozen;
+    lmb_dataset *data;
+    lmb_config *c;
+
+    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
+    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_pass_integer_form(g, &form, &err));
+    ck_ok(lmb_ptq(form, &how, data, &frozen, &err));
+    ck_ok(lmb_deployed_real(frozen, out, NULL, &err));
+    lmb_graph_destroy(form);
+    lmb_graph_destroy(frozen);
+    lmb_dataset_destroy(data);
+    lmb_config_destroy(c);
+}
+
+START_TEST(a_softmax_at_the_end_is_left_out)
+{
+    lmb_graph *plain = ends_in(LAST_PLAIN), *g = ends_in(LAST_SOFTMAX + _i), *logits;
+    lmb_deployed want, got;
+    float a[5], b[5];
+
+    ck_ok(lmb_pass_logits(g, &logits, &err));
+    ck_assert_ptr_nonnull(logits);
+    ck_assert_int_eq(count(logits, "Softmax") + count(logits, "LogSoftmax"), 0);
+    ck_assert_str_eq(logits->output[0].name, "answer");
+    answers(plain, a);
+    answers(logits, b);
+    ck_assert_mem_eq(a, b, sizeof a);
+    integers_of(plain, &want);
+    integers_of(g, &got);
+    ck_assert_uint_eq(got.file.n, want.file.n);
+    ck_assert_mem_eq(got.file.text, want.file.text, want.file.n);
+    lmb_deployed_free(&want);
+    lmb_deployed_free(&got);
+    lmb_graph_destroy(plain);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(logits);
+}
+END_TEST
+
+/* None, one over something else, and one that something else reads. */
+START_TEST(another_softmax_stays)
+{
+    static const int last[] = { LAST_PLAIN, LAST_OVER_SAMPLES, LAST_READ };
+    lmb_graph *g = ends_in(last[_i]), *logits = g;
+
+    ck_ok(lmb_pass_logits(g, &logits, &err));
+    ck_assert_ptr_null(logits);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/integer_form", add(rows_are_operators_of_onnx);
               add(a_layer_that_reads_parts_is_a_sum); add(what_is_joined_may_be_normalised);
-              add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);)
+              add_loop(an_exported_resnet_becomes_integers, 4); add(our_own_models_stay);
+              add_loop(a_softmax_at_the_end_is_left_out, 3); add_loop(another_softmax_stays, 3);)

@@ -181,7 +181,7 @@ START_TEST(moves_gain_what_they_say)
         const lmb_move *x = &m.move[i];
         lmb_deployed d;
         ck_ok(lmb_moves_apply(&m, &i, 1, &after, &err));
-        ck_ok(lmb_deployed_sketch(after, &d, &err));
+        ck_ok(lmb_deployed_sketch(after, NULL, &d, &err));
         ck_assert(x->loss > 0);
         ck_assert_double_eq_tol(m.cost[LMB_GOAL_MACS] - (double)lmb_edge_macs(&d.model), x->gain[LMB_GOAL_MACS], 0.5);
         ck_assert_double_eq_tol(m.cost[LMB_GOAL_BYTES] - (double)d.file.n, x->gain[LMB_GOAL_BYTES], 0.5);
@@ -274,7 +274,7 @@ START_TEST(moves_of_blocks)
     for (double step = 0.1; step < 0.7; step += 0.1) {
         ck_ok(lmb_moves_choose(&f.m, LMB_GOAL_MACS, step, NULL, NULL, f.latency, which, &n, cost, &after, &err));
         lmb_deployed d;
-        ck_ok(lmb_deployed_sketch(after, &d, &err));
+        ck_ok(lmb_deployed_sketch(after, NULL, &d, &err));
         ck_assert_double_eq((double)lmb_edge_macs(&d.model), cost[LMB_GOAL_MACS]);
         lmb_deployed_free(&d);
         bool goes = false, thinner = false;
@@ -324,7 +324,7 @@ START_TEST(moves_to_fewer_bits)
         ck_assert(bits == 0 || (x->from == 8 && (x->to == 6 || x->to == 4)));
         bits++;
         ck_ok(lmb_moves_apply(&m, &i, 1, &after, &err));
-        ck_ok(lmb_deployed_sketch(after, &d, &err));
+        ck_ok(lmb_deployed_sketch(after, NULL, &d, &err));
         ck_assert(x->loss > 0 && x->gain[LMB_GOAL_MACS] == 0 && x->gain[LMB_GOAL_BYTES] > 0);
         ck_assert_double_eq_tol(m.cost[LMB_GOAL_BYTES] - (double)d.file.n, x->gain[LMB_GOAL_BYTES], 0.5);
         lmb_deployed_free(&d);

@@ -22,6 +22,7 @@ static lmb_point point(int id, int64_t right, double us, double bytes)
     if (id == 3) {
         p.kind = LMB_POINT_FINISHED;
         p.before = (lmb_paired){ 1000, 5, 6 };
+        p.proof = (lmb_paired){ 1000, 8, 9 };
     }
     p.move = calloc(1, sizeof *p.move);
     ck_assert_ptr_nonnull(p.move);
@@ -59,7 +60,8 @@ START_TEST(points_come_back_to_the_bit)
                   memcmp(x->predicted, y->predicted, sizeof x->cost) == 0);
         ck_assert(memcmp(&x->penalty, &y->penalty, sizeof x->penalty) == 0);
         ck_assert(x->right == y->right && memcmp(&x->pair, &y->pair, sizeof x->pair) == 0 &&
-                  memcmp(&x->before, &y->before, sizeof x->before) == 0 && x->limit == y->limit &&
+                  memcmp(&x->before, &y->before, sizeof x->before) == 0 &&
+                  memcmp(&x->proof, &y->proof, sizeof x->proof) == 0 && x->limit == y->limit &&
                   x->accepted == y->accepted);
         ck_assert_int_eq(x->n_moves, y->n_moves);
         for (int k = 0; k < x->n_moves; k++)

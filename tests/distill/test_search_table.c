@@ -5,6 +5,7 @@
 #include "distill/quantize/facts.h"
 #include "distill/search/deployed.h"
 #include "distill/search/latency.h"
+#include "distill/search/measure.h"
 #include "tests/distill/search.h"
 
 START_TEST(ops_are_measured_once)
@@ -17,7 +18,7 @@ START_TEST(ops_are_measured_once)
     uint64_t bytes, bytes2;
     char key[LMB_LATENCY_KEY];
 
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     lmb_latency_key(&d.model, 0, key);
     ck_assert_str_eq(key, "conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8");
     ck_ok(lmb_latency_open(path, false, &t, &err));
@@ -67,7 +68,7 @@ START_TEST(a_slow_moment_is_put_right)
 
     while (lmb_edge_kernels(i, &usable) && !usable)
         i++;
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     lmb_latency_key(&d.model, 1, key);
     int n = snprintf(line, sizeof line, "{\"kernels\": \"%s\"}\n{\"op\": \"%s\", \"us\": 6e7}\n",
                      lmb_edge_kernels(i, &usable), key);
@@ -110,7 +111,7 @@ START_TEST(a_frozen_table_names_what_it_lacks)
     ck_ok(lmb_latency_open(path, true, &t, &err));
     ck_ok(lmb_file_size(path, &bytes, &err));
     ck_assert_uint_eq(bytes, sizeof table - 1 - strlen("{\"op\": \"co")); /* the torn line is cut off */
-    ck_ok(lmb_deployed_sketch(g, &d, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.msg, "has no max"));
     lmb_latency_close(t);
@@ -128,7 +129,7 @@ START_TEST(a_sketch_costs_what_the_model_costs)
     lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
     lmb_deployed sketch, real;
 
-    ck_ok(lmb_deployed_sketch(g, &sketch, &err));
+    ck_ok(lmb_deployed_sketch(g, NULL, &sketch, &err));
     ck_ok(lmb_ptq(g, &c, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, &real, NULL, &err));
     ck_assert_uint_eq(sketch.file.n, real.file.n);
@@ -155,6 +156,46 @@ START_TEST(a_sketch_costs_what_the_model_costs)
 }
 END_TEST
 
+/* Of nine repeats one was disturbed: a fifth of its 301 runs. They are more than a hundredth of all runs, and late. */
+START_TEST(the_tail_is_of_all_runs)
+{
+    enum { RUNS = 301, REPEATS = 9, SLOW = 60 };
+    double run[REPEATS * RUNS];
+    lmb_timing t = { .p50 = 10, .throughput = 1e5 };
+
+    for (int i = 0; i < REPEATS * RUNS; i++)
+        run[i] = 10e-6 + 1e-9 * (i % RUNS);
+    for (int i = 0; i < SLOW; i++)
+        run[4 * RUNS + 5 * i] = 100e-6;
+    lmbi_measure_tail(run, REPEATS * RUNS, 50, &t);
+    ck_assert_double_eq_tol(t.p99, 100, 1e-9);
+    ck_assert_double_eq_tol(t.missed, (double)SLOW / (REPEATS * RUNS), 1e-12);
+    ck_assert(t.p50 == 10 && t.throughput == 1e5);
+    lmbi_measure_tail(run, REPEATS * RUNS, 0, &t); /* no deadline: nothing is late */
+    ck_assert(t.missed == 0);
+}
+END_TEST
+
+/* Whatever the machine does: half of each repeat's runs are no shorter than the best repeat's median. */
+START_TEST(a_whole_has_a_tail)
+{
+    lmb_graph *g = make("{name: mlp, hidden: [16], mean: 120, scale: 0.02}");
+    lmb_latency *t;
+    lmb_deployed d;
+    lmb_timing all, none;
+
+    ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
+    ck_ok(lmb_latency_open(path, false, &t, &err));
+    ck_ok(lmb_latency_whole(t, &d.model, 1e-9, &all, &err));
+    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &none, &err));
+    ck_assert(all.p99 >= all.p50 && none.p99 >= none.p50 && all.missed == 1 && none.missed == 0);
+    lmb_latency_close(t);
+    lmb_deployed_free(&d);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/search_table", tcase_add_checked_fixture(tc_, setup, teardown); add(ops_are_measured_once);
               add(a_slow_moment_is_put_right);
-              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);)
+              add(a_frozen_table_names_what_it_lacks); add(a_sketch_costs_what_the_model_costs);
+              add(the_tail_is_of_all_runs); add(a_whole_has_a_tail);)

@@ -1,8 +1,10 @@
 #!/bin/sh
 # `limbeck compress` on tiny data: a front whose points are loadable models; with a frozen latency table a search that is
 # killed (kill -9) again and again ends in the same front, journal and model, to the byte; what can not be met is exit code 4
-# with the nearest point there; what can not be asked is refused before any work.
+# with the nearest point there; what can not be asked is refused before any work. Integers for a profile, several teachers, a
+# proof, and a teacher that ends in Softmax.
 limbeck=$1
+end_in_softmax=$3
 dir=$2/compress
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
 cat >"$dir/c.yaml" <<Y
@@ -66,6 +68,12 @@ compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
 says "node [^ :]*: Tanh has no integer form"
 "$limbeck" config check "$dir/c.yaml" --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}" >/dev/null 2>"$dir/err" && fail "config check takes a teacher without an integer form"
 says "Tanh has no integer form"
+compress 2 --set "compress.distill.losses=[attention]"
+says "the loss 'attention' looks into the teacher"
+compress 2 --set compress.qat.scheme=learned --set compress.finish=
+says "compress.qat.scheme is learned, and nothing learns with fake quantisation"
+compress 1 --set "compress.distill.teachers=[$dir/nobody.onnx]"
+says "there is no file '$dir/nobody.onnx'"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
 
 # channels side by side and then normalised, by hand and as a teacher
@@ -116,7 +124,6 @@ Y
 cp "$front" "$dir/own.json"
 compress 0 --set "compress.compare_front=[$dir/family/tune/tune.json, $dir/own.json]"
 grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0-9]*, ' "$front" || fail "front.json does not speak of the tuning"
-grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0, ' "$front" || fail "a front beats itself"
 grep -q "<h2>Beside other searches</h2>" "$dir/first/compress/report.html" || fail "report.html shows no other search"
 grep -q "tune, halving: [0-9.]* % at [0-9]" "$dir/first/compress/report.html" || fail "the picture has no point of the other search"
 
@@ -154,6 +161,8 @@ compress 0
 # another configuration in the same folder is refused; --fresh begins again
 compress 2 --set compress.step=0.3
 says "another configuration, teacher or data (.step: 0.2. where this one has .step: 0.3.)"
+compress 2 --set compress.qat.scales=power_of_two
+says "where this one has .*scales: power_of_two"
 # unless it only lacks a key that this program knows and nobody has named: it was written before there was one
 sed -i 's/\\n  penalty: 1[^\\]*\\n/\\n/' "$dir/first/compress/journal.jsonl"
 grep -q 'penalty: 1' "$dir/first/compress/journal.jsonl" && fail "the key is still in the journal"
@@ -164,7 +173,7 @@ says "where this one has .penalty: 0.5"
 # frozen: undisturbed, then killed again and again
 frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
 frozen="$frozen --set compress.macs_max=350k --set compress.bytes_max=20kB" # two limits that a step or two can meet, whatever was measured
-compress 0 $frozen --set "$last" --set run="$dir/whole"
+compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/whole"
 [ $(ls "$dir"/whole/compress/logits-*.bin | wc -l) = 2 ] || fail "the teacher was not asked for two versions and the plain samples"
 ls "$dir/whole/compress" | grep -q '[.]h5' && fail "a checkpoint of the last training is left"
 grep -q '"penalty": {"latency": 0, "bytes": 0[.][0-9]*, "macs": 0[.]' "$dir/whole/compress/journal.jsonl" || fail "no multiplier in the journal"
@@ -172,7 +181,7 @@ kills=0
 seed=4321
 while [ $kills -lt 12 ]; do
     seed=$(( (seed * 1103515245 + 12345) % 2147483648 ))
-    "$limbeck" compress "$dir/c.yaml" $frozen --set "$last" --set run="$dir/killed" >"$dir/out" 2>"$dir/err" </dev/null &
+    "$limbeck" compress "$dir/c.yaml" $frozen --set "$last" --set compress.prove=true --set run="$dir/killed" >"$dir/out" 2>"$dir/err" </dev/null &
     pid=$!
     sleep "$(printf '0.%03d' $((100 + seed / 65536 % 500)))"
     kill -9 $pid 2>/dev/null || kills=12 # it was done before we came
@@ -180,10 +189,15 @@ while [ $kills -lt 12 ]; do
     kills=$((kills + 1))
     [ $kills = 5 ] && [ -e "$dir/killed/compress/journal.jsonl" ] && printf '{"point": 1, "par' >>"$dir/killed/compress/journal.jsonl" # a torn line
 done
-compress 0 $frozen --set "$last" --set run="$dir/killed"
+compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/killed"
 for file in front.json journal.jsonl model.lmb model-int8.onnx; do
     cmp "$dir/whole/compress/$file" "$dir/killed/compress/$file" || fail "killed and resumed, $file differs"
 done
+
+# a front beside itself; frozen, so that the search is as finished as it was
+cp "$dir/whole/compress/front.json" "$dir/own.json"
+compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/whole" --set "compress.compare_front=$dir/own.json"
+grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0, ' "$dir/whole/compress/front.json" || fail "a front beats itself"
 
 # a limit that can not be met: exit code 4, the nearest point and the reason
 compress 4 --set run="$dir/unmet" --set compress.objective=accuracy --set compress.latency_max="0.01 us" --set compress.steps=2 --set compress.finish.epochs=1
@@ -195,6 +209,34 @@ grep -q '"met": false' "$dir/unmet/compress/front.json" || fail "front.json does
 compress 0 --set run="$dir/near" --set compress.teacher="$dir/first/teacher/model.onnx" --set compress.objective=accuracy --set compress.accuracy_drop_max= --set compress.macs_max="0.4 M" --set compress.finish=
 grep '"point": 1,' "$dir/near/compress/front.json" | grep -q '"step": 0.079' || fail "the step is not what the limit asks for: $(grep -o '"step": [0-9.]*' "$dir/near/compress/front.json")"
 grep -q '"kind": "finished"' "$dir/near/compress/front.json" && fail "an empty section finish is one"
+
+# integers for a profile, taught by two by another loss, with a proof that the teacher helps; a table of such shapes is there
+first=$dir/first/teacher/model.onnx
+table="--set compress.table.frozen=true --set compress.table.file=$dir/whole.jsonl --set compress.steps=1 --set compress.tune.epochs=1"
+cp "$dir/first/compress/latency.jsonl" "$dir/whole.jsonl"
+compress 0 $table --set run="$dir/asked" --set "compress.accuracy_drop_max=90 %" --set compress.teacher= --set "compress.distill={losses: [dkd], teachers: [$first, {file: $first, weight: 2}]}" \
+    --set "compress.finish_distill={alpha: 0.3, temperature: 1}" --set compress.prove=true --set compress.equalise=true --set "compress.qat={scales: power_of_two, bits: 7, ends: 7}"
+grep -q '"proof": {"kept": "\(taught\|alone\)", "won": [0-9]*, "lost": [0-9]*, "p": ' "$dir/asked/compress/front.json" || fail "front.json has no proof"
+grep -q '"proof_won": ' "$dir/asked/compress/journal.jsonl" || fail "the journal has no proof"
+grep -q "taught beside untaught" "$dir/asked/compress/report.html" || fail "report.html has no proof"
+grep -q "the last training with the teacher wins [0-9]* and loses [0-9]* beside the same without: the teacher's is \(kept\|rejected\)" "$dir/err" || fail "nobody says what was proved"
+for n in 000 001; do
+    for profile in pot weights7; do
+        "$limbeck" export "$dir/asked/compress/points/$n/model-int8.onnx" --out "$dir/asked.onnx" --profile $profile >/dev/null 2>"$dir/err" || fail "point $n is not for $profile: $(cat "$dir/err")"
+    done
+done
+"$limbeck" export "$dir/first/compress/points/000/model-int8.onnx" --out "$dir/asked.onnx" --profile pot >/dev/null 2>&1 && fail "any integers are for the profile pot"
+
+# a teacher that ends in Softmax: the same integers, which is said once
+"$end_in_softmax" "$first" "$dir/plain.onnx" "$dir/softmax.onnx" || fail "no model that ends in Softmax"
+for m in plain softmax; do
+    compress 0 $table --set run="$dir/$m" --set "compress.accuracy_drop_max=90 %" --set compress.teacher="$dir/$m.onnx" --set compress.finish=
+    [ "$(grep -c "softmax.onnx ends in Softmax, which is left out" "$dir/err")" = "$(test $m = plain; echo $?)" ] || fail "$m: how often Softmax is spoken of"
+    "$limbeck" quantize "$dir/c.yaml" "$dir/$m.onnx" --calibration 50 --out "$dir/$m.int8.onnx" >"$dir/out" 2>"$dir/err" &&
+        "$limbeck" export "$dir/$m.int8.onnx" --out "$dir/$m.lmb" >>"$dir/out" 2>>"$dir/err" || fail "$m: no integers: $(cat "$dir/err")"
+done
+cmp "$dir/plain/compress/model.lmb" "$dir/softmax/compress/model.lmb" || fail "Softmax changes what is compressed"
+cmp "$dir/plain.lmb" "$dir/softmax.lmb" || fail "Softmax changes what is quantised"
 
 # a table that is not there can not be frozen
 compress 2 --set run="$dir/none" --set compress.table.frozen=true --set compress.table.file="$dir/nothing.jsonl"

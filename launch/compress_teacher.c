@@ -1,0 +1,46 @@
+/* launch/compress_teacher.c - what a search compresses, and who teaches it. See compress.h. */
+#include <string.h>
+
+#include "core/base/file.h"
+#include "launch/compress.h"
+#include "launch/softmax.h"
+#include "launch/stage.h"
+#include "launch/teacher.h"
+#include "train/model.h"
+
+/* Those of the list, as one; path: the first of them. */
+static lmb_status read_all(const lmb_job *j, const lmb_tree *list, bool say, char path[LMB_STAGE_PATH], lmb_graph **out,
+                           lmb_error *err)
+{
+    const lmb_distill_config d = { .teacher = "", .teachers = list };
+    char all[LMB_TEACHERS_MAX][LMB_STAGE_PATH];
+    int n;
+
+    LMB_TRY(lmb_teacher_files(j, &d, all, &n, err));
+    memcpy(path, all[0], LMB_STAGE_PATH);
+    return lmb_teacher_read(j, &d, say, out, err);
+}
+
+static lmb_status build(const lmb_job *j, const lmb_tree *model, bool say, lmb_graph **out, lmb_error *err)
+{
+    LMB_TRY(lmb_model_build(model, &j->all->shape, j->all->classes, 1, out, err));
+    return lmb_without_softmax("compress.teacher", say, out, err);
+}
+
+lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree *teacher, const lmb_tree *teachers, bool say,
+                                lmb_graph **compressed, lmb_graph **several, lmb_error *err)
+{
+    char first[LMB_STAGE_PATH];
+    const char *path = first;
+
+    LMB_TRY(teachers ? read_all(j, teachers, say, first, several, err)
+                     : lmb_stage_path(first, j->c.run, "teacher", "model.onnx", err));
+    if (teacher && teacher->kind == LMB_TREE_MAP)
+        return build(j, teacher, say, compressed, err);
+    if (teacher)
+        LMB_TRY(lmb_tree_text(teacher, &path, err));
+    else if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
+    bool said = teachers && !teacher; /* it is the first of those that teach */
+    return lmb_teacher_read_file(j, path, say && !said, compressed, err);
+}
