@@ -77,6 +77,17 @@ run 0 run "$dir/lowrank.yaml" --set student.lowrank=
 [ -d "$dir/run/student-pruned" ] && fail "student-pruned was not moved away"
 grep -q 'Factorised' "$dir/run/report.html" && fail "the report of a run without ranks has them"
 
+# after pruning by magnitude a layer that is not named keeps its zeros, through this training too
+cat >"$dir/sparse.yaml" <<Y
+$(sed "s|^run: .*|run: $dir/sparse|; /lowrank:/d" "$dir/lowrank.yaml")
+  prune: {method: magnitude, sparsity: 0.6, every: 1, end: 1, train: {epochs: 2, batch: 64, threads: 1}}
+  lowrank: {energy: 0.7, layers: [layer3.conv.weight], train: {epochs: 1, batch: 64, lr: 0.01, threads: 1}}
+  quantize: {method: ptq, calibration: 64}
+Y
+run 0 distill "$dir/sparse.yaml"; says '1 of 1 layers are factorised'
+run 0 export "$dir/sparse.yaml"
+run 0 inspect "$dir/sparse/student-int8/model.lmb"; says ' layer1.conv .* 6[0-9].[0-9]* % zero'; says 'layer3.conv.core'
+
 # refused before anything is trained
 rm -rf "$dir/run"
 for wrong in 'energy=0|energy is 0' 'energy=2|energy is 2' 'gain=1|gain is 1' 'layers=[nobody]|can be factorised; there are ' 'train.lr=-1|lr is -1'; do
