@@ -8,6 +8,7 @@
 #include "launch/compress.h"
 #include "launch/federation.h"
 #include "launch/job.h"
+#include "launch/lowrank.h"
 #include "launch/prune.h"
 #include "launch/tune.h"
 #include "launch/update.h"
@@ -87,6 +88,8 @@ static lmb_status keys(void)
     print_keys("`student.prune`:", lmb_prune_fields);
     print_keys("`student.prune`, with method channels:", lmb_prune_channel_fields);
     print_keys("`student.prune`, with method magnitude:", lmb_prune_magnitude_fields);
+    print_keys("`student.lowrank`:", lmb_lowrank_fields);
+    print_keys("`student.lowrank`, too:", lmb_ranks_fields);
     print_keys("`student.quantize`:", lmb_distill_quantize_fields());
     print_keys("`compress` (`tune` and `finish` hold keys of `train`):", lmb_compress_fields);
     print_keys("`compress`, of the search:", lmb_search_fields);

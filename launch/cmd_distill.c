@@ -1,5 +1,5 @@
-/* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, is pruned, then learns to be integers.
- * What it is asked for, and whether that can be; the work is student.h's.
+/* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, is pruned and factorised, then learns to
+ * be integers. What it is asked for, and whether that can be; the work is student.h's.
  */
 #include "core/passes/fold.h"
 #include "launch/material.h"
@@ -39,12 +39,16 @@ static const char usage[] =
     "are held at\n"
     "   zero, more and more while it trains (pattern: \"2:4\"). `limbeck config keys` explains each key, `limbeck list "
     "criteria` the criteria.\n"
-    "3. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
+    "3. With a section `lowrank`: makes layers thinner ones one after the other (SVD; Tucker-2 for k x k), of the least "
+    "ranks that\n"
+    "   keep `energy` of the squared singular values, where that takes MACs away, and trains on.\n"
+    "4. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
     "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges "
     "from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
-    "Leaves <run>/student/model.onnx (the pruned one; what it was before is in <run>/student-dense) and\n"
-    "<run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n" LMB_PLAN_CACHE_USAGE
+    "Leaves <run>/student/model.onnx (the pruned and factorised one; what it was before is in <run>/student-dense, and "
+    "between\n"
+    "both in <run>/student-pruned) and <run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n" LMB_PLAN_CACHE_USAGE
         LMB_TRACING_USAGE;
 
 static const char *const methods[] = { "auto", "qat", "ptq", NULL };
@@ -96,6 +100,8 @@ static lmb_status bind_options(lmb_student *r, lmb_error *err)
     LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
     if (r->job.stage.prune)
         LMB_TRY(lmb_prune_bind(r->job.stage.prune, &r->prune, err));
+    if (r->job.stage.lowrank)
+        LMB_TRY(lmb_lowrank_bind(r->job.stage.lowrank, &r->lowrank, err));
     LMB_TRY(lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err));
     if (!lmb_tree_has(r->job.stage.quantize, "distill") && (!r->job.stage.distill || r->distill.alpha == 0))
         r->quantize.distill.alpha = 0; /* a student that nobody teaches becomes integers by itself, too */
@@ -111,10 +117,17 @@ static lmb_status check_prune(const lmb_student *r, const lmb_graph *student, lm
 {
     lmb_masks *masks = NULL;
 
-    LMB_TRY(lmb_prune_student(&r->prune, student, r->job.train, out, err));
+    LMB_TRY(lmb_prune_student(&r->prune, student, r->job.train, out, NULL, err));
     LMB_TRY(lmb_prune_masks(&r->prune, *out, r->job.train->n, &masks, err));
     lmb_masks_destroy(masks);
     return lmb_job_check_training(&r->prune.train, *out, r->job.train, err);
+}
+
+/* Layers are named, and it would learn on; of what rank they will be, trained weights alone tell. */
+static lmb_status check_lowrank(const lmb_student *r, const lmb_graph *student, lmb_error *err)
+{
+    lmb_status st = lmb_ranks_check(student, &r->lowrank.ranks, err);
+    return st == LMB_OK ? lmb_job_check_training(&r->lowrank.train, student, r->job.train, err) : st;
 }
 
 lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb_error *err)
@@ -125,8 +138,11 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
 
     LMB_TRY(bind_options(&r, err));
     const lmb_distill_config *const lessons[] = { &r.distill, &r.quantize.distill,
-                                                  j->stage.prune ? &r.prune.distill : NULL, NULL };
-    for (int i = 0; lessons[i]; i++) {
+                                                  j->stage.prune ? &r.prune.distill : NULL,
+                                                  j->stage.lowrank ? &r.lowrank.distill : NULL };
+    for (size_t i = 0; i < sizeof lessons / sizeof *lessons; i++) {
+        if (!lessons[i])
+            continue;
         lmb_objective o = { .distill = *lessons[i] };
         LMB_TRY(lmb_teacher_check(lessons[i], err));
         LMB_TRY(lmb_objective_bind(&o, err));
@@ -137,6 +153,8 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
     }
     if (j->stage.prune)
         st = check_prune(&r, student, &pruned, err);
+    if (st == LMB_OK && j->stage.lowrank)
+        st = check_lowrank(&r, pruned ? pruned : student, err);
     if (st == LMB_OK && j->stage.quantize) {
         st = lmb_pass_fold(pruned ? pruned : student, &folded, err);
         if (st == LMB_OK)

@@ -31,7 +31,7 @@ const lmb_field lmb_job_fields[] = {
     LMB_SECTION(lmb_job_config, train, lmb_train_fields, "how it is trained"),
     LMB_TREE(lmb_job_config, teacher,
              "a stage: model, train; a model from an ONNX file, without train, is taken as it is"),
-    LMB_TREE(lmb_job_config, student, "a stage: model, train, distill, prune, quantize"),
+    LMB_TREE(lmb_job_config, student, "a stage: model, train, distill, prune, lowrank, quantize"),
     LMB_TREE(lmb_job_config, federation, "server and clients"),
     LMB_TREE(lmb_job_config, update, "new samples for `limbeck train --continue`: data, list, share, train"),
     LMB_TREE(lmb_job_config, compress, "the search for the fastest student: docs/compress.md"),
@@ -49,13 +49,17 @@ const lmb_field lmb_stage_fields[] = {
     LMB_SECTION(lmb_stage_config, train, lmb_train_fields, "how it is trained"),
     LMB_TREE(lmb_stage_config, distill, "loss against a teacher"),
     LMB_TREE(lmb_stage_config, prune, "what is taken away"),
+    LMB_TREE(lmb_stage_config, lowrank, "layers as thinner ones"),
     LMB_TREE(lmb_stage_config, quantize, "integers"), LMB_FIELD_END
 };
 
 /* What only a student does would be passed over in silence. */
 static lmb_status check_teacher(const lmb_stage_config *s, lmb_error *err)
 {
-    const lmb_tree *foreign = s->distill ? s->distill : s->prune ? s->prune : s->quantize;
+    const lmb_tree *foreign = s->distill   ? s->distill
+                              : s->prune   ? s->prune
+                              : s->lowrank ? s->lowrank
+                                           : s->quantize;
     return foreign ? lmb_tree_fail(foreign, err, LMB_E_ARG, "a teacher is trained, no more: move `%s` to `student`",
                                    foreign->key)
                    : LMB_OK;

@@ -32,7 +32,7 @@ extern const lmb_field lmb_job_fields[];
 typedef struct lmb_stage_config { /* below `teacher:` or `student:` */
     const lmb_tree *model;
     lmb_train_config train;
-    const lmb_tree *distill, *prune, *quantize;
+    const lmb_tree *distill, *prune, *lowrank, *quantize;
 } lmb_stage_config;
 extern const lmb_field lmb_stage_fields[];
 

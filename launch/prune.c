@@ -58,8 +58,10 @@ lmb_status lmb_prune_bind(const lmb_tree *prune, lmb_prune_config *out, lmb_erro
 
 int64_t lmb_prune_steps(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS ? c->channels.steps : 1; }
 
+bool lmb_prune_carries(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS && c->channels.carry; }
+
 static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
-                                 lmb_graph **out, lmb_error *err)
+                                 lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
 {
     lmb_prune_channels step = lmb_prune_step(&c->channels);
     lmb_taylor_config tc = { step.batches, GRADIENT_ROWS, (uint64_t)step.seed, "cpu" };
@@ -72,17 +74,19 @@ static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *stu
     if (gradients)
         LMB_TRY(lmb_taylor_create(student, train, &tc, &taylor, err));
     step.gradients = taylor;
-    lmb_status st = lmb_pass_prune_channels(student, &step, out, NULL, err);
+    lmb_status st = lmb_pass_prune_channels(student, &step, out, lineage, err);
     lmb_taylor_destroy(taylor);
     return st;
 }
 
 lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
-                             lmb_graph **out, lmb_error *err)
+                             lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
 {
+    if (lineage)
+        *lineage = NULL;
     if (c->method == LMB_PRUNE_MAGNITUDE)
         return lmb_graph_copy(student, out, err);
-    lmb_status st = prune_channels(c, student, train, out, err);
+    lmb_status st = prune_channels(c, student, train, out, lineage, err);
     if (st != LMB_OK)
         lmb_error_context(err, "prune");
     return st;

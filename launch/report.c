@@ -232,6 +232,9 @@ static lmb_status read_run(const char *run, const char *const *stages, lmb_repor
             snprintf(r->missing + n, sizeof r->missing - n, "%s%s", n ? ", " : "", stage_names[i]);
         }
     }
+    snprintf(path, sizeof path, "%s/student/lowrank.json", run);
+    if (is_asked("student", stages) && lmb_file_exists(path))
+        LMB_TRY(lmb_report_read_ranks(path, r, err));
     snprintf(path, sizeof path, "%s/federation/privacy.json", run);
     if (is_asked("federation", stages) && lmb_file_exists(path))
         LMB_TRY(read_privacy(path, r, err));
@@ -266,6 +269,8 @@ lmb_status lmb_report_read(const char *run, const char *const *stages, lmb_repor
 void lmb_report_free(lmb_report *r)
 {
     free(r->privacy);
+    free(r->rank);
+    lmb_config_destroy(r->ranks_json);
     for (int i = 0; i < r->n_stages; i++) {
         lmb_config_destroy(r->stage[i].json);
         free(r->stage[i].confusion);

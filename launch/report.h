@@ -44,11 +44,21 @@ typedef struct lmb_report_curve {
     int n;
 } lmb_report_curve;
 
+/* A layer of the student that could be factorised (launch/lowrank.h). */
+typedef struct lmb_report_rank {
+    const char *weight;
+    double out, in, taps, rank_out, rank_in, energy, macs, macs_after;
+    bool thin;
+} lmb_report_rank;
+
 typedef struct lmb_report {
     int n_stages, n_curves;
     lmb_report_stage stage[LMB_REPORT_STAGES]; /* in the order of the journey */
     lmb_report_curve curve[LMB_REPORT_CURVES];
     char missing[128];                         /* names of stages without a stage.json, "" if none */
+    lmb_config *ranks_json;                    /* of a factorised student, NULL without */
+    lmb_report_rank *rank;                     /* [n_ranks], in the order of the graph  */
+    int n_ranks;
     char *privacy;                             /* JSON of a private federation, NULL without */
 } lmb_report;
 
@@ -56,6 +66,9 @@ typedef struct lmb_report {
  * of an earlier one. NULL: all. */
 LMB_MUST_CHECK lmb_status lmb_report_read(const char *run, const char *const *stages, lmb_report *out, lmb_error *err);
 void lmb_report_free(lmb_report *r);
+/* report_ranks.c: lowrank.json, and its table in the page. */
+LMB_MUST_CHECK lmb_status lmb_report_read_ranks(const char *path, lmb_report *r, lmb_error *err);
+void lmb_report_add_ranks(const lmb_report *r, lmb_str *out);
 /* The table, as text for a terminal. */
 void lmb_report_table(const lmb_report *r, lmb_str *out);
 void lmb_report_summary(const lmb_report *r, lmb_str *out);

@@ -358,6 +358,7 @@ void lmb_report_page(const lmb_report *r, const char *title, const char *config,
     curves(r, out);
     size_and_accuracy(r, out);
     lmb_str_add(out, "</div>\n");
+    lmb_report_add_ranks(r, out);
     confusions(r, out);
     lmb_report_page_end(config, out);
 }

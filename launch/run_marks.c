@@ -6,6 +6,7 @@
  * there belongs to another configuration, or was built on other results, and is moved to <run>/old-N. Nothing is
  * deleted.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,22 +147,43 @@ lmb_status lmbi_run_done(lmbi_run *r, const lmbi_step *s, bool reused, lmb_error
     return LMB_OK;
 }
 
+static lmb_status move_one(lmbi_run *r, const lmbi_step *s, const char *folder, const char *why, lmb_error *err)
+{
+    char from[LMB_STAGE_PATH], to[LMB_STAGE_PATH], old[32];
+
+    LMB_TRY(lmb_path_join(from, sizeof from, r->job.c.run, folder, err));
+    if (!lmb_file_exists(from))
+        return LMB_OK;
+    for (bool taken = !r->old; taken; taken = lmb_file_exists(to))
+        snprintf(to, sizeof to, "%s/old-%d", r->job.c.run, ++r->old);
+    snprintf(old, sizeof old, "old-%d", r->old);
+    LMB_TRY(lmb_stage_path(to, r->job.c.run, old, "", err)); /* makes the folder */
+    if ((size_t)snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, folder) >= sizeof to)
+        return LMB_FAIL(err, LMB_E_ARG, "the path of %s in %s is too long", folder, old);
+    if (rename(from, to))
+        return LMB_FAIL(err, LMB_E_IO, "cannot move %s to %s: %s", from, to, strerror(errno));
+    fprintf(stderr, "%s: %s; what was there is now in %s\n", s->name, why, to);
+    return LMB_OK;
+}
+
 lmb_status lmbi_run_move_away(lmbi_run *r, const lmbi_step *s, const char *why, lmb_error *err)
 {
     for (int i = 0; i < 3 && s->folders[i]; i++) {
-        char from[LMB_STAGE_PATH], to[LMB_STAGE_PATH], old[32];
-
-        snprintf(from, sizeof from, "%s/%s", r->job.c.run, s->folders[i]);
-        if (!lmb_file_exists(from))
+        size_t n = strcspn(s->folders[i], "*");
+        lmb_status st = LMB_OK;
+        DIR *d;
+        if (!s->folders[i][n]) {
+            LMB_TRY(move_one(r, s, s->folders[i], why, err));
             continue;
-        for (bool taken = !r->old; taken; taken = lmb_file_exists(to))
-            snprintf(to, sizeof to, "%s/old-%d", r->job.c.run, ++r->old);
-        snprintf(old, sizeof old, "old-%d", r->old);
-        LMB_TRY(lmb_stage_path(to, r->job.c.run, old, "", err)); /* makes the folder */
-        snprintf(to, sizeof to, "%s/%s/%s", r->job.c.run, old, s->folders[i]);
-        if (rename(from, to))
-            return LMB_FAIL(err, LMB_E_IO, "cannot move %s to %s: %s", from, to, strerror(errno));
-        fprintf(stderr, "%s: %s; what was there is now in %s\n", s->name, why, to);
+        }
+        d = opendir(r->job.c.run);
+        if (!d)
+            return LMB_FAIL(err, LMB_E_IO, "cannot list %s: %s", r->job.c.run, strerror(errno));
+        for (const struct dirent *e; st == LMB_OK && (e = readdir(d));)
+            if (strncmp(e->d_name, s->folders[i], n) == 0)
+                st = move_one(r, s, e->d_name, why, err);
+        closedir(d);
+        LMB_TRY(st);
     }
     return LMB_OK;
 }

@@ -186,6 +186,25 @@ static lmb_status resume(watcher *w, lmb_comm *comm, bool fresh, bool *resumed, 
     return lmb_trainer_scatter(w->trainer, err);
 }
 
+/* A training that begins with what another one has left. */
+static lmb_status begin(watcher *w, lmb_error *err)
+{
+    lmb_trainer_state *s = lmb_trainer_state_of(w->trainer);
+
+    LMB_TRY(lmb_trainer_gather(w->trainer, err));
+    if (w->rank == 0)
+        LMB_TRY(w->q->begins(w->q->other, s, err));
+    LMB_TRY(lmb_checkpoint_share(w->comm, s, err));
+    return lmb_trainer_scatter(w->trainer, err);
+}
+
+/* The weights are together on every rank, and have to stay so: nothing is dropped before they are stored. */
+static lmb_status end(watcher *w, lmb_error *err)
+{
+    LMB_TRY(lmb_trainer_gather(w->trainer, err));
+    return w->rank == 0 ? w->q->ends(w->q->other, lmb_trainer_state_of(w->trainer), err) : LMB_OK;
+}
+
 /* What the optimizer's state, and weights, cost each of several ranks. */
 static void print_memory(const watcher *w)
 {
@@ -243,6 +262,8 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     watch.hands_off = !q->stepped;
     print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
+    if (q->begins && !resumed)
+        LMB_TRY(begin(w, err));
     if (comm->rank == 0 && lmb_trainer_state_of(w->trainer)->stages)
         fprintf(stderr, "stages end before nodes %s, as measured%s\n", lmb_trainer_state_of(w->trainer)->stages,
                 resumed ? " when the training began" : "");
@@ -282,6 +303,8 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     }
     LMB_TRY(st);
     LMB_TRY(print_bubbles(w, err));
+    if (q->ends)
+        LMB_TRY(end(w, err));
     if (comm->rank == 0)
         print_hash(w->trainer);
     return lmb_trainer_store(w->trainer, q->model, err);

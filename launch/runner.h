@@ -18,6 +18,12 @@ typedef struct lmb_run_request {
      * none */
     lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
     void *hand;
+    /* What comes from another training, and goes to one, beside the weights; rank 0, the state being whole there.
+     * begins: before the first step, where no checkpoint goes on; ends: after the last, also of an earlier run. NULL:
+     * nothing does */
+    lmb_status (*begins)(void *other, lmb_trainer_state *s, lmb_error *err);
+    lmb_status (*ends)(void *other, const lmb_trainer_state *s, lmb_error *err);
+    void *other;
     lmb_trace *trace;              /* launch/tracing.h; NULL: none */
 } lmb_run_request;
 

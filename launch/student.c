@@ -1,4 +1,5 @@
-/* launch/student.c - a student in floats: trained, with a teacher or without, pruned, and trained on. See student.h. */
+/* launch/student.c - a student in floats: trained, with a teacher or without, pruned, factorised, and trained on after
+ * each. See student.h. */
 #include "launch/student.h"
 
 #include <stdio.h>
@@ -12,6 +13,29 @@
 #include "launch/teacher.h"
 #include "train/model.h"
 
+/* What the optimizer remembers, at both ends of a training. */
+typedef struct memories { const lmb_carry *from; lmb_carry *into; const lmb_graph *model; const char *name; } memories;
+
+/* lmb_run_request.begins */
+static lmb_status remember(void *other, lmb_trainer_state *s, lmb_error *err)
+{
+    const memories *m = other;
+
+    if (!m->from || !m->from->layout)
+        return LMB_OK;
+    if (!lmb_carry_fits(m->from, s))
+        fprintf(stderr, "%s: the training before was with %s, this one is with %s, which begins anew (prune.carry)\n",
+                m->name, m->from->optimizer, s->optimizer);
+    return lmb_carry_give(m->from, s, err);
+}
+
+/* lmb_run_request.ends */
+static lmb_status keep_in_mind(void *other, const lmb_trainer_state *s, lmb_error *err)
+{
+    const memories *m = other;
+    return m->into ? lmb_carry_take(m->into, m->model, s, err) : LMB_OK;
+}
+
 static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
 
 lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
@@ -24,6 +48,7 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
     lmb_material m = { NULL, NULL, NULL };
+    memories both = { r->remembered, r->remember, model, name };
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
     if (st == LMB_OK)
@@ -50,6 +75,9 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
                               .plan_cache = j->c.plan_cache,
                               .stepped = masks ? lmb_masks_stepped : NULL,
                               .hand = masks,
+                              .begins = both.from ? remember : NULL,
+                              .ends = both.into ? keep_in_mind : NULL,
+                              .other = &both,
                               .trace = r->tracing.trace };
         st = lmb_run_training(comm, &q, err);
     }
@@ -115,60 +143,136 @@ static lmb_status whole_student(lmb_student *r, lmb_comm *comm, const char *stag
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
 
-/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. */
+/* Who teaches while it is pruned: without a word about it, as before. */
+static const lmb_distill_config *prune_teaching(const lmb_student *r)
+{
+    return lmb_tree_has(r->job.stage.prune, "distill") ? &r->prune.distill
+           : r->job.stage.distill                      ? &r->distill
+                                                       : NULL;
+}
+
+/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. `carry` (may be
+ * NULL): what the optimizer remembers, of the training before and then of this one. */
 static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching,
-                             const lmb_graph *dense, lmb_graph **out, lmb_error *err)
+                             const lmb_graph *dense, lmb_carry *carry, lmb_graph **out, lmb_error *err)
 {
     lmb_graph *was = *out, *is = NULL;
+    lmb_lineage *lineage = NULL;
     lmb_masks *masks = NULL;
+    lmb_student step = *r;
     lmb_status st;
 
-    LMB_TRY_GOTO(st, done, lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, err));
+    LMB_TRY_GOTO(st, done,
+                 lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, carry ? &lineage : NULL, err));
     lmb_graph_destroy(was);
     *out = is;
+    if (carry)
+        LMB_TRY_GOTO(st, done, lmb_carry_cut(carry, lineage, is, err));
+    step.remembered = step.remember = carry;
     LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
-    st = lmb_student_train(r, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
+    st = lmb_student_train(&step, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
 done:
+    lmb_lineage_destroy(lineage);
     lmb_masks_destroy(masks);
     return st;
 }
 
-/* Trained whole, pruned, and trained on: once, or in steps. What comes later has no part in the first training: it is
- * kept when that changes. */
-static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+/* Trained whole, pruned, and trained on as `last`: once, or in steps. What comes later has no part in the first
+ * training: it is kept when that changes. */
+static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, const char *last, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
     lmb_student before = *r;
-    const lmb_distill_config *teaching = lmb_tree_has(j->stage.prune, "distill") ? &r->prune.distill
-                                         : j->stage.distill                      ? &r->distill
-                                                                                 : NULL;
+    lmb_carry memory = { 0 }, *carry = lmb_prune_carries(&r->prune) ? &memory : NULL;
     lmb_graph *dense = NULL;
     int64_t steps = lmb_prune_steps(&r->prune);
     char stage[64];
     lmb_status st;
 
     before.job.stage.prune = before.job.stage.quantize = NULL;
+    before.remember = carry;
     snprintf(stage, sizeof stage, "%s-dense", j->stage_name);
     LMB_TRY_GOTO(st, done, whole_student(&before, comm, stage, &dense, err));
     for (int64_t k = 1; k <= steps; k++) {
         if (k == steps)
-            snprintf(stage, sizeof stage, "%s", j->stage_name);
+            snprintf(stage, sizeof stage, "%s", last);
         else
             snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
-        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, teaching, dense, out, err));
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, prune_teaching(r), dense, carry, out, err));
     }
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
+        LMB_TRY_GOTO(st, done, leave_model(j, last, *out, err));
+    }
+done:
+    lmb_carry_free(&memory);
+    lmb_graph_destroy(dense);
+    return st;
+}
+
+/* Layers that are named are there: found out before anything is trained. */
+static lmb_status check_names(const lmb_student *r, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_graph *model;
+
+    if (!r->lowrank.ranks.layers)
+        return LMB_OK;
+    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model,
+                            err));
+    lmb_status st = lmb_ranks_check(model, &r->lowrank.ranks, err);
+    lmb_graph_destroy(model);
+    return st;
+}
+
+/* Trained whole and, where it is asked for, pruned; then its layers become thinner ones, by what their weights are by
+ * then, and learn on. What pruning has set to zero in layers that stay whole is held there. */
+static lmb_status factorised_student(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    const lmb_distill_config *teaching = lmb_tree_has(j->stage.lowrank, "distill") ? &r->lowrank.distill
+                                         : j->stage.prune                          ? prune_teaching(r)
+                                         : j->stage.distill                        ? &r->distill
+                                                                                   : NULL;
+    lmb_student before = *r;
+    lmb_graph *whole = NULL;
+    lmb_ranks ranks = { 0 };
+    lmb_masks *masks = NULL;
+    char stage[64];
+    lmb_status st;
+
+    LMB_TRY(check_names(r, err));
+    before.job.stage.lowrank = before.job.stage.quantize = NULL;
+    snprintf(stage, sizeof stage, "%s-%s", j->stage_name, j->stage.prune ? "pruned" : "dense");
+    LMB_TRY_GOTO(st, done,
+                 j->stage.prune ? pruned_student(&before, comm, stage, &whole, err)
+                                : whole_student(&before, comm, stage, &whole, err));
+    LMB_TRY_GOTO(st, done, lmb_lowrank_student(&r->lowrank, whole, &ranks, out, err));
+    if (comm->rank == 0)
+        lmb_lowrank_print(&ranks);
+    if (j->stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE)
+        LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, *out, 0, 0, &masks, err));
+    LMB_TRY_GOTO(st, done,
+                 lmb_student_train(r, comm, j->stage_name, &r->lowrank.train, teaching, whole, masks, *out, err));
+    if (comm->rank == 0) {
+        LMB_TRY_GOTO(st, done, lmb_lowrank_leave(&r->lowrank, &ranks, j->c.run, j->stage_name, err));
         LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
     }
 done:
-    lmb_graph_destroy(dense);
+    lmb_masks_destroy(masks);
+    lmb_ranks_free(&ranks);
+    lmb_graph_destroy(whole);
     return st;
 }
 
 lmb_status lmb_student_floats(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
 {
+    const char *last = r->job.stage_name;
+
     *out = NULL;
-    return r->job.stage.prune ? pruned_student(r, comm, out, err)
-                              : whole_student(r, comm, r->job.stage_name, out, err);
+    if (comm->rank == 0) /* of an earlier configuration */
+        LMB_TRY(lmb_lowrank_forget(r->job.c.run, last, err));
+    if (r->job.stage.lowrank)
+        return factorised_student(r, comm, out, err);
+    return r->job.stage.prune ? pruned_student(r, comm, last, out, err) : whole_student(r, comm, last, out, err);
 }

@@ -1,12 +1,14 @@
 /* launch/student.h - the stages of `limbeck distill`: a student is trained, with a teacher or without; pruned, and
- * trained on (student.c); and becomes integers (student_integers.c). Each training leaves a folder of its own in the
- * run, so that the same command goes on where it was stopped.
+ * trained on; gets thinner layers, and is trained on (student.c); and becomes integers (student_integers.c). Each
+ * training leaves a folder of its own in the run, so that the same command goes on where it was stopped.
  */
 #ifndef LMB_LAUNCH_STUDENT_H
 #define LMB_LAUNCH_STUDENT_H
 
+#include "distill/prune/carry.h"
 #include "distill/quantize/qat.h"
 #include "launch/job.h"
+#include "launch/lowrank.h"
 #include "launch/prune.h"
 #include "launch/tracing.h"
 
@@ -28,7 +30,10 @@ typedef struct lmb_student {
     lmb_quantize_config quantize;
     lmb_distill_config distill;
     lmb_prune_config prune;
+    lmb_lowrank_config lowrank;
     lmb_tracing tracing;
+    const lmb_carry *remembered; /* what a training's optimizer begins with; NULL: nothing    */
+    lmb_carry *remember;         /* where it is kept when the training has ended; NULL: nowhere */
 } lmb_student;
 
 /* Train `model` as stage `name` with a teacher (alpha > 0) or without; `masks` may be NULL. `was`: the model before,
@@ -36,7 +41,8 @@ typedef struct lmb_student {
 LMB_MUST_CHECK lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
                                             const lmb_distill_config *dc, const lmb_graph *was, lmb_masks *masks,
                                             lmb_graph *model, lmb_error *err);
-/* The student in floats, trained and, where it is asked for, pruned; the caller's to destroy, also after an error. */
+/* The student in floats, trained and, where it is asked for, pruned and factorised; the caller's to destroy, also after
+ * an error. */
 LMB_MUST_CHECK lmb_status lmb_student_floats(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err);
 /* Make it integers, with training or without. */
 LMB_MUST_CHECK lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student,

@@ -13,7 +13,7 @@
 #include "core/base/str.h"
 #include "core/store/store.h"
 
-enum { VERSION = 2, MAX_VECTORS = 3 + LMB_MAX_SLOTS, NUMBERS = 8 };
+enum { VERSION = 2, MAX_VECTORS = 3 + LMB_MAX_SLOTS, NUMBERS = 9 };
 
 typedef struct vector { char name[16]; float *data; } vector;
 
@@ -40,6 +40,7 @@ static int numbers_of(lmb_trainer_state *s, number *n)
     const number all[NUMBERS] = { { "epoch", &s->epoch, NULL },
                                   { "batch", &s->batch, NULL },
                                   { "step", &s->step, NULL },
+                                  { "steps_before", &s->steps_before, NULL },
                                   { "best_epoch", &s->best_epoch, NULL },
                                   { "correct", &s->correct, NULL },
                                   { "seen", &s->seen, NULL },
@@ -246,8 +247,9 @@ static bool has_sound_counters(const lmb_trainer_state *s)
     const int64_t most = INT64_C(1) << 31, far = INT64_C(1) << 53;
 
     return s->epoch >= 0 && s->epoch <= most && s->batch >= 0 && s->batch <= s->seen && s->seen <= far &&
-           s->step >= 0 && s->step <= far && s->correct >= 0 && s->correct <= s->seen && s->best_epoch >= 0 &&
-           s->best_epoch <= s->epoch && s->best_accuracy >= -1 && s->best_accuracy <= 1;
+           s->step >= 0 && s->step <= far && s->steps_before >= 0 && s->steps_before <= far && s->correct >= 0 &&
+           s->correct <= s->seen && s->best_epoch >= 0 && s->best_epoch <= s->epoch && s->best_accuracy >= -1 &&
+           s->best_accuracy <= 1;
 }
 
 /* Everything is read into memory of its own first: an unreadable file changes nothing. */
@@ -262,13 +264,15 @@ static lmb_status get_all(const lmb_store *f, lmb_trainer_state *s, lmb_error *e
     int k = vectors_of(s, v);
 
     fresh.kernels = fresh.stages = NULL;
+    fresh.steps_before = 0; /* older files do not say */
     for (int i = 0; i < k && st == LMB_OK; i++) {
         data[i] = malloc(sizeof(float) * (s->layout->count + 1));
         st = data[i] ? lmb_store_get_tensor(f, v[i].name, LMB_F32, &shape, data[i], err)
                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory to read a checkpoint");
     }
     for (int i = 0, m = numbers_of(&fresh, n); i < m && st == LMB_OK; i++)
-        st = n[i].i ? lmb_store_get_int(f, n[i].name, n[i].i, err) : lmb_store_get_real(f, n[i].name, n[i].r, err);
+        if (n[i].i != &fresh.steps_before || lmb_store_find(f, n[i].name))
+            st = n[i].i ? lmb_store_get_int(f, n[i].name, n[i].i, err) : lmb_store_get_real(f, n[i].name, n[i].r, err);
     if (st == LMB_OK)
         st = get_choice(f, "kernels", &fresh.kernels, err);
     if (st == LMB_OK && lmb_store_find(f, "stages")) /* older files have none */

@@ -314,6 +314,7 @@ lmb_status lmbi_gpu_batch(lmb_trainer *t, const lmb_batch *b, int filled, lmb_er
                               .ranks = lmbi_sync_norm_sums(t, t->share[0], &sums),
                               .even = b->total % t->slots_all == 0,
                               .step = t->s.step,
+                              .steps_before = t->s.steps_before,
                               .rate = rate,
                               .keep = lmbi_trainer_keep(t),
                               .pull = t->terms.pull };

@@ -93,6 +93,7 @@ typedef struct lmbi_resident_batch {
     const lmb_rank_sums *ranks; /* statistics of all ranks in the middle of the step; NULL: none are wanted */
     bool even;                  /* all ranks have equally many rows */
     int64_t step;               /* from 0 */
+    int64_t steps_before;       /* lmb_trainer_state */
     double rate, keep, pull; /* learning rate; of the averaged weights; towards the anchor */
 } lmbi_resident_batch;
 LMB_MUST_CHECK lmb_status lmbi_resident_step(lmbi_resident *r, const lmbi_resident_batch *b, lmb_error *err);

@@ -110,7 +110,7 @@ lmb_status lmbi_resident_wait(lmbi_resident *r, lmb_error *err)
 static lmb_step_now now_of(const lmbi_resident *r, const lmbi_resident_batch *b)
 {
     return (lmb_step_now){ .there = { b->seed, b->epoch, 0 },
-                           .rule = r->o.optimizer->rule(r->o.optimizer_config, b->rate, b->step + 1),
+                           .rule = r->o.optimizer->rule(r->o.optimizer_config, b->rate, b->steps_before + b->step + 1),
                            .step = b->step,
                            .clip = r->o.clip,
                            .rho = r->o.sam.rho,

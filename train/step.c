@@ -185,7 +185,7 @@ static void move_range(void *ctx, int i, int worker)
     (void)worker;
     if (s->role == LMB_ROLE_PARAMETER && !s->frozen) {
         lmb_opt_range r = { .w = t->s.state + o->offset, .g = m->v + o->from, .n = o->n, .lr = m->lr, .decay = s->decay,
-                            .t = t->s.step + 1 };
+                            .t = t->s.steps_before + t->s.step + 1 };
         for (int k = 0; k < t->s.n_slots; k++)
             r.slot[k] = t->slot[k] + o->at;
         if (m->shrink != 1)

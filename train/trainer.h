@@ -147,9 +147,12 @@ typedef struct lmb_trainer_state {
     float *state;                /* [count]                                          */
     float *ema;                  /* [count] or NULL                                  */
     float *best;                 /* [count] state at the best validation accuracy    */
+    const char *optimizer;       /* its name: whose slots they are                   */
     int n_slots;
     float *slot[LMB_MAX_SLOTS];  /* [count]                                          */
     int64_t epoch, batch, step;  /* next to be done                                  */
+    int64_t steps_before; /* of trainings before this one that the slots remember: the optimizer counts on from them,
+                             the schedule does not (distill/prune/carry.h) */
     double best_accuracy;        /* < 0: none yet                                    */
     int64_t best_epoch;
     double loss_sum; int64_t correct, seen; /* of the running epoch                  */

@@ -17,6 +17,7 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
     if (!t->optimizer)
         return lmb_tree_fail(t->c.optimizer, err, LMB_E_ARG,
                              "there is no optimizer '%s'; `limbeck list optimizers` shows all", name);
+    t->s.optimizer = t->optimizer->name;
     t->optimizer_config = calloc(1, t->optimizer->config_size + 1);
     if (!t->optimizer_config)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for an optimizer");
@@ -288,7 +289,7 @@ lmb_status lmb_trainer_restart(lmb_trainer *t, const lmb_dataset *train, int64_t
     for (int i = 0; i < t->s.n_slots; i++)
         memset(t->slot[i], 0, t->parts->own_count * sizeof *t->slot[i]);
     t->terms = (lmb_gradient_terms){ 0 };
-    t->s.epoch = t->s.batch = t->s.step = t->s.best_epoch = t->s.correct = t->s.seen = 0;
+    t->s.epoch = t->s.batch = t->s.step = t->s.steps_before = t->s.best_epoch = t->s.correct = t->s.seen = 0;
     t->s.loss_sum = t->rate_seconds = t->travel = t->reach = 0;
     t->rate_images = 0;
     t->s.best_accuracy = -1;

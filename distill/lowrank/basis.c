@@ -32,37 +32,45 @@ void lmb_basis_destroy(lmb_basis *b)
     free(b->left);
     free(b->right);
     free(b->s);
+    free(b->s_out);
+    free(b->s_in);
     free(b);
 }
 
-/* Leading vectors of an unfolding: of rows that are channels of one side, each with all it has to do with on the
- * other. */
-static lmb_status side(const lmb_basis *b, bool left, double **out, lmb_error *err)
+void lmb_basis_most(int64_t out, int64_t in, int64_t taps, int64_t *rank_out, int64_t *rank_in)
+{
+    *rank_out = out < in * taps ? out : in * taps;
+    *rank_in = in < out * taps ? in : out * taps;
+}
+
+/* Leading vectors of an unfolding, and its singular values: of rows that are channels of one side, each with all it has
+ * to do with on the other. */
+static lmb_status side(const lmb_basis *b, bool left, double **out, double **values, lmb_error *err)
 {
     int64_t channels = left ? b->out : b->in, other = left ? b->in : b->out, m = other * b->taps,
             k = m < channels ? m : channels;
-    double *a = malloc(sizeof *a * (size_t)(m * channels + 1)), *s = malloc(sizeof *s * (size_t)(k + 1));
+    double *a = malloc(sizeof *a * (size_t)(m * channels + 1));
     lmb_status st = LMB_OK;
 
+    *values = malloc(sizeof **values * (size_t)(k + 1));
     *out = calloc((size_t)(channels * k + 1), sizeof **out);
-    if (!a || !s || !*out)
+    if (!a || !*values || !*out)
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to decompose weights");
     for (int64_t c = 0; st == LMB_OK && c < channels; c++)
         for (int64_t o = 0; o < other; o++)
             for (int64_t t = 0; t < b->taps; t++)
                 a[(o * b->taps + t) * channels + c] = b->w[((left ? c : o) * b->in + (left ? o : c)) * b->taps + t];
     if (st == LMB_OK)
-        st = lmb_svd(a, m, channels, NULL, s, *out, err);
+        st = lmb_svd(a, m, channels, NULL, *values, *out, err);
     free(a);
-    free(s);
     return st;
 }
 
 static lmb_status decompose(lmb_basis *b, lmb_error *err)
 {
     if (b->taps > 1) {
-        LMB_TRY(side(b, true, &b->left, err));
-        return side(b, false, &b->right, err);
+        LMB_TRY(side(b, true, &b->left, &b->s_out, err));
+        return side(b, false, &b->right, &b->s_in, err);
     }
     b->rank = b->out < b->in ? b->out : b->in;
     b->s = malloc(sizeof *b->s * (size_t)(b->rank + 1));
@@ -160,5 +168,32 @@ lmb_status lmb_basis_weights(const lmb_basis *b, int64_t rank_out, int64_t rank_
                 sum += b->left[o * b->rank + k] * b->s[k] * b->right[c * b->rank + k];
             w[o * b->in + c] = (float)sum;
         }
+    return LMB_OK;
+}
+
+/* Vectors are orthonormal, so that what is left of w has the core's length. */
+lmb_status lmb_basis_energy(const lmb_basis *b, int64_t rank_out, int64_t rank_in, double *share, lmb_error *err)
+{
+    double all = 0, left = 0;
+
+    for (int64_t i = 0; i < b->out * b->in * b->taps; i++)
+        all += b->w[i] * b->w[i];
+    if (b->taps > 1) {
+        double *half = malloc(sizeof *half * (size_t)(rank_out * b->in * b->taps + 1));
+        double *core = malloc(sizeof *core * (size_t)(rank_out * rank_in * b->taps + 1));
+        if (half && core)
+            lmbi_basis_core(b, rank_out, rank_in, half, core);
+        for (int64_t i = 0; half && core && i < rank_out * rank_in * b->taps; i++)
+            left += core[i] * core[i];
+        bool room = half && core;
+        free(half);
+        free(core);
+        if (!room)
+            return LMB_FAIL(err, LMB_E_NOMEM, "no memory to multiply factors");
+    } else {
+        for (int64_t k = 0; k < rank_out; k++)
+            left += b->s[k] * b->s[k];
+    }
+    *share = all > 0 ? (left < all ? left / all : 1) : 1;
     return LMB_OK;
 }

@@ -33,11 +33,17 @@ typedef struct lmb_basis {
     double *w;               /* [out, in, taps]                                         */
     double *left, *right;    /* [out, out or rank], [in, in or rank], columns by weight */
     double *s;               /* two factors: [rank], descending                         */
+    double *s_out, *s_in;    /* three: of the two unfoldings, as many as lmb_basis_most() */
 } lmb_basis;
 
 /* Of the weights of a node that fits. */
 LMB_MUST_CHECK lmb_status lmb_basis_create(const lmb_graph *g, const lmb_node *n, lmb_basis **out, lmb_error *err);
 void lmb_basis_destroy(lmb_basis *b); /* NULL is a no-op */
+/* The greatest ranks that such a layer can have, at which it is what it was. */
+void lmb_basis_most(int64_t out, int64_t in, int64_t taps, int64_t *rank_out, int64_t *rank_in);
+/* Share of the sum of squares of the weights that is left at these ranks; 1 for a layer of zeros. */
+LMB_MUST_CHECK lmb_status lmb_basis_energy(const lmb_basis *b, int64_t rank_out, int64_t rank_in, double *share,
+                                           lmb_error *err);
 /* What is left of the weights, [out, in, taps]; for two factors rank_out must be rank_in. */
 LMB_MUST_CHECK lmb_status lmb_basis_weights(const lmb_basis *b, int64_t rank_out, int64_t rank_in, float *w,
                                             lmb_error *err);

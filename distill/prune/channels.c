@@ -24,6 +24,8 @@ const lmb_field lmb_prune_channel_fields[] = {
             "layers keep multiples of this; 8 or 16 suit vector kernels"),
     LMB_INT(lmb_prune_channels, steps, 1, 1, 32, "",
             "1: all at once; more: gradually, with a training (`train`) after each step"),
+    LMB_BOOL(lmb_prune_channels, carry, 0,
+             "each training begins with the momentum or moments of the channels that are left, not with zeros"),
     LMB_INT(lmb_prune_channels, seed, 1, 0, 9e15, "", "of a random choice, and of the samples of taylor"),
     LMB_INT(lmb_prune_channels, batches, 16, 1, 1e6, "",
             "of 32 training samples, or all there are, whose gradients the criterion taylor goes by"),

@@ -25,6 +25,7 @@ typedef struct lmb_prune_channels {
     double keep, macs, parameters; /* exactly one is given: the share that may be left */
     int64_t scope, min_channels, round_to;
     int64_t steps; /* the caller's: so many times lmb_prune_step(c), with training after each */
+    bool carry;    /* the caller's: each training begins with what the optimizer remembers (carry.h) */
     int64_t seed, batches;
     const struct lmb_taylor *gradients; /* for a criterion that needs them */
 } lmb_prune_channels;

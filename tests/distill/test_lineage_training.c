@@ -1,11 +1,12 @@
-/* Mirrors distill/prune/lineage.c in a training: a model is cut in the middle of it, weights, running statistics and
- * the optimizer's slots go along the lineage, and the smaller one learns on as the whole one does with the same
- * channels held at zero. */
+/* Mirrors distill/prune/lineage.c and carry.c in a training: a model is cut in the middle of it, weights, running
+ * statistics and the optimizer's slots go along the lineage, and the smaller one learns on as the whole one does with
+ * the same channels held at zero; also as a training of its own, whose schedule begins anew. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
+#include "distill/prune/carry.h"
 #include "distill/prune/channels.h"
 #include "tests/check_main.h"
 #include "train/model.h"
@@ -27,6 +28,8 @@ typedef struct stand { float *state, *slot[LMB_MAX_SLOTS]; int64_t epoch, batch,
 typedef struct hand {
     const bool *lost;    /* [count] held at zero; NULL: none */
     stand middle, end;
+    lmb_carry *into;     /* taken after the first epoch; NULL: not */
+    const lmb_graph *g;
 } hand;
 
 static void note(const lmb_trainer_state *s, stand *at)
@@ -64,15 +67,15 @@ static lmb_status stepped(void *ctx, lmb_trainer *t, lmb_error *e)
 static lmb_status epoch_done(void *ctx, lmb_trainer *t, const lmb_epoch *at, lmb_error *e)
 {
     hand *h = ctx;
-    (void)e;
     if (at->epoch == 0)
         note(lmb_trainer_state_of(t), &h->middle);
-    return LMB_OK;
+    return at->epoch == 0 && h->into ? lmb_carry_take(h->into, h->g, lmb_trainer_state_of(t), e) : LMB_OK;
 }
 
-/* Train two epochs, the second alone from where `from` stood before the cut. */
+/* Train two epochs, the second alone from where `from` stood before the cut. `carry` (may be NULL): with what the
+ * optimizer remembers, as step 0 of another training. */
 static void train(const char *optimizer, const lmb_graph *g, const lmb_dataset *data, const lmb_lineage *lineage,
-                  const stand *from, bool slots, hand *h)
+                  const stand *from, bool slots, const lmb_carry *carry, hand *h)
 {
     char text[300];
     lmb_train_config c;
@@ -92,7 +95,9 @@ static void train(const char *optimizer, const lmb_graph *g, const lmb_dataset *
             lmb_lineage_carry(lineage, from->slot[i], s->slot[i]);
         s->epoch = from->epoch;
         s->batch = from->batch;
-        s->step = from->step;
+        s->step = carry ? 0 : from->step;
+        if (carry)
+            ck_ok(lmb_carry_give(carry, s, &err));
     }
     hold(h, s);
     lmb_train_watch watch = { .epoch = from ? NULL : epoch_done, .ctx = h, .stepped = stepped };
@@ -145,9 +150,9 @@ START_TEST(cut_in_the_middle_it_learns_on)
     bool *lost = find_lost(g, lineage);
 
     hand whole = { .lost = lost }, carried = { .lost = NULL }, bare = { .lost = NULL };
-    train(optimizers[_i], g, data, NULL, NULL, false, &whole);
-    train(optimizers[_i], small, data, lineage, &whole.middle, true, &carried);
-    train(optimizers[_i], small, data, lineage, &whole.middle, false, &bare);
+    train(optimizers[_i], g, data, NULL, NULL, false, NULL, &whole);
+    train(optimizers[_i], small, data, lineage, &whole.middle, true, NULL, &carried);
+    train(optimizers[_i], small, data, lineage, &whole.middle, false, NULL, &bare);
     float *want = malloc(sizeof *want * lineage->count);
     lmb_lineage_carry(lineage, whole.end.state, want);
     double with = far_apart(want, carried.end.state, lineage->count),
@@ -176,5 +181,62 @@ START_TEST(cut_in_the_middle_it_learns_on)
 }
 END_TEST
 
+static void drop_hand(hand *h)
+{
+    drop(&h->middle);
+    drop(&h->end);
+}
+
+/* The second training counts its steps from 0, the optimizer goes on: it ends in the bits of the one that was carried
+ * on as a whole. With another optimizer it begins anew. */
+START_TEST(another_training_goes_on)
+{
+    const lmb_prune_channels c = { .criterion = "l2", .keep = 0.5, .min_channels = 2, .round_to = 1 };
+    int n = (int)(sizeof optimizers / sizeof optimizers[0]);
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
+    lmb_config *m = parse("{name: vgg, channels: [8, 0, 12]}");
+    lmb_carry carry = { 0 };
+    lmb_lineage *lineage;
+    lmb_graph *g, *small;
+    lmb_dataset *data;
+    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
+    ck_ok(lmb_pass_prune_channels(g, &c, &small, &lineage, &err));
+
+    hand whole = { .into = &carry, .g = g }, one = { 0 }, other = { 0 }, bare = { 0 }, strange = { 0 };
+    train(optimizers[_i], g, data, NULL, NULL, false, NULL, &whole);
+    ck_assert_int_eq(carry.steps, 5);
+    ck_ok(lmb_carry_cut(&carry, lineage, small, &err));
+    train(optimizers[_i], small, data, lineage, &whole.middle, true, NULL, &one);
+    train(optimizers[_i], small, data, lineage, &whole.middle, false, &carry, &other);
+    size_t bytes = lineage->count * sizeof *one.end.state;
+    ck_assert_mem_eq(one.end.state, other.end.state, bytes);
+    for (int i = 0; i < carry.n_slots; i++)
+        ck_assert_mem_eq(one.end.slot[i], other.end.slot[i], bytes);
+
+    const char *next = optimizers[(_i + 1) % n];
+    train(next, small, data, lineage, &whole.middle, false, &carry, &strange);
+    lmb_carry empty = { 0 };
+    train(next, small, data, lineage, &whole.middle, false, &empty, &bare);
+    ck_assert_mem_eq(bare.end.state, strange.end.state, bytes);
+    ck_assert_int_eq(lmb_carry_cut(&carry, lineage, small, &err), LMB_E_SHAPE); /* it has been cut already */
+
+    drop_hand(&whole);
+    drop_hand(&one);
+    drop_hand(&other);
+    drop_hand(&bare);
+    drop_hand(&strange);
+    lmb_carry_free(&carry);
+    lmb_lineage_destroy(lineage);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(small);
+    lmb_dataset_destroy(data);
+    lmb_config_destroy(d);
+    lmb_config_destroy(m);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/lineage_training",
-              add_loop(cut_in_the_middle_it_learns_on, (int)(sizeof optimizers / sizeof optimizers[0]));)
+              add_loop(cut_in_the_middle_it_learns_on, (int)(sizeof optimizers / sizeof optimizers[0]));
+              add_loop(another_training_goes_on, (int)(sizeof optimizers / sizeof optimizers[0]));)

@@ -127,7 +127,7 @@ pair "privacy.population is 9, the simulation has 2 clients" --set federation.si
     --set 'federation.server.privacy={clip: 1, sampling: fixed, population: 9, epsilon_budget: 1000}' --set federation.server.target=2
 for port in 7000x 0 65536; do refused 2 "--port $port" "$limbeck" federation invite "$dir/journey.yaml" --port $port; done
 refused 2 "journey.yaml has no .model. of its own" "$limbeck" eval "$dir/journey.yaml"
-for part in distill prune quantize; do refused 2 "move .$part. to .student." "$limbeck" config check "$dir/journey.yaml" --set "teacher.$part={}"; done
+for part in distill prune lowrank quantize; do refused 2 "move .$part. to .student." "$limbeck" config check "$dir/journey.yaml" --set "teacher.$part={}"; done
 refused 2 "there is no key 'export'" "$limbeck" config check "$dir/journey.yaml" --set export.opset=13
 refused 2 "--set student.train.lr: lr is -1" "$limbeck" run "$dir/journey.yaml" --set teacher.train.lr=0.1 --set student.train.lr=-1
 refused 2 "give one configuration file" "$limbeck" run

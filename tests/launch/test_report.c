@@ -166,6 +166,37 @@ START_TEST(page_is_complete_and_alone)
 }
 END_TEST
 
+/* Layers of a factorised student: a table, names as text; only where the student is one of the stages. */
+START_TEST(factorised_layers_have_a_table)
+{
+    static const char *const others[] = { "teacher", NULL };
+    lmb_report r;
+    lmb_str s = LMB_STR_INIT;
+
+    small_run();
+    put("student", "lowrank.json",
+        "{\"energy\": 0.9, \"macs\": 30000, \"macs_after\": 12000, \"layers\": [\n"
+        "{\"weight\": \"a<b>.weight\", \"out\": 16, \"in\": 12, \"taps\": 9, \"rank_out\": 8, \"rank_in\": 4, \"energy\": 0.925, "
+        "\"macs\": 20000, \"macs_after\": 2000, \"thin\": true},\n"
+        "{\"weight\": \"fc.weight\", \"out\": 10, \"in\": 64, \"taps\": 1, \"rank_out\": 0, \"rank_in\": 0, \"energy\": 1, "
+        "\"macs\": 10000, \"macs_after\": 10000, \"thin\": false}]}\n");
+    ck_ok(lmb_report_read(run_dir, NULL, &r, &err));
+    lmb_report_page(&r, "runs/a", "", &s);
+    ck_ok(lmb_str_check(&s, &err));
+    has(&s, "1 of 2 layers have become thinner ones: 12.0 k of their 30.0 k MACs are left.");
+    has(&s, "a&lt;b&gt;.weight</th><td>16 &times; 12 &times; 9</td><td>8, 4</td><td>92.50 %</td><td>20.0 k</td><td>2.00 k</td>");
+    has(&s, "fc.weight</th><td>10 &times; 64 &times; 1</td><td></td><td></td><td>10.0 k</td><td>stays</td>");
+    lmb_report_free(&r);
+    lmb_str_clear(&s);
+    ck_ok(lmb_report_read(run_dir, others, &r, &err));
+    lmb_report_page(&r, "runs/a", "", &s);
+    ck_assert_ptr_null(strstr(s.text, "thinner"));
+    lmb_str_free(&s);
+    lmb_report_free(&r);
+    temp_remove(run_dir);
+}
+END_TEST
+
 /* One stage, no matrix, no history, perfect accuracy: nothing to divide by, nothing to draw. */
 START_TEST(bare_run_has_a_page)
 {
@@ -204,6 +235,10 @@ static const struct damage { const char *name, *text, *says; } damages[] = {
       "`classes` has 0 names" },
     { "history.jsonl", "{\"epoch\": 0}\n{\"epoch\n", "history.jsonl line 2" },
     { "history.jsonl", "{\"loss\": 1}\n", "neither `epoch` nor `round`" },
+    { "lowrank.json", "{\"energy\": 0.9}", "has no list `layers`" },
+    { "lowrank.json", "{\"layers\": [{\"weight\": \"w\"}]}", "without `weight` or `thin`" },
+    { "lowrank.json", "{\"layers\": [{\"weight\": \"w\", \"thin\": true, \"out\": 1}]}", "`in` is missing" },
+    { "lowrank.json", "{\"layers\": [{\"weight\": \"w\", \"thin\": true, \"out\": -1}]}", "`out` must be a number" },
 };
 
 START_TEST(damage_is_one_sentence)
@@ -213,7 +248,7 @@ START_TEST(damage_is_one_sentence)
 
     begin();
     put("teacher", "stage.json", teacher);
-    put("teacher", d->name, d->text);
+    put(strcmp(d->name, "lowrank.json") == 0 ? "student" : "teacher", d->name, d->text);
     lmb_status st = lmb_report_read(run_dir, NULL, &r, &err);
     ck_assert_msg(st != LMB_OK && strstr(err.msg, d->says) && strstr(err.msg, d->name), "%s gave: %s", d->text,
                   err.msg);
@@ -233,5 +268,6 @@ START_TEST(empty_run_is_refused)
 END_TEST
 
 LMB_TEST_MAIN("launch/report", add(summary_is_exact); add(only_the_configured_stages_count);
-              add(histories_are_what_happened_last); add(page_is_complete_and_alone); add(bare_run_has_a_page);
+              add(histories_are_what_happened_last); add(page_is_complete_and_alone);
+              add(factorised_layers_have_a_table); add(bare_run_has_a_page);
               add_loop(damage_is_one_sentence, (int)(sizeof damages / sizeof *damages)); add(empty_run_is_refused);)

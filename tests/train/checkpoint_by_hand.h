@@ -40,6 +40,7 @@ static inline void make_state(int64_t g)
                                  .epoch = g,
                                  .batch = g + 1,
                                  .step = g + 2,
+                                 .steps_before = g + 6,
                                  .best_accuracy = 1.0 / (double)(g + 3),
                                  .best_epoch = g,
                                  .loss_sum = (double)g / 7,
@@ -52,7 +53,7 @@ static inline int64_t generation(void)
 {
     int64_t g = state.epoch;
     ck_assert(state.batch == g + 1 && state.step == g + 2 && state.best_epoch == g && state.correct == g + 4 &&
-              state.seen == g + 5);
+              state.seen == g + 5 && state.steps_before == g + 6);
     ck_assert(state.best_accuracy == 1.0 / (double)(g + 3) && state.loss_sum == (double)g / 7);
     for (int v = 0; v < VECTORS; v++)
         for (int i = 0; i < COUNT; i++)

@@ -80,6 +80,7 @@ START_TEST(counters_of_no_run_are_refused)
         { offsetof(lmb_trainer_state, epoch), -1 },        { offsetof(lmb_trainer_state, epoch), INT64_MAX },
         { offsetof(lmb_trainer_state, batch), -1 },        { offsetof(lmb_trainer_state, batch), 13 },
         { offsetof(lmb_trainer_state, step), -1 },         { offsetof(lmb_trainer_state, step), INT64_MAX - 1 },
+        { offsetof(lmb_trainer_state, steps_before), -1 }, { offsetof(lmb_trainer_state, steps_before), INT64_MAX },
         { offsetof(lmb_trainer_state, seen), -1 },         { offsetof(lmb_trainer_state, seen), INT64_MAX },
         { offsetof(lmb_trainer_state, seen), 0 },          { offsetof(lmb_trainer_state, correct), INT64_MIN },
         { offsetof(lmb_trainer_state, correct), 13 },      { offsetof(lmb_trainer_state, best_epoch), INT64_MIN },
