@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,9 +19,9 @@
 /* ---- starting ---- */
 
 /* In the new process, between fork and exec. */
-static void become(char *const *argv, const char *const *env, int out, int err, int keep, pid_t parent)
+static void become(char *const *argv, const char *const *env, int in, int out, int err, int keep, pid_t parent)
 {
-    int null = open("/dev/null", O_RDONLY);
+    int null = in >= 0 ? in : open("/dev/null", O_RDONLY);
 
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -41,30 +42,51 @@ static void become(char *const *argv, const char *const *env, int out, int err, 
     _exit(127);
 }
 
+/* Pairs of descriptors: [0] ours for stdout and stderr, [1] ours for stdin, which is a socket: what is sent to nobody
+ * is an error and no signal. */
+static bool open_pipes(int in[2], int out[2], int errs[2], bool talks)
+{
+    for (int i = 0; i < 2; i++)
+        in[i] = out[i] = errs[i] = -1;
+    return pipe2(out, O_CLOEXEC) == 0 && pipe2(errs, O_CLOEXEC) == 0 &&
+           (!talks || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) == 0);
+}
+
+static void close_all(const int *fd, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (fd[i] >= 0)
+            close(fd[i]);
+}
+
 lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *env, lmb_error *err)
 {
-    int out[2], errs[2];
+    int in[2], out[2], errs[2];
     pid_t parent = getpid();
 
-    if (pipe2(out, O_CLOEXEC))
-        return LMB_FAIL(err, LMB_E_IO, "cannot make a pipe for %s: %s", c->name, strerror(errno));
-    if (pipe2(errs, O_CLOEXEC)) {
-        close(out[0]), close(out[1]);
-        return LMB_FAIL(err, LMB_E_IO, "cannot make a pipe for %s: %s", c->name, strerror(errno));
+    bool opened = open_pipes(in, out, errs, c->talks);
+    if (opened) {
+        fflush(NULL);
+        c->pid = fork();
+        if (c->pid == 0)
+            become(argv, env, in[0], out[1], errs[1], c->keep, parent);
+        opened = c->pid > 0;
     }
-    fflush(NULL);
-    c->pid = fork();
-    if (c->pid == 0)
-        become(argv, env, out[1], errs[1], c->keep, parent);
-    close(out[1]), close(errs[1]);
-    if (c->pid < 0) {
-        close(out[0]), close(errs[0]);
-        return LMB_FAIL(err, LMB_E_IO, "cannot start %s: %s", c->name, strerror(errno));
+    int why = errno;
+    close_all((const int[]){ in[0], out[1], errs[1] }, 3);
+    if (!opened) {
+        close_all((const int[]){ in[1], out[0], errs[0] }, 3);
+        return LMB_FAIL(err, LMB_E_IO, "cannot start %s: %s", c->name, strerror(why));
     }
     setpgid(c->pid, c->pid); /* here as well: whoever of the two comes first */
     fcntl(out[0], F_SETFL, O_NONBLOCK);
     fcntl(errs[0], F_SETFL, O_NONBLOCK);
-    c->out.fd = out[0], c->err.fd = errs[0];
+    if (c->talks)
+        fcntl(in[1], F_SETFL, O_NONBLOCK);
+    c->to = in[1];
+    c->from = c->talks ? out[0] : -1;
+    c->out.fd = c->talks ? -1 : out[0];
+    c->err.fd = errs[0];
     c->out.n = c->err.n = 0;
     c->said[0] = 0;
     c->exit_code = c->signal = 0;
@@ -119,7 +141,7 @@ static bool listen_to(lmb_child *c, lmb_child_stream *s)
 
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
-    if (s == &c->err || !c->on_line)
+    if (!c->talks && (s == &c->err || !c->on_line))
         put(s == &c->err ? STDERR_FILENO : STDOUT_FILENO, bytes, (size_t)n);
     for (ssize_t i = 0; i < n; i++) {
         if (bytes[i] == '\n') {
@@ -192,14 +214,26 @@ int lmb_children_tend(lmb_child *c, int n, int ms)
 
 /* ---- ending ---- */
 
+static void hang_up(lmb_child *c)
+{
+    if (c->to >= 0)
+        close(c->to);
+    if (c->from >= 0)
+        close(c->from);
+    c->to = c->from = -1;
+}
+
 void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int *hurry)
 {
     double until = lmb_seconds() + patience_s;
     int before = hurry ? *hurry : 0;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (c[i].talks)
+            hang_up(&c[i]);
         if (c[i].running)
             kill(c[i].pid, c[i].stop ? c[i].stop : SIGTERM);
+    }
     while (lmb_children_tend(c, n, 100) && lmb_seconds() < until && (!hurry || *hurry == before))
         ;
     for (int i = 0; i < n; i++)

@@ -2,8 +2,9 @@
  *
  * Idea: a child's stdout and stderr come through pipes. stdout is passed on to ours and to a log; stderr (progress, in
  * bars or lines) to ours, and what remains of it as lines to the log. The last sentence is kept for when it fails.
- * Each child leads a process group of its own, so that Ctrl-C reaches it only through us, once; should we die, the
- * kernel ends it (prctl).
+ * A child that is talked with has pipes for stdin and stdout that are ours to write and read, and says on stderr only
+ * what it is reported with when it fails. Each child leads a process group of its own, so that Ctrl-C reaches it only
+ * through us, once; should we die, the kernel ends it (prctl).
  *
  *   threads  one thread starts and tends
  */
@@ -31,6 +32,8 @@ typedef struct lmb_child {
     int exit_code, signal;        /* once it is not running; signal 0: it ended by itself */
     int stop;                     /* signal that asks it to end; 0: SIGTERM */
     int log;                      /* borrowed file descriptor, -1: none */
+    bool talks;                   /* to and from are for whoever started it; stderr is not passed on */
+    int to, from;                 /* talks: its stdin (a socket) and stdout, not blocking, until lmb_children_end */
     int keep;                     /* borrowed: stays open in the child, a lock that it shares; 0: none */
     void (*on_line)(void *ctx, const char *line); /* lines of stdout; NULL: passed on to ours and to the log */
     void *ctx;
@@ -38,8 +41,8 @@ typedef struct lmb_child {
     char said[LMB_CHILD_LINE];    /* last line on stderr, preferably one of `limbeck` itself */
 } lmb_child;
 
-/* Set name, stop, log, keep, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated "NAME=value"
- * to add. */
+/* Set name, stop, log, talks, keep, on_line, ctx; the rest is filled. argv[0] is a path; `env`: NULL-terminated
+ * "NAME=value" to add. */
 LMB_MUST_CHECK lmb_status lmb_child_start(lmb_child *c, char *const *argv, const char *const *env, lmb_error *err);
 /* Pass on what `n` children say, at most for `ms`, and notice ends. Returns how many are running. */
 int lmb_children_tend(lmb_child *c, int n, int ms);

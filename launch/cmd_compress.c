@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "datasets/split.h"
 #include "launch/compress.h"
+#include "launch/device.h"
 #include "launch/job.h"
 #include "launch/lock.h"
 #include "launch/runner.h"
@@ -17,23 +18,27 @@
 #include "launch/terminal.h"
 
 static const char usage[] =
-    "usage: limbeck compress CONFIG.yaml [--fresh] [--set key=value ...]\n"
+    "usage: limbeck compress CONFIG.yaml [--fresh] [--refresh] [--set key=value ...]\n"
     "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
     "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, recover, finish, distill, finish_distill, prove, qat (bits and scales of\n"
-    "the integers), equalise, correct_bias; `limbeck config keys` explains each. Decisions are made\n"
+    "the integers), equalise, correct_bias, device (to measure on; default this machine); `limbeck config keys` explains each. Decisions are made\n"
     "on the validation part (split.validation) by a paired test; the test part is only reported on. Where the teacher was trained\n"
     "on all of the training part, held_out: test decides on half of the test part and reports on the other.\n\n"
     "Leaves in <run>/compress: front.json and report.html (all points, and the front of those that no other beats), model.lmb and\n"
     "model-int8.onnx (the answer), points/NNN (every point's files), journal.jsonl and latency.jsonl (every decision and every\n"
     "measurement). Stopped at any instant, the same command goes on from the last decision; --fresh begins again, with the latencies\n"
     "that are measured already.\n\n"
+    "--refresh: the same for a model that was updated (`limbeck train --continue`): the teacher is what the last update N has left,\n"
+    "its new samples join the training part, and only operators are measured that <run>/compress has not; it leaves\n"
+    "<run>/compress-N.\n\n"
     "Exit code 4: the budget can not be met; what is nearest to it is there, and the reason is said. See docs/compress.md.\n";
 
 typedef struct compress_config {
     const lmb_tree *teacher, *compare_front;
     int64_t held_out;
+    lmb_device_config device;
     lmb_search_config search;
 } compress_config;
 enum { FROM_VALIDATION, FROM_TEST };
@@ -44,6 +49,8 @@ const lmb_field lmb_compress_fields[] = {
     LMB_CHOICE(compress_config, held_out, FROM_VALIDATION, held_outs,
                "samples that decide. test: half of the test part, for a teacher that has seen "
                "the training part; the other half is reported on"),
+    LMB_SECTION(compress_config, device, lmb_device_fields,
+                "that models are timed on; none: this machine. docs/compress.md, \"On the device that it is for\""),
     LMB_TREE(compress_config, compare_front,
              "tune.json or front.json of other searches, one or a list: their fronts are shown beside this one's"),
     LMB_FIELD_END
@@ -53,12 +60,14 @@ typedef struct request {
     lmb_job job;
     compress_config c;
     lmb_graph *teacher, *teachers;       /* what is compressed, and who teach it: NULL, it itself */
+    lmb_device *device;                  /* NULL: this machine; rank 0 */
     lmb_others others;                   /* fronts to compare with */
-    const lmb_dataset *held_out, *test;  /* what decides, and what is reported on */
+    const lmb_dataset *train, *held_out, *test; /* what is learnt from, what decides, and what is reported on */
     lmb_dataset *half[2];                /* of the test part, or NULL             */
     lmb_progress bar;
     double started;
     int decided;            /* in this process */
+    lmb_refresh again;      /* --refresh; else of zeros */
     bool silent, unmet;     /* not rank 0; the budget is not met: told once all ranks have ended */
     char folder[LMB_STAGE_PATH], title[96], why[400];
 } request;
@@ -79,6 +88,7 @@ static lmb_status bind(request *r, lmb_error *err)
     }
     rows[n] = (lmb_field)LMB_FIELD_END;
     LMB_TRY(lmb_fields_bind(rows, r->job.c.compress, &r->c, err));
+    LMB_TRY(lmb_device_check(&r->c.device, err));
     bool finish = lmb_tree_has(r->job.c.compress, "finish");
     lmb_distill_config finish_distill;
     LMB_TRY(lmb_search_integers(&r->c.search, finish, err));
@@ -111,6 +121,7 @@ static lmb_status open_data(request *r, lmb_error *err)
 {
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(lmb_job_training(&r->job, err));
+    r->train = r->job.train;
     if (r->c.held_out == FROM_TEST)
         return halve_test(r, err);
     r->held_out = r->job.validation;
@@ -125,6 +136,8 @@ static lmb_status open_data(request *r, lmb_error *err)
 
 static lmb_status read_teacher(request *r, lmb_error *err)
 {
+    if (r->again.update.number) /* it teaches itself, whoever `distill.teachers` are */
+        return lmb_onnx_read(r->again.update.model, NULL, &r->teacher, err);
     return lmb_compress_teacher(&r->job, r->c.teacher, r->c.search.distill.teachers, !r->silent, &r->teacher,
                                 &r->teachers, err);
 }
@@ -170,6 +183,12 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
                  (long long)j->c.split.seed, held_outs[r->c.held_out]);
     ok = ok && lmb_fields_dump_marked(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
     add_kinds(r, text);
+    if (*r->c.device.name) { /* on this machine searches depend on none */
+        lmb_str_add(text, "device:\n");
+        ok = ok && lmb_fields_dump_marked(lmb_device_identity, &r->c.device, 2, text) == LMB_OK;
+    }
+    if (r->again.update.number)
+        lmb_str_addf(text, "new samples: %lld, %s\n", (long long)r->again.update.fresh, r->again.update.learnt);
     lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
     if (st == LMB_OK)
         st = add_model("teacher", r->teacher, text, err);
@@ -186,6 +205,12 @@ static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
     if (!r->silent)
         lmb_progress_show(&r->bar, r->title, done, all, what);
     return !lmb_interrupted();
+}
+
+static void on_device(void *ctx, const char *line)
+{
+    request *r = ctx;
+    lmb_progress_line(&r->bar, line);
 }
 
 /* Seconds until the end, if from now on nothing is accepted, or until the limits are met at the present step. */
@@ -245,11 +270,12 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
                                  .finish = lmb_tree_has(r->job.c.compress, "finish"),
                                  .teacher = r->teacher,
                                  .teachers = r->teachers,
-                                 .train = r->job.train,
+                                 .train = r->train,
                                  .held_out = r->held_out,
                                  .folder = r->folder,
                                  .identity = config.text,
                                  .comm = comm,
+                                 .device = lmb_device_timer(r->device),
                                  .watch = { { on_work, r }, on_point, r } };
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
@@ -282,8 +308,10 @@ static lmb_status forget(const request *r, lmb_error *err)
 static void close_request(request *r)
 {
     lmb_graph_destroy(r->teacher);
+    lmb_device_close(r->device);
     lmb_graph_destroy(r->teachers);
     lmb_others_free(&r->others);
+    lmbi_update_last_free(&r->again.update);
     lmb_dataset_destroy(r->half[0]);
     lmb_dataset_destroy(r->half[1]);
     lmb_job_close(&r->job);
@@ -321,7 +349,10 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
     return st;
 }
 
-typedef struct start { request *r; bool fresh; } start;
+typedef struct start {
+    request *r;
+    bool fresh, refresh;
+} start;
 
 static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
 {
@@ -333,11 +364,17 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     LMB_TRY(lmb_others_read(r->c.compare_front, &r->others, err));
     r->silent = comm->rank != 0;
     LMB_TRY(open_data(r, err));
-    LMB_TRY(read_teacher(r, err));
     LMB_TRY(lmb_stage_path(r->folder, r->job.c.run, "compress", "", err));
+    if (((start *)ctx)->refresh) {
+        LMB_TRY(lmb_refresh_open(&r->job, &r->c.search, r->silent, &r->again, r->folder, err));
+        r->train = r->again.update.train;
+    }
+    LMB_TRY(read_teacher(r, err));
     if (!r->silent)
         LMB_TRY(lmb_lock(r->folder, 60, NULL, &lock, err));
     lmb_signals_catch(NULL);
+    if (!r->silent && *r->c.device.name)
+        LMB_TRY(lmb_device_open(&r->c.device, on_device, r, &r->device, err));
     lmb_status st = ((start *)ctx)->fresh && !r->silent ? forget(r, err) : LMB_OK;
     if (st == LMB_OK)
         st = search(r, comm, err);
@@ -347,7 +384,7 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "!fresh", NULL };
+    static const char *const known[] = { "!fresh", "!refresh", NULL };
     request r = { 0 };
     lmb_args a;
 
@@ -356,7 +393,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &r.job, err));
     lmb_status st = bind(&r, err);
-    start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL };
+    start s = { &r, lmb_args_get(&a, "fresh", NULL) != NULL, lmb_args_get(&a, "refresh", NULL) != NULL };
     if (st == LMB_OK)
         st = lmb_with_ranks(compress, &s, err);
     if (st == LMB_OK && r.unmet)

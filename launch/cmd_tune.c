@@ -179,7 +179,7 @@ static lmb_status search_as(request *r, const char *identity, lmb_comm *comm, lm
         LMB_TRY(forget(r, err));
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY && r->rank == 0)
-        LMB_TRY(lmb_latency_open(path, false, &r->latency, err));
+        LMB_TRY(lmb_latency_open(path, false, NULL, &r->latency, err));
     const lmb_tune_request q = { &r->c, &r->space, r->method, r->options, r->folder, identity, comm, train,
                                  r->c.cost ? cost : NULL, on_done, r };
     lmb_progress_begin(&r->bar);

@@ -13,6 +13,7 @@
 #include "launch/cmd.h"
 #include "launch/compress_others.h"
 #include "launch/job.h"
+#include "launch/update.h"
 
 /* What of a point is only known at the end: how it does on the test part, which had no say in any decision. */
 typedef struct lmb_compress_test { bool there; double accuracy, lo, hi; } lmb_compress_test;
@@ -23,7 +24,9 @@ typedef struct lmb_compress_report {
     int64_t held_out;              /* samples                        */
     const lmb_compress_test *test; /* [points]                       */
     lmb_compress_test teacher;     /* the float teacher's            */
-    double teacher_us;             /* its p50 in float; 0: not taken */
+    double teacher_us;             /* its p50 in float, on this machine; 0: not taken */
+    lmb_latency *table;            /* frozen                         */
+    const lmb_timer_about *about;  /* where latencies were measured  */
     const lmb_others *others;      /* fronts to stand beside         */
     /* held-out accuracy that they are compared at: what the budget allows, or the answer's */
     double level;
@@ -38,7 +41,7 @@ typedef struct lmb_compress_end {
     const lmb_graph *teacher;
     int64_t held_out;            /* samples that decided         */
     const lmb_dataset *test;     /* samples that had no say      */
-    const lmb_others *others;
+    lmb_others *others;          /* without times of other devices after that */
     const char *folder, *config; /* config: resolved, as YAML    */
 } lmb_compress_end;
 /* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the
@@ -55,6 +58,17 @@ LMB_MUST_CHECK lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree 
 extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */
 LMB_MUST_CHECK lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err);
+
+/* --refresh: from the last update. Its model is the teacher, its samples are learnt from as well, and what
+ * <run>/compress has measured is not measured again. */
+typedef struct lmb_refresh {
+    lmb_update_last update;
+    char table[LMB_STAGE_PATH];
+} lmb_refresh;
+/* The job's data are open. Sets c->table.file, unless one is named, and the folder, <run>/compress-N; says so to
+ * stderr, unless silent. Free out->update. errors  as lmbi_update_last; E_ARG: there was no search before */
+LMB_MUST_CHECK lmb_status lmb_refresh_open(const lmb_job *j, lmb_search_config *c, bool silent, lmb_refresh *out,
+                                           char folder[LMB_STAGE_PATH], lmb_error *err);
 
 /* "accepted", "beaten" or "rejected". */
 const char *lmbi_compress_decision(const lmb_point *p);

@@ -6,7 +6,7 @@
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "distill/quantize/lower.h"
-#include "distill/search/energy.h"
+#include "core/edge/time/energy.h"
 #include "launch/compress.h"
 #include "launch/stage.h"
 
@@ -92,7 +92,7 @@ static lmb_status write_report(const lmb_compress_end *r, const lmb_compress_rep
 }
 
 /* Why no point has an energy; "" where one has. */
-static void find_energy(const lmb_compress_end *r, char *why, size_t cap)
+static void find_energy(const lmb_compress_end *r, const lmb_timer_about *about, char *why, size_t cap)
 {
     lmb_energy e;
 
@@ -102,12 +102,16 @@ static void find_energy(const lmb_compress_end *r, char *why, size_t cap)
             return;
     if (r->c->table.frozen)
         snprintf(why, cap, "the latency table is frozen, and nothing was measured");
-    else if (lmb_energy_open(LMB_ENERGY_ROOT, &e, why, cap))
+    else if (*about->device && *about->no_energy)
+        snprintf(why, cap, "%s", about->no_energy);
+    else if (*about->device || lmb_energy_open(LMB_ENERGY_ROOT, &e, why, cap))
         snprintf(why, cap, "the counters could not be read while the points were measured");
 }
 
-static void say_time(const lmb_point *p, double deadline, const char *no_energy)
+static void say_time(const lmb_point *p, double deadline, const lmb_timer_about *about, const char *no_energy)
 {
+    if (*about->device)
+        printf("measured on %s: %s, kernels %s\n", about->device, about->processor, about->kernels);
     printf("point %d: %.0f predictions a second on one thread", p->id, p->timing.throughput);
     if (deadline > 0)
         printf(", %.2g %% later than %.6g us", 100 * p->timing.missed, deadline);
@@ -124,7 +128,10 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
     const lmb_compress_test *t = &rep->test[x->best];
 
     printf("teacher: test accuracy %.2f %% in float\n", 100 * rep->teacher.accuracy);
-    if (rep->teacher_us > 0)
+    if (rep->teacher_us > 0 && *rep->about->device)
+        printf("teacher: %.1f us in float on this machine, %.1f us as integers on %s\n", rep->teacher_us,
+               first->cost[LMB_GOAL_LATENCY], rep->about->device);
+    else if (rep->teacher_us > 0)
         printf("teacher: %.1f us in float, %.1f us as integers\n", rep->teacher_us, first->cost[LMB_GOAL_LATENCY]);
     printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n",
            p->id, 100 * t->accuracy, 100 * t->lo, 100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->timing.p99,
@@ -135,11 +142,11 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
             "beware: the teacher is right on %.2f %% of the held-out samples and %.2f %% of the test samples. It seems to have been trained on them, "
             "so that drops are overstated; compress.held_out: test decides on samples that it has not seen\n",
             100 * there, 100 * rep->teacher.accuracy);
-    say_time(p, x->deadline, rep->no_energy);
+    say_time(p, x->deadline, rep->about, rep->no_energy);
     printf("%s\n%s/front.json\n", x->why, r->folder);
 }
 
-lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
+static lmb_status leave(const lmb_compress_end *r, lmb_latency *table, lmb_error *err)
 {
     const lmb_search_result *x = r->result;
     lmb_compress_test *test = calloc((size_t)x->points.n + 1, sizeof *test);
@@ -151,14 +158,16 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
                                 .level = x->budget.drop < 0
                                              ? lmb_point_accuracy(&x->points.point[x->best])
                                              : (double)x->teacher_right / (double)r->held_out - x->budget.drop,
+                                .table = table,
+                                .about = lmb_latency_about(table),
                                 .folder = r->folder,
                                 .config = r->config };
     char no_energy[LMB_ENERGY_PATH + 80];
     lmb_status st = test ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a report");
 
-    find_energy(r, no_energy, sizeof no_energy);
+    find_energy(r, rep.about, no_energy, sizeof no_energy);
     rep.no_energy = no_energy;
-
+    lmb_others_on(r->others, rep.about->device);
     for (int i = 0; st == LMB_OK && i < x->points.n; i++)
         if (x->points.point[i].front || i == x->best)
             st = test_one(r, i, &test[i], err);
@@ -171,5 +180,17 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
     if (st == LMB_OK)
         say_answer(r, &rep);
     free(test);
+    return st;
+}
+
+lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+    lmb_latency *table;
+
+    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
+    LMB_TRY(lmb_latency_open(*r->c->table.file ? r->c->table.file : path, true, NULL, &table, err));
+    lmb_status st = leave(r, table, err);
+    lmb_latency_close(table);
     return st;
 }

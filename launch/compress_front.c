@@ -130,6 +130,23 @@ static void moves_tried(lmb_str *s, const lmb_search_config *c)
     lmb_str_add(s, "]");
 }
 
+/* Where latencies were measured; without a name it was the machine that searched. */
+static void measured_on(lmb_str *s, const lmb_timer_about *a)
+{
+    const char *const keys[] = { "name", "processor", "kernels" }, *const texts[] = { a->device, a->processor,
+                                                                                      a->kernels };
+    const char *comma = "";
+
+    lmb_str_add(s, ", \"device\": {");
+    for (int i = 0; i < 3; i++)
+        if (*texts[i]) {
+            lmb_str_addf(s, "%s\"%s\": ", comma, keys[i]);
+            lmb_str_add_json(s, texts[i]);
+            comma = ", ";
+        }
+    lmb_str_add(s, "}");
+}
+
 void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
 {
     const lmb_search_result *x = r->result;
@@ -138,6 +155,7 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
     limits(out, &x->budget);
     if (x->deadline > 0)
         lmb_str_add_member(out, "deadline_us", x->deadline);
+    measured_on(out, r->about);
     moves_tried(out, r->c);
     lmb_str_addf(out, ", \"confidence\": ");
     lmb_str_add_number(out, r->c->confidence);
@@ -148,6 +166,8 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
     accuracy(out, "test", r->teacher.accuracy, r->teacher.lo, r->teacher.hi);
     if (r->teacher_us > 0)
         lmb_str_add_member(out, "float_latency_us", r->teacher_us);
+    if (r->teacher_us > 0 && *r->about->device)
+        lmb_str_add(out, ", \"float_latency_device\": \"the machine that searched\"");
     lmb_str_add(out, "},\n \"points\": [\n");
     for (int i = 0; i < x->points.n; i++) {
         point(out, r, i);

@@ -72,8 +72,13 @@ static lmb_status read_trials(const lmb_tree *root, lmb_other *o, lmb_error *err
 /* front.json. */
 static lmb_status read_points(const lmb_tree *root, lmb_other *o, lmb_error *err)
 {
-    const lmb_tree *moves = lmb_tree_get(root, "moves");
+    const lmb_tree *moves = lmb_tree_get(root, "moves"), *device = lmb_tree_get(lmb_tree_get(root, "device"), "name");
     const char *only;
+
+    if (device) {
+        LMB_TRY(lmb_tree_text(device, &only, err));
+        snprintf(o->device, sizeof o->device, "%s", only);
+    }
 
     snprintf(o->method, sizeof o->method, "compress");
     if (is_list(moves) && lmb_tree_count(moves) == 1) {
@@ -135,6 +140,13 @@ void lmb_others_free(lmb_others *o)
     for (int i = 0; i < o->n; i++)
         free(o->other[i].point);
     memset(o, 0, sizeof *o);
+}
+
+void lmb_others_on(lmb_others *o, const char *device)
+{
+    for (int i = 0; i < o->n; i++)
+        for (int k = 0; strcmp(o->other[i].device, device) != 0 && k < o->other[i].n; k++)
+            o->other[i].point[k].cost[LMB_GOAL_LATENCY] = NAN;
 }
 
 /* ---- comparing ---- */

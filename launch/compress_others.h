@@ -24,6 +24,7 @@ typedef struct lmb_other_point {
 
 typedef struct lmb_other {
     char file[200], method[40];
+    char device[64]; /* that its times are of; "": the machine that searched */
     lmb_other_point *point;
     int n;
 } lmb_other;
@@ -37,6 +38,8 @@ typedef struct lmb_others {
  *   errors  E_ARG: too many, or a tuning without a cost; E_FORMAT: neither of the two files, or a damaged one; E_IO */
 LMB_MUST_CHECK lmb_status lmb_others_read(const lmb_tree *files, lmb_others *out, lmb_error *err);
 void lmb_others_free(lmb_others *o);
+/* Times of another device than this say nothing here: they are left out. */
+void lmb_others_on(lmb_others *o, const char *device);
 
 /* Of another search's points: how many have a point of this front that is as accurate and as cheap in all costs that
  * are known of both, and better in one; and how many of this front they beat so. */

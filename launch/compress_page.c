@@ -16,14 +16,20 @@ static void lead(const lmb_compress_report *r, lmb_str *out)
     const lmb_compress_test *t = &r->test[x->best];
     char bytes[32];
 
-    lmb_str_addf(
-        out,
-        "<p class=\"lead\">%s<strong>%.1f &micro;s</strong> and <strong>%s</strong> with <strong>%.2f %%</strong> of the test samples right "
-        "(95 %% interval %.2f to %.2f); the teacher has %.2f %%",
-        x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY],
-        lmb_report_count(p->cost[LMB_GOAL_BYTES], "B", bytes, sizeof bytes), 100 * t->accuracy, 100 * t->lo,
-        100 * t->hi, 100 * r->teacher.accuracy);
-    if (r->teacher_us > 0)
+    lmb_str_addf(out, "<p class=\"lead\">%s<strong>%.1f &micro;s</strong>",
+                 x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY]);
+    if (*r->about->device) {
+        lmb_str_add(out, " on ");
+        lmb_str_add_html(out, r->about->device);
+    }
+    lmb_str_addf(out,
+                 " and <strong>%s</strong> with <strong>%.2f %%</strong> of the test samples right "
+                 "(95 %% interval %.2f to %.2f); the teacher has %.2f %%",
+                 lmb_report_count(p->cost[LMB_GOAL_BYTES], "B", bytes, sizeof bytes), 100 * t->accuracy, 100 * t->lo,
+                 100 * t->hi, 100 * r->teacher.accuracy);
+    if (r->teacher_us > 0 && *r->about->device)
+        lmb_str_addf(out, " and takes %.1f &micro;s in float on the machine that searched", r->teacher_us);
+    else if (r->teacher_us > 0)
         lmb_str_addf(out, " and takes %.1f &micro;s in float (%.1f times as long)", r->teacher_us,
                      r->teacher_us / p->cost[LMB_GOAL_LATENCY]);
     lmb_str_addf(out, ", as integers %.1f &micro;s (%.1f times).</p>\n<p class=\"soft\">The search ended because ",
@@ -42,6 +48,24 @@ static void time_cells(const lmb_compress_report *r, const lmb_point *x, lmb_str
         lmb_str_addf(out, "<td>%.2g %%</td>", 100 * x->timing.missed);
     if (!*r->no_energy)
         lmb_str_addf(out, "<td>%.3g &micro;J</td>", x->timing.energy);
+}
+
+/* Whose latencies they are. */
+static void machine(const lmb_compress_report *r, lmb_str *out)
+{
+    const lmb_timer_about *a = r->about;
+
+    if (!*a->device) {
+        lmb_str_add(out, r->c->table.frozen ? "." : "the machine that searched.");
+        return;
+    }
+    lmb_str_add(out, r->c->table.frozen ? ", of the device " : "the device ");
+    lmb_str_add_html(out, a->device);
+    lmb_str_add(out, " (");
+    lmb_str_add_html(out, a->processor);
+    lmb_str_add(out, ", kernels ");
+    lmb_str_add_html(out, a->kernels);
+    lmb_str_add(out, ").");
 }
 
 static void front_table(const lmb_compress_report *r, lmb_str *out)
@@ -78,9 +102,9 @@ static void front_table(const lmb_compress_report *r, lmb_str *out)
         out,
         "</tbody></table></div>\n<p class=\"soft\">Points that no other beats in accuracy, latency, bytes and MACs together; each has its files in "
         "points/NNN. The answer is bold. ");
-    lmb_str_add(out, r->c->table.frozen
-                         ? "Latency is the sum of the operators' in a table that was not measured anew."
-                         : "Latency is of single predictions on one thread of the machine that searched.");
+    lmb_str_add(out, r->c->table.frozen ? "Latency is the sum of the operators' in a table that was not measured anew"
+                                        : "Latency is of single predictions on one thread of ");
+    machine(r, out);
     lmb_str_add(out, *r->no_energy ? " No energy: " : " Energy is the whole processor's (RAPL) a prediction");
     lmb_str_add_html(out, r->no_energy);
     lmb_str_add(out, ".</p>\n");
@@ -88,19 +112,12 @@ static void front_table(const lmb_compress_report *r, lmb_str *out)
 
 /* ---- layers ---- */
 
-typedef struct opened { void *file; lmb_edge_model m; } opened;
-
-static lmb_status open_point(const lmb_compress_report *r, int id, opened *o, lmb_error *err)
+static lmb_status open_point(const lmb_compress_report *r, int id, lmb_deployed *out, lmb_error *err)
 {
-    char path[LMB_SEARCH_PATH], why[200] = "";
-    size_t n;
+    char path[LMB_SEARCH_PATH];
 
     LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
-    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &o->file, &n, err));
-    if (lmb_edge_open(o->file, n, &o->m, why, sizeof why) == LMB_EDGE_OK)
-        return LMB_OK;
-    free(o->file);
-    return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+    return lmb_deployed_read(path, out, err);
 }
 
 /* How many channels the tensor of this name has in the teacher; 0: it has none of this name. */
@@ -125,16 +142,16 @@ static const char *rank_of(const char *name, unsigned channels, char *text, size
     return part && (strcmp(part, ".in") == 0 || strcmp(part, ".core") == 0) ? text : "";
 }
 
-static void layer_row(const opened *now, const opened *was, uint32_t i, double us, double most, double sum,
-                      lmb_str *out)
+static void layer_row(const lmb_edge_model *now, const lmb_edge_model *was, uint32_t i, double us, double most,
+                      double sum, lmb_str *out)
 {
     lmb_edge_op op;
     lmb_edge_tensor y;
     char before[32] = "", macs[32], bits[8] = "", rank[16];
 
-    lmb_edge_op_at(&now->m, i, &op);
-    lmb_edge_tensor_at(&now->m, i + 1, &y);
-    unsigned c = channels_before(&was->m, y.name);
+    lmb_edge_op_at(now, i, &op);
+    lmb_edge_tensor_at(now, i + 1, &y);
+    unsigned c = channels_before(was, y.name);
     if (c)
         snprintf(before, sizeof before, "%u", c);
     if (op.bits)
@@ -146,24 +163,25 @@ static void layer_row(const opened *now, const opened *was, uint32_t i, double u
         "</th><td>%s</td><td>%u&times;%u</td><td>%s</td><td>%u</td><td>%s</td><td>%s</td><td>%s</td><td>%.2f</td><td class=\"share\"><i style=\"width:%.1f%%\">"
         "</i></td><td>%.1f %%</td></tr>\n",
         lmb_edge_kind_name(op.kind), y.h, y.w, before, y.c, c ? "" : rank_of(y.name, y.c, rank, sizeof rank), bits,
-        lmb_report_count((double)lmb_edge_op_macs(&now->m, i), "", macs, sizeof macs), us, 100 * us / most,
+        lmb_report_count((double)lmb_edge_op_macs(now, i), "", macs, sizeof macs), us, 100 * us / most,
         100 * us / sum);
 }
 
-static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_str *out, lmb_error *err)
+static lmb_status layers(const lmb_compress_report *r, lmb_str *out, lmb_error *err)
 {
-    opened now, was;
+    lmb_deployed now, was;
     double *us = NULL, sum = 0, most = 0;
 
     LMB_TRY(open_point(r, r->result->best, &now, err));
     lmb_status st = open_point(r, 0, &was, err);
     if (st != LMB_OK) {
-        free(now.file);
+        lmb_deployed_free(&now);
         return st;
     }
-    us = malloc(sizeof *us * ((size_t)now.m.n_ops + 1));
-    st = us ? lmb_latency_ops(table, &now.m, us, &sum, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the layers");
-    for (uint32_t i = 0; st == LMB_OK && i < now.m.n_ops; i++)
+    const lmb_edge_model *m = &now.model;
+    us = malloc(sizeof *us * ((size_t)m->n_ops + 1));
+    st = us ? lmb_latency_ops(r->table, &now, us, &sum, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the layers");
+    for (uint32_t i = 0; st == LMB_OK && i < m->n_ops; i++)
         most = fmax(most, us[i]);
     if (st == LMB_OK) {
         lmb_str_addf(
@@ -172,8 +190,8 @@ static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_s
             "</th><th scope=\"col\">size</th><th scope=\"col\">channels before</th><th scope=\"col\">channels</th><th scope=\"col\">rank</th><th scope=\"col\">bits</th>"
             "<th scope=\"col\">MACs</th><th scope=\"col\">&micro;s</th><th scope=\"col\">time</th><th scope=\"col\"></th></tr></thead><tbody>\n",
             r->result->best);
-        for (uint32_t i = 0; i < now.m.n_ops; i++)
-            layer_row(&now, &was, i, us[i], most, sum, out);
+        for (uint32_t i = 0; i < m->n_ops; i++)
+            layer_row(m, &was.model, i, us[i], most, sum, out);
         lmb_str_addf(
             out,
             "</tbody></table></div>\n<p class=\"soft\">Times are from the latency table; they add up to %.1f &micro;s. A layer with a rank is the "
@@ -181,8 +199,8 @@ static lmb_status layers(const lmb_compress_report *r, lmb_latency *table, lmb_s
             sum);
     }
     free(us);
-    free(now.file);
-    free(was.file);
+    lmb_deployed_free(&now);
+    lmb_deployed_free(&was);
     return st;
 }
 
@@ -238,11 +256,6 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
 
 lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_error *err)
 {
-    char path[LMB_SEARCH_PATH];
-    lmb_latency *table;
-
-    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
-    LMB_TRY(lmb_latency_open(*r->c->table.file ? r->c->table.file : path, true, &table, err));
     lmb_report_page_begin("Compression", out);
     lead(r, out);
     lmb_str_add(out, "<h2>The front</h2>\n<div class=\"figures\">\n");
@@ -251,9 +264,8 @@ lmb_status lmb_compress_page(const lmb_compress_report *r, lmb_str *out, lmb_err
     lmb_str_add(out, "</div>\n");
     front_table(r, out);
     lmb_others_table(r->others, &r->result->points, r->level, out);
-    lmb_status st = layers(r, table, out, err);
+    lmb_status st = layers(r, out, err);
     tried(r, out);
     lmb_report_page_end(r->config, out);
-    lmb_latency_close(table);
     return st;
 }

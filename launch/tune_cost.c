@@ -44,7 +44,7 @@ static lmb_status latency_of(lmbi_tune *r, const lmb_deployed *d, double *cost, 
     *cost = k.cost;
     if (k.found)
         return LMB_OK;
-    LMB_TRY(lmb_latency_whole(r->latency, &d->model, 0, &t, err));
+    LMB_TRY(lmb_latency_whole(r->latency, d, 0, &t, err));
     *cost = t.p50;
     lmb_str_addf(&line, "{\"model\": \"%s\", \"us\": ", k.hash);
     lmb_str_add_number(&line, *cost);

@@ -188,16 +188,26 @@ static lmb_status has_learnt(const lmb_job *j, int k, const material *m, bool *o
     return LMB_OK;
 }
 
+/* The last update that is finished; 0: none is. */
+static lmb_status last_update(const lmb_job *j, int *last, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH], stage[64];
+
+    *last = 0;
+    do
+        LMB_TRY(series_path(j, *last + 1, "model.onnx", stage, path, err));
+    while (lmb_file_exists(path) && ++*last < SERIES);
+    return LMB_OK;
+}
+
 /* Which update it is, and what it begins with (m->before). */
 static lmb_status choose_place(const lmb_job *j, bool again, material *m, char stage[64], lmb_error *err)
 {
     char path[LMB_STAGE_PATH], other[64];
-    int last = 0;
+    int last;
     bool learnt = true;
 
-    do
-        LMB_TRY(series_path(j, last + 1, "model.onnx", stage, path, err));
-    while (lmb_file_exists(path) && ++last < SERIES);
+    LMB_TRY(last_update(j, &last, err));
     if (again && last > 0)
         LMB_TRY(has_learnt(j, last, m, &learnt, err));
     int k = last == 0 ? 1 : learnt ? last : last + 1;
@@ -264,6 +274,74 @@ static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_g
     LMB_TRY(leave_samples(j, stage, m, err)); /* before the model, by which an update is there */
     LMB_TRY(lmb_onnx_write(path, model, NULL, err));
     return lmb_stage_report(j->c.run, stage, path, model, j->test, m->c.train.backend, err);
+}
+
+/* ---- for who makes something of the last one ---- */
+
+/* Of the two stages that a compression's teacher may be, the one that has updates, and how many. */
+static lmb_status find_updates(lmb_job *as, int *last, lmb_error *err)
+{
+    static const char *const stages[] = { "teacher", "model" };
+    int n[2];
+
+    for (int i = 0; i < 2; i++) {
+        as->stage_name = stages[i];
+        LMB_TRY(last_update(as, &n[i], err));
+    }
+    if (n[0] && n[1])
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s has updates of `teacher` and of `model`: name one's model.onnx with compress.teacher, and another "
+            "run",
+            as->c.run);
+    if (!n[0] && !n[1])
+        return LMB_FAIL(err, LMB_E_ARG, "%s has no update to refresh from: `limbeck train --continue` makes one",
+                        as->c.run);
+    *last = n[0] ? n[0] : n[1];
+    as->stage_name = stages[n[0] ? 0 : 1];
+    return LMB_OK;
+}
+
+lmb_status lmbi_update_last(const lmb_job *j, lmb_update_last *out, lmb_error *err)
+{
+    lmb_job as = *j; /* of another stage */
+    char stage[64];
+    bool learnt = false;
+    lmb_update_last u = { .material = calloc(1, sizeof *u.material) };
+
+    if (!u.material)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the samples of an update");
+    lmb_status st = find_updates(&as, &u.number, err);
+    if (st == LMB_OK)
+        st = series_path(&as, u.number, "model.onnx", stage, u.model, err);
+    if (st == LMB_OK)
+        st = open_material(&as, u.material, err);
+    if (st == LMB_OK)
+        st = has_learnt(&as, u.number, u.material, &learnt, err);
+    if (st == LMB_OK && !learnt)
+        st = LMB_FAIL(err, LMB_E_ARG,
+                      "`update` names %lld samples that are not those which %s has learnt: `limbeck train --continue "
+                      "--again` first",
+                      (long long)u.material->fresh->n, stage);
+    if (st == LMB_OK)
+        st = lmb_dataset_join(u.material->fresh, j->train, &u.train, err);
+    if (st != LMB_OK) {
+        lmbi_update_last_free(&u);
+        return st;
+    }
+    u.fresh = u.material->fresh->n;
+    snprintf(u.learnt, sizeof u.learnt, "%s", u.material->learnt);
+    *out = u;
+    return LMB_OK;
+}
+
+void lmbi_update_last_free(lmb_update_last *u)
+{
+    lmb_dataset_destroy(u->train);
+    if (u->material)
+        close_material(u->material);
+    free(u->material);
+    memset(u, 0, sizeof *u);
 }
 
 lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err)

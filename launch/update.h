@@ -16,7 +16,9 @@
 #define LMB_LAUNCH_UPDATE_H
 
 #include "comm/collective.h"
+#include "core/base/hash.h"
 #include "launch/job.h"
+#include "launch/stage.h"
 
 typedef struct lmb_update_config {
     const lmb_tree *data;
@@ -33,6 +35,20 @@ LMB_MUST_CHECK lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err);
 /* The whole of it, on all ranks. again: see above.  errors  E_ARG: no `update` section; E_IO: the stage has no model
  * yet */
 LMB_MUST_CHECK lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_error *err);
+
+/* The last finished update, for who makes something of it (`limbeck compress --refresh`). */
+typedef struct lmb_update_last {
+    int number;                 /* 1: <stage>-updated, 2: <stage>-updated-2 ...        */
+    char model[LMB_STAGE_PATH]; /* its file                                            */
+    char learnt[LMB_HASH_HEX];  /* which new samples                                   */
+    int64_t fresh;              /* how many                                            */
+    lmb_dataset *train;         /* they, and all of the training part                  */
+    struct material *material;  /* what `train` is a view of                           */
+} lmb_update_last;
+/* Of the stage `model` or `teacher`. The job's data and training part are open.
+ *   errors  E_ARG: there is none, or of both stages, or `update` names samples that it has not learnt */
+LMB_MUST_CHECK lmb_status lmbi_update_last(const lmb_job *j, lmb_update_last *out, lmb_error *err);
+void lmbi_update_last_free(lmb_update_last *u); /* of zeros is a no-op */
 
 /* Sample numbers of a CSV file whose first column is `number`, each below n, once each and in order. *out: the
  * caller's. */

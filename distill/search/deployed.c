@@ -108,7 +108,7 @@ done:
 
 lmb_status lmb_deployed_costs(const lmb_deployed *d, lmb_latency *t, double cost[LMB_COSTS], lmb_error *err)
 {
-    LMB_TRY(lmb_latency_ops(t, &d->model, NULL, &cost[LMB_GOAL_LATENCY], err));
+    LMB_TRY(lmb_latency_ops(t, d, NULL, &cost[LMB_GOAL_LATENCY], err));
     cost[LMB_GOAL_BYTES] = (double)d->file.n;
     cost[LMB_GOAL_MACS] = (double)lmb_edge_macs(&d->model);
     return LMB_OK;

@@ -40,6 +40,7 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
                     .goal = s->points->point[of].goal };
     lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
+    LMB_TRY(lmb_latency_ready(s->latency, err)); /* nothing is trained that nobody could measure */
     LMB_TRY(lmbi_search_read(s, of, &model, err));
     lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, &p.proof, err);
     if (st == LMB_OK)

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "distill/search/deployed.h"
 #include "distill/search/lines.h"
-#include "distill/search/measure.h"
 
 enum { AGAIN = 9 }; /* times that a machine which seems slow is looked at */
 static const double NOISE = 0.05;
@@ -22,8 +22,10 @@ typedef struct row {
 struct lmb_latency {
     char *path;
     bool frozen, begun; /* begun: its first line is there */
-    char kernels[32];
-    lmb_energy energy;  /* n 0: it can not be read */
+    bool asked;         /* the timer was there, and fits */
+    lmb_timer timer;
+    lmb_timer_here here;
+    lmb_timer_about about;
     row *row;           /* in the order of their keys */
     size_t n, room;
 };
@@ -73,13 +75,21 @@ static lmb_status insert(lmb_latency *t, const char *key, double us, lmb_error *
     return LMB_OK;
 }
 
-static lmb_status check_kernels(const lmb_latency *t, const char *kernels, lmb_error *err)
+/* Whose table it is. What a device is, it says when it is there. */
+static lmb_status check_machine(const lmb_latency *t, const lmb_timer_about *had, lmb_error *err)
 {
-    if (t->frozen || strcmp(kernels, t->kernels) == 0)
+    const char *device = t->timer.device ? t->timer.device : "";
+
+    if (strcmp(had->device, device) != 0 && (!t->frozen || t->timer.device))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "measured on %s%.63s, and this search measures on %s%.63s: name another file for its table",
+                        *had->device ? "the device " : "the machine that searched", had->device,
+                        *device ? "the device " : "its own machine", device);
+    if (t->frozen || t->timer.device || strcmp(had->kernels, t->about.kernels) == 0)
         return LMB_OK;
     return LMB_FAIL(err, LMB_E_ARG,
                     "measured with the kernels %.30s; this machine's are %s: name another file, or freeze the table",
-                    kernels, t->kernels);
+                    had->kernels, t->about.kernels);
 }
 
 static void doubt_all(lmb_latency *t)
@@ -88,18 +98,25 @@ static void doubt_all(lmb_latency *t)
         t->row[i].doubted = true;
 }
 
+static lmb_status read_machine(lmb_latency *t, const lmb_tree *line, lmb_error *err)
+{
+    lmb_timer_about had;
+
+    LMB_TRY(lmb_timer_about_read(line, &had, err));
+    LMB_TRY(check_machine(t, &had, err));
+    t->about = had;
+    t->begun = true;
+    return LMB_OK;
+}
+
 static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     lmb_latency *t = ctx;
     const char *key;
     double us;
 
-    if (!t->begun || lmb_tree_get(line, "kernels")) { /* two searches may have begun it at once */
-        LMB_TRY(lmb_line_text(line, "kernels", &key, err));
-        LMB_TRY(check_kernels(t, key, err));
-        t->begun = true;
-        return LMB_OK;
-    }
+    if (!t->begun || lmb_tree_get(line, "kernels")) /* two searches may have begun it at once */
+        return read_machine(t, line, err);
     if (lmb_tree_get(line, "doubted")) {
         if (!t->frozen)
             doubt_all(t);
@@ -130,9 +147,7 @@ static lmb_status add(lmb_latency *t, const char *key, double us, lmb_error *err
     lmb_status st = LMB_OK;
 
     if (!t->begun) {
-        lmb_str_add(&line, "{\"kernels\": ");
-        lmb_str_add_json(&line, t->kernels);
-        lmb_str_add(&line, "}");
+        lmb_timer_about_write(&t->about, &line);
         st = lmb_lines_add(t->path, &line, err);
         t->begun = st == LMB_OK;
         lmb_str_clear(&line);
@@ -148,23 +163,24 @@ static lmb_status add(lmb_latency *t, const char *key, double us, lmb_error *err
     return st == LMB_OK ? insert(t, key, us, err) : st;
 }
 
-lmb_status lmb_latency_open(const char *path, bool frozen, lmb_latency **out, lmb_error *err)
+lmb_status lmb_latency_open(const char *path, bool frozen, const lmb_timer *timer, lmb_latency **out, lmb_error *err)
 {
-    int usable = 0;
     lmb_latency *t = calloc(1, sizeof *t);
 
     if (!t || !(t->path = strdup(path))) {
         free(t);
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for a table of latencies");
     }
-    char why[LMB_ENERGY_PATH + 80];
     t->frozen = frozen;
-    if (!frozen && !lmb_energy_open(LMB_ENERGY_ROOT, &t->energy, why, sizeof why))
-        t->energy.n = 0; /* who leaves a report says why */
-    for (int i = 0; !usable && lmb_edge_kernels(i, &usable); i++) /* the first that runs here is what a model takes */
-        snprintf(t->kernels, sizeof t->kernels, "%s", lmb_edge_kernels(i, &usable));
     lmb_status st = LMB_OK;
-    if (frozen && !lmb_file_exists(path))
+    if (timer)
+        t->timer = *timer;
+    else if (!frozen) {
+        t->timer = lmb_timer_of(&t->here);
+        st = t->timer.ready(t->timer.ctx, &t->about, err);
+        t->asked = true;
+    }
+    if (st == LMB_OK && frozen && !lmb_file_exists(path))
         st = LMB_FAIL(err, LMB_E_ARG, "the latency table %s is to be frozen and is not there; measure one first", path);
     if (st == LMB_OK)
         st = lmb_lines_read(path, read_row, t, err);
@@ -188,6 +204,26 @@ void lmb_latency_close(lmb_latency *t)
 }
 
 bool lmb_latency_frozen(const lmb_latency *t) { return t->frozen; }
+const lmb_timer_about *lmb_latency_about(const lmb_latency *t) { return &t->about; }
+
+lmb_status lmb_latency_ready(lmb_latency *t, lmb_error *err)
+{
+    lmb_timer_about now;
+
+    if (t->frozen || !t->timer.device)
+        return LMB_OK;
+    LMB_TRY(t->timer.ready(t->timer.ctx, &now, err));
+    if ((t->begun || t->asked) &&
+        (strcmp(now.kernels, t->about.kernels) != 0 || strcmp(now.processor, t->about.processor) != 0))
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the device %s is %.95s with the kernels %.30s; %.200s was measured on %.95s with %.30s: name another "
+            "file for its table",
+            t->timer.device, now.processor, now.kernels, t->path, t->about.processor, t->about.kernels);
+    t->about = now;
+    t->asked = true;
+    return LMB_OK;
+}
 
 /* ---- measuring ---- */
 
@@ -210,16 +246,43 @@ void lmb_latency_key(const lmb_edge_model *m, uint32_t i, char key[LMB_LATENCY_K
              y.w, y.c, geometry);
 }
 
+/* A model that is measured: the timer holds it from the first op on that is. */
+typedef struct bench {
+    const lmb_deployed *d;
+    void *held;
+    double slow;
+} bench;
+
+static lmb_status begin(lmb_latency *t, bench *b, lmb_error *err)
+{
+    if (!t->asked)
+        LMB_TRY(lmb_latency_ready(t, err));
+    return t->timer.begin(t->timer.ctx, b->d, &b->held, err);
+}
+
+static void end(lmb_latency *t, bench *b)
+{
+    if (b->held)
+        t->timer.end(t->timer.ctx, b->held);
+}
+
+static lmb_status time_op(lmb_latency *t, const bench *b, uint32_t op, double *us, lmb_error *err)
+{
+    return t->timer.op(t->timer.ctx, b->held, op, us, err);
+}
+
 /* How slow the machine is now against when the table was measured: the dearest op of the model that the table has,
  * again. A few per cent are noise. Faster than then: lmb_latency_whole will see it and put the table right, for in the
  * middle of a step no number may move. */
-static double slowness(const lmb_latency *t, const lmb_edge_model *m, const lmbi_bench *b)
+static lmb_status slowness(lmb_latency *t, bench *b, lmb_error *err)
 {
+    const lmb_edge_model *m = &b->d->model;
     char key[LMB_LATENCY_KEY];
-    double most = 0;
+    double most = 0, us = 0;
     uint32_t op = 0;
     bool there;
 
+    b->slow = 1;
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmb_latency_key(m, i, key);
         size_t at = place(t, key, &there);
@@ -228,49 +291,53 @@ static double slowness(const lmb_latency *t, const lmb_edge_model *m, const lmbi
             op = i;
         }
     }
-    double now = most > 0 ? lmbi_measure_op(m, b, op) / most : 1;
+    if (!(most > 0))
+        return LMB_OK;
+    LMB_TRY(time_op(t, b, op, &us, err));
+    double now = us / most;
     for (int i = 0; i < AGAIN && now >= 1 + NOISE; i++) { /* it may have been disturbed for that moment alone */
         lmbi_measure_rest();
-        now = fmin(now, lmbi_measure_op(m, b, op) / most);
+        LMB_TRY(time_op(t, b, op, &us, err));
+        now = fmin(now, us / most);
     }
-    return now < 1 + NOISE ? 1 : now;
+    b->slow = now < 1 + NOISE ? 1 : now;
+    return LMB_OK;
 }
 
 /* An op that the table does not have, or that is doubted. */
-static lmb_status measure_row(lmb_latency *t, const char *key, const lmb_edge_model *m, uint32_t op, lmbi_bench *b,
-                              double *slow, lmb_error *err)
+static lmb_status measure_row(lmb_latency *t, const char *key, uint32_t op, bench *b, lmb_error *err)
 {
     bool there;
+    double us;
 
-    if (!b->arena) {
-        LMB_TRY(lmbi_bench_make(m, b, err));
-        *slow = slowness(t, m, b);
+    if (!b->held) {
+        LMB_TRY(begin(t, b, err));
+        LMB_TRY(slowness(t, b, err));
     }
-    double us = lmbi_measure_op(m, b, op);
+    LMB_TRY(time_op(t, b, op, &us, err));
     size_t at = place(t, key, &there);
     if (there && us >= t->row[at].us) {
         t->row[at].doubted = false;
         return LMB_OK;
     }
-    return add(t, key, there ? us : us / *slow, err);
+    return add(t, key, there ? us : us / b->slow, err);
 }
 
-lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum, lmb_error *err)
+lmb_status lmb_latency_ops(lmb_latency *t, const lmb_deployed *d, double *us, double *sum, lmb_error *err)
 {
     char key[LMB_LATENCY_KEY];
-    lmbi_bench b = { 0 };
-    double slow = 1;
+    bench b = { d, NULL, 1 };
     lmb_status st = LMB_OK;
 
     *sum = 0;
-    for (uint32_t i = 0; i < m->n_ops && st == LMB_OK; i++) {
+    for (uint32_t i = 0; i < d->model.n_ops && st == LMB_OK; i++) {
         bool there;
-        lmb_latency_key(m, i, key);
+        lmb_latency_key(&d->model, i, key);
         size_t at = place(t, key, &there);
         if (!there && t->frozen)
             st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "the frozen latency table %s has no %s", t->path, key);
         else if (!there || t->row[at].doubted)
-            st = measure_row(t, key, m, i, &b, &slow, err);
+            st = measure_row(t, key, i, &b, err);
         if (st != LMB_OK)
             break;
         double v = t->row[place(t, key, &there)].us;
@@ -278,37 +345,43 @@ lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, 
         if (us)
             us[i] = v;
     }
-    if (b.arena)
-        lmbi_bench_free(&b);
+    end(t, &b);
     return st;
 }
 
-lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double deadline, lmb_timing *out, lmb_error *err)
+/* A model takes no less than its ops: they were measured in a slow moment. */
+static lmb_status measure_again(lmb_latency *t, const bench *b, double deadline, lmb_timing *out, lmb_error *err)
 {
+    lmb_timing again;
     double sum;
-    lmbi_bench b;
 
-    LMB_TRY(lmb_latency_ops(t, m, NULL, &sum, err));
+    LMB_TRY(doubt(t, err));
+    LMB_TRY(lmb_latency_ops(t, b->d, NULL, &sum, err));
+    LMB_TRY(t->timer.whole(t->timer.ctx, b->held, sum, deadline, &again, err));
+    if (out->p50 <= again.p50) {
+        again.p50 = out->p50;
+        again.throughput = out->throughput;
+    }
+    *out = again; /* whose tail is that of all runs */
+    return LMB_OK;
+}
+
+lmb_status lmb_latency_whole(lmb_latency *t, const lmb_deployed *d, double deadline, lmb_timing *out, lmb_error *err)
+{
+    bench b = { d, NULL, 1 };
+    double sum;
+
+    LMB_TRY(lmb_latency_ops(t, d, NULL, &sum, err));
     if (t->frozen) {
         *out = (lmb_timing){ sum, sum, 1e6 / sum, deadline > 0 && sum > deadline, 0 };
         return LMB_OK;
     }
-    LMB_TRY(lmbi_bench_make(m, &b, err));
-    lmbi_measure_whole(m, &b, sum, out);
-    lmb_status st = LMB_OK;
-    if (out->p50 * (1 + NOISE) < sum) { /* a model takes no less than its ops: they were measured in a slow moment */
-        lmb_timing again;
-        st = doubt(t, err);
-        if (st == LMB_OK)
-            st = lmb_latency_ops(t, m, NULL, &sum, err);
-        if (st == LMB_OK) {
-            lmbi_measure_whole(m, &b, sum, &again);
-            *out = again.p50 < out->p50 ? again : *out;
-        }
-    }
-    lmbi_measure_tail(b.run, b.n_runs, deadline, out);
+    LMB_TRY(begin(t, &b, err));
+    lmb_status st = t->timer.whole(t->timer.ctx, b.held, sum, deadline, out, err);
+    if (st == LMB_OK && out->p50 * (1 + NOISE) < sum)
+        st = measure_again(t, &b, deadline, out, err);
     if (st == LMB_OK)
-        lmbi_measure_energy(&t->energy, m, &b, out);
-    lmbi_bench_free(&b);
+        st = t->timer.energy(t->timer.ctx, b.held, out, err);
+    end(t, &b);
     return st;
 }

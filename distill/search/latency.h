@@ -1,11 +1,12 @@
 /* distill/search/latency.h - how long a model takes, from a table of measured operators.
  *
  * Idea: the time of a model is nearly the sum of the times of its operators, and an operator's time depends on its
- * shape, not on its weights. So each (op, shape, bits) is measured once, by core/edge on this machine, at its place in
- * a real model's arena, and candidates that nobody has trained are summed up from the table. A whole model is measured
- * end to end when it is evaluated, so that everyone sees how good the sum was.
+ * shape, not on its weights. So each (op, shape, bits) is measured once, by core/edge on this machine or on a device
+ * (timer.h), at its place in a real model's arena, and candidates that nobody has trained are summed up from the table.
+ * A whole model is measured end to end when it is evaluated, so that everyone sees how good the sum was.
  *
- *   file      JSON lines: {"kernels": "avx512vnni"} first, then {"op": "conv 32x32x16 ...", "us": 3.25};
+ *   file      JSON lines: {"kernels": "avx512vnni"} first, of a device with its "device", "processor" and "no_energy";
+ *             then {"op": "conv 32x32x16 ...", "us": 3.25};
  *             of an op that comes again the least counts; {"doubted": true}: all before may be too much
  *   frozen    nothing is measured: what is not in the table is unknown, and a whole model takes the sum. So a search
  *             gives the same decisions again, or those for another machine whose table this is, as long as no other
@@ -13,10 +14,7 @@
  *   drift     a machine is not always as fast: before new ops are measured, one that the table has is measured again,
  *             and what it takes longer now is taken off the new ones. Where a whole model takes clearly less than the
  *             sum of its ops, the machine was slow before: each op is measured again when it is next asked for
- *   measured  the median of 31 samples of at least 20 us, the least of 3 repeats; whole models: 301 runs, the best of 9
- *             repeats with rests by the median, or of 30 while it is far above the sum. The tail, p99 and what is late,
- *             is of all runs of all repeats. Then, where the machine lets it be read (energy.h), the energy of a third
- *             of a second of runs
+ *   measured  as core/edge/time/measure.h says: ops, whole models, and, where the machine lets it be read, energy
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_LATENCY_H
@@ -25,7 +23,7 @@
 #include <stdbool.h>
 
 #include "core/base/error.h"
-#include "core/edge/lmb.h"
+#include "distill/search/timer.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,28 +31,28 @@ extern "C" {
 
 typedef struct lmb_latency lmb_latency;
 
-/* Read or begin the table at `path`, which new measurements are appended to.
- *   errors  E_ARG: frozen, and there is no such file; measured with other kernels than this machine's, and not
- *           frozen */
-LMB_MUST_CHECK lmb_status lmb_latency_open(const char *path, bool frozen, lmb_latency **out, lmb_error *err);
+/* Read or begin the table at `path`, which new measurements are appended to. timer: borrowed; NULL is this machine. It
+ * is not asked before something is to be measured.
+ *   errors  E_ARG: frozen, and there is no such file; measured on another device than the timer's, or with other
+ *           kernels than this machine's, and not frozen */
+LMB_MUST_CHECK lmb_status lmb_latency_open(const char *path, bool frozen, const lmb_timer *timer, lmb_latency **out,
+                                           lmb_error *err);
 void lmb_latency_close(lmb_latency *t); /* NULL is a no-op */
 bool lmb_latency_frozen(const lmb_latency *t);
+/* Whose times these are; as far as the file says, until something was measured. */
+const lmb_timer_about *lmb_latency_about(const lmb_latency *t);
+/* Is who measures there, and still the same? Frozen: always.
+ *   errors  as lmb_timer; E_ARG: the device is another than the table's */
+LMB_MUST_CHECK lmb_status lmb_latency_ready(lmb_latency *t, lmb_error *err);
 
-/* Microseconds of the ops of a prepared model: us [n_ops] or NULL, and their sum.
- *   errors  E_UNSUPPORTED names an op that a frozen table does not have */
-LMB_MUST_CHECK lmb_status lmb_latency_ops(lmb_latency *t, const lmb_edge_model *m, double *us, double *sum,
+/* Microseconds of the ops of an open, prepared file: us [n_ops] or NULL, and their sum.
+ *   errors  E_UNSUPPORTED names an op that a frozen table does not have; as lmb_timer */
+LMB_MUST_CHECK lmb_status lmb_latency_ops(lmb_latency *t, const struct lmb_deployed *d, double *us, double *sum,
                                           lmb_error *err);
 
-/* Whole runs, one after another on one thread. */
-typedef struct lmb_timing {
-    double p50, p99;   /* microseconds                                                                       */
-    double throughput; /* predictions a second                                                               */
-    double missed;     /* share of the runs that took longer than the deadline                               */
-    double energy;     /* microjoules of the whole processor a prediction; 0: it can not be read, or frozen  */
-} lmb_timing;
 /* deadline: microseconds; 0: there is none. Frozen: all follows from the sum of the ops. */
-LMB_MUST_CHECK lmb_status lmb_latency_whole(lmb_latency *t, const lmb_edge_model *m, double deadline, lmb_timing *out,
-                                            lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_latency_whole(lmb_latency *t, const struct lmb_deployed *d, double deadline,
+                                            lmb_timing *out, lmb_error *err);
 
 enum { LMB_LATENCY_KEY = 160 };
 /* "conv 32x32x16 to 32x32x16 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8": all that an op's time depends on. */

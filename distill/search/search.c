@@ -54,7 +54,7 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     LMB_TRY(lmb_deployed_read(path, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
     if (st == LMB_OK)
-        st = lmb_latency_whole(s->latency, &d.model, s->deadline, &p->timing, err);
+        st = lmb_latency_whole(s->latency, &d, s->deadline, &p->timing, err);
     if (st == LMB_OK && p->kind == LMB_POINT_FINISHED) { /* of its parent's shape: what is slower was disturbed */
         const lmb_timing *same = &s->points->point[p->parent].timing;
         p->timing = same->p50 < p->timing.p50 ? *same : p->timing;
@@ -127,6 +127,7 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_deployed d;
     lmb_graph *frozen = NULL;
 
+    LMB_TRY(lmb_latency_ready(s->latency, err));
     LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p.predicted, err);
     lmb_deployed_free(&d);
@@ -308,7 +309,8 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     LMB_TRY(lmb_facts_hash(s->r->teacher, &s->facts.teacher, err));
     if (comm->rank == 0) {
         LMB_TRY(lmb_points_read(s->journal, s->r->identity, s->points, err));
-        LMB_TRY(lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, &s->latency, err));
+        LMB_TRY(
+            lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, s->r->device, &s->latency, err));
     }
     return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm,
                             &s->r->watch.work, &s->judge, err);

@@ -65,6 +65,7 @@ typedef struct lmb_search_request {
     const char *identity;                 /* what it all depends on, as a marked dump (points.h): another search's
                                              journal is refused */
     lmb_comm *comm;                       /* all ranks call                */
+    const lmb_timer *device;              /* who measures; NULL: this machine */
     lmb_search_watch watch;
 } lmb_search_request;
 

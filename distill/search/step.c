@@ -153,6 +153,8 @@ lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double shar
         st = choose(s, model, &like, r, err);
     *paid = r->n > 0;
     if (st == LMB_OK && r->n > 0)
+        st = lmb_latency_ready(s->latency, err); /* nothing is trained that nobody could measure */
+    if (st == LMB_OK && r->n > 0)
         st = lmbi_round_run(s, like.id, r->n, outcome, err);
     if (st == LMB_OK && r->n > 0)
         st = lmbi_search_settle(s, r->point, outcome, r->n, s->slack, err);

@@ -70,7 +70,7 @@ static inline void find_moves(found *f, lmb_graph *g, int64_t samples, lmb_taylo
 {
     f->g = g;
     f->data = data_of(samples);
-    ck_ok(lmb_latency_open(path, false, &f->latency, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &f->latency, &err));
     ck_ok(lmb_taylor_create(g, f->data, &tc, &f->taylor, &err));
     ck_ok(lmb_moves_find(g, &mc, f->taylor, f->latency, &f->m, &err));
 }

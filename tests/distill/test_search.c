@@ -98,7 +98,7 @@ START_TEST(a_dead_channel_goes_first)
     for (int i = 0; i < 8; i++)
         ones[i] *= 0.5f + 0.1f * (float)i;
     ck_ok(lmb_graph_set_data(g, scale, ones, &err)); /* its bias is 0 as it was made */
-    ck_ok(lmb_latency_open(path, false, &latency, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &latency, &err));
     ck_ok(lmb_taylor_create(g, data, &tc, &t, &err));
     ck_ok(lmb_moves_find(g, &mc, t, latency, &m, &err));
     for (int i = 0; i < m.n; i++)
@@ -174,7 +174,7 @@ START_TEST(moves_gain_what_they_say)
     lmb_moves m;
     int factors = 0, n;
 
-    ck_ok(lmb_latency_open(path, false, &latency, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &latency, &err));
     ck_ok(lmb_taylor_create(g, data, &tc, &t, &err));
     ck_ok(lmb_moves_find(g, &mc, t, latency, &m, &err));
     for (int i = 0; i < m.n; i++) {
@@ -312,7 +312,7 @@ START_TEST(moves_to_fewer_bits)
             g->value[v].bits = 4; /* the stem: 3 is all that is left to it */
             first = 0;
         }
-    ck_ok(lmb_latency_open(path, false, &latency, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &latency, &err));
     ck_ok(lmb_taylor_create(g, data, &tc, &t, &err));
     ck_ok(lmb_moves_find(g, &mc, t, latency, &m, &err));
     for (int i = 0; i < m.n; i++) {

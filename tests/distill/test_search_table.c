@@ -5,7 +5,7 @@
 #include "distill/quantize/facts.h"
 #include "distill/search/deployed.h"
 #include "distill/search/latency.h"
-#include "distill/search/measure.h"
+#include "core/edge/time/measure.h"
 #include "tests/distill/search.h"
 
 START_TEST(ops_are_measured_once)
@@ -21,8 +21,8 @@ START_TEST(ops_are_measured_once)
     ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
     lmb_latency_key(&d.model, 0, key);
     ck_assert_str_eq(key, "conv 8x8x3 to 8x8x8 k3x3 s1x1 d1x1 p1,1,1,1 g1 int8");
-    ck_ok(lmb_latency_open(path, false, &t, &err));
-    ck_ok(lmb_latency_ops(t, &d.model, us, &sum, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d, us, &sum, &err));
     double all = 0;
     for (uint32_t i = 0; i < d.model.n_ops; i++) {
         ck_assert(us[i] > 0);
@@ -30,22 +30,22 @@ START_TEST(ops_are_measured_once)
     }
     ck_assert_double_eq_tol(all, sum, 1e-9 * sum);
     /* a deadline that nothing meets, and then one that all do */
-    ck_ok(lmb_latency_whole(t, &d.model, 1e-6, &time, &err));
+    ck_ok(lmb_latency_whole(t, &d, 1e-6, &time, &err));
     ck_assert(time.p50 > 0 && time.p99 >= time.p50 && time.throughput > 0);
     ck_assert_double_eq_tol(time.missed, 1, 1e-9);
-    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &time, &err));
+    ck_ok(lmb_latency_whole(t, &d, 1e12, &time, &err));
     ck_assert(time.missed == 0);
-    ck_ok(lmb_latency_ops(t, &d.model, us, &sum, &err)); /* what was measured in a slow moment has been put right */
+    ck_ok(lmb_latency_ops(t, &d, us, &sum, &err)); /* what was measured in a slow moment has been put right */
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes, &err));
     /* read back: the same numbers to the bit, nothing is added */
-    ck_ok(lmb_latency_open(path, true, &t, &err));
-    ck_ok(lmb_latency_ops(t, &d.model, again, &sum2, &err));
+    ck_ok(lmb_latency_open(path, true, NULL, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d, again, &sum2, &err));
     ck_assert(sum2 == sum && memcmp(us, again, d.model.n_ops * sizeof *us) == 0);
-    ck_ok(lmb_latency_whole(t, &d.model, 0, &time, &err));
+    ck_ok(lmb_latency_whole(t, &d, 0, &time, &err));
     ck_assert(time.p50 == sum && time.p99 == sum && time.missed == 0 && time.energy == 0);
     ck_assert_double_eq_tol(time.throughput * sum, 1e6, 1e-3);
-    ck_ok(lmb_latency_whole(t, &d.model, sum / 2, &time, &err));
+    ck_ok(lmb_latency_whole(t, &d, sum / 2, &time, &err));
     ck_assert(time.missed == 1);
     lmb_latency_close(t);
     ck_ok(lmb_file_size(path, &bytes2, &err));
@@ -73,18 +73,18 @@ START_TEST(a_slow_moment_is_put_right)
     int n = snprintf(line, sizeof line, "{\"kernels\": \"%s\"}\n{\"op\": \"%s\", \"us\": 6e7}\n",
                      lmb_edge_kernels(i, &usable), key);
     ck_ok(lmb_file_write(path, line, (size_t)n, &err));
-    ck_ok(lmb_latency_open(path, true, &t, &err));
-    ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
+    ck_ok(lmb_latency_open(path, true, NULL, &t, &err));
+    ck_assert_int_eq(lmb_latency_ops(t, &d, NULL, &sum, &err), LMB_E_UNSUPPORTED);
     lmb_latency_close(t);
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_latency_open(path, false, &t, &err));
-    ck_ok(lmb_latency_ops(t, &d.model, NULL, &sum, &err));
-    ck_ok(lmb_latency_whole(t, &d.model, 0, &time, &err));
-    ck_ok(lmb_latency_ops(t, &d.model, NULL, &right, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d, NULL, &sum, &err));
+    ck_ok(lmb_latency_whole(t, &d, 0, &time, &err));
+    ck_ok(lmb_latency_ops(t, &d, NULL, &right, &err));
     ck_assert_double_lt(right, 3e7);
     lmb_latency_close(t);
-    ck_ok(lmb_latency_open(path, true, &t, &err));
-    ck_ok(lmb_latency_ops(t, &d.model, NULL, &again, &err));
+    ck_ok(lmb_latency_open(path, true, NULL, &t, &err));
+    ck_ok(lmb_latency_ops(t, &d, NULL, &again, &err));
     ck_assert(again == right);
     lmb_latency_close(t);
     lmb_deployed_free(&d);
@@ -105,14 +105,14 @@ START_TEST(a_frozen_table_names_what_it_lacks)
     uint64_t bytes;
 
     ck_ok(lmb_file_write(path, table, sizeof table - 1, &err));
-    ck_assert_int_eq(lmb_latency_open(path, false, &t, &err), LMB_E_ARG);
+    ck_assert_int_eq(lmb_latency_open(path, false, NULL, &t, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "elsewhere"));
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_latency_open(path, true, &t, &err));
+    ck_ok(lmb_latency_open(path, true, NULL, &t, &err));
     ck_ok(lmb_file_size(path, &bytes, &err));
     ck_assert_uint_eq(bytes, sizeof table - 1 - strlen("{\"op\": \"co")); /* the torn line is cut off */
     ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
-    ck_assert_int_eq(lmb_latency_ops(t, &d.model, NULL, &sum, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_latency_ops(t, &d, NULL, &sum, &err), LMB_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(err.msg, "has no max"));
     lmb_latency_close(t);
     lmb_deployed_free(&d);
@@ -185,9 +185,9 @@ START_TEST(a_whole_has_a_tail)
     lmb_timing all, none;
 
     ck_ok(lmb_deployed_sketch(g, NULL, &d, &err));
-    ck_ok(lmb_latency_open(path, false, &t, &err));
-    ck_ok(lmb_latency_whole(t, &d.model, 1e-9, &all, &err));
-    ck_ok(lmb_latency_whole(t, &d.model, 1e12, &none, &err));
+    ck_ok(lmb_latency_open(path, false, NULL, &t, &err));
+    ck_ok(lmb_latency_whole(t, &d, 1e-9, &all, &err));
+    ck_ok(lmb_latency_whole(t, &d, 1e12, &none, &err));
     ck_assert(all.p99 >= all.p50 && none.p99 >= none.p50 && all.missed == 1 && none.missed == 0);
     lmb_latency_close(t);
     lmb_deployed_free(&d);

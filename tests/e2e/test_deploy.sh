@@ -134,8 +134,33 @@ must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model-updated/model.onnx" --cal
 # the same again is done already; a list that has changed is another update, and so are other weights
 "$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "an update that was done" "$dir/err"
 grep -q "done already" "$dir/err" || fail "a finished update was trained again" "$dir/err"
+# and the updated model compressed again: in a folder of its own, with what was measured before
+cat "$dir/m.yaml" - >"$dir/c.yaml" <<Y
+compress:
+  teacher: $dir/run/model/model.onnx
+  held_out: test
+  accuracy_drop_max: "60 %"
+  steps: 1
+  batches: 2
+  probe: 16
+  samples: 64
+  calibration: 32
+  tune: {epochs: 1, batch: 32, lr: 0.02, clip: 1, threads: 1}
+Y
+refused 2 "goes on from an earlier .limbeck compress. of this run" "$limbeck" compress "$dir/c.yaml" --refresh
+must "$limbeck" compress "$dir/c.yaml"
+journal=$(cksum <"$dir/run/compress/journal.jsonl")
+"$limbeck" compress "$dir/c.yaml" --refresh >"$dir/out" 2>"$dir/err" || fail "no refresh" "$dir/err"
+grep -q "the teacher is $dir/run/model-updated/model.onnx; [0-9]* new samples join 400 old ones; results go to $dir/run/compress-1" "$dir/err" || fail "nothing says what is refreshed" "$dir/err"
+[ -s "$dir/run/compress-1/model.lmb" ] || fail "the refresh has left no model"
+[ -e "$dir/run/compress-1/latency.jsonl" ] && fail "a refresh has measured into a table of its own"
+[ "$journal" = "$(cksum <"$dir/run/compress/journal.jsonl")" ] || fail "a refresh has touched the search before"
+again=$(cksum <"$dir/run/compress-1/journal.jsonl")
+must "$limbeck" compress "$dir/c.yaml" --refresh
+[ "$again" = "$(cksum <"$dir/run/compress-1/journal.jsonl")" ] || fail "a finished refresh went on"
 cp "$dir/label.csv" "$dir/kept.csv"
 sed -i '$d' "$dir/label.csv"
+refused 2 "not those which model-updated has learnt" "$limbeck" compress "$dir/c.yaml" --refresh
 refused 2 "new samples: " "$limbeck" train "$dir/m.yaml" --continue
 # with these samples a further update, from what the first has left; when it is done, it is done
 must "$limbeck" train "$dir/m.yaml" --continue --again
@@ -146,6 +171,8 @@ grep -q "done already" "$dir/err" || fail "a finished second update was trained 
 [ -e "$dir/run/model-updated-3" ] && fail "there is a third update without new samples"
 "$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "the last update" "$dir/err"
 grep -q "done already" "$dir/err" || fail "--continue has left the last update" "$dir/err"
+must "$limbeck" compress "$dir/c.yaml" --refresh --set compress.accuracy_drop_max="90 %"
+[ -s "$dir/run/compress-2/model.lmb" ] || fail "the second refresh has left no model"
 rm -r "$dir/run/model-updated-2" # from the first one's weights it is the same again; from others it would not be
 must "$limbeck" train "$dir/m.yaml" --continue --again
 [ "$second" = "$(cksum <"$dir/run/model-updated-2/model.onnx")" ] || fail "the second update, done anew, is another"

@@ -1,4 +1,4 @@
-/* distill/search/energy.h - what the processor has used, where the machine lets it be read.
+/* core/edge/time/energy.h - what the processor has used, where the machine lets it be read.
  *
  * Idea: Linux shows the counters of RAPL (running average power limit; Intel since Sandy Bridge, AMD since Zen) as
  * files, one folder a package. They count the whole package with all that runs on it, in steps of about a
@@ -8,8 +8,8 @@
  *   files    <root>/intel-rapl:<n>/{name, energy_uj, max_energy_range_uj}; of these the zones called package-<n>
  *   source   Linux, Documentation/power/powercap/powercap.rst
  */
-#ifndef LMB_DISTILL_SEARCH_ENERGY_H
-#define LMB_DISTILL_SEARCH_ENERGY_H
+#ifndef LMB_CORE_EDGE_TIME_ENERGY_H
+#define LMB_CORE_EDGE_TIME_ENERGY_H
 
 #include <stdbool.h>
 #include <stddef.h>

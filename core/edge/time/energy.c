@@ -1,5 +1,5 @@
-/* distill/search/energy.c - see energy.h. */
-#include "distill/search/energy.h"
+/* core/edge/time/energy.c - see energy.h. */
+#include "core/edge/time/energy.h"
 
 #include <dirent.h>
 #include <errno.h>

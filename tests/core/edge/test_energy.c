@@ -1,6 +1,6 @@
-/* Mirrors distill/search/energy.c: counters are added up over packages, come round, and where there is nothing to
+/* Mirrors core/edge/time/energy.c: counters are added up over packages, come round, and where there is nothing to
  * read it says so. The folder is made here, as Linux' powercap.rst describes it. */
-#include "distill/search/energy.h"
+#include "core/edge/time/energy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,4 +81,4 @@ START_TEST(it_says_why_not)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/energy", add(packages_are_added_up_and_come_round); add(it_says_why_not);)
+LMB_TEST_MAIN("core/edge/energy", add(packages_are_added_up_and_come_round); add(it_says_why_not);)
