@@ -25,7 +25,7 @@ typedef struct lmbi_run {
 
 typedef struct lmbi_step {
     const char *name;               /* and folder below the run */
-    const char *folders[3];         /* what it fills: moved away when the configuration is another */
+    const char *folders[8];         /* what it fills: moved away when the configuration is another */
     const char *sections[4];        /* of the configuration, that it depends on beside the stages before */
     const char *makes[3];           /* files below the run without which it is not done */
     bool (*wanted)(const lmb_job *j);

@@ -148,7 +148,7 @@ lmb_status lmbi_run_done(lmbi_run *r, const lmbi_step *s, bool reused, lmb_error
 
 lmb_status lmbi_run_move_away(lmbi_run *r, const lmbi_step *s, const char *why, lmb_error *err)
 {
-    for (int i = 0; i < 3 && s->folders[i]; i++) {
+    for (int i = 0; i < 8 && s->folders[i]; i++) {
         char from[LMB_STAGE_PATH], to[LMB_STAGE_PATH], old[32];
 
         snprintf(from, sizeof from, "%s/%s", r->job.c.run, s->folders[i]);
