@@ -181,7 +181,7 @@ static lmb_graph *first_phase(const lmb_graph *model, const lmb_ptq_config *p)
     lmb_graph *base, *first, *second;
 
     ck_ok(lmb_unfolded_start(model, p, data, &base, &first, &err));
-    train(first, "{epochs: 1, batch: 32, lr: 0.005, threads: 1}");
+    train(first, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}");
     ck_ok(lmb_unfolded_fold(base, first, p->qat, &second, &err));
     lmb_graph_destroy(base);
     lmb_graph_destroy(first);

@@ -61,7 +61,7 @@ static void turn_channels(lmb_graph *g)
 
 static void set_up(const char *build, const char *scheme)
 {
-    lmb_config *d = config_of("{name: synthetic, train: 160, classes: 4, height: 16, width: 16, noise: 0.4}");
+    lmb_config *d = config_of("{name: synthetic, train: 120, classes: 4, height: 16, width: 16, noise: 0.4}");
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
