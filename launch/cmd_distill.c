@@ -43,8 +43,9 @@ static const char usage[] =
     "ranks that\n"
     "   keep `energy` of the squared singular values, where that takes MACs away, and trains on.\n"
     "4. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
-    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. method ptq: takes the ranges "
-    "from\n"
+    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. With `quantize.unfolded` there is "
+    "a training\n"
+    "   before that in which BatchNormalization is still at work. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Leaves <run>/student/model.onnx (the pruned and factorised one; what it was before is in <run>/student-dense, and "
     "between\n"
@@ -62,6 +63,9 @@ static const lmb_field quantize_fields[] = {
              "balance channels between layers before ranges are taken (Clip becomes Relu)"),
     LMB_BOOL(lmb_quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
     LMB_SECTION(lmb_quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
+    LMB_SECTION(lmb_quantize_config, unfolded, lmb_train_fields,
+                "a training before `train` with BatchNormalization alive: its statistics are learnt on with fake "
+                "quantisation, then frozen and folded; without: folded from the start"),
     LMB_SECTION(lmb_quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(lmb_quantize_config, distill, lmb_distill_fields,
                 "the teacher's share in it; without it, and without a teacher of the student: none"),
@@ -95,6 +99,25 @@ static lmb_status distill(void *ctx, lmb_comm *comm, lmb_error *err)
 
 const lmb_field *lmb_distill_quantize_fields(void) { return quantize_fields; }
 
+/* The first of two trainings: there is a second, and nothing that wants folded weights comes before it. */
+static lmb_status check_unfolded(const lmb_student *r, lmb_error *err)
+{
+    const lmb_tree *section = lmb_tree_get(r->job.stage.quantize, "unfolded");
+
+    if (!lmb_tree_has(r->job.stage.quantize, "unfolded"))
+        return LMB_OK;
+    if (r->quantize.method == LMB_QUANTIZE_PTQ || !lmb_tree_has(r->job.stage.quantize, "train"))
+        return lmb_tree_fail(section, err, LMB_E_ARG,
+                             "quantize.unfolded is the first of two trainings: give the second as quantize.train, and "
+                             "leave quantize.method at auto or qat");
+    if (r->quantize.equalise || r->quantize.correct_bias)
+        return lmb_tree_fail(section, err, LMB_E_ARG,
+                             "quantize.%s changes folded weights before the first training, and quantize.unfolded folds "
+                             "them after it; leave one of the two out",
+                             r->quantize.equalise ? "equalise" : "correct_bias");
+    return LMB_OK;
+}
+
 static lmb_status bind_options(lmb_student *r, lmb_error *err)
 {
     LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
@@ -109,7 +132,7 @@ static lmb_status bind_options(lmb_student *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG,
                         "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize "
                         "a section `distill`");
-    return LMB_OK;
+    return check_unfolded(r, err);
 }
 
 /* Would the student be pruned, and learn on? *out: the pruned one, as yet untrained. */
@@ -133,7 +156,7 @@ static lmb_status check_lowrank(const lmb_student *r, const lmb_graph *student, 
 lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb_error *err)
 {
     lmb_student r = { .job = *j };
-    lmb_graph *pruned = NULL, *folded = NULL, *qat = NULL;
+    lmb_graph *pruned = NULL, *folded = NULL, *qat = NULL, *first = NULL;
     lmb_status st = LMB_OK;
 
     LMB_TRY(bind_options(&r, err));
@@ -162,7 +185,14 @@ lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb
         if (st == LMB_OK)
             st = lmb_job_check_training(&r.quantize.train, qat, j->train, err);
     }
+    if (st == LMB_OK && lmb_tree_has(j->stage.quantize, "unfolded")) {
+        st = lmbi_qat_insert(pruned ? pruned : student, &r.quantize.qat,
+                             LMBI_QAT_WEIGHTS | LMBI_QAT_ACTIVATIONS | LMBI_QAT_UNFOLDED, &first, err);
+        if (st == LMB_OK)
+            st = lmb_job_check_training(&r.quantize.unfolded, first, j->train, err);
+    }
     lmb_graph_destroy(pruned);
+    lmb_graph_destroy(first);
     lmb_graph_destroy(folded);
     lmb_graph_destroy(qat);
     return st;

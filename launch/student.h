@@ -19,7 +19,7 @@ typedef struct lmb_quantize_config {
     const lmb_tree *observer;
     bool equalise, correct_bias;
     lmb_qat_config qat;
-    lmb_train_config train;
+    lmb_train_config unfolded, train; /* the first of two phases, or none of it; the only one, or the second */
     lmb_distill_config distill;
 } lmb_quantize_config;
 enum { LMB_QUANTIZE_AUTO, LMB_QUANTIZE_QAT, LMB_QUANTIZE_PTQ };

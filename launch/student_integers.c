@@ -1,5 +1,5 @@
 /* launch/student_integers.c - a trained student becomes integers: by the ranges of a few images, or by training on with
- * fake quantisation. See student.h.
+ * fake quantisation, in one training or in two, before and after BatchNormalization is folded. See student.h.
  */
 #include <stdio.h>
 
@@ -7,6 +7,7 @@
 #include "core/passes/fold.h"
 #include "distill/quantize/equalise.h"
 #include "distill/quantize/ptq.h"
+#include "distill/quantize/unfolded.h"
 #include "launch/compare.h"
 #include "launch/prove.h"
 #include "launch/stage.h"
@@ -62,28 +63,60 @@ static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_g
     return st;
 }
 
-typedef struct integers { lmb_student *r; lmb_comm *comm; const lmb_graph *student; lmb_masks *masks; } integers;
+typedef struct integers { lmb_student *r; lmb_comm *comm; const lmb_graph *student; } integers;
+
+/* With fake quantisation `qat` trains as stage `name`. What is zero by magnitude stays zero. */
+static lmb_status train_as(integers *x, const char *name, const lmb_train_config *c, bool taught, lmb_graph *qat,
+                           lmb_error *err)
+{
+    lmb_student *r = x->r;
+    lmb_masks *masks = NULL;
+
+    if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE)
+        LMB_TRY(lmb_masks_create(NULL, qat, 0, 0, &masks, err));
+    lmb_status st = lmb_student_train(r, x->comm, name, c, taught ? &r->quantize.distill : NULL, x->student, masks, qat,
+                                      err);
+    lmb_masks_destroy(masks);
+    return st;
+}
 
 /* lmb_prove.train */
 static lmb_status train_integers(void *ctx, const char *name, bool taught, lmb_graph *qat, lmb_error *err)
 {
     integers *x = ctx;
-    return lmb_student_train(x->r, x->comm, name, &x->r->quantize.train, taught ? &x->r->quantize.distill : NULL,
-                             x->student, x->masks, qat, err);
+    return train_as(x, name, &x->r->quantize.train, taught, qat, err);
+}
+
+/* The first of two phases, stage <stage>-unfolded; *out: what the second one starts from. */
+static lmb_status train_unfolded(integers *x, const char *stage, lmb_graph **out, lmb_error *err)
+{
+    const lmb_quantize_config *q = &x->r->quantize;
+    lmb_ptq_config c = calibration_of(x->r);
+    lmb_graph *base = NULL, *first = NULL;
+    char name[80];
+    lmb_status st;
+
+    snprintf(name, sizeof name, "%s-unfolded", stage);
+    LMB_TRY_GOTO(st, done, lmb_unfolded_start(x->student, &c, x->r->job.train, &base, &first, err));
+    LMB_TRY_GOTO(st, done, train_as(x, name, &q->unfolded, !q->prove, first, err)); /* proofs begin without a teacher */
+    st = lmb_unfolded_fold(base, first, &q->qat, out, err);
+done:
+    lmb_graph_destroy(base);
+    lmb_graph_destroy(first);
+    return st;
 }
 
 static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
     lmb_graph *qat = NULL, *frozen = NULL;
-    lmb_masks *masks = NULL;
     char stage[64], path[LMB_STAGE_PATH];
     lmb_status st;
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
-    LMB_TRY_GOTO(st, done, start_of_qat(r, student, &qat, err));
-    if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE) /* what is zero stays zero */
-        LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, qat, 0, 0, &masks, err));
-    integers x = { r, comm, student, masks };
+    integers x = { r, comm, student };
+    LMB_TRY_GOTO(st, done,
+                 lmb_tree_has(r->job.stage.quantize, "unfolded") ? train_unfolded(&x, stage, &qat, err)
+                                                                 : start_of_qat(r, student, &qat, err));
     const lmb_prove proof = { r->job.c.run, stage, r->quantize.train.backend, r->job.validation, comm->rank == 0,
                               train_integers, &x };
     LMB_TRY_GOTO(st, done,
@@ -95,7 +128,6 @@ static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_grap
         printf("quantised student: %s; `limbeck export` makes the deployable file\n", path);
     }
 done:
-    lmb_masks_destroy(masks);
     lmb_graph_destroy(qat);
     lmb_graph_destroy(frozen);
     return st;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/ops/batch_norm.h"
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/bits.h"
@@ -31,7 +32,8 @@ const lmb_field lmb_qat_fields[] = {
     LMB_FIELD_END
 };
 
-typedef struct insertion { const lmb_qat_config *c; int *bits; } insertion; /* bits: [nodes] of the weights */
+/* bits: [nodes] of the weights */
+typedef struct insertion { const lmb_qat_config *c; int *bits; unsigned what; } insertion;
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -53,6 +55,20 @@ static bool is_prefix(const lmb_graph *g, const lmb_node *n)
         return false;
     const lmb_value *x = &g->value[n->in[0]];
     return x->role == LMB_ROLE_INPUT || (x->node != LMB_NONE && is_prefix(g, &g->node[x->node]));
+}
+
+/* The Conv that BatchNormalization n folds into, or NULL. */
+static const lmb_node *conv_of(const lmb_graph *g, const lmb_node *n)
+{
+    int i = is(n, "BatchNormalization") ? g->value[n->in[0]].node : LMB_NONE;
+    return i != LMB_NONE && lmb_norm_after(g, &g->node[i]) == n ? &g->node[i] : NULL;
+}
+
+/* Does the node that reads n's output become one with it? */
+static bool goes_on(const lmb_graph *g, const lmb_node *n)
+{
+    int reader = is_clamp(n) ? -1 : lmb_sole_reader(g, n->out[0]);
+    return reader >= 0 && (is_clamp(&g->node[reader]) || lmb_norm_after(g, n));
 }
 
 /* FakeQuant of activation x, with an observer of its own named after the node. */
@@ -87,14 +103,82 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
     return lmb_emit(b, "FakeQuant", buf, LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", top)));
 }
 
+/* State that is made before its turn, which a node in front of its own reads too. */
+static lmb_vid early(lmb_rewrite *r, lmb_vid v)
+{
+    const lmb_value *x = &r->old->value[v];
+
+    if (r->map[v] == LMB_NONE)
+        r->map[v] = lmb_emit_value(&r->b, x->role, x->name, x->dtype, x->shape, x->data);
+    if (r->map[v] != LMB_NONE) {
+        lmb_value *y = &r->b.g->value[r->map[v]];
+        y->frozen = x->frozen;
+        y->decay = x->decay;
+        y->reduce = x->reduce;
+    }
+    return r->map[v];
+}
+
+static lmb_status value_early(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
+{
+    (void)r, (void)v, (void)err;
+    *done = *out != LMB_NONE;
+    return LMB_OK;
+}
+
+/* What folding will multiply the weights' rows with, scale / sqrt(var + eps), as it is now: [C, 1, ...]. Said by
+ * BatchNormalization itself, of a sample of ones. */
+static lmb_vid norm_factor(lmb_rewrite *r, const lmb_node *bn, int dims)
+{
+    const lmb_batch_norm_attr *a = bn->attr;
+    int64_t c = lmb_shape_count(&r->old->value[bn->in[4]].shape), d[LMB_MAX_DIMS] = { c };
+    float *v = calloc(2 * (size_t)c + 1, sizeof *v);
+    lmb_builder *b = &r->b;
+
+    if (!v) {
+        b->status = LMB_FAIL(b->err, LMB_E_NOMEM, "no memory for %lld factors", (long long)c);
+        return LMB_NONE;
+    }
+    for (int64_t i = 0; i < c; i++)
+        v[i] = 1;
+    for (int i = 1; i < dims; i++)
+        d[i] = 1;
+    lmb_vid ones = lmb_emit_value(b, LMB_ROLE_CONSTANT, "ones", LMB_F32, LMB_SHAPE(1, c), v);
+    lmb_vid zeros = lmb_emit_value(b, LMB_ROLE_CONSTANT, "zeros", LMB_F32, LMB_SHAPE(c), v + c);
+    lmb_vid f = lmb_emit(b, "BatchNormalization", NULL,
+                         LMB_IN(ones, early(r, bn->in[1]), zeros, zeros, early(r, bn->in[4])),
+                         LMB_ATTRS(LMB_AREAL("epsilon", a->epsilon)));
+    free(v);
+    return lmb_emit(b, "Reshape", NULL, LMB_IN(f, lmb_emit_ints(b, d, dims)), LMB_NO_ATTRS);
+}
+
+static lmb_vid scale_of(lmb_rewrite *r, lmb_vid w, int64_t top, bool power)
+{
+    return lmb_emit(&r->b, "WeightScale", NULL, LMB_IN(w),
+                    LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("top", top), LMB_AINT("power_of_two", power)));
+}
+
+/* The scale of weights that are still to be folded: that of the folded ones, divided by what folding multiplies with,
+ * whose size is that of its WeightScale with top 1 (and 1 for 0, whose row is folded to zeros). Scales that follow
+ * their rows are the same either way (narrow.h); powers of two do not. */
+static lmb_vid weight_scale(lmb_rewrite *r, const lmb_node *n, lmb_vid w, int64_t top)
+{
+    bool power = ((const insertion *)r->ctx)->c->scales == LMB_QAT_POWER_OF_TWO;
+    const lmb_node *bn = power ? lmb_norm_after(r->old, n) : NULL;
+
+    if (!bn)
+        return scale_of(r, w, top, power);
+    lmb_vid f = norm_factor(r, bn, r->old->value[n->in[1]].shape.n);
+    lmb_vid s = scale_of(r, lmb_emit(&r->b, "Mul", NULL, LMB_IN(w, f), LMB_NO_ATTRS), top, true);
+    return lmb_emit(&r->b, "Div", NULL, LMB_IN(s, scale_of(r, f, 1, false)), LMB_NO_ATTRS);
+}
+
 static lmb_vid quantise_weights(lmb_rewrite *r, const lmb_node *n, lmb_vid w)
 {
     const insertion *t = r->ctx;
     int64_t top = lmb_bits_top(t->bits[n - r->old->node]);
     char buf[200];
-    lmb_vid s = lmb_emit(&r->b, "WeightScale", NULL, LMB_IN(w),
-                         LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("top", top),
-                                   LMB_AINT("power_of_two", t->c->scales == LMB_QAT_POWER_OF_TWO)));
+    lmb_vid s = weight_scale(r, n, w, top);
     snprintf(buf, sizeof buf, "%.180s.qw", n->name);
     return lmb_emit(&r->b, "FakeQuant", buf, LMB_IN(w, s),
                     LMB_ATTRS(LMB_AINT("axis", 0), LMB_AINT("lo", -top), LMB_AINT("hi", top)));
@@ -120,48 +204,56 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
                            lmb_error *err)
 {
     const lmb_graph *g = r->old;
+    unsigned what = ((const insertion *)r->ctx)->what;
+    bool weights = (what & LMBI_QAT_WEIGHTS) && is_weighted(n), ranges = what & LMBI_QAT_ACTIVATIONS;
+    const lmb_node *conv = what & LMBI_QAT_UNFOLDED ? conv_of(g, n) : NULL;
     lmb_vid operand[LMB_MAX_IN];
 
+    if (!weights && !ranges)
+        return LMB_OK;
     if (is_prefix(g, n))
         return check_prefix(g, n, err);
     if (keeps_scale(n))
         return LMB_OK;
-    if (!makes_integers(n) && !is_clamp(n))
+    if (!makes_integers(n) && !is_clamp(n) && !conv)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
                         "node %s: %s has no integer form%s; `limbeck list integer-ops` has what has one. Use that, or "
                         "leave the student unquantised",
                         n->name, n->op->name, lmb_integer_op_find(n->op->name) ? " in this place" : "");
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
-    if (is_weighted(n))
+    if (weights)
         operand[1] = quantise_weights(r, n, in[1]);
     LMB_TRY(lmb_builder_status(&r->b));
     LMB_TRY(lmb_graph_node_like(r->b.g, n, operand, out, err));
-    int reader = lmb_sole_reader(g, n->out[0]);
-    bool clamp_follows = makes_integers(n) && reader >= 0 && is_clamp(&g->node[reader]);
-    if (!clamp_follows)
-        out[0] = quantise_activation(r, n->name, out[0]);
+    if (ranges && !goes_on(g, n))
+        out[0] = quantise_activation(r, conv ? conv->name : n->name, out[0]);
     *done = true;
     return lmb_builder_status(&r->b);
 }
 
-lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out, lmb_error *err)
+lmb_status lmbi_qat_insert(const lmb_graph *g, const lmb_qat_config *c, unsigned what, lmb_graph **out, lmb_error *err)
 {
-    insertion t = { c, malloc(sizeof(int) * ((size_t)folded->n_nodes + 1)) };
-    lmb_rewrite r = { .node = qat_node, .ctx = &t };
+    insertion t = { c, malloc(sizeof(int) * ((size_t)g->n_nodes + 1)), what };
+    lmb_rewrite r = { .node = qat_node, .value = value_early, .ctx = &t };
     lmb_graph *shifted = NULL;
-    lmb_status st = t.bits ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", folded->n_nodes);
+    lmb_status st = t.bits ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
 
     if (st == LMB_OK && c->scheme == LMB_QAT_LEARNED && c->scales == LMB_QAT_POWER_OF_TWO)
         st = LMB_FAIL(err, LMB_E_ARG, "scheme learned and scales power_of_two exclude each other; choose one");
     if (st == LMB_OK)
-        st = lmb_bits_resolve(folded, c, t.bits, err);
-    if (st == LMB_OK && c->scales == LMB_QAT_POWER_OF_TWO)
-        st = lmb_pass_power_input(folded, &shifted, err);
+        st = lmb_bits_resolve(g, c, t.bits, err);
+    if (st == LMB_OK && c->scales == LMB_QAT_POWER_OF_TWO && (what & LMBI_QAT_ACTIVATIONS))
+        st = lmb_pass_power_input(g, &shifted, err);
     if (st == LMB_OK)
-        st = lmb_rewrite_run(&r, shifted ? shifted : folded, out, NULL, err);
+        st = lmb_rewrite_run(&r, shifted ? shifted : g, out, NULL, err);
     lmb_graph_destroy(shifted);
     free(t.bits);
     return st;
+}
+
+lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out, lmb_error *err)
+{
+    return lmbi_qat_insert(folded, c, LMBI_QAT_WEIGHTS | LMBI_QAT_ACTIVATIONS, out, err);
 }
 
 /* ---- freezing ---- */

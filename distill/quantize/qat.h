@@ -44,6 +44,11 @@ extern const lmb_field lmb_qat_fields[];
  * learned scheme is that of the ranges: lmb_pass_steps follows, once there are ranges. */
 LMB_MUST_CHECK lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out,
                                        lmb_error *err);
+/* For unfolded.c: the insertion in parts. In graphs with BatchNormalization behind their convolutions (UNFOLDED) its
+ * output is observed under the convolution's name, and weights are rounded as the folded ones will be. */
+enum { LMBI_QAT_WEIGHTS = 1, LMBI_QAT_ACTIVATIONS = 2, LMBI_QAT_UNFOLDED = 4 };
+LMB_MUST_CHECK lmb_status lmbi_qat_insert(const lmb_graph *g, const lmb_qat_config *c, unsigned what, lmb_graph **out,
+                                          lmb_error *err);
 /* Observers become constants: ranges no longer move. E_ARG if one has seen nothing yet. */
 LMB_MUST_CHECK lmb_status lmb_pass_qat_freeze(const lmb_graph *qat, lmb_graph **out, lmb_error *err);
 

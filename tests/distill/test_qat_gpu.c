@@ -1,7 +1,8 @@
-/* Mirrors distill/quantize/qat.c and steps.c where they are trained on a GPU: a student with fake quantisation, alone
- * and taught, is one plan there and one recorded step, its observers and learned steps move as on the processor, its
- * checkpoint goes on wherever it is loaded, and what it becomes answers with the edge runtime's integers. Runs on what
- * LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the real one. */
+/* Mirrors distill/quantize/qat.c, steps.c and unfolded.c where they are trained on a GPU: a student with fake
+ * quantisation, alone and taught, is one plan there and one recorded step, its observers and learned steps move as on
+ * the processor, its checkpoint goes on wherever it is loaded, and what it becomes answers with the edge runtime's
+ * integers. Runs on what LMB_CUDA_MODULE names: the played module, whose kernels run on the host, or, labelled gpu, the
+ * real one. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qat.h"
 #include "distill/quantize/qdq.h"
+#include "distill/quantize/unfolded.h"
 #include "tests/gpu_main.h"
 #include "tests/train/from_text.h"
 #include "train/checkpoint.h"
@@ -23,19 +25,23 @@ enum { ROWS = 16, EPOCHS = 2 };
 
 static const struct way {
     const char *qat, *precision;
-    bool taught;
+    bool taught, unfolded;
 } ways[] = {
     { "{momentum: 0.9}", "f32", false },
     { "{observer: minmax, bits: 4}", "tf32", true },
     { "{scheme: learned, bits: 4}", "f32", true },
     { "{scheme: learned}", "tf32", false },
     { "{scales: power_of_two, activations: symmetric}", "f32", true },
+    { "{momentum: 0.9}", "f32", false, true },
+    { "{scales: power_of_two}", "f32", false, true },
+    { "{scheme: learned, bits: 4}", "tf32", true, true },
 };
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
 static lmb_error err;
 static lmb_dataset *data;
-static lmb_graph *teacher, *student;
+static lmb_graph *teacher, *student, *base; /* base: of one that is unfolded */
+static lmb_qat_config qat;
 static lmb_objective objective;
 static char remark[600];
 
@@ -43,21 +49,22 @@ static void set_up(const struct way *w)
 {
     lmb_config *d = config_of("{name: synthetic, train: 112, classes: 4, height: 8, width: 8, noise: 0.4}"),
                *c = config_of(w->qat);
-    lmb_qat_config q;
     lmb_graph *model;
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &qat, &err));
     teacher = model_of("{name: lenet, mean: 100, scale: 0.02}", data, 3);
     model = model_of("{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}", data, 5);
-    if (q.scheme == LMB_QAT_LEARNED) {
-        const lmb_ptq_config p = { .calibration = 64, .seed = 1, .backend = "portable", .threads = 1, .qat = &q };
+    const lmb_ptq_config p = { .calibration = 64, .seed = 1, .backend = "portable", .threads = 1, .qat = &qat };
+    if (w->unfolded) {
+        ck_ok(lmb_unfolded_start(model, &p, data, &base, &student, &err));
+    } else if (qat.scheme == LMB_QAT_LEARNED) {
         ck_ok(lmb_ptq_start(model, &p, data, &student, &err));
     } else { /* observers that have seen nothing yet */
         lmb_graph *folded;
         ck_ok(lmb_pass_fold(model, &folded, &err));
-        ck_ok(lmb_pass_qat(folded, &q, &student, &err));
+        ck_ok(lmb_pass_qat(folded, &qat, &student, &err));
         lmb_graph_destroy(folded);
     }
     objective = (lmb_objective){ .label_smoothing = 0.1 };
@@ -72,6 +79,8 @@ static void tear_down(void)
 {
     lmb_graph_destroy(teacher);
     lmb_graph_destroy(student);
+    lmb_graph_destroy(base);
+    base = NULL;
     lmb_dataset_destroy(data);
 }
 
@@ -307,7 +316,7 @@ static float *integers(const lmb_str *file, const char *kernels, lmb_metrics *m)
 START_TEST(judged_by_its_integers)
 {
     const struct way *w = &ways[_i];
-    lmb_graph *frozen, *qdq;
+    lmb_graph *second = NULL, *frozen, *qdq;
     lmb_str file = LMB_STR_INIT;
     lmb_metrics edge, there, floats;
     lmb_state_layout *l;
@@ -316,7 +325,9 @@ START_TEST(judged_by_its_integers)
     result r = train(w, "cuda", "on", NULL, NULL, 0);
     ck_ok(lmb_state_layout_create(student, &l, &err));
     ck_ok(lmb_state_to_graph(l, r.state, student, &err));
-    ck_ok(lmb_pass_qat_freeze(student, &frozen, &err));
+    if (w->unfolded)
+        ck_ok(lmb_unfolded_fold(base, student, &qat, &second, &err));
+    ck_ok(lmb_pass_qat_freeze(second ? second : student, &frozen, &err));
     ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
     ck_ok(lmb_lower(qdq, &file, &err));
     float *want = integers(&file, "scalar", &edge), *got = integers(&file, LMB_DEPLOY_GPU, &there);
@@ -335,6 +346,7 @@ START_TEST(judged_by_its_integers)
     free(want);
     free(got);
     lmb_str_free(&file);
+    lmb_graph_destroy(second);
     lmb_graph_destroy(frozen);
     lmb_graph_destroy(qdq);
     lmb_state_layout_destroy(l);

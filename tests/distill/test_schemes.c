@@ -1,6 +1,6 @@
-/* Mirrors distill/quantize: fewer bits, learned steps, symmetric activations, powers of two. Whatever the scheme, the
- * integers answer as their simulation does, every kernel set alike, and the ONNX file of every profile lowers to the
- * same network. */
+/* Mirrors distill/quantize: fewer bits, learned steps, symmetric activations, powers of two, also in two phases.
+ * Whatever the scheme, the integers answer as their simulation does, every kernel set alike, and the ONNX file of every
+ * profile lowers to the same network. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qdq.h"
 #include "distill/quantize/steps.h"
+#include "distill/quantize/unfolded.h"
 #include "tests/check_main.h"
 #include "train/model.h"
 #include "train/predictor.h"
@@ -32,6 +33,7 @@ static const char *const models[] = { "{name: resnet, depth: 8, width: 5, mean: 
 static const struct scheme {
     const char *qat, *profiles;
     float tolerance;
+    bool unfolded; /* in two phases */
 } schemes[] = {
     { "{bits: 4}", "ort-x86 ort-arm int4", 0.06f },
     { "{bits: 3, ends: 8, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
@@ -43,6 +45,10 @@ static const struct scheme {
       "ort-x86 ort-arm tensorrt universal pot weights7", 0.08f },
     { "{scheme: learned}", "ort-x86 ort-arm", 0.06f },
     { "{scheme: learned, bits: 4, activation_bits: 4}", "ort-x86 ort-arm int4", 0.16f },
+    { "{}", "ort-x86 ort-arm", 0.06f, true },
+    { "{activations: symmetric, bits: 4}", "ort-x86 ort-arm tensorrt universal int4", 0.06f, true },
+    { "{scales: power_of_two}", "ort-x86 ort-arm pot", 0.08f, true },
+    { "{scheme: learned}", "ort-x86 ort-arm", 0.06f, true },
 };
 enum { N_MODELS = 3, N_SCHEMES = sizeof schemes / sizeof *schemes };
 
@@ -169,6 +175,19 @@ static void check_powers(const lmb_graph *qdq)
             }
 }
 
+/* What the second phase starts from. */
+static lmb_graph *first_phase(const lmb_graph *model, const lmb_ptq_config *p)
+{
+    lmb_graph *base, *first, *second;
+
+    ck_ok(lmb_unfolded_start(model, p, data, &base, &first, &err));
+    train(first, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}");
+    ck_ok(lmb_unfolded_fold(base, first, p->qat, &second, &err));
+    lmb_graph_destroy(base);
+    lmb_graph_destroy(first);
+    return second;
+}
+
 START_TEST(integers_answer_as_their_simulation)
 {
     const struct scheme *s = &schemes[_i / N_MODELS];
@@ -180,7 +199,10 @@ START_TEST(integers_answer_as_their_simulation)
 
     ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
     const lmb_ptq_config p = { .calibration = 96, .seed = 1, .backend = "cpu", .threads = 1, .qat = &q };
-    ck_ok(lmb_ptq_start(model, &p, data, &qat, &err));
+    if (s->unfolded)
+        qat = first_phase(model, &p);
+    else
+        ck_ok(lmb_ptq_start(model, &p, data, &qat, &err));
     train(qat, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}"); /* gradients through whatever the scheme is made of */
     ck_ok(lmb_pass_qat_freeze(qat, &frozen, &err));
     ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
