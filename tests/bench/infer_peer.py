@@ -3,12 +3,14 @@
 
     infer_peer.py BUILD [--models resnet8,resnet20,mobilenet_v1] [--what f32,int8,avxvnni,avx2] [--batches 1x1,32x2]
                   [--rounds 15] [--seconds 0.2] [--check]
+    infer_peer.py BUILD --compressed TEACHER.onnx SHAPE STUDENT.lmb [--rounds 15] [--seconds 0.2]
 
 BUILD: build folder with tests/bench_infer_peer. --what: f32; int8 with our fastest kernels; or one kernel set of core/edge by
 its name, also against all of ONNX Runtime. --batches: batch x threads. Each round runs one after the other for some tenths of
 a second and gives one ratio of times; printed are the median ratio and the smallest and largest. Both get the same bytes or
 floats in memory: of the QDQ file, QuantizeLinear at the input is taken out, as core/edge is given bytes, too. --check: exit 1
-where a bar is missed. Needs onnxruntime and onnx in the interpreter that runs this.
+where a bar is missed. --compressed: a model in floats, ours and ONNX Runtime's, and what `limbeck compress` has made of it, in
+turns, one sample and one thread; SHAPE as 3x32x32. Needs onnxruntime and onnx in the interpreter that runs this.
 """
 import argparse, os, statistics, subprocess, sys, tempfile, time
 
@@ -85,6 +87,24 @@ class Ours:
         self.p.wait()
 
 
+def compressed(a):
+    """Times of a teacher in floats, by us and by the peer, over those of its student."""
+    onnx_file, shape, lmb = a.compressed
+    shape = tuple(map(int, shape.split('x')))
+    with tempfile.TemporaryDirectory() as folder:
+        os.symlink(os.path.abspath(onnx_file), os.path.join(folder, 'model.onnx'))
+        os.symlink(os.path.abspath(lmb), os.path.join(folder, 'model.lmb'))
+        runs = [Ours(a.build, folder, 'f32', 1, 1), Peer(folder, True, 1, 1, shape), Ours(a.build, folder, 'int8', 1, 1)]
+        t = [[r.run(a.seconds) for r in runs] for _ in range(a.rounds)]
+        runs[0].close()
+        runs[2].close()
+    ratio = sorted(min(ours, peer) / student for ours, peer, student in t)
+    ours, peer, student = (statistics.median(column) for column in zip(*t))
+    print(f'in floats: ours {ours:.1f} us, ONNX Runtime {ort.__version__} {peer:.1f} us; student {student:.1f} us: '
+          f'{statistics.median(ratio):.2f} times faster than the faster one ({ratio[0]:.2f} to {ratio[-1]:.2f})')
+    return 0
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument('build')
@@ -94,7 +114,10 @@ def main():
     a.add_argument('--rounds', type=int, default=15)
     a.add_argument('--seconds', type=float, default=0.2)
     a.add_argument('--check', action='store_true')
+    a.add_argument('--compressed', nargs=3, metavar=('TEACHER.onnx', 'SHAPE', 'STUDENT.lmb'))
     a = a.parse_args()
+    if a.compressed:
+        return compressed(a)
     missed = 0
     print(f'ONNX Runtime {ort.__version__}\n{"model":<13} {"what":<11} {"batch":>5} {"threads":>7} {"ours us":>9} {"peer us":>9}  peer / ours (spread)')
     with tempfile.TemporaryDirectory() as folder:
