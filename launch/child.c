@@ -232,12 +232,12 @@ void lmb_children_end(lmb_child *c, int n, double patience_s, const volatile int
         if (c[i].talks)
             hang_up(&c[i]);
         if (c[i].running)
-            kill(c[i].pid, c[i].stop ? c[i].stop : SIGTERM);
+            kill(c[i].talks ? -c[i].pid : c[i].pid, c[i].stop ? c[i].stop : SIGTERM);
     }
     while (lmb_children_tend(c, n, 100) && lmb_seconds() < until && (!hurry || *hurry == before))
         ;
     for (int i = 0; i < n; i++)
-        if (c[i].running)
+        if (c[i].running || (c[i].talks && c[i].pid > 0)) /* of those that talk also who outlives the first one */
             kill(-c[i].pid, SIGKILL);
     while (lmb_children_tend(c, n, 100))
         ;

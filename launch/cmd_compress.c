@@ -14,6 +14,7 @@
 #include "launch/lock.h"
 #include "launch/runner.h"
 #include "launch/signals.h"
+#include "launch/softmax.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
 
@@ -136,8 +137,10 @@ static lmb_status open_data(request *r, lmb_error *err)
 
 static lmb_status read_teacher(request *r, lmb_error *err)
 {
-    if (r->again.update.number) /* it teaches itself, whoever `distill.teachers` are */
-        return lmb_onnx_read(r->again.update.model, NULL, &r->teacher, err);
+    if (r->again.update.number) { /* it teaches itself, whoever `distill.teachers` are */
+        LMB_TRY(lmb_onnx_read(r->again.update.model, NULL, &r->teacher, err));
+        return lmb_without_softmax(r->again.update.model, !r->silent, &r->teacher, err);
+    }
     return lmb_compress_teacher(&r->job, r->c.teacher, r->c.search.distill.teachers, !r->silent, &r->teacher,
                                 &r->teachers, err);
 }

@@ -38,7 +38,7 @@ static bool has_federation(const lmb_job *j) { return j->c.federation != NULL; }
 
 static const lmbi_step steps[] = {
     { "teacher",
-      { "teacher" },
+      { "teacher", "teacher-*" }, /* an update of it, too */
       { "data", "split", "teacher" },
       { "teacher/model.onnx", "teacher/stage.json" },
       has_teacher,

@@ -138,7 +138,7 @@ static lmb_status receive(lmb_device *d, void *bytes, size_t n, bool head, doubl
 
 /* ---- questions ---- */
 
-/* One question to a device that is up. E_UNSUPPORTED: it can not, and says why. */
+/* One question to a device that is up. E_DEVICE: it can not, and says why. */
 static lmb_status exchange(lmb_device *d, lmb_frame_kind kind, const void *body, size_t n, double limit_s, reply *out,
                            lmb_error *err)
 {
@@ -162,7 +162,7 @@ static lmb_status exchange(lmb_device *d, lmb_frame_kind kind, const void *body,
         char why[240];
         snprintf(why, sizeof why, "%.*s", (int)out->n, (const char *)out->body);
         lmb_text_clean(why);
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s: %s", d->title, why);
+        return LMB_FAIL(err, LMB_E_DEVICE, "%s: %s", d->title, why);
     }
     return came == kind ? LMB_OK : nonsense(d, "answers another question", out->body, out->n, err);
 }
@@ -224,7 +224,10 @@ static lmb_status reach(lmb_device *d, lmb_error *err)
     LMB_TRY(lmb_child_start(&d->child, argv, NULL, err));
     d->up = true;
     d->given = false;
-    return say_hello(d, err);
+    lmb_status st = say_hello(d, err);
+    if (st != LMB_OK) /* who it is has to be known before it is asked anything */
+        drop(d);
+    return st;
 }
 
 static lmb_status give(lmb_device *d, const lmb_deployed *model, lmb_error *err)
@@ -235,7 +238,7 @@ static lmb_status give(lmb_device *d, const lmb_deployed *model, lmb_error *err)
     if (d->given && memcmp(&hash, &d->model, sizeof hash) == 0)
         return LMB_OK;
     if (model->file.n > LMB_FRAME_MODEL_BODY)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s takes models of at most %d bytes; this one has %zu", d->title,
+        return LMB_FAIL(err, LMB_E_DEVICE, "%s takes models of at most %d bytes; this one has %zu", d->title,
                         LMB_FRAME_MODEL_BODY, model->file.n);
     d->given = false;
     LMB_TRY(exchange(d, LMB_FRAME_MODEL, model->file.text, model->file.n,
@@ -265,11 +268,12 @@ static lmb_status rest(lmb_device *d, int tries, double until, lmb_error *err)
     return lmb_interrupted() ? LMB_FAIL(err, LMB_E_STOPPED, "stopped on request") : LMB_OK;
 }
 
-/* A question, about a model or (NULL) about none. */
+/* A question, about a model or (NULL) about none. Patience begins with the first failure: a silent device is one only
+ * after its own time is over. */
 static lmb_status ask(lmb_device *d, const lmb_deployed *model, lmb_frame_kind kind, const void *body, size_t n,
                       double limit_s, reply *out, lmb_error *err)
 {
-    double until = lmb_seconds() + d->c->patience_s;
+    double until = 0;
     lmb_error local = LMB_ERROR_INIT;
     lmb_status st;
 
@@ -279,6 +283,8 @@ static lmb_status ask(lmb_device *d, const lmb_deployed *model, lmb_frame_kind k
             st = give(d, model, &local);
         if (st == LMB_OK)
             st = kind == LMB_FRAME_HELLO ? say_hello(d, &local) : exchange(d, kind, body, n, limit_s, out, &local);
+        if (st != LMB_OK && tries == 0)
+            until = lmb_seconds() + d->c->patience_s;
         if (!worth_waiting(d, st, until) || (st = rest(d, tries, until, &local)) != LMB_OK)
             break;
     }

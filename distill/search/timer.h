@@ -29,7 +29,7 @@ LMB_MUST_CHECK lmb_status lmb_timer_about_read(const lmb_tree *line, lmb_timer_a
 void lmb_timer_about_write(const lmb_timer_about *a, lmb_str *line);
 
 /* All may fail where the machine is another one: E_IO when it is gone, E_TIMEOUT when it is silent, E_FORMAT for
- * nonsense, E_ARG for a wrong version, E_STOPPED. */
+ * nonsense, E_ARG for a wrong version, E_DEVICE where it can not, E_STOPPED. */
 typedef struct lmb_timer {
     const char *device; /* its name; NULL: the machine that searches */
     /* Is it there? To be asked before a training whose outcome it will measure. */

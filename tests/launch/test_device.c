@@ -2,10 +2,10 @@
  * be. Nothing depends on how long anything takes. */
 #include "launch/device.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
@@ -148,7 +148,7 @@ static const struct failure {
     { "cat short", LMB_E_IO, "exit code 0" },
     { "cat long; sleep 5", LMB_E_FORMAT, "is a frame that is too long" },
     { "cat other; sleep 5", LMB_E_FORMAT, "answers another question" },
-    { "cat sorry; sleep 5", LMB_E_UNSUPPORTED, "the device pi: not?today" },
+    { "cat sorry; sleep 5", LMB_E_DEVICE, "the device pi: not?today" },
     { "cat nothing; sleep 5", LMB_E_FORMAT, "is no hello" },
 };
 
@@ -237,6 +237,48 @@ START_TEST(a_device_that_comes_back_goes_on)
 }
 END_TEST
 
+/* Not ended, nor waiting to be buried. */
+static bool runs(int pid)
+{
+    char name[40], state = 'Z';
+
+    snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    FILE *f = fopen(name, "r");
+    if (f) {
+        (void)!fscanf(f, "%*d %*s %c", &state);
+        fclose(f);
+    }
+    return state != 'Z' && state != 'X';
+}
+
+/* Patience begins when its time to answer is over; and nothing that the command has started outlives it. */
+START_TEST(a_device_that_falls_silent_is_tried_again)
+{
+    char command[600], pid_file[300];
+    double us = 0;
+    lmb_timer_about about;
+    int pid = 0;
+
+    snprintf(command, sizeof command,
+             "cd %s; test -e once && exec " PROGRAM "; touch once; "
+             "{ dd bs=1 count=44 2>/dev/null; sleep 1000 & echo $! >pid; wait; } | " PROGRAM,
+             dir);
+    const lmb_device_config c = { "pi", command, 5, 4 };
+    lmb_device *d = device_of(&c);
+    const lmb_timer *t = lmb_device_timer(d);
+    ck_ok(t->ready(t->ctx, &about, &err));
+    ck_ok(t->op(t->ctx, &model, 0, &us, &err));
+    ck_assert_msg(strstr(said, "has not answered in time") && strstr(said, "it is tried again for"), "%s", said);
+    lmb_device_close(d);
+    snprintf(pid_file, sizeof pid_file, "%s/pid", dir);
+    FILE *f = fopen(pid_file, "r");
+    ck_assert(f && fscanf(f, "%d", &pid) == 1 && pid > 1);
+    fclose(f);
+    while (runs(pid))
+        nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+}
+END_TEST
+
 START_TEST(a_device_that_comes_back_as_another_does_not)
 {
     lmb_frame_hello h = { LMB_FRAME_VERSION, "neon", "another board", "" };
@@ -298,5 +340,6 @@ LMB_TEST_MAIN("launch/device", tcase_add_checked_fixture(tc_, setup, teardown);
               add(a_device_measures_and_its_table_is_its_own); add(another_machine_of_the_same_name_is_refused);
               add_loop(a_failure_is_one_sentence, (int)(sizeof failures / sizeof *failures));
               add(a_time_that_can_not_be_is_refused); add(a_device_that_comes_back_goes_on);
+              add(a_device_that_falls_silent_is_tried_again);
               add(a_device_that_comes_back_as_another_does_not); add(without_patience_it_ends_and_can_be_asked_again);
               add(half_a_configuration_is_refused);)
