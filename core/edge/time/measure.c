@@ -99,6 +99,8 @@ void lmbi_measure_tail(double *run, int n, double deadline, lmb_timing *out)
  * as long as a run takes much longer than its ops do. */
 void lmbi_measure_whole(const lmb_edge_model *m, lmbi_bench *b, double sum, lmb_timing *out)
 {
+    if (b->n_runs > RETRIES * RUNS) /* there is room for a question and for one more that doubts its answer */
+        b->n_runs = 0;
     for (int repeat = 0; repeat < WHOLES || (repeat < RETRIES && out->p50 > MUCH * sum); repeat++) {
         double *run = b->run + b->n_runs;
         if (repeat > 0)

@@ -104,7 +104,6 @@ static bool take_whole(session *s)
 
     if (!lmb_frame_get_numbers(s->body, s->n, v, 2))
         return sorry(s, "a sum and a deadline are two numbers of microseconds");
-    s->bench.n_runs = 0; /* another question */
     lmbi_measure_whole(&s->m, &s->bench, v[0], &t);
     lmbi_measure_tail(s->bench.run, s->bench.n_runs, v[1], &t);
     return answer(s, LMB_FRAME_WHOLE, body, lmb_frame_put_timing(body, &t));
