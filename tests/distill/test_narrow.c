@@ -12,6 +12,7 @@
 #include "core/passes/fold.h"
 #include "distill/search/judge.h"
 #include "tests/check_main.h"
+#include "tests/distill/data_logits.h"
 #include "train/model.h"
 #include "train/predictor.h"
 
@@ -71,30 +72,7 @@ static void set_bits(lmb_graph *g, int bits)
             g->value[v].bits = bits;
 }
 
-static float *logits_of(const lmb_graph *g)
-{
-    int64_t n = lmb_shape_count(&data->shape);
-    const lmb_backend *backends[3];
-    float *x = malloc(sizeof *x * (size_t)(data->n * n));
-    float *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
-    uint8_t raw[3 * 12 * 12];
-    const float *y;
-    lmb_predictor *p;
-    int32_t label;
-
-    for (int64_t i = 0; i < data->n; i++) {
-        ck_ok(data->read(data, i, raw, &label, &err));
-        for (int64_t k = 0; k < n; k++)
-            x[i * n + k] = raw[k];
-    }
-    ck_ok(lmb_cpu_backends("cpu", backends, &err));
-    ck_ok(lmb_predictor_create(g, NULL, backends, data->n, &p, &err));
-    ck_ok(lmb_predictor_run(p, x, data->n, &y, &err));
-    memcpy(all, y, sizeof *all * (size_t)(data->n * data->classes));
-    lmb_predictor_destroy(p);
-    free(x);
-    return all;
-}
+static float *logits_of(const lmb_graph *g) { return data_logits(data, g); }
 
 /* Largest difference of the logits of two graphs. */
 static double apart(const lmb_graph *a, const lmb_graph *b)

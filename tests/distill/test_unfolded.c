@@ -9,6 +9,7 @@
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
 #include "tests/train/from_text.h"
+#include "tests/distill/data_logits.h"
 #include "train/predictor.h"
 #include "train/trainer.h"
 
@@ -84,32 +85,7 @@ static lmb_ptq_config start_config(void)
     return (lmb_ptq_config){ .calibration = 96, .seed = 1, .backend = "cpu", .threads = 1, .qat = &qat };
 }
 
-/* Logits of the whole data set, [n, classes]; the caller's. */
-static float *logits_of(const lmb_graph *g)
-{
-    const lmb_backend *backends[3];
-    int64_t n = lmb_shape_count(&data->shape);
-    float *x = malloc(sizeof *x * (size_t)(data->n * n)),
-          *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
-    uint8_t *raw = malloc((size_t)n);
-    const float *y;
-    lmb_predictor *p;
-    int32_t label;
-
-    for (int64_t i = 0; i < data->n; i++) {
-        ck_ok(data->read(data, i, raw, &label, &err));
-        for (int64_t k = 0; k < n; k++)
-            x[i * n + k] = raw[k];
-    }
-    ck_ok(lmb_cpu_backends("cpu", backends, &err));
-    ck_ok(lmb_predictor_create(g, NULL, backends, data->n, &p, &err));
-    ck_ok(lmb_predictor_run(p, x, data->n, &y, &err));
-    memcpy(all, y, sizeof *all * (size_t)(data->n * data->classes));
-    lmb_predictor_destroy(p);
-    free(raw);
-    free(x);
-    return all;
-}
+static float *logits_of(const lmb_graph *g) { return data_logits(data, g); }
 
 typedef struct apart { double most, mean, top; int64_t flips; } apart;
 
