@@ -42,8 +42,8 @@ typedef struct lmb_logits_key {
     int64_t precision;          /* of the teacher's feature maps: LMB_TRAIN_F32 or LMB_TRAIN_BF16 */
 } lmb_logits_key;
 
-/* Progress of computing what is missing; may be NULL. */
-typedef struct lmb_logits_watch { void (*rows)(void *ctx, int64_t done, int64_t all); void *ctx; } lmb_logits_watch;
+/* Progress of computing what is missing; may be NULL. rows returns false to stop; of several ranks rank 0 is asked. */
+typedef struct lmb_logits_watch { bool (*rows)(void *ctx, int64_t done, int64_t all); void *ctx; } lmb_logits_watch;
 
 /* Bytes of the whole file, and what is free where it would lie (or there already): what a caller decides by. */
 LMB_MUST_CHECK lmb_status lmb_logits_size(const char *folder, const lmb_logits_key *k, uint64_t *bytes, uint64_t *room,
@@ -54,7 +54,7 @@ LMB_MUST_CHECK lmb_status lmb_logits_there(const char *folder, const lmb_logits_
 /* Compute what is missing on all ranks, then map: <folder>/logits-<key>.bin. All ranks call.
  *   errors  E_IO with the bytes needed and free when the disk is too small, before any work; E_SHAPE when teacher and
  *           data do not go together; E_NUMERIC for a teacher whose logits are not finite; E_UNSUPPORTED, E_ARG where
- *           processor, build or backend has no bf16 */
+ *           processor, build or backend has no bf16; E_STOPPED on all ranks: what was computed stays */
 LMB_MUST_CHECK lmb_status lmb_logits_open(const char *folder, const lmb_logits_key *k, int threads, lmb_comm *comm,
                                           const lmb_logits_watch *watch, lmb_logits **out, lmb_error *err);
 void lmb_logits_close(lmb_logits *l); /* NULL is a no-op */

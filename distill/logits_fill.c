@@ -131,21 +131,26 @@ static lmb_status fill_chunk(filler *w, int64_t chunk, bool follows, lmb_error *
 static lmb_status fill_all(filler *w, const uint8_t *there, const lmb_logits_watch *watch, lmb_error *err)
 {
     int64_t all = 0, done = 0, before = -2;
+    char stop = 0;
 
     for (int64_t c = 0; c < w->f->chunks; c++)
         all += !there[c];
-    for (int64_t c = 0; c < w->f->chunks; c++) {
+    for (int64_t c = 0; c < w->f->chunks && !stop; c++) {
         if (there[c])
             continue;
         LMB_TRY(fill_chunk(w, c, before == c - 1 && c % w->f->per_epoch, err));
         before = c;
-        if (watch && watch->rows)
-            watch->rows(watch->ctx, ++done * LMBI_LOGITS_ROWS, all * LMBI_LOGITS_ROWS);
+        done++;
+        if (watch && watch->rows && !watch->rows(watch->ctx, done * LMBI_LOGITS_ROWS, all * LMBI_LOGITS_ROWS))
+            stop = done < all;
+        LMB_TRY(w->comm->broadcast(w->comm, &stop, 1, 0, err));
     }
     if (w->comm->rank == 0 && fsync(w->fd) != 0)
         return LMB_FAIL(err, LMB_E_IO, "%s: sync failed: %s", w->f->path, strerror(errno));
-    char written = 1; /* nobody maps before rank 0 is through */
-    return w->comm->broadcast(w->comm, &written, 1, 0, err);
+    LMB_TRY(w->comm->broadcast(w->comm, &stop, 1, 0, err)); /* nobody maps before rank 0 is through */
+    return stop ? LMB_FAIL(err, LMB_E_STOPPED, "stopped after %lld of %lld parts of the teacher's logits",
+                           (long long)done, (long long)all)
+                : LMB_OK;
 }
 
 /* Enough for every rank to answer `rows` at once, and a divisor of a chunk. */

@@ -20,7 +20,7 @@
 
 static const char usage[] =
     "usage: limbeck compress CONFIG.yaml [--fresh] [--refresh] [--set key=value ...]\n"
-    "       mpirun -n 2 limbeck compress CONFIG.yaml ...       candidates of a step (compress.candidates) side by side\n\n"
+    "       mpirun -n 2 limbeck compress CONFIG.yaml ...       moves, candidates of a step and the last trainings are shared\n\n"
     "Makes a trained classifier as fast (or small) as it can be without losing more accuracy than the budget allows. Section\n"
     "`compress`: teacher (an .onnx file, a checkpoint, or a `model` section; default <run>/teacher/model.onnx), objective, limits\n"
     "(accuracy_drop_max, latency_max, bytes_max, macs_max), tune, recover, finish, distill, finish_distill, prove, qat (bits and scales of\n"

@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/store/store.h"
 #include "distill/teachers.h"
+#include "launch/signals.h"
 #include "launch/softmax.h"
 #include "launch/stage.h"
 #include "launch/terminal.h"
@@ -147,9 +148,10 @@ static lmb_status decide(const char *folder, const lmb_logits_key *k, int64_t mo
     return LMB_OK;
 }
 
-static void show(void *ctx, int64_t done, int64_t all)
+static bool show(void *ctx, int64_t done, int64_t all)
 {
     lmb_progress_show(ctx, "teacher's logits", done, all, "samples");
+    return !lmb_interrupted();
 }
 
 lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c, lmb_comm *comm,
@@ -177,7 +179,10 @@ lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const
     if (!use)
         return LMB_OK;
     lmb_progress_begin(&bar);
-    LMB_TRY(lmb_logits_open(folder, &k, (int)c->threads, comm, &watch, out, err));
+    lmb_status st = lmb_logits_open(folder, &k, (int)c->threads, comm, &watch, out, err);
+    if (st == LMB_E_STOPPED && comm->rank == 0)
+        lmb_progress_line(&bar, "stopped; the same command goes on with the answers that are there");
+    LMB_TRY(st);
     if (comm->rank == 0)
         lmb_progress_line(&bar, "the teacher answers from its file of logits");
     d->logits = lmb_logits_rows;

@@ -68,8 +68,8 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
         fb[c] = (float)(((b ? b[c] : 0) - mean[c]) * f + bias[c]);
     }
     snprintf(name, sizeof name, "%.180s.folded_bias", conv->name);
-    lmb_vid operands[3] = { in[0], lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, w->name, LMB_F32, w->shape, fw),
-                            lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, name, LMB_F32, LMB_SHAPE(k), fb) };
+    lmb_vid operands[3] = { in[0], lmb_emit_value(&r->b, w->role, w->name, LMB_F32, w->shape, fw),
+                            lmb_emit_value(&r->b, w->role, name, LMB_F32, LMB_SHAPE(k), fb) };
     free(fw);
     free(fb);
     LMB_TRY(lmb_builder_status(&r->b));
@@ -78,6 +78,13 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
     lmb_node like = *conv;
     like.n_in = 3;
     return lmb_graph_node_like(r->b.g, &like, operands, out, err);
+}
+
+/* Is this a BatchNormalization that the convolution before it takes in? */
+static bool is_folded(const lmb_graph *g, const lmb_node *n)
+{
+    int before = strcmp(n->op->name, "BatchNormalization") == 0 ? g->value[n->in[0]].node : LMB_NONE;
+    return before != LMB_NONE && lmb_norm_after(g, &g->node[before]) == n;
 }
 
 static lmb_status fold_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
@@ -89,7 +96,7 @@ static lmb_status fold_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
         *done = true;
         return emit_folded(r, n, bn, in, out, err);
     }
-    if (strcmp(n->op->name, "BatchNormalization") == 0 && in[1] == LMB_NONE) { /* its convolution has taken it in */
+    if (is_folded(r->old, n)) {
         out[0] = in[0];
         *done = true;
     }
@@ -103,13 +110,10 @@ static lmb_status fold_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done
     int i = lmb_sole_reader(g, v);
 
     (void)err;
-    if (i < 0 || !lmb_role_is_state(g->value[v].role))
+    if (i < 0 || g->value[v].role == LMB_ROLE_INPUT)
         return LMB_OK;
     const lmb_node *n = &g->node[i];
-    bool gone = n->in[0] != v && lmb_norm_after(g, n) != NULL;
-    if (strcmp(n->op->name, "BatchNormalization") == 0 && n->in[0] != v && g->value[n->in[0]].node != LMB_NONE)
-        gone = lmb_norm_after(g, &g->node[g->value[n->in[0]].node]) == n;
-    if (gone) {
+    if (n->in[0] != v && (lmb_norm_after(g, n) || is_folded(g, n))) {
         *out = LMB_NONE;
         *done = true;
     }

@@ -24,7 +24,7 @@ static lmb_status against_parent(lmbi_search *s, lmb_point *p, lmb_error *err)
 /* The finished form of point `of`, made if it is not there. good: one of the two is within the accuracy. */
 static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
 {
-    lmb_graph *model = NULL, *frozen = NULL;
+    lmb_graph *frozen = NULL;
 
     *good = lmbi_search_loses_little(s, &s->points->point[of], 0);
     for (int i = 0; i < s->points->n; i++)
@@ -41,11 +41,9 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     lmbi_outcome o = { .status = LMB_OK };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
     LMB_TRY(lmb_latency_ready(s->latency, err)); /* nothing is trained that nobody could measure */
-    LMB_TRY(lmbi_search_read(s, of, &model, err));
-    lmb_status st = lmb_judge_finish(s->judge, model, p.id, &frozen, &p.proof, err);
+    lmb_status st = lmbi_round_last_lessons(s, of, p.id, &frozen, &p.proof, err);
     if (st == LMB_OK)
         st = lmbi_round_deploy(s, p.id, frozen, &o, err);
-    lmb_graph_destroy(model);
     lmb_graph_destroy(frozen);
     LMB_TRY(st);
     LMB_TRY(against_parent(s, &p, err));

@@ -4,6 +4,7 @@
 #define LMB_DISTILL_SEARCH_INTERNAL_H
 
 #include "distill/quantize/facts.h"
+#include "distill/search/moves.h"
 #include "distill/search/search.h"
 
 typedef struct lmbi_search {
@@ -43,12 +44,18 @@ LMB_MUST_CHECK lmb_status lmbi_search_finish(lmbi_search *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid,
                                            lmb_error *err);
 
-/* ---- round.c: candidates, shared by all ranks ---- */
+/* ---- round.c: what all ranks do ---- */
 /* The deployed files of a point, and how it answers. */
 LMB_MUST_CHECK lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lmbi_outcome *out,
                                             lmb_error *err);
 /* Rank 0: points first .. first + n, whose models are in their files, are trained, deployed and judged. */
 LMB_MUST_CHECK lmb_status lmbi_round_run(lmbi_search *s, int first, int n, lmbi_outcome *out, lmb_error *err);
+/* Rank 0: moves that were found of the model of point `from`, for point `id`, get the losses that they were tried to
+ * have. */
+LMB_MUST_CHECK lmb_status lmbi_round_try(lmbi_search *s, int from, int id, lmb_moves *m, lmb_error *err);
+/* Rank 0: the last trainings of point `of`, as number `id`; see lmb_judge_finish. */
+LMB_MUST_CHECK lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen, lmb_paired *proof,
+                                            lmb_error *err);
 /* The other ranks, until lmbi_round_end. */
 LMB_MUST_CHECK lmb_status lmbi_round_serve(lmbi_search *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_round_end(lmbi_search *s, lmb_error *err);

@@ -40,7 +40,7 @@ lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lm
     return LMB_OK;
 }
 
-static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l, lmb_error *err)
+static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l, bool *right, lmb_error *err)
 {
     const lmb_batch *b;
     const float *y;
@@ -52,14 +52,20 @@ static lmb_status answer_held_out(lmb_judge *j, lmb_predictor *p, lmb_loader *l,
         LMB_TRY(lmb_loader_next(l, &b, err));
         LMB_TRY(lmb_predictor_run(p, b->x, b->n, &y, err));
         for (int64_t i = 0; i < b->n; i++)
-            j->teacher_right[b->sample[i]] = lmb_argmax(y + i * j->classes, j->classes) == b->y[i];
+            right[b->sample[i]] = lmb_argmax(y + i * j->classes, j->classes) == b->y[i];
     }
-    for (int64_t i = 0; i < j->held_out->n; i++)
-        j->n_teacher_right += j->teacher_right[i];
     return LMB_OK;
 }
 
-static lmb_status ask_teacher(lmb_judge *j, lmb_error *err)
+static int64_t count(const bool *right, int64_t n)
+{
+    int64_t k = 0;
+    for (int64_t i = 0; i < n; i++)
+        k += right[i];
+    return k;
+}
+
+static lmb_status ask(lmb_judge *j, const lmb_graph *teacher, bool *right, lmb_error *err)
 {
     const lmb_backend *backends[3];
     lmb_loader_options o = { .data = j->held_out, .batch = ROWS };
@@ -67,19 +73,29 @@ static lmb_status ask_teacher(lmb_judge *j, lmb_error *err)
     lmb_loader *l = NULL;
 
     LMB_TRY(lmb_cpu_backends(j->c->tune.backend, backends, err));
-    lmb_status st = lmb_predictor_create(j->teacher, NULL, backends, ROWS, &p, err);
+    lmb_status st = lmb_predictor_create(teacher, NULL, backends, ROWS, &p, err);
     if (st == LMB_OK)
         st = lmb_loader_create(&o, &l, err);
     if (st == LMB_OK)
-        st = answer_held_out(j, p, l, err);
+        st = answer_held_out(j, p, l, right, err);
     lmb_loader_destroy(l);
     lmb_predictor_destroy(p);
     return st;
 }
 
-static void on_logits(void *ctx, int64_t done, int64_t all)
+static lmb_status ask_teacher(lmb_judge *j, lmb_error *err)
 {
-    (void)lmbi_judge_tell(ctx, "the teacher's logits", done, all);
+    LMB_TRY(ask(j, j->teaches, j->teacher_right, err));
+    j->n_teaches_right = count(j->teacher_right, j->held_out->n);
+    if (j->teaches != j->teacher)
+        LMB_TRY(ask(j, j->teacher, j->teacher_right, err));
+    j->n_teacher_right = count(j->teacher_right, j->held_out->n);
+    return LMB_OK;
+}
+
+static bool on_logits(void *ctx, int64_t done, int64_t all)
+{
+    return lmbi_judge_tell(ctx, "the teacher's logits", done, all);
 }
 
 /* Are the samples of a lesson shown in versions? (`tune` sees other samples each time, whose versions go by their place
@@ -90,7 +106,7 @@ static bool has_versions(int lesson, const lmb_train_config *c)
 }
 
 /* Of the samples as they are, and, for a last training whose samples have versions, of these. */
-static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
+lmb_status lmb_judge_open_logits(lmb_judge *j, lmb_error *err)
 {
     const lmb_train_config *all[LMBI_LESSONS] = { &j->c->tune, j->c->recovers ? &j->c->recover : NULL,
                                                   j->c->finishes ? &j->c->finish : NULL };
@@ -104,7 +120,7 @@ static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
         plain |= all[i] && !has_versions(i, all[i]);
     }
     if (plain)
-        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->logits, err));
+        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, j->comm, &watch, &j->logits, err));
     for (int i = 0; i < LMBI_LESSONS; i++) {
         if (!all[i] || !has_versions(i, all[i]))
             continue;
@@ -112,7 +128,7 @@ static lmb_status open_logits(lmb_judge *j, lmb_comm *comm, lmb_error *err)
         k.rows = lmb_train_rows(all[i], j->train->n, 1); /* as `limbeck distill` asks: a file serves both */
         k.augment = &shown;
         k.epochs = shown.versions;
-        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, comm, &watch, &j->versions[i], err));
+        LMB_TRY(lmb_logits_open(j->folder, &k, j->threads, j->comm, &watch, &j->versions[i], err));
     }
     return LMB_OK;
 }
@@ -157,6 +173,7 @@ void lmb_judge_destroy(lmb_judge *j)
 }
 
 int64_t lmb_judge_teacher_right(const lmb_judge *j) { return j->n_teacher_right; }
+int64_t lmb_judge_teaches_right(const lmb_judge *j) { return j->n_teaches_right; }
 
 lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher, const lmb_dataset *train,
                             const lmb_dataset *held_out, const char *folder, lmb_comm *comm,
@@ -176,6 +193,7 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
     j->train = train;
     j->held_out = held_out;
     j->folder = folder;
+    j->comm = comm;
     j->classes = train->classes;
     j->threads = c->tune.threads > 0 ? (int)c->tune.threads : lmb_cpu_count();
     if (watch)
@@ -185,8 +203,6 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
                                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld answers", (long long)held_out->n);
     if (st == LMB_OK)
         st = bind_lessons(j, err);
-    if (st == LMB_OK)
-        st = open_logits(j, comm, err);
     if (st != LMB_OK) {
         lmb_judge_destroy(j);
         return st;
@@ -242,9 +258,7 @@ static lmb_status compare(const lmb_judge *j, const lmb_deployed *first, const l
         st = answers(j, first, a, err);
     if (st == LMB_OK) {
         *pair = lmb_paired_count(first ? a : j->teacher_right, b, n);
-        *right = 0;
-        for (int64_t i = 0; i < n; i++)
-            *right += b[i];
+        *right = count(b, n);
     }
     free(a);
     return st;

@@ -14,6 +14,8 @@
  *             steps are learned here, all other integers have theirs from ranges
  *   prove     finish with the teacher and, as long and from the same, without; kept is the first only if its integers
  *             win more held-out samples than they lose
+ *   ranks     tune is a matter of one rank; recover and finish are shared by all if they can sum to the same bits as
+ *             one, which 1, 2, 4, 8 ... can (train/trainer.h)
  *   threads   one at a time
  */
 #ifndef LMB_DISTILL_SEARCH_JUDGE_H
@@ -60,22 +62,27 @@ LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_da
  * as lmb_objective_bind. */
 LMB_MUST_CHECK lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb_error *err);
 
-/* All is borrowed. The teacher's logits are kept in `folder`. Errors of lmb_judge_check come before any work. */
+/* All is borrowed. Errors of lmb_judge_check come before any work. */
 LMB_MUST_CHECK lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
                                            const lmb_dataset *train, const lmb_dataset *held_out, const char *folder,
                                            lmb_comm *comm, const lmb_judge_watch *watch, lmb_judge **out,
                                            lmb_error *err);
 void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
+/* Before any lesson, on all ranks: who teaches answers the training samples, or has; kept in `folder`. Errors of
+ * lmb_logits_open. */
+LMB_MUST_CHECK lmb_status lmb_judge_open_logits(lmb_judge *j, lmb_error *err);
 
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
 /* A frozen FakeQuant graph: by calibration alone, or after the last lessons, which go on from their last whole epoch
  * where they were stopped.
  *   proof   what was won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it was
- *           not to be proved */
+ *           not to be proved
+ *   ranks   finish is called by all ranks if lmb_judge_on_all says so, else by rank 0 */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
                                            lmb_paired *proof, lmb_error *err);
+bool lmb_judge_on_all(const lmb_judge *j);
 /* The last lessons of number `id` will not be gone on with: what was kept of them is deleted. */
 void lmb_judge_forget(const lmb_judge *j, int id);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */
@@ -84,8 +91,9 @@ LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d,
 /* Two deployed models on the same samples: won, what only the second has right. */
 LMB_MUST_CHECK lmb_status lmb_judge_against(lmb_judge *j, const lmb_deployed *first, const lmb_deployed *second,
                                             lmb_paired *pair, lmb_error *err);
-/* How many the teacher answers rightly. */
+/* How many the teacher answers rightly, and who teaches in its place (the same: the teacher). */
 int64_t lmb_judge_teacher_right(const lmb_judge *j);
+int64_t lmb_judge_teaches_right(const lmb_judge *j);
 
 #ifdef __cplusplus
 }

@@ -19,12 +19,13 @@ struct lmb_judge {
     const lmb_graph *teacher, *teaches; /* whose answers count; who says what is to be learnt */
     const lmb_dataset *train, *held_out;
     const char *folder;
+    lmb_comm *comm;
     lmb_judge_watch watch;
     lmb_objective how[LMBI_LESSONS];             /* the teacher's share, and of which losses */
     lmb_logits *logits, *versions[LMBI_LESSONS]; /* of samples as they are; as the lesson shows them, or NULL */
     int classes, threads;
     bool *teacher_right;    /* [held_out->n] */
-    int64_t n_teacher_right;
+    int64_t n_teacher_right, n_teaches_right;
     const uint32_t *subset; /* running: training sample of each sample that is seen; NULL: the same */
     lmb_logits *asked;      /* running */
     const char *what;       /* running: said of the work */

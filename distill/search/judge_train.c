@@ -39,12 +39,29 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 
 static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish", "alone" };
 
-/* Where a training that has ended an epoch goes on after a stop. */
+bool lmb_judge_on_all(const lmb_judge *j)
+{
+    const lmb_judge_config *c = j->c;
+    bool fast = (!c->recovers || lmb_train_is_fast(&c->recover)) && (!c->finishes || lmb_train_is_fast(&c->finish));
+
+    return (j->comm->size & (j->comm->size - 1)) == 0 || fast;
+}
+
+/* Who works on a lesson; NULL: this rank alone. */
+static lmb_comm *who(const lmb_judge *j, lmbi_lesson lesson)
+{
+    return lesson != LMBI_TUNE && lmb_judge_on_all(j) ? j->comm : NULL;
+}
+
+/* Where a training that has ended an epoch goes on after a stop. Rank 0 reads and writes it. */
 typedef struct kept {
     lmb_judge *j;
+    lmb_comm *comm; /* NULL: this rank alone */
     char path[LMB_JUDGE_PATH];
     lmb_str config;
 } kept;
+
+static bool leads(const kept *k) { return !k->comm || k->comm->rank == 0; }
 
 static lmb_status path_of(const lmb_judge *j, lmbi_lesson lesson, int id, char path[LMB_JUDGE_PATH], lmb_error *err)
 {
@@ -56,7 +73,10 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
 {
     kept *k = ctx;
     (void)e;
-    return lmb_checkpoint_save(k->path, lmb_trainer_state_of(t), k->config.text, err);
+    LMB_TRY(lmb_trainer_gather(t, err));
+    lmb_status st = leads(k) ? lmb_checkpoint_save(k->path, lmb_trainer_state_of(t), k->config.text, err) : LMB_OK;
+    lmb_trainer_drop(t);
+    return st;
 }
 
 static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy,
@@ -83,11 +103,12 @@ static lmb_status describe(const lmb_judge *j, const lmb_train_config *c, const 
     return lmb_str_check(out, err);
 }
 
-/* From where it was stopped. What another training has left, or what is damaged, is as good as nothing. */
-static lmb_status go_on(const kept *k, lmb_trainer_state *s, lmb_error *err)
+/* What another training has left, or what is damaged, is as good as nothing. */
+static lmb_status load(kept *k, const lmb_train_config *c, lmb_trainer_state *s, lmb_error *err)
 {
     lmb_error why = LMB_ERROR_INIT;
 
+    LMB_TRY(describe(k->j, c, s, &k->config, err));
     if (!lmb_file_exists(k->path))
         return LMB_OK;
     lmb_status st = lmb_checkpoint_load(k->path, s, k->config.text, NULL, &why);
@@ -95,16 +116,27 @@ static lmb_status go_on(const kept *k, lmb_trainer_state *s, lmb_error *err)
                                                                                      : LMB_FAIL(err, st, "%s", why.msg);
 }
 
+/* From where it was stopped, or from the beginning, as rank 0 has it. */
+static lmb_status go_on(kept *k, const lmb_train_config *c, lmb_trainer *t, lmb_error *err)
+{
+    lmb_trainer_state *s = lmb_trainer_state_of(t);
+
+    LMB_TRY(lmb_trainer_gather(t, err));
+    if (leads(k))
+        LMB_TRY(load(k, c, s, err));
+    if (k->comm)
+        LMB_TRY(lmb_checkpoint_share(k->comm, s, err));
+    return lmb_trainer_scatter(t, err);
+}
+
 static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_train_config *c, lmb_trainer *t,
                            lmb_error *err)
 {
-    kept k = { .j = j, .config = LMB_STR_INIT };
+    kept k = { .j = j, .comm = who(j, lesson), .config = LMB_STR_INIT };
     lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k };
 
     LMB_TRY(path_of(j, lesson, id, k.path, err));
-    lmb_status st = describe(j, c, lmb_trainer_state_of(t), &k.config, err);
-    if (st == LMB_OK)
-        st = go_on(&k, lmb_trainer_state_of(t), err);
+    lmb_status st = go_on(&k, c, t, err);
     if (st == LMB_OK)
         st = lmb_trainer_run(t, &watch, err);
     lmb_str_free(&k.config);
@@ -150,7 +182,7 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
         o.logits_ctx = j;
     }
     lmb_loss loss = lmb_objective_loss(&o);
-    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, err));
+    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, who(j, lesson), &t, err));
     lmb_status st = lesson == LMBI_TUNE ? lmb_trainer_run(t, &watch, err) : run_kept(j, lesson, id, &c, t, err);
     if (st == LMB_OK)
         st = lmb_trainer_store(t, model, err);
@@ -245,6 +277,8 @@ static lmb_status prove(lmb_judge *j, const lmb_graph *start, int id, lmb_graph 
     LMB_TRY_GOTO(st, done, learn_integers(j, LMBI_FINISH, start, id, &taught, err));
     LMB_TRY_GOTO(st, done, learn_integers(j, LMBI_ALONE, start, id, &alone, err));
     LMB_TRY_GOTO(st, done, weigh(j, alone, taught, proof, err));
+    if (who(j, LMBI_ALONE)) /* rank 0's word counts, whatever processors the others have */
+        LMB_TRY_GOTO(st, done, j->comm->broadcast(j->comm, proof, sizeof *proof, 0, err));
     lmb_graph **better = proof->won > proof->lost ? &taught : &alone;
     *frozen = *better;
     *better = NULL;

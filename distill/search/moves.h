@@ -17,6 +17,7 @@
 #ifndef LMB_DISTILL_SEARCH_MOVES_H
 #define LMB_DISTILL_SEARCH_MOVES_H
 
+#include "comm/collective.h"
 #include "distill/lowrank/lowrank.h"
 #include "distill/prune/blocks.h"
 #include "distill/quantize/qat.h"
@@ -65,6 +66,9 @@ typedef struct lmb_moves_config {
 LMB_MUST_CHECK lmb_status lmb_moves_find(const lmb_graph *g, const lmb_moves_config *c, const lmb_taylor *taylor,
                                          lmb_latency *latency, lmb_moves *out, lmb_error *err);
 void lmb_moves_free(lmb_moves *m);
+/* All ranks call, each with the same g: rank 0 with all that it found of it, the others with nothing (zeros), which then
+ * becomes rank 0's moves, to be applied and tried; costs and choices stay a matter of rank 0, who has the latencies. */
+LMB_MUST_CHECK lmb_status lmb_moves_share(lmb_moves *m, const lmb_graph *g, lmb_comm *comm, lmb_error *err);
 /* Private to moves.c, move_*.c and choose.c: add a move with its loss, unless it gains nothing or its shapes are unknown to a
  * frozen table. */
 lmb_status lmbi_moves_add(lmb_moves *m, const lmb_move *move, lmb_latency *latency, lmb_error *err);

@@ -15,7 +15,8 @@ enum { ROWS = 64, AT_ONCE = 4 }; /* samples answered at a time; moves of a threa
 
 typedef struct probe {
     lmb_moves *m;
-    int first;          /* of the moves that are tried now */
+    int rank, ranks;
+    int first;          /* of this rank's moves that are tried now */
     const lmb_backend *backends[3];
     double temperature;
     int64_t n, numbers; /* samples, and of one */
@@ -80,7 +81,7 @@ static lmb_status answer(const probe *p, const lmb_graph *g, float *keep, double
 static void try_move(void *ctx, int task, int worker)
 {
     probe *p = ctx;
-    int which = p->first + task;
+    int which = p->rank + (p->first + task) * p->ranks;
     lmb_move *move = &p->m->move[which];
     lmb_graph *after = NULL;
     lmb_error *err = &p->err[worker];
@@ -114,19 +115,22 @@ static lmb_status read_samples(probe *p, const lmb_dataset *data, const lmb_prob
     return st;
 }
 
-static lmb_status try_all(probe *p, const lmb_probe_config *c, lmb_error *err)
+/* How many of the moves are a rank's. */
+static int part_of(const probe *p, int rank) { return (p->m->n - rank + p->ranks - 1) / p->ranks; }
+
+static lmb_status try_mine(probe *p, const lmb_probe_config *c, lmb_error *err)
 {
-    const int each = AT_ONCE * c->threads;
+    const int each = AT_ONCE * c->threads, n = part_of(p, p->rank);
     lmb_pool *pool;
     lmb_status st = LMB_OK;
 
     LMB_TRY(lmb_pool_create(c->threads, &pool, err));
-    for (p->first = 0; st == LMB_OK && p->first < p->m->n; p->first += each) {
-        if (c->work && !c->work(c->ctx, "try moves", p->first, p->m->n)) {
-            st = LMB_FAIL(err, LMB_E_STOPPED, "stopped after %d of %d moves were tried", p->first, p->m->n);
+    for (p->first = 0; st == LMB_OK && p->first < n; p->first += each) {
+        if (c->work && !c->work(c->ctx, "try moves", p->first, n)) {
+            st = LMB_FAIL(err, LMB_E_STOPPED, "stopped after %d of %d moves were tried", p->first, n);
             break;
         }
-        lmb_pool_run(pool, p->m->n - p->first < each ? p->m->n - p->first : each, try_move, p);
+        lmb_pool_run(pool, n - p->first < each ? n - p->first : each, try_move, p);
         for (int i = 0; i < c->threads && st == LMB_OK; i++)
             if (p->err[i].status != LMB_OK)
                 st = LMB_FAIL(err, p->err[i].status, "a move can not be tried: %s", p->err[i].msg);
@@ -135,9 +139,40 @@ static lmb_status try_all(probe *p, const lmb_probe_config *c, lmb_error *err)
     return st;
 }
 
+/* Everyone's losses. A rank that was stopped says so in its first number. */
+static lmb_status exchange(probe *p, lmb_comm *comm, bool stopped, lmb_error *err)
+{
+    size_t each = 1 + (size_t)part_of(p, 0);
+    double *all = calloc(each * ((size_t)p->ranks + 1), sizeof *all), *mine = all ? all + each * (size_t)p->ranks : NULL;
+
+    if (!all)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for what %d moves cost", p->m->n);
+    mine[0] = stopped;
+    for (int i = 0; i < part_of(p, p->rank); i++)
+        mine[1 + i] = p->m->move[p->rank + i * p->ranks].loss;
+    lmb_status st = comm->gather_all(comm, mine, all, each * sizeof *all, err);
+    for (int r = 0; st == LMB_OK && r < p->ranks; r++)
+        if (all[(size_t)r * each] != 0)
+            st = LMB_FAIL(err, LMB_E_STOPPED, "stopped while moves were tried");
+    for (int i = 0; st == LMB_OK && i < p->m->n; i++)
+        p->m->move[i].loss = all[(size_t)(i % p->ranks) * each + 1 + (size_t)(i / p->ranks)];
+    free(all);
+    return st;
+}
+
+static lmb_status try_all(probe *p, const lmb_probe_config *c, lmb_error *err)
+{
+    lmb_status st = try_mine(p, c, err);
+    return p->ranks > 1 && (st == LMB_OK || st == LMB_E_STOPPED) ? exchange(p, c->comm, st != LMB_OK, err) : st;
+}
+
 lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_probe_config *c, lmb_error *err)
 {
-    probe p = { .m = m, .temperature = c->temperature, .n = c->samples < data->n ? c->samples : data->n };
+    probe p = { .m = m,
+                .rank = c->comm ? c->comm->rank : 0,
+                .ranks = c->comm ? c->comm->size : 1,
+                .temperature = c->temperature,
+                .n = c->samples < data->n ? c->samples : data->n };
     const lmb_shape *out = &m->g->value[m->g->output[0].value].shape;
     lmb_status st;
 

@@ -8,11 +8,13 @@
  *   loss     mean over the samples of KL(softmax(z / T) || softmax(z' / T)): no labels, and a temperature, because a
  *            trained model's labels are nearly all right on what it was trained on and would tell little apart
  *   source   the comparison of answers: Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2
- *   threads  moves are shared out among threads; each is computed by one, so their number changes no bit
+ *   ranks    moves are shared out among ranks, and of a rank among threads; each is computed by one, so how many there
+ *            are changes no bit
  */
 #ifndef LMB_DISTILL_SEARCH_PROBE_H
 #define LMB_DISTILL_SEARCH_PROBE_H
 
+#include "comm/collective.h"
 #include "datasets/dataset.h"
 #include "distill/search/moves.h"
 
@@ -28,9 +30,11 @@ typedef struct lmb_probe_config {
     double temperature;
     bool (*work)(void *ctx, const char *what, int64_t done, int64_t all); /* false: stop, E_STOPPED; NULL: nobody looks */
     void *ctx;
+    lmb_comm *comm; /* all ranks call, with the same moves (lmb_moves_share); NULL: this one alone */
 } lmb_probe_config;
 
-/* Every move's `loss` becomes what it was tried to be, > 0. E_NUMERIC: the model's own answers are not finite. */
+/* Every move's `loss` becomes what it was tried to be, > 0, on all ranks. E_NUMERIC: the model's own answers are not
+ * finite; E_STOPPED on all ranks where one was stopped. */
 LMB_MUST_CHECK lmb_status lmb_probe_moves(lmb_moves *m, const lmb_dataset *data, const lmb_probe_config *c,
                                           lmb_error *err);
 

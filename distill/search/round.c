@@ -1,7 +1,11 @@
-/* distill/search/round.c - candidates of a step, shared by all ranks. See search.h.
+/* distill/search/round.c - what all ranks do of a search. See search.h.
  *
- * Rank 0 writes the candidates' models and says which points they are; rank r trains and judges every one whose place
- * in the round is r, modulo the ranks. All goes through files, with one rank as well, so that the bits do not tell how
+ *   moves        each rank tries some of those that rank 0 found (probe.h)
+ *   candidates   rank 0 writes their models and says which points they are; rank r trains and judges every one whose
+ *                place in the round is r, modulo the ranks
+ *   finish       the last trainings, one batch shared by all (judge.h)
+ *
+ * Rank 0 gives the orders and decides. Models go through files, with one rank as well, so that the bits do not tell how
  * many there were.
  */
 #include <stdlib.h>
@@ -10,8 +14,18 @@
 #include "core/base/file.h"
 #include "core/onnx/onnx.h"
 #include "distill/search/internal.h"
+#include "distill/search/probe.h"
 
-typedef struct order { int64_t first, n; } order; /* n 0: the search is over */
+typedef enum { END, TRY_MOVES, CANDIDATES, FINISH } task;
+/*   TRY_MOVES   of point `from`, as `id` will be chosen
+ *   CANDIDATES  points id .. id + n
+ *   FINISH      point `from` becomes `id` */
+typedef struct order { int64_t what, from, id, n; } order;
+
+static lmb_status give(const lmbi_search *s, order o, lmb_error *err)
+{
+    return s->r->comm->broadcast(s->r->comm, &o, sizeof o, 0, err);
+}
 
 /* The .lmb, as it was judged, says so. */
 static lmb_status write_lmb(const lmbi_search *s, int id, const lmb_deployed *d, const lmbi_outcome *o, lmb_error *err)
@@ -92,7 +106,7 @@ static lmb_status share(lmbi_search *s, const order *o, lmbi_outcome *out, lmb_e
     lmb_status st = all ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a round of %zu candidates", n);
 
     for (int64_t k = c->rank; st == LMB_OK && k < o->n; k += c->size) {
-        st = work(s, (int)(o->first + k), &mine[k], err);
+        st = work(s, (int)(o->id + k), &mine[k], err);
         mine[k].status = st;
     }
     if (st == LMB_OK || st == LMB_E_STOPPED) /* any other failure ends all ranks (lmb_comm.abort) */
@@ -109,29 +123,99 @@ static lmb_status share(lmbi_search *s, const order *o, lmbi_outcome *out, lmb_e
 
 lmb_status lmbi_round_run(lmbi_search *s, int first, int n, lmbi_outcome *out, lmb_error *err)
 {
-    order o = { first, n };
+    order o = { CANDIDATES, -1, first, n };
 
-    LMB_TRY(s->r->comm->broadcast(s->r->comm, &o, sizeof o, 0, err));
+    LMB_TRY(give(s, o, err));
     return share(s, &o, out, err);
 }
+
+/* ---- moves ---- */
+
+static lmb_status try_moves(const lmbi_search *s, int id, lmb_moves *m, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+    lmb_probe_config pc = { c->probe,
+                            (uint64_t)(c->seed + id),
+                            c->tune.backend,
+                            (int)s->jc.tune.threads,
+                            c->distill.temperature,
+                            s->r->watch.work.work,
+                            s->r->watch.work.ctx,
+                            s->r->comm };
+    return lmb_probe_moves(m, s->r->train, &pc, err);
+}
+
+lmb_status lmbi_round_try(lmbi_search *s, int from, int id, lmb_moves *m, lmb_error *err)
+{
+    LMB_TRY(give(s, (order){ TRY_MOVES, from, id, 0 }, err));
+    LMB_TRY(lmb_moves_share(m, m->g, s->r->comm, err));
+    return try_moves(s, id, m, err);
+}
+
+static lmb_status help_to_try(const lmbi_search *s, const order *o, lmb_error *err)
+{
+    lmb_graph *model = NULL;
+    lmb_moves m = { 0 };
+
+    LMB_TRY(lmbi_search_read(s, (int)o->from, &model, err));
+    lmb_status st = lmb_moves_share(&m, model, s->r->comm, err);
+    if (st == LMB_OK)
+        st = try_moves(s, (int)o->id, &m, err);
+    lmb_moves_free(&m);
+    lmb_graph_destroy(model);
+    return st;
+}
+
+/* ---- the last trainings ---- */
+
+static lmb_status finish(lmbi_search *s, const order *o, lmb_graph **frozen, lmb_paired *proof, lmb_error *err)
+{
+    lmb_graph *model = NULL;
+
+    LMB_TRY(lmbi_search_read(s, (int)o->from, &model, err));
+    lmb_status st = lmb_judge_finish(s->judge, model, (int)o->id, frozen, proof, err);
+    lmb_graph_destroy(model);
+    return st;
+}
+
+lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen, lmb_paired *proof, lmb_error *err)
+{
+    order o = { FINISH, of, id, 0 };
+
+    if (lmb_judge_on_all(s->judge))
+        LMB_TRY(give(s, o, err));
+    return finish(s, &o, frozen, proof, err);
+}
+
+static lmb_status help_to_finish(lmbi_search *s, const order *o, lmb_error *err)
+{
+    lmb_graph *frozen = NULL; /* rank 0 has the same */
+    lmb_paired proof;
+    lmb_status st = finish(s, o, &frozen, &proof, err);
+
+    lmb_graph_destroy(frozen);
+    return st;
+}
+
+/* ---- the other ranks ---- */
 
 lmb_status lmbi_round_serve(lmbi_search *s, lmb_error *err)
 {
     lmbi_outcome out[LMB_SEARCH_CANDIDATES];
 
     for (;;) {
-        order o = { 0, 0 };
+        order o = { END, -1, -1, 0 };
+        lmb_status st = LMB_OK;
         LMB_TRY(s->r->comm->broadcast(s->r->comm, &o, sizeof o, 0, err));
-        if (o.n == 0)
-            return LMB_OK;
-        lmb_status st = share(s, &o, out, err);
+        switch ((task)o.what) {
+        case END: return LMB_OK;
+        case TRY_MOVES: st = help_to_try(s, &o, err); break;
+        case CANDIDATES: st = share(s, &o, out, err); break;
+        case FINISH: st = help_to_finish(s, &o, err); break;
+        }
         if (st != LMB_OK && st != LMB_E_STOPPED) /* after a stop rank 0 says that it is over */
             return st;
     }
 }
 
-lmb_status lmbi_round_end(lmbi_search *s, lmb_error *err)
-{
-    order o = { 0, 0 };
-    return s->r->comm->broadcast(s->r->comm, &o, sizeof o, 0, err);
-}
+lmb_status lmbi_round_end(lmbi_search *s, lmb_error *err) { return give(s, (order){ END, -1, -1, 0 }, err); }

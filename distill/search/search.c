@@ -274,6 +274,20 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     return st;
 }
 
+/* Others who teach must know more than nothing: hours of lessons would end in it. */
+static lmb_status check_teachers(const lmbi_search *s, lmb_error *err)
+{
+    double n = (double)s->r->held_out->n, k = s->r->train->classes, guess = n / k;
+    double right = (double)lmb_judge_teaches_right(s->judge);
+
+    if (!s->r->teachers || right > guess + 3 * sqrt(guess * (1 - 1 / k)))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_ARG,
+                    "distill.teachers answer %.4g %% of the held-out samples rightly, about as many as guessing among %g "
+                    "classes does: are they of this data, and do they take numbers of 0 .. 255?",
+                    100 * right / n, k);
+}
+
 static lmb_status open_all(lmbi_search *s, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;
@@ -312,8 +326,10 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
         LMB_TRY(
             lmb_latency_open(*c->table.file ? c->table.file : path, c->table.frozen, s->r->device, &s->latency, err));
     }
-    return lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm,
-                            &s->r->watch.work, &s->judge, err);
+    LMB_TRY(lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm,
+                             &s->r->watch.work, &s->judge, err));
+    LMB_TRY(check_teachers(s, err));
+    return lmb_judge_open_logits(s->judge, err);
 }
 
 /* Rank 0: all of it, and at the end, or when it was stopped, a word to the others. */

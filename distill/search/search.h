@@ -7,9 +7,10 @@
  * paired test says, with the confidence asked for, that it has not lost more than it may. A rejected step is halved,
  * and moves that were part of it count for more; the search ends when steps are too small to pay.
  *
- *   ranks     a step has several candidates, each of other moves than those before; ranks share them, rank 0 measures
- *             alone, one at a time. The best by penalised loss that passes goes on (penalty.h). Which ranks there are
- *             changes no decision
+ *   ranks     share the moves that are tried, the candidates of a step and the last trainings (judge.h); rank 0 measures
+ *             alone, one at a time, and decides. Which ranks there are changes no decision
+ *   round     a step may have several candidates, each of other moves than those before. The best by penalised loss that
+ *             passes goes on (penalty.h)
  *   slack     while searching this much more may be lost, because the last training gives some of it back
  *   finish    then the cheapest accepted point is trained on all training samples, in floats (recover), with fake
  *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the teacher are, halving their number each time.

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "distill/search/internal.h"
-#include "distill/search/probe.h"
 
 enum { ROWS = 64 }; /* of a batch that gradients are taken from */
 
@@ -84,8 +83,6 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
     const lmb_search_config *c = s->r->c;
     lmb_taylor_config tc = { c->batches, ROWS, (uint64_t)(c->seed + like->id), c->tune.backend };
     lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min, &s->qat };
-    lmb_probe_config pc = { c->probe, (uint64_t)(c->seed + like->id), c->tune.backend, (int)s->jc.tune.threads,
-                            c->distill.temperature, s->r->watch.work.work, s->r->watch.work.ctx };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
     bool more = true;
@@ -97,7 +94,7 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
     LMB_TRY_GOTO(st, done, lmb_taylor_create(model, s->r->train, &tc, &taylor, err));
     LMB_TRY_GOTO(st, done, lmb_moves_find(model, &mc, taylor, s->latency, &m, err));
     if (c->probe > 0)
-        LMB_TRY_GOTO(st, done, lmb_probe_moves(&m, s->r->train, &pc, err));
+        LMB_TRY_GOTO(st, done, lmbi_round_try(s, like->parent, like->id, &m, err));
     r->m = &m;
     r->which = malloc(sizeof *r->which * ((size_t)m.n + 1));
     r->weight = malloc(sizeof *r->weight * ((size_t)m.n + 1));

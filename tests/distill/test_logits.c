@@ -78,7 +78,11 @@ static lmb_logits_key key_of(const lmb_augment *a)
 typedef struct counted {
     int64_t done, all;
 } counted;
-static void count(void *ctx, int64_t done, int64_t all) { *(counted *)ctx = (counted){ done, all }; }
+static bool count(void *ctx, int64_t done, int64_t all)
+{
+    *(counted *)ctx = (counted){ done, all };
+    return true;
+}
 
 static lmb_logits *open_file(const lmb_logits_key *k, int threads, int64_t *computed)
 {
@@ -286,6 +290,35 @@ START_TEST(what_is_missing_or_spoilt_is_computed_again)
 }
 END_TEST
 
+static bool enough(void *ctx, int64_t done, int64_t all)
+{
+    (void)all;
+    return done / 1024 < *(int64_t *)ctx;
+}
+
+/* Asked to stop after the last part there is nothing left to stop. */
+START_TEST(stopped_it_goes_on_with_what_is_there)
+{
+    int64_t parts = 3, computed;
+    lmb_logits_watch w = { enough, &parts };
+    lmb_logits *l = NULL;
+
+    set_up();
+    lmb_logits_key k = key_of(&augment);
+    ck_assert_int_eq(lmb_logits_open(folder, &k, 2, self, &w, &l, &err), LMB_E_STOPPED);
+    ck_assert_ptr_null(l);
+    ck_assert_ptr_nonnull(strstr(err.msg, "3 of 4 parts"));
+    lmb_error_clear(&err);
+    lmb_logits_close(open_file(&k, 2, &computed));
+    ck_assert_int_eq(computed, 1);
+    k.epochs = 3;
+    parts = 2;
+    ck_ok(lmb_logits_open(folder, &k, 2, self, &w, &l, &err));
+    lmb_logits_close(l);
+    tear_down();
+}
+END_TEST
+
 /* More epochs add to the file; another seed, augmentation, teacher or backend has a file of its own. */
 START_TEST(the_key_tells_what_may_be_shared)
 {
@@ -387,5 +420,6 @@ END_TEST
 
 LMB_TEST_MAIN("distill/logits", add_loop(rows_are_the_answers_to_what_training_sees, 2);
               add_loop(a_training_from_the_file_ends_in_the_same_bits, 8); add(epochs_that_repeat_share_their_rows);
-              add(what_is_missing_or_spoilt_is_computed_again); add(the_key_tells_what_may_be_shared);
+              add(what_is_missing_or_spoilt_is_computed_again);
+              add(stopped_it_goes_on_with_what_is_there); add(the_key_tells_what_may_be_shared);
               add(a_teacher_in_bf16_says_nearly_the_same); add(a_disk_that_is_too_small_is_told_before_any_work);)

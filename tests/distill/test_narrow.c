@@ -156,6 +156,7 @@ START_TEST(few_bits_learn_what_they_are)
     c.finish = some;
     ck_ok(lmbi_comm_open_self(&comm, &err));
     ck_ok(lmb_judge_create(&c, model, data, data, "", comm, NULL, &j, &err));
+    ck_ok(lmb_judge_open_logits(j, &err));
     ck_ok(lmb_graph_copy(model, &narrow, &err));
     ck_ok(lmb_graph_copy(model, &plain, &err));
     set_bits(narrow, 2);

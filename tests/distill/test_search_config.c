@@ -91,6 +91,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     bind(lmb_train_fields, "{epochs: 1, batch: 32, threads: 1}", &c.tune);
     bind(lmb_train_fields, "{epochs: 1, batch: 32, lr: 0.002, threads: 1, clip: 1}", &c.finish);
     ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
+    ck_ok(lmb_judge_open_logits(j, &err));
     for (int trained = 0; trained < 2; trained++) {
         ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen, &proof, &err)
                       : lmb_judge_quantise(j, model, &frozen, &err));
@@ -132,6 +133,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
             c.equalise = on && !(which & 2);
             c.correct_bias = on && which & 2;
             ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
+            ck_ok(lmb_judge_open_logits(j, &err));
             ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &proof, &err)
                           : lmb_judge_quantise(j, model, &frozen[on], &err));
             lmb_judge_forget(j, 1);

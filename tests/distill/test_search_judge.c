@@ -69,6 +69,7 @@ static lmb_judge *judge(void)
     lmb_judge_watch watch = { work, NULL };
     lmb_judge *j;
     ck_ok(lmb_judge_create(&config, model, lessons, data, dir, comm, &watch, &j, &err));
+    ck_ok(lmb_judge_open_logits(j, &err));
     return j;
 }
 

@@ -32,7 +32,7 @@ static void begin(found *t)
 
 static lmb_probe_config config(int threads)
 {
-    return (lmb_probe_config){ N, 7, "cpu", threads, 2, NULL, NULL };
+    return (lmb_probe_config){ N, 7, "cpu", threads, 2, NULL, NULL, NULL };
 }
 
 /* Probabilities at temperature 2 for every sample of the data, in its own order. */

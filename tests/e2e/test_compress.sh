@@ -74,6 +74,9 @@ compress 2 --set compress.qat.scheme=learned --set compress.finish=
 says "compress.qat.scheme is learned, and nothing learns with fake quantisation"
 compress 1 --set "compress.distill.teachers=[$dir/nobody.onnx]"
 says "there is no file '$dir/nobody.onnx'"
+"$limbeck" train "$dir/c.yaml" --stage teacher --set run="$dir/fool" --set teacher.train.epochs=1 --set teacher.train.lr=1.0e-9 >/dev/null 2>"$dir/err" || fail "no teacher that knows nothing"
+compress 2 --set "compress.distill.teachers=[$dir/fool/teacher/model.onnx]"
+says "about as many as guessing among 4 classes does"
 [ -e "$dir/first/compress/journal.jsonl" ] && fail "a refused search has begun a journal"
 
 # channels side by side and then normalised, by hand and as a teacher
