@@ -31,8 +31,12 @@ static lmb_status rows_of(void *ctx, const lmb_step_info *info, int64_t n, float
 static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
 {
     lmb_judge *j = ctx;
-    (void)loss, (void)accuracy, (void)rate;
-    return lmbi_judge_tell(j, j->what, epoch * batches + batch, batches * j->epochs);
+    char what[100];
+
+    (void)loss, (void)rate;
+    snprintf(what, sizeof what, "%s, epoch %lld of %lld, %.1f %% right", j->what, (long long)epoch + 1,
+             (long long)j->epochs, 100 * accuracy);
+    return lmbi_judge_tell(j, what, epoch * batches + batch, batches * j->epochs);
 }
 
 /* ---- a long training goes on ---- */

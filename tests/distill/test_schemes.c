@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
-#include "core/cpu/cpu.h"
 #include "core/onnx/onnx.h"
 #include "core/ops/quantize.h"
 #include "core/passes/fold.h"
@@ -17,14 +15,11 @@
 #include "distill/quantize/qdq.h"
 #include "distill/quantize/steps.h"
 #include "distill/quantize/unfolded.h"
-#include "tests/check_main.h"
-#include "train/model.h"
-#include "train/predictor.h"
-#include "train/trainer.h"
+#include "tests/distill/data_logits.h"
+#include "tests/distill/train_on.h"
 
 static lmb_error err;
 static lmb_dataset *data;
-static const lmb_backend *backends[3];
 
 static const char *const models[] = { "{name: resnet, depth: 8, width: 5, mean: 128, scale: 0.02}",
                                       "{name: mobilenet_v2, width: 0.1, mean: 128, scale: 0.02}",
@@ -52,70 +47,16 @@ static const struct scheme {
 };
 enum { N_MODELS = 3, N_SCHEMES = sizeof schemes / sizeof *schemes };
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
-static void train(lmb_graph *g, const char *settings)
-{
-    lmb_config *c = parse(settings);
-    lmb_train_config o;
-    lmb_trainer *t;
-    double smoothing = 0;
-    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
-    lmb_state_layout *l;
-
-    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
-    ck_ok(lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &err));
-    ck_ok(lmb_trainer_run(t, NULL, &err));
-    ck_ok(lmb_state_layout_create(g, &l, &err));
-    ck_ok(lmb_state_to_graph(l, lmb_trainer_state_of(t)->state, g, &err));
-    lmb_state_layout_destroy(l);
-    lmb_trainer_destroy(t);
-    lmb_config_destroy(c);
-}
-
 static lmb_graph *set_up(const char *model)
 {
     lmb_graph *g;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}"),
-               *m = parse(model);
-    ck_ok(lmb_cpu_backends("cpu", backends, &err));
+    lmb_config *d = config_of("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}");
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
+    g = model_of(model, data, 5);
     lmb_config_destroy(d);
-    lmb_config_destroy(m);
-    train(g, "{epochs: 2, batch: 32, lr: 0.02, threads: 1}");
+    train_on(data, g, "{epochs: 2, batch: 32, lr: 0.02, threads: 1}");
     return g;
-}
-
-/* Logits of the whole data set, [n, classes]; the caller's. */
-static float *logits_of(const lmb_graph *g)
-{
-    int64_t n = lmb_shape_count(&data->shape);
-    float *x = malloc(sizeof *x * (size_t)(data->n * n)),
-          *all = malloc(sizeof *all * (size_t)(data->n * data->classes));
-    uint8_t *raw = malloc((size_t)n);
-    const float *y;
-    lmb_predictor *p;
-    int32_t label;
-
-    for (int64_t i = 0; i < data->n; i++) {
-        ck_ok(data->read(data, i, raw, &label, &err));
-        for (int64_t k = 0; k < n; k++)
-            x[i * n + k] = raw[k];
-    }
-    ck_ok(lmb_predictor_create(g, NULL, backends, data->n, &p, &err));
-    ck_ok(lmb_predictor_run(p, x, data->n, &y, &err));
-    memcpy(all, y, sizeof *all * (size_t)(data->n * data->classes));
-    lmb_predictor_destroy(p);
-    free(raw);
-    free(x);
-    return all;
 }
 
 static float *integer_logits(const lmb_str *file, const char *kernels)
@@ -132,7 +73,7 @@ static float *integer_logits(const lmb_str *file, const char *kernels)
  * scheme refuse. */
 static void check_profiles(const lmb_graph *qdq, const lmb_str *file, const char *holds)
 {
-    float *want = logits_of(qdq);
+    float *want = data_logits(data, qdq);
     for (int i = 0; lmb_profiles[i]; i++) {
         const lmb_profile *p = lmb_profiles[i];
         lmb_str onnx = LMB_STR_INIT, again = LMB_STR_INIT;
@@ -150,7 +91,7 @@ static void check_profiles(const lmb_graph *qdq, const lmb_str *file, const char
         ck_ok(lmb_pass_profile(qdq, p, &g, &err));
         ck_ok(lmb_onnx_export(g, &o, &onnx, &err));
         ck_ok(lmb_onnx_import(onnx.text, onnx.n, NULL, &back, &err));
-        float *got = logits_of(back);
+        float *got = data_logits(data, back);
         ck_assert_mem_eq(got, want, sizeof *got * (size_t)(data->n * data->classes));
         ck_ok(lmb_lower(back, &again, &err));
         ck_assert_uint_eq(again.n, file->n);
@@ -181,7 +122,7 @@ static lmb_graph *first_phase(const lmb_graph *model, const lmb_ptq_config *p)
     lmb_graph *base, *first, *second;
 
     ck_ok(lmb_unfolded_start(model, p, data, &base, &first, &err));
-    train(first, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}");
+    train_on(data, first, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}");
     ck_ok(lmb_unfolded_fold(base, first, p->qat, &second, &err));
     lmb_graph_destroy(base);
     lmb_graph_destroy(first);
@@ -192,7 +133,7 @@ START_TEST(integers_answer_as_their_simulation)
 {
     const struct scheme *s = &schemes[_i / N_MODELS];
     lmb_graph *model = set_up(models[_i % N_MODELS]), *qat, *frozen, *qdq;
-    lmb_config *c = parse(s->qat);
+    lmb_config *c = config_of(s->qat);
     lmb_qat_config q;
     lmb_str file = LMB_STR_INIT;
     int64_t count = data->n * data->classes;
@@ -203,13 +144,13 @@ START_TEST(integers_answer_as_their_simulation)
         qat = first_phase(model, &p);
     else
         ck_ok(lmb_ptq_start(model, &p, data, &qat, &err));
-    train(qat, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}"); /* gradients through whatever the scheme is made of */
+    train_on(data, qat, "{epochs: 1, batch: 32, lr: 0.001, threads: 1}"); /* gradients through whatever the scheme is made of */
     ck_ok(lmb_pass_qat_freeze(qat, &frozen, &err));
     ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
     ck_ok(lmb_lower(qdq, &file, &err));
     if (q.scales == LMB_QAT_POWER_OF_TWO)
         check_powers(qdq);
-    float *simulated = logits_of(frozen), *scalar = integer_logits(&file, "scalar"),
+    float *simulated = data_logits(data, frozen), *scalar = integer_logits(&file, "scalar"),
           *best = integer_logits(&file, NULL);
     ck_assert_mem_eq(scalar, best, sizeof *scalar * (size_t)count);
     double off = 0, top = 0;
@@ -237,7 +178,7 @@ END_TEST
 
 static size_t deployed_bytes(const lmb_graph *model, const char *scheme)
 {
-    lmb_config *c = parse(scheme);
+    lmb_config *c = config_of(scheme);
     lmb_qat_config q;
     lmb_graph *frozen, *qdq;
     lmb_str file = LMB_STR_INIT;
@@ -298,7 +239,7 @@ START_TEST(bad_requests_are_refused)
     lmb_graph *model = set_up(models[0]), *folded, *qat;
     ck_ok(lmb_pass_fold(model, &folded, &err));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        lmb_config *c = parse(bad[i].qat);
+        lmb_config *c = config_of(bad[i].qat);
         lmb_qat_config q;
         ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
         ck_assert_int_eq(lmb_pass_qat(folded, &q, &qat, &err), LMB_E_ARG);

@@ -26,7 +26,8 @@ static bool work(void *ctx, const char *what, int64_t done, int64_t all)
 {
     (void)ctx, (void)all;
     asked += strcmp(what, "the teacher's logits") == 0;
-    if (strcmp(what, "recover") == 0 || strcmp(what, "finish") == 0 || strcmp(what, "alone") == 0)
+    if (strncmp(what, "recover, epoch", 14) == 0 || strncmp(what, "finish, epoch", 13) == 0 ||
+        strncmp(what, "alone, epoch", 12) == 0)
         return done % STEPS != 0 || ++seen != stop_after;
     return true;
 }

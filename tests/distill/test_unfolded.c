@@ -8,10 +8,8 @@
 #include "core/cpu/cpu.h"
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
-#include "tests/train/from_text.h"
 #include "tests/distill/data_logits.h"
-#include "train/predictor.h"
-#include "train/trainer.h"
+#include "tests/distill/train_on.h"
 
 static lmb_error err;
 static lmb_dataset *data;
@@ -33,22 +31,6 @@ static const char *const schemes[] = {
 };
 enum { N_MODELS = sizeof models / sizeof *models, N_SCHEMES = sizeof schemes / sizeof *schemes };
 
-static void train(lmb_graph *g, const char *settings)
-{
-    lmb_config *c = config_of(settings);
-    lmb_train_config o;
-    lmb_trainer *t;
-    double smoothing = 0;
-    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
-
-    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
-    ck_ok(lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &err));
-    ck_ok(lmb_trainer_run(t, NULL, &err));
-    ck_ok(lmb_trainer_store(t, g, &err));
-    lmb_trainer_destroy(t);
-    lmb_config_destroy(c);
-}
-
 /* Every third channel is turned round, and the second of each layer is dead: signs and zeros that folding meets. */
 static void turn_channels(lmb_graph *g)
 {
@@ -67,7 +49,7 @@ static void set_up(const char *build, const char *scheme)
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     model = model_of(build, data, 5);
-    train(model, "{epochs: 1, batch: 40, lr: 0.02, threads: 1}");
+    train_on(data, model, "{epochs: 1, batch: 40, lr: 0.02, threads: 1}");
     text = config_of(scheme);
     ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(text), &qat, &err));
     lmb_config_destroy(d);
@@ -199,7 +181,7 @@ START_TEST(the_switch_changes_no_answer)
     turn_channels(model);
     const lmb_ptq_config c = start_config();
     ck_ok(lmb_unfolded_start(model, &c, data, &base, &first, &err));
-    train(first, qat.scheme == LMB_QAT_LEARNED ? "{epochs: 2, batch: 40, lr: 0.0001, threads: 1}"
+    train_on(data, first, qat.scheme == LMB_QAT_LEARNED ? "{epochs: 2, batch: 40, lr: 0.0001, threads: 1}"
                                                : "{epochs: 2, batch: 40, lr: 0.002, threads: 1}");
     ck_assert_double_gt(largest_move(model, first, LMB_ROLE_STATISTIC), 1e-3);
     ck_assert_double_gt(largest_move(model, first, LMB_ROLE_PARAMETER), 1e-5);
@@ -222,7 +204,7 @@ START_TEST(the_switch_changes_no_answer)
     }
     ck_assert_int_gt(same_ranges(second, first), 3);
     check_same_state(second, at_once);
-    train(second, "{epochs: 1, batch: 40, lr: 0.0005, threads: 1}");
+    train_on(data, second, "{epochs: 1, batch: 40, lr: 0.0005, threads: 1}");
     lmb_graph *frozen;
     ck_ok(lmb_pass_qat_freeze(second, &frozen, &err));
     lmb_graph_destroy(frozen);
@@ -240,7 +222,7 @@ START_TEST(stale_statistics_are_found_again)
     lmb_graph *base, *first, *folded, *at_once, *second;
 
     set_up(models[0], "{}");
-    train(model, "{epochs: 6, batch: 20, lr: 0.05, threads: 1}");
+    train_on(data, model, "{epochs: 6, batch: 20, lr: 0.05, threads: 1}");
     for (int v = 0; v < model->n_values; v++)
         if (model->value[v].role == LMB_ROLE_STATISTIC)
             for (int64_t i = 0; i < lmb_shape_count(&model->value[v].shape); i++)
@@ -249,8 +231,8 @@ START_TEST(stale_statistics_are_found_again)
     ck_ok(lmb_unfolded_start(model, &c, data, &base, &first, &err));
     ck_ok(lmb_pass_fold(model, &folded, &err));
     ck_ok(lmb_pass_qat(folded, &qat, &at_once, &err));
-    train(first, "{epochs: 15, batch: 20, lr: 1e-6, threads: 1}"); /* weights hardly move */
-    train(at_once, "{epochs: 15, batch: 20, lr: 1e-6, threads: 1}");
+    train_on(data, first, "{epochs: 15, batch: 20, lr: 1e-6, threads: 1}"); /* weights hardly move */
+    train_on(data, at_once, "{epochs: 15, batch: 20, lr: 1e-6, threads: 1}");
     ck_ok(lmb_unfolded_fold(base, first, &qat, &second, &err));
     lmb_graph *const both[2] = { second, at_once };
     int64_t right[2] = { 0, 0 };
@@ -312,7 +294,7 @@ START_TEST(what_does_not_fold_is_named)
     set_up(models[3], "{}");
     const lmb_ptq_config c = start_config();
     ck_ok(lmb_unfolded_start(model, &c, NULL, &base, &first, &err));
-    train(first, "{epochs: 1, batch: 40, lr: 0.001, threads: 1}");
+    train_on(data, first, "{epochs: 1, batch: 40, lr: 0.001, threads: 1}");
     qat.scheme = LMB_QAT_LEARNED;
     ck_assert_int_eq(lmb_unfolded_fold(base, first, &qat, &second, &err), LMB_E_ARG);
     ck_assert_msg(strstr(err.msg, "has no learned step") != NULL, "%s", err.msg);

@@ -31,15 +31,7 @@ compress:
 Y
 # what a long last training is made of: versions that the teacher is asked for once, floats, integers
 last="compress.recover={epochs: 3, batch: 32, lr: 0.01, threads: 1, augment: {flip: true, versions: 2}}"
-bad=0
-fail() { echo "FAILED: $*"; bad=1; }
-# compress EXIT-CODE [--set ...]
-compress() {
-    want=$1; shift
-    "$limbeck" compress "$dir/c.yaml" "$@" >"$dir/out" 2>"$dir/err" </dev/null; got=$?
-    [ $got -eq "$want" ] || { fail "limbeck compress $* -> exit $got, want $want"; tail -5 "$dir/err"; }
-}
-says() { grep -q -- "$1" "$dir/err" || { fail "nothing says '$1'"; tail -5 "$dir/err"; }; }
+. "$(dirname "$0")/compressing.sh"
 
 "$limbeck" train "$dir/c.yaml" --stage teacher >/dev/null 2>"$dir/err" || { cat "$dir/err"; exit 1; }
 
