@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
@@ -70,7 +71,7 @@ typedef struct request {
     int decided;            /* in this process */
     lmb_refresh again;      /* --refresh; else of zeros */
     bool silent, unmet;     /* not rank 0; the budget is not met: told once all ranks have ended */
-    char folder[LMB_STAGE_PATH], title[96], why[400];
+    char folder[LMB_STAGE_PATH], title[96], doing[64], why[400];
 } request;
 
 /* The rows of a search, and the teacher. */
@@ -202,9 +203,15 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 
 /* ---- progress ---- */
 
+/* Another work (what stands before a comma is which) takes another time. */
 static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
 {
     request *r = ctx;
+    size_t n = strcspn(what, ",");
+    if (strncmp(r->doing, what, n) != 0 || r->doing[n]) {
+        snprintf(r->doing, sizeof r->doing, "%.*s", (int)n, what);
+        lmb_progress_begin(&r->bar);
+    }
     if (!r->silent)
         lmb_progress_show(&r->bar, r->title, done, all, what);
     return !lmb_interrupted();
