@@ -68,6 +68,10 @@ lmb_edge_status lmbi_edge_check_graph(const lmb_edge_model *m, const lmbi_edge_w
 /* Two scales are the same number: compared by their bits. */
 int lmbi_edge_same_quant(const lmb_edge_tensor *a, const lmb_edge_tensor *b);
 
+/* ---- numbers that are laid out in the file (laid.h) -------------------------------------------------------- */
+
+enum { LMBI_EDGE_LAID_HEAD = 24 }; /* bytes of the section before its list: one u32 an op */
+
 /* ---- run -------------------------------------------------------------------------------------------------- */
 
 /* One op, decided: what a kernel is handed. Lives in the memory given to lmb_edge_prepare. */
@@ -82,11 +86,15 @@ typedef struct lmbi_edge_step {
     void *packed;                           /* what the kernel's pack() wrote; 64-byte aligned          */
     const struct lmbi_edge_kernel *kernel;
     uint64_t scratch;                       /* bytes of arena that it wants at run                      */
+    const uint8_t *laid;                    /* its numbers in the file (laid.h); NULL: pack() lays them out behind
+                                               its own head                                             */
 } lmbi_edge_step;
 
 /* One way to run one kind of op. Optional functions may be NULL. */
 typedef struct lmbi_edge_kernel {
     lmb_edge_kind kind;
+    int reads_bias;                                    /* run() reads bias and m of the step, which the file then has
+                                                          before the other numbers                      */
     int (*accepts)(const lmbi_edge_step *s);           /* NULL: every op of its kind                    */
     uint64_t (*packed_bytes)(const lmbi_edge_step *s); /* of memory at prepare                          */
     void (*pack)(lmbi_edge_step *s);
@@ -104,8 +112,11 @@ typedef struct lmbi_edge_kernels {
 extern const lmbi_edge_kernels *const lmbi_edge_kernel_sets[]; /* fastest first, NULL at the end */
 extern const lmbi_edge_kernel lmbi_edge_scalar[];
 
+/* The step of op i without its constants, which is enough to ask its kernel what it needs. */
+void lmbi_edge_decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s);
+
 /* The step's kernel: the first that takes it with no more scratch than the model may have; else the scalar one, which
- * has none. */
+ * has none. Numbers in the file are those of the first that takes it: any other has none there. */
 void lmbi_edge_choose(const lmb_edge_model *m, lmbi_edge_step *s);
 
 /* The taps of one output pixel that fall on the input: [ky0, ky1) x [kx0, kx1). */

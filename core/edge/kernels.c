@@ -83,6 +83,7 @@ void lmbi_edge_choose(const lmb_edge_model *m, lmbi_edge_step *s)
         s->scratch = row->scratch_bytes ? row->scratch_bytes(s) : 0;
         if (s->scratch <= m->scratch_max)
             return;
+        s->laid = NULL;
     }
 }
 
@@ -104,6 +105,7 @@ lmb_edge_status lmb_edge_use(lmb_edge_model *m, const char *name)
         if (strcmp(lmbi_edge_kernel_sets[i]->name, name) == 0 && lmbi_edge_kernel_sets[i]->usable()) {
             m->kernels = lmbi_edge_kernel_sets[i];
             m->steps = NULL; /* what was packed was packed for another set */
+            m->laid = NULL;
             return LMB_EDGE_OK;
         }
     return LMB_EDGE_E_ARG;

@@ -9,7 +9,7 @@
 #define SET lmbi_edge_avx2
 #define TAP 2
 #define FLIP 0
-#define LINE_AT(c, j) ((c) * 2 + (j))
+#define BY_CHANNEL 1
 #define TAPS 2
 #define TILES X(4, 2) X(6, 2) X(4, 1) X(1, 4)
 

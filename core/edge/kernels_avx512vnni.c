@@ -10,7 +10,7 @@
 #define LANES 16
 #define TAP 1
 #define FLIP 0
-#define LINE_AT(c, j) ((c) * 4 + (j))
+#define BY_CHANNEL 1
 #define TAPS 4
 #define TILES X(8, 2) X(16, 1) X(4, 2) X(8, 1) X(1, 4)
 #define HALF 8

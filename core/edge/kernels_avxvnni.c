@@ -8,7 +8,7 @@
 #define SET lmbi_edge_avxvnni
 #define TAP 1
 #define FLIP 0
-#define LINE_AT(c, j) ((c) * 4 + (j))
+#define BY_CHANNEL 1
 #define TAPS 4
 #define TILES X(4, 2) X(6, 2) X(4, 1) X(1, 4)
 

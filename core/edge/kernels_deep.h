@@ -4,33 +4,28 @@
 
 /* The global average is a depthwise window of ones. */
 
-/* Head of the packed memory; biases, multipliers and weights follow, in the order of `narrow`: lane 4 l + i of sum j
- * is channel 16 l + 4 j + i. An odd last tap is repeated at weight 0. */
+/* Head of the packed memory; biases, multipliers and weights (layout.h) follow, unless they lie in the file. An odd last
+ * tap is repeated at weight 0. */
 typedef struct deep_plan {
     size_t rows, pixels, channels; /* of the output; `channels` are WIDE * blocks that follow each other */
     size_t next_row, next_pixel;   /* in the input                            */
     size_t groups;                 /* of TAPS taps                            */
     size_t step;                   /* blocks apart: 1, or 0 if all are alike  */
-    size_t bias, m, weights;       /* offsets from this struct                */
-    int64_t offset[];              /* of TAPS * groups taps                   */
+    const int32_t *bias;
+    const float *m;
+    const tap_weight *weights;
+    int64_t offset[]; /* of TAPS * groups taps */
 } deep_plan;
 
-enum { MAX_AVERAGE = 1024 }; /* taps; larger averages are rare */
-
-static int averages(const lmbi_edge_step *s) { return s->op.kind == LMB_EDGE_GLOBAL_AVERAGE; }
-static int average_accepts(const lmbi_edge_step *s) { return (uint64_t)s->x.h * s->x.w <= MAX_AVERAGE; }
-static int deep_accepts(const lmbi_edge_step *s) { return s->op.groups == s->x.c && s->y.c == s->x.c; }
-
-static size_t taps_of(const lmbi_edge_step *s)
-{
-    return averages(s) ? (size_t)s->x.h * s->x.w : (size_t)s->op.kernel[0] * s->op.kernel[1];
-}
-
+static int averages(const lmbi_edge_step *s) { return lmbi_averages(s); }
+static int average_accepts(const lmbi_edge_step *s) { return lmbi_average_accepts(s); }
+static int deep_accepts(const lmbi_edge_step *s) { return lmbi_deep_accepts(s); }
+static size_t taps_of(const lmbi_edge_step *s) { return lmbi_taps_of(s); }
 static size_t tap_groups(const lmbi_edge_step *s) { return (taps_of(s) + TAPS - 1) / TAPS; }
 
 /* A row whose channels repeat within WIDE bytes is one long vector. If the stride is not 1, the input is copied so that
  * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... */
-static int repeats(const lmbi_edge_step *s) { return s->x.c < WIDE && WIDE % s->x.c == 0; }
+static int repeats(const lmbi_edge_step *s) { return lmbi_repeats(layout, s); }
 static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) ? s->op.stride[1] : 1; }
 
 /* Bytes of one phase of a row. */
@@ -68,19 +63,16 @@ static const uint8_t *in_phases(const lmbi_edge_step *s, const uint8_t *x, uint8
     return scratch;
 }
 
-static size_t deep_blocks(const lmbi_edge_step *s)
-{
-    return averages(s) || repeats(s) ? 1 : ((size_t)s->x.c + WIDE - 1) / WIDE;
-}
+static size_t deep_channels(const lmbi_edge_step *s) { return lmbi_deep_channels(layout, s, repeats(s)); }
 
-static uint64_t deep_bias_at(const lmbi_edge_step *s)
+static uint64_t deep_head(const lmbi_edge_step *s)
 {
     return lmbi_edge_round_up(sizeof(deep_plan) + TAPS * tap_groups(s) * sizeof(int64_t));
 }
 
 static uint64_t deep_packed_bytes(const lmbi_edge_step *s)
 {
-    return deep_bias_at(s) + (uint64_t)deep_blocks(s) * WIDE * (8 + TAPS * tap_groups(s) * sizeof(tap_weight));
+    return deep_head(s) + (s->laid ? 0 : lmbi_deep_bytes(layout, deep_channels(s), tap_groups(s)));
 }
 
 static size_t tap_offset(const lmbi_edge_step *s, size_t k)
@@ -92,25 +84,10 @@ static size_t tap_offset(const lmbi_edge_step *s, size_t k)
            column / phases * s->x.c;
 }
 
-/* Constants of channel c at place `at` of the packed ones. */
-static void deep_pack_channel(const lmbi_edge_step *s, deep_plan *p, size_t c, size_t at)
-{
-    uint8_t *base = (uint8_t *)p;
-    size_t block = at / WIDE, l = at % WIDE / 16, j = at % 16 / 4, i = at % 4, n = taps_of(s);
-    size_t lane = j * LANES + l * 4 + i;
-    tap_weight *w = (tap_weight *)(void *)(base + p->weights) + (block * p->groups * WIDE + lane) * TAPS;
-    ((int32_t *)(void *)(base + p->bias))[block * WIDE + lane] =
-        averages(s) ? -(int32_t)n * s->x.zero_point : less_zero_point(s, s->bias[c], s->op.weights + c * n, n, 0);
-    ((float *)(void *)(base + p->m))[block * WIDE + lane] = averages(s) ? s->constant[0] : s->m[c];
-    for (size_t k = 0; k < n; k++)
-        w[k / TAPS * WIDE * TAPS + k % TAPS] = averages(s) ? 1 : s->op.weights[c * n + k];
-}
-
 static void deep_pack(lmbi_edge_step *s)
 {
     deep_plan *p = (deep_plan *)s->packed;
-    size_t n = taps_of(s), all = deep_blocks(s) * WIDE;
-    memset(p, 0, (size_t)deep_packed_bytes(s));
+    size_t n = taps_of(s), all = deep_channels(s);
     p->rows = s->y.h;
     p->pixels = repeats(s) ? 1 : s->y.w;
     p->channels = repeats(s) ? (size_t)s->y.w * s->y.c : s->y.c;
@@ -118,26 +95,27 @@ static void deep_pack(lmbi_edge_step *s)
     p->next_pixel = (size_t)s->op.stride[1] * s->x.c;
     p->groups = tap_groups(s);
     p->step = !averages(s) && !repeats(s);
-    p->bias = (size_t)deep_bias_at(s);
-    p->m = p->bias + 4 * all;
-    p->weights = p->m + 4 * all;
     for (size_t k = 0; k < TAPS * p->groups; k++)
         p->offset[k] = (int64_t)tap_offset(s, k < n ? k : n - 1);
-    for (size_t at = 0; at < all; at++) {
-        size_t c = repeats(s) ? at % s->x.c : at;
-        if (c < s->x.c || averages(s))
-            deep_pack_channel(s, p, c, at);
+    const uint8_t *numbers = s->laid;
+    if (!numbers) {
+        uint8_t *to = (uint8_t *)p + deep_head(s);
+        memset(to, 0, (size_t)lmbi_deep_bytes(layout, all, p->groups));
+        lmbi_deep_lay(layout, s, all, n, p->groups, to);
+        numbers = to;
     }
+    p->bias = (const int32_t *)(const void *)numbers;
+    p->m = (const float *)(const void *)(numbers + 4 * all);
+    p->weights = (const tap_weight *)(const void *)(numbers + 8 * all);
 }
 
 UNIT static void deep_pixel(const deep_plan *p, const output *q, const uint8_t *x, uint8_t *y)
 {
-    const uint8_t *base = (const uint8_t *)p;
     for (size_t at = 0; at < p->channels; at += WIDE) {
         size_t block = at / WIDE * p->step;
-        const int32_t *bias = (const int32_t *)(const void *)(base + p->bias) + WIDE * block;
-        const float *m = (const float *)(const void *)(base + p->m) + WIDE * block;
-        const tap_weight *w = (const tap_weight *)(const void *)(base + p->weights) + WIDE * TAPS * p->groups * block;
+        const int32_t *bias = p->bias + WIDE * block;
+        const float *m = p->m + WIDE * block;
+        const tap_weight *w = p->weights + WIDE * TAPS * p->groups * block;
         ints acc[4];
         UNROLL for (int j = 0; j < 4; j++)
             acc[j] = load_ints(bias + j * LANES);

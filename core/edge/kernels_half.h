@@ -13,9 +13,6 @@
  *   by_pixel(v)               bytes 0, 2 ... of 16, then 1, 3 ...
  */
 
-/* The last block is for so few channels, and a row long enough. */
-static __attribute__((noinline)) int halves(const lmbi_edge_step *s) { return (s->y.c - 1) % LANES < LANES / 2 && columns_of(s) >= HALF; }
-
 #define HALF_SUMS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
 #define HALF_START(n) ints a##n = bias;
 #define HALF_PRODUCT(n) a##n = mac(a##n, eight(q + n * t->pixel_bytes), line);
@@ -25,7 +22,7 @@ UNIT static void tile_half(const tile *t, const uint8_t *x, uint8_t *y)
 {
     const lmbi_edge_step *s = t->step;
     const conv_plan *p = t->plan;
-    const uint8_t *w = (const uint8_t *)p + p->weights + t->block * p->block;
+    const uint8_t *w = p->weights + t->block * p->block;
     const ints bias = apart(s->bias + LANES * t->block);
     HALF_SUMS(HALF_START)
     const int64_t *at = p->offset, *end = at + p->segments;

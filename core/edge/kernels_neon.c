@@ -8,7 +8,7 @@
 #define SET lmbi_edge_neon
 #define TAP 2
 #define FLIP 0
-#define LINE_AT(c, j) ((j) * 4 + (c))
+#define BY_CHANNEL 0
 #define TILES X(8, 2) X(4, 4) X(4, 1) X(1, 4)
 
 UNIT_INLINE ints four(const uint8_t *p)

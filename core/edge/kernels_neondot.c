@@ -9,7 +9,7 @@
 #define SET lmbi_edge_neondot
 #define TAP 1
 #define FLIP 0x80
-#define LINE_AT(c, j) ((c) * 4 + (j))
+#define BY_CHANNEL 1
 #define TILES X(8, 2) X(4, 4) X(4, 1) X(1, 4)
 
 UNIT_INLINE ints four(const uint8_t *p)

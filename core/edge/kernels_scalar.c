@@ -150,13 +150,13 @@ static void dequantise(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scratch
 }
 
 const lmbi_edge_kernel lmbi_edge_scalar[] = {
-    { LMB_EDGE_CONV, NULL, NULL, NULL, NULL, conv },
-    { LMB_EDGE_GEMM, NULL, NULL, NULL, NULL, conv },
-    { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
-    { LMB_EDGE_GLOBAL_AVERAGE, NULL, NULL, NULL, NULL, global_average },
-    { LMB_EDGE_MAX_POOL, NULL, NULL, NULL, NULL, max_pool },
-    { LMB_EDGE_CONCAT, NULL, NULL, NULL, NULL, concat },
-    { LMB_EDGE_TABLE, NULL, NULL, NULL, NULL, table },
-    { LMB_EDGE_DEQUANTISE, NULL, NULL, NULL, NULL, dequantise },
-    { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
+    { LMB_EDGE_CONV, 0, NULL, NULL, NULL, NULL, conv },
+    { LMB_EDGE_GEMM, 0, NULL, NULL, NULL, NULL, conv },
+    { LMB_EDGE_ADD, 0, NULL, NULL, NULL, NULL, add },
+    { LMB_EDGE_GLOBAL_AVERAGE, 0, NULL, NULL, NULL, NULL, global_average },
+    { LMB_EDGE_MAX_POOL, 0, NULL, NULL, NULL, NULL, max_pool },
+    { LMB_EDGE_CONCAT, 0, NULL, NULL, NULL, NULL, concat },
+    { LMB_EDGE_TABLE, 0, NULL, NULL, NULL, NULL, table },
+    { LMB_EDGE_DEQUANTISE, 0, NULL, NULL, NULL, NULL, dequantise },
+    { (lmb_edge_kind)0, 0, NULL, NULL, NULL, NULL, NULL },
 };

@@ -9,14 +9,15 @@
  * A convolution with pads first copies its input into scratch with a border of zero points; the zero point is folded
  * into the bias (bias - zp * sum w), so borders need no special case. Units that have no product of bytes (TAP 2) get
  * all inputs as s16 this way. Sums may wrap on the way: the true result fits in int32 (checked at open) and
- * arithmetic modulo 2^32 finds it.
+ * arithmetic modulo 2^32 finds it. Weights that lie in the file as the kernels read them (laid.h) are anybody's: sums of
+ * them wrap too, and conversions saturate, so they do no more than give other answers.
  *
  * Depthwise and averages go through the channels instead: kernels_deep.h.
  *
  * What the file defines:
  *   SET, UNIT                 name of its table; attribute of its functions
  *   LANES, TAP, FLIP          int32 lanes; bytes of an activation; 0x80 if `four` gives x - 128, else 0
- *   LINE_AT(c, j)             element of a line of weights: channel c, activation j of the group
+ *   BY_CHANNEL                1: a line of weights is [channel][activation of the group]; 0: the other way (layout.h)
  *   tap_weight, TAPS          of depthwise: type of a weight, taps a step
  *   ints, floats, bytes       LANES int32, LANES binary32, 4 * LANES u8
  *   output, output_of(zp, lo, hi)
@@ -31,6 +32,8 @@
  *   TILES                     X(pixels, blocks) ..., blocks of LANES channels; 1 x 1 is there anyway
  *   HALF                      pixels of a tile of half a block: kernels_half.h; undefined: there is none
  */
+#include "core/edge/layout.h"
+
 #define INLINE UNIT __attribute__((always_inline)) static inline
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
@@ -38,7 +41,12 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-enum { WIDE = 4 * LANES, GROUP = 4 / TAP, SMALL = 8 }; /* sums of a small tile, at most */
+enum { WIDE = 4 * LANES, SMALL = 8 }; /* sums of a small tile, at most */
+#ifndef HALF
+#define NO_HALF
+#define HALF 0
+#endif
+static const lmbi_edge_layout layout = { LANES, TAP, FLIP, BY_CHANNEL, TAPS, sizeof(tap_weight), HALF };
 
 /* ---- borders ---------------------------------------------------------------------------------------------- */
 
@@ -47,11 +55,7 @@ static int padded(const lmbi_edge_step *s)
     return s->op.pads[0] || s->op.pads[1] || s->op.pads[2] || s->op.pads[3];
 }
 
-/* Elements of one row of the input as the kernels see it. */
-static size_t row_of(const lmbi_edge_step *s)
-{
-    return ((size_t)s->x.w + s->op.pads[1] + s->op.pads[3]) * s->x.c;
-}
+static size_t row_of(const lmbi_edge_step *s) { return lmbi_row_of(s); }
 
 static uint64_t bordered(const lmbi_edge_step *s)
 {
@@ -96,96 +100,69 @@ UNIT static const uint8_t *conv_input(const lmbi_edge_step *s, const uint8_t *x,
     }
     return scratch;
 }
-typedef int16_t weight;
 #else
 static uint64_t conv_scratch(const lmbi_edge_step *s) { return border_bytes(s); }
 #define conv_input with_border
-typedef int8_t weight;
 #endif
-
-static int32_t less_zero_point(const lmbi_edge_step *s, int32_t bias, const int8_t *w, size_t n, int flip)
-{
-    uint32_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (uint32_t)w[i];
-    return (int32_t)((uint32_t)bias - (uint32_t)(s->x.zero_point - flip) * sum);
-}
 
 /* ---- conv and gemm ---------------------------------------------------------------------------------------- */
 
-/* Head of the packed memory of a conv; segment offsets and weights follow. */
+/* Head of the packed memory of a conv; segment offsets and, unless they lie in the file, weights follow. */
 typedef struct conv_plan {
     size_t segments, groups; /* of a window; 4-byte groups of a segment  */
     size_t pairs;            /* of groups: steps of half a block         */
-    size_t weights;          /* offset of the weights from this struct   */
     size_t block;            /* bytes of weights of LANES channels       */
-    int64_t offset[];        /* of each segment from the window's origin, in bytes */
+    const uint8_t *weights;
+    int64_t offset[]; /* of each segment from the window's origin, in bytes */
 } conv_plan;
 
-static uint64_t blocks_of(const lmbi_edge_step *s) { return ((uint64_t)s->y.c + LANES - 1) / LANES; }
+static uint64_t blocks_of(const lmbi_edge_step *s) { return lmbi_blocks_of(layout, s); }
+static __attribute__((noinline)) size_t columns_of(const lmbi_edge_step *s) { return lmbi_columns_of(s, row_of(s)); }
 
-static size_t segments_of(const lmbi_edge_step *s)
-{
-    return s->op.dilation[1] == 1 ? s->op.kernel[0] : (size_t)s->op.kernel[0] * s->op.kernel[1];
-}
-
-static size_t segment_length(const lmbi_edge_step *s) { return s->op.n_weights / s->y.c / segments_of(s); }
-
-/* Windows of a row; all of them, if they are evenly spaced across rows. */
-static __attribute__((noinline)) size_t columns_of(const lmbi_edge_step *s)
-{
-    size_t next_row = s->op.stride[0] * row_of(s), next = (size_t)s->op.stride[1] * s->x.c;
-    return next_row == s->y.w * next ? (size_t)s->y.w * s->y.h : s->y.w;
-}
-
-#ifdef HALF
-static int halves(const lmbi_edge_step *s);
-#else
+#ifdef NO_HALF
 #define halves(s) 0
+#else
+static __attribute__((noinline)) int halves(const lmbi_edge_step *s) { return lmbi_halves(layout, s, columns_of(s)); }
 #endif
 
-static int conv_accepts(const lmbi_edge_step *s) { return s->op.groups == 1; }
+static int conv_accepts(const lmbi_edge_step *s) { return lmbi_conv_accepts(s); }
 
-static uint64_t conv_weights_at(const lmbi_edge_step *s)
+static size_t segments_of(const lmbi_edge_step *s) { return lmbi_segments_of(s); }
+
+static uint64_t conv_head(const lmbi_edge_step *s)
 {
     return lmbi_edge_round_up(sizeof(conv_plan) + segments_of(s) * sizeof(int64_t));
 }
 
 static uint64_t conv_packed_bytes(const lmbi_edge_step *s)
 {
-    return conv_weights_at(s) + blocks_of(s) * segments_of(s) * ((segment_length(s) + GROUP - 1) / GROUP) * WIDE;
+    return conv_head(s) + (s->laid ? 0 : lmbi_conv_bytes(layout, s, segments_of(s)));
 }
 
 static void conv_pack(lmbi_edge_step *s)
 {
     conv_plan *p = (conv_plan *)s->packed;
-    size_t n = segment_length(s), columns = segments_of(s) / s->op.kernel[0];
-    p->segments = segments_of(s);
-    p->groups = (n + GROUP - 1) / GROUP;
-    p->weights = (size_t)conv_weights_at(s);
-    p->pairs = (n + 2 * GROUP - 1) / (2 * GROUP);
-    p->block = p->segments * p->groups * WIDE;
-    for (size_t i = 0; i < p->segments; i++)
+    size_t segments = segments_of(s), n = lmbi_segment_length(s, segments), columns = segments / s->op.kernel[0];
+    p->segments = segments;
+    p->groups = lmbi_groups_of(layout, n);
+    p->pairs = (p->groups + 1) / 2;
+    p->block = segments * p->groups * WIDE;
+    for (size_t i = 0; i < segments; i++)
         p->offset[i] = TAP * (int64_t)(i / columns * s->op.dilation[0] * row_of(s) +
                                        i % columns * s->op.dilation[1] * s->x.c);
-    uint8_t *w = (uint8_t *)s->packed + p->weights;
-    memset(w, 0, (size_t)blocks_of(s) * p->block);
-    const int8_t *from = s->op.weights;
-    size_t half = halves(s) ? (s->y.c - 1) / LANES : SIZE_MAX;
-    for (size_t o = 0; o < s->y.c; o++) {
-        s->bias[o] = less_zero_point(s, s->bias[o], from, n * p->segments, FLIP);
-        size_t c = o % LANES, group = GROUP, groups = p->groups;
-        if (o / LANES == half) { /* kernels_half.h: two lanes each */
-            c *= 2;
-            group *= 2;
-            groups = p->pairs;
-        }
-        for (size_t i = 0; i < p->segments; i++)
-            for (size_t j = 0; j < n; j++) {
-                uint8_t *line = w + o / LANES * p->block + (i * groups + j / group) * WIDE;
-                ((weight *)(void *)line)[LINE_AT(c + j % group / GROUP, j % GROUP)] = *from++;
-            }
+    uint8_t *w = (uint8_t *)(uintptr_t)s->laid; /* only read */
+    if (w) {
+        size_t biases = (size_t)lmbi_edge_round_up((uint64_t)s->y.c * 4);
+        s->bias = (int32_t *)(void *)w;
+        s->m = (float *)(void *)(w + biases);
+        w += 2 * biases;
+    } else {
+        w = (uint8_t *)p + conv_head(s);
+        const lmbi_conv_shape shape = { segments, n, p->groups, halves(s) ? (s->y.c - 1) / LANES : SIZE_MAX };
+        memset(w, 0, (size_t)blocks_of(s) * p->block);
+        lmbi_conv_lay(layout, s, shape, s->bias, w);
     }
+    p->weights = w;
 }
 
 typedef struct tile {
@@ -269,7 +246,7 @@ INLINE void conv_tile(const tile *t, const uint8_t *x, uint8_t *y, const int pix
 {
     const lmbi_edge_step *s = t->step;
     const conv_plan *p = t->plan;
-    const uint8_t *w = (const uint8_t *)p + p->weights + t->block * p->block;
+    const uint8_t *w = p->weights + t->block * p->block;
     const int32_t *bias = s->bias + LANES * t->block;
     const float *scale = s->m + LANES * t->block;
     ints b0 = load_ints(bias), b1 = blocks > 1 ? load_ints(bias + LANES) : b0;
@@ -326,7 +303,7 @@ typedef struct tile_row {
 static const tile_row tiles[] = { TILES X(1, 1) };
 #undef X
 
-#ifdef HALF
+#ifndef NO_HALF
 #include "core/edge/kernels_half.h"
 #else
 static const tile_row half_tile; /* nobody asks for it */
@@ -430,11 +407,11 @@ UNIT static void max_pool(const lmbi_edge_step *s, uint8_t *arena, uint8_t *scra
 }
 
 const lmbi_edge_kernel SET[] = {
-    { LMB_EDGE_CONV, conv_accepts, conv_packed_bytes, conv_pack, conv_scratch, conv },
-    { LMB_EDGE_GEMM, NULL, conv_packed_bytes, conv_pack, conv_scratch, conv },
-    { LMB_EDGE_CONV, deep_accepts, deep_packed_bytes, deep_pack, deep_scratch, deep },
-    { LMB_EDGE_GLOBAL_AVERAGE, average_accepts, deep_packed_bytes, deep_pack, NULL, deep },
-    { LMB_EDGE_ADD, NULL, NULL, NULL, NULL, add },
-    { LMB_EDGE_MAX_POOL, NULL, NULL, NULL, NULL, max_pool },
-    { (lmb_edge_kind)0, NULL, NULL, NULL, NULL, NULL },
+    { LMB_EDGE_CONV, 1, conv_accepts, conv_packed_bytes, conv_pack, conv_scratch, conv },
+    { LMB_EDGE_GEMM, 1, NULL, conv_packed_bytes, conv_pack, conv_scratch, conv },
+    { LMB_EDGE_CONV, 0, deep_accepts, deep_packed_bytes, deep_pack, deep_scratch, deep },
+    { LMB_EDGE_GLOBAL_AVERAGE, 0, average_accepts, deep_packed_bytes, deep_pack, NULL, deep },
+    { LMB_EDGE_ADD, 0, NULL, NULL, NULL, NULL, add },
+    { LMB_EDGE_MAX_POOL, 0, NULL, NULL, NULL, NULL, max_pool },
+    { (lmb_edge_kind)0, 0, NULL, NULL, NULL, NULL, NULL },
 };

@@ -145,6 +145,7 @@ typedef struct lmb_edge_model {
     uint64_t release;       /* 0: the file has none    */
     const uint8_t *monitor; /* NULL: the file has none */
     size_t monitor_bytes;
+    const uint8_t *file, *laid; /* laid: the section that lmb_edge_use_laid has chosen, or NULL */
     const struct lmbi_edge_kernels *kernels;
     uint64_t scratch_max;               /* of a kernel's working memory */
     const struct lmbi_edge_step *steps; /* NULL until prepared */

@@ -145,11 +145,28 @@ static lmb_edge_status check_text(const lmb_edge_model *m, const lmbi_edge_why *
 
 /* ---- open ------------------------------------------------------------------------------------------------- */
 
+typedef struct opened {
+    lmb_edge_model m;
+    const uint8_t *release;
+    size_t tensors_bytes, ops_bytes, release_bytes;
+} opened;
+
+/* Where a section's address and length go; a table of numbers is smaller than one of addresses on the stack. */
 typedef struct section_row {
     uint32_t type;
-    const uint8_t **at;
-    size_t *bytes;
+    uint16_t at, bytes;
 } section_row;
+
+static const section_row rows[] = {
+    { LMBI_EDGE_TYPE('M', 'E', 'T', 'A'), offsetof(opened, m.meta), offsetof(opened, m.meta_bytes) },
+    { LMBI_EDGE_TYPE('N', 'A', 'M', 'E'), offsetof(opened, m.names), offsetof(opened, m.names_bytes) },
+    { LMBI_EDGE_TYPE('T', 'E', 'N', 'S'), offsetof(opened, m.tensors), offsetof(opened, tensors_bytes) },
+    { LMBI_EDGE_TYPE('O', 'P', 'S', ' '), offsetof(opened, m.ops), offsetof(opened, ops_bytes) },
+    { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), offsetof(opened, m.weights), offsetof(opened, m.weights_bytes) },
+    { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), offsetof(opened, m.constants), offsetof(opened, m.constants_bytes) },
+    { LMBI_EDGE_TYPE('R', 'E', 'L', ' '), offsetof(opened, release), offsetof(opened, release_bytes) },
+    { LMBI_EDGE_TYPE('M', 'O', 'N', ' '), offsetof(opened, m.monitor), offsetof(opened, m.monitor_bytes) },
+};
 
 lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, char *why_text, size_t why_cap)
 {
@@ -159,21 +176,10 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
     if (s != LMB_EDGE_OK)
         return s;
 
-    lmb_edge_model m;
-    const uint8_t *release = c.file;
-    size_t tensors_bytes = 0, ops_bytes = 0, release_bytes = 0;
-    memset(&m, 0, sizeof m);
-    m.tensors = m.ops = m.names = m.weights = m.constants = m.meta = c.file;
-    const section_row rows[] = {
-        { LMBI_EDGE_TYPE('M', 'E', 'T', 'A'), &m.meta, &m.meta_bytes },
-        { LMBI_EDGE_TYPE('N', 'A', 'M', 'E'), &m.names, &m.names_bytes },
-        { LMBI_EDGE_TYPE('T', 'E', 'N', 'S'), &m.tensors, &tensors_bytes },
-        { LMBI_EDGE_TYPE('O', 'P', 'S', ' '), &m.ops, &ops_bytes },
-        { LMBI_EDGE_TYPE('W', 'T', 'S', ' '), &m.weights, &m.weights_bytes },
-        { LMBI_EDGE_TYPE('Q', 'N', 'T', ' '), &m.constants, &m.constants_bytes },
-        { LMBI_EDGE_TYPE('R', 'E', 'L', ' '), &release, &release_bytes },
-        { LMBI_EDGE_TYPE('M', 'O', 'N', ' '), &m.monitor, &m.monitor_bytes },
-    };
+    opened o;
+    lmb_edge_model *m = &o.m;
+    memset(&o, 0, sizeof o);
+    m->tensors = m->ops = m->names = m->weights = m->constants = m->meta = m->file = c.file;
     for (uint32_t i = 0; i < c.sections; i++) {
         uint32_t type = section_type(&c, i);
         const uint8_t *at = c.file + section_offset(&c, i);
@@ -184,35 +190,36 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
                                   (unsigned long)i);
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
             if (rows[r].type == type) {
-                *rows[r].at = at;
-                *rows[r].bytes = section_bytes(&c, i);
+                *(const uint8_t **)(void *)((char *)&o + rows[r].at) = at;
+                *(size_t *)(void *)((char *)&o + rows[r].bytes) = section_bytes(&c, i);
             }
     }
-    size_t ops = ops_bytes / LMBI_EDGE_OP;
-    if (ops < 1 || ops > LMB_EDGE_MAX_OPS || ops_bytes % LMBI_EDGE_OP || tensors_bytes != (ops + 1) * LMBI_EDGE_TENSOR)
+    size_t ops = o.ops_bytes / LMBI_EDGE_OP;
+    if (ops < 1 || ops > LMB_EDGE_MAX_OPS || o.ops_bytes % LMBI_EDGE_OP ||
+        o.tensors_bytes != (ops + 1) * LMBI_EDGE_TENSOR)
         return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,
                               "OPS has %llu and TENS %llu bytes: needed are 1..%d records of %d and one more of %d",
-                              (unsigned long long)ops_bytes, (unsigned long long)tensors_bytes, LMB_EDGE_MAX_OPS,
+                              (unsigned long long)o.ops_bytes, (unsigned long long)o.tensors_bytes, LMB_EDGE_MAX_OPS,
                               LMBI_EDGE_OP, LMBI_EDGE_TENSOR);
-    m.n_ops = (uint32_t)ops;
-    if (release_bytes != 0 && release_bytes != 8)
+    m->n_ops = (uint32_t)ops;
+    if (o.release_bytes != 0 && o.release_bytes != 8)
         return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT, "REL has %llu bytes: a release is 8",
-                              (unsigned long long)release_bytes);
-    m.release = release_bytes ? lmbi_edge_u64(release) : 0;
+                              (unsigned long long)o.release_bytes);
+    m->release = o.release_bytes ? lmbi_edge_u64(o.release) : 0;
     for (uint32_t i = 0; i < c.sections; i++)
         if (section_type(&c, i) == LMBI_EDGE_TYPE('W', 'T', 'S', 'C'))
             return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT,
                                   "packed weights: call lmb_edge_unpack first");
-    s = check_text(&m, &why);
+    s = check_text(m, &why);
     if (s == LMB_EDGE_OK)
-        s = lmbi_edge_check_graph(&m, &why);
+        s = lmbi_edge_check_graph(m, &why);
     if (s != LMB_EDGE_OK)
         return s;
     const lmbi_edge_kernels *const *set = lmbi_edge_kernel_sets;
     while (!(*set)->usable()) /* the last set, scalar, always is */
         set++;
-    m.kernels = *set;
-    m.scratch_max = UINT64_MAX;
-    *out = m;
+    m->kernels = *set;
+    m->scratch_max = UINT64_MAX;
+    *out = *m;
     return LMB_EDGE_OK;
 }

@@ -33,8 +33,7 @@ static void widen(lmbi_edge_step *s, int8_t *to)
     s->op.bits = 8;
 }
 
-/* The step without its constants, which is enough to ask a kernel what it needs. */
-static void decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s)
+void lmbi_edge_decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s)
 {
     memset(s, 0, sizeof *s);
     lmb_edge_op_at(m, i, &s->op);
@@ -53,7 +52,13 @@ static void decode(const lmb_edge_model *m, uint32_t i, lmbi_edge_step *s)
             s->op.pads[j] = s->op.pads[j + 2] = 0;
         }
     }
+    if (m->laid) {
+        uint32_t at = lmbi_edge_u32(m->laid + LMBI_EDGE_LAID_HEAD + 4 * (size_t)i);
+        s->laid = at ? m->laid + (size_t)at * LMBI_EDGE_ALIGN : NULL;
+    }
     lmbi_edge_choose(m, s);
+    if (s->laid)
+        s->op.weights = NULL; /* nothing is left to be done with them */
 }
 
 static void load_constants(lmbi_edge_step *s)
@@ -77,7 +82,7 @@ size_t lmb_edge_prepare_bytes(const lmb_edge_model *m)
     uint64_t sum = LMBI_EDGE_ALIGN + lmbi_edge_round_up((uint64_t)m->n_ops * sizeof(lmbi_edge_step));
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step s;
-        decode(m, i, &s);
+        lmbi_edge_decode(m, i, &s);
         sum += 2 * bias_bytes(&s) + widened_bytes(&s);
         if (s.kernel->packed_bytes)
             sum += lmbi_edge_round_up(s.kernel->packed_bytes(&s));
@@ -92,7 +97,7 @@ void lmb_edge_prepare(lmb_edge_model *m, void *memory)
     at += lmbi_edge_round_up((uint64_t)m->n_ops * sizeof *steps);
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step *s = &steps[i];
-        decode(m, i, s);
+        lmbi_edge_decode(m, i, s);
         s->bias = (int32_t *)(void *)at;
         at += bias_bytes(s);
         s->m = (float *)(void *)at;
@@ -130,7 +135,7 @@ size_t lmb_edge_arena_bytes(const lmb_edge_model *m)
     uint64_t scratch = 0;
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step s;
-        decode(m, i, &s);
+        lmbi_edge_decode(m, i, &s);
         if (s.scratch > scratch)
             scratch = s.scratch;
     }
