@@ -70,6 +70,7 @@ int lmbi_edge_same_quant(const lmb_edge_tensor *a, const lmb_edge_tensor *b);
 
 /* ---- numbers that are laid out in the file (laid.h) -------------------------------------------------------- */
 
+#define LMBI_EDGE_LAID_TYPE LMBI_EDGE_TYPE('P', 'C', 'K', 0) /* the fourth character counts them */
 enum { LMBI_EDGE_LAID_HEAD = 24 }; /* bytes of the section before its list: one u32 an op */
 
 /* ---- run -------------------------------------------------------------------------------------------------- */

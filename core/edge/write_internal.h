@@ -50,4 +50,10 @@ typedef struct lmbi_write_section {
 /* The whole file from its sections, appended to `out` and opened for a check; -1: w has failed. */
 int lmbi_write_assemble(lmb_edge_writer *w, const lmbi_write_section *all, int n, lmb_edge_buffer *out);
 
+enum { LMBI_WRITE_OWN = 8 };
+/* All sections of a file, which is checked, but the signature and those that `drop` (may be NULL) names, with own[n_own]
+ * each in the place of the one of its type, or behind them; LMBI_WRITE_OWN at most. Statuses of lmb_edge_write_release. */
+lmb_edge_status lmbi_write_again(const void *file, size_t n, const lmbi_write_section *own, int n_own,
+                                 int (*drop)(uint32_t type), lmb_edge_buffer *out, char *why, size_t why_cap);
+
 #endif

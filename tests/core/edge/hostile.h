@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/edge/internal.h"
+#include "core/edge/laid.h"
 
 static inline void put_u32(uint8_t *at, uint32_t v)
 {
@@ -30,35 +31,64 @@ static inline void reseal(uint8_t *file, size_t n)
     put_u32(file + 12, lmbi_edge_crc32c(0, file, LMBI_EDGE_HEADER + (size_t)sections * LMBI_EDGE_SECTION));
 }
 
-/* What a hostile file may do: be refused, or be opened and run. Runs it in blocks of exactly the size asked for,
- * with every kernel set, unless it asks for more than a test wants to give. Returns 1 if it ran. */
+/* Run an open model in blocks of exactly the size asked for, unless it asks for more than a test wants to give. */
+static inline int try_model(lmb_edge_model *m)
+{
+    size_t prepared = lmb_edge_prepare_bytes(m), arena = lmb_edge_arena_bytes(m);
+    int ran = 0;
+    lmb_edge_tensor x, y;
+    lmb_edge_tensor_at(m, 0, &x);
+    lmb_edge_tensor_at(m, m->n_ops, &y);
+    if (prepared > 1 << 22 || arena > 1 << 22)
+        return 0;
+    uint8_t *memory = (uint8_t *)malloc(prepared), *room = (uint8_t *)calloc(arena, 1);
+    uint8_t *in = (uint8_t *)calloc(x.bytes, 1), *out = (uint8_t *)malloc(y.bytes);
+    if (memory && room && in && out) {
+        lmb_edge_prepare(m, memory);
+        ran = lmb_edge_run(m, room, in, out) == LMB_EDGE_OK;
+    }
+    free(memory);
+    free(room);
+    free(in);
+    free(out);
+    return ran;
+}
+
+/* With the weights that the file has laid out, where a block of exactly its size is aligned as a mapped one. */
+static inline int try_laid(const uint8_t *file, size_t n, const char *kernels)
+{
+    lmb_edge_model m;
+    void *mapped = NULL;
+    int ran = 0;
+    if (posix_memalign(&mapped, 64, n) != 0)
+        return 0;
+    memcpy(mapped, file, n);
+    if (lmb_edge_open(mapped, n, &m, NULL, 0) == LMB_EDGE_OK && lmb_edge_use(&m, kernels) == LMB_EDGE_OK &&
+        lmb_edge_use_laid(&m, NULL, 0) == LMB_EDGE_OK) {
+        ran = try_model(&m);
+        if (lmb_edge_within(&m, lmb_edge_arena_bytes(&m) / 2) == LMB_EDGE_OK)
+            try_model(&m);
+    }
+    free(mapped);
+    return ran;
+}
+
+/* What a hostile file may do: be refused, or be opened and run, with every kernel set. Returns 1 if it ran. */
 static inline int try_file(const uint8_t *file, size_t n)
 {
     lmb_edge_model m;
     char why[200];
     int usable, ran = 0;
+    size_t bytes;
     const char *name;
     if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK || lmb_edge_macs(&m) > 1 << 20)
         return 0;
     for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++) {
         if (!usable || lmb_edge_use(&m, name) != LMB_EDGE_OK)
             continue;
-        size_t prepared = lmb_edge_prepare_bytes(&m), arena = lmb_edge_arena_bytes(&m);
-        lmb_edge_tensor x, y;
-        lmb_edge_tensor_at(&m, 0, &x);
-        lmb_edge_tensor_at(&m, m.n_ops, &y);
-        if (prepared > 1 << 22 || arena > 1 << 22)
-            continue;
-        uint8_t *memory = (uint8_t *)malloc(prepared), *room = (uint8_t *)calloc(arena, 1);
-        uint8_t *in = (uint8_t *)calloc(x.bytes, 1), *out = (uint8_t *)malloc(y.bytes);
-        if (memory && room && in && out) {
-            lmb_edge_prepare(&m, memory);
-            ran = lmb_edge_run(&m, room, in, out) == LMB_EDGE_OK;
-        }
-        free(memory);
-        free(room);
-        free(in);
-        free(out);
+        ran |= try_model(&m);
+        if (lmb_edge_laid(&m, 0, &bytes))
+            try_laid(file, n, name);
     }
     return ran;
 }
