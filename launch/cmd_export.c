@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/facts.h"
+#include "distill/quantize/laid_file.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
 #include "distill/quantize/profile.h"
@@ -21,10 +22,10 @@
 #include "launch/stage.h"
 
 static const char usage[] =
-    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed] [--profile NAME] [--kernels NAME]\n"
-    "                      [--set key=value ...]\n"
-    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed] [--profile NAME]\n"
-    "       limbeck export MODEL.lmb --out FILE.lmb --packed\n"
+    "usage: limbeck export CONFIG.yaml [--from student|federation] [--packed | --laid NAMES] [--profile NAME]\n"
+    "                      [--kernels NAME] [--set key=value ...]\n"
+    "       limbeck export MODEL.onnx --out FILE.onnx|FILE.lmb [--packed | --laid NAMES] [--profile NAME]\n"
+    "       limbeck export MODEL.lmb --out FILE.lmb --packed | --laid NAMES\n"
     "       limbeck export MODEL.lmb --to c --out FOLDER [--name NAME]\n\n"
     "Of a run, the quantised student (or the federation's best round) as deployable files, in <run>/student-int8 or\n"
     "<run>/federated-int8:\n"
@@ -41,6 +42,10 @@ static const char usage[] =
     "--packed codes the weights of the .lmb to about their entropy: sparse ones and those of few bits take far less "
     "than a byte\n"
     "each. A device unpacks such a file into memory before it opens it (core/edge/packed.h).\n\n"
+    "--laid puts the weights into the .lmb once more, in the order in which the kernels of the devices read them: a device "
+    "that\n"
+    "maps the file and calls lmb_edge_use_laid (core/edge/laid.h) leaves them there instead of repacking them in RAM, with the\n"
+    "same answers. NAMES, with commas between them: avx512vnni, avxvnni, avx2, neondot, neon; \"\": without any again.\n\n"
     "--to c writes NAME.c and NAME.h (NAME: the file's), C99 for devices without an operating system: no heap, weights in\n"
     "flash, one static arena, the same bytes as the .lmb. `NAME_run(input, output)` is all there is to call; NAME_test.c has\n"
     "`NAME_selftest()`, which says on the device whether its answers are those of the runtime.\n\n"
@@ -127,14 +132,37 @@ static lmb_status write_integers(const char *path, const lmb_graph *qdq, const c
     return st;
 }
 
+/* What is done with the weights of a .lmb. */
+typedef struct form {
+    bool packed;
+    const char *laid; /* kernel sets; NULL: not asked */
+} form;
+
+static lmb_status form_of(const lmb_args *a, form *f, lmb_error *err)
+{
+    f->packed = lmb_args_get(a, "packed", NULL) != NULL;
+    f->laid = lmb_args_get(a, "laid", NULL);
+    if (f->packed && f->laid)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "--packed and --laid: a packed file is unpacked into RAM, which --laid is to save; give one");
+    return LMB_OK;
+}
+
+static lmb_status apply(const form *f, lmb_str *file, lmb_error *err)
+{
+    if (f->laid)
+        LMB_TRY(lmb_laid_make(file, f->laid, err));
+    return f->packed ? lmb_packed_make(file, err) : LMB_OK;
+}
+
 /* The .lmb, with its facts where there are any. What codes weights small wants them as bytes, of which it sees more. */
-static lmb_status lower(const lmb_graph *qdq, bool packed, const lmb_facts *facts, lmb_str *file, lmb_error *err)
+static lmb_status lower(const lmb_graph *qdq, const form *f, const lmb_facts *facts, lmb_str *file, lmb_error *err)
 {
     lmb_str_clear(file);
-    LMB_TRY(packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
+    LMB_TRY(f->packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
     if (facts)
         LMB_TRY(lmb_facts_put(file, facts, err));
-    return packed ? lmb_packed_make(file, err) : LMB_OK;
+    return apply(f, file, err);
 }
 
 /* BatchNormalization folded, operators of ONNX only. */
@@ -167,14 +195,16 @@ static lmb_status export_float(const lmb_job *j, lmb_error *err)
 static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
 {
     const char *from = lmb_args_get(a, "from", "student");
-    bool federated = strcmp(from, "federation") == 0, packed = lmb_args_get(a, "packed", NULL) != NULL;
+    bool federated = strcmp(from, "federation") == 0;
     const char *stage = federated ? "federated-int8" : "student-int8";
     char path[LMB_STAGE_PATH];
     lmb_graph *qat = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
     lmb_facts facts = { .part = "test" };
     lmb_status st;
+    form f;
 
+    LMB_TRY(form_of(a, &f, err));
     if (!federated && strcmp(from, "student") != 0)
         return LMB_FAIL(err, LMB_E_ARG, "--from %s; it must be student or federation", from);
     LMB_TRY(lmb_job_data(j, err));
@@ -187,14 +217,14 @@ static lmb_status export(lmb_job *j, const lmb_args *a, lmb_error *err)
         facts.data = j->train->hash(j->train);
         facts.has_data = true;
     }
-    LMB_TRY_GOTO(st, done, lower(qdq, packed, &facts, &file, err));
+    LMB_TRY_GOTO(st, done, lower(qdq, &f, &facts, &file, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model-int8.onnx", err));
     LMB_TRY_GOTO(st, done, write_integers(path, qdq, lmb_args_get(a, "profile", "ort-x86"), err));
     if (!federated)
         LMB_TRY_GOTO(st, done, export_float(j, err));
     LMB_TRY_GOTO(st, done, lmb_stage_path(path, j->c.run, stage, "model.lmb", err));
     LMB_TRY_GOTO(st, done, evaluate(j, stage, qat, &file, a, &facts, err));
-    LMB_TRY_GOTO(st, done, lower(qdq, packed, &facts, &file, err)); /* now it can say how accurate it is */
+    LMB_TRY_GOTO(st, done, lower(qdq, &f, &facts, &file, err)); /* now it can say how accurate it is */
     LMB_TRY_GOTO(st, done, lmb_file_write(path, file.text, file.n, err));
     printf("%s\n", path);
 done:
@@ -218,8 +248,9 @@ static bool has_fake_quant(const lmb_graph *g)
     return false;
 }
 
-/* A finished .lmb, with what others have put into it, once more with its weights coded; a signature would not hold. */
-static lmb_status pack_file(const char *from, const char *to, lmb_error *err)
+/* A finished .lmb, with what others have put into it, once more with its weights in this form; a signature would not
+ * hold. Packed, it has none laid out. */
+static lmb_status form_file(const char *from, const char *to, const form *f, lmb_error *err)
 {
     lmb_str file = LMB_STR_INIT;
     void *plain;
@@ -229,8 +260,12 @@ static lmb_status pack_file(const char *from, const char *to, lmb_error *err)
     lmb_str_add_n(&file, plain, n);
     free(plain);
     lmb_status st = lmb_str_check(&file, err);
+    if (st == LMB_OK && f->packed)
+        st = lmb_laid_make(&file, "", err);
     if (st == LMB_OK)
-        st = lmb_packed_make(&file, err);
+        st = apply(f, &file, err);
+    if (st != LMB_OK)
+        lmb_error_context(err, "%s", from);
     if (st == LMB_OK)
         st = lmb_file_write(to, file.text, file.n, err);
     lmb_str_free(&file);
@@ -238,19 +273,19 @@ static lmb_status pack_file(const char *from, const char *to, lmb_error *err)
 }
 
 /* One file into another, without a configuration. */
-static lmb_status export_file(const char *from, const char *to, bool packed, const char *profile, lmb_error *err)
+static lmb_status export_file(const char *from, const char *to, const form *f, const char *profile, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
     lmb_graph *g = NULL, *qdq = NULL;
     lmb_str file = LMB_STR_INIT;
     lmb_status st;
 
-    if (packed && !lmb)
-        return LMB_FAIL(err, LMB_E_ARG, "--packed is for --out FILE.lmb, and this is %s", to);
+    if ((f->packed || f->laid) && !lmb)
+        return LMB_FAIL(err, LMB_E_ARG, "--%s is for --out FILE.lmb, and this is %s", f->packed ? "packed" : "laid", to);
     if (!lmb && !ends_with(to, ".onnx"))
         return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
-    if (packed && ends_with(from, ".lmb"))
-        return pack_file(from, to, err);
+    if ((f->packed || f->laid) && ends_with(from, ".lmb"))
+        return form_file(from, to, f, err);
     LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
     if (has_fake_quant(g))
         LMB_TRY_GOTO(st, done, lmb_pass_qdq(g, &qdq, err));
@@ -259,7 +294,7 @@ static lmb_status export_file(const char *from, const char *to, bool packed, con
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
                       "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
     } else if (lmb) {
-        LMB_TRY_GOTO(st, done, lower(whole, packed, NULL, &file, err));
+        LMB_TRY_GOTO(st, done, lower(whole, f, NULL, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
         st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);
@@ -273,8 +308,9 @@ done:
 
 static lmb_status run(int argc, char **argv, lmb_error *err)
 {
-    static const char *const known[] = { "from", "kernels", "out", "to", "name", "profile", "!packed", NULL };
+    static const char *const known[] = { "from", "kernels", "out", "to", "name", "profile", "laid", "!packed", NULL };
     lmb_args a;
+    form f;
     lmb_job j;
 
     LMB_TRY(lmb_args_parse(argc, argv, known, &a, err));
@@ -282,12 +318,14 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file, or a model and --out; --help explains");
     if (lmb_args_get(&a, "name", NULL) && !lmb_args_get(&a, "to", NULL))
         return LMB_FAIL(err, LMB_E_ARG, "--name is for --to c");
-    if (lmb_args_get(&a, "packed", NULL) && lmb_args_get(&a, "to", NULL))
-        return LMB_FAIL(err, LMB_E_ARG, "--packed is for .lmb files; C source has its weights as they are");
+    LMB_TRY(form_of(&a, &f, err));
+    if ((f.packed || f.laid) && lmb_args_get(&a, "to", NULL))
+        return LMB_FAIL(err, LMB_E_ARG, "--%s is for .lmb files; C source has its weights as they are",
+                        f.packed ? "packed" : "laid");
     if (lmb_args_get(&a, "to", NULL))
         return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))
-        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), lmb_args_get(&a, "packed", NULL) != NULL,
+        return export_file(a.word[0], lmb_args_get(&a, "out", NULL), &f,
                            lmb_args_get(&a, "profile", "ort-x86"), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);

@@ -6,6 +6,7 @@
 #include "comm/release.h"
 #include "core/base/file.h"
 #include "core/edge/lmb.h"
+#include "distill/quantize/laid_file.h"
 #include "distill/quantize/packed_file.h"
 #include "launch/inspect.h"
 
@@ -45,7 +46,19 @@ static void print_zeros(const lmb_edge_model *m, const lmb_edge_op *op)
     printf("%7.2f %% zero%s", 100.0 * zeros / op->n_weights, row >= 4 && !over ? ", 2:4" : "");
 }
 
-static void print_model(const lmb_edge_model *m, size_t bytes)
+static void print_laid(const lmb_edge_model *m, const lmb_laid_facts *laid)
+{
+    if (!laid->sets[0])
+        return;
+    printf("weights laid out for %s\n", laid->sets);
+    if (laid->prepared)
+        printf("a device that maps the file and uses them: %zu bytes in place of %zu with kernels '%s'\n", laid->prepared,
+               lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
+    if (laid->false_sets[0])
+        printf("NOT the weights of this file, or not known here: those for %s\n", laid->false_sets);
+}
+
+static void print_model(const lmb_edge_model *m, const lmb_laid_facts *laid, size_t bytes)
 {
     lmb_edge_tensor t;
     lmb_edge_op op;
@@ -74,6 +87,7 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
            m->constants_bytes);
     printf("%zu bytes of working memory and %zu of repacked weights with kernels '%s'\n", lmb_edge_arena_bytes(m),
            lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
+    print_laid(m, laid);
     if (m->meta_bytes)
         printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }
@@ -100,6 +114,7 @@ static void print_release(const lmb_edge_model *m, const void *file, size_t n)
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
+    lmb_laid_facts laid;
     char why[200] = "";
     void *file, *plain = NULL;
     size_t n, bytes;
@@ -110,13 +125,15 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
     lmb_status st = lmb_packed_open(file, n, &plain, &bytes, err);
     if (st == LMB_OK && lmb_edge_open(plain ? plain : file, bytes, &m, why, sizeof why) != LMB_EDGE_OK)
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
+    if (st == LMB_OK)
+        st = lmb_laid_look(plain ? plain : file, bytes, &laid, err);
     if (st != LMB_OK) {
         lmb_error_context(err, "%s", path);
     } else {
         printf("%s: a .lmb model of %u operators\n", path, m.n_ops);
         if (plain)
             printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
-        print_model(&m, n);
+        print_model(&m, &laid, n);
         print_release(&m, file, n);
     }
     free(plain);

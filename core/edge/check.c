@@ -91,7 +91,7 @@ static const char *check_weights(const subject *s, uint64_t per_output)
     for (uint64_t o = 0; o < outputs; o++) {
         int64_t sum = 0, bias = (int32_t)lmbi_edge_u32(s->op.constants + 4 * o);
         for (uint64_t i = 0; i < per_output; i++, at++) {
-            int w = lmb_edge_weight_at(&s->op, at);
+            int w = s->op.bits == 8 ? s->op.weights[at] : lmb_edge_weight_at(&s->op, at);
             sum += w < 0 ? -w : w;
         }
         if (span * sum + (bias < 0 ? -bias : bias) > INT32_MAX)

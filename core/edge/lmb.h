@@ -63,6 +63,8 @@
  *     WTS   weights      QNT  constants
  *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
  *           minor 1
+ *     PCK0  weights once more, in the order in which a kernel set reads them; PCK1 ... for others (laid.h). Who does not
+ *           call lmb_edge_use_laid skips them
  *     REL   u64 release: a number that grows with each version of a deployed model
  *     MON   a monitor file (monitor.h): what calibration samples look like, for devices to compare with
  *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library has no cryptography: who wants
@@ -145,7 +147,8 @@ typedef struct lmb_edge_model {
     uint64_t release;       /* 0: the file has none    */
     const uint8_t *monitor; /* NULL: the file has none */
     size_t monitor_bytes;
-    const uint8_t *file, *laid; /* laid: the section that lmb_edge_use_laid has chosen, or NULL */
+    const uint8_t *file;
+    const uint8_t *laid; /* the section that lmb_edge_use_laid has chosen, or NULL */
     const struct lmbi_edge_kernels *kernels;
     uint64_t scratch_max;               /* of a kernel's working memory */
     const struct lmbi_edge_step *steps; /* NULL until prepared */
@@ -203,7 +206,8 @@ lmb_edge_status lmb_edge_within(lmb_edge_model *m, size_t bytes);
 const char *lmb_edge_kernels(int i, int *usable);
 const char *lmb_edge_kernels_of(const lmb_edge_model *m);
 
-/* Lay out constants and repack weights for the chosen kernels, in memory of the caller.
+/* Lay out constants and repack weights for the chosen kernels, in memory of the caller. What the file has laid out is
+ * used where it lies, after lmb_edge_use_laid (laid.h).
  *
  *   owns     `memory`, lmb_edge_prepare_bytes() long, at any alignment, belongs to the model until it is dropped
  *   note     sizes are SIZE_MAX where they do not fit in size_t

@@ -1,7 +1,8 @@
 /* core/edge/run.c - prepare (decode every op into a step, once) and run (walk the steps).
  *
  * Memory given to prepare: the steps, then for each op its biases and multipliers, its weights as s8 if the file has
- * them narrow, and whatever its kernel makes of them. Arena at run: the plan of the file, then one scratch area as
+ * them narrow, and whatever its kernel makes of them; of an op whose numbers are laid out in the file (laid.h) no more
+ * than its kernel's head. Arena at run: the plan of the file, then one scratch area as
  * large as the most demanding kernel asks for.
  */
 #include "core/edge/internal.h"

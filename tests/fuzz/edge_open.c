@@ -4,7 +4,8 @@
  *
  * An even first byte: the rest is the file. An odd one: the rest are patches { u16 offset, u8 value } of a valid
  * small network, which gets deep without a corpus; with bit 1 as well, of that network packed; the bits above say how
- * wide its weights are. Checksums are made right in all cases, and what is packed is unpacked.
+ * wide its weights are, and bit 7 that they are laid out for all kernel sets too. Checksums are made right in all cases,
+ * what is packed is unpacked, and what is laid out is used.
  */
 #include <string.h>
 
@@ -29,6 +30,18 @@ static void pack(lmb_edge_buffer *file)
     *file = packed;
 }
 
+static void lay_out(lmb_edge_buffer *file)
+{
+    lmb_edge_buffer laid = { NULL, 0, 0 };
+    const char *sets[LMB_EDGE_LAID_SETS];
+    for (int i = 0; i < LMB_EDGE_LAID_SETS; i++)
+        sets[i] = lmb_edge_layouts(i);
+    if (lmb_edge_write_laid(file->data, file->size, sets, LMB_EDGE_LAID_SETS, &laid, NULL, 0) != LMB_EDGE_OK)
+        abort();
+    free(file->data);
+    *file = laid;
+}
+
 static void try_packed(const uint8_t *file, size_t n)
 {
     size_t bytes;
@@ -46,9 +59,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     if (data[0] & 1) {
-        int bits = 2 + (data[0] >> 2) % 7;
+        int bits = 2 + (data[0] >> 2 & 31) % 7;
         if (small_network_of(bits, 1, &file, NULL, 0) != LMB_EDGE_OK)
             abort();
+        if (data[0] & 128)
+            lay_out(&file);
         if (data[0] & 2)
             pack(&file);
         patch(file.data, file.size, data + 1, size - 1);

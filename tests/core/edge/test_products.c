@@ -105,6 +105,7 @@ START_TEST(extreme_values)
     const lmb_edge_quant zero = { 0.5f, 0, 0, 255 }, top = { 0.5f, 255, 0, 255 }, y = { 1e-4f, 100, 7, 240 },
                          coarse = { 3e30f, 255, 0, 255 };
     setup(100 + (uint64_t)_i);
+    repacked_only = 1;
     check_conv(&convs[_i], 1, &zero, &y);
     check_conv(&convs[_i], 2, &top, &y);
     check_conv(&convs[_i], 1, &top, &coarse);
