@@ -52,8 +52,8 @@ static void print_laid(const lmb_edge_model *m, const lmb_laid_facts *laid)
         return;
     printf("weights laid out for %s\n", laid->sets);
     if (laid->prepared)
-        printf("a device that maps the file and uses them: %zu bytes in place of %zu with kernels '%s'\n", laid->prepared,
-               lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
+        printf("a device that maps the file and uses them: %zu bytes in place of %zu with kernels '%s'\n",
+               laid->prepared, lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
     if (laid->false_sets[0])
         printf("NOT the weights of this file, or not known here: those for %s\n", laid->false_sets);
 }

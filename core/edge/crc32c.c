@@ -1,5 +1,6 @@
-/* core/edge/crc32c.c - CRC-32C with a 16-entry table, half a byte a step, 64 bytes of constants; and with the instruction
- * for it that processors of the kernel sets have, eight bytes a step: opening a file reads every byte of it. */
+/* core/edge/crc32c.c - CRC-32C with a 16-entry table, half a byte a step, 64 bytes of constants; and with the
+ * instruction for it that processors of the kernel sets have, eight bytes a step: opening a file reads every byte of
+ * it. */
 #include "core/edge/internal.h"
 
 #if LMBI_EDGE_AVX512VNNI || LMBI_EDGE_AVXVNNI || LMBI_EDGE_AVX2
@@ -11,7 +12,10 @@ static int have_eight(void)
     __builtin_cpu_init();
     return __builtin_cpu_supports("sse4.2");
 }
-__attribute__((target("sse4.2"))) static uint32_t eight(uint32_t crc, uint64_t v) { return (uint32_t)_mm_crc32_u64(crc, v); }
+__attribute__((target("sse4.2"))) static uint32_t eight(uint32_t crc, uint64_t v)
+{
+    return (uint32_t)_mm_crc32_u64(crc, v);
+}
 #elif (LMBI_EDGE_NEON || LMBI_EDGE_NEONDOT) && defined(__linux__)
 #define HAVE_EIGHT 1
 #include <sys/auxv.h>

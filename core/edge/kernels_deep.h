@@ -4,8 +4,8 @@
 
 /* The global average is a depthwise window of ones. */
 
-/* Head of the packed memory; biases, multipliers and weights (layout.h) follow, unless they lie in the file. An odd last
- * tap is repeated at weight 0. */
+/* Head of the packed memory; biases, multipliers and weights (layout.h) follow, unless they lie in the file. An odd
+ * last tap is repeated at weight 0. */
 typedef struct deep_plan {
     size_t rows, pixels, channels; /* of the output; `channels` are WIDE * blocks that follow each other */
     size_t next_row, next_pixel;   /* in the input                            */

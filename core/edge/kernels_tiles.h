@@ -9,8 +9,8 @@
  * A convolution with pads first copies its input into scratch with a border of zero points; the zero point is folded
  * into the bias (bias - zp * sum w), so borders need no special case. Units that have no product of bytes (TAP 2) get
  * all inputs as s16 this way. Sums may wrap on the way: the true result fits in int32 (checked at open) and
- * arithmetic modulo 2^32 finds it. Weights that lie in the file as the kernels read them (laid.h) are anybody's: sums of
- * them wrap too, and conversions saturate, so they do no more than give other answers.
+ * arithmetic modulo 2^32 finds it. Weights that lie in the file as the kernels read them (laid.h) are anybody's: sums
+ * of them wrap too, and conversions saturate, so they do no more than give other answers.
  *
  * Depthwise and averages go through the channels instead: kernels_deep.h.
  *

@@ -1,5 +1,5 @@
-/* core/edge/laid.c - see laid.h: which section is for these kernels, and whether it is as long as they read. A file of its
- * own, so that a program which does not ask has none of it. */
+/* core/edge/laid.c - see laid.h: which section is for these kernels, and whether it is as long as they read. A file of
+ * its own, so that a program which does not ask has none of it. */
 #include "core/edge/laid.h"
 
 #include "core/edge/internal.h"
@@ -16,8 +16,8 @@ static laid_section laid_at(const lmb_edge_model *m, uint32_t i)
 {
     const uint8_t *entry = m->file + LMBI_EDGE_HEADER + (size_t)i * LMBI_EDGE_SECTION;
     laid_section s = { m->file + lmbi_edge_u64(entry + 8), (size_t)lmbi_edge_u64(entry + 16) };
-    int found = (lmbi_edge_u32(entry) & 0xffffff) == LMBI_EDGE_LAID_TYPE &&
-                s.bytes >= LMBI_EDGE_LAID_HEAD && lmbi_edge_u32(s.at) == LMB_EDGE_LAID_VERSION;
+    int found = (lmbi_edge_u32(entry) & 0xffffff) == LMBI_EDGE_LAID_TYPE && s.bytes >= LMBI_EDGE_LAID_HEAD &&
+                lmbi_edge_u32(s.at) == LMB_EDGE_LAID_VERSION;
     int end = 0;
     for (int k = 0; found && k < SET_NAME; k++) { /* printable, and zeros behind it */
         uint8_t c = s.at[8 + k];
@@ -63,8 +63,9 @@ static lmb_edge_status check(const lmb_edge_model *m, const laid_section *in, co
     all.laid = NULL;
     uint64_t end = LMBI_EDGE_LAID_HEAD + 4 * (uint64_t)m->n_ops;
     if (lmbi_edge_u32(in->at + 4) != m->n_ops || in->bytes < end)
-        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "weights laid out for '%s': %lu ops in %llu bytes; there are %lu ops",
-                              m->kernels->name, (unsigned long)lmbi_edge_u32(in->at + 4), (unsigned long long)in->bytes,
+        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT,
+                              "weights laid out for '%s': %lu ops in %llu bytes; there are %lu ops", m->kernels->name,
+                              (unsigned long)lmbi_edge_u32(in->at + 4), (unsigned long long)in->bytes,
                               (unsigned long)m->n_ops);
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmbi_edge_step s;

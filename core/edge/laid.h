@@ -1,8 +1,9 @@
-/* core/edge/laid.h - weights that a .lmb file has laid out for a kernel set: used where they lie, not repacked in memory.
+/* core/edge/laid.h - weights that a .lmb file has laid out for a kernel set: used where they lie, not repacked in
+ * memory.
  *
- * Idea: preparing a model repacks its weights in the order in which the kernels of this CPU read them, so a device has them
- * twice: in the file, which may be flash or a mapping, and in RAM. A file can have them in that order already, for one or
- * several kernel sets; then preparing computes no more than small heads, and the large numbers stay in the file.
+ * Idea: preparing a model repacks its weights in the order in which the kernels of this CPU read them, so a device has
+ * them twice: in the file, which may be flash or a mapping, and in RAM. A file can have them in that order already, for
+ * one or several kernel sets; then preparing computes no more than small heads, and the large numbers stay in the file.
  *
  *     lmb_edge_open(file, n, &m, why, sizeof why);
  *     lmb_edge_use_laid(&m, why, sizeof why);         what it returns may be ignored: without it all goes on as ever
@@ -14,17 +15,17 @@
  *     0   u32 version          of the layouts, LMB_EDGE_LAID_VERSION; of another, the section is not used
  *     4   u32 ops
  *     8   char kernels[16]     name of the set, as lmb_edge_kernels has it, zeros behind it
- *     24  u32 at[ops]          where the numbers of op i begin, from the section's begin, in units of 64 bytes; 0: it has
- *                              none, and is repacked in memory
+ *     24  u32 at[ops]          where the numbers of op i begin, from the section's begin, in units of 64 bytes; 0:
+ *                              none, and the op is repacked in memory
  *         numbers              of the ops in turn, each at the next multiple of 64, where the section ends too:
  *                              conv, gemm          s32 bias[out] less the zero point's share, f32 m[out], zeros behind
- *                                                  either up to a multiple of 64 bytes, weights (layout.h)
+ *                                                  either up to a multiple of 64 bytes; weights (layout.h)
  *                              depthwise, average  biases, multipliers and weights (layout.h)
  *
- * What is believed. The list is not: the runtime computes from the ops where everything must lie and how long it is, and
- * refuses a section that says otherwise. Of the numbers any may stand there: no address and no length follows from them,
- * sums wrap and conversions saturate. Whether they are those of WTS is the writer's word, as WTS itself is; who does not
- * trust the writer asks for a signature, which covers both, and `limbeck inspect` compares them.
+ * What is believed. The list is not: the runtime computes from the ops where everything must lie and how long it is,
+ * and refuses a section that says otherwise. Of the numbers any may stand there: no address and no length follows from
+ * them, sums wrap and conversions saturate. Whether they are those of WTS is the writer's word, as WTS itself is; who
+ * does not trust the writer asks for a signature, which covers both, and `limbeck inspect` compares them.
  */
 #ifndef LMB_CORE_EDGE_LAID_H
 #define LMB_CORE_EDGE_LAID_H
@@ -37,8 +38,8 @@ extern "C" {
 
 enum { LMB_EDGE_LAID_VERSION = 1, LMB_EDGE_LAID_SETS = 5 /* of which weights can be laid out */ };
 
-/* After lmb_edge_open, lmb_edge_use and lmb_edge_within, before lmb_edge_prepare: take the weights of the chosen kernels
- * from the file. With lmb_edge_within, ops that fall back to the scalar kernels take theirs from WTS.
+/* After lmb_edge_open, lmb_edge_use and lmb_edge_within, before lmb_edge_prepare: take the weights of the chosen
+ * kernels from the file. With lmb_edge_within, ops that fall back to the scalar kernels take theirs from WTS.
  *
  *   note     another lmb_edge_use goes back to repacking
  *   errors   with one sentence in `why` (may be NULL); then *m is as it was, and repacks. E_ARG: the file has none for

@@ -1,15 +1,16 @@
 /* core/edge/layout.h - the numbers of a conv, gemm, depthwise convolution or average in the order in which a kernel set
  * reads them: its layout.
  *
- * Kernels lay numbers out when they are prepared; a file may have them laid out already (laid.h), made on a machine that
- * need not be able to run these kernels. So this is plain C, and a few numbers say what differs between the sets. It has
- * one version for all (laid.h): who changes an order here, or which kernel takes an op first, raises it.
+ * Kernels lay numbers out when they are prepared; a file may have them laid out already (laid.h), made on a machine
+ * that need not be able to run these kernels. So this is plain C, and a few numbers say what differs between the sets.
+ * It has one version for all (laid.h): who changes an order here, or which kernel takes an op first, raises it.
  *
- *   conv, gemm    weights [out / lanes][segment][group][line]: a line is what one `mac` of kernels_tiles.h takes, 4 bytes
- *                 of activations for each of `lanes` outputs; zeros at the ragged ends. Where two lanes share a channel
- *                 (kernels_half.h), the last block has half as many outputs and twice as many activations in a line
- *   deep          depthwise and averages: s32 bias, f32 multiplier, weights, each in the order of `narrow`: of a block of
- *                 4 * lanes channels, lane 4 l + i of sum j is channel 16 l + 4 j + i
+ *   conv, gemm    weights [out / lanes][segment][group][line]: a line is what one `mac` of kernels_tiles.h takes, 4
+ *                 bytes of activations for each of `lanes` outputs; zeros at the ragged ends. Where two lanes share a
+ *                 channel (kernels_half.h), a line of the last block has half as many outputs and twice as many of
+ *                 their activations
+ *   deep          depthwise and averages: s32 bias, f32 multiplier, weights, each in the order of `narrow`: of a block
+ *                 of 4 * lanes channels, lane 4 l + i of sum j is channel 16 l + 4 j + i
  */
 #ifndef LMB_CORE_EDGE_LAYOUT_H
 #define LMB_CORE_EDGE_LAYOUT_H
@@ -103,9 +104,10 @@ typedef struct lmbi_conv_shape {
     size_t half;             /* the block whose channels have two lanes    */
 } lmbi_conv_shape;
 
-/* Biases, less their zero points, to `bias`, which may be s->bias; weights to `to`, which is lmbi_conv_bytes() of zeros. */
-LMBI_LAYOUT void lmbi_conv_lay(const lmbi_edge_layout l, const lmbi_edge_step *s, const lmbi_conv_shape z, int32_t *bias,
-                               uint8_t *to)
+/* Biases, less their zero points, to `bias`, which may be s->bias; weights to `to`, which is lmbi_conv_bytes() of
+ * zeros. */
+LMBI_LAYOUT void lmbi_conv_lay(const lmbi_edge_layout l, const lmbi_edge_step *s, const lmbi_conv_shape z,
+                               int32_t *bias, uint8_t *to)
 {
     const int8_t *from = s->op.weights;
     for (size_t o = 0; o < s->y.c; o++) {
@@ -167,9 +169,8 @@ LMBI_LAYOUT void lmbi_deep_lay(const lmbi_edge_layout l, const lmbi_edge_step *s
         size_t c = at % s->x.c, block = at / wide; /* past the last channel: what comes of it is not stored */
         size_t lane = at % 16 / 4 * l.lanes + at % wide / 16 * 4 + at % 4;
         size_t first = (block * groups * wide + lane) * l.taps;
-        bias[block * wide + lane] = lmbi_averages(s)
-                                        ? -(int32_t)n * s->x.zero_point
-                                        : lmbi_less_zero_point(s, s->bias[c], s->op.weights + c * n, n, 0);
+        bias[block * wide + lane] = lmbi_averages(s) ? -(int32_t)n * s->x.zero_point
+                                                     : lmbi_less_zero_point(s, s->bias[c], s->op.weights + c * n, n, 0);
         m[block * wide + lane] = lmbi_averages(s) ? s->constant[0] : s->m[c];
         for (size_t k = 0; k < n; k++) {
             int8_t q = lmbi_averages(s) ? 1 : s->op.weights[c * n + k];

@@ -63,8 +63,8 @@
  *     WTS   weights      QNT  constants
  *     WTSC  in place of WTS: weights coded small, in a file that must be unpacked before it is opened (packed.h);
  *           minor 1
- *     PCK0  weights once more, in the order in which a kernel set reads them; PCK1 ... for others (laid.h). Who does not
- *           call lmb_edge_use_laid skips them
+ *     PCK0  weights once more, in the order in which a kernel set reads them; PCK1 ... for others (laid.h). Who does
+ *           not call lmb_edge_use_laid skips them
  *     REL   u64 release: a number that grows with each version of a deployed model
  *     MON   a monitor file (monitor.h): what calibration samples look like, for devices to compare with
  *     SIGN  last; a signature over all bytes before it. Its CRC field is 0. This library has no cryptography: who wants

@@ -51,8 +51,8 @@ typedef struct lmbi_write_section {
 int lmbi_write_assemble(lmb_edge_writer *w, const lmbi_write_section *all, int n, lmb_edge_buffer *out);
 
 enum { LMBI_WRITE_OWN = 8 };
-/* All sections of a file, which is checked, but the signature and those that `drop` (may be NULL) names, with own[n_own]
- * each in the place of the one of its type, or behind them; LMBI_WRITE_OWN at most. Statuses of lmb_edge_write_release. */
+/* All sections of a file, which is checked, but the signature and those that `drop` (may be NULL) names; own[n_own],
+ * LMBI_WRITE_OWN at most, each in the place of the one of its type, or behind them. Statuses of lmb_edge_write_release. */
 lmb_edge_status lmbi_write_again(const void *file, size_t n, const lmbi_write_section *own, int n_own,
                                  int (*drop)(uint32_t type), lmb_edge_buffer *out, char *why, size_t why_cap);
 

@@ -1,5 +1,5 @@
-/* core/edge/write_laid.c - see laid.h: a finished file with its weights once more, in the order of kernel sets that this
- * machine need not be able to run. What is laid out and how is layout.h's; here is which numbers each set has. */
+/* core/edge/write_laid.c - see laid.h: a finished file with its weights once more, in the order of kernel sets that
+ * this machine need not be able to run. What is laid out and how is layout.h's; here is which numbers each set has. */
 #include <stdlib.h>
 
 #include "core/edge/laid.h"
@@ -71,7 +71,8 @@ static int lay_out(const lmb_edge_model *m, const set_row *row, lmb_edge_buffer 
         size_t at = out->size;
         if (!bytes)
             continue;
-        if (bytes > SIZE_MAX - at || (at + bytes) / LMBI_EDGE_ALIGN > UINT32_MAX || !lmbi_write_grow(out, (size_t)bytes))
+        if (bytes > SIZE_MAX - at || (at + bytes) / LMBI_EDGE_ALIGN > UINT32_MAX ||
+            !lmbi_write_grow(out, (size_t)bytes))
             return -1;
         lmbi_write_u32(out->data + list + 4 * (size_t)i, (uint32_t)(at / LMBI_EDGE_ALIGN));
         uint8_t *to = (uint8_t *)calloc((size_t)bytes, 1); /* the buffer may lie at any address */
@@ -105,10 +106,11 @@ lmb_edge_status lmb_edge_write_laid(const void *file, size_t n, const char *cons
     memset(laid, 0, sizeof laid);
     for (int i = 0; i < n_sets; i++) {
         if (!find(sets[i]))
-            return lmbi_edge_fail(&why, LMB_EDGE_E_ARG,
-                                  "weights can not be laid out for '%s'; the kernel sets are avx512vnni, avxvnni, avx2, "
-                                  "neondot and neon",
-                                  sets[i]);
+            return lmbi_edge_fail(
+                &why, LMB_EDGE_E_ARG,
+                "weights can not be laid out for '%s'; the kernel sets are avx512vnni, avxvnni, avx2, "
+                "neondot and neon",
+                sets[i]);
         for (int j = 0; j < i; j++)
             if (strcmp(sets[i], sets[j]) == 0)
                 return lmbi_edge_fail(&why, LMB_EDGE_E_ARG, "weights are laid out once: '%s' is named twice", sets[i]);

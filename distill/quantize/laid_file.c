@@ -32,16 +32,20 @@ lmb_status lmb_laid_make(lmb_str *file, const char *sets, lmb_error *err)
     int n = split(sets, name);
 
     if (n < 0)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "weights can not be laid out for '%s'; give some of avx512vnni, avxvnni, avx2, neondot and neon, "
-                        "once each, with commas between them",
-                        sets);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "weights can not be laid out for '%s'; give some of avx512vnni, avxvnni, avx2, neondot and neon, "
+            "once each, with commas between them",
+            sets);
     for (int i = 0; i < n; i++)
         names[i] = name[i];
     lmb_edge_status s = lmb_edge_write_laid(file->text, file->n, names, n, &laid, why, sizeof why);
     if (s != LMB_EDGE_OK)
-        return LMB_FAIL(err, s == LMB_EDGE_E_ARG ? LMB_E_ARG : s == LMB_EDGE_E_NOMEM ? LMB_E_NOMEM : LMB_E_FORMAT, "%s",
-                        why);
+        return LMB_FAIL(err,
+                        s == LMB_EDGE_E_ARG     ? LMB_E_ARG
+                        : s == LMB_EDGE_E_NOMEM ? LMB_E_NOMEM
+                                                : LMB_E_FORMAT,
+                        "%s", why);
     lmb_str_clear(file);
     lmb_str_add_n(file, (const char *)laid.data, laid.size);
     free(laid.data);

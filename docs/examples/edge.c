@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     if (file == MAP_FAILED || (argc > 3 ? lmb_edge_open_trusted(file, (size_t)s.st_size, &trust, &m, why, sizeof why)
                                         : lmb_edge_open(file, (size_t)s.st_size, &m, why, sizeof why)) != LMB_EDGE_OK)
         return fprintf(stderr, "%s\n", why), 1;
-    lmb_edge_use_laid(&m, NULL, 0); /* if the file has weights in the order of these kernels they stay there; else nothing */
+    lmb_edge_use_laid(&m, NULL, 0); /* weights in the order of these kernels, if the file has them, stay in it */
     lmb_edge_tensor_at(&m, 0, &x);
     lmb_edge_tensor_at(&m, m.n_ops, &y);
     void *prepared = malloc(lmb_edge_prepare_bytes(&m)), *arena = malloc(lmb_edge_arena_bytes(&m));

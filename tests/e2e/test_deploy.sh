@@ -63,6 +63,9 @@ else
     "$edge" "$dir/net.lmb" "$dir/begun.mon" <"$dir/pixels" >"$dir/counted" 2>"$dir/err" || fail "the other example" "$dir/err"
     [ "$(wc -l <"$dir/answers")" -eq 10 ] && cmp "$dir/answers" "$dir/plainly" && cmp "$dir/answers" "$dir/counted" ||
         fail "the examples do not answer alike" "$dir/answers"
+    must "$limbeck" export "$dir/net.lmb" --out "$dir/all.lmb" --laid avx512vnni,avxvnni,avx2,neondot,neon
+    "$dir/edge" "$dir/all.lmb" "$dir/pixels" >"$dir/laid" 2>"$dir/err" || fail "the example with weights laid out" "$dir/err"
+    cmp "$dir/answers" "$dir/laid" || fail "weights that are laid out answer otherwise" "$dir/laid"
     refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
     refused 1 "no trusted key" "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
     refused 1 "usage: edge" "$dir/edge" "$dir/net.lmb" "$dir/pixels" abc
@@ -97,6 +100,25 @@ cmp "$dir/c/net.c" "$dir/c2/net.c" || fail "another C source from the packed fil
 refused 2 "is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --packed
 refused 2 "is for --to c" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --packed --name x
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/small.lmb" --part test --out "$dir/packed.mon"
+
+# laid out for kernel sets that this machine need not have, signed with that, and without again
+must "$limbeck" export "$dir/net.lmb" --out "$dir/laid.lmb" --laid avx2,neon
+"$limbeck" inspect "$dir/laid.lmb" >"$dir/out" 2>&1
+grep -q "^weights laid out for avx2 ([0-9]* bytes), neon ([0-9]* bytes)$" "$dir/out" || fail "inspect is silent about what is laid out" "$dir/out"
+grep -q "NOT the weights" "$dir/out" && fail "other weights are laid out" "$dir/out"
+must "$limbeck" export "$dir/laid.lmb" --out "$dir/back.lmb" --laid ""
+must "$limbeck" export "$dir/net.lmb" --out "$dir/plain.lmb" --laid ""
+cmp "$dir/back.lmb" "$dir/plain.lmb" || fail "laid out and back is another file"
+must "$limbeck" export "$dir/laid.lmb" --out "$dir/back.lmb" --packed
+must "$limbeck" export "$dir/net.lmb" --out "$dir/plain.lmb" --packed
+cmp "$dir/back.lmb" "$dir/plain.lmb" || fail "a packed file keeps what was laid out"
+must "$limbeck" sign "$dir/laid.lmb" --key "$dir/sign.key" --release 8
+must "$limbeck" sign "$dir/laid.lmb" --check "$key"
+"$limbeck" inspect "$dir/laid.lmb" 2>&1 | grep -q "^weights laid out for avx2" || fail "signing drops what is laid out"
+refused 2 "can not be laid out for 'mmx'" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --laid avx2,mmx
+refused 2 "named twice" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --laid neon,neon
+refused 2 "give one" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --laid neon --packed
+refused 2 "laid is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --laid neon
 
 # two devices: one sees what the model was made for, the other does not
 other="--set data.noise=0.9 --set data.seed=5 --set data.train=300"

@@ -1,5 +1,5 @@
-/* Mirrors core/edge/laid.c and write_laid.c: a file with weights laid out gives the same answers from less memory, one for
- * other kernels opens as ever, and hostile sections do no harm. (Each op and shape: test_ops.c, test_products.c.) */
+/* Mirrors core/edge/laid.c and write_laid.c: a file with weights laid out gives the same answers from less memory, one
+ * for other kernels opens as ever, and hostile sections do no harm. (Every shape: test_ops.c, test_products.c.) */
 #include "core/edge/laid.h"
 
 #include <string.h>
@@ -134,7 +134,7 @@ START_TEST(same_answers_from_less_memory)
 }
 END_TEST
 
-/* Written on any machine; on one that has other kernels, and by readers that do not know of it, as if it was not there. */
+/* Written on any machine; on one that has other kernels, and by readers that do not know of it, as if it was absent. */
 START_TEST(other_kernels_repack)
 {
     const char *mine = fastest(), *sets[ALL];
@@ -189,7 +189,11 @@ START_TEST(layouts_are_those_of_the_version)
     static const struct {
         const char *set;
         uint32_t crc;
-    } pinned[ALL] = { { "avx512vnni", 0x3d31ee8b }, { "avxvnni", 0x41c5f397 }, { "avx2", 0x1e66b5b2 }, { "neondot", 0x32cefe6a }, { "neon", 0xcc43217c } };
+    } pinned[ALL] = { { "avx512vnni", 0x3d31ee8b },
+                      { "avxvnni", 0x41c5f397 },
+                      { "avx2", 0x1e66b5b2 },
+                      { "neondot", 0x32cefe6a },
+                      { "neon", 0xcc43217c } };
     lmb_edge_buffer laid = laid_for_all(&plain);
     uint32_t crc[ALL];
     ck_assert_int_eq(LMB_EDGE_LAID_VERSION, 1);
@@ -235,7 +239,8 @@ START_TEST(written_again)
     ck_assert_str_eq(why, "weights are laid out once: 'neon' is named twice");
     ck_assert_int_eq(lmb_edge_write_laid(plain.data, plain.size, none, 1, &back, why, sizeof why), LMB_EDGE_E_ARG);
     ck_assert_ptr_nonnull(strstr(why, "can not be laid out for 'mmx'"));
-    ck_assert_int_eq(lmb_edge_write_laid(plain.data, plain.size - 1, two, 2, &back, why, sizeof why), LMB_EDGE_E_FORMAT);
+    ck_assert_int_eq(lmb_edge_write_laid(plain.data, plain.size - 1, two, 2, &back, why, sizeof why),
+                     LMB_EDGE_E_FORMAT);
     ck_assert_uint_eq(back.size, was);
     free(unsigned_file.data);
     free(b.data);
@@ -339,7 +344,9 @@ END_TEST
 START_TEST(any_numbers_run)
 {
     enum { ROUNDS = 40 };
-    static const uint32_t words[] = { 0x7fc00000, 0x7f800000, 0xff800000, 0x7fffffff, 0x80000000, 0xffffffff, 0x7f7fffff };
+    static const uint32_t words[] = {
+        0x7fc00000, 0x7f800000, 0xff800000, 0x7fffffff, 0x80000000, 0xffffffff, 0x7f7fffff
+    };
     lmb_edge_buffer laid = laid_for_all(&plain);
     lmb_edge_model m;
     const char *name;

@@ -1,0 +1,78 @@
+/* Mirrors distill/quantize/laid_file.c: names of kernel sets, and what is said of a file whose laid-out weights are not
+ * its own. */
+#include "distill/quantize/laid_file.h"
+
+#include <string.h>
+
+#include "tests/check_main.h"
+#include "tests/core/edge/hostile.h"
+#include "tests/core/edge/network.h"
+
+static lmb_str file = LMB_STR_INIT;
+static lmb_error err = LMB_ERROR_INIT;
+static char why[200];
+
+static void setup(void)
+{
+    lmb_edge_buffer b = { NULL, 0, 0 };
+    ck_assert_int_eq(small_network(&b, why, sizeof why), LMB_EDGE_OK);
+    lmb_str_clear(&file);
+    lmb_str_add_n(&file, (const char *)b.data, b.size);
+    free(b.data);
+}
+
+static void teardown(void) { lmb_str_free(&file); }
+
+START_TEST(its_own_weights)
+{
+    lmb_laid_facts f;
+    int usable;
+    ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
+    ck_assert(!f.sets[0] && !f.false_sets[0] && !f.prepared);
+    ck_ok(lmb_laid_make(&file, "neon,avx512vnni,avx2,avxvnni,neondot", &err));
+    ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
+    ck_assert_ptr_eq(strstr(f.sets, "neon (4864 bytes), avx512vnni (5760 bytes), avx2 ("), f.sets);
+    ck_assert_str_eq(f.false_sets, "");
+    ck_assert(strcmp(lmb_edge_kernels(0, &usable), "scalar") == 0 || f.prepared > 0);
+    ck_ok(lmb_laid_make(&file, "", &err));
+    ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
+    ck_assert_str_eq(f.sets, "");
+}
+END_TEST
+
+/* One number is another, all checksums are right: a device would take it, and whoever inspects is told. */
+START_TEST(weights_of_others)
+{
+    lmb_laid_facts f;
+    ck_ok(lmb_laid_make(&file, "avx2,neon", &err));
+    file.text[file.n - 1] ^= 1; /* the last of neon, in the plain file's last section */
+    reseal((uint8_t *)file.text, file.n);
+    ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
+    ck_assert_str_eq(f.false_sets, "neon");
+}
+END_TEST
+
+START_TEST(names_that_are_none)
+{
+    static const struct {
+        const char *names, *sentence;
+    } bad[] = {
+        { "mmx", "'mmx'" },
+        { "neon,,avx2", "''" },
+        { "neon,neon", "named twice" },
+        { "scalar", "'scalar'" },
+        { "neon,neondot,avx2,avxvnni,avx512vnni,neon", "some of" },
+        { "a-name-that-is-too-long", "some of" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        size_t n = file.n;
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_assert_int_eq(lmb_laid_make(&file, bad[i].names, &err), LMB_E_ARG);
+        ck_assert_msg(strstr(err.msg, bad[i].sentence) != NULL, "%s", err.msg);
+        ck_assert_uint_eq(file.n, n);
+    }
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/laid_file", tcase_add_checked_fixture(tc_, setup, teardown); add(its_own_weights);
+              add(weights_of_others); add(names_that_are_none);)
