@@ -222,7 +222,7 @@ static void store_tile(const tile *t, uint8_t *y, const uint8_t *from, size_t pi
         store(to + n0 * LANES, ordered(narrow(SCALED(n0), SCALED(n1), SCALED(n2), SCALED(n3), &q8)));
 #define KEEP(n)                \
     if (n < pixels * blocks || n < 4) \
-        sums[n] = a##n;
+        sums[n < SMALL ? n : 0] = a##n; /* there is none beyond; compilers that look before they fold want to see it */
 
 /* What the large tiles do by themselves, where sums are in registers, for all others: small code. */
 UNIT static void finish(const tile *t, uint8_t *y, const ints *sums, size_t pixels, size_t blocks)
