@@ -113,6 +113,7 @@ typedef struct conv_plan {
     size_t pairs;            /* of groups: steps of half a block         */
     size_t block;            /* bytes of weights of LANES channels       */
     const uint8_t *weights;
+    uintptr_t distance;      /* of the weights from this struct          */
     int64_t offset[]; /* of each segment from the window's origin, in bytes */
 } conv_plan;
 
@@ -163,6 +164,7 @@ static void conv_pack(lmbi_edge_step *s)
         lmbi_conv_lay(layout, s, shape, s->bias, w);
     }
     p->weights = w;
+    p->distance = (uintptr_t)w - (uintptr_t)p;
 }
 
 typedef struct tile {
