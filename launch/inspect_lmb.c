@@ -46,19 +46,27 @@ static void print_zeros(const lmb_edge_model *m, const lmb_edge_op *op)
     printf("%7.2f %% zero%s", 100.0 * zeros / op->n_weights, row >= 4 && !over ? ", 2:4" : "");
 }
 
-static void print_laid(const lmb_edge_model *m, const lmb_laid_facts *laid)
+/* What is laid out for kernel sets, compared with the weights by laying them out once more, which clients can not. */
+static lmb_status print_laid(const lmb_edge_model *m, const void *file, size_t n, lmb_error *err)
 {
-    if (!laid->sets[0])
-        return;
-    printf("weights laid out for %s\n", laid->sets);
-    if (laid->prepared)
+#ifndef LMB_CLIENT_ONLY
+    lmb_laid_facts laid;
+
+    LMB_TRY(lmb_laid_look(file, n, &laid, err));
+    if (laid.sets[0])
+        printf("weights laid out for %s\n", laid.sets);
+    if (laid.prepared)
         printf("a device that maps the file and uses them: %zu bytes in place of %zu with kernels '%s'\n",
-               laid->prepared, lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
-    if (laid->false_sets[0])
-        printf("NOT the weights of this file, or not known here: those for %s\n", laid->false_sets);
+               laid.prepared, lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
+    if (laid.false_sets[0])
+        printf("NOT the weights of this file, or not known here: those for %s\n", laid.false_sets);
+#else
+    (void)m, (void)file, (void)n, (void)err;
+#endif
+    return LMB_OK;
 }
 
-static void print_model(const lmb_edge_model *m, const lmb_laid_facts *laid, size_t bytes)
+static void print_model(const lmb_edge_model *m, size_t bytes)
 {
     lmb_edge_tensor t;
     lmb_edge_op op;
@@ -87,9 +95,6 @@ static void print_model(const lmb_edge_model *m, const lmb_laid_facts *laid, siz
            m->constants_bytes);
     printf("%zu bytes of working memory and %zu of repacked weights with kernels '%s'\n", lmb_edge_arena_bytes(m),
            lmb_edge_prepare_bytes(m), lmb_edge_kernels_of(m));
-    print_laid(m, laid);
-    if (m->meta_bytes)
-        printf("%.*s\n", (int)m->meta_bytes, (const char *)m->meta);
 }
 
 /* Whose signature it is, not whether it holds: that needs a key from elsewhere. */
@@ -114,7 +119,6 @@ static void print_release(const lmb_edge_model *m, const void *file, size_t n)
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
-    lmb_laid_facts laid;
     char why[200] = "";
     void *file, *plain = NULL;
     size_t n, bytes;
@@ -125,17 +129,18 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
     lmb_status st = lmb_packed_open(file, n, &plain, &bytes, err);
     if (st == LMB_OK && lmb_edge_open(plain ? plain : file, bytes, &m, why, sizeof why) != LMB_EDGE_OK)
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
-    if (st == LMB_OK)
-        st = lmb_laid_look(plain ? plain : file, bytes, &laid, err);
-    if (st != LMB_OK) {
-        lmb_error_context(err, "%s", path);
-    } else {
+    if (st == LMB_OK) {
         printf("%s: a .lmb model of %u operators\n", path, m.n_ops);
         if (plain)
             printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
-        print_model(&m, &laid, n);
+        print_model(&m, n);
+        st = print_laid(&m, plain ? plain : file, bytes, err);
+        if (m.meta_bytes)
+            printf("%.*s\n", (int)m.meta_bytes, (const char *)m.meta);
         print_release(&m, file, n);
     }
+    if (st != LMB_OK)
+        lmb_error_context(err, "%s", path);
     free(plain);
     free(file);
     return st;

@@ -52,6 +52,28 @@ START_TEST(weights_of_others)
 }
 END_TEST
 
+/* The section that a device like this one would use says where numbers lie, and they do not. */
+START_TEST(not_as_it_must_be)
+{
+    lmb_laid_facts f;
+    int usable;
+    lmb_edge_model m;
+    size_t bytes;
+    const char *mine = NULL;
+    for (int i = 0; !mine && lmb_edge_kernels(i, &usable); i++)
+        mine = usable ? lmb_edge_kernels(i, &usable) : NULL;
+    if (strcmp(mine, "scalar") == 0)
+        return;
+    ck_ok(lmb_laid_make(&file, mine, &err));
+    ck_assert_int_eq(lmb_edge_open(file.text, file.n, &m, why, sizeof why), LMB_EDGE_OK);
+    char *name = file.text + (lmb_edge_laid(&m, 0, &bytes) - file.text);
+    name[LMBI_EDGE_LAID_HEAD - 8] ^= 4;
+    reseal((uint8_t *)file.text, file.n);
+    ck_assert_int_eq(lmb_laid_look(file.text, file.n, &f, &err), LMB_E_FORMAT);
+    ck_assert_msg(strstr(err.msg, "op 0 has its own at byte") != NULL, "%s", err.msg);
+}
+END_TEST
+
 START_TEST(names_that_are_none)
 {
     static const struct {
@@ -75,4 +97,4 @@ START_TEST(names_that_are_none)
 END_TEST
 
 LMB_TEST_MAIN("distill/laid_file", tcase_add_checked_fixture(tc_, setup, teardown); add(its_own_weights);
-              add(weights_of_others); add(names_that_are_none);)
+              add(weights_of_others); add(not_as_it_must_be); add(names_that_are_none);)
