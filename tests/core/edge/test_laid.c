@@ -181,6 +181,38 @@ START_TEST(elsewhere_it_repacks)
 }
 END_TEST
 
+/* What is not in the list is repacked, beside ops that are used where they lie. */
+START_TEST(an_op_may_be_left_out)
+{
+    const char *mine = fastest();
+    const size_t last = LMBI_EDGE_LAID_HEAD + 4 * 10; /* of the list: the last gemm */
+    lmb_edge_model m;
+    float want[NETWORK_OUT], got[NETWORK_OUT];
+    size_t bytes;
+    if (!mine)
+        return;
+    lmb_edge_buffer laid = laid_for(&plain, &mine, 1);
+    uint8_t *s = section_for(laid.data, mine, &bytes);
+    size_t begin = (size_t)(s - laid.data), shorter = (size_t)lmbi_edge_u32(s + last) * 64;
+    uint8_t *entry = laid.data + LMBI_EDGE_HEADER + (lmbi_edge_u32(laid.data + 24) - 1) * LMBI_EDGE_SECTION;
+    put_u32(s + last, 0);
+    put_u32(entry + 16, (uint32_t)shorter);
+    laid.size = begin + shorter;
+    put_u32(laid.data + 16, (uint32_t)laid.size);
+    reseal(laid.data, laid.size);
+    uint8_t *at = mapped(&laid);
+    ck_edge(lmb_edge_open(at, laid.size, &m, why, sizeof why));
+    size_t before = lmb_edge_prepare_bytes(&m);
+    run(&m, 2, want);
+    ck_edge(lmb_edge_use_laid(&m, why, sizeof why));
+    ck_assert_uint_lt(lmb_edge_prepare_bytes(&m), before);
+    run(&m, 2, got);
+    ck_assert_mem_eq(got, want, sizeof want);
+    free(at);
+    free(laid.data);
+}
+END_TEST
+
 /* ---- writing ---------------------------------------------------------------------------------------------- */
 
 /* The layouts, pinned: files are out there. Whoever changes one on purpose raises LMB_EDGE_LAID_VERSION, and this. */
@@ -411,7 +443,7 @@ START_TEST(damage_with_good_checksums)
 END_TEST
 
 LMB_TEST_MAIN("core/edge/laid", tcase_add_checked_fixture(tc_, setup, teardown);
-              add_loop(same_answers_from_less_memory, 7); add(other_kernels_repack); add(elsewhere_it_repacks);
+              add_loop(same_answers_from_less_memory, 7); add(other_kernels_repack); add(elsewhere_it_repacks); add(an_op_may_be_left_out);
               add(layouts_are_those_of_the_version); add(written_again);
               add_loop(lies_are_refused, (int)(sizeof lies / sizeof lies[0])); add(every_other_length_is_refused);
               add_loop(any_numbers_run, 2); add_loop(damage_with_good_checksums, 2);)
