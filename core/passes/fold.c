@@ -75,6 +75,8 @@ static lmb_status emit_folded(lmb_rewrite *r, const lmb_node *conv, const lmb_no
     LMB_TRY(lmb_builder_status(&r->b));
     r->b.g->value[operands[1]].bits = w->bits;
     r->b.g->value[operands[2]].decay = 0;
+    for (int i = 1; i < 3; i++) /* what is not to be trained is not, as one with its normalisation */
+        r->b.g->value[operands[i]].frozen = w->frozen && g->value[bn->in[1]].frozen;
     lmb_node like = *conv;
     like.n_in = 3;
     return lmb_graph_node_like(r->b.g, &like, operands, out, err);
