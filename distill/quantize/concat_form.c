@@ -85,7 +85,9 @@ static bool splits(const lmb_graph *g, const lmb_node *n)
 {
     if (is(n, "Gemm")) {
         const lmb_gemm_attr *a = n->attr;
-        if (a->alpha != 1 || a->beta != 1 || a->transA || !a->transB)
+        if (a->alpha != 1 || a->beta != 1 || a->transA || !a->transB ||
+            (n->n_in > 2 && n->in[2] != LMB_NONE &&
+             lmb_shape_count(&g->value[n->in[2]].shape) != g->value[n->in[1]].shape.d[0])) /* one number for all */
             return false;
     } else if (!is(n, "Conv") || ((const lmb_conv_attr *)n->attr)->group != 1) {
         return false;
@@ -224,6 +226,7 @@ static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, i
     if (v != LMB_NONE) {
         r->b.g->value[v].bits = shape.n > 1 ? w->bits : 0;
         r->b.g->value[v].decay = shape.n > 1 ? w->decay : 0;
+        r->b.g->value[v].frozen = w->frozen;
     }
     return v;
 }

@@ -1,7 +1,6 @@
 /* distill/quantize/integer_form.c - see integer_form.h. */
 #include "distill/quantize/integer_form.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,21 +9,11 @@
 #include "core/ops/pool.h"
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
+#include "distill/quantize/clamp_form.h"
 #include "distill/quantize/concat_form.h"
+#include "distill/quantize/gemm_form.h"
+#include "distill/quantize/input_form.h"
 #include "distill/quantize/softmax.h"
-
-enum { CHANNELS_MAX = 64 }; /* of an input that is normalised by channel */
-
-/* The chain behind the input, as one affine function a x + b of each channel, up to the convolution that reads it. */
-typedef struct prefix {
-    bool there;
-    int conv;     /* node; -1: none */
-    int channels;
-    double a[CHANNELS_MAX], b[CHANNELS_MAX];
-    double mean, scale; /* one for all channels */
-} prefix;
-
-typedef struct form { const lmb_graph *g; prefix p; } form;
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -35,127 +24,6 @@ static const void *attr_of(const lmb_node *n, const char *name)
         if (strcmp(r->name, name) == 0)
             return (const char *)n->attr + r->offset;
     return NULL;
-}
-
-/* ---- normalisation by channel ---- */
-
-/* The constant of a node as a number for each channel; false: it is no such constant. */
-static bool channel_constant(const lmb_graph *g, lmb_vid v, int channels, double *out)
-{
-    const lmb_value *c = &g->value[v];
-    int64_t n = lmb_shape_count(&c->shape);
-    bool by_channel = n == channels && c->shape.n >= 3 && c->shape.d[c->shape.n - 3] == channels;
-
-    if (c->role != LMB_ROLE_CONSTANT || c->dtype != LMB_F32 || !c->data || (n != 1 && !by_channel))
-        return false;
-    for (int i = 0; i < channels; i++)
-        out[i] = ((const float *)c->data)[n == 1 ? 0 : i];
-    return true;
-}
-
-/* One more step of the chain; false: the node is none. */
-static bool absorb(const lmb_graph *g, const lmb_node *n, prefix *p, bool *odd)
-{
-    double c[CHANNELS_MAX];
-    bool sub = is(n, "Sub"), add = is(n, "Add"), mul = is(n, "Mul"), div = is(n, "Div");
-
-    if ((!sub && !add && !mul && !div) || !channel_constant(g, n->in[1], p->channels, c))
-        return false;
-    for (int i = 0; i < p->channels; i++) {
-        if (div && c[i] == 0)
-            return false;
-        p->a[i] *= mul ? c[i] : div ? 1 / c[i] : 1;
-        p->b[i] = mul ? p->b[i] * c[i] : div ? p->b[i] / c[i] : p->b[i] + (add ? c[i] : -c[i]);
-    }
-    *odd |= add || div || lmb_shape_count(&g->value[n->in[1]].shape) != 1;
-    return true;
-}
-
-/* Is there a normalisation that a scale and a zero point can not say, in front of one convolution? */
-static void find_prefix(const lmb_graph *g, prefix *p)
-{
-    lmb_vid x = lmb_graph_input(g, 0);
-    bool odd = false;
-    int at;
-
-    p->conv = -1;
-    if (x == LMB_NONE || g->value[x].shape.n != 4 || g->value[x].shape.d[1] > CHANNELS_MAX)
-        return;
-    p->channels = (int)g->value[x].shape.d[1];
-    for (int i = 0; i < p->channels; i++) {
-        p->a[i] = 1;
-        p->b[i] = 0;
-    }
-    while ((at = lmb_sole_reader(g, x)) >= 0 && g->node[at].in[0] == x && absorb(g, &g->node[at], p, &odd))
-        x = g->node[at].out[0];
-    if (at < 0 || !odd || !is(&g->node[at], "Conv") || g->node[at].in[0] != x ||
-        ((const lmb_conv_attr *)g->node[at].attr)->group != 1 || !g->value[g->node[at].in[1]].data ||
-        lmb_sole_reader(g, g->node[at].in[1]) < 0)
-        return;
-    for (int i = 0; i < p->channels; i++) {
-        if (!(p->a[i] > 0) || !isfinite(p->b[i]))
-            return;
-        p->scale += p->a[i] / p->channels;
-        p->mean += -p->b[i] / p->a[i] / p->channels;
-    }
-    p->mean = fmin(fmax(nearbyint(p->mean), 0), 255);
-    p->conv = at;
-    p->there = true;
-}
-
-static bool in_prefix(const form *f, const lmb_node *n)
-{
-    const lmb_graph *g = f->g;
-
-    if (!f->p.there)
-        return false;
-    for (lmb_vid x = g->node[f->p.conv].in[0]; g->value[x].node != LMB_NONE; x = g->node[g->value[x].node].in[0])
-        if (&g->node[g->value[x].node] == n)
-            return true;
-    return false;
-}
-
-/* The first convolution behind one mean and one scale. */
-static lmb_status emit_first(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, lmb_error *err)
-{
-    const form *f = r->ctx;
-    const prefix *p = &f->p;
-    const lmb_value *w = &f->g->value[n->in[1]],
-                    *old_bias = n->n_in > 2 && n->in[2] != LMB_NONE ? &f->g->value[n->in[2]] : NULL;
-    int64_t count = lmb_shape_count(&w->shape), k = w->shape.d[0], each = count / k, taps = each / p->channels;
-    float *fw = malloc(sizeof *fw * (size_t)(count + 1)), *fb = malloc(sizeof *fb * (size_t)(k + 1));
-    char name[200];
-
-    if (!fw || !fb) {
-        free(fw);
-        free(fb);
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to rewrite %s", n->name);
-    }
-    for (int64_t o = 0; o < k; o++) {
-        double bias = old_bias ? ((const float *)old_bias->data)[o] : 0;
-        for (int64_t i = 0; i < each; i++) {
-            int64_t c = i / taps;
-            double v = ((const float *)w->data)[o * each + i];
-            fw[o * each + i] = (float)(v * p->a[c] / p->scale);
-            bias += v * (p->a[c] * p->mean + p->b[c]);
-        }
-        fb[o] = (float)bias;
-    }
-    snprintf(name, sizeof name, "%.180s.bias", n->name);
-    lmb_vid x = lmb_emit(&r->b, "Sub", "centre", LMB_IN(in[0], lmb_emit_scalar(&r->b, (float)p->mean)), LMB_NO_ATTRS);
-    x = lmb_emit(&r->b, "Mul", "normalise", LMB_IN(x, lmb_emit_scalar(&r->b, (float)p->scale)), LMB_NO_ATTRS);
-    lmb_vid operands[3] = { x, lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, w->name, LMB_F32, w->shape, fw),
-                            lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, old_bias ? old_bias->name : name, LMB_F32,
-                                           LMB_SHAPE(k), fb) };
-    free(fw);
-    free(fb);
-    LMB_TRY(lmb_builder_status(&r->b));
-    r->b.g->value[operands[1]].decay = w->decay;
-    r->b.g->value[operands[1]].bits = w->bits;
-    r->b.g->value[operands[2]].decay = 0;
-    lmb_node like = *n;
-    like.n_in = 3;
-    return lmb_graph_node_like(r->b.g, &like, operands, out, err);
 }
 
 /* ---- selecting convolutions ---- */
@@ -244,7 +112,7 @@ static bool sliced_for_pad(const lmb_graph *g, const lmb_node *slice)
 static lmb_status select_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
                               lmb_error *err)
 {
-    const lmb_graph *g = ((const form *)r->ctx)->g;
+    const lmb_graph *g = r->old;
     int64_t stride[2] = { 1, 1 }, pads[2] = { 0, 0 },
             channels = g->value[n->in[0]].shape.n == 4 ? g->value[n->in[0]].shape.d[1] : 0;
 
@@ -299,7 +167,7 @@ static lmb_status pool_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
 {
     bool flat;
 
-    if (!is_global_mean(((const form *)r->ctx)->g, n, &flat))
+    if (!is_global_mean(r->old, n, &flat))
         return LMB_OK;
     *done = true;
     out[0] = lmb_emit(&r->b, "GlobalAveragePool", n->name, in, 1, LMB_NO_ATTRS);
@@ -313,49 +181,33 @@ static lmb_status pool_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in
 static lmb_status form_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
                             lmb_error *err)
 {
-    const form *f = r->ctx;
-
-    if (in_prefix(f, n)) {
-        out[0] = in[0];
-        *done = true;
-        return LMB_OK;
-    }
-    if (f->p.there && n == &f->g->node[f->p.conv]) {
-        *done = true;
-        return emit_first(r, n, in, out, err);
-    }
     LMB_TRY(select_node(r, n, in, out, done, err));
     return *done ? LMB_OK : pool_node(r, n, in, out, done);
 }
 
-/* The first convolution's weights and bias are made anew. */
-static lmb_status form_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
+static lmb_status words(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
-    const form *f = r->ctx;
-    const lmb_node *n = f->p.there ? &f->g->node[f->p.conv] : NULL;
-
-    (void)err;
-    if (n && (v == n->in[1] || (n->n_in > 2 && v == n->in[2]))) {
-        *out = LMB_NONE;
-        *done = true;
-    }
-    return LMB_OK;
+    lmb_rewrite r = { .node = form_node, .drop_dead = true };
+    return lmb_rewrite_run(&r, g, out, NULL, err);
 }
 
-/* What is no longer read is left out. */
+typedef lmb_status (*pass)(const lmb_graph *g, lmb_graph **out, lmb_error *err);
+
+/* One after the other; what is no longer read is left out at the end. */
 lmb_status lmb_pass_integer_form(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
-    form f = { 0 };
-    lmb_rewrite r = { .node = form_node, .value = form_value, .ctx = &f, .drop_dead = true };
-    lmb_graph *logits, *apart;
+    static const pass passes[] = { lmb_pass_gemm_form, lmb_pass_concat_form, lmb_pass_input_form, lmb_pass_clamp_form,
+        words };
+    lmb_graph *now, *next;
+    lmb_status st;
 
-    LMB_TRY(lmb_pass_logits(g, &logits, err));
-    lmb_status st = lmb_pass_concat_form(logits ? logits : g, &apart, err);
-    lmb_graph_destroy(logits);
-    LMB_TRY(st);
-    f.g = apart;
-    find_prefix(apart, &f.p);
-    st = lmb_rewrite_run(&r, apart, out, NULL, err);
-    lmb_graph_destroy(apart);
-    return st;
+    LMB_TRY(lmb_pass_logits(g, &now, err));
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+        st = passes[i](now ? now : g, &next, err);
+        lmb_graph_destroy(now);
+        LMB_TRY(st);
+        now = next;
+    }
+    *out = now;
+    return LMB_OK;
 }

@@ -6,9 +6,9 @@
  *   strided Slice, Pad of channels   a 1x1 convolution that selects (ResNet's shortcuts without parameters): exact. Its
  *                                    weights are trained from then on, and channels of both sides are no longer tied
  *   ReduceMean, AveragePool of all   GlobalAveragePool (and Flatten)
- *   normalisation by channel         one mean, a whole number, and one scale for all channels; what is left of it goes
- *                                    into the first convolution's weights and bias. Exact inside the image; at its
- *                                    border the padding is now that one mean
+ *   normalisation in other words     one mean, a whole number, and one scale (input_form.h)
+ *   full layers in other words       Gemm x W' + b (gemm_form.h)
+ *   a clamp behind a pooling         in front of it (clamp_form.h)
  *   a layer that reads a Concat      a layer for each part, and a sum (concat_form.h)
  *   a Softmax at the end             nothing: the largest answer is of the same class (softmax.h)
  *

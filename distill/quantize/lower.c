@@ -198,6 +198,22 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
     return LMB_OK;
 }
 
+/* Integers stay where they are, in rows of an image's channels: as one list they are what they were, as an image only
+ * of the same channels, height and width. */
+static lmb_status check_unmoved(const lowering *l, const lmb_node *n)
+{
+    const lmb_shape *y = &value(l, n->out[0])->shape;
+    lmb_edge_tensor x;
+
+    if (lmb_edge_write_tensor(l->w, l->tensor[n->in[0]], &x) != LMB_EDGE_OK)
+        return LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: an earlier operator has no integer form");
+    bool list = y->n == 2 && y->d[1] == (int64_t)x.c * x.h * x.w,
+         image = y->n == 4 && y->d[1] == x.c && y->d[2] == x.h && y->d[3] == x.w;
+    return list || image
+               ? LMB_OK
+               : refuse(l, n, "it makes another image of the numbers; only a list of them has an integer form");
+}
+
 /* MaxPool, Flatten, Reshape: the QuantizeLinear behind must have the scale of the DequantizeLinear before. */
 static lmb_status lower_same(lowering *l, const lmb_node *n)
 {
@@ -213,6 +229,7 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
     if (!same(&x, &y) || y.lo != 0 || y.hi != 255)
         return refuse(l, n, "scale and zero point must be the same on both sides");
     if (!is(n, "MaxPool")) {
+        LMB_TRY(check_unmoved(l, n));
         l->tensor[end] = l->tensor[n->in[0]];
         return LMB_OK;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/ops/batch_norm.h"
+#include "core/ops/gemm.h"
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/bits.h"
@@ -188,7 +189,17 @@ static lmb_vid quantise_weights(lmb_rewrite *r, const lmb_node *n, lmb_vid w)
 static lmb_status check_prefix(const lmb_graph *g, const lmb_node *n, lmb_error *err)
 {
     float mean = *(const float *)g->value[n->in[1]].data;
+    int before = g->value[n->in[0]].node;
 
+    if (before != LMB_NONE &&
+        (is(n, "Sub") || !is(&g->node[before], "Sub") || g->value[g->node[before].in[0]].node != LMB_NONE))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: behind the input one Sub and then one Mul become integers, and here are more; write "
+                        "them as one `mean` and one `scale`",
+                        n->name);
+    if (is(n, "Mul") && !(mean > 0))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: the scale %g of the input must be above 0", n->name,
+                        (double)mean);
     if (g->value[n->in[0]].shape.n != 4)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
                         "node %s: only images become integers, not signals; leave the student unquantised", n->name);
@@ -197,6 +208,42 @@ static lmb_status check_prefix(const lmb_graph *g, const lmb_node *n, lmb_error 
                         "node %s: the mean %g must be a whole number in 0 .. 255, so that raw bytes are exact; "
                         "round the model's `mean`",
                         n->name, (double)mean);
+    return LMB_OK;
+}
+
+/* Do integers stand for v, once the pass is through? */
+static bool becomes_integers(const lmb_graph *g, lmb_vid v)
+{
+    const lmb_node *n = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
+
+    if (!n)
+        return false;
+    return keeps_scale(n) ? becomes_integers(g, n->in[0]) : !is_prefix(g, n) || is(n, "Mul");
+}
+
+/* What lower.c would refuse, before anybody trains for hours. */
+static lmb_status check_node(const lmb_graph *g, const lmb_node *n, lmb_error *err)
+{
+    const lmb_gemm_attr *a = is(n, "Gemm") ? n->attr : NULL;
+    lmb_vid bias = is_weighted(n) && n->n_in > 2 ? n->in[2] : LMB_NONE;
+
+    for (int k = 0; k < (is(n, "Add") ? 2 : 1); k++)
+        if (!becomes_integers(g, n->in[k]))
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                            "node %s (%s): it reads %s, for which no integers stand: they do for what layers make, and "
+                            "for the input behind a mean and a scale",
+                            n->name, n->op->name, g->value[n->in[k]].name);
+    if (is(n, "Add") && !lmb_shape_equal(&g->value[n->in[0]].shape, &g->value[n->in[1]].shape))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: only an Add of two values of one shape has an integer form",
+                        n->name);
+    if (a && (a->alpha != 1 || (bias != LMB_NONE && a->beta != 1) || a->transA || !a->transB))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: of Gemm only x W' + b has an integer form (alpha and beta 1, transB 1)", n->name);
+    if (bias != LMB_NONE && lmb_shape_count(&g->value[bias].shape) != g->value[n->in[1]].shape.d[0])
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: its bias is not one number for each output channel", n->name);
+    for (int k = 1; is(n, "Clip") && k < n->n_in; k++)
+        if (n->in[k] != LMB_NONE && g->value[n->in[k]].role != LMB_ROLE_CONSTANT)
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: its bounds must be constants", n->name);
     return LMB_OK;
 }
 
@@ -220,6 +267,8 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
                         "node %s: %s has no integer form%s; `limbeck list integer-ops` has what has one. Use that, or "
                         "leave the student unquantised",
                         n->name, n->op->name, lmb_integer_op_find(n->op->name) ? " in this place" : "");
+    if (ranges)
+        LMB_TRY(check_node(g, n, err));
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
     if (weights)
         operand[1] = quantise_weights(r, n, in[1]);

@@ -214,6 +214,9 @@ static lmb_status prefix(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, l
 
     if (c->role != LMB_ROLE_CONSTANT || lmb_shape_count(&c->shape) != 1)
         return refuse(n, "only one scalar mean and scale fold into a quantised input", err);
+    const lmb_node *before = maker(g, n->in[0]);
+    if (before && (!is(n, "Mul") || !is(before, "Sub") || maker(g, before->in[0])))
+        return refuse(n, "only one Sub and then one Mul behind the input become its zero point and scale", err);
     if (is(n, "Sub")) {
         t->mean = *(const float *)c->data;
         out[0] = in[0];
