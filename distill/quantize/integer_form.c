@@ -13,6 +13,7 @@
 #include "distill/quantize/concat_form.h"
 #include "distill/quantize/gemm_form.h"
 #include "distill/quantize/input_form.h"
+#include "distill/quantize/own_form.h"
 #include "distill/quantize/softmax.h"
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
@@ -196,8 +197,8 @@ typedef lmb_status (*pass)(const lmb_graph *g, lmb_graph **out, lmb_error *err);
 /* One after the other; what is no longer read is left out at the end. */
 lmb_status lmb_pass_integer_form(const lmb_graph *g, lmb_graph **out, lmb_error *err)
 {
-    static const pass passes[] = { lmb_pass_gemm_form, lmb_pass_concat_form, lmb_pass_input_form, lmb_pass_clamp_form,
-        words };
+    static const pass passes[] = { lmb_pass_own_form,   lmb_pass_gemm_form,  lmb_pass_concat_form,
+                                   lmb_pass_input_form, lmb_pass_clamp_form, words };
     lmb_graph *now, *next;
     lmb_status st;
 

@@ -9,6 +9,7 @@
  *   normalisation in other words     one mean, a whole number, and one scale (input_form.h)
  *   full layers in other words       Gemm x W' + b (gemm_form.h)
  *   a clamp behind a pooling         in front of it (clamp_form.h)
+ *   biases and norms that are shared a copy for each (own_form.h)
  *   a layer that reads a Concat      a layer for each part, and a sum (concat_form.h)
  *   a Softmax at the end             nothing: the largest answer is of the same class (softmax.h)
  *

@@ -1,5 +1,6 @@
-/* Mirrors distill/quantize/input_form.c, gemm_form.c and clamp_form.c, what qat.c refuses of what they leave, and what
- * concat_form.c and lower.c must not take: models as others write them answer as before, in floats and in integers. */
+/* Mirrors distill/quantize/input_form.c, gemm_form.c, clamp_form.c and own_form.c, what qat.c refuses of what they
+ * leave, and what concat_form.c and lower.c must not take: models as others write them answer as before, in floats and
+ * in integers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,6 +367,50 @@ START_TEST(shared_weights_stay_shared)
 }
 END_TEST
 
+/* ---- shared numbers ---- */
+
+static lmb_vid norm(lmb_builder *b, lmb_vid x, lmb_vid scale, lmb_vid bias, lmb_vid mean, lmb_vid var)
+{
+    return lmb_emit(b, "BatchNormalization", "norm", LMB_IN(x, scale, bias, mean, var), LMB_NO_ATTRS);
+}
+
+/* As exporters write numbers that happen to be equal: once, with an Identity of them or without; a norm's scale that is
+ * its variance, too. Weights of a convolution through an Identity as well. */
+START_TEST(each_layer_gets_numbers_of_its_own)
+{
+    lmb_graph *g, *form;
+    lmb_vid x;
+    float a[CLASSES], c[CLASSES];
+    lmb_builder b = begin(&g, &x);
+    lmb_vid ones = numbers(&b, LMB_ROLE_STATISTIC, LMB_SHAPE(4), 0), bias = weights(&b, LMB_SHAPE(4)),
+            mean = numbers(&b, LMB_ROLE_STATISTIC, LMB_SHAPE(4), 0.3f);
+
+    ck_ok(lmb_graph_set_data(g, ones, (float[]){ 1.5f, 0.5f, 2, 0.75f }, &err));
+    x = with(&b, "Mul", x, 0.01f);
+    for (int i = 0; i < 2; i++) {
+        lmb_vid w = one(&b, "Identity", weights(&b, LMB_SHAPE(4, i ? 4 : CHANNELS, 3, 3)));
+        x = lmb_emit(&b, "Conv", "conv", LMB_IN(x, w, i ? one(&b, "Identity", bias) : bias),
+                     LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
+        x = one(&b, "Relu", norm(&b, x, ones, bias, mean, i ? ones : one(&b, "Identity", ones)));
+    }
+    end(&b, head(&b, x));
+    ck_ok(lmb_pass_integer_form(g, &form, &err));
+    ck_assert_int_eq(count(form, "Identity"), 0);
+    for (int i = 0; i < form->n_nodes; i++) {
+        const lmb_node *n = &form->node[i];
+        for (int k = 1; strcmp(n->op->name, "BatchNormalization") == 0 && k < 5; k++)
+            ck_assert_int_eq(form->value[n->in[k]].role, k > 2 ? LMB_ROLE_STATISTIC : LMB_ROLE_PARAMETER);
+    }
+    answers(g, a);
+    answers(form, c);
+    close_to(a, c, 1e-5f);
+    integers(form, c);
+    close_to(a, c, 0.08f);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(form);
+}
+END_TEST
+
 /* ---- what must not be taken ---- */
 
 /* A layer that reads a Concat, with one number as the bias of all outputs. */
@@ -446,5 +491,5 @@ LMB_TEST_MAIN("distill/forms", add_loop(a_normalisation_in_any_words, CHAINS);
               add_loop(more_than_one_mean_and_one_scale_is_refused, CHAINS);
               add_loop(clamps_come_before_what_moves_numbers, 2); add(a_clamp_that_can_not_move_stays);
               add_loop(full_layers_in_any_words, sizeof fulls / sizeof *fulls); add(shared_weights_stay_shared);
-              add_loop(one_bias_for_all_outputs_of_a_joined_layer, 2); add_loop(a_reshape_makes_a_list_or_nothing, 4);
-              add(what_is_frozen_stays_frozen);)
+              add(each_layer_gets_numbers_of_its_own); add_loop(one_bias_for_all_outputs_of_a_joined_layer, 2);
+              add_loop(a_reshape_makes_a_list_or_nothing, 4); add(what_is_frozen_stays_frozen);)
