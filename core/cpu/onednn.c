@@ -61,6 +61,29 @@ static bool conv_ok(const lmb_call *c, const char **why)
     return c->in[0].shape.n == 4 && v.n > 0 && v.oh > 0 && v.ow > 0 && v.c > 0 && v.k > 0;
 }
 
+/* Does some row of the output see padding alone? */
+static bool row_of_padding(const lmb_conv *v)
+{
+    for (int64_t y = 0; y < v->oh; y++) {
+        bool seen = false;
+        for (int64_t t = 0, at = y * v->sh - v->ph; t < v->kh; t++, at += v->dh)
+            seen |= at >= 0 && at < v->h;
+        if (!seen)
+            return true;
+    }
+    return false;
+}
+
+/* The library leaves what is added out of such rows (2.6). */
+static bool conv_act_ok(const lmb_call *c, const char **why)
+{
+    if (!conv_ok(c, why))
+        return false;
+    lmb_conv v = lmb_conv_of_call(c);
+    *why = "not where a row sees padding alone";
+    return !row_of_padding(&v);
+}
+
 /* What ConvAct does after the convolution; NULL for nothing. Input 3 is added by letting the output begin with it. */
 static bool after_conv(const lmb_call *c, lmbi_primitive *s, dnnl_post_ops_t *after)
 {
@@ -185,11 +208,11 @@ CREATE(conv)
 CREATE(data)
 CREATE(weights)
 
-#define CONV(lower, text, Op, Domain, make)                                                                            \
+#define CONV(lower, text, Op, Domain, make, ok)                                                                        \
     static const lmb_kernel lower = { .name = "onednn:" text,                                                          \
                                       .op = Op,                                                                        \
                                       .domain = Domain,                                                                \
-                                      .accepts = conv_ok,                                                              \
+                                      .accepts = ok,                                                                   \
                                       .layout = lmbi_conv_layout,                                                      \
                                       .create = make##_create,                                                         \
                                       .run = lmbi_primitive_run,                                                       \
@@ -197,16 +220,16 @@ CREATE(weights)
     static const lmb_kernel lower##_bf16 = { .name = "onednn-bf16:" text,                                              \
                                              .op = Op,                                                                 \
                                              .domain = Domain,                                                         \
-                                             .accepts = conv_ok,                                                       \
+                                             .accepts = ok,                                                            \
                                              .layout = lmbi_conv_layout,                                               \
                                              .storage = lmbi_conv_bf16,                                                \
                                              .create = make##_create_bf16,                                             \
                                              .run = lmbi_primitive_run,                                                \
                                              .destroy = lmbi_primitive_destroy }
-CONV(conv, "conv", "Conv", "", conv);
-CONV(conv_act, "conv_act", "ConvAct", "limbeck", conv);
-CONV(conv_data, "conv_data", "ConvGradData", "limbeck", data);
-CONV(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights);
+CONV(conv, "conv", "Conv", "", conv, conv_ok);
+CONV(conv_act, "conv_act", "ConvAct", "limbeck", conv, conv_act_ok);
+CONV(conv_data, "conv_data", "ConvGradData", "limbeck", data, conv_ok);
+CONV(conv_weights, "conv_weights", "ConvGradWeights", "limbeck", weights, conv_ok);
 
 /* ---- Gemm ---- */
 
