@@ -7,6 +7,7 @@
 
 #include "core/edge/write.h"
 #include "core/graph/op.h"
+#include "core/ops/attrs.h"
 #include "core/ops/conv.h"
 #include "core/ops/gemm.h"
 #include "core/ops/pool.h"
@@ -112,8 +113,9 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     if (!w || !is(w, "DequantizeLinear") || !value(l, w->in[0])->data || value(l, w->in[0])->dtype != LMB_S8 ||
         !value(l, w->in[1])->data)
         return refuse(l, n, "its weights must be constant s8 behind a DequantizeLinear");
-    int64_t k = value(l, w->in[0])->shape.d[0];
-    if (lmb_shape_count(&value(l, w->in[1])->shape) != k)
+    const lmb_shape *shape = &value(l, w->in[0])->shape;
+    int64_t k = shape->d[0], axis = ((const lmb_axis_attr *)w->attr)->axis;
+    if (lmb_shape_count(&value(l, w->in[1])->shape) != k || (k > 1 && axis != 0 && axis != -shape->n))
         return refuse(l, w, "one scale for each output channel is needed");
     const int8_t *zero = w->n_in > 2 && w->in[2] != LMB_NONE ? value(l, w->in[2])->data : NULL;
     for (int64_t c = 0; c < k && zero; c++)
@@ -276,6 +278,22 @@ static lmb_status lower_input(lowering *l, const lmb_node *n)
     return LMB_OK;
 }
 
+/* Of constants: read by their Conv or Gemm. Of the input: it says what the bytes mean. Else it must say what the
+ * QuantizeLinear before it has said. */
+static lmb_status lower_dequantise(lowering *l, const lmb_node *n)
+{
+    const lmb_node *before = maker(l, n->in[0]);
+    lmb_edge_quant q, x;
+
+    l->tensor[n->out[0]] = l->tensor[n->in[0]];
+    if (!before || !is(before, "QuantizeLinear") || value(l, before->in[0])->role == LMB_ROLE_INPUT ||
+        shift_of_input(l, before))
+        return LMB_OK;
+    LMB_TRY(quant_of(l, before, &q));
+    LMB_TRY(quant_of(l, n, &x));
+    return same(&q, &x) ? LMB_OK : refuse(l, n, "its scale and zero point must be those of the QuantizeLinear before");
+}
+
 static lmb_status lower_node(lowering *l, const lmb_node *n)
 {
     lmb_edge_quant y;
@@ -288,10 +306,8 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
         if (reader >= 0 && is(&l->g->node[reader], "QuantizeLinear") && shift_of_input(l, &l->g->node[reader]))
             return LMB_OK;
     }
-    if (is(n, "DequantizeLinear")) { /* of constants: read by their Conv or Gemm */
-        l->tensor[n->out[0]] = l->tensor[n->in[0]];
-        return LMB_OK;
-    }
+    if (is(n, "DequantizeLinear"))
+        return lower_dequantise(l, n);
     for (int k = 0; k < (is(n, "Add") ? 2 : 1); k++)
         if (l->tensor[n->in[k]] < 0)
             return refuse(l, n, "it reads a value that is not quantised");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/random.h"
+#include "core/ops/attrs.h"
 #include "core/plan/plan.h"
 #include "distill/quantize/clamp_form.h"
 #include "distill/quantize/concat_form.h"
@@ -14,6 +15,7 @@
 #include "distill/quantize/integer_form.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/ptq.h"
+#include "distill/quantize/qdq.h"
 #include "distill/search/deployed.h"
 #include "tests/check_main.h"
 
@@ -102,8 +104,8 @@ static void close_to(const float *a, const float *b, float share)
         ck_assert_msg(fabsf(a[i] - b[i]) <= share * most, "logit %d: %g, was %g", i, (double)b[i], (double)a[i]);
 }
 
-/* What the `.lmb` says of the same sample. */
-static void integers(const lmb_graph *form, float *y)
+/* Of which the first sample is the one that answers() asks about. */
+static lmb_dataset *bytes_as_data(void)
 {
     lmb_dataset_arrays all = { .samples = malloc(SAMPLES * NUMBERS),
                                .labels = calloc(SAMPLES, sizeof(int32_t)),
@@ -111,16 +113,24 @@ static void integers(const lmb_graph *form, float *y)
                                .shape = LMB_SHAPE(CHANNELS, SIDE, SIDE),
                                .dtype = LMB_U8,
                                .classes = CLASSES };
-    const lmb_ptq_config how = { .calibration = SAMPLES, .seed = 1, .backend = "reference", .threads = 1 };
-    float logits[SAMPLES * CLASSES];
-    lmb_metrics m = { 0 };
     lmb_dataset *data;
-    lmb_graph *frozen;
-    lmb_deployed d;
 
     for (int i = 0; i < SAMPLES * NUMBERS; i++)
         ((uint8_t *)all.samples)[i] = byte_at(i);
     ck_ok(lmb_dataset_memory(&all, "memory", &data, &err));
+    return data;
+}
+
+/* What the `.lmb` says of the same sample. */
+static void integers(const lmb_graph *form, float *y)
+{
+    const lmb_ptq_config how = { .calibration = SAMPLES, .seed = 1, .backend = "reference", .threads = 1 };
+    float logits[SAMPLES * CLASSES];
+    lmb_dataset *data = bytes_as_data();
+    lmb_metrics m = { 0 };
+    lmb_graph *frozen;
+    lmb_deployed d;
+
     ck_ok(lmb_ptq(form, &how, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, &d, NULL, &err));
     ck_ok(lmb_metrics_init(&m, CLASSES, &err));
@@ -464,6 +474,56 @@ START_TEST(a_reshape_makes_a_list_or_nothing)
 }
 END_TEST
 
+/* The QDQ graph of a small model, whose convolution has as many channels as it reads. */
+static lmb_graph *qdq_graph(void)
+{
+    lmb_graph *g, *frozen, *out;
+    lmb_dataset *data = bytes_as_data();
+    const lmb_ptq_config how = { .calibration = SAMPLES, .seed = 1, .backend = "reference", .threads = 1 };
+    lmb_vid x;
+    lmb_builder b = begin(&g, &x);
+
+    x = one(&b, "Relu", conv(&b, with(&b, "Mul", x, 0.01f), CHANNELS, 3));
+    end(&b, head(&b, one(&b, "GlobalAveragePool", x)));
+    ck_ok(lmb_ptq(g, &how, data, &frozen, &err));
+    ck_ok(lmb_pass_qdq(frozen, &out, &err));
+    lmb_dataset_destroy(data);
+    lmb_graph_destroy(frozen);
+    lmb_graph_destroy(g);
+    return out;
+}
+
+/* A file of others may say of a pair two things, or have scales along the wrong axis; ONNX computes that, we do not. */
+START_TEST(pairs_and_axes_of_others)
+{
+    lmb_graph *g = qdq_graph();
+    lmb_str file = LMB_STR_INIT;
+    bool changed = false;
+
+    ck_ok(lmb_lower(g, &file, &err));
+    for (int i = 0; i < g->n_nodes && !changed; i++) {
+        const lmb_node *n = &g->node[i];
+        if (strcmp(n->op->name, "DequantizeLinear") != 0)
+            continue;
+        int before = g->value[n->in[0]].node;
+        if (_i == 0 && before == LMB_NONE && g->value[n->in[0]].shape.n == 4) {
+            ((lmb_axis_attr *)(uintptr_t)n->attr)->axis = 1; /* of a graph that nobody else has */
+            changed = true;
+        } else if (_i == 1 && before != LMB_NONE && g->value[g->node[before].in[0]].role != LMB_ROLE_INPUT) {
+            float twice = 2 * *(const float *)g->value[n->in[1]].data;
+            lmb_vid *in = (lmb_vid *)(uintptr_t)n->in;
+            ck_ok(lmb_graph_value(g, LMB_ROLE_CONSTANT, "twice", LMB_F32, &(lmb_shape){ 0 }, &twice, &in[1], &err));
+            changed = true;
+        }
+    }
+    ck_assert(changed);
+    lmb_str_free(&file);
+    ck_assert_int_eq(lmb_lower(g, &file, &err), LMB_E_UNSUPPORTED);
+    lmb_str_free(&file);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 /* A layer that is not to be trained is not, whatever it is written as. */
 START_TEST(what_is_frozen_stays_frozen)
 {
@@ -492,4 +552,5 @@ LMB_TEST_MAIN("distill/forms", add_loop(a_normalisation_in_any_words, CHAINS);
               add_loop(clamps_come_before_what_moves_numbers, 2); add(a_clamp_that_can_not_move_stays);
               add_loop(full_layers_in_any_words, sizeof fulls / sizeof *fulls); add(shared_weights_stay_shared);
               add(each_layer_gets_numbers_of_its_own); add_loop(one_bias_for_all_outputs_of_a_joined_layer, 2);
-              add_loop(a_reshape_makes_a_list_or_nothing, 4); add(what_is_frozen_stays_frozen);)
+              add_loop(a_reshape_makes_a_list_or_nothing, 4); add_loop(pairs_and_axes_of_others, 2);
+              add(what_is_frozen_stays_frozen);)
