@@ -1,154 +1,11 @@
 /* Mirrors distill/quantize/input_form.c, gemm_form.c, clamp_form.c and own_form.c, what qat.c refuses of what they
- * leave, and what concat_form.c and lower.c must not take: models as others write them answer as before, in floats and
- * in integers. */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "core/base/random.h"
-#include "core/ops/attrs.h"
-#include "core/plan/plan.h"
+ * leave, and what concat_form.c must not take: models as others write them answer as before, in floats and in integers.
+ */
 #include "distill/quantize/clamp_form.h"
 #include "distill/quantize/concat_form.h"
 #include "distill/quantize/gemm_form.h"
-#include "distill/quantize/input_form.h"
 #include "distill/quantize/integer_form.h"
-#include "distill/quantize/lower.h"
-#include "distill/quantize/ptq.h"
-#include "distill/quantize/qdq.h"
-#include "distill/search/deployed.h"
-#include "tests/check_main.h"
-
-enum { CHANNELS = 3, SIDE = 6, NUMBERS = CHANNELS * SIDE * SIDE, CLASSES = 5, SAMPLES = 40 };
-static lmb_error err;
-
-static lmb_vid numbers(lmb_builder *b, lmb_role role, lmb_shape s, float size)
-{
-    int64_t n = lmb_shape_count(&s);
-    float *w = malloc(sizeof *w * (size_t)n);
-    lmb_rand r = lmb_rand_at(3, LMB_RAND_TEST, 0, (uint64_t)b->g->n_values);
-
-    for (int64_t i = 0; i < n; i++)
-        w[i] = size * lmb_rand_normal(&r, (uint32_t)i);
-    lmb_vid v = lmb_emit_value(b, role, "w", LMB_F32, s, w);
-    free(w);
-    return v;
-}
-static lmb_vid weights(lmb_builder *b, lmb_shape s) { return numbers(b, LMB_ROLE_PARAMETER, s, 0.4f); }
-
-static lmb_vid one(lmb_builder *b, const char *op, lmb_vid x) { return lmb_emit(b, op, op, LMB_IN(x), LMB_NO_ATTRS); }
-
-static lmb_vid with(lmb_builder *b, const char *op, lmb_vid x, float c)
-{
-    return lmb_emit(b, op, op, LMB_IN(x, lmb_emit_scalar(b, c)), LMB_NO_ATTRS);
-}
-
-static lmb_vid conv(lmb_builder *b, lmb_vid x, int64_t k, int64_t side)
-{
-    int64_t c = lmb_builder_value(b, x)->shape.d[1], p = side / 2;
-    return lmb_emit(b, "Conv", "conv", LMB_IN(x, weights(b, LMB_SHAPE(k, c, side, side)), weights(b, LMB_SHAPE(k))),
-                    LMB_ATTRS(LMB_AINTS("pads", p, p, p, p)));
-}
-
-static lmb_vid head(lmb_builder *b, lmb_vid x)
-{
-    x = one(b, "Flatten", x);
-    return lmb_emit(
-        b, "Gemm", "head",
-        LMB_IN(x, weights(b, LMB_SHAPE(CLASSES, lmb_builder_value(b, x)->shape.d[1])), weights(b, LMB_SHAPE(CLASSES))),
-        LMB_ATTRS(LMB_AINT("transB", 1)));
-}
-
-static lmb_builder begin(lmb_graph **g, lmb_vid *x)
-{
-    err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_graph_create(g, &err));
-    lmb_builder b = lmb_builder_of(*g, &err);
-    *x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, CHANNELS, SIDE, SIDE), NULL);
-    return b;
-}
-
-static lmb_graph *end(lmb_builder *b, lmb_vid y)
-{
-    lmb_emit_output(b, "logits", y);
-    ck_ok(lmb_builder_status(b));
-    return b->g;
-}
-
-/* ---- answers ---- */
-
-static uint8_t byte_at(int i) { return (uint8_t)(i * 37 % 251 ^ i / 7 % 5); }
-
-static void answers(const lmb_graph *g, float *y)
-{
-    float x[NUMBERS];
-    lmb_plan_options o = { .backends = NULL };
-    lmb_plan *p;
-
-    for (int i = 0; i < NUMBERS; i++)
-        x[i] = byte_at(i);
-    ck_ok(lmb_plan_compile(g, &o, &p, &err));
-    ck_ok(lmb_plan_bind(p, lmb_graph_input(g, 0), x, &err));
-    ck_ok(lmb_plan_run(p, NULL, &err));
-    memcpy(y, lmb_plan_data(p, g->output[0].value), CLASSES * sizeof *y);
-    lmb_plan_destroy(p);
-}
-
-static void close_to(const float *a, const float *b, float share)
-{
-    float most = 0;
-    for (int i = 0; i < CLASSES; i++)
-        most = fmaxf(most, fabsf(a[i]));
-    ck_assert(most > 0.01f);
-    for (int i = 0; i < CLASSES; i++)
-        ck_assert_msg(fabsf(a[i] - b[i]) <= share * most, "logit %d: %g, was %g", i, (double)b[i], (double)a[i]);
-}
-
-/* Of which the first sample is the one that answers() asks about. */
-static lmb_dataset *bytes_as_data(void)
-{
-    lmb_dataset_arrays all = { .samples = malloc(SAMPLES * NUMBERS),
-                               .labels = calloc(SAMPLES, sizeof(int32_t)),
-                               .n = SAMPLES,
-                               .shape = LMB_SHAPE(CHANNELS, SIDE, SIDE),
-                               .dtype = LMB_U8,
-                               .classes = CLASSES };
-    lmb_dataset *data;
-
-    for (int i = 0; i < SAMPLES * NUMBERS; i++)
-        ((uint8_t *)all.samples)[i] = byte_at(i);
-    ck_ok(lmb_dataset_memory(&all, "memory", &data, &err));
-    return data;
-}
-
-/* What the `.lmb` says of the same sample. */
-static void integers(const lmb_graph *form, float *y)
-{
-    const lmb_ptq_config how = { .calibration = SAMPLES, .seed = 1, .backend = "reference", .threads = 1 };
-    float logits[SAMPLES * CLASSES];
-    lmb_dataset *data = bytes_as_data();
-    lmb_metrics m = { 0 };
-    lmb_graph *frozen;
-    lmb_deployed d;
-
-    ck_ok(lmb_ptq(form, &how, data, &frozen, &err));
-    ck_ok(lmb_deployed_real(frozen, &d, NULL, &err));
-    ck_ok(lmb_metrics_init(&m, CLASSES, &err));
-    ck_ok(lmb_deploy_evaluate(d.file.text, d.file.n, data, NULL, 1, &m, logits, NULL, &err));
-    memcpy(y, logits, CLASSES * sizeof *y);
-    lmb_metrics_deinit(&m);
-    lmb_deployed_free(&d);
-    lmb_graph_destroy(frozen);
-    lmb_dataset_destroy(data);
-}
-
-static int count(const lmb_graph *g, const char *op)
-{
-    int n = 0;
-    for (int i = 0; i < g->n_nodes; i++)
-        n += strcmp(g->node[i].op->name, op) == 0;
-    return n;
-}
+#include "tests/distill/written.h"
 
 /* ---- the input ---- */
 
@@ -421,7 +278,7 @@ START_TEST(each_layer_gets_numbers_of_its_own)
 }
 END_TEST
 
-/* ---- what must not be taken ---- */
+/* ---- what must not be taken, or lost ---- */
 
 /* A layer that reads a Concat, with one number as the bias of all outputs. */
 START_TEST(one_bias_for_all_outputs_of_a_joined_layer)
@@ -443,84 +300,6 @@ START_TEST(one_bias_for_all_outputs_of_a_joined_layer)
     close_to(a, c, 1e-5f);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
-}
-END_TEST
-
-/* Integers lie in rows of pixels with all their channels: an image of the same numbers in another form is another. */
-START_TEST(a_reshape_makes_a_list_or_nothing)
-{
-    static const int64_t to[4][4] = { { 1, 8, 3, 6 }, { 1, 4, 4, 9 }, { 1, 4, 6, 6 }, { 1, 4, 6, 6 } };
-    lmb_graph *g, *form;
-    lmb_vid x;
-    float a[CLASSES], c[CLASSES];
-    lmb_deployed d;
-    lmb_builder b = begin(&g, &x);
-
-    x = one(&b, "Relu", conv(&b, with(&b, "Mul", x, 0.01f), 4, 3));
-    x = _i == 3 ? one(&b, "Flatten", x) : x;
-    x = lmb_emit(&b, "Reshape", "other", LMB_IN(x, lmb_emit_ints(&b, to[_i], 4)), LMB_NO_ATTRS);
-    end(&b, head(&b, one(&b, "GlobalAveragePool", conv(&b, x, 4, 3))));
-    ck_ok(lmb_pass_integer_form(g, &form, &err));
-    if (_i < 2) {
-        ck_assert_int_eq(lmb_deployed_sketch(form, NULL, &d, &err), LMB_E_UNSUPPORTED);
-        ck_assert_ptr_nonnull(strstr(err.msg, "other"));
-    } else {
-        answers(g, a);
-        integers(form, c);
-        close_to(a, c, 0.08f);
-    }
-    lmb_graph_destroy(g);
-    lmb_graph_destroy(form);
-}
-END_TEST
-
-/* The QDQ graph of a small model, whose convolution has as many channels as it reads. */
-static lmb_graph *qdq_graph(void)
-{
-    lmb_graph *g, *frozen, *out;
-    lmb_dataset *data = bytes_as_data();
-    const lmb_ptq_config how = { .calibration = SAMPLES, .seed = 1, .backend = "reference", .threads = 1 };
-    lmb_vid x;
-    lmb_builder b = begin(&g, &x);
-
-    x = one(&b, "Relu", conv(&b, with(&b, "Mul", x, 0.01f), CHANNELS, 3));
-    end(&b, head(&b, one(&b, "GlobalAveragePool", x)));
-    ck_ok(lmb_ptq(g, &how, data, &frozen, &err));
-    ck_ok(lmb_pass_qdq(frozen, &out, &err));
-    lmb_dataset_destroy(data);
-    lmb_graph_destroy(frozen);
-    lmb_graph_destroy(g);
-    return out;
-}
-
-/* A file of others may say of a pair two things, or have scales along the wrong axis; ONNX computes that, we do not. */
-START_TEST(pairs_and_axes_of_others)
-{
-    lmb_graph *g = qdq_graph();
-    lmb_str file = LMB_STR_INIT;
-    bool changed = false;
-
-    ck_ok(lmb_lower(g, &file, &err));
-    for (int i = 0; i < g->n_nodes && !changed; i++) {
-        const lmb_node *n = &g->node[i];
-        if (strcmp(n->op->name, "DequantizeLinear") != 0)
-            continue;
-        int before = g->value[n->in[0]].node;
-        if (_i == 0 && before == LMB_NONE && g->value[n->in[0]].shape.n == 4) {
-            ((lmb_axis_attr *)(uintptr_t)n->attr)->axis = 1; /* of a graph that nobody else has */
-            changed = true;
-        } else if (_i == 1 && before != LMB_NONE && g->value[g->node[before].in[0]].role != LMB_ROLE_INPUT) {
-            float twice = 2 * *(const float *)g->value[n->in[1]].data;
-            lmb_vid *in = (lmb_vid *)(uintptr_t)n->in;
-            ck_ok(lmb_graph_value(g, LMB_ROLE_CONSTANT, "twice", LMB_F32, &(lmb_shape){ 0 }, &twice, &in[1], &err));
-            changed = true;
-        }
-    }
-    ck_assert(changed);
-    lmb_str_free(&file);
-    ck_assert_int_eq(lmb_lower(g, &file, &err), LMB_E_UNSUPPORTED);
-    lmb_str_free(&file);
-    lmb_graph_destroy(g);
 }
 END_TEST
 
@@ -552,5 +331,4 @@ LMB_TEST_MAIN("distill/forms", add_loop(a_normalisation_in_any_words, CHAINS);
               add_loop(clamps_come_before_what_moves_numbers, 2); add(a_clamp_that_can_not_move_stays);
               add_loop(full_layers_in_any_words, sizeof fulls / sizeof *fulls); add(shared_weights_stay_shared);
               add(each_layer_gets_numbers_of_its_own); add_loop(one_bias_for_all_outputs_of_a_joined_layer, 2);
-              add_loop(a_reshape_makes_a_list_or_nothing, 4); add_loop(pairs_and_axes_of_others, 2);
               add(what_is_frozen_stays_frozen);)
