@@ -95,11 +95,26 @@ static lmb_status slice_grad(lmb_grad *g, lmb_error *err)
     return LMB_OK;
 }
 
+extern const lmb_op lmb_op_pad;
+
+/* Is element k of axis i of x element k of y? As many alone is not enough: turned round, they are the last first. */
+static bool in_place(const lmb_call *c, int i)
+{
+    lmb_error unsaid = LMB_ERROR_INIT;
+    lmbi_cut s;
+
+    if (c->in[0].shape.d[i] != c->out[0].shape.d[i])
+        return false;
+    if (c->op == &lmb_op_pad)
+        return lmbi_index_at(&c->in[1], i) == 0;
+    return lmbi_slice_of(c->in, c->n_in, &s, &unsaid) == LMB_OK && s.begin[i] == 0 && s.step[i] == 1;
+}
+
 /* Axes that are taken whole go together; a cut axis stays as it is. */
 static void slice_axes(const lmb_call *c, const lmb_axes *a)
 {
     for (int i = 0; i < c->in[0].shape.n; i++)
-        if (c->in[0].shape.d[i] == c->out[0].shape.d[i])
+        if (in_place(c, i))
             a->tie(a->ctx, 0, i, LMB_OUT(c, 0), i, 0, 1);
         else
             a->fix(a->ctx, 0, i), a->fix(a->ctx, LMB_OUT(c, 0), i);

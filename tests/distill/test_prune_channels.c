@@ -344,7 +344,34 @@ START_TEST(what_cannot_be_is_refused_with_a_sentence)
 }
 END_TEST
 
+/* Channels in another order, as many as before: the last first, or moved by one. None is the one of its number. */
+START_TEST(channels_that_change_places_stay)
+{
+    static const int64_t last = -1, all = -100, axis = 1, back = -1, pads[8] = { 0, 1, 0, 0, 0, -1, 0, 0 };
+    lmb_graph *g;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 3, 4, 4), NULL);
+    lmb_vid y = lmb_emit(&b, "Conv", "c1",
+                         LMB_IN(x, random_weights(&b, LMB_ROLE_PARAMETER, "w1", LMB_SHAPE(6, 3, 1, 1))), LMB_NO_ATTRS);
+    y = _i ? lmb_emit(&b, "Pad", "turned", LMB_IN(y, lmb_emit_ints(&b, pads, 8)), LMB_NO_ATTRS)
+           : lmb_emit(&b, "Slice", "turned",
+                      LMB_IN(y, lmb_emit_ints(&b, &last, 1), lmb_emit_ints(&b, &all, 1), lmb_emit_ints(&b, &axis, 1),
+                             lmb_emit_ints(&b, &back, 1)),
+                      LMB_NO_ATTRS);
+    y = lmb_emit(&b, "Conv", "c2", LMB_IN(y, random_weights(&b, LMB_ROLE_PARAMETER, "w2", LMB_SHAPE(2, 6, 4, 4))),
+                 LMB_NO_ATTRS);
+    lmb_emit_output(&b, "logits", y);
+    ck_ok(lmb_builder_status(&b));
+    refuse(g, (lmb_prune_channels){ .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1 },
+           LMB_E_UNSUPPORTED, "turned");
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/prune_channels", add_loop(a_smaller_model_is_the_masked_one, MODELS);
               add_loop(lineage_carries_what_is_as_long_as_the_state, MODELS); add(classes_are_those_of_the_model);
               add(criteria_choose_the_least); add(floors_and_multiples_hold);
-              add(what_cannot_be_is_refused_with_a_sentence);)
+              add(what_cannot_be_is_refused_with_a_sentence); add_loop(channels_that_change_places_stay, 2);)
