@@ -97,17 +97,18 @@ static lmb_status slice_grad(lmb_grad *g, lmb_error *err)
 
 extern const lmb_op lmb_op_pad;
 
-/* Is element k of axis i of x element k of y? As many alone is not enough: turned round, they are the last first. */
+/* Is element k of axis i of x element k of y? As many alone is not enough: padded in front and cut behind they have
+ * moved; and where something is turned round, no axis is looked at closer. */
 static bool in_place(const lmb_call *c, int i)
 {
-    lmb_error unsaid = LMB_ERROR_INIT;
-    lmbi_cut s;
+    const lmb_type *pads = &c->in[1], *steps = &c->in[4];
+    bool is = c->in[0].shape.d[i] == c->out[0].shape.d[i];
 
-    if (c->in[0].shape.d[i] != c->out[0].shape.d[i])
-        return false;
     if (c->op == &lmb_op_pad)
-        return lmbi_index_at(&c->in[1], i) == 0;
-    return lmbi_slice_of(c->in, c->n_in, &s, &unsaid) == LMB_OK && s.begin[i] == 0 && s.step[i] == 1;
+        return is && lmbi_index_at(pads, i) == 0;
+    for (int k = 0; c->n_in > 4 && steps->present && k < steps->shape.d[0]; k++)
+        is &= lmbi_index_at(steps, k) > 0;
+    return is;
 }
 
 /* Axes that are taken whole go together; a cut axis stays as it is. */
