@@ -64,7 +64,7 @@ lmb_status lmb_teachers_join(const lmb_graph *const *teacher, const double *weig
         lmb_vid y = answer(&b, teacher[i], x, weight[i] / sum);
         mean = i ? lmb_emit(&b, "Add", NULL, LMB_IN(mean, y), LMB_NO_ATTRS) : y;
     }
-    lmb_emit_output(&b, "logits", mean);
+    lmb_emit_output(&b, "mean_logits", mean); /* files of logits that were made of "logits" are wrong ones */
     lmb_status st = lmb_builder_status(&b);
     if (st != LMB_OK)
         lmb_graph_destroy(g);
