@@ -38,22 +38,29 @@ static lmb_vid chained(lmb_builder *b, lmb_vid x, const chain *c)
     return x;
 }
 
+/* The form answers as the graph does, its integers nearly so. Takes both. */
+static void answer_alike(lmb_graph *g, lmb_graph *form, float share)
+{
+    float a[CLASSES], c[CLASSES];
+
+    answers(g, a);
+    answers(form, c);
+    close_to(a, c, share);
+    integers(form, c);
+    close_to(a, c, 0.08f);
+    lmb_graph_destroy(g);
+    lmb_graph_destroy(form);
+}
+
 static void check_form(lmb_graph *g)
 {
     lmb_graph *form;
-    float a[CLASSES], b[CLASSES];
 
     ck_ok(lmb_pass_integer_form(g, &form, &err));
-    answers(g, a);
-    answers(form, b);
-    close_to(a, b, 1e-4f);
-    integers(form, b);
-    close_to(a, b, 0.08f);
     ck_assert_int_eq(count(form, "Div"), 0);
     ck_assert_int_le(count(form, "Sub"), 1);
     ck_assert_int_eq(count(form, "Mul"), 1);
-    lmb_graph_destroy(form);
-    lmb_graph_destroy(g);
+    answer_alike(g, form, 1e-4f);
 }
 
 START_TEST(a_normalisation_in_any_words)
@@ -192,7 +199,6 @@ START_TEST(full_layers_in_any_words)
 {
     lmb_graph *g, *form;
     lmb_vid x;
-    float a[CLASSES], c[CLASSES];
     lmb_builder b = begin(&g, &x);
 
     x = one(&b, "Flatten", with(&b, "Mul", x, 0.01f));
@@ -201,13 +207,7 @@ START_TEST(full_layers_in_any_words)
     ck_ok(lmb_pass_gemm_form(g, &form, &err));
     ck_assert_int_eq(count(form, "Gemm"), 2);
     ck_assert_int_eq(count(form, "MatMul") + count(form, "Add"), 0);
-    answers(g, a);
-    answers(form, c);
-    close_to(a, c, 1e-5f);
-    integers(form, c);
-    close_to(a, c, 0.08f);
-    lmb_graph_destroy(g);
-    lmb_graph_destroy(form);
+    answer_alike(g, form, 1e-5f);
 }
 END_TEST
 
@@ -247,7 +247,6 @@ START_TEST(each_layer_gets_numbers_of_its_own)
 {
     lmb_graph *g, *form;
     lmb_vid x;
-    float a[CLASSES], c[CLASSES];
     lmb_builder b = begin(&g, &x);
     lmb_vid ones = numbers(&b, LMB_ROLE_STATISTIC, LMB_SHAPE(4), 0), bias = weights(&b, LMB_SHAPE(4)),
             mean = numbers(&b, LMB_ROLE_STATISTIC, LMB_SHAPE(4), 0.3f);
@@ -268,13 +267,7 @@ START_TEST(each_layer_gets_numbers_of_its_own)
         for (int k = 1; strcmp(n->op->name, "BatchNormalization") == 0 && k < 5; k++)
             ck_assert_int_eq(form->value[n->in[k]].role, k > 2 ? LMB_ROLE_STATISTIC : LMB_ROLE_PARAMETER);
     }
-    answers(g, a);
-    answers(form, c);
-    close_to(a, c, 1e-5f);
-    integers(form, c);
-    close_to(a, c, 0.08f);
-    lmb_graph_destroy(g);
-    lmb_graph_destroy(form);
+    answer_alike(g, form, 1e-5f);
 }
 END_TEST
 
