@@ -52,8 +52,8 @@ const lmb_field lmb_search_fields[] = {
         "after which a prediction is late, such as \"200 us\": the share of late ones is reported; default latency_max"),
     LMB_REAL(lmb_search_config, confidence, 0.9, 0.5, 0.9999, "",
              "with which a point must have lost no more (one-sided, paired)"),
-    LMB_TEXT(lmb_search_config, slack, "1 %",
-             "more that may be lost while searching, where `recover` or `finish` is given"),
+    LMB_TEXT(lmb_search_config, slack, "",
+             "more that may be lost while searching, because `recover` or `finish` gives it back; default \"1 %\""),
     LMB_REAL(lmb_search_config, step, 0.1, 0.001, 0.9, "", "share of the cost that a step takes away at first"),
     LMB_REAL(lmb_search_config, step_min, 0.02, 0.001, 0.9, "",
              "a step that would be smaller than this ends the search"),
@@ -140,6 +140,22 @@ lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_erro
     LMB_TRY(optional(c->latency_max, "latency_max", "us", &us, err));
     LMB_TRY(optional(c->deadline, "deadline", "us", &us, err));
     *out = us;
+    return LMB_OK;
+}
+
+lmb_status lmb_search_slack(const lmb_search_config *c, bool last, double *out, lmb_error *err)
+{
+    double share = 0;
+
+    LMB_TRY(lmb_budget_number(*c->slack ? c->slack : "1 %", "slack", "%", &share, err));
+    if (*c->slack && *c->accuracy_drop_max && !last)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "compress.slack is %s, which only a last training may give back: give a section `recover` or "
+                        "`finish`, or leave slack out (of the command line: --set compress.slack=)",
+                        c->slack);
+    if (share > 1)
+        return LMB_FAIL(err, LMB_E_ARG, "compress.slack is %s: no more than 100 %% can be lost", c->slack);
+    *out = last ? share : 0;
     return LMB_OK;
 }
 

@@ -263,6 +263,7 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     lmbi_search s = { .r = r };
 
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
+    LMB_TRY(lmb_search_slack(r->c, r->recover || r->finish, &s.slack, err));
     LMB_TRY(lmb_search_integers(r->c, r->finish, err));
     LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     LMB_TRY(check_held_out(&s, err));
@@ -357,8 +358,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
     LMB_TRY(lmb_search_integers(r->c, r->finish, err));
     LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
-    if ((r->recover || r->finish) && *r->c->slack)
-        LMB_TRY(lmb_budget_number(r->c->slack, "slack", "%", &s.slack, err));
+    LMB_TRY(lmb_search_slack(r->c, r->recover || r->finish, &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));
     LMB_TRY(check_held_out(&s, err));
     LMB_TRY_GOTO(st, done, open_all(&s, err));

@@ -37,7 +37,7 @@ enum { LMB_SEARCH_CANDIDATES = 64 };
 typedef struct lmb_search_config {
     int64_t objective;
     const char *accuracy_drop_max, *latency_max, *bytes_max, *macs_max, *deadline,
-        *slack; /* with units: budget.h; "": no limit */
+        *slack; /* with units: budget.h; "": no limit, the default slack */
     double confidence, step, step_min, gain_min, penalty;
     int64_t steps, candidates, tile, min_channels, bits_min, batches, samples, calibration, seed, probe;
     bool low_rank, equalise, correct_bias, prove;
@@ -88,6 +88,10 @@ LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budg
  * is not, or one that they forbid. */
 extern const char *const lmb_search_moves_names[]; /* "channels", "ranks", "bits", "blocks", NULL, as lmb_move_kind */
 LMB_MUST_CHECK lmb_status lmb_search_moves(const lmb_search_config *c, bool use[LMB_MOVE_KINDS], lmb_error *err);
+
+/* The share that may be lost beside accuracy_drop_max while searching: 0 without a last training (`recover`, `finish`).
+ * E_ARG: it is asked for where nothing gives it back, or it is no share. */
+LMB_MUST_CHECK lmb_status lmb_search_slack(const lmb_search_config *c, bool last, double *out, lmb_error *err);
 
 /* What of the integers can not go together, with `finish` or without. E_ARG says what to change. */
 LMB_MUST_CHECK lmb_status lmb_search_integers(const lmb_search_config *c, bool finish, lmb_error *err);

@@ -62,7 +62,7 @@ says "node [^ :]*: Tanh has no integer form"
 says "Tanh has no integer form"
 compress 2 --set "compress.distill.losses=[attention]"
 says "the loss 'attention' looks into the teacher"
-compress 2 --set compress.qat.scheme=learned --set compress.finish=
+compress 2 --set compress.qat.scheme=learned --set compress.finish= --set compress.slack=
 says "compress.qat.scheme is learned, and nothing learns with fake quantisation"
 compress 1 --set "compress.distill.teachers=[$dir/nobody.onnx]"
 says "there is no file '$dir/nobody.onnx'"
@@ -225,7 +225,7 @@ done
 # a teacher that ends in Softmax: the same integers, which is said once
 "$end_in_softmax" "$first" "$dir/plain.onnx" "$dir/softmax.onnx" || fail "no model that ends in Softmax"
 for m in plain softmax; do
-    compress 0 $table --set run="$dir/$m" --set "compress.accuracy_drop_max=90 %" --set compress.teacher="$dir/$m.onnx" --set compress.finish=
+    compress 0 $table --set run="$dir/$m" --set "compress.accuracy_drop_max=90 %" --set compress.teacher="$dir/$m.onnx" --set compress.finish= --set compress.slack=
     [ "$(grep -c "softmax.onnx ends in Softmax, which is left out" "$dir/err")" = "$(test $m = plain; echo $?)" ] || fail "$m: how often Softmax is spoken of"
     "$limbeck" quantize "$dir/c.yaml" "$dir/$m.onnx" --calibration 50 --out "$dir/$m.int8.onnx" >"$dir/out" 2>"$dir/err" &&
         "$limbeck" export "$dir/$m.int8.onnx" --out "$dir/$m.lmb" >>"$dir/out" 2>>"$dir/err" || fail "$m: no integers: $(cat "$dir/err")"
