@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/cpu/cpu.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
@@ -38,14 +37,7 @@ static inline void fill(lmb_graph *g)
 /* Of 3 x 16 x 16, five classes; its state is as the builder made it. */
 static inline lmb_graph *built(const char *model)
 {
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
-    lmb_config *c;
-    lmb_graph *g;
-
-    ck_ok(lmb_config_parse(model, strlen(model), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(model, LMB_SHAPE(3, 16, 16), 5, 3);
 }
 
 static inline void answer(const lmb_graph *g, float *y)

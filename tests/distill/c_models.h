@@ -2,12 +2,11 @@
 #ifndef LMB_TESTS_DISTILL_C_MODELS_H
 #define LMB_TESTS_DISTILL_C_MODELS_H
 
-#include "core/base/config.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qdq.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 typedef struct c_model {
     const char *name, *data, *model;
@@ -27,24 +26,13 @@ static const c_model c_models[] = {
 };
 enum { C_MODELS = sizeof c_models / sizeof c_models[0] };
 
-static inline lmb_config *c_parse(const char *text)
-{
-    lmb_error err = LMB_ERROR_INIT;
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 /* Append the .lmb to `file`. */
 static inline void c_model_build(const c_model *which, lmb_str *file)
 {
     const lmb_ptq_config c = { 48, 7, NULL, "cpu", 1 };
     lmb_error err = LMB_ERROR_INIT;
-    lmb_config *d = c_parse(which->data), *m = c_parse(which->model);
-    lmb_graph *model, *frozen, *qdq;
-    lmb_dataset *data;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    lmb_dataset *data = dataset_of(which->data, LMB_PART_TRAIN);
+    lmb_graph *model = model_of(which->model, data, 5), *frozen, *qdq;
     ck_ok(lmb_ptq(model, &c, data, &frozen, &err));
     ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
     ck_ok(lmb_lower(qdq, file, &err));
@@ -52,8 +40,6 @@ static inline void c_model_build(const c_model *which, lmb_str *file)
     lmb_graph_destroy(frozen);
     lmb_graph_destroy(qdq);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
 }
 
 #endif

@@ -7,12 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/config.h"
 #include "core/base/file.h"
-#include "datasets/dataset.h"
 #include "distill/search/moves.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 static char dir[] = "/tmp/limbeck-search-XXXXXX", path[200];
@@ -33,28 +31,16 @@ static inline void teardown(void)
 
 static inline lmb_graph *make(const char *text)
 {
-    lmb_config *c;
-    lmb_graph *g;
-    lmb_shape sample = LMB_SHAPE(3, 8, 8);
-
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 4, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(text, LMB_SHAPE(3, 8, 8), 4, 3);
 }
 
 static inline lmb_dataset *data_of(int64_t n)
 {
     static const char text[] = "{name: synthetic, train: %lld, test: 10, channels: 3, height: 8, width: 8, classes: 4}";
     char full[200];
-    lmb_config *c;
-    lmb_dataset *d;
 
     snprintf(full, sizeof full, text, (long long)n);
-    ck_ok(lmb_config_parse(full, strlen(full), "test", &c, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &d, &err));
-    lmb_config_destroy(c);
-    return d;
+    return dataset_of(full, LMB_PART_TRAIN);
 }
 
 /* A model with all its moves, by gradients on made-up images. */

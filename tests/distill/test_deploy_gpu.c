@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/cuda/device.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/qdq.h"
 #include "tests/gpu_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 
@@ -25,28 +24,20 @@ static const char *const models[] = {
     "{name: resnet_imagenet, depth: 18, width: 4}",
 };
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    return c;
-}
-
 START_TEST(zoo_models_give_the_same_bits)
 {
-    lmb_config *d = parse("{name: synthetic, train: 70, test: 10, channels: 3, height: 16, width: 16, classes: 4}"),
-               *m = parse(models[_i]);
+    static const char text[] =
+        "{name: synthetic, train: 70, test: 10, channels: 3, height: 16, width: 16, classes: 4}";
     lmb_ptq_config c = { 32, 1, NULL, "cpu", 1 };
     lmb_graph *model, *frozen, *qdq;
     lmb_str file = LMB_STR_INIT;
     lmb_metrics on_host, on_gpu;
     lmb_deploy_figures f = { 0 };
-    lmb_dataset *data;
+    lmb_dataset *data = dataset_of(text, LMB_PART_TRAIN);
     float *want, *got;
 
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    model = model_of(models[_i], data, 5);
     ck_ok(lmb_ptq(model, &c, data, &frozen, &err));
     ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
     ck_ok(lmb_lower(qdq, &file, &err));
@@ -73,8 +64,6 @@ START_TEST(zoo_models_give_the_same_bits)
     lmb_graph_destroy(frozen);
     lmb_graph_destroy(qdq);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
 }
 END_TEST
 

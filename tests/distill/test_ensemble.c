@@ -8,10 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/config.h"
 #include "core/graph/state.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 enum { SAMPLES = 200, SIDE = 4, CLASSES = 4 };
 static lmb_error err;
@@ -38,13 +37,7 @@ static lmb_status read_two(const lmb_dataset *d, int64_t index, void *sample, in
 
 static lmb_graph *build(const char *text)
 {
-    lmb_shape shape = LMB_SHAPE(1, SIDE, SIDE);
-    lmb_config *yaml;
-    lmb_graph *g;
-    ck_ok(lmb_config_parse(text, strlen(text), "m.yaml", &yaml, &err));
-    ck_ok(lmb_model_build(lmb_config_root(yaml), &shape, CLASSES, 1, &g, &err));
-    lmb_config_destroy(yaml);
-    return g;
+    return graph_of(text, LMB_SHAPE(1, SIDE, SIDE), CLASSES, 1);
 }
 
 static void configure(lmb_train_config *c, int64_t epochs, lmb_config **yaml)

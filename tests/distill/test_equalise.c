@@ -6,36 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/cpu/cpu.h"
 #include "core/ops/conv.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/bias.h"
 #include "distill/quantize/observer.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
 static lmb_dataset *data;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 static lmb_graph *folded_model(const char *text)
 {
     lmb_graph *g, *folded;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 64, classes: 4, height: 12, width: 12, noise: 0.4}"),
-               *m = parse(text);
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
+    data = dataset_of("{name: synthetic, train: 64, classes: 4, height: 12, width: 12, noise: 0.4}", LMB_PART_TRAIN);
+    g = model_of(text, data, 5);
     ck_ok(lmb_pass_fold(g, &folded, &err));
     lmb_graph_destroy(g);
     return folded;

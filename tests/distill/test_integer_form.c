@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/plan/plan.h"
 #include "distill/prune/channels.h"
@@ -15,7 +14,7 @@
 #include "distill/quantize/softmax.h"
 #include "distill/search/deployed.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 
@@ -127,17 +126,12 @@ END_TEST
 START_TEST(our_own_models_stay)
 {
     static const char text[] = "{name: resnet, depth: 8, width: 4, mean: 120, scale: 0.015}";
-    lmb_shape sample = LMB_SHAPE(3, 8, 8);
-    lmb_config *c;
-    lmb_graph *g, *form;
+    lmb_graph *g = graph_of(text, LMB_SHAPE(3, 8, 8), 5, 3), *form;
 
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     ck_assert_int_eq(form->n_nodes, g->n_nodes);
     for (int i = 0; i < g->n_nodes; i++)
         ck_assert_str_eq(form->node[i].op->name, g->node[i].op->name);
-    lmb_config_destroy(c);
     lmb_graph_destroy(g);
     lmb_graph_destroy(form);
 }
@@ -314,18 +308,14 @@ static void integers_of(const lmb_graph *g, lmb_deployed *out)
     static const char text[] = "{name: synthetic, train: 40, channels: 3, height: 7, width: 7, classes: 5}";
     const lmb_ptq_config how = { .calibration = 32, .seed = 1, .backend = "cpu", .threads = 1 };
     lmb_graph *form, *frozen;
-    lmb_dataset *data;
-    lmb_config *c;
+    lmb_dataset *data = dataset_of(text, LMB_PART_TRAIN);
 
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_pass_integer_form(g, &form, &err));
     ck_ok(lmb_ptq(form, &how, data, &frozen, &err));
     ck_ok(lmb_deployed_real(frozen, out, NULL, &err));
     lmb_graph_destroy(form);
     lmb_graph_destroy(frozen);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(c);
 }
 
 START_TEST(a_softmax_at_the_end_is_left_out)

@@ -27,11 +27,8 @@ static double rho; /* train.sam */
 
 static void set_up(void)
 {
-    lmb_config *c = config_of("{name: synthetic, train: 48, classes: 4, height: 8, width: 8, noise: 0.4}");
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
-    lmb_config_destroy(c);
+    data = dataset_of("{name: synthetic, train: 48, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
     teacher = model_of("{name: resnet, depth: 8, width: 8, mean: 100, scale: 0.02}", data, 3);
     student = model_of("{name: vgg, channels: [4, 0, 6], mean: 100, scale: 0.02}", data, 5);
 }

@@ -5,22 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "distill/prune/carry.h"
 #include "distill/prune/channels.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer.h"
 
 static lmb_error err;
 static const char *const optimizers[] = { "{name: sgd, momentum: 0.9}", "{name: adam}", "{name: rmsprop}" };
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
 
 /* Where a training stood after its first epoch, and in the end. */
 typedef struct stand { float *state, *slot[LMB_MAX_SLOTS]; int64_t epoch, batch, step; } stand;
@@ -84,7 +76,7 @@ static void train(const char *optimizer, const lmb_graph *g, const lmb_dataset *
     lmb_loss loss = { lmb_loss_cross_entropy, &none, NULL };
 
     snprintf(text, sizeof text, "{epochs: 2, batch: 60, lr: 0.005, threads: 1, shard: 20, optimizer: %s}", optimizer);
-    lmb_config *config = parse(text);
+    lmb_config *config = config_of(text);
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(config), &c, &err));
     ck_ok(lmb_trainer_create(&c, g, &loss, data, NULL, NULL, &t, &err));
     lmb_trainer_state *s = lmb_trainer_state_of(t);
@@ -139,13 +131,10 @@ START_TEST(cut_in_the_middle_it_learns_on)
 {
     const lmb_prune_channels c = { .criterion = "l2", .keep = 0.5, .min_channels = 2, .round_to = 1 };
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
-    lmb_config *m = parse("{name: vgg, channels: [8, 0, 12]}");
-    lmb_dataset *data;
-    lmb_graph *g, *small;
+    lmb_dataset *data =
+        dataset_of("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    lmb_graph *g = model_of("{name: vgg, channels: [8, 0, 12]}", data, 5), *small;
     lmb_lineage *lineage;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
     ck_ok(lmb_pass_prune_channels(g, &c, &small, &lineage, &err));
     bool *lost = find_lost(g, lineage);
 
@@ -176,8 +165,6 @@ START_TEST(cut_in_the_middle_it_learns_on)
     lmb_graph_destroy(g);
     lmb_graph_destroy(small);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
 }
 END_TEST
 
@@ -194,14 +181,11 @@ START_TEST(another_training_goes_on)
     const lmb_prune_channels c = { .criterion = "l2", .keep = 0.5, .min_channels = 2, .round_to = 1 };
     int n = (int)(sizeof optimizers / sizeof optimizers[0]);
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
-    lmb_config *m = parse("{name: vgg, channels: [8, 0, 12]}");
     lmb_carry carry = { 0 };
     lmb_lineage *lineage;
-    lmb_graph *g, *small;
-    lmb_dataset *data;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &g, &err));
+    lmb_dataset *data =
+        dataset_of("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    lmb_graph *g = model_of("{name: vgg, channels: [8, 0, 12]}", data, 5), *small;
     ck_ok(lmb_pass_prune_channels(g, &c, &small, &lineage, &err));
 
     hand whole = { .into = &carry, .g = g }, one = { 0 }, other = { 0 }, bare = { 0 }, strange = { 0 };
@@ -232,8 +216,6 @@ START_TEST(another_training_goes_on)
     lmb_graph_destroy(g);
     lmb_graph_destroy(small);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
 }
 END_TEST
 

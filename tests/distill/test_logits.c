@@ -9,13 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/config.h"
 #include "core/base/file.h"
 #include "core/cpu/cpu.h"
 #include "datasets/loader.h"
 #include "train/loss.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 #include "train/trainer.h"
 
@@ -28,27 +27,12 @@ static lmb_comm *self;
 static char folder[64];
 static const lmb_augment augment = { .crop = 1, .flip = true };
 
-static lmb_graph *model(const char *text, uint64_t seed)
-{
-    lmb_config *c;
-    lmb_graph *g;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
-
 static void set_up(void)
 {
-    static const char text[] = "{name: synthetic, train: 1100, classes: 4, height: 8, width: 8, noise: 0.4}";
-    lmb_config *c;
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_config_parse(text, sizeof text - 1, "t.yaml", &c, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &data, &err));
-    lmb_config_destroy(c);
-    teacher = model("{name: vgg, channels: [9, 0, 12], mean: 100, scale: 0.02}", 3);
-    student = model("{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}", 5);
+    data = dataset_of("{name: synthetic, train: 1100, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    teacher = model_of("{name: vgg, channels: [9, 0, 12], mean: 100, scale: 0.02}", data, 3);
+    student = model_of("{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}", data, 5);
     ck_ok(lmbi_comm_open_self(&self, &err));
     strcpy(folder, "/tmp/lmb_logits_XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));

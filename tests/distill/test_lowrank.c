@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/cpu/cpu.h"
 #include "core/passes/fold.h"
@@ -13,7 +12,7 @@
 #include "distill/lowrank/svd.h"
 #include "distill/quantize/qat.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
@@ -23,15 +22,8 @@ static const char *const models[] = { "{name: resnet, depth: 8, width: 6}", "{na
 
 static lmb_graph *make(int which)
 {
-    lmb_config *c;
-    lmb_graph *g;
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_config_parse(models[which], strlen(models[which]), "test", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(models[which], LMB_SHAPE(3, 16, 16), 5, 3);
 }
 
 static void answers(const lmb_graph *g, float *y)

@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "comm/collective.h"
-#include "core/base/config.h"
 #include "core/cpu/cpu.h"
 #include "core/passes/fold.h"
 #include "distill/search/judge.h"
 #include "tests/check_main.h"
 #include "tests/distill/data_logits.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 enum { SAMPLES = 320 };
@@ -21,13 +20,6 @@ static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *model;
 static lmb_train_config some; /* a short training */
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
 
 static void train(lmb_graph *g)
 {
@@ -44,14 +36,10 @@ static void train(lmb_graph *g)
 static void set_up(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 320, classes: 4, height: 12, width: 12, noise: 0.4}");
-    lmb_config *m = parse("{name: resnet, depth: 8, width: 6, mean: 120, scale: 0.02}");
-    lmb_config *t = parse("{epochs: 3, batch: 32, lr: 0.02, threads: 1, clip: 1}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    lmb_config *t = config_of("{epochs: 3, batch: 32, lr: 0.02, threads: 1, clip: 1}");
+    data = dataset_of("{name: synthetic, train: 320, classes: 4, height: 12, width: 12, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of("{name: resnet, depth: 8, width: 6, mean: 120, scale: 0.02}", data, 5);
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(t), &some, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
     lmb_config_destroy(t);
     train(model);
 }

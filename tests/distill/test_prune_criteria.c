@@ -5,24 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "distill/prune/channels.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 
 static lmb_graph *make(const char *text)
 {
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
-    lmb_config *c;
-    lmb_graph *g;
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(text, LMB_SHAPE(3, 16, 16), 5, 3);
 }
 
 static double parameters_of(const lmb_graph *g)

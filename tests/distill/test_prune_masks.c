@@ -7,32 +7,20 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "core/base/config.h"
 #include "distill/prune/channels.h"
 #include "distill/prune/pattern.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *model;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 static void set_up(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
-    lmb_config *m = parse("{name: vgg, channels: [8, 0, 12]}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
+    data = dataset_of("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of("{name: vgg, channels: [8, 0, 12]}", data, 5);
 }
 
 static void tear_down(void)
@@ -268,7 +256,7 @@ static lmb_trainer *trainer(int threads, lmb_train_config *o, lmb_config **text,
     char line[300];
     lmb_trainer *t;
     snprintf(line, sizeof line, settings, threads);
-    *text = parse(line);
+    *text = config_of(line);
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(*text), o, &err));
     ck_ok(lmb_trainer_create(o, model, loss, data, NULL, NULL, &t, &err));
     return t;

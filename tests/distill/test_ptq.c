@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/lower.h"
@@ -14,29 +13,18 @@
 #include "distill/quantize/observer.h"
 #include "distill/quantize/qat.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *model;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 static void set_up(void)
 {
-    lmb_config *d = parse("{name: synthetic, train: 150, classes: 4, height: 12, width: 12, noise: 0.4}");
-    lmb_config *m = parse("{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}");
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
+    data = dataset_of("{name: synthetic, train: 150, classes: 4, height: 12, width: 12, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of("{name: resnet, depth: 8, width: 4, mean: 100, scale: 0.02}", data, 5);
 }
 
 static void tear_down(void)
@@ -50,7 +38,7 @@ static const char *const observers[] = { "o: minmax", "o: {name: moving_average,
 
 static lmb_graph *quantised(const char *observer, int64_t images, int threads)
 {
-    lmb_config *o = parse(observer);
+    lmb_config *o = config_of(observer);
     lmb_ptq_config c = { images, 7, lmb_tree_get(lmb_config_root(o), "o"), "cpu", threads };
     lmb_graph *g;
     ck_ok(lmb_ptq(model, &c, data, &g, &err));
@@ -163,7 +151,7 @@ typedef struct watched { float lo, hi; } watched;
 
 static watched watch(const char *text, const float *const *batch, const int *n, int batches, float lo, float hi)
 {
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     const lmb_tree *t = lmb_tree_get(lmb_config_root(c), "o");
     const char *name;
     watched w;
@@ -222,7 +210,7 @@ START_TEST(what_can_not_be_is_refused)
     ck_assert_int_eq(lmb_ptq(model, &c, data, &g, &err), LMB_E_ARG);
     ck_assert_str_eq(err.msg, "calibration with 151 images; the training part has 150, so give 1 to 150");
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *o = parse("o: minmaxx");
+    lmb_config *o = config_of("o: minmaxx");
     c.observer = lmb_tree_get(lmb_config_root(o), "o");
     c.calibration = 10;
     ck_assert_int_eq(lmb_ptq(model, &c, data, &g, &err), LMB_E_ARG);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/cpu/cpu.h"
 #include "core/onnx/onnx.h"
 #include "core/passes/fold.h"
@@ -13,7 +12,7 @@
 #include "distill/quantize/qdq.h"
 #include "distill/quantize/qat.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 #include "train/trainer.h"
 
@@ -30,17 +29,10 @@ static const char *const models[] = {
     "{name: mlp, hidden: [20], mean: 5, scale: 0.01}",
 };
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 /* A briefly trained model, so that BatchNormalization has statistics of its own. */
 static lmb_graph *trained(const lmb_graph *start, const char *settings, lmb_graph *into)
 {
-    lmb_config *c = parse(settings);
+    lmb_config *c = config_of(settings);
     lmb_train_config o;
     lmb_trainer *t;
     double smoothing = 0;
@@ -62,13 +54,9 @@ static lmb_graph *set_up(int which)
 {
     lmb_graph *model;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 200, classes: 4, height: 16, width: 16, noise: 0.4}"),
-               *m = parse(models[which]);
     ck_ok(lmb_cpu_backends("cpu", backends, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
+    data = dataset_of("{name: synthetic, train: 200, classes: 4, height: 16, width: 16, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of(models[which], data, 5);
     return trained(model, "{epochs: 2, batch: 50, lr: 0.02, threads: 1}", model);
 }
 
@@ -247,12 +235,11 @@ static const struct refusal { const char *model; lmb_shape sample; const char *q
 START_TEST(what_has_no_integer_form_is_named)
 {
     const struct refusal *no = &refusals[_i];
-    lmb_graph *g, *qat = NULL;
+    lmb_graph *qat = NULL;
     lmb_qat_config c = { .momentum = 0.9 };
     lmb_str file = LMB_STR_INIT;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *m = parse(no->model);
-    ck_ok(lmb_model_build(lmb_config_root(m), &no->sample, 3, 5, &g, &err));
+    lmb_graph *g = graph_of(no->model, no->sample, 3, 5);
     ck_assert_int_eq(lmb_pass_qat(g, &c, &qat, &err), LMB_E_UNSUPPORTED);
     ck_assert_msg(strstr(err.msg, no->qat) != NULL, "%s", err.msg);
     err = (lmb_error)LMB_ERROR_INIT;
@@ -262,7 +249,6 @@ START_TEST(what_has_no_integer_form_is_named)
     ck_assert_int_eq(lmb_lower(g, &file, &err), LMB_E_UNSUPPORTED);
     ck_assert_msg(strstr(err.msg, "node ") != NULL, "%s", err.msg);
     lmb_graph_destroy(g);
-    lmb_config_destroy(m);
 }
 END_TEST
 

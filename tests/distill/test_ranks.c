@@ -5,14 +5,13 @@
 #include <string.h>
 
 #include "core/base/compiler.h"
-#include "core/base/config.h"
 #include "core/base/random.h"
 #include "core/cpu/cpu.h"
 #include "core/graph/op.h"
 #include "distill/lowrank/ranks.h"
 #include "tests/check_main.h"
 #include "tests/fields_check.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
@@ -24,15 +23,8 @@ enum { MODELS = (int)LMB_COUNT(models), VGG = 1, MLP = 3, NUMBERS = 3 * 16 * 16 
 
 static lmb_graph *make(int which)
 {
-    lmb_config *c;
-    lmb_graph *g;
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_config_parse(models[which], strlen(models[which]), "test", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(models[which], LMB_SHAPE(3, 16, 16), 5, 3);
 }
 
 /* Bound as a configuration would be; what `text` does not say is the default. */
@@ -228,16 +220,11 @@ START_TEST(answers_are_off_by_what_is_lost)
 {
     static const char *const configs[] = { "{energy: 0.5, tile: 1, gain: 0}", "{energy: 0.9, tile: 1, gain: 0}",
                                            "{energy: 0.99, tile: 1, gain: 0}" };
-    const char *text = "{name: mlp, hidden: []}";
     const double s[] = { 3, 2, 1, 0.5, 0.25 };
-    lmb_shape sample = LMB_SHAPE(3, 16, 16);
     double last = INFINITY;
-    lmb_config *c;
-    lmb_graph *g, *thin;
+    lmb_graph *g = graph_of("{name: mlp, hidden: []}", LMB_SHAPE(3, 16, 16), 5, 3), *thin;
 
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &sample, 5, 3, &g, &err));
     lmb_vid v = LMB_NONE;
     for (int i = 0; i < g->n_nodes; i++)
         if (lmb_lowrank_fits(g, &g->node[i]))
@@ -275,7 +262,6 @@ START_TEST(answers_are_off_by_what_is_lost)
         lmb_graph_destroy(thin);
     }
     lmb_graph_destroy(g);
-    lmb_config_destroy(c);
 }
 END_TEST
 

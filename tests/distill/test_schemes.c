@@ -49,12 +49,9 @@ enum { N_MODELS = 3, N_SCHEMES = sizeof schemes / sizeof *schemes };
 
 static lmb_graph *set_up(const char *model)
 {
-    lmb_graph *g;
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = config_of("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    g = model_of(model, data, 5);
-    lmb_config_destroy(d);
+    data = dataset_of("{name: synthetic, train: 128, classes: 4, height: 16, width: 16, noise: 0.4}", LMB_PART_TRAIN);
+    lmb_graph *g = model_of(model, data, 5);
     train_on(data, g, "{epochs: 2, batch: 32, lr: 0.02, threads: 1}");
     return g;
 }

@@ -4,9 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 
 static lmb_error err;
@@ -14,13 +13,7 @@ enum { ROWS = 3, NUMBERS = 2 * 6 * 6 };
 
 static lmb_graph *model(const char *text, int classes, uint64_t seed)
 {
-    lmb_shape shape = LMB_SHAPE(2, 6, 6);
-    lmb_config *c;
-    lmb_graph *g;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &shape, classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(text, LMB_SHAPE(2, 6, 6), classes, seed);
 }
 
 static void answers(const lmb_graph *g, const float *x, float *out)

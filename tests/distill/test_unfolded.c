@@ -44,15 +44,12 @@ static void turn_channels(lmb_graph *g)
 
 static void set_up(const char *build, const char *scheme)
 {
-    lmb_config *d = config_of("{name: synthetic, train: 120, classes: 4, height: 16, width: 16, noise: 0.4}");
-
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
+    data = dataset_of("{name: synthetic, train: 120, classes: 4, height: 16, width: 16, noise: 0.4}", LMB_PART_TRAIN);
     model = model_of(build, data, 5);
     train_on(data, model, "{epochs: 1, batch: 40, lr: 0.02, threads: 1}");
     text = config_of(scheme);
     ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(text), &qat, &err));
-    lmb_config_destroy(d);
 }
 
 static void tear_down(void)

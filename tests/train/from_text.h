@@ -11,21 +11,37 @@
 
 static inline lmb_config *config_of(const char *text)
 {
-    lmb_error err = LMB_ERROR_INIT;
+    lmb_error why = LMB_ERROR_INIT;
     lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
+    ck_assert_msg(lmb_config_parse(text, strlen(text), "t.yaml", &c, &why) == LMB_OK, "%s: %s", text, why.msg);
     return c;
+}
+
+static inline lmb_dataset *dataset_of(const char *text, lmb_part part)
+{
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_config *c = config_of(text);
+    lmb_dataset *data;
+    ck_assert_msg(lmb_dataset_open(lmb_config_root(c), part, &data, &why) == LMB_OK, "%s: %s", text, why.msg);
+    lmb_config_destroy(c);
+    return data;
+}
+
+static inline lmb_graph *graph_of(const char *text, lmb_shape sample, int classes, uint64_t seed)
+{
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_config *c = config_of(text);
+    lmb_graph *g;
+    ck_assert_msg(lmb_model_build(lmb_config_root(c), &sample, classes, seed, &g, &why) == LMB_OK, "%s: %s", text,
+                  why.msg);
+    lmb_config_destroy(c);
+    return g;
 }
 
 /* A model for the samples and classes of `data`. */
 static inline lmb_graph *model_of(const char *text, const lmb_dataset *data, uint64_t seed)
 {
-    lmb_error err = LMB_ERROR_INIT;
-    lmb_config *c = config_of(text);
-    lmb_graph *g;
-    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(text, data->shape, data->classes, seed);
 }
 
 #endif

@@ -5,10 +5,9 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
-#include "core/base/config.h"
 #include "core/base/file.h"
 #include "tests/train/checkpoint_by_hand.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 /* ---- what a checkpoint holds ---- */
 
@@ -181,18 +180,11 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
     return epoch != r->stop_epoch || batch < r->stop_batch;
 }
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 /* Train, going on from the checkpoint if `go_on`; returns the hash of the result. */
 static lmb_hash train(const lmb_dataset *data, const lmb_graph *model, const lmb_dataset *valid, int64_t stop_epoch,
                       bool go_on)
 {
-    lmb_config *c = parse("{epochs: 3, batch: 64, threads: 1, lr: 0.01, ema: 0.9, backend: portable, optimizer: adam}");
+    lmb_config *c = config_of("{epochs: 3, batch: 64, threads: 1, lr: 0.01, ema: 0.9, backend: portable, optimizer: adam}");
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     run r = { stop_epoch, 0, 0 };
@@ -222,15 +214,11 @@ static lmb_hash train(const lmb_dataset *data, const lmb_graph *model, const lmb
 
 START_TEST(a_run_goes_on_to_the_same_bits)
 {
-    lmb_config *d = parse("{name: synthetic, train: 200, test: 50, classes: 4, height: 8, width: 8, noise: 0.4}");
-    lmb_config *m = parse("{name: vgg, channels: [4, 0, 8], dropout: 0.1}");
-    lmb_dataset *data, *valid;
-    lmb_graph *model;
+    static const char text[] = "{name: synthetic, train: 200, test: 50, classes: 4, height: 8, width: 8, noise: 0.4}";
+    lmb_dataset *data = dataset_of(text, LMB_PART_TRAIN), *valid = dataset_of(text, LMB_PART_TEST);
+    lmb_graph *model = model_of("{name: vgg, channels: [4, 0, 8], dropout: 0.1}", data, 5);
 
     setup();
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TEST, &valid, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
     lmb_hash straight = train(data, model, valid, 3, false);
     for (int64_t stop = 0; stop < 3; stop++)
         train(data, model, valid, stop, stop > 0);
@@ -239,8 +227,6 @@ START_TEST(a_run_goes_on_to_the_same_bits)
     lmb_graph_destroy(model);
     lmb_dataset_destroy(data);
     lmb_dataset_destroy(valid);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
     teardown();
 }
 END_TEST

@@ -5,35 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "tests/gpu_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer_internal.h"
 
 static lmb_error err;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 static void open_data(lmb_dataset **train, lmb_dataset **test)
 {
-    lmb_config *c = parse("{name: synthetic, train: 96, test: 75, classes: 4, height: 8, width: 8, noise: 0.6}");
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, train, &err));
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TEST, test, &err));
-    lmb_config_destroy(c);
-}
-
-static lmb_graph *build(const char *text, const lmb_dataset *d)
-{
-    lmb_config *m = parse(text);
-    lmb_graph *g;
-    ck_ok(lmb_model_build(lmb_config_root(m), &d->shape, d->classes, 5, &g, &err));
-    lmb_config_destroy(m);
-    return g;
+    static const char text[] = "{name: synthetic, train: 96, test: 75, classes: 4, height: 8, width: 8, noise: 0.6}";
+    *train = dataset_of(text, LMB_PART_TRAIN);
+    *test = dataset_of(text, LMB_PART_TEST);
 }
 
 /* Of two ways of adding: the same but for what lies on an edge. */
@@ -55,7 +37,7 @@ START_TEST(a_model_by_itself)
     lmb_metrics host, gpu;
 
     open_data(&train, &test);
-    lmb_graph *g = build(models[_i], test);
+    lmb_graph *g = model_of(models[_i], test, 5);
     ck_ok(lmb_metrics_init(&host, 4, &err));
     ck_ok(lmb_metrics_init(&gpu, 4, &err));
     ck_ok(lmb_evaluate(g, NULL, test, "portable", 1, &host, &err));
@@ -108,7 +90,7 @@ static const char *const trainings[] = {
 
 START_TEST(validation_of_a_training)
 {
-    lmb_config *o = parse(trainings[_i]);
+    lmb_config *o = config_of(trainings[_i]);
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_dataset *train, *test;
@@ -116,7 +98,7 @@ START_TEST(validation_of_a_training)
     lmb_trainer *t;
 
     open_data(&train, &test);
-    lmb_graph *g = build(models[_i % 2], train);
+    lmb_graph *g = model_of(models[_i % 2], train, 5);
     looker l = { .model = g, .test = test };
     const lmb_train_watch watch = { .epoch = epoch_done, .ctx = &l };
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));

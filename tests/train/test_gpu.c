@@ -3,25 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/cuda/device.h"
 #include "tests/gpu_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer.h"
 
 static lmb_error err;
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 /* The state after some epochs; malloc'd. */
 static float *train(const char *model_text, const char *options, size_t *n)
 {
-    lmb_config *d, *m = parse(model_text), *o = parse(options);
+    lmb_config *o = config_of(options);
     double smoothing = 0.1;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_train_config c;
@@ -29,9 +21,8 @@ static float *train(const char *model_text, const char *options, size_t *n)
     lmb_graph *model;
     lmb_trainer *t;
 
-    d = parse("{name: synthetic, train: 96, classes: 4, height: 8, width: 8, noise: 0.4}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    data = dataset_of("{name: synthetic, train: 96, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of(model_text, data, 5);
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
     ck_ok(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err));
     ck_ok(lmb_trainer_run(t, NULL, &err));
@@ -42,8 +33,6 @@ static float *train(const char *model_text, const char *options, size_t *n)
     lmb_trainer_destroy(t);
     lmb_graph_destroy(model);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
     lmb_config_destroy(o);
     return copy;
 }

@@ -4,30 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "datasets/augment_ops.h"
 #include "tests/gpu_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer_internal.h"
 
 static lmb_error err;
 static char remark[800];
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
-static lmb_dataset *pictures(const char *text)
-{
-    lmb_config *c = parse(text);
-    lmb_dataset *d;
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &d, &err));
-    lmb_config_destroy(c);
-    return d;
-}
 
 /* Noise of two classes. */
 static lmb_dataset *signals(void)
@@ -56,15 +39,14 @@ static lmb_status epoch_done(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_
 /* Ends in `status`; what was said about it is in err.msg, and is the next test's to clear. */
 static void train(const lmb_dataset *data, const char *model_text, const char *options, lmb_status status)
 {
-    lmb_config *m = parse(model_text), *o = parse(options);
+    lmb_config *o = config_of(options);
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     const lmb_train_watch watch = { .epoch = epoch_done };
     lmb_train_config c;
-    lmb_graph *model;
+    lmb_graph *model = model_of(model_text, data, 5);
     lmb_trainer *t = NULL;
 
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
     lmb_status st = lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err);
     if (st == LMB_OK)
@@ -72,7 +54,6 @@ static void train(const lmb_dataset *data, const char *model_text, const char *o
     ck_assert_msg(st == status, "%s", err.msg);
     lmb_trainer_destroy(t);
     lmb_graph_destroy(model);
-    lmb_config_destroy(m);
     lmb_config_destroy(o);
 }
 
@@ -113,7 +94,7 @@ static void changed_there(const uint8_t *from, const lmb_picture_change *changes
 /* The batches of a training's loader through the device, a short last one among them. */
 START_TEST(a_batch_is_the_loaders)
 {
-    lmb_dataset *data = pictures(_i < 3 ? images : larger);
+    lmb_dataset *data = dataset_of(_i < 3 ? images : larger, LMB_PART_TRAIN);
     const lmb_augment a = { .crop = _i ? 3 : 0, .reflect = _i == 2, .flip = _i, .cutout = _i ? 4 : 0, .versions = 2,
                             .policy = _i < 3 ? LMB_POLICY_NONE : _i - 2, .strength = 20, .operations = 3 };
     lmb_loader_options o = { .data = data, .batch = 32, .seed = 9, .shuffle = true, .augment = &a };
@@ -191,7 +172,7 @@ END_TEST
 /* What has no kernel there stays on the processor, with a sentence; asked for all the same, it is an error. */
 START_TEST(changes_without_a_kernel_stay)
 {
-    lmb_dataset *waves = signals(), *data = pictures(images);
+    lmb_dataset *waves = signals(), *data = dataset_of(images, LMB_PART_TRAIN);
 
     train(waves, dense, "{epochs: 1, batch: 32, mode: fast, backend: cuda, augment: {jitter: 0.1}}", LMB_OK);
     ck_assert_msg(strstr(remark, "changed on the processor, as samples are no images"), "'%s'", remark);
@@ -209,7 +190,7 @@ END_TEST
 /* A GPU that never comes back: a sentence after train.stall_s, and an end that does not wait for it either. */
 START_TEST(a_gpu_that_hangs_is_given_up)
 {
-    lmb_dataset *data = pictures(images);
+    lmb_dataset *data = dataset_of(images, LMB_PART_TRAIN);
 
     ck_assert_int_eq(setenv("LMB_PLAYED", "hang", 1), 0);
     train(data, lenet, "{epochs: 1, batch: 32, mode: fast, backend: cuda, stall_s: 0.5}", LMB_E_DEVICE);

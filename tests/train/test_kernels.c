@@ -5,13 +5,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/base/config.h"
 #include "core/base/file.h"
 #include "core/plan/internal.h"
 #include "tests/check_main.h"
 #include "tests/temp_dir.h"
+#include "tests/train/from_text.h"
 #include "train/checkpoint.h"
-#include "train/model.h"
 #include "train/trainer_internal.h"
 
 static lmb_error err;
@@ -29,23 +28,12 @@ static void on_line(void *ctx, lmb_log_level level, const char *subsystem, const
 }
 static const lmb_log log_to = { on_line, NULL, LMB_LOG_WARN };
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
 static void set_up(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
     temp_make(dir, sizeof dir);
-    lmb_config *d = parse("{name: synthetic, train: 150, classes: 4, height: 16, width: 16, noise: 0.4}");
-    lmb_config *m = parse("{name: vgg, channels: [16, 0, 16]}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
+    data = dataset_of("{name: synthetic, train: 150, classes: 4, height: 16, width: 16, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of("{name: vgg, channels: [16, 0, 16]}", data, 5);
 }
 
 static void tear_down(void)
@@ -74,7 +62,7 @@ static void train(const char *folder, int threads, const char *from, const char 
     lmb_trainer *t;
 
     snprintf(text, sizeof text, "{epochs: 2, batch: 64, shard: 32, lr: 0.05, threads: %d}", threads);
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     warning[0] = '\0';
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
     ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
@@ -333,7 +321,7 @@ START_TEST(nobody_waits_for_a_rank_0_that_fails)
     lmb_comm comm = { .size = 2, .name = "test", .broadcast = tell }, *own;
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
-    lmb_config *c = parse("{batch: 64, shard: 32, threads: 1}");
+    lmb_config *c = config_of("{batch: 64, shard: 32, threads: 1}");
     lmb_train_config o;
     lmb_trainer *t;
 

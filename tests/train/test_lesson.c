@@ -11,11 +11,11 @@
 #include "core/graph/autodiff.h"
 #include "core/plan/plan.h"
 #include "tests/check_main.h"
+#include "tests/train/lesson_step.h"
 #include "train/model.h"
 #include "train/program.h"
 #include "train/trainer.h"
 
-static lmb_error err;
 extern const lmb_loss_term lmb_loss_term_dkd, lmb_loss_term_attention, lmb_loss_term_similarity, lmb_loss_term_hint,
     lmb_loss_term_relational, lmb_loss_term_contrastive;
 
@@ -164,71 +164,6 @@ START_TEST(answers_are_pytorchs)
 END_TEST
 
 /* ---- a training step ---- */
-
-enum { ROWS = 4, NUMBERS = 2 * 6 * 6, CLASSES = 3, STATE = 2000 };
-static const char SMALL[] = "{name: layers, mean: 0, scale: 1, layers: [{conv: {channels: 3, norm: false}}, {pool: "
-                            "max}, {conv: {channels: 4, norm: false}}, flatten, dense]}";
-static const char LARGE[] = "{name: resnet, depth: 8, width: 4, mean: 0, scale: 1}";
-
-typedef struct fixture {
-    lmb_config *c;
-    lmb_graph *student, *teacher;
-    lmb_objective o;
-    float x[ROWS * NUMBERS], state[STATE], out[STATE];
-    int64_t y[ROWS];
-} fixture;
-
-static lmb_graph *model(const char *text, uint64_t seed)
-{
-    lmb_shape shape = LMB_SHAPE(2, 6, 6);
-    lmb_config *c;
-    lmb_graph *g;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &shape, CLASSES, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
-
-static void begin(fixture *f, const char *losses, const char *teacher, double alpha)
-{
-    lmb_rand r = lmb_rand_at(3, LMB_RAND_TEST, 0, 0);
-    err = (lmb_error)LMB_ERROR_INIT;
-    memset(f, 0, sizeof *f);
-    ck_ok(lmb_config_parse(losses, strlen(losses), "t.yaml", &f->c, &err));
-    f->student = model(SMALL, 2);
-    f->teacher = model(teacher, 1);
-    f->o = (lmb_objective){ .distill = { .alpha = alpha, .temperature = 2, .losses = lmb_config_root(f->c) },
-                            .teacher = f->teacher };
-    for (uint32_t i = 0; i < ROWS * NUMBERS; i++)
-        f->x[i] = lmb_rand_normal(&r, i);
-    for (int i = 0; i < ROWS; i++)
-        f->y[i] = i % CLASSES;
-}
-
-static void end(fixture *f)
-{
-    lmb_graph_destroy(f->student);
-    lmb_graph_destroy(f->teacher);
-    lmb_config_destroy(f->c);
-}
-
-static lmb_program *program(fixture *f, lmb_loss *loss)
-{
-    lmb_program *p;
-    *loss = lmb_objective_loss(&f->o);
-    ck_ok(lmb_program_create(f->student, loss, NULL, &p, &err));
-    ck_assert_uint_le(lmb_program_layout(p)->count, STATE);
-    lmb_state_from_graph(lmb_program_layout(p), f->student, f->state);
-    return p;
-}
-
-static double step(fixture *f, lmb_program *p)
-{
-    lmb_step_info info = { 1, 0, NULL };
-    lmb_program_step s = { .n = ROWS, .x = f->x, .y = f->y, .state = f->state, .out = f->out, .info = &info };
-    ck_ok(lmb_program_run(p, &s, &err));
-    return s.loss;
-}
 
 static double loss_of(fixture *f)
 {

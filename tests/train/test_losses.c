@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/predictor.h"
 #include "train/program.h"
 
@@ -14,13 +13,7 @@ static lmb_error err;
 
 static lmb_graph *mlp(const char *text, int classes, uint64_t seed)
 {
-    lmb_config *c;
-    lmb_graph *g;
-    lmb_shape s = LMB_SHAPE(1, 2, 3);
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    ck_ok(lmb_model_build(lmb_config_root(c), &s, classes, seed, &g, &err));
-    lmb_config_destroy(c);
-    return g;
+    return graph_of(text, LMB_SHAPE(1, 2, 3), classes, seed);
 }
 
 static void softmax(const float *x, int n, double t, double *p)

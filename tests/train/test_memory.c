@@ -22,9 +22,7 @@ static lmb_objective o;
 static void begin(const char *terms)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = config_of("{name: synthetic, train: 40, classes: 3, height: 6, width: 6}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    lmb_config_destroy(d);
+    data = dataset_of("{name: synthetic, train: 40, classes: 3, height: 6, width: 6}", LMB_PART_TRAIN);
     student = model_of("{name: mlp, hidden: [32], mean: 120, scale: 0.02}", data, 1);
     teacher = model_of("{name: mlp, hidden: [40], mean: 120, scale: 0.02}", data, 2);
     losses = config_of(terms);

@@ -3,30 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/passes/rewrite.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer.h"
 
 static lmb_error err;
 static const lmb_shape shape = { 3, { 3, 32, 32 } };
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
-
-static lmb_graph *build(const char *text, const lmb_shape *sample, int classes)
-{
-    lmb_config *c = parse(text);
-    lmb_graph *g;
-    ck_ok(lmb_model_build(lmb_config_root(c), sample, classes, 3, &g, &err));
-    lmb_config_destroy(c);
-    return g;
-}
 
 static bool is_map(const lmb_plan_step *s) { return s->shape.n == 4 && s->shape.d[2] * s->shape.d[3] > 1; }
 
@@ -43,7 +26,7 @@ START_TEST(a_step_converts_once)
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_cpu_backends_bf16("cpu", list, &err));
-    lmb_graph *g = build(models[_i], &shape, 10);
+    lmb_graph *g = graph_of(models[_i], shape, 10, 3);
     ck_ok(lmb_program_create(g, &loss, list, &p, &err));
     ck_ok(lmb_program_plan(p, 8, false, &plan, &err));
     bool begun = false;
@@ -69,7 +52,7 @@ typedef struct result { float *state; size_t n; double accuracy; } result;
 
 static result train(const lmb_graph *model, const lmb_dataset *data, const char *text)
 {
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     lmb_train_config o;
     lmb_trainer *t;
     double smoothing = 0;
@@ -99,13 +82,12 @@ START_TEST(it_learns_the_same_bits_on_any_number_of_threads)
     static const char *const text[] = { "{" OPTIONS ", threads: 1, precision: bf16}",
                                         "{" OPTIONS ", threads: 2, precision: bf16}",
                                         "{" OPTIONS ", threads: 4, precision: bf16}", "{" OPTIONS ", threads: 2}" };
-    lmb_dataset *data;
     result r[4];
 
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    lmb_graph *model = build("{name: resnet, depth: 8}", &data->shape, data->classes);
+    lmb_dataset *data =
+        dataset_of("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    lmb_graph *model = model_of("{name: resnet, depth: 8}", data, 3);
     for (int i = 0; i < 4; i++)
         r[i] = train(model, data, text[i]);
     ck_assert_double_gt(r[0].accuracy, 0.9);
@@ -116,7 +98,6 @@ START_TEST(it_learns_the_same_bits_on_any_number_of_threads)
         free(r[i].state);
     lmb_graph_destroy(model);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
 }
 END_TEST
 
@@ -131,8 +112,8 @@ START_TEST(a_teacher_answers_in_f32)
 
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_cpu_backends_bf16("cpu", list, &err));
-    lmb_graph *student = build("{name: resnet, depth: 8}", &shape, 10);
-    lmb_graph *teacher = build("{name: resnet, depth: 14}", &shape, 10);
+    lmb_graph *student = graph_of("{name: resnet, depth: 8}", shape, 10, 3);
+    lmb_graph *teacher = graph_of("{name: resnet, depth: 14}", shape, 10, 3);
     o.teacher = teacher;
     const lmb_loss loss = lmb_objective_loss(&o);
     ck_ok(lmb_program_create(student, &loss, list, &p, &err));
@@ -153,19 +134,16 @@ END_TEST
 
 START_TEST(fake_quantisation_is_refused)
 {
-    lmb_config *d, *c;
+    lmb_config *c = config_of("{precision: bf16}");
+    lmb_dataset *data = dataset_of("{name: synthetic, train: 30, classes: 4, height: 8, width: 8}", LMB_PART_TRAIN);
     lmb_train_config o;
-    lmb_dataset *data;
     lmb_trainer *t = NULL;
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
 
     err = (lmb_error)LMB_ERROR_INIT;
-    d = parse("{name: synthetic, train: 30, classes: 4, height: 8, width: 8}");
-    c = parse("{precision: bf16}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
-    lmb_graph *g = build("{name: mlp, hidden: [8]}", &data->shape, data->classes);
+    lmb_graph *g = model_of("{name: mlp, hidden: [8]}", data, 3);
     lmb_builder b = lmb_builder_of(g, &err);
     lmb_emit(&b, "FakeQuant", "fake", LMB_IN(g->output[0].value, lmb_emit_scalar(&b, 0.1f), lmb_emit_scalar(&b, 3)),
              LMB_NO_ATTRS);
@@ -175,7 +153,6 @@ START_TEST(fake_quantisation_is_refused)
     ck_assert_ptr_nonnull(strstr(err.msg, "train.precision=f32"));
     lmb_graph_destroy(g);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
     lmb_config_destroy(c);
 }
 END_TEST

@@ -8,22 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/config.h"
 #include "core/cuda/device.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer_internal.h"
 
 static lmb_error err;
 static char remark[600];
 static bool played;
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
 
 /* How a training is looked at while it runs. */
 typedef struct way {
@@ -88,18 +80,16 @@ static float *copy_of(const float *v, size_t n)
 
 static result train(const char *model_text, const char *options, way w)
 {
-    lmb_config *d = parse("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}"),
-               *m = parse(model_text), *o = parse(options);
+    lmb_config *o = config_of(options);
     double smoothing = 0.1;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_train_config c;
-    lmb_dataset *data;
-    lmb_graph *model;
+    lmb_dataset *data =
+        dataset_of("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    lmb_graph *model = model_of(model_text, data, 5);
     lmb_trainer *t;
     result r = { 0 };
 
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
     if (w.travel)
         c.augment_on = LMB_CHANGE_CPU;
@@ -133,8 +123,6 @@ static result train(const char *model_text, const char *options, way w)
     free(shift);
     lmb_graph_destroy(model);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
     lmb_config_destroy(o);
     return r;
 }
@@ -347,18 +335,16 @@ START_TEST(kernels_are_timed_in_fast_mode_alone)
     char text[80];
 
     for (int i = 0; i < 2; i++) {
-        lmb_config *d = parse("{name: synthetic, train: 40, classes: 4, height: 8, width: 8}"), *m = parse(lenet);
         snprintf(text, sizeof text, "{epochs: 1, batch: 32, backend: cuda, mode: %s}", modes[i]);
-        lmb_config *o = parse(text);
+        lmb_config *o = config_of(text);
         double smoothing = 0;
         lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
         lmb_train_config c;
-        lmb_dataset *data;
-        lmb_graph *model;
+        lmb_dataset *data =
+            dataset_of("{name: synthetic, train: 40, classes: 4, height: 8, width: 8}", LMB_PART_TRAIN);
+        lmb_graph *model = model_of(lenet, data, 5);
         lmb_trainer *t;
 
-        ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-        ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
         ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(o), &c, &err));
         ck_ok(lmb_trainer_create(&c, model, &loss, data, NULL, NULL, &t, &err));
         ck_assert(t->backends[0]->device->measure != NULL);
@@ -369,8 +355,6 @@ START_TEST(kernels_are_timed_in_fast_mode_alone)
         lmb_trainer_destroy(t);
         lmb_graph_destroy(model);
         lmb_dataset_destroy(data);
-        lmb_config_destroy(d);
-        lmb_config_destroy(m);
         lmb_config_destroy(o);
     }
 }

@@ -230,11 +230,9 @@ static run begin(const char *text)
     lmb_loss cross = { lmb_loss_cross_entropy, &smoothing };
     run r;
     r.o = settings(text, &r.c);
-    lmb_config *c = config_of("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}");
-    ck_ok(lmb_dataset_open(lmb_config_root(c), LMB_PART_TRAIN, &r.d, &err));
+    r.d = dataset_of("{name: synthetic, train: 141, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
     r.model = model_of("{name: vgg, channels: [8, 0, 12], dropout: 0.3}", r.d, 5);
     ck_ok(lmb_trainer_create(&r.o, r.model, &cross, r.d, NULL, NULL, &r.t, &err));
-    lmb_config_destroy(c);
     return r;
 }
 

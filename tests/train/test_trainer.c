@@ -6,37 +6,24 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/base/config.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 
 static lmb_error err;
 static lmb_dataset *data;
 static lmb_graph *model;
-static lmb_config *yaml;
-
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "t.yaml", &c, &err));
-    return c;
-}
 
 static void set_up(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    lmb_config *d = parse("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}");
-    yaml = parse("{name: vgg, channels: [8, 0, 12], dropout: 0.1}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(yaml), &data->shape, data->classes, 5, &model, &err));
-    lmb_config_destroy(d);
+    data = dataset_of("{name: synthetic, train: 300, classes: 4, height: 8, width: 8, noise: 0.4}", LMB_PART_TRAIN);
+    model = model_of("{name: vgg, channels: [8, 0, 12], dropout: 0.1}", data, 5);
 }
 
 static void tear_down(void)
 {
     lmb_dataset_destroy(data);
     lmb_graph_destroy(model);
-    lmb_config_destroy(yaml);
 }
 
 static bool stop_at(void *ctx, int64_t epoch, int64_t batch, int64_t batches, double loss, double accuracy, double rate)
@@ -49,7 +36,7 @@ static bool stop_at(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 /* Train with `text` settings and return the final state (malloc'd). */
 static float *train(const char *text, double *accuracy, size_t *n)
 {
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     lmb_train_config o;
     lmb_trainer *t;
     double smoothing = 0.1;
@@ -108,8 +95,7 @@ START_TEST(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients)
     size_t n, m;
     set_up();
     lmb_graph_destroy(model);
-    lmb_config *c = parse("{name: mlp, hidden: [320, 260]}");
-    ck_ok(lmb_model_build(lmb_config_root(c), &data->shape, data->classes, 5, &model, &err));
+    model = model_of("{name: mlp, hidden: [320, 260]}", data, 5);
     float *one = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 1}", &a, &n);
     float *three = train("{epochs: 2, batch: 150, shard: 16, lr: 0.05, threads: 3}", &b, &n);
     ck_assert_mem_eq(one, three, n * sizeof *one);
@@ -125,7 +111,6 @@ START_TEST(full_layers_have_the_same_bits_and_the_sums_of_whole_gradients)
     free(one);
     free(three);
     free(whole);
-    lmb_config_destroy(c);
     tear_down();
 }
 END_TEST
@@ -198,7 +183,7 @@ START_TEST(ranks_stop_at_the_end_of_an_epoch_in_which_they_were_asked_to)
     lmb_train_watch watch = { .step = stop_once, .ctx = &calls, .stepped = dawdle };
 
     set_up();
-    lmb_config *c = parse("{epochs: 2, batch: 16, shard: 8, lr: 0.001, threads: 1}");
+    lmb_config *c = config_of("{epochs: 2, batch: 16, shard: 8, lr: 0.001, threads: 1}");
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
     ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, &twins, &t, &err));
     ck_assert_int_eq(lmb_trainer_run(t, &watch, &err), LMB_E_STOPPED);
@@ -222,7 +207,7 @@ START_TEST(stopped_and_gone_on_is_the_same_run)
     int64_t at[2] = { 0, 0 };
     set_up();
     float *whole = train(text, &a, &n);
-    lmb_config *c = parse(text);
+    lmb_config *c = config_of(text);
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
     lmb_train_watch watch = { stop_at, NULL, at };
     lmb_trainer_state kept = { 0 };
@@ -288,7 +273,7 @@ START_TEST(a_hand_in_every_step)
     lmb_train_config o;
     lmb_trainer *t;
     set_up();
-    lmb_config *text = parse("{epochs: 2, batch: 64, lr: 0.05, threads: 1, ema: 0.9}");
+    lmb_config *text = config_of("{epochs: 2, batch: 64, lr: 0.05, threads: 1, ema: 0.9}");
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
     ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
     ck_ok(lmb_trainer_run(t, &watch, &err));
@@ -317,7 +302,7 @@ START_TEST(begun_again_is_a_new_training)
     uint32_t some[77];
     size_t n;
     set_up();
-    lmb_config *text = parse("{epochs: 2, batch: 32, lr: 0.2, threads: 1, ema: 0.9, seed: 9, optimizer: adam}");
+    lmb_config *text = config_of("{epochs: 2, batch: 32, lr: 0.2, threads: 1, ema: 0.9, seed: 9, optimizer: adam}");
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
     for (uint32_t i = 0; i < 77; i++)
         some[i] = 3 * i;
@@ -333,7 +318,7 @@ START_TEST(begun_again_is_a_new_training)
     lmb_trainer_destroy(t);
     lmb_dataset_destroy(part);
     lmb_config_destroy(text);
-    text = parse("{batch: 64, shard: 16, threads: 1}"); /* 4 shards of 64 samples are not 1 of 10 */
+    text = config_of("{batch: 64, shard: 16, threads: 1}"); /* 4 shards of 64 samples are not 1 of 10 */
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
     ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t, &err));
     ck_ok(lmb_dataset_subset(data, some, 10, &part, &err));
@@ -353,7 +338,7 @@ START_TEST(terms_are_added_to_gradients)
     lmb_train_config o;
     lmb_trainer *t[2];
     set_up();
-    lmb_config *text = parse("{epochs: 1, batch: 300, shard: 300, lr: 0.5, threads: 1, optimizer: sgd}");
+    lmb_config *text = config_of("{epochs: 1, batch: 300, shard: 300, lr: 0.5, threads: 1, optimizer: sgd}");
     ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(text), &o, &err));
     for (int k = 0; k < 2; k++)
         ck_ok(lmb_trainer_create(&o, model, &loss, data, NULL, NULL, &t[k], &err));

@@ -3,14 +3,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/config.h"
 #include "tests/check_main.h"
-#include "train/model.h"
+#include "tests/train/from_text.h"
 #include "train/trainer_internal.h"
 
 static lmb_error err;
 static void *module;
-static lmb_config *d, *m;
 static lmb_dataset *data;
 static lmb_graph *model;
 static char folder[] = "/tmp/limbeck-ways-XXXXXX";
@@ -18,28 +16,17 @@ static char folder[] = "/tmp/limbeck-ways-XXXXXX";
 static long contests(void) { return *(long *)dlsym(module, "lmb_played_contests"); }
 static long known(void) { return *(long *)dlsym(module, "lmb_played_known"); }
 
-static lmb_config *parse(const char *text)
-{
-    lmb_config *c;
-    ck_ok(lmb_config_parse(text, strlen(text), "test", &c, &err));
-    return c;
-}
-
 static void setup(void)
 {
     err = (lmb_error)LMB_ERROR_INIT;
-    d = parse("{name: synthetic, train: 40, classes: 4, height: 8, width: 8}");
-    m = parse("{name: lenet}");
-    ck_ok(lmb_dataset_open(lmb_config_root(d), LMB_PART_TRAIN, &data, &err));
-    ck_ok(lmb_model_build(lmb_config_root(m), &data->shape, data->classes, 5, &model, &err));
+    data = dataset_of("{name: synthetic, train: 40, classes: 4, height: 8, width: 8}", LMB_PART_TRAIN);
+    model = model_of("{name: lenet}", data, 5);
 }
 
 static void teardown(void)
 {
     lmb_graph_destroy(model);
     lmb_dataset_destroy(data);
-    lmb_config_destroy(d);
-    lmb_config_destroy(m);
 }
 
 /* What the other rank of two says, and how much was measured when it was asked. */
@@ -70,7 +57,7 @@ static lmb_status train(const char *options, bool two, counts *c)
     lmb_comm comm = { .size = 2, .name = "test", .broadcast = tell, .exchange = exchange }, *own;
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing, NULL };
-    lmb_config *o = parse(options);
+    lmb_config *o = config_of(options);
     lmb_train_config tc;
     lmb_trainer *t;
     long since = contests(), knew = known();
