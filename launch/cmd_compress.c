@@ -246,7 +246,8 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
     request *r = ctx;
     const lmb_point *x = &p->point[point], *best = &p->point[0];
     char line[960];
-    double share = x->kind != LMB_POINT_STEP ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
+    bool step = x->kind == LMB_POINT_STEP && x->n_moves;
+    double share = !step ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
 
     r->decided++;
     for (int i = 0; i < p->n; i++)
@@ -268,6 +269,15 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 
 /* ---- the whole ---- */
 
+/* Candidates and moves are shared by any number of ranks, the last trainings by some. */
+static void say_who_trains(const lmb_search_request *q)
+{
+    lmb_error why = LMB_ERROR_INIT;
+
+    if (lmb_search_ranks_share(q, &why) != LMB_OK)
+        fprintf(stderr, "recover and finish will train on rank 0 alone: %s\n", why.msg);
+}
+
 static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 {
     lmb_str config = LMB_STR_INIT;
@@ -287,6 +297,8 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
                                  .comm = comm,
                                  .device = lmb_device_timer(r->device),
                                  .watch = { { on_work, r }, on_point, r } };
+        if (!r->silent)
+            say_who_trains(&q);
         lmb_progress_begin(&r->bar);
         r->started = lmb_seconds();
         snprintf(r->title, sizeof r->title, "begin");

@@ -82,6 +82,8 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
     lmb_str_add_member(s, "arena_bytes", p->arena);
     if (p->kind == LMB_POINT_STEP)
         lmb_str_add_member(s, "step", p->step);
+    if (p->diverged)
+        lmb_str_add(s, ", \"diverged\": true");
     if (p->before.n) {
         lmb_str_addf(s, ", \"against_parent\": {\"won\": %lld, \"lost\": %lld", (long long)p->before.won,
                      (long long)p->before.lost);

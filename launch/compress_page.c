@@ -230,7 +230,8 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
             100 * lmb_point_accuracy(x), (long long)x->pair.lost, (long long)x->pair.won, 100 * x->limit,
             lmbi_compress_decision(x),
             x->kind == LMB_POINT_TEACHER    ? "the teacher as integers"
-            : x->kind == LMB_POINT_FINISHED ? "trained with fake quantisation"
+            : x->kind == LMB_POINT_FINISHED ? "the last training"
+            : x->n_moves == 0               ? "the teacher, trained as it is"
                                             : "");
         if (x->before.n)
             lmb_str_addf(out, "; beside point %d %lld won, %lld lost", x->parent, (long long)x->before.won,
@@ -238,6 +239,9 @@ static void tried(const lmb_compress_report *r, lmb_str *out)
         if (x->proof.n)
             lmb_str_addf(out, "; taught beside untaught %lld won, %lld lost: %s", (long long)x->proof.won,
                          (long long)x->proof.lost, x->proof.won > x->proof.lost ? "taught" : "untaught");
+        if (x->diverged)
+            lmb_str_addf(out, "%s", x->n_moves ? "its training diverged and was taken back; "
+                                               : "; it diverged and was taken back");
         for (int k = 0; k < x->n_moves; k++) {
             lmb_str text = LMB_STR_INIT;
             lmb_move_text(&x->move[k], &text);

@@ -69,6 +69,11 @@ bool lmb_train_on_gpu(const lmb_train_config *c);
 /* mode is fast: on a GPU kernels are chosen by their times (core/plan/device.h, measure). */
 bool lmb_train_is_fast(const lmb_train_config *c);
 
+/* Can `ranks` share the steps of a training on so many samples? E_ARG says why not. *slots: leaves of the binary tree
+ * along which a deterministic step is summed. */
+LMB_MUST_CHECK lmb_status lmb_train_ranks_share(const lmb_train_config *c, int64_t samples, int ranks, int64_t *slots,
+                                                lmb_error *err);
+
 /* Rows of a full shard of such a training on `ranks` ranks; only the last of a batch has fewer. */
 int64_t lmb_train_rows(const lmb_train_config *c, int64_t samples, int ranks);
 

@@ -35,6 +35,28 @@ static lmb_status pick_optimizer(lmb_trainer *t, lmb_error *err)
     return lmb_fields_bind(t->schedule->fields, t->c.schedule, t->schedule_config, err);
 }
 
+lmb_status lmb_train_ranks_share(const lmb_train_config *c, int64_t samples, int ranks, int64_t *slots, lmb_error *err)
+{
+    int64_t batch = c->batch < samples ? c->batch : samples, shards = (batch + c->shard - 1) / c->shard, all = 1;
+
+    while (all < shards)
+        all *= 2;
+    *slots = all;
+    if (c->mode == LMBI_FAST)
+        return LMB_OK;
+    if (ranks & (ranks - 1))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "deterministic mode sums along a binary tree and needs 1, 2, 4, 8, ... ranks; this job has %d "
+                        "(set train.mode=fast)",
+                        ranks);
+    if (all < ranks)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "batch %lld / shard %lld = %lld shards for %d ranks; use a larger batch, a smaller shard or "
+                        "fewer ranks",
+                        (long long)batch, (long long)c->shard, (long long)shards, ranks);
+    return LMB_OK;
+}
+
 /* How many shards, and who runs them. */
 static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
 {
@@ -49,21 +71,8 @@ static lmb_status plan_shards(lmb_trainer *t, lmb_error *err)
         t->slots_all = (int64_t)t->threads * ranks;
         return LMB_OK;
     }
-    int64_t shards = (batch + t->c.shard - 1) / t->c.shard, all = 1;
-    while (all < shards)
-        all *= 2;
-    if (ranks & (ranks - 1))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "deterministic mode sums along a binary tree and needs 1, 2, 4, 8, ... ranks; this job has %d "
-                        "(set train.mode=fast)",
-                        ranks);
-    if (all < ranks)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "batch %lld / shard %lld = %lld shards for %d ranks; use a larger batch, a smaller shard or "
-                        "fewer ranks",
-                        (long long)batch, (long long)t->c.shard, (long long)shards, ranks);
-    t->slots_all = all;
-    t->slots = (int)(all / ranks);
+    LMB_TRY(lmb_train_ranks_share(&t->c, batch, ranks, &t->slots_all, err));
+    t->slots = (int)(t->slots_all / ranks);
     if (t->threads > t->slots)
         t->threads = t->slots;
     return LMB_OK;

@@ -15,6 +15,8 @@ lmb_status lmbi_search_why(lmbi_search *s, const char *fmt, ...)
     return LMB_OK;
 }
 
+static const char *const units[LMB_COSTS] = { "us", "bytes", "MACs" };
+
 static const char *beaten_by(const lmb_point *p)
 {
     return p->kind == LMB_POINT_FINISHED ? "no better for its training" : "beaten by another of its step";
@@ -29,6 +31,9 @@ void lmbi_search_tell(const lmbi_search *s, int point)
         return;
     if (p->kind == LMB_POINT_TEACHER)
         snprintf(why, sizeof why, "the teacher as integers");
+    else if (lmb_point_saves_nothing(s->points, p))
+        snprintf(why, sizeof why, "rejected: it takes %.6g %s, and point %d, which it was made of, %.6g",
+                 p->cost[p->goal], units[p->goal], p->parent, s->points->point[p->parent].cost[p->goal]);
     else if (s->budget.drop < 0)
         snprintf(why, sizeof why, "%s: accuracy has no limit",
                  p->accepted ? "accepted" : beaten_by(p));
@@ -51,6 +56,9 @@ void lmbi_search_tell(const lmbi_search *s, int point)
                  "; the last training with the teacher wins %lld and loses %lld beside the same without: %s",
                  (long long)p->proof.won, (long long)p->proof.lost,
                  p->proof.won > p->proof.lost ? "the teacher's is kept" : "the teacher's is rejected");
+    if (p->diverged && (n = strlen(why)) < sizeof why)
+        snprintf(why + n, sizeof why - n, "; its training diverged and was taken back: a smaller learning rate, warm-up "
+                                          "or clip may help");
     s->r->watch.point(s->r->watch.ctx, s->points, point, why);
 }
 
@@ -95,7 +103,6 @@ static bool outdone(const lmb_budget *b, const lmb_points *p, int i)
 
 static void missed(const lmb_budget *b, const lmb_point *p, char *why, size_t cap)
 {
-    static const char *const units[] = { "us", "bytes", "MACs" };
     size_t n = strlen(why);
 
     n += (size_t)snprintf(why + n, cap - n, "; nothing is within all limits. Point %d is nearest", p->id);

@@ -39,9 +39,12 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
                     .kind = LMB_POINT_FINISHED,
                     .goal = s->points->point[of].goal };
     lmbi_outcome o = { .status = LMB_OK };
+    lmb_judge_last last = { 0 };
     memcpy(p.predicted, s->points->point[of].predicted, sizeof p.predicted);
     LMB_TRY(lmb_latency_ready(s->latency, err)); /* nothing is trained that nobody could measure */
-    lmb_status st = lmbi_round_last_lessons(s, of, p.id, &frozen, &p.proof, err);
+    lmb_status st = lmbi_round_last_lessons(s, of, p.id, &frozen, &last, err);
+    p.proof = last.proof;
+    o.diverged = last.diverged;
     if (st == LMB_OK)
         st = lmbi_round_deploy(s, p.id, frozen, &o, err);
     lmb_graph_destroy(frozen);

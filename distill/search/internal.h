@@ -30,7 +30,7 @@ LMB_MUST_CHECK lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_gra
 LMB_MUST_CHECK lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err);
 
 /* Measure, decide, and write the line in the journal. Takes the points' moves. */
-typedef struct lmbi_outcome { lmb_paired pair; int64_t right; int64_t status; } lmbi_outcome;
+typedef struct lmbi_outcome { lmb_paired pair; int64_t right, status, diverged; } lmbi_outcome;
 LMB_MUST_CHECK lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack,
                                              lmb_error *err);
 int lmbi_search_next_round(const lmbi_search *s);
@@ -43,6 +43,8 @@ LMB_MUST_CHECK lmb_status lmbi_search_finish(lmbi_search *s, lmb_error *err);
 /* ---- step.c: *paid is false, and nothing has happened, when no move is worth a step ---- */
 LMB_MUST_CHECK lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid,
                                            lmb_error *err);
+/* The teacher trained for a moment as it is: its integers alone lose too much. */
+LMB_MUST_CHECK lmb_status lmbi_search_as_it_is(lmbi_search *s, lmb_error *err);
 
 /* ---- round.c: what all ranks do ---- */
 /* The deployed files of a point, and how it answers. */
@@ -54,8 +56,8 @@ LMB_MUST_CHECK lmb_status lmbi_round_run(lmbi_search *s, int first, int n, lmbi_
  * have. */
 LMB_MUST_CHECK lmb_status lmbi_round_try(lmbi_search *s, int from, int id, lmb_moves *m, lmb_error *err);
 /* Rank 0: the last trainings of point `of`, as number `id`; see lmb_judge_finish. */
-LMB_MUST_CHECK lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen, lmb_paired *proof,
-                                            lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen,
+                                                  lmb_judge_last *last, lmb_error *err);
 /* The other ranks, until lmbi_round_end. */
 LMB_MUST_CHECK lmb_status lmbi_round_serve(lmbi_search *s, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_round_end(lmbi_search *s, lmb_error *err);

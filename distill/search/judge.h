@@ -14,6 +14,8 @@
  *             steps are learned here, all other integers have theirs from ranges
  *   prove     finish with the teacher and, as long and from the same, without; kept is the first only if its integers
  *             win more held-out samples than they lose
+ *   diverged  a lesson whose numbers are no longer finite, or whose integers nobody can compute: E_NUMERIC. The model is
+ *             as it was before it. A last lesson that diverges is taken back
  *   ranks     tune is a matter of one rank; recover and finish are shared by all if they can sum to the same bits as
  *             one, which 1, 2, 4, 8 ... can (train/trainer.h)
  *   threads   one at a time
@@ -72,17 +74,24 @@ void lmb_judge_destroy(lmb_judge *j); /* NULL is a no-op */
  * lmb_logits_open. */
 LMB_MUST_CHECK lmb_status lmb_judge_open_logits(lmb_judge *j, lmb_error *err);
 
+/* What the last lessons have come to. */
+typedef struct lmb_judge_last {
+    lmb_paired proof; /* won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it
+                         was not to be proved */
+    bool diverged;    /* one of them, and it was taken back */
+} lmb_judge_last;
+
 /* Train `model` in place, as number `id`. */
 LMB_MUST_CHECK lmb_status lmb_judge_tune(lmb_judge *j, lmb_graph *model, int id, lmb_error *err);
 /* A frozen FakeQuant graph: by calibration alone, or after the last lessons, which go on from their last whole epoch
  * where they were stopped.
- *   proof   what was won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it was
- *           not to be proved
  *   ranks   finish is called by all ranks if lmb_judge_on_all says so, else by rank 0 */
 LMB_MUST_CHECK lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen,
-                                           lmb_paired *proof, lmb_error *err);
+                                           lmb_judge_last *last, lmb_error *err);
 bool lmb_judge_on_all(const lmb_judge *j);
+/* Can `ranks` share the last lessons on so many samples? E_ARG says why not: rank 0 then gives them alone. */
+LMB_MUST_CHECK lmb_status lmb_judge_ranks_share(const lmb_judge_config *c, int64_t samples, int ranks, lmb_error *err);
 /* The last lessons of number `id` will not be gone on with: what was kept of them is deleted. */
 void lmb_judge_forget(const lmb_judge *j, int id);
 /* The deployed model against the teacher on the held-out samples; *right: how many it answers rightly. */

@@ -43,12 +43,21 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
 
 static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish", "alone" };
 
+lmb_status lmb_judge_ranks_share(const lmb_judge_config *c, int64_t samples, int ranks, lmb_error *err)
+{
+    const lmb_train_config *last[] = { c->recovers ? &c->recover : NULL, c->finishes ? &c->finish : NULL };
+    lmb_status st = LMB_OK;
+    int64_t slots;
+
+    for (int i = 0; i < 2 && st == LMB_OK; i++)
+        if (last[i] && (st = lmb_train_ranks_share(last[i], samples, ranks, &slots, err)) != LMB_OK)
+            lmb_error_context(err, i ? "compress.finish" : "compress.recover");
+    return st;
+}
+
 bool lmb_judge_on_all(const lmb_judge *j)
 {
-    const lmb_judge_config *c = j->c;
-    bool fast = (!c->recovers || lmb_train_is_fast(&c->recover)) && (!c->finishes || lmb_train_is_fast(&c->finish));
-
-    return (j->comm->size & (j->comm->size - 1)) == 0 || fast;
+    return lmb_judge_ranks_share(j->c, j->train->n, j->comm->size, NULL) == LMB_OK;
 }
 
 /* Who works on a lesson; NULL: this rank alone. */
@@ -235,24 +244,44 @@ static lmb_ptq_config calibration_of(const lmb_judge *j)
                              j->c->qat, j->c->equalise,       j->c->correct_bias };
 }
 
+/* What begins a search has integers (search.c, check_form): where its descendants have none, as for a bias that is too
+ * large for its scale, their numbers diverged without a step that said so. Takes `frozen`. */
+static lmb_status if_deployable(lmb_graph *frozen, lmb_graph **out, lmb_error *err)
+{
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_deployed d;
+    lmb_status st = lmb_deployed_real(frozen, &d, NULL, &why);
+
+    if (st == LMB_OK) {
+        lmb_deployed_free(&d);
+        *out = frozen;
+        return LMB_OK;
+    }
+    lmb_graph_destroy(frozen);
+    return LMB_FAIL(err, st == LMB_E_NOMEM ? st : LMB_E_NUMERIC, "%s", why.msg);
+}
+
 lmb_status lmb_judge_quantise(lmb_judge *j, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
 {
     lmb_ptq_config c = calibration_of(j);
-    return lmb_ptq(model, &c, j->train, frozen, err);
+    lmb_graph *ranges;
+
+    LMB_TRY(lmb_ptq(model, &c, j->train, &ranges, err));
+    return if_deployable(ranges, frozen, err);
 }
 
 /* Trained on from `start`, which stays. */
 static lmb_status learn_integers(lmb_judge *j, lmbi_lesson lesson, const lmb_graph *start, int id, lmb_graph **frozen,
                                  lmb_error *err)
 {
-    lmb_graph *qat;
+    lmb_graph *qat, *learnt;
 
     LMB_TRY(lmb_graph_copy(start, &qat, err));
     lmb_status st = train(j, lesson, &j->c->finish, j->train, qat, id, err);
     if (st == LMB_OK)
-        st = lmb_pass_qat_freeze(qat, frozen, err);
+        st = lmb_pass_qat_freeze(qat, &learnt, err);
     lmb_graph_destroy(qat);
-    return st;
+    return st == LMB_OK ? if_deployable(learnt, frozen, err) : st;
 }
 
 /* Which of the two answers more held-out samples rightly, as it is deployed. */
@@ -307,20 +336,36 @@ static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_
     return st;
 }
 
-lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_paired *proof,
+static lmb_status taken_back(lmb_judge_last *last, lmb_error *err)
+{
+    *last = (lmb_judge_last){ .diverged = true };
+    lmb_error_clear(err);
+    return LMB_OK;
+}
+
+lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_judge_last *last,
                             lmb_error *err)
 {
     lmb_graph *learnt = NULL;
+    const lmb_graph *is;
     lmb_status st = LMB_OK;
 
-    *proof = (lmb_paired){ 0 };
+    *last = (lmb_judge_last){ 0 };
     if (j->c->recovers) {
         LMB_TRY(lmb_graph_copy(model, &learnt, err));
         st = in_floats(j, LMBI_RECOVER, &j->c->recover, j->train, learnt, id, err);
     }
-    const lmb_graph *is = learnt ? learnt : model;
+    is = st == LMB_E_NUMERIC || !learnt ? model : learnt;
+    if (st == LMB_E_NUMERIC)
+        st = taken_back(last, err);
     if (st == LMB_OK)
-        st = j->c->finishes ? in_integers(j, is, id, frozen, proof, err) : lmb_judge_quantise(j, is, frozen, err);
+        st = j->c->finishes ? in_integers(j, is, id, frozen, &last->proof, err)
+                            : lmb_judge_quantise(j, is, frozen, err);
+    for (int back = 0; back < 2 && st == LMB_E_NUMERIC; back++) { /* without finish, and without both */
+        LMB_TRY_GOTO(st, done, taken_back(last, err));
+        st = lmb_judge_quantise(j, back ? model : is, frozen, err);
+    }
+done:
     lmb_graph_destroy(learnt);
     return st;
 }

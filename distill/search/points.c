@@ -93,6 +93,8 @@ static void add_point(lmb_str *s, const lmb_point *p)
         lmb_str_add_member(s, "proof_lost", (double)p->proof.lost);
         lmb_str_add_member(s, "proof_won", (double)p->proof.won);
     }
+    if (p->diverged)
+        lmb_str_add(s, ", \"diverged\": true");
     lmb_str_addf(s, ", \"accepted\": %s, \"beaten\": %s}", p->accepted ? "true" : "false",
                  p->beaten ? "true" : "false");
 }
@@ -267,6 +269,8 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
         LMB_TRY(get_int(t, "proof_lost", &p->proof.lost, err));
         LMB_TRY(get_int(t, "proof_won", &p->proof.won, err));
     }
+    if (lmb_tree_get(t, "diverged"))
+        LMB_TRY(get_bool(t, "diverged", &p->diverged, err));
     LMB_TRY(get_bool(t, "accepted", &p->accepted, err));
     return get_bool(t, "beaten", &p->beaten, err);
 }
@@ -347,6 +351,11 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
     else
         out->identity = identity;
     return st;
+}
+
+bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p)
+{
+    return p->kind == LMB_POINT_STEP && p->n_moves && p->cost[p->goal] >= all->point[p->parent].cost[p->goal];
 }
 
 /* ---- the front ---- */

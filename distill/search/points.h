@@ -40,6 +40,7 @@ typedef struct lmb_point {
     lmb_paired proof;            /* finished: with the teacher against without; n 0: not to be proved */
     int64_t right;
     double limit;                /* the drop is at most this, with the search's confidence */
+    bool diverged;               /* its training did, and was taken back */
     bool accepted;
     bool beaten;                 /* it could be accepted, and another of its round was, or its parent is no worse */
     bool front;                  /* no other point is at least as good in all (set by lmb_points_front) */
@@ -64,6 +65,8 @@ LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const 
  * better. */
 void lmb_points_front(lmb_points *p);
 double lmb_point_accuracy(const lmb_point *p);
+/* Is it a step, and no cheaper than what it was made of in the cost that it worked on? */
+bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p);
 
 /* "stage2.conv 32 to 24 channels" or "fc to rank 16". */
 void lmb_move_text(const lmb_move *m, lmb_str *out);

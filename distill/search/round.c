@@ -78,18 +78,36 @@ lmb_status lmbi_round_deploy(lmbi_search *s, int id, const lmb_graph *frozen, lm
     return st;
 }
 
-/* One candidate, from its model to its outcome. */
+/* `model` into the file of its number, and as integers from there: what a search that goes on will have. */
+static lmb_status settle_in(lmbi_search *s, int id, const lmb_graph *model, lmb_graph **frozen, lmb_error *err)
+{
+    lmb_graph *kept;
+
+    LMB_TRY(lmbi_search_write(s, id, model, err));
+    LMB_TRY(lmbi_search_read(s, id, &kept, err));
+    lmb_status st = lmb_judge_quantise(s->judge, kept, frozen, err);
+    lmb_graph_destroy(kept);
+    return st;
+}
+
+/* One candidate, from its model to its outcome. If its training diverges it stays as it was. */
 static lmb_status work(lmbi_search *s, int id, lmbi_outcome *out, lmb_error *err)
 {
     lmb_graph *model = NULL, *tuned = NULL, *frozen = NULL;
     lmb_status st;
 
     LMB_TRY(lmbi_search_read(s, id, &model, err));
-    LMB_TRY_GOTO(st, done, lmb_judge_tune(s->judge, model, id, err));
-    LMB_TRY_GOTO(st, done, lmbi_search_write(s, id, model, err));
-    LMB_TRY_GOTO(st, done, lmbi_search_read(s, id, &tuned, err)); /* what a search that goes on will have */
-    LMB_TRY_GOTO(st, done, lmb_judge_quantise(s->judge, tuned, &frozen, err));
-    st = lmbi_round_deploy(s, id, frozen, out, err);
+    LMB_TRY_GOTO(st, done, lmb_graph_copy(model, &tuned, err));
+    st = lmb_judge_tune(s->judge, tuned, id, err);
+    if (st == LMB_OK)
+        st = settle_in(s, id, tuned, &frozen, err);
+    out->diverged = st == LMB_E_NUMERIC;
+    if (out->diverged) {
+        lmb_error_clear(err);
+        st = settle_in(s, id, model, &frozen, err);
+    }
+    if (st == LMB_OK)
+        st = lmbi_round_deploy(s, id, frozen, out, err);
 done:
     lmb_graph_destroy(model);
     lmb_graph_destroy(tuned);
@@ -168,30 +186,31 @@ static lmb_status help_to_try(const lmbi_search *s, const order *o, lmb_error *e
 
 /* ---- the last trainings ---- */
 
-static lmb_status finish(lmbi_search *s, const order *o, lmb_graph **frozen, lmb_paired *proof, lmb_error *err)
+static lmb_status finish(lmbi_search *s, const order *o, lmb_graph **frozen, lmb_judge_last *last, lmb_error *err)
 {
     lmb_graph *model = NULL;
 
     LMB_TRY(lmbi_search_read(s, (int)o->from, &model, err));
-    lmb_status st = lmb_judge_finish(s->judge, model, (int)o->id, frozen, proof, err);
+    lmb_status st = lmb_judge_finish(s->judge, model, (int)o->id, frozen, last, err);
     lmb_graph_destroy(model);
     return st;
 }
 
-lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen, lmb_paired *proof, lmb_error *err)
+lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **frozen, lmb_judge_last *last,
+                                   lmb_error *err)
 {
     order o = { FINISH, of, id, 0 };
 
     if (lmb_judge_on_all(s->judge))
         LMB_TRY(give(s, o, err));
-    return finish(s, &o, frozen, proof, err);
+    return finish(s, &o, frozen, last, err);
 }
 
 static lmb_status help_to_finish(lmbi_search *s, const order *o, lmb_error *err)
 {
     lmb_graph *frozen = NULL; /* rank 0 has the same */
-    lmb_paired proof;
-    lmb_status st = finish(s, o, &frozen, &proof, err);
+    lmb_judge_last last;
+    lmb_status st = finish(s, o, &frozen, &last, err);
 
     lmb_graph_destroy(frozen);
     return st;

@@ -4,18 +4,22 @@
  * Idea: from the teacher as integers on, step by step. A step takes a share of one cost away: the objective's, or that
  * of the limit that is exceeded most. Which moves it is made of is chosen by loss over gain (moves.h); the model learns
  * on for a moment from the teacher's logits, becomes integers, and answers the held-out samples. It is accepted when a
- * paired test says, with the confidence asked for, that it has not lost more than it may. A rejected step is halved,
- * and moves that were part of it count for more; the search ends when steps are too small to pay.
+ * paired test says, with the confidence asked for, that it has not lost more than it may, and when what it was to save
+ * is saved as it is measured, whatever was predicted. A rejected step is halved, and moves that were part of it count
+ * for more; the search ends when steps are too small to pay.
  *
  *   ranks     share the moves that are tried, the candidates of a step and the last trainings (judge.h); rank 0 measures
  *             alone, one at a time, and decides. Which ranks there are changes no decision
  *   round     a step may have several candidates, each of other moves than those before. The best by penalised loss that
  *             passes goes on (penalty.h)
+ *   begin     the teacher with ranges alone; where that loses too much (few bits do), trained for a moment as it is
  *   slack     while searching this much more may be lost, because the last training gives some of it back
  *   finish    then the cheapest accepted point is trained on all training samples, in floats (recover), with fake
- *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the teacher are, halving their number each time.
+ *             quantisation (finish) or both, and judged without the slack; if it fails, points between it and the
+ *             teacher are, halving their number each time.
  *             Of a point and its finished form, which cost the same, the one with more held-out samples right goes out
  *             prove: it is trained without the teacher as well, and the better of the two is the finished form
+ *   diverged  a training that ends in numbers that are none is taken back (judge.h); its point says so
  *   answer    of all points within all limits the best by the objective. If there is none: the nearest, and why
  *   bits      a search with a frozen latency table ends in the same bits however often it was killed (points.h)
  *   source    Yang et al. 2018 (NetAdapt), arXiv:1804.03230; steps halved on rejection: NNCF's adaptive compression
@@ -80,6 +84,9 @@ typedef struct lmb_search_result {
     char why[400];         /* why the search ended, and what is missing */
 } lmb_search_result;
 void lmb_search_result_free(lmb_search_result *r);
+
+/* Can all ranks share `recover` and `finish`? E_ARG says why not: rank 0 then trains alone. */
+LMB_MUST_CHECK lmb_status lmb_search_ranks_share(const lmb_search_request *r, lmb_error *err);
 
 /* Limits as numbers. E_ARG for what is no number, or nothing to do. */
 LMB_MUST_CHECK lmb_status lmb_search_budget(const lmb_search_config *c, lmb_budget *out, lmb_error *err);

@@ -130,6 +130,23 @@ static lmb_penalty next_penalty(const lmbi_search *s, int from)
     return p;
 }
 
+lmb_status lmbi_search_as_it_is(lmbi_search *s, lmb_error *err)
+{
+    lmb_point p = { .id = s->points->n,
+                    .parent = 0,
+                    .round = lmbi_search_next_round(s),
+                    .kind = LMB_POINT_STEP,
+                    .goal = s->points->point[0].goal,
+                    .penalty = s->points->point[0].penalty };
+    lmbi_outcome o;
+
+    memcpy(p.predicted, s->points->point[0].predicted, sizeof p.predicted);
+    LMB_TRY(lmb_latency_ready(s->latency, err));
+    LMB_TRY(lmbi_search_write(s, p.id, s->start, err));
+    LMB_TRY(lmbi_round_run(s, p.id, 1, &o, err));
+    return lmbi_search_settle(s, &p, &o, 1, s->slack, err);
+}
+
 lmb_status lmbi_search_step(lmbi_search *s, int from, lmb_goal goal, double share, bool *paid, lmb_error *err)
 {
     lmb_point like = { .id = s->points->n,

@@ -83,7 +83,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     const struct asked *a = &asked[_i];
     lmb_graph *model = make("{name: resnet, depth: 8, width: 4, mean: 128, scale: 0.02}"), *frozen;
     lmb_qat_config q;
-    lmb_paired proof;
+    lmb_judge_last last;
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1, .qat = &q };
     lmb_judge *j;
 
@@ -93,7 +93,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
     ck_ok(lmb_judge_open_logits(j, &err));
     for (int trained = 0; trained < 2; trained++) {
-        ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen, &proof, &err)
+        ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen, &last, &err)
                       : lmb_judge_quantise(j, model, &frozen, &err));
         int most = largest(frozen, a->profile);
         ck_assert_msg(most >= a->least && most <= a->most, "%s, %s: the largest weight is %d", a->qat,
@@ -122,7 +122,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
     lmb_graph *model = make("{name: vgg, channels: [8, 0, 8], mean: 128, scale: 0.02}"), *frozen[2];
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1 };
     lmb_judge *j;
-    lmb_paired proof;
+    lmb_judge_last last;
     size_t n, m;
 
     bind(lmb_train_fields, "{epochs: 1, batch: 32, threads: 1}", &c.tune);
@@ -134,7 +134,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
             c.correct_bias = on && which & 2;
             ck_ok(lmb_judge_create(&c, model, data, data, dir, comm, NULL, &j, &err));
             ck_ok(lmb_judge_open_logits(j, &err));
-            ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &proof, &err)
+            ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &last, &err)
                           : lmb_judge_quantise(j, model, &frozen[on], &err));
             lmb_judge_forget(j, 1);
             lmb_judge_destroy(j);

@@ -17,7 +17,7 @@ static const lmb_dataset *lessons; /* what is learnt from; candidates are judged
 static lmb_graph *model;
 static lmb_judge_config config;
 
-static lmb_paired proof; /* of the last that was finished */
+static lmb_judge_last last; /* of the last that was finished */
 
 /* How many epochs of the last trainings were seen to end, and with which it is to stop; 0: never. */
 static int seen, stop_after, asked;
@@ -95,13 +95,13 @@ static float *finish(const lmb_graph *from, int id, int stop, size_t *n, int *ep
     seen = 0;
     stop_after = stop;
     if (stop) {
-        ck_assert_int_eq(lmb_judge_finish(j, from, id, &frozen, &proof, &err), LMB_E_STOPPED);
+        ck_assert_int_eq(lmb_judge_finish(j, from, id, &frozen, &last, &err), LMB_E_STOPPED);
         err = (lmb_error)LMB_ERROR_INIT;
         lmb_judge_destroy(j);
         j = judge();
         seen = stop_after = 0;
     }
-    ck_ok(lmb_judge_finish(j, from, id, &frozen, &proof, &err));
+    ck_ok(lmb_judge_finish(j, from, id, &frozen, &last, &err));
     float *out = numbers(frozen, n);
     *epochs = seen;
     lmb_graph_destroy(frozen);
@@ -312,7 +312,7 @@ START_TEST(the_better_of_both_is_kept)
     config.distill.alpha = 1;
     bind("{epochs: 3, batch: 32, lr: 0.02, threads: 1, augment: {flip: true, versions: 2}}", &config.finish);
     float *taught = finished(&n);
-    ck_assert_int_eq(proof.n, 0);
+    ck_assert_int_eq(last.proof.n, 0);
     config.finish_distill = &alone;
     config.finish.augment.seed = 1; /* as versions have it, which nobody is asked for now */
     float *untaught = finished(&n);
@@ -320,9 +320,9 @@ START_TEST(the_better_of_both_is_kept)
     config.finish.augment.seed = 0;
     config.proves = true;
     float *kept = finished(&n);
-    ck_assert_int_eq(proof.n, SAMPLES);
-    ck_assert_msg(_i ? proof.lost > proof.won : proof.won > proof.lost, "%lld won, %lld lost", (long long)proof.won,
-                  (long long)proof.lost);
+    ck_assert_int_eq(last.proof.n, SAMPLES);
+    ck_assert_msg(_i ? last.proof.lost > last.proof.won : last.proof.won > last.proof.lost, "%lld won, %lld lost",
+                  (long long)last.proof.won, (long long)last.proof.lost);
     ck_assert_mem_eq(kept, _i ? untaught : taught, sizeof *kept * n);
     ck_assert(memcmp(taught, untaught, sizeof *kept * n) != 0);
     free(taught);
@@ -342,7 +342,7 @@ START_TEST(a_proof_goes_on)
     config.recovers = false;
     config.proves = true;
     float *want = finish(model, 1, 0, &n, &whole), *got;
-    lmb_paired all = proof;
+    lmb_paired all = last.proof;
     ck_assert_int_eq(whole, 2 * EPOCHS);
     ck_assert(there("finish-1.h5") && there("alone-1.h5"));
     lmb_judge *j = judge();
@@ -353,7 +353,7 @@ START_TEST(a_proof_goes_on)
     ck_assert_uint_eq(n, n2);
     ck_assert_mem_eq(want, got, sizeof *want * n);
     ck_assert_int_le(rest, 2);
-    ck_assert(proof.won == all.won && proof.lost == all.lost && proof.n == all.n);
+    ck_assert(last.proof.won == all.won && last.proof.lost == all.lost && last.proof.n == all.n);
     free(want);
     free(got);
 }

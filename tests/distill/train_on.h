@@ -8,17 +8,21 @@
 /* The model in place; `settings` as section `train` has them. */
 static inline void train_on(const lmb_dataset *data, lmb_graph *g, const char *settings)
 {
-    lmb_error err = LMB_ERROR_INIT;
+    lmb_error why = LMB_ERROR_INIT;
     lmb_config *c = config_of(settings);
     lmb_train_config o;
-    lmb_trainer *t;
+    lmb_trainer *t = NULL;
     double smoothing = 0;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
 
-    ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &err));
-    ck_ok(lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &err));
-    ck_ok(lmb_trainer_run(t, NULL, &err));
-    ck_ok(lmb_trainer_store(t, g, &err));
+    lmb_status st = lmb_fields_bind(lmb_train_fields, lmb_config_root(c), &o, &why);
+    if (st == LMB_OK)
+        st = lmb_trainer_create(&o, g, &loss, data, NULL, NULL, &t, &why);
+    if (st == LMB_OK)
+        st = lmb_trainer_run(t, NULL, &why);
+    if (st == LMB_OK)
+        st = lmb_trainer_store(t, g, &why);
+    ck_assert_msg(st == LMB_OK, "%s", why.msg);
     lmb_trainer_destroy(t);
     lmb_config_destroy(c);
 }

@@ -1,0 +1,313 @@
+/* Mirrors distill/search/search.c, step.c, finish.c: what a search decides by what a machine measures, which here is one
+ * that was made up; trainings that diverge; a teacher whose integers alone lose too much. */
+#include "distill/search/search.h"
+
+#include "comm/collective.h"
+#include "tests/distill/search.h"
+#include "tests/distill/train_on.h"
+
+enum { SAMPLES = 240 };
+
+static lmb_comm *comm;
+static lmb_dataset *data;
+static lmb_graph *teacher;
+
+/* ---- a machine ---- */
+
+/* slower: a whole model takes the longer the less there is to compute. disturbed: every model's first time is ten times
+ * what it takes. */
+typedef struct machine {
+    bool slower, disturbed;
+    double seen; /* MACs of the model that was measured last */
+    int wholes;
+} machine;
+
+typedef struct held { const lmb_deployed *d; } held;
+
+static lmb_status ready(void *ctx, lmb_timer_about *out, lmb_error *e)
+{
+    (void)ctx, (void)e;
+    *out = (lmb_timer_about){ .device = "made up", .kernels = "none", .processor = "none" };
+    return LMB_OK;
+}
+
+static lmb_status start(void *ctx, const struct lmb_deployed *d, void **bench, lmb_error *e)
+{
+    held *h = malloc(sizeof *h);
+
+    (void)ctx, (void)e;
+    h->d = d;
+    *bench = h;
+    return LMB_OK;
+}
+
+/* By its size: 1 us for 1000 MACs or for 100 bytes that it writes. */
+static lmb_status op(void *ctx, void *bench, uint32_t i, double *us, lmb_error *e)
+{
+    const lmb_edge_model *m = &((held *)bench)->d->model;
+    lmb_edge_op o;
+    lmb_edge_tensor x, y;
+
+    (void)ctx, (void)e;
+    lmb_edge_op_at(m, i, &o);
+    lmb_edge_tensor_at(m, o.in[0], &x);
+    lmb_edge_tensor_at(m, i + 1, &y);
+    *us = 0.01 + (double)(y.h * y.w * y.c) / 100;
+    if (o.kind == LMB_EDGE_CONV)
+        *us += (double)(y.h * y.w * y.c * x.c * o.kernel[0] * o.kernel[1]) / o.groups / 1000;
+    return LMB_OK;
+}
+
+static lmb_status whole(void *ctx, void *bench, double sum, double deadline, lmb_timing *out, lmb_error *e)
+{
+    machine *m = ctx;
+    double macs = (double)lmb_edge_macs(&((held *)bench)->d->model), us = m->slower ? 1e9 / macs : sum;
+
+    (void)deadline, (void)e;
+    us *= m->disturbed && macs != m->seen ? 10 : 1;
+    m->seen = macs;
+    m->wholes++;
+    *out = (lmb_timing){ us, us, 1e6 / us, 0, 0 };
+    return LMB_OK;
+}
+
+static lmb_status energy(void *ctx, void *bench, lmb_timing *out, lmb_error *e)
+{
+    (void)ctx, (void)bench, (void)out, (void)e;
+    return LMB_OK;
+}
+
+static void over(void *ctx, void *bench)
+{
+    (void)ctx;
+    free(bench);
+}
+
+/* ---- a search ---- */
+
+static char said[8][640]; /* of the points, in their order */
+
+static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
+{
+    (void)ctx, (void)p;
+    if (point < 8)
+        snprintf(said[point], sizeof said[point], "%s", why);
+}
+
+static bool on_work(void *ctx, const char *what, int64_t done, int64_t all)
+{
+    (void)ctx, (void)what, (void)done, (void)all;
+    return true;
+}
+
+static void begin(void)
+{
+    setup();
+    ck_ok(lmbi_comm_open_self(&comm, &err));
+    data = data_of(SAMPLES);
+    teacher = make("{name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}");
+    train_on(data, teacher, "{epochs: 6, batch: 40, lr: 0.05, threads: 1}");
+    memset(said, 0, sizeof said);
+}
+
+static void end(void)
+{
+    char command[300];
+
+    lmb_graph_destroy(teacher);
+    lmb_dataset_destroy(data);
+    lmb_comm_close(comm);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+#define STEPS(n) "accuracy_drop_max: \"80 %\", steps: " #n ", step: 0.2, calibration: 40, "
+#define TUNE "tune: {epochs: 2, batch: 40, lr: 0.02, threads: 1, clip: 1}"
+
+static lmb_status search(const char *text, machine *m, lmb_search_result *out)
+{
+    const lmb_timer timer = { "made up", ready, start, op, whole, energy, over, m };
+    lmb_search_config c;
+    lmb_config *y = config_of(text);
+    const lmb_tree *root = lmb_config_root(y);
+
+    ck_ok(lmb_fields_bind(lmb_search_fields, root, &c, &err));
+    const lmb_search_request r = { .c = &c,
+                                   .recover = lmb_tree_has(root, "recover"),
+                                   .finish = lmb_tree_has(root, "finish"),
+                                   .teacher = teacher,
+                                   .train = data,
+                                   .held_out = data,
+                                   .folder = dir,
+                                   .identity = "test",
+                                   .comm = comm,
+                                   .device = m ? &timer : NULL,
+                                   .watch = { { on_work, NULL }, on_point, NULL } };
+    lmb_status st = lmb_search_run(&r, out, &err);
+    lmb_config_destroy(y);
+    return st;
+}
+
+static int accepted(const lmb_points *p, lmb_point_kind kind)
+{
+    int n = 0;
+    for (int i = 0; i < p->n; i++)
+        n += p->point[i].kind == kind && p->point[i].accepted;
+    return n;
+}
+
+/* ---- by what is measured ---- */
+
+/* On a machine where what was cut is slower nothing is accepted, whatever the table had predicted. */
+START_TEST(what_takes_longer_is_rejected)
+{
+    static const char text[] = "{accuracy_drop_max: \"80 %\", step: 0.2, step_min: 0.11, calibration: 40, " TUNE
+                               ", finish: {epochs: 1, batch: 40, lr: 0.002, threads: 1, clip: 1}}";
+    machine m = { .slower = true };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    ck_assert_int_ge(r.points.n, 3);
+    ck_assert_int_eq(r.points.point[1].kind, LMB_POINT_STEP);
+    ck_assert(lmb_point_saves_nothing(&r.points, &r.points.point[1]));
+    ck_assert_int_eq(accepted(&r.points, LMB_POINT_STEP), 0);
+    ck_assert_msg(strstr(said[1], "rejected: it takes ") && strstr(said[1], "point 0, which it was made of"), "%s",
+                  said[1]);
+    ck_assert(r.met);
+    ck_assert(r.best == 0 || r.points.point[r.best].parent == 0);
+    const lmb_point *last = &r.points.point[r.points.n - 1];
+    ck_assert_int_eq(last->kind, LMB_POINT_FINISHED); /* the teacher: no step is what it begins with */
+    ck_assert_int_eq(last->parent, 0);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* A moment in which the machine was slow is no reason to reject: it is measured once more. */
+START_TEST(a_moment_decides_nothing)
+{
+    static const char text[] = "{" STEPS(2) "" TUNE "}";
+    machine m = { .disturbed = true, .seen = 0 };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    ck_assert_int_eq(r.points.n, 3);
+    ck_assert_int_eq(accepted(&r.points, LMB_POINT_STEP), 2);
+    /* of the teacher nobody could know; the second is no slower than the first was when it was disturbed */
+    ck_assert_double_lt(r.points.point[2].cost[LMB_GOAL_LATENCY], r.points.point[1].cost[LMB_GOAL_LATENCY]);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* ---- trainings that diverge ---- */
+
+static const char *const diverging[] = {
+    "{" STEPS(2) "tune: {epochs: 4, batch: 40, lr: 900, threads: 1}}",
+    "{" STEPS(1) "" TUNE
+    ", qat: {scheme: learned}, finish: {epochs: 12, batch: 40, lr: 900, threads: 1}}",
+    "{" STEPS(1) "" TUNE
+    ", recover: {epochs: 4, batch: 40, lr: 900, threads: 1}, "
+    "finish: {epochs: 1, batch: 40, lr: 0.002, threads: 1, clip: 1}}",
+};
+
+START_TEST(a_training_that_diverges_is_taken_back)
+{
+    lmb_search_result r;
+    int diverged = 0;
+
+    ck_ok(search(diverging[_i], &(machine){ 0 }, &r));
+    for (int i = 0; i < r.points.n; i++) {
+        const lmb_point *p = &r.points.point[i];
+        ck_assert_int_eq(p->diverged, p->kind == (_i ? LMB_POINT_FINISHED : LMB_POINT_STEP));
+        ck_assert_int_eq(p->diverged, strstr(said[i], "diverged and was taken back") != NULL);
+        diverged += p->diverged;
+    }
+    ck_assert_int_ge(diverged, 1);
+    ck_assert(r.met);
+    lmb_points again;
+    char journal[300];
+    snprintf(journal, sizeof journal, "%s/journal.jsonl", dir);
+    ck_ok(lmb_points_read(journal, "test", &again, &err)); /* and the journal knows */
+    ck_assert_int_eq(again.n, r.points.n);
+    for (int i = 0; i < again.n; i++)
+        ck_assert_int_eq(again.point[i].diverged, r.points.point[i].diverged);
+    lmb_points_free(&again);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* ---- what it begins with ---- */
+
+/* Ranges alone ruin a model of 2 bits; trained for a moment as it is, with the rounding that it will have, it is good
+ * enough for the search to go on. */
+START_TEST(few_bits_are_learned_first)
+{
+    static const char text[] = "{accuracy_drop_max: \"25 %\", steps: 4, step: 0.2, step_min: 0.15, calibration: 40, "
+                               "qat: {bits: 2, ends: 4}, tune: {epochs: 12, batch: 40, lr: 0.05, threads: 1, clip: 1}}";
+    machine m = { 0 };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    const lmb_point *p = r.points.point;
+    ck_assert_int_ge(r.points.n, 3);
+    ck_assert_double_gt(p[0].limit, 0.25);
+    ck_assert(p[1].kind == LMB_POINT_STEP && p[1].n_moves == 0 && p[1].accepted && p[1].right > p[0].right);
+    ck_assert(p[2].kind == LMB_POINT_STEP && p[2].n_moves > 0 && p[2].parent == 1);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+START_TEST(names_that_no_journal_holds_are_refused)
+{
+    char name[LMB_MOVE_NAME + 1];
+    lmb_search_result r;
+
+    memset(name, 'w', LMB_MOVE_NAME);
+    name[LMB_MOVE_NAME] = 0;
+    ck_ok(lmb_graph_rename(teacher, lmb_graph_find(teacher, "stem.conv.weight"), name, &err));
+    ck_assert_int_eq(search("{accuracy_drop_max: \"80 %\", " TUNE "}", &(machine){ 0 }, &r), LMB_E_UNSUPPORTED);
+    ck_assert_msg(strstr(err.msg, "has a name of 160 bytes") != NULL, "%s", err.msg);
+}
+END_TEST
+
+/* ---- who can share the last trainings ---- */
+
+static const struct sharing {
+    const char *text;
+    int ranks;
+    const char *why;
+} sharing[] = {
+    { "{accuracy_drop_max: 5 %, finish: {batch: 128, shard: 32}}", 4, NULL },
+    { "{accuracy_drop_max: 5 %, finish: {batch: 128, shard: 32}}", 8,
+      "compress.finish: batch 128 / shard 32 = 4 shards for 8 ranks" },
+    { "{accuracy_drop_max: 5 %, recover: {batch: 64, shard: 32}, finish: {batch: 128, shard: 32}}", 4,
+      "compress.recover: batch 64" },
+    { "{accuracy_drop_max: 5 %, finish: {batch: 128, shard: 32}}", 3, "needs 1, 2, 4, 8" },
+    { "{accuracy_drop_max: 5 %}", 3, NULL },
+};
+enum { N_SHARING = sizeof sharing / sizeof *sharing };
+
+START_TEST(ranks_that_are_too_many_are_known_before)
+{
+    const struct sharing *x = &sharing[_i];
+    lmb_comm many = { .size = x->ranks };
+    lmb_search_config c;
+    lmb_config *y = config_of(x->text);
+    const lmb_tree *root = lmb_config_root(y);
+
+    ck_ok(lmb_fields_bind(lmb_search_fields, root, &c, &err));
+    const lmb_search_request r = { .c = &c,
+                                   .recover = lmb_tree_has(root, "recover"),
+                                   .finish = lmb_tree_has(root, "finish"),
+                                   .train = data,
+                                   .comm = &many };
+    ck_assert_int_eq(lmb_search_ranks_share(&r, &err), x->why ? LMB_E_ARG : LMB_OK);
+    ck_assert_msg(!x->why || strstr(err.msg, x->why), "%s", err.msg);
+    lmb_config_destroy(y);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
+              add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
+              add_loop(a_training_that_diverges_is_taken_back, 3); add(few_bits_are_learned_first);
+              add(names_that_no_journal_holds_are_refused);
+              add_loop(ranks_that_are_too_many_are_known_before, N_SHARING);)
