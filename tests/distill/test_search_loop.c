@@ -185,7 +185,7 @@ END_TEST
 /* A moment in which the machine was slow is no reason to reject: it is measured once more. */
 START_TEST(a_moment_decides_nothing)
 {
-    static const char text[] = "{" STEPS(2) "" TUNE "}";
+    static const char text[] = "{" STEPS(2) TUNE "}";
     machine m = { .disturbed = true, .seen = 0 };
     lmb_search_result r;
 
@@ -202,9 +202,9 @@ END_TEST
 
 static const char *const diverging[] = {
     "{" STEPS(2) "tune: {epochs: 4, batch: 40, lr: 900, threads: 1}}",
-    "{" STEPS(1) "" TUNE
+    "{" STEPS(1) TUNE
     ", qat: {scheme: learned}, finish: {epochs: 12, batch: 40, lr: 900, threads: 1}}",
-    "{" STEPS(1) "" TUNE
+    "{" STEPS(1) TUNE
     ", recover: {epochs: 4, batch: 40, lr: 900, threads: 1}, "
     "finish: {epochs: 1, batch: 40, lr: 0.002, threads: 1, clip: 1}}",
 };
