@@ -1,5 +1,5 @@
-/* distill/search/internal.h - a running search, shared by the files of the loop: search.c, step.c, round.c,
- * finish.c, answer.c. */
+/* distill/search/internal.h - a running search, shared by the files of the loop: search.c, check.c, step.c,
+ * round.c, settle.c, finish.c, answer.c. */
 #ifndef LMB_DISTILL_SEARCH_INTERNAL_H
 #define LMB_DISTILL_SEARCH_INTERNAL_H
 
@@ -29,13 +29,20 @@ void lmbi_search_tell(const lmbi_search *s, int point);
 LMB_MUST_CHECK lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err);
 
-/* Measure, decide, and write the line in the journal. Takes the points' moves. */
+/* ---- settle.c: measure, decide, and write the line in the journal. Takes the points' moves. */
 typedef struct lmbi_outcome { lmb_paired pair; int64_t right, status, diverged; } lmbi_outcome;
 LMB_MUST_CHECK lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack,
                                              lmb_error *err);
 int lmbi_search_next_round(const lmbi_search *s);
 /* No more than may be lost, and `slack` beside. */
 bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack);
+
+/* ---- check.c: before any work ---- */
+/* Enough held-out samples for what is asked for? */
+LMB_MUST_CHECK lmb_status lmbi_search_check_held_out(const lmbi_search *s, lmb_error *err);
+/* What the search begins with: s->start and s->qat. */
+LMB_MUST_CHECK lmb_status lmbi_search_check_form(lmbi_search *s, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmbi_search_check_teachers(const lmbi_search *s, lmb_error *err);
 
 /* ---- finish.c: the cheapest accepted point that is within the accuracy once it is finished ---- */
 LMB_MUST_CHECK lmb_status lmbi_search_finish(lmbi_search *s, lmb_error *err);

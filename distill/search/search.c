@@ -4,13 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
-#include "distill/quantize/bits.h"
-#include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
 
 /* ---- files of a point ---- */
@@ -38,106 +35,7 @@ lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *mode
     return lmb_onnx_write(path, model, NULL, err);
 }
 
-/* ---- rounds of points ---- */
-
-enum { AGAIN = 2 };
-
-bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack)
-{
-    return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
-}
-
-/* Before a point is said to be as slow as its parent: a moment in which the machine was disturbed is no reason. One of
- * its parent's shape has its parent's time. */
-static lmb_status measure_again(lmbi_search *s, const lmb_deployed *d, lmb_point *p, lmb_error *err)
-{
-    const lmb_timing *parent = &s->points->point[p->parent].timing;
-    bool same = p->kind == LMB_POINT_FINISHED || !p->n_moves;
-
-    if (same)
-        p->timing = parent->p50 < p->timing.p50 ? *parent : p->timing;
-    for (int i = 0; i < AGAIN && !same && p->goal == LMB_GOAL_LATENCY && p->timing.p50 >= parent->p50; i++) {
-        lmb_timing t;
-        LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline, &t, err));
-        p->timing = t.p50 < p->timing.p50 ? t : p->timing;
-    }
-    return LMB_OK;
-}
-
-/* What a point's file costs, and what its answers say. */
-static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
-{
-    char path[LMB_SEARCH_PATH];
-    lmb_deployed d;
-
-    LMB_TRY(lmb_search_file(path, s->r->folder, p->id, "model.lmb", err));
-    LMB_TRY(lmb_deployed_read(path, &d, err));
-    lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
-    if (st == LMB_OK)
-        st = lmb_latency_whole(s->latency, &d, s->deadline, &p->timing, err);
-    if (st == LMB_OK && p->parent >= 0)
-        st = measure_again(s, &d, p, err);
-    p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
-    p->diverged = o->diverged;
-    p->parameters = (double)lmb_edge_parameters(&d.model);
-    p->arena = (double)lmb_edge_arena_bytes(&d.model);
-    p->pair = o->pair;
-    p->right = o->right;
-    p->limit = lmb_paired_limit(&p->pair, s->r->c->confidence);
-    lmb_deployed_free(&d);
-    return st;
-}
-
-/* The last training has made nothing better: what it started from will do, and is at least as accurate. */
-static bool in_vain(const lmbi_search *s, const lmb_point *p)
-{
-    return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
-           lmbi_search_loses_little(s, &s->points->point[p->parent], 0);
-}
-
-static double penalised(const lmbi_search *s, const lmb_point *p)
-{
-    return lmb_penalty_loss(&p->penalty, &s->budget, p->cost, 1 - lmb_point_accuracy(p), p->limit);
-}
-
-static bool could_do(const lmbi_search *s, const lmb_point *p, double slack)
-{
-    return p->kind == LMB_POINT_TEACHER ||
-           (lmbi_search_loses_little(s, p, slack) && !lmb_point_saves_nothing(s->points, p));
-}
-
-/* Of a round's points that pass the one of the least penalised loss is accepted; of equal ones the first. */
-static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
-{
-    int best = -1;
-
-    for (int i = 0; i < n; i++)
-        if (could_do(s, &p[i], slack) && !in_vain(s, &p[i]) &&
-            (best < 0 || penalised(s, &p[i]) < penalised(s, &p[best])))
-            best = i;
-    for (int i = 0; i < n; i++) {
-        p[i].accepted = i == best;
-        p[i].beaten = i != best && could_do(s, &p[i], slack);
-    }
-}
-
-lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
-{
-    lmb_status st = LMB_OK;
-
-    for (int i = 0; i < n && st == LMB_OK; i++)
-        st = weigh(s, &o[i], &p[i], err);
-    if (st != LMB_OK) {
-        for (int i = 0; i < n; i++)
-            free(p[i].move);
-        return st;
-    }
-    decide(s, p, n, slack);
-    LMB_TRY(lmb_points_add(s->journal, s->points, p, n, err));
-    for (int i = 0; i < n; i++)
-        lmbi_search_tell(s, s->points->n - n + i);
-    return LMB_OK;
-}
+/* ---- the loop ---- */
 
 int lmbi_search_next_round(const lmbi_search *s)
 {
@@ -165,8 +63,6 @@ static lmb_status begin(lmbi_search *s, lmb_error *err)
     lmb_graph_destroy(frozen);
     return st == LMB_OK ? lmbi_search_settle(s, &p, &o, 1, 0, err) : st;
 }
-
-/* ---- the loop ---- */
 
 static bool tried_as_it_is(const lmb_points *all)
 {
@@ -238,112 +134,6 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
 
 /* ---- the whole ---- */
 
-/* A drop so small that even a model that answers like the teacher could not show it is no question to ask. */
-static lmb_status check_held_out(const lmbi_search *s, lmb_error *err)
-{
-    double z = lmb_normal_quantile(s->r->c->confidence), n = (double)s->r->held_out->n, d = s->budget.drop;
-
-    if (d < 0 || z * z / (n + z * z) <= d)
-        return LMB_OK;
-    if (d == 0)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "accuracy_drop_max is 0: no number of samples can show that; %lld can show %.2g %%",
-                        (long long)s->r->held_out->n, 100 * z * z / (n + z * z));
-    return LMB_FAIL(
-        err, LMB_E_ARG,
-        "%lld held-out samples can not show with confidence %g that no more than %g %% is lost; make split.validation at "
-        "least %.0f (and ten times that to have a choice)",
-        (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, ceil(z * z * (1 - d) / d));
-}
-
-/* Weights of few bits are rounded while they learn, and a training in bf16 refuses that: hours later, if it is a move
- * that makes them few. */
-static lmb_status check_rounding(const lmbi_search *s, lmb_error *err)
-{
-    const lmb_search_config *c = s->r->c;
-    bool use[LMB_MOVE_KINDS], few, recovers = s->r->recover && c->recover.precision == LMB_TRAIN_BF16;
-
-    LMB_TRY(lmb_search_moves(c, use, err));
-    few = use[LMB_MOVE_BITS];
-    for (int v = 0; v < s->start->n_values; v++)
-        few |= s->start->value[v].bits && s->start->value[v].bits <= LMB_BITS_FEW;
-    if (few && (recovers || c->tune.precision == LMB_TRAIN_BF16))
-        return LMB_FAIL(
-            err, LMB_E_ARG,
-            "compress.%s.precision is bf16, and weights of %d bits or fewer (compress.qat, bits_min) are rounded "
-            "while they learn, which bf16 would blur by up to half a step; set it to f32",
-            recovers ? "recover" : "tune", LMB_BITS_FEW);
-    return LMB_OK;
-}
-
-/* A move is of a weight, and journals name it. */
-static lmb_status check_names(const lmb_graph *g, lmb_error *err)
-{
-    for (int v = 0; v < g->n_values; v++)
-        if (g->value[v].data && g->value[v].name && strlen(g->value[v].name) >= LMB_MOVE_NAME)
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                            "the weight '%.60s...' has a name of %zu bytes, and a search tells weights of up to %d bytes "
-                            "apart: give it a shorter one",
-                            g->value[v].name, strlen(g->value[v].name), LMB_MOVE_NAME - 1);
-    return LMB_OK;
-}
-
-/* What the search begins with: the teacher in words that have an integer form, each weight with its bits. E_UNSUPPORTED
- * names a node that has none. */
-static lmb_status check_form(lmbi_search *s, lmb_error *err)
-{
-    lmb_deployed d;
-
-    LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
-    LMB_TRY(lmb_bits_settle(s->start, &s->r->c->qat, err));
-    LMB_TRY(check_names(s->start, err));
-    s->qat = s->r->c->qat;
-    s->qat.layers = NULL;
-    LMB_TRY(check_rounding(s, err));
-    LMB_TRY(lmb_deployed_sketch(s->start, &s->qat, &d, err));
-    lmb_deployed_free(&d);
-    return LMB_OK;
-}
-
-lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
-{
-    lmbi_search s = { .r = r };
-
-    LMB_TRY(lmb_search_budget(r->c, &s.budget, err));
-    LMB_TRY(lmb_search_slack(r->c, r->recover || r->finish, &s.slack, err));
-    LMB_TRY(lmb_search_integers(r->c, r->finish, err));
-    LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
-    LMB_TRY(check_held_out(&s, err));
-    LMB_TRY(lmb_judge_check(r->teacher, r->train, err));
-    if (r->teachers)
-        LMB_TRY(lmb_judge_check(r->teachers, r->train, err));
-    lmb_status st = check_form(&s, err);
-    lmb_graph_destroy(s.start);
-    return st;
-}
-
-lmb_status lmb_search_ranks_share(const lmb_search_request *r, lmb_error *err)
-{
-    const lmb_judge_config c = {
-        .recover = r->c->recover, .finish = r->c->finish, .recovers = r->recover, .finishes = r->finish
-    };
-    return lmb_judge_ranks_share(&c, r->train->n, r->comm->size, err);
-}
-
-/* Others who teach must know more than nothing: hours of lessons would end in it. */
-static lmb_status check_teachers(const lmbi_search *s, lmb_error *err)
-{
-    double n = (double)s->r->held_out->n, k = s->r->train->classes, guess = n / k;
-    double right = (double)lmb_judge_teaches_right(s->judge);
-
-    if (!s->r->teachers || right > guess + 3 * sqrt(guess * (1 - 1 / k)))
-        return LMB_OK;
-    return LMB_FAIL(err, LMB_E_ARG,
-                    "distill.teachers answer %.4g %% of the held-out samples rightly, about as many as guessing among %g "
-                    "classes does: are they of this data, and do they take numbers of 0 .. 255?",
-                    100 * right / n, k);
-}
-
 static lmb_status open_all(lmbi_search *s, lmb_error *err)
 {
     const lmb_search_config *c = s->r->c;
@@ -373,7 +163,7 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
     LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
-    LMB_TRY(check_form(s, err));
+    LMB_TRY(lmbi_search_check_form(s, err));
     s->facts = lmb_facts_blank;
     s->facts.data = s->r->train->hash(s->r->train);
     LMB_TRY(lmb_facts_hash(s->r->teacher, &s->facts.teacher, err));
@@ -384,7 +174,7 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     }
     LMB_TRY(lmb_judge_create(&s->jc, s->r->teacher, s->r->train, s->r->held_out, s->r->folder, s->r->comm,
                              &s->r->watch.work, &s->judge, err));
-    LMB_TRY(check_teachers(s, err));
+    LMB_TRY(lmbi_search_check_teachers(s, err));
     return lmb_judge_open_logits(s->judge, err);
 }
 
@@ -415,7 +205,7 @@ lmb_status lmb_search_run(const lmb_search_request *r, lmb_search_result *out, l
     LMB_TRY(lmb_search_lessons(r->c, r->finish, &s.finish_distill, err));
     LMB_TRY(lmb_search_slack(r->c, r->recover || r->finish, &s.slack, err));
     LMB_TRY(lmb_search_deadline(r->c, &s.deadline, err));
-    LMB_TRY(check_held_out(&s, err));
+    LMB_TRY(lmbi_search_check_held_out(&s, err));
     LMB_TRY_GOTO(st, done, open_all(&s, err));
     LMB_TRY_GOTO(st, done, r->comm->rank ? lmbi_round_serve(&s, err) : lead(&s, err));
     result.budget = s.budget;

@@ -1,0 +1,104 @@
+/* distill/search/settle.c - points are measured, and one of a round is accepted. See search.h. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "distill/search/internal.h"
+
+enum { AGAIN = 2 };
+
+bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack)
+{
+    return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
+}
+
+/* Before a point is said to be as slow as its parent: a moment in which the machine was disturbed is no reason. One of
+ * its parent's shape has its parent's time. */
+static lmb_status measure_again(lmbi_search *s, const lmb_deployed *d, lmb_point *p, lmb_error *err)
+{
+    const lmb_timing *parent = &s->points->point[p->parent].timing;
+    bool same = p->kind == LMB_POINT_FINISHED || !p->n_moves;
+
+    if (same)
+        p->timing = parent->p50 < p->timing.p50 ? *parent : p->timing;
+    for (int i = 0; i < AGAIN && !same && p->goal == LMB_GOAL_LATENCY && p->timing.p50 >= parent->p50; i++) {
+        lmb_timing t;
+        LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline, &t, err));
+        p->timing = t.p50 < p->timing.p50 ? t : p->timing;
+    }
+    return LMB_OK;
+}
+
+/* What a point's file costs, and what its answers say. */
+static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+    lmb_deployed d;
+
+    LMB_TRY(lmb_search_file(path, s->r->folder, p->id, "model.lmb", err));
+    LMB_TRY(lmb_deployed_read(path, &d, err));
+    lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
+    if (st == LMB_OK)
+        st = lmb_latency_whole(s->latency, &d, s->deadline, &p->timing, err);
+    if (st == LMB_OK && p->parent >= 0)
+        st = measure_again(s, &d, p, err);
+    p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
+    p->diverged = o->diverged;
+    p->parameters = (double)lmb_edge_parameters(&d.model);
+    p->arena = (double)lmb_edge_arena_bytes(&d.model);
+    p->pair = o->pair;
+    p->right = o->right;
+    p->limit = lmb_paired_limit(&p->pair, s->r->c->confidence);
+    lmb_deployed_free(&d);
+    return st;
+}
+
+/* The last training has made nothing better: what it started from will do, and is at least as accurate. */
+static bool in_vain(const lmbi_search *s, const lmb_point *p)
+{
+    return p->kind == LMB_POINT_FINISHED && p->before.won <= p->before.lost &&
+           lmbi_search_loses_little(s, &s->points->point[p->parent], 0);
+}
+
+static double penalised(const lmbi_search *s, const lmb_point *p)
+{
+    return lmb_penalty_loss(&p->penalty, &s->budget, p->cost, 1 - lmb_point_accuracy(p), p->limit);
+}
+
+static bool could_do(const lmbi_search *s, const lmb_point *p, double slack)
+{
+    return p->kind == LMB_POINT_TEACHER ||
+           (lmbi_search_loses_little(s, p, slack) && !lmb_point_saves_nothing(s->points, p));
+}
+
+/* Of a round's points that pass the one of the least penalised loss is accepted; of equal ones the first. */
+static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
+{
+    int best = -1;
+
+    for (int i = 0; i < n; i++)
+        if (could_do(s, &p[i], slack) && !in_vain(s, &p[i]) &&
+            (best < 0 || penalised(s, &p[i]) < penalised(s, &p[best])))
+            best = i;
+    for (int i = 0; i < n; i++) {
+        p[i].accepted = i == best;
+        p[i].beaten = i != best && could_do(s, &p[i], slack);
+    }
+}
+
+lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
+{
+    lmb_status st = LMB_OK;
+
+    for (int i = 0; i < n && st == LMB_OK; i++)
+        st = weigh(s, &o[i], &p[i], err);
+    if (st != LMB_OK) {
+        for (int i = 0; i < n; i++)
+            free(p[i].move);
+        return st;
+    }
+    decide(s, p, n, slack);
+    LMB_TRY(lmb_points_add(s->journal, s->points, p, n, err));
+    for (int i = 0; i < n; i++)
+        lmbi_search_tell(s, s->points->n - n + i);
+    return LMB_OK;
+}
