@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/agree.h"
 #include "core/base/file.h"
 #include "core/base/threads.h"
+#include "distill/search/identity.h"
 #include "distill/search/lines.h"
 #include "launch/answers.h"
 #include "launch/compare_recipes.h"
@@ -124,18 +124,12 @@ static lmb_status read_line(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     request *r = ctx;
     const char *text;
-    lmb_agree_lines differ;
     double k;
 
     if (!r->begun) {
         r->begun = true;
         LMB_TRY(lmb_line_text(line, "compare", &text, err));
-        return lmb_agree(text, r->identity.text, NULL, &differ)
-                   ? LMB_OK
-                   : LMB_FAIL(err, LMB_E_ARG,
-                              "this journal is of another comparison (`%s` where this one has `%s`); begin again with "
-                              "--fresh, or name another --out",
-                              differ.had, differ.has);
+        return lmb_identity_check(text, r->identity.text, "comparison", "--out", err);
     }
     LMB_TRY(lmb_line_real(line, "training", &k, err));
     LMB_TRY(lmb_line_text(line, "right", &text, err));

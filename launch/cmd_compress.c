@@ -9,6 +9,7 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "datasets/split.h"
+#include "distill/search/identity.h"
 #include "launch/compress.h"
 #include "launch/device.h"
 #include "launch/job.h"
@@ -182,9 +183,12 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
-    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\ncompress:\n",
+    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\n",
                  (long long)j->c.split.train, (long long)j->c.split.validation, (long long)j->c.split.clients,
                  (long long)j->c.split.seed, held_outs[r->c.held_out]);
+    lmb_identity_samples(text, "training", r->train);
+    lmb_identity_samples(text, "held-out", r->held_out);
+    lmb_str_add(text, "compress:\n");
     ok = ok && lmb_fields_dump_marked(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
     add_kinds(r, text);
     if (*r->c.device.name) { /* on this machine searches depend on none */

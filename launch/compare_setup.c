@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/file.h"
+#include "distill/search/identity.h"
 #include "launch/compare_recipes.h"
 
 lmb_status lmbi_compare_job(const lmbi_compare *r, int recipe, int64_t seed, lmb_job *out, lmb_error *err)
@@ -155,6 +156,9 @@ static lmb_status check(lmbi_compare *r, lmb_error *err)
         st = check_recipe(r, i, &same, err);
     lmb_str_free(&same);
     LMB_TRY(st);
+    lmb_identity_samples(&r->identity, "training", r->job.train);
+    lmb_identity_samples(&r->identity, "validation", r->job.validation);
+    lmb_identity_samples(&r->identity, "test", r->folds > 1 ? NULL : r->job.test); /* folds are of the others */
     LMB_TRY(lmb_str_check(&r->identity, err));
     LMB_TRY(lmb_file_make_dirs(r->out, err));
     return lmb_path_join(r->journal, sizeof r->journal, r->out, "journal.jsonl", err);

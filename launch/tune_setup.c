@@ -7,6 +7,7 @@
 #include "core/base/file.h"
 #include "core/base/hash.h"
 #include "distill/search/deployed.h"
+#include "distill/search/identity.h"
 #include "launch/tune.h"
 #include "train/loss.h"
 
@@ -236,6 +237,8 @@ lmb_status lmbi_tune_identity(const lmbi_tune *r, lmb_str *out, lmb_error *err)
         lmb_hash hash = lmb_hash_end(&h);
         lmb_hash_hex(&hash, hex);
         lmb_str_addf(out, "teacher: %s\n", hex);
+        lmb_identity_samples(out, "training", r->job.train);
+        lmb_identity_samples(out, "validation", r->job.validation);
         st = lmb_str_check(out, err);
     }
     return st;

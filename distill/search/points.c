@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/agree.h"
+#include "distill/search/identity.h"
 
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
 static const char *const move_kinds[] = { "shrink", "factor", "bits", "block", NULL };
@@ -320,16 +320,11 @@ static lmb_status read_row(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     reader *r = ctx;
     const lmb_tree *round = lmb_tree_get(line, "points");
-    lmb_agree_lines differ;
     const char *identity;
 
     if (!r->p->begun) {
         LMB_TRY(lmb_line_text(line, "search", &identity, err));
-        if (!lmb_agree(identity, r->identity, NULL, &differ))
-            return LMB_FAIL(err, LMB_E_ARG,
-                            "these points are of another configuration, teacher or data (`%s` where this one has "
-                            "`%s`): give another `run`, or --fresh to begin again",
-                            differ.had, differ.has);
+        LMB_TRY(lmb_identity_check(identity, r->identity, "configuration or teacher", "`run`", err));
         r->p->begun = true;
         return LMB_OK;
     }

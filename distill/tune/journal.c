@@ -1,8 +1,8 @@
 /* distill/tune/journal.c - trials as lines: written when they are done, read when a search goes on. See tune.h. */
 #include <string.h>
 
-#include "core/base/agree.h"
 #include "core/base/file.h"
+#include "distill/search/identity.h"
 #include "distill/search/lines.h"
 #include "distill/tune/internal.h"
 
@@ -76,19 +76,13 @@ static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
 static lmb_status read_line(void *ctx, const lmb_tree *line, lmb_error *err)
 {
     reader *d = ctx;
-    lmb_agree_lines differ;
     const char *identity;
 
     if (d->begun)
         return read_trial(d, line, err);
     d->begun = true;
     LMB_TRY(lmb_line_text(line, "tune", &identity, err));
-    if (!lmb_agree(identity, d->r->identity, NULL, &differ))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "this journal is of another configuration (`%s` where this one has `%s`); begin again with "
-                        "--fresh, or name another `run`",
-                        differ.had, differ.has);
-    return LMB_OK;
+    return lmb_identity_check(identity, d->r->identity, "configuration", "`run`", err);
 }
 
 static lmb_status read_time(void *ctx, const lmb_tree *line, lmb_error *err)

@@ -155,7 +155,7 @@ compress 0
 [ "$before" = "$(cksum <"$dir/first/compress/journal.jsonl")" ] || fail "a finished search went on"
 # another configuration in the same folder is refused; --fresh begins again
 compress 2 --set compress.step=0.3
-says "another configuration, teacher or data (.step: 0.2. where this one has .step: 0.3.)"
+says "another configuration or teacher (.step: 0.2. where this one has .step: 0.3.)"
 compress 2 --set compress.qat.scales=power_of_two
 says "where this one has .*scales: power_of_two"
 # unless it only lacks a key that this program knows and nobody has named: it was written before there was one

@@ -103,6 +103,37 @@ START_TEST(no_pictures_without_labels)
 }
 END_TEST
 
+/* Files as long as before with other bytes in them: anywhere in a small one, near the end of a large one. */
+START_TEST(changed_pictures_have_another_hash)
+{
+    static const struct {
+        const char *name;
+        size_t bytes, at;
+    } file[] = { { "train/a/small.png", 300, 5 }, { "train/b/large.png", 20000, 20000 - 4000 } };
+    lmb_dataset *before, *changed;
+    char bytes[20000] = { 0 };
+    begin();
+    put_set();
+    for (int k = 0; k < 2; k++)
+        put(file[k].name, bytes, file[k].bytes);
+    ck_ok(open_from(yaml, LMB_PART_TRAIN, &before));
+    ck_ok(open_from(yaml, LMB_PART_TRAIN, &changed));
+    check_hashes(before, changed, true);
+    lmb_dataset_destroy(changed);
+    for (int k = 0; k < 2; k++) {
+        bytes[file[k].at] = 1;
+        put(file[k].name, bytes, file[k].bytes);
+        ck_ok(open_from(yaml, LMB_PART_TRAIN, &changed));
+        check_hashes(before, changed, false);
+        lmb_dataset_destroy(changed);
+        bytes[file[k].at] = 0;
+        put(file[k].name, bytes, file[k].bytes);
+    }
+    lmb_dataset_destroy(before);
+    end();
+}
+END_TEST
+
 START_TEST(bad_folders_are_refused)
 {
     lmb_dataset *d;
@@ -129,4 +160,5 @@ START_TEST(bad_folders_are_refused)
 END_TEST
 
 LMB_TEST_MAIN("datasets/readers/folder", add(folders_are_classes_in_order); add(grey_is_one_channel);
-              add(pictures_without_labels); add(no_pictures_without_labels); add(bad_folders_are_refused);)
+              add(pictures_without_labels); add(no_pictures_without_labels);
+              add(changed_pictures_have_another_hash); add(bad_folders_are_refused);)
