@@ -132,6 +132,11 @@ static lmb_status read_request(lmbi_compare *r, const lmb_args *a, lmb_error *er
         return LMB_FAIL(err, LMB_E_ARG, "--stage is '%s'; it is teacher or student", r->stage);
     LMB_TRY(lmb_args_int(a, "folds", 1, 1, 100, &folds, err));
     r->folds = (int)folds;
+    if (r->unpaired && folds > 1)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "--unpaired takes trainings for independent, and those of --folds %lld share samples, so that its "
+                        "p would be too small; leave out --unpaired, or --folds and give more --seeds",
+                        (long long)folds);
     LMB_TRY(read_seeds(lmb_args_get(a, "seeds", "1,2,3"), r, err));
     if (r->seeds * r->folds < 2)
         return LMB_FAIL(err, LMB_E_ARG, "one training says nothing about chance; give two seeds or more, or --folds");

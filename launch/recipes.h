@@ -20,7 +20,7 @@ typedef struct lmb_recipes {
     const double *accuracy;    /* [recipes, seeds, folds]                   */
     const uint8_t *right;      /* [recipes, seeds, samples]; 0 or 1         */
     int64_t samples;           /* of all folds together, or of the test part */
-    bool unpaired;             /* runs of one seed have nothing in common   */
+    bool unpaired;             /* runs of one seed have nothing in common; folds is 1 */
 } lmb_recipes;
 
 /* One sentence a line, the answer first. */

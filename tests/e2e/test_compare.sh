@@ -39,6 +39,8 @@ says "must have the same samples"
 sed 's/lr: 0.1/rl: 0.1/' "$dir/good.yaml" >"$dir/other.yaml"
 compare 2 "$dir/good.yaml" "$dir/other.yaml"
 says "there is no key 'rl' here"
+compare 2 "$dir/good.yaml" "$dir/poor.yaml" --unpaired --folds 3
+says "those of --folds 3 share samples, .* leave out --unpaired, or --folds"
 [ -e "$dir/out/journal.jsonl" ] && fail "a refused comparison has begun a journal"
 
 compare 0 "$dir/poor.yaml" "$dir/good.yaml" --seeds 1,2,3
