@@ -108,7 +108,7 @@ static void on_done(void *ctx, const lmb_trials *all, int trial)
     const lmb_trial *t = &all->trial[trial];
     int best = lmb_trials_best(all);
     lmb_str s = LMB_STR_INIT;
-    lmb_tune_request q = { .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+    const lmb_tune_request q = lmbi_tune_asked(r);
     int64_t left = lmb_tune_budget(&q) - all->n;
 
     r->best = best < 0 ? 0 : all->trial[best].score;
@@ -148,7 +148,9 @@ static lmb_status leave(request *r, const lmb_trials *all, lmb_error *err)
 
     if (st == LMB_OK && best >= 0)
         st = lmbi_tune_job(r, all->trial[best].x, &j, err);
-    const lmb_tune_end e = { &r->c, &r->space, r->method, all, r->folder, config.text, j.yaml };
+    const lmb_tune_request q = lmbi_tune_asked(r);
+    int64_t budget = lmb_tune_budget(&q) > all->n ? lmb_tune_budget(&q) : all->n; /* the journal may have more */
+    const lmb_tune_end e = { &r->c, &r->space, r->method, all, budget, r->folder, config.text, j.yaml };
     if (st == LMB_OK)
         st = lmb_tune_leave(&e, err);
     lmb_recipe_close(&j);

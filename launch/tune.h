@@ -21,6 +21,7 @@ typedef struct lmb_tune_end {
     const lmb_space *space;
     const lmb_method *method;
     const lmb_trials *all;
+    int64_t budget;              /* trials that there would be without `seconds` */
     const char *folder, *config; /* config: resolved, as YAML */
     lmb_config *best;            /* the configuration with the best settings; NULL: no trial ended */
 } lmb_tune_end;
@@ -58,6 +59,8 @@ LMB_MUST_CHECK lmb_status lmbi_tune_open(lmbi_tune *r, const char *path, const l
 void lmbi_tune_close(lmbi_tune *r);
 /* The file with the sets of the command line, and those of a point; lmb_recipe_close. */
 LMB_MUST_CHECK lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb_job *out, lmb_error *err);
+/* What is searched for, without who does it and where. */
+lmb_tune_request lmbi_tune_asked(const lmbi_tune *r);
 /* Of the epochs that a trial's recipe has, those that it gets: at least 1. */
 int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs);
 /* What all decisions depend on, as hex; not how many trials or seconds there may be. */

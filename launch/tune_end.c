@@ -64,8 +64,9 @@ static void json(const lmb_tune_end *e, lmb_str *s)
     int best = lmb_trials_best(e->all);
 
     lmb_str_addf(s,
-                 "{\"method\": \"%s\", \"cost\": \"%s\", \"folds\": %lld, \"seed\": %lld, \"best\": ", e->method->name,
-                 lmb_tune_costs[e->c->cost], (long long)e->c->folds, (long long)e->c->seed);
+                 "{\"method\": \"%s\", \"cost\": \"%s\", \"folds\": %lld, \"seed\": %lld, \"budget\": %lld, \"best\": ",
+                 e->method->name, lmb_tune_costs[e->c->cost], (long long)e->c->folds, (long long)e->c->seed,
+                 (long long)e->budget);
     if (best < 0)
         lmb_str_add(s, "null");
     else
@@ -136,6 +137,10 @@ static void answer(const lmb_tune_end *e)
     }
     if (best >= 0)
         lmb_tune_values(e->space, e->all->trial[best].x, &s);
+    if (e->all->n < e->budget)
+        printf("%d of %lld trials: tune.seconds are over; with more of them the same command goes on%s\n", e->all->n,
+               (long long)e->budget,
+               e->method->all ? ". These are one corner of the grid, in which the first keys hardly change" : "");
     if (best < 0)
         printf("none of %d trials ended: %d failed, %d were hopeless\n", e->all->n, count[0], count[1]);
     else

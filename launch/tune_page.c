@@ -41,10 +41,11 @@ static void lead(const lmb_tune_end *e, lmb_str *out)
     lmb_str_add(out, ", at <strong>");
     values(e, &e->all->trial[best], out);
     lmb_str_addf(out,
-                 "</strong>.</p>\n<p class=\"soft\">Method: %s. The best of many trials on the same samples flatters: "
+                 "</strong>.</p>\n<p class=\"soft\">Method: %s, %d of %lld trials. The best of many trials on the same "
+                 "samples flatters: "
                  "train best.yaml, and believe the test "
                  "part, which had no say here.</p>\n",
-                 e->method->name);
+                 e->method->name, e->all->n, (long long)e->budget);
 }
 
 typedef struct shown {

@@ -35,9 +35,14 @@ lmb_status lmbi_tune_job(const lmbi_tune *r, const double *x, lmb_job *out, lmb_
     return st;
 }
 
+lmb_tune_request lmbi_tune_asked(const lmbi_tune *r)
+{
+    return (lmb_tune_request){ .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+}
+
 int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs)
 {
-    const lmb_tune_request q = { .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+    const lmb_tune_request q = lmbi_tune_asked(r);
     int64_t some = llround(lmb_tune_rung(&q, trial).share * (double)epochs);
 
     return some < 1 ? 1 : some;
@@ -48,7 +53,7 @@ int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs)
 /* Rungs differ in their epochs, or they would be the same trials again. */
 static lmb_status check_rungs(const lmbi_tune *r, const lmb_job *j, lmb_error *err)
 {
-    const lmb_tune_request q = { .c = &r->c, .space = &r->space, .method = r->method, .method_config = r->options };
+    const lmb_tune_request q = lmbi_tune_asked(r);
     double share = lmb_tune_rung(&q, 0).share;
 
     if (share * (double)j->stage.train.epochs >= 1)
@@ -175,8 +180,8 @@ lmb_status lmbi_tune_open(lmbi_tune *r, const char *path, const lmb_args *a, lmb
     LMB_TRY(check_stage(r, err));
     LMB_TRY(lmb_space_read(r->c.space, &r->space, err));
     LMB_TRY(lmb_method_bind(r->c.method, &r->method, r->options, err));
-    if (r->method->check)
-        LMB_TRY(r->method->check(&r->space, r->options, (int)r->c.round, err));
+    const lmb_tune_request q = lmbi_tune_asked(r);
+    LMB_TRY(lmb_tune_request_check(&q, err));
     if (a->n_sets + r->space.n > LMB_ARGS_MAX)
         return LMB_FAIL(err, LMB_E_ARG, "%d --set and %d keys of tune.space; together at most %d", a->n_sets,
                         r->space.n, LMB_ARGS_MAX);
@@ -201,9 +206,10 @@ lmb_status lmb_tune_check(const char *path, const lmb_args *a, bool quiet, lmb_e
     if (!r)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to check a search");
     lmb_status st = lmbi_tune_open(r, path, a, err);
+    const lmb_tune_request q = lmbi_tune_asked(r);
     if (st == LMB_OK && !quiet)
         printf("%s: tune is sound: %s over %d keys, %lld trials at most\n", path, r->method->name, r->space.n,
-               (long long)r->c.trials);
+               (long long)lmb_tune_budget(&q));
     lmbi_tune_close(r);
     free(r);
     return st;

@@ -30,6 +30,20 @@ int64_t lmb_tune_budget(const lmb_tune_request *r)
     return r->c->trials < all ? r->c->trials : all;
 }
 
+lmb_status lmb_tune_request_check(const lmb_tune_request *r, lmb_error *err)
+{
+    int64_t all = r->method->all ? r->method->all(r->space, r->method_config) : 0;
+
+    if (r->c->trials < all)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "the %s has %lld points, and tune.trials is %lld: these would be one corner, in which the first "
+            "keys do not change. Give %s, or method random, which spreads as few over all keys",
+            r->method->name, (long long)all, (long long)r->c->trials,
+            all > LMB_TUNE_TRIALS ? "keys fewer values" : "it as many trials, or keys fewer values");
+    return r->method->check ? r->method->check(r->space, r->method_config, (int)r->c->round, err) : LMB_OK;
+}
+
 lmb_rung lmb_tune_rung(const lmb_tune_request *r, int trial)
 {
     int round = (int)r->c->round;
@@ -228,8 +242,7 @@ static lmb_status run(search *s, lmb_error *err)
 {
     const lmb_tune_request *r = s->r;
 
-    if (r->method->check)
-        LMB_TRY(r->method->check(r->space, r->method_config, (int)r->c->round, err));
+    LMB_TRY(lmb_tune_request_check(r, err));
     if (r->comm->rank == 0)
         LMB_TRY(lmbi_tune_read(r, s->all, &s->seconds, err));
     LMB_TRY(share(s->all, r->comm, err));

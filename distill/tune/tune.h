@@ -88,6 +88,9 @@ typedef struct lmb_tune_request {
     void *ctx;
 } lmb_tune_request;
 
+/* Do method, space, round and number of trials go together? What lmb_tune_run would refuse, before any work.
+ *   errors  E_ARG: as the method's check; fewer trials than a method with an end has, which would be one corner */
+LMB_MUST_CHECK lmb_status lmb_tune_request_check(const lmb_tune_request *r, lmb_error *err);
 /* The round and the share of its epochs of a trial. */
 lmb_rung lmb_tune_rung(const lmb_tune_request *r, int trial);
 /* Search, or go on with it. Every rank ends with the same trials, the caller's to free.

@@ -318,6 +318,31 @@ START_TEST(small_spaces_are_not_tried_twice)
 }
 END_TEST
 
+/* The first trials of a grid change its last keys alone. */
+START_TEST(a_corner_of_a_grid_is_refused)
+{
+    lmb_trials t;
+    world w;
+
+    open_world(&w, methods[1]);
+    const lmb_tune_request r = { .c = &w.c, .space = &w.space, .method = w.method, .method_config = w.options };
+    w.c.trials = 31;
+    ck_assert_int_eq(search(&w, "corner", "a", &t), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "the grid has 32 points, and tune.trials is 31"), "%s", err.msg);
+    ck_assert_int_eq(w.trained, 0);
+    lmb_error_clear(&err);
+    w.c.trials = 32;
+    ck_ok(lmb_tune_request_check(&r, &err));
+    close_world(&w);
+    open_world(&w, "{name: grid, points: 1000}"); /* 1000 x 17 x 2 */
+    w.c.trials = 100;
+    ck_assert_int_eq(lmb_tune_request_check(&r, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "the grid has 34000 points") && strstr(err.msg, "Give it as many trials"), "%s",
+                  err.msg);
+    close_world(&w);
+}
+END_TEST
+
 START_TEST(refusals)
 {
     lmb_config *bad = yaml("{name: bayse}"), *option = yaml("{name: pso, intertia: 1}");
@@ -365,6 +390,6 @@ static void begin(void)
 static void end(void) { temp_remove(dir); }
 
 LMB_TEST_MAIN("distill/tune", tcase_add_checked_fixture(tc_, begin, end); add_loop(methods_search_and_go_on, METHODS);
-              add(methods_do_what_they_are_for);
-              add(halving_keeps_the_better_ones); add(hopeless_ones_are_stopped_and_failures_kept);
-              add(small_spaces_are_not_tried_twice); add(refusals);)
+              add(methods_do_what_they_are_for); add(halving_keeps_the_better_ones);
+              add(hopeless_ones_are_stopped_and_failures_kept); add(small_spaces_are_not_tried_twice);
+              add(a_corner_of_a_grid_is_refused); add(refusals);)

@@ -52,6 +52,11 @@ tune 2 --set tune.method=bayse
 says "did you mean bayes"
 tune 2 --set "tune.method={name: nsga2}" --set tune.round=2
 says "population of nsga2"
+# a grid that is not seen whole is one corner of it
+tune 2 --set "tune.method={name: grid, points: 16}" --set tune.trials=12
+says "the grid has 48 points, and tune.trials is 12: .* Give it as many trials, or keys fewer values, or method random"
+"$limbeck" config check "$dir/t.yaml" --set "tune.method={name: grid, points: 16}" >/dev/null 2>"$dir/err" && fail "config check takes a corner of a grid"
+says "the grid has 48 points, and tune.trials is 12"
 tune 2 --set tune.stage=techer
 says "tune.stage"
 tune 2 --set split.validation=0
@@ -89,6 +94,16 @@ head -13 "$dir/more/tune/journal.jsonl" | cmp - "$dir/first/tune/journal.jsonl" 
 tune 0 --fresh --set tune.trials=5 --set run="$dir/more"
 [ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 6 ] || fail "--fresh has not begun again"
 
+# so is one whose time was over, which is said; more time goes on
+grid="--set run=$dir/grid --set tune.folds=1 --set tune.trials=6"
+tune 0 $grid --set tune.seconds=0.001 --set "tune.method={name: grid, points: 2}"
+grep -q "^4 of 6 trials: tune.seconds are over.* one corner of the grid" "$dir/out" || fail "nothing says that the grid was not seen whole"
+grep -q '"budget": 6' "$dir/grid/tune/tune.json" || fail "tune.json does not say how many trials there would be"
+grep -q "4 of 6 trials" "$dir/grid/tune/report.html" || fail "report.html does not say how many trials there would be"
+tune 0 $grid --set "tune.method={name: grid, points: 2}"
+grep -q "tune.seconds" "$dir/out" && fail "a grid that was seen whole is called a corner"
+[ "$(grep -c '"trial": ' "$dir/grid/tune/tune.json")" = 6 ] || fail "with more time the grid did not go on"
+
 # the time that an earlier search took is not that of one begun afresh
 tune 0 --fresh --set tune.seconds=0.001 --set run="$dir/more"
 [ "$(wc -l <"$dir/more/tune/journal.jsonl")" = 5 ] || fail "a search of no time has other than one round"
@@ -114,7 +129,8 @@ for file in journal.jsonl tune.json; do
 done
 
 # folds, a front by bytes with a family of widths, hopeless and failed trials, a rate that no training survives
-tune 0 --set run="$dir/folds" --set tune.folds=3 --set tune.trials=4 --set tune.method=grid
+tune 0 --set run="$dir/folds" --set tune.folds=3 --set tune.trials=9 --set "tune.method={name: grid, points: 2}"
+[ "$(grep -c '"trial": ' "$dir/folds/tune/tune.json")" = 6 ] || fail "a grid of two by three has other than 6 trials"
 grep -q '"spread": 0\.' "$dir/folds/tune/tune.json" || fail "folds have no spread"
 tune 0 --set run="$dir/pso" --set tune.method=pso --set tune.stop.rule=median --set tune.stop.trials=2 --set tune.trials=16
 grep -q '"state": "hopeless"' "$dir/pso/tune/tune.json" || fail "no trial of 16 was hopeless"
