@@ -109,6 +109,8 @@ static lmb_status halve_test(request *r, lmb_error *err)
     if (st == LMB_OK && half < 1)
         st = LMB_FAIL(err, LMB_E_ARG, "compress.held_out is test, and the test part has %lld samples", (long long)n);
     if (st == LMB_OK)
+        st = lmb_compress_half_check(&r->c.search, half, err);
+    if (st == LMB_OK)
         lmb_split((uint64_t)r->job.c.split.seed, (uint32_t)n, order);
     if (st == LMB_OK)
         st = lmb_dataset_subset(r->job.test, order, half, &r->half[0], err);

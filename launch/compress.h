@@ -54,6 +54,10 @@ LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_erro
 LMB_MUST_CHECK lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree *teacher, const lmb_tree *teachers,
                                                bool say, lmb_graph **compressed, lmb_graph **several, lmb_error *err);
 
+/* E_ARG: so many of the test part's samples decide, which are too few for c's budget. Else lmb_search_check says it,
+ * and what to change. */
+LMB_MUST_CHECK lmb_status lmb_compress_half_check(const lmb_search_config *c, int64_t samples, lmb_error *err);
+
 /* What `compress` may hold beside lmb_search_fields. */
 extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */

@@ -1,6 +1,7 @@
 /* launch/compress_teacher.c - what a search compresses, and who teaches it. See compress.h. */
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/base/file.h"
 #include "launch/compress.h"
 #include "launch/softmax.h"
@@ -21,9 +22,25 @@ static lmb_status read_all(const lmb_job *j, const lmb_tree *list, bool say, cha
     return lmb_teacher_read(j, &d, say, out, err);
 }
 
+/* A search makes the integers itself: what has some already is refused for that, not for its first node. */
+static lmb_status check_floats(const char *name, const lmb_graph *g, lmb_error *err)
+{
+    static const char *const made[] = { "QuantizeLinear", "DequantizeLinear", "FakeQuant", "WeightScale" };
+
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < LMB_COUNT(made); k++)
+            if (strcmp(g->node[i].op->name, made[k]) == 0)
+                return LMB_FAIL(err, LMB_E_ARG,
+                                "%s is made of integers (node %s: %s), and a search begins with floats: give the model "
+                                "that it was made from; of a search's point that is model.onnx in its folder",
+                                name, g->node[i].name, made[k]);
+    return LMB_OK;
+}
+
 static lmb_status build(const lmb_job *j, const lmb_tree *model, bool say, lmb_graph **out, lmb_error *err)
 {
     LMB_TRY(lmb_model_build(model, &j->all->shape, j->all->classes, 1, out, err));
+    LMB_TRY(check_floats("compress.teacher", *out, err));
     return lmb_without_softmax("compress.teacher", say, out, err);
 }
 
@@ -42,5 +59,6 @@ lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree *teacher, const
     else if (!lmb_file_exists(path))
         return LMB_FAIL(err, LMB_E_ARG, "there is no teacher: %s is not there; name one with compress.teacher", path);
     bool said = teachers && !teacher; /* it is the first of those that teach */
-    return lmb_teacher_read_file(j, path, say && !said, compressed, err);
+    LMB_TRY(lmb_teacher_read_file(j, path, say && !said, compressed, err));
+    return check_floats(path, *compressed, err);
 }

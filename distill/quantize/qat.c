@@ -202,7 +202,7 @@ static lmb_status check_prefix(const lmb_graph *g, const lmb_node *n, lmb_error 
                         (double)mean);
     if (g->value[n->in[0]].shape.n != 4)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "node %s: only images become integers, not signals; leave the student unquantised", n->name);
+                        "node %s: only images become integers, not signals; keep the model in floats", n->name);
     if (is(n, "Sub") && !(mean >= 0 && mean <= 255 && mean == (float)(int)mean))
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
                         "node %s: the mean %g must be a whole number in 0 .. 255, so that raw bytes are exact; "
@@ -265,7 +265,7 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     if (!makes_integers(n) && !is_clamp(n) && !conv)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
                         "node %s: %s has no integer form%s; `limbeck list integer-ops` has what has one. Use that, or "
-                        "leave the student unquantised",
+                        "keep the model in floats",
                         n->name, n->op->name, lmb_integer_op_find(n->op->name) ? " in this place" : "");
     if (ranges)
         LMB_TRY(check_node(g, n, err));

@@ -53,6 +53,14 @@ double lmb_paired_limit(const lmb_paired *p, double confidence)
     return (lo + hi) / 2;
 }
 
+/* Where nothing is lost or won, the limit is z^2 / (n + z^2). */
+double lmb_paired_least(double drop, double confidence)
+{
+    double z = lmb_normal_quantile(confidence);
+
+    return ceil(z * z * (1 - drop) / drop);
+}
+
 double lmb_paired_worse(const lmb_paired *p)
 {
     int64_t n = p->lost + p->won;

@@ -30,6 +30,9 @@ lmb_paired lmb_paired_count(const bool *first, const bool *second, int64_t n);
 double lmb_paired_drop(const lmb_paired *p);
 /* The drop is at most this, with this confidence (one-sided, 0.5 to 1). */
 double lmb_paired_limit(const lmb_paired *p, double confidence);
+/* Samples from which on two that answer alike show with this confidence that the drop is no more than `drop`, above 0.
+ */
+double lmb_paired_least(double drop, double confidence);
 /* One-sided p-value of "the second is no worse than the first". */
 double lmb_paired_worse(const lmb_paired *p);
 

@@ -65,6 +65,20 @@ START_TEST(tango_structure)
 }
 END_TEST
 
+START_TEST(least_samples)
+{
+    static const double drop[] = { 0.0004, 0.01, 0.05, 0.5 }, confidence[] = { 0.6, 0.9, 0.99 };
+
+    for (int i = 0; i < 12; i++) {
+        int64_t n = (int64_t)lmb_paired_least(drop[i % 4], confidence[i / 4]);
+        ck_assert_double_le(lmb_paired_limit(&(lmb_paired){ n, 0, 0 }, confidence[i / 4]), drop[i % 4] + 1e-12);
+        if (n > 1)
+            ck_assert_double_gt(lmb_paired_limit(&(lmb_paired){ n - 1, 0, 0 }, confidence[i / 4]), drop[i % 4]);
+    }
+    ck_assert_double_eq(lmb_paired_least(0.01, 0.9), 163);
+}
+END_TEST
+
 START_TEST(units)
 {
     static const struct { const char *text, *unit; double is; } rows[] = {
@@ -219,6 +233,5 @@ START_TEST(only_some_moves)
 END_TEST
 
 LMB_TEST_MAIN("distill/search_arithmetic", add(a_last_training_goes_out_where_it_is_better); add(only_some_moves);
-              add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer);
-              add(tango_structure); add(units); add(worst_limit_first);
-              add(multipliers_follow_the_violation);)
+              add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer); add(tango_structure);
+              add(least_samples); add(units); add(worst_limit_first); add(multipliers_follow_the_violation);)

@@ -46,6 +46,8 @@ compress 2 --set compress.bytes_max="0 kB"
 says "bytes_max is 0: nothing is as small as that"
 compress 2 --set compress.accuracy_drop_max="0.1 %"
 says "held-out samples can not show"
+compress 2 --set compress.accuracy_drop_max="1 %" --set compress.held_out=test
+says "its 100 samples that decide, half of the test part, can not show .* that takes 163, a test part of 326"
 compress 2 --set compress.deadline="1 kB"
 says "deadline: '1 kB' has the unit 'kB'; it must be one of us, ms, s"
 compress 2 --set "compress.moves=[bits]"
@@ -104,6 +106,18 @@ grep -q "^point=$(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")$" "$dir/out" 
 grep -q "^accuracy=$(awk "BEGIN { printf \"%.4f\", $right }")$" "$dir/out" || fail "inspect says $(grep '^accuracy' "$dir/out"), front.json $right"
 grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
+
+# what is integers already is no teacher of a search, and a .lmb none at all
+for n in model-int8.onnx qat.onnx; do
+    compress 2 --set run="$dir/integers" --set compress.teacher="$dir/first/compress/points/000/$n"
+    says "000/$n is made of integers (node .*), and a search begins with floats: .* model.onnx in its folder"
+done
+compress 2 --set run="$dir/integers" --set compress.teacher="{name: onnx, path: $dir/first/compress/points/000/qat.onnx}"
+says "compress.teacher is made of integers"
+compress 2 --set run="$dir/integers" --set compress.teacher="$dir/first/compress/model.lmb"
+says "model.lmb is a .lmb, made of integers for a device"
+compress 2 --set run="$dir/integers" --set "compress.distill.teachers=[$dir/first/compress/model.lmb]"
+says "model.lmb is a .lmb, made of integers for a device"
 
 # other searches' fronts beside it: a family by successive halving and by evolution, and this search itself
 cat >"$dir/t.yaml" <<Y
