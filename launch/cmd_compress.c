@@ -326,13 +326,6 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     return st;
 }
 
-static lmb_status forget(const request *r, lmb_error *err)
-{
-    char path[LMB_STAGE_PATH];
-    LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "journal.jsonl", err));
-    return lmb_file_exists(path) && remove(path) ? LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path) : LMB_OK;
-}
-
 static void close_request(request *r)
 {
     lmb_graph_destroy(r->teacher);
@@ -403,9 +396,14 @@ static lmb_status compress(void *ctx, lmb_comm *comm, lmb_error *err)
     lmb_signals_catch(NULL);
     if (!r->silent && *r->c.device.name)
         LMB_TRY(lmb_device_open(&r->c.device, on_device, r, &r->device, err));
-    lmb_status st = ((start *)ctx)->fresh && !r->silent ? forget(r, err) : LMB_OK;
+    bool fresh = ((start *)ctx)->fresh && !r->silent;
+    lmb_status st = r->silent ? LMB_OK : lmb_fresh_begin(r->folder, fresh, err);
     if (st == LMB_OK)
         st = search(r, comm, err);
+    lmb_error later = LMB_ERROR_INIT;
+    lmb_status end = fresh ? lmb_fresh_end(r->folder, &later) : LMB_OK;
+    if (st == LMB_OK && end != LMB_OK)
+        st = LMB_FAIL(err, end, "%s", later.msg);
     lmb_unlock(lock);
     return st;
 }

@@ -63,6 +63,12 @@ extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */
 LMB_MUST_CHECK lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err);
 
+/* --fresh, by rank 0 under the lock, around a search: what the one before has left stays until the new one has its
+ * first point, and if that never comes, it is as it was. Without `fresh` lmb_fresh_begin only ends what a kill has left
+ * undone. Files that no search has written stay. */
+LMB_MUST_CHECK lmb_status lmb_fresh_begin(const char *folder, bool fresh, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_fresh_end(const char *folder, lmb_error *err);
+
 /* --refresh: from the last update. Its model is the teacher, its samples are learnt from as well, and what
  * <run>/compress has measured is not measured again. */
 typedef struct lmb_refresh {

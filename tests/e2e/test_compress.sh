@@ -179,6 +179,39 @@ compress 0
 compress 2 --set compress.penalty=0.5
 says "where this one has .penalty: 0.5"
 
+# --fresh: where no search begins, be it for its table or its teachers, all stays; a kill in between is made good at the next start
+cp -r "$dir/first" "$dir/again"
+again=$dir/again/compress
+own="--set run=$dir/again"
+left() { (cd "$again" && find . -type f ! -name lock ! -name latency.jsonl ! -name 'logits-*' ! -name front.json ! -name report.html ! -name 'model*' -o -path './points/*' -type f | sort | xargs cksum); }
+points=$(ls "$again/points" | wc -l)
+[ "$points" -ge 4 ] || fail "$points points are too few for this test"
+left >"$dir/left"
+compress 2 --fresh $own --set compress.steps=1 --set compress.table.frozen=true --set compress.table.file="$dir/nothing.jsonl"
+compress 2 --fresh $own --set compress.steps=1 --set "compress.distill.teachers=[$dir/fool/teacher/model.onnx]"
+says "about as many as guessing"
+left | cmp - "$dir/left" || fail "--fresh has lost something to bad input"
+mv "$again/journal.jsonl" "$again/journal.jsonl.before"
+mv "$again/points/000/model.lmb" "$again/points/000/model.lmb.before"
+echo half >"$again/points/000/model.lmb"
+compress 0 $own
+left | cmp - "$dir/left" || fail "what was put aside before a kill is not back"
+# where one begins, points go that it does not have, but nothing that others have put there
+mkdir "$again/points/mine" "$again/points/7"
+echo mine | tee "$again/points/002/notes.txt" "$again/points/mine/model.onnx" >"$again/points/7/model.lmb"
+compress 0 --fresh $own --set compress.steps=1 --set compress.finish= --set compress.slack=
+n=$(grep -o '{"point": ' "$again/journal.jsonl" | wc -l)
+[ "$n" -le 2 ] || fail "a step is $n points"
+[ "$(ls "$again/points" | tr '\n' ' ')" = "000 001 002 7 mine " ] || fail "--fresh leaves the points $(ls "$again/points" | tr '\n' ' ')"
+[ "$(cat "$again/points/002/notes.txt" "$again/points/mine/model.onnx" "$again/points/7/model.lmb" | grep -c mine)" = 3 ] || fail "--fresh takes what is not its own"
+[ "$(ls "$again/points/002")" = notes.txt ] || fail "point 2 of the search before is not gone"
+find "$again" -name '*.before' | grep . && fail "--fresh leaves what it has put aside"
+# killed behind its first point
+cp "$again/journal.jsonl" "$again/journal.jsonl.before"
+mkdir "$again/points/005" && cp "$again/points/001/model.onnx" "$again/points/005"
+compress 0 $own --set compress.steps=1 --set compress.finish= --set compress.slack=
+[ -e "$again/points/005" ] || [ -e "$again/journal.jsonl.before" ] && fail "what a kill has left of --fresh stays"
+
 # frozen: undisturbed, then killed again and again
 frozen="--set compress.table.frozen=true --set compress.table.file=$dir/first/compress/latency.jsonl"
 frozen="$frozen --set compress.macs_max=350k --set compress.bytes_max=20kB" # two limits that a step or two can meet, whatever was measured
