@@ -11,11 +11,13 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "datasets/dataset.h"
@@ -247,14 +249,14 @@ static void state_free(state *s)
 static void add_end(lmb_hasher *h, const char *path)
 {
     char end[END];
-    FILE *f = fopen(path, "rb");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+    ssize_t n = size < 0 ? -1 : pread(fd, end, END, size > END ? size - END : 0);
 
-    if (!f)
-        return;
-    if (fseek(f, -END, SEEK_END))
-        rewind(f); /* it is shorter */
-    lmb_hash_add(h, end, fread(end, 1, END, f));
-    fclose(f);
+    if (n > 0)
+        lmb_hash_add(h, end, (size_t)n);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Opens every file, so not before somebody asks. */
