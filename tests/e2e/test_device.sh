@@ -73,9 +73,9 @@ grep -q "in float on this machine, .* as integers on pi" "$dir/out" || fail "not
 touch "$dir/off"
 compress 0 $pi --set compress.device.timeout_s=5
 compress 2 $pi --set compress.device.command=elsewhere
-says "another configuration, teacher or data"
+says "another configuration or teacher"
 compress 2
-says "another configuration, teacher or data"
+says "another configuration or teacher"
 
 # its table is no other machine's, but frozen it serves without the board, and says whose it is
 table="--set compress.table.file=$dir/run/compress/latency.jsonl"
