@@ -11,7 +11,7 @@ lmb_status lmbi_search_check_held_out(const lmbi_search *s, lmb_error *err)
 {
     double z = lmb_normal_quantile(s->r->c->confidence), n = (double)s->r->held_out->n, d = s->budget.drop;
 
-    if (d < 0 || z * z / (n + z * z) <= d)
+    if (d < 0 || (d > 0 && n >= lmb_paired_least(d, s->r->c->confidence)))
         return LMB_OK;
     if (d == 0)
         return LMB_FAIL(err, LMB_E_ARG,
@@ -21,7 +21,7 @@ lmb_status lmbi_search_check_held_out(const lmbi_search *s, lmb_error *err)
         err, LMB_E_ARG,
         "%lld held-out samples can not show with confidence %g that no more than %g %% is lost; make split.validation at "
         "least %.0f (and ten times that to have a choice)",
-        (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, ceil(z * z * (1 - d) / d));
+        (long long)s->r->held_out->n, s->r->c->confidence, 100 * d, lmb_paired_least(d, s->r->c->confidence));
 }
 
 /* Weights of few bits are rounded while they learn, and a training in bf16 refuses that: hours later, if it is a move
