@@ -260,6 +260,7 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     if (q->stepped || !saves_alone(w)) /* nothing for every step: then a GPU need not bring weights home for it */
         watch.stepped = on_stepped;
     watch.hands_off = !q->stepped;
+    watch.least_steps = q->least_steps;
     print_memory(w);
     LMB_TRY(resume(w, comm, q->fresh, &resumed, err));
     if (q->begins && !resumed)

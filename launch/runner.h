@@ -18,6 +18,7 @@ typedef struct lmb_run_request {
      * none */
     lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
     void *hand;
+    int64_t least_steps; /* lmb_train_watch.least_steps: that the hand's schedule needs */
     /* What comes from another training, and goes to one, beside the weights; rank 0, the state being whole there.
      * begins: before the first step, where no checkpoint goes on; ends: after the last, also of an earlier run. NULL:
      * nothing does */

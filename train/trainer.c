@@ -156,8 +156,10 @@ static lmb_status finish_epoch(lmb_trainer *t, const lmb_train_watch *watch, lmb
     t->s.batch = 0;
     t->s.loss_sum = 0;
     t->s.correct = t->s.seen = 0;
-    e.reached = t->c.target_accuracy > 0 && e.valid_accuracy >= t->c.target_accuracy;
-    if (e.reached || (t->c.patience && t->s.best_accuracy >= 0 && t->s.epoch - t->s.best_epoch > t->c.patience))
+    bool may_end = !watch || t->s.step >= watch->least_steps;
+    e.reached = may_end && t->c.target_accuracy > 0 && e.valid_accuracy >= t->c.target_accuracy;
+    if (e.reached ||
+        (may_end && t->c.patience && t->s.best_accuracy >= 0 && t->s.epoch - t->s.best_epoch > t->c.patience))
         t->s.epoch = t->c.epochs;
     e.last = t->s.epoch >= t->c.epochs;
     return watch && watch->epoch ? watch->epoch(watch->ctx, t, &e, err) : LMB_OK;

@@ -104,6 +104,8 @@ typedef struct lmb_train_watch {
     lmb_status (*stepped)(void *ctx, lmb_trainer *t, lmb_error *err);
     bool hands_off; /* stepped() leaves the weights alone, and looks at them after lmb_trainer_gather() only: they stay
                        on a GPU */
+    int64_t least_steps; /* before which neither train.patience nor train.target_accuracy ends the training: a hand's
+                            schedule */
 } lmb_train_watch;
 
 /*   model, loss, train, valid   borrowed; valid may be NULL

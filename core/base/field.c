@@ -144,6 +144,11 @@ static lmb_status unknown_key(const lmb_field *rows, const lmb_tree *t, lmb_erro
 lmb_status lmb_fields_bind(const lmb_field *rows, const lmb_tree *node, void *out, lmb_error *err)
 {
     lmb_fields_default(rows, out);
+    return lmb_fields_bind_over(rows, node, out, err);
+}
+
+lmb_status lmb_fields_bind_over(const lmb_field *rows, const lmb_tree *node, void *out, lmb_error *err)
+{
     if (!node || node->kind == LMB_TREE_NULL)
         return LMB_OK;
     if (node->kind == LMB_TREE_SCALAR && !lmb_tree_get(node, "name")) {

@@ -82,6 +82,11 @@ void lmb_fields_default(const lmb_field *rows, void *out);
 LMB_MUST_CHECK lmb_status lmb_fields_bind(const lmb_field *rows, const struct lmb_tree *node, void *out,
                                           lmb_error *err);
 
+/* The same over what `out` holds already: what `node` does not say stays. A nested section that it names is bound anew.
+ */
+LMB_MUST_CHECK lmb_status lmb_fields_bind_over(const lmb_field *rows, const struct lmb_tree *node, void *out,
+                                               lmb_error *err);
+
 struct lmb_str;
 /* Append the struct as YAML, indented by `indent` spaces: the resolved configuration. Reading it back
  * gives the same struct. */

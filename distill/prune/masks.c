@@ -44,6 +44,35 @@ static bool is_weight(lmb_role role, bool frozen, float decay, int axes)
 
 static bool is_pruned(const lmb_segment *s) { return is_weight(s->role, s->frozen, s->decay, s->shape.n); }
 
+/* What a pattern leaves in place of `sparsity`. */
+static lmb_status bind_pattern(const lmb_prune_magnitude *config, lmb_prune_magnitude *c, lmb_pattern *p,
+                               lmb_error *err)
+{
+    *c = *config;
+    LMB_TRY(lmb_pattern_parse(config->pattern ? config->pattern : "", p, err));
+    if (p->m)
+        c->sparsity = (double)(p->m - p->n) / p->m;
+    return LMB_OK;
+}
+
+/* Where the pattern's rows are: axis[layout->n], for a layer without any -1. */
+static lmb_status find_rows(lmb_masks *m, const lmb_graph *model, lmb_error *err)
+{
+    bool any = false;
+
+    for (int i = 0; i < m->layout->n; i++) {
+        const lmb_segment *s = &m->layout->segment[i];
+        m->axis[i] = m->pattern.m && is_pruned(s) ? lmb_pattern_axis(model, s->value) : -1;
+        any |= m->axis[i] >= 0 && s->shape.d[m->axis[i]] >= m->pattern.m;
+    }
+    if (m->pattern.m && !any)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "pattern %d:%d: no layer of the model has %d inputs, so that there is nothing to prune; use "
+                        "`sparsity`",
+                        m->pattern.n, m->pattern.m, m->pattern.m);
+    return LMB_OK;
+}
+
 lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs, int64_t batches,
                             lmb_masks **out, lmb_error *err)
 {
@@ -54,10 +83,7 @@ lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks");
     m->hold = !config;
     if (config) {
-        m->c = *config;
-        LMB_TRY_GOTO(st, failed, lmb_pattern_parse(config->pattern ? config->pattern : "", &m->pattern, err));
-        if (m->pattern.m)
-            m->c.sparsity = (double)(m->pattern.m - m->pattern.n) / m->pattern.m;
+        LMB_TRY_GOTO(st, failed, bind_pattern(config, &m->c, &m->pattern, err));
         double end = config->end > 0 ? config->end : 0.75 * (double)epochs;
         m->begin = llround(config->begin * (double)batches);
         m->end = llround(end * (double)batches);
@@ -77,10 +103,7 @@ lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks of %zu weights", m->layout->count);
         goto failed;
     }
-    for (int i = 0; i < m->layout->n; i++)
-        m->axis[i] = m->pattern.m && is_pruned(&m->layout->segment[i])
-                         ? lmb_pattern_axis(model, m->layout->segment[i].value)
-                         : -1;
+    LMB_TRY_GOTO(st, failed, find_rows(m, model, err));
     *out = m;
     return LMB_OK;
 failed:
@@ -229,18 +252,83 @@ lmb_status lmb_masks_stepped(void *masks, lmb_trainer *t, lmb_error *err)
     return LMB_OK;
 }
 
+int64_t lmb_masks_end(const lmb_masks *m) { return m->hold ? 0 : m->end; }
+
+/* ---- what has come of it ---- */
+
+static bool is_pruned_value(const lmb_value *x) { return is_weight(x->role, x->frozen, x->decay, x->shape.n); }
+
+static size_t count_zeros(const lmb_value *x)
+{
+    size_t zeros = 0, n = (size_t)lmb_shape_count(&x->shape);
+
+    for (size_t i = 0; i < n; i++)
+        zeros += ((const float *)x->data)[i] == 0;
+    return zeros;
+}
+
+/* Of all weights that are pruned. */
+static void sum_zeros(const lmb_graph *g, size_t *zeros, size_t *n)
+{
+    *zeros = *n = 0;
+    for (int v = 0; v < g->n_values; v++) {
+        if (!is_pruned_value(&g->value[v]))
+            continue;
+        *n += (size_t)lmb_shape_count(&g->value[v].shape);
+        *zeros += count_zeros(&g->value[v]);
+    }
+}
+
+static lmb_status too_few(const char *name, size_t zeros, size_t n, double sparsity, lmb_error *err)
+{
+    return LMB_FAIL(err, LMB_E_ARG,
+                    "%s: %.2f %% of the weights are zero, and %.2f %% were asked for: the training ended before the "
+                    "schedule did; train again with --fresh",
+                    name, 100 * (double)zeros / (double)n, 100 * sparsity);
+}
+
+static lmb_status check_layer(const lmb_prune_magnitude *c, lmb_pattern p, const lmb_graph *g, lmb_vid v,
+                              lmb_error *err)
+{
+    const lmb_value *x = &g->value[v];
+    size_t n = (size_t)lmb_shape_count(&x->shape), zeros = count_zeros(x);
+    int axis = p.m ? lmb_pattern_axis(g, v) : -1;
+    int64_t rows, over;
+
+    if (!p.m)
+        return zeros >= (size_t)llround(c->sparsity * (double)n) ? LMB_OK
+                                                                 : too_few(x->name, zeros, n, c->sparsity, err);
+    if (axis < 0)
+        return LMB_OK;
+    lmb_pattern_count(x->data, &x->shape, axis, p, &rows, &over);
+    if (over)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s: %lld of %lld rows do not keep to pattern %d:%d: the training ended before the schedule "
+                        "did; train again with --fresh",
+                        x->name, (long long)over, (long long)rows, p.n, p.m);
+    return LMB_OK;
+}
+
+lmb_status lmb_masks_check(const lmb_prune_magnitude *config, const lmb_graph *g, lmb_error *err)
+{
+    lmb_prune_magnitude c;
+    lmb_pattern p;
+    size_t zeros, n;
+
+    LMB_TRY(bind_pattern(config, &c, &p, err));
+    sum_zeros(g, &zeros, &n);
+    if (!p.m && c.scope == LMB_SCOPE_GLOBAL)
+        return zeros >= (size_t)llround(c.sparsity * (double)n) ? LMB_OK : too_few("model", zeros, n, c.sparsity, err);
+    for (int v = 0; v < g->n_values; v++)
+        if (is_pruned_value(&g->value[v]))
+            LMB_TRY(check_layer(&c, p, g, v, err));
+    return LMB_OK;
+}
+
 double lmb_masks_sparsity(const lmb_graph *g)
 {
-    size_t zeros = 0, n = 0;
+    size_t zeros, n;
 
-    for (int v = 0; v < g->n_values; v++) {
-        const lmb_value *x = &g->value[v];
-        if (!is_weight(x->role, x->frozen, x->decay, x->shape.n))
-            continue;
-        int64_t count = lmb_shape_count(&x->shape);
-        n += (size_t)count;
-        for (int64_t i = 0; i < count; i++)
-            zeros += ((const float *)x->data)[i] == 0;
-    }
+    sum_zeros(g, &zeros, &n);
     return n ? (double)zeros / (double)n : 0;
 }

@@ -34,7 +34,7 @@ extern const lmb_field lmb_prune_magnitude_fields[];
 typedef struct lmb_masks lmb_masks;
 /* Masks of a training of `epochs` epochs of `batches` steps each.
  *   config  NULL: what is zero stays zero, and no more
- *   errors  E_ARG for a schedule that the training is too short for */
+ *   errors  E_ARG for a schedule that the training is too short for, and a pattern that no layer has rows for */
 LMB_MUST_CHECK lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs,
                                            int64_t batches, lmb_masks **out, lmb_error *err);
 void lmb_masks_destroy(lmb_masks *m);
@@ -43,6 +43,13 @@ void lmb_masks_destroy(lmb_masks *m);
 void lmb_masks_apply(lmb_masks *m, lmb_trainer_state *s);
 /* The same as a hand in the training: lmb_train_watch.stepped, with the masks as ctx. */
 LMB_MUST_CHECK lmb_status lmb_masks_stepped(void *masks, lmb_trainer *t, lmb_error *err);
+
+/* The step after which the schedule is over: no training that is to be sparse ends before it. 0: there is none. */
+int64_t lmb_masks_end(const lmb_masks *m);
+/* Has a trained model the zeros that the schedule ends with: each layer, all layers together, or each row of the
+ * pattern?
+ *   errors  E_ARG with what is missing */
+LMB_MUST_CHECK lmb_status lmb_masks_check(const lmb_prune_magnitude *config, const lmb_graph *model, lmb_error *err);
 
 /* The share of a model's weights that are zero. Biases, scales and frozen weights are not counted: they are never
  * pruned. */

@@ -1,5 +1,6 @@
 /* Mirrors distill/prune/masks.c: the schedule's shares, the least weights by hand, zeros that stay through every step,
- * and a run that was stopped anywhere and goes on from its state alone: the same bits. */
+ * a run that was stopped anywhere and goes on from its state alone: the same bits; and none that ends before its
+ * schedule. */
 #include "distill/prune/masks.h"
 
 #include <math.h>
@@ -370,6 +371,69 @@ START_TEST(gone_on_and_on_more_threads_is_the_same_run)
 }
 END_TEST
 
+/* Patience that is spent and an accuracy that is reached at once end a training after its schedule, and at once then;
+ * what was trained is as sparse as asked for, and one that ended before says so. */
+START_TEST(no_training_ends_before_its_schedule)
+{
+    static const char *const early[] = { "target_accuracy: 0.01", "patience: 1" };
+    const lmb_prune_magnitude kinds[] = {
+        { .sparsity = 0.75, .end = 3, .every = 100, .scope = LMB_SCOPE_LAYER },
+        { .sparsity = 0.75, .end = 3, .every = 100, .scope = LMB_SCOPE_GLOBAL },
+        { .end = 3, .every = 100, .pattern = "2:4" },
+    };
+    double smoothing = 0;
+    lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+
+    for (int i = 0; i < LMB_COUNT(kinds) * LMB_COUNT(early); i++) {
+        const lmb_prune_magnitude *c = &kinds[i / 2];
+        char text[160];
+        lmb_train_config o;
+        lmb_trainer *t;
+        hand h = { .c = c };
+        set_up();
+        snprintf(text, sizeof text, "{epochs: 9, batch: 64, lr: 1.0e-12, threads: 1, %s}", early[i % 2]);
+        lmb_config *config = config_of(text);
+        ck_ok(lmb_fields_bind(lmb_train_fields, lmb_config_root(config), &o, &err));
+        for (int whole = 0; whole < 2; whole++) { /* without the schedule's steps it is as it would be by itself */
+            ck_ok(lmb_trainer_create(&o, model, &loss, data, data, NULL, &t, &err));
+            ck_ok(lmb_masks_create(c, model, o.epochs, BATCHES, &h.m, &err));
+            ck_assert_int_eq(lmb_masks_end(h.m), 3 * BATCHES);
+            lmb_train_watch watch = { .stepped = stepped, .ctx = &h, .least_steps = whole ? lmb_masks_end(h.m) : 0 };
+            lmb_masks_apply(h.m, lmb_trainer_state_of(t));
+            ck_ok(lmb_trainer_run(t, &watch, &err));
+            int64_t steps = lmb_trainer_state_of(t)->step;
+            ck_ok(lmb_trainer_store(t, model, &err));
+            if (whole) {
+                ck_assert_int_ge(steps, 3 * BATCHES);
+                ck_assert_int_le(steps, 6 * BATCHES);
+                ck_ok(lmb_masks_check(c, model, &err));
+            } else {
+                ck_assert_int_lt(steps, 3 * BATCHES);
+                ck_assert_int_eq(lmb_masks_check(c, model, &err), LMB_E_ARG);
+                ck_assert_ptr_nonnull(strstr(err.msg, "ended before the schedule did"));
+                err = (lmb_error)LMB_ERROR_INIT;
+            }
+            lmb_masks_destroy(h.m);
+            lmb_trainer_destroy(t);
+        }
+        lmb_config_destroy(config);
+        tear_down();
+    }
+}
+END_TEST
+
+START_TEST(a_pattern_without_rows_is_refused)
+{
+    const lmb_prune_magnitude wide = { .every = 1, .pattern = "1:32" };
+    lmb_masks *m;
+    set_up();
+    ck_assert_int_eq(lmb_masks_create(&wide, model, 2, 10, &m, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "no layer of the model has 32 inputs"));
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
               add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
-              add(gone_on_and_on_more_threads_is_the_same_run);)
+              add(gone_on_and_on_more_threads_is_the_same_run); add(no_training_ends_before_its_schedule);
+              add(a_pattern_without_rows_is_refused);)

@@ -117,6 +117,22 @@ START_TEST(keys_that_nobody_named_need_not_be_there)
 }
 END_TEST
 
+START_TEST(what_is_not_said_stands)
+{
+    lmb_config *c = parse("epochs: 3\npath: there\nmodel: lenet\n"), *d = parse("epochs: 4\nmodel:\n");
+    outer o;
+    ck_ok(lmb_fields_bind(outer_rows, lmb_config_root(c), &o, &err));
+    ck_ok(lmb_fields_bind_over(outer_rows, lmb_config_root(d), &o, &err));
+    ck_assert_int_eq(o.epochs, 4);
+    ck_assert_str_eq(o.path, "there");
+    ck_assert_ptr_null(o.model); /* said to be none */
+    ck_ok(lmb_fields_bind_over(outer_rows, NULL, &o, &err));
+    ck_assert_int_eq(o.epochs, 4);
+    lmb_config_destroy(c);
+    lmb_config_destroy(d);
+}
+END_TEST
+
 START_TEST(set_edits_and_creates)
 {
     lmb_config *c = parse("epochs: 3\nmodel: lenet\n");
@@ -188,7 +204,7 @@ START_TEST(depth_is_bounded)
 }
 END_TEST
 
-LMB_TEST_MAIN("core/base/config", add(values_defaults_and_round_trip); add(set_edits_and_creates);
-              add(keys_that_nobody_named_need_not_be_there);
+LMB_TEST_MAIN("core/base/config", add(values_defaults_and_round_trip); add(what_is_not_said_stands);
+              add(set_edits_and_creates); add(keys_that_nobody_named_need_not_be_there);
               add_loop(complaints_point_at_the_text, sizeof bad / sizeof bad[0]);
               add_loop(bad_yaml_is_refused, sizeof unreadable / sizeof unreadable[0]); add(depth_is_bounded);)
