@@ -1,12 +1,11 @@
 /* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, is pruned and factorised, then learns to
  * be integers. What it is asked for, and whether that can be; the work is student.h's.
  */
-#include "core/passes/fold.h"
-#include "launch/material.h"
 #include "launch/plan_cache.h"
 #include "launch/runner.h"
 #include "launch/student.h"
 #include "launch/teacher.h"
+#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set "
@@ -56,7 +55,8 @@ static const char *const methods[] = { "auto", "qat", "ptq", NULL };
 static const lmb_field quantize_fields[] = {
     LMB_CHOICE(lmb_quantize_config, method, LMB_QUANTIZE_AUTO, methods, "auto: qat where `train` is given, else ptq"),
     LMB_INT(lmb_quantize_config, calibration, 1000, 1, 1e9, "images",
-            "of the training part that ptq takes its ranges from"),
+            "of the training part that ptq and learned steps take their ranges from; unsaid: all, where there are "
+            "fewer"),
     LMB_INT(lmb_quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
     LMB_TREE(lmb_quantize_config, observer, "of ptq: minmax, moving_average, percentile or entropy, and options"),
     LMB_BOOL(lmb_quantize_config, equalise, 0,
@@ -68,12 +68,27 @@ static const lmb_field quantize_fields[] = {
                 "quantisation, then frozen and folded; without: folded from the start"),
     LMB_SECTION(lmb_quantize_config, train, lmb_train_fields, "training with fake quantisation"),
     LMB_SECTION(lmb_quantize_config, distill, lmb_distill_fields,
-                "the teacher's share in it; without it, and without a teacher of the student: none"),
+                "the teacher's share in it; what it does not say is as in `student.distill`; without either: none"),
     LMB_BOOL(
         lmb_quantize_config, prove, false,
         "train without the teacher first, go on with it and without, and keep the teacher's if it wins more validation samples than it loses"),
     LMB_FIELD_END
 };
+
+/* What could not be done shows now, and not after the hours before it. One rank's look, for all. */
+static lmb_status check(const lmb_student *r, const lmb_comm *comm, lmb_error *err)
+{
+    const lmb_job *j = &r->job;
+    lmb_graph *student = NULL;
+
+    if (comm->rank)
+        return LMB_OK;
+    LMB_TRY(
+        lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &student, err));
+    lmb_status st = lmb_student_check(r, student, false, err);
+    lmb_graph_destroy(student);
+    return st;
+}
 
 static lmb_status make_student(lmb_student *r, lmb_comm *comm, lmb_error *err)
 {
@@ -81,6 +96,7 @@ static lmb_status make_student(lmb_student *r, lmb_comm *comm, lmb_error *err)
 
     LMB_TRY(lmb_job_data(&r->job, err));
     LMB_TRY(lmb_job_training(&r->job, err));
+    LMB_TRY(check(r, comm, err));
     lmb_student floats = *r; /* other integers of a trained student: it is kept */
     floats.job.stage.quantize = NULL;
     lmb_status st = lmb_student_floats(&floats, comm, &student, err);
@@ -118,16 +134,26 @@ static lmb_status check_unfolded(const lmb_student *r, lmb_error *err)
     return LMB_OK;
 }
 
+/* Who teaches each training: what it does not say is as before it, for integers as for the whole student. */
+static lmb_status bind_teachers(lmb_student *r, lmb_error *err)
+{
+    const lmb_stage_config *s = &r->job.stage;
+
+    LMB_TRY(lmb_teacher_inherit(s->distill, NULL, &r->distill, err));
+    LMB_TRY(lmb_teacher_inherit(lmb_tree_get(s->prune, "distill"), &r->distill, &r->prune.distill, err));
+    LMB_TRY(lmb_teacher_inherit(lmb_tree_get(s->lowrank, "distill"), s->prune ? &r->prune.distill : &r->distill,
+                                &r->lowrank.distill, err));
+    return lmb_teacher_inherit(lmb_tree_get(s->quantize, "distill"), &r->distill, &r->quantize.distill, err);
+}
+
 static lmb_status bind_options(lmb_student *r, lmb_error *err)
 {
-    LMB_TRY(lmb_fields_bind(lmb_distill_fields, r->job.stage.distill, &r->distill, err));
     if (r->job.stage.prune)
         LMB_TRY(lmb_prune_bind(r->job.stage.prune, &r->prune, err));
     if (r->job.stage.lowrank)
         LMB_TRY(lmb_lowrank_bind(r->job.stage.lowrank, &r->lowrank, err));
     LMB_TRY(lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err));
-    if (!lmb_tree_has(r->job.stage.quantize, "distill") && (!r->job.stage.distill || r->distill.alpha == 0))
-        r->quantize.distill.alpha = 0; /* a student that nobody teaches becomes integers by itself, too */
+    LMB_TRY(bind_teachers(r, err));
     if (r->quantize.prove && r->quantize.distill.alpha == 0)
         return LMB_FAIL(err, LMB_E_ARG,
                         "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize "
@@ -135,67 +161,12 @@ static lmb_status bind_options(lmb_student *r, lmb_error *err)
     return check_unfolded(r, err);
 }
 
-/* Would the student be pruned, and learn on? *out: the pruned one, as yet untrained. */
-static lmb_status check_prune(const lmb_student *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
-{
-    lmb_masks *masks = NULL;
-
-    LMB_TRY(lmb_prune_student(&r->prune, student, r->job.train, out, NULL, err));
-    LMB_TRY(lmb_prune_masks(&r->prune, *out, r->job.train->n, &masks, err));
-    lmb_masks_destroy(masks);
-    return lmb_job_check_training(&r->prune.train, *out, r->job.train, err);
-}
-
-/* Layers are named, and it would learn on; of what rank they will be, trained weights alone tell. */
-static lmb_status check_lowrank(const lmb_student *r, const lmb_graph *student, lmb_error *err)
-{
-    lmb_status st = lmb_ranks_check(student, &r->lowrank.ranks, err);
-    return st == LMB_OK ? lmb_job_check_training(&r->lowrank.train, student, r->job.train, err) : st;
-}
-
 lmb_status lmb_distill_check_job(const lmb_job *j, const lmb_graph *student, lmb_error *err)
 {
     lmb_student r = { .job = *j };
-    lmb_graph *pruned = NULL, *folded = NULL, *qat = NULL, *first = NULL;
-    lmb_status st = LMB_OK;
 
     LMB_TRY(bind_options(&r, err));
-    const lmb_distill_config *const lessons[] = { &r.distill, &r.quantize.distill,
-                                                  j->stage.prune ? &r.prune.distill : NULL,
-                                                  j->stage.lowrank ? &r.lowrank.distill : NULL };
-    for (size_t i = 0; i < sizeof lessons / sizeof *lessons; i++) {
-        if (!lessons[i])
-            continue;
-        lmb_objective o = { .distill = *lessons[i] };
-        LMB_TRY(lmb_teacher_check(lessons[i], err));
-        LMB_TRY(lmb_objective_bind(&o, err));
-        lmb_material m;
-        st = lmb_material_open(j, lessons[i], &m, err);
-        lmb_material_close(&m);
-        LMB_TRY(st);
-    }
-    if (j->stage.prune)
-        st = check_prune(&r, student, &pruned, err);
-    if (st == LMB_OK && j->stage.lowrank)
-        st = check_lowrank(&r, pruned ? pruned : student, err);
-    if (st == LMB_OK && j->stage.quantize) {
-        st = lmb_pass_fold(pruned ? pruned : student, &folded, err);
-        if (st == LMB_OK)
-            st = lmb_pass_qat(folded, &r.quantize.qat, &qat, err);
-        if (st == LMB_OK)
-            st = lmb_job_check_training(&r.quantize.train, qat, j->train, err);
-    }
-    if (st == LMB_OK && lmb_tree_has(j->stage.quantize, "unfolded")) {
-        st = lmbi_qat_insert(pruned ? pruned : student, &r.quantize.qat,
-                             LMBI_QAT_WEIGHTS | LMBI_QAT_ACTIVATIONS | LMBI_QAT_UNFOLDED, &first, err);
-        if (st == LMB_OK)
-            st = lmb_job_check_training(&r.quantize.unfolded, first, j->train, err);
-    }
-    lmb_graph_destroy(pruned);
-    lmb_graph_destroy(first);
-    lmb_graph_destroy(folded);
-    lmb_graph_destroy(qat);
-    return st;
+    return lmb_student_check(&r, student, true, err);
 }
 
 static lmb_status run(int argc, char **argv, lmb_error *err)

@@ -77,7 +77,7 @@ LMB_MUST_CHECK lmb_status lmb_job_check_training(const lmb_train_config *c, cons
                                                  const lmb_dataset *data, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_job_check_patience(const lmb_train_config *c, const lmb_dataset *validation /* or NULL */,
                                                  lmb_error *err);
-/* launch/cmd_distill.c: the student's own sections, and whether it can become integers. */
+/* launch/cmd_distill.c: the student's own sections, and whether all that they say can be done. */
 const lmb_field *lmb_distill_quantize_fields(void); /* of `student.quantize` */
 LMB_MUST_CHECK lmb_status lmb_distill_check_job(const lmb_job *job, const lmb_graph *student, lmb_error *err);
 

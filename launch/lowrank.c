@@ -10,7 +10,8 @@
 
 const lmb_field lmb_lowrank_fields[] = {
     LMB_SECTION(lmb_lowrank_config, train, lmb_train_fields, "training after layers have become thinner ones"),
-    LMB_SECTION(lmb_lowrank_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"),
+    LMB_SECTION(lmb_lowrank_config, distill, lmb_distill_fields,
+                "the teacher's share in it; what it does not say is as before it"),
     LMB_FIELD_END
 };
 

@@ -18,7 +18,8 @@ const lmb_field lmb_prune_fields[] = {
                "channels: a smaller model; magnitude: small weights are held at zero"),
     LMB_SECTION(lmb_prune_config, train, lmb_train_fields,
                 "training after (channels) or while (magnitude) they are taken away"),
-    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields, "the teacher's share in it; without: as before it"),
+    LMB_SECTION(lmb_prune_config, distill, lmb_distill_fields,
+                "the teacher's share in it; what it does not say is as before it"),
     LMB_FIELD_END
 };
 
@@ -100,6 +101,13 @@ lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, 
         return LMB_OK;
     return lmb_masks_create(&c->magnitude, student, c->train.epochs, (samples + c->train.batch - 1) / c->train.batch,
                             out, err);
+}
+
+lmb_status lmb_prune_check(const lmb_prune_config *c, const lmb_graph *student, lmb_error *err)
+{
+    if (c->method != LMB_PRUNE_MAGNITUDE || lmb_masks_check(&c->magnitude, student, err) == LMB_OK)
+        return LMB_OK;
+    return lmb_error_context(err, "prune");
 }
 
 lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after, lmb_error *err)

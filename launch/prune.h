@@ -37,6 +37,8 @@ bool lmb_prune_carries(const lmb_prune_config *c);
 /* The masks of that training on `samples` samples; NULL for channels. */
 LMB_MUST_CHECK lmb_status lmb_prune_masks(const lmb_prune_config *c, const lmb_graph *student, int64_t samples,
                                           lmb_masks **out, lmb_error *err);
+/* Is the student that has learnt on as sparse as it was to be? E_ARG if not. */
+LMB_MUST_CHECK lmb_status lmb_prune_check(const lmb_prune_config *c, const lmb_graph *student, lmb_error *err);
 /* Say to stdout what has been taken away, and what could not be. */
 LMB_MUST_CHECK lmb_status lmb_prune_print(const lmb_prune_config *c, const lmb_graph *before, const lmb_graph *after,
                                           lmb_error *err);

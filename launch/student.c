@@ -38,13 +38,25 @@ static lmb_status keep_in_mind(void *other, const lmb_trainer_state *s, lmb_erro
 
 static bool teaches_itself(const lmb_distill_config *dc) { return dc && strcmp(dc->teacher, LMB_TEACHER_SELF) == 0; }
 
+/* The hand that holds weights at zero, on the samples that are trained on; NULL: none does. */
+static lmb_status hold_zeros(const lmb_student *r, lmb_zeros zeros, const lmb_graph *model, const lmb_dataset *samples,
+                             lmb_masks **out, lmb_error *err)
+{
+    *out = NULL;
+    if (zeros == LMB_ZEROS_FREE || !r->job.stage.prune || r->prune.method != LMB_PRUNE_MAGNITUDE)
+        return LMB_OK;
+    return zeros == LMB_ZEROS_GROW ? lmb_prune_masks(&r->prune, model, samples->n, out, err)
+                                   : lmb_masks_create(NULL, model, 0, 0, out, err);
+}
+
 lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, const lmb_train_config *c,
-                             const lmb_distill_config *dc, const lmb_graph *was, lmb_masks *masks, lmb_graph *model,
+                             const lmb_distill_config *dc, const lmb_graph *was, lmb_zeros zeros, lmb_graph *model,
                              lmb_error *err)
 {
     lmb_job *j = &r->job;
     lmb_graph *teacher = NULL, *taught = NULL;
     lmb_logits *cache = NULL;
+    lmb_masks *masks = NULL;
     lmb_str config = LMB_STR_INIT;
     lmb_objective o = { .label_smoothing = c->label_smoothing };
     lmb_material m = { NULL, NULL, NULL };
@@ -53,6 +65,8 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
 
     if (st == LMB_OK)
         st = lmb_material_open(j, dc, &m, err);
+    if (st == LMB_OK)
+        st = hold_zeros(r, zeros, model, m.samples, &masks, err);
     if (st == LMB_OK && dc && dc->alpha > 0) {
         o.distill = *dc;
         st = lmb_objective_bind(&o, err);
@@ -69,12 +83,20 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
     }
     lmb_loss loss = lmb_objective_loss(&o);
     if (st == LMB_OK) {
-        lmb_run_request q = { j->c.run, name, config.text, c, taught ? taught : model, &loss, m.samples, j->validation,
+        lmb_run_request q = { j->c.run,
+                              name,
+                              config.text,
+                              c,
+                              taught ? taught : model,
+                              &loss,
+                              m.samples,
+                              j->validation,
                               r->fresh,
                               .began = j->began,
                               .plan_cache = j->c.plan_cache,
                               .stepped = masks ? lmb_masks_stepped : NULL,
                               .hand = masks,
+                              .least_steps = masks ? lmb_masks_end(masks) : 0,
                               .begins = both.from ? remember : NULL,
                               .ends = both.into ? keep_in_mind : NULL,
                               .other = &both,
@@ -84,6 +106,7 @@ lmb_status lmb_student_train(lmb_student *r, lmb_comm *comm, const char *name, c
     if (st == LMB_OK && taught)
         st = lmb_objective_finish(taught, model, err);
     lmb_graph_destroy(taught);
+    lmb_masks_destroy(masks);
     lmb_logits_close(cache);
     lmb_graph_destroy(teacher);
     lmb_material_close(&m);
@@ -120,7 +143,7 @@ static lmb_status born_again(lmb_student *r, lmb_comm *comm, const char *last, l
             snprintf(stage, sizeof stage, "%s-generation%lld", last, (long long)k);
         st = lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)c.seed, &is, err);
         if (st == LMB_OK)
-            st = lmb_student_train(r, comm, stage, &c, k ? &r->distill : NULL, was, NULL, is, err);
+            st = lmb_student_train(r, comm, stage, &c, k ? &r->distill : NULL, was, LMB_ZEROS_FREE, is, err);
         if (st == LMB_OK && comm->rank == 0)
             st = leave_model(j, stage, is, err);
         lmb_graph_destroy(was);
@@ -138,27 +161,17 @@ static lmb_status whole_student(lmb_student *r, lmb_comm *comm, const char *stag
     if (j->stage.distill && teaches_itself(&r->distill))
         return born_again(r, comm, stage, out, err);
     LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
-    LMB_TRY(lmb_student_train(r, comm, stage, &j->stage.train, j->stage.distill ? &r->distill : NULL, NULL, NULL, *out,
-                              err));
+    LMB_TRY(lmb_student_train(r, comm, stage, &j->stage.train, &r->distill, NULL, LMB_ZEROS_FREE, *out, err));
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
-}
-
-/* Who teaches while it is pruned: without a word about it, as before. */
-static const lmb_distill_config *prune_teaching(const lmb_student *r)
-{
-    return lmb_tree_has(r->job.stage.prune, "distill") ? &r->prune.distill
-           : r->job.stage.distill                      ? &r->distill
-                                                       : NULL;
 }
 
 /* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. `carry` (may be
  * NULL): what the optimizer remembers, of the training before and then of this one. */
-static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, const lmb_distill_config *teaching,
-                             const lmb_graph *dense, lmb_carry *carry, lmb_graph **out, lmb_error *err)
+static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, const lmb_graph *dense,
+                             lmb_carry *carry, lmb_graph **out, lmb_error *err)
 {
     lmb_graph *was = *out, *is = NULL;
     lmb_lineage *lineage = NULL;
-    lmb_masks *masks = NULL;
     lmb_student step = *r;
     lmb_status st;
 
@@ -169,11 +182,12 @@ static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, 
     if (carry)
         LMB_TRY_GOTO(st, done, lmb_carry_cut(carry, lineage, is, err));
     step.remembered = step.remember = carry;
-    LMB_TRY_GOTO(st, done, lmb_prune_masks(&r->prune, is, r->job.train->n, &masks, err));
-    st = lmb_student_train(&step, comm, stage, &r->prune.train, teaching, dense, masks, is, err);
+    LMB_TRY_GOTO(
+        st, done,
+        lmb_student_train(&step, comm, stage, &r->prune.train, &r->prune.distill, dense, LMB_ZEROS_GROW, is, err));
+    st = lmb_prune_check(&r->prune, is, err);
 done:
     lmb_lineage_destroy(lineage);
-    lmb_masks_destroy(masks);
     return st;
 }
 
@@ -198,7 +212,7 @@ static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, const char *las
             snprintf(stage, sizeof stage, "%s", last);
         else
             snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
-        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, prune_teaching(r), dense, carry, out, err));
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, dense, carry, out, err));
     }
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));
@@ -210,38 +224,17 @@ done:
     return st;
 }
 
-/* Layers that are named are there: found out before anything is trained. */
-static lmb_status check_names(const lmb_student *r, lmb_error *err)
-{
-    const lmb_job *j = &r->job;
-    lmb_graph *model;
-
-    if (!r->lowrank.ranks.layers)
-        return LMB_OK;
-    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model,
-                            err));
-    lmb_status st = lmb_ranks_check(model, &r->lowrank.ranks, err);
-    lmb_graph_destroy(model);
-    return st;
-}
-
 /* Trained whole and, where it is asked for, pruned; then its layers become thinner ones, by what their weights are by
  * then, and learn on. What pruning has set to zero in layers that stay whole is held there. */
 static lmb_status factorised_student(lmb_student *r, lmb_comm *comm, lmb_graph **out, lmb_error *err)
 {
     const lmb_job *j = &r->job;
-    const lmb_distill_config *teaching = lmb_tree_has(j->stage.lowrank, "distill") ? &r->lowrank.distill
-                                         : j->stage.prune                          ? prune_teaching(r)
-                                         : j->stage.distill                        ? &r->distill
-                                                                                   : NULL;
     lmb_student before = *r;
     lmb_graph *whole = NULL;
     lmb_ranks ranks = { 0 };
-    lmb_masks *masks = NULL;
     char stage[64];
     lmb_status st;
 
-    LMB_TRY(check_names(r, err));
     before.job.stage.lowrank = before.job.stage.quantize = NULL;
     snprintf(stage, sizeof stage, "%s-%s", j->stage_name, j->stage.prune ? "pruned" : "dense");
     LMB_TRY_GOTO(st, done,
@@ -250,16 +243,14 @@ static lmb_status factorised_student(lmb_student *r, lmb_comm *comm, lmb_graph *
     LMB_TRY_GOTO(st, done, lmb_lowrank_student(&r->lowrank, whole, &ranks, out, err));
     if (comm->rank == 0)
         lmb_lowrank_print(&ranks);
-    if (j->stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE)
-        LMB_TRY_GOTO(st, done, lmb_masks_create(NULL, *out, 0, 0, &masks, err));
     LMB_TRY_GOTO(st, done,
-                 lmb_student_train(r, comm, j->stage_name, &r->lowrank.train, teaching, whole, masks, *out, err));
+                 lmb_student_train(r, comm, j->stage_name, &r->lowrank.train, &r->lowrank.distill, whole,
+                                   LMB_ZEROS_STAY, *out, err));
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_lowrank_leave(&r->lowrank, &ranks, j->c.run, j->stage_name, err));
         LMB_TRY_GOTO(st, done, leave_model(j, j->stage_name, *out, err));
     }
 done:
-    lmb_masks_destroy(masks);
     lmb_ranks_free(&ranks);
     lmb_graph_destroy(whole);
     return st;

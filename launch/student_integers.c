@@ -13,18 +13,24 @@
 #include "launch/stage.h"
 #include "launch/student.h"
 
+/* As many images as are asked for; where nobody asked, as there are. */
 static lmb_ptq_config calibration_of(const lmb_student *r)
 {
     const lmb_quantize_config *q = &r->quantize;
-    return (lmb_ptq_config){ q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
-                             q->correct_bias };
+    lmb_ptq_config c = { q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
+                         q->correct_bias };
+
+    if (!lmb_tree_has(r->job.stage.quantize, "calibration") && c.calibration > r->job.train->n)
+        c.calibration = r->job.train->n;
+    return c;
 }
 
 /* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on
  * all ranks. */
-static lmb_status start_of_qat(const lmb_student *r, const lmb_graph *student, lmb_graph **out, lmb_error *err)
+static lmb_status start_of_qat(const lmb_student *r, const lmb_ptq_config *calibration, const lmb_graph *student,
+                               lmb_graph **out, lmb_error *err)
 {
-    lmb_ptq_config c = calibration_of(r);
+    lmb_ptq_config c = *calibration;
     lmb_graph *folded = NULL, *equal = NULL;
     lmb_status st;
 
@@ -70,14 +76,8 @@ static lmb_status train_as(integers *x, const char *name, const lmb_train_config
                            lmb_error *err)
 {
     lmb_student *r = x->r;
-    lmb_masks *masks = NULL;
-
-    if (r->job.stage.prune && r->prune.method == LMB_PRUNE_MAGNITUDE)
-        LMB_TRY(lmb_masks_create(NULL, qat, 0, 0, &masks, err));
-    lmb_status st = lmb_student_train(r, x->comm, name, c, taught ? &r->quantize.distill : NULL, x->student, masks, qat,
-                                      err);
-    lmb_masks_destroy(masks);
-    return st;
+    return lmb_student_train(r, x->comm, name, c, taught ? &r->quantize.distill : NULL, x->student, LMB_ZEROS_STAY, qat,
+                             err);
 }
 
 /* lmb_prove.train */
@@ -108,6 +108,7 @@ done:
 
 static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
+    lmb_ptq_config c = calibration_of(r);
     lmb_graph *qat = NULL, *frozen = NULL;
     char stage[64], path[LMB_STAGE_PATH];
     lmb_status st;
@@ -116,7 +117,7 @@ static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_grap
     integers x = { r, comm, student };
     LMB_TRY_GOTO(st, done,
                  lmb_tree_has(r->job.stage.quantize, "unfolded") ? train_unfolded(&x, stage, &qat, err)
-                                                                 : start_of_qat(r, student, &qat, err));
+                                                                 : start_of_qat(r, &c, student, &qat, err));
     const lmb_prove proof = { r->job.c.run, stage, r->quantize.train.backend, r->job.validation, comm->rank == 0,
                               train_integers, &x };
     LMB_TRY_GOTO(st, done,
@@ -133,14 +134,50 @@ done:
     return st;
 }
 
-lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+/* With training, or by the ranges alone? */
+static bool is_trained(const lmb_student *r)
 {
     int64_t m = r->quantize.method;
-    bool train = m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
+    return m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
+}
+
+lmb_status lmb_student_integers_try(const lmb_student *r, const lmb_graph *student, lmb_graph **unfolded,
+                                    lmb_graph **start, lmb_error *err)
+{
+    enum { FEW = 32 };
+    const lmb_quantize_config *q = &r->quantize;
+    lmb_ptq_config c = calibration_of(r);
+    lmb_graph *base = NULL;
+    lmb_status st;
+
+    if ((!is_trained(r) || q->qat.scheme == LMB_QAT_LEARNED) && c.calibration > r->job.train->n)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quantize.calibration asks for %lld images; the training part has %lld, so give 1 to %lld",
+                        (long long)c.calibration, (long long)r->job.train->n, (long long)r->job.train->n);
+    c.calibration = c.calibration < FEW ? c.calibration : FEW;
+    if (!is_trained(r)) {
+        LMB_TRY(lmb_ptq(student, &c, r->job.train, &base, err));
+        lmb_graph_destroy(base);
+        return LMB_OK;
+    }
+    if (q->prove && !r->job.validation)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quantize.prove compares by validation samples, and there are none; set split.validation");
+    if (!lmb_tree_has(r->job.stage.quantize, "unfolded"))
+        return start_of_qat(r, &c, student, start, err);
+    st = lmb_unfolded_start(student, &c, r->job.train, &base, unfolded, err);
+    if (st == LMB_OK)
+        st = lmb_unfolded_fold(base, *unfolded, &q->qat, start, err);
+    lmb_graph_destroy(base);
+    return st;
+}
+
+lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+{
     char stage[64];
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
     if (comm->rank == 0)
         LMB_TRY(lmb_prove_forget(r->job.c.run, stage, err));
-    return train ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
+    return is_trained(r) ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
 }

@@ -14,6 +14,7 @@
 #include "launch/stage.h"
 #include "launch/terminal.h"
 #include "train/checkpoint_model.h"
+#include "train/model.h"
 
 typedef struct named {
     const char *file;
@@ -22,6 +23,15 @@ typedef struct named {
 static const lmb_field named_fields[] = { LMB_TEXT(named, file, "", "an .onnx file or a checkpoint"),
                                           LMB_REAL(named, weight, 1, 1e-6, 1e6, "", "of its logits in the mean"),
                                           LMB_FIELD_END };
+
+/* The run's own. No folder is made for a look. */
+static lmb_status name_own(const lmb_job *j, char path[LMB_STAGE_PATH], lmb_error *err)
+{
+    int n = snprintf(path, LMB_STAGE_PATH, "%s/teacher/model.onnx", j->c.run);
+    return n >= 0 && n < LMB_STAGE_PATH
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG, "the path %.80s.../teacher/model.onnx is too long", j->c.run);
+}
 
 /* The list of `teachers`: out[*n]. */
 static lmb_status name_all(const lmb_distill_config *c, named out[LMB_TEACHERS_MAX], int *n, lmb_error *err)
@@ -48,6 +58,25 @@ static lmb_status name_all(const lmb_distill_config *c, named out[LMB_TEACHERS_M
     return LMB_OK;
 }
 
+lmb_status lmb_teacher_inherit(const lmb_tree *section, const lmb_distill_config *before, lmb_distill_config *out,
+                               lmb_error *err)
+{
+    bool taught = before && before->alpha > 0;
+
+    if (section && section->kind == LMB_TREE_NULL)
+        section = NULL;
+    lmb_fields_default(lmb_distill_fields, out);
+    if (taught)
+        *out = *before;
+    else if (!section)
+        out->alpha = 0;
+    if (lmb_tree_get(section, "teacher") || lmb_tree_get(section, "teachers")) {
+        out->teacher = "";
+        out->teachers = NULL;
+    }
+    return lmb_fields_bind_over(lmb_distill_fields, section, out, err);
+}
+
 lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
 {
     named all[LMB_TEACHERS_MAX];
@@ -60,6 +89,35 @@ lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err)
     return LMB_OK;
 }
 
+/* The run's own teacher, before it is trained. */
+static lmb_status build(const lmb_job *j, lmb_graph **out, lmb_error *err)
+{
+    lmb_graph *g = NULL;
+
+    LMB_TRY(lmb_model_build(lmb_tree_get(j->c.teacher, "model"), &j->all->shape, j->all->classes, 1, &g, err));
+    lmb_status st = lmb_without_softmax("teacher.model", false, &g, err);
+    if (st == LMB_OK)
+        *out = g;
+    else
+        lmb_graph_destroy(g);
+    return st;
+}
+
+lmb_status lmb_teacher_ahead(const lmb_job *j, const lmb_distill_config *c, bool ahead, lmb_graph **out, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+
+    if (*c->teacher || c->teachers)
+        return lmb_teacher_read(j, c, false, out, err);
+    if (ahead && lmb_tree_has(j->c.teacher, "model"))
+        return build(j, out, err);
+    LMB_TRY(name_own(j, path, err));
+    if (!lmb_file_exists(path))
+        return LMB_FAIL(err, LMB_E_IO,
+                        "there is no teacher: %s is not there; train it first, or name one with distill.teacher", path);
+    return lmb_teacher_read_file(j, path, false, out, err);
+}
+
 lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH],
                              int *n, lmb_error *err)
 {
@@ -67,7 +125,7 @@ lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char
 
     *n = 1;
     if (!c->teachers && !*c->teacher)
-        return lmb_stage_path(path[0], j->c.run, "teacher", "model.onnx", err);
+        return name_own(j, path[0], err);
     if (c->teachers)
         LMB_TRY(name_all(c, all, n, err));
     for (int i = 0; i < *n; i++)
@@ -120,7 +178,7 @@ lmb_status lmb_teacher_read(const lmb_job *j, const lmb_distill_config *c, bool 
     int n = 0;
 
     if (!c->teachers) {
-        LMB_TRY(lmb_stage_path(path, j->c.run, "teacher", "model.onnx", err));
+        LMB_TRY(name_own(j, path, err));
         return lmb_teacher_read_file(j, *c->teacher ? c->teacher : path, say, out, err);
     }
     LMB_TRY(name_all(c, all, &n, err));

@@ -25,7 +25,17 @@ LMB_MUST_CHECK lmb_status lmb_teacher_read_file(const lmb_job *j, const char *fi
 LMB_MUST_CHECK lmb_status lmb_teacher_cache(const lmb_job *j, const lmb_dataset *samples, const lmb_train_config *c,
                                             lmb_comm *comm, lmb_objective *d, lmb_logits **out, lmb_error *err);
 
+/* What a training learns from a teacher: what its own `section` says (NULL: there is none), and of what that does not
+ * say, what the training before it had (NULL, or without a share for a teacher: the defaults). Who names a teacher has
+ * named all of them. Without a section and a teacher before, alpha is 0. */
+LMB_MUST_CHECK lmb_status lmb_teacher_inherit(const lmb_tree *section, const lmb_distill_config *before,
+                                              lmb_distill_config *out, lmb_error *err);
+
 /* Are the files of `teacher` and `teachers` there? Before any work. */
 LMB_MUST_CHECK lmb_status lmb_teacher_check(const lmb_distill_config *c, lmb_error *err);
+/* Who will teach: what lmb_teacher_read gives, or with `ahead`, in place of the run's own teacher, which may yet have
+ * to be trained, its model as the section `teacher` builds it. */
+LMB_MUST_CHECK lmb_status lmb_teacher_ahead(const lmb_job *j, const lmb_distill_config *c, bool ahead, lmb_graph **out,
+                                            lmb_error *err);
 
 #endif

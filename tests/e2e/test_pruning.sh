@@ -66,6 +66,14 @@ cmp -s "$dir/one.npy" "$dir/plain.npy" || fail "export of one file packs otherwi
 head -c "$(($(wc -c <"$dir/one.lmb") - 9))" "$dir/one.lmb" >"$dir/cut.lmb"
 run 1 inspect "$dir/cut.lmb"; says 'a cut copy'
 run 2 export "$dir/run/student-int8/qat.onnx" --out "$dir/one.onnx" --packed; says 'packed is for'
+# steps are those on the data that trains, and what could end the training early waits for the schedule
+self='distill: {teacher: self, alpha: 1}'
+run 0 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, sparsity: 0.9, distill: {teacher: self, alpha: 1,
+    unlabelled: {name: synthetic, train: 60, height: 12, width: 12, classes: 4}}}"
+says 'pruned student: 90.0. % of the weights'
+run 0 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, sparsity: 0.9, $self}" --set student.prune.train.epochs=4 \
+    --set student.prune.train.target_accuracy=0.05
+says 'pruned student: 90.0. % of the weights'; says 'validation has reached'
 run 2 distill "$dir/pruning.yaml" --fresh --set "student.prune={$sparse, pattern: '4:2'}"; says 'it is N:M'
 grep -q '^epoch' "$dir/err" && fail "a pattern that is none is found out after a training"
 run 2 distill "$dir/pruning.yaml" --fresh --set "student.prune={$channels, criterion: l9}"; says 'there is no criterion'
