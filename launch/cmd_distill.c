@@ -46,6 +46,8 @@ static const char usage[] =
     "a training\n"
     "   before that in which BatchNormalization is still at work. method ptq: takes the ranges from\n"
     "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
+    "Before any of it each step is tried on the untrained model: what can not be is refused at once, as `limbeck config "
+    "check` does.\n"
     "Leaves <run>/student/model.onnx (the pruned and factorised one; what it was before is in <run>/student-dense, and "
     "between\n"
     "both in <run>/student-pruned) and <run>/student-int8/qat.onnx. Stopped at any instant, the same command goes on.\n\n" LMB_PLAN_CACHE_USAGE

@@ -13,7 +13,8 @@ const lmb_field lmb_prune_magnitude_fields[] = {
     LMB_REAL(lmb_prune_magnitude, initial, 0, 0, 0.9999, "", "share at the beginning of the schedule"),
     LMB_REAL(lmb_prune_magnitude, begin, 0, 0, 1e6, "epochs", "when the schedule begins"),
     LMB_REAL(lmb_prune_magnitude, end, 0, 0, 1e6, "epochs",
-             "when it has reached `sparsity`; 0: after three quarters of the training"),
+             "when it has reached `sparsity`, before which neither patience nor target_accuracy of `train` ends the "
+             "training; 0: after three quarters of it"),
     LMB_INT(lmb_prune_magnitude, every, 50, 1, 1e9, "steps", "between two times that weights go"),
     LMB_CHOICE(lmb_prune_magnitude, scope, LMB_SCOPE_LAYER, lmb_prune_scopes,
                "the least of all weights, or the same share of each layer"),

@@ -49,6 +49,11 @@ refused 'quantize.prove compares by validation samples' --set "student.quantize=
 refused 'quantize.calibration asks for 300 images; the training part has 160' --set 'student.quantize={calibration: 300}'
 refused "there is no observer 'minmix'" --set 'student.quantize={observer: minmix}'
 
+# a comparison's trainings are of the student before it is pruned
+sed 's/epochs: 1/epochs: 1, seed: 2/' "$dir/run.yaml" >"$dir/two.yaml"
+"$limbeck" compare "$dir/run.yaml" "$dir/two.yaml" --stage student --seeds 1,2 --out "$dir/compare" \
+    --set "student.prune={method: magnitude, $train}" >"$dir/out" 2>"$dir/err" </dev/null || fail "compare: $(tail -1 "$dir/err")"
+
 # distill NAME [--set ...]: what the integers are
 distill() {
     name=$1; shift
