@@ -1,6 +1,8 @@
 /* launch/cmd_distill.c - `limbeck distill`: a student learns from a teacher, is pruned and factorised, then learns to
  * be integers. What it is asked for, and whether that can be; the work is student.h's.
  */
+#include <string.h>
+
 #include "launch/plan_cache.h"
 #include "launch/runner.h"
 #include "launch/student.h"
@@ -42,10 +44,10 @@ static const char usage[] =
     "ranks that\n"
     "   keep `energy` of the squared singular values, where that takes MACs away, and trains on.\n"
     "4. With a section `quantize`: makes it integers. method qat (the default where `quantize.train` is given): folds\n"
-    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges. With `quantize.unfolded` there is "
-    "a training\n"
-    "   before that in which BatchNormalization is still at work. method ptq: takes the ranges from\n"
-    "   `quantize.calibration` training images, without training. `limbeck export` makes the deployable file of it.\n\n"
+    "   BatchNormalization, inserts fake quantisation, trains on, freezes the ranges, which begin where\n"
+    "   `quantize.observer` puts them. With `quantize.unfolded` there is a training before that in which\n"
+    "   BatchNormalization is still at work. method ptq: takes the ranges from `quantize.calibration` training\n"
+    "   images, without training. `limbeck export` makes the deployable file of it.\n\n"
     "Before any of it each step is tried on the untrained model: what can not be is refused at once, as `limbeck config "
     "check` does.\n"
     "Leaves <run>/student/model.onnx (the pruned and factorised one; what it was before is in <run>/student-dense, and "
@@ -57,14 +59,18 @@ static const char *const methods[] = { "auto", "qat", "ptq", NULL };
 static const lmb_field quantize_fields[] = {
     LMB_CHOICE(lmb_quantize_config, method, LMB_QUANTIZE_AUTO, methods, "auto: qat where `train` is given, else ptq"),
     LMB_INT(lmb_quantize_config, calibration, 1000, 1, 1e9, "images",
-            "of the training part that ptq and learned steps take their ranges from; unsaid: all, where there are "
-            "fewer"),
+            "of the training part that ranges are taken from; all where there are fewer, unless so many are asked for"),
     LMB_INT(lmb_quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
-    LMB_TREE(lmb_quantize_config, observer, "of ptq: minmax, moving_average, percentile or entropy, and options"),
+    LMB_TREE(lmb_quantize_config, observer,
+             "what takes ranges from them, where ptq ends and training begins: minmax (of ptq and learned steps, if "
+             "nothing is said), moving_average, percentile or entropy, and options; training holds those of the last "
+             "two, and without any begins with its first batch"),
     LMB_BOOL(lmb_quantize_config, equalise, 0,
              "balance channels between layers before ranges are taken (Clip becomes Relu)"),
-    LMB_BOOL(lmb_quantize_config, correct_bias, 0, "of ptq: take back what rounding weights shifts"),
-    LMB_SECTION(lmb_quantize_config, qat, lmb_qat_fields, "bits and scales, of ptq too; the observer is qat's alone"),
+    LMB_BOOL(lmb_quantize_config, correct_bias, 0,
+             "of ptq: take back what rounding weights shifts (training learns it)"),
+    LMB_SECTION(lmb_quantize_config, qat, lmb_qat_fields,
+                "bits and scales, of ptq too; scheme learned, observer and momentum are of training alone"),
     LMB_SECTION(lmb_quantize_config, unfolded, lmb_train_fields,
                 "a training before `train` with BatchNormalization alive: its statistics are learnt on with fake "
                 "quantisation, then frozen and folded; without: folded from the start"),
@@ -128,11 +134,39 @@ static lmb_status check_unfolded(const lmb_student *r, lmb_error *err)
         return lmb_tree_fail(section, err, LMB_E_ARG,
                              "quantize.unfolded is the first of two trainings: give the second as quantize.train, and "
                              "leave quantize.method at auto or qat");
-    if (r->quantize.equalise || r->quantize.correct_bias)
+    if (r->quantize.equalise)
         return lmb_tree_fail(section, err, LMB_E_ARG,
-                             "quantize.%s changes folded weights before the first training, and quantize.unfolded folds "
-                             "them after it; leave one of the two out",
-                             r->quantize.equalise ? "equalise" : "correct_bias");
+                             "quantize.equalise changes folded weights before the first training, and "
+                             "quantize.unfolded folds them after it; leave one of the two out");
+    return LMB_OK;
+}
+
+/* A teacher has a part in trainings alone, and in his own generations only who teaches himself. */
+static lmb_status check_teaching(const lmb_student *r, lmb_error *err)
+{
+    const lmb_stage_config *s = &r->job.stage;
+    const struct { const char *section; const lmb_tree *said; const lmb_distill_config *lesson; } rows[] = {
+        { "", strcmp(r->distill.teacher, LMB_TEACHER_SELF) == 0 ? NULL : s->distill, &r->distill },
+        { "prune.", lmb_tree_get(s->prune, "distill"), &r->prune.distill },
+        { "lowrank.", lmb_tree_get(s->lowrank, "distill"), &r->lowrank.distill },
+        { "quantize.", lmb_tree_get(s->quantize, "distill"), &r->quantize.distill },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (lmb_tree_has(rows[i].said, "generations") && rows[i].lesson->generations > 1)
+            return LMB_FAIL(err, LMB_E_ARG,
+                            "%sdistill.generations is %lld, and only the student's own section `distill` with teacher: "
+                            "self trains generations: leave it out, or say distill: {teacher: self, generations: %lld}",
+                            rows[i].section, (long long)rows[i].lesson->generations,
+                            (long long)rows[i].lesson->generations);
+    if (lmb_student_trains_integers(r))
+        return LMB_OK;
+    bool teacher = lmb_tree_has(r->job.stage.quantize, "distill");
+    if (teacher || r->quantize.prove)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quantize.%s is about a training with fake quantisation, and there is none: give "
+                        "quantize.train and method auto or qat, or leave it out",
+                        teacher ? "distill" : "prove");
     return LMB_OK;
 }
 
@@ -156,6 +190,7 @@ static lmb_status bind_options(lmb_student *r, lmb_error *err)
         LMB_TRY(lmb_lowrank_bind(r->job.stage.lowrank, &r->lowrank, err));
     LMB_TRY(lmb_fields_bind(quantize_fields, r->job.stage.quantize, &r->quantize, err));
     LMB_TRY(bind_teachers(r, err));
+    LMB_TRY(check_teaching(r, err));
     if (r->quantize.prove && r->quantize.distill.alpha == 0)
         return LMB_FAIL(err, LMB_E_ARG,
                         "quantize.prove asks whether the teacher helps, and there is none: give the student or quantize "

@@ -50,6 +50,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
     LMB_TRY(lmb_job_training(j, err));
     if (!lmb_args_get(a, "calibration", NULL) && c->calibration > j->train->n) /* nobody has asked for so many */
         c->calibration = j->train->n;
+    LMB_TRY(lmb_ptq_check(c, j->train, false, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
     LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_onnx_read(a->word[1], NULL, &model, err)
                                : lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));

@@ -53,6 +53,8 @@ LMB_MUST_CHECK lmb_status lmb_student_floats(lmb_student *r, lmb_comm *comm, lmb
 /* Make it integers, with training or without. */
 LMB_MUST_CHECK lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student,
                                                lmb_error *err);
+/* Is `quantize` a training, or ranges alone? */
+bool lmb_student_trains_integers(const lmb_student *r);
 /* The graphs that training with fake quantisation begins with, of a student as it is: the first of two phases
  * (`unfolded`, left alone where there is none) and the last one; both left alone where nothing is trained. A few images
  * calibrate. The caller's to destroy, also after an error.

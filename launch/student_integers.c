@@ -4,8 +4,7 @@
 #include <stdio.h>
 
 #include "core/onnx/onnx.h"
-#include "core/passes/fold.h"
-#include "distill/quantize/equalise.h"
+#include "distill/quantize/integer_form.h"
 #include "distill/quantize/ptq.h"
 #include "distill/quantize/unfolded.h"
 #include "launch/compare.h"
@@ -13,41 +12,79 @@
 #include "launch/stage.h"
 #include "launch/student.h"
 
-/* As many images as are asked for; where nobody asked, as there are. */
+bool lmb_student_trains_integers(const lmb_student *r)
+{
+    int64_t m = r->quantize.method;
+    return m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
+}
+
+/* Without an observer to ask, ranges that training moves begin with its first batch: none are calibrated. */
+static bool is_calibrated(const lmb_student *r)
+{
+    return r->quantize.observer || r->quantize.qat.scheme == LMB_QAT_LEARNED || !lmb_student_trains_integers(r);
+}
+
 static lmb_ptq_config calibration_of(const lmb_student *r)
 {
     const lmb_quantize_config *q = &r->quantize;
-    lmb_ptq_config c = { q->calibration, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
-                         q->correct_bias };
+    int64_t images = is_calibrated(r) ? q->calibration : 0;
 
-    if (!lmb_tree_has(r->job.stage.quantize, "calibration") && c.calibration > r->job.train->n)
-        c.calibration = r->job.train->n;
-    return c;
+    if (!lmb_tree_has(r->job.stage.quantize, "calibration") && images > r->job.train->n) /* nobody asked for so many */
+        images = r->job.train->n;
+    return (lmb_ptq_config){ images, (uint64_t)q->seed, q->observer, q->train.backend, 0, &q->qat, q->equalise,
+                             q->correct_bias };
 }
 
-/* What training with fake quantisation starts from. Learned steps begin where a few images put the ranges: the same on
- * all ranks. */
-static lmb_status start_of_qat(const lmb_student *r, const lmb_ptq_config *calibration, const lmb_graph *student,
-                               lmb_graph **out, lmb_error *err)
+/* ---- before any work ---- */
+
+static lmb_status check_options(const lmb_student *r, const lmb_ptq_config *c, lmb_error *err)
 {
-    lmb_ptq_config c = *calibration;
-    lmb_graph *folded = NULL, *equal = NULL;
+    static const char *const images[] = { "calibration", "seed" };
+    bool trains = lmb_student_trains_integers(r);
+
+    for (int i = 0; i < 2; i++)
+        if (!is_calibrated(r) && lmb_tree_has(r->job.stage.quantize, images[i]))
+            return LMB_FAIL(err, LMB_E_ARG,
+                            "quantize.%s is about the images that an observer takes ranges from, and none is chosen, "
+                            "so that they begin with training's first batch: give quantize.observer, such as minmax",
+                            images[i]);
+    if (trains && r->quantize.prove && !r->job.validation)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "quantize.prove compares by validation samples, and there are none; set split.validation");
+    return lmb_ptq_check(c, r->job.train, trains, err);
+}
+
+lmb_status lmb_student_integers_try(const lmb_student *r, const lmb_graph *student, lmb_graph **unfolded,
+                                    lmb_graph **start, lmb_error *err)
+{
+    enum { FEW = 32 };
+    lmb_qat_config q = r->quantize.qat;
+    lmb_ptq_config c = calibration_of(r);
+    lmb_graph *form = NULL, *base = NULL;
     lmb_status st;
 
-    if (r->quantize.qat.scheme == LMB_QAT_LEARNED)
-        return lmb_ptq_start(student, &c, r->job.train, out, err);
-    LMB_TRY_GOTO(st, done, lmb_pass_fold(student, &folded, err));
-    if (r->quantize.equalise)
-        LMB_TRY_GOTO(st, done, lmb_pass_equalise(folded, &equal, NULL, err));
-    st = lmb_pass_qat(equal ? equal : folded, &r->quantize.qat, out, err);
-done:
-    lmb_graph_destroy(folded);
-    lmb_graph_destroy(equal);
+    LMB_TRY(check_options(r, &c, err));
+    if (r->job.stage.lowrank)
+        q.layers = NULL; /* may name thinner layers, which are not there yet */
+    c.qat = &q;
+    c.calibration = c.calibration < FEW ? c.calibration : FEW;
+    LMB_TRY(lmb_pass_integer_form(student, &form, err));
+    if (!lmb_student_trains_integers(r))
+        st = lmb_ptq(form, &c, r->job.train, &base, err);
+    else if (!lmb_tree_has(r->job.stage.quantize, "unfolded"))
+        st = lmb_ptq_start(form, &c, r->job.train, start, err);
+    else if ((st = lmb_unfolded_start(form, &c, r->job.train, &base, unfolded, err)) == LMB_OK)
+        st = lmb_unfolded_fold(base, *unfolded, &q, start, err);
+    lmb_graph_destroy(form);
+    lmb_graph_destroy(base);
     return st;
 }
 
-/* Ranges from a few images. One rank's work, for all. */
-static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+/* ---- without training ---- */
+
+/* Ranges from a few images. One rank's work, for all. `form`: of the student, for integers. */
+static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, const lmb_graph *form,
+                                     lmb_error *err)
 {
     const lmb_job *j = &r->job;
     lmb_ptq_config c = calibration_of(r);
@@ -57,7 +94,7 @@ static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_g
     if (comm->rank)
         return LMB_OK;
     snprintf(stage, sizeof stage, "%s-int8", j->stage_name);
-    LMB_TRY(lmb_ptq(student, &c, j->train, &frozen, err));
+    LMB_TRY(lmb_ptq(form, &c, j->train, &frozen, err));
     lmb_status st = lmb_stage_path(path, j->c.run, stage, "qat.onnx", err);
     if (st == LMB_OK)
         st = lmb_onnx_write(path, frozen, NULL, err);
@@ -69,7 +106,13 @@ static lmb_status calibrated_student(lmb_student *r, lmb_comm *comm, const lmb_g
     return st;
 }
 
-typedef struct integers { lmb_student *r; lmb_comm *comm; const lmb_graph *student; } integers;
+/* ---- with training ---- */
+
+typedef struct integers {
+    lmb_student *r;
+    lmb_comm *comm;
+    const lmb_graph *student, *form; /* as it was trained; the same for integers */
+} integers;
 
 /* With fake quantisation `qat` trains as stage `name`. What is zero by magnitude stays zero. */
 static lmb_status train_as(integers *x, const char *name, const lmb_train_config *c, bool taught, lmb_graph *qat,
@@ -97,7 +140,7 @@ static lmb_status train_unfolded(integers *x, const char *stage, lmb_graph **out
     lmb_status st;
 
     snprintf(name, sizeof name, "%s-unfolded", stage);
-    LMB_TRY_GOTO(st, done, lmb_unfolded_start(x->student, &c, x->r->job.train, &base, &first, err));
+    LMB_TRY_GOTO(st, done, lmb_unfolded_start(x->form, &c, x->r->job.train, &base, &first, err));
     LMB_TRY_GOTO(st, done, train_as(x, name, &q->unfolded, !q->prove, first, err)); /* proofs begin without a teacher */
     st = lmb_unfolded_fold(base, first, &q->qat, out, err);
 done:
@@ -106,7 +149,8 @@ done:
     return st;
 }
 
-static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
+static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_graph *student, const lmb_graph *form,
+                                  lmb_error *err)
 {
     lmb_ptq_config c = calibration_of(r);
     lmb_graph *qat = NULL, *frozen = NULL;
@@ -114,10 +158,10 @@ static lmb_status trained_student(lmb_student *r, lmb_comm *comm, const lmb_grap
     lmb_status st;
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
-    integers x = { r, comm, student };
+    integers x = { r, comm, student, form };
     LMB_TRY_GOTO(st, done,
                  lmb_tree_has(r->job.stage.quantize, "unfolded") ? train_unfolded(&x, stage, &qat, err)
-                                                                 : start_of_qat(r, &c, student, &qat, err));
+                                                                 : lmb_ptq_start(form, &c, r->job.train, &qat, err));
     const lmb_prove proof = { r->job.c.run, stage, r->quantize.train.backend, r->job.validation, comm->rank == 0,
                               train_integers, &x };
     LMB_TRY_GOTO(st, done,
@@ -134,50 +178,17 @@ done:
     return st;
 }
 
-/* With training, or by the ranges alone? */
-static bool is_trained(const lmb_student *r)
-{
-    int64_t m = r->quantize.method;
-    return m == LMB_QUANTIZE_QAT || (m == LMB_QUANTIZE_AUTO && lmb_tree_has(r->job.stage.quantize, "train"));
-}
-
-lmb_status lmb_student_integers_try(const lmb_student *r, const lmb_graph *student, lmb_graph **unfolded,
-                                    lmb_graph **start, lmb_error *err)
-{
-    enum { FEW = 32 };
-    const lmb_quantize_config *q = &r->quantize;
-    lmb_ptq_config c = calibration_of(r);
-    lmb_graph *base = NULL;
-    lmb_status st;
-
-    if ((!is_trained(r) || q->qat.scheme == LMB_QAT_LEARNED) && c.calibration > r->job.train->n)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "quantize.calibration asks for %lld images; the training part has %lld, so give 1 to %lld",
-                        (long long)c.calibration, (long long)r->job.train->n, (long long)r->job.train->n);
-    c.calibration = c.calibration < FEW ? c.calibration : FEW;
-    if (!is_trained(r)) {
-        LMB_TRY(lmb_ptq(student, &c, r->job.train, &base, err));
-        lmb_graph_destroy(base);
-        return LMB_OK;
-    }
-    if (q->prove && !r->job.validation)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "quantize.prove compares by validation samples, and there are none; set split.validation");
-    if (!lmb_tree_has(r->job.stage.quantize, "unfolded"))
-        return start_of_qat(r, &c, student, start, err);
-    st = lmb_unfolded_start(student, &c, r->job.train, &base, unfolded, err);
-    if (st == LMB_OK)
-        st = lmb_unfolded_fold(base, *unfolded, &q->qat, start, err);
-    lmb_graph_destroy(base);
-    return st;
-}
-
 lmb_status lmb_student_integers(lmb_student *r, lmb_comm *comm, const lmb_graph *student, lmb_error *err)
 {
+    lmb_graph *form;
     char stage[64];
 
     snprintf(stage, sizeof stage, "%s-int8", r->job.stage_name);
     if (comm->rank == 0)
         LMB_TRY(lmb_prove_forget(r->job.c.run, stage, err));
-    return is_trained(r) ? trained_student(r, comm, student, err) : calibrated_student(r, comm, student, err);
+    LMB_TRY(lmb_pass_integer_form(student, &form, err));
+    lmb_status st = lmb_student_trains_integers(r) ? trained_student(r, comm, student, form, err)
+                                                   : calibrated_student(r, comm, student, form, err);
+    lmb_graph_destroy(form);
+    return st;
 }

@@ -1,11 +1,13 @@
 /* distill/quantize/bits.c - see bits.h. */
 #include "distill/quantize/bits.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/config.h"
 #include "core/graph/op.h"
+#include "distill/quantize/concat_form.h"
 
 int lmb_bits_top(int bits) { return (1 << (bits - 1)) - 1; }
 
@@ -16,47 +18,88 @@ static bool is_weighted(const lmb_node *n)
 
 static const char *weight_of(const lmb_graph *g, int node) { return g->value[g->node[node].in[1]].name; }
 
+/* Are both one layer, or parts of one? */
+static bool same_layer(const lmb_graph *g, int a, int b)
+{
+    const char *x = weight_of(g, a), *y = weight_of(g, b);
+    size_t n = lmb_whole_name(x);
+    return a == b || (x[n] && n == lmb_whole_name(y) && strncmp(x, y, n) == 0);
+}
+
+/* Does `key` name the weight: by its whole name, or by one that goes on behind a dot? */
+static bool names(const char *key, const char *weight)
+{
+    size_t n = strlen(key);
+    return n && strncmp(key, weight, n) == 0 && (!weight[n] || weight[n] == '.');
+}
+
+/* The nearest name is of a whole layer, not of a part. */
 static lmb_status unknown(const lmb_graph *g, const lmb_tree *row, lmb_error *err)
 {
-    const char **names = malloc(sizeof *names * ((size_t)g->n_nodes + 1));
+    enum { LONGEST = 200 };
+    char(*whole)[LONGEST] = malloc(sizeof *whole * ((size_t)g->n_nodes + 1));
+    const char **list = malloc(sizeof *list * ((size_t)g->n_nodes + 1));
+    lmb_status st;
     int n = 0;
 
-    if (!names)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d names", g->n_nodes);
+    if (!whole || !list) {
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d names", g->n_nodes);
+        goto done;
+    }
     for (int i = 0; i < g->n_nodes; i++)
-        if (is_weighted(&g->node[i]))
-            names[n++] = weight_of(g, i);
-    names[n] = NULL;
-    const char *near = lmb_nearest(row->key, names);
-    lmb_status st =
-        lmb_tree_fail(row, err, LMB_E_ARG, "'%s' is no layer's weight%s%s%s", row->key, near ? "; did you mean " : "",
-                      near ? near : "", near ? "?" : "; `limbeck inspect` lists them");
-    free(names);
+        if (is_weighted(&g->node[i])) {
+            snprintf(whole[n], LONGEST, "%.*s", (int)lmb_whole_name(weight_of(g, i)), weight_of(g, i));
+            list[n] = whole[n];
+            n++;
+        }
+    list[n] = NULL;
+    const char *near = lmb_nearest(row->key, list);
+    st = lmb_tree_fail(row, err, LMB_E_ARG, "'%s' is no layer's weight%s%s%s", row->key, near ? "; did you mean " : "",
+                       near ? near : "", near ? "?" : "; `limbeck inspect` lists them");
+done:
+    free(whole);
+    free(list);
     return st;
 }
 
-/* What `layers` says, by name. */
+static lmb_status name_one(const lmb_graph *g, const lmb_tree *row, size_t *longest, int *bits, lmb_error *err)
+{
+    size_t n = strlen(row->key);
+    bool found = false;
+    int64_t b;
+
+    LMB_TRY(lmb_tree_int(row, &b, err));
+    if (b < LMB_BITS_MIN || b > LMB_BITS_MAX)
+        return lmb_tree_fail(row, err, LMB_E_ARG, "%s: %lld bits; it must be %d .. %d", row->key, (long long)b,
+                             LMB_BITS_MIN, LMB_BITS_MAX);
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!is_weighted(&g->node[i]) || !names(row->key, weight_of(g, i)))
+            continue;
+        found = true;
+        if (n < longest[i])
+            continue;
+        longest[i] = n;
+        bits[i] = (int)b;
+    }
+    return found ? LMB_OK : unknown(g, row, err);
+}
+
+/* What `layers` says: of the names that are a weight's, the longest counts. */
 static lmb_status named(const lmb_graph *g, const lmb_tree *layers, int *bits, lmb_error *err)
 {
+    size_t *longest;
+    lmb_status st = LMB_OK;
+
     if (layers->kind != LMB_TREE_MAP)
         return lmb_tree_fail(layers, err, LMB_E_ARG,
                              "layers must be a mapping of weights to bits, such as {conv1.weight: 4}");
-    for (const lmb_tree *row = layers->child; row; row = row->next) {
-        int64_t b;
-        bool found = false;
-        LMB_TRY(lmb_tree_int(row, &b, err));
-        if (b < LMB_BITS_MIN || b > LMB_BITS_MAX)
-            return lmb_tree_fail(row, err, LMB_E_ARG, "%s: %lld bits; it must be %d .. %d", row->key, (long long)b,
-                                 LMB_BITS_MIN, LMB_BITS_MAX);
-        for (int i = 0; i < g->n_nodes; i++)
-            if (is_weighted(&g->node[i]) && strcmp(weight_of(g, i), row->key) == 0) {
-                bits[i] = (int)b;
-                found = true;
-            }
-        if (!found)
-            return unknown(g, row, err);
-    }
-    return LMB_OK;
+    longest = calloc((size_t)g->n_nodes + 1, sizeof *longest);
+    if (!longest)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
+    for (const lmb_tree *row = layers->child; row && st == LMB_OK; row = row->next)
+        st = name_one(g, row, longest, bits, err);
+    free(longest);
+    return st;
 }
 
 lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bits, lmb_error *err)
@@ -74,7 +117,7 @@ lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bi
     for (int i = 0; i < g->n_nodes; i++)
         if (is_weighted(&g->node[i])) {
             int own = g->value[g->node[i].in[1]].bits;
-            bits[i] = own ? own : i == first || i == last ? ends : all;
+            bits[i] = own ? own : same_layer(g, i, first) || same_layer(g, i, last) ? ends : all;
         }
     return c->layers ? named(g, c->layers, bits, err) : LMB_OK;
 }

@@ -1,9 +1,11 @@
 /* distill/quantize/bits.h - how many bits the weights of each layer get.
  *
- * Idea: four places may say it, the nearest wins: `layers` of the configuration names a weight; the model says it
- * itself (lmb_value.bits: what the search writes, and what stays in its file); `ends` holds for the first and the last
- * layer, which are small and feel coarse weights most; `bits` is for all others. In memory every weight stays an s8:
- * fewer bits only narrow the range, and the `.lmb` file keeps just those bits (core/edge/lmb.h).
+ * Idea: four places may say it, the nearest wins: `layers` of the configuration names a weight, or all whose names
+ * begin with it and a dot (a block, or the parts that a layer behind a Concat has become, concat_form.h; the longest
+ * name counts); the model says it itself (lmb_value.bits: what the search writes, and what stays in its file); `ends`
+ * holds for the first and the last layer, which are small and feel coarse weights most; `bits` is for all others. In
+ * memory every weight stays an s8: fewer bits only narrow the range, and the `.lmb` file keeps just those bits
+ * (core/edge/lmb.h).
  */
 #ifndef LMB_DISTILL_QUANTIZE_BITS_H
 #define LMB_DISTILL_QUANTIZE_BITS_H

@@ -132,11 +132,17 @@ lmb_status lmb_calibration_pass(lmb_calibration *c, const lmb_look *look, void *
 
 /* ---- setting up ---- */
 
+lmb_status lmb_calibration_check(const lmb_ptq_config *config, const lmb_dataset *train, lmb_error *err)
+{
+    if (config->calibration < 1 || config->calibration > train->n)
+        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld, so give 1 to %lld",
+                        (long long)config->calibration, (long long)train->n, (long long)train->n);
+    return LMB_OK;
+}
+
 static lmb_status choose_images(lmb_calibration *c, const lmb_ptq_config *config, lmb_error *err)
 {
-    if (config->calibration < 1 || config->calibration > c->data->n)
-        return LMB_FAIL(err, LMB_E_ARG, "calibration with %lld images; the training part has %lld, so give 1 to %lld",
-                        (long long)config->calibration, (long long)c->data->n, (long long)c->data->n);
+    LMB_TRY(lmb_calibration_check(config, c->data, err));
     c->n = config->calibration;
     c->numbers = lmb_shape_count(&c->data->shape);
     c->order = malloc(sizeof *c->order * (size_t)c->data->n);

@@ -29,6 +29,8 @@ typedef struct lmb_look {
 
 typedef struct lmb_calibration lmb_calibration;
 
+/* Are there so many images? E_ARG: there are not. */
+LMB_MUST_CHECK lmb_status lmb_calibration_check(const lmb_ptq_config *c, const lmb_dataset *train, lmb_error *err);
 /* `g`: float, of batch LMB_CALIBRATION_BATCH, borrowed; outputs are added for the points. `train` is borrowed.
  *   errors  E_ARG for more images than there are; E_SHAPE when model and data do not go together */
 LMB_MUST_CHECK lmb_status lmb_calibration_create(lmb_graph *g, const lmb_vid *point, int n_points,

@@ -215,6 +215,15 @@ static lmb_status folded(const form *f, const lmb_node *n, float **w, float **bi
     return LMB_OK;
 }
 
+size_t lmb_whole_name(const char *weight)
+{
+    size_t n = strlen(weight), digits = 0;
+
+    while (digits < n && weight[n - 1 - digits] >= '0' && weight[n - 1 - digits] <= '9')
+        digits++;
+    return digits && n - digits > 5 && strncmp(weight + n - digits - 5, ".part", 5) == 0 ? n - digits - 5 : n;
+}
+
 /* A parameter of the layer, named after its weights. */
 static lmb_vid parameter(lmb_rewrite *r, const lmb_value *w, const char *part, int i, lmb_shape shape,
                          const float *data)

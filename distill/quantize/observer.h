@@ -21,6 +21,7 @@ typedef struct lmb_observer {
     const lmb_field *fields;
     size_t config_size, bytes;
     bool needs_range; /* see() wants the widest range of the whole set: a pass of its own before */
+    bool held;        /* a training's batch alone does not say such a range: it stays as it is   */
     /* The n > 0 numbers of one batch; lo, hi: widest range of the whole set, or 0, 0. */
     void (*see)(const void *config, void *memory, const float *x, int64_t n, float lo, float hi);
     /* What the next batch saw, into what all before it saw. */

@@ -188,12 +188,31 @@ done:
 
 /* ---- the passes one after another ---- */
 
-/* What bits, activations and scales the configuration asks for. */
-static lmb_qat_config scheme_of(const lmb_ptq_config *c)
+static lmb_qat_config usual_qat(void)
 {
     lmb_qat_config q;
     lmb_fields_default(lmb_qat_fields, &q);
-    return c->qat ? *c->qat : q;
+    return q;
+}
+
+/* What bits, activations and scales the configuration asks for. */
+static lmb_qat_config scheme_of(const lmb_ptq_config *c) { return c->qat ? *c->qat : usual_qat(); }
+
+lmb_status lmbi_ptq_settle(lmb_graph **observed, const lmb_ptq_config *c, lmb_error *err)
+{
+    lmb_graph *made = NULL;
+    observing o = { .observer = NULL };
+    bool learned = scheme_of(c).scheme == LMB_QAT_LEARNED;
+
+    lmb_status st = pick_observer(&o, c->observer, err);
+    free(o.config);
+    LMB_TRY(st);
+    if (!learned && !o.observer->held)
+        return LMB_OK;
+    LMB_TRY(learned ? lmb_pass_steps(*observed, &made, err) : lmb_pass_qat_freeze(*observed, &made, err));
+    lmb_graph_destroy(*observed);
+    *observed = made;
+    return LMB_OK;
 }
 
 lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
@@ -215,15 +234,13 @@ lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const 
         real = shifted;
     }
     LMB_TRY_GOTO(st, done, lmb_pass_qat(real, &q, &qat, err));
-    LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, c, train, err));
+    if (c->calibration)
+        LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, c, train, err));
     if (c->correct_bias)
         LMB_TRY_GOTO(st, done, lmb_correct_bias(qat, real, c, train, err));
-    if (q.scheme == LMB_QAT_LEARNED) {
-        st = lmb_pass_steps(qat, out, err);
-    } else {
-        *out = qat;
-        qat = NULL;
-    }
+    LMB_TRY_GOTO(st, done, lmbi_ptq_settle(&qat, c, err));
+    *out = qat;
+    qat = NULL;
 done:
     lmb_graph_destroy(folded);
     lmb_graph_destroy(equal);
@@ -245,4 +262,63 @@ lmb_status lmb_ptq(const lmb_graph *model, const lmb_ptq_config *c, const lmb_da
     lmb_status st = lmb_pass_qat_freeze(qat, out, err);
     lmb_graph_destroy(qat);
     return st;
+}
+
+/* ---- options that would do nothing ---- */
+
+/* The one of `qat` that says how ranges move in a training and is not as it stands by itself; NULL: none. */
+static const char *moves(const lmb_qat_config *q)
+{
+    const lmb_qat_config usual = usual_qat();
+    return q->observer != usual.observer ? "observer" : q->momentum != usual.momentum ? "momentum" : NULL;
+}
+
+static lmb_status check_untrained(const lmb_qat_config *q, lmb_error *err)
+{
+    if (q->scheme == LMB_QAT_LEARNED)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "qat.scheme is learned, and nothing is trained that could learn: leave the scheme at range, or "
+                        "train, with `quantize.train` of `limbeck distill`");
+    if (moves(q))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "qat.%s says how ranges move in a training, and nothing is trained: leave it out (what takes "
+                        "ranges from images is `observer`), or train, with `quantize.train` of `limbeck distill`",
+                        moves(q));
+    return LMB_OK;
+}
+
+static lmb_status check_trained(const lmb_qat_config *q, const lmb_observer *o, bool correct_bias, lmb_error *err)
+{
+    if (correct_bias)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "correct_bias is for what is not trained with fake quantisation, where biases learn what "
+                        "rounding shifts: leave it out, or leave out quantize.train");
+    if (q->scheme == LMB_QAT_LEARNED && moves(q))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "qat.%s says how ranges move in a training, and with scheme learned there are steps in their "
+                        "place: leave it out, or set qat.scheme to range",
+                        moves(q));
+    if (q->scheme == LMB_QAT_RANGE && o->held && moves(q))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "qat.%s says how ranges move in a training, and those of the observer %s are held: leave it "
+                        "out, or take the observer minmax or moving_average",
+                        moves(q), o->name);
+    if (q->observer == LMB_QAT_MINMAX && q->momentum != usual_qat().momentum)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "qat.momentum is the memory of a moving average, and qat.observer is minmax: leave out one of "
+                        "the two");
+    return LMB_OK;
+}
+
+lmb_status lmb_ptq_check(const lmb_ptq_config *c, const lmb_dataset *train, bool trains, lmb_error *err)
+{
+    lmb_qat_config q = scheme_of(c);
+    observing o = { .observer = NULL };
+
+    if (c->calibration || !trains)
+        LMB_TRY(lmb_calibration_check(c, train, err));
+    lmb_status st = pick_observer(&o, c->observer, err);
+    free(o.config);
+    LMB_TRY(st);
+    return trains ? check_trained(&q, o.observer, c->correct_bias, err) : check_untrained(&q, err);
 }

@@ -19,7 +19,8 @@ static const char *const schemes[] = { "range", "learned", NULL };
 static const char *const activations[] = { "affine", "symmetric", NULL };
 static const char *const scales[] = { "any", "power_of_two", NULL };
 const lmb_field lmb_qat_fields[] = {
-    LMB_CHOICE(lmb_qat_config, observer, 0, observers, "how ranges of activations are found"),
+    LMB_CHOICE(lmb_qat_config, observer, 0, observers,
+               "how ranges of activations move in a training, from where the observer of calibration has put them"),
     LMB_REAL(lmb_qat_config, momentum, 0.98, 0, 1, "", "memory of the moving average"),
     LMB_CHOICE(lmb_qat_config, scheme, 0, schemes, "scales from ranges, or learned as parameters (LSQ; qat only)"),
     LMB_INT(lmb_qat_config, bits, 8, 2, 8, "bits", "of weights; fewer than 8 are a smaller .lmb file"),
@@ -97,7 +98,7 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
     for (int i = 0; i < 2; i++) {
         b->g->value[range[i]].next = next[i];
         b->g->value[range[i]].decay = 0;
-        if (c->observer == 1)
+        if (c->observer == LMB_QAT_MINMAX)
             b->g->value[range[i]].reduce = i ? LMB_REDUCE_MAX : LMB_REDUCE_MIN;
     }
     snprintf(buf, sizeof buf, "%.180s.q", name);

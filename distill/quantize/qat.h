@@ -35,6 +35,7 @@ typedef struct lmb_qat_config {
     int64_t scheme, bits, ends, activation_bits, activations, scales;
     const struct lmb_tree *layers; /* {weight: bits}, or NULL */
 } lmb_qat_config;
+enum { LMB_QAT_MOVING_AVERAGE, LMB_QAT_MINMAX };
 enum { LMB_QAT_RANGE, LMB_QAT_LEARNED };
 enum { LMB_QAT_AFFINE, LMB_QAT_SYMMETRIC };
 enum { LMB_QAT_ANY_SCALE, LMB_QAT_POWER_OF_TWO };

@@ -29,13 +29,14 @@ static lmb_status round_activations(const lmb_graph *model, const lmb_ptq_config
 {
     lmb_graph *ranged;
 
-    if (c->qat->scheme != LMB_QAT_LEARNED)
-        return lmbi_qat_insert(model, c->qat, LMBI_QAT_ACTIVATIONS | LMBI_QAT_UNFOLDED, out, err);
     LMB_TRY(lmbi_qat_insert(model, c->qat, LMBI_QAT_ACTIVATIONS | LMBI_QAT_UNFOLDED, &ranged, err));
-    lmb_status st = lmb_ptq_observe(ranged, c, train, err);
+    lmb_status st = c->calibration ? lmb_ptq_observe(ranged, c, train, err) : LMB_OK;
     if (st == LMB_OK)
-        st = lmb_pass_steps(ranged, out, err);
-    lmb_graph_destroy(ranged);
+        st = lmbi_ptq_settle(&ranged, c, err);
+    if (st == LMB_OK)
+        *out = ranged;
+    else
+        lmb_graph_destroy(ranged);
     return st;
 }
 

@@ -29,8 +29,8 @@ extern "C" {
 
 /* A model in inference form -> `first`, which is trained, and `base`, the same with weights that are not rounded, which
  * is kept for lmb_unfolded_fold. Equalising and correcting biases are for folded weights: c says nothing of them here.
- *   train    for learned steps, which begin where c->calibration images put the ranges; may be NULL for ranges
- *   errors   those of lmb_pass_qat and, with learned steps, of lmb_ptq */
+ *   train    of it c->calibration images say where ranges or learned steps begin; NULL with none of them
+ *   errors   those of lmb_ptq */
 LMB_MUST_CHECK lmb_status lmb_unfolded_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train,
                                              lmb_graph **base, lmb_graph **first, lmb_error *err);
 /* What `first` has learnt, folded: a graph as of lmb_pass_qat, or lmb_pass_steps, with its ranges or steps. `base`

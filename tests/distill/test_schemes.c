@@ -9,6 +9,7 @@
 #include "core/ops/quantize.h"
 #include "core/passes/fold.h"
 #include "distill/quantize/bits.h"
+#include "distill/quantize/integer_form.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/profile.h"
 #include "distill/quantize/ptq.h"
@@ -224,6 +225,67 @@ START_TEST(fewer_bits_are_a_smaller_file)
 }
 END_TEST
 
+/* What the bits of the parts are that `weight` has become in `form`; 0: not all the same. */
+static int bits_of_parts(const lmb_graph *form, const char *scheme, const char *weight, int *parts)
+{
+    lmb_config *c = config_of(scheme);
+    int *bits = malloc(sizeof *bits * (size_t)form->n_nodes), all = -1;
+    lmb_qat_config q;
+
+    *parts = 0;
+    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+    ck_ok(lmb_bits_resolve(form, &q, bits, &err));
+    for (int i = 0; i < form->n_nodes; i++)
+        if (bits[i] && strncmp(form->value[form->node[i].in[1]].name, weight, strlen(weight)) == 0) {
+            all = all == -1 || all == bits[i] ? bits[i] : 0;
+            ++*parts;
+        }
+    free(bits);
+    lmb_config_destroy(c);
+    return all;
+}
+
+/* Behind a Concat a layer becomes one for each part: its name means them all, in `layers` and as one of the ends. */
+START_TEST(a_name_reaches_what_it_was_rewritten_into)
+{
+    static const struct {
+        const char *scheme, *weight;
+        int bits;
+    } rows[] = {
+        { "{layers: {conv3.conv.weight: 2}}", "conv3.", 2 },
+        { "{layers: {conv3: 3}}", "conv3.", 3 },
+        { "{layers: {conv3.conv.weight: 2, conv3: 5}}", "conv3.", 2 }, /* the longer name, wherever it stands */
+        { "{layers: {conv3: 5, conv3.conv.weight: 2}}", "conv3.", 2 },
+        { "{layers: {conv3.conv.weight.part1: 2}}", "conv3.", 0 },
+        { "{bits: 3, ends: 6}", "conv3.", 3 },
+        { "{bits: 3, ends: 6}", "conv5.", 6 },
+        { "{bits: 3, ends: 6}", "conv1.", 6 },
+    };
+    lmb_graph *form,
+        *model = set_up("{name: layers, mean: 128, scale: 0.02, layers: [{conv: {channels: 6}}, "
+                        "{concat: {branches: [[{conv: {channels: 3}}], [{conv: {channels: 4}}]]}}, "
+                        "{conv: {channels: 5}}, "
+                        "{concat: {branches: [[{conv: {channels: 3}}], [{conv: {channels: 2}}]]}}, "
+                        "{conv: {channels: 4}}, {pool: global}, flatten]}");
+    ck_ok(lmb_pass_integer_form(model, &form, &err));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int parts, bits = bits_of_parts(form, rows[i].scheme, rows[i].weight, &parts);
+        ck_assert_msg(bits == rows[i].bits && parts == 1 + (rows[i].weight[4] != '1'), "%s: %d bits, %d parts",
+                      rows[i].scheme, bits, parts);
+    }
+    lmb_config *c = config_of("{layers: {conv3.con.weight: 2}}");
+    lmb_qat_config q;
+    lmb_graph *qat;
+    ck_ok(lmb_fields_bind(lmb_qat_fields, lmb_config_root(c), &q, &err));
+    ck_assert_int_eq(lmb_pass_qat(form, &q, &qat, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "did you mean conv3.conv.weight?") != NULL, "%s", err.msg);
+    lmb_config_destroy(c);
+    lmb_graph_destroy(form);
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 START_TEST(bad_requests_are_refused)
 {
     static const struct {
@@ -264,4 +326,5 @@ START_TEST(powers_are_rounded_up)
 END_TEST
 
 LMB_TEST_MAIN("distill/schemes", add_loop(integers_answer_as_their_simulation, N_MODELS *N_SCHEMES);
-              add(fewer_bits_are_a_smaller_file); add(bad_requests_are_refused); add(powers_are_rounded_up);)
+              add(fewer_bits_are_a_smaller_file); add(a_name_reaches_what_it_was_rewritten_into);
+              add(bad_requests_are_refused); add(powers_are_rounded_up);)

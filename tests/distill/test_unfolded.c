@@ -290,7 +290,7 @@ START_TEST(what_does_not_fold_is_named)
 
     set_up(models[3], "{}");
     const lmb_ptq_config c = start_config();
-    ck_ok(lmb_unfolded_start(model, &c, NULL, &base, &first, &err));
+    ck_ok(lmb_unfolded_start(model, &c, data, &base, &first, &err));
     train_on(data, first, "{epochs: 1, batch: 40, lr: 0.001, threads: 1}");
     qat.scheme = LMB_QAT_LEARNED;
     ck_assert_int_eq(lmb_unfolded_fold(base, first, &qat, &second, &err), LMB_E_ARG);
@@ -308,7 +308,7 @@ START_TEST(what_does_not_fold_is_named)
         in[i] = lmb_emit_value(&b, i < 3 ? LMB_ROLE_PARAMETER : LMB_ROLE_STATISTIC, "v", LMB_F32, LMB_SHAPE(2), v);
     lmb_emit_output(&b, "y", lmb_emit(&b, "BatchNormalization", "alone", in, 5, LMB_NO_ATTRS));
     ck_ok(lmb_builder_status(&b));
-    ck_assert_int_eq(lmb_unfolded_start(other, &c, NULL, &base, &first, &err), LMB_E_UNSUPPORTED);
+    ck_assert_int_eq(lmb_unfolded_start(other, &c, data, &base, &first, &err), LMB_E_UNSUPPORTED);
     ck_assert_msg(strstr(err.msg, "node alone: BatchNormalization has no integer form") != NULL, "%s", err.msg);
     lmb_graph_destroy(other);
     tear_down();

@@ -31,7 +31,7 @@ refused() {
 refused 'give the second as quantize.train' --set 'student.quantize={unfolded: {epochs: 1}}'
 refused 'give the second as quantize.train' --set student.quantize.method=ptq
 refused 'quantize.equalise changes folded weights' --set student.quantize.equalise=true
-refused 'quantize.correct_bias changes folded weights' --set student.quantize.correct_bias=true
+refused 'correct_bias is for what is not trained' --set student.quantize.correct_bias=true
 [ -e "$dir/run/student" ] && fail "a refusal comes after work"
 
 "$limbeck" config check "$dir/run.yaml" >"$dir/out" 2>"$dir/err" || fail "config check: $(cat "$dir/err")"

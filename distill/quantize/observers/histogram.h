@@ -45,7 +45,8 @@ static inline void lmbi_histogram_range(float lo, float hi, int a, int b, float 
 }
 
 /* What an observer that counts into one has in its table; its `range` is its own. */
-#define LMBI_HISTOGRAM_OBSERVER \
-    .bytes = sizeof(lmbi_histogram), .needs_range = true, .see = lmbi_histogram_see, .merge = lmbi_histogram_merge
+#define LMBI_HISTOGRAM_OBSERVER                                                                                        \
+    .bytes = sizeof(lmbi_histogram), .needs_range = true, .held = true, .see = lmbi_histogram_see,                     \
+    .merge = lmbi_histogram_merge
 
 #endif
