@@ -46,7 +46,7 @@ refused "the student computes no value named 'a'" --set "student.distill={teache
 refused 'nowhere' --set "student.quantize={qat: {layers: {nowhere: 4}}, $train}"
 refused 'learned and scales power_of_two exclude each other' --set "student.quantize={qat: {scheme: learned, scales: power_of_two}, $train}"
 refused 'quantize.prove compares by validation samples' --set "student.quantize={prove: true, $train, distill: {teacher: self}}" --set split.validation=0
-refused 'quantize.calibration asks for 300 images; the training part has 160' --set 'student.quantize={calibration: 300}'
+refused 'calibration with 300 images; the training part has 160' --set 'student.quantize={calibration: 300}'
 refused "there is no observer 'minmix'" --set 'student.quantize={observer: minmix}'
 
 # a comparison's trainings are of the student before it is pruned
