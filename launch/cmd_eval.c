@@ -18,7 +18,7 @@ static const char usage[] =
     "on a part of the configuration's data. Any ONNX classifier that uses our operators will do. A .lmb, or an ONNX model with\n"
     "QuantizeLinear and DequantizeLinear, is computed in integers by the device runtime. --backend cuda (default: train.backend):\n"
     "on a GPU, the same integers, or f32; the time and --logits (every answer) of an f32 model are always the processor's;\n"
-    "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ...} adds a normalisation).\n";
+    "without MODEL, what the configuration's `model` section describes ({name: onnx, path: ..., mean: ...} adds a normalisation).\n";
 
 static void print_classes(const lmb_metrics *m, const lmb_dataset *d)
 {

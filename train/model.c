@@ -12,8 +12,9 @@
 
 typedef struct common { double mean, scale, bn_momentum; } common;
 const lmb_field lmb_model_common_fields[] = {
-    LMB_REAL(common, mean, 128, 0, 255, "", "subtracted from raw pixels; a whole number is exact in integers"),
-    LMB_REAL(common, scale, 0.0157, 1e-9, 1e9, "", "then multiplied"),
+    LMB_REAL(common, mean, 128, 0, 255, "",
+             "subtracted from raw pixels; a whole number is exact in integers; model onnx: 0 unless it is named"),
+    LMB_REAL(common, scale, 0.0157, 1e-9, 1e9, "", "then multiplied; model onnx: 1 unless it is named"),
     LMB_REAL(common, bn_momentum, 0.9, 0, 1, "", "memory of BatchNormalization's running statistics"), LMB_FIELD_END
 };
 
@@ -200,6 +201,10 @@ static lmb_status bind(const lmb_model_family *f, const lmb_tree *t, void *confi
     rows[n] = (lmb_field)LMB_FIELD_END;
     LMB_TRY(lmb_fields_bind(rows, t, config, err));
     memcpy(c, (char *)config + f->config_size, sizeof *c);
+    if (f->raw && !lmb_tree_has(t, "mean"))
+        c->mean = 0;
+    if (f->raw && !lmb_tree_has(t, "scale"))
+        c->scale = 1;
     return LMB_OK;
 }
 
@@ -246,8 +251,10 @@ lmb_status lmb_model_build(const lmb_tree *model, const lmb_shape *sample, int c
         n.b = lmb_builder_of(g, err);
         n.bn_momentum = c.bn_momentum;
         lmb_vid x = lmb_emit_value(&n.b, LMB_ROLE_INPUT, "x", LMB_F32, input, NULL);
-        x = lmb_emit(&n.b, "Sub", "centre", LMB_IN(x, lmb_emit_scalar(&n.b, (float)c.mean)), LMB_NO_ATTRS);
-        x = lmb_emit(&n.b, "Mul", "normalise", LMB_IN(x, lmb_emit_scalar(&n.b, (float)c.scale)), LMB_NO_ATTRS);
+        if (!f->raw || c.mean != 0)
+            x = lmb_emit(&n.b, "Sub", "centre", LMB_IN(x, lmb_emit_scalar(&n.b, (float)c.mean)), LMB_NO_ATTRS);
+        if (!f->raw || c.scale != 1)
+            x = lmb_emit(&n.b, "Mul", "normalise", LMB_IN(x, lmb_emit_scalar(&n.b, (float)c.scale)), LMB_NO_ATTRS);
         lmb_emit_output(&n.b, "logits", f->build(&n, config, x, classes));
         st = lmb_builder_status(&n.b);
     }

@@ -31,6 +31,7 @@ typedef struct lmb_model_family {
     const lmb_field *fields;
     size_t config_size;
     lmb_vid (*build)(lmb_net *n, const void *config, lmb_vid x, int classes); /* -> logits */
+    bool raw; /* pixels come as they are: mean is 0 and scale 1 where the section does not name them */
 } lmb_model_family;
 
 extern const lmb_field lmb_model_common_fields[]; /* options that every family has beside its own */

@@ -2,7 +2,8 @@
  * or with a new head for other classes (transfer learning).
  *
  * The file's graph is appended behind the normalisation that its authors trained with, as an f32 prefix: the common
- * mean and scale bring pixels to what they call 0 to 1, then per-channel mean and deviation.
+ * mean and scale bring pixels to what they call 0 to 1, then per-channel mean and deviation. Only what the section
+ * names is done: a file that normalises pixels itself must not get them normalised.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -136,5 +137,5 @@ static lmb_vid build(lmb_net *n, const void *cfg, lmb_vid x, int classes)
 }
 
 const lmb_model_family lmb_model_onnx = {
-    "onnx", "a model from an ONNX file, with a new head if wanted", "", fields, sizeof(config), build
+    "onnx", "a model from an ONNX file, with a new head if wanted", "", fields, sizeof(config), build, .raw = true
 };

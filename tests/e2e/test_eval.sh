@@ -35,13 +35,13 @@ done
 "$limbeck" eval "$dir/four.yaml" --set "model={name: mlp, hidden: [10]}" >"$dir/out" 2>"$dir/err" || fail "eval without a file: $(cat "$dir/err")"
 grep -q " 1494 parameters, .* 5984 bytes," "$dir/out" || fail "eval without a file: $(head -1 "$dir/out")" # 144 x 10 + 10 + 10 x 4 + 4, mean and scale
 
-# a model from a file is a teacher as it is: as many right, its normalisation in its file
+# a model from a file is a teacher as it is: as many right, the normalisation in its file and not once more before it
 cat >"$dir/taught.yaml" <<Y
 run: $dir/taught
 data: {name: synthetic, train: 300, test: 120, channels: 1, height: 12, width: 12, classes: 4}
 split: {validation: 60}
 launch: {ranks: 1}
-teacher: {model: {name: onnx, path: $model, mean: 0, scale: 1}}
+teacher: {model: {name: onnx, path: $model}}
 student: {model: {name: mlp, hidden: [4]}, train: {epochs: 1, batch: 32, threads: 1, lr: 0.01}, distill: {alpha: 0.5}}
 Y
 "$limbeck" run "$dir/taught.yaml" >"$dir/out" 2>"$dir/err" || fail "a teacher from a file: $(cat "$dir/err")"
