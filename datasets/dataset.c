@@ -182,6 +182,12 @@ static int32_t subset_group(const lmb_dataset *d, int64_t index)
     return s->of->group(s->of, s->index[index]);
 }
 
+static const char *subset_name(const lmb_dataset *d, int64_t index)
+{
+    const subset *s = d->state;
+    return s->of->name(s->of, s->index[index]);
+}
+
 static lmb_hash subset_hash(const lmb_dataset *d)
 {
     const subset *s = d->state;
@@ -218,6 +224,7 @@ lmb_status lmb_dataset_subset(const lmb_dataset *of, const uint32_t *index, int6
     d->read = subset_read;
     d->label = of->label ? subset_label : NULL;
     d->group = of->group ? subset_group : NULL;
+    d->name = of->name ? subset_name : NULL;
     d->destroy = subset_destroy;
     d->state = s;
     *out = d;

@@ -31,6 +31,8 @@ struct lmb_dataset {
     int32_t (*label)(const lmb_dataset *d, int64_t index);
     /* Natural group (writer, subject) of a sample; NULL: the set has none. */
     int32_t (*group)(const lmb_dataset *d, int64_t index);
+    /* The file of a sample, "<class>/<file>"; lives as long as the set. NULL: samples have only their indices. */
+    const char *(*name)(const lmb_dataset *d, int64_t index);
     /* Of the content: what ranks agree on at start. May read all samples; one call at a time. */
     lmb_hash (*hash)(const lmb_dataset *d);
     void (*destroy)(lmb_dataset *d); /* frees state */
@@ -59,8 +61,8 @@ void lmb_dataset_destroy(lmb_dataset *d); /* NULL is a no-op */
 /* A view of d[index[0]], d[index[1]], ...; the list is copied, `d` is borrowed and must outlive the view. */
 LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_t *index, int64_t n,
                                              lmb_dataset **out, lmb_error *err);
-/* A view of both, the second behind the first; groups are lost. Both are borrowed.  errors  E_SHAPE: they are not
- * alike */
+/* A view of both, the second behind the first; groups and names are lost. Both are borrowed.
+ *   errors  E_SHAPE: they are not alike */
 LMB_MUST_CHECK lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second, lmb_dataset **out,
                                            lmb_error *err);
 /* A view of samples whose labels are not to be had: all are 0 of so many classes. `d` is borrowed. */

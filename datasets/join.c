@@ -64,6 +64,7 @@ lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second,
     d->read = join_read;
     d->label = first->label && second->label ? join_label : NULL;
     d->group = NULL;
+    d->name = NULL;
     d->hash = join_hash;
     d->destroy = join_destroy;
     d->state = j;

@@ -21,7 +21,8 @@ static const char usage[] =
     "  --stage NAME       of a configuration with several stages\n"
     "  --fresh            start over, whatever an earlier run has left\n"
     "  --continue         an update of what was trained, with the new samples of the section `update` beside a share of the\n"
-    "                     old ones: data, list (CSV of `limbeck monitor --label`), share, train; into <run>/<stage>-updated\n"
+    "                     old ones: data, list (CSV of `limbeck monitor --label`), share, train; into <run>/<stage>-updated.\n"
+    "                     Where no model of the run was trained it begins with compress.teacher\n"
     "  --again            with --continue: a further update with other new samples, from what the last one has left, into\n"
     "                     <run>/<stage>-updated-2 and so on\n"
     "  --set key=value    change any key, e.g. --set train.epochs=3 --set train.optimizer=adam\n" LMB_PLAN_CACHE_USAGE
@@ -112,9 +113,9 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (a.n_words != 1)
         return LMB_FAIL(err, LMB_E_ARG, "give one configuration file; --help explains");
     LMB_TRY(lmb_tracing_bind(&a, &r.tracing, err));
-    LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", NULL), &r.job, err));
-    r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
     r.update = lmb_args_get(&a, "continue", NULL) != NULL;
+    LMB_TRY(lmb_job_open(a.word[0], &a, lmb_args_get(&a, "stage", r.update ? LMB_JOB_UPDATE : NULL), &r.job, err));
+    r.fresh = lmb_args_get(&a, "fresh", NULL) != NULL;
     r.again = lmb_args_get(&a, "again", NULL) != NULL;
     r.job.c.plan_cache = lmb_args_get(&a, "plan-cache", r.job.c.plan_cache);
     lmb_status st = r.again && !r.update

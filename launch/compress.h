@@ -58,6 +58,11 @@ LMB_MUST_CHECK lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree 
  * and what to change. */
 LMB_MUST_CHECK lmb_status lmb_compress_half_check(const lmb_search_config *c, int64_t samples, lmb_error *err);
 
+/* What the section `compress` compresses, for an update of a stage that was not trained: the caller's. */
+LMB_MUST_CHECK lmb_status lmb_compress_origin(const lmb_job *j, bool say, lmb_graph **out, lmb_error *err);
+/* Does the configuration say so? A teacher that is itself such a stage, still to be trained, is no answer. */
+bool lmb_compress_has_origin(const lmb_job *j);
+
 /* What `compress` may hold beside lmb_search_fields. */
 extern const lmb_field lmb_compress_fields[];
 /* For `limbeck config check`: section, data and, where it is there, teacher. */

@@ -62,3 +62,26 @@ lmb_status lmb_compress_teacher(const lmb_job *j, const lmb_tree *teacher, const
     LMB_TRY(lmb_teacher_read_file(j, path, say && !said, compressed, err));
     return check_floats(path, *compressed, err);
 }
+
+static bool names_teachers(const lmb_job *j)
+{
+    return lmb_tree_has(lmb_tree_get(j->c.compress, "distill"), "teachers");
+}
+
+bool lmb_compress_has_origin(const lmb_job *j)
+{
+    return j->c.compress && strcmp(j->stage_name, "student") != 0 &&
+           (!j->stage.model || lmb_tree_has(j->c.compress, "teacher") || names_teachers(j));
+}
+
+lmb_status lmb_compress_origin(const lmb_job *j, bool say, lmb_graph **out, lmb_error *err)
+{
+    const lmb_tree *c = j->c.compress;
+    lmb_graph *several = NULL;
+    lmb_status st = lmb_compress_teacher(
+        j, lmb_tree_has(c, "teacher") ? lmb_tree_get(c, "teacher") : NULL,
+        names_teachers(j) ? lmb_tree_get(lmb_tree_get(c, "distill"), "teachers") : NULL, say, out, &several, err);
+
+    lmb_graph_destroy(several);
+    return st;
+}

@@ -67,6 +67,10 @@ static lmb_status check_teacher(const lmb_stage_config *s, lmb_error *err)
 
 static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
 {
+    bool update = stage && strcmp(stage, LMB_JOB_UPDATE) == 0;
+
+    if (update)
+        stage = !j->c.model && j->c.compress && j->c.teacher ? "teacher" : NULL;
     j->stage_name = stage ? stage : "model";
     if (!*j->c.run)
         return LMB_FAIL(err, LMB_E_ARG, "`run` is empty; name the folder for everything that the run leaves");
@@ -92,7 +96,7 @@ static lmb_status bind_stage(lmb_job *j, const char *stage, lmb_error *err)
         if (t == j->c.teacher)
             LMB_TRY(check_teacher(&j->stage, err));
     }
-    if (!j->stage.model)
+    if (!j->stage.model && !(update && j->c.compress))
         return LMB_FAIL(err, LMB_E_ARG, "the configuration has no `model`; `limbeck list models` shows what there is");
     return LMB_OK;
 }

@@ -49,6 +49,9 @@ typedef struct lmb_job {
 
 /* Stage name for commands that need the data but build no model. */
 #define LMB_JOB_DATA_ONLY "data"
+/* Stage name for an update that names none: the file's own `model`, or, of a search without one, what it compresses:
+ * the stage `teacher`, or what compress.teacher is, as if it were the `model`. */
+#define LMB_JOB_UPDATE "update"
 /* Read `path`, apply --set, bind and check everything below the chosen stage (NULL: the file's own `model`). */
 LMB_MUST_CHECK lmb_status lmb_job_open(const char *path, const lmb_args *args, const char *stage, lmb_job *job,
                                        lmb_error *err);

@@ -136,18 +136,19 @@ static lmb_status check_models(const lmb_job *j, const lmb_federation_config *c,
     return st;
 }
 
-static lmb_status check_update(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
+static lmb_status check_update(const char *path, const lmb_args *a, const char *stage, bool quiet, lmb_error *err)
 {
+    char begins[LMB_UPDATE_BEGINS];
     lmb_job j;
 
-    LMB_TRY(lmb_job_open(path, a, LMB_JOB_DATA_ONLY, &j, err));
+    LMB_TRY(lmb_job_open(path, a, stage, &j, err));
     lmb_status st = lmb_job_data(&j, err);
     if (st == LMB_OK)
         st = lmb_job_training(&j, err);
     if (st == LMB_OK)
-        st = lmbi_update_check(&j, err);
+        st = lmbi_update_check(&j, begins, err);
     if (st == LMB_OK && !quiet)
-        printf("%s: update is sound\n", path);
+        printf("%s: update is sound; it begins with %s\n", path, *begins ? begins : "the stage that --stage names");
     lmb_job_close(&j);
     return st;
 }
@@ -217,6 +218,7 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
     bool model = j.c.model != NULL, teacher = j.c.teacher != NULL, student = j.c.student != NULL,
          federation = j.c.federation != NULL;
     bool compress = j.c.compress != NULL, tune = j.c.tune != NULL, update = j.c.update != NULL;
+    bool by_stage = !model && !compress && (teacher || student); /* which is updated, --stage will say */
     lmb_job_close(&j);
     if (model || (!teacher && !student && !federation && !compress))
         LMB_TRY(check_stage(path, a, NULL, quiet, err));
@@ -227,7 +229,7 @@ lmb_status lmb_job_check(const char *path, const lmb_args *a, const char *only, 
     if (compress)
         LMB_TRY(lmb_compress_check(path, a, quiet, err));
     if (update)
-        LMB_TRY(check_update(path, a, quiet, err));
+        LMB_TRY(check_update(path, a, by_stage ? LMB_JOB_DATA_ONLY : LMB_JOB_UPDATE, quiet, err));
     if (tune)
         LMB_TRY(lmb_tune_check(path, a, quiet, err));
     return federation ? check_federation(path, a, student ? "student" : LMB_JOB_DATA_ONLY, quiet, err) : LMB_OK;

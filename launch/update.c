@@ -11,8 +11,10 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "datasets/split.h"
+#include "launch/compress.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
+#include "launch/update_list.h"
 
 const lmb_field lmb_update_fields[] = {
     LMB_TREE(lmb_update_config, data, "new labelled samples: name and options, as in `data`"),
@@ -28,9 +30,10 @@ typedef struct material {
     lmb_update_config c;
     lmb_dataset *all, *listed, *old, *both;
     const lmb_dataset *fresh;
-    uint32_t *numbers; /* of the listed samples; NULL: all are new */
+    uint32_t *numbers;           /* of the listed samples; NULL: all are new */
     char learnt[LMB_HASH_HEX];   /* which new samples, with which labels */
-    char before[LMB_STAGE_PATH]; /* whose weights it begins with */
+    char before[LMB_STAGE_PATH]; /* the file that it begins with; "": what a search compresses */
+    lmb_graph *model;            /* of that, and then trained */
 } material;
 
 static void close_material(material *m)
@@ -40,6 +43,7 @@ static void close_material(material *m)
     lmb_dataset_destroy(m->listed);
     lmb_dataset_destroy(m->all);
     free(m->numbers);
+    lmb_graph_destroy(m->model);
 }
 
 /* Said here, and not by layers that get what they can not take. */
@@ -64,7 +68,7 @@ static lmb_status take_listed(const lmb_job *j, material *m, lmb_error *err)
     LMB_TRY(check_alike(j, m, err));
     if (!*m->c.list)
         return LMB_OK;
-    LMB_TRY(lmbi_update_list(m->c.list, m->all->n, &m->numbers, &n, err));
+    LMB_TRY(lmbi_update_list(m->c.list, m->all, &m->numbers, &n, err));
     LMB_TRY(lmb_dataset_subset(m->all, m->numbers, n, &m->listed, err));
     m->fresh = m->listed;
     return LMB_OK;
@@ -86,7 +90,7 @@ static lmb_status take_old(const lmb_job *j, material *m, lmb_error *err)
     return st;
 }
 
-/* The new samples by what they are: numbers and labels. */
+/* The new samples by what they are: labels, and names, or else numbers. */
 static lmb_status name_samples(material *m, lmb_error *err)
 {
     int64_t n = m->fresh->n;
@@ -98,7 +102,9 @@ static lmb_status name_samples(material *m, lmb_error *err)
     lmb_status st = lmb_dataset_labels(m->fresh, label, err);
     lmb_hash_begin(&h);
     lmb_hash_add(&h, label, sizeof *label * (size_t)n);
-    if (m->numbers)
+    for (int64_t i = 0; i < n && m->fresh->name; i++)
+        lmb_hash_add_text(&h, m->fresh->name(m->fresh, i));
+    if (m->numbers && !m->fresh->name)
         lmb_hash_add(&h, m->numbers, sizeof *m->numbers * (size_t)n);
     lmb_hash hash = lmb_hash_end(&h);
     lmb_hash_hex(&hash, m->learnt);
@@ -144,12 +150,12 @@ static lmb_status measure(const lmb_job *j, const material *m, const lmb_graph *
 static lmb_status add_origin(const material *m, lmb_str *config, lmb_error *err)
 {
     char weights[LMB_HASH_HEX];
-    void *bytes;
-    size_t size;
+    lmb_str file = LMB_STR_INIT;
+    lmb_status st = lmb_onnx_export(m->model, NULL, &file, err);
 
-    LMB_TRY(lmb_file_read(m->before, (size_t)1 << 32, &bytes, &size, err));
-    lmb_hash hash = lmb_hash_of(bytes, size);
-    free(bytes);
+    lmb_hash hash = lmb_hash_of(file.text, file.n);
+    lmb_str_free(&file);
+    LMB_TRY(st);
     lmb_hash_hex(&hash, weights);
     lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)m->fresh->n, m->learnt);
     return lmb_str_check(config, err);
@@ -200,6 +206,23 @@ static lmb_status last_update(const lmb_job *j, int *last, lmb_error *err)
     return LMB_OK;
 }
 
+/* What the first update begins with: path, or "" for the teacher of a search. */
+static lmb_status first_origin(const lmb_job *j, char path[LMB_STAGE_PATH], lmb_error *err)
+{
+    char stage[64];
+
+    LMB_TRY(series_path(j, 0, "model.onnx", stage, path, err));
+    if (!lmb_file_exists(path) && lmb_compress_has_origin(j))
+        *path = '\0';
+    return LMB_OK;
+}
+
+/* m->model of m->before. */
+static lmb_status read_before(const lmb_job *j, material *m, bool say, lmb_error *err)
+{
+    return *m->before ? lmb_onnx_read(m->before, NULL, &m->model, err) : lmb_compress_origin(j, say, &m->model, err);
+}
+
 /* Which update it is, and what it begins with (m->before). */
 static lmb_status choose_place(const lmb_job *j, bool again, material *m, char stage[64], lmb_error *err)
 {
@@ -211,7 +234,7 @@ static lmb_status choose_place(const lmb_job *j, bool again, material *m, char s
     if (again && last > 0)
         LMB_TRY(has_learnt(j, last, m, &learnt, err));
     int k = last == 0 ? 1 : learnt ? last : last + 1;
-    LMB_TRY(series_path(j, k - 1, "model.onnx", other, m->before, err));
+    LMB_TRY(k == 1 ? first_origin(j, m->before, err) : series_path(j, k - 1, "model.onnx", other, m->before, err));
     return series_path(j, k, "", stage, path, err);
 }
 
@@ -224,8 +247,7 @@ static lmb_status leave_samples(const lmb_job *j, const char *stage, const mater
     return lmb_file_write(path, text, strlen(text), err);
 }
 
-static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb_graph *model, lmb_comm *comm,
-                           bool fresh, lmb_error *err)
+static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb_comm *comm, bool fresh, lmb_error *err)
 {
     double smoothing = m->c.train.label_smoothing;
     const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
@@ -240,7 +262,7 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
                           stage,
                           config.text,
                           &m->c.train,
-                          model,
+                          m->model,
                           &loss,
                           m->both ? m->both : m->fresh,
                           j->validation,
@@ -253,27 +275,26 @@ static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb
     return st;
 }
 
-static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_graph *model, lmb_comm *comm, bool fresh,
-                         lmb_error *err)
+static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_comm *comm, bool fresh, lmb_error *err)
 {
     char path[LMB_STAGE_PATH];
     figures before = { 0, 0 }, after = { 0, 0 };
 
     if (comm->rank == 0) {
-        fprintf(stderr, "%lld new samples and %lld old ones\n", (long long)m->fresh->n,
-                (long long)(m->old ? m->old->n : 0));
-        LMB_TRY(measure(j, m, model, &before, err));
+        fprintf(stderr, "%lld new samples and %lld old ones; it begins with %s\n", (long long)m->fresh->n,
+                (long long)(m->old ? m->old->n : 0), *m->before ? m->before : "the teacher of `compress`");
+        LMB_TRY(measure(j, m, m->model, &before, err));
     }
-    LMB_TRY(train_on(j, m, stage, model, comm, fresh, err));
+    LMB_TRY(train_on(j, m, stage, comm, fresh, err));
     if (comm->rank != 0)
         return LMB_OK;
-    LMB_TRY(measure(j, m, model, &after, err));
+    LMB_TRY(measure(j, m, m->model, &after, err));
     printf("new samples: %.2f %% before, %.2f %% after (trained on); test part: %.2f %% before, %.2f %% after\n",
            100 * before.fresh, 100 * after.fresh, 100 * before.test, 100 * after.test);
     LMB_TRY(lmb_stage_path(path, j->c.run, stage, "model.onnx", err));
     LMB_TRY(leave_samples(j, stage, m, err)); /* before the model, by which an update is there */
-    LMB_TRY(lmb_onnx_write(path, model, NULL, err));
-    return lmb_stage_report(j->c.run, stage, path, model, j->test, m->c.train.backend, err);
+    LMB_TRY(lmb_onnx_write(path, m->model, NULL, err));
+    return lmb_stage_report(j->c.run, stage, path, m->model, j->test, m->c.train.backend, err);
 }
 
 /* ---- for who makes something of the last one ---- */
@@ -344,11 +365,27 @@ void lmbi_update_last_free(lmb_update_last *u)
     memset(u, 0, sizeof *u);
 }
 
-lmb_status lmbi_update_check(const lmb_job *j, lmb_error *err)
+/* The model that the first update begins with, unless it is still to be trained. */
+static lmb_status check_first(const lmb_job *j, material *m, char begins[LMB_UPDATE_BEGINS], lmb_error *err)
+{
+    LMB_TRY(first_origin(j, m->before, err));
+    bool there = !*m->before || lmb_file_exists(m->before);
+    snprintf(begins, LMB_UPDATE_BEGINS, "%s%s", *m->before ? m->before : "the teacher of `compress`",
+             there ? "" : ", which is not there yet");
+    if (!there)
+        return LMB_OK;
+    LMB_TRY(read_before(j, m, false, err));
+    return lmb_job_check_training(&m->c.train, m->model, m->both ? m->both : m->fresh, err);
+}
+
+lmb_status lmbi_update_check(const lmb_job *j, char begins[LMB_UPDATE_BEGINS], lmb_error *err)
 {
     material m = { .all = NULL };
     lmb_status st = open_material(j, &m, err);
 
+    *begins = '\0';
+    if (st == LMB_OK && strcmp(j->stage_name, LMB_JOB_DATA_ONLY) != 0)
+        st = check_first(j, &m, begins, err);
     close_material(&m);
     return st;
 }
@@ -357,23 +394,21 @@ lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_e
 {
     char path[LMB_STAGE_PATH], stage[64];
     material m = { .all = NULL };
-    lmb_graph *model = NULL;
     lmb_status st;
 
     if (!j->c.update)
         return LMB_FAIL(err, LMB_E_ARG,
                         "--continue needs a section `update` in the configuration: data, list, share, train");
-    LMB_TRY(lmb_stage_path(path, j->c.run, j->stage_name, "model.onnx", err));
-    if (!lmb_file_exists(path))
+    LMB_TRY(first_origin(j, path, err));
+    if (*path && !lmb_file_exists(path))
         return LMB_FAIL(err, LMB_E_IO, "%s is not there: train it first, without --continue", path);
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_job_training(j, err));
     LMB_TRY_GOTO(st, done, open_material(j, &m, err));
     LMB_TRY_GOTO(st, done, choose_place(j, again, &m, stage, err));
-    LMB_TRY_GOTO(st, done, lmb_onnx_read(m.before, NULL, &model, err));
-    st = update(j, &m, stage, model, comm, fresh, err);
+    LMB_TRY_GOTO(st, done, read_before(j, &m, comm->rank == 0, err));
+    st = update(j, &m, stage, comm, fresh, err);
 done:
-    lmb_graph_destroy(model);
     close_material(&m);
     return st;
 }

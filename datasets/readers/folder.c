@@ -224,6 +224,8 @@ static lmb_status hash_names(state *s, const config *c, lmb_error *err)
 
 static int32_t label_of(const lmb_dataset *d, int64_t index) { return ((const state *)d->state)->labels[index]; }
 
+static const char *name_of(const lmb_dataset *d, int64_t index) { return ((const state *)d->state)->files.name[index]; }
+
 static lmb_status read_sample(const lmb_dataset *d, int64_t index, void *sample, int32_t *label, lmb_error *err)
 {
     const state *s = d->state;
@@ -306,7 +308,7 @@ static lmb_status open_folder(const void *config_, lmb_part part, lmb_dataset **
     *d = (lmb_dataset){ .n = (int64_t)s->files.n, .shape = LMB_SHAPE(c->channels, c->height, c->width), .dtype = LMB_U8,
                         .classes = c->labels ? (int)s->classes.n : 1,
                         .class_names = c->labels ? (const char *const *)s->classes.name : NULL, .hash = hash_of,
-                        .read = read_sample, .label = label_of, .destroy = destroy, .state = s };
+                        .read = read_sample, .label = label_of, .name = name_of, .destroy = destroy, .state = s };
     *out = d;
     return LMB_OK;
 }

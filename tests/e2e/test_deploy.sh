@@ -180,6 +180,23 @@ grep -q "the teacher is $dir/run/model-updated/model.onnx; [0-9]* new samples jo
 again=$(cksum <"$dir/run/compress-1/journal.jsonl")
 must "$limbeck" compress "$dir/c.yaml" --refresh
 [ "$again" = "$(cksum <"$dir/run/compress-1/journal.jsonl")" ] || fail "a finished refresh went on"
+# one's own file, and no `model` to train first: an update begins with what the search compresses, as it is
+right() { sed -n "s/.*test $1 \([0-9.]*\) %.*/\1/p" "$2" | head -1; }
+own="--set run=$dir/own --set model= --set compress.teacher=$dir/mine.onnx"
+refused 2 "has no .model." "$limbeck" config check "$dir/m.yaml" --set model=
+# shellcheck disable=SC2086 # a list of words
+"$limbeck" config check "$dir/c.yaml" $own >"$dir/out" 2>"$dir/err" || fail "an update of one's own file is not sound" "$dir/err"
+grep -q "update is sound; it begins with the teacher of .compress." "$dir/out" || fail "nothing says what an update begins with" "$dir/out"
+"$limbeck" eval "$dir/m.yaml" "$dir/mine.onnx" >"$dir/plainly" 2>"$dir/err"
+# shellcheck disable=SC2086
+"$limbeck" train "$dir/c.yaml" --continue $own >"$dir/out" 2>"$dir/err" || fail "no update of one's own file" "$dir/err"
+[ -n "$(right "part:" "$dir/out")" ] && [ "$(right "part:" "$dir/out")" = "$(right accuracy "$dir/plainly")" ] ||
+    fail "an update begins with $(right part: "$dir/out") %, its file has $(right accuracy "$dir/plainly") %"
+# shellcheck disable=SC2086
+must "$limbeck" compress "$dir/c.yaml" --refresh $own --set "compress.table.file=$dir/run/compress/latency.jsonl"
+[ -s "$dir/own/compress-1/model.lmb" ] || fail "the refresh of one's own file has left no model"
+# numbers of two devices, and nothing that tells them apart
+refused 1 "has samples of 2 devices" "$limbeck" train "$dir/m.yaml" --continue --again --set "update.list=$dir/both.csv"
 cp "$dir/label.csv" "$dir/kept.csv"
 sed -i '$d' "$dir/label.csv"
 refused 2 "not those which model-updated has learnt" "$limbeck" compress "$dir/c.yaml" --refresh

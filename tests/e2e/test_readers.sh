@@ -47,6 +47,37 @@ if [ -s "$other" ]; then
     "$limbeck" infer "$configs/folder/pictures.yaml" "$other" "$@" --set data.path="$dir/folder" --set data.height=24 --set data.width=24 >"$dir/out" 2>"$dir/err" || fail "infer of pictures"
     [ "$(grep -c '^/.*:  [a-z]* [0-9.]* %' "$dir/out")" = $# ] || fail "infer of $# pictures answers: $(cat "$dir/out")"
 fi
+# an update with pictures of two devices, whose names are their numbers there; which it has learnt goes by these names
+if [ -s "$other" ]; then
+    i=100 list="$dir/label.csv"
+    echo "number,why,score,answer,file" >"$list"
+    for class in "$dir"/folder/train/*; do
+        mkdir -p "$dir/labelled/train/$(basename "$class")"
+        for picture in "$class"/*; do
+            cp "$picture" "$dir/labelled/train/$(basename "$class")/phone-$((i % 2))-000$((i / 2)).${picture##*.}"
+            [ $((i % 5)) != 0 ] || echo "$((i / 2)),unsure,1,0,\"devices/phone-$((i % 2)).mon\"" >>"$list"
+            i=$((i + 1))
+        done
+    done
+    cat >"$dir/update.yaml" <<Y
+run: $dir/run-5
+data: {name: folder, path: $dir/folder, height: 24, width: 24}
+model: {name: onnx, path: $other}
+update:
+  data: {name: folder, path: $dir/labelled, height: 24, width: 24}
+  list: $list
+  train: {epochs: 1, batch: 8, threads: 1}
+Y
+    "$limbeck" train "$dir/update.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "an update with a folder"
+    grep -q "^$(($(wc -l <"$list") - 1)) new samples and" "$dir/err" || fail "not the samples of $list are learnt"
+    # more pictures change nothing, for the list does not name them
+    cp "$picture" "$(dirname "$dir/labelled/train/${picture#"$dir"/folder/train/}")/1.${picture##*.}"
+    "$limbeck" train "$dir/update.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "the same update with one more picture in the folder"
+    grep -q "done already" "$dir/err" || fail "one more picture in the folder is another update"
+    echo '49,unsure,1,0,"devices/phone-0.mon"' >>"$list"
+    "$limbeck" config check "$dir/update.yaml" >"$dir/out" 2>"$dir/err" && fail "a picture that is not there is learnt"
+    grep -q "1 of its $(($(wc -l <"$list") - 1)) samples have no picture in .update.data.: phone-0-49 " "$dir/err" || fail "nothing says which picture is not there"
+fi
 # a student that learns from pictures of no known class: how they are put into folders changes no bit, its teacher does
 if [ -s "$other" ]; then
     mkdir -p "$dir/flat" "$dir/wrong/x" "$dir/wrong/y"
