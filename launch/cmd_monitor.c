@@ -27,7 +27,7 @@ static const char usage[] =
     "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be.\n\n"
     "  --psi X            the limit; where there are few predictions, what chance exceeds once in 1,000 if that is "
     "more\n"
-    "  --latency-max T    99 of 100 predictions must keep it\n"
+    "  --latency-max T    99 of 100 predictions must keep it; beyond it is also who has measured none\n"
     "  --label FILE       samples worth a label, as CSV: the least certain, and those `--strange` deviations or more "
     "from\n"
     "                     the reference; `number` is what the device called the sample. See `limbeck train --help`\n";
@@ -80,6 +80,7 @@ static void close_counters(reader *r)
 static void print_row(const lmb_drift_row *r)
 {
     const char *verdict = r->beyond ? "  <- beyond" : "";
+    bool timed = r->kind == LMB_DRIFT_LATENCY && r->value > 0;
 
     if (r->kind == LMB_DRIFT_INPUT)
         printf("  inputs, channel %-2d PSI %7.4f, limit %.4f; mean %.1f, was %.1f%s\n", r->channel, r->value, r->limit,
@@ -87,6 +88,8 @@ static void print_row(const lmb_drift_row *r)
     else if (r->kind != LMB_DRIFT_LATENCY)
         printf("  %-18s PSI %7.4f, limit %.4f%s\n", r->kind == LMB_DRIFT_MARGINS ? "certainty" : "answers", r->value,
                r->limit, verdict);
+    else if (!timed)
+        printf("  latency            not measured: the device passes 0 ns to lmb_monitor_add%s\n", verdict);
     else if (r->limit > 0)
         printf("  latency            p50 %.1f us, p99 %.1f us, limit %.1f us%s\n", r->after, r->value, r->limit,
                verdict);
@@ -197,6 +200,9 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     latency = lmb_args_get(&a, "latency-max", NULL);
     if (latency)
         LMB_TRY(lmb_budget_number(latency, "--latency-max", "us", &q.limits.latency_us, err));
+    if (latency && !(q.limits.latency_us > 0))
+        return LMB_FAIL(err, LMB_E_ARG, "--latency-max \"%s\": no prediction is done in no time; give more than 0 or "
+                                        "leave it out", latency);
     lmb_status st = compare(&a, &q, err);
     lmb_str_free(&q.label);
     return st;

@@ -9,12 +9,12 @@
  *     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
  *     lmb_monitor_expect(k, m.monitor, m.monitor_bytes);               if the model has a reference
  *     lmb_edge_run(&m, arena, image, scores);
- *     lmb_monitor_add(k, number, image, scores, nanoseconds);          after each prediction
+ *     lmb_monitor_add(k, number, image, scores, nanoseconds);          after each prediction; 0: nobody measured it
  *     n = lmb_monitor_write(k, buffer);                                now and then: a file of a few kB
  *
  * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock.
  *
- *   bins     times: four an octave of nanoseconds. margins: of the best answer against the second,
+ *   bins     times: four an octave of nanoseconds, the first (below 5) of predictions that nobody timed. margins: of the best answer against the second,
  *            1 / (1 + exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the 256 values
  *   limits   the first 16 channels; answers are counted of classifiers with at most 1024 classes
  *   threads  one at a time; give each thread its own
@@ -88,7 +88,8 @@ lmb_monitor *lmb_monitor_init(void *memory, const lmb_monitor_shape *shape);
 /* From here on, keep what is unlike the reference (bytes of a monitor file).  errors  E_FORMAT; nothing has changed */
 lmb_edge_status lmb_monitor_expect(lmb_monitor *k, const void *reference, size_t n);
 
-/* One prediction. `input`, `output`: as lmb_edge_run had them; `number`: by which the caller finds the sample again. */
+/* One prediction. `input`, `output`: as lmb_edge_run had them; `number`: by which the caller finds the sample again;
+ * `nanoseconds`: by the caller's clock, 0 without one. */
 void lmb_monitor_add(lmb_monitor *k, uint64_t number, const uint8_t *input, const void *output, uint64_t nanoseconds);
 
 /* The file; `out` has room for lmb_monitor_file_bytes(k). */

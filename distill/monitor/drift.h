@@ -24,7 +24,7 @@ extern "C" {
 
 typedef struct lmb_drift_limits {
     double psi;        /* 0.2                                                 */
-    double latency_us; /* that 99 of 100 predictions keep; 0: no such limit   */
+    double latency_us; /* that 99 of 100 timed predictions keep, and some are timed; 0: no such limit */
 } lmb_drift_limits;
 
 enum { LMB_DRIFT_INPUT, LMB_DRIFT_MARGINS, LMB_DRIFT_ANSWERS, LMB_DRIFT_LATENCY };
@@ -32,7 +32,7 @@ enum { LMB_DRIFT_MOST = LMB_MONITOR_CHANNELS + 3, LMB_DRIFT_LEAST = 30 };
 
 typedef struct lmb_drift_row {
     int kind, channel;
-    double value, limit;  /* PSI; latency: microseconds, the 99th percentile */
+    double value, limit;  /* PSI; latency: microseconds, the 99th percentile; 0: nobody measured it */
     double before, after; /* input: means; margins, answers: unused; latency: medians of reference and device */
     bool beyond;
 } lmb_drift_row;
@@ -47,7 +47,7 @@ typedef struct lmb_drift {
 LMB_MUST_CHECK lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *device,
                                             const lmb_drift_limits *limits, lmb_drift *out, lmb_error *err);
 
-/* The time that `share` of the predictions keep, in microseconds: the upper end of its bin. 0 of none. */
+/* The time that `share` of the timed predictions keep, in microseconds: the upper end of its bin. 0: none is timed. */
 double lmb_drift_quantile(const lmb_monitor *k, double share);
 
 #ifdef __cplusplus

@@ -74,6 +74,16 @@ START_TEST(times)
               d.row[4].before < 50);
     ck_ok(lmb_drift_compare(a, b, &tight, &d, &err));
     ck_assert(d.beyond && d.row[4].beyond && d.row[4].kind == LMB_DRIFT_LATENCY);
+    free(b);
+    b = device(100, 0, 10, 1, 0); /* nobody has measured: no bound is kept, and without one nothing is wrong */
+    ck_ok(lmb_drift_compare(a, b, &loose, &d, &err));
+    ck_assert(d.beyond && d.row[4].beyond && d.row[4].value <= 0);
+    ck_ok(lmb_drift_compare(a, b, &limits, &d, &err));
+    ck_assert(!d.beyond);
+    b->times[0] -= 10; /* of what some have measured, the others say nothing */
+    b->times[lmb_monitor_time_bin(200000)] += 10;
+    ck_ok(lmb_drift_compare(a, b, &loose, &d, &err));
+    ck_assert(d.row[4].beyond && d.row[4].after > 200);
     free(a);
     free(b);
 }

@@ -145,6 +145,8 @@ head -c 43200 /dev/zero >"$dir/images" # 100 of 3 x 12 x 12
 "$edge" "$dir/net.lmb" "$dir/device.mon" <"$dir/images" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
 [ "$(wc -l <"$dir/answers")" -eq 100 ] || fail "the example has not answered each image" "$dir/answers"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/device.mon" --against "$dir/net.lmb"
+grep -q "latency  *p50 [0-9.]*[1-9]" "$dir/out" || fail "the example has measured nothing" "$dir/out"
+refused 2 "no prediction is done in no time" "$limbeck" monitor "$dir/device.mon" --against "$dir/net.lmb" --latency-max "0 ms"
 refused 1 "not a .lmb file" "$edge" "$dir/m.yaml" "$dir/device.mon"
 
 # an update with them
