@@ -2,8 +2,9 @@
  *
  * argv[0] is the subcommand itself. Results go to stdout, talk to stderr. Exit codes, for scripts:
  *   0 done   1 tried and failed   2 the command line or configuration was wrong   3 stopped on request, state
- *   is saved (start again to go on)   4 a limit that was asked for can not be met; the nearest result is there   75
- *                                     another rank or peer failed (a scheduler may start it again)
+ *   is saved (start again to go on)   4 a limit that was asked for can not be met; the nearest result is there
+ *   5 a part of what was given failed, and is named; the rest is done   75 another rank or peer failed (a scheduler
+ *   may start it again)
  */
 #ifndef LMB_LAUNCH_CMD_H
 #define LMB_LAUNCH_CMD_H
@@ -19,8 +20,8 @@ typedef struct lmb_cmd {
 } lmb_cmd;
 
 extern const lmb_cmd *const lmb_cmds[]; /* NULL-terminated: launch/commands.c, or commands_client.c */
-/* 0 done, 1 failed, 2 asked wrongly, 3 stopped on request, 4 a limit not met, 75 (try again) a peer failed or was too
- * late. */
+/* 0 done, 1 failed, 2 asked wrongly, 3 stopped on request, 4 a limit not met, 5 a part failed, 75 (try again) a peer
+ * failed or was too late. */
 int lmb_exit_code(lmb_status s);
 
 /* ---- the command line, taken apart ---- */

@@ -24,7 +24,8 @@ static const char usage[] =
     "files.\n"
     "Then: compares each device's file with the reference, histogram by histogram of its inputs, of its certainty and "
     "of\n"
-    "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be.\n\n"
+    "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be; 5: one\n"
+    "could not be compared (no monitor file, damaged, of another model), which is said; the others are.\n\n"
     "  --psi X            the limit; where there are few predictions, what chance exceeds once in 1,000 if that is "
     "more\n"
     "  --latency-max T    99 of 100 predictions must keep it; beyond it is also who has measured none\n"
@@ -50,6 +51,7 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
     if (!r->memory)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to read counters");
     const void *counters = r->file;
+    bool inside = false;
     if (n >= 4 && memcmp(r->file, "\x89LMB", 4) == 0) {
         void *plain;
         if (lmb_packed_open(r->file, n, &plain, &n, err) != LMB_OK)
@@ -66,9 +68,21 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
                             path, path);
         counters = m.monitor;
         n = m.monitor_bytes;
+        inside = true;
     }
     r->k = lmb_monitor_read(counters, n, r->memory, why, sizeof why);
-    return r->k ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+    if (!r->k)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+    lmb_monitor_shape *of = &r->k->shape;
+    if (inside && of->model && of->model != lmb_monitor_model(&m))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s: its reference was counted with another model (%08x); `limbeck monitor CONFIG.yaml "
+                        "--reference %s --out %s` counts anew", path, of->model, path, path);
+    if (inside) { /* the reference is older than the release: it is signed with the rest */
+        of->model = lmb_monitor_model(&m);
+        of->release = m.release;
+    }
+    return LMB_OK;
 }
 
 static void close_counters(reader *r)
@@ -128,10 +142,23 @@ typedef struct request {
     lmb_drift_limits limits;
     double strange;
     lmb_str label;
-    int drifted;
+    int drifted, left_out;
 } request;
 
-static lmb_status one_device(const char *path, const lmb_monitor *reference, request *q, lmb_error *err)
+/* What was counted, and what of it is not what the reference is of. */
+static void print_model(const lmb_monitor_shape *device, const lmb_monitor_shape *reference)
+{
+    if (!device->model)
+        printf("  model              not told: a file of an older version, or counted without lmb_monitor_shape_of\n");
+    else
+        printf("  model              %08x, release %llu%s\n", device->model, (unsigned long long)device->release,
+               !reference->model                       ? "; the reference does not say what it is of"
+               : device->release != reference->release ? "; the reference is the same model in another release"
+                                                       : "");
+}
+
+/* Of devices that say what they counted, all have to say the same: where the reference does not, what the first says. */
+static lmb_status one_device(const char *path, lmb_monitor *reference, request *q, lmb_error *err)
 {
     reader device;
     lmb_drift d;
@@ -151,6 +178,9 @@ static lmb_status one_device(const char *path, const lmb_monitor *reference, req
     if (st == LMB_OK) {
         printf("%s: %llu predictions, %s\n", path, (unsigned long long)device.k->predictions,
                d.beyond ? "drifted" : "as it should be");
+        print_model(&device.k->shape, &reference->shape);
+        if (!reference->shape.model)
+            reference->shape = device.k->shape;
         for (int i = 0; i < d.n; i++)
             print_row(&d.row[i]);
         add_samples(&q->label, path, device.k, q->strange);
@@ -167,13 +197,23 @@ static lmb_status compare(const lmb_args *a, request *q, lmb_error *err)
     lmb_status st = open_counters(lmb_args_get(a, "against", ""), &reference, err);
 
     lmb_str_add(&q->label, "number,why,score,answer,file\n");
-    for (int i = 0; i < a->n_words && st == LMB_OK; i++)
-        st = one_device(a->word[i], reference.k, q, err);
+    for (int i = 0; i < a->n_words && st == LMB_OK; i++) { /* a file that is no good says nothing of the others */
+        lmb_error own = LMB_ERROR_INIT;
+        if (one_device(a->word[i], reference.k, q, &own) == LMB_OK)
+            continue;
+        printf("not compared: %s\n", own.msg);
+        q->left_out++;
+    }
     close_counters(&reference);
     if (st == LMB_OK)
         st = lmb_str_check(&q->label, err);
     if (st == LMB_OK && label)
         st = lmb_file_write(label, q->label.text, q->label.n, err);
+    if (st == LMB_OK && q->left_out)
+        st = LMB_FAIL(err, LMB_E_PART, "%d of %d files could not be compared, as said above; of the others %d %s "
+                                       "beyond their limits%s%s",
+                      q->left_out, a->n_words, q->drifted, q->drifted == 1 ? "is" : "are",
+                      label ? "; label what is in " : "", label ? label : "");
     if (st == LMB_OK && q->drifted)
         st = LMB_FAIL(err, LMB_E_UNMET, "%d of %d devices beyond their limits%s%s", q->drifted, a->n_words,
                       label ? "; label what is in " : "; --label FILE lists what is worth a label", label ? label : "");

@@ -22,6 +22,7 @@ int lmb_exit_code(lmb_status s)
     case LMB_E_ARG: return 2;
     case LMB_E_STOPPED: return 3;
     case LMB_E_UNMET: return 4;
+    case LMB_E_PART: return 5;
     case LMB_E_PEER:
     case LMB_E_TIMEOUT: return 75;
     default: return 1;

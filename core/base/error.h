@@ -31,7 +31,8 @@ extern "C" {
     X(E_DENIED, -10, "authentication or permission was refused")       \
     X(E_TIMEOUT, -11, "a deadline passed")                             \
     X(E_STOPPED, -12, "stopped on request; state is saved")            \
-    X(E_UNMET, -13, "a limit that was asked for can not be met")
+    X(E_UNMET, -13, "a limit that was asked for can not be met")       \
+    X(E_PART, -14, "a part of it failed; the rest is done")
 
 typedef enum {
 #define X(name, value, text) LMB_##name = value,

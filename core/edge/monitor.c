@@ -1,6 +1,8 @@
 /* core/edge/monitor.c - see monitor.h: the part that runs beside a model. */
 #include "core/edge/monitor.h"
 
+#include <float.h>
+
 #include "core/edge/internal.h"
 
 /* Of the best answer against the second: ln(p / (1 - p)) for p = 0.525, 0.55, ... 0.975. */
@@ -10,18 +12,6 @@ static const float margin_ends[LMB_MONITOR_MARGINS - 1] = { 0.10008f, 0.20067f, 
                                                             2.19722f, 2.51231f, 2.94444f, 3.66356f };
 
 static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-void lmb_monitor_shape_of(const lmb_edge_model *m, lmb_monitor_shape *shape)
-{
-    lmb_edge_tensor x, y;
-    lmb_edge_tensor_at(m, 0, &x);
-    lmb_edge_tensor_at(m, m->n_ops, &y);
-    shape->channels = x.c;
-    shape->pixels = x.h * x.w;
-    shape->planes = x.layout == LMB_EDGE_CHW;
-    shape->classes = y.h == 1 && y.w == 1 ? y.c : 0;
-    shape->scale = y.type == LMB_EDGE_F32 ? 0 : y.scale;
-}
 
 static uint32_t counted_classes(const lmb_monitor_shape *shape)
 {
@@ -125,7 +115,7 @@ static float value_of(const lmb_monitor *k, const void *output, uint32_t i)
     return f;
 }
 
-/* The best answer and its margin over the second. */
+/* The best answer and its margin over the second: none, and so the least certain, where there is no number. */
 static uint32_t look_at_output(const lmb_monitor *k, const void *output, float *margin)
 {
     uint32_t best = 0;
@@ -141,12 +131,16 @@ static uint32_t look_at_output(const lmb_monitor *k, const void *output, float *
         }
     }
     *margin = first - second;
+    if (!(*margin <= FLT_MAX))
+        *margin = first > second ? FLT_MAX : 0;
     return best;
 }
 
 void lmb_monitor_add(lmb_monitor *k, uint64_t number, const uint8_t *input, const void *output, uint64_t nanoseconds)
 {
     lmb_monitor_sample s = { number, 0, 0 };
+    if (k->predictions >> LMB_MONITOR_BITS)
+        return;
     count(&k->times[lmb_monitor_time_bin(nanoseconds)]);
     float far = look_at_input(k, input);
     if (k->classes > 1) {

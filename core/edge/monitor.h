@@ -20,11 +20,13 @@
  *   threads  one at a time; give each thread its own
  *
  * The file, little-endian:
- *     0 magic 89 'L' 'M' 'N' 0D 0A 1A 0A; 8 u16 version 1, u16 0; 12 u32 CRC-32C of all that follows
- *     16 u32 channels, classes, pixels looked at in an image, unsure, strange, 0; 40 u64 predictions
- *     48 u32 times[160], u32 margins[20]
+ *     0 magic 89 'L' 'M' 'N' 0D 0A 1A 0A; 8 u16 version 2, u16 0; 12 u32 CRC-32C of all that follows
+ *     16 u32 channels, classes, pixels looked at in an image, unsure, strange, model; 40 u64 predictions, release
+ *     56 u32 times[160], u32 margins[20]
  *     channels of { u64 sum, squares, squares of image sums, u64 bins[16] }; u32 answers[classes]
  *     samples { u64 number, f32 score, u32 answer }: the unsure, then the strange
+ * Version 1, which is read too, has 0 for the model and no release: it does not say what it counted. Readers refuse sums
+ * that so many predictions cannot have, scores that are not finite and answers that are no class.
  */
 #ifndef LMB_CORE_EDGE_MONITOR_H
 #define LMB_CORE_EDGE_MONITOR_H
@@ -43,6 +45,7 @@ enum {
     LMB_MONITOR_CLASSES = 1024,
     LMB_MONITOR_KEEP = 32,   /* samples in each list     */
     LMB_MONITOR_PIXELS = 32, /* looked at in an image    */
+    LMB_MONITOR_BITS = 37,   /* of a number of predictions, after which nothing is counted: no sum overflows */
     LMB_MONITOR_MOST = 16384 /* bytes of any file, and of memory to read it into */
 };
 
@@ -52,7 +55,13 @@ typedef struct lmb_monitor_shape {
     int planes;                /* the input lies as planes (CHW)                    */
     uint32_t classes;          /* of the output; 0: it is no classifier             */
     float scale;               /* of one step of a u8 output; 0: the output is f32  */
+    uint32_t model;            /* lmb_monitor_model; 0: nobody says which           */
+    uint64_t release;          /* of the file; 0: it has none                       */
 } lmb_monitor_shape;
+
+/* Which network it is, whatever reference, release, signature, packing or layout its file has: the CRC-32C of four u32,
+ * those of the sections TENS, OPS, WTS and QNT; never 0. Against mistakes, not against forgers: they are signatures' work. */
+uint32_t lmb_monitor_model(const lmb_edge_model *m);
 void lmb_monitor_shape_of(const lmb_edge_model *m, lmb_monitor_shape *shape);
 
 typedef struct lmb_monitor_sample {
@@ -85,7 +94,8 @@ typedef struct lmb_monitor {
 size_t lmb_monitor_bytes(const lmb_monitor_shape *shape);
 lmb_monitor *lmb_monitor_init(void *memory, const lmb_monitor_shape *shape);
 
-/* From here on, keep what is unlike the reference (bytes of a monitor file).  errors  E_FORMAT; nothing has changed */
+/* From here on, keep what is unlike the reference (bytes of a monitor file).  errors  E_FORMAT: no monitor file, or one of
+ * another model; nothing has changed */
 lmb_edge_status lmb_monitor_expect(lmb_monitor *k, const void *reference, size_t n);
 
 /* One prediction. `input`, `output`: as lmb_edge_run had them; `number`: by which the caller finds the sample again;
@@ -96,7 +106,8 @@ void lmb_monitor_add(lmb_monitor *k, uint64_t number, const uint8_t *input, cons
 size_t lmb_monitor_file_bytes(const lmb_monitor *k);
 size_t lmb_monitor_write(const lmb_monitor *k, void *out);
 
-/* The counters of a file, in `memory` of LMB_MONITOR_MOST bytes. NULL, and a sentence: not a whole monitor file. */
+/* The counters of a file, in `memory` of LMB_MONITOR_MOST bytes. NULL, and a sentence: not a whole monitor file,
+ * or one that contradicts itself. */
 lmb_monitor *lmb_monitor_read(const void *file, size_t n, void *memory, char *why, size_t why_cap);
 
 /* The bin of a time, and its lower end, in nanoseconds. */

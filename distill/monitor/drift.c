@@ -109,6 +109,12 @@ lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *de
         return LMB_FAIL(err, LMB_E_SHAPE,
                         "counted were %u channels and %u classes, the reference has %u and %u: another model",
                         device->channels, device->classes, reference->channels, reference->classes);
+    if (reference->shape.model && device->shape.model && reference->shape.model != device->shape.model)
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "counted was model %08x of release %llu, the reference is of %08x, release %llu: compare with "
+                        "the .lmb that the device runs",
+                        device->shape.model, (unsigned long long)device->shape.release, reference->shape.model,
+                        (unsigned long long)reference->shape.release);
     if (device->predictions < LMB_DRIFT_LEAST || reference->predictions < LMB_DRIFT_LEAST)
         return LMB_FAIL(
             err, LMB_E_ARG, "%llu predictions against a reference of %llu; both need at least %d to be compared",

@@ -43,7 +43,7 @@ typedef struct lmb_drift {
     bool beyond; /* any of them */
 } lmb_drift;
 
-/*   errors  E_SHAPE: counters of another model; E_ARG: fewer than 30 predictions in either */
+/*   errors  E_SHAPE: counters of another model, where both say which; E_ARG: fewer than 30 predictions in either */
 LMB_MUST_CHECK lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *device,
                                             const lmb_drift_limits *limits, lmb_drift *out, lmb_error *err);
 

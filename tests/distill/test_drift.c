@@ -3,11 +3,12 @@
 #include "distill/monitor/drift.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/random.h"
 #include "tests/check_main.h"
 
-static const lmb_monitor_shape shape = { 2, 64, 1, 4, 0 };
+static const lmb_monitor_shape shape = { 2, 64, 1, 4, 0, 0, 0 };
 static const lmb_drift_limits limits = { 0.2, 0 };
 static lmb_error err;
 
@@ -89,10 +90,29 @@ START_TEST(times)
 }
 END_TEST
 
+/* Counters of another model are no drift: they are refused where both say which, whatever the releases. */
+START_TEST(which_model)
+{
+    lmb_monitor *a = device(100, 0, 10, 1, 1000), *b = device(100, 0, 10, 1, 1000);
+    lmb_drift d;
+    err = (lmb_error)LMB_ERROR_INIT;
+    a->shape.model = 5;
+    ck_ok(lmb_drift_compare(a, b, &limits, &d, &err));
+    b->shape.model = 5;
+    b->shape.release = 2;
+    ck_ok(lmb_drift_compare(a, b, &limits, &d, &err));
+    b->shape.model = 6;
+    ck_assert_int_eq(lmb_drift_compare(a, b, &limits, &d, &err), LMB_E_SHAPE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "model 00000006 of release 2"));
+    free(a);
+    free(b);
+}
+END_TEST
+
 /* PSI by hand: shares 0.5, 0.5 against 0.25, 0.75 give 0.25 ln 2 + (-0.25) ln (2/3) = 0.2747. */
 START_TEST(a_known_index)
 {
-    const lmb_monitor_shape two = { 1, 32, 1, 2, 0 };
+    const lmb_monitor_shape two = { 1, 32, 1, 2, 0, 0, 0 };
     lmb_monitor *a = lmb_monitor_init(malloc(lmb_monitor_bytes(&two)), &two);
     lmb_monitor *b = lmb_monitor_init(malloc(lmb_monitor_bytes(&two)), &two);
     lmb_drift d;
@@ -113,4 +133,4 @@ START_TEST(a_known_index)
 END_TEST
 
 LMB_TEST_MAIN("distill/drift", add_loop(the_same_does_not_drift, 40); add(another_channel_and_other_answers);
-              add(times); add(a_known_index);)
+              add(times); add(a_known_index); add(which_model);)

@@ -27,7 +27,7 @@ END_TEST
 START_TEST(counters)
 {
     enum { C = 3, PIXELS = 20, CLASSES = 4, N = 500 };
-    const lmb_monitor_shape shape = { C, PIXELS, _i, CLASSES, _i ? 0.5f : 0 };
+    const lmb_monitor_shape shape = { C, PIXELS, _i, CLASSES, _i ? 0.5f : 0, 0, 0 };
     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
     uint64_t sum[C] = { 0 }, bins[C][16] = { { 0 } }, answers[CLASSES] = { 0 }, margins[20] = { 0 };
     float least = 1e9f;
@@ -83,7 +83,7 @@ END_TEST
 /* Larger images: no more than 32 pixels at a time, all of them in the end. */
 START_TEST(every_pixel_in_the_end)
 {
-    const lmb_monitor_shape shape = { 1, 1024, 1, 0, 0 };
+    const lmb_monitor_shape shape = { 1, 1024, 1, 0, 0, 0, 0 };
     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
     uint8_t *image = calloc(1, 1024);
     for (int p = 0; p < 1024; p++) {
@@ -103,7 +103,7 @@ END_TEST
 START_TEST(the_extreme_ones_are_kept)
 {
     enum { N = 400 };
-    const lmb_monitor_shape shape = { 1, 4, 1, 2, 0 };
+    const lmb_monitor_shape shape = { 1, 4, 1, 2, 0, 0, 0 };
     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
     uint8_t *file = malloc(LMB_MONITOR_MOST);
     for (int i = 0; i < 100; i++) { /* a reference of mean 100, and some deviation */
@@ -135,7 +135,7 @@ END_TEST
 
 static size_t some_file(uint8_t *file)
 {
-    const lmb_monitor_shape shape = { 3, 50, 1, 5, 0 };
+    const lmb_monitor_shape shape = { 3, 50, 1, 5, 0, 0xabcd1234, UINT64_C(1) << 40 };
     uint8_t image[150];
     float scores[5];
     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
@@ -152,6 +152,24 @@ static size_t some_file(uint8_t *file)
     return n;
 }
 
+static void put(uint8_t *p, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static void seal(uint8_t *file, size_t n) { put(file + 12, lmbi_edge_crc32c(0, file + 16, n - 16), 4); }
+
+/* What was written before files had a model and a release. */
+static size_t as_version_1(uint8_t *file, size_t n)
+{
+    memmove(file + 48, file + 56, n - 56);
+    put(file + 8, 1, 4);
+    put(file + 36, 0, 4);
+    seal(file, n - 8);
+    return n - 8;
+}
+
 START_TEST(file_there_and_back)
 {
     uint8_t *file = malloc(LMB_MONITOR_MOST), *again = malloc(LMB_MONITOR_MOST), *memory = malloc(LMB_MONITOR_MOST);
@@ -160,6 +178,16 @@ START_TEST(file_there_and_back)
     ck_assert_msg(k != NULL, "%s", why);
     ck_assert_uint_eq(lmb_monitor_write(k, again), n);
     ck_assert_mem_eq(file, again, n);
+    ck_assert(k->shape.model == 0xabcd1234 && k->shape.release == UINT64_C(1) << 40);
+    n = as_version_1(file, n);
+    k = lmb_monitor_read(file, n, memory, why, sizeof why);
+    ck_assert_msg(k != NULL, "%s", why);
+    ck_assert(k->shape.model == 0 && k->shape.release == 0 && k->predictions == 60);
+    ck_assert_int_eq(lmb_monitor_expect(k, again, n + 8), LMB_EDGE_OK); /* who does not say may expect any */
+    ck_assert_uint_eq(lmb_monitor_write(k, file), n + 8);
+    ck_assert_mem_eq(file + 56, again + 56, n - 48);
+    k->shape.model = 7;
+    ck_assert_int_eq(lmb_monitor_expect(k, again, n + 8), LMB_EDGE_E_FORMAT);
     free(file);
     free(again);
     free(memory);
@@ -168,7 +196,7 @@ END_TEST
 
 START_TEST(largest_file_fits)
 {
-    const lmb_monitor_shape shape = { LMB_MONITOR_CHANNELS, 5000, 0, LMB_MONITOR_CLASSES, 0 };
+    const lmb_monitor_shape shape = { LMB_MONITOR_CHANNELS, 5000, 0, LMB_MONITOR_CLASSES, 0, 0, 0 };
     ck_assert_uint_le(lmb_monitor_bytes(&shape), LMB_MONITOR_MOST);
     lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
     k->n_unsure = k->n_strange = LMB_MONITOR_KEEP;
@@ -187,9 +215,94 @@ START_TEST(hostile_files)
         ck_assert_ptr_null(lmb_monitor_read(copy, i, memory, why, sizeof why));
         free(copy);
         file[i] ^= (uint8_t)(1 << i % 8);
-        ck_assert_msg((i >= 10 && i < 12) || !lmb_monitor_read(file, n, memory, why, sizeof why), "byte %zu", i);
+        ck_assert_msg(!lmb_monitor_read(file, n, memory, why, sizeof why), "byte %zu", i);
         file[i] ^= (uint8_t)(1 << i % 8);
     }
+    free(file);
+    free(memory);
+}
+END_TEST
+
+/* The checksum is right, and the numbers are not those of any counting: each edit alone is refused, by its sentence. */
+START_TEST(contradictions)
+{
+    enum { CHANNEL = 56 + 720, ANSWERS = CHANNEL + 3 * 152, UNSURE = ANSWERS + 20 };
+    static const struct {
+        size_t at;
+        uint64_t value;
+        int bytes;
+        const char *says;
+    } row[] = {
+        { 10, 1, 2, "leaves at zero" },
+        { 16, 0, 4, "size" },
+        { 24, 0, 4, "no pixels" },
+        { 24, 31, 4, "pixels are not of" },
+        { 40, 30, 8, "as many predictions" },
+        { 40, UINT64_C(1) << 63, 8, "more predictions than" },
+        { 40, (UINT64_C(1) << 37) + 1, 8, "more predictions than" },
+        { 56, 1000, 4, "times or margins" },
+        { 56 + 640, 1000, 4, "times or margins" },
+        { CHANNEL, UINT64_MAX, 8, "sums not of" },
+        { CHANNEL, 0, 8, "sums not of" },
+        { CHANNEL + 8, UINT64_MAX, 8, "sums not of" },
+        { CHANNEL + 8, 1, 8, "sums not of" },
+        { CHANNEL + 16, UINT64_MAX, 8, "sums not of" },
+        { CHANNEL + 16, 1, 8, "sums not of" },
+        { CHANNEL + 24, UINT64_MAX, 8, "pixels are not of" },
+        { CHANNEL + 2 * 152 + 24, 0, 8, "pixels are not of" },
+        { ANSWERS, 0, 4, "answers" },
+        { UNSURE + 8, 0x7fc00000, 4, "no number" },
+        { UNSURE + 8, 0x7f800000, 4, "no number" },
+        { UNSURE + 8, 0xbf800000, 4, "no number" },
+        { UNSURE + 12, 77, 4, "no class" },
+        { UNSURE + 12, 5, 4, "no class" },
+    };
+    uint8_t *file = malloc(LMB_MONITOR_MOST), *memory = malloc(LMB_MONITOR_MOST);
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        size_t n = some_file(file);
+        put(file + row[i].at, row[i].value, row[i].bytes);
+        seal(file, n);
+        ck_assert_msg(!lmb_monitor_read(file, n, memory, why, sizeof why), "row %zu is taken", i);
+        ck_assert_msg(strstr(why, row[i].says), "row %zu: %s", i, why);
+        lmb_monitor *k = lmb_monitor_init(memory, &(lmb_monitor_shape){ 3, 50, 1, 5, 0, 0, 0 });
+        ck_assert_int_eq(lmb_monitor_expect(k, file, n), LMB_EDGE_E_FORMAT);
+    }
+    size_t n = as_version_1(file, some_file(file));
+    put(file + 36, 1, 4);
+    seal(file, n);
+    ck_assert_ptr_null(lmb_monitor_read(file, n, memory, why, sizeof why));
+    /* a counter that has stopped at its largest value lacks some; sums of as many as can be counted are taken */
+    n = some_file(file);
+    memset(file + 56, 0, ANSWERS - 56);
+    for (int c = 0; c < 3; c++)
+        put(file + CHANNEL + 152 * c + 24, UINT64_C(1) << 42, 8);
+    put(file + 56 + 40, UINT32_MAX, 4);
+    put(file + 56 + 640, UINT32_MAX, 4);
+    put(file + ANSWERS, UINT32_MAX, 4);
+    put(file + 40, UINT64_C(1) << 37, 8);
+    seal(file, n);
+    ck_assert_msg(lmb_monitor_read(file, n, memory, why, sizeof why) != NULL, "%s", why);
+    free(file);
+    free(memory);
+}
+END_TEST
+
+/* Outputs that are no numbers, as of a device's own scores, are the least certain; what is written is read. */
+START_TEST(scores_that_are_no_numbers)
+{
+    const lmb_monitor_shape shape = { 1, 4, 1, 2, 0, 0, 0 };
+    lmb_monitor *k = lmb_monitor_init(malloc(lmb_monitor_bytes(&shape)), &shape);
+    uint8_t image[4] = { 0 }, *file = malloc(LMB_MONITOR_MOST), *memory = malloc(LMB_MONITOR_MOST);
+    lmb_monitor_add(k, 1, image, (float[2]){ NAN, 1 }, 0);
+    lmb_monitor_add(k, 2, image, (float[2]){ INFINITY, 1 }, 0);
+    lmb_monitor_add(k, 3, image, (float[2]){ INFINITY, INFINITY }, 0);
+    size_t n = lmb_monitor_write(k, file);
+    ck_assert_msg(lmb_monitor_read(file, n, memory, why, sizeof why) != NULL, "%s", why);
+    ck_assert(k->unsure[0].number == 2 && k->margins[0] == 2 && k->margins[19] == 1);
+    k->predictions = (UINT64_C(1) << 37); /* and then nothing is counted any more */
+    lmb_monitor_add(k, 4, image, (float[2]){ 1, 0 }, 0);
+    ck_assert(k->predictions == UINT64_C(1) << 37 && k->n_unsure == 3);
+    free(k);
     free(file);
     free(memory);
 }
@@ -216,6 +329,16 @@ START_TEST(reference_in_the_model)
     lmb_monitor_shape_of(&m, &shape);
     ck_assert(shape.channels == 3 && shape.pixels == 30 && shape.planes && shape.classes == NETWORK_OUT &&
               !(shape.scale > 0));
+    /* the same network whatever is beside it; another one is another */
+    const uint32_t model = lmb_monitor_model(&m);
+    ck_assert(shape.model == model && shape.release == 3);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_uint_eq(lmb_monitor_model(&m), model);
+    free(file.data);
+    file = (lmb_edge_buffer){ NULL, 0, 0 };
+    ck_assert_msg(small_network_of(4, 1, &file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert_uint_ne(lmb_monitor_model(&m), model);
     free(file.data);
     free(a.data);
     free(b.data);
@@ -225,5 +348,6 @@ START_TEST(reference_in_the_model)
 END_TEST
 
 LMB_TEST_MAIN("core/edge/monitor", add(bins_of_time); add_loop(counters, 2); add(every_pixel_in_the_end);
-              add(the_extreme_ones_are_kept); add(file_there_and_back); add(largest_file_fits); add(hostile_files);
+              add(the_extreme_ones_are_kept); add(file_there_and_back); add(largest_file_fits); add(hostile_files); add(contradictions);
+              add(scores_that_are_no_numbers);
               add(reference_in_the_model);)
