@@ -19,6 +19,7 @@
 #include "launch/integers.h"
 #include "launch/job.h"
 #include "launch/prove.h"
+#include "launch/signature.h"
 #include "launch/stage.h"
 
 static const char usage[] =
@@ -253,6 +254,7 @@ static bool has_fake_quant(const lmb_graph *g)
 static lmb_status form_file(const char *from, const char *to, const form *f, lmb_error *err)
 {
     lmb_str file = LMB_STR_INIT;
+    bool was_signed = lmb_signature_is_in(from);
     void *plain;
     size_t n;
 
@@ -268,6 +270,8 @@ static lmb_status form_file(const char *from, const char *to, const form *f, lmb
         lmb_error_context(err, "%s", from);
     if (st == LMB_OK)
         st = lmb_file_write(to, file.text, file.n, err);
+    if (st == LMB_OK)
+        lmb_signature_gone(was_signed, to);
     lmb_str_free(&file);
     return st;
 }

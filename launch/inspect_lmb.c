@@ -137,6 +137,8 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
         st = print_laid(&m, plain ? plain : file, bytes, err);
         if (m.meta_bytes)
             printf("%.*s\n", (int)m.meta_bytes, (const char *)m.meta);
+        if (m.monitor_bytes)
+            printf("a reference for `limbeck monitor`, %zu bytes\n", m.monitor_bytes);
         print_release(&m, file, n);
     }
     if (st != LMB_OK)

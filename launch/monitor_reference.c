@@ -11,6 +11,7 @@
 #include "distill/quantize/packed_file.h"
 #include "launch/job.h"
 #include "launch/monitor.h"
+#include "launch/signature.h"
 
 typedef struct counting {
     const lmb_edge_model *model;
@@ -85,8 +86,8 @@ static const lmb_dataset *part_of(const lmb_job *j, const char *name)
                                          : NULL;
 }
 
-static lmb_status write_out(const char *path, const void *file, size_t n, const lmb_edge_buffer *counters,
-                            lmb_error *err)
+static lmb_status write_out(const char *path, const void *file, size_t n, bool was_signed,
+                            const lmb_edge_buffer *counters, lmb_error *err)
 {
     size_t end = strlen(path);
     lmb_edge_buffer with = { NULL, 0, 0 };
@@ -99,6 +100,8 @@ static lmb_status write_out(const char *path, const void *file, size_t n, const 
         st = LMB_FAIL(err, LMB_E_NOMEM, "%s", why);
     if (st == LMB_OK)
         st = lmb_file_write(path, with.data, with.size, err);
+    if (st == LMB_OK)
+        lmb_signature_gone(was_signed, path);
     free(with.data);
     return st;
 }
@@ -125,7 +128,7 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *fil
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", lmb_args_get(a, "reference", ""), why);
     lmb_status st = count(&m, data, samples, &counters, err);
     if (st == LMB_OK)
-        st = write_out(out, file, n, &counters, err);
+        st = write_out(out, file, n, lmb_signature_is_in(lmb_args_get(a, "reference", "")), &counters, err);
     if (st == LMB_OK)
         printf("%s: %lld samples of the %s part\n", out, (long long)(samples < data->n ? samples : data->n), name);
     free(counters.data);

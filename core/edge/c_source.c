@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/edge/c_kernels.h"
+#include "core/edge/monitor.h"
 #include "core/edge/write_internal.h"
 
 /* What is being written; the first failed allocation sticks. */
@@ -321,6 +322,31 @@ static void put_tensor_macros(emitter *e, const char *which, const lmb_edge_tens
             (double)t->scale, e->upper, which, t->zero_point);
 }
 
+/* What counters beside the model have to know (monitor.h). */
+static void put_monitor_macros(emitter *e)
+{
+    lmb_monitor_shape s;
+    lmb_monitor_shape_of(e->m, &s);
+    put(e, "/* For core/edge/monitor.h: `lmb_monitor_shape shape = %s_SHAPE;`%s */\n", e->upper,
+        e->m->monitor ? "; the reference is for lmb_monitor_expect" : "; the .lmb had no reference");
+    put(e, "#define %s_RELEASE %lluull\n#define %s_MODEL 0x%08lxul\n", e->upper, (unsigned long long)s.release,
+        e->upper, (unsigned long)s.model);
+    put(e, "#define %s_SHAPE { %lu, %lu, %d, %lu, %af, %s_MODEL, %s_RELEASE }\n", e->upper, (unsigned long)s.channels,
+        (unsigned long)s.pixels, s.planes, (unsigned long)s.classes, (double)s.scale, e->upper, e->upper);
+    if (e->m->monitor)
+        put(e, "#define %s_REFERENCE_BYTES %llu\n", e->upper, (unsigned long long)e->m->monitor_bytes);
+}
+
+static void put_reference(emitter *e)
+{
+    if (!e->m->monitor)
+        return;
+    put(e, "const uint8_t %s_reference[%s_REFERENCE_BYTES] = {", e->name, e->upper);
+    for (size_t i = 0; i < e->m->monitor_bytes; i++)
+        put(e, "%s%d,", i % PER_LINE ? " " : "\n    ", e->m->monitor[i]);
+    put_text(e, "\n};\n");
+}
+
 static void put_header(emitter *e)
 {
     put(e, "/* %s.h - written by Limbeck. %llu multiply-accumulates, %llu parameters.\n *\n", e->name,
@@ -332,7 +358,10 @@ static void put_header(emitter *e)
     put_tensor_macros(e, "INPUT", &e->in);
     put_tensor_macros(e, "OUTPUT", &e->out);
     put(e, "#define %s_ARENA %llu /* bytes of static working memory */\n\n", e->upper, (unsigned long long)e->arena);
-    put_text(e, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    put_monitor_macros(e);
+    put_text(e, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    if (e->m->monitor)
+        put(e, "extern const uint8_t %s_reference[%s_REFERENCE_BYTES];\n", e->name, e->upper);
     put_prototype(e);
     put(e, ";\nint %s_selftest(void); /* in %s_test.c: how many values of an answer differ from the runtime's */\n",
         e->name, e->name);
@@ -358,6 +387,7 @@ static void put_source(emitter *e)
         if (r->needed_by & e->need)
             put_text(e, r->text);
     put_constants(e);
+    put_reference(e);
     put_text(e, "\n");
     put_run(e);
 }

@@ -25,7 +25,10 @@ enum { LMB_EDGE_MAX_NAME = 48 };
  *     NAME_INPUT, NAME_OUTPUT      bytes in, values out (and height, width, channels, scales of both)
  *     NAME_ARENA                   bytes of static working memory
  *     void name_run(const uint8_t input[NAME_INPUT], float output[NAME_OUTPUT])      or uint8_t output
- * which is not re-entrant: there is one arena.
+ * which is not re-entrant: there is one arena; and for counters beside it (monitor.h, docs/examples/firmware_monitor.c)
+ *     NAME_SHAPE                   an lmb_monitor_shape, with NAME_MODEL and NAME_RELEASE
+ *     NAME_reference[NAME_REFERENCE_BYTES]      if the file has one
+ * Weights are a byte each whatever their bits, as the kernels read them.
  *
  *   name     a C identifier of at most 48 letters, digits and underlines: prefix of everything public
  *   errors   E_ARG for another name; E_NOMEM. Then both buffers keep their size

@@ -12,7 +12,8 @@
  *     lmb_monitor_add(k, number, image, scores, nanoseconds);          after each prediction; 0: nobody measured it
  *     n = lmb_monitor_write(k, buffer);                                now and then: a file of a few kB
  *
- * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock.
+ * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock. Beside
+ * a C export (c_source.h), whose header has the shape, it is monitor.c, monitor_check.c, monitor_file.c and crc32c.c.
  *
  *   bins     times: four an octave of nanoseconds, the first (below 5) of predictions that nobody timed. margins: of the best answer against the second,
  *            1 / (1 + exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the 256 values
@@ -49,7 +50,7 @@ enum {
     LMB_MONITOR_MOST = 16384 /* bytes of any file, and of memory to read it into */
 };
 
-/* What is run: enough for a C export, which has no lmb_edge_model. */
+/* What is run; a C export, which has no lmb_edge_model, has it as NAME_SHAPE. */
 typedef struct lmb_monitor_shape {
     uint32_t channels, pixels; /* of the input                                      */
     int planes;                /* the input lies as planes (CHW)                    */

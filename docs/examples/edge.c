@@ -10,32 +10,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/edge/laid.h"
 
 /* A signature is the signer's key, 32 bytes, and Ed25519 over all bytes before it, 64. */
 static int signed_by(void *key, const uint8_t *bytes, size_t n, const uint8_t *signature, size_t signature_bytes)
 {
-    return signature_bytes == 96 && crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
+    return signature_bytes == 96 && memcmp(signature, key, 32) == 0 &&
+           crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
 }
 
 int main(int argc, char **argv)
 {
     uint8_t key[32];
     const lmb_edge_trust trust = { signed_by, key, 0 }; /* 0: the least release; a device keeps the last one it ran */
-    char why[200] = "usage: edge MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits]";
+    char why[200];
     lmb_edge_model m;
     lmb_edge_tensor x, y;
-    struct stat s;
-    FILE *model = argc > 2 ? fopen(argv[1], "rb") : NULL, *pixels = argc > 2 ? fopen(argv[2], "rb") : NULL;
-    int bad = !model || !pixels || fstat(fileno(model), &s) || sodium_init() < 0 ||
-              (argc > 3 && (strlen(argv[3]) != 64 || sodium_hex2bin(key, 32, argv[3], 64, NULL, NULL, NULL)));
-    void *file = bad ? MAP_FAILED : mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fileno(model), 0);
-
-    if (file == MAP_FAILED || (argc > 3 ? lmb_edge_open_trusted(file, (size_t)s.st_size, &trust, &m, why, sizeof why)
-                                        : lmb_edge_open(file, (size_t)s.st_size, &m, why, sizeof why)) != LMB_EDGE_OK)
-        return fprintf(stderr, "%s\n", why), 1;
+    if (argc < 3 || sodium_init() < 0 ||
+        (argc > 3 && (strlen(argv[3]) != 64 || sodium_hex2bin(key, 32, argv[3], 64, NULL, NULL, NULL))))
+        return fprintf(stderr, "usage: edge MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits]\n"), 1;
+    int model = open(argv[1], O_RDONLY);
+    FILE *pixels = fopen(argv[2], "rb");
+    off_t n = lseek(model, 0, SEEK_END);
+    void *file = n > 0 ? mmap(NULL, (size_t)n, PROT_READ, MAP_PRIVATE, model, 0) : MAP_FAILED;
+    if (file == MAP_FAILED || !pixels)
+        return fprintf(stderr, "cannot read %s\n", pixels ? argv[1] : argv[2]), 1;
+    if ((argc > 3 ? lmb_edge_open_trusted(file, (size_t)n, &trust, &m, why, sizeof why)
+                  : lmb_edge_open(file, (size_t)n, &m, why, sizeof why)) != LMB_EDGE_OK)
+        return fprintf(stderr, "%s: %s\n", argv[1], why), 1;
     lmb_edge_use_laid(&m, NULL, 0); /* weights in the order of these kernels, if the file has them, stay in it */
     lmb_edge_tensor_at(&m, 0, &x);
     lmb_edge_tensor_at(&m, m.n_ops, &y);
@@ -52,6 +56,5 @@ int main(int argc, char **argv)
             best = scores[i] > scores[best] ? i : best;
         printf("%u\n", best);
     }
-    free(prepared), free(arena), free(image), free(scores), fclose(model), fclose(pixels);
-    return 0;
+    return 0; /* and with it goes what was mapped and allocated */
 }

@@ -42,6 +42,7 @@ must "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 7
 refused 1 "8 is the oldest" "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 8
 refused 2 "would go back" "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 6
 "$limbeck" inspect "$dir/net.lmb" >"$dir/out" 2>&1
+grep -q "^a reference for" "$dir/out" || fail "inspect is silent about the reference" "$dir/out"
 grep -q "^release 7" "$dir/out" && grep -q "signed by $key" "$dir/out" || fail "inspect is silent about the signature" "$dir/out"
 cp "$dir/net.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
@@ -69,7 +70,14 @@ else
     refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
     refused 1 "no trusted key" "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
     refused 1 "usage: edge" "$dir/edge" "$dir/net.lmb" "$dir/pixels" abc
-    refused 1 "usage: edge" "$dir/edge" "$dir/nothing.lmb" "$dir/pixels"
+    refused 1 "cannot read $dir/nothing.lmb" "$dir/edge" "$dir/nothing.lmb" "$dir/pixels"
+    refused 1 "cannot read $dir/nothing" "$dir/edge" "$dir/net.lmb" "$dir/nothing"
+    for at in 96 65 64 1; do # bytes from the end: the signer's key, then the signature
+        head -c -$at "$dir/net.lmb" >"$dir/touched.lmb"
+        tail -c $at "$dir/net.lmb" | head -c 1 | tr '\000-\377' '\001-\377\000' >>"$dir/touched.lmb"
+        tail -c $((at - 1)) "$dir/net.lmb" >>"$dir/touched.lmb"
+        refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
+    done
 fi
 
 # the model as C source
@@ -79,12 +87,23 @@ if command -v cc >/dev/null; then
     printf '#include "net.h"\nint main(void) { return net_selftest(); }\n' >"$dir/c/main.c"
     must cc -std=c99 -pedantic -Wall -Wextra -Werror -o "$dir/selftest" "$dir/c/main.c" "$dir/c/net.c" "$dir/c/net_test.c"
     must "$dir/selftest"
+    # and its counters: without .lmb, heap or libm the same as the runtime's, but for the times
+    must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name mine
+    must cc -std=c99 -pedantic -Wall -Wextra -Werror -I"$src" -I"$dir/c" "$src/docs/examples/firmware_monitor.c" "$dir/c/mine.c" \
+        "$src/core/edge/monitor.c" "$src/core/edge/monitor_check.c" "$src/core/edge/monitor_file.c" "$src/core/edge/crc32c.c" -o "$dir/counts"
+    head -c 17280 /dev/urandom >"$dir/pixels" # 40 of 3 x 12 x 12
+    "$dir/counts" <"$dir/pixels" >"$dir/firmware.mon" && "$edge" "$dir/net.lmb" "$dir/runtime.mon" <"$dir/pixels" >"$dir/counted" || fail "counting"
+    tail -c +697 "$dir/firmware.mon" >"$dir/a" && tail -c +697 "$dir/runtime.mon" | cmp - "$dir/a" || fail "a C export counts otherwise"
+    refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/firmware.mon" --against "$dir/net.lmb" --latency-max "1 s"
+    grep -q "latency  *not measured.*beyond" "$dir/out" || fail "what nobody measured is kept" "$dir/out"
+    grep -q "model  *[0-9a-f]*, release 7$" "$dir/out" || fail "a C export does not say what it is" "$dir/out"
 fi
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
 
 # packed: with all that is in it, signed as it travels, and plain again for whoever needs it so
-must "$limbeck" export "$dir/net.lmb" --out "$dir/small.lmb" --packed
+"$limbeck" export "$dir/net.lmb" --out "$dir/small.lmb" --packed >"$dir/out" 2>"$dir/err" || fail "packing" "$dir/err"
+grep -q "small.lmb has no signature any more.*limbeck sign" "$dir/err" || fail "a signature goes in silence" "$dir/err"
 refused 1 "not signed" "$limbeck" sign "$dir/small.lmb" --check "$key"
 must "$limbeck" sign "$dir/small.lmb" --key "$dir/sign.key" --release 8
 must "$limbeck" sign "$dir/small.lmb" --check "$key" --minimum 8
@@ -127,6 +146,27 @@ must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --part test --o
 must "$limbeck" monitor "$dir/m.yaml" $other --reference "$dir/net.lmb" --out "$dir/other.mon"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/small.lmb"
+tail -n 12 "$dir/log" | grep -q "release 7; the reference is the same model in another release" || fail "another release is not named" "$dir/log"
+# another model's counters are not compared, nor is what is no file; the others are, and are listed
+must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model/model.onnx" --calibration 7 --out "$dir/q7.onnx"
+must "$limbeck" export "$dir/q7.onnx" --out "$dir/second.lmb"
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/second.lmb" --part test --out "$dir/second.mon"
+refused 5 "3 of 5 files could not be compared.*1 is beyond" "$limbeck" monitor "$dir/nope.mon" "$dir/same.mon" "$dir/second.mon" "$dir/m.yaml" \
+    "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/both.csv"
+grep -q "^not compared: .*nope.mon" "$dir/out" && grep -q "^not compared: .*second.mon: counted was model" "$dir/out" &&
+    grep -q "same.mon: .*as it should be" "$dir/out" && grep -q "other.mon: .*drifted" "$dir/out" || fail "a bad file silences others" "$dir/out"
+grep -q "other.mon" "$dir/both.csv" || fail "no list beside a bad file"
+# a reference that does not say what it is of: two models among the devices are no fleet of one
+if [ -x "$dir/counts" ]; then
+    sed -i 's/^#define MINE_MODEL.*/#define MINE_MODEL 0/' "$dir/c/mine.h"
+    must cc -std=c99 -I"$src" -I"$dir/c" "$src/docs/examples/firmware_monitor.c" "$dir/c/mine.c" "$src/core/edge/monitor.c" \
+        "$src/core/edge/monitor_check.c" "$src/core/edge/monitor_file.c" "$src/core/edge/crc32c.c" -o "$dir/counts"
+    "$dir/counts" <"$dir/pixels" >"$dir/untold.mon" || fail "counting what is not told"
+    refused 5 "1 of 2 files" "$limbeck" monitor "$dir/same.mon" "$dir/second.mon" --against "$dir/untold.mon"
+    grep -q "reference does not say what it is of" "$dir/out" || fail "nothing is said of an untold reference" "$dir/out"
+    refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/untold.mon" --against "$dir/net.lmb"
+    grep -q "model  *not told" "$dir/out" || fail "nothing is said of untold counters" "$dir/out"
+fi
 refused 4 "1 of 2 devices" "$limbeck" monitor "$dir/same.mon" "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/both.csv"
 grep -q "other.mon: 300 predictions, drifted" "$dir/out" || fail "no drift is seen" "$dir/out"
 refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/other.mon" --against "$dir/net.lmb" --label "$dir/label.csv"
