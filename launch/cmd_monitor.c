@@ -24,8 +24,8 @@ static const char usage[] =
     "files.\n"
     "Then: compares each device's file with the reference, histogram by histogram of its inputs, of its certainty and "
     "of\n"
-    "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be; 5: one\n"
-    "could not be compared (no monitor file, damaged, of another model), which is said; the others are.\n\n"
+    "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be; 5:\n"
+    "one could not be compared (no monitor file, damaged, of another model), which is said; the others are.\n\n"
     "  --psi X            the limit; where there are few predictions, what chance exceeds once in 1,000 if that is "
     "more\n"
     "  --latency-max T    99 of 100 predictions must keep it; beyond it is also who has measured none\n"
@@ -77,7 +77,8 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
     if (inside && of->model && of->model != lmb_monitor_model(&m))
         return LMB_FAIL(err, LMB_E_ARG,
                         "%s: its reference was counted with another model (%08x); `limbeck monitor CONFIG.yaml "
-                        "--reference %s --out %s` counts anew", path, of->model, path, path);
+                        "--reference %s --out %s` counts anew",
+                        path, of->model, path, path);
     if (inside) { /* the reference is older than the release: it is signed with the rest */
         of->model = lmb_monitor_model(&m);
         of->release = m.release;
@@ -157,7 +158,7 @@ static void print_model(const lmb_monitor_shape *device, const lmb_monitor_shape
                                                        : "");
 }
 
-/* Of devices that say what they counted, all have to say the same: where the reference does not, what the first says. */
+/* Devices that say what they counted have to say the same: where the reference says nothing, what the first says. */
 static lmb_status one_device(const char *path, lmb_monitor *reference, request *q, lmb_error *err)
 {
     reader device;
@@ -210,8 +211,9 @@ static lmb_status compare(const lmb_args *a, request *q, lmb_error *err)
     if (st == LMB_OK && label)
         st = lmb_file_write(label, q->label.text, q->label.n, err);
     if (st == LMB_OK && q->left_out)
-        st = LMB_FAIL(err, LMB_E_PART, "%d of %d files could not be compared, as said above; of the others %d %s "
-                                       "beyond their limits%s%s",
+        st = LMB_FAIL(err, LMB_E_PART,
+                      "%d of %d files could not be compared, as said above; of the others %d %s "
+                      "beyond their limits%s%s",
                       q->left_out, a->n_words, q->drifted, q->drifted == 1 ? "is" : "are",
                       label ? "; label what is in " : "", label ? label : "");
     if (st == LMB_OK && q->drifted)
@@ -241,8 +243,10 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (latency)
         LMB_TRY(lmb_budget_number(latency, "--latency-max", "us", &q.limits.latency_us, err));
     if (latency && !(q.limits.latency_us > 0))
-        return LMB_FAIL(err, LMB_E_ARG, "--latency-max \"%s\": no prediction is done in no time; give more than 0 or "
-                                        "leave it out", latency);
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "--latency-max \"%s\": no prediction is done in no time; give more than 0 or "
+                        "leave it out",
+                        latency);
     lmb_status st = compare(&a, &q, err);
     lmb_str_free(&q.label);
     return st;

@@ -25,8 +25,9 @@ bool lmb_signature_is_in(const char *path)
 void lmb_signature_gone(bool was_signed, const char *to)
 {
     if (was_signed)
-        fprintf(stderr,
-                "%s has no signature any more: the one that there was is over other bytes; sign it again: `limbeck sign "
-                "%s --key FILE --release N`\n",
-                to, to);
+        fprintf(
+            stderr,
+            "%s has no signature any more: the one that there was is over other bytes; sign it again: `limbeck sign "
+            "%s --key FILE --release N`\n",
+            to, to);
 }

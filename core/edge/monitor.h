@@ -12,11 +12,13 @@
  *     lmb_monitor_add(k, number, image, scores, nanoseconds);          after each prediction; 0: nobody measured it
  *     n = lmb_monitor_write(k, buffer);                                now and then: a file of a few kB
  *
- * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock. Beside
- * a C export (c_source.h), whose header has the shape, it is monitor.c, monitor_check.c, monitor_file.c and crc32c.c.
+ * Cost: LMB_MONITOR_PIXELS pixels are looked at in each image, others in the next. No allocation, no libm, no clock.
+ * Beside a C export (c_source.h), whose header has the shape, it is monitor.c, monitor_check.c, monitor_file.c and
+ * crc32c.c.
  *
- *   bins     times: four an octave of nanoseconds, the first (below 5) of predictions that nobody timed. margins: of the best answer against the second,
- *            1 / (1 + exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the 256 values
+ *   bins     times: four an octave of nanoseconds, the first (below 5) of predictions that nobody timed. margins: of
+ *            the best answer against the second, 1 / (1 + exp(-margin)), twenty from 0.5 to 1. inputs: sixteen of the
+ *            256 values
  *   limits   the first 16 channels; answers are counted of classifiers with at most 1024 classes
  *   threads  one at a time; give each thread its own
  *
@@ -26,8 +28,8 @@
  *     56 u32 times[160], u32 margins[20]
  *     channels of { u64 sum, squares, squares of image sums, u64 bins[16] }; u32 answers[classes]
  *     samples { u64 number, f32 score, u32 answer }: the unsure, then the strange
- * Version 1, which is read too, has 0 for the model and no release: it does not say what it counted. Readers refuse sums
- * that so many predictions cannot have, scores that are not finite and answers that are no class.
+ * Version 1, which is read too, has 0 for the model and no release: it does not say what it counted. Readers refuse
+ * sums that so many predictions cannot have, scores that are not finite and answers that are no class.
  */
 #ifndef LMB_CORE_EDGE_MONITOR_H
 #define LMB_CORE_EDGE_MONITOR_H
@@ -61,7 +63,7 @@ typedef struct lmb_monitor_shape {
 } lmb_monitor_shape;
 
 /* Which network it is, whatever reference, release, signature, packing or layout its file has: the CRC-32C of four u32,
- * those of the sections TENS, OPS, WTS and QNT; never 0. Against mistakes, not against forgers: they are signatures' work. */
+ * those of the sections TENS, OPS, WTS and QNT; never 0. Against mistakes; forgers are signatures' work. */
 uint32_t lmb_monitor_model(const lmb_edge_model *m);
 void lmb_monitor_shape_of(const lmb_edge_model *m, lmb_monitor_shape *shape);
 
@@ -95,8 +97,8 @@ typedef struct lmb_monitor {
 size_t lmb_monitor_bytes(const lmb_monitor_shape *shape);
 lmb_monitor *lmb_monitor_init(void *memory, const lmb_monitor_shape *shape);
 
-/* From here on, keep what is unlike the reference (bytes of a monitor file).  errors  E_FORMAT: no monitor file, or one of
- * another model; nothing has changed */
+/* From here on, keep what is unlike the reference (bytes of a monitor file).  errors  E_FORMAT: no monitor file, or one
+ * of another model; nothing has changed */
 lmb_edge_status lmb_monitor_expect(lmb_monitor *k, const void *reference, size_t n);
 
 /* One prediction. `input`, `output`: as lmb_edge_run had them; `number`: by which the caller finds the sample again;

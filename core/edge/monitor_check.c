@@ -1,6 +1,6 @@
-/* core/edge/monitor_check.c - is a monitor file one that monitor.c can have written? Its bytes come from a device in the
- * field: size, checksum, and then whether its sums are those of as many predictions as it says. What passes can be read
- * without a further look, and no sum of it overflows. */
+/* core/edge/monitor_check.c - is a monitor file one that monitor.c can have written? Its bytes come from a device in
+ * the field: size, checksum, and then whether its sums are those of as many predictions as it says. What passes can be
+ * read without a further look, and no sum of it overflows. */
 #include "core/edge/monitor_file.h"
 
 #include <float.h>

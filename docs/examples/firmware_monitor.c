@@ -1,5 +1,6 @@
-/* docs/examples/firmware_monitor.c - a C export that counts for `limbeck monitor`, without an operating system's help: no
- * heap, no libm, no .lmb. Images come from stdin here and counters go to stdout; on a device that is a camera and a radio.
+/* docs/examples/firmware_monitor.c - a C export that counts for `limbeck monitor`, without an operating system's help:
+ * no heap, no libm, no .lmb. Images come from stdin here and counters go to stdout; on a device that is a camera and a
+ * radio.
  *
  *     limbeck export mine.lmb --to c --out firmware            mine.c and mine.h, with the reference of mine.lmb
  *     cc -std=c99 -I. -Ifirmware docs/examples/firmware_monitor.c firmware/mine.c core/edge/monitor.c \

@@ -348,6 +348,5 @@ START_TEST(reference_in_the_model)
 END_TEST
 
 LMB_TEST_MAIN("core/edge/monitor", add(bins_of_time); add_loop(counters, 2); add(every_pixel_in_the_end);
-              add(the_extreme_ones_are_kept); add(file_there_and_back); add(largest_file_fits); add(hostile_files); add(contradictions);
-              add(scores_that_are_no_numbers);
-              add(reference_in_the_model);)
+              add(the_extreme_ones_are_kept); add(file_there_and_back); add(largest_file_fits); add(hostile_files);
+              add(contradictions); add(scores_that_are_no_numbers); add(reference_in_the_model);)
