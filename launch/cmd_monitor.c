@@ -75,10 +75,11 @@ static lmb_status open_counters(const char *path, reader *r, lmb_error *err)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
     lmb_monitor_shape *of = &r->k->shape;
     if (inside && of->model && of->model != lmb_monitor_model(&m))
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "%s: the reference in it was counted with another model (%08x); make the .lmb anew with `limbeck "
-                        "export` and its reference with `limbeck monitor CONFIG.yaml --reference`",
-                        path, of->model);
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "%s: the reference in it was counted with another model (%08x); make the .lmb anew with `limbeck "
+            "export` and its reference with `limbeck monitor CONFIG.yaml --reference`",
+            path, of->model);
     if (inside) { /* the reference is older than the release: it is signed with the rest */
         of->model = lmb_monitor_model(&m);
         of->release = m.release;

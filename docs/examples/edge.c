@@ -56,5 +56,6 @@ int main(int argc, char **argv)
             best = scores[i] > scores[best] ? i : best;
         printf("%u\n", best);
     }
-    return 0; /* and with it goes what was mapped and allocated */
+    free(prepared), free(arena), free(image), free(scores), fclose(pixels);
+    return 0;
 }

@@ -125,6 +125,10 @@ must "$limbeck" export "$dir/net.lmb" --out "$dir/laid.lmb" --laid avx2,neon
 "$limbeck" inspect "$dir/laid.lmb" >"$dir/out" 2>&1
 grep -q "^weights laid out for avx2 ([0-9]* bytes), neon ([0-9]* bytes)$" "$dir/out" || fail "inspect is silent about what is laid out" "$dir/out"
 grep -q "NOT the weights" "$dir/out" && fail "other weights are laid out" "$dir/out"
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 40 --out "$dir/again.lmb"
+for gone in laid again; do
+    grep -q "$gone.lmb has no signature any more" "$dir/log" || fail "the signature of $gone.lmb goes in silence" "$dir/log"
+done
 must "$limbeck" export "$dir/laid.lmb" --out "$dir/back.lmb" --laid ""
 must "$limbeck" export "$dir/net.lmb" --out "$dir/plain.lmb" --laid ""
 cmp "$dir/back.lmb" "$dir/plain.lmb" || fail "laid out and back is another file"
