@@ -54,7 +54,7 @@ static int adds_up(const uint8_t *p, int n, uint64_t predictions)
 }
 
 /* A channel's sums lie between those of its bins' lowest and highest values; and of numbers q, whose sums over `looked`
- * pixels of an image are s: sum q^2 <= sum s^2 <= looked sum q^2, and (sum s)^2 <= images sum s^2. */
+ * pixels of an image are s: (sum s)^2 / images <= sum s^2 <= looked sum q^2. */
 static int possible(const uint8_t *p, const lmbi_monitor_head *h)
 {
     const uint64_t sum = lmbi_edge_u64(p), squares = lmbi_edge_u64(p + 8), images = lmbi_edge_u64(p + 16);
@@ -70,7 +70,7 @@ static int possible(const uint8_t *p, const lmbi_monitor_head *h)
         high_squares += n * to * to;
     }
     return count == all && sum >= low && sum - low <= 15 * all && squares >= low_squares && squares <= high_squares &&
-           images >= squares && images <= squares * h->looked &&
+           images <= squares * h->looked &&
            (double)sum * (double)sum <= (double)h->predictions * (double)images * (1 + 1e-9);
 }
 

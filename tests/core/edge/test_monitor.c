@@ -271,6 +271,15 @@ START_TEST(contradictions)
     put(file + 36, 1, 4);
     seal(file, n);
     ck_assert_ptr_null(lmb_monitor_read(file, n, memory, why, sizeof why));
+    n = some_file(file); /* squares just below those of the bins' lower ends */
+    put(file + CHANNEL + 8, lmbi_edge_u64(file + CHANNEL + 8) / 8 * 7, 8);
+    seal(file, n);
+    ck_assert_ptr_null(lmb_monitor_read(file, n, memory, why, sizeof why));
+    lmb_monitor *k = lmb_monitor_read(file, some_file(file), memory, why, sizeof why);
+    ck_assert_ptr_nonnull(k);
+    k->n_unsure--; /* of 60 predictions the list is full */
+    ck_assert_ptr_null(lmb_monitor_read(file, lmb_monitor_write(k, file), memory, why, sizeof why));
+    ck_assert_ptr_nonnull(strstr(why, "too many or few"));
     /* a counter that has stopped at its largest value lacks some; sums of as many as can be counted are taken */
     n = some_file(file);
     memset(file + 56, 0, ANSWERS - 56);
