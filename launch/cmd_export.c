@@ -55,7 +55,8 @@ static const char usage[] =
     "  ort-x86   u8 activations (the default)           ort-arm    s8 activations\n"
     "  tensorrt  s8, zero points 0                      universal  u8, zero points 128: the same integers as s8 with 0\n"
     "  pot       all scales powers of two               weights7   |w| <= 64, for AVX2 alone\n"
-    "  int4      weights of 4 bits as INT4, opset 21\n";
+    "  int4      weights of 4 bits as INT4, opset 21\n"
+    "It is of integers alone, and of ONNX files: floats and --out FILE.lmb have none.\n";
 
 /* Answers of the simulation (the FakeQuant graph) that differ from the integers'. */
 static lmb_status count_flips(const lmb_graph *qat, const lmb_dataset *test, const float *logits, int classes,
@@ -276,7 +277,7 @@ static lmb_status form_file(const char *from, const char *to, const form *f, lmb
     return st;
 }
 
-/* One file into another, without a configuration. */
+/* One file into another, without a configuration. `profile` NULL: not asked. */
 static lmb_status export_file(const char *from, const char *to, const form *f, const char *profile, lmb_error *err)
 {
     bool lmb = ends_with(to, ".lmb");
@@ -284,6 +285,10 @@ static lmb_status export_file(const char *from, const char *to, const form *f, c
     lmb_str file = LMB_STR_INIT;
     lmb_status st;
 
+    if (profile && lmb)
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "--profile %s is how an ONNX file is written, and %s has the same integers whatever the profile; "
+                        "leave it out, or give --out FILE.onnx", profile, to);
     if ((f->packed || f->laid) && !lmb)
         return LMB_FAIL(err, LMB_E_ARG, "--%s is for --out FILE.lmb, and this is %s", f->packed ? "packed" : "laid", to);
     if (!lmb && !ends_with(to, ".onnx"))
@@ -297,11 +302,15 @@ static lmb_status export_file(const char *from, const char *to, const form *f, c
     if (lmb && !lmb_is_qdq(whole)) {
         st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
                       "%s is not quantised, and .lmb holds integers; run `limbeck quantize` on it first", from);
+    } else if (profile && !lmb_is_qdq(whole)) {
+        st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                      "%s is not quantised, and --profile %s is how integers are written; run `limbeck quantize` on it "
+                      "first, or leave --profile out", from, profile);
     } else if (lmb) {
         LMB_TRY_GOTO(st, done, lower(whole, f, NULL, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
-        st = lmb_is_qdq(whole) ? write_integers(to, whole, profile, err) : write_float(to, whole, err);
+        st = lmb_is_qdq(whole) ? write_integers(to, whole, profile ? profile : "ort-x86", err) : write_float(to, whole, err);
     }
 done:
     lmb_str_free(&file);
@@ -326,11 +335,13 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if ((f.packed || f.laid) && lmb_args_get(&a, "to", NULL))
         return LMB_FAIL(err, LMB_E_ARG, "--%s is for .lmb files; C source has its weights as they are",
                         f.packed ? "packed" : "laid");
+    if (lmb_args_get(&a, "to", NULL) && lmb_args_get(&a, "profile", NULL))
+        return LMB_FAIL(err, LMB_E_ARG, "--profile is for ONNX files; C source has the integers as they are");
     if (lmb_args_get(&a, "to", NULL))
         return lmbi_export_c(&a, err);
     if (lmb_args_get(&a, "out", NULL))
         return export_file(a.word[0], lmb_args_get(&a, "out", NULL), &f,
-                           lmb_args_get(&a, "profile", "ort-x86"), err);
+                           lmb_args_get(&a, "profile", NULL), err);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

@@ -81,8 +81,8 @@ static lmb_status narrow(const lowering *l, const lmb_node *clamp, lmb_edge_quan
     return LMB_OK;
 }
 
-/* Follow v through Relu and Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
-static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q, lmb_vid *end)
+/* Follow n through Relu and Clip to its QuantizeLinear: its scale, the clamp, and the integers. */
+static lmb_status first_after(lowering *l, const lmb_node *n, lmb_edge_quant *q, lmb_vid *end)
 {
     const lmb_node *clamp[4];
     int i = lmb_sole_reader(l->g, n->out[0]), k = 0;
@@ -99,6 +99,32 @@ static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q,
     *end = l->g->node[i].out[0];
     while (k-- > 0)
         LMB_TRY(narrow(l, clamp[k], q));
+    return q->lo <= q->hi ? LMB_OK : refuse(l, n, "the clamps behind it leave nothing");
+}
+
+/* The DequantizeLinear through which nothing but a clamp reads the integers v; -1: others do, or nobody. */
+static int clamp_behind(const lowering *l, lmb_vid v)
+{
+    int dq = lmb_sole_reader(l->g, v);
+    int i = dq >= 0 && is(&l->g->node[dq], "DequantizeLinear") ? lmb_sole_reader(l->g, l->g->node[dq].out[0]) : -1;
+    return i >= 0 && (is(&l->g->node[i], "Relu") || is(&l->g->node[i], "Clip")) ? dq : -1;
+}
+
+/* The same, and through a clamp that stands between two pairs (clamp_pair.h): what saturates first and is clamped then
+ * was clamped at once. */
+static lmb_status quant_after(lowering *l, const lmb_node *n, lmb_edge_quant *q, lmb_vid *end)
+{
+    LMB_TRY(first_after(l, n, q, end));
+    for (int dq; (dq = clamp_behind(l, *end)) >= 0;) {
+        lmb_edge_quant x, y;
+        LMB_TRY(quant_of(l, &l->g->node[dq], &x));
+        LMB_TRY(first_after(l, &l->g->node[dq], &y, end));
+        l->skip[dq] = true;
+        if (!same(q, &x) || !same(q, &y))
+            return refuse(l, &l->g->node[dq], "the clamp behind it must leave its scale and zero point as they are");
+        q->lo = q->lo > y.lo ? q->lo : y.lo;
+        q->hi = q->hi < y.hi ? q->hi : y.hi;
+    }
     return q->lo <= q->hi ? LMB_OK : refuse(l, n, "the clamps behind it leave nothing");
 }
 

@@ -7,7 +7,9 @@
 
 #include "core/base/config.h"
 #include "core/ops/quantize.h"
+#include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
+#include "distill/quantize/clamp_pair.h"
 
 static const lmb_profile x86 = { .name = "ort-x86",
                                  .summary = "u8 activations, any zero point: ONNX Runtime on x86 (the default)" };
@@ -84,15 +86,97 @@ static lmb_status need(const lmb_node *n, const char *what, lmb_error *err)
     return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s", n->name, what);
 }
 
+/* ---- zero points 128 ---- */
+
+static int zero_point(const lmb_graph *g, const lmb_node *n) { return *(const uint8_t *)zero_of(g, n)->data; }
+static const lmb_node *maker(const lmb_graph *g, lmb_vid v)
+{
+    return g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
+}
+
+/* A QuantizeLinear of what flows and the DequantizeLinear behind it mean the same. */
+static bool same_integers(const lmb_graph *g, const lmb_node *q, const lmb_node *dq)
+{
+    const lmb_value *a = &g->value[q->in[1]], *b = &g->value[dq->in[1]];
+    return is(q, "QuantizeLinear") && is(dq, "DequantizeLinear") && of_activation(g, q) && of_activation(g, dq) &&
+           zero_point(g, q) == zero_point(g, dq) && a->data && b->data &&
+           *(const float *)a->data == *(const float *)b->data;
+}
+
+/* The bytes lo .. hi that integers of q are: what clamps before it leave, also those before a MaxPool and the like, and
+ * those behind its DequantizeLinear, if nobody else reads that. */
+static void reach(const lmb_graph *g, const lmb_node *q, float *lo, float *hi)
+{
+    float scale = *(const float *)g->value[q->in[1]].data;
+    int zero = zero_point(g, q), dq = lmb_sole_reader(g, q->out[0]);
+
+    *lo = 0;
+    *hi = 255;
+    if (dq >= 0 && same_integers(g, q, &g->node[dq])) {
+        lmb_vid x = g->node[dq].out[0];
+        const lmb_node *end = lmb_clamp_end(g, x);
+        for (int i; end && &g->node[i = lmb_sole_reader(g, x)] != end; x = g->node[i].out[0])
+            lmb_clamp_bytes(g, &g->node[i], scale, zero, lo, hi);
+    }
+    for (const lmb_node *n = maker(g, q->in[0]), *before; n; n = maker(g, n->in[0])) {
+        if (lmb_is_clamp(n))
+            lmb_clamp_bytes(g, n, scale, zero, lo, hi);
+        else if (is(n, "DequantizeLinear") && (before = maker(g, n->in[0])) && same_integers(g, before, n) &&
+                 zero_point(g, n) == zero && *(const float *)g->value[n->in[1]].data == scale)
+            n = before;
+        else if (!is(n, "MaxPool") && !is(n, "Flatten") && !is(n, "Reshape"))
+            return;
+    }
+}
+
+/* Can it be written with zero point 128? Numbers of fewer than 8 bits can: the same integers, further up. */
+static lmb_status check_centre(const lmb_graph *g, const lmb_node *n, lmb_error *err)
+{
+    const lmb_node *before = maker(g, n->in[0]);
+    int zero = zero_point(g, n);
+    float lo, hi;
+
+    if (zero == 128 || of_input(g, n))
+        return LMB_OK;
+    if (is(n, "DequantizeLinear") && before && of_input(g, before))
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "node %s: the input's zero point is %d, its `mean`, where this profile needs 128; train a "
+                        "model whose `mean` is 128", n->name, zero);
+    if (is(n, "DequantizeLinear") && before && same_integers(g, before, n))
+        return LMB_OK; /* what its QuantizeLinear is asked */
+    if (is(n, "QuantizeLinear") && g->value[n->in[1]].data) {
+        reach(g, n, &lo, &hi);
+        if (lo - (float)zero >= -128 && hi - (float)zero <= 127)
+            return LMB_OK;
+    }
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                    "node %s: its zero point is %d and not 128; quantise with `qat: {activations: symmetric}`", n->name,
+                    zero);
+}
+
+/* ---- the other needs ---- */
+
+static lmb_status check_int4(const lmb_graph *g, lmb_error *err)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_value *q = &g->value[g->node[i].in[0]];
+        bool narrow = is(&g->node[i], "DequantizeLinear") && q->dtype == LMB_S8 && q->data;
+        for (int64_t k = 0; narrow && k < lmb_shape_count(&q->shape); k++)
+            narrow = ((const int8_t *)q->data)[k] >= -8 && ((const int8_t *)q->data)[k] <= 7;
+        if (narrow)
+            return LMB_OK;
+    }
+    return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                    "no layer has weights of 4 bits or fewer, so that none could be written as INT4; quantise with "
+                    "`qat: {bits: 4}`");
+}
+
 static lmb_status check_node(const lmb_graph *g, const lmb_node *n, const lmb_profile *p, lmb_error *err)
 {
     const lmb_value *scale = &g->value[n->in[1]], *q = &g->value[n->in[0]];
 
-    if (p->symmetric && of_activation(g, n) && !of_input(g, n) && *(const uint8_t *)zero_of(g, n)->data != 128)
-        return need(
-            n,
-            "its zero point is not 128; quantise with `qat: {activations: symmetric}` and a model whose `mean` is 128",
-            err);
+    if (p->symmetric && of_activation(g, n))
+        LMB_TRY(check_centre(g, n, err));
     for (int64_t i = 0; p->power_of_two && scale->data && i < lmb_shape_count(&scale->shape); i++) {
         float s = ((const float *)scale->data)[i];
         if (!(s > 0) || lmb_power_of_two(s) != s)
@@ -113,12 +197,16 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
     const lmb_profile *p = r->ctx;
     const lmb_value *z = zero_of(r->old, n);
 
-    if (!p->s8 || !is_pair(n) || !of_activation(r->old, n))
+    if (!is_pair(n) || !of_activation(r->old, n))
         return LMB_OK;
     bool shift = p->zero_input && of_input(r->old, n); /* then the integers are the bytes less 128 with zero point 0 */
-    int zero = (int)*(const uint8_t *)z->data - 128;
-    int8_t s = (int8_t)(shift ? 0 : zero);
-    lmb_vid operand[3] = { in[0], in[1], lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, z->name, LMB_S8, z->shape, &s) };
+    bool centre = p->symmetric && !of_input(r->old, n);
+    int zero = shift || centre ? 128 : zero_point(r->old, n);
+    if (!p->s8 && zero == zero_point(r->old, n))
+        return LMB_OK;
+    uint8_t byte = (uint8_t)(p->s8 ? zero - 128 : zero); /* as u8, or the bits of that s8 */
+    lmb_vid operand[3] = { in[0], in[1],
+                           lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, z->name, p->s8 ? LMB_S8 : LMB_U8, z->shape, &byte) };
     if (shift)
         operand[0] = lmb_emit(&r->b, "Sub", NULL, LMB_IN(in[0], lmb_emit_scalar(&r->b, 128)), LMB_NO_ATTRS);
     LMB_TRY(lmb_builder_status(&r->b));
@@ -126,16 +214,23 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
     return lmb_graph_node_like(r->b.g, n, operand, out, err);
 }
 
+/* Files from elsewhere, or from before, may lack pairs around clamps. */
 lmb_status lmb_pass_profile(const lmb_graph *qdq, const lmb_profile *p, lmb_graph **out, lmb_error *err)
 {
     lmb_rewrite first = { .node = node, .ctx = (void *)p }, second = { .drop_dead = true };
-    lmb_graph *g = NULL;
+    lmb_graph *paired = NULL, *g = NULL;
+    lmb_status st = LMB_OK;
 
-    for (int i = 0; i < qdq->n_nodes; i++)
-        if (is_pair(&qdq->node[i]))
-            LMB_TRY(check_node(qdq, &qdq->node[i], p, err));
-    LMB_TRY(lmb_rewrite_run(&first, qdq, &g, NULL, err));
-    lmb_status st = lmb_rewrite_run(&second, g, out, NULL, err); /* without the zero points of u8 */
+    LMB_TRY(lmb_pass_clamp_pair(qdq, &paired, err));
+    for (int i = 0; i < paired->n_nodes; i++)
+        if (is_pair(&paired->node[i]))
+            LMB_TRY_GOTO(st, done, check_node(paired, &paired->node[i], p, err));
+    if (p->int4)
+        LMB_TRY_GOTO(st, done, check_int4(paired, err));
+    LMB_TRY_GOTO(st, done, lmb_rewrite_run(&first, paired, &g, NULL, err));
+    st = lmb_rewrite_run(&second, g, out, NULL, err); /* without zero points that are others now */
+done:
+    lmb_graph_destroy(paired);
     lmb_graph_destroy(g);
     return st;
 }

@@ -19,7 +19,7 @@ extern "C" {
 typedef struct lmb_profile {
     const char *name, *summary;
     bool s8;           /* activations are written as s8, zero points less 128                         */
-    bool symmetric;    /* activations, the input too, have zero point 128                             */
+    bool symmetric;    /* activations, the input too, have zero point 128, or fewer bits, moved there */
     bool zero_input;   /* the input's 128 is subtracted in front of its QuantizeLinear                */
     bool power_of_two; /* all scales are 2^n                                                          */
     int weight_max;    /* of |w|; 0: any                                                              */

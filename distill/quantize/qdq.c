@@ -10,6 +10,7 @@
 #include "core/ops/quantize.h"
 #include "core/passes/rewrite.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/clamp_pair.h"
 #include "distill/quantize/steps.h"
 
 typedef struct qdq {
@@ -199,9 +200,9 @@ static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
             n, "its range begins below zero although a Relu comes before it; train or calibrate the observer longer",
             err);
     const lmb_shape scalar = { 0 };
-    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp),
-                  constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s),
-                  constant(&r->b, n->name, ".zero", LMB_U8, &scalar, &z), n->out[0]);
+    lmb_vid zero = constant(&r->b, n->name, ".zero", LMB_U8, &scalar, &z),
+            scale = constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s);
+    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp), scale, zero, n->out[0]);
     return lmb_builder_status(&r->b);
 }
 
@@ -299,16 +300,19 @@ static lmb_status value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb
     return LMB_OK;
 }
 
-/* The pass, then once more without the constants that nobody reads now. */
-static lmb_status run_twice(qdq *t, const lmb_graph *frozen, lmb_graph **out, lmb_error *err)
+/* The pass, then without the constants that nobody reads now, then with pairs around clamps. */
+static lmb_status run_thrice(qdq *t, const lmb_graph *frozen, lmb_graph **out, lmb_error *err)
 {
     lmb_rewrite first = { .node = node, .value = value, .ctx = t, .drop_dead = true }, second = { .drop_dead = true };
-    lmb_graph *g = NULL;
+    lmb_graph *g = NULL, *small = NULL;
 
     LMB_TRY(lmb_rewrite_run(&first, frozen, &g, NULL, err));
     lmb_status st = t->scale[frozen->output[0].value] == LMB_NONE
                         ? LMB_FAIL(err, LMB_E_UNSUPPORTED, "the logits are not quantised")
-                        : lmb_rewrite_run(&second, g, out, NULL, err);
+                        : lmb_rewrite_run(&second, g, &small, NULL, err);
+    if (st == LMB_OK)
+        st = lmb_pass_clamp_pair(small, out, err);
+    lmb_graph_destroy(small);
     lmb_graph_destroy(g);
     return st;
 }
@@ -324,7 +328,7 @@ lmb_status lmb_pass_qdq(const lmb_graph *frozen, lmb_graph **out, lmb_error *err
     if (!t.scale || !t.zero)
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to write a graph in integers");
     if (st == LMB_OK)
-        st = run_twice(&t, frozen, out, err);
+        st = run_thrice(&t, frozen, out, err);
     free(t.scale);
     free(t.zero);
     return st;

@@ -12,7 +12,8 @@
  *   between  u8, one scale and zero point a tensor; what Relu and Clip do is what saturation does anyway, where an
  *            observer saw their output, so that no runtime needs to compute them. Relu stays. Clip goes, for of its
  *            bounds runtimes may think that they bite, for a last bit of a scale; it stays where they do, by a whole
- *            integer (scales rounded to powers of two), and one is added where activations have fewer than 8 bits
+ *            integer (scales rounded to powers of two), and one is added where activations have fewer than 8 bits.
+ *            A clamp that does bite, such as a Relu before zero point 128, stands between two pairs (clamp_pair.h)
  *   source   ONNX QuantizeLinear-13, DequantizeLinear-13; integer semantics: core/edge/lmb.h
  */
 #ifndef LMB_DISTILL_QUANTIZE_QDQ_H

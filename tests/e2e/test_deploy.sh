@@ -118,6 +118,12 @@ must "$limbeck" export "$dir/small.lmb" --to c --out "$dir/c2" --name net
 cmp "$dir/c/net.c" "$dir/c2/net.c" || fail "another C source from the packed file"
 refused 2 "is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --packed
 refused 2 "is for --to c" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --packed --name x
+# a profile that would do nothing, or not what it says
+refused 2 "has the same integers whatever the profile" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.lmb" --profile tensorrt
+refused 2 "is for ONNX files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --profile pot
+refused 1 "mine.onnx is not quantised" "$limbeck" export "$dir/mine.onnx" --out "$dir/x.onnx" --profile tensorrt
+refused 1 "no layer has weights of 4 bits" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.onnx" --profile int4
+refused 1 "is 100, its .mean., where" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.onnx" --profile universal
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/small.lmb" --part test --out "$dir/packed.mon"
 
 # laid out for kernel sets that this machine need not have, signed with that, and without again
