@@ -15,27 +15,12 @@ typedef struct writer {
     const lmb_onnx_export_options *o;
     lmb_str *out;
     char **name;   /* [n_values] of values in the file   */
+    char **node;   /* [n_nodes] of nodes whose own name another has; NULL: its own */
     lmbi_names taken;
     bool *narrow;  /* [n_values] s8 that is written as INT4; NULL: none */
     int64_t batch; /* 0: no input has dimensions          */
     int opset;
 } writer;
-
-static bool is_default(const lmb_attr_row *row, const char *attr)
-{
-    const char *p = attr + row->offset;
-    switch (row->kind) {
-    case LMB_ATTR_INT: return memcmp(p, &row->def_i, sizeof row->def_i) == 0;
-    case LMB_ATTR_REAL: return memcmp(p, &row->def_f, sizeof row->def_f) == 0;
-    case LMB_ATTR_INTS: return ((const lmb_ints *)(const void *)p)->n == 0;
-    case LMB_ATTR_TEXT: {
-        const char *text;
-        memcpy(&text, p, sizeof text);
-        return strcmp(text, row->def_s ? row->def_s : "") == 0;
-    }
-    }
-    return false;
-}
 
 /* Attributes at their default are left out: older opsets may not have them. */
 static void write_attribute(lmb_str *s, const lmb_attr_row *row, const char *attr)
@@ -46,7 +31,7 @@ static void write_attribute(lmb_str *s, const lmb_attr_row *row, const char *att
     int64_t i;
     float f;
 
-    if (!row->required && is_default(row, attr))
+    if (!row->required && lmbi_is_default(row, attr))
         return;
     size_t at = lmbi_wire_begin(s, 5);
     lmbi_wire_text(s, NAME, row->name);
@@ -84,7 +69,23 @@ static void begin_node(writer *w, size_t *at, const lmb_vid *in, int n_in)
 }
 
 /* Loaders want nodes of different names: in strict files that of the first output. */
-static const char *node_name(const writer *w, const lmb_node *n) { return w->o->strict ? w->name[n->out[0]] : n->name; }
+static const char *node_name(const writer *w, const lmb_node *n)
+{
+    const char *other = w->node ? w->node[n - w->g->node] : NULL;
+    return w->o->strict ? w->name[n->out[0]] : other ? other : n->name;
+}
+
+/* The name that it has in the graph, for reading it back. */
+static void write_own_name(writer *w, const lmb_node *n)
+{
+    lmb_str doc = LMB_STR_INIT;
+
+    lmb_str_addf(&doc, "name=%s", n->name);
+    w->out->failed |= doc.failed;
+    if (!doc.failed)
+        lmbi_wire_text(w->out, 6, doc.text);
+    lmb_str_free(&doc);
+}
 
 static void write_node(writer *w, const lmb_node *n)
 {
@@ -98,6 +99,8 @@ static void write_node(writer *w, const lmb_node *n)
     lmbi_wire_text(w->out, TYPE, n->op->name);
     for (const lmb_attr_row *row = n->op->attrs; row && row->name; row++)
         write_attribute(w->out, row, n->attr);
+    if (!w->o->strict && node_name(w, n) != n->name)
+        write_own_name(w, n);
     if (*n->op->domain)
         lmbi_wire_text(w->out, DOMAIN_, n->op->domain);
     lmbi_wire_end(w->out, at);
@@ -205,39 +208,6 @@ static void write_output(writer *w, const lmb_graph_output *o)
 
 /* ---- the model ---- */
 
-/* The opset in which a node means what it means here: 13 unless it uses something newer. */
-static int opset_of(const lmb_node *n)
-{
-    static const struct { const char *op, *attr; } newer[] = {
-        { "HardSwish", NULL }, { "BatchNormalization", "training_mode" }, { "Reshape", "allowzero" },
-    };
-    for (size_t i = 0; i < sizeof newer / sizeof *newer; i++) {
-        if (*n->op->domain || strcmp(n->op->name, newer[i].op))
-            continue;
-        for (const lmb_attr_row *row = n->op->attrs; newer[i].attr && row->name; row++)
-            if (strcmp(row->name, newer[i].attr) == 0 && is_default(row, n->attr))
-                return 13;
-        return 15;
-    }
-    return 13;
-}
-
-static lmb_status check_strict(const writer *w, lmb_error *err)
-{
-    for (int i = 0; w->o->strict && i < w->g->n_nodes; i++) {
-        const lmb_node *n = &w->g->node[i];
-        if (*n->op->domain)
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED, "node %s: %s is an operator of our own, which other runtimes lack; "
-                            "export the deployment form of the model", n->name, n->op->name);
-        if (opset_of(n) > 13 && strcmp(n->op->name, "HardSwish"))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                            "node %s: %s in this form is newer than opset 13; export the inference "
-                            "form of the model",
-                            n->name, n->op->name);
-    }
-    return LMB_OK;
-}
-
 /* A Reshape that spells the batch out would fix it: 0 keeps the dimension instead. */
 static lmb_vid fixed_shape(const writer *w, const lmb_node *n)
 {
@@ -324,7 +294,7 @@ static lmb_status write_model(writer *w, lmb_error *err)
 
     w->opset = w->narrow ? 21 : 13;
     for (int i = 0; i < w->g->n_nodes; i++) {
-        int needed = opset_of(&w->g->node[i]);
+        int needed = lmbi_opset_of(&w->g->node[i]);
         w->opset = !w->o->strict && needed > w->opset ? needed : w->opset;
         own |= *w->g->node[i].op->domain != 0;
     }
@@ -355,7 +325,7 @@ lmb_status lmb_onnx_export(const lmb_graph *g, const lmb_onnx_export_options *o,
     w.batch = x != LMB_NONE && g->value[x].shape.n > 0 ? g->value[x].shape.d[0] : 0;
     if (!w.name)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the names of a model");
-    LMB_TRY_GOTO(st, done, check_strict(&w, err));
+    LMB_TRY_GOTO(st, done, w.o->strict ? lmbi_check_strict(g, err) : LMB_OK);
     if (w.o->strict && w.o->int4) {
         w.narrow = calloc((size_t)g->n_values + 1, sizeof *w.narrow);
         LMB_TRY_GOTO(st, done,
@@ -364,6 +334,11 @@ lmb_status lmb_onnx_export(const lmb_graph *g, const lmb_onnx_export_options *o,
     }
     LMB_TRY_GOTO(st, done, lmbi_names_create(&w.taken, (size_t)g->n_values, err));
     LMB_TRY_GOTO(st, done, lmbi_export_names(w.g, w.o->strict, &w.taken, w.name, err));
+    if (w.o->distinct && !w.o->strict) {
+        w.node = calloc((size_t)g->n_nodes + 1, sizeof *w.node);
+        LMB_TRY_GOTO(st, done, w.node ? lmbi_export_nodes(g, w.name, w.node, err)
+                                      : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the names of a model"));
+    }
     LMB_TRY_GOTO(st, done, write_model(&w, err));
     LMB_TRY_GOTO(st, done, lmb_str_check(&bytes, err));
     if (bytes.n > INT32_MAX) {
@@ -377,6 +352,9 @@ done:
     lmbi_names_free(&w.taken);
     for (int v = 0; v < g->n_values; v++)
         free(w.name[v]);
+    for (int i = 0; w.node && i < g->n_nodes; i++)
+        free(w.node[i]);
+    free(w.node);
     free(w.name);
     free(w.narrow);
     return st;
@@ -384,9 +362,11 @@ done:
 
 lmb_status lmb_onnx_write(const char *path, const lmb_graph *g, const lmb_onnx_export_options *o, lmb_error *err)
 {
+    lmb_onnx_export_options different = o ? *o : (lmb_onnx_export_options){ 0 };
     lmb_str bytes = LMB_STR_INIT;
-    lmb_status st = lmb_onnx_export(g, o, &bytes, err);
 
+    different.distinct = true;
+    lmb_status st = lmb_onnx_export(g, &different, &bytes, err);
     if (st == LMB_OK)
         st = lmb_file_write(path, bytes.text, bytes.n, err);
     lmb_str_free(&bytes);

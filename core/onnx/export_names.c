@@ -1,5 +1,5 @@
-/* core/onnx/export_names.c - what values are called in a file: by their own names, made different, and in strict files
- * of letters that every reader takes. */
+/* core/onnx/export_names.c - what values and nodes are called in a file: by their own names, made different, and in strict
+ * files of letters that every reader takes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,4 +45,27 @@ lmb_status lmbi_export_names(const lmb_graph *g, bool strict, lmbi_names *taken,
         if (!name[v])
             LMB_TRY(name_value(strict, taken, name, v, g->value[v].name, err));
     return LMB_OK;
+}
+
+/* Of nodes with one name the first keeps it; the others are named after what they make, of which there is one each. */
+lmb_status lmbi_export_nodes(const lmb_graph *g, char *const *value, char **name, lmb_error *err)
+{
+    lmbi_names taken;
+    lmb_status st = LMB_OK;
+
+    LMB_TRY(lmbi_names_create(&taken, (size_t)g->n_nodes, err));
+    for (int i = 0; i < g->n_nodes; i++)
+        lmbi_names_put(&taken, g->node[i].name, i);
+    for (int i = 0; i < g->n_nodes && st == LMB_OK; i++) {
+        const lmb_node *n = &g->node[i];
+        if (lmbi_names_get(&taken, n->name) == i)
+            continue;
+        name[i] = lmbi_export_name(false, &taken, value[n->out[0]]);
+        if (name[i])
+            lmbi_names_put(&taken, name[i], i);
+        else
+            st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for the names of a model");
+    }
+    lmbi_names_free(&taken);
+    return st;
 }

@@ -67,6 +67,8 @@ static lmb_status read_node(const lmbi_import *m, const Onnx__NodeProto *p, lmbi
     if (strcmp(n->domain, "ai.onnx") == 0)
         n->domain = "";
     n->name = p->name && *p->name ? p->name : p->n_output && *p->output[0] ? p->output[0] : p->op_type;
+    if (m->literal && p->doc_string && strncmp(p->doc_string, "name=", 5) == 0)
+        n->name = p->doc_string + 5; /* what it is called in the graph, where another node has that name */
     if (p->n_input > LMB_MAX_IN || p->n_output > LMB_MAX_OUT || p->n_attribute > LMBI_MAX_ATTRS || !p->n_output)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED,
                         "%zu inputs, %zu outputs and %zu attributes; at most %d, 1 to %d and %d are "

@@ -124,5 +124,12 @@ char *lmbi_export_name(bool strict, const lmbi_names *taken, const char *want);
 /* name[v] of every value that has none, the caller's to free. `strict`: a value is named after the output that
  * shows it, for ONNX has one name for both. */
 lmb_status lmbi_export_names(const lmb_graph *g, bool strict, lmbi_names *taken, char **name, lmb_error *err);
+/* name[i] of nodes whose name an earlier one has, the caller's to free; `value`: names of values in the file. */
+lmb_status lmbi_export_nodes(const lmb_graph *g, char *const *value, char **name, lmb_error *err);
+
+/* ---- portable.c: what opset 13 can say ---- */
+bool lmbi_is_default(const lmb_attr_row *row, const char *attr);
+int lmbi_opset_of(const lmb_node *n);
+lmb_status lmbi_check_strict(const lmb_graph *g, lmb_error *err);
 
 #endif

@@ -13,7 +13,9 @@
  *              Reading it back gives the same nodes, attributes, names, roles and state layout. The metadata
  *              key "limbeck.form" marks such files: their nodes are taken literally.
  *
- *   names    of values and nodes are kept; strict files have them in [A-Za-z0-9_./]
+ *   names    of values and nodes are kept; strict files have them in [A-Za-z0-9_./]. No two nodes of a file have one name: a
+ *            later one is called as what it makes, and says "name=<its own>" in its doc_string in the graph form. Bytes
+ *            that are no file (they are hashed, or sent) keep names as they are
  *   batch    dimension 0 of inputs and outputs that equals the batch is written as the symbol "N"
  *   input    is hostile: sizes, nesting and memory are bounded, external data is refused
  *   errors   E_FORMAT for bytes that are not a sound model, E_UNSUPPORTED naming node and operator
@@ -54,6 +56,7 @@ typedef struct lmb_onnx_export_options {
     bool strict;         /* portable file: opset 13, operators of ONNX only             */
     int ir_version;      /* 0: 7, the pairing of opset 13 that old loaders take         */
     bool int4;           /* strict only: s8 weights of 4 bits as INT4, opset 21 and IR version 10 */
+    bool distinct;       /* graph form: nodes of one name are told apart, as ONNX Runtime wants it; strict does so */
     const char *name;    /* of the graph; NULL: "limbeck"                               */
     const lmb_onnx_property *properties; /* metadata_props: class names, normalisation  */
     int n_properties;
@@ -62,6 +65,7 @@ typedef struct lmb_onnx_export_options {
 /* Append the bytes of the ModelProto to `out`. `o` NULL: defaults. */
 LMB_MUST_CHECK lmb_status lmb_onnx_export(const lmb_graph *g, const lmb_onnx_export_options *o, lmb_str *out,
                                           lmb_error *err);
+/* The same as a file, always `distinct`. */
 LMB_MUST_CHECK lmb_status lmb_onnx_write(const char *path, const lmb_graph *g, const lmb_onnx_export_options *o,
                                          lmb_error *err);
 
