@@ -13,7 +13,8 @@ static const char usage[] =
     "Says which layers of a float model are of low rank, and leaves the model with these as two or three thinner ones\n"
     "(default: MODEL.thin.onnx). No data is looked at and nothing is trained: the table says what is lost of the weights,\n"
     "`limbeck eval` what that does to answers, and `student.lowrank` of `limbeck distill` trains on.\n\n"
-    "  energy   share of a layer's squared singular values that is kept (0.9); of k x k, of each of two unfoldings\n"
+    "  energy   share of a layer's squared singular values that is kept (0.9); of k x k, of each of two unfoldings, so\n"
+    "           that at least 2 energy - 1 of the layer is left: the table says how much\n"
     "  gain     share of its multiply-accumulates that a layer must be rid of (0.1)\n"
     "  tile     ranks are rounded up to multiples of it (4)\n"
     "  ends     false leaves the first and the last layer alone\n"
@@ -42,7 +43,7 @@ static lmb_status factorise(const lmb_args *a, const lmb_ranks_config *c, lmb_er
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_read(a->word[0], NULL, &model, err));
     LMB_TRY_GOTO(st, done, lmb_ranks_choose(model, c, &ranks, err));
-    LMB_TRY_GOTO(st, done, lmb_ranks_apply(model, &ranks, &thin, err));
+    LMB_TRY_GOTO(st, done, lmb_ranks_apply(&ranks, &thin, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, thin, NULL, err));
     lmb_lowrank_print(&ranks);
     printf("%s\n", out.text);

@@ -35,7 +35,7 @@ lmb_status lmb_lowrank_student(const lmb_lowrank_config *c, const lmb_graph *stu
 {
     lmb_status st = lmb_ranks_choose(student, &c->ranks, ranks, err);
 
-    if (st == LMB_OK && (st = lmb_ranks_apply(student, ranks, out, err)) != LMB_OK)
+    if (st == LMB_OK && (st = lmb_ranks_apply(ranks, out, err)) != LMB_OK)
         lmb_ranks_free(ranks);
     if (st != LMB_OK)
         lmb_error_context(err, "lowrank");
@@ -82,9 +82,16 @@ void lmb_lowrank_print(const lmb_ranks *ranks)
     if (thin)
         printf("%d of %d layers are factorised: %.0f of their %.0f MACs are left (%.1f %%)\n", thin, ranks->n, after,
                macs, 100 * after / macs);
-    else
+    else if (ranks->n)
         printf("no layer is factorised: none would have enough fewer MACs; lower lowrank.energy, lowrank.gain or "
                "lowrank.tile\n");
+    else
+        printf("no layer is factorised: there is none to look at; convolutions of one group over images and full layers "
+               "can be, if lowrank.layers or lowrank.ends does not leave them out\n");
+    if (ranks->others)
+        printf("%d other layer%s can not be factorised and stay%s: several groups, other shapes than images or rows, or "
+               "weights that are frozen or read twice\n",
+               ranks->others, ranks->others > 1 ? "s" : "", ranks->others > 1 ? "" : "s");
 }
 
 static void add_row(const lmb_ranks_row *r, lmb_str *s)

@@ -24,7 +24,7 @@ extern const lmb_field lmb_lowrank_fields[];
 
 /* Bind `student.lowrank`. */
 LMB_MUST_CHECK lmb_status lmb_lowrank_bind(const struct lmb_tree *lowrank, lmb_lowrank_config *out, lmb_error *err);
-/* The student that learns on, and what was chosen. `ranks`: the caller's to free; its names are those of `student`. */
+/* The student that learns on, and what was chosen. `ranks`: the caller's to free; its names are its own. */
 LMB_MUST_CHECK lmb_status lmb_lowrank_student(const lmb_lowrank_config *c, const lmb_graph *student, lmb_ranks *ranks,
                                               lmb_graph **out, lmb_error *err);
 /* The table to stdout: ranks, energy, MACs of each layer, and of all of them. */

@@ -8,10 +8,12 @@
 #include "core/base/config.h"
 #include "core/base/str.h"
 #include "core/graph/op.h"
+#include "distill/quantize/gemm_form.h"
 
 const lmb_field lmb_ranks_fields[] = {
     LMB_REAL(lmb_ranks_config, energy, 0.9, 0.01, 1, "",
-             "share of the squared singular values that is kept; for k x k of each of the two unfoldings"),
+             "share of the squared singular values that is kept; for k x k of each of the two unfoldings, so that of such "
+             "a layer at least 2 energy - 1 is left"),
     LMB_REAL(lmb_ranks_config, gain, 0.1, 0, 0.99, "",
              "share of its multiply-accumulates that a layer must be rid of to be factorised"),
     LMB_INT(lmb_ranks_config, tile, 4, 1, 1024, "channels",
@@ -43,7 +45,8 @@ int64_t lmb_ranks_of_energy(const double *s, int64_t n, double energy)
 
 static bool has_weights(const lmb_graph *g, const lmb_node *n)
 {
-    bool layer = strcmp(n->op->name, "Conv") == 0 || strcmp(n->op->name, "Gemm") == 0;
+    bool layer = strcmp(n->op->name, "Conv") == 0 || strcmp(n->op->name, "Gemm") == 0 ||
+                 strcmp(n->op->name, "MatMul") == 0;
     return layer && n->n_in > 1 && n->in[1] != LMB_NONE && g->value[n->in[1]].role == LMB_ROLE_PARAMETER;
 }
 
@@ -59,12 +62,11 @@ static lmb_status is_named(const lmb_tree *layers, const char *weight, bool *out
     return LMB_OK;
 }
 
-lmb_status lmb_ranks_check(const lmb_graph *g, const lmb_ranks_config *c, lmb_error *err)
+/* Of a graph in gemm form. */
+static lmb_status check_form(const lmb_graph *g, const lmb_ranks_config *c, lmb_error *err)
 {
     enum { SOME = 8 };
 
-    if (!c->layers)
-        return LMB_OK;
     if (c->layers->kind != LMB_TREE_LIST || !c->layers->child)
         return lmb_tree_fail(c->layers, err, LMB_E_ARG, "layers is a list of names of weights");
     for (const lmb_tree *t = c->layers->child; t; t = t->next) {
@@ -88,6 +90,18 @@ lmb_status lmb_ranks_check(const lmb_graph *g, const lmb_ranks_config *c, lmb_er
         LMB_TRY(st);
     }
     return LMB_OK;
+}
+
+lmb_status lmb_ranks_check(const lmb_graph *g, const lmb_ranks_config *c, lmb_error *err)
+{
+    lmb_graph *form;
+
+    if (!c->layers)
+        return LMB_OK;
+    LMB_TRY(lmb_pass_gemm_form(g, &form, err));
+    lmb_status st = check_form(form, c, err);
+    lmb_graph_destroy(form);
+    return st;
 }
 
 /* Is node i to be looked at? */
@@ -172,13 +186,17 @@ lmb_status lmb_ranks_choose(const lmb_graph *g, const lmb_ranks_config *c, lmb_r
     lmb_status st = LMB_OK;
 
     memset(out, 0, sizeof *out);
-    LMB_TRY(lmb_ranks_check(g, c, err));
+    LMB_TRY(lmb_pass_gemm_form(g, &out->form, err));
+    g = out->form;
     out->row = calloc((size_t)g->n_nodes + 1, sizeof *out->row);
     if (!out->row)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the ranks of %d layers", g->n_nodes);
+        st = LMB_FAIL(err, LMB_E_NOMEM, "no memory for the ranks of %d layers", g->n_nodes);
+    if (st == LMB_OK && c->layers)
+        st = check_form(g, c, err);
     for (int i = 0; i < g->n_nodes && st == LMB_OK; i++) {
         bool wanted;
         st = is_wanted(g, c, i, &wanted, err);
+        out->others += has_weights(g, &g->node[i]) && !lmb_lowrank_fits(g, &g->node[i]);
         if (st != LMB_OK || !wanted)
             continue;
         lmb_ranks_row *r = &out->row[out->n++];
@@ -193,7 +211,7 @@ lmb_status lmb_ranks_choose(const lmb_graph *g, const lmb_ranks_config *c, lmb_r
     return st;
 }
 
-lmb_status lmb_ranks_apply(const lmb_graph *g, const lmb_ranks *r, lmb_graph **out, lmb_error *err)
+lmb_status lmb_ranks_apply(const lmb_ranks *r, lmb_graph **out, lmb_error *err)
 {
     lmb_lowrank *what = malloc(sizeof *what * ((size_t)r->n + 1));
     int n = 0;
@@ -203,7 +221,7 @@ lmb_status lmb_ranks_apply(const lmb_graph *g, const lmb_ranks *r, lmb_graph **o
     for (int i = 0; i < r->n; i++)
         if (r->row[i].thin)
             what[n++] = (lmb_lowrank){ r->row[i].weight, r->row[i].rank_out, r->row[i].rank_in, r->row[i].basis };
-    lmb_status st = lmb_pass_lowrank(g, what, n, out, err);
+    lmb_status st = lmb_pass_lowrank(r->form, what, n, out, err);
     free(what);
     return st;
 }
@@ -213,5 +231,6 @@ void lmb_ranks_free(lmb_ranks *r)
     for (int i = 0; i < r->n; i++)
         lmb_basis_destroy(r->row[i].basis);
     free(r->row);
+    lmb_graph_destroy(r->form);
     memset(r, 0, sizeof *r);
 }

@@ -7,9 +7,12 @@
  * time, and a layer is factorised only where that takes enough of its multiply-accumulates away: two or three layers in
  * place of one are two or three passes over memory.
  *
+ * A full layer that is written in other words (MatMul and Add, Gemm without transB: quantize/gemm_form.h) is one like any
+ * other: ranks are those of the graph in that form.
+ *
  *   source   the error of a truncated HOSVD: De Lathauwer et al. 2000, property 10; Tucker-2 of convolutions: Kim et al.
  *            2016, arXiv:1511.06530, who take ranks from VBMF
- *   owns     ranks own their bases; names are borrowed from the graph
+ *   owns     ranks own their bases and the form of the graph that names are borrowed from
  *   threads  pure
  */
 #ifndef LMB_DISTILL_LOWRANK_RANKS_H
@@ -48,6 +51,8 @@ typedef struct lmb_ranks_row {
 typedef struct lmb_ranks {
     int n;
     lmb_ranks_row *row;          /* in the order of the graph */
+    int others;                  /* layers that can not be: several groups, other shapes, frozen or shared weights */
+    lmb_graph *form;             /* the graph with full layers in one form; what apply() makes thinner */
 } lmb_ranks;
 
 /* Do c->layers name layers of g that can be factorised? E_ARG with the place, and some that can. */
@@ -55,8 +60,8 @@ LMB_MUST_CHECK lmb_status lmb_ranks_check(const lmb_graph *g, const lmb_ranks_co
 /*   errors  E_ARG as check(); E_NUMERIC: a weight that is not finite. *out is empty then */
 LMB_MUST_CHECK lmb_status lmb_ranks_choose(const lmb_graph *g, const lmb_ranks_config *c, lmb_ranks *out,
                                            lmb_error *err);
-/* The graph with its thin layers: lmb_pass_lowrank. Without any, a copy. */
-LMB_MUST_CHECK lmb_status lmb_ranks_apply(const lmb_graph *g, const lmb_ranks *r, lmb_graph **out, lmb_error *err);
+/* The graph with its thin layers: lmb_pass_lowrank. Without any, a copy of r->form. */
+LMB_MUST_CHECK lmb_status lmb_ranks_apply(const lmb_ranks *r, lmb_graph **out, lmb_error *err);
 void lmb_ranks_free(lmb_ranks *r);
 
 #ifdef __cplusplus
