@@ -4,7 +4,7 @@
  *   kl             KL(softmax(teacher / T) || softmax(logits / T)); a frozen teacher is part of the graph
  *   dkd            the same in two parts, of the label and among the other classes
  *   attention, similarity, hint         compare feature maps of student and teacher
- *   relational, contrastive             compare what they make of the samples of a batch, behind their last layer; the
+ *   relational, contrastive             compare what they make of the samples of a shard, behind their last layer; the
  *                                       latter also with those of a memory (memory.h)
  *
  *   loss = (1 - alpha) cross_entropy + alpha sum of (weight, T^2 for kl and dkd) term with a teacher, by default of kl

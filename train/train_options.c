@@ -39,7 +39,7 @@ const lmb_field lmb_train_fields[] = {
                "of feature maps in a step; bf16 halves them and doubles the speed of products, weights stay f32; "
                "tf32 (cuda): f32, products of 11 bits"),
     LMB_INT(lmb_train_config, shard, 32, 1, 1e6, "samples",
-            "a shard of deterministic mode, which is the work of one thread"),
+            "a shard of deterministic mode, the work of one thread; losses that compare samples look no further"),
     LMB_INT(lmb_train_config, bucket_kb, 256, 0, 1e6, "KiB",
             "of gradients are summed over ranks while the backward pass goes on; 0: all at its end"),
     LMB_CHOICE(lmb_train_config, reduce, LMBI_AUTO, ways,

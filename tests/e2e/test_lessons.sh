@@ -101,4 +101,5 @@ distill 2 --set "$twice"; says 'looks into one teacher: give `teacher` in place 
 distill 1 --set 'student.distill.losses=[kl]' --set "student.distill.teachers=[$dir/none.onnx]"; says "there is no file '$dir/none.onnx'"
 distill 2 --set 'student.distill.losses=[{name: attention, student: a, teacher: b}]'; says "the student computes no value named 'a'"
 "$limbeck" list losses >"$dir/out" 2>&1 && grep -q '^similarity .*arXiv:1907.09682' "$dir/out" || fail "limbeck list losses"
+[ "$(grep -c '^\(similarity\|relational\|contrastive\) .* shard (train.shard)' "$dir/out")" -eq 3 ] || fail "list losses does not say which samples are compared"
 exit $bad

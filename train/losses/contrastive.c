@@ -82,7 +82,7 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 
 const lmb_loss_term lmb_loss_term_contrastive = {
     "contrastive",
-    "which of the teacher's features, in a batch and of late, belong to the sample",
+    "which of the teacher's features, in a shard (train.shard) and of late, belong to the sample",
     "Tian et al. 2020, arXiv:1910.10699",
     fields,
     LMB_TERM_FEATURES | LMB_TERM_EMBEDDING,

@@ -74,7 +74,7 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_relational = { "relational",
-                                                 "distances and angles among the samples of a batch",
+                                                 "distances and angles among the samples of a shard (train.shard)",
                                                  "Park et al. 2019, arXiv:1904.05068",
                                                  fields,
                                                  LMB_TERM_FEATURES | LMB_TERM_EMBEDDING,

@@ -24,7 +24,7 @@ static lmb_vid build(const lmb_lesson *l, lmb_builder *b)
 }
 
 const lmb_loss_term lmb_loss_term_similarity = { "similarity",
-                                                 "which samples of a batch the teacher finds alike",
+                                                 "which samples of a shard (train.shard) the teacher finds alike",
                                                  "Tung, Mori 2019, arXiv:1907.09682",
                                                  fields,
                                                  LMB_TERM_FEATURES,
