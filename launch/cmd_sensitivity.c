@@ -19,7 +19,9 @@ static const char usage[] =
     "model, the least\n"
     "first by a criterion of `limbeck list criteria`, and says how accurate the rest is, without any training: a "
     "table, and\n"
-    "<run>/sensitivity/sensitivity.json and sensitivity.html with the curves. --samples 0: all of the part.\n";
+    "<run>/sensitivity/sensitivity.json and sensitivity.html with the curves. Classes that nothing can be taken from are "
+    "listed with\n"
+    "the reason. --samples 0: all of the part.\n";
 
 enum { GRADIENT_BATCHES = 16, GRADIENT_ROWS = 32 };
 

@@ -35,6 +35,14 @@ void lmb_sensitivity_json(const lmb_sensitivity_report *r, lmb_str *out)
         }
         lmb_str_add(out, k + 1 < s->n ? "]},\n" : "]}\n");
     }
+    lmb_str_add(out, "], \"held\": [");
+    for (int k = 0; k < s->n_held; k++) {
+        lmb_str_add(out, k ? ",\n  {\"name\": " : "\n  {\"name\": ");
+        lmb_str_add_json(out, s->held[k].name);
+        lmb_str_addf(out, ", \"channels\": %d, \"why\": ", (int)s->held[k].channels);
+        lmb_str_add_json(out, s->held[k].why);
+        lmb_str_add(out, "}");
+    }
     lmb_str_add(out, "]}\n");
 }
 
@@ -52,6 +60,8 @@ void lmb_sensitivity_table(const lmb_sensitivity_report *r, lmb_str *out)
             lmb_str_addf(out, " %6.2f ", 100 * s->row[k].accuracy[i]);
         lmb_str_add(out, "\n");
     }
+    for (int k = 0; k < s->n_held; k++)
+        lmb_str_addf(out, "%-32.32s %8d  stays: %s\n", s->held[k].name, (int)s->held[k].channels, s->held[k].why);
     lmb_str_addf(out, "whole: %.2f %% of %lld samples (%s)\n", 100 * s->accuracy, (long long)s->samples, r->part);
 }
 
@@ -97,6 +107,13 @@ static void rows(const lmb_sensitivity *s, lmb_str *out)
         for (int i = 0; i < s->n_shares; i++)
             lmb_str_addf(out, "<td>%.2f %%</td>", 100 * s->row[k].accuracy[i]);
         lmb_str_add(out, "</tr>\n");
+    }
+    for (int k = 0; k < s->n_held; k++) {
+        lmb_str_add(out, "<tr><th scope=\"row\">");
+        lmb_str_add_html(out, s->held[k].name);
+        lmb_str_addf(out, "</th><td>%d</td><td colspan=\"%d\">stays: ", (int)s->held[k].channels, s->n_shares);
+        lmb_str_add_html(out, s->held[k].why);
+        lmb_str_add(out, "</td></tr>\n");
     }
     lmb_str_add(out, "</tbody></table></div>\n");
 }

@@ -81,6 +81,12 @@ static lmb_status rank(choice *h, const lmb_prune_criterion *criterion, lmb_erro
             continue;
         st = criterion->score(&view, class, score, err);
         for (int32_t i = 0; i < class->channels && st == LMB_OK; i++)
+            if (!isfinite(score[i]))
+                st = LMB_FAIL(err, LMB_E_NUMERIC,
+                              "%s: channel %d is worth %g by the criterion %s; its weights or gradients are not finite, "
+                              "so train the model again with a smaller learning rate, or clip",
+                              h->g->value[class->label].name, (int)i, score[i], h->c->criterion);
+        for (int32_t i = 0; i < class->channels && st == LMB_OK; i++)
             h->order[h->n++] = (candidate){ score[i], class->first + i };
         normalise(h, of, class->channels);
     }
@@ -205,7 +211,7 @@ static lmb_status meet(choice *h, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status check_any(const lmb_axis_map *m, const lmb_graph *g, lmb_error *err)
+lmb_status lmb_prune_check_any(const lmb_graph *g, const lmb_axis_map *m, lmb_error *err)
 {
     lmb_str why = LMB_STR_INIT;
 
@@ -243,7 +249,7 @@ lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels 
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to rank %d channels", (int)map->n_channels);
         goto done;
     }
-    LMB_TRY_GOTO(st, done, check_any(map, g, err));
+    LMB_TRY_GOTO(st, done, lmb_prune_check_any(g, map, err));
     LMB_TRY_GOTO(st, done, rank(&h, criterion, err));
     LMB_TRY_GOTO(st, done, meet(&h, err));
     st = lmb_pass_shrink(g, map, h.keep, out, lineage, err);

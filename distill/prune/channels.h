@@ -37,7 +37,8 @@ extern const lmb_field lmb_prune_channel_fields[];
  *   out      the smaller graph; names are those of g
  *   lineage  may be NULL; of g's state to that of *out
  *   errors   E_ARG: no target or several, a target that the floors do not allow, a criterion that has nothing to go by;
- *            E_UNSUPPORTED: no channel of the graph can be taken away, with the reasons */
+ *            E_UNSUPPORTED: no channel of the graph can be taken away, with the reasons; E_NUMERIC: weights that are
+ *            not finite */
 LMB_MUST_CHECK lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels *c, lmb_graph **out,
                                                   lmb_lineage **lineage, lmb_error *err);
 
@@ -48,9 +49,12 @@ LMB_MUST_CHECK lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c,
 lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c);
 
 /* The channels of each prunable class by what they are worth, worst first: order[map->n_channels], at class->first
- * each. */
+ * each. E_NUMERIC where that is no finite number. */
 LMB_MUST_CHECK lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c,
                                           int32_t *order, lmb_error *err);
+
+/* Is there a class that channels can be taken from? E_UNSUPPORTED with the reasons. */
+LMB_MUST_CHECK lmb_status lmb_prune_check_any(const lmb_graph *g, const lmb_axis_map *map, lmb_error *err);
 
 /* Which channels are left, keep[map->n_channels], as a graph: the second half of the pass. */
 LMB_MUST_CHECK lmb_status lmb_pass_shrink(const lmb_graph *g, const lmb_axis_map *map, const bool *keep,

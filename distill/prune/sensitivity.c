@@ -24,6 +24,7 @@ void lmb_sensitivity_destroy(lmb_sensitivity *s)
     if (!s)
         return;
     free(s->row);
+    free(s->held);
     free(s);
 }
 
@@ -67,18 +68,22 @@ static lmb_status run(study *s, void (*progress)(void *, int, int), void *ctx, l
     lmb_sensitivity *out = s->out;
     int all = 0;
 
+    LMB_TRY(lmb_prune_check_any(s->g, s->map, err));
     for (int k = 0; k < s->map->n_classes; k++)
         all += s->map->class[k].prunable;
-    if (!all)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                        "no channel of this model can be taken away; `limbeck distill` with a section prune says why");
     out->row = calloc((size_t)all, sizeof *out->row);
-    if (!out->row)
+    out->held = calloc((size_t)(s->map->n_classes - all) + 1, sizeof *out->held);
+    if (!out->row || !out->held)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d classes", all);
     for (int k = 0; k < s->map->n_classes; k++) {
         const lmb_axis_class *class = &s->map->class[k];
-        if (!class->prunable)
+        if (!class->prunable) {
+            lmb_sensitivity_held *held = &out->held[out->n_held++];
+            snprintf(held->name, sizeof held->name, "%s", s->g->value[class->label].name);
+            snprintf(held->why, sizeof held->why, "%s", class->why);
+            held->channels = class->channels;
             continue;
+        }
         lmb_sensitivity_row *row = &out->row[out->n++];
         snprintf(row->name, sizeof row->name, "%s", s->g->value[class->label].name);
         row->channels = class->channels;
@@ -101,6 +106,31 @@ static lmb_status check(const lmb_sensitivity_config *c, lmb_error *err)
     return LMB_OK;
 }
 
+/* A model that answers with no numbers has some accuracy, too. */
+static lmb_status check_finite(const lmb_graph *g, lmb_error *err)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        const lmb_value *x = &g->value[v];
+        const float *w = x->data;
+        bool weight = (x->role == LMB_ROLE_PARAMETER || x->role == LMB_ROLE_STATISTIC) && x->dtype == LMB_F32 && w;
+        for (int64_t i = 0; weight && i < lmb_shape_count(&x->shape); i++)
+            if (!isfinite(w[i]))
+                return LMB_FAIL(err, LMB_E_NUMERIC,
+                                "%s: number %lld is %g; train the model again with a smaller learning rate, or clip",
+                                x->name, (long long)i, (double)w[i]);
+    }
+    return LMB_OK;
+}
+
+static lmb_status whole(const study *s, lmb_error *err)
+{
+    LMB_TRY(evaluate(s, s->g, &s->out->accuracy, &s->out->loss, err));
+    return isfinite(s->out->loss) ? LMB_OK
+                                  : LMB_FAIL(err, LMB_E_NUMERIC,
+                                             "the loss of the whole model is %g; its answers are not finite numbers",
+                                             s->out->loss);
+}
+
 lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, const lmb_sensitivity_config *c,
                                   void (*progress)(void *ctx, int done, int all), void *ctx, lmb_sensitivity **out,
                                   lmb_error *err)
@@ -109,6 +139,7 @@ lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, c
     lmb_status st;
 
     LMB_TRY(check(c, err));
+    LMB_TRY(check_finite(g, err));
     LMB_TRY(lmb_axis_map_create(g, &s.map, err));
     s.out = calloc(1, sizeof *s.out);
     s.order = malloc(sizeof *s.order * ((size_t)s.map->n_channels + 1));
@@ -123,7 +154,7 @@ lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data, c
         s.out->share[i] = c->share[i];
     s.macs = lmb_graph_macs(g);
     LMB_TRY_GOTO(st, done, lmb_prune_order(g, s.map, &c->prune, s.order, err));
-    LMB_TRY_GOTO(st, done, evaluate(&s, g, &s.out->accuracy, &s.out->loss, err));
+    LMB_TRY_GOTO(st, done, whole(&s, err));
     LMB_TRY_GOTO(st, done, run(&s, progress, ctx, err));
     *out = s.out;
     s.out = NULL;

@@ -34,17 +34,26 @@ typedef struct lmb_sensitivity_row {
     double macs[LMB_SENSITIVITY_SHARES]; /* share of the whole model's */
 } lmb_sensitivity_row;
 
+/* A class that no channel can be taken from. */
+typedef struct lmb_sensitivity_held {
+    char name[64], why[160];
+    int32_t channels;
+} lmb_sensitivity_held;
+
 typedef struct lmb_sensitivity {
     double accuracy, loss; /* of the whole model */
     int64_t samples;
     int n, n_shares;
     double share[LMB_SENSITIVITY_SHARES];
     lmb_sensitivity_row *row; /* [n] classes that channels can be taken from, in the order of the graph */
+    int n_held;
+    lmb_sensitivity_held *held; /* [n_held] the others */
 } lmb_sensitivity;
 
 /*   g         in inference form, its state inside
  *   progress  after each class, may be NULL
- *   errors    E_ARG: shares, a criterion that has nothing to go by; E_UNSUPPORTED: no class can be cut */
+ *   errors    E_ARG: shares, a criterion that has nothing to go by; E_UNSUPPORTED: no class can be cut, with the reasons;
+ *             E_NUMERIC: weights, or answers of the whole model, that are not finite */
 LMB_MUST_CHECK lmb_status lmb_sensitivity_create(const lmb_graph *g, const lmb_dataset *data,
                                                  const lmb_sensitivity_config *c,
                                                  void (*progress)(void *ctx, int done, int all), void *ctx,

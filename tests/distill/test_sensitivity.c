@@ -71,6 +71,10 @@ START_TEST(dead_channels_are_not_missed)
     ck_assert_int_eq(calls, 2);
     ck_assert_int_eq(s->samples, 120);
     ck_assert_str_eq(s->row[0].name, "layer1.conv.weight");
+    ck_assert_int_eq(s->n_held, 1); /* the classes that are told apart */
+    ck_assert_str_eq(s->held[0].name, "head.weight");
+    ck_assert_int_eq(s->held[0].channels, 4);
+    ck_assert_str_eq(s->held[0].why, "the model's output logits has this axis");
     ck_assert_int_eq(s->row[0].left[0], 6);
     ck_assert_int_eq(s->row[0].left[1], 4);
     ck_assert_int_eq(s->row[0].left[2], 1);
@@ -112,6 +116,35 @@ START_TEST(a_point_is_the_masked_model)
 }
 END_TEST
 
+/* Where the weight that is no number lies, and which criterion is asked, does not matter. */
+START_TEST(what_is_not_finite_is_refused)
+{
+    static const char *const at[] = { "layer1.conv.weight", "layer3.bn.var", "head.weight", "layer1.bn.bias" };
+    static const char *const criteria[] = { "l1", "random" };
+    lmb_sensitivity *s;
+    lmb_graph *small;
+
+    for (int i = 0; i < (int)LMB_COUNT(at) * 2; i++) {
+        lmb_sensitivity_config c = { .prune = { .criterion = criteria[i % 2], .seed = 1 },
+                                     .n_shares = 1,
+                                     .share = { 0.5 },
+                                     .backend = "cpu",
+                                     .threads = 1 };
+        set_up();
+        set_all(at[i / 2], 3, 4, i % 4 < 2 ? NAN : INFINITY);
+        ck_assert_int_eq(lmb_sensitivity_create(model, data, &c, NULL, NULL, &s, &err), LMB_E_NUMERIC);
+        ck_assert_msg(strstr(err.msg, at[i / 2]) && strstr(err.msg, "number 3 is "), "%s", err.msg);
+        tear_down();
+    }
+    const lmb_prune_channels half = { .criterion = "l1", .keep = 0.5, .min_channels = 1, .round_to = 1, .seed = 1 };
+    set_up();
+    set_all(at[0], 3, 4, NAN);
+    ck_assert_int_eq(lmb_pass_prune_channels(model, &half, &small, NULL, &err), LMB_E_NUMERIC);
+    ck_assert_msg(strstr(err.msg, "layer1.conv.weight: channel 0 is worth "), "%s", err.msg);
+    tear_down();
+}
+END_TEST
+
 START_TEST(shares_that_are_none_are_refused)
 {
     static const double bad[][2] = { { 0, 0.5 }, { 0.5, 0.5 }, { 0.5, 0.2 }, { 0.5, 1 } };
@@ -132,4 +165,4 @@ START_TEST(shares_that_are_none_are_refused)
 END_TEST
 
 LMB_TEST_MAIN("distill/sensitivity", add(dead_channels_are_not_missed); add(a_point_is_the_masked_model);
-              add(shares_that_are_none_are_refused);)
+              add(what_is_not_finite_is_refused); add(shares_that_are_none_are_refused);)

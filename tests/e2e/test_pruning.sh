@@ -38,6 +38,8 @@ run 0 distill "$dir/pruning.yaml" --set "$two"
 run 0 sensitivity "$dir/pruning.yaml" "$dir/run/student-dense/model.onnx" --shares 0.25,0.5 --criterion taylor
 says 'layer1.conv.weight'
 says 'whole: '
+says "head.weight .* stays: the model's output logits has this axis"
+grep -q '"why": "the model.s output logits has this axis"' "$dir/run/sensitivity/sensitivity.json" || fail "sensitivity.json does not say what stays"
 study=$(cksum <"$dir/run/sensitivity/sensitivity.json")
 grep -q '"left": 6, "share": 0.25' "$dir/run/sensitivity/sensitivity.json" || fail "sensitivity.json"
 grep -q '<svg' "$dir/run/sensitivity/sensitivity.html" || fail "sensitivity.html has no picture"
