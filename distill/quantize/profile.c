@@ -68,11 +68,12 @@ static const lmb_value *zero_of(const lmb_graph *g, const lmb_node *n)
     return n->n_in > 2 && n->in[2] != LMB_NONE ? &g->value[n->in[2]] : NULL;
 }
 
-/* A Q or DQ of bytes that flow: its zero point is a u8. */
+/* A Q or DQ of bytes that flow, u8 or s8; constants do not. */
 static bool of_activation(const lmb_graph *g, const lmb_node *n)
 {
     const lmb_value *z = zero_of(g, n);
-    return is_pair(n) && z && z->dtype == LMB_U8 && z->data;
+    return is_pair(n) && !g->value[n->in[0]].data &&
+           (!z || (z->data && (z->dtype == LMB_U8 || z->dtype == LMB_S8) && lmb_shape_count(&z->shape) == 1));
 }
 
 /* Raw bytes: what the model is fed. Its scale 1 and zero point 0 are the data's, not a choice. */
@@ -88,7 +89,12 @@ static lmb_status need(const lmb_node *n, const char *what, lmb_error *err)
 
 /* ---- zero points 128 ---- */
 
-static int zero_point(const lmb_graph *g, const lmb_node *n) { return *(const uint8_t *)zero_of(g, n)->data; }
+/* As of u8; 0 where none is given. */
+static int zero_point(const lmb_graph *g, const lmb_node *n)
+{
+    const lmb_value *z = zero_of(g, n);
+    return !z ? 0 : z->dtype == LMB_U8 ? *(const uint8_t *)z->data : *(const int8_t *)z->data + 128;
+}
 static const lmb_node *maker(const lmb_graph *g, lmb_vid v)
 {
     return g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
@@ -202,16 +208,19 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
     bool shift = p->zero_input && of_input(r->old, n); /* then the integers are the bytes less 128 with zero point 0 */
     bool centre = p->symmetric && !of_input(r->old, n);
     int zero = shift || centre ? 128 : zero_point(r->old, n);
-    if (!p->s8 && zero == zero_point(r->old, n))
+    if ((z && z->dtype == LMB_S8) == p->s8 && zero == zero_point(r->old, n))
         return LMB_OK;
     uint8_t byte = (uint8_t)(p->s8 ? zero - 128 : zero); /* as u8, or the bits of that s8 */
     lmb_vid operand[3] = { in[0], in[1],
-                           lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, z->name, p->s8 ? LMB_S8 : LMB_U8, z->shape, &byte) };
+                           lmb_emit_value(&r->b, LMB_ROLE_CONSTANT, z ? z->name : "zero", p->s8 ? LMB_S8 : LMB_U8,
+                                          z ? z->shape : (lmb_shape){ 0 }, &byte) };
     if (shift)
         operand[0] = lmb_emit(&r->b, "Sub", NULL, LMB_IN(in[0], lmb_emit_scalar(&r->b, 128)), LMB_NO_ATTRS);
     LMB_TRY(lmb_builder_status(&r->b));
     *done = true;
-    return lmb_graph_node_like(r->b.g, n, operand, out, err);
+    lmb_node three = *n;
+    three.n_in = 3;
+    return lmb_graph_node_like(r->b.g, &three, operand, out, err);
 }
 
 /* Files from elsewhere, or from before, may lack pairs around clamps. */

@@ -99,6 +99,25 @@ static void check_zero_points(const lmb_graph *g)
     }
 }
 
+/* A file of one profile is for the others that its integers are for, be they written as u8 or s8. */
+static void check_again(const lmb_graph *qdq, const lmb_graph *back)
+{
+    for (int i = 0; lmb_profiles[i]; i++) {
+        lmb_error mine = LMB_ERROR_INIT;
+        lmb_graph *g = NULL, *again = NULL;
+        lmb_status want = lmb_pass_profile(qdq, lmb_profiles[i], &g, &mine);
+        lmb_status got = lmb_pass_profile(back, lmb_profiles[i], &again, &mine);
+        ck_assert_msg(got == want, "%s: %d, and of the model %d: %s", lmb_profiles[i]->name, got, want, mine.msg);
+        for (int k = 0; want == LMB_OK && k < again->n_nodes; k++) {
+            const lmb_node *n = &again->node[k];
+            if (is(n, "QuantizeLinear"))
+                ck_assert_int_eq(again->value[n->out[0]].dtype, lmb_profiles[i]->s8 ? LMB_S8 : LMB_U8);
+        }
+        lmb_graph_destroy(g);
+        lmb_graph_destroy(again);
+    }
+}
+
 /* Written in each profile and read back: the same answers of the graph, and the same file. Profiles that are not of the
  * scheme refuse. */
 static void check_profiles(const lmb_graph *qdq, const lmb_str *file, const char *holds, bool narrow)
@@ -133,6 +152,7 @@ static void check_profiles(const lmb_graph *qdq, const lmb_str *file, const char
             ck_assert_uint_eq(again.n, file->n);
             ck_assert_mem_eq(again.text, file->text, file->n);
         }
+        check_again(qdq, back);
         free(got);
         lmb_graph_destroy(g);
         lmb_graph_destroy(back);
