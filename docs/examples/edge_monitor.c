@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 
     if (f)
         fclose(f);
-    if (!n || lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK) /* of others' files: see edge.c */
+    if (!n || lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK) /* of others' files: see edge_trusted.c */
         return fprintf(stderr, "usage: edge_monitor MODEL.lmb DEVICE.mon < images; %s\n", why), 1;
     lmb_edge_tensor_at(&m, 0, &x);
     lmb_edge_tensor_at(&m, m.n_ops, &y);

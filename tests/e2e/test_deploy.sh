@@ -48,7 +48,7 @@ cp "$dir/net.lmb" "$dir/touched.lmb"
 printf x | dd of="$dir/touched.lmb" bs=1 seek=2000 conv=notrunc 2>/dev/null
 refused 1 "no trusted key" "$limbeck" sign "$dir/touched.lmb" --check "$key"
 
-# the example, compiled against what is installed: runs what the key's owner signed, and nothing else
+# the examples, compiled against what is installed; one runs what the key's owner signed, and nothing else
 # shellcheck disable=SC2086 # lists of words
 must $install --component edge --prefix "$dir/usr"
 if ! command -v pkg-config >/dev/null; then
@@ -57,26 +57,31 @@ else
     PKG_CONFIG_PATH=$(dirname "$(find "$dir/usr" -name limbeck-edge.pc)")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
     export PKG_CONFIG_PATH
     # shellcheck disable=SC2086,SC2046
-    must $cc -Wall -Wextra -Werror "$src/docs/examples/edge.c" $(pkg-config --cflags --libs limbeck-edge libsodium) -o "$dir/edge"
+    must $cc -Wall -Wextra -Werror "$src/docs/examples/edge.c" $(pkg-config --cflags --libs limbeck-edge) -o "$dir/edge"
+    # shellcheck disable=SC2086,SC2046
+    must $cc -Wall -Wextra -Werror "$src/docs/examples/edge_trusted.c" $(pkg-config --cflags --libs limbeck-edge libsodium) -o "$dir/trusted"
     head -c 4320 /dev/urandom >"$dir/pixels" # 10 of 3 x 12 x 12
-    "$dir/edge" "$dir/net.lmb" "$dir/pixels" >"$dir/plainly" 2>"$dir/err" || fail "the example" "$dir/err"
-    "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$key" >"$dir/answers" 2>"$dir/err" || fail "the example with a key" "$dir/err"
+    "$dir/trusted" "$dir/net.lmb" "$dir/pixels" >"$dir/plainly" 2>"$dir/err" || fail "the example" "$dir/err"
+    "$dir/trusted" "$dir/net.lmb" "$dir/pixels" "$key" >"$dir/answers" 2>"$dir/err" || fail "the example with a key" "$dir/err"
+    "$dir/edge" "$dir/net.lmb" <"$dir/pixels" | cmp - "$dir/answers" || fail "the example of 30 lines answers otherwise"
+    refused 1 "usage: edge MODEL" "$dir/edge" "$dir/nothing.lmb"
+    refused 1 "not a .lmb" "$dir/edge" "$dir/pixels"
     "$edge" "$dir/net.lmb" "$dir/begun.mon" <"$dir/pixels" >"$dir/counted" 2>"$dir/err" || fail "the other example" "$dir/err"
     [ "$(wc -l <"$dir/answers")" -eq 10 ] && cmp "$dir/answers" "$dir/plainly" && cmp "$dir/answers" "$dir/counted" ||
         fail "the examples do not answer alike" "$dir/answers"
     must "$limbeck" export "$dir/net.lmb" --out "$dir/all.lmb" --laid avx512vnni,avxvnni,avx2,neondot,neon
-    "$dir/edge" "$dir/all.lmb" "$dir/pixels" >"$dir/laid" 2>"$dir/err" || fail "the example with weights laid out" "$dir/err"
+    "$dir/trusted" "$dir/all.lmb" "$dir/pixels" >"$dir/laid" 2>"$dir/err" || fail "the example with weights laid out" "$dir/err"
     cmp "$dir/answers" "$dir/laid" || fail "weights that are laid out answer otherwise" "$dir/laid"
-    refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
-    refused 1 "no trusted key" "$dir/edge" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
-    refused 1 "usage: edge" "$dir/edge" "$dir/net.lmb" "$dir/pixels" abc
-    refused 1 "cannot read $dir/nothing.lmb" "$dir/edge" "$dir/nothing.lmb" "$dir/pixels"
-    refused 1 "cannot read $dir/nothing" "$dir/edge" "$dir/net.lmb" "$dir/nothing"
+    refused 1 "no trusted key" "$dir/trusted" "$dir/touched.lmb" "$dir/pixels" "$key"
+    refused 1 "no trusted key" "$dir/trusted" "$dir/net.lmb" "$dir/pixels" "$(echo "$key" | tr 0-9a-f 1-9a-f0)"
+    refused 1 "usage: edge_trusted" "$dir/trusted" "$dir/net.lmb" "$dir/pixels" abc
+    refused 1 "cannot read $dir/nothing.lmb" "$dir/trusted" "$dir/nothing.lmb" "$dir/pixels"
+    refused 1 "cannot read $dir/nothing" "$dir/trusted" "$dir/net.lmb" "$dir/nothing"
     for at in 96 65 64 1; do # bytes from the end: the signer's key, then the signature
         head -c -$at "$dir/net.lmb" >"$dir/touched.lmb"
         tail -c $at "$dir/net.lmb" | head -c 1 | tr '\000-\377' '\001-\377\000' >>"$dir/touched.lmb"
         tail -c $((at - 1)) "$dir/net.lmb" >>"$dir/touched.lmb"
-        refused 1 "no trusted key" "$dir/edge" "$dir/touched.lmb" "$dir/pixels" "$key"
+        refused 1 "no trusted key" "$dir/trusted" "$dir/touched.lmb" "$dir/pixels" "$key"
     done
 fi
 

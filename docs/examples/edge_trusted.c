@@ -1,0 +1,61 @@
+/* docs/examples/edge_trusted.c - a model in a file that others may have touched, run where it lies (edge.c reads it into
+ * memory and believes it): with the public key that `limbeck sign` printed it runs only what the key's owner has signed.
+ *
+ *     edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY]      PIXELS: images of bytes, one plane a channel, row by row
+ *     cc edge_trusted.c $(pkg-config --cflags --libs limbeck-edge libsodium) -o edge_trusted
+ */
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/edge/laid.h"
+
+/* A signature is the signer's key, 32 bytes, and Ed25519 over all bytes before it, 64. */
+static int signed_by(void *key, const uint8_t *bytes, size_t n, const uint8_t *signature, size_t signature_bytes)
+{
+    return signature_bytes == 96 && memcmp(signature, key, 32) == 0 &&
+           crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    uint8_t key[32];
+    const lmb_edge_trust trust = { signed_by, key, 0 }; /* 0: the least release; a device keeps the last one it ran */
+    char why[200];
+    lmb_edge_model m;
+    lmb_edge_tensor x, y;
+    if (argc < 3 || sodium_init() < 0 ||
+        (argc > 3 && (strlen(argv[3]) != 64 || sodium_hex2bin(key, 32, argv[3], 64, NULL, NULL, NULL))))
+        return fprintf(stderr, "usage: edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits]\n"), 1;
+    int model = open(argv[1], O_RDONLY);
+    FILE *pixels = fopen(argv[2], "rb");
+    off_t n = lseek(model, 0, SEEK_END);
+    void *file = n > 0 ? mmap(NULL, (size_t)n, PROT_READ, MAP_PRIVATE, model, 0) : MAP_FAILED;
+    if (file == MAP_FAILED || !pixels)
+        return fprintf(stderr, "cannot read %s\n", pixels ? argv[1] : argv[2]), 1;
+    if ((argc > 3 ? lmb_edge_open_trusted(file, (size_t)n, &trust, &m, why, sizeof why)
+                  : lmb_edge_open(file, (size_t)n, &m, why, sizeof why)) != LMB_EDGE_OK)
+        return fprintf(stderr, "%s: %s\n", argv[1], why), 1;
+    lmb_edge_use_laid(&m, NULL, 0); /* weights in the order of these kernels, if the file has them, stay in it */
+    lmb_edge_tensor_at(&m, 0, &x);
+    lmb_edge_tensor_at(&m, m.n_ops, &y);
+    void *prepared = malloc(lmb_edge_prepare_bytes(&m)), *arena = malloc(lmb_edge_arena_bytes(&m));
+    void *image = malloc(x.bytes);
+    float *scores = malloc(y.bytes);
+    if (!prepared || !arena || !image || !scores || y.type != LMB_EDGE_F32)
+        return fprintf(stderr, "no memory, or no scores in floats\n"), 1;
+    lmb_edge_prepare(&m, prepared);
+    while (fread(image, 1, x.bytes, pixels) == x.bytes) {
+        uint32_t best = 0;
+        lmb_edge_run(&m, arena, image, scores); /* y.count scores, one a class: the largest is the answer */
+        for (uint32_t i = 1; i < y.count; i++)
+            best = scores[i] > scores[best] ? i : best;
+        printf("%u\n", best);
+    }
+    free(prepared), free(arena), free(image), free(scores), fclose(pixels);
+    return 0;
+}
