@@ -124,6 +124,8 @@ static lmb_status bind_one(const lmb_field *f, const lmb_tree *t, void *m, lmb_e
     return LMB_OK;
 }
 
+enum { FEW = 8 }; /* keys, that stand beside what is nearest: it may be wrong */
+
 static lmb_status unknown_key(const lmb_field *rows, const lmb_tree *t, lmb_error *err)
 {
     const char *names[128];
@@ -133,12 +135,13 @@ static lmb_status unknown_key(const lmb_field *rows, const lmb_tree *t, lmb_erro
         names[n++] = f->key;
     names[n] = NULL;
     const char *near = lmb_nearest(t->key, names);
-    if (near)
+    if (near && n > FEW)
         return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; did you mean '%s'?", t->key, near);
     char list[300] = "";
     for (int i = 0; i < n; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; keys are: %s", t->key, list);
+    return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; %s%s%skeys are: %s", t->key,
+                         near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list);
 }
 
 lmb_status lmb_fields_bind(const lmb_field *rows, const lmb_tree *node, void *out, lmb_error *err)

@@ -157,7 +157,8 @@ END_TEST
 
 static const struct { const char *text, *message;
 } bad[] = {
-    { "epocs: 3\n", "a.yaml:1:1: there is no key 'epocs' here; did you mean 'epochs'?" },
+    { "epocs: 3\n",
+      "a.yaml:1:1: there is no key 'epocs' here; did you mean 'epochs'? keys are: epochs, mode, nesterov, path, schedule, model" },
     { "epochs: 3\nzzzzzzzz: 1\n",
       "a.yaml:2:1: there is no key 'zzzzzzzz' here; keys are: epochs, mode, nesterov, path, schedule, model" },
     { "epochs: 0\n", "a.yaml:1:1: epochs is 0; it must be in [1, 1000] epochs" },
