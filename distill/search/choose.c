@@ -71,7 +71,7 @@ static int next_move(const batch *b, double most)
 
     for (int i = 0; i < b->m->n; i++) {
         const lmb_move *x = &b->m->move[i];
-        if (b->gone[i] || x->gain[b->goal] <= 0 || x->gain[b->goal] > most)
+        if (b->gone[i] || x->gain[b->goal] <= 0 || x->gain[b->goal] > most || (b->weight && isinf(b->weight[i])))
             continue;
         double gain = gain_of(b, x), loss = x->loss * (b->weight ? b->weight[i] : 1);
         double ratio = gain > 0 ? loss / gain : INFINITY;

@@ -63,7 +63,7 @@ const lmb_field lmb_search_fields[] = {
              "how fast a limit that is exceeded gains weight beside the cost that is worked on; 0: never"),
     LMB_INT(lmb_search_config, steps, 100, 1, 1e6, "", "at most"),
     LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "",
-            "of a step, tried side by side (on several ranks with mpirun); the most accurate goes on"),
+            "of a step, tried side by side (on several ranks with mpirun): of all moves, of each technique alone, of others"),
     LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels",
             "that kernels work on at a time; sizes are multiples of it"),
     LMB_INT(lmb_search_config, min_channels, 4, 1, 1e6, "channels", "stay in every layer"),

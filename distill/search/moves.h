@@ -80,7 +80,7 @@ lmb_status lmbi_moves_costs(const lmb_moves *m, const lmb_graph *g, lmb_latency 
 LMB_MUST_CHECK lmb_status lmb_moves_apply(const lmb_moves *m, const int *which, int n, lmb_graph **out, lmb_error *err);
 
 /* A batch of moves that takes the share `step` of `goal` away, or half of it at least, or as much as there is to take.
- *   weight    [m->n] factor on a move's loss, of what rejections have taught; NULL: 1
+ *   weight    [m->n] factor on a move's loss, of what rejections have taught; NULL: 1. INFINITY: is not taken
  *   exchange  what a share of each other cost is worth beside the same share of `goal` (penalty.h); NULL: nothing
  *   which   [m->n] the moves, *n of them; *n is 0 when nothing gains
  *   cost    of the model after them

@@ -5,9 +5,10 @@
  *     L = wrong / drop + m_accuracy max(0, lost / drop - 1) + sum over costs with a limit of m_i cost_i / limit_i
  *
  * with a multiplier m for each limit that grows by how far the limit is exceeded, round by round, and shrinks back to 0
- * where there is room. Of a step's candidates the one of the least L goes on; a move is worth its loss over all that it
- * gains, each gain by its multiplier. Where only the cost that is worked on has a limit, or no limit is exceeded, that
- * is the loss over its gain, and the most accurate candidate.
+ * where there is room. Of a step's candidates the one of the least L + log2 of the cost that is worked on goes on: half
+ * of it is worth as much as may be lost, or an accurate candidate that hardly saves anything would always win. A move is
+ * worth its loss over all that it gains, each gain by its multiplier; where only the cost that is worked on has a limit,
+ * or no limit is exceeded, that is the loss over its gain.
  *
  *   wrong     share of the held-out samples that are answered wrongly; `drop` of them is what may be lost
  *   lost      what may have been lost, with the search's confidence (lmb_point.limit)

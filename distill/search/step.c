@@ -1,5 +1,6 @@
 /* distill/search/step.c - a step: moves of the model where the search stands, candidates made of them, their round. See
  * search.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,9 +24,9 @@ static void learn(const lmbi_search *s, const lmb_moves *m, double *weight)
 /* A step's candidates as they come to be. */
 typedef struct lineup {
     const lmb_moves *m;
-    double *weight; /* [m->n] */
-    int *which;     /* [m->n] */
-    int n;          /* candidates */
+    double *learnt, *weight; /* [m->n] of each move: what rejections have taught; and of the next candidate */
+    int *which;              /* [m->n] */
+    int n;                   /* candidates */
     lmb_point point[LMB_SEARCH_CANDIDATES];
 } lineup;
 
@@ -38,8 +39,7 @@ static bool same_moves(const lmb_point *a, const lmb_point *b)
     return same;
 }
 
-/* One more candidate, if there is one that pays and that is another than those before. What it is made of counts four
- * times for the next. */
+/* One more candidate by the weights, if there is one that pays and that is another than those before. */
 static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like, bool *added, lmb_error *err)
 {
     lmb_point *p = &r->point[r->n];
@@ -64,9 +64,6 @@ static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like
     *added = st == LMB_OK;
     for (int k = 0; k < r->n; k++)
         *added = *added && !same_moves(p, &r->point[k]);
-    for (int i = 0; i < r->m->n; i++)
-        for (int k = 0; k < p->n_moves; k++)
-            r->weight[i] *= strcmp(r->m->move[i].what, p->move[k].what) == 0 ? 4 : 1;
     if (*added)
         st = lmbi_search_write(s, p->id, after, err);
     if (*added && st == LMB_OK)
@@ -77,6 +74,41 @@ static lmb_status add_candidate(lmbi_search *s, lineup *r, const lmb_point *like
     return st;
 }
 
+/* Each technique alone makes one: what a move costs before training says little of how much training gives back, and
+ * that differs more between techniques than between layers. */
+static lmb_status add_alone(lmbi_search *s, lineup *r, const lmb_point *like, lmb_error *err)
+{
+    bool added;
+
+    for (int kind = 0; kind < LMB_MOVE_KINDS && r->n < s->r->c->candidates; kind++) {
+        for (int i = 0; i < r->m->n; i++)
+            r->weight[i] = (int)r->m->move[i].kind == kind ? r->learnt[i] : INFINITY;
+        LMB_TRY(add_candidate(s, r, like, &added, err));
+    }
+    return LMB_OK;
+}
+
+/* The best of all moves; each technique alone; and variants: what a candidate is made of counts four times for the
+ * next. */
+static lmb_status add_all(lmbi_search *s, lineup *r, const lmb_point *like, lmb_error *err)
+{
+    bool more = true;
+
+    memcpy(r->weight, r->learnt, sizeof *r->weight * (size_t)r->m->n);
+    LMB_TRY(add_candidate(s, r, like, &more, err));
+    if (more)
+        LMB_TRY(add_alone(s, r, like, err));
+    while (more && r->n < s->r->c->candidates) {
+        memcpy(r->weight, r->learnt, sizeof *r->weight * (size_t)r->m->n);
+        for (int k = 0; k < r->n; k++)
+            for (int j = 0; j < r->point[k].n_moves; j++)
+                for (int i = 0; i < r->m->n; i++)
+                    r->weight[i] *= strcmp(r->m->move[i].what, r->point[k].move[j].what) == 0 ? 4 : 1;
+        LMB_TRY(add_candidate(s, r, like, &more, err));
+    }
+    return LMB_OK;
+}
+
 /* Candidates of a step from `model`, their models in their files; none: nothing pays. */
 static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point *like, lineup *r, lmb_error *err)
 {
@@ -85,7 +117,6 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
     lmb_moves_config mc = { c->tile, c->min_channels, { false }, c->bits_min, &s->qat };
     lmb_taylor *taylor = NULL;
     lmb_moves m = { 0 };
-    bool more = true;
     lmb_status st;
 
     LMB_TRY(lmb_search_moves(c, mc.use, err));
@@ -97,18 +128,19 @@ static lmb_status choose(lmbi_search *s, const lmb_graph *model, const lmb_point
         LMB_TRY_GOTO(st, done, lmbi_round_try(s, like->parent, like->id, &m, err));
     r->m = &m;
     r->which = malloc(sizeof *r->which * ((size_t)m.n + 1));
+    r->learnt = malloc(sizeof *r->learnt * ((size_t)m.n + 1));
     r->weight = malloc(sizeof *r->weight * ((size_t)m.n + 1));
-    if (!r->which || !r->weight) {
+    if (!r->which || !r->learnt || !r->weight) {
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose of %d moves", m.n);
         goto done;
     }
-    learn(s, &m, r->weight);
-    while (st == LMB_OK && more && r->n < c->candidates)
-        st = add_candidate(s, r, like, &more, err);
+    learn(s, &m, r->learnt);
+    st = add_all(s, r, like, err);
 done:
     lmb_moves_free(&m);
     lmb_taylor_destroy(taylor);
     free(r->which);
+    free(r->learnt);
     free(r->weight);
     return st;
 }

@@ -2,6 +2,8 @@
  * that was made up; trainings that diverge; a teacher whose integers alone lose too much. */
 #include "distill/search/search.h"
 
+#include <math.h>
+
 #include "comm/collective.h"
 #include "tests/distill/search.h"
 #include "tests/distill/train_on.h"
@@ -198,6 +200,47 @@ START_TEST(a_moment_decides_nothing)
 }
 END_TEST
 
+/* ---- candidates ---- */
+
+/* The kind of all moves of a point; -1: of several. */
+static int only_kind(const lmb_point *p)
+{
+    for (int i = 1; i < p->n_moves; i++)
+        if (p->move[i].kind != p->move[0].kind)
+            return -1;
+    return p->n_moves ? (int)p->move[0].kind : -1;
+}
+
+/* A step has a candidate of each technique beside that of all moves, and what one saves counts beside what it loses. */
+START_TEST(each_technique_makes_a_candidate)
+{
+    static const char text[] = "{" STEPS(1) "candidates: 4, tile: 2, min_channels: 2, " TUNE "}";
+    machine m = { 0 };
+    lmb_search_result r;
+    bool alone[LMB_MOVE_KINDS] = { false };
+    int best = -1;
+    double least = INFINITY;
+
+    ck_ok(search(text, &m, &r));
+    ck_assert_int_ge(r.points.n, 4);
+    for (int i = 1; i < r.points.n; i++) {
+        const lmb_point *p = &r.points.point[i];
+        double score = (1 - lmb_point_accuracy(p)) / 0.8 + log2(p->cost[LMB_GOAL_LATENCY]);
+        ck_assert(p->kind == LMB_POINT_STEP && p->round == 1 && p->parent == 0);
+        if (only_kind(p) >= 0)
+            alone[only_kind(p)] = true;
+        if ((p->accepted || p->beaten) && score < least) {
+            least = score;
+            best = i;
+        }
+    }
+    ck_assert(alone[LMB_MOVE_SHRINK] && alone[LMB_MOVE_FACTOR] && alone[LMB_MOVE_BLOCK]);
+    ck_assert_int_eq(accepted(&r.points, LMB_POINT_STEP), 1);
+    ck_assert(r.points.point[best].accepted);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
 /* ---- trainings that diverge ---- */
 
 static const char *const diverging[] = {
@@ -307,7 +350,7 @@ START_TEST(ranks_that_are_too_many_are_known_before)
 END_TEST
 
 LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
-              add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
+              add(what_takes_longer_is_rejected); add(a_moment_decides_nothing); add(each_technique_makes_a_candidate);
               add_loop(a_training_that_diverges_is_taken_back, 3); add(few_bits_are_learned_first);
               add(names_that_no_journal_holds_are_refused);
               add_loop(ranks_that_are_too_many_are_known_before, N_SHARING);)
