@@ -62,7 +62,8 @@ static bool in_vain(const lmbi_search *s, const lmb_point *p)
 /* See penalty.h. What the last training leaves has one shape, whose times differ by chance alone. */
 static double penalised(const lmbi_search *s, const lmb_point *p)
 {
-    double saved = p->kind == LMB_POINT_STEP && s->budget.drop >= 0 ? log2(p->cost[p->goal]) : 0;
+    bool counts = p->kind == LMB_POINT_STEP && p->goal != LMB_GOAL_ACCURACY && s->budget.drop >= 0;
+    double saved = counts ? log2(p->cost[p->goal]) : 0;
 
     return saved + lmb_penalty_loss(&p->penalty, &s->budget, p->cost, 1 - lmb_point_accuracy(p), p->limit);
 }
