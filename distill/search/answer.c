@@ -33,7 +33,7 @@ void lmbi_search_tell(const lmbi_search *s, int point)
         snprintf(why, sizeof why, "the teacher as integers");
     else if (lmb_point_saves_nothing(s->points, p))
         snprintf(why, sizeof why, "rejected: it takes %.6g %s, and point %d, which it was made of, %.6g",
-                 p->cost[p->goal], units[p->goal], p->parent, s->points->point[p->parent].cost[p->goal]);
+                 p->cost[p->goal], units[p->goal], p->parent, lmb_point_from(s->points, p));
     else if (s->budget.drop < 0)
         snprintf(why, sizeof why, "%s: accuracy has no limit",
                  p->accepted ? "accepted" : beaten_by(p));
@@ -56,6 +56,9 @@ void lmbi_search_tell(const lmbi_search *s, int point)
                  "; the last training with the teacher wins %lld and loses %lld beside the same without: %s",
                  (long long)p->proof.won, (long long)p->proof.lost,
                  p->proof.won > p->proof.lost ? "the teacher's is kept" : "the teacher's is rejected");
+    if (lmb_point_slowness(s->points, p) > 1 && (n = strlen(why)) < sizeof why)
+        snprintf(why + n, sizeof why - n, "; point %d took %.2f times as long beside it as before, which is taken off",
+                 p->parent, lmb_point_slowness(s->points, p));
     if (p->diverged && (n = strlen(why)) < sizeof why)
         snprintf(why + n, sizeof why - n, "; its training diverged and was taken back: a smaller learning rate, warm-up "
                                           "or clip may help");

@@ -1,11 +1,14 @@
 /* distill/search/points.c - see points.h. */
 #include "distill/search/points.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "distill/search/identity.h"
+
+static const double NOISE = 0.05; /* of the time of a whole model */
 
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
 static const char *const move_kinds[] = { "shrink", "factor", "bits", "block", NULL };
@@ -78,6 +81,8 @@ static void add_point(lmb_str *s, const lmb_point *p)
     lmb_str_add_member(s, "throughput", p->timing.throughput);
     lmb_str_add_member(s, "missed", p->timing.missed);
     lmb_str_add_member(s, "energy", p->timing.energy);
+    if (p->beside > 0)
+        lmb_str_add_member(s, "beside", p->beside);
     lmb_str_add_member(s, "parameters", p->parameters);
     lmb_str_add_member(s, "arena", p->arena);
     lmb_str_add_member(s, "n", (double)p->pair.n);
@@ -252,6 +257,8 @@ static lmb_status get_figures(const lmb_tree *t, lmb_point *p, lmb_error *err)
     LMB_TRY(lmb_line_real(t, "throughput", &p->timing.throughput, err));
     LMB_TRY(lmb_line_real(t, "missed", &p->timing.missed, err));
     LMB_TRY(lmb_line_real(t, "energy", &p->timing.energy, err));
+    if (lmb_tree_get(t, "beside"))
+        LMB_TRY(lmb_line_real(t, "beside", &p->beside, err));
     LMB_TRY(lmb_line_real(t, "parameters", &p->parameters, err));
     LMB_TRY(lmb_line_real(t, "arena", &p->arena, err));
     LMB_TRY(get_int(t, "n", &p->pair.n, err));
@@ -348,9 +355,21 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
     return st;
 }
 
+double lmb_point_from(const lmb_points *all, const lmb_point *p)
+{
+    double cost = all->point[p->parent].cost[p->goal];
+    return p->goal == LMB_GOAL_LATENCY && p->beside > 0 ? fmin(cost, p->beside) : cost;
+}
+
 bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p)
 {
-    return p->kind == LMB_POINT_STEP && p->n_moves && p->cost[p->goal] >= all->point[p->parent].cost[p->goal];
+    return p->kind == LMB_POINT_STEP && p->n_moves && p->cost[p->goal] >= lmb_point_from(all, p);
+}
+
+double lmb_point_slowness(const lmb_points *all, const lmb_point *p)
+{
+    double slow = p->beside > 0 ? p->beside / all->point[p->parent].timing.p50 : 1;
+    return slow > 1 + NOISE ? slow : 1;
 }
 
 /* ---- the front ---- */

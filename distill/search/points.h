@@ -34,6 +34,7 @@ typedef struct lmb_point {
     double predicted[LMB_COSTS]; /* before it was trained                            */
     double cost[LMB_COSTS];      /* measured microseconds (p50), bytes, MACs         */
     lmb_timing timing;           /* p50 is cost[LMB_GOAL_LATENCY]                             */
+    double beside;               /* step: microseconds of its parent, measured beside it; 0: it was not */
     double parameters, arena;
     lmb_paired pair;             /* against the teacher, on the held-out samples     */
     lmb_paired before;           /* finished: against its parent, on the same; n 0: not compared */
@@ -65,8 +66,13 @@ LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const 
  * better. */
 void lmb_points_front(lmb_points *p);
 double lmb_point_accuracy(const lmb_point *p);
-/* Is it a step, and no cheaper than what it was made of in the cost that it worked on? */
+/* The cost that a step works on, of what it was made of. A time: the least that was measured. */
+double lmb_point_from(const lmb_points *all, const lmb_point *p);
+/* Is it a step, and no cheaper than that? */
 bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p);
+/* How much slower the machine was than when its parent was measured, as the parent beside it says: this is taken off
+ * the times of the point. 1: no more than noise, or the parent was not measured again. */
+double lmb_point_slowness(const lmb_points *all, const lmb_point *p);
 
 /* "stage2.conv 32 to 24 channels" or "fc to rank 16". */
 void lmb_move_text(const lmb_move *m, lmb_str *out);

@@ -11,37 +11,28 @@ bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double s
     return s->budget.drop < 0 || p->limit <= s->budget.drop + slack;
 }
 
-/* Before a point is said to be as slow as its parent: a moment in which the machine was disturbed is no reason. One of
- * its parent's shape has its parent's time. */
-static lmb_status measure_again(lmbi_search *s, const lmb_deployed *d, lmb_point *p, lmb_error *err)
-{
-    const lmb_timing *parent = &s->points->point[p->parent].timing;
-    bool same = p->kind == LMB_POINT_FINISHED || !p->n_moves;
+/* One of its parent's shape has its parent's time. */
+static bool of_its_parents_shape(const lmb_point *p) { return p->kind == LMB_POINT_FINISHED || !p->n_moves; }
 
-    if (same)
-        p->timing = parent->p50 < p->timing.p50 ? *parent : p->timing;
-    for (int i = 0; i < AGAIN && !same && p->goal == LMB_GOAL_LATENCY && p->timing.p50 >= parent->p50; i++) {
-        lmb_timing t;
-        LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline, &t, err));
-        p->timing = t.p50 < p->timing.p50 ? t : p->timing;
-    }
-    return LMB_OK;
+static lmb_status open_point(const lmbi_search *s, int id, lmb_deployed *d, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+
+    LMB_TRY(lmb_search_file(path, s->r->folder, id, "model.lmb", err));
+    return lmb_deployed_read(path, d, err);
 }
 
 /* What a point's file costs, and what its answers say. */
 static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb_error *err)
 {
-    char path[LMB_SEARCH_PATH];
     lmb_deployed d;
 
-    LMB_TRY(lmb_search_file(path, s->r->folder, p->id, "model.lmb", err));
-    LMB_TRY(lmb_deployed_read(path, &d, err));
+    LMB_TRY(open_point(s, p->id, &d, err));
     lmb_status st = lmb_deployed_costs(&d, s->latency, p->cost, err); /* all its ops are then in the table */
     if (st == LMB_OK)
         st = lmb_latency_whole(s->latency, &d, s->deadline, &p->timing, err);
-    if (st == LMB_OK && p->parent >= 0)
-        st = measure_again(s, &d, p, err);
-    p->cost[LMB_GOAL_LATENCY] = st == LMB_OK ? p->timing.p50 : 0;
+    if (p->parent >= 0 && of_its_parents_shape(p) && s->points->point[p->parent].timing.p50 < p->timing.p50)
+        p->timing = s->points->point[p->parent].timing;
     p->diverged = o->diverged;
     p->parameters = (double)lmb_edge_parameters(&d.model);
     p->arena = (double)lmb_edge_arena_bytes(&d.model);
@@ -51,6 +42,73 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
     lmb_deployed_free(&d);
     return st;
 }
+
+/* ---- times ---- */
+
+/* The time of the parent of a round's steps now: a machine is not always as fast. The least counts. */
+static lmb_status ask_parent(lmbi_search *s, lmb_point *p, int n, lmb_error *err)
+{
+    lmb_deployed d;
+    lmb_timing t;
+
+    LMB_TRY(open_point(s, p->parent, &d, err));
+    lmb_status st = lmb_latency_whole(s->latency, &d, s->deadline, &t, err);
+    lmb_deployed_free(&d);
+    for (int i = 0; st == LMB_OK && i < n; i++)
+        p[i].beside = p[i].beside > 0 ? fmin(p[i].beside, t.p50) : t.p50;
+    return st;
+}
+
+/* Before a point is said to be as slow as its parent: a moment in which the machine was disturbed is no reason. */
+static lmb_status measure_again(lmbi_search *s, lmb_point *p, lmb_error *err)
+{
+    lmb_deployed d;
+    lmb_status st = LMB_OK;
+
+    if (p->timing.p50 < p->beside)
+        return LMB_OK;
+    LMB_TRY(open_point(s, p->id, &d, err));
+    for (int i = 0; i < AGAIN && st == LMB_OK && p->timing.p50 >= p->beside; i++) {
+        lmb_timing t;
+        st = lmb_latency_whole(s->latency, &d, s->deadline, &t, err);
+        if (st == LMB_OK && t.p50 < p->timing.p50)
+            p->timing = t;
+    }
+    lmb_deployed_free(&d);
+    return st;
+}
+
+/* Steps beside their parent. Where it takes longer than it did the machine is slower, and so much is taken off. */
+static lmb_status beside_parent(lmbi_search *s, lmb_point *p, int n, lmb_error *err)
+{
+    double slow = 1;
+
+    for (int turn = 0; turn < 2 && (turn == 0 || slow > 1); turn++) {
+        LMB_TRY(ask_parent(s, p, n, err));
+        for (int i = 0; i < n; i++)
+            LMB_TRY(measure_again(s, &p[i], err));
+        slow = lmb_point_slowness(s->points, p);
+    }
+    for (int i = 0; i < n; i++) {
+        p[i].timing.p50 /= slow;
+        p[i].timing.p99 /= slow;
+        p[i].timing.throughput *= slow;
+    }
+    return LMB_OK;
+}
+
+static lmb_status measure(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, int n, lmb_error *err)
+{
+    for (int i = 0; i < n; i++)
+        LMB_TRY(weigh(s, &o[i], &p[i], err));
+    if (p->parent >= 0 && p->goal == LMB_GOAL_LATENCY && !of_its_parents_shape(p) && !lmb_latency_frozen(s->latency))
+        LMB_TRY(beside_parent(s, p, n, err));
+    for (int i = 0; i < n; i++)
+        p[i].cost[LMB_GOAL_LATENCY] = p[i].timing.p50;
+    return LMB_OK;
+}
+
+/* ---- decisions ---- */
 
 /* The last training has made nothing better: what it started from will do, and is at least as accurate. */
 static bool in_vain(const lmbi_search *s, const lmb_point *p)
@@ -91,10 +149,8 @@ static void decide(const lmbi_search *s, lmb_point *p, int n, double slack)
 
 lmb_status lmbi_search_settle(lmbi_search *s, lmb_point *p, const lmbi_outcome *o, int n, double slack, lmb_error *err)
 {
-    lmb_status st = LMB_OK;
+    lmb_status st = measure(s, o, p, n, err);
 
-    for (int i = 0; i < n && st == LMB_OK; i++)
-        st = weigh(s, &o[i], &p[i], err);
     if (st != LMB_OK) {
         for (int i = 0; i < n; i++)
             free(p[i].move);

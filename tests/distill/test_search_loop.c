@@ -17,12 +17,15 @@ static lmb_graph *teacher;
 /* ---- a machine ---- */
 
 /* slower: a whole model takes the longer the less there is to compute. disturbed: every model's first time is ten times
- * what it takes. */
+ * what it takes. clock: once a whole model was measured, all takes so many times as long; 0: as long as before. */
 typedef struct machine {
     bool slower, disturbed;
+    double clock;
     double seen; /* MACs of the model that was measured last */
     int wholes;
 } machine;
+
+static double clock_of(const machine *m) { return m->clock > 0 && m->wholes > 0 ? m->clock : 1; }
 
 typedef struct held { const lmb_deployed *d; } held;
 
@@ -50,13 +53,14 @@ static lmb_status op(void *ctx, void *bench, uint32_t i, double *us, lmb_error *
     lmb_edge_op o;
     lmb_edge_tensor x, y;
 
-    (void)ctx, (void)e;
+    (void)e;
     lmb_edge_op_at(m, i, &o);
     lmb_edge_tensor_at(m, o.in[0], &x);
     lmb_edge_tensor_at(m, i + 1, &y);
     *us = 0.01 + (double)(y.h * y.w * y.c) / 100;
     if (o.kind == LMB_EDGE_CONV)
         *us += (double)(y.h * y.w * y.c * x.c * o.kernel[0] * o.kernel[1]) / o.groups / 1000;
+    *us *= clock_of(ctx);
     return LMB_OK;
 }
 
@@ -66,7 +70,7 @@ static lmb_status whole(void *ctx, void *bench, double sum, double deadline, lmb
     double macs = (double)lmb_edge_macs(&((held *)bench)->d->model), us = m->slower ? 1e9 / macs : sum;
 
     (void)deadline, (void)e;
-    us *= m->disturbed && macs != m->seen ? 10 : 1;
+    us *= (m->disturbed && macs != m->seen ? 10 : 1) * clock_of(m);
     m->seen = macs;
     m->wholes++;
     *out = (lmb_timing){ us, us, 1e6 / us, 0, 0 };
@@ -196,6 +200,49 @@ START_TEST(a_moment_decides_nothing)
     ck_assert_int_eq(accepted(&r.points, LMB_POINT_STEP), 2);
     /* of the teacher nobody could know; the second is no slower than the first was when it was disturbed */
     ck_assert_double_lt(r.points.point[2].cost[LMB_GOAL_LATENCY], r.points.point[1].cost[LMB_GOAL_LATENCY]);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* A machine that has become slower does not make slower models: what its parent takes longer beside it is taken off. */
+START_TEST(a_slower_machine_makes_no_slower_model)
+{
+    static const char text[] = "{" STEPS(3) TUNE "}";
+    machine m = { .clock = 1.3 };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    ck_assert_int_eq(r.points.n, 4);
+    for (int i = 1; i < r.points.n; i++) {
+        const lmb_point *p = &r.points.point[i];
+        ck_assert(p->accepted);
+        ck_assert_double_eq_tol(p->cost[LMB_GOAL_LATENCY] / p->predicted[LMB_GOAL_LATENCY], 1, 1e-6);
+        ck_assert_double_eq_tol(p->beside / r.points.point[i - 1].timing.p50, 1.3, 1e-6);
+        ck_assert_msg(strstr(said[i], "took 1.30 times as long") != NULL, "%s", said[i]);
+    }
+    lmb_points again;
+    char journal[300];
+    snprintf(journal, sizeof journal, "%s/journal.jsonl", dir);
+    ck_ok(lmb_points_read(journal, "test", &again, &err));
+    ck_assert_double_eq(again.point[3].beside, r.points.point[3].beside);
+    lmb_points_free(&again);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* And one that has become faster makes none that is faster than what it was made of. */
+START_TEST(a_faster_machine_saves_nothing)
+{
+    static const char text[] = "{" STEPS(1) TUNE "}";
+    machine m = { .slower = true, .clock = 0.1 };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    const lmb_point *p = r.points.point;
+    ck_assert_int_eq(r.points.n, 2);
+    ck_assert_double_lt(p[1].cost[LMB_GOAL_LATENCY], p[0].cost[LMB_GOAL_LATENCY]);
+    ck_assert(!p[1].accepted && lmb_point_saves_nothing(&r.points, &p[1]));
+    ck_assert_double_eq_tol(p[1].beside, p[0].cost[LMB_GOAL_LATENCY] / 10, 1e-6);
     lmb_search_result_free(&r);
 }
 END_TEST
@@ -350,7 +397,9 @@ START_TEST(ranks_that_are_too_many_are_known_before)
 END_TEST
 
 LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
-              add(what_takes_longer_is_rejected); add(a_moment_decides_nothing); add(each_technique_makes_a_candidate);
+              add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
+              add(a_slower_machine_makes_no_slower_model); add(a_faster_machine_saves_nothing);
+              add(each_technique_makes_a_candidate);
               add_loop(a_training_that_diverges_is_taken_back, 3); add(few_bits_are_learned_first);
               add(names_that_no_journal_holds_are_refused);
               add_loop(ranks_that_are_too_many_are_known_before, N_SHARING);)
